@@ -1,0 +1,67 @@
+/**
+ * The one direction of imports: gateway, http -> ingest, fanout, presence -> store -> counters.
+ * Checked by test/architecture; `npm run lint` runs it too.
+ */
+const layer = (name, from, allowed) => ({
+  name,
+  comment: `${from} may import only ${allowed.join(', ')}`,
+  severity: 'error',
+  from: { path: `^src/${from}/`, pathNot: '\\.module\\.ts$' },
+  to: { path: '^src/', pathNot: [`^src/${from}/`, ...allowed.map((a) => `^src/${a}`)] },
+});
+
+const core = ['protocol/', 'clock\\.ts', 'tokens\\.ts'];
+const middle = ['store/counter-store\\.ts', 'counters/', ...core];
+
+module.exports = {
+  forbidden: [
+    {
+      name: 'no-circular',
+      comment: 'types may refer to each other, code may not',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    { name: 'no-orphans', severity: 'error', from: { orphan: true, path: '^src/', pathNot: '\\.d\\.ts$' }, to: {} },
+    layer('protocol-is-the-bottom', 'protocol', []),
+    layer('counters-are-pure', 'counters', []),
+    layer('store-knows-counters', 'store', ['counters/', ...core]),
+    layer('ingest-knows-the-port', 'ingest', middle),
+    layer('fanout-knows-the-port', 'fanout', ['presence/', ...middle]),
+    layer('presence-stands-alone', 'presence', ['counters/', ...core]),
+    layer('gateway-is-an-edge', 'gateway', ['ingest/', 'fanout/', 'presence/', 'access/', ...middle, 'settings\\.ts']),
+    layer('http-is-an-edge', 'http', ['ingest/', 'fanout/', 'presence/', 'access/', ...middle, 'settings\\.ts']),
+    layer('access-guards-both-edges', 'access', ['counters/', ...core, 'settings\\.ts']),
+    {
+      name: 'counters-have-no-dependencies',
+      severity: 'error',
+      from: { path: '^src/counters/', pathNot: '\\.test\\.ts$' },
+      to: { dependencyTypes: ['npm', 'core'] },
+    },
+    {
+      name: 'nest-only-at-the-edges',
+      comment: 'ingest, fanout, presence and stores are plain classes; only their modules know NestJS',
+      severity: 'error',
+      from: { path: '^src/(ingest|fanout|presence|store|access)/', pathNot: '\\.module\\.ts$' },
+      to: { path: 'node_modules/@nestjs/' },
+    },
+    {
+      name: 'clients-speak-only-the-protocol',
+      severity: 'error',
+      from: { path: '^(client|client-demo|load)/' },
+      to: { path: '^src/', pathNot: '^src/protocol/' },
+    },
+    {
+      name: 'src-knows-no-tests',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '\\.test\\.ts$' },
+      to: { path: '^(test|bench|client-demo)/' },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default'] },
+  },
+};

@@ -1,0 +1,55 @@
+import type { Key64 } from '../counters/ids.js';
+import { ProtocolError } from '../protocol/errors.js';
+import { key64Of } from './keys.js';
+import type { Tokens } from './tokens.js';
+
+export const ACTOR_MAX = 128;
+
+/** Who is at the other end of a connection or a request. */
+export interface Identity {
+  /** The actor's name; `null` when none was given. */
+  readonly actor: string | null;
+  /** The key under which the actor's toggles are kept; `null` when there is no actor. */
+  readonly key: Key64 | null;
+  /** Whether operations are taken from here: not without a token, where tokens are asked for. */
+  readonly mayAct: boolean;
+  /** When the token expires, ms since 1970; `null`: never. */
+  readonly expiresAtMs: number | null;
+}
+
+/** What a client says of itself. */
+export interface Claim {
+  readonly token: string | undefined;
+  readonly actor: string | undefined;
+}
+
+/** Tells who a client is: by its token where tokens are verified, else by what it says. */
+export class Identities {
+  constructor(
+    /** `null`: there are no tokens. */
+    private readonly tokens: Tokens | null,
+    /** Whether a token is needed even to watch. */
+    private readonly privately: boolean,
+  ) {}
+
+  /** @throws ProtocolError for a bad token, or none where one is needed to watch. */
+  async identify({ token, actor }: Claim): Promise<Identity> {
+    if (this.tokens === null) {
+      return {
+        actor: actor ?? null,
+        key: actor === undefined ? null : key64Of(actor),
+        mayAct: true,
+        expiresAtMs: null,
+      };
+    }
+    if (token === undefined) {
+      if (this.privately) throw new ProtocolError('UNAUTHORIZED', 'a token is needed here');
+      return { actor: null, key: null, mayAct: false, expiresAtMs: null };
+    }
+    const { subject, expiresAtMs } = await this.tokens.verify(token);
+    return { actor: subject, key: key64Of(subject), mayAct: true, expiresAtMs };
+  }
+}
+
+/** Said to a client that may watch but not act. */
+export const TOKEN_NEEDED = 'a token is needed to act; without one it is only possible to watch';

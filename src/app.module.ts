@@ -1,0 +1,35 @@
+import { type DynamicModule, Inject, Module } from '@nestjs/common';
+import { CoreModule } from './core.module.js';
+import { Fanout } from './fanout/fanout.js';
+import { CountsGateway } from './gateway/counts.gateway.js';
+import { GatewayModule } from './gateway/gateway.module.js';
+import { HttpModule } from './http/http.module.js';
+import { Ingest } from './ingest/ingest.js';
+import { OperationCounts } from './ingest/operation-counts.js';
+import { Instruments } from './ops/instruments.js';
+import { OpsModule } from './ops/ops.module.js';
+import { Presence } from './presence/presence.js';
+import type { Settings } from './settings.js';
+
+/** The composition root: what the gateway is made of, and what its instruments read. */
+@Module({})
+export class AppModule {
+  constructor(
+    @Inject(Instruments) instruments: Instruments,
+    @Inject(OperationCounts) counts: OperationCounts,
+    @Inject(Presence) presence: Presence,
+    @Inject(Fanout) fanout: Fanout,
+    @Inject(Ingest) ingest: Ingest,
+    @Inject(CountsGateway) gateway: CountsGateway,
+  ) {
+    instruments.operations(counts);
+    instruments.viewers(presence);
+    instruments.fanout(fanout);
+    instruments.ingest(ingest);
+    instruments.gauge('tallycast_sockets', 'Connected sockets.', () => gateway.connections.size);
+  }
+
+  static with(settings: Settings): DynamicModule {
+    return { module: AppModule, imports: [CoreModule.with(settings), GatewayModule, HttpModule, OpsModule] };
+  }
+}

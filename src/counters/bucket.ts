@@ -1,0 +1,82 @@
+import type { Fence, PostCounts } from './batch.js';
+import type { Key64 } from './ids.js';
+import type { Metrics } from './metrics.js';
+import { COUNT_MAX, EMPTY, type PnCounter, type Replica, valueOf } from './pn-counter.js';
+
+/** One metric of a post. */
+export interface MetricState {
+  /** How many actors have the toggle on; 0 for a tally. */
+  members: number;
+  /** A tally's count; a toggle's plain part. */
+  counter: PnCounter;
+}
+
+export interface PostState {
+  v: number;
+  updatedAtMs: number;
+  /** By metric index; metrics that came later than the record are missing at the end. */
+  metrics: MetricState[];
+}
+
+/** Session marks live for one to two generations, so old ones expire without being looked for. */
+export interface MarkGeneration {
+  readonly number: number;
+  readonly startedAtMs: number;
+  /** Marks written in this generation. */
+  readonly marks: number;
+}
+
+/** A generation ends after an hour … */
+export const MARK_GENERATION_MS = 3_600_000;
+/** … or when a bucket has taken this many marks in it, which bounds what sessions can make a store keep. */
+export const MARK_GENERATION_MAX = 65_536;
+
+/** What applying a batch needs of a bucket. Reads see the writes before them; a store makes the whole atomic. */
+export interface Bucket {
+  /** The life of the store that counts here. */
+  readonly replica: Replica;
+  /** The same as clients see it: the `e` of updates. */
+  readonly epoch: string;
+
+  fence(incarnation: string): Fence | undefined;
+  setFence(incarnation: string, fence: Fence): void;
+
+  post(id: string): PostState | undefined;
+  setPost(id: string, state: PostState): void;
+
+  hasMember(post: string, metric: number, actor: Key64): boolean;
+  setMember(post: string, metric: number, actor: Key64, on: boolean): void;
+
+  generation(): MarkGeneration;
+  /** Starts a generation: marks of the one before are still found, older ones no more. */
+  startGeneration(atMs: number): void;
+  /** The last seq of a session in this bucket, 0 if none is known. */
+  mark(session: Key64): number;
+  setMark(session: Key64, seq: number): void;
+}
+
+/** The epoch as clients see it, e.g. `eu.3.k9`. */
+export function epochOf({ region, epoch, nonce }: Replica): string {
+  return `${region}.${epoch}.${nonce.toString(36)}`;
+}
+
+export function totalOf(state: MetricState | undefined): number {
+  if (state === undefined) return 0;
+  return Math.min(Math.max(state.members + valueOf(state.counter), 0), COUNT_MAX);
+}
+
+/** The metric's state, added to the post if it has none yet. */
+export function metricState(post: PostState, metric: number): MetricState {
+  while (post.metrics.length <= metric) post.metrics.push({ members: 0, counter: EMPTY });
+  return post.metrics[metric]!;
+}
+
+export function countsOf(post: string, e: string, state: PostState | undefined, metrics: Metrics): PostCounts {
+  return {
+    post,
+    e,
+    v: state?.v ?? 0,
+    updatedAtMs: state?.updatedAtMs ?? null,
+    totals: metrics.list.map((_, index) => totalOf(state?.metrics[index])),
+  };
+}

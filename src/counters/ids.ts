@@ -1,0 +1,31 @@
+/** Names of things: posts, and the 64-bit keys under which actors and sessions are kept. */
+
+const POST = /^[A-Za-z0-9_.:-]{1,64}$/;
+
+export const POST_RULE = 'a string of 1 to 64 characters out of A-Z a-z 0-9 _ . : -';
+
+export function isPostId(id: string): boolean {
+  return POST.test(id);
+}
+
+/**
+ * A 64-bit key as two unsigned halves: JavaScript numbers hold only 53 bits, and a bigint costs an allocation a step.
+ * An actor or a session is turned into its key once for a connection, not once for an event.
+ */
+export interface Key64 {
+  readonly hi: number;
+  readonly lo: number;
+}
+
+/**
+ * The bucket of a post, 0 to `buckets` - 1. Fixed for the life of the data: FNV-1a over the (ASCII) characters, then
+ * the finalizer of MurmurHash3, since FNV alone leaves the low bits of short ids uneven.
+ * Sources: http://www.isthe.com/chongo/tech/comp/fnv/ and Appleby's MurmurHash3 `fmix32` (public domain).
+ */
+export function bucketOf(post: string, buckets: number): number {
+  let h = 0x811c9dc5;
+  for (let i = 0; i < post.length; i++) h = Math.imul(h ^ post.charCodeAt(i), 0x01000193);
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return ((h ^ (h >>> 16)) >>> 0) % buckets;
+}

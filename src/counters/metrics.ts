@@ -1,0 +1,56 @@
+/** What is counted about a post. A metric is known inside by its index: the order of the `METRICS` setting. */
+
+/** `toggle`: at most one per actor, can be taken back. `tally`: only grows. */
+export type MetricKind = 'toggle' | 'tally';
+
+export interface Metric {
+  readonly name: string;
+  readonly kind: MetricKind;
+  readonly index: number;
+}
+
+/** Bounds the width of a post's record and the bit set of an actor's toggles. */
+export const METRICS_MAX = 16;
+
+/** Indexes of the two metrics that every gateway has. */
+export const LIKES = 0;
+export const VIEWS = 1;
+
+const NAME = /^[a-z][a-z0-9_]{0,31}$/;
+/** Names that would hide another field of an update, or another path over HTTP. */
+const RESERVED: ReadonlySet<string> = new Set(['post', 'e', 'v', 'd', 'live', 'mine', 'counter']);
+
+export class Metrics {
+  readonly #byName: ReadonlyMap<string, Metric>;
+
+  private constructor(readonly list: readonly Metric[]) {
+    this.#byName = new Map(list.map((metric) => [metric.name, metric]));
+  }
+
+  byName(name: string): Metric | undefined {
+    return this.#byName.get(name);
+  }
+
+  /** The setting's text again, e.g. `likes:toggle,views:tally`. */
+  toString(): string {
+    return this.list.map(({ name, kind }) => `${name}:${kind}`).join(',');
+  }
+
+  /** @throws Error whose message says what would be right. */
+  static parse(text: string): Metrics {
+    const parts = text.split(',').map((part) => part.trim());
+    if (parts[LIKES] !== 'likes:toggle' || parts[VIEWS] !== 'views:tally') {
+      throw new Error('must begin with likes:toggle,views:tally; more may follow, e.g. shares:tally,saves:toggle');
+    }
+    if (parts.length > METRICS_MAX) throw new Error(`may name at most ${METRICS_MAX} metrics`);
+    const list = parts.map((part, index) => {
+      const [name = '', kind] = part.split(':');
+      if (!NAME.test(name)) throw new Error(`"${part}": a name is a-z, then up to 31 of a-z 0-9 _`);
+      if (RESERVED.has(name)) throw new Error(`"${name}" is the name of another field`);
+      if (kind !== 'toggle' && kind !== 'tally') throw new Error(`"${part}": a kind is toggle or tally`);
+      return { name, kind, index } as const;
+    });
+    if (new Set(list.map(({ name }) => name)).size < list.length) throw new Error('names a metric twice');
+    return new Metrics(list);
+  }
+}

@@ -1,0 +1,64 @@
+import type { PostCounts } from '../counters/batch.js';
+import type { Metrics } from '../counters/metrics.js';
+import type { Update } from '../protocol/messages.js';
+
+/** An update as an object: for acknowledgements and first snapshots, which have no `d`. */
+export function updateOf({ post, e, v, totals }: PostCounts, live: number, metrics: Metrics): Update {
+  const update: Record<string, unknown> & { post: string; e: string; v: number; live: number } = { post, e, v, live };
+  for (const { name, index } of metrics.list) update[name] = totals[index] ?? 0;
+  return update;
+}
+
+/**
+ * A watched post's newest state, shared by all its subscribers. What is encoded is encoded once: the update for all,
+ * and `d` once for each state that subscribers come from, of which there is seldom more than one.
+ */
+export class Snapshot {
+  #head: string | null = null;
+  readonly #parts = new Map<Snapshot, string>();
+
+  constructor(
+    readonly counts: PostCounts,
+    readonly live: number,
+    private readonly metrics: Metrics,
+  ) {}
+
+  /** The update as JSON, with `d` as the change since `base`. */
+  since(base: Snapshot): string {
+    let part = this.#parts.get(base);
+    if (part === undefined) {
+      part = `${this.#encoded()},"d":${this.#delta(base)}}`;
+      this.#parts.set(base, part);
+    }
+    return part;
+  }
+
+  /** The update as JSON, without `d`: nothing went before it. */
+  whole(): string {
+    return `${this.#encoded()}}`;
+  }
+
+  /** A newer one took its place: what was encoded is not needed again, and would keep older snapshots alive. */
+  retire(): void {
+    this.#parts.clear();
+  }
+
+  #encoded(): string {
+    if (this.#head === null) {
+      const { post, e, v, totals } = this.counts;
+      let head = `{"post":"${post}","e":"${e}","v":${v}`;
+      for (const { name, index } of this.metrics.list) head += `,"${name}":${totals[index] ?? 0}`;
+      this.#head = `${head},"live":${this.live}`;
+    }
+    return this.#head;
+  }
+
+  #delta(base: Snapshot): string {
+    let changed = '';
+    for (const { name, index } of this.metrics.list) {
+      const by = (this.counts.totals[index] ?? 0) - (base.counts.totals[index] ?? 0);
+      if (by !== 0) changed += `${changed === '' ? '' : ','}"${name}":${by}`;
+    }
+    return `{${changed}}`;
+  }
+}

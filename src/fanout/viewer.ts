@@ -1,0 +1,48 @@
+import type { Snapshot } from './snapshot.js';
+import type { WatchedPost } from './watched-post.js';
+
+/** Where a viewer's frames go: a socket, an event stream. */
+export interface FrameSink {
+  /** `body`: the JSON array of updates of a `counts` frame. Must not throw. */
+  write(body: string): void;
+  /** Whether earlier frames still wait to be sent: then the newest state is sent later instead of queueing up. */
+  readonly behind: boolean;
+  /** The viewer stayed behind for too long; the connection is to be closed. */
+  cut(): void;
+}
+
+/** One viewer's interest in one post. */
+export interface Subscription {
+  readonly viewer: Viewer;
+  readonly watched: WatchedPost;
+  /** The state that the viewer was given last; `null` before its first snapshot. */
+  base: Snapshot | null;
+  /** In the viewer's `dirty`. */
+  dirty: boolean;
+  /** Ended; whoever still holds it skips it. */
+  closed: boolean;
+}
+
+/**
+ *     idle ──changed──→ ready ──written──→ cooling ──a tick later──→ ready, if something changed meanwhile; else idle
+ *
+ * So the first change after a pause goes out at once, and the last one before a pause within a tick.
+ */
+export type Pace = 'idle' | 'ready' | 'cooling';
+
+/** A connection that watches posts. */
+export class Viewer {
+  readonly subscriptions = new Map<string, Subscription>();
+  /** Subscriptions whose post changed since the last frame. */
+  readonly dirty: Subscription[] = [];
+  pace: Pace = 'idle';
+  closed = false;
+  /** Since when the sink is behind, on the monotonic clock; `null` when it is not. */
+  behindSinceMs: number | null = null;
+
+  constructor(
+    /** The actor's name, `null` when it gave none. */
+    readonly actor: string | null,
+    readonly sink: FrameSink,
+  ) {}
+}

@@ -1,0 +1,65 @@
+import type { INestApplicationContext } from '@nestjs/common';
+import { IoAdapter } from '@nestjs/platform-socket.io';
+import type { Server, ServerOptions } from 'socket.io';
+import type { Origins } from '../access/origins.js';
+import { boundedParser, TRANSPORT_BYTES_MAX } from './bounded-parser.js';
+import type { Acknowledge, CountsSocket } from './connection.js';
+import type { CountsGateway } from './counts.gateway.js';
+import type { Handshake } from './handshake.js';
+
+/** A vanished client is noticed after the two together. */
+const PING_INTERVAL_MS = 15_000;
+const PING_TIMEOUT_MS = 10_000;
+/** A connection that does not get through its handshake by then is closed. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
+interface Handler {
+  readonly message: string;
+  readonly callback: (payload: unknown, acknowledge: Acknowledge | undefined) => unknown;
+}
+
+/**
+ * socket.io under NestJS, with the limits of the protocol. Messages go straight to the gateway's methods, which answer
+ * themselves: NestJS would run an rxjs pipeline for each.
+ */
+export class CountsAdapter extends IoAdapter {
+  constructor(
+    app: INestApplicationContext,
+    private readonly gateway: CountsGateway,
+    private readonly handshake: Handshake,
+    private readonly origins: Origins,
+  ) {
+    super(app);
+  }
+
+  override createIOServer(port: number): Server {
+    const options: Partial<ServerOptions> = {
+      parser: boundedParser,
+      maxHttpBufferSize: TRANSPORT_BYTES_MAX,
+      pingInterval: PING_INTERVAL_MS,
+      pingTimeout: PING_TIMEOUT_MS,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      serveClient: false,
+      cors: { origin: (origin, answer) => answer(null, origin !== undefined && this.origins.lists(origin)) },
+    };
+    const server = super.createIOServer(port, options as ServerOptions);
+    server.use((socket, next) => {
+      this.handshake.check(socket as CountsSocket).then(() => next(), next);
+    });
+    return server;
+  }
+
+  override bindMessageHandlers(socket: CountsSocket, handlers: readonly Handler[]): void {
+    const callbacks = new Map(handlers.map(({ message, callback }) => [message, callback]));
+    socket.onAny((event: string, ...args: unknown[]) => {
+      const last = args.at(-1);
+      const acknowledge = typeof last === 'function' ? (args.pop() as Acknowledge) : undefined;
+      const callback = callbacks.get(event);
+      if (callback === undefined) {
+        const known = [...callbacks.keys()].join(', ');
+        this.gateway.refuse(socket, `there is no such event; there are: ${known}`, acknowledge);
+      } else if (args.length !== 1) this.gateway.refuse(socket, 'an event takes exactly one object', acknowledge);
+      else callback(args[0], acknowledge);
+    });
+  }
+}

@@ -1,0 +1,60 @@
+import { z } from 'zod';
+import { ACTOR_MAX } from '../access/identity.js';
+import { isPostId, POST_RULE } from '../counters/ids.js';
+import { BY_MAX } from '../counters/operation.js';
+
+/** The payloads of docs/protocol.md. What does not fit is answered with BAD_REQUEST, naming the field. */
+
+/** More posts than any limit allows are not even looked at. */
+const POSTS_LOOKED_AT = 10_000;
+
+const OBJECT = 'must be one object';
+
+function wholeNumber(max: number) {
+  const rule = `must be a whole number from 1 to ${max}`;
+  return z.number(rule).int(rule).min(1, rule).max(max, rule);
+}
+
+const post = z.string(`must be ${POST_RULE}`).refine(isPostId, `must be ${POST_RULE}`);
+const posts = z.array(post, 'must be a list of post ids').min(1, 'must name at least one post').max(POSTS_LOOKED_AT);
+const metric = z.string('must be the name of a metric');
+const seq = wholeNumber(Number.MAX_SAFE_INTEGER).optional();
+
+/** By post: the epoch and version that the client knows. Ids like `__proto__` are ordinary, so own properties only. */
+const known = z.custom<Readonly<Record<string, readonly [string, number]>>>(
+  (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.getOwnPropertyNames(value).every((id) => isPostId(id) && isEpochAndVersion(Reflect.get(value, id))),
+  'must be an object of { post: [e, v] }',
+);
+
+function isEpochAndVersion(value: unknown): boolean {
+  return (
+    Array.isArray(value) &&
+    value.length === 2 &&
+    typeof value[0] === 'string' &&
+    Number.isSafeInteger(value[1]) &&
+    value[1] >= 0
+  );
+}
+
+export const SUBSCRIBE = z.strictObject({ posts, known: known.optional() }, OBJECT);
+export const UNSUBSCRIBE = z.strictObject({ posts }, OBJECT);
+export const LIKE = z.strictObject({ post, seq }, OBJECT);
+export const VIEW = LIKE;
+export const ADD = z.strictObject({ post, metric, by: wholeNumber(BY_MAX).default(1), seq }, OBJECT);
+export const SET = z.strictObject({ post, metric, on: z.boolean('must be true or false'), seq }, OBJECT);
+
+const actorRule = `must be a string of 1 to ${ACTOR_MAX} characters`;
+const sessionRule = 'must be a string of 8 to 64 characters';
+
+export const HANDSHAKE = z.strictObject(
+  {
+    token: z.string('must be a string').optional(),
+    actor: z.string(actorRule).min(1, actorRule).max(ACTOR_MAX, actorRule).optional(),
+    session: z.string(sessionRule).min(8, sessionRule).max(64, sessionRule).optional(),
+  },
+  OBJECT,
+);

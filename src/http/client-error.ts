@@ -1,0 +1,36 @@
+import type { Duplex } from 'node:stream';
+import { errorBody } from '../protocol/errors.js';
+
+/**
+ * Answers what never becomes a request, since it is not HTTP or its head is too long, with the protocol's error object.
+ * For the `clientError` event of the HTTP server; the connection ends with it.
+ */
+export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const [status, body] = answerTo(error.code);
+  const text = JSON.stringify(body);
+  const head = [
+    `HTTP/1.1 ${status}`,
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(text)}`,
+    'Connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${text}`, () => socket.destroy());
+}
+
+function answerTo(code: string | undefined) {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return [
+        '413 Payload Too Large',
+        errorBody('PAYLOAD_TOO_LARGE', 'the address and the headers have at most 16384 bytes; name fewer posts'),
+      ] as const;
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return ['408 Request Timeout', errorBody('BAD_REQUEST', 'the request did not come in time')] as const;
+    default:
+      return ['400 Bad Request', errorBody('BAD_REQUEST', 'this is not a request of HTTP/1.1')] as const;
+  }
+}

@@ -1,0 +1,99 @@
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { SwaggerModule } from '@nestjs/swagger';
+import compression from 'compression';
+import type { NextFunction, Request, Response } from 'express';
+import helmet from 'helmet';
+import { ORIGIN_REFUSED, Origins } from '../access/origins.js';
+import { ProtocolError } from '../protocol/errors.js';
+import type { Settings } from '../settings.js';
+import { SETTINGS } from '../tokens.js';
+import { answerClientError } from './client-error.js';
+import { openApi } from './openapi.js';
+import { BODY_BYTES_MAX } from './parameters.js';
+import { ProtocolErrorFilter } from './protocol-error.filter.js';
+
+/** How long a browser may remember what a preflight allowed, in seconds. */
+const PREFLIGHT_MAX_AGE_S = 600;
+
+/** Pages that the gateway serves load its own files and nothing else, and talk to it over HTTP and WebSockets. */
+const OWN_FILES = {
+  defaultSrc: ["'self'"],
+  connectSrc: ["'self'", 'ws:', 'wss:'],
+  objectSrc: ["'none'"],
+  baseUri: ["'self'"],
+  formAction: ["'self'"],
+  frameAncestors: ["'self'"],
+};
+/** Swagger UI brings style elements and pictures inside its style sheet. */
+const SWAGGER_UI = { ...OWN_FILES, styleSrc: ["'self'", "'unsafe-inline'"], imgSrc: ["'self'", 'data:'] };
+
+/**
+ * What goes around every route: headers, compression, CORS, the limit on bodies, errors and /docs. To be called once,
+ * before the application listens; it must have been created with `bodyParser: false`, for its parser takes 100 KB.
+ */
+export function configureHttp(app: NestExpressApplication): void {
+  const settings = app.get<Settings>(SETTINGS);
+  if (settings.trustProxy.length > 0) app.set('trust proxy', [...settings.trustProxy]);
+  // Answers of /v1 are never cached, so hashing them would buy nothing.
+  app.set('etag', false);
+  app.set('query parser', 'simple');
+
+  secure(app);
+  app.use(gzipOnly, compression({ filter: mayCompress }));
+  guard(app, app.get(Origins));
+  // Whatever it says it is: `curl -d` calls JSON a form. Pages cannot use that, since PUT is always preflighted.
+  app.useBodyParser('json', { limit: BODY_BYTES_MAX, type: () => true });
+  document(app, settings);
+  app.useGlobalFilters(new ProtocolErrorFilter());
+  app.getHttpServer().on('clientError', answerClientError);
+}
+
+/** TLS, if any, ends before the gateway: neither HSTS nor an upgrade to https is its to ask for. */
+function secure(app: NestExpressApplication): void {
+  app.use(
+    helmet({
+      contentSecurityPolicy: { useDefaults: false, directives: OWN_FILES },
+      strictTransportSecurity: false,
+    }),
+  );
+  app.use('/docs', helmet.contentSecurityPolicy({ useDefaults: false, directives: SWAGGER_UI }));
+}
+
+function guard(app: NestExpressApplication, origins: Origins): void {
+  app.enableCors({
+    origin: (origin: string | undefined, answer: (error: Error | null, allow: boolean) => void) =>
+      answer(null, origin !== undefined && origins.lists(origin)),
+    methods: ['GET', 'PUT'],
+    allowedHeaders: ['Authorization', 'Actor-Id', 'Idempotency-Key', 'Content-Type'],
+    exposedHeaders: ['Retry-After'],
+    maxAge: PREFLIGHT_MAX_AGE_S,
+  });
+  app.use('/v1', (request: Request, response: Response, next: NextFunction) => {
+    response.setHeader('Cache-Control', 'no-store');
+    // CORS only hides the answer from a page; what it must not do has to be refused before it is done.
+    if (!origins.allows(request)) throw new ProtocolError('FORBIDDEN', ORIGIN_REFUSED);
+    next();
+  });
+}
+
+/** The protocol promises gzip to those who take it; `compression` would give brotli to those who take both. */
+function gzipOnly(request: Request, _response: Response, next: NextFunction): void {
+  if (request.headers['accept-encoding'] !== undefined) {
+    request.headers['accept-encoding'] = request.acceptsEncodings('gzip') === false ? 'identity' : 'gzip';
+  }
+  next();
+}
+
+/** An event stream is not: the compressor would hold its frames back, and keep 256 KB for each. */
+function mayCompress(request: Request, response: Response): boolean {
+  return response.getHeader('Content-Type') !== 'text/event-stream' && compression.filter(request, response);
+}
+
+function document(app: NestExpressApplication, { metrics }: Settings): void {
+  SwaggerModule.setup('docs', app, openApi(metrics), {
+    customSiteTitle: 'Tallycast API',
+    raw: ['json'],
+    // Its badge would come from a foreign host.
+    swaggerOptions: { validatorUrl: null },
+  });
+}

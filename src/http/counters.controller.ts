@@ -1,0 +1,152 @@
+import { Body, Controller, Get, Inject, Param, Put, Req } from '@nestjs/common';
+import type { Request } from 'express';
+import { Addresses } from '../access/addresses.js';
+import { Identities, TOKEN_NEEDED } from '../access/identity.js';
+import { key64Of } from '../access/keys.js';
+import type { Clock } from '../clock.js';
+import type { PostCounts } from '../counters/batch.js';
+import type { Metric } from '../counters/metrics.js';
+import { Actors } from '../fanout/actors.js';
+import { Ingest } from '../ingest/ingest.js';
+import { OperationCounts, type OperationKind, resultOf } from '../ingest/operation-counts.js';
+import { Presence } from '../presence/presence.js';
+import { ProtocolError } from '../protocol/errors.js';
+import type { Settings } from '../settings.js';
+import type { CounterStore } from '../store/counter-store.js';
+import { CLOCK, SETTINGS, STORE } from '../tokens.js';
+import { HttpOperation, toggledTo } from './http-operation.js';
+import { type Action, actionOf, claimOf, idempotencyKeyOf, metricOf, postOf, postsOf, readerOf } from './parameters.js';
+
+/** One count of one post. */
+export interface Reading {
+  readonly count: number;
+  /** When the post last changed, RFC 3339 in UTC; `null` for an unknown post. */
+  readonly updated_at: string | null;
+}
+
+/** All counts of one post: `{ post, likes, views, …, live, updated_at }`. */
+export type PostReading = Readonly<Record<string, string | number | null>>;
+
+interface Asked {
+  readonly post: string;
+  readonly metric: Metric;
+  readonly action: Action;
+  readonly key: string | null;
+}
+
+/** Counters over HTTP, as docs/protocol.md has them. Errors are ProtocolErrors, which ProtocolErrorFilter answers. */
+@Controller('v1')
+export class CountersController {
+  constructor(
+    @Inject(SETTINGS) private readonly settings: Settings,
+    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(STORE) private readonly store: CounterStore,
+    @Inject(Ingest) private readonly ingest: Ingest,
+    @Inject(Presence) private readonly presence: Presence,
+    @Inject(Actors) private readonly actors: Actors,
+    @Inject(Addresses) private readonly addresses: Addresses,
+    @Inject(Identities) private readonly identities: Identities,
+    @Inject(OperationCounts) private readonly counts: OperationCounts,
+  ) {}
+
+  /** Cost: one read of the store, whatever the number of posts. */
+  @Get('counts')
+  async several(@Req() request: Request): Promise<{ counts: PostReading[] }> {
+    const posts = postsOf(request.query['posts'], this.settings.maxPostsPerConnection);
+    const counts = await this.#read(request, posts);
+    return { counts: counts.map((one) => this.#allOf(one)) };
+  }
+
+  @Get(':post/:metric')
+  async one(@Req() request: Request, @Param('post') id: string, @Param('metric') name: string): Promise<Reading> {
+    const post = postOf(id);
+    const metric = metricOf(name, this.settings.metrics);
+    const [counts] = await this.#read(request, [post]);
+    return this.#reading(counts!, metric);
+  }
+
+  /** Answers when the operation is committed and durable. */
+  @Put(':post/:metric')
+  async act(
+    @Req() request: Request,
+    @Param('post') id: string,
+    @Param('metric') name: string,
+    @Body() body: unknown,
+  ): Promise<Reading> {
+    let kind: OperationKind = 'unknown';
+    try {
+      const asked = this.#asked(request, id, name, body);
+      const identity = await this.identities.identify(claimOf(request.headers));
+      if (!identity.mayAct) throw new ProtocolError('UNAUTHORIZED', TOKEN_NEEDED);
+      const operation = operationOf(asked, identity);
+      kind = operation.kind;
+      this.#admit(request);
+      this.ingest.submit(operation);
+      const { counts, outcome } = await operation.done;
+      this.counts.add(kind, resultOf(outcome));
+      const on = toggledTo(operation.kind, outcome);
+      const { post, metric } = asked;
+      if (on !== null) this.actors.toggled(identity.actor, { post, metric: metric.name, on }, null);
+      return this.#reading(counts, metric);
+    } catch (error) {
+      if (error instanceof ProtocolError) this.counts.add(kind, error.body.code);
+      throw error;
+    }
+  }
+
+  #asked(request: Request, id: string, name: string, body: unknown): Asked {
+    const post = postOf(id);
+    const metric = metricOf(name, this.settings.metrics);
+    if (metric === null) throw new ProtocolError('BAD_REQUEST', 'live cannot be put: it counts who watches now');
+    const action = actionOf(body);
+    if (metric.kind === 'tally' && action === 'decrement') {
+      throw new ProtocolError('BAD_REQUEST', `action must be "increment": ${metric.name} is a tally, which only grows`);
+    }
+    return { post, metric, action, key: idempotencyKeyOf(request.headers) };
+  }
+
+  #admit(request: Request): void {
+    const address = this.addresses.operations(this.addresses.of(request));
+    const waitMs = address?.take(this.clock.nowMs()) ?? 0;
+    if (waitMs > 0) throw new ProtocolError('RATE_LIMITED', 'too many operations; slow down', waitMs);
+  }
+
+  async #read(request: Request, posts: readonly string[]): Promise<PostCounts[]> {
+    await this.identities.identify(readerOf(request.headers));
+    try {
+      const views = await this.store.read(posts, null);
+      return views.map(({ counts }) => counts);
+    } catch {
+      throw new ProtocolError('UNAVAILABLE', 'the store did not answer in time; ask again');
+    }
+  }
+
+  #reading({ post, totals, updatedAtMs }: PostCounts, metric: Metric | null): Reading {
+    const count = metric === null ? this.presence.connections(post) : (totals[metric.index] ?? 0);
+    return { count, updated_at: timeOf(updatedAtMs) };
+  }
+
+  #allOf({ post, totals, updatedAtMs }: PostCounts): PostReading {
+    const reading: Record<string, string | number | null> = { post };
+    for (const { name, index } of this.settings.metrics.list) reading[name] = totals[index] ?? 0;
+    reading['live'] = this.presence.connections(post);
+    reading['updated_at'] = timeOf(updatedAtMs);
+    return reading;
+  }
+}
+
+function operationOf(
+  { post, metric, action, key }: Asked,
+  identity: { readonly actor: string | null; readonly key: HttpOperation['actor'] },
+): HttpOperation {
+  // All that makes a request the same: a key used for another request, or by another actor, is another session.
+  const session = key === null ? null : key64Of(JSON.stringify([identity.actor, key, post, metric.name, action]));
+  const up = action === 'increment';
+  if (metric.kind === 'tally') return new HttpOperation(post, metric.index, 'add', 1, identity.key, session);
+  if (identity.key !== null) return new HttpOperation(post, metric.index, 'set', up ? 1 : 0, identity.key, session);
+  return new HttpOperation(post, metric.index, 'adjust', up ? 1 : -1, null, session);
+}
+
+function timeOf(updatedAtMs: number | null): string | null {
+  return updatedAtMs === null ? null : new Date(updatedAtMs).toISOString();
+}

@@ -1,0 +1,90 @@
+import type { ServerResponse } from 'node:http';
+import type { Clock, Timer } from '../clock.js';
+import type { FrameSink } from '../fanout/viewer.js';
+import type { ByeEvent } from '../protocol/messages.js';
+
+/** Balancers close connections that are silent for a minute, some for half of that. */
+const HEARTBEAT_MS = 15_000;
+/** How long a client may take to read what it was sent last. */
+const LAST_WORDS_MS = 5_000;
+
+/** The connection ends with the stream, so that a drain need not wait for it to become idle. */
+export const STREAM_HEADERS = {
+  'Content-Type': 'text/event-stream',
+  'Cache-Control': 'no-store',
+  // nginx would collect frames before it sends them.
+  'X-Accel-Buffering': 'no',
+  Connection: 'close',
+} as const;
+
+/**
+ * One client's Server-Sent Events: https://html.spec.whatwg.org/multipage/server-sent-events.html
+ *
+ *     new ──begin──→ open ──bye──→ ending ──read or LAST_WORDS_MS──→ closed
+ *
+ * Only while it is open anything is written, so before and after it is `behind`. It holds at most Node's buffer (16 KiB)
+ * and a frame: then it is behind until that is sent, and fan-out keeps nothing for it but which posts changed.
+ */
+export class EventStream implements FrameSink {
+  #behind = true;
+  #timer: Timer | null = null;
+  #expiry: Timer | null = null;
+  #ending = false;
+
+  constructor(
+    private readonly response: ServerResponse,
+    private readonly clock: Clock,
+  ) {}
+
+  get behind(): boolean {
+    return this.#behind;
+  }
+
+  /** `body`: the snapshot, as a frame's. */
+  begin(body: string): void {
+    this.response.on('drain', this.#drained);
+    this.response.writeHead(200, STREAM_HEADERS);
+    this.#behind = false;
+    this.write(body);
+    this.#timer = this.clock.after(HEARTBEAT_MS, this.#beat);
+  }
+
+  write(body: string): void {
+    if (!this.response.write(`event: counts\ndata: ${body}\n\n`)) this.#behind = true;
+  }
+
+  cut(): void {
+    this.response.destroy();
+  }
+
+  /** `lifeMs` from now the stream ends, and says why. */
+  expireIn(lifeMs: number): void {
+    this.#expiry = this.clock.after(lifeMs, () => this.bye({ reason: 'the token has expired', retryAfterMs: 0 }));
+  }
+
+  /** The last event; `retry` makes an EventSource come back no sooner. */
+  bye(event: ByeEvent): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    this.#behind = true;
+    this.response.end(`retry: ${event.retryAfterMs}\nevent: bye\ndata: ${JSON.stringify(event)}\n\n`);
+    this.#timer?.cancel();
+    this.#timer = this.clock.after(LAST_WORDS_MS, () => this.cut());
+  }
+
+  /** The connection is gone. */
+  closed(): void {
+    this.#timer?.cancel();
+    this.#expiry?.cancel();
+  }
+
+  readonly #drained = (): void => {
+    this.#behind = this.#ending;
+  };
+
+  /** One who is behind has something to read. */
+  readonly #beat = (): void => {
+    if (!this.#behind && !this.response.write(': heartbeat\n\n')) this.#behind = true;
+    this.#timer = this.clock.after(HEARTBEAT_MS, this.#beat);
+  };
+}

@@ -1,0 +1,51 @@
+import type { PostCounts } from '../counters/batch.js';
+import type { Key64 } from '../counters/ids.js';
+import { APPLIED, ON, type Operation } from '../counters/operation.js';
+import type { PendingOperation } from '../ingest/pending-operation.js';
+import { type ErrorBody, ProtocolError } from '../protocol/errors.js';
+
+/** What became of an operation over HTTP. */
+export interface Settled {
+  readonly counts: PostCounts;
+  /** Outcome bits, see src/counters/operation.ts. */
+  readonly outcome: number;
+}
+
+/** An operation that came in a request, on its way through ingest; the request waits for `done`. */
+export class HttpOperation implements PendingOperation {
+  acceptedAtMs = 0;
+  /** 1 with a session, which is then that of an Idempotency-Key: it has one operation. */
+  readonly seq: number;
+  /** Rejects with a ProtocolError. */
+  readonly done: Promise<Settled>;
+  #resolve!: (settled: Settled) => void;
+  #reject!: (error: ProtocolError) => void;
+
+  constructor(
+    readonly post: string,
+    readonly metric: number,
+    readonly kind: Operation['kind'],
+    readonly value: number,
+    readonly actor: Key64 | null,
+    readonly session: Key64 | null,
+  ) {
+    this.seq = session === null ? 0 : 1;
+    this.done = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  settled(outcome: number, counts: PostCounts): void {
+    this.#resolve({ counts, outcome });
+  }
+
+  failed({ code, message, retryAfterMs }: ErrorBody): void {
+    this.#reject(new ProtocolError(code, message, retryAfterMs));
+  }
+}
+
+/** Whether an actor's toggle changed, and so other connections of the actor are to be told; and to what. */
+export function toggledTo(kind: Operation['kind'], outcome: number): boolean | null {
+  return kind === 'set' && (outcome & APPLIED) !== 0 ? (outcome & ON) !== 0 : null;
+}

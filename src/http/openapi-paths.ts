@@ -1,0 +1,122 @@
+import type { OpenAPIObject } from '@nestjs/swagger';
+import type { Metrics } from '../counters/metrics.js';
+
+type Paths = OpenAPIObject['paths'];
+type Operation = NonNullable<Paths[string]['get']>;
+type Response = NonNullable<Operation['responses']['default']>;
+
+const JSON_TYPE = 'application/json';
+const POSTS = { $ref: '#/components/parameters/posts' };
+
+export function pathsOf(metrics: Metrics): Paths {
+  return {
+    '/v1/{post}/{metric}': {
+      parameters: [{ $ref: '#/components/parameters/post' }],
+      get: readOne(metrics),
+      put: act(metrics),
+    },
+    '/v1/counts': { get: readSeveral() },
+    '/v1/stream': { get: stream() },
+    '/healthz': { get: probe('Whether the process lives', { 200: answer('It does.', 'Status') }) },
+    '/readyz': {
+      get: probe('Whether it should get traffic', {
+        200: answer('It should.', 'Status'),
+        503: answer('Not now: the store is away, or the gateway is closing.', 'Status'),
+      }),
+    },
+    '/metrics': { get: probe('How it is doing', { 200: text('Metrics in the format of Prometheus.', 'text/plain') }) },
+    '/docs': { get: probe('This documentation, as a page', { 200: text('A page.', 'text/html') }) },
+    '/docs-json': { get: probe('This documentation, as JSON', { 200: text('An OpenAPI 3.1 document.', JSON_TYPE) }) },
+  };
+}
+
+function readOne(metrics: Metrics): Operation {
+  return {
+    tags: ['counters'],
+    operationId: 'readCount',
+    summary: 'One count of one post',
+    description: '`counter` is another name of `likes`; `live` counts the connections that watch the post now.',
+    parameters: [metricParameter(['counter', ...metrics.list.map(({ name }) => name), 'live'])],
+    responses: { 200: answer('The count; 0 for a post that is not known.', 'Count'), ...errors(400, 401, 403, 503) },
+  };
+}
+
+function act(metrics: Metrics): Operation {
+  return {
+    tags: ['counters'],
+    operationId: 'act',
+    summary: 'Count up or down',
+    description: `Answered when it is committed and durable. A toggle (${names(metrics, 'toggle')}) is put on or off for the actor, so a repetition changes nothing; without an actor it is a plain +1 or -1 that never goes below 0. A tally (${names(metrics, 'tally')}) only grows: \`decrement\` is refused.`,
+    parameters: [
+      metricParameter(['counter', ...metrics.list.map(({ name }) => name)]),
+      { $ref: '#/components/parameters/actorId' },
+      { $ref: '#/components/parameters/idempotencyKey' },
+    ],
+    requestBody: { required: true, content: { [JSON_TYPE]: { schema: { $ref: '#/components/schemas/Action' } } } },
+    responses: { 200: answer('The count after it.', 'Count'), ...errors(400, 401, 403, 413, 429, 503) },
+  };
+}
+
+function readSeveral(): Operation {
+  return {
+    tags: ['counters'],
+    operationId: 'readCounts',
+    summary: 'All counts of several posts',
+    description: 'In the order asked; a post that is named twice comes once.',
+    parameters: [POSTS],
+    responses: { 200: answer('The counts.', 'Counts'), ...errors(400, 401, 403, 503) },
+  };
+}
+
+function stream(): Operation {
+  return {
+    tags: ['stream'],
+    operationId: 'streamCounts',
+    summary: 'Counts of several posts, whenever they change',
+    description:
+      'Server-Sent Events. `counts`: an array of updates, first a snapshot of all posts, then at most one event a tick ' +
+      'with those that changed. `bye`: the gateway is about to end the stream; come back after `retryAfterMs`. ' +
+      'A comment line comes as a heartbeat. An open stream counts in `live`.',
+    parameters: [POSTS, { $ref: '#/components/parameters/actorId' }],
+    responses: {
+      200: {
+        description: 'Events, until either side ends the stream.',
+        content: {
+          'text/event-stream': {
+            schema: { type: 'string' },
+            example:
+              'event: counts\ndata: [{"post":"42","e":"local.1.k9","v":4,"likes":3,"views":1,"live":1,"d":{"likes":1}}]\n\n',
+          },
+        },
+      },
+      ...errors(400, 401, 403, 429, 503),
+    },
+  };
+}
+
+function probe(summary: string, responses: Operation['responses']): Operation {
+  return { tags: ['operation'], summary, security: [], responses };
+}
+
+function metricParameter(values: string[]) {
+  return { name: 'metric', in: 'path' as const, required: true, schema: { type: 'string', enum: values } };
+}
+
+function names(metrics: Metrics, kind: 'toggle' | 'tally'): string {
+  return metrics.list
+    .filter((metric) => metric.kind === kind)
+    .map(({ name }) => `\`${name}\``)
+    .join(', ');
+}
+
+function answer(description: string, schema: string): Response {
+  return { description, content: { [JSON_TYPE]: { schema: { $ref: `#/components/schemas/${schema}` } } } };
+}
+
+function text(description: string, type: string): Response {
+  return { description, content: { [type]: { schema: { type: type === JSON_TYPE ? 'object' : 'string' } } } };
+}
+
+function errors(...statuses: number[]): Operation['responses'] {
+  return Object.fromEntries(statuses.map((status) => [status, { $ref: `#/components/responses/${status}` }]));
+}

@@ -1,0 +1,27 @@
+import type { OpenAPIObject } from '@nestjs/swagger';
+import type { Metrics } from '../counters/metrics.js';
+import { componentsOf } from './openapi-components.js';
+import { pathsOf } from './openapi-paths.js';
+
+const DESCRIPTION = `Likes, views and viewers now, counted exactly.
+
+Counts change live over Socket.IO (path \`/socket.io/\`) and, as here, over Server-Sent Events.
+Requests with an \`Origin\` that may not use this gateway are refused with \`FORBIDDEN\`, whatever they ask.`;
+
+/** What /docs shows: every path of this gateway, with the metrics that it was set to count. */
+export function openApi(metrics: Metrics): OpenAPIObject {
+  return {
+    openapi: '3.1.0',
+    info: { title: 'Tallycast', version: '1', description: DESCRIPTION, license: { name: 'MIT' } },
+    servers: [{ url: '/' }],
+    tags: [
+      { name: 'counters', description: 'Read and change counts' },
+      { name: 'stream', description: 'Follow counts' },
+      { name: 'operation', description: 'For those who run the gateway' },
+    ],
+    // A token where the gateway is set to verify them; else none is needed.
+    security: [{}, { token: [] }],
+    paths: pathsOf(metrics),
+    components: componentsOf(metrics),
+  };
+}

@@ -1,0 +1,97 @@
+import { isUtf8 } from 'node:buffer';
+import type { IncomingHttpHeaders } from 'node:http';
+import { z } from 'zod';
+import { ACTOR_MAX, type Claim } from '../access/identity.js';
+import { isPostId, POST_RULE } from '../counters/ids.js';
+import { LIKES, type Metric, type Metrics } from '../counters/metrics.js';
+import { ProtocolError } from '../protocol/errors.js';
+import { invalid } from '../protocol/invalid.js';
+
+/** What requests consist of, checked. Each function throws BAD_REQUEST, naming what does not fit, unless it says more. */
+
+/** The protocol's limit on a message. */
+export const BODY_BYTES_MAX = 16 * 1024;
+export const KEY_MIN = 8;
+export const KEY_MAX = 64;
+
+export const ACTION_RULE = '{ "action": "increment" } or { "action": "decrement" }';
+
+const ACTION = z.strictObject(
+  { action: z.enum(['increment', 'decrement'], 'must be "increment" or "decrement"') },
+  `must be ${ACTION_RULE}`,
+);
+
+export type Action = z.output<typeof ACTION>['action'];
+
+export function actionOf(body: unknown): Action {
+  const parsed = ACTION.safeParse(body);
+  if (parsed.success) return parsed.data.action;
+  const { code, message } = invalid(parsed.error, Object.keys(ACTION.shape));
+  throw new ProtocolError(code, message);
+}
+
+export function postOf(text: string): string {
+  if (isPostId(text)) return text;
+  throw new ProtocolError('BAD_REQUEST', `post must be ${POST_RULE}`);
+}
+
+/** `null` is `live`, which is seen and not kept. `counter` is another name of `likes`. */
+export function metricOf(name: string, metrics: Metrics): Metric | null {
+  if (name === 'live') return null;
+  const metric = name === 'counter' ? metrics.list[LIKES] : metrics.byName(name);
+  if (metric !== undefined) return metric;
+  const names = metrics.list.map((one) => one.name).join(', ');
+  throw new ProtocolError('BAD_REQUEST', `metric must be one of: counter, ${names}, live`);
+}
+
+/**
+ * Different posts, in the order asked.
+ * @throws ProtocolError TOO_MANY_POSTS when there are more than `max`, too.
+ */
+export function postsOf(list: unknown, max: number): string[] {
+  if (typeof list !== 'string' || list === '') {
+    throw new ProtocolError('BAD_REQUEST', 'posts must name at least one post, once in the query: ?posts=a,b,c');
+  }
+  const posts = [...new Set(list.split(','))];
+  if (posts.length > max) throw new ProtocolError('TOO_MANY_POSTS', `posts may name at most ${max} posts`);
+  const wrong = posts.findIndex((post) => !isPostId(post));
+  if (wrong === -1) return posts;
+  throw new ProtocolError('BAD_REQUEST', `posts[${wrong}] must be ${POST_RULE}`);
+}
+
+export function idempotencyKeyOf(headers: IncomingHttpHeaders): string | null {
+  const key = headers['idempotency-key'];
+  if (key === undefined) return null;
+  if (typeof key === 'string' && key.length >= KEY_MIN && key.length <= KEY_MAX) return key;
+  throw new ProtocolError('BAD_REQUEST', `Idempotency-Key must have ${KEY_MIN} to ${KEY_MAX} characters`);
+}
+
+/** Who the client says it is. A scheme other than Bearer is somebody else's, a proxy's for instance. */
+export function claimOf(headers: IncomingHttpHeaders): Claim {
+  return { token: tokenOf(headers), actor: actorOf(headers) };
+}
+
+/** The same for those who only ask: who they are makes no difference, save where watching needs a token. */
+export function readerOf(headers: IncomingHttpHeaders): Claim {
+  return { token: tokenOf(headers), actor: undefined };
+}
+
+function tokenOf({ authorization }: IncomingHttpHeaders): string | undefined {
+  return authorization === undefined ? undefined : /^Bearer +(.*)$/i.exec(authorization)?.[1];
+}
+
+function actorOf(headers: IncomingHttpHeaders): string | undefined {
+  const header = headers['actor-id'];
+  if (header === undefined) return undefined;
+  const actor = typeof header === 'string' ? textOf(header) : '';
+  if (actor.length >= 1 && actor.length <= ACTOR_MAX) return actor;
+  throw new ProtocolError('BAD_REQUEST', `Actor-Id must have 1 to ${ACTOR_MAX} characters`);
+}
+
+/** Node reads headers as Latin-1. A name in UTF-8 is put together again, so that it is the same actor as on a socket. */
+function textOf(header: string): string {
+  // eslint-disable-next-line no-control-regex -- that is what ASCII is
+  if (/^[\x00-\x7f]*$/.test(header)) return header;
+  const bytes = Buffer.from(header, 'latin1');
+  return isUtf8(bytes) ? bytes.toString('utf8') : header;
+}

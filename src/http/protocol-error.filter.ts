@@ -1,0 +1,50 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
+import type { Response } from 'express';
+import { POST_RULE } from '../counters/ids.js';
+import { type ErrorBody, errorBody, HTTP_STATUS, ProtocolError } from '../protocol/errors.js';
+import { ACTION_RULE, BODY_BYTES_MAX } from './parameters.js';
+
+const NOT_FOUND_STATUS = 404;
+const NOT_FOUND =
+  'there is no such method and path; there are: GET and PUT /v1/{post}/{metric}, GET /v1/counts?posts=a,b, ' +
+  'GET /v1/stream?posts=a,b, GET /healthz, GET /readyz, GET /metrics, GET /docs';
+
+/** Answers every error over HTTP with the protocol's error object. */
+@Catch()
+export class ProtocolErrorFilter implements ExceptionFilter {
+  readonly #logger = new Logger('http');
+
+  catch(error: unknown, host: ArgumentsHost): void {
+    const response = host.switchToHttp().getResponse<Response>();
+    const { status, body } = this.#answerTo(error);
+    if (response.headersSent) {
+      response.destroy();
+      return;
+    }
+    if (body.retryAfterMs !== undefined) response.setHeader('Retry-After', Math.ceil(body.retryAfterMs / 1000));
+    if (body.code === 'UNAUTHORIZED') response.setHeader('WWW-Authenticate', 'Bearer');
+    response.status(status).json(body);
+  }
+
+  #answerTo(error: unknown): { status: number; body: ErrorBody } {
+    if (error instanceof ProtocolError) return { status: HTTP_STATUS[error.body.code], body: error.body };
+    if (error instanceof HttpException && error.getStatus() < 500) return refusal(error);
+    this.#logger.error(error);
+    const body = errorBody('UNAVAILABLE', 'the gateway failed; whether anything was done is not known');
+    return { status: HTTP_STATUS.UNAVAILABLE, body };
+  }
+}
+
+/** What express and its body parser refuse, before a controller is asked. */
+function refusal(error: HttpException): { status: number; body: ErrorBody } {
+  const status = error.getStatus();
+  if (status === HTTP_STATUS.PAYLOAD_TOO_LARGE) {
+    return { status, body: errorBody('PAYLOAD_TOO_LARGE', `a body has at most ${BODY_BYTES_MAX} bytes`) };
+  }
+  if (status === NOT_FOUND_STATUS) return { status, body: errorBody('BAD_REQUEST', NOT_FOUND) };
+  const message =
+    error.cause instanceof URIError
+      ? `the path is not percent-encoded UTF-8; post must be ${POST_RULE}`
+      : `the body must be JSON in UTF-8: ${ACTION_RULE}`;
+  return { status: HTTP_STATUS.BAD_REQUEST, body: errorBody('BAD_REQUEST', message) };
+}

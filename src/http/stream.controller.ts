@@ -1,0 +1,20 @@
+import { Controller, Get, Inject, Req, Res } from '@nestjs/common';
+import type { Request, Response } from 'express';
+import type { Settings } from '../settings.js';
+import { SETTINGS } from '../tokens.js';
+import { postsOf } from './parameters.js';
+import { Streams } from './streams.js';
+
+@Controller('v1')
+export class StreamController {
+  constructor(
+    @Inject(SETTINGS) private readonly settings: Settings,
+    @Inject(Streams) private readonly streams: Streams,
+  ) {}
+
+  @Get('stream')
+  async stream(@Req() request: Request, @Res() response: Response): Promise<void> {
+    const posts = postsOf(request.query['posts'], this.settings.maxPostsPerConnection);
+    await this.streams.open(request, response, posts);
+  }
+}

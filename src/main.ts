@@ -1,0 +1,60 @@
+import 'reflect-metadata';
+import { join } from 'node:path';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { Origins } from './access/origins.js';
+import { AppModule } from './app.module.js';
+import { CountsAdapter } from './gateway/counts.adapter.js';
+import { CountsGateway } from './gateway/counts.gateway.js';
+import { Handshake } from './gateway/handshake.js';
+import { configureHttp } from './http/configure-http.js';
+import { Drain } from './ops/drain.js';
+import { createLogger, NestLog } from './ops/logger.js';
+import { readSettings, type Settings } from './settings.js';
+
+function settingsOrExit(): Settings {
+  try {
+    return readSettings(process.env);
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n`);
+    process.exit(1);
+  }
+}
+
+async function boot(settings: Settings): Promise<void> {
+  const logger = createLogger(settings.logLevel);
+  const app = await NestFactory.create<NestExpressApplication>(AppModule.with(settings), {
+    bodyParser: false,
+    abortOnError: false,
+    logger: new NestLog(logger),
+  });
+  configureHttp(app);
+  app.useStaticAssets(join(import.meta.dirname, 'client-demo'));
+  app.useWebSocketAdapter(new CountsAdapter(app, app.get(CountsGateway), app.get(Handshake), app.get(Origins)));
+  await app.listen(settings.port, settings.host);
+  const url = (await app.getUrl()).replace('[::1]', 'localhost');
+  logger.info({ url, dataDir: settings.dataDir }, 'listening');
+
+  const end = (signal: NodeJS.Signals): void => {
+    logger.info({ signal }, 'draining');
+    app
+      .get(Drain)
+      .run()
+      .then(() => app.close())
+      .then(() => {
+        logger.info('closed');
+        process.exit(0);
+      })
+      .catch((error: unknown) => {
+        logger.fatal({ err: error }, 'the drain failed');
+        process.exit(1);
+      });
+  };
+  process.once('SIGTERM', end).once('SIGINT', end);
+}
+
+const settings = settingsOrExit();
+boot(settings).catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,41 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { Fanout } from '../fanout/fanout.js';
+import { CountsGateway } from '../gateway/counts.gateway.js';
+import { Handshake } from '../gateway/handshake.js';
+import { Streams } from '../http/streams.js';
+import { Ingest } from '../ingest/ingest.js';
+
+/** How long operations that are in flight may take. */
+const COMMIT_LIMIT_MS = 10_000;
+/** Clients are told to come back after a random part of this, so that they do not come all at once. */
+const RECONNECT_WITHIN_MS = 2_000;
+
+/** The orderly end: take nothing more in, answer what is in flight, send the last counts, say good-bye. */
+@Injectable()
+export class Drain {
+  begun = false;
+
+  constructor(
+    @Inject(Ingest) private readonly ingest: Ingest,
+    @Inject(Fanout) private readonly fanout: Fanout,
+    @Inject(CountsGateway) private readonly gateway: CountsGateway,
+    @Inject(Handshake) private readonly handshake: Handshake,
+    @Inject(Streams) private readonly streams: Streams,
+  ) {}
+
+  async run(): Promise<void> {
+    this.begun = true;
+    this.handshake.draining = true;
+    this.streams.draining = true;
+    await this.ingest.drain(COMMIT_LIMIT_MS);
+    const reason = 'the gateway is closing';
+    const connections = [...this.gateway.connections];
+    this.fanout.flush(connections.map(({ viewer }) => viewer));
+    for (const connection of connections) connection.bye(reason, retryAfterMs());
+    this.streams.bye(reason, retryAfterMs());
+  }
+}
+
+function retryAfterMs(): number {
+  return Math.round(Math.random() * RECONNECT_WITHIN_MS);
+}

@@ -1,0 +1,98 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Fanout } from '../fanout/fanout.js';
+import type { Ingest } from '../ingest/ingest.js';
+import type { OperationCounts } from '../ingest/operation-counts.js';
+import type { Presence } from '../presence/presence.js';
+
+/** Seconds; from a commit on a fast disk to the deadline of an operation. */
+const LATENCY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+
+/** Latencies are observed where they happen; all else is read from its owner when /metrics is asked for. */
+export class Instruments {
+  readonly registry = new Registry();
+  readonly commit = new Histogram({
+    name: 'tallycast_commit_seconds',
+    help: 'From handing a batch to the store until it is durable.',
+    buckets: LATENCY_BUCKETS,
+    registers: [this.registry],
+  });
+  readonly acknowledgement = new Histogram({
+    name: 'tallycast_acknowledgement_seconds',
+    help: 'From taking in an operation until it is answered.',
+    buckets: LATENCY_BUCKETS,
+    registers: [this.registry],
+  });
+
+  constructor() {
+    // Event-loop delay, CPU, memory and file descriptors of the process.
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  counter(name: string, help: string, read: () => number): void {
+    new Counter({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  }
+
+  gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+
+  operations(counts: OperationCounts): void {
+    new Counter({
+      name: 'tallycast_operations_total',
+      help: 'Operations by kind and result: applied, unchanged, duplicate, or the code of the error.',
+      labelNames: ['kind', 'result'],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const { kind, result, count } of counts.entries()) this.inc({ kind, result }, count);
+      },
+    });
+  }
+
+  viewers(presence: Presence): void {
+    new Gauge({
+      name: 'tallycast_viewers',
+      help: 'Viewers of posts now, summed over the posts: connections, and users (different actors).',
+      labelNames: ['of'],
+      registers: [this.registry],
+      collect() {
+        const { connections, users } = presence.totals();
+        this.set({ of: 'connections' }, connections);
+        this.set({ of: 'users' }, users);
+      },
+    });
+  }
+
+  fanout(fanout: Fanout): void {
+    const { stats } = fanout;
+    this.counter('tallycast_frames_total', 'Frames of counts written to viewers.', () => stats.frames);
+    this.counter('tallycast_frame_bytes_total', 'Bytes of these frames.', () => stats.frameCharacters);
+    this.counter(
+      'tallycast_frames_postponed_total',
+      'Frames put off since the viewer was behind.',
+      () => stats.postponed,
+    );
+    this.counter('tallycast_viewers_cut_total', 'Viewers disconnected since they stayed behind.', () => stats.cut);
+    this.gauge('tallycast_watched_posts', 'Posts that somebody here watches.', () => fanout.watchedPosts);
+  }
+
+  ingest(ingest: Ingest): void {
+    this.gauge('tallycast_pending_operations', 'Operations taken in and not yet committed.', () => ingest.pending);
+    this.counter('tallycast_commit_retries_total', 'Batches sent to the store again.', () => ingest.retries);
+  }
+}

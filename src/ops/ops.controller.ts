@@ -1,0 +1,41 @@
+import { Controller, Get, Header, HttpCode, HttpStatus, Inject, Res } from '@nestjs/common';
+import type { Response } from 'express';
+import type { CounterStore } from '../store/counter-store.js';
+import { STORE } from '../tokens.js';
+import { Drain } from './drain.js';
+import { Instruments } from './instruments.js';
+
+/** For those who run the gateway: is it alive, should it get traffic, how is it doing. */
+@Controller()
+export class OpsController {
+  constructor(
+    @Inject(STORE) private readonly store: CounterStore,
+    @Inject(Drain) private readonly drain: Drain,
+    @Inject(Instruments) private readonly instruments: Instruments,
+  ) {}
+
+  @Get('healthz')
+  @HttpCode(HttpStatus.OK)
+  healthz(): { status: string } {
+    return { status: 'ok' };
+  }
+
+  @Get('readyz')
+  readyz(@Res({ passthrough: true }) response: Response): { status: string } {
+    if (this.drain.begun) return unready(response, 'the gateway is closing');
+    if (!this.store.available) return unready(response, 'the store does not answer');
+    return { status: 'ok' };
+  }
+
+  @Get('metrics')
+  @Header('Cache-Control', 'no-store')
+  async metrics(@Res() response: Response): Promise<void> {
+    const text = await this.instruments.registry.metrics();
+    response.type(this.instruments.registry.contentType).send(text);
+  }
+}
+
+function unready(response: Response, status: string): { status: string } {
+  response.status(HttpStatus.SERVICE_UNAVAILABLE);
+  return { status };
+}

@@ -1,0 +1,85 @@
+import { type Observable, Subject } from 'rxjs';
+import type { Clock, Timer } from '../clock.js';
+
+/** Viewers come and go in bursts; their number is told at most this often. A closed tab shows well within a second. */
+const LIVE_MS = 250;
+
+interface Viewers {
+  connections: number;
+  /** Connections of actors with a name: how many each has. Connections without one are a user each. */
+  readonly named: Map<string, number>;
+  namedConnections: number;
+}
+
+/** Who watches what now: connections, and by actor users. */
+export class Presence {
+  readonly #posts = new Map<string, Viewers>();
+  readonly #changed = new Set<string>();
+  readonly #changes = new Subject<readonly string[]>();
+  #timer: Timer | null = null;
+
+  /** Posts whose viewers changed, at most once in LIVE_MS. */
+  readonly changes: Observable<readonly string[]> = this.#changes;
+
+  constructor(private readonly clock: Clock) {}
+
+  /** `actor`: a name, or `null` for a connection that gave none. */
+  enter(post: string, actor: string | null): void {
+    let viewers = this.#posts.get(post);
+    if (viewers === undefined) {
+      viewers = { connections: 0, named: new Map(), namedConnections: 0 };
+      this.#posts.set(post, viewers);
+    }
+    viewers.connections += 1;
+    if (actor !== null) {
+      viewers.namedConnections += 1;
+      viewers.named.set(actor, (viewers.named.get(actor) ?? 0) + 1);
+    }
+    this.#touch(post);
+  }
+
+  leave(post: string, actor: string | null): void {
+    const viewers = this.#posts.get(post);
+    if (viewers === undefined) return;
+    viewers.connections -= 1;
+    if (actor !== null) {
+      viewers.namedConnections -= 1;
+      const left = (viewers.named.get(actor) ?? 1) - 1;
+      if (left > 0) viewers.named.set(actor, left);
+      else viewers.named.delete(actor);
+    }
+    if (viewers.connections === 0) this.#posts.delete(post);
+    this.#touch(post);
+  }
+
+  /** Connections that watch the post now. */
+  connections(post: string): number {
+    return this.#posts.get(post)?.connections ?? 0;
+  }
+
+  /** Different actors that watch the post now. */
+  users(post: string): number {
+    const viewers = this.#posts.get(post);
+    return viewers === undefined ? 0 : viewers.connections - viewers.namedConnections + viewers.named.size;
+  }
+
+  /** Sums over all posts. Cost: one step a watched post. */
+  totals(): { connections: number; users: number } {
+    const sum = { connections: 0, users: 0 };
+    for (const [post, { connections }] of this.#posts) {
+      sum.connections += connections;
+      sum.users += this.users(post);
+    }
+    return sum;
+  }
+
+  #touch(post: string): void {
+    this.#changed.add(post);
+    this.#timer ??= this.clock.after(LIVE_MS, () => {
+      this.#timer = null;
+      const posts = [...this.#changed];
+      this.#changed.clear();
+      this.#changes.next(posts);
+    });
+  }
+}

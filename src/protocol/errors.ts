@@ -1,0 +1,40 @@
+/** The errors a client can be given, on every transport: see "Errors" in docs/protocol.md. */
+
+export const HTTP_STATUS = {
+  BAD_REQUEST: 400,
+  UNAUTHORIZED: 401,
+  FORBIDDEN: 403,
+  TOO_MANY_POSTS: 400,
+  PAYLOAD_TOO_LARGE: 413,
+  RATE_LIMITED: 429,
+  OVERLOADED: 503,
+  UNAVAILABLE: 503,
+} as const;
+
+export type ErrorCode = keyof typeof HTTP_STATUS;
+
+export interface ErrorBody {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** Whether the same request, sent again later, can succeed. */
+  readonly retryable: boolean;
+  /** Milliseconds; set where the gateway knows when a retry makes sense. */
+  readonly retryAfterMs?: number;
+}
+
+const RETRYABLE: ReadonlySet<ErrorCode> = new Set(['RATE_LIMITED', 'OVERLOADED', 'UNAVAILABLE']);
+
+export function errorBody(code: ErrorCode, message: string, retryAfterMs?: number): ErrorBody {
+  const retryable = RETRYABLE.has(code);
+  return retryAfterMs === undefined ? { code, message, retryable } : { code, message, retryable, retryAfterMs };
+}
+
+/** An error on its way to the client. `message` says what was wrong and what would be right. */
+export class ProtocolError extends Error {
+  readonly body: ErrorBody;
+
+  constructor(code: ErrorCode, message: string, retryAfterMs?: number) {
+    super(message);
+    this.body = errorBody(code, message, retryAfterMs);
+  }
+}

@@ -1,0 +1,151 @@
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import { Metrics } from './counters/metrics.js';
+
+/** What the environment says, checked once, at boot. Names and defaults: README.md, "Settings". */
+export interface Settings {
+  readonly host: string;
+  readonly port: number;
+  readonly dataDir: string;
+  readonly tickMs: number;
+  readonly flushMs: number;
+  readonly buckets: number;
+  readonly metrics: Metrics;
+  /** Exact origins, or `*` for any; the same origin is always allowed. */
+  readonly allowedOrigins: readonly string[];
+  /** Verifies tokens; `null`: there are none, and actors are whom they say they are. */
+  readonly jwt: JwtSettings | null;
+  /** Whether watching, too, needs a token. */
+  readonly private: boolean;
+  /** A second, with a burst of as many; 0: no limit. */
+  readonly maxOpsPerConnection: number;
+  readonly maxOpsPerAddress: number;
+  readonly maxConnectionsPerAddress: number;
+  readonly maxPostsPerConnection: number;
+  /** Addresses or networks of balancers whose `X-Forwarded-For` is believed. */
+  readonly trustProxy: readonly string[];
+  readonly region: string;
+  readonly logLevel: string;
+}
+
+export interface JwtSettings {
+  readonly secret?: string;
+  readonly jwksUrl?: URL;
+  readonly issuer?: string;
+  readonly audience?: string;
+}
+
+function integer(min: number, max: number, standard: number) {
+  const rule = `must be a whole number from ${min} to ${max}`;
+  return z
+    .string()
+    .regex(/^\d{1,9}$/, rule)
+    .transform(Number)
+    .pipe(z.number().min(min, rule).max(max, rule))
+    .default(standard);
+}
+
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== ''),
+);
+
+const origin = z
+  .string()
+  .refine(
+    (text) => text === '*' || (URL.canParse(text) && new URL(text).origin === text),
+    'must be exact origins such as https://example.org (scheme and host, no path), or *',
+  );
+
+const ENVIRONMENT = z.object({
+  HOST: z.string().min(1, 'must be an address to listen on, such as 127.0.0.1').default('127.0.0.1'),
+  PORT: integer(0, 65535, 3000),
+  DATA_DIR: z.string().min(1, 'must be a path').default('./data'),
+  REDIS_URL: z.never('is not supported by this version: it keeps its counters in DATA_DIR; unset it').optional(),
+  TICK_MS: integer(10, 60_000, 100),
+  FLUSH_MS: integer(0, 1_000, 10),
+  BUCKETS: integer(1, 4096, 64),
+  METRICS: z.string().default('likes:toggle,views:tally').transform(parseMetrics),
+  ALLOWED_ORIGINS: list.pipe(z.array(origin)).default([]),
+  JWT_SECRET: z.string().optional(),
+  JWT_JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
+  JWT_ISSUER: z.string().min(1).optional(),
+  JWT_AUDIENCE: z.string().min(1).optional(),
+  PRIVATE: z.enum(['true', 'false'], 'must be true or false').default('false'),
+  MAX_OPS_PER_CONNECTION: integer(0, 1_000_000, 50),
+  MAX_OPS_PER_ADDRESS: integer(0, 1_000_000, 500),
+  MAX_CONNECTIONS_PER_ADDRESS: integer(0, 1_000_000, 200),
+  MAX_POSTS_PER_CONNECTION: integer(1, 10_000, 500),
+  TRUST_PROXY: list.default([]),
+  REGION: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,15}$/, 'must be a-z, then up to 15 of a-z 0-9 -')
+    .default('local'),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
+      error: 'must be fatal, error, warn, info, debug, trace or silent',
+    })
+    .default('info'),
+});
+
+function parseMetrics(text: string, context: z.RefinementCtx): Metrics {
+  try {
+    return Metrics.parse(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message });
+    return z.NEVER;
+  }
+}
+
+/** @throws Error with one line that names the variable and says what would be right. */
+export function readSettings(environment: NodeJS.ProcessEnv): Settings {
+  const parsed = ENVIRONMENT.safeParse(withoutEmpty(environment));
+  if (!parsed.success) {
+    const { path, message } = parsed.error.issues[0]!;
+    throw new Error(`${String(path[0])} ${message}`);
+  }
+  const env = parsed.data;
+  if (env.JWT_SECRET !== undefined && env.JWT_JWKS_URL !== undefined) {
+    throw new Error('JWT_SECRET and JWT_JWKS_URL exclude each other: set the one that your tokens are signed with');
+  }
+  const jwt = jwtOf(env);
+  if (jwt === null && (env.JWT_ISSUER !== undefined || env.JWT_AUDIENCE !== undefined || env.PRIVATE === 'true')) {
+    throw new Error('JWT_ISSUER, JWT_AUDIENCE and PRIVATE need JWT_SECRET or JWT_JWKS_URL, which verify tokens');
+  }
+  return {
+    host: env.HOST,
+    port: env.PORT,
+    dataDir: resolve(env.DATA_DIR),
+    tickMs: env.TICK_MS,
+    flushMs: env.FLUSH_MS,
+    buckets: env.BUCKETS,
+    metrics: env.METRICS,
+    allowedOrigins: env.ALLOWED_ORIGINS,
+    jwt,
+    private: env.PRIVATE === 'true',
+    maxOpsPerConnection: env.MAX_OPS_PER_CONNECTION,
+    maxOpsPerAddress: env.MAX_OPS_PER_ADDRESS,
+    maxConnectionsPerAddress: env.MAX_CONNECTIONS_PER_ADDRESS,
+    maxPostsPerConnection: env.MAX_POSTS_PER_CONNECTION,
+    trustProxy: env.TRUST_PROXY,
+    region: env.REGION,
+    logLevel: env.LOG_LEVEL,
+  };
+}
+
+function jwtOf(env: z.infer<typeof ENVIRONMENT>): JwtSettings | null {
+  if (env.JWT_SECRET === undefined && env.JWT_JWKS_URL === undefined) return null;
+  return {
+    ...(env.JWT_SECRET !== undefined && { secret: env.JWT_SECRET }),
+    ...(env.JWT_JWKS_URL !== undefined && { jwksUrl: new URL(env.JWT_JWKS_URL) }),
+    ...(env.JWT_ISSUER !== undefined && { issuer: env.JWT_ISSUER }),
+    ...(env.JWT_AUDIENCE !== undefined && { audience: env.JWT_AUDIENCE }),
+  };
+}
+
+/** An empty variable means the same as none: compose files and shells make them. */
+function withoutEmpty(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+}

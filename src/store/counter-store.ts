@@ -1,0 +1,37 @@
+import type { Observable } from 'rxjs';
+import type { Batch, CommitResult, PostCounts } from '../counters/batch.js';
+import type { Key64 } from '../counters/ids.js';
+
+/** A post as one actor sees it. */
+export interface PostView {
+  readonly counts: PostCounts;
+  /** A bit for each metric index whose toggle is on for the actor. */
+  readonly on: number;
+}
+
+/** Where counters are kept. What committing a batch means is `apply` in src/counters; every store equals it. */
+export interface CounterStore {
+  /**
+   * Applies the batch atomically and resolves when that is durable. Rejects when the outcome is not known: the same
+   * batch may then be sent again, and is applied once. One batch of a bucket and an incarnation at a time.
+   */
+  commit(batch: Batch): Promise<CommitResult>;
+
+  /** The posts in the order asked, after every commit that has resolved. Unknown posts are zeros at version 0. */
+  read(posts: readonly string[], actor: Key64 | null): Promise<PostView[]>;
+
+  /** Has the post's changes announced from now on. Called when its first subscriber comes, before it is read. */
+  watch(post: string): void;
+  unwatch(post: string): void;
+
+  /**
+   * The new absolute counts of watched posts, whoever changed them. May leave out, repeat and reorder versions in
+   * between; the last one before a pause always comes.
+   */
+  readonly changes: Observable<readonly PostCounts[]>;
+
+  /** Whether the last commit or probe went through; `/readyz` answers by it. */
+  readonly available: boolean;
+
+  close(): Promise<void>;
+}

@@ -1,0 +1,160 @@
+import { type Observable, Subject } from 'rxjs';
+import { apply } from '../../counters/apply.js';
+import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
+import { countsOf } from '../../counters/bucket.js';
+import { bucketOf, type Key64 } from '../../counters/ids.js';
+import type { Metrics } from '../../counters/metrics.js';
+import type { CounterStore, PostView } from '../counter-store.js';
+import { DataDirectory } from './data-directory.js';
+import { EmbeddedBucket, type Tables } from './embedded-bucket.js';
+
+/** Old marks removed by one group commit, besides two an operation, so that expiry never makes one long. */
+const PURGE_MARKS = 500;
+
+export interface EmbeddedStoreOptions {
+  /** DATA_DIR */
+  readonly path: string;
+  readonly buckets: number;
+  readonly metrics: Metrics;
+  readonly region: string;
+  /** An unsigned 32-bit random number. */
+  readonly nonce: () => number;
+}
+
+interface Waiting {
+  readonly batch: Batch;
+  readonly resolve: (result: CommitResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Counters in LMDB, for one process. Group commit: the batches that come while a transaction is being synced share the
+ * next one, so the cost of a sync is divided by whatever waits for it. A transaction that fails changes nothing.
+ */
+export class EmbeddedStore implements CounterStore {
+  readonly #directory: DataDirectory;
+  readonly #watched = new Set<string>();
+  readonly #changes = new Subject<readonly PostCounts[]>();
+  /** Buckets whose old marks are not all removed yet. */
+  readonly #purge: Set<number>;
+  #waiting: Waiting[] = [];
+  #running: Promise<void> | null = null;
+  #available = true;
+
+  readonly changes: Observable<readonly PostCounts[]> = this.#changes;
+
+  /** @throws Error with one line that says what is wrong with the data directory. */
+  constructor(private readonly options: EmbeddedStoreOptions) {
+    this.#directory = DataDirectory.open({ ...options, metrics: options.metrics.toString() });
+    this.#purge = new Set(Array.from({ length: options.buckets }, (_, bucket) => bucket));
+  }
+
+  get available(): boolean {
+    return this.#available;
+  }
+
+  commit(batch: Batch): Promise<CommitResult> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ batch, resolve, reject });
+      this.#running ??= this.#run();
+    });
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- LMDB reads at once; what it throws must reject
+  async read(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {
+    const { metrics, buckets } = this.options;
+    return posts.map((post) => {
+      const bucket = this.#bucket(bucketOf(post, buckets), this.#directory.committed);
+      const counts = countsOf(post, bucket.epoch, bucket.post(post), metrics);
+      let on = 0;
+      if (actor !== null) {
+        for (const { kind, index } of metrics.list) {
+          if (kind === 'toggle' && bucket.hasMember(post, index, actor)) on |= 1 << index;
+        }
+      }
+      return { counts, on };
+    });
+  }
+
+  watch(post: string): void {
+    this.#watched.add(post);
+  }
+
+  unwatch(post: string): void {
+    this.#watched.delete(post);
+  }
+
+  async close(): Promise<void> {
+    await this.#running;
+    this.#changes.complete();
+    await this.#directory.close();
+  }
+
+  #bucket(number: number, tables: Tables = this.#directory.tables): EmbeddedBucket {
+    const { replicas } = this.#directory;
+    return new EmbeddedBucket(number, replicas.at(-1)!, tables, replicas);
+  }
+
+  async #run(): Promise<void> {
+    // Batches of all buckets that are flushed in one turn go into one transaction.
+    await Promise.resolve();
+    while (this.#waiting.length > 0) {
+      const group = this.#waiting;
+      this.#waiting = [];
+      try {
+        const results = await this.#commitGroup(group);
+        this.#available = true;
+        group.forEach(({ resolve }, i) => resolve(results[i]!));
+        this.#announce(results);
+      } catch (error) {
+        this.#available = false;
+        // If that fails too, the next commit fails at once and tries again.
+        await this.#directory.recover().catch(() => undefined);
+        for (const { reject } of group) reject(error);
+      }
+      // Lets those who were just answered send their next batches into the same group.
+      await Promise.resolve();
+    }
+    this.#running = null;
+  }
+
+  async #commitGroup(group: readonly Waiting[]): Promise<CommitResult[]> {
+    const results: CommitResult[] = [];
+    let operations = 0;
+    try {
+      for (const { batch } of group) {
+        const bucket = this.#bucket(batch.bucket);
+        const before = bucket.generation().number;
+        results.push(apply(bucket, this.options.metrics, batch));
+        if (bucket.generation().number !== before) this.#purge.add(batch.bucket);
+        bucket.flush();
+        operations += batch.operations.length;
+      }
+      this.#purgeMarks(PURGE_MARKS + 2 * operations);
+      await this.#directory.commit();
+      return results;
+    } finally {
+      this.#directory.settle();
+    }
+  }
+
+  /** Removes old marks faster than operations can leave new ones. */
+  #purgeMarks(limit: number): void {
+    let left = limit;
+    for (const number of this.#purge) {
+      const removed = this.#bucket(number).purgeMarks(left);
+      left -= removed;
+      if (left === 0) return;
+      this.#purge.delete(number);
+    }
+  }
+
+  #announce(results: readonly CommitResult[]): void {
+    const changed: PostCounts[] = [];
+    for (const result of results) {
+      if (result.kind !== 'applied') continue;
+      for (const counts of result.changed) if (this.#watched.has(counts.post)) changed.push(counts);
+    }
+    if (changed.length > 0) this.#changes.next(changed);
+  }
+}

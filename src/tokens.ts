@@ -1,0 +1,4 @@
+/** Names under which what is not a class is injected. */
+export const SETTINGS = Symbol('Settings');
+export const CLOCK = Symbol('Clock');
+export const STORE = Symbol('CounterStore');

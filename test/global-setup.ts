@@ -1,0 +1,149 @@
+import { execFileSync } from 'node:child_process';
+import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** A program that tests run and npm does not bring. */
+interface Tool {
+  readonly name: string;
+  /** Folders of test/ that run it. */
+  readonly usedBy: readonly string[];
+  /** A setting that names the program; set to what was found, for the tests to read. Without one PATH decides. */
+  readonly setting?: string;
+  /** Looked for on PATH, or at an absolute path. */
+  readonly candidates: readonly string[];
+  /** Arguments with which it ends with 0 if it will do; without them being there is enough. */
+  readonly probe?: readonly string[];
+  readonly debianPackages: readonly string[];
+  readonly otherwise: string;
+}
+
+const TOOLS: readonly Tool[] = [
+  {
+    name: 'chromium',
+    usedBy: ['browser'],
+    setting: 'CHROMIUM_BIN',
+    candidates: ['chromium', 'chromium-browser', 'google-chrome'],
+    debianPackages: ['chromium'],
+    otherwise: 'brew install --cask chromium',
+  },
+  {
+    name: 'curl',
+    usedBy: ['e2e'],
+    candidates: ['curl'],
+    debianPackages: ['curl'],
+    otherwise: 'brew install curl',
+  },
+  {
+    name: 'python3 with python-socketio',
+    usedBy: ['e2e'],
+    setting: 'PYTHON_BIN',
+    // Debian's own Python is asked first: its packages are not seen by another one that comes earlier on PATH.
+    candidates: ['/usr/bin/python3', 'python3'],
+    probe: ['-c', 'import socketio, websocket, requests'],
+    debianPackages: ['python3', 'python3-socketio', 'python3-websocket', 'python3-requests'],
+    otherwise: 'brew install python && pip3 install "python-socketio[client]"',
+  },
+];
+
+/** Folders of test/ that run the built gateway. */
+const RUN_THE_GATEWAY = ['e2e', 'browser', 'faults'];
+const INSTALL_MS = 600_000;
+
+/** What this reads of Jest's global configuration. */
+interface Run {
+  readonly rootDir: string;
+  readonly testPathPatterns: {
+    toExecutor(options: { rootDir: string }): { isMatch(path: string): boolean };
+  };
+}
+
+/**
+ * Runs once before all tests: what they need and cannot bring along is there afterwards, or the run ends with a
+ * message that says what to do. A run of a few files asks only for what these need.
+ */
+export default function globalSetup(run: Run): void {
+  const selected = selectedFolders(run);
+  if (RUN_THE_GATEWAY.some((folder) => selected.has(folder)) && !existsSync(join(run.rootDir, 'dist', 'main.js'))) {
+    throw new Error('dist/main.js is missing: these tests run the built gateway. Run `npm run build` first.');
+  }
+  const needed = TOOLS.filter(({ usedBy }) => usedBy.some((folder) => selected.has(folder)));
+  const missing = needed.filter((tool) => find(tool) === undefined);
+  if (missing.length > 0) install(missing);
+  for (const tool of needed) if (tool.setting !== undefined) process.env[tool.setting] = find(tool)!;
+}
+
+function selectedFolders({ rootDir, testPathPatterns }: Run): ReadonlySet<string> {
+  const patterns = testPathPatterns.toExecutor({ rootDir });
+  const root = join(rootDir, 'test');
+  const isSelected = (folder: string): boolean =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).some(
+      (file) => file.endsWith('.test.ts') && patterns.isMatch(join(root, folder, file)),
+    );
+  const folders = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return new Set(folders.map(({ name }) => name).filter(isSelected));
+}
+
+function find(tool: Tool): string | undefined {
+  const set = tool.setting === undefined ? undefined : process.env[tool.setting];
+  if (tool.setting === undefined || set === undefined)
+    return tool.candidates.map(onPath).find((path) => path !== undefined && works(tool, path));
+  const path = onPath(set);
+  if (path !== undefined && works(tool, path)) return path;
+  throw new Error(`${tool.setting}=${set} will not do as ${tool.name}: unset it, or name a program that does`);
+}
+
+function onPath(program: string): string | undefined {
+  const directories = program.includes('/') ? [''] : (process.env['PATH'] ?? '').split(delimiter);
+  return directories.map((directory) => join(directory, program)).find(isExecutable);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function works({ probe }: Tool, path: string): boolean {
+  if (probe === undefined) return true;
+  try {
+    execFileSync(path, probe, { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function install(missing: readonly Tool[]): void {
+  const names = missing.map(({ name }) => name).join(', ');
+  const packages = missing.flatMap(({ debianPackages }) => debianPackages);
+  const how = [
+    `On Debian or Ubuntu: apt-get install --no-install-recommends ${packages.join(' ')}`,
+    ...missing.map(({ name, otherwise }) => `Elsewhere, ${name}: ${otherwise}`),
+    ...missing.flatMap(({ name, setting }) => (setting === undefined ? [] : [`Or name ${name} in ${setting}.`])),
+  ].join('\n');
+  const isDebian = existsSync('/etc/debian_version') && onPath('apt-get') !== undefined;
+  if (!isDebian || process.getuid?.() !== 0) throw new Error(`the tests need ${names}.\n${how}`);
+
+  process.stderr.write(`test setup: installing ${packages.join(' ')} with apt-get\n`);
+  try {
+    aptGet(['update']);
+    aptGet(['install', '--yes', '--no-install-recommends', ...packages]);
+  } catch (error) {
+    throw new Error(`the tests need ${names}, and installing it failed: ${String(error)}\n${how}`, { cause: error });
+  }
+  const still = missing.filter((tool) => find(tool) === undefined).map(({ name }) => name);
+  if (still.length > 0) throw new Error(`apt-get brought no working ${still.join(', ')}.\n${how}`);
+}
+
+/** Quiet unless it fails: then its output is in the error. Another apt-get at work is waited for. */
+function aptGet(args: readonly string[]): void {
+  execFileSync('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=120', ...args], {
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    encoding: 'utf8',
+    timeout: INSTALL_MS,
+  });
+}

@@ -1,0 +1,155 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { runInThisContext } from 'node:vm';
+
+/** A gateway as an operator runs it: the built program, in a process of its own. */
+export interface GatewayProcess {
+  readonly url: string;
+  readonly port: number;
+  readonly dataDir: string;
+  readonly pid: number;
+  /** What it has written so far, a line each. */
+  readonly log: readonly string[];
+  /** Sends the signal and resolves with the exit code: `null` if the signal ended it. */
+  kill(signal: NodeJS.Signals): Promise<number | null>;
+}
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const MAIN = join(ROOT, 'dist', 'main.js');
+const READY_MS = 20_000;
+
+/** Jest gives test files a copy of `process` that hears no signal and no exit; the main context has the real one. */
+const realProcess = runInThisContext('process') as NodeJS.Process;
+
+const running = new Set<ChildProcess>();
+const ownDirs = new Set<string>();
+
+/**
+ * Starts `dist/main.js` on a free port of 127.0.0.1 and resolves when it listens. `env` adds to its environment and
+ * overrides; of this process's it inherits only PATH and HOME, so that no setting of the developer's gets in.
+ * Without DATA_DIR it gets a new directory, which outlives it until `stopAll`: a second gateway can be given it.
+ */
+export async function startGateway(env: Record<string, string> = {}): Promise<GatewayProcess> {
+  if (!existsSync(MAIN)) throw new Error('dist/main.js is missing: run `npm run build` first');
+  const dataDir = env['DATA_DIR'] ?? (await newDataDir());
+  const { PATH = '', HOME = '' } = process.env;
+  watchForExit();
+  const child = spawn(process.execPath, [MAIN], {
+    cwd: ROOT,
+    env: { PATH, HOME, HOST: '127.0.0.1', PORT: '0', ...env, DATA_DIR: dataDir },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  running.add(child);
+  const closed = once(child, 'close').finally(() => running.delete(child));
+  const log: string[] = [];
+  const url = await listening(child, closed, log);
+  return {
+    url,
+    port: Number(new URL(url).port),
+    dataDir,
+    pid: child.pid!,
+    log,
+    async kill(signal) {
+      child.kill(signal);
+      await closed;
+      return child.exitCode;
+    },
+  };
+}
+
+/** Ends what `startGateway` started in this test file and removes the directories it made. For `afterAll`. */
+export async function stopAll(): Promise<void> {
+  const closed = [...running].map((child) => once(child, 'close'));
+  killAll();
+  await Promise.all(closed);
+  removeDirs();
+  realProcess.off('exit', endByExit);
+  for (const signal of ENDING) realProcess.off(signal, endBySignal);
+}
+
+async function newDataDir(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'tallycast-test-'));
+  ownDirs.add(dir);
+  return dir;
+}
+
+/** The address from the record `{"msg":"listening","url":…}`; collects everything the gateway writes on the way. */
+async function listening(child: ChildProcess, closed: Promise<unknown>, log: string[]): Promise<string> {
+  const { promise, resolve, reject } = promiseOf<string>();
+  const fail = (what: string): void => reject(new Error(`the gateway ${what}\n${log.join('\n')}`));
+  createInterface({ input: child.stderr! }).on('line', (line) => log.push(line));
+  createInterface({ input: child.stdout! }).on('line', (line) => {
+    log.push(line);
+    const url = urlOf(line);
+    if (url !== undefined) resolve(url);
+  });
+  const timer = setTimeout(() => fail(`was not listening after ${READY_MS} ms`), READY_MS);
+  closed.then(
+    () => fail(`ended before it listened, by ${child.signalCode ?? `exit code ${child.exitCode ?? 'unknown'}`}`),
+    (error: unknown) => fail(`could not be started: ${String(error)}`),
+  );
+  try {
+    return await promise;
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function urlOf(line: string): string | undefined {
+  if (!line.includes('"listening"')) return undefined;
+  try {
+    const record: unknown = JSON.parse(line);
+    if (typeof record !== 'object' || record === null || !('msg' in record) || !('url' in record)) return undefined;
+    return record.msg === 'listening' && typeof record.url === 'string' ? record.url : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** `Promise.withResolvers`, which Node 20 lacks. */
+function promiseOf<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (reason: Error) => void } {
+  let resolve!: (value: T) => void;
+  let reject!: (reason: Error) => void;
+  const promise = new Promise<T>((res, rej) => {
+    resolve = res;
+    reject = rej;
+  });
+  return { promise, resolve, reject };
+}
+
+const ENDING: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+
+/** Jest may end a worker by a signal, without `afterAll`: no gateway may outlive the tests that it was started for. */
+function watchForExit(): void {
+  if (realProcess.listeners('exit').includes(endByExit)) return;
+  realProcess.once('exit', endByExit);
+  for (const signal of ENDING) realProcess.once(signal, endBySignal);
+}
+
+function killAll(): void {
+  for (const child of running) child.kill('SIGKILL');
+}
+
+function removeDirs(): void {
+  for (const dir of ownDirs) rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
+  ownDirs.clear();
+}
+
+function endByExit(): void {
+  killAll();
+  removeDirs();
+}
+
+function endBySignal(signal: NodeJS.Signals): void {
+  endByExit();
+  realProcess.kill(realProcess.pid, signal);
+}
