@@ -4,6 +4,7 @@ import { Fanout } from './fanout/fanout.js';
 import { CountsGateway } from './gateway/counts.gateway.js';
 import { GatewayModule } from './gateway/gateway.module.js';
 import { HttpModule } from './http/http.module.js';
+import { Streams } from './http/streams.js';
 import { Ingest } from './ingest/ingest.js';
 import { OperationCounts } from './ingest/operation-counts.js';
 import { Instruments } from './ops/instruments.js';
@@ -21,12 +22,14 @@ export class AppModule {
     @Inject(Fanout) fanout: Fanout,
     @Inject(Ingest) ingest: Ingest,
     @Inject(CountsGateway) gateway: CountsGateway,
+    @Inject(Streams) streams: Streams,
   ) {
     instruments.operations(counts);
     instruments.viewers(presence);
     instruments.fanout(fanout);
     instruments.ingest(ingest);
     instruments.gauge('tallycast_sockets', 'Connected sockets.', () => gateway.connections.size);
+    instruments.gauge('tallycast_streams', 'Open event streams.', () => streams.size);
   }
 
   static with(settings: Settings): DynamicModule {

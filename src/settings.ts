@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import proxyaddr from 'proxy-addr';
 import { z } from 'zod';
 import { Metrics } from './counters/metrics.js';
 
@@ -59,11 +60,21 @@ const origin = z
     'must be exact origins such as https://example.org (scheme and host, no path), or *',
   );
 
+const network = z
+  .string()
+  .refine(
+    isNetwork,
+    'must be addresses or networks such as 10.1.2.3 or 10.0.0.0/8, or loopback, linklocal, uniquelocal',
+  );
+
 const ENVIRONMENT = z.object({
   HOST: z.string().min(1, 'must be an address to listen on, such as 127.0.0.1').default('127.0.0.1'),
   PORT: integer(0, 65535, 3000),
   DATA_DIR: z.string().min(1, 'must be a path').default('./data'),
   REDIS_URL: z.never('is not supported by this version: it keeps its counters in DATA_DIR; unset it').optional(),
+  ACK: z.literal('committed', 'must be committed: replicated needs REDIS_URL').default('committed'),
+  WORKERS: z.literal('1', 'must be 1: more need REDIS_URL').default('1'),
+  PEERS: z.never('is not supported by this version: it serves one region; unset it').optional(),
   TICK_MS: integer(10, 60_000, 100),
   FLUSH_MS: integer(0, 1_000, 10),
   BUCKETS: integer(1, 4096, 64),
@@ -78,7 +89,7 @@ const ENVIRONMENT = z.object({
   MAX_OPS_PER_ADDRESS: integer(0, 1_000_000, 500),
   MAX_CONNECTIONS_PER_ADDRESS: integer(0, 1_000_000, 200),
   MAX_POSTS_PER_CONNECTION: integer(1, 10_000, 500),
-  TRUST_PROXY: list.default([]),
+  TRUST_PROXY: list.pipe(z.array(network)).default([]),
   REGION: z
     .string()
     .regex(/^[a-z][a-z0-9-]{0,15}$/, 'must be a-z, then up to 15 of a-z 0-9 -')
@@ -89,6 +100,15 @@ const ENVIRONMENT = z.object({
     })
     .default('info'),
 });
+
+function isNetwork(text: string): boolean {
+  try {
+    proxyaddr.compile(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 function parseMetrics(text: string, context: z.RefinementCtx): Metrics {
   try {

@@ -9,14 +9,30 @@ const WINDOW_MS = 2_000;
 export function offerSimulation(url: string, posts: readonly string[]): void {
   const button = find('[data-testid=simulate]');
   const acknowledgements = new Acknowledgements();
-  let visitors: Visitor[] = [];
+  const visitors = new Set<Visitor>();
+
+  const leave = (visitor: Visitor) => {
+    visitor.close();
+    visitors.delete(visitor);
+  };
+  /** Whoever is done makes room for another: with four actors for ever, no post could have more than four likes. */
+  const enter = () => {
+    const visitor = new Visitor(
+      url,
+      posts,
+      (latencyMs) => acknowledgements.add(latencyMs),
+      () => {
+        leave(visitor);
+        enter();
+      },
+    );
+    visitors.add(visitor);
+  };
 
   button.addEventListener('click', () => {
-    const running = visitors.length > 0;
-    for (const visitor of visitors) visitor.close();
-    visitors = running
-      ? []
-      : Array.from({ length: VISITORS }, () => new Visitor(url, posts, (ms) => acknowledgements.add(ms)));
+    const running = visitors.size > 0;
+    if (running) visitors.forEach(leave);
+    else for (let i = 0; i < VISITORS; i++) enter();
     button.dataset['running'] = String(!running);
     button.textContent = running ? 'Start traffic' : 'Stop traffic';
   });

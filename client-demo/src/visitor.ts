@@ -2,13 +2,15 @@ import { createLiveCounts, type LiveCounts } from '../../client/src/live-counts.
 
 const OPERATION_EVERY_MS = 100;
 const OPERATIONS_A_POST = 12;
-const LIKE_SHARE = 0.3;
+const POSTS_A_VISIT = 6;
+const LIKE_SHARE = 0.15;
+const UNLIKE_SHARE = 0.05;
 /** A visitor whose answers are this far behind waits for them instead of piling up more. */
 const UNANSWERED_MAX = 5;
 
 /**
- * One simulated reader on a connection and with an actor of its own: stays on a post for about a second, which makes it
- * a viewer, and views, likes and unlikes there ten times a second, a fifth of what the gateway allows a connection.
+ * One simulated reader on a connection and with an actor of its own: reads a few posts for about a second each, where
+ * it is a viewer and views, likes and unlikes ten times a second, a fifth of what the gateway allows a connection.
  */
 export class Visitor {
   private readonly live: LiveCounts;
@@ -23,6 +25,7 @@ export class Visitor {
     url: string,
     private readonly posts: readonly string[],
     private readonly acknowledged: (latencyMs: number) => void,
+    private readonly visited: () => void,
   ) {
     this.live = createLiveCounts(url, { actor: `visitor-${Math.random().toString(36).slice(2)}` });
     this.post = this.anyPost();
@@ -37,6 +40,7 @@ export class Visitor {
 
   private act(): void {
     if (this.unanswered >= UNANSWERED_MAX) return;
+    if (this.operations === OPERATIONS_A_POST * POSTS_A_VISIT) return this.visited();
     if (++this.operations % OPERATIONS_A_POST === 0) this.move();
     const sentAt = performance.now();
     this.unanswered++;
@@ -49,10 +53,13 @@ export class Visitor {
 
   private operate(): Promise<unknown> {
     const post = this.live.post(this.post);
-    if (Math.random() > LIKE_SHARE) return post.view();
-    if (this.liked.delete(this.post)) return post.unlike();
-    this.liked.add(this.post);
-    return post.like();
+    const dice = Math.random();
+    if (!this.liked.has(this.post) && dice < LIKE_SHARE) {
+      this.liked.add(this.post);
+      return post.like();
+    }
+    if (dice < UNLIKE_SHARE && this.liked.delete(this.post)) return post.unlike();
+    return post.view();
   }
 
   private move(): void {

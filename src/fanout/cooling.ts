@@ -3,15 +3,15 @@ import type { Viewer } from './viewer.js';
 
 interface Cohort {
   readonly dueAtMs: number;
-  readonly viewers: Viewer[];
+  readonly viewers: readonly Viewer[];
 }
 
 /**
  * Viewers that had a frame less than a tick ago. All wait equally long, so they leave in the order they came: a queue
- * of cohorts and one timer, whatever the number of viewers.
+ * of cohorts, which are those that were written to in one go, and one timer, whatever the number of viewers.
  */
 export class Cooling {
-  #cohorts: Cohort[] = [];
+  readonly #cohorts: Cohort[] = [];
   #timer: Timer | null = null;
 
   constructor(
@@ -20,19 +20,16 @@ export class Cooling {
     private readonly due: (viewers: readonly Viewer[]) => void,
   ) {}
 
-  add(viewer: Viewer, nowMs: number): void {
-    const dueAtMs = nowMs + this.tickMs;
-    const last = this.#cohorts.at(-1);
-    if (last !== undefined && dueAtMs <= last.dueAtMs) last.viewers.push(viewer);
-    else this.#cohorts.push({ dueAtMs, viewers: [viewer] });
+  /** `nowMs`: not before the last of them was written to. */
+  add(viewers: readonly Viewer[], nowMs: number): void {
+    this.#cohorts.push({ dueAtMs: nowMs + this.tickMs, viewers });
     this.#timer ??= this.clock.after(this.tickMs, () => this.#release());
   }
 
   #release(): void {
     const now = this.clock.nowMs();
-    let released = 0;
-    while (released < this.#cohorts.length && this.#cohorts[released]!.dueAtMs <= now) released++;
-    const due = this.#cohorts.splice(0, released);
+    const waiting = this.#cohorts.findIndex(({ dueAtMs }) => dueAtMs > now);
+    const due = this.#cohorts.splice(0, waiting === -1 ? this.#cohorts.length : waiting);
     const head = this.#cohorts[0];
     this.#timer = head === undefined ? null : this.clock.after(head.dueAtMs - now, () => this.#release());
     for (const { viewers } of due) this.due(viewers);

@@ -3,14 +3,17 @@ import type { PostCounts } from '../counters/batch.js';
 import type { Key64 } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { Presence } from '../presence/presence.js';
-import type { CounterStore } from '../store/counter-store.js';
+import type { CounterStore, PostView } from '../store/counter-store.js';
 import { Cooling } from './cooling.js';
+import { ReadyQueue } from './ready-queue.js';
 import { Snapshot } from './snapshot.js';
 import { type FrameSink, type Subscription, Viewer } from './viewer.js';
 import { WatchedPost } from './watched-post.js';
 
-/** Viewers written to before other events get their turn: about 3 ms of work. */
-const PASS_VIEWERS = 256;
+/** Work done before other events get their turn, about 3 ms: a unit is an update's share of a frame … */
+const PASS_WORK = 4096;
+/** … and writing a frame costs as much as this many updates in it. */
+const WRITE_WORK = 16;
 /** How long a viewer may stay behind before it is cut. */
 const BEHIND_MAX_MS = 30_000;
 
@@ -40,7 +43,7 @@ export interface FirstView {
 export class Fanout {
   readonly #posts = new Map<string, WatchedPost>();
   readonly #cooling: Cooling;
-  #ready: Viewer[] = [];
+  readonly #ready = new ReadyQueue();
   #passing = false;
   readonly stats: FanoutStats = { frames: 0, frameCharacters: 0, postponed: 0, cut: 0 };
 
@@ -66,19 +69,25 @@ export class Fanout {
 
   /**
    * Starts watching; frames follow the snapshots that this resolves with. Those of posts that the viewer left
-   * meanwhile are missing. Watching a post again gives its snapshot again.
+   * meanwhile are missing, and of one that is gone all are. Watching a post again gives its snapshot again.
+   * When the store cannot be read, it rejects and only what was watched before still is.
    */
   async subscribe(viewer: Viewer, posts: readonly string[], actor: Key64 | null): Promise<FirstView[]> {
+    if (viewer.closed) return [];
     const subscriptions = posts.map((post) => this.#watch(viewer, post));
-    const views = await this.store.read(posts, actor);
+    const epochs = subscriptions.map(({ watched }) => watched.latest?.counts.e);
+    let views: PostView[];
+    try {
+      views = await this.store.read(posts, actor);
+    } catch (error) {
+      for (const subscription of subscriptions) if (subscription.base === null) this.#end(subscription);
+      throw error;
+    }
     const first: FirstView[] = [];
     subscriptions.forEach((subscription, i) => {
       if (subscription.closed) return;
       const { counts, on } = views[i]!;
-      const snapshot = this.#offer(subscription.watched, counts);
-      subscription.base = snapshot;
-      if (!subscription.dirty) subscription.watched.clean.add(subscription);
-      first.push({ snapshot, on });
+      first.push({ snapshot: this.#begin(subscription, counts, epochs[i]), on });
     });
     this.#pass();
     return first;
@@ -93,13 +102,27 @@ export class Fanout {
 
   close(viewer: Viewer): void {
     viewer.closed = true;
-    this.unsubscribe(viewer, [...viewer.subscriptions.keys()]);
-    viewer.dirty.length = 0;
+    this.unsubscribe(viewer, viewer.subscriptions.keys());
+  }
+
+  /**
+   * Gives the newest state of posts that the viewer watches with its next frame, changed or not: what it has of them is
+   * not all it should know. A version it knows says nothing of `live`.
+   */
+  repeat(viewer: Viewer, posts: Iterable<string>): void {
+    for (const post of posts) {
+      const subscription = viewer.subscriptions.get(post);
+      if (subscription !== undefined && subscription.watched.clean.delete(subscription)) {
+        viewer.dirty.add(subscription);
+        this.#touched(viewer);
+      }
+    }
+    this.#pass();
   }
 
   /** Sends what waits for a tick now: the last counts before a drain. */
   flush(viewers: Iterable<Viewer>): void {
-    for (const viewer of viewers) if (viewer.dirty.length > 0 && !viewer.closed) this.#write(viewer);
+    for (const viewer of viewers) if (viewer.dirty.size > 0 && !viewer.sink.behind) this.#send(viewer);
   }
 
   #watch(viewer: Viewer, post: string): Subscription {
@@ -112,16 +135,32 @@ export class Fanout {
       this.store.watch(post);
     }
     watched.subscriptions += 1;
-    const subscription: Subscription = { viewer, watched, base: null, dirty: false, closed: false };
+    const subscription: Subscription = { viewer, watched, base: null, closed: false };
     viewer.subscriptions.set(post, subscription);
     this.presence.enter(post, viewer.actor);
     return subscription;
   }
 
+  /** @returns what the viewer is shown first, given what was read and the epoch that was known before. */
+  #begin(subscription: Subscription, counts: PostCounts, epochBefore: string | undefined): Snapshot {
+    const { viewer, watched } = subscription;
+    const { latest } = watched;
+    // Versions of two epochs cannot be compared. If one was announced during the read, the read may be older than it;
+    // and if it is newer, it will be announced as well.
+    const overtaken = latest !== null && latest.counts.e !== counts.e && latest.counts.e !== epochBefore;
+    const snapshot = overtaken ? latest : this.#offer(watched, counts);
+    subscription.base = snapshot;
+    viewer.dirty.delete(subscription);
+    watched.clean.add(subscription);
+    return snapshot;
+  }
+
   #end(subscription: Subscription): void {
+    if (subscription.closed) return;
     const { viewer, watched } = subscription;
     subscription.closed = true;
     viewer.subscriptions.delete(watched.id);
+    viewer.dirty.delete(subscription);
     watched.clean.delete(subscription);
     watched.subscriptions -= 1;
     this.presence.leave(watched.id, viewer.actor);
@@ -156,26 +195,41 @@ export class Fanout {
 
   #replace(watched: WatchedPost, counts: PostCounts, live: number): Snapshot {
     const snapshot = new Snapshot(counts, live, this.metrics);
-    watched.replace(snapshot, ({ viewer }) => {
-      if (viewer.pace !== 'idle') return;
-      viewer.pace = 'ready';
-      this.#ready.push(viewer);
-    });
+    watched.replace(snapshot, this.#touched);
     return snapshot;
   }
 
+  readonly #touched = (viewer: Viewer): void => {
+    if (viewer.pace !== 'idle') return;
+    viewer.pace = 'ready';
+    this.#ready.push(viewer);
+  };
+
   #cooled(viewers: readonly Viewer[]): void {
     for (const viewer of viewers) {
-      viewer.pace = viewer.dirty.length > 0 ? 'ready' : 'idle';
-      if (viewer.pace === 'ready') this.#ready.push(viewer);
+      if (viewer.dirty.size > 0) {
+        viewer.pace = 'ready';
+        this.#ready.push(viewer);
+      } else rest(viewer);
     }
     this.#pass();
   }
 
   /** Writes to all that are ready, a slice at a time so that other events are not kept waiting. */
   #pass(): void {
-    if (this.#passing) return;
-    for (const viewer of this.#ready.splice(0, PASS_VIEWERS)) this.#write(viewer);
+    if (this.#passing || this.#ready.length === 0) return;
+    const startMs = this.clock.nowMs();
+    const cooling: Viewer[] = [];
+    for (let work = 0; work < PASS_WORK;) {
+      const viewer = this.#ready.shift();
+      if (viewer === undefined) break;
+      work += WRITE_WORK + viewer.dirty.size;
+      if (this.#write(viewer, startMs)) {
+        viewer.pace = 'cooling';
+        cooling.push(viewer);
+      } else rest(viewer);
+    }
+    if (cooling.length > 0) this.#cooling.add(cooling, this.clock.nowMs());
     if (this.#ready.length === 0) return;
     this.#passing = true;
     this.clock.soon(() => {
@@ -184,41 +238,49 @@ export class Fanout {
     });
   }
 
-  #write(viewer: Viewer): void {
-    if (viewer.closed) return;
-    const now = this.clock.nowMs();
-    viewer.pace = 'cooling';
-    this.#cooling.add(viewer, now);
-    if (viewer.sink.behind) return this.#postpone(viewer, now);
+  /** @returns whether its next frame has to wait for a tick: not if there was nothing to send. */
+  #write(viewer: Viewer, nowMs: number): boolean {
+    if (viewer.dirty.size === 0) return false;
+    if (viewer.sink.behind) return this.#postpone(viewer, nowMs);
     viewer.behindSinceMs = null;
-    const body = this.#frame(viewer);
-    if (body === null) return;
+    this.#send(viewer);
+    return true;
+  }
+
+  #send(viewer: Viewer): void {
+    const body = frameOf(viewer);
     this.stats.frames += 1;
     this.stats.frameCharacters += body.length;
     viewer.sink.write(body);
   }
 
-  #frame(viewer: Viewer): string | null {
-    let updates = '';
-    for (const subscription of viewer.dirty) {
-      subscription.dirty = false;
-      const { watched, base, closed } = subscription;
-      const { latest } = watched;
-      if (closed || latest === null) continue;
-      watched.clean.add(subscription);
-      if (base === null || base === latest) continue;
-      subscription.base = latest;
-      updates += `${updates === '' ? '' : ','}${latest.since(base)}`;
-    }
-    viewer.dirty.length = 0;
-    return updates === '' ? null : `[${updates}]`;
-  }
-
-  #postpone(viewer: Viewer, now: number): void {
+  #postpone(viewer: Viewer, nowMs: number): boolean {
     this.stats.postponed += 1;
-    viewer.behindSinceMs ??= now;
-    if (now - viewer.behindSinceMs < BEHIND_MAX_MS) return;
+    viewer.behindSinceMs ??= nowMs;
+    if (nowMs - viewer.behindSinceMs < BEHIND_MAX_MS) return true;
     this.stats.cut += 1;
+    this.close(viewer);
     viewer.sink.cut();
+    return false;
   }
+}
+
+/** Nothing waits for the viewer, so there is nothing that it is behind with. */
+function rest(viewer: Viewer): void {
+  viewer.pace = 'idle';
+  viewer.behindSinceMs = null;
+}
+
+/** What the viewer has not been given yet, as the body of a frame. What is dirty was given a state before, and has one. */
+function frameOf({ dirty }: Viewer): string {
+  let updates = '';
+  for (const subscription of dirty) {
+    const { watched, base } = subscription;
+    const latest = watched.latest!;
+    updates += `${updates === '' ? '' : ','}${latest.since(base!)}`;
+    subscription.base = latest;
+    watched.clean.add(subscription);
+  }
+  dirty.clear();
+  return `[${updates}]`;
 }

@@ -17,8 +17,6 @@ export interface Subscription {
   readonly watched: WatchedPost;
   /** The state that the viewer was given last; `null` before its first snapshot. */
   base: Snapshot | null;
-  /** In the viewer's `dirty`. */
-  dirty: boolean;
   /** Ended; whoever still holds it skips it. */
   closed: boolean;
 }
@@ -33,8 +31,8 @@ export type Pace = 'idle' | 'ready' | 'cooling';
 /** A connection that watches posts. */
 export class Viewer {
   readonly subscriptions = new Map<string, Subscription>();
-  /** Subscriptions whose post changed since the last frame. */
-  readonly dirty: Subscription[] = [];
+  /** Of these, the ones whose post changed since the last frame. */
+  readonly dirty = new Set<Subscription>();
   pace: Pace = 'idle';
   closed = false;
   /** Since when the sink is behind, on the monotonic clock; `null` when it is not. */

@@ -1,5 +1,5 @@
 import type { Snapshot } from './snapshot.js';
-import type { Subscription } from './viewer.js';
+import type { Subscription, Viewer } from './viewer.js';
 
 /** A post that somebody here watches. */
 export class WatchedPost {
@@ -14,15 +14,14 @@ export class WatchedPost {
   /**
    * Takes a newer state. Every clean subscription becomes dirty, once: further changes before its viewer's next
    * frame cost nothing, however many viewers there are.
-   * @returns through `touched` the subscriptions that were clean.
+   * @returns through `touched` the viewers of those that were clean.
    */
-  replace(next: Snapshot, touched: (subscription: Subscription) => void): void {
+  replace(next: Snapshot, touched: (viewer: Viewer) => void): void {
     this.latest?.retire();
     this.latest = next;
     for (const subscription of this.clean) {
-      subscription.dirty = true;
-      subscription.viewer.dirty.push(subscription);
-      touched(subscription);
+      subscription.viewer.dirty.add(subscription);
+      touched(subscription.viewer);
     }
     this.clean.clear();
   }

@@ -1,25 +1,35 @@
-import { Decoder, Encoder, type Packet, PacketType } from 'socket.io-parser';
+import { Decoder, Encoder, isPacketValid, type Packet, PacketType } from 'socket.io-parser';
 
 /** The protocol's limit on a message, in bytes. */
 export const MESSAGE_BYTES_MAX = 16 * 1024;
+export const MESSAGE_TOO_LARGE = `a message has at most ${MESSAGE_BYTES_MAX} bytes`;
 /**
  * Engine.IO closes a connection that sends more at once. Larger than a message, since a polling client sends several
  * messages in one request, and so that one that is too large can be answered.
  */
 export const TRANSPORT_BYTES_MAX = 256 * 1024;
+/** One request can carry thousands of attempts to connect, each a socket until it is refused. A stock client makes one. */
+const CONNECTS_MAX = 10;
+/** Attachments are dropped, not kept; a message that announces more of them ends the connection when they come. */
+const ATTACHMENTS_MAX = 1_000;
 
 /** Stands for the payload of a message that was not decoded; its acknowledgement can still be answered. */
 export const TOO_LARGE = Symbol('too large');
 export const BINARY = Symbol('binary');
+/** Stands for the handshake's `auth`, which has to be an object, in the same case. */
+export const TOO_LARGE_AUTH = Object.freeze({});
 
 /** The start of an event packet: type, attachments, namespace, acknowledgement id, and the event's name. */
-const EVENT_HEAD = /^(2|5(\d+)-)(\/[^,]{0,64},)?(\d{1,15})?\["([^"\\]{0,64})"/;
+const EVENT_HEAD = /^(?:2|5(\d+)-)(?:(\/[^,]{0,64}),)?(\d{1,15})?\["([^"\\]{0,64})"/;
+/** The start of a packet that connects: type and namespace. */
+const CONNECT_HEAD = /^0(?:(\/[^,]{0,64}),)?\{/;
 
 /**
  * socket.io's parser, but a message over 16 KiB, or with binary attachments, is not decoded: its event comes with a
  * symbol in place of the payload.
  */
 class BoundedDecoder extends Decoder {
+  #connects = 0;
   /** Attachments that are on their way and are dropped. */
   #dropping = 0;
 
@@ -30,24 +40,34 @@ class BoundedDecoder extends Decoder {
       return;
     }
     const tooLarge = data.length > MESSAGE_BYTES_MAX / 4 && Buffer.byteLength(data) > MESSAGE_BYTES_MAX;
-    const binary = data.startsWith('5');
     if (data.startsWith('6')) throw new Error('this gateway asks for no acknowledgements');
-    if (!tooLarge && !binary) {
-      super.add(data);
-      return;
-    }
+    if (data.startsWith('0') && ++this.#connects > CONNECTS_MAX) throw new Error('too many attempts to connect');
+    if (tooLarge && data.startsWith('0')) this.emitReserved('decoded', connectOf(data));
+    else if (tooLarge || data.startsWith('5')) this.emitReserved('decoded', this.#eventOf(data, tooLarge));
+    else super.add(data);
+  }
+
+  #eventOf(data: string, tooLarge: boolean): Packet {
     const head = EVENT_HEAD.exec(data);
     if (head === null) throw new Error('not an event');
-    const [, , attachments, namespace, id, event] = head;
-    this.#dropping = Math.min(Number(attachments ?? 0), 1000);
+    const [, attachments, nsp = '/', id, event] = head;
     const packet: Packet = {
       type: PacketType.EVENT,
-      nsp: namespace?.slice(0, -1) ?? '/',
+      nsp,
       data: [event, tooLarge ? TOO_LARGE : BINARY],
       ...(id !== undefined && { id: Number(id) }),
     };
-    this.emitReserved('decoded', packet);
+    // Names that socket.io itself emits: a client that could send `disconnect` would be forgotten, and stay.
+    if (!isPacketValid(packet)) throw new Error('a reserved event');
+    this.#dropping = Math.min(Number(attachments ?? 0), ATTACHMENTS_MAX);
+    return packet;
   }
+}
+
+function connectOf(data: string): Packet {
+  const head = CONNECT_HEAD.exec(data);
+  if (head === null) throw new Error('not a handshake');
+  return { type: PacketType.CONNECT, nsp: head[1] ?? '/', data: TOO_LARGE_AUTH };
 }
 
 export const boundedParser = { Encoder, Decoder: BoundedDecoder };

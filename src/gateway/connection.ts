@@ -8,8 +8,12 @@ import type { FrameSink, Viewer } from '../fanout/viewer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { ByeEvent, Failure, MineEvent, OperationAnswer, SubscribeAnswer } from '../protocol/messages.js';
 
-/** Answers that wait for a client that does not read; beyond it the connection is cut. */
+/**
+ * Answers that may wait for a client; with more, one that reads nothing for UNREAD_MS is cut. Time decides and not the
+ * number alone: a commit answers thousands at once, and nothing leaves before all have been written.
+ */
 const UNREAD_MAX = 1_000;
+const UNREAD_MS = 2_000;
 /** How long a connection that is cut has to read why. */
 const CUT_AFTER_MS = 1_000;
 
@@ -42,6 +46,8 @@ export class Connection implements FrameSink, ActorConnection {
   /** Ends when all that was asked so far in order is done. */
   #tail: Promise<void> | null = null;
   #unsentFrame = false;
+  /** Whether it is being watched for reading. */
+  #watched = false;
 
   constructor(
     readonly socket: CountsSocket,
@@ -71,12 +77,15 @@ export class Connection implements FrameSink, ActorConnection {
     for (const settled of this.#settled.splice(0)) settled();
   }
 
-  /** Runs `task` after what this connection asked before: its operations answered, its earlier tasks done. */
+  /**
+   * Runs `task` after what this connection asked before: its operations answered, its earlier tasks done. Not at all
+   * when the client has left meanwhile: what a task takes for it nobody would give back.
+   */
   inOrder(task: () => Promise<void> | void): void {
     const before = this.#tail ?? Promise.resolve();
     const tail = before
       .then(() => this.#operationsAnswered())
-      .then(task)
+      .then(() => (this.socket.connected ? task() : undefined))
       .finally(() => {
         if (this.#tail === tail) this.#tail = null;
       });
@@ -86,7 +95,7 @@ export class Connection implements FrameSink, ActorConnection {
   answer(acknowledge: Acknowledge | undefined, answer: Parameters<Acknowledge>[0]): void {
     if (acknowledge === undefined || !this.socket.connected) return;
     acknowledge(answer);
-    if (unread(this.socket) > UNREAD_MAX) this.cut();
+    this.#watchReading();
   }
 
   refuse(acknowledge: Acknowledge | undefined, error: ErrorBody): void {
@@ -109,7 +118,7 @@ export class Connection implements FrameSink, ActorConnection {
 
   mine(event: MineEvent): void {
     this.socket.emit('mine', event);
-    if (unread(this.socket) > UNREAD_MAX) this.cut();
+    this.#watchReading();
   }
 
   cut(): void {
@@ -130,12 +139,23 @@ export class Connection implements FrameSink, ActorConnection {
     if (this.#pending > 0) return new Promise((resolve) => this.#settled.push(resolve));
   }
 
+  #watchReading(): void {
+    const [next] = unread(this.socket);
+    if (this.#watched || unread(this.socket).length <= UNREAD_MAX) return;
+    this.#watched = true;
+    this.clock.after(UNREAD_MS, () => {
+      this.#watched = false;
+      if (unread(this.socket)[0] === next) this.cut();
+      else this.#watchReading();
+    });
+  }
+
   readonly #sent = () => {
     this.#unsentFrame = false;
   };
 }
 
 /** Packets that Engine.IO holds for the client. Its field is public in its JavaScript, and private in its types. */
-function unread({ conn }: CountsSocket): number {
-  return (conn as unknown as { readonly writeBuffer: readonly unknown[] }).writeBuffer.length;
+function unread({ conn }: CountsSocket): readonly unknown[] {
+  return (conn as unknown as { readonly writeBuffer: readonly unknown[] }).writeBuffer;
 }

@@ -23,7 +23,7 @@ import type { Clock } from '../clock.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import { invalid } from '../protocol/invalid.js';
 import type { Settings } from '../settings.js';
-import { BINARY, TOO_LARGE } from './bounded-parser.js';
+import { BINARY, MESSAGE_TOO_LARGE, TOO_LARGE } from './bounded-parser.js';
 import { type Acknowledge, Connection, type CountsSocket } from './connection.js';
 import { ADD, LIKE, SET, SUBSCRIBE, UNSUBSCRIBE, VIEW } from './schemas.js';
 import { type Answering, SocketOperation } from './socket-operation.js';
@@ -51,7 +51,7 @@ export class CountsGateway implements OnGatewayConnection<CountsSocket>, OnGatew
   ) {
     const { metrics, maxPostsPerConnection } = settings;
     this.#answering = { presence, actors, metrics, counts, nowMs: () => clock.nowMs() };
-    this.#subscriptions = new Subscriptions(fanout, presence, metrics, maxPostsPerConnection);
+    this.#subscriptions = new Subscriptions(fanout, presence, metrics, counts, maxPostsPerConnection);
   }
 
   handleConnection(socket: CountsSocket): void {
@@ -68,7 +68,6 @@ export class CountsGateway implements OnGatewayConnection<CountsSocket>, OnGatew
     connection.viewer = this.fanout.open(identity.actor, connection);
     socket.data.connection = connection;
     this.connections.add(connection);
-    this.addresses.connected(address);
     if (identity.actor !== null) this.actors.join(identity.actor, connection);
     const lifeMs = (identity.expiresAtMs ?? Infinity) - this.clock.wallMs();
     if (lifeMs <= TIMER_MAX_MS)
@@ -76,12 +75,13 @@ export class CountsGateway implements OnGatewayConnection<CountsSocket>, OnGatew
   }
 
   handleDisconnect(socket: CountsSocket): void {
-    const { connection, identity, address } = socket.data;
+    const { connection, identity } = socket.data;
     connection.expiry?.cancel();
     this.connections.delete(connection);
     this.fanout.close(connection.viewer);
-    this.addresses.disconnected(address);
     if (identity.actor !== null) this.actors.leave(identity.actor, connection);
+    // A client that left without closing: nothing would end what is left of its connection. Once what it sent is answered.
+    this.clock.soon(() => socket.conn.close());
   }
 
   @SubscribeMessage('subscribe')
@@ -176,7 +176,7 @@ export class CountsGateway implements OnGatewayConnection<CountsSocket>, OnGatew
     const parsed = schema.safeParse(payload);
     if (parsed.success) return parsed.data;
     let error = invalid(parsed.error, Object.keys(schema.shape));
-    if (payload === TOO_LARGE) error = errorBody('PAYLOAD_TOO_LARGE', 'a message has at most 16384 bytes');
+    if (payload === TOO_LARGE) error = errorBody('PAYLOAD_TOO_LARGE', MESSAGE_TOO_LARGE);
     if (payload === BINARY) error = errorBody('BAD_REQUEST', 'the payload must be JSON without binary attachments');
     this.#refuse(connection, error, acknowledge);
     return null;

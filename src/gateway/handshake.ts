@@ -3,18 +3,26 @@ import { Addresses } from '../access/addresses.js';
 import { Identities } from '../access/identity.js';
 import { key64Of } from '../access/keys.js';
 import { ORIGIN_REFUSED, Origins } from '../access/origins.js';
-import { type ErrorBody, ProtocolError } from '../protocol/errors.js';
+import { type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
 import { invalid } from '../protocol/invalid.js';
+import { MESSAGE_TOO_LARGE, TOO_LARGE_AUTH } from './bounded-parser.js';
 import type { CountsSocket } from './connection.js';
 import { HANDSHAKE } from './schemas.js';
 
 const TOO_MANY_CONNECTIONS_RETRY_MS = 10_000;
+
+/** What a socket runs on: Engine.IO's side of the connection. */
+type Transported = CountsSocket['conn'];
 
 /** Decides who may connect, and as whom. A refusal is a `connect_error` whose `data` is the protocol's error object. */
 @Injectable()
 export class Handshake {
   /** Set when the gateway drains: nobody comes in any more. */
   draining = false;
+  /** Those that have their socket or are about to: one each, or a client could multiply itself. */
+  readonly #taken = new WeakSet<Transported>();
+  /** Those that count for their address. */
+  readonly #counted = new WeakSet<Transported>();
 
   constructor(
     @Inject(Origins) private readonly origins: Origins,
@@ -24,28 +32,42 @@ export class Handshake {
 
   /** @throws an error as socket.io's middleware takes it. */
   async check(socket: CountsSocket): Promise<void> {
+    const { conn } = socket;
+    if (this.#taken.has(conn)) throw refusal(errorBody('BAD_REQUEST', 'a connection connects only once'));
+    this.#taken.add(conn);
     try {
       await this.#check(socket);
     } catch (error) {
+      this.#taken.delete(conn);
       if (error instanceof ProtocolError) throw refusal(error.body);
       throw error;
     }
   }
 
   async #check(socket: CountsSocket): Promise<void> {
-    const { request, handshake } = socket;
+    const { conn, request, handshake } = socket;
     if (this.draining) throw new ProtocolError('OVERLOADED', 'the gateway is closing; reconnect', 1_000);
     if (!this.origins.allows(request)) throw new ProtocolError('FORBIDDEN', ORIGIN_REFUSED);
+    if (handshake.auth === TOO_LARGE_AUTH) throw new ProtocolError('PAYLOAD_TOO_LARGE', MESSAGE_TOO_LARGE);
     const parsed = HANDSHAKE.safeParse({ ...handshake.auth });
     if (!parsed.success) throw refusal(invalid(parsed.error, Object.keys(HANDSHAKE.shape)));
     const address = this.addresses.of(request);
-    if (!this.addresses.mayConnect(address)) {
-      throw new ProtocolError('RATE_LIMITED', 'too many connections from your address', TOO_MANY_CONNECTIONS_RETRY_MS);
-    }
+    this.#count(conn, address);
     const { token, actor, session } = parsed.data;
     socket.data.address = address;
     socket.data.session = session === undefined ? null : key64Of(session);
     socket.data.identity = await this.identities.identify({ token, actor });
+  }
+
+  /** From here on, also while its token is verified, until the connection ends; a second attempt on it adds nothing. */
+  #count(conn: Transported, address: string): void {
+    if (this.#counted.has(conn) || conn.readyState === 'closed') return;
+    if (!this.addresses.mayConnect(address)) {
+      throw new ProtocolError('RATE_LIMITED', 'too many connections from your address', TOO_MANY_CONNECTIONS_RETRY_MS);
+    }
+    this.#counted.add(conn);
+    this.addresses.connected(address);
+    conn.once('close', () => this.addresses.disconnected(address));
   }
 }
 

@@ -2,8 +2,9 @@ import type { z } from 'zod';
 import type { Metrics } from '../counters/metrics.js';
 import type { Fanout, FirstView } from '../fanout/fanout.js';
 import { updateOf } from '../fanout/snapshot.js';
+import type { OperationCounts } from '../ingest/operation-counts.js';
 import type { Presence } from '../presence/presence.js';
-import { errorBody } from '../protocol/errors.js';
+import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import type { SubscribeAnswer } from '../protocol/messages.js';
 import type { Acknowledge, Connection } from './connection.js';
 import type { SUBSCRIBE } from './schemas.js';
@@ -16,6 +17,7 @@ export class Subscriptions {
     private readonly fanout: Fanout,
     private readonly presence: Presence,
     private readonly metrics: Metrics,
+    private readonly counts: OperationCounts,
     private readonly postsMax: number,
   ) {}
 
@@ -26,22 +28,25 @@ export class Subscriptions {
       `a connection watches at most ${this.postsMax} posts; unsubscribe from some`,
     );
     if (admitted.length === 0) {
-      connection.refuse(acknowledge, tooMany);
+      this.#refuse(connection, tooMany, acknowledge);
       return;
     }
+    const { subscriptions } = connection.viewer;
+    const added = admitted.filter((post) => !subscriptions.has(post));
     let views: FirstView[];
     try {
       views = await this.fanout.subscribe(connection.viewer, admitted, connection.actor);
     } catch {
-      this.fanout.unsubscribe(connection.viewer, admitted);
-      connection.refuse(acknowledge, errorBody('UNAVAILABLE', 'the store did not answer in time; subscribe again'));
+      this.fanout.unsubscribe(connection.viewer, added);
+      const error = errorBody('UNAVAILABLE', 'the store did not answer in time; subscribe again');
+      this.#refuse(connection, error, acknowledge);
       return;
     }
-    const news = views.filter((view) => !isKnown(view, request.known));
-    if (acknowledge === undefined) {
-      if (news.length > 0) connection.write(`[${news.map(({ snapshot }) => snapshot.whole()).join(',')}]`);
-      return;
-    }
+    const news: FirstView[] = [];
+    const known: FirstView[] = [];
+    for (const view of views) (isKnown(view, request.known) ? known : news).push(view);
+    // What is left out of the answer comes as a frame: the client may know its counts, but not who watches now.
+    const framed = acknowledge === undefined ? views : known;
     const answer: SubscribeAnswer = {
       ok: true,
       tickMs: this.fanout.tickMs,
@@ -49,6 +54,10 @@ export class Subscriptions {
       ...(rejected.length > 0 && { rejected: rejected.map((post) => ({ post, error: tooMany })) }),
     };
     connection.answer(acknowledge, answer);
+    this.fanout.repeat(
+      connection.viewer,
+      framed.map(({ snapshot }) => snapshot.counts.post),
+    );
   }
 
   /** As many as fit; a request that would not fit by itself is refused whole. */
@@ -65,6 +74,11 @@ export class Subscriptions {
       } else rejected.push(post);
     }
     return { admitted, rejected };
+  }
+
+  #refuse(connection: Connection, error: ErrorBody, acknowledge: Acknowledge | undefined): void {
+    this.counts.add('subscribe', error.code);
+    connection.refuse(acknowledge, error);
   }
 
   #first({ snapshot: { counts }, on }: FirstView): SubscribeAnswer['counts'][number] {

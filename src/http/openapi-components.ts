@@ -9,7 +9,7 @@ type Components = NonNullable<OpenAPIObject['components']>;
 type Schemas = NonNullable<Components['schemas']>;
 
 const POST = { type: 'string', pattern: '^[A-Za-z0-9_.:-]{1,64}$' };
-const COUNT = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER };
+const COUNT = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER, examples: [808] };
 const UPDATED_AT = {
   type: ['string', 'null'],
   format: 'date-time',

@@ -64,10 +64,10 @@ export class Streams {
     if (lifeMs <= TIMER_MAX_MS) stream.expireIn(lifeMs);
   }
 
-  /** Ends all, with what they have not been sent yet; a client is asked to come back after `retryAfterMs`. */
-  bye(reason: string, retryAfterMs: number): void {
+  /** Ends all, with what they have not been sent yet; each client is asked to come back after a time of its own. */
+  bye(reason: string, retryAfterMs: () => number): void {
     this.fanout.flush(this.#open.values());
-    for (const stream of this.#open.keys()) stream.bye({ reason, retryAfterMs });
+    for (const stream of this.#open.keys()) stream.bye({ reason, retryAfterMs: retryAfterMs() });
   }
 
   /** Counted from here on, also while its token is verified; `close` comes however the request ends. */

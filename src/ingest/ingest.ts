@@ -45,6 +45,7 @@ export class Ingest {
   readonly #lanes: readonly Lane[];
   readonly #busy = new Set<Lane>();
   #flushTimer: Timer | null = null;
+  #flushAtMs = 0;
   #deadlineTimer: Timer | null = null;
   #pending = 0;
   #draining = false;
@@ -83,7 +84,7 @@ export class Ingest {
     this.#busy.add(lane);
     if (lane.inFlight !== null) return;
     if (full) void this.#send(lane);
-    else this.#flushTimer ??= this.clock.after(this.options.flushMs, () => this.#flush());
+    else this.#flushBy(now + this.options.flushMs, now);
   }
 
   /** Takes in nothing more; resolves when all is answered, or after `limitMs`. */
@@ -92,6 +93,16 @@ export class Ingest {
     this.#flush();
     const end = this.clock.nowMs() + limitMs;
     while (this.#pending > 0 && this.clock.nowMs() < end) await this.#pause(5);
+  }
+
+  /** One timer for all lanes, so that what they commit shares the store's syncs. */
+  #flushBy(atMs: number, nowMs: number): void {
+    if (this.#flushTimer !== null) {
+      if (this.#flushAtMs <= atMs) return;
+      this.#flushTimer.cancel();
+    }
+    this.#flushAtMs = atMs;
+    this.#flushTimer = this.clock.after(atMs - nowMs, () => this.#flush());
   }
 
   #flush(): void {
@@ -108,9 +119,9 @@ export class Ingest {
       const result = await this.#commit(lane, batch);
       const now = this.clock.nowMs();
       this.latency.commit.observe((now - sentAtMs) / 1000);
-      lane.inFlight = null;
       this.#pending -= batch.operations.length;
-      if (!batch.abandoned) this.#answer(batch, result, now);
+      this.#answer(batch, result, now);
+      lane.inFlight = null;
     }
     if (!lane.busy) this.#busy.delete(lane);
   }
@@ -119,10 +130,10 @@ export class Ingest {
   #next(lane: Lane): OpenBatch | undefined {
     const head = lane.waiting[0];
     if (head === undefined) return undefined;
-    const age = this.clock.nowMs() - head.openedAtMs;
-    if (head.operations.length >= BATCH_MAX || age >= this.options.flushMs || this.#draining)
-      return lane.waiting.shift();
-    this.#flushTimer ??= this.clock.after(this.options.flushMs - age, () => this.#flush());
+    const now = this.clock.nowMs();
+    const dueAtMs = head.openedAtMs + this.options.flushMs;
+    if (head.operations.length >= BATCH_MAX || dueAtMs <= now || this.#draining) return lane.waiting.shift();
+    this.#flushBy(dueAtMs, now);
     return undefined;
   }
 
@@ -142,8 +153,12 @@ export class Ingest {
     }
   }
 
-  #answer({ operations }: OpenBatch, { outcomes, counts }: CommitResult & { kind: 'applied' }, now: number): void {
-    for (let i = 0; i < operations.length; i++) {
+  #answer(
+    { operations, told }: OpenBatch,
+    { outcomes, counts }: CommitResult & { kind: 'applied' },
+    now: number,
+  ): void {
+    for (let i = told; i < operations.length; i++) {
       const operation = operations[i]!;
       this.latency.acknowledgement.observe((now - operation.acceptedAtMs) / 1000);
       operation.settled(outcomes[i]!, counts.get(operation.post)!);
@@ -151,13 +166,9 @@ export class Ingest {
   }
 
   #checkDeadlines(): void {
-    const beforeMs = this.clock.nowMs() - DEADLINE_MS;
-    for (const lane of this.#busy) {
-      for (const { operations } of lane.overdue(beforeMs)) {
-        const error = errorBody('UNAVAILABLE', 'the store did not answer in time; retry with the same seq or key');
-        for (const operation of operations) operation.failed(error);
-      }
-    }
+    const sinceMs = this.clock.nowMs() - DEADLINE_MS;
+    const error = errorBody('UNAVAILABLE', 'the store did not answer in time; retry with the same seq or key');
+    for (const lane of this.#busy) for (const operation of lane.overdue(sinceMs)) operation.failed(error);
     this.#deadlineTimer =
       this.#busy.size > 0 ? this.clock.after(DEADLINE_CHECK_MS, () => this.#checkDeadlines()) : null;
   }

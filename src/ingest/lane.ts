@@ -5,8 +5,8 @@ export interface OpenBatch {
   readonly operations: PendingOperation[];
   /** When its first operation came, on the monotonic clock. */
   readonly openedAtMs: number;
-  /** Its deadline passed: the clients were told that the outcome is unknown, and are not told again. */
-  abandoned: boolean;
+  /** How many of them, from the first on, missed their deadline: who asked was told, and is not answered again. */
+  told: number;
 }
 
 /**
@@ -27,7 +27,7 @@ export class Lane {
   add(operation: PendingOperation, nowMs: number, batchMax: number): boolean {
     const last = this.waiting.at(-1);
     if (last === undefined || last.operations.length >= batchMax) {
-      this.waiting.push({ operations: [operation], openedAtMs: nowMs, abandoned: false });
+      this.waiting.push({ operations: [operation], openedAtMs: nowMs, told: 0 });
     } else last.operations.push(operation);
     return this.waiting[0]!.operations.length >= batchMax;
   }
@@ -36,14 +36,16 @@ export class Lane {
     return this.inFlight !== null || this.waiting.length > 0;
   }
 
-  /** Batches whose clients have waited since before `beforeMs`, marked as told. */
-  *overdue(beforeMs: number): Iterable<OpenBatch> {
+  /** Operations that have waited since `sinceMs` or longer, each once: they count as told. */
+  *overdue(sinceMs: number): Iterable<PendingOperation> {
     const batches = this.inFlight === null ? this.waiting : [this.inFlight, ...this.waiting];
     for (const batch of batches) {
-      if (batch.openedAtMs > beforeMs) return;
-      if (batch.abandoned) continue;
-      batch.abandoned = true;
-      yield batch;
+      while (batch.told < batch.operations.length) {
+        const operation = batch.operations[batch.told]!;
+        if (operation.acceptedAtMs > sinceMs) return;
+        batch.told += 1;
+        yield operation;
+      }
     }
   }
 }

@@ -2,7 +2,7 @@ import type { PostCounts } from '../counters/batch.js';
 import type { Operation } from '../counters/operation.js';
 import type { ErrorBody } from '../protocol/errors.js';
 
-/** An operation on its way, and who is to be told. Exactly one of the two calls comes, once. */
+/** An operation on its way, and who is to be told. Exactly one of the two calls comes, once; neither may throw. */
 export interface PendingOperation extends Operation {
   /** Set by ingest: when it was taken in, on the monotonic clock. */
   acceptedAtMs: number;

@@ -32,7 +32,7 @@ export class Drain {
     const connections = [...this.gateway.connections];
     this.fanout.flush(connections.map(({ viewer }) => viewer));
     for (const connection of connections) connection.bye(reason, retryAfterMs());
-    this.streams.bye(reason, retryAfterMs());
+    this.streams.bye(reason, retryAfterMs);
   }
 }
 

@@ -161,9 +161,9 @@ describe('two windows', () => {
     const [ann, bob] = [await openWindow('idle'), await openWindow('idle')];
     const before = await figures(ann);
     await ann.getByTestId('simulate').click();
-    await eventually('most figures of the list have changed', async () => {
+    await eventually('figures of several posts have changed', async () => {
       const now = await figures(bob);
-      return now.filter((figure, i) => figure !== before[i]).length > now.length / 2;
+      return now.filter((figure, i) => figure !== before[i]).length >= 8;
     });
     await eventually(
       'operations a second are read out',
@@ -205,7 +205,7 @@ describe('a gateway that is killed and started again', () => {
     await both(pages, (page) => counted(page, 'views', 4));
   });
 
-  test('who comes back sees how many viewers are left, and what happened meanwhile', async () => {
+  test('who comes back sees how many viewers are left', async () => {
     const [ann, bob] = [await openWindow('left'), await openWindow('left')];
     await both([ann, bob], (page) => counted(page, 'live', 2));
     await gateway.kill('SIGKILL');

@@ -1,0 +1,28 @@
+import { describe, expect, it } from '@jest/globals';
+import { bucketOf, isPostId } from './ids.js';
+
+describe('the id of a post', () => {
+  it.each(['a', '42', 'A-z_0.9:', 'x'.repeat(64), '__proto__', '1150000000000000001'])('may be %s', (id) => {
+    expect(isPostId(id)).toBe(true);
+  });
+
+  it.each(['', 'x'.repeat(65), 'a b', 'a/b', 'ä', 'a\n', '\0', 'a{1}', '👍'])('may not be %j', (id) => {
+    expect(isPostId(id)).toBe(false);
+  });
+});
+
+describe('the bucket of a post', () => {
+  it('is fixed for the life of the data', () => {
+    // Whoever changes these numbers loses every count that is stored.
+    expect(['42', 'post-1', 'A-z_0.9:', '1150000000000000001'].map((id) => bucketOf(id, 64))).toEqual([]);
+  });
+
+  it.each([1, 3, 64, 4096])('is less than %d buckets, and all of them are used evenly', (buckets) => {
+    const posts = 64 * buckets;
+    const sizes = new Array<number>(buckets).fill(0);
+    for (let i = 0; i < posts; i++) sizes[bucketOf(String(10_000_000 + i), buckets)]! += 1;
+    expect(sizes).toHaveLength(buckets);
+    // 64 posts a bucket deviate by 8 (Poisson); 6 deviations are met once in a billion.
+    for (const size of sizes) expect(Math.abs(size - 64)).toBeLessThanOrEqual(48);
+  });
+});

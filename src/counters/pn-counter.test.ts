@@ -1,0 +1,53 @@
+import { describe, expect, it } from '@jest/globals';
+import { EMPTY, type Entry, increment, merge, type Replica, valueOf } from './pn-counter.js';
+
+const EU: Replica = { region: 'eu', epoch: 1, nonce: 10 };
+const US: Replica = { region: 'us', epoch: 1, nonce: 20 };
+
+function entry(replica: Replica, p: number, n = 0): Entry {
+  return { replica, p, n };
+}
+
+describe('a PN-counter', () => {
+  it('is the sum of what all regions added less what they took', () => {
+    expect(valueOf(EMPTY)).toBe(0);
+    expect(valueOf([entry(EU, 5, 2), entry(US, 4, 4)])).toBe(3);
+  });
+
+  it("grows in the own region's entry and leaves the counter it came from alone", () => {
+    const first = increment(EMPTY, EU, 3, 0);
+    const second = increment(first, US, 1, 0);
+    expect(increment(second, EU, 0, 2)).toEqual([entry(EU, 3, 2), entry(US, 1)]);
+    expect(first).toEqual([entry(EU, 3)]);
+  });
+
+  it('carries an entry of an earlier epoch over: what it counted was counted', () => {
+    const later = { ...EU, epoch: 2, nonce: 11 };
+    expect(increment([entry(EU, 3, 1)], later, 1, 0)).toEqual([entry(later, 4, 1)]);
+  });
+});
+
+describe('merging', () => {
+  it('of the same life takes the larger of each number', () => {
+    expect(merge([entry(EU, 5, 1)], [entry(EU, 4, 2)])).toEqual({ counter: [entry(EU, 5, 2)], refused: [] });
+  });
+
+  it('takes over what only the other side has', () => {
+    expect(merge([entry(EU, 5)], [entry(US, 4)])).toEqual({ counter: [entry(EU, 5), entry(US, 4)], refused: [] });
+  });
+
+  it('replaces a lower epoch even by smaller numbers, and keeps a higher one', () => {
+    const later = entry({ ...EU, epoch: 2, nonce: 11 }, 1);
+    const earlier = entry(EU, 5);
+    expect(merge([earlier], [later])).toEqual({ counter: [later], refused: [] });
+    expect(merge([later], [earlier])).toEqual({ counter: [later], refused: [] });
+  });
+
+  it('refuses another life of the same epoch and changes nothing by it', () => {
+    const clash = entry({ ...EU, nonce: 11 }, 9);
+    expect(merge([entry(EU, 5)], [clash, entry(US, 1)])).toEqual({
+      counter: [entry(EU, 5), entry(US, 1)],
+      refused: [clash],
+    });
+  });
+});

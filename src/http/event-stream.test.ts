@@ -1,0 +1,143 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import { EventEmitter } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import type { Clock } from '../clock.js';
+import { EventStream } from './event-stream.js';
+
+/** A response whose client reads when it is told to. */
+class FakeResponse extends EventEmitter {
+  readonly written: string[] = [];
+  /** Whether the client keeps up. */
+  reads = true;
+  ended = false;
+  destroyed = false;
+  status = 0;
+
+  writeHead(status: number): this {
+    this.status = status;
+    return this;
+  }
+
+  write(text: string): boolean {
+    this.written.push(text);
+    return this.reads;
+  }
+
+  end(text: string): void {
+    this.written.push(text);
+    this.ended = true;
+  }
+
+  destroy(): void {
+    this.destroyed = true;
+  }
+}
+
+/** Time that passes when it is told to. */
+class FakeClock implements Clock {
+  #now = 0;
+  #timers: { readonly atMs: number; readonly call: () => void }[] = [];
+
+  nowMs = () => this.#now;
+  wallMs = () => this.#now;
+  soon = (call: () => void) => call();
+
+  after(ms: number, call: () => void) {
+    const timer = { atMs: this.#now + ms, call };
+    this.#timers.push(timer);
+    return { cancel: () => void (this.#timers = this.#timers.filter((one) => one !== timer)) };
+  }
+
+  get waiting(): number {
+    return this.#timers.length;
+  }
+
+  pass(ms: number): void {
+    this.#now += ms;
+    const due = this.#timers.filter(({ atMs }) => atMs <= this.#now);
+    this.#timers = this.#timers.filter(({ atMs }) => atMs > this.#now);
+    for (const { call } of due) call();
+  }
+}
+
+const HEARTBEAT_MS = 15_000;
+const LAST_WORDS_MS = 5_000;
+
+let response: FakeResponse;
+let clock: FakeClock;
+let stream: EventStream;
+
+beforeEach(() => {
+  response = new FakeResponse();
+  clock = new FakeClock();
+  stream = new EventStream(response as unknown as ServerResponse, clock);
+});
+
+describe('an event stream', () => {
+  it('takes no frames before its snapshot', () => {
+    expect(stream.behind).toBe(true);
+    stream.begin('[1]');
+    expect(stream.behind).toBe(false);
+    expect(response.status).toBe(200);
+    expect(response.written).toEqual(['event: counts\ndata: [1]\n\n']);
+  });
+
+  it('is behind from a write that was not taken until the client has read', () => {
+    stream.begin('[1]');
+    response.reads = false;
+    stream.write('[2]');
+    expect(stream.behind).toBe(true);
+    response.emit('drain');
+    expect(stream.behind).toBe(false);
+  });
+
+  it('beats only for clients that have nothing to read', () => {
+    stream.begin('[1]');
+    clock.pass(HEARTBEAT_MS);
+    expect(response.written.splice(0)).toEqual(['event: counts\ndata: [1]\n\n', ': heartbeat\n\n']);
+    response.reads = false;
+    stream.write('[2]');
+    clock.pass(HEARTBEAT_MS);
+    expect(response.written.splice(0)).toEqual(['event: counts\ndata: [2]\n\n']);
+    response.emit('drain');
+    clock.pass(HEARTBEAT_MS);
+    expect(response.written).toEqual([': heartbeat\n\n']);
+    expect(stream.behind).toBe(true);
+  });
+
+  it('ends with bye, once, and takes nothing more', () => {
+    stream.begin('[1]');
+    stream.bye({ reason: 'closing', retryAfterMs: 700 });
+    stream.bye({ reason: 'again', retryAfterMs: 0 });
+    expect(response.written.slice(1)).toEqual([
+      'retry: 700\nevent: bye\ndata: {"reason":"closing","retryAfterMs":700}\n\n',
+    ]);
+    expect(response.ended).toBe(true);
+    response.emit('drain');
+    expect(stream.behind).toBe(true);
+  });
+
+  it('is cut when its last words are not read in time', () => {
+    stream.begin('[1]');
+    stream.bye({ reason: 'closing', retryAfterMs: 0 });
+    clock.pass(LAST_WORDS_MS - 1);
+    expect(response.destroyed).toBe(false);
+    clock.pass(1);
+    expect(response.destroyed).toBe(true);
+  });
+
+  it('ends when its token does', () => {
+    stream.begin('[1]');
+    stream.expireIn(1_000);
+    clock.pass(1_000);
+    expect(response.ended).toBe(true);
+    expect(response.written.at(-1)).toContain('the token has expired');
+  });
+
+  it('leaves no timers behind when it is closed', () => {
+    stream.begin('[1]');
+    stream.expireIn(1_000);
+    stream.closed();
+    expect(clock.waiting).toBe(0);
+  });
+});

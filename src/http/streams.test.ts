@@ -1,0 +1,153 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Request, Response } from 'express';
+import { once } from 'node:events';
+import { createServer, get, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { NEVER } from 'rxjs';
+import { Addresses } from '../access/addresses.js';
+import { Identities } from '../access/identity.js';
+import { systemClock } from '../clock.js';
+import { Metrics } from '../counters/metrics.js';
+import { Fanout } from '../fanout/fanout.js';
+import { Presence } from '../presence/presence.js';
+import type { CounterStore, PostView } from '../store/counter-store.js';
+import { Streams } from './streams.js';
+
+/** A read of the store, which the test lets succeed or fail. */
+interface Read {
+  readonly posts: readonly string[];
+  resolve(views: PostView[]): void;
+  reject(error: Error): void;
+}
+
+const ADDRESS = '203.0.113.1';
+
+let reads: Read[];
+let readAsked: (() => void) | null;
+let presence: Presence;
+let addresses: Addresses;
+let streams: Streams;
+let server: Server;
+/** What became of each call of `open`, and its response. */
+let opened: { readonly outcome: Promise<unknown>; readonly response: Response }[];
+
+const store = {
+  read: (posts: readonly string[]) =>
+    new Promise<PostView[]>((resolve, reject) => {
+      reads.push({ posts, resolve, reject });
+      readAsked?.();
+    }),
+  watch: () => undefined,
+  unwatch: () => undefined,
+  changes: NEVER,
+} as unknown as CounterStore;
+
+beforeEach(async () => {
+  reads = [];
+  opened = [];
+  readAsked = null;
+  presence = new Presence(systemClock);
+  addresses = new Addresses({ operations: 0, connections: 1, trustProxy: ['127.0.0.1'] }, systemClock);
+  const fanout = new Fanout(store, presence, systemClock, Metrics.parse('likes:toggle,views:tally'), 10);
+  streams = new Streams(fanout, addresses, new Identities(null, false), systemClock);
+  server = createServer((request, response) => {
+    const outcome = streams.open(request as Request, response as Response, ['a', 'b']).catch((error: unknown) => {
+      response.writeHead(503).end();
+      return error;
+    });
+    opened.push({ outcome, response: response as Response });
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+});
+
+afterEach(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+function zeros({ posts }: Read): PostView[] {
+  return posts.map((post) => ({ counts: { post, e: 'x', v: 0, updatedAtMs: null, totals: [0, 0] }, on: 0 }));
+}
+
+/** Asks for a stream and resolves when the store is asked for its snapshot. */
+async function ask() {
+  const asked = new Promise<void>((resolve) => (readAsked = resolve));
+  const { port } = server.address() as AddressInfo;
+  const request = get({ host: '127.0.0.1', port, headers: { 'X-Forwarded-For': ADDRESS } });
+  request.on('error', () => undefined);
+  const answer = once(request, 'response') as Promise<[IncomingMessage]>;
+  answer.catch(() => undefined);
+  await asked;
+  return { request, answer, read: reads.at(-1)!, ...opened.at(-1)! };
+}
+
+describe('a stream', () => {
+  it('is a viewer from the moment its snapshot is read', async () => {
+    const { read, outcome } = await ask();
+    expect(presence.connections('a')).toBe(1);
+    expect(streams.size).toBe(0);
+    read.resolve(zeros(read));
+    await outcome;
+    expect(streams.size).toBe(1);
+  });
+
+  it('is closed when its client goes away before the snapshot was read', async () => {
+    const { request, response, read, outcome } = await ask();
+    const closed = once(response, 'close');
+    request.destroy();
+    await closed;
+    expect(presence.connections('a')).toBe(0);
+    expect(addresses.mayConnect(ADDRESS)).toBe(true);
+    read.resolve(zeros(read));
+    expect(await outcome).toBeUndefined();
+    expect(streams.size).toBe(0);
+  });
+
+  it('is closed when its client goes away later', async () => {
+    const { request, response, read, outcome } = await ask();
+    read.resolve(zeros(read));
+    await outcome;
+    expect(addresses.mayConnect(ADDRESS)).toBe(false);
+    const closed = once(response, 'close');
+    request.destroy();
+    await closed;
+    expect(streams.size).toBe(0);
+    expect(presence.connections('b')).toBe(0);
+    expect(addresses.mayConnect(ADDRESS)).toBe(true);
+  });
+
+  it('is UNAVAILABLE when the store cannot be read, and then no viewer', async () => {
+    const { answer, response, read, outcome } = await ask();
+    const closed = once(response, 'close');
+    read.reject(new Error('away'));
+    expect(await outcome).toMatchObject({ body: { code: 'UNAVAILABLE', retryable: true } });
+    const [message] = await answer;
+    message.resume();
+    await closed;
+    expect(message.statusCode).toBe(503);
+    expect(presence.connections('a')).toBe(0);
+  });
+
+  it('is refused while the gateway drains, also when its snapshot comes only then', async () => {
+    const { read, outcome } = await ask();
+    streams.draining = true;
+    read.resolve(zeros(read));
+    expect(await outcome).toMatchObject({ body: { code: 'OVERLOADED', retryAfterMs: 1_000 } });
+    expect(streams.size).toBe(0);
+  });
+
+  it('hears bye, with when to come back', async () => {
+    const { answer, read, outcome } = await ask();
+    read.resolve(zeros(read));
+    await outcome;
+    const [message] = await answer;
+    streams.bye('closing', () => 300);
+    let text = '';
+    for await (const chunk of message) text += String(chunk);
+    expect(text).toBe(
+      'event: counts\n' +
+        'data: [{"post":"a","e":"x","v":0,"likes":0,"views":0,"live":1},{"post":"b","e":"x","v":0,"likes":0,"views":0,"live":1}]\n\n' +
+        'retry: 300\nevent: bye\ndata: {"reason":"closing","retryAfterMs":300}\n\n',
+    );
+  });
+});

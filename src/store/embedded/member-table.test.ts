@@ -1,0 +1,125 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import type { Key64 } from '../../counters/ids.js';
+import { KEY64_BYTES, NO_KEYS } from './bytes.js';
+import { MemberTable } from './member-table.js';
+import type { MemberPlace } from './post-record.js';
+import type { Table } from './table.js';
+
+/** A table in memory, of which members need no more. */
+class MapTable {
+  readonly rows = new Map<string, Buffer>();
+
+  get(key: string): Buffer | undefined {
+    return this.rows.get(key);
+  }
+
+  put(key: string, value: Buffer): void {
+    this.rows.set(key, value);
+  }
+}
+
+class Members {
+  readonly table = new MapTable();
+  readonly place: MemberPlace = { size: 0, chunks: 0, inline: NO_KEYS };
+  readonly #members = new MemberTable(this.table as unknown as Table);
+
+  has(actor: Key64): boolean {
+    return this.#members.has('post', 0, this.place, actor);
+  }
+
+  set(actor: Key64, on: boolean): void {
+    if (this.has(actor) !== on) this.#members.set('post', 0, this.place, actor, on);
+  }
+
+  get chunkSizes(): number[] {
+    return [...this.table.rows.values()].map((chunk) => chunk.length / KEY64_BYTES);
+  }
+}
+
+const KINDS: Record<string, (i: number) => Key64> = {
+  'random 64-bit keys': (i) => ({ hi: mixed(i, 1), lo: mixed(i, 2) }),
+  'small whole numbers in a row': (i) => ({ hi: 0, lo: i }),
+  'large whole numbers in a row': (i) => ({ hi: 267_750_000 + Math.floor(i / 1000), lo: (i * 4_194_304) >>> 0 }),
+};
+
+/** Numbers without a pattern that are the same in every run (MurmurHash3's `fmix32`). */
+function mixed(i: number, salt: number): number {
+  let h = Math.imul(i, 0x9e3779b1) + salt;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}
+
+describe.each(Object.keys(KINDS))('members that are %s', (kind) => {
+  const actor = KINDS[kind]!;
+
+  it('are as a Set has them', () => {
+    const members = new Members();
+    const set = new Set<number>();
+    for (let step = 0; step < 40_000; step++) {
+      const i = mixed(step, 3) % 20_000;
+      const on = mixed(step, 4) % 4 > 0;
+      members.set(actor(i), on);
+      if (on) set.add(i);
+      else set.delete(i);
+    }
+    expect(members.place.size).toBe(set.size);
+    for (let i = 0; i < 21_000; i++) if (members.has(actor(i)) !== set.has(i)) throw new Error(`member ${i} is wrong`);
+    expect(members.chunkSizes.reduce((sum, size) => sum + size, 0)).toBe(set.size);
+  });
+
+  it('fill their chunks evenly', () => {
+    const members = new Members();
+    for (let i = 0; i < 20_000; i++) members.set(actor(i), true);
+    const sizes = members.chunkSizes;
+    expect(sizes).toHaveLength(members.place.chunks);
+    expect(20_000 / sizes.length).toBeGreaterThan(90);
+    // A chunk that has not been split yet holds twice the mean; one over 2,000 bytes would take a page of its own.
+    expect(Math.max(...sizes) * KEY64_BYTES).toBeLessThan(2_000);
+    expect(Math.min(...sizes)).toBeGreaterThan(24);
+  });
+});
+
+describe('members', () => {
+  it('stand in the record of the post while they are few', () => {
+    const members = new Members();
+    for (let i = 0; i < 16; i++) members.set({ hi: 0, lo: i }, true);
+    expect(members.place).toMatchObject({ size: 16, chunks: 0 });
+    expect(members.place.inline).toHaveLength(16 * KEY64_BYTES);
+    members.set({ hi: 0, lo: 16 }, true);
+    expect(members.place).toEqual({ size: 17, chunks: 1, inline: NO_KEYS });
+    expect(members.chunkSizes).toEqual([17]);
+  });
+
+  it('that all leave can come again', () => {
+    const members = new Members();
+    const actors = Array.from({ length: 500 }, (_, lo) => ({ hi: 7, lo }));
+    for (const on of [true, false, true]) for (const actor of actors) members.set(actor, on);
+    expect(members.place.size).toBe(500);
+    expect(actors.every((actor) => members.has(actor))).toBe(true);
+  });
+
+  it('are as a Set has them, in any order of coming and leaving', () => {
+    const key = fc.record({ hi: fc.nat(3), lo: fc.nat({ max: 0xffffffff }) });
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(key, { selector: ({ hi, lo }) => `${hi}:${lo}` }),
+        fc.infiniteStream(fc.nat()),
+        (keys, picks) => {
+          const members = new Members();
+          const set = new Set<Key64>();
+          for (let step = 0; step < 4 * keys.length; step++) {
+            const actor = keys[(picks.next().value as number) % keys.length]!;
+            const on = !set.has(actor) || step % 3 === 0;
+            members.set(actor, on);
+            if (on) set.add(actor);
+            else set.delete(actor);
+          }
+          expect(keys.map((actor) => members.has(actor))).toEqual(keys.map((actor) => set.has(actor)));
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+});

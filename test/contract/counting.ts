@@ -1,0 +1,158 @@
+import { expect, it } from '@jest/globals';
+import { bucketOf } from '../../src/counters/ids.js';
+import { LIKES, VIEWS } from '../../src/counters/metrics.js';
+import { APPLIED, ON } from '../../src/counters/operation.js';
+import { adjust, BUCKETS, key, Life, like, postIn, save, SAVES, START_MS, unlike, view } from './operations.js';
+import type { StoreUnderTest } from './store-under-test.js';
+
+const [POST, OTHER] = [postIn(0), postIn(0, 1)];
+const ELSEWHERE = postIn(1);
+const ANN = key(1);
+const BOB = key(2);
+
+export function readingTests(under: StoreUnderTest): void {
+  it('an unknown post is zeros at version 0', async () => {
+    const { counts, on } = await under.view(POST, ANN);
+    expect(counts).toMatchObject({ post: POST, v: 0, updatedAtMs: null, totals: [0, 0, 0, 0] });
+    expect(on).toBe(0);
+  });
+
+  it('posts come in the order asked, however often', async () => {
+    await under.apply([view(OTHER)]);
+    const views = await under.store.read([OTHER, ELSEWHERE, POST, OTHER], null);
+    expect(views.map(({ counts }) => [counts.post, counts.v])).toEqual([
+      [OTHER, 1],
+      [ELSEWHERE, 0],
+      [POST, 0],
+      [OTHER, 1],
+    ]);
+  });
+
+  it('no posts are no answers', async () => {
+    expect(await under.store.read([], ANN)).toEqual([]);
+  });
+
+  it('a commit that has resolved is read', async () => {
+    for (let n = 1; n <= 50; n++) {
+      await under.apply([view(POST)]);
+      expect((await under.view(POST)).counts).toMatchObject({ v: n, totals: [0, n, 0, 0] });
+    }
+  });
+
+  it('what is read is what the commit answered', async () => {
+    const { counts, changed } = await under.apply([view(POST, 7), like(POST, ANN), adjust(POST, 1)]);
+    const read = (await under.view(POST)).counts;
+    expect(read).toMatchObject({ v: 1, updatedAtMs: START_MS, totals: [2, 7, 0, 0] });
+    expect(counts.get(POST)).toEqual(read);
+    expect(changed).toEqual([read]);
+  });
+
+  it('an actor sees the own toggles and no others', async () => {
+    await under.apply([like(POST, ANN), save(POST, ANN), save(POST, BOB), like(OTHER, BOB)]);
+    expect((await under.view(POST, ANN)).on).toBe((1 << LIKES) | (1 << SAVES));
+    expect((await under.view(POST, BOB)).on).toBe(1 << SAVES);
+    expect((await under.view(POST, key(3))).on).toBe(0);
+    expect((await under.view(POST, null)).on).toBe(0);
+  });
+
+  it('ids that are names in JavaScript, or as long as they may be, are posts like others', async () => {
+    const posts = ['__proto__', 'constructor', 'x'.repeat(64), 'A-z_0.9:'];
+    for (const post of posts) await under.apply([view(post), like(post, ANN)], bucketOf(post, BUCKETS));
+    const views = await under.store.read(posts, ANN);
+    expect(views.map(({ counts, on }) => [counts.v, on])).toEqual(posts.map(() => [1, 1]));
+  });
+}
+
+export function operationTests(under: StoreUnderTest): void {
+  it('a second like by the same actor changes nothing', async () => {
+    expect([...(await under.apply([like(POST, ANN)])).outcomes]).toEqual([APPLIED | ON]);
+    const again = await under.apply([like(POST, ANN)]);
+    expect([...again.outcomes]).toEqual([ON]);
+    expect(again.changed).toEqual([]);
+    expect(again.counts.get(POST)).toMatchObject({ v: 1, totals: [1, 0, 0, 0] });
+  });
+
+  it('a like that is taken back can be given again', async () => {
+    const { outcomes } = await under.apply([like(POST, ANN), unlike(POST, ANN), unlike(POST, ANN), like(POST, ANN)]);
+    expect([...outcomes]).toEqual([APPLIED | ON, APPLIED, 0, APPLIED | ON]);
+    expect(await under.view(POST, ANN)).toMatchObject({ counts: { totals: [1, 0, 0, 0] }, on: 1 });
+  });
+
+  it('likes of nobody never fall below zero, and take none of the actors away', async () => {
+    const { outcomes } = await under.apply([like(POST, ANN), adjust(POST, -1), adjust(POST, 1), adjust(POST, -1)]);
+    expect([...outcomes]).toEqual([APPLIED | ON, 0, APPLIED, APPLIED]);
+    expect((await under.view(POST)).counts.totals[LIKES]).toBe(1);
+  });
+
+  it('a batch raises the version of each post that it changed by one', async () => {
+    await under.apply([view(POST), view(POST), view(OTHER), view(POST)]);
+    const { changed, counts } = await under.apply([view(POST), unlike(OTHER, ANN)]);
+    expect(changed.map(({ post, v }) => [post, v])).toEqual([[POST, 2]]);
+    expect(counts.get(OTHER)).toMatchObject({ v: 1 });
+  });
+
+  it('the time of a change never goes back', async () => {
+    await under.apply([view(POST)], 0, START_MS + 5);
+    await under.apply([view(POST)], 0, START_MS);
+    expect((await under.view(POST)).counts).toMatchObject({ v: 2, updatedAtMs: START_MS + 5 });
+  });
+
+  it('an operation without effect leaves an unknown post unknown', async () => {
+    const { counts } = await under.apply([unlike(POST, ANN), adjust(POST, -1)]);
+    expect(counts.get(POST)).toMatchObject({ v: 0, updatedAtMs: null });
+    expect((await under.view(POST)).counts).toMatchObject({ v: 0, updatedAtMs: null });
+  });
+
+  it('an empty batch is applied', async () => {
+    const { outcomes, counts, changed } = await under.apply([]);
+    expect([outcomes.length, counts.size, changed.length]).toEqual([0, 0, 0]);
+  });
+}
+
+export function amountTests(under: StoreUnderTest): void {
+  it('batches of all buckets at once are all applied', async () => {
+    const lives = Array.from({ length: 8 }, (_, i) => new Life(`life-00${i}`));
+    const batches = lives.flatMap((life, i) =>
+      Array.from({ length: BUCKETS }, (_, b) => life.batch(b, [view(postIn(b)), like(postIn(b), key(i))])),
+    );
+    const results = await Promise.all(batches.map((batch) => under.store.commit(batch)));
+    expect(results.every(({ kind }) => kind === 'applied')).toBe(true);
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      expect((await under.view(postIn(bucket))).counts).toMatchObject({ v: 8, totals: [8, 8, 0, 0] });
+    }
+    expect(under.store.available).toBe(true);
+  });
+
+  it('a reader sees the whole of a batch or nothing of it', async () => {
+    const lives = Array.from({ length: 30 }, (_, i) => new Life(`life-0${10 + i}`));
+    const commits = lives.map((life, i) => under.store.commit(life.batch(0, [view(POST), like(POST, key(i))])));
+    for (let seen = 0; seen < lives.length;) {
+      const { v, totals } = (await under.view(POST)).counts;
+      expect(totals).toEqual([v, v, 0, 0]);
+      seen = v;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await Promise.all(commits);
+  });
+
+  it('thousands like a post, some take it back, and each is known', async () => {
+    const actors = Array.from({ length: 3_000 }, (_, i) => key(i));
+    const extremes = [key(0), { hi: 0xffffffff, lo: 0xffffffff }, { hi: 0, lo: 0xffffffff }, { hi: 0xffffffff, lo: 0 }];
+    await under.apply([...actors, ...extremes].map((actor) => like(POST, actor)));
+    await under.apply(actors.filter((_, i) => i % 3 === 1).map((actor) => unlike(POST, actor)));
+    expect((await under.view(POST)).counts.totals[LIKES]).toBe(2_003);
+    for (const [i, actor] of actors.slice(0, 300).entries()) {
+      expect((await under.view(POST, actor)).on).toBe(i % 3 === 1 ? 0 : 1);
+    }
+    for (const actor of extremes) expect((await under.view(POST, actor)).on).toBe(1);
+    expect((await under.view(POST, key(5_000))).on).toBe(0);
+  });
+
+  it('a batch may hold thousands of posts', async () => {
+    const posts = Array.from({ length: 8_000 }, (_, i) => `wide-${i}`).filter((post) => bucketOf(post, BUCKETS) === 0);
+    const { counts, changed } = await under.apply(posts.flatMap((post) => [view(post), like(post, ANN)]));
+    expect([counts.size, changed.length]).toEqual([posts.length, posts.length]);
+    const views = await under.store.read(posts, ANN);
+    expect(views.every(({ counts: { totals }, on }) => totals[VIEWS] === 1 && on === 1)).toBe(true);
+  });
+}

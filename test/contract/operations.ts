@@ -1,0 +1,68 @@
+import type { Batch } from '../../src/counters/batch.js';
+import { bucketOf, type Key64 } from '../../src/counters/ids.js';
+import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
+import type { Operation } from '../../src/counters/operation.js';
+
+/** With these settings the stores under test are opened. */
+export const BUCKETS = 4;
+export const METRICS = Metrics.parse('likes:toggle,views:tally,shares:tally,saves:toggle');
+export const SAVES = METRICS.byName('saves')!.index;
+
+/** A moment to count from: long after 1970, as gateways have it. */
+export const START_MS = Date.UTC(2026, 0, 1);
+
+/** A session and its sequence number. */
+export interface Mark {
+  readonly session: Key64;
+  readonly seq: number;
+}
+
+const NO_MARK = { session: null, seq: 0 };
+
+/** A key with both halves in use. */
+export function key(number: number): Key64 {
+  return { hi: Math.imul(number, 0x9e3779b1) >>> 0, lo: number >>> 0 };
+}
+
+export function view(post: string, by = 1, mark: Mark | typeof NO_MARK = NO_MARK): Operation {
+  return { post, metric: VIEWS, kind: 'add', value: by, actor: null, ...mark };
+}
+
+export function like(post: string, actor: Key64, mark: Mark | typeof NO_MARK = NO_MARK): Operation {
+  return { post, metric: LIKES, kind: 'set', value: 1, actor, ...mark };
+}
+
+export function unlike(post: string, actor: Key64, mark: Mark | typeof NO_MARK = NO_MARK): Operation {
+  return { post, metric: LIKES, kind: 'set', value: 0, actor, ...mark };
+}
+
+export function save(post: string, actor: Key64): Operation {
+  return { post, metric: SAVES, kind: 'set', value: 1, actor, ...NO_MARK };
+}
+
+export function adjust(post: string, by: 1 | -1): Operation {
+  return { post, metric: LIKES, kind: 'adjust', value: by, actor: null, ...NO_MARK };
+}
+
+/** The `i`th post of a bucket. */
+export function postIn(bucket: number, i = 0): string {
+  let left = i;
+  for (let n = 0; ; n++) {
+    const post = `post-${n}`;
+    if (bucketOf(post, BUCKETS) === bucket && left-- === 0) return post;
+  }
+}
+
+/** One life of a gateway: it numbers its batches of each bucket from 1. */
+export class Life {
+  readonly #last = new Array<number>(BUCKETS).fill(0);
+
+  constructor(readonly incarnation: string) {}
+
+  /** The next batch of the bucket. */
+  batch(bucket: number, operations: readonly Operation[], atMs = START_MS): Batch {
+    const n = this.#last[bucket]! + 1;
+    this.#last[bucket] = n;
+    return { bucket, incarnation: this.incarnation, n, atMs, operations };
+  }
+}

@@ -1,0 +1,164 @@
+import { randomBytes } from 'node:crypto';
+import { request } from 'node:http';
+import type { Socket } from 'node:net';
+
+/** https://www.rfc-editor.org/rfc/rfc6455#section-5.2 */
+export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
+
+interface FrameOptions {
+  readonly opcode?: number;
+  readonly fin?: boolean;
+  /** Said to be compressed. */
+  readonly rsv1?: boolean;
+  readonly masked?: boolean;
+  /** The length that the head names, if it is not the payload's. */
+  readonly length?: number;
+}
+
+/** A WebSocket frame as a client sends it, or as no client would. */
+export function frameOf(payload: string | Buffer, options: FrameOptions = {}): Buffer {
+  const { opcode = OPCODE.text, fin = true, rsv1 = false, masked = true } = options;
+  const data = Buffer.from(payload);
+  const { length = data.length } = options;
+  const head = Buffer.alloc(10);
+  head[0] = (fin ? 0x80 : 0) | (rsv1 ? 0x40 : 0) | opcode;
+  const mask = masked ? randomBytes(4) : Buffer.alloc(0);
+  const maskBit = masked ? 0x80 : 0;
+  let headBytes = 2;
+  if (length < 126) head[1] = maskBit | length;
+  else if (length < 2 ** 16) {
+    head[1] = maskBit | 126;
+    headBytes = head.writeUInt16BE(length, 2);
+  } else {
+    head[1] = maskBit | 127;
+    headBytes = head.writeBigUInt64BE(BigInt(length), 2);
+  }
+  if (masked) for (let i = 0; i < data.length; i++) data[i]! ^= mask[i % 4]!;
+  return Buffer.concat([head.subarray(0, headBytes), mask, data]);
+}
+
+interface Waiting {
+  readonly wanted: (message: string) => boolean;
+  readonly resolve: (message: string) => void;
+  readonly reject: (reason: Error) => void;
+}
+
+/** A WebSocket that sends whatever it is told to: Engine.IO and Socket.IO packets are written out by who uses it. */
+export class RawSocket {
+  /** Resolves with the close code, or `null` when the connection ended without one. */
+  readonly closed: Promise<number | null>;
+  #unread: Buffer;
+  #waiting: Waiting[] = [];
+  #code: number | null = null;
+  #acknowledgements = 0;
+
+  private constructor(
+    private readonly socket: Socket,
+    head: Buffer,
+  ) {
+    this.#unread = head;
+    this.closed = new Promise((resolve) => {
+      socket.once('close', () => {
+        for (const { reject } of this.#waiting.splice(0)) reject(new Error(`closed with ${this.#code ?? 'no code'}`));
+        resolve(this.#code);
+      });
+    });
+    // Being cut off is an answer here, told by `closed`.
+    socket.on('error', () => undefined);
+    socket.on('data', (data: Buffer) => {
+      this.#unread = Buffer.concat([this.#unread, data]);
+      this.#read();
+    });
+  }
+
+  /** Upgraded, and no more than that. */
+  static async open(port: number, path = '/socket.io/?EIO=4&transport=websocket'): Promise<RawSocket> {
+    const headers = {
+      Connection: 'Upgrade',
+      Upgrade: 'websocket',
+      'Sec-WebSocket-Version': '13',
+      'Sec-WebSocket-Key': randomBytes(16).toString('base64'),
+      'Sec-WebSocket-Extensions': 'permessage-deflate',
+    };
+    return new Promise((resolve, reject) => {
+      request({ host: '127.0.0.1', port, path, headers, agent: false })
+        .on('upgrade', (_response, socket: Socket, head: Buffer) => resolve(new RawSocket(socket, head)))
+        .on('response', ({ statusCode }) => reject(new Error(`answered ${statusCode ?? '?'}`)))
+        .on('error', reject)
+        .end();
+    });
+  }
+
+  /** With a Socket.IO socket in the namespace `/`. */
+  static async connect(port: number, auth = ''): Promise<RawSocket> {
+    const raw = await RawSocket.open(port);
+    const connected = raw.message((text) => text.startsWith('40'));
+    raw.send(`40${auth}`);
+    await connected;
+    return raw;
+  }
+
+  send(packet: string): void {
+    this.write(frameOf(packet));
+  }
+
+  write(bytes: Buffer): void {
+    this.socket.write(bytes);
+  }
+
+  /** The next message that `wanted` takes; rejects when the connection closes before. */
+  message(wanted: (message: string) => boolean): Promise<string> {
+    if (this.socket.closed) return Promise.reject(new Error('closed'));
+    return new Promise((resolve, reject) => this.#waiting.push({ wanted, resolve, reject }));
+  }
+
+  /**
+   * Sends an event with an acknowledgement id and resolves with its answer. `packet`: of Socket.IO, without Engine.IO's
+   * type before it, with `#` where the id belongs: `2#["like",{"post":"a"}]`.
+   */
+  async ask(packet: string, ...attachments: readonly Buffer[]): Promise<unknown> {
+    const id = (this.#acknowledgements += 1);
+    const answered = this.message((text) => text.startsWith(`43${id}[`));
+    this.send(`4${packet.replace('#', String(id))}`);
+    for (const attachment of attachments) this.write(frameOf(attachment, { opcode: OPCODE.binary }));
+    const answer = JSON.parse((await answered).slice(`43${id}`.length)) as unknown[];
+    return answer[0];
+  }
+
+  /** Stops reading; what comes is left to the kernel. */
+  pause(): void {
+    this.socket.pause();
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+
+  /** The gateway's frames are whole and have no mask. */
+  #read(): void {
+    for (;;) {
+      const data = this.#unread;
+      if (data.length < 2) return;
+      const short = data[1]! & 0x7f;
+      const headBytes = short < 126 ? 2 : short === 126 ? 4 : 10;
+      if (data.length < headBytes) return;
+      const length = short < 126 ? short : short === 126 ? data.readUInt16BE(2) : Number(data.readBigUInt64BE(2));
+      if (data.length < headBytes + length) return;
+      this.#unread = data.subarray(headBytes + length);
+      this.#take(data[0]! & 0x0f, data.subarray(headBytes, headBytes + length));
+    }
+  }
+
+  #take(opcode: number, payload: Buffer): void {
+    if (opcode === OPCODE.close) {
+      this.#code = payload.length >= 2 ? payload.readUInt16BE() : null;
+      this.socket.end(frameOf(payload, { opcode }));
+      return;
+    }
+    if (opcode !== OPCODE.text) return;
+    const message = payload.toString();
+    if (message === '2') this.send('3');
+    const taken = this.#waiting.findIndex(({ wanted }) => wanted(message));
+    if (taken !== -1) this.#waiting.splice(taken, 1)[0]!.resolve(message);
+  }
+}

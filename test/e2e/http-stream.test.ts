@@ -1,0 +1,197 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { EventSource } from 'eventsource';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+
+const BOOT_MS = 30_000;
+const HEARTBEAT_MS = 15_000;
+
+interface Update {
+  readonly post: string;
+  readonly v: number;
+  readonly likes: number;
+  readonly views: number;
+  readonly live: number;
+  readonly d?: Readonly<Record<string, number>>;
+}
+
+/** An event stream as its bytes come: blocks that are separated by empty lines. */
+class Reader {
+  readonly #abort = new AbortController();
+  #blocks!: AsyncGenerator<string, undefined>;
+
+  static async open(url: string): Promise<{ reader: Reader; headers: Headers }> {
+    const reader = new Reader();
+    const response = await fetch(url, { signal: reader.#abort.signal });
+    expect(response.status).toBe(200);
+    reader.#blocks = blocksOf(response.body as ReadableStream<Uint8Array>);
+    return { reader, headers: response.headers };
+  }
+
+  /** The next block, `null` at the end. */
+  async block(): Promise<string | null> {
+    const { value, done } = await this.#blocks.next();
+    return done === true ? null : value;
+  }
+
+  /** The updates of the next frame; heartbeats are passed over. */
+  async frame(): Promise<Update[]> {
+    for (let block = await this.block(); block !== null; block = await this.block()) {
+      const data = /^event: counts\ndata: (.*)$/.exec(block)?.[1];
+      if (data !== undefined) return JSON.parse(data) as Update[];
+      expect(block).toBe(': heartbeat');
+    }
+    throw new Error('the stream has ended');
+  }
+
+  /** Frames up to the first with an update of which `ready` is true. */
+  async until(ready: (update: Update) => boolean): Promise<Update[]> {
+    const seen: Update[] = [];
+    while (!seen.some(ready)) seen.push(...(await this.frame()));
+    return seen;
+  }
+
+  close(): void {
+    this.#abort.abort();
+  }
+}
+
+async function* blocksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string, undefined> {
+  const decoder = new TextDecoder();
+  let text = '';
+  for await (const chunk of body) {
+    text += decoder.decode(chunk, { stream: true });
+    const blocks = text.split('\n\n');
+    text = blocks.pop()!;
+    yield* blocks;
+  }
+  expect(text).toBe('');
+  return undefined;
+}
+
+let gateway: GatewayProcess;
+
+beforeAll(async () => {
+  gateway = await startGateway();
+}, BOOT_MS);
+
+afterAll(stopAll);
+
+function open(posts: string, at = gateway): Promise<{ reader: Reader; headers: Headers }> {
+  return Reader.open(`${at.url}/v1/stream?posts=${posts}`);
+}
+
+async function increment(path: string, headers: Record<string, string> = {}): Promise<void> {
+  const { status } = await fetch(gateway.url + path, { method: 'PUT', headers, body: '{"action":"increment"}' });
+  expect(status).toBe(200);
+}
+
+async function liveOf(post: string): Promise<number> {
+  const response = await fetch(`${gateway.url}/v1/${post}/live`);
+  return ((await response.json()) as { count: number }).count;
+}
+
+describe('an event stream', () => {
+  it('is one to browsers and balancers, and is never compressed', async () => {
+    const { reader, headers } = await open('headers');
+    expect(headers.get('content-type')).toBe('text/event-stream');
+    expect(headers.get('cache-control')).toBe('no-store');
+    expect(headers.get('x-accel-buffering')).toBe('no');
+    expect(headers.get('content-encoding')).toBeNull();
+    reader.close();
+  });
+
+  it('begins with a snapshot of all its posts, the unknown among them', async () => {
+    await increment('/v1/known/views');
+    const { reader } = await open('known,unknown,known');
+    const [known, unknown, ...others] = await reader.frame();
+    expect(known).toEqual({ post: 'known', e: expect.any(String), v: 1, likes: 0, views: 1, live: 1 });
+    expect(unknown).toEqual({ post: 'unknown', e: expect.any(String), v: 0, likes: 0, views: 0, live: 1 });
+    expect(others).toEqual([]);
+    reader.close();
+  });
+
+  it('brings every change, and the sum of all d is the change of the totals', async () => {
+    const { reader } = await open('busy');
+    await reader.frame();
+    await Promise.all(Array.from({ length: 30 }, (_, i) => increment('/v1/busy/likes', { 'Actor-Id': `actor-${i}` })));
+    const updates = await reader.until(({ likes }) => likes === 30);
+    expect(updates.reduce((sum, { d }) => sum + (d?.['likes'] ?? 0), 0)).toBe(30);
+    expect(updates.map(({ v }) => v)).toEqual(updates.map(({ v }) => v).sort((a, b) => a - b));
+    reader.close();
+  });
+
+  it('brings nothing of posts that it did not name', async () => {
+    const { reader } = await open('named');
+    await reader.frame();
+    await increment('/v1/other/likes');
+    await increment('/v1/named/likes');
+    const updates = await reader.until(({ likes }) => likes === 1);
+    expect(new Set(updates.map(({ post }) => post))).toEqual(new Set(['named']));
+    reader.close();
+  });
+
+  it('is a viewer until its client goes away', async () => {
+    const [first, second] = [await open('stage'), await open('stage')];
+    await first.reader.until(({ live }) => live === 2);
+    expect(await liveOf('stage')).toBe(2);
+    second.reader.close();
+    await first.reader.until(({ live }) => live === 1);
+    expect(await liveOf('stage')).toBe(1);
+    first.reader.close();
+  });
+
+  it('is no viewer when HEAD asks for its headers', async () => {
+    const { status, headers } = await fetch(`${gateway.url}/v1/stream?posts=head`, { method: 'HEAD' });
+    expect(status).toBe(200);
+    expect(headers.get('content-type')).toBe('text/event-stream');
+    expect(await liveOf('head')).toBe(0);
+  });
+
+  it(
+    'has a heartbeat',
+    async () => {
+      const { reader } = await open('quiet');
+      let block = await reader.block();
+      while (block?.startsWith('event: counts') === true) block = await reader.block();
+      expect(block).toBe(': heartbeat');
+      reader.close();
+    },
+    HEARTBEAT_MS + 10_000,
+  );
+
+  it('is read by an EventSource', async () => {
+    const source = new EventSource(`${gateway.url}/v1/stream?posts=standard`);
+    const seen = new Promise<Update>((resolve) => {
+      source.addEventListener('counts', ({ data }) => {
+        for (const update of JSON.parse(data as string) as Update[]) if (update.views === 1) resolve(update);
+      });
+    });
+    await increment('/v1/standard/views');
+    expect(await seen).toMatchObject({ post: 'standard', views: 1 });
+    source.close();
+  });
+
+  it(
+    'says good-bye when the gateway drains, after the last counts, and the gateway ends at once',
+    async () => {
+      const closing = await startGateway({ TICK_MS: '60000' });
+      const { reader } = await open('drained', closing);
+      const path = `${closing.url}/v1/drained/views`;
+      const up = () => fetch(path, { method: 'PUT', body: '{"action":"increment"}' });
+      await reader.frame();
+      // The first change goes out at once, the others would wait for the tick.
+      await up();
+      await reader.until(({ views }) => views === 1);
+      await up();
+      await up();
+      const ended = closing.kill('SIGTERM');
+      await reader.until(({ views }) => views === 3);
+      const bye = await reader.block();
+      const [, retry, data] = /^retry: (\d+)\nevent: bye\ndata: (.*)$/.exec(bye!)!;
+      expect(JSON.parse(data!)).toEqual({ reason: 'the gateway is closing', retryAfterMs: Number(retry) });
+      expect(await reader.block()).toBeNull();
+      expect(await ended).toBe(0);
+    },
+    BOOT_MS,
+  );
+});

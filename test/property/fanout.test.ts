@@ -1,0 +1,42 @@
+import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { FanoutModel, POSTS, VIEWERS } from '../simulation/fanout-model.js';
+
+/** TEST_SCALE: how many times more than usual is tried. */
+const RUNS = 1_500 * Number(process.env['TEST_SCALE'] ?? 1);
+
+const viewer = fc.nat(VIEWERS - 1);
+const post = fc.constantFrom(...POSTS);
+const posts = fc.subarray([...POSTS], { minLength: 1 });
+
+/** What can happen, each as a step that the model takes. */
+const step = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({ do: fc.constant('change' as const), post, likes: fc.integer({ min: -3, max: 9 }) }),
+  },
+  // Announced in any order, some twice, some never.
+  {
+    weight: 5,
+    arbitrary: fc.record({ do: fc.constant('announce' as const), which: fc.array(fc.nat(20), { maxLength: 4 }) }),
+  },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('advance' as const), ms: fc.integer({ min: 1, max: 250 }) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('subscribe' as const), viewer, posts }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('read' as const), which: fc.nat(5), fails: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('unsubscribe' as const), viewer, posts }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('slow' as const), viewer, slow: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), viewer }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('epoch' as const) }) },
+);
+
+test('whatever happens, every viewer that stays has exactly what is stored within a tick', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 100, size: 'max' }), async (steps) => {
+      const model = new FanoutModel();
+      for (const one of steps) await model.take(one);
+      await model.end();
+      expect(model.faults).toEqual([]);
+    }),
+    { numRuns: RUNS },
+  );
+});

@@ -1,0 +1,209 @@
+import type { PostCounts } from '../../src/counters/batch.js';
+import type { FrameSink, Viewer } from '../../src/fanout/viewer.js';
+import type { Update } from '../../src/protocol/messages.js';
+import { CALM_MS, FanoutWorld, METRICS, TICK_MS } from './fanout-world.js';
+import type { HeldRead } from './scripted-store.js';
+import { settled } from './simulated-clock.js';
+
+export const POSTS = ['a', 'b', 'c'] as const;
+export const VIEWERS = 4;
+
+export type Step =
+  | { readonly do: 'change'; readonly post: string; readonly likes: number }
+  | { readonly do: 'announce'; readonly which: readonly number[] }
+  | { readonly do: 'advance'; readonly ms: number }
+  | { readonly do: 'subscribe'; readonly viewer: number; readonly posts: readonly string[] }
+  | { readonly do: 'read'; readonly which: number; readonly fails: boolean }
+  | { readonly do: 'unsubscribe'; readonly viewer: number; readonly posts: readonly string[] }
+  | { readonly do: 'slow'; readonly viewer: number; readonly slow: boolean }
+  | { readonly do: 'leave'; readonly viewer: number }
+  | { readonly do: 'epoch' };
+
+/** What a viewer knows of a post. */
+type Known = Pick<Update, 'e' | 'v' | 'live'> & { readonly totals: readonly number[] };
+
+/** A viewer who believes what it is told, and notes what cannot be. */
+class CheckingViewer implements FrameSink {
+  viewer!: Viewer;
+  readonly known = new Map<string, Known>();
+  behind = false;
+  slow = false;
+  reading = false;
+  #lastFrameMs = -Infinity;
+  /** Since when it could be written to. */
+  freeSinceMs = 0;
+
+  constructor(
+    private readonly world: FanoutWorld,
+    private readonly fault: (what: string) => void,
+  ) {}
+
+  write(body: string): void {
+    const now = this.world.clock.nowMs();
+    if (this.viewer.closed) this.fault('a frame came after it had left');
+    if (this.behind) this.fault('a second frame was on its way');
+    if (now - this.#lastFrameMs < TICK_MS) this.fault('two frames came within a tick');
+    this.#lastFrameMs = now;
+    this.behind = this.slow;
+    const updates = JSON.parse(body) as Update[];
+    if (new Set(updates.map(({ post }) => post)).size !== updates.length) this.fault('a post was twice in a frame');
+    for (const update of updates) this.#check(update);
+  }
+
+  cut(): void {
+    this.fault('it was cut');
+  }
+
+  #check(update: Update): void {
+    const { post, e, v, live, d = {} } = update;
+    const known = this.known.get(post);
+    if (known === undefined) return this.fault('an update came before the snapshot, or after the post was left');
+    const totals = METRICS.list.map(({ name }) => update[name] as number);
+    const sums = METRICS.list.map(({ name, index }) => (known.totals[index] ?? 0) + (d[name] ?? 0));
+    if (JSON.stringify(totals) !== JSON.stringify(sums)) this.fault('d is not the change since the frame before');
+    if (Object.values(d).includes(0)) this.fault('d names what did not change');
+    if (e === known.e && v < known.v) this.fault('a version went back');
+    this.known.set(post, { e, v, live, totals });
+  }
+}
+
+/**
+ * Viewers, a store and time, taken through steps in any order. What breaks the protocol is noted in `faults`: a frame
+ * too soon or on top of another, a `d` that does not add up, a version that goes back, a viewer that waits too long.
+ */
+export class FanoutModel {
+  readonly faults: string[] = [];
+  readonly #world = new FanoutWorld();
+  readonly #viewers: CheckingViewer[];
+  /** What was stored in this epoch and may be announced. */
+  #news: PostCounts[] = [];
+  /** The newest of this epoch that was announced, and when. */
+  readonly #announced = new Map<string, { readonly counts: PostCounts; readonly atMs: number }>();
+  #epochs = 1;
+
+  constructor() {
+    this.#world.store.holding = true;
+    this.#viewers = Array.from({ length: VIEWERS }, (_, i) => {
+      const checking = new CheckingViewer(this.#world, (what) => this.faults.push(`viewer ${i}: ${what}`));
+      checking.viewer = this.#world.fanout.open(i % 2 === 0 ? null : 'ada', checking);
+      return checking;
+    });
+  }
+
+  async take(step: Step): Promise<void> {
+    const { clock, store } = this.#world;
+    if (step.do === 'change') this.#change(step.post, step.likes);
+    else if (step.do === 'announce') this.#announce(step.which.flatMap((i) => this.#news[i] ?? []));
+    else if (step.do === 'advance') await clock.advance(step.ms);
+    else if (step.do === 'read') await this.#endRead(store.held.splice(step.which, 1)[0], step.fails);
+    else if (step.do === 'epoch') this.#startEpoch();
+    else this.#act(step, this.#viewers[step.viewer]!);
+    this.#checkTimeliness();
+  }
+
+  /** The store announces the newest of all, everybody reads; a tick later all know it. Then everybody leaves. */
+  async end(): Promise<void> {
+    const { clock, store, fanout } = this.#world;
+    for (const read of store.held.splice(0)) await this.#endRead(read, false);
+    this.#announce(POSTS.map((post) => store.counts(post)));
+    for (const viewer of this.#viewers) {
+      viewer.slow = false;
+      viewer.behind = false;
+    }
+    await clock.advance(TICK_MS);
+    this.#checkAll(false);
+    await clock.advance(CALM_MS);
+    this.#checkAll(true);
+    for (const { viewer } of this.#viewers) fanout.close(viewer);
+    await clock.advance(CALM_MS);
+    const { watch, unwatch } = store.calls;
+    if (fanout.watchedPosts + store.watched.size + clock.timers > 0 || watch !== unwatch) this.faults.push('a leak');
+  }
+
+  #change(post: string, likes: number): void {
+    const { totals } = this.#world.store.counts(post);
+    this.#news.push(this.#world.store.put(post, Math.max(totals[0]! + likes, 0), totals[1]! + 1));
+  }
+
+  #announce(news: readonly PostCounts[]): void {
+    const { store, clock } = this.#world;
+    for (const counts of news) {
+      if (!store.watched.has(counts.post)) continue;
+      const known = this.#announced.get(counts.post)?.counts;
+      if (known?.e === counts.e && known.v >= counts.v) continue;
+      this.#announced.set(counts.post, { counts, atMs: clock.nowMs() });
+    }
+    store.announce(...news);
+  }
+
+  #startEpoch(): void {
+    this.#epochs += 1;
+    this.#world.store.startEpoch(`test.${this.#epochs}.x`);
+    this.#news = POSTS.map((post) => this.#world.store.counts(post));
+  }
+
+  #act(step: Step & { viewer: number }, viewer: CheckingViewer): void {
+    const { fanout, clock } = this.#world;
+    if (step.do === 'slow') {
+      if (viewer.behind && !step.slow) viewer.freeSinceMs = clock.nowMs();
+      viewer.slow = step.slow;
+      if (!step.slow) viewer.behind = false;
+    } else if (step.do === 'leave') {
+      fanout.close(viewer.viewer);
+      viewer.known.clear();
+    } else if (step.do === 'unsubscribe') {
+      fanout.unsubscribe(viewer.viewer, step.posts);
+      for (const post of step.posts) viewer.known.delete(post);
+      // A connection's requests are handled one after the other.
+    } else if (step.do === 'subscribe' && !viewer.reading) void this.#subscribe(viewer, step.posts);
+  }
+
+  async #subscribe(viewer: CheckingViewer, posts: readonly string[]): Promise<void> {
+    viewer.reading = true;
+    try {
+      for (const { snapshot } of await this.#world.fanout.subscribe(viewer.viewer, posts, null)) {
+        const { post, e, v, totals } = snapshot.counts;
+        const known = viewer.known.get(post);
+        if (known?.e === e && v < known.v) this.faults.push('a snapshot was older than what came before');
+        viewer.known.set(post, { e, v, live: snapshot.live, totals });
+      }
+    } catch {
+      const watched = [...viewer.viewer.subscriptions.keys()].sort();
+      if (String(watched) !== String([...viewer.known.keys()].sort())) this.faults.push('a failed read changed more');
+    }
+    viewer.reading = false;
+  }
+
+  async #endRead(read: HeldRead | undefined, fails: boolean): Promise<void> {
+    if (fails) read?.fail();
+    else read?.finish();
+    await settled();
+  }
+
+  /** Who could be written to for a tick since the newest was announced has it. */
+  #checkTimeliness(): void {
+    const now = this.#world.clock.nowMs();
+    for (const [i, { viewer, known, behind, slow, freeSinceMs }] of this.#viewers.entries()) {
+      if (viewer.closed || behind || slow) continue;
+      for (const [post, { e, v }] of known) {
+        const news = this.#announced.get(post);
+        if (news === undefined || now - Math.max(news.atMs, freeSinceMs) < TICK_MS) continue;
+        if (news.counts.e === this.#world.store.counts(post).e && (e !== news.counts.e || v < news.counts.v))
+          this.faults.push(`viewer ${i}: was not told of ${post} within a tick`);
+      }
+    }
+  }
+
+  #checkAll(alsoLive: boolean): void {
+    for (const [i, { viewer, known }] of this.#viewers.entries()) {
+      if (viewer.closed) continue;
+      for (const post of viewer.subscriptions.keys()) {
+        const { e, v, totals } = this.#world.store.counts(post);
+        const live = alsoLive ? this.#world.presence.connections(post) : known.get(post)?.live;
+        const is = JSON.stringify(known.get(post));
+        const right = JSON.stringify({ e, v, live, totals });
+        if (is !== right) this.faults.push(`viewer ${i}: ends with ${is} of ${post} instead of ${right}`);
+      }
+    }
+  }
+}

@@ -1,0 +1,171 @@
+import { describe, expect, test } from '@jest/globals';
+import { CALM_MS, FanoutWorld, type RecordingSink, TICK_MS } from './fanout-world.js';
+
+const BEHIND_MAX_MS = 30_000;
+
+describe('a viewer that reads slowly', () => {
+  test('gets the newest state in one frame within a tick after it has read the last', async () => {
+    const world = new FanoutWorld();
+    const { sink } = await world.watching('a', 'b');
+    sink.slow = true;
+    for (let likes = 1; likes <= 50; likes++) {
+      world.store.change('a', likes);
+      world.store.change('b', 2 * likes);
+      await world.clock.advance(30);
+    }
+    expect(sink.updates.map(({ likes }) => likes)).toEqual([1]);
+    sink.behind = false;
+    await world.clock.advance(TICK_MS);
+    expect(sink.frames[1]?.updates.map(({ post, likes, d }) => [post, likes, d])).toEqual([
+      ['b', 100, { likes: 100 }],
+      ['a', 50, { likes: 49 }],
+    ]);
+  });
+
+  test('does not slow down the others', async () => {
+    const world = new FanoutWorld();
+    const [slow, fast] = [await world.watching('a'), await world.watching('a')];
+    slow.sink.clear();
+    slow.sink.behind = true;
+    for (let likes = 1; likes <= 10; likes++) {
+      world.store.change('a', likes);
+      await world.clock.advance(TICK_MS);
+    }
+    expect([slow.sink.frames.length, fast.sink.frames.length]).toEqual([0, 10]);
+  });
+
+  test('is cut once, after 30 s without having read a frame, and then watches nothing', async () => {
+    const world = new FanoutWorld();
+    const { sink } = await world.watching('a');
+    sink.slow = true;
+    world.store.change('a', 1);
+    world.store.change('a', 2);
+    await world.clock.advance(BEHIND_MAX_MS);
+    expect(sink.cuts).toBe(0);
+    await world.clock.advance(TICK_MS);
+    expect([sink.cuts, world.fanout.stats.cut, world.fanout.watchedPosts]).toEqual([1, 1, 0]);
+    await world.clock.advance(BEHIND_MAX_MS);
+    expect([sink.cuts, sink.frames.length, world.clock.timers]).toEqual([1, 1, 0]);
+  });
+
+  test('is given its 30 s again after each frame that it has read', async () => {
+    const world = new FanoutWorld();
+    const { sink } = await world.watching('a');
+    sink.slow = true;
+    for (let likes = 1; likes <= 5; likes++) {
+      world.store.change('a', likes);
+      await world.clock.advance(BEHIND_MAX_MS - 1_000);
+      sink.behind = false;
+      await world.clock.advance(TICK_MS);
+    }
+    expect([sink.cuts, sink.last?.likes]).toEqual([0, 5]);
+  });
+
+  test('is left alone while there is nothing new for it', async () => {
+    const world = new FanoutWorld();
+    const { sink } = await world.watching('a');
+    sink.slow = true;
+    world.store.change('a', 1);
+    await world.clock.advance(10 * BEHIND_MAX_MS);
+    expect([sink.behind, sink.cuts, world.clock.timers]).toEqual([true, 0, 0]);
+  });
+
+  test('is not blamed later for posts that it has left', async () => {
+    const world = new FanoutWorld();
+    const { viewer, sink } = await world.watching('a', 'b');
+    sink.behind = true;
+    world.store.change('a', 1);
+    await world.clock.advance(TICK_MS);
+    world.fanout.unsubscribe(viewer, ['a']);
+    await world.clock.advance(2 * BEHIND_MAX_MS);
+    world.store.change('b', 1);
+    await world.clock.advance(TICK_MS);
+    expect(sink.cuts).toBe(0);
+    sink.behind = false;
+    await world.clock.advance(TICK_MS);
+    expect(sink.updates.map(({ post }) => post)).toEqual(['b']);
+  });
+
+  test('keeps nothing of posts that it leaves and watches again while it is behind', async () => {
+    const world = new FanoutWorld();
+    const { viewer, sink } = await world.watching('a');
+    sink.behind = true;
+    for (let likes = 1; likes <= 100; likes++) {
+      world.store.change('a', likes);
+      world.fanout.unsubscribe(viewer, ['a']);
+      await world.fanout.subscribe(viewer, ['a'], null);
+    }
+    world.store.change('a', 101);
+    expect(viewer.dirty.size).toBe(1);
+  });
+});
+
+describe('many viewers', () => {
+  /** About 3 ms of work for one event. */
+  const SLICE_MAX = 256;
+
+  test('5,000 are written to in slices, other events between them, all without waiting for a tick', async () => {
+    const { world, sinks } = await crowd(5_000, ['a']);
+    const slices = [written(sinks, () => world.store.change('a', 1))];
+    const start = world.clock.nowMs();
+    while (slices.reduce((sum, n) => sum + n) < 5_000) slices.push(written(sinks, () => world.clock.step(start)));
+    expect(Math.max(...slices)).toBeLessThanOrEqual(SLICE_MAX);
+    expect(slices.length).toBeLessThan((2 * 5_000) / SLICE_MAX);
+    expect(sinks.every(({ last }) => last?.likes === 1)).toBe(true);
+  });
+
+  test('slices are smaller when frames are large', async () => {
+    const posts = Array.from({ length: 500 }, (_, i) => `p${i}`);
+    const { world, sinks } = await crowd(50, posts);
+    const counts = posts.map((post) => world.store.put(post, 1));
+    const first = written(sinks, () => world.store.announce(...counts));
+    expect(first).toBeLessThan(10);
+    await world.clock.advance(0);
+    expect(sinks.every(({ updates }) => updates.length === posts.length)).toBe(true);
+  });
+
+  test('who is written to later has what changed meanwhile in the same frame', async () => {
+    const { world, sinks } = await crowd(1_000, ['a', 'b']);
+    world.store.change('a', 1);
+    world.store.change('b', 2);
+    await world.clock.advance(TICK_MS);
+    expect(sinks[0]?.frames.map(({ updates }) => updates.map(({ post }) => post))).toEqual([['a'], ['b']]);
+    expect(sinks.at(-1)?.frames.map(({ updates }) => updates.map(({ post }) => post))).toEqual([['a', 'b']]);
+  });
+
+  test('who leaves while waiting for its slice is not written to', async () => {
+    const { world, sinks, viewers } = await crowd(1_000, ['a']);
+    world.store.change('a', 1);
+    for (const viewer of viewers) world.fanout.close(viewer);
+    const before = sinks.filter(({ frames }) => frames.length > 0).length;
+    await world.clock.advance(CALM_MS);
+    expect(sinks.filter(({ frames }) => frames.length > 0)).toHaveLength(before);
+    expect(before).toBeLessThanOrEqual(SLICE_MAX);
+    expect(world.clock.timers).toBe(0);
+  });
+
+  test('a change takes one timer, however many viewers', async () => {
+    const { world } = await crowd(1_000, ['a']);
+    world.store.change('a', 1);
+    await world.clock.advance(1);
+    expect(world.clock.timers).toBe(1);
+  });
+});
+
+async function crowd(size: number, posts: string[]) {
+  const world = new FanoutWorld();
+  const all = Array.from({ length: size }, () => world.open());
+  await Promise.all(all.map(({ viewer }) => world.fanout.subscribe(viewer, posts, null)));
+  await world.clock.advance(CALM_MS);
+  const sinks = all.map(({ sink }) => sink);
+  for (const sink of sinks) sink.clear();
+  return { world, sinks, viewers: all.map(({ viewer }) => viewer) };
+}
+
+/** Frames written by one event. */
+function written(sinks: readonly RecordingSink[], event: () => void): number {
+  const count = () => sinks.reduce((sum, { frames }) => sum + frames.length, 0);
+  const before = count();
+  event();
+  return count() - before;
+}

@@ -1,0 +1,70 @@
+import { Metrics } from '../../src/counters/metrics.js';
+import { Fanout, type FirstView } from '../../src/fanout/fanout.js';
+import type { FrameSink, Viewer } from '../../src/fanout/viewer.js';
+import { Presence } from '../../src/presence/presence.js';
+import type { Update } from '../../src/protocol/messages.js';
+import { ScriptedStore } from './scripted-store.js';
+import { SimulatedClock } from './simulated-clock.js';
+
+export const TICK_MS = 100;
+export const METRICS = Metrics.parse('likes:toggle,views:tally');
+
+/** Long enough for the number of viewers to have been told: presence and a tick. */
+export const CALM_MS = 1_000;
+
+/** A viewer's end of the connection: keeps the frames it was sent. */
+export class RecordingSink implements FrameSink {
+  readonly frames: { readonly atMs: number; readonly updates: readonly Update[] }[] = [];
+  behind = false;
+  /** Whether a frame is read only when the test says so. */
+  slow = false;
+  cuts = 0;
+
+  constructor(private readonly clock: SimulatedClock) {}
+
+  write(body: string): void {
+    if (this.behind) throw new Error('a frame was written while another was on its way');
+    this.frames.push({ atMs: this.clock.nowMs(), updates: JSON.parse(body) as Update[] });
+    this.behind = this.slow;
+  }
+
+  cut(): void {
+    this.cuts += 1;
+  }
+
+  /** All updates, a frame after the other. */
+  get updates(): readonly Update[] {
+    return this.frames.flatMap(({ updates }) => updates);
+  }
+
+  get last(): Update | undefined {
+    return this.updates.at(-1);
+  }
+
+  /** Forgets what came so far. */
+  clear(): void {
+    this.frames.length = 0;
+  }
+}
+
+/** Fan-out in simulated time, over a store that does what it is told. */
+export class FanoutWorld {
+  readonly clock = new SimulatedClock();
+  readonly store = new ScriptedStore();
+  readonly presence = new Presence(this.clock);
+  readonly fanout = new Fanout(this.store, this.presence, this.clock, METRICS, TICK_MS);
+
+  open(actor: string | null = null): { viewer: Viewer; sink: RecordingSink } {
+    const sink = new RecordingSink(this.clock);
+    return { viewer: this.fanout.open(actor, sink), sink };
+  }
+
+  /** A viewer of the posts, after the frames that its coming has caused. */
+  async watching(...posts: string[]): Promise<{ viewer: Viewer; sink: RecordingSink; first: FirstView[] }> {
+    const { viewer, sink } = this.open();
+    const first = await this.fanout.subscribe(viewer, posts, null);
+    await this.clock.advance(CALM_MS);
+    sink.clear();
+    return { viewer, sink, first };
+  }
+}

@@ -1,0 +1,84 @@
+import { Subject } from 'rxjs';
+import type { CommitResult, PostCounts } from '../../src/counters/batch.js';
+import type { CounterStore, PostView } from '../../src/store/counter-store.js';
+
+/** A read that the test ends. It has what was stored when it began. */
+export interface HeldRead {
+  finish(): void;
+  fail(): void;
+}
+
+/** A store whose contents, announcements and reads a test decides. Commits are none of its business. */
+export class ScriptedStore implements CounterStore {
+  readonly changes = new Subject<readonly PostCounts[]>();
+  readonly available = true;
+  /** Posts that are watched, and how often each was unwatched after. */
+  readonly watched = new Set<string>();
+  readonly calls = { watch: 0, unwatch: 0 };
+  /** While set, reads do not end by themselves. */
+  holding = false;
+  readonly held: HeldRead[] = [];
+  /** The bits of toggles that are on, for every actor. */
+  on = 0;
+  #e = 'test.1.a';
+  readonly #counts = new Map<string, PostCounts>();
+
+  /** What is stored of the post; zeros at version 0 if nothing is. */
+  counts(post: string): PostCounts {
+    return this.#counts.get(post) ?? { post, e: this.#e, v: 0, updatedAtMs: null, totals: [0, 0] };
+  }
+
+  /** Stores the post's next version, without a word to anybody. */
+  put(post: string, likes: number, views = 0): PostCounts {
+    const next = { post, e: this.#e, v: this.counts(post).v + 1, updatedAtMs: 1, totals: [likes, views] };
+    this.#counts.set(post, next);
+    return next;
+  }
+
+  /** Stores the post's next version and announces it. */
+  change(post: string, likes: number, views = 0): void {
+    this.announce(this.put(post, likes, views));
+  }
+
+  /** Announces the counts of watched posts, as they are given. */
+  announce(...counts: readonly PostCounts[]): void {
+    const changed = counts.filter(({ post }) => this.watched.has(post));
+    if (changed.length > 0) this.changes.next(changed);
+  }
+
+  /** Another life of the store: versions start again, and what it has lost of the counts it has lost. */
+  startEpoch(e: string): void {
+    this.#e = e;
+    for (const [post, { totals }] of this.#counts) {
+      this.#counts.set(post, { post, e, v: 1, updatedAtMs: 1, totals: totals.map((total) => Math.max(total - 1, 0)) });
+    }
+  }
+
+  read(posts: readonly string[]): Promise<PostView[]> {
+    const views = posts.map((post) => ({ counts: this.counts(post), on: this.on }));
+    if (!this.holding) return Promise.resolve(views);
+    return new Promise((resolve, reject) => {
+      const fail = () => reject(new Error('the store did not answer'));
+      this.held.push({ finish: () => resolve(views), fail });
+    });
+  }
+
+  watch(post: string): void {
+    if (this.watched.has(post)) throw new Error(`${post} is watched already`);
+    this.watched.add(post);
+    this.calls.watch += 1;
+  }
+
+  unwatch(post: string): void {
+    if (!this.watched.delete(post)) throw new Error(`${post} is not watched`);
+    this.calls.unwatch += 1;
+  }
+
+  commit(): Promise<CommitResult> {
+    return Promise.reject(new Error('nothing is committed here'));
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,102 @@
+import type { ManagerOptions, SocketOptions } from 'socket.io-client';
+import type { ByeEvent, Update } from '../../src/protocol/messages.js';
+import { type Client, connect, type Totals, totalsOf } from './clients.js';
+
+/** A viewer that goes by the protocol: it subscribes whenever it connects, and takes updates by epoch and version. */
+export class Watcher {
+  readonly socket: Client;
+  readonly known = new Map<string, Update>();
+  readonly byes: ByeEvent[] = [];
+  frames = 0;
+  /** The first snapshot of this connection plus all `d` since, by post. */
+  readonly #summed = new Map<string, { likes: number; views: number }>();
+  readonly #waiting = new Map<() => boolean, { resolve: () => void; reject: (reason: Error) => void }>();
+  /** Of the last connection. */
+  subscribed = false;
+
+  constructor(
+    url: string,
+    readonly posts: readonly string[],
+    options: Partial<ManagerOptions & SocketOptions> = {},
+  ) {
+    this.socket = connect(url, {}, options);
+    this.socket.on('connect', () => this.#subscribe());
+    this.socket.on('disconnect', () => (this.subscribed = false));
+    this.socket.on('bye', (bye) => this.byes.push(bye));
+    this.socket.on('counts', (updates) => {
+      this.frames += 1;
+      for (const update of updates) this.#update(update);
+      this.#check();
+    });
+  }
+
+  /** Resolves as soon as it is true, which is looked at after every frame and snapshot. */
+  until(condition: () => boolean): Promise<void> {
+    if (condition()) return Promise.resolve();
+    return new Promise((resolve, reject) => this.#waiting.set(condition, { resolve, reject }));
+  }
+
+  untilSubscribed(): Promise<void> {
+    return this.until(() => this.subscribed);
+  }
+
+  /** Resolves when it shows exactly these totals. */
+  untilShows(expected: Readonly<Record<string, Totals>>): Promise<void> {
+    return this.until(() => this.#shows(expected));
+  }
+
+  live(post: string): number | undefined {
+    return this.known.get(post)?.live;
+  }
+
+  /** What it shows. */
+  get totals(): Record<string, Totals> {
+    return Object.fromEntries([...this.known].map(([post, update]) => [post, totalsOf(update)]));
+  }
+
+  /** What it would show had it only ever added up what changed. */
+  get summed(): Record<string, Totals> {
+    return Object.fromEntries(this.#summed);
+  }
+
+  #shows(expected: Readonly<Record<string, Totals>>): boolean {
+    return Object.entries(expected).every(([post, { likes, views }]) => {
+      const update = this.known.get(post);
+      return update?.['likes'] === likes && update['views'] === views;
+    });
+  }
+
+  /** With a callback: after a promise, a frame that came right behind the answer could be taken first. */
+  #subscribe(): void {
+    this.socket.emit('subscribe', { posts: this.posts }, (answer) => {
+      if (!answer.ok) {
+        for (const { reject } of this.#waiting.values()) reject(new Error(answer.error.message));
+        return;
+      }
+      for (const update of answer.counts) {
+        this.known.set(update.post, update);
+        this.#summed.set(update.post, { ...totalsOf(update) });
+      }
+      this.subscribed = true;
+      this.#check();
+    });
+  }
+
+  #update(update: Update): void {
+    const known = this.known.get(update.post);
+    const old = known?.e === update.e && update.v <= known.v;
+    this.known.set(update.post, old ? { ...known, live: update.live } : update);
+    const sum = this.#summed.get(update.post);
+    if (sum === undefined) return;
+    sum.likes += update.d?.['likes'] ?? 0;
+    sum.views += update.d?.['views'] ?? 0;
+  }
+
+  #check(): void {
+    for (const [condition, { resolve }] of this.#waiting) {
+      if (!condition()) continue;
+      this.#waiting.delete(condition);
+      resolve();
+    }
+  }
+}
