@@ -22,5 +22,12 @@ export default tseslint.config(
     },
   },
   { files: ['**/*.test.ts'], rules: { 'max-lines-per-function': 'off' } },
-  { files: ['**/*.js', '**/*.mjs'], ...tseslint.configs.disableTypeChecked },
+  {
+    files: ['**/*.js', '**/*.mjs'],
+    ...tseslint.configs.disableTypeChecked,
+    languageOptions: {
+      parserOptions: { projectService: false },
+      globals: { process: 'readonly', console: 'readonly', performance: 'readonly' },
+    },
+  },
 );

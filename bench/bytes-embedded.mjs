@@ -4,7 +4,8 @@
  *     node bench/bytes-embedded.mjs [posts=1000000] [likes=1000000] [group=1000] [--json FILE]
  *
  * Needs `npm run build`. Writes to a temporary directory that it removes. `group` operations share a commit, as under
- * load; LMDB never writes a page in place, so the larger the groups, the more free pages the file keeps for the next.
+ * load; LMDB never writes a page in place, so the larger the groups, the more free pages the file keeps for the next
+ * (a million likes on one post: 14 bytes each in groups of 200, 20 in groups of 1,000, 30 in groups of 4,000).
  */
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

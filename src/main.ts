@@ -12,6 +12,9 @@ import { Drain } from './ops/drain.js';
 import { createLogger, NestLog } from './ops/logger.js';
 import { readSettings, type Settings } from './settings.js';
 
+/** How long HTTP requests that are under way when the gateway closes may take. */
+const LAST_REQUESTS_MS = 1_000;
+
 function settingsOrExit(): Settings {
   try {
     return readSettings(process.env);
@@ -40,7 +43,11 @@ async function boot(settings: Settings): Promise<void> {
     app
       .get(Drain)
       .run()
-      .then(() => app.close())
+      .then(() => {
+        // What is not idle by then, nor ever will be: half a request, a connection that was opened ahead of need.
+        setTimeout(() => app.getHttpServer().closeAllConnections(), LAST_REQUESTS_MS);
+        return app.close();
+      })
       .then(() => {
         logger.info('closed');
         process.exit(0);

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import proxyaddr from 'proxy-addr';
 import { z } from 'zod';
@@ -56,7 +57,7 @@ const list = z.string().transform((text) =>
 const origin = z
   .string()
   .refine(
-    (text) => text === '*' || (URL.canParse(text) && new URL(text).origin === text),
+    (text) => text === '*' || (URL.canParse(text) && new URL(text).origin === text && !text.includes('*')),
     'must be exact origins such as https://example.org (scheme and host, no path), or *',
   );
 
@@ -68,9 +69,12 @@ const network = z
   );
 
 const ENVIRONMENT = z.object({
-  HOST: z.string().min(1, 'must be an address to listen on, such as 127.0.0.1').default('127.0.0.1'),
+  HOST: z
+    .string()
+    .refine(isHost, 'must be an address of this host to listen on, such as 127.0.0.1')
+    .default('127.0.0.1'),
   PORT: integer(0, 65535, 3000),
-  DATA_DIR: z.string().min(1, 'must be a path').default('./data'),
+  DATA_DIR: z.string().regex(/\S/, 'must be a path').default('./data'),
   REDIS_URL: z.never('is not supported by this version: it keeps its counters in DATA_DIR; unset it').optional(),
   ACK: z.literal('committed', 'must be committed: replicated needs REDIS_URL').default('committed'),
   WORKERS: z.literal('1', 'must be 1: more need REDIS_URL').default('1'),
@@ -80,7 +84,7 @@ const ENVIRONMENT = z.object({
   BUCKETS: integer(1, 4096, 64),
   METRICS: z.string().default('likes:toggle,views:tally').transform(parseMetrics),
   ALLOWED_ORIGINS: list.pipe(z.array(origin)).default([]),
-  JWT_SECRET: z.string().optional(),
+  JWT_SECRET: z.string().regex(/\S/, 'must be the secret that tokens are signed with').optional(),
   JWT_JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
   JWT_ISSUER: z.string().min(1).optional(),
   JWT_AUDIENCE: z.string().min(1).optional(),
@@ -100,6 +104,11 @@ const ENVIRONMENT = z.object({
     })
     .default('info'),
 });
+
+/** An address, or a name that can be one: what ends in a number is an address or nothing. */
+function isHost(text: string): boolean {
+  return isIP(text) !== 0 || (/^[a-z0-9_.-]{1,253}$/i.test(text) && !/(^|\.)\d+$/.test(text));
+}
 
 function isNetwork(text: string): boolean {
   try {

@@ -123,7 +123,7 @@ export class Connection implements FrameSink, ActorConnection {
 
   cut(): void {
     this.bye('this connection does not read what it is sent', 1_000);
-    this.clock.after(CUT_AFTER_MS, () => this.socket.conn.close(true));
+    this.clock.after(CUT_AFTER_MS, () => terminate(this.socket));
   }
 
   /**
@@ -158,4 +158,13 @@ export class Connection implements FrameSink, ActorConnection {
 /** Packets that Engine.IO holds for the client. Its field is public in its JavaScript, and private in its types. */
 function unread({ conn }: CountsSocket): readonly unknown[] {
   return (conn as unknown as { readonly writeBuffer: readonly unknown[] }).writeBuffer;
+}
+
+/**
+ * Ends the connection and what is buffered for it. Closed only, a WebSocket would wait half a minute for the answer of a
+ * client that reads nothing. Its transport's field is private in the types as well.
+ */
+function terminate({ conn }: CountsSocket): void {
+  conn.close(true);
+  (conn.transport as unknown as { readonly socket?: { terminate?: () => void } }).socket?.terminate?.();
 }

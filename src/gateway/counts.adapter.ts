@@ -40,6 +40,8 @@ export class CountsAdapter extends IoAdapter {
       pingTimeout: PING_TIMEOUT_MS,
       connectTimeout: CONNECT_TIMEOUT_MS,
       serveClient: false,
+      // Stock clients try again after a request that failed, and not after a `connect_error`.
+      allowRequest: (_request, answer) => answer('the gateway is closing', !this.handshake.draining),
       cors: { origin: (origin, answer) => answer(null, origin !== undefined && this.origins.lists(origin)) },
     };
     const server = super.createIOServer(port, options as ServerOptions);
@@ -52,6 +54,8 @@ export class CountsAdapter extends IoAdapter {
   override bindMessageHandlers(socket: CountsSocket, handlers: readonly Handler[]): void {
     const callbacks = new Map(handlers.map(({ message, callback }) => [message, callback]));
     socket.onAny((event: string, ...args: unknown[]) => {
+      // What came in one request behind the packet that disconnects is still passed on.
+      if (!socket.connected) return;
       const last = args.at(-1);
       const acknowledge = typeof last === 'function' ? (args.pop() as Acknowledge) : undefined;
       const callback = callbacks.get(event);

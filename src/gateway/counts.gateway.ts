@@ -25,12 +25,14 @@ import { invalid } from '../protocol/invalid.js';
 import type { Settings } from '../settings.js';
 import { BINARY, MESSAGE_TOO_LARGE, TOO_LARGE } from './bounded-parser.js';
 import { type Acknowledge, Connection, type CountsSocket } from './connection.js';
-import { ADD, LIKE, SET, SUBSCRIBE, UNSUBSCRIBE, VIEW } from './schemas.js';
+import { ACT, ADD, SET, SUBSCRIBE, UNSUBSCRIBE } from './schemas.js';
 import { type Answering, SocketOperation } from './socket-operation.js';
 import { Subscriptions } from './subscriptions.js';
 
 /** Node's timers go no further: 24 days. A token that lives longer is not watched. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
+/** Posts that a connection may look up in a second, if it may not watch more anyway. */
+const LOOKUPS_MIN = 500;
 
 /** The events of docs/protocol.md, from a socket to ingest and fan-out. Each takes one object and an acknowledgement. */
 @WebSocketGateway()
@@ -59,11 +61,8 @@ export class CountsGateway implements OnGatewayConnection<CountsSocket>, OnGatew
     const { maxOpsPerConnection, maxPostsPerConnection } = this.settings;
     const now = this.clock.nowMs();
     const limit = new OperationLimit(new TokenBucket(maxOpsPerConnection, now), this.addresses.operations(address));
-    const lookups = new TokenBucket(
-      maxOpsPerConnection === 0 ? 0 : maxPostsPerConnection,
-      now,
-      2 * maxPostsPerConnection,
-    );
+    const looked = Math.max(LOOKUPS_MIN, maxPostsPerConnection);
+    const lookups = new TokenBucket(maxOpsPerConnection === 0 ? 0 : looked, now, 2 * looked);
     const connection = new Connection(socket, this.clock, identity.key ?? randomKey(), limit, lookups);
     connection.viewer = this.fanout.open(identity.actor, connection);
     socket.data.connection = connection;
@@ -103,19 +102,19 @@ export class CountsGateway implements OnGatewayConnection<CountsSocket>, OnGatew
 
   @SubscribeMessage('like')
   like({ data: { connection } }: CountsSocket, payload: unknown, acknowledge?: Acknowledge): void {
-    const request = this.#parse(connection, LIKE, payload, acknowledge);
+    const request = this.#parse(connection, ACT, payload, acknowledge);
     if (request !== null) this.#act(connection, acknowledge, request, this.#metric(LIKES), 'set', 1);
   }
 
   @SubscribeMessage('unlike')
   unlike({ data: { connection } }: CountsSocket, payload: unknown, acknowledge?: Acknowledge): void {
-    const request = this.#parse(connection, LIKE, payload, acknowledge);
+    const request = this.#parse(connection, ACT, payload, acknowledge);
     if (request !== null) this.#act(connection, acknowledge, request, this.#metric(LIKES), 'set', 0);
   }
 
   @SubscribeMessage('view')
   view({ data: { connection } }: CountsSocket, payload: unknown, acknowledge?: Acknowledge): void {
-    const request = this.#parse(connection, VIEW, payload, acknowledge);
+    const request = this.#parse(connection, ACT, payload, acknowledge);
     if (request !== null) this.#act(connection, acknowledge, request, this.#metric(VIEWS), 'add', 1);
   }
 

@@ -46,7 +46,11 @@ export class Handshake {
 
   async #check(socket: CountsSocket): Promise<void> {
     const { conn, request, handshake } = socket;
-    if (this.draining) throw new ProtocolError('OVERLOADED', 'the gateway is closing; reconnect', 1_000);
+    if (this.draining) {
+      // So that nothing is answered: a stock client comes back after a lost connection, and not after a refusal.
+      conn.close();
+      throw new ProtocolError('OVERLOADED', 'the gateway is closing; reconnect', 1_000);
+    }
     if (!this.origins.allows(request)) throw new ProtocolError('FORBIDDEN', ORIGIN_REFUSED);
     if (handshake.auth === TOO_LARGE_AUTH) throw new ProtocolError('PAYLOAD_TOO_LARGE', MESSAGE_TOO_LARGE);
     const parsed = HANDSHAKE.safeParse({ ...handshake.auth });

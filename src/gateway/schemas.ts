@@ -47,8 +47,8 @@ function isEpochAndVersion(value: unknown): boolean {
 
 export const SUBSCRIBE = z.strictObject({ posts, known: known.optional() }, OBJECT);
 export const UNSUBSCRIBE = z.strictObject({ posts }, OBJECT);
-export const LIKE = z.strictObject({ post, seq }, OBJECT);
-export const VIEW = LIKE;
+/** `like`, `unlike` and `view`. */
+export const ACT = z.strictObject({ post, seq }, OBJECT);
 export const ADD = z.strictObject({ post, metric, by: wholeNumber(BY_MAX).default(1), seq }, OBJECT);
 export const SET = z.strictObject({ post, metric, on: z.boolean('must be true or false'), seq }, OBJECT);
 

@@ -39,7 +39,7 @@ export function configureHttp(app: NestExpressApplication): void {
   app.set('query parser', 'simple');
 
   secure(app);
-  app.use(gzipOnly, compression({ filter: mayCompress }));
+  app.use(gzipOnly, compression({ filter: mayCompress, threshold: 0 }));
   guard(app, app.get(Origins));
   // Whatever it says it is: `curl -d` calls JSON a form. Pages cannot use that, since PUT is always preflighted.
   app.useBodyParser('json', { limit: BODY_BYTES_MAX, type: () => true });
@@ -76,7 +76,7 @@ function guard(app: NestExpressApplication, origins: Origins): void {
   });
 }
 
-/** The protocol promises gzip to those who take it; `compression` would give brotli to those who take both. */
+/** The protocol promises gzip to those who take it, for any answer; `compression` would give brotli to those who take both. */
 function gzipOnly(request: Request, _response: Response, next: NextFunction): void {
   if (request.headers['accept-encoding'] !== undefined) {
     request.headers['accept-encoding'] = request.acceptsEncodings('gzip') === false ? 'identity' : 'gzip';

@@ -1,14 +1,19 @@
 import { Inject, Injectable } from '@nestjs/common';
+import type { Clock } from '../clock.js';
 import { Fanout } from '../fanout/fanout.js';
 import { CountsGateway } from '../gateway/counts.gateway.js';
 import { Handshake } from '../gateway/handshake.js';
 import { Streams } from '../http/streams.js';
 import { Ingest } from '../ingest/ingest.js';
+import { CLOCK } from '../tokens.js';
 
 /** How long operations that are in flight may take. */
 const COMMIT_LIMIT_MS = 10_000;
 /** Clients are told to come back after a random part of this, so that they do not come all at once. */
 const RECONNECT_WITHIN_MS = 2_000;
+/** How long clients may take to read what is left for them. One on long-polling has to come and ask for it. */
+const LAST_WORDS_MS = 3_000;
+const LOOK_AGAIN_MS = 10;
 
 /** The orderly end: take nothing more in, answer what is in flight, send the last counts, say good-bye. */
 @Injectable()
@@ -21,6 +26,7 @@ export class Drain {
     @Inject(CountsGateway) private readonly gateway: CountsGateway,
     @Inject(Handshake) private readonly handshake: Handshake,
     @Inject(Streams) private readonly streams: Streams,
+    @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   async run(): Promise<void> {
@@ -33,6 +39,14 @@ export class Drain {
     this.fanout.flush(connections.map(({ viewer }) => viewer));
     for (const connection of connections) connection.bye(reason, retryAfterMs());
     this.streams.bye(reason, retryAfterMs);
+    await this.#allGone(LAST_WORDS_MS);
+  }
+
+  async #allGone(limitMs: number): Promise<void> {
+    const end = this.clock.nowMs() + limitMs;
+    while (this.gateway.connections.size + this.streams.size > 0 && this.clock.nowMs() < end) {
+      await new Promise<void>((resolve) => void this.clock.after(LOOK_AGAIN_MS, resolve));
+    }
   }
 }
 

@@ -1,7 +1,8 @@
 import { expect, it } from '@jest/globals';
+import { MARK_GENERATION_MAX } from '../../src/counters/bucket.js';
 import { bucketOf } from '../../src/counters/ids.js';
 import { LIKES, VIEWS } from '../../src/counters/metrics.js';
-import { APPLIED, ON } from '../../src/counters/operation.js';
+import { APPLIED, DUPLICATE, ON } from '../../src/counters/operation.js';
 import { adjust, BUCKETS, key, Life, like, postIn, save, SAVES, START_MS, unlike, view } from './operations.js';
 import type { StoreUnderTest } from './store-under-test.js';
 
@@ -9,6 +10,7 @@ const [POST, OTHER] = [postIn(0), postIn(0, 1)];
 const ELSEWHERE = postIn(1);
 const ANN = key(1);
 const BOB = key(2);
+const MARKS_A_BATCH = 8_192;
 
 export function readingTests(under: StoreUnderTest): void {
   it('an unknown post is zeros at version 0', async () => {
@@ -155,4 +157,20 @@ export function amountTests(under: StoreUnderTest): void {
     const views = await under.store.read(posts, ANN);
     expect(views.every(({ counts: { totals }, on }) => totals[VIEWS] === 1 && on === 1)).toBe(true);
   });
+
+  it(`marks are forgotten two generations later, which end at ${MARK_GENERATION_MAX} marks, too`, async () => {
+    const oldest = view(POST, 1, { session: key(0), seq: 1 });
+    let sessions = 1;
+    const fill = async (): Promise<void> => {
+      for (const end = sessions + MARK_GENERATION_MAX; sessions < end; sessions += MARKS_A_BATCH) {
+        const marks = Array.from({ length: MARKS_A_BATCH }, (_, i) => ({ session: key(sessions + i), seq: 1 }));
+        await under.apply(marks.map((mark) => view(OTHER, 1, mark)));
+      }
+    };
+    await under.apply([oldest]);
+    await fill();
+    expect([...(await under.apply([oldest])).outcomes]).toEqual([DUPLICATE]);
+    await fill();
+    expect([...(await under.apply([oldest])).outcomes]).toEqual([APPLIED]);
+  }, 60_000);
 }

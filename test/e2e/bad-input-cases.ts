@@ -117,7 +117,7 @@ const operations = Object.entries(ACTS).flatMap(([event, rest]) => [
 ]);
 
 const metrics = [
-  ...fields('add', { post: TARGET }, 'by', [...WRONG_WHOLE_NUMBERS, ['1001 as', 1001]]),
+  ...fields('add', { post: TARGET, metric: 'views' }, 'by', [...WRONG_WHOLE_NUMBERS, ['1001 as', 1001]]),
   ...fields('add', { post: TARGET }, 'metric', [
     ['no', undefined],
     ['null as', null],

@@ -69,6 +69,8 @@ export class RawSocket {
       this.#unread = Buffer.concat([this.#unread, data]);
       this.#read();
     });
+    // What came right behind the upgrade.
+    this.#read();
   }
 
   /** Upgraded, and no more than that. */

@@ -15,6 +15,7 @@ export type Step =
   | { readonly do: 'subscribe'; readonly viewer: number; readonly posts: readonly string[] }
   | { readonly do: 'read'; readonly which: number; readonly fails: boolean }
   | { readonly do: 'unsubscribe'; readonly viewer: number; readonly posts: readonly string[] }
+  | { readonly do: 'repeat'; readonly viewer: number; readonly posts: readonly string[] }
   | { readonly do: 'slow'; readonly viewer: number; readonly slow: boolean }
   | { readonly do: 'leave'; readonly viewer: number }
   | { readonly do: 'epoch' };
@@ -151,6 +152,8 @@ export class FanoutModel {
     } else if (step.do === 'leave') {
       fanout.close(viewer.viewer);
       viewer.known.clear();
+    } else if (step.do === 'repeat') {
+      fanout.repeat(viewer.viewer, step.posts);
     } else if (step.do === 'unsubscribe') {
       fanout.unsubscribe(viewer.viewer, step.posts);
       for (const post of step.posts) viewer.known.delete(post);

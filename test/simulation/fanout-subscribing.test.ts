@@ -85,6 +85,47 @@ describe('the first snapshot', () => {
   });
 });
 
+describe('giving the newest state again', () => {
+  test('is one frame within a tick, whose d names nothing, and only of posts that the viewer watches', async () => {
+    const world = new FanoutWorld();
+    const { viewer, sink } = await world.watching('a', 'b');
+    world.store.change('a', 1);
+    world.fanout.repeat(viewer, ['a', 'never watched']);
+    await world.clock.advance(TICK_MS);
+    world.fanout.repeat(viewer, ['b', 'b']);
+    await world.clock.advance(CALM_MS);
+    expect(sink.updates.map(({ post, likes, d }) => [post, likes, d])).toEqual([
+      ['a', 1, { likes: 1 }],
+      ['a', 1, {}],
+      ['b', 0, {}],
+    ]);
+  });
+
+  test('adds nothing to a frame that is due anyway', async () => {
+    const world = new FanoutWorld();
+    const { viewer, sink } = await world.watching('a');
+    world.store.change('a', 1);
+    world.store.change('a', 3);
+    world.fanout.repeat(viewer, ['a']);
+    await world.clock.advance(CALM_MS);
+    expect(sink.updates.map(({ likes, d }) => [likes, d])).toEqual([
+      [1, { likes: 1 }],
+      [3, { likes: 2 }],
+    ]);
+  });
+
+  test('is nothing to a viewer that has not had its snapshot, or has left', async () => {
+    const { world, viewer, sink, reading } = begun('a');
+    world.fanout.repeat(viewer, ['a']);
+    world.store.held[0]!.finish();
+    await reading;
+    world.fanout.close(viewer);
+    world.fanout.repeat(viewer, ['a']);
+    await world.clock.advance(CALM_MS);
+    expect(sink.frames).toEqual([]);
+  });
+});
+
 describe('leaving', () => {
   test('a post that is left while it is read is not in the answer, and not watched', async () => {
     const { world, viewer, reading } = begun('a', 'b');

@@ -23,11 +23,11 @@ interface Served {
 interface Asked {
   subscribe(payload: { readonly posts: readonly string[] }, answered: Answered<SubscribeAnswer>): void;
   unsubscribe(payload: { readonly posts: readonly string[] }, answered: Answered<{ readonly ok: true }>): void;
-  like(payload: Acting, answered?: Answered<OperationAnswer>): void;
-  unlike(payload: Acting, answered?: Answered<OperationAnswer>): void;
-  view(payload: Acting, answered?: Answered<OperationAnswer>): void;
-  add(payload: Acting & { metric: string; by?: number }, answered?: Answered<OperationAnswer>): void;
-  set(payload: Acting & { metric: string; on: boolean }, answered?: Answered<OperationAnswer>): void;
+  like(payload: Acting, answered: Answered<OperationAnswer>): void;
+  unlike(payload: Acting, answered: Answered<OperationAnswer>): void;
+  view(payload: Acting, answered: Answered<OperationAnswer>): void;
+  add(payload: Acting & { metric: string; by?: number }, answered: Answered<OperationAnswer>): void;
+  set(payload: Acting & { metric: string; on: boolean }, answered: Answered<OperationAnswer>): void;
 }
 
 interface Acting {
@@ -70,6 +70,23 @@ export async function closeClients(): Promise<void> {
   });
   open.clear();
   await Promise.all(closing);
+}
+
+/** Asks for no acknowledgement. */
+export function tell(socket: Client, event: 'like' | 'unlike', payload: Acting): void {
+  (socket as unknown as Socket).emit(event, payload);
+}
+
+/** Resolves when it is connected. */
+export function untilConnected(socket: Client): Promise<void> {
+  if (socket.connected) return Promise.resolve();
+  return new Promise((resolve) => socket.once('connect', () => resolve()));
+}
+
+/** Resolves when the connection is gone. */
+export function untilClosed(socket: Client): Promise<void> {
+  if (!socket.connected) return Promise.resolve();
+  return new Promise((resolve) => socket.once('disconnect', () => resolve()));
 }
 
 /** @throws what the gateway said, when it refused. */
@@ -134,6 +151,7 @@ export class LedgerClient {
   readonly asked = new Ledger();
   readonly acknowledged = new Ledger();
   readonly socket: Client;
+  readonly byes: ByeEvent[] = [];
   /** Called after each acknowledgement. */
   onAcknowledged: (() => void) | null = null;
   duplicates = 0;
@@ -151,6 +169,7 @@ export class LedgerClient {
   ) {
     this.socket = connect(url, { actor, session: randomUUID() }, options);
     this.socket.on('connect', () => this.#resend());
+    this.socket.on('bye', (bye) => this.byes.push(bye));
     // What the stock client kept back it would send before `connect`, ahead of what is older and sent again.
     this.socket.on('disconnect', () => (this.socket.sendBuffer = []));
   }

@@ -11,17 +11,18 @@ const NO_PAGE = 0xffff_ffff_ffff_ffffn;
 
 /**
  * Refuses a data file that LMDB would die of: it maps the file and believes it, so a page beyond the end kills the
- * process (SIGBUS), and so does a header that is none. A file may rightly end before the last page that its header
- * counts, if that page is free and was never written; so in a short one every page in use is looked for.
+ * process (SIGBUS), and so may a header or a page that is none. A file may rightly end before the last page that its
+ * header counts, if that page is free and was never written; so every page in use is visited, which takes about a
+ * second a gigabyte. What stands in the values is not looked at.
  *
  * Of the layout (lmdb's mdb.c, data version 2) this reads, little-endian, the byte where it stands in parentheses:
  *
- *     page:  flags (18) 2   end of offsets (20) 2   offsets of its nodes (24) 2 each; they and node offsets count from 24
+ *     page:  its number (0) 8   flags (18) 2   end of offsets (20) 2   offsets of its nodes (24) 2 each, from 24 on
  *     node:  data bytes (0) 4, or child page (0) 6   flags (4) 2   key bytes (6) 2   key (8)   data
  *     data:  the value; or its first page 8, if it is large; or a tree
  *     tree:  root page (40) 8
  *     meta, after the header of pages 0 and 1:  magic (0) 4   version (4) 4   page bytes (24) 4
- *            tree of free pages (24) 48   tree of tables (72) 48   last page (120) 8   transaction (128) 8
+ *            tree of free pages (24) 48   tree of tables (72) 48   transaction (128) 8
  *
  * @throws Error that says what is wrong with the file.
  */
@@ -40,12 +41,8 @@ export function checkDataFile(path: string): void {
     visitTree(file, meta.subarray(72));
   } catch (error) {
     const what = error instanceof RangeError ? 'is damaged' : (error as Error).message;
-    throw new Error(
-      `its data file counters.mdb ${what}; restore it from a backup, or remove it to start from nothing`,
-      {
-        cause: error,
-      },
-    );
+    const advice = 'restore it from a backup, or remove it to start from nothing';
+    throw new Error(`its data file counters.mdb ${what}; ${advice}`, { cause: error });
   } finally {
     closeSync(fd);
   }
@@ -86,7 +83,7 @@ function visitPage(file: DataFile, number: number): void {
   expectPages(file, number, 1);
   if (++file.visited > file.pages) throw new RangeError('pages refer to each other in a circle');
   const page = readAt(file.fd, number * file.pageBytes, file.pageBytes);
-  if (Number(page.readBigUInt64LE(0)) !== number) throw new RangeError('a page is another');
+  if (Number(page.readBigUInt64LE(0)) !== number) throw new RangeError('the page of that number stands elsewhere');
   const isBranch = (page.readUInt16LE(18) & BRANCH) !== 0;
   const nodes = page.readUInt16LE(20) >> 1;
   for (let i = 0; i < nodes; i++) {

@@ -1,0 +1,85 @@
+import type { IncomingMessage } from 'node:http';
+import { describe, expect, test } from '@jest/globals';
+import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
+import { Addresses } from './addresses.js';
+
+const ADDRESSES_MAX = 100_000;
+
+describe("a client's address", () => {
+  test("is the peer's, whatever X-Forwarded-For says, unless the peer is a trusted balancer", () => {
+    const addresses = limits({});
+    expect(addresses.of(request('203.0.113.9', '198.51.100.1'))).toBe('203.0.113.9');
+  });
+
+  test('is what trusted balancers say of it, up to the first that is not trusted', () => {
+    const addresses = limits({ trustProxy: ['10.0.0.0/8'] });
+    expect(addresses.of(request('10.0.0.2', '198.51.100.1'))).toBe('198.51.100.1');
+    expect(addresses.of(request('10.0.0.2', '1.2.3.4, 198.51.100.1, 10.0.0.3'))).toBe('198.51.100.1');
+    expect(addresses.of(request('203.0.113.9', '198.51.100.1'))).toBe('203.0.113.9');
+  });
+
+  test('is not what a client puts before it into the header, to pass for a balancer on this host', () => {
+    const addresses = limits({ trustProxy: ['10.0.0.0/8'] });
+    expect(addresses.of(request('10.0.0.2', '127.0.0.1, 198.51.100.1'))).toBe('198.51.100.1');
+    expect(addresses.of(request('10.0.0.2', 'not an address, 198.51.100.1'))).toBe('198.51.100.1');
+  });
+});
+
+describe('connections of an address', () => {
+  test('are admitted up to the limit, and again after some have gone', () => {
+    const addresses = limits({ connections: 2 });
+    addresses.connected('203.0.113.9');
+    expect(addresses.mayConnect('203.0.113.9')).toBe(true);
+    addresses.connected('203.0.113.9');
+    expect([addresses.mayConnect('203.0.113.9'), addresses.mayConnect('203.0.113.8')]).toEqual([false, true]);
+    addresses.disconnected('203.0.113.9');
+    expect(addresses.mayConnect('203.0.113.9')).toBe(true);
+  });
+
+  test.each(['127.0.0.1', '127.8.0.1', '::1', '::ffff:127.0.0.1'])('are not limited from %s', (loopback) => {
+    const addresses = limits({ connections: 1, operations: 1 });
+    for (let i = 0; i < 3; i++) addresses.connected(loopback);
+    expect([addresses.mayConnect(loopback), addresses.operations(loopback)]).toEqual([true, null]);
+  });
+
+  test('are not limited where the limit is 0', () => {
+    const addresses = limits({ connections: 0 });
+    for (let i = 0; i < 1_000; i++) addresses.connected('203.0.113.9');
+    expect(addresses.mayConnect('203.0.113.9')).toBe(true);
+  });
+});
+
+describe('what is remembered', () => {
+  test("an address's operations are taken from one bucket, also when its connections have gone", () => {
+    const addresses = limits({ operations: 5 });
+    const bucket = addresses.operations('203.0.113.9');
+    addresses.connected('203.0.113.9');
+    addresses.disconnected('203.0.113.9');
+    expect(addresses.operations('203.0.113.9')).toBe(bucket);
+    expect(addresses.operations('203.0.113.8')).not.toBe(bucket);
+  });
+
+  test('beyond 100,000 addresses, those are forgotten that have no connection and have done nothing lately', () => {
+    const addresses = limits({ operations: 5 });
+    const [idle, busy, connected] = ['198.51.100.1', '198.51.100.2', '198.51.100.3'].map((address) => ({
+      address,
+      bucket: addresses.operations(address),
+    }));
+    busy!.bucket!.take(0);
+    addresses.connected(connected!.address);
+    for (let i = 0; i < ADDRESSES_MAX; i++) addresses.operations(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`);
+    const kept = [idle!, busy!, connected!].map(({ address, bucket }) => addresses.operations(address) === bucket);
+    expect(kept).toEqual([false, true, true]);
+  });
+});
+
+function limits(some: { operations?: number; connections?: number; trustProxy?: string[] }): Addresses {
+  return new Addresses({ operations: 50, connections: 50, trustProxy: [], ...some }, new SimulatedClock());
+}
+
+function request(peer: string, forwardedFor: string): IncomingMessage {
+  return {
+    headers: { 'x-forwarded-for': forwardedFor },
+    socket: { remoteAddress: peer },
+  } as unknown as IncomingMessage;
+}

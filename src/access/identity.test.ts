@@ -1,0 +1,56 @@
+import { describe, expect, test } from '@jest/globals';
+import { SignJWT } from 'jose';
+import { Identities } from './identity.js';
+import { key64Of } from './keys.js';
+import { Tokens } from './tokens.js';
+
+const SECRET = 'a secret of at least thirty-two bytes';
+const nothing = { token: undefined, actor: undefined };
+
+describe('without tokens', () => {
+  const identities = new Identities(null, false);
+
+  test('a client is whom it says it is', async () => {
+    const identity = await identities.identify({ token: undefined, actor: 'ada' });
+    expect(identity).toEqual({ actor: 'ada', key: key64Of('ada'), mayAct: true, expiresAtMs: null });
+  });
+
+  test('a client that says nothing may act, as nobody', async () => {
+    const identity = await identities.identify(nothing);
+    expect(identity).toEqual({ actor: null, key: null, mayAct: true, expiresAtMs: null });
+  });
+
+  test('a token means nothing', async () => {
+    const identity = await identities.identify({ token: 'x', actor: undefined });
+    expect(identity).toMatchObject({ actor: null, mayAct: true });
+  });
+});
+
+describe('with tokens', () => {
+  const tokens = new Tokens({ secret: SECRET });
+
+  test('a client is whom its token says it is, whatever it says itself, until the token expires', async () => {
+    const seconds = Math.floor(Date.now() / 1000) + 3_600;
+    const token = await new SignJWT({ sub: 'ada' })
+      .setProtectedHeader({ alg: 'HS256' })
+      .setExpirationTime(seconds)
+      .sign(new TextEncoder().encode(SECRET));
+    const identity = await new Identities(tokens, false).identify({ token, actor: 'bob' });
+    expect(identity).toEqual({ actor: 'ada', key: key64Of('ada'), mayAct: true, expiresAtMs: 1000 * seconds });
+  });
+
+  test('without one it may watch but not act, and has no name', async () => {
+    const identity = await new Identities(tokens, false).identify({ token: undefined, actor: 'ada' });
+    expect(identity).toEqual({ actor: null, key: null, mayAct: false, expiresAtMs: null });
+  });
+
+  test('without one it may not even watch where that is private', async () => {
+    const refused = new Identities(tokens, true).identify(nothing);
+    await expect(refused).rejects.toMatchObject({ body: { code: 'UNAUTHORIZED' } });
+  });
+
+  test('a bad one is refused, and does not make it somebody who only watches', async () => {
+    const refused = new Identities(tokens, false).identify({ token: 'x', actor: undefined });
+    await expect(refused).rejects.toMatchObject({ body: { code: 'UNAUTHORIZED' } });
+  });
+});

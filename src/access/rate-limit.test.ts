@@ -1,0 +1,107 @@
+import { describe, expect, test } from '@jest/globals';
+import { OperationLimit, TokenBucket } from './rate-limit.js';
+
+describe('a token bucket', () => {
+  test('gives its burst at once, and then its rate', () => {
+    const bucket = new TokenBucket(10, 0);
+    expect(taken(bucket, 0, 20)).toBe(10);
+    expect(taken(bucket, 500, 20)).toBe(5);
+    expect(taken(bucket, 10_000, 20)).toBe(10);
+  });
+
+  test('may have a burst other than its rate', () => {
+    const bucket = new TokenBucket(10, 0, 30);
+    expect(taken(bucket, 0, 100)).toBe(30);
+    expect(taken(bucket, 1_000, 100)).toBe(10);
+  });
+
+  test('with a rate of 0 it is no limit', () => {
+    expect(taken(new TokenBucket(0, 0), 0, 10_000)).toBe(10_000);
+  });
+
+  test('a refusal says when the whole burst is back, and takes nothing', () => {
+    const bucket = new TokenBucket(10, 0);
+    taken(bucket, 0, 10);
+    expect([bucket.take(0), bucket.take(0), bucket.take(200)]).toEqual([1_000, 1_000, 0]);
+    expect(bucket.take(200, 5)).toBe(900);
+    expect(bucket.take(200.5, 5)).toBe(900);
+  });
+
+  test('many tokens are taken together or not at all', () => {
+    const bucket = new TokenBucket(10, 0);
+    expect([bucket.take(0, 8), bucket.take(0, 3), bucket.take(0, 2)]).toEqual([0, 800, 0]);
+  });
+
+  test('what it is told to wait is never 0, however little is missing', () => {
+    const bucket = new TokenBucket(1_000_000, 0);
+    bucket.take(0, 1_000_000);
+    expect(bucket.take(999.9999, 1_000_000)).toBe(1);
+  });
+
+  test('it is full when nothing was taken for long enough', () => {
+    const bucket = new TokenBucket(10, 0);
+    expect(bucket.full(0)).toBe(true);
+    bucket.take(0, 5);
+    expect([bucket.full(499), bucket.full(500)]).toEqual([false, true]);
+    expect(new TokenBucket(0, 0).full(0)).toBe(true);
+  });
+
+  test('over any time it gives no more than its burst and its rate', () => {
+    const bucket = new TokenBucket(50, 0);
+    let given = 0;
+    for (let ms = 0; ms < 10_000; ms += 7) given += taken(bucket, ms, 3);
+    expect(given).toBeGreaterThan(50 + 50 * 9.9);
+    expect(given).toBeLessThanOrEqual(50 + 50 * 10);
+  });
+});
+
+describe("a connection's limit", () => {
+  test('once refused it is refused until the time it was told, also what would have been let through', () => {
+    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    for (let i = 0; i < 10; i++) expect(limit.admit(0)).toBe(0);
+    expect(limit.admit(0)).toBe(1_000);
+    // A token is back by now; but an operation let through here would overtake the one that was refused.
+    expect(limit.admit(500)).toBe(500);
+    expect(limit.admit(999.5)).toBe(1);
+    expect(limit.admit(1_000)).toBe(0);
+  });
+
+  test('what was refused can be sent again in its order, all of it, at the time that was told', () => {
+    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    const waits = Array.from({ length: 20 }, () => limit.admit(0));
+    expect(waits.filter((ms) => ms === 0)).toHaveLength(10);
+    expect(Array.from({ length: 10 }, () => limit.admit(Math.max(...waits)))).toEqual(Array(10).fill(0));
+  });
+
+  test('the connections of an address share what it may do', () => {
+    const address = new TokenBucket(10, 0);
+    const [one, other] = [
+      new OperationLimit(new TokenBucket(10, 0), address),
+      new OperationLimit(new TokenBucket(10, 0), address),
+    ];
+    for (let i = 0; i < 6; i++) one.admit(0);
+    const waits = Array.from({ length: 5 }, () => other.admit(0));
+    expect(waits).toEqual([0, 0, 0, 0, 1_000]);
+    // It was the address that was used up, so the other connection finds out when it asks.
+    expect(one.admit(0)).toBe(1_000);
+  });
+
+  test('an address that is spared limits nothing', () => {
+    const limit = new OperationLimit(new TokenBucket(0, 0), null);
+    expect(Array.from({ length: 1_000 }, () => limit.admit(0)).every((ms) => ms === 0)).toBe(true);
+  });
+
+  test('a refusal for another reason holds as well, and a shorter one does not end a longer one', () => {
+    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    limit.close(0, 2_000);
+    limit.close(0, 500);
+    expect([limit.admit(600), limit.admit(2_000)]).toEqual([1_400, 0]);
+  });
+});
+
+/** How many of so many single tokens are given. */
+function taken(bucket: TokenBucket, nowMs: number, tries: number): number {
+  let given = 0;
+  for (let i = 0; i < tries; i++) if (bucket.take(nowMs) === 0) given += 1;
+  return given;
+}

@@ -1,0 +1,57 @@
+import { expect, test } from '@jest/globals';
+import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
+import { Cooling } from './cooling.js';
+import { Viewer } from './viewer.js';
+
+const TICK_MS = 100;
+const sink = { write: () => undefined, behind: false, cut: () => undefined };
+
+test('each viewer is due a tick after it came, the one that came first before the others', async () => {
+  const { clock, cooling, due } = world();
+  for (const [actor, at] of [
+    ['ada', 0],
+    ['bob', 0.5],
+    ['cy', 1],
+    ['dee', 60],
+  ] as const) {
+    await clock.advance(at - clock.nowMs());
+    cooling.add([new Viewer(actor, sink)], clock.nowMs());
+  }
+  await clock.advance(2 * TICK_MS);
+  expect(due).toEqual([
+    ['ada', 100],
+    ['bob', 100.5],
+    ['cy', 101],
+    ['dee', 160],
+  ]);
+});
+
+test('there is one timer while somebody waits, and none after', async () => {
+  const { clock, cooling } = world();
+  for (let i = 0; i < 50; i++) {
+    cooling.add([new Viewer(null, sink), new Viewer(null, sink)], clock.nowMs());
+    await clock.advance(1);
+  }
+  expect(clock.timers).toBe(1);
+  await clock.advance(TICK_MS);
+  expect(clock.timers).toBe(0);
+});
+
+test('a timer that goes off too early releases nobody', async () => {
+  const { clock, cooling, due } = world();
+  // Node's timers may: they count in whole milliseconds.
+  cooling.add([new Viewer('ada', sink)], clock.nowMs() + 0.7);
+  await clock.advance(TICK_MS);
+  expect(due).toEqual([]);
+  await clock.advance(1);
+  expect(due).toEqual([['ada', 100.7]]);
+});
+
+function world() {
+  const clock = new SimulatedClock();
+  const due: [string | null, number][] = [];
+  const cooling = new Cooling(clock, TICK_MS, (viewers) => {
+    for (const { actor } of viewers) due.push([actor, clock.nowMs()]);
+  });
+  return { clock, cooling, due };
+}

@@ -1,0 +1,241 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
+import { closeClients, connect, granted } from '../support/clients.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricsOf, until } from './bad-input-metrics.js';
+import { Polling } from './bad-input-polling.js';
+import { RawSocket } from './bad-input-raw-socket.js';
+
+const BOOT_MS = 30_000;
+const SECRET = 'a-secret-of-at-least-32-characters';
+const ACTOR = 'actor must be a string of 1 to 128 characters';
+const SESSION = 'session must be a string of 8 to 64 characters';
+const NO_FIELD = ' is not a field here; there are: token, actor, session';
+
+/** Whose limits tests can meet: loopback is spared, so clients say that they come from elsewhere. */
+const BALANCED = { TRUST_PROXY: '127.0.0.1', MAX_CONNECTIONS_PER_ADDRESS: '2' };
+
+let open: GatewayProcess;
+let guarded: GatewayProcess;
+
+beforeAll(async () => {
+  [open, guarded] = await Promise.all([
+    startGateway(BALANCED),
+    startGateway({ JWT_SECRET: SECRET, JWT_ISSUER: 'us', JWT_AUDIENCE: 'counts' }),
+  ]);
+}, BOOT_MS);
+
+afterAll(async () => {
+  await closeClients();
+  await stopAll();
+});
+
+/** What is answered to a handshake with this text as `auth`: of a refusal the error object. */
+async function handshake(port: number, auth: string): Promise<unknown> {
+  const raw = await RawSocket.open(port);
+  const answered = raw.message((text) => text.startsWith('40') || text.startsWith('44'));
+  raw.send(`40${auth}`);
+  const answer = await answered;
+  raw.destroy();
+  const { data } = JSON.parse(answer.slice(2)) as { data?: unknown };
+  return answer.startsWith('40') ? 'connected' : data;
+}
+
+function refusal(code: string, message: string): unknown {
+  return { code, message: expect.stringContaining(message) as unknown, retryable: false };
+}
+
+describe('a handshake that does not fit is refused, naming the field', () => {
+  it.each([
+    ['0 characters as actor', '{"actor":""}', ACTOR],
+    ['129 characters as actor', `{"actor":"${'x'.repeat(129)}"}`, ACTOR],
+    ['a number as actor', '{"actor":7}', ACTOR],
+    ['1e309 as actor', '{"actor":1e309}', ACTOR],
+    ['null as actor', '{"actor":null}', ACTOR],
+    ['a list as actor', '{"actor":["ada"]}', ACTOR],
+    ['8,000 lists as actor', `{"actor":${'['.repeat(8_000)}${']'.repeat(8_000)}}`, ACTOR],
+    ['7 characters as session', '{"session":"1234567"}', SESSION],
+    ['65 characters as session', `{"session":"${'x'.repeat(65)}"}`, SESSION],
+    ['a number as session', '{"session":12345678}', SESSION],
+    ['an object as session', '{"session":{"length":8}}', SESSION],
+    ['null as session', '{"session":null}', SESSION],
+    ['a number as token', '{"token":1}', 'token must be a string'],
+    ['null as token', '{"token":null}', 'token must be a string'],
+    ['a field that is none', '{"user":"ada"}', `"user"${NO_FIELD}`],
+    ['__proto__ as a field', '{"__proto__":{"actor":"ada"}}', `"__proto__"${NO_FIELD}`],
+    ['constructor as a field', '{"actor":"ada","constructor":1}', `"constructor"${NO_FIELD}`],
+    ['the ids of a recovery that nobody offered', '{"pid":"x","offset":"y"}', `"pid"${NO_FIELD}`],
+  ])('%s', async (_title, auth, message) => {
+    expect(await handshake(open.port, auth)).toEqual(refusal('BAD_REQUEST', message));
+  });
+
+  it.each(['token', 'actor', 'nonsense'])('20,000 characters as %s', async (name) => {
+    const message = 'a message has at most 16384 bytes';
+    const auth = JSON.stringify({ [name]: 'x'.repeat(20_000) });
+    expect(await handshake(open.port, auth)).toEqual(refusal('PAYLOAD_TOO_LARGE', message));
+  });
+
+  it('and a stock client is told by connect_error', async () => {
+    const socket = connect(open.url, { actor: '' });
+    const error = await new Promise((resolve) => socket.once('connect_error', resolve));
+    expect(error).toMatchObject({ data: { code: 'BAD_REQUEST', message: ACTOR, retryable: false } });
+  });
+
+  it.each([
+    ['a list', '[]'],
+    ['a text', '"ada"'],
+    ['null', 'null'],
+    ['false', 'false'],
+    ['half an object', '{"actor":"a'],
+    ['20,000 characters of text', `"${'x'.repeat(20_000)}"`],
+  ])('%s in place of the object ends the connection', async (_title, auth) => {
+    const raw = await RawSocket.open(open.port);
+    raw.send(`40${auth}`);
+    await raw.closed;
+  });
+
+  it('another namespace is refused', async () => {
+    const raw = await RawSocket.open(open.port);
+    for (const namespace of ['/admin', '/__proto__', '/socket.io', '//']) {
+      const refused = raw.message((text) => text.startsWith(`44${namespace},`));
+      raw.send(`40${namespace},{"actor":"ada"}`);
+      expect(await refused).toContain('Invalid namespace');
+    }
+    raw.destroy();
+  });
+
+  it('an event before the handshake ends the connection', async () => {
+    const raw = await RawSocket.open(open.port);
+    raw.send('420["like",{"post":"target"}]');
+    await raw.closed;
+  });
+});
+
+describe('a handshake at the edge of what fits is taken', () => {
+  it.each([
+    ['nothing', ''],
+    ['an empty object', '{}'],
+    ['one character as actor', '{"actor":"a"}'],
+    ['128 characters as actor', `{"actor":"${'x'.repeat(128)}"}`],
+    ['__proto__ as actor', '{"actor":"__proto__"}'],
+    ['white space as actor', '{"actor":"\\u0000 \\n"}'],
+    ['8 characters as session', '{"session":"12345678"}'],
+    ['64 emoji halves as session', `{"session":"${'😀'.repeat(32)}"}`],
+    ['a token, where none are verified', '{"token":"nonsense"}'],
+  ])('%s', async (_title, auth) => {
+    expect(await handshake(open.port, auth)).toBe('connected');
+  });
+});
+
+describe('a connection has one socket', () => {
+  it('whatever comes in one request', async () => {
+    const polling = await Polling.open(open.url);
+    await polling.send(...Array<string>(8).fill('40{"actor":"many"}'));
+    const packets = await polling.packets(({ length }) => length >= 8);
+    expect(packets.filter((packet) => packet.startsWith('40'))).toHaveLength(1);
+    expect(packets.filter((packet) => packet.startsWith('44'))).toHaveLength(7);
+    expect((await metricsOf(open.url)).get('tallycast_sockets')).toBe(1);
+  });
+
+  it('and ends when it asks for a great many', async () => {
+    const polling = await Polling.open(open.url);
+    await polling.send(...Array<string>(50_000).fill('40')).catch(() => undefined);
+    await until(() => polling.ended(), 'the end');
+  });
+
+  it('a refused handshake can be made again on it', async () => {
+    const raw = await RawSocket.open(open.port);
+    const refused = raw.message((text) => text.startsWith('44'));
+    raw.send('40{"actor":""}');
+    await refused;
+    const connected = raw.message((text) => text.startsWith('40'));
+    raw.send('40{"actor":"ada"}');
+    await connected;
+    expect(await raw.ask('2#["like",{"post":"again"}]')).toMatchObject({ ok: true, applied: true });
+    raw.destroy();
+  });
+});
+
+describe('connections of an address', () => {
+  const from = (address: string) => ({ extraHeaders: { 'X-Forwarded-For': address }, reconnection: false });
+  const admitted = (address: string) => {
+    const socket = connect(open.url, {}, from(address));
+    return new Promise<true | Error>((resolve) => {
+      socket.once('connect', () => resolve(true)).once('connect_error', resolve);
+    });
+  };
+  const tooMany = { data: { code: 'RATE_LIMITED', retryable: true, retryAfterMs: 10_000 } };
+
+  it('are limited, each address by itself', async () => {
+    expect(await admitted('10.0.0.1')).toBe(true);
+    expect(await admitted('10.0.0.1')).toBe(true);
+    expect(await admitted('10.0.0.1')).toMatchObject(tooMany);
+    expect(await admitted('10.0.0.2')).toBe(true);
+  });
+
+  it('count until they end, and no longer', async () => {
+    const [first, second] = [connect(open.url, {}, from('10.0.0.3')), connect(open.url, {}, from('10.0.0.3'))];
+    granted(await first.emitWithAck('subscribe', { posts: ['crowd'] }));
+    granted(await second.emitWithAck('subscribe', { posts: ['crowd'] }));
+    first.close();
+    await until(async () => (await admitted('10.0.0.3')) === true, 'room for another');
+    expect(await admitted('10.0.0.3')).toMatchObject(tooMany);
+  });
+});
+
+describe('a token that is not good is refused', () => {
+  const key = new TextEncoder().encode(SECRET);
+  const good = () =>
+    new SignJWT().setIssuer('us').setAudience('counts').setSubject('ada').setProtectedHeader({ alg: 'HS256' });
+  const sign = (token: SignJWT, secret = key) => token.sign(secret);
+
+  it.each([
+    ['no characters', () => ''],
+    ['a word', () => 'nonsense'],
+    ['two dots', () => '..'],
+    ['three parts of nonsense', () => 'a.b.c'],
+    ['a zero byte', () => 'a.\u0000.c'],
+    ['15,000 dots', () => '.'.repeat(15_000)],
+    ['no signature', () => new UnsecuredJWT().setSubject('ada').setIssuer('us').setAudience('counts').encode()],
+    ['the signature of another key', () => sign(good(), new TextEncoder().encode(SECRET.toUpperCase()))],
+    ['a signature cut short', async () => (await sign(good())).slice(0, -2)],
+    ['a past', () => sign(good().setExpirationTime(1))],
+    ['a future that has not begun', () => sign(good().setNotBefore(4e9))],
+    ['another issuer', () => sign(good().setIssuer('them'))],
+    ['another audience', () => sign(good().setAudience('likes'))],
+    [
+      'no subject',
+      () => sign(new SignJWT().setIssuer('us').setAudience('counts').setProtectedHeader({ alg: 'HS256' })),
+    ],
+    ['a subject of 129 characters', () => sign(good().setSubject('x'.repeat(129)))],
+    ['an empty subject', () => sign(good().setSubject(''))],
+    [
+      'an expiry that is text',
+      () =>
+        sign(
+          new SignJWT(JSON.parse('{"exp":"never"}') as JWTPayload)
+            .setSubject('ada')
+            .setProtectedHeader({ alg: 'HS256' }),
+        ),
+    ],
+  ])('%s', async (_title, token) => {
+    expect(await handshake(guarded.port, JSON.stringify({ token: await token() }))).toEqual(
+      refusal('UNAUTHORIZED', 'token'),
+    );
+  });
+
+  it('a good one is taken, even if it never expires or does in a million years', async () => {
+    for (const token of [good(), good().setExpirationTime(3e13)]) {
+      expect(await handshake(guarded.port, JSON.stringify({ token: await sign(token) }))).toBe('connected');
+    }
+  });
+
+  it('without one it is only possible to watch', async () => {
+    const socket = connect(guarded.url, { actor: 'ada' });
+    expect(await socket.emitWithAck('like', { post: 'target' })).toMatchObject({
+      error: refusal('UNAUTHORIZED', 'token'),
+    });
+    const { counts } = granted(await socket.emitWithAck('subscribe', { posts: ['target'] }));
+    expect(counts).toMatchObject([{ post: 'target', v: 0, likes: 0, mine: [] }]);
+  });
+});

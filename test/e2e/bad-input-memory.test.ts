@@ -1,0 +1,78 @@
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { BAD_EVENTS } from './bad-input-cases.js';
+import { metricsOf, operationsThat, until } from './bad-input-metrics.js';
+import { RawSocket } from './bad-input-raw-socket.js';
+import { BAD_PACKETS, BREAKING } from './bad-input-wire-cases.js';
+
+const BOOT_MS = 30_000;
+const RUN_MS = 60_000;
+const INPUTS = 100_000;
+const WARM_UP = 20_000;
+const SOCKETS = 4;
+/** What one leaked object an input would exceed. */
+const GROWTH_MAX = 1.3;
+
+/** Everything that is answered. Of the groups, those that are JSON throughout. */
+const ANSWERED = [
+  ...Object.entries(BAD_EVENTS)
+    .filter(([group]) => group !== 'binary attachments' && group !== 'messages over 16 KiB')
+    .flatMap(([, cases]) => cases)
+    .map(({ event, args }) => `2#${JSON.stringify([event, ...args])}`),
+  ...BAD_PACKETS.filter(({ attachments = [] }) => attachments.length === 0).map(({ packet }) => packet),
+];
+
+let gateway: GatewayProcess;
+
+beforeAll(async () => {
+  // A small heap is collected often, so that what is in use shows, and a leak of 1 KB an input ends the process.
+  gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0', NODE_OPTIONS: '--max-old-space-size=64' });
+}, BOOT_MS);
+
+afterAll(stopAll);
+
+/** Heap in use. Just after a collection it is what is kept; so of many samples the least says most. */
+async function heapBytes(): Promise<number> {
+  return (await metricsOf(gateway.url)).get('nodejs_heap_size_used_bytes')!;
+}
+
+/** One after the other on connections of their own, which they end. */
+async function breakConnections(): Promise<void> {
+  for (const [, packet] of BREAKING) {
+    const raw = await RawSocket.connect(gateway.port);
+    raw.send(packet);
+    await raw.closed;
+  }
+}
+
+it(
+  `memory stays flat over ${INPUTS} bad inputs`,
+  async () => {
+    const sockets = await Promise.all(Array.from({ length: SOCKETS }, () => RawSocket.connect(gateway.port)));
+    const samples: { readonly inputs: number; readonly bytes: number }[] = [];
+    let inputs = 0;
+    while (inputs < INPUTS) {
+      await Promise.all(sockets.map((socket) => Promise.all(ANSWERED.map((packet) => socket.ask(packet)))));
+      inputs += SOCKETS * ANSWERED.length;
+      if (samples.length % 5 === 0) {
+        await breakConnections();
+        inputs += BREAKING.length;
+      }
+      samples.push({ inputs, bytes: await heapBytes() });
+    }
+    const least = (some: typeof samples): number => Math.min(...some.map(({ bytes }) => bytes));
+    const early = least(samples.filter((sample) => sample.inputs <= WARM_UP));
+    const late = least(samples.filter((sample) => sample.inputs > INPUTS - WARM_UP));
+    expect(late / early).toBeLessThan(GROWTH_MAX);
+
+    const metrics = await metricsOf(gateway.url);
+    const refused = operationsThat(metrics, 'BAD_REQUEST', 'PAYLOAD_TOO_LARGE', 'TOO_MANY_POSTS');
+    expect(refused).toBeGreaterThan(INPUTS * 0.9);
+    expect(operationsThat(metrics, 'applied', 'unchanged', 'duplicate')).toBe(0);
+    expect(metrics.get('tallycast_watched_posts')).toBe(0);
+    expect(metrics.get('tallycast_pending_operations')).toBe(0);
+    for (const socket of sockets) socket.destroy();
+    await until(async () => (await metricsOf(gateway.url)).get('tallycast_sockets') === 0, 'nobody is connected');
+  },
+  RUN_MS,
+);

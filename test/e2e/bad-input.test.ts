@@ -1,0 +1,132 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Socket } from 'socket.io-client';
+import { closeClients, connect } from '../support/clients.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { BAD_EVENTS, TARGET, TARGETS } from './bad-input-cases.js';
+import { metricsOf, operationsThat, until } from './bad-input-metrics.js';
+import { Polling } from './bad-input-polling.js';
+import { RawSocket } from './bad-input-raw-socket.js';
+import { BAD_PACKETS, BREAKING, IGNORED } from './bad-input-wire-cases.js';
+
+const BOOT_MS = 30_000;
+
+let gateway: GatewayProcess;
+
+beforeAll(async () => {
+  gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0' });
+  const socket = connect(gateway.url, { actor: 'ada' });
+  for (const post of TARGETS) {
+    await socket.emitWithAck('like', { post });
+    await socket.emitWithAck('view', { post });
+  }
+}, BOOT_MS);
+
+afterAll(async () => {
+  await closeClients();
+  await stopAll();
+});
+
+/** What bad input must leave alone. `updated_at` is part of the counts. */
+async function state(): Promise<unknown> {
+  const response = await fetch(`${gateway.url}/v1/counts?posts=${TARGETS.join()}`);
+  const metrics = await metricsOf(gateway.url);
+  return {
+    counts: await response.json(),
+    done: operationsThat(metrics, 'applied', 'unchanged', 'duplicate'),
+    watched: metrics.get('tallycast_watched_posts'),
+  };
+}
+
+/** The same for every test of a group: compared before and after all of them. */
+function changesNothing(): void {
+  let before: unknown;
+  beforeAll(async () => {
+    before = await state();
+  });
+  it('changes nothing', async () => {
+    expect(await state()).toEqual(before);
+    expect(before).toMatchObject({
+      counts: { counts: TARGETS.map((post) => ({ post, likes: 1, views: 1, live: 0 })) },
+    });
+  });
+}
+
+function refusal({ code, message }: { readonly code: string; readonly message: string }): unknown {
+  const start = message.replaceAll(/[^\w ]/g, '\\$&');
+  return { ok: false, error: { code, message: expect.stringMatching(`^${start}`) as unknown, retryable: false } };
+}
+
+describe.each(['websocket', 'polling'])('a stock client over %s', (transport) => {
+  let socket: Socket;
+
+  beforeAll(async () => {
+    socket = connect(gateway.url, { actor: 'ada' }, { transports: [transport] });
+    await new Promise<void>((resolve) => socket.once('connect', resolve));
+  });
+
+  describe.each(Object.entries(BAD_EVENTS))('%s', (_group, cases) => {
+    it.each(cases)('$title', async ({ event, args, ...expected }) => {
+      expect(await socket.emitWithAck(event, ...args)).toEqual(refusal(expected));
+      expect(await socket.emitWithAck('unsubscribe', { posts: [TARGET] })).toEqual({ ok: true });
+    });
+
+    changesNothing();
+  });
+});
+
+describe('packets that no stock client sends', () => {
+  let raw: RawSocket;
+
+  beforeAll(async () => {
+    raw = await RawSocket.connect(gateway.port);
+  });
+
+  afterAll(() => raw.destroy());
+
+  it.each(BAD_PACKETS)('$title', async ({ packet, attachments = [], ...expected }) => {
+    expect(await raw.ask(packet, ...attachments)).toEqual(refusal(expected));
+    expect(await raw.ask('2#["unsubscribe",{"posts":["target"]}]')).toEqual({ ok: true });
+  });
+
+  it('all of them in one request', async () => {
+    const polling = await Polling.connect(gateway.url);
+    const cases = BAD_PACKETS.filter(
+      ({ attachments = [], packet }) => attachments.length === 0 && packet.length < 1_000,
+    );
+    const answers = await polling.ask([...cases.map(({ packet }) => packet), '2#["unsubscribe",{"posts":["target"]}]']);
+    expect(answers).toEqual([...cases.map(refusal), { ok: true }]);
+  });
+
+  it.each(IGNORED)('%s is ignored', async (_title, packet) => {
+    raw.send(packet);
+    expect(await raw.ask('2#["unsubscribe",{"posts":["target"]}]')).toEqual({ ok: true });
+  });
+
+  changesNothing();
+});
+
+describe('packets that end the connection', () => {
+  it.each(BREAKING)('%s', async (_title, packet) => {
+    const raw = await RawSocket.connect(gateway.port);
+    await raw.ask('2#["subscribe",{"posts":["brief"]}]');
+    raw.send(packet);
+    raw.send('42["like",{"post":"target"}]');
+    await raw.closed;
+  });
+
+  it.each(BREAKING.filter(([, packet]) => packet.length < 1_000))('%s, over polling', async (_title, packet) => {
+    const polling = await Polling.connect(gateway.url);
+    // The request may be answered or cut off; either way the session is over.
+    await polling.send(packet, '42["like",{"post":"target"}]').catch(() => undefined);
+    await until(() => polling.ended(), 'the end');
+  });
+
+  it('leave nothing behind', async () => {
+    await until(async () => {
+      const metrics = await metricsOf(gateway.url);
+      return metrics.get('tallycast_watched_posts') === 0 && metrics.get('tallycast_viewers{of="connections"}') === 0;
+    }, 'nobody watches');
+  });
+
+  changesNothing();
+});

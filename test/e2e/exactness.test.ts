@@ -1,0 +1,170 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { randomUUID } from 'node:crypto';
+import type { MineEvent } from '../../src/protocol/messages.js';
+import { type Client, closeClients, connect, granted, LedgerClient, tell, totalsAt } from '../support/clients.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+
+const ACTORS = 1_000;
+/** Actors at it at the same time, so that no more than three times as many sockets are open. */
+const ACTORS_AT_ONCE = 100;
+const LIMIT_MS = 60_000;
+
+describe('counting', () => {
+  let gateway: GatewayProcess;
+
+  beforeAll(async () => {
+    gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0' });
+  }, LIMIT_MS);
+
+  afterAll(async () => {
+    await closeClients();
+    await stopAll();
+  });
+
+  it(
+    'comes to 1,000 likes by 1,000 actors, each sent three times over different sockets with and without seq',
+    async () => {
+      const post = 'thousand';
+      const answers = { applied: 0, duplicate: 0, sent: 0 };
+      const likeThrice = async (actor: string): Promise<void> => {
+        const session = randomUUID();
+        const sockets = [{ actor, session }, { actor, session }, { actor }].map((auth) => connect(gateway.url, auth));
+        await Promise.all(
+          sockets.map(async (socket, i) => {
+            const like = i < 2 ? { post, seq: 1 } : { post };
+            const { applied, duplicate, on } = granted(await socket.emitWithAck('like', like));
+            expect(on).toBe(true);
+            answers.sent += 1;
+            if (applied) answers.applied += 1;
+            if (duplicate) answers.duplicate += 1;
+          }),
+        );
+        for (const socket of sockets) socket.close();
+      };
+      for (let first = 0; first < ACTORS; first += ACTORS_AT_ONCE) {
+        await Promise.all(Array.from({ length: ACTORS_AT_ONCE }, (_, i) => likeThrice(`actor-${first + i}`)));
+      }
+      expect(answers).toEqual({ sent: 3 * ACTORS, applied: ACTORS, duplicate: ACTORS });
+      expect(await totalsAt(gateway.url, [post])).toEqual({ [post]: { likes: ACTORS, views: 0 } });
+    },
+    LIMIT_MS,
+  );
+
+  it('ends in the state of the last of a thousand likes and unlikes, sent at once over one socket', async () => {
+    for (const last of ['like', 'unlike'] as const) {
+      const post = `wavering-${last}`;
+      const socket = connect(gateway.url, { actor: 'ada' });
+      const events = Array.from({ length: 1_000 }, (_, i) => (i % 2 === 0) === (last === 'unlike')).map((liking) =>
+        liking ? 'like' : 'unlike',
+      );
+      const answers = await Promise.all(events.map((event) => socket.emitWithAck(event, { post })));
+      expect(answers.map((answer) => granted(answer).on)).toEqual(events.map((event) => event === 'like'));
+      expect(events.at(-1)).toBe(last);
+      expect(await seenBy('ada', post)).toEqual(
+        last === 'like' ? { likes: 1, mine: ['likes'] } : { likes: 0, mine: [] },
+      );
+    }
+  });
+
+  it('ends in the state of the last of a thousand likes and unlikes, ten at a time over three sockets in turn', async () => {
+    const post = 'three-tabs';
+    const sockets = [0, 1, 2].map(() => connect(gateway.url, { actor: 'ada' }));
+    const events = ['unlike', 'like', 'unlike', 'like', 'unlike', 'like', 'unlike', 'like', 'unlike', 'like'] as const;
+    for (let turn = 0; turn < 100; turn++) {
+      const socket = sockets[turn % 3]!;
+      const answers = await Promise.all(events.map((event) => socket.emitWithAck(event, { post })));
+      expect(answers.map((answer) => granted(answer).on)).toEqual(events.map((event) => event === 'like'));
+    }
+    expect(await seenBy('ada', post)).toEqual({ likes: 1, mine: ['likes'] });
+  });
+
+  it('takes a seq once, whichever of two sockets brings it, and however often', async () => {
+    const post = 'twice';
+    const session = randomUUID();
+    const sockets = [connect(gateway.url, { session }), connect(gateway.url, { session })];
+    const seqs = Array.from({ length: 100 }, (_, i) => i + 1);
+    const answers = await Promise.all(
+      sockets.flatMap((socket) => seqs.map((seq) => socket.emitWithAck('view', { post, seq }))),
+    );
+    const applied = answers.filter((answer) => granted(answer).applied);
+    expect({ answers: answers.length, applied: applied.length }).toEqual({ answers: 200, applied: 100 });
+    expect(await totalsAt(gateway.url, [post])).toEqual({ [post]: { likes: 0, views: 100 } });
+  });
+
+  it('knows a seq again after a restart', async () => {
+    const first = await startGateway();
+    const auth = { actor: 'ada', session: randomUUID() };
+    const before = connect(first.url, auth);
+    granted(await before.emitWithAck('view', { post: 'kept', seq: 7 }));
+    granted(await before.emitWithAck('like', { post: 'kept', seq: 8 }));
+    before.close();
+    await first.kill('SIGKILL');
+
+    const second = await startGateway({ DATA_DIR: first.dataDir });
+    const after = connect(second.url, auth);
+    for (const seq of [7, 8]) {
+      const event = seq === 7 ? 'view' : 'like';
+      const { applied, duplicate } = granted(await after.emitWithAck(event, { post: 'kept', seq }));
+      expect({ seq, applied, duplicate }).toEqual({ seq, applied: false, duplicate: true });
+    }
+    expect(granted(await after.emitWithAck('view', { post: 'kept', seq: 9 })).applied).toBe(true);
+    expect(await totalsAt(second.url, ['kept'])).toEqual({ kept: { likes: 1, views: 2 } });
+  }, 30_000);
+
+  it('counts a repeated seq again where the handshake names no session', async () => {
+    const socket = connect(gateway.url);
+    for (let i = 0; i < 3; i++) {
+      const { applied, duplicate } = granted(await socket.emitWithAck('view', { post: 'sessionless', seq: 1 }));
+      expect({ applied, duplicate }).toEqual({ applied: true, duplicate: false });
+    }
+    expect(await totalsAt(gateway.url, ['sessionless'])).toEqual({ sessionless: { likes: 0, views: 3 } });
+  });
+
+  it('shows a like that was not acknowledged to the subscribe behind it, again and again', async () => {
+    const socket = connect(gateway.url, { actor: 'ada' });
+    const post = 'behind';
+    for (let i = 0; i < 50; i++) {
+      const liking = i % 2 === 0;
+      tell(socket, liking ? 'like' : 'unlike', { post });
+      const { counts } = granted(await socket.emitWithAck('subscribe', { posts: [post] }));
+      expect(counts[0]).toMatchObject({ likes: liking ? 1 : 0, mine: liking ? ['likes'] : [] });
+      granted(await socket.emitWithAck('unsubscribe', { posts: [post] }));
+    }
+  });
+
+  it('tells `mine` to the other connections of the actor and to nobody else, in order', async () => {
+    const post = 'tabs';
+    const tabs = [0, 1, 2].map(() => connect(gateway.url, { actor: 'ada' }));
+    const strangers = [connect(gateway.url, { actor: 'bob' }), connect(gateway.url)];
+    const heard = new Map<Client, MineEvent[]>();
+    for (const socket of [...tabs, ...strangers]) {
+      const events: MineEvent[] = [];
+      heard.set(socket, events);
+      socket.on('mine', (event) => events.push(event));
+      granted(await socket.emitWithAck('subscribe', { posts: [post] }));
+    }
+    for (const event of ['like', 'like', 'unlike'] as const) granted(await tabs[0]!.emitWithAck(event, { post }));
+    // What was sent to a socket before this answer has arrived with it.
+    for (const socket of heard.keys()) granted(await socket.emitWithAck('unsubscribe', { posts: [post] }));
+    const told = [true, false].map((on) => ({ post, metric: 'likes', on }));
+    expect([...heard.values()]).toEqual([[], told, told, [], []]);
+  });
+
+  it('loses nothing of a burst over the rate limit when the client resends what was refused', async () => {
+    const limited = await startGateway();
+    const client = new LedgerClient(limited.url, 'ada');
+    for (let i = 0; i < 300; i++) client.act({ event: 'view', post: 'rush' });
+    await client.settled();
+    expect(client.refusals).toBeGreaterThan(0);
+    expect(client.duplicates).toBe(0);
+    expect(await totalsAt(limited.url, ['rush'])).toEqual({ rush: { likes: 0, views: 300 } });
+  }, 30_000);
+
+  async function seenBy(actor: string, post: string): Promise<{ likes: unknown; mine: readonly string[] }> {
+    const socket = connect(gateway.url, { actor });
+    const { counts } = granted(await socket.emitWithAck('subscribe', { posts: [post] }));
+    socket.close();
+    const { likes, mine } = counts[0]!;
+    return { likes, mine };
+  }
+});

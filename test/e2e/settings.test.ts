@@ -1,0 +1,208 @@
+import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readSettings } from '../../src/settings.js';
+import { closeClients, connect, granted } from '../support/clients.js';
+import { ROOT, startGateway, stopAll } from '../support/gateway-process.js';
+
+const BOOT_MS = 20_000;
+const STANDARD = 'likes:toggle,views:tally';
+
+/** By variable: a value that will not do, and what the one line on stderr says of it. */
+const BAD: readonly (readonly [string, string, string])[] = [
+  ['HOST', '256.1.1.1', 'must be an address of this host'],
+  ['HOST', 'two words', 'must be an address of this host'],
+  ['HOST', 'http://127.0.0.1', 'must be an address of this host'],
+  ['PORT', 'http', 'must be a whole number from 0 to 65535'],
+  ['PORT', '65536', 'must be a whole number from 0 to 65535'],
+  ['PORT', '-1', 'must be a whole number from 0 to 65535'],
+  ['PORT', '3000.5', 'must be a whole number from 0 to 65535'],
+  ['DATA_DIR', ' ', 'must be a path'],
+  ['REDIS_URL', 'redis://127.0.0.1', 'is not supported by this version'],
+  ['ACK', 'replicated', 'must be committed'],
+  ['ACK', 'maybe', 'must be committed'],
+  ['WORKERS', '2', 'must be 1'],
+  ['PEERS', 'us=https://us.example:3000', 'is not supported by this version'],
+  ['TICK_MS', '9', 'must be a whole number from 10 to 60000'],
+  ['TICK_MS', '1e3', 'must be a whole number from 10 to 60000'],
+  ['TICK_MS', 'NaN', 'must be a whole number from 10 to 60000'],
+  ['FLUSH_MS', '1001', 'must be a whole number from 0 to 1000'],
+  ['FLUSH_MS', '10ms', 'must be a whole number from 0 to 1000'],
+  ['BUCKETS', '0', 'must be a whole number from 1 to 4096'],
+  ['BUCKETS', '9007199254740993', 'must be a whole number from 1 to 4096'],
+  ['METRICS', 'views:tally,likes:toggle', 'must begin with likes:toggle,views:tally'],
+  ['METRICS', `${STANDARD},Shares:tally`, 'a name is a-z, then up to 31 of a-z 0-9 _'],
+  ['METRICS', `${STANDARD},shares:sum`, 'a kind is toggle or tally'],
+  ['METRICS', `${STANDARD},live:tally`, 'is the name of another field'],
+  ['METRICS', `${STANDARD},shares:tally,shares:toggle`, 'names a metric twice'],
+  ['METRICS', [STANDARD, ...Array.from({ length: 15 }, (_, i) => `m${i}:tally`)].join(), 'may name at most 16 metrics'],
+  ['ALLOWED_ORIGINS', 'example.org', 'must be exact origins'],
+  ['ALLOWED_ORIGINS', 'https://example.org/', 'must be exact origins'],
+  ['ALLOWED_ORIGINS', 'https://*.example.org', 'must be exact origins'],
+  ['JWT_SECRET', ' ', 'must be the secret'],
+  ['JWT_JWKS_URL', 'file:///etc/keys.json', 'must be an http or https URL'],
+  ['JWT_ISSUER', 'us', 'JWT_SECRET or JWT_JWKS_URL'],
+  ['JWT_AUDIENCE', 'counts', 'JWT_SECRET or JWT_JWKS_URL'],
+  ['PRIVATE', 'true', 'JWT_SECRET or JWT_JWKS_URL'],
+  ['PRIVATE', 'yes', 'must be true or false'],
+  ['MAX_OPS_PER_CONNECTION', '-50', 'must be a whole number from 0 to 1000000'],
+  ['MAX_OPS_PER_ADDRESS', 'unlimited', 'must be a whole number from 0 to 1000000'],
+  ['MAX_CONNECTIONS_PER_ADDRESS', 'Infinity', 'must be a whole number from 0 to 1000000'],
+  ['MAX_POSTS_PER_CONNECTION', '0', 'must be a whole number from 1 to 10000'],
+  ['TRUST_PROXY', 'balancer.example', 'must be addresses or networks'],
+  ['TRUST_PROXY', '10.0.0.0/33', 'must be addresses or networks'],
+  ['REGION', 'EU-West', 'must be a-z, then up to 15 of a-z 0-9 -'],
+  ['LOG_LEVEL', 'loud', 'must be fatal, error, warn, info, debug, trace or silent'],
+];
+
+/** One of each kind of check. */
+const PROGRAM = BAD.filter(([name]) => ['PORT', 'ACK', 'PRIVATE', 'TRUST_PROXY'].includes(name));
+
+const ownDirs: string[] = [];
+
+afterEach(closeClients);
+
+afterAll(async () => {
+  await stopAll();
+  for (const dir of ownDirs) rmSync(dir, { recursive: true, force: true });
+});
+
+function newDir(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'tallycast-settings-'));
+  ownDirs.push(dir);
+  return dir;
+}
+
+/** Runs the gateway to its end. One that does not end is ended, without an exit code. */
+async function run(env: Record<string, string>): Promise<{ code: number | null; stderr: string }> {
+  const { PATH = '', HOME = '' } = process.env;
+  const child = spawn(process.execPath, [join(ROOT, 'dist', 'main.js')], {
+    cwd: ROOT,
+    env: { PATH, HOME, HOST: '127.0.0.1', PORT: '0', DATA_DIR: newDir(), ...env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: BOOT_MS,
+    killSignal: 'SIGKILL',
+  });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  await once(child, 'close');
+  return { code: child.exitCode, stderr };
+}
+
+async function listening(env: Record<string, string>): Promise<Record<string, unknown>> {
+  const { log } = await startGateway(env);
+  return JSON.parse(log.find((line) => line.includes('"listening"'))!) as Record<string, unknown>;
+}
+
+describe('a setting that will not do ends the gateway with one line that names it and says what would', () => {
+  it.each(BAD)('%s=%s', (name, value, message) => {
+    const line = new RegExp(`^[^\\n]*\\b${name}\\b[^\\n]*$`);
+    expect(() => readSettings({ [name]: value })).toThrow(line);
+    expect(() => readSettings({ [name]: value })).toThrow(message);
+  });
+
+  it.each([...PROGRAM, ['DATA_DIR', '/dev/null/data', 'not a directory'] as const])(
+    '%s=%s, as the program says it',
+    async (name, value, message) => {
+      const { code, stderr } = await run({ [name]: value });
+      expect(code).toBe(1);
+      expect(stderr).toMatch(new RegExp(`^[^\\n]*\\b${name}\\b[^\\n]*\\n$`));
+      expect(stderr).toContain(message);
+    },
+    BOOT_MS,
+  );
+
+  it(
+    'two that exclude each other',
+    async () => {
+      const { code, stderr } = await run({ JWT_SECRET: 'secret', JWT_JWKS_URL: 'https://example.org/keys.json' });
+      expect({ code, stderr }).toEqual({
+        code: 1,
+        stderr: 'JWT_SECRET and JWT_JWKS_URL exclude each other: set the one that your tokens are signed with\n',
+      });
+    },
+    BOOT_MS,
+  );
+
+  it(
+    'one that does not fit the data that is there',
+    async () => {
+      const gateway = await startGateway({ DATA_DIR: newDir() });
+      const { dataDir } = gateway;
+      const inUse = await run({ DATA_DIR: dataDir });
+      expect(inUse).toEqual({
+        code: 1,
+        stderr: expect.stringMatching(/^DATA_DIR .+ in use by another process;.+\n$/) as unknown,
+      });
+      await gateway.kill('SIGTERM');
+      const buckets = await run({ DATA_DIR: dataDir, BUCKETS: '32' });
+      expect(buckets).toEqual({
+        code: 1,
+        stderr: expect.stringMatching(/^DATA_DIR .+ made with BUCKETS=64.+\n$/) as unknown,
+      });
+    },
+    3 * BOOT_MS,
+  );
+});
+
+describe('settings that do', () => {
+  it(
+    'are the defaults, with port 0 a free one that is printed',
+    async () => {
+      const record = await listening({});
+      const { url } = record as { url: string };
+      expect(record).toMatchObject({ level: 30, msg: 'listening' });
+      expect(new URL(url)).toMatchObject({ hostname: '127.0.0.1' });
+      expect(Number(new URL(url).port)).toBeGreaterThan(1023);
+      const answer = granted(await connect(url).emitWithAck('subscribe', { posts: ['a'] }));
+      expect(answer).toMatchObject({
+        tickMs: 100,
+        counts: [{ post: 'a', e: expect.stringMatching(/^local\./) as unknown }],
+      });
+      expect(Object.keys(answer.counts[0]!).sort()).toEqual(['e', 'likes', 'live', 'mine', 'post', 'v', 'views']);
+    },
+    BOOT_MS,
+  );
+
+  it(
+    'are taken as they are, at the edges too',
+    async () => {
+      const { url } = (await listening({
+        ...{
+          TICK_MS: '60000',
+          FLUSH_MS: '0',
+          BUCKETS: '1',
+          REGION: 'eu',
+          LOG_LEVEL: 'trace',
+          ACK: 'committed',
+          WORKERS: '1',
+        },
+        ...{ METRICS: `${STANDARD}, saves:toggle ,shares:tally`, MAX_POSTS_PER_CONNECTION: '1' },
+        ...{ ALLOWED_ORIGINS: 'https://example.org, http://localhost:8080', TRUST_PROXY: 'loopback,10.0.0.0/8,::1' },
+      })) as { url: string };
+      const socket = connect(url, {}, { extraHeaders: { Origin: 'http://localhost:8080' } });
+      const answer = granted(await socket.emitWithAck('subscribe', { posts: ['a'] }));
+      expect(answer).toMatchObject({
+        tickMs: 60_000,
+        counts: [{ e: expect.stringMatching(/^eu\./) as unknown, likes: 0, views: 0, saves: 0, shares: 0 }],
+      });
+      expect(await socket.emitWithAck('subscribe', { posts: ['a', 'b'] })).toMatchObject({
+        error: { code: 'TOO_MANY_POSTS' },
+      });
+    },
+    BOOT_MS,
+  );
+
+  it(
+    'are those left empty, which is the same as unset',
+    async () => {
+      const names = ['TICK_MS', 'METRICS', 'REDIS_URL', 'PEERS', 'JWT_SECRET', 'PRIVATE', 'TRUST_PROXY', 'LOG_LEVEL'];
+      const { url } = (await listening(Object.fromEntries(names.map((name) => [name, ''])))) as { url: string };
+      expect(await connect(url).emitWithAck('like', { post: 'a' })).toMatchObject({ ok: true, applied: true });
+    },
+    BOOT_MS,
+  );
+});

@@ -1,0 +1,184 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { once } from 'node:events';
+import { closeClients, type Totals, totalsAt } from '../support/clients.js';
+import { metricAt, untilMetric } from '../support/clients-metrics.js';
+import { frameOf, RawClient } from '../support/clients-raw.js';
+import { Watcher } from '../support/clients-watcher.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+
+/** As many as a connection may watch. */
+const POSTS = Array.from({ length: 500 }, (_, i) => `post-${i}`);
+const ROUNDS = 200;
+const POLLED_ROUNDS = 50;
+/** Rounds that are sent ahead of their answers. */
+const ROUNDS_AHEAD = 2;
+const CHANGES = POSTS.length * ROUNDS;
+const SLOW = 20;
+const LIMIT_MS = 60_000;
+/** As many as there may be, with names as long as they may be: an update is 600 bytes, and a frame of all 300 KB. */
+const METRICS = Array.from({ length: 14 }, (_, i) => `tally_${i}`.padEnd(32, '_'));
+/** What the system's buffers and one frame of the gateway's hold for one reader; all frames would be over 20 MB. */
+const WRITTEN_MAX_BYTES = 10e6;
+const WRITTEN = 'tallycast_frame_bytes_total';
+const GROWTH_MAX_BYTES = 250e6;
+const RESIDENT = 'process_resident_memory_bytes';
+const FRAMES_MAX = 50;
+/** Answers of 650 bytes: far more than the system's buffers hold. */
+const UNREAD = 40_000;
+/** A short tick makes more frames than these buffers hold, so that the gateway has to do without writing. */
+const ENV = {
+  MAX_OPS_PER_CONNECTION: '0',
+  TICK_MS: '10',
+  METRICS: ['likes:toggle', 'views:tally', ...METRICS.map((name) => `${name}:tally`)].join(),
+};
+
+describe('viewers that stop reading', () => {
+  let gateway: GatewayProcess;
+
+  beforeAll(async () => {
+    gateway = await startGateway(ENV);
+  }, LIMIT_MS);
+
+  afterAll(async () => {
+    await closeClients();
+    await stopAll();
+  });
+
+  it(
+    `do not fill the gateway's memory in ${CHANGES} changes, and get the newest state when they read again`,
+    async () => {
+      const { url } = gateway;
+      const readers = await Promise.all(Array.from({ length: SLOW }, () => SlowReader.watch(url)));
+      const residentBefore = await metricAt(url, RESIDENT);
+      const writtenBefore = await metricAt(url, WRITTEN);
+      for (const { client } of readers) client.pause();
+      await change(url, ROUNDS);
+      expect((await metricAt(url, WRITTEN)) - writtenBefore).toBeLessThan(SLOW * WRITTEN_MAX_BYTES);
+      expect((await metricAt(url, RESIDENT)) - residentBefore).toBeLessThan(GROWTH_MAX_BYTES);
+      // Without some put off the system's buffers held everything, and the gateway was not tried.
+      expect(await metricAt(url, 'tallycast_frames_postponed_total')).toBeGreaterThan(SLOW);
+
+      for (const { client } of readers) client.resume();
+      await Promise.all(readers.map((reader) => reader.untilShows(ROUNDS)));
+      expect(Math.max(...readers.map(({ frames }) => frames))).toBeLessThan(FRAMES_MAX);
+      expect(await totalsAt(url, POSTS)).toEqual(shown(ROUNDS));
+      for (const reader of readers) expect(reader.summed).toEqual(POSTS.map(() => ROUNDS));
+      for (const { client } of readers) client.close();
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'come to exact totals over long-polling too, which reads one frame a request',
+    async () => {
+      const { url } = await startGateway(ENV);
+      const pollers = [0, 1].map(() => new Watcher(url, POSTS, { transports: ['polling'] }));
+      await Promise.all(pollers.map((poller) => poller.untilSubscribed()));
+      await change(url, POLLED_ROUNDS);
+      await Promise.all(pollers.map((poller) => poller.untilShows(shown(POLLED_ROUNDS))));
+      for (const { summed } of pollers) expect(summed).toEqual(shown(POLLED_ROUNDS));
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'are cut off when they go on asking and do not read the answers',
+    async () => {
+      const { url } = gateway;
+      const witness = new Watcher(url, ['asked']);
+      await witness.untilSubscribed();
+      const before = await metricAt(url, 'tallycast_sockets');
+      const client = await RawClient.connect(url);
+      await untilMetric(url, 'tallycast_sockets', (sockets) => sockets === before + 1);
+      client.pause();
+      const views = Array.from({ length: UNREAD }, (_, id) => frameOf(`42${id}["view",{"post":"asked"}]`));
+      client.socket.write(Buffer.concat(views));
+      await untilMetric(url, 'tallycast_sockets', (sockets) => sockets === before);
+      const closed = once(client.socket, 'close');
+      client.resume();
+      await closed;
+    },
+    LIMIT_MS,
+  );
+});
+
+function shown(views: number): Record<string, Totals> {
+  return Object.fromEntries(POSTS.map((post) => [post, { likes: 0, views }]));
+}
+
+/** Sends a view of each of POSTS a round, some rounds ahead of the answers. Resolves when all are committed. */
+async function change(url: string, rounds: number): Promise<void> {
+  const sender = await RawClient.connect(url);
+  const views = Buffer.concat(POSTS.map((post) => frameOf(`42${JSON.stringify(['view', { post }])}`)));
+  let answered = 0;
+  await new Promise<void>((resolve) => {
+    let asked = 0;
+    const round = (): void => {
+      const id = asked++;
+      sender.socket.write(views);
+      // Answered when all that this connection asked before it is.
+      sender.send(`42${id}${JSON.stringify(['unsubscribe', { posts: ['none'] }])}`);
+    };
+    sender.onPacket = () => {
+      answered += 1;
+      if (answered === rounds) resolve();
+      else if (asked < rounds) round();
+    };
+    while (asked < ROUNDS_AHEAD) round();
+  });
+  sender.close();
+}
+
+class SlowReader {
+  frames = 0;
+  readonly #views = new Map<string, number>();
+  readonly #summed = new Map<string, number>();
+  #shows: { readonly views: number; readonly resolve: () => void } | null = null;
+
+  private constructor(readonly client: RawClient) {
+    client.onPacket = (packet) => this.#packet(packet);
+  }
+
+  /** Resolves when it was given its snapshot. */
+  static async watch(url: string): Promise<SlowReader> {
+    const reader = new SlowReader(await RawClient.connect(url));
+    const shown = reader.untilShows(0);
+    // Without an acknowledgement the snapshot comes as a frame.
+    reader.client.emit('subscribe', { posts: POSTS });
+    await shown;
+    return reader;
+  }
+
+  /** Resolves when all posts have these views. */
+  untilShows(views: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#shows = { views, resolve };
+      this.#check();
+    });
+  }
+
+  get summed(): (number | undefined)[] {
+    return POSTS.map((post) => this.#summed.get(post));
+  }
+
+  #packet(packet: string): void {
+    const [, updates] = JSON.parse(packet.slice(1)) as [
+      string,
+      { post: string; views: number; d?: { views?: number } }[],
+    ];
+    this.frames += 1;
+    for (const { post, views, d } of updates) {
+      this.#views.set(post, views);
+      this.#summed.set(post, (this.#summed.get(post) ?? 0) + (d?.views ?? 0));
+    }
+    this.#check();
+  }
+
+  #check(): void {
+    if (this.#shows === null) return;
+    const { views, resolve } = this.#shows;
+    if (this.#views.size < POSTS.length || ![...this.#views.values()].every((seen) => seen === views)) return;
+    this.#shows = null;
+    resolve();
+  }
+}

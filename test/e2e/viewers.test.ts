@@ -1,0 +1,98 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { transformFileSync } from '@swc/core';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { type Client, closeClients, connect, granted, untilConnected } from '../support/clients.js';
+import type { Seen, Viewers } from '../support/clients-viewers.js';
+import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
+
+const VIEWERS = 1_000;
+const VIEWS_PER_SECOND = 2_000;
+const SECONDS = 5;
+const VIEWS = VIEWS_PER_SECOND * SECONDS;
+const SENDERS = 20;
+const SEND_EVERY_MS = 10;
+const TICK_MS = 100;
+/** What the end may take beyond a tick: a commit's announcement, and a pass over all viewers. */
+const BEYOND_TICK_MS = 50;
+const FRAMES_IN_A_SECOND_MAX = 11;
+const LIMIT_MS = 60_000;
+
+describe(`${VIEWERS} viewers of one post, under ${VIEWS_PER_SECOND} views a second`, () => {
+  let seen: Seen;
+  let endMs: number;
+  let worker: Worker;
+
+  beforeAll(async () => {
+    const gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0' });
+    worker = viewersOf({ url: gateway.url, post: 'stage', count: VIEWERS, views: VIEWS });
+    const failed = once(worker, 'error').then(([error]) => Promise.reject(error as Error));
+    await Promise.race([once(worker, 'message'), failed]);
+    const end = once(worker, 'message') as Promise<[Seen]>;
+    endMs = await send(gateway);
+    [seen] = await Promise.race([end, failed]);
+    process.stderr.write(
+      `the last of ${VIEWERS} viewers showed the end ${(seen.lastAtMs - endMs).toFixed(1)} ms after the last ` +
+        `acknowledgement; ${seen.frames} frames; the viewers' thread was kept waiting ${seen.starvedMs.toFixed(1)} ms at most\n`,
+    );
+  }, LIMIT_MS);
+
+  afterAll(async () => {
+    await worker.terminate();
+    await closeClients();
+    await stopAll();
+  });
+
+  it(`get at most ${FRAMES_IN_A_SECOND_MAX} frames in any second`, () => {
+    expect(seen.framesInASecond).toBeLessThanOrEqual(FRAMES_IN_A_SECOND_MAX);
+  });
+
+  it(`all show the exact total within a tick and ${BEYOND_TICK_MS} ms of the end`, () => {
+    expect(seen.lastAtMs - endMs).toBeLessThanOrEqual(TICK_MS + BEYOND_TICK_MS);
+  });
+
+  it('are told changes that add up to the change of the totals, frame by frame', () => {
+    expect(seen.adrift).toBe(0);
+  });
+});
+
+/** Sends at an even pace, catching up where a timer was late. @returns when the last was acknowledged. */
+async function send({ url }: GatewayProcess): Promise<number> {
+  const sockets = Array.from({ length: SENDERS }, () => connect(url));
+  await Promise.all(sockets.map(untilConnected));
+  const answers: Promise<unknown>[] = [];
+  const from = performance.now();
+  await new Promise<void>((resolve) => {
+    const timer = setInterval(() => {
+      const due = Math.min(VIEWS, Math.floor(((performance.now() - from) / 1000) * VIEWS_PER_SECOND));
+      while (answers.length < due) answers.push(view(sockets[answers.length % SENDERS]!));
+      if (due < VIEWS) return;
+      clearInterval(timer);
+      resolve();
+    }, SEND_EVERY_MS);
+  });
+  await Promise.all(answers);
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+async function view(socket: Client): Promise<void> {
+  granted(await socket.emitWithAck('view', { post: 'stage' }));
+}
+
+/** The program is TypeScript like all others: it is compiled here, and what it imports goes along. */
+function viewersOf(workerData: Viewers): Worker {
+  const program = compiled('clients-viewers.ts').replace('./clients-raw.js', urlOf(compiled('clients-raw.ts')));
+  return new Worker(new URL(urlOf(program)), { workerData, execArgv: [] });
+}
+
+function compiled(file: string): string {
+  return transformFileSync(join(ROOT, 'test', 'support', file), {
+    jsc: { parser: { syntax: 'typescript' }, target: 'es2022' },
+    module: { type: 'es6' },
+  }).code;
+}
+
+function urlOf(code: string): string {
+  return `data:text/javascript;base64,${Buffer.from(code).toString('base64')}`;
+}

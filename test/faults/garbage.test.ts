@@ -1,0 +1,248 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { once } from 'node:events';
+import { connect as tcp } from 'node:net';
+import { metricsOf, until } from '../e2e/bad-input-metrics.js';
+import { frameOf, OPCODE, RawSocket } from '../e2e/bad-input-raw-socket.js';
+import { closeClients, connect } from '../support/clients.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+
+const BOOT_MS = 30_000;
+/** The gateway gives a connection 10 s to get through its handshake. */
+const SILENT_MS = 15_000;
+const SEED = Number(process.env['GARBAGE_SEED'] ?? 20_260_801);
+
+let gateway: GatewayProcess;
+let silent: RawSocket;
+let silentSince: number;
+
+beforeAll(async () => {
+  gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0' });
+  silent = await RawSocket.open(gateway.port);
+  silentSince = performance.now();
+}, BOOT_MS);
+
+afterAll(async () => {
+  await closeClients();
+  await stopAll();
+});
+
+/** Whatever was sent, others are served as before. */
+afterEach(async () => {
+  const health = await fetch(`${gateway.url}/healthz`);
+  expect(health.status).toBe(200);
+  const socket = connect(gateway.url);
+  expect(await socket.emitWithAck('like', { post: 'healthy' })).toMatchObject({ ok: true, applied: true });
+  socket.close();
+});
+
+/** Mulberry32: the same bytes for the same seed, so that what fails can be looked at. */
+function randomOf(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+const random = randomOf(SEED);
+
+function randomBytes(most: number): Buffer {
+  return Buffer.from(Array.from({ length: Math.floor(random() * most) + 1 }, () => Math.floor(random() * 256)));
+}
+
+function pick<T>(list: readonly T[]): T {
+  return list[Math.floor(random() * list.length)]!;
+}
+
+/** Writes to the port and hangs up; resolves when the gateway has, too. */
+async function throwAt(...parts: readonly (string | Buffer)[]): Promise<void> {
+  const socket = tcp(gateway.port, '127.0.0.1');
+  // A connection that is cut is as good as one that is closed.
+  socket.on('error', () => undefined);
+  socket.resume();
+  for (const part of parts) socket.write(part);
+  socket.end();
+  await once(socket, 'close');
+}
+
+const UPGRADE =
+  'GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+  'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
+
+describe(`garbage (GARBAGE_SEED=${SEED})`, () => {
+  it('random bytes on the port', async () => {
+    for (let i = 0; i < 200; i++) await throwAt(randomBytes(4_000));
+  });
+
+  it('random bytes in place of headers, of a body and of frames', async () => {
+    for (let i = 0; i < 100; i++) {
+      await throwAt('GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\n', randomBytes(500), '\r\n\r\n');
+      await throwAt('PUT /v1/x/likes HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n', randomBytes(500));
+      await throwAt(UPGRADE, randomBytes(2_000));
+      await throwAt(UPGRADE, frameOf('40'), randomBytes(2_000));
+    }
+  });
+
+  it('a request or a frame that ends in the middle, wherever that is', async () => {
+    const whole = Buffer.concat([Buffer.from(UPGRADE), frameOf('40{}'), frameOf('421["like",{"post":"half"}')]);
+    for (let length = 1; length < whole.length; length += 3) await throwAt(whole.subarray(0, length));
+  });
+
+  it('packets put together at random', async () => {
+    const words = [
+      ...['0', '1', '2', '3', '4', '5', '6', '40', '41', '42', '43', '44', '45', '46', 'b', '-', '/', ',', '\x1e', '9'],
+      ...['["like",', '{"post":', '"x"', '}', ']', '[', '{', '"', 'null', '1e309', '"__proto__"', ':', '\\u0000', '😀'],
+      ...['["subscribe",{"posts":["x"]}]', '{"actor":"ada"}', '{"_placeholder":true,"num":0}', '"disconnect"'],
+    ];
+    for (let connection = 0; connection < 300; connection++) {
+      const raw = await RawSocket.open(gateway.port);
+      if (connection % 3 > 0) raw.send('40');
+      for (let i = 0; i < 20; i++) {
+        const text = Array.from({ length: Math.floor(random() * 12) + 1 }, () => pick(words)).join('');
+        raw.write(frameOf(connection % 2 === 0 ? text : `4${text}`, { opcode: pick([1, 1, 1, 2]) }));
+      }
+      raw.write(frameOf('', { opcode: OPCODE.close }));
+      await raw.closed;
+    }
+  });
+
+  it('leaves no socket and no watched post behind', async () => {
+    await until(async () => {
+      const metrics = await metricsOf(gateway.url);
+      return metrics.get('tallycast_sockets') === 0 && metrics.get('tallycast_watched_posts') === 0;
+    }, 'nobody is left');
+  });
+});
+
+/** https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1 */
+const BROKEN = 1002;
+const NOT_UTF8 = 1007;
+const TOO_BIG = 1009;
+
+describe('a frame that breaks the WebSocket protocol ends its connection, with the code', () => {
+  const event = '420["like",{"post":"frame"}]';
+
+  it.each<[string, number, Buffer[]]>([
+    ['without a mask', BROKEN, [frameOf(event, { masked: false })]],
+    ['compressed, which was not agreed on', BROKEN, [frameOf(Buffer.alloc(1_000, 'U'), { rsv1: true })]],
+    ['of an unknown kind', BROKEN, [frameOf(event, { opcode: 3 })]],
+    ['of an unknown kind of control', BROKEN, [frameOf('', { opcode: 11 })]],
+    ['that continues nothing', BROKEN, [frameOf(event, { opcode: OPCODE.continuation })]],
+    ['between the parts of another', BROKEN, [frameOf('42', { fin: false }), frameOf(event)]],
+    ['of control in parts', BROKEN, [frameOf('x', { opcode: OPCODE.ping, fin: false })]],
+    ['of control with 126 bytes', BROKEN, [frameOf(Buffer.alloc(126), { opcode: OPCODE.ping })]],
+    ['that closes with one byte', BROKEN, [frameOf('x', { opcode: OPCODE.close })]],
+    ['that closes with the code 0', BROKEN, [frameOf(Buffer.alloc(2), { opcode: OPCODE.close })]],
+    [
+      'that closes with a reason that is not UTF-8',
+      NOT_UTF8,
+      [frameOf(Buffer.of(3, 232, 255), { opcode: OPCODE.close })],
+    ],
+    ['of text that is not UTF-8', NOT_UTF8, [frameOf(Buffer.concat([Buffer.from(event), Buffer.of(0xff)]))]],
+    [
+      'of text with half an emoji',
+      NOT_UTF8,
+      [frameOf(Buffer.concat([Buffer.from(event), Buffer.of(0xed, 0xa0, 0xbd)]))],
+    ],
+    ['of text cut within a character', NOT_UTF8, [frameOf(Buffer.of(0x34, 0xe2, 0x82))]],
+    ['that announces 256 KiB and a byte', TOO_BIG, [frameOf(event, { length: 256 * 1024 + 1 })]],
+    ['that announces 2^53 bytes', TOO_BIG, [frameOf(event, { length: 2 ** 53 })]],
+    [
+      'in parts of 100 KB, of which there are three',
+      TOO_BIG,
+      Array(3)
+        .fill(null)
+        .map((_, i) =>
+          frameOf(Buffer.alloc(100_000, 'x'), { fin: false, opcode: i === 0 ? OPCODE.text : OPCODE.continuation }),
+        ),
+    ],
+  ])('one %s', async (_title, code, frames) => {
+    const raw = await RawSocket.connect(gateway.port);
+    for (const frame of frames) raw.write(frame);
+    expect(await raw.closed).toBe(code);
+  });
+
+  it('one in parts of a byte is none of these', async () => {
+    const raw = await RawSocket.connect(gateway.port);
+    const answered = raw.message((text) => text.startsWith('430'));
+    Array.from(event).forEach((character, i) => {
+      const opcode = i === 0 ? OPCODE.text : OPCODE.continuation;
+      raw.write(frameOf(character, { opcode, fin: i === event.length - 1 }));
+      raw.write(frameOf('', { opcode: OPCODE.ping }));
+    });
+    expect(await answered).toContain('"applied":true');
+    raw.destroy();
+  });
+});
+
+describe('a connection that does not behave', () => {
+  it('and leaves right after it asked to watch is not counted as a viewer', async () => {
+    for (let i = 0; i < 50; i++) {
+      const raw = await RawSocket.connect(gateway.port);
+      raw.send('42["view",{"post":"gone"}]');
+      raw.send('42["subscribe",{"posts":["gone"]}]');
+      if (i % 2 === 0) raw.send('41');
+      raw.send('42["subscribe",{"posts":["gone"]}]');
+      raw.write(frameOf('', { opcode: OPCODE.close }));
+      await raw.closed;
+    }
+    await until(async () => {
+      const metrics = await metricsOf(gateway.url);
+      return metrics.get('tallycast_pending_operations') === 0 && metrics.get('tallycast_sockets') === 0;
+    }, 'all have left');
+    const metrics = await metricsOf(gateway.url);
+    expect(metrics.get('tallycast_watched_posts')).toBe(0);
+    expect(metrics.get('tallycast_viewers{of="connections"}')).toBe(0);
+  });
+
+  it('and asks a great deal without reading the answers is cut', async () => {
+    const raw = await RawSocket.connect(gateway.port);
+    raw.pause();
+    const question = frameOf(`421["${'x'.repeat(200)}",{}]`);
+    const many = Buffer.concat(Array<Buffer>(1_000).fill(question));
+    await until(async () => {
+      raw.write(many);
+      return (await metricsOf(gateway.url)).get('tallycast_sockets') === 0;
+    }, 'it is cut');
+    raw.destroy();
+  }, 15_000);
+
+  it('but reads what it is told may ask 5,000 things at once', async () => {
+    const socket = connect(gateway.url);
+    const asked = Array.from({ length: 5_000 }, (_, i) => socket.emitWithAck('view', { post: `many-${i}` }));
+    expect((await Promise.all(asked)).filter(({ ok }) => ok)).toHaveLength(5_000);
+    socket.close();
+  });
+
+  it('and pings without end is answered and hurts nobody', async () => {
+    const raw = await RawSocket.connect(gateway.port);
+    const ping = frameOf(Buffer.alloc(125), { opcode: OPCODE.ping });
+    for (let i = 0; i < 100; i++) raw.write(Buffer.concat(Array<Buffer>(100).fill(ping)));
+    expect(await raw.ask('2#["unsubscribe",{"posts":["x"]}]')).toEqual({ ok: true });
+    raw.destroy();
+  });
+
+  it('300 that never finish their request keep nobody out', async () => {
+    const sockets = Array.from({ length: 300 }, () => tcp(gateway.port, '127.0.0.1'));
+    for (const socket of sockets) socket.on('error', () => undefined).write('GET / HTTP/1.1\r\nX-Slow: ');
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+    expect((await fetch(`${gateway.url}/readyz`)).status).toBe(200);
+    for (const socket of sockets) socket.destroy();
+  });
+
+  it(
+    'and says nothing is closed after 10 s',
+    async () => {
+      await silent.closed;
+      expect(performance.now() - silentSince).toBeGreaterThan(9_000);
+    },
+    SILENT_MS,
+  );
+
+  it('none of this is worth a warning in the log', () => {
+    const levels = gateway.log.map((line) => (JSON.parse(line) as { level: number }).level);
+    expect(levels.filter((level) => level >= 40)).toEqual([]);
+  });
+});

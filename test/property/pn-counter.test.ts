@@ -1,0 +1,116 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { increment, merge, type PnCounter, type Replica, valueOf } from '../../src/counters/pn-counter.js';
+import { RUNS } from './runs.js';
+
+const REGIONS = ['ap', 'eu', 'us'] as const;
+
+/** Lives that do not clash: the nonce follows from region and epoch. */
+const life = fc
+  .record({ region: fc.constantFrom(...REGIONS), epoch: fc.integer({ min: 1, max: 3 }) })
+  .map(({ region, epoch }): Replica => ({ region, epoch, nonce: 100 * epoch + REGIONS.indexOf(region) }));
+const count = fc.oneof(fc.nat(5), fc.integer({ min: 0, max: 2 ** 52 }));
+
+function counterOf(replica: fc.Arbitrary<Replica>): fc.Arbitrary<PnCounter> {
+  const entry = fc.record({ replica, p: count, n: count });
+  return fc.uniqueArray(entry, { selector: ({ replica: { region } }) => region });
+}
+
+const counter = counterOf(life);
+
+/** Entries have no order. */
+function sorted(entries: PnCounter): PnCounter {
+  return entries.toSorted((a, b) => (a.replica.region < b.replica.region ? -1 : 1));
+}
+
+function merged(...counters: PnCounter[]): PnCounter {
+  return sorted(
+    counters.reduce((mine, theirs) => {
+      const { counter, refused } = merge(mine, theirs);
+      expect(refused).toEqual([]);
+      return counter;
+    }),
+  );
+}
+
+describe('merging counters that do not clash', () => {
+  it('gives the same from either side', () => {
+    fc.assert(
+      fc.property(counter, counter, (a, b) => expect(merged(a, b)).toEqual(merged(b, a))),
+      { numRuns: RUNS * 10 },
+    );
+  });
+
+  it('gives the same in any grouping', () => {
+    fc.assert(
+      fc.property(counter, counter, counter, (a, b, c) => {
+        expect(merged(a, merged(b, c))).toEqual(merged(merged(a, b), c));
+      }),
+      { numRuns: RUNS * 10 },
+    );
+  });
+
+  it('a second time changes nothing', () => {
+    fc.assert(
+      fc.property(counter, counter, (a, b) => {
+        expect(merged(a, a)).toEqual(sorted(a));
+        expect(merged(merged(a, b), b)).toEqual(merged(a, b));
+      }),
+      { numRuns: RUNS * 10 },
+    );
+  });
+});
+
+describe('a clash', () => {
+  it('changes nothing of what is known and is reported', () => {
+    const clashing = life.map((replica): Replica => ({ ...replica, nonce: replica.nonce + 1_000 }));
+    fc.assert(
+      fc.property(counter, counterOf(clashing), (mine, theirs) => {
+        const { counter: after, refused } = merge(mine, theirs);
+        for (const entry of theirs) {
+          const known = mine.find(({ replica }) => replica.region === entry.replica.region);
+          const clashes = known?.replica.epoch === entry.replica.epoch;
+          expect(refused.includes(entry)).toBe(clashes);
+          if (clashes) expect(after).toContainEqual(known);
+        }
+      }),
+      { numRuns: RUNS * 10 },
+    );
+  });
+});
+
+/** Either a region counts, or what it knows reaches another: at once, or as it was some steps ago. */
+const step = fc.oneof(
+  fc.record({ kind: fc.constant('count' as const), at: fc.nat(2), p: fc.nat(3), n: fc.nat(2) }),
+  fc.record({ kind: fc.constant('ship' as const), at: fc.nat(2), to: fc.nat(2), stale: fc.nat(3) }),
+);
+
+describe('regions that count and ship what they know', () => {
+  it('lose nothing and count nothing twice, however late and often it arrives', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const lives = REGIONS.map((region, i): Replica => ({ region, epoch: 1, nonce: i }));
+        const histories: PnCounter[][] = lives.map(() => [[]]);
+        let counted = 0;
+        for (const step of steps) {
+          const own = histories[step.at]!;
+          if (step.kind === 'count') {
+            own.push(increment(own.at(-1)!, lives[step.at]!, step.p, step.n));
+            counted += step.p - step.n;
+          } else {
+            const shipped = own.at(-1 - step.stale) ?? own[0]!;
+            const theirs = histories[step.to]!;
+            theirs.push(merge(theirs.at(-1)!, shipped).counter);
+          }
+          // What a region counted itself never falls back by what others knew of it.
+          const before = own.at(-2)?.find(({ replica }) => replica === lives[step.at]);
+          const now = own.at(-1)!.find(({ replica }) => replica === lives[step.at]);
+          if (before !== undefined) expect(now!.p >= before.p && now!.n >= before.n).toBe(true);
+        }
+        const finals = histories.map((history) => history.at(-1)!);
+        for (const mine of finals) expect(valueOf(merged(mine, ...finals))).toBe(counted);
+      }),
+      { numRuns: RUNS * 5 },
+    );
+  });
+});

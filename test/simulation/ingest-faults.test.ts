@@ -1,0 +1,134 @@
+import { expect, test } from '@jest/globals';
+import { APPLIED, DUPLICATE, type Operation } from '../../src/counters/operation.js';
+import { RUNS } from '../property/runs.js';
+import type { Conduct } from './faulty-store.js';
+import { type Attempt, IngestWorld, like, view } from './ingest-world.js';
+import { Random } from './random.js';
+
+const BUCKETS = 3;
+const POSTS = ['a', 'b', 'c', 'd', 'e'];
+const CLIENTS = 6;
+/** How long clients act while the store misbehaves, … */
+const ACTING_MS = 15_000;
+/** … and how long it may take until all is told once it is well again: a hang, a pause, and a retry. */
+const RECOVERY_MS = 20_000;
+const RETRY_MS = 200;
+
+/** An operation and all that its client was told of it. */
+interface Asked {
+  readonly operation: Operation;
+  readonly attempts: Attempt[];
+}
+
+/** A client with a session: sends what was not acknowledged again, with the same seq. */
+class Client {
+  readonly asked: Asked[] = [];
+  readonly actor: { hi: number; lo: number };
+  readonly #session: { hi: number; lo: number };
+
+  constructor(
+    private readonly world: IngestWorld,
+    number: number,
+  ) {
+    this.actor = { hi: 1, lo: number };
+    this.#session = { hi: 2, lo: number };
+  }
+
+  act(random: Random): void {
+    const post = random.pick(POSTS);
+    const seq = this.asked.length + 1;
+    const operation = random.chance(0.5)
+      ? view(post, this.#session, seq)
+      : like(post, this.actor, random.chance(0.6), this.#session, seq);
+    const asked = { operation, attempts: [] };
+    this.asked.push(asked);
+    this.#send(asked);
+  }
+
+  #send(asked: Asked): void {
+    const attempt = this.world.submit(asked.operation, ({ answers }) => {
+      if (answers.at(-1) !== 'settled') this.world.clock.after(RETRY_MS, () => this.#send(asked));
+    });
+    asked.attempts.push(attempt);
+  }
+
+  /** Whether the client's last word on the post was that it likes it. */
+  likes(post: string): boolean {
+    const last = this.asked.findLast(({ operation }) => operation.post === post && operation.kind === 'set');
+    return last?.operation.value === 1;
+  }
+}
+
+test('nothing acknowledged is lost or counted twice, whatever the store does to a batch', async () => {
+  for (let seed = 1; seed <= RUNS; seed++) expect({ seed, ...(await history(seed)) }).toEqual({ seed, faults: [] });
+}, 300_000);
+
+async function history(seed: number): Promise<{ faults: string[] }> {
+  const random = new Random(seed);
+  const world = new IngestWorld({ buckets: BUCKETS, seed, conduct: () => conductOf(random) });
+  const clients = Array.from({ length: CLIENTS }, (_, i) => new Client(world, i));
+  const anonymous: Attempt[] = [];
+  while (world.clock.nowMs() < ACTING_MS) {
+    for (let i = random.below(4); i > 0; i--) random.pick(clients).act(random);
+    if (random.chance(0.3)) anonymous.push(world.submit(view(random.pick(POSTS))));
+    await world.clock.advance(random.below(120));
+  }
+  world.store.conduct = () => ({ appliesAfterMs: 1, endsAfterMs: 1, answers: true });
+  await world.clock.advance(RECOVERY_MS);
+
+  const faults = [...world.store.misuses];
+  const asked = clients.flatMap((client) => client.asked);
+  if (world.ingest.pending > 0) faults.push(`${world.ingest.pending} operations are pending`);
+  if (world.ingest.retries === 0) faults.push('the store was too good');
+  if (!asked.some(({ attempts }) => attempts.length > 1)) faults.push('nobody had to try again');
+  for (const { attempts } of asked) checkAnswers(attempts, faults);
+  for (const { answers } of anonymous) if (answers.length !== 1) faults.push(`answered by ${answers.join()}`);
+  checkOrder(world, faults);
+  for (const post of POSTS) {
+    const views = [...asked.map(({ operation }) => operation), ...anonymous].filter(
+      (one) => one.post === post && one.kind === 'add',
+    ).length;
+    const likes = clients.filter((client) => client.likes(post)).length;
+    const totals = await world.totals(post);
+    if (totals.views !== views || totals.likes !== likes)
+      faults.push(`${post} has ${JSON.stringify(totals)} instead of ${JSON.stringify({ likes, views })}`);
+  }
+  return { faults };
+}
+
+/** From a good store to one that hangs for longer than clients wait, or applies a batch after it was given up. */
+function conductOf(random: Random): Conduct {
+  const ms = 1 + random.below(40);
+  const kind = random.next();
+  if (kind < 0.5) return { appliesAfterMs: ms, endsAfterMs: ms + random.below(5), answers: true };
+  if (kind < 0.65) return { appliesAfterMs: null, endsAfterMs: ms, answers: false };
+  if (kind < 0.8) return { appliesAfterMs: ms, endsAfterMs: ms + 5, answers: false };
+  if (kind < 0.95) return { appliesAfterMs: ms + random.below(2_000), endsAfterMs: ms, answers: false };
+  const hangs = 4_000 + random.below(3_000);
+  return { appliesAfterMs: random.chance(0.5) ? hangs : 1, endsAfterMs: hangs, answers: random.chance(0.5) };
+}
+
+/** Each attempt is answered once; the last one is acknowledged, and only one of them may say that it did it. */
+function checkAnswers(attempts: readonly Attempt[], faults: string[]): void {
+  const { seq } = attempts[0]!;
+  for (const { answers } of attempts)
+    if (answers.length !== 1) faults.push(`${seq} was answered by [${answers.join()}]`);
+  if (attempts.at(-1)!.answers[0] !== 'settled') faults.push(`${seq} was never acknowledged`);
+  if (attempts.filter(({ outcome }) => (outcome & APPLIED) !== 0).length > 1) faults.push(`${seq} was applied twice`);
+  if (attempts.length > 1 && (attempts.at(-1)!.outcome & DUPLICATE) === 0)
+    faults.push(`${seq} was told UNAVAILABLE and not committed`);
+}
+
+/** What was taken in first was applied first, in every bucket and so of every post. */
+function checkOrder(world: IngestWorld, faults: string[]): void {
+  const last = new Map<number, number>();
+  for (const { bucket, operations } of world.store.applied) {
+    for (const operation of operations) {
+      const number = world.order.get(operation as Attempt)!;
+      if (number <= (last.get(bucket) ?? 0)) faults.push(`operation ${number} was overtaken`);
+      last.set(bucket, number);
+    }
+  }
+  const applied = world.store.applied.reduce((sum, { operations }) => sum + operations.length, 0);
+  if (applied !== world.order.size) faults.push(`${applied} of ${world.order.size} operations were applied`);
+}

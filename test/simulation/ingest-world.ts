@@ -1,0 +1,117 @@
+import type { PostCounts } from '../../src/counters/batch.js';
+import type { Key64 } from '../../src/counters/ids.js';
+import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
+import type { Operation } from '../../src/counters/operation.js';
+import { Ingest } from '../../src/ingest/ingest.js';
+import type { PendingOperation } from '../../src/ingest/pending-operation.js';
+import type { ErrorBody, ErrorCode } from '../../src/protocol/errors.js';
+import { ReferenceStore } from '../contract/reference-store.js';
+import { type Conduct, FaultyStore } from './faulty-store.js';
+import { Random } from './random.js';
+import { SimulatedClock } from './simulated-clock.js';
+
+export const FLUSH_MS = 10;
+const METRICS = Metrics.parse('likes:toggle,views:tally');
+
+/** One sending of an operation by a client, and what it was told. */
+export class Attempt implements PendingOperation {
+  acceptedAtMs = -1;
+  readonly post: string;
+  readonly metric: number;
+  readonly kind: Operation['kind'];
+  readonly value: number;
+  readonly actor: Key64 | null;
+  readonly session: Key64 | null;
+  readonly seq: number;
+  /** Every answer that came: there must be one. */
+  readonly answers: ('settled' | ErrorCode)[] = [];
+  answeredAtMs: number | null = null;
+  outcome = 0;
+  counts: PostCounts | null = null;
+  error: ErrorBody | null = null;
+
+  constructor(
+    operation: Operation,
+    private readonly clock: SimulatedClock,
+    private readonly then: (attempt: Attempt) => void = () => undefined,
+  ) {
+    this.post = operation.post;
+    this.metric = operation.metric;
+    this.kind = operation.kind;
+    this.value = operation.value;
+    this.actor = operation.actor;
+    this.session = operation.session;
+    this.seq = operation.seq;
+  }
+
+  settled(outcome: number, counts: PostCounts): void {
+    this.outcome = outcome;
+    this.counts = counts;
+    this.#answered('settled');
+  }
+
+  failed(error: ErrorBody): void {
+    this.error = error;
+    this.#answered(error.code);
+  }
+
+  #answered(answer: 'settled' | ErrorCode): void {
+    this.answers.push(answer);
+    this.answeredAtMs = this.clock.nowMs();
+    this.then(this);
+  }
+}
+
+/** Ingest in simulated time, over the reference store behind a connection that is as bad as the test wants. */
+export class IngestWorld {
+  readonly clock = new SimulatedClock();
+  readonly reference: ReferenceStore;
+  readonly store: FaultyStore;
+  readonly ingest: Ingest;
+  /** Every attempt, with its place among those that were submitted. */
+  readonly order = new Map<Attempt, number>();
+  readonly latencies: { commit: number[]; acknowledgement: number[] } = { commit: [], acknowledgement: [] };
+
+  constructor({ buckets = 1, seed = 1, conduct }: { buckets?: number; seed?: number; conduct?: () => Conduct } = {}) {
+    this.reference = new ReferenceStore(METRICS, buckets, { region: 'test', epoch: 1, nonce: 1 });
+    this.store = new FaultyStore(this.reference, this.clock, conduct);
+    const random = new Random(seed);
+    const options = { buckets, flushMs: FLUSH_MS, incarnation: 'life' };
+    const { commit, acknowledgement } = this.latencies;
+    this.ingest = new Ingest(this.store, this.clock, () => random.next(), options, {
+      commit: { observe: (seconds) => commit.push(seconds) },
+      acknowledgement: { observe: (seconds) => acknowledgement.push(seconds) },
+    });
+  }
+
+  submit(operation: Operation, then?: (attempt: Attempt) => void): Attempt {
+    const attempt = new Attempt(operation, this.clock, then);
+    this.order.set(attempt, this.order.size + 1);
+    this.ingest.submit(attempt);
+    return attempt;
+  }
+
+  /** Views of the post, each an operation of its own without a session. */
+  submitMany(count: number, post = 'a'): Attempt[] {
+    return Array.from({ length: count }, () => this.submit(view(post)));
+  }
+
+  async totals(post: string): Promise<{ likes: number; views: number }> {
+    const [read] = await this.reference.read([post], null);
+    const [likes, views] = read!.counts.totals;
+    return { likes: likes!, views: views! };
+  }
+
+  /** How many operations each batch that was sent had. */
+  get batchSizes(): number[] {
+    return this.store.sent.map(({ batch }) => batch.operations.length);
+  }
+}
+
+export function view(post: string, session: Key64 | null = null, seq = 0): Operation {
+  return { post, metric: VIEWS, kind: 'add', value: 1, actor: null, session, seq };
+}
+
+export function like(post: string, actor: Key64, on: boolean, session: Key64 | null = null, seq = 0): Operation {
+  return { post, metric: LIKES, kind: 'set', value: on ? 1 : 0, actor, session, seq };
+}
