@@ -25,6 +25,18 @@ describe("a client's address", () => {
   });
 });
 
+describe('an IPv6 address', () => {
+  test.each([
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:db8::6', '2001:db8:0:0::/64'],
+    ['2001:db8:1:2::', '2001:db8:1:2::/64'],
+    ['::1', '::1'],
+    ['::ffff:198.51.100.1', '::ffff:198.51.100.1'],
+  ])('%s is known as %s', (peer, known) => {
+    expect(limits({}).of(request(peer, ''))).toBe(known);
+  });
+});
+
 describe('connections of an address', () => {
   test('are admitted up to the limit, and again after some have gone', () => {
     const addresses = limits({ connections: 2 });
@@ -70,6 +82,19 @@ describe('what is remembered', () => {
     for (let i = 0; i < ADDRESSES_MAX; i++) addresses.operations(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`);
     const kept = [idle!, busy!, connected!].map(({ address, bucket }) => addresses.operations(address) === bucket);
     expect(kept).toEqual([false, true, true]);
+  });
+
+  test('beyond 100,000 that have all done something, the first are forgotten, save those that have a connection', () => {
+    const addresses = limits({ operations: 5 });
+    const [connected, busy] = ['198.51.100.1', '198.51.100.2'].map((address) => ({
+      address,
+      bucket: addresses.operations(address),
+    }));
+    addresses.connected(connected!.address);
+    busy!.bucket!.take(0);
+    for (let i = 0; i < ADDRESSES_MAX; i++) addresses.operations(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)?.take(0);
+    const kept = [connected!, busy!].map(({ address, bucket }) => addresses.operations(address) === bucket);
+    expect(kept).toEqual([true, false]);
   });
 });
 

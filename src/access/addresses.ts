@@ -3,8 +3,10 @@ import proxyaddr from 'proxy-addr';
 import type { Clock } from '../clock.js';
 import { TokenBucket } from './rate-limit.js';
 
-/** Addresses remembered at once; beyond it those that have no connection and a full bucket are forgotten. */
+/** Addresses remembered at once, besides those that have a connection. */
 const ADDRESSES_MAX = 100_000;
+/** Room that is made when there is none, so that a flood of addresses does not look through all for each. */
+const FORGET_AT_LEAST = 1_000;
 
 interface Address {
   connections: number;
@@ -32,12 +34,12 @@ export class Addresses {
     this.#trust = proxyaddr.compile([...limits.trustProxy]);
   }
 
-  /** The client's address: the peer's, or what trusted balancers say of it. */
+  /** The client's address: the peer's, or what trusted balancers say of it. Of IPv6 the network: it is given out whole. */
   of(request: IncomingMessage): string {
     try {
-      return proxyaddr(request, this.#trust);
+      return networkOf(proxyaddr(request, this.#trust));
     } catch {
-      return request.socket.remoteAddress ?? '';
+      return networkOf(request.socket.remoteAddress ?? '');
     }
   }
 
@@ -70,12 +72,30 @@ export class Addresses {
     return known;
   }
 
+  /** Those that have nothing to remember; if there are too few of them, the ones that came first. */
   #forgetIdle(): void {
     const now = this.clock.nowMs();
     for (const [address, { connections, operations }] of this.#addresses) {
       if (connections === 0 && operations.full(now)) this.#addresses.delete(address);
     }
+    let excess = this.#addresses.size - (ADDRESSES_MAX - FORGET_AT_LEAST);
+    for (const [address, { connections }] of this.#addresses) {
+      if (excess <= 0) return;
+      if (connections > 0) continue;
+      this.#addresses.delete(address);
+      excess -= 1;
+    }
   }
+}
+
+/** An IPv6 address other than loopback and IPv4 in disguise is cut to its /64. */
+function networkOf(address: string): string {
+  if (!address.includes(':') || address.includes('.') || isLoopback(address)) return address;
+  const [head = '', tail] = address.split('::');
+  const groups = head === '' ? [] : head.split(':');
+  const after = tail === undefined || tail === '' ? [] : tail.split(':');
+  while (groups.length + after.length < 8) groups.push('0');
+  return `${[...groups, ...after].slice(0, 4).join(':')}::/64`;
 }
 
 function isLoopback(address: string): boolean {

@@ -187,6 +187,20 @@ describe('by a key set that is fetched', () => {
     }
   });
 
+  test.each([
+    ['an error', 500, '{}'],
+    ['a page', 200, '<h1>Down for maintenance</h1>'],
+    ['something else', 200, '{"hello":"world"}'],
+  ])('when its server answers with %s that is not held against the token', async (_what, status, body) => {
+    const broken = createServer((_request, response) => void response.writeHead(status).end(body));
+    await new Promise<void>((resolve) => void broken.listen(0, '127.0.0.1', resolve));
+    const tokens = new Tokens({ jwksUrl: new URL(`http://127.0.0.1:${(broken.address() as AddressInfo).port}/keys`) });
+    const token = await signed({ sub: 'ada' }, rsa.privateKey, { alg: 'RS256', kid: 'one' });
+    expect(await refusal(tokens, token)).toMatchObject({ code: 'UNAVAILABLE', retryable: true });
+    broken.closeAllConnections();
+    await new Promise((resolve) => void broken.close(resolve));
+  });
+
   test('when it cannot be fetched that is not held against the token, which may come again', async () => {
     const closed = createServer();
     await new Promise<void>((resolve) => void closed.listen(0, '127.0.0.1', resolve));

@@ -55,6 +55,9 @@ export class Tokens {
   }
 }
 
+/** The keys' server is away, or what it answers is no key set: not the token's fault. */
+const FETCHING: ReadonlySet<string> = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JOSE_GENERIC', 'ERR_JWKS_INVALID']);
+
 function refusal(error: unknown): ProtocolError {
   if (error instanceof errors.JWTExpired)
     return new ProtocolError('UNAUTHORIZED', 'the token has expired; get a new one');
@@ -64,7 +67,7 @@ function refusal(error: unknown): ProtocolError {
       `the token's claim "${error.claim}" is not the one that is asked for here`,
     );
   }
-  const fetching = error instanceof errors.JWKSTimeout || !(error instanceof errors.JOSEError);
+  const fetching = !(error instanceof errors.JOSEError) || FETCHING.has(error.code);
   if (fetching)
     return new ProtocolError('UNAVAILABLE', 'the keys that verify tokens cannot be fetched; retry later', 1000);
   return new ProtocolError(

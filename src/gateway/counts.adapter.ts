@@ -3,6 +3,7 @@ import { IoAdapter } from '@nestjs/platform-socket.io';
 import type { Server, ServerOptions } from 'socket.io';
 import type { Origins } from '../access/origins.js';
 import { boundedParser, TRANSPORT_BYTES_MAX } from './bounded-parser.js';
+import { boundTransports } from './bounded-transports.js';
 import type { Acknowledge, CountsSocket } from './connection.js';
 import type { CountsGateway } from './counts.gateway.js';
 import type { Handshake } from './handshake.js';
@@ -12,6 +13,8 @@ const PING_INTERVAL_MS = 15_000;
 const PING_TIMEOUT_MS = 10_000;
 /** A connection that does not get through its handshake by then is closed. */
 const CONNECT_TIMEOUT_MS = 10_000;
+/** Connections that have not got through it, of 10 KB each. In a rush of reconnections there are some hundred. */
+const CONNECTING_MAX = 10_000;
 
 interface Handler {
   readonly message: string;
@@ -41,10 +44,15 @@ export class CountsAdapter extends IoAdapter {
       connectTimeout: CONNECT_TIMEOUT_MS,
       serveClient: false,
       // Stock clients try again after a request that failed, and not after a `connect_error`.
-      allowRequest: (_request, answer) => answer('the gateway is closing', !this.handshake.draining),
+      allowRequest: (_request, answer) => {
+        const connecting = server.engine.clientsCount - this.gateway.connections.size;
+        if (this.handshake.draining) answer('the gateway is closing', false);
+        else answer('too many connect at once', connecting < CONNECTING_MAX);
+      },
       cors: { origin: (origin, answer) => answer(null, origin !== undefined && this.origins.lists(origin)) },
     };
     const server = super.createIOServer(port, options as ServerOptions);
+    boundTransports(server);
     server.use((socket, next) => {
       this.handshake.check(socket as CountsSocket).then(() => next(), next);
     });

@@ -11,7 +11,7 @@ import { startGateway, stopAll } from '../support/gateway-process.js';
 const SOCKETS = 50;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-const ROUNDS = 3 * Number(process.env['TEST_SCALE'] ?? 1);
+const ROUNDS = 2 * Number(process.env['TEST_SCALE'] ?? 1);
 const ROUND_LIMIT_MS = 20_000;
 /** Far below any of Node's own limits on connections that are idle. */
 const PROMPTLY_MS = 5_000;

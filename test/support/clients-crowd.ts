@@ -23,7 +23,7 @@ export function integer(random: Random, below: number): number {
 const BURST_MAX = 6;
 
 /** Tabs that come back fast, so that a test does not wait for them. */
-const HASTY = { reconnectionDelay: 20, reconnectionDelayMax: 100 };
+export const HASTY = { reconnectionDelay: 20, reconnectionDelayMax: 100 };
 
 /**
  * Actors who like, unlike and view posts at random: each sends a burst, and the next when all of it is acknowledged.
