@@ -14,6 +14,8 @@ import { readSettings, type Settings } from './settings.js';
 
 /** How long HTTP requests that are under way when the gateway closes may take. */
 const LAST_REQUESTS_MS = 1_000;
+/** A process that was told to end is gone by then, whatever stands in the way. Supervisors kill after 30 s. */
+const END_LIMIT_MS = 20_000;
 
 function settingsOrExit(): Settings {
   try {
@@ -40,24 +42,26 @@ async function boot(settings: Settings): Promise<void> {
 
   const end = (signal: NodeJS.Signals): void => {
     logger.info({ signal }, 'draining');
-    app
-      .get(Drain)
-      .run()
-      .then(() => {
-        // What is not idle by then, nor ever will be: half a request, a connection that was opened ahead of need.
-        setTimeout(() => app.getHttpServer().closeAllConnections(), LAST_REQUESTS_MS);
-        return app.close();
-      })
-      .then(() => {
+    setTimeout(() => process.exit(1), END_LIMIT_MS).unref();
+    close(app).then(
+      () => {
         logger.info('closed');
         process.exit(0);
-      })
-      .catch((error: unknown) => {
+      },
+      (error: unknown) => {
         logger.fatal({ err: error }, 'the drain failed');
         process.exit(1);
-      });
+      },
+    );
   };
   process.once('SIGTERM', end).once('SIGINT', end);
+}
+
+async function close(app: NestExpressApplication): Promise<void> {
+  await app.get(Drain).run();
+  // What is not idle by then, nor ever will be: half a request, a connection that was opened ahead of need.
+  setTimeout(() => app.getHttpServer().closeAllConnections(), LAST_REQUESTS_MS);
+  await app.close();
 }
 
 const settings = settingsOrExit();

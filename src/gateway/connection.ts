@@ -7,6 +7,7 @@ import type { ActorConnection } from '../fanout/actors.js';
 import type { FrameSink, Viewer } from '../fanout/viewer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { ByeEvent, Failure, MineEvent, OperationAnswer, SubscribeAnswer } from '../protocol/messages.js';
+import { webSocketOf } from './bounded-transports.js';
 
 /**
  * Answers that may wait for a client; with more, one that reads nothing for UNREAD_MS is cut. Time decides and not the
@@ -19,7 +20,7 @@ const CUT_AFTER_MS = 1_000;
 
 export type Acknowledge = (answer: OperationAnswer | SubscribeAnswer | Failure | { readonly ok: true }) => void;
 
-export interface ConnectionData {
+interface ConnectionData {
   identity: Identity;
   session: Key64 | null;
   address: string;
@@ -162,9 +163,9 @@ function unread({ conn }: CountsSocket): readonly unknown[] {
 
 /**
  * Ends the connection and what is buffered for it. Closed only, a WebSocket would wait half a minute for the answer of a
- * client that reads nothing. Its transport's field is private in the types as well.
+ * client that reads nothing.
  */
 function terminate({ conn }: CountsSocket): void {
   conn.close(true);
-  (conn.transport as unknown as { readonly socket?: { terminate?: () => void } }).socket?.terminate?.();
+  webSocketOf(conn.transport)?.terminate();
 }

@@ -13,8 +13,6 @@ const PING_INTERVAL_MS = 15_000;
 const PING_TIMEOUT_MS = 10_000;
 /** A connection that does not get through its handshake by then is closed. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Connections that have not got through it, of 10 KB each. In a rush of reconnections there are some hundred. */
-const CONNECTING_MAX = 10_000;
 
 interface Handler {
   readonly message: string;
@@ -44,14 +42,14 @@ export class CountsAdapter extends IoAdapter {
       connectTimeout: CONNECT_TIMEOUT_MS,
       serveClient: false,
       // Stock clients try again after a request that failed, and not after a `connect_error`.
-      allowRequest: (_request, answer) => {
-        const connecting = server.engine.clientsCount - this.gateway.connections.size;
+      allowRequest: (request, answer) => {
         if (this.handshake.draining) answer('the gateway is closing', false);
-        else answer('too many connect at once', connecting < CONNECTING_MAX);
+        else answer('too many connect at once from your address', this.handshake.connecting.mayBegin(request));
       },
       cors: { origin: (origin, answer) => answer(null, origin !== undefined && this.origins.lists(origin)) },
     };
     const server = super.createIOServer(port, options as ServerOptions);
+    server.engine.on('connection', (connection: CountsSocket['conn']) => this.handshake.connecting.begin(connection));
     boundTransports(server);
     server.use((socket, next) => {
       this.handshake.check(socket as CountsSocket).then(() => next(), next);

@@ -6,6 +6,7 @@ import { ORIGIN_REFUSED, Origins } from '../access/origins.js';
 import { type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
 import { invalid } from '../protocol/invalid.js';
 import { MESSAGE_TOO_LARGE, TOO_LARGE_AUTH } from './bounded-parser.js';
+import { Connecting } from './connecting.js';
 import type { CountsSocket } from './connection.js';
 import { HANDSHAKE } from './schemas.js';
 
@@ -19,6 +20,7 @@ type Transported = CountsSocket['conn'];
 export class Handshake {
   /** Set when the gateway drains: nobody comes in any more. */
   draining = false;
+  readonly connecting: Connecting;
   /** Those that have their socket or are about to: one each, or a client could multiply itself. */
   readonly #taken = new WeakSet<Transported>();
   /** Those that count for their address. */
@@ -28,7 +30,9 @@ export class Handshake {
     @Inject(Origins) private readonly origins: Origins,
     @Inject(Addresses) private readonly addresses: Addresses,
     @Inject(Identities) private readonly identities: Identities,
-  ) {}
+  ) {
+    this.connecting = new Connecting(addresses);
+  }
 
   /** @throws an error as socket.io's middleware takes it. */
   async check(socket: CountsSocket): Promise<void> {
@@ -37,6 +41,7 @@ export class Handshake {
     this.#taken.add(conn);
     try {
       await this.#check(socket);
+      this.connecting.end(conn);
     } catch (error) {
       this.#taken.delete(conn);
       if (error instanceof ProtocolError) throw refusal(error.body);

@@ -164,6 +164,12 @@ describe('connections of an address', () => {
       socket.once('connect', () => resolve(true)).once('connect_error', resolve);
     });
   };
+  const begin = async (address: string): Promise<number> => {
+    const path = '/socket.io/?EIO=4&transport=polling';
+    const response = await fetch(open.url + path, { headers: { 'X-Forwarded-For': address } });
+    await response.text();
+    return response.status;
+  };
   const tooMany = { data: { code: 'RATE_LIMITED', retryable: true, retryAfterMs: 10_000 } };
 
   it('are limited, each address by itself', async () => {
@@ -180,6 +186,17 @@ describe('connections of an address', () => {
     first.close();
     await until(async () => (await admitted('10.0.0.3')) === true, 'room for another');
     expect(await admitted('10.0.0.3')).toMatchObject(tooMany);
+  });
+
+  it('that never get through their handshake are limited, too', async () => {
+    const statuses: number[] = [];
+    for (let i = 0; i < 101; i++) {
+      statuses.push(...(await Promise.all(Array.from({ length: 10 }, () => begin('10.0.0.4')))));
+    }
+    expect(statuses.filter((status) => status === 200)).toHaveLength(1_000);
+    expect(statuses.at(-1)).toBe(403);
+    expect(await begin('10.0.0.5')).toBe(200);
+    expect(await admitted('10.0.0.4')).toMatchObject({ message: 'websocket error' });
   });
 });
 

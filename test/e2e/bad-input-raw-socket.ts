@@ -51,6 +51,7 @@ export class RawSocket {
   #waiting: Waiting[] = [];
   #code: number | null = null;
   #acknowledgements = 0;
+  #ponged: (payload: string) => void = () => undefined;
 
   private constructor(
     private readonly socket: Socket,
@@ -108,6 +109,16 @@ export class RawSocket {
     this.socket.write(bytes);
   }
 
+  /** Resolves when the kernel has taken the bytes, or the connection has ended. */
+  flushed(bytes: Buffer): Promise<void> {
+    return new Promise((resolve) => this.socket.write(bytes, () => resolve()));
+  }
+
+  /** What the next pong carries. */
+  pong(): Promise<string> {
+    return new Promise((resolve) => (this.#ponged = resolve));
+  }
+
   /** The next message that `wanted` takes; rejects when the connection closes before. */
   message(wanted: (message: string) => boolean): Promise<string> {
     if (this.socket.closed) return Promise.reject(new Error('closed'));
@@ -130,6 +141,10 @@ export class RawSocket {
   /** Stops reading; what comes is left to the kernel. */
   pause(): void {
     this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
   }
 
   destroy(): void {
@@ -157,6 +172,7 @@ export class RawSocket {
       this.socket.end(frameOf(payload, { opcode }));
       return;
     }
+    if (opcode === OPCODE.pong) this.#ponged(payload.toString());
     if (opcode !== OPCODE.text) return;
     const message = payload.toString();
     if (message === '2') this.send('3');

@@ -1,10 +1,12 @@
 import { afterAll, describe, expect, it } from '@jest/globals';
+import { randomUUID } from 'node:crypto';
 import { Agent, get } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import { once } from 'node:events';
 import { EventSource } from 'eventsource';
+import { Random } from '../simulation/random.js';
 import { closeClients, connect, LedgerClient, totalsAt, untilClosed, untilConnected } from '../support/clients.js';
-import { Crowd, integer, randomFrom } from '../support/clients-crowd.js';
+import { Crowd, HASTY } from '../support/clients-crowd.js';
 import { Watcher } from '../support/clients-watcher.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
 
@@ -27,14 +29,14 @@ describe('a gateway that is ended by SIGTERM', () => {
   it(
     `has counted what it acknowledged and nothing else, and shown it before bye (TEST_SEED=${SEED})`,
     async () => {
-      const random = randomFrom(SEED);
+      const random = new Random(SEED);
       const gateway = await startGateway(ENV);
       const crowd = new Crowd(gateway.url, SOCKETS, POSTS, random, { reconnection: false });
       const watchers = ['websocket', 'polling'].map(
         (transport) => new Watcher(gateway.url, POSTS, { transports: [transport], reconnection: false }),
       );
       await Promise.all(watchers.map((watcher) => watcher.untilSubscribed()));
-      const enough = crowd.acknowledgements(1000 + integer(random, 1000));
+      const enough = crowd.acknowledgements(1000 + random.below(1000));
       crowd.act();
       await enough;
 
@@ -47,7 +49,7 @@ describe('a gateway that is ended by SIGTERM', () => {
       const again = await startGateway({ ...ENV, DATA_DIR: gateway.dataDir });
       const totals = await totalsAt(again.url, POSTS);
       expect(totals).toEqual(crowd.acknowledged);
-      for (const watcher of watchers) expect(watcher.totals).toEqual(totals);
+      for (const { totalsAtBye } of watchers) expect(totalsAtBye).toEqual(totals);
     },
     ROUND_LIMIT_MS,
   );
@@ -55,12 +57,12 @@ describe('a gateway that is ended by SIGTERM', () => {
   it(
     `leaves nothing to be lost when its clients resend, ${ROUNDS} times in a row (TEST_SEED=${SEED})`,
     async () => {
-      const random = randomFrom(SEED);
+      const random = new Random(SEED);
       let gateway = await startGateway(ENV);
       const { url, port, dataDir } = gateway;
       const crowd = new Crowd(url, SOCKETS, POSTS, random);
       for (let round = 1; round <= ROUNDS; round++) {
-        const enough = crowd.acknowledgements(500 + integer(random, 500));
+        const enough = crowd.acknowledgements(500 + random.below(500));
         crowd.act();
         await enough;
         expect(await gateway.kill('SIGTERM')).toBe(0);
@@ -72,6 +74,35 @@ describe('a gateway that is ended by SIGTERM', () => {
       }
     },
     ROUNDS * ROUND_LIMIT_MS,
+  );
+
+  it(
+    'leaves nothing to be lost when HTTP requests without an answer are sent again with the same key',
+    async () => {
+      const gateway = await startGateway();
+      const { url, port, dataDir } = gateway;
+      const tally = { asked: 0, answered: 0 };
+      let ending = false;
+      const startedAgain = gate();
+      const enough = gate();
+      const putters = Array.from({ length: SOCKETS }, async () => {
+        while (!ending) {
+          const key = randomUUID();
+          tally.asked += 1;
+          while (!(await isCounted(`${url}/v1/put/views`, key))) await startedAgain.opened;
+          tally.answered += 1;
+          if (tally.answered === 10 * SOCKETS) enough.open();
+        }
+      });
+      await enough.opened;
+      ending = true;
+      expect(await gateway.kill('SIGTERM')).toBe(0);
+      await startGateway({ PORT: String(port), DATA_DIR: dataDir });
+      startedAgain.open();
+      await Promise.all(putters);
+      expect(await totalsAt(url, ['put'])).toEqual({ put: { likes: 0, views: tally.asked } });
+    },
+    ROUND_LIMIT_MS,
   );
 
   it(
@@ -104,7 +135,7 @@ describe('a gateway that is ended by SIGTERM', () => {
       await holdUpDrain(url);
       const ended = gateway.kill('SIGTERM');
       await untilUnready(url);
-      const clients = [['websocket'], ['polling']].map((transports) => connect(url, {}, { transports }));
+      const clients = [['websocket'], ['polling']].map((transports) => connect(url, {}, { transports, ...HASTY }));
       const connected = Promise.all(clients.map(untilConnected));
       expect(await ended).toBe(0);
       await startGateway({ PORT: String(port), DATA_DIR: dataDir });
@@ -182,4 +213,23 @@ async function holdUpDrain(url: string): Promise<void> {
 /** Asks until the gateway says that it is not ready. */
 async function untilUnready(url: string): Promise<void> {
   while ((await fetch(`${url}/readyz`)).ok);
+}
+
+/** Something to be waited for, by as many as like. */
+function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
+  let open!: () => void;
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { opened, open };
+}
+
+/** Whether the gateway said so: it may refuse, or be gone before it answers. */
+async function isCounted(url: string, key: string): Promise<boolean> {
+  try {
+    const body = JSON.stringify({ action: 'increment' });
+    const response = await fetch(url, { method: 'PUT', headers: { 'Idempotency-Key': key }, body });
+    await response.text();
+    return response.ok;
+  } catch {
+    return false;
+  }
 }

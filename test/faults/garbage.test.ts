@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { once } from 'node:events';
 import { connect as tcp } from 'node:net';
 import { metricsOf, until } from '../e2e/bad-input-metrics.js';
+import { Polling } from '../e2e/bad-input-polling.js';
 import { frameOf, OPCODE, RawSocket } from '../e2e/bad-input-raw-socket.js';
 import { closeClients, connect } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
@@ -216,10 +217,47 @@ describe('a connection that does not behave', () => {
     socket.close();
   });
 
-  it('and pings without end is answered and hurts nobody', async () => {
+  it('and pings without reading the pongs takes no memory', async () => {
+    const resident = async (): Promise<number> => (await metricsOf(gateway.url)).get('process_resident_memory_bytes')!;
+    const before = await resident();
     const raw = await RawSocket.connect(gateway.port);
-    const ping = frameOf(Buffer.alloc(125), { opcode: OPCODE.ping });
-    for (let i = 0; i < 100; i++) raw.write(Buffer.concat(Array<Buffer>(100).fill(ping)));
+    raw.pause();
+    const pings = Buffer.concat(Array<Buffer>(1_000).fill(frameOf(Buffer.alloc(125), { opcode: OPCODE.ping })));
+    for (let i = 0; i < 400; i++) await raw.flushed(pings);
+    // What was kept of each would be 4 bytes for each of these 52 MB.
+    expect((await resident()) - before).toBeLessThan(80e6);
+    raw.resume();
+    expect(await raw.ask('2#["unsubscribe",{"posts":["x"]}]')).toEqual({ ok: true });
+    raw.destroy();
+  }, 20_000);
+
+  it('and probes more than once before it upgrades does not get to', async () => {
+    const polling = await Polling.connect(gateway.url);
+    const { searchParams } = new URL(polling.url);
+    const raw = await RawSocket.open(
+      gateway.port,
+      `/socket.io/?EIO=4&transport=websocket&sid=${searchParams.get('sid')!}`,
+    );
+    raw.send('2probe');
+    raw.send('2probe');
+    expect(await raw.closed).toBeNull();
+    expect(await polling.ask(['2#["unsubscribe",{"posts":["x"]}]'])).toEqual([{ ok: true }]);
+  });
+
+  it('but probes once is upgraded, and its pings are answered', async () => {
+    const polling = await Polling.connect(gateway.url);
+    const { searchParams } = new URL(polling.url);
+    const raw = await RawSocket.open(
+      gateway.port,
+      `/socket.io/?EIO=4&transport=websocket&sid=${searchParams.get('sid')!}`,
+    );
+    const probed = raw.message((text) => text === '3probe');
+    raw.send('2probe');
+    await probed;
+    raw.send('5');
+    const ponged = raw.pong();
+    raw.write(frameOf('still there?', { opcode: OPCODE.ping }));
+    expect(await ponged).toBe('still there?');
     expect(await raw.ask('2#["unsubscribe",{"posts":["x"]}]')).toEqual({ ok: true });
     raw.destroy();
   });

@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it } from '@jest/globals';
+import { Random } from '../simulation/random.js';
 import { closeClients, totalsAt } from '../support/clients.js';
-import { Crowd, HASTY, integer, randomFrom } from '../support/clients-crowd.js';
+import { Crowd, HASTY } from '../support/clients-crowd.js';
 import { Watcher } from '../support/clients-watcher.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
 
@@ -35,17 +36,17 @@ describe('a gateway that is killed', () => {
 
 /** @returns how many operations had been counted before the kill, and were sent again after it. */
 async function killAgainAndAgain(seed: number): Promise<number> {
-  const random = randomFrom(seed);
+  const random = new Random(seed);
   let gateway = await startGateway(ENV);
   const { url, port, dataDir } = gateway;
   const crowd = new Crowd(url, SOCKETS, POSTS, random);
   const watcher = new Watcher(url, POSTS, HASTY);
 
   for (let round = 1; round <= ROUNDS; round++) {
-    const enough = crowd.acknowledgements(1 + integer(random, ACKNOWLEDGED_MAX));
+    const enough = crowd.acknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
     crowd.act();
     await enough;
-    await moment(random() * MOMENT_MAX_MS);
+    await moment(random.next() * MOMENT_MAX_MS);
     await gateway.kill('SIGKILL');
     gateway = await startGateway({ ...ENV, PORT: String(port), DATA_DIR: dataDir });
     await crowd.acknowledgements(SOCKETS);

@@ -1,26 +1,11 @@
 import type { ManagerOptions, SocketOptions } from 'socket.io-client';
+import type { Random } from '../simulation/random.js';
 import { type Act, LedgerClient, sumOf, type Totals } from './clients.js';
-
-/** Numbers from 0 up to 1, the same for the same seed: mulberry32, https://github.com/cprosche/mulberry32 (public domain). */
-export type Random = () => number;
-
-export function randomFrom(seed: number): Random {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** From 0 to `below` - 1. */
-export function integer(random: Random, below: number): number {
-  return Math.floor(random() * below);
-}
 
 /** Operations that a client sends at once, at most. */
 const BURST_MAX = 6;
+const EVENTS = ['like', 'unlike', 'view', 'add'] as const;
+const BY_MAX = 1_000;
 
 /** Tabs that come back fast, so that a test does not wait for them. */
 export const HASTY = { reconnectionDelay: 20, reconnectionDelayMax: 100 };
@@ -89,14 +74,14 @@ export class Crowd {
   }
 
   #burst(client: LedgerClient): void {
-    for (let left = 1 + integer(this.random, BURST_MAX); left > 0; left--) client.act(this.#any());
+    for (let left = 1 + this.random.below(BURST_MAX); left > 0; left--) client.act(this.#any());
   }
 
   #any(): Act {
-    const post = this.posts[integer(this.random, this.posts.length)]!;
-    const event = (['like', 'unlike', 'view', 'add'] as const)[integer(this.random, 4)]!;
+    const post = this.random.pick(this.posts);
+    const event = this.random.pick(EVENTS);
     if (event !== 'add') return { event, post };
-    return { event, post, metric: 'views', by: 1 + integer(this.random, 1000) };
+    return { event, post, metric: 'views', by: 1 + this.random.below(BY_MAX) };
   }
 
   #count(): void {

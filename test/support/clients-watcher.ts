@@ -7,6 +7,8 @@ export class Watcher {
   readonly socket: Client;
   readonly known = new Map<string, Update>();
   readonly byes: ByeEvent[] = [];
+  /** What it showed when it was told to leave. */
+  totalsAtBye: Record<string, Totals> | null = null;
   frames = 0;
   /** The first snapshot of this connection plus all `d` since, by post. */
   readonly #summed = new Map<string, { likes: number; views: number }>();
@@ -22,7 +24,10 @@ export class Watcher {
     this.socket = connect(url, {}, options);
     this.socket.on('connect', () => this.#subscribe());
     this.socket.on('disconnect', () => (this.subscribed = false));
-    this.socket.on('bye', (bye) => this.byes.push(bye));
+    this.socket.on('bye', (bye) => {
+      this.byes.push(bye);
+      this.totalsAtBye = this.totals;
+    });
     this.socket.on('counts', (updates) => {
       this.frames += 1;
       for (const update of updates) this.#update(update);

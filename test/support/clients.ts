@@ -160,6 +160,7 @@ export class LedgerClient {
   #seq = 0;
   #sending = 1;
   #holding: NodeJS.Timeout | null = null;
+  #failure: Error | null = null;
   #settled: { resolve: () => void; reject: (reason: Error) => void }[] = [];
 
   constructor(
@@ -185,8 +186,9 @@ export class LedgerClient {
     if (this.socket.connected && this.#holding === null) this.#send(operation);
   }
 
-  /** Resolves when all that was asked is acknowledged. */
+  /** Resolves when all that was asked is acknowledged; rejects when something was refused for good. */
   settled(): Promise<void> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
     if (this.unacknowledged === 0) return Promise.resolve();
     return new Promise((resolve, reject) => this.#settled.push({ resolve, reject }));
   }
@@ -224,6 +226,7 @@ export class LedgerClient {
       this.#holding ??= setTimeout(() => this.#resend(), error.retryAfterMs ?? RETRY_MS);
       return;
     }
-    for (const { reject } of this.#settled.splice(0)) reject(new Error(`${error.code}: ${error.message}`));
+    this.#failure = new Error(`${error.code}: ${error.message}`);
+    for (const { reject } of this.#settled.splice(0)) reject(this.#failure);
   }
 }
