@@ -36,7 +36,9 @@ async function boot(settings: Settings): Promise<void> {
   configureHttp(app);
   app.useStaticAssets(join(import.meta.dirname, 'client-demo'));
   app.useWebSocketAdapter(new CountsAdapter(app, app.get(CountsGateway), app.get(Handshake), app.get(Origins)));
-  await app.listen(settings.port, settings.host);
+  await app.listen(settings.port, settings.host).catch((error: unknown) => {
+    throw new Error(`HOST ${settings.host}, PORT ${settings.port}: ${(error as Error).message}`, { cause: error });
+  });
   const url = (await app.getUrl()).replace('[::1]', 'localhost');
   logger.info({ url, dataDir: settings.dataDir }, 'listening');
 
