@@ -27,7 +27,7 @@ function settingsOrExit(): Settings {
 }
 
 async function boot(settings: Settings): Promise<void> {
-  const logger = createLogger(settings.logLevel);
+  const logger = await createLogger(settings.logLevel);
   const app = await NestFactory.create<NestExpressApplication>(AppModule.with(settings), {
     bodyParser: false,
     abortOnError: false,

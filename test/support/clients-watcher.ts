@@ -9,7 +9,6 @@ export class Watcher {
   readonly byes: ByeEvent[] = [];
   /** What it showed when it was told to leave. */
   totalsAtBye: Record<string, Totals> | null = null;
-  frames = 0;
   /** The first snapshot of this connection plus all `d` since, by post. */
   readonly #summed = new Map<string, { likes: number; views: number }>();
   readonly #waiting = new Map<() => boolean, { resolve: () => void; reject: (reason: Error) => void }>();
@@ -29,7 +28,6 @@ export class Watcher {
       this.totalsAtBye = this.totals;
     });
     this.socket.on('counts', (updates) => {
-      this.frames += 1;
       for (const update of updates) this.#update(update);
       this.#check();
     });
