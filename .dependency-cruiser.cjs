@@ -1,6 +1,6 @@
 /**
  * The one direction of imports: gateway, http -> ingest, fanout, presence -> store -> counters.
- * Checked by test/architecture; `npm run lint` runs it too.
+ * Checked by test/architecture; `npm run check` runs it too.
  */
 const layer = (name, from, allowed) => ({
   name,
@@ -40,7 +40,7 @@ module.exports = {
     },
     {
       name: 'nest-only-at-the-edges',
-      comment: 'ingest, fanout, presence and stores are plain classes; only their modules know NestJS',
+      comment: 'ingest, fanout, presence, access and stores are plain classes, which src/core.module.ts wires',
       severity: 'error',
       from: { path: '^src/(ingest|fanout|presence|store|access)/', pathNot: '\\.module\\.ts$' },
       to: { path: 'node_modules/@nestjs/' },

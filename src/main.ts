@@ -56,7 +56,7 @@ async function boot(settings: Settings): Promise<void> {
       },
     );
   };
-  process.once('SIGTERM', end).once('SIGINT', end);
+  process.once('SIGTERM', end).once('SIGINT', end).once('SIGHUP', end);
 }
 
 async function close(app: NestExpressApplication): Promise<void> {

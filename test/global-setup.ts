@@ -85,8 +85,9 @@ function selectedFolders({ rootDir, testPathPatterns }: Run): ReadonlySet<string
 
 function find(tool: Tool): string | undefined {
   const set = tool.setting === undefined ? undefined : process.env[tool.setting];
-  if (tool.setting === undefined || set === undefined)
+  if (tool.setting === undefined || set === undefined) {
     return tool.candidates.map(onPath).find((path) => path !== undefined && works(tool, path));
+  }
   const path = onPath(set);
   if (path !== undefined && works(tool, path)) return path;
   throw new Error(`${tool.setting}=${set} will not do as ${tool.name}: unset it, or name a program that does`);

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { describe, expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
@@ -40,23 +41,24 @@ describe('an IPv6 address', () => {
 describe('connections of an address', () => {
   test('are admitted up to the limit, and again after some have gone', () => {
     const addresses = limits({ connections: 2 });
-    addresses.connected('203.0.113.9');
+    const first = connect(addresses, '203.0.113.9');
     expect(addresses.mayConnect('203.0.113.9')).toBe(true);
-    addresses.connected('203.0.113.9');
+    connect(addresses, '203.0.113.9');
     expect([addresses.mayConnect('203.0.113.9'), addresses.mayConnect('203.0.113.8')]).toEqual([false, true]);
-    addresses.disconnected('203.0.113.9');
+    expect(() => connect(addresses, '203.0.113.9')).toThrow('too many connections from your address');
+    first.emit('close');
     expect(addresses.mayConnect('203.0.113.9')).toBe(true);
   });
 
   test.each(['127.0.0.1', '127.8.0.1', '::1', '::ffff:127.0.0.1'])('are not limited from %s', (loopback) => {
     const addresses = limits({ connections: 1, operations: 1 });
-    for (let i = 0; i < 3; i++) addresses.connected(loopback);
+    for (let i = 0; i < 3; i++) connect(addresses, loopback);
     expect([addresses.mayConnect(loopback), addresses.operations(loopback)]).toEqual([true, null]);
   });
 
   test('are not limited where the limit is 0', () => {
     const addresses = limits({ connections: 0 });
-    for (let i = 0; i < 1_000; i++) addresses.connected('203.0.113.9');
+    for (let i = 0; i < 1_000; i++) connect(addresses, '203.0.113.9');
     expect(addresses.mayConnect('203.0.113.9')).toBe(true);
   });
 });
@@ -65,8 +67,7 @@ describe('what is remembered', () => {
   test("an address's operations are taken from one bucket, also when its connections have gone", () => {
     const addresses = limits({ operations: 5 });
     const bucket = addresses.operations('203.0.113.9');
-    addresses.connected('203.0.113.9');
-    addresses.disconnected('203.0.113.9');
+    connect(addresses, '203.0.113.9').emit('close');
     expect(addresses.operations('203.0.113.9')).toBe(bucket);
     expect(addresses.operations('203.0.113.8')).not.toBe(bucket);
   });
@@ -78,7 +79,7 @@ describe('what is remembered', () => {
       bucket: addresses.operations(address),
     }));
     busy!.bucket!.take(0);
-    addresses.connected(connected!.address);
+    connect(addresses, connected!.address);
     for (let i = 0; i < ADDRESSES_MAX; i++) addresses.operations(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`);
     const kept = [idle!, busy!, connected!].map(({ address, bucket }) => addresses.operations(address) === bucket);
     expect(kept).toEqual([false, true, true]);
@@ -90,7 +91,7 @@ describe('what is remembered', () => {
       address,
       bucket: addresses.operations(address),
     }));
-    addresses.connected(connected!.address);
+    connect(addresses, connected!.address);
     busy!.bucket!.take(0);
     for (let i = 0; i < ADDRESSES_MAX; i++) addresses.operations(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)?.take(0);
     const kept = [connected!, busy!].map(({ address, bucket }) => addresses.operations(address) === bucket);
@@ -100,6 +101,12 @@ describe('what is remembered', () => {
 
 function limits(some: { operations?: number; connections?: number; trustProxy?: string[] }): Addresses {
   return new Addresses({ operations: 50, connections: 50, trustProxy: [], ...some }, new SimulatedClock());
+}
+
+function connect(addresses: Addresses, address: string): EventEmitter {
+  const connection = new EventEmitter();
+  addresses.connect(address, connection);
+  return connection;
 }
 
 function request(peer: string, forwardedFor: string): IncomingMessage {

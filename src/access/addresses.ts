@@ -1,16 +1,24 @@
 import type { IncomingMessage } from 'node:http';
 import proxyaddr from 'proxy-addr';
 import type { Clock } from '../clock.js';
+import { ProtocolError } from '../protocol/errors.js';
 import { TokenBucket } from './rate-limit.js';
 
 /** Addresses remembered at once, besides those that have a connection. */
 const ADDRESSES_MAX = 100_000;
 /** Room that is made when there is none, so that a flood of addresses does not look through all for each. */
 const FORGET_AT_LEAST = 1_000;
+/** What a client is asked to wait when its address has too many connections. */
+const TOO_MANY_RETRY_MS = 10_000;
 
 interface Address {
   connections: number;
   readonly operations: TokenBucket;
+}
+
+/** A connection, or the answer to a request: what tells once that it is over. */
+interface Closing {
+  once(event: 'close', listener: () => void): unknown;
 }
 
 export interface AddressLimits {
@@ -53,13 +61,18 @@ export class Addresses {
     return max === 0 || isLoopback(address) || (this.#addresses.get(address)?.connections ?? 0) < max;
   }
 
-  connected(address: string): void {
-    if (!isLoopback(address)) this.#get(address).connections += 1;
-  }
-
-  disconnected(address: string): void {
-    const known = this.#addresses.get(address);
-    if (known !== undefined) known.connections -= 1;
+  /**
+   * Counts the connection for its address until it closes.
+   * @throws ProtocolError RATE_LIMITED when the address has as many as it may.
+   */
+  connect(address: string, connection: Closing): void {
+    if (!this.mayConnect(address)) {
+      throw new ProtocolError('RATE_LIMITED', 'too many connections from your address', TOO_MANY_RETRY_MS);
+    }
+    if (isLoopback(address)) return;
+    const known = this.#get(address);
+    known.connections += 1;
+    connection.once('close', () => (known.connections -= 1));
   }
 
   #get(address: string): Address {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { SignJWT } from 'jose';
-import { Identities } from './identity.js';
+import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
+import { atExpiry, Identities } from './identity.js';
 import { key64Of } from './keys.js';
 import { Tokens } from './tokens.js';
 
@@ -53,4 +54,16 @@ describe('with tokens', () => {
     const refused = new Identities(tokens, false).identify({ token: 'x', actor: undefined });
     await expect(refused).rejects.toMatchObject({ body: { code: 'UNAUTHORIZED' } });
   });
+});
+
+test('the end of a token is waited for, if timers go that far', async () => {
+  const clock = new SimulatedClock();
+  const expired: string[] = [];
+  atExpiry(clock.wallMs() + 1_000, clock, () => expired.push('soon'));
+  expect(atExpiry(clock.wallMs() + 2 ** 31, clock, () => expired.push('late'))).toBeNull();
+  expect(atExpiry(null, clock, () => expired.push('never'))).toBeNull();
+  await clock.advance(999);
+  expect(expired).toEqual([]);
+  await clock.advance(1);
+  expect(expired).toEqual(['soon']);
 });

@@ -1,9 +1,12 @@
+import type { Clock, Timer } from '../clock.js';
 import type { Key64 } from '../counters/ids.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { key64Of } from './keys.js';
 import type { Tokens } from './tokens.js';
 
 export const ACTOR_MAX = 128;
+/** Node's timers go no further: 24 days. A token that lives longer is not watched. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** Who is at the other end of a connection or a request. */
 export interface Identity {
@@ -51,5 +54,13 @@ export class Identities {
   }
 }
 
+/** Calls back when a token expires; `null` when there is nothing to wait for. */
+export function atExpiry(expiresAtMs: number | null, clock: Clock, call: () => void): Timer | null {
+  const lifeMs = (expiresAtMs ?? Infinity) - clock.wallMs();
+  return lifeMs <= TIMER_MAX_MS ? clock.after(lifeMs, call) : null;
+}
+
+/** Said as a connection ends with its token. */
+export const TOKEN_EXPIRED = 'the token has expired';
 /** Said to a client that may watch but not act. */
 export const TOKEN_NEEDED = 'a token is needed to act; without one it is only possible to watch';

@@ -33,7 +33,7 @@ test('a request without a host has no origin of its own', () => {
 
 test('with * all are allowed', () => {
   const origins = new Origins(['*']);
-  expect([origins.any, origins.lists('https://anywhere.test')]).toEqual([true, true]);
+  expect(origins.lists('https://anywhere.test')).toBe(true);
   expect(origins.allows(request('null', 'counts.example.org'))).toBe(true);
 });
 

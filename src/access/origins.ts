@@ -5,17 +5,17 @@ import type { IncomingMessage } from 'node:http';
  * transport. Clients that are not browsers send none.
  */
 export class Origins {
-  readonly any: boolean;
+  readonly #any: boolean;
   readonly #allowed: ReadonlySet<string>;
 
   constructor(allowed: readonly string[]) {
-    this.any = allowed.includes('*');
+    this.#any = allowed.includes('*');
     this.#allowed = new Set(allowed);
   }
 
   /** For the CORS headers of other origins. */
   lists(origin: string): boolean {
-    return this.any || this.#allowed.has(origin);
+    return this.#any || this.#allowed.has(origin);
   }
 
   allows({ headers }: IncomingMessage): boolean {

@@ -59,8 +59,9 @@ export class Tokens {
 const FETCHING: ReadonlySet<string> = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JOSE_GENERIC', 'ERR_JWKS_INVALID']);
 
 function refusal(error: unknown): ProtocolError {
-  if (error instanceof errors.JWTExpired)
+  if (error instanceof errors.JWTExpired) {
     return new ProtocolError('UNAUTHORIZED', 'the token has expired; get a new one');
+  }
   if (error instanceof errors.JWTClaimValidationFailed) {
     return new ProtocolError(
       'UNAUTHORIZED',
@@ -68,8 +69,9 @@ function refusal(error: unknown): ProtocolError {
     );
   }
   const fetching = !(error instanceof errors.JOSEError) || FETCHING.has(error.code);
-  if (fetching)
+  if (fetching) {
     return new ProtocolError('UNAVAILABLE', 'the keys that verify tokens cannot be fetched; retry later', 1000);
+  }
   return new ProtocolError(
     'UNAUTHORIZED',
     'the token is not valid: it must be a JWT signed with the key of this gateway',

@@ -31,8 +31,9 @@ export function apply(bucket: Bucket, metrics: Metrics, batch: Batch): CommitRes
   if (batch.n !== last + 1) return { kind: batch.n > last ? 'gap' : 'stale', last };
 
   const { startedAtMs, marks } = bucket.generation();
-  if (batch.atMs >= startedAtMs + MARK_GENERATION_MS || marks >= MARK_GENERATION_MAX)
+  if (batch.atMs >= startedAtMs + MARK_GENERATION_MS || marks >= MARK_GENERATION_MAX) {
     bucket.startGeneration(batch.atMs);
+  }
 
   const posts = new Map<string, Working>();
   const outcomes = new Uint8Array(batch.operations.length);

@@ -1,11 +1,11 @@
 /** Names of things: posts, and the 64-bit keys under which actors and sessions are kept. */
 
-const POST = /^[A-Za-z0-9_.:-]{1,64}$/;
+export const POST_PATTERN = /^[A-Za-z0-9_.:-]{1,64}$/;
 
 export const POST_RULE = 'a string of 1 to 64 characters out of A-Z a-z 0-9 _ . : -';
 
 export function isPostId(id: string): boolean {
-  return POST.test(id);
+  return POST_PATTERN.test(id);
 }
 
 /**

@@ -1,7 +1,6 @@
 import { Decoder, Encoder, isPacketValid, type Packet, PacketType } from 'socket.io-parser';
+import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
 
-/** The protocol's limit on a message, in bytes. */
-const MESSAGE_BYTES_MAX = 16 * 1024;
 export const MESSAGE_TOO_LARGE = `a message has at most ${MESSAGE_BYTES_MAX} bytes`;
 /**
  * Engine.IO closes a connection that sends more at once. Larger than a message, since a polling client sends several

@@ -1,7 +1,7 @@
 import type { Socket } from 'socket.io';
-import type { Clock, Timer } from '../clock.js';
 import type { Identity } from '../access/identity.js';
 import type { OperationLimit, TokenBucket } from '../access/rate-limit.js';
+import type { Clock, Timer } from '../clock.js';
 import type { Key64 } from '../counters/ids.js';
 import type { ActorConnection } from '../fanout/actors.js';
 import type { FrameSink, Viewer } from '../fanout/viewer.js';
@@ -141,9 +141,10 @@ export class Connection implements FrameSink, ActorConnection {
   }
 
   #watchReading(): void {
-    const [next] = unread(this.socket);
-    if (this.#watched || unread(this.socket).length <= UNREAD_MAX) return;
+    const waiting = unread(this.socket);
+    if (this.#watched || waiting.length <= UNREAD_MAX) return;
     this.#watched = true;
+    const [next] = waiting;
     this.clock.after(UNREAD_MS, () => {
       this.#watched = false;
       if (unread(this.socket)[0] === next) this.cut();

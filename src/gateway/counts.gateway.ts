@@ -8,8 +8,9 @@ import {
 } from '@nestjs/websockets';
 import type { z } from 'zod';
 import { Addresses } from '../access/addresses.js';
-import { TOKEN_NEEDED } from '../access/identity.js';
+import { atExpiry, TOKEN_EXPIRED, TOKEN_NEEDED } from '../access/identity.js';
 import { OperationLimit, TokenBucket } from '../access/rate-limit.js';
+import type { Clock } from '../clock.js';
 import type { Key64 } from '../counters/ids.js';
 import { LIKES, type Metric, type MetricKind, VIEWS } from '../counters/metrics.js';
 import type { Operation } from '../counters/operation.js';
@@ -18,19 +19,16 @@ import { Fanout } from '../fanout/fanout.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
 import { Presence } from '../presence/presence.js';
-import { CLOCK, SETTINGS } from '../tokens.js';
-import type { Clock } from '../clock.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import { invalid } from '../protocol/invalid.js';
 import type { Settings } from '../settings.js';
+import { CLOCK, SETTINGS } from '../tokens.js';
 import { BINARY, MESSAGE_TOO_LARGE, TOO_LARGE } from './bounded-parser.js';
 import { type Acknowledge, Connection, type CountsSocket } from './connection.js';
 import { ACT, ADD, SET, SUBSCRIBE, UNSUBSCRIBE } from './schemas.js';
 import { type Answering, SocketOperation } from './socket-operation.js';
 import { Subscriptions } from './subscriptions.js';
 
-/** Node's timers go no further: 24 days. A token that lives longer is not watched. */
-const TIMER_MAX_MS = 2 ** 31 - 1;
 /** Posts that a connection may look up in a second, if it may not watch more anyway. */
 const LOOKUPS_MIN = 500;
 
@@ -68,9 +66,7 @@ export class CountsGateway implements OnGatewayConnection<CountsSocket>, OnGatew
     socket.data.connection = connection;
     this.connections.add(connection);
     if (identity.actor !== null) this.actors.join(identity.actor, connection);
-    const lifeMs = (identity.expiresAtMs ?? Infinity) - this.clock.wallMs();
-    if (lifeMs <= TIMER_MAX_MS)
-      connection.expiry = this.clock.after(lifeMs, () => connection.bye('the token has expired', 0));
+    connection.expiry = atExpiry(identity.expiresAtMs, this.clock, () => connection.bye(TOKEN_EXPIRED, 0));
   }
 
   handleDisconnect(socket: CountsSocket): void {
@@ -102,20 +98,17 @@ export class CountsGateway implements OnGatewayConnection<CountsSocket>, OnGatew
 
   @SubscribeMessage('like')
   like({ data: { connection } }: CountsSocket, payload: unknown, acknowledge?: Acknowledge): void {
-    const request = this.#parse(connection, ACT, payload, acknowledge);
-    if (request !== null) this.#act(connection, acknowledge, request, this.#metric(LIKES), 'set', 1);
+    this.#actOn(connection, payload, acknowledge, LIKES, 'set', 1);
   }
 
   @SubscribeMessage('unlike')
   unlike({ data: { connection } }: CountsSocket, payload: unknown, acknowledge?: Acknowledge): void {
-    const request = this.#parse(connection, ACT, payload, acknowledge);
-    if (request !== null) this.#act(connection, acknowledge, request, this.#metric(LIKES), 'set', 0);
+    this.#actOn(connection, payload, acknowledge, LIKES, 'set', 0);
   }
 
   @SubscribeMessage('view')
   view({ data: { connection } }: CountsSocket, payload: unknown, acknowledge?: Acknowledge): void {
-    const request = this.#parse(connection, ACT, payload, acknowledge);
-    if (request !== null) this.#act(connection, acknowledge, request, this.#metric(VIEWS), 'add', 1);
+    this.#actOn(connection, payload, acknowledge, VIEWS, 'add', 1);
   }
 
   @SubscribeMessage('add')
@@ -135,6 +128,20 @@ export class CountsGateway implements OnGatewayConnection<CountsSocket>, OnGatew
   /** Refuses what did not reach a handler: an unknown event, or one with other than one payload. */
   refuse({ data: { connection } }: CountsSocket, message: string, acknowledge?: Acknowledge): void {
     this.#refuse(connection, errorBody('BAD_REQUEST', message), acknowledge);
+  }
+
+  /** For events whose name says all but the post. */
+  #actOn(
+    connection: Connection,
+    payload: unknown,
+    acknowledge: Acknowledge | undefined,
+    index: number,
+    kind: Operation['kind'],
+    value: number,
+  ): void {
+    const request = this.#parse(connection, ACT, payload, acknowledge);
+    const metric = this.settings.metrics.list[index]!;
+    if (request !== null) this.#act(connection, acknowledge, request, metric, kind, value);
   }
 
   #act(
@@ -192,10 +199,6 @@ export class CountsGateway implements OnGatewayConnection<CountsSocket>, OnGatew
       acknowledge,
     );
     return null;
-  }
-
-  #metric(index: number): Metric {
-    return this.settings.metrics.list[index]!;
   }
 
   #refuse(connection: Connection, error: ErrorBody, acknowledge: Acknowledge | undefined): void {

@@ -10,8 +10,6 @@ import { Connecting } from './connecting.js';
 import type { CountsSocket } from './connection.js';
 import { HANDSHAKE } from './schemas.js';
 
-const TOO_MANY_CONNECTIONS_RETRY_MS = 10_000;
-
 /** What a socket runs on: Engine.IO's side of the connection. */
 type Transported = CountsSocket['conn'];
 
@@ -71,12 +69,8 @@ export class Handshake {
   /** From here on, also while its token is verified, until the connection ends; a second attempt on it adds nothing. */
   #count(conn: Transported, address: string): void {
     if (this.#counted.has(conn) || conn.readyState === 'closed') return;
-    if (!this.addresses.mayConnect(address)) {
-      throw new ProtocolError('RATE_LIMITED', 'too many connections from your address', TOO_MANY_CONNECTIONS_RETRY_MS);
-    }
+    this.addresses.connect(address, conn);
     this.#counted.add(conn);
-    this.addresses.connected(address);
-    conn.once('close', () => this.addresses.disconnected(address));
   }
 }
 

@@ -1,3 +1,4 @@
+import { maxHeaderSize } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { errorBody } from '../protocol/errors.js';
 
@@ -26,7 +27,10 @@ function answerTo(code: string | undefined) {
     case 'HPE_HEADER_OVERFLOW':
       return [
         '413 Payload Too Large',
-        errorBody('PAYLOAD_TOO_LARGE', 'the address and the headers have at most 16384 bytes; name fewer posts'),
+        errorBody(
+          'PAYLOAD_TOO_LARGE',
+          `the address and the headers have at most ${maxHeaderSize} bytes; name fewer posts`,
+        ),
       ] as const;
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return ['408 Request Timeout', errorBody('BAD_REQUEST', 'the request did not come in time')] as const;

@@ -5,11 +5,11 @@ import type { NextFunction, Request, Response } from 'express';
 import helmet from 'helmet';
 import { ORIGIN_REFUSED, Origins } from '../access/origins.js';
 import { ProtocolError } from '../protocol/errors.js';
+import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
 import type { Settings } from '../settings.js';
 import { SETTINGS } from '../tokens.js';
 import { answerClientError } from './client-error.js';
 import { openApi } from './openapi.js';
-import { BODY_BYTES_MAX } from './parameters.js';
 import { ProtocolErrorFilter } from './protocol-error.filter.js';
 
 /** How long a browser may remember what a preflight allowed, in seconds. */
@@ -42,7 +42,7 @@ export function configureHttp(app: NestExpressApplication): void {
   app.use(gzipOnly, compression({ filter: mayCompress, threshold: 0 }));
   guard(app, app.get(Origins));
   // Whatever it says it is: `curl -d` calls JSON a form. Pages cannot use that, since PUT is always preflighted.
-  app.useBodyParser('json', { limit: BODY_BYTES_MAX, type: () => true });
+  app.useBodyParser('json', { limit: MESSAGE_BYTES_MAX, type: () => true });
   document(app, settings);
   app.useGlobalFilters(new ProtocolErrorFilter());
   app.getHttpServer().on('clientError', answerClientError);

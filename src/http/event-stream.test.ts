@@ -128,7 +128,7 @@ describe('an event stream', () => {
 
   it('ends when its token does', () => {
     stream.begin('[1]');
-    stream.expireIn(1_000);
+    stream.expireAt(clock.wallMs() + 1_000);
     clock.pass(1_000);
     expect(response.ended).toBe(true);
     expect(response.written.at(-1)).toContain('the token has expired');
@@ -136,7 +136,7 @@ describe('an event stream', () => {
 
   it('leaves no timers behind when it is closed', () => {
     stream.begin('[1]');
-    stream.expireIn(1_000);
+    stream.expireAt(clock.wallMs() + 1_000);
     stream.closed();
     expect(clock.waiting).toBe(0);
   });

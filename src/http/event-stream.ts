@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { atExpiry, TOKEN_EXPIRED } from '../access/identity.js';
 import type { Clock, Timer } from '../clock.js';
 import type { FrameSink } from '../fanout/viewer.js';
 import type { ByeEvent } from '../protocol/messages.js';
@@ -57,9 +58,9 @@ export class EventStream implements FrameSink {
     this.response.destroy();
   }
 
-  /** `lifeMs` from now the stream ends, and says why. */
-  expireIn(lifeMs: number): void {
-    this.#expiry = this.clock.after(lifeMs, () => this.bye({ reason: 'the token has expired', retryAfterMs: 0 }));
+  /** Ends the stream with its token; `null`: that never expires. */
+  expireAt(wallMs: number | null): void {
+    this.#expiry = atExpiry(wallMs, this.clock, () => this.bye({ reason: TOKEN_EXPIRED, retryAfterMs: 0 }));
   }
 
   /** The last event; `retry` makes an EventSource come back no sooner. */

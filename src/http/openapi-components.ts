@@ -1,6 +1,6 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
 import { ACTOR_MAX } from '../access/identity.js';
-import { POST_RULE } from '../counters/ids.js';
+import { POST_PATTERN, POST_RULE } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import { type ErrorCode, HTTP_STATUS } from '../protocol/errors.js';
 import { KEY_MAX, KEY_MIN } from './parameters.js';
@@ -8,7 +8,7 @@ import { KEY_MAX, KEY_MIN } from './parameters.js';
 type Components = NonNullable<OpenAPIObject['components']>;
 type Schemas = NonNullable<Components['schemas']>;
 
-const POST = { type: 'string', pattern: '^[A-Za-z0-9_.:-]{1,64}$' };
+const POST = { type: 'string', pattern: POST_PATTERN.source };
 const COUNT = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER, examples: [808] };
 const UPDATED_AT = {
   type: ['string', 'null'],

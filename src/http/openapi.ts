@@ -12,7 +12,7 @@ Requests with an \`Origin\` that may not use this gateway are refused with \`FOR
 export function openApi(metrics: Metrics): OpenAPIObject {
   return {
     openapi: '3.1.0',
-    info: { title: 'Tallycast', version: '1', description: DESCRIPTION, license: { name: 'MIT' } },
+    info: { title: 'Tallycast', version: '1', description: DESCRIPTION },
     servers: [{ url: '/' }],
     tags: [
       { name: 'counters', description: 'Read and change counts' },

@@ -9,8 +9,6 @@ import { invalid } from '../protocol/invalid.js';
 
 /** What requests consist of, checked. Each function throws BAD_REQUEST, naming what does not fit, unless it says more. */
 
-/** The protocol's limit on a message. */
-export const BODY_BYTES_MAX = 16 * 1024;
 export const KEY_MIN = 8;
 export const KEY_MAX = 64;
 

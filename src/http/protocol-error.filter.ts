@@ -2,7 +2,8 @@ import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger 
 import type { Response } from 'express';
 import { POST_RULE } from '../counters/ids.js';
 import { type ErrorBody, errorBody, HTTP_STATUS, ProtocolError } from '../protocol/errors.js';
-import { ACTION_RULE, BODY_BYTES_MAX } from './parameters.js';
+import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
+import { ACTION_RULE } from './parameters.js';
 
 const NOT_FOUND_STATUS = 404;
 const NOT_FOUND =
@@ -39,7 +40,7 @@ export class ProtocolErrorFilter implements ExceptionFilter {
 function refusal(error: HttpException): { status: number; body: ErrorBody } {
   const status = error.getStatus();
   if (status === HTTP_STATUS.PAYLOAD_TOO_LARGE) {
-    return { status, body: errorBody('PAYLOAD_TOO_LARGE', `a body has at most ${BODY_BYTES_MAX} bytes`) };
+    return { status, body: errorBody('PAYLOAD_TOO_LARGE', `a body has at most ${MESSAGE_BYTES_MAX} bytes`) };
   }
   if (status === NOT_FOUND_STATUS) return { status, body: errorBody('BAD_REQUEST', NOT_FOUND) };
   const message =

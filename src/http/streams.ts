@@ -11,10 +11,7 @@ import { CLOCK } from '../tokens.js';
 import { EventStream, STREAM_HEADERS } from './event-stream.js';
 import { claimOf } from './parameters.js';
 
-const TOO_MANY_CONNECTIONS_RETRY_MS = 10_000;
 const DRAINING_RETRY_MS = 1_000;
-/** Node's timers go no further: 24 days. A token that lives longer is not watched. */
-const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** The open event streams: each is a viewer like a socket, and counts in `live`. */
 @Injectable()
@@ -41,7 +38,8 @@ export class Streams {
    */
   async open(request: Request, response: Response, posts: readonly string[]): Promise<void> {
     this.#refuseWhileDraining();
-    this.#admit(request, response);
+    // Here already, so that it counts while its token is verified; `close` comes however the request ends.
+    this.addresses.connect(this.addresses.of(request), response);
     const { actor, key, expiresAtMs } = await this.identities.identify(claimOf(request.headers));
     if (isGone(response)) return;
     if (request.method === 'HEAD') {
@@ -60,24 +58,13 @@ export class Streams {
     this.#refuseWhileDraining();
     this.#open.set(stream, viewer);
     stream.begin(snapshot);
-    const lifeMs = (expiresAtMs ?? Infinity) - this.clock.wallMs();
-    if (lifeMs <= TIMER_MAX_MS) stream.expireIn(lifeMs);
+    stream.expireAt(expiresAtMs);
   }
 
   /** Ends all, with what they have not been sent yet; each client is asked to come back after a time of its own. */
   bye(reason: string, retryAfterMs: () => number): void {
     this.fanout.flush(this.#open.values());
     for (const stream of this.#open.keys()) stream.bye({ reason, retryAfterMs: retryAfterMs() });
-  }
-
-  /** Counted from here on, also while its token is verified; `close` comes however the request ends. */
-  #admit(request: Request, response: Response): void {
-    const address = this.addresses.of(request);
-    if (!this.addresses.mayConnect(address)) {
-      throw new ProtocolError('RATE_LIMITED', 'too many connections from your address', TOO_MANY_CONNECTIONS_RETRY_MS);
-    }
-    this.addresses.connected(address);
-    response.once('close', () => this.addresses.disconnected(address));
   }
 
   async #snapshot(viewer: Viewer, posts: readonly string[], actor: Key64 | null): Promise<string> {

@@ -1,5 +1,4 @@
-import type { Operation } from '../counters/operation.js';
-import { APPLIED, DUPLICATE } from '../counters/operation.js';
+import { APPLIED, DUPLICATE, type Operation } from '../counters/operation.js';
 import type { ErrorCode } from '../protocol/errors.js';
 
 export type OperationResult = 'applied' | 'unchanged' | 'duplicate' | ErrorCode;

@@ -5,8 +5,11 @@ import { type Logger, pino } from 'pino';
 export async function createLogger(level: string): Promise<Logger> {
   if (!process.stdout.isTTY) return pino({ level });
   const { default: pretty } = await import('pino-pretty');
-  return pino({ level }, pretty({ ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' }));
+  return pino({ level }, pretty({ ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss', singleLine: true }));
 }
+
+/** NestJS's names for what it reports and then throws. */
+const BOOT_FAILURES: ReadonlySet<unknown> = new Set(['ExceptionHandler', 'NestApplication']);
 
 /** What NestJS says goes into the same log; its chatter while it starts only at level debug. */
 export class NestLog implements LoggerService {
@@ -21,6 +24,8 @@ export class NestLog implements LoggerService {
   }
 
   error(message: unknown, ...details: unknown[]): void {
+    // What stops the boot is said by main.ts, in one line.
+    if (BOOT_FAILURES.has(details.at(-1))) return;
     this.logger.error({ details }, message instanceof Error ? (message.stack ?? message.message) : String(message));
   }
 

@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { until } from '../support/until.js';
 
 const WAIT_MS = 15_000;
-const POLL_MS = 50;
 /** Several ticks, and as many operations of the simulation as make a standstill by chance unthinkable. */
 const STILL_MS = 600;
 
@@ -77,23 +77,16 @@ function figures(page: Page): Promise<string[]> {
   return page.getByTestId('post-row').locator('[data-metric]').allTextContents();
 }
 
-async function eventually(what: string, condition: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + WAIT_MS;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`not within ${WAIT_MS} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
-}
-
 async function standStill(page: Page): Promise<void> {
   let last = '';
   let since = performance.now();
-  await eventually('the figures stand still', async () => {
+  const still = async (): Promise<boolean> => {
     const now = (await figures(page)).join();
     if (now !== last) since = performance.now();
     last = now;
     return performance.now() - since >= STILL_MS;
-  });
+  };
+  await until(still, 'the figures stand still', WAIT_MS);
 }
 
 describe('two windows', () => {
@@ -161,14 +154,11 @@ describe('two windows', () => {
     const [ann, bob] = [await openWindow('idle'), await openWindow('idle')];
     const before = await figures(ann);
     await ann.getByTestId('simulate').click();
-    await eventually('figures of several posts have changed', async () => {
-      const now = await figures(bob);
-      return now.filter((figure, i) => figure !== before[i]).length >= 8;
-    });
-    await eventually(
-      'operations a second are read out',
-      async () => Number(await ann.getByTestId('ops').textContent()) > 0,
-    );
+    const severalChanged = async (): Promise<boolean> =>
+      (await figures(bob)).filter((figure, i) => figure !== before[i]).length >= 8;
+    await until(severalChanged, 'figures of several posts have changed', WAIT_MS);
+    const readOut = async (): Promise<boolean> => Number(await ann.getByTestId('ops').textContent()) > 0;
+    await until(readOut, 'operations a second are read out', WAIT_MS);
     await ann.getByTestId('simulate').click();
     await both([ann, bob], standStill);
     expect(await figures(bob)).toEqual(await figures(ann));

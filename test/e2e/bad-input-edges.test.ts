@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { closeClients, connect, granted, totalsAt } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf, until } from './bad-input-metrics.js';
-import { RawSocket } from './bad-input-raw-socket.js';
+import { metricsOf } from '../support/metrics.js';
+import { RawSocket } from '../support/raw-socket.js';
+import { until } from '../support/until.js';
 
 const BOOT_MS = 30_000;
 const SEQ_MAX = Number.MAX_SAFE_INTEGER;
@@ -59,7 +60,7 @@ describe('what looks wrong and is right', () => {
     expect(first.counts.map(({ post }) => post)).toEqual(IDS);
     granted(await socket.emitWithAck('unsubscribe', { posts: IDS }));
     const known = first.counts.map(({ post, e, v }) => `"${post}":["${e}",${v}]`).join();
-    const raw = await RawSocket.connect(gateway.port);
+    const raw = await RawSocket.connect(gateway.url);
     const answer = await raw.ask(`2#["subscribe",{"posts":${JSON.stringify(IDS)},"known":{${known}}}]`);
     expect(answer).toMatchObject({ ok: true, counts: [] });
     raw.destroy();
@@ -72,7 +73,7 @@ describe('what looks wrong and is right', () => {
     ['an epoch of 0 characters', '["",1]'],
     ['an epoch of 10,000 characters', `["${'e'.repeat(10_000)}",1]`],
   ])('known of __proto__ with %s', async (_title, known) => {
-    const raw = await RawSocket.connect(gateway.port);
+    const raw = await RawSocket.connect(gateway.url);
     const answer = await raw.ask(
       `2#["subscribe",{"posts":["__proto__"],"known":{"__proto__":${known},"other":["e",1]}}]`,
     );
@@ -94,7 +95,7 @@ describe('what looks wrong and is right', () => {
     ['a field given twice', '2#["like",{"post":5,"post":"edge-11"}]', { applied: true, counts: { post: 'edge-11' } }],
     ['leaving what it does not watch', '2#["unsubscribe",{"posts":["edge-12"]}]', { ok: true }],
   ])('%s', async (_title, packet, answer) => {
-    const raw = await RawSocket.connect(gateway.port, '{"session":"12345678"}');
+    const raw = await RawSocket.connect(gateway.url, '{"session":"12345678"}');
     expect(await raw.ask(packet)).toMatchObject({ ok: true, ...answer });
     raw.destroy();
   });
@@ -126,7 +127,7 @@ describe('without an acknowledgement', () => {
     ['add', 'add', ['add",{"post":"quiet-3","metric":"views","by":1000}'], { likes: 0, views: 1000 }],
     ['set', 'set', ['set",{"post":"quiet-4","metric":"likes","on":true}'], { likes: 1, views: 0 }],
   ])('a good %s is done', async (_event, kind, events, totals) => {
-    const raw = await RawSocket.connect(gateway.port, '{"actor":"grace"}');
+    const raw = await RawSocket.connect(gateway.url, '{"actor":"grace"}');
     const before = await operations(kind, 'applied');
     for (const event of events) raw.send(`42["${event}]`);
     await until(async () => (await operations(kind, 'applied')) === before + events.length, 'done');
@@ -136,7 +137,7 @@ describe('without an acknowledgement', () => {
   });
 
   it('a good subscribe is answered by a frame, and an unsubscribe ends it', async () => {
-    const raw = await RawSocket.connect(gateway.port);
+    const raw = await RawSocket.connect(gateway.url);
     const frame = raw.message((text) => text.startsWith('42["counts"'));
     raw.send('42["subscribe",{"posts":["quiet-5","__proto__"]}]');
     expect(JSON.parse((await frame).slice(2))).toMatchObject(['counts', [{ post: 'quiet-5' }, { post: '__proto__' }]]);
@@ -163,7 +164,7 @@ describe('without an acknowledgement', () => {
       'TOO_MANY_POSTS',
     ],
   ])('%s is dropped, and shows in the metrics', async (_title, packet, kind, result) => {
-    const raw = await RawSocket.connect(gateway.port);
+    const raw = await RawSocket.connect(gateway.url);
     const before = await operations(kind, result);
     const answered = raw.message((text) => !text.startsWith('43'));
     raw.send(packet);

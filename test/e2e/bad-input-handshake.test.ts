@@ -2,9 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
 import { closeClients, connect, granted } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf, until } from './bad-input-metrics.js';
-import { Polling } from './bad-input-polling.js';
-import { RawSocket } from './bad-input-raw-socket.js';
+import { metricsOf } from '../support/metrics.js';
+import { Polling } from '../support/polling.js';
+import { RawSocket } from '../support/raw-socket.js';
+import { until } from '../support/until.js';
 
 const BOOT_MS = 30_000;
 const SECRET = 'a-secret-of-at-least-32-characters';
@@ -31,8 +32,8 @@ afterAll(async () => {
 });
 
 /** What is answered to a handshake with this text as `auth`: of a refusal the error object. */
-async function handshake(port: number, auth: string): Promise<unknown> {
-  const raw = await RawSocket.open(port);
+async function handshake(origin: string, auth: string): Promise<unknown> {
+  const raw = await RawSocket.open(origin);
   const answered = raw.message((text) => text.startsWith('40') || text.startsWith('44'));
   raw.send(`40${auth}`);
   const answer = await answered;
@@ -66,13 +67,13 @@ describe('a handshake that does not fit is refused, naming the field', () => {
     ['constructor as a field', '{"actor":"ada","constructor":1}', `"constructor"${NO_FIELD}`],
     ['the ids of a recovery that nobody offered', '{"pid":"x","offset":"y"}', `"pid"${NO_FIELD}`],
   ])('%s', async (_title, auth, message) => {
-    expect(await handshake(open.port, auth)).toEqual(refusal('BAD_REQUEST', message));
+    expect(await handshake(open.url, auth)).toEqual(refusal('BAD_REQUEST', message));
   });
 
   it.each(['token', 'actor', 'nonsense'])('20,000 characters as %s', async (name) => {
     const message = 'a message has at most 16384 bytes';
     const auth = JSON.stringify({ [name]: 'x'.repeat(20_000) });
-    expect(await handshake(open.port, auth)).toEqual(refusal('PAYLOAD_TOO_LARGE', message));
+    expect(await handshake(open.url, auth)).toEqual(refusal('PAYLOAD_TOO_LARGE', message));
   });
 
   it('and a stock client is told by connect_error', async () => {
@@ -89,13 +90,13 @@ describe('a handshake that does not fit is refused, naming the field', () => {
     ['half an object', '{"actor":"a'],
     ['20,000 characters of text', `"${'x'.repeat(20_000)}"`],
   ])('%s in place of the object ends the connection', async (_title, auth) => {
-    const raw = await RawSocket.open(open.port);
+    const raw = await RawSocket.open(open.url);
     raw.send(`40${auth}`);
     await raw.closed;
   });
 
   it('another namespace is refused', async () => {
-    const raw = await RawSocket.open(open.port);
+    const raw = await RawSocket.open(open.url);
     for (const namespace of ['/admin', '/__proto__', '/socket.io', '//']) {
       const refused = raw.message((text) => text.startsWith(`44${namespace},`));
       raw.send(`40${namespace},{"actor":"ada"}`);
@@ -105,7 +106,7 @@ describe('a handshake that does not fit is refused, naming the field', () => {
   });
 
   it('an event before the handshake ends the connection', async () => {
-    const raw = await RawSocket.open(open.port);
+    const raw = await RawSocket.open(open.url);
     raw.send('420["like",{"post":"target"}]');
     await raw.closed;
   });
@@ -123,7 +124,7 @@ describe('a handshake at the edge of what fits is taken', () => {
     ['64 emoji halves as session', `{"session":"${'😀'.repeat(32)}"}`],
     ['a token, where none are verified', '{"token":"nonsense"}'],
   ])('%s', async (_title, auth) => {
-    expect(await handshake(open.port, auth)).toBe('connected');
+    expect(await handshake(open.url, auth)).toBe('connected');
   });
 });
 
@@ -144,7 +145,7 @@ describe('a connection has one socket', () => {
   });
 
   it('a refused handshake can be made again on it', async () => {
-    const raw = await RawSocket.open(open.port);
+    const raw = await RawSocket.open(open.url);
     const refused = raw.message((text) => text.startsWith('44'));
     raw.send('40{"actor":""}');
     await refused;
@@ -236,14 +237,14 @@ describe('a token that is not good is refused', () => {
         ),
     ],
   ])('%s', async (_title, token) => {
-    expect(await handshake(guarded.port, JSON.stringify({ token: await token() }))).toEqual(
+    expect(await handshake(guarded.url, JSON.stringify({ token: await token() }))).toEqual(
       refusal('UNAUTHORIZED', 'token'),
     );
   });
 
   it('a good one is taken, even if it never expires or does in a million years', async () => {
     for (const token of [good(), good().setExpirationTime(3e13)]) {
-      expect(await handshake(guarded.port, JSON.stringify({ token: await sign(token) }))).toBe('connected');
+      expect(await handshake(guarded.url, JSON.stringify({ token: await sign(token) }))).toBe('connected');
     }
   });
 

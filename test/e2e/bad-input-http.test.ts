@@ -2,9 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { gzipSync } from 'node:zlib';
 import { closeClients, connect, granted } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf, operationsThat, until } from './bad-input-metrics.js';
-import { Polling } from './bad-input-polling.js';
-import { RawSocket } from './bad-input-raw-socket.js';
+import { metricsOf, operationsThat } from '../support/metrics.js';
+import { Polling } from '../support/polling.js';
+import { RawSocket } from '../support/raw-socket.js';
+import { until } from '../support/until.js';
 
 const BOOT_MS = 30_000;
 const JSON_TYPE = { 'Content-Type': 'application/json' };
@@ -264,7 +265,7 @@ describe('long-polling requests that Engine.IO does not know', () => {
     ['version 3', `/socket.io/?EIO=3&transport=websocket`],
     ['another path', `/elsewhere/?EIO=4&transport=websocket`],
   ])('an upgrade to %s is refused', async (_title, address) => {
-    const upgraded = RawSocket.open(gateway.port, address).then(async (raw) => {
+    const upgraded = RawSocket.open(gateway.url, address).then(async (raw) => {
       raw.send('40');
       await raw.closed;
       throw new Error('closed');
@@ -273,7 +274,7 @@ describe('long-polling requests that Engine.IO does not know', () => {
   });
 
   it('and none of it leaves a socket behind', async () => {
-    const raw = await RawSocket.connect(gateway.port);
+    const raw = await RawSocket.connect(gateway.url);
     expect(await raw.ask('2#["like",{"post":"after-everything"}]')).toMatchObject({ ok: true, counts: { likes: 1 } });
     raw.destroy();
   });

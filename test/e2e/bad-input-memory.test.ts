@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricAt, metricsOf, operationsThat, untilMetric } from '../support/metrics.js';
+import { RawSocket } from '../support/raw-socket.js';
 import { BAD_EVENTS } from './bad-input-cases.js';
-import { metricsOf, operationsThat, until } from './bad-input-metrics.js';
-import { RawSocket } from './bad-input-raw-socket.js';
 import { BAD_PACKETS, BREAKING } from './bad-input-wire-cases.js';
 
 const BOOT_MS = 30_000;
@@ -33,13 +33,13 @@ afterAll(stopAll);
 
 /** Heap in use. Just after a collection it is what is kept; so of many samples the least says most. */
 async function heapBytes(): Promise<number> {
-  return (await metricsOf(gateway.url)).get('nodejs_heap_size_used_bytes')!;
+  return metricAt(gateway.url, 'nodejs_heap_size_used_bytes');
 }
 
 /** One after the other on connections of their own, which they end. */
 async function breakConnections(): Promise<void> {
   for (const [, packet] of BREAKING) {
-    const raw = await RawSocket.connect(gateway.port);
+    const raw = await RawSocket.connect(gateway.url);
     raw.send(packet);
     await raw.closed;
   }
@@ -48,7 +48,7 @@ async function breakConnections(): Promise<void> {
 it(
   `memory stays flat over ${INPUTS} bad inputs`,
   async () => {
-    const sockets = await Promise.all(Array.from({ length: SOCKETS }, () => RawSocket.connect(gateway.port)));
+    const sockets = await Promise.all(Array.from({ length: SOCKETS }, () => RawSocket.connect(gateway.url)));
     const samples: { readonly inputs: number; readonly bytes: number }[] = [];
     let inputs = 0;
     while (inputs < INPUTS) {
@@ -72,7 +72,7 @@ it(
     expect(metrics.get('tallycast_watched_posts')).toBe(0);
     expect(metrics.get('tallycast_pending_operations')).toBe(0);
     for (const socket of sockets) socket.destroy();
-    await until(async () => (await metricsOf(gateway.url)).get('tallycast_sockets') === 0, 'nobody is connected');
+    await untilMetric(gateway.url, 'tallycast_sockets', 0);
   },
   RUN_MS,
 );

@@ -2,10 +2,11 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Socket } from 'socket.io-client';
 import { closeClients, connect } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricsOf, operationsThat } from '../support/metrics.js';
+import { Polling } from '../support/polling.js';
+import { RawSocket } from '../support/raw-socket.js';
+import { until } from '../support/until.js';
 import { BAD_EVENTS, TARGET, TARGETS } from './bad-input-cases.js';
-import { metricsOf, operationsThat, until } from './bad-input-metrics.js';
-import { Polling } from './bad-input-polling.js';
-import { RawSocket } from './bad-input-raw-socket.js';
 import { BAD_PACKETS, BREAKING, IGNORED } from './bad-input-wire-cases.js';
 
 const BOOT_MS = 30_000;
@@ -78,7 +79,7 @@ describe('packets that no stock client sends', () => {
   let raw: RawSocket;
 
   beforeAll(async () => {
-    raw = await RawSocket.connect(gateway.port);
+    raw = await RawSocket.connect(gateway.url);
   });
 
   afterAll(() => raw.destroy());
@@ -107,7 +108,7 @@ describe('packets that no stock client sends', () => {
 
 describe('packets that end the connection', () => {
   it.each(BREAKING)('%s', async (_title, packet) => {
-    const raw = await RawSocket.connect(gateway.port);
+    const raw = await RawSocket.connect(gateway.url);
     await raw.ask('2#["subscribe",{"posts":["brief"]}]');
     raw.send(packet);
     raw.send('42["like",{"post":"target"}]');

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { EventSource } from 'eventsource';
 import { closeClients, granted } from '../support/clients.js';
-import { RawClient } from '../support/clients-raw.js';
 import { Watcher } from '../support/clients-watcher.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
+import { RawSocket } from '../support/raw-socket.js';
 
 /** Engine.IO's ping interval and timeout, as the gateway sets them. */
 const VANISHED_AFTER_MS = 15_000 + 10_000;
@@ -14,13 +14,13 @@ describe('the number of viewers now', () => {
   let url: string;
   /** Watches a post whose other viewer vanished as the tests began: they go on while the gateway finds out. */
   let witness: Watcher;
-  let vanished: RawClient;
+  let vanished: RawSocket;
   let vanishedAtMs: number;
 
   beforeAll(async () => {
     ({ url } = await startGateway());
     witness = await watching('left');
-    vanished = await RawClient.connect(url);
+    vanished = await RawSocket.connect(url);
     vanished.answersPings = false;
     vanished.emit('subscribe', { posts: ['left'] });
     await witness.until(() => witness.live('left') === 2);
@@ -28,7 +28,7 @@ describe('the number of viewers now', () => {
   }, LIMIT_MS);
 
   afterAll(async () => {
-    vanished.close();
+    vanished.destroy();
     await closeClients();
     await stopAll();
   });
@@ -50,7 +50,7 @@ describe('the number of viewers now', () => {
 
   it('falls within a second of a tab whose connection breaks without a word', async () => {
     const first = await watching('broken');
-    const second = await RawClient.connect(url);
+    const second = await RawSocket.connect(url);
     second.emit('subscribe', { posts: ['broken'] });
     await first.until(() => first.live('broken') === 2);
     const brokenAtMs = performance.now();

@@ -1,10 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { once } from 'node:events';
 import { closeClients, type Totals, totalsAt } from '../support/clients.js';
-import { metricAt, untilMetric } from '../support/clients-metrics.js';
-import { frameOf, RawClient } from '../support/clients-raw.js';
 import { Watcher } from '../support/clients-watcher.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricAt, untilMetric } from '../support/metrics.js';
+import { frameOf, RawSocket } from '../support/raw-socket.js';
 
 /** As many as a connection may watch. */
 const POSTS = Array.from({ length: 500 }, (_, i) => `post-${i}`);
@@ -66,7 +65,7 @@ describe('viewers that read slowly', () => {
       expect(Math.max(...readers.map(({ frames }) => frames))).toBeLessThan(FRAMES_MAX);
       expect(await totalsAt(url, POSTS)).toEqual(shown(ROUNDS));
       for (const reader of readers) expect(reader.summed).toEqual(POSTS.map(() => ROUNDS));
-      for (const { client } of readers) client.close();
+      for (const { client } of readers) client.destroy();
     },
     LIMIT_MS,
   );
@@ -91,15 +90,14 @@ describe('viewers that read slowly', () => {
       const witness = new Watcher(url, ['asked']);
       await witness.untilSubscribed();
       const before = await metricAt(url, 'tallycast_sockets');
-      const client = await RawClient.connect(url);
-      await untilMetric(url, 'tallycast_sockets', (sockets) => sockets === before + 1);
+      const client = await RawSocket.connect(url);
+      await untilMetric(url, 'tallycast_sockets', before + 1);
       client.pause();
       const views = Array.from({ length: UNREAD }, (_, id) => frameOf(`42${id}["view",{"post":"asked"}]`));
-      client.socket.write(Buffer.concat(views));
-      await untilMetric(url, 'tallycast_sockets', (sockets) => sockets === before);
-      const closed = once(client.socket, 'close');
+      client.write(Buffer.concat(views));
+      await untilMetric(url, 'tallycast_sockets', before, CUT_LIMIT_MS);
       client.resume();
-      await closed;
+      await client.closed;
     },
     CUT_LIMIT_MS,
   );
@@ -111,14 +109,14 @@ function shown(views: number): Record<string, Totals> {
 
 /** Sends a view of each of POSTS a round, some rounds ahead of the answers. Resolves when all are committed. */
 async function change(url: string, rounds: number): Promise<void> {
-  const sender = await RawClient.connect(url);
+  const sender = await RawSocket.connect(url);
   const views = Buffer.concat(POSTS.map((post) => frameOf(`42${JSON.stringify(['view', { post }])}`)));
   let answered = 0;
   await new Promise<void>((resolve) => {
     let asked = 0;
     const round = (): void => {
       const id = asked++;
-      sender.socket.write(views);
+      sender.write(views);
       // Answered when all that this connection asked before it is.
       sender.send(`42${id}${JSON.stringify(['unsubscribe', { posts: ['none'] }])}`);
     };
@@ -129,7 +127,7 @@ async function change(url: string, rounds: number): Promise<void> {
     };
     while (asked < ROUNDS_AHEAD) round();
   });
-  sender.close();
+  sender.destroy();
 }
 
 class SlowReader {
@@ -138,13 +136,13 @@ class SlowReader {
   readonly #summed = new Map<string, number>();
   #shows: { readonly views: number; readonly resolve: () => void } | null = null;
 
-  private constructor(readonly client: RawClient) {
+  private constructor(readonly client: RawSocket) {
     client.onPacket = (packet) => this.#packet(packet);
   }
 
   /** Resolves when it was given its snapshot. */
   static async watch(url: string): Promise<SlowReader> {
-    const reader = new SlowReader(await RawClient.connect(url));
+    const reader = new SlowReader(await RawSocket.connect(url));
     const shown = reader.untilShows(0);
     // Without an acknowledgement the snapshot comes as a frame.
     reader.client.emit('subscribe', { posts: POSTS });

@@ -88,7 +88,7 @@ async function view(socket: Client): Promise<void> {
 
 /** The program is TypeScript like all others: it is compiled here, and what it imports goes along. */
 function viewersOf(workerData: Viewers): Worker {
-  const program = compiled('clients-viewers.ts').replace('./clients-raw.js', urlOf(compiled('clients-raw.ts')));
+  const program = compiled('clients-viewers.ts').replace('./raw-socket.js', urlOf(compiled('raw-socket.ts')));
   return new Worker(new URL(urlOf(program)), { workerData, execArgv: [] });
 }
 

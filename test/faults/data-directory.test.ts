@@ -15,14 +15,14 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { open } from 'lmdb';
 import type { PostCounts } from '../../src/counters/batch.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
 import { key, like, Life, view } from '../contract/operations.js';
 import { ROOT } from '../support/gateway-process.js';
-import { StoreProcess } from './store-process.js';
+import { needPrlimit, StoreProcess } from './store-process.js';
 
 const BUCKETS = 1;
 const METRICS = 'likes:toggle,views:tally,shares:tally';
@@ -174,9 +174,11 @@ describe('a data directory', () => {
   });
 });
 
-(process.platform === 'linux' ? describe : describe.skip)('a write that fails', () => {
+describe('a write that fails', () => {
   const FILE_BYTES_MAX = 400_000;
   const BATCH = 200;
+
+  beforeAll(needPrlimit);
 
   /** Commits until the disk is full, and gives the number of batches that were acknowledged. */
   async function fillDisk(store: StoreProcess): Promise<number> {

@@ -4,11 +4,12 @@ import { Agent, get } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import { once } from 'node:events';
 import { EventSource } from 'eventsource';
-import { Random } from '../simulation/random.js';
 import { closeClients, connect, LedgerClient, totalsAt, untilClosed, untilConnected } from '../support/clients.js';
 import { Crowd, HASTY } from '../support/clients-crowd.js';
 import { Watcher } from '../support/clients-watcher.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
+import { Random } from '../support/random.js';
+import { until } from '../support/until.js';
 
 const SOCKETS = 50;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
@@ -212,7 +213,7 @@ async function holdUpDrain(url: string): Promise<void> {
 
 /** Asks until the gateway says that it is not ready. */
 async function untilUnready(url: string): Promise<void> {
-  while ((await fetch(`${url}/readyz`)).ok);
+  await until(async () => !(await fetch(`${url}/readyz`)).ok, 'not ready');
 }
 
 /** Something to be waited for, by as many as like. */

@@ -1,16 +1,18 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
 import { connect as tcp } from 'node:net';
-import { metricsOf, until } from '../e2e/bad-input-metrics.js';
-import { Polling } from '../e2e/bad-input-polling.js';
-import { frameOf, OPCODE, RawSocket } from '../e2e/bad-input-raw-socket.js';
 import { closeClients, connect } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricsOf } from '../support/metrics.js';
+import { Polling } from '../support/polling.js';
+import { Random } from '../support/random.js';
+import { frameOf, OPCODE, RawSocket } from '../support/raw-socket.js';
+import { until } from '../support/until.js';
 
 const BOOT_MS = 30_000;
 /** The gateway gives a connection 10 s to get through its handshake. */
 const SILENT_MS = 15_000;
-const SEED = Number(process.env['GARBAGE_SEED'] ?? 20_260_801);
+const SEED = Number(process.env['TEST_SEED'] ?? 20_260_801);
 
 let gateway: GatewayProcess;
 let silent: RawSocket;
@@ -18,7 +20,7 @@ let silentSince: number;
 
 beforeAll(async () => {
   gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0' });
-  silent = await RawSocket.open(gateway.port);
+  silent = await RawSocket.open(gateway.url);
   silentSince = performance.now();
 }, BOOT_MS);
 
@@ -36,25 +38,16 @@ afterEach(async () => {
   socket.close();
 });
 
-/** Mulberry32: the same bytes for the same seed, so that what fails can be looked at. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-const random = randomOf(SEED);
+const random = new Random(SEED);
 
 function randomBytes(most: number): Buffer {
-  return Buffer.from(Array.from({ length: Math.floor(random() * most) + 1 }, () => Math.floor(random() * 256)));
+  return Buffer.from(Array.from({ length: random.below(most) + 1 }, () => random.below(256)));
 }
 
-function pick<T>(list: readonly T[]): T {
-  return list[Math.floor(random() * list.length)]!;
+/** A WebSocket that asks to take over the session of Engine.IO. */
+function upgradeOf({ url }: Polling): Promise<RawSocket> {
+  const sid = new URL(url).searchParams.get('sid')!;
+  return RawSocket.open(gateway.url, `/socket.io/?EIO=4&transport=websocket&sid=${sid}`);
 }
 
 /** Writes to the port and hangs up; resolves when the gateway has, too. */
@@ -72,7 +65,7 @@ const UPGRADE =
   'GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
   'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
 
-describe(`garbage (GARBAGE_SEED=${SEED})`, () => {
+describe(`garbage (TEST_SEED=${SEED})`, () => {
   it('random bytes on the port', async () => {
     for (let i = 0; i < 200; i++) await throwAt(randomBytes(4_000));
   });
@@ -98,11 +91,11 @@ describe(`garbage (GARBAGE_SEED=${SEED})`, () => {
       ...['["subscribe",{"posts":["x"]}]', '{"actor":"ada"}', '{"_placeholder":true,"num":0}', '"disconnect"'],
     ];
     for (let connection = 0; connection < 300; connection++) {
-      const raw = await RawSocket.open(gateway.port);
+      const raw = await RawSocket.open(gateway.url);
       if (connection % 3 > 0) raw.send('40');
       for (let i = 0; i < 20; i++) {
-        const text = Array.from({ length: Math.floor(random() * 12) + 1 }, () => pick(words)).join('');
-        raw.write(frameOf(connection % 2 === 0 ? text : `4${text}`, { opcode: pick([1, 1, 1, 2]) }));
+        const text = Array.from({ length: random.below(12) + 1 }, () => random.pick(words)).join('');
+        raw.write(frameOf(connection % 2 === 0 ? text : `4${text}`, { opcode: random.pick([1, 1, 1, 2]) }));
       }
       raw.write(frameOf('', { opcode: OPCODE.close }));
       await raw.closed;
@@ -160,13 +153,13 @@ describe('a frame that breaks the WebSocket protocol ends its connection, with t
         ),
     ],
   ])('one %s', async (_title, code, frames) => {
-    const raw = await RawSocket.connect(gateway.port);
+    const raw = await RawSocket.connect(gateway.url);
     for (const frame of frames) raw.write(frame);
     expect(await raw.closed).toBe(code);
   });
 
   it('one in parts of a byte is none of these', async () => {
-    const raw = await RawSocket.connect(gateway.port);
+    const raw = await RawSocket.connect(gateway.url);
     const answered = raw.message((text) => text.startsWith('430'));
     Array.from(event).forEach((character, i) => {
       const opcode = i === 0 ? OPCODE.text : OPCODE.continuation;
@@ -181,7 +174,7 @@ describe('a frame that breaks the WebSocket protocol ends its connection, with t
 describe('a connection that does not behave', () => {
   it('and leaves right after it asked to watch is not counted as a viewer', async () => {
     for (let i = 0; i < 50; i++) {
-      const raw = await RawSocket.connect(gateway.port);
+      const raw = await RawSocket.connect(gateway.url);
       raw.send('42["view",{"post":"gone"}]');
       raw.send('42["subscribe",{"posts":["gone"]}]');
       if (i % 2 === 0) raw.send('41');
@@ -199,7 +192,7 @@ describe('a connection that does not behave', () => {
   });
 
   it('and asks a great deal without reading the answers is cut', async () => {
-    const raw = await RawSocket.connect(gateway.port);
+    const raw = await RawSocket.connect(gateway.url);
     raw.pause();
     const question = frameOf(`421["${'x'.repeat(200)}",{}]`);
     const many = Buffer.concat(Array<Buffer>(1_000).fill(question));
@@ -220,7 +213,7 @@ describe('a connection that does not behave', () => {
   it('and pings without reading the pongs takes no memory', async () => {
     const resident = async (): Promise<number> => (await metricsOf(gateway.url)).get('process_resident_memory_bytes')!;
     const before = await resident();
-    const raw = await RawSocket.connect(gateway.port);
+    const raw = await RawSocket.connect(gateway.url);
     raw.pause();
     const pings = Buffer.concat(Array<Buffer>(1_000).fill(frameOf(Buffer.alloc(125), { opcode: OPCODE.ping })));
     for (let i = 0; i < 400; i++) await raw.flushed(pings);
@@ -233,11 +226,7 @@ describe('a connection that does not behave', () => {
 
   it('and probes more than once before it upgrades does not get to', async () => {
     const polling = await Polling.connect(gateway.url);
-    const { searchParams } = new URL(polling.url);
-    const raw = await RawSocket.open(
-      gateway.port,
-      `/socket.io/?EIO=4&transport=websocket&sid=${searchParams.get('sid')!}`,
-    );
+    const raw = await upgradeOf(polling);
     raw.send('2probe');
     raw.send('2probe');
     expect(await raw.closed).toBeNull();
@@ -246,11 +235,7 @@ describe('a connection that does not behave', () => {
 
   it('but probes once is upgraded, and its pings are answered', async () => {
     const polling = await Polling.connect(gateway.url);
-    const { searchParams } = new URL(polling.url);
-    const raw = await RawSocket.open(
-      gateway.port,
-      `/socket.io/?EIO=4&transport=websocket&sid=${searchParams.get('sid')!}`,
-    );
+    const raw = await upgradeOf(polling);
     const probed = raw.message((text) => text === '3probe');
     raw.send('2probe');
     await probed;

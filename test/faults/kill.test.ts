@@ -1,9 +1,9 @@
 import { afterAll, describe, expect, it } from '@jest/globals';
-import { Random } from '../simulation/random.js';
 import { closeClients, totalsAt } from '../support/clients.js';
 import { Crowd, HASTY } from '../support/clients-crowd.js';
 import { Watcher } from '../support/clients-watcher.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
+import { Random } from '../support/random.js';
 
 const SOCKETS = 50;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);

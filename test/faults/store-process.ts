@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -6,6 +6,15 @@ import { ROOT } from '../support/gateway-process.js';
 
 /** Of util-linux: sets limits of a process, from outside too. */
 const PRLIMIT = 'prlimit';
+
+/** @throws Error that says what is needed to make writes fail. */
+export function needPrlimit(): void {
+  if (process.platform === 'linux' && spawnSync(PRLIMIT, ['--version']).status === 0) return;
+  throw new Error(
+    'these tests make writes fail, for which they need Linux and prlimit of util-linux. ' +
+      'On Debian or Ubuntu: apt-get install util-linux. Elsewhere: run them in a container of Linux.',
+  );
+}
 
 export interface Committed {
   readonly kind?: string;

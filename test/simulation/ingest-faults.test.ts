@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
 import { APPLIED, DUPLICATE, type Operation } from '../../src/counters/operation.js';
 import { RUNS } from '../property/runs.js';
+import { Random } from '../support/random.js';
 import type { Conduct } from './faulty-store.js';
 import { type Attempt, IngestWorld, like, view } from './ingest-world.js';
-import { Random } from './random.js';
 
 const BUCKETS = 3;
 const POSTS = ['a', 'b', 'c', 'd', 'e'];

@@ -6,8 +6,8 @@ import { Ingest } from '../../src/ingest/ingest.js';
 import type { PendingOperation } from '../../src/ingest/pending-operation.js';
 import type { ErrorBody, ErrorCode } from '../../src/protocol/errors.js';
 import { ReferenceStore } from '../contract/reference-store.js';
+import { Random } from '../support/random.js';
 import { type Conduct, FaultyStore } from './faulty-store.js';
-import { Random } from './random.js';
 import { SimulatedClock } from './simulated-clock.js';
 
 export const FLUSH_MS = 10;

@@ -1,6 +1,6 @@
 import type { ManagerOptions, SocketOptions } from 'socket.io-client';
-import type { Random } from '../simulation/random.js';
 import { type Act, LedgerClient, sumOf, type Totals } from './clients.js';
+import type { Random } from './random.js';
 
 /** Operations that a client sends at once, at most. */
 const BURST_MAX = 6;

@@ -1,6 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parentPort, workerData } from 'node:worker_threads';
-import { RawClient } from './clients-raw.js';
+import { RawSocket } from './raw-socket.js';
 
 /**
  * Runs in a thread of its own: viewers of one post, who note when each frame arrived and read it when all is over. So
@@ -45,7 +45,7 @@ class LeanViewer {
 
   static async watch(url: string, post: string, end: string, ended: () => void): Promise<LeanViewer> {
     const viewer = new LeanViewer();
-    const client = await RawClient.connect(url);
+    const client = await RawSocket.connect(url);
     await new Promise<void>((resolve) => {
       client.onPacket = (packet) => {
         if (packet.startsWith('30')) {

@@ -67,7 +67,7 @@ export class ByteReader {
     }
   }
 
-  /** A copy: what a read gives is valid only until the next one. */
+  /** A copy: whoever keeps it does not keep the whole record. */
   raw(length: number): Buffer {
     if (this.#at + length > this.bytes.length) throw new RangeError('a record ends within its members');
     const copy = Buffer.from(this.bytes.subarray(this.#at, this.#at + length));

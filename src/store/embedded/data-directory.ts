@@ -22,8 +22,10 @@ interface Meta {
 }
 
 export interface DataDirectoryOptions {
+  /** DATA_DIR */
   readonly path: string;
   readonly buckets: number;
+  /** As in `METRICS`. */
   readonly metrics: string;
   readonly region: string;
   /** An unsigned 32-bit random number. */

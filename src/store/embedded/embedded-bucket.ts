@@ -122,12 +122,9 @@ export class EmbeddedBucket implements Bucket {
 
   /** Puts what the batch changed into the tables' transaction. */
   flush(): void {
+    const replicaIndex = (replica: Replica): number => this.replicas.indexOf(replica);
     for (const [id, { record, dirty }] of this.#touched) {
-      if (dirty)
-        this.tables.posts.put(
-          id,
-          encodePost(record, (replica) => this.replicas.indexOf(replica)),
-        );
+      if (dirty) this.tables.posts.put(id, encodePost(record, replicaIndex));
     }
     if (this.#generationDirty) {
       const { number, startedAtMs, marks } = this.generation();

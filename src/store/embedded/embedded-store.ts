@@ -5,20 +5,14 @@ import { countsOf } from '../../counters/bucket.js';
 import { bucketOf, type Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { CounterStore, PostView } from '../counter-store.js';
-import { DataDirectory } from './data-directory.js';
+import { DataDirectory, type DataDirectoryOptions } from './data-directory.js';
 import { EmbeddedBucket, type Tables } from './embedded-bucket.js';
 
 /** Old marks removed by one group commit, besides two an operation, so that expiry never makes one long. */
 const PURGE_MARKS = 500;
 
-export interface EmbeddedStoreOptions {
-  /** DATA_DIR */
-  readonly path: string;
-  readonly buckets: number;
+export interface EmbeddedStoreOptions extends Omit<DataDirectoryOptions, 'metrics'> {
   readonly metrics: Metrics;
-  readonly region: string;
-  /** An unsigned 32-bit random number. */
-  readonly nonce: () => number;
 }
 
 interface Waiting {

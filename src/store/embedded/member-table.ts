@@ -21,11 +21,7 @@ const REVERSED = Uint8Array.from({ length: 256 }, (_, byte) =>
  * an index, and the set grows by splitting one chunk at a time. A set that shrinks keeps its chunks.
  */
 export class MemberTable {
-  readonly #table: Table;
-
-  constructor(table: Table) {
-    this.#table = table;
-  }
+  constructor(private readonly table: Table) {}
 
   has(post: string, metric: number, place: MemberPlace, actor: Key64): boolean {
     return indexOfKey(this.#setOf(post, metric, place, actor), actor) >= 0;
@@ -38,11 +34,11 @@ export class MemberTable {
     const after = on ? withKey(before, -1 - index, actor) : withoutKey(before, index);
     place.size += on ? 1 : -1;
     if (place.chunks > 0) {
-      this.#table.put(chunkKey(post, metric, chunkOf(actor, place.chunks)), after);
+      this.table.put(chunkKey(post, metric, chunkOf(actor, place.chunks)), after);
       if (place.size > place.chunks * CHUNK_MEAN && place.chunks < CHUNKS_MAX) this.#split(post, metric, place);
     } else if (place.size <= INLINE_MAX) place.inline = after;
     else {
-      this.#table.put(chunkKey(post, metric, 0), after);
+      this.table.put(chunkKey(post, metric, 0), after);
       place.chunks = 1;
       place.inline = NO_KEYS;
     }
@@ -50,13 +46,13 @@ export class MemberTable {
 
   #setOf(post: string, metric: number, place: MemberPlace, actor: Key64): KeySet {
     if (place.chunks === 0) return place.inline;
-    return this.#table.get(chunkKey(post, metric, chunkOf(actor, place.chunks))) ?? NO_KEYS;
+    return this.table.get(chunkKey(post, metric, chunkOf(actor, place.chunks))) ?? NO_KEYS;
   }
 
   #split(post: string, metric: number, place: MemberPlace): void {
     const created = place.chunks;
     const split = created - powerBelow(created);
-    const keys = Buffer.from(this.#table.get(chunkKey(post, metric, split)) ?? NO_KEYS);
+    const keys = this.table.get(chunkKey(post, metric, split)) ?? NO_KEYS;
     place.chunks += 1;
     const stay: Buffer[] = [];
     const move: Buffer[] = [];
@@ -64,8 +60,8 @@ export class MemberTable {
       const key = { hi: keys.readUInt32BE(at), lo: keys.readUInt32BE(at + 4) };
       (chunkOf(key, place.chunks) === split ? stay : move).push(keys.subarray(at, at + KEY64_BYTES));
     }
-    this.#table.put(chunkKey(post, metric, split), Buffer.concat(stay));
-    this.#table.put(chunkKey(post, metric, created), Buffer.concat(move));
+    this.table.put(chunkKey(post, metric, split), Buffer.concat(stay));
+    this.table.put(chunkKey(post, metric, created), Buffer.concat(move));
   }
 }
 

@@ -2,8 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { request } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** https://www.rfc-editor.org/rfc/rfc6455#section-5.2 */
+/** https://datatracker.ietf.org/doc/html/rfc6455#section-5.2 */
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
+
+/** A mask of zeros is a mask: the payload stays readable in a dump. */
+const MASK = Buffer.alloc(4);
+const NO_MASK = Buffer.alloc(0);
 
 interface FrameOptions {
   readonly opcode?: number;
@@ -22,7 +26,6 @@ export function frameOf(payload: string | Buffer, options: FrameOptions = {}): B
   const { length = data.length } = options;
   const head = Buffer.alloc(10);
   head[0] = (fin ? 0x80 : 0) | (rsv1 ? 0x40 : 0) | opcode;
-  const mask = masked ? randomBytes(4) : Buffer.alloc(0);
   const maskBit = masked ? 0x80 : 0;
   let headBytes = 2;
   if (length < 126) head[1] = maskBit | length;
@@ -33,8 +36,7 @@ export function frameOf(payload: string | Buffer, options: FrameOptions = {}): B
     head[1] = maskBit | 127;
     headBytes = head.writeBigUInt64BE(BigInt(length), 2);
   }
-  if (masked) for (let i = 0; i < data.length; i++) data[i]! ^= mask[i % 4]!;
-  return Buffer.concat([head.subarray(0, headBytes), mask, data]);
+  return Buffer.concat([head.subarray(0, headBytes), masked ? MASK : NO_MASK, data]);
 }
 
 interface Waiting {
@@ -43,10 +45,16 @@ interface Waiting {
   readonly reject: (reason: Error) => void;
 }
 
-/** A WebSocket that sends whatever it is told to: Engine.IO and Socket.IO packets are written out by who uses it. */
+/**
+ * A WebSocket that sends whatever it is told to, reads when it is told to, and costs little: Engine.IO and Socket.IO
+ * packets are written out by who uses it. https://socket.io/docs/v4/engine-io-protocol/
+ */
 export class RawSocket {
   /** Resolves with the close code, or `null` when the connection ended without one. */
   readonly closed: Promise<number | null>;
+  /** Called with each packet of Socket.IO, without Engine.IO's type before it. */
+  onPacket: (packet: string) => void = () => undefined;
+  answersPings = true;
   #unread: Buffer;
   #waiting: Waiting[] = [];
   #code: number | null = null;
@@ -54,7 +62,7 @@ export class RawSocket {
   #ponged: (payload: string) => void = () => undefined;
 
   private constructor(
-    private readonly socket: Socket,
+    readonly socket: Socket,
     head: Buffer,
   ) {
     this.#unread = head;
@@ -67,15 +75,15 @@ export class RawSocket {
     // Being cut off is an answer here, told by `closed`.
     socket.on('error', () => undefined);
     socket.on('data', (data: Buffer) => {
-      this.#unread = Buffer.concat([this.#unread, data]);
+      this.#unread = this.#unread.length === 0 ? data : Buffer.concat([this.#unread, data]);
       this.#read();
     });
     // What came right behind the upgrade.
     this.#read();
   }
 
-  /** Upgraded, and no more than that. */
-  static async open(port: number, path = '/socket.io/?EIO=4&transport=websocket'): Promise<RawSocket> {
+  /** Upgraded, and no more than that. It offers compression, which the gateway is not to take up. */
+  static async open(origin: string, path = '/socket.io/?EIO=4&transport=websocket'): Promise<RawSocket> {
     const headers = {
       Connection: 'Upgrade',
       Upgrade: 'websocket',
@@ -84,7 +92,7 @@ export class RawSocket {
       'Sec-WebSocket-Extensions': 'permessage-deflate',
     };
     return new Promise((resolve, reject) => {
-      request({ host: '127.0.0.1', port, path, headers, agent: false })
+      request(`${origin}${path}`, { headers, agent: false })
         .on('upgrade', (_response, socket: Socket, head: Buffer) => resolve(new RawSocket(socket, head)))
         .on('response', ({ statusCode }) => reject(new Error(`answered ${statusCode ?? '?'}`)))
         .on('error', reject)
@@ -93,16 +101,22 @@ export class RawSocket {
   }
 
   /** With a Socket.IO socket in the namespace `/`. */
-  static async connect(port: number, auth = ''): Promise<RawSocket> {
-    const raw = await RawSocket.open(port);
+  static async connect(origin: string, auth = ''): Promise<RawSocket> {
+    const raw = await RawSocket.open(origin);
     const connected = raw.message((text) => text.startsWith('40'));
     raw.send(`40${auth}`);
     await connected;
     return raw;
   }
 
+  /** A packet of Engine.IO. */
   send(packet: string): void {
     this.write(frameOf(packet));
+  }
+
+  /** Asks for no acknowledgement. */
+  emit(event: string, payload: object): void {
+    this.send(`42${JSON.stringify([event, payload])}`);
   }
 
   write(bytes: Buffer): void {
@@ -175,8 +189,9 @@ export class RawSocket {
     if (opcode === OPCODE.pong) this.#ponged(payload.toString());
     if (opcode !== OPCODE.text) return;
     const message = payload.toString();
-    if (message === '2') this.send('3');
+    if (message === '2' && this.answersPings) this.send('3');
     const taken = this.#waiting.findIndex(({ wanted }) => wanted(message));
     if (taken !== -1) this.#waiting.splice(taken, 1)[0]!.resolve(message);
+    if (message.startsWith('4')) this.onPacket(message.slice(1));
   }
 }

@@ -1,3 +1,5 @@
+import { until } from './until.js';
+
 /** One page of /metrics, by `name{label="value"}`. */
 export async function metricsOf(url: string): Promise<ReadonlyMap<string, number>> {
   const response = await fetch(`${url}/metrics`);
@@ -5,6 +7,18 @@ export async function metricsOf(url: string): Promise<ReadonlyMap<string, number
   return new Map(
     lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ')))]),
   );
+}
+
+/** The present value of a metric that has no labels. */
+export async function metricAt(url: string, name: string): Promise<number> {
+  const value = (await metricsOf(url)).get(name);
+  if (value === undefined) throw new Error(`there is no metric ${name}`);
+  return value;
+}
+
+/** Resolves when the metric is `value`. */
+export async function untilMetric(url: string, name: string, value: number, limitMs?: number): Promise<void> {
+  await until(async () => (await metricAt(url, name)) === value, `${name} ${value}`, limitMs);
 }
 
 /** Operations that ended so, summed over their kinds. */
@@ -15,13 +29,4 @@ export function operationsThat(metrics: ReadonlyMap<string, number>, ...results:
     if (result !== undefined && results.includes(result)) sum += value;
   }
   return sum;
-}
-
-/** Asks until `reached` is true, and fails when it does not come. */
-export async function until(reached: () => Promise<boolean> | boolean, what: string, limitMs = 10_000): Promise<void> {
-  const end = performance.now() + limitMs;
-  while (!(await reached())) {
-    if (performance.now() > end) throw new Error(`${what}: not within ${limitMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }

@@ -1,0 +1,10 @@
+const ASK_AGAIN_MS = 10;
+
+/** Asks until `reached` is true, and fails when it does not come. */
+export async function until(reached: () => Promise<boolean> | boolean, what: string, limitMs = 10_000): Promise<void> {
+  const end = performance.now() + limitMs;
+  while (!(await reached())) {
+    if (performance.now() > end) throw new Error(`${what}: not within ${limitMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+  }
+}
