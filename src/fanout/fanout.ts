@@ -120,9 +120,12 @@ export class Fanout {
     this.#pass();
   }
 
-  /** Sends what waits for a tick now: the last counts before a drain. */
+  /**
+   * Sends what waits for a tick now: the last counts before a drain. To those who are behind as well: one frame more is
+   * all that will wait for them.
+   */
   flush(viewers: Iterable<Viewer>): void {
-    for (const viewer of viewers) if (viewer.dirty.size > 0 && !viewer.sink.behind) this.#send(viewer);
+    for (const viewer of viewers) if (viewer.dirty.size > 0) this.#send(viewer);
   }
 
   #watch(viewer: Viewer, post: string): Subscription {

@@ -113,6 +113,8 @@ describe('an event stream', () => {
       'retry: 700\nevent: bye\ndata: {"reason":"closing","retryAfterMs":700}\n\n',
     ]);
     expect(response.ended).toBe(true);
+    stream.write('[2]');
+    expect(response.written).toHaveLength(2);
     response.emit('drain');
     expect(stream.behind).toBe(true);
   });

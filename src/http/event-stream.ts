@@ -51,6 +51,7 @@ export class EventStream implements FrameSink {
   }
 
   write(body: string): void {
+    if (this.#ending) return;
     if (!this.response.write(`event: counts\ndata: ${body}\n\n`)) this.#behind = true;
   }
 
