@@ -3,12 +3,20 @@ import { resolve } from 'node:path';
 import proxyaddr from 'proxy-addr';
 import { z } from 'zod';
 import { Metrics } from './counters/metrics.js';
+import { parseRedisUrl, type RedisTarget } from './store/redis/redis-url.js';
 
 /** What the environment says, checked once, at boot. Names and defaults: README.md, "Settings". */
 export interface Settings {
   readonly host: string;
   readonly port: number;
+  /** Where the embedded store keeps its data. */
   readonly dataDir: string;
+  /** The Redis that gateways share; `null`: the embedded store is used. */
+  readonly redis: RedisTarget | null;
+  /** When an operation is acknowledged: once the store has committed it, or once Redis's replicas have it, too. */
+  readonly ack: 'committed' | 'replicated';
+  /** Gateways on this port. */
+  readonly workers: number;
   readonly tickMs: number;
   readonly flushMs: number;
   readonly buckets: number;
@@ -75,9 +83,9 @@ const ENVIRONMENT = z.object({
     .default('127.0.0.1'),
   PORT: integer(0, 65535, 3000),
   DATA_DIR: z.string().regex(/\S/, 'must be a path').default('./data'),
-  REDIS_URL: z.never('is not supported by this version: it keeps its counters in DATA_DIR; unset it').optional(),
-  ACK: z.literal('committed', 'must be committed: replicated is not supported by this version').default('committed'),
-  WORKERS: z.literal('1', 'must be 1: more are not supported by this version').default('1'),
+  REDIS_URL: z.string().transform(parseRedis).optional(),
+  ACK: z.enum(['committed', 'replicated'], 'must be committed or replicated').default('committed'),
+  WORKERS: integer(1, 256, 1),
   PEERS: z.never('is not supported by this version: it serves one region; unset it').optional(),
   TICK_MS: integer(10, 60_000, 100),
   FLUSH_MS: integer(0, 1_000, 10),
@@ -128,6 +136,15 @@ function parseMetrics(text: string, context: z.RefinementCtx): Metrics {
   }
 }
 
+function parseRedis(text: string, context: z.RefinementCtx): RedisTarget {
+  try {
+    return parseRedisUrl(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message });
+    return z.NEVER;
+  }
+}
+
 /** @throws Error with one line that names the variable and says what would be right. */
 export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   const parsed = ENVIRONMENT.safeParse(withoutEmpty(environment));
@@ -139,6 +156,12 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   if (env.JWT_SECRET !== undefined && env.JWT_JWKS_URL !== undefined) {
     throw new Error('JWT_SECRET and JWT_JWKS_URL exclude each other: set the one that your tokens are signed with');
   }
+  if (env.REDIS_URL === undefined && env.ACK === 'replicated') {
+    throw new Error('ACK=replicated needs REDIS_URL: the embedded store has no replicas');
+  }
+  if (env.REDIS_URL === undefined && env.WORKERS > 1) {
+    throw new Error('WORKERS above 1 needs REDIS_URL: the embedded store is for one process');
+  }
   const jwt = jwtOf(env);
   if (jwt === null && (env.JWT_ISSUER !== undefined || env.JWT_AUDIENCE !== undefined || env.PRIVATE === 'true')) {
     throw new Error('JWT_ISSUER, JWT_AUDIENCE and PRIVATE need JWT_SECRET or JWT_JWKS_URL, which verify tokens');
@@ -147,6 +170,9 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     host: env.HOST,
     port: env.PORT,
     dataDir: resolve(env.DATA_DIR),
+    redis: env.REDIS_URL ?? null,
+    ack: env.ACK,
+    workers: env.WORKERS,
     tickMs: env.TICK_MS,
     flushMs: env.FLUSH_MS,
     buckets: env.BUCKETS,

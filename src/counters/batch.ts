@@ -32,6 +32,8 @@ export interface PostCounts {
   readonly updatedAtMs: number | null;
   /** By metric index, integers from 0 to 2^53 - 1. */
   readonly totals: readonly number[];
+  /** Viewers on all gateways that share the store, as far as it was told; 0 where it is not. */
+  readonly live: number;
 }
 
 export type CommitResult =

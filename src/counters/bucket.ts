@@ -78,5 +78,6 @@ export function countsOf(post: string, e: string, state: PostState | undefined, 
     v: state?.v ?? 0,
     updatedAtMs: state?.updatedAtMs ?? null,
     totals: metrics.list.map((_, index) => totalOf(state?.metrics[index])),
+    live: 0,
   };
 }

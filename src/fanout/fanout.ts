@@ -181,19 +181,23 @@ export class Fanout {
   }
 
   #viewersChanged(posts: readonly string[]): void {
+    this.store.share(new Map(posts.map((post) => [post, this.presence.connections(post)])));
     for (const post of posts) {
       const watched = this.#posts.get(post);
-      const live = this.presence.connections(post);
-      if (watched?.latest && watched.latest.live !== live) this.#replace(watched, watched.latest.counts, live);
+      if (watched?.latest) this.#offer(watched, watched.latest.counts);
     }
     this.#pass();
   }
 
-  /** Takes the counts if they are news. @returns the newest state. */
+  /** Takes the counts if they are news; `live` is no part of the version. @returns the newest state. */
   #offer(watched: WatchedPost, counts: PostCounts): Snapshot {
-    const known = watched.latest?.counts;
-    if (watched.latest !== null && known?.e === counts.e && known.v >= counts.v) return watched.latest;
-    return this.#replace(watched, counts, this.presence.connections(watched.id));
+    const { latest } = watched;
+    const live = this.presence.live(counts);
+    if (latest === null || latest.counts.e !== counts.e || latest.counts.v < counts.v) {
+      return this.#replace(watched, counts, live);
+    }
+    if (latest.live === live) return latest;
+    return this.#replace(watched, { ...latest.counts, live: counts.live }, live);
   }
 
   #replace(watched: WatchedPost, counts: PostCounts, live: number): Snapshot {

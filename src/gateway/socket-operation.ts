@@ -54,7 +54,7 @@ export class SocketOperation implements PendingOperation {
       applied,
       duplicate: (outcome & DUPLICATE) !== 0,
       ...(kind === 'set' && { on }),
-      counts: updateOf(counts, answering.presence.connections(post), answering.metrics),
+      counts: updateOf(counts, answering.presence.live(counts), answering.metrics),
     });
     if (applied && kind === 'set') {
       answering.actors.toggled(connection.identity.actor, { post, metric: of.name, on }, connection);

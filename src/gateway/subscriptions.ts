@@ -83,7 +83,7 @@ export class Subscriptions {
 
   #first({ snapshot: { counts }, on }: FirstView): SubscribeAnswer['counts'][number] {
     const mine = this.metrics.list.filter(({ index }) => (on & (1 << index)) !== 0).map(({ name }) => name);
-    return { ...updateOf(counts, this.presence.connections(counts.post), this.metrics), mine };
+    return { ...updateOf(counts, this.presence.live(counts), this.metrics), mine };
   }
 }
 

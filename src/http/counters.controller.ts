@@ -121,15 +121,16 @@ export class CountersController {
     }
   }
 
-  #reading({ post, totals, updatedAtMs }: PostCounts, metric: Metric | null): Reading {
-    const count = metric === null ? this.presence.connections(post) : (totals[metric.index] ?? 0);
-    return { count, updated_at: timeOf(updatedAtMs) };
+  #reading(counts: PostCounts, metric: Metric | null): Reading {
+    const count = metric === null ? this.presence.live(counts) : (counts.totals[metric.index] ?? 0);
+    return { count, updated_at: timeOf(counts.updatedAtMs) };
   }
 
-  #allOf({ post, totals, updatedAtMs }: PostCounts): PostReading {
+  #allOf(counts: PostCounts): PostReading {
+    const { post, totals, updatedAtMs } = counts;
     const reading: Record<string, string | number | null> = { post };
     for (const { name, index } of this.settings.metrics.list) reading[name] = totals[index] ?? 0;
-    reading['live'] = this.presence.connections(post);
+    reading['live'] = this.presence.live(counts);
     reading['updated_at'] = timeOf(updatedAtMs);
     return reading;
   }

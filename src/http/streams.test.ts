@@ -39,6 +39,7 @@ const store = {
     }),
   watch: () => undefined,
   unwatch: () => undefined,
+  share: () => undefined,
   changes: NEVER,
 } as unknown as CounterStore;
 
@@ -66,7 +67,7 @@ afterEach(() => {
 });
 
 function zeros({ posts }: Read): PostView[] {
-  return posts.map((post) => ({ counts: { post, e: 'x', v: 0, updatedAtMs: null, totals: [0, 0] }, on: 0 }));
+  return posts.map((post) => ({ counts: { post, e: 'x', v: 0, updatedAtMs: null, totals: [0, 0], live: 0 }, on: 0 }));
 }
 
 /** Asks for a stream and resolves when the store is asked for its snapshot. */

@@ -57,6 +57,11 @@ export class Presence {
     return this.#posts.get(post)?.connections ?? 0;
   }
 
+  /** Viewers on all gateways: the store knows of the others, and this one of its own sooner than the store. */
+  live({ post, live }: { readonly post: string; readonly live: number }): number {
+    return Math.max(this.connections(post), live);
+  }
+
   /** Different actors that watch the post now. */
   users(post: string): number {
     const viewers = this.#posts.get(post);

@@ -13,7 +13,8 @@ export interface PostView {
 export interface CounterStore {
   /**
    * Applies the batch atomically and resolves when that is durable. Rejects when the outcome is not known: the same
-   * batch may then be sent again, and is applied once. One batch of a bucket and an incarnation at a time.
+   * batch may then be sent again, and is applied once. One batch of a bucket and an incarnation at a time. Settles
+   * within seconds: a store that may never answer has a deadline of its own.
    */
   commit(batch: Batch): Promise<CommitResult>;
 
@@ -29,6 +30,18 @@ export interface CounterStore {
    * between; the last one before a pause always comes.
    */
   readonly changes: Observable<readonly PostCounts[]>;
+
+  /**
+   * Tells how many watch these posts here now. Gateways that share a store learn the sum as `live` of PostCounts, and
+   * what a gateway told is forgotten soon after it is gone.
+   */
+  share(viewers: ReadonlyMap<string, number>): void;
+
+  /**
+   * Emits when the store is reached again after it was away, perhaps on another server that lacks the last commits:
+   * what was committed lately is to be sent again.
+   */
+  readonly returned: Observable<void>;
 
   /** Whether the last commit or probe went through; `/readyz` answers by it. */
   readonly available: boolean;

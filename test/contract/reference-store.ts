@@ -1,4 +1,4 @@
-import { Subject } from 'rxjs';
+import { NEVER, type Observable, Subject } from 'rxjs';
 import { apply } from '../../src/counters/apply.js';
 import type { Batch, CommitResult, PostCounts } from '../../src/counters/batch.js';
 import { countsOf } from '../../src/counters/bucket.js';
@@ -11,6 +11,7 @@ import { MemoryBucket } from './memory-bucket.js';
 /** `apply` and nothing else: the meaning that every store has to equal. */
 export class ReferenceStore implements CounterStore {
   readonly changes = new Subject<readonly PostCounts[]>();
+  readonly returned: Observable<void> = NEVER;
   readonly available = true;
   readonly #buckets: readonly MemoryBucket[];
   readonly #watched = new Set<string>();
@@ -41,6 +42,8 @@ export class ReferenceStore implements CounterStore {
   unwatch(post: string): void {
     this.#watched.delete(post);
   }
+
+  share(): void {}
 
   close(): Promise<void> {
     return Promise.resolve();

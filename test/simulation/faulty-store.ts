@@ -1,4 +1,4 @@
-import type { Observable } from 'rxjs';
+import { type Observable, Subject } from 'rxjs';
 import type { Batch, CommitResult, PostCounts } from '../../src/counters/batch.js';
 import type { Key64 } from '../../src/counters/ids.js';
 import type { CounterStore, PostView } from '../../src/store/counter-store.js';
@@ -21,6 +21,7 @@ export const LOSES_ANSWER: Conduct = { appliesAfterMs: 1, endsAfterMs: 2, answer
 /** A store behind a bad connection. It notes what its caller must not do. */
 export class FaultyStore implements CounterStore {
   readonly available = true;
+  readonly returned = new Subject<void>();
   /** What was sent, in order, also what was sent again. */
   readonly sent: { readonly batch: Batch; readonly atMs: number }[] = [];
   /** What was applied, in order. */
@@ -65,6 +66,10 @@ export class FaultyStore implements CounterStore {
 
   unwatch(post: string): void {
     this.inner.unwatch(post);
+  }
+
+  share(viewers: ReadonlyMap<string, number>): void {
+    this.inner.share(viewers);
   }
 
   close(): Promise<void> {

@@ -1,4 +1,4 @@
-import { Subject } from 'rxjs';
+import { NEVER, type Observable, Subject } from 'rxjs';
 import type { CommitResult, PostCounts } from '../../src/counters/batch.js';
 import type { CounterStore, PostView } from '../../src/store/counter-store.js';
 
@@ -12,6 +12,9 @@ export interface HeldRead {
 export class ScriptedStore implements CounterStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly available = true;
+  readonly returned: Observable<void> = NEVER;
+  /** What it was told of viewers, by post. */
+  readonly shared = new Map<string, number>();
   /** Posts that are watched, and how often each was unwatched after. */
   readonly watched = new Set<string>();
   readonly calls = { watch: 0, unwatch: 0 };
@@ -25,12 +28,12 @@ export class ScriptedStore implements CounterStore {
 
   /** What is stored of the post; zeros at version 0 if nothing is. */
   counts(post: string): PostCounts {
-    return this.#counts.get(post) ?? { post, e: this.#e, v: 0, updatedAtMs: null, totals: [0, 0] };
+    return this.#counts.get(post) ?? { post, e: this.#e, v: 0, updatedAtMs: null, totals: [0, 0], live: 0 };
   }
 
   /** Stores the post's next version, without a word to anybody. */
   put(post: string, likes: number, views = 0): PostCounts {
-    const next = { post, e: this.#e, v: this.counts(post).v + 1, updatedAtMs: 1, totals: [likes, views] };
+    const next = { post, e: this.#e, v: this.counts(post).v + 1, updatedAtMs: 1, totals: [likes, views], live: 0 };
     this.#counts.set(post, next);
     return next;
   }
@@ -50,7 +53,7 @@ export class ScriptedStore implements CounterStore {
   startEpoch(e: string): void {
     this.#e = e;
     for (const [post, { totals }] of this.#counts) {
-      this.#counts.set(post, { post, e, v: 1, updatedAtMs: 1, totals: totals.map((total) => Math.max(total - 1, 0)) });
+      this.#counts.set(post, { post, e, v: 1, updatedAtMs: 1, totals: totals.map((total) => Math.max(total - 1, 0)), live: 0 });
     }
   }
 
@@ -72,6 +75,10 @@ export class ScriptedStore implements CounterStore {
   unwatch(post: string): void {
     if (!this.watched.delete(post)) throw new Error(`${post} is not watched`);
     this.calls.unwatch += 1;
+  }
+
+  share(viewers: ReadonlyMap<string, number>): void {
+    for (const [post, connections] of viewers) this.shared.set(post, connections);
   }
 
   commit(): Promise<CommitResult> {

@@ -1,4 +1,4 @@
-import { type Observable, Subject } from 'rxjs';
+import { NEVER, type Observable, Subject } from 'rxjs';
 import { apply } from '../../counters/apply.js';
 import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
 import { countsOf } from '../../counters/bucket.js';
@@ -36,6 +36,8 @@ export class EmbeddedStore implements CounterStore {
   #available = true;
 
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
+  /** What was synced is not forgotten. */
+  readonly returned: Observable<void> = NEVER;
 
   /** @throws Error with one line that says what is wrong with the data directory. */
   constructor(private readonly options: EmbeddedStoreOptions) {
@@ -77,6 +79,9 @@ export class EmbeddedStore implements CounterStore {
   unwatch(post: string): void {
     this.#watched.delete(post);
   }
+
+  /** There is no other gateway to tell. */
+  share(): void {}
 
   async close(): Promise<void> {
     await this.#running;
