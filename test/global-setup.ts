@@ -43,6 +43,23 @@ const TOOLS: readonly Tool[] = [
     debianPackages: ['python3', 'python3-socketio', 'python3-websocket', 'python3-requests'],
     otherwise: 'brew install python && pip3 install "python-socketio[client]"',
   },
+  {
+    name: 'redis-server',
+    usedBy: ['contract', 'property', 'redis', 'faults', 'e2e'],
+    setting: 'REDIS_SERVER_BIN',
+    candidates: ['redis-server', 'valkey-server'],
+    debianPackages: ['redis-server'],
+    otherwise: 'brew install redis',
+  },
+  {
+    name: 'haproxy',
+    usedBy: ['e2e'],
+    setting: 'HAPROXY_BIN',
+    // Debian's is where the PATH of a user does not lead.
+    candidates: ['haproxy', '/usr/sbin/haproxy'],
+    debianPackages: ['haproxy'],
+    otherwise: 'brew install haproxy',
+  },
 ];
 
 /** Folders of test/ that run the built gateway. */

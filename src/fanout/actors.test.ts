@@ -1,44 +1,18 @@
 import { expect, test } from '@jest/globals';
 import type { MineEvent } from '../protocol/messages.js';
-import { Actors } from './actors.js';
+import { Actors, roomOf } from './actors.js';
 
-const LIKED: MineEvent = { post: 'a', metric: 'likes', on: true };
-
-class Connection {
-  readonly told: MineEvent[] = [];
-
-  mine(event: MineEvent): void {
-    this.told.push(event);
-  }
-}
-
-test('the other connections of an actor are told, the one that did it is not', () => {
-  const actors = new Actors();
-  const [here, there, stranger] = [new Connection(), new Connection(), new Connection()];
-  actors.join('ada', here);
-  actors.join('ada', there);
-  actors.join('bob', stranger);
-  actors.toggled('ada', LIKED, here);
-  expect([here.told, there.told, stranger.told]).toEqual([[], [LIKED], []]);
+test("a room has the 64 bits of its actor's key", () => {
+  expect(roomOf({ hi: 0, lo: 42 })).toBe('actor:000000000000002a');
+  expect(roomOf({ hi: 2 ** 32 - 1, lo: 2 ** 32 - 1 })).toBe('actor:ffffffffffffffff');
 });
 
-test('all are told of what was done over none of them', () => {
+test('the room of the actor is told, save for the connection that did it', () => {
+  const told: unknown[] = [];
   const actors = new Actors();
-  const connections = [new Connection(), new Connection()];
-  for (const connection of connections) actors.join('ada', connection);
-  actors.toggled('ada', LIKED, null);
-  expect(connections.map(({ told }) => told)).toEqual([[LIKED], [LIKED]]);
-});
-
-test('who has left is told nothing, and who acts without a name tells nobody', () => {
-  const actors = new Actors();
-  const [gone, here] = [new Connection(), new Connection()];
-  actors.join('ada', gone);
-  actors.join('ada', here);
-  actors.leave('ada', gone);
-  actors.leave('nobody', here);
-  actors.toggled('ada', LIKED, null);
-  actors.toggled(null, LIKED, null);
-  actors.toggled('carl', LIKED, null);
-  expect([gone.told, here.told]).toEqual([[], [LIKED]]);
+  actors.emit = (...all) => told.push(all);
+  const liked: MineEvent = { post: 'a', metric: 'likes', on: true };
+  actors.toggled({ hi: 1, lo: 2 }, liked, 'socket');
+  actors.toggled({ hi: 1, lo: 2 }, liked, null);
+  expect(told).toEqual(['socket', null].map((except) => ['actor:0000000100000002', liked, except]));
 });

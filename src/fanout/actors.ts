@@ -1,29 +1,28 @@
+import type { Key64 } from '../counters/ids.js';
 import type { MineEvent } from '../protocol/messages.js';
 
-/** A connection of an actor. */
-export interface ActorConnection {
-  mine(event: MineEvent): void;
+/** Emits to all connections in a room, on this gateway and the others, but not to the one whose id is `except`. */
+type EmitMine = (room: string, event: MineEvent, except: string | null) => void;
+
+/**
+ * The room that all connections of an actor share. Operators know the name, too (docs/operations.md). Never 20 characters
+ * long as the id of a socket is, which the adapter takes for a room of one gateway's.
+ */
+export function roomOf({ hi, lo }: Key64): string {
+  return `actor:${hex32(hi)}${hex32(lo)}`;
 }
 
-/** The connections of actors that gave a name: each learns of what its actor did through another. */
+/** Tells an actor's connections what it did through another, or over HTTP. */
 export class Actors {
-  readonly #connections = new Map<string, Set<ActorConnection>>();
+  /** Set by the gateway when it has its server. */
+  emit: EmitMine = () => undefined;
 
-  join(actor: string, connection: ActorConnection): void {
-    const connections = this.#connections.get(actor);
-    if (connections === undefined) this.#connections.set(actor, new Set([connection]));
-    else connections.add(connection);
+  /** An actor's toggle changed. `by`: the connection that did it and knows, `null` if it was none. */
+  toggled(actor: Key64, event: MineEvent, by: string | null): void {
+    this.emit(roomOf(actor), event, by);
   }
+}
 
-  leave(actor: string, connection: ActorConnection): void {
-    const connections = this.#connections.get(actor);
-    connections?.delete(connection);
-    if (connections?.size === 0) this.#connections.delete(actor);
-  }
-
-  /** An actor's toggle changed. `by`: the connection that did it and knows, `null` if it was none of these. */
-  toggled(actor: string | null, event: MineEvent, by: ActorConnection | null): void {
-    if (actor === null) return;
-    for (const connection of this.#connections.get(actor) ?? []) if (connection !== by) connection.mine(event);
-  }
+function hex32(value: number): string {
+  return value.toString(16).padStart(8, '0');
 }

@@ -3,7 +3,6 @@ import type { Identity } from '../access/identity.js';
 import type { OperationLimit, TokenBucket } from '../access/rate-limit.js';
 import type { Clock, Timer } from '../clock.js';
 import type { Key64 } from '../counters/ids.js';
-import type { ActorConnection } from '../fanout/actors.js';
 import type { FrameSink, Viewer } from '../fanout/viewer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { ByeEvent, Failure, MineEvent, OperationAnswer, SubscribeAnswer } from '../protocol/messages.js';
@@ -36,7 +35,7 @@ interface Events {
 export type CountsSocket = Socket<Record<string, never>, Events, Record<string, never>, ConnectionData>;
 
 /** One client's socket: who acts there, what it may do, and the order of what it asked. */
-export class Connection implements FrameSink, ActorConnection {
+export class Connection implements FrameSink {
   /** Set by the gateway, right after it was made. */
   viewer!: Viewer;
   /** Ends the connection with its token. */
@@ -58,7 +57,9 @@ export class Connection implements FrameSink, ActorConnection {
     readonly operations: OperationLimit,
     /** Posts looked up by `subscribe` and `unsubscribe`. */
     readonly lookups: TokenBucket,
-  ) {}
+  ) {
+    socket.onAnyOutgoing(this.#emitting);
+  }
 
   get identity(): Identity {
     return this.socket.data.identity;
@@ -117,23 +118,14 @@ export class Connection implements FrameSink, ActorConnection {
     this.socket.conn.write(`2["counts",${body}]`, { compress: false }, this.#sent);
   }
 
-  mine(event: MineEvent): void {
-    this.socket.emit('mine', event);
-    this.#watchReading();
-  }
-
   cut(): void {
     this.bye('this connection does not read what it is sent', 1_000);
     this.clock.after(CUT_AFTER_MS, () => terminate(this.socket));
   }
 
-  /**
-   * Closes the transport, without Socket.IO's own packet for it: stock clients come back by themselves after the one,
-   * and not after the other. What is written is sent first.
-   */
+  /** Ends the connection; see #emitting. What is written is sent first. */
   bye(reason: string, retryAfterMs: number): void {
     this.socket.emit('bye', { reason, retryAfterMs });
-    this.socket.conn.close();
   }
 
   #operationsAnswered(): Promise<void> | void {
@@ -151,6 +143,16 @@ export class Connection implements FrameSink, ActorConnection {
       else this.#watchReading();
     });
   }
+
+  /**
+   * Called before an event is written, also one to the actor's room that came from another gateway. After `bye` the
+   * transport is closed, without Socket.IO's own packet for it: stock clients come back by themselves after the one, and
+   * not after the other.
+   */
+  readonly #emitting = (event: string): void => {
+    if (event === 'bye') this.clock.soon(() => this.socket.conn.close());
+    else this.#watchReading();
+  };
 
   readonly #sent = () => {
     this.#unsentFrame = false;

@@ -29,6 +29,8 @@ export class CountsAdapter extends IoAdapter {
     private readonly gateway: CountsGateway,
     private readonly handshake: Handshake,
     private readonly origins: Origins,
+    /** Carries events between gateways; `null`: this one is alone. */
+    private readonly socketAdapter: ServerOptions['adapter'] | null,
   ) {
     super(app);
   }
@@ -41,6 +43,7 @@ export class CountsAdapter extends IoAdapter {
       pingTimeout: PING_TIMEOUT_MS,
       connectTimeout: CONNECT_TIMEOUT_MS,
       serveClient: false,
+      ...(this.socketAdapter !== null && { adapter: this.socketAdapter }),
       // Stock clients try again after a request that failed, and not after a `connect_error`.
       allowRequest: (request, answer) => {
         if (this.handshake.draining) answer('the gateway is closing', false);

@@ -3,9 +3,11 @@ import { Inject } from '@nestjs/common';
 import {
   type OnGatewayConnection,
   type OnGatewayDisconnect,
+  type OnGatewayInit,
   SubscribeMessage,
   WebSocketGateway,
 } from '@nestjs/websockets';
+import type { Server } from 'socket.io';
 import type { z } from 'zod';
 import { Addresses } from '../access/addresses.js';
 import { atExpiry, TOKEN_EXPIRED, TOKEN_NEEDED } from '../access/identity.js';
@@ -14,7 +16,7 @@ import type { Clock } from '../clock.js';
 import type { Key64 } from '../counters/ids.js';
 import { LIKES, type Metric, type MetricKind, VIEWS } from '../counters/metrics.js';
 import type { Operation } from '../counters/operation.js';
-import { Actors } from '../fanout/actors.js';
+import { Actors, roomOf } from '../fanout/actors.js';
 import { Fanout } from '../fanout/fanout.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
@@ -34,7 +36,9 @@ const LOOKUPS_MIN = 500;
 
 /** The events of docs/protocol.md, from a socket to ingest and fan-out. Each takes one object and an acknowledgement. */
 @WebSocketGateway()
-export class CountsGateway implements OnGatewayConnection<CountsSocket>, OnGatewayDisconnect<CountsSocket> {
+export class CountsGateway
+  implements OnGatewayInit, OnGatewayConnection<CountsSocket>, OnGatewayDisconnect<CountsSocket>
+{
   readonly connections = new Set<Connection>();
   readonly #answering: Answering;
   readonly #subscriptions: Subscriptions;
@@ -54,6 +58,14 @@ export class CountsGateway implements OnGatewayConnection<CountsSocket>, OnGatew
     this.#subscriptions = new Subscriptions(fanout, presence, metrics, counts, maxPostsPerConnection);
   }
 
+  afterInit(server: Server): void {
+    this.actors.emit = (room, event, except) =>
+      server
+        .to(room)
+        .except(except ?? [])
+        .emit('mine', event);
+  }
+
   handleConnection(socket: CountsSocket): void {
     const { identity, address } = socket.data;
     const { maxOpsPerConnection, maxPostsPerConnection } = this.settings;
@@ -65,16 +77,15 @@ export class CountsGateway implements OnGatewayConnection<CountsSocket>, OnGatew
     connection.viewer = this.fanout.open(identity.actor, connection);
     socket.data.connection = connection;
     this.connections.add(connection);
-    if (identity.actor !== null) this.actors.join(identity.actor, connection);
+    if (identity.key !== null) void socket.join(roomOf(identity.key));
     connection.expiry = atExpiry(identity.expiresAtMs, this.clock, () => connection.bye(TOKEN_EXPIRED, 0));
   }
 
   handleDisconnect(socket: CountsSocket): void {
-    const { connection, identity } = socket.data;
+    const { connection } = socket.data;
     connection.expiry?.cancel();
     this.connections.delete(connection);
     this.fanout.close(connection.viewer);
-    if (identity.actor !== null) this.actors.leave(identity.actor, connection);
     // A client that left without closing: nothing would end what is left of its connection. Once what it sent is answered.
     this.clock.soon(() => socket.conn.close());
   }

@@ -56,8 +56,9 @@ export class SocketOperation implements PendingOperation {
       ...(kind === 'set' && { on }),
       counts: updateOf(counts, answering.presence.live(counts), answering.metrics),
     });
-    if (applied && kind === 'set') {
-      answering.actors.toggled(connection.identity.actor, { post, metric: of.name, on }, connection);
+    const { key } = connection.identity;
+    if (applied && kind === 'set' && key !== null) {
+      answering.actors.toggled(key, { post, metric: of.name, on }, connection.socket.id);
     }
     connection.end();
   }

@@ -86,7 +86,9 @@ export class CountersController {
       this.counts.add(kind, resultOf(outcome));
       const on = toggledTo(operation.kind, outcome);
       const { post, metric } = asked;
-      if (on !== null) this.actors.toggled(identity.actor, { post, metric: metric.name, on }, null);
+      if (on !== null && identity.key !== null) {
+        this.actors.toggled(identity.key, { post, metric: metric.name, on }, null);
+      }
       return this.#reading(counts, metric);
     } catch (error) {
       if (error instanceof ProtocolError) this.counts.add(kind, error.body.code);

@@ -1,12 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, rmSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import type { ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { runInThisContext } from 'node:vm';
+import { Processes } from './processes.js';
 
 /** A gateway as an operator runs it: the built program, in a process of its own. */
 export interface GatewayProcess {
@@ -24,11 +21,7 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MAIN = join(ROOT, 'dist', 'main.js');
 const READY_MS = 20_000;
 
-/** Jest gives test files a copy of `process` that hears no signal and no exit; the main context has the real one. */
-const realProcess = runInThisContext('process') as NodeJS.Process;
-
-const running = new Set<ChildProcess>();
-const ownDirs = new Set<string>();
+const processes = new Processes();
 
 /**
  * Starts `dist/main.js` on a free port of 127.0.0.1 and resolves when it listens. `env` adds to its environment and
@@ -37,16 +30,13 @@ const ownDirs = new Set<string>();
  */
 export async function startGateway(env: Record<string, string> = {}): Promise<GatewayProcess> {
   if (!existsSync(MAIN)) throw new Error('dist/main.js is missing: run `npm run build` first');
-  const dataDir = env['DATA_DIR'] ?? (await newDataDir());
+  const dataDir = env['DATA_DIR'] ?? (await processes.newDir());
   const { PATH = '', HOME = '' } = process.env;
-  watchForExit();
-  const child = spawn(process.execPath, [MAIN], {
+  const { child, closed } = processes.start(process.execPath, [MAIN], {
     cwd: ROOT,
     env: { PATH, HOME, HOST: '127.0.0.1', PORT: '0', ...env, DATA_DIR: dataDir },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  running.add(child);
-  const closed = once(child, 'close').finally(() => running.delete(child));
   const log: string[] = [];
   const url = await listening(child, closed, log);
   return {
@@ -65,18 +55,7 @@ export async function startGateway(env: Record<string, string> = {}): Promise<Ga
 
 /** Ends what `startGateway` started in this test file and removes the directories it made. For `afterAll`. */
 export async function stopAll(): Promise<void> {
-  const closed = [...running].map((child) => once(child, 'close'));
-  killAll();
-  await Promise.all(closed);
-  removeDirs();
-  realProcess.off('exit', endByExit);
-  for (const signal of ENDING) realProcess.off(signal, endBySignal);
-}
-
-async function newDataDir(): Promise<string> {
-  const dir = await mkdtemp(join(tmpdir(), 'tallycast-test-'));
-  ownDirs.add(dir);
-  return dir;
+  await processes.end();
 }
 
 /** The address from the record `{"msg":"listening","url":…}`; collects everything the gateway writes on the way. */
@@ -124,32 +103,4 @@ function promiseOf<T>(): { promise: Promise<T>; resolve: (value: T) => void; rej
     reject = rej;
   });
   return { promise, resolve, reject };
-}
-
-const ENDING: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
-
-/** Jest may end a worker by a signal, without `afterAll`: no gateway may outlive the tests that it was started for. */
-function watchForExit(): void {
-  if (realProcess.listeners('exit').includes(endByExit)) return;
-  realProcess.once('exit', endByExit);
-  for (const signal of ENDING) realProcess.once(signal, endBySignal);
-}
-
-function killAll(): void {
-  for (const child of running) child.kill('SIGKILL');
-}
-
-function removeDirs(): void {
-  for (const dir of ownDirs) rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
-  ownDirs.clear();
-}
-
-function endByExit(): void {
-  killAll();
-  removeDirs();
-}
-
-function endBySignal(signal: NodeJS.Signals): void {
-  endByExit();
-  realProcess.kill(realProcess.pid, signal);
 }

@@ -1,3 +1,5 @@
+import { isIPv6 } from 'node:net';
+
 /** Where `REDIS_URL` points. */
 
 export interface Address {
@@ -22,4 +24,120 @@ export interface RedisTarget {
   readonly tls: boolean;
   /** Number of the database; 0 in a cluster. */
   readonly database: number;
+}
+
+const REDIS_PORT = 6379;
+const SENTINEL_PORT = 26379;
+
+const URL_PARTS =
+  /^redis(?<tls>s?)(?:\+(?<kind>sentinel|cluster))?:\/\/(?:(?<login>[^/?#]*)@)?(?<hosts>[^@/?#]*)(?:\/(?<path>[^?#]*))?(?:\?(?<query>[^#]*))?$/;
+const HOST_PORT = /^(?:\[(?<v6>[^\]]+)\]|(?<name>[A-Za-z0-9_.-]+))(?::(?<port>\d{1,5}))?$/;
+const DATABASE = /^\d{1,5}$/;
+/** Sentinel's own rule for the names of primaries. */
+const MASTER = /^[A-Za-z0-9_.-]+$/;
+const FORMS = 'redis://host:port, redis+sentinel://host:port,host:port/master or redis+cluster://host:port,host:port';
+
+/**
+ * `redis[s]://[[user]:password@]host[:port][/database]`,
+ * `redis[s]+sentinel://[[user]:password@]host[:port],…/master[/database][?sentinel_username=…&sentinel_password=…]`,
+ * `redis[s]+cluster://[[user]:password@]host[:port],…`. `rediss` is TLS, with the sentinels too. What is special in a
+ * name or a password is percent-encoded. The login is for the Redis servers.
+ *
+ * @throws Error whose message goes on from "REDIS_URL " and never holds a password.
+ */
+export function parseRedisUrl(text: string): RedisTarget {
+  const parts = URL_PARTS.exec(text)?.groups;
+  if (parts === undefined) throw new Error(`must be ${FORMS} (rediss for TLS; /, ?, # and @ in a password as %XX)`);
+  const kind = kindOf(parts.kind);
+  const { master, database } = pathOf(kind, parts.path ?? '');
+  return {
+    kind,
+    addresses: addressesOf(kind, parts.hosts!),
+    master,
+    login: loginOf(parts.login),
+    sentinelLogin: sentinelLoginOf(kind, parts.query ?? ''),
+    tls: parts.tls === 's',
+    database,
+  };
+}
+
+/** As it is written in addresses and logs: IPv6 in brackets. */
+export function addressText({ host, port }: Address): string {
+  return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function kindOf(text: string | undefined): RedisTarget['kind'] {
+  return text === 'sentinel' || text === 'cluster' ? text : 'single';
+}
+
+function addressesOf(kind: RedisTarget['kind'], text: string): [Address, ...Address[]] {
+  const standard = kind === 'sentinel' ? SENTINEL_PORT : REDIS_PORT;
+  const [first, ...others] = text.split(',').map((part) => addressOf(part, standard));
+  if (kind === 'single' && others.length > 0)
+    throw new Error('names several hosts: use redis+sentinel:// or redis+cluster://, or one host');
+  return [first!, ...others];
+}
+
+function addressOf(text: string, standard: number): Address {
+  const parts = HOST_PORT.exec(text)?.groups;
+  const host = parts?.v6 ?? parts?.name;
+  const port = Number(parts?.port ?? standard);
+  if (host === undefined || (parts?.v6 !== undefined && !isIPv6(host)) || port < 1 || port > 65_535)
+    throw new Error(`has the host ${JSON.stringify(text)}; hosts are name, name:port or [IPv6]:port, port 1 to 65535`);
+  return { host, port };
+}
+
+function pathOf(kind: RedisTarget['kind'], path: string): { master: string; database: number } {
+  if (kind === 'cluster') {
+    if (path !== '') throw new Error('names a database, which a cluster does not have: end after the hosts');
+    return { master: '', database: 0 };
+  }
+  if (kind === 'single') return { master: '', database: databaseOf(path) };
+  const [master = '', database = '', ...more] = path.split('/');
+  if (!MASTER.test(master) || more.length > 0)
+    throw new Error('must name the primary as its sentinels do: redis+sentinel://host:port,host:port/master');
+  return { master, database: databaseOf(database) };
+}
+
+function databaseOf(text: string): number {
+  if (text === '') return 0;
+  if (!DATABASE.test(text)) throw new Error('names a database that is not a number: end with /0, /1 and so on');
+  return Number(text);
+}
+
+function loginOf(text: string | undefined): Login | null {
+  if (text === undefined || text === '' || text === ':') return null;
+  const colon = text.indexOf(':');
+  if (colon === -1) throw new Error('has a user without a password: write user:password@, or :password@');
+  return login(decoded(text.slice(0, colon)), decoded(text.slice(colon + 1)));
+}
+
+function login(username: string, password: string): Login {
+  if (password === '') throw new Error('has a user without a password: write user:password@, or :password@');
+  return { username: username === '' ? null : username, password };
+}
+
+function sentinelLoginOf(kind: RedisTarget['kind'], query: string): Login | null {
+  if (query === '') return null;
+  if (kind !== 'sentinel') throw new Error('has parameters after ?, which only redis+sentinel:// knows');
+  let username = '';
+  let password: string | undefined;
+  for (const pair of query.split('&')) {
+    const equals = pair.indexOf('=');
+    const name = equals === -1 ? pair : pair.slice(0, equals);
+    const value = equals === -1 ? '' : decoded(pair.slice(equals + 1));
+    if (name === 'sentinel_username') username = value;
+    else if (name === 'sentinel_password') password = value;
+    else throw new Error('has an unknown parameter after ?; known are sentinel_username and sentinel_password');
+  }
+  if (password === undefined) throw new Error('has sentinel_username without sentinel_password: give both');
+  return login(username, password);
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new Error('has a % in its login that is not followed by two hex digits: write it as %25');
+  }
 }

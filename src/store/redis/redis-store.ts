@@ -1,0 +1,227 @@
+import { type Observable, Subject } from 'rxjs';
+import type { Clock, Timer } from '../../clock.js';
+import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
+import { bucketOf, type Key64 } from '../../counters/ids.js';
+import type { Metrics } from '../../counters/metrics.js';
+import type { CounterStore, PostView } from '../counter-store.js';
+import { Codec, decimalOf } from './codec.js';
+import type { RedisConnections } from './connections.js';
+import { type BucketKeys, keysOf } from './keys.js';
+import { Script } from './scripts.js';
+import { Shares } from './shares.js';
+import { Upkeep } from './upkeep.js';
+import { Watching } from './watching.js';
+
+/** A gateway that tells nothing for so long is gone, and its viewers with it. Five sweeps. */
+const LEASE_MS = 5_000;
+/** Pub/sub loses messages: what is watched is read again after each such time. */
+const READ_AGAIN_MS = 3_000;
+/** Posts read by one call, so that no script keeps the server for more than about a millisecond. */
+const READ_MAX = 250;
+
+export interface RedisStoreOptions {
+  readonly metrics: Metrics;
+  readonly buckets: number;
+  readonly region: string;
+  /** Names this gateway life among those that share the store. */
+  readonly gateway: string;
+  /** Least time between two announcements of a post, ms. */
+  readonly publishMs: number;
+  /** 32 random bits for an epoch that begins. */
+  readonly nonce: () => number;
+}
+
+/**
+ * Counters in Redis, shared by any number of gateways. A batch is one script on one server, so that it is applied whole
+ * or not at all. What other gateways do comes by the channels of the posts that are watched here; what this one does is
+ * told to its own watchers with the commit's answer.
+ */
+export class RedisStore implements CounterStore {
+  readonly #commit = new Script('commit-batch-6');
+  readonly #read = new Script('read-posts-2');
+  readonly #open = new Script('open-bucket-1');
+  readonly #report = new Script('report-viewers-6');
+  readonly #sweep = new Script('sweep-bucket-6');
+  readonly #keys: readonly BucketKeys[];
+  readonly #codec: Codec;
+  readonly #changes = new Subject<readonly PostCounts[]>();
+  readonly #watching: Watching;
+  readonly #shares: Shares;
+  readonly #upkeep: Upkeep;
+  #readTimer: Timer | null = null;
+  #closed = false;
+
+  readonly changes: Observable<readonly PostCounts[]> = this.#changes;
+
+  constructor(
+    private readonly connections: RedisConnections,
+    private readonly clock: Clock,
+    private readonly options: RedisStoreOptions,
+  ) {
+    const { buckets, gateway, metrics, region } = options;
+    this.#keys = Array.from({ length: buckets }, (_, bucket) => keysOf(bucket, gateway));
+    this.#codec = new Codec(metrics, region);
+    this.#watching = new Watching(
+      connections.subscriber,
+      clock,
+      (post, message) => this.#changes.next([this.#codec.announced(post, message)]),
+      (posts) => void this.#readAgain(posts),
+    );
+    this.#shares = new Shares(buckets, (bucket, shares, all) => this.#reportShares(bucket, shares, all));
+    this.#upkeep = new Upkeep(buckets, clock, (bucket) => this.#sweepBucket(bucket));
+    connections.returned.subscribe(() => {
+      this.#shares.distrust();
+      void this.#readAgain([...this.#watching.posts()]);
+    });
+    this.#readLater();
+  }
+
+  get available(): boolean {
+    return this.connections.available;
+  }
+
+  get returned(): Observable<void> {
+    return this.connections.returned;
+  }
+
+  async commit(batch: Batch): Promise<CommitResult> {
+    const keys = this.#keys[batch.bucket]!;
+    const { posts, args } = this.#codec.operationsOf(batch);
+    const reply = await this.connections.write(
+      this.#commit,
+      [keys.bucket, keys.fences, keys.fencesBefore, keys.live, keys.pace, keys.due],
+      [
+        this.options.nonce(),
+        batch.incarnation,
+        batch.n,
+        batch.atMs,
+        this.options.publishMs,
+        this.#codec.kinds,
+        ...args,
+      ],
+    );
+    const { result, dueInMs } = this.#codec.committed(posts, reply);
+    this.#upkeep.due(batch.bucket, dueInMs);
+    if (result.kind === 'applied') this.#tell(result.changed);
+    return result;
+  }
+
+  async read(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {
+    await this.#watching.subscribed(posts);
+    const found = new Map<string, PostView>();
+    await Promise.all(
+      this.#parts(new Set(posts)).map(async (part) => {
+        for (const view of await this.#readPart(part, actor)) found.set(view.counts.post, view);
+      }),
+    );
+    return posts.map((post) => found.get(post)!);
+  }
+
+  watch(post: string): void {
+    this.#watching.watch(post, this.#bucketOf(post));
+  }
+
+  unwatch(post: string): void {
+    this.#watching.unwatch(post);
+  }
+
+  share(viewers: ReadonlyMap<string, number>): void {
+    const touched = new Set<number>();
+    for (const [post, connections] of viewers) {
+      const bucket = this.#bucketOf(post);
+      this.#shares.set(bucket, post, connections);
+      touched.add(bucket);
+    }
+    for (const bucket of touched) void this.#shares.flush(bucket);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#readTimer?.cancel();
+    this.#upkeep.close();
+    this.#watching.close();
+    this.#changes.complete();
+    await this.connections.close();
+  }
+
+  #bucketOf(post: string): number {
+    return bucketOf(post, this.options.buckets);
+  }
+
+  #tell(changed: readonly PostCounts[]): void {
+    const watched = changed.filter(({ post }) => this.#watching.isWatched(post));
+    if (watched.length > 0) this.#changes.next(watched);
+  }
+
+  /** The posts, by bucket, in parts that one call reads. */
+  #parts(posts: Iterable<string>): string[][] {
+    const open = new Map<number, string[]>();
+    const parts: string[][] = [];
+    for (const post of posts) {
+      const bucket = this.#bucketOf(post);
+      let part = open.get(bucket);
+      if (part === undefined || part.length === READ_MAX) {
+        open.set(bucket, (part = []));
+        parts.push(part);
+      }
+      part.push(post);
+    }
+    return parts;
+  }
+
+  async #readPart(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {
+    const keys = this.#keys[this.#bucketOf(posts[0]!)]!;
+    const ask = async () => {
+      const args = [this.#codec.kinds, decimalOf(actor), JSON.stringify(posts)];
+      return this.#codec.views(posts, await this.connections.query(this.#read, [keys.bucket, keys.live], args));
+    };
+    const { current, views } = await ask();
+    if (current) return views;
+    await this.connections.query(this.#open, [keys.bucket], [this.options.nonce()]);
+    return (await ask()).views;
+  }
+
+  #readLater(): void {
+    if (this.#closed) return;
+    this.#readTimer = this.clock.after(READ_AGAIN_MS, () => {
+      void this.#readAgain([...this.#watching.posts()]).then(() => this.#readLater());
+    });
+  }
+
+  /** One part after the other: nobody waits for it. While Redis is away it ends at once, and READ_AGAIN_MS later it is tried again. */
+  async #readAgain(posts: readonly string[]): Promise<void> {
+    try {
+      for (const part of this.#parts(posts)) {
+        const views = await this.#readPart(part, null);
+        this.#tell(views.map(({ counts }) => counts));
+      }
+    } catch {
+      // As said above.
+    }
+  }
+
+  async #reportShares(bucket: number, shares: readonly (readonly [string, number])[], all: boolean): Promise<void> {
+    const keys = this.#keys[bucket]!;
+    const { publishMs, metrics } = this.options;
+    const dueInMs = await this.connections.query(
+      this.#report,
+      [keys.bucket, keys.live, keys.pace, keys.due, keys.leases, keys.shares],
+      [publishMs, metrics.list.length, this.options.gateway, LEASE_MS, all ? 1 : 0, JSON.stringify(shares.flat())],
+    );
+    this.#upkeep.due(bucket, Number(dueInMs) < 0 ? null : Number(dueInMs));
+  }
+
+  async #sweepBucket(bucket: number): Promise<number | null> {
+    const keys = this.#keys[bucket]!;
+    const { publishMs, metrics, gateway } = this.options;
+    const lease = this.#shares.posts(bucket) > 0 ? LEASE_MS : 0;
+    const [dueInMs, posts] = (await this.connections.query(
+      this.#sweep,
+      [keys.bucket, keys.live, keys.pace, keys.due, keys.leases, keys.shares],
+      [publishMs, metrics.list.length, gateway, lease],
+    )) as [number, number];
+    this.#shares.compare(bucket, posts);
+    await this.#shares.flush(bucket);
+    return dueInMs < 0 ? null : dueInMs;
+  }
+}

@@ -1,0 +1,300 @@
+#!lua
+-- Applies a batch to a bucket, once: the meaning is that of apply.ts. All is read and worked out before the first
+-- write, for Redis does not take back what a script wrote before it failed.
+--
+-- KEYS[1]  tc:{b}    the bucket's hash; derived from it: chunks of posts, members and marks
+-- KEYS[2]  tc:{b}:f  fences
+-- KEYS[3]  tc:{b}:g  fences of the day before
+-- KEYS[4]  tc:{b}:l  viewers of posts
+-- KEYS[5]  tc:{b}:t  when posts may be announced again
+-- KEYS[6]  tc:{b}:d  posts that are due to be announced
+-- ARGV[1]  run id of the server
+-- ARGV[2]  nonce of the epoch, if a new one begins
+-- ARGV[3]  incarnation of the gateway
+-- ARGV[4]  number of the batch
+-- ARGV[5]  its time, ms since 1970
+-- ARGV[6]  least ms between two announcements of a post
+-- ARGV[7]  kinds of the metrics, a letter each: s (a set of actors: toggle) or c (tally)
+-- ARGV[8]  the posts, as a JSON array
+-- ARGV[9]  the operations, as a JSON array with 7 places for each: place of the post (from 1), metric, kind (0 add, 1 set,
+--          2 adjust), value, actor's key in decimal or "", session's or "", seq
+-- Returns  {"gap" or "stale", number of the last batch} or
+--          {"applied", epoch, nonce, ms until something is due (-1: nothing), outcomes (a digit each),
+--           for each post: version, ms of its last change, viewers, 1 if it changed else 0, total of each metric}
+-- include lib-bucket
+-- include lib-announce
+local GENERATION_MS, GENERATION_MARKS = 3600000, 65536
+local FENCES_MS, FENCES_MAX = 86400000, 4096
+local APPLIED, DUPLICATE, ON = 1, 2, 4
+local ADD, SET = 0, 1
+
+local run, incarnation = ARGV[1], ARGV[3]
+local n, at, interval = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local metrics = #ARGV[7]
+local names = cjson.decode(ARGV[8])
+local operations = cjson.decode(ARGV[9])
+
+local meta = call('HMGET', bucket, 'e', 'o', 'r', 'p', 'c', 'g', 'a', 'm', 'f')
+local epoch, nonce = tonumber(meta[1]), tonumber(meta[2])
+local new_life = meta[3] ~= run
+if new_life then epoch, nonce = (epoch or 0) + 1, tonumber(ARGV[2]) end
+local posts_known, post_chunks = tonumber(meta[4]) or 0, tonumber(meta[5]) or 1
+
+local function save_life()
+  if new_life then call('HSET', bucket, 'e', whole(epoch), 'o', whole(nonce), 'r', run) end
+end
+
+local function answer_of(outcomes, posts, changed)
+  local answer = { 'applied', epoch, nonce, due_in(KEYS[6]), outcomes }
+  local place = 5
+  for first = 1, #names, 1000 do
+    local last = math.min(first + 999, #names)
+    local live = call('HMGET', KEYS[4], unpack(names, first, last))
+    for i = first, last do
+      local post = posts[names[i]]
+      answer[place + 1], answer[place + 2] = post.v, post.at
+      answer[place + 3], answer[place + 4] = tonumber(live[i - first + 1] or 0), changed[names[i]] and 1 or 0
+      for metric = 0, metrics - 1 do answer[place + 5 + metric] = total(post, metric) end
+      place = place + 4 + metrics
+    end
+  end
+  return answer
+end
+
+-- The fence
+all_here(KEYS)
+local fence = call('HGET', KEYS[2], incarnation) or call('HGET', KEYS[3], incarnation)
+local last, last_outcomes = 0, nil
+if fence then last, last_outcomes = cmsgpack.unpack(fence) end
+if fence and n == last then
+  local posts = read_posts(names, post_chunks)
+  -- Written again, so that waiting for replicas on this connection waits for the batch.
+  call('HSET', KEYS[2], incarnation, fence)
+  save_life()
+  return answer_of(last_outcomes, posts, {})
+end
+if n ~= last + 1 then return { n > last and 'gap' or 'stale', last } end
+
+-- What is read: posts, marks, members
+local posts = read_posts(names, post_chunks)
+local known = {}
+for name, post in pairs(posts) do known[name] = post.v > 0 end
+
+local generation, started, marks_now = tonumber(meta[6]) or 1, tonumber(meta[7]) or 0, tonumber(meta[8]) or 0
+local new_generation = at >= started + GENERATION_MS or marks_now >= GENERATION_MARKS
+if new_generation then generation, started, marks_now = generation + 1, at, 0 end
+local mark_chunks = tonumber(call('HGET', bucket, 'k' .. whole(generation))) or 1
+local mark_chunks_before = tonumber(call('HGET', bucket, 'k' .. whole(generation - 1))) or 1
+
+local function key_of_mark(session, g, chunks)
+  return marks_key(g, chunk_of(hash_of_key(session), chunks))
+end
+
+local function key_of_member(operation_post, metric, actor, more)
+  return members_key(metric, operation_post, chunk_of(hash_of_key(actor), more + 1))
+end
+
+local function keys_to_read()
+  local keys, seen = {}, {}
+  local function add(key)
+    if not seen[key] then
+      seen[key] = true
+      keys[#keys + 1] = key
+    end
+  end
+  for i = 1, #operations, 7 do
+    local session, actor = operations[i + 5], operations[i + 4]
+    if session ~= '' then
+      add(key_of_mark(session, generation, mark_chunks))
+      add(key_of_mark(session, generation - 1, mark_chunks_before))
+    end
+    if operations[i + 2] == SET and actor ~= '' then
+      local name, metric = names[operations[i]], operations[i + 1]
+      add(key_of_member(name, metric, actor, part(posts[name], metric, MORE_CHUNKS)))
+    end
+  end
+  return keys
+end
+all_here(keys_to_read())
+
+local marks, sessions, marks_new = {}, {}, 0
+local function mark_of(session)
+  local mark = marks[session]
+  if not mark then
+    local seq = call('HGET', key_of_mark(session, generation, mark_chunks), session)
+    mark = { here = seq and true or false }
+    mark.seq = tonumber(seq or call('HGET', key_of_mark(session, generation - 1, mark_chunks_before), session) or 0)
+    marks[session] = mark
+  end
+  return mark
+end
+
+local members, toggled = {}, {}
+local function member_of(name, metric, actor)
+  local id = metric .. ' ' .. actor .. ' ' .. name
+  local member = members[id]
+  if not member then
+    local key = key_of_member(name, metric, actor, part(posts[name], metric, MORE_CHUNKS))
+    local was = call('SISMEMBER', key, actor) == 1
+    member = { name = name, metric = metric, actor = actor, was = was, on = was }
+    members[id] = member
+    toggled[#toggled + 1] = member
+  end
+  return member
+end
+
+-- What becomes of each operation
+local changed = {}
+
+local function add_to(post, metric, which, value)
+  post.parts[4 * metric + which] = part(post, metric, which) + value
+end
+
+local function set(name, metric, value, actor)
+  if actor == '' then return false end
+  local member = member_of(name, metric, actor)
+  if member.on == (value == 1) then return false end
+  member.on = value == 1
+  add_to(posts[name], metric, MEMBERS, value == 1 and 1 or -1)
+  return true
+end
+
+local function count(post, metric, value)
+  if value > 0 and total(post, metric) + value > COUNT_MAX then return false end
+  if value < 0 and plain(post, metric) + value < 0 then return false end
+  add_to(post, metric, value > 0 and P or N, math.abs(value))
+  return true
+end
+
+local function outcome_of(i)
+  local name, metric, kind, value = names[operations[i]], operations[i + 1], operations[i + 2], operations[i + 3]
+  local actor, session, seq = operations[i + 4], operations[i + 5], operations[i + 6]
+  if session ~= '' then
+    local mark = mark_of(session)
+    if seq <= mark.seq then
+      local on = kind == SET and actor ~= '' and member_of(name, metric, actor).on
+      return DUPLICATE + (on and ON or 0)
+    end
+    if not mark.here and not mark.dirty then marks_new = marks_new + 1 end
+    mark.seq, mark.dirty = seq, true
+  end
+  local applied
+  if kind == SET then applied = set(name, metric, value, actor) else applied = count(posts[name], metric, value) end
+  if applied then changed[name] = true end
+  return (applied and APPLIED or 0) + (kind == SET and value == 1 and ON or 0)
+end
+
+local digits = {}
+for i = 1, #operations, 7 do digits[#digits + 1] = outcome_of(i) end
+local outcomes = table.concat(digits)
+
+-- Chunks that have to grow: read here, written below
+local posts_new, changed_names = 0, {}
+for name in pairs(changed) do
+  local post = posts[name]
+  if post.v == 0 then posts_new = posts_new + 1 end
+  post.v, post.at = post.v + 1, math.max(post.at, at)
+  changed_names[#changed_names + 1] = name
+end
+
+local moves = {}
+local function grow(key_of, from, to, read, step, hash_of)
+  if to == from then return end
+  local sources, targets = {}, {}
+  for number = from, to - 1 do
+    targets[#targets + 1] = key_of(number)
+    local source = number
+    while source >= from do source = source_of(source) end
+    sources[source] = key_of(source)
+  end
+  all_here(targets)
+  for _, key in ipairs(targets) do
+    if call('EXISTS', key) == 1 then error(key .. ' is in the way of a new chunk') end
+  end
+  for _, key in pairs(sources) do
+    all_here({ key })
+    local entries, groups = call(read, key), {}
+    for i = 1, #entries, step do
+      local target = key_of(chunk_of(hash_of(entries[i]), to))
+      local group = groups[target] or {}
+      groups[target] = group
+      for j = i, i + step - 1 do group[#group + 1] = entries[j] end
+    end
+    moves[#moves + 1] = { from = key, groups = groups, write = step == 2 and 'HSET' or 'SADD' }
+  end
+end
+
+posts_known = posts_known + posts_new
+local post_chunks_now = chunks_for(posts_known, POSTS_A_CHUNK, post_chunks)
+grow(posts_key, post_chunks, post_chunks_now, 'HGETALL', 2, hash_of_post)
+
+marks_now = marks_now + marks_new
+local mark_chunks_now = chunks_for(marks_now, MARKS_A_CHUNK, mark_chunks)
+grow(function(chunk) return marks_key(generation, chunk) end, mark_chunks, mark_chunks_now, 'HGETALL', 2, hash_of_key)
+
+for _, name in ipairs(changed_names) do
+  local post = posts[name]
+  for metric = 0, metrics - 1 do
+    local more = part(post, metric, MORE_CHUNKS)
+    local chunks = chunks_for(part(post, metric, MEMBERS), MEMBERS_A_CHUNK, more + 1)
+    local key_of = function(chunk) return members_key(metric, name, chunk) end
+    grow(key_of, more + 1, chunks, 'SMEMBERS', 1, hash_of_key)
+    post.parts[4 * metric + MORE_CHUNKS] = chunks - 1
+  end
+end
+
+-- Writes. Nothing fails from here on.
+local function write(command, key, values)
+  for first = 1, #values, 1000 do
+    call(command, key, unpack(values, first, math.min(first + 999, #values)))
+  end
+end
+
+local function group_by_key()
+  local groups = {}
+  return groups, function(key, ...)
+    local group = groups[key] or {}
+    groups[key] = group
+    for _, value in ipairs({ ... }) do group[#group + 1] = value end
+  end
+end
+
+for _, move in ipairs(moves) do
+  call('DEL', move.from)
+  for key, values in pairs(move.groups) do write(move.write, key, values) end
+end
+
+local hashes, set_field = group_by_key()
+for _, name in ipairs(changed_names) do
+  set_field(posts_key(chunk_of(hash_of_post(name), post_chunks_now)), name, encode(posts[name], metrics))
+end
+for session, mark in pairs(marks) do
+  if mark.dirty then set_field(key_of_mark(session, generation, mark_chunks_now), session, whole(mark.seq)) end
+end
+for key, values in pairs(hashes) do write('HSET', key, values) end
+
+local added, add_member = group_by_key()
+local removed, remove_member = group_by_key()
+for _, member in ipairs(toggled) do
+  if member.on ~= member.was then
+    local more = part(posts[member.name], member.metric, MORE_CHUNKS)
+    local key = key_of_member(member.name, member.metric, member.actor, more)
+    if member.on then add_member(key, member.actor) else remove_member(key, member.actor) end
+  end
+end
+for key, values in pairs(removed) do write('SREM', key, values) end
+for key, values in pairs(added) do write('SADD', key, values) end
+
+local now, fences_since = now_ms(), tonumber(meta[9]) or 0
+if not fence and (now - fences_since >= FENCES_MS or call('HLEN', KEYS[2]) >= FENCES_MAX) then
+  if call('EXISTS', KEYS[2]) == 1 then call('RENAME', KEYS[2], KEYS[3]) end
+  call('HSET', bucket, 'f', whole(now))
+end
+call('HSET', KEYS[2], incarnation, cmsgpack.pack(n, outcomes))
+save_life()
+if #operations > 0 then
+  call('HSET', bucket, 'p', whole(posts_known), 'c', whole(post_chunks_now), 'g', whole(generation), 'a', whole(started),
+    'm', whole(marks_now), 'k' .. whole(generation), whole(mark_chunks_now))
+end
+announce(changed_names, posts, whole(epoch), whole(nonce), KEYS[4], KEYS[5], KEYS[6], interval, metrics)
+return answer_of(outcomes, posts, changed)

@@ -1,0 +1,135 @@
+-- What scripts share: how a bucket's posts are found and read. Prefix of all its keys: KEYS[1], which is "tc:{bucket}".
+
+local call = redis.call
+local bucket = KEYS[1]
+
+-- Mean entries of the fullest chunks. Redis packs hashes of up to 128 entries and sets of up to 512 integers
+-- (hash-max-listpack-entries, set-max-intset-entries); four standard deviations below, few chunks ever cross that.
+local POSTS_A_CHUNK = 90
+local MARKS_A_CHUNK = 90
+local MEMBERS_A_CHUNK = 420
+
+-- Parts of a metric in a post's record; a part's tag is 4 * metric + part.
+local MEMBERS, MORE_CHUNKS, P, N = 0, 1, 2, 3
+local COUNT_MAX = 9007199254740991
+
+local function now_ms()
+  local time = call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+-- Linear hashing (Litwin, VLDB 1980): chunk of a hash among `chunks`, which grow one by one.
+local function chunk_of(hash, chunks)
+  local size = 1
+  while size < chunks do size = size * 2 end
+  local chunk = hash % size
+  if chunk >= chunks then chunk = chunk - size / 2 end
+  return chunk
+end
+
+-- The chunk that gives half of its entries to a new chunk `number`.
+local function source_of(number)
+  local size = 1
+  while size <= number do size = size * 2 end
+  return number - size / 2
+end
+
+local function chunks_for(entries, a_chunk, least)
+  return math.max(least, math.ceil(entries / a_chunk))
+end
+
+local function hash_of_post(post)
+  return tonumber(string.sub(redis.sha1hex(post), 1, 8), 16)
+end
+
+-- Keys of actors and sessions are 64-bit hashes in decimal: their last digits are as good as any.
+local function hash_of_key(key)
+  return tonumber(string.sub(key, -9)) % 1000000000
+end
+
+local function posts_key(chunk)
+  return bucket .. ':p' .. whole(chunk)
+end
+
+local function marks_key(generation, chunk)
+  return bucket .. ':m' .. whole(generation) .. ':' .. whole(chunk)
+end
+
+local function members_key(metric, post, chunk)
+  return bucket .. ':a' .. whole(metric) .. ':' .. whole(chunk) .. ':' .. post
+end
+
+local function channel_of(post)
+  return bucket .. ':c:' .. post
+end
+
+-- Record of a post: 6 bytes of milliseconds since 1970, then msgpack integers: version, and a tag and a value for each
+-- part that is not 0.
+local function decode(record)
+  local parts = {}
+  if not record then return { v = 0, at = 0, parts = parts } end
+  local flat = { cmsgpack.unpack(string.sub(record, 7)) }
+  for i = 2, #flat, 2 do parts[flat[i]] = flat[i + 1] end
+  return { v = flat[1], at = struct.unpack('>I6', record), parts = parts }
+end
+
+local function encode(post, metrics)
+  local flat = { post.v }
+  for tag = 0, 4 * metrics - 1 do
+    local value = post.parts[tag]
+    if value and value ~= 0 then
+      flat[#flat + 1] = tag
+      flat[#flat + 1] = value
+    end
+  end
+  return struct.pack('>I6', post.at) .. cmsgpack.pack(unpack(flat))
+end
+
+local function part(post, metric, which)
+  return post.parts[4 * metric + which] or 0
+end
+
+local function plain(post, metric)
+  return part(post, metric, P) - part(post, metric, N)
+end
+
+local function total(post, metric)
+  return math.min(math.max(part(post, metric, MEMBERS) + plain(post, metric), 0), COUNT_MAX)
+end
+
+-- A key that is elsewhere while its slot moves must not look as if it were not there: an EXISTS of several keys is then
+-- refused, and a script that begins with it ends before it has written anything.
+-- https://redis.io/docs/latest/commands/cluster-setslot/
+local function all_here(keys)
+  for first = 1, #keys, 1000 do
+    call('EXISTS', bucket, unpack(keys, first, math.min(first + 999, #keys)))
+  end
+end
+
+-- The records of `names`, each once, as a table from name to post.
+local function read_posts(names, chunks)
+  local by_chunk, keys = {}, {}
+  for _, name in ipairs(names) do
+    local key = posts_key(chunk_of(hash_of_post(name), chunks))
+    if not by_chunk[key] then
+      by_chunk[key] = {}
+      keys[#keys + 1] = key
+    end
+    table.insert(by_chunk[key], name)
+  end
+  all_here(keys)
+  local posts = {}
+  for _, key in ipairs(keys) do
+    local inside = by_chunk[key]
+    for first = 1, #inside, 1000 do
+      local last = math.min(first + 999, #inside)
+      local records = call('HMGET', key, unpack(inside, first, last))
+      for i = first, last do posts[inside[i]] = decode(records[i - first + 1]) end
+    end
+  end
+  return posts
+end

@@ -1,0 +1,198 @@
+import type { Redis } from 'ioredis';
+import type { Clock, Timer } from '../../clock.js';
+
+/**
+ * How long a command may take. Far more than any script of ours; short enough that a server that hangs is left before
+ * clients give up (5 s).
+ */
+const COMMAND_MS = 1_500;
+/** From the socket's connect to the first answer to INFO: the login, too. */
+const HANDSHAKE_MS = 3_000;
+const PROBE_MS = 1_000;
+/** ioredis gives up where it should not, e.g. when left while it asks sentinels: it is started again. */
+const REVIVE_MS = 500;
+/** Sockets end by themselves long before. */
+const CLOSE_MS = 3_000;
+
+export interface ConnectionEvents {
+  /** The server answers: for the first time, or again. */
+  up(): void;
+  down(reason: string): void;
+}
+
+/**
+ * One connection to a server: commands go over it in the order they are sent, or are rejected. What is rejected may
+ * have been done nevertheless. After a deadline of its own the connection is dropped, and made anew.
+ *
+ *   waits ── socket, login, INFO ──▶ up ── closed, or a command's deadline ──▶ waits …
+ */
+export class ServerConnection {
+  #up = false;
+  #session = 0;
+  #runId = '';
+  #closed = false;
+  #lastError = '';
+  #handshake: Timer | null = null;
+  #probe: Timer | null = null;
+
+  constructor(
+    private readonly client: Redis,
+    /** For messages. */
+    readonly name: string,
+    private readonly clock: Clock,
+    private readonly events: ConnectionEvents,
+  ) {
+    client.on('error', (error: Error) => (this.#lastError = reasonOf(error)));
+    client.on('connect', () => this.#watchHandshake());
+    client.on('ready', () => void this.#greet());
+    client.on('close', () => this.#lost(this.#lastError === '' ? 'closed' : this.#lastError));
+    client.on('end', () => this.#revive());
+    this.#connect();
+    this.#probeLater();
+  }
+
+  /** Whether commands can be sent. */
+  get up(): boolean {
+    return this.#up;
+  }
+
+  /** Changes with every socket: what was sent in the same session went over the same one. */
+  get session(): number {
+    return this.#session;
+  }
+
+  /** Names this life of the server, 40 hex digits. Empty until it is up for the first time. */
+  get runId(): string {
+    return this.#runId;
+  }
+
+  /** Why it is not up. */
+  get lastError(): string {
+    return this.#lastError;
+  }
+
+  /** Rejects at once when not up, and after COMMAND_MS in any case. Errors hold no arguments. */
+  command(name: string, args: readonly (string | number)[]): Promise<unknown> {
+    if (!this.#up) return Promise.reject(new Error(`${this.name}: not connected (${this.#lastError})`));
+    return this.#send(name, args);
+  }
+
+  /** Messages of the channels that this connection is subscribed to. */
+  onMessage(call: (channel: Buffer, message: Buffer) => void): void {
+    this.client.on('smessageBuffer', call);
+  }
+
+  /** A channel's slot has another server now. */
+  onMoved(call: () => void): void {
+    this.client.on('moved', call);
+  }
+
+  /** Leaves the server, which may hang or be deposed, and connects again; who is primary is asked anew. */
+  drop(reason: string): void {
+    this.#lastError = reason;
+    this.#lost(reason);
+    // In other states there is no socket that could hang, or ioredis ends by its own deadline; and it would be ended for good.
+    if (this.client.status === 'ready' || this.client.status === 'connect') this.client.disconnect(true);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#up = false;
+    this.#session += 1;
+    this.#handshake?.cancel();
+    this.#probe?.cancel();
+    if (this.client.status === 'end') return;
+    const socketOpen = this.client.status !== 'reconnecting' && this.client.status !== 'close';
+    const ended = new Promise<void>((resolve) => {
+      this.client.once('end', resolve);
+      if (!socketOpen) this.clock.soon(resolve);
+      else this.clock.after(CLOSE_MS, resolve);
+    });
+    this.client.disconnect();
+    await ended;
+  }
+
+  #send(name: string, args: readonly (string | number)[]): Promise<unknown> {
+    const session = this.#session;
+    return new Promise((resolve, reject) => {
+      // ioredis may never settle a command whose connection was lost at the wrong moment.
+      const deadline = this.clock.after(COMMAND_MS, () => {
+        const reason = `no answer to ${name} within ${COMMAND_MS} ms`;
+        reject(new Error(`${this.name}: ${reason}`));
+        if (session === this.#session) this.drop(reason);
+      });
+      this.client.call(name, args as (string | number)[]).then(
+        (reply) => {
+          deadline.cancel();
+          resolve(reply);
+        },
+        (error: unknown) => {
+          deadline.cancel();
+          reject(new Error(reasonOf(error)));
+        },
+      );
+    });
+  }
+
+  /** What every new socket starts with: whose is it? */
+  async #greet(): Promise<void> {
+    const session = ++this.#session;
+    try {
+      const runId = /^run_id:(\w+)/m.exec(String(await this.#send('info', ['server'])))?.[1];
+      if (session !== this.#session) return;
+      if (runId === undefined) throw new Error('INFO server has no run_id');
+      this.#runId = runId;
+      this.#lastError = '';
+      this.#up = true;
+      this.#handshake?.cancel();
+      this.events.up();
+    } catch (error) {
+      if (session === this.#session) this.drop(reasonOf(error));
+    }
+  }
+
+  #lost(reason: string): void {
+    this.#session += 1;
+    this.#handshake?.cancel();
+    if (!this.#up) return;
+    this.#up = false;
+    this.#lastError = reason;
+    this.events.down(reason);
+  }
+
+  #watchHandshake(): void {
+    this.#handshake?.cancel();
+    this.#handshake = this.clock.after(HANDSHAKE_MS, () => {
+      if (!this.#up) this.drop(this.#lastError === '' ? 'connected, but no answer' : this.#lastError);
+    });
+  }
+
+  /** Finds out, without traffic, that the server hangs. */
+  #probeLater(): void {
+    this.#probe = this.clock.after(PROBE_MS, () => {
+      if (this.#up) void this.#send('ping', []).catch(() => undefined);
+      this.#probeLater();
+    });
+  }
+
+  #connect(): void {
+    // Why it failed comes as 'error'.
+    this.client.connect().catch(() => undefined);
+  }
+
+  #revive(): void {
+    if (!this.#closed)
+      this.clock.after(REVIVE_MS, () => {
+        if (!this.#closed && this.client.status === 'end') this.#connect();
+      });
+  }
+}
+
+/** One line, without the command's arguments, which errors of ioredis carry: a login is among them. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.name === 'MaxRetriesPerRequestError') return 'the connection was lost';
+  const nested = error instanceof AggregateError ? (error.errors[0] as unknown) : undefined;
+  if (error.message === '' && nested !== undefined) return reasonOf(nested);
+  return error.message.split('\n')[0]!;
+}

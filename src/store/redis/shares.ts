@@ -1,0 +1,90 @@
+/** Posts reported by one call. */
+const REPORT_MAX = 500;
+
+/** Sends shares of a bucket: absolute, and `all` when what is not among them is over. */
+type Report = (bucket: number, shares: readonly (readonly [post: string, viewers: number])[], all: boolean) => Promise<void>;
+
+interface Bucket {
+  /** Viewers here by post, none of them 0. */
+  readonly viewers: Map<string, number>;
+  /** Posts whose share changed since it was reported. */
+  changed: Set<string>;
+  /** Redis may hold other shares of this gateway than these: all are reported. */
+  unsure: boolean;
+  reporting: boolean;
+}
+
+/**
+ * This gateway's viewers by post, as Redis has to have them. Shares are absolute, and one report of a bucket is under way
+ * at a time, so that a report that is sent again or comes late does no harm.
+ */
+export class Shares {
+  readonly #buckets: readonly Bucket[];
+
+  constructor(
+    buckets: number,
+    private readonly report: Report,
+  ) {
+    this.#buckets = Array.from({ length: buckets }, () => ({
+      viewers: new Map<string, number>(),
+      changed: new Set<string>(),
+      unsure: false,
+      reporting: false,
+    }));
+  }
+
+  /** Posts of the bucket that have viewers here. */
+  posts(bucket: number): number {
+    return this.#buckets[bucket]!.viewers.size;
+  }
+
+  set(bucket: number, post: string, viewers: number): void {
+    const { viewers: shares, changed } = this.#buckets[bucket]!;
+    if (viewers > 0) shares.set(post, viewers);
+    else shares.delete(post);
+    changed.add(post);
+  }
+
+  /** Another server answers: whatever it holds, it is to hold what is so. */
+  distrust(): void {
+    for (const bucket of this.#buckets) if (bucket.viewers.size > 0) bucket.unsure = true;
+  }
+
+  /** What a sweep found: of how many posts Redis has a share of this gateway. */
+  compare(bucket: number, posts: number): void {
+    const { viewers, changed, reporting } = this.#buckets[bucket]!;
+    if (viewers.size !== posts && changed.size === 0 && !reporting) this.#buckets[bucket]!.unsure = true;
+  }
+
+  /** Reports what is not reported yet. What fails stays to be reported, by the next call. */
+  async flush(number: number): Promise<void> {
+    const bucket = this.#buckets[number]!;
+    if (bucket.reporting) return;
+    bucket.reporting = true;
+    try {
+      while (bucket.unsure || bucket.changed.size > 0) await this.#next(number, bucket);
+    } catch {
+      // The next sweep tries again.
+    }
+    bucket.reporting = false;
+  }
+
+  async #next(number: number, bucket: Bucket): Promise<void> {
+    const { viewers, unsure } = bucket;
+    const changed = unsure ? new Set(viewers.keys()) : bucket.changed;
+    bucket.changed = new Set();
+    bucket.unsure = false;
+    const posts = [...changed];
+    try {
+      // What is reported with `all` ends the others, so that only the first part may carry it.
+      for (let first = 0; first === 0 || first < posts.length; first += REPORT_MAX) {
+        const part = posts.slice(first, first + REPORT_MAX).map((post) => [post, viewers.get(post) ?? 0] as const);
+        await this.report(number, part, unsure && first === 0);
+      }
+    } catch (error) {
+      for (const post of posts) bucket.changed.add(post);
+      bucket.unsure ||= unsure;
+      throw error;
+    }
+  }
+}

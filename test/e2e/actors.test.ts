@@ -1,0 +1,179 @@
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { createShardedAdapter } from '@socket.io/redis-adapter';
+import { Redis } from 'ioredis';
+import { Server } from 'socket.io';
+import type { MineEvent } from '../../src/protocol/messages.js';
+import { type Client, closeClients, connect, granted, untilConnected } from '../support/clients.js';
+import { type LocalGateway, startLocalGateway, stopLocalGateways } from '../support/local-gateway.js';
+import { closedWithRedis, type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
+import { until } from '../support/until.js';
+
+const LIMIT_MS = 60_000;
+/** As docs/operations.md has it. */
+const PREFIX = 'tc:io';
+
+/** Gateways with a store of their own each: what is seen here of one on another has come by the adapter. */
+describe('the connections of an actor on two gateways', () => {
+  let redis: RedisServer;
+  let a: LocalGateway;
+  let b: LocalGateway;
+  let operator: Server;
+  let actor: string;
+  let actors = 0;
+
+  beforeAll(async () => {
+    redis = await startRedis();
+    [a, b] = [await startLocalGateway(redis), await startLocalGateway(redis)];
+    const [pub, sub] = [0, 1].map(() => closedWithRedis(new Redis(redis.url)));
+    operator = new Server({ adapter: createShardedAdapter(pub, sub, { channelPrefix: PREFIX }) });
+  }, LIMIT_MS);
+
+  beforeEach(() => {
+    actor = `ada ${(actors += 1)} ☃`;
+  });
+
+  afterAll(async () => {
+    await closeClients();
+    await stopLocalGateways();
+    await stopRedis();
+  });
+
+  it('are told of a like over one of them, which is not, and strangers are told nothing', async () => {
+    const [one, two, far] = [listen(a, actor), listen(a, actor), listen(b, actor)];
+    const strangers = [listen(a, 'bob'), listen(b, 'bob'), listen(a), listen(b)];
+    await Promise.all([one, two, far, ...strangers].map(({ socket }) => untilConnected(socket)));
+    await untilSubscribed(actor, 2);
+    granted(await one.socket.emitWithAck('like', { post: 'x' }));
+    await until(() => far.told.length === 1, 'the like is told on the other gateway');
+    // Not applied again, so nothing to tell.
+    granted(await one.socket.emitWithAck('like', { post: 'x' }));
+    // What this connection did has come back from Redis before what was done in answer to it.
+    granted(await far.socket.emitWithAck('set', { post: 'y', metric: 'likes', on: true }));
+    await until(() => one.told.length > 0 && two.told.length > 1, 'the answer to it is told');
+    const [x, y] = ['x', 'y'].map((post): MineEvent => ({ post, metric: 'likes', on: true }));
+    for (const { socket } of strangers) granted(await socket.emitWithAck('unsubscribe', { posts: ['x'] }));
+    expect([one, two, far, ...strangers].map(({ told }) => told)).toEqual([[y], [x, y], [x], [], [], [], []]);
+  });
+
+  it('are all told of a like over HTTP', async () => {
+    const here = [listen(a, actor), listen(b, actor), listen(b, actor)];
+    await Promise.all(here.map(({ socket }) => untilConnected(socket)));
+    await untilSubscribed(actor, 2);
+    const put = async (action: string): Promise<void> => {
+      const headers = { 'Content-Type': 'application/json', 'Actor-Id': Buffer.from(actor).toString('latin1') };
+      const body = JSON.stringify({ action });
+      expect((await fetch(`${a.url}/v1/x/likes`, { method: 'PUT', headers, body })).status).toBe(200);
+    };
+    for (const action of ['increment', 'increment', 'decrement']) await put(action);
+    await until(() => here.every(({ told }) => told.length === 2), 'all are told');
+    for (const { told } of here) expect(told.map(({ on }) => on)).toEqual([true, false]);
+  });
+
+  it('end with `bye` on every gateway, and stock clients come back', async () => {
+    const { here, strangers } = await crowd();
+    const byes = here.map((socket) => new Promise((resolve) => socket.once('bye', resolve)));
+    const reasons = here.map(closedBy);
+    const bye = { reason: 'your roles have changed', retryAfterMs: 0 };
+    operator.in(roomOf(actor)).emit('bye', bye);
+    expect(await Promise.all(byes)).toEqual(here.map(() => bye));
+    expect(await Promise.all(reasons)).toEqual(here.map(() => 'transport close'));
+    await Promise.all(here.map(untilConnected));
+    expect(strangers.map(({ connected }) => connected)).toEqual([true, true]);
+  });
+
+  it('are disconnected on every gateway, and stock clients stay away', async () => {
+    const { here, strangers } = await crowd();
+    const reasons = here.map(closedBy);
+    operator.in(roomOf(actor)).disconnectSockets(true);
+    expect(await Promise.all(reasons)).toEqual(here.map(() => 'io server disconnect'));
+    expect(here.map(({ active }) => active)).toEqual(here.map(() => false));
+    expect(strangers.map(({ connected }) => connected)).toEqual([true, true]);
+    await untilSubscribed(actor, 0);
+  });
+
+  it('are not told about: a program that asks for all sockets gets no answer, and harms nobody', async () => {
+    const { here } = await crowd();
+    await expect(operator.timeout(300).fetchSockets()).rejects.toThrow('timeout');
+    const told = new Promise((resolve) => here[2]!.once('mine', resolve));
+    granted(await here[0]!.emitWithAck('like', { post: 'x' }));
+    expect(await told).toMatchObject({ post: 'x' });
+  });
+
+  it('on the same gateway are told while Redis hangs', async () => {
+    const [one, two] = [listen(a, actor), listen(a, actor)];
+    await Promise.all([one, two].map(({ socket }) => untilConnected(socket)));
+    await redis.kill('SIGSTOP');
+    try {
+      granted(await one.socket.emitWithAck('like', { post: 'x' }));
+      await until(() => two.told.length === 1, 'the like is told');
+    } finally {
+      await redis.kill('SIGCONT');
+    }
+  });
+
+  it(
+    'on the same gateway are told while Redis is away, and on all when it is back',
+    async () => {
+      const [one, two, far] = [listen(a, actor), listen(a, actor), listen(b, actor)];
+      await Promise.all([one, two, far].map(({ socket }) => untilConnected(socket)));
+      await untilSubscribed(actor, 2);
+      await redis.kill('SIGKILL');
+      granted(await one.socket.emitWithAck('like', { post: 'x' }));
+      await until(() => two.told.length === 1, 'the like is told');
+      // One comes, and one leaves.
+      const late = [listen(a, `${actor} late`), listen(b, `${actor} late`)];
+      const gone = listen(b, `${actor} gone`);
+      await Promise.all([...late, gone].map(({ socket }) => untilConnected(socket)));
+      gone.socket.close();
+      await redis.restart();
+      for (const name of [actor, `${actor} late`]) await untilSubscribed(name, 2);
+      await untilSubscribed(`${actor} gone`, 0);
+      granted(await one.socket.emitWithAck('unlike', { post: 'x' }));
+      granted(await late[0]!.socket.emitWithAck('like', { post: 'x' }));
+      await until(() => far.told.length === 1 && late[1]!.told.length === 1, 'both are told');
+      expect([far.told[0]!.on, late[1]!.told[0]!.on]).toEqual([false, true]);
+    },
+    LIMIT_MS,
+  );
+
+  /** Two connections of the actor on one gateway, one on the other; and a stranger on each. */
+  async function crowd(): Promise<{ here: Client[]; strangers: Client[] }> {
+    const here = [a, a, b].map(({ url }) => connect(url, { actor }));
+    const strangers = [a, b].map(({ url }) => connect(url, { actor: 'bob' }));
+    await Promise.all([...here, ...strangers].map(untilConnected));
+    await untilSubscribed(actor, 2);
+    return { here, strangers };
+  }
+
+  async function untilSubscribed(name: string, gateways: number): Promise<void> {
+    const client = redis.client();
+    const channel = `${PREFIX}#/#${roomOf(name)}#`;
+    await until(
+      async () => ((await client.call('PUBSUB', 'SHARDNUMSUB', channel)) as unknown[])[1] === gateways,
+      `${gateways} gateways listen for ${name}`,
+    );
+    client.disconnect();
+  }
+});
+
+interface Listener {
+  readonly socket: Client;
+  readonly told: MineEvent[];
+}
+
+function listen({ url }: LocalGateway, actor?: string): Listener {
+  const socket = connect(url, actor === undefined ? {} : { actor });
+  const told: MineEvent[] = [];
+  socket.on('mine', (event) => told.push(event));
+  return { socket, told };
+}
+
+function closedBy(socket: Client): Promise<string> {
+  return new Promise((resolve) => socket.once('disconnect', (reason) => resolve(reason)));
+}
+
+/** As docs/operations.md says it. */
+function roomOf(name: string): string {
+  return `actor:${createHash('sha256').update(name).digest('hex').slice(0, 16)}`;
+}

@@ -1,0 +1,46 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { Origins } from '../../src/access/origins.js';
+import { AppModule } from '../../src/app.module.js';
+import { systemClock } from '../../src/clock.js';
+import { clusterAdapter } from '../../src/gateway/cluster-adapter.js';
+import { CountsAdapter } from '../../src/gateway/counts.adapter.js';
+import { CountsGateway } from '../../src/gateway/counts.gateway.js';
+import { Handshake } from '../../src/gateway/handshake.js';
+import { configureHttp } from '../../src/http/configure-http.js';
+import { readSettings } from '../../src/settings.js';
+import { adapterClients } from './adapter-clients.js';
+import type { RedisServer } from './redis-server.js';
+
+/** A gateway in this process, with an embedded store of its own. */
+export interface LocalGateway {
+  readonly url: string;
+}
+
+const running: { readonly app: NestExpressApplication; readonly dataDir: string }[] = [];
+
+/** Starts one whose socket.io shares `redis` with others. */
+export async function startLocalGateway(redis: RedisServer): Promise<LocalGateway> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'tallycast-test-'));
+  const module = AppModule.with(readSettings({ DATA_DIR: dataDir }));
+  const app = await NestFactory.create<NestExpressApplication>(module, { bodyParser: false, logger: ['error'] });
+  running.push({ app, dataDir });
+  configureHttp(app);
+  const adapter = clusterAdapter(adapterClients(redis), systemClock);
+  app.useWebSocketAdapter(
+    new CountsAdapter(app, app.get(CountsGateway), app.get(Handshake), app.get(Origins), adapter),
+  );
+  await app.listen(0, '127.0.0.1');
+  return { url: await app.getUrl() };
+}
+
+/** For `afterAll`. */
+export async function stopLocalGateways(): Promise<void> {
+  for (const { app, dataDir } of running.splice(0)) {
+    await app.close();
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}

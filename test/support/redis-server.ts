@@ -1,0 +1,189 @@
+import type { ChildProcess } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
+import { type Cluster, Redis } from 'ioredis';
+import { freePort } from './free-port.js';
+import { Processes } from './processes.js';
+import { until } from './until.js';
+
+/** A real Redis, in a process of its own on 127.0.0.1. It keeps nothing on disk unless its arguments say so. */
+export interface RedisServer {
+  readonly host: string;
+  readonly port: number;
+  /** redis://127.0.0.1:port */
+  readonly url: string;
+  /** Another one after `restart`. */
+  readonly pid: number;
+  readonly dir: string;
+  /** What it has written so far, a line each. */
+  readonly log: readonly string[];
+  /** A new plain client for the test itself: it never reconnects and its commands fail at once. `stopRedis` closes it. */
+  client(): Redis;
+  /** Sends the signal and resolves when the process has ended; with SIGSTOP and SIGCONT at once. */
+  kill(signal: NodeJS.Signals): Promise<void>;
+  /** After a kill: the same port, directory and arguments. Resolves when it answers. */
+  restart(): Promise<void>;
+}
+
+export interface RedisOptions {
+  /** More of redis-server's own, as on its command line; the last one wins. */
+  readonly args?: readonly string[];
+  /** A free one by default. */
+  readonly port?: number;
+  /** Where it writes its files; a new one by default, gone with `stopRedis`. */
+  readonly dir?: string;
+}
+
+const HOST = '127.0.0.1';
+const READY_MS = 20_000;
+/** Another process may take a free port first. */
+const PORT_ATTEMPTS = 5;
+const NO_FILES = ['--save', '', '--appendonly', 'no'];
+/** A primary sends its data straight to a new replica, instead of waiting 5 s for further ones. */
+const FAST_SYNC = ['--repl-diskless-sync', 'yes', '--repl-diskless-sync-delay', '0'];
+
+const processes = new Processes();
+const clients = new Set<Redis | Cluster>();
+
+/** Starts a Redis and resolves when it answers PING. */
+export async function startRedis({ args = [], port, dir }: RedisOptions = {}): Promise<RedisServer> {
+  const at = dir ?? (await processes.newDir());
+  return await start((port) => [...common(port, at), ...NO_FILES, ...FAST_SYNC, ...args], at, port);
+}
+
+/** Starts a replica and resolves when it has all of the primary's data and the primary counts it as online. */
+export async function startReplica(of: RedisServer, options: RedisOptions = {}): Promise<RedisServer> {
+  const args = ['--replicaof', of.host, String(of.port), ...(options.args ?? [])];
+  const replica = await startRedis({ ...options, args });
+  await untilInSync(replica, of);
+  return replica;
+}
+
+/** Starts a Sentinel, which keeps what it learns in the configuration that it is given. */
+export async function startSentinel(config: readonly string[]): Promise<RedisServer> {
+  const dir = await processes.newDir();
+  const path = `${dir}/sentinel.conf`;
+  await writeFile(path, config.map((line) => `${line}\n`).join(''));
+  return await start((port) => [path, '--sentinel', ...common(port, dir)], dir);
+}
+
+/** Ends all Redis servers of this test file, and the clients that it got for them. For `afterAll`. */
+export async function stopRedis(): Promise<void> {
+  for (const client of clients) client.disconnect();
+  clients.clear();
+  await processes.end();
+}
+
+/** Has `stopRedis` close this client. What fails is told by the commands: an error event alone is no news. */
+export function closedWithRedis<T extends Redis | Cluster>(client: T): T {
+  clients.add(client);
+  client.on('error', () => undefined);
+  client.on('end', () => clients.delete(client));
+  return client;
+}
+
+/** Of one that is closed already ioredis would wait 2 s for the close. */
+export function disconnect(client: Redis): void {
+  if (client.status !== 'end') client.disconnect();
+}
+
+/** Waits until the replica has the primary's data and is sent what follows. */
+export async function untilInSync(replica: RedisServer, primary: RedisServer): Promise<void> {
+  const [below, above] = [replica.client(), primary.client()];
+  const isOnline = new RegExp(`^slave\\d+:ip=[^,]*,port=${replica.port},state=online`, 'm');
+  await until(
+    async () =>
+      (await below.info('replication')).includes('master_link_status:up') &&
+      isOnline.test(await above.info('replication')),
+    `${replica.url} is in sync with ${primary.url}`,
+    READY_MS,
+  );
+  disconnect(below);
+  disconnect(above);
+}
+
+function common(port: number, dir: string): string[] {
+  return ['--bind', HOST, '--port', String(port), '--dir', dir];
+}
+
+async function start(argsAt: (port: number) => string[], dir: string, fixedPort?: number): Promise<RedisServer> {
+  for (let attempt = 1; ; attempt++) {
+    const port = fixedPort ?? (await freePort());
+    const server = new Server(port, dir, argsAt(port));
+    try {
+      await server.restart();
+      return server;
+    } catch (error) {
+      const isTaken = server.log.some((line) => line.includes('Address already in use'));
+      if (!isTaken || fixedPort !== undefined || attempt === PORT_ATTEMPTS) throw error;
+    }
+  }
+}
+
+class Server implements RedisServer {
+  readonly host = HOST;
+  readonly url: string;
+  readonly log: string[] = [];
+  #child: ChildProcess | undefined;
+  #closed: Promise<void> = Promise.resolve();
+
+  constructor(
+    readonly port: number,
+    readonly dir: string,
+    private readonly args: readonly string[],
+  ) {
+    this.url = `redis://${HOST}:${port}`;
+  }
+
+  get pid(): number {
+    return this.#child!.pid!;
+  }
+
+  client(): Redis {
+    const { host, port } = this;
+    return closedWithRedis(new Redis({ host, port, retryStrategy: () => null, autoResendUnfulfilledCommands: false }));
+  }
+
+  async kill(signal: NodeJS.Signals): Promise<void> {
+    this.#child!.kill(signal);
+    if (signal !== 'SIGSTOP' && signal !== 'SIGCONT') await this.#closed;
+  }
+
+  async restart(): Promise<void> {
+    const program = process.env['REDIS_SERVER_BIN'] ?? 'redis-server';
+    const { child, closed } = processes.start(program, this.args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = child;
+    this.#closed = closed;
+    for (const output of [child.stdout!, child.stderr!]) {
+      createInterface({ input: output }).on('line', (line) => this.log.push(line));
+    }
+    let failure: string | undefined;
+    closed.then(
+      () => (failure = `ended by ${child.signalCode ?? `exit code ${child.exitCode ?? 'unknown'}`}`),
+      (error: unknown) => (failure = String(error)),
+    );
+    const isReady = async (): Promise<boolean> => {
+      if (failure !== undefined) throw new Error(failure);
+      return await this.#answers();
+    };
+    try {
+      await until(isReady, 'answers', READY_MS);
+    } catch (error) {
+      child.kill('SIGKILL');
+      throw new Error(`${program} on ${this.url}: ${String(error)}\n${this.log.join('\n')}`, { cause: error });
+    }
+  }
+
+  /** This very process, for another one may have taken the port. */
+  async #answers(): Promise<boolean> {
+    const client = this.client();
+    try {
+      await client.ping();
+      return (await client.info('server')).includes(`process_id:${this.pid}\r\n`);
+    } catch {
+      return false;
+    } finally {
+      disconnect(client);
+    }
+  }
+}
