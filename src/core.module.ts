@@ -1,5 +1,13 @@
 import { randomBytes, randomInt } from 'node:crypto';
-import { type DynamicModule, Global, Inject, Module, type OnApplicationShutdown, type Provider } from '@nestjs/common';
+import {
+  type DynamicModule,
+  Global,
+  Inject,
+  Logger,
+  Module,
+  type OnApplicationShutdown,
+  type Provider,
+} from '@nestjs/common';
 import { Addresses } from './access/addresses.js';
 import { Identities } from './access/identity.js';
 import { Origins } from './access/origins.js';
@@ -14,7 +22,18 @@ import { Presence } from './presence/presence.js';
 import type { Settings } from './settings.js';
 import type { CounterStore } from './store/counter-store.js';
 import { EmbeddedStore } from './store/embedded/embedded-store.js';
-import { CLOCK, SETTINGS, STORE } from './tokens.js';
+import { RedisConnections } from './store/redis/connections.js';
+import { RedisStore } from './store/redis/redis-store.js';
+import { CLOCK, REDIS, SETTINGS, STORE } from './tokens.js';
+
+/**
+ * A post's changes reach other gateways this often in a tick. What is announced just after a viewer's frame goes out
+ * waits for the next, so that a change may take an interval and a tick to be seen everywhere.
+ */
+const PUBLICATIONS_A_TICK = 2;
+
+/** How far back a failover may go: the lag of a replica, and the time until the gateways are back at the new primary. */
+const RETAIN_MS = 10_000;
 
 /** The counter's machinery, wired: plain classes that know neither NestJS nor which store is behind the port. */
 @Global()
@@ -46,16 +65,37 @@ function edges(settings: Settings): Provider[] {
   ];
 }
 
-function machinery({ dataDir, buckets, flushMs, tickMs, metrics, region }: Settings): Provider[] {
+function random64(): string {
+  return randomBytes(8).toString('hex');
+}
+
+function machinery({ dataDir, redis, ack, buckets, flushMs, tickMs, metrics, region }: Settings): Provider[] {
   return [
     {
+      provide: REDIS,
+      useFactory: (clock: Clock): Promise<RedisConnections> | null => {
+        const warn = (message: string): void => new Logger('redis').warn(message);
+        return redis && RedisConnections.open(redis, { clock, replicated: ack === 'replicated', warn });
+      },
+      inject: [CLOCK],
+    },
+    {
       provide: STORE,
-      useFactory: () => new EmbeddedStore({ path: dataDir, buckets, metrics, region, nonce: () => randomInt(2 ** 32) }),
+      useFactory: (connections: RedisConnections | null, clock: Clock): CounterStore | Promise<CounterStore> => {
+        const data = { buckets, metrics, region, nonce: () => randomInt(2 ** 32) };
+        if (connections === null) return new EmbeddedStore({ path: dataDir, ...data });
+        const publishMs = tickMs / PUBLICATIONS_A_TICK;
+        return RedisStore.open(connections, clock, { ...data, gateway: random64(), publishMs });
+      },
+      inject: [REDIS, CLOCK],
     },
     {
       provide: Ingest,
       useFactory: (store: CounterStore, clock: Clock, instruments: Instruments) => {
-        const options = { buckets, flushMs, incarnation: randomBytes(8).toString('hex') };
+        const warn = (message: string): void => new Logger('ingest').warn(message);
+        // What LMDB has synced it keeps, and so does Redis what a replica has as well.
+        const retainMs = redis !== null && ack === 'committed' ? RETAIN_MS : 0;
+        const options = { buckets, flushMs, incarnation: random64, retainMs, warn };
         return new Ingest(store, clock, Math.random, options, instruments);
       },
       inject: [STORE, CLOCK, Instruments],

@@ -2,3 +2,5 @@
 export const SETTINGS = Symbol('Settings');
 export const CLOCK = Symbol('Clock');
 export const STORE = Symbol('CounterStore');
+/** The connections that gateways share counters by; `null` with the embedded store. */
+export const REDIS = Symbol('Redis');

@@ -5,7 +5,7 @@ import { Snapshot, updateOf } from './snapshot.js';
 const METRICS = Metrics.parse('likes:toggle,views:tally,shares:tally');
 
 function snapshot(v: number, totals: number[], live = 1): Snapshot {
-  return new Snapshot({ post: '42', e: 'eu.3.k9', v, updatedAtMs: 1, totals }, live, METRICS);
+  return new Snapshot({ post: '42', e: 'eu.3.k9', v, updatedAtMs: 1, totals, live: 0 }, live, METRICS);
 }
 
 test('an update and its encoding say the same', () => {

@@ -1,8 +1,8 @@
 import type { Clock, Timer } from '../clock.js';
-import type { CommitResult } from '../counters/batch.js';
 import { bucketOf } from '../counters/ids.js';
 import { errorBody } from '../protocol/errors.js';
 import type { CounterStore } from '../store/counter-store.js';
+import { type Applied, Delivery, type DeliveryOptions } from './delivery.js';
 import { Lane, type OpenBatch } from './lane.js';
 import type { PendingOperation } from './pending-operation.js';
 
@@ -13,18 +13,16 @@ const PENDING_MAX = 50_000;
 /** How long a client waits before it is told that the outcome is unknown. */
 const DEADLINE_MS = 5_000;
 const DEADLINE_CHECK_MS = 250;
+const DRAIN_CHECK_MS = 5;
 /** What a shed client is asked to wait. */
 const OVERLOADED_RETRY_MS = 1_000;
-/** Pauses between two sendings of a batch that the store did not take: doubled up to the last, half of it random. */
-const RETRY_MIN_MS = 25;
-const RETRY_MAX_MS = 1_000;
+/** Lanes with nothing in flight that ask, after the store was away, whether it still has what it confirmed. */
+const CHECKS_AT_ONCE = 16;
 
-export interface IngestOptions {
+export interface IngestOptions extends DeliveryOptions {
   readonly buckets: number;
   /** FLUSH_MS: how long an operation waits for company. */
   readonly flushMs: number;
-  /** 64 random bits of this gateway life. */
-  readonly incarnation: string;
 }
 
 /** Called with seconds; prom-client's histograms are such. */
@@ -37,34 +35,52 @@ export interface Observer {
  * when it is full or FLUSH_MS old; then each of its operations is answered. One batch of a bucket is in flight at a
  * time, so operations of one post take effect in the order they came.
  *
- * A batch whose outcome is unknown is sent again, the same, until the store confirms it: its fence makes that safe.
- * Nothing that was taken in is dropped, so nothing overtakes it; a client whose deadline passes meanwhile is told
- * UNAVAILABLE, and its retry is found to be a duplicate.
+ * Delivery sends a batch until the store confirms it, and sends confirmed ones again that the store has lost. Nothing
+ * that was taken in is dropped, so nothing overtakes it; a client whose deadline passes meanwhile is told UNAVAILABLE,
+ * and its retry is found to be a duplicate.
+ *
+ * A store that was away may have lost what it confirmed. A lane learns that from the answer to its next batch, and one
+ * that has none from a check, behind which its new operations wait:
+ *
+ *             operation                     FLUSH_MS, or full
+ *     idle ──────────────▶ waiting ────────────────────────────▶ sending ──▶ answered: the next, a check, or idle
+ *       └─ the store returned, lane unchecked ──▶ check ───────────┘
  */
 export class Ingest {
   readonly #lanes: readonly Lane[];
   readonly #busy = new Set<Lane>();
+  readonly #delivery: Delivery;
   #flushTimer: Timer | null = null;
   #flushAtMs = 0;
   #deadlineTimer: Timer | null = null;
   #pending = 0;
   #draining = false;
-  /** Batches sent again because the store did not take them, since boot. */
-  retries = 0;
+  #checkers = 0;
 
   constructor(
-    private readonly store: CounterStore,
+    store: CounterStore,
     private readonly clock: Clock,
-    private readonly random: () => number,
+    random: () => number,
     private readonly options: IngestOptions,
     private readonly latency: { readonly commit: Observer; readonly acknowledgement: Observer },
   ) {
-    this.#lanes = Array.from({ length: options.buckets }, (_, bucket) => new Lane(bucket));
+    this.#delivery = new Delivery(store, clock, random, options, (operations) => this.#fail(operations));
+    this.#lanes = Array.from({ length: options.buckets }, (_, bucket) => new Lane(bucket, options.incarnation()));
+    store.returned.subscribe(() => this.#checkAll());
   }
 
   /** Operations taken in and not yet confirmed. */
   get pending(): number {
     return this.#pending;
+  }
+
+  /** Operations of confirmed batches that are kept. */
+  get retained(): number {
+    return this.#delivery.retained.operations;
+  }
+
+  get stats(): Delivery['stats'] {
+    return this.#delivery.stats;
   }
 
   submit(operation: PendingOperation): void {
@@ -82,17 +98,20 @@ export class Ingest {
     const lane = this.#lanes[bucketOf(operation.post, this.options.buckets)]!;
     const full = lane.add(operation, now, BATCH_MAX);
     this.#busy.add(lane);
-    if (lane.inFlight !== null) return;
-    if (full) void this.#send(lane);
+    this.#deadlineTimer ??= this.clock.after(DEADLINE_CHECK_MS, () => this.#checkDeadlines());
+    if (lane.sending) return;
+    if (full) void this.#send(lane, lane.waiting.shift());
     else this.#flushBy(now + this.options.flushMs, now);
   }
 
-  /** Takes in nothing more; resolves when all is answered, or after `limitMs`. */
+  /** Takes in nothing more; resolves when all is answered, or after `limitMs`. What is retained goes with the process. */
   async drain(limitMs: number): Promise<void> {
     this.#draining = true;
     this.#flush();
     const end = this.clock.nowMs() + limitMs;
-    while (this.#pending > 0 && this.clock.nowMs() < end) await this.#pause(5);
+    while (this.#pending > 0 && this.clock.nowMs() < end) {
+      await new Promise<void>((resolve) => void this.clock.after(DRAIN_CHECK_MS, resolve));
+    }
   }
 
   /** One timer for all lanes, so that what they commit shares the store's syncs. */
@@ -108,22 +127,19 @@ export class Ingest {
   #flush(): void {
     this.#flushTimer?.cancel();
     this.#flushTimer = null;
-    for (const lane of this.#busy) if (lane.inFlight === null) void this.#send(lane);
+    for (const lane of this.#busy) if (!lane.sending) void this.#send(lane, lane.waiting.shift());
   }
 
-  async #send(lane: Lane): Promise<void> {
-    this.#deadlineTimer ??= this.clock.after(DEADLINE_CHECK_MS, () => this.#checkDeadlines());
-    for (let batch = lane.waiting.shift(); batch !== undefined; batch = this.#next(lane)) {
-      lane.inFlight = batch;
-      const sentAtMs = this.clock.nowMs();
-      const result = await this.#commit(lane, batch);
-      const now = this.clock.nowMs();
-      this.latency.commit.observe((now - sentAtMs) / 1000);
-      this.#pending -= batch.operations.length;
-      this.#answer(batch, result, now);
-      lane.inFlight = null;
+  /** Sends this batch if there is one, and what is due after it. */
+  async #send(lane: Lane, first: OpenBatch | undefined): Promise<void> {
+    lane.sending = true;
+    for (let batch = first; ; batch = this.#next(lane)) {
+      if (batch !== undefined) await this.#commit(lane, batch);
+      else if (lane.unchecked && !this.#draining) await this.#delivery.check(lane);
+      else break;
     }
-    if (!lane.busy) this.#busy.delete(lane);
+    lane.sending = false;
+    if (lane.waiting.length === 0) this.#busy.delete(lane);
   }
 
   /** The lane's next batch if it need not wait; else its turn comes with the timer. */
@@ -137,27 +153,19 @@ export class Ingest {
     return undefined;
   }
 
-  async #commit(lane: Lane, { operations }: OpenBatch): Promise<CommitResult & { kind: 'applied' }> {
-    lane.n += 1;
-    const { incarnation } = this.options;
-    const batch = { bucket: lane.bucket, incarnation, n: lane.n, atMs: this.clock.wallMs(), operations };
-    for (let pauseMs = RETRY_MIN_MS; ; pauseMs = Math.min(2 * pauseMs, RETRY_MAX_MS)) {
-      try {
-        const result = await this.store.commit(batch);
-        if (result.kind === 'applied') return result;
-      } catch {
-        // Unknown outcome: the fence makes sending it again safe, and `available` tells the operator.
-      }
-      this.retries += 1;
-      await this.#pause(pauseMs * (0.5 + this.random() / 2));
-    }
+  async #commit(lane: Lane, batch: OpenBatch): Promise<void> {
+    const { length } = batch.operations;
+    lane.inFlight = batch;
+    const sentAtMs = this.clock.nowMs();
+    const result = await this.#delivery.send(lane, batch);
+    const now = this.clock.nowMs();
+    this.latency.commit.observe((now - sentAtMs) / 1000);
+    this.#pending -= length;
+    if (result !== null) this.#answer(batch, result, now);
+    lane.inFlight = null;
   }
 
-  #answer(
-    { operations, told }: OpenBatch,
-    { outcomes, counts }: CommitResult & { kind: 'applied' },
-    now: number,
-  ): void {
+  #answer({ operations, told }: OpenBatch, { outcomes, counts }: Applied, now: number): void {
     for (let i = told; i < operations.length; i++) {
       const operation = operations[i]!;
       this.latency.acknowledgement.observe((now - operation.acceptedAtMs) / 1000);
@@ -167,13 +175,25 @@ export class Ingest {
 
   #checkDeadlines(): void {
     const sinceMs = this.clock.nowMs() - DEADLINE_MS;
-    const error = errorBody('UNAVAILABLE', 'the store did not answer in time; retry with the same seq or key');
-    for (const lane of this.#busy) for (const operation of lane.overdue(sinceMs)) operation.failed(error);
+    for (const lane of this.#busy) this.#fail(lane.overdue(sinceMs));
     this.#deadlineTimer =
       this.#busy.size > 0 ? this.clock.after(DEADLINE_CHECK_MS, () => this.#checkDeadlines()) : null;
   }
 
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => void this.clock.after(ms, resolve));
+  #fail(operations: Iterable<PendingOperation>): void {
+    const error = errorBody('UNAVAILABLE', 'the store did not answer in time; retry with the same seq or key');
+    for (const operation of operations) operation.failed(error);
+  }
+
+  #checkAll(): void {
+    // Also one with a batch on its way: its answer may be from before.
+    for (const lane of this.#lanes) lane.unchecked = lane.sending || lane.retained.length > 0;
+    for (; this.#checkers < CHECKS_AT_ONCE; this.#checkers++) void this.#check();
+  }
+
+  async #check(): Promise<void> {
+    const next = (): Lane | undefined => this.#lanes.find((lane) => lane.unchecked && !lane.sending);
+    for (let lane = next(); lane !== undefined && !this.#draining; lane = next()) await this.#send(lane, undefined);
+    this.#checkers -= 1;
   }
 }

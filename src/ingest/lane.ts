@@ -1,51 +1,80 @@
+import type { Moment } from './moment.js';
 import type { PendingOperation } from './pending-operation.js';
+import type { Kept } from './retained-batches.js';
 
 /** Operations that will be committed as one batch. */
-export interface OpenBatch {
-  readonly operations: PendingOperation[];
-  /** When its first operation came, on the monotonic clock. */
-  readonly openedAtMs: number;
+export class OpenBatch {
+  operations: PendingOperation[];
   /** How many of them, from the first on, missed their deadline: who asked was told, and is not answered again. */
-  told: number;
+  told = 0;
+
+  /** @param openedAtMs when its first operation came, on the monotonic clock */
+  constructor(
+    first: PendingOperation,
+    readonly openedAtMs: number,
+  ) {
+    this.operations = [first];
+  }
+
+  /** Those that have waited since `sinceMs` or longer, each once: they count as told. */
+  *overdue(sinceMs: number): Iterable<PendingOperation> {
+    while (this.told < this.operations.length) {
+      const operation = this.operations[this.told]!;
+      if (operation.acceptedAtMs > sinceMs) return;
+      this.told += 1;
+      yield operation;
+    }
+  }
+
+  /** Leaves only the operations that stay. @returns those of the others that were not told yet */
+  reduce(stays: (operation: PendingOperation) => boolean): PendingOperation[] {
+    const { operations, told } = this;
+    this.operations = operations.filter(stays);
+    this.told = operations.slice(0, told).filter(stays).length;
+    return operations.slice(told).filter((operation) => !stays(operation));
+  }
 }
 
 /**
- * The operations of one bucket, in the order they came: at most one batch in flight, others behind it.
+ * The operations of one bucket, in the order they came: at most one batch in flight, others behind it, and the last
+ * ones that were confirmed, in case the store loses them.
  *
  *     op op op →  [ filling ]  [ full ] …  →  in flight  →  store
- *                  waiting                     the same batch, again, until it is confirmed
+ *                  waiting                        │ confirmed
+ *                                              retained: n-3  n-2  n-1 →  sent again before it, when they are lost
  */
 export class Lane {
   readonly waiting: OpenBatch[] = [];
   inFlight: OpenBatch | null = null;
+  /** Something is on its way: the batch in flight, or a retained one. Nothing else of the lane may be. */
+  sending = false;
   /** Number of the last batch that was sent: its fence. */
   n = 0;
+  /** When a batch was last confirmed. */
+  confirmed: Moment | null = null;
+  /** Numbers without a gap up to the last confirmed; kept by RetainedBatches. */
+  readonly retained: Kept[] = [];
+  /** While it is not known what the store still has, all that is retained stays. */
+  held = false;
+  /** The store was away and nothing that was sent since has been confirmed. */
+  unchecked = false;
 
-  constructor(readonly bucket: number) {}
+  constructor(
+    readonly bucket: number,
+    public incarnation: string,
+  ) {}
 
   /** @returns whether the batch at the head is full, and so need not wait for company. */
   add(operation: PendingOperation, nowMs: number, batchMax: number): boolean {
     const last = this.waiting.at(-1);
-    if (last === undefined || last.operations.length >= batchMax) {
-      this.waiting.push({ operations: [operation], openedAtMs: nowMs, told: 0 });
-    } else last.operations.push(operation);
+    if (last === undefined || last.operations.length >= batchMax) this.waiting.push(new OpenBatch(operation, nowMs));
+    else last.operations.push(operation);
     return this.waiting[0]!.operations.length >= batchMax;
-  }
-
-  get busy(): boolean {
-    return this.inFlight !== null || this.waiting.length > 0;
   }
 
   /** Operations that have waited since `sinceMs` or longer, each once: they count as told. */
   *overdue(sinceMs: number): Iterable<PendingOperation> {
-    const batches = this.inFlight === null ? this.waiting : [this.inFlight, ...this.waiting];
-    for (const batch of batches) {
-      while (batch.told < batch.operations.length) {
-        const operation = batch.operations[batch.told]!;
-        if (operation.acceptedAtMs > sinceMs) return;
-        batch.told += 1;
-        yield operation;
-      }
-    }
+    if (this.inFlight !== null) yield* this.inFlight.overdue(sinceMs);
+    for (const batch of this.waiting) yield* batch.overdue(sinceMs);
   }
 }

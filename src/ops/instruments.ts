@@ -92,7 +92,28 @@ export class Instruments {
   }
 
   ingest(ingest: Ingest): void {
+    const { stats } = ingest;
     this.gauge('tallycast_pending_operations', 'Operations taken in and not yet committed.', () => ingest.pending);
-    this.counter('tallycast_commit_retries_total', 'Batches sent to the store again.', () => ingest.retries);
+    this.counter('tallycast_commit_retries_total', 'Batches sent to the store again.', () => stats.retries);
+    this.gauge(
+      'tallycast_retained_operations',
+      'Operations of confirmed batches that are kept here in case a failover loses them.',
+      () => ingest.retained,
+    );
+    this.counter(
+      'tallycast_replayed_batches_total',
+      'Confirmed batches that the store had lost and that were sent to it again.',
+      () => stats.replayedBatches,
+    );
+    this.counter(
+      'tallycast_lost_batches_total',
+      'Confirmed batches that the store had lost and that were not kept here any more: what they counted is lost.',
+      () => stats.lostBatches,
+    );
+    this.counter(
+      'tallycast_unconfirmed_operations_total',
+      'Operations that were sent, and of which it will never be known whether they were counted.',
+      () => stats.unconfirmedOperations,
+    );
   }
 }

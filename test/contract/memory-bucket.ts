@@ -18,6 +18,23 @@ export class MemoryBucket implements Bucket {
     this.epoch = epochOf(replica);
   }
 
+  /** The same contents, apart from each other from now on. */
+  copy(): MemoryBucket {
+    const copy = new MemoryBucket(this.replica);
+    for (const [incarnation, fence] of this.#fences) copy.#fences.set(incarnation, fence);
+    for (const [id, state] of this.#posts) copy.#posts.set(id, state);
+    for (const member of this.#members) copy.#members.add(member);
+    copy.#marks = new Map(this.#marks);
+    copy.#marksBefore = new Map(this.#marksBefore);
+    copy.#number = this.#number;
+    copy.#startedAtMs = this.#startedAtMs;
+    return copy;
+  }
+
+  forgetFences(): void {
+    this.#fences.clear();
+  }
+
   fence(incarnation: string): Fence | undefined {
     return this.#fences.get(incarnation);
   }

@@ -13,15 +13,27 @@ export class ReferenceStore implements CounterStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly returned: Observable<void> = NEVER;
   readonly available = true;
-  readonly #buckets: readonly MemoryBucket[];
+  #buckets: readonly MemoryBucket[];
   readonly #watched = new Set<string>();
 
   constructor(
     private readonly metrics: Metrics,
     buckets: number,
-    replica: Replica,
+    private readonly replica: Replica,
   ) {
     this.#buckets = Array.from({ length: buckets }, () => new MemoryBucket(replica));
+  }
+
+  /** Another store with the same contents, watched by nobody. */
+  copy(): ReferenceStore {
+    const copy = new ReferenceStore(this.metrics, this.#buckets.length, this.replica);
+    copy.#buckets = this.#buckets.map((bucket) => bucket.copy());
+    return copy;
+  }
+
+  /** As a store does long after an incarnation's last batch. */
+  forgetFences(): void {
+    for (const bucket of this.#buckets) bucket.forgetFences();
   }
 
   commit(batch: Batch): Promise<CommitResult> {

@@ -24,7 +24,7 @@ describe('the connections of an actor on two gateways', () => {
 
   beforeAll(async () => {
     redis = await startRedis();
-    [a, b] = [await startLocalGateway(redis), await startLocalGateway(redis)];
+    [a, b] = [await startLocalGateway(redis.url), await startLocalGateway(redis.url)];
     const [pub, sub] = [0, 1].map(() => closedWithRedis(new Redis(redis.url)));
     operator = new Server({ adapter: createShardedAdapter(pub, sub, { channelPrefix: PREFIX }) });
   }, LIMIT_MS);

@@ -1,6 +1,7 @@
 import { type Observable, Subject } from 'rxjs';
 import type { Batch, CommitResult, PostCounts } from '../../src/counters/batch.js';
 import type { Key64 } from '../../src/counters/ids.js';
+import type { Operation } from '../../src/counters/operation.js';
 import type { CounterStore, PostView } from '../../src/store/counter-store.js';
 import type { SimulatedClock } from './simulated-clock.js';
 
@@ -20,7 +21,7 @@ export const LOSES_ANSWER: Conduct = { appliesAfterMs: 1, endsAfterMs: 2, answer
 
 /** A store behind a bad connection. It notes what its caller must not do. */
 export class FaultyStore implements CounterStore {
-  readonly available = true;
+  available = true;
   readonly returned = new Subject<void>();
   /** What was sent, in order, also what was sent again. */
   readonly sent: { readonly batch: Batch; readonly atMs: number }[] = [];
@@ -28,7 +29,9 @@ export class FaultyStore implements CounterStore {
   readonly applied: Batch[] = [];
   readonly misuses: string[] = [];
   readonly #inFlight = new Set<number>();
-  readonly #last = new Map<number, Batch>();
+  /** By bucket, incarnation and number, the operations that were sent. */
+  readonly #contents = new Map<string, string>();
+  #server = 1;
 
   constructor(
     private readonly inner: CounterStore,
@@ -44,16 +47,32 @@ export class FaultyStore implements CounterStore {
     this.#check(batch);
     this.sent.push({ batch, atMs: this.clock.nowMs() });
     this.#inFlight.add(batch.bucket);
-    const { appliesAfterMs, endsAfterMs, answers } = this.conduct(batch);
+    const { appliesAfterMs, endsAfterMs, answers } = this.available ? this.conduct(batch) : REFUSES;
+    const server = this.#server;
     return new Promise((resolve, reject) => {
       let result: Promise<CommitResult> | null = null;
-      if (appliesAfterMs !== null) this.clock.after(appliesAfterMs, () => void (result = this.#apply(batch)));
+      if (appliesAfterMs !== null) {
+        this.clock.after(appliesAfterMs, () => {
+          if (server === this.#server) result = this.#apply(batch);
+        });
+      }
       this.clock.after(endsAfterMs, () => {
         this.#inFlight.delete(batch.bucket);
         if (answers && result !== null) resolve(result);
         else reject(new Error('no answer'));
       });
     });
+  }
+
+  /** The server is gone: what it was sent and has not applied it never will; its answers may still come. */
+  down(): void {
+    this.available = false;
+    this.#server += 1;
+  }
+
+  up(): void {
+    this.available = true;
+    this.returned.next();
   }
 
   read(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {
@@ -82,14 +101,22 @@ export class FaultyStore implements CounterStore {
     return result;
   }
 
-  #check(batch: Batch): void {
-    const { bucket, n, operations } = batch;
+  #check({ bucket, incarnation, n, operations }: Batch): void {
     if (this.#inFlight.has(bucket)) this.misuses.push(`two batches of bucket ${bucket} in flight`);
-    const last = this.#last.get(bucket);
-    if (n === last?.n) {
-      if (batch !== last) this.misuses.push(`another batch ${n} of bucket ${bucket}`);
-    } else if (n !== (last?.n ?? 0) + 1) this.misuses.push(`batch ${n} of bucket ${bucket} after ${last?.n ?? 0}`);
     if (operations.length < 1 || operations.length > 500) this.misuses.push(`a batch of ${operations.length}`);
-    this.#last.set(bucket, batch);
+    const name = (number: number): string => `${bucket} ${incarnation} ${number}`;
+    const content = contentOf(operations);
+    const before = this.#contents.get(name(n));
+    if (before !== undefined && before !== content) this.misuses.push(`another batch ${name(n)}`);
+    if (n > 1 && !this.#contents.has(name(n - 1))) this.misuses.push(`batch ${name(n)} comes too early`);
+    this.#contents.set(name(n), content);
   }
+}
+
+function contentOf(operations: readonly Operation[]): string {
+  return operations
+    .map(({ post, metric, kind, value, actor, session, seq }) =>
+      [post, metric, kind, value, actor?.hi, actor?.lo, session?.hi, session?.lo, seq].join(),
+    )
+    .join(' ');
 }

@@ -1,63 +1,16 @@
 import { expect, test } from '@jest/globals';
-import { APPLIED, DUPLICATE, type Operation } from '../../src/counters/operation.js';
 import { RUNS } from '../property/runs.js';
 import { Random } from '../support/random.js';
 import type { Conduct } from './faulty-store.js';
-import { type Attempt, IngestWorld, like, view } from './ingest-world.js';
+import { checkAnswers, Client, POSTS } from './ingest-client.js';
+import { type Attempt, IngestWorld, view } from './ingest-world.js';
 
 const BUCKETS = 3;
-const POSTS = ['a', 'b', 'c', 'd', 'e'];
 const CLIENTS = 6;
 /** How long clients act while the store misbehaves, … */
 const ACTING_MS = 15_000;
 /** … and how long it may take until all is told once it is well again: a hang, a pause, and a retry. */
 const RECOVERY_MS = 20_000;
-const RETRY_MS = 200;
-
-/** An operation and all that its client was told of it. */
-interface Asked {
-  readonly operation: Operation;
-  readonly attempts: Attempt[];
-}
-
-/** A client with a session: sends what was not acknowledged again, with the same seq. */
-class Client {
-  readonly asked: Asked[] = [];
-  readonly actor: { hi: number; lo: number };
-  readonly #session: { hi: number; lo: number };
-
-  constructor(
-    private readonly world: IngestWorld,
-    number: number,
-  ) {
-    this.actor = { hi: 1, lo: number };
-    this.#session = { hi: 2, lo: number };
-  }
-
-  act(random: Random): void {
-    const post = random.pick(POSTS);
-    const seq = this.asked.length + 1;
-    const operation = random.chance(0.5)
-      ? view(post, this.#session, seq)
-      : like(post, this.actor, random.chance(0.6), this.#session, seq);
-    const asked = { operation, attempts: [] };
-    this.asked.push(asked);
-    this.#send(asked);
-  }
-
-  #send(asked: Asked): void {
-    const attempt = this.world.submit(asked.operation, ({ answers }) => {
-      if (answers.at(-1) !== 'settled') this.world.clock.after(RETRY_MS, () => this.#send(asked));
-    });
-    asked.attempts.push(attempt);
-  }
-
-  /** Whether the client's last word on the post was that it likes it. */
-  likes(post: string): boolean {
-    const last = this.asked.findLast(({ operation }) => operation.post === post && operation.kind === 'set');
-    return last?.operation.value === 1;
-  }
-}
 
 test('nothing acknowledged is lost or counted twice, whatever the store does to a batch', async () => {
   for (let seed = 1; seed <= RUNS; seed++) expect({ seed, ...(await history(seed)) }).toEqual({ seed, faults: [] });
@@ -79,7 +32,7 @@ async function history(seed: number): Promise<{ faults: string[] }> {
   const faults = [...world.store.misuses];
   const asked = clients.flatMap((client) => client.asked);
   if (world.ingest.pending > 0) faults.push(`${world.ingest.pending} operations are pending`);
-  if (world.ingest.retries === 0) faults.push('the store was too good');
+  if (world.ingest.stats.retries === 0) faults.push('the store was too good');
   if (!asked.some(({ attempts }) => attempts.length > 1)) faults.push('nobody had to try again');
   for (const { attempts } of asked) checkAnswers(attempts, faults);
   for (const { answers } of anonymous) if (answers.length !== 1) faults.push(`answered by ${answers.join()}`);
@@ -106,17 +59,6 @@ function conductOf(random: Random): Conduct {
   if (kind < 0.95) return { appliesAfterMs: ms + random.below(2_000), endsAfterMs: ms, answers: false };
   const hangs = 4_000 + random.below(3_000);
   return { appliesAfterMs: random.chance(0.5) ? hangs : 1, endsAfterMs: hangs, answers: random.chance(0.5) };
-}
-
-/** Each attempt is answered once; the last one is acknowledged, and only one of them may say that it did it. */
-function checkAnswers(attempts: readonly Attempt[], faults: string[]): void {
-  const { seq } = attempts[0]!;
-  for (const { answers } of attempts)
-    if (answers.length !== 1) faults.push(`${seq} was answered by [${answers.join()}]`);
-  if (attempts.at(-1)!.answers[0] !== 'settled') faults.push(`${seq} was never acknowledged`);
-  if (attempts.filter(({ outcome }) => (outcome & APPLIED) !== 0).length > 1) faults.push(`${seq} was applied twice`);
-  if (attempts.length > 1 && (attempts.at(-1)!.outcome & DUPLICATE) === 0)
-    faults.push(`${seq} was told UNAVAILABLE and not committed`);
 }
 
 /** What was taken in first was applied first, in every bucket and so of every post. */

@@ -5,6 +5,7 @@ import type { Operation } from '../../src/counters/operation.js';
 import { Ingest } from '../../src/ingest/ingest.js';
 import type { PendingOperation } from '../../src/ingest/pending-operation.js';
 import type { ErrorBody, ErrorCode } from '../../src/protocol/errors.js';
+import type { CounterStore } from '../../src/store/counter-store.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { Random } from '../support/random.js';
 import { type Conduct, FaultyStore } from './faulty-store.js';
@@ -62,21 +63,45 @@ export class Attempt implements PendingOperation {
   }
 }
 
+interface WorldOptions {
+  readonly buckets?: number;
+  readonly seed?: number;
+  readonly retainMs?: number;
+  readonly conduct?: () => Conduct;
+  /** Shared by several gateways. */
+  readonly clock?: SimulatedClock;
+  readonly inner?: CounterStore;
+}
+
+export function referenceStore(buckets: number): ReferenceStore {
+  return new ReferenceStore(METRICS, buckets, { region: 'test', epoch: 1, nonce: 1 });
+}
+
 /** Ingest in simulated time, over the reference store behind a connection that is as bad as the test wants. */
 export class IngestWorld {
-  readonly clock = new SimulatedClock();
-  readonly reference: ReferenceStore;
+  readonly clock: SimulatedClock;
+  readonly inner: CounterStore;
   readonly store: FaultyStore;
   readonly ingest: Ingest;
   /** Every attempt, with its place among those that were submitted. */
   readonly order = new Map<Attempt, number>();
   readonly latencies: { commit: number[]; acknowledgement: number[] } = { commit: [], acknowledgement: [] };
 
-  constructor({ buckets = 1, seed = 1, conduct }: { buckets?: number; seed?: number; conduct?: () => Conduct } = {}) {
-    this.reference = new ReferenceStore(METRICS, buckets, { region: 'test', epoch: 1, nonce: 1 });
-    this.store = new FaultyStore(this.reference, this.clock, conduct);
+  /** What an operator was told. */
+  readonly warnings: string[] = [];
+
+  constructor({ buckets = 1, seed = 1, retainMs = 0, conduct, clock, inner }: WorldOptions = {}) {
+    this.clock = clock ?? new SimulatedClock();
+    this.inner = inner ?? referenceStore(buckets);
+    this.store = new FaultyStore(this.inner, this.clock, conduct);
     const random = new Random(seed);
-    const options = { buckets, flushMs: FLUSH_MS, incarnation: 'life' };
+    const options = {
+      buckets,
+      flushMs: FLUSH_MS,
+      incarnation: () => random.next().toString(16),
+      retainMs,
+      warn: (message: string) => this.warnings.push(message),
+    };
     const { commit, acknowledgement } = this.latencies;
     this.ingest = new Ingest(this.store, this.clock, () => random.next(), options, {
       commit: { observe: (seconds) => commit.push(seconds) },
@@ -97,7 +122,7 @@ export class IngestWorld {
   }
 
   async totals(post: string): Promise<{ likes: number; views: number }> {
-    const [read] = await this.reference.read([post], null);
+    const [read] = await this.inner.read([post], null);
     const [likes, views] = read!.counts.totals;
     return { likes: likes!, views: views! };
   }

@@ -125,7 +125,7 @@ describe('a store that does not take a batch', () => {
     expect(times.length).toBeGreaterThan(5);
     expect(times.at(-1)! - times.at(-2)!).toBeGreaterThan(500);
     expect(new Set(world.store.sent.map(({ batch }) => batch)).size).toBe(1);
-    expect(world.ingest.retries).toBe(times.length);
+    expect(world.ingest.stats.retries).toBe(times.length);
     world.store.conduct = () => GOOD;
     await world.clock.advance(1_002);
     expect(attempt.answers).toEqual(['settled']);
@@ -133,14 +133,14 @@ describe('a store that does not take a batch', () => {
 
   test('a batch that the store says is not the next is not taken for committed', async () => {
     const world = new IngestWorld();
-    const commit = world.reference.commit.bind(world.reference);
+    const commit = world.inner.commit.bind(world.inner);
     let gaps = 2;
-    world.reference.commit = (batch) => (gaps-- > 0 ? Promise.resolve({ kind: 'gap', last: 0 }) : commit(batch));
+    world.inner.commit = (batch) => (gaps-- > 0 ? Promise.resolve({ kind: 'gap', last: 0 }) : commit(batch));
     const attempt = world.submit(view('a'));
     await world.clock.advance(FLUSH_MS + 2);
     expect(attempt.answers).toEqual([]);
     await world.clock.advance(1_000);
-    expect([attempt.answers, world.ingest.retries]).toEqual([['settled'], 2]);
+    expect([attempt.answers, world.ingest.stats.retries]).toEqual([['settled'], 2]);
   });
 
   test('a batch whose answer was lost is counted once', async () => {

@@ -53,7 +53,14 @@ export class ScriptedStore implements CounterStore {
   startEpoch(e: string): void {
     this.#e = e;
     for (const [post, { totals }] of this.#counts) {
-      this.#counts.set(post, { post, e, v: 1, updatedAtMs: 1, totals: totals.map((total) => Math.max(total - 1, 0)), live: 0 });
+      this.#counts.set(post, {
+        post,
+        e,
+        v: 1,
+        updatedAtMs: 1,
+        totals: totals.map((total) => Math.max(total - 1, 0)),
+        live: 0,
+      });
     }
   }
 

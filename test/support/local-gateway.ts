@@ -12,24 +12,36 @@ import { CountsGateway } from '../../src/gateway/counts.gateway.js';
 import { Handshake } from '../../src/gateway/handshake.js';
 import { configureHttp } from '../../src/http/configure-http.js';
 import { readSettings } from '../../src/settings.js';
-import { adapterClients } from './adapter-clients.js';
-import type { RedisServer } from './redis-server.js';
+import { RedisConnections } from '../../src/store/redis/connections.js';
+import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
 
 /** A gateway in this process, with an embedded store of its own. */
 export interface LocalGateway {
   readonly url: string;
 }
 
-const running: { readonly app: NestExpressApplication; readonly dataDir: string }[] = [];
+interface Running {
+  readonly app: NestExpressApplication;
+  readonly connections: RedisConnections;
+  readonly dataDir: string;
+}
 
-/** Starts one whose socket.io shares `redis` with others. */
-export async function startLocalGateway(redis: RedisServer): Promise<LocalGateway> {
+const running: Running[] = [];
+
+/** Starts one whose socket.io shares the Redis with others. */
+export async function startLocalGateway(redisUrl: string): Promise<LocalGateway> {
+  const options = { clock: systemClock, replicated: false, warn: () => undefined };
+  const connections = await RedisConnections.open(parseRedisUrl(redisUrl), options);
   const dataDir = await mkdtemp(join(tmpdir(), 'tallycast-test-'));
   const module = AppModule.with(readSettings({ DATA_DIR: dataDir }));
-  const app = await NestFactory.create<NestExpressApplication>(module, { bodyParser: false, logger: ['error'] });
-  running.push({ app, dataDir });
+  const app = await NestFactory.create<NestExpressApplication>(module, {
+    bodyParser: false,
+    abortOnError: false,
+    logger: ['error'],
+  });
+  running.push({ app, connections, dataDir });
   configureHttp(app);
-  const adapter = clusterAdapter(adapterClients(redis), systemClock);
+  const adapter = clusterAdapter(connections.channels);
   app.useWebSocketAdapter(
     new CountsAdapter(app, app.get(CountsGateway), app.get(Handshake), app.get(Origins), adapter),
   );
@@ -39,8 +51,9 @@ export async function startLocalGateway(redis: RedisServer): Promise<LocalGatewa
 
 /** For `afterAll`. */
 export async function stopLocalGateways(): Promise<void> {
-  for (const { app, dataDir } of running.splice(0)) {
+  for (const { app, connections, dataDir } of running.splice(0)) {
     await app.close();
+    await connections.close();
     await rm(dataDir, { recursive: true, force: true });
   }
 }

@@ -18,7 +18,7 @@ export interface RedisServer {
   /** What it has written so far, a line each. */
   readonly log: readonly string[];
   /** A new plain client for the test itself: it never reconnects and its commands fail at once. `stopRedis` closes it. */
-  client(): Redis;
+  client(options?: { commandTimeout: number }): Redis;
   /** Sends the signal and resolves when the process has ended; with SIGSTOP and SIGCONT at once. */
   kill(signal: NodeJS.Signals): Promise<void>;
   /** After a kill: the same port, directory and arguments. Resolves when it answers. */
@@ -36,6 +36,8 @@ export interface RedisOptions {
 
 const HOST = '127.0.0.1';
 const READY_MS = 20_000;
+/** A stopped server does not even refuse. */
+const ANSWER_MS = 5_000;
 /** Another process may take a free port first. */
 const PORT_ATTEMPTS = 5;
 const NO_FILES = ['--save', '', '--appendonly', 'no'];
@@ -82,24 +84,27 @@ export function closedWithRedis<T extends Redis | Cluster>(client: T): T {
   return client;
 }
 
-/** Of one that is closed already ioredis would wait 2 s for the close. */
-export function disconnect(client: Redis): void {
-  if (client.status !== 'end') client.disconnect();
+/** Asks on a connection of its own. Sentinels cut those of a server that they give another role. */
+export async function ask<T>(server: RedisServer, question: (client: Redis) => Promise<T>): Promise<T> {
+  const client = server.client({ commandTimeout: ANSWER_MS });
+  try {
+    return await question(client);
+  } finally {
+    // Of one that is closed already ioredis would wait 2 s for the close.
+    if (client.status !== 'end') client.disconnect();
+  }
 }
 
 /** Waits until the replica has the primary's data and is sent what follows. */
 export async function untilInSync(replica: RedisServer, primary: RedisServer): Promise<void> {
-  const [below, above] = [replica.client(), primary.client()];
   const isOnline = new RegExp(`^slave\\d+:ip=[^,]*,port=${replica.port},state=online`, 'm');
+  const says = (server: RedisServer, fact: RegExp): Promise<boolean> =>
+    ask(server, async (client) => fact.test(await client.info('replication'))).catch(() => false);
   await until(
-    async () =>
-      (await below.info('replication')).includes('master_link_status:up') &&
-      isOnline.test(await above.info('replication')),
+    async () => (await says(replica, /^master_link_status:up/m)) && (await says(primary, isOnline)),
     `${replica.url} is in sync with ${primary.url}`,
     READY_MS,
   );
-  disconnect(below);
-  disconnect(above);
 }
 
 function common(port: number, dir: string): string[] {
@@ -139,9 +144,10 @@ class Server implements RedisServer {
     return this.#child!.pid!;
   }
 
-  client(): Redis {
+  client(options?: { commandTimeout: number }): Redis {
     const { host, port } = this;
-    return closedWithRedis(new Redis({ host, port, retryStrategy: () => null, autoResendUnfulfilledCommands: false }));
+    const asIs = { retryStrategy: () => null, autoResendUnfulfilledCommands: false };
+    return closedWithRedis(new Redis({ ...asIs, ...options, host, port }));
   }
 
   async kill(signal: NodeJS.Signals): Promise<void> {
@@ -176,14 +182,11 @@ class Server implements RedisServer {
 
   /** This very process, for another one may have taken the port. */
   async #answers(): Promise<boolean> {
-    const client = this.client();
-    try {
-      await client.ping();
-      return (await client.info('server')).includes(`process_id:${this.pid}\r\n`);
-    } catch {
-      return false;
-    } finally {
-      disconnect(client);
-    }
+    const isThis = `process_id:${this.pid}\r\n`;
+    const answer = ask(this, async (client) => [await client.ping(), await client.info('server')]);
+    return await answer.then(
+      ([, info]) => info!.includes(isThis),
+      () => false,
+    );
   }
 }

@@ -74,7 +74,10 @@ export class ClusterServers {
     const slot = Number(slotText);
     const colon = node.lastIndexOf(':');
     if ((kind !== 'MOVED' && kind !== 'ASK') || !(slot >= 0 && slot < SLOTS) || colon === -1) return null;
-    const server = this.#server({ host: node.slice(0, colon) || from.address.host, port: Number(node.slice(colon + 1)) });
+    const server = this.#server({
+      host: node.slice(0, colon) || from.address.host,
+      port: Number(node.slice(colon + 1)),
+    });
     if (kind === 'ASK') {
       this.#targets.set(server, this.clock.nowMs());
       return { server, asking: true };
@@ -105,7 +108,7 @@ export class ClusterServers {
     while (this.#again && !this.#closed) {
       this.#again = false;
       const ranges = await this.#ask(first);
-      if (ranges !== null && !this.#closed) this.#apply(ranges);
+      if (ranges !== null) this.#apply(ranges);
       await new Promise<void>((resolve) => this.clock.after(REFRESH_PAUSE_MS, resolve));
     }
   }
@@ -153,6 +156,7 @@ export class ClusterServers {
   }
 
   #apply(ranges: readonly Range[]): void {
+    if (this.#closed) return;
     const owners = new Array<Server | null>(SLOTS).fill(null);
     for (const { first, last, nodes } of ranges) owners.fill(this.#server(nodes[0]), first, last + 1);
     const gained = new Set<Server>();
@@ -199,7 +203,10 @@ export class ClusterServers {
 /** The reply to CLUSTER SLOTS. A node that does not know its own name leaves it out: then it is the one we asked. */
 function rangesOf(reply: unknown, host: string): Range[] {
   return (reply as [number, number, ...[string | null, number][]][]).flatMap(([first, last, ...nodes]) => {
-    const [primary, ...replicas] = nodes.map(([name, port]) => ({ host: name === '' || name === null ? host : name, port }));
+    const [primary, ...replicas] = nodes.map(([name, port]) => ({
+      host: name === '' || name === null ? host : name,
+      port,
+    }));
     return primary === undefined ? [] : [{ first, last, nodes: [primary, ...replicas] as const }];
   });
 }

@@ -6,7 +6,7 @@ import type { Metrics } from '../../counters/metrics.js';
 import type { CounterStore, PostView } from '../counter-store.js';
 import { Codec, decimalOf } from './codec.js';
 import type { RedisConnections } from './connections.js';
-import { type BucketKeys, keysOf } from './keys.js';
+import { type BucketKeys, CONFIG_KEY, keysOf } from './keys.js';
 import { Script } from './scripts.js';
 import { Shares } from './shares.js';
 import { Upkeep } from './upkeep.js';
@@ -18,6 +18,9 @@ const LEASE_MS = 5_000;
 const READ_AGAIN_MS = 3_000;
 /** Posts read by one call, so that no script keeps the server for more than about a millisecond. */
 const READ_MAX = 250;
+
+/** Of keys and values, as docs/redis-keys.md draws them. */
+const LAYOUT = '1';
 
 export interface RedisStoreOptions {
   readonly metrics: Metrics;
@@ -53,7 +56,26 @@ export class RedisStore implements CounterStore {
 
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
 
-  constructor(
+  /**
+   * Writes down what the data is made with, or checks that it fits.
+   * @throws Error with one line that says what does not.
+   */
+  static async open(connections: RedisConnections, clock: Clock, options: RedisStoreOptions): Promise<RedisStore> {
+    const { buckets, metrics, region } = options;
+    const own = [LAYOUT, String(buckets), metrics.toString(), region] as const;
+    const reply = await connections.write(new Script('claim-data-1'), [CONFIG_KEY], own);
+    const [layout, theirBuckets, theirMetrics, theirRegion] = reply as [string, string, string, string];
+    const made = 'the data in Redis was made with';
+    if (layout !== LAYOUT) throw new Error(`${made} layout ${layout}: this version reads layout ${LAYOUT}`);
+    if (theirBuckets !== own[1]) throw new Error(`BUCKETS must be ${theirBuckets}: ${made} that many`);
+    if (theirRegion !== region) throw new Error(`REGION must be ${theirRegion}: ${made} that one`);
+    if (theirMetrics !== own[2]) {
+      throw new Error(`METRICS must begin with ${theirMetrics}: ${made} these; more may be added at the end`);
+    }
+    return new RedisStore(connections, clock, options);
+  }
+
+  private constructor(
     private readonly connections: RedisConnections,
     private readonly clock: Clock,
     private readonly options: RedisStoreOptions,
@@ -62,7 +84,7 @@ export class RedisStore implements CounterStore {
     this.#keys = Array.from({ length: buckets }, (_, bucket) => keysOf(bucket, gateway));
     this.#codec = new Codec(metrics, region);
     this.#watching = new Watching(
-      connections.subscriber,
+      connections.channels,
       clock,
       (post, message) => this.#changes.next([this.#codec.announced(post, message)]),
       (posts) => void this.#readAgain(posts),

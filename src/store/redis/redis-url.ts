@@ -83,7 +83,8 @@ function addressOf(text: string, standard: number): Address {
   const host = parts?.v6 ?? parts?.name;
   const port = Number(parts?.port ?? standard);
   if (host === undefined || (parts?.v6 !== undefined && !isIPv6(host)) || port < 1 || port > 65_535)
-    throw new Error(`has the host ${JSON.stringify(text)}; hosts are name, name:port or [IPv6]:port, port 1 to 65535`);
+    // Not the text itself: a password with a / or a ? in it may have ended up there.
+    throw new Error('has a host that is not name, name:port or [IPv6]:port with a port from 1 to 65535');
   return { host, port };
 }
 

@@ -66,13 +66,19 @@ export class ServerConnection {
     return this.#runId;
   }
 
+  /** `address:port` of the other side. */
+  get remote(): string {
+    const { remoteAddress, remotePort } = this.client.stream;
+    return `${remoteAddress ?? ''}:${remotePort ?? ''}`;
+  }
+
   /** Why it is not up. */
   get lastError(): string {
     return this.#lastError;
   }
 
   /** Rejects at once when not up, and after COMMAND_MS in any case. Errors hold no arguments. */
-  command(name: string, args: readonly (string | number)[]): Promise<unknown> {
+  command(name: string, args: readonly (string | number | Buffer)[]): Promise<unknown> {
     if (!this.#up) return Promise.reject(new Error(`${this.name}: not connected (${this.#lastError})`));
     return this.#send(name, args);
   }
@@ -112,7 +118,7 @@ export class ServerConnection {
     await ended;
   }
 
-  #send(name: string, args: readonly (string | number)[]): Promise<unknown> {
+  #send(name: string, args: readonly (string | number | Buffer)[]): Promise<unknown> {
     const session = this.#session;
     return new Promise((resolve, reject) => {
       // ioredis may never settle a command whose connection was lost at the wrong moment.
@@ -121,7 +127,7 @@ export class ServerConnection {
         reject(new Error(`${this.name}: ${reason}`));
         if (session === this.#session) this.drop(reason);
       });
-      this.client.call(name, args as (string | number)[]).then(
+      this.client.call(name, args as (string | number | Buffer)[]).then(
         (reply) => {
           deadline.cancel();
           resolve(reply);

@@ -33,7 +33,12 @@ export class Server {
   readonly subscriptions: ServerConnection;
   readonly #replication: Replication | null;
 
-  constructor(target: RedisTarget, readonly address: Address, options: ServerOptions, events: ServerEvents) {
+  constructor(
+    target: RedisTarget,
+    readonly address: Address,
+    options: ServerOptions,
+    events: ServerEvents,
+  ) {
     const { clock, replicated, onMessage } = options;
     this.name = target.kind === 'sentinel' ? target.master : addressText(address);
     this.writes = new ServerConnection(redisClient(target, 'writes', address), this.name, clock, {
@@ -61,7 +66,12 @@ export class Server {
     return [this.writes, this.queries, this.subscriptions].find(({ up }) => !up)?.lastError ?? '';
   }
 
-  async write(script: RunnableScript, keys: readonly string[], args: ScriptArguments, asking: boolean): Promise<unknown> {
+  async write(
+    script: RunnableScript,
+    keys: readonly string[],
+    args: ScriptArguments,
+    asking: boolean,
+  ): Promise<unknown> {
     let confirmed: Promise<void> | undefined;
     const reply = await runScript(this.writes, script, keys, args, asking, () => {
       confirmed = this.#replication?.confirmed();
@@ -107,7 +117,8 @@ async function runScript(
   try {
     return await send('evalsha', sha);
   } catch (error) {
-    if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT') || session !== connection.session) throw error;
+    if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT') || session !== connection.session)
+      throw error;
     return await send('eval', source);
   }
 }

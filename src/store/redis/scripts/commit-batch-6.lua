@@ -75,76 +75,68 @@ if fence and n == last then
 end
 if n ~= last + 1 then return { n > last and 'gap' or 'stale', last } end
 
--- What is read: posts, marks, members
+-- What is read: posts; the marks of sessions; of actors, whether they are members
 local posts = read_posts(names, post_chunks)
-local known = {}
-for name, post in pairs(posts) do known[name] = post.v > 0 end
 
 local generation, started, marks_now = tonumber(meta[6]) or 1, tonumber(meta[7]) or 0, tonumber(meta[8]) or 0
-local new_generation = at >= started + GENERATION_MS or marks_now >= GENERATION_MARKS
-if new_generation then generation, started, marks_now = generation + 1, at, 0 end
-local mark_chunks = tonumber(call('HGET', bucket, 'k' .. whole(generation))) or 1
-local mark_chunks_before = tonumber(call('HGET', bucket, 'k' .. whole(generation - 1))) or 1
+if at >= started + GENERATION_MS or marks_now >= GENERATION_MARKS then
+  generation, started, marks_now = generation + 1, at, 0
+end
+local mark_chunks = tonumber(call('HGET', bucket, 'k' .. generation)) or 1
+local mark_chunks_before = tonumber(call('HGET', bucket, 'k' .. (generation - 1))) or 1
 
-local function key_of_mark(session, g, chunks)
-  return marks_key(g, chunk_of(hash_of_key(session), chunks))
+local marks, members, toggled = {}, {}, {}
+local function member_id(name, metric, actor)
+  return metric .. ' ' .. actor .. ' ' .. name
 end
 
-local function key_of_member(operation_post, metric, actor, more)
-  return members_key(metric, operation_post, chunk_of(hash_of_key(actor), more + 1))
-end
-
-local function keys_to_read()
-  local keys, seen = {}, {}
-  local function add(key)
-    if not seen[key] then
-      seen[key] = true
-      keys[#keys + 1] = key
-    end
-  end
+local function read_marks_and_members()
+  local mark_keys, sessions, add_session = groups()
+  local mark_keys_before, sessions_before, add_session_before = groups()
+  local member_keys, ids, add_id = groups()
+  local chunk_now, chunk_before = chunks_of(mark_chunks), chunks_of(mark_chunks_before)
   for i = 1, #operations, 7 do
     local session, actor = operations[i + 5], operations[i + 4]
-    if session ~= '' then
-      add(key_of_mark(session, generation, mark_chunks))
-      add(key_of_mark(session, generation - 1, mark_chunks_before))
+    if session ~= '' and not marks[session] then
+      local hash = hash_of_key(session)
+      marks[session] = { hash = hash, seq = 0 }
+      add_session(marks_key(generation, chunk_now(hash)), session)
+      add_session_before(marks_key(generation - 1, chunk_before(hash)), session)
     end
     if operations[i + 2] == SET and actor ~= '' then
       local name, metric = names[operations[i]], operations[i + 1]
-      add(key_of_member(name, metric, actor, part(posts[name], metric, MORE_CHUNKS)))
+      local id = member_id(name, metric, actor)
+      if not members[id] then
+        local hash, chunks = hash_of_key(actor), part(posts[name], metric, MORE_CHUNKS) + 1
+        members[id] = { name = name, metric = metric, actor = actor, hash = hash }
+        toggled[#toggled + 1] = members[id]
+        add_id(members_key(metric, name, chunks_of(chunks)(hash)), members[id])
+      end
     end
   end
-  return keys
-end
-all_here(keys_to_read())
-
-local marks, sessions, marks_new = {}, {}, 0
-local function mark_of(session)
-  local mark = marks[session]
-  if not mark then
-    local seq = call('HGET', key_of_mark(session, generation, mark_chunks), session)
-    mark = { here = seq and true or false }
-    mark.seq = tonumber(seq or call('HGET', key_of_mark(session, generation - 1, mark_chunks_before), session) or 0)
-    marks[session] = mark
+  all_here(mark_keys)
+  all_here(mark_keys_before)
+  all_here(member_keys)
+  ask('HMGET', mark_keys_before, sessions_before, function(session, seq)
+    if seq then marks[session].seq = tonumber(seq) end
+  end)
+  ask('HMGET', mark_keys, sessions, function(session, seq)
+    if seq then marks[session].seq, marks[session].here = tonumber(seq), true end
+  end)
+  for _, key in ipairs(member_keys) do
+    local inside, actors = ids[key], {}
+    for i, member in ipairs(inside) do actors[i] = member.actor end
+    local place = 0
+    ask('SMISMEMBER', { key }, { [key] = actors }, function(_, is)
+      place = place + 1
+      inside[place].was, inside[place].on = is == 1, is == 1
+    end)
   end
-  return mark
 end
-
-local members, toggled = {}, {}
-local function member_of(name, metric, actor)
-  local id = metric .. ' ' .. actor .. ' ' .. name
-  local member = members[id]
-  if not member then
-    local key = key_of_member(name, metric, actor, part(posts[name], metric, MORE_CHUNKS))
-    local was = call('SISMEMBER', key, actor) == 1
-    member = { name = name, metric = metric, actor = actor, was = was, on = was }
-    members[id] = member
-    toggled[#toggled + 1] = member
-  end
-  return member
-end
+read_marks_and_members()
 
 -- What becomes of each operation
-local changed = {}
+local changed, marks_new = {}, 0
 
 local function add_to(post, metric, which, value)
   post.parts[4 * metric + which] = part(post, metric, which) + value
@@ -152,7 +144,7 @@ end
 
 local function set(name, metric, value, actor)
   if actor == '' then return false end
-  local member = member_of(name, metric, actor)
+  local member = members[member_id(name, metric, actor)]
   if member.on == (value == 1) then return false end
   member.on = value == 1
   add_to(posts[name], metric, MEMBERS, value == 1 and 1 or -1)
@@ -170,9 +162,9 @@ local function outcome_of(i)
   local name, metric, kind, value = names[operations[i]], operations[i + 1], operations[i + 2], operations[i + 3]
   local actor, session, seq = operations[i + 4], operations[i + 5], operations[i + 6]
   if session ~= '' then
-    local mark = mark_of(session)
+    local mark = marks[session]
     if seq <= mark.seq then
-      local on = kind == SET and actor ~= '' and member_of(name, metric, actor).on
+      local on = kind == SET and actor ~= '' and members[member_id(name, metric, actor)].on
       return DUPLICATE + (on and ON or 0)
     end
     if not mark.here and not mark.dirty then marks_new = marks_new + 1 end
@@ -213,14 +205,13 @@ local function grow(key_of, from, to, read, step, hash_of)
   end
   for _, key in pairs(sources) do
     all_here({ key })
-    local entries, groups = call(read, key), {}
+    local _, values, add = groups()
+    local entries, chunk_of = call(read, key), chunks_of(to)
     for i = 1, #entries, step do
-      local target = key_of(chunk_of(hash_of(entries[i]), to))
-      local group = groups[target] or {}
-      groups[target] = group
-      for j = i, i + step - 1 do group[#group + 1] = entries[j] end
+      local target = key_of(chunk_of(hash_of(entries[i])))
+      for j = i, i + step - 1 do add(target, entries[j]) end
     end
-    moves[#moves + 1] = { from = key, groups = groups, write = step == 2 and 'HSET' or 'SADD' }
+    moves[#moves + 1] = { from = key, groups = values, write = step == 2 and 'HSET' or 'SADD' }
   end
 end
 
@@ -250,35 +241,33 @@ local function write(command, key, values)
   end
 end
 
-local function group_by_key()
-  local groups = {}
-  return groups, function(key, ...)
-    local group = groups[key] or {}
-    groups[key] = group
-    for _, value in ipairs({ ... }) do group[#group + 1] = value end
-  end
-end
-
 for _, move in ipairs(moves) do
   call('DEL', move.from)
   for key, values in pairs(move.groups) do write(move.write, key, values) end
 end
 
-local hashes, set_field = group_by_key()
+local _, hashes, add_field = groups()
+local post_chunk, mark_chunk = chunks_of(post_chunks_now), chunks_of(mark_chunks_now)
 for _, name in ipairs(changed_names) do
-  set_field(posts_key(chunk_of(hash_of_post(name), post_chunks_now)), name, encode(posts[name], metrics))
+  local key = posts_key(post_chunk(hash_of_post(name)))
+  add_field(key, name)
+  add_field(key, encode(posts[name], metrics))
 end
 for session, mark in pairs(marks) do
-  if mark.dirty then set_field(key_of_mark(session, generation, mark_chunks_now), session, whole(mark.seq)) end
+  if mark.dirty then
+    local key = marks_key(generation, mark_chunk(mark.hash))
+    add_field(key, session)
+    add_field(key, whole(mark.seq))
+  end
 end
 for key, values in pairs(hashes) do write('HSET', key, values) end
 
-local added, add_member = group_by_key()
-local removed, remove_member = group_by_key()
+local _, added, add_member = groups()
+local _, removed, remove_member = groups()
 for _, member in ipairs(toggled) do
   if member.on ~= member.was then
-    local more = part(posts[member.name], member.metric, MORE_CHUNKS)
-    local key = key_of_member(member.name, member.metric, member.actor, more)
+    local chunks = part(posts[member.name], member.metric, MORE_CHUNKS) + 1
+    local key = members_key(member.metric, member.name, chunks_of(chunks)(member.hash))
     if member.on then add_member(key, member.actor) else remove_member(key, member.actor) end
   end
 end
@@ -294,7 +283,7 @@ call('HSET', KEYS[2], incarnation, cmsgpack.pack(n, outcomes))
 save_life()
 if #operations > 0 then
   call('HSET', bucket, 'p', whole(posts_known), 'c', whole(post_chunks_now), 'g', whole(generation), 'a', whole(started),
-    'm', whole(marks_now), 'k' .. whole(generation), whole(mark_chunks_now))
+    'm', whole(marks_now), 'k' .. generation, whole(mark_chunks_now))
 end
 announce(changed_names, posts, whole(epoch), whole(nonce), KEYS[4], KEYS[5], KEYS[6], interval, metrics)
 return answer_of(outcomes, posts, changed)

@@ -22,13 +22,15 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
--- Linear hashing (Litwin, VLDB 1980): chunk of a hash among `chunks`, which grow one by one.
-local function chunk_of(hash, chunks)
+-- Linear hashing (Litwin, VLDB 1980): finds the chunk of a hash among `chunks`, which grow one by one.
+local function chunks_of(chunks)
   local size = 1
   while size < chunks do size = size * 2 end
-  local chunk = hash % size
-  if chunk >= chunks then chunk = chunk - size / 2 end
-  return chunk
+  return function(hash)
+    local chunk = hash % size
+    if chunk >= chunks then chunk = chunk - size / 2 end
+    return chunk
+  end
 end
 
 -- The chunk that gives half of its entries to a new chunk `number`.
@@ -52,15 +54,15 @@ local function hash_of_key(key)
 end
 
 local function posts_key(chunk)
-  return bucket .. ':p' .. whole(chunk)
+  return bucket .. ':p' .. chunk
 end
 
 local function marks_key(generation, chunk)
-  return bucket .. ':m' .. whole(generation) .. ':' .. whole(chunk)
+  return bucket .. ':m' .. generation .. ':' .. chunk
 end
 
 local function members_key(metric, post, chunk)
-  return bucket .. ':a' .. whole(metric) .. ':' .. whole(chunk) .. ':' .. post
+  return bucket .. ':a' .. metric .. ':' .. chunk .. ':' .. post
 end
 
 local function channel_of(post)
@@ -110,26 +112,40 @@ local function all_here(keys)
   end
 end
 
--- The records of `names`, each once, as a table from name to post.
-local function read_posts(names, chunks)
-  local by_chunk, keys = {}, {}
-  for _, name in ipairs(names) do
-    local key = posts_key(chunk_of(hash_of_post(name), chunks))
-    if not by_chunk[key] then
-      by_chunk[key] = {}
+-- Collects values by key, in the order in which the keys come first.
+local function groups()
+  local keys, values = {}, {}
+  local function add(key, value)
+    local group = values[key]
+    if not group then
+      group = {}
+      values[key] = group
       keys[#keys + 1] = key
     end
-    table.insert(by_chunk[key], name)
+    group[#group + 1] = value
   end
-  all_here(keys)
-  local posts = {}
+  return keys, values, add
+end
+
+-- Calls `take(value, reply)` with the reply to each value of each key.
+local function ask(command, keys, values, take)
   for _, key in ipairs(keys) do
-    local inside = by_chunk[key]
+    local inside = values[key]
     for first = 1, #inside, 1000 do
       local last = math.min(first + 999, #inside)
-      local records = call('HMGET', key, unpack(inside, first, last))
-      for i = first, last do posts[inside[i]] = decode(records[i - first + 1]) end
+      local replies = call(command, key, unpack(inside, first, last))
+      for i = first, last do take(inside[i], replies[i - first + 1], key) end
     end
   end
+end
+
+-- The records of `names`, each once, as a table from name to post.
+local function read_posts(names, chunks)
+  local keys, values, add = groups()
+  local chunk_of = chunks_of(chunks)
+  for _, name in ipairs(names) do add(posts_key(chunk_of(hash_of_post(name))), name) end
+  all_here(keys)
+  local posts = {}
+  ask('HMGET', keys, values, function(name, record) posts[name] = decode(record) end)
   return posts
 end

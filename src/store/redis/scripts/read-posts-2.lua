@@ -20,8 +20,8 @@ local function toggles_of(name, post)
   local on = 0
   for metric = 0, metrics - 1 do
     if string.byte(kinds, metric + 1) == 115 and part(post, metric, MEMBERS) > 0 then
-      local chunk = chunk_of(hash_of_key(actor), part(post, metric, MORE_CHUNKS) + 1)
-      local key = members_key(metric, name, chunk)
+      local chunk_of = chunks_of(part(post, metric, MORE_CHUNKS) + 1)
+      local key = members_key(metric, name, chunk_of(hash_of_key(actor)))
       all_here({ key })
       if call('SISMEMBER', key, actor) == 1 then on = on + 2 ^ metric end
     end

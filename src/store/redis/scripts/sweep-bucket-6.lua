@@ -50,7 +50,7 @@ call('ZREMRANGEBYSCORE', pace, '-inf', whole(now))
 local generation = tonumber(call('HGET', bucket, 'g')) or 1
 local oldest = tonumber(call('HGET', bucket, 'q')) or 1
 if oldest < generation - 1 then
-  local field = 'k' .. whole(oldest)
+  local field = 'k' .. oldest
   local chunks = tonumber(call('HGET', bucket, field)) or 0
   local keys = {}
   for chunk = math.max(0, chunks - MARK_CHUNKS_A_TURN), chunks - 1 do keys[#keys + 1] = marks_key(oldest, chunk) end

@@ -18,18 +18,19 @@ interface Subscription {
   at: ServerConnection | null;
 }
 
-export interface SubscriberRouting {
+export interface ChannelRouting {
   /** The connection that subscribes to channels of the slot; `null` while there is none. */
   subscriptionsOf(slot: number): ServerConnection | null;
   /** A server has said that the slot is elsewhere. */
   redirected(error: Error, from: ServerConnection): void;
+  publish(channel: string, message: string | Buffer): Promise<unknown>;
 }
 
 /**
- * Sharded subscriptions, kept up through reconnects, failovers and moves of slots. What is published while a
- * subscription is away is lost; `confirmed` tells when to read what may have been missed.
+ * Sharded channels. Subscriptions are kept up through reconnects, failovers and moves of slots; what is published while one
+ * is away is lost, and `confirmed` tells when to read what may have been missed.
  */
-export class Subscriber {
+export class Channels {
   readonly #subscriptions = new Map<string, Subscription>();
   readonly #pending = new Set<Subscription>();
   readonly #confirmed = new Subject<readonly string[]>();
@@ -38,7 +39,7 @@ export class Subscriber {
   #closed = false;
 
   constructor(
-    private readonly routing: SubscriberRouting,
+    private readonly routing: ChannelRouting,
     /** Whether channels of one command must be of one slot. */
     private readonly cluster: boolean,
     private readonly clock: Clock,
@@ -67,13 +68,19 @@ export class Subscriber {
     if (subscription.at !== null) subscription.at.command('sunsubscribe', [channel]).catch(() => undefined);
   }
 
+  /** Rejects when the server is away, or does not answer in time. */
+  publish(channel: string, message: string | Buffer): Promise<unknown> {
+    return this.routing.publish(channel, message);
+  }
+
   deliver(channel: Buffer, message: Buffer): void {
     this.#subscriptions.get(channel.toString())?.handler(message, channel);
   }
 
   /** The connection has lost its subscriptions, or may have. */
   lost(connection: ServerConnection): void {
-    for (const subscription of this.#subscriptions.values()) if (subscription.at === connection) this.#later(subscription);
+    for (const subscription of this.#subscriptions.values())
+      if (subscription.at === connection) this.#later(subscription);
   }
 
   /** Channels may have other servers than before. */

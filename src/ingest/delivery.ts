@@ -1,0 +1,215 @@
+import type { Clock } from '../clock.js';
+import type { Batch, CommitResult } from '../counters/batch.js';
+import type { Operation } from '../counters/operation.js';
+import type { CounterStore } from '../store/counter-store.js';
+import type { Lane, OpenBatch } from './lane.js';
+import { ageMs, type Moment, momentOf } from './moment.js';
+import type { PendingOperation } from './pending-operation.js';
+import { type Kept, RetainedBatches } from './retained-batches.js';
+
+/** Pauses between two sendings of a batch that the store did not take: doubled up to the last, half of it random. */
+const RETRY_MIN_MS = 25;
+const RETRY_MAX_MS = 1_000;
+/** A store keeps a fence for an hour after the last batch of its incarnation; half of that is for clocks that err. */
+const FENCE_TRUST_MS = 30 * 60_000;
+/** Marks are kept for an hour at least (MARK_GENERATION_MS). */
+const MARKS_TRUST_MS = 50 * 60_000;
+
+export type Applied = Extract<CommitResult, { kind: 'applied' }>;
+type Refused = Exclude<CommitResult, Applied>;
+
+export interface DeliveryOptions {
+  /** 64 random bits, others at each call. */
+  readonly incarnation: () => string;
+  /** How long confirmed batches are kept, in case a failover loses them. 0: the store loses nothing, none is kept. */
+  readonly retainMs: number;
+  /** Told what an operator should know, once. */
+  readonly warn: (message: string) => void;
+}
+
+/** A batch that the store is not known to have. */
+interface Sending {
+  readonly batch: Batch;
+  /** Who waits for it; nobody for one that was confirmed before. */
+  readonly asked: OpenBatch | null;
+  /** When its operations were first sent, … */
+  since: Moment | null;
+  /** … and when under this number. */
+  numbered: Moment | null;
+}
+
+/**
+ * Brings a lane's batches to the store, in order, each once:
+ *
+ *            ┌───────────── rejected: outcome unknown. After a pause the same again ──────────┐
+ *            ▼                                                                                │
+ *     send (incarnation, n) ──▶ applied: confirmed, and retained ──▶ the next, or done        │
+ *            │                                                                                │
+ *            ├──▶ gap(last): the store has a shorter history than it had.                     │
+ *            │       retained last+1 … n-1 are all there: these first, then n ────────────────┤
+ *            │       else: what is left of them, then n, under a new incarnation ─────────────┤
+ *            └──▶ stale(last): it has what comes later, so the outcome of n will never be known.
+ *                    abandoned; on with the next under a new incarnation
+ *
+ * A new incarnation gives operations other numbers, under which their old ones do not stop them. That is safe for those
+ * only of which the store has said that it lacks them, as `gap` does: its history has nothing after `last`. But gap(0),
+ * like a batch 1 that is taken, may also come from a store that has forgotten the fence. If the first sending is so long
+ * ago, those operations go on that have a session, for its mark decides, while marks are kept; the outcome of the
+ * others will never be known, and they are abandoned: counting twice is the worse error.
+ */
+export class Delivery {
+  readonly retained: RetainedBatches;
+  /** Since boot. */
+  readonly stats = {
+    /** Sendings that did not end with `applied`. */
+    retries: 0,
+    /** Confirmed batches that the store lacked and that were sent again. */
+    replayedBatches: 0,
+    /** Confirmed batches that the store lacks and that were not retained any more. */
+    lostBatches: 0,
+    /** Operations that were sent, and of which it will never be known whether they were counted. */
+    unconfirmedOperations: 0,
+  };
+
+  /** @param abandon given operations whose outcome will never be known, and whose clients have not been answered */
+  constructor(
+    private readonly store: CounterStore,
+    private readonly clock: Clock,
+    private readonly random: () => number,
+    private readonly options: DeliveryOptions,
+    private readonly abandon: (operations: readonly PendingOperation[]) => void,
+  ) {
+    this.retained = new RetainedBatches(clock, options.retainMs, () => store.available);
+  }
+
+  /** Sends the operations as the lane's next batch. `null` if all of them were abandoned; if some were, `asked` has the others. */
+  send(lane: Lane, asked: OpenBatch): Promise<Applied | null> {
+    lane.n += 1;
+    const { bucket, incarnation, n } = lane;
+    const batch = { bucket, incarnation, n, atMs: this.clock.wallMs(), operations: asked.operations };
+    return this.#deliver(lane, [{ batch, asked, since: null, numbered: null }]);
+  }
+
+  /** Sends the lane's last batch again: the answer tells whether the store still has it and all before. */
+  async check(lane: Lane): Promise<void> {
+    lane.unchecked = false;
+    const [last] = this.retained.takeAfter(lane, lane.n - 1);
+    if (last === undefined) return;
+    if (ageMs(this.clock, last.confirmed) > FENCE_TRUST_MS) this.retained.forget(lane);
+    else await this.#deliver(lane, [again(last)]);
+  }
+
+  async #deliver(lane: Lane, batches: readonly Sending[]): Promise<Applied | null> {
+    let answer: Applied | null = null;
+    let pauseMs = RETRY_MIN_MS;
+    for (let left = batches; left.length > 0;) {
+      if (left[0]!.batch.n === 1 && this.#inDoubt(left[0]!)) left = this.#fill(lane, left, 0);
+      const [head] = left;
+      if (head === undefined) break;
+      const result = await this.#commit(lane, head);
+      if (result?.kind === 'applied') {
+        lane.confirmed = momentOf(this.clock);
+        this.retained.keep(lane, head.batch, lane.confirmed);
+        if (head.asked !== null) answer = result;
+        left = left.slice(1);
+        continue;
+      }
+      this.stats.retries += 1;
+      this.retained.hold(lane);
+      if (result !== null) left = this.#heal(lane, left, result);
+      await this.#pause(pauseMs * (0.5 + this.random() / 2));
+      pauseMs = Math.min(2 * pauseMs, RETRY_MAX_MS);
+    }
+    this.retained.release(lane);
+    return answer;
+  }
+
+  async #commit(lane: Lane, sending: Sending): Promise<CommitResult | null> {
+    // Before it is sent: if the store goes away now and returns, an answer from before says nothing.
+    lane.unchecked = false;
+    const now = momentOf(this.clock);
+    sending.since ??= now;
+    sending.numbered ??= now;
+    try {
+      return await this.store.commit(sending.batch);
+    } catch {
+      // Unknown outcome: the fence makes sending it again safe, and `available` tells the operator.
+      return null;
+    }
+  }
+
+  #heal(lane: Lane, left: readonly Sending[], { kind, last }: Refused): readonly Sending[] {
+    const { n } = left[0]!.batch;
+    if (kind === 'gap' && last < n - 1) return this.#fill(lane, left, last);
+    if (kind === 'stale' && last > n) return this.#skip(lane, left, last);
+    // No history answers so. Sent again, like after any failure.
+    return left;
+  }
+
+  /** The store has nothing of the incarnation after `last`. */
+  #fill(lane: Lane, left: readonly Sending[], last: number): readonly Sending[] {
+    const missing = [...this.retained.takeAfter(lane, last).map(again), ...left];
+    this.stats.replayedBatches += missing.length - left.length;
+    const lost = missing[0]!.batch.n - last - 1;
+    const doubtful = new Set(last === 0 ? missing.filter((sending) => this.#inDoubt(sending)) : []);
+    if (lost === 0 && doubtful.size === 0) return missing;
+    const idleMs = lane.confirmed === null ? Infinity : ageMs(this.clock, lane.confirmed);
+    if (last > 0 || idleMs <= FENCE_TRUST_MS) this.#lose(lost);
+    const sure = missing.flatMap((sending) => (doubtful.has(sending) ? this.#onlyMarked(sending) : [sending]));
+    return this.#renumber(lane, sure);
+  }
+
+  /** The store has all of the incarnation up to `last`, and it is not known how that came about. */
+  #skip(lane: Lane, left: readonly Sending[], last: number): readonly Sending[] {
+    for (const sending of left) if (sending.batch.n <= last) this.#reduce(sending, () => false);
+    const later = left.filter(({ batch }) => batch.n > last);
+    return this.#renumber(lane, later);
+  }
+
+  #renumber(lane: Lane, sendings: readonly Sending[]): readonly Sending[] {
+    this.retained.forget(lane);
+    lane.incarnation = this.options.incarnation();
+    lane.n = sendings.length;
+    const { incarnation } = lane;
+    return sendings.map(({ batch, asked, since }, i) => {
+      return { batch: { ...batch, incarnation, n: i + 1 }, asked, since, numbered: null };
+    });
+  }
+
+  /** Whether the store may have had it and forgotten its fence. */
+  #inDoubt({ numbered }: Sending): boolean {
+    return numbered !== null && ageMs(this.clock, numbered) > FENCE_TRUST_MS;
+  }
+
+  #onlyMarked(sending: Sending): Sending[] {
+    const marked = ageMs(this.clock, sending.since!) <= MARKS_TRUST_MS;
+    return this.#reduce(sending, ({ session }) => marked && session !== null);
+  }
+
+  /** Abandons the operations that do not stay. @returns the batch of those that do, if there are any */
+  #reduce(sending: Sending, stays: (operation: Operation) => boolean): Sending[] {
+    const { batch, asked } = sending;
+    const operations = batch.operations.filter(stays);
+    this.stats.unconfirmedOperations += batch.operations.length - operations.length;
+    if (asked !== null) this.abandon(asked.reduce(stays));
+    return operations.length === 0 ? [] : [{ ...sending, batch: { ...batch, operations } }];
+  }
+
+  #lose(batches: number): void {
+    if (batches > 0 && this.stats.lostBatches === 0) {
+      this.options.warn(
+        'the store came back without batches that it had confirmed and that are not kept here any more: ' +
+          'what they counted is lost (from now on see tallycast_lost_batches_total)',
+      );
+    }
+    this.stats.lostBatches += batches;
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.clock.after(ms, resolve));
+  }
+}
+
+function again({ batch, confirmed }: Kept): Sending {
+  return { batch, asked: null, since: confirmed, numbered: confirmed };
+}

@@ -1,0 +1,99 @@
+import type { Clock, Timer } from '../clock.js';
+import type { Batch } from '../counters/batch.js';
+import type { Operation } from '../counters/operation.js';
+import type { Lane } from './lane.js';
+import type { Moment } from './moment.js';
+
+/** Over all lanes: two seconds of full load, about 15 MB. */
+const OPERATIONS_MAX = 100_000;
+/** At the limit a tenth goes at once, so that looking for the oldest costs nothing a batch. */
+const OPERATIONS_LEFT = 90_000;
+
+/** A batch that the store confirmed. */
+export interface Kept {
+  readonly lane: Lane;
+  readonly batch: Batch;
+  readonly confirmed: Moment;
+}
+
+/**
+ * What was confirmed lately, by lane: a store may come back without it (a replica that was promoted before it had the
+ * last commits), and then it is sent again. The oldest go first: when they were kept for `retainMs` (at
+ * most twice that), but not while the store is away, for what is at risk then is at risk until it returns; or when there
+ * are too many. A lane that is held loses none, since what the store still has of it is not known.
+ *
+ * Operations are copied, for those that wait hold their connections.
+ */
+export class RetainedBatches {
+  /** Of lanes that are not held. */
+  readonly #oldestFirst = new Set<Kept>();
+  #operations = 0;
+  #timer: Timer | null = null;
+
+  /** @param retainMs 0 for a store that loses nothing: none is kept */
+  constructor(
+    private readonly clock: Clock,
+    private readonly retainMs: number,
+    private readonly available: () => boolean,
+  ) {}
+
+  get operations(): number {
+    return this.#operations;
+  }
+
+  keep(lane: Lane, batch: Batch, confirmed: Moment): void {
+    if (this.retainMs === 0) return;
+    const kept = { lane, batch: { ...batch, operations: batch.operations.map(copyOf) }, confirmed };
+    lane.retained.push(kept);
+    if (!lane.held) this.#oldestFirst.add(kept);
+    this.#operations += batch.operations.length;
+    if (this.#operations > OPERATIONS_MAX) this.#dropWhile(() => this.#operations > OPERATIONS_LEFT);
+    this.#timer ??= this.clock.after(this.retainMs, () => this.#expire());
+  }
+
+  hold(lane: Lane): void {
+    lane.held = true;
+    for (const kept of lane.retained) this.#oldestFirst.delete(kept);
+  }
+
+  release(lane: Lane): void {
+    if (!lane.held) return;
+    lane.held = false;
+    for (const kept of lane.retained) this.#oldestFirst.add(kept);
+  }
+
+  /** Hands over the lane's batches with numbers above `n`, in order. */
+  takeAfter(lane: Lane, n: number): Kept[] {
+    const at = lane.retained.findIndex(({ batch }) => batch.n > n);
+    const taken = at === -1 ? [] : lane.retained.splice(at);
+    for (const kept of taken) this.#gone(kept);
+    return taken;
+  }
+
+  forget(lane: Lane): void {
+    this.takeAfter(lane, 0);
+  }
+
+  #expire(): void {
+    const endMs = this.clock.nowMs() - this.retainMs;
+    if (this.available()) this.#dropWhile(({ confirmed }) => confirmed.nowMs <= endMs);
+    this.#timer = this.#operations > 0 ? this.clock.after(this.retainMs, () => this.#expire()) : null;
+  }
+
+  #dropWhile(condition: (oldest: Kept) => boolean): void {
+    for (const kept of this.#oldestFirst) {
+      if (!condition(kept)) return;
+      kept.lane.retained.shift();
+      this.#gone(kept);
+    }
+  }
+
+  #gone(kept: Kept): void {
+    this.#oldestFirst.delete(kept);
+    this.#operations -= kept.batch.operations.length;
+  }
+}
+
+function copyOf({ post, metric, kind, value, actor, session, seq }: Operation): Operation {
+  return { post, metric, kind, value, actor, session, seq };
+}

@@ -1,0 +1,210 @@
+import { type Observable, Subject } from 'rxjs';
+import type { Clock } from '../../clock.js';
+import { Channels } from './channels.js';
+import { ClusterServers } from './cluster-servers.js';
+import { type Address, addressText, type RedisTarget } from './redis-url.js';
+import { checkServer } from './server-check.js';
+import type { ServerConnection } from './server-connection.js';
+import { type RunnableScript, type ScriptArguments, Server, type ServerEvents } from './server.js';
+import { SingleServer } from './single-server.js';
+import { slotOf } from './slots.js';
+
+/** How long servers may take to be there at boot, e.g. when all are started together. */
+const OPEN_MS = 10_000;
+const OPEN_CHECK_MS = 20;
+/** Calls in flight; far more than buckets. What comes on top finds servers that do not keep up. */
+const CALLS_MAX = 10_000;
+/** A server that has refused a write, e.g. for want of memory, counts as away for so long, or until it takes one. */
+const REFUSED_MS = 5_000;
+/** What waiting does not heal. */
+const HOPELESS =
+  /WRONGPASS|NOAUTH|NOPERM|AUTH failed|certificate|self-signed|cluster support disabled|altname|SSL|TLS/i;
+
+export interface ConnectionsOptions {
+  readonly clock: Clock;
+  /** Whether a write is confirmed once a replica has it, too. */
+  readonly replicated: boolean;
+  /** Called with one line: what the operator should know. */
+  readonly warn: (message: string) => void;
+}
+
+type Call = (server: Server, asking: boolean) => Promise<unknown>;
+
+/**
+ * The way to the servers: a lone one, the primary that sentinels know, or the primaries of a cluster. Commands are sent
+ * once and never again; what is rejected may have been done, so the caller sends it again, fenced.
+ */
+export class RedisConnections {
+  readonly channels: Channels;
+  readonly #servers: SingleServer | ClusterServers;
+  readonly #returned = new Subject<void>();
+  #calls = 0;
+  #opened = false;
+  #refusedAtMs = -Infinity;
+
+  private constructor(
+    private readonly target: RedisTarget,
+    private readonly options: ConnectionsOptions,
+  ) {
+    const { clock } = options;
+    const cluster = target.kind === 'cluster';
+    const connect = (address: Address): Server => this.#connect(address);
+    this.channels = new Channels(
+      {
+        subscriptionsOf: (slot) => this.#servers.of(slot)?.subscriptions ?? null,
+        redirected: (error, from) => this.#redirected(error, from),
+        publish: (channel, message) => this.#publish(channel, message),
+      },
+      cluster,
+      clock,
+    );
+    this.#servers = cluster
+      ? new ClusterServers(target, clock, connect, (gained) => this.#rerouted(gained))
+      : new SingleServer(target, connect(target.addresses[0]));
+  }
+
+  /**
+   * Connects, waiting up to 10 s for the servers to be there, and checks them.
+   *
+   * @throws Error, one line, e.g. "REDIS_URL redis://10.0.0.1:6379: could not connect: connect ECONNREFUSED …".
+   */
+  static async open(target: RedisTarget, options: ConnectionsOptions): Promise<RedisConnections> {
+    const connections = new RedisConnections(target, options);
+    try {
+      await connections.#connected();
+      await connections.#check();
+    } catch (error) {
+      await connections.close();
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`REDIS_URL ${targetText(target)}: ${reason}`, { cause: error });
+    }
+    connections.#opened = true;
+    return connections;
+  }
+
+  /** All servers are connected, answer probes, and have refused no write lately. */
+  get available(): boolean {
+    return this.#up && this.options.clock.nowMs() - this.#refusedAtMs > REFUSED_MS;
+  }
+
+  /**
+   * Emits when a server is there again after it was away, or another one instead of it: what was committed lately may be
+   * missing there.
+   */
+  get returned(): Observable<void> {
+    return this.#returned;
+  }
+
+  /**
+   * Runs the script where `keys` are, all of one slot. Its ARGV[1] is the run id of that server; `args` follow. Strings
+   * in the reply are UTF-8. Rejects when the outcome is unknown, or the server refuses. Replicated: resolves when a
+   * replica has all that the server had when the script had run.
+   */
+  async write(script: RunnableScript, keys: readonly [string, ...string[]], args: ScriptArguments): Promise<unknown> {
+    try {
+      const reply = await this.#run(slotOf(keys[0]), (server, asking) => server.write(script, keys, args, asking));
+      this.#refusedAtMs = -Infinity;
+      return reply;
+    } catch (error) {
+      this.#refusedAtMs = this.options.clock.nowMs();
+      throw error;
+    }
+  }
+
+  /** The same over a connection of its own, so that neither waits for the other, and without waiting for replicas. */
+  query(script: RunnableScript, keys: readonly [string, ...string[]], args: ScriptArguments): Promise<unknown> {
+    return this.#run(slotOf(keys[0]), (server, asking) => server.query(script, keys, args, asking));
+  }
+
+  /** Ends all connections; what is in flight is rejected. */
+  async close(): Promise<void> {
+    this.#opened = false;
+    this.#returned.complete();
+    this.channels.close();
+    await this.#servers.close();
+  }
+
+  get #up(): boolean {
+    return this.#servers.complete && [...this.#servers.all].every(({ up }) => up);
+  }
+
+  /** To where a redirection says, once; further ones are for the caller, who tries again later anyway. */
+  async #run(slot: number, call: Call): Promise<unknown> {
+    if (this.#calls >= CALLS_MAX) throw new Error(`Redis does not keep up: ${CALLS_MAX} calls wait`);
+    const server = this.#servers.of(slot);
+    if (server === null) throw new Error(`no server of the cluster has slot ${slot}`);
+    this.#calls += 1;
+    try {
+      return await call(server, false);
+    } catch (error) {
+      const redirection = this.#servers.redirection(error, server);
+      if (redirection === null) throw error;
+      return await call(redirection.server, redirection.asking);
+    } finally {
+      this.#calls -= 1;
+    }
+  }
+
+  #publish(channel: string, message: string | Buffer): Promise<unknown> {
+    return this.#run(slotOf(channel), ({ queries }) => queries.command('spublish', [channel, message]));
+  }
+
+  #connect(address: Address): Server {
+    const { clock, replicated, warn } = this.options;
+    const events: ServerEvents = {
+      up: (server) => {
+        if (!this.#opened || !this.#servers.all.has(server)) return;
+        warn(`Redis ${server.name}: connected`);
+        this.#returned.next();
+      },
+      down: (server, reason) => {
+        if (!this.#opened) return;
+        warn(`Redis ${server.name}: connection lost: ${reason}`);
+        this.#servers.refresh();
+      },
+      subscriptionsUp: () => this.channels.settle(),
+      subscriptionsDown: ({ subscriptions }) => this.channels.lost(subscriptions),
+      subscriptionsMoved: (server) => this.#servers.refresh(server),
+    };
+    const onMessage = (channel: Buffer, message: Buffer): void => this.channels.deliver(channel, message);
+    return new Server(this.target, address, { clock, replicated, onMessage }, events);
+  }
+
+  #redirected(error: Error, from: ServerConnection): void {
+    const server = [...this.#servers.all].find(({ subscriptions }) => subscriptions === from);
+    if (server !== undefined) this.#servers.redirection(error, server);
+  }
+
+  #rerouted(gained: ReadonlySet<Server>): void {
+    this.channels.rerouted();
+    // Those that are not up emit when they are.
+    if (this.#opened && [...gained].some(({ writes }) => writes.up)) this.#returned.next();
+  }
+
+  async #connected(): Promise<void> {
+    const { clock } = this.options;
+    const end = clock.nowMs() + OPEN_MS;
+    while (!this.#up) {
+      const reason = this.#lastError;
+      if (clock.nowMs() > end || HOPELESS.test(reason)) throw new Error(`could not connect: ${reason}`);
+      await new Promise<void>((resolve) => clock.after(OPEN_CHECK_MS, resolve));
+    }
+  }
+
+  get #lastError(): string {
+    if (!this.#servers.complete) return this.#servers.lastError;
+    return [...this.#servers.all].find(({ up }) => !up)?.lastError ?? '';
+  }
+
+  async #check(): Promise<void> {
+    const { replicated, warn } = this.options;
+    for (const { writes } of this.#servers.all) await checkServer(writes, this.target.kind, replicated, warn);
+  }
+}
+
+/** Without the login. */
+function targetText({ kind, addresses, master, tls, database }: RedisTarget): string {
+  const scheme = `redis${tls ? 's' : ''}${kind === 'single' ? '' : `+${kind}`}`;
+  const path = [master, database === 0 ? '' : String(database)].filter((part) => part !== '');
+  return [`${scheme}://${addresses.map(addressText).join(',')}`, ...path].join('/');
+}

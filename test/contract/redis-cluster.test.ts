@@ -1,0 +1,33 @@
+import { afterAll, beforeAll } from '@jest/globals';
+import type { Redis } from 'ioredis';
+import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
+import { stopRedis } from '../support/redis-server.js';
+import { openRedisStore } from '../support/redis-store.js';
+import { describeStore } from './counter-store.contract.js';
+import { BUCKETS, METRICS } from './operations.js';
+
+const PRIMARIES = 3;
+
+let cluster: RedisCluster;
+let primaries: readonly Redis[];
+
+beforeAll(async () => {
+  cluster = await startCluster({ primaries: PRIMARIES, replicasEach: 1 });
+  primaries = cluster.nodes.slice(0, PRIMARIES).map((node) => node.client());
+}, 30_000);
+afterAll(stopRedis);
+
+describeStore('the Redis store on a cluster of three primaries and three replicas', async () => {
+  await Promise.all(primaries.map((primary) => primary.flushall()));
+  const open = () => openRedisStore(cluster.url, { metrics: METRICS, buckets: BUCKETS });
+  let store = await open();
+  return {
+    store,
+    async reopen() {
+      await store.close();
+      store = await open();
+      return store;
+    },
+    close: () => store.close(),
+  };
+});

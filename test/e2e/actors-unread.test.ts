@@ -1,0 +1,53 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricAt, untilMetric } from '../support/metrics.js';
+import { frameOf, RawSocket } from '../support/raw-socket.js';
+
+const LIMIT_MS = 60_000;
+/** Less than the half a minute that a WebSocket waits for the answer to its closing. */
+const CUT_LIMIT_MS = 20_000;
+/** As long as they may be: `mine` is 150 bytes. */
+const POST = 'p'.repeat(64);
+const METRIC = 'saves'.padEnd(32, '_');
+/** Together 30 MB: far more than the system's buffers hold. */
+const ROUNDS = 200;
+const PAIRS = 500;
+const SOCKETS = 'tallycast_sockets';
+const ADA = JSON.stringify({ actor: 'ada' });
+
+describe('a connection that reads nothing', () => {
+  let gateway: GatewayProcess;
+
+  beforeAll(async () => {
+    gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0', METRICS: `likes:toggle,views:tally,${METRIC}:toggle` });
+  }, LIMIT_MS);
+
+  afterAll(stopAll);
+
+  it(
+    `is cut off when its actor does much over another, which is not`,
+    async () => {
+      const { url } = gateway;
+      const deaf = await RawSocket.connect(url, ADA);
+      const actor = await RawSocket.connect(url, ADA);
+      await untilMetric(url, SOCKETS, 2);
+      deaf.pause();
+      const pairs = [true, false].map((on) =>
+        frameOf(`42${JSON.stringify(['set', { post: POST, metric: METRIC, on }])}`),
+      );
+      const round = Buffer.concat(Array.from({ length: PAIRS }, () => pairs).flat());
+      for (let i = 0; i < ROUNDS; i++) {
+        actor.write(round);
+        // Answered when what this connection asked before is.
+        await actor.ask('2#["unsubscribe",{"posts":["none"]}]');
+      }
+      await untilMetric(url, SOCKETS, 1, CUT_LIMIT_MS);
+      expect(await actor.ask(`2#["like",{"post":"last"}]`)).toMatchObject({ ok: true, applied: true });
+      expect(await metricAt(url, SOCKETS)).toBe(1);
+      deaf.resume();
+      await deaf.closed;
+      actor.destroy();
+    },
+    LIMIT_MS,
+  );
+});

@@ -1,0 +1,106 @@
+import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
+import { startSentinels } from '../support/redis-sentinel.js';
+import { startRedis, startReplica, stopRedis } from '../support/redis-server.js';
+import { startProxy } from '../support/tcp-proxy.js';
+import { until } from '../support/until.js';
+import { closeConnections, GET, goesThrough, incr, open } from './connections-support.js';
+
+afterEach(closeConnections);
+afterAll(stopRedis);
+
+describe('replicated writes', () => {
+  it('are confirmed when a replica has them', async () => {
+    const primary = await startRedis();
+    const replica = await startReplica(primary);
+    const { connections } = await open(primary.url, { replicated: true });
+    const client = replica.client();
+    for (let round = 1; round <= 20; round++) {
+      const keys = Array.from({ length: 20 }, (_, i) => `tc:{${i}}`);
+      expect(await Promise.all(keys.map((key) => incr(connections, key)))).toEqual(keys.map(() => round));
+      expect(await client.mget(keys)).toEqual(keys.map(() => String(round)));
+    }
+  });
+
+  it('are rejected while the replica hangs, and confirmed when it goes on; queries do not wait', async () => {
+    const primary = await startRedis();
+    const replica = await startReplica(primary);
+    const { connections, returns } = await open(primary.url, { replicated: true });
+    await incr(connections, 'tc:{1}');
+    await replica.kill('SIGSTOP');
+    const writes = Promise.allSettled(Array.from({ length: 20 }, () => incr(connections, 'tc:{1}')));
+    expect(await connections.query(GET, ['tc:{1}'], [])).toBe('21');
+    for (const write of await writes)
+      expect(String(write.status === 'rejected' && write.reason)).toContain('no replica confirmed');
+    expect(connections.available).toBe(false);
+    await replica.kill('SIGCONT');
+    await until(() => goesThrough(incr(connections, 'tc:{1}')), 'is confirmed again');
+    expect(connections.available).toBe(true);
+    expect(returns()).toBe(0);
+  });
+
+  it('are rejected when the connection is lost before they are confirmed', async () => {
+    const primary = await startRedis();
+    const replica = await startReplica(primary);
+    const proxy = await startProxy(primary);
+    const { connections } = await open(`redis://127.0.0.1:${proxy.port}`, { replicated: true });
+    await incr(connections, 'tc:{1}');
+    await replica.kill('SIGSTOP');
+    const write = expect(incr(connections, 'tc:{1}')).rejects.toThrow();
+    const client = primary.client();
+    await until(async () => (await client.get('tc:{1}')) === '2', 'is done at the primary');
+    proxy.cut();
+    await write;
+    await replica.kill('SIGCONT');
+    await until(() => goesThrough(incr(connections, 'tc:{1}')), 'is confirmed again');
+    await closeConnections();
+    await proxy.close();
+  });
+});
+
+describe('sentinels', () => {
+  it('lead to the replica that was promoted', async () => {
+    const primary = await startRedis();
+    const replica = await startReplica(primary);
+    const { url } = await startSentinels(primary);
+    const { connections, returns } = await open(url, { replicated: true });
+    expect(await incr(connections, 'tc:{1}')).toBe(1);
+    const heard: string[] = [];
+    connections.channels.subscribe('tc:{1}:a', (message) => heard.push(message.toString()));
+    await primary.kill('SIGKILL');
+    await expect(incr(connections, 'tc:{1}')).rejects.toThrow();
+    await until(() => returns() > 0, 'is told that another server is there', 20_000);
+    await until(async () => (await connections.query(GET, ['tc:{1}'], []).catch(() => null)) === '1', 'is what it was');
+    const client = replica.client();
+    await until(async () => Number(await client.spublish('tc:{1}:a', 'new')) > 0, 'is subscribed to');
+    await until(() => heard.length > 0, 'is heard');
+    expect(heard[0]).toBe('new');
+    // There is no replica any more.
+    await expect(incr(connections, 'tc:{1}')).rejects.toThrow('no replica confirmed');
+    await primary.restart();
+    await until(
+      () => goesThrough(incr(connections, 'tc:{1}')),
+      'is confirmed by the old primary, now a replica',
+      20_000,
+    );
+    expect(connections.available).toBe(true);
+  });
+
+  it('tell of a new primary while the old one still answers us', async () => {
+    const primary = await startRedis();
+    // As if cut off from the others: the sentinels reach it only through the proxy, we do directly.
+    const proxy = await startProxy(primary);
+    const replica = await startReplica(primary);
+    const seen = { ...primary, host: '127.0.0.1', port: proxy.port, client: () => primary.client() };
+    const { url, primary: elected } = await startSentinels(seen);
+    const { connections, returns } = await open(url);
+    expect(connections.available).toBe(true);
+    await incr(connections, 'tc:{1}');
+    proxy.stall();
+    await until(async () => (await elected()).port === replica.port, 'is elected', 20_000);
+    await until(() => returns() > 0, 'is told of');
+    await until(() => goesThrough(incr(connections, 'tc:{1}')), 'takes writes');
+    expect(await replica.client().get('tc:{1}')).toBe('2');
+    await closeConnections();
+    await proxy.close();
+  });
+});

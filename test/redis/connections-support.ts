@@ -1,0 +1,52 @@
+import { createHash } from 'node:crypto';
+import { systemClock } from '../../src/clock.js';
+import { RedisConnections } from '../../src/store/redis/connections.js';
+import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
+import type { RunnableScript } from '../../src/store/redis/server.js';
+
+/** Adds one to KEYS[1]; returns the sum and the run id that it was given. */
+export const INCR = scriptOf("return { redis.call('INCR', KEYS[1]), ARGV[1] }");
+export const GET = scriptOf("return redis.call('GET', KEYS[1])");
+
+export interface Opened {
+  readonly connections: RedisConnections;
+  readonly warnings: string[];
+  /** How often `returned` has emitted. */
+  readonly returns: () => number;
+}
+
+const opened: RedisConnections[] = [];
+
+export async function open(url: string, { replicated = false } = {}): Promise<Opened> {
+  const warnings: string[] = [];
+  let returns = 0;
+  const connections = await RedisConnections.open(parseRedisUrl(url), {
+    clock: systemClock,
+    replicated,
+    warn: (message) => warnings.push(message),
+  });
+  opened.push(connections);
+  connections.returned.subscribe(() => (returns += 1));
+  return { connections, warnings, returns: () => returns };
+}
+
+export async function closeConnections(): Promise<void> {
+  await Promise.all(opened.splice(0).map((connections) => connections.close()));
+}
+
+export function scriptOf(source: string): RunnableScript {
+  return { source, sha: createHash('sha1').update(source).digest('hex') };
+}
+
+/** The sum after one more. */
+export async function incr(connections: RedisConnections, key: string): Promise<number> {
+  const [sum] = (await connections.write(INCR, [key], [])) as [number, string];
+  return sum;
+}
+
+export async function goesThrough(call: Promise<unknown>): Promise<boolean> {
+  return await call.then(
+    () => true,
+    () => false,
+  );
+}

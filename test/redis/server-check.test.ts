@@ -1,0 +1,164 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { runInThisContext } from 'node:vm';
+import { afterAll, describe, expect, it } from '@jest/globals';
+import { freePort } from '../support/free-port.js';
+import { startSentinels } from '../support/redis-sentinel.js';
+import { startRedis, startReplica, stopRedis } from '../support/redis-server.js';
+import { until } from '../support/until.js';
+import { closeConnections, GET, incr, INCR, open } from './connections-support.js';
+
+afterAll(async () => {
+  await closeConnections();
+  await stopRedis();
+});
+
+const run = promisify(execFile);
+/** Jest gives test files a copy, whose environment Node does not read. */
+const realProcess = runInThisContext('process') as NodeJS.Process;
+
+async function refusal(url: string, options?: { replicated: boolean }): Promise<string> {
+  const error = await open(url, options).then(
+    () => 'opened',
+    (reason: unknown) => reason,
+  );
+  const message = error instanceof Error ? error.message : String(error);
+  expect(message).not.toContain('\n');
+  expect(message).not.toContain('s3cret');
+  return message;
+}
+
+describe('a boot is refused', () => {
+  it('by a server that throws keys away', async () => {
+    const { url } = await startRedis({ args: ['--maxmemory-policy', 'allkeys-lru'] });
+    expect(await refusal(url)).toMatch(/^REDIS_URL redis:\/\/127.* maxmemory-policy allkeys-lru.*noeviction$/);
+  });
+
+  it('by a replica', async () => {
+    const primary = await startRedis();
+    const { url } = await startReplica(primary);
+    expect(await refusal(url)).toContain(`is a replica and takes no writes; its primary is 127.0.0.1:${primary.port}`);
+  });
+
+  it('by a primary without replicas if they must confirm', async () => {
+    const primary = await startRedis();
+    expect(await refusal(primary.url, { replicated: true })).toContain('no replica online, which ACK=replicated needs');
+    await startReplica(primary);
+    const { connections } = await open(primary.url, { replicated: true });
+    expect(await incr(connections, 'tc:{1}')).toBe(1);
+  });
+
+  it('by a node of a cluster that is taken for a lone server', async () => {
+    const { url } = await startRedis({ args: ['--cluster-enabled', 'yes'] });
+    expect(await refusal(url)).toContain('is a node of a cluster; use redis+cluster://');
+  });
+
+  it('by a lone server that is taken for a cluster', async () => {
+    const { url } = await startRedis();
+    expect(await refusal(url.replace('redis:', 'redis+cluster:'))).toContain(
+      'is not a node of a cluster; use redis://',
+    );
+  });
+
+  it('by a wrong password, and a missing one', async () => {
+    const server = await startRedis();
+    const client = server.client();
+    await client.acl('SETUSER', 'ann', 'on', '>s3cret-word', '~*', '&*', '+@all');
+    expect(await refusal(`redis://ann:s3cret-wrong@127.0.0.1:${server.port}`)).toContain('WRONGPASS');
+    await client.config('SET', 'requirepass', 's3cret');
+    expect(await refusal(server.url)).toContain('NOAUTH');
+  });
+
+  it('where scripts are not permitted', async () => {
+    const server = await startRedis();
+    await server.client().acl('SETUSER', 'ann', 'on', '>s3cret', '~*', '&*', '+@all', '-eval', '-evalsha');
+    expect(await refusal(`redis://ann:s3cret@127.0.0.1:${server.port}`)).toMatch(/does not run scripts.*NOPERM/);
+  });
+
+  it('by a primary that the sentinels do not know', async () => {
+    const { url } = await startSentinels(await startRedis(), { count: 1 });
+    expect(await refusal(url.replace('/counts', '/other'))).toContain('know no primary "other"');
+  });
+
+  it('where nobody listens, after a while', async () => {
+    const port = await freePort();
+    expect(await refusal(`redis://127.0.0.1:${port}`)).toBe(
+      `REDIS_URL redis://127.0.0.1:${port}: could not connect: connect ECONNREFUSED 127.0.0.1:${port}`,
+    );
+  }, 15_000);
+});
+
+describe('a boot waits', () => {
+  it('for a server that comes later', async () => {
+    const port = await freePort();
+    const opening = open(`redis://127.0.0.1:${port}`);
+    await startRedis({ port });
+    const { connections } = await opening;
+    expect(await incr(connections, 'tc:{1}')).toBe(1);
+  });
+});
+
+describe('a warning', () => {
+  it('says that nothing is kept', async () => {
+    const { warnings } = await open((await startRedis()).url);
+    expect(warnings).toEqual([expect.stringContaining('a restart loses everything')]);
+  });
+
+  it('says how much a restart loses', async () => {
+    const { warnings } = await open((await startRedis({ args: ['--save', '60', '1000'] })).url);
+    expect(warnings).toEqual([expect.stringContaining('loses up to the last save, and it saves by "60 1000"')]);
+  });
+
+  it('is not needed when each write is logged', async () => {
+    const { warnings } = await open((await startRedis({ args: ['--appendonly', 'yes'] })).url);
+    expect(warnings).toEqual([]);
+  });
+});
+
+describe('a user', () => {
+  it('needs no more rights than the check says', async () => {
+    const server = await startRedis();
+    await startReplica(server);
+    const rights =
+      '~tc:* &tc:* +ping +info +eval +evalsha +ssubscribe +sunsubscribe +spublish +wait +select +get +incr'.split(' ');
+    await server.client().acl('SETUSER', 'ann', 'on', '>s3cret', ...rights);
+    const { connections } = await open(`redis://ann:s3cret@127.0.0.1:${server.port}/3`, { replicated: true });
+    expect(await incr(connections, 'tc:{1}')).toBe(1);
+    expect(await connections.query(GET, ['tc:{1}'], [])).toBe('1');
+    const heard: string[] = [];
+    connections.channels.subscribe('tc:{1}:a', (message) => heard.push(message.toString()));
+    await until(async () => (await connections.channels.publish('tc:{1}:a', 'x')) === 1, 'is subscribed');
+    await until(() => heard.length === 1, 'is heard');
+    await expect(incr(connections, 'other')).rejects.toThrow('NOPERM');
+  });
+});
+
+describe('TLS', () => {
+  it('is spoken to a server whose certificate is trusted, and to no other', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'tallycast-test-'));
+    try {
+      const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
+      const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
+      const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1'];
+      await run('openssl', ['req', '-x509', ...kind, ...names, '-keyout', key, '-out', cert]);
+      const tlsPort = await freePort();
+      const files = ['--tls-cert-file', cert, '--tls-key-file', key, '--tls-ca-cert-file', cert];
+      const server = await startRedis({ args: ['--tls-port', String(tlsPort), '--tls-auth-clients', 'no', ...files] });
+      const url = `rediss://localhost:${tlsPort}`;
+      expect(await refusal(url)).toMatch(/could not connect: .*certificate/);
+      expect(await refusal(`rediss://127.0.0.1:${server.port}`)).toMatch(/could not connect: .*(SSL|TLS)/);
+      // Which CAs are trusted is fixed when a process starts, so here: any.
+      realProcess.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0';
+      for (const trusted of [url, `rediss://127.0.0.1:${tlsPort}`]) {
+        const { connections } = await open(trusted);
+        expect(await connections.write(INCR, ['tc:{1}'], [])).toHaveLength(2);
+      }
+    } finally {
+      delete realProcess.env['NODE_TLS_REJECT_UNAUTHORIZED'];
+      await rm(dir, { recursive: true, force: true });
+    }
+  });
+});

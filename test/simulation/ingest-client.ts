@@ -1,0 +1,62 @@
+import { APPLIED, DUPLICATE, type Operation } from '../../src/counters/operation.js';
+import type { Random } from '../support/random.js';
+import { type Attempt, type IngestWorld, like, view } from './ingest-world.js';
+
+export const POSTS = ['a', 'b', 'c', 'd', 'e'];
+const RETRY_MS = 200;
+
+/** An operation and all that its client was told of it. */
+export interface Asked {
+  readonly operation: Operation;
+  readonly attempts: Attempt[];
+}
+
+/** A client with a session: sends what was not acknowledged again, with the same seq. */
+export class Client {
+  readonly asked: Asked[] = [];
+  readonly actor: { hi: number; lo: number };
+  readonly #session: { hi: number; lo: number };
+
+  constructor(
+    private readonly world: IngestWorld,
+    number: number,
+  ) {
+    this.actor = { hi: 1, lo: number };
+    this.#session = { hi: 2, lo: number };
+  }
+
+  act(random: Random): void {
+    const post = random.pick(POSTS);
+    const seq = this.asked.length + 1;
+    const operation = random.chance(0.5)
+      ? view(post, this.#session, seq)
+      : like(post, this.actor, random.chance(0.6), this.#session, seq);
+    const asked = { operation, attempts: [] };
+    this.asked.push(asked);
+    this.#send(asked);
+  }
+
+  #send(asked: Asked): void {
+    const attempt = this.world.submit(asked.operation, ({ answers }) => {
+      if (answers.at(-1) !== 'settled') this.world.clock.after(RETRY_MS, () => this.#send(asked));
+    });
+    asked.attempts.push(attempt);
+  }
+
+  /** Whether the client's last word on the post was that it likes it. */
+  likes(post: string): boolean {
+    const last = this.asked.findLast(({ operation }) => operation.post === post && operation.kind === 'set');
+    return last?.operation.value === 1;
+  }
+}
+
+/** Each attempt is answered once; the last one is acknowledged, and only one of them may say that it did it. */
+export function checkAnswers(attempts: readonly Attempt[], faults: string[]): void {
+  const { seq } = attempts[0]!;
+  for (const { answers } of attempts)
+    if (answers.length !== 1) faults.push(`${seq} was answered by [${answers.join()}]`);
+  if (attempts.at(-1)!.answers[0] !== 'settled') faults.push(`${seq} was never acknowledged`);
+  if (attempts.filter(({ outcome }) => (outcome & APPLIED) !== 0).length > 1) faults.push(`${seq} was applied twice`);
+  if (attempts.length > 1 && (attempts.at(-1)!.outcome & DUPLICATE) === 0)
+    faults.push(`${seq} was told UNAVAILABLE and not committed`);
+}

@@ -1,0 +1,84 @@
+import { ask, type RedisServer, startSentinel } from './redis-server.js';
+import { until } from './until.js';
+
+/** Sentinels that guard a primary and its replicas. */
+export interface Sentinels {
+  /** redis+sentinel://h:p,h:p,h:p/name */
+  readonly url: string;
+  readonly sentinels: readonly RedisServer[];
+  /** Whom the first sentinel that answers takes for the primary. */
+  primary(): Promise<{ host: string; port: number }>;
+}
+
+export interface SentinelOptions {
+  readonly count?: number;
+  /** What they call the primary. */
+  readonly name?: string;
+  /** How long a server must be silent to be taken for dead. */
+  readonly downAfterMs?: number;
+  /** How long a failover may take before another one is tried. */
+  readonly failoverTimeoutMs?: number;
+}
+
+const READY_MS = 20_000;
+/** How often they look around: by default every 10 s and 2 s, which makes a test wait for nothing but that. */
+const LOOK_AROUND = ['INFO-PERIOD', '500', 'PUBLISH-PERIOD', '200'];
+
+/** Starts sentinels, a majority of which must agree, and resolves when each knows the others and all replicas. */
+export async function startSentinels(primary: RedisServer, options: SentinelOptions = {}): Promise<Sentinels> {
+  const { count = 3, name = 'counts', downAfterMs = 500, failoverTimeoutMs = 3_000 } = options;
+  const quorum = Math.floor(count / 2) + 1;
+  const config = [
+    `sentinel monitor ${name} ${primary.host} ${primary.port} ${quorum}`,
+    `sentinel down-after-milliseconds ${name} ${downAfterMs}`,
+    `sentinel failover-timeout ${name} ${failoverTimeoutMs}`,
+  ];
+  const sentinels = await Promise.all(Array.from({ length: count }, () => startSentinel(config)));
+  const replicas = await replicasOf(primary);
+  await Promise.all(sentinels.map((sentinel) => untilKnows(sentinel, name, replicas, count - 1)));
+  return {
+    url: `redis+sentinel://${sentinels.map(({ host, port }) => `${host}:${port}`).join(',')}/${name}`,
+    sentinels,
+    primary: () => primaryKnownTo(sentinels, name),
+  };
+}
+
+async function replicasOf(primary: RedisServer): Promise<number> {
+  const info = await ask(primary, (client) => client.info('replication'));
+  return Number(/^connected_slaves:(\d+)/m.exec(info)![1]);
+}
+
+async function untilKnows(sentinel: RedisServer, name: string, replicas: number, others: number): Promise<void> {
+  await ask(sentinel, async (client) => {
+    await client.call('SENTINEL', 'DEBUG', ...LOOK_AROUND);
+    await until(
+      async () => {
+        const known = pairs(await client.call('SENTINEL', 'MASTER', name));
+        return (
+          known.get('flags') === 'master' &&
+          Number(known.get('num-slaves')) === replicas &&
+          Number(known.get('num-other-sentinels')) === others
+        );
+      },
+      `the sentinel ${sentinel.url} knows ${replicas} replicas and ${others} other sentinels`,
+      READY_MS,
+    );
+  });
+}
+
+async function primaryKnownTo(
+  sentinels: readonly RedisServer[],
+  name: string,
+): Promise<{ host: string; port: number }> {
+  const answers = sentinels.map((sentinel) =>
+    ask(sentinel, (client) => client.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name)),
+  );
+  const [host, port] = (await Promise.any(answers)) as [string, string];
+  return { host, port: Number(port) };
+}
+
+/** The answer [name, value, name, value, …]. */
+function pairs(answer: unknown): Map<string, string> {
+  const list = answer as string[];
+  return new Map(list.flatMap((name, i) => (i % 2 === 0 ? [[name, list[i + 1]!] as const] : [])));
+}

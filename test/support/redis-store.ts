@@ -1,0 +1,26 @@
+import { RedisConnections } from '../../src/store/redis/connections.js';
+import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
+import { RedisStore, type RedisStoreOptions } from '../../src/store/redis/redis-store.js';
+import { systemClock } from '../../src/clock.js';
+
+export interface OpenOptions extends Pick<RedisStoreOptions, 'metrics' | 'buckets'> {
+  readonly gateway?: string;
+  readonly publishMs?: number;
+  readonly replicated?: boolean;
+}
+
+let lives = 0;
+
+/** A store as a gateway has it, at the servers that `url` names. */
+export async function openRedisStore(
+  url: string,
+  { gateway = `gateway-${++lives}`, publishMs = 5, replicated = false, ...data }: OpenOptions,
+): Promise<RedisStore> {
+  const connections = await RedisConnections.open(parseRedisUrl(url), {
+    clock: systemClock,
+    replicated,
+    warn: () => undefined,
+  });
+  const options = { ...data, region: 'local', gateway, publishMs, nonce: () => 7 };
+  return RedisStore.open(connections, systemClock, options);
+}
