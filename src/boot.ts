@@ -1,16 +1,24 @@
 import 'reflect-metadata';
+import cluster from 'node:cluster';
 import { join } from 'node:path';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
+import type { Logger } from 'pino';
 import { Origins } from './access/origins.js';
 import { AppModule } from './app.module.js';
+import { clusterAdapter } from './gateway/cluster-adapter.js';
 import { CountsAdapter } from './gateway/counts.adapter.js';
 import { CountsGateway } from './gateway/counts.gateway.js';
 import { Handshake } from './gateway/handshake.js';
 import { configureHttp } from './http/configure-http.js';
 import { Drain } from './ops/drain.js';
+import { Instruments } from './ops/instruments.js';
 import { createLogger, NestLog } from './ops/logger.js';
 import type { Settings } from './settings.js';
+import type { RedisConnections } from './store/redis/connections.js';
+import { REDIS } from './tokens.js';
+import type { ListeningMessage } from './workers/messages.js';
+import { Siblings } from './workers/siblings.js';
 
 /** How long HTTP requests that are under way when the gateway closes may take. */
 const LAST_REQUESTS_MS = 1_000;
@@ -27,14 +35,35 @@ export async function boot(settings: Settings): Promise<void> {
   });
   configureHttp(app);
   app.useStaticAssets(join(import.meta.dirname, 'client-demo'));
-  app.useWebSocketAdapter(new CountsAdapter(app, app.get(CountsGateway), app.get(Handshake), app.get(Origins), null));
+  const redis = app.get<RedisConnections | null>(REDIS);
+  const socketAdapter = redis && clusterAdapter(redis.channels);
+  const adapter = new CountsAdapter(app, app.get(CountsGateway), app.get(Handshake), app.get(Origins), socketAdapter);
+  app.useWebSocketAdapter(adapter);
+  await app.init();
+  const siblings = cluster.isWorker ? await joinSiblings(app, adapter) : null;
   await app.listen(settings.port, settings.host).catch((error: unknown) => {
     throw new Error(`HOST ${settings.host}, PORT ${settings.port}: ${(error as Error).message}`, { cause: error });
   });
   const url = (await app.getUrl()).replace('[::1]', 'localhost');
-  logger.info({ url, dataDir: settings.dataDir }, 'listening');
+  if (siblings === null) logger.info({ url, ...(redis === null && { dataDir: settings.dataDir }) }, 'listening');
+  else process.send!({ kind: 'listening', url } satisfies ListeningMessage);
+  endBySignal(app, logger, siblings);
+}
 
-  const end = (signal: NodeJS.Signals): void => {
+async function joinSiblings(app: NestExpressApplication, { engine }: CountsAdapter): Promise<Siblings> {
+  const instruments = app.get(Instruments);
+  const siblings = new Siblings(engine, app.getHttpServer(), instruments.registry);
+  await siblings.join();
+  instruments.page = () => siblings.metrics();
+  return siblings;
+}
+
+function endBySignal(app: NestExpressApplication, logger: Logger, siblings: Siblings | null): void {
+  let ending = false;
+  const end = (signal: NodeJS.Signals | 'the primary is gone'): void => {
+    // A terminal sends its signal to the primary and to its workers, and the primary sends its own.
+    if (ending) return;
+    ending = true;
     logger.info({ signal }, 'draining');
     setTimeout(() => process.exit(1), END_LIMIT_MS).unref();
     close(app).then(
@@ -49,6 +78,7 @@ export async function boot(settings: Settings): Promise<void> {
     );
   };
   process.once('SIGTERM', end).once('SIGINT', end).once('SIGHUP', end);
+  siblings?.onPrimaryGone(() => end('the primary is gone'));
 }
 
 async function close(app: NestExpressApplication): Promise<void> {

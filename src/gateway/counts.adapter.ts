@@ -24,6 +24,9 @@ interface Handler {
  * themselves: NestJS would run an rxjs pipeline for each.
  */
 export class CountsAdapter extends IoAdapter {
+  /** Once the application is initialised. */
+  engine!: Server['engine'];
+
   constructor(
     app: INestApplicationContext,
     private readonly gateway: CountsGateway,
@@ -54,6 +57,7 @@ export class CountsAdapter extends IoAdapter {
     const server = super.createIOServer(port, options as ServerOptions);
     server.engine.on('connection', (connection: CountsSocket['conn']) => this.handshake.connecting.begin(connection));
     boundTransports(server);
+    this.engine = server.engine;
     server.use((socket, next) => {
       this.handshake.check(socket as CountsSocket).then(() => next(), next);
     });

@@ -48,8 +48,9 @@ interface Sending {
  *            ├──▶ gap(last): the store has a shorter history than it had.                     │
  *            │       retained last+1 … n-1 are all there: these first, then n ────────────────┤
  *            │       else: what is left of them, then n, under a new incarnation ─────────────┤
- *            └──▶ stale(last): it has what comes later, so the outcome of n will never be known.
- *                    abandoned; on with the next under a new incarnation
+ *            └──▶ stale(last): the store has more than that.
+ *                    last was sent: it came late, into the place that was filled for it; on from there ───┤
+ *                    else: the outcome of n will never be known, abandoned; a new incarnation for the next
  *
  * A new incarnation gives operations other numbers, under which their old ones do not stop them. That is safe for those
  * only of which the store has said that it lacks them, as `gap` does: its history has nothing after `last`. But gap(0),
@@ -90,13 +91,18 @@ export class Delivery {
     return this.#deliver(lane, [{ batch, asked, since: null, numbered: null }]);
   }
 
+  /** The store was away. What the lane retains stays until something that was sent since is confirmed. */
+  doubt(lane: Lane): void {
+    lane.unchecked = true;
+    this.retained.hold(lane);
+  }
+
   /** Sends the lane's last batch again: the answer tells whether the store still has it and all before. */
   async check(lane: Lane): Promise<void> {
     lane.unchecked = false;
-    const [last] = this.retained.takeAfter(lane, lane.n - 1);
-    if (last === undefined) return;
-    if (ageMs(this.clock, last.confirmed) > FENCE_TRUST_MS) this.retained.forget(lane);
-    else await this.#deliver(lane, [again(last)]);
+    const last = this.retained.takeAfter(lane, lane.n - 1).map(again);
+    if (last.some((sending) => this.#inDoubt(sending))) this.retained.forget(lane);
+    else await this.#deliver(lane, last);
   }
 
   async #deliver(lane: Lane, batches: readonly Sending[]): Promise<Applied | null> {
@@ -108,8 +114,7 @@ export class Delivery {
       if (head === undefined) break;
       const result = await this.#commit(lane, head);
       if (result?.kind === 'applied') {
-        lane.confirmed = momentOf(this.clock);
-        this.retained.keep(lane, head.batch, lane.confirmed);
+        this.#confirm(lane, head.batch);
         if (head.asked !== null) answer = result;
         left = left.slice(1);
         continue;
@@ -120,7 +125,7 @@ export class Delivery {
       await this.#pause(pauseMs * (0.5 + this.random() / 2));
       pauseMs = Math.min(2 * pauseMs, RETRY_MAX_MS);
     }
-    this.retained.release(lane);
+    if (!lane.unchecked) this.retained.release(lane);
     return answer;
   }
 
@@ -159,11 +164,23 @@ export class Delivery {
     return this.#renumber(lane, sure);
   }
 
-  /** The store has all of the incarnation up to `last`, and it is not known how that came about. */
+  /**
+   * The store has all of the incarnation up to `last`. While batches are sent again, one after them that was sent before
+   * may arrive late and find its place: then all before it are there, and it is asked for its outcomes. A number that
+   * was never sent means that somebody else uses the incarnation (a machine that was cloned): nothing is known then.
+   */
   #skip(lane: Lane, left: readonly Sending[], last: number): readonly Sending[] {
-    for (const sending of left) if (sending.batch.n <= last) this.#reduce(sending, () => false);
-    const later = left.filter(({ batch }) => batch.n > last);
-    return this.#renumber(lane, later);
+    if (last <= left.at(-1)!.batch.n) {
+      for (const { batch } of left) if (batch.n < last) this.#confirm(lane, batch);
+      return left.filter(({ batch }) => batch.n >= last);
+    }
+    for (const sending of left) this.#reduce(sending, () => false);
+    return this.#renumber(lane, []);
+  }
+
+  #confirm(lane: Lane, batch: Batch): void {
+    lane.confirmed = momentOf(this.clock);
+    this.retained.keep(lane, batch, lane.confirmed);
   }
 
   #renumber(lane: Lane, sendings: readonly Sending[]): readonly Sending[] {

@@ -187,13 +187,17 @@ export class Ingest {
 
   #checkAll(): void {
     // Also one with a batch on its way: its answer may be from before.
-    for (const lane of this.#lanes) lane.unchecked = lane.sending || lane.retained.length > 0;
-    for (; this.#checkers < CHECKS_AT_ONCE; this.#checkers++) void this.#check();
+    for (const lane of this.#lanes) if (lane.sending || lane.retained.length > 0) this.#delivery.doubt(lane);
+    while (this.#checkers < CHECKS_AT_ONCE && this.#unchecked() !== undefined) void this.#check();
   }
 
   async #check(): Promise<void> {
-    const next = (): Lane | undefined => this.#lanes.find((lane) => lane.unchecked && !lane.sending);
-    for (let lane = next(); lane !== undefined && !this.#draining; lane = next()) await this.#send(lane, undefined);
+    this.#checkers += 1;
+    for (let lane = this.#unchecked(); lane !== undefined; lane = this.#unchecked()) await this.#send(lane, undefined);
     this.#checkers -= 1;
+  }
+
+  #unchecked(): Lane | undefined {
+    return this.#draining ? undefined : this.#lanes.find((lane) => lane.unchecked && !lane.sending);
   }
 }

@@ -23,6 +23,9 @@ export class Instruments {
     registers: [this.registry],
   });
 
+  /** What /metrics shows. With several workers, of all of them. */
+  page: () => Promise<string> = () => this.registry.metrics();
+
   constructor() {
     // Event-loop delay, CPU, memory and file descriptors of the process.
     collectDefaultMetrics({ register: this.registry });

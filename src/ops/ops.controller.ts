@@ -30,7 +30,7 @@ export class OpsController {
   @Get('metrics')
   @Header('Cache-Control', 'no-store')
   async metrics(@Res() response: Response): Promise<void> {
-    const text = await this.instruments.registry.metrics();
+    const text = await this.instruments.page();
     response.type(this.instruments.registry.contentType).send(text);
   }
 }

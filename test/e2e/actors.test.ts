@@ -1,21 +1,37 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createShardedAdapter } from '@socket.io/redis-adapter';
-import { Redis } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
 import { Server } from 'socket.io';
 import type { MineEvent } from '../../src/protocol/messages.js';
+import { slotOf } from '../../src/store/redis/slots.js';
 import { type Client, closeClients, connect, granted, untilConnected } from '../support/clients.js';
 import { type LocalGateway, startLocalGateway, stopLocalGateways } from '../support/local-gateway.js';
 import { closedWithRedis, type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
+import { startCluster } from '../support/redis-cluster.js';
 
 const LIMIT_MS = 60_000;
 /** As docs/operations.md has it. */
 const PREFIX = 'tc:io';
 
+/** What two gateways share. */
+interface Shared {
+  readonly url: string;
+  /** A new client for the test itself, of the server that has the channel. */
+  clientOf(channel: string): Promise<Redis>;
+  /** For a program of an operator's. */
+  adapterClient(): Redis | Cluster;
+}
+
+const REDISES = [
+  ['one Redis', shareServer],
+  ['a Redis Cluster', shareCluster],
+] as const;
+
 /** Gateways with a store of their own each: what is seen here of one on another has come by the adapter. */
-describe('the connections of an actor on two gateways', () => {
-  let redis: RedisServer;
+describe.each(REDISES)('the connections of an actor on two gateways with %s', (_, share) => {
+  let shared: Shared;
   let a: LocalGateway;
   let b: LocalGateway;
   let operator: Server;
@@ -23,9 +39,9 @@ describe('the connections of an actor on two gateways', () => {
   let actors = 0;
 
   beforeAll(async () => {
-    redis = await startRedis();
-    [a, b] = [await startLocalGateway(redis.url), await startLocalGateway(redis.url)];
-    const [pub, sub] = [0, 1].map(() => closedWithRedis(new Redis(redis.url)));
+    shared = await share();
+    [a, b] = [await startLocalGateway(shared.url), await startLocalGateway(shared.url)];
+    const [pub, sub] = [0, 1].map(() => closedWithRedis(shared.adapterClient()));
     operator = new Server({ adapter: createShardedAdapter(pub, sub, { channelPrefix: PREFIX }) });
   }, LIMIT_MS);
 
@@ -33,17 +49,13 @@ describe('the connections of an actor on two gateways', () => {
     actor = `ada ${(actors += 1)} ☃`;
   });
 
-  afterAll(async () => {
-    await closeClients();
-    await stopLocalGateways();
-    await stopRedis();
-  });
+  afterAll(end);
 
   it('are told of a like over one of them, which is not, and strangers are told nothing', async () => {
     const [one, two, far] = [listen(a, actor), listen(a, actor), listen(b, actor)];
     const strangers = [listen(a, 'bob'), listen(b, 'bob'), listen(a), listen(b)];
     await Promise.all([one, two, far, ...strangers].map(({ socket }) => untilConnected(socket)));
-    await untilSubscribed(actor, 2);
+    await untilSubscribed(shared, actor, 2);
     granted(await one.socket.emitWithAck('like', { post: 'x' }));
     await until(() => far.told.length === 1, 'the like is told on the other gateway');
     // Not applied again, so nothing to tell.
@@ -59,7 +71,7 @@ describe('the connections of an actor on two gateways', () => {
   it('are all told of a like over HTTP', async () => {
     const here = [listen(a, actor), listen(b, actor), listen(b, actor)];
     await Promise.all(here.map(({ socket }) => untilConnected(socket)));
-    await untilSubscribed(actor, 2);
+    await untilSubscribed(shared, actor, 2);
     const put = async (action: string): Promise<void> => {
       const headers = { 'Content-Type': 'application/json', 'Actor-Id': Buffer.from(actor).toString('latin1') };
       const body = JSON.stringify({ action });
@@ -89,7 +101,7 @@ describe('the connections of an actor on two gateways', () => {
     expect(await Promise.all(reasons)).toEqual(here.map(() => 'io server disconnect'));
     expect(here.map(({ active }) => active)).toEqual(here.map(() => false));
     expect(strangers.map(({ connected }) => connected)).toEqual([true, true]);
-    await untilSubscribed(actor, 0);
+    await untilSubscribed(shared, actor, 0);
   });
 
   it('are not told about: a program that asks for all sockets gets no answer, and harms nobody', async () => {
@@ -99,6 +111,31 @@ describe('the connections of an actor on two gateways', () => {
     granted(await here[0]!.emitWithAck('like', { post: 'x' }));
     expect(await told).toMatchObject({ post: 'x' });
   });
+
+  /** Two connections of the actor on one gateway, one on the other; and a stranger on each. */
+  async function crowd(): Promise<{ here: Client[]; strangers: Client[] }> {
+    const here = [a, a, b].map(({ url }) => connect(url, { actor }));
+    const strangers = [a, b].map(({ url }) => connect(url, { actor: 'bob' }));
+    await Promise.all([...here, ...strangers].map(untilConnected));
+    await untilSubscribed(shared, actor, 2);
+    return { here, strangers };
+  }
+});
+
+describe('the connections of an actor', () => {
+  const actor = 'ada';
+  let redis: RedisServer;
+  let shared: Shared;
+  let a: LocalGateway;
+  let b: LocalGateway;
+
+  beforeAll(async () => {
+    redis = await startRedis();
+    shared = sharing(redis);
+    [a, b] = [await startLocalGateway(redis.url), await startLocalGateway(redis.url)];
+  }, LIMIT_MS);
+
+  afterAll(end);
 
   it('on the same gateway are told while Redis hangs', async () => {
     const [one, two] = [listen(a, actor), listen(a, actor)];
@@ -117,9 +154,9 @@ describe('the connections of an actor on two gateways', () => {
     async () => {
       const [one, two, far] = [listen(a, actor), listen(a, actor), listen(b, actor)];
       await Promise.all([one, two, far].map(({ socket }) => untilConnected(socket)));
-      await untilSubscribed(actor, 2);
+      await untilSubscribed(shared, actor, 2);
       await redis.kill('SIGKILL');
-      granted(await one.socket.emitWithAck('like', { post: 'x' }));
+      granted(await one.socket.emitWithAck('like', { post: 'y' }));
       await until(() => two.told.length === 1, 'the like is told');
       // One comes, and one leaves.
       const late = [listen(a, `${actor} late`), listen(b, `${actor} late`)];
@@ -127,34 +164,15 @@ describe('the connections of an actor on two gateways', () => {
       await Promise.all([...late, gone].map(({ socket }) => untilConnected(socket)));
       gone.socket.close();
       await redis.restart();
-      for (const name of [actor, `${actor} late`]) await untilSubscribed(name, 2);
-      await untilSubscribed(`${actor} gone`, 0);
-      granted(await one.socket.emitWithAck('unlike', { post: 'x' }));
-      granted(await late[0]!.socket.emitWithAck('like', { post: 'x' }));
+      for (const name of [actor, `${actor} late`]) await untilSubscribed(shared, name, 2);
+      await untilSubscribed(shared, `${actor} gone`, 0);
+      granted(await one.socket.emitWithAck('unlike', { post: 'y' }));
+      granted(await late[0]!.socket.emitWithAck('like', { post: 'y' }));
       await until(() => far.told.length === 1 && late[1]!.told.length === 1, 'both are told');
       expect([far.told[0]!.on, late[1]!.told[0]!.on]).toEqual([false, true]);
     },
     LIMIT_MS,
   );
-
-  /** Two connections of the actor on one gateway, one on the other; and a stranger on each. */
-  async function crowd(): Promise<{ here: Client[]; strangers: Client[] }> {
-    const here = [a, a, b].map(({ url }) => connect(url, { actor }));
-    const strangers = [a, b].map(({ url }) => connect(url, { actor: 'bob' }));
-    await Promise.all([...here, ...strangers].map(untilConnected));
-    await untilSubscribed(actor, 2);
-    return { here, strangers };
-  }
-
-  async function untilSubscribed(name: string, gateways: number): Promise<void> {
-    const client = redis.client();
-    const channel = `${PREFIX}#/#${roomOf(name)}#`;
-    await until(
-      async () => ((await client.call('PUBSUB', 'SHARDNUMSUB', channel)) as unknown[])[1] === gateways,
-      `${gateways} gateways listen for ${name}`,
-    );
-    client.disconnect();
-  }
 });
 
 interface Listener {
@@ -176,4 +194,38 @@ function closedBy(socket: Client): Promise<string> {
 /** As docs/operations.md says it. */
 function roomOf(name: string): string {
   return `actor:${createHash('sha256').update(name).digest('hex').slice(0, 16)}`;
+}
+
+async function shareServer(): Promise<Shared> {
+  return sharing(await startRedis());
+}
+
+function sharing(server: RedisServer): Shared {
+  const { url } = server;
+  return { url, clientOf: () => Promise.resolve(server.client()), adapterClient: () => new Redis(url) };
+}
+
+async function shareCluster(): Promise<Shared> {
+  const cluster = await startCluster({ replicasEach: 0 });
+  return {
+    url: cluster.url,
+    clientOf: async (channel) => (await cluster.primaryOf(slotOf(channel))).client(),
+    adapterClient: () => new Cluster([...cluster.nodes], { shardedSubscribers: true }),
+  };
+}
+
+async function end(): Promise<void> {
+  await closeClients();
+  await stopLocalGateways();
+  await stopRedis();
+}
+
+async function untilSubscribed(shared: Shared, actor: string, gateways: number): Promise<void> {
+  const channel = `${PREFIX}#/#${roomOf(actor)}#`;
+  const client = await shared.clientOf(channel);
+  await until(
+    async () => ((await client.call('PUBSUB', 'SHARDNUMSUB', channel)) as unknown[])[1] === gateways,
+    `${gateways} gateways listen for ${actor}`,
+  );
+  client.disconnect();
 }

@@ -12,7 +12,8 @@ export const HASTY = { reconnectionDelay: 20, reconnectionDelayMax: 100 };
 
 /**
  * Actors who like, unlike and view posts at random: each sends a burst, and the next when all of it is acknowledged.
- * One in ten stays on long-polling, and one in ten starts there and is upgraded, as stock clients do.
+ * One in ten stays on long-polling, and one in ten starts there and is upgraded, as stock clients do. Of several gateways
+ * each gets as many of them.
  */
 export class Crowd {
   readonly clients: readonly LedgerClient[];
@@ -21,17 +22,18 @@ export class Crowd {
   #awaited: { readonly count: number; readonly resolve: () => void } | null = null;
 
   constructor(
-    url: string,
+    url: string | readonly string[],
     size: number,
     readonly posts: readonly string[],
     private readonly random: Random,
     options: Partial<ManagerOptions & SocketOptions> = HASTY,
   ) {
+    const urls = [url].flat();
     const transports = (i: number): string[] =>
       i % 10 === 0 ? ['polling'] : i % 10 === 1 ? ['polling', 'websocket'] : ['websocket'];
     this.clients = Array.from(
       { length: size },
-      (_, i) => new LedgerClient(url, `actor-${i}`, { transports: transports(i), ...options }),
+      (_, i) => new LedgerClient(urls[i % urls.length]!, `actor-${i}`, { transports: transports(i), ...options }),
     );
     for (const client of this.clients) {
       client.onAcknowledged = () => {

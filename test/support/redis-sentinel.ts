@@ -8,25 +8,36 @@ export interface Sentinels {
   readonly sentinels: readonly RedisServer[];
   /** Whom the first sentinel that answers takes for the primary. */
   primary(): Promise<{ host: string; port: number }>;
+  /** Resolves when every sentinel has found so many replicas of the present primary, and all of them well. */
+  untilWhole(replicas: number): Promise<void>;
 }
 
 export interface SentinelOptions {
   readonly count?: number;
   /** What they call the primary. */
   readonly name?: string;
-  /** How long a server must be silent to be taken for dead. */
+  /** How long a server must be silent to be taken for dead; it is pinged every 400 ms. */
   readonly downAfterMs?: number;
   /** How long a failover may take before another one is tried. */
   readonly failoverTimeoutMs?: number;
 }
 
 const READY_MS = 20_000;
-/** How often they look around: by default every 10 s and 2 s, which makes a test wait for nothing but that. */
-const LOOK_AROUND = ['INFO-PERIOD', '500', 'PUBLISH-PERIOD', '200'];
+/**
+ * How often they look around, in ms. Of the defaults, INFO 10,000 and PUBLISH 2,000 make a test wait for nothing else;
+ * PING 1,000 would leave one ping till a server is taken for dead, so that one that is a little late is, and a new primary
+ * at once. Five times PING must be more than the second between two INFOs of a replica whose primary is dead: one that was
+ * not heard of for longer is not promoted, and the failover is repeated only after twice its timeout.
+ */
+const LOOK_AROUND = ['INFO-PERIOD', 500, 'PUBLISH-PERIOD', 200, 'PING-PERIOD', 400];
 
-/** Starts sentinels, a majority of which must agree, and resolves when each knows the others and all replicas. */
+/**
+ * Starts sentinels, a majority of which must agree, and resolves when each knows the others and all replicas.
+ * A primary that keeps nothing on disk and is back before it is taken for dead empties its replicas: kill it, and restart
+ * it only when `primary` names another one.
+ */
 export async function startSentinels(primary: RedisServer, options: SentinelOptions = {}): Promise<Sentinels> {
-  const { count = 3, name = 'counts', downAfterMs = 500, failoverTimeoutMs = 3_000 } = options;
+  const { count = 3, name = 'counts', downAfterMs = 1_000, failoverTimeoutMs = 3_000 } = options;
   const quorum = Math.floor(count / 2) + 1;
   const config = [
     `sentinel monitor ${name} ${primary.host} ${primary.port} ${quorum}`,
@@ -34,12 +45,18 @@ export async function startSentinels(primary: RedisServer, options: SentinelOpti
     `sentinel failover-timeout ${name} ${failoverTimeoutMs}`,
   ];
   const sentinels = await Promise.all(Array.from({ length: count }, () => startSentinel(config)));
+  const lookAround = (sentinel: RedisServer): Promise<unknown> =>
+    ask(sentinel, (client) => client.call('SENTINEL', 'DEBUG', ...LOOK_AROUND));
+  await Promise.all(sentinels.map(lookAround));
   const replicas = await replicasOf(primary);
   await Promise.all(sentinels.map((sentinel) => untilKnows(sentinel, name, replicas, count - 1)));
   return {
     url: `redis+sentinel://${sentinels.map(({ host, port }) => `${host}:${port}`).join(',')}/${name}`,
     sentinels,
     primary: () => primaryKnownTo(sentinels, name),
+    async untilWhole(replicas) {
+      await Promise.all(sentinels.map((sentinel) => untilFindsWell(sentinel, name, replicas)));
+    },
   };
 }
 
@@ -50,7 +67,6 @@ async function replicasOf(primary: RedisServer): Promise<number> {
 
 async function untilKnows(sentinel: RedisServer, name: string, replicas: number, others: number): Promise<void> {
   await ask(sentinel, async (client) => {
-    await client.call('SENTINEL', 'DEBUG', ...LOOK_AROUND);
     await until(
       async () => {
         const known = pairs(await client.call('SENTINEL', 'MASTER', name));
@@ -61,6 +77,24 @@ async function untilKnows(sentinel: RedisServer, name: string, replicas: number,
         );
       },
       `the sentinel ${sentinel.url} knows ${replicas} replicas and ${others} other sentinels`,
+      READY_MS,
+    );
+  });
+}
+
+async function untilFindsWell(sentinel: RedisServer, name: string, replicas: number): Promise<void> {
+  await ask(sentinel, async (client) => {
+    await until(
+      async () => {
+        const primary = pairs(await client.call('SENTINEL', 'MASTER', name));
+        const found = ((await client.call('SENTINEL', 'REPLICAS', name)) as unknown[]).map(pairs);
+        const well = found.filter((replica) => {
+          const follows = replica.get('master-port') === primary.get('port');
+          return follows && replica.get('flags') === 'slave' && replica.get('master-link-status') === 'ok';
+        });
+        return primary.get('flags') === 'master' && well.length === replicas;
+      },
+      `the sentinel ${sentinel.url} finds ${replicas} replicas well`,
       READY_MS,
     );
   });

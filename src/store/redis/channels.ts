@@ -7,6 +7,8 @@ import { slotOf } from './slots.js';
 const CHANNELS_MAX = 500;
 /** After which what did not work is tried again. */
 const RETRY_MS = 1_000;
+/** After a slot has moved, the connection's subscriptions are made again once, for it may be back already. */
+const DOUBT_MS = 5_000;
 
 export type MessageHandler = (message: Buffer, channel: Buffer) => void;
 
@@ -36,6 +38,8 @@ export class Channels {
   readonly #confirmed = new Subject<readonly string[]>();
   #scheduled = false;
   #retry: Timer | null = null;
+  readonly #doubtful = new Set<ServerConnection>();
+  #doubt: Timer | null = null;
   #closed = false;
 
   constructor(
@@ -83,6 +87,16 @@ export class Channels {
       if (subscription.at === connection) this.#later(subscription);
   }
 
+  /** The server has ended subscriptions, for a slot went elsewhere. Which ones, ioredis does not say. */
+  moved(connection: ServerConnection): void {
+    this.#doubtful.add(connection);
+    this.#doubt ??= this.clock.after(DOUBT_MS, () => {
+      this.#doubt = null;
+      for (const doubtful of this.#doubtful) this.lost(doubtful);
+      this.#doubtful.clear();
+    });
+  }
+
   /** Channels may have other servers than before. */
   rerouted(): void {
     for (const subscription of this.#subscriptions.values()) {
@@ -113,6 +127,7 @@ export class Channels {
   close(): void {
     this.#closed = true;
     this.#retry?.cancel();
+    this.#doubt?.cancel();
     this.#subscriptions.clear();
     this.#pending.clear();
     this.#confirmed.complete();

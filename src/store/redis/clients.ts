@@ -1,4 +1,5 @@
 import { Redis, type RedisOptions } from 'ioredis';
+import { GuardedSentinelConnector, SocketConnector } from './connectors.js';
 import type { Address, RedisTarget } from './redis-url.js';
 
 /** To connect, TLS included, and for an answer of a sentinel: as long as a command may take. */
@@ -27,7 +28,8 @@ export function redisClient(target: RedisTarget, purpose: Purpose, address: Addr
     ...(target.kind === 'sentinel' ? throughSentinels(target) : { host: address.host, port: address.port }),
     ...(login === null ? {} : { password: login.password }),
     ...(login?.username == null ? {} : { username: login.username }),
-    ...(tls ? { tls: tlsOptions(address) } : {}),
+    // Which server it will be, sentinels know: SNI is left out, the certificate is checked for its address.
+    ...(tls ? { tls: target.kind === 'sentinel' ? {} : tlsOptions(address) } : {}),
     db: target.database,
   });
 }
@@ -49,6 +51,7 @@ export function sentinelClient(target: RedisTarget, address: Address): Redis {
 
 function connection(purpose: Purpose) {
   return {
+    Connector: SocketConnector,
     lazyConnect: true,
     // A batch whose answer was lost is sent again by the caller, in its order and fenced; ioredis would resend
     // it by itself, and keep it for a server that may not be the same.
@@ -79,6 +82,7 @@ function connection(purpose: Purpose) {
 function throughSentinels(target: RedisTarget) {
   const { addresses, sentinelLogin: login, tls } = target;
   return {
+    Connector: GuardedSentinelConnector,
     sentinels: [...addresses],
     name: target.master,
     role: 'master',

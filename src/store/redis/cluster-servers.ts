@@ -15,6 +15,8 @@ const ASK_NODE_MS = 2_000;
 /** A node without slots that was named as the target of a migration is kept for so long. */
 const TARGET_KEPT_MS = 30_000;
 
+const NOT_A_NODE = 'is not a node of a cluster; use redis://';
+
 interface Range {
   readonly first: number;
   readonly last: number;
@@ -150,7 +152,8 @@ export class ClusterServers {
     try {
       return rangesOf(await connection.command('cluster', ['slots']), address.host);
     } catch (error) {
-      this.#lastError = error instanceof Error ? error.message : String(error);
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#lastError = reason.includes('cluster support disabled') ? NOT_A_NODE : reason;
       return null;
     }
   }

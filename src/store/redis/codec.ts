@@ -102,6 +102,7 @@ export class Codec {
 
 type Numbers = [number, number, number, number, ...number[]];
 
-function countsOf(post: string, e: string, v: number, at: number, live: number, totals: number[]): PostCounts {
-  return { post, e, v, updatedAtMs: v === 0 ? null : at, totals, live };
+/** The largest totals come as text: see lib-bucket.lua. */
+function countsOf(post: string, e: string, v: number, at: number, live: number, told: readonly unknown[]): PostCounts {
+  return { post, e, v, updatedAtMs: v === 0 ? null : at, totals: told.map(Number), live };
 }

@@ -18,7 +18,7 @@ const CALLS_MAX = 10_000;
 const REFUSED_MS = 5_000;
 /** What waiting does not heal. */
 const HOPELESS =
-  /WRONGPASS|NOAUTH|NOPERM|AUTH failed|certificate|self-signed|cluster support disabled|altname|SSL|TLS/i;
+  /WRONGPASS|NOAUTH|NOPERM|certificate|altname|SSL|TLS|not a node of a cluster|no primary of that name|not sentinels/i;
 
 export interface ConnectionsOptions {
   readonly clock: Clock;
@@ -27,6 +27,9 @@ export interface ConnectionsOptions {
   /** Called with one line: what the operator should know. */
   readonly warn: (message: string) => void;
 }
+
+/** Says something of these keys, and nothing of the server: a slot that moves, or a key that is not ours. */
+const OF_THESE_KEYS = /^(TRYAGAIN|ASK|MOVED|ERR|WRONGTYPE) /;
 
 type Call = (server: Server, asking: boolean) => Promise<unknown>;
 
@@ -106,7 +109,7 @@ export class RedisConnections {
       this.#refusedAtMs = -Infinity;
       return reply;
     } catch (error) {
-      this.#refusedAtMs = this.options.clock.nowMs();
+      if (!OF_THESE_KEYS.test((error as Error).message)) this.#refusedAtMs = this.options.clock.nowMs();
       throw error;
     }
   }
@@ -164,7 +167,10 @@ export class RedisConnections {
       },
       subscriptionsUp: () => this.channels.settle(),
       subscriptionsDown: ({ subscriptions }) => this.channels.lost(subscriptions),
-      subscriptionsMoved: (server) => this.#servers.refresh(server),
+      subscriptionsMoved: (server) => {
+        this.#servers.refresh(server);
+        this.channels.moved(server.subscriptions);
+      },
     };
     const onMessage = (channel: Buffer, message: Buffer): void => this.channels.deliver(channel, message);
     return new Server(this.target, address, { clock, replicated, onMessage }, events);

@@ -19,6 +19,9 @@ const READ_AGAIN_MS = 3_000;
 /** Posts read by one call, so that no script keeps the server for more than about a millisecond. */
 const READ_MAX = 250;
 
+/** How long a read is tried, which each time may take as long as a command; less than a client waits for an operation. */
+const READ_WITHIN_MS = 3_000;
+const READ_PAUSE_MS = 100;
 /** Of keys and values, as docs/redis-keys.md draws them. */
 const LAYOUT = '1';
 
@@ -133,7 +136,7 @@ export class RedisStore implements CounterStore {
     const found = new Map<string, PostView>();
     await Promise.all(
       this.#parts(new Set(posts)).map(async (part) => {
-        for (const view of await this.#readPart(part, actor)) found.set(view.counts.post, view);
+        for (const view of await this.#readInTime(part, actor)) found.set(view.counts.post, view);
       }),
     );
     return posts.map((post) => found.get(post)!);
@@ -162,6 +165,8 @@ export class RedisStore implements CounterStore {
     this.#readTimer?.cancel();
     this.#upkeep.close();
     this.#watching.close();
+    // Each call has a deadline; while Redis is away they fail at once.
+    await this.#shares.end();
     this.#changes.complete();
     await this.connections.close();
   }
@@ -189,6 +194,19 @@ export class RedisStore implements CounterStore {
       part.push(post);
     }
     return parts;
+  }
+
+  /** A failover, or a slot that moves, is a pause and not an error. */
+  async #readInTime(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {
+    const endMs = this.clock.nowMs() + READ_WITHIN_MS;
+    for (;;) {
+      try {
+        return await this.#readPart(posts, actor);
+      } catch (error) {
+        if (this.#closed || this.clock.nowMs() > endMs) throw error;
+      }
+      await new Promise<void>((resolve) => void this.clock.after(READ_PAUSE_MS, resolve));
+    }
   }
 
   async #readPart(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {

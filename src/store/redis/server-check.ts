@@ -10,10 +10,10 @@ const PROBE_SHA = createHash('sha1').update(PROBE_SCRIPT).digest('hex');
 /**
  * What a server must be, checked at boot; and what its operator should know, as warnings.
  *
- * The least that a user of ours needs, besides what the scripts call:
- * `~tc:* &tc:* &socket.io#* +ping +info +eval +evalsha +ssubscribe +sunsubscribe +spublish +pubsub|shardnumsub`, in a
- * cluster `+cluster|slots +asking`, with ACK=replicated `+wait`, with a database `+select`; and, to be told more,
- * `+config|get +client|setname`.
+ * The least that a user of ours needs, besides the commands of the scripts: `~tc:* &tc:* +ping +info +eval +evalsha
+ * +ssubscribe +sunsubscribe +spublish`; with a database `+select`, with ACK=replicated `+wait`; in a cluster, on every node,
+ * `+cluster|slots +asking`. With `+config|get` we can say more of what a restart loses, with `+client|setname` the
+ * connections have names.
  *
  * @throws Error, one line, that says what would be right.
  */

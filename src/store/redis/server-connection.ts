@@ -11,6 +11,8 @@ const HANDSHAKE_MS = 3_000;
 const PROBE_MS = 1_000;
 /** ioredis gives up where it should not, e.g. when left while it asks sentinels: it is started again. */
 const REVIVE_MS = 500;
+/** Without a last error all have answered, with nothing. */
+const ALL_SENTINELS = /^All sentinels are unreachable.*?(?: Last error: (.*))?$/s;
 /** Sockets end by themselves long before. */
 const CLOSE_MS = 3_000;
 
@@ -109,35 +111,54 @@ export class ServerConnection {
     this.#probe?.cancel();
     if (this.client.status === 'end') return;
     const socketOpen = this.client.status !== 'reconnecting' && this.client.status !== 'close';
+    let timer: Timer | undefined;
     const ended = new Promise<void>((resolve) => {
       this.client.once('end', resolve);
-      if (!socketOpen) this.clock.soon(resolve);
-      else this.clock.after(CLOSE_MS, resolve);
+      if (socketOpen) timer = this.clock.after(CLOSE_MS, resolve);
+      else this.clock.soon(resolve);
     });
     this.client.disconnect();
     await ended;
+    timer?.cancel();
   }
 
   #send(name: string, args: readonly (string | number | Buffer)[]): Promise<unknown> {
     const session = this.#session;
     return new Promise((resolve, reject) => {
-      // ioredis may never settle a command whose connection was lost at the wrong moment.
-      const deadline = this.clock.after(COMMAND_MS, () => {
+      let settled = false;
+      const expire = (): void => {
+        if (settled) return;
         const reason = `no answer to ${name} within ${COMMAND_MS} ms`;
         reject(new Error(`${this.name}: ${reason}`));
         if (session === this.#session) this.drop(reason);
-      });
+      };
+      // ioredis may never settle a command whose connection was lost at the wrong moment. When it is us who were slow, the
+      // answer may be there already: what has arrived is read first.
+      const deadline = this.clock.after(COMMAND_MS, () => this.clock.soon(expire));
+      const settle = (): void => {
+        settled = true;
+        deadline.cancel();
+      };
+      this.#cork();
       this.client.call(name, args as (string | number | Buffer)[]).then(
         (reply) => {
-          deadline.cancel();
+          settle();
           resolve(reply);
         },
         (error: unknown) => {
-          deadline.cancel();
+          settle();
           reject(new Error(reasonOf(error)));
         },
       );
     });
+  }
+
+  /** What is sent in one turn leaves in one write. */
+  #cork(): void {
+    const { stream } = this.client;
+    if (stream.writableCorked > 0) return;
+    stream.cork();
+    process.nextTick(() => stream.uncork());
   }
 
   /** What every new socket starts with: whose is it? */
@@ -196,9 +217,18 @@ export class ServerConnection {
 
 /** One line, without the command's arguments, which errors of ioredis carry: a login is among them. */
 function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  if (error.name === 'MaxRetriesPerRequestError') return 'the connection was lost';
-  const nested = error instanceof AggregateError ? (error.errors[0] as unknown) : undefined;
-  if (error.message === '' && nested !== undefined) return reasonOf(nested);
-  return error.message.split('\n')[0]!;
+  // By its shape, for errors of Node itself are of another realm in tests.
+  const { name, message, errors } = error as { name?: string; message?: string; errors?: readonly unknown[] };
+  if (name === 'MaxRetriesPerRequestError') return 'the connection was lost';
+  // One for each address of a name.
+  if (message === '' && errors !== undefined) return reasonOf(errors.at(-1));
+  const sentinels = ALL_SENTINELS.exec(message ?? '');
+  if (sentinels !== null) return sentinelReason(sentinels[1] ?? 'No such master');
+  return (message ?? String(error)).split('\n')[0]!;
+}
+
+function sentinelReason(lastError: string): string {
+  if (lastError.includes('No such master')) return 'the sentinels know no primary of that name';
+  if (lastError.includes("unknown command 'sentinel'")) return 'these are not sentinels; use redis://';
+  return `no sentinel answers: ${lastError.split('\n')[0]!}`;
 }

@@ -2,7 +2,11 @@
 const REPORT_MAX = 500;
 
 /** Sends shares of a bucket: absolute, and `all` when what is not among them is over. */
-type Report = (bucket: number, shares: readonly (readonly [post: string, viewers: number])[], all: boolean) => Promise<void>;
+type Report = (
+  bucket: number,
+  shares: readonly (readonly [post: string, viewers: number])[],
+  all: boolean,
+) => Promise<void>;
 
 interface Bucket {
   /** Viewers here by post, none of them 0. */
@@ -67,6 +71,14 @@ export class Shares {
       // The next sweep tries again.
     }
     bucket.reporting = false;
+  }
+
+  /** Nobody watches here any more: takes all shares back. Those that cannot be, end with the lease. */
+  async end(): Promise<void> {
+    for (const [number, { viewers }] of this.#buckets.entries()) {
+      for (const post of viewers.keys()) this.set(number, post, 0);
+    }
+    await Promise.all(this.#buckets.map((_, number) => this.flush(number)));
   }
 
   async #next(number: number, bucket: Bucket): Promise<void> {

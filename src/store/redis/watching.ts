@@ -19,7 +19,7 @@ interface Channel {
   readonly bucket: number;
   readonly name: string;
   /** Reads that wait for the first confirmation; `null` after it. */
-  waiting: (() => void)[] | null;
+  waiting: Set<() => void> | null;
   /** Runs while nobody watches, and ends the subscription. */
   leaving: Timer | null;
 }
@@ -49,7 +49,7 @@ export class Watching {
       return;
     }
     const name = channelOf(bucket, post);
-    this.#posts.set(post, { bucket, name, waiting: [], leaving: null });
+    this.#posts.set(post, { bucket, name, waiting: new Set(), leaving: null });
     this.channels.subscribe(name, (message) => {
       if (this.isWatched(post)) this.heard(post, message.toString());
     });
@@ -75,15 +75,23 @@ export class Watching {
 
   /** Resolves when those of the posts that are watched are subscribed to: what is read then misses no change. */
   async subscribed(posts: readonly string[]): Promise<void> {
-    const confirmed = posts
-      .map((post) => this.#posts.get(post)?.waiting)
-      .filter((waiting) => waiting != null)
-      .map((waiting) => new Promise<void>((resolve) => waiting.push(resolve)));
-    if (confirmed.length === 0) return;
-    let timer: Timer | undefined;
-    const late = new Promise<void>((resolve) => (timer = this.clock.after(SUBSCRIBED_WITHIN_MS, resolve)));
-    await Promise.race([Promise.all(confirmed), late]);
-    timer?.cancel();
+    const channels = new Set(posts.map((post) => this.#posts.get(post)?.waiting).filter((waiting) => waiting != null));
+    if (channels.size === 0) return;
+    await new Promise<void>((resolve) => {
+      let left = channels.size;
+      const confirmed = (): void => {
+        left -= 1;
+        if (left > 0) return;
+        timer.cancel();
+        resolve();
+      };
+      const timer = this.clock.after(SUBSCRIBED_WITHIN_MS, () => {
+        // Nobody waits any more: a confirmation tells now what was missed.
+        for (const waiting of channels) waiting.delete(confirmed);
+        resolve();
+      });
+      for (const waiting of channels) waiting.add(confirmed);
+    });
   }
 
   close(): void {
@@ -94,9 +102,9 @@ export class Watching {
   /** Lets the reads go on that wait for the post's first confirmation. @returns whether there were any. */
   #awaited(post: string): boolean {
     const channel = this.#posts.get(post)!;
-    const waiting = channel.waiting ?? [];
+    const waiting = channel.waiting ?? new Set();
     channel.waiting = null;
-    for (const resolve of waiting) resolve();
-    return waiting.length > 0;
+    for (const confirmed of waiting) confirmed();
+    return waiting.size > 0;
   }
 }

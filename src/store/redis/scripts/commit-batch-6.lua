@@ -54,7 +54,7 @@ local function answer_of(outcomes, posts, changed)
       local post = posts[names[i]]
       answer[place + 1], answer[place + 2] = post.v, post.at
       answer[place + 3], answer[place + 4] = tonumber(live[i - first + 1] or 0), changed[names[i]] and 1 or 0
-      for metric = 0, metrics - 1 do answer[place + 5 + metric] = total(post, metric) end
+      for metric = 0, metrics - 1 do answer[place + 5 + metric] = answered(total(post, metric)) end
       place = place + 4 + metrics
     end
   end
@@ -234,6 +234,11 @@ for _, name in ipairs(changed_names) do
   end
 end
 
+-- What is only looked at below: a key of a wrong type is found here.
+call('HLEN', KEYS[4])
+call('ZCARD', KEYS[5])
+call('ZCARD', KEYS[6])
+
 -- Writes. Nothing fails from here on.
 local function write(command, key, values)
   for first = 1, #values, 1000 do
@@ -281,9 +286,7 @@ if not fence and (now - fences_since >= FENCES_MS or call('HLEN', KEYS[2]) >= FE
 end
 call('HSET', KEYS[2], incarnation, cmsgpack.pack(n, outcomes))
 save_life()
-if #operations > 0 then
-  call('HSET', bucket, 'p', whole(posts_known), 'c', whole(post_chunks_now), 'g', whole(generation), 'a', whole(started),
-    'm', whole(marks_now), 'k' .. generation, whole(mark_chunks_now))
-end
+call('HSET', bucket, 'p', whole(posts_known), 'c', whole(post_chunks_now), 'g', whole(generation), 'a', whole(started),
+  'm', whole(marks_now), 'k' .. generation, whole(mark_chunks_now))
 announce(changed_names, posts, whole(epoch), whole(nonce), KEYS[4], KEYS[5], KEYS[6], interval, metrics)
 return answer_of(outcomes, posts, changed)

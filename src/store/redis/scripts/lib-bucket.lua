@@ -4,10 +4,13 @@ local call = redis.call
 local bucket = KEYS[1]
 
 -- Mean entries of the fullest chunks. Redis packs hashes of up to 128 entries and sets of up to 512 integers
--- (hash-max-listpack-entries, set-max-intset-entries); four standard deviations below, few chunks ever cross that.
-local POSTS_A_CHUNK = 90
-local MARKS_A_CHUNK = 90
-local MEMBERS_A_CHUNK = 420
+-- (hash-max-listpack-entries, set-max-intset-entries); these are three and four standard deviations below, so that few
+-- chunks ever cross that.
+local POSTS_A_CHUNK = 96
+local MARKS_A_CHUNK = 96
+local MEMBERS_A_CHUNK = 430
+-- All chunks are split between this part of the load and the whole of it: a few for each batch, instead of all at once.
+local SPLITTING_FROM = 0.75
 
 -- Parts of a metric in a post's record; a part's tag is 4 * metric + part.
 local MEMBERS, MORE_CHUNKS, P, N = 0, 1, 2, 3
@@ -40,8 +43,13 @@ local function source_of(number)
   return number - size / 2
 end
 
+-- How many chunks there are to be, so that none has a mean of more than `a_chunk` entries. They are never joined again.
 local function chunks_for(entries, a_chunk, least)
-  return math.max(least, math.ceil(entries / a_chunk))
+  local size = 1
+  while entries > a_chunk * size do size = size * 2 end
+  local load = entries / (a_chunk * size)
+  local split = math.ceil(size * math.max(0, (load - SPLITTING_FROM) / (1 - SPLITTING_FROM)))
+  return math.max(least, size + split)
 end
 
 local function hash_of_post(post)
@@ -101,6 +109,12 @@ end
 
 local function total(post, metric)
   return math.min(math.max(part(post, metric, MEMBERS) + plain(post, metric), 0), COUNT_MAX)
+end
+
+-- As it is answered: ioredis reads an integer digit by digit as n * 10 + code - 48, and so rounds the last below 2^53.
+local function answered(number)
+  if number > COUNT_MAX - 100 then return whole(number) end
+  return number
 end
 
 -- A key that is elsewhere while its slot moves must not look as if it were not there: an EXISTS of several keys is then

@@ -36,6 +36,6 @@ for _, name in ipairs(names) do
   answer[#answer + 1] = post.at
   answer[#answer + 1] = tonumber(call('HGET', KEYS[2], name) or 0)
   answer[#answer + 1] = actor ~= '' and toggles_of(name, post) or 0
-  for metric = 0, metrics - 1 do answer[#answer + 1] = total(post, metric) end
+  for metric = 0, metrics - 1 do answer[#answer + 1] = answered(total(post, metric)) end
 end
 return answer

@@ -1,0 +1,46 @@
+import { connect as connectPlainly, type Socket } from 'node:net';
+import { connect as connectByTls } from 'node:tls';
+import { AbstractConnector, type Redis, type RedisOptions, SentinelConnector } from 'ioredis';
+
+/**
+ * How ioredis gets its sockets. Its own connectors listen for one error of a socket; a refused certificate makes two, and
+ * an error that nobody listens for ends the process. https://nodejs.org/api/events.html#error-events
+ */
+
+/** Straight to a server, or to a sentinel. */
+export class SocketConnector extends AbstractConnector {
+  readonly #options: RedisOptions;
+
+  constructor(options: unknown) {
+    super((options as RedisOptions).disconnectTimeout!);
+    this.#options = options as RedisOptions;
+  }
+
+  override connect(): Promise<Socket> {
+    const { host, port, tls } = this.#options;
+    const at = { host: host!, port: port! };
+    this.connecting = true;
+    const stream: Socket = guarded(tls ? connectByTls({ ...tls, ...at }) : connectPlainly(at));
+    this.stream = stream;
+    stream.once('error', (error) => (this.firstError = error));
+    return Promise.resolve(stream);
+  }
+}
+
+/** To the primary that the sentinels name. */
+export class GuardedSentinelConnector extends SentinelConnector {
+  constructor(options: unknown) {
+    super(options as ConstructorParameters<typeof SentinelConnector>[0]);
+    const self = this as unknown as { connectToSentinel(endpoint: unknown, options: RedisOptions): Redis };
+    const connectToSentinel = self.connectToSentinel.bind(this);
+    self.connectToSentinel = (endpoint, more) => connectToSentinel(endpoint, { ...more, Connector: SocketConnector });
+  }
+
+  override async connect(...args: Parameters<SentinelConnector['connect']>): Promise<Socket> {
+    return guarded(await super.connect(...args));
+  }
+}
+
+function guarded<T extends Socket>(socket: T): T {
+  return socket.on('error', () => undefined);
+}

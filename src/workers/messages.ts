@@ -1,0 +1,34 @@
+import type { Socket } from 'node:net';
+import { join } from 'node:path';
+
+/** The environment variable by which the primary tells its workers the folder of their sockets. */
+export const SOCKETS_VARIABLE = 'TALLYCAST_WORKER_SOCKETS';
+
+/** Where a worker takes requests from its siblings. */
+export function socketPath(folder: string, worker: number): string {
+  return join(folder, String(worker));
+}
+
+/** From a worker to the primary: it takes connections at `url`. */
+export interface ListeningMessage {
+  readonly kind: 'listening';
+  readonly url: string;
+}
+
+/** Comes with a connection, from a worker by way of the primary to the worker `to`. */
+export interface HandOverMessage {
+  readonly kind: 'hand over';
+  readonly to: number;
+  /** What was read from the connection: Latin-1, as HTTP has it. */
+  readonly read: string;
+}
+
+export type WorkerMessage = ListeningMessage | HandOverMessage;
+
+/**
+ * To be called before a connection is sent to another process. Node goes on reading it until that process has it, and
+ * would lose what comes in between. It has no public way to stop that.
+ */
+export function stopReading(connection: Socket): void {
+  (connection as unknown as { readonly _handle: { readStop(): void } | null })._handle?.readStop();
+}

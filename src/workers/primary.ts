@@ -1,0 +1,121 @@
+import cluster, { type Worker } from 'node:cluster';
+import { mkdtempSync, rmSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { createLogger } from '../ops/logger.js';
+import type { Settings } from '../settings.js';
+import { type HandOverMessage, SOCKETS_VARIABLE, socketPath, stopReading, type WorkerMessage } from './messages.js';
+
+/** Before a worker that died is started again; twice as long each time, up to the most. */
+const PAUSE_MIN_MS = 100;
+const PAUSE_MAX_MS = 5_000;
+/** A worker that lived so long had started well: its death is the first one again. */
+const STEADY_MS = 30_000;
+/** Workers end themselves 20 s after they were told to. This is for those whose event loop stands still. */
+const END_LIMIT_MS = 22_000;
+
+/** Runs `workers` gateways on one port, and resolves when all of them listen. */
+export async function runWorkers(settings: Settings): Promise<void> {
+  const logger = await createLogger(settings.logLevel);
+  const folder = mkdtempSync(join(tmpdir(), 'tallycast-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const primary = new Primary(logger, folder);
+  cluster.on('message', (_from, message: WorkerMessage, connection: unknown) => {
+    if (message.kind === 'hand over') primary.handOver(message, connection as Socket | undefined);
+  });
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => primary.end(signal));
+  await primary.run(settings);
+}
+
+/**
+ * Keeps the workers alive, and passes connections on to them: the system's listening socket is this process's. It reads
+ * nothing from them, and is no gateway itself.
+ */
+class Primary {
+  readonly #workers = new Map<number, Worker>();
+  #booted = false;
+  /** Set when it is to end, as soon as its workers are gone. */
+  #exitCode: number | null = null;
+
+  constructor(
+    private readonly logger: Logger,
+    private readonly folder: string,
+  ) {}
+
+  async run({ workers }: Settings): Promise<void> {
+    // One alone, so that what is wrong with the settings is said once.
+    const url = await this.#start(PAUSE_MIN_MS);
+    await Promise.all(Array.from({ length: workers - 1 }, () => this.#start(PAUSE_MIN_MS)));
+    this.#booted = true;
+    this.logger.info({ url, workers }, 'listening');
+  }
+
+  end(signal: NodeJS.Signals): void {
+    if (this.#exitCode !== null) return;
+    this.logger.info({ signal }, 'draining');
+    this.#endWith(0);
+  }
+
+  /** Whoever accepted the connection, its session lives in one worker. */
+  handOver(message: HandOverMessage, connection: Socket | undefined): void {
+    // Without one the client has left in the meantime.
+    if (connection === undefined) return;
+    const worker = this.#workers.get(message.to);
+    stopReading(connection);
+    // The sender's server ends when Node has counted every connection that it passed on as closed here.
+    if (worker === undefined) connection.destroy();
+    else worker.send(message, connection, () => connection.destroy());
+  }
+
+  /** Resolves with its URL when it listens. */
+  #start(pauseMs: number): Promise<string> {
+    const worker = cluster.fork({ [SOCKETS_VARIABLE]: this.folder });
+    const startedMs = performance.now();
+    this.#workers.set(worker.id, worker);
+    worker.once('exit', (code, signal) => {
+      this.#workers.delete(worker.id);
+      rmSync(socketPath(this.folder, worker.id), { force: true });
+      if (this.#exitCode !== null) this.#exitWhenAlone(code);
+      else if (!this.#booted) this.#giveUp(worker, signal);
+      else this.#startAgain(worker, code, signal, performance.now() - startedMs > STEADY_MS ? PAUSE_MIN_MS : pauseMs);
+    });
+    return new Promise((resolve) => {
+      worker.on('message', (message: WorkerMessage) => {
+        if (message.kind === 'listening') resolve(message.url);
+      });
+    });
+  }
+
+  #startAgain({ id, process: { pid } }: Worker, code: number, signal: string | null, pauseMs: number): void {
+    this.logger.error({ worker: id, workerPid: pid, code, signal, pauseMs }, 'a worker ended and is started again');
+    setTimeout(() => {
+      if (this.#exitCode === null) void this.#start(Math.min(pauseMs * 2, PAUSE_MAX_MS));
+    }, pauseMs);
+  }
+
+  /** A worker that cannot start says why. */
+  #giveUp({ process: { pid } }: Worker, signal: string | null): void {
+    if (signal !== null) process.stderr.write(`worker ${pid ?? ''} was ended by ${signal} while it started\n`);
+    this.#endWith(1);
+  }
+
+  #endWith(code: number): void {
+    this.#exitCode = code;
+    setTimeout(() => {
+      for (const worker of this.#workers.values()) worker.process.kill('SIGKILL');
+      process.exit(1);
+    }, END_LIMIT_MS).unref();
+    for (const worker of this.#workers.values()) worker.process.kill('SIGTERM');
+    this.#exitWhenAlone(0);
+  }
+
+  /** With 1 if a worker's drain failed. One that a signal ended had nothing to drain yet. */
+  #exitWhenAlone(code: number | null): void {
+    this.#exitCode ||= code ?? 0;
+    if (this.#workers.size > 0) return;
+    this.logger.info('closed');
+    process.exit(this.#exitCode);
+  }
+}

@@ -1,0 +1,157 @@
+import cluster from 'node:cluster';
+import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import {
+  createServer,
+  get,
+  type IncomingMessage,
+  request,
+  type Server as HttpServer,
+  type ServerResponse,
+} from 'node:http';
+import type { Socket } from 'node:net';
+import { json } from 'node:stream/consumers';
+import { AggregatorRegistry, type MetricObject, type Registry } from 'prom-client';
+import type { Server } from 'socket.io';
+import { type HandOverMessage, SOCKETS_VARIABLE, socketPath, stopReading, type WorkerMessage } from './messages.js';
+
+type Engine = Server['engine'];
+
+/** A worker that does not tell its metrics by then is left out. */
+const METRICS_LIMIT_MS = 2_000;
+const OWNER = /[?&]sid=(\d+)\./;
+
+/**
+ * A worker among others on one port. Connections come to any of them, and a connection that is kept alive may carry
+ * requests of several clients, while a session of long-polling lives in one worker. Its id names that worker:
+ * - a request is relayed to it, over a socket in a folder that is the user's own;
+ * - a connection that becomes a WebSocket is handed over to it, and is its own from then on.
+ * The address of a client is looked at when it begins a session, which is never relayed.
+ */
+export class Siblings {
+  readonly #id = cluster.worker!.id;
+  readonly #folder = process.env[SOCKETS_VARIABLE]!;
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly httpServer: HttpServer,
+    private readonly registry: Registry,
+  ) {
+    // A counter that begins anew with its worker must be a series of its own, or sums would seem to fall.
+    registry.setDefaultLabels({ worker: String(this.#id) });
+  }
+
+  /** To be called before the worker takes connections. */
+  async join(): Promise<void> {
+    const { engine } = this;
+    const generateId = engine.generateId.bind(engine);
+    const handleRequest = engine.handleRequest.bind(engine);
+    const handleUpgrade = engine.handleUpgrade.bind(engine);
+    engine.generateId = async (message: IncomingMessage) => `${this.#id}.${await generateId(message)}`;
+    engine.handleRequest = (message, response) => {
+      const owner = this.#ownerOf(message);
+      if (owner === null) handleRequest(message, response);
+      else this.#relay(message, response, owner);
+    };
+    engine.handleUpgrade = (message, socket, head) => {
+      const owner = this.#ownerOf(message);
+      if (owner === null) handleUpgrade(message, socket, head);
+      else handOver(message, socket as Socket, head, owner);
+    };
+    process.on('message', (message: WorkerMessage, connection: unknown) => {
+      if (message.kind === 'hand over' && connection) this.#takeOver(message, connection as Socket);
+    });
+
+    const own = createServer((message, response) => {
+      if (message.url === '/metrics') void this.#tellMetrics(response);
+      else handleRequest(message, response);
+    });
+    // `exclusive`: not shared with the others.
+    own.listen({ path: socketPath(this.#folder, this.#id), exclusive: true });
+    await once(own, 'listening');
+  }
+
+  /** Of all workers, in one page. */
+  async metrics(): Promise<string> {
+    const pages = await Promise.all(readdirSync(this.#folder).map((id) => this.#metricsOf(Number(id))));
+    return await AggregatorRegistry.aggregate(pages.filter((page) => page !== null)).metrics();
+  }
+
+  onPrimaryGone(drain: () => void): void {
+    cluster.worker!.once('disconnect', () => {
+      // Else Node ends the process here and now.
+      cluster.worker!.exitedAfterDisconnect = true;
+      // What the primary would have removed.
+      process.once('exit', () => {
+        rmSync(socketPath(this.#folder, this.#id), { force: true });
+        try {
+          rmdirSync(this.#folder);
+        } catch {
+          // There are others yet.
+        }
+      });
+      drain();
+    });
+  }
+
+  /** `null`: it is ours, or nobody's, and Engine.IO says so. */
+  #ownerOf({ url }: IncomingMessage): number | null {
+    const owner = Number(OWNER.exec(url!)?.[1] ?? this.#id);
+    return owner !== this.#id && existsSync(socketPath(this.#folder, owner)) ? owner : null;
+  }
+
+  #relay(message: IncomingMessage, response: ServerResponse, owner: number): void {
+    const onward = request({
+      socketPath: socketPath(this.#folder, owner),
+      method: message.method,
+      path: message.url,
+      // The other side must not close it: one that has its answer may still write the end of its body, which is empty.
+      headers: { ...message.headers, connection: 'keep-alive' },
+      agent: false,
+    });
+    onward.once('response', (answer: IncomingMessage) => {
+      delete answer.headers.connection;
+      delete answer.headers['keep-alive'];
+      response.writeHead(answer.statusCode!, answer.headers);
+      answer.pipe(response);
+    });
+    // The worker has died, and the session with it: the client begins a new one.
+    onward.once('error', () => response.destroy());
+    response.once('close', () => onward.destroy());
+    message.pipe(onward);
+  }
+
+  #takeOver({ read }: HandOverMessage, connection: Socket): void {
+    this.httpServer.emit('connection', connection);
+    connection.unshift(Buffer.from(read, 'latin1'));
+  }
+
+  async #tellMetrics(response: ServerResponse): Promise<void> {
+    response.end(JSON.stringify(await this.registry.getMetricsAsJSON()));
+  }
+
+  async #metricsOf(worker: number): Promise<MetricObject[] | null> {
+    if (worker === this.#id) return await this.registry.getMetricsAsJSON();
+    const path = socketPath(this.#folder, worker);
+    try {
+      const asked = get({ socketPath: path, path: '/metrics', signal: AbortSignal.timeout(METRICS_LIMIT_MS) });
+      const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+      return (await json(answer)) as MetricObject[];
+    } catch {
+      return null;
+    }
+  }
+}
+
+/** Sends the connection away with what was read from it. A client that wants a WebSocket says no more until it has it. */
+function handOver(message: IncomingMessage, connection: Socket, head: Buffer, to: number): void {
+  const { method, url, rawHeaders } = message;
+  const lines = [`${method!} ${url!} HTTP/1.1`];
+  for (let i = 0; i < rawHeaders.length; i += 2) lines.push(`${rawHeaders[i]!}: ${rawHeaders[i + 1]!}`);
+  const read = `${lines.join('\r\n')}\r\n\r\n${head.toString('latin1')}`;
+  const handOverMessage: HandOverMessage = { kind: 'hand over', to, read };
+  stopReading(connection);
+  process.send!(handOverMessage, connection, {}, (error) => {
+    if (error !== null) connection.destroy();
+  });
+}

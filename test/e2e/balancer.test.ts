@@ -1,0 +1,200 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { createInterface } from 'node:readline';
+import { join } from 'node:path';
+import { closeClients, connect, LedgerClient, totalsAt, untilConnected } from '../support/clients.js';
+import { Crowd, HASTY } from '../support/clients-crowd.js';
+import { freePort } from '../support/free-port.js';
+import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricAt } from '../support/metrics.js';
+import { Processes } from '../support/processes.js';
+import { Random } from '../support/random.js';
+import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
+import { until } from '../support/until.js';
+
+const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
+const SOCKETS = 50;
+const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
+const LIMIT_MS = 60_000;
+/** By HAProxy's names. */
+const NAMES = ['g1', 'g2'] as const;
+/** Stock clients keep the balancer's cookie only then. */
+const COOKIES = { withCredentials: true };
+const BYE = { reason: expect.stringMatching(/./), retryAfterMs: expect.any(Number) };
+
+const processes = new Processes();
+const balancerLog: string[] = [];
+let redis: RedisServer;
+let gateways: GatewayProcess[];
+let url: string;
+
+beforeAll(async () => {
+  redis = await startRedis();
+  gateways = await Promise.all(NAMES.map(() => start('0')));
+  url = await startBalancer();
+}, LIMIT_MS);
+
+afterEach(closeClients);
+
+afterAll(async () => {
+  await processes.end();
+  await stopAll();
+  await stopRedis();
+});
+
+function start(port: string): Promise<GatewayProcess> {
+  return startGateway({
+    ...{ REDIS_URL: redis.url, PORT: port, TRUST_PROXY: 'loopback' },
+    ...{ MAX_OPS_PER_CONNECTION: '0', MAX_CONNECTIONS_PER_ADDRESS: '1' },
+  });
+}
+
+/** HAProxy as deploy/ runs it. Of its three gateways one is down. */
+async function startBalancer(): Promise<string> {
+  const listen = `127.0.0.1:${await freePort()}`;
+  const [one, two] = gateways.map(({ port }) => `127.0.0.1:${port}`);
+  const { child, closed } = processes.start(
+    process.env['HAPROXY_BIN']!,
+    ['-db', '-f', join(ROOT, 'deploy', 'haproxy.cfg')],
+    {
+      env: {
+        LISTEN: listen,
+        GATEWAY_1: one,
+        GATEWAY_2: two,
+        GATEWAY_3: `127.0.0.1:${await freePort()}`,
+        MAXCONN: '1000',
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
+  closed.catch(() => undefined);
+  for (const output of [child.stdout!, child.stderr!]) {
+    createInterface({ input: output }).on('line', (line) => balancerLog.push(line));
+  }
+  await until(async () => (await answerOf(`http://${listen}/readyz`)) === 200, 'the balancer answers');
+  await untilInState('g3', 'DOWN');
+  return `http://${listen}`;
+}
+
+async function answerOf(address: string): Promise<number> {
+  try {
+    return (await fetch(address)).status;
+  } catch {
+    return 0;
+  }
+}
+
+function stateOf(name: string): 'UP' | 'DOWN' {
+  const changes = balancerLog.filter((line) => line.includes(`Server gateways/${name} is `));
+  return changes.at(-1)?.includes('is DOWN') ? 'DOWN' : 'UP';
+}
+
+async function untilInState(name: string, state: 'UP' | 'DOWN'): Promise<void> {
+  await until(() => stateOf(name) === state, `${name} is ${state}`, LIMIT_MS);
+}
+
+function socketsOf(gateway: GatewayProcess): Promise<number> {
+  return metricAt(gateway.url, 'tallycast_sockets');
+}
+
+describe('behind HAProxy', () => {
+  it(
+    'sessions of long-polling stay with their gateway, upgraded or not',
+    async () => {
+      const transports = [['polling'], ['polling', 'websocket']];
+      const clients = Array.from(
+        { length: 20 },
+        (_, i) =>
+          new LedgerClient(url, `actor-${i}`, { transports: transports[i % 2]!, reconnection: false, ...COOKIES }),
+      );
+      const lost: string[] = [];
+      for (const { socket } of clients) socket.on('disconnect', (reason) => lost.push(reason));
+      await Promise.all(clients.map(({ socket }) => untilConnected(socket)));
+      const each = await Promise.all(gateways.map(socketsOf));
+      expect(each).not.toContain(0);
+      expect(each[0]! + each[1]!).toBe(clients.length);
+      for (let round = 0; round < 10; round++) {
+        for (const client of clients) client.act({ event: 'view', post: 'polled' });
+        await Promise.all(clients.map((client) => client.settled()));
+      }
+      expect(lost).toEqual([]);
+      expect(await Promise.all(gateways.map(socketsOf))).toEqual(each);
+      for (const gateway of gateways) {
+        expect(await totalsAt(gateway.url, ['polled'])).toEqual({ polled: { likes: 0, views: 10 * clients.length } });
+      }
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'WebSockets come to all gateways, and need no cookie',
+    async () => {
+      const sockets = Array.from({ length: 20 }, () => connect(url));
+      await Promise.all(sockets.map(untilConnected));
+      const each = await Promise.all(gateways.map(socketsOf));
+      expect(Math.min(...each)).toBeGreaterThanOrEqual(5);
+      expect(each[0]! + each[1]!).toBe(sockets.length);
+    },
+    LIMIT_MS,
+  );
+
+  it('only long-polling is given a cookie', async () => {
+    const cookieOf = async (path: string): Promise<string | null> => {
+      const answer = await fetch(url + path);
+      await answer.text();
+      return answer.headers.get('set-cookie');
+    };
+    expect(await cookieOf('/socket.io/?EIO=4&transport=polling')).toMatch(
+      /^tallycast=g[12]; path=\/; HttpOnly; SameSite=Lax$/,
+    );
+    expect(await cookieOf('/v1/counts?posts=a')).toBeNull();
+    expect(await cookieOf('/healthz')).toBeNull();
+  });
+
+  it('the address that a client is limited by is its own', async () => {
+    const stream = (address: string): Promise<Response> =>
+      fetch(`${url}/v1/stream?posts=a`, { headers: { 'X-Forwarded-For': address } });
+    // From loopback, which is trusted here, and so believed when it names another.
+    const same = await Promise.all(Array.from({ length: 3 }, () => stream('203.0.113.1')));
+    expect(same.map(({ status }) => status).sort()).toContain(429);
+    expect((await stream('203.0.113.2')).status).toBe(200);
+    const [spared, ...others] = await Promise.all(Array.from({ length: 5 }, () => fetch(`${url}/v1/stream?posts=a`)));
+    expect(others.map(({ status }) => status)).toEqual(others.map(() => spared!.status));
+  });
+});
+
+describe.each([
+  ['drains', 'SIGTERM', [BYE]],
+  ['is killed', 'SIGKILL', []],
+] as const)('when a gateway behind HAProxy %s', (_, signal, byes) => {
+  it(
+    `its clients come to the other one, and nothing is lost or counted twice (TEST_SEED=${SEED})`,
+    async () => {
+      const posts = POSTS.map((post) => `${signal}-${post}`);
+      const random = new Random(SEED);
+      const crowd = new Crowd(url, SOCKETS, posts, random, { ...HASTY, ...COOKIES });
+      const enough = crowd.acknowledgements(1000);
+      crowd.act();
+      await enough;
+      const [gone, other] = gateways as [GatewayProcess, GatewayProcess];
+      expect(await socketsOf(gone)).toBeGreaterThan(0);
+
+      const ended = gone.kill(signal);
+      await untilInState('g1', 'DOWN');
+      expect(await ended).toBe(signal === 'SIGTERM' ? 0 : null);
+      await until(async () => (await socketsOf(other)) === SOCKETS, 'all are at the other one', LIMIT_MS);
+      await crowd.acknowledgements(SOCKETS);
+      crowd.rest();
+      await crowd.settled();
+      expect(await totalsAt(url, posts)).toEqual(crowd.asked);
+      const told = crowd.clients.map((client) => client.byes).filter((each) => each.length > 0);
+      expect(told.length > 0).toBe(byes.length > 0);
+      for (const each of told) expect(each).toEqual(byes);
+
+      gateways[0] = await start(String(gone.port));
+      await untilInState('g1', 'UP');
+      await until(async () => (await answerOf(`${url}/readyz`)) === 200, 'the balancer answers');
+      expect(await totalsAt(gateways[0].url, posts)).toEqual(crowd.asked);
+    },
+    2 * LIMIT_MS,
+  );
+});

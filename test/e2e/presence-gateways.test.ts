@@ -1,0 +1,123 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { closeClients, granted } from '../support/clients.js';
+import { Watcher } from '../support/clients-watcher.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
+import { until } from '../support/until.js';
+
+/** A lease and two sweeps, and as much again as a busy machine may need. */
+const TAKEN_BACK_WITHIN_MS = 10_000;
+/** Less than a lease: what is seen by then was said, and not found out. */
+const SAID_WITHIN_MS = 4_000;
+const LIMIT_MS = 60_000;
+const ENDING = { reconnection: false };
+
+describe('viewers of a post at two gateways on one Redis', () => {
+  let redis: RedisServer;
+  let first: GatewayProcess;
+  let second: GatewayProcess;
+  let rounds = 0;
+  /** Another one for each test. */
+  let post: string;
+
+  beforeAll(async () => {
+    redis = await startRedis();
+    [first, second] = await Promise.all([gateway(), gateway()]);
+  }, LIMIT_MS);
+
+  beforeEach(() => {
+    post = `stage-${(rounds += 1)}`;
+  });
+
+  afterAll(async () => {
+    await closeClients();
+    await stopAll();
+    await stopRedis();
+  });
+
+  it('are summed up for the subscribers of both, as they come and go', async () => {
+    const here = await watching(first, 3);
+    const there = await watching(second, 2);
+    await untilAllShow([...here, ...there], 5);
+
+    here.pop()!.socket.close();
+    there.pop()!.socket.close();
+    await untilAllShow([...here, ...there], 3);
+
+    granted(await there[0]!.socket.emitWithAck('unsubscribe', { posts: [post] }));
+    await untilAllShow(here, 2);
+  });
+
+  it('are summed up over HTTP as well, whichever gateway is asked, also one where nobody watches', async () => {
+    await watching(second, 3);
+    await untilBothSay(3);
+    await watching(first, 1);
+    await untilBothSay(4);
+  });
+
+  it('are as many as before when one leaves one gateway for the other', async () => {
+    const [stays] = await watching(first, 1);
+    const [leaves] = await watching(first, 1);
+    await watching(second, 1);
+    await untilAllShow([stays!], 3);
+    leaves!.socket.close();
+    await watching(second, 1);
+    await untilBothSay(3);
+    await untilAllShow([stays!], 3);
+  });
+
+  it(
+    'are those of one gateway, at once, when the other is ended by SIGTERM',
+    async () => {
+      const third = await gateway();
+      const here = await watching(first, 2);
+      await watching(third, 4);
+      await untilAllShow(here, 6);
+
+      expect(await third.kill('SIGTERM')).toBe(0);
+      await untilAllShow(here, 2, SAID_WITHIN_MS);
+      await untilBothSay(2);
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'are those of one gateway, once its lease has run out, when the other is killed',
+    async () => {
+      const here = await watching(first, 2);
+      await watching(second, 4);
+      await untilAllShow(here, 6);
+
+      await second.kill('SIGKILL');
+      await untilAllShow(here, 2, TAKEN_BACK_WITHIN_MS);
+      expect(await liveAt(first)).toBe(2);
+    },
+    LIMIT_MS,
+  );
+
+  function gateway(): Promise<GatewayProcess> {
+    return startGateway({ REDIS_URL: redis.url });
+  }
+
+  async function watching({ url }: GatewayProcess, count: number): Promise<Watcher[]> {
+    const watchers = Array.from({ length: count }, () => new Watcher(url, [post], ENDING));
+    await Promise.all(watchers.map((watcher) => watcher.untilSubscribed()));
+    return watchers;
+  }
+
+  async function untilAllShow(watchers: readonly Watcher[], live: number, limitMs?: number): Promise<void> {
+    const all = (): boolean => watchers.every((watcher) => watcher.live(post) === live);
+    await until(all, `all of ${watchers.length} show ${live} viewers`, limitMs);
+  }
+
+  async function untilBothSay(live: number): Promise<void> {
+    const both = async (): Promise<boolean> => (await liveAt(first)) === live && (await liveAt(second)) === live;
+    await until(both, `both gateways say ${live} viewers`);
+  }
+
+  async function liveAt({ url }: GatewayProcess): Promise<number | undefined> {
+    const response = await fetch(`${url}/v1/counts?posts=${post}`);
+    const { counts } = (await response.json()) as { counts: { live: number }[] };
+    return counts[0]?.live;
+  }
+});

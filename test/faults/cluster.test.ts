@@ -1,0 +1,192 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { bucketOf } from '../../src/counters/ids.js';
+import { slotOf } from '../../src/store/redis/slots.js';
+import { closeClients, LedgerClient, sumOf, totalsAt } from '../support/clients.js';
+import { HASTY } from '../support/clients-crowd.js';
+import { startGateway, stopAll } from '../support/gateway-process.js';
+import { metricAt, metricsOf, operationsThat } from '../support/metrics.js';
+import { Random } from '../support/random.js';
+import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
+import { ask, type RedisServer, stopRedis, untilInSync } from '../support/redis-server.js';
+import { until } from '../support/until.js';
+import { GatewaysUnderLoad } from './gateways-under-load.js';
+
+const SOCKETS = 50;
+const BUCKETS = Array.from({ length: 64 }, (_, bucket) => bucket);
+const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
+const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
+const MOVES = 8 * SCALE;
+const KILLS = 2 * SCALE;
+const FLUSHES = 10 * SCALE;
+const OUT_OF_MEMORY = 2 * SCALE;
+const ROUND_LIMIT_MS = 60_000;
+const FAILOVER_MS = 20_000;
+/** In between, so that each fault meets work. */
+const ACKNOWLEDGED = 100;
+const PRIMARIES = 3;
+/** What a primary with nothing in it already exceeds. */
+const TOO_LITTLE = '1mb';
+/** Keys of a bucket that operations, viewers or both need: docs/redis-keys.md. */
+const NEEDED_KEYS = ['', ':f', ':l', ':t', ':d', ':p0', ':m1:0'];
+/** Takes what is there out of the way first. */
+const SPOIL = `
+  if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('RENAME', KEYS[1], KEYS[2]) end
+  redis.call('SET', KEYS[1], 'not what it should be')`;
+const RESTORE = `
+  redis.call('DEL', KEYS[1])
+  if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('RENAME', KEYS[2], KEYS[1]) end`;
+
+jest.setTimeout(ROUND_LIMIT_MS * SCALE);
+
+describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, () => {
+  const random = new Random(SEED);
+  let cluster: RedisCluster;
+  let urls: string[];
+
+  beforeAll(async () => {
+    cluster = await startCluster();
+    const env = { REDIS_URL: cluster.url, ACK: 'replicated', MAX_OPS_PER_CONNECTION: '0' };
+    const gateways = await Promise.all([startGateway(env), startGateway(env)]);
+    urls = gateways.map(({ url }) => url);
+  });
+  afterEach(closeClients);
+  afterAll(async () => {
+    await stopAll();
+    await stopRedis();
+  });
+
+  it(`count exactly while ${MOVES} slots move under load`, async () => {
+    const load = new GatewaysUnderLoad(urls, postsOf(BUCKETS, 'moved'), SOCKETS, random);
+    load.crowd.act();
+    await load.crowd.acknowledgements(ACKNOWLEDGED);
+    for (let move = 0; move < MOVES; move++) {
+      const slot = slotOfBucket(random.pick(BUCKETS));
+      const from = await cluster.primaryOf(slot);
+      await cluster.moveSlot(slot, random.pick(cluster.nodes.slice(0, PRIMARIES).filter((node) => node !== from)));
+      await load.crowd.acknowledgements(ACKNOWLEDGED);
+    }
+    await load.expectNothingLost({});
+    await load.expectExact({});
+    expect(load.errors).toEqual({ refusals: 0, disconnects: 0 });
+  });
+
+  it(`count exactly when a primary is killed and its replica promoted, ${KILLS} times`, async () => {
+    const load = new GatewaysUnderLoad(urls, postsOf(BUCKETS, 'killed'), SOCKETS, random);
+    for (let round = 1; round <= KILLS; round++) {
+      load.crowd.act();
+      await load.crowd.acknowledgements(ACKNOWLEDGED * 5);
+      const slot = slotOfBucket(random.pick(BUCKETS));
+      const old = await cluster.primaryOf(slot);
+      await old.kill('SIGKILL');
+      await until(async () => (await cluster.primaryOf(slot)) !== old, 'another primary is elected', FAILOVER_MS);
+      await old.restart();
+      await load.crowd.acknowledgements(ACKNOWLEDGED);
+      await load.expectNothingLost({ round });
+      await load.expectExact({ round });
+      expect({ round, ...load.errors }).toEqual({ round, refusals: 0, disconnects: 0 });
+      await untilInSync(old, await cluster.primaryOf(slot));
+    }
+  });
+
+  it(`go on without a word when scripts are flushed everywhere, ${FLUSHES} times`, async () => {
+    const load = new GatewaysUnderLoad(urls, postsOf(BUCKETS, 'flushed'), SOCKETS, random);
+    load.crowd.act();
+    for (let flush = 0; flush < FLUSHES; flush++) {
+      await load.crowd.acknowledgements(ACKNOWLEDGED);
+      await Promise.all(cluster.nodes.map((node) => ask(node, (client) => client.script('FLUSH'))));
+    }
+    await load.crowd.acknowledgements(ACKNOWLEDGED);
+    await load.expectExact({});
+    expect(load.errors).toEqual({ refusals: 0, disconnects: 0 });
+  });
+
+  it(`wait for a primary that is out of memory, and only those who need it, ${OUT_OF_MEMORY} times`, async () => {
+    const full = await cluster.primaryOf(slotOfBucket(0));
+    const needIt = await bucketsOf(full);
+    const others = BUCKETS.filter((bucket) => !needIt.includes(bucket));
+    const [waiting, going] = [needIt, others].map((buckets, i) => {
+      return new GatewaysUnderLoad(urls, postsOf(buckets, `memory-${i}`), SOCKETS / 2, random);
+    }) as [GatewaysUnderLoad, GatewaysUnderLoad];
+    const retries = async (url: string): Promise<number> => await metricAt(url, 'tallycast_commit_retries_total');
+    for (let round = 1; round <= OUT_OF_MEMORY; round++) {
+      for (const { crowd } of [waiting, going]) crowd.act();
+      await waiting.crowd.acknowledgements(ACKNOWLEDGED);
+      const before = await Promise.all(urls.map(retries));
+      await ask(full, (client) => client.config('SET', 'maxmemory', TOO_LITTLE));
+      await until(async () => {
+        const after = await Promise.all(urls.map(retries));
+        return after.every((count, i) => count > before[i]!);
+      }, 'both gateways are refused');
+      await going.crowd.acknowledgements(ACKNOWLEDGED * 5);
+      await going.expectExact({ round });
+      await ask(full, (client) => client.config('SET', 'maxmemory', '0'));
+      await waiting.crowd.acknowledgements(ACKNOWLEDGED);
+      await waiting.expectExact({ round });
+    }
+    for (const { errors } of [waiting, going]) expect(errors).toEqual({ refusals: 0, disconnects: 0 });
+  });
+
+  it('say UNAVAILABLE of buckets whose keys hold something else, and count all when they are restored', async () => {
+    const spoilt = shuffled(BUCKETS, random).slice(0, NEEDED_KEYS.length);
+    const posts = postsOf(spoilt, 'spoilt');
+    const well = postsOf(
+      BUCKETS.filter((bucket) => !spoilt.includes(bucket)),
+      'well',
+    );
+    const load = new GatewaysUnderLoad(urls, well, SOCKETS, random);
+    const watching = new GatewaysUnderLoad(urls, posts, 0, random);
+    const clients = posts.flatMap((_, i) => urls.map((url, j) => new LedgerClient(url, `viewer-${i}-${j}`, HASTY)));
+    const view = (): void => clients.forEach((client, i) => client.act({ event: 'view', post: posts[i >> 1]! }));
+    await Promise.all(watching.watchers.map((watcher) => watcher.untilSubscribed()));
+    view();
+    await Promise.all(clients.map((client) => client.settled()));
+    load.crowd.act();
+
+    const client = cluster.client();
+    const keys = NEEDED_KEYS.map((suffix, i) => `tc:{${spoilt[i]!}}${suffix}`);
+    for (const key of keys) await client.eval(SPOIL, 2, key, `${key}:aside`);
+    view();
+    await until(() => clients.every(({ refusals }) => refusals > 0), 'all of them are refused');
+    await load.crowd.acknowledgements(ACKNOWLEDGED);
+    await load.expectExact({});
+    expect(load.errors).toEqual({ refusals: 0, disconnects: 0 });
+    for (const url of urls) {
+      const metrics = await metricsOf(url);
+      expect(operationsThat(metrics, 'UNAVAILABLE')).toBeGreaterThanOrEqual(posts.length);
+    }
+
+    for (const key of keys) await client.eval(RESTORE, 2, key, `${key}:aside`);
+    await Promise.all(clients.map((client) => client.settled()));
+    const asked = sumOf(
+      clients.map(({ asked }) => asked),
+      posts,
+    );
+    for (const url of urls) expect(await totalsAt(url, posts)).toEqual(asked);
+    await Promise.all(watching.watchers.map((watcher) => watcher.untilShows(asked)));
+    expect(watching.watchers.map(({ summed }) => summed)).toEqual(urls.map(() => asked));
+    expect(watching.errors.disconnects).toBe(0);
+  });
+
+  async function bucketsOf(server: RedisServer): Promise<number[]> {
+    const owners = await Promise.all(BUCKETS.map((bucket) => cluster.primaryOf(slotOfBucket(bucket))));
+    return BUCKETS.filter((bucket) => owners[bucket] === server);
+  }
+});
+
+/** One post of each of the buckets. */
+function postsOf(buckets: readonly number[], name: string): string[] {
+  return buckets.map((bucket) => {
+    for (let i = 0; ; i++) if (bucketOf(`${name}-${i}`, BUCKETS.length) === bucket) return `${name}-${i}`;
+  });
+}
+
+function slotOfBucket(bucket: number): number {
+  return slotOf(`tc:{${bucket}}`);
+}
+
+function shuffled<T>(items: readonly T[], random: Random): T[] {
+  return items
+    .map((item) => ({ item, place: random.next() }))
+    .sort((a, b) => a.place - b.place)
+    .map(({ item }) => item);
+}

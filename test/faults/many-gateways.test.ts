@@ -1,0 +1,125 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { closeClients, totalsAt } from '../support/clients.js';
+import { HASTY } from '../support/clients-crowd.js';
+import { HoppingCrowd } from '../support/clients-hopping.js';
+import { Watcher } from '../support/clients-watcher.js';
+import { stopAll } from '../support/gateway-process.js';
+import { ProxiedGateway } from '../support/gateway-proxied.js';
+import { metricAt } from '../support/metrics.js';
+import { Random } from '../support/random.js';
+import { startRedis, stopRedis } from '../support/redis-server.js';
+import { until } from '../support/until.js';
+
+const GATEWAYS = 4;
+const CLIENTS = 200;
+const POSTS = 20;
+const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
+const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
+const LOSSES = seeds(10 * SCALE, SEED);
+const CRASHES = seeds(4 * SCALE, SEED + LOSSES.length);
+const KILLS = 3;
+/** Acknowledgements in a round, and at most between two kills. */
+const ENOUGH = 2_000;
+const BETWEEN_KILLS_MAX = 600;
+const LIMIT_MS = 60_000;
+const ENV = { MAX_OPS_PER_CONNECTION: '0' };
+
+describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`, () => {
+  let gateways: ProxiedGateway[] = [];
+  let crowd: HoppingCrowd;
+  let watchers: Watcher[];
+
+  beforeAll(async () => {
+    const redis = await startRedis();
+    gateways = await Promise.all(Array.from({ length: GATEWAYS }, () => ProxiedGateway.start(redis, ENV)));
+  }, LIMIT_MS);
+
+  afterEach(async () => {
+    crowd.stay();
+    for (const gateway of gateways) gateway.keepAnswers();
+    await closeClients();
+  });
+
+  afterAll(async () => {
+    await Promise.all(gateways.map((gateway) => gateway.close()));
+    await stopAll();
+    await stopRedis();
+  });
+
+  /** Posts and sessions that nobody has seen before, so that one round leaves nothing to the next. */
+  async function begin(seed: number): Promise<void> {
+    const random = new Random(seed);
+    const posts = Array.from({ length: POSTS }, (_, i) => `${seed}-${i}`);
+    watchers = gateways.map(({ url }) => new Watcher(url, posts, HASTY));
+    await Promise.all(watchers.map((watcher) => watcher.untilSubscribed()));
+    crowd = new HoppingCrowd(
+      gateways.map(({ door }) => door),
+      CLIENTS,
+      posts,
+      random,
+    );
+    for (const gateway of gateways) gateway.loseAnswers(random);
+    crowd.act();
+  }
+
+  async function expectExact(seed: number): Promise<void> {
+    for (const gateway of gateways) gateway.keepAnswers();
+    const { asked, posts } = crowd.crowd;
+    for (const { url } of gateways) {
+      await untilReady(url);
+      expect({ seed, url, totals: await totalsAt(url, posts) }).toEqual({ seed, url, totals: asked });
+    }
+    for (const watcher of watchers) {
+      await watcher.untilShows(asked);
+      expect({ seed, summed: watcher.summed }).toEqual({ seed, summed: asked });
+    }
+  }
+
+  it.each(LOSSES)(
+    'are counted exactly while answers get lost on the way to them and to the gateways (TEST_SEED=%d)',
+    async (seed) => {
+      const retries = await sumOfRetries(gateways);
+      await begin(seed);
+      await crowd.crowd.acknowledgements(ENOUGH);
+      // Without these nothing was lost between a commit and its answer, and the round would show nothing.
+      await until(() => crowd.duplicates > 0, 'an operation that was counted is sent again');
+      await until(async () => (await sumOfRetries(gateways)) > retries, 'a batch is sent again');
+      await crowd.rest();
+      await expectExact(seed);
+    },
+    LIMIT_MS,
+  );
+
+  it.each(CRASHES)(
+    `are counted exactly while, besides, gateways are killed ${KILLS} times (TEST_SEED=%d)`,
+    async (seed) => {
+      const random = new Random(seed);
+      await begin(seed);
+      const restarting = new Map<ProxiedGateway, Promise<void>>();
+      for (let kill = 1; kill <= KILLS; kill++) {
+        await crowd.crowd.acknowledgements(1 + random.below(BETWEEN_KILLS_MAX));
+        const gateway = random.pick(gateways.filter((gateway) => !restarting.has(gateway)));
+        restarting.set(gateway, gateway.killAndRestart());
+      }
+      await Promise.all(restarting.values());
+      await crowd.crowd.acknowledgements(CLIENTS);
+      expect(crowd.duplicates).toBeGreaterThan(0);
+      await crowd.rest();
+      await expectExact(seed);
+    },
+    LIMIT_MS,
+  );
+});
+
+function seeds(count: number, first: number): number[] {
+  return Array.from({ length: count }, (_, i) => first + i);
+}
+
+async function sumOfRetries(gateways: readonly ProxiedGateway[]): Promise<number> {
+  const retries = await Promise.all(gateways.map(({ url }) => metricAt(url, 'tallycast_commit_retries_total')));
+  return retries.reduce((sum, number) => sum + number, 0);
+}
+
+async function untilReady(url: string): Promise<void> {
+  await until(async () => (await fetch(`${url}/readyz`)).ok, `${url} is ready`);
+}

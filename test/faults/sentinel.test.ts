@@ -1,0 +1,157 @@
+import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
+import { closeClients } from '../support/clients.js';
+import { startGateway, stopAll } from '../support/gateway-process.js';
+import { metricAt } from '../support/metrics.js';
+import { Random } from '../support/random.js';
+import { type Sentinels, startSentinels } from '../support/redis-sentinel.js';
+import { ask, type RedisServer, startRedis, startReplica, stopRedis, untilInSync } from '../support/redis-server.js';
+import { until } from '../support/until.js';
+import { GatewaysUnderLoad } from './gateways-under-load.js';
+
+const SOCKETS = 50;
+const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
+const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
+const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
+const REPLICATED_ROUNDS = 10 * SCALE;
+const COMMITTED_ROUNDS = 4 * SCALE;
+const ROUND_LIMIT_MS = 30_000;
+const FAILOVER_MS = 20_000;
+const ACKNOWLEDGED_MAX = 1_000;
+/** What a replica lacks, at least, when it is promoted. */
+const LACKED = 300;
+const DOWN_AFTER_MS = 400;
+/** Four of these, and sentinels correct whom a replica follows: normally soon, … */
+const PUBLISH_MS = 200;
+/** … and not while it is to follow nobody. */
+const PUBLISH_SELDOM_MS = 60_000;
+/** Refuses. */
+const NOWHERE = 1;
+
+describe('a primary that is killed under load', () => {
+  afterEach(async () => {
+    await closeClients();
+    await stopAll();
+  });
+  afterAll(stopRedis);
+
+  it(
+    `costs clients of ACK=replicated a pause and nothing else, ${REPLICATED_ROUNDS} times (TEST_SEED=${SEED})`,
+    async () => {
+      const random = new Random(SEED);
+      const guarded = await Guarded.start(2);
+      const urls = await startGateways(guarded, 'replicated');
+      const load = new GatewaysUnderLoad(urls, POSTS, SOCKETS, random);
+      for (let round = 1; round <= REPLICATED_ROUNDS; round++) {
+        const label = { seed: SEED, round };
+        const enough = load.crowd.acknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
+        load.crowd.act();
+        await enough;
+        await guarded.failOver();
+        await load.crowd.acknowledgements(SOCKETS);
+        await load.expectNothingLost(label);
+        await guarded.untilWhole();
+        await load.expectExact(label);
+        expect({ ...label, ...load.errors }).toEqual({ ...label, refusals: 0, disconnects: 0 });
+      }
+    },
+    REPLICATED_ROUNDS * ROUND_LIMIT_MS,
+  );
+
+  it(
+    `with ACK=committed, too, when its replica lacks the last commits, ${COMMITTED_ROUNDS} times (TEST_SEED=${SEED})`,
+    async () => {
+      const random = new Random(SEED);
+      const guarded = await Guarded.start(1);
+      const urls = await startGateways(guarded, 'committed');
+      const load = new GatewaysUnderLoad(urls, POSTS, SOCKETS, random);
+      for (let round = 1; round <= COMMITTED_ROUNDS; round++) {
+        const label = { seed: SEED, round };
+        const before = await sumAt(urls, 'tallycast_replayed_batches_total');
+        const enough = load.crowd.acknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
+        load.crowd.act();
+        await enough;
+        await guarded.detachReplica();
+        await load.crowd.acknowledgements(LACKED);
+        // With no operation on its way only the gateways can know that something is missing.
+        if (round % 2 === 1) {
+          load.crowd.rest();
+          await load.crowd.settled();
+        }
+        await guarded.failOver();
+        await load.expectExact(label);
+        expect(await sumAt(urls, 'tallycast_replayed_batches_total')).toBeGreaterThan(before);
+        await guarded.untilWhole();
+        expect({ ...label, ...load.errors }).toEqual({ ...label, refusals: 0, disconnects: 0 });
+      }
+      expect(await sumAt(urls, 'tallycast_lost_batches_total')).toBe(0);
+      expect(await sumAt(urls, 'tallycast_unconfirmed_operations_total')).toBe(0);
+    },
+    COMMITTED_ROUNDS * ROUND_LIMIT_MS,
+  );
+});
+
+/** A primary and its replicas, guarded by three sentinels. */
+class Guarded {
+  private constructor(
+    readonly sentinels: Sentinels,
+    private readonly servers: readonly RedisServer[],
+    private primary: RedisServer,
+  ) {}
+
+  static async start(replicas: number): Promise<Guarded> {
+    const primary = await startRedis();
+    const others = await Promise.all(Array.from({ length: replicas }, () => startReplica(primary)));
+    const sentinels = await startSentinels(primary, { downAfterMs: DOWN_AFTER_MS });
+    return new Guarded(sentinels, [primary, ...others], primary);
+  }
+
+  /** Kills the primary, and starts it again when another one is elected: the sentinels make it a replica. */
+  async failOver(): Promise<void> {
+    const old = this.primary;
+    await old.kill('SIGKILL');
+    await this.#publishEvery(PUBLISH_MS);
+    let port = old.port;
+    const isElected = async (): Promise<boolean> => {
+      ({ port } = await this.sentinels.primary());
+      return port !== old.port;
+    };
+    await until(isElected, 'another primary is elected', FAILOVER_MS);
+    this.primary = this.servers.find((server) => server.port === port)!;
+    await old.restart();
+  }
+
+  async untilWhole(): Promise<void> {
+    await Promise.all(this.#replicas.map((replica) => untilInSync(replica, this.primary)));
+    await this.sentinels.untilWhole(this.#replicas.length);
+  }
+
+  /** From now on the replica gets nothing, until after the next failover. */
+  async detachReplica(): Promise<void> {
+    await this.#publishEvery(PUBLISH_SELDOM_MS);
+    for (const replica of this.#replicas) {
+      await ask(replica, (client) => client.replicaof(replica.host, NOWHERE));
+    }
+  }
+
+  get #replicas(): RedisServer[] {
+    return this.servers.filter((server) => server !== this.primary);
+  }
+
+  async #publishEvery(ms: number): Promise<void> {
+    const pace = ['PUBLISH-PERIOD', ms];
+    for (const sentinel of this.sentinels.sentinels) {
+      await ask(sentinel, (client) => client.call('SENTINEL', 'DEBUG', ...pace));
+    }
+  }
+}
+
+async function startGateways({ sentinels }: Guarded, ack: string): Promise<string[]> {
+  const env = { REDIS_URL: sentinels.url, ACK: ack, MAX_OPS_PER_CONNECTION: '0' };
+  const gateways = await Promise.all([startGateway(env), startGateway(env)]);
+  return gateways.map(({ url }) => url);
+}
+
+async function sumAt(urls: readonly string[], metric: string): Promise<number> {
+  const values = await Promise.all(urls.map((url) => metricAt(url, metric)));
+  return values.reduce((sum, value) => sum + value, 0);
+}

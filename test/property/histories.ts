@@ -1,0 +1,214 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Batch, CommitResult } from '../../src/counters/batch.js';
+import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
+import { bucketOf, type Key64 } from '../../src/counters/ids.js';
+import { type Metric, Metrics } from '../../src/counters/metrics.js';
+import type { Operation } from '../../src/counters/operation.js';
+import { COUNT_MAX } from '../../src/counters/pn-counter.js';
+import type { CounterStore } from '../../src/store/counter-store.js';
+import { key, START_MS } from '../contract/operations.js';
+import type { Random } from '../support/random.js';
+
+/** What a history is about: few things, so that much clashes, or many, so that much has to be kept. */
+export interface Shape {
+  readonly metrics: Metrics;
+  readonly buckets: number;
+  readonly postsABucket: number;
+  readonly actors: number;
+  readonly sessions: number;
+  readonly gateways: number;
+  /** Operations of a large batch, and how often there is one. */
+  readonly large: number;
+  readonly largeChance: number;
+}
+
+interface Session {
+  readonly key: Key64;
+  seq: number;
+}
+
+/** Ids that trip up whoever takes them for something else than opaque. */
+const ODD_POSTS = ['__proto__', 'constructor', '-9223372036854775808', '0', '.', ':', 'a:0:0:b', 'x'.repeat(64)];
+/** The first ones are at the ends of what 64 bits hold. */
+const ODD_KEYS: readonly Key64[] = [
+  { hi: 0, lo: 0 },
+  { hi: 0xffffffff, lo: 0xffffffff },
+  { hi: 0x80000000, lo: 0 },
+  { hi: 0x7fffffff, lo: 0xffffffff },
+];
+const REMEMBERED = 60;
+const SMALL_MAX = 20;
+
+/** Batches as several gateways might send them to a store, by chance: the same for the same seed. */
+export class History {
+  readonly posts: readonly (readonly string[])[];
+  readonly actors: readonly Key64[];
+  readonly #sessions: readonly Session[];
+  readonly #incarnations: string[] = [];
+  /** The last batch of an incarnation in a bucket. */
+  readonly #last = new Map<string, Batch>();
+  /** Operations of late, by bucket: what is sent again is one of them. */
+  readonly #recent: Operation[][];
+  #lives = 0;
+  #nowMs = START_MS;
+
+  constructor(
+    readonly shape: Shape,
+    private readonly random: Random,
+  ) {
+    this.posts = postsOf(shape);
+    this.actors = Array.from({ length: shape.actors }, (_, i) => ODD_KEYS[i] ?? key(i));
+    this.#sessions = Array.from({ length: shape.sessions }, (_, i) => ({ key: ODD_KEYS[i] ?? key(~i), seq: 0 }));
+    this.#recent = this.posts.map(() => []);
+    this.restart();
+  }
+
+  get allPosts(): string[] {
+    return this.posts.flat();
+  }
+
+  /** Every gateway begins a new life. */
+  restart(): void {
+    for (let gateway = 0; gateway < this.shape.gateways; gateway++) this.#begin(gateway);
+  }
+
+  /** Most are the next of their gateway and bucket; some are one that a fence has to answer by itself. */
+  next(): Batch {
+    const { random } = this;
+    const gateway = random.below(this.shape.gateways);
+    const bucket = random.below(this.shape.buckets);
+    if (random.chance(0.01)) this.#begin(gateway);
+    this.#nowMs += this.#laterMs();
+    const incarnation = this.#incarnations[gateway]!;
+    const place = `${incarnation} ${bucket}`;
+    const last = this.#last.get(place);
+    const turn = random.next();
+    if (turn < 0.06 && last !== undefined) return last;
+    const after = turn < 0.08 ? 2 : turn < 0.1 ? -random.below(2) : 1;
+    const n = (last?.n ?? 0) + after;
+    const batch = { bucket, incarnation, n, atMs: this.#nowMs, operations: this.#operations(bucket) };
+    if (after === 1) this.#last.set(place, batch);
+    return batch;
+  }
+
+  #begin(gateway: number): void {
+    this.#lives += 1;
+    this.#incarnations[gateway] = String(this.#lives).padStart(8, '0');
+  }
+
+  /** On by some milliseconds, seldom by hours, and seldom back, for clocks of gateways differ. */
+  #laterMs(): number {
+    const { random } = this;
+    const turn = random.next();
+    if (turn < 0.001) return MARK_GENERATION_MS;
+    if (turn < 0.002) return MARK_GENERATION_MS / 2;
+    if (turn < 0.0025) return -MARK_GENERATION_MS / 2;
+    return turn < 0.02 ? -random.below(5_000) : random.below(50);
+  }
+
+  #operations(bucket: number): Operation[] {
+    const { random } = this;
+    const { large, largeChance } = this.shape;
+    const turn = random.next();
+    const size = turn < largeChance ? large : turn > 0.98 ? 0 : 1 + random.below(1 + random.below(SMALL_MAX));
+    const recent = this.#recent[bucket]!;
+    return Array.from({ length: size }, () => {
+      if (recent.length > 0 && random.chance(0.1)) return random.pick(recent);
+      const operation = this.#operation(bucket);
+      if (recent.length < REMEMBERED) recent.push(operation);
+      else recent[random.below(REMEMBERED)] = operation;
+      return operation;
+    });
+  }
+
+  #operation(bucket: number): Operation {
+    const { random } = this;
+    const post = random.pick(this.posts[bucket]!);
+    const metric = random.pick(this.shape.metrics.list);
+    return { post, metric: metric.index, ...this.#asked(metric), ...this.#mark() };
+  }
+
+  #asked({ kind }: Metric): Pick<Operation, 'kind' | 'value' | 'actor'> {
+    const { random } = this;
+    if (kind === 'tally') {
+      const value = random.chance(0.003) ? COUNT_MAX - random.below(3_000) : 1 + random.below(1_000);
+      return { kind: 'add', value, actor: null };
+    }
+    if (random.chance(0.15)) return { kind: 'adjust', value: random.chance(0.5) ? 1 : -1, actor: null };
+    return { kind: 'set', value: random.chance(0.7) ? 1 : 0, actor: random.pick(this.actors) };
+  }
+
+  #mark(): Pick<Operation, 'session' | 'seq'> {
+    const { random } = this;
+    if (random.chance(0.4)) return { session: null, seq: 0 };
+    const session = random.pick(this.#sessions);
+    const turn = random.next();
+    if (turn < 0.15) return { session: session.key, seq: 1 + random.below(session.seq + 1) };
+    const step = turn < 0.9998 ? 1 + (turn < 0.2 ? random.below(1_000) : 0) : COUNT_MAX;
+    session.seq = Math.min(session.seq + step, COUNT_MAX);
+    return { session: session.key, seq: session.seq };
+  }
+}
+
+function postsOf({ buckets, postsABucket }: Shape): string[][] {
+  const posts = Array.from({ length: buckets }, (): string[] => []);
+  for (let i = 0; posts.some(({ length }) => length < postsABucket); i++) {
+    const post = ODD_POSTS[i] ?? `post-${i}`;
+    const bucket = posts[bucketOf(post, buckets)]!;
+    if (bucket.length < postsABucket) bucket.push(post);
+  }
+  return posts;
+}
+
+/**
+ * Sends the batches to the store, all at once, and to the reference.
+ * @throws Error that names the first batch, counted from `first`, whose answers are not the same.
+ */
+export async function sendAlike(
+  store: CounterStore,
+  reference: CounterStore,
+  batches: readonly Batch[],
+  first: number,
+): Promise<void> {
+  const answers = await Promise.all(batches.map((batch) => store.commit(batch)));
+  for (const [i, batch] of batches.entries()) {
+    const expected = plain(await reference.commit(batch));
+    const answer = plain(answers[i]!);
+    if (isDeepStrictEqual(answer, expected)) continue;
+    const [told, meant] = [answer, expected].map((one) => JSON.stringify(one));
+    const at = [...told!].findIndex((character, place) => character !== meant![place]);
+    const around = [told, meant].map((text) => text!.slice(Math.max(0, at - 200), at + 200));
+    throw new Error(`batch ${first + i}, ${placeOf(batch)}, was answered by …${around.join('… instead of …')}…`);
+  }
+}
+
+/** @throws Error that names a post that is read differently by one of the actors, or by nobody in particular. */
+export async function readAlike(
+  store: CounterStore,
+  reference: CounterStore,
+  posts: readonly string[],
+  actors: readonly Key64[],
+): Promise<void> {
+  for (const actor of [null, ...actors]) {
+    const [views, expected] = await Promise.all([store.read(posts, actor), reference.read(posts, actor)]);
+    const at = expected.findIndex((view, i) => !isDeepStrictEqual(views[i], view));
+    if (at === -1) continue;
+    throw new Error(`read differently: ${JSON.stringify({ actor, view: views[at], expected: expected[at] })}`);
+  }
+}
+
+function placeOf({ bucket, incarnation, n, operations }: Batch): string {
+  return `number ${n} of ${incarnation} in bucket ${bucket} with ${operations.length} operations`;
+}
+
+/** Without an order where there is none. */
+function plain(result: CommitResult): object {
+  if (result.kind !== 'applied') return result;
+  const { kind, outcomes, counts, changed } = result;
+  return {
+    kind,
+    outcomes: [...outcomes],
+    counts: Object.fromEntries([...counts].map(([post, told]) => [`post ${post}`, told])),
+    changed: Object.fromEntries(changed.map((told) => [`post ${told.post}`, told])),
+  };
+}

@@ -1,0 +1,190 @@
+import { createHash } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import type { CounterStore } from '../../src/store/counter-store.js';
+import type { History } from './histories.js';
+
+/** What Redis packs: entries of a hash, and members of a set of integers. No chunk may have more by its mean. */
+const HASH_PACKED = 128;
+const SET_PACKED = 512;
+/** Chunks of posts and marks that have fewer by their mean would waste what packing saves. */
+const HASH_LEAST = 32;
+/** Parts of a metric in a record. */
+const [MEMBERS, MORE_CHUNKS, P, N] = [0, 1, 2, 3] as const;
+const PARTS = 4;
+const SCAN_COUNT = 1_000;
+
+/** All that a bucket has, as Redis tells it. */
+interface Bucket {
+  readonly fields: ReadonlyMap<string, string>;
+  /** Entries of the chunks of posts, then of marks by generation, then of members by metric and post. */
+  readonly posts: Map<number, Map<string, Buffer>>;
+  readonly marks: Map<number, Map<number, string[]>>;
+  readonly members: Map<string, Map<number, string[]>>;
+}
+
+interface PostRecord {
+  readonly updatedAtMs: number;
+  readonly v: number;
+  readonly parts: ReadonlyMap<number, number>;
+}
+
+/**
+ * What is wrong with what Redis holds, one line each: keys that nobody knows of, entries in a chunk where nothing looks
+ * for them, numbers that do not fit what they number, or posts that are not what the reference has.
+ */
+export async function faultsOf(client: Redis, history: History, reference: CounterStore): Promise<string[]> {
+  const faults: string[] = [];
+  const buckets = await dump(client, history, faults);
+  const views = await reference.read(history.allPosts, null);
+  const countsOf = new Map(views.map(({ counts }) => [counts.post, counts]));
+  const metrics = history.shape.metrics.list;
+  for (const [number, bucket] of buckets.entries()) {
+    const fault = (what: string): void => void faults.push(`bucket ${number}: ${what}`);
+    checkMarks(bucket, fault);
+    const records = checkPosts(bucket, fault);
+    const found = new Set<string>();
+    for (const [post, record] of records) {
+      const expected = countsOf.get(post);
+      const totals = metrics.map(({ index }) => {
+        const of = (part: number): number => record.parts.get(PARTS * index + part) ?? 0;
+        const place = `${index} ${post}`;
+        found.add(place);
+        checkMembers(place, bucket.members.get(place), of(MEMBERS), of(MORE_CHUNKS) + 1, fault);
+        return of(MEMBERS) + of(P) - of(N);
+      });
+      const { v, updatedAtMs } = record;
+      const { v: expectedV, updatedAtMs: expectedAtMs, totals: expectedTotals } = expected ?? {};
+      const [held, right] = [JSON.stringify([v, updatedAtMs, totals]), [expectedV, expectedAtMs, expectedTotals]];
+      if (held !== JSON.stringify(right)) fault(`${post} is ${held} instead of ${JSON.stringify(right)}`);
+    }
+    for (const place of bucket.members.keys()) if (!found.has(place)) fault(`members of ${place}, which has no record`);
+    const known = history.posts[number]!.filter((post) => countsOf.get(post)!.v > 0).length;
+    if (known !== records.size) fault(`${records.size} posts instead of ${known}`);
+  }
+  return faults;
+}
+
+async function dump(client: Redis, { shape }: History, faults: string[]): Promise<Bucket[]> {
+  const buckets = await Promise.all(
+    Array.from({ length: shape.buckets }, async (_, number): Promise<Bucket> => {
+      const fields = new Map(Object.entries(await client.hgetall(`tc:{${number}}`)));
+      return { fields, posts: new Map(), marks: new Map(), members: new Map() };
+    }),
+  );
+  const other = /^tc:config$|^tc:\{\d+\}(:[fgltdw]|:w:[\w-]+)?$/;
+  let cursor = '0';
+  do {
+    const [next, keys] = await client.scan(cursor, 'COUNT', SCAN_COUNT);
+    cursor = next;
+    await Promise.all(
+      keys.map(async (key) => {
+        const [, number, posts, generation, marks, metric, members, post] =
+          /^tc:\{(\d+)\}:(?:p(\d+)|m(\d+):(\d+)|a(\d+):(\d+):(.+))$/.exec(key) ?? [];
+        const bucket = buckets[Number(number)];
+        if (bucket === undefined) {
+          if (!other.test(key)) faults.push(`${key} is unknown`);
+        } else if (posts !== undefined) bucket.posts.set(Number(posts), await entriesOf(client, key));
+        else if (marks !== undefined) put(bucket.marks, Number(generation), Number(marks), await client.hkeys(key));
+        else put(bucket.members, `${metric!} ${post!}`, Number(members), await client.smembers(key));
+      }),
+    );
+  } while (cursor !== '0');
+  return buckets;
+}
+
+function put<K>(map: Map<K, Map<number, string[]>>, place: K, chunk: number, entries: string[]): void {
+  const chunks = map.get(place) ?? new Map<number, string[]>();
+  map.set(place, chunks.set(chunk, entries));
+}
+
+async function entriesOf(client: Redis, key: string): Promise<Map<string, Buffer>> {
+  const records = await client.hgetallBuffer(key);
+  return new Map(Object.entries(records));
+}
+
+function checkPosts({ fields, posts }: Bucket, fault: (what: string) => void): Map<string, PostRecord> {
+  const records = new Map<string, PostRecord>();
+  const chunks = Number(fields.get('c') ?? 1);
+  for (const [chunk, entries] of posts) {
+    for (const [post, record] of entries) {
+      if (chunkOf(hashOfPost(post), chunks) !== chunk) fault(`${post} stands in chunk ${chunk} of ${chunks}`);
+      records.set(post, recordOf(record));
+    }
+  }
+  const told = Number(fields.get('p') ?? 0);
+  if (told !== records.size) fault(`says that it has ${told} posts, and has ${records.size}`);
+  if (!isFair(told, chunks)) fault(`${chunks} chunks for ${told} posts`);
+  return records;
+}
+
+/** Of the two generations that are looked at; older ones are on their way out. */
+function checkMarks({ fields, marks }: Bucket, fault: (what: string) => void): void {
+  const generation = Number(fields.get('g') ?? 1);
+  const told = Number(fields.get('m') ?? 0);
+  const number = [...(marks.get(generation)?.values() ?? [])].reduce((sum, { length }) => sum + length, 0);
+  if (number !== told) fault(`says that it has ${told} marks, and has ${number}`);
+  const chunksNow = Number(fields.get(`k${generation}`) ?? 1);
+  if (!isFair(told, chunksNow)) fault(`${chunksNow} chunks for ${told} marks`);
+  for (const [of, found] of marks) {
+    if (of > generation || of < Number(fields.get('q') ?? 1)) fault(`marks of generation ${of}`);
+    if (of < generation - 1) continue;
+    const chunks = Number(fields.get(`k${of}`) ?? 1);
+    for (const [chunk, sessions] of found)
+      for (const session of sessions)
+        if (chunkOf(hashOfKey(session), chunks) !== chunk) fault(`the mark of ${session} stands in chunk ${chunk}`);
+  }
+}
+
+function checkMembers(
+  place: string,
+  found: ReadonlyMap<number, readonly string[]> = new Map(),
+  members: number,
+  chunks: number,
+  fault: (what: string) => void,
+): void {
+  if (chunks < Math.ceil(members / SET_PACKED)) fault(`${place}: ${chunks} chunks for ${members} members`);
+  let sum = 0;
+  for (const [chunk, actors] of found) {
+    sum += actors.length;
+    for (const actor of actors)
+      if (chunkOf(hashOfKey(actor), chunks) !== chunk)
+        fault(`${place}: ${actor} stands in chunk ${chunk} of ${chunks}`);
+  }
+  if (sum !== members) fault(`${place}: ${members} members told, ${sum} there`);
+}
+
+function isFair(entries: number, chunks: number): boolean {
+  return chunks >= entries / HASH_PACKED && chunks <= 1 + entries / HASH_LEAST;
+}
+
+/** Linear hashing, as its paper puts it: the chunks before the split pointer are addressed by one bit more. */
+function chunkOf(hash: number, chunks: number): number {
+  const size = 2 ** Math.floor(Math.log2(chunks));
+  const split = chunks - size;
+  return hash % size < split ? hash % (2 * size) : hash % size;
+}
+
+function hashOfPost(post: string): number {
+  return createHash('sha1').update(post).digest().readUInt32BE(0);
+}
+
+function hashOfKey(key: string): number {
+  const digits = Number(key.slice(-9));
+  return digits < 0 ? digits + 1_000_000_000 : digits;
+}
+
+/** Milliseconds in 6 bytes, then msgpack integers. */
+function recordOf(record: Buffer): PostRecord {
+  const numbers: number[] = [];
+  for (let at = 6; at < record.length;) {
+    const byte = record[at++]!;
+    const bytes = byte < 0x80 ? 0 : 2 ** (byte - 0xcc);
+    if (byte >= 0x80 && (byte < 0xcc || byte > 0xcf)) throw new Error(`no unsigned integer: ${record.toString('hex')}`);
+    numbers.push(bytes === 0 ? byte : Number(`0x${record.toString('hex', at, at + bytes)}`));
+    at += bytes;
+  }
+  const [v, ...tagged] = numbers;
+  const parts = new Map<number, number>();
+  for (let i = 0; i < tagged.length; i += 2) parts.set(tagged[i]!, tagged[i + 1]!);
+  return { updatedAtMs: record.readUIntBE(0, 6), v: v!, parts };
+}

@@ -1,0 +1,88 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Redis } from 'ioredis';
+import { Metrics } from '../../src/counters/metrics.js';
+import { ReferenceStore } from '../contract/reference-store.js';
+import { Random } from '../support/random.js';
+import { startRedis, stopRedis } from '../support/redis-server.js';
+import { openRedisStore } from '../support/redis-store.js';
+import { History, readAlike, sendAlike, type Shape } from './histories.js';
+import { faultsOf } from './redis-contents.js';
+
+const BATCHES = 100_000 * Number(process.env['TEST_SCALE'] ?? 1);
+const BATCHES_A_HISTORY = 2_500;
+/** Batches under way at once. */
+const ROUND = 50;
+const CHECKS_A_HISTORY = 2;
+/** Actors who read all posts at a check: fewer where there are many posts. */
+const READERS_MAX = 20;
+const VIEWS_MAX = 4_000;
+const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
+const LIMIT_MS = 600_000;
+
+const TWO = Metrics.parse('likes:toggle,views:tally');
+const FOUR = Metrics.parse('likes:toggle,views:tally,shares:tally,saves:toggle');
+const SIXTEEN = Metrics.parse(
+  `likes:toggle,views:tally,${Array.from({ length: 14 }, (_, i) => `more${i}:${i % 2 === 0 ? 'toggle' : 'tally'}`).join()}`,
+);
+
+const FEW = { buckets: 2, postsABucket: 2, actors: 6, sessions: 5, gateways: 3, large: 200, largeChance: 0.002 };
+const SOME = { buckets: 8, postsABucket: 12, actors: 150, sessions: 80, gateways: 5, large: 500, largeChance: 0.003 };
+const MANY_POSTS = { ...SOME, buckets: 2, postsABucket: 2_000, large: 500, largeChance: 0.01 };
+const MANY_ACTORS = { ...SOME, buckets: 1, postsABucket: 2, actors: 6_000, large: 2_500, largeChance: 0.004 };
+const MANY_SESSIONS = { ...SOME, buckets: 2, sessions: 5_000, large: 500, largeChance: 0.01 };
+
+const shapes: readonly (readonly [string, Shape])[] = [
+  ['few things, 2 metrics', { ...FEW, metrics: TWO }],
+  ['few things, 4 metrics', { ...FEW, metrics: FOUR }],
+  ['few things, 16 metrics', { ...FEW, metrics: SIXTEEN }],
+  ['some of everything, 2 metrics', { ...SOME, metrics: TWO }],
+  ['some of everything, 16 metrics', { ...SOME, metrics: SIXTEEN }],
+  ['many posts', { ...MANY_POSTS, metrics: FOUR }],
+  ['many actors', { ...MANY_ACTORS, metrics: TWO }],
+  ['many sessions', { ...MANY_SESSIONS, metrics: FOUR }],
+];
+const HISTORIES = BATCHES / BATCHES_A_HISTORY / shapes.length;
+
+let client: Redis;
+let url: string;
+
+beforeAll(async () => {
+  const server = await startRedis();
+  url = server.url;
+  client = server.client();
+});
+afterAll(stopRedis);
+
+async function compare(shape: Shape, seed: number): Promise<void> {
+  await client.flushall();
+  const history = new History(shape, new Random(seed));
+  const reference = new ReferenceStore(shape.metrics, shape.buckets, { region: 'local', epoch: 1, nonce: 7 });
+  const stores = [await openRedisStore(url, shape), await openRedisStore(url, shape)] as const;
+  try {
+    for (let first = 0; first < BATCHES_A_HISTORY; first += ROUND) {
+      const batches = Array.from({ length: ROUND }, () => history.next());
+      await sendAlike(stores[(first / ROUND) % 2]!, reference, batches, first);
+      if ((first + ROUND) % (BATCHES_A_HISTORY / CHECKS_A_HISTORY) > 0) continue;
+      expect(await faultsOf(client, history, reference)).toEqual([]);
+      const posts = history.allPosts;
+      const readers = history.actors.slice(0, Math.min(READERS_MAX, VIEWS_MAX / posts.length));
+      await readAlike(stores[0], reference, posts, readers);
+    }
+  } finally {
+    await Promise.all(stores.map((store) => store.close()));
+  }
+}
+
+describe(`the Redis store answers and keeps what the reference does (TEST_SEED=${SEED})`, () => {
+  it.each(shapes.map(([name, shape], i) => [name, shape, SEED + i * HISTORIES] as const))(
+    `in ${HISTORIES} histories of ${BATCHES_A_HISTORY} batches about %s`,
+    async (_, shape, firstSeed) => {
+      for (let seed = firstSeed; seed < firstSeed + HISTORIES; seed++) {
+        await compare(shape, seed).catch((error: unknown) => {
+          throw new Error(`the history of seed ${seed}`, { cause: error });
+        });
+      }
+    },
+    LIMIT_MS,
+  );
+});

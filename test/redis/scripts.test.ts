@@ -1,0 +1,200 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Redis } from 'ioredis';
+import { CONFIG_KEY, keysOf } from '../../src/store/redis/keys.js';
+import type { RedisStore } from '../../src/store/redis/redis-store.js';
+import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, view } from '../contract/operations.js';
+import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
+import { openRedisStore } from '../support/redis-store.js';
+import { until } from '../support/until.js';
+
+const FOLDER = join(import.meta.dirname, '../../src/store/redis/scripts');
+const FILES = readdirSync(FOLDER).sort();
+const LIBRARIES = FILES.filter((file) => file.startsWith('lib-')).map((file) => file.replace('.lua', ''));
+const SCRIPTS = FILES.filter((file) => !file.startsWith('lib-'));
+
+/** No sweep changes what is due, or the pace, while a test looks on. */
+const PUBLISH_MS = 60_000;
+
+let server: RedisServer;
+let client: Redis;
+let store: RedisStore;
+
+beforeAll(async () => {
+  server = await startRedis({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] });
+});
+afterAll(stopRedis);
+beforeEach(async () => {
+  client = server.client();
+  await client.flushall();
+  store = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS, publishMs: PUBLISH_MS });
+});
+afterEach(() => store.close());
+
+describe.each(SCRIPTS)('%s', (file) => {
+  const lines = readFileSync(join(FOLDER, file), 'utf8').split('\n');
+  const numbered = (name: string): [number, string][] =>
+    lines.flatMap((line) => {
+      const [, number, text] = new RegExp(`^-- ${name}\\[(\\d+)\\] +(\\S.*)$`).exec(line) ?? [];
+      return text === undefined ? [] : [[Number(number), text]];
+    });
+
+  it('says first that it is Lua, with flags that Redis knows', () => {
+    expect(lines[0]).toMatch(/^#!lua( flags=(allow-oom|no-writes))?$/);
+    expect(lines[1]).toMatch(/^-- [A-Z]/);
+    expect(lines.some((line) => line.startsWith('-- Returns  '))).toBe(true);
+  });
+
+  it('declares as many keys as its name says, by the names that keys.ts makes', () => {
+    const declared = numbered('KEYS').map(([number, text]) => [number, text.split('  ')[0]]);
+    const made = new Set([CONFIG_KEY, ...Object.values(keysOf(0, '{g}')).map((one) => one.replace('{0}', '{b}'))]);
+    expect(declared.map(([number]) => number)).toEqual(
+      Array.from({ length: Number(/-(\d+)\.lua$/.exec(file)![1]) }, (_, i) => i + 1),
+    );
+    expect(declared.filter(([, name]) => !made.has(String(name)))).toEqual([]);
+  });
+
+  it('declares its arguments without a hole, and uses no others', () => {
+    const declared = numbered('ARGV').map(([number]) => number);
+    expect(declared).toEqual(declared.map((_, i) => i + 1));
+    expect(declared.length).toBeGreaterThan(0);
+    const code = lines.filter((line) => !line.startsWith('--')).join('\n');
+    const used = [...code.matchAll(/\b(KEYS|ARGV)\[(\d+)\]/g)].filter(
+      ([, name, number]) => Number(number) > numbered(name!).length,
+    );
+    expect(used).toEqual([]);
+  });
+
+  it('includes only what there is', () => {
+    const included = lines.flatMap((line) => /^-- include (.*)$/.exec(line)?.[1] ?? []);
+    expect(included.filter((library) => !LIBRARIES.includes(library))).toEqual([]);
+  });
+});
+
+const [POST, OTHER] = [postIn(0), postIn(0, 1)];
+const BEFORE = new Life('before');
+const SESSION = { session: key(7), seq: 1 };
+
+/** What keys hold, each as its DUMP, which has its type and all of its contents. */
+async function contents(except?: string): Promise<Map<string, string>> {
+  const keys = (await client.keys('*')).filter((one) => one !== except).sort();
+  const dumps = await Promise.all(keys.map(async (one) => (await client.dumpBuffer(one))?.toString('hex') ?? ''));
+  return new Map(keys.map((one, i) => [one, dumps[i]!]));
+}
+
+describe('a commit that Redis refuses has changed nothing', () => {
+  const all = keysOf(0, 'gateway');
+  /** A post that is watched and was announced just now, so that a commit reads and writes all that it can. */
+  const prepare = async (): Promise<Life> => {
+    const life = new Life('life-one');
+    store.watch(POST);
+    await store.read([POST], null);
+    await store.commit(life.batch(0, [view(POST), like(POST, key(1)), view(OTHER, 1, SESSION)]));
+    return life;
+  };
+
+  it.each([
+    ['the hash of the bucket', all.bucket],
+    ['fences', all.fences],
+    ['viewers', all.live],
+    ['the pace', all.pace],
+    ['what is due', all.due],
+    ['a chunk of posts', `${all.bucket}:p0`],
+    ['a chunk of marks', `${all.bucket}:m2:0`],
+    ['a chunk of marks of the generation before', `${all.bucket}:m1:0`],
+    ['a chunk of members', `${all.bucket}:a0:0:${POST}`],
+  ])('as %s is of a wrong type', async (_, wrong) => {
+    const life = await prepare();
+    const kept = await client.dumpBuffer(wrong);
+    await client.del(wrong);
+    await client.set(wrong, 'in the way');
+    const before = await contents(wrong);
+    const marked = { session: key(7), seq: 2 };
+    const batch = life.batch(0, [view(POST), like(POST, key(2)), view(OTHER, 1, marked)], START_MS + 1);
+    await expect(store.commit(batch)).rejects.toThrow(/WRONGTYPE/);
+    expect(await contents(wrong)).toEqual(before);
+    await client.del(wrong);
+    if (kept !== null) await client.restore(wrong, 0, kept as unknown as string);
+    expect(await store.commit(batch)).toMatchObject({ kind: 'applied', outcomes: Uint8Array.of(1, 5, 1) });
+    expect((await store.read([POST], key(2)))[0]).toMatchObject({ counts: { v: 2, totals: [2, 2, 0, 0] }, on: 1 });
+  });
+
+  it.each([
+    ['posts', `${all.bucket}:p1`],
+    ['marks', `${all.bucket}:m2:1`],
+    ['members', `${all.bucket}:a0:1:${POST}`],
+  ])('as something is in the way of a new chunk of %s', async (_, wrong) => {
+    const life = await prepare();
+    await client.set(wrong, 'in the way');
+    const before = await contents();
+    const many = Array.from({ length: 500 }, (_, i) =>
+      i < 100 ? view(postIn(0, i), 1, { session: key(100 + i), seq: 1 }) : like(POST, key(i)),
+    );
+    const batch = life.batch(0, [...many, ...many.map((_, i) => like(POST, key(1_000 + i)))], START_MS + 1);
+    await expect(store.commit(batch)).rejects.toThrow(/in the way/);
+    expect(await contents()).toEqual(before);
+    await client.del(wrong);
+    expect(await store.commit(batch)).toMatchObject({ kind: 'applied' });
+    expect((await store.read([POST], null))[0]!.counts.totals).toEqual([901, 2, 0, 0]);
+  });
+
+  it('as Redis is out of memory; reads go on, and so do commits when there is some again', async () => {
+    const life = await prepare();
+    const before = await contents();
+    await client.config('SET', 'maxmemory', '1');
+    const batch = life.batch(0, [view(POST)]);
+    try {
+      await expect(store.commit(batch)).rejects.toThrow(/OOM/);
+      expect(store.available).toBe(false);
+      expect(await contents()).toEqual(before);
+      expect((await store.read([POST], key(1)))[0]).toMatchObject({ counts: { totals: [1, 1, 0, 0] }, on: 1 });
+    } finally {
+      await client.config('SET', 'maxmemory', '0');
+    }
+    expect(await store.commit(batch)).toMatchObject({ kind: 'applied' });
+    expect(store.available).toBe(true);
+  });
+});
+
+describe('a server', () => {
+  it('that has forgotten the scripts is told them again', async () => {
+    const life = new Life('life-one');
+    for (let i = 1; i <= 3; i++) {
+      await client.script('FLUSH');
+      expect(await store.commit(life.batch(0, [view(POST)]))).toMatchObject({ kind: 'applied' });
+      await client.script('FLUSH');
+      expect((await store.read([POST], null))[0]!.counts.totals).toEqual([0, i, 0, 0]);
+    }
+  });
+
+  it('in its second life counts in a new epoch, the same for all gateways and for reads', async () => {
+    const other = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS });
+    try {
+      const lives = [new Life('life-one'), new Life('life-two')] as const;
+      await store.commit(lives[0].batch(0, [view(POST)]));
+      await store.commit(BEFORE.batch(1, [view(postIn(1))]));
+      await server.kill('SIGKILL');
+      await server.restart();
+      await until(() => store.available && other.available, 'both stores are back');
+      const first = await store.commit(lives[0].batch(0, [view(POST)]));
+      const second = await other.commit(lives[1].batch(0, [view(POST)]));
+      const told = [first, second].map((result) => result.kind === 'applied' && result.counts.get(POST));
+      expect(told).toMatchObject([
+        { e: 'local.2.7', v: 2 },
+        { e: 'local.2.7', v: 3 },
+      ]);
+      for (const reader of [store, other, store]) {
+        const views = await reader.read([POST, postIn(1), postIn(2)], null);
+        expect(views.map(({ counts }) => [counts.e, counts.totals[1]])).toEqual([
+          ['local.2.7', 3],
+          ['local.2.7', 1],
+          // Nothing was ever committed there: its first epoch.
+          ['local.1.7', 0],
+        ]);
+      }
+    } finally {
+      await other.close();
+    }
+  });
+});
