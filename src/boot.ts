@@ -66,7 +66,7 @@ function endBySignal(app: NestExpressApplication, logger: Logger, siblings: Sibl
     ending = true;
     logger.info({ signal }, 'draining');
     setTimeout(() => process.exit(1), END_LIMIT_MS).unref();
-    close(app).then(
+    close(app, siblings).then(
       () => {
         logger.info('closed');
         process.exit(0);
@@ -81,8 +81,9 @@ function endBySignal(app: NestExpressApplication, logger: Logger, siblings: Sibl
   siblings?.onPrimaryGone(() => end('the primary is gone'));
 }
 
-async function close(app: NestExpressApplication): Promise<void> {
+async function close(app: NestExpressApplication, siblings: Siblings | null): Promise<void> {
   await app.get(Drain).run();
+  await siblings?.drained();
   // What is not idle by then, nor ever will be: half a request, a connection that was opened ahead of need.
   setTimeout(() => app.getHttpServer().closeAllConnections(), LAST_REQUESTS_MS);
   await app.close();

@@ -64,7 +64,7 @@ export class Delivery {
   readonly stats = {
     /** Sendings that did not end with `applied`. */
     retries: 0,
-    /** Confirmed batches that the store lacked and that were sent again. */
+    /** Confirmed batches that the store had lost and that changed it when they were sent again. */
     replayedBatches: 0,
     /** Confirmed batches that the store lacks and that were not retained any more. */
     lostBatches: 0,
@@ -108,7 +108,8 @@ export class Delivery {
   async #deliver(lane: Lane, batches: readonly Sending[]): Promise<Applied | null> {
     let answer: Applied | null = null;
     let pauseMs = RETRY_MIN_MS;
-    for (let left = batches; left.length > 0;) {
+    let left = batches;
+    while (left.length > 0) {
       if (left[0]!.batch.n === 1 && this.#inDoubt(left[0]!)) left = this.#fill(lane, left, 0);
       const [head] = left;
       if (head === undefined) break;
@@ -116,6 +117,7 @@ export class Delivery {
       if (result?.kind === 'applied') {
         this.#confirm(lane, head.batch);
         if (head.asked !== null) answer = result;
+        else if (result.changed.length > 0) this.stats.replayedBatches += 1;
         left = left.slice(1);
         continue;
       }
@@ -154,7 +156,6 @@ export class Delivery {
   /** The store has nothing of the incarnation after `last`. */
   #fill(lane: Lane, left: readonly Sending[], last: number): readonly Sending[] {
     const missing = [...this.retained.takeAfter(lane, last).map(again), ...left];
-    this.stats.replayedBatches += missing.length - left.length;
     const lost = missing[0]!.batch.n - last - 1;
     const doubtful = new Set(last === 0 ? missing.filter((sending) => this.#inDoubt(sending)) : []);
     if (lost === 0 && doubtful.size === 0) return missing;

@@ -105,7 +105,7 @@ export class Instruments {
     );
     this.counter(
       'tallycast_replayed_batches_total',
-      'Confirmed batches that the store had lost and that were sent to it again.',
+      'Confirmed batches that the store had lost and that changed it when they were sent again.',
       () => stats.replayedBatches,
     );
     this.counter(

@@ -23,7 +23,17 @@ export interface HandOverMessage {
   readonly read: string;
 }
 
-export type WorkerMessage = ListeningMessage | HandOverMessage;
+/** From a worker to the primary: its sessions have ended, or had the time to. */
+export interface DrainedMessage {
+  readonly kind: 'drained';
+}
+
+/** The primary's answer: nobody needs the worker any more. */
+export interface CloseMessage {
+  readonly kind: 'close';
+}
+
+export type WorkerMessage = ListeningMessage | HandOverMessage | DrainedMessage | CloseMessage;
 
 /**
  * To be called before a connection is sent to another process. Node goes on reading it until that process has it, and

@@ -6,7 +6,14 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { createLogger } from '../ops/logger.js';
 import type { Settings } from '../settings.js';
-import { type HandOverMessage, SOCKETS_VARIABLE, socketPath, stopReading, type WorkerMessage } from './messages.js';
+import {
+  type CloseMessage,
+  type HandOverMessage,
+  SOCKETS_VARIABLE,
+  socketPath,
+  stopReading,
+  type WorkerMessage,
+} from './messages.js';
 
 /** Before a worker that died is started again; twice as long each time, up to the most. */
 const PAUSE_MIN_MS = 100;
@@ -22,8 +29,9 @@ export async function runWorkers(settings: Settings): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'tallycast-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   const primary = new Primary(logger, folder);
-  cluster.on('message', (_from, message: WorkerMessage, connection: unknown) => {
+  cluster.on('message', (from, message: WorkerMessage, connection: unknown) => {
     if (message.kind === 'hand over') primary.handOver(message, connection as Socket | undefined);
+    if (message.kind === 'drained') primary.drained(from);
   });
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => primary.end(signal));
   await primary.run(settings);
@@ -35,6 +43,7 @@ export async function runWorkers(settings: Settings): Promise<void> {
  */
 class Primary {
   readonly #workers = new Map<number, Worker>();
+  readonly #drained = new Set<Worker>();
   #booted = false;
   /** Set when it is to end, as soon as its workers are gone. */
   #exitCode: number | null = null;
@@ -69,6 +78,19 @@ class Primary {
     else worker.send(message, connection, () => connection.destroy());
   }
 
+  /** While all drain, each may have to relay requests for another, to the last word of that one's clients. */
+  drained(worker: Worker): void {
+    this.#drained.add(worker);
+    this.#closeDrained();
+  }
+
+  #closeDrained(): void {
+    if (this.#exitCode !== null && this.#drained.size < this.#workers.size) return;
+    const close: CloseMessage = { kind: 'close' };
+    for (const worker of this.#drained) worker.send(close, () => undefined);
+    this.#drained.clear();
+  }
+
   /** Resolves with its URL when it listens. */
   #start(pauseMs: number): Promise<string> {
     const worker = cluster.fork({ [SOCKETS_VARIABLE]: this.folder });
@@ -76,6 +98,7 @@ class Primary {
     this.#workers.set(worker.id, worker);
     worker.once('exit', (code, signal) => {
       this.#workers.delete(worker.id);
+      this.#drained.delete(worker);
       rmSync(socketPath(this.folder, worker.id), { force: true });
       if (this.#exitCode !== null) this.#exitWhenAlone(code);
       else if (!this.#booted) this.#giveUp(worker, signal);
@@ -114,6 +137,7 @@ class Primary {
   /** With 1 if a worker's drain failed. One that a signal ended had nothing to drain yet. */
   #exitWhenAlone(code: number | null): void {
     this.#exitCode ||= code ?? 0;
+    this.#closeDrained();
     if (this.#workers.size > 0) return;
     this.logger.info('closed');
     process.exit(this.#exitCode);

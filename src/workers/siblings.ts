@@ -13,7 +13,14 @@ import type { Socket } from 'node:net';
 import { json } from 'node:stream/consumers';
 import { AggregatorRegistry, type MetricObject, type Registry } from 'prom-client';
 import type { Server } from 'socket.io';
-import { type HandOverMessage, SOCKETS_VARIABLE, socketPath, stopReading, type WorkerMessage } from './messages.js';
+import {
+  type DrainedMessage,
+  type HandOverMessage,
+  SOCKETS_VARIABLE,
+  socketPath,
+  stopReading,
+  type WorkerMessage,
+} from './messages.js';
 
 type Engine = Server['engine'];
 
@@ -75,6 +82,19 @@ export class Siblings {
   async metrics(): Promise<string> {
     const pages = await Promise.all(readdirSync(this.#folder).map((id) => this.#metricsOf(Number(id))));
     return await AggregatorRegistry.aggregate(pages.filter((page) => page !== null)).metrics();
+  }
+
+  /** Resolves when no other worker has a session left that may need this one. */
+  async drained(): Promise<void> {
+    if (!process.connected) return;
+    const drained: DrainedMessage = { kind: 'drained' };
+    await new Promise<void>((resolve) => {
+      process.once('disconnect', () => resolve());
+      process.on('message', ({ kind }: WorkerMessage) => {
+        if (kind === 'close') resolve();
+      });
+      process.send!(drained, () => undefined);
+    });
   }
 
   onPrimaryGone(drain: () => void): void {

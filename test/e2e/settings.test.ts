@@ -21,10 +21,14 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['PORT', '-1', 'must be a whole number from 0 to 65535'],
   ['PORT', '3000.5', 'must be a whole number from 0 to 65535'],
   ['DATA_DIR', ' ', 'must be a path'],
-  ['REDIS_URL', 'redis://127.0.0.1', 'is not supported by this version'],
-  ['ACK', 'replicated', 'must be committed'],
-  ['ACK', 'maybe', 'must be committed'],
-  ['WORKERS', '2', 'must be 1'],
+  ['REDIS_URL', 'http://127.0.0.1', 'must be redis://host:port, redis+sentinel://'],
+  ['REDIS_URL', 'redis://one,two', 'use redis+sentinel:// or redis+cluster://'],
+  ['REDIS_URL', 'redis+sentinel://127.0.0.1', 'must name the primary as its sentinels do'],
+  ['REDIS_URL', 'redis://ann@127.0.0.1', 'has a user without a password'],
+  ['ACK', 'maybe', 'must be committed or replicated'],
+  ['ACK', 'replicated', 'needs REDIS_URL'],
+  ['WORKERS', '0', 'must be a whole number from 1 to 256'],
+  ['WORKERS', '2', 'needs REDIS_URL'],
   ['PEERS', 'us=https://us.example:3000', 'is not supported by this version'],
   ['TICK_MS', '9', 'must be a whole number from 10 to 60000'],
   ['TICK_MS', '1e3', 'must be a whole number from 10 to 60000'],
@@ -59,7 +63,9 @@ const BAD: readonly (readonly [string, string, string])[] = [
 ];
 
 /** One of each kind of check. */
-const PROGRAM = ['PORT', 'METRICS', 'PRIVATE', 'TRUST_PROXY'].map((name) => BAD.find(([one]) => one === name)!);
+const PROGRAM = ['PORT', 'METRICS', 'PRIVATE', 'TRUST_PROXY', 'REDIS_URL'].map((name) =>
+  BAD.find(([one]) => one === name)!,
+);
 
 const ownDirs: string[] = [];
 
@@ -114,6 +120,19 @@ describe('a setting that will not do ends the gateway with one line that names i
     },
     BOOT_MS,
   );
+
+  it('a password in REDIS_URL that has to be encoded is not repeated', () => {
+    expect(() => readSettings({ REDIS_URL: 'redis://:pa/ss@127.0.0.1' })).toThrow(/^REDIS_URL (?!.*pa\/?ss)/);
+  });
+
+  it('two that need each other', () => {
+    const REDIS_URL = 'redis://127.0.0.1';
+    expect(readSettings({ REDIS_URL, ACK: 'replicated', WORKERS: '2' })).toMatchObject({
+      redis: { kind: 'single', addresses: [{ host: '127.0.0.1', port: 6379 }] },
+      ack: 'replicated',
+      workers: 2,
+    });
+  });
 
   it('two that exclude each other', () => {
     expect(() => readSettings({ JWT_SECRET: 'secret', JWT_JWKS_URL: 'https://example.org/keys.json' })).toThrow(

@@ -37,10 +37,9 @@ export class GatewaysUnderLoad {
   /** Fails if a newcomer at any gateway is shown fewer views than were acknowledged before it came. */
   async expectNothingLost(label: object): Promise<void> {
     const { acknowledged } = this.crowd;
-    for (const url of this.urls) {
-      const shown = await totalsAt(url, this.posts);
+    for (const shown of await this.#newcomers()) {
       const lost = this.posts.filter((post) => shown[post]!.views < acknowledged[post]!.views);
-      expect({ ...label, url, lost }).toEqual({ ...label, url, lost: [] });
+      expect({ ...label, lost }).toEqual({ ...label, lost: [] });
     }
   }
 
@@ -50,14 +49,30 @@ export class GatewaysUnderLoad {
     await this.crowd.settled();
     const { asked } = this.crowd;
     const expected = this.urls.map(() => asked);
-    const newcomers = (): Promise<Record<string, Totals>[]> =>
-      Promise.all(this.urls.map((url) => totalsAt(url, this.posts)));
-    await until(async () => isDeepStrictEqual(await newcomers(), expected), 'exact', SETTLED_MS).catch(() => undefined);
-    expect({ ...label, newcomers: await newcomers() }).toEqual({ ...label, newcomers: expected });
-
-    const summed = (): Record<string, Totals>[] => this.watchers.map((watcher) => watcher.summed);
-    await until(() => isDeepStrictEqual(summed(), expected), 'shown', SETTLED_MS).catch(() => undefined);
-    expect({ ...label, summed: summed() }).toEqual({ ...label, summed: expected });
+    const newcomers = await eventually(expected, () => this.#newcomers());
+    expect({ ...label, newcomers }).toEqual({ ...label, newcomers: expected });
+    const summed = await eventually(expected, () => this.watchers.map((watcher) => watcher.summed));
+    expect({ ...label, summed }).toEqual({ ...label, summed: expected });
     expect({ ...label, shown: this.watchers.map(({ totals }) => totals) }).toEqual({ ...label, shown: expected });
   }
+
+  /** What a newcomer at each gateway is shown. While the store is away it is refused, and tries again. */
+  async #newcomers(): Promise<Record<string, Totals>[]> {
+    const shownAt = async (url: string): Promise<Record<string, Totals>> => {
+      let shown: Record<string, Totals> | null = null;
+      const isShown = async (): Promise<boolean> =>
+        (shown = await totalsAt(url, this.posts).catch(() => null)) !== null;
+      await until(isShown, `a newcomer at ${url} is shown the counts`, SETTLED_MS);
+      return shown!;
+    };
+    return await Promise.all(this.urls.map(shownAt));
+  }
+}
+
+/** What is read when it is as expected, or when SETTLED_MS have passed: for a comparison that shows the difference. */
+async function eventually<T>(expected: T, read: () => Promise<T> | T): Promise<T> {
+  let last = await read();
+  const isReached = async (): Promise<boolean> => isDeepStrictEqual((last = await read()), expected);
+  await until(isReached, 'as expected', SETTLED_MS).catch(() => undefined);
+  return last;
 }

@@ -19,8 +19,8 @@ const LOSSES = seeds(10 * SCALE, SEED);
 const CRASHES = seeds(4 * SCALE, SEED + LOSSES.length);
 const KILLS = 3;
 /** Acknowledgements in a round, and at most between two kills. */
-const ENOUGH = 2_000;
-const BETWEEN_KILLS_MAX = 600;
+const ENOUGH = 1_000;
+const BETWEEN_KILLS_MAX = 400;
 const LIMIT_MS = 60_000;
 const ENV = { MAX_OPS_PER_CONNECTION: '0' };
 

@@ -14,6 +14,8 @@ const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const REPLICATED_ROUNDS = 10 * SCALE;
 const COMMITTED_ROUNDS = 4 * SCALE;
+/** In every such round the primary is not killed: it stops, and goes on when another one is there. */
+const HANGS_EVERY = 3;
 const ROUND_LIMIT_MS = 30_000;
 const FAILOVER_MS = 20_000;
 const ACKNOWLEDGED_MAX = 1_000;
@@ -27,7 +29,7 @@ const PUBLISH_SELDOM_MS = 60_000;
 /** Refuses. */
 const NOWHERE = 1;
 
-describe('a primary that is killed under load', () => {
+describe('a primary that dies or hangs under load', () => {
   afterEach(async () => {
     await closeClients();
     await stopAll();
@@ -46,7 +48,7 @@ describe('a primary that is killed under load', () => {
         const enough = load.crowd.acknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
         load.crowd.act();
         await enough;
-        await guarded.failOver();
+        await guarded.failOver(round % HANGS_EVERY === 0);
         await load.crowd.acknowledgements(SOCKETS);
         await load.expectNothingLost(label);
         await guarded.untilWhole();
@@ -77,7 +79,7 @@ describe('a primary that is killed under load', () => {
           load.crowd.rest();
           await load.crowd.settled();
         }
-        await guarded.failOver();
+        await guarded.failOver(round % HANGS_EVERY === 0);
         await load.expectExact(label);
         expect(await sumAt(urls, 'tallycast_replayed_batches_total')).toBeGreaterThan(before);
         await guarded.untilWhole();
@@ -105,10 +107,10 @@ class Guarded {
     return new Guarded(sentinels, [primary, ...others], primary);
   }
 
-  /** Kills the primary, and starts it again when another one is elected: the sentinels make it a replica. */
-  async failOver(): Promise<void> {
+  /** Ends the primary, and starts it again when another one is elected: the sentinels make it a replica. */
+  async failOver(hangs: boolean): Promise<void> {
     const old = this.primary;
-    await old.kill('SIGKILL');
+    await old.kill(hangs ? 'SIGSTOP' : 'SIGKILL');
     await this.#publishEvery(PUBLISH_MS);
     let port = old.port;
     const isElected = async (): Promise<boolean> => {
@@ -117,7 +119,7 @@ class Guarded {
     };
     await until(isElected, 'another primary is elected', FAILOVER_MS);
     this.primary = this.servers.find((server) => server.port === port)!;
-    await old.restart();
+    await (hangs ? old.kill('SIGCONT') : old.restart());
   }
 
   async untilWhole(): Promise<void> {

@@ -175,9 +175,10 @@ export async function sendAlike(
     const expected = plain(await reference.commit(batch));
     const answer = plain(answers[i]!);
     if (isDeepStrictEqual(answer, expected)) continue;
-    const [told, meant] = [answer, expected].map((one) => JSON.stringify(one));
-    const at = [...told!].findIndex((character, place) => character !== meant![place]);
-    const around = [told, meant].map((text) => text!.slice(Math.max(0, at - 200), at + 200));
+    const [told, meant] = [JSON.stringify(answer), JSON.stringify(expected)];
+    let at = 0;
+    while (at < told.length && told[at] === meant[at]) at += 1;
+    const around = [told, meant].map((text) => text.slice(Math.max(0, at - 200), at + 200));
     throw new Error(`batch ${first + i}, ${placeOf(batch)}, was answered by …${around.join('… instead of …')}…`);
   }
 }

@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
+import type { Batch } from '../../src/counters/batch.js';
+import { MARK_GENERATION_MAX } from '../../src/counters/bucket.js';
 import { Metrics } from '../../src/counters/metrics.js';
+import { key, Life, view } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { Random } from '../support/random.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
@@ -27,9 +30,9 @@ const SIXTEEN = Metrics.parse(
 
 const FEW = { buckets: 2, postsABucket: 2, actors: 6, sessions: 5, gateways: 3, large: 200, largeChance: 0.002 };
 const SOME = { buckets: 8, postsABucket: 12, actors: 150, sessions: 80, gateways: 5, large: 500, largeChance: 0.003 };
-const MANY_POSTS = { ...SOME, buckets: 2, postsABucket: 2_000, large: 500, largeChance: 0.01 };
+const MANY_POSTS = { ...SOME, buckets: 2, postsABucket: 1_000, large: 500, largeChance: 0.005 };
 const MANY_ACTORS = { ...SOME, buckets: 1, postsABucket: 2, actors: 6_000, large: 2_500, largeChance: 0.004 };
-const MANY_SESSIONS = { ...SOME, buckets: 2, sessions: 5_000, large: 500, largeChance: 0.01 };
+const MANY_SESSIONS = { ...SOME, buckets: 2, sessions: 5_000, large: 500, largeChance: 0.006 };
 
 const shapes: readonly (readonly [string, Shape])[] = [
   ['few things, 2 metrics', { ...FEW, metrics: TWO }],
@@ -81,6 +84,34 @@ describe(`the Redis store answers and keeps what the reference does (TEST_SEED=$
         await compare(shape, seed).catch((error: unknown) => {
           throw new Error(`the history of seed ${seed}`, { cause: error });
         });
+      }
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'when generations of marks end because they are full',
+    async () => {
+      await client.flushall();
+      const batchMax = 500;
+      const reference = new ReferenceStore(TWO, 1, { region: 'local', epoch: 1, nonce: 7 });
+      const store = await openRedisStore(url, { metrics: TWO, buckets: 1 });
+      const life = new Life('life-one');
+      const batch = (first: number): Batch =>
+        life.batch(
+          0,
+          Array.from({ length: batchMax }, (_, i) => view('post', 1, { session: key(first + i), seq: 1 })),
+        );
+      try {
+        for (let first = 0; first <= 2 * MARK_GENERATION_MAX + batchMax; first += batchMax) {
+          await sendAlike(store, reference, [batch(first)], first / batchMax);
+        }
+        // Forgotten; of the generation before; of this one.
+        for (const first of [0, MARK_GENERATION_MAX + batchMax, 2 * MARK_GENERATION_MAX]) {
+          await sendAlike(store, reference, [batch(first)], first);
+        }
+      } finally {
+        await store.close();
       }
     },
     LIMIT_MS,

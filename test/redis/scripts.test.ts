@@ -48,7 +48,8 @@ describe.each(SCRIPTS)('%s', (file) => {
 
   it('declares as many keys as its name says, by the names that keys.ts makes', () => {
     const declared = numbered('KEYS').map(([number, text]) => [number, text.split('  ')[0]]);
-    const made = new Set([CONFIG_KEY, ...Object.values(keysOf(0, '{g}')).map((one) => one.replace('{0}', '{b}'))]);
+    const keys = Object.values<string>({ ...keysOf(0, '{g}') });
+    const made = new Set([CONFIG_KEY, ...keys.map((one) => one.replace('{0}', '{b}'))]);
     expect(declared.map(([number]) => number)).toEqual(
       Array.from({ length: Number(/-(\d+)\.lua$/.exec(file)![1]) }, (_, i) => i + 1),
     );
@@ -76,10 +77,14 @@ const [POST, OTHER] = [postIn(0), postIn(0, 1)];
 const BEFORE = new Life('before');
 const SESSION = { session: key(7), seq: 1 };
 
+async function dumpOf(one: string): Promise<Buffer | null> {
+  return await client.dumpBuffer(one);
+}
+
 /** What keys hold, each as its DUMP, which has its type and all of its contents. */
-async function contents(except?: string): Promise<Map<string, string>> {
+async function contents(except?: string): Promise<Map<string, string | undefined>> {
   const keys = (await client.keys('*')).filter((one) => one !== except).sort();
-  const dumps = await Promise.all(keys.map(async (one) => (await client.dumpBuffer(one))?.toString('hex') ?? ''));
+  const dumps = await Promise.all(keys.map(async (one) => (await dumpOf(one))?.toString('hex')));
   return new Map(keys.map((one, i) => [one, dumps[i]!]));
 }
 
@@ -106,7 +111,7 @@ describe('a commit that Redis refuses has changed nothing', () => {
     ['a chunk of members', `${all.bucket}:a0:0:${POST}`],
   ])('as %s is of a wrong type', async (_, wrong) => {
     const life = await prepare();
-    const kept = await client.dumpBuffer(wrong);
+    const kept = await dumpOf(wrong);
     await client.del(wrong);
     await client.set(wrong, 'in the way');
     const before = await contents(wrong);
@@ -115,7 +120,7 @@ describe('a commit that Redis refuses has changed nothing', () => {
     await expect(store.commit(batch)).rejects.toThrow(/WRONGTYPE/);
     expect(await contents(wrong)).toEqual(before);
     await client.del(wrong);
-    if (kept !== null) await client.restore(wrong, 0, kept as unknown as string);
+    if (kept !== null) await client.restore(wrong, 0, kept);
     expect(await store.commit(batch)).toMatchObject({ kind: 'applied', outcomes: Uint8Array.of(1, 5, 1) });
     expect((await store.read([POST], key(2)))[0]).toMatchObject({ counts: { v: 2, totals: [2, 2, 0, 0] }, on: 1 });
   });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import type { PostCounts } from '../../counters/batch.js';
 import { Metrics } from '../../counters/metrics.js';
 import type { Operation } from '../../counters/operation.js';
 import { COUNT_MAX } from '../../counters/pn-counter.js';
@@ -60,8 +61,8 @@ describe('a batch', () => {
 });
 
 describe('answers', () => {
-  const a = { post: 'a', e: 'eu.3.k', v: 4, updatedAtMs: AT_MS, totals: [1, 2, COUNT_MAX], live: 5 };
-  const unknown = { post: 'b', e: 'eu.3.k', v: 0, updatedAtMs: null, totals: [0, 0, 0], live: 6 };
+  const a: PostCounts = { post: 'a', e: 'eu.3.k', v: 4, updatedAtMs: AT_MS, totals: [1, 2, COUNT_MAX], live: 5 };
+  const unknown: PostCounts = { post: 'b', e: 'eu.3.k', v: 0, updatedAtMs: null, totals: [0, 0, 0], live: 6 };
 
   it('an applied batch has outcomes, the counts of all its posts and those that changed', () => {
     const reply = ['applied', 3, 20, 40, '156', ...[4, AT_MS, 5, 1, 1, 2, String(COUNT_MAX)], ...[0, 0, 6, 0, 0, 0, 0]];

@@ -23,10 +23,11 @@
 --           for each post: version, ms of its last change, viewers, 1 if it changed else 0, total of each metric}
 -- include lib-bucket
 -- include lib-announce
+-- include lib-grow
 local GENERATION_MS, GENERATION_MARKS = 3600000, 65536
 local FENCES_MS, FENCES_MAX = 86400000, 4096
 local APPLIED, DUPLICATE, ON = 1, 2, 4
-local ADD, SET = 0, 1
+local SET = 1
 
 local run, incarnation = ARGV[1], ARGV[3]
 local n, at, interval = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -189,32 +190,6 @@ for name in pairs(changed) do
   changed_names[#changed_names + 1] = name
 end
 
-local moves = {}
-local function grow(key_of, from, to, read, step, hash_of)
-  if to == from then return end
-  local sources, targets = {}, {}
-  for number = from, to - 1 do
-    targets[#targets + 1] = key_of(number)
-    local source = number
-    while source >= from do source = source_of(source) end
-    sources[source] = key_of(source)
-  end
-  all_here(targets)
-  for _, key in ipairs(targets) do
-    if call('EXISTS', key) == 1 then error(key .. ' is in the way of a new chunk') end
-  end
-  for _, key in pairs(sources) do
-    all_here({ key })
-    local _, values, add = groups()
-    local entries, chunk_of = call(read, key), chunks_of(to)
-    for i = 1, #entries, step do
-      local target = key_of(chunk_of(hash_of(entries[i])))
-      for j = i, i + step - 1 do add(target, entries[j]) end
-    end
-    moves[#moves + 1] = { from = key, groups = values, write = step == 2 and 'HSET' or 'SADD' }
-  end
-end
-
 posts_known = posts_known + posts_new
 local post_chunks_now = chunks_for(posts_known, POSTS_A_CHUNK, post_chunks)
 grow(posts_key, post_chunks, post_chunks_now, 'HGETALL', 2, hash_of_post)
@@ -234,22 +209,13 @@ for _, name in ipairs(changed_names) do
   end
 end
 
--- What is only looked at below: a key of a wrong type is found here.
+-- What is only looked at below: a key of a wrong type is found here, before anything is written.
 call('HLEN', KEYS[4])
 call('ZCARD', KEYS[5])
 call('ZCARD', KEYS[6])
 
 -- Writes. Nothing fails from here on.
-local function write(command, key, values)
-  for first = 1, #values, 1000 do
-    call(command, key, unpack(values, first, math.min(first + 999, #values)))
-  end
-end
-
-for _, move in ipairs(moves) do
-  call('DEL', move.from)
-  for key, values in pairs(move.groups) do write(move.write, key, values) end
-end
+move_entries()
 
 local _, hashes, add_field = groups()
 local post_chunk, mark_chunk = chunks_of(post_chunks_now), chunks_of(mark_chunks_now)

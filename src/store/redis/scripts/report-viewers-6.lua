@@ -38,6 +38,11 @@ end
 local epoch, nonce, chunks = unpack(call('HMGET', bucket, 'e', 'o', 'c'))
 local posts = read_posts(names, tonumber(chunks) or 1)
 
+-- What is only looked at below: a key of a wrong type is found here, before anything is written.
+call('HLEN', live)
+call('ZCARD', pace)
+call('ZCARD', due)
+call('HLEN', shares)
 call('ZADD', leases, whole(now_ms() + tonumber(ARGV[5])), ARGV[4])
 local changed = {}
 for _, name in ipairs(names) do

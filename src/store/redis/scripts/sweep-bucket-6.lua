@@ -20,6 +20,10 @@ local POSTS_A_TURN, MARK_CHUNKS_A_TURN = 300, 100
 local live, pace, due, leases, shares = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local interval, metrics, gateway, lease = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 all_here(KEYS)
+-- What is only looked at below: a key of a wrong type is found here, before anything is written.
+call('HLEN', live)
+call('ZCARD', pace)
+call('ZCARD', due)
 local now = now_ms()
 
 if lease > 0 then call('ZADD', leases, whole(now + lease), gateway) else call('ZREM', leases, gateway) end

@@ -1,0 +1,216 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Redis } from 'ioredis';
+import { type Clock, systemClock, type Timer } from '../../src/clock.js';
+import { channelOf } from '../../src/store/redis/keys.js';
+import { RedisConnections } from '../../src/store/redis/connections.js';
+import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
+import { RedisStore } from '../../src/store/redis/redis-store.js';
+import { Announcements } from '../contract/announcements.js';
+import { BUCKETS, Life, METRICS, postIn, view } from '../contract/operations.js';
+import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
+import { openRedisStore } from '../support/redis-store.js';
+import { until } from '../support/until.js';
+
+const [POST, OTHER] = [postIn(0), postIn(0, 1)];
+/** A gateway's lease on its shares, and two sweeps; more on a machine that is busy. */
+const TAKEN_BACK_WITHIN_MS = 12_000;
+const LIMIT_MS = 30_000;
+
+let server: RedisServer;
+let client: Redis;
+let stores: RedisStore[];
+
+beforeAll(async () => {
+  server = await startRedis();
+  client = server.client();
+});
+afterAll(stopRedis);
+beforeEach(async () => {
+  await client.flushall();
+  stores = [];
+});
+afterEach(async () => {
+  await Promise.all(stores.map((store) => store.close()));
+});
+
+async function open(publishMs = 20): Promise<RedisStore> {
+  const store = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS, publishMs });
+  stores.push(store);
+  return store;
+}
+
+/** What Redis publishes of a post, for as long as the test runs. */
+async function messagesOf(post: string): Promise<string[]> {
+  const messages: string[] = [];
+  const subscriber = server.client();
+  subscriber.on('smessage', (_: string, message: string) => messages.push(message));
+  await subscriber.ssubscribe(channelOf(0, post));
+  return messages;
+}
+
+async function live(store: RedisStore, post: string): Promise<number> {
+  return (await store.read([post], null))[0]!.counts.live;
+}
+
+describe('announcements', () => {
+  it('are at most one a post an interval, however many change it, and the last tells the end', async () => {
+    const intervalMs = 50;
+    const [one, two] = [await open(intervalMs), await open(intervalMs)];
+    const messages = await messagesOf(POST);
+    const lives = [new Life('life-one'), new Life('life-two')] as const;
+    const from = performance.now();
+    const commits = 300;
+    for (let i = 0; i < commits; i++) {
+      await Promise.all([one.commit(lives[0].batch(0, [view(POST)])), two.commit(lives[1].batch(0, [view(POST)]))]);
+    }
+    const last = (): unknown => JSON.parse(messages.at(-1) ?? '[]');
+    await until(() => (last() as number[])[2] === 2 * commits, 'the last version is published');
+    const elapsedMs = performance.now() - from;
+    expect(messages.length).toBeLessThanOrEqual(elapsedMs / intervalMs + 2);
+    expect(messages.length).toBeGreaterThan(1);
+    expect((last() as number[]).slice(5)).toEqual([0, 2 * commits, 0, 0]);
+  });
+
+  it('the last change is announced, though the store that caused it is closed at once', async () => {
+    const [one, two] = [await open(200), await open(200)];
+    const announced = new Announcements(two);
+    two.watch(POST);
+    await two.read([POST], null);
+    const life = new Life('life-one');
+    await one.commit(life.batch(0, [view(POST)]));
+    await one.commit(life.batch(0, [view(POST)]));
+    await one.close();
+    await announced.until(POST, 2);
+    expect(announced.last(POST)?.totals).toEqual([0, 2, 0, 0]);
+  });
+
+  it('nothing is published of a post that nobody watches', async () => {
+    const store = await open();
+    const heard: string[] = [];
+    const monitor = await server.client().monitor();
+    monitor.on('monitor', (_: string, [command, channel]: string[]) => {
+      if (command!.toLowerCase() === 'spublish') heard.push(channel!);
+    });
+    const messages = await messagesOf(POST);
+    const life = new Life('life-one');
+    await store.commit(life.batch(0, [view(OTHER)]));
+    await store.commit(life.batch(0, [view(OTHER), view(POST)]));
+    await until(() => messages.length > 0 && heard.length > 0, 'the watched post is published');
+    monitor.disconnect();
+    expect(new Set(heard)).toEqual(new Set([channelOf(0, POST)]));
+    expect(await client.zcard('tc:{0}:d')).toBe(0);
+  });
+});
+
+describe('viewers', () => {
+  it('of all stores are summed up, and told to all that watch', async () => {
+    const [one, two] = [await open(), await open()];
+    for (const store of [one, two]) {
+      store.watch(POST);
+      await store.read([POST], null);
+    }
+    const told = [one, two].map((store) => {
+      const seen = { live: 0 };
+      store.changes.subscribe((changed) => (seen.live = changed.at(-1)!.live));
+      return seen;
+    });
+    one.share(new Map([[POST, 3]]));
+    two.share(new Map([[POST, 4]]));
+    await until(() => told.every((seen) => seen.live === 7), 'both are told of 7 viewers');
+    one.share(new Map([[POST, 1]]));
+    await until(() => told.every((seen) => seen.live === 5), 'both are told of 5 viewers');
+    one.share(new Map([[POST, 0]]));
+    two.share(new Map([[POST, 0]]));
+    await until(() => told.every((seen) => seen.live === 0), 'both are told of 0 viewers');
+    await until(async () => (await client.exists('tc:{0}:l')) === 0, 'nothing is kept of a post without viewers');
+  });
+
+  it(
+    'of a store that vanishes are taken back, and the others are told',
+    async () => {
+      const { store: gone, vanish } = await openWith(systemClock);
+      const stays = await open();
+      stays.watch(POST);
+      await stays.read([POST], null);
+      stays.share(new Map([[POST, 1]]));
+      gone.share(
+        new Map([
+          [POST, 10],
+          [OTHER, 10],
+        ]),
+      );
+      await until(async () => (await live(stays, POST)) === 11 && (await live(stays, OTHER)) === 10, 'all are told');
+      const told = { live: 11 };
+      stays.changes.subscribe((changed) => (told.live = changed.at(-1)!.live));
+      await vanish();
+      await until(() => told.live === 1, 'the viewers that are gone are taken back', TAKEN_BACK_WITHIN_MS);
+      await until(async () => (await live(stays, OTHER)) === 0, 'those of a post that nobody watches, too');
+      await until(async () => (await client.keys('tc:{0}:w:*')).length === 1, 'one gateway has shares');
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'of a store that was away for longer than its lease come back with it',
+    async () => {
+      const clock = new PausableClock();
+      const { store: paused } = await openWith(clock);
+      const stays = await open();
+      paused.share(new Map([[POST, 10]]));
+      await until(async () => (await live(stays, POST)) === 10, 'its viewers are told');
+      clock.pause();
+      await until(async () => (await live(stays, POST)) === 0, 'they are taken back', TAKEN_BACK_WITHIN_MS);
+      clock.resume();
+      await until(async () => (await live(stays, POST)) === 10, 'they come back');
+    },
+    LIMIT_MS,
+  );
+});
+
+/** With `vanish` its connections are closed, and it says nothing: as if its process were killed. */
+async function openWith(clock: Clock): Promise<{ store: RedisStore; vanish: () => Promise<void> }> {
+  const target = parseRedisUrl(server.url);
+  const connections = await RedisConnections.open(target, {
+    clock: systemClock,
+    replicated: false,
+    warn: () => undefined,
+  });
+  const options = { metrics: METRICS, buckets: BUCKETS, region: 'local', gateway: 'gone', publishMs: 20 };
+  const store = await RedisStore.open(connections, clock, { ...options, nonce: () => 7 });
+  stores.push(store);
+  return { store, vanish: () => connections.close() };
+}
+
+/** No timer fires while it is paused, as in a process that is stopped. */
+class PausableClock implements Clock {
+  #held: (() => void)[] | null = null;
+
+  nowMs(): number {
+    return systemClock.nowMs();
+  }
+
+  wallMs(): number {
+    return systemClock.wallMs();
+  }
+
+  soon(call: () => void): void {
+    systemClock.soon(call);
+  }
+
+  after(ms: number, call: () => void): Timer {
+    return systemClock.after(ms, () => {
+      if (this.#held === null) call();
+      else this.#held.push(call);
+    });
+  }
+
+  pause(): void {
+    this.#held = [];
+  }
+
+  resume(): void {
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const call of held) call();
+  }
+}

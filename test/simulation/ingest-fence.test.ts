@@ -1,0 +1,105 @@
+import { describe, expect, test } from '@jest/globals';
+import { GOOD, LOSES_ANSWER, REFUSES } from './faulty-store.js';
+import { FLUSH_MS, view } from './ingest-world.js';
+import { LossyWorld } from './lossy-world.js';
+
+const MINUTE_MS = 60_000;
+const SESSION = { hi: 1, lo: 2 };
+
+describe('a store that has forgotten a fence', () => {
+  test('after a pause of hours the next batch is counted once and nothing is taken for lost', async () => {
+    const world = new LossyWorld();
+    await world.viewsOneByOne(2);
+    await world.clock.advance(120 * MINUTE_MS);
+    world.server.primary.forgetFences();
+    const next = world.submit(view('a'));
+    await world.clock.advance(1_000);
+    expect([next.answers, await world.views(), world.numbers.slice(2)]).toEqual([['settled'], 3, ['0:3', '1:1']]);
+    expect([world.ingest.stats.lostBatches, world.ingest.stats.unconfirmedOperations]).toEqual([0, 0]);
+  });
+
+  test('a lane that has been quiet for long has nothing checked by it', async () => {
+    const world = new LossyWorld();
+    await world.viewsOneByOne(1);
+    // The machine slept: no timer ran.
+    const wallMs = world.clock.wallMs.bind(world.clock);
+    world.clock.wallMs = () => wallMs() + 120 * MINUTE_MS;
+    world.server.primary.forgetFences();
+    world.store.up();
+    await world.clock.advance(1_000);
+    expect([await world.views(), world.numbers, world.ingest.retained]).toEqual([1, ['0:1'], 0]);
+  });
+
+  test.each([
+    { batch: 'first', before: 0 },
+    { batch: 'third', before: 2 },
+  ])('what was sent in the $batch batch up to 30 minutes ago is known to be there or not', async ({ before }) => {
+    for (const applied of [true, false]) {
+      const { world, attempts } = await unanswered({ before, applied, awayMs: 29 * MINUTE_MS });
+      expect(attempts.map(({ answers }) => answers.join())).toEqual(['UNAVAILABLE', 'UNAVAILABLE']);
+      expect([await world.views(), world.ingest.stats.unconfirmedOperations]).toEqual([before + 2, 0]);
+    }
+  });
+
+  test.each([
+    { batch: 'first', before: 0 },
+    { batch: 'third', before: 2 },
+  ])('of what was sent in the $batch batch before that, only operations with a mark go on', async ({ before }) => {
+    for (const applied of [true, false]) {
+      const forgets = true;
+      const { world, attempts } = await unanswered({ before, applied, forgets, awayMs: 31 * MINUTE_MS });
+      const [again, next] = [world.submit(view('a', SESSION, 1)), world.submit(view('a', SESSION, 2))];
+      await world.clock.advance(1_000);
+      expect([...attempts, again, next].map(({ answers }) => answers.join())).toEqual([
+        'UNAVAILABLE',
+        'UNAVAILABLE',
+        'settled',
+        'settled',
+      ]);
+      // With a mark once; without, if it was applied the first time; and the next. Of those before nothing is known either.
+      expect(await world.views()).toBe(before + 1 + (applied ? 1 : 0) + 1);
+      expect([world.ingest.stats.unconfirmedOperations, world.ingest.pending]).toEqual([before + 1, 0]);
+    }
+  });
+
+  test('after an hour, when marks may be forgotten, none of them go on', async () => {
+    const { world } = await unanswered({ before: 2, applied: true, forgets: true, awayMs: 61 * MINUTE_MS });
+    expect([await world.views(), world.ingest.stats.unconfirmedOperations, world.ingest.pending]).toEqual([4, 4, 0]);
+  });
+
+  test('those who have not been told yet are told, when the process was stopped meanwhile', async () => {
+    const world = new LossyWorld();
+    world.store.conduct = () => REFUSES;
+    const attempts = [world.submit(view('a')), world.submit(view('a', SESSION, 1))];
+    await world.clock.advance(FLUSH_MS + 1);
+    const wallMs = world.clock.wallMs.bind(world.clock);
+    world.clock.wallMs = () => wallMs() + 40 * MINUTE_MS;
+    world.store.conduct = () => GOOD;
+    await world.clock.advance(1_000);
+    expect(attempts.map(({ answers }) => answers.join())).toEqual(['UNAVAILABLE', 'settled']);
+    expect([await world.views(), world.ingest.pending]).toEqual([1, 0]);
+  });
+});
+
+interface Unanswered {
+  /** Batches that were confirmed before. */
+  readonly before: number;
+  /** Whether the batch had been applied when its answer was lost. */
+  readonly applied: boolean;
+  readonly awayMs: number;
+  readonly forgets?: boolean;
+}
+
+/** A batch without an answer, of a view without a session and one with; and then the store away. */
+async function unanswered({ before, applied, awayMs, forgets = false }: Unanswered) {
+  const world = new LossyWorld();
+  await world.viewsOneByOne(before);
+  const conducts = [applied ? LOSES_ANSWER : REFUSES];
+  world.store.conduct = () => conducts.shift() ?? REFUSES;
+  const attempts = [world.submit(view('a')), world.submit(view('a', SESSION, 1))];
+  await world.clock.advance(awayMs);
+  if (forgets) world.server.primary.forgetFences();
+  world.store.conduct = () => GOOD;
+  await world.clock.advance(3_000);
+  return { world, attempts };
+}

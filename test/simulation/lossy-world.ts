@@ -1,0 +1,48 @@
+import { type Attempt, FLUSH_MS, IngestWorld, referenceStore, view } from './ingest-world.js';
+import { LossyStore } from './lossy-store.js';
+import { SimulatedClock } from './simulated-clock.js';
+
+export const RETAIN_MS = 10_000;
+
+/** One gateway, and a server that can be replaced by a replica. */
+export class LossyWorld extends IngestWorld {
+  readonly server: LossyStore;
+
+  constructor({ buckets = 1, retainMs = RETAIN_MS }: { buckets?: number; retainMs?: number } = {}) {
+    const clock = new SimulatedClock();
+    const server = new LossyStore(referenceStore(buckets), clock);
+    super({ buckets, retainMs, clock, inner: server });
+    this.server = server;
+  }
+
+  /** Each in a batch of its own. */
+  async viewsOneByOne(count: number): Promise<Attempt[]> {
+    const attempts: Attempt[] = [];
+    for (let i = 0; i < count; i++) {
+      attempts.push(this.submit(view('a')));
+      await this.clock.advance(FLUSH_MS + 2);
+    }
+    return attempts;
+  }
+
+  /** The store is another server, which lacks this many commits. It can be reached, and nobody has said so. */
+  async failOver(commits: number): Promise<void> {
+    this.store.down();
+    await this.server.failOver(this.clock.nowMs() - this.server.history.at(-commits)!.atMs + 0.5);
+    this.store.available = true;
+  }
+
+  async views(): Promise<number> {
+    return (await this.totals('a')).views;
+  }
+
+  /** Which incarnation, from 0 in the order seen, and which number of it each batch had that was sent. */
+  get numbers(): string[] {
+    const seen = [...new Set(this.store.sent.map(({ batch }) => batch.incarnation))];
+    return this.store.sent.map(({ batch }) => `${seen.indexOf(batch.incarnation)}:${batch.n}`);
+  }
+
+  get incarnations(): number {
+    return new Set(this.store.sent.map(({ batch }) => batch.incarnation)).size;
+  }
+}
