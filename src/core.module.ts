@@ -93,8 +93,8 @@ function machinery({ dataDir, redis, ack, buckets, flushMs, tickMs, metrics, reg
       provide: Ingest,
       useFactory: (store: CounterStore, clock: Clock, instruments: Instruments) => {
         const warn = (message: string): void => new Logger('ingest').warn(message);
-        // What LMDB has synced it keeps, and so does Redis what a replica has as well.
-        const retainMs = redis !== null && ack === 'committed' ? RETAIN_MS : 0;
+        // What LMDB has synced it keeps. What one replica of Redis has is lost nevertheless when another is promoted.
+        const retainMs = redis === null ? 0 : RETAIN_MS;
         const options = { buckets, flushMs, incarnation: random64, retainMs, warn };
         return new Ingest(store, clock, Math.random, options, instruments);
       },

@@ -18,9 +18,9 @@ export interface Kept {
 
 /**
  * What was confirmed lately, by lane: a store may come back without it (a replica that was promoted before it had the
- * last commits), and then it is sent again. The oldest go first: when they were kept for `retainMs` (at
- * most twice that), but not while the store is away, for what is at risk then is at risk until it returns; or when there
- * are too many. A lane that is held loses none, since what the store still has of it is not known.
+ * last commits), and then it is sent again. The oldest go first: when they were kept for `retainMs` (at most twice that),
+ * but not while the store is away, for what is at risk then is at risk until it returns; or when there are too many. A
+ * lane that is held loses none, since what the store still has of it is not known.
  *
  * Operations are copied, for those that wait hold their connections.
  */

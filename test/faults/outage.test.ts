@@ -84,7 +84,6 @@ describe('two gateways', () => {
   }, LIMIT_MS);
 
   afterAll(async () => {
-    await redis.kill('SIGCONT');
     await closeClients();
     await stopAll();
     await stopRedis();

