@@ -184,20 +184,25 @@ export class Fanout {
     this.store.share(new Map(posts.map((post) => [post, this.presence.connections(post)])));
     for (const post of posts) {
       const watched = this.#posts.get(post);
-      if (watched?.latest) this.#offer(watched, watched.latest.counts);
+      if (watched !== undefined) this.#showLive(watched);
     }
     this.#pass();
   }
 
-  /** Takes the counts if they are news; `live` is no part of the version. @returns the newest state. */
+  /** Takes the counts if they are news; `live` is no part of their version. @returns the newest state. */
   #offer(watched: WatchedPost, counts: PostCounts): Snapshot {
-    const { latest } = watched;
-    const live = this.presence.live(counts);
-    if (latest === null || latest.counts.e !== counts.e || latest.counts.v < counts.v) {
-      return this.#replace(watched, counts, live);
-    }
-    if (latest.live === live) return latest;
-    return this.#replace(watched, { ...latest.counts, live: counts.live }, live);
+    const told = watched.told;
+    watched.told = counts.live;
+    const known = watched.latest?.counts;
+    if (known?.e !== counts.e || known.v < counts.v) return this.#replace(watched, counts, this.presence.live(counts));
+    if (told !== counts.live) this.#showLive(watched);
+    return watched.latest!;
+  }
+
+  #showLive(watched: WatchedPost): void {
+    const { id, told, latest } = watched;
+    const live = this.presence.live({ post: id, live: told });
+    if (latest !== null && latest.live !== live) this.#replace(watched, latest.counts, live);
   }
 
   #replace(watched: WatchedPost, counts: PostCounts, live: number): Snapshot {

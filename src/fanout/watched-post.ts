@@ -8,6 +8,8 @@ export class WatchedPost {
   /** Subscriptions that have been given `latest`. The others are in their viewer's `dirty`, or wait for their snapshot. */
   readonly clean = new Set<Subscription>();
   subscriptions = 0;
+  /** Viewers on all gateways, as the store told it last. */
+  told = 0;
 
   constructor(readonly id: string) {}
 
