@@ -20,6 +20,11 @@ import { REDIS } from './tokens.js';
 import type { ListeningMessage } from './workers/messages.js';
 import { Siblings } from './workers/siblings.js';
 
+/**
+ * Connections that the system keeps until the gateway takes them in; it may allow less (net.core.somaxconn). Those of a
+ * gateway that died come within a second, and what finds no room tries again after seconds, doubled each time.
+ */
+const BACKLOG = 4_096;
 /** How long HTTP requests that are under way when the gateway closes may take. */
 const LAST_REQUESTS_MS = 1_000;
 /** A process that was told to end is gone by then, whatever stands in the way. Supervisors kill after 30 s. */
@@ -41,7 +46,7 @@ export async function boot(settings: Settings): Promise<void> {
   app.useWebSocketAdapter(adapter);
   await app.init();
   const siblings = cluster.isWorker ? await joinSiblings(app, adapter) : null;
-  await app.listen(settings.port, settings.host).catch((error: unknown) => {
+  await app.listen(settings.port, settings.host, BACKLOG).catch((error: unknown) => {
     throw new Error(`HOST ${settings.host}, PORT ${settings.port}: ${(error as Error).message}`, { cause: error });
   });
   const url = (await app.getUrl()).replace('[::1]', 'localhost');

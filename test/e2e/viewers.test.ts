@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { transformFileSync } from '@swc/core';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { type Client, closeClients, connect, granted, untilConnected } from '../support/clients.js';
 import type { Seen, Viewers } from '../support/clients-viewers.js';
-import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { threadOf } from '../support/thread.js';
 
 const VIEWERS = 1_000;
 const VIEWS_PER_SECOND = 2_000;
@@ -27,7 +26,8 @@ describe(`${VIEWERS} viewers of one post, under ${VIEWS_PER_SECOND} views a seco
 
   beforeAll(async () => {
     const gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0' });
-    worker = viewersOf({ url: gateway.url, post: 'stage', count: VIEWERS, views: VIEWS });
+    const viewers: Viewers = { url: gateway.url, post: 'stage', count: VIEWERS, views: VIEWS };
+    worker = threadOf('clients-viewers.ts', viewers);
     const failed = once(worker, 'error').then(([error]) => Promise.reject(error as Error));
     await Promise.race([once(worker, 'message'), failed]);
     const end = once(worker, 'message') as Promise<[Seen]>;
@@ -84,21 +84,4 @@ async function send({ url }: GatewayProcess): Promise<number> {
 
 async function view(socket: Client): Promise<void> {
   granted(await socket.emitWithAck('view', { post: 'stage' }));
-}
-
-/** The program is TypeScript like all others: it is compiled here, and what it imports goes along. */
-function viewersOf(workerData: Viewers): Worker {
-  const program = compiled('clients-viewers.ts').replace('./raw-socket.js', urlOf(compiled('raw-socket.ts')));
-  return new Worker(new URL(urlOf(program)), { workerData, execArgv: [] });
-}
-
-function compiled(file: string): string {
-  return transformFileSync(join(ROOT, 'test', 'support', file), {
-    jsc: { parser: { syntax: 'typescript' }, target: 'es2022' },
-    module: { type: 'es6' },
-  }).code;
-}
-
-function urlOf(code: string): string {
-  return `data:text/javascript;base64,${Buffer.from(code).toString('base64')}`;
 }

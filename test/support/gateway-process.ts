@@ -19,7 +19,8 @@ export interface GatewayProcess {
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MAIN = join(ROOT, 'dist', 'main.js');
-const READY_MS = 20_000;
+/** A boot takes two seconds of CPU, and far longer where many start at once. */
+const READY_MS = 60_000;
 
 const processes = new Processes();
 

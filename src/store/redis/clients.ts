@@ -104,7 +104,7 @@ function tlsOptions(address: Address): { servername?: string } {
   return /^[\d.]+$|:/.test(address.host) ? {} : { servername: address.host };
 }
 
-export function pauseMs(attempt: number): number {
+function pauseMs(attempt: number): number {
   const longest = Math.min(RETRY_MIN_MS * 2 ** Math.min(attempt - 1, 10), RETRY_MAX_MS);
   return Math.round(longest * (0.5 + Math.random() / 2));
 }

@@ -151,6 +151,8 @@ export class RedisStore implements CounterStore {
   }
 
   share(viewers: ReadonlyMap<string, number>): void {
+    // What has been taken back stays so.
+    if (this.#closed) return;
     const touched = new Set<number>();
     for (const [post, connections] of viewers) {
       const bucket = this.#bucketOf(post);

@@ -8,7 +8,7 @@ export interface Address {
 }
 
 /** Whom to log in as; `null` where the server asks for nothing. */
-export interface Login {
+interface Login {
   readonly username: string | null;
   readonly password: string;
 }

@@ -15,7 +15,8 @@ interface Bucket {
   changed: Set<string>;
   /** Redis may hold other shares of this gateway than these: all are reported. */
   unsure: boolean;
-  reporting: boolean;
+  /** The report that is under way; it goes on until nothing is left to report. */
+  reporting: Promise<void> | null;
 }
 
 /**
@@ -33,7 +34,7 @@ export class Shares {
       viewers: new Map<string, number>(),
       changed: new Set<string>(),
       unsure: false,
-      reporting: false,
+      reporting: null,
     }));
   }
 
@@ -57,20 +58,14 @@ export class Shares {
   /** What a sweep found: of how many posts Redis has a share of this gateway. */
   compare(bucket: number, posts: number): void {
     const { viewers, changed, reporting } = this.#buckets[bucket]!;
-    if (viewers.size !== posts && changed.size === 0 && !reporting) this.#buckets[bucket]!.unsure = true;
+    if (viewers.size !== posts && changed.size === 0 && reporting === null) this.#buckets[bucket]!.unsure = true;
   }
 
-  /** Reports what is not reported yet. What fails stays to be reported, by the next call. */
-  async flush(number: number): Promise<void> {
+  /** Resolves when nothing is left to report, or it failed: then it stays to be reported, by the next call. */
+  flush(number: number): Promise<void> {
     const bucket = this.#buckets[number]!;
-    if (bucket.reporting) return;
-    bucket.reporting = true;
-    try {
-      while (bucket.unsure || bucket.changed.size > 0) await this.#next(number, bucket);
-    } catch {
-      // The next sweep tries again.
-    }
-    bucket.reporting = false;
+    if (bucket.unsure || bucket.changed.size > 0) bucket.reporting ??= this.#report(number, bucket);
+    return bucket.reporting ?? Promise.resolve();
   }
 
   /** Nobody watches here any more: takes all shares back. Those that cannot be, end with the lease. */
@@ -79,6 +74,15 @@ export class Shares {
       for (const post of viewers.keys()) this.set(number, post, 0);
     }
     await Promise.all(this.#buckets.map((_, number) => this.flush(number)));
+  }
+
+  async #report(number: number, bucket: Bucket): Promise<void> {
+    try {
+      while (bucket.unsure || bucket.changed.size > 0) await this.#next(number, bucket);
+    } catch {
+      // The next sweep tries again.
+    }
+    bucket.reporting = null;
   }
 
   async #next(number: number, bucket: Bucket): Promise<void> {
