@@ -85,9 +85,12 @@ export class RedisConnections {
     return connections;
   }
 
-  /** All servers are connected, answer probes, and have refused no write lately. */
+  /**
+   * A server is connected, answers probes, and the last write was not refused by it. One of a cluster's that is away leaves
+   * the others' posts to be served.
+   */
   get available(): boolean {
-    return this.#up && this.options.clock.nowMs() - this.#refusedAtMs > REFUSED_MS;
+    return [...this.#servers.all].some(({ up }) => up) && this.options.clock.nowMs() - this.#refusedAtMs > REFUSED_MS;
   }
 
   /**
