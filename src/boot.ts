@@ -46,13 +46,19 @@ export async function boot(settings: Settings): Promise<void> {
   app.useWebSocketAdapter(adapter);
   await app.init();
   const siblings = cluster.isWorker ? await joinSiblings(app, adapter) : null;
-  await app.listen(settings.port, settings.host, BACKLOG).catch((error: unknown) => {
+  await listening(app, settings).catch((error: unknown) => {
     throw new Error(`HOST ${settings.host}, PORT ${settings.port}: ${(error as Error).message}`, { cause: error });
   });
   const url = (await app.getUrl()).replace('[::1]', 'localhost');
   if (siblings === null) logger.info({ url, ...(redis === null && { dataDir: settings.dataDir }) }, 'listening');
   else process.send!({ kind: 'listening', url } satisfies ListeningMessage);
   endBySignal(app, logger, siblings);
+}
+
+/** Nest hands on what Node's `listen` takes; its types leave out the backlog. */
+function listening(app: NestExpressApplication, { port, host }: Settings): Promise<unknown> {
+  const listen = app.listen.bind(app) as unknown as (port: number, host: string, backlog: number) => Promise<unknown>;
+  return listen(port, host, BACKLOG);
 }
 
 async function joinSiblings(app: NestExpressApplication, { engine }: CountsAdapter): Promise<Siblings> {

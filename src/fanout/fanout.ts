@@ -11,12 +11,10 @@ import { type FrameSink, type Subscription, Viewer } from './viewer.js';
 import { WatchedPost } from './watched-post.js';
 
 /**
- * Work done before other events get their turn, about 0.1 ms: a unit is an update's share of a frame … Node takes in one
- * connection a turn, so that with much longer ones those that come all at once, from a gateway that died, would wait
- * behind the frames of those who are here. A turn by itself costs 0.003 ms.
- */
+ * Work done before other events get their turn, about 0.1 ms (a turn costs 0.003): a unit is an update in a frame. Node
+ * takes in one connection a turn: with long ones those of a gateway that died would wait for all frames here. */
 const PASS_WORK = 128;
-/** … and writing a frame costs as much as this many updates in it. */
+/** Writing a frame costs as much as this many updates in it. */
 const WRITE_WORK = 16;
 /** How long a viewer may stay behind before it is cut. */
 const BEHIND_MAX_MS = 30_000;

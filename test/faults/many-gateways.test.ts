@@ -23,7 +23,8 @@ const ENOUGH = 1_000;
 const BETWEEN_KILLS_MAX = 400;
 /** Views that are asked for at once, without a number. */
 const UNNUMBERED = 5;
-const LIMIT_MS = 60_000;
+/** A few seconds, unless the machine is busy with much else. */
+const LIMIT_MS = 120_000;
 const ENV = { MAX_OPS_PER_CONNECTION: '0' };
 
 describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`, () => {
@@ -40,7 +41,7 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
     crowd.stay();
     for (const gateway of gateways) gateway.keepAnswers();
     await closeClients();
-  });
+  }, LIMIT_MS);
 
   afterAll(async () => {
     await Promise.all(gateways.map((gateway) => gateway.close()));
@@ -84,14 +85,16 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
       const retries = await sumOfRetries(gateways);
       await begin(seed);
       let resting = false;
-      const counted = gateways.map(({ url }) => viewUnnumbered(url, unnumbered(seed), () => resting));
+      const counted = Promise.all(gateways.map(({ url }) => viewUnnumbered(url, unnumbered(seed), () => resting)));
+      // Should something else fail first, that is to be told and not this.
+      counted.catch(() => undefined);
       await crowd.crowd.acknowledgements(ENOUGH);
       // Without these nothing was lost between a commit and its answer, and the round would show nothing.
       await until(() => crowd.duplicates > 0, 'an operation that was counted is sent again');
       await until(async () => (await sumOfRetries(gateways)) > retries, 'a batch is sent again');
       await crowd.rest();
       resting = true;
-      const views = (await Promise.all(counted)).reduce((sum, count) => sum + count, 0);
+      const views = (await counted).reduce((sum, count) => sum + count, 0);
       await expectExact(seed, { ...crowd.crowd.asked, [unnumbered(seed)]: { likes: 0, views } });
     },
     LIMIT_MS,

@@ -173,10 +173,10 @@ function hashOfKey(key: string): number {
   return digits < 0 ? digits + 1_000_000_000 : digits;
 }
 
-/** Milliseconds in 6 bytes, then msgpack integers. */
+/** Milliseconds since 2024 in 5 bytes, then msgpack integers. */
 function recordOf(record: Buffer): PostRecord {
   const numbers: number[] = [];
-  for (let at = 6; at < record.length;) {
+  for (let at = 5; at < record.length;) {
     const byte = record[at++]!;
     const bytes = byte < 0x80 ? 0 : 2 ** (byte - 0xcc);
     if (byte >= 0x80 && (byte < 0xcc || byte > 0xcf)) throw new Error(`no unsigned integer: ${record.toString('hex')}`);
@@ -186,5 +186,5 @@ function recordOf(record: Buffer): PostRecord {
   const [v, ...tagged] = numbers;
   const parts = new Map<number, number>();
   for (let i = 0; i < tagged.length; i += 2) parts.set(tagged[i]!, tagged[i + 1]!);
-  return { updatedAtMs: record.readUIntBE(0, 6), v: v!, parts };
+  return { updatedAtMs: Date.UTC(2024, 0, 1) + record.readUIntBE(0, 5), v: v!, parts };
 }

@@ -14,7 +14,6 @@ export class HoppingCrowd {
   readonly #at = new Map<LedgerClient, string>();
   readonly #closed = new Set<string>();
   #hopping = false;
-  hops = 0;
 
   constructor(
     private readonly urls: readonly string[],
@@ -70,7 +69,6 @@ export class HoppingCrowd {
     const { socket } = client;
     const to = this.random.pick(this.urls.filter((url) => url !== this.#at.get(client) && !this.#closed.has(url)));
     this.#at.set(client, to);
-    this.hops += 1;
     socket.disconnect();
     // Where its manager connects to next. Private in the types only.
     (socket.io as unknown as { uri: string }).uri = to;

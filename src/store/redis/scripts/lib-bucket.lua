@@ -15,6 +15,8 @@ local SPLITTING_FROM = 0.75
 -- Parts of a metric in a post's record; a part's tag is 4 * metric + part.
 local MEMBERS, MORE_CHUNKS, P, N = 0, 1, 2, 3
 local COUNT_MAX = 9007199254740991
+-- 2024-01-01, in milliseconds since 1970
+local SINCE = 1704067200000
 
 local function now_ms()
   local time = call('TIME')
@@ -77,14 +79,14 @@ local function channel_of(post)
   return bucket .. ':c:' .. post
 end
 
--- Record of a post: 6 bytes of milliseconds since 1970, then msgpack integers: version, and a tag and a value for each
+-- Record of a post: 5 bytes of milliseconds since 2024 (they last until 2058), then msgpack integers: version, and a tag and a value for each
 -- part that is not 0.
 local function decode(record)
   local parts = {}
   if not record then return { v = 0, at = 0, parts = parts } end
-  local flat = { cmsgpack.unpack(string.sub(record, 7)) }
+  local flat = { cmsgpack.unpack(string.sub(record, 6)) }
   for i = 2, #flat, 2 do parts[flat[i]] = flat[i + 1] end
-  return { v = flat[1], at = struct.unpack('>I6', record), parts = parts }
+  return { v = flat[1], at = SINCE + struct.unpack('>I5', record), parts = parts }
 end
 
 local function encode(post, metrics)
@@ -96,7 +98,7 @@ local function encode(post, metrics)
       flat[#flat + 1] = value
     end
   end
-  return struct.pack('>I6', post.at) .. cmsgpack.pack(unpack(flat))
+  return struct.pack('>I5', math.max(post.at - SINCE, 0)) .. cmsgpack.pack(unpack(flat))
 end
 
 local function part(post, metric, which)
