@@ -105,8 +105,8 @@ describe('a batch', () => {
   it('raises the version of what it changed by one, however often it changed it', () => {
     const result = send(1, [view('p'), view('p'), like('p', ANN), unlike('q', ANN)], START_MS + 7);
     if (result.kind !== 'applied') throw new Error(result.kind);
-    const p = { post: 'p', e: 'local.1.1', v: 1, updatedAtMs: START_MS + 7, totals: [1, 2, 0, 0] };
-    const q = { post: 'q', e: 'local.1.1', v: 0, updatedAtMs: null, totals: [0, 0, 0, 0] };
+    const p = { post: 'p', e: 'local.1.1', v: 1, updatedAtMs: START_MS + 7, totals: [1, 2, 0, 0], live: 0 };
+    const q = { post: 'q', e: 'local.1.1', v: 0, updatedAtMs: null, totals: [0, 0, 0, 0], live: 0 };
     expect([...result.counts.values()]).toEqual([p, q]);
     expect(result.changed).toEqual([p]);
   });

@@ -6,6 +6,8 @@ import type { Clock, Timer } from '../../clock.js';
  * clients give up (5 s).
  */
 const COMMAND_MS = 1_500;
+/** One that answers others meanwhile is busy, and waited for so long. */
+const BUSY_MS = 4_000;
 /** From the socket's connect to the first answer to INFO: the login, too. */
 const HANDSHAKE_MS = 3_000;
 const PROBE_MS = 1_000;
@@ -32,6 +34,7 @@ export class ServerConnection {
   #up = false;
   #session = 0;
   #runId = '';
+  #answeredAtMs = -Infinity;
   #closed = false;
   #lastError = '';
   #handshake: Timer | null = null;
@@ -79,7 +82,7 @@ export class ServerConnection {
     return this.#lastError;
   }
 
-  /** Rejects at once when not up, and after COMMAND_MS in any case. Errors hold no arguments. */
+  /** Rejects at once when not up, and after BUSY_MS in any case. Errors hold no arguments. */
   command(name: string, args: readonly (string | number | Buffer)[]): Promise<unknown> {
     if (!this.#up) return Promise.reject(new Error(`${this.name}: not connected (${this.#lastError})`));
     return this.#send(name, args);
@@ -124,29 +127,37 @@ export class ServerConnection {
 
   #send(name: string, args: readonly (string | number | Buffer)[]): Promise<unknown> {
     const session = this.#session;
+    const sentAtMs = this.clock.nowMs();
     return new Promise((resolve, reject) => {
-      let settled = false;
+      // ioredis may never settle a command whose connection was lost at the wrong moment. When it is us who were slow, the
+      // answer may be there already: what has arrived is read first.
+      const watch = (ms: number): Timer => this.clock.after(ms, () => this.clock.soon(expire));
+      let deadline: Timer | null = watch(COMMAND_MS);
       const expire = (): void => {
-        if (settled) return;
-        const reason = `no answer to ${name} within ${COMMAND_MS} ms`;
+        if (deadline === null) return;
+        const now = this.clock.nowMs();
+        const silentMs = now - Math.max(this.#answeredAtMs, sentAtMs);
+        if (silentMs < COMMAND_MS && now - sentAtMs < BUSY_MS) {
+          deadline = watch(COMMAND_MS - silentMs);
+          return;
+        }
+        const reason = `no answer to ${name} within ${Math.round(now - sentAtMs)} ms`;
         reject(new Error(`${this.name}: ${reason}`));
         if (session === this.#session) this.drop(reason);
       };
-      // ioredis may never settle a command whose connection was lost at the wrong moment. When it is us who were slow, the
-      // answer may be there already: what has arrived is read first.
-      const deadline = this.clock.after(COMMAND_MS, () => this.clock.soon(expire));
-      const settle = (): void => {
-        settled = true;
-        deadline.cancel();
+      const answered = (): void => {
+        this.#answeredAtMs = this.clock.nowMs();
+        deadline?.cancel();
+        deadline = null;
       };
       this.#cork();
       this.client.call(name, args as (string | number | Buffer)[]).then(
         (reply) => {
-          settle();
+          answered();
           resolve(reply);
         },
         (error: unknown) => {
-          settle();
+          answered();
           reject(new Error(reasonOf(error)));
         },
       );

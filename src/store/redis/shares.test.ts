@@ -47,13 +47,13 @@ describe('shares', () => {
     const flushed = shares.flush(0);
     shares.set(0, 'a', 2);
     shares.set(0, 'b', 1);
-    await shares.flush(0);
+    const joined = shares.flush(0);
     expect(reports.length).toBe(1);
     reports[0]!.done();
     await settled();
     expect(told().slice(1)).toEqual([[{ a: 2, b: 1 }, false]]);
     reports[1]!.done();
-    await flushed;
+    await Promise.all([flushed, joined]);
     expect(reports.length).toBe(2);
   });
 
