@@ -80,7 +80,7 @@ export class Delivery {
     private readonly options: DeliveryOptions,
     private readonly abandon: (operations: readonly PendingOperation[]) => void,
   ) {
-    this.retained = new RetainedBatches(clock, options.retainMs, () => store.available);
+    this.retained = new RetainedBatches(clock, options.retainMs, () => store.whole);
   }
 
   /** Sends the operations as the lane's next batch. `null` if all of them were abandoned; if some were, `asked` has the others. */

@@ -17,7 +17,7 @@ const DRAIN_CHECK_MS = 5;
 /** What a shed client is asked to wait. */
 const OVERLOADED_RETRY_MS = 1_000;
 /** Lanes with nothing in flight that ask, after the store was away, whether it still has what it confirmed. */
-const CHECKS_AT_ONCE = 16;
+const CHECKS_AT_ONCE = 256;
 
 export interface IngestOptions extends DeliveryOptions {
   readonly buckets: number;

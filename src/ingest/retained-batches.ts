@@ -19,7 +19,7 @@ export interface Kept {
 /**
  * What was confirmed lately, by lane: a store may come back without it (a replica that was promoted before it had the
  * last commits), and then it is sent again. The oldest go first: when they were kept for `retainMs` (at most twice that),
- * but not while the store is away, for what is at risk then is at risk until it returns; or when there are too many. A
+ * but not while the store, or a part of it, is away, for what is at risk then is at risk until it returns; or when there are too many. A
  * lane that is held loses none, since what the store still has of it is not known.
  *
  * Operations are copied, for those that wait hold their connections.
@@ -34,7 +34,7 @@ export class RetainedBatches {
   constructor(
     private readonly clock: Clock,
     private readonly retainMs: number,
-    private readonly available: () => boolean,
+    private readonly whole: () => boolean,
   ) {}
 
   get operations(): number {
@@ -76,7 +76,7 @@ export class RetainedBatches {
 
   #expire(): void {
     const endMs = this.clock.nowMs() - this.retainMs;
-    if (this.available()) this.#dropWhile(({ confirmed }) => confirmed.nowMs <= endMs);
+    if (this.whole()) this.#dropWhile(({ confirmed }) => confirmed.nowMs <= endMs);
     this.#timer = this.#operations > 0 ? this.clock.after(this.retainMs, () => this.#expire()) : null;
   }
 

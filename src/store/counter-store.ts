@@ -46,5 +46,8 @@ export interface CounterStore {
   /** Whether the last commit or probe went through; `/readyz` answers by it. */
   readonly available: boolean;
 
+  /** No part of it is away. While one is, what was committed lately has to be kept for its return. */
+  readonly whole: boolean;
+
   close(): Promise<void>;
 }

@@ -13,6 +13,7 @@ export class ReferenceStore implements CounterStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly returned: Observable<void> = NEVER;
   readonly available = true;
+  readonly whole = true;
   #buckets: readonly MemoryBucket[];
   readonly #watched = new Set<string>();
 

@@ -121,6 +121,16 @@ describe('a setting that will not do ends the gateway with one line that names i
     BOOT_MS,
   );
 
+  it.each(['redis+cluster://127.0.0.1:1'])(
+    'REDIS_URL=%s, where nobody answers',
+    async (url) => {
+      const { code, stderr } = await run({ REDIS_URL: url });
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/^REDIS_URL [^\n]*could not connect[^\n]*\n$/);
+    },
+    BOOT_MS,
+  );
+
   it('a password in REDIS_URL that has to be encoded is not repeated', () => {
     expect(() => readSettings({ REDIS_URL: 'redis://:pa/ss@127.0.0.1' })).toThrow(/^REDIS_URL (?!.*pa\/?ss)/);
   });

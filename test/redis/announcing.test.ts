@@ -53,6 +53,17 @@ async function live(store: RedisStore, post: string): Promise<number> {
 }
 
 describe('announcements', () => {
+  it('that are none of ours are not heard, and the next one is', async () => {
+    const store = await open();
+    const announced = new Announcements(store);
+    store.watch(POST);
+    await store.read([POST], null);
+    for (const junk of ['hello', '{"type":3}', '[', '']) await client.spublish(channelOf(0, POST), junk);
+    await store.commit(new Life('life-one').batch(0, [view(POST)]));
+    await announced.until(POST, 1);
+    expect(announced.last(POST)?.totals).toEqual([0, 1, 0, 0]);
+  });
+
   it('are at most one a post an interval, however many change it, and the last tells the end', async () => {
     const intervalMs = 50;
     const [one, two] = [await open(intervalMs), await open(intervalMs)];

@@ -22,6 +22,9 @@ export const LOSES_ANSWER: Conduct = { appliesAfterMs: 1, endsAfterMs: 2, answer
 /** A store behind a bad connection. It notes what its caller must not do. */
 export class FaultyStore implements CounterStore {
   available = true;
+  get whole(): boolean {
+    return this.available;
+  }
   readonly returned = new Subject<void>();
   /** What was sent, in order, also what was sent again. */
   readonly sent: { readonly batch: Batch; readonly atMs: number }[] = [];

@@ -15,6 +15,7 @@ interface Committed {
 export class LossyStore implements CounterStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly available = true;
+  readonly whole = true;
   readonly returned: Observable<void> = NEVER;
   /** What the primary's counts are made of. */
   #history: Committed[] = [];

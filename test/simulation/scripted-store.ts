@@ -12,6 +12,7 @@ export interface HeldRead {
 export class ScriptedStore implements CounterStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly available = true;
+  readonly whole = true;
   readonly returned: Observable<void> = NEVER;
   /** What it was told of viewers, by post. */
   readonly shared = new Map<string, number>();

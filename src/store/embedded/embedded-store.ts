@@ -49,6 +49,10 @@ export class EmbeddedStore implements CounterStore {
     return this.#available;
   }
 
+  get whole(): boolean {
+    return this.#available;
+  }
+
   commit(batch: Batch): Promise<CommitResult> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ batch, resolve, reject });

@@ -78,7 +78,11 @@ export class Channels {
   }
 
   deliver(channel: Buffer, message: Buffer): void {
-    this.#subscriptions.get(channel.toString())?.handler(message, channel);
+    try {
+      this.#subscriptions.get(channel.toString())?.handler(message, channel);
+    } catch {
+      // None of ours: whoever may publish in Redis may publish anything, and it is not worth a gateway.
+    }
   }
 
   /** The connection has lost its subscriptions, or may have. */

@@ -73,6 +73,8 @@ export class RedisConnections {
    */
   static async open(target: RedisTarget, options: ConnectionsOptions): Promise<RedisConnections> {
     const connections = new RedisConnections(target, options);
+    // The clock's timers do not keep the process alive, and between two attempts to connect nothing else does.
+    const alive = setInterval(() => undefined, OPEN_MS);
     try {
       await connections.#connected();
       await connections.#check();
@@ -80,6 +82,8 @@ export class RedisConnections {
       await connections.close();
       const reason = error instanceof Error ? error.message : String(error);
       throw new Error(`REDIS_URL ${targetText(target)}: ${reason}`, { cause: error });
+    } finally {
+      clearInterval(alive);
     }
     connections.#opened = true;
     return connections;
@@ -130,7 +134,8 @@ export class RedisConnections {
     await this.#servers.close();
   }
 
-  get #up(): boolean {
+  /** Every server is connected and answers probes. */
+  get whole(): boolean {
     return this.#servers.complete && [...this.#servers.all].every(({ up }) => up);
   }
 
@@ -193,7 +198,7 @@ export class RedisConnections {
   async #connected(): Promise<void> {
     const { clock } = this.options;
     const end = clock.nowMs() + OPEN_MS;
-    while (!this.#up) {
+    while (!this.whole) {
       const reason = this.#lastError;
       if (clock.nowMs() > end || HOPELESS.test(reason)) throw new Error(`could not connect: ${reason}`);
       await new Promise<void>((resolve) => clock.after(OPEN_CHECK_MS, resolve));

@@ -55,6 +55,8 @@ export class RedisStore implements CounterStore {
   readonly #shares: Shares;
   readonly #upkeep: Upkeep;
   #readTimer: Timer | null = null;
+  #reading = false;
+  #unread = false;
   #closed = false;
 
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
@@ -96,13 +98,17 @@ export class RedisStore implements CounterStore {
     this.#upkeep = new Upkeep(buckets, clock, (bucket) => this.#sweepBucket(bucket));
     connections.returned.subscribe(() => {
       this.#shares.distrust();
-      void this.#readAgain([...this.#watching.posts()]);
+      void this.#readWatched();
     });
     this.#readLater();
   }
 
   get available(): boolean {
     return this.connections.available;
+  }
+
+  get whole(): boolean {
+    return this.connections.whole;
   }
 
   get returned(): Observable<void> {
@@ -226,8 +232,20 @@ export class RedisStore implements CounterStore {
   #readLater(): void {
     if (this.#closed) return;
     this.#readTimer = this.clock.after(READ_AGAIN_MS, () => {
-      void this.#readAgain([...this.#watching.posts()]).then(() => this.#readLater());
+      void this.#readWatched().then(() => this.#readLater());
     });
+  }
+
+  /** One reading of all at a time: a slot after the other may tell that it has moved. */
+  async #readWatched(): Promise<void> {
+    this.#unread = true;
+    if (this.#reading) return;
+    this.#reading = true;
+    while (this.#unread && !this.#closed) {
+      this.#unread = false;
+      await this.#readAgain([...this.#watching.posts()]);
+    }
+    this.#reading = false;
   }
 
   /** One part after the other: nobody waits for it. While Redis is away it ends at once, and READ_AGAIN_MS later it is tried again. */
@@ -256,11 +274,10 @@ export class RedisStore implements CounterStore {
   async #sweepBucket(bucket: number): Promise<number | null> {
     const keys = this.#keys[bucket]!;
     const { publishMs, metrics, gateway } = this.options;
-    const lease = this.#shares.posts(bucket) > 0 ? LEASE_MS : 0;
     const [dueInMs, posts] = (await this.connections.query(
       this.#sweep,
       [keys.bucket, keys.live, keys.pace, keys.due, keys.leases, keys.shares],
-      [publishMs, metrics.list.length, gateway, lease],
+      [publishMs, metrics.list.length, gateway, LEASE_MS],
     )) as [number, number];
     this.#shares.compare(bucket, posts);
     await this.#shares.flush(bucket);

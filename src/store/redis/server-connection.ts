@@ -73,8 +73,9 @@ export class ServerConnection {
 
   /** `address:port` of the other side. */
   get remote(): string {
-    const { remoteAddress, remotePort } = this.client.stream;
-    return `${remoteAddress ?? ''}:${remotePort ?? ''}`;
+    // There is none before the first attempt to connect, whatever its type says.
+    const stream = this.client.stream as Redis['stream'] | undefined;
+    return `${stream?.remoteAddress ?? ''}:${stream?.remotePort ?? ''}`;
   }
 
   /** Why it is not up. */
@@ -138,7 +139,7 @@ export class ServerConnection {
         const now = this.clock.nowMs();
         const silentMs = now - Math.max(this.#answeredAtMs, sentAtMs);
         if (silentMs < COMMAND_MS && now - sentAtMs < BUSY_MS) {
-          deadline = watch(COMMAND_MS - silentMs);
+          deadline = watch(Math.min(COMMAND_MS - silentMs, BUSY_MS - (now - sentAtMs)));
           return;
         }
         const reason = `no answer to ${name} within ${Math.round(now - sentAtMs)} ms`;

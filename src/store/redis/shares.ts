@@ -21,7 +21,7 @@ interface Bucket {
 
 /**
  * This gateway's viewers by post, as Redis has to have them. Shares are absolute, and one report of a bucket is under way
- * at a time, so that a report that is sent again or comes late does no harm.
+ * at a time, so that one that is sent again does no harm.
  */
 export class Shares {
   readonly #buckets: readonly Bucket[];
@@ -36,11 +36,6 @@ export class Shares {
       unsure: false,
       reporting: null,
     }));
-  }
-
-  /** Posts of the bucket that have viewers here. */
-  posts(bucket: number): number {
-    return this.#buckets[bucket]!.viewers.size;
   }
 
   set(bucket: number, post: string, viewers: number): void {

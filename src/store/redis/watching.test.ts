@@ -58,6 +58,17 @@ describe('the channel of a post', () => {
     expect(world.clock.timers).toBe(0);
   });
 
+  it('that is confirmed while nobody watches lets later reads go on at once', async () => {
+    const world = new World();
+    world.watching.watch('a', 0);
+    world.watching.unwatch('a');
+    world.confirmed.next([CHANNEL, 'tc:io#/#']);
+    world.watching.watch('a', 0);
+    const read = world.reading('a');
+    await world.clock.advance(0);
+    expect([read.goesOn, world.missed]).toEqual([true, []]);
+  });
+
   it('outlives a viewer that comes back in time', async () => {
     const world = new World();
     world.watching.watch('a', 0);

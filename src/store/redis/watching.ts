@@ -36,7 +36,7 @@ export class Watching {
     missed: (posts: readonly string[]) => void,
   ) {
     channels.confirmed.subscribe((names) => {
-      const posts = names.map(postOf).filter((post) => this.isWatched(post) && !this.#awaited(post));
+      const posts = names.map(postOf).filter((post) => !this.#awaited(post) && this.isWatched(post));
       if (posts.length > 0) missed(posts);
     });
   }
@@ -101,9 +101,9 @@ export class Watching {
 
   /** Lets the reads go on that wait for the post's first confirmation. @returns whether there were any. */
   #awaited(post: string): boolean {
-    const channel = this.#posts.get(post)!;
-    const waiting = channel.waiting ?? new Set();
-    channel.waiting = null;
+    const channel = this.#posts.get(post);
+    const waiting = channel?.waiting ?? new Set();
+    if (channel !== undefined) channel.waiting = null;
     for (const confirmed of waiting) confirmed();
     return waiting.size > 0;
   }

@@ -198,14 +198,19 @@ marks_now = marks_now + marks_new
 local mark_chunks_now = chunks_for(marks_now, MARKS_A_CHUNK, mark_chunks)
 grow(function(chunk) return marks_key(generation, chunk) end, mark_chunks, mark_chunks_now, 'HGETALL', 2, hash_of_key)
 
-for _, name in ipairs(changed_names) do
-  local post = posts[name]
-  for metric = 0, metrics - 1 do
-    local more = part(post, metric, MORE_CHUNKS)
-    local chunks = chunks_for(part(post, metric, MEMBERS), MEMBERS_A_CHUNK, more + 1)
-    local key_of = function(chunk) return members_key(metric, name, chunk) end
-    grow(key_of, more + 1, chunks, 'SMEMBERS', 1, hash_of_key)
-    post.parts[4 * metric + MORE_CHUNKS] = chunks - 1
+local function grow_members(name, metric)
+  local parts = posts[name].parts
+  local more = parts[4 * metric + MORE_CHUNKS] or 0
+  local chunks = chunks_for(parts[4 * metric + MEMBERS] or 0, MEMBERS_A_CHUNK, more + 1)
+  grow(function(chunk) return members_key(metric, name, chunk) end, more + 1, chunks, 'SMEMBERS', 1, hash_of_key)
+  parts[4 * metric + MORE_CHUNKS] = chunks - 1
+end
+for _, member in ipairs(toggled) do
+  local post = posts[member.name]
+  post.grown = post.grown or {}
+  if member.on and not member.was and not post.grown[member.metric] then
+    post.grown[member.metric] = true
+    grow_members(member.name, member.metric)
   end
 end
 
@@ -214,15 +219,16 @@ call('HLEN', KEYS[4])
 call('ZCARD', KEYS[5])
 call('ZCARD', KEYS[6])
 
--- Writes. Nothing fails from here on.
+-- Writes. Nothing fails from here on, as long as no command names a key that one before it has emptied: while a slot
+-- moves, such a key counts as elsewhere. So members are added before others are removed, and fences renamed last.
 move_entries()
 
 local _, hashes, add_field = groups()
 local post_chunk, mark_chunk = chunks_of(post_chunks_now), chunks_of(mark_chunks_now)
 for _, name in ipairs(changed_names) do
-  local key = posts_key(post_chunk(hash_of_post(name)))
+  local key = posts_key(post_chunk(posts[name].hash))
   add_field(key, name)
-  add_field(key, encode(posts[name], metrics))
+  add_field(key, encode(posts[name]))
 end
 for session, mark in pairs(marks) do
   if mark.dirty then
@@ -242,15 +248,17 @@ for _, member in ipairs(toggled) do
     if member.on then add_member(key, member.actor) else remove_member(key, member.actor) end
   end
 end
-for key, values in pairs(removed) do write('SREM', key, values) end
 for key, values in pairs(added) do write('SADD', key, values) end
+for key, values in pairs(removed) do write('SREM', key, values) end
 
-local now, fences_since = now_ms(), tonumber(meta[9]) or 0
-if not fence and (now - fences_since >= FENCES_MS or call('HLEN', KEYS[2]) >= FENCES_MAX) then
-  if call('EXISTS', KEYS[2]) == 1 then call('RENAME', KEYS[2], KEYS[3]) end
+call('HSET', KEYS[2], incarnation, cmsgpack.pack(n, outcomes))
+local now, fences_since = now_ms(), tonumber(meta[9])
+if not fences_since then
+  call('HSET', bucket, 'f', whole(now))
+elseif not fence and (now - fences_since >= FENCES_MS or call('HLEN', KEYS[2]) > FENCES_MAX) then
+  call('RENAME', KEYS[2], KEYS[3])
   call('HSET', bucket, 'f', whole(now))
 end
-call('HSET', KEYS[2], incarnation, cmsgpack.pack(n, outcomes))
 save_life()
 call('HSET', bucket, 'p', whole(posts_known), 'c', whole(post_chunks_now), 'g', whole(generation), 'a', whole(started),
   'm', whole(marks_now), 'k' .. generation, whole(mark_chunks_now))

@@ -89,13 +89,12 @@ local function decode(record)
   return { v = flat[1], at = SINCE + struct.unpack('>I5', record), parts = parts }
 end
 
-local function encode(post, metrics)
-  local flat = { post.v }
-  for tag = 0, 4 * metrics - 1 do
-    local value = post.parts[tag]
-    if value and value ~= 0 then
-      flat[#flat + 1] = tag
-      flat[#flat + 1] = value
+local function encode(post)
+  local flat, last = { post.v }, 1
+  for tag, value in pairs(post.parts) do
+    if value ~= 0 then
+      flat[last + 1], flat[last + 2] = tag, value
+      last = last + 2
     end
   end
   return struct.pack('>I5', math.max(post.at - SINCE, 0)) .. cmsgpack.pack(unpack(flat))
@@ -110,7 +109,11 @@ local function plain(post, metric)
 end
 
 local function total(post, metric)
-  return math.min(math.max(part(post, metric, MEMBERS) + plain(post, metric), 0), COUNT_MAX)
+  local parts, tag = post.parts, 4 * metric
+  local sum = (parts[tag + MEMBERS] or 0) + (parts[tag + P] or 0) - (parts[tag + N] or 0)
+  if sum < 0 then return 0 end
+  if sum > COUNT_MAX then return COUNT_MAX end
+  return sum
 end
 
 -- As it is answered: ioredis reads an integer digit by digit as n * 10 + code - 48, and so rounds the last below 2^53.
@@ -159,9 +162,15 @@ end
 local function read_posts(names, chunks)
   local keys, values, add = groups()
   local chunk_of = chunks_of(chunks)
-  for _, name in ipairs(names) do add(posts_key(chunk_of(hash_of_post(name))), name) end
+  local hashes, posts = {}, {}
+  for _, name in ipairs(names) do
+    hashes[name] = hash_of_post(name)
+    add(posts_key(chunk_of(hashes[name])), name)
+  end
   all_here(keys)
-  local posts = {}
-  ask('HMGET', keys, values, function(name, record) posts[name] = decode(record) end)
+  ask('HMGET', keys, values, function(name, record)
+    posts[name] = decode(record)
+    posts[name].hash = hashes[name]
+  end)
   return posts
 end

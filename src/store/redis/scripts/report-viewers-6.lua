@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Takes how many watch posts at one gateway, as absolute shares under its lease, and sums them up.
 --
 -- KEYS[1]  tc:{b}        the bucket's hash; derived from it: the chunks of posts
@@ -49,8 +49,9 @@ for _, name in ipairs(names) do
   local share, before = now_there[name], tonumber(call('HGET', shares, name) or 0)
   if share ~= before then
     changed[#changed + 1] = name
-    if share > 0 then call('HSET', shares, name, whole(share)) else call('HDEL', shares, name) end
+    -- First what fails if the post before has emptied it while the slot moves.
     if call('HINCRBY', live, name, whole(share - before)) <= 0 then call('HDEL', live, name) end
+    if share > 0 then call('HSET', shares, name, whole(share)) else call('HDEL', shares, name) end
   end
 end
 announce(changed, posts, epoch or '0', nonce or '0', live, pace, due, interval, metrics)

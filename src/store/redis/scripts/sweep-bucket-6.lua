@@ -12,7 +12,7 @@
 -- ARGV[2]  least ms between two announcements of a post
 -- ARGV[3]  number of metrics
 -- ARGV[4]  the gateway
--- ARGV[5]  ms of a lease; 0: the gateway has no share in this bucket
+-- ARGV[5]  ms of a lease
 -- Returns  {ms until something is due (-1: nothing), number of posts of which the gateway has a share}
 -- include lib-bucket
 -- include lib-announce
@@ -26,7 +26,11 @@ call('ZCARD', pace)
 call('ZCARD', due)
 local now = now_ms()
 
-if lease > 0 then call('ZADD', leases, whole(now + lease), gateway) else call('ZREM', leases, gateway) end
+if call('EXISTS', shares) == 1 then
+  call('ZADD', leases, whole(now + lease), gateway)
+else
+  call('ZREM', leases, gateway)
+end
 
 local gone = call('ZRANGEBYSCORE', leases, '-inf', whole(now), 'LIMIT', 0, 1)[1]
 if gone then
@@ -34,8 +38,8 @@ if gone then
   all_here({ theirs })
   local found = call('HRANDFIELD', theirs, POSTS_A_TURN, 'WITHVALUES')
   for i = 1, #found, 2 do
-    call('HDEL', theirs, found[i])
     if call('HINCRBY', live, found[i], '-' .. found[i + 1]) <= 0 then call('HDEL', live, found[i]) end
+    call('HDEL', theirs, found[i])
     call('ZADD', due, 'NX', whole(now), found[i])
   end
   if call('EXISTS', theirs) == 0 then call('ZREM', leases, gone) end
