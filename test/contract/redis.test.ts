@@ -1,7 +1,7 @@
 import { afterAll, beforeAll } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { startRedis, stopRedis } from '../support/redis-server.js';
-import { openRedisStore } from '../support/redis-store.js';
+import { reopenable } from '../support/redis-store.js';
 import { describeStore } from './counter-store.contract.js';
 import { BUCKETS, METRICS } from './operations.js';
 
@@ -17,15 +17,5 @@ afterAll(stopRedis);
 
 describeStore('the Redis store', async () => {
   await client.flushall();
-  const open = () => openRedisStore(url, { metrics: METRICS, buckets: BUCKETS });
-  let store = await open();
-  return {
-    store,
-    async reopen() {
-      await store.close();
-      store = await open();
-      return store;
-    },
-    close: () => store.close(),
-  };
+  return reopenable(url, { metrics: METRICS, buckets: BUCKETS });
 });

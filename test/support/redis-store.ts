@@ -24,3 +24,17 @@ export async function openRedisStore(
   const options = { ...data, region: 'local', gateway, publishMs, nonce: () => 7 };
   return RedisStore.open(connections, systemClock, options);
 }
+
+/** As the tests of the contract want it: what is open is closed before it is opened again. */
+export async function reopenable(url: string, options: OpenOptions) {
+  let store = await openRedisStore(url, options);
+  return {
+    store,
+    async reopen() {
+      await store.close();
+      store = await openRedisStore(url, options);
+      return store;
+    },
+    close: () => store.close(),
+  };
+}
