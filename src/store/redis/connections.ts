@@ -31,6 +31,9 @@ export interface ConnectionsOptions {
 /** Says something of these keys, and nothing of the server: a slot that moves, or a key that is not ours. */
 const OF_THESE_KEYS = /^(TRYAGAIN|ASK|MOVED|ERR|WRONGTYPE) /;
 
+/** What a command is rejected with when its connection ends. */
+const LOST = /connection was lost|not connected|no answer to|connection is closed/i;
+
 type Call = (server: Server, asking: boolean) => Promise<unknown>;
 
 /**
@@ -76,8 +79,7 @@ export class RedisConnections {
     // The clock's timers do not keep the process alive, and between two attempts to connect nothing else does.
     const alive = setInterval(() => undefined, OPEN_MS);
     try {
-      await connections.#connected();
-      await connections.#check();
+      await connections.#checked();
     } catch (error) {
       await connections.close();
       const reason = error instanceof Error ? error.message : String(error);
@@ -193,6 +195,21 @@ export class RedisConnections {
     this.channels.rerouted();
     // Those that are not up emit when they are.
     if (this.#opened && [...gained].some(({ writes }) => writes.up)) this.#returned.next();
+  }
+
+  /** A connection that is lost while it is checked says nothing of the server. */
+  async #checked(): Promise<void> {
+    const { clock } = this.options;
+    const end = clock.nowMs() + OPEN_MS;
+    for (;;) {
+      await this.#connected();
+      try {
+        await this.#check();
+        return;
+      } catch (error) {
+        if (!LOST.test((error as Error).message) || clock.nowMs() > end) throw error;
+      }
+    }
   }
 
   async #connected(): Promise<void> {

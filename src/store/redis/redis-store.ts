@@ -22,6 +22,8 @@ const READ_MAX = 250;
 /** How long a read is tried, which each time may take as long as a command; less than a client waits for an operation. */
 const READ_WITHIN_MS = 3_000;
 const READ_PAUSE_MS = 100;
+/** How often it is tried at boot to learn what the data was made with. */
+const CLAIM_ATTEMPTS = 10;
 /** Of keys and values, as docs/redis-keys.md draws them. */
 const LAYOUT = '1';
 
@@ -68,7 +70,7 @@ export class RedisStore implements CounterStore {
   static async open(connections: RedisConnections, clock: Clock, options: RedisStoreOptions): Promise<RedisStore> {
     const { buckets, metrics, region } = options;
     const own = [LAYOUT, String(buckets), metrics.toString(), region] as const;
-    const reply = await connections.write(new Script('claim-data-1'), [CONFIG_KEY], own);
+    const reply = await claimData(connections, clock, own);
     const [layout, theirBuckets, theirMetrics, theirRegion] = reply as [string, string, string, string];
     const made = 'the data in Redis was made with';
     if (layout !== LAYOUT) throw new Error(`${made} layout ${layout}: this version reads layout ${LAYOUT}`);
@@ -282,5 +284,17 @@ export class RedisStore implements CounterStore {
     this.#shares.compare(bucket, posts);
     await this.#shares.flush(bucket);
     return dueInMs < 0 ? null : dueInMs;
+  }
+}
+
+/** What is written down once may be asked for again, when an answer was lost. */
+async function claimData(connections: RedisConnections, clock: Clock, own: readonly string[]): Promise<unknown> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await connections.write(new Script('claim-data-1'), [CONFIG_KEY], own);
+    } catch (error) {
+      if (attempt === CLAIM_ATTEMPTS) throw error;
+    }
+    await new Promise<void>((resolve) => void clock.after(READ_PAUSE_MS, resolve));
   }
 }
