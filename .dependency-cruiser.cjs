@@ -31,6 +31,7 @@ module.exports = {
     layer('presence-stands-alone', 'presence', ['counters/', ...core]),
     layer('gateway-is-an-edge', 'gateway', ['ingest/', 'fanout/', 'presence/', 'access/', ...middle, 'settings\\.ts']),
     layer('http-is-an-edge', 'http', ['ingest/', 'fanout/', 'presence/', 'access/', ...middle, 'settings\\.ts']),
+    layer('workers-pass-connections-on', 'workers', ['ops/', 'settings\\.ts', ...core]),
     layer('access-guards-both-edges', 'access', ['counters/', ...core, 'settings\\.ts']),
     {
       name: 'counters-have-no-dependencies',

@@ -10,9 +10,7 @@ import { Snapshot } from './snapshot.js';
 import { type FrameSink, type Subscription, Viewer } from './viewer.js';
 import { WatchedPost } from './watched-post.js';
 
-/**
- * Work done before other events get their turn, about 0.1 ms (a turn costs 0.003): a unit is an update in a frame. Node
- * takes in one connection a turn: with long ones those of a gateway that died would wait for all frames here. */
+/** Updates written before other events get their turn, about 0.1 ms: Node takes in one new connection a turn. */
 const PASS_WORK = 128;
 /** Writing a frame costs as much as this many updates in it. */
 const WRITE_WORK = 16;

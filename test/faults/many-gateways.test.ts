@@ -3,11 +3,9 @@ import { closeClients, connect, totalsAt, type Totals } from '../support/clients
 import { HASTY } from '../support/clients-crowd.js';
 import { HoppingCrowd } from '../support/clients-hopping.js';
 import { Watcher } from '../support/clients-watcher.js';
-import { stopAll } from '../support/gateway-process.js';
-import { ProxiedGateway } from '../support/gateway-proxied.js';
+import { endProxied, type ProxiedGateway, startProxied } from '../support/gateway-proxied.js';
 import { metricAt, untilMetric } from '../support/metrics.js';
 import { Random } from '../support/random.js';
-import { startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 
 const GATEWAYS = 4;
@@ -33,8 +31,7 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
   let watchers: Watcher[];
 
   beforeAll(async () => {
-    const redis = await startRedis();
-    gateways = await Promise.all(Array.from({ length: GATEWAYS }, () => ProxiedGateway.start(redis, ENV)));
+    gateways = await startProxied(GATEWAYS, ENV);
   }, LIMIT_MS);
 
   afterEach(async () => {
@@ -43,11 +40,7 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
     await closeClients();
   }, LIMIT_MS);
 
-  afterAll(async () => {
-    await Promise.all(gateways.map((gateway) => gateway.close()));
-    await stopAll();
-    await stopRedis();
-  });
+  afterAll(() => endProxied(gateways));
 
   /** Posts and sessions that nobody has seen before, so that one round leaves nothing to the next. */
   async function begin(seed: number): Promise<void> {

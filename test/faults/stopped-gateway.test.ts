@@ -2,11 +2,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { closeClients, totalsAt } from '../support/clients.js';
 import { HoppingCrowd } from '../support/clients-hopping.js';
 import { Watcher } from '../support/clients-watcher.js';
-import { stopAll } from '../support/gateway-process.js';
-import { ProxiedGateway } from '../support/gateway-proxied.js';
+import { endProxied, type ProxiedGateway, startProxied } from '../support/gateway-proxied.js';
 import { metricAt, metricsOf, operationsThat, untilMetric } from '../support/metrics.js';
 import { Random } from '../support/random.js';
-import { startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 
 const GATEWAYS = 3;
@@ -31,8 +29,7 @@ describe('a gateway that is stopped for longer than its leases while others shar
   let stopped: ProxiedGateway | null = null;
 
   beforeAll(async () => {
-    const redis = await startRedis();
-    gateways = await Promise.all(Array.from({ length: GATEWAYS }, () => ProxiedGateway.start(redis, ENV)));
+    gateways = await startProxied(GATEWAYS, ENV);
   }, LIMIT_MS);
 
   afterEach(async () => {
@@ -42,11 +39,7 @@ describe('a gateway that is stopped for longer than its leases while others shar
     await closeClients();
   }, LIMIT_MS);
 
-  afterAll(async () => {
-    await Promise.all(gateways.map((gateway) => gateway.close()));
-    await stopAll();
-    await stopRedis();
-  });
+  afterAll(() => endProxied(gateways));
 
   /** What it has sent does not get to Redis until the proxy resumes. */
   async function stopInFlight(gateway: ProxiedGateway): Promise<void> {

@@ -1,54 +1,83 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { slotOf } from '../../src/store/redis/slots.js';
-import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, unlike } from '../contract/operations.js';
+import type { RedisStore } from '../../src/store/redis/redis-store.js';
+import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, unlike, view } from '../contract/operations.js';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
-import { stopRedis } from '../support/redis-server.js';
+import { type RedisServer, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
+import { until } from '../support/until.js';
 
-const POST = postIn(0);
 const [ANN, BOB] = [key(1), key(2)];
 const DAY_MS = 86_400_000;
+/** Those that every commit names; a bucket's others are derived. */
+const DECLARED = ['', ':f', ':g', ':l', ':t', ':d'];
 
 let cluster: RedisCluster;
-let client: Redis;
+let store: RedisStore;
 
-/** All keys of the bucket are here, as a script wants them: else it is refused until the slot has arrived. */
-async function fillBucket(): Promise<void> {
-  for (const hash of ['g', 'l']) await client.hset(`tc:{0}:${hash}`, 'none', '0');
-  for (const set of ['t', 'd']) await client.zadd(`tc:{0}:${set}`, START_MS + 1e12, 'none');
-  for (const marks of ['m1:0', 'm2:0']) await client.hset(`tc:{0}:${marks}`, 'none', '0');
+/** All declared keys are there: else a command that names them is refused until the slot has arrived. */
+async function fill(client: Redis, bucket: number): Promise<void> {
+  for (const hash of ['g', 'l', 'm1:0', 'm2:0']) await client.hset(`tc:{${bucket}}:${hash}`, 'none', '0');
+  for (const set of ['t', 'd']) await client.zadd(`tc:{${bucket}}:${set}`, START_MS + 1e12, 'none');
 }
 
-/** The slot is about to move, and none of its keys has yet. */
-async function beginMove(slot: number): Promise<void> {
-  const from = await cluster.primaryOf(slot);
-  const to = cluster.nodes.find(({ port }) => port !== from.port)!;
-  const [fromId, toId] = await Promise.all([client, to.client()].map((node) => node.cluster('MYID')));
+/** The slot of the bucket is about to move, and none of its keys has yet. */
+async function beginMove(bucket: number): Promise<{ readonly from: Redis; readonly to: RedisServer }> {
+  const slot = slotOf(`tc:{${bucket}}`);
+  const owner = await cluster.primaryOf(slot);
+  const to = cluster.nodes.find(({ port }) => port !== owner.port)!;
+  const from = owner.client();
+  await fill(from, bucket);
+  const [fromId, toId] = await Promise.all([from, to.client()].map((node) => node.cluster('MYID')));
   await to.client().cluster('SETSLOT', slot, 'IMPORTING', String(fromId));
-  await client.cluster('SETSLOT', slot, 'MIGRATING', String(toId));
+  await from.cluster('SETSLOT', slot, 'MIGRATING', String(toId));
+  return { from, to };
 }
 
-describe('a bucket whose slot is about to move', () => {
+describe('a bucket whose slot moves', () => {
   beforeAll(async () => {
     cluster = await startCluster({ primaries: 3, replicasEach: 0 });
-    client = (await cluster.primaryOf(slotOf('tc:{0}'))).client();
+    store = await openRedisStore(cluster.url, { metrics: METRICS, buckets: BUCKETS });
   }, 30_000);
-  afterAll(stopRedis);
+  afterAll(async () => {
+    await store.close();
+    await stopRedis();
+  });
 
   it('takes a batch whole that empties a set and fills it again, and that begins a day of fences', async () => {
-    const store = await openRedisStore(cluster.url, { metrics: METRICS, buckets: BUCKETS });
-    await store.commit(new Life('life-one').batch(0, [like(POST, ANN)]));
-    await fillBucket();
-    await client.hset('tc:{0}', 'f', String(Date.now() - 2 * DAY_MS));
-    await beginMove(slotOf('tc:{0}'));
+    const post = postIn(0);
+    await store.commit(new Life('life-one').batch(0, [like(post, ANN)]));
+    const { from } = await beginMove(0);
+    await from.hset('tc:{0}', 'f', String(Date.now() - 2 * DAY_MS));
 
-    const batch = new Life('life-two').batch(0, [unlike(POST, ANN), like(POST, BOB)]);
-    const result = await store.commit(batch);
+    const result = await store.commit(new Life('life-two').batch(0, [unlike(post, ANN), like(post, BOB)]));
     expect(result.kind === 'applied' && [...result.outcomes]).toEqual([1, 5]);
-    expect(await client.hexists('tc:{0}:g', 'life-two')).toBe(1);
-    const [ann, bob] = await Promise.all([ANN, BOB].map((actor) => store.read([POST], actor)));
+    expect(await from.hexists('tc:{0}:g', 'life-two')).toBe(1);
+    const [ann, bob] = await Promise.all([ANN, BOB].map((actor) => store.read([post], actor)));
     expect([ann![0]!.on, bob![0]!.on, bob![0]!.counts.totals[0]]).toEqual([0, 1, 1]);
-    await store.close();
+  });
+
+  it('takes none while its chunks are still on their way, and then takes it as if nothing had been', async () => {
+    const post = postIn(1);
+    const life = new Life('life-six');
+    await store.commit(life.batch(1, [view(post, 5), like(post, ANN)]));
+    const { from, to } = await beginMove(1);
+    const declared = DECLARED.map((name) => `tc:{1}${name}`);
+    await from.migrate(to.host, to.port, '', 0, 5_000, 'KEYS', ...declared);
+
+    const batch = life.batch(1, [view(post, 2), like(post, ANN), like(post, BOB)]);
+    await expect(store.commit(batch)).rejects.toThrow('non local key');
+    await cluster.moveSlot(slotOf('tc:{1}'), to);
+    await until(
+      () =>
+        store.commit(batch).then(
+          ({ kind }) => kind === 'applied',
+          () => false,
+        ),
+      'the slot has arrived',
+    );
+    const [read] = await store.read([post], BOB);
+    expect(read).toMatchObject({ counts: { v: 2, totals: [2, 7, 0, 0] }, on: 1 });
   });
 });

@@ -1,6 +1,6 @@
-import { type GatewayProcess, startGateway } from './gateway-process.js';
+import { type GatewayProcess, startGateway, stopAll } from './gateway-process.js';
 import type { Random } from './random.js';
-import type { RedisServer } from './redis-server.js';
+import { type RedisServer, startRedis, stopRedis } from './redis-server.js';
 import { startProxy, type TcpProxy } from './tcp-proxy.js';
 
 /** How often a piece of what is answered is lost, and its connection with it. */
@@ -62,4 +62,16 @@ export class ProxiedGateway {
   async close(): Promise<void> {
     await Promise.all([this.toClients.close(), this.toRedis.close()]);
   }
+}
+
+/** On one Redis of their own. `endProxied` ends all of it. */
+export async function startProxied(count: number, env: Record<string, string>): Promise<ProxiedGateway[]> {
+  const redis = await startRedis();
+  return Promise.all(Array.from({ length: count }, () => ProxiedGateway.start(redis, env)));
+}
+
+export async function endProxied(gateways: readonly ProxiedGateway[]): Promise<void> {
+  await Promise.all(gateways.map((gateway) => gateway.close()));
+  await stopAll();
+  await stopRedis();
 }

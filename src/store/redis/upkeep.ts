@@ -26,9 +26,10 @@ export class Upkeep {
     this.#next();
   }
 
-  /** Something of the bucket is due in `inMs`, if not null. */
-  due(bucket: number, inMs: number | null): void {
-    if (inMs === null || this.#closed) return;
+  /** Something of the bucket is due in `dueInMs`, if not null; a time further off than a sweep is asked for again by that. */
+  due(bucket: number, dueInMs: number | null): void {
+    if (dueInMs === null || this.#closed) return;
+    const inMs = Math.min(dueInMs, SWEEP_MS);
     const atMs = this.clock.nowMs() + inMs;
     const known = this.#due.get(bucket);
     if (known !== undefined && known.atMs <= atMs) return;
