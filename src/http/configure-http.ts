@@ -1,5 +1,4 @@
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { SwaggerModule } from '@nestjs/swagger';
 import compression from 'compression';
 import type { NextFunction, Request, Response } from 'express';
 import helmet from 'helmet';
@@ -9,7 +8,7 @@ import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
 import type { Settings } from '../settings.js';
 import { SETTINGS } from '../tokens.js';
 import { answerClientError } from './client-error.js';
-import { openApi } from './openapi.js';
+import { serveDocs } from './docs.js';
 import { ProtocolErrorFilter } from './protocol-error.filter.js';
 
 /** How long a browser may remember what a preflight allowed, in seconds. */
@@ -43,7 +42,7 @@ export function configureHttp(app: NestExpressApplication): void {
   guard(app, app.get(Origins));
   // Whatever it says it is: `curl -d` calls JSON a form. Pages cannot use that, since PUT is always preflighted.
   app.useBodyParser('json', { limit: MESSAGE_BYTES_MAX, type: () => true });
-  document(app, settings);
+  serveDocs(app, settings.metrics);
   app.useGlobalFilters(new ProtocolErrorFilter());
   app.getHttpServer().on('clientError', answerClientError);
 }
@@ -87,13 +86,4 @@ function gzipOnly(request: Request, _response: Response, next: NextFunction): vo
 /** An event stream is not: the compressor would hold its frames back, and keep 256 KB for each. */
 function mayCompress(request: Request, response: Response): boolean {
   return response.getHeader('Content-Type') !== 'text/event-stream' && compression.filter(request, response);
-}
-
-function document(app: NestExpressApplication, { metrics }: Settings): void {
-  SwaggerModule.setup('docs', app, openApi(metrics), {
-    customSiteTitle: 'Tallycast API',
-    raw: ['json'],
-    // Its badge would come from a foreign host.
-    swaggerOptions: { validatorUrl: null },
-  });
 }

@@ -1,20 +1,25 @@
-import type { OpenAPIObject } from '@nestjs/swagger';
+import type { OpenAPIV3_1 } from 'openapi-types';
 import { ACTOR_MAX } from '../access/identity.js';
 import { POST_PATTERN, POST_RULE } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import { type ErrorCode, HTTP_STATUS } from '../protocol/errors.js';
 import { KEY_MAX, KEY_MIN } from './parameters.js';
 
-type Components = NonNullable<OpenAPIObject['components']>;
+type Components = NonNullable<OpenAPIV3_1.Document['components']>;
 type Schemas = NonNullable<Components['schemas']>;
 
-const POST = { type: 'string', pattern: POST_PATTERN.source };
-const COUNT = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER, examples: [808] };
+const POST = { type: 'string', pattern: POST_PATTERN.source } as const;
+const COUNT = {
+  type: 'integer',
+  minimum: 0,
+  maximum: Number.MAX_SAFE_INTEGER,
+  examples: [808],
+} satisfies Schemas[string];
 const UPDATED_AT = {
   type: ['string', 'null'],
   format: 'date-time',
   description: 'When the post last changed, in UTC; `null` for a post that is not known.',
-};
+} satisfies Schemas[string];
 
 /** What can be wrong, by status. */
 const MEANINGS: Readonly<Record<number, string>> = {

@@ -1,7 +1,7 @@
-import type { OpenAPIObject } from '@nestjs/swagger';
+import type { OpenAPIV3_1 } from 'openapi-types';
 import type { Metrics } from '../counters/metrics.js';
 
-type Paths = OpenAPIObject['paths'];
+type Paths = Record<string, OpenAPIV3_1.PathItemObject>;
 type Operation = NonNullable<Paths[string]['get']>;
 type Response = NonNullable<Operation['responses']['default']>;
 
@@ -99,7 +99,7 @@ function probe(summary: string, responses: Operation['responses']): Operation {
 }
 
 function metricParameter(values: string[]) {
-  return { name: 'metric', in: 'path' as const, required: true, schema: { type: 'string', enum: values } };
+  return { name: 'metric', in: 'path' as const, required: true, schema: { type: 'string' as const, enum: values } };
 }
 
 function names(metrics: Metrics, kind: 'toggle' | 'tally'): string {

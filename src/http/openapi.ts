@@ -1,4 +1,4 @@
-import type { OpenAPIObject } from '@nestjs/swagger';
+import type { OpenAPIV3_1 } from 'openapi-types';
 import type { Metrics } from '../counters/metrics.js';
 import { componentsOf } from './openapi-components.js';
 import { pathsOf } from './openapi-paths.js';
@@ -9,7 +9,7 @@ Counts change live over Socket.IO (path \`/socket.io/\`) and, as here, over Serv
 Requests with an \`Origin\` that may not use this gateway are refused with \`FORBIDDEN\`, whatever they ask.`;
 
 /** What /docs shows: every path of this gateway, with the metrics that it was set to count. */
-export function openApi(metrics: Metrics): OpenAPIObject {
+export function openApi(metrics: Metrics): OpenAPIV3_1.Document {
   return {
     openapi: '3.1.0',
     info: { title: 'Tallycast', version: '1', description: DESCRIPTION },

@@ -44,6 +44,8 @@ export async function runWorkers(settings: Settings): Promise<void> {
 class Primary {
   readonly #workers = new Map<number, Worker>();
   readonly #drained = new Set<Worker>();
+  /** By the worker that they go to: connections that it has not taken yet. */
+  readonly #passing = new Map<Worker, Set<Socket>>();
   #booted = false;
   /** Set when it is to end, as soon as its workers are gone. */
   #exitCode: number | null = null;
@@ -73,9 +75,17 @@ class Primary {
     if (connection === undefined) return;
     const worker = this.#workers.get(message.to);
     stopReading(connection);
+    const passing = worker && this.#passing.get(worker);
     // The sender's server ends when Node has counted every connection that it passed on as closed here.
-    if (worker === undefined) connection.destroy();
-    else worker.send(message, connection, () => connection.destroy());
+    if (passing === undefined) {
+      connection.destroy();
+      return;
+    }
+    passing.add(connection);
+    worker!.send(message, connection, () => {
+      passing.delete(connection);
+      connection.destroy();
+    });
   }
 
   /** While all drain, each may have to relay requests for another, to the last word of that one's clients. */
@@ -96,9 +106,11 @@ class Primary {
     const worker = cluster.fork({ [SOCKETS_VARIABLE]: this.folder });
     const startedMs = performance.now();
     this.#workers.set(worker.id, worker);
+    this.#passing.set(worker, new Set());
     worker.once('exit', (code, signal) => {
       this.#workers.delete(worker.id);
       this.#drained.delete(worker);
+      this.#dropPassing(worker);
       rmSync(socketPath(this.folder, worker.id), { force: true });
       if (this.#exitCode !== null) this.#exitWhenAlone(code);
       else if (!this.#booted) this.#giveUp(worker, signal);
@@ -109,6 +121,12 @@ class Primary {
         if (message.kind === 'listening') resolve(message.url);
       });
     });
+  }
+
+  /** Node forgets what a channel had queued when its other end dies: nobody would be called for these. */
+  #dropPassing(worker: Worker): void {
+    for (const connection of this.#passing.get(worker) ?? []) connection.destroy();
+    this.#passing.delete(worker);
   }
 
   #startAgain({ id, process: { pid } }: Worker, code: number, signal: string | null, pauseMs: number): void {

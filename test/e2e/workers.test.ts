@@ -1,17 +1,16 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { execFileSync, spawnSync } from 'node:child_process';
-import { Agent, request } from 'node:http';
-import { text } from 'node:stream/consumers';
+import { spawnSync } from 'node:child_process';
+import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { EventSource } from 'eventsource';
 import { closeClients, connect, LedgerClient, totalsAt, untilClosed, untilConnected } from '../support/clients.js';
 import { Crowd, HASTY } from '../support/clients-crowd.js';
 import { freePort } from '../support/free-port.js';
 import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf } from '../support/metrics.js';
 import { Random } from '../support/random.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
+import { ask, isAlive, listeningRecords, ofWorkers, open, sum, workersOf } from '../support/workers.js';
 
 const WORKERS = 2;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
@@ -19,8 +18,6 @@ const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const SOCKETS = 50;
 const UPGRADES = 200 * SCALE;
 const AT_ONCE = 50;
-const DEATHS = 3 * SCALE;
-const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
 const LIMIT_MS = 60_000;
 const BYE = { reason: expect.stringMatching(/./), retryAfterMs: expect.any(Number) };
 
@@ -39,32 +36,6 @@ afterAll(async () => {
 
 function start(env: Record<string, string> = {}): Promise<GatewayProcess> {
   return startGateway({ REDIS_URL: redis.url, WORKERS: String(WORKERS), MAX_OPS_PER_CONNECTION: '0', ...env });
-}
-
-/** Process ids. */
-function workersOf({ pid }: GatewayProcess): number[] {
-  const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n');
-  const pairs = lines.map((line) => line.trim().split(/\s+/).map(Number));
-  return pairs.filter(([, parent]) => parent === pid).map(([child]) => child!);
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** The metric in all workers; none where the one that was asked died. */
-async function ofWorkers(url: string, name: string): Promise<number[]> {
-  const metrics = [...(await metricsOf(url).catch(() => []))];
-  return metrics.filter(([series]) => series.startsWith(`${name}{worker="`)).map(([, value]) => value);
-}
-
-function listeningRecords({ log }: GatewayProcess): readonly string[] {
-  return log.filter((line) => line.includes('"listening"'));
 }
 
 describe('workers on one port', () => {
@@ -157,44 +128,13 @@ describe('workers on one port', () => {
   });
 });
 
-describe('a worker that dies', () => {
-  it(
-    `is started again, and nothing is lost or counted twice (TEST_SEED=${SEED})`,
-    async () => {
-      const random = new Random(SEED);
-      const gateway = await start();
-      const crowd = new Crowd(gateway.url, SOCKETS, POSTS, random);
-      for (let round = 0; round < DEATHS; round++) {
-        const enough = crowd.acknowledgements(200 + random.below(300));
-        crowd.act();
-        await enough;
-        const before = workersOf(gateway);
-        expect(before).toHaveLength(WORKERS);
-        const victim = random.pick(before);
-        process.kill(victim, 'SIGKILL');
-        await until(
-          async () => !isAlive(victim) && (await ofWorkers(gateway.url, 'tallycast_sockets')).length === WORKERS,
-          'there are as many as before',
-          LIMIT_MS,
-        );
-      }
-      crowd.rest();
-      await crowd.settled();
-      expect(await totalsAt(gateway.url, POSTS)).toEqual(crowd.asked);
-      expect(gateway.log.filter((line) => line.includes('a worker ended and is started again'))).toHaveLength(DEATHS);
-      expect(listeningRecords(gateway)).toHaveLength(1);
-      expect(await gateway.kill('SIGTERM')).toBe(0);
-    },
-    LIMIT_MS * SCALE,
-  );
-});
-
 describe('the end', () => {
   it.each(['SIGTERM', 'SIGINT'] as const)(
     `by %s is a drain of all workers (TEST_SEED=${SEED})`,
     async (signal) => {
       const gateway = await start();
       const crowd = new Crowd(gateway.url, SOCKETS, [`by-${signal}`], new Random(SEED), { reconnection: false });
+      await Promise.all(crowd.clients.map(({ socket }) => untilConnected(socket)));
       const enough = crowd.acknowledgements(1000);
       crowd.act();
       await enough;
@@ -263,22 +203,3 @@ describe('the end', () => {
     LIMIT_MS,
   );
 });
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
-}
-
-/** Begins a session of long-polling; resolves with its id. */
-async function open(url: string, agent: Agent): Promise<string> {
-  const { sid } = JSON.parse((await ask(url, agent, '', 'GET')).slice(1)) as { sid: string };
-  return sid;
-}
-
-function ask(url: string, agent: Agent, sid: string, method: 'GET' | 'POST', body = ''): Promise<string> {
-  const path = `/socket.io/?EIO=4&transport=polling${sid === '' ? '' : `&sid=${sid}`}`;
-  return new Promise((resolve, reject) => {
-    request(url + path, { agent, method }, (response) => void text(response).then(resolve, reject))
-      .once('error', reject)
-      .end(body);
-  });
-}
