@@ -8,7 +8,6 @@ import { Origins } from './access/origins.js';
 import { AppModule } from './app.module.js';
 import { clusterAdapter } from './gateway/cluster-adapter.js';
 import { CountsAdapter } from './gateway/counts.adapter.js';
-import { CountsGateway } from './gateway/counts.gateway.js';
 import { Handshake } from './gateway/handshake.js';
 import { configureHttp } from './http/configure-http.js';
 import { Drain } from './ops/drain.js';
@@ -42,7 +41,7 @@ export async function boot(settings: Settings): Promise<void> {
   app.useStaticAssets(join(import.meta.dirname, 'client-demo'));
   const redis = app.get<RedisConnections | null>(REDIS);
   const socketAdapter = redis && clusterAdapter(redis.channels);
-  const adapter = new CountsAdapter(app, app.get(CountsGateway), app.get(Handshake), app.get(Origins), socketAdapter);
+  const adapter = new CountsAdapter(app, app.get(Handshake), app.get(Origins), socketAdapter);
   app.useWebSocketAdapter(adapter);
   await app.init();
   const siblings = cluster.isWorker ? await joinSiblings(app, adapter) : null;

@@ -7,8 +7,9 @@ interface Cohort {
 }
 
 /**
- * Viewers that had a frame less than a tick ago. All wait equally long, so they leave in the order they came: a queue
- * of cohorts, which are those that were written to in one go, and one timer, whatever the number of viewers.
+ * Viewers that had a frame less than a tick ago. They leave in the order they came, so that those who came when the tick
+ * was longer delay the others: a queue of cohorts, which are those that were written to in one go, and one timer, whatever
+ * the number of viewers.
  */
 export class Cooling {
   readonly #cohorts: Cohort[] = [];
@@ -16,14 +17,15 @@ export class Cooling {
 
   constructor(
     private readonly clock: Clock,
-    private readonly tickMs: number,
+    private readonly tempo: { readonly tickMs: number },
     private readonly due: (viewers: readonly Viewer[]) => void,
   ) {}
 
   /** `nowMs`: not before the last of them was written to. */
   add(viewers: readonly Viewer[], nowMs: number): void {
-    this.#cohorts.push({ dueAtMs: nowMs + this.tickMs, viewers });
-    this.#timer ??= this.clock.after(this.tickMs, () => this.#release());
+    const { tickMs } = this.tempo;
+    this.#cohorts.push({ dueAtMs: nowMs + tickMs, viewers });
+    this.#timer ??= this.clock.after(tickMs, () => this.#release());
   }
 
   #release(): void {

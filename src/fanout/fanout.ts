@@ -4,26 +4,10 @@ import type { Key64 } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { Presence } from '../presence/presence.js';
 import type { CounterStore, PostView } from '../store/counter-store.js';
-import { Cooling } from './cooling.js';
-import { ReadyQueue } from './ready-queue.js';
+import { Pacer, type PacerStats } from './pacer.js';
 import { Snapshot } from './snapshot.js';
 import { type FrameSink, type Subscription, Viewer } from './viewer.js';
 import { WatchedPost } from './watched-post.js';
-
-/** Updates written before other events get their turn, about 0.1 ms: Node takes in one new connection a turn. */
-const PASS_WORK = 128;
-/** Writing a frame costs as much as this many updates in it. */
-const WRITE_WORK = 16;
-/** How long a viewer may stay behind before it is cut. */
-const BEHIND_MAX_MS = 30_000;
-
-export interface FanoutStats {
-  /** Since boot: frames written, characters in them, frames put off because the viewer was behind, viewers cut. */
-  frames: number;
-  frameCharacters: number;
-  postponed: number;
-  cut: number;
-}
 
 /** What a subscriber is shown first. */
 export interface FirstView {
@@ -33,30 +17,34 @@ export interface FirstView {
 }
 
 /**
- * Brings each change of a post to everyone who watches it: at most one frame a viewer a tick, with the newest state of
- * all its posts that changed. Cost: a step a viewer a frame, and nothing for a change that comes before the viewers'
- * next frame. What a viewer has not been sent is never queued: only which of its posts are dirty.
- *
- *     changes   c1 c2   c3                    c4
- *     viewer    ├f(c1)──────┤f(c3)──────┤     ├f(c4)──────┤       f: a frame; ├──┤: a tick
+ * Brings each change of a post to everyone who watches it: keeps which viewers lack which posts' newest state. When they
+ * are given it is the pacer's matter. A change that comes before the viewers' next frame costs nothing.
  */
 export class Fanout {
   readonly #posts = new Map<string, WatchedPost>();
-  readonly #cooling: Cooling;
-  readonly #ready = new ReadyQueue();
-  #passing = false;
-  readonly stats: FanoutStats = { frames: 0, frameCharacters: 0, postponed: 0, cut: 0 };
+  readonly #pacer: Pacer;
+  readonly #due: (viewer: Viewer) => void;
 
   constructor(
     private readonly store: CounterStore,
     private readonly presence: Presence,
-    private readonly clock: Clock,
+    clock: Clock,
     private readonly metrics: Metrics,
-    readonly tickMs: number,
+    tickMs: number,
   ) {
-    this.#cooling = new Cooling(clock, tickMs, (viewers) => this.#cooled(viewers));
+    this.#pacer = new Pacer(clock, tickMs, (viewer) => this.close(viewer));
+    this.#due = (viewer) => this.#pacer.due(viewer);
     store.changes.subscribe((changed) => this.#changed(changed));
     presence.changes.subscribe((posts) => this.#viewersChanged(posts));
+  }
+
+  /** Milliseconds: TICK_MS, or more while the gateway does not keep up. */
+  get tickMs(): number {
+    return Math.round(this.#pacer.tickMs);
+  }
+
+  get stats(): PacerStats {
+    return this.#pacer.stats;
   }
 
   get watchedPosts(): number {
@@ -89,7 +77,7 @@ export class Fanout {
       const { counts, on } = views[i]!;
       first.push({ snapshot: this.#begin(subscription, counts, epochs[i]), on });
     });
-    this.#pass();
+    this.#pacer.pass();
     return first;
   }
 
@@ -112,12 +100,12 @@ export class Fanout {
   repeat(viewer: Viewer, posts: Iterable<string>): void {
     for (const post of posts) {
       const subscription = viewer.subscriptions.get(post);
-      if (subscription !== undefined && subscription.watched.clean.delete(subscription)) {
-        viewer.dirty.add(subscription);
-        this.#touched(viewer);
+      if (subscription?.watched.forget(subscription)) {
+        viewer.dirty.push(subscription);
+        this.#pacer.due(viewer);
       }
     }
-    this.#pass();
+    this.#pacer.pass();
   }
 
   /**
@@ -125,7 +113,7 @@ export class Fanout {
    * all that will wait for them.
    */
   flush(viewers: Iterable<Viewer>): void {
-    for (const viewer of viewers) if (viewer.dirty.size > 0) this.#send(viewer);
+    this.#pacer.flush(viewers);
   }
 
   #watch(viewer: Viewer, post: string): Subscription {
@@ -138,7 +126,7 @@ export class Fanout {
       this.store.watch(post);
     }
     watched.subscriptions += 1;
-    const subscription: Subscription = { viewer, watched, base: null, closed: false };
+    const subscription: Subscription = { viewer, watched, base: null, place: -1, closed: false };
     viewer.subscriptions.set(post, subscription);
     this.presence.enter(post, viewer.actor);
     return subscription;
@@ -153,8 +141,10 @@ export class Fanout {
     const overtaken = latest !== null && latest.counts.e !== counts.e && latest.counts.e !== epochBefore;
     const snapshot = overtaken ? latest : this.#offer(watched, counts);
     subscription.base = snapshot;
-    viewer.dirty.delete(subscription);
-    watched.clean.add(subscription);
+    if (subscription.place === -1) {
+      undirty(viewer, subscription);
+      watched.given(subscription);
+    }
     return snapshot;
   }
 
@@ -163,8 +153,7 @@ export class Fanout {
     const { viewer, watched } = subscription;
     subscription.closed = true;
     viewer.subscriptions.delete(watched.id);
-    viewer.dirty.delete(subscription);
-    watched.clean.delete(subscription);
+    if (!watched.forget(subscription)) undirty(viewer, subscription);
     watched.subscriptions -= 1;
     this.presence.leave(watched.id, viewer.actor);
     if (watched.subscriptions > 0) return;
@@ -177,7 +166,7 @@ export class Fanout {
       const watched = this.#posts.get(counts.post);
       if (watched !== undefined) this.#offer(watched, counts);
     }
-    this.#pass();
+    this.#pacer.pass();
   }
 
   #viewersChanged(posts: readonly string[]): void {
@@ -186,7 +175,7 @@ export class Fanout {
       const watched = this.#posts.get(post);
       if (watched !== undefined) this.#showLive(watched);
     }
-    this.#pass();
+    this.#pacer.pass();
   }
 
   /** Takes the counts if they are news; `live` is no part of their version. @returns the newest state. */
@@ -207,92 +196,12 @@ export class Fanout {
 
   #replace(watched: WatchedPost, counts: PostCounts, live: number): Snapshot {
     const snapshot = new Snapshot(counts, live, this.metrics);
-    watched.replace(snapshot, this.#touched);
+    watched.replace(snapshot, this.#due);
     return snapshot;
   }
-
-  readonly #touched = (viewer: Viewer): void => {
-    if (viewer.pace !== 'idle') return;
-    viewer.pace = 'ready';
-    this.#ready.push(viewer);
-  };
-
-  #cooled(viewers: readonly Viewer[]): void {
-    for (const viewer of viewers) {
-      if (viewer.dirty.size > 0) {
-        viewer.pace = 'ready';
-        this.#ready.push(viewer);
-      } else rest(viewer);
-    }
-    this.#pass();
-  }
-
-  /** Writes to all that are ready, a slice at a time so that other events are not kept waiting. */
-  #pass(): void {
-    if (this.#passing || this.#ready.length === 0) return;
-    const startMs = this.clock.nowMs();
-    const cooling: Viewer[] = [];
-    for (let work = 0; work < PASS_WORK;) {
-      const viewer = this.#ready.shift();
-      if (viewer === undefined) break;
-      work += WRITE_WORK + viewer.dirty.size;
-      if (this.#write(viewer, startMs)) {
-        viewer.pace = 'cooling';
-        cooling.push(viewer);
-      } else rest(viewer);
-    }
-    if (cooling.length > 0) this.#cooling.add(cooling, this.clock.nowMs());
-    if (this.#ready.length === 0) return;
-    this.#passing = true;
-    this.clock.soon(() => {
-      this.#passing = false;
-      this.#pass();
-    });
-  }
-
-  /** @returns whether its next frame has to wait for a tick: not if there was nothing to send. */
-  #write(viewer: Viewer, nowMs: number): boolean {
-    if (viewer.dirty.size === 0) return false;
-    if (viewer.sink.behind) return this.#postpone(viewer, nowMs);
-    viewer.behindSinceMs = null;
-    this.#send(viewer);
-    return true;
-  }
-
-  #send(viewer: Viewer): void {
-    const body = frameOf(viewer);
-    this.stats.frames += 1;
-    this.stats.frameCharacters += body.length;
-    viewer.sink.write(body);
-  }
-
-  #postpone(viewer: Viewer, nowMs: number): boolean {
-    this.stats.postponed += 1;
-    viewer.behindSinceMs ??= nowMs;
-    if (nowMs - viewer.behindSinceMs < BEHIND_MAX_MS) return true;
-    this.stats.cut += 1;
-    this.close(viewer);
-    viewer.sink.cut();
-    return false;
-  }
 }
 
-/** Nothing waits for the viewer, so there is nothing that it is behind with. */
-function rest(viewer: Viewer): void {
-  viewer.pace = 'idle';
-  viewer.behindSinceMs = null;
-}
-
-/** What the viewer has not been given yet, as the body of a frame. What is dirty was given a state before, and has one. */
-function frameOf({ dirty }: Viewer): string {
-  let updates = '';
-  for (const subscription of dirty) {
-    const { watched, base } = subscription;
-    const latest = watched.latest!;
-    updates += `${updates === '' ? '' : ','}${latest.since(base!)}`;
-    subscription.base = latest;
-    watched.clean.add(subscription);
-  }
-  dirty.clear();
-  return `[${updates}]`;
+function undirty(viewer: Viewer, subscription: Subscription): void {
+  const at = viewer.dirty.indexOf(subscription);
+  if (at !== -1) viewer.dirty.splice(at, 1);
 }

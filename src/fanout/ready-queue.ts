@@ -8,9 +8,15 @@ export class ReadyQueue {
   #arrived: Viewer[] = [];
   #leaving: Viewer[] = [];
   #next = 0;
+  #rounds = 0;
 
   get length(): number {
     return this.#leaving.length - this.#next + this.#arrived.length;
+  }
+
+  /** How often all who waited have left. */
+  get rounds(): number {
+    return this.#rounds;
   }
 
   push(viewer: Viewer): void {
@@ -22,6 +28,9 @@ export class ReadyQueue {
       [this.#leaving, this.#arrived] = [this.#arrived, []];
       this.#next = 0;
     }
-    return this.#next < this.#leaving.length ? this.#leaving[this.#next++] : undefined;
+    if (this.#leaving.length === 0) return undefined;
+    const viewer = this.#leaving[this.#next++];
+    if (this.#next === this.#leaving.length) this.#rounds += 1;
+    return viewer;
   }
 }

@@ -1,6 +1,7 @@
 import type { PostCounts } from '../counters/batch.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { Update } from '../protocol/messages.js';
+import { Part } from './frame.js';
 
 /** An update as an object: for acknowledgements and first snapshots, which have no `d`. */
 export function updateOf({ post, e, v, totals }: PostCounts, live: number, metrics: Metrics): Update {
@@ -9,13 +10,20 @@ export function updateOf({ post, e, v, totals }: PostCounts, live: number, metri
   return update;
 }
 
+/** The same as JSON, ASCII, and without its closing brace: `d` may follow. */
+export function encodedCounts({ post, e, v, totals }: PostCounts, live: number, metrics: Metrics): string {
+  let head = `{"post":"${post}","e":"${e}","v":${v}`;
+  for (const { name, index } of metrics.list) head += `,"${name}":${totals[index] ?? 0}`;
+  return `${head},"live":${live}`;
+}
+
 /**
  * A watched post's newest state, shared by all its subscribers. What is encoded is encoded once: the update for all,
  * and `d` once for each state that subscribers come from, of which there is seldom more than one.
  */
 export class Snapshot {
   #head: string | null = null;
-  readonly #parts = new Map<Snapshot, string>();
+  readonly #parts = new Map<Snapshot, Part>();
 
   constructor(
     readonly counts: PostCounts,
@@ -24,10 +32,10 @@ export class Snapshot {
   ) {}
 
   /** The update as JSON, with `d` as the change since `base`. */
-  since(base: Snapshot): string {
+  since(base: Snapshot): Part {
     let part = this.#parts.get(base);
     if (part === undefined) {
-      part = `${this.#encoded()},"d":${this.#delta(base)}}`;
+      part = new Part(`${this.#encoded()},"d":${this.#delta(base)}}`);
       this.#parts.set(base, part);
     }
     return part;
@@ -44,13 +52,7 @@ export class Snapshot {
   }
 
   #encoded(): string {
-    if (this.#head === null) {
-      const { post, e, v, totals } = this.counts;
-      let head = `{"post":"${post}","e":"${e}","v":${v}`;
-      for (const { name, index } of this.metrics.list) head += `,"${name}":${totals[index] ?? 0}`;
-      this.#head = `${head},"live":${this.live}`;
-    }
-    return this.#head;
+    return (this.#head ??= encodedCounts(this.counts, this.live, this.metrics));
   }
 
   #delta(base: Snapshot): string {

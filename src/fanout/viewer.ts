@@ -1,10 +1,11 @@
+import type { Frame } from './frame.js';
 import type { Snapshot } from './snapshot.js';
 import type { WatchedPost } from './watched-post.js';
 
 /** Where a viewer's frames go: a socket, an event stream. */
 export interface FrameSink {
-  /** `body`: the JSON array of updates of a `counts` frame. Must not throw. */
-  write(body: string): void;
+  /** Must not throw. */
+  write(frame: Frame): void;
   /** Whether earlier frames still wait to be sent: then the newest state is sent later instead of queueing up. */
   readonly behind: boolean;
   /** The viewer stayed behind for too long; the connection is to be closed. */
@@ -17,6 +18,8 @@ export interface Subscription {
   readonly watched: WatchedPost;
   /** The state that the viewer was given last; `null` before its first snapshot. */
   base: Snapshot | null;
+  /** Its place in `watched.clean`; -1 while it is not there. */
+  place: number;
   /** Ended; whoever still holds it skips it. */
   closed: boolean;
 }
@@ -31,8 +34,8 @@ export type Pace = 'idle' | 'ready' | 'cooling';
 /** A connection that watches posts. */
 export class Viewer {
   readonly subscriptions = new Map<string, Subscription>();
-  /** Of these, the ones whose post changed since the last frame. */
-  readonly dirty = new Set<Subscription>();
+  /** Of these, the ones whose post changed since the last frame, each once. */
+  readonly dirty: Subscription[] = [];
   pace: Pace = 'idle';
   closed = false;
   /** Since when the sink is behind, on the monotonic clock; `null` when it is not. */

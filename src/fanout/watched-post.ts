@@ -6,7 +6,7 @@ export class WatchedPost {
   /** `null` until it was first read. */
   latest: Snapshot | null = null;
   /** Subscriptions that have been given `latest`. The others are in their viewer's `dirty`, or wait for their snapshot. */
-  readonly clean = new Set<Subscription>();
+  #clean: Subscription[] = [];
   subscriptions = 0;
   /** Viewers on all gateways, as the store told it last. */
   told = 0;
@@ -21,10 +21,31 @@ export class WatchedPost {
   replace(next: Snapshot, touched: (viewer: Viewer) => void): void {
     this.latest?.retire();
     this.latest = next;
-    for (const subscription of this.clean) {
-      subscription.viewer.dirty.add(subscription);
+    const clean = this.#clean;
+    this.#clean = [];
+    for (const subscription of clean) {
+      subscription.place = -1;
+      subscription.viewer.dirty.push(subscription);
       touched(subscription.viewer);
     }
-    this.clean.clear();
+  }
+
+  /** The subscription, which is neither clean nor dirty, has been given `latest`. */
+  given(subscription: Subscription): void {
+    subscription.place = this.#clean.length;
+    this.#clean.push(subscription);
+  }
+
+  /** Whether it was clean: is no more, and not dirty. */
+  forget(subscription: Subscription): boolean {
+    const { place } = subscription;
+    if (place === -1) return false;
+    const last = this.#clean.pop()!;
+    if (last !== subscription) {
+      this.#clean[place] = last;
+      last.place = place;
+    }
+    subscription.place = -1;
+    return true;
   }
 }

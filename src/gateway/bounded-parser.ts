@@ -1,4 +1,5 @@
 import { Decoder, Encoder, isPacketValid, type Packet, PacketType } from 'socket.io-parser';
+import { POST_PATTERN } from '../counters/ids.js';
 import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
 
 export const MESSAGE_TOO_LARGE = `a message has at most ${MESSAGE_BYTES_MAX} bytes`;
@@ -20,14 +21,31 @@ export const TOO_LARGE_AUTH = Object.freeze({});
 
 /** The start of an event packet: type, attachments, namespace, acknowledgement id, and the event's name. */
 const EVENT_HEAD = /^(?:2|5(\d+)-)(?:(\/[^,]{0,64}),)?(\d{1,15})?\["([^"\\]{0,64})"/;
+/** `like`, `unlike` and `view` as clients' JSON writes them: they need neither to be parsed nor to be checked again. */
+const ACT = new RegExp(
+  String.raw`^2(\d{1,15})?\["(like|unlike|view)",\{"post":"(${POST_PATTERN.source.slice(1, -1)})"(?:,"seq":([1-9]\d{0,14}))?\}\]$`,
+);
+/** The start of an event packet in the only namespace: its type, and the id of its acknowledgement. */
+const EVENT_START = /^2(\d{1,15})?(?![\d/])/;
 /** The start of a packet that connects: type and namespace. */
 const CONNECT_HEAD = /^0(?:(\/[^,]{0,64}),)?\{/;
+
+/** Takes a connection's events in the order they came, without what socket.io does for each. */
+export interface Receiver {
+  act(event: Act, post: string, seq: number | undefined, id: number | null): void;
+  /** @param args what the client sent behind the event's name */
+  event(event: string, args: readonly unknown[], id: number | null): void;
+}
+
+export type Act = 'like' | 'unlike' | 'view';
 
 /**
  * socket.io's parser, but a message over 16 KiB, or with binary attachments, is not decoded: its event comes with a
  * symbol in place of the payload.
  */
-class BoundedDecoder extends Decoder {
+export class BoundedDecoder extends Decoder {
+  /** Gets the events, once the client has connected and until it disconnects; without one they go to socket.io. */
+  receiver: Receiver | null = null;
   #connects = 0;
   /** Attachments that are on their way and are dropped. */
   #dropping = 0;
@@ -42,8 +60,44 @@ class BoundedDecoder extends Decoder {
     if (data.startsWith('6')) throw new Error('this gateway asks for no acknowledgements');
     if (data.startsWith('0') && ++this.#connects > CONNECTS_MAX) throw new Error('too many attempts to connect');
     if (tooLarge && data.startsWith('0')) this.emitReserved('decoded', connectOf(data));
-    else if (tooLarge || data.startsWith('5')) this.emitReserved('decoded', this.#eventOf(data, tooLarge));
-    else super.add(data);
+    else if (tooLarge || data.startsWith('5')) this.#pass(this.#eventOf(data, tooLarge));
+    else if (this.receiver === null || !this.#receive(this.receiver, data)) super.add(data);
+  }
+
+  override destroy(): void {
+    this.receiver = null;
+    super.destroy();
+  }
+
+  /** @returns whether it was an event. */
+  #receive(receiver: Receiver, data: string): boolean {
+    const act = ACT.exec(data);
+    if (act !== null) {
+      const [, id, event, post, seq] = act;
+      receiver.act(event as Act, post!, numberOf(seq), numberOf(id) ?? null);
+      return true;
+    }
+    const start = EVENT_START.exec(data);
+    if (start !== null) {
+      const [head, id] = start;
+      const args = JSON.parse(data.slice(head.length)) as unknown;
+      this.#pass({ type: PacketType.EVENT, nsp: '/', data: args, ...(id !== undefined && { id: Number(id) }) });
+      return true;
+    }
+    // What comes behind the packet that disconnects is nobody's.
+    if (data.startsWith('1')) this.receiver = null;
+    return false;
+  }
+
+  #pass(packet: Packet): void {
+    // Names that socket.io itself emits: a client that could send `disconnect` would be forgotten, and stay.
+    if (!isPacketValid(packet)) throw new Error('a reserved event');
+    if (this.receiver === null || packet.nsp !== '/') {
+      this.emitReserved('decoded', packet);
+      return;
+    }
+    const [event, ...args] = packet.data as [unknown, ...unknown[]];
+    this.receiver.event(String(event), args, packet.id ?? null);
   }
 
   #eventOf(data: string, tooLarge: boolean): Packet {
@@ -56,8 +110,6 @@ class BoundedDecoder extends Decoder {
       data: [event, tooLarge ? TOO_LARGE : BINARY],
       ...(id !== undefined && { id: Number(id) }),
     };
-    // Names that socket.io itself emits: a client that could send `disconnect` would be forgotten, and stay.
-    if (!isPacketValid(packet)) throw new Error('a reserved event');
     this.#dropping = Math.min(Number(attachments ?? 0), ATTACHMENTS_MAX);
     return packet;
   }
@@ -67,6 +119,10 @@ function connectOf(data: string): Packet {
   const head = CONNECT_HEAD.exec(data);
   if (head === null) throw new Error('not a handshake');
   return { type: PacketType.CONNECT, nsp: head[1] ?? '/', data: TOO_LARGE_AUTH };
+}
+
+function numberOf(digits: string | undefined): number | undefined {
+  return digits === undefined ? undefined : Number(digits);
 }
 
 export const boundedParser = { Encoder, Decoder: BoundedDecoder };

@@ -1,14 +1,8 @@
 import type { Server, Socket } from 'socket.io';
+import { webSocketOf } from './web-socket.js';
 
 type EngineSocket = Socket['conn'];
 type Transport = EngineSocket['transport'];
-
-/** The parts of `ws` that are needed here. Engine.IO's types keep them private. */
-interface WebSocket {
-  on(event: 'ping', listener: (data: Buffer) => void): void;
-  pong(data: Buffer, mask: boolean, sent: () => void): void;
-  terminate(): void;
-}
 
 /**
  * `ws` answers every ping, and Engine.IO every probe before an upgrade, whether the client reads or not: what a minute of
@@ -47,9 +41,4 @@ function answerPings(transport: Transport): void {
     latest = data;
     if (!answering) answer();
   });
-}
-
-/** None under long-polling. */
-export function webSocketOf(transport: Transport): WebSocket | undefined {
-  return (transport as unknown as { readonly socket?: WebSocket }).socket;
 }

@@ -3,10 +3,12 @@ import type { Identity } from '../access/identity.js';
 import type { OperationLimit, TokenBucket } from '../access/rate-limit.js';
 import type { Clock, Timer } from '../clock.js';
 import type { Key64 } from '../counters/ids.js';
+import type { Frame } from '../fanout/frame.js';
 import type { FrameSink, Viewer } from '../fanout/viewer.js';
 import type { ErrorBody } from '../protocol/errors.js';
-import type { ByeEvent, Failure, MineEvent, OperationAnswer, SubscribeAnswer } from '../protocol/messages.js';
-import { webSocketOf } from './bounded-transports.js';
+import type { ByeEvent, MineEvent } from '../protocol/messages.js';
+import type { Outbox } from './outbox.js';
+import { directSocket, frameHead, unsentPackets, webSocketOf } from './web-socket.js';
 
 /**
  * Answers that may wait for a client; with more, one that reads nothing for UNREAD_MS is cut. Time decides and not the
@@ -16,8 +18,12 @@ const UNREAD_MAX = 1_000;
 const UNREAD_MS = 2_000;
 /** How long a connection that is cut has to read why. */
 const CUT_AFTER_MS = 1_000;
+/** Shared by all connections that have none. */
+const NO_ANSWERS: string[] = [];
+const UNCOMPRESSED = { compress: false };
 
-export type Acknowledge = (answer: OperationAnswer | SubscribeAnswer | Failure | { readonly ok: true }) => void;
+/** The number by which the client knows the answer to an event; `null` where it asked for none. */
+export type AnswerId = number | null;
 
 interface ConnectionData {
   identity: Identity;
@@ -27,14 +33,17 @@ interface ConnectionData {
 }
 
 interface Events {
-  counts: (updates: unknown) => void;
   mine: (event: MineEvent) => void;
   bye: (event: ByeEvent) => void;
 }
 
 export type CountsSocket = Socket<Record<string, never>, Events, Record<string, never>, ConnectionData>;
 
-/** One client's socket: who acts there, what it may do, and the order of what it asked. */
+/**
+ * One client's socket: who acts there, what it may do, and the order of what it asked. What goes out most, frames and
+ * answers, is written past socket.io where nothing waits on the connection, and through it elsewhere, always in order. The
+ * packets are those of Socket.IO's protocol: https://socket.io/docs/v4/socket-io-protocol/#packet-encoding
+ */
 export class Connection implements FrameSink {
   /** Set by the gateway, right after it was made. */
   viewer!: Viewer;
@@ -42,15 +51,18 @@ export class Connection implements FrameSink {
   expiry: Timer | null = null;
   /** Operations taken in and not yet answered. */
   #pending = 0;
-  #settled: (() => void)[] = [];
+  #settled: (() => void)[] | null = null;
   /** Ends when all that was asked so far in order is done. */
   #tail: Promise<void> | null = null;
+  /** Packets that wait for the end of the turn. */
+  #answers = NO_ANSWERS;
   #unsentFrame = false;
   /** Whether it is being watched for reading. */
   #watched = false;
 
   constructor(
     readonly socket: CountsSocket,
+    private readonly outbox: Outbox,
     private readonly clock: Clock,
     /** The actor's key: the name's, or one made for this connection. */
     readonly actor: Key64,
@@ -75,8 +87,10 @@ export class Connection implements FrameSink {
 
   end(): void {
     this.#pending -= 1;
-    if (this.#pending > 0 || this.#settled.length === 0) return;
-    for (const settled of this.#settled.splice(0)) settled();
+    if (this.#pending > 0 || this.#settled === null) return;
+    const settled = this.#settled;
+    this.#settled = null;
+    for (const resolve of settled) resolve();
   }
 
   /**
@@ -94,28 +108,51 @@ export class Connection implements FrameSink {
     this.#tail = tail;
   }
 
-  answer(acknowledge: Acknowledge | undefined, answer: Parameters<Acknowledge>[0]): void {
-    if (acknowledge === undefined || !this.socket.connected) return;
-    acknowledge(answer);
+  /** @param json the answer: ASCII */
+  answer(id: AnswerId, json: string): void {
+    if (id === null || !this.socket.connected) return;
+    if (this.#answers.length === 0) {
+      this.#answers = [];
+      this.outbox.add(this);
+    }
+    this.#answers.push(`3${id}[${json}]`);
+  }
+
+  refuse(id: AnswerId, error: ErrorBody): void {
+    this.answer(id, asciiJson({ ok: false, error }));
+  }
+
+  /** Writes the answers that wait. */
+  flush(): void {
+    const answers = this.#answers;
+    if (answers.length === 0) return;
+    this.#answers = NO_ANSWERS;
+    const { conn } = this.socket;
+    const direct = answers.length > UNREAD_MAX ? null : directSocket(conn);
+    if (direct !== null) {
+      let frames = '';
+      for (const answer of answers) frames += `${frameHead(answer.length + 1)}4${answer}`;
+      direct.write(frames, 'latin1');
+      return;
+    }
+    for (const answer of answers) conn.write(answer, UNCOMPRESSED);
     this.#watchReading();
   }
 
-  refuse(acknowledge: Acknowledge | undefined, error: ErrorBody): void {
-    this.answer(acknowledge, { ok: false, error });
-  }
-
   get behind(): boolean {
-    return this.#unsentFrame;
+    return this.#unsentFrame || (webSocketOf(this.socket.conn.transport)?._socket?.writableLength ?? 0) > 0;
   }
 
-  /**
-   * An event packet of Socket.IO's protocol (type 2), written to Engine.IO as it is, in order with socket.io's own
-   * packets: the updates were encoded once for all viewers.
-   * https://socket.io/docs/v4/socket-io-protocol/#packet-encoding
-   */
-  write(body: string): void {
-    this.#unsentFrame = true;
-    this.socket.conn.write(`2["counts",${body}]`, { compress: false }, this.#sent);
+  write(frame: Frame): void {
+    // A frame continues what an answer to `subscribe` has shown.
+    this.flush();
+    const { conn } = this.socket;
+    const direct = directSocket(conn);
+    if (direct !== null) direct.write((frame.encoded ??= encode(frame.body)));
+    else {
+      this.#unsentFrame = true;
+      conn.write(eventOf(frame.body), UNCOMPRESSED, this.#sent);
+    }
   }
 
   cut(): void {
@@ -129,17 +166,17 @@ export class Connection implements FrameSink {
   }
 
   #operationsAnswered(): Promise<void> | void {
-    if (this.#pending > 0) return new Promise((resolve) => this.#settled.push(resolve));
+    if (this.#pending > 0) return new Promise((resolve) => (this.#settled ??= []).push(resolve));
   }
 
   #watchReading(): void {
-    const waiting = unread(this.socket);
+    const waiting = unsentPackets(this.socket.conn);
     if (this.#watched || waiting.length <= UNREAD_MAX) return;
     this.#watched = true;
     const [next] = waiting;
     this.clock.after(UNREAD_MS, () => {
       this.#watched = false;
-      if (unread(this.socket)[0] === next) this.cut();
+      if (unsentPackets(this.socket.conn)[0] === next) this.cut();
       else this.#watchReading();
     });
   }
@@ -150,6 +187,7 @@ export class Connection implements FrameSink {
    * not after the other.
    */
   readonly #emitting = (event: string): void => {
+    this.flush();
     if (event === 'bye') this.clock.soon(() => this.socket.conn.close());
     else this.#watchReading();
   };
@@ -159,9 +197,20 @@ export class Connection implements FrameSink {
   };
 }
 
-/** Packets that Engine.IO holds for the client. Its field is public in its JavaScript, and private in its types. */
-function unread({ conn }: CountsSocket): readonly unknown[] {
-  return (conn as unknown as { readonly writeBuffer: readonly unknown[] }).writeBuffer;
+function eventOf(body: string): string {
+  return `2["counts",${body}]`;
+}
+
+function encode(body: string): Uint8Array {
+  const message = `4${eventOf(body)}`;
+  return Buffer.from(frameHead(message.length) + message, 'latin1');
+}
+
+/** Messages of errors may name fields that a client made up. */
+export function asciiJson(value: unknown): string {
+  return JSON.stringify(value).replace(/[^\0-\x7f]/g, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
 }
 
 /**

@@ -4,8 +4,7 @@ import type { Server, ServerOptions } from 'socket.io';
 import type { Origins } from '../access/origins.js';
 import { boundedParser, TRANSPORT_BYTES_MAX } from './bounded-parser.js';
 import { boundTransports } from './bounded-transports.js';
-import type { Acknowledge, CountsSocket } from './connection.js';
-import type { CountsGateway } from './counts.gateway.js';
+import type { CountsSocket } from './connection.js';
 import type { Handshake } from './handshake.js';
 
 /** A vanished client is noticed after the two together. */
@@ -14,22 +13,13 @@ const PING_TIMEOUT_MS = 10_000;
 /** A connection that does not get through its handshake by then is closed. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
-interface Handler {
-  readonly message: string;
-  readonly callback: (payload: unknown, acknowledge: Acknowledge | undefined) => unknown;
-}
-
-/**
- * socket.io under NestJS, with the limits of the protocol. Messages go straight to the gateway's methods, which answer
- * themselves: NestJS would run an rxjs pipeline for each.
- */
+/** socket.io under NestJS, with the limits of the protocol. */
 export class CountsAdapter extends IoAdapter {
   /** Once the application is initialised. */
   engine!: Server['engine'];
 
   constructor(
     app: INestApplicationContext,
-    private readonly gateway: CountsGateway,
     private readonly handshake: Handshake,
     private readonly origins: Origins,
     /** Carries events between gateways; `null`: this one is alone. */
@@ -64,19 +54,6 @@ export class CountsAdapter extends IoAdapter {
     return server;
   }
 
-  override bindMessageHandlers(socket: CountsSocket, handlers: readonly Handler[]): void {
-    const callbacks = new Map(handlers.map(({ message, callback }) => [message, callback]));
-    socket.onAny((event: string, ...args: unknown[]) => {
-      // What came in one request behind the packet that disconnects is still passed on.
-      if (!socket.connected) return;
-      const last = args.at(-1);
-      const acknowledge = typeof last === 'function' ? (args.pop() as Acknowledge) : undefined;
-      const callback = callbacks.get(event);
-      if (callback === undefined) {
-        const known = [...callbacks.keys()].join(', ');
-        this.gateway.refuse(socket, `there is no such event; there are: ${known}`, acknowledge);
-      } else if (args.length !== 1) this.gateway.refuse(socket, 'an event takes exactly one object', acknowledge);
-      else callback(args[0], acknowledge);
-    });
-  }
+  /** Nothing: they are the decoder's and CountsGateway's matter. NestJS would run an rxjs pipeline for each message. */
+  override bindMessageHandlers(): void {}
 }

@@ -3,12 +3,12 @@ import type { Key64 } from '../counters/ids.js';
 import type { Metric, Metrics } from '../counters/metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from '../counters/operation.js';
 import type { Actors } from '../fanout/actors.js';
-import { updateOf } from '../fanout/snapshot.js';
+import { encodedCounts } from '../fanout/snapshot.js';
 import { type OperationCounts, resultOf } from '../ingest/operation-counts.js';
 import type { PendingOperation } from '../ingest/pending-operation.js';
 import type { Presence } from '../presence/presence.js';
 import type { ErrorBody } from '../protocol/errors.js';
-import type { Acknowledge, Connection } from './connection.js';
+import type { AnswerId, Connection } from './connection.js';
 
 /** What answering needs. */
 export interface Answering {
@@ -30,7 +30,7 @@ export class SocketOperation implements PendingOperation {
   constructor(
     private readonly answering: Answering,
     private readonly connection: Connection,
-    private readonly acknowledge: Acknowledge | undefined,
+    private readonly id: AnswerId,
     readonly post: string,
     private readonly of: Metric,
     readonly kind: Operation['kind'],
@@ -49,13 +49,14 @@ export class SocketOperation implements PendingOperation {
     const applied = (outcome & APPLIED) !== 0;
     const on = (outcome & ON) !== 0;
     answering.counts.add(kind, resultOf(outcome));
-    connection.answer(this.acknowledge, {
-      ok: true,
-      applied,
-      duplicate: (outcome & DUPLICATE) !== 0,
-      ...(kind === 'set' && { on }),
-      counts: updateOf(counts, answering.presence.live(counts), answering.metrics),
-    });
+    if (this.id !== null) {
+      const live = answering.presence.live(counts);
+      connection.answer(
+        this.id,
+        `{"ok":true,"applied":${applied},"duplicate":${(outcome & DUPLICATE) !== 0}` +
+          `${kind === 'set' ? `,"on":${on}` : ''},"counts":${encodedCounts(counts, live, answering.metrics)}}}`,
+      );
+    }
     const { key } = connection.identity;
     if (applied && kind === 'set' && key !== null) {
       answering.actors.toggled(key, { post, metric: of.name, on }, connection.socket.id);
@@ -67,7 +68,7 @@ export class SocketOperation implements PendingOperation {
     const { connection, answering } = this;
     answering.counts.add(this.kind, error.code);
     if (error.retryAfterMs !== undefined) connection.operations.close(answering.nowMs(), error.retryAfterMs);
-    connection.refuse(this.acknowledge, error);
+    connection.refuse(this.id, error);
     connection.end();
   }
 }

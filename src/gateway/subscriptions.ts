@@ -6,7 +6,7 @@ import type { OperationCounts } from '../ingest/operation-counts.js';
 import type { Presence } from '../presence/presence.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import type { SubscribeAnswer } from '../protocol/messages.js';
-import type { Acknowledge, Connection } from './connection.js';
+import { type AnswerId, asciiJson, type Connection } from './connection.js';
 import type { SUBSCRIBE } from './schemas.js';
 
 type Request = z.output<typeof SUBSCRIBE>;
@@ -21,14 +21,14 @@ export class Subscriptions {
     private readonly postsMax: number,
   ) {}
 
-  async subscribe(connection: Connection, request: Request, acknowledge: Acknowledge | undefined): Promise<void> {
+  async subscribe(connection: Connection, request: Request, id: AnswerId): Promise<void> {
     const { admitted, rejected } = this.#admit(connection, new Set(request.posts));
     const tooMany = errorBody(
       'TOO_MANY_POSTS',
       `a connection watches at most ${this.postsMax} posts; unsubscribe from some`,
     );
     if (admitted.length === 0) {
-      this.#refuse(connection, tooMany, acknowledge);
+      this.#refuse(connection, tooMany, id);
       return;
     }
     const { subscriptions } = connection.viewer;
@@ -39,21 +39,21 @@ export class Subscriptions {
     } catch {
       this.fanout.unsubscribe(connection.viewer, added);
       const error = errorBody('UNAVAILABLE', 'the store did not answer in time; subscribe again');
-      this.#refuse(connection, error, acknowledge);
+      this.#refuse(connection, error, id);
       return;
     }
     const news: FirstView[] = [];
     const known: FirstView[] = [];
     for (const view of views) (isKnown(view, request.known) ? known : news).push(view);
     // What is left out of the answer comes as a frame: the client may know its counts, but not who watches now.
-    const framed = acknowledge === undefined ? views : known;
+    const framed = id === null ? views : known;
     const answer: SubscribeAnswer = {
       ok: true,
       tickMs: this.fanout.tickMs,
       counts: news.map((view) => this.#first(view)),
       ...(rejected.length > 0 && { rejected: rejected.map((post) => ({ post, error: tooMany })) }),
     };
-    connection.answer(acknowledge, answer);
+    connection.answer(id, asciiJson(answer));
     this.fanout.repeat(
       connection.viewer,
       framed.map(({ snapshot }) => snapshot.counts.post),
@@ -76,9 +76,9 @@ export class Subscriptions {
     return { admitted, rejected };
   }
 
-  #refuse(connection: Connection, error: ErrorBody, acknowledge: Acknowledge | undefined): void {
+  #refuse(connection: Connection, error: ErrorBody, id: AnswerId): void {
     this.counts.add('subscribe', error.code);
-    connection.refuse(acknowledge, error);
+    connection.refuse(id, error);
   }
 
   #first({ snapshot: { counts }, on }: FirstView): SubscribeAnswer['counts'][number] {

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { atExpiry, TOKEN_EXPIRED } from '../access/identity.js';
 import type { Clock, Timer } from '../clock.js';
+import type { Frame } from '../fanout/frame.js';
 import type { FrameSink } from '../fanout/viewer.js';
 import type { ByeEvent } from '../protocol/messages.js';
 
@@ -46,12 +47,15 @@ export class EventStream implements FrameSink {
     this.response.on('drain', this.#drained);
     this.response.writeHead(200, STREAM_HEADERS);
     this.#behind = false;
-    this.write(body);
+    this.#write(body);
     this.#timer = this.clock.after(HEARTBEAT_MS, this.#beat);
   }
 
-  write(body: string): void {
-    if (this.#ending) return;
+  write({ body }: Frame): void {
+    if (!this.#ending) this.#write(body);
+  }
+
+  #write(body: string): void {
     if (!this.response.write(`event: counts\ndata: ${body}\n\n`)) this.#behind = true;
   }
 

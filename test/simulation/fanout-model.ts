@@ -1,4 +1,5 @@
 import type { PostCounts } from '../../src/counters/batch.js';
+import type { Frame } from '../../src/fanout/frame.js';
 import type { FrameSink, Viewer } from '../../src/fanout/viewer.js';
 import type { Update } from '../../src/protocol/messages.js';
 import { CALM_MS, FanoutWorld, METRICS, TICK_MS } from './fanout-world.js';
@@ -39,7 +40,7 @@ class CheckingViewer implements FrameSink {
     private readonly fault: (what: string) => void,
   ) {}
 
-  write(body: string): void {
+  write({ body }: Frame): void {
     const now = this.world.clock.nowMs();
     if (this.viewer.closed) this.fault('a frame came after it had left');
     if (this.behind) this.fault('a second frame was on its way');

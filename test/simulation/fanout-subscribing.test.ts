@@ -26,7 +26,7 @@ describe('the first snapshot', () => {
     expect(totalsOf(await reading)).toEqual([['a', 1, 1]]);
     await world.clock.advance(TICK_MS);
     expect(sink.frames).toEqual([]);
-    expect(viewer.dirty.size).toBe(0);
+    expect(viewer.dirty.length).toBe(0);
   });
 
   test('frames begin after the snapshot, with d since it', async () => {

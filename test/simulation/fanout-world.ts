@@ -1,5 +1,6 @@
 import { Metrics } from '../../src/counters/metrics.js';
 import { Fanout, type FirstView } from '../../src/fanout/fanout.js';
+import type { Frame } from '../../src/fanout/frame.js';
 import type { FrameSink, Viewer } from '../../src/fanout/viewer.js';
 import { Presence } from '../../src/presence/presence.js';
 import type { Update } from '../../src/protocol/messages.js';
@@ -25,7 +26,7 @@ export class RecordingSink implements FrameSink {
   /** A drain sends its last frame behind one that is on its way. */
   draining = false;
 
-  write(body: string): void {
+  write({ body }: Frame): void {
     if (this.behind && !this.draining) throw new Error('a frame was written while another was on its way');
     this.frames.push({ atMs: this.clock.nowMs(), updates: JSON.parse(body) as Update[] });
     this.behind = this.slow;

@@ -8,7 +8,6 @@ import { AppModule } from '../../src/app.module.js';
 import { systemClock } from '../../src/clock.js';
 import { clusterAdapter } from '../../src/gateway/cluster-adapter.js';
 import { CountsAdapter } from '../../src/gateway/counts.adapter.js';
-import { CountsGateway } from '../../src/gateway/counts.gateway.js';
 import { Handshake } from '../../src/gateway/handshake.js';
 import { configureHttp } from '../../src/http/configure-http.js';
 import { readSettings } from '../../src/settings.js';
@@ -42,9 +41,7 @@ export async function startLocalGateway(redisUrl: string): Promise<LocalGateway>
   running.push({ app, connections, dataDir });
   configureHttp(app);
   const adapter = clusterAdapter(connections.channels);
-  app.useWebSocketAdapter(
-    new CountsAdapter(app, app.get(CountsGateway), app.get(Handshake), app.get(Origins), adapter),
-  );
+  app.useWebSocketAdapter(new CountsAdapter(app, app.get(Handshake), app.get(Origins), adapter));
   await app.listen(0, '127.0.0.1');
   return { url: await app.getUrl() };
 }

@@ -1,0 +1,23 @@
+import type { Clock } from '../clock.js';
+import type { Connection } from './connection.js';
+
+/**
+ * Connections with answers that wait to be written. A commit answers thousands of operations at once: those of one
+ * connection leave together, when the events at hand have been dealt with.
+ */
+export class Outbox {
+  #waiting: Connection[] = [];
+
+  constructor(private readonly clock: Clock) {}
+
+  /** To be called with the first answer. */
+  add(connection: Connection): void {
+    if (this.#waiting.push(connection) === 1) this.clock.soon(this.#flush);
+  }
+
+  readonly #flush = (): void => {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const connection of waiting) connection.flush();
+  };
+}

@@ -1,0 +1,152 @@
+import type { z } from 'zod';
+import { TOKEN_NEEDED } from '../access/identity.js';
+import type { Clock } from '../clock.js';
+import type { Metric, MetricKind, Metrics } from '../counters/metrics.js';
+import { LIKES, VIEWS } from '../counters/metrics.js';
+import type { Operation } from '../counters/operation.js';
+import type { Fanout } from '../fanout/fanout.js';
+import type { Ingest } from '../ingest/ingest.js';
+import type { OperationCounts } from '../ingest/operation-counts.js';
+import { type ErrorBody, errorBody } from '../protocol/errors.js';
+import { invalid } from '../protocol/invalid.js';
+import { type Act, BINARY, MESSAGE_TOO_LARGE, type Receiver, TOO_LARGE } from './bounded-parser.js';
+import type { AnswerId, Connection } from './connection.js';
+import { ACT, ADD, SET, SUBSCRIBE, UNSUBSCRIBE } from './schemas.js';
+import { type Answering, SocketOperation } from './socket-operation.js';
+import type { Subscriptions } from './subscriptions.js';
+
+const EVENTS = ['subscribe', 'unsubscribe', 'like', 'unlike', 'view', 'add', 'set'];
+
+/** What requests are handed on to; the same for all connections. */
+export interface Handling {
+  readonly answering: Answering;
+  readonly subscriptions: Subscriptions;
+  readonly ingest: Ingest;
+  readonly fanout: Fanout;
+  readonly metrics: Metrics;
+  readonly counts: OperationCounts;
+  readonly clock: Clock;
+}
+
+/** The events of docs/protocol.md, from one connection to ingest and fan-out. Each takes one object, and is answered. */
+export class Requests implements Receiver {
+  constructor(
+    private readonly handling: Handling,
+    private readonly connection: Connection,
+  ) {}
+
+  act(event: Act, post: string, seq: number | undefined, id: AnswerId): void {
+    if (!this.connection.socket.connected) return;
+    const { list } = this.handling.metrics;
+    if (event === 'view') this.#act(id, post, seq, list[VIEWS]!, 'add', 1);
+    else this.#act(id, post, seq, list[LIKES]!, 'set', event === 'like' ? 1 : 0);
+  }
+
+  event(event: string, args: readonly unknown[], id: AnswerId): void {
+    // What came in one request behind the packet that disconnects is still passed on.
+    if (!this.connection.socket.connected) return;
+    if (!EVENTS.includes(event)) this.#badRequest(id, `there is no such event; there are: ${EVENTS.join(', ')}`);
+    else if (args.length !== 1) this.#badRequest(id, 'an event takes exactly one object');
+    else this.#request(event, args[0], id);
+  }
+
+  #request(event: string, payload: unknown, id: AnswerId): void {
+    if (event === 'subscribe') this.#subscribe(payload, id);
+    else if (event === 'unsubscribe') this.#unsubscribe(payload, id);
+    else if (event === 'add') this.#add(payload, id);
+    else if (event === 'set') this.#set(payload, id);
+    else {
+      const request = this.#parse(ACT, payload, id);
+      if (request !== null) this.act(event as Act, request.post, request.seq, id);
+    }
+  }
+
+  #subscribe(payload: unknown, id: AnswerId): void {
+    const request = this.#parse(SUBSCRIBE, payload, id);
+    if (request === null || !this.#admitLookup(request.posts.length, id)) return;
+    const { connection, handling } = this;
+    connection.inOrder(() => handling.subscriptions.subscribe(connection, request, id));
+  }
+
+  #unsubscribe(payload: unknown, id: AnswerId): void {
+    const request = this.#parse(UNSUBSCRIBE, payload, id);
+    if (request === null || !this.#admitLookup(1, id)) return;
+    const { connection, handling } = this;
+    connection.inOrder(() => {
+      handling.fanout.unsubscribe(connection.viewer, request.posts);
+      connection.answer(id, '{"ok":true}');
+    });
+  }
+
+  #add(payload: unknown, id: AnswerId): void {
+    const request = this.#parse(ADD, payload, id);
+    const metric = request && this.#named(request.metric, 'tally', id);
+    if (request && metric) this.#act(id, request.post, request.seq, metric, 'add', request.by);
+  }
+
+  #set(payload: unknown, id: AnswerId): void {
+    const request = this.#parse(SET, payload, id);
+    const metric = request && this.#named(request.metric, 'toggle', id);
+    if (request && metric) this.#act(id, request.post, request.seq, metric, 'set', request.on ? 1 : 0);
+  }
+
+  #act(
+    id: AnswerId,
+    post: string,
+    seq: number | undefined,
+    metric: Metric,
+    kind: Operation['kind'],
+    value: number,
+  ): void {
+    const { connection, handling } = this;
+    if (!connection.identity.mayAct) {
+      this.#refuse(errorBody('UNAUTHORIZED', TOKEN_NEEDED), id);
+      return;
+    }
+    const waitMs = connection.operations.admit(handling.clock.nowMs());
+    if (waitMs > 0) {
+      handling.counts.add(kind, 'RATE_LIMITED');
+      connection.refuse(id, errorBody('RATE_LIMITED', 'too many operations; slow down', waitMs));
+      return;
+    }
+    handling.ingest.submit(new SocketOperation(handling.answering, connection, id, post, metric, kind, value, seq));
+  }
+
+  #admitLookup(posts: number, id: AnswerId): boolean {
+    const { lookups } = this.connection;
+    const waitMs = lookups.take(this.handling.clock.nowMs(), Math.min(posts, lookups.burst));
+    if (waitMs === 0) return true;
+    this.handling.counts.add('subscribe', 'RATE_LIMITED');
+    this.connection.refuse(id, errorBody('RATE_LIMITED', 'too many posts looked up; slow down', waitMs));
+    return false;
+  }
+
+  #parse<S extends z.ZodObject>(schema: S, payload: unknown, id: AnswerId): z.output<S> | null {
+    const parsed = schema.safeParse(payload);
+    if (parsed.success) return parsed.data;
+    let error = invalid(parsed.error, Object.keys(schema.shape));
+    if (payload === TOO_LARGE) error = errorBody('PAYLOAD_TOO_LARGE', MESSAGE_TOO_LARGE);
+    if (payload === BINARY) error = errorBody('BAD_REQUEST', 'the payload must be JSON without binary attachments');
+    this.#refuse(error, id);
+    return null;
+  }
+
+  #named(name: string, kind: MetricKind, id: AnswerId): Metric | null {
+    const { metrics } = this.handling;
+    const metric = metrics.byName(name);
+    if (metric?.kind === kind) return metric;
+    const names = metrics.list.filter((one) => one.kind === kind).map((one) => one.name);
+    const which = kind === 'tally' ? 'tallies' : 'toggles';
+    this.#badRequest(id, `metric must be one of the ${which}: ${names.join(', ')}`);
+    return null;
+  }
+
+  #badRequest(id: AnswerId, message: string): void {
+    this.#refuse(errorBody('BAD_REQUEST', message), id);
+  }
+
+  #refuse(error: ErrorBody, id: AnswerId): void {
+    this.handling.counts.add('unknown', error.code);
+    this.connection.refuse(id, error);
+  }
+}

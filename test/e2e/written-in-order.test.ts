@@ -1,0 +1,110 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Server } from 'socket.io';
+import { io, type Socket } from 'socket.io-client';
+import { OperationLimit, TokenBucket } from '../../src/access/rate-limit.js';
+import { systemClock } from '../../src/clock.js';
+import { Frame } from '../../src/fanout/frame.js';
+import { Connection, type CountsSocket } from '../../src/gateway/connection.js';
+import { Outbox } from '../../src/gateway/outbox.js';
+import { directSocket, webSocketOf } from '../../src/gateway/web-socket.js';
+import { Random } from '../support/random.js';
+import { until } from '../support/until.js';
+
+const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
+const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
+const WRITES = 2_000 * SCALE;
+/** Longer than 125 and than 65,535 bytes: the length of a WebSocket frame has three forms. */
+const LENGTHS = [1, 125, 126, 200, 65_535, 65_536, 70_000];
+
+const servers: Server[] = [];
+const clients: Socket[] = [];
+
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.disconnect();
+  for (const server of servers.splice(0)) await server.close();
+});
+
+/** A socket.io server's end of one connection, and the client's. */
+async function connected(transports: string[]): Promise<{ connection: Connection; client: Socket }> {
+  const http = createServer();
+  const server = new Server(http);
+  servers.push(server);
+  http.listen(0, '127.0.0.1');
+  await once(http, 'listening');
+  const client = io(`http://127.0.0.1:${(http.address() as AddressInfo).port}`, { transports, reconnection: false });
+  clients.push(client);
+  const [socket] = (await once(server, 'connection')) as [CountsSocket];
+  const bucket = new TokenBucket(0, 0);
+  const limit = new OperationLimit(bucket, null);
+  const outbox = new Outbox(systemClock);
+  return { connection: new Connection(socket, outbox, systemClock, { hi: 0, lo: 0 }, limit, bucket), client };
+}
+
+/** What the client has been sent, in the order it came: answers, frames and events tell their number. */
+function received(client: Socket): number[] {
+  const numbers: number[] = [];
+  client.io.engine.on('message', (message: string) => {
+    const number = /^(?:3(\d+)\[|2\["counts",\[(\d+),|2\["mine",\{"post":"(\d+)")/.exec(message);
+    if (number !== null) numbers.push(Number(number[1] ?? number[2] ?? number[3]));
+  });
+  return numbers;
+}
+
+describe.each([[['websocket']], [['polling']], [['polling', 'websocket']]])('over %j', (transports) => {
+  it(`answers, frames and socket.io's own events come in the order they were written (TEST_SEED=${SEED})`, async () => {
+    const random = new Random(SEED);
+    const { connection, client } = await connected(transports);
+    const numbers = received(client);
+    let direct = 0;
+    for (let i = 0; i < WRITES; i++) {
+      if (directSocket(connection.socket.conn) !== null) direct += 1;
+      const what = random.below(8);
+      if (what === 0) connection.socket.emit('mine', { post: String(i), metric: 'likes', on: true });
+      else if (what < 5) connection.answer(i, JSON.stringify('x'.repeat(random.pick(LENGTHS.slice(0, 4)))));
+      else connection.write(new Frame(JSON.stringify([i, 'x'.repeat(random.pick(LENGTHS))])));
+      if (random.below(4) === 0) await new Promise((resolve) => void setImmediate(resolve));
+    }
+    await until(() => numbers.length === WRITES, 'all have come');
+    expect(numbers).toEqual(Array.from({ length: WRITES }, (_, i) => i));
+    if (transports.includes('websocket')) expect(direct).toBeGreaterThan(0);
+    else expect(direct).toBe(0);
+  });
+});
+
+describe('the way past socket.io', () => {
+  it('is taken when nothing waits, and not behind a packet that waits', async () => {
+    const { connection } = await connected(['websocket']);
+    const { conn } = connection.socket;
+    await until(() => directSocket(conn) !== null, 'nothing waits');
+    conn.write('2["counts",[]]');
+    expect(directSocket(conn)).toBeNull();
+    await until(() => directSocket(conn) !== null, 'nothing waits again');
+    conn.close();
+    expect(directSocket(conn)).toBeNull();
+  });
+
+  it.each<[string, { readyState?: string; transport?: object; webSocket?: object }]>([
+    ['no WebSocket', { transport: { socket: undefined } }],
+    ['a WebSocket without its TCP socket', { webSocket: { _socket: undefined } }],
+    ['a WebSocket that compresses', { webSocket: { extensions: 'permessage-deflate' } }],
+    ['a WebSocket that is closing', { webSocket: { readyState: 2 } }],
+    ['another transport', { transport: { name: 'webtransport' } }],
+    ['a transport that is sending', { transport: { writable: false } }],
+    ['a connection that is closing', { readyState: 'closing' }],
+  ])('is not taken with %s', async (_title, { readyState = 'open', transport, webSocket }) => {
+    const { connection } = await connected(['websocket']);
+    const { conn } = connection.socket;
+    await until(() => directSocket(conn) !== null, 'nothing waits');
+    const { extensions, _socket } = webSocketOf(conn.transport)!;
+    const like = (readyState: string, transport = {}, webSocket = {}): typeof conn => {
+      const socket = { readyState: 1, extensions, _socket, ...webSocket };
+      const parts = { name: 'websocket', writable: true, socket, ...transport };
+      return { readyState, writeBuffer: [], transport: parts } as unknown as typeof conn;
+    };
+    expect(directSocket(like('open'))).toBe(_socket);
+    expect(directSocket(like(readyState, transport, webSocket))).toBeNull();
+  });
+});
