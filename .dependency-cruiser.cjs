@@ -53,10 +53,17 @@ module.exports = {
       to: { path: '^src/', pathNot: '^src/protocol/' },
     },
     {
+      name: 'load-stands-alone',
+      comment: 'it is a stranger to the gateway: what it knows, docs/protocol.md says',
+      severity: 'error',
+      from: { path: '^load/' },
+      to: { path: '^(src|client|client-demo|test|bench)/', pathNot: '^src/protocol/' },
+    },
+    {
       name: 'src-knows-no-tests',
       severity: 'error',
       from: { path: '^src/', pathNot: '\\.test\\.ts$' },
-      to: { path: '^(test|bench|client-demo)/' },
+      to: { path: '^(test|bench|client-demo|load)/' },
     },
   ],
   options: {

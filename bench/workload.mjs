@@ -2,7 +2,6 @@
  * What the byte measurements put into a store, the same in every run: posts, likes, session marks. Groups of operations
  * are committed as a gateway does, a batch a bucket.
  */
-import { writeFile } from 'node:fs/promises';
 import process from 'node:process';
 import { bucketOf } from '../dist/counters/ids.js';
 
@@ -78,7 +77,7 @@ export function* growingIds(count) {
 }
 
 /** xorshift32 (Marsaglia, 2003): the same numbers in every run. */
-function randomOf(seed) {
+export function randomOf(seed) {
   let x = Math.imul(seed, 0x9e3779b1) | 1;
   return () => {
     x ^= x << 13;
@@ -110,16 +109,4 @@ async function commit(store, group) {
     return { bucket, incarnation: 'bench-01', n: ++last[bucket], atMs: AT_MS, operations };
   });
   await Promise.all(batches.map((batch) => store.commit(batch)));
-}
-
-/** Prints each row, and whether it met its target. */
-export async function report(rows, jsonFile, about) {
-  for (const { what, count, bytes, target } of rows) {
-    const each = bytes / count;
-    const verdict = target === null ? '' : each <= target ? `at most ${target}: met` : `at most ${target}: MISSED`;
-    console.log(
-      `${what.padEnd(62)} ${String(count).padStart(9)}  ${each.toFixed(1).padStart(6)} bytes each  ${verdict}`,
-    );
-  }
-  if (jsonFile !== undefined) await writeFile(jsonFile, `${JSON.stringify({ ...about, rows }, null, 2)}\n`);
 }

@@ -6,7 +6,7 @@ import { Viewer } from './viewer.js';
 const TICK_MS = 100;
 const sink = { write: () => undefined, behind: false, cut: () => undefined };
 
-test('each viewer is due a tick after it came, the one that came first before the others', async () => {
+test('viewers are due a tick after they came, those of the same few milliseconds together', async () => {
   const { clock, cooling, due } = world();
   for (const [actor, at] of [
     ['ada', 0],
@@ -19,8 +19,8 @@ test('each viewer is due a tick after it came, the one that came first before th
   }
   await clock.advance(2 * TICK_MS);
   expect(due).toEqual([
-    ['ada', 100],
-    ['bob', 100.5],
+    ['ada', 101],
+    ['bob', 101],
     ['cy', 101],
     ['dee', 160],
   ]);

@@ -1,15 +1,19 @@
 import type { Clock, Timer } from '../clock.js';
 import type { Viewer } from './viewer.js';
 
+/** So long viewers join the cohort before them, which then waits for the last of them: fewer and longer passes. */
+const COHORT_MS = 4;
+
 interface Cohort {
-  readonly dueAtMs: number;
-  readonly viewers: readonly Viewer[];
+  readonly begunAtMs: number;
+  dueAtMs: number;
+  readonly viewers: Viewer[];
 }
 
 /**
  * Viewers that had a frame less than a tick ago. They leave in the order they came, so that those who came when the tick
- * was longer delay the others: a queue of cohorts, which are those that were written to in one go, and one timer, whatever
- * the number of viewers.
+ * was longer delay the others: a queue of cohorts, which are those that were written to about the same time, and one timer,
+ * whatever the number of viewers.
  */
 export class Cooling {
   readonly #cohorts: Cohort[] = [];
@@ -22,9 +26,13 @@ export class Cooling {
   ) {}
 
   /** `nowMs`: not before the last of them was written to. */
-  add(viewers: readonly Viewer[], nowMs: number): void {
+  add(viewers: Viewer[], nowMs: number): void {
     const { tickMs } = this.tempo;
-    this.#cohorts.push({ dueAtMs: nowMs + tickMs, viewers });
+    const last = this.#cohorts.at(-1);
+    if (last !== undefined && nowMs - last.begunAtMs < COHORT_MS) {
+      last.dueAtMs = nowMs + tickMs;
+      for (const viewer of viewers) last.viewers.push(viewer);
+    } else this.#cohorts.push({ begunAtMs: nowMs, dueAtMs: nowMs + tickMs, viewers });
     this.#timer ??= this.clock.after(tickMs, () => this.#release());
   }
 

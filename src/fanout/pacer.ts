@@ -3,10 +3,13 @@ import { Cooling } from './cooling.js';
 import { Frames, type Part } from './frame.js';
 import { ReadyQueue } from './ready-queue.js';
 import { Tempo } from './tempo.js';
-import type { Viewer } from './viewer.js';
+import type { Subscription, Viewer } from './viewer.js';
 
 /** Updates written before other events get their turn, about 0.4 ms: Node takes in one new connection a turn. */
 const PASS_WORK = 1_024;
+const PASS_MS = 0.4;
+/** Where other events take longer than that, so much more is written at once, or viewers would starve: 5 ms. */
+const PASSES_MAX = 12;
 /** Writing a frame costs as much as this many updates in it. */
 const WRITE_WORK = 32;
 /** How long a viewer may stay behind before it is cut. */
@@ -33,6 +36,8 @@ export class Pacer {
   readonly #frames = new Frames();
   readonly #tempo: Tempo;
   #passing = false;
+  /** When a pass that is not through left the rest for later; `Infinity` when there is none. */
+  #yieldedAtMs = Infinity;
   /** When those who wait now began to be written to; `null` while nobody waits. */
   #roundAtMs: number | null = null;
   readonly stats: PacerStats = { frames: 0, frameCharacters: 0, postponed: 0, cut: 0 };
@@ -68,8 +73,9 @@ export class Pacer {
     if (this.#passing || this.#ready.length === 0) return;
     const startMs = this.clock.nowMs();
     const { rounds } = this.#ready;
+    const workMax = PASS_WORK * Math.min(PASSES_MAX, Math.max(1, (startMs - this.#yieldedAtMs) / PASS_MS));
     const cooling: Viewer[] = [];
-    for (let work = 0; work < PASS_WORK;) {
+    for (let work = 0; work < workMax;) {
       const viewer = this.#ready.shift();
       if (viewer === undefined) break;
       work += WRITE_WORK + viewer.dirty.length;
@@ -81,10 +87,12 @@ export class Pacer {
     const nowMs = this.clock.nowMs();
     this.#timeRound(startMs, nowMs, this.#ready.rounds > rounds);
     if (cooling.length > 0) this.#cooling.add(cooling, nowMs);
-    if (this.#ready.length > 0) this.#passAgain();
+    this.#yieldedAtMs = Infinity;
+    if (this.#ready.length > 0) this.#passAgain(nowMs);
   }
 
-  #passAgain(): void {
+  #passAgain(nowMs: number): void {
+    this.#yieldedAtMs = nowMs;
     this.#passing = true;
     this.clock.soon(() => {
       this.#passing = false;
@@ -119,7 +127,7 @@ export class Pacer {
   }
 
   #send(viewer: Viewer): void {
-    const frame = this.#frames.of(partsFor(viewer));
+    const frame = viewer.dirty.length === 1 ? give(viewer.dirty.pop()!).alone : this.#frames.of(partsFor(viewer));
     this.stats.frames += 1;
     this.stats.frameCharacters += frame.body.length;
     viewer.sink.write(frame);
@@ -142,15 +150,17 @@ function rest(viewer: Viewer): void {
   viewer.behindSinceMs = null;
 }
 
-/** What the viewer has not been given yet, and now is. What is dirty was given a state before, and has one. */
 function partsFor({ dirty }: Viewer): Part[] {
-  const parts = dirty.map((subscription) => {
-    const { watched, base } = subscription;
-    const latest = watched.latest!;
-    subscription.base = latest;
-    watched.given(subscription);
-    return latest.since(base!);
-  });
+  const parts = dirty.map(give);
   dirty.length = 0;
   return parts;
+}
+
+/** What the viewer has not been given yet of a post, and now is. What is dirty was given a state before, and has one. */
+function give(subscription: Subscription): Part {
+  const { watched, base } = subscription;
+  const latest = watched.latest!;
+  subscription.base = latest;
+  watched.given(subscription);
+  return latest.since(base!);
 }

@@ -24,6 +24,9 @@ export function encodedCounts({ post, e, v, totals }: PostCounts, live: number, 
 export class Snapshot {
   #head: string | null = null;
   readonly #parts = new Map<Snapshot, Part>();
+  /** Most viewers come from the same state. */
+  #lastBase: Snapshot | null = null;
+  #lastPart: Part | null = null;
 
   constructor(
     readonly counts: PostCounts,
@@ -33,11 +36,14 @@ export class Snapshot {
 
   /** The update as JSON, with `d` as the change since `base`. */
   since(base: Snapshot): Part {
+    if (this.#lastBase === base) return this.#lastPart!;
     let part = this.#parts.get(base);
     if (part === undefined) {
       part = new Part(`${this.#encoded()},"d":${this.#delta(base)}}`);
       this.#parts.set(base, part);
     }
+    this.#lastBase = base;
+    this.#lastPart = part;
     return part;
   }
 
@@ -49,6 +55,8 @@ export class Snapshot {
   /** A newer one took its place: what was encoded is not needed again, and would keep older snapshots alive. */
   retire(): void {
     this.#parts.clear();
+    this.#lastBase = null;
+    this.#lastPart = null;
   }
 
   #encoded(): string {

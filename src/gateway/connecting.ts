@@ -15,7 +15,15 @@ export class Connecting {
   readonly #byAddress = new Map<string, number>();
   readonly #addressOf = new WeakMap<EngineSocket, string>();
 
-  constructor(private readonly addresses: Addresses) {}
+  /** One for all. */
+  readonly #closed: (this: EngineSocket) => void;
+
+  constructor(private readonly addresses: Addresses) {
+    const end = (connection: EngineSocket): void => this.end(connection);
+    this.#closed = function () {
+      end(this);
+    };
+  }
 
   mayBegin(request: IncomingMessage): boolean {
     return (this.#byAddress.get(this.addresses.of(request)) ?? 0) < CONNECTING_MAX;
@@ -27,7 +35,7 @@ export class Connecting {
     if (this.addresses.operations(address) === null) return;
     this.#addressOf.set(connection, address);
     this.#byAddress.set(address, (this.#byAddress.get(address) ?? 0) + 1);
-    connection.once('close', () => this.end(connection));
+    connection.on('close', this.#closed);
   }
 
   /** It has its socket, or is closed: whichever comes first counts. */
@@ -35,6 +43,7 @@ export class Connecting {
     const address = this.#addressOf.get(connection);
     if (address === undefined) return;
     this.#addressOf.delete(connection);
+    connection.off('close', this.#closed);
     const left = this.#byAddress.get(address)! - 1;
     if (left > 0) this.#byAddress.set(address, left);
     else this.#byAddress.delete(address);

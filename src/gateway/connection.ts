@@ -8,7 +8,7 @@ import type { FrameSink, Viewer } from '../fanout/viewer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { ByeEvent, MineEvent } from '../protocol/messages.js';
 import type { Outbox } from './outbox.js';
-import { directSocket, frameHead, unsentPackets, webSocketOf } from './web-socket.js';
+import { DirectWay, frameHead, unsentPackets, webSocketOf } from './web-socket.js';
 
 /**
  * Answers that may wait for a client; with more, one that reads nothing for UNREAD_MS is cut. Time decides and not the
@@ -56,6 +56,7 @@ export class Connection implements FrameSink {
   #tail: Promise<void> | null = null;
   /** Packets that wait for the end of the turn. */
   #answers = NO_ANSWERS;
+  #direct: DirectWay | null;
   #unsentFrame = false;
   /** Whether it is being watched for reading. */
   #watched = false;
@@ -71,6 +72,8 @@ export class Connection implements FrameSink {
     readonly lookups: TokenBucket,
   ) {
     socket.onAnyOutgoing(this.#emitting);
+    this.#direct = DirectWay.of(socket.conn);
+    if (this.#direct === null) socket.conn.once('upgrade', () => (this.#direct = DirectWay.of(socket.conn)));
   }
 
   get identity(): Identity {
@@ -127,31 +130,27 @@ export class Connection implements FrameSink {
     const answers = this.#answers;
     if (answers.length === 0) return;
     this.#answers = NO_ANSWERS;
-    const { conn } = this.socket;
-    const direct = answers.length > UNREAD_MAX ? null : directSocket(conn);
-    if (direct !== null) {
+    if (this.#direct?.isOpen && answers.length <= UNREAD_MAX) {
       let frames = '';
       for (const answer of answers) frames += `${frameHead(answer.length + 1)}4${answer}`;
-      direct.write(frames, 'latin1');
+      this.#direct.write(frames);
       return;
     }
-    for (const answer of answers) conn.write(answer, UNCOMPRESSED);
+    for (const answer of answers) this.socket.conn.write(answer, UNCOMPRESSED);
     this.#watchReading();
   }
 
   get behind(): boolean {
-    return this.#unsentFrame || (webSocketOf(this.socket.conn.transport)?._socket?.writableLength ?? 0) > 0;
+    return this.#unsentFrame || (this.#direct !== null && this.#direct.waiting > 0);
   }
 
   write(frame: Frame): void {
     // A frame continues what an answer to `subscribe` has shown.
     this.flush();
-    const { conn } = this.socket;
-    const direct = directSocket(conn);
-    if (direct !== null) direct.write((frame.encoded ??= encode(frame.body)));
+    if (this.#direct?.isOpen) this.#direct.write((frame.encoded ??= encode(frame.body)));
     else {
       this.#unsentFrame = true;
-      conn.write(eventOf(frame.body), UNCOMPRESSED, this.#sent);
+      this.socket.conn.write(eventOf(frame.body), UNCOMPRESSED, this.#sent);
     }
   }
 

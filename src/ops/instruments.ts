@@ -18,7 +18,7 @@ export class Instruments {
   });
   readonly acknowledgement = new Histogram({
     name: 'tallycast_acknowledgement_seconds',
-    help: 'From taking in an operation until it is answered.',
+    help: 'From taking in an operation until it is answered: of each batch the one that waited longest.',
     buckets: LATENCY_BUCKETS,
     registers: [this.registry],
   });
@@ -91,6 +91,11 @@ export class Instruments {
       () => stats.postponed,
     );
     this.counter('tallycast_viewers_cut_total', 'Viewers disconnected since they stayed behind.', () => stats.cut);
+    this.gauge(
+      'tallycast_tick_seconds',
+      'From a frame of a viewer to its next, at least: TICK_MS, or more while the gateway does not keep up.',
+      () => fanout.tickMs / 1000,
+    );
     this.gauge('tallycast_watched_posts', 'Posts that somebody here watches.', () => fanout.watchedPosts);
   }
 

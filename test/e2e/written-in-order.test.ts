@@ -9,7 +9,7 @@ import { systemClock } from '../../src/clock.js';
 import { Frame } from '../../src/fanout/frame.js';
 import { Connection, type CountsSocket } from '../../src/gateway/connection.js';
 import { Outbox } from '../../src/gateway/outbox.js';
-import { directSocket, webSocketOf } from '../../src/gateway/web-socket.js';
+import { DirectWay, webSocketOf } from '../../src/gateway/web-socket.js';
 import { Random } from '../support/random.js';
 import { until } from '../support/until.js';
 
@@ -60,7 +60,7 @@ describe.each([[['websocket']], [['polling']], [['polling', 'websocket']]])('ove
     const numbers = received(client);
     let direct = 0;
     for (let i = 0; i < WRITES; i++) {
-      if (directSocket(connection.socket.conn) !== null) direct += 1;
+      if (DirectWay.of(connection.socket.conn)?.isOpen) direct += 1;
       const what = random.below(8);
       if (what === 0) connection.socket.emit('mine', { post: String(i), metric: 'likes', on: true });
       else if (what < 5) connection.answer(i, JSON.stringify('x'.repeat(random.pick(LENGTHS.slice(0, 4)))));
@@ -75,36 +75,58 @@ describe.each([[['websocket']], [['polling']], [['polling', 'websocket']]])('ove
 });
 
 describe('the way past socket.io', () => {
-  it('is taken when nothing waits, and not behind a packet that waits', async () => {
+  it('is open when nothing waits, and not behind a packet that waits', async () => {
     const { connection } = await connected(['websocket']);
     const { conn } = connection.socket;
-    await until(() => directSocket(conn) !== null, 'nothing waits');
+    const way = DirectWay.of(conn)!;
+    await until(() => way.isOpen, 'nothing waits');
     conn.write('2["counts",[]]');
-    expect(directSocket(conn)).toBeNull();
-    await until(() => directSocket(conn) !== null, 'nothing waits again');
+    expect(way.isOpen).toBe(false);
+    await until(() => way.isOpen, 'nothing waits again');
     conn.close();
-    expect(directSocket(conn)).toBeNull();
+    expect(way.isOpen).toBe(false);
   });
 
-  it.each<[string, { readyState?: string; transport?: object; webSocket?: object }]>([
+  it('is not there under long-polling, and after an upgrade is', async () => {
+    const { connection } = await connected(['polling', 'websocket']);
+    const { conn } = connection.socket;
+    expect(DirectWay.of(conn)).toBeNull();
+    await until(() => DirectWay.of(conn)?.isOpen === true, 'it was upgraded');
+  });
+
+  it.each<[string, { transport?: object; webSocket?: object }]>([
     ['no WebSocket', { transport: { socket: undefined } }],
     ['a WebSocket without its TCP socket', { webSocket: { _socket: undefined } }],
+    ['a WebSocket over something else', { webSocket: { _socket: { writable: true, writableLength: 0 } } }],
     ['a WebSocket that compresses', { webSocket: { extensions: 'permessage-deflate' } }],
-    ['a WebSocket that is closing', { webSocket: { readyState: 2 } }],
     ['another transport', { transport: { name: 'webtransport' } }],
-    ['a transport that is sending', { transport: { writable: false } }],
-    ['a connection that is closing', { readyState: 'closing' }],
-  ])('is not taken with %s', async (_title, { readyState = 'open', transport, webSocket }) => {
-    const { connection } = await connected(['websocket']);
-    const { conn } = connection.socket;
-    await until(() => directSocket(conn) !== null, 'nothing waits');
-    const { extensions, _socket } = webSocketOf(conn.transport)!;
-    const like = (readyState: string, transport = {}, webSocket = {}): typeof conn => {
-      const socket = { readyState: 1, extensions, _socket, ...webSocket };
-      const parts = { name: 'websocket', writable: true, socket, ...transport };
-      return { readyState, writeBuffer: [], transport: parts } as unknown as typeof conn;
-    };
-    expect(directSocket(like('open'))).toBe(_socket);
-    expect(directSocket(like(readyState, transport, webSocket))).toBeNull();
+  ])('is not there with %s', async (_title, { transport, webSocket }) => {
+    const { like } = await imitating();
+    expect(DirectWay.of(like())?.isOpen).toBe(true);
+    expect(DirectWay.of(like(transport, webSocket))).toBeNull();
+  });
+
+  it.each<[string, { transport?: object; webSocket?: object }]>([
+    ['a WebSocket is closing', { webSocket: { readyState: 2 } }],
+    ['a transport is sending', { transport: { writable: false } }],
+    ['a transport is closing', { transport: { readyState: 'closing' } }],
+  ])('is closed while %s', async (_title, { transport, webSocket }) => {
+    const { like } = await imitating();
+    expect(DirectWay.of(like(transport, webSocket))?.isOpen).toBe(false);
   });
 });
+
+/** Makes what looks like a connection over which nothing waits, but for some parts of it. */
+async function imitating(): Promise<{ like: (transport?: object, webSocket?: object) => CountsSocket['conn'] }> {
+  const { connection } = await connected(['websocket']);
+  const { conn } = connection.socket;
+  const { extensions, _socket } = webSocketOf(conn.transport)!;
+  await until(() => _socket!.writableLength === 0, 'nothing waits');
+  return {
+    like: (transport = {}, webSocket = {}) => {
+      const socket = { readyState: 1, extensions, _socket, ...webSocket };
+      const parts = { name: 'websocket', readyState: 'open', writable: true, socket, ...transport };
+      return { transport: parts } as unknown as typeof conn;
+    },
+  };
+}

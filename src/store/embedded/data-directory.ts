@@ -8,6 +8,14 @@ import type { Tables } from './embedded-bucket.js';
 import { Table } from './table.js';
 
 const FORMAT = 1;
+/** By table, so that all take at most 60 MB: a chunk of members has about 800 bytes, the others a few dozen. */
+const CACHED_MAX: Readonly<Record<keyof Tables, number>> = {
+  posts: 50_000,
+  members: 10_000,
+  marks: 100_000,
+  generations: 1_000,
+  fences: 1_000,
+};
 
 /** What a data directory was made with. It stays so for the life of the data. */
 interface Meta {
@@ -97,9 +105,9 @@ export class DataDirectory {
     }
   }
 
-  /** Forgets what the tables were given: it is on disk, or it is void. */
-  settle(): void {
-    for (const table of Object.values<Table>({ ...this.#tables })) table.settle();
+  /** Forgets what the tables were given: it is on disk (`committed`), or it is void. */
+  settle(committed: boolean): void {
+    for (const table of Object.values<Table>({ ...this.#tables })) table.settle(committed);
   }
 
   /**
@@ -123,7 +131,7 @@ export class DataDirectory {
 
   #use(root: RootDatabase): void {
     this.#root = root;
-    this.#tables = tablesBy((name) => Table.open(root, name));
+    this.#tables = tablesBy((name) => Table.open(root, name, CACHED_MAX[name]));
     this.#committed = tablesBy((name) => this.#tables[name].committed());
   }
 }

@@ -113,6 +113,7 @@ export class EmbeddedBucket implements Bucket {
   setMark(session: Key64, seq: number): void {
     const generation = this.generation();
     const key = this.#markKey(generation.number, session);
+    // In this generation for the first time.
     if (this.tables.marks.get(key) === undefined) {
       this.#generation = { ...generation, marks: generation.marks + 1 };
       this.#generationDirty = true;

@@ -124,6 +124,7 @@ export class EmbeddedStore implements CounterStore {
   async #commitGroup(group: readonly Waiting[]): Promise<CommitResult[]> {
     const results: CommitResult[] = [];
     let operations = 0;
+    let committed = false;
     try {
       for (const { batch } of group) {
         const bucket = this.#bucket(batch.bucket);
@@ -135,9 +136,10 @@ export class EmbeddedStore implements CounterStore {
       }
       this.#purgeMarks(PURGE_MARKS + 2 * operations);
       await this.#directory.commit();
+      committed = true;
       return results;
     } finally {
-      this.#directory.settle();
+      this.#directory.settle(committed);
     }
   }
 

@@ -1,0 +1,36 @@
+/** What servers say of themselves while they are measured. */
+import { readFileSync } from 'node:fs';
+import { Redis } from 'ioredis';
+
+/** The gateway's metrics by name, each summed over its labels. */
+export async function metricsOf(server) {
+  const page = await (await globalThis.fetch(`${server.url}/metrics`)).text();
+  const metrics = new Map();
+  for (const [, name, value] of page.matchAll(/^(\w+)(?:\{[^}]*\})? (\S+)$/gm)) {
+    metrics.set(name, (metrics.get(name) ?? 0) + Number(value));
+  }
+  return metrics;
+}
+
+/** Bytes of the process in memory now. */
+export function residentBytes(pid) {
+  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024;
+}
+
+/**
+ * Counts the calls of Redis's commands from now on, also those made by scripts.
+ *
+ * @returns a function that gives calls a second by command, and ends the counting
+ */
+export async function countCommands(redis) {
+  const client = new Redis(redis.url);
+  await client.config('RESETSTAT');
+  const startMs = performance.now();
+  return async () => {
+    const stats = await client.info('commandstats');
+    const seconds = (performance.now() - startMs) / 1_000;
+    client.disconnect();
+    const calls = [...stats.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)];
+    return Object.fromEntries(calls.map(([, name, count]) => [name, Number(count) / seconds]));
+  };
+}

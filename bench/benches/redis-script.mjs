@@ -1,0 +1,155 @@
+/** What a batch costs on its way through Redis: CPU of the server and of the gateway's process, by how much there is to look up. */
+import process from 'node:process';
+import { short, spread } from '../harness/alternate.mjs';
+import { measureCpu } from '../harness/cpu.mjs';
+import { check } from '../harness/results.mjs';
+import { startRedis } from '../harness/servers.mjs';
+import { randomOf } from '../workload.mjs';
+
+export const title = 'µs of CPU an operation: a batch through Redis';
+/** `operations` of each measurement, made before its clock starts. */
+export const options = { operations: 40_000 };
+
+const LIKES = 0;
+const VIEWS = 1;
+const BUCKETS = 64;
+const AT_MS = Date.UTC(2026, 0, 1);
+const POSTS = 128;
+const PEOPLE = 1_000;
+const NOBODY = { actor: null, session: null, seq: 0 };
+
+/** Batches in flight together, and operations in each: even over all buckets, over some, and all in one. */
+const SHAPES = [
+  [64, 8],
+  [8, 64],
+  [1, 500],
+];
+
+const random = randomOf(4);
+const below = (n) => random() % n;
+const key = () => ({ hi: random(), lo: random() });
+
+const people = Array.from({ length: PEOPLE }, () => ({ actor: key(), session: key(), seq: 0 }));
+const view = (post, who) => ({ post, metric: VIEWS, kind: 'add', value: 1, actor: null, ...who });
+const like = (post, value, actor, who) => ({ post, metric: LIKES, kind: 'set', value, actor, ...who });
+const marked = (person) => ({ session: person.session, seq: ++person.seq });
+const known = () => people[below(PEOPLE)];
+
+/** Who acts: from nothing to look up to everything to be made. */
+const LOADS = [
+  ['views without a session', (post) => view(post, NOBODY)],
+  ['views, sessions known', (post) => view(post, marked(known()))],
+  [
+    'views and likes, sessions and actors known',
+    (post, i) => {
+      const person = known();
+      return i % 2 === 0 ? view(post, marked(person)) : like(post, below(2), person.actor, marked(person));
+    },
+  ],
+  ['views, every session new', (post) => view(post, { session: key(), seq: 1 })],
+  ['likes, every session and actor new', (post) => like(post, 1, key(), { session: key(), seq: 1 })],
+];
+
+/** µs of Redis, an operation, at which 55,000 a second leave it half of its core idle. */
+const REDIS_MICROS_MAX = 9;
+const REALISTIC = LOADS[2][0];
+
+export async function run({ rounds, cores, options: { operations }, log }) {
+  const rows = [];
+  for (const [buckets, size] of SHAPES) {
+    for (const [what, operationOf] of LOADS) {
+      const measured = [];
+      for (let round = 0; round < rounds; round++) {
+        measured.push(await measure(operationOf, buckets, size, operations, cores));
+      }
+      const row = { what, buckets, size };
+      for (const figure of ['redis', 'gateway']) row[figure] = spread(measured.map((of) => of[figure]));
+      rows.push(row);
+      log(`  ${buckets} × ${size}, ${what}: Redis ${short(row.redis.median)}, gateway ${short(row.gateway.median)}`);
+    }
+  }
+  const realistic = rows.find(({ what, buckets }) => what === REALISTIC && buckets === BUCKETS);
+  return {
+    tables: SHAPES.map(([buckets, size]) => tableOf(buckets, size, rows)),
+    checks: [
+      check(`Redis, ${BUCKETS} batches of 8, ${REALISTIC}`, realistic.redis.median, { atMost: REDIS_MICROS_MAX }),
+    ],
+    data: { operations, rows },
+  };
+}
+
+function tableOf(buckets, size, rows) {
+  return {
+    title: `${buckets} ${buckets === 1 ? 'batch' : 'batches'} of ${size} in flight together`,
+    columns: ['', 'Redis', 'min to max', 'gateway', 'min to max'],
+    rows: rows
+      .filter((row) => row.buckets === buckets)
+      .map(({ what, redis, gateway }) => [what, ...[redis, gateway].flatMap(cellsOf)]),
+  };
+}
+
+function cellsOf({ median, min, max }) {
+  return [short(median), `${short(min)} to ${short(max)}`];
+}
+
+/** @returns µs an operation */
+async function measure(operationOf, buckets, size, operations, cores) {
+  const server = await startRedis(cores.server);
+  const { store, lanes } = await openStore(server.url, buckets);
+  try {
+    const numbers = lanes.map(() => 0);
+    const batchesOf = (operationsOf) =>
+      lanes.map((posts, bucket) => {
+        const n = ++numbers[bucket];
+        return { bucket, incarnation: 'bench-01', n, atMs: AT_MS, operations: operationsOf(posts, n) };
+      });
+    const commit = (batches) => Promise.all(batches.map((batch) => store.commit(batch)));
+    // Everybody is known in every bucket, and likes every second post.
+    for (let first = 0; first < PEOPLE; first += 250) {
+      const some = people.slice(first, first + 250);
+      await commit(batchesOf((posts) => some.map((person) => view(posts[0], marked(person)))));
+      for (let i = 0; i < POSTS / buckets; i += 1) {
+        const likes = (posts) => some.filter(() => below(2) > 0).map(({ actor }) => like(posts[i], 1, actor, NOBODY));
+        await commit(batchesOf(likes));
+      }
+    }
+    const flush = () =>
+      batchesOf((posts, n) => Array.from({ length: size }, (_, i) => operationOf(posts[below(posts.length)], n + i)));
+    const flushes = Array.from({ length: Math.ceil(operations / (buckets * size)) }, flush);
+    const warm = flushes.splice(0, Math.ceil(flushes.length / 5));
+    for (const batches of warm) await commit(batches);
+    const redis = measureCpu([server.pid], cores.server);
+    const gateway = measureCpu([process.pid], cores.load);
+    for (const batches of flushes) await commit(batches);
+    const count = flushes.length * buckets * size;
+    return { redis: redis().micros / count, gateway: gateway().micros / count };
+  } finally {
+    await store.close();
+    await server.end();
+  }
+}
+
+/** The built store, and posts: the same number in each of the first buckets. */
+async function openStore(url, buckets) {
+  const from = (path) => import(`../../dist/${path}.js`);
+  const { systemClock: clock } = await from('clock');
+  const { bucketOf } = await from('counters/ids');
+  const { Metrics } = await from('counters/metrics');
+  const { RedisConnections } = await from('store/redis/connections');
+  const { parseRedisUrl } = await from('store/redis/redis-url');
+  const { RedisStore } = await from('store/redis/redis-store');
+  const connections = await RedisConnections.open(parseRedisUrl(url), {
+    clock,
+    replicated: false,
+    warn: () => undefined,
+  });
+  const metrics = Metrics.parse('likes:toggle,views:tally');
+  const data = { metrics, buckets: BUCKETS, region: 'local', gateway: 'bench-01', publishMs: 50, nonce: () => 1 };
+  const store = await RedisStore.open(connections, clock, data);
+  const lanes = Array.from({ length: buckets }, () => []);
+  for (let id = 10_000_000; lanes.some(({ length }) => length < POSTS / buckets); id++) {
+    const lane = lanes[bucketOf(String(id), BUCKETS)];
+    if (lane !== undefined && lane.length < POSTS / buckets) lane.push(String(id));
+  }
+  return { store, lanes };
+}

@@ -1,0 +1,57 @@
+/**
+ * Bytes of Redis's memory: the growth of its used_memory, divided by what was put in. A counter's post has an id of 8
+ * bytes: an integer of 19 digits.
+ */
+import { Redis } from 'ioredis';
+import { systemClock } from '../../dist/clock.js';
+import { Metrics } from '../../dist/counters/metrics.js';
+import { RedisConnections } from '../../dist/store/redis/connections.js';
+import { parseRedisUrl } from '../../dist/store/redis/redis-url.js';
+import { RedisStore } from '../../dist/store/redis/redis-store.js';
+import { startRedis } from '../harness/servers.mjs';
+import {
+  BUCKETS,
+  commitAll,
+  growingIds,
+  likeOfEach,
+  likesOver,
+  twoOfEach,
+  viewOfEach,
+  viewsOfSessions,
+} from '../workload.mjs';
+
+/** @returns `{ what, count, bytes, target }` each: bytes of `count`, of which each should take at most `target` */
+export async function redisRows({ posts, likes, redisGroup: group }) {
+  return [
+    await rowOf('a counter: views of posts', posts, viewOfEach(growingIds(posts)), group, 26),
+    await rowOf('two counters: likes and views of posts', posts, twoOfEach(growingIds(posts)), group, 52),
+    await rowOf('a like on one post', likes, likesOver(likes, 1), group, 11),
+    await rowOf('a like over 1,000 posts', likes, likesOver(likes, 1_000), group, null),
+    await rowOf('a post with one like', likes, likeOfEach(growingIds(likes)), group, null),
+    await rowOf('a session mark', likes, viewsOfSessions(likes), group, 16),
+  ];
+}
+
+async function rowOf(what, count, operations, group, target) {
+  const server = await startRedis();
+  try {
+    const options = { clock: systemClock, replicated: false, warn: () => undefined };
+    const connections = await RedisConnections.open(parseRedisUrl(server.url), options);
+    const metrics = Metrics.parse('likes:toggle,views:tally');
+    const data = { metrics, buckets: BUCKETS, region: 'local', gateway: 'bench-01', publishMs: 50, nonce: () => 1 };
+    const store = await RedisStore.open(connections, systemClock, data);
+    const client = new Redis(server.url);
+    const before = await usedMemory(client);
+    await commitAll(store, operations, group);
+    const bytes = (await usedMemory(client)) - before;
+    client.disconnect();
+    await store.close();
+    return { what, count, bytes, target };
+  } finally {
+    await server.end();
+  }
+}
+
+async function usedMemory(client) {
+  return Number(/^used_memory:(\d+)/m.exec(await client.info('memory'))[1]);
+}

@@ -1,0 +1,83 @@
+/** CPU time and memory of processes, as Linux accounts for them. */
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** /proc/PID/stat counts in hundredths of a second (USER_HZ, the same on every architecture that Node runs on). */
+const STAT_TICK_MICROS = 10_000;
+/** `stat` is coarse; only a thread that ended explains that it is ahead by more. */
+const ENDED_THREADS_MICROS = 50_000;
+
+/** CPU time of the process's living threads in µs, to the nanosecond. */
+function threadsMicros(pid) {
+  return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => sum + scheduled(pid, thread).ran, 0);
+}
+
+/** For how many µs a thread ran, and could have run while something else had the core. */
+function scheduled(pid, thread) {
+  const [ran = 0, waited = 0] = readOrEmpty(`/proc/${pid}/task/${thread}/schedstat`).split(' ').map(Number);
+  return { ran: ran / 1e3, waited: waited / 1e3 };
+}
+
+/** CPU time of the process in µs, with threads that ended, in steps of 10 ms. */
+function processMicros(pid) {
+  const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * STAT_TICK_MICROS;
+}
+
+/** Jiffies of a core: busy with anybody's work, and in all. */
+function coreJiffies(core) {
+  const line = new RegExp(`^cpu${core} .*$`, 'm').exec(readFileSync('/proc/stat', 'utf8'))?.[0] ?? '';
+  const [user = 0, nice = 0, system = 0, idle = 0, iowait = 0, ...more] = line.split(' ').slice(1, 9).map(Number);
+  const busy = user + nice + system + more.reduce((sum, jiffies) => sum + jiffies, 0);
+  return { busy, all: busy + idle + iowait };
+}
+
+/**
+ * Starts measuring processes that go on running.
+ *
+ * @returns a function that gives what went by since: `micros` of CPU, `wallMicros`, `share` (of one core), `waitShare`:
+ *   how long their first threads could have run and others did, and how busy the core was with whatever ran, `coreShare`
+ */
+export function measureCpu(pids, core = 0) {
+  const before = pids.map((pid) => ({
+    threads: threadsMicros(pid),
+    whole: processMicros(pid),
+    waited: scheduled(pid, pid).waited,
+  }));
+  const jiffies = coreJiffies(core);
+  const startNanos = process.hrtime.bigint();
+  return () => {
+    const wallMicros = Number(process.hrtime.bigint() - startNanos) / 1e3;
+    let micros = 0;
+    let waited = 0;
+    pids.forEach((pid, i) => {
+      const threads = threadsMicros(pid) - before[i].threads;
+      const whole = processMicros(pid) - before[i].whole;
+      micros += whole - threads > ENDED_THREADS_MICROS ? whole : threads;
+      waited += scheduled(pid, pid).waited - before[i].waited;
+    });
+    const now = coreJiffies(core);
+    const coreShare = (now.busy - jiffies.busy) / Math.max(1, now.all - jiffies.all);
+    return { micros, wallMicros, share: micros / wallMicros, waitShare: waited / wallMicros, coreShare };
+  };
+}
+
+/** Bytes of the processes' own memory: what is anonymous, without the program's files, which other processes share. */
+export function memoryBytes(pids) {
+  let bytes = 0;
+  for (const pid of pids) {
+    const rollup = readOrEmpty(`/proc/${pid}/smaps_rollup`);
+    const own =
+      /^Pss_Anon:\s+(\d+)/m.exec(rollup) ?? /^RssAnon:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+    bytes += Number(own[1]) * 1024;
+  }
+  return bytes;
+}
+
+function readOrEmpty(path) {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,70 @@
+/** What was measured on, and with which versions; and what of the system's limits a bench needs. */
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { cpus, release, totalmem, type } from 'node:os';
+import { join } from 'node:path';
+import { canPin } from './processes.mjs';
+import { ROOT } from './servers.mjs';
+
+/** The machine and the versions of all that takes part; `null`: not installed. */
+export function describeMachine(cores) {
+  const model = /model name\s*:\s*(.*)/i.exec(readOrEmpty('/proc/cpuinfo'))?.[1] ?? cpus()[0]?.model;
+  return {
+    cpu: model,
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    kernel: `${type()} ${release()}`,
+    node: process.version,
+    tallycast: said('git', ['-C', ROOT, 'rev-parse', '--short', 'HEAD'], /^[0-9a-f]+$/m) ?? packageVersion('.'),
+    ws: packageVersion('node_modules/ws'),
+    'socket.io': packageVersion('node_modules/socket.io'),
+    nginx: said('nginx', ['-v'], /nginx\/(\S+)/),
+    nchan: said('dpkg-query', ['-W', '-f', '${Version}', 'libnginx-mod-nchan'], /\S+/),
+    'nats-server': said('nats-server', ['-v'], /v(\d\S+)/),
+    'redis-server': said('redis-server', ['-v'], /v=(\S+)/),
+    cc: said('cc', ['--version'], /.*/),
+    pinned: canPin ? `server on core ${cores.server}, load on core ${cores.load}` : 'not pinned: there is no taskset',
+  };
+}
+
+export function printMachine(machine) {
+  console.log(
+    Object.entries(machine)
+      .map(([name, value]) => `${name} ${value ?? 'not installed'}`)
+      .join(', '),
+  );
+}
+
+/**
+ * Sees to it that processes started from now on may hold this many sockets.
+ *
+ * @throws Error of one line that says what to set
+ */
+export function needSockets(count) {
+  const files = count + 1_000;
+  const limit = /^Max open files\s+\S+\s+(\S+)/m.exec(readOrEmpty('/proc/self/limits'))?.[1];
+  if (limit !== undefined && limit !== 'unlimited' && Number(limit) < files) {
+    const raised = spawnSync('prlimit', ['--pid', String(process.pid), `--nofile=${files}:${files}`]).status === 0;
+    if (!raised)
+      throw new Error(`${count} sockets need ${files} open files a process: \`ulimit -n ${files}\` (now ${limit})`);
+  }
+}
+
+function packageVersion(folder) {
+  return JSON.parse(readFileSync(join(ROOT, folder, 'package.json'), 'utf8')).version;
+}
+
+function said(command, args, pattern) {
+  const { stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
+  if (error !== undefined) return null;
+  const found = pattern.exec(`${stdout}${stderr}`);
+  return found?.[1] ?? found?.[0] ?? null;
+}
+
+function readOrEmpty(path) {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,110 @@
+/** Servers under measurement: each on a free port of 127.0.0.1 and a core of its own. */
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { start, temporaryDirectory } from './processes.mjs';
+
+export const ROOT = join(import.meta.dirname, '..', '..');
+/** A boot takes a second of CPU, and far longer on a busy machine. */
+const READY_LIMIT_MS = 60_000;
+
+/** A port of 127.0.0.1 on which nobody listens. */
+export async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/**
+ * Starts a server and waits until it takes connections.
+ *
+ * @param args of the command; a function is given the port
+ * @param options of `start` (core, env, endSignal), and `port` if it is not to be a free one
+ * @returns what `start` returns, with `port`, `url`, and `pids`: it and what it has started by now
+ */
+export async function startServer(command, args, { port, ...options } = {}) {
+  port ??= await freePort();
+  const server = start(command, typeof args === 'function' ? args(port) : args, options);
+  await listening(server, port);
+  server.port = port;
+  server.url = `http://127.0.0.1:${port}`;
+  Object.defineProperty(server, 'pids', { get: () => familyOf(server.pid) });
+  return server;
+}
+
+/**
+ * The built gateway without limits a second, with a new DATA_DIR. `env` adds to its environment and overrides.
+ *
+ * @param nodeArgs before dist/main.js, e.g. `['--expose-gc']`
+ */
+export async function startGateway(env = {}, core = null, nodeArgs = []) {
+  const main = join(ROOT, 'dist', 'main.js');
+  if (!existsSync(main)) throw new Error('dist/main.js is missing: run `npm run build` first');
+  const port = await freePort();
+  const all = {
+    HOST: '127.0.0.1',
+    PORT: String(port),
+    MAX_OPS_PER_CONNECTION: '0',
+    MAX_OPS_PER_ADDRESS: '0',
+    MAX_CONNECTIONS_PER_ADDRESS: '0',
+    MAX_POSTS_PER_CONNECTION: '10000',
+    LOG_LEVEL: 'warn',
+    NODE_ENV: 'production',
+    ...env,
+  };
+  if (all.REDIS_URL === undefined) all.DATA_DIR ??= temporaryDirectory();
+  return startServer(process.execPath, [...nodeArgs, main], { core, env: all, port });
+}
+
+/** A peer that is a Node program in bench/peers; it is told PORT. */
+export async function startPeer(name, env = {}, core = null, nodeArgs = []) {
+  const port = await freePort();
+  const args = [...nodeArgs, join(ROOT, 'bench', 'peers', name)];
+  return startServer(process.execPath, args, {
+    core,
+    env: { PORT: String(port), NODE_ENV: 'production', ...env },
+    port,
+  });
+}
+
+/** @param appendonly whether it keeps a log on disk, synced each second (`everysec`); without, it keeps nothing */
+export async function startRedis(core = null, appendonly = false) {
+  const keep = appendonly ? ['--appendonly', 'yes', '--appendfsync', 'everysec'] : ['--appendonly', 'no'];
+  const directory = temporaryDirectory();
+  const args = (port) => ['--port', port, '--bind', '127.0.0.1', '--dir', directory, '--save', '', ...keep];
+  const server = await startServer(process.env.REDIS_SERVER_BIN ?? 'redis-server', args, { core });
+  server.url = `redis://127.0.0.1:${server.port}`;
+  return server;
+}
+
+async function listening(server, port) {
+  for (const deadline = Date.now() + READY_LIMIT_MS; Date.now() < deadline; await sleep(20)) {
+    server.alive();
+    if (await takesConnections(port)) return;
+  }
+  throw new Error(`${server.command} was not listening on ${port} after ${READY_LIMIT_MS} ms`);
+}
+
+async function takesConnections(port) {
+  const socket = connect(port, '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
+
+function familyOf(pid) {
+  const children = `/proc/${pid}/task/${pid}/children`;
+  if (!existsSync(children)) return [pid];
+  const pids = readFileSync(children, 'utf8').split(' ').filter(Boolean).map(Number);
+  return [pid, ...pids.flatMap(familyOf)];
+}

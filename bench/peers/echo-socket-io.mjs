@@ -1,0 +1,19 @@
+/**
+ * Stock socket.io that acknowledges and does nothing else: the least that an acknowledged event costs there.
+ *
+ *     PORT=3001 node bench/peers/echo-socket-io.mjs
+ *
+ * Its answers are as long as the gateway's.
+ */
+import { createServer } from 'node:http';
+import { Server } from 'socket.io';
+import { answerTo } from './answer.mjs';
+
+const http = createServer();
+const io = new Server(http, { serveClient: false });
+io.on('connection', (socket) => {
+  for (const event of ['like', 'unlike', 'view']) {
+    socket.on(event, (payload, acknowledge) => acknowledge(answerTo(event, payload)));
+  }
+});
+http.listen(Number(process.env.PORT), '127.0.0.1');

@@ -1,0 +1,19 @@
+/**
+ * The bare `ws` that answers JSON with JSON, by id: what is left when nothing of Socket.IO is there.
+ *
+ *     PORT=3001 node bench/peers/echo-ws.mjs
+ *
+ * Its answers are as long as the gateway's.
+ */
+import { createServer } from 'node:http';
+import { WebSocketServer } from 'ws';
+import { answerTo } from './answer.mjs';
+
+const http = createServer();
+new WebSocketServer({ server: http, perMessageDeflate: false }).on('connection', (socket) => {
+  socket.on('message', (data) => {
+    const { id, event, ...payload } = JSON.parse(data);
+    socket.send(JSON.stringify({ id, ...answerTo(event, payload) }));
+  });
+});
+http.listen(Number(process.env.PORT), '127.0.0.1');

@@ -1,0 +1,125 @@
+import { Actor, LIKED_MAX } from './actor.js';
+import { Connection, type ConnectionUser } from './connection.js';
+import { handshakeOf } from './identity.js';
+import { Ledger, type Totals } from './ledger.js';
+import { idOf, type Share, type Shown } from './messages.js';
+import type { Meter } from './meter.js';
+import { Random } from './random.js';
+import { Screen } from './screen.js';
+import { Viewer } from './viewer.js';
+
+/** Connections that open at the same time. */
+const OPENING_MAX = 50;
+/** One viewer in so many has every frame read and checked; but of few viewers so many at least. */
+const READ_ONE_IN = 50;
+const READ_MIN = 20;
+const EXAMPLES_MAX = 5;
+
+/** The connections of a thread. */
+export class Crowd {
+  readonly actors: readonly Actor[];
+  readonly ledger: Ledger;
+  /** Those that have been ready once. */
+  ready = 0;
+  readonly size: number;
+  readonly #viewers: readonly Viewer[];
+  readonly #unopened: Connection[] = [];
+  readonly #random: Random;
+  #allReady: (() => void) | null = null;
+
+  constructor(
+    private readonly share: Share,
+    private readonly meter: Meter,
+  ) {
+    const { load, thread } = share;
+    this.#random = new Random(load.seed + thread);
+    const posts = Array.from({ length: load.posts }, (_, post) => idOf(load, post));
+    const screens = new Map<string, Screen>();
+    this.#viewers = this.#watching(posts, screens);
+    const liked = Math.min(LIKED_MAX, load.posts);
+    const numbers = load.likes + load.views === 0 ? [] : this.#mine(load.actors);
+    this.ledger = new Ledger(load.posts, numbers.length * liked);
+    const stage = { posts, screens, ledger: this.ledger, meter, random: this.#random };
+    this.actors = numbers.map((number, i) => {
+      const actor = new Actor((number * liked) % load.posts, i * liked, stage, this.#onceReady());
+      const name = `${share.run}-${number}`;
+      actor.connection = this.#connection({ ...handshakeOf(name), session: name }, actor);
+      return actor;
+    });
+    this.size = this.#unopened.length;
+  }
+
+  /** Resolves when all are connected, and viewers have their snapshots. */
+  async connect(): Promise<void> {
+    if (this.size === 0) return;
+    const ready = new Promise<void>((resolve) => (this.#allReady = resolve));
+    for (const connection of this.#unopened.splice(0, OPENING_MAX)) connection.open();
+    await ready;
+  }
+
+  get isIdle(): boolean {
+    return this.actors.every((actor) => actor.isIdle);
+  }
+
+  /** What the viewers show, compared with these totals. */
+  shown(totals: ReadonlyMap<string, Totals>): Shown {
+    const read = this.#viewers.filter((viewer) => viewer.isRead);
+    const stale = this.#viewers.map((viewer) => viewer.stale(totals)).filter((post) => post !== null);
+    return {
+      stale: stale.length,
+      staleExamples: stale.slice(0, EXAMPLES_MAX),
+      read: read.length,
+      adrift: read.filter(({ isAdrift }) => isAdrift).length,
+      backwards: read.filter(({ wentBackwards }) => wentBackwards).length,
+    };
+  }
+
+  /** Each viewer takes the posts from its own number on, so that all posts are watched alike. */
+  #watching(posts: readonly string[], screens: Map<string, Screen>): readonly Viewer[] {
+    const { load } = this.share;
+    const numbers = this.#mine(load.viewers);
+    const read = Math.max(READ_MIN, Math.ceil(numbers.length / READ_ONE_IN));
+    return numbers.map((number, i) => {
+      const watched = Array.from({ length: load.watch }, (_, j) => posts[(number * load.watch + j) % posts.length]!);
+      const own = i < read ? this.#screens(watched, screens) : null;
+      const viewer = new Viewer(watched, own, this.meter, this.#onceReady());
+      viewer.connection = this.#connection(handshakeOf(`${this.share.run}-v${number}`), viewer);
+      return viewer;
+    });
+  }
+
+  /** For the posts that no other viewer has a screen for. */
+  #screens(posts: readonly string[], all: Map<string, Screen>): ReadonlyMap<string, Screen> {
+    const own = new Map<string, Screen>();
+    for (const post of posts) if (!all.has(post)) own.set(post, new Screen((ms) => this.meter.shown(ms)));
+    for (const [post, screen] of own) all.set(post, screen);
+    return own;
+  }
+
+  /** Of the numbers below `end` those that are this thread's. */
+  #mine(end: number): number[] {
+    const { load, thread } = this.share;
+    return Array.from(
+      { length: Math.ceil(Math.max(0, end - thread) / load.threads) },
+      (_, i) => thread + i * load.threads,
+    );
+  }
+
+  #connection(auth: object, user: ConnectionUser): Connection {
+    const connection = new Connection(this.share.load.url, auth, user, this.meter, this.#random);
+    this.#unopened.push(connection);
+    return connection;
+  }
+
+  /** Told again after a reconnect, it does nothing. */
+  #onceReady(): () => void {
+    let isReady = false;
+    return () => {
+      if (isReady) return;
+      isReady = true;
+      this.ready += 1;
+      this.#unopened.shift()?.open();
+      if (this.ready === this.size) this.#allReady?.();
+    };
+  }
+}

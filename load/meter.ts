@@ -1,0 +1,60 @@
+import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import type { Traffic } from './connection.js';
+import type { Second } from './messages.js';
+
+/** Ten minutes, far above what any operation is waited for. */
+const LATENCY_MAX_US = 600_000_000;
+
+/** An HDR histogram of microseconds, to within 1%. */
+export function latencies(): RecordableHistogram {
+  return createHistogram({ lowest: 1, highest: LATENCY_MAX_US, figures: 2 });
+}
+
+/** What a thread sees, a second at a time. */
+export class Meter implements Traffic {
+  bytes = 0;
+  frames = 0;
+  due = 0;
+  acknowledged = 0;
+  shed = 0;
+  duplicates = 0;
+  lagMs = 0;
+  errors = new Map<string, number>();
+  #toAnswer = latencies();
+  #toScreen = latencies();
+
+  constructor(readonly fatal: (message: string) => void) {}
+
+  answered(ms: number): void {
+    this.acknowledged += 1;
+    this.#toAnswer.record(microseconds(ms));
+  }
+
+  shown(ms: number): void {
+    this.#toScreen.record(microseconds(ms));
+  }
+
+  error(code: string): void {
+    this.errors.set(code, (this.errors.get(code) ?? 0) + 1);
+  }
+
+  /** Histograms are shared with whom they are posted to, so the next second has its own. */
+  take(at: number): Second {
+    const { due, acknowledged, shed, duplicates, frames, bytes, lagMs } = this;
+    const second = {
+      ...{ at, due, acknowledged, shed, duplicates, frames, bytes, lagMs },
+      errors: [...this.errors],
+      toAnswer: this.#toAnswer,
+      toScreen: this.#toScreen,
+    };
+    this.bytes = this.frames = this.due = this.acknowledged = this.shed = this.duplicates = this.lagMs = 0;
+    this.errors.clear();
+    this.#toAnswer = latencies();
+    this.#toScreen = latencies();
+    return second;
+  }
+}
+
+function microseconds(ms: number): number {
+  return Math.min(LATENCY_MAX_US, Math.max(1, Math.round(ms * 1_000)));
+}

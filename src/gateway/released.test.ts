@@ -1,0 +1,158 @@
+import { once } from 'node:events';
+import { createServer, IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { queryObjects } from 'node:v8';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Server, type Socket } from 'socket.io';
+import type { Socket as ClientSocket } from 'socket.io-client';
+import { closeClients, connect, untilConnected } from '../../test/support/clients.js';
+import { until } from '../../test/support/until.js';
+import { releaseAfterHandshake } from './released.js';
+import { type WebSocket, webSocketOf } from './web-socket.js';
+
+const PING_INTERVAL_MS = 50;
+const CROWD = 50;
+const POLLING = { transports: ['polling'] };
+const UPGRADING = { transports: ['polling', 'websocket'] };
+
+const httpServer = createServer();
+const server = new Server(httpServer, { pingInterval: PING_INTERVAL_MS });
+const disconnected: string[] = [];
+let url: string;
+
+beforeAll(async () => {
+  releaseAfterHandshake(server);
+  server.on('connection', (socket) => {
+    socket.onAnyOutgoing(() => undefined);
+    socket.on('echo', (word: string, answer: (word: string) => void) => answer(word));
+    socket.once('disconnect', () => disconnected.push(socket.id));
+  });
+  httpServer.listen(0, '127.0.0.1');
+  await once(httpServer, 'listening');
+  url = `http://127.0.0.1:${(httpServer.address() as AddressInfo).port}`;
+});
+
+afterAll(async () => {
+  await closeClients();
+  await server.close();
+});
+
+test('a connection has what it needed for its handshake only until it stands', async () => {
+  const { socket } = await connected();
+  await until(() => isReleased(socket), 'the release');
+  const { conn } = socket;
+  const webSocket = webSocketOf(conn.transport) as WebSocket & NodeJS.EventEmitter;
+  expect(socket.handshake.headers).toEqual({});
+  expect(conn.transport.listeners('headers')).toEqual([]);
+  expect(webSocket.listeners('error')).toHaveLength(1);
+  expect(webSocket._socket!.listeners('close').map(({ name }) => name)).toEqual(['socketOnClose']);
+  expect([socket.rooms.size, server.of('/').adapter.rooms.has(socket.id)]).toEqual([0, false]);
+  for (const emitter of [socket, conn, conn.transport, webSocket] as NodeJS.EventEmitter[]) {
+    const listeners = Reflect.get(emitter, '_events') as object;
+    expect(Object.getPrototypeOf(listeners)).not.toBe(null);
+    expect('constructor' in listeners).toBe(false);
+    // What is to be called once is wrapped elsewhere.
+    for (const end of ['close', 'disconnect', 'error']) {
+      expect(emitter.rawListeners(end)).toEqual(emitter.listeners(end));
+    }
+  }
+});
+
+test('what is released later is where it is looked for', async () => {
+  const { socket } = await connected();
+  const { conn } = socket;
+  await until(() => isReleased(socket), 'the release');
+  const receiver = Reflect.get(webSocketOf(conn.transport)!, '_receiver') as Record<string, unknown>;
+  await once(conn as unknown as NodeJS.EventEmitter, 'heartbeat');
+  expect(receiver).toMatchObject({ _mask: undefined, _buffers: [] });
+  expect(conn).toMatchObject({ sentCallbackFn: expect.any(Array), cleanupFn: [expect.any(Function)] });
+  expect(socket).toMatchObject({ _anyOutgoingListeners: [expect.any(Function)], acks: new Map() });
+  expect(socket.client).toMatchObject({ decoder: { _callbacks: { $decoded: [expect.any(Function)] } } });
+});
+
+test.each([
+  ['over WebSocket', {}],
+  ['over long-polling', POLLING],
+  ['after an upgrade', UPGRADING],
+])('events go both ways, pings are answered, and an end is told once, %s', async (_, options) => {
+  const { client, socket } = await connected(options);
+  if (options !== POLLING) await until(() => isReleased(socket), 'the release');
+  for (const word of ['one', 'two']) expect(await client.timeout(5_000).emitWithAck('echo', word)).toBe(word);
+  const conn = socket.conn as unknown as NodeJS.EventEmitter;
+  for (let pongs = 0; pongs < 3; pongs++) await once(conn, 'heartbeat');
+  const heard = new Promise((resolve) => client.once('told', resolve));
+  socket.emit('told', 'this');
+  expect(await heard).toBe('this');
+  const others = server.engine.clientsCount - 1;
+  client.close();
+  await until(() => disconnected.includes(socket.id) && socket.conn.readyState === 'closed', 'the end');
+  await until(() => server.engine.clientsCount === others, 'that Engine.IO forgets it');
+  expect(disconnected.filter((id) => id === socket.id)).toHaveLength(1);
+  expect(server.of('/').adapter.sids.has(socket.id)).toBe(false);
+});
+
+test('a connection that breaks is told as an end, and once', async () => {
+  const { socket } = await connected();
+  await until(() => isReleased(socket), 'the release');
+  webSocketOf(socket.conn.transport)!._socket!.destroy(new Error('broken'));
+  await until(() => disconnected.includes(socket.id), 'the end');
+  expect(disconnected.filter((id) => id === socket.id)).toHaveLength(1);
+});
+
+test('a connection on long-polling keeps its request', async () => {
+  const { client, socket } = await connected(POLLING);
+  expect(await client.timeout(5_000).emitWithAck('echo', 'word')).toBe('word');
+  expect(socket.request).toBeInstanceOf(IncomingMessage);
+  expect(socket.handshake.headers.host).toBe(new URL(url).host);
+});
+
+test('a socket that is in a room keeps its own', async () => {
+  const { client, socket } = await connected({}, (one) => void one.join('room'));
+  await until(() => isReleased(socket), 'the release');
+  expect([...socket.rooms]).toEqual([socket.id, 'room']);
+  const heard = new Promise((resolve) => client.once('told', resolve));
+  server.to('room').emit('told', 'all');
+  expect(await heard).toBe('all');
+});
+
+test('what does not look as expected is left as it is', async () => {
+  const acks = new Map([[1, () => undefined]]);
+  const cleanups = new Set();
+  const { client, socket } = await connected({}, (one) => {
+    Reflect.set(one, 'acks', acks);
+    Object.setPrototypeOf(Reflect.get(one.conn.transport, '_events'), Object.prototype);
+  });
+  const listeners: unknown = Reflect.get(socket.conn.transport, '_events');
+  const cleanup: unknown = Reflect.get(socket.conn, 'cleanupFn');
+  Reflect.set(socket.conn, 'cleanupFn', cleanups);
+  await until(() => isReleased(socket), 'the release');
+  expect(Reflect.get(socket, 'acks')).toBe(acks);
+  expect(Reflect.get(socket.conn, 'cleanupFn')).toBe(cleanups);
+  expect(Reflect.get(socket.conn.transport, '_events')).toBe(listeners);
+  Reflect.set(socket.conn, 'cleanupFn', cleanup);
+  expect(await client.timeout(5_000).emitWithAck('echo', 'word')).toBe('word');
+});
+
+test('no request outlives its handshake', async () => {
+  const clients = Array.from({ length: CROWD }, () => connect(url));
+  await Promise.all(clients.map(untilConnected));
+  const requests = (): number => queryObjects(IncomingMessage, { format: 'count' });
+  await until(() => requests() < CROWD / 2, 'that the requests are collected');
+});
+
+/** @param prepare called as the socket connects, before anything is released */
+async function connected(options = {}, prepare: (socket: Socket) => void = () => undefined) {
+  const accepted = new Promise<Socket>((resolve) => {
+    server.once('connection', (socket) => {
+      prepare(socket);
+      resolve(socket);
+    });
+  });
+  const client = connect(url, {}, options);
+  const [socket] = await Promise.all([accepted, untilConnected(client)]);
+  return { client: client as unknown as ClientSocket, socket };
+}
+
+function isReleased({ conn }: Socket): boolean {
+  return (conn.request as unknown) === null;
+}
