@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { Origins } from './access/origins.js';
 import { AppModule } from './app.module.js';
 import { clusterAdapter } from './gateway/cluster-adapter.js';
+import { Actors } from './fanout/actors.js';
 import { CountsAdapter } from './gateway/counts.adapter.js';
 import { Handshake } from './gateway/handshake.js';
 import { configureHttp } from './http/configure-http.js';
@@ -41,6 +42,7 @@ export async function boot(settings: Settings): Promise<void> {
   app.useStaticAssets(join(import.meta.dirname, 'client-demo'));
   const redis = app.get<RedisConnections | null>(REDIS);
   const socketAdapter = redis && clusterAdapter(redis.channels);
+  app.get(Actors).alone = redis === null;
   const adapter = new CountsAdapter(app, app.get(Handshake), app.get(Origins), socketAdapter);
   app.useWebSocketAdapter(adapter);
   await app.init();

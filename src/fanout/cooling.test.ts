@@ -50,7 +50,7 @@ test('a timer that goes off too early releases nobody', async () => {
 function world() {
   const clock = new SimulatedClock();
   const due: [string | null, number][] = [];
-  const cooling = new Cooling(clock, { tickMs: TICK_MS }, (viewers) => {
+  const cooling = new Cooling(clock, { tickMs: () => TICK_MS }, (viewers) => {
     for (const { actor } of viewers) due.push([actor, clock.nowMs()]);
   });
   return { clock, cooling, due };

@@ -21,13 +21,13 @@ export class Cooling {
 
   constructor(
     private readonly clock: Clock,
-    private readonly tempo: { readonly tickMs: number },
+    private readonly tempo: { tickMs(nowMs: number): number },
     private readonly due: (viewers: readonly Viewer[]) => void,
   ) {}
 
   /** `nowMs`: not before the last of them was written to. */
   add(viewers: Viewer[], nowMs: number): void {
-    const { tickMs } = this.tempo;
+    const tickMs = this.tempo.tickMs(nowMs);
     const last = this.#cohorts.at(-1);
     if (last !== undefined && nowMs - last.begunAtMs < COHORT_MS) {
       last.dueAtMs = nowMs + tickMs;

@@ -53,7 +53,7 @@ export class Pacer {
   }
 
   get tickMs(): number {
-    return this.#tempo.tickMs;
+    return this.#tempo.tickMs(this.clock.nowMs());
   }
 
   /** Something of the viewer's became dirty; `pass` is to follow. */

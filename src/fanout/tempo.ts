@@ -20,15 +20,20 @@ export class Tempo {
   constructor(private readonly leastMs: number) {}
 
   /** Milliseconds from a viewer's frame to its next, at least. */
-  get tickMs(): number {
-    return this.leastMs + this.#excessMs;
+  tickMs(nowMs: number): number {
+    return this.leastMs + this.#excess(nowMs);
   }
 
   /** All that were due at its beginning have been written to, which took `roundMs`. */
   round(roundMs: number, nowMs: number): void {
-    const left = this.#excessMs * Math.exp((this.#atMs - nowMs) / RECOVERY_MS);
     const most = Math.max(0, TICK_MAX_MS - this.leastMs);
-    this.#excessMs = Math.min(most, Math.max(0, roundMs - this.leastMs, left < 1 ? 0 : left));
+    this.#excessMs = Math.min(most, Math.max(0, roundMs - this.leastMs, this.#excess(nowMs)));
     this.#atMs = nowMs;
+  }
+
+  #excess(nowMs: number): number {
+    if (this.#excessMs === 0) return 0;
+    const left = this.#excessMs * Math.exp((this.#atMs - nowMs) / RECOVERY_MS);
+    return left < 1 ? 0 : left;
   }
 }

@@ -1,5 +1,5 @@
 import type { Server, Socket } from 'socket.io';
-import { webSocketOf } from './web-socket.js';
+import { type WebSocket, webSocketOf } from './web-socket.js';
 
 type EngineSocket = Socket['conn'];
 type Transport = EngineSocket['transport'];
@@ -19,26 +19,35 @@ export function boundTransports({ engine, httpServer }: Server): void {
   engine.on('connection', (connection: EngineSocket) => {
     answerPings(connection.transport);
     connection.on('upgrade', answerPings);
-    const probed = new WeakSet<Transport>();
-    connection.on('upgrading', (transport: Transport) => {
-      if (probed.has(transport)) webSocketOf(transport)?.terminate();
-      probed.add(transport);
-    });
+    connection.on('upgrading', endSecondProbe);
   });
 }
 
+const probed = new WeakSet<Transport>();
+
+function endSecondProbe(transport: Transport): void {
+  if (probed.has(transport)) webSocketOf(transport)?.terminate();
+  probed.add(transport);
+}
+
 function answerPings(transport: Transport): void {
-  const webSocket = webSocketOf(transport);
-  let latest: Buffer | null = null;
-  let answering = false;
-  const answer = (): void => {
-    const data = latest;
-    latest = null;
-    answering = data !== null;
-    if (data !== null) webSocket?.pong(data, false, answer);
-  };
-  webSocket?.on('ping', (data) => {
-    latest = data;
-    if (!answering) answer();
-  });
+  webSocketOf(transport)?.on('ping', answerPing);
+}
+
+/** The latest ping of those that have a pong on its way; `null`: none came since. */
+const pinged = new WeakMap<WebSocket, Buffer | null>();
+
+function answerPing(this: WebSocket, data: Buffer): void {
+  const answering = pinged.has(this);
+  pinged.set(this, data);
+  if (!answering) answer(this);
+}
+
+function answer(webSocket: WebSocket): void {
+  const data = pinged.get(webSocket) ?? null;
+  if (data === null) pinged.delete(webSocket);
+  else {
+    pinged.set(webSocket, null);
+    webSocket.pong(data, false, () => answer(webSocket));
+  }
 }

@@ -71,7 +71,8 @@ export class Connection implements FrameSink {
     /** Posts looked up by `subscribe` and `unsubscribe`. */
     readonly lookups: TokenBucket,
   ) {
-    socket.onAnyOutgoing(this.#emitting);
+    socket.data.connection = this;
+    socket.onAnyOutgoing(emitting);
     this.#direct = DirectWay.of(socket.conn);
     if (this.#direct === null) socket.conn.once('upgrade', () => (this.#direct = DirectWay.of(socket.conn)));
   }
@@ -150,7 +151,7 @@ export class Connection implements FrameSink {
     if (this.#direct?.isOpen) this.#direct.write((frame.encoded ??= encode(frame.body)));
     else {
       this.#unsentFrame = true;
-      this.socket.conn.write(eventOf(frame.body), UNCOMPRESSED, this.#sent);
+      this.socket.conn.write(eventOf(frame.body), UNCOMPRESSED, () => (this.#unsentFrame = false));
     }
   }
 
@@ -159,7 +160,7 @@ export class Connection implements FrameSink {
     this.clock.after(CUT_AFTER_MS, () => terminate(this.socket));
   }
 
-  /** Ends the connection; see #emitting. What is written is sent first. */
+  /** Ends the connection; see `emitting`. What is written is sent first. */
   bye(reason: string, retryAfterMs: number): void {
     this.socket.emit('bye', { reason, retryAfterMs });
   }
@@ -185,15 +186,16 @@ export class Connection implements FrameSink {
    * transport is closed, without Socket.IO's own packet for it: stock clients come back by themselves after the one, and
    * not after the other.
    */
-  readonly #emitting = (event: string): void => {
+  emitting(event: string): void {
     this.flush();
     if (event === 'bye') this.clock.soon(() => this.socket.conn.close());
     else this.#watchReading();
-  };
+  }
+}
 
-  readonly #sent = () => {
-    this.#unsentFrame = false;
-  };
+/** One for all connections. */
+function emitting(this: CountsSocket, event: string): void {
+  this.data.connection.emitting(event);
 }
 
 function eventOf(body: string): string {

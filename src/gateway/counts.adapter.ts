@@ -6,6 +6,7 @@ import { boundedParser, TRANSPORT_BYTES_MAX } from './bounded-parser.js';
 import { boundTransports } from './bounded-transports.js';
 import type { CountsSocket } from './connection.js';
 import type { Handshake } from './handshake.js';
+import { releaseAfterHandshake } from './released.js';
 
 /** A vanished client is noticed after the two together. */
 const PING_INTERVAL_MS = 15_000;
@@ -47,6 +48,7 @@ export class CountsAdapter extends IoAdapter {
     const server = super.createIOServer(port, options as ServerOptions);
     server.engine.on('connection', (connection: CountsSocket['conn']) => this.handshake.connecting.begin(connection));
     boundTransports(server);
+    releaseAfterHandshake(server);
     this.engine = server.engine;
     server.use((socket, next) => {
       this.handshake.check(socket as CountsSocket).then(() => next(), next);

@@ -55,11 +55,10 @@ export class CountsGateway
   }
 
   afterInit(server: Server): void {
-    const alone = this.settings.redis === null;
     const { rooms } = server.of('/').adapter;
     this.actors.emit = (room, event, except) => {
       // Most actors have one connection: to find that out costs a tenth of telling the room.
-      if (alone && !hasOthers(rooms.get(room), except)) return;
+      if (this.actors.alone && !hasOthers(rooms.get(room), except)) return;
       server
         .to(room)
         .except(except ?? [])
@@ -77,7 +76,6 @@ export class CountsGateway
     const actor = identity.key ?? randomKey();
     const connection = new Connection(socket, this.#outbox, this.clock, actor, limit, lookups);
     connection.viewer = this.fanout.open(identity.actor, connection);
-    socket.data.connection = connection;
     this.connections.add(connection);
     if (identity.key !== null) void socket.join(roomOf(identity.key));
     connection.expiry = atExpiry(identity.expiresAtMs, this.clock, () => connection.bye(TOKEN_EXPIRED, 0));
