@@ -20,10 +20,12 @@ const directories = new Set();
 
 process.once('exit', () => {
   for (const { child, endSignal } of running) child.kill(endSignal);
-  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+  for (const directory of directories)
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
 });
 for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129 })) {
-  process.once(signal, () => process.exit(code));
+  // Not `once`: a second one (`timeout` sends two) would end this process before it has ended the others.
+  process.on(signal, () => process.exit(code));
 }
 
 /** False where there is no taskset (macOS): processes then run on any core. */

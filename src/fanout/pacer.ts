@@ -5,11 +5,11 @@ import { ReadyQueue } from './ready-queue.js';
 import { Tempo } from './tempo.js';
 import type { Subscription, Viewer } from './viewer.js';
 
-/** Updates written before other events get their turn, about 0.4 ms: Node takes in one new connection a turn. */
-const PASS_WORK = 1_024;
-const PASS_MS = 0.4;
+/** Updates written before other events get their turn, about 0.8 ms: Node takes in one new connection a turn. */
+const PASS_WORK = 2_048;
+const PASS_MS = 0.8;
 /** Where other events take longer than that, so much more is written at once, or viewers would starve: 5 ms. */
-const PASSES_MAX = 12;
+const PASSES_MAX = 6;
 /** Writing a frame costs as much as this many updates in it. */
 const WRITE_WORK = 32;
 /** How long a viewer may stay behind before it is cut. */

@@ -27,7 +27,7 @@ const PRIMARIES = 3;
 /** What a primary with nothing in it already exceeds. */
 const TOO_LITTLE = '1mb';
 /** Keys of a bucket that operations, viewers or both need: docs/redis-keys.md. */
-const NEEDED_KEYS = ['', ':f', ':l', ':t', ':d', ':p0', ':m1:0'];
+const NEEDED_KEYS = ['', ':f', ':l', ':t', ':d', ':p0', ':m2:0'];
 /** Takes what is there out of the way first. */
 const SPOIL = `
   if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('RENAME', KEYS[1], KEYS[2]) end

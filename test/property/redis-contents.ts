@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import type { History } from './histories.js';
@@ -13,9 +12,20 @@ const [MEMBERS, MORE_CHUNKS, P, N] = [0, 1, 2, 3] as const;
 const PARTS = 4;
 const SCAN_COUNT = 1_000;
 
+/** Of the state in the bucket's hash: docs/redis-keys.md. */
+interface State {
+  readonly posts: number;
+  readonly postChunks: number;
+  readonly generation: number;
+  readonly marks: number;
+  /** By generation. */
+  readonly markChunks: ReadonlyMap<number, number>;
+  readonly oldestGeneration: number;
+}
+
 /** All that a bucket has, as Redis tells it. */
 interface Bucket {
-  readonly fields: ReadonlyMap<string, string>;
+  readonly state: State;
   /** Entries of the chunks of posts, then of marks by generation, then of members by metric and post. */
   readonly posts: Map<number, Map<string, Buffer>>;
   readonly marks: Map<number, Map<number, string[]>>;
@@ -67,8 +77,12 @@ export async function faultsOf(client: Redis, history: History, reference: Count
 async function dump(client: Redis, { shape }: History, faults: string[]): Promise<Bucket[]> {
   const buckets = await Promise.all(
     Array.from({ length: shape.buckets }, async (_, number): Promise<Bucket> => {
-      const fields = new Map(Object.entries(await client.hgetall(`tc:{${number}}`)));
-      return { fields, posts: new Map(), marks: new Map(), members: new Map() };
+      return {
+        state: stateOf(await client.hgetallBuffer(`tc:{${number}}`)),
+        posts: new Map(),
+        marks: new Map(),
+        members: new Map(),
+      };
     }),
   );
   const other = /^tc:config$|^tc:\{\d+\}(:[fgltdw]|:w:[\w-]+)?$/;
@@ -78,8 +92,8 @@ async function dump(client: Redis, { shape }: History, faults: string[]): Promis
     cursor = next;
     await Promise.all(
       keys.map(async (key) => {
-        const [, number, posts, generation, marks, metric, members, post] =
-          /^tc:\{(\d+)\}:(?:p(\d+)|m(\d+):(\d+)|a(\d+):(\d+):(.+))$/.exec(key) ?? [];
+        const [, number, posts, generation, marks, metric, post, members] =
+          /^tc:\{(\d+)\}:(?:p(\d+)|m(\d+):(\d+)|a(\d+):(.+):(\d+))$/.exec(key) ?? [];
         const bucket = buckets[Number(number)];
         if (bucket === undefined) {
           if (!other.test(key)) faults.push(`${key} is unknown`);
@@ -92,6 +106,26 @@ async function dump(client: Redis, { shape }: History, faults: string[]): Promis
   return buckets;
 }
 
+function stateOf(fields: Readonly<Record<string, Buffer>>): State {
+  const { s: packed } = fields;
+  const numbers = packed === undefined ? [0, 1, 1, 0, 0, 1, 0, 0] : numbersOf(packed, 0);
+  const [posts, postChunks, generation, , marks, chunks, chunksBefore] = numbers as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  const older = Object.entries(fields).flatMap(([field, value]): [number, number][] => {
+    const [, number] = /^k(\d+)$/.exec(field) ?? [];
+    return number === undefined ? [] : [[Number(number), Number(value)]];
+  });
+  const markChunks = new Map([...older, [generation - 1, chunksBefore], [generation, chunks]]);
+  return { posts, postChunks, generation, marks, markChunks, oldestGeneration: Number(fields['q'] ?? 1) };
+}
+
 function put<K>(map: Map<K, Map<number, string[]>>, place: K, chunk: number, entries: string[]): void {
   const chunks = map.get(place) ?? new Map<number, string[]>();
   map.set(place, chunks.set(chunk, entries));
@@ -102,33 +136,31 @@ async function entriesOf(client: Redis, key: string): Promise<Map<string, Buffer
   return new Map(Object.entries(records));
 }
 
-function checkPosts({ fields, posts }: Bucket, fault: (what: string) => void): Map<string, PostRecord> {
+function checkPosts({ state, posts }: Bucket, fault: (what: string) => void): Map<string, PostRecord> {
   const records = new Map<string, PostRecord>();
-  const chunks = Number(fields.get('c') ?? 1);
+  const { posts: told, postChunks: chunks } = state;
   for (const [chunk, entries] of posts) {
     for (const [post, record] of entries) {
       if (chunkOf(hashOfPost(post), chunks) !== chunk) fault(`${post} stands in chunk ${chunk} of ${chunks}`);
       records.set(post, recordOf(record));
     }
   }
-  const told = Number(fields.get('p') ?? 0);
   if (told !== records.size) fault(`says that it has ${told} posts, and has ${records.size}`);
   if (!isFair(told, chunks)) fault(`${chunks} chunks for ${told} posts`);
   return records;
 }
 
 /** Of the two generations that are looked at; older ones are on their way out. */
-function checkMarks({ fields, marks }: Bucket, fault: (what: string) => void): void {
-  const generation = Number(fields.get('g') ?? 1);
-  const told = Number(fields.get('m') ?? 0);
+function checkMarks({ state, marks }: Bucket, fault: (what: string) => void): void {
+  const { generation, marks: told, markChunks, oldestGeneration } = state;
   const number = [...(marks.get(generation)?.values() ?? [])].reduce((sum, { length }) => sum + length, 0);
   if (number !== told) fault(`says that it has ${told} marks, and has ${number}`);
-  const chunksNow = Number(fields.get(`k${generation}`) ?? 1);
+  const chunksNow = markChunks.get(generation)!;
   if (!isFair(told, chunksNow)) fault(`${chunksNow} chunks for ${told} marks`);
   for (const [of, found] of marks) {
-    if (of > generation || of < Number(fields.get('q') ?? 1)) fault(`marks of generation ${of}`);
+    if (of > generation || of < oldestGeneration) fault(`marks of generation ${of}`);
     if (of < generation - 1) continue;
-    const chunks = Number(fields.get(`k${of}`) ?? 1);
+    const chunks = markChunks.get(of) ?? 1;
     for (const [chunk, sessions] of found)
       for (const session of sessions)
         if (chunkOf(hashOfKey(session), chunks) !== chunk) fault(`the mark of ${session} stands in chunk ${chunk}`);
@@ -164,27 +196,34 @@ function chunkOf(hash: number, chunks: number): number {
   return hash % size < split ? hash % (2 * size) : hash % size;
 }
 
+/** With whole numbers of any size, so that it is known by other means than those of the store. */
 function hashOfPost(post: string): number {
-  return createHash('sha1').update(post).digest().readUInt32BE(0);
+  const step = (hash: bigint, more: number): bigint => (hash * 1_664_525n + BigInt(more)) % 2n ** 32n;
+  const hash = Buffer.from(post).reduce(step, 0n);
+  return Number(step(hash, 0) / 4_096n);
 }
 
 function hashOfKey(key: string): number {
-  const digits = Number(key.slice(-9));
-  return digits < 0 ? digits + 1_000_000_000 : digits;
+  return Math.abs(Number(key.slice(-9)));
 }
 
 /** Milliseconds since 2024 in 5 bytes, then msgpack integers. */
 function recordOf(record: Buffer): PostRecord {
-  const numbers: number[] = [];
-  for (let at = 5; at < record.length;) {
-    const byte = record[at++]!;
-    const bytes = byte < 0x80 ? 0 : 2 ** (byte - 0xcc);
-    if (byte >= 0x80 && (byte < 0xcc || byte > 0xcf)) throw new Error(`no unsigned integer: ${record.toString('hex')}`);
-    numbers.push(bytes === 0 ? byte : Number(`0x${record.toString('hex', at, at + bytes)}`));
-    at += bytes;
-  }
-  const [v, ...tagged] = numbers;
+  const [v, ...tagged] = numbersOf(record, 5);
   const parts = new Map<number, number>();
   for (let i = 0; i < tagged.length; i += 2) parts.set(tagged[i]!, tagged[i + 1]!);
   return { updatedAtMs: Date.UTC(2024, 0, 1) + record.readUIntBE(0, 5), v: v!, parts };
+}
+
+/** Of msgpack's unsigned integers. */
+function numbersOf(packed: Buffer, first: number): number[] {
+  const numbers: number[] = [];
+  for (let at = first; at < packed.length;) {
+    const byte = packed[at++]!;
+    const bytes = byte < 0x80 ? 0 : 2 ** (byte - 0xcc);
+    if (byte >= 0x80 && (byte < 0xcc || byte > 0xcf)) throw new Error(`no unsigned integer: ${packed.toString('hex')}`);
+    numbers.push(bytes === 0 ? byte : Number(`0x${packed.toString('hex', at, at + bytes)}`));
+    at += bytes;
+  }
+  return numbers;
 }

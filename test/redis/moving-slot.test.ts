@@ -49,7 +49,10 @@ describe('a bucket whose slot moves', () => {
     const post = postIn(0);
     await store.commit(new Life('life-one').batch(0, [like(post, ANN)]));
     const { from } = await beginMove(0);
-    await from.hset('tc:{0}', 'f', String(Date.now() - 2 * DAY_MS));
+    // The state ends with the start of the day of fences, in 8 bytes.
+    const state = await from.hgetBuffer('tc:{0}', 's');
+    state!.writeBigUInt64BE(BigInt(Date.now() - 2 * DAY_MS), state!.length - 8);
+    await from.hset('tc:{0}', 's', state!);
 
     const result = await store.commit(new Life('life-two').batch(0, [unlike(post, ANN), like(post, BOB)]));
     expect(result.kind === 'applied' && [...result.outcomes]).toEqual([1, 5]);

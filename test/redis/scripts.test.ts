@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
+import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
 import { CONFIG_KEY, keysOf } from '../../src/store/redis/keys.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, view } from '../contract/operations.js';
@@ -34,10 +35,11 @@ afterEach(() => store.close());
 
 describe.each(SCRIPTS)('%s', (file) => {
   const lines = readFileSync(join(FOLDER, file), 'utf8').split('\n');
-  const numbered = (name: string): [number, string][] =>
+  /** By number, and of a list by "i" or what comes before it, as "5 + i". */
+  const numbered = (name: string): [string, string][] =>
     lines.flatMap((line) => {
-      const [, number, text] = new RegExp(`^-- ${name}\\[(\\d+)\\] +(\\S.*)$`).exec(line) ?? [];
-      return text === undefined ? [] : [[Number(number), text]];
+      const [, number, text] = new RegExp(`^-- ${name}\\[(\\d+|(?:\\d+ \\+ )?i)\\] +(\\S.*)$`).exec(line) ?? [];
+      return text === undefined ? [] : [[number!, text]];
     });
 
   it('says first that it is Lua, with flags that Redis knows', () => {
@@ -50,19 +52,19 @@ describe.each(SCRIPTS)('%s', (file) => {
     const declared = numbered('KEYS').map(([number, text]) => [number, text.split('  ')[0]]);
     const keys = Object.values<string>({ ...keysOf(0, '{g}') });
     const made = new Set([CONFIG_KEY, ...keys.map((one) => one.replace('{0}', '{b}'))]);
-    expect(declared.map(([number]) => number)).toEqual(
-      Array.from({ length: Number(/-(\d+)\.lua$/.exec(file)![1]) }, (_, i) => i + 1),
-    );
+    const [, number] = /-(\d+|n)\.lua$/.exec(file)!;
+    const expected = Array.from({ length: Number(number) || 0 }, (_, i) => String(i + 1));
+    expect(declared.map(([place]) => place)).toEqual(number === 'n' ? ['i'] : expected);
     expect(declared.filter(([, name]) => !made.has(String(name)))).toEqual([]);
   });
 
   it('declares its arguments without a hole, and uses no others', () => {
     const declared = numbered('ARGV').map(([number]) => number);
-    expect(declared).toEqual(declared.map((_, i) => i + 1));
+    expect(declared).toEqual(declared.map((number, i) => (number.endsWith('i') ? `${i} + i` : String(i + 1))));
     expect(declared.length).toBeGreaterThan(0);
     const code = lines.filter((line) => !line.startsWith('--')).join('\n');
-    const used = [...code.matchAll(/\b(KEYS|ARGV)\[(\d+)\]/g)].filter(
-      ([, name, number]) => Number(number) > numbered(name!).length,
+    const used = [...code.matchAll(/\b(KEYS|ARGV)\[(\d+(?: \+ i)?)\]/g)].filter(
+      ([, name, number]) => !numbered(name!).some(([known]) => known === number),
     );
     expect(used).toEqual([]);
   });
@@ -95,7 +97,10 @@ describe('a commit that Redis refuses has changed nothing', () => {
     const life = new Life('life-one');
     store.watch(POST);
     await store.read([POST], null);
-    await store.commit(life.batch(0, [view(POST), like(POST, key(1)), view(OTHER, 1, SESSION)]));
+    await store.commit(life.batch(0, [view(OTHER, 1, SESSION)], START_MS - MARK_GENERATION_MS));
+    await store.commit(life.batch(0, [view(POST), like(POST, key(1)), view(OTHER, 1, { ...SESSION, seq: 2 })]));
+    // No sweep changes anything from here on.
+    await until(async () => (await client.hget(all.bucket, 'q')) === '2', 'the sweep is done with generation 1');
     return life;
   };
 
@@ -106,29 +111,30 @@ describe('a commit that Redis refuses has changed nothing', () => {
     ['the pace', all.pace],
     ['what is due', all.due],
     ['a chunk of posts', `${all.bucket}:p0`],
-    ['a chunk of marks', `${all.bucket}:m2:0`],
-    ['a chunk of marks of the generation before', `${all.bucket}:m1:0`],
-    ['a chunk of members', `${all.bucket}:a0:0:${POST}`],
+    ['a chunk of marks', `${all.bucket}:m3:0`],
+    ['a chunk of marks of the generation before', `${all.bucket}:m2:0`],
+    ['a chunk of members', `${all.bucket}:a0:${POST}:0`],
   ])('as %s is of a wrong type', async (_, wrong) => {
     const life = await prepare();
     const kept = await dumpOf(wrong);
     await client.del(wrong);
     await client.set(wrong, 'in the way');
     const before = await contents(wrong);
-    const marked = { session: key(7), seq: 2 };
-    const batch = life.batch(0, [view(POST), like(POST, key(2)), view(OTHER, 1, marked)], START_MS + 1);
+    // The second has no mark in this generation, so the one before is asked.
+    const marked = [7, 8].map((number) => view(OTHER, 1, { session: key(number), seq: 3 }));
+    const batch = life.batch(0, [view(POST), like(POST, key(2)), ...marked], START_MS + 1);
     await expect(store.commit(batch)).rejects.toThrow(/WRONGTYPE/);
     expect(await contents(wrong)).toEqual(before);
     await client.del(wrong);
     if (kept !== null) await client.restore(wrong, 0, kept);
-    expect(await store.commit(batch)).toMatchObject({ kind: 'applied', outcomes: Uint8Array.of(1, 5, 1) });
+    expect(await store.commit(batch)).toMatchObject({ kind: 'applied', outcomes: Uint8Array.of(1, 5, 1, 1) });
     expect((await store.read([POST], key(2)))[0]).toMatchObject({ counts: { v: 2, totals: [2, 2, 0, 0] }, on: 1 });
   });
 
   it.each([
     ['posts', `${all.bucket}:p1`],
-    ['marks', `${all.bucket}:m2:1`],
-    ['members', `${all.bucket}:a0:1:${POST}`],
+    ['marks', `${all.bucket}:m3:1`],
+    ['members', `${all.bucket}:a0:${POST}:1`],
   ])('as something is in the way of a new chunk of %s', async (_, wrong) => {
     const life = await prepare();
     await client.set(wrong, 'in the way');

@@ -102,7 +102,7 @@ describe('a viewer that reads slowly', () => {
 
 describe('many viewers', () => {
   /** About 0.1 ms of work for one event. */
-  const SLICE_MAX = 32;
+  const SLICE_MAX = 64;
 
   test('5,000 are written to in slices, other events between them, all without waiting for a tick', async () => {
     const { world, sinks } = await crowd(5_000, ['a']);

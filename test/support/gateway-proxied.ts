@@ -44,7 +44,8 @@ export class ProxiedGateway {
   loseAnswers(random: Random): void {
     const drop = (chance: number): 'drop' | 'pass' => (random.chance(chance) ? 'drop' : 'pass');
     this.toClients.onReply = () => drop(CLIENTS_LOSE);
-    this.toRedis.onReply = (chunk) => drop(chunk.includes('applied') ? COMMITS_LOSE : REDIS_LOSES);
+    // Of all that Redis answers only what became of a batch begins with a 0.
+    this.toRedis.onReply = (chunk) => drop(chunk.includes('\r\n\0') ? COMMITS_LOSE : REDIS_LOSES);
   }
 
   keepAnswers(): void {

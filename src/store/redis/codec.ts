@@ -1,23 +1,18 @@
-import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
+import type { CommitResult, PostCounts } from '../../counters/batch.js';
 import { epochOf } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { PostView } from '../counter-store.js';
+import type { Answer } from './commit-calls.js';
+import { PackedValues } from './packed-values.js';
 
-const KINDS = { add: 0, set: 1, adjust: 2 } as const;
-const DIGIT_0 = 48;
-
-const decimals = new WeakMap<Key64, string>();
+/** What became of a batch, as scripts/commit-batches-n.lua says it. */
+const GAP = 1;
+const STALE = 2;
 
 /** As a signed integer in decimal, of which Redis keeps 8 bytes in packed sets and hashes; `''` for nobody. */
 export function decimalOf(key: Key64 | null): string {
-  if (key === null) return '';
-  let text = decimals.get(key);
-  if (text === undefined) {
-    text = BigInt.asIntN(64, (BigInt(key.hi) << 32n) | BigInt(key.lo)).toString();
-    decimals.set(key, text);
-  }
-  return text;
+  return key === null ? '' : BigInt.asIntN(64, (BigInt(key.hi) << 32n) | BigInt(key.lo)).toString();
 }
 
 export interface Committed {
@@ -38,36 +33,29 @@ export class Codec {
     this.kinds = metrics.list.map(({ kind }) => (kind === 'toggle' ? 's' : 'c')).join('');
   }
 
-  /** The batch's posts, each once, and the two arguments that describe its operations. */
-  operationsOf({ operations }: Batch): { posts: string[]; args: [posts: string, operations: string] } {
-    const places = new Map<string, number>();
-    const flat: (string | number)[] = [];
-    for (const { post, metric, kind, value, actor, session, seq } of operations) {
-      let place = places.get(post);
-      if (place === undefined) places.set(post, (place = places.size + 1));
-      flat.push(place, metric, KINDS[kind], value, decimalOf(actor), decimalOf(session), seq);
+  committed({ posts, packed }: Answer): Committed {
+    const values = new PackedValues(packed);
+    const kind = values.integer();
+    if (kind === GAP || kind === STALE) {
+      return { result: { kind: kind === GAP ? 'gap' : 'stale', last: values.integer() }, dueInMs: null };
     }
-    const posts = [...places.keys()];
-    return { posts, args: [JSON.stringify(posts), JSON.stringify(flat)] };
-  }
-
-  committed(posts: readonly string[], reply: unknown): Committed {
-    const answer = reply as readonly unknown[];
-    const kind = answer[0];
-    if (kind === 'gap' || kind === 'stale') return { result: { kind, last: Number(answer[1]) }, dueInMs: null };
-    const [, epoch, nonce, dueInMs, digits] = answer as [string, number, number, number, string];
-    const e = this.#epoch(epoch, nonce);
+    const e = this.#epoch(values.integer(), values.integer());
+    const due = values.integer();
+    const outcomes = values.string();
     const counts = new Map<string, PostCounts>();
     const changed: PostCounts[] = [];
-    let at = 5;
     for (const post of posts) {
-      const [v, updatedAtMs, live, isChanged, ...totals] = answer.slice(at, (at += this.#width)) as Numbers;
-      const now = countsOf(post, e, v, updatedAtMs, live, totals);
+      const v = values.integer();
+      const atMs = values.integer();
+      const live = values.integer();
+      const isChanged = values.integer() === 1;
+      const totals: number[] = [];
+      for (let left = this.metrics.list.length; left > 0; left--) totals.push(values.integer());
+      const now = { post, e, v, updatedAtMs: v === 0 ? null : atMs, totals, live };
       counts.set(post, now);
-      if (isChanged === 1) changed.push(now);
+      if (isChanged) changed.push(now);
     }
-    const outcomes = Uint8Array.from(digits, (digit) => digit.charCodeAt(0) - DIGIT_0);
-    return { result: { kind: 'applied', outcomes, counts, changed }, dueInMs: dueInMs < 0 ? null : dueInMs };
+    return { result: { kind: 'applied', outcomes, counts, changed }, dueInMs: due === 0 ? null : due - 1 };
   }
 
   /** `current`: whether the bucket knows the present life of the server; else it has to be opened first. */

@@ -99,6 +99,11 @@ export class RedisConnections {
     return [...this.#servers.all].some(({ up }) => up) && this.options.clock.nowMs() - this.#refusedAtMs > REFUSED_MS;
   }
 
+  /** Whether keys are spread over servers by slots, which may move. */
+  get hasSlots(): boolean {
+    return this.target.kind === 'cluster';
+  }
+
   /**
    * Emits when a server is there again after it was away, or another one instead of it: what was committed lately may be
    * missing there.
@@ -108,8 +113,8 @@ export class RedisConnections {
   }
 
   /**
-   * Runs the script where `keys` are, all of one slot. Its ARGV[1] is the run id of that server; `args` follow. Strings
-   * in the reply are UTF-8. Rejects when the outcome is unknown, or the server refuses. Replicated: resolves when a
+   * Runs the script where `keys` are, all of one slot, or anywhere where there are no slots. Its ARGV[1] is the run id of that
+   * server; `args` follow. Rejects when the outcome is unknown, or the server refuses. Replicated: resolves when a
    * replica has all that the server had when the script had run.
    */
   async write(script: RunnableScript, keys: readonly [string, ...string[]], args: ScriptArguments): Promise<unknown> {

@@ -4,7 +4,9 @@ import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
 import { bucketOf, type Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { CounterStore, PostView } from '../counter-store.js';
+import { inOrder } from './batch-packer.js';
 import { Codec, decimalOf } from './codec.js';
+import { CommitCalls, type PackedBatch } from './commit-calls.js';
 import type { RedisConnections } from './connections.js';
 import { type BucketKeys, CONFIG_KEY, keysOf } from './keys.js';
 import { Script } from './scripts.js';
@@ -45,13 +47,14 @@ export interface RedisStoreOptions {
  * told to its own watchers with the commit's answer.
  */
 export class RedisStore implements CounterStore {
-  readonly #commit = new Script('commit-batch-6');
+  readonly #commit = new Script('commit-batches-n', true);
   readonly #read = new Script('read-posts-2');
   readonly #open = new Script('open-bucket-1');
   readonly #report = new Script('report-viewers-6');
   readonly #sweep = new Script('sweep-bucket-6');
   readonly #keys: readonly BucketKeys[];
   readonly #codec: Codec;
+  readonly #commits: CommitCalls;
   readonly #changes = new Subject<readonly PostCounts[]>();
   readonly #watching: Watching;
   readonly #shares: Shares;
@@ -90,6 +93,7 @@ export class RedisStore implements CounterStore {
     const { buckets, gateway, metrics, region } = options;
     this.#keys = Array.from({ length: buckets }, (_, bucket) => keysOf(bucket, gateway));
     this.#codec = new Codec(metrics, region);
+    this.#commits = new CommitCalls(!connections.hasSlots, (batches) => this.#commitAll(batches));
     this.#watching = new Watching(
       connections.channels,
       clock,
@@ -118,22 +122,7 @@ export class RedisStore implements CounterStore {
   }
 
   async commit(batch: Batch): Promise<CommitResult> {
-    const keys = this.#keys[batch.bucket]!;
-    const { posts, args } = this.#codec.operationsOf(batch);
-    const reply = await this.connections.write(
-      this.#commit,
-      [keys.bucket, keys.fences, keys.fencesBefore, keys.live, keys.pace, keys.due],
-      [
-        this.options.nonce(),
-        batch.incarnation,
-        batch.n,
-        batch.atMs,
-        this.options.publishMs,
-        this.#codec.kinds,
-        ...args,
-      ],
-    );
-    const { result, dueInMs } = this.#codec.committed(posts, reply);
+    const { result, dueInMs } = this.#codec.committed(await this.#commits.commit(batch));
     this.#upkeep.due(batch.bucket, dueInMs);
     if (result.kind === 'applied') this.#tell(result.changed);
     return result;
@@ -181,6 +170,14 @@ export class RedisStore implements CounterStore {
     await this.connections.close();
   }
 
+  async #commitAll(batches: readonly PackedBatch[]): Promise<readonly Buffer[]> {
+    const { metrics, nonce, publishMs } = this.options;
+    const [first, ...others] = batches.map(({ bucket }) => this.#keys[bucket]!.bucket);
+    const about = [nonce(), publishMs, metrics.list.length, this.connections.hasSlots ? 1 : 0];
+    const packed = batches.map((batch) => batch.packed);
+    return (await this.connections.write(this.#commit, [first!, ...others], [...about, ...packed])) as Buffer[];
+  }
+
   #bucketOf(post: string): number {
     return bucketOf(post, this.options.buckets);
   }
@@ -219,11 +216,13 @@ export class RedisStore implements CounterStore {
     }
   }
 
+  /** In any order. */
   async #readPart(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {
     const keys = this.#keys[this.#bucketOf(posts[0]!)]!;
+    const ordered = inOrder(posts);
     const ask = async () => {
-      const args = [this.#codec.kinds, decimalOf(actor), JSON.stringify(posts)];
-      return this.#codec.views(posts, await this.connections.query(this.#read, [keys.bucket, keys.live], args));
+      const args = [this.#codec.kinds, decimalOf(actor), JSON.stringify(ordered)];
+      return this.#codec.views(ordered, await this.connections.query(this.#read, [keys.bucket, keys.live], args));
     };
     const { current, views } = await ask();
     if (current) return views;

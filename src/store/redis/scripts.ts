@@ -4,18 +4,21 @@ import { join } from 'node:path';
 
 const FOLDER = join(import.meta.dirname, 'scripts');
 const INCLUDE = /^-- include (lib-[a-z-]+)$/gm;
-const NAME = /^[a-z-]+-(\d+)$/;
 
-/** A Lua script, as Redis is given it. The number at the end of its name is the number of its keys. */
+/** A Lua script, as Redis is given it. The end of its name is the number of its keys; n: as many as there are of something. */
 export class Script {
   readonly source: string;
   /** By which EVALSHA names it. */
   readonly sha: string;
-  readonly keyCount: number;
 
-  /** @throws Error when there is no such file: the build is incomplete. */
-  constructor(readonly name: string) {
-    this.keyCount = Number(NAME.exec(name)![1]);
+  /**
+   * @param bytes  whether strings in its replies are bytes, else UTF-8
+   * @throws Error when there is no such file: the build is incomplete.
+   */
+  constructor(
+    readonly name: string,
+    readonly bytes = false,
+  ) {
     this.source = textOf(name).replace(INCLUDE, (_, library: string) => textOf(library));
     this.sha = createHash('sha1').update(this.source).digest('hex');
   }

@@ -83,10 +83,10 @@ export class ServerConnection {
     return this.#lastError;
   }
 
-  /** Rejects at once when not up, and after BUSY_MS in any case. Errors hold no arguments. */
-  command(name: string, args: readonly (string | number | Buffer)[]): Promise<unknown> {
+  /** Rejects at once when not up, and after BUSY_MS in any case. Errors hold no arguments. Strings in the reply are UTF-8, or `bytes`. */
+  command(name: string, args: readonly (string | number | Buffer)[], bytes = false): Promise<unknown> {
     if (!this.#up) return Promise.reject(new Error(`${this.name}: not connected (${this.#lastError})`));
-    return this.#send(name, args);
+    return this.#send(name, args, bytes);
   }
 
   /** Messages of the channels that this connection is subscribed to. */
@@ -126,7 +126,7 @@ export class ServerConnection {
     timer?.cancel();
   }
 
-  #send(name: string, args: readonly (string | number | Buffer)[]): Promise<unknown> {
+  #send(name: string, args: readonly (string | number | Buffer)[], bytes = false): Promise<unknown> {
     const session = this.#session;
     const sentAtMs = this.clock.nowMs();
     return new Promise((resolve, reject) => {
@@ -152,7 +152,8 @@ export class ServerConnection {
         deadline = null;
       };
       this.#cork();
-      this.client.call(name, args as (string | number | Buffer)[]).then(
+      const all = args as (string | number | Buffer)[];
+      (bytes ? this.client.callBuffer(name, all) : this.client.call(name, all)).then(
         (reply) => {
           answered();
           resolve(reply);

@@ -5,8 +5,8 @@ import { Replication } from './replication.js';
 import type { Script } from './scripts.js';
 import { ServerConnection } from './server-connection.js';
 
-export type RunnableScript = Pick<Script, 'source' | 'sha'>;
-export type ScriptArguments = readonly (string | number)[];
+export type RunnableScript = Pick<Script, 'source' | 'sha'> & Partial<Pick<Script, 'bytes'>>;
+export type ScriptArguments = readonly (string | number | Buffer)[];
 
 export interface ServerEvents {
   /** The connection for writes is up, for the first time or again. */
@@ -99,7 +99,7 @@ export class Server {
 /** By its hash, or, where the server does not know that, by its source over the same socket: so it runs at most once. */
 async function runScript(
   connection: ServerConnection,
-  { sha, source }: RunnableScript,
+  { sha, source, bytes }: RunnableScript,
   keys: readonly string[],
   args: ScriptArguments,
   asking: boolean,
@@ -108,7 +108,7 @@ async function runScript(
   const send = (command: string, script: string): Promise<unknown> => {
     // Holds for the next command of the socket, and the two leave together.
     if (asking) connection.command('asking', []).catch(() => undefined);
-    const reply = connection.command(command, [script, keys.length, ...keys, connection.runId, ...args]);
+    const reply = connection.command(command, [script, keys.length, ...keys, connection.runId, ...args], bytes);
     sent();
     return reply;
   };

@@ -1,7 +1,18 @@
--- What scripts share: how a bucket's posts are found and read. Prefix of all its keys: KEYS[1], which is "tc:{bucket}".
+-- What scripts share: how a bucket's posts are found and read. A script is run for every few operations, and most of its time
+-- is Lua's own. So tables are made once a call and filled again, for to grow one costs more than to read a post's record; and
+-- numbers go to redis.call as they are, which prints integers exactly.
 
-local call = redis.call
+local call, unpack, min = redis.call, unpack, math.min
+local floor, byte = math.floor, string.byte
+local pack, unpack_values = cmsgpack.pack, cmsgpack.unpack_limit
+-- C has room for 8000 values on its stack, and some commands take two for each.
+local AT_ONCE = 3000
+-- The bucket at hand, "tc:{bucket}": prefix of all its keys.
 local bucket = KEYS[1]
+-- Whether keys may be on their way to another server; and those that this script has looked at.
+local slots_move, touched = true, {}
+-- The posts at hand, by place: names, keys of their chunks, viewers (as Redis tells them) and records.
+local names, post_keys, viewers, posts = {}, {}, {}, {}
 
 -- Mean entries of the fullest chunks. Redis packs hashes of up to 128 entries and sets of up to 512 integers
 -- (hash-max-listpack-entries, set-max-intset-entries); these are three and four standard deviations below, so that few
@@ -14,35 +25,34 @@ local SPLITTING_FROM = 0.75
 
 -- Parts of a metric in a post's record; a part's tag is 4 * metric + part.
 local MEMBERS, MORE_CHUNKS, P, N = 0, 1, 2, 3
+-- More than enough for the parts of 16 metrics.
+local RECORD_VALUES_MAX = 200
 local COUNT_MAX = 9007199254740991
 -- 2024-01-01, in milliseconds since 1970
 local SINCE = 1704067200000
 
 local function now_ms()
   local time = call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  return time[1] * 1000 + floor(time[2] / 1000)
 end
 
-local function whole(number)
-  return string.format('%.0f', number)
-end
-
--- Linear hashing (Litwin, VLDB 1980): finds the chunk of a hash among `chunks`, which grow one by one.
-local function chunks_of(chunks)
+-- Linear hashing (Litwin, VLDB 1980): finds the chunk of a hash among `chunks`, which grow one by one. `size` is the power of
+-- two at or above their number.
+local function size_of(chunks)
   local size = 1
   while size < chunks do size = size * 2 end
-  return function(hash)
-    local chunk = hash % size
-    if chunk >= chunks then chunk = chunk - size / 2 end
-    return chunk
-  end
+  return size
+end
+
+local function chunk_of(hash, chunks, size)
+  local chunk = hash % size
+  if chunk >= chunks then return chunk - size / 2 end
+  return chunk
 end
 
 -- The chunk that gives half of its entries to a new chunk `number`.
 local function source_of(number)
-  local size = 1
-  while size <= number do size = size * 2 end
-  return number - size / 2
+  return number - size_of(number + 1) / 2
 end
 
 -- How many chunks there are to be, so that none has a mean of more than `a_chunk` entries. They are never joined again.
@@ -54,123 +64,135 @@ local function chunks_for(entries, a_chunk, least)
   return math.max(least, size + split)
 end
 
+-- The same as in batch-packer.ts, which sends it with a batch. Products stay below 2^53, where doubles are exact.
 local function hash_of_post(post)
-  return tonumber(string.sub(redis.sha1hex(post), 1, 8), 16)
+  local hash = 0
+  for i = 1, #post do hash = (hash * 1664525 + byte(post, i)) % 4294967296 end
+  return floor(hash * 1664525 % 4294967296 / 4096)
 end
 
--- Keys of actors and sessions are 64-bit hashes in decimal: their last digits are as good as any.
+-- Keys of actors and sessions are 64-bit hashes in decimal: their last nine digits are as good as any. The same as there.
 local function hash_of_key(key)
-  return tonumber(string.sub(key, -9)) % 1000000000
+  return math.abs(tonumber(string.sub(key, -9)))
 end
 
-local function posts_key(chunk)
-  return bucket .. ':p' .. chunk
+-- A chunk's key is one of these and its number.
+local function posts_prefix()
+  return bucket .. ':p'
 end
 
-local function marks_key(generation, chunk)
-  return bucket .. ':m' .. generation .. ':' .. chunk
+local function marks_prefix(generation)
+  return bucket .. ':m' .. generation .. ':'
 end
 
-local function members_key(metric, post, chunk)
-  return bucket .. ':a' .. metric .. ':' .. chunk .. ':' .. post
+local function members_prefix(metric, post)
+  return bucket .. ':a' .. metric .. ':' .. post .. ':'
 end
 
-local function channel_of(post)
-  return bucket .. ':c:' .. post
+-- What the field s of the bucket's hash holds: posts, their chunks; generation of marks, its start (ms), marks in it, their
+-- chunks, chunks of the generation before (0: it has no marks); start of the day of fences (ms, 0: none has begun).
+local function state_of(packed)
+  if not packed then return 0, 1, 1, 0, 0, 1, 0, 0 end
+  return cmsgpack.unpack(packed)
 end
 
--- Record of a post: 5 bytes of milliseconds since 2024 (they last until 2058), then msgpack integers: version, and a tag and a value for each
--- part that is not 0.
+-- A record is 5 bytes of milliseconds since 2024 (they last until 2058), then msgpack integers: version, and a tag and a value for
+-- each part that was ever more than 0. Here: a list of the time of the last change (ms since 1970), and these.
+local AT, VERSION, FIRST_PART = 1, 2, 3
+
 local function decode(record)
-  local parts = {}
-  if not record then return { v = 0, at = 0, parts = parts } end
-  local flat = { cmsgpack.unpack(string.sub(record, 6)) }
-  for i = 2, #flat, 2 do parts[flat[i]] = flat[i + 1] end
-  return { v = flat[1], at = SINCE + struct.unpack('>I5', record), parts = parts }
+  if not record then return { 0, 0 } end
+  local post = { unpack_values(record, RECORD_VALUES_MAX, 5) }
+  post[AT] = SINCE + struct.unpack('>I5', record)
+  return post
 end
 
 local function encode(post)
-  local flat, last = { post.v }, 1
-  for tag, value in pairs(post.parts) do
-    if value ~= 0 then
-      flat[last + 1], flat[last + 2] = tag, value
-      last = last + 2
+  return struct.pack('>I5', math.max(post[AT] - SINCE, 0)) .. pack(unpack(post, VERSION))
+end
+
+local function part(post, tag)
+  for i = FIRST_PART, #post, 2 do
+    if post[i] == tag then return post[i + 1] end
+  end
+  return 0
+end
+
+local function set_part(post, tag, value)
+  local last = #post
+  for i = FIRST_PART, last, 2 do
+    if post[i] == tag then
+      post[i + 1] = value
+      return
     end
   end
-  return struct.pack('>I5', math.max(post.at - SINCE, 0)) .. cmsgpack.pack(unpack(flat))
-end
-
-local function part(post, metric, which)
-  return post.parts[4 * metric + which] or 0
-end
-
-local function plain(post, metric)
-  return part(post, metric, P) - part(post, metric, N)
+  post[last + 1], post[last + 2] = tag, value
 end
 
 local function total(post, metric)
-  local parts, tag = post.parts, 4 * metric
-  local sum = (parts[tag + MEMBERS] or 0) + (parts[tag + P] or 0) - (parts[tag + N] or 0)
+  local sum, first_tag = 0, 4 * metric
+  for i = FIRST_PART, #post, 2 do
+    local which = post[i] - first_tag
+    if which == MEMBERS or which == P then
+      sum = sum + post[i + 1]
+    elseif which == N then
+      sum = sum - post[i + 1]
+    end
+  end
   if sum < 0 then return 0 end
   if sum > COUNT_MAX then return COUNT_MAX end
   return sum
 end
 
--- As it is answered: ioredis reads an integer digit by digit as n * 10 + code - 48, and so rounds the last below 2^53.
-local function answered(number)
-  if number > COUNT_MAX - 100 then return whole(number) end
-  return number
-end
-
 -- A key that is elsewhere while its slot moves must not look as if it were not there: an EXISTS of several keys is then
--- refused, and a script that begins with it ends before it has written anything.
+-- refused. All that was looked at is asked for before anything is written, or answered.
 -- https://redis.io/docs/latest/commands/cluster-setslot/
-local function all_here(keys)
-  for first = 1, #keys, 1000 do
-    call('EXISTS', bucket, unpack(keys, first, math.min(first + 999, #keys)))
+local function touch(key)
+  if slots_move then touched[#touched + 1] = key end
+  return key
+end
+
+local function all_here()
+  for first = 1, #touched, AT_ONCE do
+    call('EXISTS', bucket, unpack(touched, first, min(first + AT_ONCE - 1, #touched)))
+  end
+  touched = {}
+end
+
+-- Calls `take(key of the chunk, from, to, first)` for neighbours that share a chunk; `list[hashes + i]` is the hash of the i-th. What the
+-- gateway sends stands in the order of its hashes' bits, the lowest first, in which all of a chunk are neighbours.
+local function by_chunk(list, hashes, count, chunks, prefix, take, first)
+  local size, from = size_of(chunks), 1
+  while from <= count do
+    local chunk, to = chunk_of(list[hashes + from], chunks, size), from
+    while to < count and to - from < AT_ONCE - 1 and chunk_of(list[hashes + to + 1], chunks, size) == chunk do to = to + 1 end
+    -- Lua prints a number slowly.
+    local key = chunk == 0 and prefix .. '0' or prefix .. chunk
+    if slots_move then touch(key) end
+    take(key, from, to, first)
+    from = to + 1
   end
 end
 
--- Collects values by key, in the order in which the keys come first.
-local function groups()
-  local keys, values = {}, {}
-  local function add(key, value)
-    local group = values[key]
-    if not group then
-      group = {}
-      values[key] = group
-      keys[#keys + 1] = key
+-- Makes them the posts at hand: `list[at + i]` is the name of the i-th, `list[hashes + i]` its hash. With their viewers.
+local function read_posts(list, at, hashes, count, chunks)
+  by_chunk(list, hashes, count, chunks, posts_prefix(), function(key, from, to)
+    local records = call('HMGET', key, unpack(list, at + from, at + to))
+    for i = from, to do
+      names[i], post_keys[i], posts[i] = list[at + i], key, decode(records[i - from + 1])
     end
-    group[#group + 1] = value
-  end
-  return keys, values, add
-end
-
--- Calls `take(value, reply)` with the reply to each value of each key.
-local function ask(command, keys, values, take)
-  for _, key in ipairs(keys) do
-    local inside = values[key]
-    for first = 1, #inside, 1000 do
-      local last = math.min(first + 999, #inside)
-      local replies = call(command, key, unpack(inside, first, last))
-      for i = first, last do take(inside[i], replies[i - first + 1], key) end
-    end
-  end
-end
-
--- The records of `names`, each once, as a table from name to post.
-local function read_posts(names, chunks)
-  local keys, values, add = groups()
-  local chunk_of = chunks_of(chunks)
-  local hashes, posts = {}, {}
-  for _, name in ipairs(names) do
-    hashes[name] = hash_of_post(name)
-    add(posts_key(chunk_of(hashes[name])), name)
-  end
-  all_here(keys)
-  ask('HMGET', keys, values, function(name, record)
-    posts[name] = decode(record)
-    posts[name].hash = hashes[name]
   end)
-  return posts
+  for first = 1, count, AT_ONCE do
+    local last = min(count, first + AT_ONCE - 1)
+    local told = call('HMGET', bucket .. ':l', unpack(list, at + first, at + last))
+    for i = first, last do viewers[i] = told[i - first + 1] or 0 end
+  end
+end
+
+-- The same of names alone.
+local function read_named(list, chunks)
+  local count = #list
+  for i = 1, count do list[count + i] = hash_of_post(list[i]) end
+  read_posts(list, 0, count, count, chunks)
+  return count
 end

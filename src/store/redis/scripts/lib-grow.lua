@@ -2,43 +2,53 @@
 
 local moves = {}
 
--- @param key_of   gives the key of a chunk by its number
--- @param read     command that reads a chunk; step: 2 if its entries have a field and a value, else 1
--- @param hash_of  gives the hash of an entry
-local function grow(key_of, from, to, read, step, hash_of)
-  if to == from then return end
-  local sources, targets = {}, {}
-  for number = from, to - 1 do
-    targets[#targets + 1] = key_of(number)
-    local source = number
-    while source >= from do source = source_of(source) end
-    sources[source] = key_of(source)
-  end
-  all_here(targets)
-  for _, key in ipairs(targets) do
-    if call('EXISTS', key) == 1 then error(key .. ' is in the way of a new chunk') end
-  end
-  for _, key in pairs(sources) do
-    all_here({ key })
-    local _, values, add = groups()
-    local entries, chunk_of = call(read, key), chunks_of(to)
-    for i = 1, #entries, step do
-      local target = key_of(chunk_of(hash_of(entries[i])))
-      for j = i, i + step - 1 do add(target, entries[j]) end
+-- Collects values by chunk: a list of groups, each a key and values, and the function that adds to it.
+local function groups_by(prefix)
+  local groups, by_chunk = {}, {}
+  return groups, function(chunk, value)
+    local group = by_chunk[chunk]
+    if group then
+      group[#group + 1] = value
+    else
+      group = { prefix .. chunk, value }
+      by_chunk[chunk] = group
+      groups[#groups + 1] = group
     end
-    moves[#moves + 1] = { from = key, groups = values, write = step == 2 and 'HSET' or 'SADD' }
   end
 end
 
-local function write(command, key, values)
-  for first = 1, #values, 1000 do
-    call(command, key, unpack(values, first, math.min(first + 999, #values)))
+-- @param prefix   of the keys of chunks; their number follows
+-- @param read     command that reads a chunk; step: 2 if its entries have a field and a value, else 1
+-- @param hash_of  gives the hash of an entry
+local function grow(prefix, from, to, read, step, hash_of)
+  local sources = {}
+  for number = from, to - 1 do
+    local key = touch(prefix .. number)
+    if call('EXISTS', key) == 1 then error(key .. ' is in the way of a new chunk') end
+    local source = number
+    while source >= from do source = source_of(source) end
+    sources[source] = prefix .. source
+  end
+  local size = size_of(to)
+  for _, key in pairs(sources) do
+    local groups, add = groups_by(prefix)
+    local entries = call(read, touch(key))
+    for i = 1, #entries, step do
+      local chunk = chunk_of(hash_of(entries[i]), to, size)
+      for j = i, i + step - 1 do add(chunk, entries[j]) end
+    end
+    moves[#moves + 1] = { from = key, groups = groups, write = step == 2 and 'HSET' or 'SADD' }
   end
 end
 
 local function move_entries()
   for _, move in ipairs(moves) do
     call('DEL', move.from)
-    for key, values in pairs(move.groups) do write(move.write, key, values) end
+    for _, group in ipairs(move.groups) do
+      for first = 2, #group, AT_ONCE do
+        call(move.write, group[1], unpack(group, first, min(first + AT_ONCE - 1, #group)))
+      end
+    end
   end
+  moves = {}
 end

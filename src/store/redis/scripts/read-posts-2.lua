@@ -11,31 +11,36 @@
 --           for each post: version, ms of its last change, viewers, bits of toggles that are on, total of each metric}
 -- include lib-bucket
 local run, kinds, actor = ARGV[1], ARGV[2], ARGV[3]
-local names = cjson.decode(ARGV[4])
 local metrics = #kinds
-local epoch, nonce, known, chunks = unpack(call('HMGET', bucket, 'e', 'o', 'r', 'c'))
-local posts = read_posts(names, tonumber(chunks) or 1)
+local epoch, nonce, known, state = unpack(call('HMGET', bucket, 'e', 'o', 'r', 's'))
+local _, chunks = state_of(state)
+local count = read_named(cjson.decode(ARGV[4]), chunks)
 
-local function toggles_of(name, post)
-  local on = 0
+local function toggles_of(place)
+  local on, post = 0, posts[place]
   for metric = 0, metrics - 1 do
-    if string.byte(kinds, metric + 1) == 115 and part(post, metric, MEMBERS) > 0 then
-      local chunk_of = chunks_of(part(post, metric, MORE_CHUNKS) + 1)
-      local key = members_key(metric, name, chunk_of(hash_of_key(actor)))
-      all_here({ key })
-      if call('SISMEMBER', key, actor) == 1 then on = on + 2 ^ metric end
+    if byte(kinds, metric + 1) == 115 and part(post, 4 * metric + MEMBERS) > 0 then
+      local members = part(post, 4 * metric + MORE_CHUNKS) + 1
+      local chunk = chunk_of(hash_of_key(actor), members, size_of(members))
+      if call('SISMEMBER', touch(members_prefix(metric, names[place]) .. chunk), actor) == 1 then on = on + 2 ^ metric end
     end
   end
   return on
 end
 
-local answer = { known == run and 1 or 0, tonumber(epoch) or 0, tonumber(nonce) or 0 }
-for _, name in ipairs(names) do
-  local post = posts[name]
-  answer[#answer + 1] = post.v
-  answer[#answer + 1] = post.at
-  answer[#answer + 1] = tonumber(call('HGET', KEYS[2], name) or 0)
-  answer[#answer + 1] = actor ~= '' and toggles_of(name, post) or 0
-  for metric = 0, metrics - 1 do answer[#answer + 1] = answered(total(post, metric)) end
+-- ioredis reads an integer digit by digit as n * 10 + code - 48, and so rounds the last below 2^53: these as text.
+local function answered(number)
+  if number > COUNT_MAX - 100 then return string.format('%.0f', number) end
+  return number
 end
+
+local answer, last = { known == run and 1 or 0, tonumber(epoch) or 0, tonumber(nonce) or 0 }, 3
+for place = 1, count do
+  local post = posts[place]
+  answer[last + 1], answer[last + 2], answer[last + 3] = post[VERSION], post[AT], tonumber(viewers[place])
+  answer[last + 4] = actor ~= '' and toggles_of(place) or 0
+  for metric = 0, metrics - 1 do answer[last + 5 + metric] = answered(total(post, metric)) end
+  last = last + 4 + metrics
+end
+all_here()
 return answer

@@ -21,38 +21,45 @@ local live, pace, due, leases, shares = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS
 local interval, metrics, all = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[6] == '1'
 local told = cjson.decode(ARGV[7])
 
-local now_there, names = {}, {}
+local now_there, list = {}, {}
 for i = 1, #told, 2 do
   now_there[told[i]] = told[i + 1]
-  names[#names + 1] = told[i]
+  list[#list + 1] = told[i]
 end
-all_here(KEYS)
+for _, key in ipairs(KEYS) do touch(key) end
 if all then
   for _, name in ipairs(call('HKEYS', shares)) do
     if not now_there[name] then
       now_there[name] = 0
-      names[#names + 1] = name
+      list[#list + 1] = name
     end
   end
 end
-local epoch, nonce, chunks = unpack(call('HMGET', bucket, 'e', 'o', 'c'))
-local posts = read_posts(names, tonumber(chunks) or 1)
+local epoch, nonce, state = unpack(call('HMGET', bucket, 'e', 'o', 's'))
+local _, chunks = state_of(state)
+local count = read_named(list, chunks)
 
 -- What is only looked at below: a key of a wrong type is found here, before anything is written.
-call('HLEN', live)
 call('ZCARD', pace)
 call('ZCARD', due)
 call('HLEN', shares)
-call('ZADD', leases, whole(now_ms() + tonumber(ARGV[5])), ARGV[4])
-local changed = {}
-for _, name in ipairs(names) do
+all_here()
+call('ZADD', leases, now_ms() + tonumber(ARGV[5]), ARGV[4])
+local changed = 0
+for place = 1, count do
+  local name = names[place]
   local share, before = now_there[name], tonumber(call('HGET', shares, name) or 0)
   if share ~= before then
-    changed[#changed + 1] = name
+    changed = changed + 1
+    asked[changed] = place
     -- First what fails if the post before has emptied it while the slot moves.
-    if call('HINCRBY', live, name, whole(share - before)) <= 0 then call('HDEL', live, name) end
-    if share > 0 then call('HSET', shares, name, whole(share)) else call('HDEL', shares, name) end
+    viewers[place] = call('HINCRBY', live, name, share - before)
+    if viewers[place] <= 0 then
+      call('HDEL', live, name)
+      viewers[place] = 0
+    end
+    if share > 0 then call('HSET', shares, name, share) else call('HDEL', shares, name) end
   end
 end
-announce(changed, posts, epoch or '0', nonce or '0', live, pace, due, interval, metrics)
+announce(look(changed, pace), epoch or 0, nonce or 0, pace, due, interval, metrics)
 return due_in(due)

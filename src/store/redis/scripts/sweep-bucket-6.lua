@@ -19,7 +19,8 @@
 local POSTS_A_TURN, MARK_CHUNKS_A_TURN = 300, 100
 local live, pace, due, leases, shares = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local interval, metrics, gateway, lease = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-all_here(KEYS)
+for _, key in ipairs(KEYS) do touch(key) end
+all_here()
 -- What is only looked at below: a key of a wrong type is found here, before anything is written.
 call('HLEN', live)
 call('ZCARD', pace)
@@ -27,48 +28,52 @@ call('ZCARD', due)
 local now = now_ms()
 
 if call('EXISTS', shares) == 1 then
-  call('ZADD', leases, whole(now + lease), gateway)
+  call('ZADD', leases, now + lease, gateway)
 else
   call('ZREM', leases, gateway)
 end
 
-local gone = call('ZRANGEBYSCORE', leases, '-inf', whole(now), 'LIMIT', 0, 1)[1]
+local gone = call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, 1)[1]
 if gone then
   local theirs = bucket .. ':w:' .. gone
-  all_here({ theirs })
+  touch(theirs)
+  all_here()
   local found = call('HRANDFIELD', theirs, POSTS_A_TURN, 'WITHVALUES')
   for i = 1, #found, 2 do
     if call('HINCRBY', live, found[i], '-' .. found[i + 1]) <= 0 then call('HDEL', live, found[i]) end
     call('HDEL', theirs, found[i])
-    call('ZADD', due, 'NX', whole(now), found[i])
+    call('ZADD', due, 'NX', now, found[i])
   end
   if call('EXISTS', theirs) == 0 then call('ZREM', leases, gone) end
 end
 
-local names = call('ZRANGEBYSCORE', due, '-inf', whole(now), 'LIMIT', 0, POSTS_A_TURN)
-if #names > 0 then
-  local epoch, nonce, chunks = unpack(call('HMGET', bucket, 'e', 'o', 'c'))
-  local posts = read_posts(names, tonumber(chunks) or 1)
-  call('ZREM', due, unpack(names))
-  announce(names, posts, epoch or '0', nonce or '0', live, pace, due, interval, metrics)
+local _, chunks, generation = state_of(call('HGET', bucket, 's'))
+local list = call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, POSTS_A_TURN)
+if #list > 0 then
+  local epoch, nonce = unpack(call('HMGET', bucket, 'e', 'o'))
+  local count = read_named(list, chunks)
+  for place = 1, count do asked[place] = place end
+  local watching = look(count, pace)
+  all_here()
+  call('ZREM', due, unpack(names, 1, count))
+  announce(watching, epoch or 0, nonce or 0, pace, due, interval, metrics)
 end
-call('ZREMRANGEBYSCORE', pace, '-inf', whole(now))
+call('ZREMRANGEBYSCORE', pace, '-inf', now)
 
 -- Marks of generations before the last two
-local generation = tonumber(call('HGET', bucket, 'g')) or 1
 local oldest = tonumber(call('HGET', bucket, 'q')) or 1
 if oldest < generation - 1 then
   local field = 'k' .. oldest
-  local chunks = tonumber(call('HGET', bucket, field)) or 0
+  local old = tonumber(call('HGET', bucket, field)) or 0
   local keys = {}
-  for chunk = math.max(0, chunks - MARK_CHUNKS_A_TURN), chunks - 1 do keys[#keys + 1] = marks_key(oldest, chunk) end
-  all_here(keys)
+  for chunk = math.max(0, old - MARK_CHUNKS_A_TURN), old - 1 do keys[#keys + 1] = touch(marks_prefix(oldest) .. chunk) end
+  all_here()
   if #keys > 0 then call('UNLINK', unpack(keys)) end
-  if chunks > MARK_CHUNKS_A_TURN then
-    call('HSET', bucket, field, whole(chunks - MARK_CHUNKS_A_TURN))
+  if old > MARK_CHUNKS_A_TURN then
+    call('HSET', bucket, field, old - MARK_CHUNKS_A_TURN)
   else
     call('HDEL', bucket, field)
-    call('HSET', bucket, 'q', whole(oldest + 1))
+    call('HSET', bucket, 'q', oldest + 1)
   end
 end
 return { due_in(due), call('HLEN', shares) }

@@ -1,0 +1,35 @@
+import { describe, expect, it } from '@jest/globals';
+import { COUNT_MAX } from '../../counters/pn-counter.js';
+import { PackedValues } from './packed-values.js';
+
+describe('packed values', () => {
+  it.each([
+    ['00', 0],
+    ['7f', 127],
+    ['cc80', 128],
+    ['cdffff', 65_535],
+    ['ceffffffff', 2 ** 32 - 1],
+    ['cf0000000100000000', 2 ** 32],
+    ['cf001fffffffffffff', COUNT_MAX],
+  ])('%s is the integer %i', (hex, integer) => {
+    expect(new PackedValues(Buffer.from(hex, 'hex')).integer()).toBe(integer);
+  });
+
+  it.each([0, 31, 32, 255, 256, 500, 65_536])('strings of %i bytes are read, and what follows', (length) => {
+    const bytes = Buffer.alloc(length, 5);
+    const digits = length.toString(16);
+    const head =
+      length < 32 ? (0xa0 + length).toString(16) : length < 256 ? `d9${digits}` : `da${digits.padStart(4, '0')}`;
+    const large = `db${digits.padStart(8, '0')}`;
+    const values = new PackedValues(
+      Buffer.concat([Buffer.from(length > 0xffff ? large : head, 'hex'), bytes, Buffer.from([9])]),
+    );
+    expect(values.string()).toEqual(Uint8Array.from(bytes));
+    expect(values.integer()).toBe(9);
+  });
+
+  it('something else is refused', () => {
+    expect(() => new PackedValues(Buffer.from([0xc0])).integer()).toThrow('no integer at 0 of c0');
+    expect(() => new PackedValues(Buffer.from([5])).string()).toThrow('no string at 0 of 05');
+  });
+});
