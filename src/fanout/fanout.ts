@@ -52,6 +52,7 @@ export class Fanout {
   }
 
   open(actor: string | null, sink: FrameSink): Viewer {
+    this.#pacer.arrived();
     return new Viewer(actor, sink);
   }
 

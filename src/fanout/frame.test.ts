@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { Frames, Part } from './frame.js';
+import { Frame, Frames, Part } from './frame.js';
 
 const [a, b, c] = ['{"post":"a"}', '{"post":"b"}', '{"post":"c"}'].map((text) => new Part(text)) as [Part, Part, Part];
 
@@ -20,4 +20,21 @@ test('parts in another order, more or less of them are another frame', () => {
   const frames = new Frames();
   const bodies = [[a, b], [b, a], [a, b, c], [a, b], [c], [b, a]].map((parts) => frames.of(parts).body);
   expect(bodies.map((body) => body.replaceAll(/[^abc]|post/g, ''))).toEqual(['ab', 'ba', 'abc', 'ab', 'c', 'ba']);
+});
+
+test('the bytes of a frame are those of its body', () => {
+  for (const parts of [[a], [a, b], [c, b, a]]) {
+    const frame = new Frame(parts);
+    const target = Buffer.alloc(frame.length + 4, '.');
+    frame.copyTo(target, 2);
+    expect(target.toString('latin1')).toBe(`..${frame.body}..`);
+  }
+});
+
+test('a list of parts may be used again', () => {
+  const frames = new Frames();
+  const parts = [a, b];
+  const frame = frames.of(parts);
+  parts.reverse();
+  expect(frame.body).toBe('[{"post":"a"},{"post":"b"}]');
 });

@@ -1,47 +1,68 @@
-/** What viewers are written. All that get the same share one, so that each kind of sink encodes it once. */
-export class Frame {
-  /** As it goes over a WebSocket; kept here by the sink that encoded it first. */
-  encoded: Uint8Array | null = null;
-
-  /** @param body the JSON array of updates of a `counts` frame: ASCII, for ids, epochs and names are */
-  constructor(readonly body: string) {}
-}
-
 /** One update in a frame: of a post, for viewers that were given the same state of it before. */
 export class Part {
   #alone: Frame | null = null;
+  #bytes: Buffer | null = null;
 
+  /** @param text the update as JSON: ASCII, for ids, epochs and names are */
   constructor(readonly text: string) {}
 
   /** The frame of those who are given nothing else. */
   get alone(): Frame {
-    return (this.#alone ??= new Frame(`[${this.text}]`));
+    return (this.#alone ??= new Frame([this]));
+  }
+
+  get bytes(): Buffer {
+    return (this.#bytes ??= Buffer.from(this.text, 'latin1'));
   }
 }
 
-/** Puts frames together, and gives the last one again to the next viewer if that is due the same parts. */
-export class Frames {
-  readonly #parts: Part[] = [];
-  #last = new Frame('[]');
+/** What viewers are written. All that get the same share one, so that each kind of sink encodes it once. */
+export class Frame {
+  /** As it goes over a WebSocket; kept here by the sink that encoded it first. */
+  encoded: Uint8Array | null = null;
+  /** Characters and bytes of `body`. */
+  readonly length: number;
 
   /** @param parts at least one */
-  of(parts: readonly Part[]): Frame {
-    if (parts.length === 1) return parts[0]!.alone;
-    if (!this.#isLast(parts)) {
-      this.#parts.length = 0;
-      let body = '';
-      for (const part of parts) {
-        this.#parts.push(part);
-        body += `${body === '' ? '[' : ','}${part.text}`;
-      }
-      this.#last = new Frame(`${body}]`);
-    }
-    return this.#last;
+  constructor(readonly parts: readonly Part[]) {
+    let length = parts.length + 1;
+    for (const { text } of parts) length += text.length;
+    this.length = length;
   }
 
-  #isLast(parts: readonly Part[]): boolean {
-    if (parts.length !== this.#parts.length) return false;
-    for (let i = 0; i < parts.length; i++) if (parts[i] !== this.#parts[i]) return false;
-    return true;
+  /** The JSON array of updates of a `counts` frame. */
+  get body(): string {
+    return `[${this.parts.map(({ text }) => text).join(',')}]`;
   }
+
+  /** Writes `body` at `start`, without putting it together as a string first. */
+  copyTo(target: Buffer, start: number): void {
+    let at = start;
+    for (const { bytes } of this.parts) {
+      target[at] = at === start ? OPENING : COMMA;
+      target.set(bytes, at + 1);
+      at += 1 + bytes.length;
+    }
+    target[at] = CLOSING;
+  }
+}
+
+const [OPENING, COMMA, CLOSING] = [...Buffer.from('[,]')] as [number, number, number];
+
+/** Puts frames together, and gives the last one again to the next viewer if that is due the same parts. */
+export class Frames {
+  #last = new Frame([]);
+
+  /** @param parts at least one; the caller may use the list again */
+  of(parts: readonly Part[]): Frame {
+    if (parts.length === 1) return parts[0]!.alone;
+    if (!isSame(parts, this.#last.parts)) this.#last = new Frame([...parts]);
+    return this.#last;
+  }
+}
+
+function isSame(some: readonly Part[], others: readonly Part[]): boolean {
+  if (some.length !== others.length) return false;
+  for (let i = 0; i < some.length; i++) if (some[i] !== others[i]) return false;
+  return true;
 }

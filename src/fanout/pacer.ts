@@ -5,9 +5,16 @@ import { ReadyQueue } from './ready-queue.js';
 import { Tempo } from './tempo.js';
 import type { Subscription, Viewer } from './viewer.js';
 
-/** Updates written before other events get their turn, about 0.8 ms: Node takes in one new connection a turn. */
+/** Updates written before other events get their turn: about 0.8 ms. */
 const PASS_WORK = 2_048;
 const PASS_MS = 0.8;
+/**
+ * The same while viewers come, 0.1 ms: Node takes in one new connection a turn, and those of a gateway that died come by
+ * the thousand.
+ */
+const ARRIVING_WORK = 256;
+/** After a viewer came, others may be about to. */
+const ARRIVING_MS = 500;
 /** Where other events take longer than that, so much more is written at once, or viewers would starve: 5 ms. */
 const PASSES_MAX = 6;
 /** Writing a frame costs as much as this many updates in it. */
@@ -16,9 +23,9 @@ const WRITE_WORK = 32;
 const BEHIND_MAX_MS = 30_000;
 
 export interface PacerStats {
-  /** Since boot: frames written, characters in them, frames put off because the viewer was behind, viewers cut. */
+  /** Since boot: frames written, bytes in them, frames put off because the viewer was behind, viewers cut. */
   frames: number;
-  frameCharacters: number;
+  frameBytes: number;
   postponed: number;
   cut: number;
 }
@@ -34,13 +41,16 @@ export class Pacer {
   readonly #cooling: Cooling;
   readonly #ready = new ReadyQueue();
   readonly #frames = new Frames();
+  /** Of the frame that is being put together. */
+  readonly #parts: Part[] = [];
   readonly #tempo: Tempo;
   #passing = false;
+  #arrivedAtMs = -Infinity;
   /** When a pass that is not through left the rest for later; `Infinity` when there is none. */
   #yieldedAtMs = Infinity;
   /** When those who wait now began to be written to; `null` while nobody waits. */
   #roundAtMs: number | null = null;
-  readonly stats: PacerStats = { frames: 0, frameCharacters: 0, postponed: 0, cut: 0 };
+  readonly stats: PacerStats = { frames: 0, frameBytes: 0, postponed: 0, cut: 0 };
 
   constructor(
     private readonly clock: Clock,
@@ -54,6 +64,11 @@ export class Pacer {
 
   get tickMs(): number {
     return this.#tempo.tickMs(this.clock.nowMs());
+  }
+
+  /** A connection came that may want frames, too. */
+  arrived(): void {
+    this.#arrivedAtMs = this.clock.nowMs();
   }
 
   /** Something of the viewer's became dirty; `pass` is to follow. */
@@ -73,7 +88,7 @@ export class Pacer {
     if (this.#passing || this.#ready.length === 0) return;
     const startMs = this.clock.nowMs();
     const { rounds } = this.#ready;
-    const workMax = PASS_WORK * Math.min(PASSES_MAX, Math.max(1, (startMs - this.#yieldedAtMs) / PASS_MS));
+    const workMax = this.#workMax(startMs);
     const cooling: Viewer[] = [];
     for (let work = 0; work < workMax;) {
       const viewer = this.#ready.shift();
@@ -85,10 +100,16 @@ export class Pacer {
       } else rest(viewer);
     }
     const nowMs = this.clock.nowMs();
+    this.#tempo.wrote(startMs, nowMs);
     this.#timeRound(startMs, nowMs, this.#ready.rounds > rounds);
     if (cooling.length > 0) this.#cooling.add(cooling, nowMs);
     this.#yieldedAtMs = Infinity;
     if (this.#ready.length > 0) this.#passAgain(nowMs);
+  }
+
+  #workMax(nowMs: number): number {
+    if (nowMs - this.#arrivedAtMs < ARRIVING_MS) return ARRIVING_WORK;
+    return PASS_WORK * Math.min(PASSES_MAX, Math.max(1, (nowMs - this.#yieldedAtMs) / PASS_MS));
   }
 
   #passAgain(nowMs: number): void {
@@ -127,9 +148,13 @@ export class Pacer {
   }
 
   #send(viewer: Viewer): void {
-    const frame = viewer.dirty.length === 1 ? give(viewer.dirty.pop()!).alone : this.#frames.of(partsFor(viewer));
+    const parts = this.#parts;
+    for (const subscription of viewer.dirty) parts.push(give(subscription));
+    viewer.dirty.length = 0;
+    const frame = this.#frames.of(parts);
+    parts.length = 0;
     this.stats.frames += 1;
-    this.stats.frameCharacters += frame.body.length;
+    this.stats.frameBytes += frame.length;
     viewer.sink.write(frame);
   }
 
@@ -148,12 +173,6 @@ export class Pacer {
 function rest(viewer: Viewer): void {
   viewer.pace = 'idle';
   viewer.behindSinceMs = null;
-}
-
-function partsFor({ dirty }: Viewer): Part[] {
-  const parts = dirty.map(give);
-  dirty.length = 0;
-  return parts;
 }
 
 /** What the viewer has not been given yet of a post, and now is. What is dirty was given a state before, and has one. */

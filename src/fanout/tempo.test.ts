@@ -5,11 +5,14 @@ const LEAST_MS = 100;
 
 test('a gateway that keeps up has the tick that was set', () => {
   const tempo = new Tempo(LEAST_MS);
-  for (let now = 0; now < 10_000; now += 100) tempo.round(now % LEAST_MS, now);
+  for (let now = 0; now < 10_000; now += 100) {
+    tempo.wrote(now, now + 50);
+    tempo.round(now % LEAST_MS, now + 50);
+  }
   expect(tempo.tickMs(10_000)).toBe(LEAST_MS);
 });
 
-test('a tick is as long as all viewers took', () => {
+test('a tick is as long as viewers wait for their turn', () => {
   const tempo = new Tempo(LEAST_MS);
   tempo.round(340, 1_000);
   expect(tempo.tickMs(1_000)).toBe(340);
@@ -17,22 +20,40 @@ test('a tick is as long as all viewers took', () => {
   expect(tempo.tickMs(1_001)).toBe(700);
 });
 
+test('where frames take all of the time, the tick doubles until they take half', () => {
+  const tempo = new Tempo(LEAST_MS);
+  let now = 0;
+  const ticks = [0, 0, 0].map(() => {
+    tempo.wrote(now, now + 250);
+    now += 250;
+    return tempo.tickMs(now);
+  });
+  expect(ticks[0]).toBe(200);
+  expect(ticks[1]).toBeGreaterThan(300);
+  expect(ticks[2]).toBeGreaterThan(500);
+});
+
 test('a tick has an end', () => {
   const tempo = new Tempo(LEAST_MS);
   tempo.round(60_000, 60_000);
   expect(tempo.tickMs(60_000)).toBe(2_000);
+  tempo.wrote(60_000, 60_001);
+  tempo.wrote(60_001, 70_000);
+  tempo.round(1_500, 70_000);
+  expect(tempo.tickMs(70_000)).toBeLessThanOrEqual(2_000);
 });
 
 test('a tick that was set longer than that stays as it is', () => {
   const tempo = new Tempo(5_000);
   tempo.round(60_000, 60_000);
-  expect(tempo.tickMs(60_000)).toBe(5_000);
+  tempo.wrote(60_000, 70_000);
+  expect(tempo.tickMs(70_000)).toBe(5_000);
 });
 
 test('after the load the tick comes back, also without viewers, and not in one leap', () => {
   const tempo = new Tempo(LEAST_MS);
   tempo.round(600, 1_000);
-  const ticks = [1_100, 1_500, 2_500, 4_500].map((now) => tempo.tickMs(now));
+  const ticks = [1_200, 2_000, 4_000, 8_000].map((now) => tempo.tickMs(now));
   expect(ticks[0]).toBeGreaterThan(500);
   expect(ticks[1]).toBeCloseTo(LEAST_MS + 500 / Math.E);
   expect(ticks).toEqual(ticks.toSorted((a, b) => b - a));

@@ -1,20 +1,22 @@
 /** No viewer waits longer between two frames, however slow the gateway is: that is as good as standing still. */
 const TICK_MAX_MS = 2_000;
 /** After the load is gone, a longer tick falls to a third of its excess in such a time. */
-const RECOVERY_MS = 500;
+const RECOVERY_MS = 1_000;
+/** Of the time, for writing frames. The rest is for operations and for those who connect. */
+const SHARE_MAX = 0.5;
+const WINDOW_MS = 250;
 
 /**
- * The tick, which stretches when viewers are written to more slowly than they come due.
+ * The tick, which stretches under load instead of queues growing: nothing queues, for frames tell the newest state.
  *
- *     written to   ├───all: a round───┤                    ├──────
- *     cooling                         ├────── tick ≥ round ┤
- *
- * A tick is at least as long as the last rounds took. So at most half of the time goes to frames, whatever the number of
- * viewers; the rest is for operations and for those who connect. Nothing queues meanwhile: frames tell the newest state.
+ * - Frames take more than half of the time: the tick grows by as much as they take too much.
+ * - Other things take it, so that viewers wait for their turn: the tick is as long as they wait.
  */
 export class Tempo {
   #excessMs = 0;
   #atMs = 0;
+  #windowMs = 0;
+  #writingMs = 0;
 
   /** @param leastMs TICK_MS, the tick of a gateway that keeps up */
   constructor(private readonly leastMs: number) {}
@@ -24,10 +26,25 @@ export class Tempo {
     return this.leastMs + this.#excess(nowMs);
   }
 
-  /** All that were due at its beginning have been written to, which took `roundMs`. */
+  /** Frames were written from `startMs` to `endMs`. */
+  wrote(startMs: number, endMs: number): void {
+    this.#writingMs += endMs - startMs;
+    const elapsedMs = endMs - this.#windowMs;
+    if (elapsedMs < WINDOW_MS) return;
+    const share = this.#writingMs / elapsedMs;
+    if (share > SHARE_MAX) this.#atLeast(this.tickMs(endMs) * (share / SHARE_MAX), endMs);
+    this.#windowMs = endMs;
+    this.#writingMs = 0;
+  }
+
+  /** All who were due have been written to, the last of them after `roundMs`. */
   round(roundMs: number, nowMs: number): void {
+    this.#atLeast(roundMs, nowMs);
+  }
+
+  #atLeast(tickMs: number, nowMs: number): void {
     const most = Math.max(0, TICK_MAX_MS - this.leastMs);
-    this.#excessMs = Math.min(most, Math.max(0, roundMs - this.leastMs, this.#excess(nowMs)));
+    this.#excessMs = Math.min(most, Math.max(tickMs - this.leastMs, this.#excess(nowMs)));
     this.#atMs = nowMs;
   }
 

@@ -8,6 +8,7 @@ import type { FrameSink, Viewer } from '../fanout/viewer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { ByeEvent, MineEvent } from '../protocol/messages.js';
 import type { Outbox } from './outbox.js';
+import type { Reading } from './read-gate.js';
 import { DirectWay, frameHead, unsentPackets, webSocketOf } from './web-socket.js';
 
 /**
@@ -20,6 +21,8 @@ const UNREAD_MS = 2_000;
 const CUT_AFTER_MS = 1_000;
 /** Shared by all connections that have none. */
 const NO_ANSWERS: string[] = [];
+/** An Engine.IO message that is a Socket.IO event; a bracket ends it. */
+const BEFORE_BODY = '42["counts",';
 const UNCOMPRESSED = { compress: false };
 
 /** The number by which the client knows the answer to an event; `null` where it asked for none. */
@@ -44,7 +47,7 @@ export type CountsSocket = Socket<Record<string, never>, Events, Record<string, 
  * answers, is written past socket.io where nothing waits on the connection, and through it elsewhere, always in order. The
  * packets are those of Socket.IO's protocol: https://socket.io/docs/v4/socket-io-protocol/#packet-encoding
  */
-export class Connection implements FrameSink {
+export class Connection implements FrameSink, Reading {
   /** Set by the gateway, right after it was made. */
   viewer!: Viewer;
   /** Ends the connection with its token. */
@@ -148,11 +151,20 @@ export class Connection implements FrameSink {
   write(frame: Frame): void {
     // A frame continues what an answer to `subscribe` has shown.
     this.flush();
-    if (this.#direct?.isOpen) this.#direct.write((frame.encoded ??= encode(frame.body)));
+    if (this.#direct?.isOpen) this.#direct.write((frame.encoded ??= encode(frame)));
     else {
       this.#unsentFrame = true;
       this.socket.conn.write(eventOf(frame.body), UNCOMPRESSED, () => (this.#unsentFrame = false));
     }
+  }
+
+  /** Under long-polling nothing happens: each request waits for its answer anyway. */
+  pause(): void {
+    webSocketOf(this.socket.conn.transport)?.pause();
+  }
+
+  resume(): void {
+    webSocketOf(this.socket.conn.transport)?.resume();
   }
 
   cut(): void {
@@ -202,9 +214,14 @@ function eventOf(body: string): string {
   return `2["counts",${body}]`;
 }
 
-function encode(body: string): Uint8Array {
-  const message = `4${eventOf(body)}`;
-  return Buffer.from(frameHead(message.length) + message, 'latin1');
+/** As `eventOf` in a WebSocket frame. */
+function encode(frame: Frame): Uint8Array {
+  const head = `${frameHead(BEFORE_BODY.length + frame.length + 1)}${BEFORE_BODY}`;
+  const encoded = Buffer.allocUnsafe(head.length + frame.length + 1);
+  encoded.write(head, 'latin1');
+  frame.copyTo(encoded, head.length);
+  encoded[encoded.length - 1] = 0x5d;
+  return encoded;
 }
 
 /** Messages of errors may name fields that a client made up. */

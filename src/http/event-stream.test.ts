@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '../clock.js';
-import { Frame } from '../fanout/frame.js';
+import { Frame, Part } from '../fanout/frame.js';
 import { EventStream } from './event-stream.js';
 
 /** A response whose client reads when it is told to. */
@@ -86,7 +86,7 @@ describe('an event stream', () => {
   it('is behind from a write that was not taken until the client has read', () => {
     stream.begin('[1]');
     response.reads = false;
-    stream.write(new Frame('[2]'));
+    stream.write(new Frame([new Part('2')]));
     expect(stream.behind).toBe(true);
     response.emit('drain');
     expect(stream.behind).toBe(false);
@@ -97,7 +97,7 @@ describe('an event stream', () => {
     clock.pass(HEARTBEAT_MS);
     expect(response.written.splice(0)).toEqual(['event: counts\ndata: [1]\n\n', ': heartbeat\n\n']);
     response.reads = false;
-    stream.write(new Frame('[2]'));
+    stream.write(new Frame([new Part('2')]));
     clock.pass(HEARTBEAT_MS);
     expect(response.written.splice(0)).toEqual(['event: counts\ndata: [2]\n\n']);
     response.emit('drain');
@@ -114,7 +114,7 @@ describe('an event stream', () => {
       'retry: 700\nevent: bye\ndata: {"reason":"closing","retryAfterMs":700}\n\n',
     ]);
     expect(response.ended).toBe(true);
-    stream.write(new Frame('[2]'));
+    stream.write(new Frame([new Part('2')]));
     expect(response.written).toHaveLength(2);
     response.emit('drain');
     expect(stream.behind).toBe(true);

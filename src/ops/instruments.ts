@@ -87,7 +87,7 @@ export class Instruments {
   fanout(fanout: Fanout): void {
     const { stats } = fanout;
     this.counter('tallycast_frames_total', 'Frames of counts written to viewers.', () => stats.frames);
-    this.counter('tallycast_frame_bytes_total', 'Bytes of these frames.', () => stats.frameCharacters);
+    this.counter('tallycast_frame_bytes_total', 'Bytes of these frames.', () => stats.frameBytes);
     this.counter(
       'tallycast_frames_postponed_total',
       'Frames put off since the viewer was behind.',

@@ -6,7 +6,7 @@ import { Server } from 'socket.io';
 import { io, type Socket } from 'socket.io-client';
 import { OperationLimit, TokenBucket } from '../../src/access/rate-limit.js';
 import { systemClock } from '../../src/clock.js';
-import { Frame } from '../../src/fanout/frame.js';
+import { Frame, Part } from '../../src/fanout/frame.js';
 import { Connection, type CountsSocket } from '../../src/gateway/connection.js';
 import { Outbox } from '../../src/gateway/outbox.js';
 import { DirectWay, webSocketOf } from '../../src/gateway/web-socket.js';
@@ -64,7 +64,8 @@ describe.each([[['websocket']], [['polling']], [['polling', 'websocket']]])('ove
       const what = random.below(8);
       if (what === 0) connection.socket.emit('mine', { post: String(i), metric: 'likes', on: true });
       else if (what < 5) connection.answer(i, JSON.stringify('x'.repeat(random.pick(LENGTHS.slice(0, 4)))));
-      else connection.write(new Frame(JSON.stringify([i, 'x'.repeat(random.pick(LENGTHS))])));
+      else
+        connection.write(new Frame([new Part(String(i)), new Part(JSON.stringify('x'.repeat(random.pick(LENGTHS))))]));
       if (random.below(4) === 0) await new Promise((resolve) => void setImmediate(resolve));
     }
     await until(() => numbers.length === WRITES, 'all have come');

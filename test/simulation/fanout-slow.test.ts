@@ -101,8 +101,9 @@ describe('a viewer that reads slowly', () => {
 });
 
 describe('many viewers', () => {
-  /** About 0.1 ms of work for one event. */
+  /** About 0.8 ms of work for one event, and 0.1 ms. */
   const SLICE_MAX = 64;
+  const SLICE_MAX_ARRIVING = 8;
 
   test('5,000 are written to in slices, other events between them, all without waiting for a tick', async () => {
     const { world, sinks } = await crowd(5_000, ['a']);
@@ -112,6 +113,32 @@ describe('many viewers', () => {
     expect(Math.max(...slices)).toBeLessThanOrEqual(SLICE_MAX);
     expect(slices.length).toBeLessThan((2 * 5_000) / SLICE_MAX);
     expect(sinks.every(({ last }) => last?.likes === 1)).toBe(true);
+  });
+
+  test('slices are smaller while viewers come', async () => {
+    const { world, sinks } = await crowd(1_000, ['a']);
+    world.open();
+    expect(written(sinks, () => world.store.change('a', 1))).toBe(SLICE_MAX_ARRIVING);
+    await world.clock.advance(0);
+    expect(sinks.every(({ last }) => last?.likes === 1)).toBe(true);
+  });
+
+  test('the tick stretches until writing to all takes half of it, at most to 2 s, and comes back', async () => {
+    const { world, sinks } = await crowd(1_000, ['a']);
+    for (const sink of sinks) sink.writeMs = 0.5;
+    for (let i = 1; i <= 400; i++) {
+      world.store.change('a', i);
+      await world.clock.advance(50);
+    }
+    expect(world.fanout.tickMs).toBeGreaterThan(3 * TICK_MS);
+    expect(world.fanout.tickMs).toBeLessThanOrEqual(2_000);
+    const times = sinks[0]!.frames.map(({ atMs }) => atMs);
+    const ticks = times.slice(1).map((at, i) => at - times[i]!);
+    expect(Math.min(...ticks)).toBeGreaterThanOrEqual(TICK_MS);
+    expect(ticks.slice(-5).reduce((sum, ms) => sum + ms) / 5).toBeGreaterThan(750);
+    await world.clock.advance(10_000);
+    expect(sinks.every(({ last }) => last?.likes === 400)).toBe(true);
+    expect(world.fanout.tickMs).toBe(TICK_MS);
   });
 
   test('slices are smaller when frames are large', async () => {

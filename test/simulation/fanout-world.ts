@@ -19,6 +19,8 @@ export class RecordingSink implements FrameSink {
   behind = false;
   /** Whether a frame is read only when the test says so. */
   slow = false;
+  /** How long it takes the gateway to write a frame. */
+  writeMs = 0;
   cuts = 0;
 
   constructor(private readonly clock: SimulatedClock) {}
@@ -30,6 +32,7 @@ export class RecordingSink implements FrameSink {
     if (this.behind && !this.draining) throw new Error('a frame was written while another was on its way');
     this.frames.push({ atMs: this.clock.nowMs(), updates: JSON.parse(body) as Update[] });
     this.behind = this.slow;
+    this.clock.spend(this.writeMs);
   }
 
   cut(): void {

@@ -87,13 +87,13 @@ describe('batches', () => {
     expect(first.counts).toMatchObject({ post: 'a', v: 1, totals: [0, 1] });
   });
 
-  test('latencies are observed in seconds, of each batch and each operation', async () => {
+  test('latencies are observed in seconds, of each batch and the operation that waited longest in it', async () => {
     const world = new IngestWorld();
     world.submit(view('a'));
     await world.clock.advance(5);
     world.submit(view('a'));
     await world.clock.advance(FLUSH_MS);
-    expect(world.latencies).toEqual({ commit: [0.001], acknowledgement: [0.011, 0.006] });
+    expect(world.latencies).toEqual({ commit: [0.001], acknowledgement: [0.011] });
   });
 
   test('operations that are submitted by the answers to others join later batches', async () => {

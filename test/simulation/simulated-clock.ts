@@ -42,6 +42,11 @@ export class SimulatedClock implements Clock {
     this.#soon.push(call);
   }
 
+  /** What runs now takes so long. */
+  spend(ms: number): void {
+    this.#nowMs += ms;
+  }
+
   /** Timers that are set. */
   get timers(): number {
     return this.#timers.length;
@@ -52,7 +57,7 @@ export class SimulatedClock implements Clock {
     const endMs = this.#nowMs + ms;
     await settled();
     while (this.step(endMs)) await settled();
-    this.#nowMs = endMs;
+    this.#nowMs = Math.max(this.#nowMs, endMs);
   }
 
   /** Runs the next event if it is due until `endMs`. @returns whether there was one. */
