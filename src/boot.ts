@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { Origins } from './access/origins.js';
 import { AppModule } from './app.module.js';
 import { clusterAdapter } from './gateway/cluster-adapter.js';
+import type { Clock } from './clock.js';
 import { Actors } from './fanout/actors.js';
 import { CountsAdapter } from './gateway/counts.adapter.js';
 import { Handshake } from './gateway/handshake.js';
@@ -16,7 +17,7 @@ import { Instruments } from './ops/instruments.js';
 import { createLogger, NestLog } from './ops/logger.js';
 import type { Settings } from './settings.js';
 import type { RedisConnections } from './store/redis/connections.js';
-import { REDIS } from './tokens.js';
+import { CLOCK, REDIS } from './tokens.js';
 import type { ListeningMessage } from './workers/messages.js';
 import { Siblings } from './workers/siblings.js';
 
@@ -41,7 +42,7 @@ export async function boot(settings: Settings): Promise<void> {
   configureHttp(app);
   app.useStaticAssets(join(import.meta.dirname, 'client-demo'));
   const redis = app.get<RedisConnections | null>(REDIS);
-  const socketAdapter = redis && clusterAdapter(redis.channels);
+  const socketAdapter = redis && clusterAdapter(redis.channels, app.get<Clock>(CLOCK));
   app.get(Actors).alone = redis === null;
   const adapter = new CountsAdapter(app, app.get(Handshake), app.get(Origins), socketAdapter);
   app.useWebSocketAdapter(adapter);

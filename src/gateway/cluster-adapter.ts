@@ -1,5 +1,7 @@
 import { createShardedAdapter } from '@socket.io/redis-adapter';
 import type { ServerOptions } from 'socket.io';
+import type { Clock } from '../clock.js';
+import { QuietChannels } from './quiet-channels.js';
 
 /** All its channels begin so. */
 const CHANNEL_PREFIX = 'tc:io';
@@ -14,7 +16,7 @@ export interface ShardedChannels {
   /** Kept up until `unsubscribe`, also when the connection is lost meanwhile. One handler a channel. Never throws. */
   subscribe(channel: string, handler: (message: Buffer, channel: Buffer) => void): void;
   unsubscribe(channel: string): void;
-  /** Settles in any case. Rejects, without waiting for its return, while Redis is away. */
+  /** Resolves with the number of subscribers that it reached; settles in any case. Rejects, without waiting for its return, while Redis is away. */
   publish(channel: string, message: string | Buffer): Promise<unknown>;
 }
 
@@ -27,8 +29,8 @@ interface Receiver {
  * Socket.IO's adapter for what is rare and concerns an actor's connections on all gateways: `mine`, `bye`, disconnecting.
  * A message is lost while Redis is away, and right after a connection was made; whatever of it matters, `subscribe` answers.
  */
-export function clusterAdapter(channels: ShardedChannels): NonNullable<ServerOptions['adapter']> {
-  const client = new ChannelsClient(channels);
+export function clusterAdapter(channels: ShardedChannels, clock: Clock): NonNullable<ServerOptions['adapter']> {
+  const client = new ChannelsClient(channels, clock);
   const create = createShardedAdapter(client, client, { channelPrefix: CHANNEL_PREFIX, subscriptionMode: 'dynamic' });
   // socket.io calls it with `new`.
   return function (namespace: unknown) {
@@ -46,15 +48,25 @@ export function clusterAdapter(channels: ShardedChannels): NonNullable<ServerOpt
 
 /** In the shape of a client of the package `redis`, which the adapter knows by `sSubscribe`. Nothing of it ever fails. */
 class ChannelsClient {
+  readonly #subscribed = new Set<string>();
+  readonly #quiet: QuietChannels;
   #publishing = 0;
 
-  constructor(private readonly channels: ShardedChannels) {}
+  constructor(
+    private readonly channels: ShardedChannels,
+    clock: Clock,
+  ) {
+    const own = (channel: string): number => (this.#subscribed.has(channel) ? 1 : 0);
+    this.#quiet = new QuietChannels(clock, (channel, message) => channels.publish(channel, message), own);
+  }
 
   sSubscribe(channel: string, handler: (message: Buffer, channel: Buffer) => void): void {
+    this.#subscribed.add(channel);
     this.channels.subscribe(channel, handler);
   }
 
   sUnsubscribe(channel: string): void {
+    this.#subscribed.delete(channel);
     this.channels.unsubscribe(channel);
   }
 
@@ -62,8 +74,7 @@ class ChannelsClient {
   sPublish(channel: string, message: string | Buffer): Promise<void> {
     if (this.#publishing < PUBLISHING_MAX) {
       this.#publishing += 1;
-      const settled = (): void => void (this.#publishing -= 1);
-      this.channels.publish(channel, message).then(settled, settled);
+      void this.#quiet.send(channel, message).finally(() => (this.#publishing -= 1));
     }
     return Promise.resolve();
   }

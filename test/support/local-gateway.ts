@@ -40,7 +40,7 @@ export async function startLocalGateway(redisUrl: string): Promise<LocalGateway>
   });
   running.push({ app, connections, dataDir });
   configureHttp(app);
-  const adapter = clusterAdapter(connections.channels);
+  const adapter = clusterAdapter(connections.channels, systemClock);
   app.useWebSocketAdapter(new CountsAdapter(app, app.get(Handshake), app.get(Origins), adapter));
   await app.listen(0, '127.0.0.1');
   return { url: await app.getUrl() };
