@@ -168,8 +168,10 @@ describe('the connections of an actor', () => {
       await untilSubscribed(shared, `${actor} gone`, 0);
       granted(await one.socket.emitWithAck('unlike', { post: 'y' }));
       granted(await late[0]!.socket.emitWithAck('like', { post: 'y' }));
-      await until(() => far.told.length === 1 && late[1]!.told.length === 1, 'both are told');
-      expect([far.told[0]!.on, late[1]!.told[0]!.on]).toEqual([false, true]);
+      // The like may have been held back until now.
+      await until(() => far.told.at(-1)?.on === false && late[1]!.told.at(-1)?.on === true, 'both are told');
+      expect(far.told.length).toBeLessThanOrEqual(2);
+      expect(late[1]!.told).toHaveLength(1);
     },
     LIMIT_MS,
   );
