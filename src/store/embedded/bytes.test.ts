@@ -1,17 +1,23 @@
 import { describe, expect, it } from '@jest/globals';
-import type { Key64 } from '../../counters/ids.js';
-import { ByteReader, ByteWriter, indexOfKey, NO_KEYS, withKey, withoutKey } from './bytes.js';
+import { ByteReader, ByteWriter } from './bytes.js';
 
 const NUMBERS = [0, 1, 127, 128, 16_383, 16_384, 2 ** 31, 2 ** 32, 2 ** 40 + 1, 2 ** 52, Number.MAX_SAFE_INTEGER];
+/** As much as a writer has room for at first. */
+const ROOM_BYTES = 65_536;
+
+/** The bytes of the value as they are now. */
+function taken({ buffer, start, end }: ReturnType<ByteWriter['value']>): Buffer {
+  return Buffer.from(buffer.slice(start, end));
+}
 
 describe('a number', () => {
   it.each(NUMBERS)('%d is read as it was written', (number) => {
-    const reader = new ByteReader(new ByteWriter().varint(number).varint(number).take());
+    const reader = new ByteReader(taken(new ByteWriter().varint(number).varint(number).value()));
     expect([reader.varint(), reader.varint(), reader.atEnd]).toEqual([number, number, true]);
   });
 
   it('takes a byte for every 7 bits', () => {
-    const lengths = NUMBERS.map((number) => new ByteWriter().varint(number).take().length);
+    const lengths = NUMBERS.map((number) => taken(new ByteWriter().varint(number).value()).length);
     expect(lengths).toEqual([1, 1, 1, 2, 2, 3, 5, 5, 6, 8, 8]);
   });
 
@@ -23,12 +29,12 @@ describe('a number', () => {
 });
 
 describe('bytes', () => {
-  it('are written behind numbers, however many, and the writer starts anew', () => {
+  it('are written behind numbers, however many, as many as are wanted of them', () => {
     const writer = new ByteWriter();
-    for (const length of [0, 5, 1_023, 1_024, 100_000]) {
-      const bytes = Buffer.alloc(length, length % 251);
-      const reader = new ByteReader(writer.varint(length).raw(bytes).varint(7).take());
-      expect(reader.raw(reader.varint()).equals(bytes)).toBe(true);
+    for (const length of [0, 5, 160, 161, 1_023, 1_024, 100_000]) {
+      const bytes = Buffer.alloc(length + 3, length % 251);
+      const reader = new ByteReader(taken(writer.varint(length).raw(bytes, length).varint(7).value()));
+      expect(Buffer.from(reader.raw(reader.varint())).equals(bytes.subarray(3))).toBe(true);
       expect([reader.varint(), reader.atEnd]).toEqual([7, true]);
     }
   });
@@ -36,41 +42,31 @@ describe('bytes', () => {
   it('that end too early are an error', () => {
     expect(() => new ByteReader(Buffer.alloc(7)).raw(8)).toThrow('ends within its members');
   });
-
-  it('are the own ones of who took them', () => {
-    const writer = new ByteWriter();
-    const first = writer.varint(1).take();
-    writer.varint(2).take();
-    expect([...first]).toEqual([1]);
-  });
 });
 
-describe('a set of keys', () => {
-  const keys: Key64[] = [
-    { hi: 0, lo: 0 },
-    { hi: 0, lo: 0xffffffff },
-    { hi: 1, lo: 0 },
-    { hi: 0x7fffffff, lo: 5 },
-    { hi: 0x80000000, lo: 4 },
-    { hi: 0xffffffff, lo: 0xffffffff },
-  ];
-
-  it('is in order whatever the order in which they came', () => {
-    for (const order of [keys, keys.toReversed(), [3, 0, 5, 1, 4, 2].map((i) => keys[i]!)]) {
-      const set = order.reduce((set, key) => withKey(set, -1 - indexOfKey(set, key), key), NO_KEYS);
-      expect(keys.map((key) => indexOfKey(set, key))).toEqual([0, 1, 2, 3, 4, 5]);
+describe('values', () => {
+  it('stay where they are as others follow, also when these need more room', () => {
+    const writer = new ByteWriter();
+    const places = [1, 2, ROOM_BYTES, 3, 4 * ROOM_BYTES, 4].map((number) => {
+      const { buffer, start, end } = writer
+        .varint(number)
+        .raw(Buffer.alloc(number, number & 0xff))
+        .value();
+      return { number, buffer, start, end };
+    });
+    for (const { number, buffer, start, end } of places) {
+      const reader = new ByteReader(Buffer.from(buffer, start, end - start));
+      expect(reader.varint()).toBe(number);
+      expect(Buffer.from(reader.raw(number)).equals(Buffer.alloc(number, number & 0xff))).toBe(true);
+      expect(reader.atEnd).toBe(true);
     }
   });
 
-  it('says where a missing key would stand', () => {
-    const set = withKey(withKey(NO_KEYS, 0, keys[1]!), 1, keys[4]!);
-    expect(keys.map((key) => indexOfKey(set, key))).toEqual([-1, 0, -2, -2, 1, -3]);
-  });
-
-  it('loses the key that is taken out, and stays as it was itself', () => {
-    const set = keys.reduce((set, key, i) => withKey(set, i, key), NO_KEYS);
-    const less = withoutKey(set, 2);
-    expect(keys.map((key) => indexOfKey(less, key))).toEqual([0, 1, -3, 2, 3, 4]);
-    expect(set).toHaveLength(48);
+  it('are written over after a reset', () => {
+    const writer = new ByteWriter();
+    const first = writer.varint(1).value();
+    writer.reset();
+    writer.varint(2).value();
+    expect([...taken(first)]).toEqual([2]);
   });
 });

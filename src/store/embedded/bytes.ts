@@ -1,56 +1,86 @@
-import type { Key64 } from '../../counters/ids.js';
+/** A buffer of which lmdb writes the bytes from `start` to `end`, without copying them first. */
+type Bounded = Buffer & { start: number; end: number };
 
-/** Bytes of a Key64, big-endian, so that byte order is number order. */
-export const KEY64_BYTES = 8;
+const WRITER_BYTES = 65_536;
 
 /**
- * Writes unsigned LEB128 numbers (7 bits a byte, low first; DWARF 4, section 7.6) and keys into one buffer that is
- * used again for the next record. Numbers up to 2^53 - 1 take 1 to 8 bytes.
+ * Writes unsigned LEB128 numbers (7 bits a byte, low first; DWARF 4, section 7.6) and bytes into one buffer, value after
+ * value. Numbers up to 2^53 - 1 take 1 to 8 bytes.
  */
 export class ByteWriter {
-  #bytes = Buffer.allocUnsafe(1024);
+  #bytes = bounded(WRITER_BYTES);
+  #start = 0;
   #at = 0;
 
   varint(value: number): this {
     this.#reserve(8);
     let rest = value;
     while (rest > 0x7f) {
+      // Over 2^31 the bitwise operators would cut the number off.
       this.#bytes[this.#at++] = (rest % 0x80) | 0x80;
-      rest = Math.floor(rest / 0x80);
+      rest = rest < 0x80000000 ? rest >>> 7 : Math.floor(rest / 0x80);
     }
     this.#bytes[this.#at++] = rest;
     return this;
   }
 
-  raw(bytes: Uint8Array): this {
-    this.#reserve(bytes.length);
-    this.#bytes.set(bytes, this.#at);
-    this.#at += bytes.length;
+  /** @param length of the bytes, as many as are meant */
+  raw(bytes: Uint8Array, length = bytes.length): this {
+    this.#reserve(length);
+    const target = this.#bytes;
+    const at = this.#at;
+    if (length > COPY_BY_BYTE_MAX) target.set(length === bytes.length ? bytes : bytes.subarray(0, length), at);
+    else for (let i = 0; i < length; i++) target[at + i] = bytes[i]!;
+    this.#at += length;
     return this;
   }
 
-  /** A copy of what was written; the writer starts anew. */
-  take(): Buffer {
-    const copy = Buffer.from(this.#bytes.subarray(0, this.#at));
+  /** What was written since the last value. It stays as it is until `reset`, but its bounds only until the next value. */
+  value(): Bounded {
+    this.#bytes.start = this.#start;
+    this.#bytes.end = this.#at;
+    this.#start = this.#at;
+    return this.#bytes;
+  }
+
+  /** The values are no longer needed: their bytes are used again. */
+  reset(): void {
+    this.#start = 0;
     this.#at = 0;
-    return copy;
   }
 
   #reserve(more: number): void {
     if (this.#at + more <= this.#bytes.length) return;
-    const larger = Buffer.allocUnsafe(2 * (this.#at + more));
-    larger.set(this.#bytes.subarray(0, this.#at));
+    // The values before stay in the old buffer, which lmdb holds until it has written them.
+    const begun = this.#bytes.subarray(this.#start, this.#at);
+    const larger = bounded(2 * (this.#bytes.length + more));
+    larger.set(begun);
     this.#bytes = larger;
+    this.#start = 0;
+    this.#at = begun.length;
   }
+}
+
+/** Up to this a loop is faster than the view and the call that it takes otherwise. */
+const COPY_BY_BYTE_MAX = 160;
+
+function bounded(length: number): Bounded {
+  // Of its own memory: lmdb counts `start` from where that begins.
+  return Object.assign(Buffer.allocUnsafeSlow(length), { start: 0, end: 0 });
 }
 
 export class ByteReader {
   #at = 0;
 
-  constructor(readonly bytes: Buffer) {}
+  constructor(readonly bytes: Uint8Array) {}
 
   get atEnd(): boolean {
     return this.#at >= this.bytes.length;
+  }
+
+  /** How many bytes were not read yet. */
+  get left(): number {
+    return this.bytes.length - this.#at;
   }
 
   /** @throws RangeError where the bytes end in the middle, or the number exceeds 2^53 - 1. */
@@ -68,45 +98,11 @@ export class ByteReader {
   }
 
   /** A copy: whoever keeps it does not keep the whole record. */
-  raw(length: number): Buffer {
+  raw(length: number): Uint8Array {
     if (this.#at + length > this.bytes.length) throw new RangeError('a record ends within its members');
-    const copy = Buffer.from(this.bytes.subarray(this.#at, this.#at + length));
+    const copy = new Uint8Array(length);
+    copy.set(this.bytes.subarray(this.#at, this.#at + length));
     this.#at += length;
     return copy;
   }
-}
-
-/** A set of keys: their bytes, sorted, without separators. */
-export type KeySet = Buffer;
-
-export const NO_KEYS: KeySet = Buffer.alloc(0);
-
-/** Where the key stands, or -1 - where it would stand; in keys, not bytes. */
-export function indexOfKey(set: KeySet, { hi, lo }: Key64): number {
-  let from = 0;
-  let to = set.length / KEY64_BYTES;
-  while (from < to) {
-    const middle = (from + to) >>> 1;
-    const at = middle * KEY64_BYTES;
-    const order = set.readUInt32BE(at) - hi || set.readUInt32BE(at + 4) - lo;
-    if (order === 0) return middle;
-    if (order < 0) from = middle + 1;
-    else to = middle;
-  }
-  return -1 - from;
-}
-
-export function withKey(set: KeySet, index: number, { hi, lo }: Key64): KeySet {
-  const at = index * KEY64_BYTES;
-  const larger = Buffer.allocUnsafe(set.length + KEY64_BYTES);
-  set.copy(larger, 0, 0, at);
-  larger.writeUInt32BE(hi, at);
-  larger.writeUInt32BE(lo, at + 4);
-  set.copy(larger, at + KEY64_BYTES, at);
-  return larger;
-}
-
-export function withoutKey(set: KeySet, index: number): KeySet {
-  const at = index * KEY64_BYTES;
-  return Buffer.concat([set.subarray(0, at), set.subarray(at + KEY64_BYTES)]);
 }

@@ -4,18 +4,10 @@ import { tryLock } from 'fs-native-extensions';
 import { open, type RootDatabase } from 'lmdb';
 import type { Replica } from '../../counters/pn-counter.js';
 import { checkDataFile } from './data-file.js';
-import type { Tables } from './embedded-bucket.js';
+import type { Tables } from './records.js';
 import { Table } from './table.js';
 
-const FORMAT = 1;
-/** By table, so that all take at most 60 MB: a chunk of members has about 800 bytes, the others a few dozen. */
-const CACHED_MAX: Readonly<Record<keyof Tables, number>> = {
-  posts: 50_000,
-  members: 10_000,
-  marks: 100_000,
-  generations: 1_000,
-  fences: 1_000,
-};
+const FORMAT = 2;
 
 /** What a data directory was made with. It stays so for the life of the data. */
 interface Meta {
@@ -47,7 +39,6 @@ export interface DataDirectoryOptions {
 export class DataDirectory {
   #root!: RootDatabase;
   #tables!: Tables;
-  #committed!: Tables;
 
   private constructor(
     private readonly path: string,
@@ -79,22 +70,15 @@ export class DataDirectory {
     }
   }
 
-  /** With the writes that wait for the next commit. */
+  /** Others after `recover`. */
   get tables(): Tables {
     return this.#tables;
   }
 
-  /** Without them: what readers may see. */
-  get committed(): Tables {
-    return this.#committed;
-  }
-
-  /** Commits what the tables were given, synced to disk. Rejects with nothing of it written. */
-  async commit(): Promise<void> {
+  /** Commits what `write` puts into the tables, synced to disk. Rejects with nothing of it written. */
+  async commit(write: () => void): Promise<void> {
     try {
-      await this.#root.batch(() => {
-        for (const table of Object.values<Table>({ ...this.#tables })) table.flush();
-      });
+      await this.#root.batch(write);
     } catch (error) {
       // lmdb rejects with an error that says nothing but carries a promise, rejected with the reason.
       const { commitError } = error as { commitError?: Promise<never> };
@@ -103,11 +87,6 @@ export class DataDirectory {
       });
       throw errorAt(this.path, error);
     }
-  }
-
-  /** Forgets what the tables were given: it is on disk (`committed`), or it is void. */
-  settle(committed: boolean): void {
-    for (const table of Object.values<Table>({ ...this.#tables })) table.settle(committed);
   }
 
   /**
@@ -131,8 +110,13 @@ export class DataDirectory {
 
   #use(root: RootDatabase): void {
     this.#root = root;
-    this.#tables = tablesBy((name) => Table.open(root, name, CACHED_MAX[name]));
-    this.#committed = tablesBy((name) => this.#tables[name].committed());
+    this.#tables = {
+      posts: new Table(root, 'posts'),
+      members: new Table(root, 'members'),
+      marks: new Table(root, 'marks'),
+      generations: new Table(root, 'generations'),
+      fences: new Table(root, 'fences'),
+    };
   }
 }
 
@@ -152,16 +136,6 @@ function openRoot(directory: string): RootDatabase {
     // Batches are given whole; nothing else may join their transaction.
     eventTurnBatching: false,
   });
-}
-
-function tablesBy(make: (name: keyof Tables) => Table): Tables {
-  return {
-    posts: make('posts'),
-    members: make('members'),
-    marks: make('marks'),
-    generations: make('generations'),
-    fences: make('fences'),
-  };
 }
 
 /** Checks what the directory was made with, makes it if it is new, and starts a new epoch if it came from a copy. */

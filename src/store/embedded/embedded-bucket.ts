@@ -2,164 +2,198 @@ import type { Fence } from '../../counters/batch.js';
 import { type Bucket, epochOf, type MarkGeneration, type PostState } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { Replica } from '../../counters/pn-counter.js';
-import { ByteReader, ByteWriter } from './bytes.js';
-import { MemberTable } from './member-table.js';
-import { decodePost, encodePost, memberPlace, type PostRecord } from './post-record.js';
-import type { Table } from './table.js';
+import { ByteReader, type ByteWriter } from './bytes.js';
+import type { Change } from './changes.js';
+import { Chunks } from './chunks.js';
+import { NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
+import { memberPlace } from './post-record.js';
+import type { Records } from './records.js';
 
-/** The tables of a data directory. A post belongs to one bucket, so only what has no post carries the bucket's number. */
-export interface Tables {
-  /** post → PostRecord */
-  readonly posts: Table;
-  /** metric, post, chunk number → a chunk of members */
-  readonly members: Table;
-  /** bucket, generation, session → its last seq */
-  readonly marks: Table;
-  /** bucket → its mark generation */
-  readonly generations: Table;
-  /** bucket, incarnation → Fence. Of this process only: emptied at boot */
-  readonly fences: Table;
+/** Mean marks a chunk: 960 bytes, so that few grow over what LMDB keeps within a page, 2 KB, before they are split. */
+const MARKS_CHUNK_MEAN = 64;
+/** Marks in the bucket's own value, before they go to their chunks: so many fill no page of LMDB's by themselves. */
+const RECENT_MAX = 128;
+/** Fences kept in memory. One is used at a time, by the lane; more where a lane began a new incarnation. */
+const FENCES_MAX = 8;
+
+interface Generation {
+  readonly number: number;
+  readonly startedAtMs: number;
+  marks: number;
+  /** Marks of the generation before. */
+  readonly marksBefore: number;
 }
 
-interface Touched {
-  readonly record: PostRecord;
-  /** Whether the post was counted before, or is now. */
-  known: boolean;
-  dirty: boolean;
+/** Marks of a generation stand in so many chunks. */
+function chunksFor(marks: number): number {
+  return Math.max(1, Math.ceil(marks / MARKS_CHUNK_MEAN));
 }
 
-const writer = new ByteWriter();
+/** The session's number, where there are so many marks. */
+function numberIn(chunks: Chunks, marks: number, session: Key64): number | undefined {
+  if (marks === 0) return undefined;
+  const { entries } = chunks.of(session, chunksFor(marks));
+  const index = entries.indexOf(session);
+  return index >= 0 ? entries.numberAt(index) : undefined;
+}
 
-/** One bucket during one group commit: reads from LMDB, writes into the tables' open transaction. */
-export class EmbeddedBucket implements Bucket {
+/** One bucket, for as long as the records are kept in memory. */
+export class EmbeddedBucket implements Bucket, Change {
+  dirty = false;
+  readonly replica: Replica;
   readonly epoch: string;
-  readonly #members: MemberTable;
-  readonly #touched = new Map<string, Touched>();
-  #generation: MarkGeneration | undefined;
-  #generationDirty = false;
+  readonly #prefix: string;
+  readonly #fences = new Map<string, Fence>();
+  readonly #fencesSet = new Set<string>();
+  #generation: Generation;
+  #generationSet = false;
+  /** Marks of this generation that are not in their chunks yet, or changed since: so a commit writes one value for many. */
+  readonly #recent: PackedKeys;
+  #marks: Chunks;
+  #marksBefore: Chunks;
 
   constructor(
     readonly number: number,
-    readonly replica: Replica,
-    private readonly tables: Tables,
-    private readonly replicas: readonly Replica[],
+    private readonly records: Records,
   ) {
-    this.epoch = epochOf(replica);
-    this.#members = new MemberTable(tables.members);
+    this.replica = records.replicas.at(-1)!;
+    this.epoch = epochOf(this.replica);
+    this.#prefix = bigEndian(number, 2);
+    const bytes = records.tables.generations.get(this.#prefix);
+    const reader = bytes && new ByteReader(bytes);
+    this.#generation = {
+      number: reader?.varint() ?? 1,
+      startedAtMs: reader?.varint() ?? 0,
+      marks: reader?.varint() ?? 0,
+      marksBefore: reader?.varint() ?? 0,
+    };
+    this.#recent = new PackedKeys(NUMBERED_BYTES, reader?.raw(reader.left));
+    this.#marks = this.#chunksOf(this.#generation.number);
+    this.#marksBefore = this.#chunksOf(this.#generation.number - 1);
   }
 
   fence(incarnation: string): Fence | undefined {
-    const bytes = this.tables.fences.get(bigEndian(this.number, 2) + incarnation);
+    const known = this.#fences.get(incarnation);
+    if (known !== undefined) return known;
+    const bytes = this.records.tables.fences.get(this.#prefix + incarnation);
     if (bytes === undefined) return undefined;
     const reader = new ByteReader(bytes);
     const n = reader.varint();
     return { n, outcomes: reader.raw(reader.varint()) };
   }
 
-  setFence(incarnation: string, { n, outcomes }: Fence): void {
-    const key = bigEndian(this.number, 2) + incarnation;
-    this.tables.fences.put(key, writer.varint(n).varint(outcomes.length).raw(outcomes).take());
+  setFence(incarnation: string, fence: Fence): void {
+    if (this.#fences.size >= FENCES_MAX && this.#fencesSet.size === 0) this.#fences.clear();
+    this.#fences.set(incarnation, fence);
+    this.#fencesSet.add(incarnation);
+    this.records.changes.add(this);
   }
 
   post(id: string): PostState | undefined {
-    const touched = this.#touch(id);
-    return touched.known ? touched.record.state : undefined;
+    const post = this.records.post(id);
+    return post.known ? post.record.state : undefined;
   }
 
   setPost(id: string, state: PostState): void {
-    const touched = this.#touch(id);
-    Object.assign(touched.record.state, state);
-    touched.known = true;
-    touched.dirty = true;
+    this.records.post(id).set(state);
   }
 
-  hasMember(post: string, metric: number, actor: Key64): boolean {
-    const place = this.#touch(post).record.members[metric];
-    return place !== undefined && this.#members.has(post, metric, place, actor);
+  hasMember(id: string, metric: number, actor: Key64): boolean {
+    const { members } = this.records.post(id).record;
+    const place = members[metric];
+    return place !== undefined && this.records.members.has(id, metric, place, actor);
   }
 
-  setMember(post: string, metric: number, actor: Key64, on: boolean): void {
-    const { record } = this.#touch(post);
-    const place = memberPlace(record, metric);
-    this.#members.set(post, metric, place, actor, on);
+  setMember(id: string, metric: number, actor: Key64, on: boolean): void {
+    const post = this.records.post(id);
+    this.records.changes.add(post);
+    this.records.members.set(id, metric, memberPlace(post.record, metric), actor, on);
   }
 
   generation(): MarkGeneration {
-    if (this.#generation === undefined) {
-      const bytes = this.tables.generations.get(bigEndian(this.number, 2));
-      const reader = bytes && new ByteReader(bytes);
-      this.#generation = {
-        number: reader?.varint() ?? 1,
-        startedAtMs: reader?.varint() ?? 0,
-        marks: reader?.varint() ?? 0,
-      };
-    }
     return this.#generation;
   }
 
   startGeneration(atMs: number): void {
-    this.#generation = { number: this.generation().number + 1, startedAtMs: atMs, marks: 0 };
-    this.#generationDirty = true;
+    const { number, marks } = this.#generation;
+    this.#settleRecent();
+    this.#generation = { number: number + 1, startedAtMs: atMs, marks: 0, marksBefore: marks };
+    this.#marksBefore = this.#marks;
+    this.#marks = this.#chunksOf(number + 1);
+    this.#generationChanged();
   }
 
   mark(session: Key64): number {
-    const { number } = this.generation();
-    const bytes =
-      this.tables.marks.get(this.#markKey(number, session)) ??
-      this.tables.marks.get(this.#markKey(number - 1, session));
-    return bytes === undefined ? 0 : new ByteReader(bytes).varint();
+    const { marks, marksBefore } = this.#generation;
+    const recent = this.#recent.indexOf(session);
+    if (recent >= 0) return this.#recent.numberAt(recent);
+    return numberIn(this.#marks, marks, session) ?? numberIn(this.#marksBefore, marksBefore, session) ?? 0;
   }
 
   setMark(session: Key64, seq: number): void {
-    const generation = this.generation();
-    const key = this.#markKey(generation.number, session);
-    // In this generation for the first time.
-    if (this.tables.marks.get(key) === undefined) {
-      this.#generation = { ...generation, marks: generation.marks + 1 };
-      this.#generationDirty = true;
+    const generation = this.#generation;
+    const index = this.#recent.indexOf(session);
+    if (index >= 0) this.#recent.setNumber(index, seq);
+    else {
+      this.#recent.insert(-1 - index, session);
+      this.#recent.setNumber(-1 - index, seq);
+      if (numberIn(this.#marks, generation.marks, session) === undefined) {
+        const chunks = chunksFor(generation.marks);
+        generation.marks += 1;
+        if (chunksFor(generation.marks) > chunks) this.#marks.split(chunks);
+      }
+      if (this.#recent.size >= RECENT_MAX) this.#settleRecent();
     }
-    this.tables.marks.put(key, writer.varint(seq).take());
+    this.#generationChanged();
   }
 
-  /** Puts what the batch changed into the tables' transaction. */
-  flush(): void {
-    const replicaIndex = (replica: Replica): number => this.replicas.indexOf(replica);
-    for (const [id, { record, dirty }] of this.#touched) {
-      if (dirty) this.tables.posts.put(id, encodePost(record, replicaIndex));
+  write(writer: ByteWriter): void {
+    const { tables } = this.records;
+    if (this.#generationSet) {
+      const { number, startedAtMs, marks, marksBefore } = this.#generation;
+      writer.varint(number).varint(startedAtMs).varint(marks).varint(marksBefore);
+      writer.raw(this.#recent.bytes, this.#recent.byteLength);
+      tables.generations.put(this.#prefix, writer.value());
+      this.#generationSet = false;
     }
-    if (this.#generationDirty) {
-      const { number, startedAtMs, marks } = this.generation();
-      const bytes = writer.varint(number).varint(startedAtMs).varint(marks).take();
-      this.tables.generations.put(bigEndian(this.number, 2), bytes);
+    for (const incarnation of this.#fencesSet) {
+      const { n, outcomes } = this.#fences.get(incarnation)!;
+      tables.fences.put(this.#prefix + incarnation, writer.varint(n).varint(outcomes.length).raw(outcomes).value());
     }
+    this.#fencesSet.clear();
   }
 
-  /** Removes up to `limit` marks of generations that are no longer looked at, and says how many. */
+  /** Removes up to `limit` chunks of marks of generations that are no longer looked at, and says how many. */
   purgeMarks(limit: number): number {
-    const prefix = bigEndian(this.number, 2);
-    const oldest = Math.max(this.generation().number - 1, 0);
-    const keys = this.tables.marks.keys(prefix + bigEndian(0, 4), prefix + bigEndian(oldest, 4), limit);
-    for (const key of keys) this.tables.marks.remove(key);
+    const { tables, changes } = this.records;
+    const oldest = Math.max(this.#generation.number - 1, 0);
+    const keys = tables.marks.keys(this.#prefix + bigEndian(0, 4), this.#prefix + bigEndian(oldest, 4), limit);
+    for (const key of keys) changes.add({ dirty: false, write: () => tables.marks.remove(key) });
     return keys.length;
   }
 
-  #touch(id: string): Touched {
-    let touched = this.#touched.get(id);
-    if (touched === undefined) {
-      const bytes = this.tables.posts.get(id);
-      const record = bytes && decodePost(bytes, this.replicas);
-      touched = {
-        record: record ?? { state: { v: 0, updatedAtMs: 0, metrics: [] }, members: [] },
-        known: record !== undefined,
-        dirty: false,
-      };
-      this.#touched.set(id, touched);
+  /** Puts the recent marks into their chunks. */
+  #settleRecent(): void {
+    const recent = this.#recent;
+    for (let i = 0; i < recent.size; i++) {
+      const session = recent.keyAt(i);
+      const chunk = this.#marks.of(session, chunksFor(this.#generation.marks));
+      const index = chunk.entries.indexOf(session);
+      if (index < 0) chunk.entries.insert(-1 - index, session);
+      chunk.entries.setNumber(index < 0 ? -1 - index : index, recent.numberAt(i));
+      this.records.changes.add(chunk);
     }
-    return touched;
+    recent.clear();
   }
 
-  #markKey(generation: number, session: Key64): string {
-    return bigEndian(this.number, 2) + bigEndian(generation, 4) + bigEndian(session.hi, 4) + bigEndian(session.lo, 4);
+  #generationChanged(): void {
+    this.#generationSet = true;
+    this.records.changes.add(this);
+  }
+
+  #chunksOf(generation: number): Chunks {
+    const { tables, changes } = this.records;
+    return new Chunks(tables.marks, changes, this.#prefix + bigEndian(generation, 4), NUMBERED_BYTES);
   }
 }
 

@@ -1,15 +1,17 @@
 import { NEVER, type Observable, Subject } from 'rxjs';
 import { apply } from '../../counters/apply.js';
 import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
-import { countsOf } from '../../counters/bucket.js';
-import { bucketOf, type Key64 } from '../../counters/ids.js';
+import { countsOf, epochOf } from '../../counters/bucket.js';
+import type { Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { CounterStore, PostView } from '../counter-store.js';
 import { DataDirectory, type DataDirectoryOptions } from './data-directory.js';
-import { EmbeddedBucket, type Tables } from './embedded-bucket.js';
+import { Records } from './records.js';
 
-/** Old marks removed by one group commit, besides two an operation, so that expiry never makes one long. */
-const PURGE_MARKS = 500;
+/** Chunks of old marks removed by one group commit, so that expiry never makes one long; … */
+const PURGE_CHUNKS = 16;
+/** … and one more for so many operations, a quarter of the marks in a chunk. */
+const PURGE_OPERATIONS = 16;
 
 export interface EmbeddedStoreOptions extends Omit<DataDirectoryOptions, 'metrics'> {
   readonly metrics: Metrics;
@@ -27,6 +29,8 @@ interface Waiting {
  */
 export class EmbeddedStore implements CounterStore {
   readonly #directory: DataDirectory;
+  #records: Records;
+  readonly #epoch: string;
   readonly #watched = new Set<string>();
   readonly #changes = new Subject<readonly PostCounts[]>();
   /** Buckets whose old marks are not all removed yet. */
@@ -42,6 +46,8 @@ export class EmbeddedStore implements CounterStore {
   /** @throws Error with one line that says what is wrong with the data directory. */
   constructor(private readonly options: EmbeddedStoreOptions) {
     this.#directory = DataDirectory.open({ ...options, metrics: options.metrics.toString() });
+    this.#records = this.#recordsOf();
+    this.#epoch = epochOf(this.#directory.replicas.at(-1)!);
     this.#purge = new Set(Array.from({ length: options.buckets }, (_, bucket) => bucket));
   }
 
@@ -62,18 +68,7 @@ export class EmbeddedStore implements CounterStore {
 
   // eslint-disable-next-line @typescript-eslint/require-await -- LMDB reads at once; what it throws must reject
   async read(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {
-    const { metrics, buckets } = this.options;
-    return posts.map((post) => {
-      const bucket = this.#bucket(bucketOf(post, buckets), this.#directory.committed);
-      const counts = countsOf(post, bucket.epoch, bucket.post(post), metrics);
-      let on = 0;
-      if (actor !== null) {
-        for (const { kind, index } of metrics.list) {
-          if (kind === 'toggle' && bucket.hasMember(post, index, actor)) on |= 1 << index;
-        }
-      }
-      return { counts, on };
-    });
+    return posts.map((id) => this.#view(id, actor));
   }
 
   watch(post: string): void {
@@ -93,9 +88,23 @@ export class EmbeddedStore implements CounterStore {
     await this.#directory.close();
   }
 
-  #bucket(number: number, tables: Tables = this.#directory.tables): EmbeddedBucket {
-    const { replicas } = this.#directory;
-    return new EmbeddedBucket(number, replicas.at(-1)!, tables, replicas);
+  #recordsOf(): Records {
+    return new Records(this.#directory.tables, this.#directory.replicas);
+  }
+
+  #view(id: string, actor: Key64 | null): PostView {
+    const { metrics } = this.options;
+    const records = this.#records;
+    const { known, record } = records.committed(id);
+    const counts = countsOf(id, this.#epoch, known ? record.state : undefined, metrics);
+    let on = 0;
+    if (actor !== null) {
+      for (const { kind, index } of metrics.list) {
+        const place = record.members[index];
+        if (kind === 'toggle' && place !== undefined && records.members.has(id, index, place, actor)) on |= 1 << index;
+      }
+    }
+    return { counts, on };
   }
 
   async #run(): Promise<void> {
@@ -113,6 +122,7 @@ export class EmbeddedStore implements CounterStore {
         this.#available = false;
         // If that fails too, the next commit fails at once and tries again.
         await this.#directory.recover().catch(() => undefined);
+        this.#records = this.#recordsOf();
         for (const { reject } of group) reject(error);
       }
       // Lets those who were just answered send their next batches into the same group.
@@ -122,32 +132,27 @@ export class EmbeddedStore implements CounterStore {
   }
 
   async #commitGroup(group: readonly Waiting[]): Promise<CommitResult[]> {
+    const records = this.#records;
     const results: CommitResult[] = [];
     let operations = 0;
-    let committed = false;
-    try {
-      for (const { batch } of group) {
-        const bucket = this.#bucket(batch.bucket);
-        const before = bucket.generation().number;
-        results.push(apply(bucket, this.options.metrics, batch));
-        if (bucket.generation().number !== before) this.#purge.add(batch.bucket);
-        bucket.flush();
-        operations += batch.operations.length;
-      }
-      this.#purgeMarks(PURGE_MARKS + 2 * operations);
-      await this.#directory.commit();
-      committed = true;
-      return results;
-    } finally {
-      this.#directory.settle(committed);
+    for (const { batch } of group) {
+      const bucket = records.bucket(batch.bucket);
+      const before = bucket.generation().number;
+      results.push(apply(bucket, this.options.metrics, batch));
+      if (bucket.generation().number !== before) this.#purge.add(batch.bucket);
+      operations += batch.operations.length;
     }
+    this.#purgeMarks(PURGE_CHUNKS + Math.ceil(operations / PURGE_OPERATIONS));
+    if (!records.changes.none) await this.#directory.commit(() => records.changes.write());
+    records.settle();
+    return results;
   }
 
   /** Removes old marks faster than operations can leave new ones. */
   #purgeMarks(limit: number): void {
     let left = limit;
     for (const number of this.#purge) {
-      const removed = this.#bucket(number).purgeMarks(left);
+      const removed = this.#records.bucket(number).purgeMarks(left);
       left -= removed;
       if (left === 0) return;
       this.#purge.delete(number);

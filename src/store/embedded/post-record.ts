@@ -1,19 +1,22 @@
 import type { PostState } from '../../counters/bucket.js';
 import type { Entry, Replica } from '../../counters/pn-counter.js';
-import { ByteReader, ByteWriter, KEY64_BYTES, type KeySet, NO_KEYS } from './bytes.js';
+import { ByteReader, type ByteWriter } from './bytes.js';
+import type { Chunks } from './chunks.js';
+import { KEY64_BYTES, PackedKeys } from './packed-keys.js';
 
 /**
  * A post as it lies on disk. All numbers are varints:
  *
  *     v  updatedAtMs  metric*                       metrics by index; trailing ones that are empty are left out
- *     metric:  members  chunks  entries  entry*  key*
+ *     metric:  members  chunks  entries  entry*  keys  key*        keys: how many; only where there are chunks
  *     entry:   replica  p  n                        replica: index into the data directory's table of replicas
- *     key:     8 bytes                              the members themselves, sorted, while chunks is 0
+ *     key:     8 bytes                              members, sorted: all of them without chunks, else those
+ *                                                   of whom the chunks have the opposite
  *
  * So likes and views with one region and no members take about 20 bytes.
  */
 export interface PostRecord {
-  readonly state: PostState;
+  state: PostState;
   /** By metric index: where the toggle's members are. */
   readonly members: MemberPlace[];
 }
@@ -21,34 +24,43 @@ export interface PostRecord {
 export interface MemberPlace {
   /** How many members there are. */
   size: number;
-  /** 0: they stand in `inline`. Else in this many chunks of the members table. */
+  /** 0: they stand in `inline`. Else in this many chunks of the members table, … */
   chunks: number;
-  inline: KeySet;
+  /** … and this has those who came or left since, of whom the chunks have the opposite. */
+  inline: PackedKeys;
+  /** The chunks that are in memory. */
+  loaded: Chunks | null;
 }
-
-const writer = new ByteWriter();
 
 /** The place of a metric's members, added to the record if it has none yet. */
 export function memberPlace(record: PostRecord, metric: number): MemberPlace {
-  while (record.members.length <= metric) record.members.push({ size: 0, chunks: 0, inline: NO_KEYS });
+  while (record.members.length <= metric) record.members.push(placeOf(0, 0, new PackedKeys(KEY64_BYTES)));
   return record.members[metric]!;
 }
 
-export function encodePost({ state, members }: PostRecord, replicaIndex: (replica: Replica) => number): Buffer {
+/** Writes the record after what the writer has. */
+export function encodePost(
+  { state, members }: PostRecord,
+  replicas: readonly Replica[],
+  writer: ByteWriter,
+): ByteWriter {
   writer.varint(state.v).varint(state.updatedAtMs);
-  state.metrics.forEach((metric, index) => {
+  for (let index = 0; index < state.metrics.length; index++) {
+    const metric = state.metrics[index]!;
     const place = members[index];
     writer
       .varint(metric.members)
-      .varint(place?.chunks ?? 0)
+      .varint(place === undefined ? 0 : place.chunks)
       .varint(metric.counter.length);
-    for (const { replica, p, n } of metric.counter) writer.varint(replicaIndex(replica)).varint(p).varint(n);
-    if (place !== undefined && place.chunks === 0) writer.raw(place.inline);
-  });
-  return writer.take();
+    for (const { replica, p, n } of metric.counter) writer.varint(replicas.indexOf(replica)).varint(p).varint(n);
+    if (place === undefined) continue;
+    if (place.chunks > 0) writer.varint(place.inline.size);
+    writer.raw(place.inline.bytes, place.inline.byteLength);
+  }
+  return writer;
 }
 
-export function decodePost(bytes: Buffer, replicas: readonly Replica[]): PostRecord {
+export function decodePost(bytes: Uint8Array, replicas: readonly Replica[]): PostRecord {
   const reader = new ByteReader(bytes);
   const record: PostRecord = { state: { v: reader.varint(), updatedAtMs: reader.varint(), metrics: [] }, members: [] };
   while (!reader.atEnd) {
@@ -60,9 +72,14 @@ export function decodePost(bytes: Buffer, replicas: readonly Replica[]): PostRec
       if (replica === undefined) throw new RangeError('a record names a replica that the data directory does not know');
       counter.push({ replica, p: reader.varint(), n: reader.varint() });
     }
-    const inline = chunks === 0 && members > 0 ? reader.raw(members * KEY64_BYTES) : NO_KEYS;
+    const keys = chunks === 0 ? members : reader.varint();
+    const inline = keys > 0 ? reader.raw(keys * KEY64_BYTES) : undefined;
     record.state.metrics.push({ members, counter });
-    record.members.push({ size: members, chunks, inline });
+    record.members.push(placeOf(members, chunks, new PackedKeys(KEY64_BYTES, inline)));
   }
   return record;
+}
+
+function placeOf(size: number, chunks: number, inline: PackedKeys): MemberPlace {
+  return { size, chunks, inline, loaded: null };
 }

@@ -1,0 +1,133 @@
+import type { PostState } from '../../counters/bucket.js';
+import type { Replica } from '../../counters/pn-counter.js';
+import type { ByteWriter } from './bytes.js';
+import { type Change, Changes } from './changes.js';
+import { EmbeddedBucket } from './embedded-bucket.js';
+import { MemberTable } from './member-table.js';
+import { decodePost, encodePost, type PostRecord } from './post-record.js';
+import type { Table } from './table.js';
+
+/** The tables of a data directory. A post belongs to one bucket, so only what has no post carries the bucket's number. */
+export interface Tables {
+  /** post → PostRecord */
+  readonly posts: Table;
+  /** metric, post, chunk number → a chunk of members */
+  readonly members: Table;
+  /** bucket, generation, chunk number → a chunk of sessions with their last seqs */
+  readonly marks: Table;
+  /** bucket → its mark generation */
+  readonly generations: Table;
+  /** bucket, incarnation → Fence. Of this process only: emptied at boot */
+  readonly fences: Table;
+}
+
+/** Posts in each of the cache's two halves: a post with likes and views takes about a kilobyte of memory, so 40 MB. */
+const POSTS_MAX = 20_000;
+/** Chunks of members and marks in memory: about a kilobyte each, so 20 MB. */
+const CHUNKS_MAX = 20_000;
+
+/** A post in memory. */
+export class Post implements Change {
+  dirty = false;
+
+  constructor(
+    readonly id: string,
+    readonly record: PostRecord,
+    /** Whether it was counted before, or is now. */
+    public known: boolean,
+    private readonly records: Records,
+  ) {}
+
+  set(state: PostState): void {
+    this.record.state = state;
+    this.known = true;
+    this.records.changes.add(this);
+  }
+
+  write(writer: ByteWriter): void {
+    const { tables, replicas } = this.records;
+    tables.posts.put(this.id, encodePost(this.record, replicas, writer).value());
+  }
+}
+
+/**
+ * What the tables hold, decoded in memory as far as it was used lately. A group commit changes it there, then writes
+ * what it changed; if that fails, all is forgotten and read again from the disk, where nothing has changed.
+ *
+ *     post, member, mark ──▶ in memory, changed ──▶ write() ──▶ LMDB's transaction ──▶ settle(), or forget()
+ *                                 │ meanwhile readers see what is on disk instead
+ */
+export class Records {
+  readonly changes = new Changes();
+  readonly members: MemberTable;
+  #young = new Map<string, Post>();
+  #old = new Map<string, Post>();
+  /** The one that was asked for last is asked for again at once. */
+  #last: Post | null = null;
+  #buckets = new Map<number, EmbeddedBucket>();
+
+  constructor(
+    readonly tables: Tables,
+    readonly replicas: readonly Replica[],
+  ) {
+    this.members = new MemberTable(tables.members, this.changes);
+  }
+
+  post(id: string): Post {
+    if (this.#last?.id === id) return this.#last;
+    let post = this.#young.get(id);
+    if (post === undefined) {
+      post = this.#old.get(id) ?? this.#read(id);
+      this.#young.set(id, post);
+    }
+    this.#last = post;
+    return post;
+  }
+
+  /** As it is on disk. */
+  committed(id: string): Post {
+    // Not while something is changed: what falls out of memory must be on disk.
+    if (this.changes.none) this.#tidy();
+    const post = this.post(id);
+    return post.dirty ? this.#read(id) : post;
+  }
+
+  bucket(number: number): EmbeddedBucket {
+    let bucket = this.#buckets.get(number);
+    if (bucket === undefined) this.#buckets.set(number, (bucket = new EmbeddedBucket(number, this)));
+    return bucket;
+  }
+
+  settle(): void {
+    this.changes.settle();
+    this.#tidy();
+  }
+
+  forget(): void {
+    this.changes.settle();
+    this.changes.chunks = 0;
+    this.#last = null;
+    this.#young = new Map();
+    this.#old = new Map();
+    this.#buckets = new Map();
+  }
+
+  #tidy(): void {
+    if (this.changes.chunks > CHUNKS_MAX) this.forget();
+    if (this.#young.size < POSTS_MAX) return;
+    this.#last = null;
+    this.#old = this.#young;
+    this.#young = new Map();
+  }
+
+  #read(id: string): Post {
+    const bytes = this.tables.posts.get(id);
+    const record = bytes && decodePost(bytes, this.replicas);
+    return new Post(
+      id,
+      record ?? { state: { v: 0, updatedAtMs: 0, metrics: [] }, members: [] },
+      record !== undefined,
+      this,
+    );
+  }
+}
