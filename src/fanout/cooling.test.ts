@@ -6,30 +6,32 @@ import { Viewer } from './viewer.js';
 const TICK_MS = 100;
 const sink = { write: () => undefined, behind: false, cut: () => undefined };
 
-test('viewers are due a tick after they came, those of the same few milliseconds together', async () => {
+test('viewers are due a tick after they came, those who came in one go within milliseconds together', async () => {
   const { clock, cooling, due } = world();
-  for (const [actor, at] of [
-    ['ada', 0],
-    ['bob', 0.5],
-    ['cy', 1],
-    ['dee', 60],
+  for (const [actor, at, goesOn] of [
+    ['ada', 0, false],
+    ['bob', 0.5, true],
+    ['cy', 1, true],
+    ['dee', 2, false],
+    ['eve', 60, true],
   ] as const) {
     await clock.advance(at - clock.nowMs());
-    cooling.add([new Viewer(actor, sink)], clock.nowMs());
+    cooling.add([new Viewer(actor, sink)], clock.nowMs(), goesOn);
   }
   await clock.advance(2 * TICK_MS);
   expect(due).toEqual([
     ['ada', 101],
     ['bob', 101],
     ['cy', 101],
-    ['dee', 160],
+    ['dee', 102],
+    ['eve', 160],
   ]);
 });
 
 test('there is one timer while somebody waits, and none after', async () => {
   const { clock, cooling } = world();
   for (let i = 0; i < 50; i++) {
-    cooling.add([new Viewer(null, sink), new Viewer(null, sink)], clock.nowMs());
+    cooling.add([new Viewer(null, sink), new Viewer(null, sink)], clock.nowMs(), false);
     await clock.advance(1);
   }
   expect(clock.timers).toBe(1);
@@ -40,7 +42,7 @@ test('there is one timer while somebody waits, and none after', async () => {
 test('a timer that goes off too early releases nobody', async () => {
   const { clock, cooling, due } = world();
   // Node's timers may: they count in whole milliseconds.
-  cooling.add([new Viewer('ada', sink)], clock.nowMs() + 0.7);
+  cooling.add([new Viewer('ada', sink)], clock.nowMs() + 0.7, false);
   await clock.advance(TICK_MS);
   expect(due).toEqual([]);
   await clock.advance(1);

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../clock.js';
 import type { Viewer } from './viewer.js';
 
-/** So long viewers join the cohort before them, which then waits for the last of them: fewer and longer passes. */
+/** So long those who are written to in one go join one cohort, which waits for the last of them: fewer, longer passes. */
 const COHORT_MS = 4;
 
 interface Cohort {
@@ -12,7 +12,7 @@ interface Cohort {
 
 /**
  * Viewers that had a frame less than a tick ago. They leave in the order they came, so that those who came when the tick
- * was longer delay the others: a queue of cohorts, which are those that were written to about the same time, and one timer,
+ * was longer delay the others: a queue of cohorts, which are those that were written to in one go, and one timer,
  * whatever the number of viewers.
  */
 export class Cooling {
@@ -25,11 +25,14 @@ export class Cooling {
     private readonly due: (viewers: readonly Viewer[]) => void,
   ) {}
 
-  /** `nowMs`: not before the last of them was written to. */
-  add(viewers: Viewer[], nowMs: number): void {
+  /**
+   * @param nowMs not before the last of them was written to
+   * @param goesOn those before them were written to just now, in the same go
+   */
+  add(viewers: Viewer[], nowMs: number, goesOn: boolean): void {
     const tickMs = this.tempo.tickMs(nowMs);
     const last = this.#cohorts.at(-1);
-    if (last !== undefined && nowMs - last.begunAtMs < COHORT_MS) {
+    if (goesOn && last !== undefined && nowMs - last.begunAtMs < COHORT_MS) {
       last.dueAtMs = nowMs + tickMs;
       for (const viewer of viewers) last.viewers.push(viewer);
     } else this.#cohorts.push({ begunAtMs: nowMs, dueAtMs: nowMs + tickMs, viewers });

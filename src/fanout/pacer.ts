@@ -89,6 +89,7 @@ export class Pacer {
     const startMs = this.clock.nowMs();
     const { rounds } = this.#ready;
     const workMax = this.#workMax(startMs);
+    const goesOn = this.#yieldedAtMs !== Infinity;
     const cooling: Viewer[] = [];
     for (let work = 0; work < workMax;) {
       const viewer = this.#ready.shift();
@@ -102,7 +103,7 @@ export class Pacer {
     const nowMs = this.clock.nowMs();
     this.#tempo.wrote(startMs, nowMs);
     this.#timeRound(startMs, nowMs, this.#ready.rounds > rounds);
-    if (cooling.length > 0) this.#cooling.add(cooling, nowMs);
+    if (cooling.length > 0) this.#cooling.add(cooling, nowMs, goesOn);
     this.#yieldedAtMs = Infinity;
     if (this.#ready.length > 0) this.#passAgain(nowMs);
   }
