@@ -28,11 +28,6 @@ export class AppModule {
     instruments.viewers(presence);
     instruments.fanout(fanout);
     instruments.ingest(ingest);
-    instruments.gauge(
-      'tallycast_paused_connections',
-      'Connections that are not read since operations come too fast.',
-      () => gateway.gate.paused,
-    );
     instruments.gauge('tallycast_sockets', 'Connected sockets.', () => gateway.connections.size);
     instruments.gauge('tallycast_streams', 'Open event streams.', () => streams.size);
   }

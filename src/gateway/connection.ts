@@ -8,7 +8,6 @@ import type { FrameSink, Viewer } from '../fanout/viewer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { ByeEvent, MineEvent } from '../protocol/messages.js';
 import type { Outbox } from './outbox.js';
-import type { Reading } from './read-gate.js';
 import { DirectWay, frameHead, unsentPackets, webSocketOf } from './web-socket.js';
 
 /**
@@ -47,7 +46,7 @@ export type CountsSocket = Socket<Record<string, never>, Events, Record<string, 
  * answers, is written past socket.io where nothing waits on the connection, and through it elsewhere, always in order. The
  * packets are those of Socket.IO's protocol: https://socket.io/docs/v4/socket-io-protocol/#packet-encoding
  */
-export class Connection implements FrameSink, Reading {
+export class Connection implements FrameSink {
   /** Set by the gateway, right after it was made. */
   viewer!: Viewer;
   /** Ends the connection with its token. */
@@ -156,15 +155,6 @@ export class Connection implements FrameSink, Reading {
       this.#unsentFrame = true;
       this.socket.conn.write(eventOf(frame.body), UNCOMPRESSED, () => (this.#unsentFrame = false));
     }
-  }
-
-  /** Under long-polling nothing happens: each request waits for its answer anyway. */
-  pause(): void {
-    webSocketOf(this.socket.conn.transport)?.pause();
-  }
-
-  resume(): void {
-    webSocketOf(this.socket.conn.transport)?.resume();
   }
 
   cut(): void {

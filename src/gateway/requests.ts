@@ -11,7 +11,6 @@ import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import { invalid } from '../protocol/invalid.js';
 import { type Act, BINARY, MESSAGE_TOO_LARGE, type Receiver, TOO_LARGE } from './bounded-parser.js';
 import type { AnswerId, Connection } from './connection.js';
-import type { ReadGate } from './read-gate.js';
 import { ACT, ADD, SET, SUBSCRIBE, UNSUBSCRIBE } from './schemas.js';
 import { type Answering, SocketOperation } from './socket-operation.js';
 import type { Subscriptions } from './subscriptions.js';
@@ -27,7 +26,6 @@ export interface Handling {
   readonly metrics: Metrics;
   readonly counts: OperationCounts;
   readonly clock: Clock;
-  readonly gate: ReadGate;
 }
 
 /** The events of docs/protocol.md, from one connection to ingest and fan-out. Each takes one object, and is answered. */
@@ -112,7 +110,6 @@ export class Requests implements Receiver {
       return;
     }
     handling.ingest.submit(new SocketOperation(handling.answering, connection, id, post, metric, kind, value, seq));
-    handling.gate.acted(connection);
   }
 
   #admitLookup(posts: number, id: AnswerId): boolean {

@@ -17,9 +17,6 @@ export interface WebSocket {
   on(event: 'ping', listener: (data: Buffer) => void): void;
   pong(data: Buffer, mask: boolean, sent: () => void): void;
   terminate(): void;
-  /** Stops reading; what was read already still comes. */
-  pause(): void;
-  resume(): void;
 }
 
 const OPEN = 1;

@@ -27,7 +27,9 @@ const PRIMARIES = 3;
 /** What a primary with nothing in it already exceeds. */
 const TOO_LITTLE = '1mb';
 /** Keys of a bucket that operations, viewers or both need: docs/redis-keys.md. */
-const NEEDED_KEYS = ['', ':f', ':l', ':t', ':d', ':p0', ':m2:0'];
+const NEEDED_KEYS = ['', ':f', ':l', ':t', ':d', ':p0', ':m2:'];
+/** A session's mark is in one of these chunks. */
+const MARK_CHUNKS = 8;
 /** Takes what is there out of the way first. */
 const SPOIL = `
   if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('RENAME', KEYS[1], KEYS[2]) end
@@ -143,7 +145,10 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
     load.crowd.act();
 
     const client = cluster.client();
-    const keys = NEEDED_KEYS.map((suffix, i) => `tc:{${spoilt[i]!}}${suffix}`);
+    const keys = NEEDED_KEYS.flatMap((suffix, i) => {
+      const chunks = suffix.endsWith(':') ? Array.from({ length: MARK_CHUNKS }, (_, chunk) => chunk) : [''];
+      return chunks.map((chunk) => `tc:{${spoilt[i]!}}${suffix}${chunk}`);
+    });
     for (const key of keys) await client.eval(SPOIL, 2, key, `${key}:aside`);
     view();
     await until(() => clients.every(({ refusals }) => refusals > 0), 'all of them are refused');
