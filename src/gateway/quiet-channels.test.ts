@@ -6,10 +6,13 @@ import { QuietChannels } from './quiet-channels.js';
 function world() {
   const clock = new SimulatedClock();
   const sent: string[] = [];
-  const state = { others: 0, away: false };
+  const state = { others: 0, away: false, sending: (): void => undefined };
   const publish = (_channel: string, message: string | Buffer): Promise<number> => {
     if (state.away) return Promise.reject(new Error('away'));
     sent.push(String(message));
+    const { sending } = state;
+    state.sending = () => undefined;
+    sending();
     return Promise.resolve(1 + state.others);
   };
   const channels = new QuietChannels(clock, publish, () => 1);
@@ -50,6 +53,15 @@ test('who comes is told of all that was held back, in order, and of the next at 
   expect(sent).toEqual(['a', 'b', 'c']);
   await send('d');
   expect(sent.at(-1)).toBe('d');
+});
+
+test('what is sent while the channel is asked comes behind what was held back', async () => {
+  const { clock, sent, state, send } = world();
+  await send('a', 'b', 'c');
+  state.others = 1;
+  state.sending = () => void send('d');
+  await clock.advance(1_000);
+  expect(sent).toEqual(['a', 'b', 'c', 'd']);
 });
 
 test('no more than 64 messages are held back', async () => {

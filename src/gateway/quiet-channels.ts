@@ -9,6 +9,12 @@ const CHANNELS_MAX = 20_000;
 
 type Message = string | Buffer;
 
+interface Held {
+  readonly messages: Message[];
+  /** How many of them came before the channel was asked; `null` while it is not. */
+  before: number | null;
+}
+
 /**
  * Most actors have connections to one gateway only, and nobody else listens to what they do. Redis says how many a message
  * reached; if it was nobody else, the channel's next messages are held back for a second. Then the first of them finds out
@@ -21,8 +27,8 @@ type Message = string | Buffer;
  * who came to another gateway within the last second is told a second late.
  */
 export class QuietChannels {
-  /** What is held back, by quiet channel. */
-  readonly #held = new Map<string, Message[]>();
+  /** By quiet channel. */
+  readonly #held = new Map<string, Held>();
 
   /**
    * @param publish resolves with the number of subscribers that were reached
@@ -37,26 +43,54 @@ export class QuietChannels {
   /** Settles in any case, also when it fails. */
   async send(channel: string, message: Message): Promise<void> {
     const held = this.#held.get(channel);
-    if (held === undefined) await this.#try(channel, message);
-    else if (held.push(message) >= HELD_MAX) await this.#ask(channel);
+    if (held === undefined) {
+      if (!(await this.#reachesOthers(channel, message))) this.#quieten(channel);
+      return;
+    }
+    const { messages } = held;
+    if (messages.push(message) < HELD_MAX) return;
+    if (held.before === null) await this.#ask(channel, held);
+    else if (messages.length > HELD_MAX) {
+      // Redis has not answered for so long: as any that cannot be published, the oldest is lost.
+      messages.shift();
+      held.before = Math.max(0, held.before - 1);
+    }
   }
 
-  /** @returns whether somebody else was reached, or may have been. */
-  async #try(channel: string, message: Message): Promise<boolean> {
+  async #reachesOthers(channel: string, message: Message): Promise<boolean> {
     const reached = await this.publish(channel, message).catch(() => undefined);
-    if (typeof reached !== 'number' || reached > this.own(channel)) return true;
-    if (this.#held.has(channel) || this.#held.size >= CHANNELS_MAX) return false;
-    this.#held.set(channel, []);
-    this.clock.after(QUIET_MS, () => void this.#ask(channel));
-    return false;
+    return typeof reached !== 'number' || reached > this.own(channel);
   }
 
-  async #ask(channel: string): Promise<void> {
-    const held = this.#held.get(channel);
+  #quieten(channel: string): void {
+    if (this.#held.has(channel) || this.#held.size >= CHANNELS_MAX) return;
+    const held: Held = { messages: [], before: null };
+    this.#held.set(channel, held);
+    this.#askLater(channel, held);
+  }
+
+  #askLater(channel: string, held: Held): void {
+    this.clock.after(QUIET_MS, () => {
+      if (held.before === null && this.#held.get(channel) === held) void this.#ask(channel, held);
+    });
+  }
+
+  /** What is sent meanwhile waits behind what is held. */
+  async #ask(channel: string, held: Held): Promise<void> {
+    const { messages } = held;
+    const first = messages.shift();
+    if (first !== undefined) {
+      held.before = messages.length;
+      if (!(await this.#reachesOthers(channel, first))) {
+        messages.splice(0, held.before);
+        held.before = null;
+        this.#askLater(channel, held);
+        return;
+      }
+      for (let next = messages.shift(); next !== undefined; next = messages.shift()) {
+        await this.publish(channel, next).catch(() => undefined);
+      }
+    }
     this.#held.delete(channel);
-    const [first, ...others] = held ?? [];
-    if (first === undefined) return;
-    if (!(await this.#try(channel, first))) return;
-    for (const message of others) await this.publish(channel, message).catch(() => undefined);
   }
 }
