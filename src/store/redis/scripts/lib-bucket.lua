@@ -14,15 +14,6 @@ local slots_move, touched = true, {}
 -- The posts at hand, by place: names, keys of their chunks, viewers (as Redis tells them) and records.
 local names, post_keys, viewers, posts = {}, {}, {}, {}
 
--- Mean entries of the fullest chunks. Redis packs hashes of up to 128 entries and sets of up to 512 integers
--- (hash-max-listpack-entries, set-max-intset-entries); these are three and four standard deviations below, so that few
--- chunks ever cross that.
-local POSTS_A_CHUNK = 96
-local MARKS_A_CHUNK = 96
-local MEMBERS_A_CHUNK = 430
--- All chunks are split between this part of the load and the whole of it: a few for each batch, instead of all at once.
-local SPLITTING_FROM = 0.75
-
 -- Parts of a metric in a post's record; a part's tag is 4 * metric + part.
 local MEMBERS, MORE_CHUNKS, P, N = 0, 1, 2, 3
 -- More than enough for the parts of 16 metrics.
@@ -48,20 +39,6 @@ local function chunk_of(hash, chunks, size)
   local chunk = hash % size
   if chunk >= chunks then return chunk - size / 2 end
   return chunk
-end
-
--- The chunk that gives half of its entries to a new chunk `number`.
-local function source_of(number)
-  return number - size_of(number + 1) / 2
-end
-
--- How many chunks there are to be, so that none has a mean of more than `a_chunk` entries. They are never joined again.
-local function chunks_for(entries, a_chunk, least)
-  local size = 1
-  while entries > a_chunk * size do size = size * 2 end
-  local load = entries / (a_chunk * size)
-  local split = math.ceil(size * math.max(0, (load - SPLITTING_FROM) / (1 - SPLITTING_FROM)))
-  return math.max(least, size + split)
 end
 
 -- The same as in batch-packer.ts, which sends it with a batch. Products stay below 2^53, where doubles are exact.

@@ -1,6 +1,30 @@
 -- Chunks that grow in number: entries of those that are split are read first, and written with the script's other writes.
 
-local moves = {}
+-- Mean entries of the fullest chunks. Redis packs hashes of up to 128 entries and sets of up to 512 integers
+-- (hash-max-listpack-entries, set-max-intset-entries); these are three and four standard deviations below, so that few
+-- chunks ever cross that.
+local POSTS_A_CHUNK = 96
+local MARKS_A_CHUNK = 96
+local MEMBERS_A_CHUNK = 430
+-- All chunks are split between this part of the load and the whole of it: a few for each batch, instead of all at once.
+local SPLITTING_FROM = 0.75
+
+-- What is to be moved. Whoever makes chunks grow begins with none: what failed before may have left some.
+local moves
+
+-- The chunk that gives half of its entries to a new chunk `number`.
+local function source_of(number)
+  return number - size_of(number + 1) / 2
+end
+
+-- How many chunks there are to be, so that none has a mean of more than `a_chunk` entries. They are never joined again.
+local function chunks_for(entries, a_chunk, least)
+  local size = 1
+  while entries > a_chunk * size do size = size * 2 end
+  local load = entries / (a_chunk * size)
+  local split = math.ceil(size * math.max(0, (load - SPLITTING_FROM) / (1 - SPLITTING_FROM)))
+  return math.max(least, size + split)
+end
 
 -- Collects values by chunk: a list of groups, each a key and values, and the function that adds to it.
 local function groups_by(prefix)
@@ -50,5 +74,4 @@ local function move_entries()
       end
     end
   end
-  moves = {}
 end
