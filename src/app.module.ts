@@ -28,6 +28,11 @@ export class AppModule {
     instruments.viewers(presence);
     instruments.fanout(fanout);
     instruments.ingest(ingest);
+    instruments.gauge(
+      'tallycast_held_connections',
+      'Connections that are not read for a while, since operations come faster than they are committed.',
+      () => gateway.gate.held,
+    );
     instruments.gauge('tallycast_sockets', 'Connected sockets.', () => gateway.connections.size);
     instruments.gauge('tallycast_streams', 'Open event streams.', () => streams.size);
   }

@@ -8,9 +8,9 @@
  * many percent of the operations), so that every operation changes a count; the posts, `prefix`0, `prefix`1 …, are
  * drawn evenly. With `rate` 0 it keeps `window` operations unanswered. With a rate those of all connections are due at
  * fixed times, whether earlier ones were answered or not (as long as fewer than `window` of the connection are not),
- * and latency counts from the time one was due (no coordinated omission). An operation whose outcome is unknown
- * (UNAVAILABLE) is sent again with its `seq`; others that are refused are not. `raw` speaks JSON with an id over a bare
- * WebSocket instead of Socket.IO.
+ * and latency counts from the time one was due (no coordinated omission); what is due and not sent in the end is never
+ * sent. An operation whose outcome is unknown (UNAVAILABLE) is sent again with its `seq`; others that are refused are
+ * not. `raw` speaks JSON with an id over a bare WebSocket instead of Socket.IO.
  *
  * Prints `connected`, then `measuring` when the warm-up is over, and JSON when all is answered: latencies and counts of
  * the measured seconds, CPU seconds in them of itself and of the processes `pids`, and the ledger, which holds every
@@ -124,7 +124,7 @@ static void act(struct connection *c, uint64_t now) {
         continue;
       }
       uint64_t due = due_ns(c, now);
-      if (c->unanswered + c->again >= options.window || due > now || due >= end_ns) break;
+      if (c->unanswered + c->again >= options.window || due > now || due >= end_ns || now >= end_ns) break;
       c->begun++;
       send_operation(c, next_operation(c, due));
     }

@@ -97,6 +97,15 @@ describe("a connection's limit", () => {
     limit.close(0, 500);
     expect([limit.admit(600), limit.admit(2_000)]).toEqual([1_400, 0]);
   });
+
+  test('time in which the connection was not read does not end a refusal, nor begin one', () => {
+    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    limit.close(1_000, 1_000);
+    limit.unread(4_500, 3_000);
+    expect([limit.admit(4_500), limit.admit(5_000)]).toEqual([500, 0]);
+    limit.unread(9_000, 4_000);
+    expect(limit.admit(9_000)).toBe(0);
+  });
 });
 
 /** How many of so many single tokens are given. */

@@ -66,4 +66,9 @@ export class OperationLimit {
   close(nowMs: number, waitMs: number): void {
     this.#closedUntilMs = Math.max(this.#closedUntilMs, nowMs + waitMs);
   }
+
+  /** The connection was not read for so long: what was on its way when it was refused is still to come. */
+  unread(nowMs: number, forMs: number): void {
+    if (this.#closedUntilMs > nowMs - forMs) this.#closedUntilMs += forMs;
+  }
 }

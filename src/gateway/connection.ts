@@ -8,7 +8,8 @@ import type { FrameSink, Viewer } from '../fanout/viewer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { ByeEvent, MineEvent } from '../protocol/messages.js';
 import type { Outbox } from './outbox.js';
-import { DirectWay, frameHead, unsentPackets, webSocketOf } from './web-socket.js';
+import type { Reading } from './read-gate.js';
+import { DirectWay, frameHead, restartPing, unsentPackets, webSocketOf } from './web-socket.js';
 
 /**
  * Answers that may wait for a client; with more, one that reads nothing for UNREAD_MS is cut. Time decides and not the
@@ -46,7 +47,7 @@ export type CountsSocket = Socket<Record<string, never>, Events, Record<string, 
  * answers, is written past socket.io where nothing waits on the connection, and through it elsewhere, always in order. The
  * packets are those of Socket.IO's protocol: https://socket.io/docs/v4/socket-io-protocol/#packet-encoding
  */
-export class Connection implements FrameSink {
+export class Connection implements FrameSink, Reading {
   /** Set by the gateway, right after it was made. */
   viewer!: Viewer;
   /** Ends the connection with its token. */
@@ -97,6 +98,23 @@ export class Connection implements FrameSink {
     const settled = this.#settled;
     this.#settled = null;
     for (const resolve of settled) resolve();
+  }
+
+  get unanswered(): number {
+    return this.#pending;
+  }
+
+  pause(): boolean {
+    return this.#direct?.pause() === true;
+  }
+
+  stayPaused(): void {
+    restartPing(this.socket.conn);
+  }
+
+  resume(pausedMs: number): void {
+    this.operations.unread(this.clock.nowMs(), pausedMs);
+    this.#direct?.resume();
   }
 
   /**

@@ -22,6 +22,7 @@ import { CLOCK, SETTINGS } from '../tokens.js';
 import { BoundedDecoder, type Receiver } from './bounded-parser.js';
 import { Connection, type CountsSocket } from './connection.js';
 import { Outbox } from './outbox.js';
+import { ReadGate } from './read-gate.js';
 import { type Handling, Requests } from './requests.js';
 import { Subscriptions } from './subscriptions.js';
 
@@ -34,6 +35,7 @@ export class CountsGateway
   implements OnGatewayInit, OnGatewayConnection<CountsSocket>, OnGatewayDisconnect<CountsSocket>
 {
   readonly connections = new Set<Connection>();
+  readonly gate: ReadGate;
   readonly #handling: Handling;
   readonly #outbox: Outbox;
 
@@ -50,7 +52,8 @@ export class CountsGateway
     const { metrics, maxPostsPerConnection } = settings;
     const answering = { presence, actors, metrics, counts, nowMs: () => clock.nowMs() };
     const subscriptions = new Subscriptions(fanout, presence, metrics, counts, maxPostsPerConnection);
-    this.#handling = { answering, subscriptions, ingest, fanout, metrics, counts, clock };
+    this.gate = new ReadGate(ingest, clock);
+    this.#handling = { answering, subscriptions, ingest, gate: this.gate, fanout, metrics, counts, clock };
     this.#outbox = new Outbox(clock);
   }
 
@@ -86,6 +89,7 @@ export class CountsGateway
     const { connection } = socket.data;
     connection.expiry?.cancel();
     this.connections.delete(connection);
+    this.gate.left(connection);
     this.fanout.close(connection.viewer);
     // A client that left without closing: nothing would end what is left of its connection. Once what it sent is answered.
     this.clock.soon(() => socket.conn.close());

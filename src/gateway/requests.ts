@@ -11,6 +11,7 @@ import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import { invalid } from '../protocol/invalid.js';
 import { type Act, BINARY, MESSAGE_TOO_LARGE, type Receiver, TOO_LARGE } from './bounded-parser.js';
 import type { AnswerId, Connection } from './connection.js';
+import type { ReadGate } from './read-gate.js';
 import { ACT, ADD, SET, SUBSCRIBE, UNSUBSCRIBE } from './schemas.js';
 import { type Answering, SocketOperation } from './socket-operation.js';
 import type { Subscriptions } from './subscriptions.js';
@@ -22,6 +23,7 @@ export interface Handling {
   readonly answering: Answering;
   readonly subscriptions: Subscriptions;
   readonly ingest: Ingest;
+  readonly gate: ReadGate;
   readonly fanout: Fanout;
   readonly metrics: Metrics;
   readonly counts: OperationCounts;
@@ -110,6 +112,7 @@ export class Requests implements Receiver {
       return;
     }
     handling.ingest.submit(new SocketOperation(handling.answering, connection, id, post, metric, kind, value, seq));
+    if (handling.ingest.crowded) handling.gate.hold(connection);
   }
 
   #admitLookup(posts: number, id: AnswerId): boolean {

@@ -19,6 +19,13 @@ export interface WebSocket {
   terminate(): void;
 }
 
+/** What Node reads a TCP socket by, once it is open: https://github.com/nodejs/node/blob/v20.x/src/stream_base.cc */
+interface Handle {
+  /** @returns 0, or a negative error number */
+  readStop?(): number;
+  readStart?(): number;
+}
+
 const OPEN = 1;
 /** RFC 6455, section 5.2: a final text frame. What a server sends is not masked. */
 const TEXT = 0x81;
@@ -70,6 +77,15 @@ export class DirectWay {
     return this.tcp.writableLength;
   }
 
+  /** Stops reading at once, unknown to the stream, which would read 64 KiB more and keep them. @returns whether it did */
+  pause(): boolean {
+    return handleOf(this.tcp)?.readStop?.() === 0;
+  }
+
+  resume(): void {
+    handleOf(this.tcp)?.readStart?.();
+  }
+
   /** To be called only while it is open. */
   write(frames: Uint8Array | string): void {
     if (typeof frames === 'string') this.tcp.write(frames, 'latin1');
@@ -77,9 +93,19 @@ export class DirectWay {
   }
 }
 
+function handleOf(tcp: TcpSocket): Handle | null {
+  return (tcp as unknown as { readonly _handle: Handle | null })._handle;
+}
+
 /** Packets that Engine.IO holds for the client. */
 export function unsentPackets(connection: EngineSocket): readonly unknown[] {
   return (connection as unknown as { readonly writeBuffer: readonly unknown[] }).writeBuffer;
+}
+
+/** If the client has to answer a ping, it has all its time for that again. Engine.IO does so once a ping, for the same reason. */
+export function restartPing(connection: EngineSocket): void {
+  const { pingTimeoutTimer: timer } = connection as unknown as { readonly pingTimeoutTimer?: NodeJS.Timeout | null };
+  if (connection.readyState === 'open') timer?.refresh();
 }
 
 /** The head of a WebSocket frame with so many bytes of text, in Latin-1. */

@@ -10,6 +10,13 @@ import type { PendingOperation } from './pending-operation.js';
 const BATCH_MAX = 500;
 /** About a second of full load; what comes on top is shed, before anything was done. */
 const PENDING_MAX = 50_000;
+/** A fraction of a second of full load: enough for full batches, and short enough to wait behind. */
+const CROWDED = 10_000;
+/**
+ * Who sends may fill so much of what is left of PENDING_MAX, as in a switch that shares its memory: the more there are,
+ * the less each has. A thousand settle at 16 each, ten thousand at 4. https://doi.org/10.1109/90.664262
+ */
+const SHARE_OF_ROOM = 1 / 2_000;
 /** How long a client waits before it is told that the outcome is unknown. */
 const DEADLINE_MS = 5_000;
 const DEADLINE_CHECK_MS = 250;
@@ -58,7 +65,7 @@ export class Ingest {
   #checkers = 0;
 
   constructor(
-    store: CounterStore,
+    private readonly store: CounterStore,
     private readonly clock: Clock,
     random: () => number,
     private readonly options: IngestOptions,
@@ -72,6 +79,16 @@ export class Ingest {
   /** Operations taken in and not yet confirmed. */
   get pending(): number {
     return this.#pending;
+  }
+
+  /** Whether more wait than are needed to keep the store busy, and it is there to take them. */
+  get crowded(): boolean {
+    return this.#pending >= CROWDED && this.store.whole && !this.#draining;
+  }
+
+  /** How many operations one connection may have waiting, while it is crowded, before it is made to wait itself. */
+  get share(): number {
+    return (PENDING_MAX - this.#pending) * SHARE_OF_ROOM;
   }
 
   /** Operations of confirmed batches that are kept. */

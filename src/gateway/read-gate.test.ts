@@ -1,0 +1,102 @@
+import { expect, test } from '@jest/globals';
+import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
+import { ReadGate } from './read-gate.js';
+
+const SHARE = 10;
+/** Longer than anybody is held. */
+const LONG_MS = 12_000;
+
+function world(size: number) {
+  const clock = new SimulatedClock();
+  const crowd = { crowded: true, share: SHARE };
+  const gate = new ReadGate(crowd, clock);
+  const log: string[] = [];
+  const paused: number[] = [];
+  const connections = Array.from({ length: size }, (_, i) => ({
+    unanswered: SHARE,
+    pausable: true,
+    pause() {
+      if (this.pausable) log.push(`-${i}`);
+      return this.pausable;
+    },
+    stays: 0,
+    stayPaused() {
+      this.stays += 1;
+    },
+    resume(pausedMs: number) {
+      log.push(`+${i}`);
+      paused.push(pausedMs);
+    },
+  }));
+  return { clock, crowd, gate, log, paused, connections };
+}
+
+test('who has its share waiting is held, once, and who has less is read', () => {
+  const { gate, log, connections } = world(3);
+  connections[1]!.unanswered = SHARE - 1;
+  for (const connection of [...connections, ...connections]) gate.hold(connection);
+  expect([log, gate.held]).toEqual([['-0', '-2'], 2]);
+});
+
+test('who cannot be paused is not held', () => {
+  const { gate, connections } = world(1);
+  connections[0]!.pausable = false;
+  gate.hold(connections[0]!);
+  expect(gate.held).toBe(0);
+});
+
+test('when there is room they go on in the order they were held, a few in a turn, until there is none', async () => {
+  const { clock, crowd, gate, log, connections } = world(10);
+  for (const connection of connections) gate.hold(connection);
+  log.length = 0;
+  await clock.advance(1_000);
+  expect(log).toEqual([]);
+  crowd.crowded = false;
+  clock.step();
+  expect(log).toEqual(['+0', '+1', '+2', '+3']);
+  crowd.crowded = true;
+  await clock.advance(1_000);
+  expect([log.length, gate.held]).toEqual([4, 6]);
+  crowd.crowded = false;
+  await clock.advance(1_000);
+  expect(log).toEqual(connections.map((_, i) => `+${i}`));
+  expect([gate.held, clock.timers]).toEqual([0, 0]);
+});
+
+test('as long as somebody is held, it is said again and again', async () => {
+  const { clock, crowd, gate, connections } = world(2);
+  for (const connection of connections) gate.hold(connection);
+  const often = [];
+  for (let seconds = 0; seconds < 8; seconds += 4) {
+    often.push(connections.map(({ stays }) => stays));
+    await clock.advance(4_000);
+  }
+  expect(often[1]![0]).toBeGreaterThan(often[0]![0]!);
+  expect(often[0]).toEqual([1, 1]);
+  crowd.crowded = false;
+  await clock.advance(1_000);
+  const last = connections.map(({ stays }) => stays);
+  await clock.advance(LONG_MS);
+  expect(connections.map(({ stays }) => stays)).toEqual(last);
+});
+
+test('nobody is held for long, whatever waits, and is told how long it was', async () => {
+  const { clock, gate, paused, connections } = world(10);
+  for (const connection of connections) gate.hold(connection);
+  await clock.advance(LONG_MS);
+  expect([gate.held, clock.timers]).toEqual([0, 0]);
+  expect(paused).toHaveLength(connections.length);
+  expect(Math.min(...paused)).toBeGreaterThan(1_000);
+  expect(Math.max(...paused)).toBeLessThan(LONG_MS);
+});
+
+test('who leaves is read to its end, and forgotten', async () => {
+  const { clock, crowd, gate, log, connections } = world(2);
+  for (const connection of connections) gate.hold(connection);
+  gate.left(connections[0]!);
+  gate.left(connections[0]!);
+  expect([log, gate.held]).toEqual([['-0', '-1', '+0'], 1]);
+  crowd.crowded = false;
+  await clock.advance(1_000);
+  expect(log).toEqual(['-0', '-1', '+0', '+1']);
+});
