@@ -7,6 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { start, temporaryDirectory } from './processes.mjs';
 
 export const ROOT = join(import.meta.dirname, '..', '..');
+/** As `npm start` has them. Node's peers get them, too, or it would be Node that is compared. */
+const NODE_ARGS = ['--max-semi-space-size=32'];
 /** A boot takes a second of CPU, and far longer on a busy machine. */
 const READY_LIMIT_MS = 60_000;
 
@@ -58,13 +60,13 @@ export async function startGateway(env = {}, core = null, nodeArgs = []) {
     ...env,
   };
   if (all.REDIS_URL === undefined) all.DATA_DIR ??= temporaryDirectory();
-  return startServer(process.execPath, [...nodeArgs, main], { core, env: all, port });
+  return startServer(process.execPath, [...NODE_ARGS, ...nodeArgs, main], { core, env: all, port });
 }
 
 /** A peer that is a Node program in bench/peers; it is told PORT. */
 export async function startPeer(name, env = {}, core = null, nodeArgs = []) {
   const port = await freePort();
-  const args = [...nodeArgs, join(ROOT, 'bench', 'peers', name)];
+  const args = [...NODE_ARGS, ...nodeArgs, join(ROOT, 'bench', 'peers', name)];
   return startServer(process.execPath, args, {
     core,
     env: { PORT: String(port), NODE_ENV: 'production', ...env },

@@ -22,8 +22,11 @@ const RESERVED: ReadonlySet<string> = new Set(['post', 'e', 'v', 'd', 'live', 'm
 
 export class Metrics {
   readonly #byName: ReadonlyMap<string, Metric>;
+  /** Of each, what stands before its total in an update. */
+  readonly prefixes: readonly string[];
 
   private constructor(readonly list: readonly Metric[]) {
+    this.prefixes = list.map(({ name }) => `,"${name}":`);
     this.#byName = new Map(list.map((metric) => [metric.name, metric]));
   }
 

@@ -1,3 +1,5 @@
+import type { AsciiWriter, Writable } from '../protocol/ascii-writer.js';
+
 /** One update in a frame: of a post, for viewers that were given the same state of it before. */
 export class Part {
   #alone: Frame | null = null;
@@ -17,7 +19,7 @@ export class Part {
 }
 
 /** What viewers are written. All that get the same share one, so that each kind of sink encodes it once. */
-export class Frame {
+export class Frame implements Writable {
   /** As it goes over a WebSocket; kept here by the sink that encoded it first. */
   encoded: Uint8Array | null = null;
   /** Characters and bytes of `body`. */
@@ -35,19 +37,16 @@ export class Frame {
     return `[${this.parts.map(({ text }) => text).join(',')}]`;
   }
 
-  /** Writes `body` at `start`, without putting it together as a string first. */
-  copyTo(target: Buffer, start: number): void {
-    let at = start;
+  /** Writes `body`, without putting it together as a string first. */
+  writeTo(writer: AsciiWriter): void {
+    let before = '[';
     for (const { bytes } of this.parts) {
-      target[at] = at === start ? OPENING : COMMA;
-      target.set(bytes, at + 1);
-      at += 1 + bytes.length;
+      writer.text(before).raw(bytes);
+      before = ',';
     }
-    target[at] = CLOSING;
+    writer.text(']');
   }
 }
-
-const [OPENING, COMMA, CLOSING] = [...Buffer.from('[,]')] as [number, number, number];
 
 /** Puts frames together, and gives the last one again to the next viewer if that is due the same parts. */
 export class Frames {

@@ -1,7 +1,10 @@
 import type { PostCounts } from '../counters/batch.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { Update } from '../protocol/messages.js';
+import { AsciiWriter } from '../protocol/ascii-writer.js';
 import { Part } from './frame.js';
+
+const writer = new AsciiWriter();
 
 /** An update as an object: for acknowledgements and first snapshots, which have no `d`. */
 export function updateOf({ post, e, v, totals }: PostCounts, live: number, metrics: Metrics): Update {
@@ -10,11 +13,17 @@ export function updateOf({ post, e, v, totals }: PostCounts, live: number, metri
   return update;
 }
 
-/** The same as JSON, ASCII, and without its closing brace: `d` may follow. */
-export function encodedCounts({ post, e, v, totals }: PostCounts, live: number, metrics: Metrics): string {
-  let head = `{"post":"${post}","e":"${e}","v":${v}`;
-  for (const { name, index } of metrics.list) head += `,"${name}":${totals[index] ?? 0}`;
-  return `${head},"live":${live}`;
+/** Writes the same as JSON, without its closing brace: `d` may follow. */
+export function writeCounts(
+  writer: AsciiWriter,
+  { post, e, v, totals }: PostCounts,
+  live: number,
+  metrics: Metrics,
+): void {
+  writer.text('{"post":"').text(post).text('","e":"').text(e).text('","v":').integer(v);
+  const { list, prefixes } = metrics;
+  for (let i = 0; i < list.length; i++) writer.text(prefixes[i]!).integer(totals[i] ?? 0);
+  writer.text(',"live":').integer(live);
 }
 
 /**
@@ -60,7 +69,7 @@ export class Snapshot {
   }
 
   #encoded(): string {
-    return (this.#head ??= encodedCounts(this.counts, this.live, this.metrics));
+    return (this.#head ??= writer.only({ writeTo: () => writeCounts(writer, this.counts, this.live, this.metrics) }));
   }
 
   #delta(base: Snapshot): string {

@@ -5,11 +5,14 @@ import type { Clock, Timer } from '../clock.js';
 import type { Key64 } from '../counters/ids.js';
 import type { Frame } from '../fanout/frame.js';
 import type { FrameSink, Viewer } from '../fanout/viewer.js';
+import type { Writable } from '../protocol/ascii-writer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { ByeEvent, MineEvent } from '../protocol/messages.js';
+import { readFrames } from './frame-reader.js';
+import { FrameWriter } from './frame-writer.js';
 import type { Outbox } from './outbox.js';
 import type { Reading } from './read-gate.js';
-import { DirectWay, frameHead, restartPing, unsentPackets, webSocketOf } from './web-socket.js';
+import { DirectWay, restartPing, unsentPackets, webSocketOf } from './web-socket.js';
 
 /**
  * Answers that may wait for a client; with more, one that reads nothing for UNREAD_MS is cut. Time decides and not the
@@ -20,9 +23,11 @@ const UNREAD_MS = 2_000;
 /** How long a connection that is cut has to read why. */
 const CUT_AFTER_MS = 1_000;
 /** Shared by all connections that have none. */
-const NO_ANSWERS: string[] = [];
-/** An Engine.IO message that is a Socket.IO event; a bracket ends it. */
-const BEFORE_BODY = '42["counts",';
+const NO_ANSWERS: (string | Writable)[] = [];
+/** Used by one connection at a time. */
+const writer = new FrameWriter();
+/** Before an Engine.IO message. */
+const MESSAGE = '4';
 const UNCOMPRESSED = { compress: false };
 
 /** The number by which the client knows the answer to an event; `null` where it asked for none. */
@@ -76,8 +81,8 @@ export class Connection implements FrameSink, Reading {
   ) {
     socket.data.connection = this;
     socket.onAnyOutgoing(emitting);
-    this.#direct = DirectWay.of(socket.conn);
-    if (this.#direct === null) socket.conn.once('upgrade', () => (this.#direct = DirectWay.of(socket.conn)));
+    this.#direct = this.#goDirect();
+    if (this.#direct === null) socket.conn.once('upgrade', () => (this.#direct = this.#goDirect()));
   }
 
   get identity(): Identity {
@@ -134,12 +139,17 @@ export class Connection implements FrameSink, Reading {
 
   /** @param json the answer: ASCII */
   answer(id: AnswerId, json: string): void {
-    if (id === null || !this.socket.connected) return;
+    if (id !== null) this.send(`3${id}[${json}]`);
+  }
+
+  /** Sends a packet of Socket.IO's with the answers of this turn. */
+  send(packet: string | Writable): void {
+    if (!this.socket.connected) return;
     if (this.#answers.length === 0) {
       this.#answers = [];
       this.outbox.add(this);
     }
-    this.#answers.push(`3${id}[${json}]`);
+    this.#answers.push(packet);
   }
 
   refuse(id: AnswerId, error: ErrorBody): void {
@@ -152,17 +162,18 @@ export class Connection implements FrameSink, Reading {
     if (answers.length === 0) return;
     this.#answers = NO_ANSWERS;
     if (this.#direct?.isOpen && answers.length <= UNREAD_MAX) {
-      let frames = '';
-      for (const answer of answers) frames += `${frameHead(answer.length + 1)}4${answer}`;
-      this.#direct.write(frames);
+      for (const answer of answers) writer.frame(MESSAGE, answer);
+      this.#direct.write(writer.take());
       return;
     }
-    for (const answer of answers) this.socket.conn.write(answer, UNCOMPRESSED);
+    for (const answer of answers) {
+      this.socket.conn.write(typeof answer === 'string' ? answer : writer.only(answer), UNCOMPRESSED);
+    }
     this.#watchReading();
   }
 
   get behind(): boolean {
-    return this.#unsentFrame || (this.#direct !== null && this.#direct.waiting > 0);
+    return this.#unsentFrame || this.#direct?.waits === true;
   }
 
   write(frame: Frame): void {
@@ -183,6 +194,11 @@ export class Connection implements FrameSink, Reading {
   /** Ends the connection; see `emitting`. What is written is sent first. */
   bye(reason: string, retryAfterMs: number): void {
     this.socket.emit('bye', { reason, retryAfterMs });
+  }
+
+  #goDirect(): DirectWay | null {
+    readFrames(this.socket.conn);
+    return DirectWay.of(this.socket.conn);
   }
 
   #operationsAnswered(): Promise<void> | void {
@@ -223,13 +239,9 @@ function eventOf(body: string): string {
 }
 
 /** As `eventOf` in a WebSocket frame. */
-function encode(frame: Frame): Uint8Array {
-  const head = `${frameHead(BEFORE_BODY.length + frame.length + 1)}${BEFORE_BODY}`;
-  const encoded = Buffer.allocUnsafe(head.length + frame.length + 1);
-  encoded.write(head, 'latin1');
-  frame.copyTo(encoded, head.length);
-  encoded[encoded.length - 1] = 0x5d;
-  return encoded;
+function encode(frame: Frame): Buffer {
+  writer.frame('42["counts",', frame, ']');
+  return writer.take();
 }
 
 /** Messages of errors may name fields that a client made up. */

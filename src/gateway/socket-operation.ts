@@ -3,10 +3,11 @@ import type { Key64 } from '../counters/ids.js';
 import type { Metric, Metrics } from '../counters/metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from '../counters/operation.js';
 import type { Actors } from '../fanout/actors.js';
-import { encodedCounts } from '../fanout/snapshot.js';
+import { writeCounts } from '../fanout/snapshot.js';
 import { type OperationCounts, resultOf } from '../ingest/operation-counts.js';
 import type { PendingOperation } from '../ingest/pending-operation.js';
 import type { Presence } from '../presence/presence.js';
+import type { AsciiWriter, Writable } from '../protocol/ascii-writer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { AnswerId, Connection } from './connection.js';
 
@@ -20,12 +21,14 @@ export interface Answering {
 }
 
 /** An operation that came over a socket, on its way through ingest. */
-export class SocketOperation implements PendingOperation {
+export class SocketOperation implements PendingOperation, Writable {
   acceptedAtMs = 0;
   readonly metric: number;
   readonly actor: Key64;
   readonly session: Key64 | null;
   readonly seq: number;
+  #outcome = 0;
+  #counts: PostCounts | null = null;
 
   constructor(
     private readonly answering: Answering,
@@ -47,21 +50,31 @@ export class SocketOperation implements PendingOperation {
   settled(outcome: number, counts: PostCounts): void {
     const { connection, answering, kind, post, of } = this;
     const applied = (outcome & APPLIED) !== 0;
-    const on = (outcome & ON) !== 0;
     answering.counts.add(kind, resultOf(outcome));
     if (this.id !== null) {
-      const live = answering.presence.live(counts);
-      connection.answer(
-        this.id,
-        `{"ok":true,"applied":${applied},"duplicate":${(outcome & DUPLICATE) !== 0}` +
-          `${kind === 'set' ? `,"on":${on}` : ''},"counts":${encodedCounts(counts, live, answering.metrics)}}}`,
-      );
+      this.#outcome = outcome;
+      this.#counts = counts;
+      connection.send(this);
     }
     const { key } = connection.identity;
     if (applied && kind === 'set' && key !== null) {
+      const on = (outcome & ON) !== 0;
       answering.actors.toggled(key, { post, metric: of.name, on }, connection.socket.id);
     }
     connection.end();
+  }
+
+  /** Once it is settled: the packet that acknowledges it. */
+  writeTo(writer: AsciiWriter): void {
+    const { answering, kind } = this;
+    const outcome = this.#outcome;
+    const counts = this.#counts!;
+    writer.text('3').integer(this.id!);
+    writer.text((outcome & APPLIED) !== 0 ? '[{"ok":true,"applied":true' : '[{"ok":true,"applied":false');
+    writer.text((outcome & DUPLICATE) !== 0 ? ',"duplicate":true' : ',"duplicate":false');
+    if (kind === 'set') writer.text((outcome & ON) !== 0 ? ',"on":true' : ',"on":false');
+    writeCounts(writer.text(',"counts":'), counts, answering.presence.live(counts), answering.metrics);
+    writer.text('}}]');
   }
 
   failed(error: ErrorBody): void {

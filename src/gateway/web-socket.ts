@@ -1,5 +1,6 @@
 import { Socket as TcpSocket } from 'node:net';
 import type { Socket } from 'socket.io';
+import { HandleWriter } from './handle-writer.js';
 
 type EngineSocket = Socket['conn'];
 
@@ -27,10 +28,6 @@ interface Handle {
 }
 
 const OPEN = 1;
-/** RFC 6455, section 5.2: a final text frame. What a server sends is not masked. */
-const TEXT = 0x81;
-const LENGTH_16 = 126;
-const LENGTH_64 = 127;
 
 /** None under long-polling. */
 export function webSocketOf(transport: EngineSocket['transport']): WebSocket | undefined {
@@ -48,13 +45,14 @@ export class DirectWay {
     const transport = connection.transport as unknown as Transport;
     const { name, socket } = transport;
     if (name !== 'websocket' || socket?.extensions !== '' || !(socket._socket instanceof TcpSocket)) return null;
-    return new DirectWay(transport, socket, socket._socket);
+    return new DirectWay(transport, socket, socket._socket, HandleWriter.of(socket._socket));
   }
 
   private constructor(
     private readonly transport: Transport,
     private readonly socket: WebSocket,
     private readonly tcp: TcpSocket,
+    private readonly writer: HandleWriter | null,
   ) {}
 
   /**
@@ -68,13 +66,14 @@ export class DirectWay {
       transport.readyState === 'open' &&
       this.socket.readyState === OPEN &&
       tcp.writableLength === 0 &&
-      tcp.writable
+      tcp.writable &&
+      this.writer?.waits !== true
     );
   }
 
-  /** Bytes that the system has not taken yet. */
-  get waiting(): number {
-    return this.tcp.writableLength;
+  /** Whether the system has not taken all yet. */
+  get waits(): boolean {
+    return this.tcp.writableLength > 0 || this.writer?.waits === true;
   }
 
   /** Stops reading at once, unknown to the stream, which would read 64 KiB more and keep them. @returns whether it did */
@@ -87,8 +86,8 @@ export class DirectWay {
   }
 
   /** To be called only while it is open. */
-  write(frames: Uint8Array | string): void {
-    if (typeof frames === 'string') this.tcp.write(frames, 'latin1');
+  write(frames: Uint8Array): void {
+    if (this.writer !== null) this.writer.write(frames);
     else this.tcp.write(frames);
   }
 }
@@ -106,12 +105,4 @@ export function unsentPackets(connection: EngineSocket): readonly unknown[] {
 export function restartPing(connection: EngineSocket): void {
   const { pingTimeoutTimer: timer } = connection as unknown as { readonly pingTimeoutTimer?: NodeJS.Timeout | null };
   if (connection.readyState === 'open') timer?.refresh();
-}
-
-/** The head of a WebSocket frame with so many bytes of text, in Latin-1. */
-export function frameHead(length: number): string {
-  if (length < LENGTH_16) return String.fromCharCode(TEXT, length);
-  if (length < 2 ** 16) return String.fromCharCode(TEXT, LENGTH_16, length >>> 8, length & 0xff);
-  const bytes = [24, 16, 8, 0].map((shift) => (length >>> shift) & 0xff);
-  return String.fromCharCode(TEXT, LENGTH_64, 0, 0, 0, 0, ...bytes);
 }

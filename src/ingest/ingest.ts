@@ -8,6 +8,8 @@ import type { PendingOperation } from './pending-operation.js';
 
 /** Measured on LMDB: a batch of 500 costs little more than one of 50, and its answers still leave in one go. */
 const BATCH_MAX = 500;
+/** So many operations are company enough: a store of its own works on them while more are read. */
+const GATHERED_MAX = 512;
 /** About a second of full load; what comes on top is shed, before anything was done. */
 const PENDING_MAX = 50_000;
 /** A fraction of a second of full load: enough for full batches, and short enough to wait behind. */
@@ -59,6 +61,8 @@ export class Ingest {
   readonly #delivery: Delivery;
   #flushTimer: Timer | null = null;
   #flushAtMs = 0;
+  /** Operations since the last flush that need not wait for an answer. */
+  #gathered = 0;
   #deadlineTimer: Timer | null = null;
   #pending = 0;
   #draining = false;
@@ -118,6 +122,7 @@ export class Ingest {
     this.#deadlineTimer ??= this.clock.after(DEADLINE_CHECK_MS, () => this.#checkDeadlines());
     if (lane.sending) return;
     if (full) void this.#send(lane, lane.waiting.shift());
+    else if (++this.#gathered >= GATHERED_MAX) this.#flush();
     else this.#flushBy(now + this.options.flushMs, now);
   }
 
@@ -144,6 +149,7 @@ export class Ingest {
   #flush(): void {
     this.#flushTimer?.cancel();
     this.#flushTimer = null;
+    this.#gathered = 0;
     for (const lane of this.#busy) if (!lane.sending) void this.#send(lane, lane.waiting.shift());
   }
 

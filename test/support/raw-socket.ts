@@ -6,8 +6,7 @@ import type { Socket } from 'node:net';
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
 /** A mask of zeros is a mask: the payload stays readable in a dump. */
-const MASK = Buffer.alloc(4);
-const NO_MASK = Buffer.alloc(0);
+const ZEROS = Buffer.alloc(4);
 
 interface FrameOptions {
   readonly opcode?: number;
@@ -15,13 +14,15 @@ interface FrameOptions {
   /** Said to be compressed. */
   readonly rsv1?: boolean;
   readonly masked?: boolean;
+  /** Four bytes. */
+  readonly mask?: Buffer;
   /** The length that the head names, if it is not the payload's. */
   readonly length?: number;
 }
 
 /** A WebSocket frame as a client sends it, or as no client would. */
 export function frameOf(payload: string | Buffer, options: FrameOptions = {}): Buffer {
-  const { opcode = OPCODE.text, fin = true, rsv1 = false, masked = true } = options;
+  const { opcode = OPCODE.text, fin = true, rsv1 = false, masked = true, mask = ZEROS } = options;
   const data = Buffer.from(payload);
   const { length = data.length } = options;
   const head = Buffer.alloc(10);
@@ -36,7 +37,8 @@ export function frameOf(payload: string | Buffer, options: FrameOptions = {}): B
     head[1] = maskBit | 127;
     headBytes = head.writeBigUInt64BE(BigInt(length), 2);
   }
-  return Buffer.concat([head.subarray(0, headBytes), masked ? MASK : NO_MASK, data]);
+  if (!masked) return Buffer.concat([head.subarray(0, headBytes), data]);
+  return Buffer.concat([head.subarray(0, headBytes), mask, data.map((byte, i) => byte ^ mask[i & 3]!)]);
 }
 
 interface Waiting {

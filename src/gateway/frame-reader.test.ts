@@ -1,0 +1,136 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect, type Socket as TcpSocket } from 'node:net';
+import { Server, type Socket } from 'socket.io';
+import { frameOf, OPCODE } from '../../test/support/raw-socket.js';
+import { Random } from '../../test/support/random.js';
+import { until } from '../../test/support/until.js';
+import { readFrames } from './frame-reader.js';
+
+type EngineSocket = Socket['conn'];
+
+const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
+const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
+const ROUNDS = 40 * SCALE;
+const LENGTHS = [1, 2, 50, 123, 124, 125, 126, 127, 300, 65_533, 65_534, 65_535, 70_000];
+const HELLO = frameOf('4hello', { mask: Buffer.from([1, 2, 3, 4]) });
+
+const clients: TcpSocket[] = [];
+const servers: Server[] = [];
+
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.destroy();
+  for (const server of servers.splice(0)) await server.close();
+});
+
+/** A WebSocket of Engine.IO's whose client is a bare TCP socket. */
+async function connected(
+  told: (conn: EngineSocket) => void = () => undefined,
+): Promise<{ conn: EngineSocket; tcp: TcpSocket; taken: string[] }> {
+  const http = createServer();
+  const server = new Server(http);
+  servers.push(server);
+  http.listen(0, '127.0.0.1');
+  await once(http, 'listening');
+  const tcp = connect((http.address() as AddressInfo).port, '127.0.0.1');
+  clients.push(tcp.on('error', () => undefined).resume());
+  tcp.write(
+    'GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n' +
+      'Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  );
+  const [conn] = (await once(server.engine, 'connection')) as [EngineSocket];
+  const taken: string[] = [];
+  // Socket.IO's own; these are no packets of its protocol.
+  conn.removeAllListeners('data');
+  conn.on('data', (data: string | Buffer) => {
+    taken.push(data.toString());
+    told(conn);
+  });
+  readFrames(conn);
+  return { conn, tcp, taken };
+}
+
+function maskOf(random: Random): Buffer {
+  return Buffer.from([0, 1, 2, 3].map(() => random.below(256)));
+}
+
+/** Frames of one message, or of none, and what Engine.IO is to make of them. */
+function something(random: Random): { bytes: Buffer; message: string | null } {
+  const filler = random.below(5) === 0 ? 'ä' : 'abc';
+  const message = filler.repeat(random.pick(LENGTHS)).slice(0, random.pick(LENGTHS));
+  const payload = Buffer.from(`4${message}`);
+  const mask = maskOf(random);
+  const what = random.below(10);
+  if (what === 0) return { bytes: frameOf('are you there', { opcode: OPCODE.ping, mask }), message: null };
+  if (what === 1) return { bytes: frameOf(payload.subarray(1), { opcode: OPCODE.binary, mask }), message };
+  if (what > 2) return { bytes: frameOf(payload, { mask }), message };
+  const at = random.below(payload.length + 1);
+  const parts = [frameOf(payload.subarray(0, at), { fin: false, mask })];
+  if (random.below(2) === 0) parts.push(frameOf('', { opcode: OPCODE.ping, mask }));
+  return { bytes: Buffer.concat([...parts, frameOf(payload.subarray(at), { opcode: OPCODE.continuation })]), message };
+}
+
+describe('reading frames where TCP brings them', () => {
+  it(`gives the same messages in the same order, however they are sent and cut (TEST_SEED=${SEED})`, async () => {
+    const random = new Random(SEED);
+    for (let round = 0; round < ROUNDS; round++) {
+      const { tcp, taken } = await connected();
+      const sent = Array.from({ length: 1 + random.below(30) }, () => something(random));
+      const bytes = Buffer.concat(sent.map((one) => one.bytes));
+      for (let at = 0; at < bytes.length;) {
+        const end = at + 1 + random.below(random.pick([3, 100, 5_000, 100_000]));
+        tcp.write(bytes.subarray(at, end));
+        at = end;
+        if (random.below(2) === 0) await new Promise((resolve) => void setImmediate(resolve));
+      }
+      const messages = sent.flatMap(({ message }) => (message === null ? [] : [message]));
+      await until(() => taken.length >= messages.length, 'all messages have come');
+      expect(taken.length).toBe(messages.length);
+      taken.forEach((message, i) => expect(message === messages[i]).toBe(true));
+      tcp.destroy();
+    }
+  });
+
+  it('takes nothing behind a close frame, or once the connection is closed', async () => {
+    const closing = await connected();
+    closing.tcp.write(Buffer.concat([HELLO, frameOf(Buffer.from([3, 232]), { opcode: OPCODE.close }), HELLO]));
+    await once(closing.conn, 'close');
+    expect(closing.taken).toEqual(['hello']);
+
+    const closed = await connected((conn) => conn.close(true));
+    closed.tcp.write(Buffer.concat([HELLO, HELLO, HELLO]));
+    await until(() => closed.conn.readyState === 'closed', 'it is closed');
+    await new Promise((resolve) => void setImmediate(resolve));
+    expect(closed.taken).toEqual(['hello']);
+  });
+
+  it.each([
+    ['without a mask', Buffer.from([0x81, 2, 0x34, 0x61])],
+    ['with bits that are reserved', Buffer.from([0xc1, 0x82, 0, 0, 0, 0, 0x34, 0x61])],
+    ['that is no UTF-8', Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x34, 0xff])],
+    ['that continues nothing', Buffer.from([0x80, 0x82, 0, 0, 0, 0, 0x34, 0x61])],
+  ])('leaves a frame %s to be refused', async (_title, bad) => {
+    const { conn, tcp, taken } = await connected();
+    tcp.write(Buffer.concat([HELLO, bad]));
+    await once(conn, 'close');
+    expect(taken).toEqual(['hello']);
+  });
+
+  it('tells Engine.IO of what comes while it waits for an answer to its ping', async () => {
+    const { conn, tcp, taken } = await connected();
+    let packets = 0;
+    conn.on('packet', () => (packets += 1));
+    tcp.write(HELLO);
+    await until(() => taken.length === 1, 'the first has come');
+    expect(packets).toBe(0);
+    Reflect.set(
+      conn,
+      'pingTimeoutTimer',
+      setTimeout(() => undefined, 0),
+    );
+    tcp.write(HELLO);
+    await until(() => taken.length === 2, 'the second has come');
+    expect(packets).toBe(1);
+  });
+});

@@ -1,0 +1,123 @@
+import type { Socket as TcpSocket } from 'node:net';
+import type { Socket } from 'socket.io';
+import { webSocketOf } from './web-socket.js';
+
+type EngineSocket = Socket['conn'];
+
+/** The parts of `ws` and Engine.IO that are looked at here. They keep them private in their types. */
+interface WebSocketReceiver {
+  readonly writable: boolean;
+  readonly _state: number;
+  readonly _opcode: number;
+  readonly _bufferedBytes: number;
+  readonly _fragmented: number;
+}
+interface WebSocketState {
+  readonly readyState: number;
+}
+interface EngineState {
+  readonly readyState: string;
+  /** Set while a ping is unanswered: what comes then, Engine.IO wants to know of. */
+  readonly pingTimeoutTimer: unknown;
+}
+type Listener<A extends unknown[]> = (this: TcpSocket, ...args: A) => void;
+
+/** `ws` waits for the first byte of a frame. */
+const GET_INFO = 0;
+const OPEN = 1;
+/** RFC 6455, section 5.2: the first byte of a text frame that is a whole message, … */
+const WHOLE_TEXT = 0x81;
+/** … the bit of the second that says a client's bytes are masked, and the length that says that two bytes of it follow. */
+const MASKED = 0x80;
+const LENGTH_16 = 126;
+const CLOSE = 8;
+const MASK_BYTES = 4;
+/** An Engine.IO message; other packets are Engine.IO's own. */
+const MESSAGE = 0x34;
+
+/**
+ * Takes the messages of a connection where TCP brings them: what most frames are, whole, short, ASCII, is handed to
+ * Socket.IO's client at once. That saves the queues and events of `ws` and Engine.IO, which cost more than all that is
+ * done with an operation until it waits for its batch. All else goes their way, in its order; and all goes it, where
+ * they are not as expected.
+ */
+export function readFrames(connection: EngineSocket): void {
+  const webSocket = webSocketOf(connection.transport);
+  const tcp = webSocket?._socket;
+  const receiver = (webSocket as { readonly _receiver?: WebSocketReceiver } | undefined)?._receiver;
+  if (webSocket === undefined || webSocket.extensions !== '' || !tcp || receiver === undefined) return;
+  const readers = tcp.listeners('data') as Listener<[Buffer]>[];
+  const takers = connection.listeners('data') as ((message: string) => void)[];
+  const expected = receiver._state === GET_INFO && receiver._bufferedBytes === 0;
+  if (!expected || readers.length !== 1 || takers.length !== 1 || !('pingTimeoutTimer' in connection)) return;
+  const reader = new FrameReader(connection as unknown as EngineState, webSocket, receiver, takers[0]!, readers[0]!);
+  tcp.removeListener('data', readers[0]!);
+  tcp.on('data', function (this: TcpSocket, chunk: Buffer) {
+    reader.read(this, chunk);
+  });
+}
+
+class FrameReader {
+  constructor(
+    private readonly connection: EngineState,
+    private readonly webSocket: WebSocketState,
+    private readonly receiver: WebSocketReceiver,
+    private readonly take: (message: string) => void,
+    private readonly otherwise: Listener<[Buffer]>,
+  ) {}
+
+  read(tcp: TcpSocket, chunk: Buffer): void {
+    let at = 0;
+    const { receiver } = this;
+    if (
+      receiver._state === GET_INFO &&
+      receiver._bufferedBytes === 0 &&
+      receiver._fragmented === 0 &&
+      receiver._opcode !== CLOSE
+    ) {
+      for (let next = this.#takeAt(chunk, at); next > at; next = this.#takeAt(chunk, at)) at = next;
+    }
+    // `ws` takes its own listener away from what comes behind an end.
+    if (at < chunk.length && receiver.writable) this.otherwise.call(tcp, at === 0 ? chunk : chunk.subarray(at));
+  }
+
+  /** @returns where the next frame begins; `start` if this one is not to be taken here */
+  #takeAt(chunk: Buffer, start: number): number {
+    if (chunk[start] !== WHOLE_TEXT || !this.#isOpen) return start;
+    let length = chunk[start + 1]! - MASKED;
+    let mask = start + 2;
+    if (length === LENGTH_16) {
+      length = (chunk[start + 2]! << 8) | chunk[start + 3]!;
+      mask += 2;
+      if (length < LENGTH_16) return start;
+    } else if (length > LENGTH_16) return start;
+    const from = mask + MASK_BYTES;
+    const end = from + length;
+    // Without a mask the length is below 0, and with the frame's second byte still on its way it is none.
+    if (!(length > 1 && end <= chunk.length) || (chunk[from]! ^ chunk[mask]!) !== MESSAGE) return start;
+    if (unmask(chunk, mask, from, end) > 0x7f) {
+      unmask(chunk, mask, from, end);
+      return start;
+    }
+    this.take(chunk.toString('latin1', from + 1, end));
+    return end;
+  }
+
+  get #isOpen(): boolean {
+    const { connection } = this;
+    return (
+      connection.readyState === 'open' && connection.pingTimeoutTimer === null && this.webSocket.readyState === OPEN
+    );
+  }
+}
+
+/** In place; twice leaves it as it was. @returns all bits of the result together */
+function unmask(chunk: Buffer, mask: number, from: number, end: number): number {
+  let bits = 0;
+  for (let i = from; i < end; i++) {
+    const byte = chunk[i]! ^ chunk[mask + ((i - from) & 3)]!;
+    chunk[i] = byte;
+    bits |= byte;
+  }
+  return bits;
+}

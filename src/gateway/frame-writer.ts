@@ -1,0 +1,45 @@
+import { AsciiWriter, type Writable } from '../protocol/ascii-writer.js';
+
+const TEXT = 0x81;
+const LENGTH_16 = 126;
+const LENGTH_64 = 127;
+/** Of most heads: two bytes, and two of length. */
+const HEAD_BYTES = 4;
+
+/** Puts WebSocket frames together: final ones of text, without a mask, as servers send them. RFC 6455, section 5.2. */
+export class FrameWriter extends AsciiWriter {
+  /** A frame with `text`, given or written, between two others. */
+  frame(before: string, text: string | Writable, after = ''): void {
+    this.need(HEAD_BYTES);
+    const start = this.length;
+    this.length += HEAD_BYTES;
+    this.text(before);
+    if (typeof text === 'string') this.text(text);
+    else text.writeTo(this);
+    this.text(after);
+    this.#begin(start, this.length - start - HEAD_BYTES);
+  }
+
+  /** Writes the head of a frame whose text stands behind room for most heads. */
+  #begin(start: number, length: number): void {
+    if (length < LENGTH_16) this.#moveText(start, length, 2);
+    else if (length >= 2 ** 16) this.#moveText(start, length, 10);
+    const { bytes } = this;
+    bytes[start] = TEXT;
+    if (length < LENGTH_16) bytes[start + 1] = length;
+    else if (length < 2 ** 16) {
+      bytes[start + 1] = LENGTH_16;
+      bytes[start + 2] = length >>> 8;
+      bytes[start + 3] = length & 0xff;
+    } else {
+      bytes[start + 1] = LENGTH_64;
+      bytes.writeBigUInt64BE(BigInt(length), start + 2);
+    }
+  }
+
+  #moveText(start: number, length: number, headBytes: number): void {
+    this.need(headBytes);
+    this.bytes.copyWithin(start + headBytes, start + HEAD_BYTES, start + HEAD_BYTES + length);
+    this.length = start + headBytes + length;
+  }
+}

@@ -1,0 +1,93 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { until } from '../../test/support/until.js';
+import { HandleWriter } from './handle-writer.js';
+
+/** More than the system takes while nobody reads. */
+const PIECE = 1_000_000;
+const PIECES = 40;
+
+const servers: Server[] = [];
+
+afterEach(() => {
+  for (const server of servers.splice(0)) server.close();
+});
+
+async function connected(): Promise<{ own: Socket; other: Socket }> {
+  const server = createServer().listen(0, '127.0.0.1');
+  servers.push(server);
+  await once(server, 'listening');
+  const other = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  const [own] = (await once(server, 'connection')) as [Socket];
+  return { own, other };
+}
+
+describe('writing past the stream of a TCP socket', () => {
+  it('keeps the order of its own and what the stream writes, also while the system takes no more', async () => {
+    const { own, other } = await connected();
+    const writer = HandleWriter.of(own)!;
+    let waited = false;
+    let expected = '';
+    for (let i = 0; i < PIECES; i++) {
+      const text = `${i}`.padEnd(i % 2 === 0 ? 10 : PIECE, String.fromCharCode(97 + (i % 26)));
+      expected += text;
+      if (i % 3 === 2 || own.writableLength > 0) own.write(text);
+      else writer.write(Buffer.from(text));
+      waited ||= writer.waits;
+    }
+    expect(waited).toBe(true);
+    own.end();
+    let received = '';
+    for await (const chunk of other) received += String(chunk);
+    expect(received === expected).toBe(true);
+    expect(writer.waits).toBe(false);
+  });
+
+  it('has nothing waiting when the system has taken all', async () => {
+    const { own, other } = await connected();
+    const writer = HandleWriter.of(own)!;
+    writer.write(Buffer.from('seen at first'));
+    writer.write(Buffer.from('then past the stream'));
+    expect(writer.waits).toBe(false);
+    await until(() => other.bytesRead === 33, 'all have come');
+    own.destroy();
+  });
+
+  it('ends a connection whose other side is gone', async () => {
+    const { own, other } = await connected();
+    const writer = HandleWriter.of(own)!;
+    own.on('error', () => undefined);
+    const closed = new Promise((resolve) => void own.once('close', resolve));
+    other.resetAndDestroy();
+    while (!own.destroyed) {
+      writer.write(Buffer.from('bytes'));
+      await new Promise((resolve) => void setImmediate(resolve));
+    }
+    await closed;
+  });
+
+  it('ends a connection that is reset while something waits', async () => {
+    const { own, other } = await connected();
+    const writer = HandleWriter.of(own)!;
+    own.on('error', () => undefined);
+    other.pause();
+    while (!writer.waits) writer.write(Buffer.alloc(PIECE));
+    const closed = new Promise((resolve) => void own.once('close', resolve));
+    other.resetAndDestroy();
+    await closed;
+  });
+
+  it('is not there for what is not plain TCP, or is no longer', async () => {
+    const { own } = await connected();
+    expect(HandleWriter.of(own)).not.toBeNull();
+    class TCP {
+      readonly writeQueueSize = 0;
+    }
+    for (const handle of [null, {}, new TCP()]) {
+      expect(HandleWriter.of({ _handle: handle } as unknown as Socket)).toBeNull();
+    }
+    own.destroy();
+    expect(HandleWriter.of(own)).toBeNull();
+  });
+});
