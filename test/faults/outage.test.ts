@@ -124,13 +124,14 @@ describe('two gateways', () => {
       await outage.begin(redis);
       const lasted = lasting(OUTAGE_MS);
       await until(() => probes.every(({ readyz }) => readyz.at(-1) === 503), 'unready');
-      const early = totalsShown();
       const answers = Promise.all(actors.map((actor) => actor.emitWithAck('view', { post: 'asked', seq: 1 })));
       const snapshots = Promise.all(load.watchers.map(({ socket }) => subscribe(socket, [posts[0]!, 'unknown'])));
       flood = await Flood.pour(urls[0]!, FLOODING, FLOOD_EACH, flooded);
       await until(() => shed() >= FLOODED - PENDING_MAX, 'what is too much is shed', SHED_MS);
       acted = await answers;
       subscribed = await snapshots;
+      // Seconds after the last commit: its frames have come.
+      const early = totalsShown();
       await until(() => load.crowd.clients.every(({ refusals }) => refusals > 0), 'everyone is told');
       await lasted;
       clientsRefused = load.crowd.clients.filter(({ refusals }) => refusals > 0).length;

@@ -101,8 +101,8 @@ describe('a viewer that reads slowly', () => {
 });
 
 describe('many viewers', () => {
-  /** About 0.8 ms of work for one event, and 0.1 ms. */
-  const SLICE_MAX = 64;
+  /** About 3 ms of work for one event, and 0.1 ms. */
+  const SLICE_MAX = 256;
   const SLICE_MAX_ARRIVING = 8;
 
   test('5,000 are written to in slices, other events between them, all without waiting for a tick', async () => {
@@ -135,7 +135,7 @@ describe('many viewers', () => {
     const times = sinks[0]!.frames.map(({ atMs }) => atMs);
     const ticks = times.slice(1).map((at, i) => at - times[i]!);
     expect(Math.min(...ticks)).toBeGreaterThanOrEqual(TICK_MS);
-    expect(ticks.slice(-5).reduce((sum, ms) => sum + ms) / 5).toBeGreaterThan(750);
+    expect(ticks.slice(-5).reduce((sum, ms) => sum + ms) / 5).toBeGreaterThan(700);
     await world.clock.advance(10_000);
     expect(sinks.every(({ last }) => last?.likes === 400)).toBe(true);
     expect(world.fanout.tickMs).toBe(TICK_MS);
