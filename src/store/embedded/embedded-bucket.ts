@@ -11,8 +11,11 @@ import type { Records } from './records.js';
 
 /** Mean marks a chunk: 960 bytes, so that few grow over what LMDB keeps within a page, 2 KB, before they are split. */
 const MARKS_CHUNK_MEAN = 64;
-/** Marks in the bucket's own value, before they go to their chunks: so many fill no page of LMDB's by themselves. */
-const RECENT_MAX = 128;
+/**
+ * Marks in the bucket's own value, 8 KB, before they go to their chunks: where a bucket has more chunks than that nearly
+ * each of them takes a write of its own, and with fewer several share one.
+ */
+const RECENT_MAX = 512;
 /** Fences kept in memory. One is used at a time, by the lane; more where a lane began a new incarnation. */
 const FENCES_MAX = 8;
 
