@@ -19,8 +19,8 @@ const ACKNOWLEDGED_MS = 40;
 const SHOWN_AFTER_TICK_MS = 30;
 /** Of a connection, unanswered: far more than come in the time that is allowed. */
 const WINDOW = 64;
-/** The load outlasts the probes, which take a moment to connect. */
-const LONGER_SECONDS = 1;
+/** The load outlasts the probes, which take a moment to connect: that it leaves is no part of what they measure. */
+const LONGER_SECONDS = 5;
 const EMBEDDED = 'tallycast embedded';
 const REDIS = 'tallycast Redis';
 
