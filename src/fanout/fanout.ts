@@ -12,6 +12,8 @@ import { WatchedPost } from './watched-post.js';
 /** What a subscriber is shown first. */
 export interface FirstView {
   readonly snapshot: Snapshot;
+  /** Viewers now, which may be more or less than the snapshot has: they are told of it with everybody. */
+  readonly live: number;
   /** A bit for each metric index whose toggle is on for the actor. */
   readonly on: number;
 }
@@ -76,7 +78,10 @@ export class Fanout {
     subscriptions.forEach((subscription, i) => {
       if (subscription.closed) return;
       const { counts, on } = views[i]!;
-      first.push({ snapshot: this.#begin(subscription, counts, epochs[i]), on });
+      const snapshot = this.#begin(subscription, counts, epochs[i]);
+      const live = this.presence.live({ post: counts.post, live: subscription.watched.told });
+      if (live !== snapshot.live) subscription.watched.shownOtherwise.push(subscription);
+      first.push({ snapshot, live, on });
     });
     this.#pacer.pass();
     return first;
@@ -101,10 +106,7 @@ export class Fanout {
   repeat(viewer: Viewer, posts: Iterable<string>): void {
     for (const post of posts) {
       const subscription = viewer.subscriptions.get(post);
-      if (subscription?.watched.forget(subscription)) {
-        viewer.dirty.push(subscription);
-        this.#pacer.due(viewer);
-      }
+      if (subscription !== undefined) this.#repeat(subscription);
     }
     this.#pacer.pass();
   }
@@ -174,9 +176,17 @@ export class Fanout {
     this.store.share(new Map(posts.map((post) => [post, this.presence.connections(post)])));
     for (const post of posts) {
       const watched = this.#posts.get(post);
-      if (watched !== undefined) this.#showLive(watched);
+      if (watched === undefined) continue;
+      this.#showLive(watched);
+      for (const subscription of watched.shownOtherwise.splice(0)) this.#repeat(subscription);
     }
     this.#pacer.pass();
+  }
+
+  #repeat(subscription: Subscription): void {
+    if (!subscription.watched.forget(subscription)) return;
+    subscription.viewer.dirty.push(subscription);
+    this.#pacer.due(subscription.viewer);
   }
 
   /** Takes the counts if they are news; `live` is no part of their version. @returns the newest state. */

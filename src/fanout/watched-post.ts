@@ -8,6 +8,8 @@ export class WatchedPost {
   /** Subscriptions that have been given `latest`. The others are in their viewer's `dirty`, or wait for their snapshot. */
   #clean: Subscription[] = [];
   subscriptions = 0;
+  /** Subscriptions that began with another number of viewers than `latest` had: to be told again, or for the first time. */
+  readonly shownOtherwise: Subscription[] = [];
   /** Viewers on all gateways, as the store told it last. */
   told = 0;
 

@@ -51,7 +51,7 @@ export class CountsGateway
   ) {
     const { metrics, maxPostsPerConnection } = settings;
     const answering = { presence, actors, metrics, counts, nowMs: () => clock.nowMs() };
-    const subscriptions = new Subscriptions(fanout, presence, metrics, counts, maxPostsPerConnection);
+    const subscriptions = new Subscriptions(fanout, metrics, counts, maxPostsPerConnection);
     this.gate = new ReadGate(ingest, clock);
     this.#handling = { answering, subscriptions, ingest, gate: this.gate, fanout, metrics, counts, clock };
     this.#outbox = new Outbox(clock);

@@ -3,7 +3,6 @@ import type { Metrics } from '../counters/metrics.js';
 import type { Fanout, FirstView } from '../fanout/fanout.js';
 import { updateOf } from '../fanout/snapshot.js';
 import type { OperationCounts } from '../ingest/operation-counts.js';
-import type { Presence } from '../presence/presence.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import type { SubscribeAnswer } from '../protocol/messages.js';
 import { type AnswerId, asciiJson, type Connection } from './connection.js';
@@ -15,7 +14,6 @@ type Request = z.output<typeof SUBSCRIBE>;
 export class Subscriptions {
   constructor(
     private readonly fanout: Fanout,
-    private readonly presence: Presence,
     private readonly metrics: Metrics,
     private readonly counts: OperationCounts,
     private readonly postsMax: number,
@@ -81,9 +79,9 @@ export class Subscriptions {
     connection.refuse(id, error);
   }
 
-  #first({ snapshot: { counts }, on }: FirstView): SubscribeAnswer['counts'][number] {
+  #first({ snapshot: { counts }, live, on }: FirstView): SubscribeAnswer['counts'][number] {
     const mine = this.metrics.list.filter(({ index }) => (on & (1 << index)) !== 0).map(({ name }) => name);
-    return { ...updateOf(counts, this.presence.live(counts), this.metrics), mine };
+    return { ...updateOf(counts, live, this.metrics), mine };
   }
 }
 

@@ -229,6 +229,17 @@ describe('nothing is left when everybody has gone', () => {
     expect(world.presence.totals()).toEqual({ connections: 0, users: 0 });
   });
 
+  test('who began with a number of viewers that is gone before anybody was told is told the right one', async () => {
+    const world = new FanoutWorld();
+    const other = await world.watching('a');
+    const { viewer, sink } = world.open();
+    const [first] = await world.fanout.subscribe(viewer, ['a'], null);
+    expect(first?.live).toBe(2);
+    world.fanout.close(other.viewer);
+    await world.clock.advance(CALM_MS);
+    expect(sink.last).toMatchObject({ post: 'a', live: 1, d: {} });
+  });
+
   test('old snapshots are not kept alive, also by a viewer that is behind', async () => {
     setFlagsFromString('--expose-gc');
     const gc = runInNewContext('gc') as () => void;
