@@ -35,7 +35,7 @@ describe('a gateway that is sent far more than it commits', () => {
     'lets those wait who send it, commits all of it, and answers others meanwhile',
     async () => {
       const posts = named('all');
-      const flood = await Flood.pour(gateway.url, FLOODING, FLOOD_EACH, posts);
+      const flood = await Flood.begin(gateway.url, FLOODING, FLOOD_EACH, posts);
       floods.push(flood);
       await until(async () => (await held()) > 0, 'some are held', LIMIT_MS);
       granted(await connect(gateway.url).emitWithAck('view', { post: 'another' }));
@@ -58,7 +58,7 @@ describe('a gateway that is sent far more than it commits', () => {
     'reads those again, and tells them, when its store goes away meanwhile; and counts what it took',
     async () => {
       const posts = named('away');
-      const flood = await Flood.pour(gateway.url, FLOODING, FLOOD_EACH, posts);
+      const flood = await Flood.begin(gateway.url, FLOODING, FLOOD_EACH, posts);
       floods.push(flood);
       await until(async () => (await held()) > 0, 'some are held', LIMIT_MS);
       await redis.kill('SIGSTOP');

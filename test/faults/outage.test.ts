@@ -126,7 +126,8 @@ describe('two gateways', () => {
       await until(() => probes.every(({ readyz }) => readyz.at(-1) === 503), 'unready');
       const answers = Promise.all(actors.map((actor) => actor.emitWithAck('view', { post: 'asked', seq: 1 })));
       const snapshots = Promise.all(load.watchers.map(({ socket }) => subscribe(socket, [posts[0]!, 'unknown'])));
-      flood = await Flood.pour(urls[0]!, FLOODING, FLOOD_EACH, flooded);
+      flood = await Flood.begin(urls[0]!, FLOODING, FLOOD_EACH, flooded);
+      await flood.poured;
       await until(() => shed() >= FLOODED - PENDING_MAX, 'what is too much is shed', SHED_MS);
       acted = await answers;
       subscribed = await snapshots;

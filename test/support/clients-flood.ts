@@ -8,15 +8,21 @@ export class Flood {
   /** Answers by the code of their error; `ok` without one. */
   readonly answers = new Map<string, number>();
 
-  /** Sends `views` over each of so many sockets, to `posts` in turn. Resolves when the kernel has taken all. */
-  static async pour(url: string, sockets: number, views: number, posts: readonly string[]): Promise<Flood> {
-    const flood = new Flood(await Promise.all(Array.from({ length: sockets }, () => RawSocket.connect(url))));
-    await Promise.all(flood.sockets.map((socket) => flood.#send(socket, views, posts)));
-    return flood;
+  /** Resolves when the kernel has taken all. */
+  readonly poured: Promise<unknown>;
+
+  /** Connects so many sockets, and begins to send `views` over each of them, to `posts` in turn. */
+  static async begin(url: string, sockets: number, views: number, posts: readonly string[]): Promise<Flood> {
+    const connected = await Promise.all(Array.from({ length: sockets }, () => RawSocket.connect(url)));
+    return new Flood(connected, chunksOf(views, posts));
   }
 
-  private constructor(private readonly sockets: readonly RawSocket[]) {
+  private constructor(
+    private readonly sockets: readonly RawSocket[],
+    chunks: readonly Buffer[],
+  ) {
     for (const socket of sockets) socket.onPacket = (packet) => this.#answered(packet);
+    this.poured = Promise.all(sockets.map((socket) => this.#send(socket, chunks)));
   }
 
   get answered(): number {
@@ -31,14 +37,8 @@ export class Flood {
     for (const socket of this.sockets) socket.destroy();
   }
 
-  async #send(socket: RawSocket, views: number, posts: readonly string[]): Promise<void> {
-    for (let sent = 0; sent < views; sent += CHUNK) {
-      const length = Math.min(CHUNK, views - sent);
-      const frames = Array.from({ length }, (_, i) =>
-        frameOf(`42${sent + i}${JSON.stringify(['view', { post: posts[(sent + i) % posts.length] }])}`),
-      );
-      await socket.flushed(Buffer.concat(frames));
-    }
+  async #send(socket: RawSocket, chunks: readonly Buffer[]): Promise<void> {
+    for (const chunk of chunks) await socket.flushed(chunk);
   }
 
   #answered(packet: string): void {
@@ -46,4 +46,14 @@ export class Flood {
     const code = /"code":"(\w+)"/.exec(packet)?.[1] ?? 'ok';
     this.answers.set(code, this.count(code) + 1);
   }
+}
+
+/** Made beforehand, and the same for all sockets: to be faster than who takes them. */
+function chunksOf(views: number, posts: readonly string[]): Buffer[] {
+  const frames = Array.from({ length: views }, (_, i) =>
+    frameOf(`42${i}${JSON.stringify(['view', { post: posts[i % posts.length] }])}`),
+  );
+  return Array.from({ length: Math.ceil(views / CHUNK) }, (_, i) => {
+    return Buffer.concat(frames.slice(i * CHUNK, (i + 1) * CHUNK));
+  });
 }

@@ -22,7 +22,7 @@ interface FrameOptions {
 
 /** A WebSocket frame as a client sends it, or as no client would. */
 export function frameOf(payload: string | Buffer, options: FrameOptions = {}): Buffer {
-  const { opcode = OPCODE.text, fin = true, rsv1 = false, masked = true, mask = ZEROS } = options;
+  const { opcode = OPCODE.text, fin = true, rsv1 = false, masked = true, mask } = options;
   const data = Buffer.from(payload);
   const { length = data.length } = options;
   const head = Buffer.alloc(10);
@@ -38,6 +38,7 @@ export function frameOf(payload: string | Buffer, options: FrameOptions = {}): B
     headBytes = head.writeBigUInt64BE(BigInt(length), 2);
   }
   if (!masked) return Buffer.concat([head.subarray(0, headBytes), data]);
+  if (mask === undefined) return Buffer.concat([head.subarray(0, headBytes), ZEROS, data]);
   return Buffer.concat([head.subarray(0, headBytes), mask, data.map((byte, i) => byte ^ mask[i & 3]!)]);
 }
 
