@@ -2,7 +2,6 @@
  * What the byte measurements put into a store, the same in every run: posts, likes, session marks. Groups of operations
  * are committed as a gateway does, a batch a bucket.
  */
-import process from 'node:process';
 import { bucketOf } from '../dist/counters/ids.js';
 
 const LIKES = 0;
@@ -10,18 +9,6 @@ const VIEWS = 1;
 export const BUCKETS = 64;
 const AT_MS = Date.UTC(2026, 0, 1);
 const NOBODY = { actor: null, session: null, seq: 0 };
-
-/** `name=number` of the command line, and `--json FILE`. */
-export function optionsOf(standards) {
-  const args = process.argv.slice(2);
-  const jsonAt = args.indexOf('--json');
-  const jsonFile = jsonAt < 0 ? undefined : args.splice(jsonAt, 2)[1];
-  const options = Object.entries(standards).map(([name, standard]) => {
-    const found = args.find((arg) => arg.startsWith(`${name}=`));
-    return [name, found === undefined ? standard : Number(found.slice(name.length + 1))];
-  });
-  return { ...Object.fromEntries(options), jsonFile };
-}
 
 const random32 = randomOf(1);
 

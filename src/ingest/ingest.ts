@@ -41,8 +41,8 @@ export interface Observer {
 
 /**
  * Write combining and group commit: an operation joins the open batch of its post's bucket; the batch is committed
- * when it is full or FLUSH_MS old; then each of its operations is answered. One batch of a bucket is in flight at a
- * time, so operations of one post take effect in the order they came.
+ * when it is full or FLUSH_MS old, or with all others when 512 operations wait for that; then each of its operations is
+ * answered. One batch of a bucket is in flight at a time, so operations of one post take effect in the order they came.
  *
  * Delivery sends a batch until the store confirms it, and sends confirmed ones again that the store has lost. Nothing
  * that was taken in is dropped, so nothing overtakes it; a client whose deadline passes meanwhile is told UNAVAILABLE,

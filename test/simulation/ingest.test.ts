@@ -5,6 +5,7 @@ import { GOOD, LOSES_ANSWER, REFUSES } from './faulty-store.js';
 import { FLUSH_MS, IngestWorld, view } from './ingest-world.js';
 
 const BATCH_MAX = 500;
+const GATHERED_MAX = 512;
 const PENDING_MAX = 50_000;
 const DEADLINE_MS = 5_000;
 const DEADLINE_CHECK_MS = 250;
@@ -27,6 +28,16 @@ describe('batches', () => {
     expect(world.batchSizes).toEqual([BATCH_MAX]);
     await world.clock.advance(1);
     expect(world.ingest.pending).toBe(0);
+  });
+
+  test('when 512 are there, over all buckets, they do not wait for FLUSH_MS', () => {
+    const world = new IngestWorld({ buckets: 2 });
+    const [here, there] = postsOf(2);
+    world.submitMany(300, here);
+    world.submitMany(GATHERED_MAX - 301, there);
+    expect(world.batchSizes).toEqual([]);
+    world.submit(view(there));
+    expect(world.batchSizes).toEqual([300, GATHERED_MAX - 300]);
   });
 
   test('what comes while a batch is in flight waits for it, and no batch is larger than 500', async () => {
