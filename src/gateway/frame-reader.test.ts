@@ -7,6 +7,7 @@ import { frameOf, OPCODE } from '../../test/support/raw-socket.js';
 import { Random } from '../../test/support/random.js';
 import { until } from '../../test/support/until.js';
 import { readFrames } from './frame-reader.js';
+import { webSocketOf } from './web-socket.js';
 
 type EngineSocket = Socket['conn'];
 
@@ -49,6 +50,11 @@ async function connected(
   });
   readFrames(conn);
   return { conn, tcp, taken };
+}
+
+/** What `ws` has of what came. */
+function receiverOf({ transport }: EngineSocket): { readonly _bufferedBytes: number; readonly _fragmented: number } {
+  return (webSocketOf(transport) as unknown as { _receiver: ReturnType<typeof receiverOf> })._receiver;
 }
 
 function maskOf(random: Random): Buffer {
@@ -114,6 +120,39 @@ describe('reading frames where TCP brings them', () => {
     const { conn, tcp, taken } = await connected();
     tcp.write(Buffer.concat([HELLO, bad]));
     await once(conn, 'close');
+    expect(taken).toEqual(['hello']);
+  });
+
+  it('takes nothing while the connection is about to close', async () => {
+    const { tcp, conn, taken } = await connected((closing) => {
+      // The second waits for the first to be sent, and the end for both.
+      for (const packet of ['a', 'b']) closing.write(packet);
+      closing.close();
+    });
+    tcp.write(Buffer.concat([HELLO, HELLO, HELLO]));
+    await until(() => conn.readyState === 'closed', 'it is closed');
+    expect(taken).toEqual(['hello']);
+  });
+
+  it('leaves a frame that comes before another message has its end to be refused', async () => {
+    const { conn, tcp, taken } = await connected();
+    const receiver = receiverOf(conn);
+    tcp.write(frameOf('4part', { fin: false }));
+    await until(() => receiver._fragmented > 0, 'a part has come');
+    tcp.write(HELLO);
+    await once(conn, 'close');
+    expect(taken).toEqual([]);
+  });
+
+  it('does not take the rest of a frame for a frame', async () => {
+    const { conn, tcp, taken } = await connected();
+    const receiver = receiverOf(conn);
+    // Behind the first byte, what follows looks like a text frame of six bytes that begins with a 4.
+    const pong = frameOf('3', { mask: Buffer.from([0x86, 0xb5, 0x80, 0x00]) });
+    tcp.write(pong.subarray(0, 1));
+    await until(() => receiver._bufferedBytes === 1, 'the first byte has come');
+    tcp.write(Buffer.concat([pong.subarray(1), frameOf('4hello', { mask: Buffer.from([0x01, 0x80, 0x80, 0x84]) })]));
+    await until(() => taken.length > 0, 'a message has come');
     expect(taken).toEqual(['hello']);
   });
 

@@ -6,9 +6,7 @@ type EngineSocket = Socket['conn'];
 
 /** The parts of `ws` and Engine.IO that are looked at here. They keep them private in their types. */
 interface WebSocketReceiver {
-  readonly writable: boolean;
   readonly _state: number;
-  readonly _opcode: number;
   readonly _bufferedBytes: number;
   readonly _fragmented: number;
 }
@@ -30,7 +28,6 @@ const WHOLE_TEXT = 0x81;
 /** … the bit of the second that says a client's bytes are masked, and the length that says that two bytes of it follow. */
 const MASKED = 0x80;
 const LENGTH_16 = 126;
-const CLOSE = 8;
 const MASK_BYTES = 4;
 /** An Engine.IO message; other packets are Engine.IO's own. */
 const MESSAGE = 0x34;
@@ -69,16 +66,10 @@ class FrameReader {
   read(tcp: TcpSocket, chunk: Buffer): void {
     let at = 0;
     const { receiver } = this;
-    if (
-      receiver._state === GET_INFO &&
-      receiver._bufferedBytes === 0 &&
-      receiver._fragmented === 0 &&
-      receiver._opcode !== CLOSE
-    ) {
+    if (receiver._state === GET_INFO && receiver._bufferedBytes === 0 && receiver._fragmented === 0) {
       for (let next = this.#takeAt(chunk, at); next > at; next = this.#takeAt(chunk, at)) at = next;
     }
-    // `ws` takes its own listener away from what comes behind an end.
-    if (at < chunk.length && receiver.writable) this.otherwise.call(tcp, at === 0 ? chunk : chunk.subarray(at));
+    if (at < chunk.length) this.otherwise.call(tcp, at === 0 ? chunk : chunk.subarray(at));
   }
 
   /** @returns where the next frame begins; `start` if this one is not to be taken here */
@@ -89,7 +80,6 @@ class FrameReader {
     if (length === LENGTH_16) {
       length = (chunk[start + 2]! << 8) | chunk[start + 3]!;
       mask += 2;
-      if (length < LENGTH_16) return start;
     } else if (length > LENGTH_16) return start;
     const from = mask + MASK_BYTES;
     const end = from + length;
