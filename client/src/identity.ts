@@ -1,3 +1,5 @@
+import type { Environment } from './environment.js';
+
 const STORED_AS = 'tallycast.actor';
 
 /** 128 random bits. Not `crypto.randomUUID`, which browsers hide from pages that came over plain HTTP. */
@@ -6,15 +8,15 @@ export function randomId(): string {
 }
 
 /** The actor of this browser, the same after a reload; where nothing can be stored, a new one for each client. */
-export function storedActor(): string {
+export function storedActor(storage: Environment['storage']): string {
   try {
-    const stored = localStorage.getItem(STORED_AS);
-    if (stored !== null) return stored;
+    const stored = storage?.getItem(STORED_AS);
+    if (stored) return stored;
     const made = randomId();
-    localStorage.setItem(STORED_AS, made);
+    storage?.setItem(STORED_AS, made);
     return made;
   } catch {
-    // Node has no localStorage, and a browser that blocks site data throws at the touch of it.
+    // Full, or blocked since.
     return randomId();
   }
 }

@@ -1,116 +1,229 @@
-import { LiveCountsError } from './outbox.js';
-import { type Subscriber, WatchedPost } from './watched-post.js';
-import { type GatewaySocket, RETRY_MS, subscribe } from './wire.js';
+import type { ErrorBody } from '../../src/protocol/errors.js';
+import type { MineEvent, Update } from '../../src/protocol/messages.js';
+import type { Clock, Timer } from './environment.js';
+import { LiveCountsError } from './errors.js';
+import { type Change, PostCounts } from './post-counts.js';
+import type { Connection, Known } from './transport.js';
 
-/** Ids and versions of this many posts stay well below the 16 KiB of a message. */
-const POSTS_PER_MESSAGE = 50;
+/** Ids and versions of this many posts stay below the 16 KiB of a message, whatever their length. */
+const POSTS_PER_MESSAGE = 80;
+/** How long a post is watched after its last subscriber left: who scrolls or changes the page comes back soon. */
+export const LINGER_MS = 2_000;
+/** Where a retryable refusal names no time. */
+const RETRY_MS = 1_000;
+
+export interface Subscriber {
+  readonly changed: (change: Change) => void;
+  readonly refused: ((error: LiveCountsError) => void) | undefined;
+}
+
+interface Watched {
+  readonly counts: PostCounts;
+  readonly subscribers: Set<Subscriber>;
+  /** What became of it on this connection. */
+  phase: 'unasked' | 'asked' | 'answered';
+  linger: Timer | undefined;
+}
 
 /**
- * The posts that are watched, asked for again on every connection with the versions that are known, so that the gateway
- * sends only what has changed meanwhile.
+ * The posts that are watched or acted on. What is subscribed within a frame is asked for together, and so it is on every
+ * new connection, with the versions that are known, so that the gateway sends only what has changed meanwhile.
  */
 export class Subscriptions {
-  private readonly watched = new Map<string, WatchedPost>();
-  private flushDue = false;
+  readonly #posts = new Map<string, Watched>();
+  readonly #left = new Set<string>();
+  #connection: Connection | undefined;
+  #due = false;
 
   constructor(
-    private readonly socket: GatewaySocket,
-    private readonly intended: (post: string) => boolean | undefined,
-    private readonly changed: () => void,
-    private readonly later: (ms: number, action: () => void) => void,
-  ) {
-    socket.on('counts', (updates) => {
-      for (const update of updates) this.get(update.post)?.take(update, 'frame');
-    });
-    socket.on('mine', ({ post, metric, on }) => this.get(post)?.mine(metric, on));
-  }
+    private readonly clock: Clock,
+    /** Called when `current` may have changed. */
+    private readonly progressed: () => void,
+    /** Called when the gateway accepted what was asked. */
+    private readonly proven: () => void,
+  ) {}
 
+  /** Whether every subscribed post has been answered on this connection. */
   get current(): boolean {
-    return [...this.watched.values()].every(({ phase }) => phase === 'answered');
-  }
-
-  get(post: string): WatchedPost | undefined {
-    return this.watched.get(post);
+    return this.#connection !== undefined && [...this.#posts.values()].every((watched) => !isUnanswered(watched));
   }
 
   add(post: string, subscriber: Subscriber): () => void {
-    const watched = this.watched.get(post) ?? new WatchedPost(() => this.intended(post));
-    this.watched.set(post, watched);
-    watched.add(subscriber);
-    this.flushSoon();
+    const watched = this.#ensure(post);
+    watched.linger?.cancel();
+    watched.subscribers.add(subscriber);
+    const { told } = watched.counts;
+    if (told) call(subscriber, told);
+    if (watched.phase === 'unasked') this.#soon();
+    this.progressed();
     return () => {
-      watched.subscribers.delete(subscriber);
-      if (watched.subscribers.size === 0 && this.watched.get(post) === watched) this.drop(post, watched);
+      if (!watched.subscribers.delete(subscriber) || watched.subscribers.size > 0) return;
+      watched.linger = this.clock.after(LINGER_MS, () => this.#leave(post, watched));
+      this.progressed();
     };
   }
 
-  /** A new connection knows nothing of the one before. */
-  renew(): void {
-    for (const watched of this.watched.values()) watched.phase = 'unasked';
-    this.flushSoon();
+  /** What this client does to a post: applied to its counts, and told to its subscribers. */
+  act(post: string, action: (counts: PostCounts) => void): void {
+    const watched = this.#ensure(post);
+    action(watched.counts);
+    this.#tell(watched, 'local');
+    this.#dropIfUnused(post, watched);
+  }
+
+  frame(updates: readonly Update[]): void {
+    for (const update of updates) {
+      const watched = this.#posts.get(update.post);
+      if (!watched) continue;
+      watched.counts.frame(update);
+      this.#tell(watched, 'remote');
+    }
+  }
+
+  mine({ post, metric, on }: MineEvent): void {
+    const watched = this.#posts.get(post);
+    if (!watched) return;
+    watched.counts.toggled(metric, on);
+    this.#tell(watched, 'remote');
+  }
+
+  /** Another connection: it knows nothing of what was asked over the one before. */
+  attach(connection: Connection): void {
+    this.detach();
+    this.#connection = connection;
+    this.#flush();
+  }
+
+  detach(): void {
+    this.#connection = undefined;
+    this.#left.clear();
+    for (const [post, watched] of this.#posts) {
+      watched.phase = 'unasked';
+      this.#dropIfUnused(post, watched);
+    }
   }
 
   clear(): void {
-    this.watched.clear();
+    for (const { linger } of this.#posts.values()) linger?.cancel();
+    this.#posts.clear();
+    this.#connection = undefined;
   }
 
-  private drop(post: string, watched: WatchedPost): void {
-    this.watched.delete(post);
-    if (this.socket.connected && watched.phase !== 'unasked') this.socket.emit('unsubscribe', { posts: [post] });
-    this.changed();
+  #ensure(post: string): Watched {
+    let watched = this.#posts.get(post);
+    if (!watched) {
+      watched = { counts: new PostCounts(), subscribers: new Set(), phase: 'unasked', linger: undefined };
+      this.#posts.set(post, watched);
+    }
+    return watched;
   }
 
-  /** Subscriptions made together go out together. */
-  private flushSoon(): void {
-    this.changed();
-    if (this.flushDue) return;
-    this.flushDue = true;
-    queueMicrotask(() => {
-      this.flushDue = false;
-      this.flush();
+  #leave(post: string, watched: Watched): void {
+    if (watched.phase !== 'unasked') this.#left.add(post);
+    watched.phase = 'unasked';
+    this.#dropIfUnused(post, watched);
+    if (this.#left.size > 0) this.#soon();
+  }
+
+  #dropIfUnused(post: string, watched: Watched): void {
+    const { counts, subscribers, phase } = watched;
+    const isUnused = counts.idle && subscribers.size === 0 && phase === 'unasked';
+    if (isUnused && this.#posts.get(post) === watched) this.#posts.delete(post);
+  }
+
+  #soon(): void {
+    if (this.#due) return;
+    this.#due = true;
+    this.clock.frame(() => {
+      this.#due = false;
+      this.#flush();
     });
   }
 
-  private flush(): void {
-    if (!this.socket.connected) return;
-    const unasked = [...this.watched].filter(([, { phase }]) => phase === 'unasked');
-    for (let from = 0; from < unasked.length; from += POSTS_PER_MESSAGE) {
-      void this.ask(new Map(unasked.slice(from, from + POSTS_PER_MESSAGE)));
-    }
+  #flush(): void {
+    const connection = this.#connection;
+    if (!connection) return;
+    const wanted = [...this.#posts].filter(([, { phase, subscribers }]) => phase === 'unasked' && subscribers.size > 0);
+    const left = [...this.#left].filter((post) => !wanted.some(([id]) => id === post));
+    this.#left.clear();
+    for (const posts of chunks(left)) connection.unsubscribe(posts);
+    for (const some of chunks(wanted)) void this.#ask(connection, new Map(some));
+    this.progressed();
   }
 
-  private async ask(asked: ReadonlyMap<string, WatchedPost>): Promise<void> {
-    for (const watched of asked.values()) watched.phase = 'asked';
-    const known = [...asked].flatMap(([post, { version }]) =>
-      version ? [[post, [version.e, version.v] as const] as const] : [],
-    );
-    const payload = { posts: [...asked.keys()], known: Object.fromEntries(known) };
-    const connection = this.socket.id;
-    const answer = await subscribe(this.socket, payload).catch(() => undefined);
-    // Lost with its connection, and asked again on the next.
-    if (connection !== this.socket.id) return;
-    if (answer === undefined) return this.again(asked, 0);
-    if (!answer.ok && answer.error.retryable) return this.again(asked, answer.error.retryAfterMs ?? RETRY_MS);
+  async #ask(connection: Connection, asked: ReadonlyMap<string, Watched>): Promise<void> {
+    const known = new Map<string, Known>();
+    for (const [post, watched] of asked) {
+      watched.phase = 'asked';
+      if (watched.counts.known) known.set(post, watched.counts.known);
+    }
+    const answer = await connection.subscribe([...asked.keys()], known).catch(() => undefined);
+    // Without an answer the connection has ended, and they are asked for again on the next.
+    if (!answer || connection !== this.#connection) return;
+    if (!answer.ok) {
+      this.#refuse(asked, answer.error);
+    } else {
+      this.proven();
+      for (const watched of asked.values()) if (watched.phase === 'asked') watched.phase = 'answered';
+      for (const { post, error } of answer.rejected ?? []) {
+        const watched = asked.get(post);
+        if (watched) this.#refuse(new Map([[post, watched]]), error);
+      }
+      for (const snapshot of answer.counts) {
+        const watched = this.#posts.get(snapshot.post);
+        if (!watched) continue;
+        watched.counts.snapshot(snapshot);
+        this.#tell(watched, 'snapshot');
+      }
+    }
+    this.progressed();
+  }
 
-    if (!answer.ok && asked.size > 1) {
-      // One bad id refuses the whole message: the good ones must not suffer for it.
-      for (const one of asked) void this.ask(new Map([one]));
+  #refuse(asked: ReadonlyMap<string, Watched>, error: ErrorBody): void {
+    if (error.retryable) {
+      const connection = this.#connection;
+      this.clock.after(error.retryAfterMs ?? RETRY_MS, () => {
+        if (connection !== this.#connection) return;
+        for (const watched of asked.values()) if (watched.phase === 'asked') watched.phase = 'unasked';
+        this.#soon();
+      });
       return;
     }
-
-    for (const watched of asked.values()) watched.phase = 'answered';
-    if (answer.ok) for (const update of answer.counts) this.get(update.post)?.snapshot(update);
-    const refused = answer.ok ? (answer.rejected ?? []) : payload.posts.map((post) => ({ post, error: answer.error }));
-    for (const { post, error } of refused) this.get(post)?.refuse(LiveCountsError.from(error));
-    this.changed();
+    for (const watched of asked.values()) {
+      watched.phase = 'answered';
+      for (const { refused } of watched.subscribers) guarded(() => refused?.(LiveCountsError.from(error)));
+    }
   }
 
-  private again(asked: ReadonlyMap<string, WatchedPost>, ms: number): void {
-    const connection = this.socket.id;
-    this.later(ms, () => {
-      if (connection !== this.socket.id) return;
-      for (const watched of asked.values()) watched.phase = 'unasked';
-      this.flushSoon();
+  #tell({ counts, subscribers }: Watched, source: Change['source']): void {
+    const change = counts.news(source);
+    if (change) for (const subscriber of subscribers) call(subscriber, change);
+  }
+}
+
+function isUnanswered({ phase, subscribers }: Watched): boolean {
+  return subscribers.size > 0 && phase !== 'answered';
+}
+
+function call({ changed }: Subscriber, change: Change): void {
+  guarded(() => changed(change));
+}
+
+/** A listener's fault is its owner's to see, and nobody else's to suffer. */
+export function guarded(listener: () => void): void {
+  try {
+    listener();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
     });
   }
+}
+
+function chunks<T>(list: readonly T[]): T[][] {
+  const parts: T[][] = [];
+  for (let from = 0; from < list.length; from += POSTS_PER_MESSAGE) {
+    parts.push(list.slice(from, from + POSTS_PER_MESSAGE));
+  }
+  return parts;
 }

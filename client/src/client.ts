@@ -1,0 +1,206 @@
+import { type Environment, systemEnvironment } from './environment.js';
+import { LiveCountsError } from './errors.js';
+import { randomId, storedActor } from './identity.js';
+import { Link } from './link.js';
+import type { Change } from './post-counts.js';
+import { Session } from './session.js';
+import { guarded, Subscriptions } from './subscriptions.js';
+import type { Connection, Credentials, Transport } from './transport.js';
+
+/** As docs/protocol.md has it. */
+const POST_ID = /^[A-Za-z0-9_.:-]{1,64}$/;
+/** Some ticks: by then a stream has brought the counts that hold what was acknowledged over HTTP. */
+const SETTLED_MS = 1_000;
+
+export interface Options {
+  /** Who acts, 1 to 128 characters. Without it and without a token: a random one, kept in localStorage if there is one. */
+  readonly actor?: string;
+  /**
+   * Says who acts where the gateway wants proof. A function is asked at every connection, also the one after a token has
+   * expired, with `true` if the gateway has refused what it gave last: then a new one is needed.
+   */
+  readonly token?: string | ((refused: boolean) => string | Promise<string>);
+  /** What to use instead of the browser's own; a `WebSocket` for Node.js before 22, for example. */
+  readonly environment?: Partial<Environment>;
+}
+
+export interface Post {
+  readonly id: string;
+  /**
+   * `changed` is called once the counts are known, right away if they are, and at every change; `refused` if the gateway
+   * denies them. Gives back the way to stop.
+   */
+  subscribe(changed: (change: Change) => void, refused?: (error: LiveCountsError) => void): () => void;
+  /**
+   * These show at once. They resolve when the operation is counted for good, however many reconnects that takes, and
+   * reject with a LiveCountsError, when it was not counted and shows no more.
+   */
+  like(): Promise<void>;
+  unlike(): Promise<void>;
+  view(): Promise<void>;
+  /** Adds to a tally, 1 to 1000. Over HTTP this takes `by` requests. */
+  add(metric: string, by?: number): Promise<void>;
+  /** Turns a toggle on or off; `like` and `unlike` are those of `likes`. */
+  set(metric: string, on: boolean): Promise<void>;
+}
+
+export interface LiveCountsEvents {
+  /** Not connected, or not every subscribed post is current. Operations are taken all the same, and sent later. */
+  syncing: () => void;
+  /** Connected, and every subscribed post is current. */
+  synced: () => void;
+  /** The connection was refused, or there was no token for it. The client goes on trying. */
+  error: (error: LiveCountsError) => void;
+}
+
+export interface LiveCounts {
+  readonly state: 'syncing' | 'synced';
+  /** @throws LiveCountsError BAD_REQUEST for what is no id: 1 to 64 characters of `A-Z a-z 0-9 _ . : -`. */
+  post(id: string): Post;
+  /** Gives back the way to stop listening. */
+  on<Name extends keyof LiveCountsEvents>(name: Name, listener: LiveCountsEvents[Name]): () => void;
+  /** Ends the connection; what is not acknowledged is rejected with `CLOSED`. */
+  close(): void;
+}
+
+/** One connection and what hangs on it. It connects when a post is subscribed or acted on, so creating it is free. */
+export class Client implements LiveCounts {
+  state: 'syncing' | 'synced' = 'syncing';
+  readonly #environment: Environment;
+  readonly #sessionId = randomId();
+  readonly #session: Session;
+  readonly #subscriptions: Subscriptions;
+  readonly #link: Link;
+  readonly #listeners = new Map<keyof LiveCountsEvents, Set<(error: LiveCountsError) => void>>();
+  #closed = false;
+
+  constructor(
+    url: string,
+    private readonly options: Options,
+    transports: (origin: string, environment: Environment) => readonly Transport[],
+  ) {
+    const environment = { ...systemEnvironment(), ...options.environment };
+    this.#environment = environment;
+    this.#session = this.#makeSession();
+    this.#subscriptions = new Subscriptions(
+      environment.clock,
+      () => this.#progressed(),
+      () => this.#link.proven(),
+    );
+    this.#link = this.#makeLink(transports(originOf(url), environment));
+  }
+
+  post(id: string): Post {
+    if (!POST_ID.test(id)) {
+      throw new LiveCountsError('BAD_REQUEST', `"${id}" is no post: 1 to 64 characters of A-Z a-z 0-9 _ . : -`);
+    }
+    return {
+      id,
+      subscribe: (changed, refused) => {
+        if (this.#closed) throw closed();
+        this.#link.start();
+        return this.#subscriptions.add(id, { changed, refused });
+      },
+      like: () => this.#perform(id, 'likes', true),
+      unlike: () => this.#perform(id, 'likes', false),
+      view: () => this.#perform(id, 'views', 1),
+      add: (metric, by = 1) => this.#perform(id, metric, by),
+      set: (metric, on) => this.#perform(id, metric, on),
+    };
+  }
+
+  on<Name extends keyof LiveCountsEvents>(name: Name, listener: LiveCountsEvents[Name]): () => void {
+    const listeners = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, listeners.add(listener));
+    return () => listeners.delete(listener);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#link.close();
+    this.#session.detach();
+    this.#session.fail(closed());
+    this.#subscriptions.clear();
+    this.#listeners.clear();
+  }
+
+  async #perform(post: string, metric: string, value: boolean | number): Promise<void> {
+    if (this.#closed) throw closed();
+    const { operation, done } = this.#session.push(post, metric, value);
+    this.#subscriptions.act(post, (counts) => counts.begin(operation));
+    this.#link.start();
+    this.#session.send();
+    await done;
+  }
+
+  #makeSession(): Session {
+    const { clock } = this.#environment;
+    return new Session(clock, {
+      sent: ({ post, seq }) => this.#subscriptions.act(post, (counts) => counts.sent(seq)),
+      acknowledged: ({ post, seq }, answer) => {
+        this.#link.proven();
+        this.#subscriptions.act(post, (counts) => counts.acknowledged(seq, answer));
+        if (answer.counts) return;
+        clock.after(SETTLED_MS, () => this.#subscriptions.act(post, (counts) => counts.forget(seq)));
+      },
+      refused: ({ post, seq }) => this.#subscriptions.act(post, (counts) => counts.refused(seq)),
+    });
+  }
+
+  #makeLink(transports: readonly Transport[]): Link {
+    const session = this.#session;
+    const subscriptions = this.#subscriptions;
+    return new Link(transports, this.#environment, (refused) => this.#credentials(refused), {
+      get boundTo() {
+        return session.boundTo;
+      },
+      get busy() {
+        return session.size > 0;
+      },
+      opened: (connection, kind) => this.#opened(connection, kind),
+      lost: () => {
+        session.detach();
+        subscriptions.detach();
+        this.#progressed();
+      },
+      counts: (updates) => subscriptions.frame(updates),
+      mine: (event) => subscriptions.mine(event),
+      failed: (error) => this.#emit('error', error),
+      refused: (error) => session.fail(error),
+    });
+  }
+
+  #opened(connection: Connection, kind: Transport['kind']): void {
+    this.#subscriptions.attach(connection);
+    this.#session.attach(connection, kind);
+    this.#progressed();
+  }
+
+  async #credentials(refused: boolean): Promise<Credentials> {
+    const { token, actor } = this.options;
+    const session = this.#sessionId;
+    if (token === undefined) return { token, actor: actor ?? storedActor(this.#environment.storage), session };
+    return { token: typeof token === 'string' ? token : await token(refused), actor, session };
+  }
+
+  #progressed(): void {
+    const state = this.#subscriptions.current ? 'synced' : 'syncing';
+    if (state === this.state || this.#closed) return;
+    this.state = state;
+    this.#emit(state);
+  }
+
+  #emit(name: keyof LiveCountsEvents, error?: LiveCountsError): void {
+    for (const listener of this.#listeners.get(name) ?? []) guarded(() => listener(error!));
+  }
+}
+
+function closed(): LiveCountsError {
+  return new LiveCountsError('CLOSED', 'this client was closed; create another');
+}
+
+/** Of a page's own gateway also a path will do. */
+function originOf(url: string): string {
+  return new URL(url, globalThis.location?.href).origin;
+}

@@ -1,0 +1,207 @@
+import type { ErrorBody } from '../../src/protocol/errors.js';
+import type { ByeEvent, Failure, Update } from '../../src/protocol/messages.js';
+import type { Environment, Timer } from './environment.js';
+import { readEvents } from './event-reader.js';
+import type { Operation } from './post-counts.js';
+import {
+  type Acknowledgement,
+  ANSWER_MS,
+  type Connection,
+  type ConnectionListener,
+  type Credentials,
+  type Ending,
+  type Known,
+  type Subscribed,
+  type Transport,
+} from './transport.js';
+
+/** Three heartbeats of a stream. */
+const SILENCE_MS = 45_000;
+/** Characters of ids in an address: servers and proxies take 8 KiB of it, some of that for the rest. About 200 UUIDs. */
+const IDS_MAX = 7_500;
+
+/**
+ * Server-Sent Events to watch and HTTP to act, for networks that let nothing else through. A connection is a stream of all
+ * posts watched, opened anew when they change; operations are requests beside it, each repeated under its own key.
+ */
+export class EventsTransport implements Transport {
+  readonly kind = 'events';
+
+  constructor(
+    private readonly origin: string,
+    private readonly environment: Environment,
+  ) {}
+
+  connect(credentials: Credentials, listener: ConnectionListener): Connection {
+    return new EventsConnection(this.origin, this.environment, credentials, listener);
+  }
+}
+
+class EventsConnection implements Connection {
+  readonly #posts = new Set<string>();
+  readonly #ending = new AbortController();
+  readonly #headers: Record<string, string>;
+  #stream: AbortController | undefined;
+  #turn: Promise<unknown> = Promise.resolve();
+  #watch: Timer | undefined;
+
+  constructor(
+    private readonly origin: string,
+    private readonly environment: Environment,
+    private readonly credentials: Credentials,
+    private readonly listener: ConnectionListener,
+  ) {
+    const { token, actor } = credentials;
+    this.#headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+    // A header holds bytes: as UTF-8 it is the same actor as on a socket.
+    if (token === undefined && actor !== undefined) this.#headers['Actor-Id'] = bytesOf(actor);
+    void this.#greet();
+  }
+
+  subscribe(posts: readonly string[], _known: ReadonlyMap<string, Known>): Promise<Subscribed | Failure> {
+    return this.#inTurn(async () => {
+      const before = new Set(this.#posts);
+      for (const post of posts) this.#posts.add(post);
+      const { refused, first } = await this.#open();
+      if (!refused) return { ok: true, counts: first };
+      for (const post of posts) if (!before.has(post)) this.#posts.delete(post);
+      return { ok: false, error: refused };
+    });
+  }
+
+  unsubscribe(posts: readonly string[]): void {
+    const left = this.#inTurn(async () => {
+      for (const post of posts) this.#posts.delete(post);
+      // The others miss nothing: their stream ends when the next one has begun.
+      if (this.#posts.size > 0) await this.#open();
+      else this.#leave();
+    });
+    // Lost with the connection, which the listener hears.
+    left.catch(() => undefined);
+  }
+
+  async operate({ seq, post, metric, value }: Operation): Promise<Acknowledgement | Failure> {
+    const action = value === false ? 'decrement' : 'increment';
+    const times = typeof value === 'number' ? value : 1;
+    // HTTP adds one at a time. Sent again, those that were counted are recognised by their keys.
+    for (let n = 1; n <= times; n++) {
+      const answer = await this.#put(`${post}/${metric}`, action, `${this.credentials.session}.${seq}.${n}`);
+      if (!answer.ok) {
+        const error = await errorOf(answer);
+        if (error.code === 'UNAUTHORIZED' && this.credentials.token !== undefined) {
+          this.#end({ error });
+          throw new Error('the token was refused');
+        }
+        // Part of it is done already: that the rest was refused is no refusal of it all.
+        return { ok: false, error: n > 1 ? { ...error, retryable: true } : error };
+      }
+      await answer.body?.cancel();
+    }
+    return { ok: true };
+  }
+
+  close(): void {
+    this.#watch?.cancel();
+    this.#ending.abort();
+  }
+
+  /** A stream names all posts, so no two may be opened at once. */
+  #inTurn<T>(open: () => Promise<T>): Promise<T> {
+    const opened = this.#turn.then(open);
+    this.#turn = opened.catch(() => undefined);
+    return opened;
+  }
+
+  #leave(): void {
+    this.#watch?.cancel();
+    this.#stream?.abort();
+    this.#stream = undefined;
+  }
+
+  async #greet(): Promise<void> {
+    const answer = await this.#fetch('/readyz').catch(() => undefined);
+    void answer?.body?.cancel();
+    if (answer?.ok) this.listener.opened();
+    else this.#end({});
+  }
+
+  /** `abort` ends it; it does so by itself when no answer begins in time. */
+  #fetch(path: string, init: RequestInit = {}, abort = new AbortController()): Promise<Response> {
+    const timer = this.environment.clock.after(ANSWER_MS, () => abort.abort());
+    const signal = AbortSignal.any([this.#ending.signal, abort.signal]);
+    return this.environment.fetch(`${this.origin}${path}`, { ...init, signal }).finally(() => timer.cancel());
+  }
+
+  #put(path: string, action: string, key: string): Promise<Response> {
+    const headers = { ...this.#headers, 'Content-Type': 'application/json', 'Idempotency-Key': key };
+    return this.#fetch(`/v1/${path}`, { method: 'PUT', headers, body: JSON.stringify({ action }), keepalive: true });
+  }
+
+  /** Replaces the present stream once the new one has begun; resolves with its snapshot of all posts. */
+  async #open(): Promise<{ refused?: ErrorBody; first: readonly Update[] }> {
+    const ids = [...this.#posts].join();
+    if (ids.length > IDS_MAX) {
+      const message = `over HTTP the ids of all watched posts may have ${IDS_MAX} characters together`;
+      return { refused: { code: 'TOO_MANY_POSTS', message, retryable: false }, first: [] };
+    }
+    const stream = new AbortController();
+    const init = { headers: this.#headers };
+    const answer = await this.#fetch(`/v1/stream?posts=${ids}`, init, stream).catch(() => undefined);
+    if (!answer?.body) return this.#lost();
+    if (!answer.ok) {
+      const refused = await errorOf(answer);
+      if (refused.code === 'UNAUTHORIZED') this.#end({ error: refused });
+      return { refused, first: [] };
+    }
+    this.#listen();
+    const events = readEvents(answer.body);
+    const { value } = await events.next().catch(() => ({ value: undefined }));
+    if (value?.name !== 'counts') return this.#lost();
+    this.#stream?.abort();
+    this.#stream = stream;
+    void this.#follow(events, stream);
+    return { first: JSON.parse(value.data) as Update[] };
+  }
+
+  async #follow(events: ReturnType<typeof readEvents>, stream: AbortController): Promise<void> {
+    let ending: Ending = {};
+    try {
+      for await (const { name, data } of events) {
+        if (stream !== this.#stream) return;
+        this.#listen();
+        if (name === 'counts') this.listener.counts(JSON.parse(data) as Update[]);
+        if (name === 'bye') ending = { retryAfterMs: (JSON.parse(data) as ByeEvent).retryAfterMs };
+      }
+    } catch {
+      // Cut off in the middle, or ended by us.
+    }
+    if (stream === this.#stream && !stream.signal.aborted) this.#end(ending);
+  }
+
+  #listen(): void {
+    this.#watch?.cancel();
+    this.#watch = this.environment.clock.after(SILENCE_MS, () => this.#end({}));
+  }
+
+  #lost(): never {
+    this.#end({});
+    throw new Error('the stream was lost');
+  }
+
+  #end(ending: Ending): void {
+    if (this.#ending.signal.aborted) return;
+    this.close();
+    this.listener.closed(ending);
+  }
+}
+
+async function errorOf(answer: Response): Promise<ErrorBody> {
+  const error = (await answer.json().catch(() => undefined)) as Partial<ErrorBody> | undefined;
+  if (typeof error?.code === 'string') return error as ErrorBody;
+  // Not the gateway's own words, but those of something in between.
+  return { code: 'UNAVAILABLE', message: `answered with status ${answer.status}`, retryable: true };
+}
+
+function bytesOf(text: string): string {
+  return String.fromCharCode(...new TextEncoder().encode(text));
+}

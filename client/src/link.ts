@@ -1,0 +1,221 @@
+import type { MineEvent, Update } from '../../src/protocol/messages.js';
+import { Backoff } from './backoff.js';
+import type { Environment, Timer } from './environment.js';
+import { LiveCountsError } from './errors.js';
+import type { Connection, Credentials, Ending, Transport } from './transport.js';
+
+/** Half of the first wait, on average; long enough for a balancer to notice that a gateway is gone. */
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 30_000;
+/** After a refusal that time alone does not mend; a token may have been renewed by then. */
+const REFUSED_MS = 30_000;
+/** How long a hidden page stays connected. */
+const HIDDEN_MS = 30_000;
+/** Attempts with the preferred transport before the next is tried, too. */
+const PREFERRED_ATTEMPTS = 2;
+/** How long the second choice is used before the preferred transport is tried beside it, and at most between tries. */
+const PROBE_MS = 5_000;
+const LONGEST_PROBE_MS = 600_000;
+
+export interface LinkListener {
+  /** The transport to which operations with an unknown outcome are bound. */
+  readonly boundTo: Transport['kind'] | undefined;
+  /** Whether there is a reason to stay connected while nobody looks. */
+  readonly busy: boolean;
+  opened(connection: Connection, kind: Transport['kind']): void;
+  lost(): void;
+  counts(updates: readonly Update[]): void;
+  mine(event: MineEvent): void;
+  failed(error: LiveCountsError): void;
+  /** The gateway does not want this client, and asking again soon would not help. */
+  refused(error: LiveCountsError): void;
+}
+
+interface Attempt {
+  readonly transport: Transport;
+  connection?: Connection;
+  open: boolean;
+}
+
+/**
+ * Keeps one connection to the gateway, for as long as it is wanted:
+ *
+ *              start                opened
+ *     idle ───────────▶ connecting ─────────▶ open
+ *      ▲                 ▲      │ closed       │ closed
+ *      │ page shown      │      ▼              │
+ *     asleep           waiting ◀───────────────┘   backoff; after a `bye` as long as the gateway asked
+ *
+ * The transports are in order of preference. The second is tried when the first has failed twice, in turn with it; once
+ * connected by the second, the first is tried beside it from time to time, and takes over when it gets through.
+ */
+export class Link {
+  readonly #backoff: Backoff;
+  readonly #stopWatching: (() => void) | undefined;
+  #phase: 'idle' | 'running' | 'asleep' | 'closed' = 'idle';
+  #current: Attempt | undefined;
+  #probe: Attempt | undefined;
+  #failures = 0;
+  #refusals = 0;
+  #probeMs = PROBE_MS;
+  #waiting: Timer | undefined;
+  #probing: Timer | undefined;
+  #sleeping: Timer | undefined;
+
+  constructor(
+    private readonly transports: readonly Transport[],
+    private readonly environment: Environment,
+    private readonly credentials: (refused: boolean) => Promise<Credentials>,
+    private readonly listener: LinkListener,
+  ) {
+    this.#backoff = new Backoff(environment.random, FIRST_WAIT_MS, LONGEST_WAIT_MS);
+    this.#stopWatching = environment.page?.onChange(() => this.#pageChanged());
+  }
+
+  /** Connects, if it has not begun to. */
+  start(): void {
+    if (this.#phase !== 'idle') return;
+    this.#phase = 'running';
+    if (this.environment.page?.hidden) this.#pageChanged();
+    void this.#connect();
+  }
+
+  /** Something was answered, so this client is welcome. */
+  proven(): void {
+    this.#refusals = 0;
+  }
+
+  close(): void {
+    this.#phase = 'closed';
+    this.#stopWatching?.();
+    this.#sleeping?.cancel();
+    this.#disconnect();
+  }
+
+  #disconnect(): void {
+    this.#waiting?.cancel();
+    this.#endProbe();
+    this.#current?.connection?.close();
+    this.#current = undefined;
+  }
+
+  #endProbe(): void {
+    this.#probing?.cancel();
+    this.#probe?.connection?.close();
+    this.#probe = undefined;
+  }
+
+  #choose(): Transport {
+    const bound = this.transports.find(({ kind }) => kind === this.listener.boundTo);
+    const turn = Math.max(0, this.#failures - PREFERRED_ATTEMPTS + 1);
+    return bound ?? this.transports[turn % this.transports.length]!;
+  }
+
+  async #connect(): Promise<void> {
+    const attempt: Attempt = { transport: this.#choose(), open: false };
+    this.#current = attempt;
+    await this.#open(attempt);
+  }
+
+  async #open(attempt: Attempt): Promise<void> {
+    const isWanted = (): boolean => attempt === this.#current || attempt === this.#probe;
+    let credentials: Credentials;
+    try {
+      credentials = await this.credentials(this.#refusals > 0);
+    } catch (error) {
+      if (!isWanted()) return;
+      this.listener.failed(new LiveCountsError('TOKEN', error instanceof Error ? error.message : String(error)));
+      this.#closed(attempt, {});
+      return;
+    }
+    if (!isWanted()) return;
+    attempt.connection = attempt.transport.connect(credentials, {
+      opened: () => this.#opened(attempt),
+      counts: (updates) => attempt === this.#current && this.listener.counts(updates),
+      mine: (event) => attempt === this.#current && this.listener.mine(event),
+      closed: (ending) => this.#closed(attempt, ending),
+    });
+  }
+
+  #opened(attempt: Attempt): void {
+    if (attempt === this.#probe) {
+      // An operation on its way by HTTP would not be recognised on a socket.
+      if (this.listener.boundTo !== undefined) {
+        this.#endProbe();
+        this.#probeLater();
+        return;
+      }
+      this.#probe = undefined;
+      this.#current?.connection?.close();
+      this.#current = attempt;
+    }
+    if (attempt !== this.#current) return;
+    attempt.open = true;
+    this.#failures = 0;
+    this.#backoff.reset();
+    if (attempt.transport !== this.transports[0]) this.#probeLater();
+    else this.#probeMs = PROBE_MS;
+    this.listener.opened(attempt.connection!, attempt.transport.kind);
+  }
+
+  #closed(attempt: Attempt, ending: Ending): void {
+    if (attempt === this.#probe) {
+      this.#probe = undefined;
+      this.#probeLater();
+    }
+    if (attempt !== this.#current) return;
+    this.#endProbe();
+    this.#current = undefined;
+    if (attempt.open) this.listener.lost();
+    else this.#failures++;
+    this.#wait(this.#waitMs(ending));
+  }
+
+  #waitMs({ error, retryAfterMs }: Ending): number {
+    if (error && !error.retryable) {
+      const cause = LiveCountsError.from(error);
+      this.listener.failed(cause);
+      // The first time the token may just have grown old.
+      if (++this.#refusals === 1) return 0;
+      this.listener.refused(cause);
+      return REFUSED_MS;
+    }
+    const askedMs = retryAfterMs ?? error?.retryAfterMs;
+    // Who is asked back at a time gets a time of its own from the gateway already.
+    return askedMs === undefined ? this.#backoff.next() : askedMs * (1 + this.environment.random() / 10);
+  }
+
+  #wait(ms: number): void {
+    if (this.#phase !== 'running') return;
+    this.#waiting = this.environment.clock.after(ms, () => void this.#connect());
+  }
+
+  #probeLater(): void {
+    this.#probing?.cancel();
+    if (this.#current?.transport === this.transports[0]) return;
+    this.#probing = this.environment.clock.after(this.#probeMs, () => {
+      this.#probeMs = Math.min(2 * this.#probeMs, LONGEST_PROBE_MS);
+      this.#probe = { transport: this.transports[0]!, open: false };
+      void this.#open(this.#probe);
+    });
+  }
+
+  #pageChanged(): void {
+    this.#sleeping?.cancel();
+    if (this.environment.page?.hidden) {
+      this.#sleeping = this.environment.clock.after(HIDDEN_MS, () => this.#sleep());
+    } else if (this.#phase === 'asleep') {
+      this.#phase = 'running';
+      void this.#connect();
+    }
+  }
+
+  #sleep(): void {
+    if (this.#phase !== 'running') return;
+    if (this.listener.busy) return this.#pageChanged();
+    this.#phase = 'asleep';
+    const open = this.#current?.open;
+    this.#disconnect();
+    if (open) this.listener.lost();
+  }
+}

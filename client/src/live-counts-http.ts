@@ -1,0 +1,11 @@
+import { Client, type LiveCounts, type Options } from './client.js';
+import { EventsTransport } from './events-transport.js';
+
+export { LiveCountsError } from './errors.js';
+export type { LiveCounts, LiveCountsEvents, Options, Post } from './client.js';
+export type { Change, Counts } from './post-counts.js';
+
+/** As in live-counts.ts, over Server-Sent Events and HTTP only: less to load, and more requests for those who act much. */
+export function createLiveCounts(url: string, options: Options = {}): LiveCounts {
+  return new Client(url, options, (origin, environment) => [new EventsTransport(origin, environment)]);
+}

@@ -1,0 +1,176 @@
+import { describe, expect, test } from '@jest/globals';
+import type { Failure } from '../../src/protocol/messages.js';
+import type { Clock } from './environment.js';
+import type { Operation } from './post-counts.js';
+import { Session } from './session.js';
+import type { Acknowledgement, Connection } from './transport.js';
+
+/** Time that passes when it is told to. */
+class ManualClock implements Clock {
+  readonly #timers = new Map<object, { readonly atMs: number; readonly call: () => void }>();
+  #nowMs = 0;
+
+  after(ms: number, call: () => void) {
+    const timer = { cancel: () => this.#timers.delete(timer) };
+    this.#timers.set(timer, { atMs: this.#nowMs + ms, call });
+    return timer;
+  }
+
+  frame(call: () => void): void {
+    this.after(0, call);
+  }
+
+  pass(ms: number): void {
+    this.#nowMs += ms;
+    for (const [timer, { atMs, call }] of this.#timers) {
+      if (atMs > this.#nowMs) continue;
+      this.#timers.delete(timer);
+      call();
+    }
+  }
+}
+
+/** Answers when it is told to. */
+class ManualConnection implements Connection {
+  readonly seqs: number[] = [];
+  readonly #waiting: { resolve: (answer: Acknowledgement | Failure) => void; reject: (error: Error) => void }[] = [];
+
+  operate({ seq }: Operation): Promise<Acknowledgement | Failure> {
+    this.seqs.push(seq);
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  async answer(answer: Acknowledgement | Failure = { ok: true }): Promise<void> {
+    this.#waiting.shift()!.resolve(answer);
+    await settled();
+  }
+
+  async lose(): Promise<void> {
+    this.#waiting.shift()!.reject(new Error('lost'));
+    await settled();
+  }
+
+  subscribe(): never {
+    throw new Error('nobody subscribes here');
+  }
+
+  unsubscribe(): void {
+    this.subscribe();
+  }
+
+  close(): void {
+    this.#waiting.length = 0;
+  }
+}
+
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+function refusal(code: 'OVERLOADED' | 'FORBIDDEN', retryAfterMs?: number): Failure {
+  const error = { code, message: 'no', retryable: code === 'OVERLOADED' };
+  return { ok: false, error: retryAfterMs === undefined ? error : { ...error, retryAfterMs } };
+}
+
+function begin() {
+  const clock = new ManualClock();
+  const told: string[] = [];
+  const session = new Session(clock, {
+    sent: ({ seq }) => told.push(`sent ${seq}`),
+    acknowledged: ({ seq }) => told.push(`acknowledged ${seq}`),
+    refused: ({ seq }) => told.push(`refused ${seq}`),
+  });
+  const done: Promise<void>[] = [];
+  const push = (count: number): void => {
+    for (let n = 0; n < count; n++) done.push(session.push('p', 'views', 1).done);
+    session.send();
+  };
+  return { clock, session, told, done, push };
+}
+
+describe('a session', () => {
+  test('numbers operations 1, 2, 3 and sends the next when the one before is answered', async () => {
+    const { session, done, push } = begin();
+    const connection = new ManualConnection();
+    session.attach(connection, 'socket');
+    push(3);
+    expect(connection.seqs).toEqual([1]);
+    for (let n = 0; n < 3; n++) await connection.answer();
+    expect(connection.seqs).toEqual([1, 2, 3]);
+    await Promise.all(done);
+  });
+
+  test('what was refused for now is sent again when the gateway said, and nothing overtakes it', async () => {
+    const { clock, session, push } = begin();
+    const connection = new ManualConnection();
+    session.attach(connection, 'socket');
+    push(2);
+    await connection.answer(refusal('OVERLOADED', 700));
+    clock.pass(699);
+    expect(connection.seqs).toEqual([1]);
+    clock.pass(1);
+    expect(connection.seqs).toEqual([1, 1]);
+    await connection.answer();
+    expect(connection.seqs).toEqual([1, 1, 2]);
+  });
+
+  test('what was refused for good is rejected alone', async () => {
+    const { session, told, done, push } = begin();
+    const connection = new ManualConnection();
+    session.attach(connection, 'socket');
+    push(2);
+    const rejected = expect(done[0]).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    await connection.answer(refusal('FORBIDDEN'));
+    await connection.answer();
+    await rejected;
+    await done[1];
+    expect(told).toEqual(['sent 1', 'refused 1', 'sent 2', 'acknowledged 2']);
+  });
+
+  test('what was not acknowledged goes out first over the next connection, with its number', async () => {
+    const { session, push } = begin();
+    const [first, second] = [new ManualConnection(), new ManualConnection()];
+    session.attach(first, 'socket');
+    push(2);
+    session.detach();
+    await first.lose();
+    push(1);
+    expect(session.boundTo).toBe('socket');
+    session.attach(second, 'socket');
+    for (let n = 0; n < 3; n++) await second.answer();
+    expect([first.seqs, second.seqs]).toEqual([[1], [1, 2, 3]]);
+    expect(session.boundTo).toBeUndefined();
+  });
+
+  test('a late answer of a connection that was replaced settles nothing', async () => {
+    const { session, told, push } = begin();
+    const [first, second] = [new ManualConnection(), new ManualConnection()];
+    session.attach(first, 'socket');
+    push(2);
+    session.attach(second, 'socket');
+    await first.answer();
+    expect(second.seqs).toEqual([1]);
+    await second.answer();
+    expect(told).toEqual(['sent 1', 'sent 1', 'acknowledged 1', 'sent 2']);
+  });
+
+  test('no answer on a connection that stands is asked for again', async () => {
+    const { clock, session, push } = begin();
+    const connection = new ManualConnection();
+    session.attach(connection, 'events');
+    push(1);
+    await connection.lose();
+    clock.pass(1_000);
+    expect(connection.seqs).toEqual([1, 1]);
+  });
+
+  test('takes a thousand and no more, and takes again once some are settled', async () => {
+    const { session, push } = begin();
+    push(1_000);
+    expect(() => session.push('p', 'views', 1)).toThrow(expect.objectContaining({ code: 'QUEUE_FULL' }));
+    const connection = new ManualConnection();
+    session.attach(connection, 'socket');
+    await connection.answer();
+    expect(session.push('p', 'views', 1).operation.seq).toBe(1_001);
+  });
+});

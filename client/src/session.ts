@@ -1,0 +1,142 @@
+import type { Failure } from '../../src/protocol/messages.js';
+import type { Clock, Timer } from './environment.js';
+import { LiveCountsError } from './errors.js';
+import type { Operation } from './post-counts.js';
+import type { Acknowledgement, Connection, Transport } from './transport.js';
+
+/** More than a hand can click and a page can show; a thousand operations are about 100 KB. */
+const PENDING_MAX = 1_000;
+/** Where a retryable refusal names no time. */
+const RETRY_MS = 1_000;
+
+/** Hears what becomes of each operation: `sent` once or more, then `acknowledged` or `refused` once. */
+export interface SessionListener {
+  sent(operation: Operation): void;
+  acknowledged(operation: Operation, answer: Acknowledgement): void;
+  refused(operation: Operation): void;
+}
+
+interface Entry {
+  readonly operation: Operation;
+  /** How it was sent, if it was: retries are recognised only there. */
+  sentOver: Transport['kind'] | undefined;
+  resolve(): void;
+  reject(error: LiveCountsError): void;
+}
+
+/**
+ * Operations that are not acknowledged yet, in the order of their numbers.
+ *
+ *   push -> [ 7 | 8 | 9 ]   7 is on its way, 8 and 9 wait for its answer
+ *             |
+ *             acknowledged, or refused for good -> settled, 8 goes out
+ *             refused for now                   -> 7 again after `retryAfterMs`
+ *             connection lost                   -> 7 again over the next one
+ *
+ * One at a time, which costs a round trip each: the gateway remembers the last number of a session, so were 8 counted
+ * behind a refused 7, the retry of 7 would be taken for a duplicate and never be counted.
+ */
+export class Session {
+  readonly #entries: Entry[] = [];
+  #lastSeq = 0;
+  #connection: Connection | undefined;
+  #kind: Transport['kind'] = 'socket';
+  #sending = false;
+  #pause: Timer | undefined;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly listener: SessionListener,
+  ) {}
+
+  /** How many wait. */
+  get size(): number {
+    return this.#entries.length;
+  }
+
+  /** Over which transport the first must be repeated, because its outcome there is unknown. */
+  get boundTo(): Transport['kind'] | undefined {
+    return this.#entries[0]?.sentOver;
+  }
+
+  /** @throws LiveCountsError QUEUE_FULL when PENDING_MAX already wait. */
+  push(post: string, metric: string, value: boolean | number): { operation: Operation; done: Promise<void> } {
+    if (this.#entries.length >= PENDING_MAX) {
+      const message = `${PENDING_MAX} operations already wait for the gateway; call again when some are acknowledged`;
+      throw new LiveCountsError('QUEUE_FULL', message);
+    }
+    const operation = { seq: ++this.#lastSeq, post, metric, value };
+    const done = new Promise<void>((resolve, reject) => {
+      this.#entries.push({ operation, sentOver: undefined, resolve, reject });
+    });
+    return { operation, done };
+  }
+
+  /** Sends over this connection from now on, beginning with what is not acknowledged. */
+  attach(connection: Connection, kind: Transport['kind']): void {
+    this.detach();
+    this.#connection = connection;
+    this.#kind = kind;
+    this.send();
+  }
+
+  detach(): void {
+    this.#connection = undefined;
+    this.#sending = false;
+    this.#pause?.cancel();
+  }
+
+  /** Rejects everything that waits. */
+  fail(error: LiveCountsError): void {
+    this.#sending = false;
+    this.#pause?.cancel();
+    for (const entry of this.#entries.splice(0)) {
+      this.listener.refused(entry.operation);
+      entry.reject(error);
+    }
+  }
+
+  /** Sends the first, if none is on its way. */
+  send(): void {
+    const entry = this.#entries[0];
+    const connection = this.#connection;
+    if (!entry || !connection || this.#sending) return;
+    this.#sending = true;
+    entry.sentOver = this.#kind;
+    this.listener.sent(entry.operation);
+    connection.operate(entry.operation).then(
+      (answer) => this.#answered(connection, entry, answer),
+      () => this.#unanswered(connection, entry),
+    );
+  }
+
+  #answered(connection: Connection, entry: Entry, answer: Acknowledgement | Failure): void {
+    // Another connection has taken over, or all was given up; the answer to a later attempt counts.
+    if (entry !== this.#entries[0] || connection !== this.#connection) return;
+    if (!answer.ok && answer.error.retryable) {
+      this.#later(answer.error.retryAfterMs ?? RETRY_MS);
+      return;
+    }
+    this.#entries.shift();
+    this.#sending = false;
+    if (answer.ok) {
+      this.listener.acknowledged(entry.operation, answer);
+      entry.resolve();
+    } else {
+      this.listener.refused(entry.operation);
+      entry.reject(LiveCountsError.from(answer.error));
+    }
+    this.send();
+  }
+
+  #unanswered(connection: Connection, entry: Entry): void {
+    if (entry === this.#entries[0] && connection === this.#connection) this.#later(RETRY_MS);
+  }
+
+  #later(ms: number): void {
+    this.#pause = this.clock.after(ms, () => {
+      this.#sending = false;
+      this.send();
+    });
+  }
+}

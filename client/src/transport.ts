@@ -1,0 +1,64 @@
+import type { ErrorBody } from '../../src/protocol/errors.js';
+import type { Failure, MineEvent, SubscribeAnswer, Update } from '../../src/protocol/messages.js';
+import type { Operation } from './post-counts.js';
+
+/** Who connects; see "Connection" in docs/protocol.md. */
+export interface Credentials {
+  readonly token: string | undefined;
+  readonly actor: string | undefined;
+  readonly session: string;
+}
+
+export type Known = readonly [e: string, v: number];
+
+/** Event streams know nothing of the actor: there `mine` is left out. */
+export type Snapshot = Update & { readonly mine?: readonly string[] };
+
+export interface Subscribed {
+  readonly ok: true;
+  readonly counts: readonly Snapshot[];
+  readonly rejected?: SubscribeAnswer['rejected'];
+}
+
+/** HTTP tells neither version nor all counts, so `counts` and `on` are a socket's only. */
+export interface Acknowledgement {
+  readonly ok: true;
+  readonly on?: boolean;
+  readonly counts?: Update;
+}
+
+/** Why a connection ended. `error`: it was refused. Both left out: it was lost. */
+export interface Ending {
+  readonly error?: ErrorBody;
+  /** After a `bye`: how long the gateway wants the client to stay away. */
+  readonly retryAfterMs?: number;
+}
+
+export interface ConnectionListener {
+  /** From now on the connection can be asked. */
+  opened(): void;
+  counts(updates: readonly Update[]): void;
+  mine(event: MineEvent): void;
+  /** Called once and last, save after `close()`. */
+  closed(ending: Ending): void;
+}
+
+/** One connection. Promises reject when it ends before the answer came; then the outcome is unknown. */
+export interface Connection {
+  /** Those that `known` shows to be current may be left out of the answer. */
+  subscribe(posts: readonly string[], known: ReadonlyMap<string, Known>): Promise<Subscribed | Failure>;
+  unsubscribe(posts: readonly string[]): void;
+  /** Takes effect once, however often it is sent over connections of this kind with the same session and seq. */
+  operate(operation: Operation): Promise<Acknowledgement | Failure>;
+  /** Ends it without a word to the listener. */
+  close(): void;
+}
+
+/** A way to the gateway. Connections of different kinds do not recognise each other's retries. */
+export interface Transport {
+  readonly kind: 'socket' | 'events';
+  connect(credentials: Credentials, listener: ConnectionListener): Connection;
+}
+
+/** Longer than the gateway's own deadlines: silence this long means that the answer is lost. */
+export const ANSWER_MS = 10_000;
