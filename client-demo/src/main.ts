@@ -14,9 +14,12 @@ offerSimulation(gateway, FEED);
 function showState(from: LiveCounts): void {
   const element = find('[data-testid=state]');
   let reached = false;
-  from.onState((state) => {
-    reached ||= state === 'synced';
-    element.dataset['state'] = state;
-    element.textContent = state === 'synced' ? 'live' : reached ? 'reconnecting…' : 'connecting…';
-  });
+  const show = () => {
+    reached ||= from.state === 'synced';
+    element.dataset['state'] = from.state;
+    element.textContent = from.state === 'synced' ? 'live' : reached ? 'reconnecting…' : 'connecting…';
+  };
+  from.on('syncing', show);
+  from.on('synced', show);
+  show();
 }

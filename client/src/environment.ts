@@ -12,7 +12,7 @@ export interface Clock {
 }
 
 /** The page that shows the counts. */
-export interface Page {
+interface Page {
   readonly hidden: boolean;
   /** Calls back at every change of `hidden`; gives back the way to stop. */
   onChange(call: () => void): () => void;

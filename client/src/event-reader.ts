@@ -1,5 +1,5 @@
 /** One of the Server-Sent Events; a comment, which is a heartbeat, has the name ''. */
-export interface ServerEvent {
+interface ServerEvent {
   readonly name: string;
   readonly data: string;
 }

@@ -17,7 +17,7 @@ const PREFERRED_ATTEMPTS = 2;
 const PROBE_MS = 5_000;
 const LONGEST_PROBE_MS = 600_000;
 
-export interface LinkListener {
+interface LinkListener {
   /** The transport to which operations with an unknown outcome are bound. */
   readonly boundTo: Transport['kind'] | undefined;
   /** Whether there is a reason to stay connected while nobody looks. */

@@ -240,6 +240,6 @@ function asObject(counts: ReadonlyMap<string, number>): Counts {
 }
 
 function difference(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): Record<string, number> {
-  const changed = [...after].filter(([metric, count]) => count !== before.get(metric));
+  const changed = [...after].filter(([metric, count]) => count !== (before.get(metric) ?? 0));
   return Object.fromEntries(changed.map(([metric, count]) => [metric, count - (before.get(metric) ?? 0)]));
 }

@@ -10,7 +10,7 @@ const PENDING_MAX = 1_000;
 const RETRY_MS = 1_000;
 
 /** Hears what becomes of each operation: `sent` once or more, then `acknowledged` or `refused` once. */
-export interface SessionListener {
+interface SessionListener {
   sent(operation: Operation): void;
   acknowledged(operation: Operation, answer: Acknowledgement): void;
   refused(operation: Operation): void;

@@ -12,7 +12,7 @@ export const LINGER_MS = 2_000;
 /** Where a retryable refusal names no time. */
 const RETRY_MS = 1_000;
 
-export interface Subscriber {
+interface Subscriber {
   readonly changed: (change: Change) => void;
   readonly refused: ((error: LiveCountsError) => void) | undefined;
 }

@@ -1,0 +1,128 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { freePort } from '../../test/support/free-port.js';
+import { type GatewayProcess, startGateway, stopAll } from '../../test/support/gateway-process.js';
+import { startProxy, type TcpProxy } from '../../test/support/tcp-proxy.js';
+import { closeClients, connect, reached, Watching } from './clients.js';
+
+const BOOT_MS = 60_000;
+
+let gateway: GatewayProcess;
+let env: Record<string, string>;
+
+beforeAll(async () => {
+  env = { PORT: String(await freePort()) };
+  gateway = await startGateway(env);
+  env = { ...env, DATA_DIR: gateway.dataDir };
+}, BOOT_MS);
+
+afterEach(closeClients);
+afterAll(stopAll);
+
+/** What a newcomer is told. */
+async function asked(post: string): Promise<unknown> {
+  const answer = await fetch(`${gateway.url}/v1/counts?posts=${post}`);
+  return ((await answer.json()) as { counts: unknown[] }).counts[0];
+}
+
+describe('clients of a gateway', () => {
+  test('two agree on what both do, and each sees its own at once', async () => {
+    const [ann, bob] = [connect(gateway.url, { actor: 'ann' }), connect(gateway.url, { actor: 'bob' })];
+    const [seenByAnn, seenByBob] = [new Watching(ann, 'both'), new Watching(bob, 'both')];
+    await Promise.all([reached(ann, 'synced'), reached(bob, 'synced')]);
+    const liked = ann.post('both').like();
+    expect(seenByAnn.last).toMatchObject({
+      counts: { likes: 1 },
+      delta: { likes: 1 },
+      mine: ['likes'],
+      source: 'local',
+    });
+    await Promise.all([liked, bob.post('both').like(), bob.post('both').add('views', 7), ann.post('both').view()]);
+    const [one, other] = await Promise.all(
+      [seenByAnn, seenByBob].map((seen) => seen.until(({ counts }) => counts.likes === 2 && counts.views === 8)),
+    );
+    expect(one!.counts).toMatchObject({ likes: 2, views: 8 });
+    expect(other!.mine).toEqual(['likes']);
+    expect(seenByBob.changes.some(({ source }) => source === 'remote')).toBe(true);
+    await ann.post('both').unlike();
+    await seenByBob.until(({ counts }) => counts.likes === 1);
+    expect(seenByAnn.last).toMatchObject({ counts: { likes: 1 }, mine: [] });
+  });
+
+  test('two tabs of one actor show the same like', async () => {
+    const [tab, other] = [connect(gateway.url, { actor: 'ann' }), connect(gateway.url, { actor: 'ann' })];
+    const seen = new Watching(other, 'tabs');
+    await reached(other, 'synced');
+    await tab.post('tabs').like();
+    await seen.until(({ mine, counts }) => mine.includes('likes') && counts.likes === 1);
+  });
+
+  test('what is refused is taken back alone, and said why', async () => {
+    const live = connect(gateway.url, { actor: 'ann' });
+    const seen = new Watching(live, 'refused');
+    await reached(live, 'synced');
+    const wrong = live.post('refused').add('likes', 1);
+    const right = live.post('refused').view();
+    await expect(wrong).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+    await right;
+    expect(seen.last!.counts).toMatchObject({ likes: 0, views: 1 });
+  });
+
+  test('a post beyond the limit is refused to its subscriber, and the others are watched', async () => {
+    const live = connect(gateway.url);
+    const refused = new Promise((resolve) => {
+      for (let n = 0; n < 501; n++) live.post(`limit-${n}`).subscribe(() => undefined, resolve);
+    });
+    expect(await refused).toMatchObject({ code: 'TOO_MANY_POSTS' });
+    await reached(live, 'synced');
+  });
+
+  test(
+    'what was done while the gateway was killed and away is counted exactly once',
+    async () => {
+      const live = connect(gateway.url, { actor: 'ann' });
+      const seen = new Watching(live, 'away');
+      await reached(live, 'synced');
+      const done = Array.from({ length: 20 }, () => live.post('away').view());
+      await done[0];
+      const closed = reached(live, 'syncing');
+      await gateway.kill('SIGKILL');
+      await closed;
+      done.push(live.post('away').like(), ...Array.from({ length: 10 }, () => live.post('away').view()));
+      expect(seen.last!.counts).toMatchObject({ likes: 1, views: 30 });
+      gateway = await startGateway(env);
+      await Promise.all(done);
+      await reached(live, 'synced');
+      expect(await asked('away')).toMatchObject({ likes: 1, views: 30 });
+      expect(seen.last!.counts).toMatchObject({ likes: 1, views: 30 });
+      expect(seen.changes.every(({ delta }) => (delta['views'] ?? 0) >= 0)).toBe(true);
+    },
+    BOOT_MS,
+  );
+
+  describe('through a connection that breaks', () => {
+    let proxy: TcpProxy;
+
+    beforeAll(async () => {
+      proxy = await startProxy({ port: gateway.port });
+    });
+    afterAll(() => proxy.close());
+
+    test(
+      'lost acknowledgements are made up for, exactly once',
+      async () => {
+        let dropped = 0;
+        // The answer to an operation that was done is lost, five times.
+        proxy.onReply = (chunk) => (dropped < 5 && chunk.includes('"applied":true') && ++dropped ? 'drop' : 'pass');
+        const live = connect(`http://127.0.0.1:${proxy.port}`, { actor: 'ann', environment: { random: () => 0 } });
+        const seen = new Watching(live, 'broken');
+        await reached(live, 'synced');
+        await Promise.all(Array.from({ length: 12 }, () => live.post('broken').view()));
+        expect(dropped).toBe(5);
+        expect(await asked('broken')).toMatchObject({ views: 12 });
+        expect((await seen.until(({ counts }) => counts.views === 12)).counts.views).toBe(12);
+        expect(seen.changes.every(({ delta }) => (delta['views'] ?? 0) >= 0)).toBe(true);
+      },
+      BOOT_MS,
+    );
+  });
+});
