@@ -202,5 +202,5 @@ function closed(): LiveCountsError {
 
 /** Of a page's own gateway also a path will do. */
 function originOf(url: string): string {
-  return new URL(url, globalThis.location?.href).origin;
+  return new URL(url, typeof location === 'undefined' ? undefined : location.href).origin;
 }

@@ -10,7 +10,6 @@ import {
   type ConnectionListener,
   type Credentials,
   type Ending,
-  type Known,
   type Subscribed,
   type Transport,
 } from './transport.js';
@@ -39,11 +38,13 @@ export class EventsTransport implements Transport {
 
 class EventsConnection implements Connection {
   readonly #posts = new Set<string>();
-  readonly #ending = new AbortController();
+  /** Requests that are open, streams among them. Not joined by AbortSignal.any, which Node.js 20 may collect too early. */
+  readonly #open = new Set<AbortController>();
   readonly #headers: Record<string, string>;
   #stream: AbortController | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #watch: Timer | undefined;
+  #ended = false;
 
   constructor(
     private readonly origin: string,
@@ -58,11 +59,11 @@ class EventsConnection implements Connection {
     void this.#greet();
   }
 
-  subscribe(posts: readonly string[], _known: ReadonlyMap<string, Known>): Promise<Subscribed | Failure> {
+  subscribe(posts: readonly string[]): Promise<Subscribed | Failure> {
     return this.#inTurn(async () => {
       const before = new Set(this.#posts);
       for (const post of posts) this.#posts.add(post);
-      const { refused, first } = await this.#open();
+      const { refused, first } = await this.#replace();
       if (!refused) return { ok: true, counts: first };
       for (const post of posts) if (!before.has(post)) this.#posts.delete(post);
       return { ok: false, error: refused };
@@ -73,7 +74,7 @@ class EventsConnection implements Connection {
     const left = this.#inTurn(async () => {
       for (const post of posts) this.#posts.delete(post);
       // The others miss nothing: their stream ends when the next one has begun.
-      if (this.#posts.size > 0) await this.#open();
+      if (this.#posts.size > 0) await this.#replace();
       else this.#leave();
     });
     // Lost with the connection, which the listener hears.
@@ -101,8 +102,10 @@ class EventsConnection implements Connection {
   }
 
   close(): void {
-    this.#watch?.cancel();
-    this.#ending.abort();
+    this.#ended = true;
+    this.#leave();
+    for (const request of this.#open) request.abort();
+    this.#open.clear();
   }
 
   /** A stream names all posts, so no two may be opened at once. */
@@ -114,7 +117,9 @@ class EventsConnection implements Connection {
 
   #leave(): void {
     this.#watch?.cancel();
-    this.#stream?.abort();
+    if (!this.#stream) return;
+    this.#open.delete(this.#stream);
+    this.#stream.abort();
     this.#stream = undefined;
   }
 
@@ -125,11 +130,18 @@ class EventsConnection implements Connection {
     else this.#end({});
   }
 
-  /** `abort` ends it; it does so by itself when no answer begins in time. */
-  #fetch(path: string, init: RequestInit = {}, abort = new AbortController()): Promise<Response> {
-    const timer = this.environment.clock.after(ANSWER_MS, () => abort.abort());
-    const signal = AbortSignal.any([this.#ending.signal, abort.signal]);
-    return this.environment.fetch(`${this.origin}${path}`, { ...init, signal }).finally(() => timer.cancel());
+  /** Ends by itself when no answer begins in time. Who gives an `abort` ends what is answered, too. */
+  async #fetch(path: string, init: RequestInit = {}, abort?: AbortController): Promise<Response> {
+    if (this.#ended) throw new Error('the connection has ended');
+    const request = abort ?? new AbortController();
+    this.#open.add(request);
+    const timer = this.environment.clock.after(ANSWER_MS, () => request.abort());
+    try {
+      return await this.environment.fetch(`${this.origin}${path}`, { ...init, signal: request.signal });
+    } finally {
+      timer.cancel();
+      if (!abort) this.#open.delete(request);
+    }
   }
 
   #put(path: string, action: string, key: string): Promise<Response> {
@@ -138,7 +150,7 @@ class EventsConnection implements Connection {
   }
 
   /** Replaces the present stream once the new one has begun; resolves with its snapshot of all posts. */
-  async #open(): Promise<{ refused?: ErrorBody; first: readonly Update[] }> {
+  async #replace(): Promise<{ refused?: ErrorBody; first: readonly Update[] }> {
     const ids = [...this.#posts].join();
     if (ids.length > IDS_MAX) {
       const message = `over HTTP the ids of all watched posts may have ${IDS_MAX} characters together`;
@@ -149,6 +161,7 @@ class EventsConnection implements Connection {
     const answer = await this.#fetch(`/v1/stream?posts=${ids}`, init, stream).catch(() => undefined);
     if (!answer?.body) return this.#lost();
     if (!answer.ok) {
+      this.#open.delete(stream);
       const refused = await errorOf(answer);
       if (refused.code === 'UNAUTHORIZED') this.#end({ error: refused });
       return { refused, first: [] };
@@ -157,8 +170,9 @@ class EventsConnection implements Connection {
     const events = readEvents(answer.body);
     const { value } = await events.next().catch(() => ({ value: undefined }));
     if (value?.name !== 'counts') return this.#lost();
-    this.#stream?.abort();
+    this.#leave();
     this.#stream = stream;
+    this.#listen();
     void this.#follow(events, stream);
     return { first: JSON.parse(value.data) as Update[] };
   }
@@ -175,7 +189,7 @@ class EventsConnection implements Connection {
     } catch {
       // Cut off in the middle, or ended by us.
     }
-    if (stream === this.#stream && !stream.signal.aborted) this.#end(ending);
+    if (stream === this.#stream) this.#end(ending);
   }
 
   #listen(): void {
@@ -189,7 +203,7 @@ class EventsConnection implements Connection {
   }
 
   #end(ending: Ending): void {
-    if (this.#ending.signal.aborted) return;
+    if (this.#ended) return;
     this.close();
     this.listener.closed(ending);
   }

@@ -28,8 +28,8 @@ const ANSWER = '43';
 const REFUSED = '44';
 
 interface Waiting {
-  resolve(answer: never): void;
-  reject(error: Error): void;
+  readonly resolve: (answer: never) => void;
+  readonly reject: (error: Error) => void;
   readonly deadline: Timer;
 }
 

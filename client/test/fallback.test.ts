@@ -50,17 +50,21 @@ describe('where no WebSocket gets through', () => {
     BOOT_MS,
   );
 
-  test('the client without sockets does the same, for the same actor', async () => {
-    const live = createLiveCounts(gateway.url, { actor: 'zoë' });
-    const seen = new Watching(live, 'http-only');
-    await live.post('http-only').like();
-    new Watching(live, 'http-more');
-    await reached(live, 'synced');
-    await seen.until(({ counts }) => counts.likes === 1);
-    const tab = connect(gateway.url, { actor: 'zoë' });
-    const seenOnSocket = new Watching(tab, 'http-only');
-    expect((await seenOnSocket.until(() => true)).mine).toEqual(['likes']);
-    live.close();
-    await seenOnSocket.until(({ counts }) => counts.live === 1);
-  });
+  test(
+    'the client without sockets does the same, for the same actor',
+    async () => {
+      const live = createLiveCounts(gateway.url, { actor: 'zoë' });
+      const seen = new Watching(live, 'http-only');
+      await live.post('http-only').like();
+      new Watching(live, 'http-more');
+      await reached(live, 'synced');
+      await seen.until(({ counts }) => counts.likes === 1);
+      const tab = connect(gateway.url, { actor: 'zoë' });
+      const seenOnSocket = new Watching(tab, 'http-only');
+        expect((await seenOnSocket.until(() => true)).mine).toEqual(['likes']);
+      live.close();
+      await seenOnSocket.until(({ counts }) => counts.live === 1);
+    },
+    BOOT_MS,
+  );
 });

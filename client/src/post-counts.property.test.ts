@@ -1,0 +1,247 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import type { Update } from '../../src/protocol/messages.js';
+import { type Change, type Operation, PostCounts } from './post-counts.js';
+import type { Acknowledgement, Snapshot } from './transport.js';
+
+const RUNS = 500 * Number(process.env['TEST_SCALE'] ?? 1);
+
+/** What a gateway makes of one post, one actor and its session. */
+class Gateway {
+  version = 1;
+  views = 100;
+  likedByOthers = 50;
+  liked = false;
+  #lastSeq = 0;
+
+  get update(): Update {
+    const likes = this.likedByOthers + Number(this.liked);
+    return { post: 'p', e: 'e', v: this.version, likes, views: this.views, live: 1 };
+  }
+
+  get snapshot(): Snapshot {
+    return { ...this.update, mine: this.liked ? ['likes'] : [] };
+  }
+
+  apply({ seq, value }: Operation): Acknowledgement {
+    if (seq > this.#lastSeq) {
+      this.#lastSeq = seq;
+      this.version++;
+      if (typeof value === 'number') this.views += value;
+      else this.liked = value;
+    }
+    const answer = { ok: true as const, counts: this.update };
+    return typeof value === 'number' ? answer : { ...answer, on: this.liked };
+  }
+
+  others(views: number, likes: number): void {
+    this.version++;
+    this.views += views;
+    this.likedByOthers = Math.max(0, this.likedByOthers + likes);
+  }
+}
+
+/** One client of that gateway, which sends one operation at a time, and what is on its way to it, in no order. */
+class World {
+  readonly gateway = new Gateway();
+  readonly counts = new PostCounts();
+  readonly told: Change[] = [];
+  readonly #messages: (() => void)[] = [];
+  readonly #queue: Operation[] = [];
+  /** The gateway has seen these. */
+  readonly #reached = new Set<Operation>();
+  #lastSeq = 0;
+
+  constructor() {
+    this.counts.snapshot(this.gateway.snapshot);
+    this.hear();
+  }
+
+  get shown(): Change {
+    return this.told.at(-1)!;
+  }
+
+  get pending(): number {
+    return this.#queue.length;
+  }
+
+  hear(): void {
+    const change = this.counts.news('remote');
+    if (change) this.told.push(change);
+  }
+
+  act(metric: string, value: boolean | number): void {
+    const operation = { seq: ++this.#lastSeq, post: 'p', metric, value };
+    this.#queue.push(operation);
+    this.counts.begin(operation);
+    this.hear();
+  }
+
+  /** The first reaches the gateway, for the first time or again; its answer may get lost on the way back. */
+  send(): void {
+    const operation = this.#queue[0];
+    if (!operation) return;
+    this.#reached.add(operation);
+    this.counts.sent(operation.seq);
+    const answer = this.gateway.apply(operation);
+    this.#messages.push(() => {
+      this.counts.acknowledged(operation.seq, answer);
+      if (this.#queue[0] === operation) this.#queue.shift();
+    });
+    this.hear();
+  }
+
+  refuse(): void {
+    const operation = this.#queue[0];
+    // What was done once is never refused later.
+    if (!operation || this.#reached.has(operation)) return;
+    this.counts.sent(operation.seq);
+    this.#queue.shift();
+    this.counts.refused(operation.seq);
+    this.hear();
+  }
+
+  publish(): void {
+    const { update } = this.gateway;
+    this.#messages.push(() => this.counts.frame(update));
+  }
+
+  answerSubscription(): void {
+    const { snapshot } = this.gateway;
+    this.#messages.push(() => this.counts.snapshot(snapshot));
+  }
+
+  deliver(which: number, repeats: boolean): void {
+    const index = which % this.#messages.length;
+    const message = this.#messages[index];
+    if (!message) return;
+    if (!repeats) this.#messages.splice(index, 1);
+    message();
+    this.hear();
+  }
+
+  lose(which: number): void {
+    this.#messages.splice(which % this.#messages.length, 1);
+  }
+
+  /** Everything is sent until it is answered; then comes what a reconnect brings. */
+  settle(): void {
+    while (this.#messages.length > 0) this.deliver(0, false);
+    while (this.#queue.length > 0) {
+      this.send();
+      this.deliver(0, false);
+    }
+    this.answerSubscription();
+    this.deliver(0, false);
+  }
+}
+
+type Step = (world: World) => void;
+
+const index = fc.nat(20);
+const delivery: fc.Arbitrary<Step> = fc.oneof(
+  fc.constant<Step>((world) => world.send()),
+  fc.constant<Step>((world) => world.publish()),
+  fc.constant<Step>((world) => world.answerSubscription()),
+  fc.tuple(index, fc.boolean()).map<Step>(
+    ([which, repeats]) =>
+      (world) =>
+        world.deliver(which, repeats),
+  ),
+  index.map<Step>((which) => (world) => world.lose(which)),
+);
+const growth: fc.Arbitrary<Step> = fc.oneof(
+  fc.integer({ min: 1, max: 9 }).map<Step>((by) => (world) => world.act('views', by)),
+  fc.constant<Step>((world) => world.act('likes', true)),
+  fc.tuple(fc.nat(3), fc.nat(3)).map<Step>(
+    ([views, likes]) =>
+      (world) =>
+        world.gateway.others(views, likes),
+  ),
+);
+const taking: fc.Arbitrary<Step> = fc.oneof(
+  fc.constant<Step>((world) => world.act('likes', false)),
+  fc.constant<Step>((world) => world.gateway.others(0, -1)),
+);
+const refusal = fc.constant<Step>((world) => world.refuse());
+
+function run(steps: readonly Step[]): World {
+  const world = new World();
+  for (const step of steps) step(world);
+  return world;
+}
+
+describe('the counts of a post', () => {
+  test('any order, loss and repetition of answers and frames ends in the counts of the gateway', () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(delivery, growth, taking, refusal), { maxLength: 60 }), (steps) => {
+        const world = run(steps);
+        world.settle();
+        const { likes, views } = world.gateway.update as unknown as Record<string, number>;
+        expect(world.shown.counts).toMatchObject({ likes, views });
+        expect(world.shown.mine).toEqual(world.gateway.snapshot.mine);
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  test('while everything grows and succeeds, no number that is shown ever falls', () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(delivery, growth), { maxLength: 60 }), (steps) => {
+        const world = run(steps);
+        world.settle();
+        for (const { delta } of world.told) for (const by of Object.values(delta)) expect(by).toBeGreaterThan(0);
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  test('what is shown is never more than everything pending above the confirmed, nor below it', () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(delivery, growth), { maxLength: 60 }), (steps) => {
+        const world = run(steps);
+        const most = world.gateway.views + 9 * world.pending;
+        expect(world.shown.counts.views).toBeLessThanOrEqual(most);
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  test('deltas add up to the change of what is shown', () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(delivery, growth, taking, refusal), { maxLength: 60 }), (steps) => {
+        const { told, shown } = run(steps);
+        const sum = told.reduce((all, { delta }) => all + (delta['likes'] ?? 0), 0);
+        expect(told[0]!.counts.likes + sum).toBe(shown.counts.likes);
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  test('refused operations leave no trace: nothing differs from a client that never asked', () => {
+    const acting = fc.constantFrom<[string, boolean | number]>(['likes', true], ['likes', false], ['views', 3]);
+    const hearing = fc.constantFrom('publish', 'others', 'refuse');
+    fc.assert(
+      fc.property(fc.array(fc.oneof(acting, hearing), { maxLength: 40 }), (steps) => {
+        const world = new World();
+        const onlooker = new PostCounts();
+        onlooker.snapshot(world.gateway.snapshot);
+        for (const step of steps) {
+          if (typeof step !== 'string') world.act(...step);
+          else if (step === 'refuse') world.refuse();
+          else if (step === 'others') world.gateway.others(1, 1);
+          else {
+            world.publish();
+            world.deliver(0, false);
+            onlooker.frame(world.gateway.update);
+          }
+        }
+        while (world.pending > 0) world.refuse();
+        const seen = onlooker.news('remote')!;
+        expect(world.shown.counts).toEqual(seen.counts);
+        expect(world.shown.mine).toEqual(seen.mine);
+      }),
+      { numRuns: RUNS },
+    );
+  });
+});
