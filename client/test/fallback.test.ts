@@ -21,6 +21,11 @@ afterAll(async () => {
   await stopAll();
 });
 
+async function viewers(post: string): Promise<number> {
+  const answer = await fetch(`${gateway.url}/v1/${post}/live`);
+  return ((await answer.json()) as { count: number }).count;
+}
+
 describe('where no WebSocket gets through', () => {
   test(
     'a client watches by Server-Sent Events and acts by HTTP, until a socket gets through',
@@ -61,9 +66,9 @@ describe('where no WebSocket gets through', () => {
       await seen.until(({ counts }) => counts.likes === 1);
       const tab = connect(gateway.url, { actor: 'zoë' });
       const seenOnSocket = new Watching(tab, 'http-only');
-        expect((await seenOnSocket.until(() => true)).mine).toEqual(['likes']);
+      expect((await seenOnSocket.until(() => true)).mine).toEqual(['likes']);
       live.close();
-      await seenOnSocket.until(({ counts }) => counts.live === 1);
+      await until(async () => (await viewers('http-only')) === 1, 'the stream has ended');
     },
     BOOT_MS,
   );
