@@ -14,8 +14,8 @@ export function roomOf({ hi, lo }: Key64): string {
 
 /** Tells an actor's connections what it did through another, or over HTTP. */
 export class Actors {
-  /** Whether there is no other gateway whose connections would have to be told. */
-  alone = false;
+  /** Whether another gateway may have connections in the room. */
+  mayHearElsewhere: (room: string) => boolean = () => false;
   /** Set by the gateway when it has its server. */
   emit: EmitMine = () => undefined;
 

@@ -61,7 +61,7 @@ export class CountsGateway
     const { rooms } = server.of('/').adapter;
     this.actors.emit = (room, event, except) => {
       // Most actors have one connection: to find that out costs a tenth of telling the room.
-      if (this.actors.alone && !hasOthers(rooms.get(room), except)) return;
+      if (!hasOthers(rooms.get(room), except) && !this.actors.mayHearElsewhere(room)) return;
       server
         .to(room)
         .except(except ?? [])

@@ -6,7 +6,8 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Origins } from '../../src/access/origins.js';
 import { AppModule } from '../../src/app.module.js';
 import { systemClock } from '../../src/clock.js';
-import { clusterAdapter } from '../../src/gateway/cluster-adapter.js';
+import { Actors } from '../../src/fanout/actors.js';
+import { ActorsElsewhere } from '../../src/gateway/actors-elsewhere.js';
 import { CountsAdapter } from '../../src/gateway/counts.adapter.js';
 import { Handshake } from '../../src/gateway/handshake.js';
 import { configureHttp } from '../../src/http/configure-http.js';
@@ -40,8 +41,9 @@ export async function startLocalGateway(redisUrl: string): Promise<LocalGateway>
   });
   running.push({ app, connections, dataDir });
   configureHttp(app);
-  const adapter = clusterAdapter(connections.channels, systemClock);
-  app.useWebSocketAdapter(new CountsAdapter(app, app.get(Handshake), app.get(Origins), adapter));
+  const elsewhere = new ActorsElsewhere(connections.channels, systemClock);
+  app.get(Actors).mayHearElsewhere = (room) => elsewhere.mayHear(room);
+  app.useWebSocketAdapter(new CountsAdapter(app, app.get(Handshake), app.get(Origins), elsewhere.adapter));
   await app.listen(0, '127.0.0.1');
   return { url: await app.getUrl() };
 }
