@@ -53,6 +53,20 @@ module.exports = {
       to: { path: '^src/', pathNot: '^src/protocol/' },
     },
     {
+      name: 'the-demo-uses-the-package-alone',
+      comment: 'by its name, as its users do, so that what they can use is what the demo shows',
+      severity: 'error',
+      from: { path: '^client-demo/' },
+      to: { path: '^(client|src)/', dependencyTypesNot: ['aliased-tsconfig-paths'] },
+    },
+    {
+      name: 'the-package-stands-alone',
+      comment: 'its users have nothing else; React is theirs, and only of the hook',
+      severity: 'error',
+      from: { path: '^client/src/', pathNot: ['\\.test\\.ts$', '^client/src/react\\.ts$'] },
+      to: { dependencyTypes: ['npm', 'npm-dev', 'npm-no-pkg', 'npm-unknown', 'core'] },
+    },
+    {
       name: 'load-stands-alone',
       comment: 'it is a stranger to the gateway: what it knows, docs/protocol.md says',
       severity: 'error',
@@ -68,6 +82,7 @@ module.exports = {
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
+    exclude: { path: '^client/dist/' },
     tsConfig: { fileName: 'tsconfig.json' },
     tsPreCompilationDeps: true,
     enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default'] },

@@ -1,21 +1,39 @@
 import { fileURLToPath } from 'node:url';
-import { defineConfig } from 'vite';
+import { defineConfig, type Plugin } from 'vite';
+import { pages } from './pages.js';
+
+const GATEWAY = 'http://127.0.0.1:3000';
+
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+/** The demo runs on the very file that every other page would load from the gateway. */
+const packageFromGateway: Plugin = {
+  name: 'package-from-gateway',
+  enforce: 'pre',
+  resolveId: (id) => (id === 'tallycast-client/widgets' ? { id: '/client/tallycast.js', external: 'absolute' } : null),
+};
 
 export default defineConfig({
-  root: fileURLToPath(new URL('.', import.meta.url)),
-  base: './',
+  root: at('.'),
+  plugins: [packageFromGateway, pages],
   build: {
-    outDir: '../dist/client-demo',
+    outDir: at('../dist/client-demo'),
     emptyOutDir: true,
     target: 'es2022',
     // The gateway's Content-Security-Policy allows its own files and nothing else, data: URIs included.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: { input: ['index.html', 'feed/index.html', 'wall/index.html', 'cable/index.html'].map(at) },
   },
-  // `npx vite client-demo` works on the page against a gateway on its usual port.
+  // `npx vite client-demo` works on the pages against a gateway on its usual port.
   server: {
     host: '127.0.0.1',
     fs: { allow: ['..'] },
-    proxy: { '/socket.io': { target: 'http://127.0.0.1:3000', ws: true, changeOrigin: true } },
+    proxy: {
+      '/client/tallycast.js': GATEWAY,
+      '/v1': GATEWAY,
+      '/readyz': GATEWAY,
+      '/socket.io': { target: GATEWAY, ws: true, changeOrigin: true },
+    },
   },
 });

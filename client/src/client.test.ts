@@ -58,6 +58,10 @@ class WatchedClock implements Clock {
 
   constructor(private readonly heldMs: number) {}
 
+  nowMs(): number {
+    return this.#clock.nowMs();
+  }
+
   after(ms: number, call: () => void) {
     this.waits.push(ms);
     if (ms !== this.heldMs) return this.#clock.after(ms, call);

@@ -55,6 +55,10 @@ export interface LiveCountsEvents {
 
 export interface LiveCounts {
   readonly state: 'syncing' | 'synced';
+  /** How many posts have a subscriber now. */
+  readonly watched: number;
+  /** How many operations are shown but not acknowledged yet. */
+  readonly waiting: number;
   /** @throws LiveCountsError BAD_REQUEST for what is no id: 1 to 64 characters of `A-Z a-z 0-9 _ . : -`. */
   post(id: string): Post;
   /** Gives back the way to stop listening. */
@@ -72,6 +76,8 @@ export class Client implements LiveCounts {
   readonly #subscriptions: Subscriptions;
   readonly #link: Link;
   readonly #listeners = new Map<keyof LiveCountsEvents, Set<(error: LiveCountsError) => void>>();
+  /** What was acknowledged over HTTP and is in the counts that come next, if not in those that came. */
+  readonly #settling: (() => void)[] = [];
   #closed = false;
 
   constructor(
@@ -88,6 +94,14 @@ export class Client implements LiveCounts {
       () => this.#link.proven(),
     );
     this.#link = this.#makeLink(transports(originOf(url), environment));
+  }
+
+  get watched(): number {
+    return this.#subscriptions.size;
+  }
+
+  get waiting(): number {
+    return this.#session.size;
   }
 
   post(id: string): Post {
@@ -142,7 +156,10 @@ export class Client implements LiveCounts {
         this.#link.proven();
         this.#subscriptions.act(post, (counts) => counts.acknowledged(seq, answer));
         if (answer.counts) return;
-        clock.after(SETTLED_MS, () => this.#subscriptions.act(post, (counts) => counts.forget(seq)));
+        clock.after(SETTLED_MS, () => {
+          this.#settling.push(() => this.#subscriptions.act(post, (counts) => counts.forget(seq)));
+          this.#settle();
+        });
       },
       refused: ({ post, seq }) => this.#subscriptions.act(post, (counts) => counts.refused(seq)),
     });
@@ -151,13 +168,7 @@ export class Client implements LiveCounts {
   #makeLink(transports: readonly Transport[]): Link {
     const session = this.#session;
     const subscriptions = this.#subscriptions;
-    return new Link(transports, this.#environment, (refused) => this.#credentials(refused), {
-      get boundTo() {
-        return session.boundTo;
-      },
-      get busy() {
-        return session.size > 0;
-      },
+    return new Link(transports, this.#environment, (refused) => this.#credentials(refused), session, {
       opened: (connection, kind) => this.#opened(connection, kind),
       lost: () => {
         session.detach();
@@ -188,7 +199,12 @@ export class Client implements LiveCounts {
     const state = this.#subscriptions.current ? 'synced' : 'syncing';
     if (state === this.state || this.#closed) return;
     this.state = state;
+    this.#settle();
     this.#emit(state);
+  }
+
+  #settle(): void {
+    if (this.state === 'synced' && !this.#closed) for (const forget of this.#settling.splice(0)) forget();
   }
 
   #emit(name: keyof LiveCountsEvents, error?: LiveCountsError): void {

@@ -5,6 +5,8 @@ export interface Timer {
 }
 
 export interface Clock {
+  /** Milliseconds since whenever, those included in which the computer slept. */
+  nowMs(): number;
   /** Calls back once, `ms` from now. */
   after(ms: number, call: () => void): Timer;
   /** Calls back once before the next frame is drawn, or, where none is drawn, within FRAME_MS. */
@@ -14,7 +16,7 @@ export interface Clock {
 /** The page that shows the counts. */
 interface Page {
   readonly hidden: boolean;
-  /** Calls back at every change of `hidden`; gives back the way to stop. */
+  /** Calls back at every change of `hidden`, and when the network is back; gives back the way to stop. */
   onChange(call: () => void): () => void;
 }
 
@@ -35,6 +37,7 @@ export interface Environment {
 const FRAME_MS = 16;
 
 const systemClock: Clock = {
+  nowMs: Date.now,
   after(ms, call) {
     const handle = setTimeout(call, ms);
     return { cancel: () => clearTimeout(handle) };
@@ -74,8 +77,10 @@ function documentPage(document: Document): Page {
       return document.hidden;
     },
     onChange(call) {
-      document.addEventListener('visibilitychange', call);
-      return () => document.removeEventListener('visibilitychange', call);
+      const stop = new AbortController();
+      document.addEventListener('visibilitychange', call, stop);
+      addEventListener('online', call, stop);
+      return () => stop.abort();
     },
   };
 }

@@ -2,13 +2,14 @@ import type { ErrorBody, ErrorCode } from '../../src/protocol/errors.js';
 
 /**
  * `CLOSED`: this client was closed. `QUEUE_FULL`: too many operations wait for the gateway. `TOKEN`: the token callback
- * failed. The others come from the gateway, see docs/protocol.md.
+ * failed. `OUTCOME_UNKNOWN`: the answer was lost and can't be asked for any more, so it may be counted or not. The others
+ * come from the gateway, see docs/protocol.md.
  */
 export class LiveCountsError extends Error {
   override readonly name = 'LiveCountsError';
 
   constructor(
-    readonly code: ErrorCode | 'CLOSED' | 'QUEUE_FULL' | 'TOKEN',
+    readonly code: ErrorCode | 'CLOSED' | 'QUEUE_FULL' | 'TOKEN' | 'OUTCOME_UNKNOWN',
     message: string,
   ) {
     super(message);

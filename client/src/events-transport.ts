@@ -63,10 +63,9 @@ class EventsConnection implements Connection {
     return this.#inTurn(async () => {
       const before = new Set(this.#posts);
       for (const post of posts) this.#posts.add(post);
-      const { refused, first } = await this.#replace();
-      if (!refused) return { ok: true, counts: first };
-      for (const post of posts) if (!before.has(post)) this.#posts.delete(post);
-      return { ok: false, error: refused };
+      const answer = await this.#replace();
+      if (!answer.ok) for (const post of posts) if (!before.has(post)) this.#posts.delete(post);
+      return answer;
     });
   }
 
@@ -150,11 +149,11 @@ class EventsConnection implements Connection {
   }
 
   /** Replaces the present stream once the new one has begun; resolves with its snapshot of all posts. */
-  async #replace(): Promise<{ refused?: ErrorBody; first: readonly Update[] }> {
+  async #replace(): Promise<Subscribed | Failure> {
     const ids = [...this.#posts].join();
     if (ids.length > IDS_MAX) {
       const message = `over HTTP the ids of all watched posts may have ${IDS_MAX} characters together`;
-      return { refused: { code: 'TOO_MANY_POSTS', message, retryable: false }, first: [] };
+      return { ok: false, error: { code: 'TOO_MANY_POSTS', message, retryable: false } };
     }
     const stream = new AbortController();
     const init = { headers: this.#headers };
@@ -162,9 +161,9 @@ class EventsConnection implements Connection {
     if (!answer?.body) return this.#lost();
     if (!answer.ok) {
       this.#open.delete(stream);
-      const refused = await errorOf(answer);
-      if (refused.code === 'UNAUTHORIZED') this.#end({ error: refused });
-      return { refused, first: [] };
+      const error = await errorOf(answer);
+      if (error.code === 'UNAUTHORIZED') this.#end({ error });
+      return { ok: false, error };
     }
     this.#listen();
     const events = readEvents(answer.body);
@@ -174,7 +173,7 @@ class EventsConnection implements Connection {
     this.#stream = stream;
     this.#listen();
     void this.#follow(events, stream);
-    return { first: JSON.parse(value.data) as Update[] };
+    return { ok: true, counts: JSON.parse(value.data) as Update[] };
   }
 
   async #follow(events: ReturnType<typeof readEvents>, stream: AbortController): Promise<void> {
@@ -194,7 +193,7 @@ class EventsConnection implements Connection {
 
   #listen(): void {
     this.#watch?.cancel();
-    this.#watch = this.environment.clock.after(SILENCE_MS, () => this.#end({}));
+    if (!this.#ended) this.#watch = this.environment.clock.after(SILENCE_MS, () => this.#end({}));
   }
 
   #lost(): never {

@@ -17,11 +17,15 @@ const PREFERRED_ATTEMPTS = 2;
 const PROBE_MS = 5_000;
 const LONGEST_PROBE_MS = 600_000;
 
-interface LinkListener {
-  /** The transport to which operations with an unknown outcome are bound. */
+/** Operations that are not acknowledged. */
+interface Work {
+  /** The transport over which one with an unknown outcome must be repeated: it comes first. */
   readonly boundTo: Transport['kind'] | undefined;
-  /** Whether there is a reason to stay connected while nobody looks. */
-  readonly busy: boolean;
+  /** How many there are: a reason to stay connected while nobody looks. */
+  readonly size: number;
+}
+
+interface LinkListener {
   opened(connection: Connection, kind: Transport['kind']): void;
   lost(): void;
   counts(updates: readonly Update[]): void;
@@ -66,15 +70,16 @@ export class Link {
     private readonly transports: readonly Transport[],
     private readonly environment: Environment,
     private readonly credentials: (refused: boolean) => Promise<Credentials>,
+    private readonly work: Work,
     private readonly listener: LinkListener,
   ) {
     this.#backoff = new Backoff(environment.random, FIRST_WAIT_MS, LONGEST_WAIT_MS);
     this.#stopWatching = environment.page?.onChange(() => this.#pageChanged());
   }
 
-  /** Connects, if it has not begun to. */
+  /** Connects, if it has not begun to, or sleeps. */
   start(): void {
-    if (this.#phase !== 'idle') return;
+    if (this.#phase === 'running' || this.#phase === 'closed') return;
     this.#phase = 'running';
     if (this.environment.page?.hidden) this.#pageChanged();
     void this.#connect();
@@ -94,6 +99,7 @@ export class Link {
 
   #disconnect(): void {
     this.#waiting?.cancel();
+    this.#waiting = undefined;
     this.#endProbe();
     this.#current?.connection?.close();
     this.#current = undefined;
@@ -106,12 +112,14 @@ export class Link {
   }
 
   #choose(): Transport {
-    const bound = this.transports.find(({ kind }) => kind === this.listener.boundTo);
-    const turn = Math.max(0, this.#failures - PREFERRED_ATTEMPTS + 1);
-    return bound ?? this.transports[turn % this.transports.length]!;
+    const { transports, work } = this;
+    const first = transports.findIndex(({ kind }) => kind === work.boundTo);
+    const turn = Math.max(0, first) + Math.max(0, this.#failures - PREFERRED_ATTEMPTS + 1);
+    return transports[turn % transports.length]!;
   }
 
   async #connect(): Promise<void> {
+    this.#waiting = undefined;
     const attempt: Attempt = { transport: this.#choose(), open: false };
     this.#current = attempt;
     await this.#open(attempt);
@@ -140,7 +148,8 @@ export class Link {
   #opened(attempt: Attempt): void {
     if (attempt === this.#probe) {
       // An operation on its way by HTTP would not be recognised on a socket.
-      if (this.listener.boundTo !== undefined) {
+      const { boundTo = attempt.transport.kind } = this.work;
+      if (boundTo !== attempt.transport.kind) {
         this.#endProbe();
         this.#probeLater();
         return;
@@ -200,19 +209,24 @@ export class Link {
     });
   }
 
+  /** It was hidden or shown, or its network came back. */
   #pageChanged(): void {
     this.#sleeping?.cancel();
     if (this.environment.page?.hidden) {
       this.#sleeping = this.environment.clock.after(HIDDEN_MS, () => this.#sleep());
+    } else if (this.#waiting) {
+      // Who looks, or has a network again, is not kept waiting for long.
+      this.#waiting.cancel();
+      this.#backoff.reset();
+      this.#wait(this.#backoff.next());
     } else if (this.#phase === 'asleep') {
-      this.#phase = 'running';
-      void this.#connect();
+      this.start();
     }
   }
 
   #sleep(): void {
     if (this.#phase !== 'running') return;
-    if (this.listener.busy) return this.#pageChanged();
+    if (this.work.size > 0) return this.#pageChanged();
     this.#phase = 'asleep';
     const open = this.#current?.open;
     this.#disconnect();

@@ -8,6 +8,7 @@ const RUNS = 500 * Number(process.env['TEST_SCALE'] ?? 1);
 
 /** What a gateway makes of one post, one actor and its session. */
 class Gateway {
+  epoch = 1;
   version = 1;
   views = 100;
   likedByOthers = 50;
@@ -16,7 +17,7 @@ class Gateway {
 
   get update(): Update {
     const likes = this.likedByOthers + Number(this.liked);
-    return { post: 'p', e: 'e', v: this.version, likes, views: this.views, live: 1 };
+    return { post: 'p', e: `e${this.epoch}`, v: this.version, likes, views: this.views, live: 1 };
   }
 
   get snapshot(): Snapshot {
@@ -32,6 +33,18 @@ class Gateway {
     }
     const answer = { ok: true as const, counts: this.update };
     return typeof value === 'number' ? answer : { ...answer, on: this.liked };
+  }
+
+  /** The same actor, in another tab. */
+  toggle(on: boolean): void {
+    if (this.liked === on) return;
+    this.version++;
+    this.liked = on;
+  }
+
+  failOver(): void {
+    this.epoch++;
+    this.version = 1;
   }
 
   others(views: number, likes: number): void {
@@ -111,6 +124,11 @@ class World {
     this.#messages.push(() => this.counts.snapshot(snapshot));
   }
 
+  toggleElsewhere(on: boolean): void {
+    this.gateway.toggle(on);
+    this.#messages.push(() => this.counts.toggled('likes', on));
+  }
+
   deliver(which: number, repeats: boolean): void {
     const index = which % this.#messages.length;
     const message = this.#messages[index];
@@ -162,6 +180,8 @@ const growth: fc.Arbitrary<Step> = fc.oneof(
 const taking: fc.Arbitrary<Step> = fc.oneof(
   fc.constant<Step>((world) => world.act('likes', false)),
   fc.constant<Step>((world) => world.gateway.others(0, -1)),
+  fc.constant<Step>((world) => world.gateway.failOver()),
+  fc.boolean().map<Step>((on) => (world) => world.toggleElsewhere(on)),
 );
 const refusal = fc.constant<Step>((world) => world.refuse());
 
@@ -196,7 +216,7 @@ describe('the counts of a post', () => {
     );
   });
 
-  test('what is shown is never more than everything pending above the confirmed, nor below it', () => {
+  test('what is shown is never more than what is counted and all that waits', () => {
     fc.assert(
       fc.property(fc.array(fc.oneof(delivery, growth), { maxLength: 60 }), (steps) => {
         const world = run(steps);

@@ -29,13 +29,10 @@ export interface Change {
   readonly source: 'snapshot' | 'remote' | 'local';
 }
 
-interface Pending {
-  readonly operation: Operation;
+interface Pending extends Operation {
   /** It was sent at least once, so the confirmed counts may hold it already. */
   sent: boolean;
 }
-
-const NOT_METRICS = new Set(['post', 'e', 'v', 'd', 'mine']);
 
 /**
  * The counts of one post as this client shows them: a pure state, fed with snapshots, frames, acknowledgements and this
@@ -56,7 +53,8 @@ export class PostCounts {
   #toggles = new Set<string>();
   #togglesAt: Known | undefined;
   #mineKnown = false;
-  readonly #pending: Pending[] = [];
+  /** By seq, in its order. */
+  readonly #pending = new Map<number, Pending>();
   /** By metric, while operations of it are pending. */
   readonly #expected = new Map<string, number>();
   #told: { readonly counts: ReadonlyMap<string, number>; readonly mine: readonly string[] } | undefined;
@@ -67,29 +65,28 @@ export class PostCounts {
   }
 
   get idle(): boolean {
-    return this.#pending.length === 0;
+    return this.#pending.size === 0;
   }
 
   begin(operation: Operation): void {
-    this.#shift(operation.metric, () => this.#pending.push({ operation, sent: false }));
+    this.#shift(operation.metric, () => this.#pending.set(operation.seq, { ...operation, sent: false }));
   }
 
   /** It is on its way, for the first time or again. */
   sent(seq: number): void {
-    const pending = this.#find(seq);
+    const pending = this.#pending.get(seq);
     if (!pending || pending.sent) return;
-    const { metric } = pending.operation;
-    const shown = this.#shown(metric);
+    const shown = this.#shown(pending.metric);
     pending.sent = true;
-    if (shown !== undefined) this.#expected.set(metric, shown);
+    if (shown !== undefined) this.#expected.set(pending.metric, shown);
   }
 
   /** Without counts it stays pending until `forget`, since it can't be told which frame will hold it. */
   acknowledged(seq: number, { counts, on }: Acknowledgement): void {
     if (!counts) return;
-    const pending = this.#find(seq);
+    const pending = this.#pending.get(seq);
     if (pending && on !== undefined && !isOlder(counts, this.#togglesAt)) {
-      this.#toggle(pending.operation.metric, on);
+      this.toggled(pending.metric, on);
       this.#togglesAt = [counts.e, counts.v];
     }
     this.#take(counts);
@@ -98,27 +95,29 @@ export class PostCounts {
 
   /** The frames that came since its acknowledgement hold it. */
   forget(seq: number): void {
-    const operation = this.#find(seq)?.operation;
-    if (typeof operation?.value === 'boolean') this.#toggle(operation.metric, operation.value);
+    const pending = this.#pending.get(seq);
+    // Where toggles are told, others may have been told since.
+    if (typeof pending?.value === 'boolean' && !this.#mineKnown) this.toggled(pending.metric, pending.value);
     this.#remove(seq);
   }
 
   /** It was not counted. */
   refused(seq: number): void {
-    const pending = this.#find(seq);
-    if (pending) this.#shift(pending.operation.metric, () => this.#remove(seq));
+    const pending = this.#pending.get(seq);
+    if (pending) this.#shift(pending.metric, () => this.#remove(seq));
   }
 
   snapshot(update: Snapshot): void {
     const taken = this.#take(update);
-    if (!update.mine || isOlder(update, this.#togglesAt)) return;
-    this.#toggles = new Set(update.mine);
-    this.#togglesAt = [update.e, update.v];
-    this.#mineKnown = true;
+    const { e, v, mine } = update;
+    // A stream's versions are no sign of toggles: what other tabs do from here on is not told.
+    this.#mineKnown = mine !== undefined;
+    if (!mine || isOlder(update, this.#togglesAt)) return;
+    this.#toggles = new Set(mine);
+    this.#togglesAt = [e, v];
     if (!taken) return;
     // Counts and toggles of one moment: what is on in them is in them.
-    for (const { operation } of this.#pending) {
-      const { metric, value } = operation;
+    for (const { metric, value } of this.#pending.values()) {
       if (typeof value === 'boolean') this.#expected.set(metric, this.#at(metric) + this.#effects(metric).total);
     }
   }
@@ -129,18 +128,19 @@ export class PostCounts {
 
   /** This actor's toggle was changed through another connection. */
   toggled(metric: string, on: boolean): void {
-    this.#toggle(metric, on);
+    if (on) this.#toggles.add(metric);
+    else this.#toggles.delete(metric);
   }
 
   /** What subscribers are to be told; undefined while nothing is known, and when nothing has changed since. */
   news(source: Change['source']): Change | undefined {
     if (!this.#confirmed) return undefined;
     const counts = new Map(this.#confirmed);
-    for (const { operation } of this.#pending) counts.set(operation.metric, this.#shown(operation.metric) ?? 0);
     const toggles = new Set(this.#toggles);
-    for (const { operation } of this.#pending) {
-      if (operation.value === true) toggles.add(operation.metric);
-      if (operation.value === false) toggles.delete(operation.metric);
+    for (const { metric, value } of this.#pending.values()) {
+      counts.set(metric, this.#shown(metric) ?? 0);
+      if (value === true) toggles.add(metric);
+      if (value === false) toggles.delete(metric);
     }
     const before = this.#told;
     const mine = [...toggles].sort();
@@ -160,16 +160,10 @@ export class PostCounts {
     return this.#confirmed?.get(metric) ?? 0;
   }
 
-  #find(seq: number): Pending | undefined {
-    return this.#pending.find(({ operation }) => operation.seq === seq);
-  }
-
   #remove(seq: number): void {
-    const index = this.#pending.findIndex(({ operation }) => operation.seq === seq);
-    if (index !== -1) this.#pending.splice(index, 1);
-    for (const metric of this.#expected.keys()) {
-      if (!this.#pending.some(({ operation }) => operation.metric === metric)) this.#expected.delete(metric);
-    }
+    this.#pending.delete(seq);
+    const metrics = new Set(Array.from(this.#pending.values(), ({ metric }) => metric));
+    for (const metric of this.#expected.keys()) if (!metrics.has(metric)) this.#expected.delete(metric);
   }
 
   /** What is shown moves by as much as the effect of all that is pending. */
@@ -178,7 +172,7 @@ export class PostCounts {
     const before = this.#effects(metric).total;
     change();
     const { total } = this.#effects(metric);
-    if (shown !== undefined && this.#pending.length > 0) this.#expected.set(metric, shown + total - before);
+    if (shown !== undefined && this.#pending.size > 0) this.#expected.set(metric, shown + total - before);
   }
 
   #shown(metric: string): number | undefined {
@@ -194,19 +188,13 @@ export class PostCounts {
     let on = this.#toggles.has(metric);
     let total = 0;
     const mayBeIn = [0];
-    for (const { operation, sent } of this.#pending) {
-      const { value } = operation;
-      if (operation.metric !== metric) continue;
+    for (const { metric: changed, value, sent } of this.#pending.values()) {
+      if (changed !== metric) continue;
       total += typeof value === 'number' ? value : Number(value) - Number(on);
       if (typeof value === 'boolean') on = value;
       if (sent) mayBeIn.push(total);
     }
     return { total, least: total - Math.max(...mayBeIn), most: total - Math.min(...mayBeIn) };
-  }
-
-  #toggle(metric: string, on: boolean): void {
-    if (on) this.#toggles.add(metric);
-    else this.#toggles.delete(metric);
   }
 
   /** Whether the counts are now those of the update. */
@@ -228,11 +216,8 @@ function isOlder({ e, v }: Update, known: Known | undefined): boolean {
 }
 
 function metricsOf(update: Update): Map<string, number> {
-  const metrics = new Map<string, number>();
-  for (const [name, value] of Object.entries(update)) {
-    if (typeof value === 'number' && !NOT_METRICS.has(name)) metrics.set(name, value);
-  }
-  return metrics;
+  const numbers = Object.entries(update).filter(([name, value]) => typeof value === 'number' && name !== 'v');
+  return new Map(numbers as [string, number][]);
 }
 
 function asObject(counts: ReadonlyMap<string, number>): Counts {
@@ -240,6 +225,6 @@ function asObject(counts: ReadonlyMap<string, number>): Counts {
 }
 
 function difference(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): Record<string, number> {
-  const changed = [...after].filter(([metric, count]) => count !== (before.get(metric) ?? 0));
-  return Object.fromEntries(changed.map(([metric, count]) => [metric, count - (before.get(metric) ?? 0)]));
+  const by = Array.from(after, ([metric, count]) => [metric, count - (before.get(metric) ?? 0)] as const);
+  return Object.fromEntries(by.filter(([, delta]) => delta !== 0));
 }

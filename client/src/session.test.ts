@@ -10,6 +10,10 @@ class ManualClock implements Clock {
   readonly #timers = new Map<object, { readonly atMs: number; readonly call: () => void }>();
   #nowMs = 0;
 
+  nowMs(): number {
+    return this.#nowMs;
+  }
+
   after(ms: number, call: () => void) {
     const timer = { cancel: () => this.#timers.delete(timer) };
     this.#timers.set(timer, { atMs: this.#nowMs + ms, call });
@@ -162,6 +166,63 @@ describe('a session', () => {
     await connection.lose();
     clock.pass(1_000);
     expect(connection.seqs).toEqual([1, 1]);
+  });
+
+  test('over another kind of connection, which would not recognise it, it waits for one of its own', async () => {
+    const { clock, session, told, push } = begin();
+    const [socket, events, again] = [new ManualConnection(), new ManualConnection(), new ManualConnection()];
+    session.attach(socket, 'socket');
+    push(2);
+    session.attach(events, 'events');
+    expect([events.seqs, session.boundTo]).toEqual([[], 'socket']);
+    session.attach(again, 'socket');
+    clock.pass(60_000);
+    for (let n = 0; n < 2; n++) await again.answer();
+    expect([socket.seqs, events.seqs, again.seqs]).toEqual([[1], [], [1, 2]]);
+    expect(told.at(-1)).toBe('acknowledged 2');
+  });
+
+  test('where none of its own comes, a toggle is set anew, and what was added is rejected: it may be counted or not', async () => {
+    const { clock, session, done, push } = begin();
+    const [socket, events, again] = [new ManualConnection(), new ManualConnection(), new ManualConnection()];
+    session.attach(socket, 'socket');
+    push(1);
+    const set = session.push('p', 'likes', true).done;
+    session.attach(events, 'events');
+    const rejected = expect(done[0]).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    clock.pass(59_999);
+    expect(events.seqs).toEqual([]);
+    clock.pass(1);
+    await rejected;
+    expect(events.seqs).toEqual([2]);
+    session.attach(again, 'socket');
+    clock.pass(60_000);
+    expect(again.seqs).toEqual([2]);
+    await again.answer();
+    await set;
+  });
+
+  test('what was sent so long ago that no gateway recognises it is not sent again, unless it does no harm', async () => {
+    const { clock, session, done, push } = begin();
+    const [first, second] = [new ManualConnection(), new ManualConnection()];
+    const liked = session.push('p', 'likes', true).done;
+    push(1);
+    session.attach(first, 'socket');
+    await first.answer();
+    await liked;
+    session.detach();
+    const rejected = expect(done[0]).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    const unliked = session.push('p', 'likes', false).done;
+    clock.pass(3_600_000);
+    session.attach(second, 'socket');
+    await rejected;
+    expect(second.seqs).toEqual([3]);
+    clock.pass(3_600_000);
+    const third = new ManualConnection();
+    session.attach(third, 'socket');
+    expect(third.seqs).toEqual([3]);
+    await third.answer();
+    await unliked;
   });
 
   test('takes a thousand and no more, and takes again once some are settled', async () => {

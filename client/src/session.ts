@@ -8,6 +8,13 @@ import type { Acknowledgement, Connection, Transport } from './transport.js';
 const PENDING_MAX = 1_000;
 /** Where a retryable refusal names no time. */
 const RETRY_MS = 1_000;
+/**
+ * How long a connection of another kind is kept from an operation whose outcome is unknown. By then the gateway, which
+ * pings, has ended the old connection, too: nothing that was sent over it can take effect any more.
+ */
+const STRANDED_MS = 60_000;
+/** A gateway recognises a retry for an hour; less what the clocks and the ways differ. A page may sleep for longer. */
+const RECOGNISED_MS = 55 * 60_000;
 
 /** Hears what becomes of each operation: `sent` once or more, then `acknowledged` or `refused` once. */
 interface SessionListener {
@@ -20,6 +27,8 @@ interface Entry {
   readonly operation: Operation;
   /** How it was sent, if it was: retries are recognised only there. */
   sentOver: Transport['kind'] | undefined;
+  /** When that was, for the first time. */
+  sentAtMs: number;
   resolve(): void;
   reject(error: LiveCountsError): void;
 }
@@ -31,7 +40,9 @@ interface Entry {
  *             |
  *             acknowledged, or refused for good -> settled, 8 goes out
  *             refused for now                   -> 7 again after `retryAfterMs`
- *             connection lost                   -> 7 again over the next one
+ *             connection lost                   -> 7 again over the next one of its kind
+ *             none of its kind for STRANDED_MS, or none for RECOGNISED_MS
+ *                                               -> a toggle is set anew, a tally's outcome stays unknown
  *
  * One at a time, which costs a round trip each: the gateway remembers the last number of a session, so were 8 counted
  * behind a refused 7, the retry of 7 would be taken for a duplicate and never be counted.
@@ -67,7 +78,7 @@ export class Session {
     }
     const operation = { seq: ++this.#lastSeq, post, metric, value };
     const done = new Promise<void>((resolve, reject) => {
-      this.#entries.push({ operation, sentOver: undefined, resolve, reject });
+      this.#entries.push({ operation, sentOver: undefined, sentAtMs: 0, resolve, reject });
     });
     return { operation, done };
   }
@@ -102,7 +113,15 @@ export class Session {
     const connection = this.#connection;
     if (!entry || !connection || this.#sending) return;
     this.#sending = true;
-    entry.sentOver = this.#kind;
+    if (!entry.sentOver) {
+      entry.sentOver = this.#kind;
+      entry.sentAtMs = this.clock.nowMs();
+    }
+    if (entry.sentOver !== this.#kind) {
+      this.#pause = this.clock.after(STRANDED_MS, () => this.#forgotten(entry));
+      return;
+    }
+    if (this.clock.nowMs() - entry.sentAtMs > RECOGNISED_MS) return this.#forgotten(entry);
     this.listener.sent(entry.operation);
     connection.operate(entry.operation).then(
       (answer) => this.#answered(connection, entry, answer),
@@ -117,15 +136,30 @@ export class Session {
       this.#later(answer.error.retryAfterMs ?? RETRY_MS);
       return;
     }
+    if (!answer.ok) return this.#refused(LiveCountsError.from(answer.error));
     this.#entries.shift();
     this.#sending = false;
-    if (answer.ok) {
-      this.listener.acknowledged(entry.operation, answer);
-      entry.resolve();
-    } else {
-      this.listener.refused(entry.operation);
-      entry.reject(LiveCountsError.from(answer.error));
+    this.listener.acknowledged(entry.operation, answer);
+    entry.resolve();
+    this.send();
+  }
+
+  #refused(error: LiveCountsError): void {
+    const entry = this.#entries.shift()!;
+    this.#sending = false;
+    this.listener.refused(entry.operation);
+    entry.reject(error);
+    this.send();
+  }
+
+  /** Nobody can be asked for its outcome any more. */
+  #forgotten(entry: Entry): void {
+    if (typeof entry.operation.value === 'number') {
+      this.#refused(new LiveCountsError('OUTCOME_UNKNOWN', 'the answer was lost: this was counted, or not'));
+      return;
     }
+    entry.sentOver = undefined;
+    this.#sending = false;
     this.send();
   }
 

@@ -45,7 +45,17 @@ export class Subscriptions {
 
   /** Whether every subscribed post has been answered on this connection. */
   get current(): boolean {
-    return this.#connection !== undefined && [...this.#posts.values()].every((watched) => !isUnanswered(watched));
+    if (!this.#connection) return false;
+    for (const { phase, subscribers } of this.#posts.values())
+      if (phase !== 'answered' && subscribers.size > 0) return false;
+    return true;
+  }
+
+  /** How many posts have a subscriber; those that were just left have none. */
+  get size(): number {
+    let count = 0;
+    for (const { subscribers } of this.#posts.values()) if (subscribers.size > 0) count++;
+    return count;
   }
 
   add(post: string, subscriber: Subscriber): () => void {
@@ -104,7 +114,10 @@ export class Subscriptions {
   }
 
   clear(): void {
-    for (const { linger } of this.#posts.values()) linger?.cancel();
+    for (const { linger, subscribers } of this.#posts.values()) {
+      linger?.cancel();
+      subscribers.clear();
+    }
     this.#posts.clear();
     this.#connection = undefined;
   }
@@ -144,7 +157,7 @@ export class Subscriptions {
     const connection = this.#connection;
     if (!connection) return;
     const wanted = [...this.#posts].filter(([, { phase, subscribers }]) => phase === 'unasked' && subscribers.size > 0);
-    const left = [...this.#left].filter((post) => !wanted.some(([id]) => id === post));
+    const left = [...this.#left].filter((post) => !this.#posts.get(post)?.subscribers.size);
     this.#left.clear();
     for (const posts of chunks(left)) connection.unsubscribe(posts);
     for (const some of chunks(wanted)) void this.#ask(connection, new Map(some));
@@ -161,13 +174,13 @@ export class Subscriptions {
     // Without an answer the connection has ended, and they are asked for again on the next.
     if (!answer || connection !== this.#connection) return;
     if (!answer.ok) {
-      this.#refuse(asked, answer.error);
+      this.#refuse([...asked.values()], answer.error);
     } else {
       this.proven();
       for (const watched of asked.values()) if (watched.phase === 'asked') watched.phase = 'answered';
       for (const { post, error } of answer.rejected ?? []) {
         const watched = asked.get(post);
-        if (watched) this.#refuse(new Map([[post, watched]]), error);
+        if (watched) this.#refuse([watched], error);
       }
       for (const snapshot of answer.counts) {
         const watched = this.#posts.get(snapshot.post);
@@ -179,17 +192,17 @@ export class Subscriptions {
     this.progressed();
   }
 
-  #refuse(asked: ReadonlyMap<string, Watched>, error: ErrorBody): void {
+  #refuse(asked: readonly Watched[], error: ErrorBody): void {
     if (error.retryable) {
       const connection = this.#connection;
       this.clock.after(error.retryAfterMs ?? RETRY_MS, () => {
         if (connection !== this.#connection) return;
-        for (const watched of asked.values()) if (watched.phase === 'asked') watched.phase = 'unasked';
+        for (const watched of asked) if (watched.phase === 'asked') watched.phase = 'unasked';
         this.#soon();
       });
       return;
     }
-    for (const watched of asked.values()) {
+    for (const watched of asked) {
       watched.phase = 'answered';
       for (const { refused } of watched.subscribers) guarded(() => refused?.(LiveCountsError.from(error)));
     }
@@ -199,10 +212,6 @@ export class Subscriptions {
     const change = counts.news(source);
     if (change) for (const subscriber of subscribers) call(subscriber, change);
   }
-}
-
-function isUnanswered({ phase, subscribers }: Watched): boolean {
-  return subscribers.size > 0 && phase !== 'answered';
 }
 
 function call({ changed }: Subscriber, change: Change): void {

@@ -1,7 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { WebSocket } from 'ws';
+import type { ByeEvent } from '../../src/protocol/messages.js';
 import { freePort } from '../../test/support/free-port.js';
 import { type GatewayProcess, startGateway, stopAll } from '../../test/support/gateway-process.js';
 import { startProxy, type TcpProxy } from '../../test/support/tcp-proxy.js';
+import { type Clock, systemEnvironment } from '../src/environment.js';
 import { closeClients, connect, reached, Watching } from './clients.js';
 
 const BOOT_MS = 60_000;
@@ -22,6 +25,23 @@ afterAll(stopAll);
 async function asked(post: string): Promise<unknown> {
   const answer = await fetch(`${gateway.url}/v1/counts?posts=${post}`);
   return ((await answer.json()) as { counts: unknown[] }).counts[0];
+}
+
+/** Sockets whose `bye`s the test hears, too: the times they ask for. */
+function listening(): { WebSocket: typeof globalThis.WebSocket; byes: number[] } {
+  const byes: number[] = [];
+  class ListeningSocket extends WebSocket {
+    constructor(url: string) {
+      super(url);
+      this.on('message', (data: Buffer) => {
+        const text = data.toString();
+        if (!text.startsWith('42["bye"')) return;
+        const [, { retryAfterMs }] = JSON.parse(text.slice(2)) as [string, ByeEvent];
+        byes.push(retryAfterMs);
+      });
+    }
+  }
+  return { WebSocket: ListeningSocket as unknown as typeof globalThis.WebSocket, byes };
 }
 
 describe('clients of a gateway', () => {
@@ -95,6 +115,37 @@ describe('clients of a gateway', () => {
       expect(await asked('away')).toMatchObject({ likes: 1, views: 30 });
       expect(seen.last!.counts).toMatchObject({ likes: 1, views: 30 });
       expect(seen.changes.every(({ delta }) => (delta['views'] ?? 0) >= 0)).toBe(true);
+    },
+    BOOT_MS,
+  );
+
+  test(
+    'sent away by a gateway that drains, it stays away as long as it was asked to, and misses and doubles nothing',
+    async () => {
+      const { clock } = systemEnvironment();
+      const waits: number[] = [];
+      const after: Clock['after'] = (ms, call) => {
+        waits.push(ms);
+        return clock.after(ms, call);
+      };
+      const environment = { ...listening(), clock: { ...clock, after }, random: () => 0.5 };
+      const live = connect(gateway.url, { actor: 'ann', environment });
+      const seen = new Watching(live, 'drained');
+      await reached(live, 'synced');
+      const done = Array.from({ length: 20 }, () => live.post('drained').view());
+      await done[0];
+      const closed = reached(live, 'syncing');
+      const ended = gateway.kill('SIGTERM');
+      await closed;
+      done.push(live.post('drained').like(), ...Array.from({ length: 10 }, () => live.post('drained').view()));
+      expect(await ended).toBe(0);
+      gateway = await startGateway(env);
+      await Promise.all(done);
+      await reached(live, 'synced');
+      expect(await asked('drained')).toMatchObject({ likes: 1, views: 30 });
+      expect(seen.last!.counts).toMatchObject({ likes: 1, views: 30 });
+      expect(environment.byes).toHaveLength(1);
+      expect(waits).toContain(environment.byes[0]! * (1 + 0.5 / 10));
     },
     BOOT_MS,
   );

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, request } from 'node:http';
+import { createServer, type IncomingMessage, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connect, type Socket } from 'node:net';
 
@@ -8,48 +8,79 @@ export interface Proxy {
   readonly url: string;
   /** Upgrades that were asked for. */
   readonly upgrades: number;
+  /** WebSockets and event streams that are open. */
+  readonly sockets: number;
+  readonly streams: number;
   allowSockets(): void;
+  /** Also those that are open. */
+  blockSockets(): void;
   close(): Promise<void>;
 }
 
 export async function proxyWithoutSockets(port: number): Promise<Proxy> {
   let upgrades = 0;
   let allowed = false;
+  const sockets = new Set<Socket>();
+  const streams = new Set<object>();
   const server = createServer((incoming, outgoing) => {
     const { method, url: path, headers } = incoming;
     const onward = request({ host: '127.0.0.1', port, method, path, headers }, (answer) => {
+      if (answer.headers['content-type']?.startsWith('text/event-stream')) streams.add(outgoing);
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       answer.pipe(outgoing);
     });
     onward.on('error', () => outgoing.destroy());
-    outgoing.on('close', () => onward.destroy());
+    outgoing.on('close', () => {
+      streams.delete(outgoing);
+      onward.destroy();
+    });
     incoming.pipe(onward);
   });
   server.on('upgrade', (incoming, client: Socket, head) => {
     upgrades++;
     if (!allowed) return client.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n');
-    const gateway = connect(port, '127.0.0.1');
-    const lines = Object.entries(incoming.headers).map(([name, value]) => `${name}: ${String(value)}`);
-    gateway.write(`GET ${incoming.url ?? '/'} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`);
-    gateway.write(head);
-    gateway.pipe(client).pipe(gateway);
-    gateway.on('error', () => client.destroy());
-    client.on('error', () => gateway.destroy());
+    join(client, incoming, head, port);
+    sockets.add(client);
+    client.on('close', () => sockets.delete(client));
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
+  const blockSockets = (): void => {
+    allowed = false;
+    for (const socket of sockets) socket.destroy();
+  };
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     get upgrades() {
       return upgrades;
     },
+    get sockets() {
+      return sockets.size;
+    },
+    get streams() {
+      return streams.size;
+    },
     allowSockets() {
       allowed = true;
     },
+    blockSockets,
     async close() {
+      blockSockets();
       server.close();
       server.closeAllConnections();
       await once(server, 'close');
     },
   };
+}
+
+/** Passes everything on, both ways, beginning with the request for a WebSocket. */
+function join(client: Socket, { url, headers }: IncomingMessage, head: Buffer, port: number): void {
+  const gateway = connect(port, '127.0.0.1');
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${String(value)}`);
+  gateway.write(`GET ${url ?? '/'} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`);
+  gateway.write(head);
+  gateway.pipe(client).pipe(gateway);
+  gateway.on('error', () => client.destroy());
+  client.on('error', () => gateway.destroy());
+  client.on('close', () => gateway.destroy());
 }

@@ -8,6 +8,7 @@ import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
 import type { Settings } from '../settings.js';
 import { SETTINGS } from '../tokens.js';
 import { answerClientError } from './client-error.js';
+import { serveClientScript } from './client-script.js';
 import { serveDocs } from './docs.js';
 import { ProtocolErrorFilter } from './protocol-error.filter.js';
 
@@ -27,8 +28,8 @@ const OWN_FILES = {
 const SWAGGER_UI = { ...OWN_FILES, styleSrc: ["'self'", "'unsafe-inline'"], imgSrc: ["'self'", 'data:'] };
 
 /**
- * What goes around every route: headers, compression, CORS, the limit on bodies, errors and /docs. To be called once,
- * before the application listens; it must have been created with `bodyParser: false`, for its parser takes 100 KB.
+ * What goes around every route: headers, compression, CORS, the limit on bodies, errors, /docs and /client. To be called
+ * once, before the application listens; it must have been created with `bodyParser: false`, for its parser takes 100 KB.
  */
 export function configureHttp(app: NestExpressApplication): void {
   const settings = app.get<Settings>(SETTINGS);
@@ -43,6 +44,7 @@ export function configureHttp(app: NestExpressApplication): void {
   // Whatever it says it is: `curl -d` calls JSON a form. Pages cannot use that, since PUT is always preflighted.
   app.useBodyParser('json', { limit: MESSAGE_BYTES_MAX, type: () => true });
   serveDocs(app, settings.metrics);
+  serveClientScript(app);
   app.useGlobalFilters(new ProtocolErrorFilter());
   app.getHttpServer().on('clientError', answerClientError);
 }

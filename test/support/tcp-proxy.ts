@@ -25,9 +25,12 @@ export interface TcpProxy {
 
 const HOST = '127.0.0.1';
 
-/** Starts a proxy in front of a server, which need not be there yet, on a free port. End it with `close`. */
-export async function startProxy(to: { host?: string; port: number }): Promise<TcpProxy> {
-  const proxy = new LoopbackProxy(to.host ?? HOST, to.port, await freePort());
+/**
+ * Starts a proxy in front of a server, which need not be there yet, on a free port. End it with `close`. Where it leads is
+ * read anew for each connection: one that changes makes it a balancer.
+ */
+export async function startProxy(to: { readonly host?: string; readonly port: number }): Promise<TcpProxy> {
+  const proxy = new LoopbackProxy(to, await freePort());
   await proxy.listening();
   return proxy;
 }
@@ -39,8 +42,7 @@ class LoopbackProxy implements TcpProxy {
   #isStalled = false;
 
   constructor(
-    private readonly toHost: string,
-    private readonly toPort: number,
+    private readonly to: { readonly host?: string; readonly port: number },
     readonly port: number,
   ) {}
 
@@ -82,7 +84,8 @@ class LoopbackProxy implements TcpProxy {
   }
 
   #link(client: Socket): void {
-    const server = connect({ host: this.toHost, port: this.toPort, allowHalfOpen: true });
+    const { host = HOST, port } = this.to;
+    const server = connect({ host, port, allowHalfOpen: true });
     const link = new Link(client, server, (chunk) => this.onReply?.(chunk) ?? 'pass');
     if (this.#isStalled) link.stall();
     this.#links.add(link);

@@ -1,0 +1,76 @@
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import { find } from './page.js';
+
+const WINDOW_MS = 60_000;
+const HEIGHT_PX = 132;
+const AXIS_PX = 34;
+const FONT = '12px system-ui, sans-serif';
+
+/** Lines over the last minute, in the colours of the figure's legend. */
+export class Plot {
+  readonly #plot: uPlot;
+  readonly #times: number[] = [];
+  readonly #lines: (number | null)[][];
+
+  /** @param least what the axis shows at least, so that a little noise is no mountain. */
+  constructor(figure: HTMLElement, least: number) {
+    const place = find('.plot', figure);
+    const legend = [...figure.querySelectorAll<HTMLElement>('dl > div')];
+    const colorOf = (element: Element): string => getComputedStyle(element).color;
+    this.#lines = legend.map(() => []);
+    const axis: uPlot.Axis = {
+      stroke: () => colorOf(find('figcaption', figure)),
+      grid: { stroke: () => getComputedStyle(figure).borderTopColor, width: 1 },
+      ticks: { show: false },
+      font: FONT,
+    };
+    this.#plot = new uPlot(
+      {
+        width: place.clientWidth,
+        height: HEIGHT_PX,
+        padding: [8, 12, 0, 0],
+        legend: { show: false },
+        cursor: { show: false },
+        scales: {
+          x: { time: false, range: [-WINDOW_MS / 1_000, 0] },
+          y: { range: (_, __, most) => [0, Math.max(least, most * 1.15)] },
+        },
+        axes: [
+          {
+            ...axis,
+            grid: { show: false },
+            size: 24,
+            splits: [-60, -30, 0],
+            values: ['−60 s', '−30 s', 'now'],
+            space: 0,
+          },
+          { ...axis, size: AXIS_PX, space: 36 },
+        ],
+        series: [
+          {},
+          ...legend.map((entry) => ({
+            stroke: () => colorOf(find('dd', entry)),
+            width: 1.75,
+            points: { show: false },
+          })),
+        ],
+      },
+      [[], ...legend.map(() => [])],
+      place,
+    );
+    new ResizeObserver(() => this.#plot.setSize({ width: place.clientWidth, height: HEIGHT_PX })).observe(place);
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#plot.redraw());
+  }
+
+  /** A value for each line, `null` where nothing was measured. */
+  add(now: number, values: readonly (number | null)[]): void {
+    this.#times.push(now);
+    this.#lines.forEach((line, i) => line.push(values[i] ?? null));
+    while (this.#times[0]! < now - WINDOW_MS) {
+      this.#times.shift();
+      for (const line of this.#lines) line.shift();
+    }
+    this.#plot.setData([this.#times.map((time) => (time - now) / 1_000), ...this.#lines]);
+  }
+}

@@ -1,0 +1,37 @@
+import { createLiveCounts, type LiveCounts } from 'tallycast-client/widgets';
+import { pause } from './reader.js';
+
+const PAUSE_MS = 250;
+
+/**
+ * Measures how long an operation takes to another client's screen, until it is `over`: views a post of its own over one
+ * connection, and waits until the page's client has it and a frame is about to be drawn.
+ */
+export async function runStopwatch(
+  screen: LiveCounts,
+  over: Promise<unknown>,
+  measured: (toScreenMs: number) => void,
+): Promise<void> {
+  const post = `stopwatch-${Math.random().toString(36).slice(2)}`;
+  const live = createLiveCounts(location.origin);
+  let awaited = Infinity;
+  let shown: () => void = () => undefined;
+  const ending = new AbortController();
+  void over.then(() => ending.abort());
+  const stop = screen.post(post).subscribe(({ counts }) => {
+    if (counts.views >= awaited) requestAnimationFrame(shown);
+  });
+  for (awaited = 1; !ending.signal.aborted; awaited++) {
+    const onScreen = new Promise<void>((resolve) => (shown = resolve));
+    const sentAt = performance.now();
+    // Refused, it is never shown, and waiting for it ends with the burst.
+    live
+      .post(post)
+      .view()
+      .catch(() => undefined);
+    await Promise.race([onScreen.then(() => measured(performance.now() - sentAt)), over]);
+    await pause(PAUSE_MS);
+  }
+  stop();
+  live.close();
+}

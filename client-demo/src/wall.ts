@@ -1,0 +1,108 @@
+import './wall.css';
+import { connectPage, find, say } from './page.js';
+import { Plot } from './plot.js';
+import { readSome } from './reader.js';
+import { runStopwatch } from './stopwatch.js';
+import { WALL_STORIES } from './stories.js';
+import { Watcher } from './watcher.js';
+
+const SAMPLE_MS = 500;
+/** Readers at a time: with seven operations a second each, below what a gateway takes from one address. */
+const READERS_MAX = 60;
+/** They don't come all at once, as people don't. */
+const ARRIVAL_MS = 2_000;
+
+const posts = WALL_STORIES.map(({ id }) => id);
+const live = connectPage();
+const watcher = new Watcher(live, posts);
+const number = new Intl.NumberFormat('en');
+
+let readers = 0;
+let sent = 0;
+let acknowledged = 0;
+let acknowledgedMs: number[] = [];
+let screenMs: number[] = [];
+
+const plots = {
+  operations: new Plot(find('#operations'), 10),
+  frames: new Plot(find('#frames'), 12),
+  latency: new Plot(find('#latency'), 50),
+  viewers: new Plot(find('#viewers'), 15),
+};
+const buttons = [...document.querySelectorAll<HTMLElement>('[data-readers]')];
+for (const button of buttons) button.addEventListener('click', () => void burst(Number(button.dataset['readers'])));
+
+let sampledAt = performance.now();
+setInterval(sample, SAMPLE_MS);
+
+/** Some readers come, and leave by themselves. */
+async function burst(count: number): Promise<void> {
+  if (readers + count > READERS_MAX) return;
+  readers += count;
+  sent += count;
+  showBurst();
+  const over = Promise.all(
+    Array.from({ length: count }, async (_, i) => {
+      await new Promise((resolve) => setTimeout(resolve, (i / count) * ARRIVAL_MS));
+      await readSome(posts, (ms) => {
+        acknowledged++;
+        acknowledgedMs.push(ms);
+      });
+      readers--;
+      showBurst();
+    }),
+  );
+  await runStopwatch(live, over, (ms) => screenMs.push(ms));
+}
+
+function showBurst(): void {
+  for (const button of buttons) {
+    // Not `disabled`, which would take the focus away from whoever has just pressed it.
+    button.setAttribute('aria-disabled', String(readers + Number(button.dataset['readers']) > READERS_MAX));
+  }
+  const status = find('[data-testid=burst]');
+  status.dataset['readers'] = String(readers);
+  const past = `${number.format(sent)} were sent, and did ${number.format(acknowledged)} operations.`;
+  say(status, readers > 0 ? `${readers} of ${number.format(sent)} readers are here.` : past);
+}
+
+function sample(): void {
+  const now = performance.now();
+  const seconds = (now - sampledAt) / 1_000;
+  sampledAt = now;
+  const { counted, frames } = watcher.take();
+  const { likes, views, live: viewers } = watcher.totals();
+  const acknowledgedNow = acknowledgedMs.length / seconds;
+  plots.operations.add(now, [acknowledgedNow, counted / seconds]);
+  plots.frames.add(now, [frames / seconds]);
+  plots.latency.add(now, [median(acknowledgedMs), median(screenMs)]);
+  plots.viewers.add(now, [viewers]);
+  show('acknowledged', Math.round(acknowledgedNow));
+  show('counted', Math.round(counted / seconds));
+  show('frames', Math.round(frames / seconds));
+  show('acknowledged-ms', median(acknowledgedMs), ' ms');
+  show('screen-ms', median(screenMs), ' ms');
+  for (const name of ['viewers', 'total-live']) show(name, viewers);
+  show('total-likes', likes);
+  show('total-views', views);
+  showShares();
+  acknowledgedMs = [];
+  screenMs = [];
+}
+
+function show(name: string, value: number | null, unit = ''): void {
+  const element = find(`[data-testid=${name}]`);
+  element.dataset['value'] = String(value);
+  say(element, value === null ? '–' : `${number.format(Math.round(value))}${unit}`);
+}
+
+function showShares(): void {
+  const most = Math.max(1, ...posts.map((post) => watcher.viewsOf(post)));
+  for (const post of posts) {
+    find(`tr[data-post="${post}"]`).style.setProperty('--share', String(watcher.viewsOf(post) / most));
+  }
+}
+
+function median(values: readonly number[]): number | null {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? null;
+}

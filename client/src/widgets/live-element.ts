@@ -1,0 +1,239 @@
+import type { LiveCounts, Post } from '../client.js';
+import type { LiveCountsError } from '../errors.js';
+import type { Change } from '../post-counts.js';
+import { writeLater, writeNever } from './frame.js';
+import { localeOf, numberFormat } from './numbers.js';
+import { followPageClient, pageClient } from './page-client.js';
+import { RollingNumber } from './rolling-number.js';
+import { styleSheet } from './styles.js';
+import { unview, view } from './visibility.js';
+
+/** `live-count-change`: a widget's number is known, or another one. */
+export interface LiveCountChange {
+  readonly post: string;
+  readonly metric: string;
+  readonly count: number;
+  /** What differs from the number before; 0 the first time. */
+  readonly delta: number;
+  readonly source: Change['source'];
+}
+
+/** `live-error`: the gateway refused to tell a count, to take an operation, or to connect. */
+export interface LiveFailure {
+  readonly post: string;
+  readonly code: LiveCountsError['code'];
+  readonly message: string;
+}
+
+/** On a server there are no elements, and the classes are only named. */
+const Base = typeof HTMLElement === 'undefined' ? (Object as unknown as typeof HTMLElement) : HTMLElement;
+
+/**
+ * A number of a post: tracked while near the viewport, written in the language around it, in place of what stands in the
+ * element once it is known.
+ */
+export abstract class LiveElement extends Base {
+  static readonly observedAttributes: readonly string[] = ['post', 'metric', 'notation', 'lang'];
+
+  protected readonly number = new RollingNumber();
+  readonly #exact = document.createElement('span');
+  protected readonly fallback = document.createElement('slot');
+  protected exactText = '';
+  readonly #write = (): void => this.write();
+  #live: LiveCounts | undefined;
+  #count: number | undefined;
+  #written: number | undefined;
+  #locale = '';
+  #isNear = false;
+  #isShort = false;
+  #isSeen = false;
+  #stop: (() => void) | undefined;
+
+  constructor(delegatesFocus = false) {
+    super();
+    const root = this.attachShadow({ mode: 'open', delegatesFocus });
+    root.adoptedStyleSheets = [styleSheet()];
+    this.number.element.part.add('number');
+    this.#exact.className = 'exact';
+    root.append(this.number.element, this.fallback);
+    this.#takeEarlyLive();
+  }
+
+  /** What it counts. */
+  abstract get metric(): string;
+
+  get post(): string {
+    return this.getAttribute('post') ?? '';
+  }
+
+  /** The number as it is now; undefined until it is known. The attribute `data-count` follows in the next frame. */
+  get count(): number | undefined {
+    return this.#count;
+  }
+
+  /** The client of this element alone; without one it uses the page's. */
+  get live(): LiveCounts | undefined {
+    return this.#live;
+  }
+
+  set live(live: LiveCounts | undefined) {
+    if (live === this.#live) return;
+    this.#live = live;
+    this.#track();
+  }
+
+  connectedCallback(): void {
+    this.#locale = localeOf(this);
+    writeLater(this.#write);
+    view(this, {
+      near: (isNear) => {
+        if (isNear === this.#isNear) return;
+        this.#isNear = isNear;
+        this.#track();
+      },
+      seen: (isSeen) => {
+        this.#isSeen = isSeen;
+        if (isSeen) this.seen();
+      },
+    });
+  }
+
+  /** Moved by `moveBefore`: nothing begins anew. */
+  connectedMoveCallback(): void {
+    this.#locale = localeOf(this);
+    writeLater(this.#write);
+  }
+
+  disconnectedCallback(): void {
+    unview(this);
+    this.#isNear = this.#isSeen = false;
+    this.#track();
+    writeNever(this.#write);
+    this.number.settle();
+  }
+
+  attributeChangedCallback(name: string, before: string | null, after: string | null): void {
+    if (before === after) return;
+    if (name === 'post' || name === 'metric') {
+      this.forget();
+      this.#track();
+      if (this.#isSeen) this.seen();
+    } else if (name === 'lang') {
+      this.#locale = localeOf(this);
+    }
+    if (this.isConnected) writeLater(this.#write);
+  }
+
+  /** It has come into view. */
+  protected seen(): void {
+    // Some widgets act on it.
+  }
+
+  /** What was known was of another post. */
+  protected forget(): void {
+    this.#count = undefined;
+  }
+
+  /** What the client tells of the post. */
+  protected changed({ counts, source }: Change): void {
+    const count = counts[this.metric] ?? 0;
+    const before = this.#count;
+    if (count === before) return;
+    this.#count = count;
+    writeLater(this.#write);
+    const { post, metric } = this;
+    this.tell('live-count-change', { post, metric, count, delta: count - (before ?? count), source });
+  }
+
+  /** Brings the DOM up to date; called in a frame. */
+  protected write(): void {
+    const count = this.#count;
+    const before = this.#written;
+    this.#written = count;
+    this.fallback.hidden = count !== undefined;
+    if (count === undefined) return this.#writeNothing();
+    const notation = this.getAttribute('notation') === 'standard' ? 'standard' : 'compact';
+    const text = numberFormat(this.#locale, notation).format(count);
+    const exact = notation === 'standard' ? text : numberFormat(this.#locale, 'standard').format(count);
+    const direction = before !== undefined && count < before ? 'down' : 'up';
+    this.number.show(text, this.#isSeen && before !== undefined ? direction : undefined);
+    this.dataset['count'] = String(count);
+    this.#writeExact(exact, text !== exact);
+  }
+
+  protected later(): void {
+    writeLater(this.#write);
+  }
+
+  /** Does something with the post, and says so where it is refused. */
+  protected async act(action: (post: Post) => Promise<void>): Promise<boolean> {
+    const { post } = this;
+    try {
+      await action((this.#live ?? pageClient()).post(post));
+      return true;
+    } catch (error) {
+      this.#fail(post, error as LiveCountsError);
+      return false;
+    }
+  }
+
+  protected tell(name: string, detail: object): void {
+    this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
+  }
+
+  /** Where the number is short, the exact one is its tooltip, and what is read in its place. */
+  #writeExact(exact: string, isShort: boolean): void {
+    if (exact === this.exactText && isShort === this.#isShort) return;
+    const { element } = this.number;
+    this.exactText = exact;
+    if (isShort) element.title = this.#exact.textContent = exact;
+    if (isShort === this.#isShort) return;
+    this.#isShort = isShort;
+    element.ariaHidden = isShort ? 'true' : null;
+    // What is hidden from the eye costs a layer, so it is there only where it is needed.
+    if (isShort) return this.shadowRoot!.append(this.#exact);
+    element.removeAttribute('title');
+    this.#exact.remove();
+  }
+
+  #writeNothing(): void {
+    this.number.show('');
+    this.#writeExact('', false);
+    delete this.dataset['count'];
+  }
+
+  /** Follows the post if it is to be followed, of the client it is to be followed with. */
+  #track(): void {
+    this.#stop?.();
+    this.#stop = undefined;
+    const { post } = this;
+    if (!this.#isNear || post === '') return;
+    const fail = (error: LiveCountsError): void => this.#fail(post, error);
+    const live = this.#live ?? pageClient();
+    const unfollow = followPageClient(() => this.#track());
+    try {
+      const unsubscribe = live.post(post).subscribe((change) => this.changed(change), fail);
+      const unlisten = live.on('error', fail);
+      this.#stop = () => {
+        unsubscribe();
+        unlisten();
+        unfollow();
+      };
+    } catch (error) {
+      this.#stop = unfollow;
+      fail(error as LiveCountsError);
+    }
+  }
+
+  #fail(post: string, { code, message }: LiveCountsError): void {
+    this.tell('live-error', { post, code, message });
+  }
+
+  /** What was assigned before the script was there hides the accessor. */
+  #takeEarlyLive(): void {
+    if (!Object.hasOwn(this, 'live')) return;
+    const { live } = this;
+    Reflect.deleteProperty(this, 'live');
+    this.live = live;
+  }
+}

@@ -1,0 +1,13 @@
+import { LiveElement } from './live-element.js';
+
+/** `<live-viewers post="42">`: who watches the post now. */
+export class LiveViewers extends LiveElement {
+  readonly metric = 'live';
+
+  constructor() {
+    super();
+    const dot = document.createElement('span');
+    dot.part.add('dot');
+    this.shadowRoot!.prepend(dot);
+  }
+}

@@ -1,0 +1,109 @@
+import { currentPace } from './frame.js';
+
+/** Long enough to be seen, short enough to be at rest again before the next look. */
+const ROLL_MS = 400;
+/** Each digit that rolls is a layer of its own, and more would cost frames. The other numbers of a busy page just change. */
+const ROLLING_MOST = 50;
+
+/** What stands before the first digit, from there to the last one, and after it: `1.2` and `M`. */
+const DIGITS = /^(\P{Nd}*)(.*\p{Nd})(.*)$/su;
+const DIGIT = /\p{Nd}/u;
+
+const rolling = new Set<RollingNumber>();
+let reducedMotion: MediaQueryList | undefined;
+
+function isStill(): boolean {
+  if (!reducedMotion) {
+    reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
+    reducedMotion.addEventListener('change', () => {
+      for (const number of rolling) number.settle();
+    });
+  }
+  return reducedMotion.matches;
+}
+
+/**
+ * A number of which the digits that change roll, up as it grows and down as it shrinks. At rest it is plain text. While it
+ * rolls, each digit that changed is a column with the old and the new one, moved by a transform and nothing else. What
+ * changes again before it is at rest is exchanged in the columns that roll already.
+ *
+ *     1,23 | 4 |      of a column's two lines one is seen
+ *          | 5 |
+ */
+export class RollingNumber {
+  readonly element = document.createElement('span');
+  readonly #before = new Text();
+  /** Digits are read from left to right in every script, also as columns. */
+  readonly #digits = document.createElement('bdi');
+  readonly #after = new Text();
+  #shown = '';
+  /** One a character, while it rolls. */
+  #cells: readonly Text[] | undefined;
+
+  constructor() {
+    this.#digits.dir = 'ltr';
+    this.element.append(this.#before, this.#digits, this.#after);
+  }
+
+  /** @param direction where the digits roll to, if they may */
+  show(text: string, direction?: 'up' | 'down'): void {
+    const [, before = '', digits = '', after = text] = DIGITS.exec(text) ?? [];
+    if (this.#before.data !== before) this.#before.data = before;
+    if (this.#after.data !== after) this.#after.data = after;
+    const shown = this.#shown;
+    if (digits === shown) return;
+    this.#shown = digits;
+    if (this.#cells) this.#exchange(digits);
+    else if (direction && rolling.size < ROLLING_MOST * currentPace() && !isStill())
+      this.#roll(shown, digits, direction);
+    else this.settle();
+  }
+
+  /** Ends the roll. */
+  settle(): void {
+    this.#cells = undefined;
+    rolling.delete(this);
+    this.#digits.className = '';
+    this.#digits.textContent = this.#shown;
+  }
+
+  #exchange(digits: string): void {
+    const characters = Array.from(digits);
+    if (characters.length !== this.#cells?.length) return this.settle();
+    for (const [i, cell] of this.#cells.entries()) if (cell.data !== characters[i]) cell.data = characters[i]!;
+  }
+
+  #roll(from: string, to: string, direction: 'up' | 'down'): void {
+    const old = Array.from(from);
+    const characters = Array.from(to);
+    const longer = characters.length - old.length;
+    const cells = characters.map((character) => new Text(character));
+    const moved: Element[] = [];
+    this.#digits.replaceChildren(
+      ...cells.map((cell, i) => {
+        const was = old[i - longer];
+        if (was === cell.data || !DIGIT.test(cell.data)) return cell;
+        const column = makeColumn(cell, was ?? '', direction);
+        moved.push(column);
+        return column;
+      }),
+    );
+    this.#cells = cells;
+    this.#digits.className = 'rolling';
+    rolling.add(this);
+    const transform = [`translateY(${direction === 'up' ? 100 : -100}%)`, 'none'];
+    for (const [i, element] of moved.entries()) {
+      const animation = element.animate({ transform }, { duration: ROLL_MS, easing: 'cubic-bezier(.2,.7,.2,1)' });
+      if (i === 0) animation.onfinish = () => this.#cells === cells && this.settle();
+    }
+    if (moved.length === 0) this.settle();
+  }
+}
+
+function makeColumn(cell: Text, was: string, direction: 'up' | 'down'): HTMLElement {
+  const column = document.createElement('span');
+  column.className = direction;
+  column.dataset['was'] = was;
+  column.append(cell);
+  return column;
+}

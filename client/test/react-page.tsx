@@ -1,0 +1,82 @@
+/** The page of test/browser/react.test.ts. */
+import { StrictMode, useEffect, useState } from 'react';
+import { createRoot, hydrateRoot, type Root } from 'react-dom/client';
+import { renderToString } from 'react-dom/server';
+import { createLiveCounts } from 'tallycast-client';
+import { LiveCountsProvider, useLiveCounts, useView } from 'tallycast-client/react';
+import type { ReactPageControls } from './react-page-controls.js';
+
+const live = createLiveCounts(new URLSearchParams(location.search).get('gateway')!);
+const container = document.getElementById('root')!;
+
+const rendered: string[] = [];
+const functions = new Map<string, Set<unknown>>();
+
+function Row({ post }: { post: string }) {
+  const { counts, liked, ...rest } = useLiveCounts(post);
+  const known = functions.get(post) ?? new Set();
+  functions.set(post, known);
+  for (const value of Object.values(rest)) if (typeof value === 'function') known.add(value);
+  rendered.push(`${post}:${counts?.likes}`);
+  return (
+    <li data-post={post} data-likes={counts?.likes} data-views={counts?.views} data-live={counts?.live}>
+      <button aria-pressed={liked} onClick={() => void rest.toggle()}>
+        {counts?.likes ?? 'unknown'}
+      </button>
+    </li>
+  );
+}
+
+function Viewed({ post }: { post: string }) {
+  useView(post);
+  return <Row post={post} />;
+}
+
+let mounts = 0;
+let setPosts: (posts: readonly string[]) => void;
+
+function Page({ initial }: { initial: readonly string[] }) {
+  const [posts, set] = useState(initial);
+  setPosts = set;
+  useEffect(() => {
+    mounts++;
+  }, []);
+  // By place, not by post: a component that is given another post is what has to work.
+  return posts.map((post, place) =>
+    post.startsWith('viewed') ? <Viewed key={place} post={post} /> : <Row key={place} post={post} />,
+  );
+}
+
+/** StrictMode mounts twice only what is mounted below it, so it is outermost. */
+function application(posts: readonly string[]) {
+  return (
+    <StrictMode>
+      <LiveCountsProvider live={live}>
+        <Page initial={posts} />
+      </LiveCountsProvider>
+    </StrictMode>
+  );
+}
+
+const mismatches: string[] = [];
+let root: Root;
+
+const page: ReactPageControls = {
+  rendered,
+  mismatches,
+  mount(posts) {
+    root = createRoot(container);
+    root.render(application(posts));
+  },
+  hydrate(posts) {
+    container.innerHTML = renderToString(application(posts));
+    const onRecoverableError = (error: unknown) => mismatches.push(String(error));
+    root = hydrateRoot(container, application(posts), { onRecoverableError });
+  },
+  show: (posts) => setPosts(posts),
+  unmount: () => root.unmount(),
+  mounts: () => mounts,
+  functions: (post) => functions.get(post)?.size ?? 0,
+};
+
+Object.assign(window, { page });

@@ -1,0 +1,208 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import type { Transport } from '../src/transport.js';
+import { POSTS, type SimulatedPage, SimulatedWorld } from './simulated-world.js';
+
+const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
+const TEST_MS = 120_000 * SCALE;
+/** Longer than the longest wait for another try with a socket. */
+const HEALED_MS = 1_500_000;
+/** Longer than any refusal, reconnect and settling of what HTTP acknowledged. */
+const QUIET_MS = 90_000;
+
+type Step = (world: SimulatedWorld) => void;
+
+const page = fc.nat(2);
+const post = fc.constantFrom(...POSTS);
+const TALLIES = ['views', 'shares'];
+const tally = fc.constantFrom(...TALLIES);
+const toggle = fc.constantFrom('likes', 'saves');
+
+const adding = fc.tuple(page, post, tally, fc.integer({ min: 1, max: 9 })).map(
+  ([n, id, metric, by]): Step =>
+    ({ pages }) =>
+      pages[n]!.act(id, metric, by),
+);
+const turningOn = fc.tuple(page, post, toggle).map(
+  ([n, id, metric]): Step =>
+    ({ pages }) =>
+      pages[n]!.act(id, metric, true),
+);
+const turningOff = fc.tuple(page, post, toggle).map(
+  ([n, id, metric]): Step =>
+    ({ pages }) =>
+      pages[n]!.act(id, metric, false),
+);
+const others = fc.tuple(post, tally).map(
+  ([id, metric]): Step =>
+    ({ gateway }) =>
+      gateway.others(id, metric, 3),
+);
+const interrupting = fc.oneof(
+  page.map(
+    (n): Step =>
+      ({ network }) =>
+        network.cut(n),
+  ),
+  page.map(
+    (n): Step =>
+      ({ network }) =>
+        network.cut(n, { retryAfterMs: 3_000 }),
+  ),
+  fc.constant<Step>(({ network }) => (network.refusals += 1)),
+  fc.tuple(page, fc.boolean()).map(
+    ([n, hidden]): Step =>
+      ({ pages }) =>
+        pages[n]!.setHidden(hidden),
+  ),
+  fc.tuple(page, post).map(
+    ([n, id]): Step =>
+      ({ pages }) =>
+        pages[n]!.subscribe(id)(),
+  ),
+  fc.boolean().map(
+    (done): Step =>
+      ({ gateway }) =>
+        void gateway.refusals.push({ code: 'UNAVAILABLE', done }),
+  ),
+  fc.constant<Step>(({ gateway }) => void gateway.refusals.push({ code: 'RATE_LIMITED', done: false })),
+);
+const blocking = fc.oneof(
+  fc.constantFrom('socket' as const, 'events' as const).map(
+    (kind): Step =>
+      ({ network }) =>
+        network.block(kind),
+  ),
+  fc.constant<Step>(({ network }) => network.blocked.clear()),
+);
+const disturbing = fc.oneof(
+  fc.tuple(page, post).map(
+    ([n, id]): Step =>
+      ({ pages }) =>
+        pages[n]!.act(id, 'no-such-metric', 1),
+  ),
+  fc.constant<Step>(({ gateway }) => gateway.newEpoch()),
+);
+const growing = fc.oneof(adding, turningOn, others, interrupting);
+const anything = fc.oneof(adding, turningOn, turningOff, others, interrupting, blocking, disturbing);
+/** From within a round trip to longer than any deadline. */
+const pauseMs = fc.constantFrom(0, 10, 40, 200, 1_000, 8_000, 70_000);
+const kinds = fc.oneof(
+  { weight: 3, arbitrary: fc.constant(['socket', 'events'] as const) },
+  { weight: 1, arbitrary: fc.constant(['events'] as const) },
+);
+
+interface Story {
+  readonly seed: number;
+  /** What each client may use. */
+  readonly transports: readonly (readonly Transport['kind'][])[];
+  /** What happens, each followed by a pause. */
+  readonly steps: readonly (readonly [Step, number])[];
+  /** Until this step no socket gets through. */
+  readonly socketsFrom: number;
+}
+
+function stories(step: fc.Arbitrary<Step>): fc.Arbitrary<Story> {
+  const steps = fc.array(fc.tuple(step, pauseMs), { maxLength: 30 });
+  return fc.record({ seed: fc.nat(), transports: fc.tuple(kinds, kinds, kinds), steps, socketsFrom: fc.nat(10) });
+}
+
+async function run({ seed, transports, steps, socketsFrom }: Story): Promise<SimulatedWorld> {
+  const world = new SimulatedWorld(seed, transports);
+  world.network.block('socket');
+  for (const [at, [step, ms]] of steps.entries()) {
+    if (at === socketsFrom) world.network.blocked.clear();
+    step(world);
+    await world.clock.advance(ms);
+  }
+  return world;
+}
+
+describe('clients of a simulated gateway', () => {
+  test(
+    'whatever breaks, all end with its counts, and each operation counts once or not at all as its client was told',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(stories(anything), async (story) => {
+          const world = await run(story);
+          for (const shown of world.pages) shown.setHidden(false);
+          await world.heal(HEALED_MS);
+          for (const { name, value, outcome } of world.asked) {
+            const applied = world.gateway.applied.get(name) ?? 0;
+            if (outcome === 'done') expect(applied).toBeGreaterThan(0);
+            if (outcome === 'BAD_REQUEST') expect(applied).toBe(0);
+            if (typeof value === 'number') expect(applied).toBeLessThan(2);
+            expect(['done', 'BAD_REQUEST', 'OUTCOME_UNKNOWN']).toContain(outcome);
+          }
+          for (const { live, actor, kinds: used, told } of world.pages) {
+            expect(live.state).toBe('synced');
+            for (const [id, changes] of told) {
+              const { likes, saves, views, shares } = world.gateway.update(id) as unknown as Record<string, number>;
+              const last = changes.at(-1)!;
+              expect(last.counts).toMatchObject({ likes, saves, views, shares });
+              // Streams don't tell what is on.
+              if (used[0] === 'socket') expect(last.mine).toEqual(world.gateway.mine(id, actor).sort());
+            }
+          }
+        }),
+        { numRuns: 1_000 * SCALE },
+      );
+    },
+    TEST_MS,
+  );
+
+  test(
+    'while everything grows and nothing is refused for good, each operation counts and no number falls, whatever interrupts',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(stories(growing), async (story) => {
+          const world = await run(story);
+          // Those that are hidden stay so.
+          await world.heal(QUIET_MS);
+          for (const { outcome } of world.asked) expect(outcome).toBe('done');
+          for (const { told, actor } of world.pages) {
+            for (const { delta } of [...told.values()].flat()) {
+              for (const [metric, by] of Object.entries(delta)) {
+                // Of two tabs of one actor each shows its own like, until it hears of the other's.
+                if (TALLIES.includes(metric) || actor === 'bob') expect(by).toBeGreaterThan(0);
+              }
+            }
+          }
+        }),
+        { numRuns: 1_000 * SCALE },
+      );
+    },
+    TEST_MS,
+  );
+
+  test('who looks at the page again, or has a network again, is not kept waiting', async () => {
+    const both = ['socket', 'events'] as const;
+    const { clock, network, pages } = new SimulatedWorld(1, [both, both, both]);
+    const [shown] = pages as [SimulatedPage];
+    await clock.advance(1_000);
+    network.cut(0, { retryAfterMs: 60_000 });
+    await clock.advance(20_000);
+    expect(shown.live.state).toBe('syncing');
+    shown.setHidden(false);
+    await clock.advance(1_000);
+    expect(shown.live.state).toBe('synced');
+  });
+
+  test(
+    'a client that is closed leaves no timer and no connection behind',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(stories(anything), async (story) => {
+          const world = await run(story);
+          for (const { live } of world.pages) live.close();
+          expect(world.network.connections.size).toBe(0);
+          await world.clock.advance(QUIET_MS);
+          expect(world.clock.timers).toBe(0);
+          expect(world.asked.every(({ outcome }) => outcome !== undefined)).toBe(true);
+        }),
+        { numRuns: 100 * SCALE },
+      );
+    },
+    TEST_MS,
+  );
+});

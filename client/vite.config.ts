@@ -1,0 +1,56 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vite';
+
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const names = { entryFileNames: '[name].js', chunkFileNames: 'shared/[name].js' };
+
+/**
+ * Two builds of the same source. The modules of the package share what they have in common, and leave React to the page.
+ * `tallycast.js` is the widgets with everything in one file: a part of the package, and in dist/client for the gateway to
+ * serve.
+ */
+export default defineConfig({
+  root: at('.'),
+  logLevel: 'warn',
+  builder: {},
+  environments: {
+    client: {
+      build: {
+        emptyOutDir: true,
+        rolldownOptions: {
+          input: {
+            index: at('src/live-counts.ts'),
+            http: at('src/live-counts-http.ts'),
+            widgets: at('src/widgets.ts'),
+            'widgets-http': at('src/widgets/http.ts'),
+            react: at('src/react.ts'),
+          },
+          external: ['react'],
+          // 'use client' of react.ts is for frameworks that render on servers, and stays at the top of its module.
+          checks: { moduleLevelDirective: false },
+          output: names,
+        },
+      },
+    },
+    script: {
+      consumer: 'client',
+      build: {
+        emptyOutDir: false,
+        rolldownOptions: {
+          input: { tallycast: at('src/widgets.ts') },
+          output: [
+            { ...names, dir: at('dist') },
+            { ...names, dir: at('../dist/client') },
+          ],
+        },
+      },
+    },
+  },
+  build: {
+    outDir: at('dist'),
+    target: 'es2022',
+    sourcemap: true,
+    modulePreload: false,
+    rolldownOptions: { preserveEntrySignatures: 'strict' },
+  },
+});

@@ -1,0 +1,133 @@
+// Takes the pictures of the demo's pages in docs/pictures/: of the built gateway, with traffic of its own.
+// npm run screenshots (after npm run build); `npm run screenshots -- png` for another format than webp.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import { chromium } from 'playwright-core';
+import { io } from 'socket.io-client';
+
+const ROOT = join(import.meta.dirname, '..');
+const PICTURES = join(ROOT, 'docs', 'pictures');
+const FORMAT = process.argv[2] ?? 'webp';
+const QUALITY = 72;
+/** Until all numbers stand and what moved has come to rest. */
+const SETTLE_MS = 1_200;
+
+const SIZES = [
+  { name: 'desktop', viewport: { width: 1280, height: 800 }, deviceScaleFactor: 1 },
+  { name: 'phone', viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true },
+];
+const STORIES = Array.from({ length: 24 }, (_, i) => `story-${i + 1}`);
+
+const dataDir = await mkdtemp(join(tmpdir(), 'screenshots-'));
+const { gateway, url } = await startGateway();
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM_BIN ?? '/usr/bin/chromium',
+  args: ['--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars'],
+});
+try {
+  await mkdir(PICTURES, { recursive: true });
+  const readers = await populate();
+  for (const size of SIZES) {
+    await take(size, 'article', '/', likeIt);
+    await take(size, 'feed', '/feed/', scrollAWay);
+    await take(size, 'cable', '/cable/', pullBoth);
+    await take(size, 'wall', '/wall/', sendReaders);
+  }
+  for (const reader of readers) reader.close();
+} finally {
+  await browser.close();
+  gateway.kill('SIGTERM');
+  await once(gateway, 'close');
+  await rm(dataDir, { recursive: true });
+}
+
+async function startGateway() {
+  const { PATH = '', HOME = '' } = process.env;
+  const child = spawn(process.execPath, [join(ROOT, 'dist', 'main.js')], {
+    env: { PATH, HOME, HOST: '127.0.0.1', PORT: '0', DATA_DIR: dataDir },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  for await (const line of createInterface({ input: child.stdout })) {
+    const { msg, url } = JSON.parse(line);
+    if (msg === 'listening') return { gateway: child, url };
+  }
+  throw new Error('the gateway ended before it listened: is it built?');
+}
+
+/** Likes and views as a site has them, and some who look on. */
+async function populate() {
+  const writer = io(url, { transports: ['websocket'] });
+  const posts = ['welcome', ...STORIES];
+  for (const [i, post] of posts.entries()) {
+    const views = Math.round(48_000 / (i + 1.7) ** 0.9 + ((i * 7919) % 613));
+    for (let left = views; left > 0; left -= 1_000) {
+      await writer.emitWithAck('add', { post, metric: 'views', by: Math.min(left, 1_000) });
+      await pause(20);
+    }
+    for (let n = 0; n < views / 150; n++) await likeAs(`friend-${n}`, post);
+  }
+  writer.close();
+  return Array.from({ length: 9 }, (_, i) => {
+    const reader = io(url, { transports: ['websocket'] });
+    reader.emit('subscribe', { posts: ['welcome', ...STORIES.filter((_, n) => (n * 5 + i * 3) % 7 < 4)] });
+    return reader;
+  });
+}
+
+async function likeAs(actor, post) {
+  await globalThis.fetch(`${url}/v1/${post}/likes`, {
+    method: 'PUT',
+    headers: { 'Content-Type': 'application/json', 'Actor-Id': actor },
+    body: '{"action":"increment"}',
+  });
+}
+
+async function take({ name, ...options }, pageName, path, prepare) {
+  const context = await browser.newContext({ ...options, colorScheme: 'light' });
+  const page = await context.newPage();
+  await page.goto(url + path);
+  await page.locator('[data-testid=state][data-state=synced]').waitFor();
+  await prepare(page);
+  const devtools = await context.newCDPSession(page);
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme });
+    await pause(SETTLE_MS);
+    const quality = FORMAT === 'png' ? {} : { quality: QUALITY };
+    const { data } = await devtools.send('Page.captureScreenshot', { format: FORMAT, ...quality });
+    const file = `${pageName}-${name}-${colorScheme}.${FORMAT}`;
+    await writeFile(join(PICTURES, file), data, 'base64');
+    console.log(file, Math.round((data.length * 3) / 4 / 1_000), 'kB');
+  }
+  await context.close();
+}
+
+async function likeIt(page) {
+  await page.locator('live-like').click();
+}
+
+async function scrollAWay(page) {
+  await page.locator('live-like').nth(1).click();
+}
+
+async function pullBoth(page) {
+  for (let n = 0; n < 14; n++) await page.getByTestId(n % 3 ? 'view-ann' : 'view-bob').click();
+  await page.getByTestId('like-bob').click();
+  await page.locator('[data-testid=waiting-ann][data-value="0"]').waitFor();
+  await page.getByTestId('pull-ann').click();
+  await page.getByTestId('like-ann').click();
+  for (let n = 0; n < 3; n++) await page.getByTestId('view-ann').click();
+  await page.mouse.move(0, 0);
+}
+
+async function sendReaders(page) {
+  await page.getByTestId('burst-20').click();
+  await pause(11_000);
+  for (let n = 0; n < 2; n++) await page.getByTestId('burst-20').click();
+  await pause(5_000);
+  await page.mouse.move(0, 0);
+}

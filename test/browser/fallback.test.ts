@@ -1,0 +1,88 @@
+import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
+import type { Browser, Page } from 'playwright-core';
+import { type Proxy, proxyWithoutSockets } from '../../client/test/without-sockets.js';
+import { launchChromium } from '../support/chromium.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { until } from '../support/until.js';
+import { all, closeWindows, isLiked, like, openTab, openTimedWindow, openWindow, shows } from './windows.js';
+
+jest.setTimeout(90_000);
+
+/** A step of the page's time: two failed attempts are over, or it is time for another one with a socket. */
+const STEP_MS = 2_000;
+
+let browser: Browser;
+let gateway: GatewayProcess;
+let proxy: Proxy;
+
+beforeAll(async () => {
+  [gateway, browser] = await Promise.all([startGateway(), launchChromium()]);
+  proxy = await proxyWithoutSockets(gateway.port);
+});
+
+afterEach(() => closeWindows(browser));
+
+afterAll(async () => {
+  await browser.close();
+  await proxy.close();
+  await stopAll();
+});
+
+async function passTime(page: Page, reached: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const passed = async (): Promise<boolean> => {
+    if (await reached()) return true;
+    await page.clock.runFor(STEP_MS);
+    return false;
+  };
+  await until(passed, what, 30_000);
+}
+
+function isLikedNow(page: Page): Promise<boolean> {
+  return page.locator('live-like[data-on]').isVisible();
+}
+
+test('where sockets are blocked a page goes on by HTTP, and by a socket when one gets through, and back again', async () => {
+  const ann = await openTimedWindow(browser, proxy.url, 'blocked');
+  const bob = await openWindow(browser, gateway.url, 'blocked');
+  expect([proxy.sockets, proxy.streams]).toEqual([0, 1]);
+  await all([ann, bob], (page) => shows(page, 'views', 2));
+  await all([ann, bob], (page) => shows(page, 'live', 2));
+  await like(ann);
+  await all([ann, bob], (page) => shows(page, 'likes', 1));
+  await like(bob);
+  await all([ann, bob], (page) => shows(page, 'likes', 2));
+
+  proxy.allowSockets();
+  await passTime(ann, () => proxy.sockets === 1, 'a socket takes over');
+  await until(() => proxy.streams === 0, 'the stream is ended');
+  await like(ann);
+  await all([ann, bob], (page) => shows(page, 'likes', 1));
+  await all([ann, bob], (page) => shows(page, 'live', 2));
+
+  proxy.blockSockets();
+  await passTime(ann, () => proxy.streams === 1, 'a stream takes over');
+  await like(ann);
+  await all([ann, bob], (page) => shows(page, 'likes', 2));
+  await all([ann, bob], (page) => shows(page, 'live', 2));
+  await isLiked(ann, true);
+});
+
+test('a like that another tab turned while sockets were blocked shows once they are back', async () => {
+  proxy.allowSockets();
+  const ann = await openTimedWindow(browser, proxy.url, 'turned');
+  const tab = await openTab(ann.context(), proxy.url, 'turned');
+  expect(proxy.sockets).toBe(2);
+  await all([ann, tab], (page) => shows(page, 'views', 2));
+
+  proxy.blockSockets();
+  for (const page of [ann, tab]) {
+    const before = proxy.streams;
+    await passTime(page, () => proxy.streams > before, 'a stream takes over');
+  }
+  await like(tab);
+  await shows(ann, 'likes', 1);
+  // Streams don't tell whose likes they count.
+  await isLiked(ann, false);
+  proxy.allowSockets();
+  await passTime(ann, () => isLikedNow(ann), 'the like shows as the own one');
+});

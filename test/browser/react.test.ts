@@ -1,0 +1,162 @@
+import { execFile } from 'node:child_process';
+import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import type { Browser, Page } from 'playwright-core';
+import type { ReactPageControls } from '../../client/test/react-page-controls.js';
+import { launchChromium } from '../support/chromium.js';
+import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
+import { installClient } from '../support/packed-client.js';
+import { serveFiles, type StaticServer } from '../support/static-server.js';
+import { until } from '../support/until.js';
+
+/** In the page. */
+declare const page: ReactPageControls;
+
+jest.setTimeout(60_000);
+
+let directory: string;
+let browser: Browser;
+let server: StaticServer;
+let gateway: GatewayProcess;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'tallycast-react-'));
+  await installClient(directory);
+  await copyFile(join(ROOT, 'client', 'test', 'react-page.tsx'), join(directory, 'react-page.tsx'));
+  await writeFile(
+    join(directory, 'index.html'),
+    '<!doctype html><ul id="root"></ul><script type="module" src="/react-page.tsx"></script>',
+  );
+  const vite = join(ROOT, 'node_modules', 'vite', 'bin', 'vite.js');
+  // React's checks, and the double mount of StrictMode, are in its development build alone.
+  const args = [vite, 'build', directory, '--mode', 'development', '--logLevel', 'warn'];
+  await promisify(execFile)(process.execPath, args, { env: { ...process.env, NODE_ENV: 'development' } });
+  server = await serveFiles(join(directory, 'dist'));
+  gateway = await startGateway({ ALLOWED_ORIGINS: server.url });
+  browser = await launchChromium();
+});
+
+afterEach(async () => {
+  for (const context of browser.contexts()) await context.close();
+});
+
+afterAll(async () => {
+  await browser.close();
+  await stopAll();
+  await server.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** A person's window, of another origin than the gateway's, with what the page complains about. */
+async function openWindow(): Promise<{ window: Page; complaints: string[] }> {
+  const window = await (await browser.newContext()).newPage();
+  const complaints: string[] = [];
+  window.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+  });
+  window.on('pageerror', (error) => complaints.push(error.message));
+  await window.goto(`${server.url}/?gateway=${gateway.url}`);
+  await window.waitForFunction(() => 'page' in globalThis);
+  return { window, complaints };
+}
+
+async function mounted(posts: readonly string[]): Promise<Page> {
+  const { window } = await openWindow();
+  await window.evaluate((posts) => page.mount(posts), posts);
+  return window;
+}
+
+function shown(window: Page, post: string, what: 'likes' | 'views' | 'live', count: number): Promise<void> {
+  return window.locator(`[data-post="${post}"][data-${what}="${count}"]`).first().waitFor();
+}
+
+/** Somebody else likes it. */
+async function likedBy(actor: string, post: string): Promise<void> {
+  const headers = { 'Actor-Id': actor, 'Content-Type': 'application/json' };
+  const url = `${gateway.url}/v1/${post}/likes`;
+  const { status } = await fetch(url, { method: 'PUT', headers, body: '{"action":"increment"}' });
+  expect(status).toBe(200);
+}
+
+async function counted(post: string): Promise<{ views: number; live: number }> {
+  const response = await fetch(`${gateway.url}/v1/counts?posts=${post}`);
+  return ((await response.json()) as { counts: { views: number; live: number }[] }).counts[0]!;
+}
+
+describe('useLiveCounts', () => {
+  test('a like shows in both windows, is pressed in one, and goes when toggled back', async () => {
+    const [ann, bob] = [await mounted(['shared']), await mounted(['shared'])];
+    await Promise.all([ann, bob].map((window) => shown(window, 'shared', 'likes', 0)));
+    await ann.getByRole('button').click();
+    await Promise.all([ann, bob].map((window) => shown(window, 'shared', 'likes', 1)));
+    await ann.getByRole('button', { pressed: true }).waitFor();
+    await bob.getByRole('button', { pressed: false }).waitFor();
+    await ann.getByRole('button').click();
+    await Promise.all([ann, bob].map((window) => shown(window, 'shared', 'likes', 0)));
+  });
+
+  test('mounted twice by StrictMode it watches once, and unmounted not at all', async () => {
+    const window = await mounted(['strict', 'strict']);
+    await shown(window, 'strict', 'live', 1);
+    expect(await window.evaluate(() => page.mounts())).toBe(2);
+    await window.evaluate(() => page.unmount());
+    const isLeft = async (): Promise<boolean> => (await counted('strict')).live === 0;
+    await until(isLeft, 'the gateway counts no viewer');
+  });
+
+  test('renders anew when its own post changes, and not when another does', async () => {
+    const window = await mounted(['quiet', 'busy']);
+    await shown(window, 'quiet', 'live', 1);
+    await shown(window, 'busy', 'live', 1);
+    const renders = (post: string): Promise<number> =>
+      window.evaluate((post) => page.rendered.filter((each) => each.startsWith(post)).length, post);
+    const before = [await renders('quiet'), await renders('busy')];
+    for (const [i, actor] of ['ann', 'bob', 'cy'].entries()) {
+      await likedBy(actor, 'busy');
+      await shown(window, 'busy', 'likes', i + 1);
+    }
+    expect(await renders('quiet')).toBe(before[0]);
+    expect(await renders('busy')).toBeGreaterThan(before[1]!);
+  });
+
+  test('gives the same functions at every render', async () => {
+    const window = await mounted(['stable']);
+    await shown(window, 'stable', 'likes', 0);
+    const before = await window.evaluate(() => page.functions('stable'));
+    await likedBy('ann', 'stable');
+    await shown(window, 'stable', 'likes', 1);
+    expect(await window.evaluate(() => page.functions('stable'))).toBe(before);
+  });
+
+  test('given another post it never shows the counts of the one before', async () => {
+    for (const actor of ['ann', 'bob', 'cy']) await likedBy(actor, 'first');
+    const window = await mounted(['first']);
+    await shown(window, 'first', 'likes', 3);
+    await window.evaluate(() => page.show(['second']));
+    await shown(window, 'second', 'likes', 0);
+    const renders = await window.evaluate(() => page.rendered);
+    expect(renders.filter((each) => each.startsWith('second'))).not.toContain('second:3');
+    expect(renders).toContain('second:undefined');
+  });
+
+  test('takes over what a server rendered, without a complaint of React', async () => {
+    const { window, complaints } = await openWindow();
+    await window.evaluate(() => page.hydrate(['viewed-on-server', 'second']));
+    await shown(window, 'viewed-on-server', 'views', 1);
+    await shown(window, 'second', 'likes', 0);
+    expect(await window.evaluate(() => page.mismatches)).toEqual([]);
+    expect(complaints).toEqual([]);
+  });
+});
+
+test('useView counts one view where StrictMode mounts twice, and one for each post that it is given', async () => {
+  const window = await mounted(['viewed']);
+  await shown(window, 'viewed', 'views', 1);
+  await window.evaluate(() => page.show(['viewed-next']));
+  await shown(window, 'viewed-next', 'views', 1);
+  // Operations of a client are counted in order, so a second view of the first post would be in by now.
+  expect((await counted('viewed')).views).toBe(1);
+});
