@@ -1,7 +1,7 @@
 const CSS = `
 :host {
   display: inline-block;
-  min-inline-size: var(--live-width, 2ch);
+  min-inline-size: var(--live-width, 0);
   min-block-size: 1lh;
   color: var(--live-color, inherit);
   font-size: var(--live-size, inherit);
@@ -9,6 +9,7 @@ const CSS = `
   white-space: nowrap;
   --accent: var(--live-accent, light-dark(#c2185b, #ff7aa2));
 }
+:host(:not([data-count])) { min-inline-size: var(--live-width, 2ch) }
 :host([hidden]), [hidden] { display: none }
 [part=number] { unicode-bidi: plaintext }
 .exact, [role=status] {

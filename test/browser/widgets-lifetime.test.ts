@@ -1,0 +1,134 @@
+import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
+import type { Browser, CDPSession, Page } from 'playwright-core';
+import { launchChromium } from '../support/chromium.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { until } from '../support/until.js';
+import { holds, openWidgets, SCRIPT } from './widgets-page.js';
+
+jest.setTimeout(90_000);
+
+const POSTS = 300;
+const VIEWPORT = { width: 800, height: 800 };
+const ROW_PX = 40;
+/** As client/src/widgets/visibility.ts has it. */
+const MARGIN_PX = 400;
+const MOUNTS = 5_000;
+const MOUNTED_AT_ONCE = 250;
+/** Less than 5,000 of anything could take; what compiled code and caches take varies by as much. */
+const HEAP_SLACK_BYTES = 1_000_000;
+
+let browser: Browser;
+let gateway: GatewayProcess;
+
+beforeAll(async () => {
+  gateway = await startGateway();
+  browser = await launchChromium();
+});
+
+afterEach(async () => {
+  for (const context of browser.contexts()) await context.close();
+});
+
+afterAll(async () => {
+  await browser.close();
+  await stopAll();
+});
+
+/** The posts that somebody watches. */
+async function watched(prefix: string): Promise<number[]> {
+  const ids = Array.from({ length: POSTS }, (_, i) => `${prefix}${i}`);
+  const response = await fetch(`${gateway.url}/v1/counts?posts=${ids.join()}`);
+  const { counts } = (await response.json()) as { counts: { live: number }[] };
+  return counts.flatMap(({ live }, i) => (live > 0 ? [i] : []));
+}
+
+function feed(prefix: string): string {
+  const rows = Array.from(
+    { length: POSTS },
+    (_, i) => `<p class="row"><live-like post="${prefix}${i}"></live-like></p>`,
+  );
+  return SCRIPT + rows.join('');
+}
+
+test('of a long feed only the posts near the viewport are watched, and none once their widgets are removed', async () => {
+  const { page, complaints } = await openWidgets(browser, gateway.url, feed('feed'), { viewport: VIEWPORT });
+  await holds(page, '[post=feed0]', 0);
+  const most = (VIEWPORT.height + 2 * MARGIN_PX) / ROW_PX;
+  const above = await watched('feed');
+  expect(above.length).toBeGreaterThanOrEqual(VIEWPORT.height / (2 * ROW_PX));
+  expect(above.length).toBeLessThanOrEqual(most);
+  await page.evaluate('scrollTo(0, document.body.scrollHeight)');
+  await holds(page, `[post=feed${POSTS - 1}]`, 0);
+  await until(async () => !(await watched('feed')).includes(0), 'what was left behind is not watched any more');
+  const below = await watched('feed');
+  expect(below).toContain(POSTS - 1);
+  expect(below.length).toBeLessThanOrEqual(most);
+  await page.evaluate('document.body.replaceChildren()');
+  await until(async () => (await watched('feed')).length === 0, 'nothing is watched');
+  expect(await complaints()).toEqual([]);
+});
+
+test('a widget that is moved within the page goes on showing its number', async () => {
+  const body = `${SCRIPT}<live-count post="moved" metric="live"></live-count><p></p>`;
+  const { page } = await openWidgets(browser, gateway.url, body);
+  await holds(page, 'live-count', 1);
+  const changes = await page.evaluate<string[]>(`(async () => {
+    const [widget] = widgets();
+    const number = widget.shadowRoot.querySelector('[part=number]');
+    const changes = [];
+    new MutationObserver((records) => changes.push(number.innerText)).observe(widget.shadowRoot,
+      { subtree: true, attributes: true, characterData: true, attributeFilter: ['hidden'] });
+    document.querySelector('p').append(widget);
+    changes.push(number.innerText);
+    await frames(5);
+    return changes.concat(number.innerText);
+  })()`);
+  expect(new Set(changes)).toEqual(new Set(['1']));
+});
+
+interface Left {
+  readonly nodes: number;
+  readonly listeners: number;
+  readonly heapBytes: number;
+}
+
+async function left(cdp: CDPSession): Promise<Left> {
+  await cdp.send('HeapProfiler.collectGarbage');
+  const { metrics } = await cdp.send('Performance.getMetrics');
+  const at = (name: string): number => metrics.find((metric) => metric.name === name)?.value ?? NaN;
+  return { nodes: at('Nodes'), listeners: at('JSEventListeners'), heapBytes: at('JSHeapUsedSize') };
+}
+
+async function mount(page: Page, count: number): Promise<void> {
+  await page.evaluate(`(async () => {
+    const names = ['live-like', 'live-count', 'live-viewers'];
+    for (let done = 0; done < ${count}; done += ${MOUNTED_AT_ONCE}) {
+      for (let i = 0; i < ${MOUNTED_AT_ONCE}; i++) {
+        const widget = document.createElement(names[i % 3]);
+        widget.setAttribute('post', 'mounted' + (i % 50));
+        document.body.append(widget);
+      }
+      await frames(3);
+      document.body.replaceChildren();
+    }
+    await frames(3);
+  })()`);
+}
+
+test('5,000 widgets that came and went leave no nodes, listeners, memory or subscriptions', async () => {
+  const { page } = await openWidgets(browser, gateway.url, `${SCRIPT}<live-like post="mounted0"></live-like>`);
+  await holds(page, 'live-like', 0);
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('Performance.enable');
+  await mount(page, 4 * MOUNTED_AT_ONCE);
+  await until(async () => (await watched('mounted')).length === 0, 'nothing is watched');
+  const before = await left(cdp);
+  await mount(page, MOUNTS);
+  await until(async () => (await watched('mounted')).length === 0, 'nothing is watched');
+  let after = await left(cdp);
+  // What a frame or a timer still holds is let go with it.
+  await until(async () => (after = await left(cdp)).nodes <= before.nodes, 'the nodes are gone').catch(() => undefined);
+  expect(after.nodes).toBeLessThanOrEqual(before.nodes);
+  expect(after.listeners).toBeLessThanOrEqual(before.listeners);
+  expect(after.heapBytes - before.heapBytes).toBeLessThan(HEAP_SLACK_BYTES);
+});

@@ -1,0 +1,69 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+
+const WAIT_MS = 15_000;
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+/** In every page: what its security policy forbade, and what the digits do. */
+const IN_PAGE = `
+  globalThis.violations = [];
+  addEventListener('securitypolicyviolation', (event) => violations.push(event.violatedDirective + ' ' + event.blockedURI));
+  globalThis.widgets = () => [...document.querySelectorAll('live-count, live-like, live-viewers')];
+  globalThis.animations = () => widgets().flatMap(({ shadowRoot }) => shadowRoot?.getAnimations() ?? []);
+  globalThis.frames = (count) => new Promise((resolve) => {
+    const next = () => (count-- > 0 ? requestAnimationFrame(next) : resolve());
+    next();
+  });
+`;
+
+export const SCRIPT = '<script type="module" src="/client/tallycast.js"></script>';
+
+export interface WidgetsPage {
+  readonly page: Page;
+  /** What went wrong in the page: faults, and violations of its security policy. */
+  readonly complaints: () => Promise<string[]>;
+}
+
+/** A page of the gateway's origin with `body`, under a strict security policy, in a window with a storage of its own. */
+export async function openWidgets(
+  browser: Browser,
+  url: string,
+  body: string,
+  options: BrowserContextOptions = {},
+): Promise<WidgetsPage> {
+  const context = await browser.newContext(options);
+  context.setDefaultTimeout(WAIT_MS);
+  // The browser does not know where a page comes from that a route gives it, and else keeps it from 127.0.0.1.
+  await context.grantPermissions(['local-network-access']);
+  await context.addInitScript(IN_PAGE);
+  const page = await context.newPage();
+  const errors: string[] = [];
+  page.on('pageerror', ({ message }) => errors.push(message));
+  const policy = `default-src 'self'; connect-src 'self' ${url.replace('http', 'ws')}; require-trusted-types-for 'script'`;
+  const html = `<!doctype html><html lang="en"><title>Widgets</title><link rel="stylesheet" href="/widgets.css">${body}</html>`;
+  await page.route(`${url}/widgets`, (route) =>
+    route.fulfill({
+      contentType: 'text/html; charset=utf-8',
+      headers: { 'Content-Security-Policy': policy },
+      body: html,
+    }),
+  );
+  await page.route(`${url}/widgets.css`, (route) =>
+    route.fulfill({ contentType: 'text/css', body: 'body { color-scheme: light dark } .row { block-size: 40px }' }),
+  );
+  await page.goto(`${url}/widgets`);
+  return { page, complaints: async () => [...errors, ...(await page.evaluate<string[]>('violations'))] };
+}
+
+/** Resolves when the widget holds this number. */
+export async function holds(page: Page, widget: string, count: number): Promise<void> {
+  await page.locator(`${widget}[data-count="${count}"]`).first().waitFor();
+}
+
+/** What axe finds wrong, a line each. */
+export async function accessibilityFaults(page: Page): Promise<string[]> {
+  await page.evaluate(`{ const module = undefined; ${AXE} }`);
+  return page.evaluate<string[]>(
+    'axe.run().then(({ violations }) => violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html)}`))',
+  );
+}

@@ -1,0 +1,216 @@
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import type { Browser } from 'playwright-core';
+import { launchChromium } from '../support/chromium.js';
+import { closeClients, connect } from '../support/clients.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { until } from '../support/until.js';
+import { holds, openWidgets, SCRIPT } from './widgets-page.js';
+
+jest.setTimeout(60_000);
+
+const MILLION = 1_234_567;
+/** An operation adds this much at most. */
+const ADDED_MOST = 1_000;
+
+let browser: Browser;
+let gateway: GatewayProcess;
+
+beforeAll(async () => {
+  gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0' });
+  browser = await launchChromium();
+});
+
+afterEach(async () => {
+  for (const context of browser.contexts()) await context.close();
+  await closeClients();
+});
+
+afterAll(async () => {
+  await browser.close();
+  await stopAll();
+});
+
+async function addViews(post: string, count: number): Promise<void> {
+  const socket = connect(gateway.url);
+  const parts = Array.from({ length: Math.ceil(count / ADDED_MOST) }, (_, i) =>
+    Math.min(ADDED_MOST, count - i * ADDED_MOST),
+  );
+  const answers = parts.map((by) => socket.emitWithAck('add', { post, metric: 'views', by }));
+  expect((await Promise.all(answers)).filter(({ ok }) => !ok)).toEqual([]);
+}
+
+async function like(post: string): Promise<void> {
+  expect(await connect(gateway.url).emitWithAck('like', { post })).toMatchObject({ ok: true, applied: true });
+}
+
+describe('numbers', () => {
+  test('1,234,567 is written as the language around it writes it, with its own digits, and in short', async () => {
+    await addViews('million', MILLION);
+    const languages = ['en', 'de', 'ar', 'ar-EG', 'hi'];
+    const rows = languages.map(
+      (lang) =>
+        `<p lang="${lang}"><live-count post="million" metric="views" notation="standard"></live-count>
+         <live-count post="million" metric="views"></live-count></p>`,
+    );
+    const { page, complaints } = await openWidgets(browser, gateway.url, SCRIPT + rows.join(''));
+    for (let i = 0; i < 2 * languages.length; i++) await holds(page, `:nth-match(live-count, ${i + 1})`, MILLION);
+    const texts = await page.evaluate<
+      { shown: string; read: string; title: string }[]
+    >(`widgets().map(({ shadowRoot }) => ({
+      shown: shadowRoot.querySelector('[part=number]').textContent,
+      read: shadowRoot.querySelector('.exact, [part=number]:not([aria-hidden])').textContent,
+      title: shadowRoot.querySelector('[part=number]').title,
+    }))`);
+    const formats = await page.evaluate<string[][]>(`${JSON.stringify(languages)}.map((lang) => [
+      new Intl.NumberFormat(lang).format(${MILLION}),
+      new Intl.NumberFormat(lang, { notation: 'compact' }).format(${MILLION}),
+    ])`);
+    const expected = formats.flatMap(([exact, short]) => [
+      { shown: exact, read: exact, title: '' },
+      { shown: short, read: exact, title: exact },
+    ]);
+    expect(texts).toEqual(expected);
+    expect(formats.map(([exact]) => exact)).toEqual([
+      '1,234,567',
+      '1.234.567',
+      expect.stringMatching(/^(1,234,567|١٬٢٣٤٬٥٦٧)$/),
+      '١٬٢٣٤٬٥٦٧',
+      '12,34,567',
+    ]);
+    expect(formats[0]?.[1]).toBe('1.2M');
+    expect(await complaints()).toEqual([]);
+  });
+
+  test('digits that roll stand where digits at rest do, also in a script that runs from right to left', async () => {
+    await addViews('rolling', 4_321);
+    const body = `<p lang="ar-EG" dir="rtl"><live-count post="rolling" metric="views" notation="standard"></live-count></p>`;
+    const { page } = await openWidgets(browser, gateway.url, SCRIPT + body);
+    await holds(page, 'live-count', 4_321);
+    const widthOf = `widgets()[0].shadowRoot.querySelector('bdi').getBoundingClientRect()`;
+    const before = await page.evaluate<{ height: number; bottom: number }>(`(${widthOf}).toJSON()`);
+    // Holds the roll in its middle, so that it can be looked at.
+    await page.evaluate(`void (globalThis.held = new Promise((resolve) => {
+      const look = () => {
+        for (const animation of animations()) animation.pause();
+        if (animations().length === 2) resolve(); else requestAnimationFrame(look);
+      };
+      look();
+    }))`);
+    await addViews('rolling', 11);
+    await page.evaluate('held');
+    const after = await page.evaluate<{ height: number; bottom: number }>(`(${widthOf}).toJSON()`);
+    expect({ height: after.height, bottom: after.bottom }).toEqual({ height: before.height, bottom: before.bottom });
+    const order = await page.evaluate<string>(`{
+      const cells = [...widgets()[0].shadowRoot.querySelectorAll('.up')];
+      cells.sort((a, b) => a.getBoundingClientRect().left - b.getBoundingClientRect().left);
+      cells.map(({ textContent }) => textContent).join('');
+    }`);
+    expect(order).toBe('٣٢');
+  });
+});
+
+describe('what stands in the element', () => {
+  test('it is read until the number is known', async () => {
+    await like('rendered');
+    const { page } = await openWidgets(browser, gateway.url, '<p><live-count post="rendered">about 7</live-count></p>');
+    expect(await page.locator('p').innerText()).toBe('about 7');
+    await page.evaluate("import('/client/tallycast.js').then(() => undefined)");
+    await holds(page, 'live-count', 1);
+    expect(await page.locator('p').innerText()).toBe('');
+    expect(await page.locator('live-count [part=number]').innerText()).toBe('1');
+  });
+
+  test('it stays where the gateway refuses, and the page is told', async () => {
+    const closed = await startGateway({ PRIVATE: 'true', JWT_SECRET: 'a secret of more than 32 characters' });
+    const { page } = await openWidgets(browser, closed.url, '<live-count post="secret">some</live-count>');
+    await page.evaluate(`globalThis.refusals = [];
+      addEventListener('live-error', ({ detail }) => refusals.push(detail));
+      import('/client/tallycast.js').then(() => undefined)`);
+    await until(async () => (await page.evaluate<number>('refusals.length')) > 0, 'the page is told');
+    expect(await page.evaluate('refusals[0]')).toMatchObject({ post: 'secret', code: 'UNAUTHORIZED' });
+    expect(await page.locator('live-count').innerText()).toBe('some');
+    expect(await page.evaluate('widgets()[0].count')).toBeUndefined();
+  });
+
+  test('it stays where the id is none', async () => {
+    const { page } = await openWidgets(browser, gateway.url, '<live-count post="no id">some</live-count>');
+    const refusal = page.evaluate(`new Promise((resolve) => {
+      addEventListener('live-error', ({ detail }) => resolve(detail), { once: true });
+      void import('/client/tallycast.js');
+    })`);
+    expect(await refusal).toMatchObject({ post: 'no id', code: 'BAD_REQUEST' });
+    expect(await page.locator('live-count').innerText()).toBe('some');
+  });
+});
+
+describe('events and clients', () => {
+  test('a page hears of every change, and of its own likes', async () => {
+    const body = '<p><live-like post="heard"></live-like><live-count post="heard"></live-count></p>';
+    const { page, complaints } = await openWidgets(browser, gateway.url, body);
+    await page.evaluate(`globalThis.heard = [];
+      for (const name of ['live-count-change', 'live-like'])
+        addEventListener(name, ({ target, detail }) => heard.push([target.localName, name, detail]));
+      import('/client/tallycast.js').then(() => undefined)`);
+    await holds(page, 'live-count', 0);
+    await page.getByRole('button', { name: 'Like' }).click();
+    await page.locator('live-like[data-on][data-count="1"]').waitFor();
+    await like('heard');
+    await holds(page, 'live-count', 2);
+    const heard = await page.evaluate<[string, string, object][]>('heard');
+    const of = (element: string): unknown[] => heard.filter(([target]) => target === element).slice(0, 4);
+    const told = (count: number, delta: number, source: string): unknown[] => [
+      'live-count-change',
+      { post: 'heard', metric: 'likes', count, delta, source },
+    ];
+    expect(of('live-count')).toEqual([
+      ['live-count', ...told(0, 0, 'snapshot')],
+      ['live-count', ...told(1, 1, 'local')],
+      ['live-count', ...told(2, 1, 'remote')],
+    ]);
+    expect(of('live-like')[1]).toEqual(['live-like', 'live-like', { post: 'heard', on: true }]);
+    expect(await complaints()).toEqual([]);
+  });
+
+  test('widgets use the client that they are given, or else that of the page', async () => {
+    const likes = '<live-like post="given"></live-like>'.repeat(2);
+    const { page } = await openWidgets(browser, gateway.url, likes);
+    // Before the elements are defined, the property is set on what are no widgets yet.
+    await page.evaluate(`import('/client/tallycast.js').then(({ connectWidgets, createLiveCounts }) => {
+      const clientOf = (actor) => createLiveCounts(location.origin, { actor });
+      connectWidgets(clientOf('ann'));
+      widgets()[1].live = clientOf('bob');
+      globalThis.moveTo = (actor) => connectWidgets(clientOf(actor));
+    })`);
+    for (const nth of [1, 2]) await holds(page, `:nth-match(live-like, ${nth})`, 0);
+    await page.getByRole('button').first().click();
+    for (const nth of [1, 2]) await holds(page, `:nth-match(live-like, ${nth})`, 1);
+    const pressed = (): Promise<boolean[]> => page.evaluate("widgets().map((widget) => 'on' in widget.dataset)");
+    expect(await pressed()).toEqual([true, false]);
+    await page.evaluate("moveTo('carl')");
+    await until(async () => (await pressed()).every((on) => !on), 'the page is that of somebody who likes nothing');
+    await page.evaluate("moveTo('ann')");
+    await until(async () => (await pressed())[0] === true, 'the page is that of somebody who likes it');
+  });
+
+  test('a view is counted once for each element, when it comes into view', async () => {
+    const row = '<p class="row"></p>';
+    const body = `<live-count post="read" metric="views" count></live-count>${row.repeat(60)}
+      <live-count post="below" metric="views" count></live-count>`;
+    const { page } = await openWidgets(browser, gateway.url, SCRIPT + body);
+    await holds(page, 'live-count[post=read]', 1);
+    const viewsOf = async (post: string): Promise<unknown> =>
+      ((await (await fetch(`${gateway.url}/v1/${post}/views`)).json()) as { count: number }).count;
+    expect(await viewsOf('below')).toBe(0);
+    await page.locator('live-count[post=below]').scrollIntoViewIfNeeded();
+    await holds(page, 'live-count[post=below]', 1);
+    // What is observed after it is seen after it, and operations go out in order.
+    await page.evaluate(`{
+      const last = document.createElement('live-count');
+      for (const [name, value] of [['post', 'last'], ['metric', 'views'], ['count', '']]) last.setAttribute(name, value);
+      document.body.append(document.querySelector('[post=read]'), last);
+    }`);
+    await page.locator('live-count[post=last]').scrollIntoViewIfNeeded();
+    await holds(page, 'live-count[post=last]', 1);
+    expect(await viewsOf('read')).toBe(1);
+  });
+});
