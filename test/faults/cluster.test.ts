@@ -15,10 +15,10 @@ const SOCKETS = 50;
 const BUCKETS = Array.from({ length: 64 }, (_, bucket) => bucket);
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-const MOVES = 8 * SCALE;
-const KILLS = 2 * SCALE;
-const FLUSHES = 10 * SCALE;
-const OUT_OF_MEMORY = 2 * SCALE;
+const MOVES = 4 * SCALE;
+const KILLS = SCALE;
+const FLUSHES = 4 * SCALE;
+const OUT_OF_MEMORY = SCALE;
 const ROUND_LIMIT_MS = 60_000;
 const FAILOVER_MS = 20_000;
 /** In between, so that each fault meets work. */

@@ -12,8 +12,8 @@ const SOCKETS = 50;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-const REPLICATED_ROUNDS = 5 * SCALE;
-const COMMITTED_ROUNDS = 2 * SCALE;
+const REPLICATED_ROUNDS = 3 * SCALE;
+const COMMITTED_ROUNDS = SCALE;
 /** In every such round the primary is not killed: it stops, and goes on when another one is there. */
 const HANGS_EVERY = 3;
 const ROUND_LIMIT_MS = 30_000;
