@@ -1,94 +1,22 @@
-import { once } from 'node:events';
-import { createServer, type Server as HttpServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { Server, type Socket } from 'socket.io';
-import { closeClients, connect as connectTo, reached, Watching } from '../test/clients.js';
-import { type Clock, systemEnvironment } from './environment.js';
-import type { Options } from './live-counts.js';
+import { reached, Watching } from '../test/clients.js';
+import { type Answer, answerAll, OtherEnd, update, WatchedClock } from '../test/other-end.js';
 import { LINGER_MS } from './subscriptions.js';
 
-type Answer = (answer: object) => void;
-
-/** The other end of the wire, as far as a test wants it: `onSocket` says what each connection does. */
-let http: HttpServer;
-let gateway: Server;
-let onSocket: (socket: Socket, nth: number) => void;
+let end: OtherEnd;
 
 beforeEach(async () => {
-  http = createServer();
-  gateway = new Server(http);
-  onSocket = () => undefined;
-  let connections = 0;
-  gateway.on('connection', (socket) => onSocket(socket, ++connections));
-  http.listen(0, '127.0.0.1');
-  await once(http, 'listening');
+  end = await OtherEnd.start();
 });
 
-afterEach(async () => {
-  closeClients();
-  await gateway.close();
-});
-
-function connect(environment: Options['environment'] = {}, actor: string | undefined = 'ann') {
-  const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
-  return connectTo(url, actor === '' ? { environment } : { actor, environment });
-}
-
-function update(post: string, v: number): object {
-  return { post, e: 'e', v, likes: v, views: 0, live: 1 };
-}
-
-function answerAll(socket: Socket): void {
-  socket.on('subscribe', ({ posts }: { posts: string[] }, answer: Answer) =>
-    answer({ ok: true, tickMs: 100, counts: posts.map((post) => ({ ...update(post, 1), mine: [] })) }),
-  );
-  for (const event of ['add', 'set']) {
-    socket.on(event, ({ post }: { post: string }, answer: Answer) =>
-      answer({ ok: true, applied: true, duplicate: false, on: true, counts: update(post, 2) }),
-    );
-  }
-}
-
-/** The system's clock, but for timers of `heldMs`: those wait to be `rung`; and every wait is written down. */
-class WatchedClock implements Clock {
-  readonly waits: number[] = [];
-  readonly #held = new Set<() => void>();
-  readonly #clock = systemEnvironment().clock;
-
-  constructor(private readonly heldMs: number) {}
-
-  nowMs(): number {
-    return this.#clock.nowMs();
-  }
-
-  after(ms: number, call: () => void) {
-    this.waits.push(ms);
-    if (ms !== this.heldMs) return this.#clock.after(ms, call);
-    this.#held.add(call);
-    return { cancel: () => this.#held.delete(call) };
-  }
-
-  frame(call: () => void): void {
-    this.#clock.frame(call);
-  }
-
-  get held(): number {
-    return this.#held.size;
-  }
-
-  ring(): void {
-    for (const call of this.#held) call();
-    this.#held.clear();
-  }
-}
+afterEach(() => end.close());
 
 describe('a client', () => {
   test('creating one does nothing', () => {
-    onSocket = () => {
+    end.onSocket = () => {
       throw new Error('nobody asked for a connection');
     };
-    const live = connect();
+    const live = end.connect();
     expect(live.post('a').id).toBe('a');
     expect(live.state).toBe('syncing');
     live.close();
@@ -97,12 +25,12 @@ describe('a client', () => {
   test('all posts share one socket, and those subscribed within a frame one message', async () => {
     const asked: unknown[] = [];
     let sockets = 0;
-    onSocket = (socket) => {
+    end.onSocket = (socket) => {
       sockets++;
       answerAll(socket);
       socket.on('subscribe', (payload: unknown) => asked.push(payload));
     };
-    const live = connect();
+    const live = end.connect();
     for (const id of ['a', '__proto__', 'a']) live.post(id).subscribe(() => undefined);
     await reached(live, 'synced');
     for (const id of ['b', 'c', 'a']) live.post(id).subscribe(() => undefined);
@@ -112,8 +40,8 @@ describe('a client', () => {
   });
 
   test('a like shows before its acknowledgement, and stands after it', async () => {
-    onSocket = answerAll;
-    const live = connect();
+    end.onSocket = answerAll;
+    const live = end.connect();
     const seen = new Watching(live, 'a');
     await reached(live, 'synced');
     await live.post('a').like();
@@ -127,7 +55,7 @@ describe('a client', () => {
     const sessions = new Set<unknown>();
     const likes: unknown[] = [];
     const asked: unknown[] = [];
-    onSocket = (socket, nth) => {
+    end.onSocket = (socket, nth) => {
       sessions.add(socket.handshake.auth['session']);
       socket.on('subscribe', (payload: unknown) => asked.push(payload));
       socket.on('set', (payload: unknown) => {
@@ -139,7 +67,7 @@ describe('a client', () => {
         answer({ ok: true, tickMs: 100, counts: [{ ...update('a', 1), mine: [] }] }),
       );
     };
-    const live = connect();
+    const live = end.connect();
     live.post('a').subscribe(() => undefined);
     await reached(live, 'synced');
     await live.post('a').like();
@@ -154,7 +82,7 @@ describe('a client', () => {
     const left: unknown[] = [];
     const asked: unknown[] = [];
     const unsubscribed = new Promise((resolve) => {
-      onSocket = (socket) => {
+      end.onSocket = (socket) => {
         answerAll(socket);
         socket.on('subscribe', (payload: unknown) => asked.push(payload));
         socket.on('unsubscribe', (payload) => {
@@ -164,7 +92,7 @@ describe('a client', () => {
       };
     });
     const clock = new WatchedClock(LINGER_MS);
-    const live = connect({ clock });
+    const live = end.connect({ clock });
     const stops = ['a', 'b', 'a'].map((id) => live.post(id).subscribe(() => undefined));
     await reached(live, 'synced');
     for (const stop of stops) stop();
@@ -179,26 +107,27 @@ describe('a client', () => {
 
   test('a subscription that is refused for now is asked for again', async () => {
     let asked = 0;
-    onSocket = (socket) =>
+    end.onSocket = (socket) =>
       socket.on('subscribe', (_: unknown, answer: Answer) => {
         const error = { code: 'OVERLOADED', message: 'later', retryable: true, retryAfterMs: 10 };
         if (++asked === 1) return answer({ ok: false, error });
         answer({ ok: true, tickMs: 100, counts: [{ ...update('a', 1), mine: [] }] });
       });
-    const live = connect();
+    const live = end.connect();
     live.post('a').subscribe(() => undefined);
     await reached(live, 'synced');
     expect(asked).toBe(2);
   });
 
   test('sent away with bye, it stays away for the time that it was told and a little of its own', async () => {
-    onSocket = (socket, nth) => {
+    end.onSocket = (socket, nth) => {
       if (nth === 2) return answerAll(socket);
       socket.emit('bye', { reason: 'the gateway is closing', retryAfterMs: 70 });
       socket.disconnect(true);
     };
     const clock = new WatchedClock(-1);
-    await connect({ clock, random: () => 0.5 })
+    await end
+      .connect({ clock, random: () => 0.5 })
       .post('a')
       .like();
     expect(clock.waits).toContain(73.5);
@@ -207,14 +136,15 @@ describe('a client', () => {
   test('a connection that is refused for now is tried again when the gateway said', async () => {
     const error = { code: 'OVERLOADED', message: 'the gateway is closing', retryable: true, retryAfterMs: 40 };
     let refused = false;
-    gateway.use((_, next) => {
+    end.server.use((_, next) => {
       if (refused) return next();
       refused = true;
       next(Object.assign(new Error('refused'), { data: error }));
     });
-    onSocket = answerAll;
+    end.onSocket = answerAll;
     const clock = new WatchedClock(-1);
-    await connect({ clock, random: () => 0 })
+    await end
+      .connect({ clock, random: () => 0 })
       .post('a')
       .like();
     expect(clock.waits).toContain(40);
@@ -222,7 +152,7 @@ describe('a client', () => {
 
   test('a page that is hidden for a while lets go of its socket, and is current soon after it is shown', async () => {
     const gone = new Promise((resolve) => {
-      onSocket = (socket) => {
+      end.onSocket = (socket) => {
         answerAll(socket);
         socket.on('disconnect', resolve);
       };
@@ -236,7 +166,7 @@ describe('a client', () => {
       },
     };
     const clock = new WatchedClock(30_000);
-    const live = connect({ clock, page });
+    const live = end.connect({ clock, page });
     live.post('a').subscribe(() => undefined);
     await reached(live, 'synced');
     page.hidden = true;
@@ -251,7 +181,7 @@ describe('a client', () => {
 
   test('the actor is kept where the page keeps things, and made anew where nothing can be kept', async () => {
     const actors: unknown[] = [];
-    onSocket = (socket) => {
+    end.onSocket = (socket) => {
       actors.push(socket.handshake.auth['actor']);
       answerAll(socket);
     };
@@ -266,14 +196,14 @@ describe('a client', () => {
       },
       setItem: () => undefined,
     };
-    for (const one of [storage, storage, blocked, blocked]) await connect({ storage: one }, '').post('a').view();
+    for (const one of [storage, storage, blocked, blocked]) await end.connect({ storage: one }, '').post('a').view();
     expect(actors[0]).toMatch(/^[0-9a-f]{32}$/);
     expect(actors[1]).toBe(actors[0]);
     expect(new Set(actors).size).toBe(3);
   });
 
   test('closing rejects what waits and what comes', async () => {
-    const live = connect();
+    const live = end.connect();
     const waiting = live.post('a').like();
     live.close();
     await expect(waiting).rejects.toMatchObject({ code: 'CLOSED' });
@@ -281,6 +211,6 @@ describe('a client', () => {
   });
 
   test('what is no post is refused at once', () => {
-    expect(() => connect().post('no spaces')).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
+    expect(() => end.connect().post('no spaces')).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
   });
 });

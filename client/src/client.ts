@@ -9,8 +9,8 @@ import type { Connection, Credentials, Transport } from './transport.js';
 
 /** As docs/protocol.md has it. */
 const POST_ID = /^[A-Za-z0-9_.:-]{1,64}$/;
-/** Some ticks: by then a stream has brought the counts that hold what was acknowledged over HTTP. */
-const SETTLED_MS = 1_000;
+/** Longer than the longest tick, 2 s: by then a stream has brought the counts that hold what was acknowledged over HTTP. */
+const SETTLED_MS = 3_000;
 
 export interface Options {
   /** Who acts, 1 to 128 characters. Without it and without a token: a random one, kept in localStorage if there is one. */
@@ -19,7 +19,7 @@ export interface Options {
    * Says who acts where the gateway wants proof. A function is asked at every connection, also the one after a token has
    * expired, with `true` if the gateway has refused what it gave last: then a new one is needed.
    */
-  readonly token?: string | ((refused: boolean) => string | Promise<string>);
+  readonly token?: string | ((refused: boolean) => string | undefined | Promise<string | undefined>);
   /** What to use instead of the browser's own; a `WebSocket` for Node.js before 22, for example. */
   readonly environment?: Partial<Environment>;
 }
@@ -78,6 +78,7 @@ export class Client implements LiveCounts {
   readonly #listeners = new Map<keyof LiveCountsEvents, Set<(error: LiveCountsError) => void>>();
   /** What was acknowledged over HTTP and is in the counts that come next, if not in those that came. */
   readonly #settling: (() => void)[] = [];
+  #actor: string | undefined;
   #closed = false;
 
   constructor(
@@ -132,6 +133,7 @@ export class Client implements LiveCounts {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.state = 'syncing';
     this.#link.close();
     this.#session.detach();
     this.#session.fail(closed());
@@ -190,9 +192,12 @@ export class Client implements LiveCounts {
 
   async #credentials(refused: boolean): Promise<Credentials> {
     const { token, actor } = this.options;
+    const given = typeof token === 'function' ? await token(refused) : token;
     const session = this.#sessionId;
-    if (token === undefined) return { token, actor: actor ?? storedActor(this.#environment.storage), session };
-    return { token: typeof token === 'string' ? token : await token(refused), actor, session };
+    if (given !== undefined || actor !== undefined) return { token: given, actor, session };
+    // The same at every connection, also where nothing can be stored.
+    this.#actor ??= storedActor(this.#environment.storage);
+    return { token: given, actor: this.#actor, session };
   }
 
   #progressed(): void {

@@ -44,7 +44,7 @@ const systemClock: Clock = {
   },
   frame(call) {
     // A hidden page draws no frames.
-    if (typeof requestAnimationFrame === 'function' && !document.hidden) requestAnimationFrame(call);
+    if (typeof document !== 'undefined' && !document.hidden) requestAnimationFrame(call);
     else setTimeout(call, FRAME_MS);
   },
 };

@@ -39,6 +39,8 @@ interface Attempt {
   readonly transport: Transport;
   connection?: Connection;
   open: boolean;
+  /** Something was answered over it. */
+  proven: boolean;
 }
 
 /**
@@ -63,6 +65,8 @@ export class Link {
   #refusals = 0;
   #probeMs = PROBE_MS;
   #waiting: Timer | undefined;
+  /** The gateway has asked to be left alone for as long as this waits. */
+  #isAsked = false;
   #probing: Timer | undefined;
   #sleeping: Timer | undefined;
 
@@ -88,6 +92,9 @@ export class Link {
   /** Something was answered, so this client is welcome. */
   proven(): void {
     this.#refusals = 0;
+    this.#failures = 0;
+    this.#backoff.reset();
+    if (this.#current) this.#current.proven = true;
   }
 
   close(): void {
@@ -120,7 +127,7 @@ export class Link {
 
   async #connect(): Promise<void> {
     this.#waiting = undefined;
-    const attempt: Attempt = { transport: this.#choose(), open: false };
+    const attempt: Attempt = { transport: this.#choose(), open: false, proven: false };
     this.#current = attempt;
     await this.#open(attempt);
   }
@@ -137,12 +144,17 @@ export class Link {
       return;
     }
     if (!isWanted()) return;
-    attempt.connection = attempt.transport.connect(credentials, {
-      opened: () => this.#opened(attempt),
-      counts: (updates) => attempt === this.#current && this.listener.counts(updates),
-      mine: (event) => attempt === this.#current && this.listener.mine(event),
-      closed: (ending) => this.#closed(attempt, ending),
-    });
+    try {
+      attempt.connection = attempt.transport.connect(credentials, {
+        opened: () => this.#opened(attempt),
+        counts: (updates) => attempt === this.#current && this.listener.counts(updates),
+        mine: (event) => attempt === this.#current && this.listener.mine(event),
+        closed: (ending) => this.#closed(attempt, ending),
+      });
+    } catch {
+      // A WebSocket that the page's policy forbids, or an insecure one on a secure page.
+      this.#closed(attempt, {});
+    }
   }
 
   #opened(attempt: Attempt): void {
@@ -160,8 +172,6 @@ export class Link {
     }
     if (attempt !== this.#current) return;
     attempt.open = true;
-    this.#failures = 0;
-    this.#backoff.reset();
     if (attempt.transport !== this.transports[0]) this.#probeLater();
     else this.#probeMs = PROBE_MS;
     this.listener.opened(attempt.connection!, attempt.transport.kind);
@@ -176,7 +186,8 @@ export class Link {
     this.#endProbe();
     this.#current = undefined;
     if (attempt.open) this.listener.lost();
-    else this.#failures++;
+    // What lets connections open and nothing through is as good as closed.
+    if (!attempt.proven) this.#failures++;
     this.#wait(this.#waitMs(ending));
   }
 
@@ -187,9 +198,11 @@ export class Link {
       // The first time the token may just have grown old.
       if (++this.#refusals === 1) return 0;
       this.listener.refused(cause);
+      this.#isAsked = true;
       return REFUSED_MS;
     }
     const askedMs = retryAfterMs ?? error?.retryAfterMs;
+    this.#isAsked = askedMs !== undefined;
     // Who is asked back at a time gets a time of its own from the gateway already.
     return askedMs === undefined ? this.#backoff.next() : askedMs * (1 + this.environment.random() / 10);
   }
@@ -204,7 +217,7 @@ export class Link {
     if (this.#current?.transport === this.transports[0]) return;
     this.#probing = this.environment.clock.after(this.#probeMs, () => {
       this.#probeMs = Math.min(2 * this.#probeMs, LONGEST_PROBE_MS);
-      this.#probe = { transport: this.transports[0]!, open: false };
+      this.#probe = { transport: this.transports[0]!, open: false, proven: false };
       void this.#open(this.#probe);
     });
   }
@@ -214,8 +227,8 @@ export class Link {
     this.#sleeping?.cancel();
     if (this.environment.page?.hidden) {
       this.#sleeping = this.environment.clock.after(HIDDEN_MS, () => this.#sleep());
-    } else if (this.#waiting) {
-      // Who looks, or has a network again, is not kept waiting for long.
+    } else if (this.#waiting && !this.#isAsked) {
+      // Who looks, or has a network again, is not kept waiting for long, unless the gateway wants it.
       this.#waiting.cancel();
       this.#backoff.reset();
       this.#wait(this.#backoff.next());

@@ -108,10 +108,16 @@ function storeOf(post: Post): Store {
         latest = state;
         changed();
       };
-      return post.subscribe(
-        (change) => set({ change }),
-        (error) => set({ ...latest, error }),
-      );
+      try {
+        return post.subscribe(
+          (change) => set({ change }),
+          (error) => set({ ...latest, error }),
+        );
+      } catch (error) {
+        // The client was closed: no reason to take the page down.
+        set({ ...latest, error: error as LiveCountsError });
+        return () => undefined;
+      }
     },
     state: () => latest,
     actions: {

@@ -23,6 +23,8 @@ interface Watched {
   /** What became of it on this connection. */
   phase: 'unasked' | 'asked' | 'answered';
   linger: Timer | undefined;
+  /** Why the gateway denies it on this connection. */
+  refusal: LiveCountsError | undefined;
 }
 
 /**
@@ -64,6 +66,8 @@ export class Subscriptions {
     watched.subscribers.add(subscriber);
     const { told } = watched.counts;
     if (told) call(subscriber, told);
+    const { refusal } = watched;
+    if (refusal) guarded(() => subscriber.refused?.(refusal));
     if (watched.phase === 'unasked') this.#soon();
     this.progressed();
     return () => {
@@ -108,7 +112,7 @@ export class Subscriptions {
     this.#connection = undefined;
     this.#left.clear();
     for (const [post, watched] of this.#posts) {
-      watched.phase = 'unasked';
+      this.#forget(watched);
       this.#dropIfUnused(post, watched);
     }
   }
@@ -125,7 +129,8 @@ export class Subscriptions {
   #ensure(post: string): Watched {
     let watched = this.#posts.get(post);
     if (!watched) {
-      watched = { counts: new PostCounts(), subscribers: new Set(), phase: 'unasked', linger: undefined };
+      const fresh = { phase: 'unasked', linger: undefined, refusal: undefined } as const;
+      watched = { counts: new PostCounts(), subscribers: new Set(), ...fresh };
       this.#posts.set(post, watched);
     }
     return watched;
@@ -133,7 +138,7 @@ export class Subscriptions {
 
   #leave(post: string, watched: Watched): void {
     if (watched.phase !== 'unasked') this.#left.add(post);
-    watched.phase = 'unasked';
+    this.#forget(watched);
     this.#dropIfUnused(post, watched);
     if (this.#left.size > 0) this.#soon();
   }
@@ -160,6 +165,7 @@ export class Subscriptions {
     const left = [...this.#left].filter((post) => !this.#posts.get(post)?.subscribers.size);
     this.#left.clear();
     for (const posts of chunks(left)) connection.unsubscribe(posts);
+    if (left.length > 0) this.#retryThoseTooMany();
     for (const some of chunks(wanted)) void this.#ask(connection, new Map(some));
     this.progressed();
   }
@@ -202,10 +208,26 @@ export class Subscriptions {
       });
       return;
     }
+    const refusal = LiveCountsError.from(error);
     for (const watched of asked) {
       watched.phase = 'answered';
-      for (const { refused } of watched.subscribers) guarded(() => refused?.(LiveCountsError.from(error)));
+      watched.refusal = refusal;
+      for (const { refused } of watched.subscribers) guarded(() => refused?.(refusal));
     }
+  }
+
+  /** Posts were left, so there is room. */
+  #retryThoseTooMany(): void {
+    for (const watched of this.#posts.values()) {
+      if (watched.refusal?.code !== 'TOO_MANY_POSTS') continue;
+      this.#forget(watched);
+      this.#soon();
+    }
+  }
+
+  #forget(watched: Watched): void {
+    watched.phase = 'unasked';
+    watched.refusal = undefined;
   }
 
   #tell({ counts, subscribers }: Watched, source: Change['source']): void {

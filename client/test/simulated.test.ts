@@ -180,11 +180,26 @@ describe('clients of a simulated gateway', () => {
     const { clock, network, pages } = new SimulatedWorld(1, [both, both, both]);
     const [shown] = pages as [SimulatedPage];
     await clock.advance(1_000);
-    network.cut(0, { retryAfterMs: 60_000 });
-    await clock.advance(20_000);
+    for (const kind of both) network.block(kind);
+    await clock.advance(200_000);
+    network.blocked.clear();
     expect(shown.live.state).toBe('syncing');
     shown.setHidden(false);
     await clock.advance(1_000);
+    expect(shown.live.state).toBe('synced');
+  });
+
+  test('but for as long as the gateway has asked for', async () => {
+    const both = ['socket', 'events'] as const;
+    const { clock, network, pages } = new SimulatedWorld(1, [both, both, both]);
+    const [shown] = pages as [SimulatedPage];
+    await clock.advance(1_000);
+    network.cut(0, { retryAfterMs: 60_000 });
+    await clock.advance(20_000);
+    shown.setHidden(false);
+    await clock.advance(39_000);
+    expect(shown.live.state).toBe('syncing');
+    await clock.advance(10_000);
     expect(shown.live.state).toBe('synced');
   });
 

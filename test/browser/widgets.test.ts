@@ -192,6 +192,31 @@ describe('events and clients', () => {
     await until(async () => (await pressed())[0] === true, 'the page is that of somebody who likes it');
   });
 
+  test('properties do what the attributes of their names do, as frameworks set them, also before the script is there', async () => {
+    const { page, complaints } = await openWidgets(
+      browser,
+      gateway.url,
+      '<live-count></live-count><live-like></live-like>',
+    );
+    await page.evaluate(`{
+      const [count, like] = widgets();
+      Object.assign(count, { post: 'set', metric: 'views', count: true });
+      like.post = 'set';
+      import('/client/tallycast.js').then(() => undefined);
+    }`);
+    await holds(page, 'live-count[metric=views][count]', 1);
+    await holds(page, 'live-like[post=set]', 0);
+    await page.evaluate("Object.assign(widgets()[0], { metric: undefined, count: false, post: 'other' })");
+    await holds(page, 'live-count[post=other]:not([metric], [count])', 0);
+    await page.evaluate(`{
+      const made = document.createElement('live-count');
+      Object.assign(made, { post: 'other', metric: 'views' });
+      document.body.append(made);
+    }`);
+    await holds(page, 'live-count[metric=views]', 0);
+    expect(await complaints()).toEqual([]);
+  });
+
   test('a view is counted once for each element, when it comes into view', async () => {
     const row = '<p class="row"></p>';
     const body = `<live-count post="read" metric="views" count></live-count>${row.repeat(60)}

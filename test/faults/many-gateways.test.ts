@@ -13,7 +13,7 @@ const CLIENTS = 200;
 const POSTS = 20;
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-const LOSSES = seeds(3 * SCALE, SEED);
+const LOSSES = seeds(2 * SCALE, SEED);
 const CRASHES = seeds(SCALE, SEED + LOSSES.length);
 const KILLS = 3;
 /** Acknowledgements in a round, and at most between two kills. */

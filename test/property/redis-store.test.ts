@@ -11,7 +11,7 @@ import { openRedisStore } from '../support/redis-store.js';
 import { History, readAlike, sendAlike, type Shape } from './histories.js';
 import { faultsOf } from './redis-contents.js';
 
-const BATCHES = 40_000 * Number(process.env['TEST_SCALE'] ?? 1);
+const BATCHES = 20_000 * Number(process.env['TEST_SCALE'] ?? 1);
 const BATCHES_A_HISTORY = 2_500;
 /** Batches under way at once. */
 const ROUND = 50;

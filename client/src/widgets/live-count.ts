@@ -11,6 +11,19 @@ export class LiveCount extends LiveElement {
     return this.getAttribute('metric') ?? 'likes';
   }
 
+  set metric(metric: string | null | undefined) {
+    this.reflect('metric', metric);
+  }
+
+  override get count(): number | undefined {
+    return super.count;
+  }
+
+  /** The attribute of this name, not the number. */
+  override set count(count: boolean | number | string | null | undefined) {
+    this.reflect('count', count === false || count === undefined || count === null ? null : '');
+  }
+
   protected override seen(): void {
     const { post } = this;
     if (post === '' || post === this.#countedPost || !this.hasAttribute('count')) return;

@@ -36,6 +36,8 @@ export abstract class LiveElement extends Base {
   static readonly observedAttributes: readonly string[] = ['post', 'metric', 'notation', 'lang'];
 
   protected readonly number = new RollingNumber();
+  /** Where a short number tells the exact one to the mouse. */
+  protected titled: HTMLElement = this.number.element;
   readonly #exact = document.createElement('span');
   protected readonly fallback = document.createElement('slot');
   protected exactText = '';
@@ -48,6 +50,7 @@ export abstract class LiveElement extends Base {
   #isShort = false;
   #isSeen = false;
   #stop: (() => void) | undefined;
+  #tracks = 0;
 
   constructor(delegatesFocus = false) {
     super();
@@ -56,7 +59,7 @@ export abstract class LiveElement extends Base {
     this.number.element.part.add('number');
     this.#exact.className = 'exact';
     root.append(this.number.element, this.fallback);
-    this.#takeEarlyLive();
+    this.#takeEarly();
   }
 
   /** What it counts. */
@@ -64,6 +67,11 @@ export abstract class LiveElement extends Base {
 
   get post(): string {
     return this.getAttribute('post') ?? '';
+  }
+
+  /** As the attribute; `null` and undefined remove it. Frameworks set properties where there are some. */
+  set post(post: string | number | null | undefined) {
+    this.reflect('post', post);
   }
 
   /** The number as it is now; undefined until it is known. The attribute `data-count` follows in the next frame. */
@@ -89,6 +97,7 @@ export abstract class LiveElement extends Base {
       near: (isNear) => {
         if (isNear === this.#isNear) return;
         this.#isNear = isNear;
+        if (!isNear) this.#isSeen = false;
         this.#track();
       },
       seen: (isSeen) => {
@@ -117,7 +126,8 @@ export abstract class LiveElement extends Base {
     if (name === 'post' || name === 'metric') {
       this.forget();
       this.#track();
-      if (this.#isSeen) this.seen();
+      // Other attributes of the same change come first.
+      queueMicrotask(() => this.#isSeen && this.seen());
     } else if (name === 'lang') {
       this.#locale = localeOf(this);
     }
@@ -165,6 +175,11 @@ export abstract class LiveElement extends Base {
     writeLater(this.#write);
   }
 
+  protected reflect(name: string, value: string | number | null | undefined): void {
+    if (value === null || value === undefined) this.removeAttribute(name);
+    else this.setAttribute(name, String(value));
+  }
+
   /** Does something with the post, and says so where it is refused. */
   protected async act(action: (post: Post) => Promise<void>): Promise<boolean> {
     const { post } = this;
@@ -186,13 +201,13 @@ export abstract class LiveElement extends Base {
     if (exact === this.exactText && isShort === this.#isShort) return;
     const { element } = this.number;
     this.exactText = exact;
-    if (isShort) element.title = this.#exact.textContent = exact;
+    if (isShort) this.titled.title = this.#exact.textContent = exact;
     if (isShort === this.#isShort) return;
     this.#isShort = isShort;
     element.ariaHidden = isShort ? 'true' : null;
     // What is hidden from the eye costs a layer, so it is there only where it is needed.
     if (isShort) return this.shadowRoot!.append(this.#exact);
-    element.removeAttribute('title');
+    this.titled.removeAttribute('title');
     this.#exact.remove();
   }
 
@@ -206,6 +221,7 @@ export abstract class LiveElement extends Base {
   #track(): void {
     this.#stop?.();
     this.#stop = undefined;
+    const track = ++this.#tracks;
     const { post } = this;
     if (!this.#isNear || post === '') return;
     const fail = (error: LiveCountsError): void => this.#fail(post, error);
@@ -214,11 +230,14 @@ export abstract class LiveElement extends Base {
     try {
       const unsubscribe = live.post(post).subscribe((change) => this.changed(change), fail);
       const unlisten = live.on('error', fail);
-      this.#stop = () => {
+      const stop = (): void => {
         unsubscribe();
         unlisten();
         unfollow();
       };
+      // A listener of what was told at once may have changed or removed this element.
+      if (track === this.#tracks) this.#stop = stop;
+      else stop();
     } catch (error) {
       this.#stop = unfollow;
       fail(error as LiveCountsError);
@@ -229,11 +248,13 @@ export abstract class LiveElement extends Base {
     this.tell('live-error', { post, code, message });
   }
 
-  /** What was assigned before the script was there hides the accessor. */
-  #takeEarlyLive(): void {
-    if (!Object.hasOwn(this, 'live')) return;
-    const { live } = this;
-    Reflect.deleteProperty(this, 'live');
-    this.live = live;
+  /** What was assigned before the script was there hides the accessors. */
+  #takeEarly(): void {
+    for (const name of ['live', 'post', 'metric', 'count']) {
+      const early = Object.getOwnPropertyDescriptor(this, name);
+      if (!early) continue;
+      Reflect.deleteProperty(this, name);
+      if (name in this) Reflect.set(this, name, early.value);
+    }
   }
 }

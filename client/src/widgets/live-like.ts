@@ -18,11 +18,15 @@ export class LiveLike extends LiveElement {
   readonly #button = document.createElement('button');
   readonly #status = document.createElement('span');
   #on = false;
+  /** As the client told it last. */
+  #told = false;
+  #turns = 0;
 
   constructor() {
     super(true);
     const pill = document.createElement('span');
     pill.part.add('button');
+    this.titled = pill;
     this.#button.type = 'button';
     // Over the number and not around it: a part of the button's name, every change of it would be read to who has the focus.
     pill.append(makeIcon(), this.number.element, this.fallback, this.#button);
@@ -34,11 +38,12 @@ export class LiveLike extends LiveElement {
 
   protected override forget(): void {
     super.forget();
-    this.#on = false;
+    this.#on = this.#told = false;
   }
 
   protected override changed(change: Change): void {
-    this.#press(change.mine.includes(this.metric));
+    this.#told = change.mine.includes(this.metric);
+    this.#press(this.#told);
     super.changed(change);
   }
 
@@ -65,9 +70,9 @@ export class LiveLike extends LiveElement {
     this.#press(on);
     this.tell('live-like', { post, on });
     announce(this.#status, () => `${this.#label}: ${this.exactText}`);
+    const turn = ++this.#turns;
     const isDone = await this.act((handle) => handle.set(this.metric, on));
-    // The client takes back what it has told; what it has not told is taken back here.
-    if (!isDone && this.count === undefined && post === this.post) this.#press(!on);
+    if (!isDone && turn === this.#turns && post === this.post) this.#press(this.#told);
   }
 }
 

@@ -1,5 +1,8 @@
 import type { LiveCounts } from '../client.js';
 
+/** How long what was done before `connectWidgets` may take to be acknowledged. */
+const DONE_S = 60;
+
 let client: LiveCounts | undefined;
 let isOwn = false;
 let create: () => LiveCounts;
@@ -20,8 +23,13 @@ export function connectWidgets(live: LiveCounts): void {
   client = live;
   isOwn = false;
   for (const moved of [...followers]) moved();
-  // Nobody else has it.
-  before?.close();
+  // Nobody else has it; what was done with it is to be counted all the same.
+  if (before) closeWhenDone(before, DONE_S);
+}
+
+function closeWhenDone(left: LiveCounts, seconds: number): void {
+  if (left.waiting === 0 || seconds === 0) left.close();
+  else setTimeout(() => closeWhenDone(left, seconds - 1), 1_000);
 }
 
 export function pageClient(): LiveCounts {

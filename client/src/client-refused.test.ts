@@ -1,0 +1,73 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { until } from '../../test/support/until.js';
+import { reached } from '../test/clients.js';
+import { type Answer, answerAll, OtherEnd, update, WatchedClock } from '../test/other-end.js';
+import { LINGER_MS } from './subscriptions.js';
+
+let end: OtherEnd;
+
+beforeEach(async () => {
+  end = await OtherEnd.start();
+});
+
+afterEach(() => end.close());
+
+describe('a client', () => {
+  test('the actor stays the same after a reconnect, also where nothing can be stored', async () => {
+    const actors: unknown[] = [];
+    end.onSocket = (socket, nth) => {
+      actors.push((socket.handshake.auth as { actor?: string }).actor);
+      answerAll(socket);
+      if (nth === 1) socket.once('subscribe', () => setImmediate(() => socket.conn.close()));
+    };
+    const live = end.connect({ storage: undefined }, '');
+    live.post('a').subscribe(() => undefined);
+    await reached(live, 'synced');
+    await reached(live, 'syncing');
+    await reached(live, 'synced');
+    expect(actors).toHaveLength(2);
+    expect(actors[0]).toMatch(/^[0-9a-f]{32}$/);
+    expect(actors[1]).toBe(actors[0]);
+  });
+
+  test('who comes to a refused post is told, too, and those that were too many are asked for again when others are left', async () => {
+    const asked: string[][] = [];
+    end.onSocket = (socket) =>
+      socket.on('subscribe', ({ posts }: { posts: string[] }, answer: Answer) => {
+        asked.push(posts);
+        const hasRoom = asked.length > 1;
+        const error = { code: 'TOO_MANY_POSTS', message: 'too many', retryable: false };
+        const rejected = hasRoom ? [] : [{ post: 'b', error }];
+        const counts = posts
+          .filter((post) => hasRoom || post !== 'b')
+          .map((post) => ({ ...update(post, 1), mine: [] }));
+        answer({ ok: true, tickMs: 100, counts, rejected });
+      });
+    const clock = new WatchedClock(LINGER_MS);
+    const live = end.connect({ clock });
+    const leave = live.post('a').subscribe(() => undefined);
+    const refusals: string[] = [];
+    const seen = new Promise((resolve) => live.post('b').subscribe(resolve, ({ code }) => refusals.push(code)));
+    await reached(live, 'synced');
+    live.post('b').subscribe(
+      () => undefined,
+      ({ code }) => refusals.push(`late ${code}`),
+    );
+    expect(refusals).toEqual(['TOO_MANY_POSTS', 'late TOO_MANY_POSTS']);
+    leave();
+    clock.ring();
+    expect(await seen).toMatchObject({ counts: { likes: 1 } });
+    expect(asked).toEqual([['a', 'b'], ['b']]);
+  });
+
+  test('where making a socket throws it goes on without', async () => {
+    function Forbidden(): never {
+      throw new Error("the page's policy forbids it");
+    }
+    let streams = 0;
+    end.http.prependListener('request', ({ url }) => (streams += Number(url?.startsWith('/readyz'))));
+    const live = end.connect({ WebSocket: Forbidden as unknown as typeof WebSocket, random: () => 0 });
+    live.post('a').subscribe(() => undefined);
+    await until(() => streams > 0, 'it tries event streams');
+  });
+});

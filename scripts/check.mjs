@@ -1,0 +1,33 @@
+// Everything that is checked without running the program, two at a time; says what failed. npm run check.
+import { exec } from 'node:child_process';
+
+const AT_A_TIME = 2;
+const OUTPUT_MAX_BYTES = 16 * 2 ** 20;
+
+/** The longest first. */
+const checks = [
+  'eslint .',
+  'tsc --noEmit',
+  'prettier --check .',
+  'depcruise src client client-demo load',
+  'tsc --noEmit -p client',
+  'tsc --noEmit -p client-demo',
+  'tsc --noEmit -p load',
+  'knip',
+];
+
+function run(command) {
+  return new Promise((resolve) => {
+    exec(command, { maxBuffer: OUTPUT_MAX_BYTES }, (error, stdout, stderr) => {
+      console.log(error === null ? `ok      ${command}` : `FAILED  ${command}\n${stdout}${stderr}`);
+      if (error !== null) process.exitCode = 1;
+      resolve();
+    });
+  });
+}
+
+async function runInTurn() {
+  for (let command = checks.shift(); command !== undefined; command = checks.shift()) await run(command);
+}
+
+await Promise.all(Array.from({ length: AT_A_TIME }, runInTurn));
