@@ -9,7 +9,7 @@ const SOCKETS = 50;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
 /** Gateways that are killed side by side, each over and over on its own data. */
 const CHAINS = 2;
-const ROUNDS = 5 * Number(process.env['TEST_SCALE'] ?? 1);
+const ROUNDS = 3 * Number(process.env['TEST_SCALE'] ?? 1);
 const ROUND_LIMIT_MS = 20_000;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 /** A few flushes, so that the moment falls anywhere between two commits, and within one. */
