@@ -12,6 +12,13 @@ beforeEach(async () => {
 
 afterEach(() => end.close());
 
+/** A client that will use event streams first asks whether the gateway is ready. */
+function countStreams(): { begun: number } {
+  const streams = { begun: 0 };
+  end.http.prependListener('request', ({ url }) => (streams.begun += Number(url?.startsWith('/readyz'))));
+  return streams;
+}
+
 describe('a client', () => {
   test('the actor stays the same after a reconnect, also where nothing can be stored', async () => {
     const actors: unknown[] = [];
@@ -64,10 +71,17 @@ describe('a client', () => {
     function Forbidden(): never {
       throw new Error("the page's policy forbids it");
     }
-    let streams = 0;
-    end.http.prependListener('request', ({ url }) => (streams += Number(url?.startsWith('/readyz'))));
+    const streams = countStreams();
     const live = end.connect({ WebSocket: Forbidden as unknown as typeof WebSocket, random: () => 0 });
     live.post('a').subscribe(() => undefined);
-    await until(() => streams > 0, 'it tries event streams');
+    await until(() => streams.begun > 0, 'it tries event streams');
+  });
+
+  test('where sockets open and nothing comes through it goes on without', async () => {
+    end.onSocket = (socket) => socket.conn.close();
+    const streams = countStreams();
+    const live = end.connect({ random: () => 0 });
+    live.post('a').subscribe(() => undefined);
+    await until(() => streams.begun > 0, 'it tries event streams');
   });
 });

@@ -192,6 +192,20 @@ describe('events and clients', () => {
     await until(async () => (await pressed())[0] === true, 'the page is that of somebody who likes it');
   });
 
+  test('what was done before the page was given another client counts, and nobody is told of an error', async () => {
+    const { page } = await openWidgets(browser, gateway.url, '<live-like post="moved"></live-like>');
+    await page.evaluate("import('/client/tallycast.js').then(() => undefined)");
+    await holds(page, 'live-like', 0);
+    await page.evaluate(`import('/client/tallycast.js').then(({ connectWidgets, createLiveCounts }) => {
+      globalThis.failures = [];
+      addEventListener('live-error', ({ detail }) => failures.push(detail));
+      widgets()[0].shadowRoot.querySelector('button').click();
+      connectWidgets(createLiveCounts(location.origin, { actor: 'bob' }));
+    })`);
+    await page.locator('live-like[data-count="1"]:not([data-on])').waitFor();
+    expect(await page.evaluate('failures')).toEqual([]);
+  });
+
   test('properties do what the attributes of their names do, as frameworks set them, also before the script is there', async () => {
     const { page, complaints } = await openWidgets(
       browser,
