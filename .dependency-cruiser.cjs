@@ -30,7 +30,11 @@ module.exports = {
     layer('fanout-knows-the-port', 'fanout', ['presence/', ...middle]),
     layer('presence-stands-alone', 'presence', ['counters/', ...core]),
     layer('gateway-is-an-edge', 'gateway', ['ingest/', 'fanout/', 'presence/', 'access/', ...middle, 'settings\\.ts']),
-    layer('http-is-an-edge', 'http', ['ingest/', 'fanout/', 'presence/', 'access/', ...middle, 'settings\\.ts']),
+    layer('regions-know-the-port', 'regions', ['store/regional-store\\.ts', 'counters/', ...core]),
+    layer('http-is-an-edge', 'http', [
+      ...['ingest/', 'fanout/', 'presence/', 'access/', 'regions/'],
+      ...[...middle, 'settings\\.ts'],
+    ]),
     layer('workers-pass-connections-on', 'workers', ['ops/', 'settings\\.ts', ...core]),
     layer('access-guards-both-edges', 'access', ['counters/', ...core, 'settings\\.ts']),
     {
@@ -41,9 +45,9 @@ module.exports = {
     },
     {
       name: 'nest-only-at-the-edges',
-      comment: 'ingest, fanout, presence, access and stores are plain classes, which src/core.module.ts wires',
+      comment: 'ingest, fanout, presence, access, regions and stores are plain classes, which src/core.module.ts wires',
       severity: 'error',
-      from: { path: '^src/(ingest|fanout|presence|store|access)/', pathNot: '\\.module\\.ts$' },
+      from: { path: '^src/(ingest|fanout|presence|store|access|regions)/', pathNot: '\\.module\\.ts$' },
       to: { path: 'node_modules/@nestjs/' },
     },
     {

@@ -10,7 +10,9 @@ import { OperationCounts } from './ingest/operation-counts.js';
 import { Instruments } from './ops/instruments.js';
 import { OpsModule } from './ops/ops.module.js';
 import { Presence } from './presence/presence.js';
+import type { Regions } from './regions/regions.js';
 import type { Settings } from './settings.js';
+import { REGIONS } from './tokens.js';
 
 /** The composition root: what the gateway is made of, and what its instruments read. */
 @Module({})
@@ -23,11 +25,13 @@ export class AppModule {
     @Inject(Ingest) ingest: Ingest,
     @Inject(CountsGateway) gateway: CountsGateway,
     @Inject(Streams) streams: Streams,
+    @Inject(REGIONS) regions: Regions | null,
   ) {
     instruments.operations(counts);
     instruments.viewers(presence);
     instruments.fanout(fanout);
     instruments.ingest(ingest);
+    if (regions !== null) instruments.regions(regions);
     instruments.gauge(
       'tallycast_held_connections',
       'Connections that are not read for a while, since operations come faster than they are committed.',

@@ -19,12 +19,15 @@ import { Ingest } from './ingest/ingest.js';
 import { OperationCounts } from './ingest/operation-counts.js';
 import { Instruments } from './ops/instruments.js';
 import { Presence } from './presence/presence.js';
+import { joinRegions } from './regions/join.js';
+import type { Regions } from './regions/regions.js';
 import type { Settings } from './settings.js';
 import type { CounterStore } from './store/counter-store.js';
 import { EmbeddedStore } from './store/embedded/embedded-store.js';
 import { RedisConnections } from './store/redis/connections.js';
 import { RedisStore } from './store/redis/redis-store.js';
-import { CLOCK, REDIS, SETTINGS, STORE } from './tokens.js';
+import type { RegionalStore } from './store/regional-store.js';
+import { CLOCK, REDIS, REGIONS, SETTINGS, STORE } from './tokens.js';
 
 /**
  * A post's changes reach other gateways this often in a tick. What is announced just after a viewer's frame goes out
@@ -39,7 +42,10 @@ const RETAIN_MS = 10_000;
 @Global()
 @Module({})
 export class CoreModule implements OnApplicationShutdown {
-  constructor(@Inject(STORE) private readonly store: CounterStore) {}
+  constructor(
+    @Inject(STORE) private readonly store: CounterStore,
+    @Inject(REGIONS) private readonly regions: Regions | null,
+  ) {}
 
   static with(settings: Settings): DynamicModule {
     const providers = [...edges(settings), ...machinery(settings)];
@@ -47,6 +53,7 @@ export class CoreModule implements OnApplicationShutdown {
   }
 
   async onApplicationShutdown(): Promise<void> {
+    this.regions?.close();
     await this.store.close();
   }
 }
@@ -69,7 +76,20 @@ function random64(): string {
   return randomBytes(8).toString('hex');
 }
 
-function machinery({ dataDir, redis, ack, buckets, flushMs, tickMs, metrics, region }: Settings): Provider[] {
+function regionsOf(store: RegionalStore, actors: Actors, clock: Clock, settings: Settings): Regions {
+  const { metrics } = settings;
+  store.toggled.subscribe((toggled) => {
+    for (const { post, metric, actor, on } of toggled) {
+      actors.toggled(actor, { post, metric: metrics.list[metric]!.name, on }, null);
+    }
+  });
+  const warn = (message: string): void => new Logger('regions').warn(message);
+  return joinRegions(store, { ...settings, clock, random: Math.random, warn });
+}
+
+function machinery(settings: Settings): Provider[] {
+  const { dataDir, redis, ack, buckets, flushMs, tickMs, metrics, region, peers } = settings;
+  const hasPeers = peers.length > 0;
   return [
     {
       provide: REDIS,
@@ -83,9 +103,11 @@ function machinery({ dataDir, redis, ack, buckets, flushMs, tickMs, metrics, reg
       provide: STORE,
       useFactory: (connections: RedisConnections | null, clock: Clock): CounterStore | Promise<CounterStore> => {
         const data = { buckets, metrics, region, nonce: () => randomInt(2 ** 32) };
-        if (connections === null) return new EmbeddedStore({ path: dataDir, ...data });
+        if (connections === null) {
+          return new EmbeddedStore({ path: dataDir, ...data, ...(hasPeers && { regional: clock }) });
+        }
         const publishMs = tickMs / PUBLICATIONS_A_TICK;
-        return RedisStore.open(connections, clock, { ...data, gateway: random64(), publishMs });
+        return RedisStore.open(connections, clock, { ...data, gateway: random64(), publishMs, regional: hasPeers });
       },
       inject: [REDIS, CLOCK],
     },
@@ -99,6 +121,12 @@ function machinery({ dataDir, redis, ack, buckets, flushMs, tickMs, metrics, reg
         return new Ingest(store, clock, Math.random, options, instruments);
       },
       inject: [STORE, CLOCK, Instruments],
+    },
+    {
+      provide: REGIONS,
+      useFactory: (store: EmbeddedStore | RedisStore, actors: Actors, clock: Clock): Regions | null =>
+        store.regions && regionsOf(store.regions, actors, clock, settings),
+      inject: [STORE, Actors, CLOCK],
     },
     { provide: Presence, useFactory: (clock: Clock) => new Presence(clock), inject: [CLOCK] },
     {

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import proxyaddr from 'proxy-addr';
 import { z } from 'zod';
 import { Metrics } from './counters/metrics.js';
+import { checkNames, parsePeers, type PeerAddress, REGION_PATTERN } from './regions/peer-addresses.js';
 import { parseRedisUrl, type RedisTarget } from './store/redis/redis-url.js';
 
 /** What the environment says, checked once, at boot. Names and defaults: README.md, "Settings". */
@@ -34,7 +35,14 @@ export interface Settings {
   readonly maxPostsPerConnection: number;
   /** Addresses or networks of balancers whose `X-Forwarded-For` is believed. */
   readonly trustProxy: readonly string[];
+  /** The name under which this gateway counts. */
   readonly region: string;
+  /** The other regions. */
+  readonly peers: readonly PeerAddress[];
+  /** What regions show each other; `''` without peers. */
+  readonly peerToken: string;
+  /** How often changes go to each peer, at most. */
+  readonly shipMs: number;
   readonly logLevel: string;
 }
 
@@ -76,6 +84,9 @@ const network = z
     'must be addresses or networks such as 10.1.2.3 or 10.0.0.0/8, or loopback, linklocal, uniquelocal',
   );
 
+/** The name of a region that is the only one. */
+const NO_REGION = 'local';
+
 const ENVIRONMENT = z.object({
   HOST: z
     .string()
@@ -83,14 +94,16 @@ const ENVIRONMENT = z.object({
     .default('127.0.0.1'),
   PORT: integer(0, 65535, 3000),
   DATA_DIR: z.string().regex(/\S/, 'must be a path').default('./data'),
-  REDIS_URL: z.string().transform(parseRedis).optional(),
+  REDIS_URL: z.string().transform(parsed(parseRedisUrl)).optional(),
   ACK: z.enum(['committed', 'replicated'], 'must be committed or replicated').default('committed'),
   WORKERS: integer(1, 256, 1),
-  PEERS: z.never('is not supported by this version: it serves one region; unset it').optional(),
   TICK_MS: integer(10, 60_000, 100),
   FLUSH_MS: integer(0, 1_000, 10),
   BUCKETS: integer(1, 4096, 64),
-  METRICS: z.string().default('likes:toggle,views:tally').transform(parseMetrics),
+  METRICS: z
+    .string()
+    .default('likes:toggle,views:tally')
+    .transform(parsed((text) => Metrics.parse(text))),
   ALLOWED_ORIGINS: list.pipe(z.array(origin)).default([]),
   JWT_SECRET: z.string().regex(/\S/, 'must be the secret that tokens are signed with').optional(),
   JWT_JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
@@ -102,10 +115,13 @@ const ENVIRONMENT = z.object({
   MAX_CONNECTIONS_PER_ADDRESS: integer(0, 1_000_000, 200),
   MAX_POSTS_PER_CONNECTION: integer(1, 10_000, 500),
   TRUST_PROXY: list.pipe(z.array(network)).default([]),
-  REGION: z
+  REGION: z.string().regex(REGION_PATTERN, 'must be a-z, then up to 15 of a-z 0-9 -').default(NO_REGION),
+  PEERS: z.string().transform(parsed(parsePeers)).default([]),
+  PEER_TOKEN: z
     .string()
-    .regex(/^[a-z][a-z0-9-]{0,15}$/, 'must be a-z, then up to 15 of a-z 0-9 -')
-    .default('local'),
+    .regex(/^[!-~]{16,256}$/, 'must be 16 to 256 visible ASCII characters, the same in all regions')
+    .optional(),
+  SHIP_MS: integer(10, 60_000, 100),
   LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
       error: 'must be fatal, error, warn, info, debug, trace or silent',
@@ -127,22 +143,16 @@ function isNetwork(text: string): boolean {
   }
 }
 
-function parseMetrics(text: string, context: z.RefinementCtx): Metrics {
-  try {
-    return Metrics.parse(text);
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: (error as Error).message });
-    return z.NEVER;
-  }
-}
-
-function parseRedis(text: string, context: z.RefinementCtx): RedisTarget {
-  try {
-    return parseRedisUrl(text);
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: (error as Error).message });
-    return z.NEVER;
-  }
+/** What throws is told as the others are. */
+function parsed<T>(parse: (text: string) => T) {
+  return (text: string, context: z.RefinementCtx): T => {
+    try {
+      return parse(text);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message });
+      return z.NEVER;
+    }
+  };
 }
 
 /** @throws Error with one line that names the variable and says what would be right. */
@@ -162,6 +172,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   if (env.REDIS_URL === undefined && env.WORKERS > 1) {
     throw new Error('WORKERS above 1 needs REDIS_URL: the embedded store is for one process');
   }
+  checkPeers(env);
   const jwt = jwtOf(env);
   if (jwt === null && (env.JWT_ISSUER !== undefined || env.JWT_AUDIENCE !== undefined || env.PRIVATE === 'true')) {
     throw new Error('JWT_ISSUER, JWT_AUDIENCE and PRIVATE need JWT_SECRET or JWT_JWKS_URL, which verify tokens');
@@ -186,8 +197,27 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     maxPostsPerConnection: env.MAX_POSTS_PER_CONNECTION,
     trustProxy: env.TRUST_PROXY,
     region: env.REGION,
+    peers: env.PEERS,
+    peerToken: env.PEER_TOKEN ?? '',
+    shipMs: env.SHIP_MS,
     logLevel: env.LOG_LEVEL,
   };
+}
+
+function checkPeers({ REGION, PEERS, PEER_TOKEN }: z.infer<typeof ENVIRONMENT>): void {
+  if (PEERS.length === 0) {
+    if (PEER_TOKEN !== undefined)
+      throw new Error('PEER_TOKEN is of no use without PEERS, which names the other regions');
+    return;
+  }
+  if (REGION === NO_REGION)
+    throw new Error('PEERS needs REGION, the name that the others have this gateway under in theirs');
+  if (PEER_TOKEN === undefined) throw new Error('PEERS needs PEER_TOKEN, a secret that is the same in all regions');
+  try {
+    checkNames(REGION, PEERS);
+  } catch (error) {
+    throw new Error(`PEERS ${(error as Error).message}`, { cause: error });
+  }
 }
 
 function jwtOf(env: z.infer<typeof ENVIRONMENT>): JwtSettings | null {

@@ -4,3 +4,5 @@ export const CLOCK = Symbol('Clock');
 export const STORE = Symbol('CounterStore');
 /** The connections that gateways share counters by; `null` with the embedded store. */
 export const REDIS = Symbol('Redis');
+/** The other regions; `null` where there are none. */
+export const REGIONS = Symbol('Regions');

@@ -47,7 +47,7 @@ export async function startServer(command, args, { port, ...options } = {}) {
 export async function startGateway(env = {}, core = null, nodeArgs = []) {
   const main = join(ROOT, 'dist', 'main.js');
   if (!existsSync(main)) throw new Error('dist/main.js is missing: run `npm run build` first');
-  const port = await freePort();
+  const port = env.PORT === undefined ? await freePort() : Number(env.PORT);
   const all = {
     HOST: '127.0.0.1',
     PORT: String(port),

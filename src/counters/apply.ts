@@ -1,23 +1,9 @@
 import type { Batch, CommitResult, PostCounts } from './batch.js';
-import {
-  type Bucket,
-  countsOf,
-  MARK_GENERATION_MAX,
-  MARK_GENERATION_MS,
-  metricState,
-  type PostState,
-  totalOf,
-} from './bucket.js';
+import { type Bucket, countsOf, MARK_GENERATION_MAX, MARK_GENERATION_MS, metricState, totalOf } from './bucket.js';
 import type { Metrics } from './metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from './operation.js';
 import { COUNT_MAX, increment, valueOf } from './pn-counter.js';
-
-/** A post while its batch is applied: read once, written once. */
-interface Working {
-  readonly state: PostState;
-  readonly known: boolean;
-  changed: boolean;
-}
+import { type PostAtHand, PostsAtHand } from './posts-at-hand.js';
 
 /**
  * What a batch does to a bucket: the meaning of the counter, and the reference that every store must equal.
@@ -35,44 +21,28 @@ export function apply(bucket: Bucket, metrics: Metrics, batch: Batch): CommitRes
     bucket.startGeneration(batch.atMs);
   }
 
-  const posts = new Map<string, Working>();
+  const posts = new PostsAtHand(bucket, metrics);
   const outcomes = new Uint8Array(batch.operations.length);
+  const stamp = bucket.regional?.stamp(batch.atMs) ?? 0;
   batch.operations.forEach((operation, i) => {
-    outcomes[i] = applyOne(bucket, working(bucket, posts, operation.post), operation);
+    const post = posts.get(operation.post);
+    outcomes[i] = applyOne(bucket, post, operation, stamp);
+    if ((outcomes[i] & APPLIED) > 0) post.state.updatedAtMs = Math.max(post.state.updatedAtMs, batch.atMs);
   });
-  const counts = new Map<string, PostCounts>();
-  const changed: PostCounts[] = [];
-  for (const [id, post] of posts) {
-    if (post.changed) {
-      post.state.v += 1;
-      post.state.updatedAtMs = Math.max(post.state.updatedAtMs, batch.atMs);
-      bucket.setPost(id, post.state);
-    }
-    const now = countsOf(id, bucket.epoch, post.known || post.changed ? post.state : undefined, metrics);
-    counts.set(id, now);
-    if (post.changed) changed.push(now);
-  }
+  if (bucket.regional !== null) bucket.clockChanged();
+  const { counts, changed } = posts.write();
   bucket.setFence(batch.incarnation, { n: batch.n, outcomes });
   return { kind: 'applied', outcomes, counts, changed };
 }
 
-function working(bucket: Bucket, posts: Map<string, Working>, id: string): Working {
-  let post = posts.get(id);
-  if (post === undefined) {
-    const state = bucket.post(id);
-    post = { state: state ?? { v: 0, updatedAtMs: 0, metrics: [] }, known: state !== undefined, changed: false };
-    posts.set(id, post);
-  }
-  return post;
-}
-
-function applyOne(bucket: Bucket, post: Working, operation: Operation): number {
+function applyOne(bucket: Bucket, post: PostAtHand, operation: Operation, stamp: number): number {
   const { session, seq } = operation;
   if (session !== null) {
     if (seq <= bucket.mark(session)) return DUPLICATE | stateOf(bucket, operation);
     bucket.setMark(session, seq);
   }
-  const applied = operation.kind === 'set' ? set(bucket, post, operation) : count(bucket, post, operation);
+  const applied =
+    operation.kind === 'set' ? set(bucket, post, operation, stamp) : count(bucket, post, operation, stamp);
   if (applied) post.changed = true;
   return (applied ? APPLIED : 0) | (operation.kind === 'set' && operation.value === 1 ? ON : 0);
 }
@@ -81,20 +51,30 @@ function stateOf(bucket: Bucket, { kind, post, metric, actor }: Operation): numb
   return kind === 'set' && actor !== null && bucket.hasMember(post, metric, actor) ? ON : 0;
 }
 
-/** A toggle sets a state, it does not add: the count moves only when the state does. */
-function set(bucket: Bucket, post: Working, { post: id, metric, actor, value }: Operation): boolean {
+/**
+ * A toggle sets a state, it does not add: the count moves only when the state does. With other regions it is a word in any
+ * case, for one may have said the opposite meanwhile: the last word wins.
+ */
+function set(bucket: Bucket, post: PostAtHand, { post: id, metric, actor, value }: Operation, stamp: number): boolean {
+  if (actor === null) return false;
   const on = value === 1;
-  if (actor === null || bucket.hasMember(id, metric, actor) === on) return false;
+  if (bucket.regional !== null) {
+    bucket.setRegister(id, metric, actor, stamp);
+    bucket.regional.feed.toggled(id, metric, actor, stamp);
+    post.named = true;
+  }
+  if (bucket.hasMember(id, metric, actor) === on) return false;
   bucket.setMember(id, metric, actor, on);
   metricState(post.state, metric).members += on ? 1 : -1;
   return true;
 }
 
-function count(bucket: Bucket, post: Working, { kind, metric, value }: Operation): boolean {
+function count(bucket: Bucket, post: PostAtHand, { post: id, kind, metric, value }: Operation, stamp: number): boolean {
   const state = metricState(post.state, metric);
   if (value > 0 ? totalOf(state) + value > COUNT_MAX : valueOf(state.counter) + value < 0) return false;
   const [p, n] = kind === 'add' || value > 0 ? [value, 0] : [0, -value];
   state.counter = increment(state.counter, bucket.replica, p, n);
+  bucket.regional?.feed.counted(id, stamp);
   return true;
 }
 

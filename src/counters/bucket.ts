@@ -1,6 +1,8 @@
 import type { Fence, PostCounts } from './batch.js';
 import type { Key64 } from './ids.js';
 import type { Metrics } from './metrics.js';
+import type { Regional } from './regional.js';
+import type { Register } from './shipment.js';
 import { COUNT_MAX, EMPTY, type PnCounter, type Replica, valueOf } from './pn-counter.js';
 
 /** One metric of a post. */
@@ -37,6 +39,8 @@ export interface Bucket {
   readonly replica: Replica;
   /** The same as clients see it: the `e` of updates. */
   readonly epoch: string;
+  /** `null` where there are no other regions. */
+  readonly regional: Regional | null;
 
   fence(incarnation: string): Fence | undefined;
   setFence(incarnation: string, fence: Fence): void;
@@ -46,6 +50,18 @@ export interface Bucket {
 
   hasMember(post: string, metric: number, actor: Key64): boolean;
   setMember(post: string, metric: number, actor: Key64, on: boolean): void;
+
+  /** Stamp of the actor's last word on the toggle; 0: it is not known any more, or never was. */
+  register(post: string, metric: number, actor: Key64): number;
+  setRegister(post: string, metric: number, actor: Key64, stamp: number): void;
+  /** All of a post that are kept, perhaps with some that are not needed any more; and the posts that have some. */
+  registers(post: string): Register[];
+  postsWithRegisters(): string[];
+  /** All who have the toggle on. */
+  members(post: string, metric: number): Key64[];
+  /** Has the clock of `regional`, or all of it, written down with the other changes. */
+  clockChanged(): void;
+  regionalChanged(): void;
 
   generation(): MarkGeneration;
   /** Starts a generation: marks of the one before are still found, older ones no more. */
@@ -76,7 +92,7 @@ export function countsOf(post: string, e: string, state: PostState | undefined, 
     post,
     e,
     v: state?.v ?? 0,
-    updatedAtMs: state?.updatedAtMs ?? null,
+    updatedAtMs: state === undefined || state.v === 0 ? null : state.updatedAtMs,
     totals: metrics.list.map((_, index) => totalOf(state?.metrics[index])),
     live: 0,
   };

@@ -35,8 +35,19 @@ export function valueOf(counter: PnCounter): number {
   return sum;
 }
 
-function sameLife(a: Replica, b: Replica): boolean {
-  return a.epoch === b.epoch && a.nonce === b.nonce;
+/** One life of a region beside another: which came later? `clash`: two that took the same epoch by mistake. */
+export type Order = 'older' | 'same' | 'newer' | 'clash';
+
+export type Life = Pick<Replica, 'epoch' | 'nonce'>;
+
+export function orderOf(life: Life, known: Life): Order {
+  if (life.epoch !== known.epoch) return life.epoch > known.epoch ? 'newer' : 'older';
+  return life.nonce === known.nonce ? 'same' : 'clash';
+}
+
+/** The region's share, if it has one. */
+export function entryOf(counter: PnCounter, region: string): Entry | undefined {
+  return counter.find(({ replica }) => replica.region === region);
 }
 
 /** Adds to the own region's entry. An entry of an earlier epoch is carried over: what it counted was counted. */
@@ -47,27 +58,23 @@ export function increment(counter: PnCounter, replica: Replica, p: number, n: nu
   return counter.with(at, { replica, p: own.p + p, n: own.n + n });
 }
 
-export interface Merged {
-  readonly counter: PnCounter;
-  /** Entries that clash: same epoch, other nonce. Their source must bump its epoch and send them again. */
-  readonly refused: PnCounter;
-}
-
 /**
- * Lexicographic: a higher epoch replaces, the same (epoch, nonce) takes the maximum of P and of N, a clash is refused.
- * Commutative, associative and idempotent for entries that do not clash.
+ * Lexicographic: a higher epoch replaces, the same (epoch, nonce) takes the maximum of P and of N, anything else changes
+ * nothing (a clash is refused before it comes here). Commutative, associative and idempotent for lives that do not clash.
+ * @returns the counter itself if nothing changed
  */
-export function merge(mine: PnCounter, theirs: PnCounter): Merged {
-  const merged = [...mine];
-  const refused: Entry[] = [];
-  for (const entry of theirs) {
-    const at = merged.findIndex(({ replica }) => replica.region === entry.replica.region);
-    const known = merged[at];
-    if (known === undefined) merged.push(entry);
-    else if (sameLife(known.replica, entry.replica)) {
-      merged[at] = { replica: known.replica, p: Math.max(known.p, entry.p), n: Math.max(known.n, entry.n) };
-    } else if (entry.replica.epoch > known.replica.epoch) merged[at] = entry;
-    else if (entry.replica.epoch === known.replica.epoch) refused.push(entry);
+export function merge(counter: PnCounter, entry: Entry, order: typeof orderOf = orderOf): PnCounter {
+  const at = counter.findIndex(({ replica }) => replica.region === entry.replica.region);
+  const known = counter[at];
+  if (known === undefined) return [...counter, entry];
+  switch (order(entry.replica, known.replica)) {
+    case 'newer':
+      return counter.with(at, entry);
+    case 'same': {
+      if (entry.p <= known.p && entry.n <= known.n) return counter;
+      return counter.with(at, { ...known, p: Math.max(known.p, entry.p), n: Math.max(known.n, entry.n) });
+    }
+    default:
+      return counter;
   }
-  return { counter: merged, refused };
 }

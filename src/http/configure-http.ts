@@ -2,14 +2,17 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import compression from 'compression';
 import type { NextFunction, Request, Response } from 'express';
 import helmet from 'helmet';
+import type { IncomingMessage } from 'node:http';
 import { ORIGIN_REFUSED, Origins } from '../access/origins.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
+import { REQUEST_BYTES_MAX } from '../regions/requests.js';
 import type { Settings } from '../settings.js';
 import { SETTINGS } from '../tokens.js';
 import { answerClientError } from './client-error.js';
 import { serveClientScript } from './client-script.js';
 import { serveDocs } from './docs.js';
+import { PeerGuard } from './peer-guard.js';
 import { ProtocolErrorFilter } from './protocol-error.filter.js';
 
 /** How long a browser may remember what a preflight allowed, in seconds. */
@@ -41,6 +44,7 @@ export function configureHttp(app: NestExpressApplication): void {
   secure(app);
   app.use(gzipOnly, compression({ filter: mayCompress, threshold: 0 }));
   guard(app, app.get(Origins));
+  takeFromPeers(app, app.get(PeerGuard));
   // Whatever it says it is: `curl -d` calls JSON a form. Pages cannot use that, since PUT is always preflighted.
   app.useBodyParser('json', { limit: MESSAGE_BYTES_MAX, type: () => true });
   serveDocs(app, settings.metrics);
@@ -75,6 +79,16 @@ function guard(app: NestExpressApplication, origins: Origins): void {
     if (!origins.allows(request)) throw new ProtocolError('FORBIDDEN', ORIGIN_REFUSED);
     next();
   });
+}
+
+/** Whatever is posted to /v1/regions: bytes, as large as regions send them, from those who may. */
+function takeFromPeers(app: NestExpressApplication, peers: PeerGuard): void {
+  app.use('/v1/regions', (request: Request, _response: Response, next: NextFunction) => {
+    if (request.method === 'POST') peers.admit(request);
+    next();
+  });
+  const isFromPeer = (request: IncomingMessage): boolean => peers.callerOf(request) !== undefined;
+  app.useBodyParser('raw', { limit: REQUEST_BYTES_MAX, type: isFromPeer, inflate: false });
 }
 
 /** The protocol promises gzip to those who take it, for any answer; `compression` would give brotli to those who take both. */

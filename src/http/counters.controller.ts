@@ -11,11 +11,22 @@ import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts, type OperationKind, resultOf } from '../ingest/operation-counts.js';
 import { Presence } from '../presence/presence.js';
 import { ProtocolError } from '../protocol/errors.js';
+import { Everywhere } from '../regions/everywhere.js';
 import type { Settings } from '../settings.js';
 import type { CounterStore } from '../store/counter-store.js';
 import { CLOCK, SETTINGS, STORE } from '../tokens.js';
 import { HttpOperation, toggledTo } from './http-operation.js';
-import { type Action, actionOf, claimOf, idempotencyKeyOf, metricOf, postOf, postsOf, readerOf } from './parameters.js';
+import {
+  type Action,
+  actionOf,
+  claimOf,
+  consistencyOf,
+  idempotencyKeyOf,
+  metricOf,
+  postOf,
+  postsOf,
+  readerOf,
+} from './parameters.js';
 
 /** One count of one post. */
 export interface Reading {
@@ -47,9 +58,10 @@ export class CountersController {
     @Inject(Addresses) private readonly addresses: Addresses,
     @Inject(Identities) private readonly identities: Identities,
     @Inject(OperationCounts) private readonly counts: OperationCounts,
+    @Inject(Everywhere) private readonly everywhere: Everywhere | null,
   ) {}
 
-  /** Cost: one read of the store, whatever the number of posts. */
+  /** Cost: one read of the store, whatever the number of posts. With consistency=all: see Everywhere. */
   @Get('counts')
   async several(@Req() request: Request): Promise<{ counts: PostReading[] }> {
     const posts = postsOf(request.query['posts'], this.settings.maxPostsPerConnection);
@@ -114,11 +126,14 @@ export class CountersController {
   }
 
   async #read(request: Request, posts: readonly string[]): Promise<PostCounts[]> {
+    const consistency = consistencyOf(request.query['consistency']);
     await this.identities.identify(readerOf(request.headers));
     try {
+      if (consistency === 'all') await this.everywhere?.gather(posts);
       const views = await this.store.read(posts, null);
       return views.map(({ counts }) => counts);
-    } catch {
+    } catch (error) {
+      if (error instanceof ProtocolError) throw error;
       throw new ProtocolError('UNAVAILABLE', 'the store did not answer in time; ask again');
     }
   }

@@ -61,6 +61,14 @@ function parameters(): NonNullable<Components['parameters']> {
       schema: { type: 'array', items: POST, minItems: 1 },
       example: ['42', '43'],
     },
+    consistency: {
+      name: 'consistency',
+      in: 'query',
+      description:
+        '`local`: what this region knows. `all`: every other region is asked first, which takes at least a round trip to the ' +
+        'farthest; if one does not answer, `UNAVAILABLE` names it.',
+      schema: { type: 'string', enum: ['local', 'all'], default: 'local' },
+    },
     actorId: {
       name: 'Actor-Id',
       in: 'header',
@@ -101,6 +109,15 @@ function schemas(metrics: Metrics): Schemas {
       required: ['counts'],
       properties: { counts: { type: 'array', items: { $ref: '#/components/schemas/PostCounts' } } },
     },
+    Regions: {
+      type: 'object',
+      required: ['region', 'peers'],
+      properties: {
+        region: { type: 'string', description: 'The own region', examples: ['eu'] },
+        peers: { type: 'array', items: { $ref: '#/components/schemas/Peer' } },
+      },
+    },
+    Peer: peer(),
     Status: { type: 'object', required: ['status'], properties: { status: { type: 'string' } } },
     Error: {
       type: 'object',
@@ -113,6 +130,26 @@ function schemas(metrics: Metrics): Schemas {
       },
     },
   };
+}
+
+function peer(): Schemas[string] {
+  const number = (description: string, type: 'integer' | 'number' = 'integer') => ({ type, minimum: 0, description });
+  const properties: Schemas = {
+    region: { type: 'string', examples: ['us'] },
+    up: { type: 'boolean', description: 'Whether the last call was answered' },
+    since: {
+      type: ['string', 'null'],
+      format: 'date-time',
+      description: 'Since when it is so, in UTC; `null`: it was not tried yet',
+    },
+    error: { type: 'string', description: 'What the last call that failed said; empty while it is up' },
+    lagSeconds: number('Age of the oldest change that it is not known to have; 0 if it has all', 'number'),
+    lagPosts: number('Changed posts and toggles that it is not known to have'),
+    refusals: number('Since boot: shipments that it has refused'),
+    epochBumps: number('Since boot: lives of buckets begun since it knew of a later one'),
+    scans: number('Since boot: scans made for it'),
+  };
+  return { type: 'object', required: Object.keys(properties), properties };
 }
 
 function responses(): NonNullable<Components['responses']> {

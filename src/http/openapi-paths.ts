@@ -7,6 +7,7 @@ type Response = NonNullable<Operation['responses']['default']>;
 
 const JSON_TYPE = 'application/json';
 const POSTS = { $ref: '#/components/parameters/posts' };
+const CONSISTENCY = { $ref: '#/components/parameters/consistency' };
 
 export function pathsOf(metrics: Metrics): Paths {
   return {
@@ -17,6 +18,7 @@ export function pathsOf(metrics: Metrics): Paths {
     },
     '/v1/counts': { get: readSeveral() },
     '/v1/stream': { get: stream() },
+    '/v1/regions': { get: regions() },
     '/healthz': { get: probe('Whether the process lives', { 200: answer('It does.', 'Status') }) },
     '/readyz': {
       get: probe('Whether it should get traffic', {
@@ -36,7 +38,7 @@ function readOne(metrics: Metrics): Operation {
     operationId: 'readCount',
     summary: 'One count of one post',
     description: '`counter` is another name of `likes`; `live` counts the connections that watch the post now.',
-    parameters: [metricParameter(['counter', ...metrics.list.map(({ name }) => name), 'live'])],
+    parameters: [metricParameter(['counter', ...metrics.list.map(({ name }) => name), 'live']), CONSISTENCY],
     responses: { 200: answer('The count; 0 for a post that is not known.', 'Count'), ...errors(400, 401, 403, 503) },
   };
 }
@@ -63,7 +65,7 @@ function readSeveral(): Operation {
     operationId: 'readCounts',
     summary: 'All counts of several posts',
     description: 'In the order asked; a post that is named twice comes once.',
-    parameters: [POSTS],
+    parameters: [POSTS, CONSISTENCY],
     responses: { 200: answer('The counts.', 'Counts'), ...errors(400, 401, 403, 503) },
   };
 }
@@ -91,6 +93,16 @@ function stream(): Operation {
       },
       ...errors(400, 401, 403, 429, 503),
     },
+  };
+}
+
+function regions(): Operation {
+  return {
+    tags: ['operation'],
+    operationId: 'readRegions',
+    summary: 'The other regions, and how the links to them are doing',
+    description: 'As this gateway sees them. Without `PEERS` there are none.',
+    responses: { 200: answer('The regions.', 'Regions'), ...errors(401, 403) },
   };
 }
 

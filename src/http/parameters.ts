@@ -57,6 +57,15 @@ export function postsOf(list: unknown, max: number): string[] {
   throw new ProtocolError('BAD_REQUEST', `posts[${wrong}] must be ${POST_RULE}`);
 }
 
+/** `local`: what this region knows. `all`: every region is asked first. */
+export type Consistency = 'local' | 'all';
+
+export function consistencyOf(value: unknown): Consistency {
+  if (value === undefined || value === 'local') return 'local';
+  if (value === 'all') return 'all';
+  throw new ProtocolError('BAD_REQUEST', 'consistency must be local or all');
+}
+
 export function idempotencyKeyOf(headers: IncomingHttpHeaders): string | null {
   const key = headers['idempotency-key'];
   if (key === undefined) return null;

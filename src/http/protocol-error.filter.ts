@@ -8,7 +8,7 @@ import { ACTION_RULE } from './parameters.js';
 const NOT_FOUND_STATUS = 404;
 const NOT_FOUND =
   'there is no such method and path; there are: GET and PUT /v1/{post}/{metric}, GET /v1/counts?posts=a,b, ' +
-  'GET /v1/stream?posts=a,b, GET /healthz, GET /readyz, GET /metrics, GET /docs';
+  'GET /v1/stream?posts=a,b, GET /v1/regions, GET /healthz, GET /readyz, GET /metrics, GET /docs';
 
 /** Answers every error over HTTP with the protocol's error object. */
 @Catch()
@@ -40,7 +40,9 @@ export class ProtocolErrorFilter implements ExceptionFilter {
 function refusal(error: HttpException): { status: number; body: ErrorBody } {
   const status = error.getStatus();
   if (status === HTTP_STATUS.PAYLOAD_TOO_LARGE) {
-    return { status, body: errorBody('PAYLOAD_TOO_LARGE', `a body has at most ${MESSAGE_BYTES_MAX} bytes`) };
+    // The body parser says how much it takes: from other regions more than from clients.
+    const limit = (error.cause as { readonly limit?: number } | undefined)?.limit ?? MESSAGE_BYTES_MAX;
+    return { status, body: errorBody('PAYLOAD_TOO_LARGE', `a body has at most ${limit} bytes`) };
   }
   if (status === NOT_FOUND_STATUS) return { status, body: errorBody('BAD_REQUEST', NOT_FOUND) };
   const message =

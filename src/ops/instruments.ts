@@ -3,6 +3,7 @@ import type { Fanout } from '../fanout/fanout.js';
 import type { Ingest } from '../ingest/ingest.js';
 import type { OperationCounts } from '../ingest/operation-counts.js';
 import type { Presence } from '../presence/presence.js';
+import type { Regions } from '../regions/regions.js';
 
 /** Seconds; from a commit on a fast disk to the deadline of an operation. */
 const LATENCY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -125,6 +126,79 @@ export class Instruments {
       'tallycast_unconfirmed_operations_total',
       'Operations that were sent, and of which it will never be known whether they were counted.',
       () => stats.unconfirmedOperations,
+    );
+  }
+
+  regions(regions: Regions): void {
+    new Gauge({
+      name: 'tallycast_region_link_up',
+      help: '1 if the last call to the other region was answered, 0 if not. With several workers, of the one that does worst.',
+      labelNames: ['peer'],
+      registers: [this.registry],
+      aggregator: 'min',
+      collect() {
+        for (const { region, sinceMs, up } of regions.status()) {
+          // A worker that ships nothing has nothing to say.
+          if (sinceMs !== null) this.set({ peer: region }, up ? 1 : 0);
+        }
+      },
+    });
+    new Gauge({
+      name: 'tallycast_region_lag_seconds',
+      help: 'Age of the oldest change that the other region is not known to have; 0 if it has all.',
+      labelNames: ['peer'],
+      registers: [this.registry],
+      aggregator: 'max',
+      collect() {
+        for (const { region, lagSeconds } of regions.status()) this.set({ peer: region }, lagSeconds);
+      },
+    });
+    new Gauge({
+      name: 'tallycast_region_lag_posts',
+      help: 'Changed posts and toggles that the other region is not known to have; at least so many while it is scanned for.',
+      labelNames: ['peer'],
+      registers: [this.registry],
+      collect() {
+        for (const { region, lagPosts } of regions.status()) this.set({ peer: region }, lagPosts);
+      },
+    });
+    this.#regionCounters(regions);
+  }
+
+  #regionCounters(regions: Regions): void {
+    const counter = (
+      name: string,
+      help: string,
+      read: () => Iterable<readonly [peer: string, count: number]>,
+    ): void => {
+      new Counter({
+        name,
+        help,
+        labelNames: ['peer'],
+        registers: [this.registry],
+        collect() {
+          this.reset();
+          for (const [peer, count] of read()) this.inc({ peer }, count);
+        },
+      });
+    };
+    counter(
+      'tallycast_region_refusals_total',
+      'Shipments that the other region has refused: of a life that is over.',
+      () => regions.status().map(({ region, refusals }) => [region, refusals]),
+    );
+    counter(
+      'tallycast_region_epoch_bumps_total',
+      'Lives of buckets begun since the other region knew of a later one.',
+      () => regions.status().map(({ region, epochBumps }) => [region, epochBumps]),
+    );
+    counter(
+      'tallycast_region_scans_total',
+      'Scans of buckets for the other region, which had been away or is new.',
+      () => regions.status().map(({ region, scans }) => [region, scans]),
+    );
+    counter('tallycast_region_sent_bytes_total', 'Bytes of requests to the other region, with their heads.', () =>
+      regions.peers.map(({ region, stats }) => [region, stats.bytesSent]),
     );
   }
 }

@@ -2,33 +2,46 @@ import type { Fence } from '../../src/counters/batch.js';
 import { type Bucket, epochOf, type MarkGeneration, type PostState } from '../../src/counters/bucket.js';
 import type { Key64 } from '../../src/counters/ids.js';
 import type { Replica } from '../../src/counters/pn-counter.js';
+import { Regional, type RegionalState } from '../../src/counters/regional.js';
+import type { Register } from '../../src/counters/shipment.js';
 
 /** A bucket in Maps: what `apply` is tried on, and what other stores are compared with. */
 export class MemoryBucket implements Bucket {
-  readonly epoch: string;
   readonly #fences = new Map<string, Fence>();
   readonly #posts = new Map<string, PostState>();
-  readonly #members = new Set<string>();
+  readonly #members = new Map<string, Member>();
+  readonly #registers = new Map<string, Member & { readonly stamp: number }>();
   #marks = new Map<string, number>();
   #marksBefore = new Map<string, number>();
   #number = 1;
   #startedAtMs = 0;
 
-  constructor(readonly replica: Replica) {
-    this.epoch = epochOf(replica);
+  constructor(
+    public replica: Replica,
+    readonly regional: Regional | null = null,
+  ) {}
+
+  get epoch(): string {
+    return epochOf(this.replica);
   }
 
-  /** The same contents, apart from each other from now on. */
+  /** The same contents, apart from each other from now on. Marks of the feed are none of them. */
   copy(): MemoryBucket {
-    const copy = new MemoryBucket(this.replica);
+    const copy = new MemoryBucket(this.replica, this.regional && new Regional(this.replica.region, this.#stateCopy()));
     for (const [incarnation, fence] of this.#fences) copy.#fences.set(incarnation, fence);
     for (const [id, state] of this.#posts) copy.#posts.set(id, state);
-    for (const member of this.#members) copy.#members.add(member);
+    for (const [id, member] of this.#members) copy.#members.set(id, member);
+    for (const [id, register] of this.#registers) copy.#registers.set(id, register);
     copy.#marks = new Map(this.#marks);
     copy.#marksBefore = new Map(this.#marksBefore);
     copy.#number = this.#number;
     copy.#startedAtMs = this.#startedAtMs;
     return copy;
+  }
+
+  #stateCopy(): RegionalState {
+    const { state } = this.regional!;
+    return { ...state, known: new Map(state.known), heard: new Map(state.heard) };
   }
 
   forgetFences(): void {
@@ -52,15 +65,56 @@ export class MemoryBucket implements Bucket {
     this.#posts.set(id, copyOf(state));
   }
 
+  get posts(): string[] {
+    return [...this.#posts.keys()];
+  }
+
   hasMember(post: string, metric: number, actor: Key64): boolean {
-    return this.#members.has(`${metric} ${post} ${textOf(actor)}`);
+    return this.#members.has(placeOf(post, metric, actor));
   }
 
   setMember(post: string, metric: number, actor: Key64, on: boolean): void {
-    const member = `${metric} ${post} ${textOf(actor)}`;
-    if (on) this.#members.add(member);
-    else this.#members.delete(member);
+    if (on) this.#members.set(placeOf(post, metric, actor), { post, metric, actor });
+    else this.#members.delete(placeOf(post, metric, actor));
   }
+
+  members(post: string, metric: number): Key64[] {
+    return [...this.#members.values()]
+      .filter((member) => member.post === post && member.metric === metric)
+      .map(({ actor }) => actor);
+  }
+
+  register(post: string, metric: number, actor: Key64): number {
+    return this.#registers.get(placeOf(post, metric, actor))?.stamp ?? 0;
+  }
+
+  setRegister(post: string, metric: number, actor: Key64, stamp: number): void {
+    this.#registers.set(placeOf(post, metric, actor), { post, metric, actor, stamp });
+  }
+
+  registers(post: string): Register[] {
+    return [...this.#registers.values()]
+      .filter((register) => register.post === post)
+      .map(({ metric, actor, stamp }) => ({ metric, actor, stamp, on: this.hasMember(post, metric, actor) }));
+  }
+
+  postsWithRegisters(): string[] {
+    return [...new Set([...this.#registers.values()].map(({ post }) => post))];
+  }
+
+  /** Those up to the floor are not needed any more. */
+  dropRegisters(): void {
+    const { floor } = this.regional!.state;
+    for (const [place, { stamp }] of this.#registers) if (stamp <= floor) this.#registers.delete(place);
+  }
+
+  get registersKept(): number {
+    return this.#registers.size;
+  }
+
+  clockChanged(): void {}
+
+  regionalChanged(): void {}
 
   generation(): MarkGeneration {
     return { number: this.#number, startedAtMs: this.#startedAtMs, marks: this.#marks.size };
@@ -80,6 +134,16 @@ export class MemoryBucket implements Bucket {
   setMark(session: Key64, seq: number): void {
     this.#marks.set(textOf(session), seq);
   }
+}
+
+interface Member {
+  readonly post: string;
+  readonly metric: number;
+  readonly actor: Key64;
+}
+
+function placeOf(post: string, metric: number, actor: Key64): string {
+  return `${metric} ${post} ${textOf(actor)}`;
 }
 
 function textOf({ hi, lo }: Key64): string {

@@ -80,7 +80,7 @@ describe('a private gateway', () => {
     gateway = await startGateway({ JWT_SECRET: SECRET, PRIVATE: 'true' });
   }, BOOT_MS);
 
-  it.each(['/v1/secret/likes', '/v1/secret/live', '/v1/counts?posts=secret', '/v1/stream?posts=secret'])(
+  it.each(['/v1/secret/likes', '/v1/counts?posts=secret', '/v1/stream?posts=secret', '/v1/regions'])(
     'shows %s to those with a token only',
     async (path) => {
       expect(await answerOf(await fetch(gateway.url + path))).toEqual(UNAUTHORIZED);

@@ -34,6 +34,7 @@ describe('the documentation', () => {
         'put /v1/{post}/{metric}',
         'get /v1/counts',
         'get /v1/stream',
+        'get /v1/regions',
         'get /healthz',
         'get /readyz',
         'get /metrics',

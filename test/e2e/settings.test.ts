@@ -10,6 +10,7 @@ import { ROOT, startGateway, stopAll } from '../support/gateway-process.js';
 
 const BOOT_MS = 20_000;
 const STANDARD = 'likes:toggle,views:tally';
+const PEER_TOKEN = '0123456789abcdef';
 
 /** By variable: a value that will not do, and what the one line on stderr says of it. */
 const BAD: readonly (readonly [string, string, string])[] = [
@@ -29,7 +30,22 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['ACK', 'replicated', 'needs REDIS_URL'],
   ['WORKERS', '0', 'must be a whole number from 1 to 256'],
   ['WORKERS', '2', 'needs REDIS_URL'],
-  ['PEERS', 'us=https://us.example:3000', 'is not supported by this version'],
+  ['PEERS', 'https://us.example:3000', 'must be name=URL pairs such as us=https://us.example:3000'],
+  ['PEERS', 'US=https://us.example:3000', 'a name is a-z, then up to 15 of a-z 0-9 -'],
+  ['PEERS', 'us=https://us.example:3000,', 'must be name=URL pairs'],
+  ['PEERS', 'us=us.example:3000', 'must give us an http or https URL of host and port alone'],
+  ['PEERS', 'us=https://us.example/path', 'must give us an http or https URL of host and port alone'],
+  ['PEERS', 'us=https://ann:secret@us.example', 'must give us an http or https URL of host and port alone'],
+  ['PEERS', 'us=redis://us.example', 'must give us an http or https URL of host and port alone'],
+  ['PEERS', 'us=https://us.example,us=https://ap.example', 'names a region twice'],
+  ['PEERS', 'us=https://us.example,ap=https://us.example:443', 'has the same URL for two regions'],
+  ['PEERS', Array.from({ length: 16 }, (_, i) => `r${i}=https://r${i}.example`).join(), 'at most 15 other regions'],
+  ['PEERS', 'us=https://us.example:3000', 'needs REGION, the name that the others'],
+  ['PEER_TOKEN', 'x'.repeat(15), 'must be 16 to 256 visible ASCII characters'],
+  ['PEER_TOKEN', 'x'.repeat(257), 'must be 16 to 256 visible ASCII characters'],
+  ['PEER_TOKEN', 'a token with spaces', 'must be 16 to 256 visible ASCII characters'],
+  ['PEER_TOKEN', 'x'.repeat(16), 'is of no use without PEERS'],
+  ['SHIP_MS', '9', 'must be a whole number from 10 to 60000'],
   ['TICK_MS', '9', 'must be a whole number from 10 to 60000'],
   ['TICK_MS', '1e3', 'must be a whole number from 10 to 60000'],
   ['TICK_MS', 'NaN', 'must be a whole number from 10 to 60000'],
@@ -63,7 +79,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
 ];
 
 /** One of each kind of check. */
-const PROGRAM = ['PORT', 'METRICS', 'PRIVATE', 'TRUST_PROXY', 'REDIS_URL'].map((name) =>
+const PROGRAM = ['PORT', 'METRICS', 'PRIVATE', 'TRUST_PROXY', 'REDIS_URL', 'PEERS', 'PEER_TOKEN'].map((name) =>
   BAD.find(([one]) => one === name)!,
 );
 
@@ -144,6 +160,29 @@ describe('a setting that will not do ends the gateway with one line that names i
     });
   });
 
+  it.each([
+    ['no PEER_TOKEN', { REGION: 'eu', PEERS: 'us=https://us.example' }, /^PEERS needs PEER_TOKEN/],
+    ['the own name', { REGION: 'eu', PEERS: 'eu=https://eu.example', PEER_TOKEN }, /^PEERS names eu, .*own REGION/],
+    [
+      'a name like the own',
+      { REGION: 'eu', PEERS: 'r240=https://r.example', PEER_TOKEN },
+      /^PEERS eu and r240: .*rename one$/,
+    ],
+    [
+      'names like each other',
+      { REGION: 'eu', PEERS: 'us=https://us.example,us248=https://r.example', PEER_TOKEN },
+      /^PEERS us and us248: .*rename one$/,
+    ],
+  ])('regions with %s', (_what, env, message) => {
+    expect(() => readSettings(env)).toThrow(message);
+  });
+
+  it('passwords and tokens are not repeated', () => {
+    for (const env of [{ PEERS: 'us=https://ann:secret@us.example' }, { PEER_TOKEN: 'a secret\n' }]) {
+      expect(() => readSettings(env)).toThrow(/^(?![\s\S]*secret@|[\s\S]*a secret\n)/);
+    }
+  });
+
   it('two that exclude each other', () => {
     expect(() => readSettings({ JWT_SECRET: 'secret', JWT_JWKS_URL: 'https://example.org/keys.json' })).toThrow(
       'JWT_SECRET and JWT_JWKS_URL exclude each other: set the one that your tokens are signed with',
@@ -172,6 +211,17 @@ describe('a setting that will not do ends the gateway with one line that names i
 });
 
 describe('settings that do', () => {
+  it('are peers and what goes with them', () => {
+    const PEERS = 'us=https://us.example, ap=http://127.0.0.1:3000/';
+    const settings = readSettings({ REGION: 'eu', PEERS, PEER_TOKEN, SHIP_MS: '250' });
+    expect(settings).toMatchObject({ region: 'eu', peerToken: PEER_TOKEN, shipMs: 250 });
+    expect(settings.peers.map(({ region, url }) => [region, url.origin])).toEqual([
+      ['us', 'https://us.example'],
+      ['ap', 'http://127.0.0.1:3000'],
+    ]);
+    expect(readSettings({})).toMatchObject({ region: 'local', peers: [], peerToken: '', shipMs: 100 });
+  });
+
   it(
     'are the defaults, with port 0 a free one that is printed',
     async () => {
@@ -222,7 +272,17 @@ describe('settings that do', () => {
   it(
     'are those left empty, which is the same as unset',
     async () => {
-      const names = ['TICK_MS', 'METRICS', 'REDIS_URL', 'PEERS', 'JWT_SECRET', 'PRIVATE', 'TRUST_PROXY', 'LOG_LEVEL'];
+      const names = [
+        'TICK_MS',
+        'METRICS',
+        'REDIS_URL',
+        'PEERS',
+        'PEER_TOKEN',
+        'JWT_SECRET',
+        'PRIVATE',
+        'TRUST_PROXY',
+        'LOG_LEVEL',
+      ];
       const { url } = (await listening(Object.fromEntries(names.map((name) => [name, ''])))) as { url: string };
       expect(await connect(url).emitWithAck('like', { post: 'a' })).toMatchObject({ ok: true, applied: true });
     },

@@ -165,8 +165,8 @@ function postsOf({ buckets, postsABucket }: Shape): string[][] {
  * @throws Error that names the first batch, counted from `first`, whose answers are not the same.
  */
 export async function sendAlike(
-  store: CounterStore,
-  reference: CounterStore,
+  store: Pick<CounterStore, 'commit'>,
+  reference: Pick<CounterStore, 'commit'>,
   batches: readonly Batch[],
   first: number,
 ): Promise<void> {
@@ -185,8 +185,8 @@ export async function sendAlike(
 
 /** @throws Error that names a post that is read differently by one of the actors, or by nobody in particular. */
 export async function readAlike(
-  store: CounterStore,
-  reference: CounterStore,
+  store: Pick<CounterStore, 'read'>,
+  reference: Pick<CounterStore, 'read'>,
   posts: readonly string[],
   actors: readonly Key64[],
 ): Promise<void> {

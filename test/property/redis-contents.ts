@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { COUNT_MAX } from '../../src/counters/pn-counter.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import type { History } from './histories.js';
 
@@ -10,6 +11,8 @@ const HASH_LEAST = 32;
 /** Parts of a metric in a record. */
 const [MEMBERS, MORE_CHUNKS, P, N] = [0, 1, 2, 3] as const;
 const PARTS = 4;
+/** Tags of the own region; those of lives of others are above. */
+const TAGS = 64;
 const SCAN_COUNT = 1_000;
 
 /** Of the state in the bucket's hash: docs/redis-keys.md. */
@@ -30,6 +33,9 @@ interface Bucket {
   readonly posts: Map<number, Map<string, Buffer>>;
   readonly marks: Map<number, Map<number, string[]>>;
   readonly members: Map<string, Map<number, string[]>>;
+  /** How many lives of other regions have a slot; and what is in the sets by stamp. */
+  readonly lives: number;
+  readonly marked: string[];
 }
 
 interface PostRecord {
@@ -42,9 +48,15 @@ interface PostRecord {
  * What is wrong with what Redis holds, one line each: keys that nobody knows of, entries in a chunk where nothing looks
  * for them, numbers that do not fit what they number, or posts that are not what the reference has.
  */
-export async function faultsOf(client: Redis, history: History, reference: CounterStore): Promise<string[]> {
+export async function faultsOf(
+  client: Redis,
+  history: History,
+  reference: CounterStore,
+  /** With what is kept for other regions; then versions may be higher, for large shipments are merged in several steps. */
+  regional = false,
+): Promise<string[]> {
   const faults: string[] = [];
-  const buckets = await dump(client, history, faults);
+  const buckets = await dump(client, history, regional, faults);
   const views = await reference.read(history.allPosts, null);
   const countsOf = new Map(views.map(({ counts }) => [counts.post, counts]));
   const metrics = history.shape.metrics.list;
@@ -52,6 +64,8 @@ export async function faultsOf(client: Redis, history: History, reference: Count
     const fault = (what: string): void => void faults.push(`bucket ${number}: ${what}`);
     checkMarks(bucket, fault);
     const records = checkPosts(bucket, fault);
+    checkEntries(records, bucket.lives, fault);
+    for (const mark of bucket.marked) checkMark(mark, history, fault);
     const found = new Set<string>();
     for (const [post, record] of records) {
       const expected = countsOf.get(post);
@@ -60,9 +74,14 @@ export async function faultsOf(client: Redis, history: History, reference: Count
         const place = `${index} ${post}`;
         found.add(place);
         checkMembers(place, bucket.members.get(place), of(MEMBERS), of(MORE_CHUNKS) + 1, fault);
-        return of(MEMBERS) + of(P) - of(N);
+        const plain = [...record.parts].reduce((sum, [tag, value]) => {
+          const part = (tag % TAGS) - PARTS * index;
+          return sum + (part === P ? value : part === N ? -value : 0);
+        }, 0);
+        return Math.min(Math.max(of(MEMBERS) + plain, 0), COUNT_MAX);
       });
-      const { v, updatedAtMs } = record;
+      const v = regional ? Math.min(record.v, expected?.v ?? 0) : record.v;
+      const { updatedAtMs } = record;
       const { v: expectedV, updatedAtMs: expectedAtMs, totals: expectedTotals } = expected ?? {};
       const [held, right] = [JSON.stringify([v, updatedAtMs, totals]), [expectedV, expectedAtMs, expectedTotals]];
       if (held !== JSON.stringify(right)) fault(`${post} is ${held} instead of ${JSON.stringify(right)}`);
@@ -74,11 +93,14 @@ export async function faultsOf(client: Redis, history: History, reference: Count
   return faults;
 }
 
-async function dump(client: Redis, { shape }: History, faults: string[]): Promise<Bucket[]> {
+async function dump(client: Redis, { shape }: History, regional: boolean, faults: string[]): Promise<Bucket[]> {
   const buckets = await Promise.all(
     Array.from({ length: shape.buckets }, async (_, number): Promise<Bucket> => {
+      const fields = await client.hgetallBuffer(`tc:{${number}}`);
       return {
-        state: stateOf(await client.hgetallBuffer(`tc:{${number}}`)),
+        state: stateOf(fields),
+        lives: livesIn(fields['v']),
+        marked: [],
         posts: new Map(),
         marks: new Map(),
         members: new Map(),
@@ -86,6 +108,7 @@ async function dump(client: Redis, { shape }: History, faults: string[]): Promis
     }),
   );
   const other = /^tc:config$|^tc:\{\d+\}(:[fgltdw]|:w:[\w-]+)?$/;
+  const forRegions = /^tc:\{(\d+)\}:[nrh]$/;
   let cursor = '0';
   do {
     const [next, keys] = await client.scan(cursor, 'COUNT', SCAN_COUNT);
@@ -94,6 +117,11 @@ async function dump(client: Redis, { shape }: History, faults: string[]): Promis
       keys.map(async (key) => {
         const [, number, posts, generation, marks, metric, post, members] =
           /^tc:\{(\d+)\}:(?:p(\d+)|m(\d+):(\d+)|a(\d+):(.+):(\d+))$/.exec(key) ?? [];
+        const [, marked] = forRegions.exec(key) ?? [];
+        if (marked !== undefined && regional) {
+          buckets[Number(marked)]!.marked.push(...(await client.zrangebyscore(key, '-inf', '+inf')));
+          return;
+        }
         const bucket = buckets[Number(number)];
         if (bucket === undefined) {
           if (!other.test(key)) faults.push(`${key} is unknown`);
@@ -148,6 +176,30 @@ function checkPosts({ state, posts }: Bucket, fault: (what: string) => void): Ma
   if (told !== records.size) fault(`says that it has ${told} posts, and has ${records.size}`);
   if (!isFair(told, chunks)) fault(`${chunks} chunks for ${told} posts`);
   return records;
+}
+
+/** Each entry of another region has a life that is known, and a P. */
+function checkEntries(records: Map<string, PostRecord>, lives: number, fault: (what: string) => void): void {
+  for (const [post, { parts }] of records) {
+    for (const tag of parts.keys()) {
+      if (tag < TAGS) continue;
+      if (Math.floor(tag / TAGS) > lives) fault(`${post} has a part ${tag}, and there are ${lives} lives`);
+      if (tag % PARTS === N ? !parts.has(tag - 1) : tag % PARTS !== P) fault(`${post} has a part ${tag} and no P`);
+    }
+  }
+}
+
+/** A post, or a toggle of an actor. */
+function checkMark(mark: string, { allPosts, shape }: History, fault: (what: string) => void): void {
+  const [post, metric, actor] = mark.split(' ');
+  const isToggle = metric === undefined || shape.metrics.list[Number(metric)]?.kind === 'toggle';
+  if (!allPosts.includes(post!) || !isToggle || (metric === undefined) !== (actor === undefined))
+    fault(`a mark ${mark}`);
+}
+
+/** Regions' names with an epoch and a nonce each. */
+function livesIn(packed: Buffer | undefined): number {
+  return packed === undefined ? 0 : [...packed.toString('latin1').matchAll(/[\xa1-\xaf][a-z]/g)].length;
 }
 
 /** Of the two generations that are looked at; older ones are on their way out. */

@@ -187,7 +187,7 @@ async function openWith(clock: Clock): Promise<{ store: RedisStore; vanish: () =
     warn: () => undefined,
   });
   const options = { metrics: METRICS, buckets: BUCKETS, region: 'local', gateway: 'gone', publishMs: 20 };
-  const store = await RedisStore.open(connections, clock, { ...options, nonce: () => 7 });
+  const store = await RedisStore.open(connections, clock, { ...options, regional: false, nonce: () => 7 });
   stores.push(store);
   return { store, vanish: () => connections.close() };
 }

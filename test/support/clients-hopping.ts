@@ -20,8 +20,9 @@ export class HoppingCrowd {
     size: number,
     posts: readonly string[],
     private readonly random: Random,
+    name = 'actor',
   ) {
-    this.crowd = new Crowd(urls[0]!, size, posts, random, { ...HASTY, autoConnect: false });
+    this.crowd = new Crowd(urls[0]!, size, posts, random, { ...HASTY, autoConnect: false }, name);
     for (const client of this.crowd.clients) {
       const { onAcknowledged } = client;
       client.onAcknowledged = () => {

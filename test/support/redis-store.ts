@@ -7,6 +7,10 @@ export interface OpenOptions extends Pick<RedisStoreOptions, 'metrics' | 'bucket
   readonly gateway?: string;
   readonly publishMs?: number;
   readonly replicated?: boolean;
+  /** The name of one that has others, unless `regional` says that there are none; and the nonces of its lives. */
+  readonly region?: string;
+  readonly regional?: boolean;
+  readonly nonce?: () => number;
 }
 
 let lives = 0;
@@ -14,14 +18,22 @@ let lives = 0;
 /** A store as a gateway has it, at the servers that `url` names. */
 export async function openRedisStore(
   url: string,
-  { gateway = `gateway-${++lives}`, publishMs = 5, replicated = false, ...data }: OpenOptions,
+  {
+    gateway = `gateway-${++lives}`,
+    publishMs = 5,
+    replicated = false,
+    region = 'local',
+    regional = region !== 'local',
+    nonce = () => 7,
+    ...data
+  }: OpenOptions,
 ): Promise<RedisStore> {
   const connections = await RedisConnections.open(parseRedisUrl(url), {
     clock: systemClock,
     replicated,
     warn: () => undefined,
   });
-  const options = { ...data, region: 'local', gateway, publishMs, nonce: () => 7 };
+  const options = { ...data, region, regional, gateway, publishMs, nonce };
   return RedisStore.open(connections, systemClock, options);
 }
 

@@ -24,7 +24,8 @@ export class Chunk implements Change {
 
   write(writer: ByteWriter): void {
     const { entries } = this;
-    this.table.put(this.key, writer.raw(entries.bytes, entries.byteLength).value());
+    if (entries.size === 0) this.table.remove(this.key);
+    else this.table.put(this.key, writer.raw(entries.bytes, entries.byteLength).value());
   }
 }
 
@@ -66,6 +67,15 @@ export class Chunks {
     this.changes.add(this.#keep(count, moved));
   }
 
+  at(number: number): Chunk {
+    return this.#chunk(number);
+  }
+
+  /** All chunks, while there are `count`. */
+  *all(count: number): Iterable<Chunk> {
+    for (let number = 0; number < Math.max(count, 1); number++) yield this.#chunk(number);
+  }
+
   #chunk(number: number): Chunk {
     const loaded = this.#loaded.get(number);
     if (loaded !== undefined) return loaded;
@@ -94,6 +104,11 @@ function chunkOf({ hi, lo }: Key64, chunks: number): number {
   const power = powerBelow(chunks);
   const wide = h & (2 * power - 1);
   return wide < chunks ? wide : h & (power - 1);
+}
+
+/** Whose name it is. */
+export function numberOf(name: string): number {
+  return REVERSED[name.charCodeAt(0)]! | (REVERSED[name.charCodeAt(1)]! << 8) | (REVERSED[name.charCodeAt(2)]! << 16);
 }
 
 /**

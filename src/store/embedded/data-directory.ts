@@ -1,13 +1,15 @@
 import { closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { tryLock } from 'fs-native-extensions';
-import { open, type RootDatabase } from 'lmdb';
+import { type Database, open, type RootDatabase } from 'lmdb';
 import type { Replica } from '../../counters/pn-counter.js';
 import { checkDataFile } from './data-file.js';
 import type { Tables } from './records.js';
 import { Table } from './table.js';
 
 const FORMAT = 2;
+/** REGION, where it is not set. */
+const NAMELESS = 'local';
 
 /** What a data directory was made with. It stays so for the life of the data. */
 interface Meta {
@@ -17,7 +19,7 @@ interface Meta {
   readonly metrics: string;
   /** Device, inode and time of birth of the data file: one that was copied, or came from a backup, has others. */
   readonly place: string;
-  /** Every life of every region that wrote here; records refer to them by index. The last is this one's. */
+  /** Every life of every region whose counts are here; records refer to them by index. The own region's last one counts now. */
   readonly replicas: readonly Replica[];
 }
 
@@ -39,13 +41,17 @@ export interface DataDirectoryOptions {
 export class DataDirectory {
   #root!: RootDatabase;
   #tables!: Tables;
+  #meta: Meta;
 
   private constructor(
-    private readonly path: string,
+    private readonly options: DataDirectoryOptions,
     root: RootDatabase,
-    readonly replicas: readonly Replica[],
+    meta: Meta,
+    /** Whether a life began when it was opened: what the one before did last may be missing. */
+    readonly isNewLife: boolean,
     private readonly lock: number,
   ) {
+    this.#meta = meta;
     this.#use(root);
   }
 
@@ -59,8 +65,8 @@ export class DataDirectory {
       lock = openSync(join(path, 'lock'), 'a+');
       if (!tryLock(lock)) throw new Error('it is in use by another process; give each gateway a directory of its own');
       root = openRoot(path);
-      const { replicas } = adopt(root, options);
-      const directory = new DataDirectory(path, root, replicas, lock);
+      const { meta, isNewLife } = adopt(root, options);
+      const directory = new DataDirectory(options, root, meta, isNewLife, lock);
       directory.#tables.fences.clear();
       return directory;
     } catch (error) {
@@ -68,6 +74,31 @@ export class DataDirectory {
       if (lock !== undefined) closeSync(lock);
       throw errorAt(path, error);
     }
+  }
+
+  get replicas(): readonly Replica[] {
+    return this.#meta.replicas;
+  }
+
+  /** The own region's present life. */
+  get replica(): Replica {
+    return this.replicas.findLast(({ region }) => region === this.options.region)!;
+  }
+
+  /** The life as records refer to it; written down at once if it is new here. */
+  known(life: Replica): Replica {
+    const known = this.replicas.find(
+      ({ region, epoch, nonce }) => region === life.region && epoch === life.epoch && nonce === life.nonce,
+    );
+    if (known !== undefined) return known;
+    this.#meta = { ...this.#meta, replicas: [...this.replicas, life] };
+    metaOf(this.#root).putSync('meta', JSON.stringify(this.#meta));
+    return life;
+  }
+
+  /** Begins another life of the own region. */
+  begin(epoch: number): void {
+    this.known({ region: this.options.region, epoch, nonce: this.options.nonce() });
   }
 
   /** Others after `recover`. */
@@ -83,9 +114,9 @@ export class DataDirectory {
       // lmdb rejects with an error that says nothing but carries a promise, rejected with the reason.
       const { commitError } = error as { commitError?: Promise<never> };
       await commitError?.catch((reason: unknown) => {
-        throw errorAt(this.path, reason);
+        throw errorAt(this.options.path, reason);
       });
-      throw errorAt(this.path, error);
+      throw errorAt(this.options.path, error);
     }
   }
 
@@ -99,7 +130,7 @@ export class DataDirectory {
       this.#root.doesExist('meta');
     } catch {
       await this.#root.close();
-      this.#use(openRoot(this.path));
+      this.#use(openRoot(this.options.path));
     }
   }
 
@@ -116,6 +147,8 @@ export class DataDirectory {
       marks: new Table(root, 'marks'),
       generations: new Table(root, 'generations'),
       fences: new Table(root, 'fences'),
+      registers: new Table(root, 'registers'),
+      regional: new Table(root, 'regional'),
     };
   }
 }
@@ -130,7 +163,7 @@ function openRoot(directory: string): RootDatabase {
   return open({
     path,
     noSubdir: true,
-    maxDbs: 8,
+    maxDbs: 16,
     // A commit resolves when it is synced, not before: an acknowledgement follows from it.
     overlappingSync: false,
     // Batches are given whole; nothing else may join their transaction.
@@ -138,31 +171,40 @@ function openRoot(directory: string): RootDatabase {
   });
 }
 
+function metaOf(root: RootDatabase): Database<string, string> {
+  return root.openDB<string, string>({ name: 'meta', encoding: 'string' });
+}
+
 /** Checks what the directory was made with, makes it if it is new, and starts a new epoch if it came from a copy. */
-function adopt(root: RootDatabase, options: DataDirectoryOptions): Meta {
-  const db = root.openDB<string, string>({ name: 'meta', encoding: 'string' });
+function adopt(root: RootDatabase, options: DataDirectoryOptions): { meta: Meta; isNewLife: boolean } {
+  const db = metaOf(root);
   const { dev, ino, birthtimeNs } = statSync(join(options.path, 'counters.mdb'), { bigint: true });
   const place = `${dev}:${ino}:${birthtimeNs}`;
   const text = db.get('meta');
   const known = text === undefined ? undefined : (JSON.parse(text) as Meta);
   if (known !== undefined) check(known, options);
 
-  const replicas = [...(known?.replicas ?? [])];
-  const last = replicas.at(-1);
-  if (last === undefined || known?.place !== place || last.region !== options.region) {
-    replicas.push({ region: options.region, epoch: (last?.epoch ?? 0) + 1, nonce: options.nonce() });
-  }
+  const { region } = options;
+  // A region without a name has no peers, so nobody knows it by that.
+  const replicas = (known?.replicas ?? []).map((replica) =>
+    replica.region === NAMELESS ? { ...replica, region } : replica,
+  );
+  const last = replicas.findLast((replica) => replica.region === region);
+  const isNewLife = last === undefined || known?.place !== place;
+  if (isNewLife) replicas.push({ region, epoch: (last?.epoch ?? 0) + 1, nonce: options.nonce() });
   const meta = { format: FORMAT, buckets: options.buckets, metrics: options.metrics, place, replicas };
   if (JSON.stringify(meta) !== text) db.putSync('meta', JSON.stringify(meta));
-  return meta;
+  return { meta, isNewLife };
 }
 
-function check(known: Meta, { buckets, metrics }: DataDirectoryOptions): void {
+function check(known: Meta, { buckets, metrics, region }: DataDirectoryOptions): void {
   if (known.format !== FORMAT) {
     throw new Error(
       `its format is ${known.format}, this program reads format ${FORMAT}; use the version that wrote it`,
     );
   }
+  const named = known.replicas[0]?.region ?? NAMELESS;
+  if (named !== NAMELESS && named !== region) throw new Error(`it belongs to REGION=${named}, which cannot be changed`);
   if (known.buckets !== buckets) throw new Error(`it was made with BUCKETS=${known.buckets}, which cannot be changed`);
   if (!`${metrics},`.startsWith(`${known.metrics},`)) {
     throw new Error(`it was made with METRICS=${known.metrics}; new metrics may only be added at the end`);

@@ -2,12 +2,15 @@ import type { Fence } from '../../counters/batch.js';
 import { type Bucket, epochOf, type MarkGeneration, type PostState } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { Replica } from '../../counters/pn-counter.js';
+import type { Regional } from '../../counters/regional.js';
+import type { Register } from '../../counters/shipment.js';
 import { ByteReader, type ByteWriter } from './bytes.js';
 import type { Change } from './changes.js';
 import { Chunks } from './chunks.js';
 import { NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
 import { memberPlace } from './post-record.js';
 import type { Records } from './records.js';
+import { CLOCK, encodeState, STATE } from './regional-record.js';
 
 /** Mean marks a chunk: 960 bytes, so that few grow over what LMDB keeps within a page, 2 KB, before they are split. */
 const MARKS_CHUNK_MEAN = 64;
@@ -43,13 +46,14 @@ function numberIn(chunks: Chunks, marks: number, session: Key64): number | undef
 /** One bucket, for as long as the records are kept in memory. */
 export class EmbeddedBucket implements Bucket, Change {
   dirty = false;
-  readonly replica: Replica;
-  readonly epoch: string;
+  readonly regional: Regional | null;
   readonly #prefix: string;
   readonly #fences = new Map<string, Fence>();
   readonly #fencesSet = new Set<string>();
   #generation: Generation;
   #generationSet = false;
+  #clockSet = false;
+  #regionalSet = false;
   /** Marks of this generation that are not in their chunks yet, or changed since: so a commit writes one value for many. */
   readonly #recent: PackedKeys;
   #marks: Chunks;
@@ -59,8 +63,7 @@ export class EmbeddedBucket implements Bucket, Change {
     readonly number: number,
     private readonly records: Records,
   ) {
-    this.replica = records.replicas.at(-1)!;
-    this.epoch = epochOf(this.replica);
+    this.regional = records.regional(number);
     this.#prefix = bigEndian(number, 2);
     const bytes = records.tables.generations.get(this.#prefix);
     const reader = bytes && new ByteReader(bytes);
@@ -73,6 +76,14 @@ export class EmbeddedBucket implements Bucket, Change {
     this.#recent = new PackedKeys(NUMBERED_BYTES, reader?.raw(reader.left));
     this.#marks = this.#chunksOf(this.#generation.number);
     this.#marksBefore = this.#chunksOf(this.#generation.number - 1);
+  }
+
+  get replica(): Replica {
+    return this.records.replica;
+  }
+
+  get epoch(): string {
+    return epochOf(this.replica);
   }
 
   fence(incarnation: string): Fence | undefined {
@@ -111,6 +122,45 @@ export class EmbeddedBucket implements Bucket, Change {
     const post = this.records.post(id);
     this.records.changes.add(post);
     this.records.members.set(id, metric, memberPlace(post.record, metric), actor, on);
+  }
+
+  members(id: string, metric: number): Key64[] {
+    const place = this.records.post(id).record.members[metric];
+    return place === undefined ? [] : this.records.members.all(id, metric, place);
+  }
+
+  register(id: string, metric: number, actor: Key64): number {
+    const post = this.records.post(id);
+    return this.records.members.register(id, metric, memberPlace(post.record, metric), actor);
+  }
+
+  setRegister(id: string, metric: number, actor: Key64, stamp: number): void {
+    const post = this.records.post(id);
+    this.records.changes.add(post);
+    this.records.members.setRegister(id, metric, memberPlace(post.record, metric), actor, stamp);
+  }
+
+  registers(id: string): Register[] {
+    const { record } = this.records.post(id);
+    return record.members.flatMap((place, metric) =>
+      this.records.members.registers(id, metric, place).map(({ actor, stamp }) => {
+        return { metric, actor, stamp, on: this.hasMember(id, metric, actor) };
+      }),
+    );
+  }
+
+  postsWithRegisters(): string[] {
+    return this.records.postsWithRegisters(this.number);
+  }
+
+  clockChanged(): void {
+    this.#clockSet = true;
+    this.records.changes.add(this);
+  }
+
+  regionalChanged(): void {
+    this.#regionalSet = true;
+    this.clockChanged();
   }
 
   generation(): MarkGeneration {
@@ -159,11 +209,21 @@ export class EmbeddedBucket implements Bucket, Change {
       tables.generations.put(this.#prefix, writer.value());
       this.#generationSet = false;
     }
+    if (this.#clockSet) this.#writeRegional(writer);
     for (const incarnation of this.#fencesSet) {
       const { n, outcomes } = this.#fences.get(incarnation)!;
       tables.fences.put(this.#prefix + incarnation, writer.varint(n).varint(outcomes.length).raw(outcomes).value());
     }
     this.#fencesSet.clear();
+  }
+
+  #writeRegional(writer: ByteWriter): void {
+    const { regional: table } = this.records.tables;
+    const { state } = this.regional!;
+    table.put(this.#prefix + CLOCK, writer.varint(state.clock).value());
+    if (this.#regionalSet) table.put(this.#prefix + STATE, writer.raw(encodeState(state)).value());
+    this.#clockSet = false;
+    this.#regionalSet = false;
   }
 
   /** Removes up to `limit` chunks of marks of generations that are no longer looked at, and says how many. */
@@ -200,7 +260,7 @@ export class EmbeddedBucket implements Bucket, Change {
   }
 }
 
-function bigEndian(value: number, bytes: 2 | 4): string {
+export function bigEndian(value: number, bytes: 2 | 4): string {
   const low = String.fromCharCode((value >>> 8) & 0xff, value & 0xff);
   return bytes === 2 ? low : String.fromCharCode(value >>> 24, (value >>> 16) & 0xff) + low;
 }

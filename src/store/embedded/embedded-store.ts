@@ -4,9 +4,15 @@ import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
 import { countsOf, epochOf } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
+import { newState, Regional } from '../../counters/regional.js';
+import { stampOf } from '../../counters/stamp.js';
 import type { CounterStore, PostView } from '../counter-store.js';
 import { DataDirectory, type DataDirectoryOptions } from './data-directory.js';
+import { EmbeddedRegions, type EmbeddedAccess } from './embedded-regions.js';
+import { bigEndian } from './embedded-bucket.js';
+import { END } from './member-table.js';
 import { Records } from './records.js';
+import { readState } from './regional-record.js';
 
 /** Chunks of old marks removed by one group commit, so that expiry never makes one long; … */
 const PURGE_CHUNKS = 16;
@@ -15,11 +21,14 @@ const PURGE_OPERATIONS = 16;
 
 export interface EmbeddedStoreOptions extends Omit<DataDirectoryOptions, 'metrics'> {
   readonly metrics: Metrics;
+  /** With other regions: the wall time, ms since 1970. */
+  readonly regional?: { readonly wallMs: () => number };
 }
 
+/** Something that changes records, and is done when they are synced. */
 interface Waiting {
-  readonly batch: Batch;
-  readonly resolve: (result: CommitResult) => void;
+  readonly change: (records: Records) => unknown;
+  readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -29,25 +38,34 @@ interface Waiting {
  */
 export class EmbeddedStore implements CounterStore {
   readonly #directory: DataDirectory;
-  #records: Records;
-  readonly #epoch: string;
+  #records!: Records;
   readonly #watched = new Set<string>();
   readonly #changes = new Subject<readonly PostCounts[]>();
   /** Buckets whose old marks are not all removed yet. */
   readonly #purge: Set<number>;
   #waiting: Waiting[] = [];
+  #looking: (() => void)[] = [];
+  /** Of the group commit that is under way: its operations, and the watched posts that it changes. */
+  #operations = 0;
+  #changed: PostCounts[] = [];
+  readonly #regionals: Regional[] | null;
   #running: Promise<void> | null = null;
   #available = true;
 
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
+  /** What it does for other regions; `null` where there are none. */
+  readonly regions: EmbeddedRegions | null;
   /** What was synced is not forgotten. */
   readonly returned: Observable<void> = NEVER;
 
   /** @throws Error with one line that says what is wrong with the data directory. */
   constructor(private readonly options: EmbeddedStoreOptions) {
     this.#directory = DataDirectory.open({ ...options, metrics: options.metrics.toString() });
+    this.#regionals = options.regional === undefined ? null : this.#readRegionals(options.regional.wallMs());
     this.#records = this.#recordsOf();
-    this.#epoch = epochOf(this.#directory.replicas.at(-1)!);
+    if (this.#regionals !== null && this.#directory.isNewLife)
+      void this.#write((records) => this.#keepRegionals(records));
+    this.regions = this.#regionals && new EmbeddedRegions(this.#access(), this.#regionals);
     this.#purge = new Set(Array.from({ length: options.buckets }, (_, bucket) => bucket));
   }
 
@@ -60,10 +78,7 @@ export class EmbeddedStore implements CounterStore {
   }
 
   commit(batch: Batch): Promise<CommitResult> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ batch, resolve, reject });
-      this.#running ??= this.#run();
-    });
+    return this.#write((records) => this.#apply(records, batch));
   }
 
   // eslint-disable-next-line @typescript-eslint/require-await -- LMDB reads at once; what it throws must reject
@@ -88,15 +103,46 @@ export class EmbeddedStore implements CounterStore {
     await this.#directory.close();
   }
 
+  #readRegionals(wallMs: number): Regional[] {
+    const { replica, replicas, tables, isNewLife } = this.#directory;
+    // What was counted while there were no other regions has no stamps: it was before all that has.
+    const startsAt = tables.posts.keys('', END, 1).length > 0 ? stampOf(wallMs) : 0;
+    const before = replicas.findLast((life) => life.region === replica.region && life !== replica);
+    return Array.from({ length: this.options.buckets }, (_, bucket) => {
+      const known = readState(tables.regional, bigEndian(bucket, 2));
+      const regional = new Regional(replica.region, known ?? newState(startsAt));
+      if (known !== undefined && isNewLife && before !== undefined) regional.restart(before, wallMs);
+      return regional;
+    });
+  }
+
+  #keepRegionals(records: Records): void {
+    for (let bucket = 0; bucket < this.options.buckets; bucket++) records.bucket(bucket).regionalChanged();
+  }
+
+  #access(): EmbeddedAccess {
+    return {
+      buckets: this.options.buckets,
+      metrics: this.options.metrics,
+      write: (change) => this.#write(change),
+      look: (read) => this.#look(read),
+      tell: (changed) => this.#tell(changed),
+      known: (life) => this.#directory.known(life),
+      beginLife: (epoch) => this.#directory.begin(epoch),
+    };
+  }
+
   #recordsOf(): Records {
-    return new Records(this.#directory.tables, this.#directory.replicas);
+    const { tables } = this.#directory;
+    const withRegisters = this.#regionals !== null || tables.registers.keys('', END, 1).length > 0;
+    return new Records(tables, this.#directory, this.options.buckets, this.#regionals, withRegisters);
   }
 
   #view(id: string, actor: Key64 | null): PostView {
     const { metrics } = this.options;
     const records = this.#records;
     const { known, record } = records.committed(id);
-    const counts = countsOf(id, this.#epoch, known ? record.state : undefined, metrics);
+    const counts = countsOf(id, epochOf(records.replica), known ? record.state : undefined, metrics);
     let on = 0;
     if (actor !== null) {
       for (const { kind, index } of metrics.list) {
@@ -105,6 +151,27 @@ export class EmbeddedStore implements CounterStore {
       }
     }
     return { counts, on };
+  }
+
+  #write<T>(change: (records: Records) => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ change, resolve: resolve as (result: unknown) => void, reject });
+      this.#running ??= this.#run();
+    });
+  }
+
+  #look<T>(read: (records: Records) => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const look = (): void => {
+        try {
+          resolve(read(this.#records));
+        } catch (error) {
+          reject(error instanceof Error ? error : new Error(String(error)));
+        }
+      };
+      if (this.#running === null) look();
+      else this.#looking.push(look);
+    });
   }
 
   async #run(): Promise<void> {
@@ -116,36 +183,55 @@ export class EmbeddedStore implements CounterStore {
       try {
         const results = await this.#commitGroup(group);
         this.#available = true;
-        group.forEach(({ resolve }, i) => resolve(results[i]!));
-        this.#announce(results);
+        group.forEach(({ resolve }, i) => resolve(results[i]));
+        this.#announce();
       } catch (error) {
         this.#available = false;
         // If that fails too, the next commit fails at once and tries again.
         await this.#directory.recover().catch(() => undefined);
-        this.#records = this.#recordsOf();
+        this.#forget();
         for (const { reject } of group) reject(error);
       }
+      for (const look of this.#looking.splice(0)) look();
       // Lets those who were just answered send their next batches into the same group.
       await Promise.resolve();
     }
     this.#running = null;
+    for (const look of this.#looking.splice(0)) look();
+    // Who came in between found it running.
+    for (const look of this.#looking.splice(0)) look();
   }
 
-  async #commitGroup(group: readonly Waiting[]): Promise<CommitResult[]> {
+  async #commitGroup(group: readonly Waiting[]): Promise<unknown[]> {
     const records = this.#records;
-    const results: CommitResult[] = [];
-    let operations = 0;
-    for (const { batch } of group) {
-      const bucket = records.bucket(batch.bucket);
-      const before = bucket.generation().number;
-      results.push(apply(bucket, this.options.metrics, batch));
-      if (bucket.generation().number !== before) this.#purge.add(batch.bucket);
-      operations += batch.operations.length;
-    }
-    this.#purgeMarks(PURGE_CHUNKS + Math.ceil(operations / PURGE_OPERATIONS));
+    this.#operations = 0;
+    this.#changed = [];
+    const results = group.map(({ change }) => change(records));
+    this.#purgeMarks(PURGE_CHUNKS + Math.ceil(this.#operations / PURGE_OPERATIONS));
     if (!records.changes.none) await this.#directory.commit(() => records.changes.write());
     records.settle();
     return results;
+  }
+
+  #apply(records: Records, batch: Batch): CommitResult {
+    const bucket = records.bucket(batch.bucket);
+    const before = bucket.generation().number;
+    const result = apply(bucket, this.options.metrics, batch);
+    if (bucket.generation().number !== before) this.#purge.add(batch.bucket);
+    this.#operations += batch.operations.length;
+    if (result.kind === 'applied') this.#tell(result.changed);
+    return result;
+  }
+
+  #tell(changed: readonly PostCounts[]): void {
+    for (const counts of changed) if (this.#watched.has(counts.post)) this.#changed.push(counts);
+  }
+
+  /** What is in memory was not committed: it is read again. */
+  #forget(): void {
+    if (this.#regionals !== null)
+      this.#regionals.splice(0, Infinity, ...this.#readRegionals(this.options.regional!.wallMs()));
+    this.#records = this.#recordsOf();
   }
 
   /** Removes old marks faster than operations can leave new ones. */
@@ -159,12 +245,7 @@ export class EmbeddedStore implements CounterStore {
     }
   }
 
-  #announce(results: readonly CommitResult[]): void {
-    const changed: PostCounts[] = [];
-    for (const result of results) {
-      if (result.kind !== 'applied') continue;
-      for (const counts of result.changed) if (this.#watched.has(counts.post)) changed.push(counts);
-    }
-    if (changed.length > 0) this.#changes.next(changed);
+  #announce(): void {
+    if (this.#changed.length > 0) this.#changes.next(this.#changed);
   }
 }

@@ -19,13 +19,29 @@ class MapTable {
   put(key: string, { buffer, start, end }: Buffer & { start: number; end: number }): void {
     this.rows.set(key, Buffer.from(buffer.slice(start, end)));
   }
+
+  remove(key: string): void {
+    this.rows.delete(key);
+  }
 }
 
 class Members {
-  readonly place: MemberPlace = { size: 0, chunks: 0, inline: new PackedKeys(KEY64_BYTES), loaded: null };
+  readonly place: MemberPlace = {
+    size: 0,
+    chunks: 0,
+    inline: new PackedKeys(KEY64_BYTES),
+    loaded: null,
+    registers: null,
+  };
   readonly #table = new MapTable();
+  readonly #registers = new MapTable();
   readonly #changes = new Changes();
-  readonly #members = new MemberTable(this.#table as unknown as Table, this.#changes);
+  readonly #members = new MemberTable(
+    this.#table as unknown as Table,
+    this.#registers as unknown as Table,
+    this.#changes,
+    true,
+  );
 
   has(actor: Key64): boolean {
     return this.#members.has('post', 0, this.place, actor);

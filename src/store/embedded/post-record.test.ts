@@ -19,7 +19,7 @@ function encode(record: PostRecord): Buffer {
 function place(size: number, chunks: number, keys: readonly Key64[] = []): MemberPlace {
   const inline = new PackedKeys(KEY64_BYTES);
   for (const key of keys) inline.insert(inline.size, key);
-  return { size, chunks, inline, loaded: null };
+  return { size, chunks, inline, loaded: null, registers: null };
 }
 
 /** To compare: the keys of a set are private to it. */
@@ -83,7 +83,7 @@ describe('the record of a post', () => {
 
   it('gets a place for the members of a metric when they come', () => {
     const record: PostRecord = { state: { v: 0, updatedAtMs: 0, metrics: [] }, members: [] };
-    expect(memberPlace(record, 2)).toMatchObject({ size: 0, chunks: 0, loaded: null });
+    expect(memberPlace(record, 2)).toMatchObject({ size: 0, chunks: 0, loaded: null, registers: null });
     expect(record.members).toHaveLength(3);
   });
 });

@@ -28,8 +28,10 @@ export interface MemberPlace {
   chunks: number;
   /** … and this has those who came or left since, of whom the chunks have the opposite. */
   inline: PackedKeys;
-  /** The chunks that are in memory. */
+  /** The chunks that are in memory: of members, … */
   loaded: Chunks | null;
+  /** … and of their registers, which stand in chunks of the same numbers. */
+  registers: Chunks | null;
 }
 
 /** The place of a metric's members, added to the record if it has none yet. */
@@ -81,5 +83,5 @@ export function decodePost(bytes: Uint8Array, replicas: readonly Replica[]): Pos
 }
 
 function placeOf(size: number, chunks: number, inline: PackedKeys): MemberPlace {
-  return { size, chunks, inline, loaded: null };
+  return { size, chunks, inline, loaded: null, registers: null };
 }

@@ -1,10 +1,13 @@
 import type { PostState } from '../../counters/bucket.js';
+import { bucketOf } from '../../counters/ids.js';
 import type { Replica } from '../../counters/pn-counter.js';
+import type { Regional } from '../../counters/regional.js';
 import type { ByteWriter } from './bytes.js';
 import { type Change, Changes } from './changes.js';
+import type { DataDirectory } from './data-directory.js';
 import { EmbeddedBucket } from './embedded-bucket.js';
-import { MemberTable } from './member-table.js';
-import { decodePost, encodePost, type PostRecord } from './post-record.js';
+import { END, MemberTable, registersKeyOf } from './member-table.js';
+import { decodePost, encodePost, memberPlace, type PostRecord } from './post-record.js';
 import type { Table } from './table.js';
 
 /** The tables of a data directory. A post belongs to one bucket, so only what has no post carries the bucket's number. */
@@ -19,6 +22,10 @@ export interface Tables {
   readonly generations: Table;
   /** bucket, incarnation → Fence. Of this process only: emptied at boot */
   readonly fences: Table;
+  /** metric, post, chunk number → registers of the actors in that chunk of members */
+  readonly registers: Table;
+  /** bucket, `s` or `c` → its dealings with other regions, as JSON; and of them the clock alone, which each batch changes */
+  readonly regional: Table;
 }
 
 /** Posts in each of the cache's two halves: a post with likes and views takes about a kilobyte of memory, so 40 MB. */
@@ -68,9 +75,26 @@ export class Records {
 
   constructor(
     readonly tables: Tables,
-    readonly replicas: readonly Replica[],
+    private readonly directory: Pick<DataDirectory, 'replicas' | 'replica'>,
+    private readonly buckets: number,
+    /** By bucket; `null` where there are no other regions. They outlast what is kept in memory. */
+    private readonly regionals: readonly Regional[] | null,
+    withRegisters: boolean,
   ) {
-    this.members = new MemberTable(tables.members, this.changes);
+    this.members = new MemberTable(tables.members, tables.registers, this.changes, withRegisters);
+  }
+
+  get replicas(): readonly Replica[] {
+    return this.directory.replicas;
+  }
+
+  /** The own region's present life. */
+  get replica(): Replica {
+    return this.directory.replica;
+  }
+
+  regional(bucket: number): Regional | null {
+    return this.regionals?.[bucket] ?? null;
   }
 
   post(id: string): Post {
@@ -82,6 +106,11 @@ export class Records {
     }
     this.#last = post;
     return post;
+  }
+
+  /** Ids of posts after this one, in the order of the table, at most `limit`. */
+  postsAfter(id: string, limit: number): string[] {
+    return this.tables.posts.keys(id + '\0', END, limit);
   }
 
   /** As it is on disk. */
@@ -96,6 +125,31 @@ export class Records {
     let bucket = this.#buckets.get(number);
     if (bucket === undefined) this.#buckets.set(number, (bucket = new EmbeddedBucket(number, this)));
     return bucket;
+  }
+
+  /** Looks at the whole table: it is for what is rare. */
+  postsWithRegisters(bucket: number): string[] {
+    const posts = new Set<string>();
+    for (const key of this.tables.registers.keys('', END, Infinity)) {
+      const { post } = registersKeyOf(key);
+      if (bucketOf(post, this.buckets) === bucket) posts.add(post);
+    }
+    return [...posts];
+  }
+
+  /**
+   * Drops registers that are not needed any more out of the `limit` chunks after the key `after`.
+   * @returns the key of the last one, `''` at the end of the table
+   */
+  dropRegisters(after: string, limit: number): string {
+    const keys = this.tables.registers.keys(after + '\0', END, limit);
+    for (const key of keys) {
+      const { post: id, metric, chunk } = registersKeyOf(key);
+      const floor = this.regional(bucketOf(id, this.buckets))!.state.floor;
+      const place = memberPlace(this.post(id).record, metric);
+      this.members.dropRegisters(id, metric, place, chunk, floor);
+    }
+    return keys.length < limit ? '' : keys.at(-1)!;
   }
 
   settle(): void {

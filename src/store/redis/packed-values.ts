@@ -4,6 +4,11 @@ export class PackedValues {
 
   constructor(private readonly bytes: Buffer) {}
 
+  /** Whether there are no more. */
+  get done(): boolean {
+    return this.#at >= this.bytes.length;
+  }
+
   /** Exact up to 2^53 - 1. @throws Error when something else stands there */
   integer(): number {
     const { bytes } = this;
@@ -27,6 +32,12 @@ export class PackedValues {
   string(): Uint8Array {
     const length = this.#lengthOfString();
     return new Uint8Array(this.bytes.subarray(this.#at, (this.#at += length)));
+  }
+
+  /** One of ASCII characters. */
+  text(): string {
+    const length = this.#lengthOfString();
+    return this.bytes.toString('latin1', this.#at, (this.#at += length));
   }
 
   #half(): number {

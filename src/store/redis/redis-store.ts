@@ -3,13 +3,17 @@ import type { Clock, Timer } from '../../clock.js';
 import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
 import { bucketOf, type Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
+import { regionNumber } from '../../counters/stamp.js';
 import type { CounterStore, PostView } from '../counter-store.js';
 import { inOrder } from './batch-packer.js';
 import { Codec, decimalOf } from './codec.js';
-import { CommitCalls, type PackedBatch } from './commit-calls.js';
+import { claimData } from './claim-data.js';
+import { CommitCalls } from './commit-calls.js';
 import type { RedisConnections } from './connections.js';
-import { type BucketKeys, CONFIG_KEY, keysOf } from './keys.js';
+import { type BucketKeys, keysOf } from './keys.js';
+import { RedisRegions } from './redis-regions.js';
 import { Script } from './scripts.js';
+import type { Packed } from './shared-calls.js';
 import { Shares } from './shares.js';
 import { Upkeep } from './upkeep.js';
 import { Watching } from './watching.js';
@@ -24,15 +28,13 @@ const READ_MAX = 250;
 /** How long a read is tried, which each time may take as long as a command; less than a client waits for an operation. */
 const READ_WITHIN_MS = 3_000;
 const READ_PAUSE_MS = 100;
-/** How often it is tried at boot to learn what the data was made with. */
-const CLAIM_ATTEMPTS = 10;
-/** Of keys and values, as docs/redis-keys.md draws them. */
-const LAYOUT = '1';
 
 export interface RedisStoreOptions {
   readonly metrics: Metrics;
   readonly buckets: number;
   readonly region: string;
+  /** Whether there are other regions. Without, nothing is kept for them. */
+  readonly regional: boolean;
   /** Names this gateway life among those that share the store. */
   readonly gateway: string;
   /** Least time between two announcements of a post, ms. */
@@ -53,6 +55,8 @@ export class RedisStore implements CounterStore {
   readonly #report = new Script('report-viewers-6');
   readonly #sweep = new Script('sweep-bucket-6');
   readonly #keys: readonly BucketKeys[];
+  /** By which scripts know the region; negative where there are no others. */
+  readonly #regionNumber: number;
   readonly #codec: Codec;
   readonly #commits: CommitCalls;
   readonly #changes = new Subject<readonly PostCounts[]>();
@@ -65,23 +69,15 @@ export class RedisStore implements CounterStore {
   #closed = false;
 
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
+  /** `null` where there are no other regions. */
+  readonly regions: RedisRegions | null;
 
   /**
    * Writes down what the data is made with, or checks that it fits.
    * @throws Error with one line that says what does not.
    */
   static async open(connections: RedisConnections, clock: Clock, options: RedisStoreOptions): Promise<RedisStore> {
-    const { buckets, metrics, region } = options;
-    const own = [LAYOUT, String(buckets), metrics.toString(), region] as const;
-    const reply = await claimData(connections, clock, own);
-    const [layout, theirBuckets, theirMetrics, theirRegion] = reply as [string, string, string, string];
-    const made = 'the data in Redis was made with';
-    if (layout !== LAYOUT) throw new Error(`${made} layout ${layout}: this version reads layout ${LAYOUT}`);
-    if (theirBuckets !== own[1]) throw new Error(`BUCKETS must be ${theirBuckets}: ${made} that many`);
-    if (theirRegion !== region) throw new Error(`REGION must be ${theirRegion}: ${made} that one`);
-    if (theirMetrics !== own[2]) {
-      throw new Error(`METRICS must begin with ${theirMetrics}: ${made} these; more may be added at the end`);
-    }
+    await claimData(connections, clock, options);
     return new RedisStore(connections, clock, options);
   }
 
@@ -90,7 +86,8 @@ export class RedisStore implements CounterStore {
     private readonly clock: Clock,
     private readonly options: RedisStoreOptions,
   ) {
-    const { buckets, gateway, metrics, region } = options;
+    const { buckets, gateway, metrics, region, regional } = options;
+    this.#regionNumber = regional ? regionNumber(region) : -1;
     this.#keys = Array.from({ length: buckets }, (_, bucket) => keysOf(bucket, gateway));
     this.#codec = new Codec(metrics, region);
     this.#commits = new CommitCalls(!connections.hasSlots, (batches) => this.#commitAll(batches));
@@ -102,6 +99,7 @@ export class RedisStore implements CounterStore {
     );
     this.#shares = new Shares(buckets, (bucket, shares, all) => this.#reportShares(bucket, shares, all));
     this.#upkeep = new Upkeep(buckets, clock, (bucket) => this.#sweepBucket(bucket));
+    this.regions = regional ? this.#openRegions() : null;
     connections.returned.subscribe(() => {
       this.#shares.distrust();
       void this.#readWatched();
@@ -167,13 +165,21 @@ export class RedisStore implements CounterStore {
     // Each call has a deadline; while Redis is away they fail at once.
     await this.#shares.end();
     this.#changes.complete();
+    this.regions?.close();
     await this.connections.close();
   }
 
-  async #commitAll(batches: readonly PackedBatch[]): Promise<readonly Buffer[]> {
+  #openRegions(): RedisRegions {
+    return new RedisRegions(this.connections, this.clock, this.options, {
+      changed: (counts) => this.#tell(counts),
+      due: (bucket, dueInMs) => this.#upkeep.due(bucket, dueInMs),
+    });
+  }
+
+  async #commitAll(batches: readonly Packed[]): Promise<readonly Buffer[]> {
     const { metrics, nonce, publishMs } = this.options;
     const [first, ...others] = batches.map(({ bucket }) => this.#keys[bucket]!.bucket);
-    const about = [nonce(), publishMs, metrics.list.length, this.connections.hasSlots ? 1 : 0];
+    const about = [nonce(), publishMs, metrics.list.length, this.connections.hasSlots ? 1 : 0, this.#regionNumber];
     const packed = batches.map((batch) => batch.packed);
     return (await this.connections.write(this.#commit, [first!, ...others], [...about, ...packed])) as Buffer[];
   }
@@ -226,7 +232,7 @@ export class RedisStore implements CounterStore {
     };
     const { current, views } = await ask();
     if (current) return views;
-    await this.connections.query(this.#open, [keys.bucket], [this.options.nonce()]);
+    await this.connections.query(this.#open, [keys.bucket], [this.options.nonce(), this.#regionNumber]);
     return (await ask()).views;
   }
 
@@ -283,17 +289,5 @@ export class RedisStore implements CounterStore {
     this.#shares.compare(bucket, posts);
     await this.#shares.flush(bucket);
     return dueInMs < 0 ? null : dueInMs;
-  }
-}
-
-/** What is written down once may be asked for again, when an answer was lost. */
-async function claimData(connections: RedisConnections, clock: Clock, own: readonly string[]): Promise<unknown> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await connections.write(new Script('claim-data-1'), [CONFIG_KEY], own);
-    } catch (error) {
-      if (attempt === CLAIM_ATTEMPTS) throw error;
-    }
-    await new Promise<void>((resolve) => void clock.after(READ_PAUSE_MS, resolve));
   }
 }

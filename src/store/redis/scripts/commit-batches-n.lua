@@ -8,7 +8,8 @@
 -- ARGV[3]  least ms between two announcements of a post
 -- ARGV[4]  number of metrics
 -- ARGV[5]  1 if slots may move (a cluster), else 0
--- ARGV[5 + i]  batch i, as msgpack values one after the other (batch-packer.ts): how many come after this; incarnation of the
+-- ARGV[6]  number of the own region, -1 where there are no others
+-- ARGV[6 + i]  batch i, as msgpack values one after the other (batch-packer.ts): how many come after this; incarnation of the
 --          gateway, number of the batch, its time (ms since 1970); how many posts, sessions, sets and members it names;
 --          names of the posts, their hashes; keys of the sessions (in decimal), their hashes;
 --          for each set: place of its post, metric, how many members; actors' keys, set by set, their hashes;
@@ -20,21 +21,25 @@
 --          0 (applied), epoch, nonce, 1 + ms until something is due (0: nothing), outcomes (a byte each),
 --           for each post: version, ms of its last change, viewers, 1 if it changed else 0, total of each metric
 -- include lib-bucket
+-- include lib-life
+-- include lib-regions
 -- include lib-announce
 -- include lib-grow
+-- include lib-values
 -- include lib-batch
 -- include lib-posts
 -- include lib-marks
 -- include lib-members
+-- include lib-marked
 -- include lib-outcomes
 local FENCES_MS, FENCES_MAX = 86400000, 4096
 local WAS_APPLIED, GAP, STALE = 0, 1, 2
 
-local run, nonce_new, interval, metrics = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-slots_move = ARGV[5] == '1'
+local interval, metrics = tonumber(ARGV[3]), tonumber(ARGV[4])
+nonce_new, slots_move, region = tonumber(ARGV[2]), ARGV[5] == '1', tonumber(ARGV[6])
 
--- The bucket as it is, then as it will be; lib-posts and lib-marks have the rest of it.
-local epoch, nonce, new_life, fences_since
+-- The bucket as it is, then as it will be; lib-posts, lib-marks and lib-life have the rest of it.
+local fences_since
 
 local function answer_of(told_outcomes, due)
   scratch[1], scratch[2], scratch[3], scratch[4], scratch[5] = WAS_APPLIED, epoch, nonce, due + 1, told_outcomes
@@ -47,10 +52,6 @@ local function answer_of(told_outcomes, due)
     last = last + 4 + metrics
   end
   return joined(pack, scratch, last)
-end
-
-local function write_life()
-  if new_life then call('HSET', bucket, 'e', epoch, 'o', nonce, 'r', run) end
 end
 
 -- @param is_new  whether nothing was known of the incarnation
@@ -70,7 +71,9 @@ local function apply(fences, fences_before, pace, due, incarnation, n, at, fence
   local begins, ended, ended_chunks = begin_generation(at)
   read_marks()
   read_members()
+  if region >= 0 then begin_marks() end
   local told = decide()
+  if region >= 0 then look_at_feed() end
   local found, posts_new = count_changed(at)
   local marks_new = count_new_marks()
   if posts_new > 0 then grow_posts(posts_new) end
@@ -86,6 +89,7 @@ local function apply(fences, fences_before, pace, due, incarnation, n, at, fence
   write_posts(found)
   write_marks()
   write_members()
+  if region >= 0 then write_feed(next_stamp(at)) end
   local day_begins = write_fence(fences, fences_before, incarnation, pack(n, told), not fence)
   if begins or day_begins or posts_new > 0 or marks_new > 0 then
     call('HSET', bucket, 's', pack(posts_known, post_chunks, generation, started, marks_now, mark_chunks, mark_chunks_before,
@@ -93,6 +97,7 @@ local function apply(fences, fences_before, pace, due, incarnation, n, at, fence
   end
   if ended then call('HSET', bucket, ended, ended_chunks) end
   write_life()
+  if region >= 0 then write_regions() end
   if watching > 0 then
     announce(watching, epoch, nonce, pace, due, interval, metrics)
     due_ms = due_in(due)
@@ -104,10 +109,15 @@ local function commit(batch)
   take_apart(batch)
   local fences, fences_before, pace, due = bucket .. ':f', bucket .. ':g', bucket .. ':t', bucket .. ':d'
   touched = slots_move and { fences, fences_before, pace, due, bucket .. ':l' } or touched
-  local meta = call('HMGET', bucket, 'e', 'o', 'r', 's')
-  epoch, nonce, new_life = tonumber(meta[1]), tonumber(meta[2]), meta[3] ~= run
-  if new_life then epoch, nonce = (epoch or 0) + 1, nonce_new end
-  posts_known, post_chunks, generation, started, marks_now, mark_chunks, mark_chunks_before, fences_since = state_of(meta[4])
+  local state
+  if region < 0 then
+    local meta = call('HMGET', bucket, 'e', 'o', 'r', 's')
+    take_life(meta[1], meta[2], meta[3])
+    state = meta[4]
+  else
+    state = open_clock()
+  end
+  posts_known, post_chunks, generation, started, marks_now, mark_chunks, mark_chunks_before, fences_since = state_of(state)
 
   local incarnation, n, at = values[2], values[3], values[4]
   local fence = call('HGET', fences, incarnation) or call('HGET', fences_before, incarnation)
@@ -117,20 +127,21 @@ local function commit(batch)
     all_here()
     return pack(n > last and GAP or STALE, last)
   end
-  read_named_posts()
+  read_named_posts(HEADER_VALUES)
   if n == last + 1 then return apply(fences, fences_before, pace, due, incarnation, n, at, fence) end
   local due_ms = due_in(due)
   all_here()
   -- Written again, so that waiting for replicas on this connection waits for the batch.
   call('HSET', fences, incarnation, fence)
   write_life()
+  if region >= 0 then write_regions() end
   return answer_of(last_outcomes, due_ms)
 end
 
 local answers = {}
 for i, key in ipairs(KEYS) do
   bucket = key
-  local done, answer = pcall(commit, ARGV[5 + i])
+  local done, answer = pcall(commit, ARGV[6 + i])
   if not done then answer = '-' .. (type(answer) == 'table' and answer.err or tostring(answer)) end
   answers[i] = answer
 end

@@ -14,10 +14,11 @@ local slots_move, touched = true, {}
 -- The posts at hand, by place: names, keys of their chunks, viewers (as Redis tells them) and records.
 local names, post_keys, viewers, posts = {}, {}, {}, {}
 
--- Parts of a metric in a post's record; a part's tag is 4 * metric + part.
-local MEMBERS, MORE_CHUNKS, P, N = 0, 1, 2, 3
--- More than enough for the parts of 16 metrics.
-local RECORD_VALUES_MAX = 200
+-- Parts of a metric in a post's record; a part's tag is 4 * metric + part, and TAGS more for each life of another region before
+-- its own in the bucket's list of them: these have P, always, and N.
+local MEMBERS, MORE_CHUNKS, P, N, TAGS = 0, 1, 2, 3, 64
+-- More than enough for the parts of 16 metrics of 60 regions; C has room for twice as many.
+local RECORD_VALUES_MAX = 4000
 local COUNT_MAX = 9007199254740991
 -- 2024-01-01, in milliseconds since 1970
 local SINCE = 1704067200000
@@ -106,6 +107,16 @@ local function set_part(post, tag, value)
   post[last + 1], post[last + 2] = tag, value
 end
 
+-- The sum over all regions of P less N.
+local function plain(post, metric)
+  local sum, first_tag = 0, 4 * metric
+  for i = FIRST_PART, #post, 2 do
+    local which = post[i] % TAGS - first_tag
+    if which == P then sum = sum + post[i + 1] elseif which == N then sum = sum - post[i + 1] end
+  end
+  return sum
+end
+
 local function total(post, metric)
   local sum, first_tag = 0, 4 * metric
   for i = FIRST_PART, #post, 2 do
@@ -114,6 +125,9 @@ local function total(post, metric)
       sum = sum + post[i + 1]
     elseif which == N then
       sum = sum - post[i + 1]
+    elseif post[i] >= TAGS then
+      which = post[i] % TAGS - first_tag
+      if which == P then sum = sum + post[i + 1] elseif which == N then sum = sum - post[i + 1] end
     end
   end
   if sum < 0 then return 0 end

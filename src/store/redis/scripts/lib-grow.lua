@@ -75,3 +75,16 @@ local function move_entries()
     end
   end
 end
+
+-- The members of a post's metric. @return whether their chunks have grown
+local function grow_set(post, metric, name)
+  local tag = 4 * metric
+  local entries, more = part(post, tag + MEMBERS), part(post, tag + MORE_CHUNKS)
+  -- Most are small.
+  if entries <= MEMBERS_A_CHUNK * SPLITTING_FROM then return false end
+  local chunks = chunks_for(entries, MEMBERS_A_CHUNK, more + 1)
+  if chunks == more + 1 then return false end
+  grow(members_prefix(metric, name), more + 1, chunks, 'SMEMBERS', 1, hash_of_key)
+  set_part(post, tag + MORE_CHUNKS, chunks - 1)
+  return true
+end

@@ -32,19 +32,6 @@ local function read_members()
   end
 end
 
--- @return whether it has grown
-local function grow_set(post, metric, name)
-  local tag = 4 * metric
-  local entries, more = part(post, tag + MEMBERS), part(post, tag + MORE_CHUNKS)
-  -- Most are small.
-  if entries <= MEMBERS_A_CHUNK * SPLITTING_FROM then return false end
-  local chunks = chunks_for(entries, MEMBERS_A_CHUNK, more + 1)
-  if chunks == more + 1 then return false end
-  grow(members_prefix(metric, name), more + 1, chunks, 'SMEMBERS', 1, hash_of_key)
-  set_part(post, tag + MORE_CHUNKS, chunks - 1)
-  return true
-end
-
 local function grow_sets()
   local grown = false
   for i = sets + 1, sets + 3 * sets_count, 3 do

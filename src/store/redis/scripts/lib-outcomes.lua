@@ -14,10 +14,10 @@ local function count(place, metric, value)
     if total(post, metric) + value > COUNT_MAX then return 0 end
     set_part(post, first_tag + P, part(post, first_tag + P) + value)
   else
-    local taken = part(post, first_tag + N)
-    if part(post, first_tag + P) - taken + value < 0 then return 0 end
-    set_part(post, first_tag + N, taken - value)
+    if plain(post, metric) + value < 0 then return 0 end
+    set_part(post, first_tag + N, part(post, first_tag + N) - value)
   end
+  if region >= 0 then counted[place], counts = true, counts + 1 end
   changed[place] = 1
   return APPLIED
 end
@@ -25,6 +25,7 @@ end
 -- What becomes of an operation that its session has not done before. `on`: whether its member is on, nil for nobody
 local function outcome_of(kind, place, metric, value, on)
   if kind == COUNT then return count(place, metric, value) end
+  if region >= 0 and value > 0 then toggled[value], toggles = true, toggles + 1 end
   if on == nil or on == kind then return ON * kind end
   values[states + value] = kind
   local tag = 4 * metric + MEMBERS

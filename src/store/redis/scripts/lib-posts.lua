@@ -5,8 +5,9 @@ local posts_known, post_chunks
 -- By place: 1 if the batch has changed the post, else 0
 local changed = {}
 
-local function read_named_posts()
-  read_posts(values, HEADER_VALUES, HEADER_VALUES + posts_count, posts_count, post_chunks)
+-- @param before  after how many of the values their names stand, and after these their hashes
+local function read_named_posts(before)
+  read_posts(values, before, before + posts_count, posts_count, post_chunks)
   for place = 1, posts_count do changed[place] = 0 end
 end
 

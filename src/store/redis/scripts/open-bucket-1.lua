@@ -5,10 +5,13 @@
 -- KEYS[1]  tc:{b}    the bucket's hash
 -- ARGV[1]  run id of the server
 -- ARGV[2]  nonce of the epoch, if a new one begins
+-- ARGV[3]  number of the own region, -1 where there are no others
 -- Returns  {epoch, nonce}
-local epoch, nonce, run = unpack(redis.call('HMGET', KEYS[1], 'e', 'o', 'r'))
-if run ~= ARGV[1] then
-  epoch, nonce = string.format('%.0f', (tonumber(epoch) or 0) + 1), ARGV[2]
-  redis.call('HSET', KEYS[1], 'e', epoch, 'o', nonce, 'r', ARGV[1])
-end
-return { tonumber(epoch), tonumber(nonce) }
+-- include lib-bucket
+-- include lib-life
+-- include lib-regions
+nonce_new, region = tonumber(ARGV[2]), tonumber(ARGV[3])
+open_bucket()
+write_life()
+if region >= 0 and regional_changed then write_regions() end
+return { epoch, nonce }

@@ -1,0 +1,163 @@
+import { Feed } from './feed.js';
+import { type Life, orderOf } from './pn-counter.js';
+import { type Known, UNKNOWN } from './shipment.js';
+import { nextStamp, regionNumber, regionNumberOf, stampOf } from './stamp.js';
+
+const UNHEARD: Heard = { epoch: 0, nonce: 0, told: 0 };
+/** More lives of one epoch, at once, are not to be expected; a peer that knows an older one has some stamps given anew. */
+const GOES_ON_MAX = 4;
+
+/** A life of another region. */
+export interface Heard extends Life {
+  /**
+   * The clock when it was last told all that is known here; 0: it was not yet. What the region has said before that, and others
+   * bring later, it is not told of: it tells it itself, or nobody is to know.
+   */
+  readonly told: number;
+}
+
+/** What of a bucket's dealings with other regions has to last as long as its counts. */
+export interface RegionalState {
+  /** The last stamp that was given or seen. */
+  clock: number;
+  /** The clock when the present life began: all its stamps are above. */
+  born: number;
+  /** Lives that the present one goes on from, with all they did: they only gave way to one that had taken their epoch. */
+  goesOn: readonly Life[];
+  /** The clock that the present life found: what was counted later by the lives before is lost here. */
+  found: number;
+  /** Up to here nothing is missing of what this region has told anybody. */
+  sure: number;
+  /** What was lost is being filled from peers: what they know of the lives before counts again. */
+  filling: boolean;
+  /** The regions that have told the present life all they know, and the clock when the last of them had; 0: not all have. */
+  toldBy: readonly string[];
+  toldAt: number;
+  /** All peers are known to have what was changed here up to this stamp, whichever life did it. */
+  confirmed: number;
+  /** All regions have what was changed in any up to this stamp: registers are not needed for it. */
+  floor: number;
+  /** What is here of each other region. */
+  readonly known: Map<string, Known>;
+  /**
+   * The newest life that was heard of, of each other region, by itself or from others. What one before it has sent, and comes
+   * late, would be something that the region is never told of; and another of the same epoch is not it: both are refused.
+   */
+  readonly heard: Map<string, Heard>;
+}
+
+/** @param startsAt stamp up to which whatever is there has no stamps; 0 if nothing is there */
+export function newState(startsAt: number): RegionalState {
+  return {
+    clock: startsAt,
+    born: startsAt,
+    goesOn: [],
+    found: startsAt,
+    sure: startsAt,
+    filling: false,
+    toldBy: [],
+    toldAt: 0,
+    confirmed: startsAt,
+    floor: startsAt,
+    known: new Map(),
+    heard: new Map(),
+  };
+}
+
+/** A bucket's dealings with other regions, while it is open. */
+export class Regional {
+  readonly feed: Feed;
+  readonly #number: number;
+
+  /** @param state changed in place; whoever keeps it writes it down with the counts */
+  constructor(
+    region: string,
+    readonly state: RegionalState,
+  ) {
+    this.#number = regionNumber(region);
+    this.feed = new Feed(state.clock);
+  }
+
+  /** A stamp for what is changed now. */
+  stamp(wallMs: number): number {
+    this.state.clock = nextStamp(this.state.clock, wallMs, this.#number);
+    return this.state.clock;
+  }
+
+  /** Whether the stamp is of this region. */
+  gave(stamp: number): boolean {
+    return regionNumberOf(stamp) === this.#number;
+  }
+
+  /** Stamps given from now on are later than one that was seen. */
+  saw(stamp: number): void {
+    if (stamp > this.state.clock) this.state.clock = stamp;
+  }
+
+  known(region: string): Known {
+    return this.state.known.get(region) ?? UNKNOWN;
+  }
+
+  heard(region: string): Heard {
+    return this.state.heard.get(region) ?? UNHEARD;
+  }
+
+  hear(region: string, { epoch, nonce }: Life): void {
+    if (epoch > this.heard(region).epoch) this.state.heard.set(region, { epoch, nonce, told: 0 });
+  }
+
+  /** It is about to be told all. @returns whether it is the newest that was heard of, and no other of its epoch is */
+  tells(region: string, life: Life): boolean {
+    this.hear(region, life);
+    const heard = this.heard(region);
+    if (orderOf(life, heard) !== 'same') return false;
+    this.state.heard.set(region, { ...heard, told: this.state.clock });
+    return true;
+  }
+
+  /** By the numbers of regions: the clock when each was told all. */
+  get toldAt(): Map<number, number> {
+    return new Map([...this.state.heard].map(([region, { told }]) => [regionNumber(region), told]));
+  }
+
+  /** Another life begins: it is to hear from all what the ones before may have told them. */
+  begin(before: Life): void {
+    const { state } = this;
+    state.goesOn = [...state.goesOn, { epoch: before.epoch, nonce: before.nonce }].slice(-GOES_ON_MAX);
+    if (state.toldAt > 0) state.sure = state.clock;
+    state.toldBy = [];
+    state.toldAt = 0;
+  }
+
+  /** The store was started anew, perhaps on a server that lacks what was done last: a life begins that goes on from none. */
+  restart(before: Life, wallMs: number): void {
+    const { state } = this;
+    this.begin(before);
+    state.goesOn = [];
+    state.found = state.clock;
+    state.clock = Math.max(state.clock, stampOf(wallMs));
+    state.born = state.clock;
+  }
+
+  told(region: string): void {
+    const { state } = this;
+    if (!state.toldBy.includes(region)) state.toldBy = [...state.toldBy, region];
+  }
+
+  /**
+   * All peers have confirmed what this life has changed up to `confirmed`, and need no mark of it. What every region has
+   * confirmed of every other needs no register, either: whatever comes is later. Causal stability (Baquero, Almeida, Shoker:
+   * "Making operation-based CRDTs operation-based", DAIS 2014).
+   *
+   * A life that lost something does not count as confirmed what the ones before did, until it was told by all what they had
+   * heard, and has passed it on: some may not have.
+   */
+  settle(confirmed: number, peers: readonly string[]): void {
+    const { state } = this;
+    this.feed.trim(confirmed);
+    if (state.toldAt === 0 && peers.every((peer) => state.toldBy.includes(peer))) state.toldAt = state.clock;
+    const whole = state.toldAt > 0 && confirmed >= state.toldAt;
+    state.confirmed = Math.max(state.confirmed, whole ? confirmed : Math.min(confirmed, state.sure));
+    state.floor = Math.max(state.floor, Math.min(state.confirmed, ...peers.map((peer) => this.known(peer).confirmed)));
+  }
+}

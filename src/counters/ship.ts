@@ -1,0 +1,121 @@
+import type { Bucket, PostState } from './bucket.js';
+import type { Key64 } from './ids.js';
+import type { Metrics } from './metrics.js';
+import { entryOf } from './pn-counter.js';
+import {
+  type EntryShipment,
+  type MembersShipment,
+  partOf,
+  type PostShipment,
+  type Register,
+  type Shipment,
+} from './shipment.js';
+
+/** 8 bytes each. */
+const MEMBERS_A_PART = 10_000;
+
+/** What a region knows of itself goes out as of its present life, whichever life has counted it: see `increment`. */
+function ownEntries(bucket: Bucket, state: PostState): EntryShipment[] {
+  const { replica } = bucket;
+  return state.metrics.flatMap(({ counter }, metric) => {
+    const own = entryOf(counter, replica.region);
+    return own === undefined ? [] : [{ metric, replica, p: own.p, n: own.n }];
+  });
+}
+
+function allEntries(bucket: Bucket, state: PostState): EntryShipment[] {
+  const foreign = state.metrics.flatMap(({ counter }, metric) =>
+    counter
+      .filter(({ replica }) => replica.region !== bucket.replica.region)
+      .map(({ replica, p, n }) => ({ metric, replica, p, n })),
+  );
+  return [...ownEntries(bucket, state), ...foreign];
+}
+
+/** A shipment that says nothing but what the receiver is asked to confirm. */
+export function emptyShipment(kind: Shipment['kind'], number: number, bucket: Bucket, after: number): Shipment {
+  const { born, goesOn, confirmed, floor } = bucket.regional!.state;
+  const { replica: source } = bucket;
+  return { kind, bucket: number, source, born, goesOn, after, upTo: after, confirmed, floor, posts: [], shown: null };
+}
+
+/**
+ * What was changed here after a stamp, newest state only; `null` if that is not known any more: it has to be scanned for.
+ * @param limit about so many marks
+ */
+export function changesAfter(number: number, bucket: Bucket, after: number, limit: number): Shipment | null {
+  const regional = bucket.regional!;
+  const { feed, state } = regional;
+  if (after < feed.droppedUpTo) return null;
+  const { marks, upTo } = feed.after(after, limit);
+  const posts = new Map<string, { entries: EntryShipment[]; registers: Register[] }>();
+  for (const { post, metric, actor } of marks) {
+    let changes = posts.get(post);
+    if (changes === undefined) posts.set(post, (changes = { entries: [], registers: [] }));
+    if (actor === null) changes.entries = ownEntries(bucket, bucket.post(post)!);
+    else {
+      const stamp = bucket.register(post, metric, actor);
+      // Else another region had a later word, and tells of it itself; or all know.
+      if (stamp > state.floor && regional.gave(stamp)) {
+        changes.registers.push({ metric, actor, stamp, on: bucket.hasMember(post, metric, actor) });
+      }
+    }
+  }
+  return {
+    ...emptyShipment('changes', number, bucket, after),
+    upTo: upTo ?? Math.max(state.clock, after),
+    posts: [...posts].map(([post, changes]) => {
+      return { post, updatedAtMs: bucket.post(post)?.updatedAtMs ?? 0, ...changes, members: [] };
+    }),
+  };
+}
+
+/** All that is known of a post here, whoever counted it. */
+export function scanOf(bucket: Bucket, metrics: Metrics, post: string): PostShipment {
+  const state = bucket.post(post) ?? { v: 0, updatedAtMs: 0, metrics: [] };
+  const { floor } = bucket.regional!.state;
+  const registers = bucket.registers(post).filter(({ stamp }) => stamp > floor);
+  const stamped = new Set(registers.map(({ metric, actor }) => `${metric} ${actor.hi} ${actor.lo}`));
+  const hasRegister = (metric: number, { hi, lo }: Key64): boolean => stamped.has(`${metric} ${hi} ${lo}`);
+  const members = metrics.list.flatMap(({ kind, index: metric }) => {
+    if (kind !== 'toggle') return [];
+    return inParts(
+      metric,
+      bucket.members(post, metric).filter((actor) => !hasRegister(metric, actor)),
+    );
+  });
+  return { post, updatedAtMs: state.updatedAtMs, entries: allEntries(bucket, state), registers, members };
+}
+
+/** What one message can carry. */
+export function inParts(metric: number, actors: readonly Key64[]): MembersShipment[] {
+  const parts = Math.max(1, Math.ceil(actors.length / MEMBERS_A_PART));
+  if (parts === 1) return [{ metric, part: 0, parts, actors }];
+  const lists = Array.from({ length: parts }, (): Key64[] => []);
+  for (const actor of actors) lists[partOf(actor, parts)]!.push(actor);
+  return lists.map((list, part) => ({ metric, part, parts, actors: list }));
+}
+
+/**
+ * The bucket has begun another life, whose stamps are to be above `clock`: those that the life before has given at or below
+ * it are given anew, in their order, for others would take them for what they have.
+ * @param born of the life before
+ */
+export function giveAnew(bucket: Bucket, born: number, clock: number): void {
+  const regional = bucket.regional!;
+  const given: (Register & { readonly post: string })[] = [];
+  for (const post of bucket.postsWithRegisters()) {
+    for (const register of bucket.registers(post)) {
+      if (register.stamp > born && register.stamp <= clock && regional.gave(register.stamp))
+        given.push({ post, ...register });
+    }
+  }
+  regional.saw(clock);
+  regional.state.born = regional.state.clock;
+  given.sort((a, b) => a.stamp - b.stamp);
+  for (const { post, metric, actor } of given) {
+    const stamp = regional.stamp(0);
+    bucket.setRegister(post, metric, actor, stamp);
+    regional.feed.toggled(post, metric, actor, stamp);
+  }
+}

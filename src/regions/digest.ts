@@ -1,0 +1,40 @@
+import type { EntryShipment, PostShipment } from '../counters/shipment.js';
+import type { Key64 } from '../counters/ids.js';
+
+/** Parts of a bucket's posts that are compared by one number each. */
+export const LEAVES = 16;
+
+/** In which leaf a post is: by other bits of its hash than those that chose its bucket. */
+export function leafOf(post: string): number {
+  return (hashOf(post) >>> 24) % LEAVES;
+}
+
+/**
+ * What a post is, whoever is asked: entries of all regions, and who has which toggle on. The same number in every region that
+ * has merged the same; of two that differ one in 2^32 is the same nevertheless, until the next change.
+ */
+export function digestOf({ post, entries, registers, members }: PostShipment): number {
+  let sum = 0;
+  for (const entry of entries) if (entry.p > 0 || entry.n > 0) sum = (sum + hashOf(textOf(post, entry))) | 0;
+  for (const { metric, actor, on } of registers) if (on) sum = (sum + memberHash(post, metric, actor)) | 0;
+  for (const { metric, actors } of members)
+    for (const actor of actors) sum = (sum + memberHash(post, metric, actor)) | 0;
+  return sum >>> 0;
+}
+
+function textOf(post: string, { metric, replica, p, n }: EntryShipment): string {
+  return `${post} ${metric} ${replica.region} ${replica.epoch} ${replica.nonce} ${p} ${n}`;
+}
+
+function memberHash(post: string, metric: number, { hi, lo }: Key64): number {
+  return hashOf(`${post} ${metric} ${hi} ${lo}`);
+}
+
+/** FNV-1a, mixed by the finalizer of MurmurHash3: see `bucketOf`. */
+function hashOf(text: string): number {
+  let h = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}

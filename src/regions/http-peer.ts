@@ -1,0 +1,195 @@
+import { Agent as HttpAgent, type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { Clock } from '../clock.js';
+import type { Receipt, Shipment } from '../counters/shipment.js';
+import type { PeerAddress } from './peer-addresses.js';
+import type { BucketDigest, Difference, Peer } from './peer.js';
+import { compareRequests, shipRequests, showRequests } from './requests.js';
+import type { ShipmentRules } from './shipment-rules.js';
+import { WireError } from './wire-bytes.js';
+import { decodeDifferences, decodeReceipts } from './wire-lists.js';
+import { decodeShipments } from './wire.js';
+
+/** From asking until the whole answer is there. */
+const CALL_MS = 5_000;
+/** Beyond this a peer says what nobody has asked. */
+const ANSWER_BYTES_MAX = 8 * 1024 * 1024;
+/** Ships one at a time, and compares and shows beside it. */
+const SOCKETS = 4;
+const ERROR_CHARS = 200;
+
+export interface HttpPeerOptions {
+  /** Name of this region. */
+  readonly region: string;
+  /** PEER_TOKEN */
+  readonly token: string;
+  readonly rules: ShipmentRules;
+  readonly clock: Clock;
+}
+
+/**
+ * Another region over HTTP: `POST /v1/regions/ship`, `compare` and `show`, bodies as in wire.ts. A call that fails rejects with
+ * one line: `us answered 403: …`, `us: connect ECONNREFUSED`. It repeats no address, for everybody may read it.
+ */
+export class HttpPeer implements Peer {
+  readonly region: string;
+  /** Heads and bodies, since boot. */
+  readonly stats = { bytesSent: 0 };
+  readonly #url: URL;
+  readonly #agent: HttpAgent | HttpsAgent;
+
+  constructor(
+    { region, url }: PeerAddress,
+    private readonly options: HttpPeerOptions,
+  ) {
+    this.region = region;
+    this.#url = url;
+    const agentOptions = { keepAlive: true, maxSockets: SOCKETS };
+    this.#agent = url.protocol === 'https:' ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions);
+  }
+
+  async ship(shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
+    const receipts: Receipt[] = [];
+    for (const { bytes, items } of shipRequests(shipments)) {
+      const answers = await this.#call('ship', bytes, decodeReceipts);
+      if (answers.length !== items.length)
+        throw new Error(`${this.region} answered with ${answers.length} receipts for ${items.length}`);
+      for (const [i, receipt] of answers.entries()) {
+        const { index } = items[i]!;
+        // Of a shipment in parts the last counts, unless one before was refused.
+        if (receipts[index]?.refused !== true) receipts[index] = receipt;
+      }
+    }
+    return receipts;
+  }
+
+  async compare(digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
+    const differences: Difference[] = [];
+    for (const { bytes } of compareRequests(digests)) {
+      differences.push(...(await this.#call('compare', bytes, decodeDifferences)));
+    }
+    return differences;
+  }
+
+  async show(posts: readonly string[]): Promise<readonly Shipment[]> {
+    const shipments: Shipment[] = [];
+    for (const { bytes } of showRequests(posts)) {
+      const shown = await this.#call('show', bytes, (answer) => {
+        const decoded = decodeShipments(answer);
+        this.options.rules.check(this.region, decoded);
+        return decoded;
+      });
+      shipments.push(...shown);
+    }
+    return shipments;
+  }
+
+  /** Nothing more can be asked. */
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  async #call<T>(what: string, body: Buffer, decode: (answer: Buffer) => T): Promise<T> {
+    const answer = await this.#within(CALL_MS, (signal) => this.#post(what, body, signal));
+    try {
+      return decode(answer);
+    } catch (error) {
+      if (error instanceof WireError)
+        throw new Error(`${this.region} answered what it should not: ${error.message}`, { cause: error });
+      throw error;
+    }
+  }
+
+  async #within<T>(ms: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const abort = new AbortController();
+    const timer = this.options.clock.after(ms, () => abort.abort());
+    try {
+      return await call(abort.signal);
+    } catch (error) {
+      if (abort.signal.aborted) throw new Error(`${this.region}: no answer within ${ms / 1000} s`, { cause: error });
+      throw error;
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  async #post(what: string, body: Buffer, signal: AbortSignal): Promise<Buffer> {
+    const request = this.#request(what, body, signal);
+    try {
+      const response = await answerTo(request);
+      const answer = await read(response);
+      if (response.statusCode === 200) return answer;
+      throw new PeerRefusal(`${this.region} answered ${response.statusCode ?? 0}: ${messageOf(answer)}`);
+    } catch (error) {
+      if (error instanceof PeerRefusal) throw error;
+      // A connection that was kept is closed by the peer at the moment it is used again; all calls may be repeated.
+      if (request.reusedSocket && codeOf(error) === 'ECONNRESET') return this.#post(what, body, signal);
+      throw new Error(`${this.region}: ${reasonOf(error)}`, { cause: error });
+    }
+  }
+
+  #request(what: string, body: Buffer, signal: AbortSignal): ClientRequest {
+    const { region, token, rules } = this.options;
+    const send = this.#url.protocol === 'https:' ? httpsRequest : httpRequest;
+    const request = send(new URL(`/v1/regions/${what}`, this.#url), {
+      method: 'POST',
+      agent: this.#agent,
+      signal,
+      headers: {
+        Authorization: `Bearer ${token}`,
+        'Tallycast-Region': region,
+        'Tallycast-Counts': rules.counted,
+        'Content-Type': 'application/octet-stream',
+        'Content-Length': body.length,
+      },
+    });
+    request.once('socket', (socket) => {
+      const before = socket.bytesWritten;
+      request.once('close', () => (this.stats.bytesSent += socket.bytesWritten - before));
+    });
+    request.end(body);
+    return request;
+  }
+}
+
+class PeerRefusal extends Error {}
+
+function answerTo(request: ClientRequest): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    request.once('response', resolve);
+    request.on('error', reject);
+  });
+}
+
+async function read(response: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > ANSWER_BYTES_MAX) throw new Error(`an answer of more than ${ANSWER_BYTES_MAX} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** What the protocol's error object says, else its text; in one line. */
+function messageOf(answer: Buffer): string {
+  const text = answer.toString('utf8');
+  let message = text;
+  try {
+    const body = JSON.parse(text) as { message?: unknown } | null;
+    if (typeof body?.message === 'string') message = body.message;
+  } catch {
+    // A balancer's page, perhaps.
+  }
+  return message.replace(/[^\x21-\x7e]+/g, ' ').slice(0, ERROR_CHARS);
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
+}
+
+function reasonOf(error: unknown): string {
+  const { syscall, code, message } = error as NodeJS.ErrnoException;
+  return code === undefined ? message : [syscall, code].filter((part) => part !== undefined).join(' ');
+}

@@ -1,0 +1,39 @@
+import type { Clock } from '../clock.js';
+import type { Metrics } from '../counters/metrics.js';
+import type { RegionalStore } from '../store/regional-store.js';
+import { HttpPeer } from './http-peer.js';
+import type { PeerAddress } from './peer-addresses.js';
+import type { Regions } from './regions.js';
+import { ShipmentRules } from './shipment-rules.js';
+import { Shipping } from './shipping.js';
+
+export interface JoinOptions {
+  readonly region: string;
+  readonly peers: readonly PeerAddress[];
+  readonly peerToken: string;
+  readonly shipMs: number;
+  readonly buckets: number;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** Told what an operator should know. */
+  readonly warn: (message: string) => void;
+}
+
+/** Makes a store one of several regions: from now on it ships what it counts, and merges what the others do. */
+export function joinRegions(store: RegionalStore, options: JoinOptions): Regions {
+  const { region, peerToken: token, shipMs, buckets, metrics, clock, random, warn } = options;
+  const rules = new ShipmentRules(buckets, metrics, clock);
+  const peers = options.peers.map((address) => new HttpPeer(address, { region, token, rules, clock }));
+  const shipping = new Shipping(store, peers, clock, { shipMs, buckets, random, warn });
+  shipping.start();
+  return {
+    service: shipping,
+    status: () => shipping.status(),
+    peers,
+    close() {
+      shipping.close();
+      for (const peer of peers) peer.close();
+    },
+  };
+}

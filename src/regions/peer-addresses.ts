@@ -1,0 +1,56 @@
+import { regionNumber } from '../counters/stamp.js';
+
+/** Name of a region, in settings, on the wire and in what stores keep. */
+export const REGION_PATTERN = /^[a-z][a-z0-9-]{0,15}$/;
+
+/** Every region ships to every other, and has an entry in each counter. */
+const PEERS_MAX = 15;
+
+/** Where another region is reached. */
+export interface PeerAddress {
+  readonly region: string;
+  /** http or https, without a path. */
+  readonly url: URL;
+}
+
+/** The PEERS setting: `us=https://us.example:3000,ap=…`. @throws Error whose message says what would be right */
+export function parsePeers(text: string): PeerAddress[] {
+  const peers = text.split(',').map((part) => parsePeer(part.trim()));
+  if (peers.length > PEERS_MAX) throw new Error(`may name at most ${PEERS_MAX} other regions`);
+  if (new Set(peers.map(({ region }) => region)).size < peers.length) throw new Error('names a region twice');
+  if (new Set(peers.map(({ url }) => url.origin)).size < peers.length)
+    throw new Error('has the same URL for two regions');
+  return peers;
+}
+
+/** What is in the URL is not repeated: it may hold a password that does not belong there. */
+function parsePeer(part: string): PeerAddress {
+  const [region = '', address = ''] = part.split(/=(.*)/s);
+  if (!REGION_PATTERN.test(region)) {
+    throw new Error(
+      'must be name=URL pairs such as us=https://us.example:3000; a name is a-z, then up to 15 of a-z 0-9 -',
+    );
+  }
+  const url = URL.canParse(address) ? new URL(address) : null;
+  if (url === null || !/^https?:$/.test(url.protocol) || url.href !== `${url.origin}/`) {
+    throw new Error(
+      `must give ${region} an http or https URL of host and port alone, such as ${region}=https://us.example:3000`,
+    );
+  }
+  return { region, url };
+}
+
+/** @throws Error if stamps of two regions could be the same, for their names have the same number */
+export function checkNames(own: string, peers: readonly PeerAddress[]): void {
+  const byNumber = new Map([[regionNumber(own), own]]);
+  for (const { region } of peers) {
+    if (region === own) throw new Error(`names ${own}, which is this gateway's own REGION: name the others only`);
+    const other = byNumber.get(regionNumber(region));
+    if (other !== undefined) {
+      throw new Error(
+        `${other} and ${region}: by chance time stamps of these two names cannot be told apart; rename one`,
+      );
+    }
+    byNumber.set(regionNumber(region), region);
+  }
+}

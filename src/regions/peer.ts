@@ -1,0 +1,57 @@
+import type { Receipt, Shipment } from '../counters/shipment.js';
+
+/** Digests of a bucket's posts, by leaf: see digest.ts. */
+export interface BucketDigest {
+  readonly bucket: number;
+  /** Of posts that have not changed since then, ms since 1970. */
+  readonly beforeMs: number;
+  /** An unsigned 32-bit number a leaf. */
+  readonly leaves: readonly number[];
+}
+
+/** Leaves of a bucket that are not the same in two regions. */
+export interface Difference {
+  readonly bucket: number;
+  readonly leaves: readonly number[];
+}
+
+/**
+ * Another region, as this one reaches it. Calls reject when the peer is away, too slow, or refuses this region; all may be
+ * repeated.
+ */
+export interface Peer {
+  readonly region: string;
+  /** Has shipments merged. @returns a receipt for each, in their order */
+  ship(shipments: readonly Shipment[]): Promise<readonly Receipt[]>;
+  /** Compares digests with the peer's own of the same time, if it has those. @returns the buckets that differ */
+  compare(digests: readonly BucketDigest[]): Promise<readonly Difference[]>;
+  /** What the peer knows of these posts, as parts of a scan without members. */
+  show(posts: readonly string[]): Promise<readonly Shipment[]>;
+}
+
+/** What a region does for its peers. The same calls, from the other side. */
+export interface PeerService {
+  /** @param from the region that calls */
+  shipped(from: string, shipments: readonly Shipment[]): Promise<readonly Receipt[]>;
+  compared(from: string, digests: readonly BucketDigest[]): Promise<readonly Difference[]>;
+  shown(posts: readonly string[]): Promise<readonly Shipment[]>;
+}
+
+/** How a link to a peer is doing, for operators. */
+export interface LinkStatus {
+  readonly region: string;
+  /** Whether the last call was answered. */
+  readonly up: boolean;
+  /** Since when it is so, ms since 1970; `null`: it was not tried yet. */
+  readonly sinceMs: number | null;
+  /** What the last call that failed said; `''` while it is up. */
+  readonly error: string;
+  /** Age of the oldest change that the peer is not known to have, seconds; 0 if it has all. */
+  readonly lagSeconds: number;
+  /** Changed posts and toggles that the peer is not known to have; of a bucket that is being scanned, at least this many. */
+  readonly lagPosts: number;
+  /** Since boot: shipments the peer has refused, lives that were begun since it did, scans made for it. */
+  readonly refusals: number;
+  readonly epochBumps: number;
+  readonly scans: number;
+}

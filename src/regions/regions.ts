@@ -1,0 +1,12 @@
+import type { HttpPeer } from './http-peer.js';
+import type { LinkStatus, PeerService } from './peer.js';
+
+/** This region among others, as HTTP and operators see it. */
+export interface Regions {
+  /** Answers the peers. */
+  readonly service: PeerService;
+  /** Of the link to each peer. */
+  status(): readonly LinkStatus[];
+  readonly peers: readonly HttpPeer[];
+  close(): void;
+}

@@ -1,0 +1,138 @@
+import type { Clock, Timer } from '../clock.js';
+import type { Life } from '../counters/pn-counter.js';
+import type { Receipt, Shipment } from '../counters/shipment.js';
+import type { RegionalStore } from '../store/regional-store.js';
+import { AntiEntropy } from './anti-entropy.js';
+import { Link } from './link.js';
+import type { BucketDigest, Difference, LinkStatus, Peer, PeerService } from './peer.js';
+
+/** Leases are renewed, and what was filled is looked at, this often. */
+const LEAD_MS = 1_000;
+/** Digests are compared this often. */
+const COMPARE_MS = 300_000;
+
+export interface ShippingOptions {
+  /** SHIP_MS */
+  readonly shipMs: number;
+  readonly buckets: number;
+  readonly compareMs?: number;
+  readonly random: () => number;
+  readonly warn: (message: string) => void;
+}
+
+/**
+ * This region among the others: brings its changes to each peer by a link of its own, merges what they bring, and compares
+ * with them in the background. Of gateways that share a store each ships for the buckets that it leads.
+ */
+export class Shipping implements PeerService {
+  readonly #links: readonly Link[];
+  readonly #antiEntropy: AntiEntropy;
+  #led: readonly number[] = [];
+  #timers: Timer[] = [];
+  #closed = false;
+
+  constructor(
+    private readonly store: RegionalStore,
+    private readonly peers: readonly Peer[],
+    private readonly clock: Clock,
+    private readonly options: ShippingOptions,
+  ) {
+    const names = peers.map(({ region }) => region);
+    this.#antiEntropy = new AntiEntropy(store, clock, options.compareMs ?? COMPARE_MS, options.buckets);
+    this.#links = peers.map(
+      (peer) =>
+        new Link(store, peer, clock, {
+          ...options,
+          peers: names,
+          led: () => this.#led,
+          confirmed: (bucket, own) => this.#confirmed(bucket, own),
+        }),
+    );
+  }
+
+  start(): void {
+    void this.#lead();
+    this.#compareLater();
+    for (const link of this.#links) void link.run();
+  }
+
+  /** What is on its way is merged by its receiver, or told again by whoever leads next. */
+  close(): void {
+    this.#closed = true;
+    for (const timer of this.#timers) timer.cancel();
+    for (const link of this.#links) link.close();
+  }
+
+  status(): LinkStatus[] {
+    return this.#links.map(({ status }) => status);
+  }
+
+  shipped(_from: string, shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
+    return this.store.merge(shipments);
+  }
+
+  compared(_from: string, digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
+    return Promise.resolve(this.#antiEntropy.compare(digests));
+  }
+
+  shown(posts: readonly string[]): Promise<readonly Shipment[]> {
+    return this.store.show(posts);
+  }
+
+  #confirmed(bucket: number, own: Life): number {
+    return Math.min(...this.#links.map((link) => link.confirmed(bucket, own)));
+  }
+
+  async #lead(): Promise<void> {
+    try {
+      this.#led = await this.store.lead(this.clock.wallMs());
+      await this.#endFilling();
+    } catch {
+      // The store is away: nothing can be collected, either.
+    }
+    this.#after(LEAD_MS, () => void this.#lead());
+  }
+
+  /** A bucket is filled when every region that can be reached has told all it knows. */
+  async #endFilling(): Promise<void> {
+    const reached = this.#links.filter(({ up }) => up).map(({ region }) => region);
+    if (reached.length === 0) return;
+    const standings = await this.store.standing(this.#led);
+    const done = this.#led.filter((_, i) => {
+      const { filling, toldBy } = standings[i]!;
+      return filling && reached.every((region) => toldBy.includes(region));
+    });
+    if (done.length === 0) return;
+    await this.store.filled(done);
+    this.options.warn(`${done.length} buckets are filled with what ${reached.join(', ')} knew of them`);
+  }
+
+  #compareLater(): void {
+    const { digest, compare } = this.#antiEntropy.nextInMs;
+    this.#after(digest, () => {
+      const digested = this.#antiEntropy.digest().catch(() => undefined);
+      this.#after(compare, () => void digested.then(() => this.#compareAll()).then(() => this.#compareLater()));
+    });
+  }
+
+  async #compareAll(): Promise<void> {
+    for (const [i, peer] of this.peers.entries()) {
+      if (!this.#links[i]!.up) continue;
+      try {
+        const shipped = await this.#antiEntropy.compareWith(peer, this.#led);
+        if (shipped > 0) this.options.warn(`${shipped} posts were not the same as in region ${peer.region}`);
+      } catch {
+        // The link says what is wrong; the next period tries again.
+      }
+    }
+  }
+
+  #after(ms: number, call: () => void): void {
+    if (this.#closed) return;
+    const timer = this.clock.after(ms, () => {
+      this.#timers = this.#timers.filter((one) => one !== timer);
+      call();
+    });
+    this.#timers.push(timer);
+  }
+}

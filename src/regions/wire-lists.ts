@@ -1,0 +1,102 @@
+import { POST_PATTERN } from '../counters/ids.js';
+import type { Receipt } from '../counters/shipment.js';
+import type { BucketDigest, Difference } from './peer.js';
+import { WireReader, WireWriter } from './wire-bytes.js';
+
+/*
+ * What regions tell each other besides shipments, written as in wire.ts:
+ *
+ *     receipts       (bucket · 2 x filling + refused (a byte) · epoch · nonce · upTo · epoch and nonce of the receiver)[]
+ *     digests        (bucket · before · leaf[] (4 bytes each))[]
+ *     differences    (bucket · leaf[])[]
+ *     posts          (length, ASCII)[]
+ */
+const REFUSED = 1;
+const FILLING = 2;
+
+/** What each has at least, in bytes: their number is held against what has come. */
+const RECEIPT_BYTES = 7;
+const DIGEST_BYTES = 3;
+const LEAF_BYTES = 4;
+const DIFFERENCE_BYTES = 2;
+const POST_BYTES = 2;
+
+export function encodeReceipts(receipts: readonly Receipt[]): Buffer {
+  return encodeList(receipts, (writer, { bucket, refused, filling, epoch, nonce, upTo, receiver }) => {
+    writer.varint(bucket);
+    writer.byte((refused ? REFUSED : 0) | (filling ? FILLING : 0));
+    writer.life({ epoch, nonce });
+    writer.varint(upTo);
+    writer.life(receiver);
+  });
+}
+
+/** @throws WireError for anything else than what `encodeReceipts` makes */
+export function decodeReceipts(bytes: Uint8Array): Receipt[] {
+  return decodeList(bytes, 'receipts', RECEIPT_BYTES, (reader) => {
+    const bucket = reader.varint('bucket');
+    const flags = reader.byte('refused', REFUSED | FILLING);
+    const life = reader.life('life');
+    const upTo = reader.varint('up to');
+    const receiver = reader.life('receiver');
+    return { bucket, refused: (flags & REFUSED) > 0, filling: (flags & FILLING) > 0, ...life, upTo, receiver };
+  });
+}
+
+export function encodeDigests(digests: readonly BucketDigest[]): Buffer {
+  return encodeList(digests, (writer, { bucket, beforeMs, leaves }) => {
+    writer.varint(bucket);
+    writer.varint(beforeMs);
+    writer.varint(leaves.length);
+    for (const leaf of leaves) writer.unsigned32(leaf);
+  });
+}
+
+/** @throws WireError for anything else than what `encodeDigests` makes */
+export function decodeDigests(bytes: Uint8Array): BucketDigest[] {
+  return decodeList(bytes, 'digests', DIGEST_BYTES, (reader) => {
+    return {
+      bucket: reader.varint('bucket'),
+      beforeMs: reader.varint('before'),
+      leaves: reader.list('leaves', LEAF_BYTES, () => reader.unsigned32('leaf')),
+    };
+  });
+}
+
+export function encodeDifferences(differences: readonly Difference[]): Buffer {
+  return encodeList(differences, (writer, { bucket, leaves }) => {
+    writer.varint(bucket);
+    writer.varint(leaves.length);
+    for (const leaf of leaves) writer.varint(leaf);
+  });
+}
+
+/** @throws WireError for anything else than what `encodeDifferences` makes */
+export function decodeDifferences(bytes: Uint8Array): Difference[] {
+  return decodeList(bytes, 'differences', DIFFERENCE_BYTES, (reader) => {
+    return { bucket: reader.varint('bucket'), leaves: reader.list('leaves', 1, () => reader.varint('leaf')) };
+  });
+}
+
+export function encodePosts(posts: readonly string[]): Buffer {
+  return encodeList(posts, (writer, post) => writer.text(post));
+}
+
+/** @throws WireError for anything else than what `encodePosts` makes */
+export function decodePosts(bytes: Uint8Array): string[] {
+  return decodeList(bytes, 'posts', POST_BYTES, (reader) => reader.text('post', POST_PATTERN));
+}
+
+function encodeList<T>(list: readonly T[], write: (writer: WireWriter, one: T) => void): Buffer {
+  const writer = new WireWriter();
+  writer.varint(list.length);
+  for (const one of list) write(writer, one);
+  return writer.message();
+}
+
+function decodeList<T>(bytes: Uint8Array, field: string, leastBytes: number, read: (reader: WireReader) => T): T[] {
+  const reader = new WireReader(bytes);
+  const list = reader.list(field, leastBytes, () => read(reader));
+  reader.end();
+  return list;
+}

@@ -1,0 +1,187 @@
+import { describe, expect, it } from '@jest/globals';
+import { RandomShipments } from '../../test/support/random-shipments.js';
+import { Random } from '../../test/support/random.js';
+import type { Shipment } from '../counters/shipment.js';
+import { stampOf } from '../counters/stamp.js';
+import { WireError } from './wire-bytes.js';
+import {
+  decodeDifferences,
+  decodeDigests,
+  decodePosts,
+  decodeReceipts,
+  encodeDifferences,
+  encodeDigests,
+  encodePosts,
+  encodeReceipts,
+} from './wire-lists.js';
+import { decodeShipments, encodeShipments } from './wire.js';
+
+const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
+const ROUNDS = 300 * SCALE;
+const SEED = 20_260_101;
+
+interface Message {
+  readonly name: string;
+  readonly encode: (random: Random) => { readonly value: unknown; readonly bytes: Buffer };
+  readonly decode: (bytes: Uint8Array) => unknown;
+}
+
+function message<T>(
+  name: string,
+  make: (shipments: RandomShipments, random: Random) => T,
+  encode: (value: T) => Buffer,
+  decode: (bytes: Uint8Array) => T,
+): Message {
+  return {
+    name,
+    encode(random) {
+      const value = make(new RandomShipments(random), random);
+      return { value, bytes: encode(value) };
+    },
+    decode,
+  };
+}
+
+function list<T>(random: Random, make: () => T): T[] {
+  return Array.from({ length: random.below(6) }, make);
+}
+
+const MESSAGES: readonly Message[] = [
+  message('shipments', (make) => make.list(), encodeShipments, decodeShipments),
+  message('receipts', (make, random) => list(random, () => make.receipt()), encodeReceipts, decodeReceipts),
+  message(
+    'digests',
+    (make, random) =>
+      list(random, () => {
+        const [bucket, beforeMs] = [make.number(4096), make.number(2 ** 41)];
+        return { bucket, beforeMs, leaves: list(random, () => make.number(2 ** 32)) };
+      }),
+    encodeDigests,
+    decodeDigests,
+  ),
+  message(
+    'differences',
+    (make, random) => list(random, () => ({ bucket: make.number(4096), leaves: list(random, () => make.number(16)) })),
+    encodeDifferences,
+    decodeDifferences,
+  ),
+  message('posts', (make, random) => list(random, () => make.post()), encodePosts, decodePosts),
+];
+
+describe.each(MESSAGES)('$name', ({ encode, decode }) => {
+  it(`are read as they were written (seed ${SEED})`, () => {
+    const random = new Random(SEED);
+    for (let i = 0; i < ROUNDS; i++) {
+      const { value, bytes } = encode(random);
+      expect(decode(bytes)).toEqual(value);
+    }
+  });
+
+  it(`that end anywhere too early, or go on, are a WireError (seed ${SEED})`, () => {
+    const random = new Random(SEED);
+    for (let i = 0; i < 30 * SCALE; i++) {
+      const { bytes } = encode(random);
+      const wrong = Array.from(bytes.keys(), (length) => bytes.subarray(0, length));
+      wrong.push(Buffer.concat([bytes, Buffer.of(0)]));
+      expect(wrong.filter((one) => isRead(decode, one))).toEqual([]);
+    }
+  });
+
+  it(`in which bytes were changed are read, or are a WireError and nothing else (seed ${SEED})`, () => {
+    const random = new Random(SEED);
+    for (let i = 0; i < 10 * ROUNDS; i++) {
+      const { bytes } = encode(random);
+      for (let change = 0; change <= random.below(4); change++) bytes[random.below(bytes.length)] = random.below(256);
+      isRead(decode, bytes);
+    }
+  });
+
+  it(`that are random bytes are read, or are a WireError and nothing else (seed ${SEED})`, () => {
+    const random = new Random(SEED);
+    for (let i = 0; i < 10 * ROUNDS; i++) {
+      const bytes = Buffer.from(Array.from({ length: random.below(200) }, () => random.below(256)));
+      if (random.chance(0.9)) bytes[0] = 1;
+      isRead(decode, bytes);
+    }
+  });
+});
+
+/** Whether it was. @throws any error but a WireError of one line */
+function isRead(decode: Message['decode'], bytes: Uint8Array): boolean {
+  try {
+    decode(bytes);
+    return true;
+  } catch (error) {
+    if (!(error instanceof WireError) || !/^[\x20-\x7e]+$/.test(error.message)) throw error;
+    return false;
+  }
+}
+
+/** Version, latest stamp and time, and one life: eu, 0, 0. */
+const EU = [1, 0, 0, 1, 2, 0x65, 0x75, 0, 0];
+const WALL_MS = Date.UTC(2026, 0, 1);
+const NOW = stampOf(WALL_MS);
+
+/** As they are a tenth of a second after the one before: of one bucket, a view of each post. */
+function changes(posts: number): Shipment {
+  const source = { region: 'eu', epoch: 7, nonce: 4_000_000_000 };
+  return {
+    kind: 'changes',
+    bucket: 3,
+    source,
+    born: stampOf(WALL_MS - 1e9),
+    goesOn: [],
+    after: stampOf(WALL_MS - 200),
+    upTo: NOW,
+    confirmed: stampOf(WALL_MS - 300),
+    floor: stampOf(WALL_MS - 400),
+    posts: Array.from({ length: posts }, (_, i) => ({
+      post: `post-${String(i).padStart(5, '0')}`,
+      updatedAtMs: WALL_MS - (i % 100),
+      entries: [{ metric: 1, replica: source, p: 100_000 + i, n: 0 }],
+      registers: [],
+      members: [],
+    })),
+    shown: null,
+  };
+}
+
+describe('on the wire', () => {
+  it('a changed post takes about 18 bytes, and less than 36 where it is the only one of its bucket', () => {
+    expect(encodeShipments([changes(1_000)]).length / 1_000).toBeLessThan(19);
+    const some = Array.from({ length: 64 }, (_, bucket) => ({ ...changes(1), bucket }));
+    expect(encodeShipments(some).length / 64).toBeLessThan(36);
+  });
+
+  it("a toggle of an actor takes about 14 bytes besides its post's", () => {
+    const registers = Array.from({ length: 1_000 }, (_, lo) => {
+      return { metric: 0, actor: { hi: 4_000_000_000 - lo, lo }, stamp: NOW - 8_192 * (lo % 100), on: true };
+    });
+    const [post] = changes(1).posts;
+    const bytes = encodeShipments([{ ...changes(0), posts: [{ ...post!, registers }] }]).length;
+    expect(bytes / 1_000).toBeLessThan(14);
+  });
+
+  it.each([
+    ['version must be 1', [2]],
+    ['lives: the message ends before the last', [1, 0, 0, 200, 1]],
+    ['region must match', [1, 0, 0, 1, 2, 0x45, 0x55, 0, 0]],
+    ['latest stamp must be at most 9007199254740991', [1, ...new Array<number>(9).fill(0xff)]],
+    ['life of a source must be at most 0', [...EU, 1, 1, 0, 0]],
+    ['born must be at most 0', [...EU, 1, 0, 1, 0]],
+    ['source must be at most 0', [...EU, 1, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0]],
+    ['up to must be at most 0', [...EU, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0]],
+    ['kind must be one of', [...EU, 1, 0, 0, 0, 1, 3, 0, 0, 0, 0, 0, 0, 0]],
+    ['the message has 1 bytes too many', [1, 0, 0, 0, 0, 0, 0]],
+  ])('what is wrong is named: %s', (problem, bytes) => {
+    expect(() => decodeShipments(Buffer.from(bytes))).toThrow(problem);
+  });
+
+  it('nothing is made for what is announced and not there', () => {
+    const before = process.memoryUsage().heapUsed;
+    for (let i = 0; i < 1_000; i++) {
+      expect(() => decodePosts(Buffer.from([1, 0xff, 0xff, 0xff, 0xff, 0x7f, 1, 0x61]))).toThrow(WireError);
+    }
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(2 ** 27);
+  });
+});

@@ -1,0 +1,245 @@
+import { POST_PATTERN } from '../counters/ids.js';
+import { METRICS_MAX } from '../counters/metrics.js';
+import type { Replica } from '../counters/pn-counter.js';
+import type { EntryShipment, MembersShipment, PostShipment, Register, Shipment } from '../counters/shipment.js';
+import { REGION_PATTERN } from './peer-addresses.js';
+import { WireError, WireReader, WireWriter } from './wire-bytes.js';
+
+/**
+ * Shipments as bytes. Numbers are LEB128 where nothing else is said; lists begin with their length.
+ *
+ *     message        version (1) · latest stamp · latest time · life[] · source[] · shipment[]
+ *       life           region (length, ASCII) · epoch · nonce
+ *       source         index of a life · born (age) · lives that it goes on from: (epoch · nonce)[]
+ *       shipment       kind and whether `shown` (a byte) · bucket · index of a source · after, upTo, confirmed, floor (ages)
+ *                      · shown: epoch, nonce · post[]
+ *       post           id (length, ASCII) · updated at (age) · 4 x number of entries + 2 if members + 1 if registers follow
+ *                      · entry … · register[] · members[]
+ *       entry          16 x index of a life + metric · P · N
+ *       register       16 x on + metric (a byte) · actor (8 bytes) · stamp (age)
+ *       members        metric (a byte) · part · parts · actor[] (8 bytes each)
+ *
+ * An age is how much earlier something is than the latest, plus 1; 0 stands for 0, which is never.
+ */
+const KINDS = ['changes', 'scan', 'end'] as const;
+const SHOWN = 4;
+const REGISTERS = 1;
+const MEMBERS = 2;
+const ENTRY = 4;
+
+/** What a list's items have at least, in bytes: their count is held against what has come. */
+const LIFE_BYTES = 4;
+const SOURCE_BYTES = 3;
+const GOES_ON_BYTES = 2;
+const SHIPMENT_BYTES = 8;
+const POST_BYTES = 4;
+const ENTRY_BYTES = 3;
+const REGISTER_BYTES = 10;
+const MEMBERS_BYTES = 4;
+const KEY_BYTES = 8;
+
+/** The last time that a Date can hold. */
+const TIME_MAX = 8.64e15;
+
+/** The life that ships. Buckets that began one at the same time share it. */
+type Source = Pick<Shipment, 'source' | 'born' | 'goesOn'>;
+
+/** What is said once for all shipments of a message. */
+interface Heading {
+  readonly latestStamp: number;
+  readonly latestMs: number;
+  readonly lives: readonly Replica[];
+  readonly sources: readonly Source[];
+}
+
+export function encodeShipments(shipments: readonly Shipment[]): Buffer {
+  const writer = new WireWriter();
+  const tables = new Tables(shipments);
+  const latest = latestOf(shipments);
+  writer.varint(latest.latestStamp);
+  writer.varint(latest.latestMs);
+  writer.varint(tables.lives.length);
+  for (const { region, epoch, nonce } of tables.lives) {
+    writer.text(region);
+    writer.life({ epoch, nonce });
+  }
+  writer.varint(tables.sources.length);
+  for (const { source, born, goesOn } of tables.sources) {
+    writer.varint(tables.lifeOf(source));
+    writeAge(writer, born, latest.latestStamp);
+    writer.varint(goesOn.length);
+    for (const life of goesOn) writer.life(life);
+  }
+  writer.varint(shipments.length);
+  for (const shipment of shipments) writeShipment(writer, shipment, latest, tables);
+  return writer.message();
+}
+
+/** @throws WireError for anything else than what `encodeShipments` makes */
+export function decodeShipments(bytes: Uint8Array): Shipment[] {
+  const reader = new WireReader(bytes);
+  const latestStamp = reader.varint('latest stamp');
+  const latestMs = reader.varint('latest time', TIME_MAX);
+  const lives = reader.list('lives', LIFE_BYTES, (): Replica => {
+    return { region: reader.text('region', REGION_PATTERN), ...reader.life('life') };
+  });
+  const sources = reader.list('sources', SOURCE_BYTES, (): Source => {
+    const source = lives[reader.varint('life of a source', lives.length - 1)]!;
+    const born = readAge(reader, 'born', latestStamp);
+    return { source, born, goesOn: reader.list('goes on', GOES_ON_BYTES, () => reader.life('goes on')) };
+  });
+  const heading = { latestStamp, latestMs, lives, sources };
+  const shipments = reader.list('shipments', SHIPMENT_BYTES, () => readShipment(reader, heading));
+  reader.end();
+  return shipments;
+}
+
+type Latest = Pick<Heading, 'latestStamp' | 'latestMs'>;
+
+function latestOf(shipments: readonly Shipment[]): Latest {
+  let latestStamp = 0;
+  let latestMs = 0;
+  for (const { born, after, upTo, confirmed, floor, posts } of shipments) {
+    latestStamp = Math.max(latestStamp, born, after, upTo, confirmed, floor);
+    for (const { updatedAtMs, registers } of posts) {
+      latestMs = Math.max(latestMs, updatedAtMs);
+      for (const { stamp } of registers) latestStamp = Math.max(latestStamp, stamp);
+    }
+  }
+  return { latestStamp, latestMs };
+}
+
+/** The lives and sources that shipments name, each once. */
+class Tables {
+  readonly lives: Replica[] = [];
+  readonly sources: Source[] = [];
+  readonly #indexes = new Map<string, number>();
+
+  constructor(shipments: readonly Shipment[]) {
+    for (const shipment of shipments) {
+      this.sourceOf(shipment);
+      for (const { entries } of shipment.posts) for (const { replica } of entries) this.lifeOf(replica);
+    }
+  }
+
+  lifeOf(replica: Replica): number {
+    return this.#indexOf(this.lives, replica, `${replica.region} ${replica.epoch} ${replica.nonce}`);
+  }
+
+  sourceOf({ source, born, goesOn }: Source): number {
+    const key = [this.lifeOf(source), born, ...goesOn.map(({ epoch, nonce }) => `${epoch}.${nonce}`)].join(' ');
+    return this.#indexOf(this.sources, { source, born, goesOn }, key);
+  }
+
+  #indexOf<T>(list: T[], one: T, key: string): number {
+    let index = this.#indexes.get(key);
+    if (index === undefined) {
+      index = list.push(one) - 1;
+      this.#indexes.set(key, index);
+    }
+    return index;
+  }
+}
+
+function writeShipment(writer: WireWriter, shipment: Shipment, latest: Latest, tables: Tables): void {
+  const { kind, bucket, after, upTo, confirmed, floor, shown, posts } = shipment;
+  writer.byte(KINDS.indexOf(kind) | (shown === null ? 0 : SHOWN));
+  writer.varint(bucket);
+  writer.varint(tables.sourceOf(shipment));
+  for (const stamp of [after, upTo, confirmed, floor]) writeAge(writer, stamp, latest.latestStamp);
+  if (shown !== null) writer.life(shown);
+  writer.varint(posts.length);
+  for (const post of posts) writePost(writer, post, latest, tables);
+}
+
+function readShipment(reader: WireReader, heading: Heading): Shipment {
+  const { latestStamp, sources } = heading;
+  const head = reader.byte('kind', SHOWN | (KINDS.length - 1));
+  const kind = KINDS[head & ~SHOWN];
+  if (kind === undefined) throw new WireError(`kind must be one of ${KINDS.length}`);
+  const bucket = reader.varint('bucket');
+  const { source, born, goesOn } = sources[reader.varint('source', sources.length - 1)]!;
+  const after = readAge(reader, 'after', latestStamp);
+  const upTo = readAge(reader, 'up to', latestStamp);
+  const confirmed = readAge(reader, 'confirmed', latestStamp);
+  const floor = readAge(reader, 'floor', latestStamp);
+  const shown = (head & SHOWN) === 0 ? null : reader.life('shown');
+  const posts = reader.list('posts', POST_BYTES, () => readPost(reader, heading));
+  return { kind, bucket, source, born, goesOn, after, upTo, confirmed, floor, posts, shown };
+}
+
+function writePost(
+  writer: WireWriter,
+  shipment: PostShipment,
+  { latestStamp, latestMs }: Latest,
+  tables: Tables,
+): void {
+  const { post, updatedAtMs, entries, registers, members } = shipment;
+  writer.text(post);
+  writeAge(writer, updatedAtMs, latestMs);
+  const has = (registers.length > 0 ? REGISTERS : 0) + (members.length > 0 ? MEMBERS : 0);
+  writer.varint(entries.length * ENTRY + has);
+  for (const { metric, replica, p, n } of entries) {
+    writer.varint(tables.lifeOf(replica) * METRICS_MAX + metric);
+    writer.varint(p);
+    writer.varint(n);
+  }
+  if (registers.length > 0) writer.varint(registers.length);
+  for (const { metric, actor, stamp, on } of registers) {
+    writer.byte(metric + (on ? METRICS_MAX : 0));
+    writer.key(actor);
+    writeAge(writer, stamp, latestStamp);
+  }
+  if (members.length > 0) writer.varint(members.length);
+  for (const { metric, part, parts, actors } of members) {
+    writer.byte(metric);
+    writer.varint(part);
+    writer.varint(parts);
+    writer.varint(actors.length);
+    for (const actor of actors) writer.key(actor);
+  }
+}
+
+function readPost(reader: WireReader, { latestStamp, latestMs, lives }: Heading): PostShipment {
+  const post = reader.text('post', POST_PATTERN);
+  const updatedAtMs = readAge(reader, 'updated at', latestMs);
+  const lists = reader.varint('entries');
+  const entries = reader.list('entries', ENTRY_BYTES, () => readEntry(reader, lives), Math.floor(lists / ENTRY));
+  const hasRegisters = (lists & REGISTERS) > 0;
+  const registers = hasRegisters
+    ? reader.list('registers', REGISTER_BYTES, () => readRegister(reader, latestStamp))
+    : [];
+  const hasMembers = (lists & MEMBERS) > 0;
+  const members = hasMembers ? reader.list('members', MEMBERS_BYTES, () => readMembers(reader)) : [];
+  return { post, updatedAtMs, entries, registers, members };
+}
+
+function readEntry(reader: WireReader, lives: readonly Replica[]): EntryShipment {
+  const head = reader.varint('life and metric of an entry', lives.length * METRICS_MAX - 1);
+  const replica = lives[Math.floor(head / METRICS_MAX)]!;
+  return { metric: head % METRICS_MAX, replica, p: reader.varint('p'), n: reader.varint('n') };
+}
+
+function readRegister(reader: WireReader, latestStamp: number): Register {
+  const head = reader.byte('metric of a register', 2 * METRICS_MAX - 1);
+  const actor = reader.key('actor');
+  const stamp = readAge(reader, 'stamp', latestStamp);
+  return { metric: head % METRICS_MAX, actor, stamp, on: head >= METRICS_MAX };
+}
+
+function readMembers(reader: WireReader): MembersShipment {
+  const metric = reader.byte('metric of members', METRICS_MAX - 1);
+  const part = reader.varint('part');
+  const parts = reader.varint('parts');
+  if (part >= parts) throw new WireError('part must be below parts');
+  return { metric, part, parts, actors: reader.list('actors', KEY_BYTES, () => reader.key('actor')) };
+}
+
+function writeAge(writer: WireWriter, value: number, latest: number): void {
+  writer.varint(value === 0 ? 0 : latest - value + 1);
+}
+
+function readAge(reader: WireReader, field: string, latest: number): number {
+  const age = reader.varint(field, latest);
+  return age === 0 ? 0 : latest - age + 1;
+}

@@ -1,0 +1,177 @@
+import { type Observable, Subject } from 'rxjs';
+import type { PostCounts } from '../../counters/batch.js';
+import { bucketOf } from '../../counters/ids.js';
+import { merge } from '../../counters/merge.js';
+import type { Metrics } from '../../counters/metrics.js';
+import type { Life, Replica } from '../../counters/pn-counter.js';
+import type { Regional } from '../../counters/regional.js';
+import { changesAfter, emptyShipment, giveAnew, scanOf } from '../../counters/ship.js';
+import type { PostShipment, Receipt, Shipment, Toggled } from '../../counters/shipment.js';
+import type { Asked, BucketStanding, NewLife, RegionalStore, ScanPage } from '../regional-store.js';
+import type { Records } from './records.js';
+
+/** Chunks of registers that are looked at by one group commit. */
+const DROP_CHUNKS = 64;
+
+/** What regions need of the store that they are a part of. */
+export interface EmbeddedAccess {
+  readonly buckets: number;
+  readonly metrics: Metrics;
+  /** Runs within the next group commit, with what changes in it; resolves when that is synced. */
+  write<T>(change: (records: Records) => T): Promise<T>;
+  /** Runs when all that is in memory is committed. */
+  look<T>(read: (records: Records) => T): Promise<T>;
+  /** Announces them when the group commit that runs is synced. */
+  tell(changed: readonly PostCounts[]): void;
+  /** As records refer to it. */
+  known(life: Replica): Replica;
+  /** Begins a life of the own region, in all buckets. */
+  beginLife(epoch: number): void;
+}
+
+/** The embedded store among other regions: the functions of src/counters over its buckets. */
+export class EmbeddedRegions implements RegionalStore {
+  /** What was synced stays: a life begins only where the data comes from a copy, or from nothing. */
+  readonly replays = false;
+  readonly #toggled = new Subject<readonly Toggled[]>();
+  readonly toggled: Observable<readonly Toggled[]> = this.#toggled;
+  readonly #dropped: { at: string; floor: number } = { at: '', floor: -1 };
+
+  constructor(
+    private readonly access: EmbeddedAccess,
+    private readonly regionals: readonly Regional[],
+  ) {}
+
+  lead(): Promise<readonly number[]> {
+    return Promise.resolve(this.regionals.map((_, bucket) => bucket));
+  }
+
+  standing(buckets: readonly number[]): Promise<readonly BucketStanding[]> {
+    return this.access.look((records) => {
+      const { epoch, nonce } = records.replica;
+      return buckets.map((bucket) => {
+        const { clock, found, filling, toldBy } = this.regionals[bucket]!.state;
+        return { epoch, nonce, clock, found, filling, toldBy };
+      });
+    });
+  }
+
+  async collect(
+    asked: readonly Asked[],
+    peers: readonly string[],
+    limit: number,
+  ): Promise<readonly (Shipment | null)[]> {
+    const shipments = await this.access.look((records) =>
+      asked.map(({ bucket: number, after, confirmed }) => {
+        this.regionals[number]!.settle(confirmed, peers);
+        return changesAfter(number, records.bucket(number), after, limit);
+      }),
+    );
+    await this.#drop();
+    return shipments;
+  }
+
+  hear(region: string, lives: readonly (readonly [bucket: number, life: Life])[]): Promise<readonly boolean[]> {
+    return this.access.write((records) =>
+      lives.map(([number, life]) => {
+        records.bucket(number).regionalChanged();
+        return this.regionals[number]!.tells(region, life);
+      }),
+    );
+  }
+
+  scan(buckets: ReadonlySet<number>, cursor: string, limit: number): Promise<ScanPage> {
+    return this.access.look((records) => {
+      const ids = records.postsAfter(cursor, limit);
+      const posts = new Map<number, PostShipment[]>();
+      for (const id of ids) {
+        const number = bucketOf(id, this.access.buckets);
+        if (!buckets.has(number)) continue;
+        const scanned = scanOf(records.bucket(number), this.access.metrics, id);
+        posts.set(number, [...(posts.get(number) ?? []), scanned]);
+      }
+      const shipments = [...posts].map(([number, scanned]) => {
+        return { ...emptyShipment('scan', number, records.bucket(number), 0), posts: scanned };
+      });
+      return { shipments, next: ids.length < limit ? null : ids.at(-1)! };
+    });
+  }
+
+  show(posts: readonly string[]): Promise<readonly Shipment[]> {
+    return this.access.look((records) =>
+      posts.map((post) => {
+        const number = bucketOf(post, this.access.buckets);
+        const bucket = records.bucket(number);
+        const shown = { ...scanOf(bucket, this.access.metrics, post), members: [] };
+        return { ...emptyShipment('scan', number, bucket, 0), posts: [shown] };
+      }),
+    );
+  }
+
+  async merge(shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
+    const merged = await this.access.write((records) =>
+      shipments.map((shipment) => {
+        const one = merge(records.bucket(shipment.bucket), this.access.metrics, this.#known(shipment));
+        this.access.tell(one.changed);
+        return one;
+      }),
+    );
+    const toggled = merged.flatMap((one) => one.toggled);
+    if (toggled.length > 0) this.#toggled.next(toggled);
+    return merged.map(({ receipt }) => receipt);
+  }
+
+  begin(buckets: readonly number[], { epoch, clock, fills }: NewLife): Promise<void> {
+    return this.access.write((records) => {
+      const before = records.replica;
+      if (before.epoch <= epoch) this.#beginLife(epoch, before, records);
+      for (const number of buckets) {
+        const bucket = records.bucket(number);
+        const regional = this.regionals[number]!;
+        const { state } = regional;
+        if (state.born < clock) giveAnew(bucket, state.born, clock);
+        if (fills && records.replica === before) regional.begin(before);
+        state.filling ||= fills;
+        bucket.regionalChanged();
+      }
+    });
+  }
+
+  filled(buckets: readonly number[]): Promise<void> {
+    return this.access.write((records) => {
+      for (const number of buckets) {
+        const { state } = this.regionals[number]!;
+        state.filling = false;
+        state.found = state.clock;
+        records.bucket(number).regionalChanged();
+      }
+    });
+  }
+
+  /** All buckets count in the same life. */
+  #beginLife(epoch: number, before: Replica, records: Records): void {
+    this.access.beginLife(epoch + 1);
+    for (const [number, regional] of this.regionals.entries()) {
+      regional.begin(before);
+      records.bucket(number).regionalChanged();
+    }
+  }
+
+  /** Drops registers that all regions know, a bounded part at a time, as long as the floor has moved since the last round. */
+  async #drop(): Promise<void> {
+    const dropped = this.#dropped;
+    const floor = this.regionals.reduce((sum, { state }) => sum + state.floor, 0);
+    if (dropped.at === '' && dropped.floor === floor) return;
+    if (dropped.at === '') dropped.floor = floor;
+    dropped.at = await this.access.write((records) => records.dropRegisters(dropped.at, DROP_CHUNKS));
+  }
+
+  /** Records refer to lives by their place in a table. */
+  #known(shipment: Shipment): Shipment {
+    const posts = shipment.posts.map((post) => {
+      const entries = post.entries.map((entry) => ({ ...entry, replica: this.access.known(entry.replica) }));
+      return { ...post, entries };
+    });
+    return { ...shipment, posts };
+  }
+}

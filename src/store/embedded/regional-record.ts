@@ -1,0 +1,33 @@
+import type { RegionalState } from '../../counters/regional.js';
+import { ByteReader } from './bytes.js';
+import type { Table } from './table.js';
+
+/** What follows the bucket in the keys of the table `regional`. */
+export const STATE = 's';
+export const CLOCK = 'c';
+
+/** Written where something of it changes besides the clock: some times a second a bucket. */
+export function encodeState(state: RegionalState): Buffer {
+  return Buffer.from(JSON.stringify({ ...state, known: [...state.known], heard: [...state.heard] }));
+}
+
+/** @param prefix the bucket; `undefined`: it has had no dealings with other regions */
+export function readState(table: Table, prefix: string): RegionalState | undefined {
+  const bytes = table.get(prefix + STATE);
+  if (bytes === undefined) return undefined;
+  const state = JSON.parse(bytes.toString()) as Written;
+  const clock = table.get(prefix + CLOCK);
+  return {
+    ...state,
+    known: new Map(state.known),
+    heard: new Map(state.heard),
+    clock: clock === undefined ? state.clock : new ByteReader(clock).varint(),
+  };
+}
+
+type Entries<M> = M extends Map<infer K, infer V> ? [K, V][] : never;
+
+type Written = Omit<RegionalState, 'known' | 'heard'> & {
+  readonly known: Entries<RegionalState['known']>;
+  readonly heard: Entries<RegionalState['heard']>;
+};

@@ -1,0 +1,44 @@
+import type { Clock } from '../../clock.js';
+import type { RedisConnections } from './connections.js';
+import { CONFIG_KEY } from './keys.js';
+import type { RedisStoreOptions } from './redis-store.js';
+import { Script } from './scripts.js';
+
+/** Of keys and values, as docs/redis-keys.md draws them. */
+const LAYOUT = '1';
+/** How often it is tried at boot to learn what the data was made with. */
+const ATTEMPTS = 10;
+const PAUSE_MS = 100;
+
+/**
+ * Writes down what the data is made with, or checks that it fits.
+ * @throws Error with one line that says what does not.
+ */
+export async function claimData(
+  connections: RedisConnections,
+  clock: Clock,
+  { buckets, metrics, region }: RedisStoreOptions,
+): Promise<void> {
+  const own = [LAYOUT, String(buckets), metrics.toString(), region] as const;
+  const reply = await claim(connections, clock, own);
+  const [layout, theirBuckets, theirMetrics, theirRegion] = reply as [string, string, string, string];
+  const made = 'the data in Redis was made with';
+  if (layout !== LAYOUT) throw new Error(`${made} layout ${layout}: this version reads layout ${LAYOUT}`);
+  if (theirBuckets !== own[1]) throw new Error(`BUCKETS must be ${theirBuckets}: ${made} that many`);
+  if (theirRegion !== region) throw new Error(`REGION must be ${theirRegion}: ${made} that one`);
+  if (theirMetrics !== own[2]) {
+    throw new Error(`METRICS must begin with ${theirMetrics}: ${made} these; more may be added at the end`);
+  }
+}
+
+/** What is written down once may be asked for again, when an answer was lost. */
+async function claim(connections: RedisConnections, clock: Clock, own: readonly string[]): Promise<unknown> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await connections.write(new Script('claim-data-1'), [CONFIG_KEY], own);
+    } catch (error) {
+      if (attempt === ATTEMPTS) throw error;
+    }
+    await new Promise<void>((resolve) => void clock.after(PAUSE_MS, resolve));
+  }
+}

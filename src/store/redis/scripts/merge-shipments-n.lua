@@ -1,0 +1,287 @@
+#!lua
+-- Merges what other regions tell, part by part of their shipments, each whole or not at all; a second time it changes nothing. The
+-- meaning is that of merge.ts. Of each part all is read and worked out before its first write.
+--
+-- KEYS[i]  tc:{b}    the hash of part i's bucket; derived from it: all other keys of the bucket
+-- ARGV[1]  run id of the server
+-- ARGV[2]  nonce of the epochs that begin
+-- ARGV[3]  least ms between two announcements of a post
+-- ARGV[4]  number of metrics
+-- ARGV[5]  1 if slots may move (a cluster), else 0
+-- ARGV[6]  number of the own region
+-- ARGV[7]  its name
+-- ARGV[7 + i]  part i, as msgpack values one after the other: how many come after this; name of the source, its epoch, nonce, and the
+--          stamp when that life was born; of the shipment, with its last part only: after, upTo, confirmed; its floor if it says who
+--          are members or shows all, else 0; epoch and nonce of the life that was shown all, or 0 and 0; how many posts, lives, entries, toggles, and
+--          lives that it goes on from;
+--          names of the posts, their hashes, times of their last change (ms); for each life: region, epoch, nonce; for each entry:
+--          place of its post, metric, place of its life, P, N; for each toggle: place of its post, metric, the actor's key in
+--          decimal, stamp, 1 if it is on else 0, 1 if it is known from members and 0 from a register; epochs and nonces of the lives that it goes on
+--          from. Places are counted from 1; entries and toggles stand in the order of their posts
+-- Returns  for each part a string: "-" and what was wrong; or msgpack values one after the other: 1 if it was refused else 0;
+--          epoch, nonce, upTo as they are known of the source, or if refused the life of it that was heard of; own epoch, nonce, 1 if being filled else 0, own floor;
+--          1 + ms until something is due (0: nothing); number of posts that have changed, for each: its place, version, ms of its last
+--          change, viewers, total of each metric; number of toggles that have changed, for each: its place, 1 if it is on else 0
+-- include lib-bucket
+-- include lib-life
+-- include lib-regions
+-- include lib-announce
+-- include lib-grow
+-- include lib-values
+-- include lib-posts
+-- include lib-toggles
+-- include lib-lives
+local PART_VALUES = 16
+local interval, metrics, own_name = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[7]
+nonce_new, slots_move, region = tonumber(ARGV[2]), ARGV[5] == '1', tonumber(ARGV[6])
+
+-- The part at hand: what the source says of itself, and after which of the values stands how many of what
+local source, at, count = {}, {}, {}
+-- The state of the bucket besides posts and their chunks; and what is here of each other region
+local state_rest, known, known_new
+-- Marks of posts that are to be told anew, and of toggles: their stamps. What was put: by mark, whether it is on
+local retold, stamp_in, was, is, put_stamps
+
+local function take_part(packed)
+  values = values_of(packed)
+  source.name, source.epoch, source.nonce, source.born = values[2], values[3], values[4], values[5]
+  source.after, source.up_to, source.confirmed, source.floor = values[6], values[7], values[8], values[9]
+  source.shown_epoch, source.shown_nonce = values[10], values[11]
+  posts_count, count.entries, count.toggles, count.goes_on = values[12], values[14], values[15], values[16]
+  at.times = PART_VALUES + 2 * posts_count
+  at.lives = at.times + posts_count
+  at.entries = at.lives + 3 * values[13]
+  at.toggles = at.entries + 5 * count.entries
+  at.goes_on = at.toggles + 6 * count.toggles
+end
+
+-- What others know of the own region's count: nothing new, unless this store has lost something.
+local function merge_own(place, metric, told, p, n)
+  local post, tag = posts[place], 4 * metric
+  local own_p, own_n = part(post, tag + P), part(post, tag + N)
+  if order_of(told.epoch, told.nonce, epoch, nonce) ~= OLDER or (p == own_p and n == own_n) then return end
+  if filling == 1 then own_p, own_n = math.max(p, own_p), math.max(n, own_n) end
+  set_part(post, tag + P, own_p)
+  if own_n > 0 then set_part(post, tag + N, own_n) end
+  changed[place] = 1
+  -- They are to hear what counts now, also where that is nothing.
+  retold[names[place]] = next_stamp(0)
+end
+
+-- @param i  before which of the values the entry stands
+local function merge_told_entry(i)
+  local place, metric, life, p, n = values[i + 1], values[i + 2], at.lives + 3 * values[i + 3], values[i + 4], values[i + 5]
+  local told = { name = values[life - 2], epoch = values[life - 1], nonce = values[life] }
+  if told.name == own_name then return merge_own(place, metric, told, p, n) end
+  -- What a life has counted that is over, and of which its region has told all that is left, is left out here, too.
+  local of = known_of(known, told.name)
+  local order = order_of(told.epoch, told.nonce, of.heard_epoch, of.heard_nonce)
+  if order == OLDER or order == CLASH then return end
+  known_new = hear(known, told.name, told.epoch, told.nonce) or known_new
+  if merge_entry(posts[place], metric, told, p, n) then changed[place] = 1 end
+end
+
+local function read_toggles()
+  local marks = {}
+  stamp_in, was, is, put_stamps = {}, {}, {}, {}
+  for i = at.toggles + 1, at.toggles + 6 * count.toggles, 6 do
+    local place, metric, actor = values[i], values[i + 1], values[i + 2]
+    local mark = mark_of(names[place], metric, actor)
+    marks[#marks + 1] = mark
+    if was[mark] == nil then was[mark] = call('SISMEMBER', touch(member_key(place, metric, actor)), actor) end
+    is[mark] = was[mark]
+  end
+  for i, stamp in ipairs(stamps_of(marks)) do stamp_in[marks[i]] = stamp end
+  return marks
+end
+
+-- Whether the stamp's region has been told all that was known here, so that it would not learn of it any more.
+local function is_late(stamp)
+  local number = stamp % REGIONS
+  for name, of in pairs(known) do
+    if of.told > 0 and of.number == number then return name ~= source.name and stamp <= of.told end
+  end
+  return false
+end
+
+-- @return whether it has changed
+local function merge_toggle(i, mark)
+  local place, metric, stamp, on, of_members = values[i + 1], values[i + 2], values[i + 4], values[i + 5], values[i + 6] == 1
+  if not of_members then saw(stamp) end
+  if stamp <= math.max(stamp_in[mark], settled) or (of_members and is[mark] == on) then return false end
+  if not of_members and is_late(stamp) then return false end
+  stamp_in[mark], put_stamps[mark] = stamp, stamp
+  local is_new = is[mark] ~= on
+  if is_new then
+    local tag = 4 * metric + MEMBERS
+    is[mark] = on
+    set_part(posts[place], tag, part(posts[place], tag) + 2 * on - 1)
+    changed[place] = 1
+  end
+  -- The own region has lost it, and perhaps before it had told all: it is passed on as if it were new.
+  if not of_members and gave(stamp) then retold[mark] = next_stamp(0) end
+  return is_new
+end
+
+-- Post by post. @return the toggles that have changed, as they are told
+local function merge_all(marks)
+  local list, last, entry, toggle = {}, 0, 0, 0
+  for place = 1, posts_count do
+    while entry < count.entries and values[at.entries + 5 * entry + 1] == place do
+      merge_told_entry(at.entries + 5 * entry)
+      entry = entry + 1
+    end
+    while toggle < count.toggles and values[at.toggles + 6 * toggle + 1] == place do
+      local i = at.toggles + 6 * toggle
+      toggle = toggle + 1
+      if merge_toggle(i, marks[toggle]) then
+        list[last + 1], list[last + 2] = toggle, values[i + 5]
+        last = last + 2
+      end
+    end
+  end
+  return list, last
+end
+
+local function grow_all(posts_new)
+  moves = {}
+  if posts_new > 0 then grow_posts(posts_new) end
+  for i = at.toggles + 1, at.toggles + 6 * count.toggles, 6 do grow_set(posts[values[i]], values[i + 1], names[values[i]]) end
+end
+
+-- Members that are added are written before others are removed: see commit-batches-n.lua.
+local function write_toggles(marks)
+  for on = 1, 0, -1 do
+    for number, mark in ipairs(marks) do
+      local i = at.toggles + 6 * (number - 1)
+      if is[mark] == on and was[mark] ~= on then
+        was[mark] = on
+        call(on == 1 and 'SADD' or 'SREM', member_key(values[i + 1], values[i + 2], values[i + 3]), values[i + 3])
+      end
+    end
+  end
+end
+
+local function pairs_of(stamps)
+  local list, last = {}, 0
+  for mark, stamp in pairs(stamps) do
+    list[last + 1], list[last + 2] = text_of(stamp), mark
+    last = last + 2
+  end
+  return list, last
+end
+
+-- What is here of the source from now on. Of a new life that is nothing before a scan has ended.
+local function note(same)
+  local of = known_of(known, source.name)
+  local whole = source.shown_epoch > 0 and order_of(source.shown_epoch, source.shown_nonce, epoch, nonce) == SAME
+  if whole and not string.find(',' .. told_by .. ',', ',' .. source.name .. ',', 1, true) then
+    told_by = told_by == '' and source.name or told_by .. ',' .. source.name
+    regional_changed = true
+  end
+  -- All that the source was certain of when the scan began is here now.
+  if whole and source.floor > settled then settled, regional_changed = source.floor, true end
+  if not whole and not same then return end
+  local reaches = (whole or source.after <= of.up_to) and source.up_to or 0
+  if same then reaches = math.max(reaches, of.up_to) end
+  local confirmed_now = math.max(of.confirmed, source.confirmed)
+  if same and reaches == of.up_to and confirmed_now == of.confirmed then return end
+  of.epoch, of.nonce, of.up_to, of.confirmed = source.epoch, source.nonce, reaches, confirmed_now
+  known[source.name], known_new = of, true
+end
+
+local function receipt_of(refused)
+  local of = known_of(known, source.name)
+  local of_epoch, of_nonce = of.epoch, of.nonce
+  if refused == 1 then of_epoch, of_nonce = of.heard_epoch, of.heard_nonce end
+  return { refused, of_epoch, of_nonce, of.up_to, epoch, nonce, filling, settled }, 8
+end
+
+local function answer_of(found, toggled, toggled_last, due_ms)
+  local list, last = receipt_of(0)
+  list[last + 1], list[last + 2] = due_ms + 1, found
+  last = last + 2
+  for i = 1, found do
+    local place = asked[i]
+    local post = posts[place]
+    list[last + 1], list[last + 2], list[last + 3], list[last + 4] = place, post[VERSION], post[AT], tonumber(viewers[place])
+    for metric = 0, metrics - 1 do list[last + 5 + metric] = total(post, metric) end
+    last = last + 4 + metrics
+  end
+  last = last + 1
+  list[last] = toggled_last / 2
+  for i = 1, toggled_last do list[last + i] = toggled[i] end
+  return joined(pack, list, last + toggled_last)
+end
+
+local function merge(same)
+  local pace, due = bucket .. ':t', bucket .. ':d'
+  retold, known_new = {}, hear(known, source.name, source.epoch, source.nonce)
+  read_named_posts(PART_VALUES)
+  local news_known = call('ZCARD', news_key())
+  if source.floor > settled then saw(source.floor) end
+  local marks = read_toggles()
+  local toggled, toggled_last = merge_all(marks)
+  for place = 1, posts_count do
+    if changed[place] == 1 then posts[place][AT] = math.max(posts[place][AT], values[at.times + place]) end
+  end
+  local found, posts_new = count_changed(0)
+  grow_all(posts_new)
+  local watching = look(found, pace)
+  local due_ms = due_in(due)
+  all_here()
+
+  -- Writes: see commit-batches-n.lua.
+  move_entries()
+  write_posts(found)
+  add_marks(heard_key(), pairs_of(put_stamps))
+  local list, last = pairs_of(retold)
+  add_news(list, last, news_known)
+  write_toggles(marks)
+  if posts_new > 0 then call('HSET', bucket, 's', pack(posts_known, post_chunks, unpack(state_rest))) end
+  write_lives()
+  note(same)
+  if known_new then write_known(known) end
+  write_life()
+  write_regions()
+  if watching > 0 then
+    announce(watching, epoch, nonce, pace, due, interval, metrics)
+    due_ms = due_in(due)
+  end
+  return answer_of(found, toggled, toggled_last, due_ms)
+end
+
+-- Whether the source goes on from the life that is known of it.
+local function continues(of)
+  for i = at.goes_on + 1, at.goes_on + 2 * count.goes_on, 2 do
+    if order_of(values[i], values[i + 1], of.epoch, of.nonce) == SAME then return true end
+  end
+  return false
+end
+
+local function merge_part(packed)
+  take_part(packed)
+  touched = slots_move and { bucket .. ':t', bucket .. ':d', bucket .. ':l', news_key(), given_key(), heard_key() } or touched
+  local state = { state_of(open_bucket()) }
+  posts_known, post_chunks, state_rest = state[1], state[2], { unpack(state, 3) }
+  known = read_known()
+  read_lives()
+  local of = known_of(known, source.name)
+  local same = order_of(source.epoch, source.nonce, of.epoch, of.nonce) == SAME
+  local heard = order_of(source.epoch, source.nonce, of.heard_epoch, of.heard_nonce)
+  if heard ~= OLDER and heard ~= CLASH and (same or continues(of) or source.born >= of.up_to) then return merge(same) end
+  all_here()
+  write_life()
+  write_regions()
+  local list, last = receipt_of(1)
+  return pack(unpack(list, 1, last))
+end
+
+local answers = {}
+for i, key in ipairs(KEYS) do
+  bucket = key
+  local done, answer = pcall(merge_part, ARGV[7 + i])
+  if not done then answer = '-' .. (type(answer) == 'table' and answer.err or tostring(answer)) end
+  answers[i] = answer
+end
+return answers

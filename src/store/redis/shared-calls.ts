@@ -1,0 +1,68 @@
+/** First byte of an answer that says what was wrong. */
+const REFUSED = 45;
+
+/** What is asked of a bucket, as a script is given it. */
+export interface Packed {
+  readonly bucket: number;
+  readonly packed: Buffer;
+}
+
+/** Asks about several buckets by one call. @returns the answer to each, in their order */
+type Call = (asked: readonly Packed[]) => Promise<readonly Buffer[]>;
+
+interface Waiting extends Packed {
+  readonly answered: (answer: Buffer) => void;
+  readonly failed: (error: Error) => void;
+}
+
+/** What is asked of buckets in one turn leaves together, where one server has all of them. */
+export class SharedCalls {
+  #open: Waiting[] = [];
+  #things = 0;
+
+  constructor(
+    /** Whether one call may be about several buckets. */
+    private readonly together: boolean,
+    /** That one call carries at most, unless a single question has more. */
+    private readonly thingsMax: number,
+    private readonly call: Call,
+  ) {}
+
+  /** Rejects when it is not known what has become of it, or when the script has refused it and changed nothing. */
+  ask(bucket: number, packed: Buffer, things: number): Promise<Buffer> {
+    if (this.#things + things > this.thingsMax) this.#send();
+    return new Promise((answered, failed) => {
+      // What waits leaves after this turn; whatever is asked until then joins it.
+      if (this.#open.length === 0) process.nextTick(() => this.#send());
+      this.#open.push({ bucket, packed, answered, failed });
+      this.#things += things;
+      if (!this.together) this.#send();
+    });
+  }
+
+  #send(): void {
+    const asked = this.#open;
+    if (asked.length === 0) return;
+    this.#open = [];
+    this.#things = 0;
+    this.call(asked).then(
+      (answers) => {
+        for (const [i, one] of asked.entries()) settle(one, answers[i]!);
+      },
+      (error: unknown) => {
+        for (const one of asked) one.failed(error as Error);
+      },
+    );
+  }
+}
+
+function settle({ answered, failed }: Waiting, answer: Buffer): void {
+  const error = errorIn(answer);
+  if (error === null) answered(answer);
+  else failed(error);
+}
+
+/** What a script says was wrong with one of several buckets; `null`: nothing. */
+export function errorIn(answer: Buffer): Error | null {
+  return answer[0] === REFUSED ? new Error(answer.toString('utf8', 1)) : null;
+}

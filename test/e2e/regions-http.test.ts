@@ -1,0 +1,278 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { systemClock } from '../../src/clock.js';
+import { bucketOf } from '../../src/counters/ids.js';
+import { Metrics } from '../../src/counters/metrics.js';
+import type { Shipment } from '../../src/counters/shipment.js';
+import { stampOf } from '../../src/counters/stamp.js';
+import { HttpPeer } from '../../src/regions/http-peer.js';
+import type { LinkStatus } from '../../src/regions/peer.js';
+import { ShipmentRules } from '../../src/regions/shipment-rules.js';
+import { decodeReceipts, encodePosts } from '../../src/regions/wire-lists.js';
+import { encodeShipments } from '../../src/regions/wire.js';
+import { freePort } from '../support/free-port.js';
+import { metricsOf } from '../support/metrics.js';
+import { type RegionGateway, startRegionGateway, stopRegionGateways } from '../support/region-gateway.js';
+
+const BOOT_MS = 30_000;
+const BUCKETS = 64;
+const METRICS = 'likes:toggle,views:tally';
+const PEER_TOKEN = 'a-token-of-these-tests';
+const HOUR_MS = 3_600_000;
+const UP = { method: 'PUT', body: '{"action":"increment"}' };
+
+let eu: RegionGateway;
+let us: RegionGateway;
+/** Where the third region would be: nobody answers. */
+let apUrl: string;
+
+beforeAll(async () => {
+  const [euPort, usPort, apPort] = [await freePort(), await freePort(), await freePort()];
+  const urls = { eu: `http://127.0.0.1:${euPort}`, us: `http://127.0.0.1:${usPort}` };
+  apUrl = `http://127.0.0.1:${apPort}`;
+  const shared = { PEER_TOKEN, METRICS };
+  eu = await startRegionGateway({ ...shared, REGION: 'eu', PORT: String(euPort), PEERS: `us=${urls.us}` });
+  us = await startRegionGateway({ ...shared, REGION: 'us', PORT: String(usPort), PEERS: `eu=${urls.eu},ap=${apUrl}` });
+}, BOOT_MS);
+
+afterAll(stopRegionGateways);
+
+/** eu as another region reaches it. */
+function euFor(region: string, token = PEER_TOKEN, metrics = METRICS): HttpPeer {
+  const rules = new ShipmentRules(BUCKETS, Metrics.parse(metrics), systemClock);
+  return new HttpPeer({ region: 'eu', url: new URL(eu.url) }, { region, token, rules, clock: systemClock });
+}
+
+/** Views of a post that a region has counted. */
+function views(post: string, p: number, region = 'us'): Shipment {
+  const source = { region, epoch: 1, nonce: 1 };
+  const entries = [{ metric: 1, replica: source, p, n: 0 }];
+  return {
+    kind: 'changes',
+    bucket: bucketOf(post, BUCKETS),
+    source,
+    ...{ born: 0, goesOn: [], after: 0, upTo: stampOf(Date.now()), confirmed: 0, floor: 0, shown: null },
+    posts: [{ post, updatedAtMs: Date.now(), entries, registers: [], members: [] }],
+  };
+}
+
+function countOf(path: string, at = eu): Promise<unknown> {
+  return fetch(at.url + path).then(async (response) => ((await response.json()) as { count: unknown }).count);
+}
+
+describe('another region', () => {
+  const peers: HttpPeer[] = [];
+
+  function peer(...args: Parameters<typeof euFor>): HttpPeer {
+    peers.push(euFor(...args));
+    return peers.at(-1)!;
+  }
+
+  afterAll(() => {
+    for (const one of peers) one.close();
+  });
+
+  it('ships, and what it has counted counts here', async () => {
+    const shipment = views('shipped', 3);
+    const [receipt] = await peer('us').ship([shipment]);
+    expect(receipt).toMatchObject({ bucket: shipment.bucket, refused: false, receiver: { epoch: 1, nonce: 1 } });
+    expect(await countOf('/v1/shipped/views')).toBe(3);
+  });
+
+  it('ships more than a client may send, and no more than 1 MiB at once', async () => {
+    const shipments = Array.from({ length: 20_000 }, (_, i) => views(`many-${i}`, i));
+    const receipts = await peer('us').ship(shipments);
+    expect(receipts.map(({ bucket }) => bucket)).toEqual(shipments.map(({ bucket }) => bucket));
+    expect(await countOf('/v1/many-19999/views')).toBe(19_999);
+  });
+
+  it('compares and is shown posts', async () => {
+    expect(await peer('us').compare([{ bucket: 5, beforeMs: 0, leaves: [1, 2] }])).toEqual([
+      { bucket: 5, leaves: [0, 15] },
+    ]);
+    const shown = await peer('us').show(['shipped', 'nobody-knows-it']);
+    expect(shown).toEqual(await eu.service.shown(['shipped', 'nobody-knows-it']));
+  });
+
+  it.each([
+    ['without the right token', () => peer('us', 'another token of somebody'), '401: PEER_TOKEN must be the same'],
+    ['that PEERS does not name', () => peer('ap'), '403: PEERS does not name this region here'],
+    [
+      'that has a metric more',
+      () => peer('us', PEER_TOKEN, `${METRICS},saves:toggle`),
+      '400: BUCKETS and METRICS must be',
+    ],
+  ])('%s is refused', async (_who, caller, message) => {
+    await expect(caller().ship([views('refused', 1)])).rejects.toThrow(`eu answered ${message}`);
+    expect(await countOf('/v1/refused/views')).toBe(0);
+  });
+
+  it('whose token is wrong is refused before its body is read', async () => {
+    const response = await post('ship', Buffer.alloc(2 * 1024 * 1024), { Authorization: 'Bearer no' });
+    expect(response).toMatchObject({ status: 401, body: { code: 'UNAUTHORIZED' } });
+  });
+
+  it.each([
+    ['of a third region', views('odd', 1, 'ap'), 'source must be us, the region that calls'],
+    ['of a bucket that is not there', { ...views('odd', 1), bucket: 64 }, 'bucket must be below 64'],
+    ['of posts in another bucket', { ...views('odd', 1), bucket: 1 }, 'post must be one of bucket 1'],
+    [
+      'from the future',
+      { ...views('odd', 1), upTo: stampOf(Date.now() + 3 * HOUR_MS) },
+      "the clocks differ: a time is 180 minutes ahead of this region's clock; set both right (NTP)",
+    ],
+  ])('is told what is wrong with a shipment %s', async (_what, shipment, message) => {
+    await expect(peer('us').ship([shipment])).rejects.toThrow(`eu answered 400: ${message}`);
+    expect(await countOf('/v1/odd/views')).toBe(0);
+  });
+
+  it('may have a clock that is up to an hour ahead', async () => {
+    const ahead = { ...views('ahead', 1), upTo: stampOf(Date.now() + 0.9 * HOUR_MS) };
+    expect(await peer('us').ship([ahead])).toHaveLength(1);
+  });
+});
+
+const COUNTS = { 'Tallycast-Region': 'us', 'Tallycast-Counts': `${BUCKETS} ${METRICS}` };
+
+async function post(what: string, body: Buffer, headers: Record<string, string> = {}) {
+  const all = { Authorization: `Bearer ${PEER_TOKEN}`, ...COUNTS, ...headers };
+  const response = await fetch(`${eu.url}/v1/regions/${what}`, { method: 'POST', body, headers: all });
+  const bytes = Buffer.from(await response.arrayBuffer());
+  const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
+  return { status: response.status, body: isJson ? (JSON.parse(bytes.toString()) as unknown) : bytes };
+}
+
+describe('what is posted for regions', () => {
+  it('is answered in bytes', async () => {
+    const { status, body } = await post('ship', encodeShipments([views('by-hand', 1)]));
+    expect(status).toBe(200);
+    expect(decodeReceipts(body as Buffer)).toHaveLength(1);
+  });
+
+  it.each([
+    ['ship', Buffer.alloc(0), 'version: the message ends within it'],
+    ['ship', Buffer.from('{"action":"increment"}'), 'version must be 1'],
+    ['ship', encodeShipments([views('a', 1)]).subarray(0, -1), 'entries: the message ends before the last'],
+    ['compare', Buffer.from([1, 1, 64, 0, 0]), 'bucket must be below 64'],
+    ['show', Buffer.from([1, 1, 1, 0x20]), 'post must match ^[A-Za-z0-9_.:-]{1,64}$'],
+    ['show', encodePosts(new Array<string>(501).fill('a')), 'posts must be at most 500'],
+  ])('%s: what is no message is a BAD_REQUEST that names the field', async (what, body, message) => {
+    const answer = await post(what, body);
+    expect(answer).toMatchObject({ status: 400, body: { code: 'BAD_REQUEST', retryable: false } });
+    expect((answer.body as { message: string }).message).toContain(message);
+  });
+
+  it('over 1 MiB is PAYLOAD_TOO_LARGE', async () => {
+    expect(await post('ship', Buffer.alloc(1024 * 1024 + 1))).toEqual({
+      status: 413,
+      body: { code: 'PAYLOAD_TOO_LARGE', message: 'a body has at most 1048576 bytes', retryable: false },
+    });
+  });
+
+  it('from a page of another origin is refused, and no page is told that it may', async () => {
+    const Origin = 'https://elsewhere.example';
+    expect(await post('ship', encodeShipments([]), { Origin })).toMatchObject({ status: 403 });
+    const headers = { Origin, 'Access-Control-Request-Method': 'POST' };
+    const preflight = await fetch(`${eu.url}/v1/regions/ship`, { method: 'OPTIONS', headers });
+    expect(preflight.headers.get('access-control-allow-origin')).toBeNull();
+  });
+
+  it('leaves a post of that name alone', async () => {
+    const response = await fetch(`${eu.url}/v1/regions/likes`, { ...UP, headers: { 'Actor-Id': 'ada' } });
+    expect(await response.json()).toMatchObject({ count: 1 });
+    expect(await countOf('/v1/regions/likes')).toBe(1);
+  });
+});
+
+describe('consistency', () => {
+  it('all: what another region has counted is here before it was shipped; local: not yet', async () => {
+    for (let i = 0; i < 2; i++) await fetch(`${us.url}/v1/far/views`, UP);
+    await fetch(`${us.url}/v1/far/likes`, { ...UP, headers: { 'Actor-Id': 'ada' } });
+    await fetch(`${eu.url}/v1/far/views`, UP);
+    expect(await countOf('/v1/far/views')).toBe(1);
+    expect(await countOf('/v1/far/views?consistency=local')).toBe(1);
+    expect(await countOf('/v1/far/views?consistency=all')).toBe(3);
+    expect(await countOf('/v1/far/likes')).toBe(1);
+    const response = await fetch(`${eu.url}/v1/counts?posts=far,near&consistency=all`);
+    expect(await response.json()).toMatchObject({
+      counts: [
+        { post: 'far', likes: 1, views: 3 },
+        { post: 'near', views: 0 },
+      ],
+    });
+  });
+
+  it('all: those who ask at the same time are asked for together', async () => {
+    const posts = Array.from({ length: 40 }, (_, i) => `crowd-${i}`);
+    await Promise.all(posts.map((id) => fetch(`${us.url}/v1/${id}/views`, UP)));
+    const before = us.asked.length;
+    const counts = await Promise.all(posts.map((id) => countOf(`/v1/${id}/views?consistency=all`)));
+    expect(counts).toEqual(posts.map(() => 1));
+    const asked = us.asked.slice(before);
+    expect(asked.length).toBeLessThan(posts.length);
+    expect(asked.reduce((sum, one) => sum + one, 0)).toBe(posts.length);
+  });
+
+  it('all: regions that do not answer are named, and local still reads', async () => {
+    const response = await fetch(`${us.url}/v1/far/views?consistency=all`);
+    expect({ status: response.status, body: await response.json() }).toEqual({
+      status: 503,
+      body: {
+        code: 'UNAVAILABLE',
+        message: 'these regions did not tell their counts: ap; consistency=local reads what is known here',
+        retryable: true,
+      },
+    });
+    expect(await countOf('/v1/far/views', us)).toBeGreaterThanOrEqual(2);
+  });
+
+  it.each(['/v1/far/views?consistency=strong', '/v1/counts?posts=far&consistency='])(
+    'GET %s is a BAD_REQUEST that names it',
+    async (path) => {
+      const response = await fetch(eu.url + path);
+      expect(response.status).toBe(400);
+      expect(await response.json()).toMatchObject({ message: 'consistency must be local or all' });
+    },
+  );
+});
+
+describe('operators', () => {
+  const SEEN = {
+    region: 'us',
+    up: false,
+    error: 'us: connect ECONNREFUSED',
+    lagSeconds: 1.5,
+    lagPosts: 7,
+    refusals: 1,
+    epochBumps: 2,
+    scans: 3,
+  };
+  const DOWN: LinkStatus = { ...SEEN, sinceMs: Date.UTC(2026, 0, 2, 3, 4, 5, 678) };
+
+  it('see the links', async () => {
+    eu.status = [DOWN, { ...DOWN, region: 'ap', sinceMs: null, error: '' }];
+    expect(await (await fetch(`${eu.url}/v1/regions`)).json()).toEqual({
+      region: 'eu',
+      peers: [
+        { ...SEEN, since: '2026-01-02T03:04:05.678Z' },
+        { ...SEEN, region: 'ap', since: null, error: '' },
+      ],
+    });
+  });
+
+  it('see them in /metrics', async () => {
+    eu.status = [DOWN, { ...DOWN, region: 'ap', up: true, sinceMs: null }];
+    const metrics = await metricsOf(eu.url);
+    const regional = [...metrics].filter(([name]) => name.startsWith('tallycast_region_') && name.includes('"us"'));
+    expect(Object.fromEntries(regional)).toEqual({
+      'tallycast_region_link_up{peer="us"}': 0,
+      'tallycast_region_lag_seconds{peer="us"}': 1.5,
+      'tallycast_region_lag_posts{peer="us"}': 7,
+      'tallycast_region_refusals_total{peer="us"}': 1,
+      'tallycast_region_epoch_bumps_total{peer="us"}': 2,
+      'tallycast_region_scans_total{peer="us"}': 3,
+      'tallycast_region_sent_bytes_total{peer="us"}': expect.any(Number) as unknown,
+    });
+    expect(metrics.get('tallycast_region_sent_bytes_total{peer="us"}')).toBeGreaterThan(100);
+    expect(metrics.has('tallycast_region_link_up{peer="ap"}')).toBe(false);
+  });
+});

@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { closeClients, totalsAt, type Totals } from '../support/clients.js';
+import { HoppingCrowd } from '../support/clients-hopping.js';
+import { stopAll } from '../support/gateway-process.js';
+import { Random } from '../support/random.js';
+import { stopRedis } from '../support/redis-server.js';
+import { RegionProcesses } from '../support/region-processes.js';
+import { until } from '../support/until.js';
+
+const NAMES = ['eu', 'us', 'ap'];
+const CLIENTS_A_REGION = 34;
+const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
+const EVENTS = 12 * Number(process.env['TEST_SCALE'] ?? 1);
+const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
+/** Acknowledgements of a region between two faults. */
+const BETWEEN_MAX = 600;
+/** The promise: all agree so long after the mending. */
+const AGREED_MS = 5_000;
+const LIMIT_MS = 300_000;
+
+describe('three regions of two gateways on a Redis each', () => {
+  let world: RegionProcesses;
+  let crowds: HoppingCrowd[];
+
+  beforeAll(async () => {
+    world = await RegionProcesses.start(NAMES, { gateways: 2, redis: true, more: { MAX_OPS_PER_CONNECTION: '0' } });
+    crowds = world.regions.map(
+      ({ name, urls }, i) => new HoppingCrowd(urls, CLIENTS_A_REGION, POSTS, new Random(SEED + i), name),
+    );
+  }, LIMIT_MS);
+
+  afterAll(async () => {
+    for (const crowd of crowds) crowd.stay();
+    await closeClients();
+    await world.close();
+    await stopAll();
+    await stopRedis();
+  }, LIMIT_MS);
+
+  it(
+    `agree exactly after cables were cut, and gateways and a Redis killed, ${EVENTS} times (TEST_SEED=${SEED})`,
+    async () => {
+      const random = new Random(SEED);
+      for (const crowd of crowds) crowd.act();
+      for (let event = 0; event < EVENTS; event++) {
+        await Promise.all(crowds.map(({ crowd }) => crowd.acknowledgements(1 + random.below(BETWEEN_MAX))));
+        await fault(random);
+      }
+      world.cutAll();
+      // Nobody waits for another region: each goes on acknowledging alone.
+      await Promise.all(crowds.map(({ crowd }) => crowd.acknowledgements(CLIENTS_A_REGION)));
+      await Promise.all(crowds.map((crowd) => crowd.rest()));
+      world.mend();
+      const expected = together(crowds.map(({ crowd }) => crowd.asked));
+      const agreed = async (): Promise<boolean> => {
+        const shown = await Promise.all(world.urls.map((url) => totalsAt(url, POSTS)));
+        return shown.every((totals) => JSON.stringify(totals) === JSON.stringify(expected));
+      };
+      await until(agreed, 'all gateways show what all regions counted', AGREED_MS).catch(() => undefined);
+      for (const url of world.urls) expect([url, await totalsAt(url, POSTS)]).toEqual([url, expected]);
+    },
+    LIMIT_MS,
+  );
+
+  async function fault(random: Random): Promise<void> {
+    const region = random.pick(world.regions);
+    const turn = random.next();
+    if (turn < 0.5) world.cutOne(random);
+    else if (turn < 0.65) world.mend();
+    else if (turn < 0.9) await region.killAndRestart(random.below(2), world.env(region));
+    else {
+      await region.redis!.kill('SIGKILL');
+      await region.redis!.restart();
+    }
+  }
+});
+
+function together(totals: readonly Record<string, Totals>[]): Record<string, Totals> {
+  const sum = (post: string, of: keyof Totals): number => totals.reduce((all, one) => all + one[post]![of], 0);
+  return Object.fromEntries(POSTS.map((post) => [post, { likes: sum(post, 'likes'), views: sum(post, 'views') }]));
+}

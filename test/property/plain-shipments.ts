@@ -1,0 +1,39 @@
+import type { Key64 } from '../../src/counters/ids.js';
+import type { PostShipment, Shipment } from '../../src/counters/shipment.js';
+
+/** A shipment without an order where there is none, and without posts of which it says nothing. */
+export function plainShipment({ posts, ...about }: Shipment): object {
+  return { ...about, posts: plainPosts(posts) };
+}
+
+/** What the pages of a scan say together, by bucket. */
+export function plainScan(pages: readonly Shipment[]): object {
+  const buckets = new Map<number, { about: object; posts: PostShipment[] }>();
+  for (const { posts, ...about } of pages) {
+    const bucket = buckets.get(about.bucket) ?? { about, posts: [] };
+    buckets.set(about.bucket, bucket);
+    bucket.posts.push(...posts);
+  }
+  const told = [...buckets].map(
+    ([bucket, { about, posts }]) => [bucket, { ...about, posts: plainPosts(posts) }] as const,
+  );
+  return Object.fromEntries(told.filter(([, { posts }]) => Object.keys(posts).length > 0));
+}
+
+function plainPosts(posts: readonly PostShipment[]): Record<string, object> {
+  const said = new Map<string, { updatedAtMs: number; things: Set<string> }>();
+  for (const { post, updatedAtMs, entries, registers, members } of posts) {
+    const known = said.get(post) ?? { updatedAtMs, things: new Set<string>() };
+    said.set(post, known);
+    const add = (...thing: unknown[]): void => void known.things.add(JSON.stringify(thing));
+    for (const entry of entries) add('entry', entry.metric, entry.replica, entry.p, entry.n);
+    for (const { metric, actor, stamp, on } of registers) add('register', metric, textOf(actor), stamp, on);
+    for (const { metric, actors } of members) for (const actor of actors) add('member', metric, textOf(actor));
+  }
+  const told = [...said].filter(([, { things }]) => things.size > 0);
+  return Object.fromEntries(told.map(([post, { things }]) => [`post ${post}`, [...things].sort()]));
+}
+
+function textOf({ hi, lo }: Key64): string {
+  return `${hi}:${lo}`;
+}

@@ -1,0 +1,109 @@
+import { afterAll, beforeAll, describe, it } from '@jest/globals';
+import type { Redis } from 'ioredis';
+import { Metrics } from '../../src/counters/metrics.js';
+import { ReferenceStore } from '../contract/reference-store.js';
+import { Random } from '../support/random.js';
+import { startRedis, stopRedis } from '../support/redis-server.js';
+import { openRedisStore } from '../support/redis-store.js';
+import { History } from './histories.js';
+import { type Kind, NONCE, type Region, World } from './redis-regions-world.js';
+
+const STEPS = 200 * Number(process.env['TEST_SCALE'] ?? 1);
+const STEPS_A_HISTORY = 200;
+const CHECK_EVERY = 100;
+const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
+const LIMIT_MS = 600_000;
+/** Ahead of the servers' clocks, so that a life that begins finds its stamps without asking what time it is. */
+const AHEAD_MS = Date.UTC(2040, 0, 1);
+const REGIONS = ['eu', 'us', 'ap'] as const;
+
+const TWO = Metrics.parse('likes:toggle,views:tally');
+const FIVE = Metrics.parse('likes:toggle,views:tally,shares:tally,saves:toggle,stars:toggle');
+const FEW = { buckets: 2, postsABucket: 2, actors: 6, sessions: 5, gateways: 2, large: 100, largeChance: 0.005 };
+const SOME = { buckets: 4, postsABucket: 12, actors: 150, sessions: 80, gateways: 3, large: 500, largeChance: 0.03 };
+const MANY_ACTORS = { ...SOME, buckets: 1, postsABucket: 2, actors: 6_000, large: 2_500, largeChance: 0.05 };
+
+const kinds: readonly (readonly [string, Kind])[] = [
+  ['few things of two regions', { shape: { ...FEW, metrics: TWO }, regions: 2, begins: false, large: false }],
+  [
+    'few things of three regions whose lives end',
+    { shape: { ...FEW, metrics: FIVE }, regions: 3, begins: true, large: false },
+  ],
+  [
+    'some of everything of three regions',
+    { shape: { ...SOME, metrics: FIVE }, regions: 3, begins: false, large: true },
+  ],
+  [
+    'some of everything of two regions whose lives end',
+    { shape: { ...SOME, metrics: TWO }, regions: 2, begins: true, large: true },
+  ],
+  ['many actors of two regions', { shape: { ...MANY_ACTORS, metrics: TWO }, regions: 2, begins: false, large: true }],
+];
+const HISTORIES = Math.max(1, STEPS / STEPS_A_HISTORY);
+
+interface Place {
+  readonly url: string;
+  readonly client: Redis;
+}
+
+let places: readonly Place[];
+
+beforeAll(async () => {
+  places = await Promise.all(
+    REGIONS.map(async () => {
+      const server = await startRedis();
+      return { url: server.url, client: server.client() };
+    }),
+  );
+}, 30_000);
+afterAll(stopRedis);
+
+async function openRegion(name: string, i: number, { shape }: Kind, seed: number): Promise<Region> {
+  const { client, url } = places[i]!;
+  await client.flushall();
+  const store = await openRedisStore(url, { ...shape, region: name, nonce: () => NONCE });
+  const reference = new ReferenceStore(
+    shape.metrics,
+    shape.buckets,
+    { region: name, epoch: 1, nonce: NONCE },
+    () => NONCE,
+  );
+  const regions = store.regions!;
+  for (const one of [reference, regions]) await one.lead(AHEAD_MS);
+  return {
+    name,
+    client,
+    store,
+    regions,
+    reference,
+    history: new History(shape, new Random(seed + i)),
+    receipts: new Map(),
+    backup: null,
+  };
+}
+
+async function compare(kind: Kind, seed: number): Promise<void> {
+  const names = REGIONS.slice(0, kind.regions);
+  const regions = await Promise.all(names.map((name, i) => openRegion(name, i, kind, seed)));
+  const world = new World(regions, kind, new Random(seed));
+  try {
+    for (let step = 1; step <= STEPS_A_HISTORY; step++) {
+      await world.step().catch((error: unknown) => {
+        throw new Error(`step ${step} of seed ${seed}`, { cause: error });
+      });
+      if (step % CHECK_EVERY === 0) await world.check();
+    }
+  } finally {
+    await Promise.all(regions.map(({ store }) => store.close()));
+  }
+}
+
+describe(`regions in Redis answer and keep what the reference does (TEST_SEED=${SEED})`, () => {
+  it.each(kinds.map(([name, kind], i) => [name, kind, SEED + i * HISTORIES] as const))(
+    `in ${HISTORIES} histories of ${STEPS_A_HISTORY} steps about %s`,
+    async (_, kind, first) => {
+      for (let seed = first; seed < first + HISTORIES; seed++) await compare(kind, seed);
+    },
+    LIMIT_MS,
+  );
+});

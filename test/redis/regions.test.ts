@@ -1,0 +1,263 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Redis } from 'ioredis';
+import type { Batch } from '../../src/counters/batch.js';
+import { FEED_MAX } from '../../src/counters/feed.js';
+import { LIKES, VIEWS } from '../../src/counters/metrics.js';
+import type { Shipment, Toggled } from '../../src/counters/shipment.js';
+import { stampOf } from '../../src/counters/stamp.js';
+import type { RedisRegions } from '../../src/store/redis/redis-regions.js';
+import type { RedisStore } from '../../src/store/redis/redis-store.js';
+import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, unlike, view } from '../contract/operations.js';
+import { startCluster } from '../support/redis-cluster.js';
+import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
+import { openRedisStore } from '../support/redis-store.js';
+import { until } from '../support/until.js';
+
+/** No sweep changes what is due, or the pace, while a test looks on. */
+const PUBLISH_MS = 60_000;
+const LEASE_MS = 3_000;
+const POST = postIn(0);
+const US = { region: 'us', epoch: 3, nonce: 9 };
+const ALL = [0, 1, 2, 3];
+
+let server: RedisServer;
+let client: Redis;
+let store: RedisStore;
+let regions: RedisRegions;
+
+const options = { metrics: METRICS, buckets: BUCKETS, publishMs: PUBLISH_MS, region: 'eu' };
+
+beforeAll(async () => {
+  server = await startRedis();
+  client = server.client();
+});
+afterAll(stopRedis);
+beforeEach(async () => {
+  await client.flushall();
+  store = await openRedisStore(server.url, options);
+  regions = store.regions!;
+});
+afterEach(() => store.close());
+
+/** What us tells of POST: a view, a plain like, and that Ann likes it. */
+function shipmentOf(stamp: number): Shipment {
+  const entries = [
+    { metric: VIEWS, replica: US, p: 5, n: 0 },
+    { metric: LIKES, replica: US, p: 3, n: 1 },
+  ];
+  const registers = [{ metric: LIKES, actor: key(1), stamp, on: true }];
+  const posts = [{ post: POST, updatedAtMs: START_MS, entries, registers, members: [] }];
+  const about = { bucket: 0, source: US, born: 0, goesOn: [], confirmed: 0, floor: 0, shown: null };
+  return { kind: 'changes', ...about, after: 0, upTo: stamp, posts };
+}
+
+async function contents(except: string): Promise<Map<string, string | undefined>> {
+  const keys = (await client.keys('*')).filter((one) => one !== except).sort();
+  const dumps = await Promise.all(keys.map(async (one) => (await client.dumpBuffer(one)).toString('hex')));
+  return new Map(keys.map((one, i) => [one, dumps[i]]));
+}
+
+describe('what Redis refuses has changed nothing', () => {
+  const commit = (batch: Batch): Promise<unknown> => store.commit(batch);
+
+  it.each(['tc:{0}:n', 'tc:{0}:r'])('a commit, as %s is of a wrong type', async (wrong) => {
+    await client.set(wrong, 'in the way');
+    const before = await contents(wrong);
+    const batch = new Life('life-one').batch(0, [view(POST), like(POST, key(2))]);
+    await expect(commit(batch)).rejects.toThrow(/WRONGTYPE/);
+    expect(await contents(wrong)).toEqual(before);
+    await client.del(wrong);
+    expect(await commit(batch)).toMatchObject({ kind: 'applied', outcomes: Uint8Array.of(1, 5) });
+  });
+
+  it.each(['n', 'r', 'h', 't', 'd', 'l', 'p0', `a0:${POST}:0`])(
+    'a merge, as tc:{0}:%s is of a wrong type',
+    async (name) => {
+      const wrong = `tc:{0}:${name}`;
+      store.watch(POST);
+      await store.read([POST], null);
+      await regions.standing(ALL);
+      await client.set(wrong, 'in the way');
+      const before = await contents(wrong);
+      await expect(regions.merge([shipmentOf(stampOf(START_MS))])).rejects.toThrow(/WRONGTYPE/);
+      expect(await contents(wrong)).toEqual(before);
+      await client.del(wrong);
+      const [receipt] = await regions.merge([shipmentOf(stampOf(START_MS))]);
+      expect(receipt).toMatchObject({ bucket: 0, refused: false });
+      expect((await store.read([POST], key(1)))[0]).toMatchObject({ counts: { totals: [3, 5, 0, 0] }, on: 1 });
+    },
+  );
+
+  it('and without other regions nothing is kept for them', async () => {
+    await client.flushall();
+    const local = await openRedisStore(server.url, { ...options, regional: false });
+    try {
+      await local.commit(new Life('life-one').batch(0, [view(POST), like(POST, key(1)), unlike(POST, key(1))]));
+      expect(local.regions).toBeNull();
+      expect(await client.keys('tc:{0}:[nrh]')).toEqual([]);
+      expect((await client.hkeys('tc:{0}')).sort()).toEqual(['e', 'o', 'r', 's']);
+    } finally {
+      await local.close();
+    }
+  });
+});
+
+describe('changes of other regions', () => {
+  it('are announced, and told to those who watch here and to the actors whose toggles they are', async () => {
+    const other = await openRedisStore(server.url, { ...options, publishMs: 5 });
+    const told: unknown[] = [];
+    const toggled: Toggled[] = [];
+    try {
+      for (const one of [store, other]) one.watch(POST);
+      for (const one of [store, other]) await one.read([POST], null);
+      for (const one of [store, other])
+        one.changes.subscribe((changes) => told.push([one === store, changes[0]!.totals]));
+      regions.toggled.subscribe((some) => toggled.push(...some));
+      await regions.merge([shipmentOf(stampOf(START_MS))]);
+      await until(() => told.length >= 3, 'both stores have told it, this one twice');
+      expect(told).toContainEqual([true, [3, 5, 0, 0]]);
+      expect(told).toContainEqual([false, [3, 5, 0, 0]]);
+      expect(toggled).toEqual([{ post: POST, metric: LIKES, actor: key(1), on: true }]);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it('are merged in parts when they are many, and the receipt moves with the last', async () => {
+    const upTo = stampOf(START_MS);
+    const registers = Array.from({ length: 1_000 }, (_, i) => ({
+      metric: LIKES,
+      actor: key(i),
+      stamp: upTo,
+      on: true,
+    }));
+    const [post] = shipmentOf(upTo).posts;
+    const shipment = { ...shipmentOf(upTo), posts: [{ ...post!, registers }] };
+    // It is not known here yet: nothing is confirmed before it was shown.
+    expect(await regions.merge([shipment])).toMatchObject([{ upTo: 0, refused: false }]);
+    const [receiver] = await regions.standing([0]);
+    expect(await regions.merge([{ ...shipment, kind: 'end', shown: receiver! }])).toMatchObject([{ ...US_LIFE, upTo }]);
+    expect((await store.read([POST], null))[0]!.counts.totals).toEqual([1_002, 5, 0, 0]);
+  });
+});
+
+const US_LIFE = { epoch: US.epoch, nonce: US.nonce };
+
+describe('a bucket', () => {
+  it('is led by one gateway until that asks no more', async () => {
+    const other = await openRedisStore(server.url, options);
+    try {
+      expect(await regions.lead(START_MS)).toEqual(ALL);
+      expect(await other.regions!.lead(START_MS)).toEqual([]);
+      expect(await regions.lead(START_MS)).toEqual(ALL);
+      await until(
+        async () => (await other.regions!.lead(START_MS)).length === ALL.length,
+        'the lease has run out',
+        3 * LEASE_MS,
+      );
+      expect(await regions.lead(START_MS)).toEqual([]);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it('forgets the oldest changes when there are too many, and is scanned for then', async () => {
+    const life = new Life('life-one');
+    const posts = Array.from({ length: 2 * FEED_MAX }, (_, i) => `post-${i}`);
+    const half = posts.length / 2;
+    const asked = [{ bucket: 0, after: 0, confirmed: 0 }];
+    for (let first = 0; first < posts.length; first += half) {
+      await store.commit(
+        life.batch(
+          0,
+          posts.slice(first, first + half).map((post) => view(post)),
+        ),
+      );
+      const [shipment] = await regions.collect(asked, ['us'], 500);
+      expect(shipment === null ? null : shipment!.posts.length).toBe(first === 0 ? half : null);
+    }
+    expect(await client.zcard('tc:{0}:n')).toBe(FEED_MAX);
+  });
+
+  it('of counts that were made before there were regions tells them by a scan', async () => {
+    await client.flushall();
+    const alone = await openRedisStore(server.url, { ...options, regional: false });
+    await alone.commit(new Life('life-one').batch(0, [view(POST, 7), like(POST, key(1))]));
+    await alone.close();
+    expect(await regions.collect([{ bucket: 0, after: 0, confirmed: 0 }], ['us'], 100)).toEqual([null]);
+    const { shipments } = await regions.scan(new Set(ALL), '', 100);
+    expect(shipments).toMatchObject([
+      {
+        bucket: 0,
+        source: { region: 'eu', epoch: 1, nonce: 7 },
+        posts: [
+          { post: POST, entries: [{ metric: VIEWS, p: 7, n: 0 }], members: [{ actors: [key(1)] }, { actors: [] }] },
+        ],
+      },
+    ]);
+    expect(shipments[0]!.floor).toBeGreaterThan(0);
+  });
+});
+
+describe('a region on a cluster', () => {
+  it('and one on a single server tell each other all they count', async () => {
+    const cluster = await startCluster({ primaries: 3, replicasEach: 0 });
+    const us = await openRedisStore(cluster.url, { ...options, region: 'us' });
+    try {
+      for (const bucket of ALL) {
+        const [post, other] = [postIn(bucket), postIn(bucket, 1)];
+        await store.commit(new Life('life-one').batch(bucket, [view(post, 2), like(post, key(bucket))]));
+        await us.commit(
+          new Life('life-two').batch(bucket, [view(post, 3), like(other, key(9)), unlike(post, key(bucket))]),
+        );
+      }
+      expect(await us.regions!.lead(START_MS)).toEqual(ALL);
+      for (const [from, to] of [
+        [us.regions!, regions],
+        [regions, us.regions!],
+      ] as const) {
+        const [standings, receivers] = [await from.standing(ALL), await to.standing(ALL)];
+        const collected = await from.collect(
+          ALL.map((bucket) => ({ bucket, after: 0, confirmed: 0 })),
+          ['x'],
+          100,
+        );
+        const shipments = await allPages(from);
+        const ends = collected.map((one, bucket): Shipment => {
+          const { clock } = standings[bucket]!;
+          return { ...one!, kind: 'end', after: clock, upTo: clock, shown: receivers[bucket]! };
+        });
+        const receipts = await to.merge([...shipments, ...ends]);
+        expect(receipts.slice(-ALL.length).map(({ upTo }) => upTo)).toEqual(standings.map(({ clock }) => clock));
+      }
+      const posts = ALL.flatMap((bucket) => [postIn(bucket), postIn(bucket, 1)]);
+      for (const actor of [null, key(0), key(9)]) {
+        const [here, there] = [await store.read(posts, actor), await us.read(posts, actor)];
+        expect(here.map(({ counts, on }) => [counts.totals, on])).toEqual(
+          there.map(({ counts, on }) => [counts.totals, on]),
+        );
+      }
+      const views = (await us.read(posts, null)).map(({ counts }) => counts.totals[VIEWS]);
+      expect(views).toEqual(ALL.flatMap(() => [5, 0]));
+      expect((await us.regions!.show(posts)).map(({ bucket }) => bucket)).toEqual(
+        ALL.flatMap((bucket) => [bucket, bucket]),
+      );
+      await us.regions!.hear('eu', [[0, { epoch: 5, nonce: 1 }]]);
+      await us.regions!.begin(ALL, { epoch: 4, clock: 0, fills: true });
+      await us.regions!.filled(ALL);
+      expect((await us.regions!.standing(ALL)).map(({ epoch }) => epoch)).toEqual([5, 5, 5, 5]);
+    } finally {
+      await us.close();
+    }
+  }, 60_000);
+});
+
+async function allPages(from: RedisRegions): Promise<Shipment[]> {
+  const all: Shipment[] = [];
+  for (let cursor: string | null = ''; cursor !== null;) {
+    const page: Awaited<ReturnType<RedisRegions['scan']>> = await from.scan(new Set(ALL), cursor, 100);
+    all.push(...page.shipments);
+    cursor = page.next;
+  }
+  return all;
+}

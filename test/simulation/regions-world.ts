@@ -1,0 +1,242 @@
+import type { Batch } from '../../src/counters/batch.js';
+import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
+import type { LifeOrder } from '../../src/counters/merge.js';
+import type { Operation } from '../../src/counters/operation.js';
+import type { Receipt, Shipment } from '../../src/counters/shipment.js';
+import type { BucketDigest, Difference, Peer } from '../../src/regions/peer.js';
+import { Shipping } from '../../src/regions/shipping.js';
+import type { RegionalStore } from '../../src/store/regional-store.js';
+import { ReferenceStore } from '../contract/reference-store.js';
+import { key } from '../contract/operations.js';
+import type { Random } from '../support/random.js';
+import { SimulatedClock } from './simulated-clock.js';
+
+const METRICS = Metrics.parse('likes:toggle,views:tally');
+const NAMES = ['ap', 'eu', 'us'] as const;
+const TIMEOUT_MS = 400;
+/** In which digests are compared. */
+const COMPARE_MS = 4_000;
+
+/** What is done to what goes from one region to another: the chances of each, 0 to 1. */
+export interface Weather {
+  readonly lost: number;
+  readonly answerLost: number;
+  readonly twice: number;
+  readonly late: number;
+}
+
+/** A way of deciding which life replaces which, right or wrong, and whether clashes are refused. */
+export type Plant = 'none' | 'maximum' | 'epoch without nonce' | 'no refusal';
+
+const ORDERS: Partial<Record<Plant, LifeOrder>> = {
+  maximum: () => 'same',
+  'no refusal': (life, known) => {
+    if (life.epoch !== known.epoch) return life.epoch > known.epoch ? 'newer' : 'older';
+    return life.nonce >= known.nonce ? 'newer' : 'older';
+  },
+};
+
+/** What an actor said of a post's likes, and when by the clocks of the regions. */
+export interface Word {
+  readonly operation: Operation;
+  readonly stamp: number;
+}
+
+interface Committed {
+  readonly batch: Batch;
+  readonly words: readonly Word[];
+}
+
+/** One region: a store that fails over, and a gateway that ships. */
+class Region {
+  primary: ReferenceStore;
+  /** What a replica had, and how many commits that were. */
+  #replica: { readonly store: ReferenceStore; readonly commits: number };
+  /** What the counts of the present primary are made of. */
+  history: Committed[] = [];
+  /** What it was made of before failovers, and is not any more. */
+  readonly lost: Committed[] = [];
+  shipping!: Shipping;
+  #n = 0;
+  /** By how much its clock is wrong, ms. */
+  #skewMs = 0;
+
+  constructor(
+    readonly name: string,
+    readonly world: RegionsWorld,
+    private readonly skewMaxMs: number,
+  ) {
+    this.#setClock();
+    const nonce = (): number => (world.plant === 'epoch without nonce' ? 1 : world.random.below(2 ** 32));
+    const life = { region: name, epoch: 1, nonce: nonce() };
+    this.primary = new ReferenceStore(METRICS, 1, life, nonce, ORDERS[world.plant]);
+    void this.primary.lead(this.wallMs);
+    this.#replica = { store: this.primary.copy(), commits: 0 };
+  }
+
+  get wallMs(): number {
+    return this.world.clock.wallMs() + this.#skewMs;
+  }
+
+  /** Another machine has another clock. */
+  #setClock(): void {
+    if (this.skewMaxMs > 0) this.#skewMs = this.world.random.below(2 * this.skewMaxMs) - this.skewMaxMs;
+  }
+
+  async commit(operations: readonly Operation[]): Promise<void> {
+    this.#n += 1;
+    const batch = { bucket: 0, incarnation: 'life-one', n: this.#n, atMs: this.wallMs, operations };
+    const result = await this.primary.commit(batch);
+    if (result.kind !== 'applied') throw new Error(`batch ${this.#n} was answered by ${result.kind}`);
+    this.#remember(batch);
+  }
+
+  replicate(): void {
+    this.#replica = { store: this.primary.copy(), commits: this.history.length };
+  }
+
+  /** The replica goes on; a gateway sends again what it confirmed and the replica lacks, or is gone, too. */
+  async failOver(replays: boolean): Promise<void> {
+    const lost = this.history.slice(this.#replica.commits);
+    this.lost.push(...lost);
+    this.history = this.history.slice(0, this.#replica.commits);
+    this.primary = this.#replica.store;
+    // If the next failover comes soon it finds a replica that has not heard of this one.
+    this.#replica = { store: this.primary.copy(), commits: this.history.length };
+    this.#setClock();
+    this.primary.restarted(this.wallMs);
+    if (this.world.random.chance(0.5)) this.replicate();
+    if (!replays) this.#n = this.history.at(-1)?.batch.n ?? 0;
+    else for (const { batch } of lost) await this.#again(batch);
+  }
+
+  async #again(batch: Batch): Promise<void> {
+    await this.primary.commit(batch);
+    this.#remember(batch);
+  }
+
+  #remember(batch: Batch): void {
+    const words = batch.operations.flatMap((operation) => {
+      const { kind, post, metric, actor } = operation;
+      return kind === 'set' ? [{ operation, stamp: this.primary.registerOf(post, metric, actor!) }] : [];
+    });
+    this.history.push({ batch, words });
+  }
+}
+
+/** Three regions on links as bad as a test wants, under a seed. */
+export class RegionsWorld {
+  readonly clock = new SimulatedClock();
+  readonly regions: readonly Region[];
+  readonly #cut = new Set<string>();
+  weather: Weather = { lost: 0, answerLost: 0, twice: 0, late: 0 };
+
+  constructor(
+    readonly random: Random,
+    readonly plant: Plant = 'none',
+    { shipMs = 100, skewMs = 0 }: { shipMs?: number; skewMs?: number } = {},
+  ) {
+    this.regions = NAMES.map((name) => new Region(name, this, skewMs));
+    for (const region of this.regions) {
+      const peers = this.regions.filter((other) => other !== region).map((other) => new LossyPeer(this, region, other));
+      const options = { shipMs, buckets: 1, compareMs: COMPARE_MS, random: () => random.next(), warn: () => undefined };
+      region.shipping = new Shipping(following(region), peers, this.clock, options);
+      region.shipping.start();
+    }
+  }
+
+  /** Nothing goes from one to the other any more; the other way may stay open. */
+  cut(from: number, to: number): void {
+    this.#cut.add(`${from} ${to}`);
+  }
+
+  mend(): void {
+    this.#cut.clear();
+    this.weather = { lost: 0, answerLost: 0, twice: 0, late: 0 };
+  }
+
+  isCut(from: Region, to: Region): boolean {
+    return this.#cut.has(`${this.regions.indexOf(from)} ${this.regions.indexOf(to)}`);
+  }
+
+  close(): void {
+    for (const { shipping } of this.regions) shipping.close();
+  }
+}
+
+/** The region's store, whichever server it is on now. */
+function following(region: Region): RegionalStore {
+  return {
+    replays: true,
+    get toggled() {
+      return region.primary.toggled;
+    },
+    lead: () => region.primary.lead(region.wallMs),
+    standing: (buckets) => region.primary.standing(buckets),
+    collect: (asked, peers, limit) => region.primary.collect(asked, peers, limit),
+    hear: (name, lives) => region.primary.hear(name, lives),
+    scan: (buckets, cursor, limit) => region.primary.scan(buckets, cursor, limit),
+    show: (posts) => region.primary.show(posts),
+    merge: (shipments) => region.primary.merge(shipments),
+    begin: (buckets, life) => region.primary.begin(buckets, life),
+    filled: (buckets) => region.primary.filled(buckets),
+  };
+}
+
+/** A link that loses requests and answers, delivers twice, and late. */
+class LossyPeer implements Peer {
+  readonly region: string;
+
+  constructor(
+    private readonly world: RegionsWorld,
+    private readonly from: Region,
+    private readonly to: Region,
+  ) {
+    this.region = to.name;
+  }
+
+  async ship(shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
+    const { random, weather, clock } = this.world;
+    if (random.chance(weather.twice)) {
+      clock.after(random.below(3_000), () => {
+        if (!this.world.isCut(this.from, this.to)) void this.to.shipping.shipped(this.from.name, shipments);
+      });
+    }
+    return this.#call(() => this.to.shipping.shipped(this.from.name, shipments));
+  }
+
+  compare(digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
+    return this.#call(() => this.to.shipping.compared(this.from.name, digests));
+  }
+
+  show(posts: readonly string[]): Promise<readonly Shipment[]> {
+    return this.#call(() => this.to.shipping.shown(posts));
+  }
+
+  async #call<T>(call: () => Promise<T>): Promise<T> {
+    const { world } = this;
+    const { random, weather } = world;
+    if (world.isCut(this.from, this.to) || random.chance(weather.lost)) return this.#timeout();
+    if (random.chance(weather.late)) await this.#pause(random.below(2_000));
+    const answer = await call();
+    if (world.isCut(this.to, this.from) || random.chance(weather.answerLost)) return this.#timeout();
+    return answer;
+  }
+
+  async #timeout(): Promise<never> {
+    await this.#pause(TIMEOUT_MS);
+    throw new Error('no answer in time');
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.world.clock.after(ms, resolve));
+  }
+}
+
+export function view(post: string, by = 1): Operation {
+  return { post, metric: VIEWS, kind: 'add', value: by, actor: null, session: null, seq: 0 };
+}
+
+export function like(post: string, actor: number, on: boolean): Operation {
+  return { post, metric: LIKES, kind: 'set', value: on ? 1 : 0, actor: key(actor), session: null, seq: 0 };
+}

@@ -1,0 +1,171 @@
+import { describe, expect, test } from '@jest/globals';
+import { Random } from '../support/random.js';
+import { like, type Plant, RegionsWorld, view, type Word } from './regions-world.js';
+
+const HISTORIES = 10_000 * Number(process.env['TEST_SCALE'] ?? 1);
+const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
+const POSTS = ['a', 'b', 'c'];
+const ACTORS = 4;
+const STEPS = 25;
+const STEP_MS = 400;
+const SHIP_MS = 500;
+/** By then nothing is on its way any more that was sent in bad weather. */
+const CALM_MS = 3_500;
+const RECOVERY_MS = 15_000;
+/** Histories within which a planted fault is found. */
+const PLANTED = 1_000;
+/** Clocks are wrong by up to so much, and jump with each failover. */
+const SKEW_MS = 5_000;
+const LIMIT_MS = 600_000;
+
+/** Runs a history and tells what is wrong at its end; `''`: nothing. */
+async function history(seed: number, plant: Plant = 'none', skewMs = 0): Promise<string> {
+  const random = new Random(seed);
+  const world = new RegionsWorld(random, plant, { shipMs: SHIP_MS, skewMs });
+  world.weather = {
+    lost: random.chance(0.5) ? random.next() / 2 : 0,
+    answerLost: random.chance(0.5) ? random.next() / 2 : 0,
+    twice: random.next() / 2,
+    late: random.next() / 2,
+  };
+  for (let step = 0; step < STEPS; step++) {
+    const region = random.pick(world.regions);
+    const turn = random.next();
+    if (turn < 0.55) {
+      const operations = Array.from({ length: 1 + random.below(3) }, () =>
+        random.chance(0.5)
+          ? view(random.pick(POSTS), 1 + random.below(3))
+          : like(random.pick(POSTS), random.below(ACTORS), random.chance(0.6)),
+      );
+      await region.commit(operations);
+    } else if (turn < 0.65) region.replicate();
+    else if (turn < 0.75) await region.failOver(random.chance(0.5));
+    else if (turn < 0.85) world.cut(random.below(3), random.below(3));
+    await world.clock.advance(random.below(STEP_MS));
+  }
+  world.mend();
+  await world.clock.advance(CALM_MS);
+  let fault = await faultOf(world);
+  for (let waitedMs = 0; fault !== '' && waitedMs < RECOVERY_MS; waitedMs += 1_000) {
+    await world.clock.advance(1_000);
+    fault = await faultOf(world);
+  }
+  world.close();
+  return fault;
+}
+
+async function faultOf(world: RegionsWorld): Promise<string> {
+  const views = await Promise.all(world.regions.map(({ primary }) => primary.read(POSTS, null)));
+  for (const [i, post] of POSTS.entries()) {
+    const counted = world.regions
+      .flatMap(({ history }) => history.flatMap(({ batch }) => batch.operations))
+      .filter((operation) => operation.post === post && operation.kind === 'add')
+      .reduce((sum, { value }) => sum + value, 0);
+    const told = views.map((of) => of[i]!.counts.totals[1]);
+    if (told.some((one) => one !== counted)) return `views of ${post}: ${told.join(', ')} instead of ${counted}`;
+    const likes = views.map((of) => of[i]!.counts.totals[0]!);
+    const on = await Promise.all(world.regions.map(({ primary }) => whoLikes(primary, post)));
+    if (new Set(on).size > 1) return `likes of ${post} by ${on.join(' | ')}`;
+    for (let actor = 0; actor < ACTORS; actor++) {
+      const isOn = on[0]!.includes(String(actor));
+      if (!isLastWord(world, post, actor, isOn)) return `the last word of ${actor} on ${post} is not ${String(isOn)}`;
+    }
+    if (likes.some((one) => one !== on[0]!.length)) return `likes of ${post}: ${likes.join(', ')} instead of ${on[0]!}`;
+  }
+  return '';
+}
+
+/** The last word is the durable one with the highest stamp, unless one that was lost has a higher. */
+function isLastWord(world: RegionsWorld, post: string, actor: number, on: boolean): boolean {
+  const key = like(post, actor, true).actor!;
+  const of = (committed: (typeof world.regions)[number]['history']): Word[] =>
+    committed.flatMap(({ words }) =>
+      words.filter(({ operation }) => operation.post === post && operation.actor!.lo === key.lo),
+    );
+  const durable = of(world.regions.flatMap(({ history }) => history)).toSorted((a, b) => b.stamp - a.stamp);
+  // Of the same stamp: the last in its batch.
+  const last = durable.filter(({ stamp }) => stamp === durable[0]?.stamp).at(-1);
+  if ((last?.operation.value === 1) === on) return true;
+  const lost = of(world.regions.flatMap((region) => region.lost));
+  return lost.some(({ operation, stamp }) => (operation.value === 1) === on && stamp > (last?.stamp ?? 0));
+}
+
+async function whoLikes(store: RegionsWorld['regions'][number]['primary'], post: string): Promise<string> {
+  let on = '';
+  for (let actor = 0; actor < ACTORS; actor++) {
+    const [view] = await store.read([post], like(post, actor, true).actor);
+    if (view!.on > 0) on += String(actor);
+  }
+  return on;
+}
+
+describe('three regions', () => {
+  test('cut off from each other, each counts on alone; mended, all show the same', async () => {
+    const world = new RegionsWorld(new Random(1));
+    await world.clock.advance(2_000);
+    for (const from of [0, 1, 2]) for (const to of [0, 1, 2]) world.cut(from, to);
+    for (const [i, region] of world.regions.entries()) await region.commit([view('a', i + 1), like('a', i, true)]);
+    await world.clock.advance(5_000);
+    const apart = await Promise.all(world.regions.map(({ primary }) => primary.read(['a'], null)));
+    expect(apart.map(([one]) => one!.counts.totals)).toEqual([
+      [1, 1],
+      [1, 2],
+      [1, 3],
+    ]);
+    world.mend();
+    await world.clock.advance(4_000);
+    const together = await Promise.all(world.regions.map(({ primary }) => primary.read(['a'], null)));
+    expect(together.map(([one]) => one!.counts.totals)).toEqual([
+      [3, 6],
+      [3, 6],
+      [3, 6],
+    ]);
+    world.close();
+  });
+
+  test(
+    `agree after ${HISTORIES} histories of cuts, losses and failovers (TEST_SEED=${SEED})`,
+    async () => {
+      for (let seed = SEED; seed < SEED + HISTORIES; seed++) {
+        const fault = await history(seed);
+        if (fault !== '') throw new Error(`seed ${seed}: ${fault}`);
+      }
+    },
+    LIMIT_MS,
+  );
+
+  test.each(['maximum', 'epoch without nonce', 'no refusal'] as const)(
+    'do not always agree if lives were merged by %s',
+    async (plant) => {
+      const faults = [];
+      for (let seed = 1; seed <= PLANTED && faults.length === 0; seed++) {
+        const fault = await history(seed, plant);
+        if (fault !== '') faults.push(fault);
+      }
+      expect(faults).not.toEqual([]);
+    },
+    LIMIT_MS,
+  );
+
+  test('keep no registers once all have heard of all', async () => {
+    const world = new RegionsWorld(new Random(1));
+    await world.clock.advance(3_000);
+    for (const [i, region] of world.regions.entries()) await region.commit([like('a', i, true), like('b', 0, i === 1)]);
+    expect(world.regions.map(({ primary }) => primary.registersKept)).toEqual([2, 2, 2]);
+    await world.clock.advance(5_000);
+    expect(world.regions.map(({ primary }) => primary.registersKept)).toEqual([0, 0, 0]);
+    world.close();
+  });
+
+  test(
+    'agree whatever their clocks say',
+    async () => {
+      for (let seed = SEED; seed < SEED + HISTORIES / 20; seed++) {
+        const fault = await history(seed, 'none', SKEW_MS);
+        // Which word was the last one, nobody can say then.
+        if (fault !== '' && !fault.startsWith('the last word')) throw new Error(`seed ${seed}: ${fault}`);
+      }
+    },
+    LIMIT_MS,
+  );
+});
