@@ -78,10 +78,17 @@ module.exports = {
       to: { path: '^(src|client|client-demo|test|bench)/', pathNot: '^src/protocol/' },
     },
     {
+      name: 'drill-stands-alone',
+      comment: 'it runs the gateway as an operator does',
+      severity: 'error',
+      from: { path: '^drill/' },
+      to: { path: '^(src|client|client-demo|test|bench|load)/' },
+    },
+    {
       name: 'src-knows-no-tests',
       severity: 'error',
       from: { path: '^src/', pathNot: '\\.test\\.ts$' },
-      to: { path: '^(test|bench|client-demo|load)/' },
+      to: { path: '^(test|bench|client-demo|load|drill)/' },
     },
   ],
   options: {

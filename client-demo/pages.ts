@@ -6,6 +6,15 @@ const LINKS = [
   ['/feed/', 'Feed'],
   ['/wall/', 'Wall'],
   ['/cable/', 'Cable'],
+  ['/regions/', 'Regions'],
+] as const;
+
+const REGIONS = ['eu', 'us', 'ap'];
+/** Each hangs between two regions: above those beside each other, and higher above the outer two. */
+const CABLES = [
+  ['eu', 'us', 'M115 100 C115 30 285 30 285 100'],
+  ['us', 'ap', 'M315 100 C315 30 485 30 485 100'],
+  ['eu', 'ap', 'M85 100 C85 -20 515 -20 515 100'],
 ] as const;
 
 /** What the pages have in common, and the lists of stories, written into the HTML as a server would. */
@@ -18,7 +27,8 @@ export const pages: Plugin = {
         .replace('<!-- header -->', header(path.replace(/index\.html$/, '')))
         .replace('<!-- feed -->', () => STORIES.map(feedItem).join('\n'))
         .replace('<!-- wall -->', () => WALL_STORIES.map(wallRow).join('\n'))
-        .replace('<!-- sides -->', () => ['Ann', 'Bob'].map(side).join('\n')),
+        .replace('<!-- sides -->', () => ['Ann', 'Bob'].map(side).join('\n'))
+        .replace('<!-- regions -->', () => [CABLES.map(cable).join('\n'), REGIONS.map(region).join('\n')].join('\n')),
   },
 };
 
@@ -82,6 +92,31 @@ function side(name: string): string {
             <button type="button" class="plain" data-testid="view-${who}">Add a view</button>
           </div>
           <p class="waiting" data-testid="waiting-${who}" data-value="0">nothing waits</p>
+        </div>
+      </section>`;
+}
+
+function cable([one, other, path]: (typeof CABLES)[number]): string {
+  return `<svg class="wire" viewBox="0 0 600 100" preserveAspectRatio="none" aria-hidden="true"><path d="${path}" /></svg>
+      <button type="button" class="cable" id="${one}-${other}" aria-pressed="false" aria-label="Pull the cable ${one} – ${other}"
+        data-one="${one}" data-other="${other}" data-testid="cable-${one}-${other}">
+        ${one} <span class="in">–</span><span class="out">×</span> ${other}
+      </button>`;
+}
+
+function region(name: string): string {
+  return `<section class="pane card" id="${name}" aria-labelledby="${name}-name" data-testid="pane-${name}">
+        <div class="heading">
+          <h2 id="${name}-name">${name}</h2>
+          <p class="state" data-testid="state-${name}" data-state="syncing">connecting</p>
+        </div>
+        <p class="figures">
+          <span><live-count metric="likes" data-testid="likes-${name}"></live-count> likes</span>
+          <span><live-count metric="views" data-testid="views-${name}"></live-count> views</span>
+        </p>
+        <div class="actions">
+          <live-like data-testid="like-${name}"></live-like>
+          <button type="button" class="plain" data-testid="view-${name}">Add a view</button>
         </div>
       </section>`;
 }

@@ -23,7 +23,7 @@ export default defineConfig({
     // The gateway's Content-Security-Policy allows its own files and nothing else, data: URIs included.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    rolldownOptions: { input: ['index.html', 'feed/index.html', 'wall/index.html', 'cable/index.html'].map(at) },
+    rolldownOptions: { input: ['.', 'feed', 'wall', 'cable', 'regions'].map((page) => at(`${page}/index.html`)) },
   },
   // `npx vite client-demo` works on the pages against a gateway on its usual port.
   server: {

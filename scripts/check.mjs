@@ -9,10 +9,11 @@ const checks = [
   'eslint .',
   'tsc --noEmit',
   'prettier --check .',
-  'depcruise src client client-demo load',
+  'depcruise src client client-demo load drill',
   'tsc --noEmit -p client',
   'tsc --noEmit -p client-demo',
   'tsc --noEmit -p load',
+  'tsc --noEmit -p drill',
   'knip',
 ];
 

@@ -25,6 +25,7 @@ const STORIES = Array.from({ length: 24 }, (_, i) => `story-${i + 1}`);
 
 const dataDir = await mkdtemp(join(tmpdir(), 'screenshots-'));
 const { gateway, url } = await startGateway();
+const drill = await startDrill();
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM_BIN ?? '/usr/bin/chromium',
   args: ['--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars'],
@@ -33,16 +34,19 @@ try {
   await mkdir(PICTURES, { recursive: true });
   const readers = await populate();
   for (const size of SIZES) {
-    await take(size, 'article', '/', likeIt);
-    await take(size, 'feed', '/feed/', scrollAWay);
-    await take(size, 'cable', '/cable/', pullBoth);
-    await take(size, 'wall', '/wall/', sendReaders);
+    await take(size, 'article', `${url}/`, likeIt);
+    await take(size, 'feed', `${url}/feed/`, scrollAWay);
+    await take(size, 'cable', `${url}/cable/`, pullBoth);
+    await take(size, 'wall', `${url}/wall/`, sendReaders);
+    await take(size, 'regions', `${drill.page}&post=${size.name}`, cutOff);
   }
   for (const reader of readers) reader.close();
 } finally {
   await browser.close();
-  gateway.kill('SIGTERM');
-  await once(gateway, 'close');
+  for (const child of [gateway, drill.process]) {
+    child.kill('SIGTERM');
+    await once(child, 'close');
+  }
   await rm(dataDir, { recursive: true });
 }
 
@@ -57,6 +61,18 @@ async function startGateway() {
     if (msg === 'listening') return { gateway: child, url };
   }
   throw new Error('the gateway ended before it listened: is it built?');
+}
+
+/** Three regions, and the page on which their cables can be pulled. */
+async function startDrill() {
+  const child = spawn(process.execPath, [join(ROOT, 'dist', 'drill', 'main.js'), '--page'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  for await (const line of createInterface({ input: child.stdout })) {
+    const [page] = /http\S+\/regions\/\S+/.exec(line) ?? [];
+    if (page !== undefined) return { process: child, page };
+  }
+  throw new Error('the drill ended before it had a page: is it built?');
 }
 
 /** Likes and views as a site has them, and some who look on. */
@@ -87,10 +103,10 @@ async function likeAs(actor, post) {
   });
 }
 
-async function take({ name, ...options }, pageName, path, prepare) {
+async function take({ name, ...options }, pageName, address, prepare) {
   const context = await browser.newContext({ ...options, colorScheme: 'light' });
   const page = await context.newPage();
-  await page.goto(url + path);
+  await page.goto(address);
   await page.locator('[data-testid=state][data-state=synced]').waitFor();
   await prepare(page);
   const devtools = await context.newCDPSession(page);
@@ -121,6 +137,27 @@ async function pullBoth(page) {
   await page.getByTestId('pull-ann').click();
   await page.getByTestId('like-ann').click();
   for (let n = 0; n < 3; n++) await page.getByTestId('view-ann').click();
+  await page.mouse.move(0, 0);
+}
+
+async function cutOff(page) {
+  const count = async (region, views) => {
+    await page.getByTestId(`like-${region}`).click();
+    for (let n = 0; n < views; n++) await page.getByTestId(`view-${region}`).click();
+  };
+  const cables = ['cable-eu-us', 'cable-eu-ap'].map((name) => page.getByTestId(name));
+  for (const cable of cables) {
+    // The size before has left them pulled.
+    if ((await cable.getAttribute('aria-pressed')) === 'true') await cable.click();
+  }
+  await page.getByText('All three agree').waitFor();
+  await count('us', 4);
+  await page.locator('[data-testid=views-ap][data-count="4"]').waitFor();
+  for (const cable of cables) await cable.click();
+  await page.getByText('eu is cut off').waitFor();
+  await count('eu', 5);
+  await count('ap', 2);
+  await page.locator('[data-testid=views-us][data-count="6"]').waitFor();
   await page.mouse.move(0, 0);
 }
 

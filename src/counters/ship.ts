@@ -112,10 +112,15 @@ export function giveAnew(bucket: Bucket, born: number, clock: number): void {
   }
   regional.saw(clock);
   regional.state.born = regional.state.clock;
-  given.sort((a, b) => a.stamp - b.stamp);
+  // Of one stamp in any order, as long as it is the same in every store.
+  given.sort((a, b) => a.stamp - b.stamp || (textOf(a) < textOf(b) ? -1 : 1));
   for (const { post, metric, actor } of given) {
     const stamp = regional.stamp(0);
     bucket.setRegister(post, metric, actor, stamp);
     regional.feed.toggled(post, metric, actor, stamp);
   }
+}
+
+function textOf({ post, metric, actor }: Register & { readonly post: string }): string {
+  return `${post} ${metric} ${actor.hi} ${actor.lo}`;
 }

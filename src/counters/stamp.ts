@@ -12,7 +12,8 @@
 const SINCE_MS = 1_704_067_200_000;
 const COUNTER = 32;
 const REGIONS = 256;
-const A_MS = COUNTER * REGIONS;
+/** Stamps of a millisecond. */
+export const A_MS = COUNTER * REGIONS;
 
 /** The least stamp after `clock` that is not before the wall time. @param region number of the region that gives it */
 export function nextStamp(clock: number, wallMs: number, region: number): number {

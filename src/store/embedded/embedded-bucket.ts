@@ -4,6 +4,7 @@ import type { Key64 } from '../../counters/ids.js';
 import type { Replica } from '../../counters/pn-counter.js';
 import type { Regional } from '../../counters/regional.js';
 import type { Register } from '../../counters/shipment.js';
+import { A_MS } from '../../counters/stamp.js';
 import { ByteReader, type ByteWriter } from './bytes.js';
 import type { Change } from './changes.js';
 import { Chunks } from './chunks.js';
@@ -21,6 +22,9 @@ const MARKS_CHUNK_MEAN = 64;
 const RECENT_MAX = 512;
 /** Fences kept in memory. One is used at a time, by the lane; more where a lane began a new incarnation. */
 const FENCES_MAX = 8;
+
+/** A second of stamps. */
+const RESERVED = 1_000 * A_MS;
 
 interface Generation {
   readonly number: number;
@@ -53,6 +57,8 @@ export class EmbeddedBucket implements Bucket, Change {
   #generation: Generation;
   #generationSet = false;
   #clockSet = false;
+  /** No stamp above it was given, as far as the disk knows. */
+  #reserved = 0;
   #regionalSet = false;
   /** Marks of this generation that are not in their chunks yet, or changed since: so a commit writes one value for many. */
   readonly #recent: PackedKeys;
@@ -130,8 +136,8 @@ export class EmbeddedBucket implements Bucket, Change {
   }
 
   register(id: string, metric: number, actor: Key64): number {
-    const post = this.records.post(id);
-    return this.records.members.register(id, metric, memberPlace(post.record, metric), actor);
+    const place = this.records.post(id).record.members[metric];
+    return place === undefined ? 0 : this.records.members.register(id, metric, place, actor);
   }
 
   setRegister(id: string, metric: number, actor: Key64, stamp: number): void {
@@ -153,13 +159,27 @@ export class EmbeddedBucket implements Bucket, Change {
     return this.records.postsWithRegisters(this.number);
   }
 
+  /** Some stamps are written down ahead, so that few batches have to. Until then they were given, after a crash. */
   clockChanged(): void {
+    const { clock } = this.regional!.state;
+    if (clock <= this.#reserved) return;
+    this.#keepClock(clock + RESERVED);
+  }
+
+  /** For a store that closes: the next process goes on from here, and not from what is reserved. */
+  keepClock(): void {
+    this.#keepClock(this.regional!.state.clock);
+  }
+
+  #keepClock(clock: number): void {
+    this.#reserved = clock;
     this.#clockSet = true;
     this.records.changes.add(this);
   }
 
   regionalChanged(): void {
     this.#regionalSet = true;
+    this.records.changes.add(this);
     this.clockChanged();
   }
 
@@ -209,7 +229,7 @@ export class EmbeddedBucket implements Bucket, Change {
       tables.generations.put(this.#prefix, writer.value());
       this.#generationSet = false;
     }
-    if (this.#clockSet) this.#writeRegional(writer);
+    if (this.#clockSet || this.#regionalSet) this.#writeRegional(writer);
     for (const incarnation of this.#fencesSet) {
       const { n, outcomes } = this.#fences.get(incarnation)!;
       tables.fences.put(this.#prefix + incarnation, writer.varint(n).varint(outcomes.length).raw(outcomes).value());
@@ -220,7 +240,7 @@ export class EmbeddedBucket implements Bucket, Change {
   #writeRegional(writer: ByteWriter): void {
     const { regional: table } = this.records.tables;
     const { state } = this.regional!;
-    table.put(this.#prefix + CLOCK, writer.varint(state.clock).value());
+    if (this.#clockSet) table.put(this.#prefix + CLOCK, writer.varint(this.#reserved).value());
     if (this.#regionalSet) table.put(this.#prefix + STATE, writer.raw(encodeState(state)).value());
     this.#clockSet = false;
     this.#regionalSet = false;

@@ -124,16 +124,16 @@ export class EmbeddedRegions implements RegionalStore {
   begin(buckets: readonly number[], { epoch, clock, fills }: NewLife): Promise<void> {
     return this.access.write((records) => {
       const before = records.replica;
-      if (before.epoch <= epoch) this.#beginLife(epoch, before, records);
+      if (before.epoch <= epoch) this.access.beginLife(epoch + 1);
       for (const number of buckets) {
-        const bucket = records.bucket(number);
-        const regional = this.regionals[number]!;
-        const { state } = regional;
-        if (state.born < clock) giveAnew(bucket, state.born, clock);
-        if (fills && records.replica === before) regional.begin(before);
+        const { state } = this.regionals[number]!;
+        if (state.born < clock) giveAnew(records.bucket(number), state.born, clock);
         state.filling ||= fills;
-        bucket.regionalChanged();
       }
+      // All buckets count in the same life.
+      const begun = records.replica === before ? (fills ? buckets : []) : this.regionals.keys();
+      for (const number of begun) this.regionals[number]!.begin(before);
+      for (const number of this.regionals.keys()) records.bucket(number).regionalChanged();
     });
   }
 
@@ -148,22 +148,17 @@ export class EmbeddedRegions implements RegionalStore {
     });
   }
 
-  /** All buckets count in the same life. */
-  #beginLife(epoch: number, before: Replica, records: Records): void {
-    this.access.beginLife(epoch + 1);
-    for (const [number, regional] of this.regionals.entries()) {
-      regional.begin(before);
-      records.bucket(number).regionalChanged();
-    }
-  }
-
   /** Drops registers that all regions know, a bounded part at a time, as long as the floor has moved since the last round. */
   async #drop(): Promise<void> {
     const dropped = this.#dropped;
     const floor = this.regionals.reduce((sum, { state }) => sum + state.floor, 0);
     if (dropped.at === '' && dropped.floor === floor) return;
     if (dropped.at === '') dropped.floor = floor;
-    dropped.at = await this.access.write((records) => records.dropRegisters(dropped.at, DROP_CHUNKS));
+    dropped.at = await this.access.write((records) => {
+      // With the floor, or after a crash what is said of them late would be taken for news.
+      if (dropped.at === '') for (const number of this.regionals.keys()) records.bucket(number).regionalChanged();
+      return records.dropRegisters(dropped.at, DROP_CHUNKS);
+    });
   }
 
   /** Records refer to lives by their place in a table. */

@@ -98,6 +98,7 @@ export class EmbeddedStore implements CounterStore {
   share(): void {}
 
   async close(): Promise<void> {
+    if (this.#regionals !== null) await this.#write((records) => this.#keepClocks(records));
     await this.#running;
     this.#changes.complete();
     await this.#directory.close();
@@ -118,6 +119,11 @@ export class EmbeddedStore implements CounterStore {
 
   #keepRegionals(records: Records): void {
     for (let bucket = 0; bucket < this.options.buckets; bucket++) records.bucket(bucket).regionalChanged();
+  }
+
+  #keepClocks(records: Records): void {
+    this.#keepRegionals(records);
+    for (let bucket = 0; bucket < this.options.buckets; bucket++) records.bucket(bucket).keepClock();
   }
 
   #access(): EmbeddedAccess {

@@ -1,5 +1,5 @@
-import type { PostState } from '../../counters/bucket.js';
-import type { Entry, Replica } from '../../counters/pn-counter.js';
+import type { MetricState, PostState } from '../../counters/bucket.js';
+import { EMPTY, type Entry, type Replica } from '../../counters/pn-counter.js';
 import { ByteReader, type ByteWriter } from './bytes.js';
 import type { Chunks } from './chunks.js';
 import { KEY64_BYTES, PackedKeys } from './packed-keys.js';
@@ -40,6 +40,8 @@ export function memberPlace(record: PostRecord, metric: number): MemberPlace {
   return record.members[metric]!;
 }
 
+const NOTHING: MetricState = { members: 0, counter: EMPTY };
+
 /** Writes the record after what the writer has. */
 export function encodePost(
   { state, members }: PostRecord,
@@ -47,8 +49,9 @@ export function encodePost(
   writer: ByteWriter,
 ): ByteWriter {
   writer.varint(state.v).varint(state.updatedAtMs);
-  for (let index = 0; index < state.metrics.length; index++) {
-    const metric = state.metrics[index]!;
+  // A toggle that nobody has on may have registers, whose chunks are counted here.
+  for (let index = 0; index < Math.max(state.metrics.length, members.length); index++) {
+    const metric = state.metrics[index] ?? NOTHING;
     const place = members[index];
     writer
       .varint(metric.members)

@@ -1,0 +1,71 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { type RawData, WebSocketServer } from 'ws';
+import { HOST } from './processes.js';
+import type { Deployment } from './regions.js';
+
+const TELL_MS = 250;
+
+/**
+ * Lets a page pull the cables, over a WebSocket: pages of a gateway may speak with other ports in no other way. It is told the
+ * regions and the cables whenever they change, and says `{ from, to, cut }`. Only pages of these regions are heard.
+ */
+export class Control {
+  readonly #server: WebSocketServer;
+  #told = '';
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(private readonly deployment: Deployment) {
+    const origins = new Set(deployment.regions.map(({ url }) => url));
+    const verifyClient = ({ origin }: { origin: string }): boolean => origins.has(origin);
+    this.#server = new WebSocketServer({ host: HOST, port: 0, verifyClient, maxPayload: 1_024 });
+    this.#server.on('connection', (page) => {
+      page.send(this.#state());
+      page.on('message', (message) => this.#take(message));
+      page.on('error', () => undefined);
+    });
+    this.#timer = setInterval(() => this.#tell(), TELL_MS);
+  }
+
+  async port(): Promise<number> {
+    if (this.#server.address() === null) await once(this.#server, 'listening');
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#server.close();
+    for (const page of this.#server.clients) page.terminate();
+  }
+
+  #take(message: RawData): void {
+    const asked = parse(message);
+    const cable = this.deployment.cables.find(({ from, to }) => from === asked?.['from'] && to === asked['to']);
+    if (asked?.['cut'] === true) cable?.cut('refused');
+    if (asked?.['cut'] === false) cable?.mend();
+    this.#tell();
+  }
+
+  #tell(): void {
+    const state = this.#state();
+    if (state === this.#told) return;
+    this.#told = state;
+    for (const page of this.#server.clients) page.send(state);
+  }
+
+  #state(): string {
+    const { regions, cables } = this.deployment;
+    return JSON.stringify({
+      regions: regions.map(({ name, url }) => ({ name, url })),
+      cables: cables.map(({ from, to, isCut }) => ({ from, to, cut: isCut })),
+    });
+  }
+}
+
+function parse(message: RawData): Readonly<Record<string, unknown>> | null {
+  try {
+    return JSON.parse((message as Buffer).toString()) as Readonly<Record<string, unknown>> | null;
+  } catch {
+    return null;
+  }
+}

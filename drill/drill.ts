@@ -1,0 +1,138 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { acknowledged, Player, POST } from './players.js';
+import type { Counts, Deployment, Link, Region } from './regions.js';
+import type { Scene, Screen } from './screen.js';
+import { PHASES, type Phase } from './script.js';
+
+/** The promise: so long after the mending all regions show the same. */
+export const PROMISED_MS = 2_000;
+/** Then it is waited for no more. */
+const LIMIT_MS = 15_000;
+const LOOK_MS = 10;
+const DRAW_MS = 200;
+/** Not the same in any two, so that they drift apart. */
+const PACES_MS = [35, 60, 110];
+
+/** How a phase ended. */
+export interface Result {
+  readonly title: string;
+  /** Likes and views that the region that knew least did not know, just before the mending. */
+  readonly apart: number;
+  /** From the mending until all agreed; `null`: they did not. */
+  readonly agreedMs: number | null;
+  /** What was acknowledged, and what each region showed in the end. */
+  readonly acknowledged: Counts;
+  readonly shown: readonly (Counts & { readonly name: string })[];
+}
+
+/** Plays the script, and draws what is to be seen. */
+export class Drill {
+  readonly #regions: readonly { readonly region: Region; readonly player: Player }[];
+  readonly #shown = new Map<string, Counts>();
+  readonly #links = new Map<string, readonly Link[]>();
+  readonly #results: Result[] = [];
+  readonly #startedMs = performance.now();
+  #title = '';
+  #over = false;
+
+  constructor(
+    private readonly deployment: Deployment,
+    private readonly screen: Screen,
+    private readonly phaseMs: number,
+  ) {
+    this.#regions = deployment.regions.map((region, i) => ({ region, player: new Player(region, PACES_MS[i]!) }));
+  }
+
+  async play(): Promise<readonly Result[]> {
+    await Promise.all([this.#script(), this.#drawOn()]);
+    await this.#draw();
+    return this.#results;
+  }
+
+  async #script(): Promise<void> {
+    try {
+      for (const phase of PHASES) this.#results.push(await this.#phase(phase));
+    } finally {
+      this.#over = true;
+    }
+  }
+
+  async #phase({ title, cut }: Phase): Promise<Result> {
+    this.#title = title;
+    const { cables } = this.deployment;
+    for (const cable of cables) {
+      const how = cut(cable);
+      if (how !== null) cable.cut(how);
+    }
+    for (const { player } of this.#regions) player.start();
+    await pause(this.phaseMs);
+    await Promise.all(this.#regions.map(({ player }) => player.stop()));
+    await this.#look();
+    const apart = this.#apart();
+    for (const cable of cables) cable.mend();
+    const agreedMs = await this.#agreement();
+    return {
+      title,
+      apart,
+      agreedMs,
+      acknowledged: this.#acknowledged(),
+      shown: this.#regions.map(({ region }) => ({ name: region.name, ...this.#shown.get(region.name)! })),
+    };
+  }
+
+  async #agreement(): Promise<number | null> {
+    const mendedMs = performance.now();
+    for (;;) {
+      await this.#look();
+      const ms = performance.now() - mendedMs;
+      if (this.#apart() === 0) return ms;
+      if (ms > LIMIT_MS) return null;
+      await pause(LOOK_MS);
+    }
+  }
+
+  #acknowledged(): Counts {
+    return acknowledged(this.#regions.map(({ player }) => player));
+  }
+
+  #apart(): number {
+    const { likes, views } = this.#acknowledged();
+    const missing = [...this.#shown.values()].map(
+      (shown) => Math.abs(likes - shown.likes) + Math.abs(views - shown.views),
+    );
+    return Math.max(...missing);
+  }
+
+  async #look(): Promise<void> {
+    await Promise.all(this.#regions.map(async ({ region }) => this.#shown.set(region.name, await region.counts(POST))));
+  }
+
+  async #drawOn(): Promise<void> {
+    while (!this.#over) {
+      await this.#draw();
+      await pause(DRAW_MS);
+    }
+  }
+
+  async #draw(): Promise<void> {
+    await this.#look();
+    await Promise.all(this.#regions.map(async ({ region }) => this.#links.set(region.name, await region.links())));
+    this.screen.draw(this.#scene());
+  }
+
+  #scene(): Scene {
+    return {
+      title: this.#title,
+      seconds: (performance.now() - this.#startedMs) / 1_000,
+      acknowledged: this.#acknowledged(),
+      regions: this.#regions.map(({ region: { name }, player }) => {
+        return { name, shown: this.#shown.get(name)!, counted: player.counted };
+      }),
+      cables: this.deployment.cables.map(({ from, to, isCut }) => {
+        const { lagSeconds } = this.#links.get(from)!.find(({ region }) => region === to)!;
+        return { from, to, isCut, lagSeconds };
+      }),
+      results: this.#results,
+    };
+  }
+}

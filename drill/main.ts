@@ -1,0 +1,98 @@
+import { parseArgs } from 'node:util';
+import { Control } from './control.js';
+import { Drill, PROMISED_MS } from './drill.js';
+import { DrillError } from './processes.js';
+import { Deployment } from './regions.js';
+import { Screen } from './screen.js';
+import { PHASES } from './script.js';
+
+const NOT_EXACT = 1;
+const NOT_RUN = 2;
+const INTERRUPTED = 130;
+const SECONDS = { min: 4, max: 600, default: 20 };
+const HELP = `npm run drill -- [options]
+Three regions count, are cut off from each other, and have to agree within ${PROMISED_MS / 1_000} s of being connected again.
+
+  --seconds  in which they count, all phases together (${SECONDS.min} to ${SECONDS.max}, ${SECONDS.default} if left out)
+  --redis    each region on a Redis of its own, instead of an embedded store
+  --page     no drill: a page on which you pull the cables yourself, until Ctrl-C
+
+The exit code is 0 if they agreed exactly and in time, 1 if not, 2 if it could not be run.
+`;
+
+interface Options {
+  readonly seconds: number;
+  readonly redis: boolean;
+  readonly page: boolean;
+}
+
+/** @returns what to do, or null if help is asked for. @throws DrillError */
+function parse(args: string[]): Options | null {
+  const flag = { type: 'boolean', default: false } as const;
+  const options = { seconds: { type: 'string' }, redis: flag, page: flag, help: { ...flag, short: 'h' } } as const;
+  try {
+    const { seconds: text = String(SECONDS.default), redis, page, help } = parseArgs({ args, options }).values;
+    const seconds = Number(text);
+    if (!/^\d+$/.test(text) || seconds < SECONDS.min || seconds > SECONDS.max)
+      throw new Error(`--seconds must be a whole number from ${SECONDS.min} to ${SECONDS.max}`);
+    return help ? null : { seconds, redis, page };
+  } catch (error) {
+    throw new DrillError(`${(error as Error).message}\n\n${HELP}`);
+  }
+}
+
+/** @returns the exit code. */
+async function main(): Promise<number> {
+  const options = parse(process.argv.slice(2));
+  if (options === null) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const deployment = await Deployment.make();
+  const interrupted = new Promise<number>((resolve) => {
+    let interrupts = 0;
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      // Heard to the end, for one that is not would end the process before it has cleaned up.
+      process.on(signal, () => {
+        interrupts += 1;
+        if (interrupts > 1) process.exit(INTERRUPTED);
+        resolve(INTERRUPTED);
+      });
+    }
+  });
+  try {
+    return await Promise.race([run(deployment, options), deployment.failed, interrupted]);
+  } finally {
+    await deployment.end();
+  }
+}
+
+async function run(deployment: Deployment, { seconds, redis, page }: Options): Promise<number> {
+  process.stdout.write(`Starting three gateways, each with ${redis ? 'a Redis' : 'an embedded store'} of its own\n`);
+  await deployment.start(redis);
+  if (page) return await servePage(deployment);
+  const results = await new Drill(deployment, new Screen(process.stdout), (seconds * 1_000) / PHASES.length).play();
+  const isKept = results.every(({ agreedMs }) => agreedMs !== null && agreedMs <= PROMISED_MS);
+  process.stdout.write(isKept ? '\nExact: all three show what was acknowledged.\n' : '\nNot as promised.\n');
+  return isKept ? 0 : NOT_EXACT;
+}
+
+/** Until Ctrl-C. */
+async function servePage(deployment: Deployment): Promise<never> {
+  const control = new Control(deployment);
+  const [first] = deployment.regions;
+  for (const { name, url } of deployment.regions) process.stdout.write(`  ${name}  ${url}\n`);
+  process.stdout.write(
+    `Pull their cables at ${first!.url}/regions/?drill=${await control.port()}\nCtrl-C ends them.\n`,
+  );
+  return await new Promise<never>(() => undefined);
+}
+
+try {
+  // What still waits for an answer, of processes that have ended, is not waited for.
+  process.exit(await main());
+} catch (error) {
+  if (!(error instanceof DrillError)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exit(NOT_RUN);
+}

@@ -1,0 +1,124 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+/** The drill cannot go on; the message is for whoever runs it. */
+export class DrillError extends Error {}
+
+export const HOST = '127.0.0.1';
+
+/** A gateway that drains ends within 20 s. */
+const ENDING_MS = 22_000;
+/** What a process wrote last says why it ended. */
+const LOG_LINES = 5;
+/** Below the ports that systems give to outgoing connections, which could take one before its server does. */
+const LOWEST_PORT = 12_000;
+const END_PORT = 32_000;
+const PORT_ATTEMPTS = 20;
+
+interface Program {
+  /** In messages. */
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** It is ready when it has written a line with this in it. */
+  readonly ready: string;
+  /** What to do where there is no such command. */
+  readonly install?: string;
+}
+
+/** Processes and directories of this drill. None outlives it, however it ends. */
+export class Processes {
+  readonly #running = new Set<ChildProcess>();
+  readonly #dirs: string[] = [];
+  readonly #failed: Promise<never>;
+  #fail!: (error: DrillError) => void;
+  #ending = false;
+
+  constructor() {
+    this.#failed = new Promise((_, reject) => (this.#fail = reject));
+    this.#failed.catch(() => undefined);
+    process.once('exit', () => this.#endNow());
+  }
+
+  /** Rejects when one ends that should not. */
+  get failed(): Promise<never> {
+    return this.#failed;
+  }
+
+  newDir(): string {
+    const dir = mkdtempSync(join(tmpdir(), 'tallycast-drill-'));
+    this.#dirs.push(dir);
+    return dir;
+  }
+
+  /** Resolves when it is ready. */
+  async start({ name, command, args, env = {}, ready, install = '' }: Program): Promise<void> {
+    if (this.#ending) throw new DrillError(`${name} is not needed any more`);
+    const { PATH = '', HOME = '' } = process.env;
+    // In a group of its own: a Ctrl-C at the terminal is for the drill, which ends gateways before their stores.
+    const child = spawn(command, args, {
+      env: { PATH, HOME, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
+    this.#running.add(child);
+    const log: string[] = [];
+    const isReady = new Promise<void>((resolve) => {
+      for (const output of [child.stdout, child.stderr]) {
+        createInterface({ input: output }).on('line', (line) => {
+          log.push(line);
+          if (log.length > LOG_LINES) log.shift();
+          if (line.includes(ready)) resolve();
+        });
+      }
+    });
+    child.once('error', () => this.#fail(new DrillError(`${command} cannot be started. ${install}`)));
+    child.once('close', () => {
+      this.#running.delete(child);
+      const how = child.signalCode ?? `exit code ${child.exitCode ?? 'unknown'}`;
+      if (!this.#ending) this.#fail(new DrillError([`${name} ended, by ${how}`, ...log].join('\n')));
+    });
+    await Promise.race([isReady, this.#failed]);
+  }
+
+  async end(): Promise<void> {
+    this.#ending = true;
+    const timer = setTimeout(() => this.#endNow(), ENDING_MS);
+    await Promise.all(
+      [...this.#running].map(async (child) => {
+        const closed = once(child, 'close');
+        if (child.kill('SIGTERM')) await closed;
+      }),
+    );
+    clearTimeout(timer);
+    this.#endNow();
+  }
+
+  #endNow(): void {
+    for (const child of this.#running) child.kill('SIGKILL');
+    for (const dir of this.#dirs.splice(0)) rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
+export async function freePort(): Promise<number> {
+  for (let attempt = 0; attempt < PORT_ATTEMPTS; attempt++) {
+    const port = randomInt(LOWEST_PORT, END_PORT);
+    const server = createServer().listen(port, HOST);
+    try {
+      await once(server, 'listening');
+    } catch {
+      continue;
+    }
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
+  throw new DrillError(`no free port of ${HOST} between ${LOWEST_PORT} and ${END_PORT}`);
+}

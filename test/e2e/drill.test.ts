@@ -1,0 +1,212 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { freePort } from '../support/free-port.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { Random } from '../support/random.js';
+import { startRedis, stopRedis } from '../support/redis-server.js';
+import { startProxy, type TcpProxy } from '../support/tcp-proxy.js';
+import { until } from '../support/until.js';
+
+const SEED = Number(process.env['TEST_SEED'] ?? 1);
+const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
+const BOOT_MS = 60_000;
+const CASE_MS = 30_000;
+/** The promise: so long after the cables are mended all regions show the same. */
+const AGREE_MS = 2_000;
+/** Far longer than it takes while cables are cut, too. */
+const REACHED_MS = 10_000;
+const REGIONS = ['eu', 'us', 'ap'] as const;
+const PEER_TOKEN = 'a-token-of-this-test';
+const BOTH_WAYS = 3;
+/** Some of the 64 ways in which six cables can be cut, besides those that cut both directions. */
+const ONE_WAY_CUTS = 6 * SCALE;
+
+/** Calls that `from` makes to `to` go through it. */
+interface Cable {
+  readonly from: number;
+  readonly to: number;
+  readonly proxy: TcpProxy;
+}
+
+interface Link {
+  readonly region: string;
+  readonly up: boolean;
+  readonly epochBumps: number;
+}
+
+interface Counts {
+  readonly likes: number;
+  readonly views: number;
+}
+
+const random = new Random(SEED);
+let gateways: GatewayProcess[] = [];
+let cables: Cable[] = [];
+let cases = 0;
+
+/** A cut by its bits, one for each cable in their order: eu-us, eu-ap, us-eu, us-ap, ap-eu, ap-us. */
+const WAYS = REGIONS.flatMap((from) => REGIONS.filter((to) => to !== from).map((to) => `${from}→${to}`));
+const PAIRS = [
+  ['eu→us', 'us→eu'],
+  ['eu→ap', 'ap→eu'],
+  ['us→ap', 'ap→us'],
+] as const;
+const CUTS: (readonly string[])[] = [
+  ...Array.from({ length: 2 ** BOTH_WAYS }, (_, bits) => PAIRS.filter((_, i) => (bits >> i) % 2 === 1).flat()),
+  ...Array.from({ length: ONE_WAY_CUTS }, () => WAYS.filter(() => random.chance(0.5))),
+];
+
+async function startRegions(stores: readonly Record<string, string>[]): Promise<void> {
+  const ports = [await freePort(), await freePort(), await freePort()];
+  for (const from of REGIONS.keys()) {
+    for (const to of REGIONS.keys()) {
+      if (to !== from) cables.push({ from, to, proxy: await startProxy({ port: ports[to]! }) });
+    }
+  }
+  gateways = await Promise.all(
+    REGIONS.map((REGION, i) => {
+      const peers = cables.filter(({ from }) => from === i);
+      const PEERS = peers.map(({ to, proxy }) => `${REGIONS[to]!}=http://127.0.0.1:${proxy.port}`).join();
+      return startGateway({ REGION, PEERS, PEER_TOKEN, PORT: String(ports[i]), ...stores[i] });
+    }),
+  );
+  for (const i of REGIONS.keys()) await untilLinked(i, () => true);
+}
+
+async function stopRegions(): Promise<void> {
+  await stopAll();
+  await stopRedis();
+  await Promise.all(cables.map(({ proxy }) => proxy.close()));
+  cables = [];
+}
+
+function nameOf({ from, to }: Cable): string {
+  return `${REGIONS[from]!}→${REGIONS[to]!}`;
+}
+
+async function linksOf(region: number): Promise<readonly Link[]> {
+  const answer = await fetch(`${gateways[region]!.url}/v1/regions`);
+  return ((await answer.json()) as { peers: readonly Link[] }).peers;
+}
+
+/** Until the region sees as up those links that should be, and the others as down. */
+async function untilLinked(region: number, isUp: (to: string) => boolean): Promise<void> {
+  await until(
+    async () => (await linksOf(region)).every(({ region: to, up }) => up === isUp(to)),
+    `${REGIONS[region]!} knows whom it reaches`,
+  );
+}
+
+async function countsOf(region: number, post: string): Promise<Counts> {
+  const answer = await fetch(`${gateways[region]!.url}/v1/counts?posts=${post}`);
+  const { counts } = (await answer.json()) as { counts: readonly [Counts] };
+  return { likes: counts[0].likes, views: counts[0].views };
+}
+
+function allCounts(post: string): Promise<Counts[]> {
+  return Promise.all(REGIONS.map((_, i) => countsOf(i, post)));
+}
+
+async function put(region: number, post: string, metric: 'likes' | 'views', actor: string): Promise<void> {
+  const headers = { 'Content-Type': 'application/json', 'Actor-Id': actor };
+  const body = '{"action":"increment"}';
+  const answer = await fetch(`${gateways[region]!.url}/v1/${post}/${metric}`, { method: 'PUT', headers, body });
+  expect(answer.status).toBe(200);
+}
+
+/** Likes of its own, one by somebody who likes everywhere, and views. */
+async function count(region: number, post: string, own: Counts): Promise<void> {
+  const likers = ['everybody', ...Array.from({ length: own.likes - 1 }, (_, i) => `${REGIONS[region]!}-${cases}-${i}`)];
+  for (const actor of likers) await put(region, post, 'likes', actor);
+  for (let i = 0; i < own.views; i++) await put(region, post, 'views', 'somebody');
+}
+
+function sum(counts: readonly Counts[]): Counts {
+  return {
+    likes: 1 + counts.reduce((all, { likes }) => all + likes - 1, 0),
+    views: counts.reduce((all, { views }) => all + views, 0),
+  };
+}
+
+async function untilShown(post: string, shown: readonly Counts[], limitMs: number): Promise<void> {
+  const text = JSON.stringify(shown);
+  const isShown = async (): Promise<boolean> => JSON.stringify(await allCounts(post)) === text;
+  await until(isShown, `all regions show ${text}`, limitMs).catch(async (error: unknown) => {
+    throw new Error(`${String(error)}, but ${JSON.stringify(await allCounts(post))}`, { cause: error });
+  });
+}
+
+/** What a region shows of what the regions have counted themselves: that of those which reach it. */
+function reached(owns: readonly Counts[], cut: readonly string[]): Counts[] {
+  return REGIONS.map((_, to) => {
+    const isHeard = (from: number): boolean => from === to || !cut.includes(`${REGIONS[from]!}→${REGIONS[to]!}`);
+    return sum(owns.filter((_, from) => isHeard(from)));
+  });
+}
+
+const STORES = {
+  'embedded stores': () => Promise.resolve(REGIONS.map(() => ({}))),
+  Redis: async () => (await Promise.all(REGIONS.map(() => startRedis()))).map(({ url }) => ({ REDIS_URL: url })),
+};
+
+describe.each(Object.entries(STORES))('three regions on %s', (_store, start) => {
+  beforeAll(async () => startRegions(await start()), BOOT_MS);
+
+  afterEach(() => {
+    for (const { proxy } of cables) {
+      proxy.accept();
+      proxy.resume();
+    }
+  });
+
+  afterAll(stopRegions, BOOT_MS);
+
+  it(
+    'alone, each shows its own increments and no others; connected, all show the total within 2 s',
+    async () => {
+      const owns = [
+        { likes: 3, views: 4 },
+        { likes: 1, views: 9 },
+        { likes: 5, views: 1 },
+      ];
+      for (const { proxy } of cables) proxy.refuse();
+      for (const i of REGIONS.keys()) await untilLinked(i, () => false);
+      await Promise.all(owns.map((own, i) => count(i, 'alone', own)));
+      expect(await allCounts('alone')).toEqual(owns);
+      for (const { proxy } of cables) proxy.accept();
+      await untilShown('alone', [sum(owns), sum(owns), sum(owns)], AGREE_MS);
+    },
+    CASE_MS,
+  );
+
+  it.each(CUTS.map((cut) => [cut.join(' ') || 'nothing', cut] as const))(
+    `cut: %s: those that are reached are told, the others within 2 s after it (TEST_SEED=${SEED})`,
+    async (_, cut) => {
+      const post = `cut-${cases++}`;
+      const isSilent = random.chance(0.5);
+      const pulled = cables.filter((cable) => cut.includes(nameOf(cable)));
+      for (const { proxy } of pulled) {
+        if (isSilent) proxy.stall();
+        else proxy.refuse();
+      }
+      const owns = REGIONS.map(() => ({ likes: 1 + random.below(3), views: 1 + random.below(5) }));
+      await Promise.all(owns.map((own, i) => count(i, post, own)));
+      const shown = reached(owns, cut);
+      await untilShown(post, shown, REACHED_MS);
+      if (!isSilent) {
+        for (const [i, from] of REGIONS.entries()) await untilLinked(i, (to) => !cut.includes(`${from}→${to}`));
+        expect(await allCounts(post)).toEqual(shown);
+      }
+      for (const { proxy } of pulled) {
+        proxy.accept();
+        proxy.resume();
+      }
+      await untilShown(post, [sum(owns), sum(owns), sum(owns)], AGREE_MS);
+    },
+    CASE_MS,
+  );
+
+  it('nobody takes a cut for a loss: no region has begun another life', async () => {
+    const links = await Promise.all(REGIONS.map((_, i) => linksOf(i)));
+    expect(links.flat().map(({ epochBumps }) => epochBumps)).toEqual([0, 0, 0, 0, 0, 0]);
+  });
+});
