@@ -83,7 +83,6 @@ class Merging {
   readonly posts: PostsAtHand;
   readonly toggled: Toggled[] = [];
   readonly #regional: Regional;
-  readonly #toldAt: ReadonlyMap<number, number>;
   readonly #source: number;
 
   constructor(
@@ -94,7 +93,6 @@ class Merging {
   ) {
     this.posts = new PostsAtHand(bucket, metrics);
     this.#regional = bucket.regional!;
-    this.#toldAt = this.#regional.toldAt;
     this.#source = regionNumber(shipment.source.region);
   }
 
@@ -148,7 +146,7 @@ class Merging {
   /** Whether its region has been told all that was known here, so that it would not learn of it any more. */
   #isLate(stamp: number): boolean {
     const region = regionNumberOf(stamp);
-    return region !== this.#source && stamp <= (this.#toldAt.get(region) ?? 0);
+    return region !== this.#source && stamp <= this.#regional.toldTo(region);
   }
 
   /** What the source knows for certain up to its floor, where less is certain here. */

@@ -103,7 +103,11 @@ export class Regional {
   }
 
   hear(region: string, { epoch, nonce }: Life): void {
-    if (epoch > this.heard(region).epoch) this.state.heard.set(region, { epoch, nonce, told: 0 });
+    if (epoch <= this.heard(region).epoch) return;
+    this.state.heard.set(region, { epoch, nonce, told: 0 });
+    // It may have forgotten that it has told all, and has heard more since from lives that are over.
+    this.state.toldBy = this.state.toldBy.filter((one) => one !== region);
+    this.state.toldAt = 0;
   }
 
   /** It is about to be told all. @returns whether it is the newest that was heard of, and no other of its epoch is */
@@ -115,9 +119,10 @@ export class Regional {
     return true;
   }
 
-  /** By the numbers of regions: the clock when each was told all. */
-  get toldAt(): Map<number, number> {
-    return new Map([...this.state.heard].map(([region, { told }]) => [regionNumber(region), told]));
+  /** The clock when the region of this number was told all; 0: it was not. */
+  toldTo(number: number): number {
+    for (const [region, { told }] of this.state.heard) if (regionNumber(region) === number) return told;
+    return 0;
   }
 
   /** Another life begins: it is to hear from all what the ones before may have told them. */
@@ -158,6 +163,8 @@ export class Regional {
     if (state.toldAt === 0 && peers.every((peer) => state.toldBy.includes(peer))) state.toldAt = state.clock;
     const whole = state.toldAt > 0 && confirmed >= state.toldAt;
     state.confirmed = Math.max(state.confirmed, whole ? confirmed : Math.min(confirmed, state.sure));
-    state.floor = Math.max(state.floor, Math.min(state.confirmed, ...peers.map((peer) => this.known(peer).confirmed)));
+    // What a peer knows to be confirmed may have been lost here since.
+    const heard = peers.map((peer) => Math.min(this.known(peer).confirmed, this.known(peer).upTo));
+    state.floor = Math.max(state.floor, Math.min(state.confirmed, ...heard));
   }
 }

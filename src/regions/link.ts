@@ -51,6 +51,8 @@ export interface LinkOptions {
 export class Link {
   readonly #remotes = new Map<number, Remote>();
   readonly #lag = new Lag();
+  /** Buckets that were found to lack something, to be told of at once. */
+  readonly #lost: number[] = [];
   #scan: Scan | null = null;
   readonly #toScan = new Set<number>();
   readonly #counts = { refusals: 0, epochBumps: 0, scans: 0 };
@@ -214,6 +216,9 @@ export class Link {
       const clock = Math.max(standing.clock, shipment.upTo);
       await this.#answer(shipment.bucket, receipt, before, { ...standing, clock });
     }
+    const lost = this.#lost.splice(0).length;
+    if (lost > 0)
+      this.options.warn(`${lost} buckets lack what region ${this.region} knows: they are filled from the others`);
   }
 
   async #answer(
@@ -228,6 +233,7 @@ export class Link {
       return;
     }
     if (!sameLife && !standing.filling && receipt.epoch > 0 && this.#lacks(receipt, standing)) {
+      this.#lost.push(bucket);
       await this.store.begin([bucket], { epoch: 0, clock: receipt.upTo, fills: true });
       return;
     }
@@ -244,15 +250,14 @@ export class Link {
 
   async #begin(bucket: number, receipt: Receipt, before: BucketStanding, sameLife: boolean): Promise<void> {
     const [standing] = await this.store.standing([bucket]);
-    // Another life has begun while this one's shipment was on its way.
+    // Another life has begun while this one's shipment was on its way, or another gateway has shipped for it.
     if (standing === undefined || orderOf(standing, before) !== 'same') return;
+    if (!receipt.refused && receipt.upTo <= standing.clock) return;
     // Of the same life either more is known than there is; or it is refused for its stamps alone.
     const fills = receipt.refused ? this.#lacks(receipt, standing) : true;
     const epoch = receipt.refused && sameLife ? 0 : receipt.epoch;
     this.#counts.epochBumps += 1;
-    this.options.warn(
-      `region ${this.region} knows of a life of bucket ${bucket} that this store has ${fills ? 'lost' : 'not'}: another begins`,
-    );
+    if (fills) this.#lost.push(bucket);
     await this.store.begin([bucket], { epoch, clock: receipt.upTo, fills });
     this.#remotes.delete(bucket);
   }
@@ -265,10 +270,8 @@ export class Link {
       this.#toScan.clear();
       this.#counts.scans += 1;
       const scanned = buckets.map((bucket) => {
-        return [
-          bucket,
-          { own: standings.get(bucket)!, receiver: this.#remotes.get(bucket)!.receipt.receiver },
-        ] as const;
+        const { receiver } = this.#remotes.get(bucket)!.receipt;
+        return [bucket, { own: standings.get(bucket)!, receiver }] as const;
       });
       this.#scan = new Scan(this.store, this.region, new Map(scanned), this.options.peers);
     }

@@ -113,12 +113,9 @@ export class World {
     const meant = await from.reference.collect(asked, peers, limit);
     const found = await from.regions.collect(asked, peers, limit);
     for (const [i, shipment] of meant.entries()) {
-      // A reference that was copied has no marks from before.
-      if (shipment === null && from.backup !== null) continue;
-      expect([from.name, found[i] && plainShipment(found[i])]).toEqual([
-        from.name,
-        shipment && plainShipment(shipment),
-      ]);
+      // Redis may know more: its feed counts only posts, and is not forgotten by a copy.
+      if (shipment === null) continue;
+      expect([from.name, found[i] && plainShipment(found[i])]).toEqual([from.name, plainShipment(shipment)]);
     }
     const shipments = meant.filter((one) => one !== null);
     if (random.chance(0.1)) this.#late.push([to, shipments]);

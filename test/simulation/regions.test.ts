@@ -6,8 +6,8 @@ const HISTORIES = 10_000 * Number(process.env['TEST_SCALE'] ?? 1);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const POSTS = ['a', 'b', 'c'];
 const ACTORS = 4;
-const STEPS = 25;
-const STEP_MS = 400;
+const STEPS = 20;
+const STEP_MS = 300;
 const SHIP_MS = 500;
 /** By then nothing is on its way any more that was sent in bad weather. */
 const CALM_MS = 3_500;

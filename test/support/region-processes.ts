@@ -54,7 +54,11 @@ export class RegionProcesses {
       names.map(async (name) => {
         const ports: number[] = [];
         while (ports.length < gateways) ports.push(await freePort());
-        return new Region(name, ports, redis ? await startRedis({ args: ['--appendonly', 'yes'] }) : null);
+        return new Region(
+          name,
+          ports,
+          redis ? await startRedis({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] }) : null,
+        );
       }),
     );
     const cables = new Map<string, TcpProxy>();

@@ -40,7 +40,11 @@ local function settle(told)
   local whole = told_at > 0 and told >= told_at
   confirmed = math.max(confirmed, whole and told or min(told, sure))
   local heard = confirmed
-  for _, peer in ipairs(peers) do heard = min(heard, known_of(known, peer).confirmed) end
+  for _, peer in ipairs(peers) do
+    local of = known_of(known, peer)
+    -- What a peer knows to be confirmed may have been lost here since.
+    heard = min(heard, of.confirmed, of.up_to)
+  end
   settled = math.max(settled, heard)
   for i, now in ipairs({ told_at, confirmed, settled, dropped }) do regional_changed = regional_changed or now ~= before[i] end
 end

@@ -176,6 +176,13 @@ local function hear(known, name, epoch_told, nonce_told)
   local of = known_of(known, name)
   if epoch_told <= of.heard_epoch then return false end
   of.heard_epoch, of.heard_nonce, of.told = epoch_told, nonce_told, 0
+  -- It may have forgotten that it has told all, and has heard more since from lives that are over.
+  unpack_state()
+  local left = {}
+  for one in string.gmatch(told_by, '[^,]+') do
+    if one ~= name then left[#left + 1] = one end
+  end
+  told_by, told_at, regional_changed = table.concat(left, ','), 0, true
   known[name] = of
   return true
 end

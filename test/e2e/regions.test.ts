@@ -1,0 +1,142 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { closeClients, connect, granted, totalsAt, type Client } from '../support/clients.js';
+import { startGateway, stopAll } from '../support/gateway-process.js';
+import { RegionProcesses } from '../support/region-processes.js';
+import { until } from '../support/until.js';
+
+const LIMIT_MS = 60_000;
+
+let world: RegionProcesses;
+let eu: string;
+let us: string;
+
+beforeAll(async () => {
+  world = await RegionProcesses.start(['eu', 'us'], { gateways: 1, redis: false });
+  [eu, us] = world.urls as [string, string];
+  await until(() => isLinked(eu), 'eu reaches us');
+  await until(() => isLinked(us), 'us reaches eu');
+}, LIMIT_MS);
+
+afterAll(async () => {
+  await closeClients();
+  await world.close();
+  await stopAll();
+}, LIMIT_MS);
+
+async function isLinked(url: string): Promise<boolean> {
+  const { peers } = (await (await fetch(`${url}/v1/regions`)).json()) as { peers: { up: boolean; lagPosts: number }[] };
+  return peers.every(({ up, lagPosts }) => up && lagPosts === 0);
+}
+
+async function act(socket: Client, event: 'like' | 'unlike' | 'view', post: string): Promise<void> {
+  granted(await socket.emitWithAck(event, { post }));
+}
+
+async function untilBothShow(post: string, likes: number, views: number): Promise<void> {
+  for (const url of [eu, us]) {
+    const shows = async (): Promise<boolean> => {
+      const { [post]: totals } = await totalsAt(url, [post]);
+      return totals!.likes === likes && totals!.views === views;
+    };
+    await until(shows, `${url} shows ${likes} likes and ${views} views of ${post}`);
+  }
+}
+
+describe('two regions', () => {
+  it('tell an actor in the one what it did in the other', async () => {
+    const [here, there] = [connect(eu, { actor: 'ann' }), connect(us, { actor: 'ann' })];
+    granted(await there.emitWithAck('subscribe', { posts: ['told'] }));
+    const told: unknown[] = [];
+    there.on('mine', (mine) => told.push(mine));
+    await act(here, 'like', 'told');
+    await until(() => told.length > 0, 'the other connection is told');
+    expect(told).toEqual([{ post: 'told', metric: 'likes', on: true }]);
+    const { counts } = granted(await there.emitWithAck('subscribe', { posts: ['told'] }));
+    expect(counts).toMatchObject([{ likes: 1, mine: ['likes'] }]);
+  });
+
+  it("announce the other's changes with what has changed", async () => {
+    const watcher = connect(us);
+    granted(await watcher.emitWithAck('subscribe', { posts: ['watched'] }));
+    const frames: { views?: unknown; d?: unknown }[] = [];
+    watcher.on('counts', (updates) => frames.push(...updates));
+    const actor = connect(eu);
+    await act(actor, 'view', 'watched');
+    await until(() => frames.length > 0, 'a frame comes');
+    expect(frames[0]).toMatchObject({ post: 'watched', views: 1, d: { views: 1 } });
+  });
+
+  it('count an actor who likes in both while they are cut off twice at most, and once when they are not', async () => {
+    const [here, there] = [connect(eu, { actor: 'bob' }), connect(us, { actor: 'bob' })];
+    world.cutAll();
+    await act(here, 'like', 'both');
+    await act(there, 'like', 'both');
+    await act(here, 'view', 'both');
+    for (const url of [eu, us]) expect((await totalsAt(url, ['both']))['both']!.likes).toBe(1);
+    const answer = await fetch(`${eu}/v1/both/likes?consistency=all`);
+    expect([answer.status, await answer.text()]).toEqual([503, expect.stringContaining('us')]);
+    world.mend();
+    await untilBothShow('both', 1, 1);
+  });
+
+  it('take the last word of an actor who said different things', async () => {
+    const [here, there] = [connect(eu, { actor: 'cid' }), connect(us, { actor: 'cid' })];
+    await act(here, 'like', 'last');
+    await untilBothShow('last', 1, 0);
+    world.cutAll();
+    await act(there, 'unlike', 'last');
+    await act(here, 'unlike', 'last');
+    await act(here, 'like', 'last');
+    world.mend();
+    await untilBothShow('last', 1, 0);
+    world.cutAll();
+    await act(here, 'like', 'last');
+    await act(there, 'unlike', 'last');
+    world.mend();
+    await untilBothShow('last', 0, 0);
+  });
+
+  it(
+    'fill one that comes back with an empty disk',
+    async () => {
+      const [here, there] = [connect(eu, { actor: 'dan' }), connect(us, { actor: 'eve' })];
+      for (let i = 0; i < 5; i++) await act(here, 'view', 'filled');
+      await act(here, 'like', 'filled');
+      await act(there, 'like', 'filled');
+      await untilBothShow('filled', 2, 5);
+      const [region] = world.regions;
+      await region!.gateways[0]!.kill('SIGKILL');
+      await act(there, 'view', 'filled');
+      const again = await startGateway({ ...world.env(region!), PORT: String(region!.ports[0]!) });
+      region!.gateways[0] = again;
+      await untilBothShow('filled', 2, 6);
+      await until(() => again.log.some((line) => line.includes('are filled with what us knew')), 'the log says so');
+      const newcomer = connect(eu, { actor: 'fay' });
+      await act(newcomer, 'view', 'filled');
+      await act(newcomer, 'like', 'filled');
+      await untilBothShow('filled', 3, 7);
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'start where they ended, without a scan',
+    async () => {
+      const [, region] = world.regions;
+      const socket = connect(us, { actor: 'gil' });
+      await act(socket, 'like', 'ended');
+      await untilBothShow('ended', 1, 0);
+      await until(() => isLinked(us), 'us has told all');
+      await region!.gateways[0]!.kill('SIGTERM');
+      const { dataDir } = region!.gateways[0]!;
+      const env = { ...world.env(region!), PORT: String(region!.ports[0]!), DATA_DIR: dataDir };
+      region!.gateways[0] = await startGateway(env);
+      await until(() => isLinked(us), 'us is back');
+      await act(connect(us, { actor: 'gil' }), 'unlike', 'ended');
+      await untilBothShow('ended', 0, 0);
+      const { peers } = (await (await fetch(`${us}/v1/regions`)).json()) as { peers: object[] };
+      expect(peers).toMatchObject([{ scans: 0, refusals: 0, epochBumps: 0 }]);
+    },
+    LIMIT_MS,
+  );
+});
