@@ -104,9 +104,11 @@ export function inParts(metric: number, actors: readonly Key64[]): MembersShipme
 export function giveAnew(bucket: Bucket, born: number, clock: number): void {
   const regional = bucket.regional!;
   const given: (Register & { readonly post: string })[] = [];
+  // Of what all have heard nobody doubts the stamps.
+  const above = Math.max(born, regional.state.floor);
   for (const post of bucket.postsWithRegisters()) {
     for (const register of bucket.registers(post)) {
-      if (register.stamp > born && register.stamp <= clock && regional.gave(register.stamp))
+      if (register.stamp > above && register.stamp <= clock && regional.gave(register.stamp))
         given.push({ post, ...register });
     }
   }
