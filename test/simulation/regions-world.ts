@@ -198,7 +198,7 @@ class LossyPeer implements Peer {
   async ship(shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
     const { random, weather, clock } = this.world;
     if (random.chance(weather.twice)) {
-      clock.after(random.below(3_000), () => {
+      clock.after(random.below(1_500), () => {
         if (!this.world.isCut(this.from, this.to)) void this.to.shipping.shipped(this.from.name, shipments);
       });
     }
@@ -217,7 +217,7 @@ class LossyPeer implements Peer {
     const { world } = this;
     const { random, weather } = world;
     if (world.isCut(this.from, this.to) || random.chance(weather.lost)) return this.#timeout();
-    if (random.chance(weather.late)) await this.#pause(random.below(2_000));
+    if (random.chance(weather.late)) await this.#pause(random.below(1_000));
     const answer = await call();
     if (world.isCut(this.to, this.from) || random.chance(weather.answerLost)) return this.#timeout();
     return answer;

@@ -10,7 +10,7 @@ const STEPS = 20;
 const STEP_MS = 300;
 const SHIP_MS = 500;
 /** By then nothing is on its way any more that was sent in bad weather. */
-const CALM_MS = 3_500;
+const CALM_MS = 2_000;
 const RECOVERY_MS = 15_000;
 /** Histories within which a planted fault is found. */
 const PLANTED = 1_000;
