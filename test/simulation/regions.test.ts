@@ -6,6 +6,7 @@ const HISTORIES = 10_000 * Number(process.env['TEST_SCALE'] ?? 1);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const POSTS = ['a', 'b', 'c'];
 const ACTORS = 4;
+const NAMES = ['ap', 'eu', 'us'];
 const STEPS = 20;
 const STEP_MS = 300;
 const SHIP_MS = 500;
@@ -52,6 +53,13 @@ async function history(seed: number, plant: Plant = 'none', skewMs = 0): Promise
   }
   world.close();
   return fault;
+}
+
+type Region = RegionsWorld['regions'][number];
+
+async function totalsOf({ primary }: Region): Promise<readonly number[]> {
+  const [read] = await primary.read(['a'], null);
+  return read!.counts.totals;
 }
 
 async function faultOf(world: RegionsWorld): Promise<string> {
@@ -146,6 +154,28 @@ describe('three regions', () => {
     },
     LIMIT_MS,
   );
+
+  test('find by their digests counts of which nobody noticed that they were missing', async () => {
+    const world = new RegionsWorld(new Random(1));
+    const [ap, eu, us] = world.regions as [Region, Region, Region];
+    await world.clock.advance(3_000);
+    const before = ap.primary.copy();
+    await us.commit([view('a', 5), like('a', 1, true)]);
+    await world.clock.advance(1_000);
+    expect(await totalsOf(ap)).toEqual([1, 5]);
+    // As if it had been told, and had lost just that.
+    for (const { primary } of [eu, us]) {
+      const [standing] = await primary.standing([0]);
+      const [nothing] = await primary.collect([{ bucket: 0, after: standing!.clock, confirmed: 0 }], NAMES, 1);
+      await before.merge([{ ...nothing!, after: 0 }]);
+    }
+    ap.primary = before;
+    expect(await totalsOf(ap)).toEqual([0, 0]);
+    await world.clock.advance(10_000);
+    const [, views] = await totalsOf(ap);
+    expect(views).toBe(5);
+    world.close();
+  });
 
   test('keep no registers once all have heard of all', async () => {
     const world = new RegionsWorld(new Random(1));

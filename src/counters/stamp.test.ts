@@ -1,0 +1,24 @@
+import { describe, expect, it } from '@jest/globals';
+import { nextStamp, regionNumber, regionNumberOf, stampOf, wallMsOf } from './stamp.js';
+
+const NOW_MS = Date.UTC(2026, 0, 1);
+const EU = regionNumber('eu');
+
+describe('a stamp', () => {
+  it('tells its wall time and its region', () => {
+    const stamp = nextStamp(0, NOW_MS, EU);
+    expect([wallMsOf(stamp), regionNumberOf(stamp)]).toEqual([NOW_MS, EU]);
+    expect(stamp).toBeGreaterThanOrEqual(stampOf(NOW_MS));
+  });
+
+  it('is later than all that were given or seen, whatever the wall clock says', () => {
+    const ahead = nextStamp(0, NOW_MS + 60_000, regionNumber('us'));
+    const stamp = nextStamp(ahead, NOW_MS, EU);
+    expect(stamp).toBeGreaterThan(ahead);
+    expect(nextStamp(stamp, NOW_MS, EU)).toBeGreaterThan(stamp);
+  });
+
+  it('is an exact integer until 2058', () => {
+    expect(Number.isSafeInteger(nextStamp(0, Date.UTC(2058, 0, 1), 255))).toBe(true);
+  });
+});
