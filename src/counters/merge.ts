@@ -4,7 +4,7 @@ import type { Metrics } from './metrics.js';
 import { type Entry, entryOf, merge as mergeEntry, orderOf } from './pn-counter.js';
 import { type PostAtHand, PostsAtHand } from './posts-at-hand.js';
 import type { Regional } from './regional.js';
-import { regionNumber, regionNumberOf } from './stamp.js';
+import { regionNumber, regionNumberOf, wallMsOf } from './stamp.js';
 import {
   type EntryShipment,
   type MembersShipment,
@@ -26,7 +26,8 @@ export type LifeOrder = typeof orderOf;
  *
  *     entries    lexicographic by (epoch, nonce), then the larger P and N; those of the own region are only looked at
  *     registers  the later stamp wins. Where a toggle has no register here, all up to `floor` is known of it already
- *     members    those of a scan stand for registers of the source's floor: the region whose floor is higher knows better
+ *     members    those of a scan stand for registers of the source's floor: the region whose floor is higher knows better;
+ *                of posts that are quiet at both ends, and all is known of, whoever is a member in one region is one
  *
  * Cost: one read and one write a post, two reads and two writes a register; for members of a scan, all of the post's.
  */
@@ -41,6 +42,7 @@ export function merge(bucket: Bucket, metrics: Metrics, shipment: Shipment, orde
   const merging = new Merging(bucket, metrics, shipment, order);
   if (!refused) {
     regional.hear(source.region, source);
+    regional.wasBorn(source.region, shipment.born);
     for (const post of shipment.posts) merging.merge(post);
     note(bucket, shipment, sameLife);
     bucket.regionalChanged();
@@ -154,8 +156,9 @@ class Merging {
     const { bucket, shipment } = this;
     const { floor } = shipment;
     const { metric, part, parts } = theirs;
-    if (floor <= this.#regional.state.floor) return;
-    this.#regional.saw(floor);
+    if (floor > this.#regional.state.floor) this.#regional.saw(floor);
+    if (shipment.kind === 'quiet') this.#quietMembers(id, post, theirs);
+    if (shipment.kind === 'quiet' || floor <= this.#regional.state.floor) return;
     const settled = new Set(theirs.actors.map(textOf));
     const told = new Set(registers.filter((one) => one.metric === metric).map(({ actor }) => textOf(actor)));
     for (const actor of bucket.members(id, metric)) {
@@ -170,13 +173,30 @@ class Merging {
     }
   }
 
+  /**
+   * Both ends have nothing on its way, and all of what they have was heard by all: they differ since one has lost something
+   * without notice. Nothing tells which of them; a like is kept rather than its end.
+   */
+  #quietMembers(id: string, post: PostAtHand, { metric, actors }: MembersShipment): void {
+    const { floor, after } = this.shipment;
+    if (floor < after || post.state.updatedAtMs >= wallMsOf(after)) return;
+    for (const actor of actors) {
+      const isSettled = this.bucket.register(id, metric, actor) <= this.#regional.state.floor;
+      if (isSettled) this.#set(id, post, metric, actor, true);
+    }
+  }
+
   #stampOf(id: string, metric: number, actor: Key64): number {
     return Math.max(this.bucket.register(id, metric, actor), this.#regional.state.floor);
   }
 
   #put(id: string, post: PostAtHand, metric: number, actor: Key64, stamp: number, on: boolean): void {
+    this.bucket.setRegister(id, metric, actor, stamp);
+    this.#set(id, post, metric, actor, on);
+  }
+
+  #set(id: string, post: PostAtHand, metric: number, actor: Key64, on: boolean): void {
     const { bucket } = this;
-    bucket.setRegister(id, metric, actor, stamp);
     post.named = true;
     if (bucket.hasMember(id, metric, actor) === on) return;
     bucket.setMember(id, metric, actor, on);

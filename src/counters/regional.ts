@@ -3,6 +3,8 @@ import { type Life, orderOf } from './pn-counter.js';
 import { type Known, UNKNOWN } from './shipment.js';
 import { nextStamp, regionNumber, regionNumberOf, stampOf } from './stamp.js';
 
+/** Above all stamps. */
+const FOREVER = Number.MAX_SAFE_INTEGER;
 const UNHEARD: Heard = { epoch: 0, nonce: 0, told: 0 };
 /** More lives of one epoch, at once, are not to be expected; a peer that knows an older one has some stamps given anew. */
 const GOES_ON_MAX = 4;
@@ -10,8 +12,9 @@ const GOES_ON_MAX = 4;
 /** A life of another region. */
 export interface Heard extends Life {
   /**
-   * The clock when it was last told all that is known here; 0: it was not yet. What the region has said before that, and others
-   * bring later, it is not told of: it tells it itself, or nobody is to know.
+   * 0: it was not told yet all that is known here. Else the stamp when it was born, as soon as it has said so, and until then one
+   * above all: what others bring of the region up to here, and so of its former lives, comes too late to be told to it. It tells
+   * it itself, or nobody is to know.
    */
   readonly told: number;
 }
@@ -110,16 +113,22 @@ export class Regional {
     this.state.toldAt = 0;
   }
 
+  /** It says itself when it was born. */
+  wasBorn(region: string, born: number): void {
+    const heard = this.heard(region);
+    if (heard.told === FOREVER) this.state.heard.set(region, { ...heard, told: born });
+  }
+
   /** It is about to be told all. @returns whether it is the newest that was heard of, and no other of its epoch is */
   tells(region: string, life: Life): boolean {
     this.hear(region, life);
     const heard = this.heard(region);
     if (orderOf(life, heard) !== 'same') return false;
-    this.state.heard.set(region, { ...heard, told: this.state.clock });
+    if (heard.told === 0) this.state.heard.set(region, { ...heard, told: FOREVER });
     return true;
   }
 
-  /** The clock when the region of this number was told all; 0: it was not. */
+  /** Up to which stamp others come too late with what the region of this number has said; 0: they do not. */
   toldTo(number: number): number {
     for (const [region, { told }] of this.state.heard) if (regionNumber(region) === number) return told;
     return 0;

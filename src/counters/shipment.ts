@@ -20,9 +20,10 @@ export const UNKNOWN: Known = { epoch: 0, nonce: 0, upTo: 0, confirmed: 0 };
  *     changes   what the source has changed after `after` and up to `upTo`, newest state only
  *     scan      posts with all that the source knows of them, whoever counted it; `upTo` is `after`, until …
  *     end       … the last part of a scan, which has shown all that there was at `upTo`
+ *     quiet     such posts, that nobody has changed since the stamp `after`, and that are not the same at the receiver
  */
 export interface Shipment {
-  readonly kind: 'changes' | 'scan' | 'end';
+  readonly kind: 'changes' | 'scan' | 'end' | 'quiet';
   readonly bucket: number;
   /** Life of the source that counts in the bucket now. */
   readonly source: Replica;
@@ -48,7 +49,7 @@ export interface PostShipment {
   readonly updatedAtMs: number;
   readonly entries: readonly EntryShipment[];
   readonly registers: readonly Register[];
-  /** With a scan: of each toggle the actors that have it on and no register. */
+  /** Of a scan and of quiet posts: of each toggle the actors that have it on and no register. */
   readonly members: readonly MembersShipment[];
 }
 

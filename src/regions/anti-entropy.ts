@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js';
 import type { PostShipment, Shipment } from '../counters/shipment.js';
+import { stampOf } from '../counters/stamp.js';
 import type { RegionalStore } from '../store/regional-store.js';
 import { digestOf, leafOf, LEAVES } from './digest.js';
 import type { BucketDigest, Difference, Peer } from './peer.js';
@@ -64,11 +65,12 @@ export class AntiEntropy {
     });
     const differing = new Map((await peer.compare(digests)).map((one) => [one.bucket, new Set(one.leaves)]));
     if (differing.size === 0) return 0;
+    const since = stampOf(beforeMs);
     let shipped = 0;
     for await (const shipment of this.#pages(new Set(differing.keys()))) {
       const posts = shipment.posts.filter((one) => isIn(one, beforeMs, differing.get(shipment.bucket)!));
       if (posts.length === 0) continue;
-      await peer.ship([{ ...shipment, posts }]);
+      await peer.ship([{ ...shipment, kind: 'quiet', after: since, upTo: since, posts }]);
       shipped += posts.length;
     }
     return shipped;

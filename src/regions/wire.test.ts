@@ -171,7 +171,7 @@ describe('on the wire', () => {
     ['born must be at most 0', [...EU, 1, 0, 1, 0]],
     ['source must be at most 0', [...EU, 1, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0]],
     ['up to must be at most 0', [...EU, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0]],
-    ['kind must be one of', [...EU, 1, 0, 0, 0, 1, 3, 0, 0, 0, 0, 0, 0, 0]],
+    ['kind must be at most 7', [...EU, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0, 0, 0, 0]],
     ['the message has 1 bytes too many', [1, 0, 0, 0, 0, 0, 0]],
   ])('what is wrong is named: %s', (problem, bytes) => {
     expect(() => decodeShipments(Buffer.from(bytes))).toThrow(problem);

@@ -9,7 +9,7 @@ import type { RegionalStore } from '../../src/store/regional-store.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { Random } from '../support/random.js';
 import { History, readAlike, sendAlike, type Shape } from './histories.js';
-import { plainScan, plainShipment } from './plain-shipments.js';
+import { asQuiet, plainScan, plainShipment } from './plain-shipments.js';
 
 const HISTORIES = Math.max(1, 8 * Number(process.env['TEST_SCALE'] ?? 1));
 const STEPS = 120;
@@ -91,7 +91,7 @@ async function step(regions: readonly Region[], random: Random): Promise<void> {
   const turn = random.next();
   if (turn < 0.4) await sendAlike(from.store, from.reference, [from.history.next(), from.history.next()], 0);
   else if (turn < 0.75) await shipChanges(from, to, regions);
-  else if (turn < 0.9) await shipAll(from, to);
+  else if (turn < 0.9) await shipAll(from, to, random);
   else if (turn < 0.95) await from.reopen();
   else await begin(from, random);
   await from.alike((one) => one.standing(from.buckets));
@@ -114,7 +114,7 @@ async function shipChanges(from: Region, to: Region, regions: readonly Region[])
   await merge(from, to, shipments);
 }
 
-async function shipAll(from: Region, to: Region): Promise<void> {
+async function shipAll(from: Region, to: Region, random: Random): Promise<void> {
   const theirs = await to.alike((one) => one.standing(to.buckets));
   await from.alike((one) =>
     one.hear(
@@ -126,6 +126,12 @@ async function shipAll(from: Region, to: Region): Promise<void> {
   const pages = await Promise.all(from.both.map((one) => allPages(one, new Set(from.buckets))));
   expect(plainScan(pages[1]!)).toEqual(plainScan(pages[0]!));
   const shipments = pages[0]!;
+  if (random.chance(0.3))
+    return merge(
+      from,
+      to,
+      shipments.map((one) => asQuiet(one, random)),
+    );
   const ends = shipments.map((shipment) => {
     const { bucket } = shipment;
     const { clock } = own[bucket]!;

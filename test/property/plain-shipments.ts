@@ -1,5 +1,7 @@
 import type { Key64 } from '../../src/counters/ids.js';
 import type { PostShipment, Shipment } from '../../src/counters/shipment.js';
+import { stampOf } from '../../src/counters/stamp.js';
+import type { Random } from '../support/random.js';
 
 /** A shipment without an order where there is none, and without posts of which it says nothing. */
 export function plainShipment({ posts, ...about }: Shipment): object {
@@ -36,4 +38,20 @@ function plainPosts(posts: readonly PostShipment[]): Record<string, object> {
 
 function textOf({ hi, lo }: Key64): string {
   return `${hi}:${lo}`;
+}
+
+/** The same as if its posts had been quiet for a while, and mostly as if all had heard of them, so that no registers are left. */
+export function asQuiet(shipment: Shipment, random: Random): Shipment {
+  const { updatedAtMs } = shipment.posts.length > 0 ? random.pick(shipment.posts) : { updatedAtMs: 0 };
+  const since = stampOf(updatedAtMs + 1);
+  const isHeard = random.chance(0.8);
+  const floor = isHeard ? Math.max(since, shipment.floor) : shipment.floor;
+  const posts = isHeard ? shipment.posts.map(withoutRegisters) : shipment.posts;
+  return { ...shipment, kind: 'quiet', after: since, upTo: since, floor, posts };
+}
+
+function withoutRegisters(post: PostShipment): PostShipment {
+  const on = post.registers.filter((register) => register.on);
+  const members = on.map(({ metric, actor }) => ({ metric, part: 0, parts: 1, actors: [actor] }));
+  return { ...post, registers: [], members: [...post.members, ...members] };
 }

@@ -10,7 +10,7 @@ import type { RegionalStore } from '../../src/store/regional-store.js';
 import type { ReferenceStore } from '../contract/reference-store.js';
 import type { Random } from '../support/random.js';
 import { type History, readAlike, sendAlike, type Shape } from './histories.js';
-import { plainScan, plainShipment } from './plain-shipments.js';
+import { asQuiet, plainScan, plainShipment } from './plain-shipments.js';
 import { faultsOf } from './redis-contents.js';
 
 const READERS_MAX = 20;
@@ -131,6 +131,8 @@ export class World {
     if (some.size === 0) return;
     const own = await this.#standings(from);
     const theirs = await this.#standings(to);
+    const lives = [...some].map((bucket) => [bucket, theirs[bucket]!] as const);
+    await alike(from, (one) => one.hear(to.name, lives));
     const limit = random.chance(0.5) ? 1 + random.below(20) : 500;
     const shipments: Shipment[] = [];
     await alike(from, async (one) => {
@@ -155,7 +157,13 @@ export class World {
         shown: theirs[bucket]!,
       };
     });
-    await this.#merge(to, shipments.concat(random.chance(0.8) ? ends : []), from);
+    if (random.chance(0.3))
+      await this.#merge(
+        to,
+        shipments.map((one) => asQuiet(one, random)),
+        from,
+      );
+    else await this.#merge(to, shipments.concat(random.chance(0.8) ? ends : []), from);
   }
 
   async #show(from: Region): Promise<void> {

@@ -26,7 +26,7 @@ export class RandomShipments {
   shipment(): Shipment {
     const { random } = this;
     return {
-      kind: random.pick(['changes', 'scan', 'end']),
+      kind: random.pick(['changes', 'scan', 'end', 'quiet']),
       bucket: this.number(4096),
       source: this.#replica(),
       born: this.number(),

@@ -62,7 +62,7 @@ export class RegionMerges {
       // First the clock sees their floor: what is toggled from now on, while members are read, is later.
       const { receipt, floor } = await this.#ask({ shipment, entries: [], toggles: [], isLast: false });
       if (receipt.refused) return receipt;
-      if (shipment.floor > floor) {
+      if (shipment.floor > (shipment.kind === 'quiet' ? shipment.after - 1 : floor)) {
         for (const toggle of await this.#differing(shipment)) told.get(toggle.post)!.toggles.push(toggle);
       }
     }
@@ -76,12 +76,13 @@ export class RegionMerges {
   }
 
   /** Whose toggles are not here as they are among the members of the shipment. */
-  async #differing({ bucket, posts, floor }: Shipment): Promise<ToldToggle[]> {
+  async #differing(shipment: Shipment): Promise<ToldToggle[]> {
+    const { bucket, posts } = shipment;
     const key = this.options.keyOf(bucket);
     const told = posts.filter(({ members }) => members.length > 0);
     const names = [...new Set(told.map(({ post }) => post))];
     const here = await this.reads.members(key, async () => (await this.reads.posts(key, names)).records);
-    return told.flatMap((post) => differingOf(post, here, floor));
+    return told.flatMap((post) => (shipment.kind === 'quiet' ? missingOf : differingOf)(post, here, shipment));
   }
 
   async #ask(part: ShipmentPart): Promise<Answer> {
@@ -132,7 +133,7 @@ function toldIn({ posts }: Shipment): Map<string, Told> {
     const of = told.get(post) ?? { entries: [], toggles: [] };
     told.set(post, of);
     for (const entry of entries) of.entries.push({ ...entry, post });
-    for (const register of registers) of.toggles.push({ ...register, post, ofMembers: false });
+    for (const register of registers) of.toggles.push({ ...register, post, known: 'of a register' });
   }
   return told;
 }
@@ -152,14 +153,24 @@ function inParts(posts: Iterable<Told>): Told[] {
   return parts;
 }
 
-function differingOf({ post, members, registers }: PostShipment, here: StampedMembers, floor: number): ToldToggle[] {
+type Differing = (post: PostShipment, here: StampedMembers, of: Shipment) => ToldToggle[];
+
+const missingOf: Differing = ({ post, members }, here, { after: stamp }) => {
+  return members.flatMap(({ metric, actors }) => {
+    const isHere = new Set((here.get(`${post} ${metric}`) ?? []).map(({ actor }) => textOf(actor)));
+    const missing = actors.filter((actor) => !isHere.has(textOf(actor)));
+    return missing.map((actor) => ({ post, metric, actor, stamp, on: true, known: 'of quiet members' }));
+  });
+};
+
+const differingOf: Differing = ({ post, members, registers }, here, { floor }) => {
   const found: ToldToggle[] = [];
   for (const { metric, part, parts, actors } of members) {
     const own = here.get(`${post} ${metric}`) ?? [];
     const isHere = new Set(own.map(({ actor }) => textOf(actor)));
     const told = new Set(actors.map(textOf));
     for (const register of registers) if (register.metric === metric) told.add(textOf(register.actor));
-    const about = { post, metric, stamp: floor, ofMembers: true };
+    const about = { post, metric, stamp: floor, known: 'of members' } as const;
     for (const { actor, stamp } of own) {
       if (partOf(actor, parts) !== part || stamp >= floor || told.has(textOf(actor))) continue;
       found.push({ ...about, actor, on: false });
@@ -167,7 +178,7 @@ function differingOf({ post, members, registers }: PostShipment, here: StampedMe
     for (const actor of actors) if (!isHere.has(textOf(actor))) found.push({ ...about, actor, on: true });
   }
   return found;
-}
+};
 
 function textOf({ hi, lo }: { readonly hi: number; readonly lo: number }): string {
   return `${hi}:${lo}`;

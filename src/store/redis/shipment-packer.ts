@@ -3,6 +3,9 @@ import type { EntryShipment, Shipment } from '../../counters/shipment.js';
 import { hashOfPost } from './batch-packer.js';
 import { ValueWriter } from './value-writer.js';
 
+/** How a toggle is known, in the script's order. */
+const KNOWN = ['of a register', 'of members', 'of quiet members'] as const;
+
 /** A toggle that a shipment speaks of: by a register, or as one whose members differ here. */
 export interface ToldToggle {
   readonly post: string;
@@ -10,7 +13,7 @@ export interface ToldToggle {
   readonly actor: Key64;
   readonly stamp: number;
   readonly on: boolean;
-  readonly ofMembers: boolean;
+  readonly known: (typeof KNOWN)[number];
 }
 
 /** What one call merges of a shipment. */
@@ -74,7 +77,7 @@ export class ShipmentPacker {
       writer.key(toggle.actor);
       writer.integer(toggle.stamp);
       writer.integer(toggle.on ? 1 : 0);
-      writer.integer(toggle.ofMembers ? 1 : 0);
+      writer.integer(KNOWN.indexOf(toggle.known));
     }
     for (const { epoch, nonce } of shipment.goesOn) {
       writer.integer(epoch);

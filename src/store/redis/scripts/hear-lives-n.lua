@@ -24,7 +24,8 @@ for i, key in ipairs(KEYS) do
   local of = known_of(known, ARGV[4])
   answers[i] = of.heard_epoch == epoch_told and of.heard_nonce == nonce_told and 1 or 0
   if answers[i] == 1 then
-    of.told, of.number = clock, tonumber(ARGV[5])
+    if of.told == 0 then of.told = FOREVER end
+    of.number = tonumber(ARGV[5])
     known[ARGV[4]] = of
   end
   if is_news or answers[i] == 1 then write_known(known) end

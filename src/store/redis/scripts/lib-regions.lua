@@ -3,6 +3,8 @@
 
 -- Number of the own region; as many as there are at most; counter within a millisecond: see stamp.ts.
 local region, REGIONS, COUNTER = -1, 256, 32
+-- Above all stamps.
+local FOREVER = 2 ^ 53 - 1
 -- Marks of posts that are kept: see feed.ts.
 local FEED_MAX = 4096
 -- All are stamps but `filling`, 0 or 1, and `told_by`, names with a comma between them. What has been dropped of the feed; and
@@ -152,8 +154,8 @@ local function stamps_of(marks)
   return stamps
 end
 
--- What is here of other regions, the newest life that was heard of, and the clock when that was told all and the region's number (0 and 0:
--- it was not yet), by their names: field y of the bucket's hash.
+-- What is here of other regions, the newest life that was heard of, and if it is told all: up to which stamp others come too late with
+-- its words, and its number (0 and 0: it is not yet); by their names: field y of the bucket's hash.
 local function read_known()
   local packed, known = call('HGET', bucket, 'y'), {}
   if not packed then return known end

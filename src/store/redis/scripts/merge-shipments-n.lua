@@ -16,7 +16,7 @@
 --          lives that it goes on from;
 --          names of the posts, their hashes, times of their last change (ms); for each life: region, epoch, nonce; for each entry:
 --          place of its post, metric, place of its life, P, N; for each toggle: place of its post, metric, the actor's key in
---          decimal, stamp, 1 if it is on else 0, 1 if it is known from members and 0 from a register; epochs and nonces of the lives that it goes on
+--          decimal, stamp, 1 if it is on else 0, how it is known: 0 from a register, 1 from members, 2 from members of a quiet post; epochs and nonces of the lives that it goes on
 --          from. Places are counted from 1; entries and toggles stand in the order of their posts
 -- Returns  for each part a string: "-" and what was wrong; or msgpack values one after the other: 1 if it was refused else 0;
 --          epoch, nonce, upTo as they are known of the source, or if refused the life of it that was heard of; own epoch, nonce, 1 if being filled else 0, own floor;
@@ -32,6 +32,8 @@
 -- include lib-toggles
 -- include lib-lives
 local PART_VALUES = 16
+-- How a toggle is known
+local OF_MEMBERS, OF_QUIET_MEMBERS = 1, 2
 local interval, metrics, own_name = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[7]
 nonce_new, slots_move, region = tonumber(ARGV[2]), ARGV[5] == '1', tonumber(ARGV[6])
 
@@ -95,6 +97,13 @@ local function read_toggles()
   return marks
 end
 
+local function put_member(place, metric, mark, on)
+  local tag = 4 * metric + MEMBERS
+  is[mark] = on
+  set_part(posts[place], tag, part(posts[place], tag) + 2 * on - 1)
+  changed[place] = 1
+end
+
 -- Whether the stamp's region has been told all that was known here, so that it would not learn of it any more.
 local function is_late(stamp)
   local number = stamp % REGIONS
@@ -105,19 +114,22 @@ local function is_late(stamp)
 end
 
 -- @return whether it has changed
+local function merge_quiet_toggle(place, metric, mark, since)
+  if is[mark] == 1 or stamp_in[mark] > settled or posts[place][AT] >= SINCE + floor(since / (COUNTER * REGIONS)) then return false end
+  put_member(place, metric, mark, 1)
+  return true
+end
+
+-- @return whether it has changed
 local function merge_toggle(i, mark)
-  local place, metric, stamp, on, of_members = values[i + 1], values[i + 2], values[i + 4], values[i + 5], values[i + 6] == 1
+  local place, metric, stamp, on, of_members = values[i + 1], values[i + 2], values[i + 4], values[i + 5], values[i + 6] == OF_MEMBERS
+  if values[i + 6] == OF_QUIET_MEMBERS then return merge_quiet_toggle(place, metric, mark, stamp) end
   if not of_members then saw(stamp) end
   if stamp <= math.max(stamp_in[mark], settled) or (of_members and is[mark] == on) then return false end
   if not of_members and is_late(stamp) then return false end
   stamp_in[mark], put_stamps[mark] = stamp, stamp
   local is_new = is[mark] ~= on
-  if is_new then
-    local tag = 4 * metric + MEMBERS
-    is[mark] = on
-    set_part(posts[place], tag, part(posts[place], tag) + 2 * on - 1)
-    changed[place] = 1
-  end
+  if is_new then put_member(place, metric, mark, on) end
   -- The own region has lost it, and perhaps before it had told all: it is passed on as if it were new.
   if not of_members and gave(stamp) then retold[mark] = next_stamp(0) end
   return is_new
@@ -217,6 +229,8 @@ end
 local function merge(same)
   local pace, due = bucket .. ':t', bucket .. ':d'
   retold, known_new = {}, hear(known, source.name, source.epoch, source.nonce)
+  local of = known_of(known, source.name)
+  if of.told == FOREVER then of.told, known_new = source.born, true end
   read_named_posts(PART_VALUES)
   local news_known = call('ZCARD', news_key())
   if source.floor > settled then saw(source.floor) end
