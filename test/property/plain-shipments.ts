@@ -22,7 +22,8 @@ export function plainScan(pages: readonly Shipment[]): object {
   return Object.fromEntries(told.filter(([, { posts }]) => Object.keys(posts).length > 0));
 }
 
-function plainPosts(posts: readonly PostShipment[]): Record<string, object> {
+/** What is said of each post, by its name. */
+export function plainPosts(posts: readonly PostShipment[]): Record<string, object> {
   const said = new Map<string, { updatedAtMs: number; things: Set<string> }>();
   for (const { post, updatedAtMs, entries, registers, members } of posts) {
     const known = said.get(post) ?? { updatedAtMs, things: new Set<string>() };

@@ -1,0 +1,189 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { bucketOf } from '../../src/counters/ids.js';
+import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
+import type { EntryShipment, PostShipment, Register, Shipment } from '../../src/counters/shipment.js';
+import { regionNumber, stampOf } from '../../src/counters/stamp.js';
+import type { CounterStore } from '../../src/store/counter-store.js';
+import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
+import type { RegionalStore } from '../../src/store/regional-store.js';
+import { key, START_MS } from '../contract/operations.js';
+import { ReferenceStore } from '../contract/reference-store.js';
+import { startRedis, stopRedis } from '../support/redis-server.js';
+import { openRedisStore } from '../support/redis-store.js';
+import { plainPosts } from './plain-shipments.js';
+
+const RUNS = 40 * Number(process.env['TEST_SCALE'] ?? 1);
+const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
+const LIMIT_MS = 600_000;
+/** So many, that each way of merging has one of its own. */
+const BUCKETS = 4_096;
+const METRICS = Metrics.parse('likes:toggle,views:tally');
+const ACTORS = 3;
+/** Merges, and is told by the others of itself, too. */
+const OWN = 'eu';
+const SOURCES = ['us', 'ap'] as const;
+const NEWEST = 3;
+/** Of stamps that are told: so many a region, so that they are often the same. */
+const STAMPS = 12;
+
+/** What one message says of a post: something that was counted, or who had a word on it, or both. */
+interface Told {
+  readonly source: string;
+  readonly entries: readonly EntryShipment[];
+  readonly registers: readonly Register[];
+}
+
+const number = fc.integer({ min: 0, max: 9 });
+
+/** A source is known in its present life alone, of a region that has no link here others may still tell former ones. */
+const lives = fc.oneof(
+  fc.constantFrom(...SOURCES).map((region) => ({ region, epoch: NEWEST })),
+  fc.record({ region: fc.constant('sa'), epoch: fc.integer({ min: 1, max: NEWEST }) }),
+);
+
+const entries = fc.record({ life: lives, p: number, n: number }).map(({ life, p, n }): EntryShipment => {
+  return { metric: VIEWS, replica: { ...life, nonce: 10 * life.epoch }, p: p + 1, n };
+});
+
+const registers = fc
+  .record({
+    actor: fc.integer({ min: 0, max: ACTORS - 1 }),
+    region: fc.constantFrom(OWN, ...SOURCES),
+    at: fc.integer({ min: 0, max: STAMPS - 1 }),
+  })
+  .map(({ actor, region, at }): Register => {
+    const stamp = stampOf(START_MS) + 256 * at + regionNumber(region);
+    // A stamp is given once: it does not stand for two words.
+    return { metric: LIKES, actor: key(actor), stamp, on: (at + actor) % 2 === 0 };
+  });
+
+const messages: fc.Arbitrary<Told[]> = fc.array(
+  fc.record({
+    source: fc.constantFrom(...SOURCES),
+    entries: fc.array(entries, { maxLength: 2 }),
+    registers: fc.array(registers, { maxLength: 2 }),
+  }),
+  { minLength: 1, maxLength: 8 },
+);
+
+/** Messages, and an order in which all of them come, some twice. */
+const deliveries = messages.chain((told) => {
+  const index = fc.integer({ min: 0, max: told.length - 1 });
+  const all = fc.shuffledSubarray([...told.keys()], { minLength: told.length });
+  return fc.record({ told: fc.constant(told), order: all, again: fc.array(index, { maxLength: 4 }) });
+});
+
+let posts = 0;
+
+/** A post that has a bucket to itself. */
+function newPost(used: Set<number>): string {
+  for (;;) {
+    const post = `post-${(posts += 1)}`;
+    const bucket = bucketOf(post, BUCKETS);
+    if (used.has(bucket)) continue;
+    used.add(bucket);
+    return post;
+  }
+}
+
+function shipmentOf(post: string, source: string, told: readonly Told[]): Shipment {
+  const about = told.map(({ entries, registers }): PostShipment => ({
+    post,
+    updatedAtMs: START_MS,
+    entries,
+    registers,
+    members: [],
+  }));
+  return {
+    ...{ kind: 'scan', bucket: bucketOf(post, BUCKETS), born: 0, goesOn: [] },
+    ...{ after: 0, upTo: 0, confirmed: 0, floor: 0, shown: null },
+    source: { region: source, epoch: NEWEST, nonce: 10 * NEWEST },
+    posts: about,
+  };
+}
+
+interface Tested {
+  readonly store: CounterStore;
+  readonly regions: RegionalStore;
+}
+
+/** What is known of a post: its counts, who likes it, entries and registers. */
+async function stateOf({ store, regions }: Tested, post: string): Promise<object> {
+  const views = await Promise.all(Array.from({ length: ACTORS }, (_, actor) => store.read([post], key(actor))));
+  const shipments = await regions.show([post]);
+  const known = plainPosts(shipments.flatMap((shipment) => shipment.posts));
+  return { totals: views[0]![0]!.counts.totals, on: views.map(([view]) => view!.on), known: known[`post ${post}`] };
+}
+
+async function isTheSame(
+  tested: Tested,
+  used: Set<number>,
+  told: readonly Told[],
+  order: readonly number[],
+): Promise<void> {
+  const [one, other, together] = [newPost(used), newPost(used), newPost(used)];
+  for (const message of told) await tested.regions.merge([shipmentOf(one, message.source, [message])]);
+  for (const i of order) await tested.regions.merge([shipmentOf(other, told[i]!.source, [told[i]!])]);
+  await tested.regions.merge(
+    SOURCES.map((source) =>
+      shipmentOf(
+        together,
+        source,
+        told.filter((message) => message.source === source),
+      ),
+    ),
+  );
+  const meant = await stateOf(tested, one);
+  expect(await stateOf(tested, other)).toEqual(meant);
+  expect(await stateOf(tested, together)).toEqual(meant);
+}
+
+const path = mkdtempSync(join(tmpdir(), 'tallycast-merging-'));
+const nonce = (): number => 7;
+
+function openReference(): Tested {
+  const store = new ReferenceStore(METRICS, BUCKETS, { region: OWN, epoch: 1, nonce: 7 }, nonce);
+  return { store, regions: store };
+}
+
+function openEmbedded(): Tested {
+  const regional = { wallMs: () => START_MS };
+  const store = new EmbeddedStore({ path, buckets: BUCKETS, metrics: METRICS, region: OWN, nonce, regional });
+  return { store, regions: store.regions! };
+}
+
+async function openRedis(): Promise<Tested> {
+  const { url } = await startRedis();
+  const store = await openRedisStore(url, { buckets: BUCKETS, metrics: METRICS, region: OWN, nonce });
+  return { store, regions: store.regions! };
+}
+
+describe(`merging entries and registers commutes, associates, and repeats without effect (TEST_SEED=${SEED})`, () => {
+  let stores: Record<string, Tested>;
+
+  beforeAll(async () => {
+    stores = { 'the reference': openReference(), 'the embedded store': openEmbedded(), Redis: await openRedis() };
+  }, 30_000);
+
+  afterAll(async () => {
+    await Promise.all(Object.values(stores).map(({ store }) => store.close()));
+    rmSync(path, { recursive: true });
+    await stopRedis();
+  });
+
+  it.each(['the reference', 'the embedded store', 'Redis'])(
+    `in %s, ${RUNS} times`,
+    async (name) => {
+      const used = new Set<number>();
+      const property = fc.asyncProperty(deliveries, ({ told, order, again }) =>
+        isTheSame(stores[name]!, used, told, [...order, ...again]),
+      );
+      await fc.assert(property, { numRuns: RUNS, seed: SEED, endOnFailure: true });
+    },
+    LIMIT_MS,
+  );
+});
