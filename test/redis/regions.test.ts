@@ -15,7 +15,7 @@ import { until } from '../support/until.js';
 
 /** No sweep changes what is due, or the pace, while a test looks on. */
 const PUBLISH_MS = 60_000;
-const LEASE_MS = 3_000;
+const LEASE_MS = 2_000;
 const POST = postIn(0);
 const US = { region: 'us', epoch: 3, nonce: 9 };
 const ALL = [0, 1, 2, 3];

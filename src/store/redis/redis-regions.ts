@@ -18,8 +18,8 @@ import type { ScriptArguments } from './server.js';
 import { errorIn, type Packed, SharedCalls } from './shared-calls.js';
 import { ValueWriter } from './value-writer.js';
 
-/** A gateway that does not ask for so long is gone, and others ship its buckets. Three of its turns. */
-const LEASE_MS = 3_000;
+/** A gateway that does not ask for so long is gone, and others ship its buckets. Two of its turns: that two ship for a moment does no harm. */
+const LEASE_MS = 2_000;
 /** Marks of a bucket that are collected, and of all buckets by one call: about a millisecond of the server's time. */
 const CALL_MARKS_MAX = 500;
 /** Buckets of a call that looks at little more than their hashes. */
