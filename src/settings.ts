@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import proxyaddr from 'proxy-addr';
 import { z } from 'zod';
 import { Metrics } from './counters/metrics.js';
+import { NAMELESS } from './counters/pn-counter.js';
 import { checkNames, parsePeers, type PeerAddress, REGION_PATTERN } from './regions/peer-addresses.js';
 import { parseRedisUrl, type RedisTarget } from './store/redis/redis-url.js';
 
@@ -84,9 +85,6 @@ const network = z
     'must be addresses or networks such as 10.1.2.3 or 10.0.0.0/8, or loopback, linklocal, uniquelocal',
   );
 
-/** The name of a region that is the only one. */
-const NO_REGION = 'local';
-
 const ENVIRONMENT = z.object({
   HOST: z
     .string()
@@ -115,7 +113,7 @@ const ENVIRONMENT = z.object({
   MAX_CONNECTIONS_PER_ADDRESS: integer(0, 1_000_000, 200),
   MAX_POSTS_PER_CONNECTION: integer(1, 10_000, 500),
   TRUST_PROXY: list.pipe(z.array(network)).default([]),
-  REGION: z.string().regex(REGION_PATTERN, 'must be a-z, then up to 15 of a-z 0-9 -').default(NO_REGION),
+  REGION: z.string().regex(REGION_PATTERN, 'must be a-z, then up to 15 of a-z 0-9 -').default(NAMELESS),
   PEERS: z.string().transform(parsed(parsePeers)).default([]),
   PEER_TOKEN: z
     .string()
@@ -210,7 +208,7 @@ function checkPeers({ REGION, PEERS, PEER_TOKEN }: z.infer<typeof ENVIRONMENT>):
       throw new Error('PEER_TOKEN is of no use without PEERS, which names the other regions');
     return;
   }
-  if (REGION === NO_REGION)
+  if (REGION === NAMELESS)
     throw new Error('PEERS needs REGION, the name that the others have this gateway under in theirs');
   if (PEER_TOKEN === undefined) throw new Error('PEERS needs PEER_TOKEN, a secret that is the same in all regions');
   try {

@@ -17,6 +17,9 @@ export interface Replica {
   readonly nonce: number;
 }
 
+/** The name of a region that is the only one; its data may be given another one once. */
+export const NAMELESS = 'local';
+
 /** A region's share of a counter: both numbers only grow within one (epoch, nonce). */
 export interface Entry {
   readonly replica: Replica;

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
-import { BUCKETS, METRICS } from '../contract/operations.js';
+import { BUCKETS, key, Life, like, METRICS, postIn, view } from '../contract/operations.js';
+import { ReferenceStore } from '../contract/reference-store.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { startProxy } from '../support/tcp-proxy.js';
@@ -44,4 +45,30 @@ describe('a gateway that boots', () => {
     },
     LIMIT_MS,
   );
+
+  it('gives a name to data that has none, once, and tells others of all that is there', async () => {
+    const { url } = await startRedis();
+    const data = { metrics: METRICS, buckets: BUCKETS };
+    const post = postIn(0);
+    const before = await openRedisStore(url, data);
+    await before.commit(new Life('life-one').batch(0, [like(post, key(1)), view(post, 3)]));
+    await before.close();
+    const named = await openRedisStore(url, { ...data, region: 'eu' });
+    ends.push(() => named.close());
+    await named.commit(new Life('life-two').batch(0, [like(post, key(2)), view(post)]));
+    const [read] = await named.read([post], key(1));
+    expect(read).toMatchObject({ counts: { totals: [2, 4, 0, 0] }, on: 1 });
+    const other = new ReferenceStore(METRICS, BUCKETS, { region: 'us', epoch: 1, nonce: 1 }, () => 1);
+    const { shipments } = await named.regions!.scan(new Set([0]), '', 1_000);
+    await other.merge(shipments);
+    expect(await totalsAt(other, post)).toEqual([2, 4, 0, 0]);
+    for (const region of ['local', 'us']) {
+      await expect(openRedisStore(url, { ...data, region })).rejects.toThrow('REGION must be eu');
+    }
+  });
 });
+
+async function totalsAt(store: ReferenceStore, post: string): Promise<readonly number[]> {
+  const [read] = await store.read([post], null);
+  return read!.counts.totals;
+}

@@ -34,7 +34,10 @@ export async function openRedisStore(
     warn: () => undefined,
   });
   const options = { ...data, region, regional, gateway, publishMs, nonce };
-  return RedisStore.open(connections, systemClock, options);
+  return RedisStore.open(connections, systemClock, options).catch(async (error: unknown) => {
+    await connections.close();
+    throw error;
+  });
 }
 
 /** As the tests of the contract want it: what is open is closed before it is opened again. */

@@ -2,14 +2,12 @@ import { closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { tryLock } from 'fs-native-extensions';
 import { type Database, open, type RootDatabase } from 'lmdb';
-import type { Replica } from '../../counters/pn-counter.js';
+import { NAMELESS, type Replica } from '../../counters/pn-counter.js';
 import { checkDataFile } from './data-file.js';
 import type { Tables } from './records.js';
 import { Table } from './table.js';
 
 const FORMAT = 2;
-/** REGION, where it is not set. */
-const NAMELESS = 'local';
 
 /** What a data directory was made with. It stays so for the life of the data. */
 interface Meta {

@@ -1,4 +1,5 @@
 import type { Clock } from '../../clock.js';
+import { NAMELESS } from '../../counters/pn-counter.js';
 import type { RedisConnections } from './connections.js';
 import { CONFIG_KEY } from './keys.js';
 import type { RedisStoreOptions } from './redis-store.js';
@@ -19,7 +20,7 @@ export async function claimData(
   clock: Clock,
   { buckets, metrics, region }: RedisStoreOptions,
 ): Promise<void> {
-  const own = [LAYOUT, String(buckets), metrics.toString(), region] as const;
+  const own = [LAYOUT, String(buckets), metrics.toString(), region, NAMELESS] as const;
   const reply = await claim(connections, clock, own);
   const [layout, theirBuckets, theirMetrics, theirRegion] = reply as [string, string, string, string];
   const made = 'the data in Redis was made with';
