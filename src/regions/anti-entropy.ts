@@ -9,7 +9,10 @@ const PAGE_MAX = 500;
 /** Between two pages: a million posts take 20 s, in which others have their turn. */
 const PAGE_PAUSE_MS = 10;
 
-/** Digests of all buckets, of posts that have not changed since a moment. */
+/** Buckets are compared in so many turns, a period each. */
+const TURNS = 16;
+
+/** Digests of some buckets, of posts that have not changed since a moment. */
 interface Table {
   readonly beforeMs: number;
   readonly leaves: ReadonlyMap<number, number[]>;
@@ -22,7 +25,7 @@ interface Table {
  *
  *     period   ├── a tenth ──┤ digests ────────────── half ┤ compare, ship ─────────────────┤
  *
- * Cost: one reading of all posts a period, and another of those where something differs.
+ * Cost: one reading of all posts and their members in TURNS periods, and another of those where something differs.
  */
 export class AntiEntropy {
   #table: Table = { beforeMs: 0, leaves: new Map() };
@@ -45,7 +48,10 @@ export class AntiEntropy {
     const wallMs = this.clock.wallMs();
     const beforeMs = wallMs - (wallMs % this.periodMs);
     const leaves = new Map<number, number[]>();
-    for (let bucket = 0; bucket < this.buckets; bucket++) leaves.set(bucket, new Array<number>(LEAVES).fill(0));
+    const turns = Math.min(TURNS, this.buckets);
+    const first = (beforeMs / this.periodMs) % turns;
+    for (let bucket = first; bucket < this.buckets; bucket += turns)
+      leaves.set(bucket, new Array<number>(LEAVES).fill(0));
     for await (const { bucket, posts } of this.#pages(new Set(leaves.keys()))) {
       const sums = leaves.get(bucket)!;
       for (const post of posts) {

@@ -16,9 +16,11 @@ export function leafOf(post: string): number {
 export function digestOf({ post, entries, registers, members }: PostShipment): number {
   let sum = 0;
   for (const entry of entries) if (entry.p > 0 || entry.n > 0) sum = (sum + hashOf(textOf(post, entry))) | 0;
-  for (const { metric, actor, on } of registers) if (on) sum = (sum + memberHash(post, metric, actor)) | 0;
-  for (const { metric, actors } of members)
-    for (const actor of actors) sum = (sum + memberHash(post, metric, actor)) | 0;
+  for (const { metric, actor, on } of registers) if (on) sum = (sum + memberHash(toggleHash(post, metric), actor)) | 0;
+  for (const { metric, actors } of members) {
+    const toggle = toggleHash(post, metric);
+    for (const actor of actors) sum = (sum + memberHash(toggle, actor)) | 0;
+  }
   return sum >>> 0;
 }
 
@@ -26,14 +28,24 @@ function textOf(post: string, { metric, replica, p, n }: EntryShipment): string 
   return `${post} ${metric} ${replica.region} ${replica.epoch} ${replica.nonce} ${p} ${n}`;
 }
 
-function memberHash(post: string, metric: number, { hi, lo }: Key64): number {
-  return hashOf(`${post} ${metric} ${hi} ${lo}`);
+function toggleHash(post: string, metric: number): number {
+  return hashOf(`${post} ${metric}`);
 }
 
-/** FNV-1a, mixed by the finalizer of MurmurHash3: see `bucketOf`. */
+function memberHash(toggle: number, { hi, lo }: Key64): number {
+  return mixed(mixed(toggle ^ hi) ^ lo);
+}
+
+/** FNV-1a, mixed: see `bucketOf`. */
 function hashOf(text: string): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  return mixed(h);
+}
+
+/** The finalizer of MurmurHash3. */
+function mixed(bits: number): number {
+  let h = bits;
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return (h ^ (h >>> 16)) >>> 0;
