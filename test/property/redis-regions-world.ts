@@ -10,7 +10,7 @@ import type { RegionalStore } from '../../src/store/regional-store.js';
 import type { ReferenceStore } from '../contract/reference-store.js';
 import type { Random } from '../support/random.js';
 import { type History, readAlike, sendAlike, type Shape } from './histories.js';
-import { asQuiet, plainScan, plainShipment } from './plain-shipments.js';
+import { allPages, asQuiet, plainScan, plainShipment } from './plain-shipments.js';
 import { faultsOf } from './redis-contents.js';
 
 const READERS_MAX = 20;
@@ -269,16 +269,6 @@ async function contentsOf(client: Redis): Promise<Map<string, Buffer>> {
   const contents = new Map<string, Buffer>();
   for (const key of await client.keys('*')) contents.set(key, await client.dumpBuffer(key));
   return contents;
-}
-
-async function allPages(store: RegionalStore, buckets: ReadonlySet<number>, limit: number): Promise<Shipment[]> {
-  const all: Shipment[] = [];
-  for (let cursor: string | null = ''; cursor !== null;) {
-    const page: Awaited<ReturnType<RegionalStore['scan']>> = await store.scan(buckets, cursor, limit);
-    all.push(...page.shipments);
-    cursor = page.next;
-  }
-  return all;
 }
 
 async function allOf(store: RegionalStore, buckets: number): Promise<object> {
