@@ -16,6 +16,21 @@ describe('a feed', () => {
     expect(feed.after(2, 10)).toMatchObject({ marks: [{ stamp: 3 }], upTo: null });
   });
 
+  it('tells things apart whose hashes are the same', () => {
+    const feed = new Feed(0);
+    const alike = ['p17831', 'p29033', 'p17831'];
+    for (const [i, post] of alike.entries()) feed.counted(post, i + 1);
+    expect(feed.after(0, 10).marks.map(({ post, stamp }) => [post, stamp])).toEqual([
+      ['p29033', 2],
+      ['p17831', 3],
+    ]);
+    feed.trim(2);
+    feed.counted('p29033', 4);
+    feed.counted('p17831', 5);
+    feed.trim(4);
+    expect([feed.size, feed.after(0, 10).marks[0]!.post]).toEqual([1, 'p17831']);
+  });
+
   it('gives all of a stamp or none', () => {
     const feed = new Feed(0);
     for (const post of ['a', 'b', 'c']) feed.counted(post, 1);

@@ -1,6 +1,6 @@
 import type { Key64 } from './ids.js';
 
-/** Marks a bucket keeps at most: about 100 bytes each. */
+/** Marks a bucket keeps at most: about 150 bytes each. */
 export const FEED_MAX = 4_096;
 
 /** Something that changed: a post's own entries, or one actor's toggle. */
@@ -12,12 +12,36 @@ export interface Mark {
   readonly stamp: number;
 }
 
+/** A mark where it stands: between others in the order of stamps, and among those whose hash is the same. */
+class Place implements Mark {
+  older: Place | null = null;
+  newer: Place | null = null;
+
+  constructor(
+    readonly post: string,
+    readonly metric: number,
+    readonly actor: Key64 | null,
+    readonly hash: number,
+    public stamp: number,
+    public alike: Place | null,
+  ) {}
+
+  isOf(post: string, metric: number, actor: Key64 | null): boolean {
+    return this.metric === metric && this.actor?.lo === actor?.lo && this.actor?.hi === actor?.hi && this.post === post;
+  }
+}
+
 /**
  * What was changed here, in order of stamps, each thing once, at its last change: what a peer lacks is a tail of it. A peer
  * that stays away costs no more than FEED_MAX marks; then the oldest are dropped, and it is scanned for when it returns.
+ * What has just been changed is found from the end, however much waits before it.
  */
 export class Feed {
-  readonly #marks = new Map<string, Mark>();
+  /** By hash, for a text of all that makes a thing would cost more than the rest of a like. */
+  readonly #places = new Map<number, Place>();
+  #size = 0;
+  #oldest: Place | null = null;
+  #newest: Place | null = null;
   #droppedUpTo = 0;
 
   /** @param startsAt stamp before which changes are not known */
@@ -31,11 +55,11 @@ export class Feed {
   }
 
   counted(post: string, stamp: number): void {
-    this.#add(post, { post, metric: -1, actor: null, stamp });
+    this.#add(post, -1, null, stamp);
   }
 
   toggled(post: string, metric: number, actor: Key64, stamp: number): void {
-    this.#add(`${post} ${metric} ${actor.hi} ${actor.lo}`, { post, metric, actor, stamp });
+    this.#add(post, metric, actor, stamp);
   }
 
   /**
@@ -43,36 +67,80 @@ export class Feed {
    * @returns `upTo`: the last stamp of those, `null` if there are no more after them
    */
   after(stamp: number, limit: number): { marks: Mark[]; upTo: number | null } {
+    let first: Place | null = null;
+    for (let one = this.#newest; one !== null && one.stamp > stamp; one = one.older) first = one;
     const marks: Mark[] = [];
-    for (const mark of this.#marks.values()) {
-      if (mark.stamp <= stamp) continue;
-      const last = marks.at(-1);
-      if (marks.length >= limit && last!.stamp !== mark.stamp) return { marks, upTo: last!.stamp };
-      marks.push(mark);
+    for (let one = first; one !== null; one = one.newer) {
+      const last = one.older;
+      if (marks.length >= limit && last!.stamp !== one.stamp) return { marks, upTo: last!.stamp };
+      marks.push(one);
     }
     return { marks, upTo: null };
   }
 
   /** All peers have what was changed up to here. */
   trim(upTo: number): void {
-    for (const [key, { stamp }] of this.#marks) {
-      if (stamp > upTo) break;
-      this.#marks.delete(key);
-    }
+    while (this.#oldest !== null && this.#oldest.stamp <= upTo) this.#remove(this.#oldest);
     this.#droppedUpTo = Math.max(this.#droppedUpTo, upTo);
   }
 
   get size(): number {
-    return this.#marks.size;
+    return this.#size;
   }
 
-  #add(key: string, mark: Mark): void {
-    // In a Map the last one set is the last one found, if it was not there.
-    this.#marks.delete(key);
-    this.#marks.set(key, mark);
-    if (this.#marks.size <= FEED_MAX) return;
-    const [[oldest, { stamp }]] = this.#marks as unknown as [[string, Mark]];
-    this.#marks.delete(oldest);
-    this.#droppedUpTo = stamp;
+  #add(post: string, metric: number, actor: Key64 | null, stamp: number): void {
+    const hash = hashOf(post, metric, actor);
+    const alike = this.#places.get(hash) ?? null;
+    let one = alike;
+    while (one?.isOf(post, metric, actor) === false) one = one.alike;
+    if (one === null) {
+      one = new Place(post, metric, actor, hash, stamp, alike);
+      this.#places.set(hash, one);
+      this.#size += 1;
+    } else this.#unlink(one);
+    one.stamp = stamp;
+    this.#append(one);
+    if (this.#size <= FEED_MAX) return;
+    const oldest = this.#oldest!;
+    this.#remove(oldest);
+    this.#droppedUpTo = oldest.stamp;
   }
+
+  #append(one: Place): void {
+    one.older = this.#newest;
+    one.newer = null;
+    if (this.#newest === null) this.#oldest = one;
+    else this.#newest.newer = one;
+    this.#newest = one;
+  }
+
+  #unlink({ older, newer }: Place): void {
+    if (older === null) this.#oldest = newer;
+    else older.newer = newer;
+    if (newer === null) this.#newest = older;
+    else newer.older = older;
+  }
+
+  #remove(one: Place): void {
+    this.#unlink(one);
+    // Or one that grew old in memory would keep those after it, which then grow old, too.
+    one.newer = null;
+    this.#size -= 1;
+    const first = this.#places.get(one.hash)!;
+    if (first !== one) {
+      let before = first;
+      while (before.alike !== one) before = before.alike!;
+      before.alike = one.alike;
+    } else if (one.alike === null) this.#places.delete(one.hash);
+    else this.#places.set(one.hash, one.alike);
+  }
+}
+
+/** In 30 bits, which are a plain number to V8: FNV-1a of the post, then what else there is mixed in as MurmurHash3 does. */
+function hashOf(post: string, metric: number, actor: Key64 | null): number {
+  let h = 0x811c9dc5 ^ metric;
+  for (let i = 0; i < post.length; i++) h = Math.imul(h ^ post.charCodeAt(i), 0x01000193);
+  if (actor !== null) h ^= Math.imul(actor.hi, 0x85ebca6b) ^ Math.imul(actor.lo, 0xc2b2ae35);
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  return (h ^ (h >>> 13)) & 0x3fffffff;
 }

@@ -14,13 +14,23 @@ import {
 /** 8 bytes each. */
 const MEMBERS_A_PART = 10_000;
 
+/** A post while its changes are put together. */
+interface Changes extends PostShipment {
+  entries: readonly EntryShipment[];
+  registers: Register[];
+}
+
+/** One for all that have none. */
+const NOTHING: never[] = [];
+
 /** What a region knows of itself goes out as of its present life, whichever life has counted it: see `increment`. */
-function ownEntries(bucket: Bucket, state: PostState): EntryShipment[] {
-  const { replica } = bucket;
-  return state.metrics.flatMap(({ counter }, metric) => {
+function ownEntries({ replica }: Bucket, state: PostState): EntryShipment[] {
+  const entries: EntryShipment[] = [];
+  for (const [metric, { counter }] of state.metrics.entries()) {
     const own = entryOf(counter, replica.region);
-    return own === undefined ? [] : [{ metric, replica, p: own.p, n: own.n }];
-  });
+    if (own !== undefined) entries.push({ metric, replica, p: own.p, n: own.n });
+  }
+  return entries;
 }
 
 function allEntries(bucket: Bucket, state: PostState): EntryShipment[] {
@@ -48,15 +58,19 @@ export function changesAfter(number: number, bucket: Bucket, after: number, limi
   const { feed, state } = regional;
   if (after < feed.droppedUpTo) return null;
   const { marks, upTo } = feed.after(after, limit);
-  const posts = new Map<string, { entries: EntryShipment[]; registers: Register[] }>();
+  const posts = new Map<string, Changes>();
   for (const { post, metric, actor } of marks) {
     let changes = posts.get(post);
-    if (changes === undefined) posts.set(post, (changes = { entries: [], registers: [] }));
+    if (changes === undefined) {
+      const updatedAtMs = bucket.post(post)?.updatedAtMs ?? 0;
+      posts.set(post, (changes = { post, updatedAtMs, entries: NOTHING, registers: NOTHING, members: NOTHING }));
+    }
     if (actor === null) changes.entries = ownEntries(bucket, bucket.post(post)!);
     else {
       const stamp = bucket.register(post, metric, actor);
       // Else another region had a later word, and tells of it itself; or all know.
       if (stamp > state.floor && regional.gave(stamp)) {
+        if (changes.registers === NOTHING) changes.registers = [];
         changes.registers.push({ metric, actor, stamp, on: bucket.hasMember(post, metric, actor) });
       }
     }
@@ -64,9 +78,7 @@ export function changesAfter(number: number, bucket: Bucket, after: number, limi
   return {
     ...emptyShipment('changes', number, bucket, after),
     upTo: upTo ?? Math.max(state.clock, after),
-    posts: [...posts].map(([post, changes]) => {
-      return { post, updatedAtMs: bucket.post(post)?.updatedAtMs ?? 0, ...changes, members: [] };
-    }),
+    posts: [...posts.values()],
   };
 }
 

@@ -10,6 +10,7 @@ import { bucketOf } from '../counters/ids.js';
 import { Metrics } from '../counters/metrics.js';
 import type { Receipt, Shipment } from '../counters/shipment.js';
 import { HttpPeer } from './http-peer.js';
+import { ShipRequests } from './requests.js';
 import { ShipmentRules } from './shipment-rules.js';
 import { decodePosts, encodeReceipts } from './wire-lists.js';
 import { decodeShipments, encodeShipments } from './wire.js';
@@ -82,7 +83,7 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer> {
 function peerAt(port: number): HttpPeer {
   const rules = new ShipmentRules(BUCKETS, Metrics.parse('likes:toggle,views:tally'), clock);
   const address = { region: 'us', url: new URL(`http://127.0.0.1:${port}`) };
-  return new HttpPeer(address, { region: 'eu', token: TOKEN, rules, clock });
+  return new HttpPeer(address, { region: 'eu', token: TOKEN, rules, requests: new ShipRequests(), clock });
 }
 
 function receiptFor({ bucket, source, upTo }: Shipment, refused = false): Receipt {

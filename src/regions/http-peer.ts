@@ -1,10 +1,11 @@
-import { Agent as HttpAgent, type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http';
+import { Agent as HttpAgent, type ClientRequest, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { urlToHttpOptions } from 'node:url';
 import type { Clock } from '../clock.js';
 import type { Receipt, Shipment } from '../counters/shipment.js';
 import type { PeerAddress } from './peer-addresses.js';
 import type { BucketDigest, Difference, Peer } from './peer.js';
-import { compareRequests, shipRequests, showRequests } from './requests.js';
+import { compareRequests, type ShipRequests, showRequests } from './requests.js';
 import type { ShipmentRules } from './shipment-rules.js';
 import { WireError } from './wire-bytes.js';
 import { decodeDifferences, decodeReceipts } from './wire-lists.js';
@@ -24,6 +25,8 @@ export interface HttpPeerOptions {
   /** PEER_TOKEN */
   readonly token: string;
   readonly rules: ShipmentRules;
+  /** Shared by the peers of a gateway. */
+  readonly requests: ShipRequests;
   readonly clock: Clock;
 }
 
@@ -35,7 +38,7 @@ export class HttpPeer implements Peer {
   readonly region: string;
   /** Heads and bodies, since boot. */
   readonly stats = { bytesSent: 0 };
-  readonly #url: URL;
+  readonly #address: ReturnType<typeof urlToHttpOptions>;
   readonly #agent: HttpAgent | HttpsAgent;
 
   constructor(
@@ -43,14 +46,14 @@ export class HttpPeer implements Peer {
     private readonly options: HttpPeerOptions,
   ) {
     this.region = region;
-    this.#url = url;
+    this.#address = urlToHttpOptions(url);
     const agentOptions = { keepAlive: true, maxSockets: SOCKETS };
     this.#agent = url.protocol === 'https:' ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions);
   }
 
   async ship(shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
     const receipts: Receipt[] = [];
-    for (const { bytes, items } of shipRequests(shipments)) {
+    for (const { bytes, items } of this.options.requests.of(shipments)) {
       const answers = await this.#call('ship', bytes, decodeReceipts);
       if (answers.length !== items.length)
         throw new Error(`${this.region} answered with ${answers.length} receipts for ${items.length}`);
@@ -90,7 +93,7 @@ export class HttpPeer implements Peer {
   }
 
   async #call<T>(what: string, body: Buffer, decode: (answer: Buffer) => T): Promise<T> {
-    const answer = await this.#within(CALL_MS, (signal) => this.#post(what, body, signal));
+    const answer = await this.#within(CALL_MS, what, body);
     try {
       return decode(answer);
     } catch (error) {
@@ -100,41 +103,45 @@ export class HttpPeer implements Peer {
     }
   }
 
-  async #within<T>(ms: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const abort = new AbortController();
-    const timer = this.options.clock.after(ms, () => abort.abort());
+  async #within(ms: number, what: string, body: Buffer): Promise<Buffer> {
+    const call: Call = { isLate: false, request: null };
+    const timer = this.options.clock.after(ms, () => {
+      call.isLate = true;
+      call.request?.destroy();
+    });
     try {
-      return await call(abort.signal);
+      return await this.#post(what, body, call);
     } catch (error) {
-      if (abort.signal.aborted) throw new Error(`${this.region}: no answer within ${ms / 1000} s`, { cause: error });
+      if (call.isLate) throw new Error(`${this.region}: no answer within ${ms / 1000} s`, { cause: error });
       throw error;
     } finally {
       timer.cancel();
     }
   }
 
-  async #post(what: string, body: Buffer, signal: AbortSignal): Promise<Buffer> {
-    const request = this.#request(what, body, signal);
+  async #post(what: string, body: Buffer, call: Call): Promise<Buffer> {
+    const request = this.#request(what, body);
+    call.request = request;
     try {
-      const response = await answerTo(request);
-      const answer = await read(response);
-      if (response.statusCode === 200) return answer;
-      throw new PeerRefusal(`${this.region} answered ${response.statusCode ?? 0}: ${messageOf(answer)}`);
+      const { status, answer } = await answerTo(request);
+      if (status === 200) return answer;
+      throw new PeerRefusal(`${this.region} answered ${status}: ${messageOf(answer)}`);
     } catch (error) {
       if (error instanceof PeerRefusal) throw error;
       // A connection that was kept is closed by the peer at the moment it is used again; all calls may be repeated.
-      if (request.reusedSocket && codeOf(error) === 'ECONNRESET') return this.#post(what, body, signal);
+      if (!call.isLate && request.reusedSocket && codeOf(error) === 'ECONNRESET') return this.#post(what, body, call);
       throw new Error(`${this.region}: ${reasonOf(error)}`, { cause: error });
     }
   }
 
-  #request(what: string, body: Buffer, signal: AbortSignal): ClientRequest {
+  #request(what: string, body: Buffer): ClientRequest {
     const { region, token, rules } = this.options;
-    const send = this.#url.protocol === 'https:' ? httpsRequest : httpRequest;
-    const request = send(new URL(`/v1/regions/${what}`, this.#url), {
+    const send = this.#address.protocol === 'https:' ? httpsRequest : httpRequest;
+    const request = send({
+      ...this.#address,
+      path: `/v1/regions/${what}`,
       method: 'POST',
       agent: this.#agent,
-      signal,
       headers: {
         Authorization: `Bearer ${token}`,
         'Tallycast-Region': region,
@@ -152,24 +159,30 @@ export class HttpPeer implements Peer {
   }
 }
 
-class PeerRefusal extends Error {}
-
-function answerTo(request: ClientRequest): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    request.once('response', resolve);
-    request.on('error', reject);
-  });
+/** A call that is under way, perhaps by a second request. */
+interface Call {
+  isLate: boolean;
+  request: ClientRequest | null;
 }
 
-async function read(response: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > ANSWER_BYTES_MAX) throw new Error(`an answer of more than ${ANSWER_BYTES_MAX} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+class PeerRefusal extends Error {}
+
+/** Events and no signal, nor an iterator: they would take as long as the rest of a call. */
+function answerTo(request: ClientRequest): Promise<{ status: number; answer: Buffer }> {
+  return new Promise((resolve, reject) => {
+    request.on('error', reject);
+    request.once('response', (response) => {
+      const chunks: Buffer[] = [];
+      let length = 0;
+      response.on('error', reject);
+      response.on('data', (chunk: Buffer) => {
+        length += chunk.length;
+        chunks.push(chunk);
+        if (length > ANSWER_BYTES_MAX) response.destroy(new Error(`an answer of more than ${ANSWER_BYTES_MAX} bytes`));
+      });
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, answer: Buffer.concat(chunks) }));
+    });
+  });
 }
 
 /** What the protocol's error object says, else its text; in one line. */

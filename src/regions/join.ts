@@ -4,6 +4,7 @@ import type { RegionalStore } from '../store/regional-store.js';
 import { HttpPeer } from './http-peer.js';
 import type { PeerAddress } from './peer-addresses.js';
 import type { Regions } from './regions.js';
+import { ShipRequests } from './requests.js';
 import { ShipmentRules } from './shipment-rules.js';
 import { Shipping } from './shipping.js';
 
@@ -24,7 +25,8 @@ export interface JoinOptions {
 export function joinRegions(store: RegionalStore, options: JoinOptions): Regions {
   const { region, peerToken: token, shipMs, buckets, metrics, clock, random, warn } = options;
   const rules = new ShipmentRules(buckets, metrics, clock);
-  const peers = options.peers.map((address) => new HttpPeer(address, { region, token, rules, clock }));
+  const requests = new ShipRequests();
+  const peers = options.peers.map((address) => new HttpPeer(address, { region, token, rules, requests, clock }));
   const shipping = new Shipping(store, peers, clock, { shipMs, buckets, random, warn });
   shipping.start();
   return {

@@ -2,15 +2,13 @@ import type { Clock } from '../clock.js';
 import { type Life, orderOf } from '../counters/pn-counter.js';
 import type { Receipt, Shipment } from '../counters/shipment.js';
 import { wallMsOf } from '../counters/stamp.js';
-import type { BucketStanding, RegionalStore } from '../store/regional-store.js';
+import type { Asked, BucketStanding, RegionalStore } from '../store/regional-store.js';
+import { CHANGES_MAX, type Collector, type Round } from './collector.js';
 import { Lag } from './lag.js';
 import type { LinkStatus, Peer } from './peer.js';
+import { Remotes } from './remotes.js';
 import { Scan } from './scan.js';
 
-/** Changes of a bucket that one exchange carries: about 20 KB. */
-const CHANGES_MAX = 1_000;
-/** A bucket that has nothing to tell asks this often whether its peer still has what it had. */
-const HEARTBEAT_MS = 1_000;
 /** Pauses after a call that failed: doubled up to the last, half of it random. */
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 1_000;
@@ -20,15 +18,8 @@ const RETRY_MAX_MS = 1_000;
  */
 const REPLAYED_MS = 30_000;
 
-/** What is known of a bucket at the peer. */
-interface Remote {
-  /** What the peer has of this region, of the life that it names. */
-  readonly receipt: Receipt;
-  readonly atMs: number;
-}
-
 export interface LinkOptions {
-  readonly shipMs: number;
+  readonly collector: Collector;
   readonly random: () => number;
   readonly warn: (message: string) => void;
   /** Up to where all peers have confirmed the bucket's changes. */
@@ -49,7 +40,7 @@ export interface LinkOptions {
  * Whatever fails is done again: the receipts say what is there.
  */
 export class Link {
-  readonly #remotes = new Map<number, Remote>();
+  readonly #remotes: Remotes;
   readonly #lag = new Lag();
   /** Buckets that were found to lack something, to be told of at once. */
   readonly #lost: number[] = [];
@@ -67,7 +58,9 @@ export class Link {
     private readonly peer: Peer,
     private readonly clock: Clock,
     private readonly options: LinkOptions,
-  ) {}
+  ) {
+    this.#remotes = new Remotes(clock);
+  }
 
   get region(): string {
     return this.peer.region;
@@ -79,8 +72,7 @@ export class Link {
 
   /** Up to where the peer has confirmed what this life of the bucket has changed; 0 if that is not known. */
   confirmed(bucket: number, own: Life): number {
-    const receipt = this.#remotes.get(bucket)?.receipt;
-    return receipt !== undefined && orderOf(receipt, own) === 'same' ? receipt.upTo : 0;
+    return this.#remotes.confirmed(bucket, own);
   }
 
   get status(): LinkStatus {
@@ -100,11 +92,10 @@ export class Link {
     while (!this.#closed) {
       const startedAtMs = this.clock.nowMs();
       const more = await this.#tryRound();
-      const pauseMs =
-        more === null ? this.#pauseMs * (0.5 + this.options.random() / 2) : more ? 0 : this.options.shipMs;
-      if (more === null) this.#pauseMs = Math.min(2 * this.#pauseMs, RETRY_MAX_MS);
-      else this.#pauseMs = RETRY_MIN_MS;
-      await this.#pause(startedAtMs + pauseMs - this.clock.nowMs());
+      const retryAtMs = startedAtMs + this.#pauseMs * (0.5 + this.options.random() / 2);
+      const nextAtMs = more === null ? retryAtMs : more ? startedAtMs : this.options.collector.nextAtMs(startedAtMs);
+      this.#pauseMs = more === null ? Math.min(2 * this.#pauseMs, RETRY_MAX_MS) : RETRY_MIN_MS;
+      await this.#pause(nextAtMs - this.clock.nowMs());
     }
   }
 
@@ -135,67 +126,74 @@ export class Link {
   async #round(): Promise<boolean> {
     const led = this.options.led();
     this.#forgetOthers(led);
-    const standings = new Map<number, BucketStanding>();
-    for (const [i, standing] of (await this.store.standing(led)).entries()) standings.set(led[i]!, standing);
-    const { shipments, more } = await this.#due(led, standings);
+    const round = this.options.collector.round(led);
+    const standings = await round.standings;
+    const { shipments, more } = await this.#due(round, standings);
     if (shipments.length > 0) {
       const receipts = await this.peer.ship(shipments);
       await this.#settle(shipments, receipts, standings);
     }
-    const scanning = await this.#scanOn(standings);
-    return more || scanning;
+    return (await this.#scanOn(standings)) || more;
   }
 
   #forgetOthers(led: readonly number[]): void {
     const mine = new Set(led);
     this.#lag.keepOnly(mine);
-    for (const bucket of this.#remotes.keys()) if (!mine.has(bucket)) this.#remotes.delete(bucket);
+    this.#remotes.keepOnly(mine);
     for (const bucket of this.#toScan) if (!mine.has(bucket)) this.#toScan.delete(bucket);
   }
 
   /** What there is to say of each bucket: its changes; or, where the peer's state is not known or lately was not asked, a question. */
   async #due(
-    led: readonly number[],
+    round: Round,
     standings: ReadonlyMap<number, BucketStanding>,
   ): Promise<{ shipments: Shipment[]; more: boolean }> {
-    const asked = led.map((bucket) => {
-      const standing = standings.get(bucket)!;
-      const after = this.#isFed(bucket, standing) ? this.#remotes.get(bucket)!.receipt.upTo : standing.clock;
-      return { bucket, after, confirmed: this.options.confirmed(bucket, standing) };
-    });
-    const found = await this.store.collect(asked, this.options.peers, CHANGES_MAX);
+    const quiet = this.#remotes.quiet(standings);
+    const asked = this.#asked(round.led, standings, quiet);
+    const found = await round.collect(asked);
     const shipments: Shipment[] = [];
     let more = false;
-    for (const [i, { bucket, after }] of asked.entries()) {
+    for (const [i, { bucket }] of asked.entries()) {
       const shipment = found[i] ?? null;
       if (shipment === null) {
         this.#toScan.add(bucket);
         this.#lag.late(bucket, CHANGES_MAX, this.clock.nowMs());
         continue;
       }
-      const fed = this.#isFed(bucket, standings.get(bucket)!);
+      const standing = standings.get(bucket)!;
+      const fed = this.#isFed(bucket, standing);
       if (fed) this.#lag.due(shipment, this.clock.nowMs());
-      more ||= fed && shipment.upTo < standings.get(bucket)!.clock;
-      if ((fed && shipment.upTo > after) || this.#isQuiet(bucket)) shipments.push(shipment);
+      const isPart = fed && shipment.upTo < standing.clock;
+      more ||= isPart;
+      if (quiet.has(bucket) || (fed && (isPart || shipment.posts.length > 0))) shipments.push(shipment);
+      else if (fed) this.#remotes.same(bucket, shipment.upTo);
     }
     return { shipments, more };
   }
 
+  /** Of buckets that nothing was done to since the peer was told nothing is asked until it is asked itself. */
+  #asked(led: readonly number[], standings: ReadonlyMap<number, BucketStanding>, quiet: ReadonlySet<number>): Asked[] {
+    const asked: Asked[] = [];
+    for (const bucket of led) {
+      const standing = standings.get(bucket)!;
+      const fed = this.#isFed(bucket, standing);
+      if (!quiet.has(bucket) && (!fed || this.#remotes.isSame(bucket, standing.clock))) continue;
+      const after = fed ? this.#remotes.receipt(bucket)!.upTo : standing.clock;
+      asked.push({ bucket, after, confirmed: this.options.confirmed(bucket, standing) });
+    }
+    return asked;
+  }
+
   /** Whether the peer has this life of the bucket, so that changes are all it needs. */
   #isFed(bucket: number, { epoch, nonce, filling }: BucketStanding): boolean {
-    const remote = this.#remotes.get(bucket);
+    const receipt = this.#remotes.receipt(bucket);
     return (
-      remote !== undefined &&
+      receipt !== undefined &&
       !filling &&
       !this.#toScan.has(bucket) &&
       this.#scan?.has(bucket) !== true &&
-      orderOf(remote.receipt, { epoch, nonce }) === 'same'
+      orderOf(receipt, { epoch, nonce }) === 'same'
     );
-  }
-
-  #isQuiet(bucket: number): boolean {
-    const remote = this.#remotes.get(bucket);
-    return remote === undefined || this.clock.nowMs() - remote.atMs >= HEARTBEAT_MS;
   }
 
   async #settle(
@@ -209,8 +207,8 @@ export class Link {
       // Collected after another life has begun: the next round knows of it.
       if (orderOf(shipment.source, standing) !== 'same') continue;
       if (receipt.refused) this.#counts.refusals += 1;
-      const before = this.#remotes.get(shipment.bucket)?.receipt;
-      this.#remotes.set(shipment.bucket, { receipt, atMs: this.clock.nowMs() });
+      const before = this.#remotes.receipt(shipment.bucket);
+      this.#remotes.set(shipment.bucket, receipt);
       if (shipment.upTo <= receipt.upTo && shipment.upTo >= standing.clock) this.#lag.caughtUp(shipment.bucket);
       // What was counted between the look at the standings and the collecting is in the shipment.
       const clock = Math.max(standing.clock, shipment.upTo);
@@ -235,6 +233,7 @@ export class Link {
     if (!sameLife && !standing.filling && receipt.epoch > 0 && this.#lacks(receipt, standing)) {
       this.#lost.push(bucket);
       await this.store.begin([bucket], { epoch: 0, clock: receipt.upTo, fills: true });
+      this.options.collector.forget();
       return;
     }
     const changed = before !== undefined && orderOf(before.receiver, receipt.receiver) !== 'same';
@@ -259,6 +258,7 @@ export class Link {
     this.#counts.epochBumps += 1;
     if (fills) this.#lost.push(bucket);
     await this.store.begin([bucket], { epoch, clock: receipt.upTo, fills });
+    this.options.collector.forget();
     this.#remotes.delete(bucket);
   }
 
@@ -270,7 +270,7 @@ export class Link {
       this.#toScan.clear();
       this.#counts.scans += 1;
       const scanned = buckets.map((bucket) => {
-        const { receiver } = this.#remotes.get(bucket)!.receipt;
+        const { receiver } = this.#remotes.receipt(bucket)!;
         return [bucket, { own: standings.get(bucket)!, receiver }] as const;
       });
       this.#scan = new Scan(this.store, this.region, new Map(scanned), this.options.peers);

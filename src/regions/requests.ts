@@ -21,6 +21,22 @@ export interface Shipped {
   readonly index: number;
 }
 
+/** Encodes what links to several peers carry at the same time once. Of that it keeps the last. */
+export class ShipRequests {
+  #shipments: readonly Shipment[] = [];
+  #requests: readonly Request<Shipped>[] = [];
+
+  of(shipments: readonly Shipment[]): readonly Request<Shipped>[] {
+    const known = this.#shipments;
+    const isKnown = known.length === shipments.length && known.every((one, i) => one === shipments[i]);
+    if (!isKnown || known.length === 0) {
+      this.#requests = shipRequests(shipments);
+      this.#shipments = shipments;
+    }
+    return this.#requests;
+  }
+}
+
 /**
  * Shipments as bodies under the limit, to be sent in this order. One that is larger alone goes in parts, of which only the last
  * says how far it reaches; of a post its entries and registers come before members, which would take off whom they do not name.

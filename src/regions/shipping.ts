@@ -3,13 +3,14 @@ import type { Life } from '../counters/pn-counter.js';
 import type { Receipt, Shipment } from '../counters/shipment.js';
 import type { RegionalStore } from '../store/regional-store.js';
 import { AntiEntropy } from './anti-entropy.js';
+import { Collector } from './collector.js';
 import { Link } from './link.js';
 import type { BucketDigest, Difference, LinkStatus, Peer, PeerService } from './peer.js';
 
 /** Leases are renewed, and what was filled is looked at, this often. */
 const LEAD_MS = 1_000;
-/** Digests are compared this often. */
-const COMPARE_MS = 300_000;
+/** Digests are compared this often, of a sixteenth of the buckets. */
+const COMPARE_MS = 60_000;
 
 export interface ShippingOptions {
   /** SHIP_MS */
@@ -39,10 +40,13 @@ export class Shipping implements PeerService {
   ) {
     const names = peers.map(({ region }) => region);
     this.#antiEntropy = new AntiEntropy(store, clock, options.compareMs ?? COMPARE_MS, options.buckets);
+    const { shipMs, random } = options;
+    const collector = new Collector(store, names, clock, shipMs, random() * shipMs);
     this.#links = peers.map(
       (peer) =>
         new Link(store, peer, clock, {
           ...options,
+          collector,
           peers: names,
           led: () => this.#led,
           confirmed: (bucket, own) => this.#confirmed(bucket, own),

@@ -114,6 +114,8 @@ class Tables {
   readonly lives: Replica[] = [];
   readonly sources: Source[] = [];
   readonly #indexes = new Map<string, number>();
+  /** Most that are named one after the other are the same. */
+  #last: { replica: Replica; index: number } | null = null;
 
   constructor(shipments: readonly Shipment[]) {
     for (const shipment of shipments) {
@@ -123,7 +125,10 @@ class Tables {
   }
 
   lifeOf(replica: Replica): number {
-    return this.#indexOf(this.lives, replica, `${replica.region} ${replica.epoch} ${replica.nonce}`);
+    if (this.#last?.replica === replica) return this.#last.index;
+    const index = this.#indexOf(this.lives, replica, `${replica.region} ${replica.epoch} ${replica.nonce}`);
+    this.#last = { replica, index };
+    return index;
   }
 
   sourceOf({ source, born, goesOn }: Source): number {

@@ -6,6 +6,7 @@ import type { Shipment } from '../../src/counters/shipment.js';
 import { stampOf } from '../../src/counters/stamp.js';
 import { HttpPeer } from '../../src/regions/http-peer.js';
 import type { LinkStatus } from '../../src/regions/peer.js';
+import { ShipRequests } from '../../src/regions/requests.js';
 import { ShipmentRules } from '../../src/regions/shipment-rules.js';
 import { decodeReceipts, encodePosts } from '../../src/regions/wire-lists.js';
 import { encodeShipments } from '../../src/regions/wire.js';
@@ -39,7 +40,10 @@ afterAll(stopRegionGateways);
 /** eu as another region reaches it. */
 function euFor(region: string, token = PEER_TOKEN, metrics = METRICS): HttpPeer {
   const rules = new ShipmentRules(BUCKETS, Metrics.parse(metrics), systemClock);
-  return new HttpPeer({ region: 'eu', url: new URL(eu.url) }, { region, token, rules, clock: systemClock });
+  return new HttpPeer(
+    { region: 'eu', url: new URL(eu.url) },
+    { region, token, rules, requests: new ShipRequests(), clock: systemClock },
+  );
 }
 
 /** Views of a post that a region has counted. */

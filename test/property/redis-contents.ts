@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import { COUNT_MAX } from '../../src/counters/pn-counter.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import type { History } from './histories.js';
+import { faultsOfWords } from './redis-words.js';
 
 /** What Redis packs: entries of a hash, and members of a set of integers. No chunk may have more by its mean. */
 const HASH_PACKED = 128;
@@ -33,7 +34,7 @@ interface Bucket {
   readonly posts: Map<number, Map<string, Buffer>>;
   readonly marks: Map<number, Map<number, string[]>>;
   readonly members: Map<string, Map<number, string[]>>;
-  /** How many lives of other regions have a slot; and what is in the sets by stamp. */
+  /** How many lives of other regions have a slot; and marks of the feed. */
   readonly lives: number;
   readonly marked: string[];
 }
@@ -66,6 +67,7 @@ export async function faultsOf(
     const records = checkPosts(bucket, fault);
     checkEntries(records, bucket.lives, fault);
     for (const mark of bucket.marked) checkMark(mark, history, fault);
+    if (regional) faults.push(...(await faultsOfWords(client, `tc:{${number}}`, isToggleOf(history), CHUNKS)));
     const found = new Set<string>();
     for (const [post, record] of records) {
       const expected = countsOf.get(post);
@@ -108,7 +110,7 @@ async function dump(client: Redis, { shape }: History, regional: boolean, faults
     }),
   );
   const other = /^tc:config$|^tc:\{\d+\}(:[fgltdw]|:w:[\w-]+)?$/;
-  const forRegions = /^tc:\{(\d+)\}:[nrh]$/;
+  const forRegions = /^tc:\{\d+\}:([rh]|r\d+:(\d+|s|l))$/;
   let cursor = '0';
   do {
     const [next, keys] = await client.scan(cursor, 'COUNT', SCAN_COUNT);
@@ -117,11 +119,12 @@ async function dump(client: Redis, { shape }: History, regional: boolean, faults
       keys.map(async (key) => {
         const [, number, posts, generation, marks, metric, post, members] =
           /^tc:\{(\d+)\}:(?:p(\d+)|m(\d+):(\d+)|a(\d+):(.+):(\d+))$/.exec(key) ?? [];
-        const [, marked] = forRegions.exec(key) ?? [];
+        const [, marked] = /^tc:\{(\d+)\}:n$/.exec(key) ?? [];
         if (marked !== undefined && regional) {
           buckets[Number(marked)]!.marked.push(...(await client.zrangebyscore(key, '-inf', '+inf')));
           return;
         }
+        if (regional && forRegions.test(key)) return;
         const bucket = buckets[Number(number)];
         if (bucket === undefined) {
           if (!other.test(key)) faults.push(`${key} is unknown`);
@@ -190,11 +193,17 @@ function checkEntries(records: Map<string, PostRecord>, lives: number, fault: (w
 }
 
 /** A post, or a toggle of an actor. */
-function checkMark(mark: string, { allPosts, shape }: History, fault: (what: string) => void): void {
+function checkMark(mark: string, history: History, fault: (what: string) => void): void {
   const [post, metric, actor] = mark.split(' ');
-  const isToggle = metric === undefined || shape.metrics.list[Number(metric)]?.kind === 'toggle';
-  if (!allPosts.includes(post!) || !isToggle || (metric === undefined) !== (actor === undefined))
-    fault(`a mark ${mark}`);
+  const isKnown = metric === undefined ? history.allPosts.includes(post!) : isToggleOf(history)(`${post!} ${metric}`);
+  if (!isKnown || (metric === undefined) !== (actor === undefined)) fault(`a mark ${mark}`);
+}
+
+function isToggleOf({ allPosts, shape }: History): (set: string) => boolean {
+  return (set) => {
+    const [post, metric] = set.split(' ');
+    return allPosts.includes(post!) && shape.metrics.list[Number(metric)]?.kind === 'toggle';
+  };
 }
 
 /** Regions' names with an epoch and a nonce each. */
@@ -258,6 +267,8 @@ function hashOfPost(post: string): number {
 function hashOfKey(key: string): number {
   return Math.abs(Number(key.slice(-9)));
 }
+
+const CHUNKS = { chunkOf, hashOfKey };
 
 /** Milliseconds since 2024 in 5 bytes, then msgpack integers. */
 function recordOf(record: Buffer): PostRecord {

@@ -14,6 +14,7 @@ import { OpsModule } from '../../src/ops/ops.module.js';
 import { HttpPeer } from '../../src/regions/http-peer.js';
 import type { LinkStatus, PeerService } from '../../src/regions/peer.js';
 import type { Regions } from '../../src/regions/regions.js';
+import { ShipRequests } from '../../src/regions/requests.js';
 import { ShipmentRules } from '../../src/regions/shipment-rules.js';
 import { readSettings } from '../../src/settings.js';
 import { REGIONS, STORE } from '../../src/tokens.js';
@@ -51,7 +52,10 @@ export async function startRegionGateway(env: Record<string, string>): Promise<R
     service,
     status: () => gateway.status,
     close: () => undefined,
-    peers: peers.map((peer) => new HttpPeer(peer, { region, token: peerToken, rules, clock: systemClock })),
+    peers: peers.map(
+      (peer) =>
+        new HttpPeer(peer, { region, token: peerToken, rules, requests: new ShipRequests(), clock: systemClock }),
+    ),
   };
   const core = CoreModule.with(settings);
   const given = new Map<unknown, Provider>([

@@ -18,6 +18,10 @@ export class Changes {
     return this.#dirty.length === 0;
   }
 
+  get all(): readonly Change[] {
+    return this.#dirty;
+  }
+
   add(change: Change): void {
     if (change.dirty) return;
     change.dirty = true;

@@ -60,6 +60,8 @@ export class EmbeddedBucket implements Bucket, Change {
   /** No stamp above it was given, as far as the disk knows. */
   #reserved = 0;
   #regionalSet = false;
+  /** That is on disk, or is written with what changes now: registers up to it are not needed even after a crash. */
+  #floor = 0;
   /** Marks of this generation that are not in their chunks yet, or changed since: so a commit writes one value for many. */
   readonly #recent: PackedKeys;
   #marks: Chunks;
@@ -137,19 +139,20 @@ export class EmbeddedBucket implements Bucket, Change {
 
   register(id: string, metric: number, actor: Key64): number {
     const place = this.records.post(id).record.members[metric];
-    return place === undefined ? 0 : this.records.members.register(id, metric, place, actor);
+    return place === undefined ? 0 : this.records.registers.get(id, metric, place, actor);
   }
 
   setRegister(id: string, metric: number, actor: Key64, stamp: number): void {
     const post = this.records.post(id);
     this.records.changes.add(post);
-    this.records.members.setRegister(id, metric, memberPlace(post.record, metric), actor, stamp);
+    this.records.registers.set(id, metric, memberPlace(post.record, metric), actor, stamp, this.#floor);
+    this.records.stamped(this.number, id, stamp);
   }
 
   registers(id: string): Register[] {
     const { record } = this.records.post(id);
     return record.members.flatMap((place, metric) =>
-      this.records.members.registers(id, metric, place).map(({ actor, stamp }) => {
+      this.records.registers.all(id, metric, place).map(({ actor, stamp }) => {
         return { metric, actor, stamp, on: this.hasMember(id, metric, actor) };
       }),
     );
@@ -175,6 +178,11 @@ export class EmbeddedBucket implements Bucket, Change {
     this.#reserved = clock;
     this.#clockSet = true;
     this.records.changes.add(this);
+  }
+
+  /** Registers up to the floor are dropped: after a crash what is said of them late would be taken for news without it. */
+  keepFloor(): void {
+    if (this.regional!.state.floor > this.#floor) this.regionalChanged();
   }
 
   regionalChanged(): void {
@@ -241,7 +249,10 @@ export class EmbeddedBucket implements Bucket, Change {
     const { regional: table } = this.records.tables;
     const { state } = this.regional!;
     if (this.#clockSet) table.put(this.#prefix + CLOCK, writer.varint(this.#reserved).value());
-    if (this.#regionalSet) table.put(this.#prefix + STATE, writer.raw(encodeState(state)).value());
+    if (this.#regionalSet) {
+      table.put(this.#prefix + STATE, writer.raw(encodeState(state)).value());
+      this.#floor = state.floor;
+    }
     this.#clockSet = false;
     this.#regionalSet = false;
   }

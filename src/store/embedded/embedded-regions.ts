@@ -10,8 +10,12 @@ import type { PostShipment, Receipt, Shipment, Toggled } from '../../counters/sh
 import type { Asked, BucketStanding, NewLife, RegionalStore, ScanPage } from '../regional-store.js';
 import type { Records } from './records.js';
 
+/** Ids that a scan reads for each post that is in one of its buckets: 4,000 take some milliseconds. */
+const IDS_A_POST_MAX = 8;
 /** Chunks of registers that are looked at by one group commit. */
 const DROP_CHUNKS = 64;
+/** The same of posts whose records hold some. */
+const DROP_POSTS = 500;
 
 /** What regions need of the store that they are a part of. */
 export interface EmbeddedAccess {
@@ -35,7 +39,7 @@ export class EmbeddedRegions implements RegionalStore {
   readonly replays = false;
   readonly #toggled = new Subject<readonly Toggled[]>();
   readonly toggled: Observable<readonly Toggled[]> = this.#toggled;
-  readonly #dropped: { at: string; floor: number } = { at: '', floor: -1 };
+  readonly #dropped = { more: false, at: '', floor: -1 };
 
   constructor(
     private readonly access: EmbeddedAccess,
@@ -82,7 +86,9 @@ export class EmbeddedRegions implements RegionalStore {
 
   scan(buckets: ReadonlySet<number>, cursor: string, limit: number): Promise<ScanPage> {
     return this.access.look((records) => {
-      const ids = records.postsAfter(cursor, limit);
+      const share = Math.min(IDS_A_POST_MAX, this.access.buckets / buckets.size);
+      const idsMax = Math.ceil(limit * share);
+      const ids = records.postsAfter(cursor, idsMax);
       const posts = new Map<number, PostShipment[]>();
       for (const id of ids) {
         const number = bucketOf(id, this.access.buckets);
@@ -93,7 +99,7 @@ export class EmbeddedRegions implements RegionalStore {
       const shipments = [...posts].map(([number, scanned]) => {
         return { ...emptyShipment('scan', number, records.bucket(number), 0), posts: scanned };
       });
-      return { shipments, next: ids.length < limit ? null : ids.at(-1)! };
+      return { shipments, next: ids.length < idsMax ? null : ids.at(-1)! };
     });
   }
 
@@ -152,12 +158,13 @@ export class EmbeddedRegions implements RegionalStore {
   async #drop(): Promise<void> {
     const dropped = this.#dropped;
     const floor = this.regionals.reduce((sum, { state }) => sum + state.floor, 0);
-    if (dropped.at === '' && dropped.floor === floor) return;
-    if (dropped.at === '') dropped.floor = floor;
-    dropped.at = await this.access.write((records) => {
-      // With the floor, or after a crash what is said of them late would be taken for news.
-      if (dropped.at === '') for (const number of this.regionals.keys()) records.bucket(number).regionalChanged();
-      return records.dropRegisters(dropped.at, DROP_CHUNKS);
+    if (!dropped.more && dropped.floor === floor) return;
+    dropped.floor = floor;
+    await this.access.write((records) => {
+      const isSought = records.seekStamped(DROP_POSTS);
+      const inRecords = records.dropStamped(DROP_POSTS);
+      dropped.at = records.dropRegisters(dropped.at, DROP_CHUNKS);
+      dropped.more = !isSought || inRecords === DROP_POSTS || dropped.at !== '';
     });
   }
 

@@ -10,9 +10,10 @@ import type { CounterStore, PostView } from '../counter-store.js';
 import { DataDirectory, type DataDirectoryOptions } from './data-directory.js';
 import { EmbeddedRegions, type EmbeddedAccess } from './embedded-regions.js';
 import { bigEndian } from './embedded-bucket.js';
-import { END } from './member-table.js';
 import { Records } from './records.js';
 import { readState } from './regional-record.js';
+import { StampedPosts } from './stamped-posts.js';
+import { END } from './table.js';
 
 /** Chunks of old marks removed by one group commit, so that expiry never makes one long; … */
 const PURGE_CHUNKS = 16;
@@ -139,9 +140,13 @@ export class EmbeddedStore implements CounterStore {
   }
 
   #recordsOf(): Records {
-    const { tables } = this.#directory;
-    const withRegisters = this.#regionals !== null || tables.registers.keys('', END, 1).length > 0;
-    return new Records(tables, this.#directory, this.options.buckets, this.#regionals, withRegisters);
+    return new Records(
+      this.#directory.tables,
+      this.#directory,
+      this.options.buckets,
+      this.#regionals,
+      new StampedPosts(this.options.buckets),
+    );
   }
 
   #view(id: string, actor: Key64 | null): PostView {

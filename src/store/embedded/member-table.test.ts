@@ -34,14 +34,8 @@ class Members {
     registers: null,
   };
   readonly #table = new MapTable();
-  readonly #registers = new MapTable();
   readonly #changes = new Changes();
-  readonly #members = new MemberTable(
-    this.#table as unknown as Table,
-    this.#registers as unknown as Table,
-    this.#changes,
-    true,
-  );
+  readonly #members = new MemberTable(this.#table as unknown as Table, this.#changes);
 
   has(actor: Key64): boolean {
     return this.#members.has('post', 0, this.place, actor);

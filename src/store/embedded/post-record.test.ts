@@ -2,8 +2,15 @@ import { describe, expect, it } from '@jest/globals';
 import type { Key64 } from '../../counters/ids.js';
 import type { Replica } from '../../counters/pn-counter.js';
 import { ByteWriter } from './bytes.js';
-import { KEY64_BYTES, PackedKeys } from './packed-keys.js';
-import { decodePost, encodePost, type MemberPlace, memberPlace, type PostRecord } from './post-record.js';
+import { KEY64_BYTES, NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
+import {
+  decodePost,
+  encodePost,
+  type MemberPlace,
+  memberPlace,
+  type PostRecord,
+  type RegisterPlace,
+} from './post-record.js';
 
 const REPLICAS: readonly Replica[] = [
   { region: 'eu', epoch: 1, nonce: 4_294_967_295 },
@@ -72,6 +79,36 @@ describe('the record of a post', () => {
       members: [place(0, 3, [{ hi: 1, lo: 2 }])],
     };
     expect(plain(decodePost(encode(record), REPLICAS))).toEqual(plain(record));
+  });
+
+  it('has registers that stand in it, and how many chunks there are of others', () => {
+    const inline = new PackedKeys(NUMBERED_BYTES);
+    inline.insert(0, { hi: 1, lo: 2 });
+    inline.setNumber(0, Number.MAX_SAFE_INTEGER);
+    const counter = REPLICAS.map((replica) => ({ replica, p: 1, n: 0 }));
+    const record: PostRecord = {
+      state: { v: 9, updatedAtMs: 1, metrics: [{ members: 1, counter }] },
+      members: [{ ...place(1, 0, [{ hi: 1, lo: 2 }]), registers: { chunks: 7, inline, loaded: null } }],
+    };
+    const read = decodePost(encode(record), REPLICAS);
+    expect(plain(read)).toEqual(plain(record));
+    const { registers } = read.members[0]!;
+    expect([registers!.chunks, registers!.inline.size]).toEqual([7, 1]);
+    expect([registers!.inline.keyAt(0), registers!.inline.numberAt(0)]).toEqual([
+      { hi: 1, lo: 2 },
+      Number.MAX_SAFE_INTEGER,
+    ]);
+  });
+
+  it('of registers that are all gone is as if there had been none', () => {
+    const record = (registers: RegisterPlace | null): PostRecord => {
+      return {
+        state: { v: 9, updatedAtMs: 1, metrics: [{ members: 0, counter: [] }] },
+        members: [{ ...place(0, 0), registers }],
+      };
+    };
+    const gone = { chunks: 0, inline: new PackedKeys(NUMBERED_BYTES), loaded: null };
+    expect(encode(record(gone))).toEqual(encode(record(null)));
   });
 
   it('that names an unknown replica, or ends in the middle, is an error', () => {

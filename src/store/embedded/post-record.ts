@@ -2,16 +2,17 @@ import type { MetricState, PostState } from '../../counters/bucket.js';
 import { EMPTY, type Entry, type Replica } from '../../counters/pn-counter.js';
 import { ByteReader, type ByteWriter } from './bytes.js';
 import type { Chunks } from './chunks.js';
-import { KEY64_BYTES, PackedKeys } from './packed-keys.js';
+import { KEY64_BYTES, NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
 
 /**
  * A post as it lies on disk. All numbers are varints:
  *
  *     v  updatedAtMs  metric*                       metrics by index; trailing ones that are empty are left out
- *     metric:  members  chunks  entries  entry*  keys  key*        keys: how many; only where there are chunks
+ *     metric:  members  chunks  entries  entry*  keys  key*  registers     keys: how many; only where there are chunks
  *     entry:   replica  p  n                        replica: index into the data directory's table of replicas
  *     key:     8 bytes                              members, sorted: all of them without chunks, else those
  *                                                   of whom the chunks have the opposite
+ *     registers:  chunks  number  (key  stamp)*     only where `entries` is 64 more than there are; a stamp: 7 bytes
  *
  * So likes and views with one region and no members take about 20 bytes.
  */
@@ -28,11 +29,22 @@ export interface MemberPlace {
   chunks: number;
   /** … and this has those who came or left since, of whom the chunks have the opposite. */
   inline: PackedKeys;
-  /** The chunks that are in memory: of members, … */
+  /** The chunks that are in memory. */
   loaded: Chunks | null;
-  /** … and of their registers, which stand in chunks of the same numbers. */
-  registers: Chunks | null;
+  /** Last words on the toggle, with other regions; `null`: there are none. */
+  registers: RegisterPlace | null;
 }
+
+export interface RegisterPlace {
+  /** In so many chunks of the registers table, … */
+  chunks: number;
+  /** … and here those that were said last. */
+  readonly inline: PackedKeys;
+  loaded: Chunks | null;
+}
+
+/** More entries than there are regions. */
+const HAS_REGISTERS = 64;
 
 /** The place of a metric's members, added to the record if it has none yet. */
 export function memberPlace(record: PostRecord, metric: number): MemberPlace {
@@ -49,20 +61,29 @@ export function encodePost(
   writer: ByteWriter,
 ): ByteWriter {
   writer.varint(state.v).varint(state.updatedAtMs);
-  // A toggle that nobody has on may have registers, whose chunks are counted here.
+  // A toggle that nobody has on may have registers.
   for (let index = 0; index < Math.max(state.metrics.length, members.length); index++) {
     const metric = state.metrics[index] ?? NOTHING;
     const place = members[index];
+    const registers = registersIn(place);
     writer
       .varint(metric.members)
       .varint(place === undefined ? 0 : place.chunks)
-      .varint(metric.counter.length);
+      .varint(metric.counter.length + (registers === null ? 0 : HAS_REGISTERS));
     for (const { replica, p, n } of metric.counter) writer.varint(replicas.indexOf(replica)).varint(p).varint(n);
     if (place === undefined) continue;
     if (place.chunks > 0) writer.varint(place.inline.size);
     writer.raw(place.inline.bytes, place.inline.byteLength);
+    if (registers === null) continue;
+    const { chunks, inline } = registers;
+    writer.varint(chunks).varint(inline.size).raw(inline.bytes, inline.byteLength);
   }
   return writer;
+}
+
+function registersIn(place: MemberPlace | undefined): RegisterPlace | null {
+  const registers = place?.registers ?? null;
+  return registers === null || (registers.chunks === 0 && registers.inline.size === 0) ? null : registers;
 }
 
 export function decodePost(bytes: Uint8Array, replicas: readonly Replica[]): PostRecord {
@@ -72,7 +93,8 @@ export function decodePost(bytes: Uint8Array, replicas: readonly Replica[]): Pos
     const members = reader.varint();
     const chunks = reader.varint();
     const counter: Entry[] = [];
-    for (let entries = reader.varint(); entries > 0; entries--) {
+    const entries = reader.varint();
+    for (let left = entries % HAS_REGISTERS; left > 0; left--) {
       const replica = replicas[reader.varint()];
       if (replica === undefined) throw new RangeError('a record names a replica that the data directory does not know');
       counter.push({ replica, p: reader.varint(), n: reader.varint() });
@@ -80,9 +102,17 @@ export function decodePost(bytes: Uint8Array, replicas: readonly Replica[]): Pos
     const keys = chunks === 0 ? members : reader.varint();
     const inline = keys > 0 ? reader.raw(keys * KEY64_BYTES) : undefined;
     record.state.metrics.push({ members, counter });
-    record.members.push(placeOf(members, chunks, new PackedKeys(KEY64_BYTES, inline)));
+    const place = placeOf(members, chunks, new PackedKeys(KEY64_BYTES, inline));
+    if (entries >= HAS_REGISTERS) place.registers = readRegisters(reader);
+    record.members.push(place);
   }
   return record;
+}
+
+function readRegisters(reader: ByteReader): RegisterPlace {
+  const chunks = reader.varint();
+  const bytes = reader.raw(reader.varint() * NUMBERED_BYTES);
+  return { chunks, inline: new PackedKeys(NUMBERED_BYTES, bytes), loaded: null };
 }
 
 function placeOf(size: number, chunks: number, inline: PackedKeys): MemberPlace {

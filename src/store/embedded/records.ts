@@ -6,9 +6,11 @@ import type { ByteWriter } from './bytes.js';
 import { type Change, Changes } from './changes.js';
 import type { DataDirectory } from './data-directory.js';
 import { EmbeddedBucket } from './embedded-bucket.js';
-import { END, MemberTable, registersKeyOf } from './member-table.js';
+import { MemberTable } from './member-table.js';
 import { decodePost, encodePost, memberPlace, type PostRecord } from './post-record.js';
-import type { Table } from './table.js';
+import { registersKeyOf, RegisterTable } from './register-table.js';
+import type { StampedPosts } from './stamped-posts.js';
+import { END, type Table } from './table.js';
 
 /** The tables of a data directory. A post belongs to one bucket, so only what has no post carries the bucket's number. */
 export interface Tables {
@@ -22,12 +24,14 @@ export interface Tables {
   readonly generations: Table;
   /** bucket, incarnation → Fence. Of this process only: emptied at boot */
   readonly fences: Table;
-  /** metric, post, chunk number → registers of the actors in that chunk of members */
+  /** metric, post, chunk number → a chunk of registers */
   readonly registers: Table;
   /** bucket, `s` or `c` → its dealings with other regions, as JSON; and of them the clock alone, which each batch changes */
   readonly regional: Table;
 }
 
+/** Posts looked at in one go for registers, when all have to be. */
+const SOUGHT_AT_ONCE = 1_000;
 /** Posts in each of the cache's two halves: a post with likes and views takes about a kilobyte of memory, so 40 MB. */
 const POSTS_MAX = 20_000;
 /** Chunks of members and marks in memory: about a kilobyte each, so 20 MB. */
@@ -67,6 +71,7 @@ export class Post implements Change {
 export class Records {
   readonly changes = new Changes();
   readonly members: MemberTable;
+  readonly registers: RegisterTable;
   #young = new Map<string, Post>();
   #old = new Map<string, Post>();
   /** The one that was asked for last is asked for again at once. */
@@ -79,9 +84,10 @@ export class Records {
     private readonly buckets: number,
     /** By bucket; `null` where there are no other regions. They outlast what is kept in memory. */
     private readonly regionals: readonly Regional[] | null,
-    withRegisters: boolean,
+    private readonly stampedPosts: StampedPosts,
   ) {
-    this.members = new MemberTable(tables.members, tables.registers, this.changes, withRegisters);
+    this.members = new MemberTable(tables.members, this.changes);
+    this.registers = new RegisterTable(tables.registers, this.changes);
   }
 
   get replicas(): readonly Replica[] {
@@ -127,14 +133,64 @@ export class Records {
     return bucket;
   }
 
+  /** The post's record holds a register of this stamp. */
+  stamped(bucket: number, id: string, stamp: number): void {
+    const other = this.stampedPosts.add(bucket, id, stamp);
+    if (other === undefined) return;
+    const post = this.post(other);
+    for (const [metric, { registers }] of post.record.members.entries()) {
+      if (registers !== null) this.registers.settle(other, metric, registers);
+    }
+    this.changes.add(post);
+  }
+
   /** Looks at the whole table: it is for what is rare. */
   postsWithRegisters(bucket: number): string[] {
-    const posts = new Set<string>();
-    for (const key of this.tables.registers.keys('', END, Infinity)) {
-      const { post } = registersKeyOf(key);
+    while (!this.seekStamped(SOUGHT_AT_ONCE));
+    const posts = new Set(this.stampedPosts.of(bucket));
+    const add = (post: string): void => {
       if (bucketOf(post, this.buckets) === bucket) posts.add(post);
-    }
+    };
+    for (const key of this.tables.registers.keys('', END, Infinity)) add(registersKeyOf(key).post);
+    // What is not on disk yet.
+    for (const change of this.changes.all) if (change instanceof Post) add(change.id);
     return [...posts];
+  }
+
+  /** Finds out which of the next `limit` posts hold registers since before the process was started. @returns whether that were all */
+  seekStamped(limit: number): boolean {
+    const from = this.stampedPosts.soughtUpTo;
+    if (from === null) return true;
+    const ids = this.postsAfter(from, limit);
+    for (const id of ids) {
+      const newest = newestStamp(this.#read(id).record);
+      if (newest > 0) this.stamped(bucketOf(id, this.buckets), id, newest);
+    }
+    this.stampedPosts.soughtUpTo = ids.length < limit ? null : ids.at(-1)!;
+    return ids.length < limit;
+  }
+
+  /**
+   * Drops registers that are not needed any more out of the records of posts of which nothing was said since.
+   * @returns how many posts were looked at, at most `limit`
+   */
+  dropStamped(limit: number): number {
+    let looked = 0;
+    for (const [bucket, { state }] of this.regionals!.entries()) {
+      const taken = this.stampedPosts.takeUpTo(bucket, state.floor, limit - looked);
+      looked += taken.length;
+      for (const id of taken) {
+        const post = this.post(id);
+        const newest = newestStamp(post.record);
+        if (newest > state.floor) this.stamped(bucket, id, newest);
+        else {
+          for (const { registers } of post.record.members) registers?.inline.clear();
+          this.changes.add(post);
+          this.bucket(bucket).keepFloor();
+        }
+      }
+    }
+    return looked;
   }
 
   /**
@@ -145,9 +201,13 @@ export class Records {
     const keys = this.tables.registers.keys(after + '\0', END, limit);
     for (const key of keys) {
       const { post: id, metric, chunk } = registersKeyOf(key);
-      const floor = this.regional(bucketOf(id, this.buckets))!.state.floor;
-      const place = memberPlace(this.post(id).record, metric);
-      this.members.dropRegisters(id, metric, place, chunk, floor);
+      const bucket = this.bucket(bucketOf(id, this.buckets));
+      const post = this.post(id);
+      const { floor } = bucket.regional!.state;
+      const { registers } = memberPlace(post.record, metric);
+      if (registers === null || !this.registers.dropOf(id, metric, registers, chunk, floor)) continue;
+      bucket.keepFloor();
+      if (registers.chunks === 0) this.changes.add(post);
     }
     return keys.length < limit ? '' : keys.at(-1)!;
   }
@@ -184,4 +244,13 @@ export class Records {
       this,
     );
   }
+}
+
+/** Of the registers in the record; 0: it has none. */
+function newestStamp({ members }: PostRecord): number {
+  let newest = 0;
+  for (const { registers } of members) {
+    for (let i = 0; i < (registers?.inline.size ?? 0); i++) newest = Math.max(newest, registers!.inline.numberAt(i));
+  }
+  return newest;
 }

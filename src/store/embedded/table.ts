@@ -11,6 +11,9 @@ const keyEncoder = {
   },
 };
 
+/** After all keys. */
+export const END = '\u00ff';
+
 /** One LMDB table. */
 export class Table {
   readonly #db: Database<Buffer, string>;

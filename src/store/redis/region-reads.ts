@@ -80,12 +80,12 @@ export class RegionReads {
 
   /**
    * Last words on toggles.
-   * @param kind   r: those given here, h: those heard of other regions
+   * @param kind   r: those given here, h: those heard of other regions, of late; i: those before them
    * @param posts  whose; none: of all
    */
   async registers(
     key: string,
-    kind: 'r' | 'h',
+    kind: 'r' | 'h' | 'i',
     cursor: string,
     above: number,
     posts: readonly string[],

@@ -9,6 +9,8 @@ import type { RegionReads, StampedMembers } from './region-reads.js';
 
 /** Members of one post that may be read beside those of others. */
 const TOGETHER_MAX = 5_000;
+/** Where registers stand: in the logs of what was given here and heard of others, and what these have no room for. */
+const KINDS = ['r', 'h', 'i'] as const;
 
 export interface ScansOptions {
   readonly region: string;
@@ -18,8 +20,8 @@ export interface ScansOptions {
 }
 
 /**
- * Shows what buckets hold, page by page: of each first the toggles that are off and have a register, those given here (r) and those
- * heard (h), then its posts, chunk by chunk (p). The floor is read before what it is said of: whatever changes meanwhile has a
+ * Shows what buckets hold, page by page: of each first the toggles that are off and have a register (r, h, i: in the order in which
+ * registers move), then its posts, chunk by chunk (p). The floor is read before what it is said of: whatever changes meanwhile has a
  * later stamp, and is told by the feed of whoever gave it.
  */
 export class RegionScans {
@@ -28,7 +30,7 @@ export class RegionScans {
     private readonly options: ScansOptions,
   ) {}
 
-  /** @param cursor  `bucket r place`, `bucket h place`, or `bucket p chunk post`: after that post, in order of their names */
+  /** @param cursor  `bucket r place`, the same of h and i, or `bucket p chunk post`: after that post, in order of their names */
   async page(buckets: ReadonlySet<number>, cursor: string, limit: number): Promise<ScanPage> {
     const order = [...buckets].sort((a, b) => a - b);
     for (let at: string | null = cursor === '' ? startOf(order[0]) : cursor; at !== null;) {
@@ -48,7 +50,7 @@ export class RegionScans {
     const about = emptyScan(this.options.region, bucket, standing);
     const { records, lives } = await this.reads.posts(key, posts);
     const registers = new Map<string, Map<string, Register>>(posts.map((post) => [post, new Map<string, Register>()]));
-    for (const kind of ['r', 'h'] as const) {
+    for (const kind of KINDS) {
       let cursor = '0';
       do {
         const page = await this.reads.registers(key, kind, cursor, standing.floor, posts);
@@ -79,8 +81,9 @@ export class RegionScans {
     const about = emptyScan(this.options.region, bucket, standing);
     if (kind === 'p') return { about, ...(await this.#posts(bucket, Number(place), name, limit, about)) };
     const key = this.options.keyOf(bucket);
-    const { registers, next } = await this.reads.registers(key, kind as 'r' | 'h', place!, standing.floor, []);
-    const after = kind === 'r' ? `${bucket} h 0` : `${bucket} p 0`;
+    const at = KINDS.findIndex((one) => one === kind);
+    const { registers, next } = await this.reads.registers(key, KINDS[at]!, place!, standing.floor, []);
+    const after = `${bucket} ${KINDS[at + 1] ?? 'p'} 0`;
     return { about, posts: await this.#off(key, registers), next: next === '0' ? after : `${bucket} ${kind!} ${next}` };
   }
 

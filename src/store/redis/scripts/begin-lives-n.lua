@@ -2,7 +2,10 @@
 -- Begins a life of buckets whose epoch or stamps peers would not take for new ones, and says whether it is to be filled from
 -- them: the meaning is that of `begin` and `filled` of RegionalStore, and of giveAnew in ship.ts.
 --
--- KEYS[i]  tc:{b}    the bucket's hash; derived from it: its registers
+-- It looks at all registers that not all regions know, in one call: what is told in between would have stamps of both lives. Lives
+-- begin rarely, and most find their stamps late enough.
+--
+-- KEYS[i]  tc:{b}    the bucket's hash; derived from it: logs of words, and registers
 -- ARGV[1]  run id of the server
 -- ARGV[2]  nonce of the epochs that begin
 -- ARGV[3]  number of the own region
@@ -13,29 +16,47 @@
 -- include lib-bucket
 -- include lib-life
 -- include lib-regions
+-- include lib-values
+-- include lib-words
+-- include lib-registers
 nonce_new, region = tonumber(ARGV[2]), tonumber(ARGV[3])
 local epoch_known, clock_known, fills = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 
--- Toggles whose last word the lives before have given at or below `clock_known`, in the order of these.
-local function given_before()
-  local low, high, list, stamp_in = '(' .. text_of(math.max(born, settled)), ARGV[5], {}, {}
+-- Words that the lives before have given after the first and up to the second stamp. @return by set and actor
+local function given_between(low, high)
+  local said = {}
+  local function take(set, actor, stamp)
+    if stamp <= low or stamp > high or not gave(stamp) then return end
+    said[set] = said[set] or {}
+    said[set][actor] = math.max(said[set][actor] or 0, stamp)
+  end
   for _, key in ipairs({ given_key(), heard_key() }) do
-    local found_here = call('ZRANGEBYSCORE', touch(key), low, high, 'WITHSCORES')
-    for i = 1, #found_here, 2 do
-      local mark, stamp = found_here[i], tonumber(found_here[i + 1])
-      if not stamp_in[mark] then list[#list + 1] = mark end
-      stamp_in[mark] = math.max(stamp, stamp_in[mark] or 0)
-    end
+    each_group(call('XRANGE', touch(key), text_of(low + 1), '+'), function(set, stamp, list, from, to)
+      for i = from, to do take(set, list[i], stamp) end
+    end)
   end
-  local last, mine = stamps_of(list), {}
-  for i, mark in ipairs(list) do
-    if last[i] == stamp_in[mark] and gave(last[i]) then mine[#mine + 1] = mark end
+  for _, generation in ipairs(registers.generations(call('HGET', bucket, 'i'))) do
+    for chunk = 0, generation.newest > low and generation.chunks - 1 or -1 do registers.each(generation, chunk, take) end
   end
-  table.sort(mine, function(a, b)
-    if stamp_in[a] ~= stamp_in[b] then return stamp_in[a] < stamp_in[b] end
-    return a < b
+  return said
+end
+
+-- Those of them that nobody has a later word than, in the order of their stamps: a list of {stamp, name of the post, metric, actor}
+local function given_before()
+  local low, words, sets, actors = math.max(born, settled), {}, {}, {}
+  local said = given_between(low, clock_known)
+  for set, stamps in pairs(said) do
+    for actor in pairs(stamps) do sets[#sets + 1], actors[#actors + 1] = set, actor end
+  end
+  for i, stamp in ipairs(registers.stamps_of(sets, actors, low + 1)) do
+    local name, metric = string.match(sets[i], '^(%S+) (%d+)$')
+    if said[sets[i]][actors[i]] == stamp then words[#words + 1] = { stamp, name, tonumber(metric), actors[i], sets[i] .. ' ' .. actors[i] } end
+  end
+  table.sort(words, function(a, b)
+    if a[1] ~= b[1] then return a[1] < b[1] end
+    return a[5] < b[5]
   end)
-  return mine
+  return words
 end
 
 local again = 0
@@ -44,21 +65,24 @@ for _, key in ipairs(KEYS) do
   open_bucket()
   local epoch_before, nonce_before = epoch, nonce
   if epoch <= epoch_known then epoch, nonce, new_life = epoch_known + 1, nonce_new, true end
-  local list = {}
+  local words = {}
   if born < clock_known then
-    local marks = given_before()
+    words = given_before()
     saw(clock_known)
     born = clock
-    for i, mark in ipairs(marks) do list[2 * i - 1], list[2 * i] = text_of(next_stamp(0)), mark end
+    for _, word in ipairs(words) do word[1] = next_stamp(0) end
   end
   if fills > 0 or epoch_before ~= epoch then begin_life(epoch_before, nonce_before) end
   if fills ~= 0 then filling = fills > 0 and 1 or 0 end
   if fills < 0 then found = clock end
   all_here()
-  add_marks(given_key(), list, #list)
+  for _, word in ipairs(words) do
+    given_written = given_written + 1
+    write_words(given_key(), word[1], given_written, { word[2], word[3], 0, 1, word[4] }, 5)
+  end
   regional_changed = true
   write_life()
   write_regions()
-  again = again + #list / 2
+  again = again + #words
 end
 return again

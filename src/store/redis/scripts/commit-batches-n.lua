@@ -26,6 +26,9 @@
 -- include lib-announce
 -- include lib-grow
 -- include lib-values
+-- include lib-words
+-- include lib-registers
+-- include lib-moving
 -- include lib-batch
 -- include lib-posts
 -- include lib-marks
@@ -73,12 +76,12 @@ local function apply(fences, fences_before, pace, due, incarnation, n, at, fence
   read_members()
   if region >= 0 then begin_marks() end
   local told = decide()
-  if region >= 0 then look_at_feed() end
   local found, posts_new = count_changed(at)
   local marks_new = count_new_marks()
   if posts_new > 0 then grow_posts(posts_new) end
   if marks_new > 0 then grow_marks(marks_new) end
   if sets_count > 0 then grow_sets() end
+  if region >= 0 then look_at_feed() end
   local watching = look(found, pace)
   local due_ms = due_in(due)
   all_here()

@@ -12,12 +12,13 @@
 -- include lib-bucket
 -- include lib-life
 -- include lib-regions
+-- include lib-known
 nonce_new, region = tonumber(ARGV[2]), tonumber(ARGV[3])
 local answers = {}
 for i, key in ipairs(KEYS) do
   bucket = key
-  open_bucket()
-  local known = read_known()
+  local _, packed = open_bucket('y')
+  local known = unpack_known(packed)
   local epoch_told, nonce_told = string.match(ARGV[5 + i], '^(%d+) (%d+)$')
   epoch_told, nonce_told = tonumber(epoch_told), tonumber(nonce_told)
   local is_news = hear(known, ARGV[4], epoch_told, nonce_told)

@@ -25,9 +25,13 @@
 -- include lib-bucket
 -- include lib-life
 -- include lib-regions
+-- include lib-known
 -- include lib-announce
 -- include lib-grow
 -- include lib-values
+-- include lib-words
+-- include lib-registers
+-- include lib-moving
 -- include lib-posts
 -- include lib-toggles
 -- include lib-lives
@@ -84,16 +88,18 @@ local function merge_told_entry(i)
 end
 
 local function read_toggles()
-  local marks = {}
+  local marks, sets, actors, least = {}, {}, {}, math.huge
   stamp_in, was, is, put_stamps = {}, {}, {}, {}
   for i = at.toggles + 1, at.toggles + 6 * count.toggles, 6 do
-    local place, metric, actor = values[i], values[i + 1], values[i + 2]
-    local mark = mark_of(names[place], metric, actor)
-    marks[#marks + 1] = mark
+    local place, metric, actor, stamp = values[i], values[i + 1], values[i + 2], values[i + 3]
+    local set = set_of(names[place], metric)
+    local mark = set .. ' ' .. actor
+    marks[#marks + 1], sets[#sets + 1], actors[#actors + 1] = mark, set, actor
+    least = min(least, values[i + 5] == OF_QUIET_MEMBERS and 0 or stamp)
     if was[mark] == nil then was[mark] = call('SISMEMBER', touch(member_key(place, metric, actor)), actor) end
     is[mark] = was[mark]
   end
-  for i, stamp in ipairs(stamps_of(marks)) do stamp_in[marks[i]] = stamp end
+  for i, stamp in ipairs(registers.stamps_of(sets, actors, math.max(least, settled + 1))) do stamp_in[marks[i]] = stamp end
   return marks
 end
 
@@ -174,6 +180,27 @@ local function write_toggles(marks)
   end
 end
 
+local function write_heard(marks)
+  local last, words, group, same = 0, 0, nil, nil
+  for number, mark in ipairs(marks) do
+    local stamp = put_stamps[mark]
+    if stamp then
+      local i = at.toggles + 6 * (number - 1)
+      local place, metric = values[i + 1], values[i + 2]
+      local of = place .. ' ' .. metric .. ' ' .. text_of(stamp)
+      if of ~= same then
+        scratch[last + 1], scratch[last + 2], scratch[last + 3], scratch[last + 4] = names[place], metric, stamp, 0
+        group, last, same = last + 4, last + 4, of
+      end
+      last, words, put_stamps[mark] = last + 1, words + 1, nil
+      scratch[last], scratch[group] = values[i + 3], scratch[group] + 1
+    end
+  end
+  if words == 0 then return end
+  heard_written, words_changed = heard_written + words, true
+  write_words(heard_key(), clock, heard_written, scratch, last)
+end
+
 local function pairs_of(stamps)
   local list, last = {}, 0
   for mark, stamp in pairs(stamps) do
@@ -241,6 +268,7 @@ local function merge(same)
   end
   local found, posts_new = count_changed(0)
   grow_all(posts_new)
+  local to_move = count.toggles > 0 and registers.plan_move(heard_key(), heard_written - heard_removed, count.toggles)
   local watching = look(found, pace)
   local due_ms = due_in(due)
   all_here()
@@ -248,7 +276,11 @@ local function merge(same)
   -- Writes: see commit-batches-n.lua.
   move_entries()
   write_posts(found)
-  add_marks(heard_key(), pairs_of(put_stamps))
+  if to_move then
+    registers.move(to_move)
+    heard_removed, words_changed = to_move.removed, true
+  end
+  write_heard(marks)
   local list, last = pairs_of(retold)
   add_news(list, last, news_known)
   write_toggles(marks)
@@ -276,9 +308,10 @@ end
 local function merge_part(packed)
   take_part(packed)
   touched = slots_move and { bucket .. ':t', bucket .. ':d', bucket .. ':l', news_key(), given_key(), heard_key() } or touched
-  local state = { state_of(open_bucket()) }
+  local state_packed, known_packed = open_bucket('y')
+  local state = { state_of(state_packed) }
   posts_known, post_chunks, state_rest = state[1], state[2], { unpack(state, 3) }
-  known = read_known()
+  known = unpack_known(known_packed)
   read_lives()
   local of = known_of(known, source.name)
   local same = order_of(source.epoch, source.nonce, of.epoch, of.nonce) == SAME

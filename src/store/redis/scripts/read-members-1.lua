@@ -9,23 +9,30 @@
 -- include lib-bucket
 -- include lib-life
 -- include lib-regions
+-- include lib-values
+-- include lib-words
+-- include lib-registers
 local asked = cjson.decode(ARGV[2])
-local _, post_chunks = state_of(call('HGET', bucket, 's'))
-touch(given_key())
-touch(heard_key())
-local answer = {}
+local state, packed = unpack(call('HMGET', bucket, 's', 'x'))
+local _, post_chunks = state_of(state)
+local _, _, _, floor_known = cmsgpack.unpack(packed or pack(0))
+local answer, sets, actors, places = {}, {}, {}, {}
 for i = 1, #asked, 4 do
   local name, metric, chunk, chunks = asked[i], asked[i + 1], asked[i + 2], asked[i + 3]
   local key = touch(posts_prefix() .. chunk_of(hash_of_post(name), post_chunks, size_of(post_chunks)))
-  local members, marks, list = false, {}, {}
+  local list = false
   if part(decode(call('HGET', key, name)), 4 * metric + MORE_CHUNKS) + 1 == chunks then
-    members = call('SMEMBERS', touch(members_prefix(metric, name) .. chunk))
-    for j, actor in ipairs(members) do marks[j] = mark_of(name, metric, actor) end
-    for j, stamp in ipairs(stamps_of(marks)) do
-      list[2 * j - 1], list[2 * j] = members[j], stamp == 0 and '0' or text_of(stamp)
+    list = {}
+    for _, actor in ipairs(call('SMEMBERS', touch(members_prefix(metric, name) .. chunk))) do
+      list[#list + 1], list[#list + 2] = actor, '0'
+      sets[#sets + 1], actors[#actors + 1], places[#places + 1] = set_of(name, metric), actor, { list, #list }
     end
   end
-  answer[#answer + 1] = members and list
+  answer[#answer + 1] = list
+end
+for i, stamp in ipairs(registers.stamps_of(sets, actors, (floor_known or 0) + 1)) do
+  local list, at = unpack(places[i])
+  if stamp > 0 then list[at] = text_of(stamp) end
 end
 all_here()
 return answer

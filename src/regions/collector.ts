@@ -1,0 +1,83 @@
+import type { Clock } from '../clock.js';
+import type { Shipment } from '../counters/shipment.js';
+import type { Asked, BucketStanding, RegionalStore } from '../store/regional-store.js';
+
+/** Changes of a bucket that one exchange carries: about 20 KB. */
+export const CHANGES_MAX = 1_000;
+/** Rounds that begin within so many ms share what they read. */
+const SHARED_MS = 10;
+
+/**
+ * Reads the store for all links. Their rounds begin at the same ticks, and while all peers are there they ask the same: what
+ * one of them has asked is not read again for the others. Of what was read only the last round is kept.
+ *
+ *     tick ├── SHIP_MS ──┤── SHIP_MS ──┤
+ *     us    round         round               asks the store, and ships
+ *     ap    round         round               ships what was read for us, if it has as much as that
+ */
+export class Collector {
+  #round: Round | null = null;
+
+  /** @param phaseMs when the first tick is; gateways that share a store have others */
+  constructor(
+    private readonly store: RegionalStore,
+    private readonly peers: readonly string[],
+    private readonly clock: Clock,
+    private readonly shipMs: number,
+    private readonly phaseMs: number,
+  ) {}
+
+  /** When the round after one that began at `startedAtMs` is due: at the tick that is nearest to SHIP_MS later. */
+  nextAtMs(startedAtMs: number): number {
+    const ticks = (startedAtMs - this.phaseMs) / this.shipMs;
+    return Math.round(ticks + 1) * this.shipMs + this.phaseMs;
+  }
+
+  round(led: readonly number[]): Round {
+    const nowMs = this.clock.nowMs();
+    const round = this.#round;
+    if (round !== null && round.led === led && nowMs - round.atMs < SHARED_MS) return round;
+    this.#round = new Round(this.store, this.peers, led, nowMs);
+    return this.#round;
+  }
+
+  /** Something else than changes has been done to buckets. */
+  forget(): void {
+    this.#round = null;
+  }
+}
+
+/** The buckets of a gateway at one tick. */
+export class Round {
+  readonly standings: Promise<ReadonlyMap<number, BucketStanding>>;
+  readonly #collected = new Map<
+    number,
+    { readonly after: number; readonly found: Promise<readonly (Shipment | null)[]>; readonly index: number }
+  >();
+
+  constructor(
+    private readonly store: RegionalStore,
+    private readonly peers: readonly string[],
+    readonly led: readonly number[],
+    readonly atMs: number,
+  ) {
+    this.standings = store
+      .standing(led)
+      .then((standings) => new Map(standings.map((standing, i) => [led[i]!, standing] as const)));
+  }
+
+  /** What each bucket has changed after a stamp, as `RegionalStore.collect` says. */
+  async collect(asked: readonly Asked[]): Promise<readonly (Shipment | null)[]> {
+    const missing = asked.filter(({ bucket, after }) => this.#collected.get(bucket)?.after !== after);
+    if (missing.length > 0) {
+      const found = this.store.collect(missing, this.peers, CHANGES_MAX);
+      // Who asked first may have failed by then, and not wait for it.
+      found.catch(() => undefined);
+      for (const [index, { bucket, after }] of missing.entries()) this.#collected.set(bucket, { after, found, index });
+    }
+    const places = asked.map(({ bucket }) => this.#collected.get(bucket)!);
+    const shipments: (Shipment | null)[] = [];
+    for (const { found, index } of places) shipments.push((await found)[index] ?? null);
+    return shipments;
+  }
+}

@@ -1,0 +1,112 @@
+import type { Key64 } from '../../counters/ids.js';
+import type { Changes } from './changes.js';
+import { Chunks, CHUNKS_MAX, numberOf } from './chunks.js';
+import { NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
+import type { MemberPlace, RegisterPlace } from './post-record.js';
+import type { Table } from './table.js';
+
+/** Up to this many registers stand in the post's own record, which a like writes anyway; then they go to chunks. */
+const INLINE_MAX = 16;
+/** From so many on those that are not needed any more are looked for. */
+const CROWDED = 4;
+/** Registers of a chunk, 4 KB, from which on another is split off. */
+const CHUNK_MAX = 288;
+
+/** Says when actors had their last word on a toggle, where other regions may not know it yet. */
+export class RegisterTable {
+  constructor(
+    private readonly table: Table,
+    private readonly changes: Changes,
+  ) {}
+
+  /** The stamp of the actor's register, 0 if there is none. */
+  get(post: string, metric: number, { registers }: MemberPlace, actor: Key64): number {
+    if (registers === null) return 0;
+    const { inline, chunks } = registers;
+    const index = inline.indexOf(actor);
+    if (index >= 0) return inline.numberAt(index);
+    if (chunks === 0) return 0;
+    const { entries } = this.#chunksOf(post, metric, registers).of(actor, chunks);
+    const at = entries.indexOf(actor);
+    return at < 0 ? 0 : entries.numberAt(at);
+  }
+
+  /** @param floor of the registers there are, those at or below it may be dropped. The post's record is to be written */
+  set(post: string, metric: number, place: MemberPlace, actor: Key64, stamp: number, floor: number): void {
+    const registers = (place.registers ??= { chunks: 0, inline: new PackedKeys(NUMBERED_BYTES), loaded: null });
+    const { inline } = registers;
+    put(inline, actor, stamp);
+    if (inline.size >= CROWDED) drop(inline, floor);
+    if (inline.size > INLINE_MAX) this.settle(post, metric, registers);
+  }
+
+  /** Puts into chunks what stands in the record. */
+  settle(post: string, metric: number, registers: RegisterPlace): void {
+    const { inline } = registers;
+    const chunks = this.#chunksOf(post, metric, registers);
+    registers.chunks ||= 1;
+    for (let i = 0; i < inline.size; i++) {
+      const actor = inline.keyAt(i);
+      const chunk = chunks.of(actor, registers.chunks);
+      put(chunk.entries, actor, inline.numberAt(i));
+      this.changes.add(chunk);
+      if (chunk.entries.size <= CHUNK_MAX || registers.chunks === CHUNKS_MAX) continue;
+      chunks.split(registers.chunks);
+      registers.chunks += 1;
+    }
+    inline.clear();
+  }
+
+  all(post: string, metric: number, { registers }: MemberPlace): { actor: Key64; stamp: number }[] {
+    if (registers === null) return [];
+    const { inline, chunks } = registers;
+    const found = entriesOf(inline);
+    if (chunks === 0) return found;
+    for (const { entries } of this.#chunksOf(post, metric, registers).all(chunks)) {
+      for (const entry of entriesOf(entries)) if (inline.indexOf(entry.actor) < 0) found.push(entry);
+    }
+    return found;
+  }
+
+  /** Takes out of one chunk the registers whose stamps are at or below the floor. @returns whether there were any */
+  dropOf(post: string, metric: number, registers: RegisterPlace, number: number, floor: number): boolean {
+    const chunk = this.#chunksOf(post, metric, registers).at(number);
+    if (!drop(chunk.entries, floor)) return false;
+    this.changes.add(chunk);
+    if (registers.chunks === 1 && chunk.entries.size === 0) registers.chunks = 0;
+    return true;
+  }
+
+  #chunksOf(post: string, metric: number, registers: RegisterPlace): Chunks {
+    registers.loaded ??= new Chunks(this.table, this.changes, prefixOf(post, metric), NUMBERED_BYTES);
+    return registers.loaded;
+  }
+}
+
+/** Takes out those whose stamps are at or below the floor. @returns whether there were any */
+function drop(entries: PackedKeys, floor: number): boolean {
+  const before = entries.size;
+  for (let i = before - 1; i >= 0; i--) if (entries.numberAt(i) <= floor) entries.remove(i);
+  return entries.size < before;
+}
+
+/** Of the keys of a toggle's chunks. */
+export function prefixOf(post: string, metric: number): string {
+  return String.fromCharCode(metric) + post + '\0';
+}
+
+/** Of a chunk's key. */
+export function registersKeyOf(key: string): { metric: number; post: string; chunk: number } {
+  const end = key.indexOf('\0', 1);
+  return { metric: key.charCodeAt(0), post: key.slice(1, end), chunk: numberOf(key.slice(end + 1)) };
+}
+
+function put(entries: PackedKeys, actor: Key64, stamp: number): void {
+  const index = entries.indexOf(actor);
+  if (index < 0) entries.insert(-1 - index, actor);
+  entries.setNumber(index < 0 ? -1 - index : index, stamp);
+}
+
+function entriesOf(entries: PackedKeys): { actor: Key64; stamp: number }[] {
+  return Array.from({ length: entries.size }, (_, i) => ({ actor: entries.keyAt(i), stamp: entries.numberAt(i) }));
+}

@@ -1,0 +1,23 @@
+import { describe, expect, it } from '@jest/globals';
+import { StampedPosts } from './stamped-posts.js';
+
+describe('posts whose records hold registers', () => {
+  it('are found by the stamps that they came with, each bucket by itself', () => {
+    const posts = new StampedPosts(2);
+    posts.add(0, 'a', 1);
+    posts.add(0, 'b', 2);
+    posts.add(0, 'a', 3);
+    posts.add(1, 'c', 1);
+    expect(posts.takeUpTo(0, 1, 10)).toEqual(['a']);
+    expect(posts.takeUpTo(0, 2, 0)).toEqual([]);
+    expect(posts.takeUpTo(0, 2, 1)).toEqual(['b']);
+    expect([[...posts.of(0)], [...posts.of(1)]]).toEqual([[], ['c']]);
+  });
+
+  it('are 2,000 a bucket at most: the first that came goes for one more', () => {
+    const posts = new StampedPosts(1);
+    for (let i = 1; i <= 2_000; i++) expect(posts.add(0, `post-${i}`, i)).toBeUndefined();
+    expect(posts.add(0, 'one more', 2_001)).toBe('post-1');
+    expect([...posts.of(0)]).toHaveLength(2_000);
+  });
+});

@@ -1,0 +1,114 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Redis } from 'ioredis';
+import { FEED_MAX } from '../../src/counters/feed.js';
+import { LIKES } from '../../src/counters/metrics.js';
+import type { Operation } from '../../src/counters/operation.js';
+import type { Register, Shipment } from '../../src/counters/shipment.js';
+import type { RedisRegions } from '../../src/store/redis/redis-regions.js';
+import type { RedisStore } from '../../src/store/redis/redis-store.js';
+import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, unlike } from '../contract/operations.js';
+import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
+import { openRedisStore } from '../support/redis-store.js';
+import { until } from '../support/until.js';
+
+const POST = postIn(0);
+const ASKED = { bucket: 0, after: 0, confirmed: 0 };
+const ACTORS = Array.from({ length: 3 * FEED_MAX }, (_, i) => key(i));
+const OFF = ACTORS.slice(0, 100);
+
+let server: RedisServer;
+let client: Redis;
+let store: RedisStore;
+let regions: RedisRegions;
+
+beforeAll(async () => {
+  server = await startRedis();
+  client = server.client();
+});
+afterAll(stopRedis);
+beforeEach(async () => {
+  await client.flushall();
+  store = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS, publishMs: 60_000, region: 'eu' });
+  regions = store.regions!;
+});
+afterEach(() => store.close());
+
+/** What us tells of POST. */
+function shipmentOf(registers: readonly Register[]): Shipment {
+  const posts = [{ post: POST, updatedAtMs: START_MS, entries: [], registers, members: [] }];
+  const source = { region: 'us', epoch: 3, nonce: 9 };
+  const stamps = { born: 0, after: 0, upTo: 0, confirmed: 0, floor: 0 };
+  return { kind: 'changes', bucket: 0, source, goesOn: [], ...stamps, posts, shown: null };
+}
+
+async function registersNow(): Promise<readonly Register[]> {
+  const all: Register[] = [];
+  for (let cursor: string | null = ''; cursor !== null;) {
+    const page: Awaited<ReturnType<RedisRegions['scan']>> = await regions.scan(new Set([0]), cursor, 100);
+    for (const { posts } of page.shipments) for (const post of posts) all.push(...post.registers);
+    cursor = page.next;
+  }
+  return all;
+}
+
+async function clockNow(): Promise<number> {
+  return (await regions.standing([0]))[0]!.clock;
+}
+
+/** All actors say that they like POST, more than a log keeps of it; then some say that they do not. @returns the clock in between */
+async function saidMuch(): Promise<number> {
+  const life = new Life('life-one');
+  const say = (operations: Operation[]): Promise<unknown> => store.commit(life.batch(0, operations));
+  for (let first = 0; first < ACTORS.length; first += FEED_MAX) {
+    await say(ACTORS.slice(first, first + FEED_MAX).map((actor) => like(POST, actor)));
+  }
+  const clock = await clockNow();
+  await say(OFF.map((actor) => unlike(POST, actor)));
+  return clock;
+}
+
+describe('of more last words than its logs have room for a bucket', () => {
+  it('tells only by a scan, which shows each', async () => {
+    await saidMuch();
+    expect(await client.keys('tc:{0}:r*')).toContain('tc:{0}:r1:0');
+    expect(await regions.collect([ASKED], ['us'], 500)).toEqual([null]);
+    const registers = await registersNow();
+    expect(registers.length).toBe(ACTORS.length);
+    expect(registers.filter(({ on }) => !on).length).toBe(OFF.length);
+    expect(new Set(registers.map(({ actor }) => actor.lo)).size).toBe(ACTORS.length);
+  });
+
+  it('knows which are later than what it is told', async () => {
+    const clock = await saidMuch();
+    const one = { metric: LIKES, actor: OFF[0]!, stamp: clock, on: true };
+    const another = { metric: LIKES, actor: ACTORS[200]!, stamp: 1, on: false };
+    await regions.merge([shipmentOf([one, another])]);
+    expect((await store.read([POST], null))[0]!.counts.totals[LIKES]).toBe(ACTORS.length - OFF.length);
+    await regions.merge([shipmentOf([{ ...another, stamp: clock }])]);
+    expect((await store.read([POST], null))[0]!.counts.totals[LIKES]).toBe(ACTORS.length - OFF.length - 1);
+  });
+
+  it('of both kinds gives anew what it gave itself', async () => {
+    await saidMuch();
+    const foreign = { metric: LIKES, actor: ACTORS[200]!, stamp: (await clockNow()) + 1, on: false };
+    await regions.merge([shipmentOf([foreign])]);
+    const clock = (await clockNow()) + 1_000_000;
+    await regions.begin([0], { epoch: 1, clock, fills: false });
+    const stamps = (await registersNow()).map(({ stamp }) => stamp);
+    expect(stamps.filter((stamp) => stamp > clock).length).toBe(ACTORS.length - 1);
+    expect(new Set(stamps).size).toBe(ACTORS.length);
+  });
+
+  it('keeps none that all regions know', async () => {
+    await saidMuch();
+    const [{ clock, ...shown } = { clock: 0, epoch: 0, nonce: 0 }] = await regions.standing([0]);
+    const end = { kind: 'end', after: clock, upTo: clock, confirmed: clock, posts: [], shown } as const;
+    await regions.merge([{ ...shipmentOf([]), ...end }]);
+    await until(async () => {
+      await regions.collect([{ ...ASKED, after: clock, confirmed: clock }], ['us'], 500);
+      return (await client.keys('tc:{0}:r*')).join() === 'tc:{0}:r';
+    }, 'registers are removed');
+    expect(await client.xlen('tc:{0}:r')).toBe(0);
+    expect(await client.hexists('tc:{0}', 'i')).toBe(0);
+  });
+});
