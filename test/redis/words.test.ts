@@ -98,7 +98,7 @@ describe('of more last words than its logs have room for a bucket', () => {
     await regions.begin([0], { epoch: 1, clock, fills: false });
     const stamps = (await registersNow()).map(({ stamp }) => stamp);
     expect(stamps.filter((stamp) => stamp > clock).length).toBe(ACTORS.length - 1);
-    expect(new Set(stamps).size).toBe(ACTORS.length);
+    expect(stamps.length).toBe(ACTORS.length);
   });
 
   it('keeps none that all regions know', async () => {

@@ -19,6 +19,8 @@
 -- include lib-values
 -- include lib-words
 -- include lib-registers
+-- See ship.ts
+local WORDS_A_STAMP = 500
 nonce_new, region = tonumber(ARGV[2]), tonumber(ARGV[3])
 local epoch_known, clock_known, fills = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 
@@ -59,30 +61,51 @@ local function given_before()
   return words
 end
 
+-- Gives them stamps above all, as if batches had said them. @return entries of the log: stamp, words written up to it, values
+local function given_anew(words)
+  local entries = {}
+  for first = 1, #words, WORDS_A_STAMP do
+    local last, by_set, sets, list = min(first + WORDS_A_STAMP - 1, #words), {}, {}, {}
+    for i = first, last do
+      local word = words[i]
+      local set = set_of(word[2], word[3])
+      local group = by_set[set]
+      if not group then
+        group = { word[2], word[3], 0, 0 }
+        by_set[set], sets[#sets + 1] = group, set
+      end
+      group[4] = group[4] + 1
+      group[#group + 1] = word[4]
+    end
+    for _, set in ipairs(sets) do
+      for _, value in ipairs(by_set[set]) do list[#list + 1] = value end
+    end
+    given_written = given_written + last - first + 1
+    entries[#entries + 1] = { next_stamp(0), given_written, list }
+  end
+  return entries
+end
+
 local again = 0
 for _, key in ipairs(KEYS) do
   bucket, touched = key, {}
   open_bucket()
   local epoch_before, nonce_before = epoch, nonce
   if epoch <= epoch_known then epoch, nonce, new_life = epoch_known + 1, nonce_new, true end
-  local words = {}
+  local entries = {}
   if born < clock_known then
-    words = given_before()
+    local words = given_before()
     saw(clock_known)
     born = clock
-    for _, word in ipairs(words) do word[1] = next_stamp(0) end
+    entries, again = given_anew(words), again + #words
   end
   if fills > 0 or epoch_before ~= epoch then begin_life(epoch_before, nonce_before) end
   if fills ~= 0 then filling = fills > 0 and 1 or 0 end
   if fills < 0 then found = clock end
   all_here()
-  for _, word in ipairs(words) do
-    given_written = given_written + 1
-    write_words(given_key(), word[1], given_written, { word[2], word[3], 0, 1, word[4] }, 5)
-  end
+  for _, entry in ipairs(entries) do write_words(given_key(), entry[1], entry[2], entry[3], #entry[3]) end
   regional_changed = true
   write_life()
   write_regions()
-  again = again + #words
 end
 return again
