@@ -23,7 +23,7 @@ export function pathsOf(metrics: Metrics): Paths {
     '/readyz': {
       get: probe('Whether it should get traffic', {
         200: answer('It should.', 'Status'),
-        503: answer('Not now: the store is away, or the gateway is closing.', 'Status'),
+        503: answer('Not now: the store is away or being filled, or the gateway is closing.', 'Status'),
       }),
     },
     '/metrics': { get: probe('How it is doing', { 200: text('Metrics in the format of Prometheus.', 'text/plain') }) },

@@ -1,7 +1,8 @@
 import { Controller, Get, Header, HttpCode, HttpStatus, Inject, Res } from '@nestjs/common';
 import type { Response } from 'express';
 import type { CounterStore } from '../store/counter-store.js';
-import { STORE } from '../tokens.js';
+import type { Regions } from '../regions/regions.js';
+import { REGIONS, STORE } from '../tokens.js';
 import { Drain } from './drain.js';
 import { Instruments } from './instruments.js';
 
@@ -10,6 +11,7 @@ import { Instruments } from './instruments.js';
 export class OpsController {
   constructor(
     @Inject(STORE) private readonly store: CounterStore,
+    @Inject(REGIONS) private readonly regions: Regions | null,
     @Inject(Drain) private readonly drain: Drain,
     @Inject(Instruments) private readonly instruments: Instruments,
   ) {}
@@ -24,6 +26,7 @@ export class OpsController {
   readyz(@Res({ passthrough: true }) response: Response): { status: string } {
     if (this.drain.begun) return unready(response, 'the gateway is closing');
     if (!this.store.available) return unready(response, 'the store does not answer');
+    if (this.regions?.filling === true) return unready(response, 'the store is being filled from the other regions');
     return { status: 'ok' };
   }
 

@@ -31,6 +31,9 @@ export function joinRegions(store: RegionalStore, options: JoinOptions): Regions
   shipping.start();
   return {
     service: shipping,
+    get filling() {
+      return shipping.filling;
+    },
     status: () => shipping.status(),
     peers,
     close() {

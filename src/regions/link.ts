@@ -1,27 +1,23 @@
 import type { Clock } from '../clock.js';
 import { type Life, orderOf } from '../counters/pn-counter.js';
 import type { Receipt, Shipment } from '../counters/shipment.js';
-import { wallMsOf } from '../counters/stamp.js';
 import type { Asked, BucketStanding, RegionalStore } from '../store/regional-store.js';
 import { CHANGES_MAX, type Collector, type Round } from './collector.js';
 import { Lag } from './lag.js';
 import type { LinkStatus, Peer } from './peer.js';
-import { Remotes } from './remotes.js';
+import { lacks, Remotes } from './remotes.js';
 import { Scan } from './scan.js';
 
 /** Pauses after a call that failed: doubled up to the last, half of it random. */
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 1_000;
-/**
- * What a store has lost and gateways have sent again is 20 s old at most (they retain it that long). A store that lacks more
- * comes from a backup, and its peers know better.
- */
-const REPLAYED_MS = 30_000;
 
 export interface LinkOptions {
   readonly collector: Collector;
   readonly random: () => number;
   readonly warn: (message: string) => void;
+  /** So many buckets lack what the region knows, and are being filled. */
+  readonly lost: (buckets: number, region: string) => void;
   /** Up to where all peers have confirmed the bucket's changes. */
   readonly confirmed: (bucket: number, own: Life) => number;
   readonly led: () => readonly number[];
@@ -215,8 +211,7 @@ export class Link {
       await this.#answer(shipment.bucket, receipt, before, { ...standing, clock });
     }
     const lost = this.#lost.splice(0).length;
-    if (lost > 0)
-      this.options.warn(`${lost} buckets lack what region ${this.region} knows: they are filled from the others`);
+    if (lost > 0) this.options.lost(lost, this.region);
   }
 
   async #answer(
@@ -230,7 +225,7 @@ export class Link {
       await this.#begin(bucket, receipt, standing, sameLife);
       return;
     }
-    if (!sameLife && !standing.filling && receipt.epoch > 0 && this.#lacks(receipt, standing)) {
+    if (!sameLife && !standing.filling && receipt.epoch > 0 && lacks(receipt, standing, this.store.replays)) {
       this.#lost.push(bucket);
       await this.store.begin([bucket], { epoch: 0, clock: receipt.upTo, fills: true });
       this.options.collector.forget();
@@ -242,18 +237,13 @@ export class Link {
     if ((!sameLife && !standing.filling) || changed || asksToFill) this.#toScan.add(bucket);
   }
 
-  /** Whether the peer knows of more than what a failover loses and gateways send again. */
-  #lacks(receipt: Receipt, { found }: BucketStanding): boolean {
-    return wallMsOf(receipt.upTo) - wallMsOf(found) > (this.store.replays ? REPLAYED_MS : 0);
-  }
-
   async #begin(bucket: number, receipt: Receipt, before: BucketStanding, sameLife: boolean): Promise<void> {
     const [standing] = await this.store.standing([bucket]);
     // Another life has begun while this one's shipment was on its way, or another gateway has shipped for it.
     if (standing === undefined || orderOf(standing, before) !== 'same') return;
     if (!receipt.refused && receipt.upTo <= standing.clock) return;
     // Of the same life either more is known than there is; or it is refused for its stamps alone.
-    const fills = receipt.refused ? this.#lacks(receipt, standing) : true;
+    const fills = receipt.refused ? lacks(receipt, standing, this.store.replays) : true;
     const epoch = receipt.refused && sameLife ? 0 : receipt.epoch;
     this.#counts.epochBumps += 1;
     if (fills) this.#lost.push(bucket);

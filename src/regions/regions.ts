@@ -5,6 +5,8 @@ import type { LinkStatus, PeerService } from './peer.js';
 export interface Regions {
   /** Answers the peers. */
   readonly service: PeerService;
+  /** The store was found to lack something, and is being filled with what the peers know. */
+  readonly filling: boolean;
   /** Of the link to each peer. */
   status(): readonly LinkStatus[];
   readonly peers: readonly HttpPeer[];

@@ -1,12 +1,19 @@
 import type { Clock } from '../clock.js';
 import { type Life, orderOf } from '../counters/pn-counter.js';
 import type { Receipt } from '../counters/shipment.js';
+import { wallMsOf } from '../counters/stamp.js';
 import type { BucketStanding } from '../store/regional-store.js';
 
 /** A bucket that has nothing to tell asks this often whether its peer still has what it had, … */
 const HEARTBEAT_MS = 1_000;
 /** … and, so that what all have heard is forgotten, is collected this often, and told of where its clock has moved. */
 const SETTLE_MS = 500;
+
+/**
+ * What a store has lost and gateways have sent again is 20 s old at most (they retain it that long). A store that lacks more
+ * comes from a backup, and its peers know better.
+ */
+const REPLAYED_MS = 30_000;
 
 /** What is known of a bucket at the peer. */
 interface Remote {
@@ -82,4 +89,9 @@ export class Remotes {
     }
     return isDue ? quiet : new Set();
   }
+}
+
+/** Whether the peer knows of more than what a failover loses and gateways of a store that `replays` send again. */
+export function lacks(receipt: Receipt, { found }: BucketStanding, replays: boolean): boolean {
+  return wallMsOf(receipt.upTo) - wallMsOf(found) > (replays ? REPLAYED_MS : 0);
 }

@@ -29,6 +29,7 @@ export class Shipping implements PeerService {
   readonly #links: readonly Link[];
   readonly #antiEntropy: AntiEntropy;
   #led: readonly number[] = [];
+  #filling = false;
   #timers: Timer[] = [];
   #closed = false;
 
@@ -49,6 +50,7 @@ export class Shipping implements PeerService {
           collector,
           peers: names,
           led: () => this.#led,
+          lost: (lost, region) => this.#lost(lost, region),
           confirmed: (bucket, own) => this.#confirmed(bucket, own),
         }),
     );
@@ -65,6 +67,11 @@ export class Shipping implements PeerService {
     this.#closed = true;
     for (const timer of this.#timers) timer.cancel();
     for (const link of this.#links) link.close();
+  }
+
+  /** Buckets that this gateway leads lack something, which the peers are about to tell. */
+  get filling(): boolean {
+    return this.#filling;
   }
 
   status(): LinkStatus[] {
@@ -100,15 +107,20 @@ export class Shipping implements PeerService {
   /** A bucket is filled when every region that can be reached has told all it knows. */
   async #endFilling(): Promise<void> {
     const reached = this.#links.filter(({ up }) => up).map(({ region }) => region);
-    if (reached.length === 0) return;
     const standings = await this.store.standing(this.#led);
     const done = this.#led.filter((_, i) => {
       const { filling, toldBy } = standings[i]!;
-      return filling && reached.every((region) => toldBy.includes(region));
+      return filling && reached.length > 0 && reached.every((region) => toldBy.includes(region));
     });
+    this.#filling = standings.filter(({ filling }) => filling).length > done.length;
     if (done.length === 0) return;
     await this.store.filled(done);
     this.options.warn(`${done.length} buckets are filled with what ${reached.join(', ')} knew of them`);
+  }
+
+  #lost(buckets: number, region: string): void {
+    this.#filling = true;
+    this.options.warn(`${buckets} buckets lack what region ${region} knows: they are filled from the others`);
   }
 
   #compareLater(): void {

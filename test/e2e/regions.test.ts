@@ -28,6 +28,10 @@ async function isLinked(url: string): Promise<boolean> {
   return peers.every(({ up, lagPosts }) => up && lagPosts === 0);
 }
 
+async function isReady(url: string): Promise<boolean> {
+  return (await fetch(`${url}/readyz`)).status === 200;
+}
+
 async function act(socket: Client, event: 'like' | 'unlike' | 'view', post: string): Promise<void> {
   granted(await socket.emitWithAck(event, { post }));
 }
@@ -107,8 +111,13 @@ describe('two regions', () => {
       const [region] = world.regions;
       await region!.gateways[0]!.kill('SIGKILL');
       await act(there, 'view', 'filled');
+      // It hears that it lacks something, and not yet what.
+      world.cut('us', 'eu', 'refuse');
       const again = await startGateway({ ...world.env(region!), PORT: String(region!.ports[0]!) });
       region!.gateways[0] = again;
+      await until(async () => !(await isReady(again.url)), 'it is not to get traffic');
+      world.mend();
+      await until(() => isReady(again.url), 'it is');
       await untilBothShow('filled', 2, 6);
       await until(() => again.log.some((line) => line.includes('are filled with what us knew')), 'the log says so');
       const newcomer = connect(eu, { actor: 'fay' });

@@ -50,6 +50,7 @@ export async function startRegionGateway(env: Record<string, string>): Promise<R
   const rules = new ShipmentRules(buckets, metrics, systemClock);
   const regions: Regions = {
     service,
+    filling: false,
     status: () => gateway.status,
     close: () => undefined,
     peers: peers.map(
