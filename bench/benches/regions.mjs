@@ -8,7 +8,7 @@ import { freePort, startGateway, startRedis } from '../harness/servers.mjs';
 
 export const title = 'what an operation costs with two peers beside none; lag and bytes to a peer';
 /** `rate`: operations a second, below what the peers leave of the load's core. `probes`: operations of which the lag is measured. `wide`: posts that change once each for the bytes. */
-export const options = { warmup: 3, posts: 1_000, rate: 6_000, probes: 200, wide: 20_000 };
+export const options = { warmup: 3, posts: 1_000, rate: 8_000, probes: 200, wide: 20_000 };
 
 const RATIO_MIN = 0.85;
 const BYTES_MAX = 40;
