@@ -29,16 +29,29 @@ export async function redisRows({ posts, likes, redisGroup: group }) {
     await rowOf('a like over 1,000 posts', likes, likesOver(likes, 1_000), group, null),
     await rowOf('a post with one like', likes, likeOfEach(growingIds(likes)), group, null),
     await rowOf('a session mark', likes, viewsOfSessions(likes), group, 16),
+    await registerRow(likes, group),
   ];
 }
 
 async function rowOf(what, count, operations, group, target) {
+  return { what, count, bytes: await growth(operations, group, 'local'), target };
+}
+
+/** What a like takes besides while another region may not know of it. */
+async function registerRow(count, group) {
+  const heard = await growth(likesOver(count, 1_000), group, 'local');
+  const unheard = await growth(likesOver(count, 1_000), group, 'eu');
+  return { what: 'more for a like, while another region is away', count, bytes: unheard - heard, target: 24 };
+}
+
+async function growth(operations, group, region) {
   const server = await startRedis();
   try {
     const options = { clock: systemClock, replicated: false, warn: () => undefined };
     const connections = await RedisConnections.open(parseRedisUrl(server.url), options);
     const metrics = Metrics.parse('likes:toggle,views:tally');
-    const data = { metrics, buckets: BUCKETS, region: 'local', gateway: 'bench-01', publishMs: 50, nonce: () => 1 };
+    const about = { metrics, buckets: BUCKETS, gateway: 'bench-01', publishMs: 50, nonce: () => 1 };
+    const data = { ...about, region, regional: region !== 'local' };
     const store = await RedisStore.open(connections, systemClock, data);
     const client = new Redis(server.url);
     const before = await usedMemory(client);
@@ -46,7 +59,7 @@ async function rowOf(what, count, operations, group, target) {
     const bytes = (await usedMemory(client)) - before;
     client.disconnect();
     await store.close();
-    return { what, count, bytes, target };
+    return bytes;
   } finally {
     await server.end();
   }
