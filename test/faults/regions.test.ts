@@ -53,8 +53,11 @@ describe('three regions of two gateways on a Redis each', () => {
       world.mend();
       const expected = together(crowds.map(({ crowd }) => crowd.asked));
       const agreed = async (): Promise<boolean> => {
-        const shown = await Promise.all(world.urls.map((url) => totalsAt(url, POSTS)));
-        return shown.every((totals) => JSON.stringify(totals) === JSON.stringify(expected));
+        // Not all at once: to be asked by a test takes more of a small machine than to agree.
+        for (const url of world.urls) {
+          if (JSON.stringify(await totalsAt(url, POSTS)) !== JSON.stringify(expected)) return false;
+        }
+        return true;
       };
       await until(agreed, 'all gateways show what all regions counted', AGREED_MS).catch(() => undefined);
       for (const url of world.urls) expect([url, await totalsAt(url, POSTS)]).toEqual([url, expected]);

@@ -10,6 +10,8 @@ import { Script } from './scripts.js';
 /** Members read by one call, and registers looked at: about a millisecond of the server's time. */
 const CALL_MEMBERS_MAX = 1_000;
 const CALL_REGISTERS_MAX = 500;
+/** The same of the logs of words, of which each call has to look at all that is later, too. */
+const CALL_WORDS_MAX = 2_000;
 /** How often it is read again when a set has grown in between. */
 const ATTEMPTS = 5;
 
@@ -90,7 +92,8 @@ export class RegionReads {
     above: number,
     posts: readonly string[],
   ): Promise<RegistersPage> {
-    const args = [kind, cursor, CALL_REGISTERS_MAX, above, JSON.stringify(posts)];
+    const many = kind === 'i' ? CALL_REGISTERS_MAX : CALL_WORDS_MAX;
+    const args = [kind, cursor, many, above, JSON.stringify(posts)];
     const [next, list] = (await this.connections.query(this.#registers, [key], args)) as [string, (string | number)[]];
     const registers = [];
     for (let i = 0; i < list.length; i += 5) {

@@ -24,6 +24,8 @@ for _, name in ipairs(cjson.decode(ARGV[6])) do
 end
 local state, generations_packed = unpack(call('HMGET', bucket, 's', 'i'))
 local _, post_chunks = state_of(state)
+-- Entries of a log: some have one word, others many.
+local ENTRIES_AT_ONCE = 20
 -- How many were looked at, and those to be told
 local looked, sets, actors, stamps, least_found = 0, {}, {}, {}, math.huge
 
@@ -37,12 +39,12 @@ end
 -- @return the last entry that was read, "0" if there are no more
 local function read_log(key)
   while looked < many do
-    local entry = call('XRANGE', touch(key), '(' .. from, '+', 'COUNT', 1)
-    if #entry == 0 then return '0' end
-    each_group(entry, function(set, stamp, list, first, last)
+    local entries = call('XRANGE', touch(key), '(' .. from, '+', 'COUNT', ENTRIES_AT_ONCE)
+    if #entries == 0 then return '0' end
+    each_group(entries, function(set, stamp, list, first, last)
       for i = first, last do take(set, list[i], stamp) end
     end)
-    from = entry[1][1]
+    from = entries[#entries][1]
   end
   return from
 end
