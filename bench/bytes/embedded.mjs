@@ -39,7 +39,12 @@ async function registerRow(count, group) {
     await rowOf('', count, likesOver(count, 1_000), group, null, 'local'),
     await rowOf('', count, likesOver(count, 1_000), group, null, 'eu'),
   ];
-  return { what: 'more for a like, while another region is away', count, bytes: unheard.bytes - heard.bytes, target: 24 };
+  return {
+    what: 'more for a like, while another region is away',
+    count,
+    bytes: unheard.bytes - heard.bytes,
+    target: 24,
+  };
 }
 
 /** Posts with a count of likes and of views; then a like by an actor on each. */
