@@ -53,7 +53,7 @@ export class CoreModule implements OnApplicationShutdown {
   }
 
   async onApplicationShutdown(): Promise<void> {
-    this.regions?.close();
+    await this.regions?.close();
     await this.store.close();
   }
 }

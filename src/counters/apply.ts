@@ -60,7 +60,7 @@ function set(bucket: Bucket, post: PostAtHand, { post: id, metric, actor, value 
   const on = value === 1;
   if (bucket.regional !== null) {
     bucket.setRegister(id, metric, actor, stamp);
-    bucket.regional.feed.toggled(id, metric, actor, stamp);
+    bucket.regional.toggled(id, metric, actor, stamp);
     post.named = true;
   }
   if (bucket.hasMember(id, metric, actor) === on) return false;
@@ -74,7 +74,7 @@ function count(bucket: Bucket, post: PostAtHand, { post: id, kind, metric, value
   if (value > 0 ? totalOf(state) + value > COUNT_MAX : valueOf(state.counter) + value < 0) return false;
   const [p, n] = kind === 'add' || value > 0 ? [value, 0] : [0, -value];
   state.counter = increment(state.counter, bucket.replica, p, n);
-  bucket.regional?.feed.counted(id, stamp);
+  bucket.regional?.counted(id, stamp);
   return true;
 }
 

@@ -134,7 +134,7 @@ class Merging {
     state.counter = mergeEntry(state.counter, { replica: bucket.replica, p: filled.p, n: filled.n }, () => 'newer');
     post.changed = true;
     // They are to hear what counts now, also where that is nothing.
-    this.#regional.feed.counted(id, this.#regional.stamp(0));
+    this.#regional.counted(id, this.#regional.stamp(0));
   }
 
   #register(id: string, post: PostAtHand, { metric, actor, stamp, on }: Register): void {
@@ -142,7 +142,7 @@ class Merging {
     if (stamp <= this.#stampOf(id, metric, actor) || this.#isLate(stamp)) return;
     this.#put(id, post, metric, actor, stamp, on);
     // The own region has lost it, and perhaps before it had told all: it is passed on as if it were new.
-    if (this.#regional.gave(stamp)) this.#regional.feed.toggled(id, metric, actor, this.#regional.stamp(0));
+    if (this.#regional.gave(stamp)) this.#regional.toggled(id, metric, actor, this.#regional.stamp(0));
   }
 
   /** Whether its region has been told all that was known here, so that it would not learn of it any more. */

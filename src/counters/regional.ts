@@ -1,4 +1,5 @@
 import { Feed } from './feed.js';
+import type { Key64 } from './ids.js';
 import { type Life, orderOf } from './pn-counter.js';
 import { type Known, UNKNOWN } from './shipment.js';
 import { nextStamp, regionNumber, regionNumberOf, stampOf } from './stamp.js';
@@ -23,6 +24,8 @@ export interface Heard extends Life {
 export interface RegionalState {
   /** The last stamp that was given or seen. */
   clock: number;
+  /** The stamp of what was changed here last, if all before it is to be told: to a peer that has it there is nothing to tell. */
+  changedAt: number;
   /** The clock when the present life began: all its stamps are above. */
   born: number;
   /** Lives that the present one goes on from, with all they did: they only gave way to one that had taken their epoch. */
@@ -53,6 +56,7 @@ export interface RegionalState {
 export function newState(startsAt: number): RegionalState {
   return {
     clock: startsAt,
+    changedAt: startsAt,
     born: startsAt,
     goesOn: [],
     found: startsAt,
@@ -78,7 +82,7 @@ export class Regional {
     readonly state: RegionalState,
   ) {
     this.#number = regionNumber(region);
-    this.feed = new Feed(state.clock);
+    this.feed = new Feed(state.changedAt);
   }
 
   /** A stamp for what is changed now. */
@@ -95,6 +99,18 @@ export class Regional {
   /** Stamps given from now on are later than one that was seen. */
   saw(stamp: number): void {
     if (stamp > this.state.clock) this.state.clock = stamp;
+  }
+
+  /** The post's own entries were changed at this stamp. */
+  counted(post: string, stamp: number): void {
+    this.state.changedAt = stamp;
+    this.feed.counted(post, stamp);
+  }
+
+  /** An actor's toggle was. */
+  toggled(post: string, metric: number, actor: Key64, stamp: number): void {
+    this.state.changedAt = stamp;
+    this.feed.toggled(post, metric, actor, stamp);
   }
 
   known(region: string): Known {

@@ -134,7 +134,7 @@ export function giveAnew(bucket: Bucket, born: number, clock: number): void {
   for (const [i, { post, metric, actor }] of given.entries()) {
     if (i % WORDS_A_STAMP === 0) stamp = regional.stamp(0);
     bucket.setRegister(post, metric, actor, stamp);
-    regional.feed.toggled(post, metric, actor, stamp);
+    regional.toggled(post, metric, actor, stamp);
   }
 }
 

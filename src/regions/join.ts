@@ -36,8 +36,8 @@ export function joinRegions(store: RegionalStore, options: JoinOptions): Regions
     },
     status: () => shipping.status(),
     peers,
-    close() {
-      shipping.close();
+    async close() {
+      await shipping.close();
       for (const peer of peers) peer.close();
     },
   };

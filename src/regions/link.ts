@@ -4,6 +4,7 @@ import type { Receipt, Shipment } from '../counters/shipment.js';
 import type { Asked, BucketStanding, RegionalStore } from '../store/regional-store.js';
 import { CHANGES_MAX, type Collector, type Round } from './collector.js';
 import { Lag } from './lag.js';
+import { Pause } from './pause.js';
 import type { LinkStatus, Peer } from './peer.js';
 import { lacks, Remotes } from './remotes.js';
 import { Scan } from './scan.js';
@@ -48,6 +49,8 @@ export class Link {
   #error = '';
   #pauseMs = RETRY_MIN_MS;
   #closed = false;
+  #ran: Promise<void> = Promise.resolve();
+  readonly #pause: Pause;
 
   constructor(
     private readonly store: RegionalStore,
@@ -56,6 +59,7 @@ export class Link {
     private readonly options: LinkOptions,
   ) {
     this.#remotes = new Remotes(clock);
+    this.#pause = new Pause(clock);
   }
 
   get region(): string {
@@ -84,19 +88,27 @@ export class Link {
     };
   }
 
-  async run(): Promise<void> {
+  start(): void {
+    this.#ran = this.#run();
+  }
+
+  /** Resolves when the peer has been told what was changed last, or is found not to be there. */
+  close(): Promise<void> {
+    this.#closed = true;
+    this.#pause.end();
+    return this.#ran;
+  }
+
+  async #run(): Promise<void> {
     while (!this.#closed) {
       const startedAtMs = this.clock.nowMs();
       const more = await this.#tryRound();
       const retryAtMs = startedAtMs + this.#pauseMs * (0.5 + this.options.random() / 2);
       const nextAtMs = more === null ? retryAtMs : more ? startedAtMs : this.options.collector.nextAtMs(startedAtMs);
       this.#pauseMs = more === null ? Math.min(2 * this.#pauseMs, RETRY_MAX_MS) : RETRY_MIN_MS;
-      await this.#pause(nextAtMs - this.clock.nowMs());
+      await this.#pause.for(nextAtMs - this.clock.nowMs());
     }
-  }
-
-  close(): void {
-    this.#closed = true;
+    if (this.#up) await this.#tryRound();
   }
 
   /** One exchange of everything that is due. @returns whether more is, at once; `null`: it failed */
@@ -279,12 +291,5 @@ export class Link {
       this.#scan = null;
       throw error;
     }
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      if (ms > 0) this.clock.after(ms, resolve);
-      else this.clock.soon(resolve);
-    });
   }
 }

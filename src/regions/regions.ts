@@ -10,5 +10,6 @@ export interface Regions {
   /** Of the link to each peer. */
   status(): readonly LinkStatus[];
   readonly peers: readonly HttpPeer[];
-  close(): void;
+  /** Tells the peers what was changed last. */
+  close(): Promise<void>;
 }

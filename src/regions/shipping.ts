@@ -12,6 +12,9 @@ const LEAD_MS = 1_000;
 /** Digests are compared this often, of a sixteenth of the buckets. */
 const COMPARE_MS = 60_000;
 
+/** A gateway that ends waits so long for its peers to take what was changed last. */
+const LAST_MS = 1_000;
+
 export interface ShippingOptions {
   /** SHIP_MS */
   readonly shipMs: number;
@@ -27,6 +30,7 @@ export interface ShippingOptions {
  */
 export class Shipping implements PeerService {
   readonly #links: readonly Link[];
+  readonly #collector: Collector;
   readonly #antiEntropy: AntiEntropy;
   #led: readonly number[] = [];
   #filling = false;
@@ -43,6 +47,7 @@ export class Shipping implements PeerService {
     this.#antiEntropy = new AntiEntropy(store, clock, options.compareMs ?? COMPARE_MS, options.buckets);
     const { shipMs, random } = options;
     const collector = new Collector(store, names, clock, shipMs, random() * shipMs);
+    this.#collector = collector;
     this.#links = peers.map(
       (peer) =>
         new Link(store, peer, clock, {
@@ -59,14 +64,18 @@ export class Shipping implements PeerService {
   start(): void {
     void this.#lead();
     this.#compareLater();
-    for (const link of this.#links) void link.run();
+    for (const link of this.#links) link.start();
   }
 
-  /** What is on its way is merged by its receiver, or told again by whoever leads next. */
-  close(): void {
+  /** Tells the peers what was changed last. One that does not take it soon is told by whoever leads next. */
+  async close(): Promise<void> {
     this.#closed = true;
     for (const timer of this.#timers) timer.cancel();
-    for (const link of this.#links) link.close();
+    this.#collector.forget();
+    let limit: Timer | undefined;
+    const late = new Promise<void>((resolve) => void (limit = this.clock.after(LAST_MS, resolve)));
+    await Promise.race([Promise.all(this.#links.map((link) => link.close())), late]);
+    limit?.cancel();
   }
 
   /** Buckets that this gateway leads lack something, which the peers are about to tell. */

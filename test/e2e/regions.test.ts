@@ -129,6 +129,23 @@ describe('two regions', () => {
   );
 
   it(
+    'tell what was counted last before they end',
+    async () => {
+      const [, region] = world.regions;
+      const gateway = region!.gateways[0]!;
+      const socket = connect(us);
+      for (let i = 1; i <= 5; i++) await act(socket, 'view', 'parting');
+      await gateway.kill('SIGTERM');
+      const { parting } = await totalsAt(eu, ['parting']);
+      expect(parting).toMatchObject({ views: 5 });
+      const env = { ...world.env(region!), PORT: String(region!.ports[0]!), DATA_DIR: gateway.dataDir };
+      region!.gateways[0] = await startGateway(env);
+      await until(() => isLinked(us), 'us is back');
+    },
+    LIMIT_MS,
+  );
+
+  it(
     'start where they ended, without a scan',
     async () => {
       const [, region] = world.regions;

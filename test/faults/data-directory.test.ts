@@ -87,9 +87,9 @@ describe('a gateway refuses', () => {
     await fill();
     const root = open({ path: join(path, 'counters.mdb'), noSubdir: true, overlappingSync: false });
     const db = root.openDB<string, string>({ name: 'meta', encoding: 'string' });
-    db.putSync('meta', db.get('meta')!.replace('"format":2', '"format":3'));
+    db.putSync('meta', db.get('meta')!.replace('"format":3', '"format":4'));
     await root.close();
-    expect(refusal()).toContain('its format is 3, this program reads format 2; use the version that wrote it');
+    expect(refusal()).toContain('its format is 4, this program reads format 3; use the version that wrote it');
   });
 
   it('another number of buckets', async () => {

@@ -160,7 +160,7 @@ export class RegionsWorld {
   }
 
   close(): void {
-    for (const { shipping } of this.regions) shipping.close();
+    for (const { shipping } of this.regions) void shipping.close();
   }
 }
 

@@ -52,7 +52,7 @@ export async function startRegionGateway(env: Record<string, string>): Promise<R
     service,
     filling: false,
     status: () => gateway.status,
-    close: () => undefined,
+    close: () => Promise.resolve(),
     peers: peers.map(
       (peer) =>
         new HttpPeer(peer, { region, token: peerToken, rules, requests: new ShipRequests(), clock: systemClock }),

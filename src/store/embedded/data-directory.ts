@@ -7,7 +7,7 @@ import { checkDataFile } from './data-file.js';
 import type { Tables } from './records.js';
 import { Table } from './table.js';
 
-const FORMAT = 2;
+const FORMAT = 3;
 
 /** What a data directory was made with. It stays so for the life of the data. */
 interface Meta {

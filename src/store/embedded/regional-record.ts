@@ -16,12 +16,15 @@ export function readState(table: Table, prefix: string): RegionalState | undefin
   const bytes = table.get(prefix + STATE);
   if (bytes === undefined) return undefined;
   const state = JSON.parse(bytes.toString()) as Written;
-  const clock = table.get(prefix + CLOCK);
+  const bytesOfClock = table.get(prefix + CLOCK);
+  const clock = bytesOfClock === undefined ? state.clock : new ByteReader(bytesOfClock).varint();
   return {
     ...state,
     known: new Map(state.known),
     heard: new Map(state.heard),
-    clock: clock === undefined ? state.clock : new ByteReader(clock).varint(),
+    clock,
+    // A store that was not closed has a clock that is ahead, and may have changed more than the state says.
+    changedAt: clock === state.clock ? state.changedAt : clock,
   };
 }
 

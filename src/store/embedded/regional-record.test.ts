@@ -1,0 +1,62 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from '@jest/globals';
+import { open } from 'lmdb';
+import { BUCKETS, key, Life, like, METRICS, postIn } from '../../../test/contract/operations.js';
+import { newState, type RegionalState } from '../../counters/regional.js';
+import { ByteWriter } from './bytes.js';
+import { EmbeddedStore } from './embedded-store.js';
+import { CLOCK, encodeState, readState, STATE } from './regional-record.js';
+import { Table } from './table.js';
+
+const PEERS = ['us'];
+const LIMIT = 10;
+
+let path: string;
+
+beforeEach(() => {
+  path = mkdtempSync(join(tmpdir(), 'tallycast-regional-'));
+});
+afterEach(() => rmSync(path, { recursive: true }));
+
+function openStore(): EmbeddedStore {
+  const regional = { wallMs: () => 0 };
+  return new EmbeddedStore({ path, buckets: BUCKETS, metrics: METRICS, region: 'eu', nonce: () => 1, regional });
+}
+
+it('a store that was closed has nothing to tell a peer that has its last change, though it has seen later stamps', async () => {
+  const store = openStore();
+  await store.commit(new Life('life-one').batch(0, [like(postIn(0), key(1))]));
+  const [changes] = await store.regions!.collect([{ bucket: 0, after: 0, confirmed: 0 }], PEERS, LIMIT);
+  const { upTo, source } = changes!;
+  expect(changes!.posts).toHaveLength(1);
+  const later = { ...changes!, source: { ...source, region: 'us' }, posts: [], floor: upTo + 1_000_000 };
+  const [standing] = await store.regions!.standing([0]);
+  await store.regions!.merge([{ ...later, kind: 'end', shown: standing! }]);
+  const [seen] = await store.regions!.standing([0]);
+  expect(seen!.clock).toBe(upTo + 1_000_000);
+  await store.close();
+
+  const next = openStore();
+  const collect = (after: number): ReturnType<NonNullable<EmbeddedStore['regions']>['collect']> =>
+    next.regions!.collect([{ bucket: 0, after, confirmed: 0 }], PEERS, LIMIT);
+  expect(await collect(upTo)).toMatchObject([{ posts: [], upTo: seen!.clock }]);
+  expect(await collect(upTo - 1)).toEqual([null]);
+  await next.close();
+});
+
+it('of a store that was not closed anything up to its clock may have changed', async () => {
+  const root = open({ path: join(path, 'counters.mdb'), noSubdir: true });
+  const table = new Table(root, 'regional');
+  const state: RegionalState = { ...newState(0), clock: 100, changedAt: 40 };
+  const read = async (clock: number): Promise<RegionalState | undefined> => {
+    table.put(`b${STATE}`, encodeState(state));
+    table.put(`b${CLOCK}`, new ByteWriter().varint(clock).value());
+    await root.flushed;
+    return readState(table, 'b');
+  };
+  expect(await read(100)).toEqual(state);
+  expect(await read(500)).toEqual({ ...state, clock: 500, changedAt: 500 });
+  await root.close();
+});
