@@ -42,7 +42,6 @@ export function merge(bucket: Bucket, metrics: Metrics, shipment: Shipment, orde
   const merging = new Merging(bucket, metrics, shipment, order);
   if (!refused) {
     regional.hear(source.region, source);
-    regional.wasBorn(source.region, shipment.born);
     for (const post of shipment.posts) merging.merge(post);
     note(bucket, shipment, sameLife);
     bucket.regionalChanged();
@@ -78,7 +77,8 @@ function receiptOf({ replica, regional }: Bucket, { bucket, source }: Shipment, 
   const { upTo, ...known } = regional!.known(source.region);
   const { epoch, nonce } = refused ? regional!.heard(source.region) : known;
   const receiver = { epoch: replica.epoch, nonce: replica.nonce };
-  return { bucket, epoch, nonce, upTo, refused, receiver, filling: regional!.state.filling };
+  const { filling, toldBy } = regional!.state;
+  return { bucket, epoch, nonce, upTo, refused, receiver, filling, told: toldBy.includes(source.region) };
 }
 
 class Merging {
@@ -139,16 +139,17 @@ class Merging {
 
   #register(id: string, post: PostAtHand, { metric, actor, stamp, on }: Register): void {
     this.#regional.saw(stamp);
-    if (stamp <= this.#stampOf(id, metric, actor) || this.#isLate(stamp)) return;
+    if (!this.#isNews(id, metric, actor, stamp, on)) return;
     this.#put(id, post, metric, actor, stamp, on);
-    // The own region has lost it, and perhaps before it had told all: it is passed on as if it were new.
-    if (this.#regional.gave(stamp)) this.#regional.toggled(id, metric, actor, this.#regional.stamp(0));
+    // Who said it may have lost it before all were told, and may have been told by all without it: it is passed on as if it were new.
+    if (regionNumberOf(stamp) !== this.#source) this.#regional.toggled(id, metric, actor, this.#regional.stamp(0));
   }
 
-  /** Whether its region has been told all that was known here, so that it would not learn of it any more. */
-  #isLate(stamp: number): boolean {
-    const region = regionNumberOf(stamp);
-    return region !== this.#source && stamp <= this.#regional.toldTo(region);
+  /** A life whose clock was set back may give a stamp that one before it gave, and that was lost: of such words `on` wins. */
+  #isNews(id: string, metric: number, actor: Key64, stamp: number, on: boolean): boolean {
+    if (stamp <= this.#regional.state.floor) return false;
+    const known = this.bucket.register(id, metric, actor);
+    return stamp > known || (stamp === known && on && !this.bucket.hasMember(id, metric, actor));
   }
 
   /** What the source knows for certain up to its floor, where less is certain here. */

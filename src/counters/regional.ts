@@ -4,27 +4,15 @@ import { type Life, orderOf } from './pn-counter.js';
 import { type Known, UNKNOWN } from './shipment.js';
 import { nextStamp, regionNumber, regionNumberOf, stampOf } from './stamp.js';
 
-/** Above all stamps. */
-const FOREVER = Number.MAX_SAFE_INTEGER;
-const UNHEARD: Heard = { epoch: 0, nonce: 0, told: 0 };
+const UNHEARD: Life = { epoch: 0, nonce: 0 };
 /** More lives of one epoch, at once, are not to be expected; a peer that knows an older one has some stamps given anew. */
 const GOES_ON_MAX = 4;
-
-/** A life of another region. */
-export interface Heard extends Life {
-  /**
-   * 0: it was not told yet all that is known here. Else the stamp when it was born, as soon as it has said so, and until then one
-   * above all: what others bring of the region up to here, and so of its former lives, comes too late to be told to it. It tells
-   * it itself, or nobody is to know.
-   */
-  readonly told: number;
-}
 
 /** What of a bucket's dealings with other regions has to last as long as its counts. */
 export interface RegionalState {
   /** The last stamp that was given or seen. */
   clock: number;
-  /** The stamp of what was changed here last, if all before it is to be told: to a peer that has it there is nothing to tell. */
+  /** The stamp of what was changed here last, or what all have confirmed since: to a peer that has it nothing is to be told. */
   changedAt: number;
   /** The clock when the present life began: all its stamps are above. */
   born: number;
@@ -49,7 +37,7 @@ export interface RegionalState {
    * The newest life that was heard of, of each other region, by itself or from others. What one before it has sent, and comes
    * late, would be something that the region is never told of; and another of the same epoch is not it: both are refused.
    */
-  readonly heard: Map<string, Heard>;
+  readonly heard: Map<string, Life>;
 }
 
 /** @param startsAt stamp up to which whatever is there has no stamps; 0 if nothing is there */
@@ -117,37 +105,22 @@ export class Regional {
     return this.state.known.get(region) ?? UNKNOWN;
   }
 
-  heard(region: string): Heard {
+  heard(region: string): Life {
     return this.state.heard.get(region) ?? UNHEARD;
   }
 
   hear(region: string, { epoch, nonce }: Life): void {
     if (epoch <= this.heard(region).epoch) return;
-    this.state.heard.set(region, { epoch, nonce, told: 0 });
+    this.state.heard.set(region, { epoch, nonce });
     // It may have forgotten that it has told all, and has heard more since from lives that are over.
     this.state.toldBy = this.state.toldBy.filter((one) => one !== region);
     this.state.toldAt = 0;
   }
 
-  /** It says itself when it was born. */
-  wasBorn(region: string, born: number): void {
-    const heard = this.heard(region);
-    if (heard.told === FOREVER) this.state.heard.set(region, { ...heard, told: born });
-  }
-
   /** It is about to be told all. @returns whether it is the newest that was heard of, and no other of its epoch is */
   tells(region: string, life: Life): boolean {
     this.hear(region, life);
-    const heard = this.heard(region);
-    if (orderOf(life, heard) !== 'same') return false;
-    if (heard.told === 0) this.state.heard.set(region, { ...heard, told: FOREVER });
-    return true;
-  }
-
-  /** Up to which stamp others come too late with what the region of this number has said; 0: they do not. */
-  toldTo(number: number): number {
-    for (const [region, { told }] of this.state.heard) if (regionNumber(region) === number) return told;
-    return 0;
+    return orderOf(life, this.heard(region)) === 'same';
   }
 
   /** Another life begins: it is to hear from all what the ones before may have told them. */
@@ -185,6 +158,7 @@ export class Regional {
   settle(confirmed: number, peers: readonly string[]): void {
     const { state } = this;
     this.feed.trim(confirmed);
+    state.changedAt = Math.max(state.changedAt, confirmed);
     if (state.toldAt === 0 && peers.every((peer) => state.toldBy.includes(peer))) state.toldAt = state.clock;
     const whole = state.toldAt > 0 && confirmed >= state.toldAt;
     state.confirmed = Math.max(state.confirmed, whole ? confirmed : Math.min(confirmed, state.sure));

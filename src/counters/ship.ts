@@ -70,8 +70,8 @@ export function changesAfter(number: number, bucket: Bucket, after: number, limi
     if (actor === null) changes.entries = ownEntries(bucket, bucket.post(post)!);
     else {
       const stamp = bucket.register(post, metric, actor);
-      // Else another region had a later word, and tells of it itself; or all know.
-      if (stamp > state.floor && regional.gave(stamp)) {
+      // Else all know.
+      if (stamp > state.floor) {
         if (changes.registers === NOTHING) changes.registers = [];
         changes.registers.push({ metric, actor, stamp, on: bucket.hasMember(post, metric, actor) });
       }

@@ -90,8 +90,9 @@ export function partOf({ hi, lo }: Key64, parts: number): number {
 export interface Receipt extends Omit<Known, 'confirmed'> {
   readonly bucket: number;
   readonly refused: boolean;
-  /** The life of the receiver itself: after another one it is to be told what it may have lost. */
   readonly receiver: Life;
+  /** The source has told this life of the receiver all it knew. One before it may have known more. */
+  readonly told: boolean;
   /** The receiver has lost history, and waits to be told of it by a scan. */
   readonly filling: boolean;
 }

@@ -88,7 +88,7 @@ function peerAt(port: number): HttpPeer {
 
 function receiptFor({ bucket, source, upTo }: Shipment, refused = false): Receipt {
   const { epoch, nonce } = source;
-  return { bucket, epoch, nonce, upTo, refused, receiver: { epoch: 1, nonce: 2 }, filling: false };
+  return { bucket, epoch, nonce, upTo, refused, receiver: { epoch: 1, nonce: 2 }, filling: false, told: true };
 }
 
 function shown(post: string, region = 'us'): Shipment {
@@ -200,7 +200,7 @@ describe('a call that fails says in one line why', () => {
 
   it('the answer is none', async () => {
     answer = (_called, response) => response.end('hello');
-    await expect(peer.ship([])).rejects.toThrow(/^us answered what it should not: version must be 1$/);
+    await expect(peer.ship([])).rejects.toThrow(/^us answered what it should not: version must be 2$/);
     answer = (_called, response) => response.end(encodeReceipts([receiptFor(shown('a'))]));
     await expect(peer.ship([])).rejects.toThrow(/^us answered with 1 receipts for 0$/);
   });

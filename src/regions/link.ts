@@ -32,7 +32,7 @@ export interface LinkOptions {
  *              │                                     └─ too long ago: scan
  *              ├─ it has an older life, or none ──▶ scan: every post, then the end of it
  *              ├─ refused, or has more than there is ──▶ begin another life, ask again
- *              └─ it has begun another life, or is filling what it lost ──▶ scan
+ *              └─ its present life was not told all ──▶ scan
  *
  * Whatever fails is done again: the receipts say what is there.
  */
@@ -214,24 +214,21 @@ export class Link {
       const standing = standings.get(shipment.bucket)!;
       // Collected after another life has begun: the next round knows of it.
       if (orderOf(shipment.source, standing) !== 'same') continue;
-      if (receipt.refused) this.#counts.refusals += 1;
-      const before = this.#remotes.receipt(shipment.bucket);
+      if (receipt.refused) {
+        this.#counts.refusals += 1;
+        this.#scan?.drop(shipment.bucket);
+      }
       this.#remotes.set(shipment.bucket, receipt);
       if (shipment.upTo <= receipt.upTo && shipment.upTo >= standing.clock) this.#lag.caughtUp(shipment.bucket);
       // What was counted between the look at the standings and the collecting is in the shipment.
       const clock = Math.max(standing.clock, shipment.upTo);
-      await this.#answer(shipment.bucket, receipt, before, { ...standing, clock });
+      await this.#answer(shipment.bucket, receipt, { ...standing, clock });
     }
     const lost = this.#lost.splice(0).length;
     if (lost > 0) this.options.lost(lost, this.region);
   }
 
-  async #answer(
-    bucket: number,
-    receipt: Receipt,
-    before: Receipt | undefined,
-    standing: BucketStanding,
-  ): Promise<void> {
+  async #answer(bucket: number, receipt: Receipt, standing: BucketStanding): Promise<void> {
     const sameLife = orderOf(receipt, standing) === 'same';
     if (receipt.refused || (sameLife && receipt.upTo > standing.clock)) {
       await this.#begin(bucket, receipt, standing, sameLife);
@@ -243,10 +240,9 @@ export class Link {
       this.options.collector.forget();
       return;
     }
-    const changed = before !== undefined && orderOf(before.receiver, receipt.receiver) !== 'same';
-    if (this.#scan?.has(bucket) === true && !changed) return;
-    const asksToFill = receipt.filling && before?.filling !== true;
-    if ((!sameLife && !standing.filling) || changed || asksToFill) this.#toScan.add(bucket);
+    if (this.#scan?.has(bucket) === true) return;
+    const isAsked = !receipt.told && (sameLife || receipt.filling);
+    if (isAsked || (!sameLife && !standing.filling)) this.#toScan.add(bucket);
   }
 
   async #begin(bucket: number, receipt: Receipt, before: BucketStanding, sameLife: boolean): Promise<void> {
@@ -271,11 +267,8 @@ export class Link {
       if (buckets.length === 0) return false;
       this.#toScan.clear();
       this.#counts.scans += 1;
-      const scanned = buckets.map((bucket) => {
-        const { receiver } = this.#remotes.receipt(bucket)!;
-        return [bucket, { own: standings.get(bucket)!, receiver }] as const;
-      });
-      this.#scan = new Scan(this.store, this.region, new Map(scanned), this.options.peers);
+      const lives = new Map(buckets.map((bucket) => [bucket, standings.get(bucket)!]));
+      this.#scan = new Scan(this.store, this.region, lives, this.#remotes, this.options.peers);
     }
     const scan = this.#scan;
     try {

@@ -5,7 +5,7 @@ import type { Life } from '../counters/pn-counter.js';
 export class WireError extends Error {}
 
 /** First byte of every message. */
-const VERSION = 1;
+const VERSION = 2;
 const ROOM_BYTES = 1_024;
 
 /** Writes one message: bytes, ASCII, and unsigned LEB128 numbers (7 bits a byte, low first; DWARF 4, section 7.6). */

@@ -6,13 +6,14 @@ import { WireReader, WireWriter } from './wire-bytes.js';
 /*
  * What regions tell each other besides shipments, written as in wire.ts:
  *
- *     receipts       (bucket · 2 x filling + refused (a byte) · epoch · nonce · upTo · epoch and nonce of the receiver)[]
+ *     receipts       (bucket · 4 x told + 2 x filling + refused (a byte) · epoch · nonce · upTo · epoch and nonce of the receiver)[]
  *     digests        (bucket · before · leaf[] (4 bytes each))[]
  *     differences    (bucket · leaf[])[]
  *     posts          (length, ASCII)[]
  */
 const REFUSED = 1;
 const FILLING = 2;
+const TOLD = 4;
 
 /** What each has at least, in bytes: their number is held against what has come. */
 const RECEIPT_BYTES = 7;
@@ -22,9 +23,9 @@ const DIFFERENCE_BYTES = 2;
 const POST_BYTES = 2;
 
 export function encodeReceipts(receipts: readonly Receipt[]): Buffer {
-  return encodeList(receipts, (writer, { bucket, refused, filling, epoch, nonce, upTo, receiver }) => {
+  return encodeList(receipts, (writer, { bucket, refused, filling, told, epoch, nonce, upTo, receiver }) => {
     writer.varint(bucket);
-    writer.byte((refused ? REFUSED : 0) | (filling ? FILLING : 0));
+    writer.byte((refused ? REFUSED : 0) | (filling ? FILLING : 0) | (told ? TOLD : 0));
     writer.life({ epoch, nonce });
     writer.varint(upTo);
     writer.life(receiver);
@@ -35,11 +36,16 @@ export function encodeReceipts(receipts: readonly Receipt[]): Buffer {
 export function decodeReceipts(bytes: Uint8Array): Receipt[] {
   return decodeList(bytes, 'receipts', RECEIPT_BYTES, (reader) => {
     const bucket = reader.varint('bucket');
-    const flags = reader.byte('refused', REFUSED | FILLING);
+    const flags = reader.byte('refused', REFUSED | FILLING | TOLD);
     const life = reader.life('life');
     const upTo = reader.varint('up to');
     const receiver = reader.life('receiver');
-    return { bucket, refused: (flags & REFUSED) > 0, filling: (flags & FILLING) > 0, ...life, upTo, receiver };
+    const [refused, filling, told] = [REFUSED, FILLING, TOLD].map((flag) => (flags & flag) > 0) as [
+      boolean,
+      boolean,
+      boolean,
+    ];
+    return { bucket, refused, filling, told, ...life, upTo, receiver };
   });
 }
 

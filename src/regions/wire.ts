@@ -8,7 +8,7 @@ import { WireError, WireReader, WireWriter } from './wire-bytes.js';
 /**
  * Shipments as bytes. Numbers are LEB128 where nothing else is said; lists begin with their length.
  *
- *     message        version (1) · latest stamp · latest time · life[] · source[] · shipment[]
+ *     message        version (2) · latest stamp · latest time · life[] · source[] · shipment[]
  *       life           region (length, ASCII) · epoch · nonce
  *       source         index of a life · born (age) · lives that it goes on from: (epoch · nonce)[]
  *       shipment       kind and whether `shown` (a byte) · bucket · index of a source · after, upTo, confirmed, floor (ages)

@@ -154,10 +154,10 @@ describe('what is posted for regions', () => {
 
   it.each([
     ['ship', Buffer.alloc(0), 'version: the message ends within it'],
-    ['ship', Buffer.from('{"action":"increment"}'), 'version must be 1'],
+    ['ship', Buffer.from('{"action":"increment"}'), 'version must be 2'],
     ['ship', encodeShipments([views('a', 1)]).subarray(0, -1), 'entries: the message ends before the last'],
-    ['compare', Buffer.from([1, 1, 64, 0, 0]), 'bucket must be below 64'],
-    ['show', Buffer.from([1, 1, 1, 0x20]), 'post must match ^[A-Za-z0-9_.:-]{1,64}$'],
+    ['compare', Buffer.from([2, 1, 64, 0, 0]), 'bucket must be below 64'],
+    ['show', Buffer.from([2, 1, 1, 0x20]), 'post must match ^[A-Za-z0-9_.:-]{1,64}$'],
     ['show', encodePosts(new Array<string>(501).fill('a')), 'posts must be at most 500'],
   ])('%s: what is no message is a BAD_REQUEST that names the field', async (what, body, message) => {
     const answer = await post(what, body);

@@ -21,15 +21,10 @@ const SKEW_MS = 5_000;
 const COMPARE_MS = 4_000;
 const LIMIT_MS = 600_000;
 
-interface Skew {
-  readonly skewMs?: number;
-  readonly compareMs?: number;
-}
-
 /** Runs a history and tells what is wrong at its end; `''`: nothing. */
-async function history(seed: number, plant: Plant = 'none', skew: Skew = {}): Promise<string> {
+async function history(seed: number, plant: Plant = 'none', skewMs = 0): Promise<string> {
   const random = new Random(seed);
-  const world = new RegionsWorld(random, plant, { shipMs: SHIP_MS, ...skew });
+  const world = new RegionsWorld(random, plant, { shipMs: SHIP_MS, skewMs });
   world.weather = {
     lost: random.chance(0.5) ? random.next() / 2 : 0,
     answerLost: random.chance(0.5) ? random.next() / 2 : 0,
@@ -194,10 +189,10 @@ describe('three regions', () => {
   });
 
   test(
-    'agree whatever their clocks say, some by their digests',
+    'agree whatever their clocks say',
     async () => {
-      for (let seed = SEED; seed < SEED + HISTORIES / 20; seed++) {
-        const fault = await history(seed, 'none', { skewMs: SKEW_MS, compareMs: COMPARE_MS });
+      for (let seed = SEED; seed < SEED + HISTORIES / 10; seed++) {
+        const fault = await history(seed, 'none', SKEW_MS);
         // Which word was the last one, nobody can say then.
         if (fault !== '' && !fault.startsWith('the last word')) throw new Error(`seed ${seed}: ${fault}`);
       }

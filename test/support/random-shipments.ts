@@ -42,7 +42,7 @@ export class RandomShipments {
 
   receipt(): Receipt {
     const { random } = this;
-    const flags = { refused: random.chance(0.5), filling: random.chance(0.5) };
+    const flags = { refused: random.chance(0.5), filling: random.chance(0.5), told: random.chance(0.5) };
     return { bucket: this.number(4096), ...flags, ...this.#life(), upTo: this.number(), receiver: this.#life() };
   }
 

@@ -101,11 +101,7 @@ export class RedisRegions implements RegionalStore {
     const newest = await Promise.all(
       calls.map((some) => {
         const keys = some.map(([bucket]) => this.#keyOf(bucket));
-        return this.#write(this.#hear, keys, [
-          region,
-          regionNumber(region),
-          ...some.map(([, { epoch, nonce }]) => `${epoch} ${nonce}`),
-        ]);
+        return this.#write(this.#hear, keys, [region, ...some.map(([, { epoch, nonce }]) => `${epoch} ${nonce}`)]);
       }),
     );
     return newest.flat().map((one) => one === 1);

@@ -105,7 +105,14 @@ export class RegionMerges {
     const refused = values.integer() === 1;
     const known = { epoch: values.integer(), nonce: values.integer(), upTo: values.integer() };
     const receiver = { epoch: values.integer(), nonce: values.integer() };
-    const receipt = { bucket, ...known, refused, receiver, filling: values.integer() === 1 };
+    const receipt = {
+      bucket,
+      ...known,
+      refused,
+      receiver,
+      filling: values.integer() === 1,
+      told: values.integer() === 1,
+    };
     const floor = values.integer();
     if (refused) return { receipt, floor };
     const due = values.integer();

@@ -1,5 +1,6 @@
 import type { Key64 } from '../../counters/ids.js';
 import type { EntryShipment, Shipment } from '../../counters/shipment.js';
+import { regionNumber } from '../../counters/stamp.js';
 import { hashOfPost } from './batch-packer.js';
 import { ValueWriter } from './value-writer.js';
 
@@ -97,5 +98,6 @@ export class ShipmentPacker {
     writer.integer(shown !== null || posts.some(({ members }) => members.length > 0) ? floor : 0);
     writer.integer(isLast && shown !== null ? shown.epoch : 0);
     writer.integer(isLast && shown !== null ? shown.nonce : 0);
+    writer.integer(regionNumber(source.region));
   }
 }

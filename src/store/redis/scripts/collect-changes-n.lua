@@ -98,7 +98,7 @@ local function place_of(name)
   return place
 end
 
--- Words that are to be told: not where another region had a later one, and tells of it itself; or all know.
+-- Words that are to be told, if not all know them.
 -- @param retold  marks of toggles that are to be told again, whatever their stamp is
 -- @return sets, actors, and stamps
 local function last_words(words, retold)
@@ -133,7 +133,7 @@ local function toggled_of(words, retold)
   for i, stamp in ipairs(stamps) do
     local set, actor = sets[i], actors[i]
     local mark = #retold > 0 and set .. ' ' .. actor
-    if stamp > settled and gave(stamp) and not seen[mark] then
+    if stamp > settled and not seen[mark] then
       if mark then seen[mark] = true end
       local name, metric = string.match(set, '^(%S+) (%d+)$')
       local place = place_of(name)

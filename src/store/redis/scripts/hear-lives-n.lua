@@ -6,8 +6,7 @@
 -- ARGV[2]  nonce of the epochs that begin
 -- ARGV[3]  number of the own region
 -- ARGV[4]  name of the region
--- ARGV[5]  its number
--- ARGV[5 + i]  of bucket i: epoch and nonce of the life, a blank between them
+-- ARGV[4 + i]  of bucket i: epoch and nonce of the life, a blank between them
 -- Returns  for each bucket 1 if it is the newest that was heard of, and no other of its epoch is; else 0
 -- include lib-bucket
 -- include lib-life
@@ -19,17 +18,12 @@ for i, key in ipairs(KEYS) do
   bucket = key
   local _, packed = open_bucket('y')
   local known = unpack_known(packed)
-  local epoch_told, nonce_told = string.match(ARGV[5 + i], '^(%d+) (%d+)$')
+  local epoch_told, nonce_told = string.match(ARGV[4 + i], '^(%d+) (%d+)$')
   epoch_told, nonce_told = tonumber(epoch_told), tonumber(nonce_told)
   local is_news = hear(known, ARGV[4], epoch_told, nonce_told)
   local of = known_of(known, ARGV[4])
   answers[i] = of.heard_epoch == epoch_told and of.heard_nonce == nonce_told and 1 or 0
-  if answers[i] == 1 then
-    if of.told == 0 then of.told = FOREVER end
-    of.number = tonumber(ARGV[5])
-    known[ARGV[4]] = of
-  end
-  if is_news or answers[i] == 1 then write_known(known) end
+  if is_news then write_known(known) end
   write_life()
   write_regions()
 end

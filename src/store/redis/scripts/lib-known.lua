@@ -1,32 +1,28 @@
 -- What is here of other regions: field y of the bucket's hash.
 
--- Above all stamps.
-local FOREVER = 2 ^ 53 - 1
-
--- What is here of other regions, the newest life that was heard of, and if it is told all: up to which stamp others come too late with
--- its words, and its number (0 and 0: it is not yet); by their names.
+-- What is here of other regions, and the newest life that was heard of; by their names.
 local function unpack_known(packed)
   local known = {}
   if not packed then return known end
   local list = { cmsgpack.unpack(packed) }
-  for i = 1, #list, 9 do
+  for i = 1, #list, 7 do
     known[list[i]] = {
       epoch = list[i + 1], nonce = list[i + 2], up_to = list[i + 3], confirmed = list[i + 4],
-      heard_epoch = list[i + 5], heard_nonce = list[i + 6], told = list[i + 7], number = list[i + 8],
+      heard_epoch = list[i + 5], heard_nonce = list[i + 6],
     }
   end
   return known
 end
 
 local function known_of(known, name)
-  return known[name] or { epoch = 0, nonce = 0, up_to = 0, confirmed = 0, heard_epoch = 0, heard_nonce = 0, told = 0, number = 0 }
+  return known[name] or { epoch = 0, nonce = 0, up_to = 0, confirmed = 0, heard_epoch = 0, heard_nonce = 0 }
 end
 
 -- A life of the region was heard of. @return whether that is news
 local function hear(known, name, epoch_told, nonce_told)
   local of = known_of(known, name)
   if epoch_told <= of.heard_epoch then return false end
-  of.heard_epoch, of.heard_nonce, of.told = epoch_told, nonce_told, 0
+  of.heard_epoch, of.heard_nonce = epoch_told, nonce_told
   -- It may have forgotten that it has told all, and has heard more since from lives that are over.
   unpack_state()
   local left = {}
@@ -43,7 +39,7 @@ local function write_known(known)
   for name, of in pairs(known) do
     local last = #list
     list[last + 1], list[last + 2], list[last + 3], list[last + 4], list[last + 5] = name, of.epoch, of.nonce, of.up_to, of.confirmed
-    list[last + 6], list[last + 7], list[last + 8], list[last + 9] = of.heard_epoch, of.heard_nonce, of.told, of.number
+    list[last + 6], list[last + 7] = of.heard_epoch, of.heard_nonce
   end
   call('HSET', bucket, 'y', pack(unpack(list)))
 end

@@ -1,7 +1,7 @@
 -- What a part of a shipment says, worked out on the posts at hand, which are written afterwards: the meaning is that of merge.ts.
 -- The layout of a part is described where it is given: merge-shipments-n.lua. `own_name` is the own region.
 
-local PART_VALUES = 16
+local PART_VALUES = 17
 -- How a toggle is known
 local OF_MEMBERS, OF_QUIET_MEMBERS = 1, 2
 
@@ -17,10 +17,11 @@ local function take_part(packed)
   source.name, source.epoch, source.nonce, source.born = values[2], values[3], values[4], values[5]
   source.after, source.up_to, source.confirmed, source.floor = values[6], values[7], values[8], values[9]
   source.shown_epoch, source.shown_nonce = values[10], values[11]
-  posts_count, count.entries, count.toggles, count.goes_on = values[12], values[14], values[15], values[16]
+  source.number = values[12]
+  posts_count, count.entries, count.toggles, count.goes_on = values[13], values[15], values[16], values[17]
   at.times = PART_VALUES + 2 * posts_count
   at.lives = at.times + posts_count
-  at.entries = at.lives + 3 * values[13]
+  at.entries = at.lives + 3 * values[14]
   at.toggles = at.entries + 5 * count.entries
   at.goes_on = at.toggles + 6 * count.toggles
 end
@@ -74,15 +75,6 @@ local function put_member(place, metric, mark, on)
   changed[place] = 1
 end
 
--- Whether the stamp's region has been told all that was known here, so that it would not learn of it any more.
-local function is_late(stamp)
-  local number = stamp % REGIONS
-  for name, of in pairs(known) do
-    if of.told > 0 and of.number == number then return name ~= source.name and stamp <= of.told end
-  end
-  return false
-end
-
 -- @return whether it has changed
 local function merge_quiet_toggle(place, metric, mark, since)
   if is[mark] == 1 or stamp_in[mark] > settled or posts[place][AT] >= SINCE + floor(since / (COUNTER * REGIONS)) then return false end
@@ -95,13 +87,15 @@ local function merge_toggle(i, mark)
   local place, metric, stamp, on, of_members = values[i + 1], values[i + 2], values[i + 4], values[i + 5], values[i + 6] == OF_MEMBERS
   if values[i + 6] == OF_QUIET_MEMBERS then return merge_quiet_toggle(place, metric, mark, stamp) end
   if not of_members then saw(stamp) end
-  if stamp <= math.max(stamp_in[mark], settled) or (of_members and is[mark] == on) then return false end
-  if not of_members and is_late(stamp) then return false end
+  local last = math.max(stamp_in[mark], settled)
+  -- A life whose clock was set back may give a stamp that one before it gave, and that was lost: of such words `on` wins.
+  local is_again = not of_members and stamp == last and stamp > settled and on == 1 and is[mark] == 0
+  if (stamp <= last and not is_again) or (of_members and is[mark] == on) then return false end
   stamp_in[mark], put_stamps[mark] = stamp, stamp
   local is_new = is[mark] ~= on
   if is_new then put_member(place, metric, mark, on) end
-  -- The own region has lost it, and perhaps before it had told all: it is passed on as if it were new.
-  if not of_members and gave(stamp) then retold[mark] = next_stamp(0) end
+  -- Who said it may have lost it before all were told, and may have been told by all without it: it is passed on as if it were new.
+  if not of_members and stamp % REGIONS ~= source.number then retold[mark] = next_stamp(0) end
   return is_new
 end
 

@@ -12,14 +12,15 @@
 -- ARGV[7]  its name
 -- ARGV[7 + i]  part i, as msgpack values one after the other: how many come after this; name of the source, its epoch, nonce, and the
 --          stamp when that life was born; of the shipment, with its last part only: after, upTo, confirmed; its floor if it says who
---          are members or shows all, else 0; epoch and nonce of the life that was shown all, or 0 and 0; how many posts, lives, entries, toggles, and
+--          are members or shows all, else 0; epoch and nonce of the life that was shown all, or 0 and 0; number of the source; how many posts, lives, entries, toggles, and
 --          lives that it goes on from;
 --          names of the posts, their hashes, times of their last change (ms); for each life: region, epoch, nonce; for each entry:
 --          place of its post, metric, place of its life, P, N; for each toggle: place of its post, metric, the actor's key in
 --          decimal, stamp, 1 if it is on else 0, how it is known: 0 from a register, 1 from members, 2 from members of a quiet post; epochs and nonces of the lives that it goes on
 --          from. Places are counted from 1; entries and toggles stand in the order of their posts
 -- Returns  for each part a string: "-" and what was wrong; or msgpack values one after the other: 1 if it was refused else 0;
---          epoch, nonce, upTo as they are known of the source, or if refused the life of it that was heard of; own epoch, nonce, 1 if being filled else 0, own floor;
+--          epoch, nonce, upTo as they are known of the source, or if refused the life of it that was heard of; own epoch, nonce, 1 if being filled else 0,
+--          1 if the source has told this life all it knew else 0, own floor;
 --          1 + ms until something is due (0: nothing); number of posts that have changed, for each: its place, version, ms of its last
 --          change, viewers, total of each metric; number of toggles that have changed, for each: its place, 1 if it is on else 0
 -- include lib-bucket
@@ -88,11 +89,15 @@ local function pairs_of(stamps)
   return list, last
 end
 
+local function was_told()
+  return string.find(',' .. told_by .. ',', ',' .. source.name .. ',', 1, true) ~= nil
+end
+
 -- What is here of the source from now on. Of a new life that is nothing before a scan has ended.
 local function note(same)
   local of = known_of(known, source.name)
   local whole = source.shown_epoch > 0 and order_of(source.shown_epoch, source.shown_nonce, epoch, nonce) == SAME
-  if whole and not string.find(',' .. told_by .. ',', ',' .. source.name .. ',', 1, true) then
+  if whole and not was_told() then
     told_by = told_by == '' and source.name or told_by .. ',' .. source.name
     regional_changed = true
   end
@@ -111,7 +116,7 @@ local function receipt_of(refused)
   local of = known_of(known, source.name)
   local of_epoch, of_nonce = of.epoch, of.nonce
   if refused == 1 then of_epoch, of_nonce = of.heard_epoch, of.heard_nonce end
-  return { refused, of_epoch, of_nonce, of.up_to, epoch, nonce, filling, settled }, 8
+  return { refused, of_epoch, of_nonce, of.up_to, epoch, nonce, filling, was_told() and 1 or 0, settled }, 9
 end
 
 local function answer_of(found, toggled, toggled_last, due_ms)
@@ -134,8 +139,6 @@ end
 local function merge(same)
   local pace, due = bucket .. ':t', bucket .. ':d'
   retold, known_new = {}, hear(known, source.name, source.epoch, source.nonce)
-  local of = known_of(known, source.name)
-  if of.told == FOREVER then of.told, known_new = source.born, true end
   read_named_posts(PART_VALUES)
   local news_known = call('ZCARD', news_key())
   if source.floor > settled then saw(source.floor) end
