@@ -2,6 +2,8 @@
 export default {
   testEnvironment: 'node',
   roots: ['<rootDir>/src', '<rootDir>/client', '<rootDir>/load', '<rootDir>/test'],
+  // Three files at a time on two cores: what takes half a second alone may take five.
+  testTimeout: 20_000,
   testMatch: ['**/*.test.ts'],
   globalSetup: '<rootDir>/test/global-setup.ts',
   reporters: ['default', '<rootDir>/test/support/summary-reporter.js'],
