@@ -1,7 +1,8 @@
 import type { Key64 } from '../../counters/ids.js';
 import type { ByteWriter } from './bytes.js';
 import type { Change, Changes } from './changes.js';
-import { PackedKeys } from './packed-keys.js';
+import { readNarrow, writeNarrow } from './narrow-numbers.js';
+import { NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
 import type { Table } from './table.js';
 
 /** A chunk's number is kept in three bytes; a set of over 1.6 billion grows in its chunks. */
@@ -24,8 +25,13 @@ export class Chunk implements Change {
 
   write(writer: ByteWriter): void {
     const { entries } = this;
-    if (entries.size === 0) this.table.remove(this.key);
-    else this.table.put(this.key, writer.raw(entries.bytes, entries.byteLength).value());
+    if (entries.size === 0) {
+      this.table.remove(this.key);
+      return;
+    }
+    if (entries.width === NUMBERED_BYTES) writeNarrow(entries, writer);
+    else writer.raw(entries.bytes, entries.byteLength);
+    this.table.put(this.key, writer.value());
   }
 }
 
@@ -79,7 +85,9 @@ export class Chunks {
   #chunk(number: number): Chunk {
     const loaded = this.#loaded.get(number);
     if (loaded !== undefined) return loaded;
-    return this.#keep(number, new PackedKeys(this.width, this.table.get(this.prefix + nameOf(number))));
+    const bytes = this.table.get(this.prefix + nameOf(number));
+    const isNarrow = bytes !== undefined && this.width === NUMBERED_BYTES;
+    return this.#keep(number, isNarrow ? readNarrow(bytes) : new PackedKeys(this.width, bytes));
   }
 
   #keep(number: number, entries: PackedKeys): Chunk {

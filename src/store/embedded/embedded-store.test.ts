@@ -8,7 +8,7 @@ import { MARK_GENERATION_MS } from '../../counters/bucket.js';
 import { LIKES } from '../../counters/metrics.js';
 import { DUPLICATE, ON, type Operation } from '../../counters/operation.js';
 import { EmbeddedStore } from './embedded-store.js';
-import { NUMBERED_BYTES } from './packed-keys.js';
+import { KEY64_BYTES } from './packed-keys.js';
 
 const MARKS = 5_000;
 
@@ -33,7 +33,7 @@ async function marksOnDisk(): Promise<number> {
   let bytes = 0;
   for (const { value } of marks.getRange({ start: Buffer.from([0]) })) bytes += value.length;
   await root.close();
-  return bytes / NUMBERED_BYTES;
+  return bytes / KEY64_BYTES;
 }
 
 describe('old marks', () => {

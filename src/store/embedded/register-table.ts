@@ -9,8 +9,8 @@ import type { Table } from './table.js';
 const INLINE_MAX = 16;
 /** From so many on those that are not needed any more are looked for. */
 const CROWDED = 4;
-/** Registers of a chunk, 4 KB, from which on another is split off. */
-const CHUNK_MAX = 288;
+/** Registers of a chunk from which on another is split off: some 800 bytes, so that a page of LMDB's holds several. */
+const CHUNK_MAX = 64;
 
 /** Says when actors had their last word on a toggle, where other regions may not know it yet. */
 export class RegisterTable {

@@ -1,8 +1,8 @@
 -- Moves words that a log has no room for to the registers of lib-registers.lua.
 
 do
-  -- Words a log keeps: see FEED_MAX of feed.ts. Twice as many, for here a toggle may have several.
-  local WORDS_MAX = 8192
+  -- Words a log keeps: as many as FEED_MAX of feed.ts.
+  local WORDS_MAX = 4096
   -- And entries: what has to look at all of a log takes some milliseconds.
   local ENTRIES_MAX = 2048
   -- Words, or entries, that are moved beyond those that have to be, so that few commits move any.
