@@ -188,6 +188,17 @@ describe('three regions', () => {
     world.close();
   });
 
+  test.each([
+    ['a scan goes on of which a page was refused', [183025, 183885]],
+    ['what a third region brings is not passed on', [180654, 182649]],
+    ['of two words of one stamp the first stays', [180025, 181512]],
+  ])('agree with wrong clocks where they do not if %s', async (_, seeds) => {
+    for (const seed of seeds) {
+      const fault = await history(seed, 'none', SKEW_MS);
+      if (!fault.startsWith('the last word')) expect([seed, fault]).toEqual([seed, '']);
+    }
+  });
+
   test(
     'agree whatever their clocks say',
     async () => {
