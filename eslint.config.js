@@ -2,7 +2,7 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', 'data/', 'client/dist/', '*.cjs'] },
+  { ignores: ['build/', 'dist/', 'node_modules/', 'data/', 'client/dist/', '*.cjs'] },
   js.configs.recommended,
   ...tseslint.configs.strictTypeChecked,
   {

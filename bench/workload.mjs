@@ -2,7 +2,7 @@
  * What the byte measurements put into a store, the same in every run: posts, likes, session marks. Groups of operations
  * are committed as a gateway does, a batch a bucket.
  */
-import { bucketOf } from '../dist/counters/ids.js';
+import { bucketOf } from '../build/counters/ids.js';
 
 const LIKES = 0;
 const VIEWS = 1;

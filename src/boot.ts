@@ -21,6 +21,9 @@ import { CLOCK, REDIS } from './tokens.js';
 import type { ListeningMessage } from './workers/messages.js';
 import { Siblings } from './workers/siblings.js';
 
+/** What browsers load: `client`, `client-demo` and `docs`, in dist/. This file is in dist/chunks there. */
+const ASSETS = join(import.meta.dirname, '..');
+
 /**
  * Connections that the system keeps until the gateway takes them in; it may allow less (net.core.somaxconn). Those of a
  * gateway that died come within a second, and what finds no room tries again after seconds, doubled each time.
@@ -39,8 +42,8 @@ export async function boot(settings: Settings): Promise<void> {
     abortOnError: false,
     logger: new NestLog(logger),
   });
-  configureHttp(app);
-  app.useStaticAssets(join(import.meta.dirname, 'client-demo'));
+  configureHttp(app, ASSETS);
+  app.useStaticAssets(join(ASSETS, 'client-demo'));
   const redis = app.get<RedisConnections | null>(REDIS);
   const elsewhere = redis && new ActorsElsewhere(redis.channels, app.get<Clock>(CLOCK));
   if (elsewhere !== null) app.get(Actors).mayHearElsewhere = (room) => elsewhere.mayHear(room);

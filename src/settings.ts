@@ -1,11 +1,9 @@
-import { isIP } from 'node:net';
 import { resolve } from 'node:path';
-import proxyaddr from 'proxy-addr';
-import { z } from 'zod';
-import { Metrics } from './counters/metrics.js';
+import type { Metrics } from './counters/metrics.js';
 import { NAMELESS } from './counters/pn-counter.js';
-import { checkNames, parsePeers, type PeerAddress, REGION_PATTERN } from './regions/peer-addresses.js';
-import { parseRedisUrl, type RedisTarget } from './store/redis/redis-url.js';
+import { type Environment, ENVIRONMENT } from './environment-schema.js';
+import { checkNames, type PeerAddress } from './regions/peer-addresses.js';
+import type { RedisTarget } from './store/redis/redis-url.js';
 
 /** What the environment says, checked once, at boot. Names and defaults: README.md, "Settings". */
 export interface Settings {
@@ -52,105 +50,6 @@ export interface JwtSettings {
   readonly jwksUrl?: URL;
   readonly issuer?: string;
   readonly audience?: string;
-}
-
-function integer(min: number, max: number, standard: number) {
-  const rule = `must be a whole number from ${min} to ${max}`;
-  return z
-    .string()
-    .regex(/^\d{1,9}$/, rule)
-    .transform(Number)
-    .pipe(z.number().min(min, rule).max(max, rule))
-    .default(standard);
-}
-
-const list = z.string().transform((text) =>
-  text
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== ''),
-);
-
-const origin = z
-  .string()
-  .refine(
-    (text) => text === '*' || (URL.canParse(text) && new URL(text).origin === text && !text.includes('*')),
-    'must be exact origins such as https://example.org (scheme and host, no path), or *',
-  );
-
-const network = z
-  .string()
-  .refine(
-    isNetwork,
-    'must be addresses or networks such as 10.1.2.3 or 10.0.0.0/8, or loopback, linklocal, uniquelocal',
-  );
-
-const ENVIRONMENT = z.object({
-  HOST: z
-    .string()
-    .refine(isHost, 'must be an address of this host to listen on, such as 127.0.0.1')
-    .default('127.0.0.1'),
-  PORT: integer(0, 65535, 3000),
-  DATA_DIR: z.string().regex(/\S/, 'must be a path').default('./data'),
-  REDIS_URL: z.string().transform(parsed(parseRedisUrl)).optional(),
-  ACK: z.enum(['committed', 'replicated'], 'must be committed or replicated').default('committed'),
-  WORKERS: integer(1, 256, 1),
-  TICK_MS: integer(10, 60_000, 100),
-  FLUSH_MS: integer(0, 1_000, 10),
-  BUCKETS: integer(1, 4096, 64),
-  METRICS: z
-    .string()
-    .default('likes:toggle,views:tally')
-    .transform(parsed((text) => Metrics.parse(text))),
-  ALLOWED_ORIGINS: list.pipe(z.array(origin)).default([]),
-  JWT_SECRET: z.string().regex(/\S/, 'must be the secret that tokens are signed with').optional(),
-  JWT_JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
-  JWT_ISSUER: z.string().min(1).optional(),
-  JWT_AUDIENCE: z.string().min(1).optional(),
-  PRIVATE: z.enum(['true', 'false'], 'must be true or false').default('false'),
-  MAX_OPS_PER_CONNECTION: integer(0, 1_000_000, 50),
-  MAX_OPS_PER_ADDRESS: integer(0, 1_000_000, 500),
-  MAX_CONNECTIONS_PER_ADDRESS: integer(0, 1_000_000, 200),
-  MAX_POSTS_PER_CONNECTION: integer(1, 10_000, 500),
-  TRUST_PROXY: list.pipe(z.array(network)).default([]),
-  REGION: z.string().regex(REGION_PATTERN, 'must be a-z, then up to 15 of a-z 0-9 -').default(NAMELESS),
-  PEERS: z.string().transform(parsed(parsePeers)).default([]),
-  PEER_TOKEN: z
-    .string()
-    .regex(/^[!-~]{16,256}$/, 'must be 16 to 256 visible ASCII characters, the same in all regions')
-    .optional(),
-  SHIP_MS: integer(10, 60_000, 100),
-  LOG_LEVEL: z
-    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
-      error: 'must be fatal, error, warn, info, debug, trace or silent',
-    })
-    .default('info'),
-});
-
-/** An address, or a name that can be one: what ends in a number is an address or nothing. */
-function isHost(text: string): boolean {
-  return isIP(text) !== 0 || (/^[a-z0-9_.-]{1,253}$/i.test(text) && !/(^|\.)\d+$/.test(text));
-}
-
-function isNetwork(text: string): boolean {
-  try {
-    proxyaddr.compile(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** What throws is told as the others are. */
-function parsed<T>(parse: (text: string) => T) {
-  return (text: string, context: z.RefinementCtx): T => {
-    try {
-      return parse(text);
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: (error as Error).message });
-      return z.NEVER;
-    }
-  };
 }
 
 /** @throws Error with one line that names the variable and says what would be right. */
@@ -202,7 +101,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   };
 }
 
-function checkPeers({ REGION, PEERS, PEER_TOKEN }: z.infer<typeof ENVIRONMENT>): void {
+function checkPeers({ REGION, PEERS, PEER_TOKEN }: Environment): void {
   if (PEERS.length === 0) {
     if (PEER_TOKEN !== undefined)
       throw new Error('PEER_TOKEN is of no use without PEERS, which names the other regions');
@@ -218,7 +117,7 @@ function checkPeers({ REGION, PEERS, PEER_TOKEN }: z.infer<typeof ENVIRONMENT>):
   }
 }
 
-function jwtOf(env: z.infer<typeof ENVIRONMENT>): JwtSettings | null {
+function jwtOf(env: Environment): JwtSettings | null {
   if (env.JWT_SECRET === undefined && env.JWT_JWKS_URL === undefined) return null;
   return {
     ...(env.JWT_SECRET !== undefined && { secret: env.JWT_SECRET }),

@@ -131,7 +131,7 @@ async function measure(operationOf, buckets, size, operations, cores) {
 
 /** The built store, and posts: the same number in each of the first buckets. */
 async function openStore(url, buckets) {
-  const from = (path) => import(`../../dist/${path}.js`);
+  const from = (path) => import(`../../build/${path}.js`);
   const { systemClock: clock } = await from('clock');
   const { bucketOf } = await from('counters/ids');
   const { Metrics } = await from('counters/metrics');

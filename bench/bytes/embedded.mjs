@@ -7,8 +7,8 @@
 import { rmSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Metrics } from '../../dist/counters/metrics.js';
-import { EmbeddedStore } from '../../dist/store/embedded/embedded-store.js';
+import { Metrics } from '../../build/counters/metrics.js';
+import { EmbeddedStore } from '../../build/store/embedded/embedded-store.js';
 import { temporaryDirectory } from '../harness/processes.mjs';
 import {
   BUCKETS,

@@ -3,11 +3,11 @@
  * bytes: an integer of 19 digits.
  */
 import { Redis } from 'ioredis';
-import { systemClock } from '../../dist/clock.js';
-import { Metrics } from '../../dist/counters/metrics.js';
-import { RedisConnections } from '../../dist/store/redis/connections.js';
-import { parseRedisUrl } from '../../dist/store/redis/redis-url.js';
-import { RedisStore } from '../../dist/store/redis/redis-store.js';
+import { systemClock } from '../../build/clock.js';
+import { Metrics } from '../../build/counters/metrics.js';
+import { RedisConnections } from '../../build/store/redis/connections.js';
+import { parseRedisUrl } from '../../build/store/redis/redis-url.js';
+import { RedisStore } from '../../build/store/redis/redis-store.js';
 import { startRedis } from '../harness/servers.mjs';
 import {
   BUCKETS,

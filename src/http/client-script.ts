@@ -2,9 +2,6 @@ import { join } from 'node:path';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { ServerResponse } from 'node:http';
 
-/** Made by `vite build client`: tallycast.js and its source map. */
-const BUILT = join(import.meta.dirname, '..', 'client');
-
 /**
  * The name stays the same from version to version, and the protocol does too, so a script that is somewhat old does its work
  * with any gateway. For ten minutes a visitor's pages load it once; within a day after that the old one is used at once
@@ -15,9 +12,10 @@ const CACHE_CONTROL = 'public, max-age=600, stale-while-revalidate=86400';
 /**
  * The widgets at /client/tallycast.js, for pages of any origin: a script of type module is loaded with CORS, and without
  * credentials. What such a page may watch and do is for ALLOWED_ORIGINS and tokens to say.
+ * @param assets the directory that the build has put `client` into
  */
-export function serveClientScript(app: NestExpressApplication): void {
-  app.useStaticAssets(BUILT, {
+export function serveClientScript(app: NestExpressApplication, assets: string): void {
+  app.useStaticAssets(join(assets, 'client'), {
     prefix: '/client',
     index: false,
     redirect: false,

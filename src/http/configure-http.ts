@@ -32,9 +32,10 @@ const SWAGGER_UI = { ...OWN_FILES, styleSrc: ["'self'", "'unsafe-inline'"], imgS
 
 /**
  * What goes around every route: headers, compression, CORS, the limit on bodies, errors, /docs and /client. To be called
- * once, before the application listens; it must have been created with `bodyParser: false`, for its parser takes 100 KB.
+ * once, before the application listens; it must have been created with `bodyParser: false`, because its parser takes 100 KB.
+ * @param assets the directory of the files that the build has made for browsers
  */
-export function configureHttp(app: NestExpressApplication): void {
+export function configureHttp(app: NestExpressApplication, assets: string): void {
   const settings = app.get<Settings>(SETTINGS);
   if (settings.trustProxy.length > 0) app.set('trust proxy', [...settings.trustProxy]);
   // Answers of /v1 are never cached, so hashing them would buy nothing.
@@ -47,8 +48,8 @@ export function configureHttp(app: NestExpressApplication): void {
   takeFromPeers(app, app.get(PeerGuard));
   // Whatever it says it is: `curl -d` calls JSON a form. Pages cannot use that, since PUT is always preflighted.
   app.useBodyParser('json', { limit: MESSAGE_BYTES_MAX, type: () => true });
-  serveDocs(app, settings.metrics);
-  serveClientScript(app);
+  serveDocs(app, settings.metrics, assets);
+  serveClientScript(app, assets);
   app.useGlobalFilters(new ProtocolErrorFilter());
   app.getHttpServer().on('clientError', answerClientError);
 }

@@ -1,7 +1,7 @@
+import { join } from 'node:path';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { Request, Response } from 'express';
 import type { OpenAPIV3_1 } from 'openapi-types';
-import swaggerUiPath from 'swagger-ui-dist/absolute-path.js';
 import type { Metrics } from '../counters/metrics.js';
 import { openApi } from './openapi.js';
 
@@ -14,8 +14,9 @@ const INITIALIZER = `window.onload = () => {
 /**
  * Swagger UI at /docs and the OpenAPI document at /docs-json, which is made when first asked for. The files are served as
  * they come in their package: @nestjs/swagger would derive the document from decorators, and take a sixth of each boot.
+ * @param assets the directory that the build has put Swagger UI's files into, as `docs`
  */
-export function serveDocs(app: NestExpressApplication, metrics: Metrics): void {
+export function serveDocs(app: NestExpressApplication, metrics: Metrics, assets: string): void {
   const express = app.getHttpAdapter().getInstance();
   let document: OpenAPIV3_1.Document | null = null;
   express.get('/docs-json', (_request: Request, response: Response) => {
@@ -24,5 +25,5 @@ export function serveDocs(app: NestExpressApplication, metrics: Metrics): void {
   express.get('/docs/swagger-initializer.js', (_request: Request, response: Response) => {
     response.type('js').send(INITIALIZER);
   });
-  app.useStaticAssets(swaggerUiPath(), { prefix: '/docs' });
+  app.useStaticAssets(join(assets, 'docs'), { prefix: '/docs' });
 }

@@ -1,8 +1,8 @@
 import { closeSync, openSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
-import { Metrics } from '../../dist/counters/metrics.js';
-import { EmbeddedStore } from '../../dist/store/embedded/embedded-store.js';
+import { Metrics } from '../../build/counters/metrics.js';
+import { EmbeddedStore } from '../../build/store/embedded/embedded-store.js';
 
 /**
  * An embedded store in a process of its own, which does what it reads, a line each, and answers with a line of JSON:

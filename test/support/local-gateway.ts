@@ -14,6 +14,7 @@ import { configureHttp } from '../../src/http/configure-http.js';
 import { readSettings } from '../../src/settings.js';
 import { RedisConnections } from '../../src/store/redis/connections.js';
 import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
+import { ROOT } from './gateway-process.js';
 
 /** A gateway in this process, with an embedded store of its own. */
 export interface LocalGateway {
@@ -40,7 +41,7 @@ export async function startLocalGateway(redisUrl: string): Promise<LocalGateway>
     logger: ['error'],
   });
   running.push({ app, connections, dataDir });
-  configureHttp(app);
+  configureHttp(app, join(ROOT, 'dist'));
   const elsewhere = new ActorsElsewhere(connections.channels, systemClock);
   app.get(Actors).mayHearElsewhere = (room) => elsewhere.mayHear(room);
   app.useWebSocketAdapter(new CountsAdapter(app, app.get(Handshake), app.get(Origins), elsewhere.adapter));

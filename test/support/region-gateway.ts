@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Provider } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
@@ -19,6 +20,7 @@ import { ShipmentRules } from '../../src/regions/shipment-rules.js';
 import { readSettings } from '../../src/settings.js';
 import { REGIONS, STORE } from '../../src/tokens.js';
 import { ReferenceStore } from '../contract/reference-store.js';
+import { ROOT } from './gateway-process.js';
 
 /** A gateway in this process that has other regions, and ships nothing to them by itself. */
 export interface RegionGateway {
@@ -70,7 +72,7 @@ export async function startRegionGateway(env: Record<string, string>): Promise<R
     { bodyParser: false, abortOnError: false, logger: ['error'] },
   );
   running.push(app);
-  configureHttp(app);
+  configureHttp(app, join(ROOT, 'dist'));
   app.useWebSocketAdapter(new CountsAdapter(app, app.get(Handshake), app.get(Origins), null));
   await app.listen(settings.port, '127.0.0.1');
   const gateway: RegionGateway = { url: await app.getUrl(), store, service, asked, status: [] };

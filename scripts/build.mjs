@@ -1,0 +1,67 @@
+// Builds all that runs: the server, the client, the demo, the load generator and the drill. npm run build.
+// With --if-changed nothing is done when the sources are those of the last build.
+import { exec } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const SOURCES = [
+  ...['src', 'client', 'client-demo', 'load', 'drill', 'scripts'],
+  ...['package-lock.json', 'package.json', 'nest-cli.json', 'tsconfig.json', 'tsconfig.build.json'],
+];
+const MADE = new Set(['node_modules', 'dist']);
+const FINGERPRINT = 'dist/sources.sha256';
+/** Each line of steps needs the one before it; the lines run beside each other. */
+const LINES = [
+  [['the server', 'npm run -s build:server']],
+  [
+    ['the client', 'npm run -s build:client'],
+    ['the demo', 'vite build client-demo --logLevel warn'],
+    ['the load generator', 'npm run -s build:load'],
+    ['the drill', 'npm run -s build:drill'],
+  ],
+];
+
+function* filesOf(path) {
+  if (!statSync(path).isDirectory()) yield path;
+  else for (const name of readdirSync(path).sort()) if (!MADE.has(name)) yield* filesOf(join(path, name));
+}
+
+function fingerprint() {
+  const hash = createHash('sha256');
+  for (const source of SOURCES) {
+    for (const file of filesOf(source))
+      if (!/\.(test\.ts|md)$/.test(file)) hash.update(file).update(readFileSync(file));
+  }
+  return hash.digest('hex');
+}
+
+function runStep([what, command]) {
+  const startedAtMs = performance.now();
+  return new Promise((resolve, reject) => {
+    exec(command, (error, stdout, stderr) => {
+      const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
+      if (error !== null) reject(new Error(`building ${what} failed: ${command}\n${stdout}${stderr}`));
+      else resolve(console.log(`  built ${what} in ${seconds} s`));
+    });
+  });
+}
+
+async function runLine(steps) {
+  for (const step of steps) await runStep(step);
+}
+
+const now = fingerprint();
+if (process.argv.includes('--if-changed') && existsSync(FINGERPRINT) && readFileSync(FINGERPRINT, 'utf8') === now) {
+  console.log('built already, from the same sources');
+} else {
+  console.log('building the server, the client and the demo');
+  for (const folder of ['build', 'dist', 'client/dist']) rmSync(folder, { recursive: true, force: true });
+  try {
+    await Promise.all(LINES.map(runLine));
+    writeFileSync(FINGERPRINT, now);
+  } catch (error) {
+    console.error(error.message);
+    process.exit(1);
+  }
+}

@@ -1,0 +1,45 @@
+// Puts the compiled server and the packages that it uses into a few files in dist/. Loading some 2,000 small files takes
+// more than half of a boot's time, and an installed package needs only what has native code (docs/decisions/0020).
+import { chmodSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { build } from 'vite';
+
+const NATIVE = ['lmdb', 'fs-native-extensions'];
+/** NestJS looks for these, and does without. */
+const OPTIONAL = [
+  ...['@nestjs/microservices', 'class-transformer', 'class-validator', 'file-type'],
+  ...['bufferutil', 'utf-8-validate'],
+];
+/** What /docs serves of Swagger UI. */
+const DOCS_FILES = [
+  ...['index.html', 'index.css', 'swagger-ui.css', 'swagger-ui-bundle.js', 'swagger-ui-standalone-preset.js'],
+  ...['favicon-16x16.png', 'favicon-32x32.png', 'oauth2-redirect.html'],
+];
+
+await build({
+  configFile: false,
+  logLevel: 'warn',
+  ssr: { noExternal: true, external: [...NATIVE, ...OPTIONAL], target: 'node' },
+  build: {
+    ssr: true,
+    outDir: 'dist',
+    emptyOutDir: false,
+    target: 'node20',
+    minify: false,
+    license: { fileName: 'third-party-licenses.md' },
+    rolldownOptions: {
+      input: { run: 'build/cli/run.js' },
+      output: { entryFileNames: '[name].js', chunkFileNames: 'chunks/[name].js' },
+    },
+  },
+});
+
+const entry = readFileSync('build/main.js', 'utf8').replace('./cli/run.js', './run.js');
+writeFileSync('dist/main.js', entry.replace(/\n(export \{\};|\/\/# sourceMappingURL=.*)$/gm, ''));
+chmodSync('dist/main.js', 0o755);
+cpSync('src/store/redis/scripts', 'dist/chunks/scripts', { recursive: true });
+
+const swaggerUi = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+mkdirSync('dist/docs', { recursive: true });
+for (const file of DOCS_FILES) cpSync(join(swaggerUi, file), join('dist/docs', file));

@@ -1,0 +1,74 @@
+import { distance } from 'fastest-levenshtein';
+import { ENVIRONMENT } from '../environment-schema.js';
+
+/** What a command line asks for. */
+export type Command =
+  | { readonly kind: 'start'; readonly settings: Readonly<Record<string, string>> }
+  | { readonly kind: 'help' }
+  | { readonly kind: 'version' };
+
+const COMMANDS = ['start', 'help', 'version'] as const;
+const OTHER_FLAGS = ['--help', '--version'];
+
+/** The settings' names, in the order of the schema. */
+export const VARIABLES: readonly string[] = Object.keys(ENVIRONMENT.shape);
+
+/** @returns the flag of a setting: `--data-dir` for DATA_DIR */
+export function flagOf(variable: string): string {
+  return `--${variable.toLowerCase().replaceAll('_', '-')}`;
+}
+
+const VARIABLE_BY_FLAG = new Map(VARIABLES.map((variable) => [flagOf(variable), variable]));
+
+/**
+ * Reads `[start|help|version] [--setting value | --setting=value | --setting]…`. A setting without a value is `true`.
+ * Values are checked where the environment's are.
+ * @throws Error with one line that names the nearest command or flag
+ */
+export function parseCommandLine(args: readonly string[]): Command {
+  if (args.some((arg) => arg === '--help' || arg === '-h')) return { kind: 'help' };
+  if (args.some((arg) => arg === '--version' || arg === '-v')) return { kind: 'version' };
+  const [first = 'start'] = args;
+  const named = !first.startsWith('-');
+  const kind = named ? parseName(first) : 'start';
+  if (kind !== 'start') return { kind };
+  return { kind, settings: parseSettings(named ? args.slice(1) : args) };
+}
+
+function parseName(name: string): Command['kind'] {
+  const command = COMMANDS.find((one) => one === name);
+  if (command !== undefined) return command;
+  throw new Error(`unknown command ${name}; did you mean ${nearest(name, COMMANDS)}? See tallycast --help`);
+}
+
+function parseSettings(args: readonly string[]): Record<string, string> {
+  const settings: Record<string, string> = {};
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    if (!arg.startsWith('--')) throw new Error(`unexpected ${arg}: a setting is given as ${flagOf('PORT')} 4000`);
+    const [flag, given] = splitAtEquals(arg);
+    const variable = VARIABLE_BY_FLAG.get(flag);
+    if (variable === undefined) {
+      const flags = [...VARIABLE_BY_FLAG.keys(), ...OTHER_FLAGS];
+      throw new Error(`unknown flag ${flag}; did you mean ${nearest(flag, flags)}? See tallycast --help`);
+    }
+    if (variable in settings) throw new Error(`${flag} is given twice`);
+    const next = args[i + 1];
+    if (given !== undefined) settings[variable] = given;
+    else if (next === undefined || next.startsWith('--')) settings[variable] = 'true';
+    else {
+      settings[variable] = next;
+      i += 1;
+    }
+  }
+  return settings;
+}
+
+function splitAtEquals(arg: string): [flag: string, value: string | undefined] {
+  const at = arg.indexOf('=');
+  return at < 0 ? [arg, undefined] : [arg.slice(0, at), arg.slice(at + 1)];
+}
+
+function nearest(text: string, known: readonly string[]): string {
+  return known.reduce((best, one) => (distance(text, one) < distance(text, best) ? one : best));
+}
