@@ -3,6 +3,7 @@ import { CoreModule } from './core.module.js';
 import { Fanout } from './fanout/fanout.js';
 import { CountsGateway } from './gateway/counts.gateway.js';
 import { GatewayModule } from './gateway/gateway.module.js';
+import { Shortcuts } from './gateway/shortcuts.js';
 import { HttpModule } from './http/http.module.js';
 import { Streams } from './http/streams.js';
 import { Ingest } from './ingest/ingest.js';
@@ -25,12 +26,14 @@ export class AppModule {
     @Inject(Ingest) ingest: Ingest,
     @Inject(CountsGateway) gateway: CountsGateway,
     @Inject(Streams) streams: Streams,
+    @Inject(Shortcuts) shortcuts: Shortcuts,
     @Inject(REGIONS) regions: Regions | null,
   ) {
     instruments.operations(counts);
     instruments.viewers(presence);
     instruments.fanout(fanout);
     instruments.ingest(ingest);
+    instruments.shortcuts(shortcuts);
     if (regions !== null) instruments.regions(regions);
     instruments.gauge(
       'tallycast_held_connections',

@@ -11,6 +11,7 @@ import type { Clock } from './clock.js';
 import { Actors } from './fanout/actors.js';
 import { CountsAdapter } from './gateway/counts.adapter.js';
 import { Handshake } from './gateway/handshake.js';
+import { Shortcuts } from './gateway/shortcuts.js';
 import { configureHttp } from './http/configure-http.js';
 import { Drain } from './ops/drain.js';
 import { Instruments } from './ops/instruments.js';
@@ -47,7 +48,13 @@ export async function boot(settings: Settings): Promise<void> {
   const redis = app.get<RedisConnections | null>(REDIS);
   const elsewhere = redis && new ActorsElsewhere(redis.channels, app.get<Clock>(CLOCK));
   if (elsewhere !== null) app.get(Actors).mayHearElsewhere = (room) => elsewhere.mayHear(room);
-  const adapter = new CountsAdapter(app, app.get(Handshake), app.get(Origins), elsewhere?.adapter ?? null);
+  const adapter = new CountsAdapter(
+    app,
+    app.get(Handshake),
+    app.get(Origins),
+    app.get(Shortcuts),
+    elsewhere?.adapter ?? null,
+  );
   app.useWebSocketAdapter(adapter);
   await app.init();
   const siblings = cluster.isWorker ? await joinSiblings(app, adapter) : null;

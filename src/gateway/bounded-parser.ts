@@ -40,11 +40,19 @@ export interface Receiver {
 export type Act = 'like' | 'unlike' | 'view';
 
 /**
+ * Where a decoder has no receiver its events go through socket.io, whose listeners are not told the number of an event's
+ * acknowledgement. So it is the last argument.
+ */
+export class AcknowledgementId {
+  constructor(readonly value: number | null) {}
+}
+
+/**
  * socket.io's parser, but a message over 16 KiB, or with binary attachments, is not decoded: its event comes with a
  * symbol in place of the payload.
  */
 export class BoundedDecoder extends Decoder {
-  /** Gets the events, once the client has connected and until it disconnects; without one they go to socket.io. */
+  /** Gets the events, once the client has connected and until it disconnects; without one socket.io's listeners do. */
   receiver: Receiver | null = null;
   #connects = 0;
   /** Attachments that are on their way and are dropped. */
@@ -61,7 +69,7 @@ export class BoundedDecoder extends Decoder {
     if (data.startsWith('0') && ++this.#connects > CONNECTS_MAX) throw new Error('too many attempts to connect');
     if (tooLarge && data.startsWith('0')) this.emitReserved('decoded', connectOf(data));
     else if (tooLarge || data.startsWith('5')) this.#pass(this.#eventOf(data, tooLarge));
-    else if (this.receiver === null || !this.#receive(this.receiver, data)) super.add(data);
+    else if (!this.#receive(data)) super.add(data);
   }
 
   override destroy(): void {
@@ -70,11 +78,12 @@ export class BoundedDecoder extends Decoder {
   }
 
   /** @returns whether it was an event. */
-  #receive(receiver: Receiver, data: string): boolean {
-    const act = ACT.exec(data);
+  #receive(data: string): boolean {
+    const { receiver } = this;
+    const act = receiver === null ? null : ACT.exec(data);
     if (act !== null) {
       const [, id, event, post, seq] = act;
-      receiver.act(event as Act, post!, numberOf(seq), numberOf(id) ?? null);
+      receiver!.act(event as Act, post!, numberOf(seq), numberOf(id) ?? null);
       return true;
     }
     const start = EVENT_START.exec(data);
@@ -92,12 +101,10 @@ export class BoundedDecoder extends Decoder {
   #pass(packet: Packet): void {
     // Names that socket.io itself emits: a client that could send `disconnect` would be forgotten, and stay.
     if (!isPacketValid(packet)) throw new Error('a reserved event');
-    if (this.receiver === null || packet.nsp !== '/') {
-      this.emitReserved('decoded', packet);
-      return;
-    }
+    const { id, nsp, type } = packet;
     const [event, ...args] = packet.data as [unknown, ...unknown[]];
-    this.receiver.event(String(event), args, packet.id ?? null);
+    if (this.receiver !== null && nsp === '/') this.receiver.event(String(event), args, id ?? null);
+    else this.emitReserved('decoded', { type, nsp, data: [event, ...args, new AcknowledgementId(id ?? null)] });
   }
 
   #eventOf(data: string, tooLarge: boolean): Packet {

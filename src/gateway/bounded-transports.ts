@@ -1,37 +1,47 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Server, Socket } from 'socket.io';
-import { type WebSocket, webSocketOf } from './web-socket.js';
+import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
+import { webSocketOf } from './direct-socket.js';
 
-type EngineSocket = Socket['conn'];
-type Transport = EngineSocket['transport'];
+type Transport = Socket['conn']['transport'];
 
 /**
- * `ws` answers every ping, and Engine.IO every probe before an upgrade, whether the client reads or not: what a minute of
- * them leaves waiting would fill the memory. So one pong is on its way at a time, to the latest ping, as RFC 6455 allows
- * in section 5.5.3; and there is one probe.
+ * `ws` answers every ping whether the client reads or not: what a minute of them leaves waiting would fill the memory. So
+ * one pong is on its way at a time, to the latest ping, as RFC 6455 allows in section 5.5.3. For Engine.IO's option `wsEngine`.
  */
-export function boundTransports({ engine, httpServer }: Server): void {
-  const takeOverPongs = (): void => {
-    (engine as unknown as { ws: { options: { autoPong: boolean } } }).ws.options.autoPong = false;
-  };
-  takeOverPongs();
-  // Engine.IO makes its WebSocket server anew then.
-  httpServer.once('listening', takeOverPongs);
-  engine.on('connection', (connection: EngineSocket) => {
-    answerPings(connection.transport);
-    connection.on('upgrade', answerPings);
-    connection.on('upgrading', endSecondProbe);
-  });
+export class OnePongServer extends WebSocketServer {
+  constructor(options: ServerOptions) {
+    super({ ...options, autoPong: false });
+  }
+
+  override handleUpgrade(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    done: (webSocket: WebSocket, request: IncomingMessage) => void,
+  ): void {
+    super.handleUpgrade(request, socket, head, (webSocket) => {
+      webSocket.on('ping', answerPing);
+      done(webSocket, request);
+    });
+  }
+}
+
+/** Engine.IO answers every probe before an upgrade, whether the client reads or not. So there is one probe. */
+export function boundProbes({ engine }: Server): void {
+  engine.on('connection', (connection: Socket['conn']) => void connection.on('upgrading', endSecondProbe));
 }
 
 const probed = new WeakSet<Transport>();
 
 function endSecondProbe(transport: Transport): void {
-  if (probed.has(transport)) webSocketOf(transport)?.terminate();
+  if (probed.has(transport)) {
+    const webSocket = webSocketOf(transport);
+    if (webSocket === undefined) transport.close();
+    else webSocket.terminate();
+  }
   probed.add(transport);
-}
-
-function answerPings(transport: Transport): void {
-  webSocketOf(transport)?.on('ping', answerPing);
 }
 
 /** The latest ping of those that have a pong on its way; `null`: none came since. */

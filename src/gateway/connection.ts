@@ -8,11 +8,12 @@ import type { FrameSink, Viewer } from '../fanout/viewer.js';
 import type { Writable } from '../protocol/ascii-writer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { ByeEvent, MineEvent } from '../protocol/messages.js';
+import { DirectSocket, webSocketOf } from './direct-socket.js';
 import { readFrames } from './frame-reader.js';
 import { FrameWriter } from './frame-writer.js';
 import type { Outbox } from './outbox.js';
 import type { Reading } from './read-gate.js';
-import { DirectWay, restartPing, unsentPackets, webSocketOf } from './web-socket.js';
+import type { Shortcuts } from './shortcuts.js';
 
 /**
  * Answers that may wait for a client; with more, one that reads nothing for UNREAD_MS is cut. Time decides and not the
@@ -29,6 +30,8 @@ const writer = new FrameWriter();
 /** Before an Engine.IO message. */
 const MESSAGE = '4';
 const UNCOMPRESSED = { compress: false };
+/** A packet that tells a client nothing. */
+const NO_COUNTS = eventOf('[]');
 
 /** The number by which the client knows the answer to an event; `null` where it asked for none. */
 export type AnswerId = number | null;
@@ -64,8 +67,11 @@ export class Connection implements FrameSink, Reading {
   #tail: Promise<void> | null = null;
   /** Packets that wait for the end of the turn. */
   #answers = NO_ANSWERS;
-  #direct: DirectWay | null;
+  #direct: DirectSocket | null;
   #unsentFrame = false;
+  /** Packets that were handed to socket.io, and how many of them are known to have been sent. */
+  #handedOver = 0;
+  #sent = 0;
   /** Whether it is being watched for reading. */
   #watched = false;
 
@@ -73,6 +79,7 @@ export class Connection implements FrameSink, Reading {
     readonly socket: CountsSocket,
     private readonly outbox: Outbox,
     private readonly clock: Clock,
+    private readonly shortcuts: Shortcuts,
     /** The actor's key: the name's, or one made for this connection. */
     readonly actor: Key64,
     readonly operations: OperationLimit,
@@ -114,7 +121,7 @@ export class Connection implements FrameSink, Reading {
   }
 
   stayPaused(): void {
-    restartPing(this.socket.conn);
+    this.#direct?.restartPing();
   }
 
   resume(pausedMs: number): void {
@@ -166,6 +173,7 @@ export class Connection implements FrameSink, Reading {
       this.#direct.write(writer.take());
       return;
     }
+    this.#handedOver += answers.length;
     for (const answer of answers) {
       this.socket.conn.write(typeof answer === 'string' ? answer : writer.only(answer), UNCOMPRESSED);
     }
@@ -196,23 +204,25 @@ export class Connection implements FrameSink, Reading {
     this.socket.emit('bye', { reason, retryAfterMs });
   }
 
-  #goDirect(): DirectWay | null {
-    readFrames(this.socket.conn);
-    return DirectWay.of(this.socket.conn);
+  #goDirect(): DirectSocket | null {
+    readFrames(this.socket.conn, this.shortcuts.directRead);
+    return DirectSocket.open(this.socket.conn, this.shortcuts);
   }
 
   #operationsAnswered(): Promise<void> | void {
     if (this.#pending > 0) return new Promise((resolve) => (this.#settled ??= []).push(resolve));
   }
 
+  /** With many packets that are not known to have been sent, one more is written whose end is told. */
   #watchReading(): void {
-    const waiting = unsentPackets(this.socket.conn);
-    if (this.#watched || waiting.length <= UNREAD_MAX) return;
+    if (this.#watched || this.#handedOver - this.#sent <= UNREAD_MAX) return;
     this.#watched = true;
-    const [next] = waiting;
+    const sentBefore = this.#sent;
+    const upTo = this.#handedOver;
+    this.socket.conn.write(NO_COUNTS, UNCOMPRESSED, () => (this.#sent = upTo));
     this.clock.after(UNREAD_MS, () => {
       this.#watched = false;
-      if (unsentPackets(this.socket.conn)[0] === next) this.cut();
+      if (this.#sent === sentBefore) this.cut();
       else this.#watchReading();
     });
   }
@@ -225,7 +235,10 @@ export class Connection implements FrameSink, Reading {
   emitting(event: string): void {
     this.flush();
     if (event === 'bye') this.clock.soon(() => this.socket.conn.close());
-    else this.#watchReading();
+    else {
+      this.#handedOver += 1;
+      this.#watchReading();
+    }
   }
 }
 

@@ -3,10 +3,11 @@ import { IoAdapter } from '@nestjs/platform-socket.io';
 import type { Server, ServerOptions } from 'socket.io';
 import type { Origins } from '../access/origins.js';
 import { boundedParser, TRANSPORT_BYTES_MAX } from './bounded-parser.js';
-import { boundTransports } from './bounded-transports.js';
+import { boundProbes, OnePongServer } from './bounded-transports.js';
 import type { CountsSocket } from './connection.js';
 import type { Handshake } from './handshake.js';
-import { releaseAfterHandshake } from './released.js';
+import { HandshakeMemory } from './released.js';
+import type { Shortcuts } from './shortcuts.js';
 
 /** A vanished client is noticed after the two together. */
 const PING_INTERVAL_MS = 15_000;
@@ -23,6 +24,7 @@ export class CountsAdapter extends IoAdapter {
     app: INestApplicationContext,
     private readonly handshake: Handshake,
     private readonly origins: Origins,
+    private readonly shortcuts: Shortcuts,
     /** Carries events between gateways; `null`: this one is alone. */
     private readonly socketAdapter: ServerOptions['adapter'] | null,
   ) {
@@ -32,6 +34,7 @@ export class CountsAdapter extends IoAdapter {
   override createIOServer(port: number): Server {
     const options: Partial<ServerOptions> = {
       parser: boundedParser,
+      wsEngine: OnePongServer,
       maxHttpBufferSize: TRANSPORT_BYTES_MAX,
       pingInterval: PING_INTERVAL_MS,
       pingTimeout: PING_TIMEOUT_MS,
@@ -47,8 +50,8 @@ export class CountsAdapter extends IoAdapter {
     };
     const server = super.createIOServer(port, options as ServerOptions);
     server.engine.on('connection', (connection: CountsSocket['conn']) => this.handshake.connecting.begin(connection));
-    boundTransports(server);
-    releaseAfterHandshake(server);
+    boundProbes(server);
+    new HandshakeMemory(this.shortcuts.handshakeMemory).watch(server);
     this.engine = server.engine;
     server.use((socket, next) => {
       this.handshake.check(socket as CountsSocket).then(() => next(), next);

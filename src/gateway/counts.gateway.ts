@@ -19,11 +19,12 @@ import { OperationCounts } from '../ingest/operation-counts.js';
 import { Presence } from '../presence/presence.js';
 import type { Settings } from '../settings.js';
 import { CLOCK, SETTINGS } from '../tokens.js';
-import { BoundedDecoder, type Receiver } from './bounded-parser.js';
 import { Connection, type CountsSocket } from './connection.js';
+import { receiveEvents } from './event-receiver.js';
 import { Outbox } from './outbox.js';
 import { ReadGate } from './read-gate.js';
 import { type Handling, Requests } from './requests.js';
+import { Shortcuts } from './shortcuts.js';
 import { Subscriptions } from './subscriptions.js';
 
 /** Posts that a connection may look up in a second, if it may not watch more anyway. */
@@ -48,6 +49,7 @@ export class CountsGateway
     @Inject(Actors) private readonly actors: Actors,
     @Inject(Addresses) private readonly addresses: Addresses,
     @Inject(OperationCounts) counts: OperationCounts,
+    @Inject(Shortcuts) private readonly shortcuts: Shortcuts,
   ) {
     const { metrics, maxPostsPerConnection } = settings;
     const answering = { presence, actors, metrics, counts, nowMs: () => clock.nowMs() };
@@ -77,12 +79,12 @@ export class CountsGateway
     const looked = Math.max(LOOKUPS_MIN, maxPostsPerConnection);
     const lookups = new TokenBucket(maxOpsPerConnection === 0 ? 0 : looked, now, 2 * looked);
     const actor = identity.key ?? randomKey();
-    const connection = new Connection(socket, this.#outbox, this.clock, actor, limit, lookups);
+    const connection = new Connection(socket, this.#outbox, this.clock, this.shortcuts, actor, limit, lookups);
     connection.viewer = this.fanout.open(identity.actor, connection);
     this.connections.add(connection);
     if (identity.key !== null) void socket.join(roomOf(identity.key));
     connection.expiry = atExpiry(identity.expiresAtMs, this.clock, () => connection.bye(TOKEN_EXPIRED, 0));
-    receive(socket, new Requests(this.#handling, connection));
+    receiveEvents(socket, new Requests(this.#handling, connection), this.shortcuts.packetDecoder);
   }
 
   handleDisconnect(socket: CountsSocket): void {
@@ -99,13 +101,6 @@ export class CountsGateway
 function hasOthers(room: ReadonlySet<string> | undefined, except: string | null): boolean {
   if (room === undefined) return false;
   return room.size > (except !== null && room.has(except) ? 1 : 0);
-}
-
-/** The client's decoder is this gateway's own (CountsAdapter), though its field is private in socket.io's types. */
-function receive(socket: CountsSocket, receiver: Receiver): void {
-  const { decoder } = socket.client as unknown as { readonly decoder: unknown };
-  if (!(decoder instanceof BoundedDecoder)) throw new Error('this version of socket.io hides its decoder');
-  decoder.receiver = receiver;
 }
 
 /** For an actor that gave no name: one for this connection, so that its toggles, too, count once. */

@@ -1,13 +1,15 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket as TcpSocket } from 'node:net';
 import { Server, type Socket } from 'socket.io';
+import { provedShortcuts } from '../../test/support/proved-shortcuts.js';
 import { frameOf, OPCODE } from '../../test/support/raw-socket.js';
 import { Random } from '../../test/support/random.js';
 import { until } from '../../test/support/until.js';
 import { readFrames } from './frame-reader.js';
-import { webSocketOf } from './web-socket.js';
+import { webSocketOf } from './direct-socket.js';
+import type { Shortcut } from './shortcut.js';
 
 type EngineSocket = Socket['conn'];
 
@@ -16,6 +18,14 @@ const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const ROUNDS = 40 * SCALE;
 const LENGTHS = [1, 2, 50, 123, 124, 125, 126, 127, 300, 65_533, 65_534, 65_535, 70_000];
 const HELLO = frameOf('4hello', { mask: Buffer.from([1, 2, 3, 4]) });
+
+let shortcut: Shortcut;
+
+beforeAll(async () => {
+  shortcut = (await provedShortcuts()).directRead;
+});
+
+afterAll(() => expect(shortcut.on).toBe(true));
 
 const clients: TcpSocket[] = [];
 const servers: Server[] = [];
@@ -48,7 +58,7 @@ async function connected(
     taken.push(data.toString());
     told(conn);
   });
-  readFrames(conn);
+  readFrames(conn, shortcut);
   return { conn, tcp, taken };
 }
 

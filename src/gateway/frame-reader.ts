@@ -1,6 +1,7 @@
 import type { Socket as TcpSocket } from 'node:net';
 import type { Socket } from 'socket.io';
-import { webSocketOf } from './web-socket.js';
+import { type WebSocket, webSocketOf } from './direct-socket.js';
+import type { Shortcut } from './shortcut.js';
 
 type EngineSocket = Socket['conn'];
 
@@ -9,9 +10,6 @@ interface WebSocketReceiver {
   readonly _state: number;
   readonly _bufferedBytes: number;
   readonly _fragmented: number;
-}
-interface WebSocketState {
-  readonly readyState: number;
 }
 interface EngineState {
   readonly readyState: string;
@@ -35,19 +33,31 @@ const MESSAGE = 0x34;
 /**
  * Takes the messages of a connection where TCP brings them: what most frames are, whole, short, ASCII, is handed to
  * Socket.IO's client at once. That saves the queues and events of `ws` and Engine.IO, which cost more than all that is
- * done with an operation until it waits for its batch. All else goes their way, in its order; and all goes it, where
- * they are not as expected.
+ * done with an operation until it waits for its batch. Everything else goes their way, in its order; and so does all,
+ * once something of them is not as expected.
  */
-export function readFrames(connection: EngineSocket): void {
+export function readFrames(connection: EngineSocket, shortcut: Shortcut): void {
   const webSocket = webSocketOf(connection.transport);
-  const tcp = webSocket?._socket;
-  const receiver = (webSocket as { readonly _receiver?: WebSocketReceiver } | undefined)?._receiver;
-  if (webSocket === undefined || webSocket.extensions !== '' || !tcp || receiver === undefined) return;
+  if (!shortcut.on || webSocket === undefined) return;
+  try {
+    const { extensions, readyState, _socket: tcp } = webSocket;
+    if (extensions !== '' || readyState !== OPEN || connection.readyState !== 'open' || tcp === null) return;
+    install(connection, webSocket, tcp, shortcut);
+  } catch (error) {
+    shortcut.fail(error);
+  }
+}
+
+function install(connection: EngineSocket, webSocket: WebSocket, tcp: TcpSocket, shortcut: Shortcut): void {
+  const { _receiver: receiver } = webSocket as WebSocket & { readonly _receiver?: WebSocketReceiver };
+  if (receiver === undefined) throw new Error('ws has no _receiver');
   const readers = tcp.listeners('data') as Listener<[Buffer]>[];
   const takers = connection.listeners('data') as ((message: string) => void)[];
-  const expected = receiver._state === GET_INFO && receiver._bufferedBytes === 0;
-  if (!expected || readers.length !== 1 || takers.length !== 1 || !('pingTimeoutTimer' in connection)) return;
-  const reader = new FrameReader(connection as unknown as EngineState, webSocket, receiver, takers[0]!, readers[0]!);
+  if (readers.length !== 1) throw new Error(`the socket has ${readers.length} readers`);
+  if (takers.length !== 1) throw new Error(`Engine.IO's socket has ${takers.length} readers`);
+  const reader = new FrameReader(connection, webSocket, receiver, takers[0]!, readers[0]!, shortcut);
+  // Something has come already, and `ws` has a part of it.
+  if (!reader.isBetweenMessages()) return;
   tcp.removeListener('data', readers[0]!);
   tcp.on('data', function (this: TcpSocket, chunk: Buffer) {
     reader.read(this, chunk);
@@ -55,26 +65,44 @@ export function readFrames(connection: EngineSocket): void {
 }
 
 class FrameReader {
+  private readonly connection: EngineState;
+
   constructor(
-    private readonly connection: EngineState,
-    private readonly webSocket: WebSocketState,
+    connection: EngineSocket,
+    private readonly webSocket: WebSocket,
     private readonly receiver: WebSocketReceiver,
     private readonly take: (message: string) => void,
     private readonly otherwise: Listener<[Buffer]>,
-  ) {}
+    private readonly shortcut: Shortcut,
+  ) {
+    this.connection = connection as unknown as EngineState;
+  }
 
   read(tcp: TcpSocket, chunk: Buffer): void {
     let at = 0;
-    const { receiver } = this;
-    if (receiver._state === GET_INFO && receiver._bufferedBytes === 0 && receiver._fragmented === 0) {
+    if (this.isBetweenMessages()) {
       for (let next = this.#takeAt(chunk, at); next > at; next = this.#takeAt(chunk, at)) at = next;
     }
     if (at < chunk.length) this.otherwise.call(tcp, at === 0 ? chunk : chunk.subarray(at));
   }
 
+  /** Whether `ws` holds no part of a frame or of a message. Never throws. */
+  isBetweenMessages(): boolean {
+    if (!this.shortcut.on) return false;
+    try {
+      const { _state, _bufferedBytes, _fragmented } = this.receiver;
+      if (_state === GET_INFO && _bufferedBytes === 0 && _fragmented === 0) return true;
+      if ([_state, _bufferedBytes, _fragmented].every((one) => typeof one === 'number')) return false;
+      throw new Error('the receiver of ws has no state');
+    } catch (error) {
+      this.shortcut.fail(error);
+      return false;
+    }
+  }
+
   /** @returns where the next frame begins; `start` if this one is not to be taken here */
   #takeAt(chunk: Buffer, start: number): number {
-    if (chunk[start] !== WHOLE_TEXT || !this.#isOpen) return start;
+    if (chunk[start] !== WHOLE_TEXT || !this.#isOpen()) return start;
     let length = chunk[start + 1]! - MASKED;
     let mask = start + 2;
     if (length === LENGTH_16) {
@@ -93,11 +121,17 @@ class FrameReader {
     return end;
   }
 
-  get #isOpen(): boolean {
-    const { connection } = this;
-    return (
-      connection.readyState === 'open' && connection.pingTimeoutTimer === null && this.webSocket.readyState === OPEN
-    );
+  /** Whether the connection takes messages and waits for no answer to a ping. Never throws. */
+  #isOpen(): boolean {
+    const { connection, webSocket } = this;
+    try {
+      const { pingTimeoutTimer } = connection;
+      if (typeof pingTimeoutTimer !== 'object') throw new Error('Engine.IO has no pingTimeoutTimer');
+      return connection.readyState === 'open' && pingTimeoutTimer === null && webSocket.readyState === OPEN;
+    } catch (error) {
+      this.shortcut.fail(error);
+      return false;
+    }
   }
 }
 

@@ -1,6 +1,20 @@
-import { Module } from '@nestjs/common';
+import { Inject, Logger, Module, type OnModuleInit } from '@nestjs/common';
 import { CountsGateway } from './counts.gateway.js';
 import { Handshake } from './handshake.js';
+import { proveShortcuts } from './prove-shortcuts.js';
+import { Shortcuts } from './shortcuts.js';
 
-@Module({ providers: [CountsGateway, Handshake], exports: [CountsGateway, Handshake] })
-export class GatewayModule {}
+const shortcuts = {
+  provide: Shortcuts,
+  useFactory: () => new Shortcuts((message) => new Logger('shortcuts').warn(message)),
+};
+
+@Module({ providers: [CountsGateway, Handshake, shortcuts], exports: [CountsGateway, Handshake, Shortcuts] })
+export class GatewayModule implements OnModuleInit {
+  constructor(@Inject(Shortcuts) private readonly shortcuts: Shortcuts) {}
+
+  /** NestJS waits for this before the gateway listens. */
+  async onModuleInit(): Promise<void> {
+    await proveShortcuts(this.shortcuts);
+  }
+}

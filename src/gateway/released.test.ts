@@ -7,13 +7,17 @@ import { Server, type Socket } from 'socket.io';
 import type { Socket as ClientSocket } from 'socket.io-client';
 import { closeClients, connect, untilConnected } from '../../test/support/clients.js';
 import { until } from '../../test/support/until.js';
-import { releaseAfterHandshake } from './released.js';
-import { type WebSocket, webSocketOf } from './web-socket.js';
+import { HandshakeMemory } from './released.js';
+import { Shortcut } from './shortcut.js';
+import { type WebSocket, webSocketOf } from './direct-socket.js';
 
 const PING_INTERVAL_MS = 50;
 const CROWD = 50;
 const POLLING = { transports: ['polling'] };
 const UPGRADING = { transports: ['polling', 'websocket'] };
+
+const warnings: string[] = [];
+const shortcut = new Shortcut('handshake-memory', (message) => warnings.push(message));
 
 const httpServer = createServer();
 const server = new Server(httpServer, { pingInterval: PING_INTERVAL_MS });
@@ -21,7 +25,8 @@ const disconnected: string[] = [];
 let url: string;
 
 beforeAll(async () => {
-  releaseAfterHandshake(server);
+  shortcut.enable();
+  new HandshakeMemory(shortcut).watch(server);
   server.on('connection', (socket) => {
     socket.onAnyOutgoing(() => undefined);
     socket.on('echo', (word: string, answer: (word: string) => void) => answer(word));
@@ -115,22 +120,22 @@ test('a socket that is in a room keeps its own', async () => {
   expect(await heard).toBe('all');
 });
 
-test('what does not look as expected is left as it is', async () => {
-  const acks = new Map([[1, () => undefined]]);
-  const cleanups = new Set();
-  const { client, socket } = await connected({}, (one) => {
-    Reflect.set(one, 'acks', acks);
-    Object.setPrototypeOf(Reflect.get(one.conn.transport, '_events'), Object.prototype);
-  });
-  const listeners: unknown = Reflect.get(socket.conn.transport, '_events');
-  const cleanup: unknown = Reflect.get(socket.conn, 'cleanupFn');
-  Reflect.set(socket.conn, 'cleanupFn', cleanups);
+test.each([
+  ['acks', new Set()],
+  ['_events', undefined],
+])('a socket whose %s is not as expected throws, and works on', async (field, value) => {
+  const { client, socket } = await connected();
   await until(() => isReleased(socket), 'the release');
-  expect(Reflect.get(socket, 'acks')).toBe(acks);
-  expect(Reflect.get(socket.conn, 'cleanupFn')).toBe(cleanups);
-  expect(Reflect.get(socket.conn.transport, '_events')).toBe(listeners);
-  Reflect.set(socket.conn, 'cleanupFn', cleanup);
-  expect(await client.timeout(5_000).emitWithAck('echo', 'word')).toBe('word');
+  const held: unknown = Reflect.get(socket, field);
+  Reflect.set(socket, field, value);
+  const memory = new HandshakeMemory(new Shortcut('handshake-memory', () => undefined));
+  expect(() => memory.release(socket)).toThrow(field);
+  Reflect.set(socket, field, held);
+  expect(await client.timeout(100_000).emitWithAck('echo', 'word')).toBe('word');
+});
+
+test('all memory of handshakes was given back as expected', () => {
+  expect(warnings).toEqual([]);
 });
 
 test('no request outlives its handshake', async () => {

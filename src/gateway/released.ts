@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import type { Server, Socket } from 'socket.io';
-import { type WebSocket, webSocketOf } from './web-socket.js';
+import { type WebSocket, webSocketOf } from './direct-socket.js';
+import type { Shortcut } from './shortcut.js';
 
 type EngineSocket = Socket['conn'];
 type Listener = (...args: unknown[]) => unknown;
@@ -21,33 +22,59 @@ const RESPONSE_CLOSED = '() => this.emit("close")';
  * stand; a connection on long-polling goes on with requests, and keeps them. docs/benchmarks.md has the bytes.
  *
  * The request goes as https://socket.io/docs/v4/memory-usage/ says. The rest is no part of any interface: each is looked
- * at first, and what is not as expected is left as it is. The tests tell when that happens.
+ * at first, and when one is not as expected nothing more is given back, by any connection.
  */
-export function releaseAfterHandshake(server: Server): void {
-  server.on('connection', (socket) => {
-    // NestJS binds its listeners behind this one.
-    const soon = (): void => void setImmediate(release, socket);
-    if (webSocketOf(socket.conn.transport) === undefined) socket.conn.once('upgrade', soon);
-    else soon();
-  });
-}
+export class HandshakeMemory {
+  /** One for all connections. */
+  readonly #releaseReceived: (this: EngineSocket) => void;
 
-function release(socket: Socket): void {
-  const { conn } = socket;
-  const webSocket = webSocketOf(conn.transport);
-  if (conn.readyState !== 'open' || webSocket === undefined) return;
-  Reflect.set(conn, 'request', null);
-  Reflect.set(socket, 'handshake', NO_HANDSHAKE);
-  releaseListeners(conn.transport, webSocket);
-  releaseOwnRoom(socket);
-  const acks = fieldOf(socket, 'acks');
-  if (acks instanceof Map && acks.size === 0) Reflect.set(socket, 'acks', NO_ACKS);
-  conn.on('heartbeat', releaseReceived);
-  releaseRoom(fieldOf(conn, 'sentCallbackFn'));
-  cutToSize(conn, 'cleanupFn');
-  cutToSize(socket, '_anyOutgoingListeners');
-  cutToSize(fieldOf(fieldOf(socket.client, 'decoder'), '_callbacks'), '$decoded');
-  for (const emitter of [socket, conn, conn.transport, webSocket]) compact(emitter);
+  constructor(private readonly shortcut: Shortcut) {
+    this.#releaseReceived = function (this: EngineSocket): void {
+      if (!shortcut.on || this.readyState !== 'open') return;
+      try {
+        releaseReceived(this);
+      } catch (error) {
+        shortcut.fail(error);
+      }
+    };
+  }
+
+  /** Gives back what each connection of the server has needed, once it has come about. */
+  watch(server: Server): void {
+    server.on('connection', (socket) => {
+      // NestJS binds its listeners behind this one.
+      const soon = (): void => void setImmediate(this.#releaseIfOpen, socket);
+      if (socket.conn.transport.name === 'websocket') soon();
+      else socket.conn.once('upgrade', soon);
+    });
+  }
+
+  /** @throws Error when something is not as expected; the connection works on */
+  release(socket: Socket): void {
+    const { conn } = socket;
+    const webSocket = webSocketOf(conn.transport);
+    if (webSocket === undefined) throw new Error('the transport has no socket of ws');
+    replace(conn, 'request', null);
+    replace(socket, 'handshake', NO_HANDSHAKE);
+    releaseListeners(conn.transport, webSocket);
+    releaseOwnRoom(socket);
+    if (fieldOf(socket, 'acks', Map).size === 0) replace(socket, 'acks', NO_ACKS);
+    conn.on('heartbeat', this.#releaseReceived);
+    releaseRoom(fieldOf(conn, 'sentCallbackFn', Array));
+    cutToSize(conn, 'cleanupFn');
+    if (socket.listenersAnyOutgoing().length > 0) cutToSize(socket, '_anyOutgoingListeners');
+    cutToSize(objectIn(objectIn(socket.client, 'decoder'), '_callbacks'), '$decoded');
+    for (const emitter of [socket, conn, conn.transport, webSocket]) compact(emitter);
+  }
+
+  readonly #releaseIfOpen = (socket: Socket): void => {
+    if (!this.shortcut.on || socket.conn.readyState !== 'open') return;
+    try {
+      this.release(socket);
+    } catch (error) {
+      this.shortcut.fail(error);
+    }
+  };
 }
 
 /** Listeners to what can happen during a handshake only. Each holds the request. */
@@ -73,22 +100,25 @@ function releaseOwnRoom({ id, rooms, nsp }: Socket): void {
  * Called as a message has been received whole, the answer to a ping: what it left behind. The mask, a view of what was
  * read from the network, has been used; the next frame brings its own.
  */
-function releaseReceived(this: EngineSocket): void {
-  releaseRoom(fieldOf(this, 'sentCallbackFn'));
-  const receiver = fieldOf(webSocketOf(this.transport), '_receiver');
-  releaseRoom(fieldOf(receiver, '_buffers'));
-  if (fieldOf(receiver, '_mask') instanceof Buffer) Reflect.set(receiver as object, '_mask', undefined);
+function releaseReceived(connection: EngineSocket): void {
+  releaseRoom(fieldOf(connection, 'sentCallbackFn', Array));
+  const webSocket = webSocketOf(connection.transport);
+  if (webSocket === undefined) throw new Error('the transport has no socket of ws');
+  const receiver = objectIn(webSocket, '_receiver');
+  releaseRoom(fieldOf(receiver, '_buffers', Array));
+  if (Reflect.get(receiver, '_mask') === undefined) return;
+  fieldOf(receiver, '_mask', Buffer);
+  replace(receiver, '_mask', undefined);
 }
 
 /** An emptied list has room for 16. */
-function releaseRoom(list: unknown): void {
-  if (Array.isArray(list) && list.length === 0) list.length = 0;
+function releaseRoom(list: unknown[]): void {
+  if (list.length === 0) list.length = 0;
 }
 
 /** A list that something was added to has room for 16 more. */
-function cutToSize(holder: unknown, field: string): void {
-  const list = fieldOf(holder, field);
-  if (Array.isArray(list)) Reflect.set(holder as object, field, [...(list as unknown[])]);
+function cutToSize(holder: object, field: string): void {
+  replace(holder, field, [...fieldOf<unknown[]>(holder, field, Array)]);
 }
 
 /** A dictionary that stays small: V8 lays it out as an object of a class, in a fifth of the space. It inherits nothing. */
@@ -98,17 +128,19 @@ class Listeners {
 Object.setPrototypeOf(Listeners.prototype, null);
 Reflect.deleteProperty(Listeners.prototype, 'constructor');
 
-/** Lays an emitter's listeners out anew. Those of endings that were to be called once need not be taken out first. */
+/** Lays an emitter's listeners out again. Those of endings that were to be called once need not be taken out first. */
 function compact(emitter: object): void {
-  const before = fieldOf(emitter, '_events');
-  if (typeof before !== 'object' || before === null || Object.getPrototypeOf(before) !== null) return;
+  const before = Reflect.get(emitter, '_events') as unknown;
+  if (typeof before !== 'object' || before === null || Object.getPrototypeOf(before) !== null) {
+    throw new Error('an emitter has no _events');
+  }
   const listeners = new Listeners();
   for (const event of Reflect.ownKeys(before)) {
     const held = Reflect.get(before, event) as Listener | Listener[];
     const kept = ENDINGS.has(event) ? unwrapped : (listener: Listener) => listener;
     listeners[event] = Array.isArray(held) ? held.map(kept) : kept(held);
   }
-  Reflect.set(emitter, '_events', listeners);
+  replace(emitter, '_events', listeners);
 }
 
 /** Node wraps what is to be called once: https://nodejs.org/api/events.html#emitterrawlistenerseventname */
@@ -116,7 +148,21 @@ function unwrapped(listener: Listener): Listener {
   return (listener as Listener & { readonly listener?: Listener }).listener ?? listener;
 }
 
-/** `undefined` also where there is no such object. */
-function fieldOf(holder: unknown, field: string): unknown {
-  return typeof holder === 'object' && holder !== null ? Reflect.get(holder, field) : undefined;
+/** @throws Error when there is no such field, or it holds no object */
+function objectIn(holder: object, field: string): object {
+  const value: unknown = Reflect.get(holder, field);
+  if (typeof value === 'object' && value !== null) return value;
+  throw new Error(`${holder.constructor.name} has no ${field}`);
+}
+
+/** @throws Error when there is no such field, or it holds something else */
+function fieldOf<T extends object>(holder: object, field: string, Type: abstract new (...args: never[]) => T): T {
+  const value: unknown = Reflect.get(holder, field);
+  if (value instanceof Type) return value;
+  throw new Error(`${holder.constructor.name} has no ${field}`);
+}
+
+function replace(holder: object, field: string, value: unknown): void {
+  if (!Reflect.has(holder, field)) throw new Error(`${holder.constructor.name} has no ${field}`);
+  Reflect.set(holder, field, value);
 }

@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Fanout } from '../fanout/fanout.js';
+import type { Shortcuts } from '../gateway/shortcuts.js';
 import type { Ingest } from '../ingest/ingest.js';
 import type { OperationCounts } from '../ingest/operation-counts.js';
 import type { Presence } from '../presence/presence.js';
@@ -127,6 +128,19 @@ export class Instruments {
       'Operations that were sent, and of which it will never be known whether they were counted.',
       () => stats.unconfirmedOperations,
     );
+  }
+
+  shortcuts(shortcuts: Shortcuts): void {
+    new Gauge({
+      name: 'tallycast_shortcut',
+      help: '1 while a shortcut past a public interface is on, 0 if its proof at boot or a later use failed. With several workers, of the one that does worst.',
+      labelNames: ['name'],
+      registers: [this.registry],
+      aggregator: 'min',
+      collect() {
+        for (const { name, on } of shortcuts.all) this.set({ name }, on ? 1 : 0);
+      },
+    });
   }
 
   regions(regions: Regions): void {

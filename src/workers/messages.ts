@@ -37,8 +37,11 @@ export type WorkerMessage = ListeningMessage | HandOverMessage | DrainedMessage 
 
 /**
  * To be called before a connection is sent to another process. Node goes on reading it until that process has it, and
- * would lose what comes in between. It has no public way to stop that.
+ * would lose what comes in between. It has no public way to stop that at once: a paused stream reads up to 64 KiB more,
+ * which a client that waits for an answer does not send.
  */
 export function stopReading(connection: Socket): void {
-  (connection as unknown as { readonly _handle: { readStop(): void } | null })._handle?.readStop();
+  const { _handle: handle } = connection as unknown as { readonly _handle?: { readStop?: () => unknown } | null };
+  if (typeof handle?.readStop === 'function') handle.readStop();
+  else connection.pause();
 }

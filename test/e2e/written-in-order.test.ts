@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,8 +8,10 @@ import { OperationLimit, TokenBucket } from '../../src/access/rate-limit.js';
 import { systemClock } from '../../src/clock.js';
 import { Frame, Part } from '../../src/fanout/frame.js';
 import { Connection, type CountsSocket } from '../../src/gateway/connection.js';
+import { DirectSocket, webSocketOf } from '../../src/gateway/direct-socket.js';
 import { Outbox } from '../../src/gateway/outbox.js';
-import { DirectWay, webSocketOf } from '../../src/gateway/web-socket.js';
+import type { Shortcuts } from '../../src/gateway/shortcuts.js';
+import { provedShortcuts } from '../support/proved-shortcuts.js';
 import { Random } from '../support/random.js';
 import { until } from '../support/until.js';
 
@@ -21,6 +23,12 @@ const LENGTHS = [1, 125, 126, 200, 65_535, 65_536, 70_000];
 
 const servers: Server[] = [];
 const clients: Socket[] = [];
+
+let shortcuts: Shortcuts;
+
+beforeEach(async () => {
+  shortcuts = await provedShortcuts();
+});
 
 afterEach(async () => {
   for (const client of clients.splice(0)) client.disconnect();
@@ -40,7 +48,8 @@ async function connected(transports: string[]): Promise<{ connection: Connection
   const bucket = new TokenBucket(0, 0);
   const limit = new OperationLimit(bucket, null);
   const outbox = new Outbox(systemClock);
-  return { connection: new Connection(socket, outbox, systemClock, { hi: 0, lo: 0 }, limit, bucket), client };
+  const connection = new Connection(socket, outbox, systemClock, shortcuts, { hi: 0, lo: 0 }, limit, bucket);
+  return { connection, client };
 }
 
 /** What the client has been sent, in the order it came: answers, frames and events tell their number. */
@@ -60,7 +69,7 @@ describe.each([[['websocket']], [['polling']], [['polling', 'websocket']]])('ove
     const numbers = received(client);
     let direct = 0;
     for (let i = 0; i < WRITES; i++) {
-      if (DirectWay.of(connection.socket.conn)?.isOpen) direct += 1;
+      if (DirectSocket.open(connection.socket.conn, shortcuts)?.isOpen) direct += 1;
       const what = random.below(8);
       if (what === 0) connection.socket.emit('mine', { post: String(i), metric: 'likes', on: true });
       else if (what < 5) connection.answer(i, JSON.stringify('x'.repeat(random.pick(LENGTHS.slice(0, 4)))));
@@ -79,7 +88,7 @@ describe('the way past socket.io', () => {
   it('is open when nothing waits, and not behind a packet that waits', async () => {
     const { connection } = await connected(['websocket']);
     const { conn } = connection.socket;
-    const way = DirectWay.of(conn)!;
+    const way = DirectSocket.open(conn, shortcuts)!;
     await until(() => way.isOpen, 'nothing waits');
     conn.write('2["counts",[]]');
     expect(way.isOpen).toBe(false);
@@ -91,8 +100,8 @@ describe('the way past socket.io', () => {
   it('is not there under long-polling, and after an upgrade is', async () => {
     const { connection } = await connected(['polling', 'websocket']);
     const { conn } = connection.socket;
-    expect(DirectWay.of(conn)).toBeNull();
-    await until(() => DirectWay.of(conn)?.isOpen === true, 'it was upgraded');
+    expect(DirectSocket.open(conn, shortcuts)).toBeNull();
+    await until(() => DirectSocket.open(conn, shortcuts)?.isOpen === true, 'it was upgraded');
   });
 
   it.each<[string, { transport?: object; webSocket?: object }]>([
@@ -103,8 +112,8 @@ describe('the way past socket.io', () => {
     ['another transport', { transport: { name: 'webtransport' } }],
   ])('is not there with %s', async (_title, { transport, webSocket }) => {
     const { like } = await imitating();
-    expect(DirectWay.of(like())?.isOpen).toBe(true);
-    expect(DirectWay.of(like(transport, webSocket))).toBeNull();
+    expect(DirectSocket.open(like(), shortcuts)?.isOpen).toBe(true);
+    expect(DirectSocket.open(like(transport, webSocket), shortcuts)).toBeNull();
   });
 
   it.each<[string, { transport?: object; webSocket?: object }]>([
@@ -113,7 +122,7 @@ describe('the way past socket.io', () => {
     ['a transport is closing', { transport: { readyState: 'closing' } }],
   ])('is closed while %s', async (_title, { transport, webSocket }) => {
     const { like } = await imitating();
-    expect(DirectWay.of(like(transport, webSocket))?.isOpen).toBe(false);
+    expect(DirectSocket.open(like(transport, webSocket), shortcuts)?.isOpen).toBe(false);
   });
 });
 

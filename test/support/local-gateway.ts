@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ConsoleLogger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Origins } from '../../src/access/origins.js';
@@ -10,6 +11,7 @@ import { Actors } from '../../src/fanout/actors.js';
 import { ActorsElsewhere } from '../../src/gateway/actors-elsewhere.js';
 import { CountsAdapter } from '../../src/gateway/counts.adapter.js';
 import { Handshake } from '../../src/gateway/handshake.js';
+import { Shortcuts } from '../../src/gateway/shortcuts.js';
 import { configureHttp } from '../../src/http/configure-http.js';
 import { readSettings } from '../../src/settings.js';
 import { RedisConnections } from '../../src/store/redis/connections.js';
@@ -19,41 +21,57 @@ import { ROOT } from './gateway-process.js';
 /** A gateway in this process, with an embedded store of its own. */
 export interface LocalGateway {
   readonly url: string;
+  /** What it has warned of. */
+  readonly warnings: readonly string[];
 }
 
 interface Running {
   readonly app: NestExpressApplication;
-  readonly connections: RedisConnections;
+  readonly connections: RedisConnections | null;
   readonly dataDir: string;
 }
 
 const running: Running[] = [];
 
-/** Starts one whose socket.io shares the Redis with others. */
-export async function startLocalGateway(redisUrl: string): Promise<LocalGateway> {
+/** @param redisUrl if given, its socket.io shares this Redis with others */
+export async function startLocalGateway(redisUrl: string | null = null): Promise<LocalGateway> {
   const options = { clock: systemClock, replicated: false, warn: () => undefined };
-  const connections = await RedisConnections.open(parseRedisUrl(redisUrl), options);
+  const connections = redisUrl === null ? null : await RedisConnections.open(parseRedisUrl(redisUrl), options);
   const dataDir = await mkdtemp(join(tmpdir(), 'tallycast-test-'));
   const module = AppModule.with(readSettings({ DATA_DIR: dataDir }));
+  const warnings: string[] = [];
   const app = await NestFactory.create<NestExpressApplication>(module, {
     bodyParser: false,
     abortOnError: false,
-    logger: ['error'],
+    logger: new WarningsLog(warnings),
   });
   running.push({ app, connections, dataDir });
   configureHttp(app, join(ROOT, 'dist'));
-  const elsewhere = new ActorsElsewhere(connections.channels, systemClock);
-  app.get(Actors).mayHearElsewhere = (room) => elsewhere.mayHear(room);
-  app.useWebSocketAdapter(new CountsAdapter(app, app.get(Handshake), app.get(Origins), elsewhere.adapter));
+  const elsewhere = connections && new ActorsElsewhere(connections.channels, systemClock);
+  if (elsewhere !== null) app.get(Actors).mayHearElsewhere = (room) => elsewhere.mayHear(room);
+  app.useWebSocketAdapter(
+    new CountsAdapter(app, app.get(Handshake), app.get(Origins), app.get(Shortcuts), elsewhere?.adapter ?? null),
+  );
   await app.listen(0, '127.0.0.1');
-  return { url: await app.getUrl() };
+  return { url: await app.getUrl(), warnings };
+}
+
+/** Keeps warnings, and shows errors. */
+class WarningsLog extends ConsoleLogger {
+  constructor(private readonly warnings: string[]) {
+    super({ logLevels: ['error', 'warn'] });
+  }
+
+  override warn(message: unknown): void {
+    this.warnings.push(String(message));
+  }
 }
 
 /** For `afterAll`. */
 export async function stopLocalGateways(): Promise<void> {
   for (const { app, connections, dataDir } of running.splice(0)) {
     await app.close();
-    await connections.close();
+    await connections?.close();
     await rm(dataDir, { recursive: true, force: true });
   }
 }

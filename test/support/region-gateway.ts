@@ -9,6 +9,7 @@ import { CoreModule } from '../../src/core.module.js';
 import { CountsAdapter } from '../../src/gateway/counts.adapter.js';
 import { GatewayModule } from '../../src/gateway/gateway.module.js';
 import { Handshake } from '../../src/gateway/handshake.js';
+import { Shortcuts } from '../../src/gateway/shortcuts.js';
 import { configureHttp } from '../../src/http/configure-http.js';
 import { HttpModule } from '../../src/http/http.module.js';
 import { OpsModule } from '../../src/ops/ops.module.js';
@@ -73,7 +74,7 @@ export async function startRegionGateway(env: Record<string, string>): Promise<R
   );
   running.push(app);
   configureHttp(app, join(ROOT, 'dist'));
-  app.useWebSocketAdapter(new CountsAdapter(app, app.get(Handshake), app.get(Origins), null));
+  app.useWebSocketAdapter(new CountsAdapter(app, app.get(Handshake), app.get(Origins), app.get(Shortcuts), null));
   await app.listen(settings.port, '127.0.0.1');
   const gateway: RegionGateway = { url: await app.getUrl(), store, service, asked, status: [] };
   return gateway;

@@ -31,8 +31,10 @@ export class SocketConnector extends AbstractConnector {
 export class GuardedSentinelConnector extends SentinelConnector {
   constructor(options: unknown) {
     super(options as ConstructorParameters<typeof SentinelConnector>[0]);
-    const self = this as unknown as { connectToSentinel(endpoint: unknown, options: RedisOptions): Redis };
-    const connectToSentinel = self.connectToSentinel.bind(this);
+    const self = this as unknown as { connectToSentinel?: (endpoint: unknown, options: RedisOptions) => Redis };
+    const connectToSentinel = self.connectToSentinel?.bind(this);
+    // A version of ioredis that connects otherwise uses its own connector.
+    if (connectToSentinel === undefined) return;
     self.connectToSentinel = (endpoint, more) => connectToSentinel(endpoint, { ...more, Connector: SocketConnector });
   }
 

@@ -1,0 +1,99 @@
+import { once } from 'node:events';
+import { createServer, type Server as HttpServer } from 'node:http';
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket as TcpSocket } from 'node:net';
+import { Server, type Socket } from 'socket.io';
+import { WebSocket } from 'ws';
+import { boundedParser } from './bounded-parser.js';
+import { OnePongServer } from './bounded-transports.js';
+
+const LOOPBACK = '127.0.0.1';
+/** Engine.IO's and Socket.IO's packets: https://socket.io/docs/v4/socket-io-protocol/ */
+const CONNECT = '40';
+const CONNECTED = '40{';
+
+/** Both ends of a Socket.IO connection over a WebSocket. */
+export interface ProofConnection {
+  /** The end that a gateway has. */
+  readonly socket: Socket;
+  /** The other end, and its TCP socket. */
+  readonly client: WebSocket;
+  readonly tcp: TcpSocket;
+  /** What the client has received since it was connected. */
+  readonly received: string[];
+}
+
+/** A socket.io server as a gateway's, with which this process connects over loopback to see what it does. */
+export class ProofServer {
+  readonly #http: HttpServer;
+  readonly #server: Server;
+  readonly #connections: ProofConnection[] = [];
+
+  private constructor(http: HttpServer) {
+    this.#http = http;
+    this.#server = new Server(http, {
+      parser: boundedParser,
+      wsEngine: OnePongServer,
+      transports: ['websocket'],
+      serveClient: false,
+    });
+  }
+
+  static async listen(): Promise<ProofServer> {
+    const http = createServer();
+    const server = new ProofServer(http);
+    http.listen(0, LOOPBACK);
+    await once(http, 'listening');
+    return server;
+  }
+
+  /** Engine.IO's number of connections. */
+  get size(): number {
+    return this.#server.engine.clientsCount;
+  }
+
+  async connect(): Promise<ProofConnection> {
+    const { port } = this.#http.address() as AddressInfo;
+    const tcp = connect(port, LOOPBACK);
+    const client = new WebSocket(`ws://${LOOPBACK}:${port}/socket.io/?EIO=4&transport=websocket`, {
+      createConnection: () => tcp,
+      perMessageDeflate: false,
+    });
+    client.on('error', () => undefined);
+    const received: string[] = [];
+    const answered = new Promise<void>((resolve) => {
+      client.on('message', (data: Buffer) => {
+        const text = data.toString();
+        if (text.startsWith(CONNECTED)) resolve();
+        else if (!text.startsWith('0')) received.push(text);
+      });
+    });
+    client.once('open', () => client.send(CONNECT));
+    const [socket] = (await once(this.#server, 'connection')) as [Socket];
+    await answered;
+    const connection = { socket, client, tcp, received };
+    this.#connections.push(connection);
+    return connection;
+  }
+
+  /** Ends all connections, however they are. */
+  async close(): Promise<void> {
+    for (const { client } of this.#connections) client.terminate();
+    await this.#server.close();
+  }
+}
+
+/** Both ends of a TCP connection. */
+export interface TcpPair {
+  readonly near: TcpSocket;
+  readonly far: TcpSocket;
+}
+
+export async function connectTcpPair(): Promise<TcpPair> {
+  const server = createTcpServer().listen(0, LOOPBACK);
+  await once(server, 'listening');
+  const far = connect((server.address() as AddressInfo).port, LOOPBACK);
+  const [near] = (await once(server, 'connection')) as [TcpSocket];
+  server.close();
+  for (const end of [near, far]) end.on('error', () => undefined);
+  return { near, far };
+}

@@ -1,0 +1,33 @@
+import { LibuvWrite } from './libuv-writer.js';
+import { Shortcut } from './shortcut.js';
+
+/** All shortcuts of a gateway, by what they do. Each is explained where it is taken. */
+export class Shortcuts {
+  /** Writes to libuv's handle of a TCP socket: libuv-writer.ts. */
+  readonly libuvWrite: LibuvWrite;
+  /** Writes frames to the TCP socket under `ws`: direct-socket.ts. */
+  readonly directWrite: Shortcut;
+  /** Stops reading from a connection at once: direct-socket.ts. */
+  readonly readPause: Shortcut;
+  /** Takes frames before `ws` does: frame-reader.ts. */
+  readonly directRead: Shortcut;
+  /** Takes events from the connection's decoder: event-receiver.ts. */
+  readonly packetDecoder: Shortcut;
+  /** Gives back what only a handshake needs: released.ts. */
+  readonly handshakeMemory: Shortcut;
+
+  /** @param warn is told once of each that is switched off */
+  constructor(warn: (message: string) => void) {
+    this.libuvWrite = new LibuvWrite('libuv-write', warn);
+    this.directWrite = new Shortcut('direct-write', warn);
+    this.readPause = new Shortcut('read-pause', warn);
+    this.directRead = new Shortcut('direct-read', warn);
+    this.packetDecoder = new Shortcut('packet-decoder', warn);
+    this.handshakeMemory = new Shortcut('handshake-memory', warn);
+  }
+
+  get all(): readonly Shortcut[] {
+    const { libuvWrite, directWrite, readPause, directRead, packetDecoder, handshakeMemory } = this;
+    return [libuvWrite, directWrite, readPause, directRead, packetDecoder, handshakeMemory];
+  }
+}
