@@ -1,0 +1,68 @@
+import { afterAll, describe, expect, it } from '@jest/globals';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricsOf } from '../support/metrics.js';
+
+afterAll(stopAll);
+
+const MANIFEST = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+
+/** Runs the command until it ends; one that goes on to start a gateway would not. */
+function tallycast(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  const { PATH = '' } = process.env;
+  const env = { PATH, PORT: '0', DATA_DIR: '/dev/null/none' };
+  return spawnSync(process.execPath, [join(ROOT, 'dist', 'main.js'), ...args], { env, encoding: 'utf8' });
+}
+
+describe('the command tallycast', () => {
+  it('prints its version', () => {
+    for (const args of [['--version'], ['-v'], ['version']]) {
+      expect(tallycast(...args)).toMatchObject({ status: 0, stdout: `${MANIFEST.version}\n`, stderr: '' });
+    }
+  });
+
+  it('prints each setting with its default', () => {
+    const { status, stdout } = tallycast('--help');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^ +--port +3000 +Port to listen on/m);
+    expect(stdout).toMatch(/^ +--metrics +likes:toggle,views:tally /m);
+    expect(stdout).toMatch(/^ +--redis-url +- +Redis/m);
+    expect(tallycast('help')).toMatchObject({ status: 0, stdout });
+  });
+
+  it.each([
+    [['strat'], 'unknown command strat; did you mean start? See tallycast --help\n'],
+    [['--prot', '4000'], 'unknown flag --prot; did you mean --port? See tallycast --help\n'],
+    [['--versoin'], 'unknown flag --versoin; did you mean --version? See tallycast --help\n'],
+    [['start', '4000'], 'unexpected 4000: a setting is given as --port 4000\n'],
+    [['--port', '1', '--port=2'], '--port is given twice\n'],
+    [['--port', '4000x'], 'PORT must be a whole number from 0 to 65535\n'],
+    [['--port'], 'PORT must be a whole number from 0 to 65535\n'],
+    [['--tick-ms=5'], 'TICK_MS must be a whole number from 10 to 60000\n'],
+    [['--workers', '2'], 'WORKERS above 1 needs REDIS_URL: the embedded store is for one process\n'],
+  ])('ends with one line and exit code 1 when it is given %j', (args, line) => {
+    expect(tallycast(...args)).toMatchObject({ status: 1, stdout: '', stderr: line });
+  });
+});
+
+describe('a Node that is too old', () => {
+  it.each(['18.20.4', '20.18.3', '21.7.3', '22.12.0'])('is told so in one line: %s', (version) => {
+    const preload = `Object.defineProperty(process, 'versions', { value: { node: '${version}' } })`;
+    const args = ['--import', `data:text/javascript,${preload}`, join(ROOT, 'dist', 'main.js')];
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+    const line = `Tallycast runs on Node 20.19 or later, 22.13 or later, 24 and 26; this is Node ${version}\n`;
+    expect({ status, stdout, stderr }).toEqual({ status: 1, stdout: '', stderr: line });
+  });
+});
+
+describe('a gateway as it is shipped', () => {
+  it('has each shortcut on, and warns of nothing', async () => {
+    const gateway = await startGateway();
+    const page = await metricsOf(gateway.url);
+    const shortcuts = [...page].filter(([name]) => name.startsWith('tallycast_shortcut{'));
+    expect(shortcuts.map(([, value]) => value)).toEqual([1, 1, 1, 1, 1, 1]);
+    expect(gateway.log).toHaveLength(1);
+  });
+});
