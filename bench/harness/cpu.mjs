@@ -18,7 +18,7 @@ function scheduled(pid, thread) {
 }
 
 /** CPU time of the process in µs, with threads that ended, in steps of 10 ms. */
-function processMicros(pid) {
+export function processMicros(pid) {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) * STAT_TICK_MICROS;

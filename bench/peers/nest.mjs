@@ -1,0 +1,34 @@
+// A bare NestJS application with a socket.io gateway and an HTTP route, as the documentation of NestJS begins with.
+// PORT: where it listens.
+import 'reflect-metadata';
+import { Controller, Get, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
+
+class EventsGateway {
+  echo(message) {
+    return message;
+  }
+}
+WebSocketGateway()(EventsGateway);
+SubscribeMessage('echo')(
+  EventsGateway.prototype,
+  'echo',
+  Object.getOwnPropertyDescriptor(EventsGateway.prototype, 'echo'),
+);
+
+class AppController {
+  hello() {
+    return 'hello';
+  }
+}
+Get()(AppController.prototype, 'hello', Object.getOwnPropertyDescriptor(AppController.prototype, 'hello'));
+Controller()(AppController);
+
+/** As plain JavaScript may write a class that has nothing. */
+function AppModule() {}
+Module({ controllers: [AppController], providers: [EventsGateway] })(AppModule);
+
+const app = await NestFactory.create(AppModule, { logger: ['error'] });
+await app.listen(Number(process.env.PORT), '127.0.0.1');
+console.log(JSON.stringify({ url: await app.getUrl(), msg: 'listening' }));
