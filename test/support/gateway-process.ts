@@ -19,8 +19,20 @@ export interface GatewayProcess {
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MAIN = join(ROOT, 'dist', 'main.js');
-/** A boot takes two seconds of CPU, and far longer where many start at once. */
-const READY_MS = 60_000;
+const STRETCHED_TIME = new URL('stretched-time.mjs', import.meta.url).href;
+/** The instant at which the stretched time of all gateways of this test file is right, so that they agree on it. */
+const STRETCHED_SINCE_MS = Date.now();
+/** A guard against hanging: a boot takes some seconds where many start at once. */
+const READY_MS = 120_000;
+
+export interface GatewayOptions {
+  /**
+   * Time passes this many times slower in the gateway, so that its deadlines last this many times longer (1 if left out).
+   * For tests of what happens before a deadline that a slow machine could meet. Redis keeps its own time: leases that it
+   * guards (5 s for viewers, renewed every second) last as long as ever, so a gateway on Redis is stretched by 3 at most.
+   */
+  readonly timeScale?: number;
+}
 
 const processes = new Processes();
 
@@ -29,15 +41,23 @@ const processes = new Processes();
  * overrides; of this process's it inherits only PATH and HOME, so that no setting of the developer's gets in.
  * Without DATA_DIR it gets a new directory, which outlives it until `stopAll`: a second gateway can be given it.
  */
-export async function startGateway(env: Record<string, string> = {}): Promise<GatewayProcess> {
+export async function startGateway(
+  env: Record<string, string> = {},
+  { timeScale = 1 }: GatewayOptions = {},
+): Promise<GatewayProcess> {
   if (!existsSync(MAIN)) throw new Error('dist/main.js is missing: run `npm run build` first');
   const dataDir = env['DATA_DIR'] ?? (await processes.newDir());
   const { PATH = '', HOME = '' } = process.env;
-  const { child, closed } = processes.start(process.execPath, [MAIN], {
-    cwd: ROOT,
-    env: { PATH, HOME, HOST: '127.0.0.1', PORT: '0', ...env, DATA_DIR: dataDir },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const stretched = { TIME_SCALE: String(timeScale), TIME_SCALE_SINCE_MS: String(STRETCHED_SINCE_MS) };
+  const { child, closed } = processes.start(
+    process.execPath,
+    [...(timeScale === 1 ? [] : ['--import', STRETCHED_TIME]), MAIN],
+    {
+      cwd: ROOT,
+      env: { PATH, HOME, HOST: '127.0.0.1', PORT: '0', ...stretched, ...env, DATA_DIR: dataDir },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   const log: string[] = [];
   const url = await listening(child, closed, log);
   return {

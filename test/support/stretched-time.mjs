@@ -1,0 +1,38 @@
+/* global AbortSignal */
+import { syncBuiltinESMExports } from 'node:module';
+import timers from 'node:timers';
+import process from 'node:process';
+
+/**
+ * Loaded with `--import`: time passes TIME_SCALE times slower in this process. Its timers and deadlines last that many
+ * times longer, and a machine that is that much slower still meets them. `startGateway` says when to use it.
+ *
+ * The wall clock is right at TIME_SCALE_SINCE_MS and falls behind from there on. Processes that are given the same instant
+ * agree on the time, as gateways have to. setImmediate, hrtime and the monitor of the event loop keep the true time.
+ */
+const SCALE = Number(process.env.TIME_SCALE);
+const SINCE_MS = Number(process.env.TIME_SCALE_SINCE_MS);
+if (!(SCALE >= 1) || !(SINCE_MS > 0)) throw new Error('TIME_SCALE and TIME_SCALE_SINCE_MS must be set');
+/** Clients have been told this interval and have a deadline for the next ping: gateways send it in true time. */
+const PING_INTERVAL_MS = 15_000;
+
+const { now: trueNowMs } = performance;
+const { now: trueWallMs } = Date;
+
+performance.now = () => trueNowMs.call(performance) / SCALE;
+
+Date.now = () => Math.floor(SINCE_MS + (trueWallMs() - SINCE_MS) / SCALE);
+globalThis.Date = new Proxy(Date, {
+  construct: (target, args, newTarget) => Reflect.construct(target, args.length === 0 ? [Date.now()] : args, newTarget),
+  apply: () => new globalThis.Date().toString(),
+});
+
+for (const name of ['setTimeout', 'setInterval']) {
+  const unstretched = timers[name];
+  timers[name] = (call, ms, ...args) => unstretched(call, ms === PING_INTERVAL_MS ? ms : ms * SCALE, ...args);
+  globalThis[name] = timers[name];
+}
+syncBuiltinESMExports();
+
+const { timeout } = AbortSignal;
+AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms * SCALE);
