@@ -30,6 +30,7 @@ export interface GatewayOptions {
    * Time passes this many times slower in the gateway, so that its deadlines last this many times longer (1 if left out).
    * For tests of what happens before a deadline that a slow machine could meet. Redis keeps its own time: leases that it
    * guards (5 s for viewers, renewed every second) last as long as ever, so a gateway on Redis is stretched by 3 at most.
+   * Below 1 time passes faster, for tests that would only wait: no client may depend on the deadlines of such a gateway.
    */
   readonly timeScale?: number;
 }

@@ -17,8 +17,8 @@ export async function metricAt(url: string, name: string): Promise<number> {
 }
 
 /** Resolves when the metric is `value`. */
-export async function untilMetric(url: string, name: string, value: number, limitMs?: number): Promise<void> {
-  await until(async () => (await metricAt(url, name)) === value, `${name} ${value}`, limitMs);
+export async function untilMetric(url: string, name: string, value: number): Promise<void> {
+  await until(async () => (await metricAt(url, name)) === value, `${name} ${value}`);
 }
 
 /** Operations that ended so, summed over their kinds. */

@@ -5,15 +5,16 @@ import process from 'node:process';
 
 /**
  * Loaded with `--import`: time passes TIME_SCALE times slower in this process. Its timers and deadlines last that many
- * times longer, and a machine that is that much slower still meets them. `startGateway` says when to use it.
+ * times longer, and a machine that is that much slower still meets them. With a TIME_SCALE below 1 time passes faster.
+ * `startGateway` says when to use it.
  *
  * The wall clock is right at TIME_SCALE_SINCE_MS and falls behind from there on. Processes that are given the same instant
  * agree on the time, as gateways have to. setImmediate, hrtime and the monitor of the event loop keep the true time.
  */
 const SCALE = Number(process.env.TIME_SCALE);
 const SINCE_MS = Number(process.env.TIME_SCALE_SINCE_MS);
-if (!(SCALE >= 1) || !(SINCE_MS > 0)) throw new Error('TIME_SCALE and TIME_SCALE_SINCE_MS must be set');
-/** Clients have been told this interval and have a deadline for the next ping: gateways send it in true time. */
+if (!(SCALE > 0) || !(SINCE_MS > 0)) throw new Error('TIME_SCALE and TIME_SCALE_SINCE_MS must be set');
+/** Clients have been told this interval and have a deadline for the next ping: it is never sent later. */
 const PING_INTERVAL_MS = 15_000;
 
 const { now: trueNowMs } = performance;
@@ -29,7 +30,8 @@ globalThis.Date = new Proxy(Date, {
 
 for (const name of ['setTimeout', 'setInterval']) {
   const unstretched = timers[name];
-  timers[name] = (call, ms, ...args) => unstretched(call, ms === PING_INTERVAL_MS ? ms : ms * SCALE, ...args);
+  timers[name] = (call, ms, ...args) =>
+    unstretched(call, ms === PING_INTERVAL_MS ? ms * Math.min(SCALE, 1) : ms * SCALE, ...args);
   globalThis[name] = timers[name];
 }
 syncBuiltinESMExports();
