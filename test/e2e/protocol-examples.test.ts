@@ -14,7 +14,8 @@ interface Example {
 }
 
 const ADDRESS = 'http://127.0.0.1:3000';
-const PROGRAM_MS = 30_000;
+/** A guard against hanging, shorter than Jest's so that the output is shown. */
+const PROGRAM_MS = 100_000;
 const EXAMPLES_MIN = 12;
 
 /** How a fence's language is run; the program comes over stdin, so that it is run as written. */
@@ -35,7 +36,7 @@ describe('docs/protocol.md', () => {
 
   beforeAll(async () => {
     gateway = await startGateway();
-  }, PROGRAM_MS);
+  });
 
   afterAll(stopAll);
 
@@ -57,14 +58,10 @@ describe('docs/protocol.md', () => {
     expect(examples.filter(({ printed }) => printed === undefined)).toEqual([]);
   });
 
-  it.each(examples)(
-    '$heading ($client)',
-    async ({ code, language, printed }) => {
-      const output = await run(language, code.replaceAll(ADDRESS, gateway.url));
-      expect(output).toBe(printed);
-    },
-    PROGRAM_MS + 5_000,
-  );
+  it.each(examples)('$heading ($client)', async ({ code, language, printed }) => {
+    const output = await run(language, code.replaceAll(ADDRESS, gateway.url));
+    expect(output).toBe(printed);
+  });
 });
 
 /** Fenced blocks in a language that can be run, each with the heading above it and the `text` block right after it. */
