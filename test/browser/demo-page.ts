@@ -1,7 +1,7 @@
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { newContext } from '../support/chromium.js';
 import { isLive } from './windows.js';
 
-const WAIT_MS = 20_000;
 export const DESKTOP = { width: 1280, height: 800 };
 
 export interface Window {
@@ -12,8 +12,7 @@ export interface Window {
 
 /** A window of another person, on this page of the gateway's, connected. */
 export async function openPage(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<Window> {
-  const context = await browser.newContext({ viewport: DESKTOP, ...options });
-  context.setDefaultTimeout(WAIT_MS);
+  const context = await newContext(browser, { viewport: DESKTOP, ...options });
   const page = await context.newPage();
   const complaints: string[] = [];
   page.on('console', (message) => {

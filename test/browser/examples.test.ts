@@ -3,17 +3,15 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
-import { launchChromium } from '../support/chromium.js';
+import { launchChromium, newContext } from '../support/chromium.js';
 import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
 import { installClient } from '../support/packed-client.js';
 import { serveFiles, type StaticServer } from '../support/static-server.js';
 
 /** What the examples say to put one's own in place of. */
 const ADDRESS = 'http://127.0.0.1:3000';
-
-jest.setTimeout(60_000);
 
 let directory: string;
 let browser: Browser;
@@ -46,7 +44,7 @@ afterAll(async () => {
 async function openTwice(path: string): Promise<{ ann: Page; bob: Page; complaints: string[] }> {
   const complaints: string[] = [];
   const open = async (): Promise<Page> => {
-    const page = await (await browser.newContext()).newPage();
+    const page = await (await newContext(browser)).newPage();
     page.on('console', (message) => {
       if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
     });

@@ -1,12 +1,10 @@
-import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { type Proxy, proxyWithoutSockets } from '../../client/test/without-sockets.js';
 import { launchChromium } from '../support/chromium.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
 import { all, closeWindows, isLiked, like, openTab, openTimedWindow, openWindow, shows } from './windows.js';
-
-jest.setTimeout(90_000);
 
 /** A step of the page's time: two failed attempts are over, or it is time for another one with a socket. */
 const STEP_MS = 2_000;
@@ -34,7 +32,7 @@ async function passTime(page: Page, reached: () => boolean | Promise<boolean>, w
     await page.clock.runFor(STEP_MS);
     return false;
   };
-  await until(passed, what, 30_000);
+  await until(passed, what);
 }
 
 function isLikedNow(page: Page): Promise<boolean> {

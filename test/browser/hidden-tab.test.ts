@@ -1,10 +1,8 @@
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { launchTabs, type Tabs } from '../support/chromium.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
 import { isLive, openTab, shows } from './windows.js';
-
-jest.setTimeout(60_000);
 
 /** A little longer than a hidden page stays connected. */
 const HIDDEN_MS = 31_000;

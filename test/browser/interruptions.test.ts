@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { launchChromium } from '../support/chromium.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
@@ -7,14 +7,21 @@ import { startProxy, type TcpProxy } from '../support/tcp-proxy.js';
 import { until } from '../support/until.js';
 import { all, closeWindows, hasState, isLiked, isLive, like, openTimedWindow, openWindow, shows } from './windows.js';
 
-jest.setTimeout(90_000);
-
 const OFFLINE_MS = 10_000;
 
 let browser: Browser;
+let gateway: GatewayProcess;
+let gateways: GatewayProcess[];
 
 beforeAll(async () => {
-  browser = await launchChromium();
+  const { url } = await startRedis();
+  const shared = { REDIS_URL: url, TRUST_PROXY: 'loopback' };
+  [browser, gateway, ...gateways] = await Promise.all([
+    launchChromium(),
+    startGateway(),
+    startGateway(shared),
+    startGateway(shared),
+  ]);
 });
 
 afterEach(() => closeWindows(browser));
@@ -25,10 +32,6 @@ afterAll(async () => {
   await stopRedis();
 });
 
-async function openBoth(url: string, post: string): Promise<[Page, Page]> {
-  return [await openWindow(browser, url, post), await openWindow(browser, url, post)];
-}
-
 /** What a newcomer sees is what the gateway has. */
 async function afterReload(pages: readonly Page[], likes: number, views: number): Promise<void> {
   await all(pages, (page) => page.reload().then(() => isLive(page)));
@@ -37,12 +40,6 @@ async function afterReload(pages: readonly Page[], likes: number, views: number)
 }
 
 describe('one gateway', () => {
-  let gateway: GatewayProcess;
-
-  beforeAll(async () => {
-    gateway = await startGateway();
-  });
-
   async function restart(): Promise<void> {
     gateway = await startGateway({ PORT: String(gateway.port), DATA_DIR: gateway.dataDir });
   }
@@ -92,7 +89,8 @@ describe('one gateway', () => {
   });
 
   test('killed and started again: both windows recover, and likes made meanwhile count once', async () => {
-    const [ann, bob] = await openBoth(gateway.url, 'killed');
+    const ann = await openWindow(browser, gateway.url, 'killed');
+    const bob = await openWindow(browser, gateway.url, 'killed');
     const pages = [ann, bob];
     await like(ann);
     await all(pages, (page) => shows(page, 'likes', 1));
@@ -113,11 +111,9 @@ describe('one gateway', () => {
     await all(pages, (page) => shows(page, 'live', 2));
     await afterReload(pages, 2, 4);
     await all(pages, (page) => isLiked(page, true));
-  });
 
-  test('who comes back after a kill sees how many viewers are left', async () => {
-    const [ann, bob] = await openBoth(gateway.url, 'left');
-    await all([ann, bob], (page) => shows(page, 'live', 2));
+    // A window that comes back after a kill shows how many viewers are left.
+    await all(pages, (page) => shows(page, 'live', 2));
     await gateway.kill('SIGKILL');
     await bob.close();
     await hasState(ann, 'syncing');
@@ -128,13 +124,10 @@ describe('one gateway', () => {
 });
 
 describe('two gateways behind a balancer', () => {
-  let gateways: GatewayProcess[];
   let balancer: TcpProxy;
   let next: GatewayProcess;
 
   beforeAll(async () => {
-    const { url } = await startRedis();
-    gateways = await Promise.all([1, 2].map(() => startGateway({ REDIS_URL: url, TRUST_PROXY: 'loopback' })));
     next = gateways[0]!;
     balancer = await startProxy({
       get port() {
@@ -167,7 +160,7 @@ describe('two gateways behind a balancer', () => {
     await all([ann, bob], (page) => shows(page, 'likes', 1));
     await afterReload([ann, bob], 1, 4);
     await isLiked(ann, false);
-    await until(async () => (await viewers(other, 'moved')) === 2, 'the other gateway has both viewers', 30_000);
+    await until(async () => (await viewers(other, 'moved')) === 2, 'the other gateway has both viewers');
   });
 });
 

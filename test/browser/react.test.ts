@@ -3,10 +3,10 @@ import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import type { ReactPageControls } from '../../client/test/react-page-controls.js';
-import { launchChromium } from '../support/chromium.js';
+import { launchChromium, newContext } from '../support/chromium.js';
 import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
 import { installClient } from '../support/packed-client.js';
 import { serveFiles, type StaticServer } from '../support/static-server.js';
@@ -14,8 +14,6 @@ import { until } from '../support/until.js';
 
 /** In the page. */
 declare const page: ReactPageControls;
-
-jest.setTimeout(60_000);
 
 let directory: string;
 let browser: Browser;
@@ -52,7 +50,7 @@ afterAll(async () => {
 
 /** A person's window, of another origin than the gateway's, with what the page complains about. */
 async function openWindow(): Promise<{ window: Page; complaints: string[] }> {
-  const window = await (await browser.newContext()).newPage();
+  const window = await (await newContext(browser)).newPage();
   const complaints: string[] = [];
   window.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) complaints.push(message.text());

@@ -2,20 +2,18 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { AxeResults } from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { WebSocket } from 'ws';
 import { launchChromium } from '../support/chromium.js';
-import { ROOT, startGateway, stopAll } from '../support/gateway-process.js';
+import { ROOT } from '../support/gateway-process.js';
 import { Processes } from '../support/processes.js';
 import { DESKTOP, has, moved, openPage, type Window } from './demo-page.js';
 import { closeWindows } from './windows.js';
 
 const PHONE = { width: 390, height: 844 };
 const REGIONS = ['eu', 'us', 'ap'] as const;
-
-jest.setTimeout(60_000);
 
 const processes = new Processes();
 let browser: Browser;
@@ -25,6 +23,7 @@ let address: string;
 let drill: ReturnType<Processes['start']>;
 
 beforeAll(async () => {
+  const launched = launchChromium();
   axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   drill = processes.start(process.execPath, [join(ROOT, 'dist', 'drill', 'main.js'), '--page'], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -35,7 +34,7 @@ beforeAll(async () => {
     address = found;
     break;
   }
-  browser = await launchChromium();
+  browser = await launched;
 });
 
 afterAll(async () => {
@@ -43,7 +42,6 @@ afterAll(async () => {
   drill.child.kill('SIGTERM');
   await drill.closed;
   await processes.end();
-  await stopAll();
 });
 
 async function showAll(page: Page, metric: 'likes' | 'views', counts: readonly number[]): Promise<void> {
@@ -138,14 +136,5 @@ describe('the page', () => {
   test('is no wider than a phone', async () => {
     await window.page.setViewportSize(PHONE);
     expect(await window.page.evaluate('document.documentElement.scrollWidth')).toBe(PHONE.width);
-  });
-
-  test('says how to start the regions where there are none', async () => {
-    const gateway = await startGateway();
-    const { page, complaints } = await openPage(browser, `${gateway.url}/regions/`);
-    await page.getByText('npm run drill -- --page starts three regions').waitFor();
-    expect(await page.getByTestId('pane-eu').isVisible()).toBe(false);
-    expect(await violations(page)).toEqual([]);
-    expect(complaints).toEqual([]);
   });
 });

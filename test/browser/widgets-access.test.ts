@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { launchChromium } from '../support/chromium.js';
 import { closeClients, connect } from '../support/clients.js';
@@ -6,14 +6,11 @@ import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-p
 import { until } from '../support/until.js';
 import { accessibilityFaults, holds, openWidgets, SCRIPT } from './widgets-page.js';
 
-jest.setTimeout(60_000);
-
 let browser: Browser;
 let gateway: GatewayProcess;
 
 beforeAll(async () => {
-  gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0' });
-  browser = await launchChromium();
+  [gateway, browser] = await Promise.all([startGateway({ MAX_OPS_PER_CONNECTION: '0' }), launchChromium()]);
 });
 
 afterEach(async () => {

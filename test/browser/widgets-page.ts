@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { newContext } from '../support/chromium.js';
 
-const WAIT_MS = 15_000;
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 /** In every page: what its security policy forbade, and what the digits do. */
 const IN_PAGE = `
@@ -31,8 +31,7 @@ export async function openWidgets(
   body: string,
   options: BrowserContextOptions = {},
 ): Promise<WidgetsPage> {
-  const context = await browser.newContext(options);
-  context.setDefaultTimeout(WAIT_MS);
+  const context = await newContext(browser, options);
   // The browser does not know where a page comes from that a route gives it, and else keeps it from 127.0.0.1.
   await context.grantPermissions(['local-network-access']);
   await context.addInitScript(IN_PAGE);

@@ -1,12 +1,10 @@
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser } from 'playwright-core';
 import { launchChromium } from '../support/chromium.js';
 import { closeClients, connect } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
 import { holds, openWidgets, SCRIPT } from './widgets-page.js';
-
-jest.setTimeout(60_000);
 
 const MILLION = 1_234_567;
 /** An operation adds this much at most. */
@@ -16,8 +14,7 @@ let browser: Browser;
 let gateway: GatewayProcess;
 
 beforeAll(async () => {
-  gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0' });
-  browser = await launchChromium();
+  [gateway, browser] = await Promise.all([startGateway({ MAX_OPS_PER_CONNECTION: '0' }), launchChromium()]);
 });
 
 afterEach(async () => {

@@ -1,6 +1,6 @@
 import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { newContext } from '../support/chromium.js';
 
-const WAIT_MS = 20_000;
 /** The whole article is in view, and so are its counts. */
 const VIEWPORT = { width: 1280, height: 1600 };
 
@@ -16,10 +16,8 @@ export async function openTimedWindow(browser: Browser, url: string, post: strin
   return await openTab(context, url, post);
 }
 
-export async function newPerson(browser: Browser): Promise<BrowserContext> {
-  const context = await browser.newContext({ viewport: VIEWPORT });
-  context.setDefaultTimeout(WAIT_MS);
-  return context;
+export function newPerson(browser: Browser): Promise<BrowserContext> {
+  return newContext(browser, { viewport: VIEWPORT });
 }
 
 /** Another tab of the same person. */

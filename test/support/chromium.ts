@@ -1,5 +1,6 @@
-import { type Browser, type BrowserContext, chromium } from 'playwright-core';
+import { type Browser, type BrowserContext, type BrowserContextOptions, chromium } from 'playwright-core';
 import { freePort } from './free-port.js';
+import { LIMIT_MS } from './until.js';
 
 const ARGS = [
   '--headless',
@@ -16,11 +17,18 @@ const ARGS = [
 export async function launchChromium(args: readonly string[] = []): Promise<Browser> {
   const executablePath = process.env['CHROMIUM_BIN'] ?? '/usr/bin/chromium';
   try {
-    return await chromium.launch({ executablePath, args: [...ARGS, ...args] });
+    return await chromium.launch({ executablePath, args: [...ARGS, ...args], timeout: LIMIT_MS });
   } catch (error) {
     const message = `${executablePath} does not start: apt-get install chromium, or set CHROMIUM_BIN to one`;
     throw new Error(message, { cause: error });
   }
+}
+
+/** A window with a storage of its own. What it waits for it awaits as long as `until` does. */
+export async function newContext(browser: Browser, options: BrowserContextOptions = {}): Promise<BrowserContext> {
+  const context = await browser.newContext(options);
+  context.setDefaultTimeout(LIMIT_MS);
+  return context;
 }
 
 /** Tabs of one window. */
@@ -36,9 +44,11 @@ export interface Tabs {
 export async function launchTabs(): Promise<Tabs> {
   const port = await freePort();
   const browser = await launchChromium([`--remote-debugging-port=${port}`]);
-  const joined = await chromium.connectOverCDP(`http://127.0.0.1:${port}`, { noDefaults: true });
+  const joined = await chromium.connectOverCDP(`http://127.0.0.1:${port}`, { noDefaults: true, timeout: LIMIT_MS });
+  const context = joined.contexts()[0]!;
+  context.setDefaultTimeout(LIMIT_MS);
   return {
-    context: joined.contexts()[0]!,
+    context,
     async close() {
       await joined.close();
       await browser.close();
