@@ -4,7 +4,7 @@ export default {
   roots: ['<rootDir>/src', '<rootDir>/client', '<rootDir>/load', '<rootDir>/test'],
   maxWorkers: '100%',
   // A guard against hanging, and no part of what is tested: a slow or busy machine may take this long.
-  testTimeout: 120_000,
+  testTimeout: 120_000 * Number(process.env.TEST_SCALE ?? 1),
   testMatch: ['**/*.test.ts'],
   globalSetup: '<rootDir>/test/global-setup.ts',
   reporters: ['default', '<rootDir>/test/support/summary-reporter.js'],

@@ -5,15 +5,13 @@ import { createLiveCounts } from '../src/live-counts-http.js';
 import { closeClients, connect, reached, Watching } from './clients.js';
 import { type Proxy, proxyWithoutSockets } from './without-sockets.js';
 
-const BOOT_MS = 60_000;
-
 let gateway: GatewayProcess;
 let proxy: Proxy;
 
 beforeAll(async () => {
   gateway = await startGateway();
   proxy = await proxyWithoutSockets(gateway.port);
-}, BOOT_MS);
+});
 
 afterEach(closeClients);
 afterAll(async () => {
@@ -27,49 +25,41 @@ async function viewers(post: string): Promise<number> {
 }
 
 describe('where no WebSocket gets through', () => {
-  test(
-    'a client watches by Server-Sent Events and acts by HTTP, until a socket gets through',
-    async () => {
-      const live = connect(proxy.url, { actor: 'ann' });
-      const seen = new Watching(live, 'blocked');
-      await reached(live, 'synced');
-      expect(proxy.upgrades).toBeGreaterThan(0);
+  test('a client watches by Server-Sent Events and acts by HTTP, until a socket gets through', async () => {
+    const live = connect(proxy.url, { actor: 'ann' });
+    const seen = new Watching(live, 'blocked');
+    await reached(live, 'synced');
+    expect(proxy.upgrades).toBeGreaterThan(0);
 
-      await live.post('blocked').like();
-      await live.post('blocked').add('views', 3);
-      const other = connect(gateway.url, { actor: 'bob' });
-      await other.post('blocked').like();
-      await seen.until(({ counts }) => counts.likes === 2 && counts.views === 3);
-      expect(seen.last!.mine).toEqual(['likes']);
+    await live.post('blocked').like();
+    await live.post('blocked').add('views', 3);
+    const other = connect(gateway.url, { actor: 'bob' });
+    await other.post('blocked').like();
+    await seen.until(({ counts }) => counts.likes === 2 && counts.views === 3);
+    expect(seen.last!.mine).toEqual(['likes']);
 
-      proxy.allowSockets();
-      const seenByOther = new Watching(other, 'blocked');
-      await live.post('blocked').view();
-      // The stream is a viewer until the socket takes its place; what `mine` says then comes from the gateway.
-      await seenByOther.until(({ counts }) => counts.live === 2 && counts.views === 4);
-      const before = proxy.upgrades;
-      await until(() => proxy.upgrades > before, 'another try with a socket', 30_000);
-      await connect(gateway.url, { actor: 'ann' }).post('blocked').unlike();
-      await seen.until(({ counts, mine }) => counts.likes === 1 && mine.length === 0);
-    },
-    BOOT_MS,
-  );
+    proxy.allowSockets();
+    const seenByOther = new Watching(other, 'blocked');
+    await live.post('blocked').view();
+    // The stream is a viewer until the socket takes its place; what `mine` says then comes from the gateway.
+    await seenByOther.until(({ counts }) => counts.live === 2 && counts.views === 4);
+    const before = proxy.upgrades;
+    await until(() => proxy.upgrades > before, 'another try with a socket');
+    await connect(gateway.url, { actor: 'ann' }).post('blocked').unlike();
+    await seen.until(({ counts, mine }) => counts.likes === 1 && mine.length === 0);
+  });
 
-  test(
-    'the client without sockets does the same, for the same actor',
-    async () => {
-      const live = createLiveCounts(gateway.url, { actor: 'zoë' });
-      const seen = new Watching(live, 'http-only');
-      await live.post('http-only').like();
-      new Watching(live, 'http-more');
-      await reached(live, 'synced');
-      await seen.until(({ counts }) => counts.likes === 1);
-      const tab = connect(gateway.url, { actor: 'zoë' });
-      const seenOnSocket = new Watching(tab, 'http-only');
-      expect((await seenOnSocket.until(() => true)).mine).toEqual(['likes']);
-      live.close();
-      await until(async () => (await viewers('http-only')) === 1, 'the stream has ended');
-    },
-    BOOT_MS,
-  );
+  test('the client without sockets does the same, for the same actor', async () => {
+    const live = createLiveCounts(gateway.url, { actor: 'zoë' });
+    const seen = new Watching(live, 'http-only');
+    await live.post('http-only').like();
+    new Watching(live, 'http-more');
+    await reached(live, 'synced');
+    await seen.until(({ counts }) => counts.likes === 1);
+    const tab = connect(gateway.url, { actor: 'zoë' });
+    const seenOnSocket = new Watching(tab, 'http-only');
+    expect((await seenOnSocket.until(() => true)).mine).toEqual(['likes']);
+    live.close();
+    await until(async () => (await viewers('http-only')) === 1, 'the stream has ended');
+  });
 });

@@ -7,8 +7,6 @@ import { startProxy, type TcpProxy } from '../../test/support/tcp-proxy.js';
 import { type Clock, systemEnvironment } from '../src/environment.js';
 import { closeClients, connect, reached, Watching } from './clients.js';
 
-const BOOT_MS = 60_000;
-
 let gateway: GatewayProcess;
 let env: Record<string, string>;
 
@@ -16,7 +14,7 @@ beforeAll(async () => {
   env = { PORT: String(await freePort()) };
   gateway = await startGateway(env);
   env = { ...env, DATA_DIR: gateway.dataDir };
-}, BOOT_MS);
+});
 
 afterEach(closeClients);
 afterAll(stopAll);
@@ -95,59 +93,51 @@ describe('clients of a gateway', () => {
     await reached(live, 'synced');
   });
 
-  test(
-    'what was done while the gateway was killed and away is counted exactly once',
-    async () => {
-      const live = connect(gateway.url, { actor: 'ann' });
-      const seen = new Watching(live, 'away');
-      await reached(live, 'synced');
-      const done = Array.from({ length: 20 }, () => live.post('away').view());
-      await done[0];
-      const closed = reached(live, 'syncing');
-      await gateway.kill('SIGKILL');
-      await closed;
-      done.push(live.post('away').like(), ...Array.from({ length: 10 }, () => live.post('away').view()));
-      expect(seen.last!.counts).toMatchObject({ likes: 1, views: 30 });
-      gateway = await startGateway(env);
-      await Promise.all(done);
-      await reached(live, 'synced');
-      expect(await asked('away')).toMatchObject({ likes: 1, views: 30 });
-      expect(seen.last!.counts).toMatchObject({ likes: 1, views: 30 });
-      expect(seen.changes.every(({ delta }) => (delta['views'] ?? 0) >= 0)).toBe(true);
-    },
-    BOOT_MS,
-  );
+  test('what was done while the gateway was killed and away is counted exactly once', async () => {
+    const live = connect(gateway.url, { actor: 'ann' });
+    const seen = new Watching(live, 'away');
+    await reached(live, 'synced');
+    const done = Array.from({ length: 20 }, () => live.post('away').view());
+    await done[0];
+    const closed = reached(live, 'syncing');
+    await gateway.kill('SIGKILL');
+    await closed;
+    done.push(live.post('away').like(), ...Array.from({ length: 10 }, () => live.post('away').view()));
+    expect(seen.last!.counts).toMatchObject({ likes: 1, views: 30 });
+    gateway = await startGateway(env);
+    await Promise.all(done);
+    await reached(live, 'synced');
+    expect(await asked('away')).toMatchObject({ likes: 1, views: 30 });
+    expect(seen.last!.counts).toMatchObject({ likes: 1, views: 30 });
+    expect(seen.changes.every(({ delta }) => (delta['views'] ?? 0) >= 0)).toBe(true);
+  });
 
-  test(
-    'sent away by a gateway that drains, it stays away as long as it was asked to, and misses and doubles nothing',
-    async () => {
-      const { clock } = systemEnvironment();
-      const waits: number[] = [];
-      const after: Clock['after'] = (ms, call) => {
-        waits.push(ms);
-        return clock.after(ms, call);
-      };
-      const environment = { ...listening(), clock: { ...clock, after }, random: () => 0.5 };
-      const live = connect(gateway.url, { actor: 'ann', environment });
-      const seen = new Watching(live, 'drained');
-      await reached(live, 'synced');
-      const done = Array.from({ length: 20 }, () => live.post('drained').view());
-      await done[0];
-      const closed = reached(live, 'syncing');
-      const ended = gateway.kill('SIGTERM');
-      await closed;
-      done.push(live.post('drained').like(), ...Array.from({ length: 10 }, () => live.post('drained').view()));
-      expect(await ended).toBe(0);
-      gateway = await startGateway(env);
-      await Promise.all(done);
-      await reached(live, 'synced');
-      expect(await asked('drained')).toMatchObject({ likes: 1, views: 30 });
-      expect(seen.last!.counts).toMatchObject({ likes: 1, views: 30 });
-      expect(environment.byes).toHaveLength(1);
-      expect(waits).toContain(environment.byes[0]! * (1 + 0.5 / 10));
-    },
-    BOOT_MS,
-  );
+  test('sent away by a gateway that drains, it stays away as long as it was asked to, and misses and doubles nothing', async () => {
+    const { clock } = systemEnvironment();
+    const waits: number[] = [];
+    const after: Clock['after'] = (ms, call) => {
+      waits.push(ms);
+      return clock.after(ms, call);
+    };
+    const environment = { ...listening(), clock: { ...clock, after }, random: () => 0.5 };
+    const live = connect(gateway.url, { actor: 'ann', environment });
+    const seen = new Watching(live, 'drained');
+    await reached(live, 'synced');
+    const done = Array.from({ length: 20 }, () => live.post('drained').view());
+    await done[0];
+    const closed = reached(live, 'syncing');
+    const ended = gateway.kill('SIGTERM');
+    await closed;
+    done.push(live.post('drained').like(), ...Array.from({ length: 10 }, () => live.post('drained').view()));
+    expect(await ended).toBe(0);
+    gateway = await startGateway(env);
+    await Promise.all(done);
+    await reached(live, 'synced');
+    expect(await asked('drained')).toMatchObject({ likes: 1, views: 30 });
+    expect(seen.last!.counts).toMatchObject({ likes: 1, views: 30 });
+    expect(environment.byes).toHaveLength(1);
+    expect(waits).toContain(environment.byes[0]! * (1 + 0.5 / 10));
+  });
 
   describe('through a connection that breaks', () => {
     let proxy: TcpProxy;
@@ -157,22 +147,18 @@ describe('clients of a gateway', () => {
     });
     afterAll(() => proxy.close());
 
-    test(
-      'lost acknowledgements are made up for, exactly once',
-      async () => {
-        let dropped = 0;
-        // The answer to an operation that was done is lost, five times.
-        proxy.onReply = (chunk) => (dropped < 5 && chunk.includes('"applied":true') && ++dropped ? 'drop' : 'pass');
-        const live = connect(`http://127.0.0.1:${proxy.port}`, { actor: 'ann', environment: { random: () => 0 } });
-        const seen = new Watching(live, 'broken');
-        await reached(live, 'synced');
-        await Promise.all(Array.from({ length: 12 }, () => live.post('broken').view()));
-        expect(dropped).toBe(5);
-        expect(await asked('broken')).toMatchObject({ views: 12 });
-        expect((await seen.until(({ counts }) => counts.views === 12)).counts.views).toBe(12);
-        expect(seen.changes.every(({ delta }) => (delta['views'] ?? 0) >= 0)).toBe(true);
-      },
-      BOOT_MS,
-    );
+    test('lost acknowledgements are made up for, exactly once', async () => {
+      let dropped = 0;
+      // The answer to an operation that was done is lost, five times.
+      proxy.onReply = (chunk) => (dropped < 5 && chunk.includes('"applied":true') && ++dropped ? 'drop' : 'pass');
+      const live = connect(`http://127.0.0.1:${proxy.port}`, { actor: 'ann', environment: { random: () => 0 } });
+      const seen = new Watching(live, 'broken');
+      await reached(live, 'synced');
+      await Promise.all(Array.from({ length: 12 }, () => live.post('broken').view()));
+      expect(dropped).toBe(5);
+      expect(await asked('broken')).toMatchObject({ views: 12 });
+      expect((await seen.until(({ counts }) => counts.views === 12)).counts.views).toBe(12);
+      expect(seen.changes.every(({ delta }) => (delta['views'] ?? 0) >= 0)).toBe(true);
+    });
   });
 });

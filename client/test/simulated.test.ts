@@ -4,7 +4,6 @@ import type { Transport } from '../src/transport.js';
 import { POSTS, type SimulatedPage, SimulatedWorld } from './simulated-world.js';
 
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
-const TEST_MS = 120_000 * SCALE;
 /** Longer than the longest wait for another try with a socket. */
 const HEALED_MS = 1_500_000;
 /** Longer than any refusal, reconnect and settling of what HTTP acknowledged. */
@@ -119,61 +118,53 @@ async function run({ seed, transports, steps, socketsFrom }: Story): Promise<Sim
 }
 
 describe('clients of a simulated gateway', () => {
-  test(
-    'whatever breaks, all end with its counts, and each operation counts once or not at all as its client was told',
-    async () => {
-      await fc.assert(
-        fc.asyncProperty(stories(anything), async (story) => {
-          const world = await run(story);
-          for (const shown of world.pages) shown.setHidden(false);
-          await world.heal(HEALED_MS);
-          for (const { name, value, outcome } of world.asked) {
-            const applied = world.gateway.applied.get(name) ?? 0;
-            if (outcome === 'done') expect(applied).toBeGreaterThan(0);
-            if (outcome === 'BAD_REQUEST') expect(applied).toBe(0);
-            if (typeof value === 'number') expect(applied).toBeLessThan(2);
-            expect(['done', 'BAD_REQUEST', 'OUTCOME_UNKNOWN']).toContain(outcome);
+  test('whatever breaks, all end with its counts, and each operation counts once or not at all as its client was told', async () => {
+    await fc.assert(
+      fc.asyncProperty(stories(anything), async (story) => {
+        const world = await run(story);
+        for (const shown of world.pages) shown.setHidden(false);
+        await world.heal(HEALED_MS);
+        for (const { name, value, outcome } of world.asked) {
+          const applied = world.gateway.applied.get(name) ?? 0;
+          if (outcome === 'done') expect(applied).toBeGreaterThan(0);
+          if (outcome === 'BAD_REQUEST') expect(applied).toBe(0);
+          if (typeof value === 'number') expect(applied).toBeLessThan(2);
+          expect(['done', 'BAD_REQUEST', 'OUTCOME_UNKNOWN']).toContain(outcome);
+        }
+        for (const { live, actor, kinds: used, told } of world.pages) {
+          expect(live.state).toBe('synced');
+          for (const [id, changes] of told) {
+            const { likes, saves, views, shares } = world.gateway.update(id) as unknown as Record<string, number>;
+            const last = changes.at(-1)!;
+            expect(last.counts).toMatchObject({ likes, saves, views, shares });
+            // Streams don't tell what is on.
+            if (used[0] === 'socket') expect(last.mine).toEqual(world.gateway.mine(id, actor).sort());
           }
-          for (const { live, actor, kinds: used, told } of world.pages) {
-            expect(live.state).toBe('synced');
-            for (const [id, changes] of told) {
-              const { likes, saves, views, shares } = world.gateway.update(id) as unknown as Record<string, number>;
-              const last = changes.at(-1)!;
-              expect(last.counts).toMatchObject({ likes, saves, views, shares });
-              // Streams don't tell what is on.
-              if (used[0] === 'socket') expect(last.mine).toEqual(world.gateway.mine(id, actor).sort());
-            }
-          }
-        }),
-        { numRuns: 1_000 * SCALE },
-      );
-    },
-    TEST_MS,
-  );
+        }
+      }),
+      { numRuns: 1_000 * SCALE },
+    );
+  });
 
-  test(
-    'while everything grows and nothing is refused for good, each operation counts and no number falls, whatever interrupts',
-    async () => {
-      await fc.assert(
-        fc.asyncProperty(stories(growing), async (story) => {
-          const world = await run(story);
-          // Those that are hidden stay so.
-          await world.heal(QUIET_MS);
-          for (const { outcome } of world.asked) expect(outcome).toBe('done');
-          for (const { told, actor } of world.pages) {
-            for (const { delta } of [...told.values()].flat()) {
-              for (const [metric, by] of Object.entries(delta)) {
-                // Of two tabs of one actor each shows its own like, until it hears of the other's.
-                if (TALLIES.includes(metric) || actor === 'bob') expect(by).toBeGreaterThan(0);
-              }
+  test('while everything grows and nothing is refused for good, each operation counts and no number falls, whatever interrupts', async () => {
+    await fc.assert(
+      fc.asyncProperty(stories(growing), async (story) => {
+        const world = await run(story);
+        // Those that are hidden stay so.
+        await world.heal(QUIET_MS);
+        for (const { outcome } of world.asked) expect(outcome).toBe('done');
+        for (const { told, actor } of world.pages) {
+          for (const { delta } of [...told.values()].flat()) {
+            for (const [metric, by] of Object.entries(delta)) {
+              // Of two tabs of one actor each shows its own like, until it hears of the other's.
+              if (TALLIES.includes(metric) || actor === 'bob') expect(by).toBeGreaterThan(0);
             }
           }
-        }),
-        { numRuns: 1_000 * SCALE },
-      );
-    },
-    TEST_MS,
-  );
+        }
+      }),
+      { numRuns: 1_000 * SCALE },
+    );
+  });
 
   test('who looks at the page again, or has a network again, is not kept waiting', async () => {
     const both = ['socket', 'events'] as const;
@@ -203,21 +194,17 @@ describe('clients of a simulated gateway', () => {
     expect(shown.live.state).toBe('synced');
   });
 
-  test(
-    'a client that is closed leaves no timer and no connection behind',
-    async () => {
-      await fc.assert(
-        fc.asyncProperty(stories(anything), async (story) => {
-          const world = await run(story);
-          for (const { live } of world.pages) live.close();
-          expect(world.network.connections.size).toBe(0);
-          await world.clock.advance(QUIET_MS);
-          expect(world.clock.timers).toBe(0);
-          expect(world.asked.every(({ outcome }) => outcome !== undefined)).toBe(true);
-        }),
-        { numRuns: 100 * SCALE },
-      );
-    },
-    TEST_MS,
-  );
+  test('a client that is closed leaves no timer and no connection behind', async () => {
+    await fc.assert(
+      fc.asyncProperty(stories(anything), async (story) => {
+        const world = await run(story);
+        for (const { live } of world.pages) live.close();
+        expect(world.network.connections.size).toBe(0);
+        await world.clock.advance(QUIET_MS);
+        expect(world.clock.timers).toBe(0);
+        expect(world.asked.every(({ outcome }) => outcome !== undefined)).toBe(true);
+      }),
+      { numRuns: 100 * SCALE },
+    );
+  });
 });

@@ -4,14 +4,13 @@ import { type GatewayProcess, startGateway, stopAll } from '../../test/support/g
 import { until } from '../../test/support/until.js';
 import { closeClients, connect, reached, Watching } from './clients.js';
 
-const BOOT_MS = 60_000;
 const SECRET = 'a secret of at least thirty-two bytes';
 
 let gateway: GatewayProcess;
 
 beforeAll(async () => {
   gateway = await startGateway({ JWT_SECRET: SECRET });
-}, BOOT_MS);
+});
 
 afterEach(closeClients);
 afterAll(stopAll);

@@ -5,7 +5,6 @@ import { metricsOf } from '../support/metrics.js';
 import { RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
 
-const BOOT_MS = 30_000;
 const SEQ_MAX = Number.MAX_SAFE_INTEGER;
 
 /** The ids that look wrong and are not. */
@@ -19,7 +18,7 @@ let gateway: GatewayProcess;
 
 beforeAll(async () => {
   gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0' });
-}, BOOT_MS);
+});
 
 afterAll(async () => {
   await closeClients();

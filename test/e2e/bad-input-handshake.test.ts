@@ -7,7 +7,6 @@ import { Polling } from '../support/polling.js';
 import { RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
 
-const BOOT_MS = 30_000;
 const SECRET = 'a-secret-of-at-least-32-characters';
 const ACTOR = 'actor must be a string of 1 to 128 characters';
 const SESSION = 'session must be a string of 8 to 64 characters';
@@ -24,7 +23,7 @@ beforeAll(async () => {
     startGateway(BALANCED),
     startGateway({ JWT_SECRET: SECRET, JWT_ISSUER: 'us', JWT_AUDIENCE: 'counts' }),
   ]);
-}, BOOT_MS);
+});
 
 afterAll(async () => {
   await closeClients();

@@ -7,7 +7,6 @@ import { Polling } from '../support/polling.js';
 import { RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
 
-const BOOT_MS = 30_000;
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 const UP = '{"action":"increment"}';
 const ACTION = 'action must be "increment" or "decrement"';
@@ -19,7 +18,7 @@ let gateway: GatewayProcess;
 
 beforeAll(async () => {
   gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0' });
-}, BOOT_MS);
+});
 
 afterAll(async () => {
   await closeClients();

@@ -9,8 +9,6 @@ import { until } from '../support/until.js';
 import { BAD_EVENTS, TARGET, TARGETS } from './bad-input-cases.js';
 import { BAD_PACKETS, BREAKING, IGNORED } from './bad-input-wire-cases.js';
 
-const BOOT_MS = 30_000;
-
 let gateway: GatewayProcess;
 
 beforeAll(async () => {
@@ -20,7 +18,7 @@ beforeAll(async () => {
     await socket.emitWithAck('like', { post });
     await socket.emitWithAck('view', { post });
   }
-}, BOOT_MS);
+});
 
 afterAll(async () => {
   await closeClients();

@@ -12,7 +12,7 @@ let built: Buffer;
 beforeAll(async () => {
   built = await readFile(join(ROOT, 'dist', 'client', 'tallycast.js'));
   gateway = await startGateway();
-}, 60_000);
+});
 
 afterAll(stopAll);
 

@@ -4,51 +4,47 @@ import type { MineEvent } from '../../src/protocol/messages.js';
 import { type Client, closeClients, connect, granted, LedgerClient, tell, totalsAt } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 
-const ACTORS = 1_000;
+const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
+const ACTORS = 250 * SCALE;
 /** Actors at it at the same time, so that no more than three times as many sockets are open. */
-const ACTORS_AT_ONCE = 100;
-const LIMIT_MS = 60_000;
+const ACTORS_AT_ONCE = 50;
 
 describe('counting', () => {
   let gateway: GatewayProcess;
 
   beforeAll(async () => {
     gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0' });
-  }, LIMIT_MS);
+  });
 
   afterAll(async () => {
     await closeClients();
     await stopAll();
   });
 
-  it(
-    'comes to 1,000 likes by 1,000 actors, each sent three times over different sockets with and without seq',
-    async () => {
-      const post = 'thousand';
-      const answers = { applied: 0, duplicate: 0, sent: 0 };
-      const likeThrice = async (actor: string): Promise<void> => {
-        const session = randomUUID();
-        const sockets = [{ actor, session }, { actor, session }, { actor }].map((auth) => connect(gateway.url, auth));
-        await Promise.all(
-          sockets.map(async (socket, i) => {
-            const like = i < 2 ? { post, seq: 1 } : { post };
-            const { applied, duplicate, on } = granted(await socket.emitWithAck('like', like));
-            expect(on).toBe(true);
-            answers.sent += 1;
-            if (applied) answers.applied += 1;
-            if (duplicate) answers.duplicate += 1;
-          }),
-        );
-        for (const socket of sockets) socket.close();
-      };
-      for (let first = 0; first < ACTORS; first += ACTORS_AT_ONCE) {
-        await Promise.all(Array.from({ length: ACTORS_AT_ONCE }, (_, i) => likeThrice(`actor-${first + i}`)));
-      }
-      expect(answers).toEqual({ sent: 3 * ACTORS, applied: ACTORS, duplicate: ACTORS });
-      expect(await totalsAt(gateway.url, [post])).toEqual({ [post]: { likes: ACTORS, views: 0 } });
-    },
-    LIMIT_MS,
-  );
+  it(`comes to ${ACTORS} likes by as many actors, each sent three times over different sockets with and without seq`, async () => {
+    const post = 'thrice';
+    const answers = { applied: 0, duplicate: 0, sent: 0 };
+    const likeThrice = async (actor: string): Promise<void> => {
+      const session = randomUUID();
+      const sockets = [{ actor, session }, { actor, session }, { actor }].map((auth) => connect(gateway.url, auth));
+      await Promise.all(
+        sockets.map(async (socket, i) => {
+          const like = i < 2 ? { post, seq: 1 } : { post };
+          const { applied, duplicate, on } = granted(await socket.emitWithAck('like', like));
+          expect(on).toBe(true);
+          answers.sent += 1;
+          if (applied) answers.applied += 1;
+          if (duplicate) answers.duplicate += 1;
+        }),
+      );
+      for (const socket of sockets) socket.close();
+    };
+    for (let first = 0; first < ACTORS; first += ACTORS_AT_ONCE) {
+      await Promise.all(Array.from({ length: ACTORS_AT_ONCE }, (_, i) => likeThrice(`actor-${first + i}`)));
+    }
+    expect(answers).toEqual({ sent: 3 * ACTORS, applied: ACTORS, duplicate: ACTORS });
+    expect(await totalsAt(gateway.url, [post])).toEqual({ [post]: { likes: ACTORS, views: 0 } });
+  });
 
   it('ends in the state of the last of a thousand likes and unlikes, sent at once over one socket', async () => {
     for (const last of ['like', 'unlike'] as const) {
@@ -109,7 +105,7 @@ describe('counting', () => {
     }
     expect(granted(await after.emitWithAck('view', { post: 'kept', seq: 9 })).applied).toBe(true);
     expect(await totalsAt(second.url, ['kept'])).toEqual({ kept: { likes: 1, views: 2 } });
-  }, 30_000);
+  });
 
   it('counts a repeated seq again where the handshake names no session', async () => {
     const socket = connect(gateway.url);
@@ -153,12 +149,12 @@ describe('counting', () => {
   it('loses nothing of a burst over the rate limit when the client resends what was refused', async () => {
     const limited = await startGateway();
     const client = new LedgerClient(limited.url, 'ada');
-    for (let i = 0; i < 300; i++) client.act({ event: 'view', post: 'rush' });
+    for (let i = 0; i < 120; i++) client.act({ event: 'view', post: 'rush' });
     await client.settled();
     expect(client.refusals).toBeGreaterThan(0);
     expect(client.duplicates).toBe(0);
-    expect(await totalsAt(limited.url, ['rush'])).toEqual({ rush: { likes: 0, views: 300 } });
-  }, 30_000);
+    expect(await totalsAt(limited.url, ['rush'])).toEqual({ rush: { likes: 0, views: 120 } });
+  });
 
   async function seenBy(actor: string, post: string): Promise<{ likes: unknown; mine: readonly string[] }> {
     const socket = connect(gateway.url, { actor });

@@ -11,7 +11,7 @@ let gateway: GatewayProcess;
 
 beforeAll(async () => {
   gateway = await startGateway({ METRICS: 'likes:toggle,views:tally,shares:tally' });
-}, 30_000);
+});
 
 afterAll(stopAll);
 

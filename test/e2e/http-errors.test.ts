@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 
-const BOOT_MS = 30_000;
 const POST_RULE = 'a string of 1 to 64 characters out of A-Z a-z 0-9 _ . : -';
 const ALLOWED = 'https://allowed.example';
 
@@ -11,7 +10,7 @@ let gateway: GatewayProcess;
 
 beforeAll(async () => {
   gateway = await startGateway({ MAX_POSTS_PER_CONNECTION: '3', ALLOWED_ORIGINS: ALLOWED });
-}, BOOT_MS);
+});
 
 afterAll(stopAll);
 

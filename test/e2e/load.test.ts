@@ -8,7 +8,6 @@ import { Processes } from '../support/processes.js';
 import { startProxy, type TcpProxy } from '../support/tcp-proxy.js';
 import { until } from '../support/until.js';
 
-const LIMIT_MS = 60_000;
 /** Of the answers to operations, and of the frames to viewers: lost, with the connection. */
 const LOST_ONE_IN = 40;
 const SMALL = ['--viewers', '40', '--likes', '100', '--views', '200', '--posts', '8', '--duration', '1', '--ramp', '0'];
@@ -56,7 +55,7 @@ describe('the load generator', () => {
 
   beforeAll(async () => {
     [gateway, guarded] = await Promise.all([startGateway(), startGateway({ JWT_SECRET: SECRET, PRIVATE: 'true' })]);
-  }, LIMIT_MS);
+  });
 
   afterEach(async () => {
     await proxy?.close();
@@ -73,91 +72,71 @@ describe('the load generator', () => {
     return ((await response.json()) as { count: number }).count;
   }
 
-  it(
-    'finds a gateway exact, and tells so on the terminal, as JSON and as a page',
-    async () => {
-      const dir = await processes.newDir();
-      const [json, page] = [join(dir, 'result.json'), join(dir, 'report.html')];
-      const threads = ['--threads', '2', '--watch', '2'];
-      const { ended } = start(['--url', gateway.url, ...SMALL, ...threads, '--json', json, '--report', page]);
-      const { code, stdout, stderr } = await ended;
-      expect({ code, stdout, stderr }).toMatchObject({ code: 0, stdout: expect.stringContaining('\nEXACT: ') });
-      const result = JSON.parse(await readFile(json, 'utf8')) as Result;
-      expect(result).toMatchObject({
-        verdict: { isExact: true, lost: 0, doubled: 0 },
-        shown: { stale: 0, read: 40 },
-        summary: { acknowledged: 300, errors: {}, toAnswer: { samples: 300 } },
-      });
-      expect(result.summary.frames).toBeGreaterThan(0);
-      expect(result.summary.toScreen.samples).toBeGreaterThan(0);
-      const html = await readFile(page, 'utf8');
-      expect(html).toContain('<svg');
-      expect(html.replaceAll(gateway.url, '')).not.toMatch(/https?:|<script|<link|NaN|undefined/);
-    },
-    LIMIT_MS,
-  );
+  it('finds a gateway exact, and tells so on the terminal, as JSON and as a page', async () => {
+    const dir = await processes.newDir();
+    const [json, page] = [join(dir, 'result.json'), join(dir, 'report.html')];
+    const threads = ['--threads', '2', '--watch', '2'];
+    const { ended } = start(['--url', gateway.url, ...SMALL, ...threads, '--json', json, '--report', page]);
+    const { code, stdout, stderr } = await ended;
+    expect({ code, stdout, stderr }).toMatchObject({ code: 0, stdout: expect.stringContaining('\nEXACT: ') });
+    const result = JSON.parse(await readFile(json, 'utf8')) as Result;
+    expect(result).toMatchObject({
+      verdict: { isExact: true, lost: 0, doubled: 0 },
+      shown: { stale: 0, read: 40 },
+      summary: { acknowledged: 300, errors: {}, toAnswer: { samples: 300 } },
+    });
+    expect(result.summary.frames).toBeGreaterThan(0);
+    expect(result.summary.toScreen.samples).toBeGreaterThan(0);
+    const html = await readFile(page, 'utf8');
+    expect(html).toContain('<svg');
+    expect(html.replaceAll(gateway.url, '')).not.toMatch(/https?:|<script|<link|NaN|undefined/);
+  });
 
-  it(
-    'sends again what was not answered when connections are cut, so that all is exact',
-    async () => {
-      const passed = { answers: 0, frames: 0 };
-      proxy = await startProxy({ port: gateway.port });
-      proxy.onReply = (chunk) => {
-        const isLost =
-          (chunk.includes('"applied":') && ++passed.answers % LOST_ONE_IN === 0) ||
-          (chunk.includes('["counts",') && ++passed.frames % LOST_ONE_IN === 0);
-        return isLost ? 'drop' : 'pass';
-      };
-      const json = join(await processes.newDir(), 'result.json');
-      const { ended } = start(['--url', `http://127.0.0.1:${proxy.port}`, ...SMALL, '--json', json]);
-      const { code, stdout, stderr } = await ended;
-      expect({ code, stdout, stderr }).toMatchObject({ code: 0, stdout: expect.stringContaining('\nEXACT: ') });
-      const { summary, shown } = JSON.parse(await readFile(json, 'utf8')) as Result;
-      expect(summary.errors['disconnected']).toBeGreaterThan(1);
-      expect(summary.duplicates).toBeGreaterThan(0);
-      expect(shown.stale).toBe(0);
-    },
-    LIMIT_MS,
-  );
+  it('sends again what was not answered when connections are cut, so that all is exact', async () => {
+    const passed = { answers: 0, frames: 0 };
+    proxy = await startProxy({ port: gateway.port });
+    proxy.onReply = (chunk) => {
+      const isLost =
+        (chunk.includes('"applied":') && ++passed.answers % LOST_ONE_IN === 0) ||
+        (chunk.includes('["counts",') && ++passed.frames % LOST_ONE_IN === 0);
+      return isLost ? 'drop' : 'pass';
+    };
+    const json = join(await processes.newDir(), 'result.json');
+    const { ended } = start(['--url', `http://127.0.0.1:${proxy.port}`, ...SMALL, '--json', json]);
+    const { code, stdout, stderr } = await ended;
+    expect({ code, stdout, stderr }).toMatchObject({ code: 0, stdout: expect.stringContaining('\nEXACT: ') });
+    const { summary, shown } = JSON.parse(await readFile(json, 'utf8')) as Result;
+    expect(summary.errors['disconnected']).toBeGreaterThan(1);
+    expect(summary.duplicates).toBeGreaterThan(0);
+    expect(shown.stale).toBe(0);
+  });
 
-  it(
-    'notices a view that it did not make, and names the post',
-    async () => {
-      const { child, ended } = start(['--url', gateway.url, ...SMALL, ...ENDLESS, '--prefix', 'meddled']);
-      await until(async () => (await views('meddled-3')) > 0, 'the load has begun');
-      const headers = { 'Content-Type': 'application/json' };
-      const body = '{"action":"increment"}';
-      const put = await fetch(`${gateway.url}/v1/meddled-3/views`, { method: 'PUT', headers, body });
-      expect(put.status).toBe(200);
-      child.kill('SIGINT');
-      const { code, stdout } = await ended;
-      expect(code).toBe(1);
-      expect(stdout).toMatch(/\nNOT EXACT: .+, 0 lost, 1 doubled\n {2}meddled-3: views changed by/);
-    },
-    LIMIT_MS,
-  );
+  it('notices a view that it did not make, and names the post', async () => {
+    const { child, ended } = start(['--url', gateway.url, ...SMALL, ...ENDLESS, '--prefix', 'meddled']);
+    await until(async () => (await views('meddled-3')) > 0, 'the load has begun');
+    const headers = { 'Content-Type': 'application/json' };
+    const body = '{"action":"increment"}';
+    const put = await fetch(`${gateway.url}/v1/meddled-3/views`, { method: 'PUT', headers, body });
+    expect(put.status).toBe(200);
+    child.kill('SIGINT');
+    const { code, stdout } = await ended;
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/\nNOT EXACT: .+, 0 lost, 1 doubled\n {2}meddled-3: views changed by/);
+  });
 
-  it(
-    'ends early when it is interrupted, with a verdict about what was done',
-    async () => {
-      const { child, ended } = start(['--url', gateway.url, ...SMALL, ...ENDLESS, '--prefix', 'stopped']);
-      await until(async () => (await views('stopped-0')) > 0, 'the load has begun');
-      child.kill('SIGINT');
-      expect(await ended).toMatchObject({ code: 0, stdout: expect.stringContaining('\nEXACT: ') });
-    },
-    LIMIT_MS,
-  );
+  it('ends early when it is interrupted, with a verdict about what was done', async () => {
+    const { child, ended } = start(['--url', gateway.url, ...SMALL, ...ENDLESS, '--prefix', 'stopped']);
+    await until(async () => (await views('stopped-0')) > 0, 'the load has begun');
+    child.kill('SIGINT');
+    expect(await ended).toMatchObject({ code: 0, stdout: expect.stringContaining('\nEXACT: ') });
+  });
 
-  it(
-    'gives each actor a token when it has the secret, and says what is missing when not',
-    async () => {
-      const args = ['--url', guarded.url, ...SMALL];
-      const refused = `${guarded.url} answers 401 to /v1/counts; set JWT_SECRET as the gateway has it\n`;
-      expect(await start(args).ended).toMatchObject({ code: 2, stderr: refused });
-      expect(await start(args, SECRET).ended).toMatchObject({ code: 0, stdout: expect.stringContaining('\nEXACT: ') });
-    },
-    LIMIT_MS,
-  );
+  it('gives each actor a token when it has the secret, and says what is missing when not', async () => {
+    const args = ['--url', guarded.url, ...SMALL];
+    const refused = `${guarded.url} answers 401 to /v1/counts; set JWT_SECRET as the gateway has it\n`;
+    expect(await start(args).ended).toMatchObject({ code: 2, stderr: refused });
+    expect(await start(args, SECRET).ended).toMatchObject({ code: 0, stdout: expect.stringContaining('\nEXACT: ') });
+  });
 
   it.each([
     ['an option that is wrong', ['--viewers', 'many'], /^--viewers must be [^\n]+\n$/],

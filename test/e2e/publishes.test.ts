@@ -8,18 +8,18 @@ import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-p
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 
-const GATEWAYS = [1, 4, 8];
+const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
+const GATEWAYS = SCALE > 1 ? [1, 4, 8] : [1, 3];
 const SOCKETS_A_GATEWAY = 3;
 /** Of a socket, unanswered at a time. */
 const WINDOW = 10;
 const TICK_MS = 100;
 /** Of a post, by whichever gateway: half a tick. */
 const PUBLISH_MS = TICK_MS / 2;
-const LASTS_MS = 3_000;
+/** Of each load that is measured: at half a tick each, a second of messages. */
+const MESSAGES = 20 * SCALE;
+const UNSEEN_VIEWS = 1_000;
 const BUCKETS = 64;
-const LIMIT_MS = 60_000;
-/** A second or two each, on a machine that does nothing else. */
-const START_MS = 120_000;
 
 describe('one Redis that gateways share', () => {
   let redis: RedisServer;
@@ -31,13 +31,10 @@ describe('one Redis that gateways share', () => {
     redis = await startRedis();
     asking = redis.client();
     const env = { REDIS_URL: redis.url, TICK_MS: String(TICK_MS), MAX_OPS_PER_CONNECTION: '0' };
-    gateways = [];
-    while (gateways.length < GATEWAYS.at(-1)!) {
-      gateways.push(...(await Promise.all([startGateway(env), startGateway(env)])));
-    }
+    gateways = await Promise.all(Array.from({ length: GATEWAYS.at(-1)! }, () => startGateway(env)));
     sockets = gateways.map(({ url }) => Array.from({ length: SOCKETS_A_GATEWAY }, () => connect(url)));
     await Promise.all(sockets.flat().map(untilConnected));
-  }, START_MS);
+  });
 
   afterAll(async () => {
     await closeClients();
@@ -46,7 +43,7 @@ describe('one Redis that gateways share', () => {
   });
 
   it.each(GATEWAYS)(
-    `is told of a post that is watched at most once in ${PUBLISH_MS} ms, under the full load of %d of them, and of its end`,
+    `is sent at most one message in ${PUBLISH_MS} ms about a watched post under the full load of %d gateways, and its end`,
     async (count) => {
       const post = `hot-${count}`;
       const heard = await listen(post);
@@ -54,7 +51,7 @@ describe('one Redis that gateways share', () => {
       await Promise.all(watchers.map((watcher) => watcher.untilSubscribed()));
       const fromMs = await redisMs();
       heard.length = 0;
-      const views = await viewAsFastAsAnswered(sockets.slice(0, count).flat(), post);
+      const views = await viewUntil(() => heard.length > MESSAGES, sockets.slice(0, count).flat(), post);
       await Promise.all(watchers.map((watcher) => watcher.untilShows({ [post]: { likes: 0, views } })));
       await until(() => viewsIn(heard.at(-1)) === views, 'the end is published');
       const { length } = heard;
@@ -64,23 +61,18 @@ describe('one Redis that gateways share', () => {
           `${((length / passedMs) * 1_000).toFixed(1)} messages a second\n`,
       );
       expect(length).toBeLessThanOrEqual(passedMs / PUBLISH_MS + 1);
-      expect(length).toBeGreaterThan(1);
     },
-    LIMIT_MS,
   );
 
-  it(
-    'is told nothing of posts that nobody watches',
-    async () => {
-      await asking.config('RESETSTAT');
-      expect(await viewAsFastAsAnswered(sockets.flat(), 'unseen')).toBeGreaterThan(0);
-      const stats = await asking.info('commandstats');
-      // What scripts call is among them.
-      expect(stats).toMatch(/^cmdstat_hset:/m);
-      expect(stats).not.toMatch(/^cmdstat_s?publish:/m);
-    },
-    LIMIT_MS,
-  );
+  it('is sent nothing about posts that nobody watches', async () => {
+    await asking.config('RESETSTAT');
+    let sent = 0;
+    await viewUntil(() => (sent += 1) > UNSEEN_VIEWS, sockets.flat(), 'unseen');
+    const stats = await asking.info('commandstats');
+    // What scripts call is among them.
+    expect(stats).toMatch(/^cmdstat_hset:/m);
+    expect(stats).not.toMatch(/^cmdstat_s?publish:/m);
+  });
 
   /** All that is published of the post, from now on. */
   async function listen(post: string): Promise<string[]> {
@@ -98,12 +90,11 @@ describe('one Redis that gateways share', () => {
   }
 });
 
-/** @returns how many views were counted, all of them acknowledged. */
-async function viewAsFastAsAnswered(sockets: readonly Client[], post: string): Promise<number> {
-  const end = performance.now() + LASTS_MS;
+/** Each view is sent when one before it was acknowledged. @returns how many were counted, all of them acknowledged */
+async function viewUntil(isEnough: () => boolean, sockets: readonly Client[], post: string): Promise<number> {
   let views = 0;
   const view = async (socket: Client): Promise<void> => {
-    while (performance.now() < end) {
+    while (!isEnough()) {
       granted(await socket.emitWithAck('view', { post }));
       views += 1;
     }

@@ -14,7 +14,6 @@ import { freePort } from '../support/free-port.js';
 import { metricsOf } from '../support/metrics.js';
 import { type RegionGateway, startRegionGateway, stopRegionGateways } from '../support/region-gateway.js';
 
-const BOOT_MS = 30_000;
 const BUCKETS = 64;
 const METRICS = 'likes:toggle,views:tally';
 const PEER_TOKEN = 'a-token-of-these-tests';
@@ -33,7 +32,7 @@ beforeAll(async () => {
   const shared = { PEER_TOKEN, METRICS };
   eu = await startRegionGateway({ ...shared, REGION: 'eu', PORT: String(euPort), PEERS: `us=${urls.us}` });
   us = await startRegionGateway({ ...shared, REGION: 'us', PORT: String(usPort), PEERS: `eu=${urls.eu},ap=${apUrl}` });
-}, BOOT_MS);
+});
 
 afterAll(stopRegionGateways);
 

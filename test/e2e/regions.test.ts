@@ -4,8 +4,6 @@ import { startGateway, stopAll } from '../support/gateway-process.js';
 import { RegionProcesses } from '../support/region-processes.js';
 import { until } from '../support/until.js';
 
-const LIMIT_MS = 60_000;
-
 let world: RegionProcesses;
 let eu: string;
 let us: string;
@@ -15,13 +13,13 @@ beforeAll(async () => {
   [eu, us] = world.urls as [string, string];
   await until(() => isLinked(eu), 'eu reaches us');
   await until(() => isLinked(us), 'us reaches eu');
-}, LIMIT_MS);
+});
 
 afterAll(async () => {
   await closeClients();
   await world.close();
   await stopAll();
-}, LIMIT_MS);
+});
 
 async function isLinked(url: string): Promise<boolean> {
   const { peers } = (await (await fetch(`${url}/v1/regions`)).json()) as { peers: { up: boolean; lagPosts: number }[] };
@@ -100,68 +98,56 @@ describe('two regions', () => {
     await untilBothShow('last', 0, 0);
   });
 
-  it(
-    'fill one that comes back with an empty disk',
-    async () => {
-      const [here, there] = [connect(eu, { actor: 'dan' }), connect(us, { actor: 'eve' })];
-      for (let i = 0; i < 5; i++) await act(here, 'view', 'filled');
-      await act(here, 'like', 'filled');
-      await act(there, 'like', 'filled');
-      await untilBothShow('filled', 2, 5);
-      const [region] = world.regions;
-      await region!.gateways[0]!.kill('SIGKILL');
-      await act(there, 'view', 'filled');
-      // It hears that it lacks something, and not yet what.
-      world.cut('us', 'eu', 'refuse');
-      const again = await startGateway({ ...world.env(region!), PORT: String(region!.ports[0]!) });
-      region!.gateways[0] = again;
-      await until(async () => !(await isReady(again.url)), 'it is not to get traffic');
-      world.mend();
-      await until(() => isReady(again.url), 'it is');
-      await untilBothShow('filled', 2, 6);
-      await until(() => again.log.some((line) => line.includes('are filled with what us knew')), 'the log says so');
-      const newcomer = connect(eu, { actor: 'fay' });
-      await act(newcomer, 'view', 'filled');
-      await act(newcomer, 'like', 'filled');
-      await untilBothShow('filled', 3, 7);
-    },
-    LIMIT_MS,
-  );
+  it('fill one that comes back with an empty disk', async () => {
+    const [here, there] = [connect(eu, { actor: 'dan' }), connect(us, { actor: 'eve' })];
+    for (let i = 0; i < 5; i++) await act(here, 'view', 'filled');
+    await act(here, 'like', 'filled');
+    await act(there, 'like', 'filled');
+    await untilBothShow('filled', 2, 5);
+    const [region] = world.regions;
+    await region!.gateways[0]!.kill('SIGKILL');
+    await act(there, 'view', 'filled');
+    // It hears that it lacks something, and not yet what.
+    world.cut('us', 'eu', 'refuse');
+    const again = await startGateway({ ...world.env(region!), PORT: String(region!.ports[0]!) });
+    region!.gateways[0] = again;
+    await until(async () => !(await isReady(again.url)), 'it is not to get traffic');
+    world.mend();
+    await until(() => isReady(again.url), 'it is');
+    await untilBothShow('filled', 2, 6);
+    await until(() => again.log.some((line) => line.includes('are filled with what us knew')), 'the log says so');
+    const newcomer = connect(eu, { actor: 'fay' });
+    await act(newcomer, 'view', 'filled');
+    await act(newcomer, 'like', 'filled');
+    await untilBothShow('filled', 3, 7);
+  });
 
-  it(
-    'tell what was counted last before they end',
-    async () => {
-      const [, region] = world.regions;
-      const gateway = region!.gateways[0]!;
-      const socket = connect(us);
-      for (let i = 1; i <= 5; i++) await act(socket, 'view', 'parting');
-      await gateway.kill('SIGTERM');
-      await until(async () => (await totalsAt(eu, ['parting']))['parting']!.views === 5, 'eu has been told');
-      const env = { ...world.env(region!), PORT: String(region!.ports[0]!), DATA_DIR: gateway.dataDir };
-      region!.gateways[0] = await startGateway(env);
-      await until(() => isLinked(us), 'us is back');
-    },
-    LIMIT_MS,
-  );
+  it('tell what was counted last before they end', async () => {
+    const [, region] = world.regions;
+    const gateway = region!.gateways[0]!;
+    const socket = connect(us);
+    for (let i = 1; i <= 5; i++) await act(socket, 'view', 'parting');
+    await gateway.kill('SIGTERM');
+    await until(async () => (await totalsAt(eu, ['parting']))['parting']!.views === 5, 'eu has been told');
+    const env = { ...world.env(region!), PORT: String(region!.ports[0]!), DATA_DIR: gateway.dataDir };
+    region!.gateways[0] = await startGateway(env);
+    await until(() => isLinked(us), 'us is back');
+  });
 
-  it(
-    'start where they ended, without a scan',
-    async () => {
-      const [, region] = world.regions;
-      const socket = connect(us, { actor: 'gil' });
-      await act(socket, 'like', 'ended');
-      await untilBothShow('ended', 1, 0);
-      await until(() => isLinked(us), 'us has told all');
-      await region!.gateways[0]!.kill('SIGTERM');
-      const { dataDir } = region!.gateways[0]!;
-      const env = { ...world.env(region!), PORT: String(region!.ports[0]!), DATA_DIR: dataDir };
-      region!.gateways[0] = await startGateway(env);
-      await until(() => isLinked(us), 'us is back');
-      await act(connect(us, { actor: 'gil' }), 'unlike', 'ended');
-      await untilBothShow('ended', 0, 0);
-      const { peers } = (await (await fetch(`${us}/v1/regions`)).json()) as { peers: object[] };
-      expect(peers).toMatchObject([{ scans: 0, refusals: 0, epochBumps: 0 }]);
-    },
-    LIMIT_MS,
-  );
+  it('start where they ended, without a scan', async () => {
+    const [, region] = world.regions;
+    const socket = connect(us, { actor: 'gil' });
+    await act(socket, 'like', 'ended');
+    await untilBothShow('ended', 1, 0);
+    await until(() => isLinked(us), 'us has told all');
+    await region!.gateways[0]!.kill('SIGTERM');
+    const { dataDir } = region!.gateways[0]!;
+    const env = { ...world.env(region!), PORT: String(region!.ports[0]!), DATA_DIR: dataDir };
+    region!.gateways[0] = await startGateway(env);
+    await until(() => isLinked(us), 'us is back');
+    await act(connect(us, { actor: 'gil' }), 'unlike', 'ended');
+    await untilBothShow('ended', 0, 0);
+    const { peers } = (await (await fetch(`${us}/v1/regions`)).json()) as { peers: object[] };
+    expect(peers).toMatchObject([{ scans: 0, refusals: 0, epochBumps: 0 }]);
+  });
 });

@@ -24,7 +24,6 @@ export interface ClusterSize {
 }
 
 const SLOTS = 16_384;
-const READY_MS = 20_000;
 /** So few that the slot is in use while it moves. */
 const KEYS_A_STEP = 10;
 const MIGRATE_MS = 5_000;
@@ -116,9 +115,7 @@ async function untilAll(
   reached: (client: Redis) => Promise<boolean>,
   what: string,
 ): Promise<void> {
-  await Promise.all(
-    members.map(({ client, server }) => until(() => reached(client), `${what} (${server.url})`, READY_MS)),
-  );
+  await Promise.all(members.map(({ client, server }) => until(() => reached(client), `${what} (${server.url})`)));
 }
 
 /** @returns its id. A node that was away may still name an older owner, with an older epoch. */

@@ -21,8 +21,6 @@ export interface SentinelOptions {
   /** How long a failover may take before another one is tried. */
   readonly failoverTimeoutMs?: number;
 }
-
-const READY_MS = 20_000;
 /**
  * How often they look around, in ms. Of the defaults, INFO 10,000 and PUBLISH 2,000 make a test wait for nothing else;
  * PING 1,000 would leave one ping till a server is taken for dead, so that one that is a little late is, and a new primary
@@ -67,36 +65,28 @@ async function replicasOf(primary: RedisServer): Promise<number> {
 
 async function untilKnows(sentinel: RedisServer, name: string, replicas: number, others: number): Promise<void> {
   await ask(sentinel, async (client) => {
-    await until(
-      async () => {
-        const known = pairs(await client.call('SENTINEL', 'MASTER', name));
-        return (
-          known.get('flags') === 'master' &&
-          Number(known.get('num-slaves')) === replicas &&
-          Number(known.get('num-other-sentinels')) === others
-        );
-      },
-      `the sentinel ${sentinel.url} knows ${replicas} replicas and ${others} other sentinels`,
-      READY_MS,
-    );
+    await until(async () => {
+      const known = pairs(await client.call('SENTINEL', 'MASTER', name));
+      return (
+        known.get('flags') === 'master' &&
+        Number(known.get('num-slaves')) === replicas &&
+        Number(known.get('num-other-sentinels')) === others
+      );
+    }, `the sentinel ${sentinel.url} knows ${replicas} replicas and ${others} other sentinels`);
   });
 }
 
 async function untilFindsWell(sentinel: RedisServer, name: string, replicas: number): Promise<void> {
   await ask(sentinel, async (client) => {
-    await until(
-      async () => {
-        const primary = pairs(await client.call('SENTINEL', 'MASTER', name));
-        const found = ((await client.call('SENTINEL', 'REPLICAS', name)) as unknown[]).map(pairs);
-        const well = found.filter((replica) => {
-          const follows = replica.get('master-port') === primary.get('port');
-          return follows && replica.get('flags') === 'slave' && replica.get('master-link-status') === 'ok';
-        });
-        return primary.get('flags') === 'master' && well.length === replicas;
-      },
-      `the sentinel ${sentinel.url} finds ${replicas} replicas well`,
-      READY_MS,
-    );
+    await until(async () => {
+      const primary = pairs(await client.call('SENTINEL', 'MASTER', name));
+      const found = ((await client.call('SENTINEL', 'REPLICAS', name)) as unknown[]).map(pairs);
+      const well = found.filter((replica) => {
+        const follows = replica.get('master-port') === primary.get('port');
+        return follows && replica.get('flags') === 'slave' && replica.get('master-link-status') === 'ok';
+      });
+      return primary.get('flags') === 'master' && well.length === replicas;
+    }, `the sentinel ${sentinel.url} finds ${replicas} replicas well`);
   });
 }
 

@@ -35,7 +35,6 @@ export interface RedisOptions {
 }
 
 const HOST = '127.0.0.1';
-const READY_MS = 20_000;
 /** A stopped server does not even refuse. */
 const ANSWER_MS = 5_000;
 /** Another process may take a free port first. */
@@ -103,7 +102,6 @@ export async function untilInSync(replica: RedisServer, primary: RedisServer): P
   await until(
     async () => (await says(replica, /^master_link_status:up/m)) && (await says(primary, isOnline)),
     `${replica.url} is in sync with ${primary.url}`,
-    READY_MS,
   );
 }
 
@@ -173,7 +171,7 @@ class Server implements RedisServer {
       return await this.#answers();
     };
     try {
-      await until(isReady, 'answers', READY_MS);
+      await until(isReady, 'answers');
     } catch (error) {
       child.kill('SIGKILL');
       throw new Error(`${program} on ${this.url}: ${String(error)}\n${this.log.join('\n')}`, { cause: error });

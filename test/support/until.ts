@@ -1,6 +1,6 @@
 const ASK_AGAIN_MS = 10;
 /** A guard against hanging, shorter than Jest's so that the condition is named. */
-const LIMIT_MS = 100_000;
+export const LIMIT_MS = 100_000;
 
 /** Asks until `reached` is true, and fails when it does not come. */
 export async function until(
