@@ -129,8 +129,11 @@ describe('the article', () => {
     const { page } = await open('/?post=rolling');
     await page.locator('live-like[data-count="0"]').waitFor();
     await page.locator('live-like').scrollIntoViewIfNeeded();
-    await likeOverHttp(gateway.url, 'rolling');
-    await until(async () => (await moved(page)).length > 0, 'something moved');
+    // Whatever moves for a shorter time than a slow machine takes for a frame is not seen.
+    await until(async () => {
+      await likeOverHttp(gateway.url, 'rolling');
+      return (await moved(page)).length > 0;
+    }, 'something moved');
   });
 
   test('the article copies the code of its own post', async () => {

@@ -4,7 +4,7 @@ import { launchChromium } from '../support/chromium.js';
 import { closeClients, connect } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
-import { accessibilityFaults, holds, openWidgets, SCRIPT } from './widgets-page.js';
+import { accessibilityFaults, holds, openWidgets, SCRIPT, slowMotion } from './widgets-page.js';
 
 let browser: Browser;
 let gateway: GatewayProcess;
@@ -100,6 +100,7 @@ describe('motion', () => {
     await page.emulateMedia({ reducedMotion: 'no-preference' });
     expect(await rolledMost(page, 'moved', 10)).toBeGreaterThan(0);
     await until(async () => (await page.evaluate('animations().length')) === 0, 'all is at rest');
+    await slowMotion(page);
     await page.evaluate(`void (globalThis.caught = new Promise((resolve) => {
       const look = () => {
         for (const animation of animations()) animation.pause();

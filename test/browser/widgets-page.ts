@@ -54,6 +54,13 @@ export async function openWidgets(
   return { page, complaints: async () => [...errors, ...(await page.evaluate<string[]>('violations'))] };
 }
 
+/** Animations of the page take ten times as long, so that none is over before a slow machine has drawn a frame of it. */
+export async function slowMotion(page: Page): Promise<void> {
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('Animation.enable');
+  await cdp.send('Animation.setPlaybackRate', { playbackRate: 0.1 });
+}
+
 /** Resolves when the widget holds this number. */
 export async function holds(page: Page, widget: string, count: number): Promise<void> {
   await page.locator(`${widget}[data-count="${count}"]`).first().waitFor();

@@ -4,7 +4,7 @@ import { launchChromium } from '../support/chromium.js';
 import { closeClients, connect } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
-import { holds, openWidgets, SCRIPT } from './widgets-page.js';
+import { holds, openWidgets, SCRIPT, slowMotion } from './widgets-page.js';
 
 const MILLION = 1_234_567;
 /** An operation adds this much at most. */
@@ -85,6 +85,7 @@ describe('numbers', () => {
     await holds(page, 'live-count', 4_321);
     const widthOf = `widgets()[0].shadowRoot.querySelector('bdi').getBoundingClientRect()`;
     const before = await page.evaluate<{ height: number; bottom: number }>(`(${widthOf}).toJSON()`);
+    await slowMotion(page);
     // Holds the roll in its middle, so that it can be looked at.
     await page.evaluate(`void (globalThis.held = new Promise((resolve) => {
       const look = () => {

@@ -9,7 +9,7 @@ import { startProxy, type TcpProxy } from '../support/tcp-proxy.js';
 import { until } from '../support/until.js';
 
 /** Of the answers to operations, and of the frames to viewers: lost, with the connection. */
-const LOST_ONE_IN = 40;
+const LOST_ONE_IN = 10;
 const SMALL = ['--viewers', '40', '--likes', '100', '--views', '200', '--posts', '8', '--duration', '1', '--ramp', '0'];
 /** Until it is interrupted. */
 const ENDLESS = ['--duration', '3600'];

@@ -49,16 +49,12 @@ export async function startGateway(
   if (!existsSync(MAIN)) throw new Error('dist/main.js is missing: run `npm run build` first');
   const dataDir = env['DATA_DIR'] ?? (await processes.newDir());
   const { PATH = '', HOME = '' } = process.env;
-  const stretched = { TIME_SCALE: String(timeScale), TIME_SCALE_SINCE_MS: String(STRETCHED_SINCE_MS) };
-  const { child, closed } = processes.start(
-    process.execPath,
-    [...(timeScale === 1 ? [] : ['--import', STRETCHED_TIME]), MAIN],
-    {
-      cwd: ROOT,
-      env: { PATH, HOME, HOST: '127.0.0.1', PORT: '0', ...stretched, ...env, DATA_DIR: dataDir },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  );
+  const stretched = stretchedTime(timeScale);
+  const { child, closed } = processes.start(process.execPath, [...stretched.args, MAIN], {
+    cwd: ROOT,
+    env: { PATH, HOME, HOST: '127.0.0.1', PORT: '0', ...stretched.env, ...env, DATA_DIR: dataDir },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const log: string[] = [];
   const url = await listening(child, closed, log);
   return {
@@ -72,6 +68,15 @@ export async function startGateway(
       await closed;
       return child.exitCode;
     },
+  };
+}
+
+/** What a Node.js process is started with whose time is to pass this many times slower. */
+export function stretchedTime(timeScale: number): { args: readonly string[]; env: Record<string, string> } {
+  if (timeScale === 1) return { args: [], env: {} };
+  return {
+    args: ['--import', STRETCHED_TIME],
+    env: { TIME_SCALE: String(timeScale), TIME_SCALE_SINCE_MS: String(STRETCHED_SINCE_MS) },
   };
 }
 
