@@ -4,7 +4,17 @@ import { type Proxy, proxyWithoutSockets } from '../../client/test/without-socke
 import { launchChromium } from '../support/chromium.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
-import { all, closeWindows, isLiked, like, openTab, openTimedWindow, openWindow, shows } from './windows.js';
+import {
+  acknowledgements,
+  all,
+  closeWindows,
+  isLiked,
+  like,
+  newTimedPerson,
+  openTab,
+  openWindow,
+  shows,
+} from './windows.js';
 
 /** A step of the page's time: two failed attempts are over, or it is time for another one with a socket. */
 const STEP_MS = 2_000;
@@ -43,7 +53,9 @@ function isLikedNow(page: Page): Promise<boolean> {
 }
 
 test('where sockets are blocked a page goes on by HTTP, and by a socket when one gets through, and back again', async () => {
-  const ann = await openTimedWindow(browser, proxy.url, 'blocked');
+  const person = await newTimedPerson(browser);
+  const acknowledged = acknowledgements(person);
+  const ann = await openTab(person, proxy.url, 'blocked');
   const bob = await openWindow(browser, gateway.url, 'blocked');
   expect([proxy.sockets, proxy.streams]).toEqual([0, 1]);
   await all([ann, bob], (page) => shows(page, 'views', 2));
@@ -60,6 +72,8 @@ test('where sockets are blocked a page goes on by HTTP, and by a socket when one
   await all([ann, bob], (page) => shows(page, 'likes', 1));
   await all([ann, bob], (page) => shows(page, 'live', 2));
 
+  // An operation whose acknowledgement is lost with the socket waits for a socket.
+  await until(() => acknowledged() === 1, 'the operation is acknowledged');
   proxy.blockSockets();
   await passTime(ann, () => proxy.streams === 1, 'a stream takes over');
   await like(ann);
@@ -70,11 +84,14 @@ test('where sockets are blocked a page goes on by HTTP, and by a socket when one
 
 test('a like that another tab turned while sockets were blocked shows once they are back', async () => {
   proxy.allowSockets();
-  const ann = await openTimedWindow(browser, proxy.url, 'turned');
-  const tab = await openTab(ann.context(), proxy.url, 'turned');
+  const person = await newTimedPerson(browser);
+  const acknowledged = acknowledgements(person);
+  const ann = await openTab(person, proxy.url, 'turned');
+  const tab = await openTab(person, proxy.url, 'turned');
   expect(proxy.sockets).toBe(2);
   await all([ann, tab], (page) => shows(page, 'views', 2));
 
+  await until(() => acknowledged() === 2, 'the views of both tabs are acknowledged');
   proxy.blockSockets();
   // Tabs share their time.
   await passTime(ann, () => proxy.streams === 2, 'streams take over');

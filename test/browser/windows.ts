@@ -11,9 +11,13 @@ export async function openWindow(browser: Browser, url: string, post: string): P
 
 /** The same, with the page's time in the test's hands: it goes on by itself, and `page.clock` moves it forward. */
 export async function openTimedWindow(browser: Browser, url: string, post: string): Promise<Page> {
+  return await openTab(await newTimedPerson(browser), url, post);
+}
+
+export async function newTimedPerson(browser: Browser): Promise<BrowserContext> {
   const context = await newPerson(browser);
   await context.clock.install();
-  return await openTab(context, url, post);
+  return context;
 }
 
 export function newPerson(browser: Browser): Promise<BrowserContext> {
@@ -26,6 +30,16 @@ export async function openTab(context: BrowserContext, url: string, post: string
   await page.goto(`${url}/?post=${post}`);
   await isLive(page);
   return page;
+}
+
+/** @returns how many operations of this person's pages, opened from now on, were acknowledged over sockets */
+export function acknowledgements(person: BrowserContext): () => number {
+  let count = 0;
+  const take = ({ payload }: { payload: string | Buffer }): void => {
+    if (/^43\d+\[\{"ok":true,"applied"/.test(payload.toString())) count += 1;
+  };
+  person.on('page', (page) => page.on('websocket', (socket) => socket.on('framereceived', take)));
+  return () => count;
 }
 
 export async function closeWindows(browser: Browser): Promise<void> {
