@@ -82,7 +82,7 @@ test.each([
 ])('events go both ways, pings are answered, and an end is told once, %s', async (_, options) => {
   const { client, socket } = await connected(options);
   if (options !== POLLING) await until(() => isReleased(socket), 'the release');
-  for (const word of ['one', 'two']) expect(await client.timeout(5_000).emitWithAck('echo', word)).toBe(word);
+  for (const word of ['one', 'two']) expect(await client.emitWithAck('echo', word)).toBe(word);
   const conn = socket.conn as unknown as NodeJS.EventEmitter;
   for (let pongs = 0; pongs < 3; pongs++) await once(conn, 'heartbeat');
   const heard = new Promise((resolve) => client.once('told', resolve));
@@ -106,7 +106,7 @@ test('a connection that breaks is told as an end, and once', async () => {
 
 test('a connection on long-polling keeps its request', async () => {
   const { client, socket } = await connected(POLLING);
-  expect(await client.timeout(5_000).emitWithAck('echo', 'word')).toBe('word');
+  expect(await client.emitWithAck('echo', 'word')).toBe('word');
   expect(socket.request).toBeInstanceOf(IncomingMessage);
   expect(socket.handshake.headers.host).toBe(new URL(url).host);
 });
@@ -131,7 +131,7 @@ test.each([
   const memory = new HandshakeMemory(new Shortcut('handshake-memory', () => undefined));
   expect(() => memory.release(socket)).toThrow(field);
   Reflect.set(socket, field, held);
-  expect(await client.timeout(100_000).emitWithAck('echo', 'word')).toBe('word');
+  expect(await client.emitWithAck('echo', 'word')).toBe('word');
 });
 
 test('all memory of handshakes was given back as expected', () => {

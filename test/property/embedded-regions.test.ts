@@ -10,13 +10,13 @@ import { ReferenceStore } from '../contract/reference-store.js';
 import { Random } from '../support/random.js';
 import { History, readAlike, sendAlike, type Shape } from './histories.js';
 import { asQuiet, plainScan, plainShipment } from './plain-shipments.js';
+import { LIMIT_MS, SCALE } from './runs.js';
 
-const HISTORIES = Math.max(1, 8 * Number(process.env['TEST_SCALE'] ?? 1));
+const HISTORIES = 8 * SCALE;
 const STEPS = 120;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const NAMES = ['eu', 'us', 'ap'];
 const NONCE = 7;
-const LIMIT_MS = 600_000;
 const BASE = { buckets: 2, postsABucket: 3, sessions: 5, gateways: 2, large: 300, largeChance: 0.03 };
 const METRICS = Metrics.parse('likes:toggle,views:tally,saves:toggle');
 /** Few actors, of whom much clashes; and so many that sets and registers move to chunks. */

@@ -7,14 +7,13 @@ import { METRICS } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { Random } from '../support/random.js';
 import { History, readAlike, sendAlike, type Shape } from './histories.js';
-import { RUNS } from './runs.js';
+import { LIMIT_MS, RUNS } from './runs.js';
 
 const ROUNDS = 20;
 /** Batches under way at once, at most. */
 const ROUND_MAX = 4;
 const REOPENED = 0.1;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-const LIMIT_MS = 1_200_000;
 
 const FEW = { buckets: 2, postsABucket: 2, sessions: 5, gateways: 3, large: 200, largeChance: 0.1, metrics: METRICS };
 /** More than a post keeps in its record, so that sets move to chunks. */

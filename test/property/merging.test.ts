@@ -15,10 +15,9 @@ import { ReferenceStore } from '../contract/reference-store.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { plainPosts } from './plain-shipments.js';
+import { LIMIT_MS, RUNS } from './runs.js';
 
-const RUNS = 40 * Number(process.env['TEST_SCALE'] ?? 1);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-const LIMIT_MS = 600_000;
 /** So many, that each way of merging has one of its own. */
 const BUCKETS = 4_096;
 const METRICS = Metrics.parse('likes:toggle,views:tally');
@@ -167,7 +166,7 @@ describe(`merging entries and registers commutes, associates, and repeats withou
 
   beforeAll(async () => {
     stores = { 'the reference': openReference(), 'the embedded store': openEmbedded(), Redis: await openRedis() };
-  }, 30_000);
+  });
 
   afterAll(async () => {
     await Promise.all(Object.values(stores).map(({ store }) => store.close()));

@@ -7,12 +7,11 @@ import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { History } from './histories.js';
 import { type Kind, NONCE, type Region, World } from './redis-regions-world.js';
+import { LIMIT_MS, SCALE } from './runs.js';
 
-const STEPS = 200 * Number(process.env['TEST_SCALE'] ?? 1);
 const STEPS_A_HISTORY = 200;
 const CHECK_EVERY = 100;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-const LIMIT_MS = 600_000;
 /** Ahead of the servers' clocks, so that a life that begins finds its stamps without asking what time it is. */
 const AHEAD_MS = Date.UTC(2040, 0, 1);
 const REGIONS = ['eu', 'us', 'ap'] as const;
@@ -39,7 +38,7 @@ const kinds: readonly (readonly [string, Kind])[] = [
   ],
   ['many actors of two regions', { shape: { ...MANY_ACTORS, metrics: TWO }, regions: 2, begins: false, large: true }],
 ];
-const HISTORIES = Math.max(1, STEPS / STEPS_A_HISTORY);
+const HISTORIES = SCALE;
 
 interface Place {
   readonly url: string;
@@ -55,7 +54,7 @@ beforeAll(async () => {
       return { url: server.url, client: server.client() };
     }),
   );
-}, 30_000);
+});
 afterAll(stopRedis);
 
 async function openRegion(name: string, i: number, { shape }: Kind, seed: number): Promise<Region> {

@@ -10,8 +10,9 @@ import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { History, readAlike, sendAlike, type Shape } from './histories.js';
 import { faultsOf } from './redis-contents.js';
+import { LIMIT_MS, SCALE } from './runs.js';
 
-const BATCHES = 20_000 * Number(process.env['TEST_SCALE'] ?? 1);
+const BATCHES = 20_000 * SCALE;
 const BATCHES_A_HISTORY = 2_500;
 /** Batches under way at once. */
 const ROUND = 50;
@@ -20,7 +21,6 @@ const CHECKS_A_HISTORY = 2;
 const READERS_MAX = 20;
 const VIEWS_MAX = 4_000;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-const LIMIT_MS = 600_000;
 
 const TWO = Metrics.parse('likes:toggle,views:tally');
 const FOUR = Metrics.parse('likes:toggle,views:tally,shares:tally,saves:toggle');

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { APPLIED, type Operation } from '../../src/counters/operation.js';
-import { RUNS } from '../property/runs.js';
+import { LIMIT_MS, RUNS } from '../property/runs.js';
 import { Random } from '../support/random.js';
 import type { Conduct } from './faulty-store.js';
 import { checkAnswers, checkRetries, Client, POSTS } from './ingest-client.js';
@@ -126,55 +126,63 @@ function nameOf({ post, actor, session, seq }: Operation): string {
   return session === null ? `anonymous ${actor?.lo}` : `client ${session.lo} seq ${seq} on ${post}`;
 }
 
-test('a failover loses nothing that was acknowledged while it is retained, and doubles nothing', async () => {
-  let [lost, replayed] = [0, 0];
-  for (let seed = 1; seed <= RUNS; seed++) {
-    const world = new FailoverWorld(seed, { retainMs: RETAIN_MS, lagMaxMs: 3_000, awayMaxMs: 15_000 });
-    await world.run();
-    const faults = world.faults();
-    for (const { asked } of world.clients) for (const { attempts } of asked) checkRetries(attempts, faults);
-    if (world.failovers < 2) faults.push('the server was too good');
-    if (world.sum('lostBatches') + world.sum('unconfirmedOperations') > 0) faults.push('something was given up');
-    for (const post of POSTS) {
-      const views = world.operations.filter((one) => one.post === post && one.kind === 'add').length;
-      const likes = world.clients.filter((client) => client.likes(post)).length;
-      const totals = await world.gateways[0]!.totals(post);
-      if (totals.views !== views || totals.likes !== likes)
-        faults.push(`${post} has ${JSON.stringify(totals)} instead of ${JSON.stringify({ likes, views })}`);
+test(
+  'a failover loses nothing that was acknowledged while it is retained, and doubles nothing',
+  async () => {
+    let [lost, replayed] = [0, 0];
+    for (let seed = 1; seed <= RUNS; seed++) {
+      const world = new FailoverWorld(seed, { retainMs: RETAIN_MS, lagMaxMs: 3_000, awayMaxMs: 15_000 });
+      await world.run();
+      const faults = world.faults();
+      for (const { asked } of world.clients) for (const { attempts } of asked) checkRetries(attempts, faults);
+      if (world.failovers < 2) faults.push('the server was too good');
+      if (world.sum('lostBatches') + world.sum('unconfirmedOperations') > 0) faults.push('something was given up');
+      for (const post of POSTS) {
+        const views = world.operations.filter((one) => one.post === post && one.kind === 'add').length;
+        const likes = world.clients.filter((client) => client.likes(post)).length;
+        const totals = await world.gateways[0]!.totals(post);
+        if (totals.views !== views || totals.likes !== likes)
+          faults.push(`${post} has ${JSON.stringify(totals)} instead of ${JSON.stringify({ likes, views })}`);
+      }
+      lost += world.lostBatches;
+      replayed += world.sum('replayedBatches');
+      expect({ seed, faults }).toEqual({ seed, faults: [] });
     }
-    lost += world.lostBatches;
-    replayed += world.sum('replayedBatches');
-    expect({ seed, faults }).toEqual({ seed, faults: [] });
-  }
-  // A batch that was committed and lost may also have been in flight: it is sent again, and no replay.
-  expect([lost >= replayed, replayed > RUNS]).toEqual([true, true]);
-}, 300_000);
+    // A batch that was committed and lost may also have been in flight: it is sent again, and no replay.
+    expect([lost >= replayed, replayed > RUNS]).toEqual([true, true]);
+  },
+  LIMIT_MS,
+);
 
-test('what a failover loses beyond that is missed and told of; nothing is doubled, and operations go on', async () => {
-  let lost = 0;
-  for (let seed = 1; seed <= RUNS; seed++) {
-    const world = new FailoverWorld(seed, { retainMs: 300, lagMaxMs: 10_000, awayMaxMs: 15_000 });
-    await world.run();
-    const faults: string[] = [];
-    if (world.sum('unconfirmedOperations') > 0) faults.push('a gap left something unconfirmed');
-    const more = POSTS.flatMap((post) => world.gateways.map((gateway) => world.view(post, gateway)));
-    const totals = await Promise.all(POSTS.map((post) => world.gateways[0]!.totals(post)));
-    await world.quiet();
-    if (!more.every(({ answers }) => answers.join() === 'settled')) faults.push('a later one was not committed');
-    for (const [i, post] of POSTS.entries()) {
-      const { views } = await world.gateways[0]!.totals(post);
-      if (views !== totals[i]!.views + GATEWAYS) faults.push(`${post} does not go on`);
+test(
+  'what a failover loses beyond that is missed and told of; nothing is doubled, and operations go on',
+  async () => {
+    let lost = 0;
+    for (let seed = 1; seed <= RUNS; seed++) {
+      const world = new FailoverWorld(seed, { retainMs: 300, lagMaxMs: 10_000, awayMaxMs: 15_000 });
+      await world.run();
+      const faults: string[] = [];
+      if (world.sum('unconfirmedOperations') > 0) faults.push('a gap left something unconfirmed');
+      const more = POSTS.flatMap((post) => world.gateways.map((gateway) => world.view(post, gateway)));
+      const totals = await Promise.all(POSTS.map((post) => world.gateways[0]!.totals(post)));
+      await world.quiet();
+      if (!more.every(({ answers }) => answers.join() === 'settled')) faults.push('a later one was not committed');
+      for (const [i, post] of POSTS.entries()) {
+        const { views } = await world.gateways[0]!.totals(post);
+        if (views !== totals[i]!.views + GATEWAYS) faults.push(`${post} does not go on`);
+      }
+      // A lane learns what it has lost from the answer to its next batch.
+      const { counted } = world;
+      const missing = world.operations.filter((one) => one.kind === 'add' && !counted.has(nameOf(one))).length;
+      if (missing > 0 && world.sum('lostBatches') === 0) faults.push(`${missing} are missing and nobody was told`);
+      faults.push(...world.faults());
+      lost += world.sum('lostBatches');
+      expect({ seed, faults }).toEqual({ seed, faults: [] });
     }
-    // A lane learns what it has lost from the answer to its next batch.
-    const { counted } = world;
-    const missing = world.operations.filter((one) => one.kind === 'add' && !counted.has(nameOf(one))).length;
-    if (missing > 0 && world.sum('lostBatches') === 0) faults.push(`${missing} are missing and nobody was told`);
-    faults.push(...world.faults());
-    lost += world.sum('lostBatches');
-    expect({ seed, faults }).toEqual({ seed, faults: [] });
-  }
-  expect(lost).toBeGreaterThan(RUNS);
-}, 300_000);
+    expect(lost).toBeGreaterThan(RUNS);
+  },
+  LIMIT_MS,
+);
 
 /** From a good store to one that hangs for longer than clients wait, or applies a batch after it was given up. */
 function conductOf(random: Random): Conduct {

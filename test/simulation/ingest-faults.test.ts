@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { RUNS } from '../property/runs.js';
+import { LIMIT_MS, RUNS } from '../property/runs.js';
 import { Random } from '../support/random.js';
 import type { Conduct } from './faulty-store.js';
 import { checkAnswers, checkRetries, Client, POSTS } from './ingest-client.js';
@@ -12,9 +12,13 @@ const ACTING_MS = 15_000;
 /** … and how long it may take until all is told once it is well again: a hang, a pause, and a retry. */
 const RECOVERY_MS = 20_000;
 
-test('nothing acknowledged is lost or counted twice, whatever the store does to a batch', async () => {
-  for (let seed = 1; seed <= RUNS; seed++) expect({ seed, ...(await history(seed)) }).toEqual({ seed, faults: [] });
-}, 300_000);
+test(
+  'nothing acknowledged is lost or counted twice, whatever the store does to a batch',
+  async () => {
+    for (let seed = 1; seed <= RUNS; seed++) expect({ seed, ...(await history(seed)) }).toEqual({ seed, faults: [] });
+  },
+  LIMIT_MS,
+);
 
 async function history(seed: number): Promise<{ faults: string[] }> {
   const random = new Random(seed);

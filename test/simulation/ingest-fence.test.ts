@@ -4,8 +4,6 @@ import { FLUSH_MS, view } from './ingest-world.js';
 import { LossyWorld } from './lossy-world.js';
 
 const MINUTE_MS = 60_000;
-/** Half an hour in steps of the deadlines' timer. */
-const LONG_TEST_MS = 60_000;
 const SESSION = { hi: 1, lo: 2 };
 
 describe('a store that has forgotten a fence', () => {
@@ -35,51 +33,39 @@ describe('a store that has forgotten a fence', () => {
   test.each([
     { batch: 'first', before: 0 },
     { batch: 'third', before: 2 },
-  ])(
-    'what was sent in the $batch batch up to 30 minutes ago is known to be there or not',
-    async ({ before }) => {
-      for (const applied of [true, false]) {
-        const { world, attempts } = await unanswered({ before, applied, awayMs: 29 * MINUTE_MS });
-        expect(attempts.map(({ answers }) => answers.join())).toEqual(['UNAVAILABLE', 'UNAVAILABLE']);
-        expect([await world.views(), world.ingest.stats.unconfirmedOperations]).toEqual([before + 2, 0]);
-      }
-    },
-    LONG_TEST_MS,
-  );
+  ])('what was sent in the $batch batch up to 30 minutes ago is known to be there or not', async ({ before }) => {
+    for (const applied of [true, false]) {
+      const { world, attempts } = await unanswered({ before, applied, awayMs: 29 * MINUTE_MS });
+      expect(attempts.map(({ answers }) => answers.join())).toEqual(['UNAVAILABLE', 'UNAVAILABLE']);
+      expect([await world.views(), world.ingest.stats.unconfirmedOperations]).toEqual([before + 2, 0]);
+    }
+  });
 
   test.each([
     { batch: 'first', before: 0 },
     { batch: 'third', before: 2 },
-  ])(
-    'of what was sent in the $batch batch before that, only operations with a mark go on',
-    async ({ before }) => {
-      for (const applied of [true, false]) {
-        const forgets = true;
-        const { world, attempts } = await unanswered({ before, applied, forgets, awayMs: 31 * MINUTE_MS });
-        const [again, next] = [world.submit(view('a', SESSION, 1)), world.submit(view('a', SESSION, 2))];
-        await world.clock.advance(1_000);
-        expect([...attempts, again, next].map(({ answers }) => answers.join())).toEqual([
-          'UNAVAILABLE',
-          'UNAVAILABLE',
-          'settled',
-          'settled',
-        ]);
-        // With a mark once; without, if it was applied the first time; and the next. Of those before nothing is known either.
-        expect(await world.views()).toBe(before + 1 + (applied ? 1 : 0) + 1);
-        expect([world.ingest.stats.unconfirmedOperations, world.ingest.pending]).toEqual([before + 1, 0]);
-      }
-    },
-    LONG_TEST_MS,
-  );
+  ])('of what was sent in the $batch batch before that, only operations with a mark go on', async ({ before }) => {
+    for (const applied of [true, false]) {
+      const forgets = true;
+      const { world, attempts } = await unanswered({ before, applied, forgets, awayMs: 31 * MINUTE_MS });
+      const [again, next] = [world.submit(view('a', SESSION, 1)), world.submit(view('a', SESSION, 2))];
+      await world.clock.advance(1_000);
+      expect([...attempts, again, next].map(({ answers }) => answers.join())).toEqual([
+        'UNAVAILABLE',
+        'UNAVAILABLE',
+        'settled',
+        'settled',
+      ]);
+      // With a mark once; without, if it was applied the first time; and the next. Of those before nothing is known either.
+      expect(await world.views()).toBe(before + 1 + (applied ? 1 : 0) + 1);
+      expect([world.ingest.stats.unconfirmedOperations, world.ingest.pending]).toEqual([before + 1, 0]);
+    }
+  });
 
-  test(
-    'after an hour, when marks may be forgotten, none of them go on',
-    async () => {
-      const { world } = await unanswered({ before: 2, applied: true, forgets: true, awayMs: 61 * MINUTE_MS });
-      expect([await world.views(), world.ingest.stats.unconfirmedOperations, world.ingest.pending]).toEqual([4, 4, 0]);
-    },
-    LONG_TEST_MS,
-  );
+  test('after an hour, when marks may be forgotten, none of them go on', async () => {
+    const { world } = await unanswered({ before: 2, applied: true, forgets: true, awayMs: 61 * MINUTE_MS });
+    expect([await world.views(), world.ingest.stats.unconfirmedOperations, world.ingest.pending]).toEqual([4, 4, 0]);
+  });
 
   test('those who have not been told yet are told, when the process was stopped meanwhile', async () => {
     const world = new LossyWorld();
