@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { open } from 'lmdb';
 import type { PostCounts } from '../../src/counters/batch.js';
 import { Metrics } from '../../src/counters/metrics.js';
@@ -29,9 +29,6 @@ const METRICS = 'likes:toggle,views:tally,shares:tally';
 const POSTS = Array.from({ length: 2_000 }, (_, i) => `post-${i}`);
 const ANN = key(1);
 
-// Each test starts a gateway or two, which takes seconds where the machine is busy.
-jest.setTimeout(60_000);
-
 let home: string;
 /** A data directory in it. */
 let path: string;
@@ -42,14 +39,14 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(home, { recursive: true }));
 
-function openStore(directory = path): EmbeddedStore {
-  const options = { buckets: BUCKETS, metrics: Metrics.parse(METRICS), region: 'local', nonce: () => 1 };
+function openStore(directory = path, { buckets = BUCKETS, metrics = METRICS } = {}): EmbeddedStore {
+  const options = { buckets, metrics: Metrics.parse(metrics), region: 'local', nonce: () => 1 };
   return new EmbeddedStore({ ...options, path: directory });
 }
 
 /** Makes the data directory, with a view and a like of every post. */
-async function fill(): Promise<void> {
-  const store = openStore();
+async function fill(directory = path): Promise<void> {
+  const store = openStore(directory);
   const operations = POSTS.flatMap((post) => [view(post), like(post, ANN)]);
   await store.commit(new Life('life-one').batch(0, operations));
   await store.close();
@@ -60,82 +57,113 @@ async function countsOf(store: EmbeddedStore, post: string): Promise<PostCounts>
   return found!.counts;
 }
 
-/** Starts the gateway on the directory as an operator does, and gives what it says as it refuses. */
-function refusal(env: Record<string, string> = {}): string {
-  const { PATH = '', HOME = '' } = process.env;
-  const { status, signal, stderr } = spawnSync(process.execPath, [join(ROOT, 'dist', 'main.js')], {
-    env: { PATH, HOME, PORT: '0', BUCKETS: String(BUCKETS), METRICS, ...env, DATA_DIR: path },
-    encoding: 'utf8',
-    timeout: 20_000,
-    killSignal: 'SIGKILL',
-  });
-  expect({ status, signal, stderr }).toEqual({ status: 1, signal: null, stderr: expect.stringMatching(/^[^\n]+\n$/) });
-  expect(stderr).toContain(`DATA_DIR ${path}: `);
-  return stderr;
+/** Opens a store, which must refuse. @returns what it says, which is one line that names the directory */
+function refusal(options: { buckets?: number; metrics?: string } = {}): string {
+  let message = 'it was opened';
+  try {
+    void openStore(path, options).close();
+  } catch (error) {
+    ({ message } = error as Error);
+  }
+  expect(message).toMatch(/^[^\n]+$/);
+  expect(message).toContain(`DATA_DIR ${path}: `);
+  return message;
 }
 
-describe('a gateway refuses', () => {
-  it('a directory that another process uses', async () => {
+/** Starts the gateway as an operator does, and resolves with how it ends. */
+function startGateway(): Promise<{ code: unknown; stderr: string }> {
+  const { PATH = '', HOME = '' } = process.env;
+  const env = { PATH, HOME, PORT: '0', BUCKETS: String(BUCKETS), METRICS, DATA_DIR: path };
+  return new Promise((resolve) => {
+    execFile(process.execPath, [join(ROOT, 'dist', 'main.js')], { env }, (error, _stdout, stderr) =>
+      resolve({ code: error?.code, stderr }),
+    );
+  });
+}
+
+function dataFile(): string {
+  return join(path, 'counters.mdb');
+}
+
+function overwrite(from: number, bytes: number): void {
+  const fd = openSync(dataFile(), 'r+');
+  writeSync(fd, randomBytes(bytes), 0, bytes, from);
+  closeSync(fd);
+}
+
+describe('a gateway on a directory that it must not use', () => {
+  it('ends with exit code 1 and one line when another process uses the directory', async () => {
     const other = new StoreProcess(path);
     await other.commit(1);
-    expect(refusal()).toContain('it is in use by another process; give each gateway a directory of its own');
+    const stderr = `DATA_DIR ${path}: it is in use by another process; give each gateway a directory of its own\n`;
+    expect(await startGateway()).toEqual({ code: 1, stderr });
     await other.end('killed');
-    await openStore().close();
+    await openStore(path, { metrics: 'likes:toggle,views:tally' }).close();
   });
 
-  it('a directory of a newer format', async () => {
+  it('ends with exit code 1 and one line when the data file is damaged', async () => {
     await fill();
-    const root = open({ path: join(path, 'counters.mdb'), noSubdir: true, overlappingSync: false });
+    overwrite(8_192, statSync(dataFile()).size - 8_192);
+    const stderr = expect.stringMatching(/^DATA_DIR [^\n]+ its data file counters\.mdb [^\n]+\n$/);
+    expect(await startGateway()).toEqual({ code: 1, stderr });
+  });
+});
+
+describe('an embedded store', () => {
+  it('refuses a directory of a newer format', async () => {
+    await fill();
+    const root = open({ path: dataFile(), noSubdir: true, overlappingSync: false });
     const db = root.openDB<string, string>({ name: 'meta', encoding: 'string' });
     db.putSync('meta', db.get('meta')!.replace('"format":3', '"format":4'));
     await root.close();
     expect(refusal()).toContain('its format is 4, this program reads format 3; use the version that wrote it');
   });
 
-  it('another number of buckets', async () => {
+  it('refuses another number of buckets', async () => {
     await fill();
-    expect(refusal({ BUCKETS: '8' })).toContain('it was made with BUCKETS=1, which cannot be changed');
+    expect(refusal({ buckets: 8 })).toContain('it was made with BUCKETS=1, which cannot be changed');
   });
 
-  it.each(['likes:toggle,views:tally', `likes:toggle,views:tally,saves:toggle,shares:tally`])(
-    'METRICS=%s, which would read counts as others',
+  it.each(['likes:toggle,views:tally', 'likes:toggle,views:tally,saves:toggle,shares:tally'])(
+    'refuses METRICS=%s, which would read counts as others',
     async (metrics) => {
       await fill();
-      expect(refusal({ METRICS: metrics })).toContain(`it was made with METRICS=${METRICS}; new metrics may only`);
+      expect(refusal({ metrics })).toContain(`it was made with METRICS=${METRICS}; new metrics may only`);
     },
   );
 
-  it('a path that is no directory', () => {
+  it('refuses a path that is no directory', () => {
     writeFileSync(path, '');
     expect(refusal()).toContain('EEXIST');
   });
 });
 
-describe('a gateway refuses a data file', () => {
-  const file = (): string => join(path, 'counters.mdb');
-  const overwrite = (from: number, bytes: number): void => {
-    const fd = openSync(file(), 'r+');
-    writeSync(fd, randomBytes(bytes), 0, bytes, from);
-    closeSync(fd);
-  };
+describe('an embedded store refuses a data file', () => {
+  let intact: string;
+
+  beforeAll(async () => {
+    intact = mkdtempSync(join(tmpdir(), 'tallycast-faults-'));
+    await fill(intact);
+  });
+  afterAll(() => rmSync(intact, { recursive: true }));
 
   const DAMAGES: Record<string, () => void> = {
-    'of random bytes': () => writeFileSync(file(), randomBytes(statSync(file()).size)),
+    'of random bytes': () => writeFileSync(dataFile(), randomBytes(statSync(dataFile()).size)),
     'whose first header is random': () => overwrite(0, 4_096),
     'whose second header is random': () => overwrite(4_096, 4_096),
-    'that is random after its headers': () => overwrite(8_192, statSync(file()).size - 8_192),
-    'cut to a half': () => truncateSync(file(), statSync(file()).size / 2),
-    'cut to a header': () => truncateSync(file(), 4_096),
-    'cut to a few bytes': () => truncateSync(file(), 10),
-    'that is empty': () => truncateSync(file(), 0),
+    'that is random after its headers': () => overwrite(8_192, statSync(dataFile()).size - 8_192),
+    'cut to a half': () => truncateSync(dataFile(), statSync(dataFile()).size / 2),
+    'cut to a header': () => truncateSync(dataFile(), 4_096),
+    'cut to a few bytes': () => truncateSync(dataFile(), 10),
+    'that is empty': () => truncateSync(dataFile(), 0),
     'that is a directory': () => {
-      rmSync(file());
-      mkdirSync(file());
+      rmSync(dataFile());
+      mkdirSync(dataFile());
     },
   };
 
-  it.each(Object.keys(DAMAGES))('%s', async (damage) => {
-    await fill();
+  it.each(Object.keys(DAMAGES))('%s', (damage) => {
+    cpSync(intact, path, { recursive: true });
     DAMAGES[damage]!();
     expect(refusal()).toMatch(/its data file counters\.mdb .*; restore it from a backup, or remove it/);
   });
