@@ -77,6 +77,7 @@ async function openRegion(name: string, i: number, { shape }: Kind, seed: number
     reference,
     history: new History(shape, new Random(seed + i)),
     receipts: new Map(),
+    togglesSaid: new Map(),
     backup: null,
   };
 }
