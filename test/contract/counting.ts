@@ -172,5 +172,5 @@ export function amountTests(under: StoreUnderTest): void {
     expect([...(await under.apply([oldest])).outcomes]).toEqual([DUPLICATE]);
     await fill();
     expect([...(await under.apply([oldest])).outcomes]).toEqual([APPLIED]);
-  }, 60_000);
+  });
 }

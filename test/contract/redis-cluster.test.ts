@@ -14,7 +14,7 @@ let primaries: readonly Redis[];
 beforeAll(async () => {
   cluster = await startCluster({ primaries: PRIMARIES, replicasEach: 1 });
   primaries = cluster.nodes.slice(0, PRIMARIES).map((node) => node.client());
-}, 30_000);
+});
 afterAll(stopRedis);
 
 describeStore('the Redis store on a cluster of three primaries and three replicas', async () => {

@@ -9,8 +9,8 @@ import { History } from './histories.js';
 import { type Kind, NONCE, type Region, World } from './redis-regions-world.js';
 import { LIMIT_MS, SCALE } from './runs.js';
 
-const STEPS_A_HISTORY = 200;
-const CHECK_EVERY = 100;
+const STEPS_A_HISTORY = 100;
+const CHECK_EVERY = 50;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 /** Ahead of the servers' clocks, so that a life that begins finds its stamps without asking what time it is. */
 const AHEAD_MS = Date.UTC(2040, 0, 1);
