@@ -1,11 +1,10 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { slotOf } from '../../src/store/redis/slots.js';
+import { patientClock } from '../support/patient-clock.js';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
 import { stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 import { closeConnections, GET, goesThrough, incr, INCR, open } from './connections-support.js';
-
-jest.setTimeout(60_000);
 
 let cluster: RedisCluster;
 
@@ -70,7 +69,7 @@ describe('a cluster', () => {
   });
 
   it('counts each write once while slots move under them', async () => {
-    const { connections, returns } = await open(cluster.url);
+    const { connections, returns } = await open(cluster.url, { clock: patientClock });
     const keys = KEYS.slice(0, 8).map((key) => `${key}:moving`);
     const client = cluster.client();
     // So many that a slot is on its way for a while.
@@ -108,7 +107,7 @@ describe('a cluster', () => {
     await primary.kill('SIGKILL');
     await expect(incr(connections, key)).rejects.toThrow();
     expect(connections.available).toBe(false);
-    await until(() => returns() > 0, 'is told of a new server', 20_000);
+    await until(() => returns() > 0, 'is told of a new server');
     await until(async () => Number(await connections.query(GET, [key], []).catch(() => 0)) > 0, 'is what it was');
     const client = cluster.client();
     await until(async () => {
@@ -116,7 +115,7 @@ describe('a cluster', () => {
       return heard.length > 0;
     }, 'is subscribed to');
     await primary.restart();
-    await until(() => goesThrough(incr(connections, key)), 'is confirmed by the old primary, now a replica', 20_000);
+    await until(() => goesThrough(incr(connections, key)), 'is confirmed by the old primary, now a replica');
     await until(() => connections.available, 'is whole again');
   });
 });

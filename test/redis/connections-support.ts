@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { systemClock } from '../../src/clock.js';
+import { type Clock, systemClock } from '../../src/clock.js';
 import { RedisConnections } from '../../src/store/redis/connections.js';
 import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
 import type { RunnableScript } from '../../src/store/redis/server.js';
@@ -17,11 +17,14 @@ export interface Opened {
 
 const opened: RedisConnections[] = [];
 
-export async function open(url: string, { replicated = false } = {}): Promise<Opened> {
+export async function open(
+  url: string,
+  { replicated = false, clock = systemClock }: { replicated?: boolean; clock?: Clock } = {},
+): Promise<Opened> {
   const warnings: string[] = [];
   let returns = 0;
   const connections = await RedisConnections.open(parseRedisUrl(url), {
-    clock: systemClock,
+    clock,
     replicated,
     warn: (message) => warnings.push(message),
   });

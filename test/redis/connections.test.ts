@@ -1,9 +1,7 @@
-import { afterAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, describe, expect, it } from '@jest/globals';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 import { closeConnections, GET, goesThrough, incr, INCR, open, scriptOf } from './connections-support.js';
-
-jest.setTimeout(30_000);
 
 afterAll(async () => {
   await closeConnections();

@@ -39,7 +39,7 @@ describe('a bucket whose slot moves', () => {
   beforeAll(async () => {
     cluster = await startCluster({ primaries: 3, replicasEach: 0 });
     store = await openRedisStore(cluster.url, { metrics: METRICS, buckets: BUCKETS });
-  }, 30_000);
+  });
   afterAll(async () => {
     await store.close();
     await stopRedis();

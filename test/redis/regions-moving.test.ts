@@ -7,15 +7,15 @@ import { slotOf } from '../../src/store/redis/slots.js';
 import { BUCKETS, key, Life, METRICS, postIn, START_MS, view } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { allPages, plainPosts } from '../property/plain-shipments.js';
+import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { Random } from '../support/random.js';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
 import { stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
 
-const MOVES = 12 * Number(process.env['TEST_SCALE'] ?? 1);
+const MOVES = 12 * SCALE;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-const LIMIT_MS = 60_000 * Number(process.env['TEST_SCALE'] ?? 1);
 /** So many actors that their sets are several chunks. */
 const ACTORS = 3_000;
 const WORDS = 20;
@@ -28,7 +28,7 @@ let store: RedisStore;
 beforeAll(async () => {
   cluster = await startCluster({ primaries: 3, replicasEach: 0 });
   store = await openRedisStore(cluster.url, { metrics: METRICS, buckets: BUCKETS, region: 'eu' });
-}, LIMIT_MS);
+});
 afterAll(async () => {
   await store.close();
   await stopRedis();
@@ -57,7 +57,7 @@ async function insist(call: () => Promise<unknown>): Promise<void> {
       () => true,
       () => false,
     );
-  await until(done, 'a bucket takes it whose slot moves', LIMIT_MS);
+  await until(done, 'a bucket takes it whose slot moves');
 }
 
 describe('a bucket whose slot moves', () => {

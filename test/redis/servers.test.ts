@@ -1,12 +1,8 @@
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { startCluster } from '../support/redis-cluster.js';
-import { startSentinels } from '../support/redis-sentinel.js';
-import { closedWithRedis, startRedis, startReplica, stopRedis, untilInSync } from '../support/redis-server.js';
+import { closedWithRedis, startRedis, startReplica, stopRedis } from '../support/redis-server.js';
 import { startProxy, type TcpProxy } from '../support/tcp-proxy.js';
 import { until } from '../support/until.js';
-
-const FAILOVER_LIMIT_MS = 30_000;
 
 afterAll(stopRedis);
 
@@ -40,62 +36,6 @@ describe('one Redis', () => {
     expect(await client.wait(1, 10_000)).toBe(1);
     expect(await replica.client().get('likes')).toBe('2');
   });
-});
-
-describe('a primary under sentinels', () => {
-  it(
-    'is replaced by its replica when it is killed, and follows that one when it is back',
-    async () => {
-      const primary = await startRedis();
-      await primary.client().set('likes', 1);
-      const replica = await startReplica(primary);
-      const sentinels = await startSentinels(primary);
-      expect(await sentinels.primary()).toEqual({ host: primary.host, port: primary.port });
-
-      await primary.kill('SIGKILL');
-      await until(async () => (await sentinels.primary()).port === replica.port, 'failover', FAILOVER_LIMIT_MS);
-      expect(await replica.client().incr('likes')).toBe(2);
-
-      await primary.restart();
-      await untilInSync(primary, replica);
-      expect(await primary.client().get('likes')).toBe('2');
-    },
-    3 * FAILOVER_LIMIT_MS,
-  );
-});
-
-describe('a cluster', () => {
-  it(
-    'moves a slot while its keys are counted in, and has a killed primary replaced by its replica',
-    async () => {
-      const cluster = await startCluster();
-      const client = cluster.client();
-      const keys = Array.from({ length: 200 }, (_, i) => `{7}${i}`);
-      const slot = await client.cluster('KEYSLOT', '{7}');
-      const owner = await cluster.primaryOf(slot);
-      const target = cluster.nodes.find((node) => node !== owner)!;
-
-      let rounds = 0;
-      const moved = new AbortController();
-      const counting = (async () => {
-        do {
-          await Promise.all(keys.map((key) => client.incr(key)));
-          rounds++;
-        } while (!moved.signal.aborted);
-      })();
-      await cluster.moveSlot(slot, target);
-      moved.abort();
-      await counting;
-      expect(await cluster.primaryOf(slot)).toBe(target);
-      const counts = await Promise.all(keys.map((key) => client.get(key)));
-      expect(new Set(counts)).toEqual(new Set([String(rounds)]));
-
-      await target.kill('SIGKILL');
-      await until(async () => (await cluster.primaryOf(slot)) !== target, 'failover', FAILOVER_LIMIT_MS);
-      expect(await client.incr(keys[0]!)).toBe(rounds + 1);
-    },
-    3 * FAILOVER_LIMIT_MS,
-  );
 });
 
 describe('a proxy before Redis', () => {
@@ -151,7 +91,7 @@ describe('a proxy before Redis', () => {
 
   it('passes large replies to a slow reader whole', async () => {
     const server = await startRedis();
-    const bytes = 50_000_000;
+    const bytes = 20_000_000;
     await server.client().call('SETRANGE', 'large', bytes - 1, 'x');
     const client = clientOf(await proxyBefore(server));
     const replies = await Promise.all([client.getBuffer('large'), client.getBuffer('large')]);

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { FEED_MAX } from '../../src/counters/feed.js';
 import { LIKES } from '../../src/counters/metrics.js';
@@ -10,8 +10,6 @@ import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, unlike } from '../
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
-
-jest.setTimeout(60_000);
 
 const POST = postIn(0);
 const ASKED = { bucket: 0, after: 0, confirmed: 0 };

@@ -1,7 +1,7 @@
 import { RedisConnections } from '../../src/store/redis/connections.js';
 import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
 import { RedisStore, type RedisStoreOptions } from '../../src/store/redis/redis-store.js';
-import { systemClock } from '../../src/clock.js';
+import { patientClock } from './patient-clock.js';
 
 export interface OpenOptions extends Pick<RedisStoreOptions, 'metrics' | 'buckets'> {
   readonly gateway?: string;
@@ -29,12 +29,12 @@ export async function openRedisStore(
   }: OpenOptions,
 ): Promise<RedisStore> {
   const connections = await RedisConnections.open(parseRedisUrl(url), {
-    clock: systemClock,
+    clock: patientClock,
     replicated,
     warn: () => undefined,
   });
   const options = { ...data, region, regional, gateway, publishMs, nonce };
-  return RedisStore.open(connections, systemClock, options).catch(async (error: unknown) => {
+  return RedisStore.open(connections, patientClock, options).catch(async (error: unknown) => {
     await connections.close();
     throw error;
   });
