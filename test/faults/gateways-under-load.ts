@@ -6,9 +6,6 @@ import { Watcher } from '../support/clients-watcher.js';
 import type { Random } from '../support/random.js';
 import { until } from '../support/until.js';
 
-/** Viewers are told within a tick; those that missed it in a fault, when the gateway reads again. */
-const SETTLED_MS = 15_000;
-
 /** Gateways that share a store, with a crowd spread over them and at each one a viewer of all posts. */
 export class GatewaysUnderLoad {
   readonly crowd: Crowd;
@@ -62,17 +59,17 @@ export class GatewaysUnderLoad {
       let shown: Record<string, Totals> | null = null;
       const isShown = async (): Promise<boolean> =>
         (shown = await totalsAt(url, this.posts).catch(() => null)) !== null;
-      await until(isShown, `a newcomer at ${url} is shown the counts`, SETTLED_MS);
+      await until(isShown, `a newcomer at ${url} is shown the counts`);
       return shown!;
     };
     return await Promise.all(this.urls.map(shownAt));
   }
 }
 
-/** What is read when it is as expected, or when SETTLED_MS have passed: for a comparison that shows the difference. */
+/** What is read when it is as expected, or as it is after a while: for a comparison that shows the difference. */
 async function eventually<T>(expected: T, read: () => Promise<T> | T): Promise<T> {
   let last = await read();
   const isReached = async (): Promise<boolean> => isDeepStrictEqual((last = await read()), expected);
-  await until(isReached, 'as expected', SETTLED_MS).catch(() => undefined);
+  await until(isReached, 'as expected').catch(() => undefined);
   return last;
 }
