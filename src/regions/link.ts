@@ -149,6 +149,7 @@ export class Link {
     this.#lag.keepOnly(mine);
     this.#remotes.keepOnly(mine);
     for (const bucket of this.#toScan) if (!mine.has(bucket)) this.#toScan.delete(bucket);
+    for (const bucket of this.#scan?.buckets ?? []) if (!mine.has(bucket)) this.#scan?.drop(bucket);
   }
 
   /** What there is to say of each bucket: its changes; or, where the peer's state is not known or lately was not asked, a question. */

@@ -1,0 +1,61 @@
+import { expect, test } from '@jest/globals';
+import { Life, view } from '../../test/contract/operations.js';
+import { ReferenceStore } from '../../test/contract/reference-store.js';
+import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
+import { bucketOf } from '../counters/ids.js';
+import { Metrics } from '../counters/metrics.js';
+import type { Receipt, Shipment } from '../counters/shipment.js';
+import { Collector } from './collector.js';
+import { Link } from './link.js';
+
+const METRICS = Metrics.parse('likes:toggle,views:tally');
+const BUCKETS = 2;
+const SHIP_MS = 100;
+
+function storeOf(region: string): ReferenceStore {
+  return new ReferenceStore(METRICS, BUCKETS, { region, epoch: 1, nonce: 1 }, () => 1);
+}
+
+function postIn(bucket: number): string {
+  for (let i = 0; ; i++) if (bucketOf(`post-${i}`, BUCKETS) === bucket) return `post-${i}`;
+}
+
+test('a link goes on with its other buckets when another gateway leads one of those that it scans', async () => {
+  const clock = new SimulatedClock();
+  const [eu, us] = [storeOf('eu'), storeOf('us')];
+  const life = new Life('life-one');
+  for (const bucket of [0, 1]) await eu.commit(life.batch(bucket, [view(postIn(bucket))]));
+  let led: readonly number[] = [0, 1];
+  const warnings: string[] = [];
+  const peer = {
+    region: 'us',
+    async ship(shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
+      // The first page has been sent, which is of bucket 0: the second one is of bucket 1.
+      if (shipments.some(({ kind }) => kind === 'scan')) led = [0];
+      return us.merge(shipments);
+    },
+    compare: () => Promise.resolve([]),
+    show: () => Promise.resolve([]),
+    close: () => undefined,
+  };
+  const link = new Link(eu, peer, clock, {
+    collector: new Collector(eu, ['us'], clock, SHIP_MS, 0),
+    random: () => 0.5,
+    warn: (message) => warnings.push(message),
+    lost: () => undefined,
+    confirmed: () => 0,
+    led: () => led,
+    peers: ['us'],
+  });
+  link.start();
+  await clock.advance(10 * SHIP_MS);
+  expect(warnings).toEqual(['region us is reached']);
+  const [own, other] = await us.read([postIn(0), postIn(1)], null);
+  expect([own!.counts.totals, other!.counts.totals]).toEqual([
+    [0, 1],
+    [0, 0],
+  ]);
+  const closed = link.close();
+  await clock.advance(SHIP_MS);
+  await closed;
+});
