@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Agent } from 'node:http';
+import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { closeClients, totalsAt } from '../support/clients.js';
 import { Crowd } from '../support/clients-crowd.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
@@ -7,20 +8,19 @@ import { Random } from '../support/random.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 import { isAlive, listeningRecords, ofWorkers, open, upgrade, workersOf } from '../support/workers.js';
+import { untilUpgraded } from './upgrades.js';
 
 const WORKERS = 2;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const SOCKETS = 50;
-const DEATHS = 3 * SCALE;
+const DEATHS = 2 * SCALE;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
-const LIMIT_MS = 60_000;
 
 let redis: RedisServer;
 
 beforeAll(async () => {
   redis = await startRedis();
-}, LIMIT_MS);
+});
 
 afterEach(closeClients);
 
@@ -44,40 +44,38 @@ describe('a worker that dies', () => {
         const enough = crowd.acknowledgements(200 + random.below(300));
         crowd.act();
         await enough;
+        await untilUpgraded(crowd);
         const before = workersOf(gateway);
         expect(before).toHaveLength(WORKERS);
         const victim = random.pick(before);
         process.kill(victim, 'SIGKILL');
+        await crowd.acknowledgements(SOCKETS);
+        // A boot beside a crowd that never pauses takes many times as long.
+        crowd.rest();
+        await crowd.settled();
         await until(
           async () => !isAlive(victim) && (await ofWorkers(gateway.url, 'tallycast_sockets')).length === WORKERS,
           'there are as many as before',
-          LIMIT_MS,
         );
       }
-      crowd.rest();
-      await crowd.settled();
       expect(await totalsAt(gateway.url, POSTS)).toEqual(crowd.asked);
       expect(gateway.log.filter((line) => line.includes('a worker ended and is started again'))).toHaveLength(DEATHS);
       expect(listeningRecords(gateway)).toHaveLength(1);
       expect({ exitCode: await gateway.kill('SIGTERM'), log: gateway.log.slice(-20) }).toMatchObject({ exitCode: 0 });
     },
-    LIMIT_MS * SCALE,
-  );
-
-  it(
-    'does not keep the others from ending, with connections on their way to it',
-    async () => {
-      const gateway = await start();
-      const sids = await Promise.all(Array.from({ length: 4 * WORKERS }, () => open(gateway.url, new Agent())));
-      const victim = workersOf(gateway)[0]!;
-      process.kill(victim, 'SIGSTOP');
-      const upgrades = sids.map((sid) => upgrade(gateway.port, sid));
-      // The worker that is left sends on what is not its own, in the order that it came.
-      await until(async () => (await fetch(`${gateway.url}/healthz`)).ok, 'the other has taken them');
-      process.kill(victim, 'SIGKILL');
-      expect(await gateway.kill('SIGTERM')).toBe(0);
-      for (const connection of upgrades) connection.destroy();
-    },
     LIMIT_MS,
   );
+
+  it('does not keep the others from ending, with connections on their way to it', async () => {
+    const gateway = await start();
+    const sids = await Promise.all(Array.from({ length: 4 * WORKERS }, () => open(gateway.url, new Agent())));
+    const victim = workersOf(gateway)[0]!;
+    process.kill(victim, 'SIGSTOP');
+    const upgrades = sids.map((sid) => upgrade(gateway.port, sid));
+    // The worker that is left sends on what is not its own, in the order that it came.
+    await until(async () => (await fetch(`${gateway.url}/healthz`)).ok, 'the other has taken them');
+    process.kill(victim, 'SIGKILL');
+    expect(await gateway.kill('SIGTERM')).toBe(0);
+    for (const connection of upgrades) connection.destroy();
+  });
 });

@@ -5,6 +5,7 @@ import { Crowd, HASTY } from '../support/clients-crowd.js';
 import { Watcher } from '../support/clients-watcher.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
 import { Random } from '../support/random.js';
+import { untilUpgraded } from './upgrades.js';
 
 const SOCKETS = 50;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
@@ -48,6 +49,8 @@ async function killAgainAndAgain(seed: number): Promise<void> {
     const enough = crowd.acknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
     crowd.act();
     await enough;
+    await untilUpgraded(crowd);
+    await crowd.acknowledgements(1);
     // At once other acknowledgements of the same commit are on their way.
     if (random.chance(0.5)) await moment(random.next() * MOMENT_MAX_MS);
     await gateway.kill('SIGKILL');

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { SCALE } from '../property/runs.js';
 import { closeClients, connect, totalsAt, type Totals } from '../support/clients.js';
 import { HASTY } from '../support/clients-crowd.js';
 import { HoppingCrowd } from '../support/clients-hopping.js';
@@ -11,18 +12,15 @@ import { until } from '../support/until.js';
 const GATEWAYS = 4;
 const CLIENTS = 200;
 const POSTS = 20;
-const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-const LOSSES = seeds(2 * SCALE, SEED);
+const LOSSES = seeds(SCALE, SEED);
 const CRASHES = seeds(SCALE, SEED + LOSSES.length);
-const KILLS = 3;
+const KILLS = 2;
 /** Acknowledgements in a round, and at most between two kills. */
-const ENOUGH = 1_000;
-const BETWEEN_KILLS_MAX = 400;
+const ENOUGH = 600;
+const BETWEEN_KILLS_MAX = 300;
 /** Views that are asked for at once, without a number. */
 const UNNUMBERED = 5;
-/** A few seconds, unless the machine is busy with much else. */
-const LIMIT_MS = 120_000;
 const ENV = { MAX_OPS_PER_CONNECTION: '0' };
 
 describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`, () => {
@@ -32,13 +30,13 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
 
   beforeAll(async () => {
     gateways = await startProxied(GATEWAYS, ENV);
-  }, LIMIT_MS);
+  });
 
   afterEach(async () => {
     crowd.stay();
     for (const gateway of gateways) gateway.keepAnswers();
     await closeClients();
-  }, LIMIT_MS);
+  });
 
   afterAll(() => endProxied(gateways));
 
@@ -90,7 +88,6 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
       const views = (await counted).reduce((sum, count) => sum + count, 0);
       await expectExact(seed, { ...crowd.crowd.asked, [unnumbered(seed)]: { likes: 0, views } });
     },
-    LIMIT_MS,
   );
 
   it.each(CRASHES)(
@@ -104,13 +101,16 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
         const gateway = random.pick(gateways.filter((gateway) => !restarting.has(gateway)));
         restarting.set(gateway, gateway.killAndRestart());
       }
-      await Promise.all(restarting.values());
       await crowd.crowd.acknowledgements(CLIENTS);
-      expect(crowd.duplicates).toBeGreaterThan(0);
+      // A boot beside a crowd that never pauses takes many times as long.
+      crowd.crowd.rest();
+      await Promise.all(restarting.values());
+      crowd.act();
+      await crowd.crowd.acknowledgements(CLIENTS);
+      await until(() => crowd.duplicates > 0, 'an operation that was counted is sent again');
       await crowd.rest();
       await expectExact(seed, { ...crowd.crowd.asked, [unnumbered(seed)]: { likes: 0, views: 0 } });
     },
-    LIMIT_MS,
   );
 });
 

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import type { Failure } from '../../src/protocol/messages.js';
+import { LIMIT_MS } from '../property/runs.js';
 import { type Client, closeClients, connect, granted, totalsAt } from '../support/clients.js';
 import { HASTY } from '../support/clients-crowd.js';
 import { Flood } from '../support/clients-flood.js';
 import { Watcher } from '../support/clients-watcher.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricAt } from '../support/metrics.js';
+import { metricAt, untilMetric } from '../support/metrics.js';
 import { Random } from '../support/random.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
@@ -23,12 +24,9 @@ const PENDING_MAX = 50_000;
 const FLOODING = 6;
 const FLOOD_EACH = 10_000;
 const FLOODED = FLOODING * FLOOD_EACH;
-const SHED_MS = 30_000;
 /** Of which an operation that waits takes about 1 KB; the rest is for the collector, which is in no hurry. */
 const GROWTH_MAX_BYTES = 200 * 2 ** 20;
 const LOOK_EVERY_MS = 50;
-const RECOVERED_MS = 20_000;
-const LIMIT_MS = 90_000;
 /** What was confirmed is on disk: a kill loses none of it. */
 const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
 const ENV = { MAX_OPS_PER_CONNECTION: '0' };
@@ -74,153 +72,176 @@ class Probes {
   }
 }
 
-describe('two gateways', () => {
-  let redis: RedisServer;
-  let gateways: GatewayProcess[];
+/** Two gateways that share a Redis, which goes away for a while. */
+class OutageRun {
+  /** What clients of each gateway were answered while Redis was away. */
+  acted: (Failure | { ok: true })[] = [];
+  subscribed: (Failure | { ok: true })[] = [];
+  shown: { readonly early: unknown; readonly late: unknown } = { early: null, late: null };
+  readyWhileAway: (readonly number[])[] = [];
+  growths: number[] = [];
+  clientsRefused = 0;
+  flood!: Flood;
+  quietWatchers: Watcher[] = [];
+  readonly random = new Random(SEED);
+  readonly quiet = named('quiet', QUIET_POSTS);
+  readonly flooded = named('flooded', 20);
 
-  beforeAll(async () => {
-    redis = await startRedis({ args: DURABLE });
-    gateways = await Promise.all([0, 1].map(() => startGateway({ ...ENV, REDIS_URL: redis.url })));
-  }, LIMIT_MS);
+  private constructor(
+    readonly gateways: readonly GatewayProcess[],
+    private readonly redis: RedisServer,
+    readonly load: GatewaysUnderLoad,
+    readonly probes: readonly Probes[],
+  ) {}
 
-  afterAll(async () => {
-    await closeClients();
-    await stopAll();
-    await stopRedis();
-  });
+  static async of(outage: Outage): Promise<OutageRun> {
+    const redis = await startRedis({ args: DURABLE });
+    const gateways = await Promise.all([0, 1].map(() => startGateway({ ...ENV, REDIS_URL: redis.url })));
+    const urls = gateways.map(({ url }) => url);
+    const load = new GatewaysUnderLoad(urls, named('busy', 20), SOCKETS, new Random(SEED));
+    const probes = urls.map((url) => new Probes(url));
+    const run = new OutageRun(gateways, redis, load, probes);
+    await run.#take(outage);
+    return run;
+  }
 
-  describe.each(OUTAGES)(`whose Redis $name for ${OUTAGE_MS / 1000} s (TEST_SEED=${SEED})`, (outage) => {
-    const random = new Random(SEED);
-    const named = (name: string, count: number): string[] =>
-      Array.from({ length: count }, (_, i) => `${outage.name.slice(0, 2)}-${name}-${i}`);
-    const posts = named('busy', 20);
-    const quiet = named('quiet', QUIET_POSTS);
-    const flooded = named('flooded', 20);
-    let load: GatewaysUnderLoad;
-    let quietWatchers: Watcher[];
-    let probes: Probes[];
-    let flood: Flood | null = null;
-    /** What clients of each gateway were answered while Redis was away. */
-    let acted: (Failure | { ok: true })[];
-    let subscribed: (Failure | { ok: true })[];
-    let shown: { readonly early: unknown; readonly late: unknown };
-    let readyWhileAway: (readonly number[])[];
-    let growths: number[];
-    let clientsRefused: number;
+  get urls(): string[] {
+    return this.gateways.map(({ url }) => url);
+  }
+
+  /** Told that nothing was counted. */
+  get shed(): number {
+    return this.flood.count('OVERLOADED') + this.flood.count('RATE_LIMITED');
+  }
+
+  get taken(): number {
+    return this.flood.count('ok') + this.flood.count('UNAVAILABLE');
+  }
+
+  async #take(outage: Outage): Promise<void> {
+    const { urls, load, probes, redis } = this;
+    await Promise.all(load.watchers.map((watcher) => watcher.untilSubscribed()));
+    this.quietWatchers = await watchersOf(urls, this.quiet);
+    const actors = urls.map((url) => connect(url, { actor: 'ann', session: randomUUID() }, HASTY));
+    const enough = load.crowd.acknowledgements(SOCKETS * 10);
+    load.crowd.act();
+    await enough;
+    const before = await this.#memory();
+    await until(() => probes.every(({ readyz }) => readyz.length === 1), 'looked at');
+
+    await outage.begin(redis);
+    const lasted = lasting(OUTAGE_MS);
+    await until(() => probes.every(({ readyz }) => readyz.at(-1) === 503), 'unready');
+    const answers = Promise.all(actors.map((actor) => actor.emitWithAck('view', { post: 'asked', seq: 1 })));
+    const snapshots = Promise.all(load.watchers.map(({ socket }) => subscribe(socket, ['busy-0', 'unknown'])));
+    this.flood = await Flood.begin(urls[0]!, FLOODING, FLOOD_EACH, this.flooded);
+    await this.flood.poured;
+    await until(() => this.shed >= FLOODED - PENDING_MAX, 'what is too much is shed');
+    this.acted = await answers;
+    this.subscribed = await snapshots;
+    await until(() => load.crowd.clients.every(({ refusals }) => refusals > 0), 'everyone is told');
+    // Seconds after the last commit: its frames have come.
+    const early = this.#totalsShown();
+    await lasted;
+    this.clientsRefused = load.crowd.clients.filter(({ refusals }) => refusals > 0).length;
+    this.shown = { early, late: this.#totalsShown() };
+    this.readyWhileAway = probes.map(({ readyz }) => [...readyz]);
+    this.growths = (await this.#memory()).map((bytes, i) => bytes - before[i]!);
+    await outage.end(redis);
+  }
+
+  #totalsShown(): unknown {
+    return this.load.watchers.map(({ totals }) => totals);
+  }
+
+  #memory(): Promise<number[]> {
+    return Promise.all(this.urls.map((url) => metricAt(url, 'process_resident_memory_bytes')));
+  }
+}
+
+describe.each(OUTAGES.map((outage, i) => ({ ...outage, i })))(
+  `two gateways whose Redis $name for ${OUTAGE_MS / 1000} s (TEST_SEED=${SEED})`,
+  ({ name, i }) => {
+    const unavailable = expect.objectContaining({ code: 'UNAVAILABLE', retryable: true });
+    let run: OutageRun;
 
     beforeAll(async () => {
-      const urls = gateways.map(({ url }) => url);
-      load = new GatewaysUnderLoad(urls, posts, SOCKETS, random);
-      await Promise.all(load.watchers.map((watcher) => watcher.untilSubscribed()));
-      quietWatchers = await watchersOf(urls, quiet);
-      const actors = urls.map((url) => connect(url, { actor: 'ann', session: randomUUID() }, HASTY));
-      const enough = load.crowd.acknowledgements(SOCKETS * 10);
-      load.crowd.act();
-      await enough;
-      const before = await memory();
-      probes = urls.map((url) => new Probes(url));
-      await until(() => probes.every(({ readyz }) => readyz.length === 1), 'looked at');
-
-      await outage.begin(redis);
-      const lasted = lasting(OUTAGE_MS);
-      await until(() => probes.every(({ readyz }) => readyz.at(-1) === 503), 'unready');
-      const answers = Promise.all(actors.map((actor) => actor.emitWithAck('view', { post: 'asked', seq: 1 })));
-      const snapshots = Promise.all(load.watchers.map(({ socket }) => subscribe(socket, [posts[0]!, 'unknown'])));
-      flood = await Flood.begin(urls[0]!, FLOODING, FLOOD_EACH, flooded);
-      await flood.poured;
-      await until(() => shed() >= FLOODED - PENDING_MAX, 'what is too much is shed', SHED_MS);
-      acted = await answers;
-      subscribed = await snapshots;
-      // Seconds after the last commit: its frames have come.
-      const early = totalsShown();
-      await until(() => load.crowd.clients.every(({ refusals }) => refusals > 0), 'everyone is told');
-      await lasted;
-      clientsRefused = load.crowd.clients.filter(({ refusals }) => refusals > 0).length;
-      shown = { early, late: totalsShown() };
-      readyWhileAway = probes.map(({ readyz }) => [...readyz]);
-      growths = (await memory()).map((bytes, i) => bytes - before[i]!);
-      await outage.end(redis);
+      run = await runs()[i]!;
     }, LIMIT_MS);
 
-    afterAll(async () => {
-      flood?.close();
-      await closeClients();
-    });
+    afterAll(() => run.flood.close());
 
     it('answer those who act UNAVAILABLE, to be tried again', () => {
-      const unavailable = expect.objectContaining({ code: 'UNAVAILABLE', retryable: true });
-      expect(acted).toEqual(gateways.map(() => ({ ok: false, error: unavailable })));
-      expect(clientsRefused).toBe(SOCKETS);
+      expect(run.acted).toEqual(run.urls.map(() => ({ ok: false, error: unavailable })));
+      expect(run.clientsRefused).toBe(SOCKETS);
     });
 
     it('answer those who begin to watch UNAVAILABLE, and leave those alone who do', () => {
-      const unavailable = expect.objectContaining({ code: 'UNAVAILABLE', retryable: true });
-      expect(subscribed).toEqual(gateways.map(() => ({ ok: false, error: unavailable })));
-      expect(shown.late).toEqual(shown.early);
+      expect(run.subscribed).toEqual(run.urls.map(() => ({ ok: false, error: unavailable })));
+      expect(run.shown.late).toEqual(run.shown.early);
     });
 
     it('grow by a bounded amount, and shed what comes on top', async () => {
-      process.stderr.write(`Redis ${outage.name}: gateways grew by ${growths.map(mebibytes).join(' and ')} MiB\n`);
-      for (const growth of growths) expect(growth).toBeLessThan(GROWTH_MAX_BYTES);
-      await until(() => flood!.answered === FLOODED, 'the flood is answered', RECOVERED_MS);
-      expect(flood!.count('OVERLOADED')).toBeGreaterThan(0);
-      expect(taken() + shed()).toBe(FLOODED);
+      process.stderr.write(`Redis ${name}: gateways grew by ${run.growths.map(mebibytes).join(' and ')} MiB\n`);
+      for (const growth of run.growths) expect(growth).toBeLessThan(GROWTH_MAX_BYTES);
+      await until(() => run.flood.answered === FLOODED, 'the flood is answered');
+      expect(run.flood.count('OVERLOADED')).toBeGreaterThan(0);
+      expect(run.taken + run.shed).toBe(FLOODED);
     });
 
-    it(
-      'get over it by themselves, exactly, and nobody was disconnected',
-      async () => {
-        await load.expectExact({ outage: outage.name });
-        await until(() => probes.every(({ readyz }) => readyz.at(-1) === 200), 'ready', RECOVERED_MS);
-        for (const { url } of gateways) {
-          await until(async () => (await metricAt(url, 'tallycast_pending_operations')) === 0, 'done', RECOVERED_MS);
-        }
-        for (const { url } of gateways) {
-          const totals = Object.values(await totalsAt(url, flooded));
-          expect(totals.reduce((sum, { views }) => sum + views, 0)).toBe(taken());
-        }
-        expect(load.errors.disconnects).toBe(0);
-      },
-      LIMIT_MS,
-    );
+    it('get over it by themselves, exactly, and nobody was disconnected', async () => {
+      await run.load.expectExact({ outage: name });
+      await until(() => run.probes.every(({ readyz }) => readyz.at(-1) === 200), 'ready');
+      for (const url of run.urls) await untilMetric(url, 'tallycast_pending_operations', 0);
+      for (const url of run.urls) {
+        const totals = Object.values(await totalsAt(url, run.flooded));
+        expect(totals.reduce((sum, { views }) => sum + views, 0)).toBe(run.taken);
+      }
+      expect(run.load.errors.disconnects).toBe(0);
+    });
 
     it('tell of every post again that is watched', async () => {
-      const actor = connect(gateways[0]!.url);
-      const some = Array.from({ length: 50 }, () => random.pick(quiet));
+      const actor = connect(run.urls[0]!);
+      const some = Array.from({ length: 50 }, () => run.random.pick(run.quiet));
       for (const post of some) granted(await actor.emitWithAck('view', { post }));
       const isShown = ({ known, posts }: Watcher): boolean =>
         some.every((post) => !posts.includes(post) || Number(known.get(post)?.['views']) > 0);
-      await Promise.all(quietWatchers.map((watcher) => watcher.until(() => isShown(watcher))));
+      await Promise.all(run.quietWatchers.map((watcher) => watcher.until(() => isShown(watcher))));
     });
 
     it('are alive all the time, not ready while it is away, and ready in the end', async () => {
-      expect(readyWhileAway).toEqual(gateways.map(() => [200, 503]));
-      await until(() => probes.every(({ readyz }) => readyz.at(-1) === 200), 'ready', RECOVERED_MS);
-      await Promise.all(probes.map((probe) => probe.end()));
-      expect(probes.map(({ healthz }) => healthz)).toEqual(gateways.map(() => [200]));
+      expect(run.readyWhileAway).toEqual(run.urls.map(() => [200, 503]));
+      await until(() => run.probes.every(({ readyz }) => readyz.at(-1) === 200), 'ready');
+      await Promise.all(run.probes.map((probe) => probe.end()));
+      expect(run.probes.map(({ healthz }) => healthz)).toEqual(run.urls.map(() => [200]));
       process.stderr.write(
-        `Redis ${outage.name}: /readyz said ${probes.map(({ readyz }) => readyz.join(', ')).join(' and ')}\n`,
+        `Redis ${name}: /readyz said ${run.probes.map(({ readyz }) => readyz.join(', ')).join(' and ')}\n`,
       );
     });
+  },
+);
 
-    /** Told that nothing was counted. */
-    function shed(): number {
-      return flood!.count('OVERLOADED') + flood!.count('RATE_LIMITED');
-    }
-
-    function taken(): number {
-      return flood!.count('ok') + flood!.count('UNAVAILABLE');
-    }
-
-    function totalsShown(): unknown {
-      return load.watchers.map(({ totals }) => totals);
-    }
-  });
-
-  function memory(): Promise<number[]> {
-    return Promise.all(gateways.map(({ url }) => metricAt(url, 'process_resident_memory_bytes')));
-  }
+afterAll(async () => {
+  await closeClients();
+  await stopAll();
+  await stopRedis();
 });
+
+let begun: readonly Promise<OutageRun>[] | null = null;
+
+/** All at once, for an outage is mostly waiting. */
+function runs(): readonly Promise<OutageRun>[] {
+  if (begun === null) {
+    begun = OUTAGES.map((outage) => OutageRun.of(outage));
+    // What fails is told where it is awaited.
+    for (const one of begun) one.catch(() => undefined);
+  }
+  return begun;
+}
+
+function named(name: string, count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `${name}-${i}`);
+}
 
 /** One after the other: all of them at once is no outage. */
 async function watchersOf(urls: readonly string[], posts: readonly string[]): Promise<Watcher[]> {

@@ -24,6 +24,7 @@ export class HoppingCrowd {
   ) {
     this.crowd = new Crowd(urls[0]!, size, posts, random, { ...HASTY, autoConnect: false }, name);
     for (const client of this.crowd.clients) {
+      stayOnOneTransport(client);
       const { onAcknowledged } = client;
       client.onAcknowledged = () => {
         onAcknowledged?.();
@@ -75,4 +76,9 @@ export class HoppingCrowd {
     (socket.io as unknown as { uri: string }).uri = to;
     socket.connect();
   }
+}
+
+/** A stock client whose connection breaks in the middle of its upgrade notices nothing until no ping has come for 25 s. */
+function stayOnOneTransport({ socket: { io } }: LedgerClient): void {
+  io.opts.transports = io.opts.transports!.slice(-1);
 }
