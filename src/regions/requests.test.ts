@@ -63,7 +63,7 @@ describe('shipments that are too large for a request', () => {
   });
 
   it('leave nobody out of a large set: registers come before the members that do not name them', () => {
-    const actors = Array.from({ length: 140_000 }, (_, i) => ({ hi: Math.imul(i, 0x9e3779b1) >>> 0, lo: i }));
+    const actors = Array.from({ length: 20_000 }, (_, i) => ({ hi: Math.imul(i, 0x9e3779b1) >>> 0, lo: i }));
     const known = { metric: 0, actor: { hi: 1, lo: 2 }, stamp: 900_000, on: true };
     const shipment: Shipment = {
       kind: 'scan',
@@ -84,10 +84,10 @@ describe('shipments that are too large for a request', () => {
     here.setPost('large', { v: 1, updatedAtMs: 1, metrics: [{ members: 1, counter: [] }] });
     here.setMember('large', 0, known.actor, true);
     here.setRegister('large', 0, known.actor, 700_000);
-    const requests = shipRequests([shipment]);
+    const requests = shipRequests([shipment], 64 * 1024);
     expect(requests.length).toBeGreaterThan(1);
     for (const { bytes } of requests) for (const part of decodeShipments(bytes)) merge(here, METRICS, part);
-    expect(here.post('large')?.metrics[0]?.members).toBe(140_001);
+    expect(here.post('large')?.metrics[0]?.members).toBe(20_001);
     expect(here.hasMember('large', 0, known.actor)).toBe(true);
   });
 

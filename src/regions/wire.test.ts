@@ -17,7 +17,7 @@ import {
 import { decodeShipments, encodeShipments } from './wire.js';
 
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
-const ROUNDS = 100 * SCALE;
+const ROUNDS = 60 * SCALE;
 const SEED = 20_260_101;
 
 interface Message {

@@ -4,7 +4,7 @@ import { Random } from '../support/random.js';
 import { like, type Plant, RegionsWorld, view, type Word } from './regions-world.js';
 
 /** Each of the planted faults shows within tens of histories. */
-const HISTORIES = 1_000 * SCALE;
+const HISTORIES = 500 * SCALE;
 const SKEWED_HISTORIES = 100 * SCALE;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const POSTS = ['a', 'b', 'c'];
