@@ -8,6 +8,17 @@ const [POST, OTHER] = [postIn(0), postIn(0, 1)];
 const ELSEWHERE = postIn(1);
 const ANN = key(1);
 
+/** Resolves when the view of the post was read or announced. */
+async function watchDuringCommit({ store }: StoreUnderTest, life: Life, post: string, turns: number): Promise<void> {
+  const announced = new Announcements(store);
+  const committed = store.commit(life.batch(0, [view(post)]));
+  for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+  store.watch(post);
+  const [read] = await store.read([post], null);
+  await committed;
+  if (read!.counts.v === 0) await announced.until(post, 1);
+}
+
 export function changeTests(under: StoreUnderTest): void {
   it('the counts of a watched post are announced', async () => {
     const announced = new Announcements(under.store);
@@ -15,6 +26,11 @@ export function changeTests(under: StoreUnderTest): void {
     const { changed } = await under.apply([view(POST, 3), like(POST, ANN)]);
     await announced.until(POST, 1);
     expect(announced.last(POST)).toEqual(changed[0]);
+  });
+
+  it('a post that is watched while a change to it is committed is read with the change, or announced', async () => {
+    const life = new Life('life-two');
+    for (let turns = 0; turns < 20; turns++) await watchDuringCommit(under, life, postIn(0, turns), turns);
   });
 
   it('after many changes the last is announced', async () => {

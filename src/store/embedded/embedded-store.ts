@@ -46,7 +46,7 @@ export class EmbeddedStore implements CounterStore {
   readonly #purge: Set<number>;
   #waiting: Waiting[] = [];
   #looking: (() => void)[] = [];
-  /** Of the group commit that is under way: its operations, and the watched posts that it changes. */
+  /** Of the group commit that is under way: its operations, and the posts that it changes. */
   #operations = 0;
   #changed: PostCounts[] = [];
   readonly #regionals: Regional[] | null;
@@ -235,7 +235,7 @@ export class EmbeddedStore implements CounterStore {
   }
 
   #tell(changed: readonly PostCounts[]): void {
-    for (const counts of changed) if (this.#watched.has(counts.post)) this.#changed.push(counts);
+    for (const counts of changed) this.#changed.push(counts);
   }
 
   /** What is in memory was not committed: it is read again. */
@@ -256,7 +256,12 @@ export class EmbeddedStore implements CounterStore {
     }
   }
 
+  /**
+   * Decides here, and not when a change is applied, which posts are watched: who began to watch during the sync has read
+   * the state before the change.
+   */
   #announce(): void {
-    if (this.#changed.length > 0) this.#changes.next(this.#changed);
+    const watched = this.#changed.filter(({ post }) => this.#watched.has(post));
+    if (watched.length > 0) this.#changes.next(watched);
   }
 }
