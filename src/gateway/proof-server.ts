@@ -7,6 +7,8 @@ import { boundedParser } from './bounded-parser.js';
 import { OnePongServer } from './bounded-transports.js';
 
 const LOOPBACK = '127.0.0.1';
+/** Exclusive: workers of one gateway would share the port, and get each other's connections. */
+const ANY_PORT = { port: 0, host: LOOPBACK, exclusive: true };
 /** Engine.IO's and Socket.IO's packets: https://socket.io/docs/v4/socket-io-protocol/ */
 const CONNECT = '40';
 const CONNECTED = '40{';
@@ -26,7 +28,7 @@ export interface ProofConnection {
 export class ProofServer {
   readonly #http: HttpServer;
   readonly #server: Server;
-  readonly #connections: ProofConnection[] = [];
+  readonly #clients: WebSocket[] = [];
 
   private constructor(http: HttpServer) {
     this.#http = http;
@@ -41,7 +43,7 @@ export class ProofServer {
   static async listen(): Promise<ProofServer> {
     const http = createServer();
     const server = new ProofServer(http);
-    http.listen(0, LOOPBACK);
+    http.listen(ANY_PORT);
     await once(http, 'listening');
     return server;
   }
@@ -58,6 +60,7 @@ export class ProofServer {
       createConnection: () => tcp,
       perMessageDeflate: false,
     });
+    this.#clients.push(client);
     client.on('error', () => undefined);
     const received: string[] = [];
     const answered = new Promise<void>((resolve) => {
@@ -70,15 +73,14 @@ export class ProofServer {
     client.once('open', () => client.send(CONNECT));
     const [socket] = (await once(this.#server, 'connection')) as [Socket];
     await answered;
-    const connection = { socket, client, tcp, received };
-    this.#connections.push(connection);
-    return connection;
+    return { socket, client, tcp, received };
   }
 
   /** Ends all connections, however they are. */
-  async close(): Promise<void> {
-    for (const { client } of this.#connections) client.terminate();
-    await this.#server.close();
+  close(): void {
+    for (const client of this.#clients) client.terminate();
+    void this.#server.close();
+    this.#http.closeAllConnections();
   }
 }
 
@@ -89,7 +91,7 @@ export interface TcpPair {
 }
 
 export async function connectTcpPair(): Promise<TcpPair> {
-  const server = createTcpServer().listen(0, LOOPBACK);
+  const server = createTcpServer().listen(ANY_PORT);
   await once(server, 'listening');
   const far = connect((server.address() as AddressInfo).port, LOOPBACK);
   const [near] = (await once(server, 'connection')) as [TcpSocket];

@@ -1,9 +1,13 @@
 import type { LoggerService } from '@nestjs/common';
 import { type Logger, pino } from 'pino';
 
-/** One line of JSON a record; readable text where a person watches the terminal. */
+/**
+ * One line of JSON a record; readable text where a person watches the terminal. A gateway whose log nobody reads any more
+ * goes on without one: pino's own writer would try again without end when the process ends.
+ */
 export async function createLogger(level: string): Promise<Logger> {
-  if (!process.stdout.isTTY) return pino({ level });
+  process.stdout.on('error', () => undefined);
+  if (!process.stdout.isTTY) return pino({ level }, process.stdout);
   const { default: pretty } = await import('pino-pretty');
   return pino({ level }, pretty({ ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss', singleLine: true }));
 }

@@ -1,6 +1,9 @@
 import { afterAll, describe, expect, it } from '@jest/globals';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ROOT, startGateway, stopAll } from '../support/gateway-process.js';
 import { metricsOf } from '../support/metrics.js';
@@ -58,6 +61,22 @@ describe('a Node that is too old', () => {
 });
 
 describe('a gateway as it is shipped', () => {
+  it('drains and ends when nobody reads its log any more', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'tallycast-command-'));
+    const { PATH = '' } = process.env;
+    const env = { PATH, PORT: '0', DATA_DIR: directory };
+    const child = spawn(process.execPath, [join(ROOT, 'dist', 'main.js')], {
+      env,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    await once(child.stdout!, 'data');
+    child.stdout!.destroy();
+    const ended = once(child, 'exit');
+    child.kill('SIGTERM');
+    expect(await ended).toEqual([0, null]);
+    await rm(directory, { recursive: true, force: true });
+  });
+
   it('has each shortcut on, and warns of nothing', async () => {
     const gateway = await startGateway();
     const page = await metricsOf(gateway.url);

@@ -5,6 +5,7 @@ import { closeClients, connect, LedgerClient, totalsAt, untilClosed, untilConnec
 import { Crowd, HASTY } from '../support/clients-crowd.js';
 import { freePort } from '../support/free-port.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricsOf } from '../support/metrics.js';
 import { Random } from '../support/random.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
@@ -109,6 +110,8 @@ describe('workers on one port', () => {
     const each = await ofWorkers(gateway.url, 'tallycast_sockets');
     expect(each).toHaveLength(WORKERS);
     expect(sum(each)).toBe(sockets.length);
+    const shortcuts = [...(await metricsOf(gateway.url))].filter(([name]) => name.startsWith('tallycast_shortcut{'));
+    expect(shortcuts.map(([, on]) => on)).toEqual(Array.from({ length: 6 * WORKERS }, () => 1));
   });
 });
 

@@ -68,9 +68,7 @@ afterEach(async () => {
   for (const undo of undone.splice(0)) undo();
 });
 
-afterAll(async () => {
-  await server.close();
-});
+afterAll(() => server.close());
 
 /** All ways at a larger scale; else one that is drawn. */
 function ways(): readonly Sabotage[] {
