@@ -16,7 +16,7 @@ const CORE = [
 ];
 const JEST = [
   ...['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js'],
-  ...['--maxWorkers=100%', ...CORE],
+  ...CORE,
 ];
 
 function versionOf(binary) {

@@ -62,9 +62,10 @@ export async function boot(settings: Settings): Promise<void> {
     throw new Error(`HOST ${settings.host}, PORT ${settings.port}: ${(error as Error).message}`, { cause: error });
   });
   const url = (await app.getUrl()).replace('[::1]', 'localhost');
+  // Before anybody is told that it listens, and might end it.
+  endBySignal(app, logger, siblings);
   if (siblings === null) logger.info({ url, ...(redis === null && { dataDir: settings.dataDir }) }, 'listening');
   else process.send!({ kind: 'listening', url } satisfies ListeningMessage);
-  endBySignal(app, logger, siblings);
 }
 
 /** Nest hands on what Node's `listen` takes; its types leave out the backlog. */

@@ -69,8 +69,8 @@ describe('a gateway as it is shipped', () => {
       env,
       stdio: ['ignore', 'pipe', 'ignore'],
     });
-    await once(child.stdout!, 'data');
-    child.stdout!.destroy();
+    await once(child.stdout, 'data');
+    child.stdout.destroy();
     const ended = once(child, 'exit');
     child.kill('SIGTERM');
     expect(await ended).toEqual([0, null]);

@@ -71,7 +71,11 @@ function clusterOf(members: readonly Member[]): RedisCluster {
     primaryOf,
     async moveSlot(slot, to) {
       const from = await primaryOf(slot);
-      if (from !== to) await moveSlot(slot, { server: from, id: idOf(from) }, { server: to, id: idOf(to) });
+      if (from === to) return;
+      const servers = members.map(({ server }) => server);
+      await untilAgreed(servers);
+      await moveSlot(slot, { server: from, id: idOf(from) }, { server: to, id: idOf(to) });
+      await untilAgreed(servers);
     },
   };
 }
@@ -153,6 +157,24 @@ function owns(slots: readonly string[], slot: number): boolean {
     const [first, last = first] = range.split('-').map(Number);
     return first! <= slot && slot <= last!;
   });
+}
+
+/**
+ * Waits until all nodes that answer know the same owners and epochs. A move gives its target an epoch above all that it
+ * knows: with one that it does not know yet, two nodes would have the same, and one of them lose the slot again.
+ */
+async function untilAgreed(nodes: readonly RedisServer[]): Promise<void> {
+  const agreed = async (): Promise<boolean> => {
+    const views = (await Promise.all(nodes.map(viewOf))).filter((view) => view !== '');
+    const described = views.map((view) => claimsIn(view).map(describeClaim));
+    return new Set(described.map((claims) => claims.sort().join('\n'))).size === 1;
+  };
+  await until(agreed, 'all nodes agree on who owns which slots');
+}
+
+/** Without slots on the move, of which only the two ends know. */
+function describeClaim({ id, epoch, slots }: Claim): string {
+  return `${id} ${epoch} ${slots.filter((range) => !range.startsWith('[')).join()}`;
 }
 
 /** In the order of the Redis documentation: no moment without an owner, and none with two. */
