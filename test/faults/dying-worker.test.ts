@@ -13,7 +13,7 @@ import { untilUpgraded } from './upgrades.js';
 const WORKERS = 2;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const SOCKETS = 50;
-const DEATHS = 2 * SCALE;
+const DEATHS = SCALE;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
 
 let redis: RedisServer;

@@ -14,7 +14,7 @@ import { until } from '../support/until.js';
 const NAMES = ['eu', 'us', 'ap'];
 const CLIENTS_A_REGION = 34;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
-const EVENTS = 6 * SCALE;
+const EVENTS = 4 * SCALE;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 /** Acknowledgements of a region between two faults. */
 const BETWEEN_MAX = 600;
