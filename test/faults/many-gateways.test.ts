@@ -71,7 +71,7 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
   }
 
   it.each(LOSSES)(
-    'are counted exactly while answers get lost on the way to them and to the gateways (TEST_SEED=%d)',
+    `are counted exactly while answers get lost on the way to them and to the gateways (TEST_SEED=${SEED}, round %d)`,
     async (seed) => {
       const retries = await sumOfRetries(gateways);
       await begin(seed);
@@ -91,7 +91,7 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
   );
 
   it.each(CRASHES)(
-    `are counted exactly while, besides, gateways are killed ${KILLS} times (TEST_SEED=%d)`,
+    `are counted exactly while, besides, gateways are killed ${KILLS} times (TEST_SEED=${SEED}, round %d)`,
     async (seed) => {
       const random = new Random(seed);
       await begin(seed);
