@@ -8,7 +8,7 @@ import type { FrameSink, Viewer } from '../fanout/viewer.js';
 import type { Writable } from '../protocol/ascii-writer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { ByeEvent, MineEvent } from '../protocol/messages.js';
-import { DirectSocket, webSocketOf } from './direct-socket.js';
+import { DirectSocket, unsentPackets, webSocketOf } from './direct-socket.js';
 import { readFrames } from './frame-reader.js';
 import { FrameWriter } from './frame-writer.js';
 import type { Outbox } from './outbox.js';
@@ -30,8 +30,6 @@ const writer = new FrameWriter();
 /** Before an Engine.IO message. */
 const MESSAGE = '4';
 const UNCOMPRESSED = { compress: false };
-/** A packet that tells a client nothing. */
-const NO_COUNTS = eventOf('[]');
 
 /** The number by which the client knows the answer to an event; `null` where it asked for none. */
 export type AnswerId = number | null;
@@ -69,9 +67,8 @@ export class Connection implements FrameSink, Reading {
   #answers = NO_ANSWERS;
   #direct: DirectSocket | null;
   #unsentFrame = false;
-  /** Packets that were handed to socket.io, and how many of them are known to have been sent. */
-  #handedOver = 0;
-  #sent = 0;
+  /** Answers that socket.io has not sent yet; counted where Engine.IO's own list cannot be looked at. */
+  #unsentAnswers = 0;
   /** Whether it is being watched for reading. */
   #watched = false;
 
@@ -173,9 +170,10 @@ export class Connection implements FrameSink, Reading {
       this.#direct.write(writer.take());
       return;
     }
-    this.#handedOver += answers.length;
+    const sent = this.shortcuts.unsentPackets.on ? undefined : this.#answerSent;
+    if (sent !== undefined) this.#unsentAnswers += answers.length;
     for (const answer of answers) {
-      this.socket.conn.write(typeof answer === 'string' ? answer : writer.only(answer), UNCOMPRESSED);
+      this.socket.conn.write(typeof answer === 'string' ? answer : writer.only(answer), UNCOMPRESSED, sent);
     }
     this.#watchReading();
   }
@@ -213,18 +211,25 @@ export class Connection implements FrameSink, Reading {
     if (this.#pending > 0) return new Promise((resolve) => (this.#settled ??= []).push(resolve));
   }
 
-  /** With many packets that are not known to have been sent, one more is written whose end is told. */
+  readonly #answerSent = (): void => void (this.#unsentAnswers -= 1);
+
   #watchReading(): void {
-    if (this.#watched || this.#handedOver - this.#sent <= UNREAD_MAX) return;
+    const { count, next } = this.#unsent();
+    if (this.#watched || count <= UNREAD_MAX) return;
     this.#watched = true;
-    const sentBefore = this.#sent;
-    const upTo = this.#handedOver;
-    this.socket.conn.write(NO_COUNTS, UNCOMPRESSED, () => (this.#sent = upTo));
     this.clock.after(UNREAD_MS, () => {
       this.#watched = false;
-      if (this.#sent === sentBefore) this.cut();
+      const now = this.#unsent();
+      // Nothing of what waited has been sent: the first packet is the same, or no answer fewer waits.
+      if (now.next === next && now.count >= count) this.cut();
       else this.#watchReading();
     });
+  }
+
+  /** How many packets wait for the client, and the first of them if it can be seen. */
+  #unsent(): { readonly count: number; readonly next: unknown } {
+    const packets = unsentPackets(this.socket.conn, this.shortcuts.unsentPackets);
+    return packets === null ? { count: this.#unsentAnswers, next: null } : { count: packets.length, next: packets[0] };
   }
 
   /**
@@ -235,10 +240,7 @@ export class Connection implements FrameSink, Reading {
   emitting(event: string): void {
     this.flush();
     if (event === 'bye') this.clock.soon(() => this.socket.conn.close());
-    else {
-      this.#handedOver += 1;
-      this.#watchReading();
-    }
+    else this.#watchReading();
   }
 }
 

@@ -158,3 +158,16 @@ function readHandleOf(tcp: TcpSocket): ReadHandle | null | undefined {
 function pingTimerOf(connection: EngineSocket): NodeJS.Timeout | null | undefined {
   return (connection as unknown as { readonly pingTimeoutTimer?: NodeJS.Timeout | null }).pingTimeoutTimer;
 }
+
+/** Packets that Engine.IO holds for the client; `null` where it keeps them elsewhere than expected. */
+export function unsentPackets(connection: EngineSocket, shortcut: Shortcut): readonly unknown[] | null {
+  if (!shortcut.on) return null;
+  try {
+    const { writeBuffer } = connection as unknown as { readonly writeBuffer?: unknown };
+    if (!Array.isArray(writeBuffer)) throw new Error("Engine.IO's socket has no writeBuffer");
+    return writeBuffer as unknown[];
+  } catch (error) {
+    shortcut.fail(error);
+    return null;
+  }
+}

@@ -7,6 +7,8 @@ export class Shortcuts {
   readonly libuvWrite: LibuvWrite;
   /** Writes frames to the TCP socket under `ws`: direct-socket.ts. */
   readonly directWrite: Shortcut;
+  /** Looks at what Engine.IO holds for a client that does not read: direct-socket.ts. */
+  readonly unsentPackets: Shortcut;
   /** Stops reading from a connection at once: direct-socket.ts. */
   readonly readPause: Shortcut;
   /** Takes frames before `ws` does: frame-reader.ts. */
@@ -20,6 +22,7 @@ export class Shortcuts {
   constructor(warn: (message: string) => void) {
     this.libuvWrite = new LibuvWrite('libuv-write', warn);
     this.directWrite = new Shortcut('direct-write', warn);
+    this.unsentPackets = new Shortcut('unsent-packets', warn);
     this.readPause = new Shortcut('read-pause', warn);
     this.directRead = new Shortcut('direct-read', warn);
     this.packetDecoder = new Shortcut('packet-decoder', warn);
@@ -27,7 +30,7 @@ export class Shortcuts {
   }
 
   get all(): readonly Shortcut[] {
-    const { libuvWrite, directWrite, readPause, directRead, packetDecoder, handshakeMemory } = this;
-    return [libuvWrite, directWrite, readPause, directRead, packetDecoder, handshakeMemory];
+    const { libuvWrite, directWrite, unsentPackets, readPause, directRead, packetDecoder, handshakeMemory } = this;
+    return [libuvWrite, directWrite, unsentPackets, readPause, directRead, packetDecoder, handshakeMemory];
   }
 }

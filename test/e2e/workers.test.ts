@@ -111,7 +111,7 @@ describe('workers on one port', () => {
     expect(each).toHaveLength(WORKERS);
     expect(sum(each)).toBe(sockets.length);
     const shortcuts = [...(await metricsOf(gateway.url))].filter(([name]) => name.startsWith('tallycast_shortcut{'));
-    expect(shortcuts.map(([, on]) => on)).toEqual(Array.from({ length: 6 * WORKERS }, () => 1));
+    expect(shortcuts.map(([, on]) => on)).toEqual(Array.from({ length: 7 * WORKERS }, () => 1));
   });
 });
 

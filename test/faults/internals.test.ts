@@ -44,6 +44,7 @@ const INTERNALS: readonly [property: string, holder: Holder, shortcuts: readonly
   ['_fragmented', receiver, ['direct-read'], true],
   ['_buffers', receiver, ['handshake-memory'], false],
   ['pingTimeoutTimer', engineSocket, ['direct-read', 'read-pause'], true],
+  ['writeBuffer', engineSocket, ['unsent-packets'], false],
   ['sentCallbackFn', engineSocket, ['handshake-memory'], true],
   ['cleanupFn', engineSocket, ['handshake-memory'], true],
   ['decoder', client, ['packet-decoder', 'handshake-memory'], true],
