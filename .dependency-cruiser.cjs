@@ -35,7 +35,7 @@ module.exports = {
       ...['ingest/', 'fanout/', 'presence/', 'access/', 'regions/'],
       ...[...middle, 'settings\\.ts'],
     ]),
-    layer('workers-pass-connections-on', 'workers', ['ops/', 'settings\\.ts', ...core]),
+    layer('workers-pass-connections-on', 'workers', ['ops/', 'settings\\.ts', 'end-signal\\.ts', ...core]),
     layer('access-guards-both-edges', 'access', ['counters/', ...core, 'settings\\.ts']),
     {
       name: 'counters-have-no-dependencies',

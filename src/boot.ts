@@ -8,6 +8,7 @@ import { Origins } from './access/origins.js';
 import { AppModule } from './app.module.js';
 import { ActorsElsewhere } from './gateway/actors-elsewhere.js';
 import type { Clock } from './clock.js';
+import { onEndSignal } from './end-signal.js';
 import { Actors } from './fanout/actors.js';
 import { CountsAdapter } from './gateway/counts.adapter.js';
 import { Handshake } from './gateway/handshake.js';
@@ -101,7 +102,7 @@ function endBySignal(app: NestExpressApplication, logger: Logger, siblings: Sibl
       },
     );
   };
-  process.once('SIGTERM', end).once('SIGINT', end).once('SIGHUP', end);
+  onEndSignal(end);
   siblings?.onPrimaryGone(() => end('the primary is gone'));
 }
 

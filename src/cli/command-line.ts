@@ -1,7 +1,7 @@
 import { distance } from 'fastest-levenshtein';
 import { ENVIRONMENT } from '../environment-schema.js';
 
-/** What a command line asks for. */
+/** A parsed command line. */
 export type Command =
   | { readonly kind: 'start'; readonly settings: Readonly<Record<string, string>> }
   | { readonly kind: 'help' }
@@ -18,11 +18,13 @@ export function flagOf(variable: string): string {
   return `--${variable.toLowerCase().replaceAll('_', '-')}`;
 }
 
+/** Settings that are true when their flag stands without a value. */
+const SWITCHES: ReadonlySet<string> = new Set(['PRIVATE']);
+
 const VARIABLE_BY_FLAG = new Map(VARIABLES.map((variable) => [flagOf(variable), variable]));
 
 /**
- * Reads `[start|help|version] [--setting value | --setting=value | --setting]…`. A setting without a value is `true`.
- * Values are checked where the environment's are.
+ * Reads `[start|help|version] [--setting value | --setting=value]…`. Values are checked where the environment's are.
  * @throws Error with one line that names the nearest command or flag
  */
 export function parseCommandLine(args: readonly string[]): Command {
@@ -48,18 +50,19 @@ function parseSettings(args: readonly string[]): Record<string, string> {
     if (!arg.startsWith('--')) throw new Error(`unexpected ${arg}: a setting is given as ${flagOf('PORT')} 4000`);
     const [flag, given] = splitAtEquals(arg);
     const variable = VARIABLE_BY_FLAG.get(flag);
+    if (OTHER_FLAGS.includes(flag)) throw new Error(`${flag} takes no value`);
     if (variable === undefined) {
       const flags = [...VARIABLE_BY_FLAG.keys(), ...OTHER_FLAGS];
       throw new Error(`unknown flag ${flag}; did you mean ${nearest(flag, flags)}? See tallycast --help`);
     }
     if (variable in settings) throw new Error(`${flag} is given twice`);
     const next = args[i + 1];
-    if (given !== undefined) settings[variable] = given;
-    else if (next === undefined || next.startsWith('--')) settings[variable] = 'true';
-    else {
-      settings[variable] = next;
-      i += 1;
-    }
+    const follows = given === undefined && next !== undefined && !next.startsWith('--');
+    const value = follows ? next : (given ?? (SWITCHES.has(variable) ? 'true' : ''));
+    // In the environment empty means unset; a flag that was meant to set something must not unset it.
+    if (value === '') throw new Error(`${flag} needs a value: ${flag} VALUE`);
+    settings[variable] = value;
+    if (follows) i += 1;
   }
   return settings;
 }
@@ -70,5 +73,6 @@ function splitAtEquals(arg: string): [flag: string, value: string | undefined] {
 }
 
 function nearest(text: string, known: readonly string[]): string {
-  return known.reduce((best, one) => (distance(text, one) < distance(text, best) ? one : best));
+  const lower = text.toLowerCase();
+  return known.reduce((best, one) => (distance(lower, one) < distance(lower, best) ? one : best));
 }

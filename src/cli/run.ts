@@ -2,6 +2,7 @@ import cluster from 'node:cluster';
 import { readFileSync } from 'node:fs';
 import * as nodeModule from 'node:module';
 import { join } from 'node:path';
+import { onEndSignal } from '../end-signal.js';
 import { readSettings } from '../settings.js';
 import { parseCommandLine } from './command-line.js';
 
@@ -13,8 +14,9 @@ export async function run(args: readonly string[], environment: NodeJS.ProcessEn
   try {
     const command = parseCommandLine(args);
     if (command.kind === 'start') await start({ ...environment, ...command.settings });
-    else if (command.kind === 'version') process.stdout.write(`${version()}\n`);
-    else process.stdout.write((await import('./help.js')).helpText());
+    else process.stdout.on('error', () => process.exit(1));
+    if (command.kind === 'version') process.stdout.write(`${version()}\n`);
+    if (command.kind === 'help') process.stdout.write((await import('./help.js')).helpText());
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     process.exit(1);
@@ -22,6 +24,8 @@ export async function run(args: readonly string[], environment: NodeJS.ProcessEn
 }
 
 async function start(environment: NodeJS.ProcessEnv): Promise<void> {
+  // The first process of a container has no default for these. What boots replaces it by a drain.
+  onEndSignal(() => process.exit(0));
   const settings = readSettings(environment);
   useCompileCache();
   if (settings.workers > 1 && cluster.isPrimary) {

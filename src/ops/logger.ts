@@ -9,7 +9,8 @@ export async function createLogger(level: string): Promise<Logger> {
   process.stdout.on('error', () => undefined);
   if (!process.stdout.isTTY) return pino({ level }, process.stdout);
   const { default: pretty } = await import('pino-pretty');
-  return pino({ level }, pretty({ ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss', singleLine: true }));
+  const options = { ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss', singleLine: true };
+  return pino({ level }, pretty({ ...options, destination: process.stdout }));
 }
 
 /** NestJS's names for what it reports and then throws. */
@@ -28,7 +29,7 @@ export class NestLog implements LoggerService {
   }
 
   error(message: unknown, ...details: unknown[]): void {
-    // What stops the boot is said by main.ts, in one line.
+    // The command reports in one line why a boot fails.
     if (BOOT_FAILURES.has(details.at(-1))) return;
     this.logger.error({ details }, message instanceof Error ? (message.stack ?? message.message) : String(message));
   }

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { onEndSignal } from '../end-signal.js';
 import { createLogger } from '../ops/logger.js';
 import type { Settings } from '../settings.js';
 import {
@@ -33,7 +34,7 @@ export async function runWorkers(settings: Settings): Promise<void> {
     if (message.kind === 'hand over') primary.handOver(message, connection as Socket | undefined);
     if (message.kind === 'drained') primary.drained(from);
   });
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => primary.end(signal));
+  onEndSignal((signal) => primary.end(signal));
   await primary.run(settings);
 }
 

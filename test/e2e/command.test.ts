@@ -42,7 +42,12 @@ describe('the command tallycast', () => {
     [['start', '4000'], 'unexpected 4000: a setting is given as --port 4000\n'],
     [['--port', '1', '--port=2'], '--port is given twice\n'],
     [['--port', '4000x'], 'PORT must be a whole number from 0 to 65535\n'],
-    [['--port'], 'PORT must be a whole number from 0 to 65535\n'],
+    [['--port'], '--port needs a value: --port VALUE\n'],
+    [['--jwt-secret', '--private'], '--jwt-secret needs a value: --jwt-secret VALUE\n'],
+    [['--jwt-secret', ''], '--jwt-secret needs a value: --jwt-secret VALUE\n'],
+    [['--data-dir='], '--data-dir needs a value: --data-dir VALUE\n'],
+    [['--PORT', '4000'], 'unknown flag --PORT; did you mean --port? See tallycast --help\n'],
+    [['--help=5'], '--help takes no value\n'],
     [['--tick-ms=5'], 'TICK_MS must be a whole number from 10 to 60000\n'],
     [['--workers', '2'], 'WORKERS above 1 needs REDIS_URL: the embedded store is for one process\n'],
   ])('ends with one line and exit code 1 when it is given %j', (args, line) => {
@@ -51,13 +56,16 @@ describe('the command tallycast', () => {
 });
 
 describe('a Node that is too old', () => {
-  it.each(['18.20.4', '20.18.3', '21.7.3', '22.12.0'])('is told so in one line: %s', (version) => {
-    const preload = `Object.defineProperty(process, 'versions', { value: { node: '${version}' } })`;
-    const args = ['--import', `data:text/javascript,${preload}`, join(ROOT, 'dist', 'main.js')];
-    const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
-    const line = `Tallycast runs on Node 20.19 or later, 22.13 or later, 24 and 26; this is Node ${version}\n`;
-    expect({ status, stdout, stderr }).toEqual({ status: 1, stdout: '', stderr: line });
-  });
+  it.each(['18.20.4', '20.18.3', '21.7.3', '22.12.0'])(
+    'the command says in one line that Node %s is too old',
+    (version) => {
+      const preload = `Object.defineProperty(process, 'versions', { value: { node: '${version}' } })`;
+      const args = ['--import', `data:text/javascript,${preload}`, join(ROOT, 'dist', 'main.js')];
+      const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+      const line = `Tallycast runs on Node 20.19 or later, 22.13 or later, 24 and 26; this is Node ${version}\n`;
+      expect({ status, stdout, stderr }).toEqual({ status: 1, stdout: '', stderr: line });
+    },
+  );
 });
 
 describe('a gateway as it is shipped', () => {
@@ -81,7 +89,7 @@ describe('a gateway as it is shipped', () => {
     const gateway = await startGateway();
     const page = await metricsOf(gateway.url);
     const shortcuts = [...page].filter(([name]) => name.startsWith('tallycast_shortcut{'));
-    expect(shortcuts.map(([, value]) => value)).toEqual([1, 1, 1, 1, 1, 1]);
+    expect(shortcuts.map(([, value]) => value)).toEqual([1, 1, 1, 1, 1, 1, 1]);
     expect(gateway.log).toHaveLength(1);
   });
 });
