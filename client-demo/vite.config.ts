@@ -20,6 +20,7 @@ export default defineConfig({
     outDir: at('../dist/client-demo'),
     emptyOutDir: true,
     target: 'es2022',
+    license: { fileName: 'third-party-licenses.md' },
     // The gateway's Content-Security-Policy allows its own files and nothing else, data: URIs included.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },

@@ -11,6 +11,15 @@ const SOURCES = [
 ];
 const MADE = new Set(['node_modules', 'dist']);
 const FINGERPRINT = 'dist/sources.sha256';
+/** What is missing when a build was cut short or cleared away. */
+const RESULTS = [
+  'dist/main.js',
+  'dist/client/tallycast.js',
+  'dist/client-demo/index.html',
+  'build/main.js',
+  'client/dist/index.js',
+];
+const OUTPUT_MAX_BYTES = 16 * 2 ** 20;
 /** Each line of steps needs the one before it; the lines run beside each other. */
 const LINES = [
   [['the server', 'npm run -s build:server']],
@@ -39,10 +48,10 @@ function fingerprint() {
 function runStep([what, command]) {
   const startedAtMs = performance.now();
   return new Promise((resolve, reject) => {
-    exec(command, (error, stdout, stderr) => {
+    exec(command, { maxBuffer: OUTPUT_MAX_BYTES }, (error, stdout, stderr) => {
       const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
       if (error !== null) reject(new Error(`building ${what} failed: ${command}\n${stdout}${stderr}`));
-      else resolve(console.log(`  built ${what} in ${seconds} s`));
+      else resolve(console.error(`  built ${what} in ${seconds} s`));
     });
   });
 }
@@ -51,17 +60,23 @@ async function runLine(steps) {
   for (const step of steps) await runStep(step);
 }
 
+function isBuilt(sources) {
+  return (
+    RESULTS.every((file) => existsSync(file)) &&
+    existsSync(FINGERPRINT) &&
+    readFileSync(FINGERPRINT, 'utf8') === sources
+  );
+}
+
 const now = fingerprint();
-if (process.argv.includes('--if-changed') && existsSync(FINGERPRINT) && readFileSync(FINGERPRINT, 'utf8') === now) {
-  console.log('built already, from the same sources');
+if (process.argv.includes('--if-changed') && isBuilt(now)) {
+  console.error('built already, from the same sources');
 } else {
-  console.log('building the server, the client and the demo');
+  console.error('building the server, the client, the demo and the tools: half a minute, until sources change');
   for (const folder of ['build', 'dist', 'client/dist']) rmSync(folder, { recursive: true, force: true });
-  try {
-    await Promise.all(LINES.map(runLine));
-    writeFileSync(FINGERPRINT, now);
-  } catch (error) {
-    console.error(error.message);
-    process.exit(1);
-  }
+  // All of them end before this does: what went on would write into the next build.
+  const failed = (await Promise.allSettled(LINES.map(runLine))).filter(({ status }) => status === 'rejected');
+  for (const { reason } of failed) console.error(reason.message);
+  if (failed.length > 0) process.exitCode = 1;
+  else writeFileSync(FINGERPRINT, now);
 }

@@ -15,6 +15,7 @@ const OPTIONAL = [
 const DOCS_FILES = [
   ...['index.html', 'index.css', 'swagger-ui.css', 'swagger-ui-bundle.js', 'swagger-ui-standalone-preset.js'],
   ...['favicon-16x16.png', 'favicon-32x32.png', 'oauth2-redirect.html'],
+  ...['LICENSE', 'NOTICE', 'swagger-ui-bundle.js.LICENSE.txt', 'swagger-ui-standalone-preset.js.LICENSE.txt'],
 ];
 
 await build({
