@@ -11,7 +11,7 @@ const SOURCES = [
 ];
 const MADE = new Set(['node_modules', 'dist']);
 const FINGERPRINT = 'dist/sources.sha256';
-/** What is missing when a build was cut short or cleared away. */
+/** One file of each result, to notice that a build was cut short or cleared away. */
 const RESULTS = [
   'dist/main.js',
   'dist/client/tallycast.js',

@@ -11,7 +11,7 @@ const OPTIONAL = [
   ...['@nestjs/microservices', 'class-transformer', 'class-validator', 'file-type'],
   ...['bufferutil', 'utf-8-validate'],
 ];
-/** What /docs serves of Swagger UI. */
+/** The files of Swagger UI that /docs serves, with their licences. */
 const DOCS_FILES = [
   ...['index.html', 'index.css', 'swagger-ui.css', 'swagger-ui-bundle.js', 'swagger-ui-standalone-preset.js'],
   ...['favicon-16x16.png', 'favicon-32x32.png', 'oauth2-redirect.html'],

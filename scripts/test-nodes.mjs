@@ -8,7 +8,7 @@ import { delimiter, dirname, join, resolve } from 'node:path';
 /** The newest release of each line that the package has. */
 const LINES = { 20: '20.20.2', 22: '22.23.5', 24: '24.22.3', 26: '26.12.1' };
 const CACHE = resolve('node_modules/.cache/nodes');
-/** What a Node could break: stores, sockets, the protocol, crashes, a browser, and each internal that is relied on. */
+/** Tests of all that a Node could break: stores, sockets, the protocol, crashes, a browser, and each internal that is relied on. */
 const CORE = [
   ...['test/contract', 'test/simulation/fanout', 'src/fanout', 'src/gateway'],
   ...['test/e2e/command', 'test/e2e/exactness', 'test/e2e/written-in-order', 'test/e2e/protocol-examples'],

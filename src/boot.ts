@@ -23,7 +23,7 @@ import { CLOCK, REDIS } from './tokens.js';
 import type { ListeningMessage } from './workers/messages.js';
 import { Siblings } from './workers/siblings.js';
 
-/** What browsers load: `client`, `client-demo` and `docs`, in dist/. This file is in dist/chunks there. */
+/** The directory of files for browsers: `client`, `client-demo` and `docs`, in dist/. This file is in dist/chunks there. */
 const ASSETS = join(import.meta.dirname, '..');
 
 /**

@@ -140,7 +140,7 @@ function isNetwork(text: string): boolean {
   }
 }
 
-/** What throws is told as the others are. */
+/** Makes an error that `parse` throws an issue of the schema. */
 function parsed<T>(parse: (text: string) => T) {
   return (text: string, context: z.RefinementCtx): T => {
     try {

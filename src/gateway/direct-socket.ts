@@ -20,7 +20,7 @@ export interface WebSocket {
   terminate(): void;
 }
 
-/** What Node reads a TCP socket by, once it is open: https://github.com/nodejs/node/blob/v24.x/src/stream_base.cc */
+/** The part of a TCP socket's handle that starts and stops reading: https://github.com/nodejs/node/blob/v24.x/src/stream_base.cc */
 interface ReadHandle {
   /** @returns 0, or a negative error number */
   readStop?(): number;

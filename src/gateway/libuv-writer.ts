@@ -1,7 +1,7 @@
 import type { Socket as TcpSocket } from 'node:net';
 import { Shortcut } from './shortcut.js';
 
-/** What Node's C++ side gives a TCP socket: https://github.com/nodejs/node/blob/v24.x/src/stream_base.cc */
+/** The handle that Node's C++ side gives a TCP socket: https://github.com/nodejs/node/blob/v24.x/src/stream_base.cc */
 interface TcpHandle {
   /** Bytes that the system has not taken yet. */
   readonly writeQueueSize: number;

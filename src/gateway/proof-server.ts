@@ -20,7 +20,7 @@ export interface ProofConnection {
   /** The other end, and its TCP socket. */
   readonly client: WebSocket;
   readonly tcp: TcpSocket;
-  /** What the client has received since it was connected. */
+  /** Messages that the client has received since it was connected. */
   readonly received: string[];
 }
 

@@ -14,7 +14,7 @@ import type { Shortcuts } from './shortcuts.js';
 const PROOFS_LIMIT_MS = 10_000;
 /** In so many turns of the event loop comes what loopback has. */
 const TURNS = 5;
-/** Of a wait, before it looks less often. */
+/** Turns of a wait before it looks once a millisecond. */
 const TURNS_AT_ONCE = 1_000;
 /** Loopback takes some 6 MiB of which nothing is read. */
 const PIECE_BYTES = 2 ** 18;
@@ -172,7 +172,7 @@ async function proveDirectWrite(server: ProofServer, shortcuts: Shortcuts): Prom
   check(!direct.isOpen, 'a connection stays open that is closed');
 }
 
-/** What is written behind a packet that is being sent waits in Engine.IO's list, in its order, until it is sent. */
+/** Packets behind one that is being sent wait in Engine.IO's list, in their order, until they are sent. */
 async function proveUnsentPackets(server: ProofServer, shortcut: Shortcut): Promise<void> {
   const { socket, received } = await server.connect();
   await until(() => socket.conn.transport.writable);
@@ -252,7 +252,7 @@ async function until(reached: () => boolean): Promise<void> {
   const endMs = performance.now() + PROOFS_LIMIT_MS;
   for (let turn = 0; !reached(); turn++) {
     if (performance.now() > endMs) throw new Error(TOO_LONG);
-    // What hangs is not to keep a core busy.
+    // A proof that hangs must not keep a core busy.
     if (turn < TURNS_AT_ONCE) await setImmediate();
     else await setTimeoutPromise(1);
   }

@@ -54,7 +54,7 @@ const INTERNALS: readonly [property: string, holder: Holder, shortcuts: readonly
 const sockets: Socket[] = [];
 const undone: (() => void)[] = [];
 let server: ProofServer;
-/** What is spoilt: the prototypes, so that other connections have it, too. */
+/** Prototypes are spoilt, not objects, so that other connections have it, too. */
 const prototypes = new Map<Holder, object>();
 
 beforeAll(async () => {
@@ -71,7 +71,7 @@ afterEach(async () => {
 
 afterAll(() => server.close());
 
-/** What is tried of an internal: everything at a larger scale, else one way at one time, which is drawn. */
+/** The ways that are tried with an internal: all of them at a larger scale, else one, which is drawn. */
 function drawn(whileRunning: boolean): { atBoot: readonly Sabotage[]; later: readonly Sabotage[] } {
   if (SCALE > 1) return { atBoot: HOWS, later: whileRunning ? HOWS : [] };
   const how = [random.pick(HOWS)];

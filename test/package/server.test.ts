@@ -19,7 +19,7 @@ describe('the packed server', () => {
   let server: StartedServer;
 
   beforeAll(async () => {
-    // What `npx ./tallycast-….tgz` does, with a cache of its own; the packages were cached by `npm ci`.
+    // The same as `npx ./tallycast-….tgz`; `npm ci` has put the packages into npm's cache.
     const install = ['install', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error', `./${file}`];
     await runToEnd('npm', install, directory);
     const command = join(directory, 'node_modules', '.bin', 'tallycast');
