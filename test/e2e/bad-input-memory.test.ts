@@ -9,7 +9,7 @@ const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const INPUTS = 25_000 * SCALE;
 const WARM_UP = 10_000;
 const SOCKETS = 4;
-/** What a leak of 0.5 KB an input would exceed, and with four times as many inputs one leaked object an input. */
+/** A leak of 0.5 KB an input exceeds this; with four times as many inputs, one leaked object an input does. */
 const GROWTH_MAX = 1.3;
 
 /** Everything that is answered. Of the groups, those that are JSON throughout. */

@@ -69,7 +69,7 @@ describe('one Redis that gateways share', () => {
     let sent = 0;
     await viewUntil(() => (sent += 1) > UNSEEN_VIEWS, sockets.flat(), 'unseen');
     const stats = await asking.info('commandstats');
-    // What scripts call is among them.
+    // The statistics include commands that scripts call.
     expect(stats).toMatch(/^cmdstat_hset:/m);
     expect(stats).not.toMatch(/^cmdstat_s?publish:/m);
   });

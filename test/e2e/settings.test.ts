@@ -89,7 +89,7 @@ afterEach(closeClients);
 
 afterAll(stopAll);
 
-/** What a gateway says, on stderr alone, that ends with exit code 1 before it listens. */
+/** The stderr of a gateway that ends with exit code 1 before it listens, and writes nothing else. */
 async function refusal(env: Record<string, string>, options?: GatewayOptions): Promise<string> {
   const failure = await startGateway({ LOG_LEVEL: 'silent', ...env }, options).then(
     ({ url }) => `it listens on ${url}`,

@@ -17,7 +17,7 @@ const CHANGES = POSTS.length * ROUNDS;
 const SLOW = 20;
 /** As many as there may be, with names as long as they may be: an update is 600 bytes, and a frame of all 300 KB. */
 const METRICS = Array.from({ length: 14 }, (_, i) => `tally_${i}`.padEnd(32, '_'));
-/** What the system's buffers and one frame of the gateway's hold for one reader; all frames would be twice as much. */
+/** The system's buffers and one frame of the gateway hold this much for one reader; all frames would be twice as much. */
 const WRITTEN_MAX_BYTES = 10e6;
 const WRITTEN = 'tallycast_frame_bytes_total';
 const GROWTH_MAX_BYTES = 250e6;

@@ -66,7 +66,7 @@ export class GatewaysUnderLoad {
   }
 }
 
-/** What is read when it is as expected, or as it is after a while: for a comparison that shows the difference. */
+/** The value as soon as it is as expected, else as it is in the end: a comparison then shows the difference. */
 async function eventually<T>(expected: T, read: () => Promise<T> | T): Promise<T> {
   let last = await read();
   const isReached = async (): Promise<boolean> => isDeepStrictEqual((last = await read()), expected);

@@ -74,7 +74,7 @@ class Probes {
 
 /** Two gateways that share a Redis, which goes away for a while. */
 class OutageRun {
-  /** What clients of each gateway were answered while Redis was away. */
+  /** Answers that clients of each gateway got while Redis was down. */
   acted: (Failure | { ok: true })[] = [];
   subscribed: (Failure | { ok: true })[] = [];
   shown: { readonly early: unknown; readonly late: unknown } = { early: null, late: null };
@@ -233,7 +233,7 @@ let begun: readonly Promise<OutageRun>[] | null = null;
 function runs(): readonly Promise<OutageRun>[] {
   if (begun === null) {
     begun = OUTAGES.map((outage) => OutageRun.of(outage));
-    // What fails is told where it is awaited.
+    // A failure is reported where the promise is awaited.
     for (const one of begun) one.catch(() => undefined);
   }
   return begun;

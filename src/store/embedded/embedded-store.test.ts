@@ -76,7 +76,7 @@ describe('a store of more than is kept in memory', () => {
   const POSTS = Array.from({ length: 5_000 }, (_, i) => `post-${i}`);
   const ACTORS = 18;
   const FIRST = POSTS[0]!;
-  /** So many posts are in memory, in its two halves, that these push out all others. */
+  /** This many posts fill both halves of the store's memory, and push out all others. */
   const OTHERS = Array.from({ length: 40_000 }, (_, i) => `other-${i}`);
   /** All chunks are dropped when 20,000 were made or read. */
   const READS = 5;
