@@ -63,6 +63,21 @@ describe('writing past the stream of a TCP socket', () => {
     own.destroy();
   });
 
+  // libuv tries to write twice before a request waits for the system, and may succeed the second time.
+  it('goes on while a write is complete and has not been told so', async () => {
+    const { own, other } = await connected();
+    const writer = libuvWrite.open(own)!;
+    const { _handle: handle } = own as unknown as { readonly _handle: object };
+    Object.defineProperty(handle, 'writeQueueSize', { value: 0 });
+    let written = 0;
+    for (; !writer.waits || written % 5 !== 0; written++) writer.write(Buffer.alloc(PIECE));
+    other.resume();
+    await until(() => other.bytesRead === written * PIECE, 'all have come');
+    await until(() => !writer.waits, 'nothing waits');
+    expect(own.destroyed).toBe(false);
+    own.destroy();
+  });
+
   it('ends a connection whose other side is gone', async () => {
     const { own, other } = await connected();
     const writer = libuvWrite.open(own)!;

@@ -3,13 +3,13 @@ import { Shortcut } from './shortcut.js';
 
 /** The handle that Node's C++ side gives a TCP socket: https://github.com/nodejs/node/blob/v24.x/src/stream_base.cc */
 interface TcpHandle {
-  /** Bytes that the system has not taken yet. */
-  readonly writeQueueSize: number;
   writeBuffer(request: WriteRequest | null, bytes: Uint8Array): number | WriteRequest;
 }
 
-/** A write that waits for the system. */
+/** A write that is not complete yet. */
 interface WriteRequest {
+  /** `NO_WRITE` before its write, after a write that was complete at once, and when `oncomplete` was called. */
+  getAsyncId(): number;
   oncomplete?: (status: number) => void;
   /** Keeps the bytes while they wait. */
   buffer?: Uint8Array;
@@ -17,6 +17,7 @@ interface WriteRequest {
   readonly writeStatus?: number | null;
 }
 
+const NO_WRITE = -1;
 /** Stands for the error of a request that was made and not queued, which only Node's own streams can read. */
 const NOTHING_QUEUED = -1;
 
@@ -71,7 +72,11 @@ export class LibuvWrite extends Shortcut {
 /** Node 24 and later: a request is made for what the system did not take, and returned. */
 const returningRequests: WriteCall = (handle, bytes) => handle.writeBuffer(null, bytes);
 
-/** Node 20 and 22: the caller brings a request, which can be used again when the system has taken all at once. */
+/**
+ * Node 20 and 22: the caller brings a request, which can be used again when the system has taken all at once. The size of the
+ * handle's queue does not tell that: libuv tries twice, and a request whose bytes were taken the second time is in use until
+ * its end has been told. Node aborts the process when such a request is used again.
+ */
 function takingRequests(Request: new () => WriteRequest): WriteCall {
   let unused: WriteRequest | null = null;
   return (handle, bytes) => {
@@ -79,9 +84,7 @@ function takingRequests(Request: new () => WriteRequest): WriteCall {
     unused = null;
     const status = handle.writeBuffer(request, bytes);
     if (status !== 0) return status;
-    const { writeQueueSize } = handle;
-    if (writeQueueSize > 0) return request;
-    if (writeQueueSize !== 0) throw new Error('writeQueueSize is no number');
+    if (isQueued(request)) return request;
     unused = request;
     return 0;
   };
@@ -129,7 +132,7 @@ export class LibuvWriter {
       if (status !== 0) this.tcp.destroy();
     };
     if (typeof request.writeStatus === 'number') request.oncomplete(request.writeStatus);
-    else if (this.handle.writeQueueSize === 0) request.oncomplete(NOTHING_QUEUED);
+    else if (!isQueued(request)) request.oncomplete(NOTHING_QUEUED);
   }
 }
 
@@ -139,11 +142,16 @@ function isRequest(value: unknown): value is WriteRequest {
   return value.constructor.name === 'WriteWrap';
 }
 
+function isQueued(request: WriteRequest): boolean {
+  const id = request.getAsyncId();
+  if (typeof id !== 'number') throw new Error('getAsyncId returned no number');
+  return id !== NO_WRITE;
+}
+
 /** @throws Error when the socket has no handle of plain TCP */
 function handleOf(tcp: TcpSocket): TcpHandle {
   const { _handle: handle } = tcp as unknown as { readonly _handle?: TcpHandle | null };
   if (handle?.constructor.name !== 'TCP') throw new Error('the socket has no TCP handle');
   if (typeof handle.writeBuffer !== 'function') throw new Error('the handle has no writeBuffer');
-  if (typeof handle.writeQueueSize !== 'number') throw new Error('the handle has no writeQueueSize');
   return handle;
 }

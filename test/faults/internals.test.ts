@@ -27,12 +27,20 @@ const handle: Holder = (connection) => {
   const tcp = Reflect.get(webSocket(connection), '_socket') as object;
   return Reflect.get(tcp, '_handle') as object;
 };
+/** Of the class that handles and their requests share. */
+const asyncWrap: Holder = (connection) => {
+  let holder = handle(connection);
+  while (!Object.hasOwn(Object.getPrototypeOf(holder) as object, 'getAsyncId')) {
+    holder = Object.getPrototypeOf(holder) as object;
+  }
+  return holder;
+};
 const client: Holder = ({ socket }) => socket.client;
 
 /** Each internal, its holder, the shortcuts that fail without it, and whether traffic shows it while running. */
 const INTERNALS: readonly [property: string, holder: Holder, shortcuts: readonly string[], whileRunning: boolean][] = [
   ['writeBuffer', handle, ['libuv-write'], true],
-  ['writeQueueSize', handle, ['libuv-write'], true],
+  ['getAsyncId', asyncWrap, ['libuv-write'], false],
   ['readStop', handle, ['read-pause'], false],
   ['readStart', handle, ['read-pause'], false],
   ['constructor', handle, ['libuv-write'], true],
