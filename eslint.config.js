@@ -27,7 +27,10 @@ export default tseslint.config(
     ...tseslint.configs.disableTypeChecked,
     languageOptions: {
       parserOptions: { projectService: false },
-      globals: { process: 'readonly', console: 'readonly', performance: 'readonly' },
+      globals: {
+        ...{ process: 'readonly', console: 'readonly', performance: 'readonly' },
+        ...{ setTimeout: 'readonly', clearTimeout: 'readonly' },
+      },
     },
   },
 );

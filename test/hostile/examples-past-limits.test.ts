@@ -1,0 +1,76 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { startAddressedProxy } from '../support/addressed-proxy.js';
+import { totalsAt } from '../support/clients.js';
+import { type Example, examplesOf, runExample } from '../support/examples.js';
+import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
+
+/** Operations a second of a connection: most examples have more. */
+const OPS = 2;
+/** Those of an address, which all examples share. */
+const OPS_PER_ADDRESS = 5;
+/** Programs that run at once. */
+const AT_ONCE = 4;
+/** What README's example is made to do besides its like, while it may do so many a second. */
+const VIEWS = 100;
+const README_OPS = 20;
+
+const read = (name: string): string => readFileSync(join(ROOT, name), 'utf8');
+
+/** Those that show what the limits themselves, or their absence, look like. */
+const SHOWS_LIMITS = ['Too many posts'];
+
+const examples = examplesOf(read('docs/protocol.md')).filter(({ heading }) => !SHOWS_LIMITS.includes(heading));
+let gateway: GatewayProcess;
+let proxy: Awaited<ReturnType<typeof startAddressedProxy>>;
+
+beforeAll(async () => {
+  gateway = await startGateway({
+    ...{ TRUST_PROXY: 'loopback' },
+    ...{ MAX_OPS_PER_CONNECTION: String(OPS), MAX_OPS_PER_ADDRESS: String(OPS_PER_ADDRESS) },
+  });
+  proxy = await startAddressedProxy(gateway, '203.0.113.7');
+});
+
+afterAll(async () => {
+  proxy.close();
+  await stopAll();
+});
+
+describe('an example of docs/protocol.md loses nothing where less is allowed than it does', () => {
+  let printed: Map<Example, Promise<string>>;
+
+  beforeAll(() => {
+    printed = inParallel(examples, (example) => runExample(example, proxy.url));
+  });
+
+  it.each(examples)('$heading ($client)', async (example) => {
+    expect(await printed.get(example)).toBe(example.printed);
+  });
+});
+
+describe('README.md', () => {
+  const example = examplesOf(read('README.md')).find(({ language }) => language === 'js')!;
+
+  it.each([
+    ['awaited in turn', `for (let i = 0; i < ${VIEWS}; i++) await operate('view', { post: '42' });`],
+    ['at once', `await Promise.all(Array.from({ length: ${VIEWS} }, () => operate('view', { post: '42' })));`],
+  ])('counts every operation of its example %s, however many', async (_, loop) => {
+    const limited = await startGateway({ MAX_OPS_PER_CONNECTION: String(README_OPS) });
+    await runExample({ language: 'js', code: `${example.code}\n${loop}\nsocket.close();\n` }, limited.url);
+    expect(await totalsAt(limited.url, ['42'])).toEqual({ 42: { likes: 1, views: VIEWS } });
+  });
+});
+
+/** Starts them in order, some at once. */
+function inParallel<T, R>(all: readonly T[], start: (one: T) => Promise<R>): Map<T, Promise<R>> {
+  const running: Promise<unknown>[] = [];
+  return new Map(
+    all.map((one, i) => {
+      const result = (running[i - AT_ONCE] ?? Promise.resolve()).then(() => start(one));
+      running.push(result.catch(() => undefined));
+      return [one, result];
+    }),
+  );
+}
