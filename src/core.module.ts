@@ -59,12 +59,12 @@ export class CoreModule implements OnApplicationShutdown {
 }
 
 function edges(settings: Settings): Provider[] {
-  const { jwt, allowedOrigins, maxOpsPerAddress, maxConnectionsPerAddress, trustProxy } = settings;
+  const { jwt, actorKeys, allowedOrigins, maxOpsPerAddress, maxConnectionsPerAddress, trustProxy } = settings;
   const limits = { operations: maxOpsPerAddress, connections: maxConnectionsPerAddress, trustProxy };
   return [
     { provide: SETTINGS, useValue: settings },
     { provide: CLOCK, useValue: systemClock },
-    { provide: Identities, useValue: new Identities(jwt === null ? null : new Tokens(jwt), settings.private) },
+    { provide: Identities, useValue: new Identities(jwt && new Tokens(jwt), settings.private, actorKeys) },
     { provide: Origins, useValue: new Origins(allowedOrigins) },
     { provide: Addresses, useFactory: (clock: Clock) => new Addresses(limits, clock), inject: [CLOCK] },
     { provide: Actors, useClass: Actors },
@@ -88,7 +88,7 @@ function regionsOf(store: RegionalStore, actors: Actors, clock: Clock, settings:
 }
 
 function machinery(settings: Settings): Provider[] {
-  const { dataDir, redis, ack, buckets, flushMs, tickMs, metrics, region, peers } = settings;
+  const { dataDir, redis, ack, buckets, actorKeys, flushMs, tickMs, metrics, region, peers } = settings;
   const hasPeers = peers.length > 0;
   return [
     {
@@ -102,7 +102,7 @@ function machinery(settings: Settings): Provider[] {
     {
       provide: STORE,
       useFactory: (connections: RedisConnections | null, clock: Clock): CounterStore | Promise<CounterStore> => {
-        const data = { buckets, metrics, region, nonce: () => randomInt(2 ** 32) };
+        const data = { buckets, actorKeys, metrics, region, nonce: () => randomInt(2 ** 32) };
         if (connections === null) {
           return new EmbeddedStore({ path: dataDir, ...data, ...(hasPeers && { regional: clock }) });
         }

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import proxyaddr from 'proxy-addr';
 import { z } from 'zod';
+import { ACTOR_KEYS } from './counters/ids.js';
 import { Metrics } from './counters/metrics.js';
 import { NAMELESS } from './counters/pn-counter.js';
 import { parsePeers, REGION_PATTERN } from './regions/peer-addresses.js';
@@ -64,6 +65,10 @@ export const ENVIRONMENT = z.object({
     .describe('Least time between two updates of a post to a viewer, milliseconds'),
   FLUSH_MS: integer(0, 1_000).prefault('10').describe('Longest wait of an operation for its batch, milliseconds'),
   BUCKETS: integer(1, 4096).prefault('64').describe('Shards of the posts; fixed for the lifetime of the data'),
+  ACTOR_KEYS: z
+    .enum(ACTOR_KEYS, 'must be hash or int64')
+    .prefault('hash')
+    .describe('Actors have any name (hash), or are decimal int64 (int64); fixed for the lifetime of the data'),
   METRICS: z
     .string()
     .transform(parsed((text) => Metrics.parse(text)))

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import type { ActorKeys } from './counters/ids.js';
 import type { Metrics } from './counters/metrics.js';
 import { NAMELESS } from './counters/pn-counter.js';
 import { type Environment, ENVIRONMENT } from './environment-schema.js';
@@ -20,6 +21,8 @@ export interface Settings {
   readonly tickMs: number;
   readonly flushMs: number;
   readonly buckets: number;
+  /** How the name of an actor becomes its key. */
+  readonly actorKeys: ActorKeys;
   readonly metrics: Metrics;
   /** Exact origins, or `*` for any; the same origin is always allowed. */
   readonly allowedOrigins: readonly string[];
@@ -84,6 +87,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     tickMs: env.TICK_MS,
     flushMs: env.FLUSH_MS,
     buckets: env.BUCKETS,
+    actorKeys: env.ACTOR_KEYS,
     metrics: env.METRICS,
     allowedOrigins: env.ALLOWED_ORIGINS,
     jwt,

@@ -144,7 +144,8 @@ async function openStore(url, buckets) {
     warn: () => undefined,
   });
   const metrics = Metrics.parse('likes:toggle,views:tally');
-  const data = { metrics, buckets: BUCKETS, region: 'local', gateway: 'bench-01', publishMs: 50, nonce: () => 1 };
+  const about = { metrics, buckets: BUCKETS, actorKeys: 'hash', region: 'local', gateway: 'bench-01' };
+  const data = { ...about, publishMs: 50, nonce: () => 1 };
   const store = await RedisStore.open(connections, clock, data);
   const lanes = Array.from({ length: buckets }, () => []);
   for (let id = 10_000_000; lanes.some(({ length }) => length < POSTS / buckets); id++) {

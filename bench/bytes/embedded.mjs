@@ -72,7 +72,7 @@ async function rowOf(what, count, operations, group, target, region = 'local') {
 async function withStore(measure, region = 'local') {
   const path = temporaryDirectory();
   const metrics = Metrics.parse('likes:toggle,views:tally');
-  const about = { path, buckets: BUCKETS, metrics, region, nonce: () => 1 };
+  const about = { path, buckets: BUCKETS, actorKeys: 'hash', metrics, region, nonce: () => 1 };
   const store = new EmbeddedStore(region === 'local' ? about : { ...about, regional: { wallMs: () => Date.now() } });
   try {
     return await measure(store, async () => (await stat(join(path, 'counters.mdb'))).size);

@@ -1,19 +1,19 @@
 import { describe, expect, test } from '@jest/globals';
 import { SignJWT } from 'jose';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { atExpiry, Identities } from './identity.js';
-import { key64Of } from './keys.js';
+import { atExpiry, type Claim, Identities } from './identity.js';
+import { toActorKey } from './keys.js';
 import { Tokens } from './tokens.js';
 
 const SECRET = 'a secret of at least thirty-two bytes';
-const nothing = { token: undefined, actor: undefined };
+const nothing: Claim = { token: undefined, actor: undefined, actorField: 'actor' };
 
 describe('without tokens', () => {
-  const identities = new Identities(null, false);
+  const identities = new Identities(null, false, 'hash');
 
   test('a client is whom it says it is', async () => {
-    const identity = await identities.identify({ token: undefined, actor: 'ada' });
-    expect(identity).toEqual({ actor: 'ada', key: key64Of('ada'), mayAct: true, expiresAtMs: null });
+    const identity = await identities.identify({ ...nothing, actor: 'ada' });
+    expect(identity).toEqual({ actor: 'ada', key: toActorKey('ada', 'hash'), mayAct: true, expiresAtMs: null });
   });
 
   test('a client that says nothing may act, as nobody', async () => {
@@ -22,7 +22,7 @@ describe('without tokens', () => {
   });
 
   test('a token means nothing', async () => {
-    const identity = await identities.identify({ token: 'x', actor: undefined });
+    const identity = await identities.identify({ ...nothing, token: 'x' });
     expect(identity).toMatchObject({ actor: null, mayAct: true });
   });
 });
@@ -36,22 +36,27 @@ describe('with tokens', () => {
       .setProtectedHeader({ alg: 'HS256' })
       .setExpirationTime(seconds)
       .sign(new TextEncoder().encode(SECRET));
-    const identity = await new Identities(tokens, false).identify({ token, actor: 'bob' });
-    expect(identity).toEqual({ actor: 'ada', key: key64Of('ada'), mayAct: true, expiresAtMs: 1000 * seconds });
+    const identity = await new Identities(tokens, false, 'hash').identify({ ...nothing, token, actor: 'bob' });
+    expect(identity).toEqual({
+      actor: 'ada',
+      key: toActorKey('ada', 'hash'),
+      mayAct: true,
+      expiresAtMs: 1000 * seconds,
+    });
   });
 
   test('without one it may watch but not act, and has no name', async () => {
-    const identity = await new Identities(tokens, false).identify({ token: undefined, actor: 'ada' });
+    const identity = await new Identities(tokens, false, 'hash').identify({ ...nothing, actor: 'ada' });
     expect(identity).toEqual({ actor: null, key: null, mayAct: false, expiresAtMs: null });
   });
 
   test('without one it may not even watch where that is private', async () => {
-    const refused = new Identities(tokens, true).identify(nothing);
+    const refused = new Identities(tokens, true, 'hash').identify(nothing);
     await expect(refused).rejects.toMatchObject({ body: { code: 'UNAUTHORIZED' } });
   });
 
   test('a bad one is refused, and does not make it somebody who only watches', async () => {
-    const refused = new Identities(tokens, false).identify({ token: 'x', actor: undefined });
+    const refused = new Identities(tokens, false, 'hash').identify({ ...nothing, token: 'x' });
     await expect(refused).rejects.toMatchObject({ body: { code: 'UNAUTHORIZED' } });
   });
 });

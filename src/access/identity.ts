@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../clock.js';
-import type { Key64 } from '../counters/ids.js';
+import type { ActorKeys, Key64 } from '../counters/ids.js';
 import { ProtocolError } from '../protocol/errors.js';
-import { key64Of } from './keys.js';
+import { INT64_RULE, toActorKey } from './keys.js';
 import type { Tokens } from './tokens.js';
 
 export const ACTOR_MAX = 128;
@@ -23,7 +23,10 @@ export interface Identity {
 /** What a client says of itself. */
 export interface Claim {
   readonly token: string | undefined;
+  /** Well-formed Unicode of 1 to `ACTOR_MAX` characters. */
   readonly actor: string | undefined;
+  /** The field that `actor` came in, for errors. */
+  readonly actorField: 'actor' | 'Actor-Id';
 }
 
 /** Tells who a client is: by its token where tokens are verified, else by what it says. */
@@ -33,24 +36,25 @@ export class Identities {
     private readonly tokens: Tokens | null,
     /** Whether a token is needed even to watch. */
     private readonly privately: boolean,
+    private readonly actorKeys: ActorKeys,
   ) {}
 
-  /** @throws ProtocolError for a bad token, or none where one is needed to watch. */
-  async identify({ token, actor }: Claim): Promise<Identity> {
+  /** @throws ProtocolError for a bad token, none where one is needed to watch, or an actor that `ACTOR_KEYS` does not take. */
+  async identify({ token, actor, actorField }: Claim): Promise<Identity> {
     if (this.tokens === null) {
-      return {
-        actor: actor ?? null,
-        key: actor === undefined ? null : key64Of(actor),
-        mayAct: true,
-        expiresAtMs: null,
-      };
+      if (actor === undefined) return { actor: null, key: null, mayAct: true, expiresAtMs: null };
+      const key = toActorKey(actor, this.actorKeys);
+      if (key === null) throw new ProtocolError('BAD_REQUEST', `${actorField} ${INT64_RULE}`);
+      return { actor, key, mayAct: true, expiresAtMs: null };
     }
     if (token === undefined) {
       if (this.privately) throw new ProtocolError('UNAUTHORIZED', 'a token is needed here');
       return { actor: null, key: null, mayAct: false, expiresAtMs: null };
     }
     const { subject, expiresAtMs } = await this.tokens.verify(token);
-    return { actor: subject, key: key64Of(subject), mayAct: true, expiresAtMs };
+    const key = toActorKey(subject, this.actorKeys);
+    if (key === null) throw new ProtocolError('UNAUTHORIZED', `the token's "sub" ${INT64_RULE}`);
+    return { actor: subject, key, mayAct: true, expiresAtMs };
   }
 }
 

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
-import { key64Of } from './keys.js';
+import { toActorKey, toRequestKey, toSessionKey } from './keys.js';
 
-test.each([
+const INT64S = [
   ['0', 0, 0],
   ['1', 0, 1],
   ['-1', 0xffffffff, 0xffffffff],
@@ -9,26 +9,58 @@ test.each([
   ['4294967296', 1, 0],
   ['9223372036854775807', 0x7fffffff, 0xffffffff],
   ['-9223372036854775808', 0x80000000, 0],
-])('the int64 %s is its own key', (text, hi, lo) => {
-  expect(key64Of(text)).toEqual({ hi, lo });
+] as const;
+
+test.each(INT64S)('with int64 the number %s is its own key', (text, hi, lo) => {
+  expect(toActorKey(text, 'int64')).toEqual({ hi, lo });
 });
 
-test('any other text has the first 64 bits of its SHA-256', () => {
+test.each(INT64S)('with hash the number %s is hashed like any name', (text, hi, lo) => {
+  expect(toActorKey(text, 'hash')).not.toEqual({ hi, lo });
+});
+
+const NO_INT64 = ['', '00', '01', '-0', '+1', ' 1', '1 ', '1\n', '1.0', '1e3', '0x1', '١', 'ada'];
+
+test.each([...NO_INT64, '9223372036854775808', '-9223372036854775809'])('with int64 "%s" has no key', (text) => {
+  expect(toActorKey(text, 'int64')).toBeNull();
+});
+
+test('with hash a name has the first 64 bits of its SHA-256', () => {
   // FIPS 180-4, example "abc": ba7816bf 8f01cfea …
-  expect(key64Of('abc')).toEqual({ hi: 0xba7816bf, lo: 0x8f01cfea });
+  expect(toActorKey('abc', 'hash')).toEqual({ hi: 0xba7816bf, lo: 0x8f01cfea });
 });
 
-test.each(['', '00', '01', '-0', '+1', ' 1', '1 ', '1.0', '1e3', '0x1', '9223372036854775808', '-9223372036854775809'])(
-  'what only looks like an int64 is text: "%s"',
-  (text) => {
-    const { hi, lo } = key64Of(text);
-    // A small number or its negative would show in the upper half.
-    expect([0, 0xffffffff, 0x7fffffff, 0x80000000]).not.toContain(hi);
-    expect(Number.isInteger(lo) && lo >= 0 && lo < 2 ** 32).toBe(true);
-  },
-);
+test('names that differ in case, in spaces or in their Unicode form have different keys', () => {
+  const names = ['ada', 'Ada', 'ada ', '\u00e9', 'e\u0301', '1', '-1', '01'];
+  expect(new Set(names.map((name) => JSON.stringify(toActorKey(name, 'hash')))).size).toBe(names.length);
+});
 
-test('texts that differ in case, in spaces or in their Unicode form have different keys', () => {
-  const texts = ['ada', 'Ada', 'ada ', '\u00e9', 'e\u0301', '1', '-1', '01'];
-  expect(new Set(texts.map((text) => JSON.stringify(key64Of(text)))).size).toBe(texts.length);
+test('a session of another actor, or of none, has another key', () => {
+  const sessions = [
+    ['ann', 'session-one'],
+    ['ann', 'session-two'],
+    ['bob', 'session-one'],
+    ['null', 'session-one'],
+    [null, 'session-one'],
+    [null, '["session","ann","session-one"]'],
+    ['ann","session', 'one'],
+  ] as const;
+  const keys = sessions.map(([actor, session]) => JSON.stringify(toSessionKey(actor, session)));
+  expect(new Set(keys).size).toBe(sessions.length);
+});
+
+test('a request has the key of no other request, nor of a session of the same text', () => {
+  const request = { actor: 'ann', idempotencyKey: '12345678', post: 'p', metric: 'views', action: 'increment' };
+  const requests = [
+    request,
+    { ...request, actor: null },
+    { ...request, actor: 'bob' },
+    { ...request, idempotencyKey: '12345679' },
+    { ...request, post: 'q' },
+    { ...request, metric: 'likes' },
+    { ...request, action: 'decrement' },
+  ];
+  const text = JSON.stringify(['request', ...Object.values(request)]);
+  const keys = [...requests.map(toRequestKey), toSessionKey('ann', text), toSessionKey(null, text)];
+  expect(new Set(keys.map((key) => JSON.stringify(key))).size).toBe(keys.length);
 });

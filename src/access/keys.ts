@@ -1,20 +1,60 @@
 import { createHash } from 'node:crypto';
-import type { Key64 } from '../counters/ids.js';
+import type { ActorKeys, Key64 } from '../counters/ids.js';
 
+/**
+ * Names are hashed as UTF-8, in which every half of a surrogate pair becomes the same U+FFFD: two names that differ in such
+ * a half alone would be one actor. Whoever takes in a name checks it by `String.prototype.isWellFormed`.
+ */
+export const WELL_FORMED_RULE = 'must be well-formed Unicode, without half a surrogate pair';
+
+/** Of names where `ACTOR_KEYS=int64`. */
+export const INT64_RULE =
+  'must be a decimal int64 such as 42: from -9223372036854775808 to 9223372036854775807, without leading zeros';
+
+/** One way to write each number, so that two names are never one actor. */
 const INT64 = /^(0|-?[1-9]\d{0,18})$/;
 
 /**
- * The key under which an actor or a session is kept. A decimal int64 is its own key; any other text is the first 64 bits
- * of its SHA-256. Two of a million actors share a key with odds of 1 to 37 million; nobody can look for one who
- * shares a given key in less than 2^64 tries. Cost: about 2 µs, once for a connection or an HTTP request.
+ * The key under which an actor's toggles are kept: the first 64 bits of the SHA-256 of its name, or the number that it is.
+ * docs/decisions/0022 has the odds of two names with one key. Cost: about 2 µs, once for a connection or an HTTP request.
+ * @param name well-formed
+ * @returns `null` for a name that has no key: no decimal int64, where keys are those
  */
-export function key64Of(text: string): Key64 {
-  if (INT64.test(text)) {
-    const value = BigInt(text);
-    if (value === BigInt.asIntN(64, value)) {
-      return { hi: Number(BigInt.asUintN(32, value >> 32n)), lo: Number(BigInt.asUintN(32, value)) };
-    }
-  }
+export function toActorKey(name: string, keys: ActorKeys): Key64 | null {
+  return keys === 'int64' ? parseInt64(name) : hash64(name);
+}
+
+/**
+ * The key of a client's session, which is a session of its actor: another actor that learns it cannot use up its numbers.
+ * @param actor `null` for a client that names none, so that it finds its session again over its next connection
+ */
+export function toSessionKey(actor: string | null, session: string): Key64 {
+  return hash64(JSON.stringify(['session', actor, session]));
+}
+
+/** All that makes two requests over HTTP the same. */
+export interface RequestIdentity {
+  /** `null`: none. */
+  readonly actor: string | null;
+  readonly idempotencyKey: string;
+  readonly post: string;
+  readonly metric: string;
+  readonly action: string;
+}
+
+/** The key of a request that may be repeated, kept beside those of sessions: the kind comes first, so that no text is both. */
+export function toRequestKey({ actor, idempotencyKey, post, metric, action }: RequestIdentity): Key64 {
+  return hash64(JSON.stringify(['request', actor, idempotencyKey, post, metric, action]));
+}
+
+function parseInt64(text: string): Key64 | null {
+  if (!INT64.test(text)) return null;
+  const value = BigInt(text);
+  if (value !== BigInt.asIntN(64, value)) return null;
+  return { hi: Number(BigInt.asUintN(32, value >> 32n)), lo: Number(BigInt.asUintN(32, value)) };
+}
+
+function hash64(text: string): Key64 {
   const digest = createHash('sha256').update(text).digest();
   return { hi: digest.readUInt32BE(0), lo: digest.readUInt32BE(4) };
 }

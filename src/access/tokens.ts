@@ -2,6 +2,7 @@ import { createRemoteJWKSet, errors, type JWTPayload, jwtVerify, type JWTVerifyO
 import { ProtocolError } from '../protocol/errors.js';
 import type { JwtSettings } from '../settings.js';
 import { ACTOR_MAX } from './identity.js';
+import { WELL_FORMED_RULE } from './keys.js';
 
 export interface VerifiedToken {
   readonly subject: string;
@@ -51,6 +52,7 @@ export class Tokens {
     if (typeof sub !== 'string' || sub.length < 1 || sub.length > ACTOR_MAX) {
       throw new ProtocolError('UNAUTHORIZED', `the token needs a "sub" of 1 to ${ACTOR_MAX} characters`);
     }
+    if (!sub.isWellFormed()) throw new ProtocolError('UNAUTHORIZED', `the token's "sub" ${WELL_FORMED_RULE}`);
     return { subject: sub, expiresAtMs: exp === undefined ? null : exp * 1000 };
   }
 }

@@ -17,6 +17,11 @@ export interface Key64 {
   readonly lo: number;
 }
 
+/** How the name of an actor becomes its key: by a hash of any name, or names are decimal int64 that are keys themselves. */
+export const ACTOR_KEYS = ['hash', 'int64'] as const;
+/** The same for the lifetime of the data, and in all regions: the keys in it are of this kind. */
+export type ActorKeys = (typeof ACTOR_KEYS)[number];
+
 /**
  * The bucket of a post, 0 to `buckets` - 1. Fixed for the life of the data: FNV-1a over the (ASCII) characters, then
  * the finalizer of MurmurHash3, since FNV alone leaves the low bits of short ids uneven.

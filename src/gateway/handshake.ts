@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Addresses } from '../access/addresses.js';
 import { Identities } from '../access/identity.js';
-import { key64Of } from '../access/keys.js';
+import { toSessionKey } from '../access/keys.js';
 import { ORIGIN_REFUSED, Origins } from '../access/origins.js';
 import { type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
 import { invalid } from '../protocol/invalid.js';
@@ -62,8 +62,9 @@ export class Handshake {
     this.#count(conn, address);
     const { token, actor, session } = parsed.data;
     socket.data.address = address;
-    socket.data.session = session === undefined ? null : key64Of(session);
-    socket.data.identity = await this.identities.identify({ token, actor });
+    const identity = await this.identities.identify({ token, actor, actorField: 'actor' });
+    socket.data.identity = identity;
+    socket.data.session = session === undefined ? null : toSessionKey(identity.actor, session);
   }
 
   /** From here on, also while its token is verified, until the connection ends; a second attempt on it adds nothing. */

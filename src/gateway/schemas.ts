@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ACTOR_MAX } from '../access/identity.js';
+import { WELL_FORMED_RULE } from '../access/keys.js';
 import { isPostId, POST_RULE } from '../counters/ids.js';
 import { BY_MAX } from '../counters/operation.js';
 
@@ -52,14 +53,21 @@ export const ACT = z.strictObject({ post, seq }, OBJECT);
 export const ADD = z.strictObject({ post, metric, by: wholeNumber(BY_MAX).default(1), seq }, OBJECT);
 export const SET = z.strictObject({ post, metric, on: z.boolean('must be true or false'), seq }, OBJECT);
 
-const actorRule = `must be a string of 1 to ${ACTOR_MAX} characters`;
-const sessionRule = 'must be a string of 8 to 64 characters';
+function name(min: number, max: number) {
+  const rule = `must be a string of ${min} to ${max} characters`;
+  return z
+    .string(rule)
+    .min(min, rule)
+    .max(max, rule)
+    .refine((text) => text.isWellFormed(), WELL_FORMED_RULE)
+    .optional();
+}
 
 export const HANDSHAKE = z.strictObject(
   {
     token: z.string('must be a string').optional(),
-    actor: z.string(actorRule).min(1, actorRule).max(ACTOR_MAX, actorRule).optional(),
-    session: z.string(sessionRule).min(8, sessionRule).max(64, sessionRule).optional(),
+    actor: name(1, ACTOR_MAX),
+    session: name(8, 64),
   },
   OBJECT,
 );

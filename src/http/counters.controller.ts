@@ -1,8 +1,8 @@
 import { Body, Controller, Get, Inject, Param, Put, Req } from '@nestjs/common';
 import type { Request } from 'express';
 import { Addresses } from '../access/addresses.js';
-import { Identities, TOKEN_NEEDED } from '../access/identity.js';
-import { key64Of } from '../access/keys.js';
+import { Identities, type Identity, TOKEN_NEEDED } from '../access/identity.js';
+import { toRequestKey } from '../access/keys.js';
 import type { Clock } from '../clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import type { Metric } from '../counters/metrics.js';
@@ -153,12 +153,9 @@ export class CountersController {
   }
 }
 
-function operationOf(
-  { post, metric, action, key }: Asked,
-  identity: { readonly actor: string | null; readonly key: HttpOperation['actor'] },
-): HttpOperation {
-  // All that makes a request the same: a key used for another request, or by another actor, is another session.
-  const session = key === null ? null : key64Of(JSON.stringify([identity.actor, key, post, metric.name, action]));
+function operationOf({ post, metric, action, key }: Asked, identity: Identity): HttpOperation {
+  const { actor } = identity;
+  const session = key === null ? null : toRequestKey({ actor, idempotencyKey: key, post, metric: metric.name, action });
   const up = action === 'increment';
   if (metric.kind === 'tally') return new HttpOperation(post, metric.index, 'add', 1, identity.key, session);
   if (identity.key !== null) return new HttpOperation(post, metric.index, 'set', up ? 1 : 0, identity.key, session);

@@ -75,12 +75,12 @@ export function idempotencyKeyOf(headers: IncomingHttpHeaders): string | null {
 
 /** Who the client says it is. A scheme other than Bearer is somebody else's, a proxy's for instance. */
 export function claimOf(headers: IncomingHttpHeaders): Claim {
-  return { token: tokenOf(headers), actor: actorOf(headers) };
+  return { token: tokenOf(headers), actor: actorOf(headers), actorField: 'Actor-Id' };
 }
 
 /** The same for those who only ask: who they are makes no difference, save where watching needs a token. */
 export function readerOf(headers: IncomingHttpHeaders): Claim {
-  return { token: tokenOf(headers), actor: undefined };
+  return { token: tokenOf(headers), actor: undefined, actorField: 'Actor-Id' };
 }
 
 function tokenOf({ authorization }: IncomingHttpHeaders): string | undefined {

@@ -33,7 +33,7 @@ export class RegionsController {
     @Inject(PeerGuard) private readonly guard: PeerGuard,
     @Inject(Identities) private readonly identities: Identities,
   ) {
-    this.#rules = new ShipmentRules(settings.buckets, settings.metrics, clock);
+    this.#rules = new ShipmentRules(settings.buckets, settings.actorKeys, settings.metrics, clock);
   }
 
   @Get()
@@ -89,8 +89,8 @@ export class RegionsController {
   #mustCountAlike(request: Request): void {
     const theirs = request.headers['tallycast-counts'];
     if (typeof theirs === 'string' && this.#rules.counts(theirs)) return;
-    const rule = `BUCKETS and METRICS must be the same in all regions; here they are ${this.#rules.counted}`;
-    throw new ProtocolError('BAD_REQUEST', rule);
+    const rule = 'BUCKETS, ACTOR_KEYS and METRICS must be the same in all regions';
+    throw new ProtocolError('BAD_REQUEST', `${rule}; here they are ${this.#rules.counted}`);
   }
 }
 

@@ -50,7 +50,7 @@ beforeEach(async () => {
   presence = new Presence(systemClock);
   addresses = new Addresses({ operations: 0, connections: 1, trustProxy: ['127.0.0.1'] }, systemClock);
   const fanout = new Fanout(store, presence, systemClock, Metrics.parse('likes:toggle,views:tally'), 10);
-  streams = new Streams(fanout, addresses, new Identities(null, false), systemClock);
+  streams = new Streams(fanout, addresses, new Identities(null, false, 'hash'), systemClock);
   server = createServer((request, response) => {
     const outcome = streams.open(request as Request, response as Response, ['a', 'b']).catch((error: unknown) => {
       response.writeHead(503).end();

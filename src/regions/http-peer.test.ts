@@ -81,7 +81,7 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer> {
 }
 
 function peerAt(port: number): HttpPeer {
-  const rules = new ShipmentRules(BUCKETS, Metrics.parse('likes:toggle,views:tally'), clock);
+  const rules = new ShipmentRules(BUCKETS, 'hash', Metrics.parse('likes:toggle,views:tally'), clock);
   const address = { region: 'us', url: new URL(`http://127.0.0.1:${port}`) };
   return new HttpPeer(address, { region: 'eu', token: TOKEN, rules, requests: new ShipRequests(), clock });
 }
@@ -112,7 +112,7 @@ describe('a peer', () => {
       headers: {
         authorization: `Bearer ${TOKEN}`,
         'tallycast-region': 'eu',
-        'tallycast-counts': `${BUCKETS} likes:toggle,views:tally`,
+        'tallycast-counts': `${BUCKETS} hash likes:toggle,views:tally`,
         'content-type': 'application/octet-stream',
       },
       body: encodeShipments(shipments),
@@ -200,7 +200,7 @@ describe('a call that fails says in one line why', () => {
 
   it('the answer is none', async () => {
     answer = (_called, response) => response.end('hello');
-    await expect(peer.ship([])).rejects.toThrow(/^us answered what it should not: version must be 2$/);
+    await expect(peer.ship([])).rejects.toThrow(/^us answered what it should not: version must be 3$/);
     answer = (_called, response) => response.end(encodeReceipts([receiptFor(shown('a'))]));
     await expect(peer.ship([])).rejects.toThrow(/^us answered with 1 receipts for 0$/);
   });

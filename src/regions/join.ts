@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.js';
+import type { ActorKeys } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { RegionalStore } from '../store/regional-store.js';
 import { HttpPeer } from './http-peer.js';
@@ -14,6 +15,7 @@ export interface JoinOptions {
   readonly peerToken: string;
   readonly shipMs: number;
   readonly buckets: number;
+  readonly actorKeys: ActorKeys;
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly random: () => number;
@@ -23,8 +25,8 @@ export interface JoinOptions {
 
 /** Makes a store one of several regions: from now on it ships what it counts, and merges what the others do. */
 export function joinRegions(store: RegionalStore, options: JoinOptions): Regions {
-  const { region, peerToken: token, shipMs, buckets, metrics, clock, random, warn } = options;
-  const rules = new ShipmentRules(buckets, metrics, clock);
+  const { region, peerToken: token, shipMs, buckets, actorKeys, metrics, clock, random, warn } = options;
+  const rules = new ShipmentRules(buckets, actorKeys, metrics, clock);
   const requests = new ShipRequests();
   const peers = options.peers.map((address) => new HttpPeer(address, { region, token, rules, requests, clock }));
   const shipping = new Shipping(store, peers, clock, { shipMs, buckets, random, warn });

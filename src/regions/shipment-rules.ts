@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.js';
-import { bucketOf } from '../counters/ids.js';
+import { type ActorKeys, bucketOf } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import { type PostShipment, type Shipment } from '../counters/shipment.js';
 import { wallMsOf } from '../counters/stamp.js';
@@ -10,19 +10,20 @@ const AHEAD_MAX_MS = 3_600_000;
 
 /** What shipments of another region have to be besides well-formed, so that merging them does no harm here. */
 export class ShipmentRules {
-  /** What regions must agree on, in one line: `64 likes:toggle,views:tally`. */
+  /** What regions must agree on, in one line: `64 hash likes:toggle,views:tally`. */
   readonly counted: string;
 
   constructor(
     private readonly buckets: number,
+    actorKeys: ActorKeys,
     private readonly metrics: Metrics,
     private readonly clock: Clock,
   ) {
-    this.counted = `${buckets} ${metrics.toString()}`;
+    this.counted = `${buckets} ${actorKeys} ${metrics.toString()}`;
   }
 
   /**
-   * Whether a region that counts so may ship to this one: it has the same buckets, and no metrics that are not known here.
+   * Whether a region that counts so may ship to this one: it has the same buckets and kind of actor keys, and no metrics that are not known here.
    * More may be known here, so that metrics are added in one region after the other.
    */
   counts(theirs: string): boolean {

@@ -4,8 +4,8 @@ import type { Life } from '../counters/pn-counter.js';
 /** What came is not a message of another region; says which field is wrong. */
 export class WireError extends Error {}
 
-/** First byte of every message. */
-const VERSION = 2;
+/** First byte of every message. 3: keys of actors are made otherwise than in 2. */
+const VERSION = 3;
 const ROOM_BYTES = 1_024;
 
 /** Writes one message: bytes, ASCII, and unsigned LEB128 numbers (7 bits a byte, low first; DWARF 4, section 7.6). */

@@ -8,7 +8,7 @@ import { BUCKETS, METRICS } from './operations.js';
 describeStore('the embedded store', async () => {
   const path = await mkdtemp(join(tmpdir(), 'tallycast-contract-'));
   const open = (): EmbeddedStore =>
-    new EmbeddedStore({ path, buckets: BUCKETS, metrics: METRICS, region: 'local', nonce: () => 1 });
+    new EmbeddedStore({ path, buckets: BUCKETS, actorKeys: 'hash', metrics: METRICS, region: 'local', nonce: () => 1 });
   let store = open();
   return {
     store,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { systemClock } from '../../src/clock.js';
-import { bucketOf } from '../../src/counters/ids.js';
+import { type ActorKeys, bucketOf } from '../../src/counters/ids.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import type { Shipment } from '../../src/counters/shipment.js';
 import { stampOf } from '../../src/counters/stamp.js';
@@ -37,8 +37,8 @@ beforeAll(async () => {
 afterAll(stopRegionGateways);
 
 /** eu as another region reaches it. */
-function euFor(region: string, token = PEER_TOKEN, metrics = METRICS): HttpPeer {
-  const rules = new ShipmentRules(BUCKETS, Metrics.parse(metrics), systemClock);
+function euFor(region: string, token = PEER_TOKEN, metrics = METRICS, actorKeys: ActorKeys = 'hash'): HttpPeer {
+  const rules = new ShipmentRules(BUCKETS, actorKeys, Metrics.parse(metrics), systemClock);
   return new HttpPeer(
     { region: 'eu', url: new URL(eu.url) },
     { region, token, rules, requests: new ShipRequests(), clock: systemClock },
@@ -102,7 +102,12 @@ describe('another region', () => {
     [
       'that has a metric more',
       () => peer('us', PEER_TOKEN, `${METRICS},saves:toggle`),
-      '400: BUCKETS and METRICS must be',
+      '400: BUCKETS, ACTOR_KEYS and METRICS must be the same in all regions; here they are 64 hash likes:toggle,views:tally',
+    ],
+    [
+      'whose keys of actors are of another kind',
+      () => peer('us', PEER_TOKEN, METRICS, 'int64'),
+      '400: BUCKETS, ACTOR_KEYS and METRICS must be the same in all regions; here they are 64 hash likes:toggle,views:tally',
     ],
   ])('%s is refused', async (_who, caller, message) => {
     await expect(caller().ship([views('refused', 1)])).rejects.toThrow(`eu answered ${message}`);
@@ -134,7 +139,7 @@ describe('another region', () => {
   });
 });
 
-const COUNTS = { 'Tallycast-Region': 'us', 'Tallycast-Counts': `${BUCKETS} ${METRICS}` };
+const COUNTS = { 'Tallycast-Region': 'us', 'Tallycast-Counts': `${BUCKETS} hash ${METRICS}` };
 
 async function post(what: string, body: Buffer, headers: Record<string, string> = {}) {
   const all = { Authorization: `Bearer ${PEER_TOKEN}`, ...COUNTS, ...headers };
@@ -153,10 +158,10 @@ describe('what is posted for regions', () => {
 
   it.each([
     ['ship', Buffer.alloc(0), 'version: the message ends within it'],
-    ['ship', Buffer.from('{"action":"increment"}'), 'version must be 2'],
+    ['ship', Buffer.from('{"action":"increment"}'), 'version must be 3'],
     ['ship', encodeShipments([views('a', 1)]).subarray(0, -1), 'entries: the message ends before the last'],
-    ['compare', Buffer.from([2, 1, 64, 0, 0]), 'bucket must be below 64'],
-    ['show', Buffer.from([2, 1, 1, 0x20]), 'post must match ^[A-Za-z0-9_.:-]{1,64}$'],
+    ['compare', Buffer.from([3, 1, 64, 0, 0]), 'bucket must be below 64'],
+    ['show', Buffer.from([3, 1, 1, 0x20]), 'post must match ^[A-Za-z0-9_.:-]{1,64}$'],
     ['show', encodePosts(new Array<string>(501).fill('a')), 'posts must be at most 500'],
   ])('%s: what is no message is a BAD_REQUEST that names the field', async (what, body, message) => {
     const answer = await post(what, body);

@@ -47,6 +47,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['FLUSH_MS', '10ms', 'must be a whole number from 0 to 1000'],
   ['BUCKETS', '0', 'must be a whole number from 1 to 4096'],
   ['BUCKETS', '9007199254740993', 'must be a whole number from 1 to 4096'],
+  ['ACTOR_KEYS', 'md5', 'must be hash or int64'],
   ['METRICS', 'views:tally,likes:toggle', 'must begin with likes:toggle,views:tally'],
   ['METRICS', `${STANDARD},Shares:tally`, 'a name is a-z, then up to 31 of a-z 0-9 _'],
   ['METRICS', `${STANDARD},shares:sum`, 'a kind is toggle or tally'],

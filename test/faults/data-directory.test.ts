@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { open } from 'lmdb';
 import type { PostCounts } from '../../src/counters/batch.js';
+import type { ActorKeys } from '../../src/counters/ids.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
 import { key, like, Life, view } from '../contract/operations.js';
@@ -33,15 +34,23 @@ let home: string;
 /** A data directory in it. */
 let path: string;
 
+const DATA = { buckets: BUCKETS, actorKeys: 'hash', region: 'local' } as const;
+
+/** What a store is opened with instead. */
+interface Changed {
+  readonly buckets?: number;
+  readonly actorKeys?: ActorKeys;
+  readonly metrics?: string;
+}
+
 beforeEach(() => {
   home = mkdtempSync(join(tmpdir(), 'tallycast-faults-'));
   path = join(home, 'data');
 });
 afterEach(() => rmSync(home, { recursive: true }));
 
-function openStore(directory = path, { buckets = BUCKETS, metrics = METRICS } = {}): EmbeddedStore {
-  const options = { buckets, metrics: Metrics.parse(metrics), region: 'local', nonce: () => 1 };
-  return new EmbeddedStore({ ...options, path: directory });
+function openStore(directory = path, { metrics = METRICS, ...data }: Changed = {}): EmbeddedStore {
+  return new EmbeddedStore({ ...DATA, ...data, metrics: Metrics.parse(metrics), path: directory, nonce: () => 1 });
 }
 
 /** Makes the data directory, with a view and a like of every post. */
@@ -58,7 +67,7 @@ async function countsOf(store: EmbeddedStore, post: string): Promise<PostCounts>
 }
 
 /** Opens a store, which must refuse. @returns what it says, which is one line that names the directory */
-function refusal(options: { buckets?: number; metrics?: string } = {}): string {
+function refusal(options: Changed = {}): string {
   let message = 'it was opened';
   try {
     void openStore(path, options).close();
@@ -110,13 +119,24 @@ describe('a gateway on a directory that it must not use', () => {
 });
 
 describe('an embedded store', () => {
-  it('refuses a directory of a newer format', async () => {
+  it.each([3, 5])('refuses a directory of format %i, and leaves it as it is', async (format) => {
     await fill();
     const root = open({ path: dataFile(), noSubdir: true, overlappingSync: false });
     const db = root.openDB<string, string>({ name: 'meta', encoding: 'string' });
-    db.putSync('meta', db.get('meta')!.replace('"format":3', '"format":4'));
+    const meta = db.get('meta')!.replace('"format":4', `"format":${format}`);
+    db.putSync('meta', meta);
     await root.close();
-    expect(refusal()).toContain('its format is 4, this program reads format 3; use the version that wrote it');
+    const rule = `format ${format} is not supported (this version reads format 4); use the version that wrote it`;
+    expect(refusal()).toBe(`DATA_DIR ${path}: ${rule}`);
+    const after = open({ path: dataFile(), noSubdir: true, overlappingSync: false });
+    expect(after.openDB<string, string>({ name: 'meta', encoding: 'string' }).get('meta')).toBe(meta);
+    await after.close();
+  });
+
+  it('refuses keys of actors of another kind', async () => {
+    await fill();
+    const made = 'it was made with ACTOR_KEYS=hash, which cannot be changed; set ACTOR_KEYS=hash';
+    expect(refusal({ actorKeys: 'int64' })).toContain(made);
   });
 
   it('refuses another number of buckets', async () => {
@@ -196,7 +216,7 @@ describe('a data directory', () => {
     const moved = join(home, 'moved');
     renameSync(path, moved);
     const metrics = Metrics.parse(`${METRICS},saves:toggle`);
-    const store = new EmbeddedStore({ path: moved, buckets: BUCKETS, metrics, region: 'local', nonce: () => 2 });
+    const store = new EmbeddedStore({ ...DATA, path: moved, metrics, nonce: () => 2 });
     expect(await countsOf(store, 'post-7')).toMatchObject({ e: 'local.1.1', totals: [1, 1, 0, 0] });
     await store.close();
   });
@@ -242,6 +262,7 @@ describe('a write that fails', () => {
     const next = new EmbeddedStore({
       path,
       buckets: BUCKETS,
+      actorKeys: 'hash',
       metrics: Metrics.parse('likes:toggle,views:tally'),
       region: 'local',
       nonce: () => 1,

@@ -19,7 +19,14 @@ const BUCKETS = 1;
 
 const [path] = process.argv.slice(2);
 const metrics = Metrics.parse('likes:toggle,views:tally');
-const store = new EmbeddedStore({ path, buckets: BUCKETS, metrics, region: 'local', nonce: () => 1 });
+const store = new EmbeddedStore({
+  path,
+  buckets: BUCKETS,
+  actorKeys: 'hash',
+  metrics,
+  region: 'local',
+  nonce: () => 1,
+});
 let batch = { bucket: 0, incarnation: 'process1', n: 0, atMs: Date.UTC(2026, 0, 1), operations: [] };
 let posts = 0;
 

@@ -70,6 +70,7 @@ class Region {
     return new EmbeddedStore({
       path: this.#path,
       buckets,
+      actorKeys: 'hash',
       metrics,
       region: this.name,
       nonce,

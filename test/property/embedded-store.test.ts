@@ -25,7 +25,8 @@ const SHAPES: readonly Shape[] = [
 async function compare(shape: Shape, seed: number): Promise<void> {
   const path = mkdtempSync(join(tmpdir(), 'tallycast-property-'));
   const { buckets, metrics } = shape;
-  const open = (): EmbeddedStore => new EmbeddedStore({ path, buckets, metrics, region: 'local', nonce: () => 1 });
+  const open = (): EmbeddedStore =>
+    new EmbeddedStore({ path, buckets, actorKeys: 'hash', metrics, region: 'local', nonce: () => 1 });
   const random = new Random(seed);
   const history = new History(shape, random);
   const reference = new ReferenceStore(metrics, buckets, { region: 'local', epoch: 1, nonce: 1 });

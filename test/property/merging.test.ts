@@ -151,7 +151,15 @@ function openReference(): Tested {
 
 function openEmbedded(): Tested {
   const regional = { wallMs: () => START_MS };
-  const store = new EmbeddedStore({ path, buckets: BUCKETS, metrics: METRICS, region: OWN, nonce, regional });
+  const store = new EmbeddedStore({
+    path,
+    buckets: BUCKETS,
+    actorKeys: 'hash',
+    metrics: METRICS,
+    region: OWN,
+    nonce,
+    regional,
+  });
   return { store, regions: store.regions! };
 }
 

@@ -183,8 +183,13 @@ async function openWith(gateway: string, clock: Clock): Promise<{ store: RedisSt
     replicated: false,
     warn: () => undefined,
   });
-  const options = { metrics: METRICS, buckets: BUCKETS, region: 'local', gateway, publishMs: 20 };
-  const store = await RedisStore.open(connections, clock, { ...options, regional: false, nonce: () => 7 });
+  const options = { metrics: METRICS, buckets: BUCKETS, actorKeys: 'hash', region: 'local', gateway } as const;
+  const store = await RedisStore.open(connections, clock, {
+    ...options,
+    publishMs: 20,
+    regional: false,
+    nonce: () => 7,
+  });
   stores.push(store);
   return { store, vanish: () => connections.close() };
 }

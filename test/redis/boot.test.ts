@@ -1,4 +1,6 @@
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
+import { Metrics } from '../../src/counters/metrics.js';
+import { CONFIG_KEY } from '../../src/store/redis/keys.js';
 import { BUCKETS, key, Life, like, METRICS, postIn, view } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
@@ -60,6 +62,47 @@ describe('a gateway that boots', () => {
     for (const region of ['local', 'us']) {
       await expect(openRedisStore(url, { ...data, region })).rejects.toThrow('REGION must be eu');
     }
+  });
+});
+
+describe('a gateway that does not fit the data', () => {
+  afterEach(endAll);
+  afterAll(stopRedis);
+
+  const data = { metrics: METRICS, buckets: BUCKETS };
+  const longer = Metrics.parse(`${METRICS.toString()},extra:tally`);
+
+  it.each([
+    ['another layout', { layout: '1' }, {}, /^the data in Redis has layout 1 \(this version reads layout 2\); use the/],
+    ['other BUCKETS', {}, { buckets: 2 * BUCKETS, metrics: longer }, `BUCKETS must be ${BUCKETS}: `],
+    ['other ACTOR_KEYS', {}, { actorKeys: 'int64', metrics: longer }, 'ACTOR_KEYS must be hash: '],
+    ['another REGION', { region: 'eu' }, { region: 'us', metrics: longer }, 'REGION must be eu: '],
+    [
+      'other METRICS',
+      {},
+      { metrics: Metrics.parse('likes:toggle,views:tally'), region: 'eu' },
+      'METRICS must begin with ',
+    ],
+  ] as const)('%s: it says so in one line and changes nothing', async (_what, written, options, message) => {
+    const server = await startRedis();
+    const first = await openRedisStore(server.url, data);
+    await first.close();
+    const client = server.client();
+    for (const [field, value] of Object.entries(written)) await client.hset(CONFIG_KEY, field, value);
+    const before = await client.hgetall(CONFIG_KEY);
+    await expect(openRedisStore(server.url, { ...data, ...options })).rejects.toThrow(message);
+    expect(await client.hgetall(CONFIG_KEY)).toEqual(before);
+  });
+
+  it('of layout 1, which knows no kind of keys, leaves the data as it is', async () => {
+    const server = await startRedis();
+    const client = server.client();
+    const old = { layout: '1', buckets: String(BUCKETS), metrics: METRICS.toString(), region: 'local' };
+    await client.hset(CONFIG_KEY, old);
+    await expect(openRedisStore(server.url, data)).rejects.toThrow(
+      'the data in Redis has layout 1 (this version reads layout 2); use the version that wrote it',
+    );
+    expect(await client.hgetall(CONFIG_KEY)).toEqual(old);
   });
 });
 

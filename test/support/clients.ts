@@ -44,6 +44,7 @@ export type Act =
   | { readonly event: 'add'; readonly post: string; readonly metric: 'views'; readonly by: number };
 
 export interface Auth {
+  readonly token?: string;
   readonly actor?: string;
   readonly session?: string;
 }

@@ -1,9 +1,12 @@
+import type { ActorKeys } from '../../src/counters/ids.js';
 import { RedisConnections } from '../../src/store/redis/connections.js';
 import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
 import { RedisStore, type RedisStoreOptions } from '../../src/store/redis/redis-store.js';
 import { patientClock } from './patient-clock.js';
 
 export interface OpenOptions extends Pick<RedisStoreOptions, 'metrics' | 'buckets'> {
+  /** `hash` if left out. */
+  readonly actorKeys?: ActorKeys;
   readonly gateway?: string;
   readonly publishMs?: number;
   readonly replicated?: boolean;
@@ -19,6 +22,7 @@ let lives = 0;
 export async function openRedisStore(
   url: string,
   {
+    actorKeys = 'hash',
     gateway = `gateway-${++lives}`,
     publishMs = 5,
     replicated = false,
@@ -33,7 +37,7 @@ export async function openRedisStore(
     replicated,
     warn: () => undefined,
   });
-  const options = { ...data, region, regional, gateway, publishMs, nonce };
+  const options = { ...data, actorKeys, region, regional, gateway, publishMs, nonce };
   return RedisStore.open(connections, patientClock, options).catch(async (error: unknown) => {
     await connections.close();
     throw error;

@@ -39,7 +39,7 @@ const running: NestExpressApplication[] = [];
 /** @param env with REGION, PORT, PEERS and PEER_TOKEN */
 export async function startRegionGateway(env: Record<string, string>): Promise<RegionGateway> {
   const settings = readSettings({ DATA_DIR: '/dev/null/unused', ...env });
-  const { buckets, metrics, region, peers, peerToken } = settings;
+  const { buckets, actorKeys, metrics, region, peers, peerToken } = settings;
   const store = new ReferenceStore(metrics, buckets, { region, epoch: 1, nonce: 1 }, () => 2);
   const asked: number[] = [];
   const service: PeerService = {
@@ -50,7 +50,7 @@ export async function startRegionGateway(env: Record<string, string>): Promise<R
       return store.show(posts);
     },
   };
-  const rules = new ShipmentRules(buckets, metrics, systemClock);
+  const rules = new ShipmentRules(buckets, actorKeys, metrics, systemClock);
   const regions: Regions = {
     service,
     filling: false,

@@ -2,17 +2,20 @@ import { closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { tryLock } from 'fs-native-extensions';
 import { type Database, open, type RootDatabase } from 'lmdb';
+import type { ActorKeys } from '../../counters/ids.js';
 import { NAMELESS, type Replica } from '../../counters/pn-counter.js';
 import { checkDataFile } from './data-file.js';
 import type { Tables } from './records.js';
 import { Table } from './table.js';
 
-const FORMAT = 3;
+/** 4: keys of actors and sessions are made otherwise than in 3. */
+const FORMAT = 4;
 
 /** What a data directory was made with. It stays so for the life of the data. */
 interface Meta {
   readonly format: number;
   readonly buckets: number;
+  readonly actorKeys: ActorKeys;
   /** As in `METRICS`; the records hold counts by its order, so it may only be added to. */
   readonly metrics: string;
   /** Device, inode and time of birth of the data file: one that was copied, or came from a backup, has others. */
@@ -25,6 +28,7 @@ export interface DataDirectoryOptions {
   /** DATA_DIR */
   readonly path: string;
   readonly buckets: number;
+  readonly actorKeys: ActorKeys;
   /** As in `METRICS`. */
   readonly metrics: string;
   readonly region: string;
@@ -182,7 +186,7 @@ function adopt(root: RootDatabase, options: DataDirectoryOptions): { meta: Meta;
   const known = text === undefined ? undefined : (JSON.parse(text) as Meta);
   if (known !== undefined) check(known, options);
 
-  const { region } = options;
+  const { region, buckets, actorKeys, metrics } = options;
   // A region without a name has no peers, so nobody knows it by that.
   const replicas = (known?.replicas ?? []).map((replica) =>
     replica.region === NAMELESS ? { ...replica, region } : replica,
@@ -190,20 +194,24 @@ function adopt(root: RootDatabase, options: DataDirectoryOptions): { meta: Meta;
   const last = replicas.findLast((replica) => replica.region === region);
   const isNewLife = last === undefined || known?.place !== place;
   if (isNewLife) replicas.push({ region, epoch: (last?.epoch ?? 0) + 1, nonce: options.nonce() });
-  const meta = { format: FORMAT, buckets: options.buckets, metrics: options.metrics, place, replicas };
+  const meta = { format: FORMAT, buckets, actorKeys, metrics, place, replicas };
   if (JSON.stringify(meta) !== text) db.putSync('meta', JSON.stringify(meta));
   return { meta, isNewLife };
 }
 
-function check(known: Meta, { buckets, metrics, region }: DataDirectoryOptions): void {
+function check(known: Meta, { buckets, actorKeys, metrics, region }: DataDirectoryOptions): void {
   if (known.format !== FORMAT) {
     throw new Error(
-      `its format is ${known.format}, this program reads format ${FORMAT}; use the version that wrote it`,
+      `format ${known.format} is not supported (this version reads format ${FORMAT}); use the version that wrote it`,
     );
   }
   const named = known.replicas[0]?.region ?? NAMELESS;
   if (named !== NAMELESS && named !== region) throw new Error(`it belongs to REGION=${named}, which cannot be changed`);
   if (known.buckets !== buckets) throw new Error(`it was made with BUCKETS=${known.buckets}, which cannot be changed`);
+  if (known.actorKeys !== actorKeys) {
+    const made = `ACTOR_KEYS=${known.actorKeys}`;
+    throw new Error(`it was made with ${made}, which cannot be changed; set ${made}`);
+  }
   if (!`${metrics},`.startsWith(`${known.metrics},`)) {
     throw new Error(`it was made with METRICS=${known.metrics}; new metrics may only be added at the end`);
   }

@@ -20,7 +20,14 @@ beforeEach(() => {
 afterEach(() => rmSync(path, { recursive: true }));
 
 function openStore(): EmbeddedStore {
-  return new EmbeddedStore({ path, buckets: BUCKETS, metrics: METRICS, region: 'local', nonce: () => 1 });
+  return new EmbeddedStore({
+    path,
+    buckets: BUCKETS,
+    actorKeys: 'hash',
+    metrics: METRICS,
+    region: 'local',
+    nonce: () => 1,
+  });
 }
 
 function marked(bucket: number, from: number, count: number): Operation[] {

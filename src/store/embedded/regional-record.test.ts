@@ -22,7 +22,15 @@ afterEach(() => rmSync(path, { recursive: true }));
 
 function openStore(): EmbeddedStore {
   const regional = { wallMs: () => 0 };
-  return new EmbeddedStore({ path, buckets: BUCKETS, metrics: METRICS, region: 'eu', nonce: () => 1, regional });
+  return new EmbeddedStore({
+    path,
+    buckets: BUCKETS,
+    actorKeys: 'hash',
+    metrics: METRICS,
+    region: 'eu',
+    nonce: () => 1,
+    regional,
+  });
 }
 
 it('a store that was closed has nothing to tell a peer that has its last change, though it has seen later stamps', async () => {

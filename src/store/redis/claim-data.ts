@@ -6,7 +6,7 @@ import type { RedisStoreOptions } from './redis-store.js';
 import { Script } from './scripts.js';
 
 /** Of keys and values, as docs/redis-keys.md draws them. */
-const LAYOUT = '1';
+const LAYOUT = '2';
 /** How often it is tried at boot to learn what the data was made with. */
 const ATTEMPTS = 10;
 const PAUSE_MS = 100;
@@ -18,16 +18,22 @@ const PAUSE_MS = 100;
 export async function claimData(
   connections: RedisConnections,
   clock: Clock,
-  { buckets, metrics, region }: RedisStoreOptions,
+  { buckets, actorKeys, metrics, region }: RedisStoreOptions,
 ): Promise<void> {
-  const own = [LAYOUT, String(buckets), metrics.toString(), region, NAMELESS] as const;
+  const own = [LAYOUT, String(buckets), actorKeys, metrics.toString(), region, NAMELESS] as const;
   const reply = await claim(connections, clock, own);
-  const [layout, theirBuckets, theirMetrics, theirRegion] = reply as [string, string, string, string];
+  const [layout, theirBuckets, theirActorKeys, theirMetrics, theirRegion] = reply as [string, ...string[]];
+  if (layout !== LAYOUT) {
+    const rule = `this version reads layout ${LAYOUT}`;
+    throw new Error(`the data in Redis has layout ${layout} (${rule}); use the version that wrote it`);
+  }
   const made = 'the data in Redis was made with';
-  if (layout !== LAYOUT) throw new Error(`${made} layout ${layout}: this version reads layout ${LAYOUT}`);
   if (theirBuckets !== own[1]) throw new Error(`BUCKETS must be ${theirBuckets}: ${made} that many`);
-  if (theirRegion !== region) throw new Error(`REGION must be ${theirRegion}: ${made} that one`);
-  if (theirMetrics !== own[2]) {
+  if (theirActorKeys !== actorKeys) throw new Error(`ACTOR_KEYS must be ${theirActorKeys}: ${made} that one`);
+  // Data without a name would have been given this one, if all else did fit.
+  if (theirRegion !== region && theirRegion !== NAMELESS)
+    throw new Error(`REGION must be ${theirRegion}: ${made} that one`);
+  if (theirMetrics !== own[3]) {
     throw new Error(`METRICS must begin with ${theirMetrics}: ${made} these; more may be added at the end`);
   }
 }

@@ -1,7 +1,7 @@
 import { type Observable, Subject } from 'rxjs';
 import type { Clock, Timer } from '../../clock.js';
 import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
-import { bucketOf, type Key64 } from '../../counters/ids.js';
+import { type ActorKeys, bucketOf, type Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import { regionNumber } from '../../counters/stamp.js';
 import type { CounterStore, PostView } from '../counter-store.js';
@@ -32,6 +32,7 @@ const READ_PAUSE_MS = 100;
 export interface RedisStoreOptions {
   readonly metrics: Metrics;
   readonly buckets: number;
+  readonly actorKeys: ActorKeys;
   readonly region: string;
   /** Whether there are other regions. Without, nothing is kept for them. */
   readonly regional: boolean;
