@@ -1,6 +1,6 @@
 import type { Load } from './arguments.js';
 import type { Totals } from './ledger.js';
-import { headersOf } from './identity.js';
+import { readingHeaders } from './identity.js';
 import { idOf } from './messages.js';
 
 /** The gateway cannot be asked, or does not answer as docs/protocol.md says. */
@@ -27,10 +27,10 @@ export async function readTotals(load: Load, attempts: number): Promise<Totals[]
   return totals;
 }
 
-async function read({ url, prefix }: Load, posts: readonly string[], attempts: number): Promise<Totals[]> {
+async function read({ url }: Load, posts: readonly string[], attempts: number): Promise<Totals[]> {
   const address = `${url}/v1/counts?posts=${posts.join(',')}`;
   for (let attempt = 1; ; attempt++) {
-    const answer = await ask(address, prefix);
+    const answer = await ask(address);
     if (Array.isArray(answer)) return ordered(posts, answer);
     if (!answer.isRetryable || attempt === attempts) throw new GatewayError(`${url} ${answer.failure}`);
     await new Promise((resolve) => setTimeout(resolve, answer.retryAfterMs));
@@ -43,9 +43,9 @@ interface Failed {
   readonly retryAfterMs: number;
 }
 
-async function ask(address: string, prefix: string): Promise<Counts | Failed> {
+async function ask(address: string): Promise<Counts | Failed> {
   try {
-    const response = await fetch(address, { headers: headersOf(prefix), signal: AbortSignal.timeout(ANSWER_MAX_MS) });
+    const response = await fetch(address, { headers: readingHeaders(), signal: AbortSignal.timeout(ANSWER_MAX_MS) });
     if (response.ok) {
       const { counts } = (await response.json()) as { counts?: Counts };
       return counts ?? { failure: 'is not a gateway', isRetryable: false, retryAfterMs: 0 };

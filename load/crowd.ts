@@ -2,7 +2,7 @@ import { Actor, LIKED_MAX } from './actor.js';
 import { Connection, type ConnectionUser } from './connection.js';
 import { handshakeOf } from './identity.js';
 import { Ledger, type Totals } from './ledger.js';
-import { idOf, type Share, type Shown } from './messages.js';
+import { idOf, nameOf, type Share, type Shown } from './messages.js';
 import type { Meter } from './meter.js';
 import { Random } from './random.js';
 import { Screen } from './screen.js';
@@ -42,7 +42,7 @@ export class Crowd {
     const stage = { posts, screens, ledger: this.ledger, meter, random: this.#random };
     this.actors = numbers.map((number, i) => {
       const actor = new Actor((number * liked) % load.posts, i * liked, stage, this.#onceReady());
-      const name = `${share.run}-${number}`;
+      const name = nameOf(share, number);
       actor.connection = this.#connection({ ...handshakeOf(name), session: name }, actor);
       return actor;
     });
@@ -83,7 +83,7 @@ export class Crowd {
       const watched = Array.from({ length: load.watch }, (_, j) => posts[(number * load.watch + j) % posts.length]!);
       const own = i < read ? this.#screens(watched, screens) : null;
       const viewer = new Viewer(watched, own, this.meter, this.#onceReady());
-      viewer.connection = this.#connection(handshakeOf(`${this.share.run}-v${number}`), viewer);
+      viewer.connection = this.#connection(handshakeOf(nameOf(this.share, load.actors + number)), viewer);
       return viewer;
     });
   }

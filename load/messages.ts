@@ -2,11 +2,14 @@ import type { RecordableHistogram } from 'node:perf_hooks';
 import type { Load } from './arguments.js';
 import type { Expected, Totals } from './ledger.js';
 
+/** For the 10,000 that act and the 25,000 that watch, at most. */
+const CONNECTION_DIGITS = 5;
+
 /** What a thread is given when it starts. */
 export interface Share {
   readonly load: Load;
-  /** Makes the names of actors and sessions of this run differ from every other's. */
-  readonly run: string;
+  /** Makes the names of actors and sessions of this run differ from every other's: 13 digits. */
+  readonly run: number;
   /** Which of `load.threads` it is. It takes each viewer, actor and operation whose number leaves this remainder. */
   readonly thread: number;
 }
@@ -14,6 +17,11 @@ export interface Share {
 /** Posts are named by their number on the command line's side, and by this on the wire. */
 export function idOf({ prefix }: Load, post: number): string {
   return `${prefix}-${post}`;
+}
+
+/** By the number of a connection: a decimal int64 of 18 digits, which gateways take whatever their `ACTOR_KEYS` is. */
+export function nameOf({ run }: Share, connection: number): string {
+  return `${run}${String(connection).padStart(CONNECTION_DIGITS, '0')}`;
 }
 
 export type Order =

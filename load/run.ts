@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import type { Load } from './arguments.js';
 import { GatewayError, readTotals } from './counts.js';
 import { Figures, type Row, type Summary } from './figures.js';
@@ -7,6 +7,9 @@ import { idOf, type Shown } from './messages.js';
 import { type Progress, rowLine } from './terminal.js';
 import { type Drained, Threads } from './threads.js';
 import { judge, type Verdict } from './verdict.js';
+
+/** 13 digits, which with those of a connection's number are an int64. */
+const [RUN_MIN, RUN_END] = [10 ** 12, 10 ** 13];
 
 /** All there is to tell of a run. */
 export interface Result {
@@ -44,7 +47,7 @@ export class Run {
     private readonly load: Load,
     private readonly progress: Progress,
   ) {
-    this.#threads = new Threads(load, randomBytes(6).toString('hex'));
+    this.#threads = new Threads(load, randomInt(RUN_MIN, RUN_END));
     this.#figures = new Figures(load);
   }
 

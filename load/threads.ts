@@ -23,7 +23,7 @@ export class Threads {
   /** Settled by the first thread that fails. */
   readonly #failed: Promise<never>;
 
-  constructor(load: Load, run: string) {
+  constructor(load: Load, run: number) {
     this.#workers = Array.from({ length: load.threads }, (_, thread) => {
       const share: Share = { load, run, thread };
       return new Worker(new URL('./worker.js', import.meta.url), { workerData: share });

@@ -2,6 +2,7 @@ import './cable.css';
 import { createLiveCounts, type LiveCounts, LiveCountsError } from 'tallycast-client/widgets';
 import { NetworkCable } from './network-cable.js';
 import { connectPage, find, say, showState } from './page.js';
+import { windowNumber } from './random-actor.js';
 
 /** Operations that begin or cease to wait are told by nobody; ten times a second is at once to the eye. */
 const LOOK_EVERY_MS = 100;
@@ -20,13 +21,14 @@ class Side {
 
   constructor(
     readonly name: string,
+    actor: string,
     post: string,
     private readonly changed: () => void,
   ) {
     const who = name.toLowerCase();
     const section = find(`#${who}`);
     this.#live = createLiveCounts(location.origin, {
-      actor: `${who}-${window.name}`,
+      actor,
       environment: this.#cable.environment,
     });
     for (const widget of section.querySelectorAll<LiveElement>('live-count, live-like')) {
@@ -80,13 +82,12 @@ class Side {
   }
 }
 
-// A window is two people of its own; a reload finds them again.
-window.name ||= Math.random().toString(36).slice(2);
 const observer = connectPage();
 const post = new URLSearchParams(location.search).get('post') ?? 'cable';
 for (const widget of document.querySelectorAll('.gateway live-count')) widget.setAttribute('post', post);
 const story = find('[data-testid=story]');
-const sides = ['Ann', 'Bob'].map((name) => new Side(name, post, tell));
+// A window is two people of its own; a reload finds them again.
+const sides = ['Ann', 'Bob'].map((name, i) => new Side(name, `${windowNumber()}${i}`, post, tell));
 let confirmed = '';
 observer.post(post).subscribe(({ counts }) => {
   confirmed = `${counts.likes} ${counts.views}`;

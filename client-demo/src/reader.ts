@@ -1,4 +1,5 @@
 import { createLiveCounts, type Post } from 'tallycast-client/widgets';
+import { randomActor } from './random-actor.js';
 
 const READING_MS = 8_000;
 /** With an answer in some milliseconds about seven operations a second: 60 readers stay below an address's 500. */
@@ -12,7 +13,7 @@ const UNLIKE_SHARE = 0.05;
  * reader has left, which takes 8 s at most, whether or not the gateway answers.
  */
 export async function readSome(posts: readonly string[], acknowledged: (latencyMs: number) => void): Promise<void> {
-  const live = createLiveCounts(location.origin, { actor: `reader-${Math.random().toString(36).slice(2)}` });
+  const live = createLiveCounts(location.origin, { actor: randomActor() });
   const liked = new Set<string>();
   const leaving = setTimeout(() => live.close(), READING_MS);
   try {

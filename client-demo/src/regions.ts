@@ -2,6 +2,7 @@ import './regions.css';
 import { createLiveCounts, type LiveCounts, LiveCountsError } from 'tallycast-client/widgets';
 import { Drill, drillPort, type DrillState } from './drill.js';
 import { connectPage, find, say, showState } from './page.js';
+import { windowNumber } from './random-actor.js';
 
 type LiveElement = HTMLElement & { live: LiveCounts | undefined };
 
@@ -16,10 +17,10 @@ class Pane {
   /** Likes and views, as this region has them; `''` before it has said so. */
   shown = '';
 
-  constructor(name: string, url: string, post: string, changed: () => void) {
+  constructor(name: string, url: string, actor: string, post: string, changed: () => void) {
     this.#post = post;
     const section = find(`#${name}`);
-    this.#live = createLiveCounts(url, { actor: `${name}-${window.name}` });
+    this.#live = createLiveCounts(url, { actor });
     for (const widget of section.querySelectorAll<LiveElement>('live-count, live-like')) {
       widget.live = this.#live;
       widget.setAttribute('post', post);
@@ -56,7 +57,10 @@ class Board {
 
   constructor({ regions }: DrillState, drill: Drill) {
     find('.board').hidden = false;
-    this.#panes = regions.map(({ name, url }) => new Pane(name, url, post, () => this.#tell()));
+    // A window is three people of its own; a reload finds them again.
+    this.#panes = regions.map(
+      ({ name, url }, i) => new Pane(name, url, `${windowNumber()}${i}`, post, () => this.#tell()),
+    );
     for (const { button, one, other } of this.#cables) {
       button.addEventListener('click', () => drill.cut(one, other, !this.#isCut(one, other)));
     }
@@ -108,8 +112,6 @@ class Board {
   }
 }
 
-// A window is three people of its own; a reload finds them again.
-window.name ||= Math.random().toString(36).slice(2);
 const post = new URLSearchParams(location.search).get('post') ?? 'regions';
 // Nothing on the page itself keeps the client of its header awake.
 connectPage()

@@ -197,7 +197,8 @@ describe('a client', () => {
       setItem: () => undefined,
     };
     for (const one of [storage, storage, blocked, blocked]) await end.connect({ storage: one }, '').post('a').view();
-    expect(actors[0]).toMatch(/^[0-9a-f]{32}$/);
+    expect(actors[0]).toMatch(/^-?[1-9][0-9]{0,18}$/);
+    expect(BigInt.asIntN(64, BigInt(actors[0] as string))).toBe(BigInt(actors[0] as string));
     expect(actors[1]).toBe(actors[0]);
     expect(new Set(actors).size).toBe(3);
   });

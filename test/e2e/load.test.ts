@@ -54,7 +54,8 @@ describe('the load generator', () => {
   let proxy: TcpProxy | null = null;
 
   beforeAll(async () => {
-    [gateway, guarded] = await Promise.all([startGateway(), startGateway({ JWT_SECRET: SECRET, PRIVATE: 'true' })]);
+    const access = { JWT_SECRET: SECRET, PRIVATE: 'true', ACTOR_KEYS: 'int64' };
+    [gateway, guarded] = await Promise.all([startGateway(), startGateway(access)]);
   });
 
   afterEach(async () => {
