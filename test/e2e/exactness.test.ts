@@ -9,11 +9,17 @@ const ACTORS = 250 * SCALE;
 /** Actors at it at the same time, so that no more than three times as many sockets are open. */
 const ACTORS_AT_ONCE = 50;
 
-describe('counting', () => {
+/** By ACTOR_KEYS: two actors, and any number of others. */
+const ACTORS_BY_KEYS = [
+  ['hash', 'ada', 'bob', (i: number) => `actor-${i}`],
+  ['int64', '-9223372036854775808', '9223372036854775807', String],
+] as const;
+
+describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, bob, nameOf) => {
   let gateway: GatewayProcess;
 
   beforeAll(async () => {
-    gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0' });
+    gateway = await startGateway({ ACTOR_KEYS, MAX_OPS_PER_CONNECTION: '0' });
   });
 
   afterAll(async () => {
@@ -40,7 +46,7 @@ describe('counting', () => {
       for (const socket of sockets) socket.close();
     };
     for (let first = 0; first < ACTORS; first += ACTORS_AT_ONCE) {
-      await Promise.all(Array.from({ length: ACTORS_AT_ONCE }, (_, i) => likeThrice(`actor-${first + i}`)));
+      await Promise.all(Array.from({ length: ACTORS_AT_ONCE }, (_, i) => likeThrice(nameOf(first + i))));
     }
     expect(answers).toEqual({ sent: 3 * ACTORS, applied: ACTORS, duplicate: ACTORS });
     expect(await totalsAt(gateway.url, [post])).toEqual({ [post]: { likes: ACTORS, views: 0 } });
@@ -49,29 +55,27 @@ describe('counting', () => {
   it('ends in the state of the last of a thousand likes and unlikes, sent at once over one socket', async () => {
     for (const last of ['like', 'unlike'] as const) {
       const post = `wavering-${last}`;
-      const socket = connect(gateway.url, { actor: 'ada' });
+      const socket = connect(gateway.url, { actor: ada });
       const events = Array.from({ length: 1_000 }, (_, i) => (i % 2 === 0) === (last === 'unlike')).map((liking) =>
         liking ? 'like' : 'unlike',
       );
       const answers = await Promise.all(events.map((event) => socket.emitWithAck(event, { post })));
       expect(answers.map((answer) => granted(answer).on)).toEqual(events.map((event) => event === 'like'));
       expect(events.at(-1)).toBe(last);
-      expect(await seenBy('ada', post)).toEqual(
-        last === 'like' ? { likes: 1, mine: ['likes'] } : { likes: 0, mine: [] },
-      );
+      expect(await seenBy(ada, post)).toEqual(last === 'like' ? { likes: 1, mine: ['likes'] } : { likes: 0, mine: [] });
     }
   });
 
   it('ends in the state of the last of a thousand likes and unlikes, ten at a time over three sockets in turn', async () => {
     const post = 'three-tabs';
-    const sockets = [0, 1, 2].map(() => connect(gateway.url, { actor: 'ada' }));
+    const sockets = [0, 1, 2].map(() => connect(gateway.url, { actor: ada }));
     const events = ['unlike', 'like', 'unlike', 'like', 'unlike', 'like', 'unlike', 'like', 'unlike', 'like'] as const;
     for (let turn = 0; turn < 100; turn++) {
       const socket = sockets[turn % 3]!;
       const answers = await Promise.all(events.map((event) => socket.emitWithAck(event, { post })));
       expect(answers.map((answer) => granted(answer).on)).toEqual(events.map((event) => event === 'like'));
     }
-    expect(await seenBy('ada', post)).toEqual({ likes: 1, mine: ['likes'] });
+    expect(await seenBy(ada, post)).toEqual({ likes: 1, mine: ['likes'] });
   });
 
   it('takes a seq once, whichever of two sockets brings it, and however often', async () => {
@@ -88,15 +92,15 @@ describe('counting', () => {
   });
 
   it('knows a seq again after a restart', async () => {
-    const first = await startGateway();
-    const auth = { actor: 'ada', session: randomUUID() };
+    const first = await startGateway({ ACTOR_KEYS });
+    const auth = { actor: ada, session: randomUUID() };
     const before = connect(first.url, auth);
     granted(await before.emitWithAck('view', { post: 'kept', seq: 7 }));
     granted(await before.emitWithAck('like', { post: 'kept', seq: 8 }));
     before.close();
     await first.kill('SIGKILL');
 
-    const second = await startGateway({ DATA_DIR: first.dataDir });
+    const second = await startGateway({ ACTOR_KEYS, DATA_DIR: first.dataDir });
     const after = connect(second.url, auth);
     for (const seq of [7, 8]) {
       const event = seq === 7 ? 'view' : 'like';
@@ -117,7 +121,7 @@ describe('counting', () => {
   });
 
   it('shows a like that was not acknowledged to the subscribe behind it, again and again', async () => {
-    const socket = connect(gateway.url, { actor: 'ada' });
+    const socket = connect(gateway.url, { actor: ada });
     const post = 'behind';
     for (let i = 0; i < 50; i++) {
       const liking = i % 2 === 0;
@@ -130,8 +134,8 @@ describe('counting', () => {
 
   it('tells `mine` to the other connections of the actor and to nobody else, in order', async () => {
     const post = 'tabs';
-    const tabs = [0, 1, 2].map(() => connect(gateway.url, { actor: 'ada' }));
-    const strangers = [connect(gateway.url, { actor: 'bob' }), connect(gateway.url)];
+    const tabs = [0, 1, 2].map(() => connect(gateway.url, { actor: ada }));
+    const strangers = [connect(gateway.url, { actor: bob }), connect(gateway.url)];
     const heard = new Map<Client, MineEvent[]>();
     for (const socket of [...tabs, ...strangers]) {
       const events: MineEvent[] = [];
@@ -147,8 +151,8 @@ describe('counting', () => {
   });
 
   it('loses nothing of a burst over the rate limit when the client resends what was refused', async () => {
-    const limited = await startGateway();
-    const client = new LedgerClient(limited.url, 'ada');
+    const limited = await startGateway({ ACTOR_KEYS });
+    const client = new LedgerClient(limited.url, ada);
     for (let i = 0; i < 120; i++) client.act({ event: 'view', post: 'rush' });
     await client.settled();
     expect(client.refusals).toBeGreaterThan(0);

@@ -76,7 +76,7 @@ describe('a gateway that is ended by SIGTERM', () => {
     async () => {
       const { url } = gateway;
       const posts = POSTS.map((post) => `resent-${post}`);
-      const returning = new Crowd(url, SOCKETS, posts, random, HASTY, 'returning');
+      const returning = new Crowd(url, SOCKETS, posts, random, HASTY, SOCKETS);
       for (let round = 1; round <= ROUNDS; round++) {
         const putters = new Putters(`${url}/v1/put-${round}/views`);
         const enough = returning.acknowledgements(500 + random.below(500));

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { ACTOR_KEYS } from '../../src/counters/ids.js';
 import { SCALE } from '../property/runs.js';
 import { closeClients, connect, totalsAt, type Totals } from '../support/clients.js';
 import { HASTY } from '../support/clients-crowd.js';
@@ -21,7 +22,7 @@ const ENOUGH = 600;
 const BETWEEN_KILLS_MAX = 300;
 /** Views that are asked for at once, without a number. */
 const UNNUMBERED = 5;
-const ENV = { MAX_OPS_PER_CONNECTION: '0' };
+const ENV = { MAX_OPS_PER_CONNECTION: '0', ACTOR_KEYS: new Random(SEED).pick(ACTOR_KEYS) };
 
 describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`, () => {
   let gateways: ProxiedGateway[] = [];

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { ACTOR_KEYS } from '../../src/counters/ids.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { closeClients, totalsAt, type Totals } from '../support/clients.js';
 import { HASTY } from '../support/clients-crowd.js';
@@ -24,9 +25,10 @@ describe('three regions of two gateways on a Redis each', () => {
   let crowds: HoppingCrowd[];
 
   beforeAll(async () => {
-    world = await RegionProcesses.start(NAMES, { gateways: 2, redis: true, more: { MAX_OPS_PER_CONNECTION: '0' } });
+    const more = { MAX_OPS_PER_CONNECTION: '0', ACTOR_KEYS: new Random(SEED).pick(ACTOR_KEYS) };
+    world = await RegionProcesses.start(NAMES, { gateways: 2, redis: true, more });
     crowds = world.regions.map(
-      ({ name, urls }, i) => new HoppingCrowd(urls, CLIENTS_A_REGION, POSTS, new Random(SEED + i), name),
+      ({ urls }, i) => new HoppingCrowd(urls, CLIENTS_A_REGION, POSTS, new Random(SEED + i), i * CLIENTS_A_REGION),
     );
   });
 

@@ -27,15 +27,16 @@ export class Crowd {
     readonly posts: readonly string[],
     private readonly random: Random,
     options: Partial<ManagerOptions & SocketOptions> = HASTY,
-    /** Two crowds of different names have no actors in common. */
-    name = 'actor',
+    /** The number of the first of its actors, whose names are numbers so that both kinds of keys take them. */
+    firstActor = 0,
   ) {
     const urls = [url].flat();
     const transports = (i: number): string[] =>
       i % 10 === 0 ? ['polling'] : i % 10 === 1 ? ['polling', 'websocket'] : ['websocket'];
     this.clients = Array.from(
       { length: size },
-      (_, i) => new LedgerClient(urls[i % urls.length]!, `${name}-${i}`, { transports: transports(i), ...options }),
+      (_, i) =>
+        new LedgerClient(urls[i % urls.length]!, String(firstActor + i), { transports: transports(i), ...options }),
     );
     for (const client of this.clients) {
       client.onAcknowledged = () => {

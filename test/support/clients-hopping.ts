@@ -20,9 +20,9 @@ export class HoppingCrowd {
     size: number,
     posts: readonly string[],
     private readonly random: Random,
-    name = 'actor',
+    firstActor = 0,
   ) {
-    this.crowd = new Crowd(urls[0]!, size, posts, random, { ...HASTY, autoConnect: false }, name);
+    this.crowd = new Crowd(urls[0]!, size, posts, random, { ...HASTY, autoConnect: false }, firstActor);
     for (const client of this.crowd.clients) {
       stayOnOneTransport(client);
       const { onAcknowledged } = client;
