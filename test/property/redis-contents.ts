@@ -265,7 +265,7 @@ function hashOfPost(post: string): number {
 }
 
 function hashOfKey(key: string): number {
-  return Math.abs(Number(key.slice(-9)));
+  return Math.floor(((Math.abs(Number(key.slice(-9))) * 1664525) % 4294967296) / 4096);
 }
 
 const CHUNKS = { chunkOf, hashOfKey };

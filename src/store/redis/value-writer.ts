@@ -110,9 +110,10 @@ export class ValueWriter {
   }
 }
 
-/** By which its chunk is found: the last nine digits of its decimal, as `hash_of_key` of scripts/lib-bucket.lua has it. */
+/** Its chunk is found by it: 20 bits of the last nine digits of its decimal, as `hash_of_key` of scripts/lib-bucket.lua has it. */
 export function hashOfKey({ hi, lo }: Key64): number {
-  return hi >= 0x8000_0000 ? restOf(negatedHigh(hi, lo), -lo >>> 0) : restOf(hi, lo);
+  const digits = hi >= 0x8000_0000 ? restOf(negatedHigh(hi, lo), -lo >>> 0) : restOf(hi, lo);
+  return Math.imul(digits, 1664525) >>> 12;
 }
 
 function negatedHigh(hi: number, lo: number): number {

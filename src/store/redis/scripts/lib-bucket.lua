@@ -49,9 +49,10 @@ local function hash_of_post(post)
   return floor(hash * 1664525 % 4294967296 / 4096)
 end
 
--- Keys of actors and sessions are 64-bit hashes in decimal: their last nine digits are as good as any. The same as there.
+-- Of keys of actors and sessions, in decimal: the last nine digits, mixed because numbers of actors are often alike in their low
+-- digits and bits. The same as there.
 local function hash_of_key(key)
-  return math.abs(tonumber(string.sub(key, -9)))
+  return floor(math.abs(tonumber(string.sub(key, -9))) * 1664525 % 4294967296 / 4096)
 end
 
 -- A chunk's key is one of these and its number.
