@@ -1,4 +1,5 @@
 import { type DynamicModule, Inject, Module } from '@nestjs/common';
+import { Suspicions } from './access/suspicions.js';
 import { CoreModule } from './core.module.js';
 import { Fanout } from './fanout/fanout.js';
 import { CountsGateway } from './gateway/counts.gateway.js';
@@ -21,6 +22,7 @@ export class AppModule {
   constructor(
     @Inject(Instruments) instruments: Instruments,
     @Inject(OperationCounts) counts: OperationCounts,
+    @Inject(Suspicions) suspicions: Suspicions,
     @Inject(Presence) presence: Presence,
     @Inject(Fanout) fanout: Fanout,
     @Inject(Ingest) ingest: Ingest,
@@ -30,6 +32,7 @@ export class AppModule {
     @Inject(REGIONS) regions: Regions | null,
   ) {
     instruments.operations(counts);
+    instruments.suspicions(suspicions);
     instruments.viewers(presence);
     instruments.fanout(fanout);
     instruments.ingest(ingest);

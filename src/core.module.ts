@@ -11,6 +11,7 @@ import {
 import { Addresses } from './access/addresses.js';
 import { Identities } from './access/identity.js';
 import { Origins } from './access/origins.js';
+import { Suspicions } from './access/suspicions.js';
 import { Tokens } from './access/tokens.js';
 import { type Clock, systemClock } from './clock.js';
 import { Actors } from './fanout/actors.js';
@@ -67,6 +68,11 @@ function edges(settings: Settings): Provider[] {
     { provide: Identities, useValue: new Identities(jwt && new Tokens(jwt), settings.private, actorKeys) },
     { provide: Origins, useValue: new Origins(allowedOrigins) },
     { provide: Addresses, useFactory: (clock: Clock) => new Addresses(limits, clock), inject: [CLOCK] },
+    {
+      provide: Suspicions,
+      useFactory: (clock: Clock) => new Suspicions(clock, (message) => new Logger('access').warn(message)),
+      inject: [CLOCK],
+    },
     { provide: Actors, useClass: Actors },
     { provide: OperationCounts, useClass: OperationCounts },
   ];

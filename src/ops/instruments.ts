@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Suspicions } from '../access/suspicions.js';
 import type { Fanout } from '../fanout/fanout.js';
 import type { Shortcuts } from '../gateway/shortcuts.js';
 import type { Ingest } from '../ingest/ingest.js';
@@ -68,6 +69,19 @@ export class Instruments {
       collect() {
         this.reset();
         for (const { kind, result, count } of counts.entries()) this.inc({ kind, result }, count);
+      },
+    });
+  }
+
+  suspicions(suspicions: Suspicions): void {
+    new Counter({
+      name: 'tallycast_suspicious_total',
+      help: 'What looked like an attack, by kind; the log names each address once an hour.',
+      labelNames: ['kind'],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const [kind, count] of suspicions.entries()) this.inc({ kind }, count);
       },
     });
   }

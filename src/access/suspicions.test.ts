@@ -1,0 +1,47 @@
+import { describe, expect, test } from '@jest/globals';
+import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
+import { Suspicions } from './suspicions.js';
+
+const HOUR_MS = 3_600_000;
+const NAMED_MAX = 10_000;
+
+function suspicions(): { clock: SimulatedClock; lines: string[]; suspicions: Suspicions } {
+  const clock = new SimulatedClock();
+  const lines: string[] = [];
+  return { clock, lines, suspicions: new Suspicions(clock, (line) => lines.push(line)) };
+}
+
+describe('suspicions', () => {
+  test('are all counted, and an address is named once for each kind', () => {
+    const { lines, suspicions: all } = suspicions();
+    for (let i = 0; i < 5; i++) all.add('flood', '203.0.113.9');
+    all.add('fragments', '203.0.113.9');
+    all.add('flood', '203.0.113.8');
+    expect([...all.entries()]).toEqual([
+      ['flood', 6],
+      ['fragments', 1],
+    ]);
+    expect(lines).toHaveLength(3);
+    expect(lines[0]).toContain('suspicious (flood): address 203.0.113.9 keeps on');
+  });
+
+  test('name an address again after an hour', async () => {
+    const { clock, lines, suspicions: all } = suspicions();
+    all.add('flood', '203.0.113.9');
+    await clock.advance(HOUR_MS - 1);
+    all.add('flood', '203.0.113.9');
+    expect(lines).toHaveLength(1);
+    await clock.advance(1);
+    all.add('flood', '203.0.113.9');
+    expect(lines).toHaveLength(2);
+  });
+
+  test('forget the address named first when they remember as many as they may', () => {
+    const { lines, suspicions: all } = suspicions();
+    for (let i = 0; i <= NAMED_MAX; i++) all.add('flood', `address ${i}`);
+    all.add('flood', `address ${NAMED_MAX}`);
+    expect(lines).toHaveLength(NAMED_MAX + 1);
+    all.add('flood', 'address 0');
+    expect(lines).toHaveLength(NAMED_MAX + 2);
+  });
+});

@@ -1,0 +1,55 @@
+import type { Clock } from '../clock.js';
+
+/** An address is named once within this time for each kind, so that an attack does not fill the log. */
+const NAMED_AGAIN_MS = 3_600_000;
+/** Addresses and kinds remembered at once; with more, those named first are forgotten and may be named again. */
+const NAMED_MAX = 10_000;
+
+/** What an address is suspected of. A label of `tallycast_suspicious_total`: few, and fixed. */
+export type SuspicionKind = 'connections' | 'flood' | 'fragments' | 'handshakes' | 'marks' | 'new-actors' | 'new-posts';
+
+/** What each kind means to an operator, and what they can do about it. */
+const EXPLANATIONS: Readonly<Record<SuspicionKind, string>> = {
+  connections: 'holds all connections that it may have and opens more: see MAX_CONNECTIONS_PER_ADDRESS',
+  flood: 'keeps on sending more messages than it may: its connections are closed; see MAX_OPS_PER_ADDRESS',
+  fragments: 'sends messages in more pieces than any client needs: its connections are closed',
+  handshakes: 'opens connections and does not finish their handshakes: more of them are refused',
+  marks: 'uses up the session marks of a bucket: its further sessions are not remembered for long',
+  'new-actors': 'acts under more new names than it may: further ones are refused',
+  'new-posts': 'names more new posts than it may: further ones are refused',
+};
+
+/** Counts what looks like an attack, for `tallycast_suspicious_total{kind}`, and names each address once in the log. */
+export class Suspicions {
+  readonly #counts = new Map<SuspicionKind, number>();
+  /** When an address was named for a kind, milliseconds; those named first come first. */
+  readonly #namedAtMs = new Map<string, number>();
+
+  /** @param warn writes a line to the log */
+  constructor(
+    private readonly clock: Clock,
+    private readonly warn: (message: string) => void,
+  ) {}
+
+  /** @param address as the limits by address know it */
+  add(kind: SuspicionKind, address: string): void {
+    this.#counts.set(kind, (this.#counts.get(kind) ?? 0) + 1);
+    const name = `${kind} ${address}`;
+    const nowMs = this.clock.nowMs();
+    const namedAtMs = this.#namedAtMs.get(name);
+    if (namedAtMs !== undefined && nowMs - namedAtMs < NAMED_AGAIN_MS) return;
+    this.#namedAtMs.delete(name);
+    if (this.#namedAtMs.size >= NAMED_MAX) {
+      for (const first of this.#namedAtMs.keys()) {
+        this.#namedAtMs.delete(first);
+        break;
+      }
+    }
+    this.#namedAtMs.set(name, nowMs);
+    this.warn(`suspicious (${kind}): address ${address} ${EXPLANATIONS[kind]}`);
+  }
+
+  entries(): Iterable<readonly [kind: SuspicionKind, count: number]> {
+    return this.#counts;
+  }
+}
