@@ -97,6 +97,10 @@ export class Connection implements FrameSink, Reading {
     return this.socket.data.session;
   }
 
+  get isPolling(): boolean {
+    return this.socket.conn.transport.name === 'polling';
+  }
+
   begin(): void {
     this.#pending += 1;
   }

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { TOKEN_NEEDED } from '../access/identity.js';
 import type { Clock } from '../clock.js';
+import { ownText } from '../counters/ids.js';
 import type { Metric, MetricKind, Metrics } from '../counters/metrics.js';
 import { LIKES, VIEWS } from '../counters/metrics.js';
 import type { Operation } from '../counters/operation.js';
@@ -40,8 +41,10 @@ export class Requests implements Receiver {
   act(event: Act, post: string, seq: number | undefined, id: AnswerId): void {
     if (!this.connection.socket.connected) return;
     const { list } = this.handling.metrics;
-    if (event === 'view') this.#act(id, post, seq, list[VIEWS]!, 'add', 1);
-    else this.#act(id, post, seq, list[LIKES]!, 'set', event === 'like' ? 1 : 0);
+    // Of a WebSocket the message is as short as the event; of long-polling it is a piece of the whole request.
+    const own = this.connection.isPolling ? ownText(post) : post;
+    if (event === 'view') this.#act(id, own, seq, list[VIEWS]!, 'add', 1);
+    else this.#act(id, own, seq, list[LIKES]!, 'set', event === 'like' ? 1 : 0);
   }
 
   event(event: string, args: readonly unknown[], id: AnswerId): void {

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { ACTOR_MAX, type Claim } from '../access/identity.js';
-import { isPostId, POST_RULE } from '../counters/ids.js';
+import { isPostId, ownText, POST_RULE } from '../counters/ids.js';
 import { LIKES, type Metric, type Metrics } from '../counters/metrics.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { invalid } from '../protocol/invalid.js';
@@ -29,7 +29,7 @@ export function actionOf(body: unknown): Action {
 }
 
 export function postOf(text: string): string {
-  if (isPostId(text)) return text;
+  if (isPostId(text)) return ownText(text);
   throw new ProtocolError('BAD_REQUEST', `post must be ${POST_RULE}`);
 }
 
@@ -53,7 +53,7 @@ export function postsOf(list: unknown, max: number): string[] {
   const posts = [...new Set(list.split(','))];
   if (posts.length > max) throw new ProtocolError('TOO_MANY_POSTS', `posts may name at most ${max} posts`);
   const wrong = posts.findIndex((post) => !isPostId(post));
-  if (wrong === -1) return posts;
+  if (wrong === -1) return posts.map(ownText);
   throw new ProtocolError('BAD_REQUEST', `posts[${wrong}] must be ${POST_RULE}`);
 }
 
