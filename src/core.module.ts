@@ -10,6 +10,7 @@ import {
 } from '@nestjs/common';
 import { Addresses } from './access/addresses.js';
 import { Identities } from './access/identity.js';
+import { type InventionLimits, Inventions } from './access/inventions.js';
 import { Origins } from './access/origins.js';
 import { Suspicions } from './access/suspicions.js';
 import { Tokens } from './access/tokens.js';
@@ -93,6 +94,19 @@ function regionsOf(store: RegionalStore, actors: Actors, clock: Clock, settings:
   return joinRegions(store, { ...settings, clock, random: Math.random, warn });
 }
 
+function inventionLimits(settings: Settings): InventionLimits {
+  const { jwt, maxOpsPerAddress, maxNewPostsPerAddress, maxNewActorsPerAddress, buckets, workers } = settings;
+  return {
+    posts: maxNewPostsPerAddress,
+    // With tokens an actor is whom somebody vouches for.
+    actors: jwt === null ? maxNewActorsPerAddress : 0,
+    // Where addresses may act without limit they are trusted.
+    marks: maxOpsPerAddress > 0,
+    buckets,
+    workers,
+  };
+}
+
 function machinery(settings: Settings): Provider[] {
   const { dataDir, redis, ack, buckets, actorKeys, flushMs, tickMs, metrics, region, peers } = settings;
   const hasPeers = peers.length > 0;
@@ -140,6 +154,12 @@ function machinery(settings: Settings): Provider[] {
       useFactory: (store: CounterStore, presence: Presence, clock: Clock) =>
         new Fanout(store, presence, clock, metrics, tickMs),
       inject: [STORE, Presence, CLOCK],
+    },
+    {
+      provide: Inventions,
+      useFactory: (clock: Clock, suspicions: Suspicions, fanout: Fanout) =>
+        new Inventions(inventionLimits(settings), clock, suspicions, (post) => fanout.shows(post)),
+      inject: [CLOCK, Suspicions, Fanout],
     },
     { provide: Instruments, useClass: Instruments },
   ];

@@ -103,6 +103,12 @@ export const ENVIRONMENT = z.object({
     .prefault('200')
     .describe('Sockets and event streams of an address; 0 lifts the limit'),
   MAX_POSTS_PER_CONNECTION: integer(1, 10_000).prefault('500').describe('Posts that one connection may watch'),
+  MAX_NEW_POSTS_PER_ADDRESS: integer(0, 1_000_000)
+    .prefault('300')
+    .describe('Posts a minute that an address may be the first to act on; 0 lifts the limit'),
+  MAX_NEW_ACTORS_PER_ADDRESS: integer(0, 1_000_000)
+    .prefault('200')
+    .describe('Without tokens: actors a minute that may like from an address for the first time; 0 lifts the limit'),
   TRUST_PROXY: list
     .pipe(z.array(network))
     .prefault('')

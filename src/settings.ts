@@ -35,6 +35,9 @@ export interface Settings {
   readonly maxOpsPerAddress: number;
   readonly maxConnectionsPerAddress: number;
   readonly maxPostsPerConnection: number;
+  /** A minute, with a burst of as many; 0: no limit. */
+  readonly maxNewPostsPerAddress: number;
+  readonly maxNewActorsPerAddress: number;
   /** Addresses or networks of balancers whose `X-Forwarded-For` is believed. */
   readonly trustProxy: readonly string[];
   /** The name under which this gateway counts. */
@@ -96,6 +99,8 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     maxOpsPerAddress: env.MAX_OPS_PER_ADDRESS,
     maxConnectionsPerAddress: env.MAX_CONNECTIONS_PER_ADDRESS,
     maxPostsPerConnection: env.MAX_POSTS_PER_CONNECTION,
+    maxNewPostsPerAddress: env.MAX_NEW_POSTS_PER_ADDRESS,
+    maxNewActorsPerAddress: env.MAX_NEW_ACTORS_PER_ADDRESS,
     trustProxy: env.TRUST_PROXY,
     region: env.REGION,
     peers: env.PEERS,

@@ -111,6 +111,7 @@ function networkOf(address: string): string {
   return `${[...groups, ...after].slice(0, 4).join(':')}::/64`;
 }
 
-function isLoopback(address: string): boolean {
+/** Limits by address spare it: a balancer on this host speaks for everyone. */
+export function isLoopback(address: string): boolean {
   return address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.');
 }

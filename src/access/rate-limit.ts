@@ -16,14 +16,16 @@ export class TokenBucket {
   }
 
   /**
+   * @param tokens at most the burst is taken, so that whoever waits for all of it can go on
    * @returns 0 when taken; else the milliseconds until the whole burst is back. A client that waits so long loses no
    * throughput, and what it had sent before it heard of the refusal has arrived by then.
    */
   take(nowMs: number, tokens = 1): number {
     if (this.rate === 0) return 0;
     this.#refill(nowMs);
-    if (this.#tokens >= tokens) {
-      this.#tokens -= tokens;
+    const cost = Math.min(tokens, this.burst);
+    if (this.#tokens >= cost) {
+      this.#tokens -= cost;
       return 0;
     }
     return Math.max(1, Math.ceil(((this.burst - this.#tokens) / this.rate) * 1000));
@@ -54,10 +56,13 @@ export class OperationLimit {
     private readonly address: TokenBucket | null,
   ) {}
 
-  /** @returns 0 when admitted, else the milliseconds to wait. */
-  admit(nowMs: number): number {
+  /**
+   * @param tokens what the operation costs; what is above the burst of the connection or of the address costs nothing there
+   * @returns 0 when admitted, else the milliseconds to wait.
+   */
+  admit(nowMs: number, tokens = 1): number {
     if (nowMs < this.#closedUntilMs) return Math.ceil(this.#closedUntilMs - nowMs);
-    const waitMs = this.connection.take(nowMs) || (this.address?.take(nowMs) ?? 0);
+    const waitMs = this.connection.take(nowMs, tokens) || (this.address?.take(nowMs, tokens) ?? 0);
     if (waitMs > 0) this.close(nowMs, waitMs);
     return waitMs;
   }

@@ -14,9 +14,9 @@ const EXPLANATIONS: Readonly<Record<SuspicionKind, string>> = {
   flood: 'keeps on sending more messages than it may: its connections are closed; see MAX_OPS_PER_ADDRESS',
   fragments: 'sends messages in more pieces than any client needs: its connections are closed',
   handshakes: 'opens connections and does not finish their handshakes: more of them are refused',
-  marks: 'uses up the session marks of a bucket: its further sessions are not remembered for long',
-  'new-actors': 'acts under more new names than it may: further ones are refused',
-  'new-posts': 'names more new posts than it may: further ones are refused',
+  marks: 'begins more sessions or Idempotency-Keys than the store can remember: further ones are rejected for a while',
+  'new-actors': 'likes under more new names than it may: further ones are rejected; see MAX_NEW_ACTORS_PER_ADDRESS',
+  'new-posts': 'acts on more new posts than it may: further ones are rejected; see MAX_NEW_POSTS_PER_ADDRESS',
 };
 
 /** Counts what looks like an attack, for `tallycast_suspicious_total{kind}`, and names each address once in the log. */

@@ -2,6 +2,8 @@ import type { Key64 } from './ids.js';
 
 /** The most that one `add` may add. */
 export const BY_MAX = 1000;
+/** So much of `value` costs as much of a rate as a whole operation: an `add` of BY_MAX as 50, the burst of a connection. */
+const VALUE_A_TOKEN = 20;
 
 /** What is asked of one metric of one post. Checked at the edge: whatever arrives here fits its metric's kind. */
 export interface Operation {
@@ -26,3 +28,8 @@ export interface Operation {
 export const APPLIED = 1;
 export const DUPLICATE = 2;
 export const ON = 4;
+
+/** Tokens that an operation costs, of the rates of its connection and of its address: 1 to 50. */
+export function costOf(value: number): number {
+  return value <= VALUE_A_TOKEN ? 1 : Math.ceil(value / VALUE_A_TOKEN);
+}

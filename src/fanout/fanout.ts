@@ -53,6 +53,11 @@ export class Fanout {
     return this.#posts.size;
   }
 
+  /** Whether somebody here watches the post and was shown that something was counted. Costs one look into a map. */
+  shows(post: string): boolean {
+    return (this.#posts.get(post)?.latest?.counts.v ?? 0) > 0;
+  }
+
   open(actor: string | null, sink: FrameSink): Viewer {
     this.#pacer.arrived();
     return new Viewer(actor, sink);

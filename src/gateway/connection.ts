@@ -1,5 +1,6 @@
 import type { Socket } from 'socket.io';
 import type { Identity } from '../access/identity.js';
+import type { Inventor } from '../access/inventions.js';
 import type { OperationLimit, TokenBucket } from '../access/rate-limit.js';
 import type { Clock, Timer } from '../clock.js';
 import type { Key64 } from '../counters/ids.js';
@@ -82,6 +83,8 @@ export class Connection implements FrameSink, Reading {
     readonly operations: OperationLimit,
     /** Posts looked up by `subscribe` and `unsubscribe`. */
     readonly lookups: TokenBucket,
+    /** `null` where the address is spared. */
+    readonly inventor: Inventor | null,
   ) {
     socket.data.connection = this;
     socket.onAnyOutgoing(emitting);

@@ -9,6 +9,7 @@ import {
 import type { Server } from 'socket.io';
 import { Addresses } from '../access/addresses.js';
 import { atExpiry, TOKEN_EXPIRED } from '../access/identity.js';
+import { Inventions } from '../access/inventions.js';
 import { OperationLimit, TokenBucket } from '../access/rate-limit.js';
 import type { Clock } from '../clock.js';
 import type { Key64 } from '../counters/ids.js';
@@ -48,6 +49,7 @@ export class CountsGateway
     @Inject(Presence) presence: Presence,
     @Inject(Actors) private readonly actors: Actors,
     @Inject(Addresses) private readonly addresses: Addresses,
+    @Inject(Inventions) private readonly inventions: Inventions,
     @Inject(OperationCounts) counts: OperationCounts,
     @Inject(Shortcuts) private readonly shortcuts: Shortcuts,
   ) {
@@ -55,7 +57,8 @@ export class CountsGateway
     const answering = { presence, actors, metrics, counts, nowMs: () => clock.nowMs() };
     const subscriptions = new Subscriptions(fanout, metrics, counts, maxPostsPerConnection);
     this.gate = new ReadGate(ingest, clock);
-    this.#handling = { answering, subscriptions, ingest, gate: this.gate, fanout, metrics, counts, clock };
+    const { gate } = this;
+    this.#handling = { answering, subscriptions, ingest, gate, fanout, metrics, counts, clock };
     this.#outbox = new Outbox(clock);
   }
 
@@ -79,7 +82,9 @@ export class CountsGateway
     const looked = Math.max(LOOKUPS_MIN, maxPostsPerConnection);
     const lookups = new TokenBucket(maxOpsPerConnection === 0 ? 0 : looked, now, 2 * looked);
     const actor = identity.key ?? randomKey();
-    const connection = new Connection(socket, this.#outbox, this.clock, this.shortcuts, actor, limit, lookups);
+    const inventor = this.inventions.open(address, actor, identity.key !== null);
+    const { clock, shortcuts } = this;
+    const connection = new Connection(socket, this.#outbox, clock, shortcuts, actor, limit, lookups, inventor);
     connection.viewer = this.fanout.open(identity.actor, connection);
     this.connections.add(connection);
     if (identity.key !== null) void socket.join(roomOf(identity.key));

@@ -4,7 +4,7 @@ import type { Clock } from '../clock.js';
 import { ownText } from '../counters/ids.js';
 import type { Metric, MetricKind, Metrics } from '../counters/metrics.js';
 import { LIKES, VIEWS } from '../counters/metrics.js';
-import type { Operation } from '../counters/operation.js';
+import { costOf, type Operation } from '../counters/operation.js';
 import type { Fanout } from '../fanout/fanout.js';
 import type { Ingest } from '../ingest/ingest.js';
 import type { OperationCounts } from '../ingest/operation-counts.js';
@@ -108,19 +108,30 @@ export class Requests implements Receiver {
       this.#refuse(errorBody('UNAUTHORIZED', TOKEN_NEEDED), id);
       return;
     }
-    const waitMs = connection.operations.admit(handling.clock.nowMs());
-    if (waitMs > 0) {
-      handling.counts.add(kind, 'RATE_LIMITED');
-      connection.refuse(id, errorBody('RATE_LIMITED', 'too many operations; slow down', waitMs));
+    const error = this.#admit(kind, post, value, seq !== undefined);
+    if (error !== null) {
+      handling.counts.add(kind, error.code);
+      connection.refuse(id, error);
       return;
     }
     handling.ingest.submit(new SocketOperation(handling.answering, connection, id, post, metric, kind, value, seq));
     if (handling.ingest.crowded) handling.gate.hold(connection);
   }
 
+  /** @returns `null` when the operation may go on */
+  #admit(kind: Operation['kind'], post: string, value: number, hasSeq: boolean): ErrorBody | null {
+    const { connection, handling } = this;
+    const { operations, inventor } = connection;
+    const nowMs = handling.clock.nowMs();
+    const waitMs = operations.admit(nowMs, costOf(value));
+    if (waitMs > 0) return errorBody('RATE_LIMITED', 'too many operations; slow down', waitMs);
+    const error = inventor?.admit(kind, post, hasSeq && connection.session !== null) ?? null;
+    if (error !== null) operations.close(nowMs, error.retryAfterMs ?? 0);
+    return error;
+  }
+
   #admitLookup(posts: number, id: AnswerId): boolean {
-    const { lookups } = this.connection;
-    const waitMs = lookups.take(this.handling.clock.nowMs(), Math.min(posts, lookups.burst));
+    const waitMs = this.connection.lookups.take(this.handling.clock.nowMs(), posts);
     if (waitMs === 0) return true;
     this.handling.counts.add('subscribe', 'RATE_LIMITED');
     this.connection.refuse(id, errorBody('RATE_LIMITED', 'too many posts looked up; slow down', waitMs));

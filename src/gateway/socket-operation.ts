@@ -51,6 +51,7 @@ export class SocketOperation implements PendingOperation, Writable {
     const { connection, answering, kind, post, of } = this;
     const applied = (outcome & APPLIED) !== 0;
     answering.counts.add(kind, resultOf(outcome));
+    connection.inventor?.counted(outcome, counts);
     if (this.id !== null) {
       this.#outcome = outcome;
       this.#counts = counts;

@@ -2,6 +2,7 @@ import { Body, Controller, Get, Inject, Param, Put, Req } from '@nestjs/common';
 import type { Request } from 'express';
 import { Addresses } from '../access/addresses.js';
 import { Identities, type Identity, TOKEN_NEEDED } from '../access/identity.js';
+import { Inventions, type Inventor } from '../access/inventions.js';
 import { toRequestKey } from '../access/keys.js';
 import type { Clock } from '../clock.js';
 import type { PostCounts } from '../counters/batch.js';
@@ -10,7 +11,7 @@ import { Actors } from '../fanout/actors.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts, type OperationKind, resultOf } from '../ingest/operation-counts.js';
 import { Presence } from '../presence/presence.js';
-import { ProtocolError } from '../protocol/errors.js';
+import { ProtocolError, throwIf } from '../protocol/errors.js';
 import { Everywhere } from '../regions/everywhere.js';
 import type { Settings } from '../settings.js';
 import type { CounterStore } from '../store/counter-store.js';
@@ -56,6 +57,7 @@ export class CountersController {
     @Inject(Presence) private readonly presence: Presence,
     @Inject(Actors) private readonly actors: Actors,
     @Inject(Addresses) private readonly addresses: Addresses,
+    @Inject(Inventions) private readonly inventions: Inventions,
     @Inject(Identities) private readonly identities: Identities,
     @Inject(OperationCounts) private readonly counts: OperationCounts,
     @Inject(Everywhere) private readonly everywhere: Everywhere | null,
@@ -92,9 +94,10 @@ export class CountersController {
       if (!identity.mayAct) throw new ProtocolError('UNAUTHORIZED', TOKEN_NEEDED);
       const operation = operationOf(asked, identity);
       kind = operation.kind;
-      this.#admit(request);
+      const inventor = this.#admit(request, operation);
       this.ingest.submit(operation);
       const { counts, outcome } = await operation.done;
+      inventor?.counted(outcome, counts);
       this.counts.add(kind, resultOf(outcome));
       const on = toggledTo(operation.kind, outcome);
       const { post, metric } = asked;
@@ -119,10 +122,13 @@ export class CountersController {
     return { post, metric, action, key: idempotencyKeyOf(request.headers) };
   }
 
-  #admit(request: Request): void {
-    const address = this.addresses.operations(this.addresses.of(request));
-    const waitMs = address?.take(this.clock.nowMs()) ?? 0;
+  #admit(request: Request, { kind, post, actor, session }: HttpOperation): Inventor | null {
+    const address = this.addresses.of(request);
+    const waitMs = this.addresses.operations(address)?.take(this.clock.nowMs()) ?? 0;
     if (waitMs > 0) throw new ProtocolError('RATE_LIMITED', 'too many operations; slow down', waitMs);
+    const inventor = this.inventions.open(address, actor, true);
+    throwIf(inventor?.admit(kind, post, session !== null));
+    return inventor;
   }
 
   async #read(request: Request, posts: readonly string[]): Promise<PostCounts[]> {

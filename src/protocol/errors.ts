@@ -38,3 +38,8 @@ export class ProtocolError extends Error {
     this.body = errorBody(code, message, retryAfterMs);
   }
 }
+
+/** @throws ProtocolError if there is an error */
+export function throwIf(error: ErrorBody | null | undefined): void {
+  if (error) throw new ProtocolError(error.code, error.message, error.retryAfterMs);
+}

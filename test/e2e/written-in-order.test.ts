@@ -48,7 +48,8 @@ async function connected(transports: string[]): Promise<{ connection: Connection
   const bucket = new TokenBucket(0, 0);
   const limit = new OperationLimit(bucket, null);
   const outbox = new Outbox(systemClock);
-  const connection = new Connection(socket, outbox, systemClock, shortcuts, { hi: 0, lo: 0 }, limit, bucket);
+  const actor = { hi: 0, lo: 0 };
+  const connection = new Connection(socket, outbox, systemClock, shortcuts, actor, limit, bucket, null);
   return { connection, client };
 }
 

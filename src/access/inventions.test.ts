@@ -1,0 +1,99 @@
+import { describe, expect, test } from '@jest/globals';
+import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
+import type { PostCounts } from '../counters/batch.js';
+import { MARK_GENERATION_MAX, MARK_GENERATION_MS } from '../counters/bucket.js';
+import { APPLIED } from '../counters/operation.js';
+import { type InventionLimits, Inventions, type Inventor } from './inventions.js';
+import { Suspicions } from './suspicions.js';
+
+const ADDRESS = '203.0.113.1';
+
+function world(some: Partial<InventionLimits> = {}): { clock: SimulatedClock; inventions: Inventions } {
+  const clock = new SimulatedClock();
+  const limits = { posts: 10, actors: 10, marks: true, buckets: 1, workers: 1, ...some };
+  const suspicions = new Suspicions(clock, () => undefined);
+  return { clock, inventions: new Inventions(limits, clock, suspicions, () => false) };
+}
+
+function counts(post: string, v: number): PostCounts {
+  return { post, e: 'local.1.0', v, updatedAtMs: 0, totals: [0, v], live: 0 };
+}
+
+/** Marks that an address is granted that begins new sessions as fast as it may, with the times of each. */
+function marksBegun(workers: number, hours: number): number[] {
+  const { clock, inventions } = world({ workers });
+  const times: number[] = [];
+  while (clock.nowMs() < hours * MARK_GENERATION_MS) {
+    const error = inventions.open(ADDRESS, null, false)!.admit('add', 'page', true);
+    if (error === null) times.push(clock.nowMs());
+    else clock.spend(error.retryAfterMs!);
+  }
+  return times;
+}
+
+describe('session marks of an address in a bucket', () => {
+  test.each([1, 4])('are half a generation at most in any hour, with %i workers', (workers) => {
+    const times = marksBegun(workers, 3);
+    let most = 0;
+    for (let from = 0, to = 0; to < times.length; to++) {
+      while (times[to]! - times[from]! >= MARK_GENERATION_MS) from += 1;
+      most = Math.max(most, to - from + 1);
+    }
+    expect(most * workers).toBeLessThanOrEqual(MARK_GENERATION_MAX / 2);
+    expect(most * workers).toBeGreaterThan(MARK_GENERATION_MAX / 2 - 20 * workers);
+  });
+
+  test('suffice for 500 requests a second with keys of their own, spread over 64 buckets', () => {
+    const { clock, inventions } = world({ buckets: 64 });
+    const errors: unknown[] = [];
+    for (let i = 0; i < 500 * 120; i++) {
+      const error = inventions.open(ADDRESS, null, true)!.admit('add', `page-${i % 10_000}`, true);
+      if (error !== null) errors.push(error);
+      clock.spend(2);
+    }
+    expect(errors).toEqual([]);
+  });
+
+  test('are begun once for a connection in each bucket', () => {
+    const { inventions } = world({ buckets: 100 });
+    const inventor = inventions.open(ADDRESS, null, false)!;
+    const posts = Array.from({ length: 100_000 }, (_, i) => `page-${i % 1_000}`);
+    expect(posts.filter((post) => inventor.admit('add', post, true) !== null)).toEqual([]);
+  });
+});
+
+describe('a new post', () => {
+  function viewed(inventor: Inventor, post: string, v: number, outcome = APPLIED): void {
+    inventor.counted(outcome, counts(post, v));
+  }
+
+  function mayBegin({ inventions }: { inventions: Inventions }): boolean {
+    return inventions.open(ADDRESS, null, false)!.admit('add', 'another', false) === null;
+  }
+
+  test('is paid for once, by the first that counted it', () => {
+    const all = world();
+    const inventor = all.inventions.open(ADDRESS, null, false)!;
+    for (let i = 0; i < 9; i++) for (let again = 0; again < 5; again++) viewed(inventor, `post-${i}`, 1);
+    expect(mayBegin(all)).toBe(true);
+    viewed(inventor, 'post-9', 1);
+    expect(mayBegin(all)).toBe(false);
+  });
+
+  test('is none that had been counted before, nor one of which a repetition is heard', () => {
+    const all = world();
+    const inventor = all.inventions.open(ADDRESS, null, false)!;
+    for (let i = 0; i < 100; i++) {
+      viewed(inventor, `old-${i}`, 2);
+      viewed(inventor, `liked-once-${i}`, 1, 0);
+    }
+    expect(mayBegin(all)).toBe(true);
+  });
+
+  test('is one also that is kept although nothing was counted', () => {
+    const all = world();
+    const inventor = all.inventions.open(ADDRESS, null, false)!;
+    for (let i = 0; i < 10; i++) viewed(inventor, `unliked-${i}`, 0, 0);
+    expect(mayBegin(all)).toBe(false);
+  });
+});

@@ -1,0 +1,195 @@
+import { afterAll, describe, expect, it } from '@jest/globals';
+import { SignJWT } from 'jose';
+import { type Auth, type Client, closeClients, connect, granted } from '../support/clients.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricsOf } from '../support/metrics.js';
+
+const SECRET = 'a-secret-of-at-least-32-characters';
+const UP = { method: 'PUT', body: '{"action":"increment"}' };
+/** So that nothing comes back to a rate while a test looks, on however slow a machine. */
+const SLOW = { timeScale: 1_000 };
+const MINUTE_MS = 60_000;
+
+interface Rejection {
+  readonly code: string;
+  readonly message: string;
+  readonly retryAfterMs: number;
+}
+
+afterAll(async () => {
+  await closeClients();
+  await stopAll();
+});
+
+/** A gateway for which clients come from the addresses that they name: loopback would be spared. */
+function gatewayWith(env: Record<string, string>): Promise<GatewayProcess> {
+  return startGateway({ TRUST_PROXY: 'loopback', FLUSH_MS: '0', ...env }, SLOW);
+}
+
+function clientAt(address: string, { url }: GatewayProcess, auth: Auth = {}): Client {
+  return connect(url, auth, { extraHeaders: { 'X-Forwarded-For': address } });
+}
+
+async function put(
+  { url }: GatewayProcess,
+  address: string,
+  path: string,
+  headers: Record<string, string> = {},
+): Promise<number> {
+  const response = await fetch(`${url}/v1/${path}`, { ...UP, headers: { 'X-Forwarded-For': address, ...headers } });
+  await response.text();
+  return response.status;
+}
+
+/** What an event was rejected with. */
+function rejectionOf(answer: { readonly ok: boolean }): Rejection {
+  expect(answer.ok).toBe(false);
+  return (answer as unknown as { readonly error: Rejection }).error;
+}
+
+async function suspiciousAt({ url }: GatewayProcess, kind: string): Promise<number> {
+  return (await metricsOf(url)).get(`tallycast_suspicious_total{kind="${kind}"}`) ?? 0;
+}
+
+function linesOf({ log }: GatewayProcess, address: string): string[] {
+  return log.filter((line) => line.includes(address));
+}
+
+describe('an add', () => {
+  it('of 1,000 takes as much of the rate of its connection as 50 views', async () => {
+    const gateway = await gatewayWith({});
+    const adder = clientAt('203.0.113.1', gateway);
+    granted(await adder.emitWithAck('add', { post: 'sum', metric: 'views', by: 1_000 }));
+    const refused = rejectionOf(await adder.emitWithAck('view', { post: 'sum' }));
+    expect(refused.code).toBe('RATE_LIMITED');
+    const small = clientAt('203.0.113.2', gateway);
+    for (let i = 0; i < 50; i++) granted(await small.emitWithAck('add', { post: 'sum', metric: 'views', by: 20 }));
+    expect(rejectionOf(await small.emitWithAck('view', { post: 'sum' })).code).toBe('RATE_LIMITED');
+  });
+
+  it('of 1,000 is taken where the whole burst is less than it costs', async () => {
+    const gateway = await gatewayWith({ MAX_OPS_PER_CONNECTION: '10', MAX_OPS_PER_ADDRESS: '10' });
+    const adder = clientAt('203.0.113.1', gateway);
+    granted(await adder.emitWithAck('add', { post: 'sum', metric: 'views', by: 1_000 }));
+    expect(rejectionOf(await adder.emitWithAck('view', { post: 'sum' })).code).toBe('RATE_LIMITED');
+  });
+
+  it('takes as much of the rate of its address', async () => {
+    const gateway = await gatewayWith({ MAX_OPS_PER_ADDRESS: '60' });
+    const add = (client: Client, by: number) => client.emitWithAck('add', { post: 'sum', metric: 'views', by });
+    const clients = [1, 2, 3].map(() => clientAt('203.0.113.1', gateway));
+    granted(await add(clients[0]!, 1_000));
+    expect(rejectionOf(await add(clients[1]!, 1_000)).code).toBe('RATE_LIMITED');
+    granted(await add(clients[2]!, 200));
+  });
+});
+
+describe('an address that has begun as many posts as it may', () => {
+  it('begins no more, over sockets and HTTP, and still acts on posts that were counted', async () => {
+    const gateway = await gatewayWith({ MAX_NEW_POSTS_PER_ADDRESS: '10' });
+    const [inventor, elsewhere] = ['203.0.113.1', '203.0.113.2'];
+    for (const post of ['old-1', 'old-2']) expect(await put(gateway, elsewhere, `${post}/views`)).toBe(200);
+
+    const watching = clientAt(inventor, gateway);
+    granted(await watching.emitWithAck('subscribe', { posts: ['old-1'] }));
+    for (let i = 0; i < 10; i++) granted(await watching.emitWithAck('view', { post: `made-up-${i}` }));
+    for (let i = 0; i < 10; i++) granted(await watching.emitWithAck('view', { post: `made-up-${i}` }));
+    granted(await watching.emitWithAck('like', { post: 'old-1' }));
+    granted(await watching.emitWithAck('like', { post: 'old-2' }));
+
+    const { code, message, retryAfterMs } = rejectionOf(await watching.emitWithAck('view', { post: 'made-up-10' }));
+    expect({ code, message }).toEqual({ code: 'RATE_LIMITED', message: expect.stringContaining('new posts') });
+    expect(retryAfterMs).toBeGreaterThan(0);
+    expect(retryAfterMs).toBeLessThanOrEqual(MINUTE_MS);
+    expect(await put(gateway, inventor, 'made-up-11/views')).toBe(429);
+    expect(await put(gateway, inventor, 'old-2/views')).toBe(200);
+    // A later operation must not overtake the one that was rejected.
+    expect(rejectionOf(await watching.emitWithAck('like', { post: 'old-2' })).code).toBe('RATE_LIMITED');
+    expect(await put(gateway, elsewhere, 'made-up-12/views')).toBe(200);
+
+    expect(await suspiciousAt(gateway, 'new-posts')).toBe(2);
+    const lines = linesOf(gateway, inventor);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain('MAX_NEW_POSTS_PER_ADDRESS');
+  });
+
+  it('has begun few more when it sent all of them before the first was counted', async () => {
+    const gateway = await gatewayWith({ MAX_NEW_POSTS_PER_ADDRESS: '10', MAX_OPS_PER_CONNECTION: '0' });
+    const inventor = clientAt('203.0.113.1', gateway);
+    const views = Array.from({ length: 200 }, (_, i) => inventor.emitWithAck('view', { post: `at-once-${i}` }));
+    for (const answer of await Promise.all(views)) granted(answer);
+    const { retryAfterMs } = rejectionOf(await inventor.emitWithAck('view', { post: 'one-more' }));
+    // It owes a burst at most, whatever it sent.
+    expect(retryAfterMs).toBeGreaterThan(MINUTE_MS);
+    expect(retryAfterMs).toBeLessThanOrEqual(MINUTE_MS + MINUTE_MS / 10);
+  });
+
+  it('may act on a post that somebody on the gateway was shown as counted', async () => {
+    const before = await gatewayWith({});
+    expect(await put(before, '203.0.113.2', 'shown/views')).toBe(200);
+    await before.kill('SIGKILL');
+    const gateway = await gatewayWith({ MAX_NEW_POSTS_PER_ADDRESS: '1', DATA_DIR: before.dataDir });
+    const client = clientAt('203.0.113.1', gateway);
+    granted(await client.emitWithAck('view', { post: 'made-up-1' }));
+    granted(await client.emitWithAck('subscribe', { posts: ['shown', 'never-counted'] }));
+    granted(await client.emitWithAck('view', { post: 'shown' }));
+    expect(rejectionOf(await client.emitWithAck('view', { post: 'never-counted' })).code).toBe('RATE_LIMITED');
+  });
+});
+
+describe('without tokens an address from which as many actors have liked as may begin to', () => {
+  it('takes likes of no further ones, named or not', async () => {
+    const gateway = await gatewayWith({ MAX_NEW_ACTORS_PER_ADDRESS: '4' });
+    const address = '203.0.113.1';
+    const likeAs = (actor: string): Promise<number> => put(gateway, address, 'idol/likes', { 'Actor-Id': actor });
+    const fan = clientAt(address, gateway, { actor: 'fan-0' });
+    granted(await fan.emitWithAck('like', { post: 'idol' }));
+    for (const actor of ['fan-0', 'fan-1', 'fan-2', 'fan-1']) expect(await likeAs(actor)).toBe(200);
+    const nameless = clientAt(address, gateway);
+    for (const event of ['like', 'unlike', 'like'] as const)
+      granted(await nameless.emitWithAck(event, { post: 'idol' }));
+
+    const late = clientAt(address, gateway);
+    // Who counts a view leaves no name behind.
+    granted(await late.emitWithAck('view', { post: 'idol' }));
+    const { code, message } = rejectionOf(await late.emitWithAck('like', { post: 'idol' }));
+    expect({ code, message }).toEqual({ code: 'RATE_LIMITED', message: expect.stringContaining('new actors') });
+    expect(await likeAs('fan-3')).toBe(429);
+    expect(await likeAs('fan-2')).toBe(200);
+    expect(await put(gateway, '203.0.113.2', 'idol/likes', { 'Actor-Id': 'fan-3' })).toBe(200);
+
+    expect(await suspiciousAt(gateway, 'new-actors')).toBe(2);
+    const lines = linesOf(gateway, address);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain('MAX_NEW_ACTORS_PER_ADDRESS');
+  });
+});
+
+describe('limits on what is made up', () => {
+  it('spare loopback', async () => {
+    const gateway = await gatewayWith({ MAX_NEW_POSTS_PER_ADDRESS: '1', MAX_NEW_ACTORS_PER_ADDRESS: '1' });
+    for (let i = 0; i < 10; i++) {
+      const client = connect(gateway.url, { actor: `own-${i}` });
+      granted(await client.emitWithAck('like', { post: `own-${i}` }));
+    }
+  });
+
+  it('are lifted by 0', async () => {
+    const gateway = await gatewayWith({ MAX_NEW_POSTS_PER_ADDRESS: '0', MAX_NEW_ACTORS_PER_ADDRESS: '0' });
+    const statuses = Array.from({ length: 400 }, (_, i) =>
+      put(gateway, '203.0.113.1', `lifted-${i}/likes`, { 'Actor-Id': `fan-${i}` }),
+    );
+    expect(new Set(await Promise.all(statuses))).toEqual(new Set([200]));
+  });
+
+  it('know no new actors where tokens say who they are', async () => {
+    const gateway = await gatewayWith({ JWT_SECRET: SECRET, MAX_NEW_ACTORS_PER_ADDRESS: '1' });
+    for (let i = 0; i < 5; i++) {
+      const token = await new SignJWT({})
+        .setProtectedHeader({ alg: 'HS256' })
+        .setSubject(`reader-${i}`)
+        .sign(new TextEncoder().encode(SECRET));
+      expect(await put(gateway, '203.0.113.1', 'idol/likes', { Authorization: `Bearer ${token}` })).toBe(200);
+    }
+  });
+});
