@@ -12,6 +12,7 @@ import { Addresses } from './access/addresses.js';
 import { Identities } from './access/identity.js';
 import { type InventionLimits, Inventions } from './access/inventions.js';
 import { Origins } from './access/origins.js';
+import { SignedPosts } from './access/signed-posts.js';
 import { Suspicions } from './access/suspicions.js';
 import { Tokens } from './access/tokens.js';
 import { type Clock, systemClock } from './clock.js';
@@ -61,7 +62,7 @@ export class CoreModule implements OnApplicationShutdown {
 }
 
 function edges(settings: Settings): Provider[] {
-  const { jwt, actorKeys, allowedOrigins, maxOpsPerAddress, maxConnectionsPerAddress, trustProxy } = settings;
+  const { jwt, actorKeys, allowedOrigins, maxOpsPerAddress, maxConnectionsPerAddress, trustProxy, postSecret } = settings;
   const limits = { operations: maxOpsPerAddress, connections: maxConnectionsPerAddress, trustProxy };
   return [
     { provide: SETTINGS, useValue: settings },
@@ -73,6 +74,11 @@ function edges(settings: Settings): Provider[] {
       provide: Suspicions,
       useFactory: (clock: Clock) => new Suspicions(clock, (message) => new Logger('access').warn(message)),
       inject: [CLOCK],
+    },
+    {
+      provide: SignedPosts,
+      useFactory: (suspicions: Suspicions) => (postSecret === null ? null : new SignedPosts(postSecret, suspicions)),
+      inject: [Suspicions],
     },
     { provide: Actors, useClass: Actors },
     { provide: OperationCounts, useClass: OperationCounts },

@@ -109,6 +109,11 @@ export const ENVIRONMENT = z.object({
   MAX_NEW_ACTORS_PER_ADDRESS: integer(0, 1_000_000)
     .prefault('200')
     .describe('Without tokens: actors a minute that may like from an address for the first time; 0 lifts the limit'),
+  POST_SECRET: z
+    .string()
+    .regex(/^[!-~]{32,256}$/, 'must be 32 to 256 visible ASCII characters')
+    .optional()
+    .describe('Only posts whose ids are signed with this secret exist; fixed for the lifetime of the data'),
   TRUST_PROXY: list
     .pipe(z.array(network))
     .prefault('')

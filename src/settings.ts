@@ -38,6 +38,8 @@ export interface Settings {
   /** A minute, with a burst of as many; 0: no limit. */
   readonly maxNewPostsPerAddress: number;
   readonly maxNewActorsPerAddress: number;
+  /** Ids of posts must be signed with it; `null`: they need not be signed. */
+  readonly postSecret: string | null;
   /** Addresses or networks of balancers whose `X-Forwarded-For` is believed. */
   readonly trustProxy: readonly string[];
   /** The name under which this gateway counts. */
@@ -101,6 +103,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     maxPostsPerConnection: env.MAX_POSTS_PER_CONNECTION,
     maxNewPostsPerAddress: env.MAX_NEW_POSTS_PER_ADDRESS,
     maxNewActorsPerAddress: env.MAX_NEW_ACTORS_PER_ADDRESS,
+    postSecret: env.POST_SECRET ?? null,
     trustProxy: env.TRUST_PROXY,
     region: env.REGION,
     peers: env.PEERS,

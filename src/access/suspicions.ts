@@ -6,7 +6,8 @@ const NAMED_AGAIN_MS = 3_600_000;
 const NAMED_MAX = 10_000;
 
 /** What an address is suspected of. A label of `tallycast_suspicious_total`: few, and fixed. */
-export type SuspicionKind = 'connections' | 'flood' | 'fragments' | 'handshakes' | 'marks' | 'new-actors' | 'new-posts';
+export type SuspicionKind =
+  'connections' | 'flood' | 'fragments' | 'handshakes' | 'marks' | 'new-actors' | 'new-posts' | 'unsigned-posts';
 
 /** What each kind means to an operator, and what they can do about it. */
 const EXPLANATIONS: Readonly<Record<SuspicionKind, string>> = {
@@ -17,6 +18,7 @@ const EXPLANATIONS: Readonly<Record<SuspicionKind, string>> = {
   marks: 'begins more sessions or Idempotency-Keys than the store can remember: further ones are rejected for a while',
   'new-actors': 'likes under more new names than it may: further ones are rejected; see MAX_NEW_ACTORS_PER_ADDRESS',
   'new-posts': 'acts on more new posts than it may: further ones are rejected; see MAX_NEW_POSTS_PER_ADDRESS',
+  'unsigned-posts': 'names posts that are not signed with POST_SECRET, which the server of the page has to do',
 };
 
 /** Counts what looks like an attack, for `tallycast_suspicious_total{kind}`, and names each address once in the log. */

@@ -104,6 +104,10 @@ export class Connection implements FrameSink, Reading {
     return this.socket.conn.transport.name === 'polling';
   }
 
+  get address(): string {
+    return this.socket.data.address;
+  }
+
   begin(): void {
     this.#pending += 1;
   }

@@ -11,6 +11,7 @@ import { Addresses } from '../access/addresses.js';
 import { atExpiry, TOKEN_EXPIRED } from '../access/identity.js';
 import { Inventions } from '../access/inventions.js';
 import { OperationLimit, TokenBucket } from '../access/rate-limit.js';
+import { SignedPosts } from '../access/signed-posts.js';
 import type { Clock } from '../clock.js';
 import type { Key64 } from '../counters/ids.js';
 import { Actors, roomOf } from '../fanout/actors.js';
@@ -50,6 +51,7 @@ export class CountsGateway
     @Inject(Actors) private readonly actors: Actors,
     @Inject(Addresses) private readonly addresses: Addresses,
     @Inject(Inventions) private readonly inventions: Inventions,
+    @Inject(SignedPosts) signedPosts: SignedPosts | null,
     @Inject(OperationCounts) counts: OperationCounts,
     @Inject(Shortcuts) private readonly shortcuts: Shortcuts,
   ) {
@@ -58,7 +60,7 @@ export class CountsGateway
     const subscriptions = new Subscriptions(fanout, metrics, counts, maxPostsPerConnection);
     this.gate = new ReadGate(ingest, clock);
     const { gate } = this;
-    this.#handling = { answering, subscriptions, ingest, gate, fanout, metrics, counts, clock };
+    this.#handling = { answering, subscriptions, ingest, gate, fanout, metrics, counts, clock, signedPosts };
     this.#outbox = new Outbox(clock);
   }
 

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { TOKEN_NEEDED } from '../access/identity.js';
+import type { SignedPosts } from '../access/signed-posts.js';
 import type { Clock } from '../clock.js';
 import { ownText } from '../counters/ids.js';
 import type { Metric, MetricKind, Metrics } from '../counters/metrics.js';
@@ -29,6 +30,8 @@ export interface Handling {
   readonly metrics: Metrics;
   readonly counts: OperationCounts;
   readonly clock: Clock;
+  /** `null`: ids are not signed. */
+  readonly signedPosts: SignedPosts | null;
 }
 
 /** The events of docs/protocol.md, from one connection to ingest and fan-out. Each takes one object, and is answered. */
@@ -68,14 +71,14 @@ export class Requests implements Receiver {
 
   #subscribe(payload: unknown, id: AnswerId): void {
     const request = this.#parse(SUBSCRIBE, payload, id);
-    if (request === null || !this.#admitLookup(request.posts.length, id)) return;
+    if (request === null || !this.#admitLookup(request.posts, id)) return;
     const { connection, handling } = this;
     connection.inOrder(() => handling.subscriptions.subscribe(connection, request, id));
   }
 
   #unsubscribe(payload: unknown, id: AnswerId): void {
     const request = this.#parse(UNSUBSCRIBE, payload, id);
-    if (request === null || !this.#admitLookup(1, id)) return;
+    if (request === null || !this.#admitLookup([], id)) return;
     const { connection, handling } = this;
     connection.inOrder(() => {
       handling.fanout.unsubscribe(connection.viewer, request.posts);
@@ -125,16 +128,25 @@ export class Requests implements Receiver {
     const nowMs = handling.clock.nowMs();
     const waitMs = operations.admit(nowMs, costOf(value));
     if (waitMs > 0) return errorBody('RATE_LIMITED', 'too many operations; slow down', waitMs);
-    const error = inventor?.admit(kind, post, hasSeq && connection.session !== null) ?? null;
+    // After the rate, so that guessing a signature costs an operation.
+    const unsigned = handling.signedPosts?.check(post, connection.address) ?? null;
+    if (unsigned !== null || inventor === null) return unsigned;
+    const error = inventor.admit(kind, post, hasSeq && connection.session !== null);
     if (error !== null) operations.close(nowMs, error.retryAfterMs ?? 0);
     return error;
   }
 
-  #admitLookup(posts: number, id: AnswerId): boolean {
-    const waitMs = this.connection.lookups.take(this.handling.clock.nowMs(), posts);
-    if (waitMs === 0) return true;
-    this.handling.counts.add('subscribe', 'RATE_LIMITED');
-    this.connection.refuse(id, errorBody('RATE_LIMITED', 'too many posts looked up; slow down', waitMs));
+  /** @param posts those that are to be watched */
+  #admitLookup(posts: readonly string[], id: AnswerId): boolean {
+    const { connection, handling } = this;
+    const waitMs = connection.lookups.take(handling.clock.nowMs(), Math.max(posts.length, 1));
+    const error =
+      waitMs > 0
+        ? errorBody('RATE_LIMITED', 'too many posts looked up; slow down', waitMs)
+        : (handling.signedPosts?.checkAll(posts, connection.address) ?? null);
+    if (error === null) return true;
+    handling.counts.add('subscribe', error.code);
+    connection.refuse(id, error);
     return false;
   }
 

@@ -4,6 +4,7 @@ import { Addresses } from '../access/addresses.js';
 import { Identities, type Identity, TOKEN_NEEDED } from '../access/identity.js';
 import { Inventions, type Inventor } from '../access/inventions.js';
 import { toRequestKey } from '../access/keys.js';
+import { SignedPosts } from '../access/signed-posts.js';
 import type { Clock } from '../clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import type { Metric } from '../counters/metrics.js';
@@ -58,6 +59,7 @@ export class CountersController {
     @Inject(Actors) private readonly actors: Actors,
     @Inject(Addresses) private readonly addresses: Addresses,
     @Inject(Inventions) private readonly inventions: Inventions,
+    @Inject(SignedPosts) private readonly signedPosts: SignedPosts | null,
     @Inject(Identities) private readonly identities: Identities,
     @Inject(OperationCounts) private readonly counts: OperationCounts,
     @Inject(Everywhere) private readonly everywhere: Everywhere | null,
@@ -126,6 +128,7 @@ export class CountersController {
     const address = this.addresses.of(request);
     const waitMs = this.addresses.operations(address)?.take(this.clock.nowMs()) ?? 0;
     if (waitMs > 0) throw new ProtocolError('RATE_LIMITED', 'too many operations; slow down', waitMs);
+    throwIf(this.signedPosts?.check(post, address));
     const inventor = this.inventions.open(address, actor, true);
     throwIf(inventor?.admit(kind, post, session !== null));
     return inventor;
@@ -134,6 +137,7 @@ export class CountersController {
   async #read(request: Request, posts: readonly string[]): Promise<PostCounts[]> {
     const consistency = consistencyOf(request.query['consistency']);
     await this.identities.identify(readerOf(request.headers));
+    throwIf(this.signedPosts?.checkAll(posts, this.addresses.of(request)));
     try {
       if (consistency === 'all') await this.everywhere?.gather(posts);
       const views = await this.store.read(posts, null);

@@ -1,5 +1,8 @@
 import { Controller, Get, Inject, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
+import { Addresses } from '../access/addresses.js';
+import { SignedPosts } from '../access/signed-posts.js';
+import { throwIf } from '../protocol/errors.js';
 import type { Settings } from '../settings.js';
 import { SETTINGS } from '../tokens.js';
 import { postsOf } from './parameters.js';
@@ -10,11 +13,14 @@ export class StreamController {
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(Streams) private readonly streams: Streams,
+    @Inject(Addresses) private readonly addresses: Addresses,
+    @Inject(SignedPosts) private readonly signedPosts: SignedPosts | null,
   ) {}
 
   @Get('stream')
   async stream(@Req() request: Request, @Res() response: Response): Promise<void> {
     const posts = postsOf(request.query['posts'], this.settings.maxPostsPerConnection);
+    throwIf(this.signedPosts?.checkAll(posts, this.addresses.of(request)));
     await this.streams.open(request, response, posts);
   }
 }

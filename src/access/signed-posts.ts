@@ -1,0 +1,62 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { ownText } from '../counters/ids.js';
+import { type ErrorBody, errorBody } from '../protocol/errors.js';
+import { RecentSet } from './recent-set.js';
+import type { Suspicions } from './suspicions.js';
+
+/** Of the HMAC's 32: nobody finds another 16 that fit in less than 2^127 tries on average. */
+const SIGNATURE_BYTES = 16;
+/** 16 bytes in base64url without padding. */
+const SIGNATURE_CHARACTERS = 22;
+/** Ids in each half of what is remembered: about 10 MB in all. Only ids with a right signature get there. */
+const VERIFIED_REMEMBERED = 32_768;
+
+const UNSIGNED =
+  "must be signed by the page's server: <name>.<signature>, the signature being the first 16 bytes of HMAC-SHA256 of " +
+  'the name by POST_SECRET, in base64url';
+
+/**
+ * Where POST_SECRET is set, only posts exist whose ids the page's server has signed, so that nobody can make up others:
+ * an id is `<name>.<signature>`, and the whole of it is the id everywhere. Cost: a look into a set for an id that was
+ * verified lately, else about 5 µs.
+ */
+export class SignedPosts {
+  readonly #verified = new RecentSet<string>(VERIFIED_REMEMBERED);
+
+  constructor(
+    private readonly secret: string,
+    private readonly suspicions: Suspicions,
+  ) {}
+
+  /** @returns `null` if it is signed; else FORBIDDEN, which is counted as suspicious */
+  check(post: string, address: string): ErrorBody | null {
+    return this.#isSigned(post) ? null : this.#reject('post', address);
+  }
+
+  /** The same for a list, up to the first that is not signed. */
+  checkAll(posts: readonly string[], address: string): ErrorBody | null {
+    const wrong = posts.findIndex((post) => !this.#isSigned(post));
+    return wrong === -1 ? null : this.#reject(posts.length === 1 ? 'post' : `posts[${wrong}]`, address);
+  }
+
+  #reject(field: string, address: string): ErrorBody {
+    this.suspicions.add('unsigned-posts', address);
+    return errorBody('FORBIDDEN', `${field} ${UNSIGNED}`);
+  }
+
+  #isSigned(post: string): boolean {
+    if (this.#verified.has(post)) return true;
+    const dot = post.length - SIGNATURE_CHARACTERS - 1;
+    if (dot < 1 || post[dot] !== '.') return false;
+    // As texts: the last character holds four bits that the bytes do not have, so that many texts are the same bytes.
+    const expected = Buffer.from(this.#signatureOf(post.slice(0, dot)));
+    if (!timingSafeEqual(expected, Buffer.from(post.slice(dot + 1)))) return false;
+    this.#verified.add(ownText(post));
+    return true;
+  }
+
+  #signatureOf(name: string): string {
+    const digest = createHmac('sha256', this.secret).update(name).digest();
+    return digest.subarray(0, SIGNATURE_BYTES).toString('base64url');
+  }
+}
