@@ -101,11 +101,12 @@ function regionsOf(store: RegionalStore, actors: Actors, clock: Clock, settings:
 }
 
 function inventionLimits(settings: Settings): InventionLimits {
-  const { jwt, maxOpsPerAddress, maxNewPostsPerAddress, maxNewActorsPerAddress, buckets, workers } = settings;
+  const { jwt, maxOpsPerAddress, maxConnectionsPerAddress, maxPostsPerConnection, buckets, workers } = settings;
   return {
-    posts: maxNewPostsPerAddress,
+    posts: settings.maxNewPostsPerAddress,
     // With tokens an actor is whom somebody vouches for.
-    actors: jwt === null ? maxNewActorsPerAddress : 0,
+    actors: jwt === null ? settings.maxNewActorsPerAddress : 0,
+    watched: maxConnectionsPerAddress * maxPostsPerConnection,
     // Where addresses may act without limit they are trusted.
     marks: maxOpsPerAddress > 0,
     buckets,

@@ -10,7 +10,7 @@ const ADDRESS = '203.0.113.1';
 
 function world(some: Partial<InventionLimits> = {}): { clock: SimulatedClock; inventions: Inventions } {
   const clock = new SimulatedClock();
-  const limits = { posts: 10, actors: 10, marks: true, buckets: 1, workers: 1, ...some };
+  const limits = { posts: 10, actors: 10, watched: 100, marks: true, buckets: 1, workers: 1, ...some };
   const suspicions = new Suspicions(clock, () => undefined);
   return { clock, inventions: new Inventions(limits, clock, suspicions, () => false) };
 }

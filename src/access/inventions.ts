@@ -17,6 +17,8 @@ const MINUTE_S = 60;
 const MARKS_AN_HOUR = MARK_GENERATION_MAX / 2;
 /** Of these, at once. The rest comes at 7.96 a second: 500 operations a second, spread over 64 buckets, stay below that. */
 const MARKS_BURST = 4_096;
+/** So long it takes until an address that has looked up all posts that it may watch at once may do so again. */
+const LOOKUPS_BACK_S = 20;
 /** Posts in each half of what is remembered: about 10 MB in all. */
 const POSTS_REMEMBERED = 32_768;
 /** Actors likewise: about 4 MB. */
@@ -27,6 +29,8 @@ export interface InventionLimits {
   readonly posts: number;
   /** Actors without a token that may set toggles from an address for the first time, likewise. */
   readonly actors: number;
+  /** Posts that the connections of an address may watch at once, together; 0: no limit. */
+  readonly watched: number;
   /** Whether an address may begin a share of a bucket's marks only. */
   readonly marks: boolean;
   readonly buckets: number;
@@ -36,7 +40,7 @@ export interface InventionLimits {
 
 /**
  * Limits for what clients can make up at no cost and the store then keeps: posts, actors, and the sessions and keys of
- * retries. Each address has rates of its own; loopback is spared, as it is by the other limits.
+ * retries; and for how many posts they look up, made up or not. Each address has rates of its own; loopback is spared, as it is by the other limits.
  *
  * Whether a post is new only its commit can tell. So an address pays for its new posts afterwards, and while it owes too
  * much it may act on posts alone that are known to exist: no operation waits for a look into the store.
@@ -45,6 +49,7 @@ export class Inventions {
   readonly posts: KeyedRate | null;
   readonly actors: KeyedRate | null;
   readonly marks: KeyedRate | null;
+  readonly lookups: KeyedRate | null;
   readonly postsSeen = new RecentSet<string>(POSTS_REMEMBERED);
   readonly actorsSeen = new RecentSet<number>(ACTORS_REMEMBERED);
 
@@ -59,6 +64,8 @@ export class Inventions {
       limit === 0 ? null : new KeyedRate(clock, limit / MINUTE_S, limit);
     this.posts = aMinute(limits.posts);
     this.actors = aMinute(limits.actors);
+    const { watched } = limits;
+    this.lookups = watched === 0 ? null : new KeyedRate(clock, watched / LOOKUPS_BACK_S, watched);
     const marksPerSecond = (MARKS_AN_HOUR - MARKS_BURST) / (MARK_GENERATION_MS / 1_000);
     this.marks = limits.marks
       ? new KeyedRate(clock, marksPerSecond / limits.workers, MARKS_BURST / limits.workers)
@@ -99,6 +106,16 @@ export class Inventor {
       (kind === 'set' ? this.#admitActor() : null) ??
       (withSession ? this.#admitMark(post) : null)
     );
+  }
+
+  /**
+   * Who watches made-up posts, and others as soon as it has left these, costs reads and, with Redis, a channel for each.
+   * @returns `null` when it may look up so many posts; else RATE_LIMITED
+   */
+  admitLookups(posts: number): ErrorBody | null {
+    const waitMs = this.inventions.lookups?.take(this.address, posts) ?? 0;
+    if (waitMs === 0) return null;
+    return this.#reject('lookups', 'too many posts looked up from your address; slow down', waitMs);
   }
 
   /** The operation was committed. */

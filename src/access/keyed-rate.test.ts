@@ -35,6 +35,15 @@ describe('a rate by keys', () => {
     expect(waits(all, 'a', 2)).toEqual([0, 100]);
   });
 
+  test('gives several at once or none, and a whole burst for more than that', () => {
+    const { clock, rate: all } = rate();
+    expect([all.take('a', 3), all.take('a', 3), all.take('a', 2)]).toEqual([0, 100, 0]);
+    clock.spend(400);
+    expect(all.take('a', 50)).toBe(100);
+    clock.spend(100);
+    expect([all.take('a', 50), all.take('a')]).toEqual([0, 100]);
+  });
+
   test('asking what the wait is takes nothing', () => {
     const { rate: all } = rate();
     for (let i = 0; i < 100; i++) expect(all.waitMs('a')).toBe(0);

@@ -33,27 +33,34 @@ export class KeyedRate {
     return this.#paidAtMs.size;
   }
 
-  /** @returns 0 if the key may take one; else the milliseconds until it may */
-  waitMs(key: string): number {
+  /**
+   * @param tokens what is above the burst costs nothing
+   * @returns 0 if the key may take so many; else the milliseconds until it may
+   */
+  waitMs(key: string, tokens = 1): number {
     const paidAtMs = this.#paidAtMs.get(key);
     if (paidAtMs === undefined) return 0;
-    const excessMs = paidAtMs + this.#intervalMs - this.#burstMs - this.clock.nowMs();
+    const excessMs = paidAtMs + this.#costMs(tokens) - this.#burstMs - this.clock.nowMs();
     return excessMs <= 0 ? 0 : Math.max(1, Math.ceil(excessMs));
   }
 
-  /** @returns 0 when one was taken; else the milliseconds until it can be */
-  take(key: string): number {
-    const waitMs = this.waitMs(key);
-    if (waitMs === 0) this.charge(key);
+  /** @returns 0 when they were taken; else the milliseconds until they can be */
+  take(key: string, tokens = 1): number {
+    const waitMs = this.waitMs(key, tokens);
+    if (waitMs === 0) this.charge(key, tokens);
     return waitMs;
   }
 
-  /** Takes one that was not asked for before. A key that has none left owes it, up to a burst. */
-  charge(key: string): void {
+  /** Takes what was not asked for before. A key that has none left owes it, up to a burst. */
+  charge(key: string, tokens = 1): void {
     const nowMs = this.clock.nowMs();
-    const paidAtMs = Math.max(this.#paidAtMs.get(key) ?? 0, nowMs) + this.#intervalMs;
+    const paidAtMs = Math.max(this.#paidAtMs.get(key) ?? 0, nowMs) + this.#costMs(tokens);
     if (!this.#paidAtMs.has(key)) this.#makeRoom(nowMs);
     this.#paidAtMs.set(key, Math.min(paidAtMs, nowMs + 2 * this.#burstMs));
+  }
+
+  #costMs(tokens: number): number {
+    return Math.min(tokens * this.#intervalMs, this.#burstMs);
   }
 
   #makeRoom(nowMs: number): void {

@@ -7,7 +7,15 @@ const NAMED_MAX = 10_000;
 
 /** What an address is suspected of. A label of `tallycast_suspicious_total`: few, and fixed. */
 export type SuspicionKind =
-  'connections' | 'flood' | 'fragments' | 'handshakes' | 'marks' | 'new-actors' | 'new-posts' | 'unsigned-posts';
+  | 'connections'
+  | 'flood'
+  | 'fragments'
+  | 'handshakes'
+  | 'lookups'
+  | 'marks'
+  | 'new-actors'
+  | 'new-posts'
+  | 'unsigned-posts';
 
 /** What each kind means to an operator, and what they can do about it. */
 const EXPLANATIONS: Readonly<Record<SuspicionKind, string>> = {
@@ -15,6 +23,7 @@ const EXPLANATIONS: Readonly<Record<SuspicionKind, string>> = {
   flood: 'keeps on sending more messages than it may: its connections are closed; see MAX_OPS_PER_ADDRESS',
   fragments: 'sends messages in more pieces than any client needs: its connections are closed',
   handshakes: 'opens connections and does not finish their handshakes: more of them are refused',
+  lookups: 'looks up more posts than its connections may watch: further ones are rejected for a while',
   marks: 'begins more sessions or Idempotency-Keys than the store can remember: further ones are rejected for a while',
   'new-actors': 'likes under more new names than it may: further ones are rejected; see MAX_NEW_ACTORS_PER_ADDRESS',
   'new-posts': 'acts on more new posts than it may: further ones are rejected; see MAX_NEW_POSTS_PER_ADDRESS',

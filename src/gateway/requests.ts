@@ -143,7 +143,9 @@ export class Requests implements Receiver {
     const error =
       waitMs > 0
         ? errorBody('RATE_LIMITED', 'too many posts looked up; slow down', waitMs)
-        : (handling.signedPosts?.checkAll(posts, connection.address) ?? null);
+        : (connection.inventor?.admitLookups(posts.length) ??
+          handling.signedPosts?.checkAll(posts, connection.address) ??
+          null);
     if (error === null) return true;
     handling.counts.add('subscribe', error.code);
     connection.refuse(id, error);

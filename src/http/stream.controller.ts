@@ -1,6 +1,7 @@
 import { Controller, Get, Inject, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { Addresses } from '../access/addresses.js';
+import { Inventions } from '../access/inventions.js';
 import { SignedPosts } from '../access/signed-posts.js';
 import { throwIf } from '../protocol/errors.js';
 import type { Settings } from '../settings.js';
@@ -14,13 +15,16 @@ export class StreamController {
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(Streams) private readonly streams: Streams,
     @Inject(Addresses) private readonly addresses: Addresses,
+    @Inject(Inventions) private readonly inventions: Inventions,
     @Inject(SignedPosts) private readonly signedPosts: SignedPosts | null,
   ) {}
 
   @Get('stream')
   async stream(@Req() request: Request, @Res() response: Response): Promise<void> {
     const posts = postsOf(request.query['posts'], this.settings.maxPostsPerConnection);
-    throwIf(this.signedPosts?.checkAll(posts, this.addresses.of(request)));
+    const address = this.addresses.of(request);
+    throwIf(this.inventions.open(address, null, false)?.admitLookups(posts.length));
+    throwIf(this.signedPosts?.checkAll(posts, address));
     await this.streams.open(request, response, posts);
   }
 }

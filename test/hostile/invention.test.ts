@@ -165,6 +165,36 @@ describe('without tokens an address from which as many actors have liked as may 
   });
 });
 
+describe('an address that looks up posts without end', () => {
+  it('looks up as many as its connections may watch together, over sockets and streams, and more after a while', async () => {
+    const gateway = await gatewayWith({ MAX_CONNECTIONS_PER_ADDRESS: '4', MAX_POSTS_PER_CONNECTION: '50' });
+    const address = '203.0.113.1';
+    const posts = (from: number): string[] => Array.from({ length: 50 }, (_, i) => `made-up-${from + i}`);
+    const stream = async (from: number): Promise<number> => {
+      const headers = { 'X-Forwarded-For': address };
+      const response = await fetch(`${gateway.url}/v1/stream?posts=${posts(from).join(',')}`, { headers });
+      await response.body!.cancel();
+      return response.status;
+    };
+    const client = clientAt(address, gateway);
+    for (let from = 0; from < 150; from += 50) {
+      granted(await client.emitWithAck('subscribe', { posts: posts(from) }));
+      granted(await client.emitWithAck('unsubscribe', { posts: posts(from) }));
+    }
+    expect(await stream(150)).toBe(200);
+    const { code, retryAfterMs } = rejectionOf(await client.emitWithAck('subscribe', { posts: posts(200) }));
+    expect(code).toBe('RATE_LIMITED');
+    // Twenty seconds for all 200, five for 50.
+    expect(retryAfterMs).toBeGreaterThan(0);
+    expect(retryAfterMs).toBeLessThanOrEqual(5_000);
+    expect(await stream(250)).toBe(429);
+    const elsewhere = clientAt('203.0.113.2', gateway);
+    granted(await elsewhere.emitWithAck('subscribe', { posts: posts(200) }));
+    expect(await suspiciousAt(gateway, 'lookups')).toBe(2);
+    expect(linesOf(gateway, address)).toHaveLength(1);
+  });
+});
+
 describe('limits on what is made up', () => {
   it('spare loopback', async () => {
     const gateway = await gatewayWith({ MAX_NEW_POSTS_PER_ADDRESS: '1', MAX_NEW_ACTORS_PER_ADDRESS: '1' });
