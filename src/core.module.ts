@@ -62,7 +62,8 @@ export class CoreModule implements OnApplicationShutdown {
 }
 
 function edges(settings: Settings): Provider[] {
-  const { jwt, actorKeys, allowedOrigins, maxOpsPerAddress, maxConnectionsPerAddress, trustProxy, postSecret } = settings;
+  const { jwt, actorKeys, allowedOrigins, maxOpsPerAddress, maxConnectionsPerAddress, trustProxy, postSecret } =
+    settings;
   const limits = { operations: maxOpsPerAddress, connections: maxConnectionsPerAddress, trustProxy };
   return [
     { provide: SETTINGS, useValue: settings },

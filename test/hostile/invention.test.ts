@@ -3,6 +3,7 @@ import { SignJWT } from 'jose';
 import { type Auth, type Client, closeClients, connect, granted } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { metricsOf } from '../support/metrics.js';
+import { startRedis, stopRedis } from '../support/redis-server.js';
 
 const SECRET = 'a-secret-of-at-least-32-characters';
 const UP = { method: 'PUT', body: '{"action":"increment"}' };
@@ -134,6 +135,23 @@ describe('an address that has begun as many posts as it may', () => {
     granted(await client.emitWithAck('subscribe', { posts: ['shown', 'never-counted'] }));
     granted(await client.emitWithAck('view', { post: 'shown' }));
     expect(rejectionOf(await client.emitWithAck('view', { post: 'never-counted' })).code).toBe('RATE_LIMITED');
+  });
+});
+
+describe('with several gateways on one Redis', () => {
+  afterAll(stopRedis);
+
+  it('a post is not new that was counted through another gateway', async () => {
+    const redis = await startRedis();
+    // Redis keeps its own time: gateways on it are stretched no more than that. A token takes three minutes.
+    const env = { TRUST_PROXY: 'loopback', REDIS_URL: redis.url, MAX_NEW_POSTS_PER_ADDRESS: '1' };
+    const [one, other] = await Promise.all([1, 2].map(() => startGateway(env, { timeScale: 3 })));
+    const posts = Array.from({ length: 5 }, (_, i) => `shared-${i}`);
+    for (const post of posts) expect(await put(one!, '127.0.0.1', `${post}/views`)).toBe(200);
+    for (const post of posts) expect(await put(other!, '203.0.113.1', `${post}/views`)).toBe(200);
+    expect(await put(other!, '203.0.113.1', 'made-up-1/views')).toBe(200);
+    expect(await put(other!, '203.0.113.1', 'made-up-2/views')).toBe(429);
+    expect(await put(one!, '203.0.113.1', 'made-up-3/views')).toBe(200);
   });
 });
 
