@@ -62,14 +62,22 @@ export class CoreModule implements OnApplicationShutdown {
 }
 
 function edges(settings: Settings): Provider[] {
-  const { jwt, actorKeys, allowedOrigins, maxOpsPerAddress, maxConnectionsPerAddress, trustProxy, postSecret } =
-    settings;
+  const {
+    jwt,
+    actorKeys,
+    allowedOrigins,
+    publicUrl,
+    maxOpsPerAddress,
+    maxConnectionsPerAddress,
+    trustProxy,
+    postSecret,
+  } = settings;
   const limits = { operations: maxOpsPerAddress, connections: maxConnectionsPerAddress, trustProxy };
   return [
     { provide: SETTINGS, useValue: settings },
     { provide: CLOCK, useValue: systemClock },
     { provide: Identities, useValue: new Identities(jwt && new Tokens(jwt), settings.private, actorKeys) },
-    { provide: Origins, useValue: new Origins(allowedOrigins) },
+    { provide: Origins, useValue: new Origins({ allowed: allowedOrigins, own: publicUrl, warn: warnOfOrigins }) },
     { provide: Addresses, useFactory: (clock: Clock) => new Addresses(limits, clock), inject: [CLOCK] },
     {
       provide: Suspicions,
@@ -84,6 +92,10 @@ function edges(settings: Settings): Provider[] {
     { provide: Actors, useClass: Actors },
     { provide: OperationCounts, useClass: OperationCounts },
   ];
+}
+
+function warnOfOrigins(message: string): void {
+  new Logger('origins').warn(message);
 }
 
 function random64(): string {

@@ -30,6 +30,13 @@ const origin = z
     'must be exact origins such as https://example.org (scheme and host, no path), or *',
   );
 
+const ownOrigin = z
+  .string()
+  .refine(
+    (text) => URL.canParse(text) && new URL(text).origin === text && !text.includes('*'),
+    'must be exact origins such as https://live.example.org (scheme and host, no path)',
+  );
+
 const network = z
   .string()
   .refine(
@@ -78,6 +85,10 @@ export const ENVIRONMENT = z.object({
     .pipe(z.array(origin))
     .prefault('')
     .describe('Origins of other pages that may connect, comma-separated, or *'),
+  PUBLIC_URL: list
+    .pipe(z.array(ownOrigin))
+    .prefault('')
+    .describe('Origins under which browsers reach this gateway; needed if it has a name'),
   JWT_SECRET: z
     .string()
     .regex(/\S/, 'must be the secret that tokens are signed with')

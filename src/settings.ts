@@ -24,8 +24,10 @@ export interface Settings {
   /** How the name of an actor becomes its key. */
   readonly actorKeys: ActorKeys;
   readonly metrics: Metrics;
-  /** Exact origins, or `*` for any; the same origin is always allowed. */
+  /** Exact origins of other pages, or `*` for any. */
   readonly allowedOrigins: readonly string[];
+  /** Exact origins under which browsers reach this gateway; empty: by its address or `localhost` alone. */
+  readonly publicUrl: readonly string[];
   /** Verifies tokens; `null`: there are none, and actors are whom they say they are. */
   readonly jwt: JwtSettings | null;
   /** Whether watching, too, needs a token. */
@@ -95,6 +97,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     actorKeys: env.ACTOR_KEYS,
     metrics: env.METRICS,
     allowedOrigins: env.ALLOWED_ORIGINS,
+    publicUrl: env.PUBLIC_URL,
     jwt,
     private: env.PRIVATE === 'true',
     maxOpsPerConnection: env.MAX_OPS_PER_CONNECTION,

@@ -1,50 +1,103 @@
 import type { IncomingMessage } from 'node:http';
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { Origins } from './origins.js';
 
-test.each([
-  ['no origin: not a browser', undefined, true],
-  ['the same origin', 'https://counts.example.org', true],
-  ['the same host by another scheme, which a balancer may have ended', 'http://counts.example.org', true],
-  ['a listed origin', 'https://example.org', true],
-  ['a listed host by another scheme', 'http://example.org', false],
-  ['a listed host at another port', 'https://example.org:8443', false],
-  ['a host that ends like a listed one', 'https://evil-example.org', false],
-  ['a subdomain of a listed one', 'https://www.example.org', false],
-  ['a host that begins like the own', 'https://counts.example.org.evil.test', false],
-  ['the own host as a user name', 'https://counts.example.org@evil.test', false],
-  ['an opaque origin', 'null', false],
-  ['no address at all', 'counts.example.org', false],
-  ['nothing', '', false],
-])('%s', (_, origin, allowed) => {
-  const origins = new Origins(['https://example.org']);
-  expect(origins.allows(request(origin, 'counts.example.org'))).toBe(allowed);
+describe('a request with an origin', () => {
+  test.each([
+    ['the own origin', 'https://counts.example.org', true],
+    ['the own host by another scheme', 'http://counts.example.org', false],
+    ['a listed origin', 'https://example.org', true],
+    ['a listed host by another scheme', 'http://example.org', false],
+    ['a listed host at another port', 'https://example.org:8443', false],
+    ['a host that ends like a listed one', 'https://evil-example.org', false],
+    ['a subdomain of a listed one', 'https://www.example.org', false],
+    ['a host that begins like the own', 'https://counts.example.org.evil.test', false],
+    ['the own host as a user name', 'https://counts.example.org@evil.test', false],
+    ['an opaque origin', 'null', false],
+    ['no address at all', 'counts.example.org', false],
+    ['nothing', '', false],
+  ])('of %s', (_, origin, allowed) => {
+    const origins = listing({ allowed: ['https://example.org'], own: ['https://counts.example.org'] });
+    expect(origins.refusalOf(request({ origin, host: 'counts.example.org' })) === null).toBe(allowed);
+  });
+
+  test.each([
+    ['http://127.0.0.1:3000', '127.0.0.1:3000', true],
+    ['http://127.0.0.1:5173', '127.0.0.1:3000', false],
+    ['http://localhost:3000', 'localhost:3000', true],
+    ['https://192.0.2.7', '192.0.2.7:443', true],
+    ['http://[2001:db8::1]:3000', '[2001:db8::1]:3000', true],
+    ['http://rebound.test:3000', 'rebound.test:3000', false],
+    ['http://127.0.0.1.rebound.test', '127.0.0.1.rebound.test', false],
+    ['https://example.org', undefined, false],
+  ])('%s is of the host %s itself, where no name is known: %s', (origin, host, allowed) => {
+    expect(listing({}).refusalOf(request({ origin, host })) === null).toBe(allowed);
+  });
 });
 
-test('the same host at another port is another origin', () => {
-  const origins = new Origins([]);
-  expect(origins.allows(request('http://127.0.0.1:5173', '127.0.0.1:3000'))).toBe(false);
-  expect(origins.allows(request('http://127.0.0.1:3000', '127.0.0.1:3000'))).toBe(true);
-});
-
-test('a request without a host has no origin of its own', () => {
-  expect(new Origins([]).allows(request('https://example.org', undefined))).toBe(false);
+describe('a request without an origin', () => {
+  test.each([
+    ['of no browser', {}, true],
+    ['that a person typed', { site: 'none' }, true],
+    ['of a page at the own name', { site: 'same-origin' }, true],
+    ['of a page at the own name, with the usual port', { site: 'same-origin', host: 'Counts.example.org:443' }, true],
+    ['of a page at a name that is not known', { site: 'same-origin', host: 'rebound.test' }, false],
+    ['of a page at no name', { site: 'same-origin', host: undefined }, false],
+    ['of another site', { site: 'cross-site' }, false],
+    ['of a neighbour', { site: 'same-site' }, false],
+    ['of a site of a kind to come', { site: 'friend' }, false],
+    ['of another site, to be shown as a page', { site: 'cross-site', mode: 'navigate', dest: 'document' }, true],
+    ['of another site, to be shown in its frame', { site: 'cross-site', mode: 'navigate', dest: 'iframe' }, false],
+    [
+      'of another site, that changes something',
+      { site: 'cross-site', mode: 'navigate', dest: 'document', method: 'POST' },
+      false,
+    ],
+  ])('%s', (_, parts, allowed) => {
+    const origins = listing({ own: ['https://counts.example.org'] });
+    expect(origins.refusalOf(request({ host: 'counts.example.org', ...parts })) === null).toBe(allowed);
+  });
 });
 
 test('with * all are allowed', () => {
-  const origins = new Origins(['*']);
+  const origins = listing({ allowed: ['*'] });
   expect(origins.lists('https://anywhere.test')).toBe(true);
-  expect(origins.allows(request('null', 'counts.example.org'))).toBe(true);
+  expect(origins.refusalOf(request({ origin: 'null', host: 'counts.example.org' }))).toBeNull();
+  expect(origins.refusalOf(request({ site: 'cross-site' }))).toBeNull();
 });
 
 test('for the headers of other origins only listed ones count', () => {
-  const origins = new Origins(['https://example.org']);
+  const origins = listing({ allowed: ['https://example.org'], own: ['https://counts.example.org'] });
   expect(['https://example.org', 'https://counts.example.org'].map((origin) => origins.lists(origin))).toEqual([
     true,
     false,
   ]);
 });
 
-function request(origin: string | undefined, host: string | undefined): IncomingMessage {
-  return { headers: { origin, host } } as unknown as IncomingMessage;
+test('a name that may be its own is reported once, with the line that mends it, and ten names at most', () => {
+  const warnings: string[] = [];
+  const origins = listing({ own: ['https://one.test'], warn: (message) => warnings.push(message) });
+  for (let i = 0; i < 2; i++) origins.refusalOf(request({ origin: 'https://two.test', host: 'two.test' }));
+  origins.refusalOf(request({ origin: 'https://elsewhere.test', host: 'two.test' }));
+  expect(warnings).toEqual([expect.stringMatching(/set PUBLIC_URL=https:\/\/one\.test,https:\/\/two\.test$/)]);
+  for (let i = 0; i < 20; i++) origins.refusalOf(request({ site: 'same-origin', host: `n${i}.test` }));
+  expect(warnings).toHaveLength(10);
+});
+
+function listing(some: { allowed?: string[]; own?: string[]; warn?: (message: string) => void }): Origins {
+  return new Origins({ allowed: [], own: [], warn: () => undefined, ...some });
+}
+
+interface Parts {
+  readonly origin?: string | undefined;
+  readonly host?: string | undefined;
+  readonly site?: string;
+  readonly mode?: string;
+  readonly dest?: string;
+  readonly method?: string;
+}
+
+function request({ origin, host, site, mode, dest, method = 'GET' }: Parts): IncomingMessage {
+  const headers = { origin, host, 'sec-fetch-site': site, 'sec-fetch-mode': mode, 'sec-fetch-dest': dest };
+  return { method, headers } as unknown as IncomingMessage;
 }

@@ -1,16 +1,42 @@
 import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
+
+/** Names that are reported in the log; a page can ask under any number of them. */
+const REPORTED_NAMES_MAX = 10;
+
+export interface OriginRules {
+  /** ALLOWED_ORIGINS: exact origins of other pages, or `*`. */
+  readonly allowed: readonly string[];
+  /** PUBLIC_URL: the origins under which browsers reach this gateway; empty: it has no name. */
+  readonly own: readonly string[];
+  /** Told once of each name under which pages ask and that PUBLIC_URL does not list. */
+  readonly warn: (message: string) => void;
+}
 
 /**
- * Which pages may use the gateway. CORS does not guard WebSockets, so the `Origin` header is checked here, for every
- * transport. Clients that are not browsers send none.
+ * Which pages may use the gateway. CORS guards neither WebSockets nor `<img>`, so each request says by `Origin` or, where
+ * browsers send none, by `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/) whose page asks. Clients that are not
+ * browsers send neither.
+ *
+ * A name proves nothing: whoever owns it can point it at this gateway, and a page under it then is of the "same origin"
+ * (DNS rebinding). Addresses and `localhost` cannot be pointed elsewhere.
  */
 export class Origins {
   readonly #any: boolean;
   readonly #allowed: ReadonlySet<string>;
+  readonly #own: ReadonlySet<string>;
+  /** Of both lists. */
+  readonly #hosts: ReadonlySet<string | null>;
+  readonly #reported = new Set<string>();
 
-  constructor(allowed: readonly string[]) {
+  constructor(private readonly rules: OriginRules) {
+    const { allowed, own } = rules;
     this.#any = allowed.includes('*');
     this.#allowed = new Set(allowed);
+    this.#own = new Set(own);
+    this.#hosts = new Set(
+      [...allowed, ...own].filter((origin) => origin !== '*').map((origin) => new URL(origin).host),
+    );
   }
 
   /** For the CORS headers of other origins. */
@@ -18,11 +44,59 @@ export class Origins {
     return this.#any || this.#allowed.has(origin);
   }
 
-  allows({ headers }: IncomingMessage): boolean {
-    const { origin, host } = headers;
-    if (origin === undefined || this.lists(origin)) return true;
-    return URL.canParse(origin) && new URL(origin).host === host;
+  /** Why the request may not come in, for the client; `null`: it may. */
+  refusalOf(request: IncomingMessage): string | null {
+    const { origin, host } = request.headers;
+    if (this.#any) return null;
+    if (origin === undefined) return this.#refusalBySite(request);
+    if (this.#allowed.has(origin) || this.#own.has(origin)) return null;
+    const page = URL.canParse(origin) ? new URL(origin) : null;
+    if (page === null || page.host !== hostOf(host)) return ORIGIN_REFUSED;
+    return this.#own.size === 0 && isAddress(page.hostname) ? null : this.#refuseName(page.origin);
+  }
+
+  #refusalBySite(request: IncomingMessage): string | null {
+    const { 'sec-fetch-site': site, host } = request.headers;
+    // `none`: a person typed the address.
+    if (site === undefined || site === 'none' || isVisit(request)) return null;
+    if (site !== 'same-origin') return PAGE_REFUSED;
+    const own = hostOf(host);
+    if (own === null) return ORIGIN_REFUSED;
+    if (this.#hosts.has(own)) return null;
+    const url = new URL(`https://${own}`);
+    return this.#own.size === 0 && isAddress(url.hostname) ? null : this.#refuseName(url.origin);
+  }
+
+  #refuseName(origin: string): string {
+    if (!this.#reported.has(origin) && this.#reported.size < REPORTED_NAMES_MAX) {
+      this.#reported.add(origin);
+      const all = [...this.#own, origin].join(',');
+      this.rules.warn(
+        `refused a page of ${origin}, which asks under its own name: PUBLIC_URL does not list it; if it is yours set PUBLIC_URL=${all}`,
+      );
+    }
+    return NAME_REFUSED;
   }
 }
 
+/** A link that somebody followed: it shows what it reads to that person, and to no page. */
+function isVisit({ method, headers }: IncomingMessage): boolean {
+  const isRead = method === 'GET' || method === 'HEAD';
+  return isRead && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
+}
+
+/** As URLs write it: in lower case, and without the usual port, which some balancers add. */
+function hostOf(header: string | undefined): string | null {
+  if (header === undefined || !URL.canParse(`http://${header}`)) return null;
+  return new URL(`http://${header}`).host.replace(/:(80|443)$/, '');
+}
+
+/** `hostname` as in URLs: an IPv6 address is in brackets. */
+function isAddress(hostname: string): boolean {
+  return hostname === 'localhost' || isIP(hostname.replace(/^\[(.*)\]$/, '$1')) !== 0;
+}
+
 export const ORIGIN_REFUSED = 'pages of this origin may not use this gateway; ALLOWED_ORIGINS lists those that may';
+const PAGE_REFUSED =
+  'pages of other sites may not use this gateway without CORS: ask by fetch, EventSource or a WebSocket, from an origin that ALLOWED_ORIGINS lists';
+const NAME_REFUSED = 'this gateway is not known by this name; PUBLIC_URL lists the origins that are its own';

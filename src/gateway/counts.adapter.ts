@@ -6,6 +6,7 @@ import { boundedParser, TRANSPORT_BYTES_MAX } from './bounded-parser.js';
 import { boundProbes, OnePongServer } from './bounded-transports.js';
 import type { CountsSocket } from './connection.js';
 import type { Handshake } from './handshake.js';
+import { PageGuard } from './page-guard.js';
 import { HandshakeMemory } from './released.js';
 import type { Shortcuts } from './shortcuts.js';
 
@@ -32,6 +33,7 @@ export class CountsAdapter extends IoAdapter {
   }
 
   override createIOServer(port: number): Server {
+    const pages = new PageGuard(this.origins);
     const options: Partial<ServerOptions> = {
       parser: boundedParser,
       wsEngine: OnePongServer,
@@ -43,13 +45,16 @@ export class CountsAdapter extends IoAdapter {
       ...(this.socketAdapter !== null && { adapter: this.socketAdapter }),
       // Stock clients try again after a request that failed, and not after a `connect_error`.
       allowRequest: (request, answer) => {
-        if (this.handshake.draining) answer('the gateway is closing', false);
+        const refused = pages.refusalOf(request);
+        if (refused !== null) answer(refused, false);
+        else if (this.handshake.draining) answer('the gateway is closing', false);
         else answer('too many connect at once from your address', this.handshake.connecting.mayBegin(request));
       },
       cors: { origin: (origin, answer) => answer(null, origin !== undefined && this.origins.lists(origin)) },
     };
     const server = super.createIOServer(port, options as ServerOptions);
     server.engine.on('connection', (connection: CountsSocket['conn']) => this.handshake.connecting.begin(connection));
+    pages.watch(server);
     boundProbes(server);
     new HandshakeMemory(this.shortcuts.handshakeMemory).watch(server);
     this.engine = server.engine;

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Addresses } from '../access/addresses.js';
 import { Identities } from '../access/identity.js';
 import { toSessionKey } from '../access/keys.js';
-import { ORIGIN_REFUSED, Origins } from '../access/origins.js';
+import { Origins } from '../access/origins.js';
 import { type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
 import { invalid } from '../protocol/invalid.js';
 import { MESSAGE_TOO_LARGE, TOO_LARGE_AUTH } from './bounded-parser.js';
@@ -54,7 +54,8 @@ export class Handshake {
       conn.close();
       throw new ProtocolError('OVERLOADED', 'the gateway is closing; reconnect', 1_000);
     }
-    if (!this.origins.allows(request)) throw new ProtocolError('FORBIDDEN', ORIGIN_REFUSED);
+    const refused = this.origins.refusalOf(request);
+    if (refused !== null) throw new ProtocolError('FORBIDDEN', refused);
     if (handshake.auth === TOO_LARGE_AUTH) throw new ProtocolError('PAYLOAD_TOO_LARGE', MESSAGE_TOO_LARGE);
     const parsed = HANDSHAKE.safeParse({ ...handshake.auth });
     if (!parsed.success) throw refusal(invalid(parsed.error, Object.keys(HANDSHAKE.shape)));

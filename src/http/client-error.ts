@@ -1,6 +1,7 @@
 import { maxHeaderSize } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { errorBody } from '../protocol/errors.js';
+import { endWithError } from '../protocol/raw-response.js';
 
 /**
  * Answers what never becomes a request, since it is not HTTP or its head is too long, with the protocol's error object.
@@ -12,14 +13,7 @@ export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex):
     return;
   }
   const [status, body] = answerTo(error.code);
-  const text = JSON.stringify(body);
-  const head = [
-    `HTTP/1.1 ${status}`,
-    'Content-Type: application/json; charset=utf-8',
-    `Content-Length: ${Buffer.byteLength(text)}`,
-    'Connection: close',
-  ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${text}`, () => socket.destroy());
+  endWithError(socket, status, body);
 }
 
 function answerTo(code: string | undefined) {

@@ -3,7 +3,7 @@ import compression from 'compression';
 import type { NextFunction, Request, Response } from 'express';
 import helmet from 'helmet';
 import type { IncomingMessage } from 'node:http';
-import { ORIGIN_REFUSED, Origins } from '../access/origins.js';
+import { Origins } from '../access/origins.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
 import { REQUEST_BYTES_MAX } from '../regions/requests.js';
@@ -77,7 +77,8 @@ function guard(app: NestExpressApplication, origins: Origins): void {
   app.use('/v1', (request: Request, response: Response, next: NextFunction) => {
     response.setHeader('Cache-Control', 'no-store');
     // CORS only hides the answer from a page; what it must not do has to be refused before it is done.
-    if (!origins.allows(request)) throw new ProtocolError('FORBIDDEN', ORIGIN_REFUSED);
+    const refused = origins.refusalOf(request);
+    if (refused !== null) throw new ProtocolError('FORBIDDEN', refused);
     next();
   });
 }

@@ -14,6 +14,9 @@ export const KEY_MAX = 64;
 
 export const ACTION_RULE = '{ "action": "increment" } or { "action": "decrement" }';
 
+/** A list that names events or any text, or that is nothing but "anything". */
+const EVENT_TYPES = /(^|,)\s*text\/(event-stream|\*)\s*(;|,|$)|^\s*(\*\/\*\s*(;[^,]*)?)?$/i;
+
 const ACTION = z.strictObject(
   { action: z.enum(['increment', 'decrement'], 'must be "increment" or "decrement"') },
   `must be ${ACTION_RULE}`,
@@ -64,6 +67,19 @@ export function consistencyOf(value: unknown): Consistency {
   if (value === undefined || value === 'local') return 'local';
   if (value === 'all') return 'all';
   throw new ProtocolError('BAD_REQUEST', 'consistency must be local or all');
+}
+
+/**
+ * A stream makes its client a viewer, and a picture or a script of any page can ask for it: so it is for those that ask as an
+ * EventSource does, or as a program that takes anything.
+ */
+export function mustWantEvents({ accept, 'sec-fetch-dest': destination }: IncomingHttpHeaders): void {
+  const wants = accept === undefined || EVENT_TYPES.test(accept);
+  if (wants && (destination === undefined || destination === 'empty')) return;
+  throw new ProtocolError(
+    'BAD_REQUEST',
+    'Accept must be text/event-stream or */*, asked by EventSource or fetch: this is a stream of events for programs, no page or picture',
+  );
 }
 
 export function idempotencyKeyOf(headers: IncomingHttpHeaders): string | null {

@@ -6,7 +6,7 @@ import { SignedPosts } from '../access/signed-posts.js';
 import { throwIf } from '../protocol/errors.js';
 import type { Settings } from '../settings.js';
 import { SETTINGS } from '../tokens.js';
-import { postsOf } from './parameters.js';
+import { mustWantEvents, postsOf } from './parameters.js';
 import { Streams } from './streams.js';
 
 @Controller('v1')
@@ -21,6 +21,7 @@ export class StreamController {
 
   @Get('stream')
   async stream(@Req() request: Request, @Res() response: Response): Promise<void> {
+    mustWantEvents(request.headers);
     const posts = postsOf(request.query['posts'], this.settings.maxPostsPerConnection);
     const address = this.addresses.of(request);
     throwIf(this.inventions.open(address, null, false)?.admitLookups(posts.length));

@@ -57,6 +57,8 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['ALLOWED_ORIGINS', 'example.org', 'must be exact origins'],
   ['ALLOWED_ORIGINS', 'https://example.org/', 'must be exact origins'],
   ['ALLOWED_ORIGINS', 'https://*.example.org', 'must be exact origins'],
+  ['PUBLIC_URL', '*', 'must be exact origins such as https://live.example.org'],
+  ['PUBLIC_URL', 'live.example.org', 'must be exact origins such as https://live.example.org'],
   ['JWT_SECRET', ' ', 'must be the secret'],
   ['JWT_JWKS_URL', 'file:///etc/keys.json', 'must be an http or https URL'],
   ['JWT_ISSUER', 'us', 'JWT_SECRET or JWT_JWKS_URL'],

@@ -1,0 +1,60 @@
+import { type IncomingMessage, ServerResponse } from 'node:http';
+import type { Server, Socket } from 'socket.io';
+import type { Origins } from '../access/origins.js';
+import { type ErrorBody, errorBody, HTTP_STATUS } from '../protocol/errors.js';
+import { endWithError } from '../protocol/raw-response.js';
+
+const JSONP_REFUSED = 'JSONP is not served, because it would let any page in; use a WebSocket, or polling without "j"';
+const VISIT_REFUSED = 'this is for Socket.IO clients, and shows nothing to a person';
+
+/**
+ * What pages may ask of Engine.IO, before there is a connection. The origin of a handshake is looked at later, by Handshake,
+ * because its refusal is an event on the connection: docs/protocol.md, "A refused origin".
+ */
+export class PageGuard {
+  /** Ids of the connections whose handshake has an origin that Handshake is about to refuse. */
+  readonly #refusedLater = new Set<string>();
+
+  constructor(private readonly origins: Origins) {}
+
+  /** Why there may be no handshake, for the client; `null`: there may be one. */
+  refusalOf(request: IncomingMessage): string | null {
+    if (queryOf(request).has('j')) return JSONP_REFUSED;
+    if (request.headers['sec-fetch-mode'] === 'navigate') return VISIT_REFUSED;
+    return request.headers.origin === undefined ? this.origins.refusalOf(request) : null;
+  }
+
+  /**
+   * Has the origin of what follows a handshake looked at, too. A page reads from its own host without an `Origin`, so a
+   * page under a rebound name is first seen when it posts or upgrades.
+   */
+  watch({ engine }: Server): void {
+    engine.on('connection', (connection: Socket['conn']) => {
+      if (this.origins.refusalOf(connection.request) === null) return;
+      const id = idOf(connection);
+      this.#refusedLater.add(id);
+      connection.once('close', () => this.#refusedLater.delete(id));
+    });
+    engine.use((request: IncomingMessage, response: unknown, next: () => void) => {
+      const id = queryOf(request).get('sid');
+      const refused = id === null || this.#refusedLater.has(id) ? null : this.origins.refusalOf(request);
+      if (refused === null) next();
+      else answer(request, response, errorBody('FORBIDDEN', refused));
+    });
+  }
+}
+
+/** Engine.IO's response to an upgrade only ends the connection. */
+function answer(request: IncomingMessage, response: unknown, body: ErrorBody): void {
+  if (!(response instanceof ServerResponse)) endWithError(request.socket, '403 Forbidden', body);
+  else response.writeHead(HTTP_STATUS[body.code], { 'Content-Type': 'application/json' }).end(JSON.stringify(body));
+}
+
+/** What later requests name as `sid`. Engine.IO documents it, and leaves it out of its types. */
+function idOf(connection: Socket['conn']): string {
+  return (connection as unknown as { readonly id: string }).id;
+}
+
+function queryOf({ url = '' }: IncomingMessage): URLSearchParams {
+  return new URLSearchParams(url.slice(url.indexOf('?') + 1));
+}
