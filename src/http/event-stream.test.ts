@@ -13,6 +13,7 @@ class FakeResponse extends EventEmitter {
   ended = false;
   destroyed = false;
   status = 0;
+  readonly req = { socket: { destroy: () => (this.destroyed = true) } };
 
   writeHead(status: number): this {
     this.status = status;
@@ -27,10 +28,6 @@ class FakeResponse extends EventEmitter {
   end(text: string): void {
     this.written.push(text);
     this.ended = true;
-  }
-
-  destroy(): void {
-    this.destroyed = true;
   }
 }
 

@@ -59,8 +59,9 @@ export class EventStream implements FrameSink {
     if (!this.response.write(`event: counts\ndata: ${body}\n\n`)) this.#behind = true;
   }
 
+  /** The connection, because a response that waits behind another has none to destroy yet. */
   cut(): void {
-    this.response.destroy();
+    this.response.req.socket.destroy();
   }
 
   /** Ends the stream with its token; `null`: that never expires. */

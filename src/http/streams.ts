@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Request, Response } from 'express';
+import type { Socket } from 'node:net';
 import { Addresses } from '../access/addresses.js';
 import { Identities } from '../access/identity.js';
 import type { Clock } from '../clock.js';
@@ -10,8 +11,10 @@ import { ProtocolError } from '../protocol/errors.js';
 import { CLOCK } from '../tokens.js';
 import { EventStream, STREAM_HEADERS } from './event-stream.js';
 import { claimOf } from './parameters.js';
+import { ResponseEnd } from './response-end.js';
 
 const DRAINING_RETRY_MS = 1_000;
+const ONE_STREAM = 'a connection carries one event stream; open another connection for another one';
 
 /** The open event streams: each is a viewer like a socket, and counts in `live`. */
 @Injectable()
@@ -19,6 +22,8 @@ export class Streams {
   /** Set when the gateway drains: nobody comes in any more. */
   draining = false;
   readonly #open = new Map<EventStream, Viewer>();
+  /** Connections that carry a stream, or are about to. */
+  readonly #carrying = new WeakSet<Socket>();
 
   constructor(
     @Inject(Fanout) private readonly fanout: Fanout,
@@ -38,8 +43,14 @@ export class Streams {
    */
   async open(request: Request, response: Response, posts: readonly string[]): Promise<void> {
     this.#refuseWhileDraining();
-    // Here already, so that it counts while its token is verified; `close` comes however the request ends.
-    this.addresses.connect(this.addresses.of(request), response);
+    if (isGone(response)) return;
+    const { socket } = request;
+    if (this.#carrying.has(socket)) throw new ProtocolError('BAD_REQUEST', ONE_STREAM);
+    // Here already, so that it counts while its token is verified.
+    const end = new ResponseEnd(response);
+    this.addresses.connect(this.addresses.of(request), end);
+    this.#carrying.add(socket);
+    end.once('close', () => this.#carrying.delete(socket));
     const { actor, key, expiresAtMs } = await this.identities.identify(claimOf(request.headers));
     if (isGone(response)) return;
     if (request.method === 'HEAD') {
@@ -48,7 +59,7 @@ export class Streams {
     }
     const stream = new EventStream(response, this.clock);
     const viewer = this.fanout.open(actor, stream);
-    response.once('close', () => {
+    end.once('close', () => {
       this.#open.delete(stream);
       stream.closed();
       this.fanout.close(viewer);
@@ -81,7 +92,7 @@ export class Streams {
   }
 }
 
-/** The client went away: nothing will be read, and `close` has been or is about to be told. */
+/** The client went away: nothing will be read. */
 function isGone(response: Response): boolean {
-  return response.closed;
+  return response.closed || response.req.socket.destroyed;
 }

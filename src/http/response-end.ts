@@ -1,0 +1,24 @@
+import type { ServerResponse } from 'node:http';
+
+/**
+ * The end of a response, or of its connection if that comes first. Node tells a response that waits behind another one (HTTP
+ * pipelining) nothing of the end of their connection, so what is held until `close` of the response would be held for good.
+ */
+export class ResponseEnd {
+  readonly #listeners: (() => void)[] = [];
+
+  constructor(response: ServerResponse) {
+    const { socket } = response.req;
+    const end = (): void => {
+      response.off('close', end);
+      socket.off('close', end);
+      for (const listener of this.#listeners.splice(0)) listener();
+    };
+    response.once('close', end);
+    socket.once('close', end);
+  }
+
+  once(_event: 'close', listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+}
