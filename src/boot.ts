@@ -13,6 +13,7 @@ import { Actors } from './fanout/actors.js';
 import { CountsAdapter } from './gateway/counts.adapter.js';
 import { Handshake } from './gateway/handshake.js';
 import { Shortcuts } from './gateway/shortcuts.js';
+import { UpgradeAwareAdapter } from './gateway/upgrades.js';
 import { configureHttp } from './http/configure-http.js';
 import { Drain } from './ops/drain.js';
 import { Instruments } from './ops/instruments.js';
@@ -39,7 +40,7 @@ const END_LIMIT_MS = 20_000;
 /** Runs a gateway in this process, until a signal ends it. */
 export async function boot(settings: Settings): Promise<void> {
   const logger = await createLogger(settings.logLevel);
-  const app = await NestFactory.create<NestExpressApplication>(AppModule.with(settings), {
+  const app = await NestFactory.create<NestExpressApplication>(AppModule.with(settings), new UpgradeAwareAdapter(), {
     bodyParser: false,
     abortOnError: false,
     logger: new NestLog(logger),

@@ -1,3 +1,4 @@
+import type { Server as HttpServer } from 'node:http';
 import type { INestApplicationContext } from '@nestjs/common';
 import { IoAdapter } from '@nestjs/platform-socket.io';
 import type { Server, ServerOptions } from 'socket.io';
@@ -9,6 +10,7 @@ import type { Handshake } from './handshake.js';
 import { PageGuard } from './page-guard.js';
 import { HandshakeMemory } from './released.js';
 import type { Shortcuts } from './shortcuts.js';
+import { takeWebSockets } from './upgrades.js';
 
 /** A vanished client is noticed after the two together. */
 const PING_INTERVAL_MS = 15_000;
@@ -53,6 +55,7 @@ export class CountsAdapter extends IoAdapter {
       cors: { origin: (origin, answer) => answer(null, origin !== undefined && this.origins.lists(origin)) },
     };
     const server = super.createIOServer(port, options as ServerOptions);
+    takeWebSockets(this.httpServer as HttpServer);
     server.engine.on('connection', (connection: CountsSocket['conn']) => this.handshake.connecting.begin(connection));
     pages.watch(server);
     boundProbes(server);

@@ -10,5 +10,7 @@ export function endWithError(socket: Duplex, status: string, body: ErrorBody): v
     `Content-Length: ${Buffer.byteLength(text)}`,
     'Connection: close',
   ];
+  // Nobody else may listen to it any more.
+  socket.on('error', () => socket.destroy());
   socket.end(`${head.join('\r\n')}\r\n\r\n${text}`, () => socket.destroy());
 }
