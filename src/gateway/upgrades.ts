@@ -14,8 +14,8 @@ const HEADERS_OF_UPGRADES: ReadonlySet<string> = new Set(['upgrade', 'http2-sett
 type UpgradeListener = (request: IncomingMessage, socket: Socket, head: Buffer) => void;
 
 /**
- * express on a server that asks which requests to upgrade; Node 24.9 and later do. Earlier ones emit `upgrade` for any
- * `Upgrade` header, as clients of HTTP/2 send it with each first request (h2c), and answer no such request.
+ * express on a server that asks which requests to upgrade: Node 24.9 and later, and later ones of 22. Others emit `upgrade` for
+ * any `Upgrade` header, as clients of HTTP/2 send it with each first request (h2c), and answer no such request.
  */
 export class UpgradeAwareAdapter extends ExpressAdapter {
   override initHttpServer(): void {
