@@ -10,6 +10,8 @@ import type { RedisTarget } from './store/redis/redis-url.js';
 export interface Settings {
   readonly host: string;
   readonly port: number;
+  /** How long a connection is kept for its next HTTP request; longer than balancers keep it. */
+  readonly keepAliveMs: number;
   /** Where the embedded store keeps its data. */
   readonly dataDir: string;
   /** The Redis that gateways share; `null`: the embedded store is used. */
@@ -87,6 +89,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   return {
     host: env.HOST,
     port: env.PORT,
+    keepAliveMs: env.KEEP_ALIVE_MS,
     dataDir: resolve(env.DATA_DIR),
     redis: env.REDIS_URL ?? null,
     ack: env.ACK,

@@ -26,6 +26,30 @@ describe("a client's address", () => {
   });
 });
 
+describe('what a balancer says of a client', () => {
+  test.each([
+    ['198.51.100.1:5678', '198.51.100.1'],
+    ['[2001:db8:1:2:3::1]:443', '2001:db8:1:2::/64'],
+    ['[2001:db8:1:2:3::1]', '2001:db8:1:2::/64'],
+    ['2001:db8:1:2:3::1', '2001:db8:1:2::/64'],
+    ['192.0.2.1:1, 198.51.100.1:5678 , 10.0.0.3:80', '198.51.100.1'],
+    ['[::1]:80', '::1'],
+    ['unknown', 'no address'],
+    ['198.51.100.1:', 'no address'],
+    ['1.2.3:80', 'no address'],
+    ['', '10.0.0.2'],
+    ['198.51.100.1, ', '198.51.100.1'],
+  ])('%s is %s', (forwardedFor, known) => {
+    const addresses = limits({ trustProxy: ['10.0.0.0/8'] });
+    expect(addresses.of(request('10.0.0.2', forwardedFor))).toBe(known);
+  });
+
+  test('is nothing where the connection has no address any more', () => {
+    const addresses = limits({ trustProxy: ['10.0.0.0/8'] });
+    expect(addresses.of({ socket: {}, headers: {} } as unknown as IncomingMessage)).toBe('no address');
+  });
+});
+
 describe('an IPv6 address', () => {
   test.each([
     ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
 import proxyaddr from 'proxy-addr';
 import type { Clock } from '../clock.js';
 import { ProtocolError } from '../protocol/errors.js';
@@ -10,6 +11,9 @@ const ADDRESSES_MAX = 100_000;
 const FORGET_AT_LEAST = 1_000;
 /** What a client is asked to wait when its address has too many connections. */
 const TOO_MANY_RETRY_MS = 10_000;
+
+/** Shared by clients whose balancer names them by something else, such as `unknown`. */
+const NO_ADDRESS = 'no address';
 
 interface Address {
   connections: number;
@@ -43,12 +47,16 @@ export class Addresses {
   }
 
   /** The client's address: the peer's, or what trusted balancers say of it. Of IPv6 the network: it is given out whole. */
-  of(request: IncomingMessage): string {
-    try {
-      return networkOf(proxyaddr(request, this.#trust));
-    } catch {
-      return networkOf(request.socket.remoteAddress ?? '');
+  of({ socket, headers }: IncomingMessage): string {
+    let address = socket.remoteAddress ?? '';
+    const forwarded = headers['x-forwarded-for'];
+    const hops = typeof forwarded === 'string' ? forwarded.split(',').map((hop) => hop.trim()) : [];
+    const named = hops.filter((hop) => hop !== '').reverse();
+    for (const [distance, hop] of named.entries()) {
+      if (isIP(address) === 0 || !this.#trust(address, distance)) break;
+      address = withoutPort(hop);
     }
+    return isIP(address) === 0 ? NO_ADDRESS : networkOf(address);
   }
 
   /** The bucket that an address's operations are taken from; `null` when it is spared. */
@@ -99,6 +107,12 @@ export class Addresses {
       excess -= 1;
     }
   }
+}
+
+/** Some balancers write `198.51.100.1:5678` and `[2001:db8::1]:443`. */
+function withoutPort(hop: string): string {
+  const [, v6, v4] = /^(?:\[(.*)\](?::\d+)?|([\d.]+):\d+)$/.exec(hop) ?? [];
+  return v6 ?? v4 ?? hop;
 }
 
 /** An IPv6 address other than loopback and IPv4 in disguise is cut to its /64. */

@@ -1,8 +1,15 @@
 /** Names of things: posts, and the 64-bit keys under which actors and sessions are kept. */
 
-export const POST_PATTERN = /^[A-Za-z0-9_.:-]{1,64}$/;
+/**
+ * A post's id. Without its first and last character it can stand in other patterns. Not `.` and `..`: clients and balancers
+ * take these out of paths.
+ */
+export const POST_PATTERN = /^(?!\.\.?(?![A-Za-z0-9_.:-]))[A-Za-z0-9_.:-]{1,64}$/;
 
-export const POST_RULE = 'a string of 1 to 64 characters out of A-Z a-z 0-9 _ . : -';
+export const POST_RULE = 'a string of 1 to 64 characters out of A-Z a-z 0-9 _ . : -, other than . and ..';
+
+/** Ids that a store may hold: earlier versions took `.` and `..`, too. */
+export const STORED_POST_PATTERN = /^[A-Za-z0-9_.:-]{1,64}$/;
 
 export function isPostId(id: string): boolean {
   return POST_PATTERN.test(id);

@@ -2,7 +2,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import compression from 'compression';
 import type { NextFunction, Request, Response } from 'express';
 import helmet from 'helmet';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import { Origins } from '../access/origins.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
@@ -17,6 +17,9 @@ import { ProtocolErrorFilter } from './protocol-error.filter.js';
 
 /** How long a browser may remember what a preflight allowed, in seconds. */
 const PREFLIGHT_MAX_AGE_S = 600;
+
+/** Node ends a connection whose head is not whole by `headersTimeout`, on some versions counted from the request before it. */
+const HEAD_AFTER_IDLE_MS = 1_000;
 
 /** Pages that the gateway serves load its own files and nothing else, and talk to it over HTTP and WebSockets. */
 const OWN_FILES = {
@@ -51,7 +54,15 @@ export function configureHttp(app: NestExpressApplication, assets: string): void
   serveDocs(app, settings.metrics, assets);
   serveClientScript(app, assets);
   app.useGlobalFilters(new ProtocolErrorFilter());
-  app.getHttpServer().on('clientError', answerClientError);
+  const server = app.getHttpServer();
+  server.on('clientError', answerClientError);
+  keepAlive(server, settings.keepAliveMs);
+}
+
+/** For any server of this gateway. A head that is awaited on a connection that was kept must not be given up before that. */
+export function keepAlive(server: Server, ms: number): void {
+  server.keepAliveTimeout = ms;
+  server.headersTimeout = Math.max(server.headersTimeout, ms + HEAD_AFTER_IDLE_MS);
 }
 
 /** TLS, if any, ends before the gateway: neither HSTS nor an upgrade to https is its to ask for. */

@@ -10,6 +10,13 @@ const NOT_FOUND =
   'there is no such method and path; there are: GET and PUT /v1/{post}/{metric}, GET /v1/counts?posts=a,b, ' +
   'GET /v1/stream?posts=a,b, GET /v1/regions, GET /healthz, GET /readyz, GET /metrics, GET /docs';
 
+/** Of files, which are served as HTTP has it: https://www.rfc-editor.org/rfc/rfc9110#section-13 */
+const FILE_REFUSALS: Readonly<Record<number, string>> = {
+  412: 'the file is another one than If-Match or If-Unmodified-Since names; ask without',
+  416: 'Range begins behind the end of the file, whose length Content-Range tells; ask for less',
+};
+const FILE_HEADERS = ['Accept-Ranges', 'Content-Encoding', 'ETag', 'Last-Modified'];
+
 /** Answers every error over HTTP with the protocol's error object. */
 @Catch()
 export class ProtocolErrorFilter implements ExceptionFilter {
@@ -22,6 +29,8 @@ export class ProtocolErrorFilter implements ExceptionFilter {
       response.destroy();
       return;
     }
+    // What express had begun to say of a file.
+    for (const name of FILE_HEADERS) response.removeHeader(name);
     if (body.retryAfterMs !== undefined) response.setHeader('Retry-After', Math.ceil(body.retryAfterMs / 1000));
     if (body.code === 'UNAUTHORIZED') response.setHeader('WWW-Authenticate', 'Bearer');
     response.status(status).json(body);
@@ -44,6 +53,8 @@ function refusal(error: HttpException): { status: number; body: ErrorBody } {
     const limit = (error.cause as { readonly limit?: number } | undefined)?.limit ?? MESSAGE_BYTES_MAX;
     return { status, body: errorBody('PAYLOAD_TOO_LARGE', `a body has at most ${limit} bytes`) };
   }
+  const file = FILE_REFUSALS[status];
+  if (file !== undefined) return { status, body: errorBody('BAD_REQUEST', file) };
   if (status === NOT_FOUND_STATUS) return { status, body: errorBody('BAD_REQUEST', NOT_FOUND) };
   const message =
     error.cause instanceof URIError

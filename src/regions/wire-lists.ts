@@ -1,4 +1,4 @@
-import { POST_PATTERN } from '../counters/ids.js';
+import { STORED_POST_PATTERN } from '../counters/ids.js';
 import type { Receipt } from '../counters/shipment.js';
 import type { BucketDigest, Difference } from './peer.js';
 import { WireReader, WireWriter } from './wire-bytes.js';
@@ -90,7 +90,7 @@ export function encodePosts(posts: readonly string[]): Buffer {
 
 /** @throws WireError for anything else than what `encodePosts` makes */
 export function decodePosts(bytes: Uint8Array): string[] {
-  return decodeList(bytes, 'posts', POST_BYTES, (reader) => reader.text('post', POST_PATTERN));
+  return decodeList(bytes, 'posts', POST_BYTES, (reader) => reader.text('post', STORED_POST_PATTERN));
 }
 
 function encodeList<T>(list: readonly T[], write: (writer: WireWriter, one: T) => void): Buffer {

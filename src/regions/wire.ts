@@ -1,4 +1,4 @@
-import { POST_PATTERN } from '../counters/ids.js';
+import { STORED_POST_PATTERN } from '../counters/ids.js';
 import { METRICS_MAX } from '../counters/metrics.js';
 import type { Replica } from '../counters/pn-counter.js';
 import type { EntryShipment, MembersShipment, PostShipment, Register, Shipment } from '../counters/shipment.js';
@@ -205,7 +205,7 @@ function writePost(
 }
 
 function readPost(reader: WireReader, { latestStamp, latestMs, lives }: Heading): PostShipment {
-  const post = reader.text('post', POST_PATTERN);
+  const post = reader.text('post', STORED_POST_PATTERN);
   const updatedAtMs = readAge(reader, 'updated at', latestMs);
   const lists = reader.varint('entries');
   const entries = reader.list('entries', ENTRY_BYTES, () => readEntry(reader, lives), Math.floor(lists / ENTRY));

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 
-const POST_RULE = 'a string of 1 to 64 characters out of A-Z a-z 0-9 _ . : -';
+const POST_RULE = 'a string of 1 to 64 characters out of A-Z a-z 0-9 _ . : -, other than . and ..';
 const ALLOWED = 'https://allowed.example';
 
 let gateway: GatewayProcess;

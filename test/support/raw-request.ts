@@ -1,10 +1,11 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
+import { gunzipSync } from 'node:zlib';
 
 export interface RawAnswer {
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
-  /** Of an event stream the first bytes; the stream is then ended. */
+  /** Unpacked. Of an event stream the first bytes; the stream is then ended. */
   readonly body: string;
 }
 
@@ -14,7 +15,9 @@ export async function askRaw(
   headers: Record<string, string>,
   { method = 'GET', body = '' }: { readonly method?: string; readonly body?: string } = {},
 ): Promise<RawAnswer> {
-  const asked = request(url, { method, headers, agent: false });
+  // Not as a URL, which would be put in order.
+  const [, host, port, path] = /^http:\/\/([^/:]+):(\d+)(\/.*)$/.exec(url)!;
+  const asked = request({ host, port, path, method, headers, agent: false });
   asked.end(body);
   const [response] = (await once(asked, 'response')) as [IncomingMessage];
   const chunks: Buffer[] = [];
@@ -22,5 +25,7 @@ export async function askRaw(
     chunks.push(chunk as Buffer);
     if (response.headers['content-type'] === 'text/event-stream') break;
   }
-  return { status: response.statusCode!, headers: response.headers, body: Buffer.concat(chunks).toString() };
+  const bytes = Buffer.concat(chunks);
+  const unpacked = response.headers['content-encoding'] === 'gzip' ? gunzipSync(bytes) : bytes;
+  return { status: response.statusCode!, headers: response.headers, body: unpacked.toString() };
 }

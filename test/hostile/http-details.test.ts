@@ -1,0 +1,89 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { closeClients, connect } from '../support/clients.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { askRaw } from '../support/raw-request.js';
+
+const SCRIPT = '/client/tallycast.js';
+
+let gateway: GatewayProcess;
+let brief: GatewayProcess;
+
+beforeAll(async () => {
+  [gateway, brief] = await Promise.all([
+    startGateway({ TRUST_PROXY: '127.0.0.1', MAX_OPS_PER_ADDRESS: '1' }),
+    startGateway({ KEEP_ALIVE_MS: '3000' }),
+  ]);
+});
+
+afterEach(closeClients);
+
+afterAll(stopAll);
+
+describe('a client whose balancer names it with its port', () => {
+  it.each(['198.51.100.1:PORT', '[2001:db8::1]:PORT'])('has one limit, whatever the port is: %s', async (address) => {
+    const put = { method: 'PUT', body: '{"action":"increment"}' };
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, (_, i) =>
+        askRaw(`${gateway.url}/v1/a/views`, { 'X-Forwarded-For': address.replace('PORT', String(5_000 + i)) }, put),
+      ),
+    );
+    expect(answers.map(({ status }) => status)).toContain(429);
+  });
+});
+
+describe('the ids . and ..', () => {
+  const rule = /post[^"]* must be a string of 1 to 64 characters[^"]*, other than \. and \.\./;
+
+  it.each(['/v1/%2E/likes', '/v1/%2e%2e/likes', '/v1/counts?posts=a,..', '/v1/stream?posts=.'])(
+    'are refused over HTTP: %s',
+    async (path) => {
+      expect(await askRaw(gateway.url + path, {})).toMatchObject({ status: 400, body: expect.stringMatching(rule) });
+    },
+  );
+
+  it('are refused on a socket, while those that only begin like them are ids', async () => {
+    const socket = connect(gateway.url);
+    for (const post of ['.', '..']) {
+      for (const answer of [
+        await socket.emitWithAck('like', { post }),
+        await socket.emitWithAck('view', { post, seq: 1 }),
+        await socket.emitWithAck('add', { post, metric: 'views' }),
+        await socket.emitWithAck('subscribe', { posts: ['a', post] }),
+      ]) {
+        expect(answer).toMatchObject({ ok: false, error: { code: 'BAD_REQUEST' } });
+      }
+    }
+    for (const post of ['...', '.a', '..b', 'a.', '.:', '-']) {
+      expect(await socket.emitWithAck('view', { post })).toMatchObject({ ok: true, counts: { post, views: 1 } });
+    }
+  });
+});
+
+describe('a file', () => {
+  it.each([
+    [412, { 'If-Match': '"another"' }],
+    [412, { 'If-Unmodified-Since': 'Thu, 01 Jan 1970 00:00:00 GMT' }],
+    [416, { Range: 'bytes=99999999-' }],
+    [412, { 'If-Match': '"another"', 'Accept-Encoding': 'gzip' }],
+    [416, { Range: 'bytes=99999999-', 'Accept-Encoding': 'gzip' }],
+  ])('is refused with %i and the error object: %j', async (status, headers) => {
+    for (const path of [SCRIPT, '/docs/swagger-ui.css', '/index.html']) {
+      const answer = await askRaw(gateway.url + path, headers as Record<string, string>);
+      const { code, message } = JSON.parse(answer.body) as { code: string; message: string };
+      expect({ path, status: answer.status, code }).toEqual({ path, status, code: 'BAD_REQUEST' });
+      expect(message).toMatch(/If-Match|Range/);
+      expect(answer.headers.etag).toBeUndefined();
+      if (status === 416) expect(answer.headers['content-range']).toMatch(/^bytes \*\/\d+$/);
+    }
+  });
+});
+
+it('connections wait for their next request for 65 s, or as long as they are set to', async () => {
+  for (const [{ url }, seconds] of [
+    [gateway, 65],
+    [brief, 3],
+  ] as const) {
+    const { headers } = await askRaw(`${url}/healthz`, { Connection: 'keep-alive' });
+    expect(headers['keep-alive']).toBe(`timeout=${seconds}`);
+  }
+});
