@@ -26,6 +26,7 @@ const LINES = [
   [
     ['the client', 'npm run -s build:client'],
     ['the demo', 'vite build client-demo --logLevel warn'],
+    ['the compressed files', 'node scripts/compress.mjs dist/client dist/client-demo'],
     ['the load generator', 'npm run -s build:load'],
     ['the drill', 'npm run -s build:drill'],
   ],

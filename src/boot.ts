@@ -15,6 +15,7 @@ import { Handshake } from './gateway/handshake.js';
 import { Shortcuts } from './gateway/shortcuts.js';
 import { UpgradeAwareAdapter } from './gateway/upgrades.js';
 import { configureHttp } from './http/configure-http.js';
+import { serveFolder } from './http/static-files.js';
 import { Drain } from './ops/drain.js';
 import { Instruments } from './ops/instruments.js';
 import { createLogger, NestLog } from './ops/logger.js';
@@ -46,7 +47,7 @@ export async function boot(settings: Settings): Promise<void> {
     logger: new NestLog(logger),
   });
   configureHttp(app, ASSETS);
-  app.useStaticAssets(join(ASSETS, 'client-demo'));
+  serveFolder(app, join(ASSETS, 'client-demo'), { prefix: '/', index: true });
   const redis = app.get<RedisConnections | null>(REDIS);
   const elsewhere = redis && new ActorsElsewhere(redis.channels, app.get<Clock>(CLOCK));
   if (elsewhere !== null) app.get(Actors).mayHearElsewhere = (room) => elsewhere.mayHear(room);

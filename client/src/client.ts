@@ -8,7 +8,7 @@ import { guarded, Subscriptions } from './subscriptions.js';
 import type { Connection, Credentials, Transport } from './transport.js';
 
 /** As docs/protocol.md has it. */
-const POST_ID = /^[A-Za-z0-9_.:-]{1,64}$/;
+const POST_ID = /^(?!\.\.?$)[A-Za-z0-9_.:-]{1,64}$/;
 /** Longer than the longest tick, 2 s: by then a stream has brought the counts that hold what was acknowledged over HTTP. */
 const SETTLED_MS = 3_000;
 
@@ -107,7 +107,10 @@ export class Client implements LiveCounts {
 
   post(id: string): Post {
     if (!POST_ID.test(id)) {
-      throw new LiveCountsError('BAD_REQUEST', `"${id}" is no post: 1 to 64 characters of A-Z a-z 0-9 _ . : -`);
+      throw new LiveCountsError(
+        'BAD_REQUEST',
+        `"${id}" is no post: 1 to 64 characters of A-Z a-z 0-9 _ . : -, not . or ..`,
+      );
     }
     return {
       id,

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import type { ServerResponse } from 'node:http';
+import { serveFolder } from './static-files.js';
 
 /**
  * The name stays the same from version to version, and the protocol does too, so a script that is somewhat old does its work
@@ -15,11 +15,10 @@ const CACHE_CONTROL = 'public, max-age=600, stale-while-revalidate=86400';
  * @param assets the directory that the build has put `client` into
  */
 export function serveClientScript(app: NestExpressApplication, assets: string): void {
-  app.useStaticAssets(join(assets, 'client'), {
+  serveFolder(app, join(assets, 'client'), {
     prefix: '/client',
     index: false,
-    redirect: false,
-    setHeaders: (response: ServerResponse) => {
+    setHeaders: (response) => {
       response.setHeader('Access-Control-Allow-Origin', '*');
       response.setHeader('Cross-Origin-Resource-Policy', 'cross-origin');
       response.setHeader('Cache-Control', CACHE_CONTROL);

@@ -4,6 +4,7 @@ import type { Request, Response } from 'express';
 import type { OpenAPIV3_1 } from 'openapi-types';
 import type { Metrics } from '../counters/metrics.js';
 import { openApi } from './openapi.js';
+import { serveFolder } from './static-files.js';
 
 /** Its own would load the description of a foreign service. The badge of the validator would come from a foreign host. */
 const INITIALIZER = `window.onload = () => {
@@ -25,5 +26,5 @@ export function serveDocs(app: NestExpressApplication, metrics: Metrics, assets:
   express.get('/docs/swagger-initializer.js', (_request: Request, response: Response) => {
     response.type('js').send(INITIALIZER);
   });
-  app.useStaticAssets(join(assets, 'docs'), { prefix: '/docs' });
+  serveFolder(app, join(assets, 'docs'), { prefix: '/docs', index: true });
 }

@@ -1,0 +1,77 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { once } from 'node:events';
+import { readdir, readFile } from 'node:fs/promises';
+import { get, type IncomingMessage } from 'node:http';
+import { join } from 'node:path';
+import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
+
+let gateway: GatewayProcess;
+
+beforeAll(async () => {
+  gateway = await startGateway();
+});
+
+afterAll(stopAll);
+
+interface Answer {
+  readonly status: number | undefined;
+  readonly headers: IncomingMessage['headers'];
+  readonly bytes: Buffer;
+}
+
+/** The bytes as they come. */
+async function ask(path: string, headers: Record<string, string> = {}): Promise<Answer> {
+  const asked = get({ host: '127.0.0.1', port: gateway.port, path, headers, agent: false });
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  return { status: response.statusCode, headers: response.headers, bytes: Buffer.concat(chunks) };
+}
+
+const GZIP = { 'Accept-Encoding': 'gzip, deflate, br, zstd' };
+
+describe('a file that the gateway serves was compressed at build, once', () => {
+  it.each([
+    ['/docs/swagger-ui-bundle.js', 'docs/swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
+    ['/docs/', 'docs/index.html', 'text/html; charset=utf-8'],
+    ['/client/tallycast.js', 'client/tallycast.js', 'text/javascript; charset=utf-8'],
+    ['/client/tallycast.js.map', 'client/tallycast.js.map', 'application/json; charset=utf-8'],
+    ['/', 'client-demo/index.html', 'text/html; charset=utf-8'],
+    ['/feed/?from=here', 'client-demo/feed/index.html', 'text/html; charset=utf-8'],
+  ])('%s', async (path, file, type) => {
+    const plain = await ask(path);
+    const packed = await ask(path, GZIP);
+    expect(plain.bytes.equals(await readFile(join(ROOT, 'dist', file)))).toBe(true);
+    expect(packed.bytes.equals(await readFile(join(ROOT, 'dist', `${file}.gz`)))).toBe(true);
+    expect(packed.headers['content-encoding']).toBe('gzip');
+    expect(plain.headers['content-encoding']).toBeUndefined();
+    for (const { status, headers } of [plain, packed]) {
+      expect(status).toBe(200);
+      expect(headers['content-type']).toBe(type);
+      expect(headers.vary).toContain('Accept-Encoding');
+    }
+    // Caches tell the two apart, and know each again.
+    expect(plain.headers.etag).not.toBe(packed.headers.etag);
+    for (const [{ headers }, accepted] of [
+      [plain, {}],
+      [packed, GZIP],
+    ] as const) {
+      const again = await ask(path, { ...accepted, 'If-None-Match': headers.etag! });
+      expect([again.status, again.bytes.length]).toEqual([304, 0]);
+    }
+  });
+});
+
+it('a folder without its slash is still led to where its links are right', async () => {
+  for (const path of ['/docs', '/feed']) {
+    const { status, headers } = await ask(path, GZIP);
+    expect([status, headers.location]).toEqual([301, `${path}/`]);
+  }
+});
+
+it('the page of the documentation brings no source maps', async () => {
+  expect((await readdir(join(ROOT, 'dist', 'docs'))).filter((name) => name.includes('.map'))).toEqual([]);
+  for (const name of ['swagger-ui-bundle.js.map', 'swagger-ui.css.map']) {
+    expect((await ask(`/docs/${name}`, GZIP)).status).toBe(404);
+  }
+});
