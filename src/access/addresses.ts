@@ -15,8 +15,16 @@ const TOO_MANY_RETRY_MS = 10_000;
 /** Shared by clients whose balancer names them by something else, such as `unknown`. */
 const NO_ADDRESS = 'no address';
 
+/**
+ * What an address may read in a second, and at once: about 450 requests for one post, or ten for 500 (src/http/reads.ts). A
+ * bucket of its own beside that of operations, because a page's server may read for all of its visitors.
+ */
+const READ_TOKENS = 5_000;
+
 interface Address {
   connections: number;
+  /** `null`: it has read nothing yet. */
+  reads: TokenBucket | null;
   readonly operations: TokenBucket;
 }
 
@@ -26,7 +34,7 @@ interface Closing {
 }
 
 export interface AddressLimits {
-  /** Operations a second; 0: no limit. */
+  /** Operations a second; 0: no limit, neither of reads. */
   readonly operations: number;
   /** 0: no limit. */
   readonly connections: number;
@@ -64,6 +72,13 @@ export class Addresses {
     return isLoopback(address) ? null : this.#get(address).operations;
   }
 
+  /** The bucket that an address's reads are taken from; `null` when it is spared. */
+  reads(address: string): TokenBucket | null {
+    if (isLoopback(address)) return null;
+    const known = this.#get(address);
+    return (known.reads ??= new TokenBucket(this.limits.operations === 0 ? 0 : READ_TOKENS, this.clock.nowMs()));
+  }
+
   mayConnect(address: string): boolean {
     const max = this.limits.connections;
     return max === 0 || isLoopback(address) || (this.#addresses.get(address)?.connections ?? 0) < max;
@@ -87,7 +102,7 @@ export class Addresses {
     let known = this.#addresses.get(address);
     if (known === undefined) {
       if (this.#addresses.size >= ADDRESSES_MAX) this.#forgetIdle();
-      known = { connections: 0, operations: new TokenBucket(this.limits.operations, this.clock.nowMs()) };
+      known = { connections: 0, reads: null, operations: new TokenBucket(this.limits.operations, this.clock.nowMs()) };
       this.#addresses.set(address, known);
     }
     return known;
@@ -96,8 +111,8 @@ export class Addresses {
   /** Those that have nothing to remember; if there are too few of them, the ones that came first. */
   #forgetIdle(): void {
     const now = this.clock.nowMs();
-    for (const [address, { connections, operations }] of this.#addresses) {
-      if (connections === 0 && operations.full(now)) this.#addresses.delete(address);
+    for (const [address, { connections, operations, reads }] of this.#addresses) {
+      if (connections === 0 && operations.full(now) && reads?.full(now) !== false) this.#addresses.delete(address);
     }
     let excess = this.#addresses.size - (ADDRESSES_MAX - FORGET_AT_LEAST);
     for (const [address, { connections }] of this.#addresses) {

@@ -29,6 +29,7 @@ import {
   postsOf,
   readerOf,
 } from './parameters.js';
+import { Reads } from './reads.js';
 
 /** One count of one post. */
 export interface Reading {
@@ -62,6 +63,7 @@ export class CountersController {
     @Inject(SignedPosts) private readonly signedPosts: SignedPosts | null,
     @Inject(Identities) private readonly identities: Identities,
     @Inject(OperationCounts) private readonly counts: OperationCounts,
+    @Inject(Reads) private readonly reads: Reads,
     @Inject(Everywhere) private readonly everywhere: Everywhere | null,
   ) {}
 
@@ -136,10 +138,11 @@ export class CountersController {
 
   async #read(request: Request, posts: readonly string[]): Promise<PostCounts[]> {
     const consistency = consistencyOf(request.query['consistency']);
+    const address = this.reads.admit(request, posts.length, consistency);
     await this.identities.identify(readerOf(request.headers));
     throwIf(this.signedPosts?.checkAll(posts, this.addresses.of(request)));
     try {
-      if (consistency === 'all') await this.everywhere?.gather(posts);
+      if (consistency === 'all') await this.everywhere?.gather(posts, address);
       const views = await this.store.read(posts, null);
       return views.map(({ counts }) => counts);
     } catch (error) {

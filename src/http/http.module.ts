@@ -4,6 +4,7 @@ import type { Regions } from '../regions/regions.js';
 import { REGIONS } from '../tokens.js';
 import { CountersController } from './counters.controller.js';
 import { PeerGuard } from './peer-guard.js';
+import { Reads } from './reads.js';
 import { RegionsController } from './regions.controller.js';
 import { StreamController } from './stream.controller.js';
 import { Streams } from './streams.js';
@@ -18,7 +19,7 @@ const everywhere = {
 /** REST and Server-Sent Events. What goes around them (CORS, limits, errors, documentation): configureHttp. */
 @Module({
   controllers: [RegionsController, CountersController, StreamController],
-  providers: [Streams, PeerGuard, everywhere],
+  providers: [Streams, PeerGuard, Reads, everywhere],
   exports: [Streams, PeerGuard],
 })
 export class HttpModule {}

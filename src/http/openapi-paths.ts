@@ -39,7 +39,10 @@ function readOne(metrics: Metrics): Operation {
     summary: 'One count of one post',
     description: '`counter` is another name of `likes`; `live` counts the connections that watch the post now.',
     parameters: [metricParameter(['counter', ...metrics.list.map(({ name }) => name), 'live']), CONSISTENCY],
-    responses: { 200: answer('The count; 0 for a post that is not known.', 'Count'), ...errors(400, 401, 403, 503) },
+    responses: {
+      200: answer('The count; 0 for a post that is not known.', 'Count'),
+      ...errors(400, 401, 403, 429, 503),
+    },
   };
 }
 
@@ -66,7 +69,7 @@ function readSeveral(): Operation {
     summary: 'All counts of several posts',
     description: 'In the order asked; a post that is named twice comes once.',
     parameters: [POSTS, CONSISTENCY],
-    responses: { 200: answer('The counts.', 'Counts'), ...errors(400, 401, 403, 503) },
+    responses: { 200: answer('The counts.', 'Counts'), ...errors(400, 401, 403, 429, 503) },
   };
 }
 
@@ -102,7 +105,7 @@ function regions(): Operation {
     operationId: 'readRegions',
     summary: 'The other regions, and how the links to them are doing',
     description: 'As this gateway sees them. Without `PEERS` there are none.',
-    responses: { 200: answer('The regions.', 'Regions'), ...errors(401, 403) },
+    responses: { 200: answer('The regions.', 'Regions'), ...errors(401, 403, 429) },
   };
 }
 

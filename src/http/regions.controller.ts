@@ -14,6 +14,7 @@ import type { Settings } from '../settings.js';
 import { CLOCK, REGIONS, SETTINGS } from '../tokens.js';
 import { readerOf } from './parameters.js';
 import { PeerGuard } from './peer-guard.js';
+import { Reads } from './reads.js';
 
 /** How the link to another region is doing: LinkStatus, with a time that people can read. */
 export type PeerReading = Omit<LinkStatus, 'sinceMs'> & { readonly since: string | null };
@@ -32,12 +33,14 @@ export class RegionsController {
     @Inject(CLOCK) clock: Clock,
     @Inject(PeerGuard) private readonly guard: PeerGuard,
     @Inject(Identities) private readonly identities: Identities,
+    @Inject(Reads) private readonly reads: Reads,
   ) {
     this.#rules = new ShipmentRules(settings.buckets, settings.actorKeys, settings.metrics, clock);
   }
 
   @Get()
   async status(@Req() request: Request): Promise<{ region: string; peers: PeerReading[] }> {
+    this.reads.admit(request, 0);
     await this.identities.identify(readerOf(request.headers));
     const peers = this.regions?.status() ?? [];
     return { region: this.settings.region, peers: peers.map(readingOf) };

@@ -1,21 +1,21 @@
 import { Controller, Get, Inject, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { Addresses } from '../access/addresses.js';
-import { Inventions } from '../access/inventions.js';
 import { SignedPosts } from '../access/signed-posts.js';
 import { throwIf } from '../protocol/errors.js';
 import type { Settings } from '../settings.js';
 import { SETTINGS } from '../tokens.js';
 import { mustWantEvents, postsOf } from './parameters.js';
+import { Reads } from './reads.js';
 import { Streams } from './streams.js';
 
 @Controller('v1')
 export class StreamController {
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
+    @Inject(Reads) private readonly reads: Reads,
     @Inject(Streams) private readonly streams: Streams,
     @Inject(Addresses) private readonly addresses: Addresses,
-    @Inject(Inventions) private readonly inventions: Inventions,
     @Inject(SignedPosts) private readonly signedPosts: SignedPosts | null,
   ) {}
 
@@ -23,9 +23,8 @@ export class StreamController {
   async stream(@Req() request: Request, @Res() response: Response): Promise<void> {
     mustWantEvents(request.headers);
     const posts = postsOf(request.query['posts'], this.settings.maxPostsPerConnection);
-    const address = this.addresses.of(request);
-    throwIf(this.inventions.open(address, null, false)?.admitLookups(posts.length));
-    throwIf(this.signedPosts?.checkAll(posts, address));
+    this.reads.admit(request, posts.length);
+    throwIf(this.signedPosts?.checkAll(posts, this.addresses.of(request)));
     await this.streams.open(request, response, posts);
   }
 }

@@ -1,48 +1,111 @@
 import { ProtocolError } from '../protocol/errors.js';
 import type { Regions } from './regions.js';
+import { SHOWN_MAX } from './requests.js';
 
-/** Posts that wait to be asked for; a request names at most 10,000. */
+/** Posts that wait to be asked for. */
 const WAITING_MAX = 20_000;
-const OVERLOADED_RETRY_MS = 1_000;
+/** Of what is free an address may take this part: however many addresses fill it, the next one finds some room. */
+const SHARE_OF_FREE = 1 / 8;
+const RETRY_MS = 1_000;
 
-/** Posts that are asked for together. */
-interface Round {
-  readonly posts: Set<string>;
+/** A post that waits to be asked for. */
+interface Waiting {
   readonly done: Promise<void>;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /**
- * Brings here what any region knows of posts. One round of calls is under way at a time, each peer is asked once for 500 posts,
- * and who comes meanwhile goes with the next round: peers have no more to do than that, however many ask here.
+ * Brings here what any region knows of posts. One call to each peer is under way at a time, for at most 500 posts, and who comes
+ * meanwhile waits for a later one: peers have no more to do than that, however many ask here. A post that waits already is not
+ * asked for twice.
+ *
+ * Calls are filled from the addresses that ask, in turn. So who asks for few posts waits for the call that is under way and for
+ * the next, however many others ask for.
  */
 export class Everywhere {
-  #lastDone: Promise<void> = Promise.resolve();
-  #next: Round | null = null;
+  readonly #waiting = new Map<string, Waiting>();
+  /** Of each address, the posts that it was the first to ask for. */
+  readonly #queues = new Map<string | null, string[]>();
+  #asking = false;
 
   constructor(private readonly regions: Regions) {}
 
   /**
    * Resolves when what the regions had of these posts at the time of the call is merged here.
-   * @throws ProtocolError that names those that did not answer. Other errors are the own store's
+   * @param address who asks; `null`: somebody who is spared limits by address
+   * @throws ProtocolError that names the regions that did not answer. Other errors are the own store's
    */
-  async gather(posts: readonly string[]): Promise<void> {
-    this.#next ??= this.#roundAfter(this.#lastDone);
-    const { posts: asked, done } = this.#next;
-    if (asked.size + posts.length > WAITING_MAX) {
-      throw new ProtocolError('OVERLOADED', 'too many ask for the counts of all regions', OVERLOADED_RETRY_MS);
+  async gather(posts: readonly string[], address: string | null): Promise<void> {
+    const added = posts.filter((post) => !this.#waiting.has(post));
+    this.#admit(added.length, address);
+    const queue = this.#queues.get(address) ?? [];
+    if (queue.length === 0) this.#queues.set(address, queue);
+    for (const post of added) {
+      this.#waiting.set(post, waiting());
+      queue.push(post);
     }
-    for (const post of posts) asked.add(post);
-    await done;
+    const all = Promise.all(posts.map((post) => this.#waiting.get(post)!.done));
+    if (!this.#asking) void this.#askAll();
+    await all;
   }
 
-  #roundAfter(before: Promise<void>): Round {
-    const posts = new Set<string>();
-    const done = before.then(() => {
-      this.#next = null;
-      return this.#ask([...posts]);
-    });
-    this.#lastDone = done.catch(() => undefined);
-    return { posts, done };
+  #admit(added: number, address: string | null): void {
+    const free = WAITING_MAX - this.#waiting.size;
+    if (added > free) {
+      throw new ProtocolError('OVERLOADED', 'too many ask for the counts of all regions', RETRY_MS);
+    }
+    if (address === null || this.#waiting.size === 0) return;
+    const own = this.#queues.get(address)?.length ?? 0;
+    if (added > 0 && own + added > free * SHARE_OF_FREE) {
+      throw new ProtocolError(
+        'RATE_LIMITED',
+        'your address asks for too many posts of all regions at once; wait for the answers, or use consistency=local',
+        RETRY_MS,
+      );
+    }
+  }
+
+  async #askAll(): Promise<void> {
+    this.#asking = true;
+    while (this.#waiting.size > 0) {
+      const taken = this.#take();
+      try {
+        await this.#ask([...taken.keys()]);
+        for (const { resolve } of taken.values()) resolve();
+      } catch (error) {
+        for (const { reject } of taken.values()) reject(error);
+        // A region that is silent would be so to those who wait, for 5 s each.
+        if (error instanceof ProtocolError) this.#rejectWaiting(error);
+      }
+    }
+    this.#asking = false;
+  }
+
+  /** The first post of each address, then the second of each, and so on. */
+  #take(): Map<string, Waiting> {
+    const taken = new Map<string, Waiting>();
+    const queues = [...this.#queues.values()];
+    for (let i = 0; taken.size < SHOWN_MAX && queues.some((queue) => i < queue.length); i++) {
+      for (const queue of queues) {
+        const post = queue[i];
+        if (post === undefined || taken.size === SHOWN_MAX) continue;
+        taken.set(post, this.#waiting.get(post)!);
+        this.#waiting.delete(post);
+      }
+    }
+    for (const [address, queue] of this.#queues) {
+      const left = queue.filter((post) => !taken.has(post));
+      if (left.length > 0) this.#queues.set(address, left);
+      else this.#queues.delete(address);
+    }
+    return taken;
+  }
+
+  #rejectWaiting(error: ProtocolError): void {
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+    this.#queues.clear();
   }
 
   async #ask(posts: readonly string[]): Promise<void> {
@@ -61,4 +124,15 @@ export class Everywhere {
       `these regions did not tell their counts: ${[...silent].join(', ')}; consistency=local reads what is known here`,
     );
   }
+}
+
+/** `Promise.withResolvers`, which Node 20 lacks. */
+function waiting(): Waiting {
+  let resolve!: () => void;
+  let reject!: (error: unknown) => void;
+  const done = new Promise<void>((res, rej) => {
+    resolve = res;
+    reject = rej;
+  });
+  return { done, resolve, reject };
 }

@@ -1,0 +1,37 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { IncomingMessage } from 'node:http';
+import { Addresses } from '../access/addresses.js';
+import type { Clock } from '../clock.js';
+import { ProtocolError } from '../protocol/errors.js';
+import { CLOCK } from '../tokens.js';
+import type { Consistency } from './parameters.js';
+
+/** Tokens of a request beside one for each post that it names: taking and answering it costs about as much as ten posts do. */
+const REQUEST_COST = 10;
+/** How much more it costs to ask every region, which asks each peer, merges what they answer, and has others wait. */
+const EVERYWHERE_FACTOR = 10;
+
+/** What reading costs an address. Loopback is spared, as by all limits by address. */
+@Injectable()
+export class Reads {
+  constructor(
+    @Inject(Addresses) private readonly addresses: Addresses,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /**
+   * @param posts how many are named
+   * @returns who asks; `null` where limits by address do not apply
+   * @throws ProtocolError RATE_LIMITED when the address has read too much
+   */
+  admit(request: IncomingMessage, posts: number, consistency: Consistency = 'local'): string | null {
+    const address = this.addresses.of(request);
+    const bucket = this.addresses.reads(address);
+    if (bucket === null) return null;
+    const cost = (REQUEST_COST + posts) * (consistency === 'all' ? EVERYWHERE_FACTOR : 1);
+    // What costs more than an address has at once takes all of it.
+    const waitMs = bucket.take(this.clock.nowMs(), Math.min(cost, bucket.burst));
+    if (waitMs > 0) throw new ProtocolError('RATE_LIMITED', 'too much is read from your address; slow down', waitMs);
+    return address;
+  }
+}
