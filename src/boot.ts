@@ -15,6 +15,7 @@ import { Handshake } from './gateway/handshake.js';
 import { Shortcuts } from './gateway/shortcuts.js';
 import { UpgradeAwareAdapter } from './gateway/upgrades.js';
 import { configureHttp } from './http/configure-http.js';
+import type { OperatorPort } from './http/operator-port.js';
 import { serveFolder } from './http/static-files.js';
 import { Drain } from './ops/drain.js';
 import { Instruments } from './ops/instruments.js';
@@ -46,7 +47,7 @@ export async function boot(settings: Settings): Promise<void> {
     abortOnError: false,
     logger: new NestLog(logger),
   });
-  configureHttp(app, ASSETS);
+  const operators = configureHttp(app, ASSETS);
   serveFolder(app, join(ASSETS, 'client-demo'), { prefix: '/', index: true });
   const redis = app.get<RedisConnections | null>(REDIS);
   const elsewhere = redis && new ActorsElsewhere(redis.channels, app.get<Clock>(CLOCK));
@@ -64,11 +65,17 @@ export async function boot(settings: Settings): Promise<void> {
   await listening(app, settings).catch((error: unknown) => {
     throw new Error(`HOST ${settings.host}, PORT ${settings.port}: ${(error as Error).message}`, { cause: error });
   });
+  const opsUrl = await operators?.listen(settings.opsPort!, settings.host).catch((error: unknown) => {
+    throw new Error(`HOST ${settings.host}, OPS_PORT ${settings.opsPort!}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  });
   const url = (await app.getUrl()).replace('[::1]', 'localhost');
   // Before anybody is told that it listens, and might end it.
-  endBySignal(app, logger, siblings);
-  if (siblings === null) logger.info({ url, ...(redis === null && { dataDir: settings.dataDir }) }, 'listening');
-  else process.send!({ kind: 'listening', url } satisfies ListeningMessage);
+  endBySignal(app, logger, siblings, operators);
+  const urls = { url, ...(opsUrl !== undefined && { opsUrl }) };
+  if (siblings === null) logger.info({ ...urls, ...(redis === null && { dataDir: settings.dataDir }) }, 'listening');
+  else process.send!({ kind: 'listening', ...urls } satisfies ListeningMessage);
 }
 
 /** Nest hands on what Node's `listen` takes; its types leave out the backlog. */
@@ -85,7 +92,12 @@ async function joinSiblings(app: NestExpressApplication, { engine }: CountsAdapt
   return siblings;
 }
 
-function endBySignal(app: NestExpressApplication, logger: Logger, siblings: Siblings | null): void {
+function endBySignal(
+  app: NestExpressApplication,
+  logger: Logger,
+  siblings: Siblings | null,
+  operators: OperatorPort | null,
+): void {
   let ending = false;
   const end = (signal: NodeJS.Signals | 'the primary is gone'): void => {
     // A terminal sends its signal to the primary and to its workers, and the primary sends its own.
@@ -93,7 +105,7 @@ function endBySignal(app: NestExpressApplication, logger: Logger, siblings: Sibl
     ending = true;
     logger.info({ signal }, 'draining');
     setTimeout(() => process.exit(1), END_LIMIT_MS).unref();
-    close(app, siblings).then(
+    close(app, siblings, operators).then(
       () => {
         logger.info('closed');
         process.exit(0);
@@ -108,9 +120,14 @@ function endBySignal(app: NestExpressApplication, logger: Logger, siblings: Sibl
   siblings?.onPrimaryGone(() => end('the primary is gone'));
 }
 
-async function close(app: NestExpressApplication, siblings: Siblings | null): Promise<void> {
+async function close(
+  app: NestExpressApplication,
+  siblings: Siblings | null,
+  operators: OperatorPort | null,
+): Promise<void> {
   await app.get(Drain).run();
   await siblings?.drained();
+  operators?.close();
   // What is not idle by then, nor ever will be: half a request, a connection that was opened ahead of need.
   setTimeout(() => app.getHttpServer().closeAllConnections(), LAST_REQUESTS_MS);
   await app.close();

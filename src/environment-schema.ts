@@ -52,6 +52,9 @@ export const ENVIRONMENT = z.object({
     .prefault('127.0.0.1')
     .describe('Address to listen on; 0.0.0.0 for all'),
   PORT: integer(0, 65535).prefault('3000').describe('Port to listen on; 0 takes a free one and prints it'),
+  OPS_PORT: integer(0, 65535)
+    .optional()
+    .describe('Port for /metrics, /docs and /v1/regions, which PORT then does not serve; 0 takes a free one'),
   KEEP_ALIVE_MS: integer(1_000, 3_600_000)
     .prefault('65000')
     .describe('How long a connection may wait for its next request, milliseconds'),

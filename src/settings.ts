@@ -10,6 +10,8 @@ import type { RedisTarget } from './store/redis/redis-url.js';
 export interface Settings {
   readonly host: string;
   readonly port: number;
+  /** Where what is for operators is served, and nothing else; `null`: on `port`. */
+  readonly opsPort: number | null;
   /** How long a connection is kept for its next HTTP request; longer than balancers keep it. */
   readonly keepAliveMs: number;
   /** Where the embedded store keeps its data. */
@@ -81,6 +83,9 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   if (env.REDIS_URL === undefined && env.WORKERS > 1) {
     throw new Error('WORKERS above 1 needs REDIS_URL: the embedded store is for one process');
   }
+  if (env.OPS_PORT !== undefined && env.OPS_PORT !== 0 && env.OPS_PORT === env.PORT) {
+    throw new Error('OPS_PORT must be another port than PORT, so that it can be closed by itself');
+  }
   checkPeers(env);
   const jwt = jwtOf(env);
   if (jwt === null && (env.JWT_ISSUER !== undefined || env.JWT_AUDIENCE !== undefined || env.PRIVATE === 'true')) {
@@ -89,6 +94,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   return {
     host: env.HOST,
     port: env.PORT,
+    opsPort: env.OPS_PORT ?? null,
     keepAliveMs: env.KEEP_ALIVE_MS,
     dataDir: resolve(env.DATA_DIR),
     redis: env.REDIS_URL ?? null,

@@ -2,7 +2,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import compression from 'compression';
 import type { NextFunction, Request, Response } from 'express';
 import helmet from 'helmet';
-import type { IncomingMessage, Server } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { Origins } from '../access/origins.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
@@ -12,14 +12,13 @@ import { SETTINGS } from '../tokens.js';
 import { answerClientError } from './client-error.js';
 import { serveClientScript } from './client-script.js';
 import { serveDocs } from './docs.js';
+import { keepAlive } from './keep-alive.js';
+import { OperatorPort } from './operator-port.js';
 import { PeerGuard } from './peer-guard.js';
 import { ProtocolErrorFilter } from './protocol-error.filter.js';
 
 /** How long a browser may remember what a preflight allowed, in seconds. */
 const PREFLIGHT_MAX_AGE_S = 600;
-
-/** Node ends a connection whose head is not whole by `headersTimeout`, on some versions counted from the request before it. */
-const HEAD_AFTER_IDLE_MS = 1_000;
 
 /** Pages that the gateway serves load its own files and nothing else, and talk to it over HTTP and WebSockets. */
 const OWN_FILES = {
@@ -37,8 +36,9 @@ const SWAGGER_UI = { ...OWN_FILES, styleSrc: ["'self'", "'unsafe-inline'"], imgS
  * What goes around every route: headers, compression, CORS, the limit on bodies, errors, /docs and /client. To be called
  * once, before the application listens; it must have been created with `bodyParser: false`, because its parser takes 100 KB.
  * @param assets the directory of the files that the build has made for browsers
+ * @returns the port of operators, which has yet to listen; `null`: there is none
  */
-export function configureHttp(app: NestExpressApplication, assets: string): void {
+export function configureHttp(app: NestExpressApplication, assets: string): OperatorPort | null {
   const settings = app.get<Settings>(SETTINGS);
   if (settings.trustProxy.length > 0) app.set('trust proxy', [...settings.trustProxy]);
   // Answers of /v1 are never cached, so hashing them would buy nothing.
@@ -46,6 +46,7 @@ export function configureHttp(app: NestExpressApplication, assets: string): void
   app.set('query parser', 'simple');
 
   secure(app);
+  const operators = settings.opsPort === null ? null : new OperatorPort(app, settings.keepAliveMs);
   app.use(gzipOnly, compression({ filter: mayCompress, threshold: 0 }));
   guard(app, app.get(Origins));
   takeFromPeers(app, app.get(PeerGuard));
@@ -57,12 +58,7 @@ export function configureHttp(app: NestExpressApplication, assets: string): void
   const server = app.getHttpServer();
   server.on('clientError', answerClientError);
   keepAlive(server, settings.keepAliveMs);
-}
-
-/** For any server of this gateway. A head that is awaited on a connection that was kept must not be given up before that. */
-export function keepAlive(server: Server, ms: number): void {
-  server.keepAliveTimeout = ms;
-  server.headersTimeout = Math.max(server.headersTimeout, ms + HEAD_AFTER_IDLE_MS);
+  return operators;
 }
 
 /** TLS, if any, ends before the gateway: neither HSTS nor an upgrade to https is its to ask for. */

@@ -8,7 +8,7 @@ import { ACTION_RULE } from './parameters.js';
 const NOT_FOUND_STATUS = 404;
 const NOT_FOUND =
   'there is no such method and path; there are: GET and PUT /v1/{post}/{metric}, GET /v1/counts?posts=a,b, ' +
-  'GET /v1/stream?posts=a,b, GET /v1/regions, GET /healthz, GET /readyz, GET /metrics, GET /docs';
+  'GET /v1/stream?posts=a,b, GET /healthz, GET /readyz, and on OPS_PORT where that is set: GET /v1/regions, GET /metrics, GET /docs';
 
 /** Of files, which are served as HTTP has it: https://www.rfc-editor.org/rfc/rfc9110#section-13 */
 const FILE_REFUSALS: Readonly<Record<number, string>> = {

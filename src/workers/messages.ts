@@ -13,6 +13,8 @@ export function socketPath(folder: string, worker: number): string {
 export interface ListeningMessage {
   readonly kind: 'listening';
   readonly url: string;
+  /** Where operators are served, if that is elsewhere. */
+  readonly opsUrl?: string;
 }
 
 /** Comes with a connection, from a worker by way of the primary to the worker `to`. */

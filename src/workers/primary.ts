@@ -10,6 +10,7 @@ import type { Settings } from '../settings.js';
 import {
   type CloseMessage,
   type HandOverMessage,
+  type ListeningMessage,
   SOCKETS_VARIABLE,
   socketPath,
   stopReading,
@@ -58,10 +59,10 @@ class Primary {
 
   async run({ workers }: Settings): Promise<void> {
     // One alone, so that what is wrong with the settings is said once.
-    const url = await this.#start(PAUSE_MIN_MS);
+    const { url, opsUrl } = await this.#start(PAUSE_MIN_MS);
     await Promise.all(Array.from({ length: workers - 1 }, () => this.#start(PAUSE_MIN_MS)));
     this.#booted = true;
-    this.logger.info({ url, workers }, 'listening');
+    this.logger.info({ url, ...(opsUrl !== undefined && { opsUrl }), workers }, 'listening');
   }
 
   end(signal: NodeJS.Signals): void {
@@ -102,8 +103,8 @@ class Primary {
     this.#drained.clear();
   }
 
-  /** Resolves with its URL when it listens. */
-  #start(pauseMs: number): Promise<string> {
+  /** Resolves with its URLs when it listens. */
+  #start(pauseMs: number): Promise<ListeningMessage> {
     const worker = cluster.fork({ [SOCKETS_VARIABLE]: this.folder });
     const startedMs = performance.now();
     this.#workers.set(worker.id, worker);
@@ -119,7 +120,7 @@ class Primary {
     });
     return new Promise((resolve) => {
       worker.on('message', (message: WorkerMessage) => {
-        if (message.kind === 'listening') resolve(message.url);
+        if (message.kind === 'listening') resolve(message);
       });
     });
   }

@@ -68,7 +68,7 @@ describe('a file', () => {
     [416, { Range: 'bytes=99999999-', 'Accept-Encoding': 'gzip' }],
   ])('is refused with %i and the error object: %j', async (status, headers) => {
     for (const path of [SCRIPT, '/docs/swagger-ui.css', '/index.html']) {
-      const answer = await askRaw(gateway.url + path, headers as Record<string, string>);
+      const answer = await askRaw(gateway.url + path, headers);
       const { code, message } = JSON.parse(answer.body) as { code: string; message: string };
       expect({ path, status: answer.status, code }).toEqual({ path, status, code: 'BAD_REQUEST' });
       expect(message).toMatch(/If-Match|Range/);

@@ -1,0 +1,57 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { NotFoundException } from '@nestjs/common';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import type { NextFunction, Request, Response } from 'express';
+import { answerClientError } from './client-error.js';
+import { keepAlive } from './keep-alive.js';
+
+/** Matched as express matches: in any case, and with a slash at the end. */
+const FOR_OPERATORS = /^\/(metrics|docs|docs-json)(\/|$)/i;
+const REGIONS = /^\/v1\/regions\/?$/i;
+/** Balancers ask on the port that they send requests to, supervisors on either. */
+const FOR_ALL = /^\/(healthz|readyz)\/?$/i;
+
+/**
+ * A port of its own for operators (OPS_PORT), so that a firewall or a balancer can close it: with it, what is for them is served
+ * there alone, and nothing else is.
+ */
+export class OperatorPort {
+  readonly server: Server;
+  readonly #requests = new WeakSet<IncomingMessage>();
+
+  /** To be made before the routes, which it stands before. */
+  constructor(app: NestExpressApplication, keepAliveMs: number) {
+    const handle = app.getHttpAdapter().getInstance() as (request: IncomingMessage, response: ServerResponse) => void;
+    this.server = createServer((request, response) => {
+      this.#requests.add(request);
+      handle(request, response);
+    });
+    this.server.on('clientError', answerClientError);
+    keepAlive(this.server, keepAliveMs);
+    app.use((request: Request, _response: Response, next: NextFunction) => {
+      const { path } = request;
+      if (!FOR_ALL.test(path) && isForOperators(request) !== this.#requests.has(request)) throw new NotFoundException();
+      next();
+    });
+  }
+
+  /** @returns its URL. @param port 0 takes a free one, the same in all workers */
+  async listen(port: number, host: string): Promise<string> {
+    await new Promise<void>((resolve, reject) => {
+      this.server.once('error', reject);
+      this.server.listen(port, host, resolve);
+    });
+    const address = this.server.address();
+    const listening = typeof address === 'object' && address !== null ? address.port : port;
+    return `http://${host.includes(':') ? `[${host}]` : host}:${listening}`;
+  }
+
+  close(): void {
+    this.server.close();
+    this.server.closeAllConnections();
+  }
+}
+
+function isForOperators({ path, method }: Request): boolean {
+  return FOR_OPERATORS.test(path) || (REGIONS.test(path) && (method === 'GET' || method === 'HEAD'));
+}
