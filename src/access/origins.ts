@@ -96,7 +96,7 @@ function isAddress(hostname: string): boolean {
   return hostname === 'localhost' || isIP(hostname.replace(/^\[(.*)\]$/, '$1')) !== 0;
 }
 
-export const ORIGIN_REFUSED = 'pages of this origin may not use this gateway; ALLOWED_ORIGINS lists those that may';
+const ORIGIN_REFUSED = 'pages of this origin may not use this gateway; ALLOWED_ORIGINS lists those that may';
 const PAGE_REFUSED =
   'pages of other sites may not use this gateway without CORS: ask by fetch, EventSource or a WebSocket, from an origin that ALLOWED_ORIGINS lists';
 const NAME_REFUSED = 'this gateway is not known by this name; PUBLIC_URL lists the origins that are its own';

@@ -11,7 +11,7 @@ const SEQ_MAX = Number.MAX_SAFE_INTEGER;
 const IDS = [
   ...['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'prototype', 'null', 'undefined', 'NaN', 'true'],
   ...['0', '-1', '9223372036854775807', '-9223372036854775808', '1e309', '00', 'a:b.c_d-1', 'likes', 'views', 'live'],
-  ...['.', '..', ':', '-', '_', 'x', 'x'.repeat(64), 'x'.repeat(63)],
+  ...['...', '.a', 'a..', ':', '-', '_', 'x', 'x'.repeat(64), 'x'.repeat(63)],
 ];
 
 let gateway: GatewayProcess;

@@ -1,0 +1,106 @@
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Browser } from 'playwright-core';
+import { launchChromium, newContext } from '../support/chromium.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { until } from '../support/until.js';
+
+/** A name that its owner points at the gateway. */
+const REBOUND = 'rebound.test';
+/** A site that the gateway knows nothing of. On loopback, too: Chromium keeps pages of the Internet from what is there. */
+const ELSEWHERE = 'elsewhere.test';
+let elsewhere = '';
+const site = createServer((_request, response) =>
+  response.writeHead(200, { 'Content-Type': 'text/html' }).end(elsewhere),
+);
+
+let browser: Browser;
+let gateway: GatewayProcess;
+
+beforeAll(async () => {
+  [gateway, browser] = await Promise.all([
+    startGateway(),
+    launchChromium([`--host-resolver-rules=MAP ${REBOUND} 127.0.0.1, MAP ${ELSEWHERE} 127.0.0.1`]),
+    once(site.listen(0, '127.0.0.1'), 'listening'),
+  ]);
+});
+
+afterEach(async () => {
+  for (const context of browser.contexts()) await context.close();
+});
+
+afterAll(async () => {
+  await browser.close();
+  await stopAll();
+  site.closeAllConnections();
+  site.close();
+});
+
+async function countOf(path: string): Promise<number> {
+  const { count } = (await (await fetch(`${gateway.url}/v1/${path}`)).json()) as { count: number };
+  return count;
+}
+
+/** The page, and what became of each request to the gateway, by path: its status, or why Chromium keeps that from the page. */
+async function openElsewhere(body: string): Promise<Map<string, number | string>> {
+  const page = await (await newContext(browser)).newPage();
+  const outcomes = new Map<string, number | string>();
+  const add = (url: string, outcome: number | string): void => {
+    if (url.startsWith(gateway.url)) outcomes.set(new URL(url).pathname, outcome);
+  };
+  page.on('response', (response) => add(response.url(), response.status()));
+  page.on('requestfailed', (request) => {
+    if (!outcomes.has(new URL(request.url()).pathname)) add(request.url(), request.failure()!.errorText);
+  });
+  elsewhere = body;
+  await page.goto(`http://${ELSEWHERE}:${(site.address() as AddressInfo).port}/`, { waitUntil: 'commit' });
+  return outcomes;
+}
+
+test('pictures, scripts and frames of another site are refused, and nobody views by them', async () => {
+  const { url } = gateway;
+  const outcomes = await openElsewhere(`
+    <img src="${url}/v1/stream?posts=seen">
+    <script src="${url}/v1/counts?posts=seen"></script>
+    <script src="${url}/socket.io/?EIO=4&transport=polling&j=0"></script>
+    <iframe src="${url}/v1/seen/live"></iframe>`);
+  await until(() => outcomes.size === 4, 'four outcomes');
+  expect(outcomes.get('/v1/seen/live')).toBe(403);
+  // Answered, and then kept from the page.
+  for (const path of ['/v1/stream', '/v1/counts', '/socket.io/']) {
+    expect(String(outcomes.get(path))).toMatch(/^403$|BLOCKED_BY_(RESPONSE|ORB)/);
+  }
+  expect(await countOf('seen/live')).toBe(0);
+});
+
+test('a page under a name that was pointed at the gateway acts neither over HTTP nor over a socket', async () => {
+  const page = await (await newContext(browser)).newPage();
+  await page.goto(`http://${REBOUND}:${gateway.port}/healthz`);
+  const outcomes = await page.evaluate(`(async () => {
+    const put = await fetch('/v1/rebound/views', { method: 'PUT', body: '{"action":"increment"}' });
+    const path = '/socket.io/?EIO=4&transport=polling';
+    const opened = await (await fetch(path)).text();
+    const { sid } = JSON.parse(opened.slice(1));
+    const posted = await fetch(path + '&sid=' + sid, { method: 'POST', body: '40{}' });
+    return [put.status, posted.status];
+  })()`);
+  expect(outcomes).toEqual([403, 403]);
+  expect(await countOf('rebound/views')).toBe(0);
+});
+
+test('the page that the gateway serves at its address works, by every way', async () => {
+  const page = await (await newContext(browser)).newPage();
+  await page.goto(`${gateway.url}/healthz`);
+  const outcomes = await page.evaluate(`(async () => {
+    const put = await fetch('/v1/own/views', { method: 'PUT', body: '{"action":"increment"}' });
+    const read = await fetch('/v1/own/views');
+    const polling = await fetch('/socket.io/?EIO=4&transport=polling');
+    const stream = new EventSource('/v1/stream?posts=own');
+    const event = await new Promise((resolve) => stream.addEventListener('counts', resolve, { once: true }));
+    stream.close();
+    return [put.status, read.status, polling.status, JSON.parse(event.data)[0].views];
+  })()`);
+  expect(outcomes).toEqual([200, 200, 200, 1]);
+});
