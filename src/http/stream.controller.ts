@@ -1,6 +1,7 @@
 import { Controller, Get, Inject, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { Addresses } from '../access/addresses.js';
+import { Inventions } from '../access/inventions.js';
 import { SignedPosts } from '../access/signed-posts.js';
 import { throwIf } from '../protocol/errors.js';
 import type { Settings } from '../settings.js';
@@ -16,6 +17,7 @@ export class StreamController {
     @Inject(Reads) private readonly reads: Reads,
     @Inject(Streams) private readonly streams: Streams,
     @Inject(Addresses) private readonly addresses: Addresses,
+    @Inject(Inventions) private readonly inventions: Inventions,
     @Inject(SignedPosts) private readonly signedPosts: SignedPosts | null,
   ) {}
 
@@ -24,7 +26,9 @@ export class StreamController {
     mustWantEvents(request.headers);
     const posts = postsOf(request.query['posts'], this.settings.maxPostsPerConnection);
     this.reads.admit(request, posts.length);
-    throwIf(this.signedPosts?.checkAll(posts, this.addresses.of(request)));
+    const address = this.addresses.of(request);
+    throwIf(this.inventions.open(address, null, false)?.admitLookups(posts.length));
+    throwIf(this.signedPosts?.checkAll(posts, address));
     await this.streams.open(request, response, posts);
   }
 }
