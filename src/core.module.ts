@@ -26,6 +26,7 @@ import { joinRegions } from './regions/join.js';
 import type { Regions } from './regions/regions.js';
 import type { Settings } from './settings.js';
 import type { CounterStore } from './store/counter-store.js';
+import { checkDirectory } from './store/embedded/directory-check.js';
 import { EmbeddedStore } from './store/embedded/embedded-store.js';
 import { RedisConnections } from './store/redis/connections.js';
 import { RedisStore } from './store/redis/redis-store.js';
@@ -141,9 +142,10 @@ function machinery(settings: Settings): Provider[] {
     },
     {
       provide: STORE,
-      useFactory: (connections: RedisConnections | null, clock: Clock): CounterStore | Promise<CounterStore> => {
+      useFactory: async (connections: RedisConnections | null, clock: Clock): Promise<CounterStore> => {
         const data = { buckets, actorKeys, metrics, region, nonce: () => randomInt(2 ** 32) };
         if (connections === null) {
+          await checkDirectory(dataDir, (message) => new Logger('store').warn(message));
           return new EmbeddedStore({ path: dataDir, ...data, ...(hasPeers && { regional: clock }) });
         }
         const publishMs = tickMs / PUBLICATIONS_A_TICK;

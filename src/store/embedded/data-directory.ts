@@ -1,18 +1,26 @@
-import { closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { closeSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { tryLock } from 'fs-native-extensions';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import type { ActorKeys } from '../../counters/ids.js';
 import { NAMELESS, type Replica } from '../../counters/pn-counter.js';
 import { checkDataFile } from './data-file.js';
+import {
+  DATA_FILE,
+  isAsClosed,
+  lockDirectory,
+  noteClosed,
+  noteOpen,
+  placeOf,
+  withPrivateFiles,
+} from './directory-files.js';
 import type { Tables } from './records.js';
 import { Table } from './table.js';
 
 /** 4: keys of actors and sessions are made otherwise than in 3. */
-const FORMAT = 4;
+export const FORMAT = 4;
 
 /** What a data directory was made with. It stays so for the life of the data. */
-interface Meta {
+export interface Meta {
   readonly format: number;
   readonly buckets: number;
   readonly actorKeys: ActorKeys;
@@ -44,6 +52,8 @@ export class DataDirectory {
   #root!: RootDatabase;
   #tables!: Tables;
   #meta: Meta;
+  /** Whether the last commit went through: after one that failed the next boot checks the data file. */
+  #isSound = true;
 
   private constructor(
     private readonly options: DataDirectoryOptions,
@@ -63,9 +73,9 @@ export class DataDirectory {
     let lock: number | undefined;
     let root: RootDatabase | undefined;
     try {
-      mkdirSync(path, { recursive: true });
-      lock = openSync(join(path, 'lock'), 'a+');
-      if (!tryLock(lock)) throw new Error('it is in use by another process; give each gateway a directory of its own');
+      lock = lockDirectory(path);
+      if (!isAsClosed(path)) checkFile(path);
+      noteOpen(path);
       root = openRoot(path);
       const { meta, isNewLife } = adopt(root, options);
       const directory = new DataDirectory(options, root, meta, isNewLife, lock);
@@ -112,7 +122,9 @@ export class DataDirectory {
   async commit(write: () => void): Promise<void> {
     try {
       await this.#root.batch(write);
+      this.#isSound = true;
     } catch (error) {
+      this.#isSound = false;
       // lmdb rejects with an error that says nothing but carries a promise, rejected with the reason.
       const { commitError } = error as { commitError?: Promise<never> };
       await commitError?.catch((reason: unknown) => {
@@ -132,12 +144,14 @@ export class DataDirectory {
       this.#root.doesExist('meta');
     } catch {
       await this.#root.close();
+      checkFile(this.options.path);
       this.#use(openRoot(this.options.path));
     }
   }
 
   async close(): Promise<void> {
     await this.#root.close();
+    if (this.#isSound) noteClosed(this.options.path);
     closeSync(this.lock);
   }
 
@@ -155,33 +169,37 @@ export class DataDirectory {
   }
 }
 
-function errorAt(path: string, error: unknown): Error {
+export function errorAt(path: string, error: unknown): Error {
   return new Error(`DATA_DIR ${path}: ${(error as Error).message}`, { cause: error });
 }
 
-function openRoot(directory: string): RootDatabase {
-  const path = join(directory, 'counters.mdb');
+function checkFile(directory: string): void {
+  const path = join(directory, DATA_FILE);
   if (existsSync(path)) checkDataFile(path);
-  return open({
-    path,
-    noSubdir: true,
-    maxDbs: 16,
-    // A commit resolves when it is synced, not before: an acknowledgement follows from it.
-    overlappingSync: false,
-    // Batches are given whole; nothing else may join their transaction.
-    eventTurnBatching: false,
-  });
 }
 
-function metaOf(root: RootDatabase): Database<string, string> {
+function openRoot(directory: string): RootDatabase {
+  return withPrivateFiles(directory, () =>
+    open({
+      path: join(directory, DATA_FILE),
+      noSubdir: true,
+      maxDbs: 16,
+      // A commit resolves when it is synced, not before: an acknowledgement follows from it.
+      overlappingSync: false,
+      // Batches are given whole; nothing else may join their transaction.
+      eventTurnBatching: false,
+    }),
+  );
+}
+
+export function metaOf(root: RootDatabase): Database<string, string> {
   return root.openDB<string, string>({ name: 'meta', encoding: 'string' });
 }
 
 /** Checks what the directory was made with, makes it if it is new, and starts a new epoch if it came from a copy. */
 function adopt(root: RootDatabase, options: DataDirectoryOptions): { meta: Meta; isNewLife: boolean } {
   const db = metaOf(root);
-  const { dev, ino, birthtimeNs } = statSync(join(options.path, 'counters.mdb'), { bigint: true });
-  const place = `${dev}:${ino}:${birthtimeNs}`;
+  const place = placeOf(options.path);
   const text = db.get('meta');
   const known = text === undefined ? undefined : (JSON.parse(text) as Meta);
   if (known !== undefined) check(known, options);

@@ -1,0 +1,95 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { startGateway, stopAll } from '../support/gateway-process.js';
+
+const REFUSED = 'the gateway ended before it listened, by exit code 1';
+
+let home: string;
+
+beforeAll(() => {
+  home = mkdtempSync(join(tmpdir(), 'tallycast-hostile-'));
+});
+
+afterAll(async () => {
+  await stopAll();
+  rmSync(home, { recursive: true });
+});
+
+/** What a gateway writes that does not start on this directory. */
+async function refusalOn(path: string): Promise<string> {
+  const message = await startGateway({ DATA_DIR: path }).then(
+    ({ url }) => `it listens on ${url}`,
+    (error: unknown) => (error as Error).message,
+  );
+  const [first, ...lines] = message.split('\n');
+  expect(first).toBe(REFUSED);
+  return lines.join('\n');
+}
+
+function modeOf(path: string): string {
+  return (statSync(path).mode & 0o777).toString(8);
+}
+
+describe('a data directory that is no directory, or whose files are no files', () => {
+  it('is a pipe, and the gateway says so instead of waiting for the other end', async () => {
+    const path = join(home, 'pipe');
+    execFileSync('mkfifo', [path]);
+    expect(await refusalOn(path)).toBe(
+      `DATA_DIR ${path}: it is not a directory; name one, or a path where nothing is yet`,
+    );
+  });
+
+  it('is a device', async () => {
+    expect(await refusalOn('/dev/null')).toBe(
+      'DATA_DIR /dev/null: it is not a directory; name one, or a path where nothing is yet',
+    );
+  });
+
+  it.each(['counters.mdb', 'counters.mdb-lock', 'lock', 'closed'])('has a pipe as %s', async (name) => {
+    const path = mkdtempSync(join(home, 'has-'));
+    execFileSync('mkfifo', [join(path, name)]);
+    expect(await refusalOn(path)).toBe(`DATA_DIR ${path}: its ${name} is not a file; remove it`);
+  });
+
+  it('has a socket as data file', async () => {
+    const path = mkdtempSync(join(home, 's-'));
+    const server = createServer();
+    await new Promise<void>((resolve) => void server.listen(join(path, 'counters.mdb'), resolve));
+    expect(await refusalOn(path)).toBe(`DATA_DIR ${path}: its counters.mdb is not a file; remove it`);
+    await new Promise((resolve) => void server.close(resolve));
+  });
+});
+
+describe('what the gateway makes', () => {
+  it('is for its user alone, also where the umask would let others in', async () => {
+    const path = join(home, 'private', 'data');
+    const before = process.umask(0);
+    try {
+      const gateway = await startGateway({ DATA_DIR: path });
+      expect([modeOf(path), ...readdirSync(path).map((name) => modeOf(join(path, name)))]).toEqual([
+        '700',
+        ...readdirSync(path).map(() => '600'),
+      ]);
+      expect(gateway.log.filter((line) => line.includes('other users'))).toEqual([]);
+      expect(await gateway.kill('SIGTERM')).toBe(0);
+      expect(readdirSync(path)).toContain('closed');
+      expect(new Set(readdirSync(path).map((name) => modeOf(join(path, name))))).toEqual(new Set(['600']));
+    } finally {
+      process.umask(before);
+    }
+  });
+
+  it('stays in a directory that its operator has opened to others, which a warning says, with the command', async () => {
+    const path = join(home, 'open');
+    mkdirSync(path);
+    chmodSync(path, 0o755);
+    const gateway = await startGateway({ DATA_DIR: path });
+    expect(gateway.log.filter((line) => line.includes(`run chmod go= ${path}`))).toHaveLength(1);
+    expect(modeOf(path)).toBe('755');
+    await gateway.kill('SIGTERM');
+  });
+});
