@@ -1,4 +1,5 @@
 import { type DynamicModule, Inject, Module } from '@nestjs/common';
+import { Identities } from './access/identity.js';
 import { Suspicions } from './access/suspicions.js';
 import { CoreModule } from './core.module.js';
 import { Fanout } from './fanout/fanout.js';
@@ -29,6 +30,7 @@ export class AppModule {
     @Inject(CountsGateway) gateway: CountsGateway,
     @Inject(Streams) streams: Streams,
     @Inject(Shortcuts) shortcuts: Shortcuts,
+    @Inject(Identities) identities: Identities,
     @Inject(REGIONS) regions: Regions | null,
   ) {
     instruments.operations(counts);
@@ -38,6 +40,7 @@ export class AppModule {
     instruments.ingest(ingest);
     instruments.shortcuts(shortcuts);
     if (regions !== null) instruments.regions(regions);
+    if (identities.keys !== null) instruments.keySet(identities.keys);
     instruments.gauge(
       'tallycast_held_connections',
       'Connections that are not read for a while, since operations come faster than they are committed.',

@@ -11,6 +11,7 @@ import {
 import { Addresses } from './access/addresses.js';
 import { Identities } from './access/identity.js';
 import { type InventionLimits, Inventions } from './access/inventions.js';
+import { KeySet } from './access/key-set.js';
 import { Origins } from './access/origins.js';
 import { SignedPosts } from './access/signed-posts.js';
 import { Suspicions } from './access/suspicions.js';
@@ -63,21 +64,12 @@ export class CoreModule implements OnApplicationShutdown {
 }
 
 function edges(settings: Settings): Provider[] {
-  const {
-    jwt,
-    actorKeys,
-    allowedOrigins,
-    publicUrl,
-    maxOpsPerAddress,
-    maxConnectionsPerAddress,
-    trustProxy,
-    postSecret,
-  } = settings;
+  const { allowedOrigins, publicUrl, maxOpsPerAddress, maxConnectionsPerAddress, trustProxy, postSecret } = settings;
   const limits = { operations: maxOpsPerAddress, connections: maxConnectionsPerAddress, trustProxy };
   return [
     { provide: SETTINGS, useValue: settings },
     { provide: CLOCK, useValue: systemClock },
-    { provide: Identities, useValue: new Identities(jwt && new Tokens(jwt), settings.private, actorKeys) },
+    { provide: Identities, useFactory: (clock: Clock) => identitiesOf(settings, clock), inject: [CLOCK] },
     { provide: Origins, useValue: new Origins({ allowed: allowedOrigins, own: publicUrl, warn: warnOfOrigins }) },
     { provide: Addresses, useFactory: (clock: Clock) => new Addresses(limits, clock), inject: [CLOCK] },
     {
@@ -97,6 +89,13 @@ function edges(settings: Settings): Provider[] {
 
 function warnOfOrigins(message: string): void {
   new Logger('origins').warn(message);
+}
+
+function identitiesOf({ jwt, private: privately, actorKeys }: Settings, clock: Clock): Identities {
+  if (jwt === null) return new Identities(null, privately, actorKeys);
+  const warn = (message: string): void => new Logger('tokens').warn(message);
+  const keys = jwt.jwksUrl === undefined ? null : new KeySet(jwt.jwksUrl, clock, warn);
+  return new Identities(new Tokens(jwt, keys), privately, actorKeys);
 }
 
 function random64(): string {

@@ -16,6 +16,8 @@ function integer(min: number, max: number) {
     .pipe(z.number().min(min, rule).max(max, rule));
 }
 
+const SECRET_MIN = 32;
+
 const list = z.string().transform((text) =>
   text
     .split(',')
@@ -97,9 +99,14 @@ export const ENVIRONMENT = z.object({
     .describe('Origins under which browsers reach this gateway; needed if it has a name'),
   JWT_SECRET: z
     .string()
-    .regex(/\S/, 'must be the secret that tokens are signed with')
+    .min(
+      SECRET_MIN,
+      `must be ${SECRET_MIN} characters or more: HS256 needs a key of 256 bits (RFC 7518, section 3.2), and a shorter one can be guessed from any token. To make one: openssl rand -base64 48`,
+    )
     .optional()
-    .describe('Verifies tokens by this secret (HS256/384/512); a token is then required to act'),
+    .describe(
+      'Verifies tokens by this secret of 32 characters or more (HS256/384/512); a token is then required to act',
+    ),
   JWT_JWKS_URL: z
     .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
     .optional()

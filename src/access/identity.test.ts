@@ -28,7 +28,7 @@ describe('without tokens', () => {
 });
 
 describe('with tokens', () => {
-  const tokens = new Tokens({ secret: SECRET });
+  const tokens = new Tokens({ secret: SECRET }, null);
 
   test('a client is whom its token says it is, whatever it says itself, until the token expires', async () => {
     const seconds = Math.floor(Date.now() / 1000) + 3_600;

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../clock.js';
 import type { ActorKeys, Key64 } from '../counters/ids.js';
 import { ProtocolError } from '../protocol/errors.js';
+import type { KeySet } from './key-set.js';
 import { INT64_RULE, toActorKey } from './keys.js';
 import type { Tokens } from './tokens.js';
 
@@ -38,6 +39,11 @@ export class Identities {
     private readonly privately: boolean,
     private readonly actorKeys: ActorKeys,
   ) {}
+
+  /** What verifies tokens, where that is fetched. */
+  get keys(): KeySet | null {
+    return this.tokens?.keys ?? null;
+  }
 
   /** @throws ProtocolError for a bad token, none where one is needed to watch, or an actor that `ACTOR_KEYS` does not take. */
   async identify({ token, actor, actorField }: Claim): Promise<Identity> {

@@ -14,6 +14,8 @@ import {
 } from 'jose';
 import { ProtocolError } from '../protocol/errors.js';
 import { ACTOR_MAX } from './identity.js';
+import { systemClock } from '../clock.js';
+import { KeySet } from './key-set.js';
 import { Tokens } from './tokens.js';
 
 const SECRET = 'a secret of at least thirty-two bytes';
@@ -22,7 +24,7 @@ const HOUR_S = 3_600;
 const nowS = (): number => Math.floor(Date.now() / 1000);
 
 describe('by a shared secret', () => {
-  const tokens = new Tokens({ secret: SECRET });
+  const tokens = new Tokens({ secret: SECRET }, null);
 
   test.each(['HS256', 'HS384', 'HS512'])(
     'a token signed with it is taken, its subject is the actor: %s',
@@ -99,7 +101,7 @@ describe('by a shared secret', () => {
 });
 
 describe('issuer and audience', () => {
-  const tokens = new Tokens({ secret: SECRET, issuer: 'https://id.example.org', audience: 'counts' });
+  const tokens = new Tokens({ secret: SECRET, issuer: 'https://id.example.org', audience: 'counts' }, null);
   const right = { sub: 'ada', iss: 'https://id.example.org', aud: ['shop', 'counts'] };
 
   test('a token of the issuer for this audience is taken', async () => {
@@ -146,7 +148,7 @@ describe('by a key set that is fetched', () => {
   });
 
   test('tokens signed with one of its keys are taken, and it is fetched once for many', async () => {
-    const tokens = new Tokens({ jwksUrl: url });
+    const tokens = fetching(url);
     fetched = 0;
     const signedWith = await Promise.all([
       signed({ sub: 'ada' }, rsa.privateKey, { alg: 'RS256', kid: 'one' }),
@@ -161,23 +163,23 @@ describe('by a key set that is fetched', () => {
     const { privateKey } = await generateKeyPair('RS256');
     for (const kid of ['one', 'three']) {
       const token = await signed({ sub: 'ada' }, privateKey, { alg: 'RS256', kid });
-      expect(await refusal(new Tokens({ jwksUrl: url }), token)).toMatchObject({ code: 'UNAUTHORIZED' });
+      expect(await refusal(fetching(url), token)).toMatchObject({ code: 'UNAUTHORIZED' });
     }
   });
 
   test('one that takes the public key for a shared secret is refused', async () => {
     const publicText = new TextEncoder().encode(await exportSPKI(rsa.publicKey));
     const token = await signed({ sub: 'ada' }, publicText, { alg: 'HS256', kid: 'one' });
-    expect(await refusal(new Tokens({ jwksUrl: url }), token)).toMatchObject({ code: 'UNAUTHORIZED' });
+    expect(await refusal(fetching(url), token)).toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
   test('one without a signature is refused', async () => {
     const token = new UnsecuredJWT({ sub: 'ada' }).encode();
-    expect(await refusal(new Tokens({ jwksUrl: url }), token)).toMatchObject({ code: 'UNAUTHORIZED' });
+    expect(await refusal(fetching(url), token)).toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
   test('an expired one, and one of another issuer, are refused', async () => {
-    const tokens = new Tokens({ jwksUrl: url, issuer: 'https://id.example.org' });
+    const tokens = fetching(url, { issuer: 'https://id.example.org' });
     for (const payload of [
       { sub: 'ada', iss: 'https://id.example.org', exp: nowS() - 1 },
       { sub: 'ada', iss: 'https://evil.test' },
@@ -194,7 +196,7 @@ describe('by a key set that is fetched', () => {
   ])('when its server answers with %s that is not held against the token', async (_what, status, body) => {
     const broken = createServer((_request, response) => void response.writeHead(status).end(body));
     await new Promise<void>((resolve) => void broken.listen(0, '127.0.0.1', resolve));
-    const tokens = new Tokens({ jwksUrl: new URL(`http://127.0.0.1:${(broken.address() as AddressInfo).port}/keys`) });
+    const tokens = fetching(new URL(`http://127.0.0.1:${(broken.address() as AddressInfo).port}/keys`));
     const token = await signed({ sub: 'ada' }, rsa.privateKey, { alg: 'RS256', kid: 'one' });
     expect(await refusal(tokens, token)).toMatchObject({ code: 'UNAVAILABLE', retryable: true });
     broken.closeAllConnections();
@@ -206,11 +208,15 @@ describe('by a key set that is fetched', () => {
     await new Promise<void>((resolve) => void closed.listen(0, '127.0.0.1', resolve));
     const { port } = closed.address() as AddressInfo;
     await new Promise((resolve) => void closed.close(resolve));
-    const tokens = new Tokens({ jwksUrl: new URL(`http://127.0.0.1:${port}/keys`) });
+    const tokens = fetching(new URL(`http://127.0.0.1:${port}/keys`));
     const token = await signed({ sub: 'ada' }, rsa.privateKey, { alg: 'RS256', kid: 'one' });
     expect(await refusal(tokens, token)).toMatchObject({ code: 'UNAVAILABLE', retryable: true, retryAfterMs: 1_000 });
   });
 });
+
+function fetching(jwksUrl: URL, claims: { issuer?: string } = {}): Tokens {
+  return new Tokens({ jwksUrl, ...claims }, new KeySet(jwksUrl, systemClock, () => undefined));
+}
 
 function signed(
   payload: JWTPayload,

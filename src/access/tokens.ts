@@ -1,7 +1,8 @@
-import { createRemoteJWKSet, errors, type JWTPayload, jwtVerify, type JWTVerifyOptions } from 'jose';
+import { errors, type JWTPayload, jwtVerify, type JWTVerifyOptions } from 'jose';
 import { ProtocolError } from '../protocol/errors.js';
 import type { JwtSettings } from '../settings.js';
 import { ACTOR_MAX } from './identity.js';
+import { type KeySet, KeysUnavailable } from './key-set.js';
 import { WELL_FORMED_RULE } from './keys.js';
 
 export interface VerifiedToken {
@@ -26,16 +27,19 @@ const SIGNATURES = [
   'Ed25519',
 ];
 
-/** Verifies the tokens of actors, by a shared secret or the key set at a URL (fetched when needed, and cached). */
+/** Verifies the tokens of actors, by a shared secret or a key set. */
 export class Tokens {
   readonly #verify: (token: string) => Promise<{ payload: JWTPayload }>;
 
-  constructor({ secret, jwksUrl, issuer, audience }: JwtSettings) {
+  /** @param keys of the settings' `jwksUrl`; `null`: the secret verifies */
+  constructor(
+    { secret, issuer, audience }: JwtSettings,
+    readonly keys: KeySet | null,
+  ) {
     const claims = { ...(issuer !== undefined && { issuer }), ...(audience !== undefined && { audience }) };
-    if (jwksUrl !== undefined) {
-      const keys = createRemoteJWKSet(jwksUrl);
+    if (keys !== null) {
       const options: JWTVerifyOptions = { ...claims, algorithms: SIGNATURES };
-      this.#verify = (token) => jwtVerify(token, keys, options);
+      this.#verify = (token) => jwtVerify(token, keys.keyFor, options);
     } else {
       const key = new TextEncoder().encode(secret);
       const options: JWTVerifyOptions = { ...claims, algorithms: HMAC };
@@ -57,9 +61,6 @@ export class Tokens {
   }
 }
 
-/** The keys' server is away, or what it answers is no key set: not the token's fault. */
-const FETCHING: ReadonlySet<string> = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JOSE_GENERIC', 'ERR_JWKS_INVALID']);
-
 function refusal(error: unknown): ProtocolError {
   if (error instanceof errors.JWTExpired) {
     return new ProtocolError('UNAUTHORIZED', 'the token has expired; get a new one');
@@ -70,8 +71,7 @@ function refusal(error: unknown): ProtocolError {
       `the token's claim "${error.claim}" is not the one that is asked for here`,
     );
   }
-  const fetching = !(error instanceof errors.JOSEError) || FETCHING.has(error.code);
-  if (fetching) {
+  if (error instanceof KeysUnavailable) {
     return new ProtocolError('UNAVAILABLE', 'the keys that verify tokens cannot be fetched; retry later', 1000);
   }
   return new ProtocolError(

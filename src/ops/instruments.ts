@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { KeySet } from '../access/key-set.js';
 import type { Suspicions } from '../access/suspicions.js';
 import type { Fanout } from '../fanout/fanout.js';
 import type { Shortcuts } from '../gateway/shortcuts.js';
@@ -153,6 +154,27 @@ export class Instruments {
       aggregator: 'min',
       collect() {
         for (const { name, on } of shortcuts.all) this.set({ name }, on ? 1 : 0);
+      },
+    });
+  }
+
+  keySet(keys: KeySet): void {
+    new Gauge({
+      name: 'tallycast_key_set_up',
+      help: '1 unless the last fetch of JWT_JWKS_URL failed. With several workers, of the one that does worst.',
+      registers: [this.registry],
+      aggregator: 'min',
+      collect() {
+        this.set(keys.up ? 1 : 0);
+      },
+    });
+    new Gauge({
+      name: 'tallycast_key_set_age_seconds',
+      help: 'Age of the keys of JWT_JWKS_URL that are in use; while they cannot be fetched they are used for a day.',
+      registers: [this.registry],
+      aggregator: 'max',
+      collect() {
+        this.set(keys.ageSeconds);
       },
     });
   }

@@ -59,7 +59,9 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['ALLOWED_ORIGINS', 'https://*.example.org', 'must be exact origins'],
   ['PUBLIC_URL', '*', 'must be exact origins such as https://live.example.org'],
   ['PUBLIC_URL', 'live.example.org', 'must be exact origins such as https://live.example.org'],
-  ['JWT_SECRET', ' ', 'must be the secret'],
+  ['JWT_SECRET', ' ', 'must be 32 characters or more'],
+  ['JWT_SECRET', 'x'.repeat(31), 'HS256 needs a key of 256 bits (RFC 7518, section 3.2)'],
+  ['JWT_SECRET', 'secret', 'To make one: openssl rand -base64 48'],
   ['JWT_JWKS_URL', 'file:///etc/keys.json', 'must be an http or https URL'],
   ['JWT_ISSUER', 'us', 'JWT_SECRET or JWT_JWKS_URL'],
   ['JWT_AUDIENCE', 'counts', 'JWT_SECRET or JWT_JWKS_URL'],
@@ -158,13 +160,14 @@ describe('a setting that will not do ends the gateway with one line that names i
   });
 
   it('passwords and tokens are not repeated', () => {
-    for (const env of [{ PEERS: 'us=https://ann:secret@us.example' }, { PEER_TOKEN: 'a secret\n' }]) {
+    const secrets = [{ PEER_TOKEN: 'a secret\n' }, { JWT_SECRET: 'a secret\n' }];
+    for (const env of [{ PEERS: 'us=https://ann:secret@us.example' }, ...secrets]) {
       expect(() => readSettings(env)).toThrow(/^(?![\s\S]*secret@|[\s\S]*a secret\n)/);
     }
   });
 
   it('two that exclude each other', () => {
-    expect(() => readSettings({ JWT_SECRET: 'secret', JWT_JWKS_URL: 'https://example.org/keys.json' })).toThrow(
+    expect(() => readSettings({ JWT_SECRET: 'x'.repeat(32), JWT_JWKS_URL: 'https://example.org/keys.json' })).toThrow(
       'JWT_SECRET and JWT_JWKS_URL exclude each other: set the one that your tokens are signed with',
     );
   });

@@ -1,0 +1,243 @@
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { gzipSync } from 'node:zlib';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { type CryptoKey, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
+import { KeySet } from '../../src/access/key-set.js';
+import { Tokens } from '../../src/access/tokens.js';
+import { type Clock, systemClock } from '../../src/clock.js';
+import { ProtocolError } from '../../src/protocol/errors.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricAt, untilMetric } from '../support/metrics.js';
+import { until } from '../support/until.js';
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
+const MEGABYTE = 2 ** 20;
+
+let known: { privateKey: CryptoKey; jwk: JWK };
+let stranger: { privateKey: CryptoKey; jwk: JWK };
+let server: Server;
+let url: URL;
+let answer: RequestListener;
+let fetches: number;
+let openNow: number;
+let openMost: number;
+
+/** The system's clock, ahead by what a test sets. Its timers run at once where a test waits for a retry. */
+let aheadMs: number;
+let retries: (() => void)[];
+const clock: Clock = {
+  ...systemClock,
+  nowMs: () => systemClock.nowMs() + aheadMs,
+  after: (_ms, call) => {
+    retries.push(call);
+    return { cancel: () => undefined };
+  },
+};
+
+beforeAll(async () => {
+  [known, stranger] = await Promise.all([keyPair('known'), keyPair('stranger')]);
+  server = createServer((request, response) => {
+    fetches += 1;
+    openNow += 1;
+    openMost = Math.max(openMost, openNow);
+    response.on('close', () => (openNow -= 1));
+    // A connection that is kept would be closed by the next test.
+    response.shouldKeepAlive = false;
+    answer(request, response);
+  });
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/keys?secret=s3cret`);
+});
+
+beforeEach(() => {
+  aheadMs = 0;
+  retries = [];
+  fetches = 0;
+  openNow = 0;
+  openMost = 0;
+  answer = withKeys(known.jwk);
+});
+
+afterEach(() => server.closeAllConnections());
+
+afterAll(async () => {
+  await stopAll();
+  await new Promise((resolve) => void server.close(resolve));
+});
+
+async function keyPair(kid: string): Promise<{ privateKey: CryptoKey; jwk: JWK }> {
+  const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
+  return { privateKey, jwk: { ...(await exportJWK(publicKey)), kid, alg: 'ES256', use: 'sig' } };
+}
+
+function signed(by: { privateKey: CryptoKey; jwk: JWK }): Promise<string> {
+  return new SignJWT({ sub: 'ada' }).setProtectedHeader({ alg: 'ES256', kid: by.jwk.kid! }).sign(by.privateKey);
+}
+
+function withKeys(...keys: JWK[]): RequestListener {
+  return (_request, response) => void response.end(JSON.stringify({ keys }));
+}
+
+const AWAY: RequestListener = (request) => void request.socket.destroy();
+
+function tokensOf(warnings: string[]): Tokens {
+  return new Tokens({ jwksUrl: url }, new KeySet(url, clock, (line) => warnings.push(line)));
+}
+
+/** The subject, or the code of the error. */
+async function outcome(tokens: Tokens, by: { privateKey: CryptoKey; jwk: JWK }): Promise<string> {
+  try {
+    return (await tokens.verify(await signed(by))).subject;
+  } catch (error) {
+    return error instanceof ProtocolError ? error.body.code : String(error);
+  }
+}
+
+describe('while the provider of keys is away', () => {
+  it('known keys verify tokens for a day, unknown ones are UNAVAILABLE, and one line says so', async () => {
+    const warnings: string[] = [];
+    const tokens = tokensOf(warnings);
+    expect(await outcome(tokens, known)).toBe('ada');
+    answer = AWAY;
+    aheadMs = 11 * MINUTE_MS;
+    for (let i = 0; i < 5; i++) {
+      expect(await outcome(tokens, known)).toBe('ada');
+      expect(await outcome(tokens, stranger)).toBe('UNAVAILABLE');
+    }
+    expect(tokens.keys!.up).toBe(false);
+    aheadMs = DAY_MS - MINUTE_MS;
+    expect(await outcome(tokens, known)).toBe('ada');
+    aheadMs = DAY_MS + MINUTE_MS;
+    expect(await outcome(tokens, known)).toBe('UNAVAILABLE');
+    expect(fetches).toBe(2);
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /^JWT_JWKS_URL http:\/\/127\.0\.0\.1:\d+\/keys: the keys cannot be fetched \(.+\); known keys verify tokens until 20[^\n]+$/,
+      ),
+    ]);
+    expect(warnings.join()).not.toContain('s3cret');
+  });
+
+  it('it is asked again by itself; when it is back one line says so and new keys are known', async () => {
+    const warnings: string[] = [];
+    const tokens = tokensOf(warnings);
+    answer = AWAY;
+    expect(await outcome(tokens, known)).toBe('UNAVAILABLE');
+    expect(retries).toHaveLength(1);
+    retries.pop()!();
+    await until(() => retries.length === 1, 'the second attempt failed');
+    answer = withKeys(known.jwk, stranger.jwk);
+    retries.pop()!();
+    await until(() => tokens.keys!.up, 'the keys are there');
+    expect(await outcome(tokens, stranger)).toBe('ada');
+    expect(warnings).toHaveLength(2);
+    expect(warnings[0]).toContain('no token can be verified until they can');
+    expect(warnings[1]).toContain('the keys can be fetched again');
+    expect([fetches, retries.length]).toEqual([3, 0]);
+  });
+});
+
+describe('while the provider is there', () => {
+  it('a withdrawn key is refused after ten minutes, at the first token', async () => {
+    const tokens = tokensOf([]);
+    expect(await outcome(tokens, known)).toBe('ada');
+    answer = withKeys(stranger.jwk);
+    aheadMs = 11 * MINUTE_MS;
+    expect(await outcome(tokens, known)).toBe('UNAUTHORIZED');
+  });
+
+  it('tokens of unknown keys make it fetch once in half a minute, however many they are', async () => {
+    const tokens = tokensOf([]);
+    expect(await outcome(tokens, known)).toBe('ada');
+    for (let i = 0; i < 50; i++) expect(await outcome(tokens, stranger)).toBe('UNAUTHORIZED');
+    expect(fetches).toBe(1);
+    aheadMs = MINUTE_MS;
+    const all = await Promise.all(Array.from({ length: 50 }, () => outcome(tokens, stranger)));
+    expect(new Set(all)).toEqual(new Set(['UNAUTHORIZED']));
+    expect([fetches, openMost]).toEqual([2, 1]);
+  });
+
+  it('a key that is new is known at the first token that names it', async () => {
+    const tokens = tokensOf([]);
+    expect(await outcome(tokens, known)).toBe('ada');
+    answer = withKeys(known.jwk, stranger.jwk);
+    aheadMs = MINUTE_MS;
+    expect(await outcome(tokens, stranger)).toBe('ada');
+  });
+});
+
+describe('an answer that is none is not taken, is named in the log, and leaves the known keys', () => {
+  const large = JSON.stringify({ keys: [], filler: 'x'.repeat(2 * MEGABYTE) });
+
+  it.each<[string, RequestListener, RegExp]>([
+    ['of 2 MiB', (_, response) => void response.end(large), /larger than 1048576 bytes/],
+    [
+      'of 2 MiB that are few when packed',
+      (_, response) => void response.setHeader('Content-Encoding', 'gzip').end(gzipSync(large)),
+      /larger than 1048576 bytes/,
+    ],
+    [
+      'that redirects',
+      (_, response) => void response.writeHead(302, { Location: 'http://127.0.0.1:1/new' }).end(),
+      /it answers 302, and redirects to http:\/\/127\.0\.0\.1:1\/new/,
+    ],
+    ['with an error', (_, response) => void response.writeHead(500).end('{"keys":[]}'), /it answers 500/],
+    ['that is a page', (_, response) => void response.end('<h1>Maintenance</h1>'), /JSON/],
+    ['of another shape', (_, response) => void response.end('{"keys":"none"}'), /malformed/],
+    [
+      'that ends in the middle',
+      (_, response) => {
+        response.writeHead(200, { 'Content-Length': 1_000 }).write('{"keys":[');
+        setImmediate(() => response.socket?.destroy());
+      },
+      /cannot be fetched \(.+\)/,
+    ],
+    // Each byte in time, but not the whole.
+    [
+      'that comes slowly',
+      (_, response) => {
+        const timer = setInterval(() => response.write(' '), 200);
+        response.on('close', () => clearInterval(timer));
+      },
+      /no whole answer within 5000 ms/,
+    ],
+  ])('%s', async (_what, bad, reason) => {
+    const warnings: string[] = [];
+    const tokens = tokensOf(warnings);
+    expect(await outcome(tokens, known)).toBe('ada');
+    answer = bad;
+    aheadMs = 11 * MINUTE_MS;
+    expect(await outcome(tokens, known)).toBe('ada');
+    expect(warnings).toEqual([expect.stringMatching(reason)]);
+    expect(await outcome(tokens, stranger)).toBe('UNAVAILABLE');
+    expect(fetches).toBe(2);
+    await until(() => openNow === 0, 'the answer is not read any further');
+  });
+});
+
+describe('a gateway', () => {
+  async function read(gateway: GatewayProcess, token: string): Promise<number> {
+    const headers = { Authorization: `Bearer ${token}` };
+    return (await fetch(`${gateway.url}/v1/counts?posts=a`, { headers })).status;
+  }
+
+  it('shows by a line and a metric that its provider is away, and answers 503 to tokens of unknown keys', async () => {
+    const gateway = await startGateway({ JWT_JWKS_URL: url.href, PRIVATE: 'true' });
+    expect(await read(gateway, await signed(known))).toBe(200);
+    expect(await metricAt(gateway.url, 'tallycast_key_set_up')).toBe(1);
+    await gateway.kill('SIGTERM');
+
+    const started = await startGateway({ JWT_JWKS_URL: url.href, PRIVATE: 'true' });
+    answer = AWAY;
+    expect(await read(started, await signed(known))).toBe(503);
+    expect(await metricAt(started.url, 'tallycast_key_set_up')).toBe(0);
+    expect(started.log.filter((line) => line.includes('the keys cannot be fetched'))).toHaveLength(1);
+    answer = withKeys(known.jwk);
+    await untilMetric(started.url, 'tallycast_key_set_up', 1);
+    expect(await read(started, await signed(known))).toBe(200);
+    expect(await read(started, await signed(stranger))).toBe(401);
+    expect(started.log.filter((line) => line.includes('can be fetched again'))).toHaveLength(1);
+  });
+});
