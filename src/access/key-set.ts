@@ -134,6 +134,7 @@ async function fetchBounded(url: string, options: RequestInit): Promise<Response
 
 function reasonOf(error: unknown): string {
   if (error instanceof errors.JWKSTimeout) return `no whole answer within ${FETCH_MAX_MS} ms`;
-  const { message, cause } = error as Error;
-  return cause instanceof Error && cause.message !== '' ? cause.message : message;
+  const { message, cause } = error as Error & { cause?: Error };
+  // fetch says what failed in the cause only.
+  return cause?.message || message;
 }

@@ -38,34 +38,33 @@ const clock: Clock = {
 
 beforeAll(async () => {
   [known, stranger] = await Promise.all([keyPair('known'), keyPair('stranger')]);
-  server = createServer((request, response) => {
-    fetches += 1;
-    openNow += 1;
-    openMost = Math.max(openMost, openNow);
-    response.on('close', () => (openNow -= 1));
-    // A connection that is kept would be closed by the next test.
-    response.shouldKeepAlive = false;
-    answer(request, response);
-  });
-  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
-  url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/keys?secret=s3cret`);
 });
 
-beforeEach(() => {
+/** A new server for each test: none has connections that an earlier one has cut. */
+beforeEach(async () => {
   aheadMs = 0;
   retries = [];
   fetches = 0;
   openNow = 0;
   openMost = 0;
   answer = withKeys(known.jwk);
+  server = createServer((request, response) => {
+    fetches += 1;
+    openNow += 1;
+    openMost = Math.max(openMost, openNow);
+    response.on('close', () => (openNow -= 1));
+    answer(request, response);
+  });
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/keys?secret=s3cret`);
 });
 
-afterEach(() => server.closeAllConnections());
-
-afterAll(async () => {
-  await stopAll();
+afterEach(async () => {
+  server.closeAllConnections();
   await new Promise((resolve) => void server.close(resolve));
 });
+
+afterAll(stopAll);
 
 async function keyPair(kid: string): Promise<{ privateKey: CryptoKey; jwk: JWK }> {
   const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
