@@ -15,7 +15,8 @@ import { OpsModule } from './ops/ops.module.js';
 import { Presence } from './presence/presence.js';
 import type { Regions } from './regions/regions.js';
 import type { Settings } from './settings.js';
-import { REGIONS } from './tokens.js';
+import type { RedisConnections } from './store/redis/connections.js';
+import { REDIS, REGIONS } from './tokens.js';
 
 /** The composition root: what the gateway is made of, and what its instruments read. */
 @Module({})
@@ -31,6 +32,7 @@ export class AppModule {
     @Inject(Streams) streams: Streams,
     @Inject(Shortcuts) shortcuts: Shortcuts,
     @Inject(Identities) identities: Identities,
+    @Inject(REDIS) redis: RedisConnections | null,
     @Inject(REGIONS) regions: Regions | null,
   ) {
     instruments.operations(counts);
@@ -41,6 +43,13 @@ export class AppModule {
     instruments.shortcuts(shortcuts);
     if (regions !== null) instruments.regions(regions);
     if (identities.keys !== null) instruments.keySet(identities.keys);
+    if (redis !== null) {
+      instruments.gauge(
+        'tallycast_redis_evicting_servers',
+        'Redis servers whose maxmemory-policy was changed to one that throws counts away.',
+        () => redis.evicting,
+      );
+    }
     instruments.gauge(
       'tallycast_held_connections',
       'Connections that are not read for a while, since operations come faster than they are committed.',

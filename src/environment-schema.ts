@@ -5,7 +5,7 @@ import { ACTOR_KEYS } from './counters/ids.js';
 import { Metrics } from './counters/metrics.js';
 import { NAMELESS } from './counters/pn-counter.js';
 import { parsePeers, REGION_PATTERN } from './regions/peer-addresses.js';
-import { parseRedisUrl } from './store/redis/redis-url.js';
+import { parseNatMap, parseRedisUrl } from './store/redis/redis-url.js';
 
 function integer(min: number, max: number) {
   const rule = `must be a whole number from ${min} to ${max}`;
@@ -70,6 +70,13 @@ export const ENVIRONMENT = z.object({
     .transform(parsed(parseRedisUrl))
     .optional()
     .describe('Redis 7.0 or later instead of the embedded store: redis://, redis+sentinel:// or redis+cluster://'),
+  REDIS_NAT_MAP: z
+    .string()
+    .transform(parsed(parseNatMap))
+    .optional()
+    .describe(
+      'With redis+cluster://: where nodes are reached that announce other addresses, 10.0.0.1:6379=host:7001,…',
+    ),
   ACK: z
     .enum(['committed', 'replicated'], 'must be committed or replicated')
     .prefault('committed')

@@ -97,7 +97,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     opsPort: env.OPS_PORT ?? null,
     keepAliveMs: env.KEEP_ALIVE_MS,
     dataDir: resolve(env.DATA_DIR),
-    redis: env.REDIS_URL ?? null,
+    redis: redisOf(env),
     ack: env.ACK,
     workers: env.WORKERS,
     tickMs: env.TICK_MS,
@@ -139,6 +139,14 @@ function checkPeers({ REGION, PEERS, PEER_TOKEN }: Environment): void {
   } catch (error) {
     throw new Error(`PEERS ${(error as Error).message}`, { cause: error });
   }
+}
+
+function redisOf({ REDIS_URL, REDIS_NAT_MAP }: Environment): RedisTarget | null {
+  if (REDIS_NAT_MAP === undefined) return REDIS_URL ?? null;
+  if (REDIS_URL?.kind !== 'cluster') {
+    throw new Error('REDIS_NAT_MAP needs REDIS_URL=redis+cluster://…: only a cluster announces addresses');
+  }
+  return { ...REDIS_URL, natMap: REDIS_NAT_MAP };
 }
 
 function jwtOf(env: Environment): JwtSettings | null {

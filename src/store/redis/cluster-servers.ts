@@ -167,7 +167,7 @@ export class ClusterServers {
       if (owner !== null && owner !== this.#owners[slot]) gained.add(owner);
       this.#owners[slot] = owner;
     }
-    this.#replicas = ranges.flatMap(({ nodes }) => nodes.slice(1));
+    this.#replicas = ranges.flatMap(({ nodes }) => nodes.slice(1).map((node) => this.#reachable(node)));
     const first = !this.#loaded;
     this.#loaded = ranges.length > 0;
     if (!this.#loaded) this.#lastError = 'no node has slots yet';
@@ -175,10 +175,15 @@ export class ClusterServers {
     if (gained.size > 0 && !first) this.changed(gained);
   }
 
+  /** Where a node is reached that the cluster names by this address. */
+  #reachable(address: Address): Address {
+    return this.target.natMap?.get(addressText(address)) ?? address;
+  }
+
   #server(address: Address): Server {
-    const key = addressText(address);
+    const key = addressText(this.#reachable(address));
     let server = this.#servers.get(key);
-    if (server === undefined) this.#servers.set(key, (server = this.connect(address)));
+    if (server === undefined) this.#servers.set(key, (server = this.connect(this.#reachable(address))));
     return server;
   }
 

@@ -3,6 +3,7 @@ import type { Clock } from '../../clock.js';
 import { Channels } from './channels.js';
 import { ClusterServers } from './cluster-servers.js';
 import { type Address, addressText, type RedisTarget } from './redis-url.js';
+import { EvictionWatch } from './eviction-watch.js';
 import { checkServer } from './server-check.js';
 import type { ServerConnection } from './server-connection.js';
 import { type RunnableScript, type ScriptArguments, Server, type ServerEvents } from './server.js';
@@ -12,6 +13,8 @@ import { slotOf } from './slots.js';
 /** How long servers may take to be there at boot, e.g. when all are started together. */
 const OPEN_MS = 10_000;
 const OPEN_CHECK_MS = 20;
+/** For nodes at addresses that only the cluster names, as long as none of them answers: waiting for a route is in vain. */
+const ANNOUNCED_MS = 2_500;
 /** Calls in flight; far more than buckets. What comes on top finds servers that do not keep up. */
 const CALLS_MAX = 10_000;
 /** A server that has refused a write, e.g. for want of memory, counts as away for so long, or until it takes one. */
@@ -43,6 +46,7 @@ type Call = (server: Server, asking: boolean) => Promise<unknown>;
 export class RedisConnections {
   readonly channels: Channels;
   readonly #servers: SingleServer | ClusterServers;
+  readonly #eviction: EvictionWatch;
   readonly #returned = new Subject<void>();
   #calls = 0;
   #opened = false;
@@ -67,6 +71,7 @@ export class RedisConnections {
     this.#servers = cluster
       ? new ClusterServers(target, clock, connect, (gained) => this.#rerouted(gained))
       : new SingleServer(target, connect(target.addresses[0]));
+    this.#eviction = new EvictionWatch(() => this.#servers.all, clock, options.warn);
   }
 
   /**
@@ -138,7 +143,13 @@ export class RedisConnections {
     this.#opened = false;
     this.#returned.complete();
     this.channels.close();
+    this.#eviction.close();
     await this.#servers.close();
+  }
+
+  /** Servers that may throw counts away, because their eviction policy was changed. */
+  get evicting(): number {
+    return this.#eviction.evicting;
   }
 
   /** Every server is connected and answers probes. */
@@ -220,11 +231,27 @@ export class RedisConnections {
   async #connected(): Promise<void> {
     const { clock } = this.options;
     const end = clock.nowMs() + OPEN_MS;
+    let announcedAtMs = Infinity;
     while (!this.whole) {
       const reason = this.#lastError;
+      if (this.#servers.complete) announcedAtMs = Math.min(announcedAtMs, clock.nowMs());
+      if (clock.nowMs() - announcedAtMs > ANNOUNCED_MS) this.#expectReachable(reason);
       if (clock.nowMs() > end || HOPELESS.test(reason)) throw new Error(`could not connect: ${reason}`);
       await new Promise<void>((resolve) => clock.after(OPEN_CHECK_MS, resolve));
     }
+  }
+
+  /** @throws Error if a cluster names its nodes by addresses that are not those of REDIS_URL, and none of them answers. */
+  #expectReachable(reason: string): void {
+    const { kind, addresses } = this.target;
+    const given = new Set(addresses.map(addressText));
+    const servers = [...this.#servers.all];
+    const stranger = servers.find(({ name }) => !given.has(name));
+    if (kind !== 'cluster' || stranger === undefined || servers.some(({ writes }) => writes.up)) return;
+    throw new Error(
+      `the cluster announces its nodes as ${servers.map(({ name }) => name).join(', ')}, and none of these can be reached (${reason}); ` +
+        `set cluster-announce-ip of the nodes, or REDIS_NAT_MAP=${stranger.name}=host:port,… to where they are reached`,
+    );
   }
 
   get #lastError(): string {

@@ -24,6 +24,8 @@ export interface RedisTarget {
   readonly tls: boolean;
   /** Number of the database; 0 in a cluster. */
   readonly database: number;
+  /** In a cluster: where nodes are reached, by the `host:port` that it announces. */
+  readonly natMap?: ReadonlyMap<string, Address>;
 }
 
 const REDIS_PORT = 6379;
@@ -59,6 +61,25 @@ export function parseRedisUrl(text: string): RedisTarget {
     tls: parts.tls === 's',
     database,
   };
+}
+
+/**
+ * `announced:port=reachable:port,…`
+ *
+ * @throws Error whose message goes on from "REDIS_NAT_MAP ".
+ */
+export function parseNatMap(text: string): ReadonlyMap<string, Address> {
+  const map = new Map<string, Address>();
+  for (const pair of text.split(',')) {
+    const [announced, reachable, ...more] = pair.trim().split('=');
+    if (announced === undefined || reachable === undefined || more.length > 0) {
+      throw new Error('must be announced:port=reachable:port pairs, such as 10.0.0.1:6379=redis.example:7001');
+    }
+    const key = addressText(addressOf(announced, REDIS_PORT));
+    if (map.has(key)) throw new Error(`names ${key} twice`);
+    map.set(key, addressOf(reachable, REDIS_PORT));
+  }
+  return map;
 }
 
 /** As it is written in addresses and logs: IPv6 in brackets. */

@@ -12,8 +12,7 @@ const PROBE_SHA = createHash('sha1').update(PROBE_SCRIPT).digest('hex');
  *
  * The least that a user of ours needs, besides the commands of the scripts: `~tc:* &tc:* +ping +info +eval +evalsha
  * +ssubscribe +sunsubscribe +spublish`; with a database `+select`, with ACK=replicated `+wait`; in a cluster, on every node,
- * `+cluster|slots +asking`. With `+config|get` we can say more of what a restart loses, with `+client|setname` the
- * connections have names.
+ * `+cluster|slots +asking`. With `+client|setname` the connections have names. CONFIG GET is not used: it shows passwords.
  *
  * @throws Error, one line, that says what would be right.
  */
@@ -36,12 +35,24 @@ export async function checkServer(
     const primary = `${info.get('master_host') ?? '?'}:${info.get('master_port') ?? '?'}`;
     refuse(`is a replica and takes no writes; its primary is ${primary}`);
   }
-  const policy = info.get('maxmemory_policy');
-  if (policy !== 'noeviction')
-    refuse(`has maxmemory-policy ${policy ?? '?'}, which throws counts away; set it to noeviction`);
+  const policy = info.get('maxmemory_policy') ?? '?';
+  if (evictsCounts(policy)) refuse(`has maxmemory-policy ${policy}, which throws counts away; set it to noeviction`);
+  if (policy !== 'noeviction') {
+    warn(`Redis ${server.name}: maxmemory-policy ${policy} evicts nothing here: no key has a time to live`);
+  }
   if (replicated && onlineReplicas(info) === 0) refuse('has no replica online, which ACK=replicated needs');
   await checkScripts(server, refuse);
-  await warnOfLoss(server, info, warn);
+  warnOfLoss(server, info, warn);
+}
+
+/** The policy that the server has now. Takes `+info`. */
+export async function evictionPolicyOf(server: ServerConnection): Promise<string> {
+  return infoOf(await server.command('info', ['memory'])).get('maxmemory_policy') ?? '?';
+}
+
+/** Those of `volatile-…` evict keys with a time to live, and none of ours has one. */
+export function evictsCounts(policy: string): boolean {
+  return policy !== 'noeviction' && !policy.startsWith('volatile-');
 }
 
 function infoOf(reply: unknown): Map<string, string> {
@@ -66,26 +77,13 @@ async function checkScripts(server: ServerConnection, refuse: (what: string) => 
   }
 }
 
-async function warnOfLoss(
+function warnOfLoss(
   server: ServerConnection,
   info: ReadonlyMap<string, string>,
   warn: (message: string) => void,
-): Promise<void> {
+): void {
   if (info.get('aof_enabled') === '1') return;
-  const points = await savePoints(server);
-  const what =
-    points === ''
-      ? 'a restart loses everything: it keeps nothing on disk'
-      : `a restart loses up to the last save, ${points === null ? 'if it saves at all' : `and it saves by "${points}"`}`;
-  warn(`Redis ${server.name}: ${what}; set appendonly yes`);
-}
-
-/** `null` when we may not ask. */
-async function savePoints(server: ServerConnection): Promise<string | null> {
-  try {
-    const [, points] = (await server.command('config', ['get', 'save'])) as string[];
-    return points ?? null;
-  } catch {
-    return null;
-  }
+  warn(
+    `Redis ${server.name}: a restart loses all since the last save, or everything if it never saves; set appendonly yes`,
+  );
 }
