@@ -1,0 +1,84 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
+import { freePort } from '../support/free-port.js';
+import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
+import { startCluster } from '../support/redis-cluster.js';
+import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
+import { until } from '../support/until.js';
+
+const [, WORDS] = /^ACL SETUSER (.+)$/m.exec(readFileSync(join(ROOT, 'docs/deploy.md'), 'utf8'))!;
+const SCRIPTS = join(ROOT, 'src/store/redis/scripts');
+const PEER_TOKEN = 'a-token-of-all-the-regions';
+
+afterEach(stopAll);
+afterAll(stopRedis);
+
+/** Makes the user that docs/deploy.md shows. @returns a URL that logs in as it */
+async function withUser(server: RedisServer): Promise<string> {
+  await server.client().call('ACL', 'SETUSER', ...WORDS!.split(' '));
+  return server.url.replace('redis://', 'redis://tallycast:secret@');
+}
+
+async function refusals(server: RedisServer): Promise<unknown> {
+  return server.client().call('ACL', 'LOG');
+}
+
+async function like({ url }: GatewayProcess, actor: string): Promise<void> {
+  const headers = { 'Content-Type': 'application/json', 'Actor-Id': actor };
+  const response = await fetch(`${url}/v1/a/likes`, { method: 'PUT', headers, body: '{"action":"increment"}' });
+  expect(response.status).toBeLessThan(300);
+}
+
+async function likes({ url }: GatewayProcess): Promise<number> {
+  const { counts } = (await (await fetch(`${url}/v1/counts?posts=a`)).json()) as { counts: { likes: number }[] };
+  return counts[0]!.likes;
+}
+
+describe('the Redis user of docs/deploy.md', () => {
+  it('may use every command of every script, and may not read the configuration', async () => {
+    const server = await startRedis();
+    await withUser(server);
+    const client = server.client();
+    const source = readdirSync(SCRIPTS).map((name) => readFileSync(join(SCRIPTS, name), 'utf8'));
+    const commands = new Set([...source.join('\n').matchAll(/call\('([A-Z]+)'/g)].map(([, name]) => name!));
+    commands.delete('PUBSUB');
+    expect(commands.size).toBeGreaterThan(30);
+    const refused: string[] = [];
+    for (const name of commands) {
+      const [info] = (await client.call('COMMAND', 'INFO', name)) as [[string, number]];
+      const args = Array.from({ length: Math.abs(info[1]) - 1 }, () => 'tc:{1}');
+      if ((await client.call('ACL', 'DRYRUN', 'tallycast', name, ...args)) !== 'OK') refused.push(name);
+    }
+    expect(refused).toEqual([]);
+    expect(await client.call('ACL', 'DRYRUN', 'tallycast', 'CONFIG', 'GET', 'requirepass')).toMatch(/no permissions/);
+  });
+
+  it('is enough for regions of several workers each', async () => {
+    const servers = await Promise.all([startRedis(), startRedis()]);
+    const urls = await Promise.all(servers.map(withUser));
+    const ports = [await freePort(), await freePort()];
+    const [eu, us] = await Promise.all(
+      ['eu', 'us'].map((REGION, i) =>
+        startGateway({
+          ...{ REGION, PEER_TOKEN, WORKERS: '2', REDIS_URL: urls[i]!, PORT: String(ports[i]!) },
+          PEERS: `${REGION === 'eu' ? 'us' : 'eu'}=http://127.0.0.1:${ports[1 - i]!}`,
+        }),
+      ),
+    );
+    await like(eu!, 'ann');
+    await like(us!, 'bob');
+    for (const gateway of [eu!, us!]) await until(async () => (await likes(gateway)) === 2, 'both likes are there');
+    for (const server of servers) expect(await refusals(server)).toEqual([]);
+  });
+
+  it('is enough for a cluster', async () => {
+    const { nodes } = await startCluster({ primaries: 3, replicasEach: 0 });
+    await Promise.all(nodes.map(withUser));
+    const hosts = nodes.map(({ host, port }) => `${host}:${port}`).join(',');
+    const gateway = await startGateway({ REDIS_URL: `redis+cluster://tallycast:secret@${hosts}` });
+    await like(gateway, 'ann');
+    expect(await likes(gateway)).toBe(1);
+    for (const node of nodes) expect(await refusals(node)).toEqual([]);
+  });
+});

@@ -1,0 +1,59 @@
+import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
+import { startGateway, stopAll } from '../support/gateway-process.js';
+import { metricAt, untilMetric } from '../support/metrics.js';
+import { startRedis, stopRedis } from '../support/redis-server.js';
+import { until } from '../support/until.js';
+
+/** Nothing listens there. */
+const ANNOUNCED = '127.0.0.1:1';
+
+afterEach(stopAll);
+afterAll(stopRedis);
+
+/** A cluster of one node, which announces an address where nothing listens. */
+async function startHiddenNode(): Promise<{ at: string }> {
+  const args = ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-announce-port', '1'];
+  const server = await startRedis({ args });
+  const client = server.client();
+  await client.cluster('ADDSLOTSRANGE', 0, 16_383);
+  await until(async () => (await client.cluster('INFO')).includes('cluster_state:ok'), 'the cluster is complete');
+  return { at: `${server.host}:${server.port}` };
+}
+
+describe('a cluster that announces addresses which cannot be reached', () => {
+  it('ends the boot with a line that names them, and REDIS_NAT_MAP', async () => {
+    const { at } = await startHiddenNode();
+    const failure = await startGateway({ REDIS_URL: `redis+cluster://${at}` }).catch((error: unknown) => String(error));
+    expect(failure).toContain(`the cluster announces its nodes as ${ANNOUNCED}, and none of these can be reached`);
+    expect(failure).toContain(`REDIS_NAT_MAP=${ANNOUNCED}=host:port`);
+  });
+
+  it('is used where REDIS_NAT_MAP says that it is reached', async () => {
+    const { at } = await startHiddenNode();
+    const REDIS_NAT_MAP = `${ANNOUNCED}=${at}`;
+    const { url } = await startGateway({ REDIS_URL: `redis+cluster://${at}`, REDIS_NAT_MAP });
+    const headers = { 'Content-Type': 'application/json' };
+    const response = await fetch(`${url}/v1/a/views`, { method: 'PUT', headers, body: '{"action":"increment"}' });
+    expect(await response.json()).toMatchObject({ count: 1 });
+  });
+});
+
+describe('an eviction policy', () => {
+  it('of keys with a time to live is accepted, with a line, because none of ours has one', async () => {
+    const server = await startRedis({ args: ['--maxmemory-policy', 'volatile-lru'] });
+    const { log } = await startGateway({ REDIS_URL: server.url });
+    expect(log.filter((line) => line.includes('maxmemory-policy volatile-lru evicts nothing here'))).toHaveLength(1);
+  });
+
+  it('that is changed while a gateway runs is noticed, and so is that it was put right', async () => {
+    const server = await startRedis();
+    const gateway = await startGateway({ REDIS_URL: server.url });
+    const has = 'tallycast_redis_evicting_servers';
+    expect(await metricAt(gateway.url, has)).toBe(0);
+    await server.client().config('SET', 'maxmemory-policy', 'allkeys-lru');
+    await untilMetric(gateway.url, has, 1);
+    expect(gateway.log.filter((line) => line.includes('is now allkeys-lru, which throws counts away'))).toHaveLength(1);
+    await server.client().config('SET', 'maxmemory-policy', 'noeviction');
+    await untilMetric(gateway.url, has, 0);
+  });
+});
