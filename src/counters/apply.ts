@@ -2,15 +2,18 @@ import type { Batch, CommitResult, PostCounts } from './batch.js';
 import { type Bucket, countsOf, MARK_GENERATION_MAX, MARK_GENERATION_MS, metricState, totalOf } from './bucket.js';
 import type { Metrics } from './metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from './operation.js';
-import { COUNT_MAX, increment, valueOf } from './pn-counter.js';
+import { COUNT_MAX, increment, rightsOf } from './pn-counter.js';
 import { type PostAtHand, PostsAtHand } from './posts-at-hand.js';
+
+/** How many +1 a region may take away. There is one right answer; that it is right is tested against others. */
+export type Rights = typeof rightsOf;
 
 /**
  * What a batch does to a bucket: the meaning of the counter, and the reference that every store must equal.
  * Fence, marks, members and counts change together: a batch that is not next changes nothing, and nothing here fails
  * half way. Cost: one read and one write a post, a read and a write an operation for its mark and its member.
  */
-export function apply(bucket: Bucket, metrics: Metrics, batch: Batch): CommitResult {
+export function apply(bucket: Bucket, metrics: Metrics, batch: Batch, rights: Rights = rightsOf): CommitResult {
   const fence = bucket.fence(batch.incarnation);
   const last = fence?.n ?? 0;
   if (fence !== undefined && batch.n === last) return repeated(bucket, metrics, batch, fence.outcomes);
@@ -26,7 +29,7 @@ export function apply(bucket: Bucket, metrics: Metrics, batch: Batch): CommitRes
   const stamp = bucket.regional?.stamp(batch.atMs) ?? 0;
   batch.operations.forEach((operation, i) => {
     const post = posts.get(operation.post);
-    outcomes[i] = applyOne(bucket, post, operation, stamp);
+    outcomes[i] = applyOne(bucket, post, operation, stamp, rights);
     if ((outcomes[i] & APPLIED) > 0) post.state.updatedAtMs = Math.max(post.state.updatedAtMs, batch.atMs);
   });
   if (bucket.regional !== null) bucket.clockChanged();
@@ -35,14 +38,14 @@ export function apply(bucket: Bucket, metrics: Metrics, batch: Batch): CommitRes
   return { kind: 'applied', outcomes, counts, changed };
 }
 
-function applyOne(bucket: Bucket, post: PostAtHand, operation: Operation, stamp: number): number {
+function applyOne(bucket: Bucket, post: PostAtHand, operation: Operation, stamp: number, rights: Rights): number {
   const { session, seq } = operation;
   if (session !== null) {
     if (seq <= bucket.mark(session)) return DUPLICATE | stateOf(bucket, operation);
     bucket.setMark(session, seq);
   }
   const applied =
-    operation.kind === 'set' ? set(bucket, post, operation, stamp) : count(bucket, post, operation, stamp);
+    operation.kind === 'set' ? set(bucket, post, operation, stamp) : count(bucket, post, operation, stamp, rights);
   if (applied) post.changed = true;
   return (applied ? APPLIED : 0) | (operation.kind === 'set' && operation.value === 1 ? ON : 0);
 }
@@ -69,11 +72,18 @@ function set(bucket: Bucket, post: PostAtHand, { post: id, metric, actor, value 
   return true;
 }
 
-function count(bucket: Bucket, post: PostAtHand, { post: id, kind, metric, value }: Operation, stamp: number): boolean {
+function count(
+  bucket: Bucket,
+  post: PostAtHand,
+  { post: id, kind, metric, value }: Operation,
+  stamp: number,
+  rights: Rights,
+): boolean {
   const state = metricState(post.state, metric);
-  if (value > 0 ? totalOf(state) + value > COUNT_MAX : valueOf(state.counter) + value < 0) return false;
+  const { replica } = bucket;
+  if (value > 0 ? totalOf(state) + value > COUNT_MAX : rights(state.counter, replica.region) + value < 0) return false;
   const [p, n] = kind === 'add' || value > 0 ? [value, 0] : [0, -value];
-  state.counter = increment(state.counter, bucket.replica, p, n);
+  state.counter = increment(state.counter, replica, p, n);
   bucket.regional?.counted(id, stamp);
   return true;
 }

@@ -78,7 +78,7 @@ export function epochOf({ region, epoch, nonce }: Replica): string {
 
 export function totalOf(state: MetricState | undefined): number {
   if (state === undefined) return 0;
-  return Math.min(Math.max(state.members + valueOf(state.counter), 0), COUNT_MAX);
+  return Math.min(state.members + valueOf(state.counter), COUNT_MAX);
 }
 
 /** The metric's state, added to the post if it has none yet. */

@@ -13,7 +13,7 @@ export interface Operation {
   /**
    * `add`: a tally grows by `value`, 1 to BY_MAX.
    * `set`: the actor's toggle is put on (`value` 1) or off (0).
-   * `adjust`: a toggle's plain part, which belongs to no actor, moves by `value`, 1 or -1, and never below 0.
+   * `adjust`: a toggle's plain part, which belongs to no actor, moves by `value`, 1 or -1: a region takes away only what it has added.
    */
   readonly kind: 'add' | 'set' | 'adjust';
   readonly value: number;

@@ -38,6 +38,16 @@ export function valueOf(counter: PnCounter): number {
   return sum;
 }
 
+/**
+ * How many +1 the region may take away: those that its own entry has, a bounded counter without transfer of rights (Balegas,
+ * Serra, Duarte, Ferreira, Shapiro, Rodrigues, Preguiça: "Extending Eventually Consistent Cloud Databases for Enforcing Numeric
+ * Invariants", SRDS 2015). So P is at least N in every entry, whatever is merged in whatever order, and no sum is below 0.
+ */
+export function rightsOf(counter: PnCounter, region: string): number {
+  const own = entryOf(counter, region);
+  return own === undefined ? 0 : own.p - own.n;
+}
+
 /** One life of a region beside another: which came later? `clash`: two that took the same epoch by mistake. */
 export type Order = 'older' | 'same' | 'newer' | 'clash';
 

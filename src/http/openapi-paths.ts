@@ -51,7 +51,7 @@ function act(metrics: Metrics): Operation {
     tags: ['counters'],
     operationId: 'act',
     summary: 'Count up or down',
-    description: `Answered when it is committed and durable. A toggle (${names(metrics, 'toggle')}) is put on or off for the actor, so a repetition changes nothing; without an actor it is a plain +1 or -1 that never goes below 0. A tally (${names(metrics, 'tally')}) only grows: \`decrement\` is refused.`,
+    description: `Answered when it is committed and durable. A toggle (${names(metrics, 'toggle')}) is put on or off for the actor, so a repetition changes nothing; without an actor it is a plain +1 or -1; a -1 takes away only what was added so in this region, and else changes nothing. A tally (${names(metrics, 'tally')}) only grows: \`decrement\` is refused.`,
     parameters: [
       metricParameter(['counter', ...metrics.list.map(({ name }) => name)]),
       { $ref: '#/components/parameters/actorId' },

@@ -1,11 +1,11 @@
 import { NEVER, type Observable, Subject } from 'rxjs';
-import { apply } from '../../src/counters/apply.js';
+import { apply, type Rights } from '../../src/counters/apply.js';
 import type { Batch, CommitResult, PostCounts } from '../../src/counters/batch.js';
 import { countsOf } from '../../src/counters/bucket.js';
 import { bucketOf, type Key64 } from '../../src/counters/ids.js';
 import { type LifeOrder, merge } from '../../src/counters/merge.js';
 import type { Metrics } from '../../src/counters/metrics.js';
-import { type Life, orderOf, type Replica } from '../../src/counters/pn-counter.js';
+import { type Life, orderOf, type Replica, rightsOf } from '../../src/counters/pn-counter.js';
 import { newState, Regional } from '../../src/counters/regional.js';
 import { changesAfter, emptyShipment, giveAnew, scanOf } from '../../src/counters/ship.js';
 import type { Receipt, Shipment, Toggled } from '../../src/counters/shipment.js';
@@ -32,6 +32,7 @@ export class ReferenceStore implements CounterStore, RegionalStore {
     /** With other regions: gives nonces of lives that begin. Without, there are none. */
     private readonly nonce: (() => number) | null = null,
     private readonly order: LifeOrder = orderOf,
+    private readonly rights: Rights = rightsOf,
   ) {
     const regional = (): Regional | null => nonce && new Regional(replica.region, newState(0));
     this.#buckets = Array.from({ length: buckets }, () => new MemoryBucket(replica, regional()));
@@ -39,7 +40,8 @@ export class ReferenceStore implements CounterStore, RegionalStore {
 
   /** Another store with the same contents, watched by nobody. */
   copy(): ReferenceStore {
-    const copy = new ReferenceStore(this.metrics, this.#buckets.length, this.replica, this.nonce, this.order);
+    const { metrics, replica, nonce, order, rights } = this;
+    const copy = new ReferenceStore(metrics, this.#buckets.length, replica, nonce, order, rights);
     copy.#buckets = this.#buckets.map((bucket) => bucket.copy());
     return copy;
   }
@@ -50,7 +52,7 @@ export class ReferenceStore implements CounterStore, RegionalStore {
   }
 
   commit(batch: Batch): Promise<CommitResult> {
-    const result = apply(this.#buckets[batch.bucket]!, this.metrics, batch);
+    const result = apply(this.#buckets[batch.bucket]!, this.metrics, batch, this.rights);
     const changed = result.kind === 'applied' ? result.changed.filter(({ post }) => this.#watched.has(post)) : [];
     if (changed.length > 0) this.changes.next(changed);
     return Promise.resolve(result);

@@ -1,7 +1,9 @@
-import type { Batch } from '../../src/counters/batch.js';
+import type { Rights } from '../../src/counters/apply.js';
+import type { Batch, CommitResult } from '../../src/counters/batch.js';
 import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
 import type { LifeOrder } from '../../src/counters/merge.js';
-import type { Operation } from '../../src/counters/operation.js';
+import { APPLIED, type Operation } from '../../src/counters/operation.js';
+import { valueOf } from '../../src/counters/pn-counter.js';
 import type { Receipt, Shipment } from '../../src/counters/shipment.js';
 import type { BucketDigest, Difference, Peer } from '../../src/regions/peer.js';
 import { Shipping } from '../../src/regions/shipping.js';
@@ -25,8 +27,8 @@ export interface Weather {
   readonly late: number;
 }
 
-/** A way of deciding which life replaces which, right or wrong, and whether clashes are refused. */
-export type Plant = 'none' | 'maximum' | 'epoch without nonce' | 'no refusal';
+/** What is wrong: which life replaces which, whether clashes are refused, or what may be taken away of the plain likes. */
+export type Plant = 'none' | 'maximum' | 'epoch without nonce' | 'no refusal' | 'floor of the sum';
 
 const ORDERS: Partial<Record<Plant, LifeOrder>> = {
   maximum: () => 'same',
@@ -35,6 +37,8 @@ const ORDERS: Partial<Record<Plant, LifeOrder>> = {
     return life.nonce >= known.nonce ? 'newer' : 'older';
   },
 };
+
+const RIGHTS: Partial<Record<Plant, Rights>> = { 'floor of the sum': (counter) => valueOf(counter) };
 
 /** What an actor said of a post's likes, and when by the clocks of the regions. */
 export interface Word {
@@ -45,6 +49,8 @@ export interface Word {
 interface Committed {
   readonly batch: Batch;
   readonly words: readonly Word[];
+  /** Plain +1 and -1 that were applied. */
+  readonly plain: readonly Operation[];
 }
 
 /** One region: a store that fails over, and a gateway that ships. */
@@ -69,7 +75,7 @@ class Region {
     this.#setClock();
     const nonce = (): number => (world.plant === 'epoch without nonce' ? 1 : world.random.below(2 ** 32));
     const life = { region: name, epoch: 1, nonce: nonce() };
-    this.primary = new ReferenceStore(METRICS, 1, life, nonce, ORDERS[world.plant]);
+    this.primary = new ReferenceStore(METRICS, 1, life, nonce, ORDERS[world.plant], RIGHTS[world.plant]);
     void this.primary.lead(this.wallMs);
     this.#replica = { store: this.primary.copy(), commits: 0 };
   }
@@ -86,9 +92,7 @@ class Region {
   async commit(operations: readonly Operation[]): Promise<void> {
     this.#n += 1;
     const batch = { bucket: 0, incarnation: 'life-one', n: this.#n, atMs: this.wallMs, operations };
-    const result = await this.primary.commit(batch);
-    if (result.kind !== 'applied') throw new Error(`batch ${this.#n} was answered by ${result.kind}`);
-    this.#remember(batch);
+    await this.#again(batch);
   }
 
   replicate(): void {
@@ -111,16 +115,18 @@ class Region {
   }
 
   async #again(batch: Batch): Promise<void> {
-    await this.primary.commit(batch);
-    this.#remember(batch);
+    const result = await this.primary.commit(batch);
+    if (result.kind !== 'applied') throw new Error(`batch ${batch.n} was answered by ${result.kind}`);
+    this.#remember(batch, result);
   }
 
-  #remember(batch: Batch): void {
+  #remember(batch: Batch, { outcomes }: Extract<CommitResult, { kind: 'applied' }>): void {
     const words = batch.operations.flatMap((operation) => {
       const { kind, post, metric, actor } = operation;
       return kind === 'set' ? [{ operation, stamp: this.primary.registerOf(post, metric, actor!) }] : [];
     });
-    this.history.push({ batch, words });
+    const plain = batch.operations.filter(({ kind }, i) => kind === 'adjust' && (outcomes[i]! & APPLIED) > 0);
+    this.history.push({ batch, words, plain });
   }
 }
 
@@ -239,4 +245,8 @@ export function view(post: string, by = 1): Operation {
 
 export function like(post: string, actor: number, on: boolean): Operation {
   return { post, metric: LIKES, kind: 'set', value: on ? 1 : 0, actor: key(actor), session: null, seq: 0 };
+}
+
+export function plainLike(post: string, by: 1 | -1): Operation {
+  return { post, metric: LIKES, kind: 'adjust', value: by, actor: null, session: null, seq: 0 };
 }

@@ -108,16 +108,6 @@ local function set_part(post, tag, value)
   post[last + 1], post[last + 2] = tag, value
 end
 
--- The sum over all regions of P less N.
-local function plain(post, metric)
-  local sum, first_tag = 0, 4 * metric
-  for i = FIRST_PART, #post, 2 do
-    local which = post[i] % TAGS - first_tag
-    if which == P then sum = sum + post[i + 1] elseif which == N then sum = sum - post[i + 1] end
-  end
-  return sum
-end
-
 local function total(post, metric)
   local sum, first_tag = 0, 4 * metric
   for i = FIRST_PART, #post, 2 do
@@ -131,7 +121,6 @@ local function total(post, metric)
       if which == P then sum = sum + post[i + 1] elseif which == N then sum = sum - post[i + 1] end
     end
   end
-  if sum < 0 then return 0 end
   if sum > COUNT_MAX then return COUNT_MAX end
   return sum
 end

@@ -14,8 +14,10 @@ local function count(place, metric, value)
     if total(post, metric) + value > COUNT_MAX then return 0 end
     set_part(post, first_tag + P, part(post, first_tag + P) + value)
   else
-    if plain(post, metric) + value < 0 then return 0 end
-    set_part(post, first_tag + N, part(post, first_tag + N) - value)
+    local taken = part(post, first_tag + N) - value
+    -- A region takes away only what it has added itself: see rightsOf in pn-counter.ts.
+    if part(post, first_tag + P) < taken then return 0 end
+    set_part(post, first_tag + N, taken)
   end
   if region >= 0 then counted[place], counts = true, counts + 1 end
   changed[place] = 1

@@ -1,0 +1,128 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import type { Rights } from '../../src/counters/apply.js';
+import { LIKES, Metrics } from '../../src/counters/metrics.js';
+import type { Operation } from '../../src/counters/operation.js';
+import { APPLIED } from '../../src/counters/operation.js';
+import { rightsOf, valueOf } from '../../src/counters/pn-counter.js';
+import type { Shipment } from '../../src/counters/shipment.js';
+import { adjust, key, like, START_MS, unlike } from '../contract/operations.js';
+import { ReferenceStore } from '../contract/reference-store.js';
+import { RUNS } from './runs.js';
+
+const METRICS = Metrics.parse('likes:toggle,views:tally');
+const REGIONS = ['ap', 'eu', 'us'] as const;
+const POST = 'story';
+const ACTORS = 4;
+/** Shipments that come late are this many scans old, at most. */
+const LATE_MAX = 3;
+
+/** The fault: what all regions have added together may be taken away by each of them. */
+const ofTheSum: Rights = (counter) => valueOf(counter);
+
+const at = fc.nat(REGIONS.length - 1);
+const adjusted = fc.record({
+  kind: fc.constant('adjust' as const),
+  at,
+  by: fc.constantFrom(1 as const, -1 as const),
+  times: fc.integer({ min: 1, max: 4 }),
+});
+const toggled = fc.record({ kind: fc.constant('toggle' as const), at, actor: fc.nat(ACTORS - 1), on: fc.boolean() });
+const shipped = fc.record({ kind: fc.constant('ship' as const), at, to: at, late: fc.nat(LATE_MAX) });
+const restarted = fc.record({ kind: fc.constant('restart' as const), at });
+
+const steps = fc.array(fc.oneof(adjusted, adjusted, toggled, shipped, shipped, restarted), { maxLength: 50 });
+
+/** A region whose store keeps all it has acknowledged. */
+class Region {
+  readonly store: ReferenceStore;
+  /** What it has shipped, each as it was then. */
+  readonly scans: (readonly Shipment[])[] = [];
+  #n = 0;
+
+  constructor(name: string, rights: Rights) {
+    this.store = new ReferenceStore(METRICS, 1, { region: name, epoch: 1, nonce: 1 }, () => 1, undefined, rights);
+  }
+
+  /** @returns whether it was applied, and the likes from then on */
+  async commit(operation: Operation): Promise<{ applied: boolean; likes: number }> {
+    const batch = { bucket: 0, incarnation: 'life-one', n: ++this.#n, atMs: START_MS, operations: [operation] };
+    const result = await this.store.commit(batch);
+    if (result.kind !== 'applied') throw new Error(result.kind);
+    return { applied: (result.outcomes[0]! & APPLIED) > 0, likes: result.counts.get(POST)!.totals[LIKES]! };
+  }
+
+  async likes(): Promise<number> {
+    return (await this.store.read([POST], null))[0]!.counts.totals[LIKES]!;
+  }
+
+  async named(): Promise<number> {
+    const views = await Promise.all(Array.from({ length: ACTORS }, (_, i) => this.store.read([POST], key(i))));
+    return views.filter(([view]) => view!.on > 0).length;
+  }
+
+  async scan(): Promise<readonly Shipment[]> {
+    const { shipments } = await this.store.scan(new Set([0]), '', 10);
+    this.scans.push(shipments);
+    return shipments;
+  }
+}
+
+/** What holds after each step, in the region where it was done. @throws where it does not */
+async function check(region: Region): Promise<void> {
+  const [likes, named] = [await region.likes(), await region.named()];
+  expect(likes).toBeGreaterThanOrEqual(named);
+  for (const { posts } of await region.store.show([POST])) {
+    for (const { entries } of posts) for (const { p, n } of entries) expect(p).toBeGreaterThanOrEqual(n);
+  }
+}
+
+async function run(history: typeof steps extends fc.Arbitrary<infer T> ? T : never, rights: Rights): Promise<void> {
+  const regions = REGIONS.map((name) => new Region(name, rights));
+  let plain = 0;
+  for (const step of history) {
+    const region = regions[step.at]!;
+    if (step.kind === 'adjust') {
+      for (let time = 0; time < step.times; time++) {
+        const before = await region.likes();
+        const { applied, likes } = await region.commit(adjust(POST, step.by));
+        if (applied) plain += step.by;
+        expect(likes).toBe(before + (applied ? step.by : 0));
+        // Each +1 shows; a -1 without a right changes nothing.
+        if (step.by === 1) expect(applied).toBe(true);
+      }
+    } else if (step.kind === 'toggle') await region.commit((step.on ? like : unlike)(POST, key(step.actor)));
+    else if (step.kind === 'restart') region.store.restarted(START_MS);
+    else {
+      await region.scan();
+      const scans = region.scans;
+      await regions[step.to]!.store.merge(scans.at(-1 - step.late) ?? scans[0]!);
+    }
+    await check(step.kind === 'ship' ? regions[step.to]! : region);
+  }
+  for (let round = 0; round < 2; round++) {
+    for (const from of regions) for (const to of regions) if (from !== to) await to.store.merge(await from.scan());
+  }
+  const named = await regions[0]!.named();
+  for (const region of regions) {
+    await check(region);
+    expect(await region.likes()).toBe(named + plain);
+  }
+}
+
+describe('plain likes over regions', () => {
+  it('converge, take no named like away, and each +1 shows', async () => {
+    await fc.assert(
+      fc.asyncProperty(steps, (history) => run(history, rightsOf)),
+      { numRuns: RUNS * 5 },
+    );
+  });
+
+  it('do not, if only their sum were kept from falling below 0', async () => {
+    const found = await fc.check(
+      fc.asyncProperty(steps, (history) => run(history, ofTheSum)),
+      { numRuns: 1_000 },
+    );
+    expect(found.failed).toBe(true);
+  });
+});
