@@ -20,8 +20,8 @@ export interface Counts {
 export interface Link {
   readonly region: string;
   readonly up: boolean;
-  /** Age of the oldest change that the other region is not known to have; 0 if it has all. */
-  readonly lagSeconds: number;
+  /** Age of the oldest change that the other region lacks; 0 if it has all; `null`: that is not known. */
+  readonly lagSeconds: number | null;
 }
 
 /** A gateway with a store of its own. */

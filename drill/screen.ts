@@ -16,7 +16,7 @@ interface SceneCable {
   readonly to: string;
   readonly isCut: boolean;
   /** Age of what `to` is not known to have. */
-  readonly lagSeconds: number;
+  readonly lagSeconds: number | null;
 }
 
 const COLUMNS = 78;
@@ -108,8 +108,8 @@ function pairs(cables: readonly SceneCable[]): string[] {
 }
 
 function lags(cables: readonly SceneCable[]): string {
-  const late = cables.filter(({ lagSeconds }) => lagSeconds > 0);
-  return late.map(({ from, to, lagSeconds }) => `${from}→${to} ${lagSeconds.toFixed(1)} s`).join('  ') || '–';
+  const late = cables.filter(({ lagSeconds }) => lagSeconds !== 0);
+  return late.map(({ from, to, lagSeconds }) => `${from}→${to} ${lagSeconds?.toFixed(1) ?? '?'} s`).join('  ') || '–';
 }
 
 function gauge(shown: number, acknowledged: number, width: number): string {

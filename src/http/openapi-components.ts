@@ -133,7 +133,7 @@ function schemas(metrics: Metrics): Schemas {
 }
 
 function peer(): Schemas[string] {
-  const number = (description: string, type: 'integer' | 'number' = 'integer') => ({ type, minimum: 0, description });
+  const number = (description: string): Schemas[string] => ({ type: 'integer', minimum: 0, description });
   const properties: Schemas = {
     region: { type: 'string', examples: ['us'] },
     up: { type: 'boolean', description: 'Whether the last call was answered' },
@@ -143,13 +143,22 @@ function peer(): Schemas[string] {
       description: 'Since when it is so, in UTC; `null`: it was not tried yet',
     },
     error: { type: 'string', description: 'What the last call that failed said; empty while it is up' },
-    lagSeconds: number('Age of the oldest change that it is not known to have; 0 if it has all', 'number'),
-    lagPosts: number('Changed posts and toggles that it is not known to have'),
+    lagSeconds: unlessUnknown('Age of the oldest change that it lacks; 0 if it has all', 'number'),
+    lagPosts: unlessUnknown('Changed posts and toggles that it lacks', 'integer'),
     refusals: number('Since boot: shipments that it has refused'),
     epochBumps: number('Since boot: lives of buckets begun since it knew of a later one'),
     scans: number('Since boot: scans made for it'),
   };
   return { type: 'object', required: Object.keys(properties), properties };
+}
+
+/** `null` after a start, and while the region is told everything: what it has is not known then. */
+function unlessUnknown(description: string, type: 'integer' | 'number'): Schemas[string] {
+  return {
+    type: [type, 'null'],
+    minimum: 0,
+    description: `${description}; \`null\`: it is not known what the region has`,
+  };
 }
 
 function responses(): NonNullable<Components['responses']> {

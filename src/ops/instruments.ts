@@ -195,21 +195,21 @@ export class Instruments {
     });
     new Gauge({
       name: 'tallycast_region_lag_seconds',
-      help: 'Age of the oldest change that the other region is not known to have; 0 if it has all.',
+      help: 'Age of the oldest change that the other region lacks; 0 if it has all; NaN while that is not known.',
       labelNames: ['peer'],
       registers: [this.registry],
       aggregator: 'max',
       collect() {
-        for (const { region, lagSeconds } of regions.status()) this.set({ peer: region }, lagSeconds);
+        for (const { region, lagSeconds } of regions.status()) this.set({ peer: region }, lagSeconds ?? NaN);
       },
     });
     new Gauge({
       name: 'tallycast_region_lag_posts',
-      help: 'Changed posts and toggles that the other region is not known to have; at least so many while it is scanned for.',
+      help: 'Changed posts and toggles that the other region lacks; NaN while that is not known: after a start, and while it is told everything.',
       labelNames: ['peer'],
       registers: [this.registry],
       collect() {
-        for (const { region, lagPosts } of regions.status()) this.set({ peer: region }, lagPosts);
+        for (const { region, lagPosts } of regions.status()) this.set({ peer: region }, lagPosts ?? NaN);
       },
     });
     this.#regionCounters(regions);

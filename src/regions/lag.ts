@@ -1,41 +1,59 @@
 import type { Shipment } from '../counters/shipment.js';
 
+interface Behind {
+  /** When it was first missing, on the monotonic clock; `null`: the peer has all of this bucket. */
+  readonly sinceMs: number | null;
+  readonly things: number;
+}
+
+/** What a peer lacks. */
+export interface LagReading {
+  /** When the oldest of it was first missing, on the monotonic clock; `null`: nothing is. */
+  readonly sinceMs: number | null;
+  readonly things: number;
+}
+
+const CAUGHT_UP: Behind = { sinceMs: null, things: 0 };
+
 /** What a peer is not known to have yet, by bucket. */
 export class Lag {
-  readonly #behind = new Map<number, { readonly sinceMs: number; things: number }>();
+  readonly #buckets = new Map<number, Behind>();
 
-  /** Since when something is missing, on the monotonic clock; `null`: nothing is. */
-  get sinceMs(): number | null {
+  /** Of these buckets together; `null`: of one of them it is not known what the peer has, so nobody can say. */
+  of(buckets: readonly number[]): LagReading | null {
     let sinceMs: number | null = null;
-    for (const one of this.#behind.values()) if (sinceMs === null || one.sinceMs < sinceMs) sinceMs = one.sinceMs;
-    return sinceMs;
-  }
-
-  get things(): number {
-    let sum = 0;
-    for (const { things } of this.#behind.values()) sum += things;
-    return sum;
+    let things = 0;
+    for (const bucket of buckets) {
+      const behind = this.#buckets.get(bucket);
+      if (behind === undefined) return null;
+      things += behind.things;
+      if (behind.sinceMs !== null && (sinceMs === null || behind.sinceMs < sinceMs)) sinceMs = behind.sinceMs;
+    }
+    return { sinceMs, things };
   }
 
   /** What is to be shipped: nothing, or all that is missing. */
   due({ bucket, posts }: Shipment, nowMs: number): void {
     const things = posts.reduce((sum, { registers }) => sum + Math.max(1, registers.length), 0);
-    if (things === 0) this.#behind.delete(bucket);
+    if (things === 0) this.caughtUp(bucket);
     else this.late(bucket, things, nowMs);
   }
 
   late(bucket: number, things: number, nowMs: number): void {
-    const known = this.#behind.get(bucket);
-    if (known === undefined) this.#behind.set(bucket, { sinceMs: nowMs, things });
-    else known.things = things;
+    this.#buckets.set(bucket, { sinceMs: this.#buckets.get(bucket)?.sinceMs ?? nowMs, things });
   }
 
   caughtUp(bucket: number): void {
-    this.#behind.delete(bucket);
+    this.#buckets.set(bucket, CAUGHT_UP);
+  }
+
+  /** It is not known any more what the peer has of the bucket. */
+  forget(bucket: number): void {
+    this.#buckets.delete(bucket);
   }
 
   /** Of the other buckets somebody else keeps count. */
   keepOnly(buckets: ReadonlySet<number>): void {
-    for (const bucket of this.#behind.keys()) if (!buckets.has(bucket)) this.#behind.delete(bucket);
+    for (const bucket of this.#buckets.keys()) if (!buckets.has(bucket)) this.#buckets.delete(bucket);
   }
 }

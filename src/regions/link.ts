@@ -13,6 +13,8 @@ import { Scan } from './scan.js';
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 1_000;
 
+const NONE: readonly number[] = [];
+
 export interface LinkOptions {
   readonly collector: Collector;
   readonly random: () => number;
@@ -21,7 +23,8 @@ export interface LinkOptions {
   readonly lost: (buckets: number, region: string) => void;
   /** Up to where all peers have confirmed the bucket's changes. */
   readonly confirmed: (bucket: number, own: Life) => number;
-  readonly led: () => readonly number[];
+  /** `null`: that is not known yet. */
+  readonly led: () => readonly number[] | null;
   readonly peers: readonly string[];
 }
 
@@ -76,14 +79,15 @@ export class Link {
   }
 
   get status(): LinkStatus {
-    const { sinceMs, things } = this.#lag;
+    const led = this.options.led();
+    const lag = led && this.#lag.of(led);
     return {
       region: this.region,
       up: this.#up,
       sinceMs: this.#changedAtMs,
       error: this.#error,
-      lagSeconds: sinceMs === null ? 0 : (this.clock.nowMs() - sinceMs) / 1000,
-      lagPosts: things,
+      lagSeconds: lag && (lag.sinceMs === null ? 0 : (this.clock.nowMs() - lag.sinceMs) / 1000),
+      lagPosts: lag && lag.things,
       ...this.#counts,
     };
   }
@@ -132,7 +136,7 @@ export class Link {
   }
 
   async #round(): Promise<boolean> {
-    const led = this.options.led();
+    const led = this.options.led() ?? NONE;
     this.#forgetOthers(led);
     const round = this.options.collector.round(led);
     const standings = await round.standings;
@@ -186,6 +190,7 @@ export class Link {
     for (const bucket of led) {
       const standing = standings.get(bucket)!;
       const fed = this.#isFed(bucket, standing);
+      if (!fed && !this.#toScan.has(bucket)) this.#lag.forget(bucket);
       if (!quiet.has(bucket) && (!fed || this.#remotes.isSame(bucket, standing.clock))) continue;
       const after = fed ? this.#remotes.receipt(bucket)!.upTo : standing.clock;
       asked.push({ bucket, after, confirmed: this.options.confirmed(bucket, standing) });
@@ -220,7 +225,8 @@ export class Link {
         this.#scan?.drop(shipment.bucket);
       }
       this.#remotes.set(shipment.bucket, receipt);
-      if (shipment.upTo <= receipt.upTo && shipment.upTo >= standing.clock) this.#lag.caughtUp(shipment.bucket);
+      const hasAll = orderOf(receipt, standing) === 'same' && shipment.upTo <= receipt.upTo;
+      if (hasAll && shipment.upTo >= standing.clock) this.#lag.caughtUp(shipment.bucket);
       // What was counted between the look at the standings and the collecting is in the shipment.
       const clock = Math.max(standing.clock, shipment.upTo);
       await this.#answer(shipment.bucket, receipt, { ...standing, clock });

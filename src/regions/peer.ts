@@ -46,10 +46,13 @@ export interface LinkStatus {
   readonly sinceMs: number | null;
   /** What the last call that failed said; `''` while it is up. */
   readonly error: string;
-  /** Age of the oldest change that the peer is not known to have, seconds; 0 if it has all. */
-  readonly lagSeconds: number;
-  /** Changed posts and toggles that the peer is not known to have; of a bucket that is being scanned, at least this many. */
-  readonly lagPosts: number;
+  /**
+   * Age of the oldest change that the peer lacks, seconds; 0 if it has all. `null`, as `lagPosts` then is, while it is not known what
+   * the peer has: since the start of this gateway it has not said so of all buckets, or it is being told everything.
+   */
+  readonly lagSeconds: number | null;
+  /** Changed posts and toggles that the peer lacks; of a bucket of which too much has changed since, at least this many. */
+  readonly lagPosts: number | null;
   /** Since boot: shipments the peer has refused, lives that were begun since it did, scans made for it. */
   readonly refusals: number;
   readonly epochBumps: number;

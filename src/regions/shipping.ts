@@ -32,7 +32,8 @@ export class Shipping implements PeerService {
   readonly #links: readonly Link[];
   readonly #collector: Collector;
   readonly #antiEntropy: AntiEntropy;
-  #led: readonly number[] = [];
+  /** `null`: it has not been asked yet. */
+  #led: readonly number[] | null = null;
   #filling = false;
   #timers: Timer[] = [];
   #closed = false;
@@ -106,7 +107,7 @@ export class Shipping implements PeerService {
   async #lead(): Promise<void> {
     try {
       this.#led = await this.store.lead(this.clock.wallMs());
-      await this.#endFilling();
+      await this.#endFilling(this.#led);
     } catch {
       // The store is away: nothing can be collected, either.
     }
@@ -114,10 +115,10 @@ export class Shipping implements PeerService {
   }
 
   /** A bucket is filled when every region that can be reached has told all it knows. */
-  async #endFilling(): Promise<void> {
+  async #endFilling(led: readonly number[]): Promise<void> {
     const reached = this.#links.filter(({ up }) => up).map(({ region }) => region);
-    const standings = await this.store.standing(this.#led);
-    const done = this.#led.filter((_, i) => {
+    const standings = await this.store.standing(led);
+    const done = led.filter((_, i) => {
       const { filling, toldBy } = standings[i]!;
       return filling && reached.length > 0 && reached.every((region) => toldBy.includes(region));
     });
@@ -144,7 +145,7 @@ export class Shipping implements PeerService {
     for (const [i, peer] of this.peers.entries()) {
       if (!this.#links[i]!.up) continue;
       try {
-        const shipped = await this.#antiEntropy.compareWith(peer, this.#led);
+        const shipped = await this.#antiEntropy.compareWith(peer, this.#led ?? []);
         if (shipped > 0) this.options.warn(`${shipped} posts were not the same as in region ${peer.region}`);
       } catch {
         // The link says what is wrong; the next period tries again.
