@@ -111,6 +111,7 @@ class Merging {
       this.#own(id, post, metric, { replica, p, n });
       return;
     }
+    if (!this.#regional.hasRoomFor(replica.region)) return;
     // What a life has counted that is over, and of which its region has told all that is left, is left out here, too.
     const life = this.order(replica, this.#regional.heard(replica.region));
     if (life === 'older' || life === 'clash') return;

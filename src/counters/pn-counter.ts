@@ -17,6 +17,15 @@ export interface Replica {
   readonly nonce: number;
 }
 
+/**
+ * Lives of other regions that a store keeps and a message may name. Each failover or restored backup of a region adds one: 60 for
+ * each of 15 peers. Records refer to lives by their place in a list that is read as a whole.
+ */
+export const LIVES_MAX = 1_000;
+
+/** Other regions that were ever heard of: 15 peers, and those that were removed, whose counts stay. */
+export const REGIONS_MAX = 32;
+
 /** The name of a region that is the only one; its data may be given another one once. */
 export const NAMELESS = 'local';
 

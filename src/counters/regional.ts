@@ -1,6 +1,6 @@
 import { Feed } from './feed.js';
 import type { Key64 } from './ids.js';
-import { type Life, orderOf } from './pn-counter.js';
+import { type Life, orderOf, REGIONS_MAX } from './pn-counter.js';
 import { type Known, UNKNOWN } from './shipment.js';
 import { nextStamp, regionNumber, regionNumberOf, stampOf } from './stamp.js';
 
@@ -107,6 +107,12 @@ export class Regional {
 
   heard(region: string): Life {
     return this.state.heard.get(region) ?? UNHEARD;
+  }
+
+  /** Whether another region can be counted for: whoever makes up names would make each record larger without end. */
+  hasRoomFor(region: string): boolean {
+    const { heard } = this.state;
+    return heard.has(region) || heard.size < REGIONS_MAX;
   }
 
   hear(region: string, { epoch, nonce }: Life): void {

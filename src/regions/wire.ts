@@ -1,6 +1,6 @@
 import { STORED_POST_PATTERN } from '../counters/ids.js';
 import { METRICS_MAX } from '../counters/metrics.js';
-import type { Replica } from '../counters/pn-counter.js';
+import { LIVES_MAX, type Replica } from '../counters/pn-counter.js';
 import type { EntryShipment, MembersShipment, PostShipment, Register, Shipment } from '../counters/shipment.js';
 import { REGION_PATTERN } from './peer-addresses.js';
 import { WireError, WireReader, WireWriter } from './wire-bytes.js';
@@ -83,6 +83,8 @@ export function decodeShipments(bytes: Uint8Array): Shipment[] {
   const lives = reader.list('lives', LIFE_BYTES, (): Replica => {
     return { region: reader.text('region', REGION_PATTERN), ...reader.life('life') };
   });
+  // Besides them the one that ships.
+  if (lives.length > LIVES_MAX + 1) throw new WireError(`lives must be at most ${LIVES_MAX + 1}`);
   const sources = reader.list('sources', SOURCE_BYTES, (): Source => {
     const source = lives[reader.varint('life of a source', lives.length - 1)]!;
     const born = readAge(reader, 'born', latestStamp);

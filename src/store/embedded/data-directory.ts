@@ -2,7 +2,7 @@ import { closeSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import type { ActorKeys } from '../../counters/ids.js';
-import { NAMELESS, type Replica } from '../../counters/pn-counter.js';
+import { LIVES_MAX, NAMELESS, type Replica } from '../../counters/pn-counter.js';
 import { checkDataFile } from './data-file.js';
 import {
   DATA_FILE,
@@ -51,9 +51,15 @@ export interface DataDirectoryOptions {
 export class DataDirectory {
   #root!: RootDatabase;
   #tables!: Tables;
+  #metaTable!: Database<string, string>;
   #meta: Meta;
   /** Whether the last commit went through: after one that failed the next boot checks the data file. */
   #isSound = true;
+  #own: Replica | null = null;
+  /** What the disk has of `#meta`. */
+  #written: Meta;
+  /** `#meta.replicas` by their names. */
+  #lives: Map<string, Replica>;
 
   private constructor(
     private readonly options: DataDirectoryOptions,
@@ -64,6 +70,8 @@ export class DataDirectory {
     private readonly lock: number,
   ) {
     this.#meta = meta;
+    this.#written = meta;
+    this.#lives = livesIn(meta);
     this.#use(root);
   }
 
@@ -94,18 +102,40 @@ export class DataDirectory {
 
   /** The own region's present life. */
   get replica(): Replica {
-    return this.replicas.findLast(({ region }) => region === this.options.region)!;
+    this.#own ??= this.replicas.findLast(({ region }) => region === this.options.region)!;
+    return this.#own;
   }
 
-  /** The life as records refer to it; written down at once if it is new here. */
+  /** The life as records refer to it; if it is new here it is written down by the next commit. */
   known(life: Replica): Replica {
-    const known = this.replicas.find(
-      ({ region, epoch, nonce }) => region === life.region && epoch === life.epoch && nonce === life.nonce,
-    );
-    if (known !== undefined) return known;
-    this.#meta = { ...this.#meta, replicas: [...this.replicas, life] };
-    metaOf(this.#root).putSync('meta', JSON.stringify(this.#meta));
-    return life;
+    return this.allKnown([life])[0]!;
+  }
+
+  /**
+   * The same of several, by a look-up each. @throws Error, with none of them taken, if more lives of other regions than LIVES_MAX would
+   * be known
+   */
+  allKnown(lives: readonly Replica[]): Replica[] {
+    const added = new Map<string, Replica>();
+    const known = lives.map((life) => {
+      const name = nameOf(life);
+      const found = this.#lives.get(name) ?? added.get(name);
+      if (found === undefined) added.set(name, life);
+      return found ?? life;
+    });
+    if (added.size === 0) return known;
+    const replicas = [...this.replicas, ...added.values()];
+    const isOther = ({ region }: Replica): boolean => region !== this.options.region;
+    const other = [...added.values()].find(isOther);
+    if (other !== undefined && replicas.filter(isOther).length > LIVES_MAX) {
+      throw new Error(
+        `${LIVES_MAX} lives of other regions are known, and ${other.region} is said to have begun another`,
+      );
+    }
+    this.#meta = { ...this.#meta, replicas };
+    for (const [name, life] of added) this.#lives.set(name, life);
+    this.#own = null;
+    return known;
   }
 
   /** Begins another life of the own region. */
@@ -120,8 +150,13 @@ export class DataDirectory {
 
   /** Commits what `write` puts into the tables, synced to disk. Rejects with nothing of it written. */
   async commit(write: () => void): Promise<void> {
+    const meta = this.#meta;
     try {
-      await this.#root.batch(write);
+      await this.#root.batch(() => {
+        if (meta !== this.#written) void this.#metaTable.put('meta', JSON.stringify(meta));
+        write();
+      });
+      this.#written = meta;
       this.#isSound = true;
     } catch (error) {
       this.#isSound = false;
@@ -139,6 +174,9 @@ export class DataDirectory {
    * it refuses every read, and its binding would wait for a write for ever, until the file is opened anew.
    */
   async recover(): Promise<void> {
+    this.#meta = this.#written;
+    this.#lives = livesIn(this.#meta);
+    this.#own = null;
     try {
       this.#root.resetReadTxn();
       this.#root.doesExist('meta');
@@ -157,6 +195,7 @@ export class DataDirectory {
 
   #use(root: RootDatabase): void {
     this.#root = root;
+    this.#metaTable = metaOf(root);
     this.#tables = {
       posts: new Table(root, 'posts'),
       members: new Table(root, 'members'),
@@ -167,6 +206,14 @@ export class DataDirectory {
       regional: new Table(root, 'regional'),
     };
   }
+}
+
+function nameOf({ region, epoch, nonce }: Replica): string {
+  return `${region} ${epoch} ${nonce}`;
+}
+
+function livesIn({ replicas }: Meta): Map<string, Replica> {
+  return new Map(replicas.map((life) => [nameOf(life), life]));
 }
 
 export function errorAt(path: string, error: unknown): Error {

@@ -27,8 +27,8 @@ export interface EmbeddedAccess {
   look<T>(read: (records: Records) => T): Promise<T>;
   /** Announces them when the group commit that runs is synced. */
   tell(changed: readonly PostCounts[]): void;
-  /** As records refer to it. */
-  known(life: Replica): Replica;
+  /** As records refer to them. @throws Error if they are too many */
+  known(lives: readonly Replica[]): readonly Replica[];
   /** Begins a life of the own region, in all buckets. */
   beginLife(epoch: number): void;
 }
@@ -117,14 +117,19 @@ export class EmbeddedRegions implements RegionalStore {
   async merge(shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
     const merged = await this.access.write((records) =>
       shipments.map((shipment) => {
-        const one = merge(records.bucket(shipment.bucket), this.access.metrics, this.#known(shipment));
+        const known = this.#known(shipment);
+        if (known instanceof Error) return known;
+        const one = merge(records.bucket(shipment.bucket), this.access.metrics, known);
         this.access.tell(one.changed);
         return one;
       }),
     );
-    const toggled = merged.flatMap((one) => one.toggled);
+    const toggled = merged.flatMap((one) => (one instanceof Error ? [] : one.toggled));
     if (toggled.length > 0) this.#toggled.next(toggled);
-    return merged.map(({ receipt }) => receipt);
+    return merged.map((one) => {
+      if (one instanceof Error) throw one;
+      return one.receipt;
+    });
   }
 
   begin(buckets: readonly number[], { epoch, clock, fills }: NewLife): Promise<void> {
@@ -168,12 +173,17 @@ export class EmbeddedRegions implements RegionalStore {
     });
   }
 
-  /** Records refer to lives by their place in a table. */
-  #known(shipment: Shipment): Shipment {
-    const posts = shipment.posts.map((post) => {
-      const entries = post.entries.map((entry) => ({ ...entry, replica: this.access.known(entry.replica) }));
-      return { ...post, entries };
-    });
-    return { ...shipment, posts };
+  /** Records refer to lives by their place in a table. An error is returned: others share the group commit. */
+  #known(shipment: Shipment): Shipment | Error {
+    try {
+      const lives = this.access.known(shipment.posts.flatMap(({ entries }) => entries.map(({ replica }) => replica)));
+      let next = 0;
+      const posts = shipment.posts.map((post) => {
+        return { ...post, entries: post.entries.map((entry) => ({ ...entry, replica: lives[next++]! })) };
+      });
+      return { ...shipment, posts };
+    } catch (error) {
+      return error as Error;
+    }
   }
 }

@@ -134,7 +134,7 @@ export class EmbeddedStore implements CounterStore {
       write: (change) => this.#write(change),
       look: (read) => this.#look(read),
       tell: (changed) => this.#tell(changed),
-      known: (life) => this.#directory.known(life),
+      known: (lives) => this.#directory.allKnown(lives),
       beginLife: (epoch) => this.#directory.begin(epoch),
     };
   }

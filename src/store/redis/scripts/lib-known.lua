@@ -18,6 +18,17 @@ local function known_of(known, name)
   return known[name] or { epoch = 0, nonce = 0, up_to = 0, confirmed = 0, heard_epoch = 0, heard_nonce = 0 }
 end
 
+-- Whether another region can be counted for: see regional.ts.
+local REGIONS_MAX = 32
+local function has_room_for(known, name)
+  local heard_of = 0
+  for other, of in pairs(known) do
+    if other == name and of.heard_epoch > 0 then return true end
+    if of.heard_epoch > 0 then heard_of = heard_of + 1 end
+  end
+  return heard_of < REGIONS_MAX
+end
+
 -- A life of the region was heard of. @return whether that is news
 local function hear(known, name, epoch_told, nonce_told)
   local of = known_of(known, name)

@@ -8,11 +8,18 @@ local function order_of(epoch_told, nonce_told, epoch_known, nonce_known)
   return nonce_told == nonce_known and SAME or CLASH
 end
 
-local lives, lives_new
+-- See pn-counter.ts
+local LIVES_MAX = 1000
+-- Slots by the names of lives, made by the first that asks
+local lives, lives_new, slots
+
+local function name_of(life)
+  return life.name .. ' ' .. life.epoch .. ' ' .. life.nonce
+end
 
 local function read_lives()
   local packed = call('HGET', bucket, 'v')
-  lives, lives_new = {}, false
+  lives, lives_new, slots = {}, false, nil
   if not packed then return end
   local list = { cmsgpack.unpack(packed) }
   for i = 1, #list, 3 do lives[#lives + 1] = { name = list[i], epoch = list[i + 1], nonce = list[i + 2] } end
@@ -30,10 +37,15 @@ end
 
 -- The slot of a life, which is given one if it has none.
 local function slot_of(told)
-  for slot, life in ipairs(lives) do
-    if life.name == told.name and life.epoch == told.epoch and life.nonce == told.nonce then return slot end
+  if not slots then
+    slots = {}
+    for slot, life in ipairs(lives) do slots[name_of(life)] = slot end
   end
+  local name = name_of(told)
+  if slots[name] then return slots[name] end
+  if #lives >= LIVES_MAX then error(LIVES_MAX .. ' lives of other regions are known, and ' .. told.name .. ' is said to have begun another') end
   lives[#lives + 1], lives_new = told, true
+  slots[name] = #lives
   return #lives
 end
 

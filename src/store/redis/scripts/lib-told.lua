@@ -44,6 +44,7 @@ local function merge_told_entry(i)
   local place, metric, life, p, n = values[i + 1], values[i + 2], at.lives + 3 * values[i + 3], values[i + 4], values[i + 5]
   local told = { name = values[life - 2], epoch = values[life - 1], nonce = values[life] }
   if told.name == own_name then return merge_own(place, metric, told, p, n) end
+  if not has_room_for(known, told.name) then return end
   -- What a life has counted that is over, and of which its region has told all that is left, is left out here, too.
   local of = known_of(known, told.name)
   local order = order_of(told.epoch, told.nonce, of.heard_epoch, of.heard_nonce)
