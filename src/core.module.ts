@@ -19,6 +19,7 @@ import { Tokens } from './access/tokens.js';
 import { type Clock, systemClock } from './clock.js';
 import { Actors } from './fanout/actors.js';
 import { Fanout } from './fanout/fanout.js';
+import { GuardedClock } from './guarded-clock.js';
 import { Ingest } from './ingest/ingest.js';
 import { OperationCounts } from './ingest/operation-counts.js';
 import { Instruments } from './ops/instruments.js';
@@ -32,7 +33,7 @@ import { EmbeddedStore } from './store/embedded/embedded-store.js';
 import { RedisConnections } from './store/redis/connections.js';
 import { RedisStore } from './store/redis/redis-store.js';
 import type { RegionalStore } from './store/regional-store.js';
-import { CLOCK, REDIS, REGIONS, SETTINGS, STORE } from './tokens.js';
+import { CLOCK, DATA_CLOCK, REDIS, REGIONS, SETTINGS, STORE } from './tokens.js';
 
 /**
  * A post's changes reach other gateways this often in a tick. What is announced just after a viewer's frame goes out
@@ -69,6 +70,11 @@ function edges(settings: Settings): Provider[] {
   return [
     { provide: SETTINGS, useValue: settings },
     { provide: CLOCK, useValue: systemClock },
+    {
+      provide: DATA_CLOCK,
+      useFactory: (clock: Clock) => new GuardedClock(clock, (message) => new Logger('clock').warn(message)),
+      inject: [CLOCK],
+    },
     { provide: Identities, useFactory: (clock: Clock) => identitiesOf(settings, clock), inject: [CLOCK] },
     { provide: Origins, useValue: new Origins({ allowed: allowedOrigins, own: publicUrl, warn: warnOfOrigins }) },
     { provide: Addresses, useFactory: (clock: Clock) => new Addresses(limits, clock), inject: [CLOCK] },
@@ -141,33 +147,40 @@ function machinery(settings: Settings): Provider[] {
     },
     {
       provide: STORE,
-      useFactory: async (connections: RedisConnections | null, clock: Clock): Promise<CounterStore> => {
+      useFactory: async (
+        connections: RedisConnections | null,
+        clock: Clock,
+        dataClock: Clock,
+      ): Promise<CounterStore> => {
         const data = { buckets, actorKeys, metrics, region, nonce: () => randomInt(2 ** 32) };
         if (connections === null) {
           await checkDirectory(dataDir, (message) => new Logger('store').warn(message));
-          return new EmbeddedStore({ path: dataDir, ...data, ...(hasPeers && { regional: clock }) });
+          return new EmbeddedStore({ path: dataDir, ...data, ...(hasPeers && { regional: dataClock }) });
         }
         const publishMs = tickMs / PUBLICATIONS_A_TICK;
-        return RedisStore.open(connections, clock, { ...data, gateway: random64(), publishMs, regional: hasPeers });
+        const wallMs = (): number => dataClock.wallMs();
+        const options = { ...data, gateway: random64(), publishMs, regional: hasPeers, wallMs };
+        return RedisStore.open(connections, clock, options);
       },
-      inject: [REDIS, CLOCK],
+      inject: [REDIS, CLOCK, DATA_CLOCK],
     },
     {
       provide: Ingest,
-      useFactory: (store: CounterStore, clock: Clock, instruments: Instruments) => {
+      useFactory: (store: CounterStore, clock: Clock, dataClock: Clock, instruments: Instruments) => {
         const warn = (message: string): void => new Logger('ingest').warn(message);
         // What LMDB has synced it keeps. What one replica of Redis has is lost nevertheless when another is promoted.
         const retainMs = redis === null ? 0 : RETAIN_MS;
-        const options = { buckets, flushMs, incarnation: random64, retainMs, warn };
+        const stampMs = (): number => dataClock.wallMs();
+        const options = { buckets, flushMs, incarnation: random64, retainMs, stampMs, warn };
         return new Ingest(store, clock, Math.random, options, instruments);
       },
-      inject: [STORE, CLOCK, Instruments],
+      inject: [STORE, CLOCK, DATA_CLOCK, Instruments],
     },
     {
       provide: REGIONS,
       useFactory: (store: EmbeddedStore | RedisStore, actors: Actors, clock: Clock): Regions | null =>
         store.regions && regionsOf(store.regions, actors, clock, settings),
-      inject: [STORE, Actors, CLOCK],
+      inject: [STORE, Actors, DATA_CLOCK],
     },
     { provide: Presence, useFactory: (clock: Clock) => new Presence(clock), inject: [CLOCK] },
     {

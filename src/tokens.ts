@@ -1,6 +1,8 @@
 /** Names under which what is not a class is injected. */
 export const SETTINGS = Symbol('Settings');
 export const CLOCK = Symbol('Clock');
+/** A Clock whose wall time is guarded against jumps: data is stamped by it, and what other regions send is held against it. */
+export const DATA_CLOCK = Symbol('DataClock');
 export const STORE = Symbol('CounterStore');
 /** The connections that gateways share counters by; `null` with the embedded store. */
 export const REDIS = Symbol('Redis');

@@ -145,7 +145,7 @@ async function openStore(url, buckets) {
   });
   const metrics = Metrics.parse('likes:toggle,views:tally');
   const about = { metrics, buckets: BUCKETS, actorKeys: 'hash', region: 'local', gateway: 'bench-01' };
-  const data = { ...about, publishMs: 50, nonce: () => 1 };
+  const data = { ...about, publishMs: 50, nonce: () => 1, wallMs: () => Date.now() };
   const store = await RedisStore.open(connections, clock, data);
   const lanes = Array.from({ length: buckets }, () => []);
   for (let id = 10_000_000; lanes.some(({ length }) => length < POSTS / buckets); id++) {

@@ -1,5 +1,13 @@
 import type { Batch, CommitResult, PostCounts } from './batch.js';
-import { type Bucket, countsOf, MARK_GENERATION_MAX, MARK_GENERATION_MS, metricState, totalOf } from './bucket.js';
+import {
+  type Bucket,
+  changedAtMs,
+  countsOf,
+  MARK_GENERATION_MAX,
+  MARK_GENERATION_MS,
+  metricState,
+  totalOf,
+} from './bucket.js';
 import type { Metrics } from './metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from './operation.js';
 import { COUNT_MAX, increment, rightsOf } from './pn-counter.js';
@@ -30,7 +38,7 @@ export function apply(bucket: Bucket, metrics: Metrics, batch: Batch, rights: Ri
   batch.operations.forEach((operation, i) => {
     const post = posts.get(operation.post);
     outcomes[i] = applyOne(bucket, post, operation, stamp, rights);
-    if ((outcomes[i] & APPLIED) > 0) post.state.updatedAtMs = Math.max(post.state.updatedAtMs, batch.atMs);
+    if ((outcomes[i] & APPLIED) > 0) post.state.updatedAtMs = changedAtMs(post.state.updatedAtMs, batch.atMs);
   });
   if (bucket.regional !== null) bucket.clockChanged();
   const { counts, changed } = posts.write();

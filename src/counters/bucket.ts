@@ -81,6 +81,14 @@ export function totalOf(state: MetricState | undefined): number {
   return Math.min(state.members + valueOf(state.counter), COUNT_MAX);
 }
 
+/** A time of a last change that is further ahead was taken from a clock that had run ahead. */
+export const TIME_AHEAD_MAX_MS = 60_000;
+
+/** Time of the last change, when another one happens at `atMs`: clocks of gateways differ, and it does not go back for that. */
+export function changedAtMs(beforeMs: number, atMs: number): number {
+  return beforeMs > atMs + TIME_AHEAD_MAX_MS ? atMs : Math.max(beforeMs, atMs);
+}
+
 /** The metric's state, added to the post if it has none yet. */
 export function metricState(post: PostState, metric: number): MetricState {
   while (post.metrics.length <= metric) post.metrics.push({ members: 0, counter: EMPTY });

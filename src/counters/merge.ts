@@ -69,7 +69,10 @@ function note(bucket: Bucket, shipment: Shipment, sameLife: boolean): void {
     epoch,
     nonce,
     upTo: sameLife ? Math.max(known.upTo, reaches) : reaches,
-    confirmed: Math.max(known.confirmed, confirmed),
+    // A life whose clock came back from ahead is not confirmed by what others had of the one before.
+    confirmed: sameLife
+      ? Math.max(known.confirmed, confirmed)
+      : Math.min(Math.max(known.confirmed, confirmed), reaches),
   });
 }
 

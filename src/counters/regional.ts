@@ -61,7 +61,7 @@ export function newState(startsAt: number): RegionalState {
 
 /** A bucket's dealings with other regions, while it is open. */
 export class Regional {
-  readonly feed: Feed;
+  #feed: Feed;
   readonly #number: number;
 
   /** @param state changed in place; whoever keeps it writes it down with the counts */
@@ -70,7 +70,11 @@ export class Regional {
     readonly state: RegionalState,
   ) {
     this.#number = regionNumber(region);
-    this.feed = new Feed(state.changedAt);
+    this.#feed = new Feed(state.changedAt);
+  }
+
+  get feed(): Feed {
+    return this.#feed;
   }
 
   /** A stamp for what is changed now. */
@@ -92,13 +96,13 @@ export class Regional {
   /** The post's own entries were changed at this stamp. */
   counted(post: string, stamp: number): void {
     this.state.changedAt = stamp;
-    this.feed.counted(post, stamp);
+    this.#feed.counted(post, stamp);
   }
 
   /** An actor's toggle was. */
   toggled(post: string, metric: number, actor: Key64, stamp: number): void {
     this.state.changedAt = stamp;
-    this.feed.toggled(post, metric, actor, stamp);
+    this.#feed.toggled(post, metric, actor, stamp);
   }
 
   known(region: string): Known {
@@ -148,6 +152,22 @@ export class Regional {
     state.born = state.clock;
   }
 
+  /**
+   * The clock had run ahead, and goes back to `clock`, at or above which no peer knows anything: a life begins. What was counted up to
+   * the clock before it is not lost. What is shipped is found by scans.
+   */
+  comeBack(clock: number): void {
+    const { state } = this;
+    state.found = Math.max(state.found, state.clock);
+    state.clock = clock;
+    state.changedAt = clock;
+    state.born = clock;
+    state.sure = Math.min(state.sure, clock);
+    state.confirmed = Math.min(state.confirmed, clock);
+    state.floor = Math.min(state.floor, clock);
+    this.#feed = new Feed(clock);
+  }
+
   told(region: string): void {
     const { state } = this;
     if (!state.toldBy.includes(region)) state.toldBy = [...state.toldBy, region];
@@ -163,7 +183,7 @@ export class Regional {
    */
   settle(confirmed: number, peers: readonly string[]): void {
     const { state } = this;
-    this.feed.trim(confirmed);
+    this.#feed.trim(confirmed);
     state.changedAt = Math.max(state.changedAt, confirmed);
     if (state.toldAt === 0 && peers.every((peer) => state.toldBy.includes(peer))) state.toldAt = state.clock;
     const whole = state.toldAt > 0 && confirmed >= state.toldAt;

@@ -117,17 +117,42 @@ export function inParts(metric: number, actors: readonly Key64[]): MembersShipme
  */
 export function giveAnew(bucket: Bucket, born: number, clock: number): void {
   const regional = bucket.regional!;
-  const given: (Register & { readonly post: string })[] = [];
   // Of what all have heard nobody doubts the stamps.
   const above = Math.max(born, regional.state.floor);
-  for (const post of bucket.postsWithRegisters()) {
-    for (const register of bucket.registers(post)) {
-      if (register.stamp > above && register.stamp <= clock && regional.gave(register.stamp))
-        given.push({ post, ...register });
-    }
-  }
+  const given = registersOf(bucket).filter(({ stamp }) => stamp > above && stamp <= clock && regional.gave(stamp));
   regional.saw(clock);
   regional.state.born = regional.state.clock;
+  giveStamps(bucket, given);
+}
+
+/**
+ * The bucket has begun another life because its clock had run ahead: the clock goes back to `clock`, and what actors have said after it
+ * is given anew, in its order, whoever gave it. No count is lost. Does nothing where the clock is not ahead of that.
+ */
+export function comeBack(bucket: Bucket, clock: number): void {
+  const regional = bucket.regional!;
+  if (regional.state.clock <= clock) return;
+  const { floor } = regional.state;
+  const ahead = registersOf(bucket).filter(({ stamp }) => stamp > clock);
+  regional.comeBack(clock);
+  // What all have heard needs no register: at the floor, as it now is, they are dropped.
+  const heard = ahead.filter(({ stamp }) => stamp <= floor);
+  for (const { post, metric, actor } of heard) bucket.setRegister(post, metric, actor, Math.min(floor, clock));
+  giveStamps(
+    bucket,
+    ahead.filter(({ stamp }) => stamp > floor),
+  );
+}
+
+type PostRegister = Register & { readonly post: string };
+
+function registersOf(bucket: Bucket): PostRegister[] {
+  return bucket.postsWithRegisters().flatMap((post) => bucket.registers(post).map((one) => ({ post, ...one })));
+}
+
+/** Stamps above all that there were, as if batches had said it. */
+function giveStamps(bucket: Bucket, given: PostRegister[]): void {
+  const regional = bucket.regional!;
   // Of one stamp in any order, as long as it is the same in every store.
   given.sort((a, b) => a.stamp - b.stamp || (textOf(a) < textOf(b) ? -1 : 1));
   let stamp = 0;
@@ -138,6 +163,6 @@ export function giveAnew(bucket: Bucket, born: number, clock: number): void {
   }
 }
 
-function textOf({ post, metric, actor }: Register & { readonly post: string }): string {
+function textOf({ post, metric, actor }: PostRegister): string {
   return `${post} ${metric} ${actor.hi} ${actor.lo}`;
 }

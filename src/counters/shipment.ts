@@ -83,6 +83,12 @@ export function partOf({ hi, lo }: Key64, parts: number): number {
 }
 
 /**
+ * Why nothing of a shipment was looked at: `ahead`: its stamps are too far ahead of the receiver's clock; `entries`: it counts what cannot
+ * be.
+ */
+export type Rejection = 'ahead' | 'entries';
+
+/**
  * The answer to a shipment: what the receiver has of the source's bucket now. Refused: nothing of it was merged, for the
  * life is not newer than one that was heard of, which the receipt names then, or may give stamps that an older one has given.
  * Its source begins another, above both.
@@ -95,6 +101,8 @@ export interface Receipt extends Omit<Known, 'confirmed'> {
   readonly told: boolean;
   /** The receiver has lost history, and waits to be told of it by a scan. */
   readonly filling: boolean;
+  /** The rest of the receipt says what the receiver has without the shipment. Left out: it was merged, or refused for its life. */
+  readonly rejection?: Rejection;
 }
 
 /** What merging a shipment did. */

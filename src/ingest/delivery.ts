@@ -19,6 +19,8 @@ export type Applied = Extract<CommitResult, { kind: 'applied' }>;
 type Refused = Exclude<CommitResult, Applied>;
 
 export interface DeliveryOptions {
+  /** Wall time that batches are stamped with, ms since 1970: guarded against jumps, unlike that of the clock. */
+  readonly stampMs: () => number;
   /** 64 random bits, others at each call. */
   readonly incarnation: () => string;
   /** How long confirmed batches are kept, in case a failover loses them. 0: the store loses nothing, none is kept. */
@@ -87,7 +89,7 @@ export class Delivery {
   send(lane: Lane, asked: OpenBatch): Promise<Applied | null> {
     lane.n += 1;
     const { bucket, incarnation, n } = lane;
-    const batch = { bucket, incarnation, n, atMs: this.clock.wallMs(), operations: asked.operations };
+    const batch = { bucket, incarnation, n, atMs: this.options.stampMs(), operations: asked.operations };
     return this.#deliver(lane, [{ batch, asked, since: null, numbered: null }]);
   }
 

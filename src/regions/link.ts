@@ -243,7 +243,7 @@ export class Link {
     }
     if (!sameLife && !standing.filling && receipt.epoch > 0 && lacks(receipt, standing, this.store.replays)) {
       this.#lost.push(bucket);
-      await this.store.begin([bucket], { epoch: 0, clock: receipt.upTo, fills: true });
+      await this.store.begin([bucket], { epoch: 0, clock: receipt.upTo, fills: true, comesBack: false });
       this.options.collector.forget();
       return;
     }
@@ -262,7 +262,7 @@ export class Link {
     const epoch = receipt.refused && sameLife ? 0 : receipt.epoch;
     this.#counts.epochBumps += 1;
     if (fills) this.#lost.push(bucket);
-    await this.store.begin([bucket], { epoch, clock: receipt.upTo, fills });
+    await this.store.begin([bucket], { epoch, clock: receipt.upTo, fills, comesBack: false });
     this.options.collector.forget();
     this.#remotes.delete(bucket);
   }

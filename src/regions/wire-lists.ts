@@ -6,7 +6,7 @@ import { WireReader, WireWriter } from './wire-bytes.js';
 /*
  * What regions tell each other besides shipments, written as in wire.ts:
  *
- *     receipts       (bucket · 4 x told + 2 x filling + refused (a byte) · epoch · nonce · upTo · epoch and nonce of the receiver)[]
+ *     receipts       (bucket · 16 x rejected for entries + 8 x rejected as ahead + 4 x told + 2 x filling + refused (a byte) · epoch · nonce · upTo · epoch and nonce of the receiver)[]
  *     digests        (bucket · before · leaf[] (4 bytes each))[]
  *     differences    (bucket · leaf[])[]
  *     posts          (length, ASCII)[]
@@ -14,6 +14,8 @@ import { WireReader, WireWriter } from './wire-bytes.js';
 const REFUSED = 1;
 const FILLING = 2;
 const TOLD = 4;
+const AHEAD = 8;
+const ENTRIES = 16;
 
 /** What each has at least, in bytes: their number is held against what has come. */
 const RECEIPT_BYTES = 7;
@@ -23,9 +25,10 @@ const DIFFERENCE_BYTES = 2;
 const POST_BYTES = 2;
 
 export function encodeReceipts(receipts: readonly Receipt[]): Buffer {
-  return encodeList(receipts, (writer, { bucket, refused, filling, told, epoch, nonce, upTo, receiver }) => {
+  return encodeList(receipts, (writer, { bucket, refused, filling, told, epoch, nonce, upTo, receiver, rejection }) => {
     writer.varint(bucket);
-    writer.byte((refused ? REFUSED : 0) | (filling ? FILLING : 0) | (told ? TOLD : 0));
+    const rejected = rejection === undefined ? 0 : rejection === 'ahead' ? AHEAD : ENTRIES;
+    writer.byte((refused ? REFUSED : 0) | (filling ? FILLING : 0) | (told ? TOLD : 0) | rejected);
     writer.life({ epoch, nonce });
     writer.varint(upTo);
     writer.life(receiver);
@@ -36,7 +39,7 @@ export function encodeReceipts(receipts: readonly Receipt[]): Buffer {
 export function decodeReceipts(bytes: Uint8Array): Receipt[] {
   return decodeList(bytes, 'receipts', RECEIPT_BYTES, (reader) => {
     const bucket = reader.varint('bucket');
-    const flags = reader.byte('refused', REFUSED | FILLING | TOLD);
+    const flags = reader.byte('refused', REFUSED | FILLING | TOLD | AHEAD | ENTRIES);
     const life = reader.life('life');
     const upTo = reader.varint('up to');
     const receiver = reader.life('receiver');
@@ -45,7 +48,9 @@ export function decodeReceipts(bytes: Uint8Array): Receipt[] {
       boolean,
       boolean,
     ];
-    return { bucket, refused, filling, told, ...life, upTo, receiver };
+    const receipt = { bucket, refused, filling, told, ...life, upTo, receiver };
+    const rejected = flags & (AHEAD | ENTRIES);
+    return rejected === 0 ? receipt : { ...receipt, rejection: rejected === AHEAD ? 'ahead' : 'entries' };
   });
 }
 

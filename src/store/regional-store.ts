@@ -26,6 +26,11 @@ export interface NewLife {
   readonly clock: number;
   /** Whether peers know better than this store what the lives before have counted. */
   readonly fills: boolean;
+  /**
+   * The clock of the lives before had run ahead: it goes back to `clock`, where it is above that, and what they have said since is given
+   * anew. Nobody has lost anything.
+   */
+  readonly comesBack: boolean;
 }
 
 /** How a bucket of this store stands. */
@@ -42,7 +47,7 @@ export interface BucketStanding {
 }
 
 /**
- * What a store does for other regions; its meaning is that of src/counters: `changesAfter`, `scanOf`, `merge`, `giveAnew`.
+ * What a store does for other regions; its meaning is that of src/counters: `changesAfter`, `scanOf`, `merge`, `giveAnew`, `comeBack`.
  * Everything told is committed and durable.
  */
 export interface RegionalStore {

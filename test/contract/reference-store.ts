@@ -7,7 +7,7 @@ import { type LifeOrder, merge } from '../../src/counters/merge.js';
 import type { Metrics } from '../../src/counters/metrics.js';
 import { type Life, orderOf, type Replica, rightsOf } from '../../src/counters/pn-counter.js';
 import { newState, Regional } from '../../src/counters/regional.js';
-import { changesAfter, emptyShipment, giveAnew, scanOf } from '../../src/counters/ship.js';
+import { changesAfter, comeBack, emptyShipment, giveAnew, scanOf } from '../../src/counters/ship.js';
 import type { Receipt, Shipment, Toggled } from '../../src/counters/shipment.js';
 import { stampOf } from '../../src/counters/stamp.js';
 import type { CounterStore, PostView } from '../../src/store/counter-store.js';
@@ -141,13 +141,14 @@ export class ReferenceStore implements CounterStore, RegionalStore {
     );
   }
 
-  begin(buckets: readonly number[], { epoch, clock, fills }: NewLife): Promise<void> {
+  begin(buckets: readonly number[], { epoch, clock, fills, comesBack }: NewLife): Promise<void> {
     for (const number of buckets) {
       const bucket = this.#buckets[number]!;
       const { replica } = bucket;
       const { state } = bucket.regional!;
       if (replica.epoch <= epoch) bucket.replica = { ...replica, epoch: epoch + 1, nonce: this.nonce!() };
-      if (state.born < clock) giveAnew(bucket, state.born, clock);
+      if (comesBack) comeBack(bucket, clock);
+      else if (state.born < clock) giveAnew(bucket, state.born, clock);
       if (fills && !state.filling) state.filling = true;
       if (fills || replica !== bucket.replica) bucket.regional!.begin(replica);
     }

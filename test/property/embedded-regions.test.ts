@@ -146,7 +146,13 @@ async function begin(region: Region, random: Random): Promise<void> {
   if (random.chance(0.5)) await region.alike((one) => one.filled(region.buckets));
   // One of all buckets: on disk they share their life.
   else {
-    const life = { epoch: epoch - random.below(2), clock: clock - random.below(50_000), fills: random.chance(0.5) };
+    const comesBack = random.chance(0.3);
+    const about = {
+      clock: Math.max(0, clock - random.below(50_000)),
+      fills: !comesBack && random.chance(0.5),
+      comesBack,
+    };
+    const life = { ...about, epoch: comesBack ? epoch : epoch - random.below(2) };
     await region.alike((one) => one.begin(region.buckets, life));
   }
 }

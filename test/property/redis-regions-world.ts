@@ -192,10 +192,12 @@ export class World {
       await this.#moveServer(region);
       region.reference.restarted(0);
     } else if (turn < 0.4) {
+      const comesBack = random.chance(0.3);
       const life = {
-        epoch: epoch - random.below(2),
+        epoch: comesBack ? epoch : epoch - random.below(2),
         clock: clock - random.below(20_000),
-        fills: random.chance(0.5),
+        fills: !comesBack && random.chance(0.5),
+        comesBack,
       };
       await alike(region, (one) => one.begin([bucket], life));
     } else if (turn < 0.5) {
@@ -222,7 +224,7 @@ export class World {
     region.reference.restarted(0);
     history.restart();
     const all = Array.from({ length: this.kind.shape.buckets }, (_, bucket) => bucket);
-    const life = { epoch: 0, clock: 0, fills: this.random.chance(0.7) };
+    const life = { epoch: 0, clock: 0, fills: this.random.chance(0.7), comesBack: false };
     await alike(region, (one) => one.begin(all, life));
     await this.#scan(peer, region);
   }

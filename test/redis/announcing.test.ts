@@ -189,6 +189,7 @@ async function openWith(gateway: string, clock: Clock): Promise<{ store: RedisSt
     publishMs: 20,
     regional: false,
     nonce: () => 7,
+    wallMs: () => clock.wallMs(),
   });
   stores.push(store);
   return { store, vanish: () => connections.close() };

@@ -255,7 +255,7 @@ describe('a region on a cluster', () => {
         ALL.flatMap((bucket) => [bucket, bucket]),
       );
       await us.regions!.hear('eu', [[0, { epoch: 5, nonce: 1 }]]);
-      await us.regions!.begin(ALL, { epoch: 4, clock: 0, fills: true });
+      await us.regions!.begin(ALL, { epoch: 4, clock: 0, fills: true, comesBack: false });
       await us.regions!.filled(ALL);
       expect((await us.regions!.standing(ALL)).map(({ epoch }) => epoch)).toEqual([5, 5, 5, 5]);
     } finally {

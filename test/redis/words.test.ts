@@ -93,7 +93,7 @@ describe('of more last words than its logs have room for a bucket', () => {
     const foreign = { metric: LIKES, actor: ACTORS[200]!, stamp: (await clockNow()) + 1, on: false };
     await regions.merge([shipmentOf([foreign])]);
     const clock = (await clockNow()) + 1_000_000;
-    await regions.begin([0], { epoch: 1, clock, fills: false });
+    await regions.begin([0], { epoch: 1, clock, fills: false, comesBack: false });
     const stamps = (await registersNow()).map(({ stamp }) => stamp);
     expect(stamps.filter((stamp) => stamp > clock).length).toBe(ACTORS.length - 1);
     expect(stamps.length).toBe(ACTORS.length);

@@ -100,6 +100,7 @@ export class IngestWorld {
       flushMs: FLUSH_MS,
       incarnation: () => random.next().toString(16),
       retainMs,
+      stampMs: () => this.clock.wallMs(),
       warn: (message: string) => this.warnings.push(message),
     };
     const { commit, acknowledgement } = this.latencies;

@@ -37,7 +37,7 @@ export async function openRedisStore(
     replicated,
     warn: () => undefined,
   });
-  const options = { ...data, actorKeys, region, regional, gateway, publishMs, nonce };
+  const options = { ...data, actorKeys, region, regional, gateway, publishMs, nonce, wallMs: () => Date.now() };
   return RedisStore.open(connections, patientClock, options).catch(async (error: unknown) => {
     await connections.close();
     throw error;

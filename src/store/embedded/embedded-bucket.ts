@@ -145,7 +145,9 @@ export class EmbeddedBucket implements Bucket, Change {
   setRegister(id: string, metric: number, actor: Key64, stamp: number): void {
     const post = this.records.post(id);
     this.records.changes.add(post);
-    this.records.registers.set(id, metric, memberPlace(post.record, metric), actor, stamp, this.#floor);
+    // The floor goes back where the clock does.
+    const floor = Math.min(this.#floor, this.regional!.state.floor);
+    this.records.registers.set(id, metric, memberPlace(post.record, metric), actor, stamp, floor);
     this.records.stamped(this.number, id, stamp);
   }
 

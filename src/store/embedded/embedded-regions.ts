@@ -5,7 +5,7 @@ import { merge } from '../../counters/merge.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { Life, Replica } from '../../counters/pn-counter.js';
 import type { Regional } from '../../counters/regional.js';
-import { changesAfter, emptyShipment, giveAnew, scanOf } from '../../counters/ship.js';
+import { changesAfter, comeBack, emptyShipment, giveAnew, scanOf } from '../../counters/ship.js';
 import type { PostShipment, Receipt, Shipment, Toggled } from '../../counters/shipment.js';
 import type { Asked, BucketStanding, NewLife, RegionalStore, ScanPage } from '../regional-store.js';
 import type { Records } from './records.js';
@@ -132,13 +132,16 @@ export class EmbeddedRegions implements RegionalStore {
     });
   }
 
-  begin(buckets: readonly number[], { epoch, clock, fills }: NewLife): Promise<void> {
+  begin(buckets: readonly number[], { epoch, clock, fills, comesBack }: NewLife): Promise<void> {
     return this.access.write((records) => {
       const before = records.replica;
       if (before.epoch <= epoch) this.access.beginLife(epoch + 1);
       for (const number of buckets) {
         const { state } = this.regionals[number]!;
-        if (state.born < clock) giveAnew(records.bucket(number), state.born, clock);
+        if (comesBack) {
+          comeBack(records.bucket(number), clock);
+          records.cameBack(number);
+        } else if (state.born < clock) giveAnew(records.bucket(number), state.born, clock);
         state.filling ||= fills;
       }
       // All buckets count in the same life.

@@ -144,6 +144,12 @@ export class Records {
     this.changes.add(post);
   }
 
+  /** The bucket's clock went back: what is noted of stamps that were ahead would keep registers until their time has come. */
+  cameBack(bucket: number): void {
+    this.stampedPosts.forget(bucket);
+    this.bucket(bucket).keepClock();
+  }
+
   /** Looks at the whole table: it is for what is rare. */
   postsWithRegisters(bucket: number): string[] {
     while (!this.seekStamped(SOUGHT_AT_ONCE));

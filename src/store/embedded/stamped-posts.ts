@@ -25,6 +25,12 @@ export class StampedPosts {
     return oldest;
   }
 
+  /** They are looked for anew. */
+  forget(bucket: number): void {
+    this.#buckets[bucket]!.clear();
+    this.soughtUpTo = '';
+  }
+
   of(bucket: number): Iterable<string> {
     return this.#buckets[bucket]!.keys();
   }

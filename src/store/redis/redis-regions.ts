@@ -8,6 +8,7 @@ import type { Receipt, Shipment, Toggled } from '../../counters/shipment.js';
 import type { Asked, BucketStanding, NewLife, RegionalStore, ScanPage } from '../regional-store.js';
 import type { RedisConnections } from './connections.js';
 import { keysOf } from './keys.js';
+import { newLife } from './new-life.js';
 import type { RedisStoreOptions } from './redis-store.js';
 import { changesOf, type Standing, standingOf } from './region-answers.js';
 import { CALL_THINGS_MAX, RegionMerges } from './region-merges.js';
@@ -131,12 +132,12 @@ export class RedisRegions implements RegionalStore {
     return shipments.map((shipment) => receipts.get(shipment)!);
   }
 
-  async begin(buckets: readonly number[], { epoch, clock, fills }: NewLife): Promise<void> {
-    await this.#each(this.#begin, buckets, [epoch, clock, fills ? 1 : 0]);
+  async begin(buckets: readonly number[], { epoch, clock, fills, comesBack }: NewLife): Promise<void> {
+    await this.#each(this.#begin, buckets, [epoch, clock, fills ? 1 : 0, comesBack ? 1 : 0]);
   }
 
   async filled(buckets: readonly number[]): Promise<void> {
-    await this.#each(this.#begin, buckets, [0, 0, -1]);
+    await this.#each(this.#begin, buckets, [0, 0, -1, 0]);
   }
 
   close(): void {
@@ -187,19 +188,19 @@ export class RedisRegions implements RegionalStore {
   }
 
   async #mergeAll(asked: readonly Packed[]): Promise<readonly Buffer[]> {
-    const { publishMs, metrics, region, nonce } = this.options;
+    const { publishMs, metrics, region } = this.options;
     const [first, ...others] = asked.map(({ bucket }) => this.#keyOf(bucket));
     const slots = this.connections.hasSlots ? 1 : 0;
-    const about = [nonce(), publishMs, metrics.list.length, slots, this.#number, region];
+    const about = [newLife(this.options), publishMs, metrics.list.length, slots, this.#number, region];
     const packed = asked.map((one) => one.packed);
     return (await this.connections.write(this.#merge, [first!, ...others], [...about, ...packed])) as Buffer[];
   }
 
-  /** The nonce of epochs that begin, and the number of the own region, before the other arguments. */
+  /** What a life that begins is given, and the number of the own region, before the other arguments. */
   async #write(script: Script, keys: readonly string[], args: ScriptArguments): Promise<unknown> {
     const [first, ...others] = keys;
     if (first === undefined) return [];
-    const all = [this.options.nonce(), this.#number, ...args];
+    const all = [newLife(this.options), this.#number, ...args];
     return await this.connections.write(script, [first, ...others], all);
   }
 }

@@ -11,6 +11,7 @@ import { claimData } from './claim-data.js';
 import { CommitCalls } from './commit-calls.js';
 import type { RedisConnections } from './connections.js';
 import { type BucketKeys, keysOf } from './keys.js';
+import { newLife } from './new-life.js';
 import { RedisRegions } from './redis-regions.js';
 import { Script } from './scripts.js';
 import type { Packed } from './shared-calls.js';
@@ -42,6 +43,8 @@ export interface RedisStoreOptions {
   readonly publishMs: number;
   /** 32 random bits for an epoch that begins. */
   readonly nonce: () => number;
+  /** Wall time that a life begins with, ms since 1970; guarded against jumps. */
+  readonly wallMs: () => number;
 }
 
 /**
@@ -178,9 +181,10 @@ export class RedisStore implements CounterStore {
   }
 
   async #commitAll(batches: readonly Packed[]): Promise<readonly Buffer[]> {
-    const { metrics, nonce, publishMs } = this.options;
+    const { metrics, publishMs } = this.options;
     const [first, ...others] = batches.map(({ bucket }) => this.#keys[bucket]!.bucket);
-    const about = [nonce(), publishMs, metrics.list.length, this.connections.hasSlots ? 1 : 0, this.#regionNumber];
+    const slots = this.connections.hasSlots ? 1 : 0;
+    const about = [newLife(this.options), publishMs, metrics.list.length, slots, this.#regionNumber];
     const packed = batches.map((batch) => batch.packed);
     return (await this.connections.write(this.#commit, [first!, ...others], [...about, ...packed])) as Buffer[];
   }
@@ -233,7 +237,7 @@ export class RedisStore implements CounterStore {
     };
     const { current, views } = await ask();
     if (current) return views;
-    await this.connections.query(this.#open, [keys.bucket], [this.options.nonce(), this.#regionNumber]);
+    await this.connections.query(this.#open, [keys.bucket], [newLife(this.options), this.#regionNumber]);
     return (await ask()).views;
   }
 

@@ -4,7 +4,7 @@
 --
 -- KEYS[i]  tc:{b}    the bucket's hash; derived from it: chunks of posts and members, marks, registers
 -- ARGV[1]  run id of the server
--- ARGV[2]  nonce of the epochs that begin
+-- ARGV[2]  for a life that begins: its nonce, a blank, and the wall time (ms since 1970)
 -- ARGV[3]  number of the own region
 -- ARGV[4]  1 if slots may move (a cluster), else 0
 -- ARGV[5]  names of all other regions, as a JSON array
@@ -25,7 +25,7 @@
 -- include lib-toggles
 local FORGOTTEN, CHANGES = 0, 1
 local CHUNKS_A_TURN = 100
-nonce_new, region, slots_move = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
+region, slots_move = tonumber(ARGV[3]), ARGV[4] == '1'
 local peers, limit, budget = cjson.decode(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local post_chunks, places, records

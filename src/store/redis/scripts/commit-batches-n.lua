@@ -4,7 +4,7 @@
 --
 -- KEYS[i]  tc:{b}    the hash of batch i's bucket; derived from it: all other keys of the bucket
 -- ARGV[1]  run id of the server
--- ARGV[2]  nonce of the epochs that begin
+-- ARGV[2]  for a life that begins: its nonce, a blank, and the wall time (ms since 1970)
 -- ARGV[3]  least ms between two announcements of a post
 -- ARGV[4]  number of metrics
 -- ARGV[5]  1 if slots may move (a cluster), else 0
@@ -39,7 +39,7 @@ local FENCES_MS, FENCES_MAX = 86400000, 4096
 local WAS_APPLIED, GAP, STALE = 0, 1, 2
 
 local interval, metrics = tonumber(ARGV[3]), tonumber(ARGV[4])
-nonce_new, slots_move, region = tonumber(ARGV[2]), ARGV[5] == '1', tonumber(ARGV[6])
+slots_move, region = ARGV[5] == '1', tonumber(ARGV[6])
 
 -- The bucket as it is, then as it will be; lib-posts, lib-marks and lib-life have the rest of it.
 local fences_since

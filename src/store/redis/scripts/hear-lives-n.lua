@@ -3,7 +3,7 @@
 --
 -- KEYS[i]  tc:{b}    the bucket's hash
 -- ARGV[1]  run id of the server
--- ARGV[2]  nonce of the epochs that begin
+-- ARGV[2]  for a life that begins: its nonce, a blank, and the wall time (ms since 1970)
 -- ARGV[3]  number of the own region
 -- ARGV[4]  name of the region
 -- ARGV[4 + i]  of bucket i: epoch and nonce of the life, a blank between them
@@ -12,7 +12,7 @@
 -- include lib-life
 -- include lib-regions
 -- include lib-known
-nonce_new, region = tonumber(ARGV[2]), tonumber(ARGV[3])
+region = tonumber(ARGV[3])
 local answers = {}
 for i, key in ipairs(KEYS) do
   bucket = key

@@ -4,7 +4,7 @@
 --
 -- KEYS[i]  tc:{b}    the bucket's hash
 -- ARGV[1]  run id of the server
--- ARGV[2]  nonce of the epochs that begin
+-- ARGV[2]  for a life that begins: its nonce, a blank, and the wall time (ms since 1970)
 -- ARGV[3]  number of the own region
 -- ARGV[4]  the gateway
 -- ARGV[5]  ms of a lease
@@ -13,7 +13,7 @@
 -- include lib-bucket
 -- include lib-life
 -- include lib-regions
-nonce_new, region = tonumber(ARGV[2]), tonumber(ARGV[3])
+region = tonumber(ARGV[3])
 local gateway, lease, wall_ms = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local answers = {}
 for i, key in ipairs(KEYS) do

@@ -1,5 +1,6 @@
 -- Posts that the batch at hand names: which of them it has changed, and how these are written.
 
+local TIME_AHEAD_MAX_MS = 60000
 -- How many posts the bucket has, and their chunks
 local posts_known, post_chunks
 -- By place: 1 if the batch has changed the post, else 0
@@ -11,6 +12,7 @@ local function read_named_posts(before)
   for place = 1, posts_count do changed[place] = 0 end
 end
 
+-- @param at  time of the batch; 0 leaves the times of the posts as they are. See changedAtMs in bucket.ts
 -- @return how many posts the batch has changed, and how many of them are new
 local function count_changed(at)
   local found, posts_new = 0, 0
@@ -19,7 +21,7 @@ local function count_changed(at)
       local post = posts[place]
       if post[VERSION] == 0 then posts_new = posts_new + 1 end
       post[VERSION] = post[VERSION] + 1
-      if at > post[AT] then post[AT] = at end
+      if at > post[AT] or (at > 0 and post[AT] > at + TIME_AHEAD_MAX_MS) then post[AT] = at end
       found = found + 1
       asked[found] = place
     end

@@ -57,7 +57,7 @@ end
 local function take_regions(clock_known, packed, state)
   regional_changed, packed_state = not packed, packed
   if not packed then
-    clock = state_of(state) > 0 and stamp_of(now_ms()) or 0
+    clock = state_of(state) > 0 and stamp_of(select(2, given_to_new_life())) or 0
     born, found, sure, settled, confirmed, dropped = clock, clock, clock, clock, clock, clock
     told_at, filling, told_by, goes_on = 0, 0, '', {}
     return
@@ -68,7 +68,7 @@ local function take_regions(clock_known, packed, state)
   begin_life(0, 0)
   goes_on = {}
   found = clock
-  saw(stamp_of(now_ms()))
+  saw(stamp_of(select(2, given_to_new_life())))
   born = clock
 end
 

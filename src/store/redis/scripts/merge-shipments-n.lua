@@ -4,7 +4,7 @@
 --
 -- KEYS[i]  tc:{b}    the hash of part i's bucket; derived from it: all other keys of the bucket
 -- ARGV[1]  run id of the server
--- ARGV[2]  nonce of the epochs that begin
+-- ARGV[2]  for a life that begins: its nonce, a blank, and the wall time (ms since 1970)
 -- ARGV[3]  least ms between two announcements of a post
 -- ARGV[4]  number of metrics
 -- ARGV[5]  1 if slots may move (a cluster), else 0
@@ -37,7 +37,7 @@
 -- include lib-toggles
 -- include lib-lives
 local interval, metrics, own_name = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[7]
-nonce_new, slots_move, region = tonumber(ARGV[2]), ARGV[5] == '1', tonumber(ARGV[6])
+slots_move, region = ARGV[5] == '1', tonumber(ARGV[6])
 -- include lib-told
 
 local function grow_all(posts_new)
@@ -107,6 +107,8 @@ local function note(same)
   local reaches = (whole or source.after <= of.up_to) and source.up_to or 0
   if same then reaches = math.max(reaches, of.up_to) end
   local confirmed_now = math.max(of.confirmed, source.confirmed)
+  -- A life whose clock came back from ahead is not confirmed by what others had of the one before.
+  if not same then confirmed_now = min(confirmed_now, reaches) end
   if same and reaches == of.up_to and confirmed_now == of.confirmed then return end
   of.epoch, of.nonce, of.up_to, of.confirmed = source.epoch, source.nonce, reaches, confirmed_now
   known[source.name], known_new = of, true

@@ -10,7 +10,7 @@
 -- include lib-bucket
 -- include lib-life
 -- include lib-regions
-nonce_new, region = tonumber(ARGV[2]), tonumber(ARGV[3])
+region = tonumber(ARGV[3])
 open_bucket()
 write_life()
 if region >= 0 and regional_changed then write_regions() end

@@ -3,7 +3,7 @@
 --
 -- KEYS[i]  tc:{b}    the bucket's hash
 -- ARGV[1]  run id of the server
--- ARGV[2]  nonce of the epochs that begin
+-- ARGV[2]  for a life that begins: its nonce, a blank, and the wall time (ms since 1970)
 -- ARGV[3]  number of the own region
 -- Returns  for each bucket msgpack values one after the other: epoch, nonce, clock, born, found, confirmed, floor, 1 if it is being
 --          filled else 0, names of the regions that have told all, with a comma between them; how many lives it goes on from,
@@ -11,7 +11,7 @@
 -- include lib-bucket
 -- include lib-life
 -- include lib-regions
-nonce_new, region = tonumber(ARGV[2]), tonumber(ARGV[3])
+region = tonumber(ARGV[3])
 local answers = {}
 for i, key in ipairs(KEYS) do
   bucket = key
