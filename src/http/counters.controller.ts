@@ -16,7 +16,7 @@ import { ProtocolError, throwIf } from '../protocol/errors.js';
 import { Everywhere } from '../regions/everywhere.js';
 import type { Settings } from '../settings.js';
 import type { CounterStore } from '../store/counter-store.js';
-import { CLOCK, SETTINGS, STORE } from '../tokens.js';
+import { CLOCK, DATA_CLOCK, SETTINGS, STORE } from '../tokens.js';
 import { HttpOperation, toggledTo } from './http-operation.js';
 import {
   type Action,
@@ -54,6 +54,7 @@ export class CountersController {
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(DATA_CLOCK) private readonly dataClock: Clock,
     @Inject(STORE) private readonly store: CounterStore,
     @Inject(Ingest) private readonly ingest: Ingest,
     @Inject(Presence) private readonly presence: Presence,
@@ -153,16 +154,21 @@ export class CountersController {
 
   #reading(counts: PostCounts, metric: Metric | null): Reading {
     const count = metric === null ? this.presence.live(counts) : (counts.totals[metric.index] ?? 0);
-    return { count, updated_at: timeOf(counts.updatedAtMs) };
+    return { count, updated_at: this.#timeOf(counts) };
   }
 
   #allOf(counts: PostCounts): PostReading {
-    const { post, totals, updatedAtMs } = counts;
+    const { post, totals } = counts;
     const reading: Record<string, string | number | null> = { post };
     for (const { name, index } of this.settings.metrics.list) reading[name] = totals[index] ?? 0;
     reading['live'] = this.presence.live(counts);
-    reading['updated_at'] = timeOf(updatedAtMs);
+    reading['updated_at'] = this.#timeOf(counts);
     return reading;
+  }
+
+  /** Not in the future: clocks of gateways differ, and one may have run ahead. */
+  #timeOf({ updatedAtMs }: PostCounts): string | null {
+    return updatedAtMs === null ? null : new Date(Math.min(updatedAtMs, this.dataClock.wallMs())).toISOString();
   }
 }
 
@@ -173,8 +179,4 @@ function operationOf({ post, metric, action, key }: Asked, identity: Identity): 
   if (metric.kind === 'tally') return new HttpOperation(post, metric.index, 'add', 1, identity.key, session);
   if (identity.key !== null) return new HttpOperation(post, metric.index, 'set', up ? 1 : 0, identity.key, session);
   return new HttpOperation(post, metric.index, 'adjust', up ? 1 : -1, null, session);
-}
-
-function timeOf(updatedAtMs: number | null): string | null {
-  return updatedAtMs === null ? null : new Date(updatedAtMs).toISOString();
 }

@@ -142,12 +142,17 @@ function peer(): Schemas[string] {
       format: 'date-time',
       description: 'Since when it is so, in UTC; `null`: it was not tried yet',
     },
-    error: { type: 'string', description: 'What the last call that failed said; empty while it is up' },
+    error: {
+      type: 'string',
+      description: 'What the last call that failed said; while it is up, of which buckets it takes nothing, or empty',
+    },
     lagSeconds: unlessUnknown('Age of the oldest change that it lacks; 0 if it has all', 'number'),
     lagPosts: unlessUnknown('Changed posts and toggles that it lacks', 'integer'),
     refusals: number('Since boot: shipments that it has refused'),
     epochBumps: number('Since boot: lives of buckets begun since it knew of a later one'),
     scans: number('Since boot: scans made for it'),
+    rejectedBuckets: number('Buckets of which it takes nothing: stamps ahead of its clock, or counts that cannot be'),
+    rejections: number('Since boot: shipments of it that were not taken here, for the same reasons'),
   };
   return { type: 'object', required: Object.keys(properties), properties };
 }

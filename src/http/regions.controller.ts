@@ -1,7 +1,6 @@
 import { Controller, Get, Inject, Post, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { Identities } from '../access/identity.js';
-import type { Clock } from '../clock.js';
 import { ProtocolError } from '../protocol/errors.js';
 import type { LinkStatus, PeerService } from '../regions/peer.js';
 import type { Regions } from '../regions/regions.js';
@@ -11,7 +10,7 @@ import { WireError } from '../regions/wire-bytes.js';
 import { decodeDigests, decodePosts, encodeDifferences, encodeReceipts } from '../regions/wire-lists.js';
 import { decodeShipments, encodeShipments } from '../regions/wire.js';
 import type { Settings } from '../settings.js';
-import { CLOCK, REGIONS, SETTINGS } from '../tokens.js';
+import { REGIONS, SETTINGS } from '../tokens.js';
 import { readerOf } from './parameters.js';
 import { PeerGuard } from './peer-guard.js';
 import { Reads } from './reads.js';
@@ -30,12 +29,11 @@ export class RegionsController {
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(REGIONS) private readonly regions: Regions | null,
-    @Inject(CLOCK) clock: Clock,
     @Inject(PeerGuard) private readonly guard: PeerGuard,
     @Inject(Identities) private readonly identities: Identities,
     @Inject(Reads) private readonly reads: Reads,
   ) {
-    this.#rules = new ShipmentRules(settings.buckets, settings.actorKeys, settings.metrics, clock);
+    this.#rules = new ShipmentRules(settings.buckets, settings.actorKeys, settings.metrics);
   }
 
   @Get()

@@ -212,6 +212,15 @@ export class Instruments {
         for (const { region, lagPosts } of regions.status()) this.set({ peer: region }, lagPosts ?? NaN);
       },
     });
+    new Gauge({
+      name: 'tallycast_region_rejected_buckets',
+      help: 'Buckets of which the other region takes nothing: their stamps are ahead of its clock, or they count what cannot be.',
+      labelNames: ['peer'],
+      registers: [this.registry],
+      collect() {
+        for (const { region, rejectedBuckets } of regions.status()) this.set({ peer: region }, rejectedBuckets);
+      },
+    });
     this.#regionCounters(regions);
   }
 
@@ -246,6 +255,11 @@ export class Instruments {
       'tallycast_region_scans_total',
       'Scans of buckets for the other region, which had been away or is new.',
       () => regions.status().map(({ region, scans }) => [region, scans]),
+    );
+    counter(
+      'tallycast_region_rejections_total',
+      'Shipments of the other region that were not taken here, for the same reasons.',
+      () => regions.status().map(({ region, rejections }) => [region, rejections]),
     );
     counter('tallycast_region_sent_bytes_total', 'Bytes of requests to the other region, with their heads.', () =>
       regions.peers.map(({ region, stats }) => [region, stats.bytesSent]),

@@ -115,8 +115,8 @@ export class Everywhere {
     for (const [i, { region }] of peers.entries()) {
       const answer = answers[i]!;
       const receipts = answer.status === 'fulfilled' ? await service.shipped(region, answer.value) : null;
-      // Refused: of two lives with one epoch, or one that is over. Its region soon begins another.
-      if (receipts?.every(({ refused }) => !refused) !== true) silent.add(region);
+      // Rejected: its clock is ahead, or ours behind. Refused: of two lives with one epoch, or one that is over. Its region soon begins another.
+      if (receipts?.every(({ refused, rejection }) => !refused && rejection === undefined) !== true) silent.add(region);
     }
     if (silent.size === 0) return;
     throw new ProtocolError(

@@ -81,7 +81,7 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer> {
 }
 
 function peerAt(port: number): HttpPeer {
-  const rules = new ShipmentRules(BUCKETS, 'hash', Metrics.parse('likes:toggle,views:tally'), clock);
+  const rules = new ShipmentRules(BUCKETS, 'hash', Metrics.parse('likes:toggle,views:tally'));
   const address = { region: 'us', url: new URL(`http://127.0.0.1:${port}`) };
   return new HttpPeer(address, { region: 'eu', token: TOKEN, rules, requests: new ShipRequests(), clock });
 }

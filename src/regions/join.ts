@@ -26,7 +26,7 @@ export interface JoinOptions {
 /** Makes a store one of several regions: from now on it ships what it counts, and merges what the others do. */
 export function joinRegions(store: RegionalStore, options: JoinOptions): Regions {
   const { region, peerToken: token, shipMs, buckets, actorKeys, metrics, clock, random, warn } = options;
-  const rules = new ShipmentRules(buckets, actorKeys, metrics, clock);
+  const rules = new ShipmentRules(buckets, actorKeys, metrics);
   const requests = new ShipRequests();
   const peers = options.peers.map((address) => new HttpPeer(address, { region, token, rules, requests, clock }));
   const shipping = new Shipping(store, peers, clock, { shipMs, buckets, random, warn });

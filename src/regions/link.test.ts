@@ -46,6 +46,7 @@ test('a link goes on with its other buckets when another gateway leads one of th
     confirmed: () => 0,
     led: () => led,
     peers: ['us'],
+    ahead: () => Promise.resolve(),
   });
   link.start();
   await clock.advance(10 * SHIP_MS);

@@ -4,15 +4,16 @@ import type { Receipt, Shipment } from '../counters/shipment.js';
 import type { Asked, BucketStanding, RegionalStore } from '../store/regional-store.js';
 import { CHANGES_MAX, type Collector, type Round } from './collector.js';
 import { Lag } from './lag.js';
+import { LinkState } from './link-state.js';
 import { Pause } from './pause.js';
 import type { LinkStatus, Peer } from './peer.js';
+import { Rejections } from './rejections.js';
 import { lacks, Remotes } from './remotes.js';
 import { Scan } from './scan.js';
 
 /** Pauses after a call that failed: doubled up to the last, half of it random. */
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 1_000;
-
 const NONE: readonly number[] = [];
 
 export interface LinkOptions {
@@ -26,6 +27,8 @@ export interface LinkOptions {
   /** `null`: that is not known yet. */
   readonly led: () => readonly number[] | null;
   readonly peers: readonly string[];
+  /** The peer takes nothing of some buckets, whose stamps are too far ahead of its clock. */
+  readonly ahead: () => Promise<void>;
 }
 
 /**
@@ -46,10 +49,8 @@ export class Link {
   readonly #lost: number[] = [];
   #scan: Scan | null = null;
   readonly #toScan = new Set<number>();
-  readonly #counts = { refusals: 0, epochBumps: 0, scans: 0 };
-  #up = false;
-  #changedAtMs: number | null = null;
-  #error = '';
+  readonly #state: LinkState;
+  readonly #rejections: Rejections;
   #pauseMs = RETRY_MIN_MS;
   #closed = false;
   #ran: Promise<void> = Promise.resolve();
@@ -63,6 +64,8 @@ export class Link {
   ) {
     this.#remotes = new Remotes(clock);
     this.#pause = new Pause(clock);
+    this.#state = new LinkState(peer.region, clock, options.warn);
+    this.#rejections = new Rejections(peer.region, options.warn);
   }
 
   get region(): string {
@@ -70,25 +73,31 @@ export class Link {
   }
 
   get up(): boolean {
-    return this.#up;
+    return this.#state.up;
   }
 
-  /** Up to where the peer has confirmed what this life of the bucket has changed; 0 if that is not known. */
+  /** What the peer has of the bucket, as it said last. */
+  receipt(bucket: number): Receipt | undefined {
+    return this.#remotes.receipt(bucket);
+  }
+
+  /** See Remotes. */
   confirmed(bucket: number, own: Life): number {
     return this.#remotes.confirmed(bucket, own);
   }
 
-  get status(): LinkStatus {
+  get status(): Omit<LinkStatus, 'rejections'> {
     const led = this.options.led();
     const lag = led && this.#lag.of(led);
     return {
       region: this.region,
-      up: this.#up,
-      sinceMs: this.#changedAtMs,
-      error: this.#error,
+      up: this.up,
+      sinceMs: this.#state.sinceMs,
+      error: this.#state.error || this.#rejections.text,
       lagSeconds: lag && (lag.sinceMs === null ? 0 : (this.clock.nowMs() - lag.sinceMs) / 1000),
       lagPosts: lag && lag.things,
-      ...this.#counts,
+      ...this.#state.counts,
+      rejectedBuckets: this.#rejections.size,
     };
   }
 
@@ -112,27 +121,19 @@ export class Link {
       this.#pauseMs = more === null ? Math.min(2 * this.#pauseMs, RETRY_MAX_MS) : RETRY_MIN_MS;
       await this.#pause.for(nextAtMs - this.clock.nowMs());
     }
-    if (this.#up) await this.#tryRound();
+    if (this.up) await this.#tryRound();
   }
 
   /** One exchange of everything that is due. @returns whether more is, at once; `null`: it failed */
   async #tryRound(): Promise<boolean | null> {
     try {
       const more = await this.#round();
-      this.#state(true, '');
+      this.#state.set(true, '');
       return more;
     } catch (error) {
-      this.#state(false, error instanceof Error ? error.message : String(error));
+      this.#state.set(false, error instanceof Error ? error.message : String(error));
       return null;
     }
-  }
-
-  #state(up: boolean, error: string): void {
-    this.#error = error;
-    if (this.#up === up && this.#changedAtMs !== null) return;
-    this.#up = up;
-    this.#changedAtMs = this.clock.wallMs();
-    this.options.warn(up ? `region ${this.region} is reached` : `region ${this.region} is away: ${error}`);
   }
 
   async #round(): Promise<boolean> {
@@ -150,8 +151,7 @@ export class Link {
 
   #forgetOthers(led: readonly number[]): void {
     const mine = new Set(led);
-    this.#lag.keepOnly(mine);
-    this.#remotes.keepOnly(mine);
+    for (const kept of [this.#lag, this.#remotes, this.#rejections]) kept.keepOnly(mine);
     for (const bucket of this.#toScan) if (!mine.has(bucket)) this.#toScan.delete(bucket);
     for (const bucket of this.#scan?.buckets ?? []) if (!mine.has(bucket)) this.#scan?.drop(bucket);
   }
@@ -177,8 +177,11 @@ export class Link {
       const fed = this.#isFed(bucket, standing);
       if (fed) this.#lag.due(shipment, this.clock.nowMs());
       const isPart = fed && shipment.upTo < standing.clock;
-      more ||= isPart;
-      if (quiet.has(bucket) || (fed && (isPart || shipment.posts.length > 0))) shipments.push(shipment);
+      more ||= isPart && !this.#rejections.has(bucket);
+      const isAsked = quiet.has(bucket);
+      // It is offered again when others are asked.
+      if (!isAsked && this.#rejections.has(bucket)) continue;
+      if (isAsked || (fed && (isPart || shipment.posts.length > 0))) shipments.push(shipment);
       else if (fed) this.#remotes.same(bucket, shipment.upTo);
     }
     return { shipments, more };
@@ -220,11 +223,10 @@ export class Link {
       const standing = standings.get(shipment.bucket)!;
       // Collected after another life has begun: the next round knows of it.
       if (orderOf(shipment.source, standing) !== 'same') continue;
-      if (receipt.refused) {
-        this.#counts.refusals += 1;
-        this.#scan?.drop(shipment.bucket);
-      }
+      if (receipt.refused) this.#state.counts.refusals += 1;
+      if (receipt.refused || receipt.rejection !== undefined) this.#scan?.drop(shipment.bucket);
       this.#remotes.set(shipment.bucket, receipt);
+      if (receipt.rejection !== undefined) continue;
       const hasAll = orderOf(receipt, standing) === 'same' && shipment.upTo <= receipt.upTo;
       if (hasAll && shipment.upTo >= standing.clock) this.#lag.caughtUp(shipment.bucket);
       // What was counted between the look at the standings and the collecting is in the shipment.
@@ -233,6 +235,7 @@ export class Link {
     }
     const lost = this.#lost.splice(0).length;
     if (lost > 0) this.options.lost(lost, this.region);
+    if (this.#rejections.note(receipts).length > 0) await this.options.ahead();
   }
 
   async #answer(bucket: number, receipt: Receipt, standing: BucketStanding): Promise<void> {
@@ -260,7 +263,7 @@ export class Link {
     // Of the same life either more is known than there is; or it is refused for its stamps alone.
     const fills = receipt.refused ? lacks(receipt, standing, this.store.replays) : true;
     const epoch = receipt.refused && sameLife ? 0 : receipt.epoch;
-    this.#counts.epochBumps += 1;
+    this.#state.counts.epochBumps += 1;
     if (fills) this.#lost.push(bucket);
     await this.store.begin([bucket], { epoch, clock: receipt.upTo, fills, comesBack: false });
     this.options.collector.forget();
@@ -273,7 +276,7 @@ export class Link {
       const buckets = [...this.#toScan].filter((bucket) => standings.has(bucket) && this.#remotes.has(bucket));
       if (buckets.length === 0) return false;
       this.#toScan.clear();
-      this.#counts.scans += 1;
+      this.#state.counts.scans += 1;
       const lives = new Map(buckets.map((bucket) => [bucket, standings.get(bucket)!]));
       this.#scan = new Scan(this.store, this.region, lives, this.#remotes, this.options.peers);
     }

@@ -44,7 +44,7 @@ export interface LinkStatus {
   readonly up: boolean;
   /** Since when it is so, ms since 1970; `null`: it was not tried yet. */
   readonly sinceMs: number | null;
-  /** What the last call that failed said; `''` while it is up. */
+  /** What the last call that failed said; while the link is up, of which buckets the peer takes nothing, and why; or `''`. */
   readonly error: string;
   /**
    * Age of the oldest change that the peer lacks, seconds; 0 if it has all. `null`, as `lagPosts` then is, while it is not known what
@@ -57,4 +57,8 @@ export interface LinkStatus {
   readonly refusals: number;
   readonly epochBumps: number;
   readonly scans: number;
+  /** Buckets of which the peer takes nothing now, because their stamps are ahead of its clock, or they count what cannot be. */
+  readonly rejectedBuckets: number;
+  /** Since boot: shipments of the peer that were not taken here for the same reasons. */
+  readonly rejections: number;
 }

@@ -1,14 +1,12 @@
-import type { Clock } from '../clock.js';
 import { type ActorKeys, bucketOf } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import { type PostShipment, type Shipment } from '../counters/shipment.js';
-import { wallMsOf } from '../counters/stamp.js';
 import { WireError } from './wire-bytes.js';
 
-/** A stamp that is further ahead would hold back, here and everywhere, what people do until then. */
-const AHEAD_MAX_MS = 3_600_000;
-
-/** What shipments of another region have to be besides well-formed, so that merging them does no harm here. */
+/**
+ * What shipments of another region have to be besides well-formed: a call that breaks a rule is refused as a whole, because regions that
+ * are set up alike never send one. What depends on clocks and on what was counted is looked at bucket by bucket: see Admission.
+ */
 export class ShipmentRules {
   /** What regions must agree on, in one line: `64 hash likes:toggle,views:tally`. */
   readonly counted: string;
@@ -17,7 +15,6 @@ export class ShipmentRules {
     private readonly buckets: number,
     actorKeys: ActorKeys,
     private readonly metrics: Metrics,
-    private readonly clock: Clock,
   ) {
     this.counted = `${buckets} ${actorKeys} ${metrics.toString()}`;
   }
@@ -32,12 +29,10 @@ export class ShipmentRules {
 
   /** @throws WireError */
   check(from: string, shipments: readonly Shipment[]): void {
-    const nowMs = this.clock.wallMs();
-    for (const { source, bucket, born, after, upTo, confirmed, floor, posts } of shipments) {
+    for (const { source, bucket, posts } of shipments) {
       if (source.region !== from) throw new WireError(`source must be ${from}, the region that calls`);
       this.checkBucket(bucket);
-      for (const stamp of [born, after, upTo, confirmed, floor]) checkTime(wallMsOf(stamp), nowMs);
-      for (const post of posts) this.#checkPost(post, bucket, nowMs);
+      for (const post of posts) this.#checkPost(post, bucket);
     }
   }
 
@@ -46,28 +41,17 @@ export class ShipmentRules {
     if (bucket >= this.buckets) throw new WireError(`bucket must be below ${this.buckets}`);
   }
 
-  #checkPost({ post, updatedAtMs, entries, registers, members }: PostShipment, bucket: number, nowMs: number): void {
+  #checkPost({ post, entries, registers, members }: PostShipment, bucket: number): void {
     if (bucketOf(post, this.buckets) !== bucket) throw new WireError(`post must be one of bucket ${bucket}`);
-    checkTime(updatedAtMs, nowMs);
     const { list } = this.metrics;
     for (const { metric } of entries) {
       if (metric >= list.length) throw new WireError(`metric of an entry must be below ${list.length}`);
     }
-    for (const { metric, stamp } of registers) {
+    for (const { metric } of registers) {
       if (list[metric]?.kind !== 'toggle') throw new WireError('metric of a register must be a toggle');
-      checkTime(wallMsOf(stamp), nowMs);
     }
     for (const { metric } of members) {
       if (list[metric]?.kind !== 'toggle') throw new WireError('metric of members must be a toggle');
     }
   }
-}
-
-function checkTime(timeMs: number, nowMs: number): void {
-  const aheadMs = timeMs - nowMs;
-  if (aheadMs <= AHEAD_MAX_MS) return;
-  const minutes = Math.round(aheadMs / 60_000);
-  throw new WireError(
-    `the clocks differ: a time is ${minutes} minutes ahead of this region's clock; set both right (NTP)`,
-  );
 }

@@ -1,9 +1,13 @@
 import type { Clock, Timer } from '../clock.js';
+import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import type { Life } from '../counters/pn-counter.js';
 import type { Receipt, Shipment } from '../counters/shipment.js';
-import type { RegionalStore } from '../store/regional-store.js';
+import { wallMsOf } from '../counters/stamp.js';
+import type { BucketStanding, RegionalStore } from '../store/regional-store.js';
+import { Admission } from './admission.js';
 import { AntiEntropy } from './anti-entropy.js';
 import { Collector } from './collector.js';
+import { ComingBack } from './coming-back.js';
 import { Link } from './link.js';
 import type { BucketDigest, Difference, LinkStatus, Peer, PeerService } from './peer.js';
 
@@ -32,9 +36,11 @@ export class Shipping implements PeerService {
   readonly #links: readonly Link[];
   readonly #collector: Collector;
   readonly #antiEntropy: AntiEntropy;
+  readonly #admission: Admission;
   /** `null`: it has not been asked yet. */
   #led: readonly number[] | null = null;
   #filling = false;
+  #isTimeChecked = false;
   #timers: Timer[] = [];
   #closed = false;
 
@@ -46,7 +52,9 @@ export class Shipping implements PeerService {
   ) {
     const names = peers.map(({ region }) => region);
     this.#antiEntropy = new AntiEntropy(store, clock, options.compareMs ?? COMPARE_MS, options.buckets);
-    const { shipMs, random } = options;
+    const { shipMs, random, warn } = options;
+    this.#admission = new Admission(new Set(names), clock, warn);
+    const comingBack = new ComingBack(store, clock, () => this.#links, warn);
     const collector = new Collector(store, names, clock, shipMs, random() * shipMs);
     this.#collector = collector;
     this.#links = peers.map(
@@ -58,6 +66,10 @@ export class Shipping implements PeerService {
           led: () => this.#led,
           lost: (lost, region) => this.#lost(lost, region),
           confirmed: (bucket, own) => this.#confirmed(bucket, own),
+          ahead: async () => {
+            await comingBack.run(this.#led ?? []);
+            collector.forget();
+          },
         }),
     );
   }
@@ -85,11 +97,17 @@ export class Shipping implements PeerService {
   }
 
   status(): LinkStatus[] {
-    return this.#links.map(({ status }) => status);
+    const { rejections } = this.#admission;
+    return this.#links.map(({ status }) => ({ ...status, rejections: rejections.get(status.region) ?? 0 }));
   }
 
-  shipped(_from: string, shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
-    return this.store.merge(shipments);
+  async shipped(from: string, shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
+    const admitted = this.#admission.admit(from, shipments);
+    const receipts = await this.store.merge(admitted.map(({ shipment }) => shipment));
+    return receipts.map((receipt, i) => {
+      const { rejection } = admitted[i]!;
+      return rejection === undefined ? receipt : { ...receipt, rejection };
+    });
   }
 
   compared(_from: string, digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
@@ -118,6 +136,7 @@ export class Shipping implements PeerService {
   async #endFilling(led: readonly number[]): Promise<void> {
     const reached = this.#links.filter(({ up }) => up).map(({ region }) => region);
     const standings = await this.store.standing(led);
+    if (!this.#isTimeChecked) this.#checkTime(standings);
     const done = led.filter((_, i) => {
       const { filling, toldBy } = standings[i]!;
       return filling && reached.length > 0 && reached.every((region) => toldBy.includes(region));
@@ -126,6 +145,20 @@ export class Shipping implements PeerService {
     if (done.length === 0) return;
     await this.store.filled(done);
     this.options.warn(`${done.length} buckets are filled with what ${reached.join(', ')} knew of them`);
+  }
+
+  /** Once: a clock that is behind, or was ahead, shows in the data. */
+  #checkTime(standings: readonly BucketStanding[]): void {
+    if (standings.length === 0) return;
+    this.#isTimeChecked = true;
+    const latestMs = Math.max(...standings.map(({ clock }) => wallMsOf(clock)));
+    const aheadMs = latestMs - this.clock.wallMs();
+    if (aheadMs <= TIME_AHEAD_MAX_MS) return;
+    const minutes = Math.round(aheadMs / 60_000);
+    this.options.warn(
+      `the data has stamps of ${new Date(latestMs).toISOString()}, ${minutes} minutes ahead of this machine's clock: if the clock is ` +
+        'behind, set it right (NTP); if it was ahead before, the data comes back by itself once another region takes nothing of it',
+    );
   }
 
   #lost(buckets: number, region: string): void {

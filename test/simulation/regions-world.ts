@@ -2,11 +2,13 @@ import type { Rights } from '../../src/counters/apply.js';
 import type { Batch, CommitResult } from '../../src/counters/batch.js';
 import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
 import type { LifeOrder } from '../../src/counters/merge.js';
+import type { Clock } from '../../src/clock.js';
 import { APPLIED, type Operation } from '../../src/counters/operation.js';
 import { valueOf } from '../../src/counters/pn-counter.js';
 import type { Receipt, Shipment } from '../../src/counters/shipment.js';
+import { GuardedClock } from '../../src/guarded-clock.js';
 import type { BucketDigest, Difference, Peer } from '../../src/regions/peer.js';
-import { Shipping } from '../../src/regions/shipping.js';
+import { Shipping, type ShippingOptions } from '../../src/regions/shipping.js';
 import type { RegionalStore } from '../../src/store/regional-store.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { key } from '../contract/operations.js';
@@ -28,7 +30,7 @@ export interface Weather {
 }
 
 /** What is wrong: which life replaces which, whether clashes are refused, or what may be taken away of the plain likes. */
-export type Plant = 'none' | 'maximum' | 'epoch without nonce' | 'no refusal' | 'floor of the sum';
+export type Plant = 'none' | 'maximum' | 'epoch without nonce' | 'no refusal' | 'floor of the sum' | 'no guard';
 
 const ORDERS: Partial<Record<Plant, LifeOrder>> = {
   maximum: () => 'same',
@@ -66,6 +68,8 @@ class Region {
   #n = 0;
   /** By how much its clock is wrong, ms. */
   #skewMs = 0;
+  #jumpMs = 0;
+  #guarded!: Clock;
 
   constructor(
     readonly name: string,
@@ -80,19 +84,52 @@ class Region {
     this.#replica = { store: this.primary.copy(), commits: 0 };
   }
 
+  /** What stamps are taken from. */
   get wallMs(): number {
-    return this.world.clock.wallMs() + this.#skewMs;
+    return this.#guarded.wallMs();
+  }
+
+  /** Its clock jumps, or comes back. */
+  jump(ms: number): void {
+    this.#jumpMs = ms;
+    // The gateway looks at it at least each second.
+    this.#guarded.wallMs();
+  }
+
+  /** The gateway is started anew, and believes its machine's clock. */
+  startClock(): void {
+    const { world } = this;
+    const machine: Clock = {
+      wallMs: () => world.clock.wallMs() + this.#skewMs + this.#jumpMs,
+      nowMs: () => world.clock.nowMs(),
+      after: (ms, call) => world.clock.after(ms, call),
+      soon: (call) => world.clock.soon(call),
+    };
+    this.#guarded = world.plant === 'no guard' ? machine : new GuardedClock(machine, () => undefined);
   }
 
   /** Another machine has another clock. */
   #setClock(): void {
     if (this.skewMaxMs > 0) this.#skewMs = this.world.random.below(2 * this.skewMaxMs) - this.skewMaxMs;
+    this.startClock();
   }
 
   async commit(operations: readonly Operation[]): Promise<void> {
     this.#n += 1;
     const batch = { bucket: 0, incarnation: 'life-one', n: this.#n, atMs: this.wallMs, operations };
     await this.#again(batch);
+  }
+
+  start(peers: readonly Peer[], options: ShippingOptions): void {
+    const { clock } = this.world;
+    const dataClock: Clock = {
+      wallMs: () => this.wallMs,
+      nowMs: () => clock.nowMs(),
+      after: (ms, call) => clock.after(ms, call),
+      soon: (call) => clock.soon(call),
+    };
+    this.shipping = new Shipping(following(this), peers, dataClock, options);
+    this.shipping.start();
   }
 
   replicate(): void {
@@ -146,8 +183,7 @@ export class RegionsWorld {
     for (const region of this.regions) {
       const peers = this.regions.filter((other) => other !== region).map((other) => new LossyPeer(this, region, other));
       const options = { shipMs, buckets: 1, compareMs, random: () => random.next(), warn: () => undefined };
-      region.shipping = new Shipping(following(region), peers, this.clock, options);
-      region.shipping.start();
+      region.start(peers, options);
     }
   }
 

@@ -50,7 +50,7 @@ export async function startRegionGateway(env: Record<string, string>): Promise<R
       return store.show(posts);
     },
   };
-  const rules = new ShipmentRules(buckets, actorKeys, metrics, systemClock);
+  const rules = new ShipmentRules(buckets, actorKeys, metrics);
   const regions: Regions = {
     service,
     filling: false,

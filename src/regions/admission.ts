@@ -1,0 +1,106 @@
+import type { Clock } from '../clock.js';
+import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
+import { REGIONS_MAX } from '../counters/pn-counter.js';
+import type { Rejection, Shipment } from '../counters/shipment.js';
+import { stampOf, wallMsOf } from '../counters/stamp.js';
+
+/** A stamp that is further ahead would hold back, here and everywhere, what people do until then. */
+export const AHEAD_MAX_MS = 3_600_000;
+/** Regions besides PEERS that others may count for: those that were removed, whose counts stay. */
+const STRANGERS_MAX = REGIONS_MAX / 2;
+/** Of one region, the same thing is logged this often at most. */
+const WARN_EVERY_MS = 600_000;
+
+/** A shipment as it is merged, and what was wrong with it. */
+export interface Admitted {
+  readonly shipment: Shipment;
+  readonly rejection: Rejection | undefined;
+}
+
+/**
+ * Looks at what other regions ship before it is merged: each bucket by itself, so that one that is wrong holds up no other. Of one that is
+ * rejected only the question is left, what the receiver has of it: the source needs the answer to set itself right.
+ */
+export class Admission {
+  /** By region: how many of its shipments were rejected, since boot. */
+  readonly rejections = new Map<string, number>();
+  readonly #strangers = new Set<string>();
+  readonly #warnedAtMs = new Map<string, number>();
+
+  /** @param regions PEERS @param clock by which what is ahead is ahead */
+  constructor(
+    private readonly regions: ReadonlySet<string>,
+    private readonly clock: Clock,
+    private readonly warn: (message: string) => void,
+  ) {}
+
+  admit(from: string, shipments: readonly Shipment[]): readonly Admitted[] {
+    const wallMs = this.clock.wallMs();
+    return shipments.map((shipment) => {
+      const rejection = this.#rejectionOf(from, shipment, wallMs);
+      if (rejection === undefined) return { shipment: inThePast(shipment, wallMs), rejection };
+      this.rejections.set(from, (this.rejections.get(from) ?? 0) + 1);
+      return { shipment: questionOf(shipment, wallMs), rejection };
+    });
+  }
+
+  #rejectionOf(from: string, shipment: Shipment, wallMs: number): Rejection | undefined {
+    const aheadMs = wallMsOf(latestStampOf(shipment)) - wallMs;
+    if (aheadMs > AHEAD_MAX_MS) {
+      const minutes = Math.round(aheadMs / 60_000);
+      this.#warn(from, 'ahead', `it is ${minutes} minutes ahead of this region's clock; set both clocks right (NTP)`);
+      return 'ahead';
+    }
+    const problem = this.#problemOf(from, shipment);
+    if (problem === null) return undefined;
+    this.#warn(from, 'entries', problem);
+    return 'entries';
+  }
+
+  #problemOf(from: string, { posts }: Shipment): string | null {
+    for (const { post, entries } of posts) {
+      for (const { replica, p, n } of entries) {
+        if (n > p) return `of post ${post} region ${replica.region} is said to have taken away ${n} and added ${p}`;
+        if (replica.region !== from && !this.#mayBeNamed(replica.region)) {
+          return `it counts for region ${replica.region}, which PEERS does not name, and so for more than ${STRANGERS_MAX} others`;
+        }
+      }
+    }
+    return null;
+  }
+
+  #mayBeNamed(region: string): boolean {
+    if (this.regions.has(region) || this.#strangers.has(region)) return true;
+    if (this.#strangers.size >= STRANGERS_MAX) return false;
+    this.#strangers.add(region);
+    return true;
+  }
+
+  #warn(from: string, rejection: Rejection, problem: string): void {
+    const key = `${from} ${rejection}`;
+    const nowMs = this.clock.nowMs();
+    if (nowMs - (this.#warnedAtMs.get(key) ?? -Infinity) < WARN_EVERY_MS) return;
+    this.#warnedAtMs.set(key, nowMs);
+    this.warn(`what region ${from} ships of some buckets is not merged: ${problem}`);
+  }
+}
+
+function latestStampOf({ born, after, upTo, confirmed, floor, posts }: Shipment): number {
+  let latest = Math.max(born, after, upTo, confirmed, floor);
+  for (const { registers } of posts) for (const { stamp } of registers) if (stamp > latest) latest = stamp;
+  return latest;
+}
+
+/** Says nothing, but has the receiver answer what it has of the source. */
+function questionOf(shipment: Shipment, wallMs: number): Shipment {
+  const born = Math.min(shipment.born, stampOf(wallMs));
+  return { ...shipment, kind: 'changes', born, after: 0, upTo: 0, confirmed: 0, floor: 0, posts: [], shown: null };
+}
+
+/** Times of last changes are shown to people. */
+function inThePast(shipment: Shipment, wallMs: number): Shipment {
+  const isAhead = shipment.posts.some(({ updatedAtMs }) => updatedAtMs > wallMs + TIME_AHEAD_MAX_MS);
+  if (!isAhead) return shipment;
+  const posts = shipment.posts.map((post) => ({ ...post, updatedAtMs: Math.min(post.updatedAtMs, wallMs) }));
+  return { ...shipment, posts };
+}

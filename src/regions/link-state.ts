@@ -1,0 +1,37 @@
+import type { Clock } from '../clock.js';
+
+/** Whether a peer answers, since when, and what has happened to the link since boot. */
+export class LinkState {
+  readonly counts = { refusals: 0, epochBumps: 0, scans: 0 };
+  #up = false;
+  #sinceMs: number | null = null;
+  #error = '';
+
+  constructor(
+    private readonly region: string,
+    private readonly clock: Clock,
+    private readonly warn: (message: string) => void,
+  ) {}
+
+  get up(): boolean {
+    return this.#up;
+  }
+
+  /** Since when it is so, ms since 1970; `null`: it was not tried yet. */
+  get sinceMs(): number | null {
+    return this.#sinceMs;
+  }
+
+  /** What the last call that failed said; `''` while it is up. */
+  get error(): string {
+    return this.#error;
+  }
+
+  set(up: boolean, error: string): void {
+    this.#error = error;
+    if (this.#up === up && this.#sinceMs !== null) return;
+    this.#up = up;
+    this.#sinceMs = this.clock.wallMs();
+    this.warn(up ? `region ${this.region} is reached` : `region ${this.region} is away: ${error}`);
+  }
+}
