@@ -3,6 +3,7 @@ import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import type { Life } from '../counters/pn-counter.js';
 import { stampOf, wallMsOf } from '../counters/stamp.js';
 import type { RegionalStore } from '../store/regional-store.js';
+import { AHEAD_MAX_MS } from './admission.js';
 
 /** What a link knows of a bucket at its peer. */
 interface Known {
@@ -40,13 +41,15 @@ export class ComingBack {
     const wallMs = this.clock.wallMs();
     const standings = await this.store.standing(led);
     let epoch = 0;
-    // Above what any peer has: so nothing is told by two stamps, the later one first.
+    // Above what any peer has: so nothing is told by two stamps, the later one first. What a peer took while it was as far ahead is not
+    // waited for.
+    const latest = stampOf(wallMs + AHEAD_MAX_MS);
     let clock = stampOf(wallMs);
     for (const link of this.links()) {
       for (const bucket of led) {
         const receipt = link.receipt(bucket);
         if (receipt === undefined) continue;
-        clock = Math.max(clock, receipt.upTo);
+        if (receipt.upTo <= latest) clock = Math.max(clock, receipt.upTo);
         epoch = Math.max(epoch, receipt.epoch);
       }
     }

@@ -30,7 +30,8 @@ export interface Weather {
 }
 
 /** What is wrong: which life replaces which, whether clashes are refused, or what may be taken away of the plain likes. */
-export type Plant = 'none' | 'maximum' | 'epoch without nonce' | 'no refusal' | 'floor of the sum' | 'no guard';
+export type Plant =
+  'none' | 'maximum' | 'epoch without nonce' | 'no refusal' | 'floor of the sum' | 'no guard' | 'no way back';
 
 const ORDERS: Partial<Record<Plant, LifeOrder>> = {
   maximum: () => 'same',
@@ -92,8 +93,6 @@ class Region {
   /** Its clock jumps, or comes back. */
   jump(ms: number): void {
     this.#jumpMs = ms;
-    // The gateway looks at it at least each second.
-    this.#guarded.wallMs();
   }
 
   /** The gateway is started anew, and believes its machine's clock. */
@@ -220,7 +219,10 @@ function following(region: Region): RegionalStore {
     scan: (buckets, cursor, limit) => region.primary.scan(buckets, cursor, limit),
     show: (posts) => region.primary.show(posts),
     merge: (shipments) => region.primary.merge(shipments),
-    begin: (buckets, life) => region.primary.begin(buckets, life),
+    begin: (buckets, life) => {
+      const comesBack = life.comesBack && region.world.plant !== 'no way back';
+      return region.primary.begin(buckets, { ...life, comesBack });
+    },
     filled: (buckets) => region.primary.filled(buckets),
   };
 }

@@ -1,0 +1,136 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { stopAll, stretchedTime } from '../support/gateway-process.js';
+import { metricsOf } from '../support/metrics.js';
+import { stopRedis } from '../support/redis-server.js';
+import { type Region, RegionProcesses } from '../support/region-processes.js';
+import { until } from '../support/until.js';
+
+const LIKES = '/v1/story/likes';
+const HOURS_3_MS = 3 * 3_600_000;
+const CLOCK_OFFSET = new URL('../support/clock-offset.mjs', import.meta.url).href;
+/** Time passes ten times faster, so that nobody waits for three minutes. */
+const FAST = stretchedTime(0.1);
+
+interface Reading {
+  readonly count: number;
+  readonly updated_at: string | null;
+}
+
+interface Peer {
+  readonly error: string;
+  readonly rejectedBuckets: number;
+  readonly rejections: number;
+  readonly lagPosts: number | null;
+}
+
+async function read(url: string): Promise<Reading> {
+  return (await (await fetch(url + LIKES)).json()) as Reading;
+}
+
+async function peerOf(url: string): Promise<Peer> {
+  return ((await (await fetch(`${url}/v1/regions`)).json()) as { peers: [Peer] }).peers[0];
+}
+
+async function put(url: string, action: 'increment' | 'decrement', actor: string): Promise<void> {
+  const headers = { 'Content-Type': 'application/json', 'Actor-Id': actor };
+  const response = await fetch(url + LIKES, { method: 'PUT', headers, body: JSON.stringify({ action }) });
+  expect(response.status).toBe(200);
+}
+
+/** As the gateways have it: their time passes faster. */
+function rightMs(): number {
+  const since = Number(FAST.env['TIME_SCALE_SINCE_MS']);
+  return since + (Date.now() - since) / Number(FAST.env['TIME_SCALE']);
+}
+
+describe.each([
+  ['the embedded store', false],
+  ['Redis', true],
+])('a region on %s whose clock runs three hours ahead', (_, redis) => {
+  const offsets = mkdtempSync(join(tmpdir(), 'tallycast-clocks-'));
+  let world: RegionProcesses;
+  let region: Region;
+  let eu: string;
+  let us: string;
+
+  beforeAll(async () => {
+    const modules = [FAST.args[1]!, CLOCK_OFFSET].map((module) => `--import ${module}`);
+    const more = { ...FAST.env, NODE_OPTIONS: modules.join(' '), CLOCK_OFFSET_DIR: offsets };
+    world = await RegionProcesses.start(['eu', 'us'], { gateways: 1, redis, more });
+    region = world.regions[0]!;
+    [eu, us] = world.urls as [string, string];
+  });
+
+  afterAll(async () => {
+    await world.close();
+    await stopAll();
+    await stopRedis();
+    rmSync(offsets, { recursive: true });
+  });
+
+  function setClock(offsetMs: number): void {
+    writeFileSync(join(offsets, 'eu'), String(offsetMs));
+  }
+
+  async function show(likes: number): Promise<void> {
+    const counts = async (): Promise<string> => String([(await read(eu)).count, (await read(us)).count]);
+    await until(async () => (await counts()) === String([likes, likes]), `both regions show ${likes} likes`);
+    for (const url of [eu, us]) expect(Date.parse((await read(url)).updated_at!)).toBeLessThanOrEqual(rightMs());
+  }
+
+  it('goes on by the time that has passed if its gateway was right before, and says so once', async () => {
+    await put(eu, 'increment', 'ann');
+    await show(1);
+    setClock(HOURS_3_MS);
+    const jumped = (): string[] =>
+      world.regions[0]!.gateways[0]!.log.filter((line) => line.includes('the wall clock jumped'));
+    await until(() => jumped().length > 0, 'the jump is logged');
+    await put(eu, 'increment', 'bob');
+    await show(2);
+    expect(await peerOf(eu)).toMatchObject({ error: '', rejectedBuckets: 0 });
+    setClock(0);
+    await put(eu, 'decrement', 'bob');
+    await show(1);
+    expect(jumped()).toHaveLength(1);
+  });
+
+  it('is not heard if it was started so, which both regions say, and comes back when the clock is right', async () => {
+    setClock(HOURS_3_MS);
+    await region.killAndRestart(0, world.env(region));
+    for (const actor of ['cid', 'dan', 'eve']) await put(eu, 'increment', actor);
+    await put(eu, 'decrement', 'ann');
+    await until(async () => (await peerOf(eu)).rejectedBuckets > 0, 'eu knows that us takes nothing of some buckets');
+    const { error } = await peerOf(eu);
+    expect(error).toMatch(/^us takes nothing of \d+ buckets: their time stamps are over an hour ahead of its clock/);
+    expect((await peerOf(us)).rejections).toBeGreaterThan(0);
+    expect((await metricsOf(us)).get('tallycast_region_rejections_total{peer="eu"}')).toBeGreaterThan(0);
+    expect((await metricsOf(eu)).get('tallycast_region_rejected_buckets{peer="us"}')).toBeGreaterThan(0);
+    const told = world.regions[1]!.gateways[0]!.log.filter((line) =>
+      line.includes('what region eu ships of some buckets'),
+    );
+    expect(told).toHaveLength(1);
+    // What us counts eu hears: only the other way is closed.
+    await put(us, 'increment', 'fay');
+    await until(async () => (await read(eu)).count === 4, 'eu shows what us counts');
+    expect((await read(us)).count).toBe(2);
+
+    setClock(0);
+    await show(4);
+    await until(async () => (await peerOf(eu)).error === '', 'us takes everything again');
+    // The last word is the last again, wherever it is said.
+    await put(us, 'decrement', 'cid');
+    await put(eu, 'increment', 'ann');
+    await show(4);
+    await put(eu, 'decrement', 'fay');
+    await show(3);
+
+    await region.killAndRestart(0, world.env(region));
+    await put(eu, 'increment', 'gus');
+    await show(4);
+    await until(async () => (await peerOf(eu)).lagPosts === 0, 'us has all of eu');
+    expect(await peerOf(eu)).toMatchObject({ error: '', rejectedBuckets: 0 });
+  });
+});
