@@ -44,6 +44,11 @@ export class Admission {
     });
   }
 
+  /** The store did not take what was admitted. */
+  failed(from: string, error: unknown): void {
+    this.#warn(from, 'a call', error instanceof Error ? error.message : String(error));
+  }
+
   #rejectionOf(from: string, shipment: Shipment, wallMs: number): Rejection | undefined {
     const aheadMs = wallMsOf(latestStampOf(shipment)) - wallMs;
     if (aheadMs > AHEAD_MAX_MS) {
@@ -76,8 +81,8 @@ export class Admission {
     return true;
   }
 
-  #warn(from: string, rejection: Rejection, problem: string): void {
-    const key = `${from} ${rejection}`;
+  #warn(from: string, what: Rejection | 'a call', problem: string): void {
+    const key = `${from} ${what}`;
     const nowMs = this.clock.nowMs();
     if (nowMs - (this.#warnedAtMs.get(key) ?? -Infinity) < WARN_EVERY_MS) return;
     this.#warnedAtMs.set(key, nowMs);

@@ -103,7 +103,11 @@ export class Shipping implements PeerService {
 
   async shipped(from: string, shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
     const admitted = this.#admission.admit(from, shipments);
-    const receipts = await this.store.merge(admitted.map(({ shipment }) => shipment));
+    const merged = this.store.merge(admitted.map(({ shipment }) => shipment));
+    const receipts = await merged.catch((error: unknown) => {
+      this.#admission.failed(from, error);
+      throw error;
+    });
     return receipts.map((receipt, i) => {
       const { rejection } = admitted[i]!;
       return rejection === undefined ? receipt : { ...receipt, rejection };

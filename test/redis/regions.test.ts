@@ -155,6 +155,23 @@ describe('a bucket', () => {
     }
   });
 
+  it('is led by another gateway although a lease says that it ends in hours, as the clock of the server was ahead', async () => {
+    const other = await openRedisStore(server.url, options);
+    try {
+      expect(await other.regions!.lead(START_MS)).toEqual(ALL);
+      for (const bucket of ALL) {
+        const ends = Buffer.alloc(8);
+        ends.writeBigUInt64BE(BigInt(Date.now() + 3 * 3_600_000));
+        // As msgpack: a string of one character, and a number of 64 bits.
+        const lease = Buffer.concat([Buffer.from([0xa1]), Buffer.from('x'), Buffer.from([0xcf]), ends]);
+        await client.hset(`tc:{${bucket}}`, 'j', lease);
+      }
+      expect(await regions.lead(START_MS)).toEqual(ALL);
+    } finally {
+      await other.close();
+    }
+  });
+
   /** The one leads all when no lease of the other is left; the other leads none then, if it asks within the lease. */
   async function leadsAlone(one: RedisRegions, other: RedisRegions): Promise<void> {
     const redisMs = async (): Promise<number> => {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
+import { setInterval } from 'node:timers';
 
 /**
  * Loaded with `--import`: the wall clock of this process is off by what the file CLOCK_OFFSET_DIR/REGION says, in milliseconds, which may
