@@ -16,7 +16,7 @@ import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally');
-const BASE = { buckets: 1, metrics: METRICS, region: 'eu', nonce: () => 1 };
+const BASE = { actorKeys: 'hash' as const, buckets: 1, metrics: METRICS, region: 'eu', nonce: () => 1 };
 
 let path: string;
 
