@@ -91,7 +91,19 @@ describe('answers', () => {
     expect(codec.announced('a', `[3,20,4,${AT_MS},5,1,2,3,4]`).totals).toEqual([1, 2, 3]);
   });
 
-  it('a message that is none of ours is refused', () => {
-    expect(() => codec.announced('a', 'hello')).toThrow(SyntaxError);
+  it.each([
+    ['no JSON', 'hello', 'not valid JSON'],
+    ['a text, though it is iterable', '"abcdefgh"', 'an announcement is a list'],
+    ['an object', '{"length":8}', 'an announcement is a list'],
+    ['too short', '[3,20,4]', 'counts are whole numbers'],
+    ['of an epoch that is a text', `["3",20,4,${AT_MS},5,1,2,3]`, 'an epoch has two whole numbers'],
+    ['of a nonce that is a text', `[3,"\\"}",4,${AT_MS},5,1,2,3]`, 'an epoch has two whole numbers'],
+    ['of a count that is negative', `[3,20,4,${AT_MS},5,-1,2,3]`, 'counts are whole numbers'],
+    ['of a count that is a fraction', `[3,20,4,${AT_MS},5,1,2,0.5]`, 'counts are whole numbers'],
+    ['of a count over 2^53 - 1', `[3,20,4,${AT_MS},5,1,2,9007199254740992]`, 'counts are whole numbers'],
+    ['of viewers that are a list', `[3,20,4,${AT_MS},[5],1,2,3]`, 'counts are whole numbers'],
+    ['of a time that no date has', '[3,20,4,9e15,5,1,2,3]', 'counts are whole numbers'],
+  ])('a message that is %s is refused', (_what, message, error) => {
+    expect(() => codec.announced('a', message)).toThrow(error);
   });
 });

@@ -9,6 +9,8 @@ import { PackedValues } from './packed-values.js';
 /** What became of a batch, as scripts/commit-batches-n.lua says it. */
 const GAP = 1;
 const STALE = 2;
+/** The last time that a Date can hold: what is later cannot be shown. */
+const TIME_MAX = 8.64e15;
 
 /** As a signed integer in decimal, of which Redis keeps 8 bytes in packed sets and hashes; `''` for nobody. */
 export function decimalOf(key: Key64 | null): string {
@@ -71,9 +73,11 @@ export class Codec {
     return { current: current === 1, views };
   }
 
-  /** @throws SyntaxError when it is none of ours. */
+  /** @throws Error when no gateway has published it. */
   announced(post: string, message: string): PostCounts {
-    const [epoch, nonce, v, updatedAtMs, live, ...told] = JSON.parse(message) as [number, ...Numbers];
+    const counts: unknown = JSON.parse(message);
+    if (!Array.isArray(counts)) throw new Error('an announcement is a list');
+    const [epoch, nonce, v, updatedAtMs, live, ...told] = counts as [number, ...Numbers];
     // A gateway that was started before a metric was added tells of fewer.
     const totals = this.metrics.list.map(({ index }) => told[index] ?? 0);
     return countsOf(post, this.#epoch(epoch, nonce), v, updatedAtMs, live, totals);
@@ -84,13 +88,29 @@ export class Codec {
   }
 
   #epoch(epoch: number, nonce: number): string {
+    if (!isCount(epoch) || !isCount(nonce)) throw new Error('an epoch has two whole numbers');
     return epochOf({ region: this.region, epoch, nonce });
   }
 }
 
 type Numbers = [number, number, number, number, ...number[]];
 
-/** The largest totals come as text: see lib-bucket.lua. */
+/**
+ * The largest totals come as text: see lib-bucket.lua.
+ * @throws Error when one of them is no count: it would be sent to viewers as it is
+ */
 function countsOf(post: string, e: string, v: number, at: number, live: number, told: readonly unknown[]): PostCounts {
-  return { post, e, v, updatedAtMs: v === 0 ? null : at, totals: told.map(Number), live };
+  const totals = told.map(Number);
+  if (!isCount(v) || !isTime(at) || !isCount(live) || !totals.every(isCount)) {
+    throw new Error('counts are whole numbers from 0 to 2^53 - 1');
+  }
+  return { post, e, v, updatedAtMs: v === 0 ? null : at, totals, live };
+}
+
+function isCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0;
+}
+
+function isTime(value: number): boolean {
+  return isCount(value) && value <= TIME_MAX;
 }

@@ -32,4 +32,20 @@ describe('packed values', () => {
     expect(() => new PackedValues(Buffer.from([0xc0])).integer()).toThrow('no integer at 0 of c0');
     expect(() => new PackedValues(Buffer.from([5])).string()).toThrow('no string at 0 of 05');
   });
+
+  it.each(['', 'cc', 'cd01', 'ce010203', 'cf01020304050607'])(
+    'an integer that ends too early is refused: %s',
+    (hex) => {
+      expect(() => new PackedValues(Buffer.from(hex, 'hex')).integer()).toThrow();
+    },
+  );
+
+  it('an integer over 2^53 - 1 is refused', () => {
+    const values = new PackedValues(Buffer.from('cf0020000000000000', 'hex'));
+    expect(() => values.integer()).toThrow('no integer at 0 of cf0020000000000000');
+  });
+
+  it.each(['', 'a1', 'd9', 'd901', 'da00', 'db00000001'])('a string that ends too early is refused: %s', (hex) => {
+    expect(() => new PackedValues(Buffer.from(hex, 'hex')).text()).toThrow();
+  });
 });

@@ -9,23 +9,29 @@ export class PackedValues {
     return this.#at >= this.bytes.length;
   }
 
-  /** Exact up to 2^53 - 1. @throws Error when something else stands there */
+  /** @throws Error when something else stands there, the bytes end within it, or it is over 2^53 - 1 */
   integer(): number {
     const { bytes } = this;
-    const first = bytes[this.#at++]!;
-    if (first < 0x80) return first;
+    const at = this.#at;
+    const first = bytes[this.#at++];
+    if (first !== undefined && first < 0x80) return first;
     switch (first) {
       case 0xcc:
-        return bytes[this.#at++]!;
+        this.#at += 1;
+        return bytes.readUInt8(at + 1);
       case 0xcd:
-        return (bytes[this.#at++]! << 8) | bytes[this.#at++]!;
+        this.#at += 2;
+        return bytes.readUInt16BE(at + 1);
       case 0xce:
-        return this.#half();
-      case 0xcf:
-        return this.#half() * 0x1_0000_0000 + this.#half();
-      default:
-        throw new Error(`no integer at ${this.#at - 1} of ${bytes.toString('hex')}`);
+        this.#at += 4;
+        return bytes.readUInt32BE(at + 1);
+      case 0xcf: {
+        this.#at += 8;
+        const value = bytes.readUInt32BE(at + 1) * 0x1_0000_0000 + bytes.readUInt32BE(at + 5);
+        if (value <= Number.MAX_SAFE_INTEGER) return value;
+      }
     }
+    throw new Error(`no integer at ${at} of ${bytes.toString('hex')}`);
   }
 
   /** The bytes of a string, copied. */
@@ -40,23 +46,22 @@ export class PackedValues {
     return this.bytes.toString('latin1', this.#at, (this.#at += length));
   }
 
-  #half(): number {
+  /** @throws Error when no string stands there, or the bytes end within it */
+  #lengthOfString(): number {
     const { bytes } = this;
-    const value =
-      bytes[this.#at]! * 0x100_0000 +
-      ((bytes[this.#at + 1]! << 16) | (bytes[this.#at + 2]! << 8) | bytes[this.#at + 3]!);
-    this.#at += 4;
-    return value;
+    const at = this.#at;
+    const first = bytes[this.#at++];
+    const length = first === undefined ? NaN : this.#lengthAfter(first);
+    // Not a number, where it is no string.
+    if (this.#at + length <= bytes.length) return length;
+    throw new Error(`no string at ${at} of ${bytes.toString('hex')}`);
   }
 
-  #lengthOfString(): number {
-    const first = this.bytes[this.#at++]!;
+  #lengthAfter(first: number): number {
     if (first >= 0xa0 && first < 0xc0) return first - 0xa0;
-    if (first === 0xd9) return this.bytes[this.#at++]!;
-    if (first !== 0xda && first !== 0xdb)
-      throw new Error(`no string at ${this.#at - 1} of ${this.bytes.toString('hex')}`);
-    const length = first === 0xda ? 2 : 4;
-    this.#at += length;
-    return this.bytes.readUIntBE(this.#at - length, length);
+    const bytes = first === 0xd9 ? 1 : first === 0xda ? 2 : first === 0xdb ? 4 : 0;
+    if (bytes === 0) return NaN;
+    this.#at += bytes;
+    return this.bytes.readUIntBE(this.#at - bytes, bytes);
   }
 }

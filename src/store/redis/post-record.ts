@@ -40,9 +40,16 @@ export class PostRecord {
     return this.#entries(0, TAGS).map(({ metric, p, n }) => ({ metric, replica, p, n }));
   }
 
-  /** @param lives of other regions, by the slot of their entries, from 1 */
+  /**
+   * @param lives of other regions, by the slot of their entries, from 1
+   * @throws Error when an entry is of a life that is not among them
+   */
   otherEntries(lives: readonly Replica[]): EntryShipment[] {
-    return this.#entries(TAGS, Infinity).map(({ slot, metric, p, n }) => ({ metric, replica: lives[slot - 1]!, p, n }));
+    return this.#entries(TAGS, Infinity).map(({ slot, metric, p, n }) => {
+      const replica = lives[slot - 1];
+      if (replica === undefined) throw new Error(`a record names life ${slot}, and its bucket has ${lives.length}`);
+      return { metric, replica, p, n };
+    });
   }
 
   /** With tags from `first` to below `end`. Where a region has an entry it has a P or an N, be it 0. */
