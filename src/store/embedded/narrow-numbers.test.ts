@@ -36,3 +36,10 @@ it.each([
   );
   expect(read.size).toBe(numbers.length);
 });
+
+it.each([[[]], [[7]], [[8, 1, 2, 3, 4, 5, 6, 7, 8]], [[0, 1]], [[200, 0]]])(
+  'bytes that are no chunk are refused: %j',
+  (bytes) => {
+    expect(() => readNarrow(Uint8Array.from(bytes))).toThrow('a chunk ends within an entry');
+  },
+);

@@ -28,10 +28,14 @@ export function writeNarrow(entries: PackedKeys, writer: ByteWriter): void {
   writer.raw(scratch, to);
 }
 
+/** @throws RangeError where the bytes are no such thing */
 export function readNarrow(narrow: Uint8Array): PackedKeys {
-  const shared = narrow[0]!;
+  const shared = narrow[0] ?? NaN;
   const first = 1 + shared;
   const width = NUMBERED_BYTES - shared;
+  if (!(shared <= NUMBER_BYTES && first <= narrow.length && (narrow.length - first) % width === 0)) {
+    throw new RangeError('a chunk ends within an entry');
+  }
   const bytes = new Uint8Array(((narrow.length - first) / width) * NUMBERED_BYTES);
   for (let from = first, to = 0; from < narrow.length; from += width, to += NUMBERED_BYTES) {
     for (let i = 0; i < KEY64_BYTES; i++) bytes[to + i] = narrow[from + i]!;

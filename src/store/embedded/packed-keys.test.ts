@@ -70,3 +70,7 @@ describe('numbers of keys', () => {
     expect([0, 1, 2, 3, 4].map((index) => set.numberAt(index))).toEqual([7, ...NUMBERS.slice(2)]);
   });
 });
+
+it('bytes that end within a key are refused', () => {
+  expect(() => new PackedKeys(KEY64_BYTES, new Uint8Array(12))).toThrow('a chunk ends within an entry');
+});

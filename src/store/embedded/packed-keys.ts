@@ -17,11 +17,13 @@ export class PackedKeys {
   /**
    * @param width bytes of an entry: KEY64_BYTES or NUMBERED_BYTES
    * @param bytes the set's own from here on
+   * @throws RangeError where they end within an entry
    */
   constructor(
     readonly width: number,
     bytes: Uint8Array = NO_BYTES,
   ) {
+    if (bytes.length % width !== 0) throw new RangeError('a chunk ends within an entry');
     this.#bytes = bytes;
     this.#length = bytes.length;
   }

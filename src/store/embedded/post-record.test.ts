@@ -118,6 +118,12 @@ describe('the record of a post', () => {
     expect(() => decodePost(bytes.subarray(0, -1), REPLICAS)).toThrow('ends within a number');
   });
 
+  it('that has more chunks than there can be is an error', () => {
+    const state = { v: 1, updatedAtMs: 1, metrics: [{ members: 0, counter: [] }] };
+    const bytes = encode({ state, members: [place(0, 2 ** 24 + 1)] });
+    expect(() => decodePost(bytes, REPLICAS)).toThrow('a record has 16777217 chunks; at most 16777216 can be');
+  });
+
   it('gets a place for the members of a metric when they come', () => {
     const record: PostRecord = { state: { v: 0, updatedAtMs: 0, metrics: [] }, members: [] };
     expect(memberPlace(record, 2)).toMatchObject({ size: 0, chunks: 0, loaded: null, registers: null });

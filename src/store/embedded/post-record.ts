@@ -1,7 +1,7 @@
 import type { MetricState, PostState } from '../../counters/bucket.js';
 import { EMPTY, type Entry, type Replica } from '../../counters/pn-counter.js';
 import { ByteReader, type ByteWriter } from './bytes.js';
-import type { Chunks } from './chunks.js';
+import { type Chunks, CHUNKS_MAX } from './chunks.js';
 import { KEY64_BYTES, NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
 
 /**
@@ -86,12 +86,13 @@ function registersIn(place: MemberPlace | undefined): RegisterPlace | null {
   return registers === null || (registers.chunks === 0 && registers.inline.size === 0) ? null : registers;
 }
 
+/** @throws RangeError where the bytes are no such thing */
 export function decodePost(bytes: Uint8Array, replicas: readonly Replica[]): PostRecord {
   const reader = new ByteReader(bytes);
   const record: PostRecord = { state: { v: reader.varint(), updatedAtMs: reader.varint(), metrics: [] }, members: [] };
   while (!reader.atEnd) {
     const members = reader.varint();
-    const chunks = reader.varint();
+    const chunks = readChunks(reader);
     const counter: Entry[] = [];
     const entries = reader.varint();
     for (let left = entries % HAS_REGISTERS; left > 0; left--) {
@@ -110,9 +111,16 @@ export function decodePost(bytes: Uint8Array, replicas: readonly Replica[]): Pos
 }
 
 function readRegisters(reader: ByteReader): RegisterPlace {
-  const chunks = reader.varint();
+  const chunks = readChunks(reader);
   const bytes = reader.raw(reader.varint() * NUMBERED_BYTES);
   return { chunks, inline: new PackedKeys(NUMBERED_BYTES, bytes), loaded: null };
+}
+
+/** Who looks at all members looks for each of the chunks. */
+function readChunks(reader: ByteReader): number {
+  const chunks = reader.varint();
+  if (chunks > CHUNKS_MAX) throw new RangeError(`a record has ${chunks} chunks; at most ${CHUNKS_MAX} can be`);
+  return chunks;
 }
 
 function placeOf(size: number, chunks: number, inline: PackedKeys): MemberPlace {
