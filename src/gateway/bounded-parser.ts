@@ -25,8 +25,11 @@ const EVENT_HEAD = /^(?:2|5(\d+)-)(?:(\/[^,]{0,64}),)?(\d{1,15})?\["([^"\\]{0,64
 const ACT = new RegExp(
   String.raw`^2(\d{1,15})?\["(like|unlike|view)",\{"post":"(${POST_PATTERN.source.slice(1, -1)})"(?:,"seq":([1-9]\d{0,14}))?\}\]$`,
 );
-/** The start of an event packet in the only namespace: its type, and the id of its acknowledgement. */
-const EVENT_START = /^2(\d{1,15})?(?![\d/])/;
+/**
+ * The start of an event packet in the only namespace, which may be named: its type, and the id of its acknowledgement. That of
+ * an event in another namespace leaves what is no JSON.
+ */
+const EVENT_START = /^2(?:\/,)?(\d{1,15})?(?!\d)/;
 /** The start of a packet that connects: type and namespace. */
 const CONNECT_HEAD = /^0(?:(\/[^,]{0,64}),)?\{/;
 
@@ -86,8 +89,9 @@ export class BoundedDecoder extends Decoder {
       receiver!.act(event as Act, post!, numberOf(seq), numberOf(id) ?? null);
       return true;
     }
-    const start = EVENT_START.exec(data);
-    if (start !== null) {
+    if (data.startsWith('2')) {
+      const start = EVENT_START.exec(data);
+      if (start === null) throw new Error('an acknowledgement id has at most 15 digits');
       const [head, id] = start;
       const args = JSON.parse(data.slice(head.length)) as unknown;
       this.#pass({ type: PacketType.EVENT, nsp: '/', data: args, ...(id !== undefined && { id: Number(id) }) });
