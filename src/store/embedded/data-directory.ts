@@ -106,41 +106,28 @@ export class DataDirectory {
     return this.#own;
   }
 
-  /** The life as records refer to it; if it is new here it is written down by the next commit. */
-  known(life: Replica): Replica {
-    return this.allKnown([life])[0]!;
-  }
-
   /**
-   * The same of several, by a look-up each. @throws Error, with none of them taken, if more lives of other regions than LIVES_MAX would
-   * be known
+   * Lives as records refer to them, by a look-up each; those that are new here are written down by the next commit. A life of the own
+   * region that did not begin here is not: no record refers to it, and the last one that is written down is the one that counts.
+   * @throws Error, with none of them taken, if more lives of other regions than LIVES_MAX would be known
    */
   allKnown(lives: readonly Replica[]): Replica[] {
     const added = new Map<string, Replica>();
     const known = lives.map((life) => {
       const name = nameOf(life);
       const found = this.#lives.get(name) ?? added.get(name);
-      if (found === undefined) added.set(name, life);
+      if (found === undefined && life.region !== this.options.region) added.set(name, life);
       return found ?? life;
     });
-    if (added.size === 0) return known;
-    const replicas = [...this.replicas, ...added.values()];
-    const isOther = ({ region }: Replica): boolean => region !== this.options.region;
-    const other = [...added.values()].find(isOther);
-    if (other !== undefined && replicas.filter(isOther).length > LIVES_MAX) {
-      throw new Error(
-        `${LIVES_MAX} lives of other regions are known, and ${other.region} is said to have begun another`,
-      );
-    }
-    this.#meta = { ...this.#meta, replicas };
-    for (const [name, life] of added) this.#lives.set(name, life);
-    this.#own = null;
+    if (added.size > 0) this.#add(added);
     return known;
   }
 
   /** Begins another life of the own region. */
   begin(epoch: number): void {
-    this.known({ region: this.options.region, epoch, nonce: this.options.nonce() });
+    const life = { region: this.options.region, epoch, nonce: this.options.nonce() };
+    this.#add(new Map([[nameOf(life), life]]));
+    this.#own = null;
   }
 
   /** Others after `recover`. */
@@ -191,6 +178,18 @@ export class DataDirectory {
     await this.#root.close();
     if (this.#isSound) noteClosed(this.options.path);
     closeSync(this.lock);
+  }
+
+  #add(lives: ReadonlyMap<string, Replica>): void {
+    const replicas = [...this.replicas, ...lives.values()];
+    const others = replicas.filter(({ region }) => region !== this.options.region);
+    if (others.length > LIVES_MAX) {
+      throw new Error(
+        `${LIVES_MAX} lives of other regions are known, and ${others.at(-1)!.region} is said to have begun another`,
+      );
+    }
+    this.#meta = { ...this.#meta, replicas };
+    for (const [name, life] of lives) this.#lives.set(name, life);
   }
 
   #use(root: RootDatabase): void {
