@@ -133,9 +133,27 @@ function inventionLimits(settings: Settings): InventionLimits {
   };
 }
 
+async function openStore(
+  settings: Settings,
+  connections: RedisConnections | null,
+  clock: Clock,
+  dataClock: Clock,
+): Promise<CounterStore> {
+  const { dataDir, buckets, actorKeys, metrics, region } = settings;
+  const hasPeers = settings.peers.length > 0;
+  const data = { buckets, actorKeys, metrics, region, nonce: () => randomInt(2 ** 32) };
+  if (connections === null) {
+    const warn = (message: string): void => new Logger('store').warn(message);
+    await checkDirectory(dataDir, warn);
+    return new EmbeddedStore({ path: dataDir, ...data, warn, ...(hasPeers && { regional: dataClock }) });
+  }
+  const publishMs = settings.tickMs / PUBLICATIONS_A_TICK;
+  const wallMs = (): number => dataClock.wallMs();
+  return RedisStore.open(connections, clock, { ...data, gateway: random64(), publishMs, regional: hasPeers, wallMs });
+}
+
 function machinery(settings: Settings): Provider[] {
-  const { dataDir, redis, ack, buckets, actorKeys, flushMs, tickMs, metrics, region, peers } = settings;
-  const hasPeers = peers.length > 0;
+  const { redis, ack, buckets, flushMs, tickMs, metrics } = settings;
   return [
     {
       provide: REDIS,
@@ -147,21 +165,8 @@ function machinery(settings: Settings): Provider[] {
     },
     {
       provide: STORE,
-      useFactory: async (
-        connections: RedisConnections | null,
-        clock: Clock,
-        dataClock: Clock,
-      ): Promise<CounterStore> => {
-        const data = { buckets, actorKeys, metrics, region, nonce: () => randomInt(2 ** 32) };
-        if (connections === null) {
-          await checkDirectory(dataDir, (message) => new Logger('store').warn(message));
-          return new EmbeddedStore({ path: dataDir, ...data, ...(hasPeers && { regional: dataClock }) });
-        }
-        const publishMs = tickMs / PUBLICATIONS_A_TICK;
-        const wallMs = (): number => dataClock.wallMs();
-        const options = { ...data, gateway: random64(), publishMs, regional: hasPeers, wallMs };
-        return RedisStore.open(connections, clock, options);
-      },
+      useFactory: (connections: RedisConnections | null, clock: Clock, dataClock: Clock) =>
+        openStore(settings, connections, clock, dataClock),
       inject: [REDIS, CLOCK, DATA_CLOCK],
     },
     {

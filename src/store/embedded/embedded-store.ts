@@ -11,6 +11,7 @@ import { DataDirectory, type DataDirectoryOptions } from './data-directory.js';
 import { EmbeddedRegions, type EmbeddedAccess } from './embedded-regions.js';
 import { bigEndian } from './embedded-bucket.js';
 import { Records } from './records.js';
+import { makeChanges, type QueuedWrite } from './queued-writes.js';
 import { readState } from './regional-record.js';
 import { StampedPosts } from './stamped-posts.js';
 import { END } from './table.js';
@@ -24,13 +25,8 @@ export interface EmbeddedStoreOptions extends Omit<DataDirectoryOptions, 'metric
   readonly metrics: Metrics;
   /** With other regions: the wall time, ms since 1970. */
   readonly regional?: { readonly wallMs: () => number };
-}
-
-/** Something that changes records, and is done when they are synced. */
-interface Waiting {
-  readonly change: (records: Records) => unknown;
-  readonly resolve: (result: unknown) => void;
-  readonly reject: (error: unknown) => void;
+  /** Told once what an operator has to mend. */
+  readonly warn?: (message: string) => void;
 }
 
 /**
@@ -44,7 +40,7 @@ export class EmbeddedStore implements CounterStore {
   readonly #changes = new Subject<readonly PostCounts[]>();
   /** Buckets whose old marks are not all removed yet. */
   readonly #purge: Set<number>;
-  #waiting: Waiting[] = [];
+  #waiting: QueuedWrite[] = [];
   #looking: (() => void)[] = [];
   /** Of the group commit that is under way: its operations, and the posts that it changes. */
   #operations = 0;
@@ -52,6 +48,7 @@ export class EmbeddedStore implements CounterStore {
   readonly #regionals: Regional[] | null;
   #running: Promise<void> | null = null;
   #available = true;
+  #isDamaged = false;
 
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
   /** What it does for other regions; `null` where there are none. */
@@ -194,7 +191,7 @@ export class EmbeddedStore implements CounterStore {
       try {
         const results = await this.#commitGroup(group);
         this.#available = true;
-        group.forEach(({ resolve }, i) => resolve(results[i]));
+        for (const [{ resolve }, result] of results) resolve(result);
         this.#announce();
       } catch (error) {
         this.#available = false;
@@ -213,16 +210,27 @@ export class EmbeddedStore implements CounterStore {
     for (const look of this.#looking.splice(0)) look();
   }
 
-  async #commitGroup(group: readonly Waiting[]): Promise<unknown[]> {
+  async #commitGroup(group: readonly QueuedWrite[]): Promise<ReadonlyMap<QueuedWrite, unknown>> {
+    const results = makeChanges(group, (again) => this.#beginGroup(again), this.#failed);
     const records = this.#records;
-    this.#operations = 0;
-    this.#changed = [];
-    const results = group.map(({ change }) => change(records));
     this.#purgeMarks(PURGE_CHUNKS + Math.ceil(this.#operations / PURGE_OPERATIONS));
     if (!records.changes.none) await this.#directory.commit(() => records.changes.write());
     records.settle();
     return results;
   }
+
+  #beginGroup(again: boolean): Records {
+    this.#operations = 0;
+    this.#changed = [];
+    if (again) this.#forget();
+    return this.#records;
+  }
+
+  /** Said once: what needs a value that is damaged is tried again and again. */
+  readonly #failed = (error: unknown): void => {
+    if (!this.#isDamaged) this.options.warn?.(damagedBy(this.options.path, error));
+    this.#isDamaged = true;
+  };
 
   #apply(records: Records, batch: Batch): CommitResult {
     const bucket = records.bucket(batch.bucket);
@@ -249,10 +257,18 @@ export class EmbeddedStore implements CounterStore {
   #purgeMarks(limit: number): void {
     let left = limit;
     for (const number of this.#purge) {
-      const removed = this.#records.bucket(number).purgeMarks(left);
-      left -= removed;
+      left -= this.#purgeMarksOf(number, left);
       if (left === 0) return;
       this.#purge.delete(number);
+    }
+  }
+
+  #purgeMarksOf(number: number, limit: number): number {
+    try {
+      return this.#records.bucket(number).purgeMarks(limit);
+    } catch {
+      // Its own value is damaged: that is an error of its batches, and not of those that are committed now.
+      return 0;
     }
   }
 
@@ -264,4 +280,9 @@ export class EmbeddedStore implements CounterStore {
     const watched = this.#changed.filter(({ post }) => this.#watched.has(post));
     if (watched.length > 0) this.#changes.next(watched);
   }
+}
+
+function damagedBy(path: string, error: unknown): string {
+  const what = error instanceof Error ? error.message : String(error);
+  return `DATA_DIR ${path}: a value is damaged, and what needs it is not counted: ${what}; restore it from a backup`;
 }
