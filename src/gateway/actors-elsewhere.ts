@@ -29,9 +29,18 @@ export interface ShardedChannels {
   publish(channel: string, message: string | Buffer): Promise<unknown>;
 }
 
-/** What the adapter does with what comes from another gateway. */
+/** Of Socket.IO's packets, the one that carries an event. */
+const EVENT = 2;
+
+/** From another gateway, or from whoever publishes in Redis. */
+interface Message {
+  readonly type: number;
+  readonly data: { readonly requestId?: string; readonly packet?: { readonly type?: number; readonly data?: unknown } };
+}
+
+/** What the adapter does with it. */
 interface Receiver {
-  onMessage(message: { readonly type: number; readonly data: { readonly requestId?: string } }): void;
+  onMessage(message: Message): void;
 }
 
 /**
@@ -63,12 +72,17 @@ export class ActorsElsewhere {
       if (receive === undefined) return adapter;
       // The rest asks for answers. That to `fetchSockets` would be all that there is about every socket.
       receiver.onMessage = (message) => {
-        const { type, data } = message;
-        if (type === DISCONNECT_SOCKETS || (type === BROADCAST && data.requestId === undefined)) receive(message);
+        if (message.type === DISCONNECT_SOCKETS || isEvent(message)) receive(message);
       };
       return adapter;
     };
   }
+}
+
+/** Another packet would end the connection for its client alone, or say that it has one. */
+function isEvent({ type, data: { packet, requestId } }: Message): boolean {
+  if (type !== BROADCAST || requestId !== undefined || packet?.type !== EVENT) return false;
+  return Array.isArray(packet.data) && typeof packet.data[0] === 'string';
 }
 
 /** In the shape of a client of the package `redis`, which the adapter knows by `sSubscribe`. Nothing of it ever fails. */
