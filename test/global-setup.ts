@@ -45,7 +45,7 @@ const TOOLS: readonly Tool[] = [
   },
   {
     name: 'redis-server',
-    usedBy: ['contract', 'property', 'redis', 'faults', 'e2e'],
+    usedBy: ['contract', 'property', 'redis', 'faults', 'e2e', 'hostile'],
     setting: 'REDIS_SERVER_BIN',
     candidates: ['redis-server', 'valkey-server'],
     debianPackages: ['redis-server'],
@@ -63,7 +63,7 @@ const TOOLS: readonly Tool[] = [
 ];
 
 /** Folders of test/ that run the built gateway. */
-const RUN_THE_GATEWAY = ['e2e', 'browser', 'faults'];
+const RUN_THE_GATEWAY = ['e2e', 'browser', 'faults', 'hostile'];
 const INSTALL_MS = 600_000;
 
 /** What this reads of Jest's global configuration. */

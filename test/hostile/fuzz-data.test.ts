@@ -1,0 +1,107 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { DataDirectory } from '../../src/store/embedded/data-directory.js';
+import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
+import { END } from '../../src/store/embedded/table.js';
+import { BUCKETS, key, Life, like, METRICS, postIn, view } from '../contract/operations.js';
+import { LIMIT_MS } from '../property/runs.js';
+import { scaled, SEED } from './fuzz/fuzzing.js';
+import { mutations } from './fuzz/mutations.js';
+
+/** Posts of bucket 0 whose values are damaged, and as many of bucket 1 that are left alone. */
+const POSTS = 20;
+const HURT = 0;
+const WELL = 1;
+/** More than a record holds, so that a set has chunks. */
+const ACTORS = 40;
+const TABLES = ['posts', 'members', 'marks', 'generations'] as const;
+type Table = (typeof TABLES)[number];
+/** Each of 20 to 40 values, but for generations. */
+const ROUNDS = 10;
+
+let path: string;
+let lives = 0;
+
+const options = { buckets: BUCKETS, region: 'eu', nonce: () => 7 };
+
+function open(warn?: (message: string) => void): EmbeddedStore {
+  return new EmbeddedStore({ ...options, path, metrics: METRICS, ...(warn && { warn }) });
+}
+
+function postsIn(bucket: number): string[] {
+  return Array.from({ length: POSTS }, (_, i) => postIn(bucket, i));
+}
+
+async function fill(): Promise<void> {
+  const store = open();
+  const life = new Life(`life-${++lives}`);
+  for (const bucket of [HURT, WELL]) {
+    for (const [at, post] of postsIn(bucket).entries()) {
+      const likes = Array.from({ length: ACTORS }, (_, i) =>
+        like(post, key(i), { session: key(1_000 * at + i), seq: 1 }),
+      );
+      await store.commit(life.batch(bucket, [view(post, 5), ...likes]));
+    }
+  }
+  await store.close();
+}
+
+/** Whether a key of the table belongs to bucket HURT, or to one of its posts. */
+const IS_HURT: Readonly<Record<Table, (of: string) => boolean>> = {
+  posts: (of) => postsIn(HURT).includes(of),
+  members: (of) => postsIn(HURT).some((post) => of.startsWith(`\0${post}\0`)),
+  marks: (of) => of.startsWith('\0\0'),
+  generations: (of) => of.startsWith('\0\0'),
+};
+
+/** @returns how many values were changed */
+async function damage(name: Table, seed: number): Promise<number> {
+  const directory = DataDirectory.open({ ...options, path, metrics: METRICS.toString() });
+  const table = directory.tables[name];
+  const keys = table.keys('', END, Infinity).filter(IS_HURT[name]);
+  const changes = fc.sample(mutations, { seed, numRuns: keys.length });
+  await directory.commit(() => keys.forEach((of, i) => table.put(of, changes[i]!(table.get(of)!))));
+  await directory.close();
+  return keys.length;
+}
+
+/** Whatever is answered of what is damaged, it is an answer or an error. @returns how many batches failed */
+async function use(store: EmbeddedStore, life: Life): Promise<number> {
+  let failed = 0;
+  for (const [i, post] of postsIn(HURT).entries()) {
+    await store.read([post], key(1)).catch(() => undefined);
+    const hurt = store.commit(life.batch(HURT, [view(post), like(post, key(ACTORS))])).catch(() => (failed += 1));
+    const well = postsIn(WELL)[i]!;
+    const result = await store.commit(life.batch(WELL, [view(well)]));
+    expect(result).toMatchObject({ kind: 'applied', changed: [{ post: well, totals: [ACTORS, 6, 0, 0] }] });
+    await hurt;
+  }
+  return failed;
+}
+
+describe(`values of a data file that are damaged (TEST_SEED=${SEED})`, () => {
+  it.each(TABLES)(
+    '%s: fail what needs them, and no other bucket that is committed with it',
+    async (name) => {
+      const round = fc.asyncProperty(fc.integer(), async (seed) => {
+        path = mkdtempSync(join(tmpdir(), 'tallycast-fuzz-'));
+        try {
+          await fill();
+          expect(await damage(name, seed)).toBeGreaterThan(0);
+          const warnings: string[] = [];
+          const store = open((message) => warnings.push(message));
+          const failed = await use(store, new Life(`life-${++lives}`));
+          await store.close();
+          expect(warnings).toEqual(failed > 0 ? [expect.stringContaining('a value is damaged')] : []);
+        } finally {
+          rmSync(path, { recursive: true });
+        }
+      });
+      await fc.assert(round, { seed: SEED, numRuns: scaled(ROUNDS), endOnFailure: true });
+    },
+    LIMIT_MS,
+  );
+});

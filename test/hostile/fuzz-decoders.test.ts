@@ -1,0 +1,204 @@
+import { describe, expect, it } from '@jest/globals';
+import type fc from 'fast-check';
+import { Decoder, type Packet, PacketType } from 'socket.io-parser';
+import { BoundedDecoder } from '../../src/gateway/bounded-parser.js';
+import { Metrics } from '../../src/counters/metrics.js';
+import { WireError } from '../../src/regions/wire-bytes.js';
+import * as lists from '../../src/regions/wire-lists.js';
+import { decodeShipments, encodeShipments } from '../../src/regions/wire.js';
+import { readNarrow } from '../../src/store/embedded/narrow-numbers.js';
+import { decodePost } from '../../src/store/embedded/post-record.js';
+import { Codec } from '../../src/store/redis/codec.js';
+import { PostRecord } from '../../src/store/redis/post-record.js';
+import { changesOf, standingOf } from '../../src/store/redis/region-answers.js';
+import { fuzz, SEED } from './fuzz/fuzzing.js';
+import { KEPT } from './fuzz/kept-inputs.js';
+import { mutated } from './fuzz/mutations.js';
+import { packets } from './fuzz/packets.js';
+import * as records from './fuzz/records.js';
+import * as messages from './fuzz/shipments.js';
+
+const METRICS = Metrics.parse('likes:toggle,views:tally');
+const MESSAGE_BYTES_MAX = 16 * 1024;
+/** Its acknowledgement could not be told from others: no number holds more digits exactly. */
+const ID_DIGITS_MAX = 15;
+
+const codec = new Codec(METRICS, 'eu');
+
+interface Surface {
+  readonly name: string;
+  readonly count: number;
+  readonly input: fc.Arbitrary<Buffer>;
+  readonly kept?: readonly Buffer[];
+  /** Everything that is made of the bytes. */
+  readonly decode: (bytes: Buffer) => unknown;
+  /** What a decoder throws for bytes that it does not take; any error, if left out. */
+  readonly error?: new (...args: never[]) => Error;
+}
+
+/** Of peers: a WireError becomes a BAD_REQUEST that names the field. */
+const OF_REGIONS: readonly Surface[] = [
+  { name: 'shipments', count: 3_000, input: messages.shipments.map(encodeShipments), decode: decodeShipments },
+  { name: 'receipts', count: 3_000, input: messages.receipts.map(lists.encodeReceipts), decode: lists.decodeReceipts },
+  { name: 'digests', count: 2_000, input: messages.digests.map(lists.encodeDigests), decode: lists.decodeDigests },
+  {
+    name: 'differences',
+    count: 2_000,
+    input: messages.differences.map(lists.encodeDifferences),
+    decode: lists.decodeDifferences,
+  },
+  { name: 'lists of posts', count: 2_000, input: messages.postLists.map(lists.encodePosts), decode: lists.decodePosts },
+].map((one) => ({ ...one, error: WireError }));
+
+/** Of Redis: with any error the call fails as if nothing had been answered. */
+const OF_REDIS: readonly Surface[] = [
+  {
+    name: 'answers to commits',
+    count: 3_000,
+    input: records.commitReplies,
+    kept: KEPT.commitReplies,
+    decode: (packed: Buffer) => codec.committed({ posts: ['a', 'b'], packed }),
+  },
+  {
+    name: 'standings of buckets',
+    count: 3_000,
+    input: records.standingReplies,
+    kept: KEPT.standingReplies,
+    decode: standingOf,
+  },
+  {
+    name: 'changes of buckets',
+    count: 3_000,
+    input: records.changesReplies,
+    kept: KEPT.changesReplies,
+    decode: (bytes: Buffer) => changesOf(bytes, 'eu', 0, 0),
+  },
+  {
+    name: 'records in Redis',
+    count: 3_000,
+    input: records.redisRecords,
+    kept: KEPT.redisRecords,
+    decode: (bytes: Buffer) => {
+      const record = new PostRecord(bytes);
+      return [record.ownEntries(records.REPLICAS[0]!), record.otherEntries(records.REPLICAS)];
+    },
+  },
+  {
+    name: 'announcements',
+    count: 8_000,
+    input: records.announcements.map((text) => Buffer.from(text)),
+    kept: KEPT.announcements,
+    decode: (bytes: Buffer) => codec.announced('a', bytes.toString()),
+  },
+];
+
+const ON_DISK: readonly Surface[] = [
+  {
+    name: 'records on disk',
+    count: 5_000,
+    input: records.postRecords,
+    decode: (bytes: Buffer) => decodePost(bytes, records.REPLICAS).state,
+  },
+  {
+    name: 'chunks on disk',
+    count: 5_000,
+    input: records.chunks,
+    kept: KEPT.chunks,
+    decode: (bytes: Buffer) => {
+      const entries = readNarrow(bytes);
+      // Seven bytes hold more than a count may be, and nobody adds to what stands there.
+      return Array.from({ length: entries.size }, (_, i) => [entries.keyAt(i), entries.numberAt(i) % 2 ** 53]);
+    },
+  },
+].map((one) => ({ ...one, error: RangeError }));
+
+/** @throws Error for what is no count, no text, and no list or object of these */
+function expectCounts(value: unknown): void {
+  if (typeof value === 'number') {
+    if (!Number.isSafeInteger(value) || value < 0) throw new Error(`${value} is no count`);
+  } else if (value instanceof Map) {
+    for (const one of value.values()) expectCounts(one);
+  } else if (typeof value === 'object' && value !== null) {
+    for (const one of Object.values(value)) expectCounts(one);
+  } else if (value === undefined) throw new Error('something is missing');
+}
+
+describe(`bytes that were changed anywhere (TEST_SEED=${SEED})`, () => {
+  it.each([...OF_REGIONS, ...OF_REDIS, ...ON_DISK])(
+    '$name are decoded to counts, or refused by an error of their kind',
+    ({ count, input, kept = [], decode, error }) => {
+      const seen = { decoded: 0, refused: 0 };
+      fuzz(count, mutated(input), kept, (bytes) => {
+        const decoded = decodedBy(decode, bytes, error);
+        if (decoded === REFUSED) seen.refused += 1;
+        else {
+          seen.decoded += 1;
+          expectCounts(decoded);
+        }
+      });
+      expect(Math.min(seen.decoded, seen.refused)).toBeGreaterThan(count / 50);
+    },
+  );
+});
+
+const REFUSED = Symbol('refused');
+
+function decodedBy(decode: Surface['decode'], bytes: Buffer, error: Surface['error']): unknown {
+  try {
+    return decode(bytes);
+  } catch (thrown) {
+    if (error === undefined || thrown instanceof error) return REFUSED;
+    throw thrown;
+  }
+}
+
+/** An event as it came out of a decoder: its name, what stood behind it, and the number of its acknowledgement. */
+type Event = readonly [name: string, args: readonly unknown[], id: number | null];
+
+function byGateway(packet: string): Event | null {
+  let event: Event | null = null;
+  const decoder = new BoundedDecoder();
+  decoder.receiver = {
+    act: (name, post, seq, id) => (event = [name, [seq === undefined ? { post } : { post, seq }], id]),
+    event: (name, args, id) => (event = [name, args, id]),
+  };
+  try {
+    decoder.add(packet);
+  } catch {
+    return null;
+  }
+  return event;
+}
+
+/** Socket.IO's own, of events of the one namespace: a list that begins with a name. */
+function byStock(packet: string): Event | null {
+  let event: Event | null = null;
+  const decoder = new Decoder();
+  decoder.on('decoded', ({ type, nsp, data, id }: Packet) => {
+    if (type !== PacketType.EVENT || nsp !== '/' || !Array.isArray(data)) return;
+    event = [String(data[0]), data.slice(1), id ?? null];
+  });
+  try {
+    decoder.add(packet);
+  } catch {
+    return null;
+  }
+  return event;
+}
+
+describe(`packets of Socket.IO (TEST_SEED=${SEED})`, () => {
+  it("give the gateway's decoder the events that they give the stock one", () => {
+    let events = 0;
+    fuzz(8_000, packets, KEPT.packets, (packet) => {
+      const isTooLarge = Buffer.byteLength(packet) > MESSAGE_BYTES_MAX;
+      const [, digits = ''] = /^2(?:\/,)?(\d+)/.exec(packet) ?? [];
+      const isRefused = isTooLarge || packet.startsWith('5') || digits.length > ID_DIGITS_MAX;
+      if (isRefused) return;
+      const event = byStock(packet);
+      if (event !== null) events += 1;
+      // As text: what compares values would call itself for each of the lists in each other.
+      expect(JSON.stringify(byGateway(packet))).toBe(JSON.stringify(event));
+    });
+    expect(events).toBeGreaterThan(1_000);
+  });
+});

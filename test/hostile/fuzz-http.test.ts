@@ -1,0 +1,106 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { once } from 'node:events';
+import { connect as tcp } from 'node:net';
+import { LIMIT_MS } from '../property/runs.js';
+import { closeClients } from '../support/clients.js';
+import { stopAll } from '../support/gateway-process.js';
+import { Books, expectError } from './fuzz/books.js';
+import { fuzzInBatches, SEED } from './fuzz/fuzzing.js';
+import { GatewayUnderFuzz } from './fuzz/gateway-under-fuzz.js';
+import { requests, streamRequests } from './fuzz/requests.js';
+
+const CLIENT_ERROR = 400;
+const SERVER_ERROR = 500;
+/** After what is taken for the body of a request before it, nothing is answered: so long the client waits for that. */
+const PATIENCE_MS = 150;
+
+/** Comes last on each connection: a request that counts, whatever was sent before it. */
+const LAST = { post: 'last', metric: 'views', by: 1 } as const;
+const LAST_REQUEST = Buffer.from(
+  'PUT /v1/last/views HTTP/1.1\r\nHost: fuzz\r\nConnection: close\r\nContent-Length: 22\r\n\r\n{"action":"increment"}',
+);
+
+interface Response {
+  readonly status: number;
+  readonly head: string;
+  readonly body: string;
+}
+
+let gateway: GatewayUnderFuzz;
+const books = new Books();
+
+beforeAll(async () => {
+  gateway = await GatewayUnderFuzz.start();
+});
+
+afterAll(async () => {
+  await closeClients();
+  await stopAll();
+});
+
+/** Sends, and resolves with all that is answered until the gateway closes, or the client has no patience left. */
+async function answersTo(bytes: Buffer): Promise<Response[]> {
+  const socket = tcp(gateway.process.port, '127.0.0.1');
+  const answered: Buffer[] = [];
+  socket.on('error', () => undefined).on('data', (data: Buffer) => answered.push(data));
+  socket.write(bytes);
+  const timer = setTimeout(() => socket.end(), PATIENCE_MS);
+  await once(socket, 'close');
+  clearTimeout(timer);
+  return responsesIn(Buffer.concat(answered).toString('latin1'));
+}
+
+/** With the bodies of those that are of one piece; a response to HEAD names a length and has none. */
+function responsesIn(text: string): Response[] {
+  return [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(({ index, 1: status }) => {
+    const end = text.indexOf('\r\n\r\n', index) + 4;
+    const head = text.slice(index, end);
+    const length = Number(/^Content-Length: (\d+)$/im.exec(head)?.[1] ?? 0);
+    const body = text.slice(end, end + length);
+    return { status: Number(status), head, body: body.startsWith('HTTP/1.1 ') ? '' : body };
+  });
+}
+
+/** No failure of the gateway's, and the protocol's error object for each error. */
+function expectAnswers(responses: readonly Response[]): void {
+  for (const { status, head, body } of responses) {
+    expect({ head, isServed: status < SERVER_ERROR }).toEqual({ head, isServed: true });
+    const isReadable = body !== '' && !/^Content-Encoding: /im.test(head);
+    if (status >= CLIENT_ERROR && isReadable) expectError(JSON.parse(body));
+  }
+}
+
+async function giveRequests(list: readonly Buffer[]): Promise<void> {
+  const responses = await answersTo(Buffer.concat([...list, LAST_REQUEST]));
+  expectAnswers(responses);
+  const isAnswered = responses.length === list.length + 1;
+  if (isAnswered) books.acknowledged(LAST, responses.at(-1)!.status === 200);
+  else books.unknown(LAST);
+}
+
+describe(`what requests hold (TEST_SEED=${SEED})`, () => {
+  it(
+    'requests are answered, or end their connection; each that is answered is the one that was sent',
+    async () => {
+      await fuzzInBatches(1_000, requests, [], async (inputs) => {
+        await Promise.all(inputs.map(giveRequests));
+        await gateway.expectHonestService();
+      });
+      await books.expectCounts(gateway.url);
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'requests for an event stream are answered, and leave no viewer',
+    async () => {
+      await fuzzInBatches(300, streamRequests, [], async (inputs) => {
+        await Promise.all(inputs.map(async (input) => expectAnswers(await answersTo(input))));
+        await gateway.expectHonestService();
+      });
+    },
+    LIMIT_MS,
+  );
+
+  it('leaves nothing behind, in memory or in the log', () => gateway.expectNothingLeft(), LIMIT_MS);
+});

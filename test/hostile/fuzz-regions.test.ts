@@ -1,0 +1,125 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import fc from 'fast-check';
+import { encodeDigests, encodePosts } from '../../src/regions/wire-lists.js';
+import { encodeShipments } from '../../src/regions/wire.js';
+import { LIMIT_MS } from '../property/runs.js';
+import { closeClients } from '../support/clients.js';
+import { startGateway, stopAll } from '../support/gateway-process.js';
+import { expectError } from './fuzz/books.js';
+import { fuzzInBatches, SEED } from './fuzz/fuzzing.js';
+import { GatewayUnderFuzz } from './fuzz/gateway-under-fuzz.js';
+import { mutated } from './fuzz/mutations.js';
+import { BUCKETS, digests, postLists, shipments, SHIPPED } from './fuzz/shipments.js';
+
+const TOKEN = 'a-token-of-these-tests';
+const METRICS = 'likes:toggle,views:tally';
+const HEADERS = {
+  Authorization: `Bearer ${TOKEN}`,
+  'Tallycast-Region': 'us',
+  'Tallycast-Counts': `${BUCKETS} ${METRICS}`,
+};
+const UNAVAILABLE = 503;
+
+/** What a peer posts: mostly changed in one place at most, so that much of it gets as far as the store. */
+const calls = fc.oneof(
+  { weight: 2, arbitrary: callOf('ship', shipments.map(encodeShipments)) },
+  { weight: 1, arbitrary: callOf('compare', digests.map(encodeDigests)) },
+  { weight: 1, arbitrary: callOf('show', postLists.map(encodePosts)) },
+);
+/** What a peer answers when it is asked to show posts. */
+const answers = bytesOf(shipments.map(encodeShipments));
+
+function callOf(what: string, valid: fc.Arbitrary<Buffer>): fc.Arbitrary<{ what: string; body: Buffer }> {
+  return fc.record({ what: fc.constant(what), body: bytesOf(valid) });
+}
+
+function bytesOf(valid: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer> {
+  return fc.oneof({ weight: 3, arbitrary: valid }, { weight: 1, arbitrary: mutated(valid) });
+}
+
+let peer: Server;
+let answer: Buffer = Buffer.alloc(0);
+let gateway: GatewayUnderFuzz;
+let env: Record<string, string>;
+
+beforeAll(async () => {
+  peer = createServer((request, response) => {
+    request.resume();
+    // What the gateway ships by itself is refused, so that every answer is one of the fuzz.
+    response.statusCode = request.url === '/v1/regions/show' ? 200 : UNAVAILABLE;
+    response.end(answer);
+  });
+  peer.listen(0, '127.0.0.1');
+  await once(peer, 'listening');
+  const { port } = peer.address() as AddressInfo;
+  env = { REGION: 'eu', PEERS: `us=http://127.0.0.1:${port}`, PEER_TOKEN: TOKEN, METRICS };
+  gateway = await GatewayUnderFuzz.start(env);
+});
+
+afterAll(async () => {
+  await closeClients();
+  await stopAll();
+  peer.closeAllConnections();
+  peer.close();
+});
+
+async function post({ what, body }: { what: string; body: Buffer }): Promise<void> {
+  const response = await fetch(`${gateway.url}/v1/regions/${what}`, { method: 'POST', body, headers: HEADERS });
+  const bytes = Buffer.from(await response.arrayBuffer());
+  if (response.status === 200) return;
+  expect({ what, status: response.status, text: bytes.toString() }).toMatchObject({ status: 400 });
+  expectError(JSON.parse(bytes.toString()));
+}
+
+/** Of all posts that the fuzz has named. @throws Error when one of them cannot be read */
+async function countsAt(url: string): Promise<unknown> {
+  const response = await fetch(`${url}/v1/counts?posts=${SHIPPED.join()}`);
+  expect(response.status).toBe(200);
+  return response.json();
+}
+
+describe(`what another region says (TEST_SEED=${SEED})`, () => {
+  it(
+    'calls are answered, or refused by an error that names the field',
+    async () => {
+      await fuzzInBatches(1_000, calls, [], async (inputs) => {
+        await Promise.all(inputs.map(post));
+        await gateway.expectHonestService();
+      });
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'answers are merged, or their region is named as one that did not tell its counts',
+    async () => {
+      await fuzzInBatches(600, answers, [], async (inputs) => {
+        for (const input of inputs) {
+          answer = input;
+          const response = await fetch(`${gateway.url}/v1/p1/views?consistency=all`);
+          const body: unknown = await response.json();
+          if (response.status === 200) expect(body).toHaveProperty('count');
+          else
+            expect(body).toMatchObject({
+              code: 'UNAVAILABLE',
+              message: expect.stringContaining('regions did not tell their counts: us') as unknown,
+            });
+        }
+        await gateway.expectHonestService();
+      });
+    },
+    LIMIT_MS,
+  );
+
+  it('leaves nothing behind, in memory or in the log', () => gateway.expectNothingLeft(/^region us is /), LIMIT_MS);
+
+  it('leaves data that a gateway boots from, and reads the same counts in', async () => {
+    const before = await countsAt(gateway.url);
+    expect(await gateway.process.kill('SIGTERM')).toBe(0);
+    const again = await startGateway({ ...env, DATA_DIR: gateway.process.dataDir });
+    expect(await countsAt(again.url)).toEqual(before);
+  });
+});

@@ -1,0 +1,187 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { LIMIT_MS } from '../property/runs.js';
+import { closeClients } from '../support/clients.js';
+import { stopAll } from '../support/gateway-process.js';
+import { Polling } from '../support/polling.js';
+import { frameOf, RawSocket } from '../support/raw-socket.js';
+import { Books, expectError } from './fuzz/books.js';
+import { type Effect, expectedOf } from './fuzz/expected.js';
+import { frames } from './fuzz/frames.js';
+import { fuzzInBatches, SEED } from './fuzz/fuzzing.js';
+import { GatewayUnderFuzz } from './fuzz/gateway-under-fuzz.js';
+import { KEPT } from './fuzz/kept-inputs.js';
+import { bodies, packets } from './fuzz/packets.js';
+
+/** Packets of one connection: with one of ten it ends, and what follows is not looked at. */
+const A_CONNECTION = 8;
+/** No packet of the fuzz has this number. */
+const BARRIER = 888_888_888_888;
+/** Statuses of Engine.IO for bodies: taken, refused, too large. */
+const POLLING_STATUSES = [200, 400, 413];
+
+interface Answer {
+  readonly ok: boolean;
+  readonly applied?: boolean;
+  readonly error?: unknown;
+}
+
+let gateway: GatewayUnderFuzz;
+const books = new Books();
+let sessions = 0;
+
+beforeAll(async () => {
+  gateway = await GatewayUnderFuzz.start();
+});
+
+afterAll(async () => {
+  await closeClients();
+  await stopAll();
+});
+
+/** Collects answers by id. Whatever else the gateway sends has to be JSON. */
+class Answers {
+  readonly #byId = new Map<number, Answer[]>();
+  readonly malformed: string[] = [];
+
+  take(packet: string): void {
+    try {
+      // Of another namespace is only the answer that there is none.
+      const [, type, id, json] = /^(\d)(?:\/[^,]*,)?(\d*)(.*)$/s.exec(packet)!;
+      const content: unknown = json === '' ? null : JSON.parse(json!);
+      if (type === '3') this.of(Number(id)).push((content as [Answer])[0]);
+    } catch {
+      this.malformed.push(packet);
+    }
+  }
+
+  of(id: number): Answer[] {
+    let answers = this.#byId.get(id);
+    if (answers === undefined) this.#byId.set(id, (answers = []));
+    return answers;
+  }
+}
+
+/** Sends all packets in one write. @returns their answers, and whether the connection has lived on */
+async function answersTo(raw: RawSocket, sent: readonly string[]): Promise<{ answers: Answers; lives: boolean }> {
+  const answers = new Answers();
+  raw.onPacket = (packet) => answers.take(packet);
+  const barrier = raw.message((text) => text.startsWith(`43${BARRIER}[`));
+  const all = [...sent, `2${BARRIER}["unsubscribe",{"posts":["fuzz"]}]`];
+  raw.write(Buffer.concat(all.map((packet) => frameOf(`4${packet}`))));
+  const lives = await barrier.then(
+    () => true,
+    () => false,
+  );
+  raw.destroy();
+  return { answers, lives };
+}
+
+async function givePackets(sent: readonly string[]): Promise<void> {
+  const session = `fuzz-session-${++sessions}`;
+  const raw = await RawSocket.connect(gateway.url, JSON.stringify({ session }));
+  const { answers, lives } = await answersTo(raw, sent);
+  expect(answers.malformed).toEqual([]);
+  const effects = new Map<number, (Effect | null)[]>();
+  for (const packet of sent) {
+    const expected = expectedOf(packet);
+    if (expected === null) continue;
+    const { id, effect } = expected;
+    if (id !== null) effects.set(id, [...(effects.get(id) ?? []), effect]);
+    else if (effect !== null) books.unknown(effect);
+  }
+  for (const [id, asked] of effects) {
+    const given = answers.of(id);
+    if (lives) expect(given.length).toBeGreaterThanOrEqual(asked.length);
+    enter(asked, given);
+  }
+}
+
+/** An operation is done if and only if it is valid. */
+function enter(asked: readonly (Effect | null)[], given: readonly Answer[]): void {
+  for (const { ok, error } of given) if (!ok) expectError(error);
+  const [effect] = asked;
+  const [answer] = given;
+  if (asked.length > 1 || given.length !== 1) {
+    // Of two with one id nobody can say which was meant.
+    for (const one of asked) if (one !== null) books.unknown(one);
+  } else if (effect == null) {
+    expect(answer).not.toHaveProperty('applied');
+  } else {
+    expect(answer).toHaveProperty('applied');
+    books.acknowledged(effect, answer!.applied === true);
+  }
+}
+
+/** Into a connection that is new, has its socket, or takes over a session of long-polling. */
+async function giveFrames(parts: readonly Buffer[], turn: number): Promise<void> {
+  const polling = turn % 3 === 0 ? await Polling.connect(gateway.url) : null;
+  const raw = polling !== null ? await upgradeOf(polling) : await newSocket(turn);
+  const answers = new Answers();
+  raw.onPacket = (packet) => answers.take(packet);
+  for (const part of parts) {
+    raw.write(part);
+    await new Promise((resolve) => void setImmediate(resolve));
+  }
+  raw.socket.end();
+  await raw.closed;
+  await polling?.send('1');
+  expect(answers.malformed).toEqual([]);
+}
+
+function upgradeOf({ url }: Polling): Promise<RawSocket> {
+  const sid = new URL(url).searchParams.get('sid')!;
+  return RawSocket.open(gateway.url, `/socket.io/?EIO=4&transport=websocket&sid=${sid}`);
+}
+
+function newSocket(turn: number): Promise<RawSocket> {
+  return turn % 2 === 0 ? RawSocket.open(gateway.url) : RawSocket.connect(gateway.url);
+}
+
+async function giveBody(body: Buffer, turn: number): Promise<void> {
+  const polling = turn % 2 === 0 ? await Polling.open(gateway.url) : await Polling.connect(gateway.url);
+  const { status } = await polling.post(body);
+  expect(POLLING_STATUSES).toContain(status);
+  // Ends the session, if it has not ended.
+  await polling.send('1');
+}
+
+describe(`what connections send (TEST_SEED=${SEED})`, () => {
+  it(
+    'packets of Socket.IO are answered, and done if they are valid',
+    async () => {
+      await fuzzInBatches(5_000, packets, KEPT.packets, async (inputs) => {
+        const groups: Promise<void>[] = [];
+        for (let at = 0; at < inputs.length; at += A_CONNECTION)
+          groups.push(givePackets(inputs.slice(at, at + A_CONNECTION)));
+        await Promise.all(groups);
+        await gateway.expectHonestService();
+      });
+      await books.expectCounts(gateway.url);
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'frames of WebSocket end their connection, or are answered',
+    async () => {
+      await fuzzInBatches(600, frames, [], async (inputs) => {
+        await Promise.all(inputs.map(giveFrames));
+        await gateway.expectHonestService();
+      });
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'bodies of long-polling end their session, or are taken',
+    async () => {
+      await fuzzInBatches(300, bodies, [], async (inputs) => {
+        await Promise.all(inputs.map(giveBody));
+        await gateway.expectHonestService();
+      });
+    },
+    LIMIT_MS,
+  );
+
+  it('leaves nothing behind, in memory or in the log', () => gateway.expectNothingLeft(), LIMIT_MS);
+});

@@ -1,0 +1,111 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import type { Redis } from 'ioredis';
+import { systemClock } from '../../src/clock.js';
+import { Metrics } from '../../src/counters/metrics.js';
+import type { Shipment } from '../../src/counters/shipment.js';
+import { ShipmentRules } from '../../src/regions/shipment-rules.js';
+import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
+import type { CounterStore } from '../../src/store/counter-store.js';
+import type { RegionalStore } from '../../src/store/regional-store.js';
+import { ReferenceStore } from '../contract/reference-store.js';
+import { LIMIT_MS } from '../property/runs.js';
+import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
+import { openRedisStore } from '../support/redis-store.js';
+import { scaled, SEED } from './fuzz/fuzzing.js';
+import { KEPT } from './fuzz/kept-inputs.js';
+import { BUCKETS, shipments, SHIPPED } from './fuzz/shipments.js';
+
+const METRICS = Metrics.parse('likes:toggle,views:tally');
+const NONCE = 7;
+const REGION = 'eu';
+const ROUNDS = 60;
+const SHIPMENTS_MAX = 12;
+
+type Store = Pick<CounterStore, 'read'> & { readonly regions: Pick<RegionalStore, 'merge'> };
+
+const rules = new ShipmentRules(BUCKETS, METRICS, systemClock);
+/** What a gateway takes from another region, one call after the other. */
+const calls = fc.array(
+  shipments.map((list) => list.filter(isAllowed)),
+  { minLength: 1, maxLength: SHIPMENTS_MAX },
+);
+
+function isAllowed(shipment: Shipment): boolean {
+  try {
+    rules.check('us', [shipment]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+let server: RedisServer;
+let client: Redis;
+
+beforeAll(async () => {
+  server = await startRedis();
+  client = server.client();
+});
+afterAll(stopRedis);
+
+async function onDisk(use: (store: Store) => Promise<void>): Promise<void> {
+  const path = mkdtempSync(join(tmpdir(), 'tallycast-fuzz-'));
+  const regional = { wallMs: () => 0 };
+  const options = { path, buckets: BUCKETS, metrics: METRICS, region: REGION, nonce: () => NONCE, regional };
+  const store = new EmbeddedStore(options);
+  const { regions } = store;
+  try {
+    await use({ read: (posts, actor) => store.read(posts, actor), regions: regions! });
+  } finally {
+    await store.close();
+    rmSync(path, { recursive: true });
+  }
+}
+
+async function inRedis(use: (store: Store) => Promise<void>): Promise<void> {
+  await client.flushall();
+  const store = await openRedisStore(server.url, {
+    metrics: METRICS,
+    buckets: BUCKETS,
+    region: REGION,
+    nonce: () => NONCE,
+  });
+  try {
+    await use({ read: (posts, actor) => store.read(posts, actor), regions: store.regions! });
+  } finally {
+    await store.close();
+  }
+}
+
+describe(`well-formed shipments of any sense (TEST_SEED=${SEED})`, () => {
+  it.each([
+    ['the embedded store', onDisk],
+    ['the store on Redis', inRedis],
+  ])(
+    '%s merges what the reference does, and answers the same',
+    async (_name, open) => {
+      await fc.assert(
+        fc.asyncProperty(calls, (lists) =>
+          open(async (store) => {
+            const reference = new ReferenceStore(
+              METRICS,
+              BUCKETS,
+              { region: REGION, epoch: 1, nonce: NONCE },
+              () => NONCE,
+            );
+            for (const list of lists) {
+              expect(await store.regions.merge(list)).toEqual(await reference.merge(list));
+            }
+            expect(await store.read(SHIPPED, null)).toEqual(await reference.read(SHIPPED, null));
+          }),
+        ),
+        { seed: SEED, numRuns: scaled(ROUNDS), examples: KEPT.calls.map((lists): [Shipment[][]] => [lists]) },
+      );
+    },
+    LIMIT_MS,
+  );
+});

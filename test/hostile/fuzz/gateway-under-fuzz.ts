@@ -1,0 +1,77 @@
+import { expect } from '@jest/globals';
+import type { Socket } from 'socket.io-client';
+import { connect } from '../../support/clients.js';
+import { type GatewayProcess, startGateway } from '../../support/gateway-process.js';
+import { metricsOf } from '../../support/metrics.js';
+import { until } from '../../support/until.js';
+
+/** A small heap is collected often, so that what is in use shows, and a leak of some KB an input ends the process. */
+const HEAP_MB = 96;
+/** Of what the least sample after the first batches has. Batches are uneven, and what V8 compiles comes late. */
+const GROWTH_MAX = 1.5;
+const WARNING = 40;
+const HONEST = 'honest';
+
+/** What has to be 0 when nobody is there any more. */
+const LEFT_BEHIND = [
+  'tallycast_sockets',
+  'tallycast_watched_posts',
+  'tallycast_viewers{of="connections"}',
+  'tallycast_pending_operations',
+];
+
+/** The built gateway, fed by a fuzz, and an honest client that keeps counting beside it. */
+export class GatewayUnderFuzz {
+  readonly #heap: number[] = [];
+  #honest!: Socket;
+  #honestViews = 0;
+  #handlesBefore = 0;
+
+  private constructor(readonly process: GatewayProcess) {}
+
+  static async start(env: Record<string, string> = {}): Promise<GatewayUnderFuzz> {
+    const heap = `--max-old-space-size=${HEAP_MB}`;
+    const gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0', NODE_OPTIONS: heap, ...env });
+    const fuzzed = new GatewayUnderFuzz(gateway);
+    fuzzed.#handlesBefore = (await metricsOf(gateway.url)).get('nodejs_active_handles_total')!;
+    fuzzed.#honest = connect(gateway.url, { actor: HONEST });
+    return fuzzed;
+  }
+
+  get url(): string {
+    return this.process.url;
+  }
+
+  /** To be called after each batch. @throws Error when the honest client is not served exactly */
+  async expectHonestService(): Promise<void> {
+    this.#honestViews += 1;
+    const answer: unknown = await this.#honest.emitWithAck('view', { post: HONEST });
+    expect(answer).toMatchObject({ ok: true, applied: true, counts: { views: this.#honestViews } });
+    this.#heap.push((await metricsOf(this.url)).get('nodejs_heap_size_used_bytes')!);
+  }
+
+  /**
+   * To be called when all inputs were given and their connections are closed, by both sides.
+   * @param expected warnings that have their reason
+   */
+  async expectNothingLeft(expected = /^$/): Promise<void> {
+    this.#honest.close();
+    let metrics: ReadonlyMap<string, number> = new Map();
+    await until(async () => {
+      metrics = await metricsOf(this.url);
+      return LEFT_BEHIND.every((name) => metrics.get(name) === 0);
+    }, 'nobody is left');
+    // Connections that fetch keeps open are handles, too.
+    await until(async () => {
+      metrics = await metricsOf(this.url);
+      return metrics.get('nodejs_active_handles_total')! <= this.#handlesBefore + 8;
+    }, 'no handle is left');
+    const third = Math.ceil(this.#heap.length / 3);
+    const growth = Math.min(...this.#heap.slice(-third)) / Math.min(...this.#heap.slice(0, third));
+    expect(growth).toBeLessThan(GROWTH_MAX);
+    const warnings = this.process.log
+      .map((line) => JSON.parse(line) as { level: number; msg?: string })
+      .filter(({ level, msg = '' }) => level >= WARNING && !expected.test(msg));
+    expect(warnings).toEqual([]);
+  }
+}

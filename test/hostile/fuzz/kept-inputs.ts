@@ -1,0 +1,65 @@
+import { bucketOf } from '../../../src/counters/ids.js';
+import type { Shipment } from '../../../src/counters/shipment.js';
+
+/** Inputs that have failed once, by surface. They are given before all others. */
+
+/** With the namespace that is the only one, which a stock server takes as if it were left out. */
+const packets = ['2/,1["like",{"post":"fuzz"}]'];
+
+/** A text is a list to JavaScript's destructuring; and its second character was the end of an epoch. */
+const announcements = ['"xxxxxx"', '[1,"\\"},",1,1,1,1,1]', '[1,1,1,1,1,"x"]', '[1,1,1,9e15,1,1,1]'].map((text) =>
+  Buffer.from(text),
+);
+
+/** They end within a number. */
+const commitReplies = [Buffer.of(1, 207), Buffer.of(1, 204)];
+
+/** Their first number is over 2^53 - 1. */
+const standingReplies = [
+  Buffer.from('cf0100000000000080' + '0000cf0000000000000080cf0000000000000080000000a000', 'hex'),
+];
+const changesReplies = [Buffer.from('0100cf0100000000000080000000000000', 'hex')];
+
+/** An entry is of a life that is not there. */
+const redisRecords = [Buffer.from('000000000000cf00000000000000c200', 'hex')];
+
+/** It has no room for the bytes that it says are shared. */
+const chunks = [Buffer.of(7), Buffer.of(200, 0), Buffer.of()];
+
+/** On each of the five channels: one that says to disconnect, to all, as a packet. */
+const redisMessages = Array.from({ length: 5 }, (_, channel) => ({
+  channel,
+  message: Buffer.from(
+    '{"uid":"0123456789abcdef","nsp":"/","type":3,"data":{"packet":{"type":1,"nsp":"/"},"opts":{"rooms":[],"except":[],"flags":{}}}}',
+  ),
+}));
+
+/** A region that names a life of the receiver's which never began. */
+const ofNoLife: Shipment = {
+  kind: 'changes',
+  bucket: bucketOf('p1', 64),
+  source: { region: 'us', epoch: 1, nonce: 7 },
+  ...{ born: 0, goesOn: [], after: 0, upTo: 0, confirmed: 0, floor: 0, shown: null },
+  posts: [
+    {
+      post: 'p1',
+      updatedAtMs: Date.UTC(2026, 0, 1),
+      entries: [{ metric: 0, replica: { region: 'eu', epoch: 2, nonce: 7 }, p: 0, n: 0 }],
+      registers: [],
+      members: [],
+    },
+  ],
+};
+const calls = [[[ofNoLife]]];
+
+export const KEPT = {
+  redisMessages,
+  calls,
+  packets,
+  announcements,
+  commitReplies,
+  standingReplies,
+  changesReplies,
+  redisRecords,
+  chunks,
+};

@@ -1,0 +1,46 @@
+import fc from 'fast-check';
+import { mostly, objectText, oddJson } from './json-texts.js';
+import { mutated } from './mutations.js';
+import { announcements } from './records.js';
+
+/** As socket.io-adapter numbers the messages of gateways to each other, without the one that disconnects all. */
+const TYPES = ['1', '2', '3', '3', '3', '3', '4', '5', '7', '8', '9', '10', '11', '12', '99'];
+
+const mine = fc.constant('["mine",{"post":"fuzz","metric":"likes","on":true}]');
+const packet = objectText([
+  ['type', 10, fc.constantFrom('2', '2', '2', '0', '1', '3', '4', '5', '6')],
+  ['data', 10, mine],
+  ['nsp', 5, fc.constant('"/"')],
+  ['id', 1, fc.constant('1')],
+]);
+const options = objectText([
+  ['rooms', 10, fc.constantFrom('["nobody"]', '[]', '["actor:0000000000000000"]')],
+  ['except', 9, fc.constantFrom('[]', '["x"]')],
+  ['flags', 5, fc.constantFrom('{}', '{"volatile":true}', '{"timeout":1}')],
+]);
+const data = objectText([
+  ['packet', 9, packet],
+  ['opts', 9, options],
+  ['requestId', 1, fc.constant('"1"')],
+  ['rooms', 1, fc.constant('["r"]')],
+]);
+
+/** What gateways tell each other's socket.io. */
+const adapterMessage = objectText([
+  ['uid', 10, fc.constant('"0123456789abcdef"')],
+  ['nsp', 10, fc.constant('"/"')],
+  ['type', 10, fc.constantFrom(...TYPES)],
+  ['data', 10, data],
+]);
+
+/** A message, and on which of the channels that there are it is published, modulo their number. */
+export const redisMessages: fc.Arbitrary<{ readonly channel: number; readonly message: Buffer }> = fc.record({
+  channel: fc.nat(255),
+  message: fc.oneof(
+    { weight: 4, arbitrary: mutated(announcements.map((text) => Buffer.from(text))) },
+    { weight: 4, arbitrary: mutated(adapterMessage.map((text) => Buffer.from(text))) },
+    { weight: 1, arbitrary: mostly(oddJson).map((text) => Buffer.from(text)) },
+    // msgpack, if it is anything.
+    { weight: 1, arbitrary: fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes)) },
+  ),
+});
