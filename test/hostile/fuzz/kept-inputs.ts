@@ -15,9 +15,7 @@ const announcements = ['"xxxxxx"', '[1,"\\"},",1,1,1,1,1]', '[1,1,1,1,1,"x"]', '
 const commitReplies = [Buffer.of(1, 207), Buffer.of(1, 204)];
 
 /** Their first number is over 2^53 - 1. */
-const standingReplies = [
-  Buffer.from('cf0100000000000080' + '0000cf0000000000000080cf0000000000000080000000a000', 'hex'),
-];
+const standingReplies = [Buffer.from('cf01000000000000800000cf0000000000000080cf0000000000000080000000a000', 'hex')];
 const changesReplies = [Buffer.from('0100cf0100000000000080000000000000', 'hex')];
 
 /** An entry is of a life that is not there. */
