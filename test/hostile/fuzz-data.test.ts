@@ -25,7 +25,7 @@ const ROUNDS = 6;
 let path: string;
 let lives = 0;
 
-const options = { buckets: BUCKETS, region: 'eu', nonce: () => 7 };
+const options = { buckets: BUCKETS, actorKeys: 'hash' as const, region: 'eu', nonce: () => 7 };
 
 function open(warn?: (message: string) => void): EmbeddedStore {
   return new EmbeddedStore({ ...options, path, metrics: METRICS, ...(warn && { warn }) });

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
-import { systemClock } from '../../src/clock.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import type { Shipment } from '../../src/counters/shipment.js';
 import { ShipmentRules } from '../../src/regions/shipment-rules.js';
@@ -27,7 +26,7 @@ const SHIPMENTS_MAX = 12;
 
 type Store = Pick<CounterStore, 'read'> & { readonly regions: Pick<RegionalStore, 'merge'> };
 
-const rules = new ShipmentRules(BUCKETS, METRICS, systemClock);
+const rules = new ShipmentRules(BUCKETS, 'hash', METRICS);
 /** What a gateway takes from another region, one call after the other. */
 const calls = fc.array(
   shipments.map((list) => list.filter(isAllowed)),
@@ -55,7 +54,8 @@ afterAll(stopRedis);
 async function onDisk(use: (store: Store) => Promise<void>): Promise<void> {
   const path = mkdtempSync(join(tmpdir(), 'tallycast-fuzz-'));
   const regional = { wallMs: () => 0 };
-  const options = { path, buckets: BUCKETS, metrics: METRICS, region: REGION, nonce: () => NONCE, regional };
+  const of = { buckets: BUCKETS, actorKeys: 'hash', metrics: METRICS, region: REGION } as const;
+  const options = { path, ...of, nonce: () => NONCE, regional };
   const store = new EmbeddedStore(options);
   const { regions } = store;
   try {

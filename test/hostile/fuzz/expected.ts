@@ -1,6 +1,6 @@
 import { Decoder, type Packet, PacketType } from 'socket.io-parser';
 
-const POST = /^[A-Za-z0-9_.:-]{1,64}$/;
+const POST = /^(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,64}$/;
 const MESSAGE_BYTES_MAX = 16 * 1024;
 const BY_MAX = 1_000;
 
