@@ -62,6 +62,40 @@ describe('an IPv6 address', () => {
   });
 });
 
+describe('TCP connections of an address', () => {
+  const open = (addresses: Addresses, remoteAddress: string): { tcp: EventEmitter; admitted: boolean } => {
+    const tcp = Object.assign(new EventEmitter(), { remoteAddress });
+    return { tcp, admitted: addresses.openTcp(tcp) };
+  };
+
+  test('have room for requests beside its connections, and a place again when one is closed', () => {
+    const addresses = limits({ connections: 2 });
+    const all = Array.from({ length: 203 }, () => open(addresses, '203.0.113.9'));
+    expect(all.filter(({ admitted }) => admitted)).toHaveLength(202);
+    expect(open(addresses, '203.0.113.8').admitted).toBe(true);
+    all[0]!.tcp.emit('close');
+    expect([open(addresses, '203.0.113.9').admitted, open(addresses, '203.0.113.9').admitted]).toEqual([true, false]);
+  });
+
+  test.each(['10.0.0.2', '127.0.0.1'])('are not limited from %s, a balancer or this host', (remoteAddress) => {
+    const addresses = limits({ connections: 1, trustProxy: ['10.0.0.0/8'] });
+    const all = Array.from({ length: 500 }, () => open(addresses, remoteAddress));
+    expect(all.every(({ admitted }) => admitted)).toBe(true);
+  });
+});
+
+describe('the place of a connection', () => {
+  test('is free once all of its parts are closed', () => {
+    const addresses = limits({ connections: 1 });
+    const [session, webSocket] = [new EventEmitter(), new EventEmitter()];
+    addresses.connect('203.0.113.9', session).until(webSocket);
+    session.emit('close');
+    expect(addresses.mayConnect('203.0.113.9')).toBe(false);
+    webSocket.emit('close');
+    expect(addresses.mayConnect('203.0.113.9')).toBe(true);
+  });
+});
+
 describe('connections of an address', () => {
   test('are admitted up to the limit, and again after some have gone', () => {
     const addresses = limits({ connections: 2 });

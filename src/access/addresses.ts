@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import proxyaddr from 'proxy-addr';
 import type { Clock } from '../clock.js';
+import { ADDRESS_BURST_S, messageRate, ADDRESS_RATE_MIN } from './message-budget.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { TokenBucket } from './rate-limit.js';
 
@@ -21,17 +22,51 @@ const NO_ADDRESS = 'no address';
  */
 const READ_TOKENS = 5_000;
 
+/**
+ * WebSockets of an address beyond its connections: those that are told so, or are about to close, and take up to 2 s for
+ * it. With more of them a request for one is refused.
+ */
+const CLOSING_MAX = 50;
+/** TCP connections of an address beyond its connections: requests of HTTP, whole or half. */
+const REQUESTING_MAX = 200;
+
 interface Address {
   connections: number;
+  /** WebSockets, from the request for one until its TCP connection is closed. */
+  webSockets: number;
+  /** TCP connections that the address has made itself, not through a balancer. */
+  tcp: number;
   /** `null`: it has read nothing yet. */
   reads: TokenBucket | null;
   readonly operations: TokenBucket;
+  readonly messages: TokenBucket;
 }
 
 /** A connection, or the answer to a request: what tells once that it is over. */
 interface Closing {
   once(event: 'close', listener: () => void): unknown;
 }
+
+/** One of the connections that an address may have, until all that it consists of is closed. */
+export class Place {
+  #open = 0;
+
+  /** @param free `null`: nothing is counted */
+  constructor(private readonly free: (() => void) | null) {}
+
+  until(part: Closing): void {
+    const { free } = this;
+    if (free === null) return;
+    this.#open += 1;
+    part.once('close', () => {
+      this.#open -= 1;
+      if (this.#open === 0) free();
+    });
+  }
+}
+
+/** Of those who are spared. */
+const NO_PLACE = new Place(null);
 
 export interface AddressLimits {
   /** Operations a second; 0: no limit, neither of reads. */
@@ -79,30 +114,68 @@ export class Addresses {
     return (known.reads ??= new TokenBucket(this.limits.operations === 0 ? 0 : READ_TOKENS, this.clock.nowMs()));
   }
 
+  /** The bucket that its messages are taken from, whether they are refused or not; `null` when it is spared. */
+  messages(address: string): TokenBucket | null {
+    return isLoopback(address) ? null : this.#get(address).messages;
+  }
+
   mayConnect(address: string): boolean {
     const max = this.limits.connections;
     return max === 0 || isLoopback(address) || (this.#addresses.get(address)?.connections ?? 0) < max;
   }
 
+  /** Counts the WebSocket until its TCP connection is closed. @returns whether there is room for it */
+  openWebSocket(address: string, tcp: Closing): boolean {
+    return this.#open(address, 'webSockets', CLOSING_MAX, tcp);
+  }
+
+  /** Counts a TCP connection, unless a balancer has made it. @returns whether there is room for it */
+  openTcp(tcp: Closing & { readonly remoteAddress?: string | undefined }): boolean {
+    const peer = tcp.remoteAddress ?? '';
+    return this.#trust(peer, 0) || this.#open(networkOf(peer), 'tcp', REQUESTING_MAX, tcp);
+  }
+
   /**
    * Counts the connection for its address until it closes.
+   * @returns its place, which may be kept until something else of it has closed, too
    * @throws ProtocolError RATE_LIMITED when the address has as many as it may.
    */
-  connect(address: string, connection: Closing): void {
+  connect(address: string, connection: Closing): Place {
     if (!this.mayConnect(address)) {
       throw new ProtocolError('RATE_LIMITED', 'too many connections from your address', TOO_MANY_RETRY_MS);
     }
-    if (isLoopback(address)) return;
+    if (isLoopback(address)) return NO_PLACE;
     const known = this.#get(address);
     known.connections += 1;
-    connection.once('close', () => (known.connections -= 1));
+    const place = new Place(() => (known.connections -= 1));
+    place.until(connection);
+    return place;
+  }
+
+  #open(address: string, kind: 'webSockets' | 'tcp', beyond: number, tcp: Closing): boolean {
+    const max = this.limits.connections;
+    if (max === 0 || isLoopback(address)) return true;
+    const known = this.#get(address);
+    if (known[kind] >= max + beyond) return false;
+    known[kind] += 1;
+    tcp.once('close', () => (known[kind] -= 1));
+    return true;
   }
 
   #get(address: string): Address {
     let known = this.#addresses.get(address);
     if (known === undefined) {
       if (this.#addresses.size >= ADDRESSES_MAX) this.#forgetIdle();
-      known = { connections: 0, reads: null, operations: new TokenBucket(this.limits.operations, this.clock.nowMs()) };
+      const now = this.clock.nowMs();
+      const rate = messageRate(this.limits.operations, ADDRESS_RATE_MIN);
+      known = {
+        connections: 0,
+        webSockets: 0,
+        tcp: 0,
+        reads: null,
+        operations: new TokenBucket(this.limits.operations, now),
+        messages: new TokenBucket(rate, now, rate * ADDRESS_BURST_S),
+      };
       this.#addresses.set(address, known);
     }
     return known;
@@ -111,13 +184,15 @@ export class Addresses {
   /** Those that have nothing to remember; if there are too few of them, the ones that came first. */
   #forgetIdle(): void {
     const now = this.clock.nowMs();
-    for (const [address, { connections, operations, reads }] of this.#addresses) {
-      if (connections === 0 && operations.full(now) && reads?.full(now) !== false) this.#addresses.delete(address);
+    for (const [address, known] of this.#addresses) {
+      const { operations, messages, reads } = known;
+      const isFull = operations.full(now) && messages.full(now) && reads?.full(now) !== false;
+      if (isIdle(known) && isFull) this.#addresses.delete(address);
     }
     let excess = this.#addresses.size - (ADDRESSES_MAX - FORGET_AT_LEAST);
-    for (const [address, { connections }] of this.#addresses) {
+    for (const [address, known] of this.#addresses) {
       if (excess <= 0) return;
-      if (connections > 0) continue;
+      if (!isIdle(known)) continue;
       this.#addresses.delete(address);
       excess -= 1;
     }
@@ -128,6 +203,10 @@ export class Addresses {
 function withoutPort(hop: string): string {
   const [, v6, v4] = /^(?:\[(.*)\](?::\d+)?|([\d.]+):\d+)$/.exec(hop) ?? [];
   return v6 ?? v4 ?? hop;
+}
+
+function isIdle({ connections, webSockets, tcp }: Address): boolean {
+  return connections === 0 && webSockets === 0 && tcp === 0;
 }
 
 /** An IPv6 address other than loopback and IPv4 in disguise is cut to its /64. */

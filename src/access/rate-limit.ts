@@ -31,6 +31,13 @@ export class TokenBucket {
     return Math.max(1, Math.ceil(((this.burst - this.#tokens) / this.rate) * 1000));
   }
 
+  /** Whether as many could be taken now. */
+  has(nowMs: number, tokens: number): boolean {
+    if (this.rate === 0) return true;
+    this.#refill(nowMs);
+    return this.#tokens >= tokens;
+  }
+
   full(nowMs: number): boolean {
     this.#refill(nowMs);
     return this.#tokens >= this.burst;

@@ -34,10 +34,15 @@ const EVENT_START = /^2(?:\/,)?(\d{1,15})?(?!\d)/;
 const CONNECT_HEAD = /^0(?:(\/[^,]{0,64}),)?\{/;
 
 /** Takes a connection's events in the order they came, without what socket.io does for each. */
-export interface Receiver {
+export interface EventReceiver {
   act(event: Act, post: string, seq: number | undefined, id: number | null): void;
   /** @param args what the client sent behind the event's name */
   event(event: string, args: readonly unknown[], id: number | null): void;
+}
+
+export interface Receiver extends EventReceiver {
+  /** Another packet has come, such as an acknowledgement that nobody asked for. */
+  other(): void;
 }
 
 export type Act = 'like' | 'unlike' | 'view';
@@ -97,6 +102,7 @@ export class BoundedDecoder extends Decoder {
       this.#pass({ type: PacketType.EVENT, nsp: '/', data: args, ...(id !== undefined && { id: Number(id) }) });
       return true;
     }
+    this.receiver?.other();
     // What comes behind the packet that disconnects is nobody's.
     if (data.startsWith('1')) this.receiver = null;
     return false;

@@ -9,21 +9,20 @@ import type { FrameSink, Viewer } from '../fanout/viewer.js';
 import type { Writable } from '../protocol/ascii-writer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { ByeEvent, MineEvent } from '../protocol/messages.js';
-import { DirectSocket, unsentPackets, webSocketOf } from './direct-socket.js';
+import { CLOSE_MS } from './bounded-transports.js';
+import { DirectSocket, webSocketOf } from './direct-socket.js';
 import { readFrames } from './frame-reader.js';
 import { FrameWriter } from './frame-writer.js';
+import { CROWD, type Intake, type Owner } from './intake.js';
 import type { Outbox } from './outbox.js';
 import type { Reading } from './read-gate.js';
 import type { Shortcuts } from './shortcuts.js';
+import { UNREAD_MAX, UnreadAnswers } from './unread-answers.js';
 
-/**
- * Answers that may wait for a client; with more, one that reads nothing for UNREAD_MS is cut. Time decides and not the
- * number alone: a commit answers thousands at once, and nothing leaves before all have been written.
- */
-const UNREAD_MAX = 1_000;
-const UNREAD_MS = 2_000;
 /** How long a connection that is cut has to read why. */
 const CUT_AFTER_MS = 1_000;
+/** What a client that is cut since it sent too much is asked to wait. */
+const FLOOD_RETRY_MS = 10_000;
 /** Shared by all connections that have none. */
 const NO_ANSWERS: (string | Writable)[] = [];
 /** Used by one connection at a time. */
@@ -54,7 +53,7 @@ export type CountsSocket = Socket<Record<string, never>, Events, Record<string, 
  * answers, is written past socket.io where nothing waits on the connection, and through it elsewhere, always in order. The
  * packets are those of Socket.IO's protocol: https://socket.io/docs/v4/socket-io-protocol/#packet-encoding
  */
-export class Connection implements FrameSink, Reading {
+export class Connection implements FrameSink, Reading, Owner {
   /** Set by the gateway, right after it was made. */
   viewer!: Viewer;
   /** Ends the connection with its token. */
@@ -68,16 +67,15 @@ export class Connection implements FrameSink, Reading {
   #answers = NO_ANSWERS;
   #direct: DirectSocket | null;
   #unsentFrame = false;
-  /** Answers that socket.io has not sent yet; counted where Engine.IO's own list cannot be looked at. */
-  #unsentAnswers = 0;
-  /** Whether it is being watched for reading. */
-  #watched = false;
+  /** Made for those that have not read something at once. */
+  #unread: UnreadAnswers | null = null;
 
   constructor(
     readonly socket: CountsSocket,
     private readonly outbox: Outbox,
     private readonly clock: Clock,
     private readonly shortcuts: Shortcuts,
+    readonly intake: Intake,
     /** The actor's key: the name's, or one made for this connection. */
     readonly actor: Key64,
     readonly operations: OperationLimit,
@@ -87,6 +85,7 @@ export class Connection implements FrameSink, Reading {
     readonly inventor: Inventor | null,
   ) {
     socket.data.connection = this;
+    intake.owner = this;
     socket.onAnyOutgoing(emitting);
     this.#direct = this.#goDirect();
     if (this.#direct === null) socket.conn.once('upgrade', () => (this.#direct = this.#goDirect()));
@@ -125,16 +124,30 @@ export class Connection implements FrameSink, Reading {
   }
 
   pause(): boolean {
-    return this.#direct?.pause() === true;
+    if (this.socket.conn.transport.name !== 'websocket') return false;
+    this.intake.pause(CROWD);
+    return true;
+  }
+
+  stopAtOnce(): (() => void) | null {
+    const direct = this.#direct;
+    return direct?.pause() === true ? () => direct.resume() : null;
+  }
+
+  unread(forMs: number): void {
+    this.operations.unread(this.clock.nowMs(), forMs);
+  }
+
+  endFlood(): void {
+    this.bye('this connection keeps on sending more than it may', FLOOD_RETRY_MS);
   }
 
   stayPaused(): void {
     this.#direct?.restartPing();
   }
 
-  resume(pausedMs: number): void {
-    this.operations.unread(this.clock.nowMs(), pausedMs);
-    this.#direct?.resume();
+  resume(): void {
+    this.intake.resume(CROWD);
   }
 
   /**
@@ -181,12 +194,7 @@ export class Connection implements FrameSink, Reading {
       this.#direct.write(writer.take());
       return;
     }
-    const sent = this.shortcuts.unsentPackets.on ? undefined : this.#answerSent;
-    if (sent !== undefined) this.#unsentAnswers += answers.length;
-    for (const answer of answers) {
-      this.socket.conn.write(typeof answer === 'string' ? answer : writer.only(answer), UNCOMPRESSED, sent);
-    }
-    this.#watchReading();
+    this.#unreadAnswers().write(answers.map((answer) => (typeof answer === 'string' ? answer : writer.only(answer))));
   }
 
   get behind(): boolean {
@@ -213,34 +221,24 @@ export class Connection implements FrameSink, Reading {
     this.socket.emit('bye', { reason, retryAfterMs });
   }
 
+  /** Closes the transport once what was written has been sent, and ends a WebSocket that is not closed by then. */
+  close(): void {
+    this.clock.soon(() => this.socket.conn.close());
+    this.clock.after(CLOSE_MS, () => this.intake.endWebSockets());
+  }
+
+  #unreadAnswers(): UnreadAnswers {
+    const { socket, clock, shortcuts, intake } = this;
+    return (this.#unread ??= new UnreadAnswers(socket.conn, clock, shortcuts, intake, () => this.cut()));
+  }
+
   #goDirect(): DirectSocket | null {
-    readFrames(this.socket.conn, this.shortcuts.directRead);
+    readFrames(this.socket.conn, this.shortcuts.directRead, this.intake);
     return DirectSocket.open(this.socket.conn, this.shortcuts);
   }
 
   #operationsAnswered(): Promise<void> | void {
     if (this.#pending > 0) return new Promise((resolve) => (this.#settled ??= []).push(resolve));
-  }
-
-  readonly #answerSent = (): void => void (this.#unsentAnswers -= 1);
-
-  #watchReading(): void {
-    const { count, next } = this.#unsent();
-    if (this.#watched || count <= UNREAD_MAX) return;
-    this.#watched = true;
-    this.clock.after(UNREAD_MS, () => {
-      this.#watched = false;
-      const now = this.#unsent();
-      // Nothing of what waited has been sent: the first packet is the same, or no answer fewer waits.
-      if (now.next === next && now.count >= count) this.cut();
-      else this.#watchReading();
-    });
-  }
-
-  /** How many packets wait for the client, and the first of them if it can be seen. */
-  #unsent(): { readonly count: number; readonly next: unknown } {
-    const packets = unsentPackets(this.socket.conn, this.shortcuts.unsentPackets);
-    return packets === null ? { count: this.#unsentAnswers, next: null } : { count: packets.length, next: packets[0] };
   }
 
   /**
@@ -250,8 +248,8 @@ export class Connection implements FrameSink, Reading {
    */
   emitting(event: string): void {
     this.flush();
-    if (event === 'bye') this.clock.soon(() => this.socket.conn.close());
-    else this.#watchReading();
+    if (event === 'bye') this.close();
+    else this.#unreadAnswers().watch();
   }
 }
 

@@ -4,11 +4,12 @@ import { IoAdapter } from '@nestjs/platform-socket.io';
 import type { Server, ServerOptions } from 'socket.io';
 import type { Origins } from '../access/origins.js';
 import { boundedParser, TRANSPORT_BYTES_MAX } from './bounded-parser.js';
-import { boundProbes, OnePongServer } from './bounded-transports.js';
+import { boundProbes, serverWithDoor } from './bounded-transports.js';
 import type { CountsSocket } from './connection.js';
 import type { Handshake } from './handshake.js';
 import { PageGuard } from './page-guard.js';
 import { HandshakeMemory } from './released.js';
+import { connectionOf, RequestGate } from './request-gate.js';
 import type { Shortcuts } from './shortcuts.js';
 import { takeWebSockets } from './upgrades.js';
 
@@ -36,9 +37,16 @@ export class CountsAdapter extends IoAdapter {
 
   override createIOServer(port: number): Server {
     const pages = new PageGuard(this.origins);
+    const { handshake } = this;
+    const { connecting, intakes } = handshake;
+    const wsEngine = serverWithDoor({
+      admits: (request, tcp) => handshake.admits(request, tcp),
+      upgraded: (webSocket, request, tcp) =>
+        handshake.upgraded(webSocket, request, tcp, connectionOf(server.engine, request)),
+    });
     const options: Partial<ServerOptions> = {
       parser: boundedParser,
-      wsEngine: OnePongServer,
+      wsEngine,
       maxHttpBufferSize: TRANSPORT_BYTES_MAX,
       pingInterval: PING_INTERVAL_MS,
       pingTimeout: PING_TIMEOUT_MS,
@@ -49,20 +57,23 @@ export class CountsAdapter extends IoAdapter {
       allowRequest: (request, answer) => {
         const refused = pages.refusalOf(request);
         if (refused !== null) answer(refused, false);
-        else if (this.handshake.draining) answer('the gateway is closing', false);
-        else answer('too many connect at once from your address', this.handshake.connecting.mayBegin(request));
+        else if (handshake.draining) answer('the gateway is closing', false);
+        else answer('too many connect at once from your address', connecting.mayBegin(request));
       },
       cors: { origin: (origin, answer) => answer(null, origin !== undefined && this.origins.lists(origin)) },
     };
     const server = super.createIOServer(port, options as ServerOptions);
     takeWebSockets(this.httpServer as HttpServer);
-    server.engine.on('connection', (connection: CountsSocket['conn']) => this.handshake.connecting.begin(connection));
+    server.engine.use(new RequestGate(server.engine, intakes).handle);
+    intakes.watch(server);
+    server.engine.on('connection', (connection: CountsSocket['conn']) => connecting.begin(connection));
     pages.watch(server);
     boundProbes(server);
+    (this.httpServer as HttpServer).on('connection', (tcp) => handshake.admitTcp(tcp));
     new HandshakeMemory(this.shortcuts.handshakeMemory).watch(server);
     this.engine = server.engine;
     server.use((socket, next) => {
-      this.handshake.check(socket as CountsSocket).then(() => next(), next);
+      handshake.check(socket as CountsSocket).then(() => next(), next);
     });
     return server;
   }

@@ -23,7 +23,9 @@ import type { Settings } from '../settings.js';
 import { CLOCK, SETTINGS } from '../tokens.js';
 import { Connection, type CountsSocket } from './connection.js';
 import { receiveEvents } from './event-receiver.js';
+import { Intakes } from './intakes.js';
 import { Outbox } from './outbox.js';
+import { PacedReceiver } from './paced-receiver.js';
 import { ReadGate } from './read-gate.js';
 import { type Handling, Requests } from './requests.js';
 import { Shortcuts } from './shortcuts.js';
@@ -54,6 +56,7 @@ export class CountsGateway
     @Inject(SignedPosts) signedPosts: SignedPosts | null,
     @Inject(OperationCounts) counts: OperationCounts,
     @Inject(Shortcuts) private readonly shortcuts: Shortcuts,
+    @Inject(Intakes) private readonly intakes: Intakes,
   ) {
     const { metrics, maxPostsPerConnection } = settings;
     const answering = { presence, actors, metrics, counts, nowMs: () => clock.nowMs() };
@@ -85,13 +88,15 @@ export class CountsGateway
     const lookups = new TokenBucket(maxOpsPerConnection === 0 ? 0 : looked, now, 2 * looked);
     const actor = identity.key ?? randomKey();
     const inventor = this.inventions.open(address, actor, identity.key !== null);
+    const intake = this.intakes.of(socket.conn);
     const { clock, shortcuts } = this;
-    const connection = new Connection(socket, this.#outbox, clock, shortcuts, actor, limit, lookups, inventor);
+    const connection = new Connection(socket, this.#outbox, clock, shortcuts, intake, actor, limit, lookups, inventor);
     connection.viewer = this.fanout.open(identity.actor, connection);
     this.connections.add(connection);
     if (identity.key !== null) void socket.join(roomOf(identity.key));
     connection.expiry = atExpiry(identity.expiresAtMs, this.clock, () => connection.bye(TOKEN_EXPIRED, 0));
-    receiveEvents(socket, new Requests(this.#handling, connection), this.shortcuts.packetDecoder);
+    const receiver = new PacedReceiver(new Requests(this.#handling, connection), intake, this.intakes.turns);
+    receiveEvents(socket, receiver, this.shortcuts.packetDecoder);
   }
 
   handleDisconnect(socket: CountsSocket): void {
@@ -101,7 +106,7 @@ export class CountsGateway
     this.gate.left(connection);
     this.fanout.close(connection.viewer);
     // A client that left without closing: nothing would end what is left of its connection. Once what it sent is answered.
-    this.clock.soon(() => socket.conn.close());
+    if (socket.conn.readyState !== 'closed') connection.close();
   }
 }
 

@@ -9,6 +9,7 @@ import { Random } from '../../test/support/random.js';
 import { until } from '../../test/support/until.js';
 import { readFrames } from './frame-reader.js';
 import { webSocketOf } from './direct-socket.js';
+import { Intake } from './intake.js';
 import type { Shortcut } from './shortcut.js';
 
 type EngineSocket = Socket['conn'];
@@ -58,7 +59,7 @@ async function connected(
     taken.push(data.toString());
     told(conn);
   });
-  readFrames(conn, shortcut);
+  readFrames(conn, shortcut, Intake.unlimited());
   return { conn, tcp, taken };
 }
 
@@ -88,6 +89,23 @@ function something(random: Random): { bytes: Buffer; message: string | null } {
 }
 
 describe('reading frames where TCP brings them', () => {
+  it('drops what was not taken yet when the connection is gone, whoever has ended it', async () => {
+    const many = Buffer.concat([...Array<Buffer>(500).fill(HELLO), ...Array<Buffer>(500).fill(frameOf('6'))]);
+    for (const end of [
+      (conn: EngineSocket) => webSocketOf(conn.transport)!.terminate(),
+      (conn: EngineSocket) => conn.close(),
+    ]) {
+      const { conn, tcp, taken } = await connected((told) => end(told));
+      tcp.write(many);
+      await until(() => conn.readyState === 'closed', 'the end');
+      tcp.destroy();
+      await until(() => webSocketOf(conn.transport)!.readyState === 3, 'the end of TCP');
+      for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+      // `ws` passes on the rest of what it was given in that turn.
+      expect(taken.length).toBeLessThan(200);
+    }
+  });
+
   it(`gives the same messages in the same order, however they are sent and cut (TEST_SEED=${SEED})`, async () => {
     const random = new Random(SEED);
     for (let round = 0; round < ROUNDS; round++) {

@@ -1,6 +1,8 @@
 import type { Socket as TcpSocket } from 'node:net';
 import type { Socket } from 'socket.io';
+import { FRAME_BYTES_A_UNIT } from '../access/message-budget.js';
 import { type WebSocket, webSocketOf } from './direct-socket.js';
+import type { Backlog, Intake } from './intake.js';
 import type { Shortcut } from './shortcut.js';
 
 type EngineSocket = Socket['conn'];
@@ -29,6 +31,10 @@ const LENGTH_16 = 126;
 const MASK_BYTES = 4;
 /** An Engine.IO message; other packets are Engine.IO's own. */
 const MESSAGE = 0x34;
+/** Frames of one connection that are taken in a turn of the event loop; the next ones are in the turn after it. */
+const FRAMES_A_TURN = 64;
+/** Bytes that `ws` is given in a turn: some 170 pings, the smallest frames that it answers. */
+const BYTES_A_TURN = 1_024;
 
 /**
  * Takes the messages of a connection where TCP brings them: what most frames are, whole, short, ASCII, is handed to
@@ -36,54 +42,98 @@ const MESSAGE = 0x34;
  * done with an operation until it waits for its batch. Everything else goes their way, in its order; and so does all,
  * once something of them is not as expected.
  */
-export function readFrames(connection: EngineSocket, shortcut: Shortcut): void {
+export function readFrames(connection: EngineSocket, shortcut: Shortcut, intake: Intake): void {
   const webSocket = webSocketOf(connection.transport);
   if (!shortcut.on || webSocket === undefined) return;
   try {
     const { extensions, readyState, _socket: tcp } = webSocket;
     if (extensions !== '' || readyState !== OPEN || connection.readyState !== 'open' || tcp === null) return;
-    install(connection, webSocket, tcp, shortcut);
+    install(connection, webSocket, tcp, shortcut, intake);
   } catch (error) {
     shortcut.fail(error);
   }
 }
 
-function install(connection: EngineSocket, webSocket: WebSocket, tcp: TcpSocket, shortcut: Shortcut): void {
+function install(
+  connection: EngineSocket,
+  webSocket: WebSocket,
+  tcp: TcpSocket,
+  shortcut: Shortcut,
+  intake: Intake,
+): void {
   const { _receiver: receiver } = webSocket as WebSocket & { readonly _receiver?: WebSocketReceiver };
   if (receiver === undefined) throw new Error('ws has no _receiver');
   const readers = tcp.listeners('data') as Listener<[Buffer]>[];
   const takers = connection.listeners('data') as ((message: string) => void)[];
   if (readers.length !== 1) throw new Error(`the socket has ${readers.length} readers`);
   if (takers.length !== 1) throw new Error(`Engine.IO's socket has ${takers.length} readers`);
-  const reader = new FrameReader(connection, webSocket, receiver, takers[0]!, readers[0]!, shortcut);
+  const reader = new FrameReader(connection, webSocket, receiver, tcp, takers[0]!, readers[0]!, shortcut, intake);
   // Something has come already, and `ws` has a part of it.
   if (!reader.isBetweenMessages()) return;
   tcp.removeListener('data', readers[0]!);
-  tcp.on('data', function (this: TcpSocket, chunk: Buffer) {
-    reader.read(this, chunk);
-  });
+  intake.bytes = reader;
+  tcp.on('data', (chunk: Buffer) => reader.read(chunk));
 }
 
-class FrameReader {
+class FrameReader implements Backlog {
   private readonly connection: EngineState;
+  /** What was read and not yet taken: a part of what TCP brought at once, and not a copy. */
+  #rest: Buffer | null = null;
 
   constructor(
     connection: EngineSocket,
     private readonly webSocket: WebSocket,
     private readonly receiver: WebSocketReceiver,
+    private readonly tcp: TcpSocket,
     private readonly take: (message: string) => void,
     private readonly otherwise: Listener<[Buffer]>,
     private readonly shortcut: Shortcut,
+    private readonly intake: Intake,
   ) {
     this.connection = connection as unknown as EngineState;
   }
 
-  read(tcp: TcpSocket, chunk: Buffer): void {
+  get waits(): boolean {
+    return this.#rest !== null;
+  }
+
+  read(chunk: Buffer): void {
+    // What a stream that was paused had at hand when it ended, `ws` takes by itself.
+    if (this.tcp.destroyed) return;
+    // A stream that is paused may have had more at hand already.
+    if (this.#rest !== null || this.intake.stopped) this.#keep(chunk);
+    else this.#readSome(chunk);
+  }
+
+  handleSome(): void {
+    const rest = this.#rest;
+    this.#rest = null;
+    // `ws` has forgotten a socket that is closed.
+    if (rest !== null && !this.tcp.destroyed) this.#readSome(rest);
+  }
+
+  #readSome(chunk: Buffer): void {
     let at = 0;
+    let frames = FRAMES_A_TURN;
     if (this.isBetweenMessages()) {
-      for (let next = this.#takeAt(chunk, at); next > at; next = this.#takeAt(chunk, at)) at = next;
+      for (let next = this.#takeAt(chunk, at); next > at; next = this.#takeAt(chunk, at)) {
+        at = next;
+        if ((frames -= 1) > 0 && !this.intake.stopped) continue;
+        if (at < chunk.length) this.#keep(chunk.subarray(at));
+        return;
+      }
     }
-    if (at < chunk.length) this.otherwise.call(tcp, at === 0 ? chunk : chunk.subarray(at));
+    if (at === chunk.length) return;
+    const end = Math.min(at + BYTES_A_TURN, chunk.length);
+    // Paid by the bytes: a connection that is closing is still read, and none of its frames is a message any more.
+    this.intake.spend((end - at) / FRAME_BYTES_A_UNIT);
+    if (end < chunk.length) this.#keep(chunk.subarray(end));
+    this.otherwise.call(this.tcp, at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end));
+  }
+
+  #keep(rest: Buffer): void {
+    this.#rest = this.#rest === null ? rest : Buffer.concat([this.#rest, rest]);
+    this.intake.keepBacklog();
   }
 
   /** Whether `ws` holds no part of a frame or of a message. Never throws. */

@@ -1,13 +1,19 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket as TcpSocket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { Inject, Injectable } from '@nestjs/common';
+import type { WebSocket } from 'ws';
 import { Addresses } from '../access/addresses.js';
 import { Identities } from '../access/identity.js';
 import { toSessionKey } from '../access/keys.js';
 import { Origins } from '../access/origins.js';
+import { Suspicions } from '../access/suspicions.js';
 import { type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
 import { invalid } from '../protocol/invalid.js';
 import { MESSAGE_TOO_LARGE, TOO_LARGE_AUTH } from './bounded-parser.js';
 import { Connecting } from './connecting.js';
 import type { CountsSocket } from './connection.js';
+import { Intakes } from './intakes.js';
 import { HANDSHAKE } from './schemas.js';
 
 /** What a socket runs on: Engine.IO's side of the connection. */
@@ -21,15 +27,16 @@ export class Handshake {
   readonly connecting: Connecting;
   /** Those that have their socket or are about to: one each, or a client could multiply itself. */
   readonly #taken = new WeakSet<Transported>();
-  /** Those that count for their address. */
-  readonly #counted = new WeakSet<Transported>();
+  readonly #admitted = new WeakSet<TcpSocket>();
 
   constructor(
     @Inject(Origins) private readonly origins: Origins,
     @Inject(Addresses) private readonly addresses: Addresses,
     @Inject(Identities) private readonly identities: Identities,
+    @Inject(Intakes) readonly intakes: Intakes,
+    @Inject(Suspicions) private readonly suspicions: Suspicions,
   ) {
-    this.connecting = new Connecting(addresses);
+    this.connecting = new Connecting(addresses, suspicions);
   }
 
   /** @throws an error as socket.io's middleware takes it. */
@@ -39,7 +46,7 @@ export class Handshake {
     this.#taken.add(conn);
     try {
       await this.#check(socket);
-      this.connecting.end(conn);
+      this.connecting.prove(conn, this.intakes.of(conn));
     } catch (error) {
       this.#taken.delete(conn);
       if (error instanceof ProtocolError) throw refusal(error.body);
@@ -68,11 +75,44 @@ export class Handshake {
     socket.data.session = session === undefined ? null : toSessionKey(identity.actor, session);
   }
 
-  /** From here on, also while its token is verified, until the connection ends; a second attempt on it adds nothing. */
+  /**
+   * From here on, also while its token is verified, until the connection and its TCP connections are closed; a second
+   * attempt on it adds nothing.
+   */
   #count(conn: Transported, address: string): void {
-    if (this.#counted.has(conn) || conn.readyState === 'closed') return;
-    this.addresses.connect(address, conn);
-    this.#counted.add(conn);
+    const intake = this.intakes.of(conn);
+    if (intake.place !== null || conn.readyState === 'closed') return;
+    try {
+      intake.place = this.addresses.connect(address, conn);
+    } catch (error) {
+      this.suspicions.add('connections', address);
+      throw error;
+    }
+    for (const webSocket of intake.webSockets) intake.place.until(webSocket);
+  }
+
+  /** @returns whether a WebSocket may be opened by this request */
+  admits(request: IncomingMessage, tcp: Duplex): boolean {
+    const address = this.addresses.of(request);
+    if (this.addresses.openWebSocket(address, tcp)) return true;
+    this.suspicions.add('connections', address);
+    return false;
+  }
+
+  /** Ends a TCP connection of an address that has as many as it may, whatever it is for. */
+  admitTcp(tcp: TcpSocket): void {
+    // Of one whose upgrade was ignored Node tells twice.
+    if (this.#admitted.has(tcp)) return;
+    this.#admitted.add(tcp);
+    if (this.addresses.openTcp(tcp)) return;
+    this.suspicions.add('connections', tcp.remoteAddress ?? '');
+    tcp.destroy();
+  }
+
+  /** A WebSocket has come, for a connection or for one that is about to begin. */
+  upgraded(webSocket: WebSocket, request: IncomingMessage, tcp: Duplex, conn: Transported | undefined): void {
+    const intake = this.intakes.attach(webSocket, request, conn);
+    if (!intake.proved) this.connecting.watch(intake, webSocket, tcp);
   }
 }
 

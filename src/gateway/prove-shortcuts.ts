@@ -4,6 +4,7 @@ import { DirectSocket, unsentPackets as packetsWaiting } from './direct-socket.j
 import { attach, receiveEvents } from './event-receiver.js';
 import { readFrames } from './frame-reader.js';
 import { FrameWriter } from './frame-writer.js';
+import { Intake } from './intake.js';
 import type { LibuvWrite } from './libuv-writer.js';
 import { connectTcpPair, type ProofConnection, ProofServer } from './proof-server.js';
 import { HandshakeMemory } from './released.js';
@@ -111,6 +112,7 @@ async function provePacketDecoder(server: ProofServer, packetDecoder: Shortcut):
   const receiver = {
     act: (event: string, _post: string, _seq: unknown, id: number | null) => note(event, id),
     event: (event: string, _args: unknown, id: number | null) => note(event, id),
+    other: () => undefined,
   };
   if (!attach(socket, receiver, packetDecoder)) return;
   client.send('427["like",{"post":"1"}]');
@@ -128,7 +130,7 @@ async function proveDirectRead(server: ProofServer, shortcuts: Shortcuts): Promi
   let pongs = 0;
   socket.conn.on('packet', () => (passedOn += 1));
   client.on('pong', () => (pongs += 1));
-  readFrames(socket.conn, shortcuts.directRead);
+  readFrames(socket.conn, shortcuts.directRead, Intake.unlimited());
 
   tcp.cork();
   for (const number of [0, 1, 2]) client.send(proof(number));
@@ -233,6 +235,7 @@ function numbersReceived({ socket }: ProofConnection, { packetDecoder }: Shortcu
   const receiver = {
     act: () => undefined,
     event: (_: string, [number]: readonly unknown[]) => numbers.push(Number(number)),
+    other: () => undefined,
   };
   receiveEvents(socket, receiver, packetDecoder);
   return numbers;

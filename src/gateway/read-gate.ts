@@ -16,8 +16,7 @@ export interface Reading {
   pause(): boolean;
   /** Called when it was paused, and every few seconds while it is: its client cannot show that it is there. */
   stayPaused(): void;
-  /** @param pausedMs how long it was not read */
-  resume(pausedMs: number): void;
+  resume(): void;
 }
 
 /** The part of ingest that says when. */
@@ -64,14 +63,11 @@ export class ReadGate {
 
   /** It is closing: the client's part of that has to be read. */
   left(connection: Reading): void {
-    this.#release(connection, this.clock.nowMs());
+    this.#release(connection);
   }
 
-  #release(connection: Reading, nowMs: number): void {
-    const sinceMs = this.#held.get(connection);
-    if (sinceMs === undefined) return;
-    this.#held.delete(connection);
-    connection.resume(nowMs - sinceMs);
+  #release(connection: Reading): void {
+    if (this.#held.delete(connection)) connection.resume();
   }
 
   readonly #look = (): void => {
@@ -80,7 +76,7 @@ export class ReadGate {
     let released = 0;
     for (const [connection, sinceMs] of this.#held) {
       if (released === RELEASED_AT_ONCE || (this.crowd.crowded && nowMs - sinceMs < HELD_MAX_MS)) break;
-      this.#release(connection, nowMs);
+      this.#release(connection);
       released += 1;
     }
     if (nowMs - this.#stayedAtMs >= STAY_MS) {

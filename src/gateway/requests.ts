@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { TOKEN_NEEDED } from '../access/identity.js';
+import { RATE_LIMITED_COST, WRONG_COST } from '../access/message-budget.js';
 import type { SignedPosts } from '../access/signed-posts.js';
 import type { Clock } from '../clock.js';
 import { ownText } from '../counters/ids.js';
@@ -8,10 +9,10 @@ import { LIKES, VIEWS } from '../counters/metrics.js';
 import { costOf, type Operation } from '../counters/operation.js';
 import type { Fanout } from '../fanout/fanout.js';
 import type { Ingest } from '../ingest/ingest.js';
-import type { OperationCounts } from '../ingest/operation-counts.js';
+import type { OperationCounts, OperationKind } from '../ingest/operation-counts.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import { invalid } from '../protocol/invalid.js';
-import { type Act, BINARY, MESSAGE_TOO_LARGE, type Receiver, TOO_LARGE } from './bounded-parser.js';
+import { type Act, BINARY, type EventReceiver, MESSAGE_TOO_LARGE, TOO_LARGE } from './bounded-parser.js';
 import type { AnswerId, Connection } from './connection.js';
 import type { ReadGate } from './read-gate.js';
 import { ACT, ADD, SET, SUBSCRIBE, UNSUBSCRIBE } from './schemas.js';
@@ -35,7 +36,7 @@ export interface Handling {
 }
 
 /** The events of docs/protocol.md, from one connection to ingest and fan-out. Each takes one object, and is answered. */
-export class Requests implements Receiver {
+export class Requests implements EventReceiver {
   constructor(
     private readonly handling: Handling,
     private readonly connection: Connection,
@@ -113,8 +114,7 @@ export class Requests implements Receiver {
     }
     const error = this.#admit(kind, post, value, seq !== undefined);
     if (error !== null) {
-      handling.counts.add(kind, error.code);
-      connection.refuse(id, error);
+      this.#refuse(error, id, kind);
       return;
     }
     handling.ingest.submit(new SocketOperation(handling.answering, connection, id, post, metric, kind, value, seq));
@@ -147,8 +147,7 @@ export class Requests implements Receiver {
           handling.signedPosts?.checkAll(posts, connection.address) ??
           null);
     if (error === null) return true;
-    handling.counts.add('subscribe', error.code);
-    connection.refuse(id, error);
+    this.#refuse(error, id, 'subscribe');
     return false;
   }
 
@@ -176,8 +175,9 @@ export class Requests implements Receiver {
     this.#refuse(errorBody('BAD_REQUEST', message), id);
   }
 
-  #refuse(error: ErrorBody, id: AnswerId): void {
-    this.handling.counts.add('unknown', error.code);
+  #refuse(error: ErrorBody, id: AnswerId, kind: OperationKind = 'unknown'): void {
+    this.handling.counts.add(kind, error.code);
+    this.connection.intake.charge(error.code === 'RATE_LIMITED' ? RATE_LIMITED_COST : WRONG_COST);
     this.connection.refuse(id, error);
   }
 }

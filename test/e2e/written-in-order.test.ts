@@ -9,6 +9,7 @@ import { systemClock } from '../../src/clock.js';
 import { Frame, Part } from '../../src/fanout/frame.js';
 import { Connection, type CountsSocket } from '../../src/gateway/connection.js';
 import { DirectSocket, webSocketOf } from '../../src/gateway/direct-socket.js';
+import { Intake } from '../../src/gateway/intake.js';
 import { Outbox } from '../../src/gateway/outbox.js';
 import type { Shortcuts } from '../../src/gateway/shortcuts.js';
 import { provedShortcuts } from '../support/proved-shortcuts.js';
@@ -48,8 +49,9 @@ async function connected(transports: string[]): Promise<{ connection: Connection
   const bucket = new TokenBucket(0, 0);
   const limit = new OperationLimit(bucket, null);
   const outbox = new Outbox(systemClock);
+  const intake = Intake.unlimited();
   const actor = { hi: 0, lo: 0 };
-  const connection = new Connection(socket, outbox, systemClock, shortcuts, actor, limit, bucket, null);
+  const connection = new Connection(socket, outbox, systemClock, shortcuts, intake, actor, limit, bucket, null);
   return { connection, client };
 }
 

@@ -5,19 +5,22 @@ const SEPARATOR = '\x1e';
 export class Polling {
   #acknowledgements = 0;
 
-  private constructor(readonly url: string) {}
+  private constructor(
+    readonly url: string,
+    private readonly headers: Record<string, string>,
+  ) {}
 
   /** A session of Engine.IO, and no more than that. */
-  static async open(origin: string): Promise<Polling> {
+  static async open(origin: string, headers: Record<string, string> = {}): Promise<Polling> {
     const url = `${origin}/socket.io/?EIO=4&transport=polling`;
-    const response = await fetch(url);
+    const response = await fetch(url, { headers });
     const { sid } = JSON.parse((await response.text()).slice(1)) as { sid: string };
-    return new Polling(`${url}&sid=${sid}`);
+    return new Polling(`${url}&sid=${sid}`, headers);
   }
 
   /** With a Socket.IO socket in the namespace `/`. */
-  static async connect(origin: string): Promise<Polling> {
-    const polling = await Polling.open(origin);
+  static async connect(origin: string, headers: Record<string, string> = {}): Promise<Polling> {
+    const polling = await Polling.open(origin, headers);
     await polling.send('40');
     await polling.packets(([packet]) => packet!.startsWith('40'));
     return polling;
@@ -32,7 +35,7 @@ export class Polling {
     body: string | Uint8Array,
     headers: Record<string, string> = {},
   ): Promise<{ status: number; body: string }> {
-    const response = await fetch(this.url, { method: 'POST', body, headers });
+    const response = await fetch(this.url, { method: 'POST', body, headers: { ...this.headers, ...headers } });
     return { status: response.status, body: await response.text() };
   }
 
@@ -40,7 +43,7 @@ export class Polling {
   async packets(enough: (packets: readonly string[]) => boolean): Promise<readonly string[]> {
     const packets: string[] = [];
     while (packets.length === 0 || !enough(packets)) {
-      const response = await fetch(this.url);
+      const response = await fetch(this.url, { headers: this.headers });
       const text = await response.text();
       if (response.status !== 200) throw new Error(`${response.status}: ${text}`);
       packets.push(...text.split(SEPARATOR));
@@ -50,7 +53,7 @@ export class Polling {
 
   /** Whether the gateway has forgotten the session. Waits for what it has to say, if it has not. */
   async ended(): Promise<boolean> {
-    const response = await fetch(this.url);
+    const response = await fetch(this.url, { headers: this.headers });
     await response.text();
     return response.status === 400;
   }

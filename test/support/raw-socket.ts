@@ -58,6 +58,8 @@ export class RawSocket {
   /** Called with each packet of Socket.IO, without Engine.IO's type before it. */
   onPacket: (packet: string) => void = () => undefined;
   answersPings = true;
+  /** Whether it answers a close frame, and ends its side. */
+  answersClose = true;
   #unread: Buffer;
   #waiting: Waiting[] = [];
   #code: number | null = null;
@@ -86,8 +88,13 @@ export class RawSocket {
   }
 
   /** Upgraded, and no more than that. It offers compression, which the gateway is not to take up. */
-  static async open(origin: string, path = '/socket.io/?EIO=4&transport=websocket'): Promise<RawSocket> {
+  static async open(
+    origin: string,
+    path = '/socket.io/?EIO=4&transport=websocket',
+    more: Record<string, string> = {},
+  ): Promise<RawSocket> {
     const headers = {
+      ...more,
       Connection: 'Upgrade',
       Upgrade: 'websocket',
       'Sec-WebSocket-Version': '13',
@@ -104,8 +111,8 @@ export class RawSocket {
   }
 
   /** With a Socket.IO socket in the namespace `/`. */
-  static async connect(origin: string, auth = ''): Promise<RawSocket> {
-    const raw = await RawSocket.open(origin);
+  static async connect(origin: string, auth = '', headers: Record<string, string> = {}): Promise<RawSocket> {
+    const raw = await RawSocket.open(origin, undefined, headers);
     const connected = raw.message((text) => text.startsWith('40'));
     raw.send(`40${auth}`);
     await connected;
@@ -186,7 +193,7 @@ export class RawSocket {
   #take(opcode: number, payload: Buffer): void {
     if (opcode === OPCODE.close) {
       this.#code = payload.length >= 2 ? payload.readUInt16BE() : null;
-      this.socket.end(frameOf(payload, { opcode }));
+      if (this.answersClose) this.socket.end(frameOf(payload, { opcode }));
       return;
     }
     if (opcode === OPCODE.pong) this.#ponged(payload.toString());

@@ -1,0 +1,66 @@
+import { TokenBucket } from './rate-limit.js';
+
+/**
+ * What messages cost, in units of some 10 µs of the event loop: one for a message that is taken, and on top of it
+ * what a refusal costs. RATE_LIMITED is what a client that obeys `retryAfterMs` meets; the others no client needs.
+ */
+export const MESSAGE_COST = 1;
+export const RATE_LIMITED_COST = 1;
+export const WRONG_COST = 4;
+/** A request of long-polling, and one that begins a connection: they take as long as dozens of messages. */
+export const REQUEST_COST = 30;
+export const CONNECT_COST = 100;
+/** Bytes that cost a unit where packets are not counted one by one: of a request's body, and of frames that `ws` takes. */
+export const BODY_BYTES_A_UNIT = 64;
+export const FRAME_BYTES_A_UNIT = 16;
+
+/** Each operation that may be done in a second lets through as many units: it, its retries, and what comes beside it. */
+const UNITS_AN_OPERATION = 10;
+/** Units a second, at least: of a connection, and of an address. Refusing them all takes some 2 % and 10 % of a core. */
+const CONNECTION_RATE_MIN = 2_000;
+export const ADDRESS_RATE_MIN = 10_000;
+/**
+ * What a connection and an address may use at once: a client that sends 10,000 operations at a time, and is refused nearly
+ * all of them, is still read without a pause. It is a fifth of a second of the event loop, taken in many turns.
+ */
+const CONNECTION_BURST_S = 10;
+export const ADDRESS_BURST_S = 2;
+/** Units that a connection takes from its buckets at a time, so that most messages cost a decrement. */
+const GRANT = 32;
+/** What a connection has used beyond its units is forgotten above this, so that it waits a second or two, not minutes. */
+const DEBT_MAX = 2_000;
+
+/** @param operations a second; 0: no limit, so there is none for messages either */
+export function messageRate(operations: number, min: number): number {
+  return operations === 0 ? 0 : Math.max(min, operations * UNITS_AN_OPERATION);
+}
+
+/** The units of one connection, which it takes from a bucket of its own and from that of its address. */
+export class MessageBudget {
+  readonly #own: TokenBucket;
+
+  /**
+   * @param operations of the connection a second; 0: no limit
+   * @param address shared by all connections of an address; `null` where the address is spared
+   */
+  constructor(
+    operations: number,
+    private readonly address: TokenBucket | null,
+    nowMs: number,
+  ) {
+    const rate = messageRate(operations, CONNECTION_RATE_MIN);
+    this.#own = new TokenBucket(rate, nowMs, rate * CONNECTION_BURST_S);
+  }
+
+  /**
+   * @param credit units that are left; below 0 when more were used than there were
+   * @returns units for the next messages; 0 when there are none at present, and then nothing was taken
+   */
+  renew(nowMs: number, credit: number): number {
+    const units = GRANT + Math.min(Math.max(-credit, 0), DEBT_MAX);
+    if (!this.#own.has(nowMs, units) || this.address?.has(nowMs, units) === false) return 0;
+    this.#own.take(nowMs, units);
+    this.address?.take(nowMs, units);
+    return GRANT;
+  }
+}

@@ -1,0 +1,144 @@
+import type { IncomingMessage } from 'node:http';
+import { Inject, Injectable } from '@nestjs/common';
+import type { Server, Socket } from 'socket.io';
+import type { WebSocket } from 'ws';
+import { Addresses } from '../access/addresses.js';
+import { MessageBudget } from '../access/message-budget.js';
+import { type SuspicionKind, Suspicions } from '../access/suspicions.js';
+import type { Clock } from '../clock.js';
+import type { Settings } from '../settings.js';
+import { CLOCK, SETTINGS } from '../tokens.js';
+import { Intake, type Waiting, type WaitingRoom } from './intake.js';
+import { Turns } from './turns.js';
+
+type EngineSocket = Socket['conn'];
+
+/** How often those who wait are looked at. An address of 10,000 units a second lets some 15 of its connections go on then. */
+const RENEW_MS = 50;
+/** Who has used up its units again within this time after it had some keeps on. */
+const QUIET_MS = 1_000;
+/** Who keeps on for so long is cut. A client that sends 10,000 operations at once, twice, is done by then. */
+const FLOOD_MS = 10_000;
+
+/** The intakes of all connections, and those among them that wait for units. */
+@Injectable()
+export class Intakes implements WaitingRoom {
+  readonly turns: Turns;
+  /** In the order in which they began to wait, so that the connections of an address take turns. */
+  readonly #waiting = new Set<Waiting>();
+  #looking = false;
+  readonly #ofRequest = new WeakMap<IncomingMessage, Intake>();
+  readonly #ofConnection = new WeakMap<EngineSocket, Intake>();
+
+  constructor(
+    @Inject(CLOCK) readonly clock: Clock,
+    @Inject(SETTINGS) private readonly settings: Settings,
+    @Inject(Addresses) readonly addresses: Addresses,
+    @Inject(Suspicions) private readonly suspicions: Suspicions,
+  ) {
+    this.turns = new Turns(clock);
+  }
+
+  /** Connections that are not read since they have used up their units. */
+  get size(): number {
+    return this.#waiting.size;
+  }
+
+  /** Takes note of connections of Engine.IO as they come. */
+  watch({ engine }: Server): void {
+    engine.on('connection', (connection: EngineSocket) => this.#begin(connection));
+  }
+
+  of(connection: EngineSocket): Intake {
+    const intake = this.#ofConnection.get(connection);
+    if (intake === undefined) throw new Error('the connection has no intake');
+    return intake;
+  }
+
+  find(connection: EngineSocket): Intake | undefined {
+    return this.#ofConnection.get(connection);
+  }
+
+  /** A WebSocket has come: of a connection that goes on over it, or of one that is about to begin. */
+  attach(webSocket: WebSocket, request: IncomingMessage, connection: EngineSocket | undefined): Intake {
+    const intake = (connection && this.find(connection)) ?? this.#make(this.addresses.of(request));
+    if (connection === undefined) this.#ofRequest.set(request, intake);
+    intake.attach(webSocket);
+    return intake;
+  }
+
+  wait(one: Waiting): void {
+    const nowMs = this.clock.nowMs();
+    if (nowMs - one.renewedAtMs > QUIET_MS) one.floodingSinceMs = nowMs;
+    else if (this.#cutFlooding(one, nowMs)) return;
+    this.#waiting.add(one);
+    this.#lookLater();
+  }
+
+  left(one: Waiting): void {
+    this.#waiting.delete(one);
+  }
+
+  suspect(kind: SuspicionKind, address: string): void {
+    this.suspicions.add(kind, address);
+  }
+
+  #begin(connection: EngineSocket): void {
+    const { request } = connection as unknown as { readonly request: IncomingMessage };
+    const intake = this.#ofRequest.get(request) ?? this.#make(this.addresses.of(request));
+    this.#ofRequest.delete(request);
+    this.#ofConnection.set(connection, intake);
+    intake.connection = connection;
+    connection.on('packet', this.#packet);
+    connection.on('close', this.#closed);
+  }
+
+  #make(address: string): Intake {
+    const nowMs = this.clock.nowMs();
+    const { maxOpsPerConnection } = this.settings;
+    const budget = new MessageBudget(maxOpsPerConnection, this.addresses.messages(address), nowMs);
+    return new Intake(address, budget, this);
+  }
+
+  /** One for all connections, as is `#closed`. Messages are paid for where they are handled. */
+  readonly #packet = (() => {
+    const find = (connection: EngineSocket): Intake | undefined => this.find(connection);
+    return function (this: EngineSocket, { type }: { readonly type: string }): void {
+      if (type !== 'message') find(this)?.control();
+    };
+  })();
+
+  readonly #closed = (() => {
+    const find = (connection: EngineSocket): Intake | undefined => this.find(connection);
+    return function (this: EngineSocket): void {
+      find(this)?.end();
+    };
+  })();
+
+  #cutFlooding(one: Waiting, nowMs: number): boolean {
+    if (nowMs - one.floodingSinceMs < FLOOD_MS) return false;
+    this.#waiting.delete(one);
+    this.suspicions.add('flood', one.address);
+    one.cut();
+    return true;
+  }
+
+  #lookLater(): void {
+    if (this.#looking) return;
+    this.#looking = true;
+    this.clock.after(RENEW_MS, this.#look);
+  }
+
+  readonly #look = (): void => {
+    this.#looking = false;
+    const nowMs = this.clock.nowMs();
+    for (const one of this.#waiting) {
+      if (one.renew(nowMs)) {
+        this.#waiting.delete(one);
+        one.renewedAtMs = nowMs;
+        one.goOn();
+      } else this.#cutFlooding(one, nowMs);
+    }
+    if (this.#waiting.size > 0) this.#lookLater();
+  };
+}

@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { io, type Socket } from 'socket.io-client';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricsOf } from '../support/metrics.js';
+import { RawSocket } from '../support/raw-socket.js';
+import { until } from '../support/until.js';
+
+const MAX = 2;
+/** WebSockets of an address beyond its connections: those that are being refused or closed. */
+const CLOSING_MAX = 50;
+/** Two seconds, in which a close frame may be answered, are twenty, so that a slow machine sees the time before. */
+const TIME_SCALE = 10;
+const ENV = { TRUST_PROXY: 'loopback', MAX_CONNECTIONS_PER_ADDRESS: String(MAX) };
+
+let gateway: GatewayProcess;
+let slow: GatewayProcess;
+const opened: RawSocket[] = [];
+const clients: Socket[] = [];
+let addresses = 0;
+
+beforeAll(async () => {
+  [gateway, slow] = await Promise.all([startGateway(ENV), startGateway(ENV, { timeScale: TIME_SCALE })]);
+});
+
+afterAll(async () => {
+  for (const raw of opened) raw.destroy();
+  for (const client of clients) client.close();
+  await stopAll();
+});
+
+/** Headers of a client that nobody has been before. */
+function stranger(): Record<string, string> {
+  return { 'X-Forwarded-For': `203.0.113.${(addresses += 1)}` };
+}
+
+async function open(url: string, headers: Record<string, string>): Promise<RawSocket> {
+  const raw = await RawSocket.open(url, undefined, headers);
+  opened.push(raw);
+  return raw;
+}
+
+/** What a handshake is answered: `40` and its socket, or `44` and the reason. */
+async function shake(raw: RawSocket): Promise<string> {
+  const answered = raw.message((text) => text.startsWith('40') || text.startsWith('44'));
+  raw.send('40');
+  return answered;
+}
+
+async function admitted(url: string, headers: Record<string, string>): Promise<boolean> {
+  const raw = await open(url, headers).catch(() => null);
+  if (raw === null) return false;
+  const answer = await shake(raw);
+  raw.destroy();
+  return answer.startsWith('40');
+}
+
+describe('the place of a connection is taken', () => {
+  it('until its TCP connection is closed, whatever Socket.IO says', async () => {
+    const headers = stranger();
+    const held = [await open(slow.url, headers), await open(slow.url, headers)];
+    for (const raw of held) {
+      raw.answersClose = false;
+      expect(await shake(raw)).toMatch(/^40/);
+    }
+    for (const raw of held) raw.send('41');
+    await until(async () => (await metricsOf(slow.url)).get('tallycast_sockets') === 0, 'no sockets');
+    expect(held.map(({ socket }) => socket.destroyed)).toEqual([false, false]);
+    expect(await admitted(slow.url, headers)).toBe(false);
+    await Promise.all(held.map(({ closed }) => closed));
+    await until(() => admitted(slow.url, headers), 'a free place');
+  });
+
+  it('by a client that ignores the close frame for two seconds, and then it is ended', async () => {
+    const raw = await open(gateway.url, stranger());
+    raw.answersClose = false;
+    await shake(raw);
+    raw.send('41');
+    await raw.closed;
+  });
+
+  it('by one session once, when it goes from long-polling to a WebSocket, until it ends', async () => {
+    const extraHeaders = stranger();
+    for (let i = 0; i < MAX; i++) {
+      const client = io(gateway.url, { extraHeaders, forceNew: true, reconnection: false });
+      clients.push(client);
+      await new Promise<void>((resolve) => void client.io.engine.once('upgrade', () => resolve()));
+      await until(() => client.connected, 'a socket');
+    }
+    expect(await admitted(gateway.url, extraHeaders)).toBe(false);
+    clients.splice(0)[0]!.close();
+    await until(() => admitted(gateway.url, extraHeaders), 'a free place');
+  });
+});
+
+describe('WebSockets without a handshake', () => {
+  it('are limited for each address, its name is logged, and their places come back', async () => {
+    const headers = stranger();
+    const results = await Promise.allSettled(
+      Array.from({ length: MAX + CLOSING_MAX + 5 }, () => open(gateway.url, headers)),
+    );
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(MAX + CLOSING_MAX);
+    const refused = results.find((result) => result.status === 'rejected');
+    expect(String(refused?.reason)).toContain('answered 429');
+    const lines = gateway.log.filter((line) => line.includes(`(connections): address ${headers['X-Forwarded-For']} `));
+    expect(lines).toHaveLength(1);
+    expect(await admitted(gateway.url, stranger())).toBe(true);
+    for (const result of results) if (result.status === 'fulfilled') result.value.destroy();
+    await until(() => admitted(gateway.url, headers), 'free places');
+    await until(() => admitted(gateway.url, headers), 'free places, again');
+  });
+});

@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricsOf } from '../support/metrics.js';
+import { Polling } from '../support/polling.js';
+import { frameOf, OPCODE, RawSocket } from '../support/raw-socket.js';
+import { until } from '../support/until.js';
+
+const HOSTILE = 10;
+/** More than the system keeps for a connection: the next is sent when the gateway has read. */
+const BURST_BYTES = 64 * 1024;
+const ENV = { TRUST_PROXY: 'loopback' };
+
+const KINDS: readonly [kind: string, frame: Buffer][] = [
+  ['likes over the rate', frameOf('42["like",{"post":"hostile"}]')],
+  ['events that do not exist', frameOf('421["nonsense",{}]')],
+  ['bad payloads', frameOf('421["like",{"post":7}]')],
+  ['pongs of Engine.IO', frameOf('3')],
+  ['pings of WebSocket', frameOf('', { opcode: OPCODE.ping })],
+  ['acknowledgements that nobody asked for', frameOf('4399[]')],
+  ['packets of Engine.IO that mean nothing', frameOf('6')],
+];
+
+let gateway: GatewayProcess;
+let hostiles = 0;
+
+beforeAll(async () => {
+  gateway = await startGateway(ENV);
+});
+
+afterAll(stopAll);
+
+/** Sends the same again and again as fast as it is read, until the connection ends. */
+async function flood(raw: RawSocket, frame: Buffer): Promise<void> {
+  const burst = Buffer.concat(Array<Buffer>(Math.ceil(BURST_BYTES / frame.length)).fill(frame));
+  while (!raw.socket.destroyed) await Promise.race([raw.flushed(burst), raw.closed]);
+}
+
+function delay(ms: number): Promise<false> {
+  return new Promise((resolve) => setTimeout(() => resolve(false), ms));
+}
+
+function named(address: string): number {
+  return gateway.log.filter((line) => line.includes('suspicious (flood)') && line.includes(address)).length;
+}
+
+describe.each(KINDS)('connections that send %s at full speed', (_kind, frame) => {
+  it('are ended, their address is named once, and others are answered meanwhile', async () => {
+    const address = `203.0.113.${(hostiles += 1)}`;
+    const headers = { 'X-Forwarded-For': address };
+    const all = await Promise.all(Array.from({ length: HOSTILE }, () => RawSocket.connect(gateway.url, '', headers)));
+    const floods = all.map((raw) => flood(raw, frame));
+    const ended = Promise.all(floods).then(() => true);
+    const victim = await RawSocket.connect(gateway.url, '', { 'X-Forwarded-For': '198.51.100.1' });
+    let views = 0;
+    do {
+      expect(await victim.ask(`2#["view",{"post":"victim-${address}"}]`)).toMatchObject({ ok: true });
+      views += 1;
+      expect((await fetch(`${gateway.url}/healthz`)).status).toBe(200);
+    } while (!(await Promise.race([ended, delay(20)])));
+    const response = await fetch(`${gateway.url}/v1/victim-${address}/views`);
+    expect(await response.json()).toMatchObject({ count: views });
+    expect(named(address)).toBe(1);
+    expect((await metricsOf(gateway.url)).get('tallycast_suspicious_total{kind="flood"}')).toBeGreaterThan(0);
+    victim.destroy();
+  });
+});
+
+describe('requests of long-polling', () => {
+  it('that carry thousands of refused messages each, again and again, end the session', async () => {
+    const address = '203.0.113.200';
+    const polling = await Polling.connect(gateway.url, { 'X-Forwarded-For': address });
+    const packets = Array<string>(8_000).fill('42["like",{"post":"hostile"}]');
+    const statuses: number[] = [];
+    while (named(address) === 0) statuses.push((await polling.send(...packets)).status);
+    expect(statuses.every((status) => status === 200)).toBe(true);
+    expect(await polling.packets((some) => some.some((packet) => packet.includes('"bye"')))).toBeTruthy();
+    await until(() => polling.ended(), 'the end of the session');
+  });
+
+  it('that name a session which has ended wait, too', async () => {
+    const { url } = await Polling.open(gateway.url);
+    const gone = url.replace(/sid=.*/, 'sid=gone');
+    const headers = { 'X-Forwarded-For': '203.0.113.201' };
+    const statuses = new Set<number>();
+    for (let i = 0; i < 30; i++) {
+      const some = await Promise.all(Array.from({ length: 100 }, () => fetch(gone, { headers })));
+      for (const { status } of some) statuses.add(status);
+      await Promise.all(some.map((response) => response.text()));
+    }
+    expect([...statuses].every((status) => status === 400 || status === 429)).toBe(true);
+  });
+});
+
+describe('a client that sends thousands of operations at once and obeys retryAfterMs', () => {
+  it('is counted exactly, and is never ended', async () => {
+    const own = await startGateway({ ...ENV, MAX_OPS_PER_CONNECTION: '500' });
+    const headers = { 'X-Forwarded-For': '203.0.113.210' };
+    const raw = await RawSocket.connect(own.url, '{"session":"pipelining"}', headers);
+    let open = Array.from({ length: 3_000 }, (_, i) => i + 1);
+    while (open.length > 0) {
+      const answers = await Promise.all(open.map((seq) => raw.ask(`2#["view",{"post":"all","seq":${seq}}]`)));
+      const refused = answers as { ok: boolean; error?: { code: string; retryAfterMs: number } }[];
+      const waitMs = Math.max(0, ...refused.map(({ error }) => error?.retryAfterMs ?? 0));
+      open = open.filter((_, i) => !refused[i]!.ok);
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+    }
+    const response = await fetch(`${own.url}/v1/all/views`);
+    expect(await response.json()).toMatchObject({ count: 3_000 });
+    raw.destroy();
+  });
+});

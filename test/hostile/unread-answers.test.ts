@@ -1,0 +1,38 @@
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricAt } from '../support/metrics.js';
+import { frameOf, RawSocket } from '../support/raw-socket.js';
+
+const POSTS = Array.from({ length: 500 }, (_, i) => `post-${i}`);
+/** Each is answered by 50 KB: together by 100 MB. */
+const SUBSCRIPTIONS = 2_000;
+/** What waits has a bound of some MiB; the rest is what the gateway needs for the posts. */
+const GROWTH_MAX_BYTES = 60e6;
+
+let gateway: GatewayProcess;
+
+beforeAll(async () => {
+  gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0' });
+});
+
+afterAll(stopAll);
+
+it('a client that asks for a great deal and reads nothing is not read any more, and then ended', async () => {
+  const reader = await RawSocket.connect(gateway.url);
+  const subscribe = `2#${JSON.stringify(['subscribe', { posts: POSTS }])}`;
+  for (let i = 0; i < 20; i++) expect(await reader.ask(subscribe)).toMatchObject({ ok: true });
+  const raw = await RawSocket.connect(gateway.url);
+  raw.answersPings = false;
+  raw.pause();
+  const before = await metricAt(gateway.url, 'process_resident_memory_bytes');
+  for (let i = 0; i < SUBSCRIPTIONS; i++) raw.write(frameOf(`4${subscribe.replace('#', String(i))}`));
+  let most = 0;
+  while (!raw.socket.destroyed) {
+    most = Math.max(most, await metricAt(gateway.url, 'process_resident_memory_bytes'));
+    // The end shows only to a writer, because the client does not read.
+    raw.socket.write(frameOf('3'));
+  }
+  expect(most - before).toBeLessThan(GROWTH_MAX_BYTES);
+  expect(await reader.ask(subscribe)).toMatchObject({ ok: true });
+  reader.destroy();
+});
