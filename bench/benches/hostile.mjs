@@ -110,5 +110,6 @@ function checks({ kind, flooded, memoryRatio, named }) {
     check(`${kind}: not answered, and /healthz likewise`, flooded.unanswered, { atMost: 0 }),
     check(`${kind}: memory, of calm`, memoryRatio, { atMost: MEMORY_RATIO_MAX }),
     check(`${kind}: lines that name the address`, named, { atMost: 1 }),
+    check(`${kind}: the same`, named, { atLeast: 1 }),
   ];
 }

@@ -19,6 +19,8 @@ const RENEW_MS = 50;
 const QUIET_MS = 1_000;
 /** Who keeps on for so long is cut. A client that sends 10,000 operations at once, twice, is done by then. */
 const FLOOD_MS = 10_000;
+/** Addresses whose messages have to wait, remembered at once; those that began first are forgotten. */
+const PRESSING_MAX = 1_000;
 
 /** The intakes of all connections, and those among them that wait for units. */
 @Injectable()
@@ -27,6 +29,8 @@ export class Intakes implements WaitingRoom {
   /** In the order in which they began to wait, so that the connections of an address take turns. */
   readonly #waiting = new Set<Waiting>();
   #looking = false;
+  /** Since when messages of an address have to wait, again and again, and when the last had to, milliseconds. */
+  readonly #pressing = new Map<string, { readonly sinceMs: number; atMs: number; isNamed: boolean }>();
   readonly #ofRequest = new WeakMap<IncomingMessage, Intake>();
   readonly #ofConnection = new WeakMap<EngineSocket, Intake>();
 
@@ -69,10 +73,33 @@ export class Intakes implements WaitingRoom {
 
   wait(one: Waiting): void {
     const nowMs = this.clock.nowMs();
+    this.presses(one.address);
     if (nowMs - one.renewedAtMs > QUIET_MS) one.floodingSinceMs = nowMs;
     else if (this.#cutFlooding(one, nowMs)) return;
     this.#waiting.add(one);
     this.#lookLater();
+  }
+
+  /**
+   * To be called when something that an address sent has to wait. An address that keeps on is named, also where none of its
+   * connections lasts long enough to be cut for it.
+   */
+  presses(address: string): void {
+    const nowMs = this.clock.nowMs();
+    const known = this.#pressing.get(address);
+    if (known === undefined || nowMs - known.atMs > QUIET_MS) {
+      this.#pressing.delete(address);
+      for (const first of this.#pressing.keys()) {
+        if (this.#pressing.size < PRESSING_MAX) break;
+        this.#pressing.delete(first);
+      }
+      this.#pressing.set(address, { sinceMs: nowMs, atMs: nowMs, isNamed: false });
+      return;
+    }
+    known.atMs = nowMs;
+    if (known.isNamed || nowMs - known.sinceMs < FLOOD_MS) return;
+    known.isNamed = true;
+    this.suspicions.add('flood', address);
   }
 
   left(one: Waiting): void {

@@ -55,11 +55,14 @@ export class RequestGate {
     const address = addresses.of(request);
     const cost = request.method === 'GET' ? CONNECT_COST : costOf(request);
     const units = addresses.messages(address);
-    if (units === null || units.take(clock.nowMs(), cost) === 0) next();
-    else
-      this.#wait(request, response, next, (go) =>
-        this.intakes.wait(new WaitingRequest(address, units, cost, request, go)),
-      );
+    if (units === null || units.take(clock.nowMs(), cost) === 0) {
+      next();
+      return;
+    }
+    this.intakes.presses(address);
+    this.#wait(request, response, next, (go) =>
+      this.intakes.wait(new WaitingRequest(address, units, cost, request, go)),
+    );
   }
 
   #wait(request: IncomingMessage, response: ServerResponse, next: Next, whenReady: (go: () => void) => void): void {

@@ -161,6 +161,7 @@ function byGateway(packet: string): Event | null {
   decoder.receiver = {
     act: (name, post, seq, id) => (event = [name, [seq === undefined ? { post } : { post, seq }], id]),
     event: (name, args, id) => (event = [name, args, id]),
+    other: () => undefined,
   };
   try {
     decoder.add(packet);

@@ -77,6 +77,18 @@ describe('requests of long-polling', () => {
     await until(() => polling.ended(), 'the end of the session');
   });
 
+  it('that begin connections and leave them have their address named once', async () => {
+    const address = '203.0.113.202';
+    const headers = { 'X-Forwarded-For': address };
+    const begin = async (): Promise<void> => {
+      const response = await fetch(`${gateway.url}/socket.io/?EIO=4&transport=polling`, { headers });
+      await response.text();
+    };
+    while (named(address) === 0) await Promise.all(Array.from({ length: 50 }, begin));
+    expect(named(address)).toBe(1);
+    expect((await fetch(`${gateway.url}/healthz`)).status).toBe(200);
+  });
+
   it('that name a session which has ended wait, too', async () => {
     const { url } = await Polling.open(gateway.url);
     const gone = url.replace(/sid=.*/, 'sid=gone');
