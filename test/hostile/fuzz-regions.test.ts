@@ -114,7 +114,11 @@ describe(`what another region says (TEST_SEED=${SEED})`, () => {
     LIMIT_MS,
   );
 
-  it('leaves nothing behind, in memory or in the log', () => gateway.expectNothingLeft(/^(region|what region) us /), LIMIT_MS);
+  it(
+    'leaves nothing behind, in memory or in the log',
+    () => gateway.expectNothingLeft(/^(region|what region) us /),
+    LIMIT_MS,
+  );
 
   it('leaves data that a gateway boots from, and reads the same counts in', async () => {
     const before = await countsAt(gateway.url);
