@@ -13,6 +13,8 @@ import type { BucketDigest, Difference, LinkStatus, Peer, PeerService } from './
 
 /** Leases are renewed, and what was filled is looked at, this often. */
 const LEAD_MS = 1_000;
+/** Leases of a gateway that was here before have ended by then (LEASE_MS in src/store/redis/redis-regions.ts). */
+const LED_AFTER_MS = 5_000;
 /** Digests are compared this often, of a sixteenth of the buckets. */
 const COMPARE_MS = 60_000;
 
@@ -37,8 +39,9 @@ export class Shipping implements PeerService {
   readonly #collector: Collector;
   readonly #antiEntropy: AntiEntropy;
   readonly #admission: Admission;
-  /** `null`: it has not been asked yet. */
+  /** `null`: it is not known yet. */
   #led: readonly number[] | null = null;
+  readonly #startedAtMs: number;
   #filling = false;
   #isTimeChecked = false;
   #timers: Timer[] = [];
@@ -50,6 +53,7 @@ export class Shipping implements PeerService {
     private readonly clock: Clock,
     private readonly options: ShippingOptions,
   ) {
+    this.#startedAtMs = clock.nowMs();
     const names = peers.map(({ region }) => region);
     this.#antiEntropy = new AntiEntropy(store, clock, options.compareMs ?? COMPARE_MS, options.buckets);
     const { shipMs, random, warn } = options;
@@ -128,8 +132,10 @@ export class Shipping implements PeerService {
 
   async #lead(): Promise<void> {
     try {
-      this.#led = await this.store.lead(this.clock.wallMs());
-      await this.#endFilling(this.#led);
+      const led = await this.store.lead(this.clock.wallMs());
+      // While leases of a life before this one last, nobody counts what the peers lack.
+      this.#led = led.length > 0 || this.clock.nowMs() - this.#startedAtMs > LED_AFTER_MS ? led : null;
+      await this.#endFilling(led);
     } catch {
       // The store is away: nothing can be collected, either.
     }

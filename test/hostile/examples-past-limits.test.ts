@@ -7,14 +7,14 @@ import { type Example, examplesOf, runExample } from '../support/examples.js';
 import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
 
 /** Operations a second of a connection: most examples have more. */
-const OPS = 2;
+const OPS = 3;
 /** Those of an address, which all examples share. */
-const OPS_PER_ADDRESS = 5;
+const OPS_PER_ADDRESS = 10;
 /** Programs that run at once. */
-const AT_ONCE = 4;
+const AT_ONCE = 8;
 /** What README's example is made to do besides its like, while it may do so many a second. */
 const VIEWS = 100;
-const README_OPS = 20;
+const README_OPS = 40;
 
 const read = (name: string): string => readFileSync(join(ROOT, name), 'utf8');
 

@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
+import { systemClock } from '../../src/clock.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import type { Shipment } from '../../src/counters/shipment.js';
+import { Admission } from '../../src/regions/admission.js';
 import { ShipmentRules } from '../../src/regions/shipment-rules.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
@@ -27,9 +29,12 @@ const SHIPMENTS_MAX = 12;
 type Store = Pick<CounterStore, 'read'> & { readonly regions: Pick<RegionalStore, 'merge'> };
 
 const rules = new ShipmentRules(BUCKETS, 'hash', METRICS);
+/** When no stamp is ahead any more: clocks are no matter of stores. */
+const clock = { ...systemClock, wallMs: () => Date.UTC(2059, 0) };
+const OTHERS = new Set(['us', 'ap']);
 /** What a gateway takes from another region, one call after the other. */
 const calls = fc.array(
-  shipments.map((list) => list.filter(isAllowed)),
+  shipments.map((list) => admitted(list.filter(isAllowed))),
   { minLength: 1, maxLength: SHIPMENTS_MAX },
 );
 
@@ -40,6 +45,11 @@ function isAllowed(shipment: Shipment): boolean {
   } catch {
     return false;
   }
+}
+
+function admitted(list: readonly Shipment[]): Shipment[] {
+  const admission = new Admission(OTHERS, clock, () => undefined);
+  return admission.admit('us', list).map(({ shipment }) => shipment);
 }
 
 let server: RedisServer;

@@ -4,10 +4,10 @@ import { metricAt } from '../support/metrics.js';
 import { frameOf, RawSocket } from '../support/raw-socket.js';
 
 const POSTS = Array.from({ length: 500 }, (_, i) => `post-${i}`);
-/** Each is answered by 50 KB: together by 100 MB. */
-const SUBSCRIPTIONS = 2_000;
+/** Each is answered by 50 KB: together by 300 MB. */
+const SUBSCRIPTIONS = 6_000;
 /** What waits has a bound of some MiB; the rest is what the gateway needs for the posts. */
-const GROWTH_MAX_BYTES = 60e6;
+const GROWTH_MAX_BYTES = 120e6;
 
 let gateway: GatewayProcess;
 

@@ -5,4 +5,4 @@ export const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 export const RUNS = 40 * SCALE;
 
 /** A guard against hanging, and no part of what is tested: a slow or busy machine may take this long. */
-export const LIMIT_MS = 900_000 * SCALE;
+export const LIMIT_MS = 450_000 * SCALE;
