@@ -116,7 +116,7 @@ describe('an address that has begun as many posts as it may', () => {
 
   it('has begun few more when it sent all of them before the first was counted', async () => {
     const limits = { MAX_NEW_POSTS_PER_ADDRESS: '10', MAX_OPS_PER_CONNECTION: '0' };
-    const gateway = await gatewayWith({ ...limits, FLUSH_MS: '1000' });
+    const gateway = await gatewayWith({ ...limits, FLUSH_MS: '1' });
     const inventor = clientAt('203.0.113.1', gateway);
     const views = Array.from({ length: 200 }, (_, i) => inventor.emitWithAck('view', { post: `at-once-${i}` }));
     for (const answer of await Promise.all(views)) granted(answer);

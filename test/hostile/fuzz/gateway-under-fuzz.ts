@@ -31,7 +31,9 @@ export class GatewayUnderFuzz {
 
   static async start(env: Record<string, string> = {}): Promise<GatewayUnderFuzz> {
     const heap = `--max-old-space-size=${HEAP_MB}`;
-    const gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0', NODE_OPTIONS: heap, ...env });
+    // So that no test waits for the ends of connections that fetch keeps.
+    const brief = { KEEP_ALIVE_MS: '1000' };
+    const gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0', NODE_OPTIONS: heap, ...brief, ...env });
     const fuzzed = new GatewayUnderFuzz(gateway);
     fuzzed.#handlesBefore = (await metricsOf(gateway.url)).get('nodejs_active_handles_total')!;
     fuzzed.#honest = connect(gateway.url, { actor: HONEST });
