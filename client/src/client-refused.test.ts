@@ -33,7 +33,7 @@ describe('a client', () => {
     await reached(live, 'syncing');
     await reached(live, 'synced');
     expect(actors).toHaveLength(2);
-    expect(actors[0]).toMatch(/^[0-9a-f]{32}$/);
+    expect(actors[0]).toMatch(/^(0|-?[1-9][0-9]{0,18})$/);
     expect(actors[1]).toBe(actors[0]);
   });
 
