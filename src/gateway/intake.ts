@@ -104,6 +104,10 @@ export class Intake implements Waiting {
     return new Intake('', new MessageBudget(0, null, systemClock.nowMs()), nobody);
   }
 
+  get isRead(): boolean {
+    return this.#reasons === 0 || this.#isOver;
+  }
+
   get webSockets(): readonly WebSocket[] {
     return this.#webSockets;
   }
@@ -177,7 +181,7 @@ export class Intake implements Waiting {
 
   /** Calls back once the connection is read again: now if it is. */
   whenRead(call: () => void): void {
-    if (this.#reasons === 0 || this.#isOver) call();
+    if (this.isRead) call();
     else (this.#whenRead ??= []).push(call);
   }
 

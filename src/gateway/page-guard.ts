@@ -36,7 +36,8 @@ export class PageGuard {
       connection.once('close', () => this.#refusedLater.delete(id));
     });
     engine.use((request: IncomingMessage, response: unknown, next: () => void) => {
-      const id = queryOf(request).get('sid');
+      // As Engine.IO does, the last one if there are several.
+      const id = queryOf(request).getAll('sid').at(-1) ?? null;
       const refused = id === null || this.#refusedLater.has(id) ? null : this.origins.refusalOf(request);
       if (refused === null) next();
       else answer(request, response, errorBody('FORBIDDEN', refused));

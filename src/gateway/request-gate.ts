@@ -15,6 +15,8 @@ type Next = () => void;
 const PIECES_MAX = 1_024;
 /** Requests that may wait at once, of all addresses; more are refused. Each is some 5 KB. */
 const WAITING_MAX = 2_000;
+/** The same of one address. */
+const WAITING_OF_ADDRESS_MAX = 50;
 const RETRY_AFTER_S = 10;
 
 /**
@@ -23,6 +25,7 @@ const RETRY_AFTER_S = 10;
  */
 export class RequestGate {
   #waiting = 0;
+  readonly #waitingOf = new Map<string, number>();
   /** Connections one of whose requests waits. Who sends more of them before the answer is no browser, and is ended. */
   readonly #busy = new WeakSet<TcpSocket>();
 
@@ -45,7 +48,8 @@ export class RequestGate {
         boundPieces(request);
         next();
       };
-      this.#wait(request, response, read, (go) => intake.whenRead(go));
+      if (intake.isRead) read();
+      else this.#wait(intake.address, request, response, read, (go) => intake.whenRead(go));
     }
   };
 
@@ -60,18 +64,25 @@ export class RequestGate {
       return;
     }
     this.intakes.presses(address);
-    this.#wait(request, response, next, (go) =>
+    this.#wait(address, request, response, next, (go) =>
       this.intakes.wait(new WaitingRequest(address, units, cost, request, go)),
     );
   }
 
-  #wait(request: IncomingMessage, response: ServerResponse, next: Next, whenReady: (go: () => void) => void): void {
+  #wait(
+    address: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+    next: Next,
+    whenReady: (go: () => void) => void,
+  ): void {
     const tcp = request.socket;
     if (this.#busy.has(tcp)) {
       tcp.destroy();
       return;
     }
-    if (this.#waiting >= WAITING_MAX) {
+    const ofAddress = this.#waitingOf.get(address) ?? 0;
+    if (this.#waiting >= WAITING_MAX || ofAddress >= WAITING_OF_ADDRESS_MAX) {
       refuse(response);
       return;
     }
@@ -80,16 +91,24 @@ export class RequestGate {
       if (!waits) return;
       waits = false;
       this.#waiting -= 1;
+      this.#count(address, -1);
       this.#busy.delete(tcp);
       tcp.off('close', end);
     };
     this.#waiting += 1;
+    this.#count(address, 1);
     this.#busy.add(tcp);
     tcp.once('close', end);
     whenReady(() => {
       end();
       if (!tcp.destroyed) next();
     });
+  }
+
+  #count(address: string, change: 1 | -1): void {
+    const count = (this.#waitingOf.get(address) ?? 0) + change;
+    if (count === 0) this.#waitingOf.delete(address);
+    else this.#waitingOf.set(address, count);
   }
 }
 
@@ -125,9 +144,11 @@ class WaitingRequest implements Waiting {
 
 /** @returns the connection that the request names, if there is one */
 export function connectionOf(engine: Server['engine'], request: IncomingMessage): EngineSocket | undefined {
-  const sid = new URL(request.url ?? '', 'http://gateway').searchParams.get('sid');
+  const { searchParams } = new URL(request.url ?? '', 'http://gateway');
+  // As Engine.IO does, the last one if there are several.
+  const sid = searchParams.getAll('sid').at(-1);
   const { clients } = engine as unknown as { readonly clients: Readonly<Record<string, EngineSocket>> };
-  return sid !== null && Object.hasOwn(clients, sid) ? clients[sid] : undefined;
+  return sid !== undefined && Object.hasOwn(clients, sid) ? clients[sid] : undefined;
 }
 
 function costOf(request: IncomingMessage): number {

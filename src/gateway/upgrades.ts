@@ -40,6 +40,8 @@ export function takeWebSockets(server: Server): void {
     } else if (!request.url!.startsWith(PATH)) {
       endWithError(socket, '404 Not Found', errorBody('BAD_REQUEST', ELSEWHERE));
     } else {
+      // Node listens no more, and the takers do not yet, if the request has to wait.
+      socket.on('error', () => socket.destroy());
       // `ws` takes the name alone, and no list.
       request.headers.upgrade = 'websocket';
       for (const take of takers) take.call(server, request, socket, head);

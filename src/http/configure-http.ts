@@ -14,6 +14,7 @@ import { serveClientScript } from './client-script.js';
 import { serveDocs } from './docs.js';
 import { keepAlive } from './keep-alive.js';
 import { OperatorPort } from './operator-port.js';
+import { oneAtATime } from './one-at-a-time.js';
 import { PeerGuard } from './peer-guard.js';
 import { ProtocolErrorFilter } from './protocol-error.filter.js';
 
@@ -45,6 +46,7 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   app.set('etag', false);
   app.set('query parser', 'simple');
 
+  app.use(oneAtATime);
   secure(app);
   const operators = settings.opsPort === null ? null : new OperatorPort(app, settings.keepAliveMs);
   app.use(gzipOnly, compression({ filter: mayCompress, threshold: 0 }));
