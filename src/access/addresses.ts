@@ -17,8 +17,8 @@ const TOO_MANY_RETRY_MS = 10_000;
 const NO_ADDRESS = 'no address';
 
 /**
- * What an address may read in a second, and at once: about 450 requests for one post, or ten for 500 (src/http/reads.ts). A
- * bucket of its own beside that of operations, because a page's server may read for all of its visitors.
+ * Tokens that an address may spend on reads, a second and at once: about 450 requests for one post, or ten for 500 posts
+ * (src/http/reads.ts). Operations have another bucket, because a page's server may read for all of its visitors.
  */
 const READ_TOKENS = 5_000;
 

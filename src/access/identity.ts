@@ -40,7 +40,7 @@ export class Identities {
     private readonly actorKeys: ActorKeys,
   ) {}
 
-  /** What verifies tokens, where that is fetched. */
+  /** The keys that verify tokens, if they are fetched from a URL; else `null`. */
   get keys(): KeySet | null {
     return this.tokens?.keys ?? null;
   }

@@ -17,7 +17,7 @@ const MINUTE_S = 60;
 const MARKS_AN_HOUR = MARK_GENERATION_MAX / 2;
 /** Of these, at once. The rest comes at 7.96 a second: 500 operations a second, spread over 64 buckets, stay below that. */
 const MARKS_BURST = 4_096;
-/** So long it takes until an address that has looked up all posts that it may watch at once may do so again. */
+/** Seconds after which an address that has looked up as many posts as it may watch at once may look up as many again. */
 const LOOKUPS_BACK_S = 20;
 /** Posts in each half of what is remembered: about 10 MB in all. */
 const POSTS_REMEMBERED = 32_768;
@@ -82,7 +82,7 @@ export class Inventions {
   }
 }
 
-/** What one client makes up: it pays once for its actor, and once for its session in each bucket. */
+/** Charges one client for what it makes up: once for its actor, and once for its session in each bucket. */
 export class Inventor {
   #actorAdmitted = false;
   /** A bit for each bucket in which the session has a mark. */
@@ -109,7 +109,7 @@ export class Inventor {
   }
 
   /**
-   * Who watches made-up posts, and others as soon as it has left these, costs reads and, with Redis, a channel for each.
+   * A client that watches ever other made-up posts costs a read for each and, with Redis, a channel.
    * @returns `null` when it may look up so many posts; else RATE_LIMITED
    */
   admitLookups(posts: number): ErrorBody | null {
