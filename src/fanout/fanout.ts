@@ -64,12 +64,19 @@ export class Fanout {
   }
 
   /**
-   * Starts watching; frames follow the snapshots that this resolves with. Those of posts that the viewer left
-   * meanwhile are missing, and of one that is gone all are. Watching a post again gives its snapshot again.
+   * Starts watching: gives the snapshots to `show`, and frames follow. Those of posts that the viewer left meanwhile are
+   * missing, and of one that is gone all are. Watching a post again gives its snapshot again.
    * When the store cannot be read, it rejects and only what was watched before still is.
+   * @param show called before any frame that continues what it is given, so it has to send it, or keep it in order, at
+   * once. A promise of it would be too late: what the next viewer's read brings is written before it is looked at.
    */
-  async subscribe(viewer: Viewer, posts: readonly string[], actor: Key64 | null): Promise<FirstView[]> {
-    if (viewer.closed) return [];
+  async subscribe(
+    viewer: Viewer,
+    posts: readonly string[],
+    actor: Key64 | null,
+    show: (first: FirstView[]) => void,
+  ): Promise<void> {
+    if (viewer.closed) return show([]);
     const subscriptions = posts.map((post) => this.#watch(viewer, post));
     const epochs = subscriptions.map(({ watched }) => watched.latest?.counts.e);
     let views: PostView[];
@@ -88,8 +95,8 @@ export class Fanout {
       if (live !== snapshot.live) subscription.watched.shownOtherwise.push(subscription);
       first.push({ snapshot, live, on });
     });
+    show(first);
     this.#pacer.pass();
-    return first;
   }
 
   unsubscribe(viewer: Viewer, posts: Iterable<string>): void {

@@ -21,41 +21,50 @@ export class Subscriptions {
 
   async subscribe(connection: Connection, request: Request, id: AnswerId): Promise<void> {
     const { admitted, rejected } = this.#admit(connection, new Set(request.posts));
-    const tooMany = errorBody(
-      'TOO_MANY_POSTS',
-      `a connection watches at most ${this.postsMax} posts; unsubscribe from some`,
-    );
     if (admitted.length === 0) {
-      this.#refuse(connection, tooMany, id);
+      this.#refuse(connection, this.#tooMany, id);
       return;
     }
     const { subscriptions } = connection.viewer;
     const added = admitted.filter((post) => !subscriptions.has(post));
-    let views: FirstView[];
     try {
-      views = await this.fanout.subscribe(connection.viewer, admitted, connection.actor);
+      await this.fanout.subscribe(connection.viewer, admitted, connection.actor, (views) =>
+        this.#answer(connection, request.known, views, rejected, id),
+      );
     } catch {
       this.fanout.unsubscribe(connection.viewer, added);
       const error = errorBody('UNAVAILABLE', 'the store did not answer in time; subscribe again');
       this.#refuse(connection, error, id);
-      return;
     }
+  }
+
+  #answer(
+    connection: Connection,
+    knownBefore: Request['known'],
+    views: readonly FirstView[],
+    rejected: readonly string[],
+    id: AnswerId,
+  ): void {
     const news: FirstView[] = [];
     const known: FirstView[] = [];
-    for (const view of views) (isKnown(view, request.known) ? known : news).push(view);
+    for (const view of views) (isKnown(view, knownBefore) ? known : news).push(view);
     // What is left out of the answer comes as a frame: the client may know its counts, but not who watches now.
     const framed = id === null ? views : known;
     const answer: SubscribeAnswer = {
       ok: true,
       tickMs: this.fanout.tickMs,
       counts: news.map((view) => this.#first(view)),
-      ...(rejected.length > 0 && { rejected: rejected.map((post) => ({ post, error: tooMany })) }),
+      ...(rejected.length > 0 && { rejected: rejected.map((post) => ({ post, error: this.#tooMany })) }),
     };
     connection.answer(id, asciiJson(answer));
     this.fanout.repeat(
       connection.viewer,
       framed.map(({ snapshot }) => snapshot.counts.post),
     );
+  }
+
+  get #tooMany(): ErrorBody {
+    return errorBody('TOO_MANY_POSTS', `a connection watches at most ${this.postsMax} posts; unsubscribe from some`);
   }
 
   /** As many as fit; a request that would not fit by itself is refused whole. */

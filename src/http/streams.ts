@@ -80,8 +80,11 @@ export class Streams {
 
   async #snapshot(viewer: Viewer, posts: readonly string[], actor: Key64 | null): Promise<string> {
     try {
-      const views = await this.fanout.subscribe(viewer, posts, actor);
-      return `[${views.map(({ snapshot }) => snapshot.whole()).join(',')}]`;
+      let whole = '';
+      await this.fanout.subscribe(viewer, posts, actor, (first) => {
+        whole = first.map(({ snapshot }) => snapshot.whole()).join(',');
+      });
+      return `[${whole}]`;
     } catch {
       throw new ProtocolError('UNAVAILABLE', 'the store did not answer in time; ask again');
     }

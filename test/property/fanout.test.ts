@@ -20,7 +20,14 @@ const step = fc.oneof(
   },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('advance' as const), ms: fc.integer({ min: 1, max: 250 }) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('subscribe' as const), viewer, posts }) },
-  { weight: 4, arbitrary: fc.record({ do: fc.constant('read' as const), which: fc.nat(5), fails: fc.boolean() }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('read' as const),
+      which: fc.array(fc.nat(5), { minLength: 1, maxLength: 3 }),
+      fails: fc.boolean(),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('unsubscribe' as const), viewer, posts }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('slow' as const), viewer, slow: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('repeat' as const), viewer, posts }) },

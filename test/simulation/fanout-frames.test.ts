@@ -155,7 +155,7 @@ describe('updates', () => {
     const world = new FanoutWorld();
     const { sink } = await world.watching('a');
     const { viewer } = world.open();
-    await world.fanout.subscribe(viewer, ['a'], null);
+    await world.subscribe(viewer, ['a'], null);
     world.fanout.close(viewer);
     await world.clock.advance(CALM_MS);
     expect(sink.frames).toEqual([]);

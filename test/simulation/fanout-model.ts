@@ -1,4 +1,5 @@
 import type { PostCounts } from '../../src/counters/batch.js';
+import type { FirstView } from '../../src/fanout/fanout.js';
 import type { Frame } from '../../src/fanout/frame.js';
 import type { FrameSink, Viewer } from '../../src/fanout/viewer.js';
 import type { Update } from '../../src/protocol/messages.js';
@@ -14,7 +15,8 @@ export type Step =
   | { readonly do: 'announce'; readonly which: readonly number[] }
   | { readonly do: 'advance'; readonly ms: number }
   | { readonly do: 'subscribe'; readonly viewer: number; readonly posts: readonly string[] }
-  | { readonly do: 'read'; readonly which: number; readonly fails: boolean }
+  /** These end in one turn, as what one answer of Redis brings does. */
+  | { readonly do: 'read'; readonly which: readonly number[]; readonly fails: boolean }
   | { readonly do: 'unsubscribe'; readonly viewer: number; readonly posts: readonly string[] }
   | { readonly do: 'repeat'; readonly viewer: number; readonly posts: readonly string[] }
   | { readonly do: 'slow'; readonly viewer: number; readonly slow: boolean }
@@ -97,7 +99,11 @@ export class FanoutModel {
     if (step.do === 'change') this.#change(step.post, step.likes);
     else if (step.do === 'announce') this.#announce(step.which.flatMap((i) => this.#news[i] ?? []));
     else if (step.do === 'advance') await clock.advance(step.ms);
-    else if (step.do === 'read') await this.#endRead(store.held.splice(step.which, 1)[0], step.fails);
+    else if (step.do === 'read')
+      await this.#endReads(
+        step.which.flatMap((i) => store.held.splice(i, 1)),
+        step.fails,
+      );
     else if (step.do === 'epoch') this.#startEpoch();
     else this.#act(step, this.#viewers[step.viewer]!);
     this.#checkTimeliness();
@@ -106,7 +112,7 @@ export class FanoutModel {
   /** The store announces the newest of all, everybody reads; a tick later all know it. Then everybody leaves. */
   async end(): Promise<void> {
     const { clock, store, fanout } = this.#world;
-    for (const read of store.held.splice(0)) await this.#endRead(read, false);
+    await this.#endReads(store.held.splice(0), false);
     this.#announce(POSTS.map((post) => store.counts(post)));
     for (const viewer of this.#viewers) {
       viewer.slow = false;
@@ -165,12 +171,7 @@ export class FanoutModel {
   async #subscribe(viewer: CheckingViewer, posts: readonly string[]): Promise<void> {
     viewer.reading = true;
     try {
-      for (const { snapshot } of await this.#world.fanout.subscribe(viewer.viewer, posts, null)) {
-        const { post, e, v, totals } = snapshot.counts;
-        const known = viewer.known.get(post);
-        if (known?.e === e && v < known.v) this.faults.push('a snapshot was older than what came before');
-        viewer.known.set(post, { e, v, live: snapshot.live, totals });
-      }
+      await this.#world.fanout.subscribe(viewer.viewer, posts, null, (first) => this.#show(viewer, first));
     } catch {
       const watched = [...viewer.viewer.subscriptions.keys()].sort();
       if (String(watched) !== String([...viewer.known.keys()].sort())) this.faults.push('a failed read changed more');
@@ -178,9 +179,20 @@ export class FanoutModel {
     viewer.reading = false;
   }
 
-  async #endRead(read: HeldRead | undefined, fails: boolean): Promise<void> {
-    if (fails) read?.fail();
-    else read?.finish();
+  #show(viewer: CheckingViewer, first: readonly FirstView[]): void {
+    for (const { snapshot } of first) {
+      const { post, e, v, totals } = snapshot.counts;
+      const known = viewer.known.get(post);
+      if (known?.e === e && v < known.v) this.faults.push('a snapshot was older than what came before');
+      viewer.known.set(post, { e, v, live: snapshot.live, totals });
+    }
+  }
+
+  async #endReads(reads: readonly HeldRead[], fails: boolean): Promise<void> {
+    for (const read of reads) {
+      if (fails) read.fail();
+      else read.finish();
+    }
     await settled();
   }
 

@@ -93,7 +93,7 @@ describe('a viewer that reads slowly', () => {
     for (let likes = 1; likes <= 100; likes++) {
       world.store.change('a', likes);
       world.fanout.unsubscribe(viewer, ['a']);
-      await world.fanout.subscribe(viewer, ['a'], null);
+      await world.subscribe(viewer, ['a'], null);
     }
     world.store.change('a', 101);
     expect(viewer.dirty.length).toBe(1);
@@ -182,7 +182,7 @@ describe('many viewers', () => {
 async function crowd(size: number, posts: string[]) {
   const world = new FanoutWorld();
   const all = Array.from({ length: size }, () => world.open());
-  await Promise.all(all.map(({ viewer }) => world.fanout.subscribe(viewer, posts, null)));
+  await Promise.all(all.map(({ viewer }) => world.subscribe(viewer, posts, null)));
   await world.clock.advance(CALM_MS);
   const sinks = all.map(({ sink }) => sink);
   for (const sink of sinks) sink.clear();

@@ -12,7 +12,7 @@ describe('the first snapshot', () => {
     world.store.put('a', 4, 9);
     world.store.on = 1;
     const { viewer } = world.open();
-    const first = await world.fanout.subscribe(viewer, ['a', 'new'], { hi: 0, lo: 7 });
+    const first = await world.subscribe(viewer, ['a', 'new'], { hi: 0, lo: 7 });
     expect(first.map(({ snapshot: { counts }, on }) => [counts.post, counts.v, counts.totals, on])).toEqual([
       ['a', 1, [4, 9], 1],
       ['new', 0, [0, 0], 1],
@@ -37,11 +37,23 @@ describe('the first snapshot', () => {
     expect(sink.last).toMatchObject({ v: 1, d: { likes: 2 } });
   });
 
+  test('comes before the frame for what another read of the same turn finds', async () => {
+    const { world, viewer, sink } = begun('a');
+    const shownAfter: number[] = [];
+    const show = () => shownAfter.push(sink.frames.length);
+    const readings = [world.fanout.subscribe(viewer, ['a'], null, show)];
+    world.store.put('a', 3);
+    readings.push(world.fanout.subscribe(world.open().viewer, ['a'], null, () => {}));
+    for (const read of world.store.held.splice(0)) read.finish();
+    await Promise.all(readings);
+    expect([shownAfter, sink.updates]).toMatchObject([[0], [{ likes: 3, d: { likes: 3 } }]]);
+  });
+
   test('a read that is newer than what was announced reaches all who watch the post', async () => {
     const world = new FanoutWorld();
     const { sink } = await world.watching('a');
     world.store.put('a', 3);
-    await world.fanout.subscribe(world.open().viewer, ['a'], null);
+    await world.subscribe(world.open().viewer, ['a'], null);
     expect(sink.last).toMatchObject({ v: 1, likes: 3 });
     world.store.announce(world.store.counts('a'));
     await world.clock.advance(TICK_MS);
@@ -66,7 +78,7 @@ describe('the first snapshot', () => {
     const { sink } = await world.watching('a');
     world.store.put('a', 5);
     world.store.startEpoch('test.2.b');
-    await world.fanout.subscribe(world.open().viewer, ['a'], null);
+    await world.subscribe(world.open().viewer, ['a'], null);
     expect(sink.last).toMatchObject({ e: 'test.2.b', likes: 4 });
   });
 
@@ -75,7 +87,7 @@ describe('the first snapshot', () => {
     const { viewer, sink } = await world.watching('a');
     world.store.change('a', 1);
     world.store.change('a', 5);
-    expect(totalsOf(await world.fanout.subscribe(viewer, ['a'], null))).toEqual([['a', 2, 5]]);
+    expect(totalsOf(await world.subscribe(viewer, ['a'], null))).toEqual([['a', 2, 5]]);
     await world.clock.advance(TICK_MS);
     world.store.change('a', 6);
     expect(sink.updates.map(({ likes, d }) => [likes, d])).toEqual([
@@ -138,7 +150,7 @@ describe('leaving', () => {
   test('a post that is left and watched again while it is read is in the second answer only', async () => {
     const { world, viewer, sink, reading } = begun('a');
     world.fanout.unsubscribe(viewer, ['a']);
-    const again = world.fanout.subscribe(viewer, ['a'], null);
+    const again = world.subscribe(viewer, ['a'], null);
     for (const read of world.store.held) read.finish();
     expect([totalsOf(await reading), totalsOf(await again)]).toEqual([[], [['a', 0, 0]]]);
     world.store.change('a', 1);
@@ -160,7 +172,7 @@ describe('leaving', () => {
     const world = new FanoutWorld();
     const { viewer } = world.open('ada');
     world.fanout.close(viewer);
-    expect(await world.fanout.subscribe(viewer, ['a'], null)).toEqual([]);
+    expect(await world.subscribe(viewer, ['a'], null)).toEqual([]);
     expect([world.fanout.watchedPosts, world.presence.connections('a')]).toEqual([0, 0]);
   });
 
@@ -188,7 +200,7 @@ describe('a store that cannot be read', () => {
     const world = new FanoutWorld();
     const { viewer, sink } = await world.watching('a');
     world.store.holding = true;
-    const reading = world.fanout.subscribe(viewer, ['a', 'b'], null);
+    const reading = world.subscribe(viewer, ['a', 'b'], null);
     world.store.held[0]!.fail();
     await expect(reading).rejects.toThrow('the store did not answer');
     world.store.change('a', 1);
@@ -200,7 +212,7 @@ describe('a store that cannot be read', () => {
     world.store.held[0]!.fail();
     await expect(reading).rejects.toThrow();
     world.store.holding = false;
-    expect(totalsOf(await world.fanout.subscribe(viewer, ['a'], null))).toEqual([['a', 0, 0]]);
+    expect(totalsOf(await world.subscribe(viewer, ['a'], null))).toEqual([['a', 0, 0]]);
   });
 });
 
@@ -233,7 +245,7 @@ describe('nothing is left when everybody has gone', () => {
     const world = new FanoutWorld();
     const other = await world.watching('a');
     const { viewer, sink } = world.open();
-    const [first] = await world.fanout.subscribe(viewer, ['a'], null);
+    const [first] = await world.subscribe(viewer, ['a'], null);
     expect(first?.live).toBe(2);
     world.fanout.close(other.viewer);
     await world.clock.advance(CALM_MS);
@@ -265,7 +277,7 @@ function begun(post: string, ...rest: (string | FanoutWorld)[]) {
   const posts = [post, ...rest.filter((one) => typeof one === 'string')];
   world.store.holding = true;
   const { viewer, sink } = world.open();
-  return { world, viewer, sink, reading: world.fanout.subscribe(viewer, posts, null) };
+  return { world, viewer, sink, reading: world.subscribe(viewer, posts, null) };
 }
 
 function totalsOf(first: readonly FirstView[]): (string | number | undefined)[][] {

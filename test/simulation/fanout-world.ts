@@ -1,3 +1,4 @@
+import type { Key64 } from '../../src/counters/ids.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import { Fanout, type FirstView } from '../../src/fanout/fanout.js';
 import type { Frame } from '../../src/fanout/frame.js';
@@ -66,10 +67,17 @@ export class FanoutWorld {
     return { viewer: this.fanout.open(actor, sink), sink };
   }
 
+  /** Resolves with what the viewer was shown first. */
+  async subscribe(viewer: Viewer, posts: readonly string[], actor: Key64 | null): Promise<FirstView[]> {
+    let shown: FirstView[] = [];
+    await this.fanout.subscribe(viewer, posts, actor, (first) => (shown = first));
+    return shown;
+  }
+
   /** A viewer of the posts, after the frames that its coming has caused. */
   async watching(...posts: string[]): Promise<{ viewer: Viewer; sink: RecordingSink; first: FirstView[] }> {
     const { viewer, sink } = this.open();
-    const first = await this.fanout.subscribe(viewer, posts, null);
+    const first = await this.subscribe(viewer, posts, null);
     await this.clock.advance(CALM_MS);
     sink.clear();
     return { viewer, sink, first };
