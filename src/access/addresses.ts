@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { isIP } from 'node:net';
+import { isIP, SocketAddress } from 'node:net';
 import proxyaddr from 'proxy-addr';
 import type { Clock } from '../clock.js';
 import { ADDRESS_BURST_S, messageRate, ADDRESS_RATE_MIN } from './message-budget.js';
@@ -12,6 +12,9 @@ const ADDRESSES_MAX = 100_000;
 const FORGET_AT_LEAST = 1_000;
 /** What a client is asked to wait when its address has too many connections. */
 const TOO_MANY_RETRY_MS = 10_000;
+
+/** An IPv4 client of a server that listens on IPv6, too: https://www.rfc-editor.org/rfc/rfc4291#section-2.5.5.2 */
+const IPV4_MAPPED = '::ffff:';
 
 /** Shared by clients whose balancer names them by something else, such as `unknown`. */
 const NO_ADDRESS = 'no address';
@@ -209,10 +212,15 @@ function isIdle({ connections, webSockets, tcp }: Address): boolean {
   return connections === 0 && webSockets === 0 && tcp === 0;
 }
 
-/** An IPv6 address other than loopback and IPv4 in disguise is cut to its /64. */
-function networkOf(address: string): string {
-  if (!address.includes(':') || address.includes('.') || isLoopback(address)) return address;
-  const [head = '', tail] = address.split('::');
+/** One name for an IPv4 address, also in one of the ways in which IPv6 writes it, and for each /64 of IPv6. */
+export function networkOf(address: string): string {
+  if (!address.includes(':') || isLoopback(address)) return address;
+  if (address.startsWith(IPV4_MAPPED) && address.includes('.')) return address.slice(IPV4_MAPPED.length);
+  // Writes `::ffff:c633:6401` as `::ffff:198.51.100.1`.
+  const { address: canonical } = new SocketAddress({ address, family: 'ipv6' });
+  if (canonical.startsWith(IPV4_MAPPED)) return canonical.slice(IPV4_MAPPED.length);
+  if (isLoopback(canonical)) return canonical;
+  const [head = '', tail] = canonical.split('::');
   const groups = head === '' ? [] : head.split(':');
   const after = tail === undefined || tail === '' ? [] : tail.split(':');
   while (groups.length + after.length < 8) groups.push('0');

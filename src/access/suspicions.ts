@@ -15,6 +15,7 @@ export type SuspicionKind =
   | 'marks'
   | 'new-actors'
   | 'new-posts'
+  | 'requests'
   | 'unsigned-posts';
 
 /** What each kind means to an operator, and what they can do about it. */
@@ -27,6 +28,8 @@ const EXPLANATIONS: Readonly<Record<SuspicionKind, string>> = {
   marks: 'begins more sessions or Idempotency-Keys than the store can remember: further ones are rejected for a while',
   'new-actors': 'likes under more new names than it may: further ones are rejected; see MAX_NEW_ACTORS_PER_ADDRESS',
   'new-posts': 'acts on more new posts than it may: further ones are rejected; see MAX_NEW_POSTS_PER_ADDRESS',
+  requests:
+    'sends more requests over HTTP than it may: they are rejected, and their connections closed; see MAX_OPS_PER_ADDRESS',
   'unsigned-posts': 'names posts that are not signed with POST_SECRET, which the server of the page has to do',
 };
 

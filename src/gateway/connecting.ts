@@ -4,32 +4,39 @@ import type { WebSocket } from 'ws';
 import type { Addresses } from '../access/addresses.js';
 import type { Suspicions } from '../access/suspicions.js';
 import type { CountsSocket } from './connection.js';
+import { terminate } from './direct-socket.js';
 import type { Intake } from './intake.js';
 import { UnprovedBytes } from './unproved-bytes.js';
 
-/** Of one address at a time; beyond it requests to connect are refused with 403, after which stock clients try again. */
-const CONNECTING_MAX = 1_000;
-/** Of all addresses together, at 16 KB and what `UnprovedBytes` allows for all: 200 MB. Refused as above. */
-const CONNECTING_MAX_OF_ALL = 10_000;
+/** How many connections may be in their handshake at once. Further ones are rejected with 403, after which stock clients try again. */
+export interface HandshakeLimits {
+  readonly ofAddress: number;
+  /** At 16 KB each, and what `UnprovedBytes` allows for all: 200 MB. */
+  readonly ofAll: number;
+}
+
+const LIMITS: HandshakeLimits = { ofAddress: 1_000, ofAll: 10_000 };
 
 type EngineSocket = CountsSocket['conn'];
 
 /**
  * Connections of Engine.IO that have no socket yet. Over long-polling one takes a single request, 7 KB, and 40 s until it
- * is closed and forgotten.
+ * is closed and forgotten: the 10 s that it has for its handshake, and 30 s for a client that does not poll.
  */
 export class Connecting {
-  readonly #byAddress = new Map<string, number>();
+  /** In the order in which they came. */
+  readonly #byAddress = new Map<string, Set<EngineSocket>>();
   readonly #addressOf = new WeakMap<EngineSocket, string>();
   readonly #bytes: UnprovedBytes;
   #all = 0;
 
-  /** One for all. */
+  /** One function for all connections. */
   readonly #closed: (this: EngineSocket) => void;
 
   constructor(
     private readonly addresses: Addresses,
     private readonly suspicions: Suspicions,
+    private readonly limits = LIMITS,
   ) {
     this.#bytes = new UnprovedBytes(suspicions);
     const end = (connection: EngineSocket): void => this.end(connection);
@@ -38,11 +45,15 @@ export class Connecting {
     };
   }
 
+  /** When all addresses together have as many as they may, the address that has most of them loses them. */
   mayBegin(request: IncomingMessage): boolean {
     const address = this.addresses.of(request);
-    if (this.#all < CONNECTING_MAX_OF_ALL && (this.#byAddress.get(address) ?? 0) < CONNECTING_MAX) return true;
-    this.suspicions.add('handshakes', address);
-    return false;
+    if ((this.#byAddress.get(address)?.size ?? 0) >= this.limits.ofAddress) {
+      this.suspicions.add('handshakes', address);
+      return false;
+    }
+    if (this.#all >= this.limits.ofAll) this.#endLargest();
+    return this.#all < this.limits.ofAll;
   }
 
   begin(connection: EngineSocket): void {
@@ -51,7 +62,9 @@ export class Connecting {
     this.#addressOf.set(connection, address);
     // As other limits by address, this one spares loopback.
     if (this.addresses.operations(address) !== null) {
-      this.#byAddress.set(address, (this.#byAddress.get(address) ?? 0) + 1);
+      const known = this.#byAddress.get(address);
+      if (known === undefined) this.#byAddress.set(address, new Set([connection]));
+      else known.add(connection);
     }
     connection.on('close', this.#closed);
   }
@@ -76,8 +89,19 @@ export class Connecting {
     this.#all -= 1;
     connection.off('close', this.#closed);
     const known = this.#byAddress.get(address);
-    if (known === undefined) return;
-    if (known > 1) this.#byAddress.set(address, known - 1);
-    else this.#byAddress.delete(address);
+    if (known?.delete(connection) && known.size === 0) this.#byAddress.delete(address);
+  }
+
+  #endLargest(): void {
+    let largest = '';
+    let size = 0;
+    for (const [address, known] of this.#byAddress) {
+      if (known.size <= size) continue;
+      largest = address;
+      size = known.size;
+    }
+    if (size === 0) return;
+    this.suspicions.add('handshakes', largest);
+    for (const connection of [...this.#byAddress.get(largest)!]) terminate(connection);
   }
 }

@@ -10,7 +10,7 @@ import type { Writable } from '../protocol/ascii-writer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { ByeEvent, MineEvent } from '../protocol/messages.js';
 import { CLOSE_MS } from './bounded-transports.js';
-import { DirectSocket, webSocketOf } from './direct-socket.js';
+import { DirectSocket, terminate } from './direct-socket.js';
 import { readFrames } from './frame-reader.js';
 import { FrameWriter } from './frame-writer.js';
 import { CROWD, type Intake, type Owner } from './intake.js';
@@ -213,7 +213,7 @@ export class Connection implements FrameSink, Reading, Owner {
 
   cut(): void {
     this.bye('this connection does not read what it is sent', 1_000);
-    this.clock.after(CUT_AFTER_MS, () => terminate(this.socket));
+    this.clock.after(CUT_AFTER_MS, () => terminate(this.socket.conn));
   }
 
   /** Ends the connection; see `emitting`. What is written is sent first. */
@@ -275,11 +275,3 @@ export function asciiJson(value: unknown): string {
   });
 }
 
-/**
- * Ends the connection and what is buffered for it. Closed only, a WebSocket would wait half a minute for the answer of a
- * client that reads nothing.
- */
-function terminate({ conn }: CountsSocket): void {
-  conn.close(true);
-  webSocketOf(conn.transport)?.terminate();
-}

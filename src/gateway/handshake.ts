@@ -3,7 +3,7 @@ import type { Socket as TcpSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Inject, Injectable } from '@nestjs/common';
 import type { WebSocket } from 'ws';
-import { Addresses } from '../access/addresses.js';
+import { Addresses, networkOf } from '../access/addresses.js';
 import { Identities } from '../access/identity.js';
 import { toSessionKey } from '../access/keys.js';
 import { Origins } from '../access/origins.js';
@@ -105,7 +105,7 @@ export class Handshake {
     if (this.#admitted.has(tcp)) return;
     this.#admitted.add(tcp);
     if (this.addresses.openTcp(tcp)) return;
-    this.suspicions.add('connections', tcp.remoteAddress ?? '');
+    this.suspicions.add('connections', networkOf(tcp.remoteAddress ?? ''));
     tcp.destroy();
   }
 

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
+import { isLoopback } from '../access/addresses.js';
 import type { Suspicions } from '../access/suspicions.js';
 import type { Intake } from './intake.js';
 
@@ -10,10 +11,11 @@ import type { Intake } from './intake.js';
 const BYTES_MAX = 64 * 1024;
 /** In so many pieces at most, each of which is an object: of a message that is not complete, `ws` keeps them all. */
 const PIECES_MAX = 64;
-/** Of all such connections together; who sends more then is ended. */
+/** Of all such connections together; with more, those of the address that has sent most are ended. */
 const BYTES_MAX_OF_ALL = 32 * 2 ** 20;
 
 interface Watched {
+  readonly webSocket: WebSocket;
   bytes: number;
   pieces: number;
   /** Stops watching. */
@@ -23,33 +25,42 @@ interface Watched {
 /** Bounds the bytes of WebSockets that are not through their handshake, for each and for all together. */
 export class UnprovedBytes {
   readonly #watched = new WeakMap<Intake, Set<Watched>>();
+  readonly #byAddress = new Map<string, Set<Watched>>();
   #all = 0;
 
-  constructor(private readonly suspicions: Suspicions) {}
+  constructor(
+    private readonly suspicions: Suspicions,
+    private readonly bytesMaxOfAll = BYTES_MAX_OF_ALL,
+  ) {}
 
   watch(intake: Intake, webSocket: WebSocket, tcp: Duplex): void {
-    const all = this.#watched.get(intake) ?? new Set();
-    this.#watched.set(intake, all);
+    const { address } = intake;
+    const ofIntake = this.#watched.get(intake) ?? new Set();
+    this.#watched.set(intake, ofIntake);
+    const ofAddress = this.#byAddress.get(address) ?? new Set();
+    this.#byAddress.set(address, ofAddress);
     const count = (chunk: Buffer): void => {
       watched.bytes += chunk.length;
       watched.pieces += 1;
       this.#all += chunk.length;
-      if (watched.bytes <= BYTES_MAX && watched.pieces <= PIECES_MAX && this.#all <= BYTES_MAX_OF_ALL) return;
-      this.suspicions.add('fragments', intake.address);
-      watched.end();
-      webSocket.terminate();
+      if (watched.bytes > BYTES_MAX || watched.pieces > PIECES_MAX) this.#terminate(address, [watched]);
+      else if (this.#all > this.bytesMaxOfAll) this.#makeRoom(address, watched);
     };
     const watched: Watched = {
+      webSocket,
       bytes: 0,
       pieces: 0,
       end: () => {
-        if (!all.delete(watched)) return;
+        if (!ofIntake.delete(watched)) return;
+        ofAddress.delete(watched);
+        if (ofAddress.size === 0 && this.#byAddress.get(address) === ofAddress) this.#byAddress.delete(address);
         this.#all -= watched.bytes;
         tcp.off('data', count);
         webSocket.off('close', watched.end);
       },
     };
-    all.add(watched);
+    ofIntake.add(watched);
+    ofAddress.add(watched);
     tcp.on('data', count);
     webSocket.on('close', watched.end);
   }
@@ -58,5 +69,27 @@ export class UnprovedBytes {
   end(intake: Intake): void {
     for (const { end } of this.#watched.get(intake) ?? []) end();
     this.#watched.delete(intake);
+  }
+  /** Loopback is spared, as by limits by address: there only the connection that has just sent something is ended. */
+  #makeRoom(sender: string, sent: Watched): void {
+    let largest = sender;
+    let bytes = 0;
+    for (const [address, ofAddress] of this.#byAddress) {
+      if (isLoopback(address)) continue;
+      let sum = 0;
+      for (const watched of ofAddress) sum += watched.bytes;
+      if (sum <= bytes) continue;
+      largest = address;
+      bytes = sum;
+    }
+    this.#terminate(largest, bytes === 0 ? [sent] : [...this.#byAddress.get(largest)!]);
+  }
+
+  #terminate(address: string, all: readonly Watched[]): void {
+    this.suspicions.add('fragments', address);
+    for (const { webSocket, end } of all) {
+      end();
+      webSocket.terminate();
+    }
   }
 }

@@ -3,20 +3,24 @@ import compression from 'compression';
 import type { NextFunction, Request, Response } from 'express';
 import helmet from 'helmet';
 import type { IncomingMessage } from 'node:http';
+import { Addresses } from '../access/addresses.js';
 import { Origins } from '../access/origins.js';
+import { Suspicions } from '../access/suspicions.js';
+import type { Clock } from '../clock.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
 import { REQUEST_BYTES_MAX } from '../regions/requests.js';
 import type { Settings } from '../settings.js';
-import { SETTINGS } from '../tokens.js';
+import { CLOCK, SETTINGS } from '../tokens.js';
 import { answerClientError } from './client-error.js';
 import { serveClientScript } from './client-script.js';
+import { boundTimes } from './connection-times.js';
 import { serveDocs } from './docs.js';
-import { keepAlive } from './keep-alive.js';
 import { OperatorPort } from './operator-port.js';
 import { oneAtATime } from './one-at-a-time.js';
 import { PeerGuard } from './peer-guard.js';
 import { ProtocolErrorFilter } from './protocol-error.filter.js';
+import { chargeRequests } from './request-charge.js';
 
 /** How long a browser may remember what a preflight allowed, in seconds. */
 const PREFLIGHT_MAX_AGE_S = 600;
@@ -47,6 +51,7 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   app.set('query parser', 'simple');
 
   app.use(oneAtATime);
+  app.use(chargeRequests(app.get(Addresses), app.get(Suspicions), app.get<Clock>(CLOCK)));
   secure(app);
   const operators = settings.opsPort === null ? null : new OperatorPort(app, settings.keepAliveMs);
   app.use(gzipOnly, compression({ filter: mayCompress, threshold: 0 }));
@@ -59,7 +64,7 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   app.useGlobalFilters(new ProtocolErrorFilter());
   const server = app.getHttpServer();
   server.on('clientError', answerClientError);
-  keepAlive(server, settings.keepAliveMs);
+  boundTimes(server, settings.keepAliveMs);
   return operators;
 }
 

@@ -3,7 +3,7 @@ import { NotFoundException } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NextFunction, Request, Response } from 'express';
 import { answerClientError } from './client-error.js';
-import { keepAlive } from './keep-alive.js';
+import { boundTimes } from './connection-times.js';
 
 /** Matched as express matches: in any case, and with a slash at the end. */
 const FOR_OPERATORS = /^\/(metrics|docs|docs-json)(\/|$)/i;
@@ -27,7 +27,7 @@ export class OperatorPort {
       handle(request, response);
     });
     this.server.on('clientError', answerClientError);
-    keepAlive(this.server, keepAliveMs);
+    boundTimes(this.server, keepAliveMs);
     app.use((request: Request, _response: Response, next: NextFunction) => {
       const { path } = request;
       if (!FOR_ALL.test(path) && isForOperators(request) !== this.#requests.has(request)) throw new NotFoundException();

@@ -1,0 +1,33 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Addresses } from '../access/addresses.js';
+import type { Suspicions } from '../access/suspicions.js';
+import type { Clock } from '../clock.js';
+import { errorBody } from '../protocol/errors.js';
+
+/** Units of a request beside what it costs otherwise (src/access/message-budget.ts): 1,000 requests a second of an address. */
+const REQUEST_UNITS = 10;
+
+/**
+ * Charges each request to its address, whatever it asks for: also one that is answered with 404 takes 0.1 ms. An address
+ * without units is answered before anything else is done, and its connection ends. To be used before the routes.
+ */
+export function chargeRequests(addresses: Addresses, suspicions: Suspicions, clock: Clock) {
+  return (request: IncomingMessage, response: ServerResponse, next: () => void): void => {
+    const address = addresses.of(request);
+    const waitMs = addresses.messages(address)?.take(clock.nowMs(), REQUEST_UNITS) ?? 0;
+    if (waitMs === 0) {
+      next();
+      return;
+    }
+    suspicions.add('requests', address);
+    const error = errorBody('RATE_LIMITED', 'too many requests from your address; slow down', waitMs);
+    response.writeHead(429, {
+      'Content-Type': 'application/json; charset=utf-8',
+      'Retry-After': String(Math.ceil(waitMs / 1_000)),
+      // Any page may read why it was refused.
+      'Access-Control-Allow-Origin': '*',
+      Connection: 'close',
+    });
+    response.end(JSON.stringify(error));
+  };
+}

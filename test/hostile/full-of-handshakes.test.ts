@@ -1,0 +1,100 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { Server } from 'socket.io';
+import type { WebSocket } from 'ws';
+import { Addresses } from '../../src/access/addresses.js';
+import { Suspicions } from '../../src/access/suspicions.js';
+import { systemClock } from '../../src/clock.js';
+import { serverWithDoor } from '../../src/gateway/bounded-transports.js';
+import { Connecting } from '../../src/gateway/connecting.js';
+import { UnprovedBytes } from '../../src/gateway/unproved-bytes.js';
+import type { Intake } from '../../src/gateway/intake.js';
+import { frameOf, OPCODE, RawSocket } from '../support/raw-socket.js';
+import { until } from '../support/until.js';
+
+const LIMITS = { ofAddress: 8, ofAll: 20 };
+const BYTES_MAX_OF_ALL = 100_000;
+const HOSTILE = ['203.0.113.1', '203.0.113.2', '203.0.113.3'];
+const VICTIM = '198.51.100.1';
+
+/** The bounds of all addresses together, on a server of their own: in a gateway they are too high to be filled by a test. */
+const server = createServer();
+const warnings: string[] = [];
+const addresses = new Addresses({ operations: 500, connections: 200, trustProxy: ['127.0.0.1'] }, systemClock);
+const suspicions = new Suspicions(systemClock, (line) => warnings.push(line));
+const connecting = new Connecting(addresses, suspicions, LIMITS);
+const bytes = new UnprovedBytes(suspicions, BYTES_MAX_OF_ALL);
+let url: string;
+
+beforeAll(async () => {
+  const watch = (webSocket: WebSocket, request: IncomingMessage, tcp: Parameters<UnprovedBytes['watch']>[2]): void =>
+    bytes.watch({ address: addresses.of(request) } as Intake, webSocket, tcp);
+  const io = new Server(server, {
+    connectTimeout: 600_000,
+    wsEngine: serverWithDoor({ admits: () => true, upgraded: watch }),
+    allowRequest: (request, answer) => answer('too many', connecting.mayBegin(request)),
+  });
+  io.engine.on('connection', (connection: Parameters<Connecting['begin']>[0]) => connecting.begin(connection));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+
+afterAll(() => {
+  server.close();
+  server.closeAllConnections();
+});
+
+/** Begins a handshake and leaves it at that. @returns `null` where it was rejected */
+async function begin(address: string): Promise<RawSocket | null> {
+  return RawSocket.open(url, undefined, { 'X-Forwarded-For': address }).catch(() => null);
+}
+
+/** Of a message that is never complete. */
+function part(size: number, opcode: number): Buffer {
+  return frameOf('x'.repeat(size), { fin: false, opcode });
+}
+
+function suspected(kind: string, address: string): number {
+  return warnings.filter((line) => line.includes(`(${kind})`) && line.includes(`${address} `)).length;
+}
+
+it('an address that opens more handshakes than it may is rejected, and named', async () => {
+  const all = await Promise.all(Array.from({ length: LIMITS.ofAddress }, () => begin(HOSTILE[0]!)));
+  expect([all.includes(null), await begin(HOSTILE[0]!), suspected('handshakes', HOSTILE[0]!)]).toEqual([
+    false,
+    null,
+    1,
+  ]);
+  for (const raw of all) raw!.destroy();
+  await until(async () => {
+    const raw = await begin(HOSTILE[0]!);
+    raw?.destroy();
+    return raw !== null;
+  }, 'its places are free again');
+});
+
+it('when all addresses together have too many, the one that has most loses them', async () => {
+  const hostile = await Promise.all(HOSTILE.flatMap((address) => [1, 2, 3, 4, 5, 6].map(() => begin(address))));
+  await Promise.all([begin(HOSTILE[1]!), begin(HOSTILE[1]!)]);
+  const first = await begin(VICTIM);
+  const second = await begin(VICTIM);
+  expect([first, second].includes(null)).toBe(false);
+  await Promise.all(hostile.slice(6, 12).map((raw) => raw!.closed));
+  expect([first!.socket.destroyed, suspected('handshakes', VICTIM)]).toEqual([false, 0]);
+  for (const raw of [...hostile, first, second]) raw!.destroy();
+});
+
+it('when all together have sent too much, the address that has sent most is ended', async () => {
+  const victim = await begin(VICTIM);
+  victim!.write(part(1_000, OPCODE.text));
+  const [one, other] = await Promise.all([begin(HOSTILE[0]!), begin(HOSTILE[1]!)]);
+  one!.write(part(40_000, OPCODE.text));
+  other!.write(part(60_000, OPCODE.text));
+  await other!.closed;
+  victim!.write(part(1_000, OPCODE.continuation));
+  expect([victim!.socket.destroyed, one!.socket.destroyed, suspected('fragments', VICTIM)]).toEqual([false, false, 0]);
+  expect(suspected('fragments', HOSTILE[1]!)).toBe(1);
+});

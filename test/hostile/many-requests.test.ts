@@ -1,0 +1,52 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { metricsOf } from '../support/metrics.js';
+import { askRaw } from '../support/raw-request.js';
+
+/** What an address has at once, and some: a hundred times slower, nothing of it comes back meanwhile. */
+const REQUESTS = 2_200;
+const PIPELINED = 200;
+const TIME_SCALE = 100;
+
+let gateway: GatewayProcess;
+
+beforeAll(async () => {
+  gateway = await startGateway({ TRUST_PROXY: 'loopback' }, { timeScale: TIME_SCALE });
+});
+
+afterAll(stopAll);
+
+/** @returns everything that the gateway answered until it ended the connection, or all was answered */
+async function ask(path: string, address: string): Promise<string> {
+  const socket = connect(gateway.port, '127.0.0.1');
+  let answers = '';
+  socket.on('error', () => undefined).on('data', (data) => (answers += data.toString('latin1')));
+  const head = `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${gateway.port}\r\nX-Forwarded-For: ${address}\r\n`;
+  socket.write(`${head}\r\n`.repeat(PIPELINED - 1));
+  socket.write(`${head}Connection: close\r\n\r\n`);
+  await once(socket, 'close');
+  return answers;
+}
+
+it.each(['/nothing', '/healthz', '/docs-json'])(
+  'requests for %s beyond the limit are rejected, and no others',
+  async (path) => {
+    const address = `203.0.113.${path.length}`;
+    let answers = '';
+    for (let sent = 0; sent < REQUESTS; sent += PIPELINED) answers += await ask(path, address);
+    expect(answers).toContain('HTTP/1.1 429 Too Many Requests');
+    expect(answers).toContain('"code":"RATE_LIMITED"');
+    const refused = await askRaw(`${gateway.url}/healthz`, { 'X-Forwarded-For': address });
+    expect([refused.status, refused.headers['connection']]).toEqual([429, 'close']);
+    expect((await askRaw(`${gateway.url}/healthz`, { 'X-Forwarded-For': '198.51.100.1' })).status).toBe(200);
+    expect(
+      gateway.log.filter((line) => line.includes('suspicious (requests)') && line.includes(`${address} `)),
+    ).toHaveLength(1);
+  },
+);
+
+it('requests that are rejected are counted', async () => {
+  expect((await metricsOf(gateway.url)).get('tallycast_suspicious_total{kind="requests"}')).toBeGreaterThan(0);
+});
