@@ -81,21 +81,26 @@ describe.each([
     for (const url of [eu, us]) expect(Date.parse((await read(url)).updated_at!)).toBeLessThanOrEqual(rightMs());
   }
 
-  it('goes on by the time that has passed if its gateway was right before, and says so once', async () => {
+  it('is heard while its clock is right', async () => {
     await put(eu, 'increment', 'ann');
     await show(1);
-    setClock(HOURS_3_MS);
-    const jumped = (): string[] =>
-      world.regions[0]!.gateways[0]!.log.filter((line) => line.includes('the wall clock jumped'));
-    await until(() => jumped().length > 0, 'the jump is logged');
-    await put(eu, 'increment', 'bob');
-    await show(2);
-    expect(await peerOf(eu)).toMatchObject({ error: '', rejectedBuckets: 0 });
-    setClock(0);
-    await put(eu, 'decrement', 'bob');
-    await show(1);
-    expect(jumped()).toHaveLength(1);
   });
+
+  // The clock is the same for both stores, and this takes longest.
+  if (!redis)
+    it('goes on by the time that has passed if its gateway was right before, and says so once', async () => {
+      setClock(HOURS_3_MS);
+      const jumped = (): string[] =>
+        world.regions[0]!.gateways[0]!.log.filter((line) => line.includes('the wall clock jumped'));
+      await until(() => jumped().length > 0, 'the jump is logged');
+      await put(eu, 'increment', 'bob');
+      await show(2);
+      expect(await peerOf(eu)).toMatchObject({ error: '', rejectedBuckets: 0 });
+      setClock(0);
+      await put(eu, 'decrement', 'bob');
+      await show(1);
+      expect(jumped()).toHaveLength(1);
+    });
 
   it('is not heard if it was started so, which both regions say, and comes back when the clock is right', async () => {
     setClock(HOURS_3_MS);

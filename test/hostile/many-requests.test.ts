@@ -36,10 +36,8 @@ it.each(['/nothing', '/healthz', '/docs-json'])(
     const address = `203.0.113.${path.length}`;
     let answers = '';
     for (let sent = 0; sent < REQUESTS; sent += PIPELINED) answers += await ask(path, address);
-    expect(answers).toContain('HTTP/1.1 429 Too Many Requests');
-    expect(answers).toContain('"code":"RATE_LIMITED"');
-    const refused = await askRaw(`${gateway.url}/healthz`, { 'X-Forwarded-For': address });
-    expect([refused.status, refused.headers['connection']]).toEqual([429, 'close']);
+    const rejected = answers.slice(answers.indexOf('HTTP/1.1 429 Too Many Requests'));
+    expect(rejected).toMatch(/\r\nConnection: close\r\n.*"code":"RATE_LIMITED"/s);
     expect((await askRaw(`${gateway.url}/healthz`, { 'X-Forwarded-For': '198.51.100.1' })).status).toBe(200);
     expect(
       gateway.log.filter((line) => line.includes('suspicious (requests)') && line.includes(`${address} `)),

@@ -5,7 +5,7 @@ import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { Random } from '../support/random.js';
 import { like, plainLike, type Plant, RegionsWorld, view } from './regions-world.js';
 
-const HISTORIES = 60 * SCALE;
+const HISTORIES = 30 * SCALE;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const POSTS = ['a', 'b'];
 const ACTORS = 4;

@@ -2,6 +2,23 @@ import { type Browser, type BrowserContext, type BrowserContextOptions, chromium
 import { freePort } from './free-port.js';
 import { LIMIT_MS } from './until.js';
 
+/**
+ * This list takes the place of Playwright's own, so what of that is needed here is in it. The first one is a process that
+ * waits for the next page: half of those that the tests would start.
+ */
+const NOT_WANTED = [
+  'SpareRendererForSitePerProcess',
+  'DestroyProfileOnBrowserClose',
+  'HttpsFirstBalancedModeAutoEnable',
+  'HttpsUpgrades',
+  'MediaRouter',
+  'NetworkTimeServiceQuerying',
+  'OptimizationHints',
+  'PaintHolding',
+  'PreconnectToSearch',
+  'ThirdPartyStoragePartitioning',
+];
+
 const ARGS = [
   '--headless',
   '--no-sandbox',
@@ -11,6 +28,7 @@ const ARGS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
+  `--disable-features=${NOT_WANTED.join(',')}`,
 ];
 
 /** A real Chromium without a window: the one that CHROMIUM_BIN names, else Debian's. Close it in `afterAll`. */
