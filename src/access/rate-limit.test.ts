@@ -73,6 +73,32 @@ describe("a connection's limit", () => {
     expect(Array.from({ length: 10 }, () => limit.admit(Math.max(...waits)))).toEqual(Array(10).fill(0));
   });
 
+  test('a retry that comes a moment early is not overtaken by those behind it', () => {
+    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    const rejected = Array.from({ length: 20 }, (_, i) => i + 1).filter((seq) => limit.admit(0, 1, seq) > 0);
+    expect([rejected[0], rejected.length]).toEqual([11, 10]);
+    const early = [limit.admit(999.9, 1, 11), limit.admit(999.9, 1, 12)];
+    const late = [limit.admit(1_000, 1, 13), limit.admit(1_050, 1, 20)];
+    expect([early, late]).toEqual([
+      [1, 1],
+      [100, 100],
+    ]);
+    expect(rejected.map((seq) => limit.admit(1_150, 1, seq))).toEqual(Array(10).fill(0));
+  });
+
+  test('operations without a number need no order, and keep none', () => {
+    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    for (let seq = 1; seq <= 11; seq++) limit.admit(0, 1, seq);
+    expect([limit.admit(1_000), limit.admit(1_000, 1, 12), limit.admit(1_000, 1, 11)]).toEqual([0, 100, 0]);
+  });
+
+  test('a client that never sends again what was rejected goes on after a while', () => {
+    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    for (let seq = 1; seq <= 11; seq++) limit.admit(0, 1, seq);
+    const waits = Array.from({ length: 60 }, (_, i) => limit.admit(1_000 + i * 100, 1, 12 + i));
+    expect(waits).toEqual([...Array(50).fill(100), ...Array(10).fill(0)]);
+  });
+
   test('the connections of an address share what it may do', () => {
     const address = new TokenBucket(10, 0);
     const [one, other] = [

@@ -50,12 +50,25 @@ export class TokenBucket {
 }
 
 /**
- * What one connection may do. Once it is refused, it is refused until the time it was told: if a later operation
- * were let through before an earlier one that was refused, the session's mark would pass the earlier one, and its
- * retry would be taken for a duplicate. So the order of `seq` survives every refusal.
+ * How much longer than it was told a connection may take until the operation that was rejected first comes again. Until then
+ * later ones are rejected, too: they were sent before the client knew.
+ */
+const RETRY_GRACE_MS = 5_000;
+/** What such a later one is asked to wait: by then the first one is there. */
+const RETRY_LATER_MS = 100;
+/** Of operations that no retry is recognised of. */
+const NO_SEQ = 0;
+
+/**
+ * What one connection may do. Once it is rejected, it is rejected until the time it was told, and then until the first
+ * operation that was rejected comes again: if a later one were let through before it, the session's mark would pass the
+ * earlier one, and its retry would be taken for a duplicate. So the order of `seq` survives every rejection. Time alone
+ * does not ensure it: a retry may come a millisecond early, and be rejected while those behind it are let through.
  */
 export class OperationLimit {
   #closedUntilMs = 0;
+  /** The lowest `seq` that was rejected and has not been let through since. */
+  #firstRejected = Infinity;
 
   constructor(
     private readonly connection: TokenBucket,
@@ -65,22 +78,33 @@ export class OperationLimit {
 
   /**
    * @param tokens what the operation costs; what is above the burst of the connection or of the address costs nothing there
+   * @param seq its number in the session, from 1; 0: its order does not matter
    * @returns 0 when admitted, else the milliseconds to wait.
    */
-  admit(nowMs: number, tokens = 1): number {
-    if (nowMs < this.#closedUntilMs) return Math.ceil(this.#closedUntilMs - nowMs);
+  admit(nowMs: number, tokens = 1, seq = NO_SEQ): number {
+    if (nowMs < this.#closedUntilMs) {
+      this.#reject(seq);
+      return Math.ceil(this.#closedUntilMs - nowMs);
+    }
+    if (seq > this.#firstRejected && nowMs < this.#closedUntilMs + RETRY_GRACE_MS) return RETRY_LATER_MS;
     const waitMs = this.connection.take(nowMs, tokens) || (this.address?.take(nowMs, tokens) ?? 0);
-    if (waitMs > 0) this.close(nowMs, waitMs);
+    if (waitMs > 0) this.close(nowMs, waitMs, seq);
+    else if (seq !== NO_SEQ) this.#firstRejected = Infinity;
     return waitMs;
   }
 
-  /** The connection was refused for another reason, and told to come back after `waitMs`. */
-  close(nowMs: number, waitMs: number): void {
+  /** The connection was rejected for another reason, and told to come back after `waitMs`. */
+  close(nowMs: number, waitMs: number, seq = NO_SEQ): void {
     this.#closedUntilMs = Math.max(this.#closedUntilMs, nowMs + waitMs);
+    this.#reject(seq);
   }
 
-  /** The connection was not read for so long: what was on its way when it was refused is still to come. */
+  /** The connection was not read for so long: what was on its way when it was rejected is still to come. */
   unread(nowMs: number, forMs: number): void {
     if (this.#closedUntilMs > nowMs - forMs) this.#closedUntilMs += forMs;
+  }
+
+  #reject(seq: number): void {
+    if (seq !== NO_SEQ && seq < this.#firstRejected) this.#firstRejected = seq;
   }
 }

@@ -9,7 +9,7 @@ import type { Intake } from './intake.js';
 import { UnprovedBytes } from './unproved-bytes.js';
 
 /** How many connections may be in their handshake at once. Further ones are rejected with 403, after which stock clients try again. */
-export interface HandshakeLimits {
+interface HandshakeLimits {
   readonly ofAddress: number;
   /** At 16 KB each, and what `UnprovedBytes` allows for all: 200 MB. */
   readonly ofAll: number;

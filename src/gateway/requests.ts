@@ -112,7 +112,7 @@ export class Requests implements EventReceiver {
       this.#refuse(errorBody('UNAUTHORIZED', TOKEN_NEEDED), id);
       return;
     }
-    const error = this.#admit(kind, post, value, seq !== undefined);
+    const error = this.#admit(kind, post, value, connection.session === null ? 0 : (seq ?? 0));
     if (error !== null) {
       this.#refuse(error, id, kind);
       return;
@@ -122,17 +122,17 @@ export class Requests implements EventReceiver {
   }
 
   /** @returns `null` when the operation may go on */
-  #admit(kind: Operation['kind'], post: string, value: number, hasSeq: boolean): ErrorBody | null {
+  #admit(kind: Operation['kind'], post: string, value: number, seq: number): ErrorBody | null {
     const { connection, handling } = this;
     const { operations, inventor } = connection;
     const nowMs = handling.clock.nowMs();
-    const waitMs = operations.admit(nowMs, costOf(value));
+    const waitMs = operations.admit(nowMs, costOf(value), seq);
     if (waitMs > 0) return errorBody('RATE_LIMITED', 'too many operations; slow down', waitMs);
     // After the rate, so that guessing a signature costs an operation.
     const unsigned = handling.signedPosts?.check(post, connection.address) ?? null;
     if (unsigned !== null || inventor === null) return unsigned;
-    const error = inventor.admit(kind, post, hasSeq && connection.session !== null);
-    if (error !== null) operations.close(nowMs, error.retryAfterMs ?? 0);
+    const error = inventor.admit(kind, post, seq !== 0);
+    if (error !== null) operations.close(nowMs, error.retryAfterMs ?? 0, seq);
     return error;
   }
 
