@@ -13,6 +13,8 @@ const HOURS_3_MS = 3 * 3_600_000;
 const CLOCK_OFFSET = new URL('../support/clock-offset.mjs', import.meta.url).href;
 /** Time passes faster, so that nobody waits for three minutes. */
 const FAST = stretchedTime(0.15);
+/** In their time; else they would do nothing but ask each other. */
+const SHIP_MS = '1000';
 
 interface Reading {
   readonly count: number;
@@ -58,7 +60,7 @@ describe.each([
 
   beforeAll(async () => {
     const modules = [FAST.args[1]!, CLOCK_OFFSET].map((module) => `--import ${module}`);
-    const more = { ...FAST.env, NODE_OPTIONS: modules.join(' '), CLOCK_OFFSET_DIR: offsets };
+    const more = { ...FAST.env, SHIP_MS, NODE_OPTIONS: modules.join(' '), CLOCK_OFFSET_DIR: offsets };
     world = await RegionProcesses.start(['eu', 'us'], { gateways: 1, redis, more });
     region = world.regions[0]!;
     [eu, us] = world.urls as [string, string];

@@ -1,4 +1,8 @@
-const ASK_AGAIN_MS = 10;
+/** What is asked costs the processes under test their time: the longer it takes, the more seldom it is asked. */
+const ASK_AGAIN_MIN_MS = 10;
+const ASK_AGAIN_MAX_MS = 200;
+/** Of the time that has passed: what is awaited is noticed that much later at most. */
+const ASK_AGAIN_PART = 0.1;
 /** A guard against hanging, shorter than Jest's so that the condition is named. */
 export const LIMIT_MS = 100_000;
 
@@ -8,9 +12,11 @@ export async function until(
   what: string,
   limitMs = LIMIT_MS,
 ): Promise<void> {
-  const end = performance.now() + limitMs;
+  const startMs = performance.now();
   while (!(await reached())) {
-    if (performance.now() > end) throw new Error(`${what}: not within ${limitMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+    const passedMs = performance.now() - startMs;
+    if (passedMs > limitMs) throw new Error(`${what}: not within ${limitMs} ms`);
+    const askAgainMs = Math.min(ASK_AGAIN_MAX_MS, Math.max(ASK_AGAIN_MIN_MS, passedMs * ASK_AGAIN_PART));
+    await new Promise((resolve) => setTimeout(resolve, askAgainMs));
   }
 }
