@@ -4,8 +4,8 @@ import { availableParallelism } from 'node:os';
 export default {
   testEnvironment: 'node',
   roots: ['<rootDir>/src', '<rootDir>/client', '<rootDir>/load', '<rootDir>/test'],
-  // Two more than cores: half of the time a file waits for servers, browsers and other processes.
-  maxWorkers: availableParallelism() + 2,
+  // Three more than cores: half of the time a file waits for servers, browsers and other processes.
+  maxWorkers: availableParallelism() + 3,
   // A guard against hanging, and no part of what is tested: a slow or busy machine may take this long.
   testTimeout: 120_000 * Number(process.env.TEST_SCALE ?? 1),
   testMatch: ['**/*.test.ts'],

@@ -97,6 +97,7 @@ const ON_DISK: readonly Surface[] = [
     name: 'records on disk',
     count: 5_000,
     input: records.postRecords,
+    kept: KEPT.postRecords,
     decode: (bytes: Buffer) => decodePost(bytes, records.REPLICAS).state,
   },
   {

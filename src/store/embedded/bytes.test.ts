@@ -25,6 +25,7 @@ describe('a number', () => {
     expect(() => new ByteReader(Buffer.from([0x80])).varint()).toThrow('ends within a number');
     expect(() => new ByteReader(Buffer.from([])).varint()).toThrow('ends within a number');
     expect(() => new ByteReader(Buffer.alloc(20, 0xff)).varint()).toThrow('over 2^53 - 1');
+    expect(() => new ByteReader(Buffer.from([...Buffer.alloc(200, 0x80), 0])).varint()).toThrow('over 2^53 - 1');
   });
 });
 

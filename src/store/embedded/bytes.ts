@@ -61,6 +61,8 @@ export class ByteWriter {
   }
 }
 
+/** Of the eighth byte, which is the last of a number up to 2^53 - 1. */
+const SCALE_MAX = 2 ** 49;
 /** Up to this a loop is faster than the view and the call that it takes otherwise. */
 const COPY_BY_BYTE_MAX = 160;
 
@@ -91,7 +93,10 @@ export class ByteReader {
       const byte = this.bytes[this.#at++];
       if (byte === undefined) throw new RangeError('a record ends within a number');
       value += (byte & 0x7f) * scale;
-      if (value > Number.MAX_SAFE_INTEGER) throw new RangeError('a record holds a number over 2^53 - 1');
+      // Zeros behind the eighth byte add nothing, until the scale is infinite.
+      if (value > Number.MAX_SAFE_INTEGER || scale > SCALE_MAX) {
+        throw new RangeError('a record holds a number over 2^53 - 1');
+      }
       if (byte < 0x80) return value;
       scale *= 0x80;
     }

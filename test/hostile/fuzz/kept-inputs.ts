@@ -21,6 +21,9 @@ const changesReplies = [Buffer.from('0100cf0100000000000080000000000000', 'hex')
 /** An entry is of a life that is not there. */
 const redisRecords = [Buffer.from('000000000000cf00000000000000c200', 'hex')];
 
+/** A number of 150 bytes, all of which are zero but for what says that more follow. */
+const postRecords = [Buffer.from([0, ...Buffer.alloc(150, 0x80), 16, 0, 1, 64, 0, 1, 1, ...Buffer.alloc(15)])];
+
 /** It has no room for the bytes that it says are shared. */
 const chunks = [Buffer.of(7), Buffer.of(200, 0), Buffer.of()];
 
@@ -60,4 +63,5 @@ export const KEPT = {
   changesReplies,
   redisRecords,
   chunks,
+  postRecords,
 };
