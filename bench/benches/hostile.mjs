@@ -64,7 +64,12 @@ async function attack(kind, address, { cores, hostile, floodSeconds, calmSeconds
   const ended = Number(await flooding.line((line) => /^\d+$/.test(line)));
   victim.close();
   await server.end();
-  const named = logged.split('\n').filter((line) => line.includes('suspicious') && line.includes(address)).length;
+  const kinds = logged
+    .split('\n')
+    .filter((line) => line.includes(`address ${address} `))
+    .map((line) => /suspicious \(([a-z-]+)\)/.exec(line)?.[1]);
+  // What a client made up and that it floods are two things, which an operator mends by two settings.
+  const named = Math.max(0, ...kinds.map((one) => kinds.filter((other) => other === one).length));
   return { calm, flooded, ended, named, memoryRatio: flooded.bytes / calm.bytes };
 }
 
@@ -109,7 +114,7 @@ function checks({ kind, flooded, memoryRatio, named }) {
     check(`${kind}: to the acknowledgement, p99 ms`, flooded.p99, { below: ACKNOWLEDGED_MS }),
     check(`${kind}: not answered, and /healthz likewise`, flooded.unanswered, { atMost: 0 }),
     check(`${kind}: memory, of calm`, memoryRatio, { atMost: MEMORY_RATIO_MAX }),
-    check(`${kind}: lines that name the address`, named, { atMost: 1 }),
+    check(`${kind}: lines of one kind that name the address`, named, { atMost: 1 }),
     check(`${kind}: the same`, named, { atLeast: 1 }),
   ];
 }
