@@ -17,10 +17,10 @@ module.exports = {
   forbidden: [
     {
       name: 'no-circular',
-      comment: 'types may refer to each other, code may not',
+      comment: 'of files, also where only types are imported',
       severity: 'error',
       from: {},
-      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+      to: { circular: true },
     },
     { name: 'no-orphans', severity: 'error', from: { orphan: true, path: '^src/', pathNot: '\\.d\\.ts$' }, to: {} },
     layer('protocol-is-the-bottom', 'protocol', []),

@@ -2,28 +2,14 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { acknowledged, Player, POST } from './players.js';
 import type { Counts, Deployment, Link, Region } from './regions.js';
 import type { Scene, Screen } from './screen.js';
-import { PHASES, type Phase } from './script.js';
+import { PHASES, type Phase, type Result } from './script.js';
 
-/** The promise: so long after the mending all regions show the same. */
-export const PROMISED_MS = 2_000;
 /** Then it is waited for no more. */
 const LIMIT_MS = 15_000;
 const LOOK_MS = 10;
 const DRAW_MS = 200;
 /** Not the same in any two, so that they drift apart. */
 const PACES_MS = [35, 60, 110];
-
-/** How a phase ended. */
-export interface Result {
-  readonly title: string;
-  /** Likes and views that the region that knew least did not know, just before the mending. */
-  readonly apart: number;
-  /** From the mending until all agreed; `null`: they did not. */
-  readonly agreedMs: number | null;
-  /** What was acknowledged, and what each region showed in the end. */
-  readonly acknowledged: Counts;
-  readonly shown: readonly (Counts & { readonly name: string })[];
-}
 
 /** Plays the script, and draws what is to be seen. */
 export class Drill {

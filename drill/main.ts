@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util';
 import { Control } from './control.js';
-import { Drill, PROMISED_MS } from './drill.js';
+import { Drill } from './drill.js';
 import { DrillError } from './processes.js';
 import { Deployment } from './regions.js';
 import { Screen } from './screen.js';
-import { PHASES } from './script.js';
+import { PHASES, PROMISED_MS } from './script.js';
 
 const NOT_EXACT = 1;
 const NOT_RUN = 2;

@@ -1,5 +1,5 @@
-import { PROMISED_MS, type Result } from './drill.js';
 import type { Counts } from './regions.js';
+import { PROMISED_MS, type Result } from './script.js';
 
 /** What is to be seen now. */
 export interface Scene {

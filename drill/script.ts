@@ -1,4 +1,8 @@
 import type { Cable, Cut } from './cables.js';
+import type { Counts } from './regions.js';
+
+/** The promise: so long after the mending all regions show the same. */
+export const PROMISED_MS = 2_000;
 
 export interface Phase {
   readonly title: string;
@@ -12,3 +16,15 @@ export const PHASES: readonly Phase[] = [
   { title: 'us does not reach ap', cut: ({ from, to }) => (from === 'us' && to === 'ap' ? 'silent' : null) },
   { title: 'each is alone', cut: () => 'refused' },
 ];
+
+/** How a phase ended. */
+export interface Result {
+  readonly title: string;
+  /** Likes and views that the region that knew least did not know, just before the mending. */
+  readonly apart: number;
+  /** From the mending until all agreed; `null`: they did not. */
+  readonly agreedMs: number | null;
+  /** What was acknowledged, and what each region showed in the end. */
+  readonly acknowledged: Counts;
+  readonly shown: readonly (Counts & { readonly name: string })[];
+}

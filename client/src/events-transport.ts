@@ -2,7 +2,6 @@ import type { ErrorBody } from '../../src/protocol/errors.js';
 import type { ByeEvent, Failure, Update } from '../../src/protocol/messages.js';
 import type { Environment, Timer } from './environment.js';
 import { readEvents } from './event-reader.js';
-import type { Operation } from './post-counts.js';
 import {
   type Acknowledgement,
   ANSWER_MS,
@@ -10,6 +9,7 @@ import {
   type ConnectionListener,
   type Credentials,
   type Ending,
+  type Operation,
   type Subscribed,
   type Transport,
 } from './transport.js';

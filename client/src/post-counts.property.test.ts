@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Update } from '../../src/protocol/messages.js';
-import { type Change, type Operation, PostCounts } from './post-counts.js';
-import type { Acknowledgement, Snapshot } from './transport.js';
+import { type Change, PostCounts } from './post-counts.js';
+import type { Acknowledgement, Operation, Snapshot } from './transport.js';
 
 const RUNS = 500 * Number(process.env['TEST_SCALE'] ?? 1);
 

@@ -1,14 +1,5 @@
 import type { Update } from '../../src/protocol/messages.js';
-import type { Acknowledgement, Known, Snapshot } from './transport.js';
-
-export interface Operation {
-  /** Its number within the session. */
-  readonly seq: number;
-  readonly post: string;
-  readonly metric: string;
-  /** What a toggle is set to, or what is added to a tally. */
-  readonly value: boolean | number;
-}
+import type { Acknowledgement, Known, Operation, Snapshot } from './transport.js';
 
 export interface Counts {
   readonly likes: number;

@@ -1,9 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Failure } from '../../src/protocol/messages.js';
 import type { Clock } from './environment.js';
-import type { Operation } from './post-counts.js';
 import { Session } from './session.js';
-import type { Acknowledgement, Connection } from './transport.js';
+import type { Acknowledgement, Connection, Operation } from './transport.js';
 
 /** Time that passes when it is told to. */
 class ManualClock implements Clock {

@@ -1,8 +1,7 @@
 import type { Failure } from '../../src/protocol/messages.js';
 import type { Clock, Timer } from './environment.js';
 import { LiveCountsError } from './errors.js';
-import type { Operation } from './post-counts.js';
-import type { Acknowledgement, Connection, Transport } from './transport.js';
+import type { Acknowledgement, Connection, Operation, Transport } from './transport.js';
 
 /** More than a hand can click and a page can show; a thousand operations are about 100 KB. */
 const PENDING_MAX = 1_000;

@@ -1,7 +1,6 @@
 import type { ErrorBody } from '../../src/protocol/errors.js';
 import type { ByeEvent, Failure, MineEvent, Update } from '../../src/protocol/messages.js';
 import type { Environment, Timer } from './environment.js';
-import type { Operation } from './post-counts.js';
 import {
   type Acknowledgement,
   ANSWER_MS,
@@ -10,6 +9,7 @@ import {
   type Credentials,
   type Ending,
   type Known,
+  type Operation,
   type Subscribed,
   type Transport,
 } from './transport.js';

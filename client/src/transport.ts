@@ -1,12 +1,20 @@
 import type { ErrorBody } from '../../src/protocol/errors.js';
 import type { Failure, MineEvent, SubscribeAnswer, Update } from '../../src/protocol/messages.js';
-import type { Operation } from './post-counts.js';
 
 /** Who connects; see "Connection" in docs/protocol.md. */
 export interface Credentials {
   readonly token: string | undefined;
   readonly actor: string | undefined;
   readonly session: string;
+}
+
+export interface Operation {
+  /** Its number within the session. */
+  readonly seq: number;
+  readonly post: string;
+  readonly metric: string;
+  /** What a toggle is set to, or what is added to a tally. */
+  readonly value: boolean | number;
 }
 
 export type Known = readonly [e: string, v: number];

@@ -1,8 +1,7 @@
 import type { ErrorBody, ErrorCode } from '../../src/protocol/errors.js';
 import type { Failure, MineEvent, Update } from '../../src/protocol/messages.js';
 import type { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import type { Operation } from '../src/post-counts.js';
-import type { Acknowledgement, Known, Snapshot } from '../src/transport.js';
+import type { Acknowledgement, Known, Operation, Snapshot } from '../src/transport.js';
 
 const TICK_MS = 100;
 const TOGGLES = ['likes', 'saves'];

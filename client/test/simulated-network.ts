@@ -1,7 +1,6 @@
 import type { Failure, MineEvent, Update } from '../../src/protocol/messages.js';
 import type { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import type { Random } from '../../test/support/random.js';
-import type { Operation } from '../src/post-counts.js';
 import type {
   Acknowledgement,
   Connection,
@@ -9,6 +8,7 @@ import type {
   Credentials,
   Ending,
   Known,
+  Operation,
   Subscribed,
   Transport,
 } from '../src/transport.js';

@@ -5,7 +5,6 @@ import type { KeySet } from './key-set.js';
 import { INT64_RULE, toActorKey } from './keys.js';
 import type { Tokens } from './tokens.js';
 
-export const ACTOR_MAX = 128;
 /** Node's timers go no further: 24 days. A token that lives longer is not watched. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 

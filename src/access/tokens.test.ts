@@ -13,7 +13,7 @@ import {
   UnsecuredJWT,
 } from 'jose';
 import { ProtocolError } from '../protocol/errors.js';
-import { ACTOR_MAX } from './identity.js';
+import { ACTOR_MAX } from '../protocol/limits.js';
 import { systemClock } from '../clock.js';
 import { KeySet } from './key-set.js';
 import { Tokens } from './tokens.js';

@@ -23,9 +23,9 @@ export interface FirstView {
  * are given it is the pacer's matter. A change that comes before the viewers' next frame costs nothing.
  */
 export class Fanout {
-  readonly #posts = new Map<string, WatchedPost>();
+  readonly #posts = new Map<string, WatchedPost<Subscription>>();
   readonly #pacer: Pacer;
-  readonly #due: (viewer: Viewer) => void;
+  readonly #touched: (subscription: Subscription) => void;
 
   constructor(
     private readonly store: CounterStore,
@@ -35,7 +35,10 @@ export class Fanout {
     tickMs: number,
   ) {
     this.#pacer = new Pacer(clock, tickMs, (viewer) => this.close(viewer));
-    this.#due = (viewer) => this.#pacer.due(viewer);
+    this.#touched = (subscription) => {
+      subscription.viewer.dirty.push(subscription);
+      this.#pacer.due(subscription.viewer);
+    };
     store.changes.subscribe((changed) => this.#changed(changed));
     presence.changes.subscribe((posts) => this.#viewersChanged(posts));
   }
@@ -197,12 +200,11 @@ export class Fanout {
 
   #repeat(subscription: Subscription): void {
     if (!subscription.watched.forget(subscription)) return;
-    subscription.viewer.dirty.push(subscription);
-    this.#pacer.due(subscription.viewer);
+    this.#touched(subscription);
   }
 
   /** Takes the counts if they are news; `live` is no part of their version. @returns the newest state. */
-  #offer(watched: WatchedPost, counts: PostCounts): Snapshot {
+  #offer(watched: WatchedPost<Subscription>, counts: PostCounts): Snapshot {
     const told = watched.told;
     watched.told = counts.live;
     const known = watched.latest?.counts;
@@ -211,15 +213,15 @@ export class Fanout {
     return watched.latest!;
   }
 
-  #showLive(watched: WatchedPost): void {
+  #showLive(watched: WatchedPost<Subscription>): void {
     const { id, told, latest } = watched;
     const live = this.presence.live({ post: id, live: told });
     if (latest !== null && latest.live !== live) this.#replace(watched, latest.counts, live);
   }
 
-  #replace(watched: WatchedPost, counts: PostCounts, live: number): Snapshot {
+  #replace(watched: WatchedPost<Subscription>, counts: PostCounts, live: number): Snapshot {
     const snapshot = new Snapshot(counts, live, this.metrics);
-    watched.replace(snapshot, this.#due);
+    watched.replace(snapshot, this.#touched);
     return snapshot;
   }
 }

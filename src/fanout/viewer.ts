@@ -15,7 +15,7 @@ export interface FrameSink {
 /** One viewer's interest in one post. */
 export interface Subscription {
   readonly viewer: Viewer;
-  readonly watched: WatchedPost;
+  readonly watched: WatchedPost<Subscription>;
   /** The state that the viewer was given last; `null` before its first snapshot. */
   base: Snapshot | null;
   /** Its place in `watched.clean`; -1 while it is not there. */

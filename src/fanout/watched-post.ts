@@ -1,45 +1,49 @@
 import type { Snapshot } from './snapshot.js';
-import type { Subscription, Viewer } from './viewer.js';
+
+/** What a post keeps of a subscription to it. */
+interface Watching {
+  /** Its place in `#clean`; -1 while it is not there. */
+  place: number;
+}
 
 /** A post that somebody here watches. */
-export class WatchedPost {
+export class WatchedPost<S extends Watching> {
   /** `null` until it was first read. */
   latest: Snapshot | null = null;
   /** Subscriptions that have been given `latest`. The others are in their viewer's `dirty`, or wait for their snapshot. */
-  #clean: Subscription[] = [];
+  #clean: S[] = [];
   subscriptions = 0;
   /** Subscriptions that began with another number of viewers than `latest` had: to be told again, or for the first time. */
-  readonly shownOtherwise: Subscription[] = [];
+  readonly shownOtherwise: S[] = [];
   /** Viewers on all gateways, as the store told it last. */
   told = 0;
 
   constructor(readonly id: string) {}
 
   /**
-   * Takes a newer state. Every clean subscription becomes dirty, once: further changes before its viewer's next
-   * frame cost nothing, however many viewers there are.
-   * @returns through `touched` the viewers of those that were clean.
+   * Takes a newer state. No subscription is clean any more: further changes before its viewer's next frame cost nothing,
+   * however many viewers there are.
+   * @param touched takes each that was clean, once, to make it dirty
    */
-  replace(next: Snapshot, touched: (viewer: Viewer) => void): void {
+  replace(next: Snapshot, touched: (subscription: S) => void): void {
     this.latest?.retire();
     this.latest = next;
     const clean = this.#clean;
     this.#clean = [];
     for (const subscription of clean) {
       subscription.place = -1;
-      subscription.viewer.dirty.push(subscription);
-      touched(subscription.viewer);
+      touched(subscription);
     }
   }
 
   /** The subscription, which is neither clean nor dirty, has been given `latest`. */
-  given(subscription: Subscription): void {
+  given(subscription: S): void {
     subscription.place = this.#clean.length;
     this.#clean.push(subscription);
   }
 
   /** Whether it was clean: is no more, and not dirty. */
-  forget(subscription: Subscription): boolean {
+  forget(subscription: S): boolean {
     const { place } = subscription;
     if (place === -1) return false;
     const last = this.#clean.pop()!;

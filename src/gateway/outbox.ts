@@ -1,17 +1,20 @@
 import type { Clock } from '../clock.js';
-import type { Connection } from './connection.js';
+
+interface Flushable {
+  flush(): void;
+}
 
 /**
  * Connections with answers that wait to be written. A commit answers thousands of operations at once: those of one
  * connection leave together, when the events at hand have been dealt with.
  */
 export class Outbox {
-  #waiting: Connection[] = [];
+  #waiting: Flushable[] = [];
 
   constructor(private readonly clock: Clock) {}
 
   /** To be called with the first answer. */
-  add(connection: Connection): void {
+  add(connection: Flushable): void {
     if (this.#waiting.push(connection) === 1) this.clock.soon(this.#flush);
   }
 

@@ -1,5 +1,5 @@
+import type { Socket } from 'socket.io';
 import type { Clock } from '../clock.js';
-import type { CountsSocket } from './connection.js';
 import { unsentPackets } from './direct-socket.js';
 import { type Intake, UNSENT } from './intake.js';
 import type { Shortcuts } from './shortcuts.js';
@@ -27,7 +27,7 @@ export class UnreadAnswers {
   #watched = false;
 
   constructor(
-    private readonly connection: CountsSocket['conn'],
+    private readonly connection: Socket['conn'],
     private readonly clock: Clock,
     private readonly shortcuts: Shortcuts,
     private readonly intake: Intake,

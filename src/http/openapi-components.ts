@@ -1,5 +1,5 @@
 import type { OpenAPIV3_1 } from 'openapi-types';
-import { ACTOR_MAX } from '../access/identity.js';
+import { ACTOR_MAX } from '../protocol/limits.js';
 import { POST_PATTERN, POST_RULE } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import { type ErrorCode, HTTP_STATUS } from '../protocol/errors.js';

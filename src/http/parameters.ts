@@ -1,7 +1,8 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
-import { ACTOR_MAX, type Claim } from '../access/identity.js';
+import type { Claim } from '../access/identity.js';
+import { ACTOR_MAX } from '../protocol/limits.js';
 import { isPostId, ownText, POST_RULE } from '../counters/ids.js';
 import { LIKES, type Metric, type Metrics } from '../counters/metrics.js';
 import { ProtocolError } from '../protocol/errors.js';

@@ -2,10 +2,10 @@ import type { Clock } from '../clock.js';
 import type { Batch, CommitResult } from '../counters/batch.js';
 import type { Operation } from '../counters/operation.js';
 import type { CounterStore } from '../store/counter-store.js';
-import type { Lane, OpenBatch } from './lane.js';
+import type { Kept, Lane, OpenBatch } from './lane.js';
 import { ageMs, type Moment, momentOf } from './moment.js';
 import type { PendingOperation } from './pending-operation.js';
-import { type Kept, RetainedBatches } from './retained-batches.js';
+import { RetainedBatches } from './retained-batches.js';
 
 /** Pauses between two sendings of a batch that the store did not take: doubled up to the last, half of it random. */
 const RETRY_MIN_MS = 25;

@@ -1,6 +1,6 @@
+import type { Batch } from '../counters/batch.js';
 import type { Moment } from './moment.js';
 import type { PendingOperation } from './pending-operation.js';
-import type { Kept } from './retained-batches.js';
 
 /** Operations that will be committed as one batch. */
 export class OpenBatch {
@@ -33,6 +33,13 @@ export class OpenBatch {
     this.told = operations.slice(0, told).filter(stays).length;
     return operations.slice(told).filter((operation) => !stays(operation));
   }
+}
+
+/** A batch that the store confirmed. */
+export interface Kept {
+  readonly lane: Lane;
+  readonly batch: Batch;
+  readonly confirmed: Moment;
 }
 
 /**

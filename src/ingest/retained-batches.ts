@@ -1,20 +1,13 @@
 import type { Clock, Timer } from '../clock.js';
 import type { Batch } from '../counters/batch.js';
 import type { Operation } from '../counters/operation.js';
-import type { Lane } from './lane.js';
+import type { Kept, Lane } from './lane.js';
 import type { Moment } from './moment.js';
 
 /** Over all lanes: two seconds of full load, about 15 MB. */
 const OPERATIONS_MAX = 100_000;
 /** At the limit a tenth goes at once, so that looking for the oldest costs nothing a batch. */
 const OPERATIONS_LEFT = 90_000;
-
-/** A batch that the store confirmed. */
-export interface Kept {
-  readonly lane: Lane;
-  readonly batch: Batch;
-  readonly confirmed: Moment;
-}
 
 /**
  * What was confirmed lately, by lane: a store may come back without it (a replica that was promoted before it had the

@@ -9,8 +9,8 @@ import { readNarrow } from './narrow-numbers.js';
 import { KEY64_BYTES } from './packed-keys.js';
 import { decodePost } from './post-record.js';
 import { STATE } from './regional-record.js';
-import type { Tables } from './records.js';
 import { END, Table } from './table.js';
+import type { Tables } from './tables.js';
 
 /**
  * A process of its own, started by directory-check.ts: reads the data file of the directory that it is given as LMDB does, and

@@ -13,8 +13,8 @@ import {
   placeOf,
   withPrivateFiles,
 } from './directory-files.js';
-import type { Tables } from './records.js';
 import { Table } from './table.js';
+import type { Tables } from './tables.js';
 
 /** 4: keys of actors and sessions are made otherwise than in 3. */
 export const FORMAT = 4;

@@ -6,11 +6,11 @@ import type { Regional } from '../../counters/regional.js';
 import type { Register } from '../../counters/shipment.js';
 import { A_MS } from '../../counters/stamp.js';
 import { ByteReader, type ByteWriter } from './bytes.js';
+import type { BucketRecords } from './bucket-records.js';
 import type { Change } from './changes.js';
 import { Chunks } from './chunks.js';
 import { NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
 import { memberPlace } from './post-record.js';
-import type { Records } from './records.js';
 import { CLOCK, encodeState, STATE } from './regional-record.js';
 
 /** Mean marks a chunk: 960 bytes, so that few grow over what LMDB keeps within a page, 2 KB, before they are split. */
@@ -69,7 +69,7 @@ export class EmbeddedBucket implements Bucket, Change {
 
   constructor(
     readonly number: number,
-    private readonly records: Records,
+    private readonly records: BucketRecords,
   ) {
     this.regional = records.regional(number);
     this.#prefix = bigEndian(number, 2);

@@ -10,25 +10,8 @@ import { MemberTable } from './member-table.js';
 import { decodePost, encodePost, memberPlace, type PostRecord } from './post-record.js';
 import { registersKeyOf, RegisterTable } from './register-table.js';
 import type { StampedPosts } from './stamped-posts.js';
-import { END, type Table } from './table.js';
-
-/** The tables of a data directory. A post belongs to one bucket, so only what has no post carries the bucket's number. */
-export interface Tables {
-  /** post → PostRecord */
-  readonly posts: Table;
-  /** metric, post, chunk number → a chunk of members */
-  readonly members: Table;
-  /** bucket, generation, chunk number → a chunk of sessions with their last seqs */
-  readonly marks: Table;
-  /** bucket → its mark generation */
-  readonly generations: Table;
-  /** bucket, incarnation → Fence. Of this process only: emptied at boot */
-  readonly fences: Table;
-  /** metric, post, chunk number → a chunk of registers */
-  readonly registers: Table;
-  /** bucket, `s` or `c` → its dealings with other regions, as JSON; and of them the clock alone, which each batch changes */
-  readonly regional: Table;
-}
+import { END } from './table.js';
+import type { Tables } from './tables.js';
 
 /** Posts looked at in one go for registers, when all have to be. */
 const SOUGHT_AT_ONCE = 1_000;

@@ -1,8 +1,9 @@
 import type { Clock } from '../../clock.js';
+import type { ActorKeys } from '../../counters/ids.js';
+import type { Metrics } from '../../counters/metrics.js';
 import { NAMELESS } from '../../counters/pn-counter.js';
 import type { RedisConnections } from './connections.js';
 import { CONFIG_KEY } from './keys.js';
-import type { RedisStoreOptions } from './redis-store.js';
 import { Script } from './scripts.js';
 
 /** Of keys and values, as docs/redis-keys.md draws them. */
@@ -11,6 +12,14 @@ const LAYOUT = '2';
 const ATTEMPTS = 10;
 const PAUSE_MS = 100;
 
+/** What the data is made with, and cannot be changed later. */
+interface Making {
+  readonly buckets: number;
+  readonly actorKeys: ActorKeys;
+  readonly metrics: Metrics;
+  readonly region: string;
+}
+
 /**
  * Writes down what the data is made with, or checks that it fits.
  * @throws Error with one line that says what does not.
@@ -18,7 +27,7 @@ const PAUSE_MS = 100;
 export async function claimData(
   connections: RedisConnections,
   clock: Clock,
-  { buckets, actorKeys, metrics, region }: RedisStoreOptions,
+  { buckets, actorKeys, metrics, region }: Making,
 ): Promise<void> {
   const own = [LAYOUT, String(buckets), actorKeys, metrics.toString(), region, NAMELESS] as const;
   const reply = await claim(connections, clock, own);

@@ -1,9 +1,14 @@
-import type { RedisStoreOptions } from './redis-store.js';
+interface Beginning {
+  /** 32 random bits for an epoch that begins. */
+  readonly nonce: () => number;
+  /** Wall time, ms since 1970; guarded against jumps. */
+  readonly wallMs: () => number;
+}
 
 /**
  * What scripts are given for a life that begins in one of them: 32 random bits, and the wall time (ms since 1970). Not the server's
  * own time: the gateway's is guarded against jumps.
  */
-export function newLife({ nonce, wallMs }: Pick<RedisStoreOptions, 'nonce' | 'wallMs'>): string {
+export function newLife({ nonce, wallMs }: Beginning): string {
   return `${nonce()} ${Math.floor(wallMs())}`;
 }

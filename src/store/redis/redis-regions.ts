@@ -2,6 +2,7 @@ import { Subject } from 'rxjs';
 import type { Clock } from '../../clock.js';
 import type { PostCounts } from '../../counters/batch.js';
 import { bucketOf } from '../../counters/ids.js';
+import type { Metrics } from '../../counters/metrics.js';
 import type { Life } from '../../counters/pn-counter.js';
 import { regionNumber } from '../../counters/stamp.js';
 import type { Receipt, Shipment, Toggled } from '../../counters/shipment.js';
@@ -9,7 +10,6 @@ import type { Asked, BucketStanding, NewLife, RegionalStore, ScanPage } from '..
 import type { RedisConnections } from './connections.js';
 import { keysOf } from './keys.js';
 import { newLife } from './new-life.js';
-import type { RedisStoreOptions } from './redis-store.js';
 import { changesOf, type Standing, standingOf } from './region-answers.js';
 import { CALL_THINGS_MAX, RegionMerges } from './region-merges.js';
 import { RegionReads } from './region-reads.js';
@@ -25,6 +25,20 @@ const LEASE_MS = 2_000;
 const CALL_MARKS_MAX = 500;
 /** Buckets of a call that looks at little more than their hashes. */
 const CALL_BUCKETS_MAX = 128;
+
+interface RedisRegionsOptions {
+  readonly metrics: Metrics;
+  readonly buckets: number;
+  readonly region: string;
+  /** Names this gateway life among those that share the store. */
+  readonly gateway: string;
+  /** Least time between two announcements of a post, ms. */
+  readonly publishMs: number;
+  /** 32 random bits for an epoch that begins. */
+  readonly nonce: () => number;
+  /** Wall time that a life begins with, ms since 1970; guarded against jumps. */
+  readonly wallMs: () => number;
+}
 
 /** What the store does about changes that come from other regions. */
 export interface RegionsEvents {
@@ -51,7 +65,7 @@ export class RedisRegions implements RegionalStore {
   constructor(
     private readonly connections: RedisConnections,
     clock: Clock,
-    private readonly options: RedisStoreOptions,
+    private readonly options: RedisRegionsOptions,
     events: RegionsEvents,
   ) {
     const { region, metrics } = options;

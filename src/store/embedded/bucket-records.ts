@@ -1,0 +1,30 @@
+import type { PostState } from '../../counters/bucket.js';
+import type { Replica } from '../../counters/pn-counter.js';
+import type { Regional } from '../../counters/regional.js';
+import type { Change, Changes } from './changes.js';
+import type { MemberTable } from './member-table.js';
+import type { PostRecord } from './post-record.js';
+import type { RegisterTable } from './register-table.js';
+import type { Tables } from './tables.js';
+
+/** A post that is in memory. */
+interface CachedPost extends Change {
+  readonly record: PostRecord;
+  /** Whether it was counted before, or is now. */
+  readonly known: boolean;
+  set(state: PostState): void;
+}
+
+/** The part of the records that a bucket uses. */
+export interface BucketRecords {
+  readonly tables: Tables;
+  readonly changes: Changes;
+  readonly members: MemberTable;
+  readonly registers: RegisterTable;
+  /** The own region's present life. */
+  readonly replica: Replica;
+  regional(bucket: number): Regional | null;
+  post(id: string): CachedPost;
+  stamped(bucket: number, id: string, stamp: number): void;
+  postsWithRegisters(bucket: number): string[];
+}
