@@ -10,7 +10,7 @@ const layer = (name, from, allowed) => ({
   to: { path: '^src/', pathNot: [`^src/${from}/`, ...allowed.map((a) => `^src/${a}`)] },
 });
 
-const core = ['protocol/', 'clock\\.ts', 'tokens\\.ts'];
+const core = ['common/', 'protocol/', 'clock\\.ts', 'tokens\\.ts'];
 const middle = ['store/counter-store\\.ts', 'counters/', ...core];
 
 module.exports = {
@@ -24,7 +24,8 @@ module.exports = {
     },
     { name: 'no-orphans', severity: 'error', from: { orphan: true, path: '^src/', pathNot: '\\.d\\.ts$' }, to: {} },
     layer('protocol-is-the-bottom', 'protocol', []),
-    layer('counters-are-pure', 'counters', []),
+    layer('common-has-no-domain', 'common', ['clock\\.ts']),
+    layer('counters-are-pure', 'counters', ['common/']),
     layer('store-knows-counters', 'store', ['counters/', ...core]),
     layer('ingest-knows-the-port', 'ingest', middle),
     layer('fanout-knows-the-port', 'fanout', ['presence/', ...middle]),

@@ -1,3 +1,4 @@
+import { fmix32, fnv1a } from '../common/hash.js';
 import type { Key64 } from './ids.js';
 
 /** Marks a bucket keeps at most: about 150 bytes each. */
@@ -136,11 +137,9 @@ export class Feed {
   }
 }
 
-/** In 30 bits, which are a plain number to V8: FNV-1a of the post, then what else there is mixed in as MurmurHash3 does. */
+/** In 30 bits, which are a plain number to V8. */
 function hashOf(post: string, metric: number, actor: Key64 | null): number {
-  let h = 0x811c9dc5 ^ metric;
-  for (let i = 0; i < post.length; i++) h = Math.imul(h ^ post.charCodeAt(i), 0x01000193);
-  if (actor !== null) h ^= Math.imul(actor.hi, 0x85ebca6b) ^ Math.imul(actor.lo, 0xc2b2ae35);
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  return (h ^ (h >>> 13)) & 0x3fffffff;
+  let hash = fnv1a(post, metric);
+  if (actor !== null) hash ^= Math.imul(actor.hi, 0x85ebca6b) ^ Math.imul(actor.lo, 0xc2b2ae35);
+  return fmix32(hash) & 0x3fffffff;
 }

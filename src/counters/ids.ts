@@ -1,3 +1,5 @@
+import { fmix32, fnv1a } from '../common/hash.js';
+
 /** Names of things: posts, and the 64-bit keys under which actors and sessions are kept. */
 
 /**
@@ -37,15 +39,7 @@ export const ACTOR_KEYS = ['hash', 'int64'] as const;
 /** The same for the lifetime of the data, and in all regions: the keys in it are of this kind. */
 export type ActorKeys = (typeof ACTOR_KEYS)[number];
 
-/**
- * The bucket of a post, 0 to `buckets` - 1. Fixed for the life of the data: FNV-1a over the (ASCII) characters, then
- * the finalizer of MurmurHash3, since FNV alone leaves the low bits of short ids uneven.
- * Sources: http://www.isthe.com/chongo/tech/comp/fnv/ and Appleby's MurmurHash3 `fmix32` (public domain).
- */
+/** The bucket of a post, 0 to `buckets` - 1. Fixed for the lifetime of the data. */
 export function bucketOf(post: string, buckets: number): number {
-  let h = 0x811c9dc5;
-  for (let i = 0; i < post.length; i++) h = Math.imul(h ^ post.charCodeAt(i), 0x01000193);
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return ((h ^ (h >>> 16)) >>> 0) % buckets;
+  return fmix32(fnv1a(post)) % buckets;
 }

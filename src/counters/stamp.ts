@@ -1,3 +1,5 @@
+import { fnv1a } from '../common/hash.js';
+
 /**
  * Stamps order the changes of all regions: hybrid logical clocks (Kulkarni, Demirbas, Madappa, Avva, Leone: "Logical
  * physical clocks", OPODIS 2014) in one integer below 2^53, so that to compare two is to compare two numbers:
@@ -33,8 +35,7 @@ export function stampOf(wallMs: number): number {
 
 /** By which the stamps of regions differ, 0 to 255: FNV-1a of the name. Those of one deployment must not be the same. */
 export function regionNumber(region: string): number {
-  let h = 0x811c9dc5;
-  for (let i = 0; i < region.length; i++) h = Math.imul(h ^ region.charCodeAt(i), 0x01000193);
+  const h = fnv1a(region);
   return (h ^ (h >>> 8) ^ (h >>> 16) ^ (h >>> 24)) & 0xff;
 }
 

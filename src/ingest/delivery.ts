@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.js';
+import { sleep } from '../common/sleep.js';
 import type { Batch, CommitResult } from '../counters/batch.js';
 import type { Operation } from '../counters/operation.js';
 import type { CounterStore } from '../store/counter-store.js';
@@ -126,7 +127,7 @@ export class Delivery {
       this.stats.retries += 1;
       this.retained.hold(lane);
       if (result !== null) left = this.#heal(lane, left, result);
-      await this.#pause(pauseMs * (0.5 + this.random() / 2));
+      await sleep(this.clock, pauseMs * (0.5 + this.random() / 2));
       pauseMs = Math.min(2 * pauseMs, RETRY_MAX_MS);
     }
     if (!lane.unchecked) this.retained.release(lane);
@@ -223,10 +224,6 @@ export class Delivery {
       );
     }
     this.stats.lostBatches += batches;
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => void this.clock.after(ms, resolve));
   }
 }
 

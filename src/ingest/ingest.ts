@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../clock.js';
+import { sleep } from '../common/sleep.js';
 import { bucketOf } from '../counters/ids.js';
 import { errorBody } from '../protocol/errors.js';
 import type { CounterStore } from '../store/counter-store.js';
@@ -132,7 +133,7 @@ export class Ingest {
     this.#flush();
     const end = this.clock.nowMs() + limitMs;
     while (this.#pending > 0 && this.clock.nowMs() < end) {
-      await new Promise<void>((resolve) => void this.clock.after(DRAIN_CHECK_MS, resolve));
+      await sleep(this.clock, DRAIN_CHECK_MS);
     }
   }
 

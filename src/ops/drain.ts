@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Clock } from '../clock.js';
+import { sleep } from '../common/sleep.js';
 import { Fanout } from '../fanout/fanout.js';
 import { CountsGateway } from '../gateway/counts.gateway.js';
 import { Handshake } from '../gateway/handshake.js';
@@ -45,7 +46,7 @@ export class Drain {
   async #allGone(limitMs: number): Promise<void> {
     const end = this.clock.nowMs() + limitMs;
     while (this.gateway.connections.size + this.streams.size > 0 && this.clock.nowMs() < end) {
-      await new Promise<void>((resolve) => void this.clock.after(LOOK_AGAIN_MS, resolve));
+      await sleep(this.clock, LOOK_AGAIN_MS);
     }
   }
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.js';
+import { sleep } from '../common/sleep.js';
 import type { PostShipment, Shipment } from '../counters/shipment.js';
 import { stampOf } from '../counters/stamp.js';
 import type { RegionalStore } from '../store/regional-store.js';
@@ -98,7 +99,7 @@ export class AntiEntropy {
       const page: Awaited<ReturnType<RegionalStore['scan']>> = await this.store.scan(buckets, cursor, PAGE_MAX);
       yield* page.shipments;
       cursor = page.next;
-      if (cursor !== null) await new Promise<void>((resolve) => void this.clock.after(PAGE_PAUSE_MS, resolve));
+      if (cursor !== null) await sleep(this.clock, PAGE_PAUSE_MS);
     }
   }
 }

@@ -1,3 +1,4 @@
+import { fmix32, fnv1a } from '../common/hash.js';
 import type { EntryShipment, PostShipment } from '../counters/shipment.js';
 import type { Key64 } from '../counters/ids.js';
 
@@ -6,7 +7,7 @@ export const LEAVES = 16;
 
 /** In which leaf a post is: by other bits of its hash than those that chose its bucket. */
 export function leafOf(post: string): number {
-  return (hashOf(post) >>> 24) % LEAVES;
+  return (fmix32(fnv1a(post)) >>> 24) % LEAVES;
 }
 
 /**
@@ -15,7 +16,7 @@ export function leafOf(post: string): number {
  */
 export function digestOf({ post, entries, registers, members }: PostShipment): number {
   let sum = 0;
-  for (const entry of entries) if (entry.p > 0 || entry.n > 0) sum = (sum + hashOf(textOf(post, entry))) | 0;
+  for (const entry of entries) if (entry.p > 0 || entry.n > 0) sum = (sum + fmix32(fnv1a(textOf(post, entry)))) | 0;
   for (const { metric, actor, on } of registers) if (on) sum = (sum + memberHash(toggleHash(post, metric), actor)) | 0;
   for (const { metric, actors } of members) {
     const toggle = toggleHash(post, metric);
@@ -29,24 +30,9 @@ function textOf(post: string, { metric, replica, p, n }: EntryShipment): string 
 }
 
 function toggleHash(post: string, metric: number): number {
-  return hashOf(`${post} ${metric}`);
+  return fmix32(fnv1a(`${post} ${metric}`));
 }
 
 function memberHash(toggle: number, { hi, lo }: Key64): number {
-  return mixed(mixed(toggle ^ hi) ^ lo);
-}
-
-/** FNV-1a, mixed: see `bucketOf`. */
-function hashOf(text: string): number {
-  let h = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
-  return mixed(h);
-}
-
-/** The finalizer of MurmurHash3. */
-function mixed(bits: number): number {
-  let h = bits;
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
+  return fmix32(fmix32(toggle ^ hi) ^ lo);
 }

@@ -1,11 +1,11 @@
 import type { Clock } from '../clock.js';
+import { sleep } from '../common/sleep.js';
 import { type Life, orderOf } from '../counters/pn-counter.js';
 import type { Receipt, Shipment } from '../counters/shipment.js';
 import type { Asked, BucketStanding, RegionalStore } from '../store/regional-store.js';
 import { CHANGES_MAX, type Collector, type Round } from './collector.js';
 import { Lag } from './lag.js';
 import { LinkState } from './link-state.js';
-import { Pause } from './pause.js';
 import type { LinkStatus, Peer } from './peer.js';
 import { Rejections } from './rejections.js';
 import { lacks, Remotes } from './remotes.js';
@@ -54,7 +54,7 @@ export class Link {
   #pauseMs = RETRY_MIN_MS;
   #closed = false;
   #ran: Promise<void> = Promise.resolve();
-  readonly #pause: Pause;
+  readonly #stop = new AbortController();
 
   constructor(
     private readonly store: RegionalStore,
@@ -63,7 +63,6 @@ export class Link {
     private readonly options: LinkOptions,
   ) {
     this.#remotes = new Remotes(clock);
-    this.#pause = new Pause(clock);
     this.#state = new LinkState(peer.region, clock, options.warn);
     this.#rejections = new Rejections(peer.region, options.warn);
   }
@@ -108,7 +107,7 @@ export class Link {
   /** Resolves when the peer has been told what was changed last, or is found not to be there. */
   close(): Promise<void> {
     this.#closed = true;
-    this.#pause.end();
+    this.#stop.abort();
     return this.#ran;
   }
 
@@ -119,7 +118,7 @@ export class Link {
       const retryAtMs = startedAtMs + this.#pauseMs * (0.5 + this.options.random() / 2);
       const nextAtMs = more === null ? retryAtMs : more ? startedAtMs : this.options.collector.nextAtMs(startedAtMs);
       this.#pauseMs = more === null ? Math.min(2 * this.#pauseMs, RETRY_MAX_MS) : RETRY_MIN_MS;
-      await this.#pause.for(nextAtMs - this.clock.nowMs());
+      await sleep(this.clock, nextAtMs - this.clock.nowMs(), this.#stop.signal);
     }
     if (this.up) await this.#tryRound();
   }

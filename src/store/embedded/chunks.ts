@@ -1,3 +1,4 @@
+import { fmix32 } from '../../common/hash.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { ByteWriter } from './bytes.js';
 import type { Change, Changes } from './changes.js';
@@ -103,12 +104,9 @@ function powerBelow(n: number): number {
   return 1 << (31 - Math.clz32(n));
 }
 
-/** Numeric keys are not spread evenly, so their bits are mixed first (MurmurHash3's `fmix32`). */
+/** Numeric keys are not spread evenly, so their bits are mixed first. */
 function chunkOf({ hi, lo }: Key64, chunks: number): number {
-  let h = Math.imul(hi, 0x9e3779b1) ^ lo;
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  h ^= h >>> 16;
+  const h = fmix32(Math.imul(hi, 0x9e3779b1) ^ lo);
   const power = powerBelow(chunks);
   const wide = h & (2 * power - 1);
   return wide < chunks ? wide : h & (power - 1);

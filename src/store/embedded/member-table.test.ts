@@ -1,3 +1,4 @@
+import { fmix32 } from '../../common/hash.js';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { Key64 } from '../../counters/ids.js';
@@ -60,12 +61,9 @@ const KINDS: Record<string, (i: number) => Key64> = {
   'large whole numbers in a row': (i) => ({ hi: 267_750_000 + Math.floor(i / 1000), lo: (i * 4_194_304) >>> 0 }),
 };
 
-/** Numbers without a pattern that are the same in every run (MurmurHash3's `fmix32`). */
+/** Numbers without a pattern that are the same in every run. */
 function mixed(i: number, salt: number): number {
-  let h = Math.imul(i, 0x9e3779b1) + salt;
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
+  return fmix32(Math.imul(i, 0x9e3779b1) + salt);
 }
 
 describe.each(Object.keys(KINDS))('members that are %s', (kind) => {

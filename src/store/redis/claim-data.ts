@@ -1,4 +1,5 @@
 import type { Clock } from '../../clock.js';
+import { sleep } from '../../common/sleep.js';
 import type { ActorKeys } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import { NAMELESS } from '../../counters/pn-counter.js';
@@ -55,6 +56,6 @@ async function claim(connections: RedisConnections, clock: Clock, own: readonly 
     } catch (error) {
       if (attempt === ATTEMPTS) throw error;
     }
-    await new Promise<void>((resolve) => void clock.after(PAUSE_MS, resolve));
+    await sleep(clock, PAUSE_MS);
   }
 }

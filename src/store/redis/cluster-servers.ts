@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../clock.js';
+import { sleep } from '../../common/sleep.js';
 import { redisClient } from './clients.js';
 import { addressText, type Address, type RedisTarget } from './redis-url.js';
 import { ServerConnection } from './server-connection.js';
@@ -111,7 +112,7 @@ export class ClusterServers {
       this.#again = false;
       const ranges = await this.#ask(first);
       if (ranges !== null) this.#apply(ranges);
-      await new Promise<void>((resolve) => this.clock.after(REFRESH_PAUSE_MS, resolve));
+      await sleep(this.clock, REFRESH_PAUSE_MS);
     }
   }
 

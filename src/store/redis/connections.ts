@@ -1,5 +1,6 @@
 import { type Observable, Subject } from 'rxjs';
 import type { Clock } from '../../clock.js';
+import { sleep } from '../../common/sleep.js';
 import { Channels } from './channels.js';
 import { ClusterServers } from './cluster-servers.js';
 import { type Address, addressText, type RedisTarget } from './redis-url.js';
@@ -237,7 +238,7 @@ export class RedisConnections {
       if (this.#servers.complete) announcedAtMs = Math.min(announcedAtMs, clock.nowMs());
       if (clock.nowMs() - announcedAtMs > ANNOUNCED_MS) this.#expectReachable(reason);
       if (clock.nowMs() > end || HOPELESS.test(reason)) throw new Error(`could not connect: ${reason}`);
-      await new Promise<void>((resolve) => clock.after(OPEN_CHECK_MS, resolve));
+      await sleep(clock, OPEN_CHECK_MS);
     }
   }
 

@@ -1,5 +1,6 @@
 import { type Observable, Subject } from 'rxjs';
 import type { Clock, Timer } from '../../clock.js';
+import { sleep } from '../../common/sleep.js';
 import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
 import { type ActorKeys, bucketOf, type Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
@@ -223,7 +224,7 @@ export class RedisStore implements CounterStore {
       } catch (error) {
         if (this.#closed || this.clock.nowMs() > endMs) throw error;
       }
-      await new Promise<void>((resolve) => void this.clock.after(READ_PAUSE_MS, resolve));
+      await sleep(this.clock, READ_PAUSE_MS);
     }
   }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../../clock.js';
+import { sleep } from '../../common/sleep.js';
 import type { PostCounts } from '../../counters/batch.js';
 import { epochOf } from '../../counters/bucket.js';
 import {
@@ -95,7 +96,7 @@ export class RegionMerges {
       } catch (error) {
         if (attempt === ATTEMPTS) throw error;
       }
-      await new Promise<void>((resolve) => void this.options.clock.after(PAUSE_MS, resolve));
+      await sleep(this.options.clock, PAUSE_MS);
     }
   }
 
