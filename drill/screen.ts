@@ -1,7 +1,7 @@
 import type { Counts } from './regions.js';
 import { PROMISED_MS, type Result } from './script.js';
 
-/** What is to be seen now. */
+/** The state that the screen shows now. */
 export interface Scene {
   readonly title: string;
   readonly seconds: number;

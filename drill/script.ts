@@ -1,7 +1,7 @@
 import type { Cable, Cut } from './cables.js';
 import type { Counts } from './regions.js';
 
-/** The promise: so long after the mending all regions show the same. */
+/** The promise: this long after the mending all regions show the same. */
 export const PROMISED_MS = 2_000;
 
 export interface Phase {
@@ -24,7 +24,7 @@ export interface Result {
   readonly apart: number;
   /** From the mending until all agreed; `null`: they did not. */
   readonly agreedMs: number | null;
-  /** What was acknowledged, and what each region showed in the end. */
+  /** The counts that were acknowledged, and those that each region showed in the end. */
   readonly acknowledged: Counts;
   readonly shown: readonly (Counts & { readonly name: string })[];
 }

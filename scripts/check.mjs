@@ -15,6 +15,7 @@ const checks = [
   'tsc --noEmit -p load',
   'tsc --noEmit -p drill',
   'knip',
+  'node scripts/check-language.mjs',
 ];
 
 function run(command) {

@@ -68,7 +68,7 @@ async function attack(kind, address, { cores, hostile, floodSeconds, calmSeconds
     .split('\n')
     .filter((line) => line.includes(`address ${address} `))
     .map((line) => /suspicious \(([a-z-]+)\)/.exec(line)?.[1]);
-  // What a client made up and that it floods are two things, which an operator mends by two settings.
+  // An address is named for each kind of suspicion, because an operator mends each by another setting.
   const named = Math.max(0, ...kinds.map((one) => kinds.filter((other) => other === one).length));
   return { calm, flooded, ended, named, memoryRatio: flooded.bytes / calm.bytes };
 }

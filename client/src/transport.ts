@@ -1,7 +1,7 @@
 import type { ErrorBody } from '../../src/protocol/errors.js';
 import type { Failure, MineEvent, SubscribeAnswer, Update } from '../../src/protocol/messages.js';
 
-/** Who connects; see "Connection" in docs/protocol.md. */
+/** The client that connects; see "Connection" in docs/protocol.md. */
 export interface Credentials {
   readonly token: string | undefined;
   readonly actor: string | undefined;
@@ -13,7 +13,7 @@ export interface Operation {
   readonly seq: number;
   readonly post: string;
   readonly metric: string;
-  /** What a toggle is set to, or what is added to a tally. */
+  /** The state that a toggle is set to, or the number that is added to a tally. */
   readonly value: boolean | number;
 }
 

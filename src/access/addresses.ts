@@ -10,7 +10,7 @@ import { TokenBucket } from './rate-limit.js';
 const ADDRESSES_MAX = 100_000;
 /** Room that is made when there is none, so that a flood of addresses does not look through all for each. */
 const FORGET_AT_LEAST = 1_000;
-/** What a client is asked to wait when its address has too many connections. */
+/** A client whose address has too many connections is asked to wait this long. */
 const TOO_MANY_RETRY_MS = 10_000;
 
 /** An IPv4 client of a server that listens on IPv6, too: https://www.rfc-editor.org/rfc/rfc4291#section-2.5.5.2 */
@@ -68,7 +68,7 @@ export class Place {
   }
 }
 
-/** Of those who are spared. */
+/** Shared by all connections that are not counted. */
 const NO_PLACE = new Place(null);
 
 export interface AddressLimits {

@@ -8,7 +8,7 @@ import type { Tokens } from './tokens.js';
 /** Node's timers go no further: 24 days. A token that lives longer is not watched. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
-/** Who is at the other end of a connection or a request. */
+/** The actor at the other end of a connection or a request. */
 export interface Identity {
   /** The actor's name; `null` when none was given. */
   readonly actor: string | null;
@@ -20,7 +20,7 @@ export interface Identity {
   readonly expiresAtMs: number | null;
 }
 
-/** What a client says of itself. */
+/** The claims of a client about itself, not yet verified. */
 export interface Claim {
   readonly token: string | undefined;
   /** Well-formed Unicode of 1 to `ACTOR_MAX` characters. */

@@ -134,7 +134,7 @@ describe("a connection's limit", () => {
   });
 });
 
-/** How many of so many single tokens are given. */
+/** How many of that many single tokens are given. */
 function taken(bucket: TokenBucket, nowMs: number, tries: number): number {
   let given = 0;
   for (let i = 0; i < tries; i++) if (bucket.take(nowMs) === 0) given += 1;

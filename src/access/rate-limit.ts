@@ -17,8 +17,8 @@ export class TokenBucket {
 
   /**
    * @param tokens at most the burst is taken, so that whoever waits for all of it can go on
-   * @returns 0 when taken; else the milliseconds until the whole burst is back. A client that waits so long loses no
-   * throughput, and what it had sent before it heard of the refusal has arrived by then.
+   * @returns 0 when taken; else the milliseconds until the whole burst is back. A client that waits this long loses no
+   * throughput, and everything that it had sent before it heard of the rejection has arrived by then.
    */
   take(nowMs: number, tokens = 1): number {
     if (this.rate === 0) return 0;
@@ -54,13 +54,13 @@ export class TokenBucket {
  * later ones are rejected, too: they were sent before the client knew.
  */
 const RETRY_GRACE_MS = 5_000;
-/** What such a later one is asked to wait: by then the first one is there. */
+/** A later operation is asked to wait this long: the first one has come by then. */
 const RETRY_LATER_MS = 100;
-/** Of operations that no retry is recognised of. */
+/** The `seq` of operations whose retries are not recognised. */
 const NO_SEQ = 0;
 
 /**
- * What one connection may do. Once it is rejected, it is rejected until the time it was told, and then until the first
+ * The operations that one connection may send. Once it is rejected, it is rejected until the time it was told, and then until the first
  * operation that was rejected comes again: if a later one were let through before it, the session's mark would pass the
  * earlier one, and its retry would be taken for a duplicate. So the order of `seq` survives every rejection. Time alone
  * does not ensure it: a retry may come a millisecond early, and be rejected while those behind it are let through.
@@ -99,7 +99,7 @@ export class OperationLimit {
     this.#reject(seq);
   }
 
-  /** The connection was not read for so long: what was on its way when it was rejected is still to come. */
+  /** The connection was not read for this long: what was on its way when it was rejected is still to come. */
   unread(nowMs: number, forMs: number): void {
     if (this.#closedUntilMs > nowMs - forMs) this.#closedUntilMs += forMs;
   }

@@ -5,7 +5,7 @@ const NAMED_AGAIN_MS = 3_600_000;
 /** Addresses and kinds remembered at once; with more, those named first are forgotten and may be named again. */
 const NAMED_MAX = 10_000;
 
-/** What an address is suspected of. A label of `tallycast_suspicious_total`: few, and fixed. */
+/** The kind of attack that an address is suspected of. A label of `tallycast_suspicious_total`: few, and fixed. */
 export type SuspicionKind =
   | 'connections'
   | 'flood'
@@ -18,7 +18,7 @@ export type SuspicionKind =
   | 'requests'
   | 'unsigned-posts';
 
-/** What each kind means to an operator, and what they can do about it. */
+/** For operators: the meaning of each kind, and the setting that mends it. */
 const EXPLANATIONS: Readonly<Record<SuspicionKind, string>> = {
   connections: 'holds all connections that it may have and opens more: see MAX_CONNECTIONS_PER_ADDRESS',
   flood: 'keeps on sending more messages than it may: its connections are closed; see MAX_OPS_PER_ADDRESS',

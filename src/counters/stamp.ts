@@ -6,7 +6,7 @@ import { fnv1a } from '../common/hash.js';
  *
  *     40 bits: ms since 2024 (they last until 2058)   5 bits: counter within it   8 bits: number of the region
  *
- * Where a clock runs ahead, for it has seen a stamp of a region whose clock does, its counter carries into its milliseconds.
+ * Where a clock runs ahead, because it has seen a stamp of a region whose clock does, its counter carries into its milliseconds.
  * A stamp belongs to a batch: of what a batch says of one actor only the last word counts.
  */
 
@@ -33,13 +33,13 @@ export function stampOf(wallMs: number): number {
   return Math.max(wallMs - SINCE_MS, 0) * A_MS;
 }
 
-/** By which the stamps of regions differ, 0 to 255: FNV-1a of the name. Those of one deployment must not be the same. */
+/** The number by which the stamps of regions differ, 0 to 255. Regions of one deployment must not share one. */
 export function regionNumber(region: string): number {
   const h = fnv1a(region);
   return (h ^ (h >>> 8) ^ (h >>> 16) ^ (h >>> 24)) & 0xff;
 }
 
-/** Of the region that gave the stamp. */
+/** The number of the region that gave the stamp. */
 export function regionNumberOf(stamp: number): number {
   return stamp % REGIONS;
 }

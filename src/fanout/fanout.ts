@@ -9,7 +9,7 @@ import { Snapshot } from './snapshot.js';
 import { type FrameSink, type Subscription, Viewer } from './viewer.js';
 import { WatchedPost } from './watched-post.js';
 
-/** What a subscriber is shown first. */
+/** The state of a post that a subscriber is shown first. */
 export interface FirstView {
   readonly snapshot: Snapshot;
   /** Viewers now, which may be more or less than the snapshot has: they are told of it with everybody. */

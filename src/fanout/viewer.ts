@@ -34,7 +34,7 @@ export type Pace = 'idle' | 'ready' | 'cooling';
 /** A connection that watches posts. */
 export class Viewer {
   readonly subscriptions = new Map<string, Subscription>();
-  /** Of these, the ones whose post changed since the last frame, each once. */
+  /** The subscriptions whose post changed since the last frame, each once. */
   readonly dirty: Subscription[] = [];
   pace: Pace = 'idle';
   closed = false;

@@ -1,6 +1,6 @@
 import type { Snapshot } from './snapshot.js';
 
-/** What a post keeps of a subscription to it. */
+/** The part of a subscription that its post keeps. */
 interface Watching {
   /** Its place in `#clean`; -1 while it is not there. */
   place: number;

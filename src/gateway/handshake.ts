@@ -16,7 +16,7 @@ import type { CountsSocket } from './connection.js';
 import { Intakes } from './intakes.js';
 import { HANDSHAKE } from './schemas.js';
 
-/** What a socket runs on: Engine.IO's side of the connection. */
+/** Engine.IO's side of the connection. */
 type Transported = CountsSocket['conn'];
 
 /** Decides who may connect, and as whom. A refusal is a `connect_error` whose `data` is the protocol's error object. */
@@ -101,7 +101,7 @@ export class Handshake {
 
   /** Ends a TCP connection of an address that has as many as it may, whatever it is for. */
   admitTcp(tcp: TcpSocket): void {
-    // Of one whose upgrade was ignored Node tells twice.
+    // Node emits a connection twice if its upgrade was ignored.
     if (this.#admitted.has(tcp)) return;
     this.#admitted.add(tcp);
     if (this.addresses.openTcp(tcp)) return;

@@ -6,7 +6,7 @@ interface Flushable {
 
 /**
  * Connections with answers that wait to be written. A commit answers thousands of operations at once: those of one
- * connection leave together, when the events at hand have been dealt with.
+ * connection leave together, when the events of this turn have been dealt with.
  */
 export class Outbox {
   #waiting: Flushable[] = [];

@@ -21,7 +21,7 @@ import type { Subscriptions } from './subscriptions.js';
 
 const EVENTS = ['subscribe', 'unsubscribe', 'like', 'unlike', 'view', 'add', 'set'];
 
-/** What requests are handed on to; the same for all connections. */
+/** The parts that requests are handed on to; the same for all connections. */
 export interface Handling {
   readonly answering: Answering;
   readonly subscriptions: Subscriptions;
@@ -45,14 +45,14 @@ export class Requests implements EventReceiver {
   act(event: Act, post: string, seq: number | undefined, id: AnswerId): void {
     if (!this.connection.socket.connected) return;
     const { list } = this.handling.metrics;
-    // Of a WebSocket the message is as short as the event; of long-polling it is a piece of the whole request.
+    // A message of a WebSocket is as short as the event; one of long-polling is a piece of the whole request.
     const own = this.connection.isPolling ? ownText(post) : post;
     if (event === 'view') this.#act(id, own, seq, list[VIEWS]!, 'add', 1);
     else this.#act(id, own, seq, list[LIKES]!, 'set', event === 'like' ? 1 : 0);
   }
 
   event(event: string, args: readonly unknown[], id: AnswerId): void {
-    // What came in one request behind the packet that disconnects is still passed on.
+    // Events that came in one request behind the packet that disconnects are still passed on.
     if (!this.connection.socket.connected) return;
     if (!EVENTS.includes(event)) this.#badRequest(id, `there is no such event; there are: ${EVENTS.join(', ')}`);
     else if (args.length !== 1) this.#badRequest(id, 'an event takes exactly one object');

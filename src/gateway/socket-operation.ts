@@ -11,7 +11,7 @@ import type { AsciiWriter, Writable } from '../protocol/ascii-writer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { AnswerId, Connection } from './connection.js';
 
-/** What answering needs. */
+/** Everything that an answer is made of beside the operation. */
 export interface Answering {
   readonly presence: Presence;
   readonly actors: Actors;

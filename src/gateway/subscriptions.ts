@@ -48,7 +48,7 @@ export class Subscriptions {
     const news: FirstView[] = [];
     const known: FirstView[] = [];
     for (const view of views) (isKnown(view, knownBefore) ? known : news).push(view);
-    // What is left out of the answer comes as a frame: the client may know its counts, but not who watches now.
+    // Posts that the answer leaves out come as a frame: the client may know their counts, but not who watches now.
     const framed = id === null ? views : known;
     const answer: SubscribeAnswer = {
       ok: true,

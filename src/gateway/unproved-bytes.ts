@@ -5,13 +5,13 @@ import type { Suspicions } from '../access/suspicions.js';
 import type { Intake } from './intake.js';
 
 /**
- * What a WebSocket may send before its handshake is over: a token, and the packets around it. Less than the 256 KiB of
+ * The bytes that a WebSocket may send before its handshake is over: a token, and the packets around it. Less than the 256 KiB of
  * later, and enough that a handshake over 16 KiB can be answered.
  */
 const BYTES_MAX = 64 * 1024;
-/** In so many pieces at most, each of which is an object: of a message that is not complete, `ws` keeps them all. */
+/** The pieces that they may come in. Each is an object, and `ws` keeps all pieces of a message that is not complete. */
 const PIECES_MAX = 64;
-/** Of all such connections together; with more, those of the address that has sent most are ended. */
+/** All such connections together may send this much; with more, those of the address that has sent most are ended. */
 const BYTES_MAX_OF_ALL = 32 * 2 ** 20;
 
 interface Watched {

@@ -19,7 +19,7 @@ const UNREAD_BYTES_MAX = 2 ** 20;
 const UNREAD_BYTES_LIMIT = 16 * 2 ** 20;
 const UNCOMPRESSED = { compress: false };
 
-/** What waits for one client to read it, while it cannot be written straight to its socket. */
+/** The answers that wait for one client to read them, while they cannot be written straight to its socket. */
 export class UnreadAnswers {
   /** Answers that Engine.IO has not sent yet. */
   #count = 0;

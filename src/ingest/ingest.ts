@@ -9,22 +9,22 @@ import type { PendingOperation } from './pending-operation.js';
 
 /** Measured on LMDB: a batch of 500 costs little more than one of 50, and its answers still leave in one go. */
 const BATCH_MAX = 500;
-/** So many operations are company enough: a store of its own works on them while more are read. */
+/** With this many waiting, batches are sent early: the store works on them while more are read. */
 const GATHERED_MAX = 512;
 /** About a second of full load; what comes on top is shed, before anything was done. */
 const PENDING_MAX = 50_000;
 /** A fraction of a second of full load: enough for full batches, and short enough to wait behind. */
 const CROWDED = 10_000;
 /**
- * Who sends may fill so much of what is left of PENDING_MAX, as in a switch that shares its memory: the more there are,
- * the less each has. A thousand settle at 16 each, ten thousand at 4. https://doi.org/10.1109/90.664262
+ * Each sender may fill this part of the room that is left of PENDING_MAX, as in a switch that shares its memory: the
+ * more senders there are, the less each has. A thousand settle at 16 each, ten thousand at 4. https://doi.org/10.1109/90.664262
  */
 const SHARE_OF_ROOM = 1 / 2_000;
 /** How long a client waits before it is told that the outcome is unknown. */
 const DEADLINE_MS = 5_000;
 const DEADLINE_CHECK_MS = 250;
 const DRAIN_CHECK_MS = 5;
-/** What a shed client is asked to wait. */
+/** A client whose operation is shed is asked to wait this long. */
 const OVERLOADED_RETRY_MS = 1_000;
 /** Lanes with nothing in flight that ask, after the store was away, whether it still has what it confirmed. */
 const CHECKS_AT_ONCE = 256;

@@ -10,7 +10,7 @@ const PAGE_MAX = 500;
 /** Between two pages: a million posts take 20 s, in which others have their turn. */
 const PAGE_PAUSE_MS = 10;
 
-/** Buckets are compared in so many turns, a period each. */
+/** Buckets are compared in this many turns, a period each. */
 const TURNS = 16;
 
 /** Digests of some buckets, of posts that have not changed since a moment. */
@@ -63,7 +63,7 @@ export class AntiEntropy {
     this.#table = { beforeMs, leaves };
   }
 
-  /** @returns how many posts were shipped, for they differ at the peer */
+  /** @returns how many posts were shipped, because they differ at the peer */
   async compareWith(peer: Peer, led: readonly number[]): Promise<number> {
     const { beforeMs, leaves } = this.#table;
     const digests = led.flatMap((bucket) => {

@@ -119,7 +119,7 @@ describe.each([
       line.includes('what region eu ships of some buckets'),
     );
     expect(told).toHaveLength(1);
-    // What us counts eu hears: only the other way is closed.
+    // Changes of us reach eu: only the other way is closed.
     await put(us, 'increment', 'fay');
     await until(async () => (await read(eu)).count === 4, 'eu shows what us counts');
     expect((await read(us)).count).toBe(2);

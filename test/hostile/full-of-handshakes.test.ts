@@ -52,7 +52,7 @@ async function begin(address: string): Promise<RawSocket | null> {
   return RawSocket.open(url, undefined, { 'X-Forwarded-For': address }).catch(() => null);
 }
 
-/** Of a message that is never complete. */
+/** A fragment of a message that is never complete. */
 function part(size: number, opcode: number): Buffer {
   return frameOf('x'.repeat(size), { fin: false, opcode });
 }

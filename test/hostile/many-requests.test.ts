@@ -5,7 +5,7 @@ import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-p
 import { metricsOf } from '../support/metrics.js';
 import { askRaw } from '../support/raw-request.js';
 
-/** What an address has at once, and some: a hundred times slower, nothing of it comes back meanwhile. */
+/** More than an address may send at once; time passes a hundred times slower, so that nothing of it comes back meanwhile. */
 const REQUESTS = 2_200;
 const PIPELINED = 200;
 const TIME_SCALE = 100;

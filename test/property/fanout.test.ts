@@ -7,7 +7,7 @@ const viewer = fc.nat(VIEWERS - 1);
 const post = fc.constantFrom(...POSTS);
 const posts = fc.subarray([...POSTS], { minLength: 1 });
 
-/** What can happen, each as a step that the model takes. */
+/** All that can happen, each as a step that the model takes. */
 const step = fc.oneof(
   {
     weight: 6,

@@ -23,7 +23,7 @@ export type Step =
   | { readonly do: 'leave'; readonly viewer: number }
   | { readonly do: 'epoch' };
 
-/** What a viewer knows of a post. */
+/** The state of a post that a viewer knows. */
 type Known = Pick<Update, 'e' | 'v' | 'live'> & { readonly totals: readonly number[] };
 
 /** A viewer who believes what it is told, and notes what cannot be. */
@@ -79,7 +79,7 @@ export class FanoutModel {
   readonly faults: string[] = [];
   readonly #world = new FanoutWorld();
   readonly #viewers: CheckingViewer[];
-  /** What was stored in this epoch and may be announced. */
+  /** Counts that were stored in this epoch and may be announced. */
   #news: PostCounts[] = [];
   /** The newest of this epoch that was announced, and when. */
   readonly #announced = new Map<string, { readonly counts: PostCounts; readonly atMs: number }>();
@@ -196,7 +196,7 @@ export class FanoutModel {
     await settled();
   }
 
-  /** Who could be written to for a tick since the newest was announced has it. */
+  /** Every viewer that could be written to for a tick since the newest was announced has it. */
   #checkTimeliness(): void {
     const now = this.#world.clock.nowMs();
     for (const [i, { viewer, known, behind, slow, freeSinceMs }] of this.#viewers.entries()) {

@@ -19,7 +19,7 @@ const PLANTED = 200;
 
 type Region = RegionsWorld['regions'][number];
 
-/** What was counted, in the order in which it was. */
+/** Everything that was counted, in order. */
 class Truth {
   readonly #views = new Map<string, number>();
   readonly #plain = new Map<string, number>();

@@ -1,7 +1,7 @@
-/** What is asked costs the processes under test their time: the longer it takes, the more seldom it is asked. */
+/** Asking costs the processes under test their time: the longer something takes, the less often it is asked. */
 const ASK_AGAIN_MIN_MS = 10;
 const ASK_AGAIN_MAX_MS = 200;
-/** Of the time that has passed: what is awaited is noticed that much later at most. */
+/** This part of the time that has passed: a condition is noticed that much later at most. */
 const ASK_AGAIN_PART = 0.1;
 /** A guard against hanging, shorter than Jest's so that the condition is named. */
 export const LIMIT_MS = 100_000;

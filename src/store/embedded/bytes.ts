@@ -35,7 +35,7 @@ export class ByteWriter {
     return this;
   }
 
-  /** What was written since the last value. It stays as it is until `reset`, but its bounds only until the next value. */
+  /** The bytes that were written since the last value. They stay as they are until `reset`, but their bounds only until the next value. */
   value(): Bounded {
     this.#bytes.start = this.#start;
     this.#bytes.end = this.#at;
@@ -61,13 +61,13 @@ export class ByteWriter {
   }
 }
 
-/** Of the eighth byte, which is the last of a number up to 2^53 - 1. */
+/** The scale of the eighth byte, which is the last one of a number up to 2^53 - 1. */
 const SCALE_MAX = 2 ** 49;
 /** Up to this a loop is faster than the view and the call that it takes otherwise. */
 const COPY_BY_BYTE_MAX = 160;
 
 function bounded(length: number): Bounded {
-  // Of its own memory: lmdb counts `start` from where that begins.
+  // Not of Node's pool: lmdb counts `start` from where that begins.
   return Object.assign(Buffer.allocUnsafeSlow(length), { start: 0, end: 0 });
 }
 

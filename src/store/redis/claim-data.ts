@@ -7,13 +7,13 @@ import type { RedisConnections } from './connections.js';
 import { CONFIG_KEY } from './keys.js';
 import { Script } from './scripts.js';
 
-/** Of keys and values, as docs/redis-keys.md draws them. */
+/** The layout of keys and values, as docs/redis-keys.md describes it. */
 const LAYOUT = '2';
 /** How often it is tried at boot to learn what the data was made with. */
 const ATTEMPTS = 10;
 const PAUSE_MS = 100;
 
-/** What the data is made with, and cannot be changed later. */
+/** The settings that the data is made with, which cannot be changed later. */
 interface Making {
   readonly buckets: number;
   readonly actorKeys: ActorKeys;
@@ -48,7 +48,7 @@ export async function claimData(
   }
 }
 
-/** What is written down once may be asked for again, when an answer was lost. */
+/** It changes nothing the second time, so it may be tried again when an answer was lost. */
 async function claim(connections: RedisConnections, clock: Clock, own: readonly string[]): Promise<unknown> {
   for (let attempt = 1; ; attempt++) {
     try {

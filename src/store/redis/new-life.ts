@@ -6,7 +6,7 @@ interface Beginning {
 }
 
 /**
- * What scripts are given for a life that begins in one of them: 32 random bits, and the wall time (ms since 1970). Not the server's
+ * The argument of scripts in which a life may begin: 32 random bits, and the wall time (ms since 1970). Not the server's
  * own time: the gateway's is guarded against jumps.
  */
 export function newLife({ nonce, wallMs }: Beginning): string {
