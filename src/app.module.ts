@@ -1,5 +1,5 @@
 import { type DynamicModule, Inject, Module } from '@nestjs/common';
-import { Identities } from './access/identity.js';
+import { Authenticator } from './access/identity.js';
 import { Suspicions } from './access/suspicions.js';
 import { CoreModule } from './core.module.js';
 import { Fanout } from './fanout/fanout.js';
@@ -7,7 +7,7 @@ import { CountsGateway } from './gateway/counts.gateway.js';
 import { GatewayModule } from './gateway/gateway.module.js';
 import { Shortcuts } from './gateway/shortcuts.js';
 import { HttpModule } from './http/http.module.js';
-import { Streams } from './http/streams.js';
+import { StreamRegistry } from './http/streams.js';
 import { Ingest } from './ingest/ingest.js';
 import { OperationCounts } from './ingest/operation-counts.js';
 import { Instruments } from './ops/instruments.js';
@@ -15,7 +15,7 @@ import { OpsModule } from './ops/ops.module.js';
 import { Presence } from './presence/presence.js';
 import type { Regions } from './regions/regions.js';
 import type { Settings } from './settings.js';
-import type { RedisConnections } from './store/redis/connections.js';
+import type { RedisClient } from './store/redis/connections.js';
 import { REDIS, REGIONS } from './tokens.js';
 
 /** The composition root: what the gateway is made of, and what its instruments read. */
@@ -29,10 +29,10 @@ export class AppModule {
     @Inject(Fanout) fanout: Fanout,
     @Inject(Ingest) ingest: Ingest,
     @Inject(CountsGateway) gateway: CountsGateway,
-    @Inject(Streams) streams: Streams,
+    @Inject(StreamRegistry) streams: StreamRegistry,
     @Inject(Shortcuts) shortcuts: Shortcuts,
-    @Inject(Identities) identities: Identities,
-    @Inject(REDIS) redis: RedisConnections | null,
+    @Inject(Authenticator) identities: Authenticator,
+    @Inject(REDIS) redis: RedisClient | null,
     @Inject(REGIONS) regions: Regions | null,
   ) {
     instruments.operations(counts);

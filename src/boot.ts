@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { Logger } from 'pino';
-import { Origins } from './access/origins.js';
+import { OriginPolicy } from './access/origins.js';
 import { AppModule } from './app.module.js';
-import { ActorsElsewhere } from './gateway/actors-elsewhere.js';
+import { BroadcastAdapter } from './gateway/actors-elsewhere.js';
 import type { Clock } from './clock.js';
 import { onEndSignal } from './end-signal.js';
-import { Actors } from './fanout/actors.js';
+import { ActorNotifier } from './fanout/actors.js';
 import { CountsAdapter } from './gateway/counts.adapter.js';
 import { Handshake } from './gateway/handshake.js';
 import { Shortcuts } from './gateway/shortcuts.js';
@@ -21,10 +21,10 @@ import { Drain } from './ops/drain.js';
 import { Instruments } from './ops/instruments.js';
 import { createLogger, NestLog } from './ops/logger.js';
 import type { Settings } from './settings.js';
-import type { RedisConnections } from './store/redis/connections.js';
+import type { RedisClient } from './store/redis/connections.js';
 import { CLOCK, REDIS } from './tokens.js';
 import type { ListeningMessage } from './workers/messages.js';
-import { Siblings } from './workers/siblings.js';
+import { WorkerProcess } from './workers/siblings.js';
 
 /** The directory of files for browsers: `client`, `client-demo` and `docs`, in dist/. This file is in dist/chunks there. */
 const ASSETS = join(import.meta.dirname, '..');
@@ -49,13 +49,13 @@ export async function boot(settings: Settings): Promise<void> {
   });
   const operators = configureHttp(app, ASSETS);
   serveFolder(app, join(ASSETS, 'client-demo'), { prefix: '/', index: true });
-  const redis = app.get<RedisConnections | null>(REDIS);
-  const elsewhere = redis && new ActorsElsewhere(redis.channels, app.get<Clock>(CLOCK));
-  if (elsewhere !== null) app.get(Actors).mayHearElsewhere = (room) => elsewhere.mayHear(room);
+  const redis = app.get<RedisClient | null>(REDIS);
+  const elsewhere = redis && new BroadcastAdapter(redis.channels, app.get<Clock>(CLOCK));
+  if (elsewhere !== null) app.get(ActorNotifier).mayHearElsewhere = (room) => elsewhere.mayHear(room);
   const adapter = new CountsAdapter(
     app,
     app.get(Handshake),
-    app.get(Origins),
+    app.get(OriginPolicy),
     app.get(Shortcuts),
     elsewhere?.adapter ?? null,
   );
@@ -84,9 +84,9 @@ function listening(app: NestExpressApplication, { port, host }: Settings): Promi
   return listen(port, host, BACKLOG);
 }
 
-async function joinSiblings(app: NestExpressApplication, { engine }: CountsAdapter): Promise<Siblings> {
+async function joinSiblings(app: NestExpressApplication, { engine }: CountsAdapter): Promise<WorkerProcess> {
   const instruments = app.get(Instruments);
-  const siblings = new Siblings(engine, app.getHttpServer(), instruments.registry);
+  const siblings = new WorkerProcess(engine, app.getHttpServer(), instruments.registry);
   await siblings.join();
   instruments.page = () => siblings.metrics();
   return siblings;
@@ -95,7 +95,7 @@ async function joinSiblings(app: NestExpressApplication, { engine }: CountsAdapt
 function endBySignal(
   app: NestExpressApplication,
   logger: Logger,
-  siblings: Siblings | null,
+  siblings: WorkerProcess | null,
   operators: OperatorPort | null,
 ): void {
   let ending = false;
@@ -122,7 +122,7 @@ function endBySignal(
 
 async function close(
   app: NestExpressApplication,
-  siblings: Siblings | null,
+  siblings: WorkerProcess | null,
   operators: OperatorPort | null,
 ): Promise<void> {
   await app.get(Drain).run();

@@ -8,31 +8,31 @@ import {
   type OnApplicationShutdown,
   type Provider,
 } from '@nestjs/common';
-import { Addresses } from './access/addresses.js';
-import { Identities } from './access/identity.js';
+import { AddressLimiter } from './access/addresses.js';
+import { Authenticator } from './access/identity.js';
 import { type InventionLimits, Inventions } from './access/inventions.js';
 import { KeySet } from './access/key-set.js';
-import { Origins } from './access/origins.js';
+import { OriginPolicy } from './access/origins.js';
 import { SignedPosts } from './access/signed-posts.js';
 import { Suspicions } from './access/suspicions.js';
-import { Tokens } from './access/tokens.js';
+import { TokenVerifier } from './access/tokens.js';
 import { type Clock, systemClock } from './clock.js';
-import { Actors } from './fanout/actors.js';
+import { ActorNotifier } from './fanout/actors.js';
 import { Fanout } from './fanout/fanout.js';
 import { GuardedClock } from './guarded-clock.js';
 import { Ingest } from './ingest/ingest.js';
 import { OperationCounts } from './ingest/operation-counts.js';
 import { Instruments } from './ops/instruments.js';
 import { Presence } from './presence/presence.js';
-import { joinRegions } from './regions/join.js';
+import { startReplication } from './regions/join.js';
 import type { Regions } from './regions/regions.js';
 import type { Settings } from './settings.js';
 import type { CounterStore } from './store/counter-store.js';
 import { checkDirectory } from './store/embedded/directory-check.js';
 import { EmbeddedStore } from './store/embedded/embedded-store.js';
-import { RedisConnections } from './store/redis/connections.js';
+import { RedisClient } from './store/redis/connections.js';
 import { RedisStore } from './store/redis/redis-store.js';
-import type { RegionalStore } from './store/regional-store.js';
+import type { ReplicatedStore } from './store/regional-store.js';
 import { CLOCK, DATA_CLOCK, REDIS, REGIONS, SETTINGS, STORE } from './tokens.js';
 
 /**
@@ -75,9 +75,12 @@ function edges(settings: Settings): Provider[] {
       useFactory: (clock: Clock) => new GuardedClock(clock, (message) => new Logger('clock').warn(message)),
       inject: [CLOCK],
     },
-    { provide: Identities, useFactory: (clock: Clock) => identitiesOf(settings, clock), inject: [CLOCK] },
-    { provide: Origins, useValue: new Origins({ allowed: allowedOrigins, own: publicUrl, warn: warnOfOrigins }) },
-    { provide: Addresses, useFactory: (clock: Clock) => new Addresses(limits, clock), inject: [CLOCK] },
+    { provide: Authenticator, useFactory: (clock: Clock) => identitiesOf(settings, clock), inject: [CLOCK] },
+    {
+      provide: OriginPolicy,
+      useValue: new OriginPolicy({ allowed: allowedOrigins, own: publicUrl, warn: warnOfOrigins }),
+    },
+    { provide: AddressLimiter, useFactory: (clock: Clock) => new AddressLimiter(limits, clock), inject: [CLOCK] },
     {
       provide: Suspicions,
       useFactory: (clock: Clock) => new Suspicions(clock, (message) => new Logger('access').warn(message)),
@@ -88,7 +91,7 @@ function edges(settings: Settings): Provider[] {
       useFactory: (suspicions: Suspicions) => (postSecret === null ? null : new SignedPosts(postSecret, suspicions)),
       inject: [Suspicions],
     },
-    { provide: Actors, useClass: Actors },
+    { provide: ActorNotifier, useClass: ActorNotifier },
     { provide: OperationCounts, useClass: OperationCounts },
   ];
 }
@@ -97,18 +100,18 @@ function warnOfOrigins(message: string): void {
   new Logger('origins').warn(message);
 }
 
-function identitiesOf({ jwt, private: privately, actorKeys }: Settings, clock: Clock): Identities {
-  if (jwt === null) return new Identities(null, privately, actorKeys);
+function identitiesOf({ jwt, private: privately, actorKeys }: Settings, clock: Clock): Authenticator {
+  if (jwt === null) return new Authenticator(null, privately, actorKeys);
   const warn = (message: string): void => new Logger('tokens').warn(message);
   const keys = jwt.jwksUrl === undefined ? null : new KeySet(jwt.jwksUrl, clock, warn);
-  return new Identities(new Tokens(jwt, keys), privately, actorKeys);
+  return new Authenticator(new TokenVerifier(jwt, keys), privately, actorKeys);
 }
 
 function random64(): string {
   return randomBytes(8).toString('hex');
 }
 
-function regionsOf(store: RegionalStore, actors: Actors, clock: Clock, settings: Settings): Regions {
+function regionsOf(store: ReplicatedStore, actors: ActorNotifier, clock: Clock, settings: Settings): Regions {
   const { metrics } = settings;
   store.toggled.subscribe((toggled) => {
     for (const { post, metric, actor, on } of toggled) {
@@ -116,7 +119,7 @@ function regionsOf(store: RegionalStore, actors: Actors, clock: Clock, settings:
     }
   });
   const warn = (message: string): void => new Logger('regions').warn(message);
-  return joinRegions(store, { ...settings, clock, random: Math.random, warn });
+  return startReplication(store, { ...settings, clock, random: Math.random, warn });
 }
 
 function inventionLimits(settings: Settings): InventionLimits {
@@ -135,7 +138,7 @@ function inventionLimits(settings: Settings): InventionLimits {
 
 async function openStore(
   settings: Settings,
-  connections: RedisConnections | null,
+  connections: RedisClient | null,
   clock: Clock,
   dataClock: Clock,
 ): Promise<CounterStore> {
@@ -157,15 +160,15 @@ function machinery(settings: Settings): Provider[] {
   return [
     {
       provide: REDIS,
-      useFactory: (clock: Clock): Promise<RedisConnections> | null => {
+      useFactory: (clock: Clock): Promise<RedisClient> | null => {
         const warn = (message: string): void => new Logger('redis').warn(message);
-        return redis && RedisConnections.open(redis, { clock, replicated: ack === 'replicated', warn });
+        return redis && RedisClient.open(redis, { clock, replicated: ack === 'replicated', warn });
       },
       inject: [CLOCK],
     },
     {
       provide: STORE,
-      useFactory: (connections: RedisConnections | null, clock: Clock, dataClock: Clock) =>
+      useFactory: (connections: RedisClient | null, clock: Clock, dataClock: Clock) =>
         openStore(settings, connections, clock, dataClock),
       inject: [REDIS, CLOCK, DATA_CLOCK],
     },
@@ -183,9 +186,9 @@ function machinery(settings: Settings): Provider[] {
     },
     {
       provide: REGIONS,
-      useFactory: (store: EmbeddedStore | RedisStore, actors: Actors, clock: Clock): Regions | null =>
+      useFactory: (store: EmbeddedStore | RedisStore, actors: ActorNotifier, clock: Clock): Regions | null =>
         store.regions && regionsOf(store.regions, actors, clock, settings),
-      inject: [STORE, Actors, DATA_CLOCK],
+      inject: [STORE, ActorNotifier, DATA_CLOCK],
     },
     { provide: Presence, useFactory: (clock: Clock) => new Presence(clock), inject: [CLOCK] },
     {

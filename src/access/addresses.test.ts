@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { describe, expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { Addresses } from './addresses.js';
+import { AddressLimiter } from './addresses.js';
 
 const ADDRESSES_MAX = 100_000;
 
@@ -68,7 +68,7 @@ describe('an IPv6 address', () => {
 });
 
 describe('TCP connections of an address', () => {
-  const open = (addresses: Addresses, remoteAddress: string): { tcp: EventEmitter; admitted: boolean } => {
+  const open = (addresses: AddressLimiter, remoteAddress: string): { tcp: EventEmitter; admitted: boolean } => {
     const tcp = Object.assign(new EventEmitter(), { remoteAddress });
     return { tcp, admitted: addresses.openTcp(tcp) };
   };
@@ -162,11 +162,11 @@ describe('what is remembered', () => {
   });
 });
 
-function limits(some: { operations?: number; connections?: number; trustProxy?: string[] }): Addresses {
-  return new Addresses({ operations: 50, connections: 50, trustProxy: [], ...some }, new SimulatedClock());
+function limits(some: { operations?: number; connections?: number; trustProxy?: string[] }): AddressLimiter {
+  return new AddressLimiter({ operations: 50, connections: 50, trustProxy: [], ...some }, new SimulatedClock());
 }
 
-function connect(addresses: Addresses, address: string): EventEmitter {
+function connect(addresses: AddressLimiter, address: string): EventEmitter {
   const connection = new EventEmitter();
   addresses.connect(address, connection);
   return connection;

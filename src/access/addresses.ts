@@ -81,7 +81,7 @@ export interface AddressLimits {
 }
 
 /** Limits by network address. Loopback is spared: a balancer on this host speaks for everyone. */
-export class Addresses {
+export class AddressLimiter {
   readonly #addresses = new Map<string, Address>();
   readonly #trust: (address: string, distance: number) => boolean;
 

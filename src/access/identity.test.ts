@@ -1,15 +1,15 @@
 import { describe, expect, test } from '@jest/globals';
 import { SignJWT } from 'jose';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { atExpiry, type Claim, Identities } from './identity.js';
+import { atExpiry, type Credentials, Authenticator } from './identity.js';
 import { toActorKey } from './keys.js';
-import { Tokens } from './tokens.js';
+import { TokenVerifier } from './tokens.js';
 
 const SECRET = 'a secret of at least thirty-two bytes';
-const nothing: Claim = { token: undefined, actor: undefined, actorField: 'actor' };
+const nothing: Credentials = { token: undefined, actor: undefined, actorField: 'actor' };
 
 describe('without tokens', () => {
-  const identities = new Identities(null, false, 'hash');
+  const identities = new Authenticator(null, false, 'hash');
 
   test('a client is whom it says it is', async () => {
     const identity = await identities.identify({ ...nothing, actor: 'ada' });
@@ -28,7 +28,7 @@ describe('without tokens', () => {
 });
 
 describe('with tokens', () => {
-  const tokens = new Tokens({ secret: SECRET }, null);
+  const tokens = new TokenVerifier({ secret: SECRET }, null);
 
   test('a client is whom its token says it is, whatever it says itself, until the token expires', async () => {
     const seconds = Math.floor(Date.now() / 1000) + 3_600;
@@ -36,7 +36,7 @@ describe('with tokens', () => {
       .setProtectedHeader({ alg: 'HS256' })
       .setExpirationTime(seconds)
       .sign(new TextEncoder().encode(SECRET));
-    const identity = await new Identities(tokens, false, 'hash').identify({ ...nothing, token, actor: 'bob' });
+    const identity = await new Authenticator(tokens, false, 'hash').identify({ ...nothing, token, actor: 'bob' });
     expect(identity).toEqual({
       actor: 'ada',
       key: toActorKey('ada', 'hash'),
@@ -46,17 +46,17 @@ describe('with tokens', () => {
   });
 
   test('without one it may watch but not act, and has no name', async () => {
-    const identity = await new Identities(tokens, false, 'hash').identify({ ...nothing, actor: 'ada' });
+    const identity = await new Authenticator(tokens, false, 'hash').identify({ ...nothing, actor: 'ada' });
     expect(identity).toEqual({ actor: null, key: null, mayAct: false, expiresAtMs: null });
   });
 
   test('without one it may not even watch where that is private', async () => {
-    const refused = new Identities(tokens, true, 'hash').identify(nothing);
+    const refused = new Authenticator(tokens, true, 'hash').identify(nothing);
     await expect(refused).rejects.toMatchObject({ body: { code: 'UNAUTHORIZED' } });
   });
 
   test('a bad one is refused, and does not make it somebody who only watches', async () => {
-    const refused = new Identities(tokens, false, 'hash').identify({ ...nothing, token: 'x' });
+    const refused = new Authenticator(tokens, false, 'hash').identify({ ...nothing, token: 'x' });
     await expect(refused).rejects.toMatchObject({ body: { code: 'UNAUTHORIZED' } });
   });
 });

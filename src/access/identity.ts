@@ -3,7 +3,7 @@ import type { ActorKeys, Key64 } from '../counters/ids.js';
 import { ProtocolError } from '../protocol/errors.js';
 import type { KeySet } from './key-set.js';
 import { INT64_RULE, toActorKey } from './keys.js';
-import type { Tokens } from './tokens.js';
+import type { TokenVerifier } from './tokens.js';
 
 /** Node's timers go no further: 24 days. A token that lives longer is not watched. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
@@ -21,7 +21,7 @@ export interface Identity {
 }
 
 /** The claims of a client about itself, not yet verified. */
-export interface Claim {
+export interface Credentials {
   readonly token: string | undefined;
   /** Well-formed Unicode of 1 to `ACTOR_MAX` characters. */
   readonly actor: string | undefined;
@@ -30,10 +30,10 @@ export interface Claim {
 }
 
 /** Tells who a client is: by its token where tokens are verified, else by what it says. */
-export class Identities {
+export class Authenticator {
   constructor(
     /** `null`: there are no tokens. */
-    private readonly tokens: Tokens | null,
+    private readonly tokens: TokenVerifier | null,
     /** Whether a token is needed even to watch. */
     private readonly privately: boolean,
     private readonly actorKeys: ActorKeys,
@@ -45,7 +45,7 @@ export class Identities {
   }
 
   /** @throws ProtocolError for a bad token, none where one is needed to watch, or an actor that `ACTOR_KEYS` does not take. */
-  async identify({ token, actor, actorField }: Claim): Promise<Identity> {
+  async identify({ token, actor, actorField }: Credentials): Promise<Identity> {
     if (this.tokens === null) {
       if (actor === undefined) return { actor: null, key: null, mayAct: true, expiresAtMs: null };
       const key = toActorKey(actor, this.actorKeys);

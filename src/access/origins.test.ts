@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { describe, expect, test } from '@jest/globals';
-import { Origins } from './origins.js';
+import { OriginPolicy } from './origins.js';
 
 describe('a request with an origin', () => {
   test.each([
@@ -84,8 +84,8 @@ test('a name that may be its own is reported once, with the line that mends it, 
   expect(warnings).toHaveLength(10);
 });
 
-function listing(some: { allowed?: string[]; own?: string[]; warn?: (message: string) => void }): Origins {
-  return new Origins({ allowed: [], own: [], warn: () => undefined, ...some });
+function listing(some: { allowed?: string[]; own?: string[]; warn?: (message: string) => void }): OriginPolicy {
+  return new OriginPolicy({ allowed: [], own: [], warn: () => undefined, ...some });
 }
 
 interface Parts {

@@ -21,7 +21,7 @@ export interface OriginRules {
  * A name proves nothing: whoever owns it can point it at this gateway, and a page under it then is of the "same origin"
  * (DNS rebinding). Addresses and `localhost` cannot be pointed elsewhere.
  */
-export class Origins {
+export class OriginPolicy {
   readonly #any: boolean;
   readonly #allowed: ReadonlySet<string>;
   readonly #own: ReadonlySet<string>;

@@ -16,7 +16,7 @@ import { ProtocolError } from '../protocol/errors.js';
 import { ACTOR_MAX } from '../protocol/limits.js';
 import { systemClock } from '../clock.js';
 import { KeySet } from './key-set.js';
-import { Tokens } from './tokens.js';
+import { TokenVerifier } from './tokens.js';
 
 const SECRET = 'a secret of at least thirty-two bytes';
 const SECRET_BYTES = new TextEncoder().encode(SECRET);
@@ -24,7 +24,7 @@ const HOUR_S = 3_600;
 const nowS = (): number => Math.floor(Date.now() / 1000);
 
 describe('by a shared secret', () => {
-  const tokens = new Tokens({ secret: SECRET }, null);
+  const tokens = new TokenVerifier({ secret: SECRET }, null);
 
   test.each(['HS256', 'HS384', 'HS512'])(
     'a token signed with it is taken, its subject is the actor: %s',
@@ -101,7 +101,7 @@ describe('by a shared secret', () => {
 });
 
 describe('issuer and audience', () => {
-  const tokens = new Tokens({ secret: SECRET, issuer: 'https://id.example.org', audience: 'counts' }, null);
+  const tokens = new TokenVerifier({ secret: SECRET, issuer: 'https://id.example.org', audience: 'counts' }, null);
   const right = { sub: 'ada', iss: 'https://id.example.org', aud: ['shop', 'counts'] };
 
   test('a token of the issuer for this audience is taken', async () => {
@@ -214,8 +214,8 @@ describe('by a key set that is fetched', () => {
   });
 });
 
-function fetching(jwksUrl: URL, claims: { issuer?: string } = {}): Tokens {
-  return new Tokens({ jwksUrl, ...claims }, new KeySet(jwksUrl, systemClock, () => undefined));
+function fetching(jwksUrl: URL, claims: { issuer?: string } = {}): TokenVerifier {
+  return new TokenVerifier({ jwksUrl, ...claims }, new KeySet(jwksUrl, systemClock, () => undefined));
 }
 
 function signed(
@@ -226,7 +226,7 @@ function signed(
   return new SignJWT(payload).setProtectedHeader(header).sign(key);
 }
 
-async function refusal(tokens: Tokens, token: string): Promise<unknown> {
+async function refusal(tokens: TokenVerifier, token: string): Promise<unknown> {
   const error = await tokens.verify(token).catch((thrown: unknown) => thrown);
   if (!(error instanceof ProtocolError)) throw new Error(`not refused: ${JSON.stringify(error)}`);
   return error.body;

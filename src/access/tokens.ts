@@ -28,7 +28,7 @@ const SIGNATURES = [
 ];
 
 /** Verifies the tokens of actors, by a shared secret or a key set. */
-export class Tokens {
+export class TokenVerifier {
   readonly #verify: (token: string) => Promise<{ payload: JWTPayload }>;
 
   /** @param keys of the settings' `jwksUrl`; `null`: the secret verifies */

@@ -1,7 +1,7 @@
 import type { Fence, PostCounts } from './batch.js';
 import type { Key64 } from './ids.js';
 import type { Metrics } from './metrics.js';
-import type { Regional } from './regional.js';
+import type { ReplicationState } from './regional.js';
 import type { Register } from './shipment.js';
 import { COUNT_MAX, EMPTY, type PnCounter, type Replica, valueOf } from './pn-counter.js';
 
@@ -40,7 +40,7 @@ export interface Bucket {
   /** The same as clients see it: the `e` of updates. */
   readonly epoch: string;
   /** `null` where there are no other regions. */
-  readonly regional: Regional | null;
+  readonly regional: ReplicationState | null;
 
   fence(incarnation: string): Fence | undefined;
   setFence(incarnation: string, fence: Fence): void;

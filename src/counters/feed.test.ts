@@ -1,11 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
-import { Feed, FEED_MAX } from './feed.js';
+import { ChangeFeed, FEED_MAX } from './feed.js';
 
 const ANN = { hi: 1, lo: 2 };
 
 describe('a feed', () => {
   it('has each thing once, at its last change', () => {
-    const feed = new Feed(0);
+    const feed = new ChangeFeed(0);
     feed.counted('a', 1);
     feed.toggled('a', 0, ANN, 2);
     feed.counted('a', 3);
@@ -17,7 +17,7 @@ describe('a feed', () => {
   });
 
   it('tells things apart whose hashes are the same', () => {
-    const feed = new Feed(0);
+    const feed = new ChangeFeed(0);
     const alike = ['p17831', 'p29033', 'p17831'];
     for (const [i, post] of alike.entries()) feed.counted(post, i + 1);
     expect(feed.after(0, 10).marks.map(({ post, stamp }) => [post, stamp])).toEqual([
@@ -32,14 +32,14 @@ describe('a feed', () => {
   });
 
   it('gives all of a stamp or none', () => {
-    const feed = new Feed(0);
+    const feed = new ChangeFeed(0);
     for (const post of ['a', 'b', 'c']) feed.counted(post, 1);
     feed.counted('d', 2);
     expect(feed.after(0, 1)).toMatchObject({ marks: [{ post: 'a' }, { post: 'b' }, { post: 'c' }], upTo: 1 });
   });
 
   it('forgets what all peers have, and says so', () => {
-    const feed = new Feed(0);
+    const feed = new ChangeFeed(0);
     feed.counted('a', 1);
     feed.counted('b', 2);
     feed.trim(1);
@@ -47,7 +47,7 @@ describe('a feed', () => {
   });
 
   it(`keeps ${FEED_MAX} marks at most, the latest, and says up to where others are dropped`, () => {
-    const feed = new Feed(0);
+    const feed = new ChangeFeed(0);
     for (let stamp = 1; stamp <= FEED_MAX + 5; stamp++) feed.counted(`post-${stamp}`, stamp);
     expect([feed.size, feed.droppedUpTo]).toEqual([FEED_MAX, 5]);
     expect(feed.after(5, 1).marks[0]!.stamp).toBe(6);

@@ -37,7 +37,7 @@ class Place implements Mark {
  * that stays away costs no more than FEED_MAX marks; then the oldest are dropped, and it is scanned for when it returns.
  * What has just been changed is found from the end, however much waits before it.
  */
-export class Feed {
+export class ChangeFeed {
   /** By hash, for a text of all that makes a thing would cost more than the rest of a like. */
   readonly #places = new Map<number, Place>();
   #size = 0;

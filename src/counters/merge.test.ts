@@ -3,7 +3,7 @@ import { MemoryBucket } from '../../test/contract/memory-bucket.js';
 import { key, METRICS, START_MS } from '../../test/contract/operations.js';
 import { merge } from './merge.js';
 import { LIKES } from './metrics.js';
-import { newState, Regional } from './regional.js';
+import { newState, ReplicationState } from './regional.js';
 import { changesAfter } from './ship.js';
 import type { Register, Shipment } from './shipment.js';
 import { nextStamp, regionNumber } from './stamp.js';
@@ -14,7 +14,7 @@ const LIMIT = 10;
 let bucket: MemoryBucket;
 
 beforeEach(() => {
-  bucket = new MemoryBucket({ region: 'eu', epoch: 1, nonce: 10 }, new Regional('eu', newState(0)));
+  bucket = new MemoryBucket({ region: 'eu', epoch: 1, nonce: 10 }, new ReplicationState('eu', newState(0)));
 });
 
 function stampOf(region: string, ms: number): number {

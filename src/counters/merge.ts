@@ -3,7 +3,7 @@ import type { Key64 } from './ids.js';
 import type { Metrics } from './metrics.js';
 import { type Entry, entryOf, merge as mergeEntry, orderOf } from './pn-counter.js';
 import { type PostAtHand, PostsAtHand } from './posts-at-hand.js';
-import type { Regional } from './regional.js';
+import type { ReplicationState } from './regional.js';
 import { regionNumber, regionNumberOf, wallMsOf } from './stamp.js';
 import {
   type EntryShipment,
@@ -87,7 +87,7 @@ function receiptOf({ replica, regional }: Bucket, { bucket, source }: Shipment, 
 class Merging {
   readonly posts: PostsAtHand;
   readonly toggled: Toggled[] = [];
-  readonly #regional: Regional;
+  readonly #regional: ReplicationState;
   readonly #source: number;
 
   constructor(

@@ -1,4 +1,4 @@
-import { Feed } from './feed.js';
+import { ChangeFeed } from './feed.js';
 import type { Key64 } from './ids.js';
 import { type Life, orderOf, REGIONS_MAX } from './pn-counter.js';
 import { type Known, UNKNOWN } from './shipment.js';
@@ -60,8 +60,8 @@ export function newState(startsAt: number): RegionalState {
 }
 
 /** A bucket's dealings with other regions, while it is open. */
-export class Regional {
-  #feed: Feed;
+export class ReplicationState {
+  #feed: ChangeFeed;
   readonly #number: number;
 
   /** @param state changed in place; whoever keeps it writes it down with the counts */
@@ -70,10 +70,10 @@ export class Regional {
     readonly state: RegionalState,
   ) {
     this.#number = regionNumber(region);
-    this.#feed = new Feed(state.changedAt);
+    this.#feed = new ChangeFeed(state.changedAt);
   }
 
-  get feed(): Feed {
+  get feed(): ChangeFeed {
     return this.#feed;
   }
 
@@ -165,7 +165,7 @@ export class Regional {
     state.sure = Math.min(state.sure, clock);
     state.confirmed = Math.min(state.confirmed, clock);
     state.floor = Math.min(state.floor, clock);
-    this.#feed = new Feed(clock);
+    this.#feed = new ChangeFeed(clock);
   }
 
   told(region: string): void {

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import type { MineEvent } from '../protocol/messages.js';
-import { Actors, roomOf } from './actors.js';
+import { ActorNotifier, roomOf } from './actors.js';
 
 test("a room has the 64 bits of its actor's key", () => {
   expect(roomOf({ hi: 0, lo: 42 })).toBe('actor:000000000000002a');
@@ -9,7 +9,7 @@ test("a room has the 64 bits of its actor's key", () => {
 
 test('the room of the actor is told, save for the connection that did it', () => {
   const told: unknown[] = [];
-  const actors = new Actors();
+  const actors = new ActorNotifier();
   actors.emit = (...all) => told.push(all);
   const liked: MineEvent = { post: 'a', metric: 'likes', on: true };
   actors.toggled({ hi: 1, lo: 2 }, liked, 'socket');

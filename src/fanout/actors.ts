@@ -13,7 +13,7 @@ export function roomOf({ hi, lo }: Key64): string {
 }
 
 /** Tells an actor's connections what it did through another, or over HTTP. */
-export class Actors {
+export class ActorNotifier {
   /** Whether another gateway may have connections in the room. */
   mayHearElsewhere: (room: string) => boolean = () => false;
   /** Set by the gateway when it has its server. */

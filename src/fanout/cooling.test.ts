@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { Cooling } from './cooling.js';
+import { CooldownQueue } from './cooling.js';
 import { Viewer } from './viewer.js';
 
 const TICK_MS = 100;
@@ -52,7 +52,7 @@ test('a timer that goes off too early releases nobody', async () => {
 function world() {
   const clock = new SimulatedClock();
   const due: [string | null, number][] = [];
-  const cooling = new Cooling(clock, { tickMs: () => TICK_MS }, (viewers) => {
+  const cooling = new CooldownQueue(clock, { tickMs: () => TICK_MS }, (viewers) => {
     for (const { actor } of viewers) due.push([actor, clock.nowMs()]);
   });
   return { clock, cooling, due };

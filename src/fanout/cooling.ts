@@ -15,7 +15,7 @@ interface Cohort {
  * was longer delay the others: a queue of cohorts, which are those that were written to in one go, and one timer,
  * whatever the number of viewers.
  */
-export class Cooling {
+export class CooldownQueue {
   readonly #cohorts: Cohort[] = [];
   #timer: Timer | null = null;
 

@@ -4,7 +4,7 @@ import type { Key64 } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { Presence } from '../presence/presence.js';
 import type { CounterStore, PostView } from '../store/counter-store.js';
-import { Pacer, type PacerStats } from './pacer.js';
+import { FrameScheduler, type FrameSchedulerStats } from './pacer.js';
 import { Snapshot } from './snapshot.js';
 import { type FrameSink, type Subscription, Viewer } from './viewer.js';
 import { WatchedPost } from './watched-post.js';
@@ -24,7 +24,7 @@ export interface FirstView {
  */
 export class Fanout {
   readonly #posts = new Map<string, WatchedPost<Subscription>>();
-  readonly #pacer: Pacer;
+  readonly #pacer: FrameScheduler;
   readonly #touched: (subscription: Subscription) => void;
 
   constructor(
@@ -34,7 +34,7 @@ export class Fanout {
     private readonly metrics: Metrics,
     tickMs: number,
   ) {
-    this.#pacer = new Pacer(clock, tickMs, (viewer) => this.close(viewer));
+    this.#pacer = new FrameScheduler(clock, tickMs, (viewer) => this.close(viewer));
     this.#touched = (subscription) => {
       subscription.viewer.dirty.push(subscription);
       this.#pacer.due(subscription.viewer);
@@ -48,7 +48,7 @@ export class Fanout {
     return Math.round(this.#pacer.tickMs);
   }
 
-  get stats(): PacerStats {
+  get stats(): FrameSchedulerStats {
     return this.#pacer.stats;
   }
 

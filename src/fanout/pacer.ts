@@ -1,8 +1,8 @@
 import type { Clock } from '../clock.js';
-import { Cooling } from './cooling.js';
+import { CooldownQueue } from './cooling.js';
 import { Frames, type Part } from './frame.js';
 import { ReadyQueue } from './ready-queue.js';
-import { Tempo } from './tempo.js';
+import { AdaptiveTick } from './tempo.js';
 import type { Subscription, Viewer } from './viewer.js';
 
 /**
@@ -25,7 +25,7 @@ const WRITE_WORK = 32;
 /** How long a viewer may stay behind before it is cut. */
 const BEHIND_MAX_MS = 30_000;
 
-export interface PacerStats {
+export interface FrameSchedulerStats {
   /** Since boot: frames written, bytes in them, frames put off because the viewer was behind, viewers cut. */
   frames: number;
   frameBytes: number;
@@ -40,20 +40,20 @@ export interface PacerStats {
  *     changes   c1 c2   c3                    c4
  *     viewer    ├f(c1)──────┤f(c3)──────┤     ├f(c4)──────┤       f: a frame; ├──┤: a tick
  */
-export class Pacer {
-  readonly #cooling: Cooling;
+export class FrameScheduler {
+  readonly #cooling: CooldownQueue;
   readonly #ready = new ReadyQueue();
   readonly #frames = new Frames();
   /** Of the frame that is being put together. */
   readonly #parts: Part[] = [];
-  readonly #tempo: Tempo;
+  readonly #tempo: AdaptiveTick;
   #passing = false;
   #arrivedAtMs = -Infinity;
   /** When a pass that is not through left the rest for later; `Infinity` when there is none. */
   #yieldedAtMs = Infinity;
   /** When those who wait now began to be written to; `null` while nobody waits. */
   #roundAtMs: number | null = null;
-  readonly stats: PacerStats = { frames: 0, frameBytes: 0, postponed: 0, cut: 0 };
+  readonly stats: FrameSchedulerStats = { frames: 0, frameBytes: 0, postponed: 0, cut: 0 };
 
   constructor(
     private readonly clock: Clock,
@@ -61,8 +61,8 @@ export class Pacer {
     /** A viewer stayed behind for too long: it is not to be given anything more. */
     private readonly close: (viewer: Viewer) => void,
   ) {
-    this.#tempo = new Tempo(tickMs);
-    this.#cooling = new Cooling(clock, this.#tempo, (viewers) => this.#cooled(viewers));
+    this.#tempo = new AdaptiveTick(tickMs);
+    this.#cooling = new CooldownQueue(clock, this.#tempo, (viewers) => this.#cooled(viewers));
   }
 
   get tickMs(): number {

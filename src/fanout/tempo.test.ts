@@ -1,10 +1,10 @@
 import { expect, test } from '@jest/globals';
-import { Tempo } from './tempo.js';
+import { AdaptiveTick } from './tempo.js';
 
 const LEAST_MS = 100;
 
 test('a gateway that keeps up has the tick that was set', () => {
-  const tempo = new Tempo(LEAST_MS);
+  const tempo = new AdaptiveTick(LEAST_MS);
   for (let now = 0; now < 10_000; now += 100) {
     tempo.wrote(now, now + 50);
     tempo.round(now % LEAST_MS, now + 50);
@@ -13,7 +13,7 @@ test('a gateway that keeps up has the tick that was set', () => {
 });
 
 test('a tick is as long as viewers wait for their turn', () => {
-  const tempo = new Tempo(LEAST_MS);
+  const tempo = new AdaptiveTick(LEAST_MS);
   tempo.round(340, 1_000);
   expect(tempo.tickMs(1_000)).toBe(340);
   tempo.round(700, 1_001);
@@ -21,7 +21,7 @@ test('a tick is as long as viewers wait for their turn', () => {
 });
 
 test('where frames take all of the time, the tick doubles until they take half', () => {
-  const tempo = new Tempo(LEAST_MS);
+  const tempo = new AdaptiveTick(LEAST_MS);
   let now = 0;
   const ticks = [0, 0, 0].map(() => {
     tempo.wrote(now, now + 250);
@@ -34,7 +34,7 @@ test('where frames take all of the time, the tick doubles until they take half',
 });
 
 test('a tick has an end', () => {
-  const tempo = new Tempo(LEAST_MS);
+  const tempo = new AdaptiveTick(LEAST_MS);
   tempo.round(60_000, 60_000);
   expect(tempo.tickMs(60_000)).toBe(2_000);
   tempo.wrote(60_000, 60_001);
@@ -44,14 +44,14 @@ test('a tick has an end', () => {
 });
 
 test('a tick that was set longer than that stays as it is', () => {
-  const tempo = new Tempo(5_000);
+  const tempo = new AdaptiveTick(5_000);
   tempo.round(60_000, 60_000);
   tempo.wrote(60_000, 70_000);
   expect(tempo.tickMs(70_000)).toBe(5_000);
 });
 
 test('after the load the tick comes back, also without viewers, and not in one leap', () => {
-  const tempo = new Tempo(LEAST_MS);
+  const tempo = new AdaptiveTick(LEAST_MS);
   tempo.round(600, 1_000);
   const ticks = [1_200, 2_000, 4_000, 8_000].map((now) => tempo.tickMs(now));
   expect(ticks[0]).toBeGreaterThan(500);

@@ -12,7 +12,7 @@ const WINDOW_MS = 250;
  * - Frames take more than half of the time: the tick grows by as much as they take too much.
  * - Other things take it, so that viewers wait for their turn: the tick is as long as they wait.
  */
-export class Tempo {
+export class AdaptiveTick {
   #excessMs = 0;
   #atMs = 0;
   #windowMs = 0;

@@ -3,7 +3,7 @@ import { createShardedAdapter } from '@socket.io/redis-adapter';
 import type { Observable } from 'rxjs';
 import type { ServerOptions } from 'socket.io';
 import type { Clock } from '../clock.js';
-import { QuietChannels } from './quiet-channels.js';
+import { SubscriberCache } from './quiet-channels.js';
 
 /** All its channels begin so; those of rooms, of the one namespace, have this before and `#` behind the room's name. */
 const CHANNEL_PREFIX = 'tc:io';
@@ -47,7 +47,7 @@ interface Receiver {
  * Carries what is rare and concerns an actor's connections on all gateways: `mine`, `bye`, disconnecting.
  * A message is lost while Redis is away, and right after a connection was made; whatever of it matters, `subscribe` answers.
  */
-export class ActorsElsewhere {
+export class BroadcastAdapter {
   readonly #client: ChannelsClient;
 
   constructor(channels: ShardedChannels, clock: Clock) {
@@ -87,7 +87,7 @@ function isEvent({ type, data: { packet, requestId } }: Message): boolean {
 
 /** In the shape of a client of the package `redis`, which the adapter knows by `sSubscribe`. Nothing of it ever fails. */
 class ChannelsClient {
-  readonly quiet: QuietChannels;
+  readonly quiet: SubscriberCache;
   readonly #subscribed = new Set<string>();
   readonly #greeting = Buffer.from(GREETING_START + randomBytes(8).toString('hex') + GREETING_END);
   #publishing = 0;
@@ -97,7 +97,7 @@ class ChannelsClient {
     clock: Clock,
   ) {
     const publish = (channel: string, message: string | Buffer): Promise<unknown> => channels.publish(channel, message);
-    this.quiet = new QuietChannels(clock, publish, (channel) => this.#subscribed.has(channel));
+    this.quiet = new SubscriberCache(clock, publish, (channel) => this.#subscribed.has(channel));
     channels.confirmed.subscribe((confirmed) => {
       for (const channel of confirmed) if (channel.startsWith(ROOM_PREFIX)) this.#greet(channel);
     });

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
-import type { Addresses } from '../access/addresses.js';
+import type { AddressLimiter } from '../access/addresses.js';
 import type { Suspicions } from '../access/suspicions.js';
-import type { CountsSocket } from './connection.js';
+import type { GatewaySocket } from './connection.js';
 import { terminate } from './direct-socket.js';
 import type { Intake } from './intake.js';
 import { UnprovedBytes } from './unproved-bytes.js';
@@ -17,13 +17,13 @@ interface HandshakeLimits {
 
 const LIMITS: HandshakeLimits = { ofAddress: 1_000, ofAll: 10_000 };
 
-type EngineSocket = CountsSocket['conn'];
+type EngineSocket = GatewaySocket['conn'];
 
 /**
  * Connections of Engine.IO that have no socket yet. Over long-polling one takes a single request, 7 KB, and 40 s until it
  * is closed and forgotten: the 10 s that it has for its handshake, and 30 s for a client that does not poll.
  */
-export class Connecting {
+export class PendingHandshakes {
   /** In the order in which they came. */
   readonly #byAddress = new Map<string, Set<EngineSocket>>();
   readonly #addressOf = new WeakMap<EngineSocket, string>();
@@ -34,7 +34,7 @@ export class Connecting {
   readonly #closed: (this: EngineSocket) => void;
 
   constructor(
-    private readonly addresses: Addresses,
+    private readonly addresses: AddressLimiter,
     private readonly suspicions: Suspicions,
     private readonly limits = LIMITS,
   ) {

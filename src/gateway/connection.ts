@@ -12,10 +12,10 @@ import type { ByeEvent, MineEvent } from '../protocol/messages.js';
 import { CLOSE_MS } from './bounded-transports.js';
 import { DirectSocket, terminate } from './direct-socket.js';
 import { readFrames } from './frame-reader.js';
-import { FrameWriter } from './frame-writer.js';
+import { WsFrameWriter } from './frame-writer.js';
 import { CROWD, type Intake, type Owner } from './intake.js';
-import type { Outbox } from './outbox.js';
-import type { Reading } from './read-gate.js';
+import type { AckQueue } from './outbox.js';
+import type { PausableConnection } from './read-gate.js';
 import type { Shortcuts } from './shortcuts.js';
 import { UNREAD_MAX, UnreadAnswers } from './unread-answers.js';
 
@@ -26,7 +26,7 @@ const FLOOD_RETRY_MS = 10_000;
 /** Shared by all connections that have none. */
 const NO_ANSWERS: (string | Writable)[] = [];
 /** Used by one connection at a time. */
-const writer = new FrameWriter();
+const writer = new WsFrameWriter();
 /** Before an Engine.IO message. */
 const MESSAGE = '4';
 const UNCOMPRESSED = { compress: false };
@@ -46,14 +46,14 @@ interface Events {
   bye: (event: ByeEvent) => void;
 }
 
-export type CountsSocket = Socket<Record<string, never>, Events, Record<string, never>, ConnectionData>;
+export type GatewaySocket = Socket<Record<string, never>, Events, Record<string, never>, ConnectionData>;
 
 /**
  * One client's socket: who acts there, what it may do, and the order of what it asked. What goes out most, frames and
  * answers, is written past socket.io where nothing waits on the connection, and through it elsewhere, always in order. The
  * packets are those of Socket.IO's protocol: https://socket.io/docs/v4/socket-io-protocol/#packet-encoding
  */
-export class Connection implements FrameSink, Reading, Owner {
+export class Connection implements FrameSink, PausableConnection, Owner {
   /** Set by the gateway, right after it was made. */
   viewer!: Viewer;
   /** Ends the connection with its token. */
@@ -71,8 +71,8 @@ export class Connection implements FrameSink, Reading, Owner {
   #unread: UnreadAnswers | null = null;
 
   constructor(
-    readonly socket: CountsSocket,
-    private readonly outbox: Outbox,
+    readonly socket: GatewaySocket,
+    private readonly outbox: AckQueue,
     private readonly clock: Clock,
     private readonly shortcuts: Shortcuts,
     readonly intake: Intake,
@@ -254,7 +254,7 @@ export class Connection implements FrameSink, Reading, Owner {
 }
 
 /** One for all connections. */
-function emitting(this: CountsSocket, event: string): void {
+function emitting(this: GatewaySocket, event: string): void {
   this.data.connection.emitting(event);
 }
 

@@ -2,10 +2,10 @@ import type { Server as HttpServer } from 'node:http';
 import type { INestApplicationContext } from '@nestjs/common';
 import { IoAdapter } from '@nestjs/platform-socket.io';
 import type { Server, ServerOptions } from 'socket.io';
-import type { Origins } from '../access/origins.js';
+import type { OriginPolicy } from '../access/origins.js';
 import { boundedParser, TRANSPORT_BYTES_MAX } from './bounded-parser.js';
 import { boundProbes, serverWithDoor } from './bounded-transports.js';
-import type { CountsSocket } from './connection.js';
+import type { GatewaySocket } from './connection.js';
 import type { Handshake } from './handshake.js';
 import { PageGuard } from './page-guard.js';
 import { HandshakeMemory } from './released.js';
@@ -27,7 +27,7 @@ export class CountsAdapter extends IoAdapter {
   constructor(
     app: INestApplicationContext,
     private readonly handshake: Handshake,
-    private readonly origins: Origins,
+    private readonly origins: OriginPolicy,
     private readonly shortcuts: Shortcuts,
     /** Carries events between gateways; `null`: this one is alone. */
     private readonly socketAdapter: ServerOptions['adapter'] | null,
@@ -66,14 +66,14 @@ export class CountsAdapter extends IoAdapter {
     takeWebSockets(this.httpServer as HttpServer);
     server.engine.use(new RequestGate(server.engine, intakes).handle);
     intakes.watch(server);
-    server.engine.on('connection', (connection: CountsSocket['conn']) => connecting.begin(connection));
+    server.engine.on('connection', (connection: GatewaySocket['conn']) => connecting.begin(connection));
     pages.watch(server);
     boundProbes(server);
     (this.httpServer as HttpServer).on('connection', (tcp) => handshake.admitTcp(tcp));
     new HandshakeMemory(this.shortcuts.handshakeMemory).watch(server);
     this.engine = server.engine;
     server.use((socket, next) => {
-      handshake.check(socket as CountsSocket).then(() => next(), next);
+      handshake.check(socket as GatewaySocket).then(() => next(), next);
     });
     return server;
   }

@@ -7,27 +7,27 @@ import {
   WebSocketGateway,
 } from '@nestjs/websockets';
 import type { Server } from 'socket.io';
-import { Addresses } from '../access/addresses.js';
+import { AddressLimiter } from '../access/addresses.js';
 import { atExpiry, TOKEN_EXPIRED } from '../access/identity.js';
 import { Inventions } from '../access/inventions.js';
 import { OperationLimit, TokenBucket } from '../access/rate-limit.js';
 import { SignedPosts } from '../access/signed-posts.js';
 import type { Clock } from '../clock.js';
 import type { Key64 } from '../counters/ids.js';
-import { Actors, roomOf } from '../fanout/actors.js';
+import { ActorNotifier, roomOf } from '../fanout/actors.js';
 import { Fanout } from '../fanout/fanout.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
 import { Presence } from '../presence/presence.js';
 import type { Settings } from '../settings.js';
 import { CLOCK, SETTINGS } from '../tokens.js';
-import { Connection, type CountsSocket } from './connection.js';
+import { Connection, type GatewaySocket } from './connection.js';
 import { receiveEvents } from './event-receiver.js';
 import { Intakes } from './intakes.js';
-import { Outbox } from './outbox.js';
+import { AckQueue } from './outbox.js';
 import { PacedReceiver } from './paced-receiver.js';
-import { ReadGate } from './read-gate.js';
-import { type Handling, Requests } from './requests.js';
+import { ReadBackpressure } from './read-gate.js';
+import { type Handling, EventHandlers } from './requests.js';
 import { Shortcuts } from './shortcuts.js';
 import { Subscriptions } from './subscriptions.js';
 
@@ -37,12 +37,12 @@ const LOOKUPS_MIN = 500;
 /** Connections as they come and go; what they ask goes from their decoder straight to their Requests. */
 @WebSocketGateway()
 export class CountsGateway
-  implements OnGatewayInit, OnGatewayConnection<CountsSocket>, OnGatewayDisconnect<CountsSocket>
+  implements OnGatewayInit, OnGatewayConnection<GatewaySocket>, OnGatewayDisconnect<GatewaySocket>
 {
   readonly connections = new Set<Connection>();
-  readonly gate: ReadGate;
+  readonly gate: ReadBackpressure;
   readonly #handling: Handling;
-  readonly #outbox: Outbox;
+  readonly #outbox: AckQueue;
 
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
@@ -50,8 +50,8 @@ export class CountsGateway
     @Inject(Ingest) ingest: Ingest,
     @Inject(Fanout) private readonly fanout: Fanout,
     @Inject(Presence) presence: Presence,
-    @Inject(Actors) private readonly actors: Actors,
-    @Inject(Addresses) private readonly addresses: Addresses,
+    @Inject(ActorNotifier) private readonly actors: ActorNotifier,
+    @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(Inventions) private readonly inventions: Inventions,
     @Inject(SignedPosts) signedPosts: SignedPosts | null,
     @Inject(OperationCounts) counts: OperationCounts,
@@ -61,10 +61,10 @@ export class CountsGateway
     const { metrics, maxPostsPerConnection } = settings;
     const answering = { presence, actors, metrics, counts, nowMs: () => clock.nowMs() };
     const subscriptions = new Subscriptions(fanout, metrics, counts, maxPostsPerConnection);
-    this.gate = new ReadGate(ingest, clock);
+    this.gate = new ReadBackpressure(ingest, clock);
     const { gate } = this;
     this.#handling = { answering, subscriptions, ingest, gate, fanout, metrics, counts, clock, signedPosts };
-    this.#outbox = new Outbox(clock);
+    this.#outbox = new AckQueue(clock);
   }
 
   afterInit(server: Server): void {
@@ -79,7 +79,7 @@ export class CountsGateway
     };
   }
 
-  handleConnection(socket: CountsSocket): void {
+  handleConnection(socket: GatewaySocket): void {
     const { identity, address } = socket.data;
     const { maxOpsPerConnection, maxPostsPerConnection } = this.settings;
     const now = this.clock.nowMs();
@@ -95,11 +95,11 @@ export class CountsGateway
     this.connections.add(connection);
     if (identity.key !== null) void socket.join(roomOf(identity.key));
     connection.expiry = atExpiry(identity.expiresAtMs, this.clock, () => connection.bye(TOKEN_EXPIRED, 0));
-    const receiver = new PacedReceiver(new Requests(this.#handling, connection), intake, this.intakes.turns);
+    const receiver = new PacedReceiver(new EventHandlers(this.#handling, connection), intake, this.intakes.turns);
     receiveEvents(socket, receiver, this.shortcuts.packetDecoder);
   }
 
-  handleDisconnect(socket: CountsSocket): void {
+  handleDisconnect(socket: GatewaySocket): void {
     const { connection } = socket.data;
     connection.expiry?.cancel();
     this.connections.delete(connection);

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { WebSocket, WebSocketServer } from 'ws';
-import { FrameWriter } from './frame-writer.js';
+import { WsFrameWriter } from './frame-writer.js';
 
 /** Where the length of a frame begins to take more bytes, and around it. */
 const LENGTHS = [1, 2, 100, 124, 125, 126, 127, 128, 1_000, 65_534, 65_535, 65_536, 65_537, 100_000];
@@ -15,7 +15,7 @@ test('a WebSocket client reads the frames that were put together', async () => {
   client.on('message', (data: Buffer) => messages.push(data.toString()));
   const [socket] = (await once(server, 'connection')) as [WebSocket];
   const texts = LENGTHS.map((length) => 'abcd'.repeat(length).slice(0, length));
-  const writer = new FrameWriter();
+  const writer = new WsFrameWriter();
   for (const text of texts) {
     writer.frame('', text);
     writer.frame('4', { writeTo: (target) => void target.text(text.slice(1)) }, ']');

@@ -7,7 +7,7 @@ const LENGTH_64 = 127;
 const HEAD_BYTES = 4;
 
 /** Puts WebSocket frames together: final ones of text, without a mask, as servers send them. RFC 6455, section 5.2. */
-export class FrameWriter extends AsciiWriter {
+export class WsFrameWriter extends AsciiWriter {
   /** A frame with `text`, given or written, between two others. */
   frame(before: string, text: string | Writable, after = ''): void {
     this.need(HEAD_BYTES);

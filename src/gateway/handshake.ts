@@ -3,44 +3,44 @@ import type { Socket as TcpSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Inject, Injectable } from '@nestjs/common';
 import type { WebSocket } from 'ws';
-import { Addresses, networkOf } from '../access/addresses.js';
-import { Identities } from '../access/identity.js';
+import { AddressLimiter, networkOf } from '../access/addresses.js';
+import { Authenticator } from '../access/identity.js';
 import { toSessionKey } from '../access/keys.js';
-import { Origins } from '../access/origins.js';
+import { OriginPolicy } from '../access/origins.js';
 import { Suspicions } from '../access/suspicions.js';
 import { type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
 import { invalid } from '../protocol/invalid.js';
 import { MESSAGE_TOO_LARGE, TOO_LARGE_AUTH } from './bounded-parser.js';
-import { Connecting } from './connecting.js';
-import type { CountsSocket } from './connection.js';
+import { PendingHandshakes } from './connecting.js';
+import type { GatewaySocket } from './connection.js';
 import { Intakes } from './intakes.js';
 import { HANDSHAKE } from './schemas.js';
 
 /** Engine.IO's side of the connection. */
-type Transported = CountsSocket['conn'];
+type Transported = GatewaySocket['conn'];
 
 /** Decides who may connect, and as whom. A refusal is a `connect_error` whose `data` is the protocol's error object. */
 @Injectable()
 export class Handshake {
   /** Set when the gateway drains: nobody comes in any more. */
   draining = false;
-  readonly connecting: Connecting;
+  readonly connecting: PendingHandshakes;
   /** Those that have their socket or are about to: one each, or a client could multiply itself. */
   readonly #taken = new WeakSet<Transported>();
   readonly #admitted = new WeakSet<TcpSocket>();
 
   constructor(
-    @Inject(Origins) private readonly origins: Origins,
-    @Inject(Addresses) private readonly addresses: Addresses,
-    @Inject(Identities) private readonly identities: Identities,
+    @Inject(OriginPolicy) private readonly origins: OriginPolicy,
+    @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
+    @Inject(Authenticator) private readonly identities: Authenticator,
     @Inject(Intakes) readonly intakes: Intakes,
     @Inject(Suspicions) private readonly suspicions: Suspicions,
   ) {
-    this.connecting = new Connecting(addresses, suspicions);
+    this.connecting = new PendingHandshakes(addresses, suspicions);
   }
 
   /** @throws an error as socket.io's middleware takes it. */
-  async check(socket: CountsSocket): Promise<void> {
+  async check(socket: GatewaySocket): Promise<void> {
     const { conn } = socket;
     if (this.#taken.has(conn)) throw refusal(errorBody('BAD_REQUEST', 'a connection connects only once'));
     this.#taken.add(conn);
@@ -54,7 +54,7 @@ export class Handshake {
     }
   }
 
-  async #check(socket: CountsSocket): Promise<void> {
+  async #check(socket: GatewaySocket): Promise<void> {
     const { conn, request, handshake } = socket;
     if (this.draining) {
       // So that nothing is answered: a stock client comes back after a lost connection, and not after a refusal.

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Inject, Injectable } from '@nestjs/common';
 import type { Server, Socket } from 'socket.io';
 import type { WebSocket } from 'ws';
-import { Addresses } from '../access/addresses.js';
+import { AddressLimiter } from '../access/addresses.js';
 import { MessageBudget } from '../access/message-budget.js';
 import { type SuspicionKind, Suspicions } from '../access/suspicions.js';
 import type { Clock } from '../clock.js';
@@ -37,7 +37,7 @@ export class Intakes implements WaitingRoom {
   constructor(
     @Inject(CLOCK) readonly clock: Clock,
     @Inject(SETTINGS) private readonly settings: Settings,
-    @Inject(Addresses) readonly addresses: Addresses,
+    @Inject(AddressLimiter) readonly addresses: AddressLimiter,
     @Inject(Suspicions) private readonly suspicions: Suspicions,
   ) {
     this.turns = new Turns(clock);

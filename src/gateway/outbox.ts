@@ -8,7 +8,7 @@ interface Flushable {
  * Connections with answers that wait to be written. A commit answers thousands of operations at once: those of one
  * connection leave together, when the events of this turn have been dealt with.
  */
-export class Outbox {
+export class AckQueue {
   #waiting: Flushable[] = [];
 
   constructor(private readonly clock: Clock) {}

@@ -1,6 +1,6 @@
 import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'socket.io';
-import type { Origins } from '../access/origins.js';
+import type { OriginPolicy } from '../access/origins.js';
 import { type ErrorBody, errorBody, HTTP_STATUS } from '../protocol/errors.js';
 import { endWithError } from '../protocol/raw-response.js';
 
@@ -15,7 +15,7 @@ export class PageGuard {
   /** Ids of the connections whose handshake has an origin that Handshake is about to refuse. */
   readonly #refusedLater = new Set<string>();
 
-  constructor(private readonly origins: Origins) {}
+  constructor(private readonly origins: OriginPolicy) {}
 
   /** Why there may be no handshake, for the client; `null`: there may be one. */
   refusalOf(request: IncomingMessage): string | null {

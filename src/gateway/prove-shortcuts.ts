@@ -3,7 +3,7 @@ import { setImmediate, setTimeout as setTimeoutPromise } from 'node:timers/promi
 import { DirectSocket, unsentPackets as packetsWaiting } from './direct-socket.js';
 import { attach, receiveEvents } from './event-receiver.js';
 import { readFrames } from './frame-reader.js';
-import { FrameWriter } from './frame-writer.js';
+import { WsFrameWriter } from './frame-writer.js';
 import { Intake } from './intake.js';
 import type { LibuvWrite } from './libuv-writer.js';
 import { connectTcpPair, type ProofConnection, ProofServer } from './proof-server.js';
@@ -159,7 +159,7 @@ async function proveDirectWrite(server: ProofServer, shortcuts: Shortcuts): Prom
   const { socket, received } = connection;
   const direct = DirectSocket.open(socket.conn, shortcuts);
   check(direct !== null, 'a WebSocket cannot be written to');
-  const writer = new FrameWriter();
+  const writer = new WsFrameWriter();
   for (const text of ['4a', '4b']) {
     socket.conn.write('by socket.io');
     await until(() => direct.isOpen);

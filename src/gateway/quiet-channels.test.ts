@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { QuietChannels } from './quiet-channels.js';
+import { SubscriberCache } from './quiet-channels.js';
 
 /** A channel with this gateway and `others` on it. */
 function world() {
@@ -14,7 +14,7 @@ function world() {
     const reached = state.others + (state.listens ? 1 : 0);
     return new Promise((resolve) => answers.push(() => resolve(reached)));
   };
-  const channels = new QuietChannels(clock, publish, () => state.listens);
+  const channels = new SubscriberCache(clock, publish, () => state.listens);
   const answer = (): void => answers.splice(0).forEach((one) => one());
   const send = async (...messages: string[]): Promise<void> => {
     for (const message of messages) {

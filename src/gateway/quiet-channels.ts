@@ -15,7 +15,7 @@ type Message = string | Buffer;
  * So an actor that likes a hundred posts a second costs Redis nothing, and a connection one message. Where this gateway
  * does not listen itself it hears no greeting, and publishes everything.
  */
-export class QuietChannels {
+export class SubscriberCache {
   /** Until when, by channel. None on which this gateway does not listen. */
   readonly #quiet = new Map<string, number>();
   /** On which a message is on its way, and nobody has greeted since. */

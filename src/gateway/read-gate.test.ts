@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { ReadGate } from './read-gate.js';
+import { ReadBackpressure } from './read-gate.js';
 
 const SHARE = 10;
 /** Longer than anybody is held. */
@@ -9,7 +9,7 @@ const LONG_MS = 12_000;
 function world(size: number) {
   const clock = new SimulatedClock();
   const crowd = { crowded: true, share: SHARE };
-  const gate = new ReadGate(crowd, clock);
+  const gate = new ReadBackpressure(crowd, clock);
   const log: string[] = [];
   const connections = Array.from({ length: size }, (_, i) => ({
     unanswered: SHARE,

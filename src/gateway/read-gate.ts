@@ -9,7 +9,7 @@ const HELD_MAX_MS = 10_000;
 const STAY_MS = 2_000;
 
 /** A connection whose client can be made to wait. */
-export interface Reading {
+export interface PausableConnection {
   /** Operations taken in and not yet answered. */
   readonly unanswered: number;
   /** @returns whether it can be paused: requests of long-polling cannot. */
@@ -20,7 +20,7 @@ export interface Reading {
 }
 
 /** The part of ingest that says when. */
-export interface Crowd {
+export interface LoadSignal {
   /** More operations wait than the store needs to be busy, and it is not away: they will be committed soon. */
   readonly crowded: boolean;
   /** How many of them a connection may have then and still be read. */
@@ -37,14 +37,14 @@ export interface Crowd {
  *     read ──────────────────────────────────▶ held, in order ────────────────────────────────────────────▶ read
  *                                                             a few in a turn of the event loop
  */
-export class ReadGate {
+export class ReadBackpressure {
   /** With the time since when; who waits longest comes first. */
-  readonly #held = new Map<Reading, number>();
+  readonly #held = new Map<PausableConnection, number>();
   #looking = false;
   #stayedAtMs = 0;
 
   constructor(
-    private readonly crowd: Crowd,
+    private readonly crowd: LoadSignal,
     private readonly clock: Clock,
   ) {}
 
@@ -54,7 +54,7 @@ export class ReadGate {
   }
 
   /** To be called when an operation of the connection was taken in while it is crowded. */
-  hold(connection: Reading): void {
+  hold(connection: PausableConnection): void {
     if (this.#held.has(connection) || connection.unanswered < this.crowd.share || !connection.pause()) return;
     connection.stayPaused();
     this.#held.set(connection, this.clock.nowMs());
@@ -62,11 +62,11 @@ export class ReadGate {
   }
 
   /** It is closing: the client's part of that has to be read. */
-  left(connection: Reading): void {
+  left(connection: PausableConnection): void {
     this.#release(connection);
   }
 
-  #release(connection: Reading): void {
+  #release(connection: PausableConnection): void {
     if (this.#held.delete(connection)) connection.resume();
   }
 

@@ -14,7 +14,7 @@ import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import { invalid } from '../protocol/invalid.js';
 import { type Act, BINARY, type EventReceiver, MESSAGE_TOO_LARGE, TOO_LARGE } from './bounded-parser.js';
 import type { AnswerId, Connection } from './connection.js';
-import type { ReadGate } from './read-gate.js';
+import type { ReadBackpressure } from './read-gate.js';
 import { ACT, ADD, SET, SUBSCRIBE, UNSUBSCRIBE } from './schemas.js';
 import { type Answering, SocketOperation } from './socket-operation.js';
 import type { Subscriptions } from './subscriptions.js';
@@ -26,7 +26,7 @@ export interface Handling {
   readonly answering: Answering;
   readonly subscriptions: Subscriptions;
   readonly ingest: Ingest;
-  readonly gate: ReadGate;
+  readonly gate: ReadBackpressure;
   readonly fanout: Fanout;
   readonly metrics: Metrics;
   readonly counts: OperationCounts;
@@ -36,7 +36,7 @@ export interface Handling {
 }
 
 /** The events of docs/protocol.md, from one connection to ingest and fan-out. Each takes one object, and is answered. */
-export class Requests implements EventReceiver {
+export class EventHandlers implements EventReceiver {
   constructor(
     private readonly handling: Handling,
     private readonly connection: Connection,

@@ -2,7 +2,7 @@ import type { PostCounts } from '../counters/batch.js';
 import type { Key64 } from '../counters/ids.js';
 import type { Metric, Metrics } from '../counters/metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from '../counters/operation.js';
-import type { Actors } from '../fanout/actors.js';
+import type { ActorNotifier } from '../fanout/actors.js';
 import { writeCounts } from '../fanout/snapshot.js';
 import { type OperationCounts, resultOf } from '../ingest/operation-counts.js';
 import type { PendingOperation } from '../ingest/pending-operation.js';
@@ -14,7 +14,7 @@ import type { AnswerId, Connection } from './connection.js';
 /** Everything that an answer is made of beside the operation. */
 export interface Answering {
   readonly presence: Presence;
-  readonly actors: Actors;
+  readonly actors: ActorNotifier;
   readonly metrics: Metrics;
   readonly counts: OperationCounts;
   readonly nowMs: () => number;

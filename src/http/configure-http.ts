@@ -3,8 +3,8 @@ import compression from 'compression';
 import type { NextFunction, Request, Response } from 'express';
 import helmet from 'helmet';
 import type { IncomingMessage } from 'node:http';
-import { Addresses } from '../access/addresses.js';
-import { Origins } from '../access/origins.js';
+import { AddressLimiter } from '../access/addresses.js';
+import { OriginPolicy } from '../access/origins.js';
 import { Suspicions } from '../access/suspicions.js';
 import type { Clock } from '../clock.js';
 import { ProtocolError } from '../protocol/errors.js';
@@ -18,7 +18,7 @@ import { boundTimes } from './connection-times.js';
 import { serveDocs } from './docs.js';
 import { OperatorPort } from './operator-port.js';
 import { oneAtATime } from './one-at-a-time.js';
-import { PeerGuard } from './peer-guard.js';
+import { PeerAuthentication } from './peer-guard.js';
 import { ProtocolErrorFilter } from './protocol-error.filter.js';
 import { chargeRequests } from './request-charge.js';
 
@@ -51,12 +51,12 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   app.set('query parser', 'simple');
 
   app.use(oneAtATime);
-  app.use(chargeRequests(app.get(Addresses), app.get(Suspicions), app.get<Clock>(CLOCK)));
+  app.use(chargeRequests(app.get(AddressLimiter), app.get(Suspicions), app.get<Clock>(CLOCK)));
   secure(app);
   const operators = settings.opsPort === null ? null : new OperatorPort(app, settings.keepAliveMs);
   app.use(gzipOnly, compression({ filter: mayCompress, threshold: 0 }));
-  guard(app, app.get(Origins));
-  takeFromPeers(app, app.get(PeerGuard));
+  guard(app, app.get(OriginPolicy));
+  takeFromPeers(app, app.get(PeerAuthentication));
   // Whatever it says it is: `curl -d` calls JSON a form. Pages cannot use that, since PUT is always preflighted.
   app.useBodyParser('json', { limit: MESSAGE_BYTES_MAX, type: () => true });
   serveDocs(app, settings.metrics, assets);
@@ -79,7 +79,7 @@ function secure(app: NestExpressApplication): void {
   app.use('/docs', helmet.contentSecurityPolicy({ useDefaults: false, directives: SWAGGER_UI }));
 }
 
-function guard(app: NestExpressApplication, origins: Origins): void {
+function guard(app: NestExpressApplication, origins: OriginPolicy): void {
   app.enableCors({
     origin: (origin: string | undefined, answer: (error: Error | null, allow: boolean) => void) =>
       answer(null, origin !== undefined && origins.lists(origin)),
@@ -98,7 +98,7 @@ function guard(app: NestExpressApplication, origins: Origins): void {
 }
 
 /** Whatever is posted to /v1/regions: bytes, as large as regions send them, from those who may. */
-function takeFromPeers(app: NestExpressApplication, peers: PeerGuard): void {
+function takeFromPeers(app: NestExpressApplication, peers: PeerAuthentication): void {
   app.use('/v1/regions', (request: Request, _response: Response, next: NextFunction) => {
     if (request.method === 'POST') peers.admit(request);
     next();

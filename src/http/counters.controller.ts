@@ -1,19 +1,19 @@
 import { Body, Controller, Get, Inject, Param, Put, Req } from '@nestjs/common';
 import type { Request } from 'express';
-import { Addresses } from '../access/addresses.js';
-import { Identities, type Identity, TOKEN_NEEDED } from '../access/identity.js';
+import { AddressLimiter } from '../access/addresses.js';
+import { Authenticator, type Identity, TOKEN_NEEDED } from '../access/identity.js';
 import { Inventions, type Inventor } from '../access/inventions.js';
 import { toRequestKey } from '../access/keys.js';
 import { SignedPosts } from '../access/signed-posts.js';
 import type { Clock } from '../clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import type { Metric } from '../counters/metrics.js';
-import { Actors } from '../fanout/actors.js';
+import { ActorNotifier } from '../fanout/actors.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts, type OperationKind, resultOf } from '../ingest/operation-counts.js';
 import { Presence } from '../presence/presence.js';
 import { ProtocolError, throwIf } from '../protocol/errors.js';
-import { Everywhere } from '../regions/everywhere.js';
+import { GlobalRead } from '../regions/everywhere.js';
 import type { Settings } from '../settings.js';
 import type { CounterStore } from '../store/counter-store.js';
 import { CLOCK, DATA_CLOCK, SETTINGS, STORE } from '../tokens.js';
@@ -58,17 +58,17 @@ export class CountersController {
     @Inject(STORE) private readonly store: CounterStore,
     @Inject(Ingest) private readonly ingest: Ingest,
     @Inject(Presence) private readonly presence: Presence,
-    @Inject(Actors) private readonly actors: Actors,
-    @Inject(Addresses) private readonly addresses: Addresses,
+    @Inject(ActorNotifier) private readonly actors: ActorNotifier,
+    @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(Inventions) private readonly inventions: Inventions,
     @Inject(SignedPosts) private readonly signedPosts: SignedPosts | null,
-    @Inject(Identities) private readonly identities: Identities,
+    @Inject(Authenticator) private readonly identities: Authenticator,
     @Inject(OperationCounts) private readonly counts: OperationCounts,
     @Inject(Reads) private readonly reads: Reads,
-    @Inject(Everywhere) private readonly everywhere: Everywhere | null,
+    @Inject(GlobalRead) private readonly everywhere: GlobalRead | null,
   ) {}
 
-  /** Cost: one read of the store, whatever the number of posts. With consistency=all: see Everywhere. */
+  /** Cost: one read of the store, whatever the number of posts. With consistency=all: see GlobalRead. */
   @Get('counts')
   async several(@Req() request: Request): Promise<{ counts: PostReading[] }> {
     const posts = postsOf(request.query['posts'], this.settings.maxPostsPerConnection);

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
-import type { Claim } from '../access/identity.js';
+import type { Credentials } from '../access/identity.js';
 import { ACTOR_MAX } from '../protocol/limits.js';
 import { isPostId, ownText, POST_RULE } from '../counters/ids.js';
 import { LIKES, type Metric, type Metrics } from '../counters/metrics.js';
@@ -91,12 +91,12 @@ export function idempotencyKeyOf(headers: IncomingHttpHeaders): string | null {
 }
 
 /** Who the client says it is. A scheme other than Bearer is somebody else's, a proxy's for instance. */
-export function claimOf(headers: IncomingHttpHeaders): Claim {
+export function claimOf(headers: IncomingHttpHeaders): Credentials {
   return { token: tokenOf(headers), actor: actorOf(headers), actorField: 'Actor-Id' };
 }
 
 /** The same for those who only ask: who they are makes no difference, save where watching needs a token. */
-export function readerOf(headers: IncomingHttpHeaders): Claim {
+export function readerOf(headers: IncomingHttpHeaders): Credentials {
   return { token: tokenOf(headers), actor: undefined, actorField: 'Actor-Id' };
 }
 

@@ -8,7 +8,7 @@ import { REGIONS, SETTINGS } from '../tokens.js';
 
 /** Lets other regions through to what is meant for them alone, before anything of their bodies is read. */
 @Injectable()
-export class PeerGuard {
+export class PeerAuthentication {
   readonly #callers = new WeakMap<IncomingMessage, string>();
   readonly #token: Buffer;
 

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
-import { Addresses } from '../access/addresses.js';
+import { AddressLimiter } from '../access/addresses.js';
 import type { Clock } from '../clock.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { CLOCK } from '../tokens.js';
@@ -15,7 +15,7 @@ const EVERYWHERE_FACTOR = 10;
 @Injectable()
 export class Reads {
   constructor(
-    @Inject(Addresses) private readonly addresses: Addresses,
+    @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 

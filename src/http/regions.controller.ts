@@ -1,6 +1,6 @@
 import { Controller, Get, Inject, Post, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
-import { Identities } from '../access/identity.js';
+import { Authenticator } from '../access/identity.js';
 import { ProtocolError } from '../protocol/errors.js';
 import type { LinkStatus, PeerService } from '../regions/peer.js';
 import type { Regions } from '../regions/regions.js';
@@ -12,7 +12,7 @@ import { decodeShipments, encodeShipments } from '../regions/wire.js';
 import type { Settings } from '../settings.js';
 import { REGIONS, SETTINGS } from '../tokens.js';
 import { readerOf } from './parameters.js';
-import { PeerGuard } from './peer-guard.js';
+import { PeerAuthentication } from './peer-guard.js';
 import { Reads } from './reads.js';
 
 /** How the link to another region is doing: LinkStatus, with a time that people can read. */
@@ -20,7 +20,7 @@ export type PeerReading = Omit<LinkStatus, 'sinceMs'> & { readonly since: string
 
 /**
  * What regions ask of each other, in the bytes of src/regions/wire.ts; and how their links are doing, for everybody who may read.
- * PeerGuard has let the caller through before its body was read.
+ * PeerAuthentication has let the caller through before its body was read.
  */
 @Controller('v1/regions')
 export class RegionsController {
@@ -29,8 +29,8 @@ export class RegionsController {
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(REGIONS) private readonly regions: Regions | null,
-    @Inject(PeerGuard) private readonly guard: PeerGuard,
-    @Inject(Identities) private readonly identities: Identities,
+    @Inject(PeerAuthentication) private readonly guard: PeerAuthentication,
+    @Inject(Authenticator) private readonly identities: Authenticator,
     @Inject(Reads) private readonly reads: Reads,
   ) {
     this.#rules = new ShipmentRules(settings.buckets, settings.actorKeys, settings.metrics);

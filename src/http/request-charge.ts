@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Addresses } from '../access/addresses.js';
+import type { AddressLimiter } from '../access/addresses.js';
 import type { Suspicions } from '../access/suspicions.js';
 import type { Clock } from '../clock.js';
 import { errorBody } from '../protocol/errors.js';
@@ -11,7 +11,7 @@ const REQUEST_UNITS = 10;
  * Charges each request to its address, whatever it asks for: also one that is answered with 404 takes 0.1 ms. An address
  * without units is answered before anything else is done, and its connection ends. To be used before the routes.
  */
-export function chargeRequests(addresses: Addresses, suspicions: Suspicions, clock: Clock) {
+export function chargeRequests(addresses: AddressLimiter, suspicions: Suspicions, clock: Clock) {
   return (request: IncomingMessage, response: ServerResponse, next: () => void): void => {
     const address = addresses.of(request);
     const waitMs = addresses.messages(address)?.take(clock.nowMs(), REQUEST_UNITS) ?? 0;

@@ -1,6 +1,6 @@
 import { Controller, Get, Inject, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
-import { Addresses } from '../access/addresses.js';
+import { AddressLimiter } from '../access/addresses.js';
 import { Inventions } from '../access/inventions.js';
 import { SignedPosts } from '../access/signed-posts.js';
 import { throwIf } from '../protocol/errors.js';
@@ -8,15 +8,15 @@ import type { Settings } from '../settings.js';
 import { SETTINGS } from '../tokens.js';
 import { mustWantEvents, postsOf } from './parameters.js';
 import { Reads } from './reads.js';
-import { Streams } from './streams.js';
+import { StreamRegistry } from './streams.js';
 
 @Controller('v1')
 export class StreamController {
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(Reads) private readonly reads: Reads,
-    @Inject(Streams) private readonly streams: Streams,
-    @Inject(Addresses) private readonly addresses: Addresses,
+    @Inject(StreamRegistry) private readonly streams: StreamRegistry,
+    @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(Inventions) private readonly inventions: Inventions,
     @Inject(SignedPosts) private readonly signedPosts: SignedPosts | null,
   ) {}

@@ -4,14 +4,14 @@ import { once } from 'node:events';
 import { createServer, get, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { NEVER } from 'rxjs';
-import { Addresses } from '../access/addresses.js';
-import { Identities } from '../access/identity.js';
+import { AddressLimiter } from '../access/addresses.js';
+import { Authenticator } from '../access/identity.js';
 import { systemClock } from '../clock.js';
 import { Metrics } from '../counters/metrics.js';
 import { Fanout } from '../fanout/fanout.js';
 import { Presence } from '../presence/presence.js';
 import type { CounterStore, PostView } from '../store/counter-store.js';
-import { Streams } from './streams.js';
+import { StreamRegistry } from './streams.js';
 
 /** A read of the store, which the test lets succeed or fail. */
 interface Read {
@@ -25,8 +25,8 @@ const ADDRESS = '203.0.113.1';
 let reads: Read[];
 let readAsked: (() => void) | null;
 let presence: Presence;
-let addresses: Addresses;
-let streams: Streams;
+let addresses: AddressLimiter;
+let streams: StreamRegistry;
 let server: Server;
 /** What became of each call of `open`, and its response. */
 let opened: { readonly outcome: Promise<unknown>; readonly response: Response }[];
@@ -48,9 +48,9 @@ beforeEach(async () => {
   opened = [];
   readAsked = null;
   presence = new Presence(systemClock);
-  addresses = new Addresses({ operations: 0, connections: 1, trustProxy: ['127.0.0.1'] }, systemClock);
+  addresses = new AddressLimiter({ operations: 0, connections: 1, trustProxy: ['127.0.0.1'] }, systemClock);
   const fanout = new Fanout(store, presence, systemClock, Metrics.parse('likes:toggle,views:tally'), 10);
-  streams = new Streams(fanout, addresses, new Identities(null, false, 'hash'), systemClock);
+  streams = new StreamRegistry(fanout, addresses, new Authenticator(null, false, 'hash'), systemClock);
   server = createServer((request, response) => {
     const outcome = streams.open(request as Request, response as Response, ['a', 'b']).catch((error: unknown) => {
       response.writeHead(503).end();

@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import type { Socket } from 'node:net';
-import { Addresses } from '../access/addresses.js';
-import { Identities } from '../access/identity.js';
+import { AddressLimiter } from '../access/addresses.js';
+import { Authenticator } from '../access/identity.js';
 import type { Clock } from '../clock.js';
 import type { Key64 } from '../counters/ids.js';
 import { Fanout } from '../fanout/fanout.js';
@@ -18,7 +18,7 @@ const ONE_STREAM = 'a connection carries one event stream; open another connecti
 
 /** The open event streams: each is a viewer like a socket, and counts in `live`. */
 @Injectable()
-export class Streams {
+export class StreamRegistry {
   /** Set when the gateway drains: nobody comes in any more. */
   draining = false;
   readonly #open = new Map<EventStream, Viewer>();
@@ -27,8 +27,8 @@ export class Streams {
 
   constructor(
     @Inject(Fanout) private readonly fanout: Fanout,
-    @Inject(Addresses) private readonly addresses: Addresses,
-    @Inject(Identities) private readonly identities: Identities,
+    @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
+    @Inject(Authenticator) private readonly identities: Authenticator,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 

@@ -3,8 +3,8 @@ import { sleep } from '../common/sleep.js';
 import type { Batch, CommitResult } from '../counters/batch.js';
 import type { Operation } from '../counters/operation.js';
 import type { CounterStore } from '../store/counter-store.js';
-import type { Kept, Lane, OpenBatch } from './lane.js';
-import { ageMs, type Moment, momentOf } from './moment.js';
+import type { RetainedBatch, BucketQueue, OpenBatch } from './lane.js';
+import { ageMs, type Instant, readInstant } from './moment.js';
 import type { PendingOperation } from './pending-operation.js';
 import { RetainedBatches } from './retained-batches.js';
 
@@ -19,7 +19,7 @@ const MARKS_TRUST_MS = 50 * 60_000;
 export type Applied = Extract<CommitResult, { kind: 'applied' }>;
 type Refused = Exclude<CommitResult, Applied>;
 
-export interface DeliveryOptions {
+export interface BatchSenderOptions {
   /** Wall time that batches are stamped with, ms since 1970: guarded against jumps, unlike that of the clock. */
   readonly stampMs: () => number;
   /** 64 random bits, others at each call. */
@@ -36,9 +36,9 @@ interface Sending {
   /** Who waits for it; nobody for one that was confirmed before. */
   readonly asked: OpenBatch | null;
   /** When its operations were first sent, … */
-  since: Moment | null;
+  since: Instant | null;
   /** … and when under this number. */
-  numbered: Moment | null;
+  numbered: Instant | null;
 }
 
 /**
@@ -61,7 +61,7 @@ interface Sending {
  * ago, those operations go on that have a session, for its mark decides, while marks are kept; the outcome of the
  * others will never be known, and they are abandoned: counting twice is the worse error.
  */
-export class Delivery {
+export class BatchSender {
   readonly retained: RetainedBatches;
   /** Since boot. */
   readonly stats = {
@@ -80,14 +80,14 @@ export class Delivery {
     private readonly store: CounterStore,
     private readonly clock: Clock,
     private readonly random: () => number,
-    private readonly options: DeliveryOptions,
+    private readonly options: BatchSenderOptions,
     private readonly abandon: (operations: readonly PendingOperation[]) => void,
   ) {
     this.retained = new RetainedBatches(clock, options.retainMs, () => store.whole);
   }
 
   /** Sends the operations as the lane's next batch. `null` if all of them were abandoned; if some were, `asked` has the others. */
-  send(lane: Lane, asked: OpenBatch): Promise<Applied | null> {
+  send(lane: BucketQueue, asked: OpenBatch): Promise<Applied | null> {
     lane.n += 1;
     const { bucket, incarnation, n } = lane;
     const batch = { bucket, incarnation, n, atMs: this.options.stampMs(), operations: asked.operations };
@@ -95,20 +95,20 @@ export class Delivery {
   }
 
   /** The store was away. What the lane retains stays until something that was sent since is confirmed. */
-  doubt(lane: Lane): void {
+  doubt(lane: BucketQueue): void {
     lane.unchecked = true;
     this.retained.hold(lane);
   }
 
   /** Sends the lane's last batch again: the answer tells whether the store still has it and all before. */
-  async check(lane: Lane): Promise<void> {
+  async check(lane: BucketQueue): Promise<void> {
     lane.unchecked = false;
     const last = this.retained.takeAfter(lane, lane.n - 1).map(again);
     if (last.some((sending) => this.#inDoubt(sending))) this.retained.forget(lane);
     else await this.#deliver(lane, last);
   }
 
-  async #deliver(lane: Lane, batches: readonly Sending[]): Promise<Applied | null> {
+  async #deliver(lane: BucketQueue, batches: readonly Sending[]): Promise<Applied | null> {
     let answer: Applied | null = null;
     let pauseMs = RETRY_MIN_MS;
     let left = batches;
@@ -134,10 +134,10 @@ export class Delivery {
     return answer;
   }
 
-  async #commit(lane: Lane, sending: Sending): Promise<CommitResult | null> {
+  async #commit(lane: BucketQueue, sending: Sending): Promise<CommitResult | null> {
     // Before it is sent: if the store goes away now and returns, an answer from before says nothing.
     lane.unchecked = false;
-    const now = momentOf(this.clock);
+    const now = readInstant(this.clock);
     sending.since ??= now;
     sending.numbered ??= now;
     try {
@@ -148,7 +148,7 @@ export class Delivery {
     }
   }
 
-  #heal(lane: Lane, left: readonly Sending[], { kind, last }: Refused): readonly Sending[] {
+  #heal(lane: BucketQueue, left: readonly Sending[], { kind, last }: Refused): readonly Sending[] {
     const { n } = left[0]!.batch;
     if (kind === 'gap' && last < n - 1) return this.#fill(lane, left, last);
     if (kind === 'stale' && last > n) return this.#skip(lane, left, last);
@@ -157,7 +157,7 @@ export class Delivery {
   }
 
   /** The store has nothing of the incarnation after `last`. */
-  #fill(lane: Lane, left: readonly Sending[], last: number): readonly Sending[] {
+  #fill(lane: BucketQueue, left: readonly Sending[], last: number): readonly Sending[] {
     const missing = [...this.retained.takeAfter(lane, last).map(again), ...left];
     const lost = missing[0]!.batch.n - last - 1;
     const doubtful = new Set(last === 0 ? missing.filter((sending) => this.#inDoubt(sending)) : []);
@@ -173,7 +173,7 @@ export class Delivery {
    * may arrive late and find its place: then all before it are there, and it is asked for its outcomes. A number that
    * was never sent means that somebody else uses the incarnation (a machine that was cloned): nothing is known then.
    */
-  #skip(lane: Lane, left: readonly Sending[], last: number): readonly Sending[] {
+  #skip(lane: BucketQueue, left: readonly Sending[], last: number): readonly Sending[] {
     if (last <= left.at(-1)!.batch.n) {
       for (const { batch } of left) if (batch.n < last) this.#confirm(lane, batch);
       return left.filter(({ batch }) => batch.n >= last);
@@ -182,12 +182,12 @@ export class Delivery {
     return this.#renumber(lane, []);
   }
 
-  #confirm(lane: Lane, batch: Batch): void {
-    lane.confirmed = momentOf(this.clock);
+  #confirm(lane: BucketQueue, batch: Batch): void {
+    lane.confirmed = readInstant(this.clock);
     this.retained.keep(lane, batch, lane.confirmed);
   }
 
-  #renumber(lane: Lane, sendings: readonly Sending[]): readonly Sending[] {
+  #renumber(lane: BucketQueue, sendings: readonly Sending[]): readonly Sending[] {
     this.retained.forget(lane);
     lane.incarnation = this.options.incarnation();
     lane.n = sendings.length;
@@ -227,6 +227,6 @@ export class Delivery {
   }
 }
 
-function again({ batch, confirmed }: Kept): Sending {
+function again({ batch, confirmed }: RetainedBatch): Sending {
   return { batch, asked: null, since: confirmed, numbered: confirmed };
 }

@@ -3,8 +3,8 @@ import { sleep } from '../common/sleep.js';
 import { bucketOf } from '../counters/ids.js';
 import { errorBody } from '../protocol/errors.js';
 import type { CounterStore } from '../store/counter-store.js';
-import { type Applied, Delivery, type DeliveryOptions } from './delivery.js';
-import { Lane, type OpenBatch } from './lane.js';
+import { type Applied, BatchSender, type BatchSenderOptions } from './delivery.js';
+import { BucketQueue, type OpenBatch } from './lane.js';
 import type { PendingOperation } from './pending-operation.js';
 
 /** Measured on LMDB: a batch of 500 costs little more than one of 50, and its answers still leave in one go. */
@@ -29,7 +29,7 @@ const OVERLOADED_RETRY_MS = 1_000;
 /** Lanes with nothing in flight that ask, after the store was away, whether it still has what it confirmed. */
 const CHECKS_AT_ONCE = 256;
 
-export interface IngestOptions extends DeliveryOptions {
+export interface IngestOptions extends BatchSenderOptions {
   readonly buckets: number;
   /** FLUSH_MS: how long an operation waits for company. */
   readonly flushMs: number;
@@ -45,7 +45,7 @@ export interface Observer {
  * when it is full or FLUSH_MS old, or with all others when 512 operations wait for that; then each of its operations is
  * answered. One batch of a bucket is in flight at a time, so operations of one post take effect in the order they came.
  *
- * Delivery sends a batch until the store confirms it, and sends confirmed ones again that the store has lost. Nothing
+ * BatchSender sends a batch until the store confirms it, and sends confirmed ones again that the store has lost. Nothing
  * that was taken in is dropped, so nothing overtakes it; a client whose deadline passes meanwhile is told UNAVAILABLE,
  * and its retry is found to be a duplicate.
  *
@@ -57,9 +57,9 @@ export interface Observer {
  *       └─ the store returned, lane unchecked ──▶ check ───────────┘
  */
 export class Ingest {
-  readonly #lanes: readonly Lane[];
-  readonly #busy = new Set<Lane>();
-  readonly #delivery: Delivery;
+  readonly #lanes: readonly BucketQueue[];
+  readonly #busy = new Set<BucketQueue>();
+  readonly #delivery: BatchSender;
   #flushTimer: Timer | null = null;
   #flushAtMs = 0;
   /** Operations since the last flush that need not wait for an answer. */
@@ -76,8 +76,11 @@ export class Ingest {
     private readonly options: IngestOptions,
     private readonly latency: { readonly commit: Observer; readonly acknowledgement: Observer },
   ) {
-    this.#delivery = new Delivery(store, clock, random, options, (operations) => this.#fail(operations));
-    this.#lanes = Array.from({ length: options.buckets }, (_, bucket) => new Lane(bucket, options.incarnation()));
+    this.#delivery = new BatchSender(store, clock, random, options, (operations) => this.#fail(operations));
+    this.#lanes = Array.from(
+      { length: options.buckets },
+      (_, bucket) => new BucketQueue(bucket, options.incarnation()),
+    );
     store.returned.subscribe(() => this.#checkAll());
   }
 
@@ -101,7 +104,7 @@ export class Ingest {
     return this.#delivery.retained.operations;
   }
 
-  get stats(): Delivery['stats'] {
+  get stats(): BatchSender['stats'] {
     return this.#delivery.stats;
   }
 
@@ -155,7 +158,7 @@ export class Ingest {
   }
 
   /** Sends this batch if there is one, and what is due after it. */
-  async #send(lane: Lane, first: OpenBatch | undefined): Promise<void> {
+  async #send(lane: BucketQueue, first: OpenBatch | undefined): Promise<void> {
     lane.sending = true;
     for (let batch = first; ; batch = this.#next(lane)) {
       if (batch !== undefined) await this.#commit(lane, batch);
@@ -167,7 +170,7 @@ export class Ingest {
   }
 
   /** The lane's next batch if it need not wait; else its turn comes with the timer. */
-  #next(lane: Lane): OpenBatch | undefined {
+  #next(lane: BucketQueue): OpenBatch | undefined {
     const head = lane.waiting[0];
     if (head === undefined) return undefined;
     const now = this.clock.nowMs();
@@ -177,7 +180,7 @@ export class Ingest {
     return undefined;
   }
 
-  async #commit(lane: Lane, batch: OpenBatch): Promise<void> {
+  async #commit(lane: BucketQueue, batch: OpenBatch): Promise<void> {
     const { length } = batch.operations;
     lane.inFlight = batch;
     const sentAtMs = this.clock.nowMs();
@@ -222,7 +225,7 @@ export class Ingest {
     this.#checkers -= 1;
   }
 
-  #unchecked(): Lane | undefined {
+  #unchecked(): BucketQueue | undefined {
     return this.#draining ? undefined : this.#lanes.find((lane) => lane.unchecked && !lane.sending);
   }
 }

@@ -1,5 +1,5 @@
 import type { Batch } from '../counters/batch.js';
-import type { Moment } from './moment.js';
+import type { Instant } from './moment.js';
 import type { PendingOperation } from './pending-operation.js';
 
 /** Operations that will be committed as one batch. */
@@ -36,10 +36,10 @@ export class OpenBatch {
 }
 
 /** A batch that the store confirmed. */
-export interface Kept {
-  readonly lane: Lane;
+export interface RetainedBatch {
+  readonly lane: BucketQueue;
   readonly batch: Batch;
-  readonly confirmed: Moment;
+  readonly confirmed: Instant;
 }
 
 /**
@@ -50,7 +50,7 @@ export interface Kept {
  *                  waiting                        │ confirmed
  *                                              retained: n-3  n-2  n-1 →  sent again before it, when they are lost
  */
-export class Lane {
+export class BucketQueue {
   readonly waiting: OpenBatch[] = [];
   inFlight: OpenBatch | null = null;
   /** Something is on its way: the batch in flight, or a retained one. Nothing else of the lane may be. */
@@ -58,9 +58,9 @@ export class Lane {
   /** Number of the last batch that was sent: its fence. */
   n = 0;
   /** When a batch was last confirmed. */
-  confirmed: Moment | null = null;
+  confirmed: Instant | null = null;
   /** Numbers without a gap up to the last confirmed; kept by RetainedBatches. */
-  readonly retained: Kept[] = [];
+  readonly retained: RetainedBatch[] = [];
   /** While it is not known what the store still has, all that is retained stays. */
   held = false;
   /** The store was away and nothing that was sent since has been confirmed. */

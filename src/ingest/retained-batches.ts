@@ -1,8 +1,8 @@
 import type { Clock, Timer } from '../clock.js';
 import type { Batch } from '../counters/batch.js';
 import type { Operation } from '../counters/operation.js';
-import type { Kept, Lane } from './lane.js';
-import type { Moment } from './moment.js';
+import type { RetainedBatch, BucketQueue } from './lane.js';
+import type { Instant } from './moment.js';
 
 /** Over all lanes: two seconds of full load, about 15 MB. */
 const OPERATIONS_MAX = 100_000;
@@ -19,7 +19,7 @@ const OPERATIONS_LEFT = 90_000;
  */
 export class RetainedBatches {
   /** Of lanes that are not held. */
-  readonly #oldestFirst = new Set<Kept>();
+  readonly #oldestFirst = new Set<RetainedBatch>();
   #operations = 0;
   #timer: Timer | null = null;
 
@@ -34,7 +34,7 @@ export class RetainedBatches {
     return this.#operations;
   }
 
-  keep(lane: Lane, batch: Batch, confirmed: Moment): void {
+  keep(lane: BucketQueue, batch: Batch, confirmed: Instant): void {
     if (this.retainMs === 0) return;
     const kept = { lane, batch: { ...batch, operations: batch.operations.map(copyOf) }, confirmed };
     lane.retained.push(kept);
@@ -44,26 +44,26 @@ export class RetainedBatches {
     this.#timer ??= this.clock.after(this.retainMs, () => this.#expire());
   }
 
-  hold(lane: Lane): void {
+  hold(lane: BucketQueue): void {
     lane.held = true;
     for (const kept of lane.retained) this.#oldestFirst.delete(kept);
   }
 
-  release(lane: Lane): void {
+  release(lane: BucketQueue): void {
     if (!lane.held) return;
     lane.held = false;
     for (const kept of lane.retained) this.#oldestFirst.add(kept);
   }
 
   /** Hands over the lane's batches with numbers above `n`, in order. */
-  takeAfter(lane: Lane, n: number): Kept[] {
+  takeAfter(lane: BucketQueue, n: number): RetainedBatch[] {
     const at = lane.retained.findIndex(({ batch }) => batch.n > n);
     const taken = at === -1 ? [] : lane.retained.splice(at);
     for (const kept of taken) this.#gone(kept);
     return taken;
   }
 
-  forget(lane: Lane): void {
+  forget(lane: BucketQueue): void {
     this.takeAfter(lane, 0);
   }
 
@@ -73,7 +73,7 @@ export class RetainedBatches {
     this.#timer = this.#operations > 0 ? this.clock.after(this.retainMs, () => this.#expire()) : null;
   }
 
-  #dropWhile(condition: (oldest: Kept) => boolean): void {
+  #dropWhile(condition: (oldest: RetainedBatch) => boolean): void {
     for (const kept of this.#oldestFirst) {
       if (!condition(kept)) return;
       kept.lane.retained.shift();
@@ -81,7 +81,7 @@ export class RetainedBatches {
     }
   }
 
-  #gone(kept: Kept): void {
+  #gone(kept: RetainedBatch): void {
     this.#oldestFirst.delete(kept);
     this.#operations -= kept.batch.operations.length;
   }

@@ -4,7 +4,7 @@ import { sleep } from '../common/sleep.js';
 import { Fanout } from '../fanout/fanout.js';
 import { CountsGateway } from '../gateway/counts.gateway.js';
 import { Handshake } from '../gateway/handshake.js';
-import { Streams } from '../http/streams.js';
+import { StreamRegistry } from '../http/streams.js';
 import { Ingest } from '../ingest/ingest.js';
 import { CLOCK } from '../tokens.js';
 
@@ -26,7 +26,7 @@ export class Drain {
     @Inject(Fanout) private readonly fanout: Fanout,
     @Inject(CountsGateway) private readonly gateway: CountsGateway,
     @Inject(Handshake) private readonly handshake: Handshake,
-    @Inject(Streams) private readonly streams: Streams,
+    @Inject(StreamRegistry) private readonly streams: StreamRegistry,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.js';
 import { sleep } from '../common/sleep.js';
 import type { PostShipment, Shipment } from '../counters/shipment.js';
 import { stampOf } from '../counters/stamp.js';
-import type { RegionalStore } from '../store/regional-store.js';
+import type { ReplicatedStore } from '../store/regional-store.js';
 import { digestOf, leafOf, LEAVES } from './digest.js';
 import type { BucketDigest, Difference, Peer } from './peer.js';
 
@@ -32,7 +32,7 @@ export class AntiEntropy {
   #table: Table = { beforeMs: 0, leaves: new Map() };
 
   constructor(
-    private readonly store: RegionalStore,
+    private readonly store: ReplicatedStore,
     private readonly clock: Clock,
     private readonly periodMs: number,
     private readonly buckets: number,
@@ -96,7 +96,7 @@ export class AntiEntropy {
 
   async *#pages(buckets: ReadonlySet<number>): AsyncGenerator<Shipment> {
     for (let cursor: string | null = ''; cursor !== null;) {
-      const page: Awaited<ReturnType<RegionalStore['scan']>> = await this.store.scan(buckets, cursor, PAGE_MAX);
+      const page: Awaited<ReturnType<ReplicatedStore['scan']>> = await this.store.scan(buckets, cursor, PAGE_MAX);
       yield* page.shipments;
       cursor = page.next;
       if (cursor !== null) await sleep(this.clock, PAGE_PAUSE_MS);

@@ -4,7 +4,7 @@ import type { Clock } from '../clock.js';
 import { Metrics } from '../counters/metrics.js';
 import type { Shipment } from '../counters/shipment.js';
 import type { Asked, BucketStanding } from '../store/regional-store.js';
-import { Collector } from './collector.js';
+import { ChangeReader } from './collector.js';
 
 const SHIP_MS = 100;
 const LED = [0, 1];
@@ -32,14 +32,14 @@ class CountedStore extends ReferenceStore {
 describe('links that begin their rounds at the same tick', () => {
   let nowMs: number;
   let store: CountedStore;
-  let collector: Collector;
+  let collector: ChangeReader;
 
   beforeEach(() => {
     nowMs = 1_000;
     const own = { region: 'eu', epoch: 1, nonce: 1 };
     store = new CountedStore(Metrics.parse('likes:toggle,views:tally'), LED.length, own, () => 1);
     const clock = { nowMs: () => nowMs } as Clock;
-    collector = new Collector(store, ['us', 'ap'], clock, SHIP_MS, 30);
+    collector = new ChangeReader(store, ['us', 'ap'], clock, SHIP_MS, 30);
   });
 
   it('share what they read, as far as they ask the same', async () => {

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.js';
 import type { Shipment } from '../counters/shipment.js';
-import type { Asked, BucketStanding, RegionalStore } from '../store/regional-store.js';
+import type { Asked, BucketStanding, ReplicatedStore } from '../store/regional-store.js';
 
 /** Changes of a bucket that one exchange carries: about 20 KB. */
 export const CHANGES_MAX = 1_000;
@@ -15,12 +15,12 @@ const SHARED_MS = 10;
  *     us    round         round               asks the store, and ships
  *     ap    round         round               ships what was read for us, if it has as much as that
  */
-export class Collector {
+export class ChangeReader {
   #round: Round | null = null;
 
   /** @param phaseMs when the first tick is; gateways that share a store have others */
   constructor(
-    private readonly store: RegionalStore,
+    private readonly store: ReplicatedStore,
     private readonly peers: readonly string[],
     private readonly clock: Clock,
     private readonly shipMs: number,
@@ -56,7 +56,7 @@ export class Round {
   >();
 
   constructor(
-    private readonly store: RegionalStore,
+    private readonly store: ReplicatedStore,
     private readonly peers: readonly string[],
     readonly led: readonly number[],
     readonly atMs: number,
@@ -66,7 +66,7 @@ export class Round {
       .then((standings) => new Map(standings.map((standing, i) => [led[i]!, standing] as const)));
   }
 
-  /** What each bucket has changed after a stamp, as `RegionalStore.collect` says. */
+  /** What each bucket has changed after a stamp, as `ReplicatedStore.collect` says. */
   async collect(asked: readonly Asked[]): Promise<readonly (Shipment | null)[]> {
     const missing = asked.filter(({ bucket, after }) => this.#collected.get(bucket)?.after !== after);
     if (missing.length > 0) {

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.js';
 import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import type { Life } from '../counters/pn-counter.js';
 import { stampOf, wallMsOf } from '../counters/stamp.js';
-import type { RegionalStore } from '../store/regional-store.js';
+import type { ReplicatedStore } from '../store/regional-store.js';
 import { AHEAD_MAX_MS } from './admission.js';
 
 /** What a link knows of a bucket at its peer. */
@@ -20,7 +20,7 @@ export class ComingBack {
   #running = false;
 
   constructor(
-    private readonly store: RegionalStore,
+    private readonly store: ReplicatedStore,
     private readonly clock: Clock,
     private readonly links: () => readonly Known[],
     private readonly warn: (message: string) => void,

@@ -1,10 +1,10 @@
 import { beforeEach, expect, test } from '@jest/globals';
-import { Everywhere } from './everywhere.js';
+import { GlobalRead } from './everywhere.js';
 import type { Regions } from './regions.js';
 
 /** What the other region was asked, and how it answers. */
 let asked: { readonly posts: readonly string[]; readonly answer: () => void; readonly fail: () => void }[];
-let everywhere: Everywhere;
+let everywhere: GlobalRead;
 
 beforeEach(() => {
   asked = [];
@@ -13,7 +13,7 @@ beforeEach(() => {
       asked.push({ posts, answer: () => resolve([]), fail: () => reject(new Error('away')) });
     });
   const service = { shipped: () => Promise.resolve([]) };
-  everywhere = new Everywhere({ peers: [{ region: 'us', show }], service } as unknown as Regions);
+  everywhere = new GlobalRead({ peers: [{ region: 'us', show }], service } as unknown as Regions);
 });
 
 function posts(prefix: string, count: number): string[] {

@@ -23,7 +23,7 @@ interface Waiting {
  * Calls are filled from the addresses that ask, in turn. So who asks for few posts waits for the call that is under way and for
  * the next, however many others ask for.
  */
-export class Everywhere {
+export class GlobalRead {
   readonly #waiting = new Map<string, Waiting>();
   /** Of each address, the posts that it was the first to ask for. */
   readonly #queues = new Map<string | null, string[]>();

@@ -1,13 +1,13 @@
 import type { Clock } from '../clock.js';
 import type { ActorKeys } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
-import type { RegionalStore } from '../store/regional-store.js';
+import type { ReplicatedStore } from '../store/regional-store.js';
 import { HttpPeer } from './http-peer.js';
 import type { PeerAddress } from './peer-addresses.js';
 import type { Regions } from './regions.js';
 import { ShipRequests } from './requests.js';
 import { ShipmentRules } from './shipment-rules.js';
-import { Shipping } from './shipping.js';
+import { Replicator } from './shipping.js';
 
 export interface JoinOptions {
   readonly region: string;
@@ -24,12 +24,12 @@ export interface JoinOptions {
 }
 
 /** Makes a store one of several regions: from now on it ships what it counts, and merges what the others do. */
-export function joinRegions(store: RegionalStore, options: JoinOptions): Regions {
+export function startReplication(store: ReplicatedStore, options: JoinOptions): Regions {
   const { region, peerToken: token, shipMs, buckets, actorKeys, metrics, clock, random, warn } = options;
   const rules = new ShipmentRules(buckets, actorKeys, metrics);
   const requests = new ShipRequests();
   const peers = options.peers.map((address) => new HttpPeer(address, { region, token, rules, requests, clock }));
-  const shipping = new Shipping(store, peers, clock, { shipMs, buckets, random, warn });
+  const shipping = new Replicator(store, peers, clock, { shipMs, buckets, random, warn });
   shipping.start();
   return {
     service: shipping,

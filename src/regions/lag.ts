@@ -16,7 +16,7 @@ export interface LagReading {
 const CAUGHT_UP: Behind = { sinceMs: null, things: 0 };
 
 /** What a peer is not known to have yet, by bucket. */
-export class Lag {
+export class PeerLag {
   readonly #buckets = new Map<number, Behind>();
 
   /** Of these buckets together; `null`: of one of them it is not known what the peer has, so nobody can say. */

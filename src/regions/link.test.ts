@@ -5,8 +5,8 @@ import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { bucketOf } from '../counters/ids.js';
 import { Metrics } from '../counters/metrics.js';
 import type { Receipt, Shipment } from '../counters/shipment.js';
-import { Collector } from './collector.js';
-import { Link } from './link.js';
+import { ChangeReader } from './collector.js';
+import { PeerLink } from './link.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 const BUCKETS = 2;
@@ -38,8 +38,8 @@ test('a link goes on with its other buckets when another gateway leads one of th
     show: () => Promise.resolve([]),
     close: () => undefined,
   };
-  const link = new Link(eu, peer, clock, {
-    collector: new Collector(eu, ['us'], clock, SHIP_MS, 0),
+  const link = new PeerLink(eu, peer, clock, {
+    collector: new ChangeReader(eu, ['us'], clock, SHIP_MS, 0),
     random: () => 0.5,
     warn: (message) => warnings.push(message),
     lost: () => undefined,

@@ -2,22 +2,22 @@ import type { Clock } from '../clock.js';
 import { sleep } from '../common/sleep.js';
 import { type Life, orderOf } from '../counters/pn-counter.js';
 import type { Receipt, Shipment } from '../counters/shipment.js';
-import type { Asked, BucketStanding, RegionalStore } from '../store/regional-store.js';
-import { CHANGES_MAX, type Collector, type Round } from './collector.js';
-import { Lag } from './lag.js';
+import type { Asked, BucketStanding, ReplicatedStore } from '../store/regional-store.js';
+import { CHANGES_MAX, type ChangeReader, type Round } from './collector.js';
+import { PeerLag } from './lag.js';
 import { LinkState } from './link-state.js';
 import type { LinkStatus, Peer } from './peer.js';
 import { Rejections } from './rejections.js';
-import { lacks, Remotes } from './remotes.js';
-import { Scan } from './scan.js';
+import { lacks, PeerProgress } from './remotes.js';
+import { FullSync } from './scan.js';
 
 /** Pauses after a call that failed: doubled up to the last, half of it random. */
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 1_000;
 const NONE: readonly number[] = [];
 
-export interface LinkOptions {
-  readonly collector: Collector;
+export interface PeerLinkOptions {
+  readonly collector: ChangeReader;
   readonly random: () => number;
   readonly warn: (message: string) => void;
   /** So many buckets lack what the region knows, and are being filled. */
@@ -42,12 +42,12 @@ export interface LinkOptions {
  *
  * Whatever fails is done again: the receipts say what is there.
  */
-export class Link {
-  readonly #remotes: Remotes;
-  readonly #lag = new Lag();
+export class PeerLink {
+  readonly #remotes: PeerProgress;
+  readonly #lag = new PeerLag();
   /** Buckets that were found to lack something, to be told of at once. */
   readonly #lost: number[] = [];
-  #scan: Scan | null = null;
+  #scan: FullSync | null = null;
   readonly #toScan = new Set<number>();
   readonly #state: LinkState;
   readonly #rejections: Rejections;
@@ -57,12 +57,12 @@ export class Link {
   readonly #stop = new AbortController();
 
   constructor(
-    private readonly store: RegionalStore,
+    private readonly store: ReplicatedStore,
     private readonly peer: Peer,
     private readonly clock: Clock,
-    private readonly options: LinkOptions,
+    private readonly options: PeerLinkOptions,
   ) {
-    this.#remotes = new Remotes(clock);
+    this.#remotes = new PeerProgress(clock);
     this.#state = new LinkState(peer.region, clock, options.warn);
     this.#rejections = new Rejections(peer.region, options.warn);
   }
@@ -80,7 +80,7 @@ export class Link {
     return this.#remotes.receipt(bucket);
   }
 
-  /** See Remotes. */
+  /** See PeerProgress. */
   confirmed(bucket: number, own: Life): number {
     return this.#remotes.confirmed(bucket, own);
   }
@@ -277,7 +277,7 @@ export class Link {
       this.#toScan.clear();
       this.#state.counts.scans += 1;
       const lives = new Map(buckets.map((bucket) => [bucket, standings.get(bucket)!]));
-      this.#scan = new Scan(this.store, this.region, lives, this.#remotes, this.options.peers);
+      this.#scan = new FullSync(this.store, this.region, lives, this.#remotes, this.options.peers);
     }
     const scan = this.#scan;
     try {

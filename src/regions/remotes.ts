@@ -26,7 +26,7 @@ interface Remote {
 }
 
 /** What a peer has of each bucket, as its last receipts say. */
-export class Remotes {
+export class PeerProgress {
   readonly #remotes = new Map<number, Remote>();
 
   constructor(private readonly clock: Clock) {}

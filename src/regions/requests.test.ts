@@ -4,7 +4,7 @@ import { Random } from '../../test/support/random.js';
 import { MemoryBucket } from '../../test/contract/memory-bucket.js';
 import { merge } from '../counters/merge.js';
 import { Metrics } from '../counters/metrics.js';
-import { newState, Regional } from '../counters/regional.js';
+import { newState, ReplicationState } from '../counters/regional.js';
 import { partOf, type PostShipment, type Shipment } from '../counters/shipment.js';
 import { shipRequests, showRequests } from './requests.js';
 import { decodePosts } from './wire-lists.js';
@@ -80,7 +80,7 @@ describe('shipments that are too large for a request', () => {
         },
       ],
     };
-    const here = new MemoryBucket({ region: 'eu', epoch: 1, nonce: 1 }, new Regional('eu', newState(0)));
+    const here = new MemoryBucket({ region: 'eu', epoch: 1, nonce: 1 }, new ReplicationState('eu', newState(0)));
     here.setPost('large', { v: 1, updatedAtMs: 1, metrics: [{ members: 1, counter: [] }] });
     here.setMember('large', 0, known.actor, true);
     here.setRegister('large', 0, known.actor, 700_000);

@@ -1,7 +1,7 @@
 import { type Life, orderOf } from '../counters/pn-counter.js';
 import type { Shipment } from '../counters/shipment.js';
-import type { BucketStanding, RegionalStore } from '../store/regional-store.js';
-import type { Remotes } from './remotes.js';
+import type { BucketStanding, ReplicatedStore } from '../store/regional-store.js';
+import type { PeerProgress } from './remotes.js';
 
 /** Things of a page: some 20 KB. */
 const PAGE_MAX = 500;
@@ -13,7 +13,7 @@ interface Scanned {
 }
 
 /** Shows a peer all posts of some buckets, page by page, and then says that this was all there was when it began. */
-export class Scan {
+export class FullSync {
   #cursor: string | null = '';
   #heard = false;
   /** By bucket: the lowest that a page had. */
@@ -22,10 +22,10 @@ export class Scan {
 
   /** @param lives the own region's, of the buckets that are scanned; the peer has answered for all of them */
   constructor(
-    private readonly store: RegionalStore,
+    private readonly store: ReplicatedStore,
     private readonly region: string,
     lives: ReadonlyMap<number, BucketStanding>,
-    private readonly remotes: Remotes,
+    private readonly remotes: PeerProgress,
     private readonly peers: readonly string[],
   ) {
     const scanned = [...lives].map(

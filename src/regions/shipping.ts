@@ -3,12 +3,12 @@ import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import type { Life } from '../counters/pn-counter.js';
 import type { Receipt, Shipment } from '../counters/shipment.js';
 import { wallMsOf } from '../counters/stamp.js';
-import type { BucketStanding, RegionalStore } from '../store/regional-store.js';
+import type { BucketStanding, ReplicatedStore } from '../store/regional-store.js';
 import { Admission } from './admission.js';
 import { AntiEntropy } from './anti-entropy.js';
-import { Collector } from './collector.js';
+import { ChangeReader } from './collector.js';
 import { ComingBack } from './coming-back.js';
-import { Link } from './link.js';
+import { PeerLink } from './link.js';
 import type { BucketDigest, Difference, LinkStatus, Peer, PeerService } from './peer.js';
 
 /** Leases are renewed, and what was filled is looked at, this often. */
@@ -21,7 +21,7 @@ const COMPARE_MS = 60_000;
 /** A gateway that ends waits so long for its peers to take what was changed last. */
 const LAST_MS = 1_000;
 
-export interface ShippingOptions {
+export interface ReplicatorOptions {
   /** SHIP_MS */
   readonly shipMs: number;
   readonly buckets: number;
@@ -34,9 +34,9 @@ export interface ShippingOptions {
  * This region among the others: brings its changes to each peer by a link of its own, merges what they bring, and compares
  * with them in the background. Of gateways that share a store each ships for the buckets that it leads.
  */
-export class Shipping implements PeerService {
-  readonly #links: readonly Link[];
-  readonly #collector: Collector;
+export class Replicator implements PeerService {
+  readonly #links: readonly PeerLink[];
+  readonly #collector: ChangeReader;
   readonly #antiEntropy: AntiEntropy;
   readonly #admission: Admission;
   /** `null`: it is not known yet. */
@@ -48,10 +48,10 @@ export class Shipping implements PeerService {
   #closed = false;
 
   constructor(
-    private readonly store: RegionalStore,
+    private readonly store: ReplicatedStore,
     private readonly peers: readonly Peer[],
     private readonly clock: Clock,
-    private readonly options: ShippingOptions,
+    private readonly options: ReplicatorOptions,
   ) {
     this.#startedAtMs = clock.nowMs();
     const names = peers.map(({ region }) => region);
@@ -59,11 +59,11 @@ export class Shipping implements PeerService {
     const { shipMs, random, warn } = options;
     this.#admission = new Admission(new Set(names), clock, warn);
     const comingBack = new ComingBack(store, clock, () => this.#links, warn);
-    const collector = new Collector(store, names, clock, shipMs, random() * shipMs);
+    const collector = new ChangeReader(store, names, clock, shipMs, random() * shipMs);
     this.#collector = collector;
     this.#links = peers.map(
       (peer) =>
-        new Link(store, peer, clock, {
+        new PeerLink(store, peer, clock, {
           ...options,
           collector,
           peers: names,

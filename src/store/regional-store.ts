@@ -50,7 +50,7 @@ export interface BucketStanding {
  * What a store does for other regions; its meaning is that of src/counters: `changesAfter`, `scanOf`, `merge`, `giveAnew`, `comeBack`.
  * Everything told is committed and durable.
  */
-export interface RegionalStore {
+export interface ReplicatedStore {
   /** Whether lives of this store end with their last commits lost and sent again by gateways: a failover, and no restore. */
   readonly replays: boolean;
 

@@ -35,7 +35,7 @@ const OWNER = /[?&]sid=(\d+)\./;
  * - a connection that becomes a WebSocket is handed over to it, and is its own from then on.
  * The address of a client is looked at when it begins a session, which is never relayed.
  */
-export class Siblings {
+export class WorkerProcess {
   readonly #id = cluster.worker!.id;
   readonly #folder = process.env[SOCKETS_VARIABLE]!;
 

@@ -2,7 +2,7 @@ import type { Fence } from '../../src/counters/batch.js';
 import { type Bucket, epochOf, type MarkGeneration, type PostState } from '../../src/counters/bucket.js';
 import type { Key64 } from '../../src/counters/ids.js';
 import type { Replica } from '../../src/counters/pn-counter.js';
-import { Regional, type RegionalState } from '../../src/counters/regional.js';
+import { ReplicationState, type RegionalState } from '../../src/counters/regional.js';
 import type { Register } from '../../src/counters/shipment.js';
 
 /** A bucket in Maps: what `apply` is tried on, and what other stores are compared with. */
@@ -18,7 +18,7 @@ export class MemoryBucket implements Bucket {
 
   constructor(
     public replica: Replica,
-    readonly regional: Regional | null = null,
+    readonly regional: ReplicationState | null = null,
   ) {}
 
   get epoch(): string {
@@ -27,7 +27,10 @@ export class MemoryBucket implements Bucket {
 
   /** The same contents, apart from each other from now on. Marks of the feed are none of them. */
   copy(): MemoryBucket {
-    const copy = new MemoryBucket(this.replica, this.regional && new Regional(this.replica.region, this.#stateCopy()));
+    const copy = new MemoryBucket(
+      this.replica,
+      this.regional && new ReplicationState(this.replica.region, this.#stateCopy()),
+    );
     for (const [incarnation, fence] of this.#fences) copy.#fences.set(incarnation, fence);
     for (const [id, state] of this.#posts) copy.#posts.set(id, state);
     for (const [id, member] of this.#members) copy.#members.set(id, member);

@@ -6,16 +6,16 @@ import { bucketOf, type Key64 } from '../../src/counters/ids.js';
 import { type LifeOrder, merge } from '../../src/counters/merge.js';
 import type { Metrics } from '../../src/counters/metrics.js';
 import { type Life, orderOf, type Replica, rightsOf } from '../../src/counters/pn-counter.js';
-import { newState, Regional } from '../../src/counters/regional.js';
+import { newState, ReplicationState } from '../../src/counters/regional.js';
 import { changesAfter, comeBack, emptyShipment, giveAnew, scanOf } from '../../src/counters/ship.js';
 import type { Receipt, Shipment, Toggled } from '../../src/counters/shipment.js';
 import { stampOf } from '../../src/counters/stamp.js';
 import type { CounterStore, PostView } from '../../src/store/counter-store.js';
-import type { Asked, BucketStanding, NewLife, RegionalStore, ScanPage } from '../../src/store/regional-store.js';
+import type { Asked, BucketStanding, NewLife, ReplicatedStore, ScanPage } from '../../src/store/regional-store.js';
 import { MemoryBucket } from './memory-bucket.js';
 
 /** `apply`, `merge` and what goes with them, and nothing else: the meaning that every store has to equal. */
-export class ReferenceStore implements CounterStore, RegionalStore {
+export class ReferenceStore implements CounterStore, ReplicatedStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly toggled = new Subject<readonly Toggled[]>();
   readonly returned: Observable<void> = NEVER;
@@ -34,7 +34,7 @@ export class ReferenceStore implements CounterStore, RegionalStore {
     private readonly order: LifeOrder = orderOf,
     private readonly rights: Rights = rightsOf,
   ) {
-    const regional = (): Regional | null => nonce && new Regional(replica.region, newState(0));
+    const regional = (): ReplicationState | null => nonce && new ReplicationState(replica.region, newState(0));
     this.#buckets = Array.from({ length: buckets }, () => new MemoryBucket(replica, regional()));
   }
 

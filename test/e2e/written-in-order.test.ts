@@ -7,10 +7,10 @@ import { io, type Socket } from 'socket.io-client';
 import { OperationLimit, TokenBucket } from '../../src/access/rate-limit.js';
 import { systemClock } from '../../src/clock.js';
 import { Frame, Part } from '../../src/fanout/frame.js';
-import { Connection, type CountsSocket } from '../../src/gateway/connection.js';
+import { Connection, type GatewaySocket } from '../../src/gateway/connection.js';
 import { DirectSocket, webSocketOf } from '../../src/gateway/direct-socket.js';
 import { Intake } from '../../src/gateway/intake.js';
-import { Outbox } from '../../src/gateway/outbox.js';
+import { AckQueue } from '../../src/gateway/outbox.js';
 import type { Shortcuts } from '../../src/gateway/shortcuts.js';
 import { provedShortcuts } from '../support/proved-shortcuts.js';
 import { Random } from '../support/random.js';
@@ -45,10 +45,10 @@ async function connected(transports: string[]): Promise<{ connection: Connection
   await once(http, 'listening');
   const client = io(`http://127.0.0.1:${(http.address() as AddressInfo).port}`, { transports, reconnection: false });
   clients.push(client);
-  const [socket] = (await once(server, 'connection')) as [CountsSocket];
+  const [socket] = (await once(server, 'connection')) as [GatewaySocket];
   const bucket = new TokenBucket(0, 0);
   const limit = new OperationLimit(bucket, null);
-  const outbox = new Outbox(systemClock);
+  const outbox = new AckQueue(systemClock);
   const intake = Intake.unlimited();
   const actor = { hi: 0, lo: 0 };
   const connection = new Connection(socket, outbox, systemClock, shortcuts, intake, actor, limit, bucket, null);
@@ -130,7 +130,7 @@ describe('the way past socket.io', () => {
 });
 
 /** Makes what looks like a connection over which nothing waits, but for some parts of it. */
-async function imitating(): Promise<{ like: (transport?: object, webSocket?: object) => CountsSocket['conn'] }> {
+async function imitating(): Promise<{ like: (transport?: object, webSocket?: object) => GatewaySocket['conn'] }> {
   const { connection } = await connected(['websocket']);
   const { conn } = connection.socket;
   const { extensions, _socket } = webSocketOf(conn.transport)!;

@@ -4,11 +4,11 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { Server } from 'socket.io';
 import type { WebSocket } from 'ws';
-import { Addresses } from '../../src/access/addresses.js';
+import { AddressLimiter } from '../../src/access/addresses.js';
 import { Suspicions } from '../../src/access/suspicions.js';
 import { systemClock } from '../../src/clock.js';
 import { serverWithDoor } from '../../src/gateway/bounded-transports.js';
-import { Connecting } from '../../src/gateway/connecting.js';
+import { PendingHandshakes } from '../../src/gateway/connecting.js';
 import { UnprovedBytes } from '../../src/gateway/unproved-bytes.js';
 import type { Intake } from '../../src/gateway/intake.js';
 import { frameOf, OPCODE, RawSocket } from '../support/raw-socket.js';
@@ -22,9 +22,9 @@ const VICTIM = '198.51.100.1';
 /** The bounds of all addresses together, on a server of their own: in a gateway they are too high to be filled by a test. */
 const server = createServer();
 const warnings: string[] = [];
-const addresses = new Addresses({ operations: 500, connections: 200, trustProxy: ['127.0.0.1'] }, systemClock);
+const addresses = new AddressLimiter({ operations: 500, connections: 200, trustProxy: ['127.0.0.1'] }, systemClock);
 const suspicions = new Suspicions(systemClock, (line) => warnings.push(line));
-const connecting = new Connecting(addresses, suspicions, LIMITS);
+const connecting = new PendingHandshakes(addresses, suspicions, LIMITS);
 const bytes = new UnprovedBytes(suspicions, BYTES_MAX_OF_ALL);
 let url: string;
 
@@ -36,7 +36,7 @@ beforeAll(async () => {
     wsEngine: serverWithDoor({ admits: () => true, upgraded: watch }),
     allowRequest: (request, answer) => answer('too many', connecting.mayBegin(request)),
   });
-  io.engine.on('connection', (connection: Parameters<Connecting['begin']>[0]) => connecting.begin(connection));
+  io.engine.on('connection', (connection: Parameters<PendingHandshakes['begin']>[0]) => connecting.begin(connection));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

@@ -8,7 +8,7 @@ import * as lists from '../../src/regions/wire-lists.js';
 import { decodeShipments, encodeShipments } from '../../src/regions/wire.js';
 import { readNarrow } from '../../src/store/embedded/narrow-numbers.js';
 import { decodePost } from '../../src/store/embedded/post-record.js';
-import { Codec } from '../../src/store/redis/codec.js';
+import { ReplyDecoder } from '../../src/store/redis/codec.js';
 import { PostRecord } from '../../src/store/redis/post-record.js';
 import { changesOf, standingOf } from '../../src/store/redis/region-answers.js';
 import { fuzz, SEED } from './fuzz/fuzzing.js';
@@ -23,7 +23,7 @@ const MESSAGE_BYTES_MAX = 16 * 1024;
 /** Its acknowledgement could not be told from others: no number holds more digits exactly. */
 const ID_DIGITS_MAX = 15;
 
-const codec = new Codec(METRICS, 'eu');
+const codec = new ReplyDecoder(METRICS, 'eu');
 
 interface Surface {
   readonly name: string;

@@ -11,7 +11,7 @@ import { Admission } from '../../src/regions/admission.js';
 import { ShipmentRules } from '../../src/regions/shipment-rules.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
-import type { RegionalStore } from '../../src/store/regional-store.js';
+import type { ReplicatedStore } from '../../src/store/regional-store.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { LIMIT_MS } from '../property/runs.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
@@ -26,7 +26,7 @@ const REGION = 'eu';
 const ROUNDS = 60;
 const SHIPMENTS_MAX = 12;
 
-type Store = Pick<CounterStore, 'read'> & { readonly regions: Pick<RegionalStore, 'merge'> };
+type Store = Pick<CounterStore, 'read'> & { readonly regions: Pick<ReplicatedStore, 'merge'> };
 
 const rules = new ShipmentRules(BUCKETS, 'hash', METRICS);
 /** When no stamp is ahead any more: clocks are no matter of stores. */

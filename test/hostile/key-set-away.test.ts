@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { KeySet } from '../../src/access/key-set.js';
-import { Tokens } from '../../src/access/tokens.js';
+import { TokenVerifier } from '../../src/access/tokens.js';
 import { type Clock, systemClock } from '../../src/clock.js';
 import { ProtocolError } from '../../src/protocol/errors.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
@@ -81,12 +81,12 @@ function withKeys(...keys: JWK[]): RequestListener {
 
 const AWAY: RequestListener = (request) => void request.socket.destroy();
 
-function tokensOf(warnings: string[]): Tokens {
-  return new Tokens({ jwksUrl: url }, new KeySet(url, clock, (line) => warnings.push(line)));
+function tokensOf(warnings: string[]): TokenVerifier {
+  return new TokenVerifier({ jwksUrl: url }, new KeySet(url, clock, (line) => warnings.push(line)));
 }
 
 /** The subject, or the code of the error. */
-async function outcome(tokens: Tokens, by: { privateKey: CryptoKey; jwk: JWK }): Promise<string> {
+async function outcome(tokens: TokenVerifier, by: { privateKey: CryptoKey; jwk: JWK }): Promise<string> {
   try {
     return (await tokens.verify(await signed(by))).subject;
   } catch (error) {

@@ -9,7 +9,7 @@ import type { EntryShipment, Shipment } from '../../src/counters/shipment.js';
 import { decodeShipments, encodeShipments } from '../../src/regions/wire.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
-import type { RegionalStore } from '../../src/store/regional-store.js';
+import type { ReplicatedStore } from '../../src/store/regional-store.js';
 import { Life, START_MS, view } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
@@ -69,7 +69,7 @@ async function transactionsOf(shipment: Shipment): Promise<number> {
 
 interface Opened {
   readonly store: CounterStore;
-  readonly regions: RegionalStore;
+  readonly regions: ReplicatedStore;
 }
 
 const stores: readonly (readonly [string, () => Promise<Opened>])[] = [

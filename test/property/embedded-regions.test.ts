@@ -5,7 +5,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Metrics } from '../../src/counters/metrics.js';
 import type { Shipment } from '../../src/counters/shipment.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
-import type { RegionalStore } from '../../src/store/regional-store.js';
+import type { ReplicatedStore } from '../../src/store/regional-store.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { Random } from '../support/random.js';
 import { History, readAlike, sendAlike, type Shape } from './histories.js';
@@ -49,7 +49,7 @@ class Region {
     return Array.from({ length: this.shape.buckets }, (_, bucket) => bucket);
   }
 
-  get both(): [RegionalStore, RegionalStore] {
+  get both(): [ReplicatedStore, ReplicatedStore] {
     return [this.reference, this.store.regions!];
   }
 
@@ -79,7 +79,7 @@ class Region {
   }
 
   /** Asks both. @returns what both have answered */
-  async alike<T>(ask: (store: RegionalStore) => Promise<T>): Promise<T> {
+  async alike<T>(ask: (store: ReplicatedStore) => Promise<T>): Promise<T> {
     const [meant, found] = [await ask(this.both[0]), await ask(this.both[1])];
     expect([this.name, found]).toEqual([this.name, meant]);
     return meant;
@@ -162,10 +162,10 @@ async function merge(from: Region, to: Region, shipments: readonly Shipment[]): 
   for (const { bucket, upTo } of receipts) from.has.set(`${to.name} ${bucket}`, upTo);
 }
 
-async function allPages(store: RegionalStore, buckets: ReadonlySet<number>): Promise<Shipment[]> {
+async function allPages(store: ReplicatedStore, buckets: ReadonlySet<number>): Promise<Shipment[]> {
   const found = new Map<number, Shipment>();
   for (let cursor: string | null = ''; cursor !== null;) {
-    const page: Awaited<ReturnType<RegionalStore['scan']>> = await store.scan(buckets, cursor, 3);
+    const page: Awaited<ReturnType<ReplicatedStore['scan']>> = await store.scan(buckets, cursor, 3);
     for (const one of page.shipments) {
       found.set(one.bucket, { ...one, posts: [...(found.get(one.bucket)?.posts ?? []), ...one.posts] });
     }

@@ -9,7 +9,7 @@ import type { EntryShipment, PostShipment, Register, Shipment } from '../../src/
 import { regionNumber, stampOf } from '../../src/counters/stamp.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
-import type { RegionalStore } from '../../src/store/regional-store.js';
+import type { ReplicatedStore } from '../../src/store/regional-store.js';
 import { key, START_MS } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
@@ -108,7 +108,7 @@ function shipmentOf(post: string, source: string, told: readonly Told[]): Shipme
 
 interface Tested {
   readonly store: CounterStore;
-  readonly regions: RegionalStore;
+  readonly regions: ReplicatedStore;
 }
 
 /** What is known of a post: its counts, who likes it, entries and registers. */

@@ -1,7 +1,7 @@
 import type { Key64 } from '../../src/counters/ids.js';
 import type { PostShipment, Shipment } from '../../src/counters/shipment.js';
 import { stampOf } from '../../src/counters/stamp.js';
-import type { RegionalStore } from '../../src/store/regional-store.js';
+import type { ReplicatedStore } from '../../src/store/regional-store.js';
 import type { Random } from '../support/random.js';
 
 /** A shipment without an order where there is none, and without posts of which it says nothing. */
@@ -10,10 +10,14 @@ export function plainShipment({ posts, ...about }: Shipment): object {
 }
 
 /** A whole scan. */
-export async function allPages(store: RegionalStore, buckets: ReadonlySet<number>, limit: number): Promise<Shipment[]> {
+export async function allPages(
+  store: ReplicatedStore,
+  buckets: ReadonlySet<number>,
+  limit: number,
+): Promise<Shipment[]> {
   const all: Shipment[] = [];
   for (let cursor: string | null = ''; cursor !== null;) {
-    const page: Awaited<ReturnType<RegionalStore['scan']>> = await store.scan(buckets, cursor, limit);
+    const page: Awaited<ReturnType<ReplicatedStore['scan']>> = await store.scan(buckets, cursor, limit);
     all.push(...page.shipments);
     cursor = page.next;
   }

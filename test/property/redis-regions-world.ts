@@ -5,9 +5,9 @@ import { FEED_MAX } from '../../src/counters/feed.js';
 import { wallMsOf } from '../../src/counters/stamp.js';
 import type { Receipt, Shipment } from '../../src/counters/shipment.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
-import type { RedisRegions } from '../../src/store/redis/redis-regions.js';
+import type { RedisReplication } from '../../src/store/redis/redis-regions.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
-import type { RegionalStore } from '../../src/store/regional-store.js';
+import type { ReplicatedStore } from '../../src/store/regional-store.js';
 import type { ReferenceStore } from '../contract/reference-store.js';
 import type { Random } from '../support/random.js';
 import { type History, readAlike, sendAlike, type Shape } from './histories.js';
@@ -33,7 +33,7 @@ export interface Region {
   readonly name: string;
   readonly client: Redis;
   readonly store: RedisStore;
-  readonly regions: RedisRegions;
+  readonly regions: RedisReplication;
   /** Another one when the store has lost something. */
   reference: ReferenceStore;
   readonly history: History;
@@ -244,7 +244,7 @@ export class World {
     await this.#standings(to);
   }
 
-  #standings(region: Region): ReturnType<RegionalStore['standing']> {
+  #standings(region: Region): ReturnType<ReplicatedStore['standing']> {
     const buckets = Array.from({ length: this.kind.shape.buckets }, (_, bucket) => bucket);
     return alike(region, async (one) => {
       return (await one.standing(buckets)).map((standing) => ({ ...standing, toldBy: [...standing.toldBy].sort() }));
@@ -272,7 +272,7 @@ function withoutVersions(store: CounterStore): Pick<CounterStore, 'commit' | 're
 }
 
 /** Asks both. @returns what they both have answered */
-async function alike<T>(region: Region, ask: (store: RegionalStore) => Promise<T>): Promise<T> {
+async function alike<T>(region: Region, ask: (store: ReplicatedStore) => Promise<T>): Promise<T> {
   const meant = await ask(region.reference);
   expect([region.name, await ask(region.regions)]).toEqual([region.name, meant]);
   return meant;
@@ -284,6 +284,6 @@ async function contentsOf(client: Redis): Promise<Map<string, Buffer>> {
   return contents;
 }
 
-async function allOf(store: RegionalStore, buckets: number): Promise<object> {
+async function allOf(store: ReplicatedStore, buckets: number): Promise<object> {
   return plainScan(await allPages(store, new Set(Array.from({ length: buckets }, (_, bucket) => bucket)), 500));
 }

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { PackedValues } from '../../src/store/redis/packed-values.js';
+import { MsgpackReader } from '../../src/store/redis/packed-values.js';
 
 /** Bytes of a set's number. */
 const SET_BYTES = 2;
@@ -60,7 +60,7 @@ async function checkLog(
   let last = removed;
   for (const [id, [, packed]] of (await client.xrangeBuffer(key, '-', '+')) as [Buffer, [Buffer, Buffer]][]) {
     const [stamp, upTo] = id.toString().split('-').map(Number) as [number, number];
-    const values = new PackedValues(packed);
+    const values = new MsgpackReader(packed);
     for (let left = values.integer(); left > 0;) {
       const set = `${values.text()} ${values.integer()}`;
       if (!isToggle(set)) fault(`${key} has words on ${set}`);
@@ -77,14 +77,14 @@ async function checkLog(
 
 function floorIn(packed: Buffer | undefined): number {
   if (packed === undefined) return 0;
-  const values = new PackedValues(packed);
+  const values = new MsgpackReader(packed);
   for (let before = 3; before > 0; before--) values.integer();
   return values.integer();
 }
 
 function generationsIn(packed: Buffer | undefined): Generation[] {
   const generations: Generation[] = [];
-  const values = new PackedValues(packed ?? Buffer.alloc(0));
+  const values = new MsgpackReader(packed ?? Buffer.alloc(0));
   while (!values.done) {
     const [number, base, bytes] = [values.integer(), values.integer(), values.integer()];
     values.integer();

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Redis } from 'ioredis';
 import { type Clock, systemClock, type Timer } from '../../src/clock.js';
 import { channelOf } from '../../src/store/redis/keys.js';
-import { RedisConnections } from '../../src/store/redis/connections.js';
+import { RedisClient } from '../../src/store/redis/connections.js';
 import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
 import { RedisStore } from '../../src/store/redis/redis-store.js';
 import { Announcements } from '../contract/announcements.js';
@@ -178,7 +178,7 @@ describe('viewers', () => {
 /** With `vanish` its connections are closed, and it says nothing: as if its process were killed. */
 async function openWith(gateway: string, clock: Clock): Promise<{ store: RedisStore; vanish: () => Promise<void> }> {
   const target = parseRedisUrl(server.url);
-  const connections = await RedisConnections.open(target, {
+  const connections = await RedisClient.open(target, {
     clock: systemClock,
     replicated: false,
     warn: () => undefined,

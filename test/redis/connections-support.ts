@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type Clock, systemClock } from '../../src/clock.js';
-import { RedisConnections } from '../../src/store/redis/connections.js';
+import { RedisClient } from '../../src/store/redis/connections.js';
 import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
 import type { RunnableScript } from '../../src/store/redis/server.js';
 
@@ -9,13 +9,13 @@ export const INCR = scriptOf("return { redis.call('INCR', KEYS[1]), ARGV[1] }");
 export const GET = scriptOf("return redis.call('GET', KEYS[1])");
 
 export interface Opened {
-  readonly connections: RedisConnections;
+  readonly connections: RedisClient;
   readonly warnings: string[];
   /** How often `returned` has emitted. */
   readonly returns: () => number;
 }
 
-const opened: RedisConnections[] = [];
+const opened: RedisClient[] = [];
 
 export async function open(
   url: string,
@@ -23,7 +23,7 @@ export async function open(
 ): Promise<Opened> {
   const warnings: string[] = [];
   let returns = 0;
-  const connections = await RedisConnections.open(parseRedisUrl(url), {
+  const connections = await RedisClient.open(parseRedisUrl(url), {
     clock,
     replicated,
     warn: (message) => warnings.push(message),
@@ -42,7 +42,7 @@ export function scriptOf(source: string): RunnableScript {
 }
 
 /** The sum after one more. */
-export async function incr(connections: RedisConnections, key: string): Promise<number> {
+export async function incr(connections: RedisClient, key: string): Promise<number> {
   const [sum] = (await connections.write(INCR, [key], [])) as [number, string];
   return sum;
 }

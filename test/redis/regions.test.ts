@@ -5,7 +5,7 @@ import { FEED_MAX } from '../../src/counters/feed.js';
 import { LIKES, VIEWS } from '../../src/counters/metrics.js';
 import type { Shipment, Toggled } from '../../src/counters/shipment.js';
 import { stampOf } from '../../src/counters/stamp.js';
-import type { RedisRegions } from '../../src/store/redis/redis-regions.js';
+import type { RedisReplication } from '../../src/store/redis/redis-regions.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, unlike, view } from '../contract/operations.js';
 import { startCluster } from '../support/redis-cluster.js';
@@ -24,7 +24,7 @@ const ALL = [0, 1, 2, 3];
 let server: RedisServer;
 let client: Redis;
 let store: RedisStore;
-let regions: RedisRegions;
+let regions: RedisReplication;
 
 const options = { metrics: METRICS, buckets: BUCKETS, publishMs: PUBLISH_MS, region: 'eu' };
 
@@ -173,7 +173,7 @@ describe('a bucket', () => {
   });
 
   /** The one leads all when no lease of the other is left; the other leads none then, if it asks within the lease. */
-  async function leadsAlone(one: RedisRegions, other: RedisRegions): Promise<void> {
+  async function leadsAlone(one: RedisReplication, other: RedisReplication): Promise<void> {
     const redisMs = async (): Promise<number> => {
       const [seconds, micros] = await client.time();
       return 1_000 * Number(seconds) + Number(micros) / 1_000;
@@ -281,10 +281,10 @@ describe('a region on a cluster', () => {
   });
 });
 
-async function allPages(from: RedisRegions): Promise<Shipment[]> {
+async function allPages(from: RedisReplication): Promise<Shipment[]> {
   const all: Shipment[] = [];
   for (let cursor: string | null = ''; cursor !== null;) {
-    const page: Awaited<ReturnType<RedisRegions['scan']>> = await from.scan(new Set(ALL), cursor, 100);
+    const page: Awaited<ReturnType<RedisReplication['scan']>> = await from.scan(new Set(ALL), cursor, 100);
     all.push(...page.shipments);
     cursor = page.next;
   }

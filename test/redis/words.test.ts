@@ -4,7 +4,7 @@ import { FEED_MAX } from '../../src/counters/feed.js';
 import { LIKES } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 import type { Register, Shipment } from '../../src/counters/shipment.js';
-import type { RedisRegions } from '../../src/store/redis/redis-regions.js';
+import type { RedisReplication } from '../../src/store/redis/redis-regions.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, unlike } from '../contract/operations.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
@@ -19,7 +19,7 @@ const OFF = ACTORS.slice(0, 100);
 let server: RedisServer;
 let client: Redis;
 let store: RedisStore;
-let regions: RedisRegions;
+let regions: RedisReplication;
 
 beforeAll(async () => {
   server = await startRedis();
@@ -44,7 +44,7 @@ function shipmentOf(registers: readonly Register[]): Shipment {
 async function registersNow(): Promise<readonly Register[]> {
   const all: Register[] = [];
   for (let cursor: string | null = ''; cursor !== null;) {
-    const page: Awaited<ReturnType<RedisRegions['scan']>> = await regions.scan(new Set([0]), cursor, 100);
+    const page: Awaited<ReturnType<RedisReplication['scan']>> = await regions.scan(new Set([0]), cursor, 100);
     for (const { posts } of page.shipments) for (const post of posts) all.push(...post.registers);
     cursor = page.next;
   }

@@ -8,8 +8,8 @@ import { valueOf } from '../../src/counters/pn-counter.js';
 import type { Receipt, Shipment } from '../../src/counters/shipment.js';
 import { GuardedClock } from '../../src/guarded-clock.js';
 import type { BucketDigest, Difference, Peer } from '../../src/regions/peer.js';
-import { Shipping, type ShippingOptions } from '../../src/regions/shipping.js';
-import type { RegionalStore } from '../../src/store/regional-store.js';
+import { Replicator, type ReplicatorOptions } from '../../src/regions/shipping.js';
+import type { ReplicatedStore } from '../../src/store/regional-store.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { key } from '../contract/operations.js';
 import type { Random } from '../support/random.js';
@@ -65,7 +65,7 @@ class Region {
   history: Committed[] = [];
   /** What it was made of before failovers, and is not any more. */
   readonly lost: Committed[] = [];
-  shipping!: Shipping;
+  shipping!: Replicator;
   #n = 0;
   /** By how much its clock is wrong, ms. */
   #skewMs = 0;
@@ -119,7 +119,7 @@ class Region {
     await this.#again(batch);
   }
 
-  start(peers: readonly Peer[], options: ShippingOptions): void {
+  start(peers: readonly Peer[], options: ReplicatorOptions): void {
     const { clock } = this.world;
     const dataClock: Clock = {
       wallMs: () => this.wallMs,
@@ -127,7 +127,7 @@ class Region {
       after: (ms, call) => clock.after(ms, call),
       soon: (call) => clock.soon(call),
     };
-    this.shipping = new Shipping(following(this), peers, dataClock, options);
+    this.shipping = new Replicator(following(this), peers, dataClock, options);
     this.shipping.start();
   }
 
@@ -206,7 +206,7 @@ export class RegionsWorld {
 }
 
 /** The region's store, whichever server it is on now. */
-function following(region: Region): RegionalStore {
+function following(region: Region): ReplicatedStore {
   return {
     replays: true,
     get toggled() {

@@ -4,17 +4,17 @@ import { join } from 'node:path';
 import { ConsoleLogger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { Origins } from '../../src/access/origins.js';
+import { OriginPolicy } from '../../src/access/origins.js';
 import { AppModule } from '../../src/app.module.js';
 import { systemClock } from '../../src/clock.js';
-import { Actors } from '../../src/fanout/actors.js';
-import { ActorsElsewhere } from '../../src/gateway/actors-elsewhere.js';
+import { ActorNotifier } from '../../src/fanout/actors.js';
+import { BroadcastAdapter } from '../../src/gateway/actors-elsewhere.js';
 import { CountsAdapter } from '../../src/gateway/counts.adapter.js';
 import { Handshake } from '../../src/gateway/handshake.js';
 import { Shortcuts } from '../../src/gateway/shortcuts.js';
 import { configureHttp } from '../../src/http/configure-http.js';
 import { readSettings } from '../../src/settings.js';
-import { RedisConnections } from '../../src/store/redis/connections.js';
+import { RedisClient } from '../../src/store/redis/connections.js';
 import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
 import { ROOT } from './gateway-process.js';
 
@@ -27,7 +27,7 @@ export interface LocalGateway {
 
 interface Running {
   readonly app: NestExpressApplication;
-  readonly connections: RedisConnections | null;
+  readonly connections: RedisClient | null;
   readonly dataDir: string;
 }
 
@@ -36,7 +36,7 @@ const running: Running[] = [];
 /** @param redisUrl if given, its socket.io shares this Redis with others */
 export async function startLocalGateway(redisUrl: string | null = null): Promise<LocalGateway> {
   const options = { clock: systemClock, replicated: false, warn: () => undefined };
-  const connections = redisUrl === null ? null : await RedisConnections.open(parseRedisUrl(redisUrl), options);
+  const connections = redisUrl === null ? null : await RedisClient.open(parseRedisUrl(redisUrl), options);
   const dataDir = await mkdtemp(join(tmpdir(), 'tallycast-test-'));
   const module = AppModule.with(readSettings({ DATA_DIR: dataDir }));
   const warnings: string[] = [];
@@ -47,10 +47,10 @@ export async function startLocalGateway(redisUrl: string | null = null): Promise
   });
   running.push({ app, connections, dataDir });
   configureHttp(app, join(ROOT, 'dist'));
-  const elsewhere = connections && new ActorsElsewhere(connections.channels, systemClock);
-  if (elsewhere !== null) app.get(Actors).mayHearElsewhere = (room) => elsewhere.mayHear(room);
+  const elsewhere = connections && new BroadcastAdapter(connections.channels, systemClock);
+  if (elsewhere !== null) app.get(ActorNotifier).mayHearElsewhere = (room) => elsewhere.mayHear(room);
   app.useWebSocketAdapter(
-    new CountsAdapter(app, app.get(Handshake), app.get(Origins), app.get(Shortcuts), elsewhere?.adapter ?? null),
+    new CountsAdapter(app, app.get(Handshake), app.get(OriginPolicy), app.get(Shortcuts), elsewhere?.adapter ?? null),
   );
   await app.listen(0, '127.0.0.1');
   return { url: await app.getUrl(), warnings };

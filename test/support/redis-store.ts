@@ -1,5 +1,5 @@
 import type { ActorKeys } from '../../src/counters/ids.js';
-import { RedisConnections } from '../../src/store/redis/connections.js';
+import { RedisClient } from '../../src/store/redis/connections.js';
 import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
 import { RedisStore, type RedisStoreOptions } from '../../src/store/redis/redis-store.js';
 import { patientClock } from './patient-clock.js';
@@ -32,7 +32,7 @@ export async function openRedisStore(
     ...data
   }: OpenOptions,
 ): Promise<RedisStore> {
-  const connections = await RedisConnections.open(parseRedisUrl(url), {
+  const connections = await RedisClient.open(parseRedisUrl(url), {
     clock: patientClock,
     replicated,
     warn: () => undefined,

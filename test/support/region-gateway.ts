@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Provider } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { Origins } from '../../src/access/origins.js';
+import { OriginPolicy } from '../../src/access/origins.js';
 import { AppModule } from '../../src/app.module.js';
 import { systemClock } from '../../src/clock.js';
 import { CoreModule } from '../../src/core.module.js';
@@ -74,7 +74,7 @@ export async function startRegionGateway(env: Record<string, string>): Promise<R
   );
   running.push(app);
   configureHttp(app, join(ROOT, 'dist'));
-  app.useWebSocketAdapter(new CountsAdapter(app, app.get(Handshake), app.get(Origins), app.get(Shortcuts), null));
+  app.useWebSocketAdapter(new CountsAdapter(app, app.get(Handshake), app.get(OriginPolicy), app.get(Shortcuts), null));
   await app.listen(settings.port, '127.0.0.1');
   const gateway: RegionGateway = { url: await app.getUrl(), store, service, asked, status: [] };
   return gateway;

@@ -1,7 +1,7 @@
 import type { PostState } from '../../counters/bucket.js';
 import type { Replica } from '../../counters/pn-counter.js';
-import type { Regional } from '../../counters/regional.js';
-import type { Change, Changes } from './changes.js';
+import type { ReplicationState } from '../../counters/regional.js';
+import type { Change, WriteSet } from './changes.js';
 import type { MemberTable } from './member-table.js';
 import type { PostRecord } from './post-record.js';
 import type { RegisterTable } from './register-table.js';
@@ -18,12 +18,12 @@ interface CachedPost extends Change {
 /** The part of the records that a bucket uses. */
 export interface BucketRecords {
   readonly tables: Tables;
-  readonly changes: Changes;
+  readonly changes: WriteSet;
   readonly members: MemberTable;
   readonly registers: RegisterTable;
   /** The own region's present life. */
   readonly replica: Replica;
-  regional(bucket: number): Regional | null;
+  regional(bucket: number): ReplicationState | null;
   post(id: string): CachedPost;
   stamped(bucket: number, id: string, stamp: number): void;
   postsWithRegisters(bucket: number): string[];

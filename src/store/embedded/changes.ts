@@ -8,7 +8,7 @@ export interface Change {
 }
 
 /** What the open group commit has changed in memory, each once. */
-export class Changes {
+export class WriteSet {
   /** Chunks that were read or made since the cache was last emptied. */
   chunks = 0;
   readonly #writer = new ByteWriter();

@@ -9,7 +9,7 @@ import { readNarrow } from './narrow-numbers.js';
 import { KEY64_BYTES } from './packed-keys.js';
 import { decodePost } from './post-record.js';
 import { STATE } from './regional-record.js';
-import { END, Table } from './table.js';
+import { END, LmdbTable } from './table.js';
 import type { Tables } from './tables.js';
 
 /**
@@ -48,7 +48,7 @@ function checkRecords(root: RootDatabase): void {
 }
 
 function checkTable(root: RootDatabase, name: string, check: Check): void {
-  const table = new Table(root, name);
+  const table = new LmdbTable(root, name);
   let seen = 0;
   let keys: string[] = [];
   do {

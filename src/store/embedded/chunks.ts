@@ -1,10 +1,10 @@
 import { fmix32 } from '../../common/hash.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { ByteWriter } from './bytes.js';
-import type { Change, Changes } from './changes.js';
+import type { Change, WriteSet } from './changes.js';
 import { readNarrow, writeNarrow } from './narrow-numbers.js';
-import { NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
-import type { Table } from './table.js';
+import { NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
+import type { LmdbTable } from './table.js';
 
 /** A chunk's number is kept in three bytes; a set of over 1.6 billion grows in its chunks. */
 export const CHUNKS_MAX = 2 ** 24;
@@ -20,8 +20,8 @@ export class Chunk implements Change {
 
   constructor(
     readonly key: string,
-    readonly entries: PackedKeys,
-    private readonly table: Table,
+    readonly entries: SortedKeyArray,
+    private readonly table: LmdbTable,
   ) {}
 
   write(writer: ByteWriter): void {
@@ -49,8 +49,8 @@ export class Chunks {
    * @param width bytes of an entry
    */
   constructor(
-    private readonly table: Table,
-    private readonly changes: Changes,
+    private readonly table: LmdbTable,
+    private readonly changes: WriteSet,
     private readonly prefix: string,
     private readonly width: number,
   ) {}
@@ -61,7 +61,7 @@ export class Chunks {
   }
 
   /** Makes the first chunk, of these entries. */
-  begin(entries: PackedKeys): void {
+  begin(entries: SortedKeyArray): void {
     this.changes.add(this.#keep(0, entries));
   }
 
@@ -88,10 +88,10 @@ export class Chunks {
     if (loaded !== undefined) return loaded;
     const bytes = this.table.get(this.prefix + nameOf(number));
     const isNarrow = bytes !== undefined && this.width === NUMBERED_BYTES;
-    return this.#keep(number, isNarrow ? readNarrow(bytes) : new PackedKeys(this.width, bytes));
+    return this.#keep(number, isNarrow ? readNarrow(bytes) : new SortedKeyArray(this.width, bytes));
   }
 
-  #keep(number: number, entries: PackedKeys): Chunk {
+  #keep(number: number, entries: SortedKeyArray): Chunk {
     const chunk = new Chunk(this.prefix + nameOf(number), entries, this.table);
     this.#loaded.set(number, chunk);
     this.changes.chunks += 1;

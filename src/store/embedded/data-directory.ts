@@ -13,7 +13,7 @@ import {
   placeOf,
   withPrivateFiles,
 } from './directory-files.js';
-import { Table } from './table.js';
+import { LmdbTable } from './table.js';
 import type { Tables } from './tables.js';
 
 /** 4: keys of actors and sessions are made otherwise than in 3. */
@@ -196,13 +196,13 @@ export class DataDirectory {
     this.#root = root;
     this.#metaTable = metaOf(root);
     this.#tables = {
-      posts: new Table(root, 'posts'),
-      members: new Table(root, 'members'),
-      marks: new Table(root, 'marks'),
-      generations: new Table(root, 'generations'),
-      fences: new Table(root, 'fences'),
-      registers: new Table(root, 'registers'),
-      regional: new Table(root, 'regional'),
+      posts: new LmdbTable(root, 'posts'),
+      members: new LmdbTable(root, 'members'),
+      marks: new LmdbTable(root, 'marks'),
+      generations: new LmdbTable(root, 'generations'),
+      fences: new LmdbTable(root, 'fences'),
+      registers: new LmdbTable(root, 'registers'),
+      regional: new LmdbTable(root, 'regional'),
     };
   }
 }

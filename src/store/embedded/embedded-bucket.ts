@@ -2,14 +2,14 @@ import type { Fence } from '../../counters/batch.js';
 import { type Bucket, epochOf, type MarkGeneration, type PostState } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { Replica } from '../../counters/pn-counter.js';
-import type { Regional } from '../../counters/regional.js';
+import type { ReplicationState } from '../../counters/regional.js';
 import type { Register } from '../../counters/shipment.js';
 import { A_MS } from '../../counters/stamp.js';
 import { ByteReader, type ByteWriter } from './bytes.js';
 import type { BucketRecords } from './bucket-records.js';
 import type { Change } from './changes.js';
 import { Chunks } from './chunks.js';
-import { NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
+import { NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
 import { memberPlace } from './post-record.js';
 import { CLOCK, encodeState, STATE } from './regional-record.js';
 
@@ -50,7 +50,7 @@ function numberIn(chunks: Chunks, marks: number, session: Key64): number | undef
 /** One bucket, for as long as the records are kept in memory. */
 export class EmbeddedBucket implements Bucket, Change {
   dirty = false;
-  readonly regional: Regional | null;
+  readonly regional: ReplicationState | null;
   readonly #prefix: string;
   readonly #fences = new Map<string, Fence>();
   readonly #fencesSet = new Set<string>();
@@ -63,7 +63,7 @@ export class EmbeddedBucket implements Bucket, Change {
   /** That is on disk, or is written with what changes now: registers up to it are not needed even after a crash. */
   #floor = 0;
   /** Marks of this generation that are not in their chunks yet, or changed since: so a commit writes one value for many. */
-  readonly #recent: PackedKeys;
+  readonly #recent: SortedKeyArray;
   #marks: Chunks;
   #marksBefore: Chunks;
 
@@ -81,7 +81,7 @@ export class EmbeddedBucket implements Bucket, Change {
       marks: reader?.varint() ?? 0,
       marksBefore: reader?.varint() ?? 0,
     };
-    this.#recent = new PackedKeys(NUMBERED_BYTES, reader?.raw(reader.left));
+    this.#recent = new SortedKeyArray(NUMBERED_BYTES, reader?.raw(reader.left));
     this.#marks = this.#chunksOf(this.#generation.number);
     this.#marksBefore = this.#chunksOf(this.#generation.number - 1);
   }

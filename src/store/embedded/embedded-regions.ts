@@ -4,11 +4,11 @@ import { bucketOf } from '../../counters/ids.js';
 import { merge } from '../../counters/merge.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { Life, Replica } from '../../counters/pn-counter.js';
-import type { Regional } from '../../counters/regional.js';
+import type { ReplicationState } from '../../counters/regional.js';
 import { changesAfter, comeBack, emptyShipment, giveAnew, scanOf } from '../../counters/ship.js';
 import type { PostShipment, Receipt, Shipment, Toggled } from '../../counters/shipment.js';
-import type { Asked, BucketStanding, NewLife, RegionalStore, ScanPage } from '../regional-store.js';
-import type { Records } from './records.js';
+import type { Asked, BucketStanding, NewLife, ReplicatedStore, ScanPage } from '../regional-store.js';
+import type { RecordCache } from './records.js';
 
 /** Ids that a scan reads for each post that is in one of its buckets: 4,000 take some milliseconds. */
 const IDS_A_POST_MAX = 8;
@@ -22,9 +22,9 @@ export interface EmbeddedAccess {
   readonly buckets: number;
   readonly metrics: Metrics;
   /** Runs within the next group commit, with what changes in it; resolves when that is synced. */
-  write<T>(change: (records: Records) => T): Promise<T>;
+  write<T>(change: (records: RecordCache) => T): Promise<T>;
   /** Runs when all that is in memory is committed. */
-  look<T>(read: (records: Records) => T): Promise<T>;
+  look<T>(read: (records: RecordCache) => T): Promise<T>;
   /** Announces them when the group commit that runs is synced. */
   tell(changed: readonly PostCounts[]): void;
   /** As records refer to them. @throws Error if they are too many */
@@ -34,7 +34,7 @@ export interface EmbeddedAccess {
 }
 
 /** The embedded store among other regions: the functions of src/counters over its buckets. */
-export class EmbeddedRegions implements RegionalStore {
+export class EmbeddedReplication implements ReplicatedStore {
   /** What was synced stays: a life begins only where the data comes from a copy, or from nothing. */
   readonly replays = false;
   readonly #toggled = new Subject<readonly Toggled[]>();
@@ -43,7 +43,7 @@ export class EmbeddedRegions implements RegionalStore {
 
   constructor(
     private readonly access: EmbeddedAccess,
-    private readonly regionals: readonly Regional[],
+    private readonly regionals: readonly ReplicationState[],
   ) {}
 
   lead(): Promise<readonly number[]> {

@@ -4,16 +4,16 @@ import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
 import { countsOf, epochOf } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
-import { newState, Regional } from '../../counters/regional.js';
+import { newState, ReplicationState } from '../../counters/regional.js';
 import { stampOf } from '../../counters/stamp.js';
 import type { CounterStore, PostView } from '../counter-store.js';
 import { DataDirectory, type DataDirectoryOptions } from './data-directory.js';
-import { EmbeddedRegions, type EmbeddedAccess } from './embedded-regions.js';
+import { EmbeddedReplication, type EmbeddedAccess } from './embedded-regions.js';
 import { bigEndian } from './embedded-bucket.js';
-import { Records } from './records.js';
+import { RecordCache } from './records.js';
 import { makeChanges, type QueuedWrite } from './queued-writes.js';
 import { readState } from './regional-record.js';
-import { StampedPosts } from './stamped-posts.js';
+import { RegisterIndex } from './stamped-posts.js';
 import { END } from './table.js';
 
 /** Chunks of old marks removed by one group commit, so that expiry never makes one long; … */
@@ -35,7 +35,7 @@ export interface EmbeddedStoreOptions extends Omit<DataDirectoryOptions, 'metric
  */
 export class EmbeddedStore implements CounterStore {
   readonly #directory: DataDirectory;
-  #records!: Records;
+  #records!: RecordCache;
   readonly #watched = new Set<string>();
   readonly #changes = new Subject<readonly PostCounts[]>();
   /** Buckets whose old marks are not all removed yet. */
@@ -45,14 +45,14 @@ export class EmbeddedStore implements CounterStore {
   /** Of the group commit that is under way: its operations, and the posts that it changes. */
   #operations = 0;
   #changed: PostCounts[] = [];
-  readonly #regionals: Regional[] | null;
+  readonly #regionals: ReplicationState[] | null;
   #running: Promise<void> | null = null;
   #available = true;
   #isDamaged = false;
 
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
   /** What it does for other regions; `null` where there are none. */
-  readonly regions: EmbeddedRegions | null;
+  readonly regions: EmbeddedReplication | null;
   /** What was synced is not forgotten. */
   readonly returned: Observable<void> = NEVER;
 
@@ -63,7 +63,7 @@ export class EmbeddedStore implements CounterStore {
     this.#records = this.#recordsOf();
     if (this.#regionals !== null && this.#directory.isNewLife)
       void this.#write((records) => this.#keepRegionals(records));
-    this.regions = this.#regionals && new EmbeddedRegions(this.#access(), this.#regionals);
+    this.regions = this.#regionals && new EmbeddedReplication(this.#access(), this.#regionals);
     this.#purge = new Set(Array.from({ length: options.buckets }, (_, bucket) => bucket));
   }
 
@@ -102,24 +102,24 @@ export class EmbeddedStore implements CounterStore {
     await this.#directory.close();
   }
 
-  #readRegionals(wallMs: number): Regional[] {
+  #readRegionals(wallMs: number): ReplicationState[] {
     const { replica, replicas, tables, isNewLife } = this.#directory;
     // What was counted while there were no other regions has no stamps: it was before all that has.
     const startsAt = tables.posts.keys('', END, 1).length > 0 ? stampOf(wallMs) : 0;
     const before = replicas.findLast((life) => life.region === replica.region && life !== replica);
     return Array.from({ length: this.options.buckets }, (_, bucket) => {
       const known = readState(tables.regional, bigEndian(bucket, 2));
-      const regional = new Regional(replica.region, known ?? newState(startsAt));
+      const regional = new ReplicationState(replica.region, known ?? newState(startsAt));
       if (known !== undefined && isNewLife && before !== undefined) regional.restart(before, wallMs);
       return regional;
     });
   }
 
-  #keepRegionals(records: Records): void {
+  #keepRegionals(records: RecordCache): void {
     for (let bucket = 0; bucket < this.options.buckets; bucket++) records.bucket(bucket).regionalChanged();
   }
 
-  #keepClocks(records: Records): void {
+  #keepClocks(records: RecordCache): void {
     this.#keepRegionals(records);
     for (let bucket = 0; bucket < this.options.buckets; bucket++) records.bucket(bucket).keepClock();
   }
@@ -136,13 +136,13 @@ export class EmbeddedStore implements CounterStore {
     };
   }
 
-  #recordsOf(): Records {
-    return new Records(
+  #recordsOf(): RecordCache {
+    return new RecordCache(
       this.#directory.tables,
       this.#directory,
       this.options.buckets,
       this.#regionals,
-      new StampedPosts(this.options.buckets),
+      new RegisterIndex(this.options.buckets),
     );
   }
 
@@ -161,14 +161,14 @@ export class EmbeddedStore implements CounterStore {
     return { counts, on };
   }
 
-  #write<T>(change: (records: Records) => T): Promise<T> {
+  #write<T>(change: (records: RecordCache) => T): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ change, resolve: resolve as (result: unknown) => void, reject });
       this.#running ??= this.#run();
     });
   }
 
-  #look<T>(read: (records: Records) => T): Promise<T> {
+  #look<T>(read: (records: RecordCache) => T): Promise<T> {
     return new Promise((resolve, reject) => {
       const look = (): void => {
         try {
@@ -219,7 +219,7 @@ export class EmbeddedStore implements CounterStore {
     return results;
   }
 
-  #beginGroup(again: boolean): Records {
+  #beginGroup(again: boolean): RecordCache {
     this.#operations = 0;
     this.#changed = [];
     if (again) this.#forget();
@@ -232,7 +232,7 @@ export class EmbeddedStore implements CounterStore {
     this.#isDamaged = true;
   };
 
-  #apply(records: Records, batch: Batch): CommitResult {
+  #apply(records: RecordCache, batch: Batch): CommitResult {
     const bucket = records.bucket(batch.bucket);
     const before = bucket.generation().number;
     const result = apply(bucket, this.options.metrics, batch);

@@ -2,11 +2,11 @@ import { fmix32 } from '../../common/hash.js';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { Key64 } from '../../counters/ids.js';
-import { Changes } from './changes.js';
+import { WriteSet } from './changes.js';
 import { MemberTable } from './member-table.js';
-import { KEY64_BYTES, PackedKeys } from './packed-keys.js';
+import { KEY64_BYTES, SortedKeyArray } from './packed-keys.js';
 import type { MemberPlace } from './post-record.js';
-import type { Table } from './table.js';
+import type { LmdbTable } from './table.js';
 
 /** A table in memory, of which members need no more. */
 class MapTable {
@@ -30,13 +30,13 @@ class Members {
   readonly place: MemberPlace = {
     size: 0,
     chunks: 0,
-    inline: new PackedKeys(KEY64_BYTES),
+    inline: new SortedKeyArray(KEY64_BYTES),
     loaded: null,
     registers: null,
   };
   readonly #table = new MapTable();
-  readonly #changes = new Changes();
-  readonly #members = new MemberTable(this.#table as unknown as Table, this.#changes);
+  readonly #changes = new WriteSet();
+  readonly #members = new MemberTable(this.#table as unknown as LmdbTable, this.#changes);
 
   has(actor: Key64): boolean {
     return this.#members.has('post', 0, this.place, actor);

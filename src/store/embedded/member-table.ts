@@ -1,10 +1,10 @@
 import type { Key64 } from '../../counters/ids.js';
-import type { Changes } from './changes.js';
+import type { WriteSet } from './changes.js';
 import { Chunks, CHUNKS_MAX } from './chunks.js';
-import { KEY64_BYTES, PackedKeys } from './packed-keys.js';
+import { KEY64_BYTES, SortedKeyArray } from './packed-keys.js';
 import type { MemberPlace } from './post-record.js';
 import { prefixOf } from './register-table.js';
-import type { Table } from './table.js';
+import type { LmdbTable } from './table.js';
 
 /**
  * Up to this many members stand in the post's own record: most posts have few likes, and need no chunk. Where there are
@@ -16,8 +16,8 @@ const CHUNK_MEAN = 96;
 /** The actors of toggles. A set that shrinks keeps its chunks. */
 export class MemberTable {
   constructor(
-    private readonly table: Table,
-    private readonly changes: Changes,
+    private readonly table: LmdbTable,
+    private readonly changes: WriteSet,
   ) {}
 
   has(post: string, metric: number, place: MemberPlace, actor: Key64): boolean {
@@ -57,7 +57,7 @@ export class MemberTable {
     if (place.chunks === 0) {
       chunks.begin(inline);
       place.chunks = 1;
-      place.inline = new PackedKeys(KEY64_BYTES);
+      place.inline = new SortedKeyArray(KEY64_BYTES);
       return;
     }
     for (let i = 0; i < inline.size; i++) {
@@ -76,11 +76,11 @@ export class MemberTable {
   }
 }
 
-function keysOf(entries: PackedKeys): Key64[] {
+function keysOf(entries: SortedKeyArray): Key64[] {
   return Array.from({ length: entries.size }, (_, i) => entries.keyAt(i));
 }
 
-function toggle(entries: PackedKeys, actor: Key64): void {
+function toggle(entries: SortedKeyArray, actor: Key64): void {
   const index = entries.indexOf(actor);
   if (index < 0) entries.insert(-1 - index, actor);
   else entries.remove(index);

@@ -1,10 +1,10 @@
 import { expect, it } from '@jest/globals';
 import { ByteWriter } from './bytes.js';
 import { readNarrow, writeNarrow } from './narrow-numbers.js';
-import { NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
+import { NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
 
-function setOf(numbers: readonly number[]): PackedKeys {
-  const set = new PackedKeys(NUMBERED_BYTES);
+function setOf(numbers: readonly number[]): SortedKeyArray {
+  const set = new SortedKeyArray(NUMBERED_BYTES);
   for (const [i, number] of numbers.entries()) {
     set.insert(i, { hi: i, lo: 0xffffffff - i });
     set.setNumber(i, number);
@@ -12,7 +12,7 @@ function setOf(numbers: readonly number[]): PackedKeys {
   return set;
 }
 
-function written(set: PackedKeys): Uint8Array {
+function written(set: SortedKeyArray): Uint8Array {
   const writer = new ByteWriter();
   writeNarrow(set, writer);
   const { buffer, byteOffset, start, end } = writer.value();

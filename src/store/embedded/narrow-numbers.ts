@@ -1,5 +1,5 @@
 import type { ByteWriter } from './bytes.js';
-import { KEY64_BYTES, NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
+import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
 
 const NUMBER_BYTES = NUMBERED_BYTES - KEY64_BYTES;
 
@@ -14,7 +14,7 @@ let scratch = new Uint8Array(8_192);
  */
 
 /** Costs one copy. */
-export function writeNarrow(entries: PackedKeys, writer: ByteWriter): void {
+export function writeNarrow(entries: SortedKeyArray, writer: ByteWriter): void {
   const { bytes, byteLength } = entries;
   const shared = sharedBytes(bytes, byteLength);
   if (scratch.length < byteLength) scratch = new Uint8Array(2 * byteLength);
@@ -29,7 +29,7 @@ export function writeNarrow(entries: PackedKeys, writer: ByteWriter): void {
 }
 
 /** @throws RangeError where the bytes are no such thing */
-export function readNarrow(narrow: Uint8Array): PackedKeys {
+export function readNarrow(narrow: Uint8Array): SortedKeyArray {
   const shared = narrow[0] ?? NaN;
   const first = 1 + shared;
   const width = NUMBERED_BYTES - shared;
@@ -42,7 +42,7 @@ export function readNarrow(narrow: Uint8Array): PackedKeys {
     for (let i = 0; i < shared; i++) bytes[to + KEY64_BYTES + i] = narrow[1 + i]!;
     for (let i = shared; i < NUMBER_BYTES; i++) bytes[to + KEY64_BYTES + i] = narrow[from + KEY64_BYTES + i - shared]!;
   }
-  return new PackedKeys(NUMBERED_BYTES, bytes);
+  return new SortedKeyArray(NUMBERED_BYTES, bytes);
 }
 
 /** How many high bytes all numbers have in common. */

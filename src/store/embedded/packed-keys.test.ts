@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Key64 } from '../../counters/ids.js';
-import { KEY64_BYTES, NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
+import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
 
 const KEYS: Key64[] = [
   { hi: 0, lo: 0 },
@@ -12,8 +12,8 @@ const KEYS: Key64[] = [
 ];
 const NUMBERS = [0, 1, 2 ** 31, 2 ** 32 + 5, 2 ** 52, Number.MAX_SAFE_INTEGER];
 
-function setOf(keys: readonly Key64[]): PackedKeys {
-  const set = new PackedKeys(KEY64_BYTES);
+function setOf(keys: readonly Key64[]): SortedKeyArray {
+  const set = new SortedKeyArray(KEY64_BYTES);
   for (const key of keys) set.insert(-1 - set.indexOf(key), key);
   return set;
 }
@@ -41,7 +41,7 @@ describe('a set of keys', () => {
 
   it('is the same when it is made of its bytes', () => {
     const set = setOf(KEYS);
-    const copy = new PackedKeys(KEY64_BYTES, set.bytes.slice(0, set.byteLength));
+    const copy = new SortedKeyArray(KEY64_BYTES, set.bytes.slice(0, set.byteLength));
     copy.insert(-1 - copy.indexOf({ hi: 1, lo: 1 }), { hi: 1, lo: 1 });
     expect(KEYS.map((key) => copy.indexOf(key))).toEqual([0, 1, 2, 4, 5, 6]);
   });
@@ -58,7 +58,7 @@ describe('a set of keys', () => {
 
 describe('numbers of keys', () => {
   it('go with them when others come and leave', () => {
-    const set = new PackedKeys(NUMBERED_BYTES);
+    const set = new SortedKeyArray(NUMBERED_BYTES);
     for (const i of [3, 0, 5, 1, 4, 2]) {
       const index = -1 - set.indexOf(KEYS[i]!);
       set.insert(index, KEYS[i]!);
@@ -72,5 +72,5 @@ describe('numbers of keys', () => {
 });
 
 it('bytes that end within a key are refused', () => {
-  expect(() => new PackedKeys(KEY64_BYTES, new Uint8Array(12))).toThrow('a chunk ends within an entry');
+  expect(() => new SortedKeyArray(KEY64_BYTES, new Uint8Array(12))).toThrow('a chunk ends within an entry');
 });

@@ -10,7 +10,7 @@ const NO_BYTES = new Uint8Array(0);
 const ROOM_MIN = 4;
 
 /** A set of keys, perhaps with a number each: their bytes, sorted, without separators. Changed in place. */
-export class PackedKeys {
+export class SortedKeyArray {
   #bytes: Uint8Array;
   #length: number;
 
@@ -103,9 +103,9 @@ export class PackedKeys {
   }
 
   /** Takes out what does not stay, as a set of its own. */
-  split(stays: (key: Key64) => boolean): PackedKeys {
+  split(stays: (key: Key64) => boolean): SortedKeyArray {
     const { width } = this;
-    const moved = new PackedKeys(width, new Uint8Array(this.#length));
+    const moved = new SortedKeyArray(width, new Uint8Array(this.#length));
     moved.#length = 0;
     const all = this.#length;
     this.#length = 0;

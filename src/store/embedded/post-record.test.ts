@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { Key64 } from '../../counters/ids.js';
 import type { Replica } from '../../counters/pn-counter.js';
 import { ByteWriter } from './bytes.js';
-import { KEY64_BYTES, NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
+import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
 import {
   decodePost,
   encodePost,
@@ -24,7 +24,7 @@ function encode(record: PostRecord): Buffer {
 
 /** With these keys, of which the record has no chunks. */
 function place(size: number, chunks: number, keys: readonly Key64[] = []): MemberPlace {
-  const inline = new PackedKeys(KEY64_BYTES);
+  const inline = new SortedKeyArray(KEY64_BYTES);
   for (const key of keys) inline.insert(inline.size, key);
   return { size, chunks, inline, loaded: null, registers: null };
 }
@@ -82,7 +82,7 @@ describe('the record of a post', () => {
   });
 
   it('has registers that stand in it, and how many chunks there are of others', () => {
-    const inline = new PackedKeys(NUMBERED_BYTES);
+    const inline = new SortedKeyArray(NUMBERED_BYTES);
     inline.insert(0, { hi: 1, lo: 2 });
     inline.setNumber(0, Number.MAX_SAFE_INTEGER);
     const counter = REPLICAS.map((replica) => ({ replica, p: 1, n: 0 }));
@@ -107,7 +107,7 @@ describe('the record of a post', () => {
         members: [{ ...place(0, 0), registers }],
       };
     };
-    const gone = { chunks: 0, inline: new PackedKeys(NUMBERED_BYTES), loaded: null };
+    const gone = { chunks: 0, inline: new SortedKeyArray(NUMBERED_BYTES), loaded: null };
     expect(encode(record(gone))).toEqual(encode(record(null)));
   });
 

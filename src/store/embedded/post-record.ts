@@ -2,7 +2,7 @@ import type { MetricState, PostState } from '../../counters/bucket.js';
 import { EMPTY, type Entry, type Replica } from '../../counters/pn-counter.js';
 import { ByteReader, type ByteWriter } from './bytes.js';
 import { type Chunks, CHUNKS_MAX } from './chunks.js';
-import { KEY64_BYTES, NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
+import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
 
 /**
  * A post as it lies on disk. All numbers are varints:
@@ -28,7 +28,7 @@ export interface MemberPlace {
   /** 0: they stand in `inline`. Else in this many chunks of the members table, … */
   chunks: number;
   /** … and this has those who came or left since, of whom the chunks have the opposite. */
-  inline: PackedKeys;
+  inline: SortedKeyArray;
   /** The chunks that are in memory. */
   loaded: Chunks | null;
   /** Last words on the toggle, with other regions; `null`: there are none. */
@@ -39,7 +39,7 @@ export interface RegisterPlace {
   /** In so many chunks of the registers table, … */
   chunks: number;
   /** … and here those that were said last. */
-  readonly inline: PackedKeys;
+  readonly inline: SortedKeyArray;
   loaded: Chunks | null;
 }
 
@@ -48,7 +48,7 @@ const HAS_REGISTERS = 64;
 
 /** The place of a metric's members, added to the record if it has none yet. */
 export function memberPlace(record: PostRecord, metric: number): MemberPlace {
-  while (record.members.length <= metric) record.members.push(placeOf(0, 0, new PackedKeys(KEY64_BYTES)));
+  while (record.members.length <= metric) record.members.push(placeOf(0, 0, new SortedKeyArray(KEY64_BYTES)));
   return record.members[metric]!;
 }
 
@@ -103,7 +103,7 @@ export function decodePost(bytes: Uint8Array, replicas: readonly Replica[]): Pos
     const keys = chunks === 0 ? members : reader.varint();
     const inline = keys > 0 ? reader.raw(keys * KEY64_BYTES) : undefined;
     record.state.metrics.push({ members, counter });
-    const place = placeOf(members, chunks, new PackedKeys(KEY64_BYTES, inline));
+    const place = placeOf(members, chunks, new SortedKeyArray(KEY64_BYTES, inline));
     if (entries >= HAS_REGISTERS) place.registers = readRegisters(reader);
     record.members.push(place);
   }
@@ -113,7 +113,7 @@ export function decodePost(bytes: Uint8Array, replicas: readonly Replica[]): Pos
 function readRegisters(reader: ByteReader): RegisterPlace {
   const chunks = readChunks(reader);
   const bytes = reader.raw(reader.varint() * NUMBERED_BYTES);
-  return { chunks, inline: new PackedKeys(NUMBERED_BYTES, bytes), loaded: null };
+  return { chunks, inline: new SortedKeyArray(NUMBERED_BYTES, bytes), loaded: null };
 }
 
 /** Who looks at all members looks for each of the chunks. */
@@ -123,6 +123,6 @@ function readChunks(reader: ByteReader): number {
   return chunks;
 }
 
-function placeOf(size: number, chunks: number, inline: PackedKeys): MemberPlace {
+function placeOf(size: number, chunks: number, inline: SortedKeyArray): MemberPlace {
   return { size, chunks, inline, loaded: null, registers: null };
 }

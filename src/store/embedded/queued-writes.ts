@@ -1,8 +1,8 @@
-import type { Records } from './records.js';
+import type { RecordCache } from './records.js';
 
 /** Something that changes records, and is done when they are synced. */
 export interface QueuedWrite {
-  readonly change: (records: Records) => unknown;
+  readonly change: (records: RecordCache) => unknown;
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -17,7 +17,7 @@ export interface QueuedWrite {
  */
 export function makeChanges(
   group: readonly QueuedWrite[],
-  begin: (again: boolean) => Records,
+  begin: (again: boolean) => RecordCache,
   failed: (error: unknown) => void,
 ): ReadonlyMap<QueuedWrite, unknown> {
   for (let left = group; ;) {
@@ -30,7 +30,7 @@ export function makeChanges(
 
 function makeUntilOneFails(
   group: readonly QueuedWrite[],
-  records: Records,
+  records: RecordCache,
   results: Map<QueuedWrite, unknown>,
   failed: (error: unknown) => void,
 ): QueuedWrite | null {

@@ -1,15 +1,15 @@
 import type { PostState } from '../../counters/bucket.js';
 import { bucketOf } from '../../counters/ids.js';
 import type { Replica } from '../../counters/pn-counter.js';
-import type { Regional } from '../../counters/regional.js';
+import type { ReplicationState } from '../../counters/regional.js';
 import type { ByteWriter } from './bytes.js';
-import { type Change, Changes } from './changes.js';
+import { type Change, WriteSet } from './changes.js';
 import type { DataDirectory } from './data-directory.js';
 import { EmbeddedBucket } from './embedded-bucket.js';
 import { MemberTable } from './member-table.js';
 import { decodePost, encodePost, memberPlace, type PostRecord } from './post-record.js';
 import { registersKeyOf, RegisterTable } from './register-table.js';
-import type { StampedPosts } from './stamped-posts.js';
+import type { RegisterIndex } from './stamped-posts.js';
 import { END } from './table.js';
 import type { Tables } from './tables.js';
 
@@ -29,7 +29,7 @@ export class Post implements Change {
     readonly record: PostRecord,
     /** Whether it was counted before, or is now. */
     public known: boolean,
-    private readonly records: Records,
+    private readonly records: RecordCache,
   ) {}
 
   set(state: PostState): void {
@@ -51,8 +51,8 @@ export class Post implements Change {
  *     post, member, mark ──▶ in memory, changed ──▶ write() ──▶ LMDB's transaction ──▶ settle(), or forget()
  *                                 │ meanwhile readers see what is on disk instead
  */
-export class Records {
-  readonly changes = new Changes();
+export class RecordCache {
+  readonly changes = new WriteSet();
   readonly members: MemberTable;
   readonly registers: RegisterTable;
   #young = new Map<string, Post>();
@@ -66,8 +66,8 @@ export class Records {
     private readonly directory: Pick<DataDirectory, 'replicas' | 'replica'>,
     private readonly buckets: number,
     /** By bucket; `null` where there are no other regions. They outlast what is kept in memory. */
-    private readonly regionals: readonly Regional[] | null,
-    private readonly stampedPosts: StampedPosts,
+    private readonly regionals: readonly ReplicationState[] | null,
+    private readonly stampedPosts: RegisterIndex,
   ) {
     this.members = new MemberTable(tables.members, this.changes);
     this.registers = new RegisterTable(tables.registers, this.changes);
@@ -82,7 +82,7 @@ export class Records {
     return this.directory.replica;
   }
 
-  regional(bucket: number): Regional | null {
+  regional(bucket: number): ReplicationState | null {
     return this.regionals?.[bucket] ?? null;
   }
 

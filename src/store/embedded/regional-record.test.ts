@@ -8,7 +8,7 @@ import { newState, type RegionalState } from '../../counters/regional.js';
 import { ByteWriter } from './bytes.js';
 import { EmbeddedStore } from './embedded-store.js';
 import { CLOCK, encodeState, readState, STATE } from './regional-record.js';
-import { Table } from './table.js';
+import { LmdbTable } from './table.js';
 
 const PEERS = ['us'];
 const LIMIT = 10;
@@ -56,7 +56,7 @@ it('a store that was closed has nothing to tell a peer that has its last change,
 
 it('of a store that was not closed anything up to its clock may have changed', async () => {
   const root = open({ path: join(path, 'counters.mdb'), noSubdir: true });
-  const table = new Table(root, 'regional');
+  const table = new LmdbTable(root, 'regional');
   const state: RegionalState = { ...newState(0), clock: 100, changedAt: 40 };
   const read = async (clock: number): Promise<RegionalState | undefined> => {
     table.put(`b${STATE}`, encodeState(state));

@@ -1,6 +1,6 @@
 import type { RegionalState } from '../../counters/regional.js';
 import { ByteReader } from './bytes.js';
-import type { Table } from './table.js';
+import type { LmdbTable } from './table.js';
 
 /** What follows the bucket in the keys of the table `regional`. */
 export const STATE = 's';
@@ -12,7 +12,7 @@ export function encodeState(state: RegionalState): Buffer {
 }
 
 /** @param prefix the bucket; `undefined`: it has had no dealings with other regions */
-export function readState(table: Table, prefix: string): RegionalState | undefined {
+export function readState(table: LmdbTable, prefix: string): RegionalState | undefined {
   const bytes = table.get(prefix + STATE);
   if (bytes === undefined) return undefined;
   const state = JSON.parse(bytes.toString()) as Written;

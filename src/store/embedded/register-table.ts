@@ -1,9 +1,9 @@
 import type { Key64 } from '../../counters/ids.js';
-import type { Changes } from './changes.js';
+import type { WriteSet } from './changes.js';
 import { Chunks, CHUNKS_MAX, numberOf } from './chunks.js';
-import { NUMBERED_BYTES, PackedKeys } from './packed-keys.js';
+import { NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
 import type { MemberPlace, RegisterPlace } from './post-record.js';
-import type { Table } from './table.js';
+import type { LmdbTable } from './table.js';
 
 /** Up to this many registers stand in the post's own record, which a like writes anyway; then they go to chunks. */
 const INLINE_MAX = 16;
@@ -15,8 +15,8 @@ const CHUNK_MAX = 64;
 /** Says when actors had their last word on a toggle, where other regions may not know it yet. */
 export class RegisterTable {
   constructor(
-    private readonly table: Table,
-    private readonly changes: Changes,
+    private readonly table: LmdbTable,
+    private readonly changes: WriteSet,
   ) {}
 
   /** The stamp of the actor's register, 0 if there is none. */
@@ -33,7 +33,7 @@ export class RegisterTable {
 
   /** @param floor of the registers there are, those at or below it may be dropped. The post's record is to be written */
   set(post: string, metric: number, place: MemberPlace, actor: Key64, stamp: number, floor: number): void {
-    const registers = (place.registers ??= { chunks: 0, inline: new PackedKeys(NUMBERED_BYTES), loaded: null });
+    const registers = (place.registers ??= { chunks: 0, inline: new SortedKeyArray(NUMBERED_BYTES), loaded: null });
     const { inline } = registers;
     put(inline, actor, stamp);
     if (inline.size >= CROWDED) drop(inline, floor);
@@ -84,7 +84,7 @@ export class RegisterTable {
 }
 
 /** Takes out those whose stamps are at or below the floor. @returns whether there were any */
-function drop(entries: PackedKeys, floor: number): boolean {
+function drop(entries: SortedKeyArray, floor: number): boolean {
   const before = entries.size;
   for (let i = before - 1; i >= 0; i--) if (entries.numberAt(i) <= floor) entries.remove(i);
   return entries.size < before;
@@ -101,12 +101,12 @@ export function registersKeyOf(key: string): { metric: number; post: string; chu
   return { metric: key.charCodeAt(0), post: key.slice(1, end), chunk: numberOf(key.slice(end + 1)) };
 }
 
-function put(entries: PackedKeys, actor: Key64, stamp: number): void {
+function put(entries: SortedKeyArray, actor: Key64, stamp: number): void {
   const index = entries.indexOf(actor);
   if (index < 0) entries.insert(-1 - index, actor);
   entries.setNumber(index < 0 ? -1 - index : index, stamp);
 }
 
-function entriesOf(entries: PackedKeys): { actor: Key64; stamp: number }[] {
+function entriesOf(entries: SortedKeyArray): { actor: Key64; stamp: number }[] {
   return Array.from({ length: entries.size }, (_, i) => ({ actor: entries.keyAt(i), stamp: entries.numberAt(i) }));
 }

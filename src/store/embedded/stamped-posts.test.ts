@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
-import { StampedPosts } from './stamped-posts.js';
+import { RegisterIndex } from './stamped-posts.js';
 
 describe('posts whose records hold registers', () => {
   it('are found by the stamps that they came with, each bucket by itself', () => {
-    const posts = new StampedPosts(2);
+    const posts = new RegisterIndex(2);
     posts.add(0, 'a', 1);
     posts.add(0, 'b', 2);
     posts.add(0, 'a', 3);
@@ -15,7 +15,7 @@ describe('posts whose records hold registers', () => {
   });
 
   it('are 2,000 a bucket at most: the first that came goes for one more', () => {
-    const posts = new StampedPosts(1);
+    const posts = new RegisterIndex(1);
     for (let i = 1; i <= 2_000; i++) expect(posts.add(0, `post-${i}`, i)).toBeUndefined();
     expect(posts.add(0, 'one more', 2_001)).toBe('post-1');
     expect([...posts.of(0)]).toHaveLength(2_000);

@@ -5,7 +5,7 @@ const POSTS_MAX = 2_000;
  * The posts whose records hold registers, by bucket, with the stamp that was the newest when they came, in that order: so those
  * that nobody needs any more are found without looking at all of them.
  */
-export class StampedPosts {
+export class RegisterIndex {
   readonly #buckets: readonly Map<string, number>[];
   /** After a start they are looked for in the whole table: up to this post that is done; `null`: up to the end. */
   soughtUpTo: string | null = '';

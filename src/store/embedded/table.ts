@@ -15,7 +15,7 @@ const keyEncoder = {
 export const END = '\u00ff';
 
 /** One LMDB table. */
-export class Table {
+export class LmdbTable {
   readonly #db: Database<Buffer, string>;
 
   constructor(root: RootDatabase, name: string) {

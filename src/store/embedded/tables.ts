@@ -1,19 +1,19 @@
-import type { Table } from './table.js';
+import type { LmdbTable } from './table.js';
 
 /** The tables of a data directory. A post belongs to one bucket, so only what has no post carries the bucket's number. */
 export interface Tables {
   /** post → PostRecord */
-  readonly posts: Table;
+  readonly posts: LmdbTable;
   /** metric, post, chunk number → a chunk of members */
-  readonly members: Table;
+  readonly members: LmdbTable;
   /** bucket, generation, chunk number → a chunk of sessions with their last seqs */
-  readonly marks: Table;
+  readonly marks: LmdbTable;
   /** bucket → its mark generation */
-  readonly generations: Table;
+  readonly generations: LmdbTable;
   /** bucket, incarnation → Fence. Of this process only: emptied at boot */
-  readonly fences: Table;
+  readonly fences: LmdbTable;
   /** metric, post, chunk number → a chunk of registers */
-  readonly registers: Table;
+  readonly registers: LmdbTable;
   /** bucket, `s` or `c` → its dealings with other regions, as JSON; and of them the clock alone, which each batch changes */
-  readonly regional: Table;
+  readonly regional: LmdbTable;
 }

@@ -3,13 +3,13 @@ import { adjust, key, like, unlike, view } from '../../../test/contract/operatio
 import type { Key64 } from '../../counters/ids.js';
 import type { Operation } from '../../counters/operation.js';
 import { COUNT_MAX } from '../../counters/pn-counter.js';
-import { BatchPacker, hashOfPost, inOrder } from './batch-packer.js';
+import { BatchEncoder, hashOfPost, inOrder } from './batch-packer.js';
 import { hashOfKey } from './value-writer.js';
 
 const AT_MS = Date.UTC(2026, 0, 1);
 const [ANN, BOB] = [key(1), key(2)];
 const SESSION = { hi: 1, lo: 2 };
-const packer = new BatchPacker();
+const packer = new BatchEncoder();
 
 /** What msgpack says of the bytes, which have integers and strings only. */
 function valuesOf(packed: Buffer): (number | string)[] {

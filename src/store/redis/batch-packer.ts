@@ -1,8 +1,8 @@
 import type { Batch } from '../../counters/batch.js';
 import { METRICS_MAX } from '../../counters/metrics.js';
 import type { Operation } from '../../counters/operation.js';
-import { HashOrder, KeyOrder, reversed } from './hash-order.js';
-import { ValueWriter } from './value-writer.js';
+import { HashSorter, KeyOrder, reversed } from './hash-order.js';
+import { MsgpackWriter } from './value-writer.js';
 
 /** Kinds of operations in scripts/commit-batches-n.lua: `set` has its value, 0 or 1. */
 const COUNT = 2;
@@ -25,9 +25,9 @@ interface MemberSet {
  * Writes batches as scripts/commit-batches-n.lua is given them. What takes Redis microseconds takes nanoseconds here, so all
  * that can be known beforehand is found here: what the batch names, each once, and in which order it is best looked up.
  */
-export class BatchPacker {
-  readonly #writer = new ValueWriter();
-  readonly #postOrder = new HashOrder();
+export class BatchEncoder {
+  readonly #writer = new MsgpackWriter();
+  readonly #postOrder = new HashSorter();
   readonly #sessions = new KeyOrder();
   readonly #actors = new KeyOrder();
   readonly #known = new Map<string, number>();

@@ -32,7 +32,7 @@ export interface ChannelRouting {
  * Sharded channels. Subscriptions are kept up through reconnects, failovers and moves of slots; what is published while one
  * is away is lost, and `confirmed` tells when to read what may have been missed.
  */
-export class Channels {
+export class ShardedPubSub {
   readonly #subscriptions = new Map<string, Subscription>();
   readonly #pending = new Set<Subscription>();
   readonly #confirmed = new Subject<readonly string[]>();

@@ -3,7 +3,7 @@ import { sleep } from '../../common/sleep.js';
 import type { ActorKeys } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import { NAMELESS } from '../../counters/pn-counter.js';
-import type { RedisConnections } from './connections.js';
+import type { RedisClient } from './connections.js';
 import { CONFIG_KEY } from './keys.js';
 import { Script } from './scripts.js';
 
@@ -26,7 +26,7 @@ interface Making {
  * @throws Error with one line that says what does not.
  */
 export async function claimData(
-  connections: RedisConnections,
+  connections: RedisClient,
   clock: Clock,
   { buckets, actorKeys, metrics, region }: Making,
 ): Promise<void> {
@@ -49,7 +49,7 @@ export async function claimData(
 }
 
 /** It changes nothing the second time, so it may be tried again when an answer was lost. */
-async function claim(connections: RedisConnections, clock: Clock, own: readonly string[]): Promise<unknown> {
+async function claim(connections: RedisClient, clock: Clock, own: readonly string[]): Promise<unknown> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await connections.write(new Script('claim-data-1'), [CONFIG_KEY], own);

@@ -28,7 +28,7 @@ interface Range {
  * The primaries of a cluster and their slots. We route by ourselves, for a script and the WAIT that confirms it must use one
  * socket, and nothing may be sent twice without our knowing.
  */
-export class ClusterServers {
+export class ClusterTopology {
   readonly #servers = new Map<string, Server>();
   readonly #targets = new Map<Server, number>();
   readonly #owners = new Array<Server | null>(SLOTS).fill(null);

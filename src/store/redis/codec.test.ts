@@ -2,10 +2,10 @@ import { describe, expect, it } from '@jest/globals';
 import type { PostCounts } from '../../counters/batch.js';
 import { Metrics } from '../../counters/metrics.js';
 import { COUNT_MAX } from '../../counters/pn-counter.js';
-import { Codec, decimalOf } from './codec.js';
+import { ReplyDecoder, decimalOf } from './codec.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally,shares:tally');
-const codec = new Codec(METRICS, 'eu');
+const codec = new ReplyDecoder(METRICS, 'eu');
 const AT_MS = Date.UTC(2026, 0, 1);
 
 describe('keys in decimal', () => {

@@ -4,7 +4,7 @@ import type { Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { PostView } from '../counter-store.js';
 import type { Answer } from './commit-calls.js';
-import { PackedValues } from './packed-values.js';
+import { MsgpackReader } from './packed-values.js';
 
 /** What became of a batch, as scripts/commit-batches-n.lua says it. */
 const GAP = 1;
@@ -24,7 +24,7 @@ export interface Committed {
 }
 
 /** What scripts are given and answer, as arguments and results of the store. Shapes: the headers of scripts/*.lua. */
-export class Codec {
+export class ReplyDecoder {
   /** A letter for each metric: a set of actors, or a count. */
   readonly kinds: string;
 
@@ -36,7 +36,7 @@ export class Codec {
   }
 
   committed({ posts, packed }: Answer): Committed {
-    const values = new PackedValues(packed);
+    const values = new MsgpackReader(packed);
     const kind = values.integer();
     if (kind === GAP || kind === STALE) {
       return { result: { kind: kind === GAP ? 'gap' : 'stale', last: values.integer() }, dueInMs: null };

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Batch } from '../../counters/batch.js';
 import { view } from '../../../test/contract/operations.js';
-import { type Answer, CommitCalls } from './commit-calls.js';
+import { type Answer, BatchCommitter } from './commit-calls.js';
 
 const DONE = Buffer.from([0]);
 
@@ -17,7 +17,7 @@ async function commitAll(
   answerTo: (bucket: number) => Buffer = () => DONE,
 ): Promise<{ calls: number[][]; settled: PromiseSettledResult<Answer>[] }> {
   const calls: number[][] = [];
-  const commits = new CommitCalls(together, async (packed) => {
+  const commits = new BatchCommitter(together, async (packed) => {
     const buckets = packed.map(({ bucket }) => bucket);
     calls.push(buckets);
     return Promise.resolve(buckets.map(answerTo));
@@ -53,7 +53,7 @@ describe('batches that are committed in one turn', () => {
   });
 
   it('are all in doubt when their call fails', async () => {
-    const commits = new CommitCalls(true, () => Promise.reject(new Error('the connection was lost')));
+    const commits = new BatchCommitter(true, () => Promise.reject(new Error('the connection was lost')));
     const settled = await Promise.allSettled([0, 1].map((bucket) => commits.commit(batchOf(bucket))));
     expect(settled).toMatchObject(
       Array(2).fill({ status: 'rejected', reason: { message: 'the connection was lost' } }),

@@ -1,6 +1,6 @@
 import type { Batch } from '../../counters/batch.js';
-import { BatchPacker } from './batch-packer.js';
-import { type Packed, SharedCalls } from './shared-calls.js';
+import { BatchEncoder } from './batch-packer.js';
+import { type Packed, CallCoalescer } from './shared-calls.js';
 
 /**
  * Operations that one call carries at most, unless a single batch has more: some 20 batches of even traffic, which share
@@ -15,13 +15,13 @@ export interface Answer {
 }
 
 /** Batches that are committed in one turn leave together, where one server has all buckets. */
-export class CommitCalls {
-  readonly #packer = new BatchPacker();
-  readonly #calls: SharedCalls;
+export class BatchCommitter {
+  readonly #packer = new BatchEncoder();
+  readonly #calls: CallCoalescer;
 
   /** @param together  whether one call may be about several buckets */
   constructor(together: boolean, call: (batches: readonly Packed[]) => Promise<readonly Buffer[]>) {
-    this.#calls = new SharedCalls(together, CALL_OPERATIONS_MAX, call);
+    this.#calls = new CallCoalescer(together, CALL_OPERATIONS_MAX, call);
   }
 
   /** Rejects when the outcome is not known, or when the script has refused the batch and changed nothing. */

@@ -1,14 +1,14 @@
 import { type Observable, Subject } from 'rxjs';
 import type { Clock } from '../../clock.js';
 import { sleep } from '../../common/sleep.js';
-import { Channels } from './channels.js';
-import { ClusterServers } from './cluster-servers.js';
+import { ShardedPubSub } from './channels.js';
+import { ClusterTopology } from './cluster-servers.js';
 import { type Address, addressText, type RedisTarget } from './redis-url.js';
 import { EvictionWatch } from './eviction-watch.js';
 import { checkServer } from './server-check.js';
 import type { ServerConnection } from './server-connection.js';
 import { type RunnableScript, type ScriptArguments, Server, type ServerEvents } from './server.js';
-import { SingleServer } from './single-server.js';
+import { SinglePrimaryTopology } from './single-server.js';
 import { slotOf } from './slots.js';
 
 /** How long servers may take to be there at boot, e.g. when all are started together. */
@@ -24,7 +24,7 @@ const REFUSED_MS = 5_000;
 const HOPELESS =
   /WRONGPASS|NOAUTH|NOPERM|certificate|altname|SSL|TLS|not a node of a cluster|no primary of that name|not sentinels/i;
 
-export interface ConnectionsOptions {
+export interface RedisClientOptions {
   readonly clock: Clock;
   /** Whether a write is confirmed once a replica has it, too. */
   readonly replicated: boolean;
@@ -44,9 +44,9 @@ type Call = (server: Server, asking: boolean) => Promise<unknown>;
  * The way to the servers: a lone one, the primary that sentinels know, or the primaries of a cluster. Commands are sent
  * once and never again; what is rejected may have been done, so the caller sends it again, fenced.
  */
-export class RedisConnections {
-  readonly channels: Channels;
-  readonly #servers: SingleServer | ClusterServers;
+export class RedisClient {
+  readonly channels: ShardedPubSub;
+  readonly #servers: SinglePrimaryTopology | ClusterTopology;
   readonly #eviction: EvictionWatch;
   readonly #returned = new Subject<void>();
   #calls = 0;
@@ -55,12 +55,12 @@ export class RedisConnections {
 
   private constructor(
     private readonly target: RedisTarget,
-    private readonly options: ConnectionsOptions,
+    private readonly options: RedisClientOptions,
   ) {
     const { clock } = options;
     const cluster = target.kind === 'cluster';
     const connect = (address: Address): Server => this.#connect(address);
-    this.channels = new Channels(
+    this.channels = new ShardedPubSub(
       {
         subscriptionsOf: (slot) => this.#servers.of(slot)?.subscriptions ?? null,
         redirected: (error, from) => this.#redirected(error, from),
@@ -70,8 +70,8 @@ export class RedisConnections {
       clock,
     );
     this.#servers = cluster
-      ? new ClusterServers(target, clock, connect, (gained) => this.#rerouted(gained))
-      : new SingleServer(target, connect(target.addresses[0]));
+      ? new ClusterTopology(target, clock, connect, (gained) => this.#rerouted(gained))
+      : new SinglePrimaryTopology(target, connect(target.addresses[0]));
     this.#eviction = new EvictionWatch(() => this.#servers.all, clock, options.warn);
   }
 
@@ -80,8 +80,8 @@ export class RedisConnections {
    *
    * @throws Error, one line, e.g. "REDIS_URL redis://10.0.0.1:6379: could not connect: connect ECONNREFUSED …".
    */
-  static async open(target: RedisTarget, options: ConnectionsOptions): Promise<RedisConnections> {
-    const connections = new RedisConnections(target, options);
+  static async open(target: RedisTarget, options: RedisClientOptions): Promise<RedisClient> {
+    const connections = new RedisClient(target, options);
     // The clock's timers do not keep the process alive, and between two attempts to connect nothing else does.
     const alive = setInterval(() => undefined, OPEN_MS);
     try {

@@ -11,7 +11,7 @@ const FEW = 24;
  * Puts things in the order of their hashes' bits, the lowest first: whatever the number of chunks is, in this order all of a
  * chunk are neighbours, and so are equal ones.
  */
-export class HashOrder {
+export class HashSorter {
   #order = new Float64Array(FIRST_KEYS);
   #count = 0;
 
@@ -55,7 +55,7 @@ export class HashOrder {
 
 /** The keys of some of a batch's operations. */
 export class KeyOrder {
-  readonly order = new HashOrder();
+  readonly order = new HashSorter();
   readonly #keys: Key64[] = [];
   #hashes = new Int32Array(FIRST_KEYS);
 

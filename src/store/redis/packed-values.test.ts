@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { COUNT_MAX } from '../../counters/pn-counter.js';
-import { PackedValues } from './packed-values.js';
+import { MsgpackReader } from './packed-values.js';
 
 describe('packed values', () => {
   it.each([
@@ -12,7 +12,7 @@ describe('packed values', () => {
     ['cf0000000100000000', 2 ** 32],
     ['cf001fffffffffffff', COUNT_MAX],
   ])('%s is the integer %i', (hex, integer) => {
-    expect(new PackedValues(Buffer.from(hex, 'hex')).integer()).toBe(integer);
+    expect(new MsgpackReader(Buffer.from(hex, 'hex')).integer()).toBe(integer);
   });
 
   it.each([0, 31, 32, 255, 256, 500, 65_536])('strings of %i bytes are read, and what follows', (length) => {
@@ -21,7 +21,7 @@ describe('packed values', () => {
     const head =
       length < 32 ? (0xa0 + length).toString(16) : length < 256 ? `d9${digits}` : `da${digits.padStart(4, '0')}`;
     const large = `db${digits.padStart(8, '0')}`;
-    const values = new PackedValues(
+    const values = new MsgpackReader(
       Buffer.concat([Buffer.from(length > 0xffff ? large : head, 'hex'), bytes, Buffer.from([9])]),
     );
     expect(values.string()).toEqual(Uint8Array.from(bytes));
@@ -29,23 +29,23 @@ describe('packed values', () => {
   });
 
   it('something else is refused', () => {
-    expect(() => new PackedValues(Buffer.from([0xc0])).integer()).toThrow('no integer at 0 of c0');
-    expect(() => new PackedValues(Buffer.from([5])).string()).toThrow('no string at 0 of 05');
+    expect(() => new MsgpackReader(Buffer.from([0xc0])).integer()).toThrow('no integer at 0 of c0');
+    expect(() => new MsgpackReader(Buffer.from([5])).string()).toThrow('no string at 0 of 05');
   });
 
   it.each(['', 'cc', 'cd01', 'ce010203', 'cf01020304050607'])(
     'an integer that ends too early is refused: %s',
     (hex) => {
-      expect(() => new PackedValues(Buffer.from(hex, 'hex')).integer()).toThrow();
+      expect(() => new MsgpackReader(Buffer.from(hex, 'hex')).integer()).toThrow();
     },
   );
 
   it('an integer over 2^53 - 1 is refused', () => {
-    const values = new PackedValues(Buffer.from('cf0020000000000000', 'hex'));
+    const values = new MsgpackReader(Buffer.from('cf0020000000000000', 'hex'));
     expect(() => values.integer()).toThrow('no integer at 0 of cf0020000000000000');
   });
 
   it.each(['', 'a1', 'd9', 'd901', 'da00', 'db00000001'])('a string that ends too early is refused: %s', (hex) => {
-    expect(() => new PackedValues(Buffer.from(hex, 'hex')).text()).toThrow();
+    expect(() => new MsgpackReader(Buffer.from(hex, 'hex')).text()).toThrow();
   });
 });

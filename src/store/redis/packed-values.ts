@@ -1,5 +1,5 @@
 /** Reads what a script packed: msgpack's unsigned integers and strings, one after the other. */
-export class PackedValues {
+export class MsgpackReader {
   #at = 0;
 
   constructor(private readonly bytes: Buffer) {}

@@ -1,6 +1,6 @@
 import type { Replica } from '../../counters/pn-counter.js';
 import type { EntryShipment } from '../../counters/shipment.js';
-import { PackedValues } from './packed-values.js';
+import { MsgpackReader } from './packed-values.js';
 
 /** 2024-01-01, in milliseconds since 1970; a record's first bytes count from there. */
 const SINCE_MS = 1_704_067_200_000;
@@ -20,7 +20,7 @@ export class PostRecord {
 
   constructor(bytes: Buffer) {
     this.updatedAtMs = SINCE_MS + bytes.readUIntBE(0, TIME_BYTES);
-    const values = new PackedValues(bytes.subarray(TIME_BYTES));
+    const values = new MsgpackReader(bytes.subarray(TIME_BYTES));
     // Its version.
     values.integer();
     while (!values.done) this.#parts.set(values.integer(), values.integer());

@@ -6,18 +6,18 @@ import type { Metrics } from '../../counters/metrics.js';
 import type { Life } from '../../counters/pn-counter.js';
 import { regionNumber } from '../../counters/stamp.js';
 import type { Receipt, Shipment, Toggled } from '../../counters/shipment.js';
-import type { Asked, BucketStanding, NewLife, RegionalStore, ScanPage } from '../regional-store.js';
-import type { RedisConnections } from './connections.js';
+import type { Asked, BucketStanding, NewLife, ReplicatedStore, ScanPage } from '../regional-store.js';
+import type { RedisClient } from './connections.js';
 import { keysOf } from './keys.js';
 import { newLife } from './new-life.js';
 import { changesOf, type Standing, standingOf } from './region-answers.js';
-import { CALL_THINGS_MAX, RegionMerges } from './region-merges.js';
-import { RegionReads } from './region-reads.js';
-import { RegionScans } from './region-scans.js';
+import { CALL_THINGS_MAX, DeltaMerger } from './region-merges.js';
+import { BucketReader } from './region-reads.js';
+import { FullSyncPages } from './region-scans.js';
 import { Script } from './scripts.js';
 import type { ScriptArguments } from './server.js';
-import { errorIn, type Packed, SharedCalls } from './shared-calls.js';
-import { ValueWriter } from './value-writer.js';
+import { errorIn, type Packed, CallCoalescer } from './shared-calls.js';
+import { MsgpackWriter } from './value-writer.js';
 
 /** A gateway that does not ask for so long is gone, and others ship its buckets. Two of its turns: that two ship for a moment does no harm. */
 const LEASE_MS = 2_000;
@@ -48,7 +48,7 @@ export interface RegionsEvents {
 }
 
 /** Counters in Redis as other regions are told of them, and tell of theirs. Where they stand: docs/redis-keys.md. */
-export class RedisRegions implements RegionalStore {
+export class RedisReplication implements ReplicatedStore {
   readonly replays = true;
   readonly toggled = new Subject<readonly Toggled[]>();
   readonly #stand = new Script('stand-buckets-n', true);
@@ -57,13 +57,13 @@ export class RedisRegions implements RegionalStore {
   readonly #hear = new Script('hear-lives-n');
   readonly #collect = new Script('collect-changes-n', true);
   readonly #merge = new Script('merge-shipments-n', true);
-  readonly #writer = new ValueWriter();
+  readonly #writer = new MsgpackWriter();
   readonly #number: number;
-  readonly #scans: RegionScans;
-  readonly #merges: RegionMerges;
+  readonly #scans: FullSyncPages;
+  readonly #merges: DeltaMerger;
 
   constructor(
-    private readonly connections: RedisConnections,
+    private readonly connections: RedisClient,
     clock: Clock,
     private readonly options: RedisRegionsOptions,
     events: RegionsEvents,
@@ -71,12 +71,12 @@ export class RedisRegions implements RegionalStore {
     const { region, metrics } = options;
     this.#number = regionNumber(region);
     const keyOf = (bucket: number): string => this.#keyOf(bucket);
-    const reads = new RegionReads(connections, metrics);
+    const reads = new BucketReader(connections, metrics);
     const standing = async (bucket: number): Promise<Standing> => (await this.#standings([bucket]))[0]!;
-    this.#scans = new RegionScans(reads, { region, metrics, keyOf, standing });
-    const calls = new SharedCalls(!connections.hasSlots, CALL_THINGS_MAX, (asked) => this.#mergeAll(asked));
+    this.#scans = new FullSyncPages(reads, { region, metrics, keyOf, standing });
+    const calls = new CallCoalescer(!connections.hasSlots, CALL_THINGS_MAX, (asked) => this.#mergeAll(asked));
     const about = { region, metrics: metrics.list.length, clock, keyOf };
-    this.#merges = new RegionMerges(calls, reads, about, {
+    this.#merges = new DeltaMerger(calls, reads, about, {
       ...events,
       toggled: (toggles) => this.toggled.next(toggles),
     });

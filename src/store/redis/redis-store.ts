@@ -7,18 +7,18 @@ import type { Metrics } from '../../counters/metrics.js';
 import { regionNumber } from '../../counters/stamp.js';
 import type { CounterStore, PostView } from '../counter-store.js';
 import { inOrder } from './batch-packer.js';
-import { Codec, decimalOf } from './codec.js';
+import { ReplyDecoder, decimalOf } from './codec.js';
 import { claimData } from './claim-data.js';
-import { CommitCalls } from './commit-calls.js';
-import type { RedisConnections } from './connections.js';
+import { BatchCommitter } from './commit-calls.js';
+import type { RedisClient } from './connections.js';
 import { type BucketKeys, keysOf } from './keys.js';
 import { newLife } from './new-life.js';
-import { RedisRegions } from './redis-regions.js';
+import { RedisReplication } from './redis-regions.js';
 import { Script } from './scripts.js';
 import type { Packed } from './shared-calls.js';
-import { Shares } from './shares.js';
-import { Upkeep } from './upkeep.js';
-import { Watching } from './watching.js';
+import { ViewerReports } from './shares.js';
+import { BucketSweeper } from './upkeep.js';
+import { PostSubscriptions } from './watching.js';
 
 /** A gateway that tells nothing for so long is gone, and its viewers with it. Five sweeps. */
 const LEASE_MS = 5_000;
@@ -62,12 +62,12 @@ export class RedisStore implements CounterStore {
   readonly #keys: readonly BucketKeys[];
   /** By which scripts know the region; negative where there are no others. */
   readonly #regionNumber: number;
-  readonly #codec: Codec;
-  readonly #commits: CommitCalls;
+  readonly #codec: ReplyDecoder;
+  readonly #commits: BatchCommitter;
   readonly #changes = new Subject<readonly PostCounts[]>();
-  readonly #watching: Watching;
-  readonly #shares: Shares;
-  readonly #upkeep: Upkeep;
+  readonly #watching: PostSubscriptions;
+  readonly #shares: ViewerReports;
+  readonly #upkeep: BucketSweeper;
   #readTimer: Timer | null = null;
   #reading = false;
   #unread = false;
@@ -75,35 +75,35 @@ export class RedisStore implements CounterStore {
 
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
   /** `null` where there are no other regions. */
-  readonly regions: RedisRegions | null;
+  readonly regions: RedisReplication | null;
 
   /**
    * Writes down what the data is made with, or checks that it fits.
    * @throws Error with one line that says what does not.
    */
-  static async open(connections: RedisConnections, clock: Clock, options: RedisStoreOptions): Promise<RedisStore> {
+  static async open(connections: RedisClient, clock: Clock, options: RedisStoreOptions): Promise<RedisStore> {
     await claimData(connections, clock, options);
     return new RedisStore(connections, clock, options);
   }
 
   private constructor(
-    private readonly connections: RedisConnections,
+    private readonly connections: RedisClient,
     private readonly clock: Clock,
     private readonly options: RedisStoreOptions,
   ) {
     const { buckets, gateway, metrics, region, regional } = options;
     this.#regionNumber = regional ? regionNumber(region) : -1;
     this.#keys = Array.from({ length: buckets }, (_, bucket) => keysOf(bucket, gateway));
-    this.#codec = new Codec(metrics, region);
-    this.#commits = new CommitCalls(!connections.hasSlots, (batches) => this.#commitAll(batches));
-    this.#watching = new Watching(
+    this.#codec = new ReplyDecoder(metrics, region);
+    this.#commits = new BatchCommitter(!connections.hasSlots, (batches) => this.#commitAll(batches));
+    this.#watching = new PostSubscriptions(
       connections.channels,
       clock,
       (post, message) => this.#changes.next([this.#codec.announced(post, message)]),
       (posts) => void this.#readAgain(posts),
     );
-    this.#shares = new Shares(buckets, (bucket, shares, all) => this.#reportShares(bucket, shares, all));
-    this.#upkeep = new Upkeep(buckets, clock, (bucket) => this.#sweepBucket(bucket));
+    this.#shares = new ViewerReports(buckets, (bucket, shares, all) => this.#reportShares(bucket, shares, all));
+    this.#upkeep = new BucketSweeper(buckets, clock, (bucket) => this.#sweepBucket(bucket));
     this.regions = regional ? this.#openRegions() : null;
     connections.returned.subscribe(() => {
       this.#shares.distrust();
@@ -174,8 +174,8 @@ export class RedisStore implements CounterStore {
     await this.connections.close();
   }
 
-  #openRegions(): RedisRegions {
-    return new RedisRegions(this.connections, this.clock, this.options, {
+  #openRegions(): RedisReplication {
+    return new RedisReplication(this.connections, this.clock, this.options, {
       changed: (counts) => this.#tell(counts),
       due: (bucket, dueInMs) => this.#upkeep.due(bucket, dueInMs),
     });

@@ -1,7 +1,7 @@
 import type { Life } from '../../counters/pn-counter.js';
 import type { EntryShipment, PostShipment, Register, Shipment } from '../../counters/shipment.js';
 import type { BucketStanding } from '../regional-store.js';
-import { PackedValues } from './packed-values.js';
+import { MsgpackReader } from './packed-values.js';
 import { PostRecord } from './post-record.js';
 import { keyOf } from './region-reads.js';
 
@@ -18,7 +18,7 @@ export interface Standing extends BucketStanding {
 
 /** Of scripts/stand-buckets-n.lua. */
 export function standingOf(answer: Buffer): Standing {
-  const values = new PackedValues(answer);
+  const values = new MsgpackReader(answer);
   const [epoch, nonce] = [values.integer(), values.integer()];
   const [clock, born, found] = [values.integer(), values.integer(), values.integer()];
   const [confirmed, floor] = [values.integer(), values.integer()];
@@ -28,7 +28,7 @@ export function standingOf(answer: Buffer): Standing {
   return { epoch, nonce, clock, born, goesOn: livesIn(values), found, confirmed, floor, filling, toldBy };
 }
 
-function livesIn(values: PackedValues): Life[] {
+function livesIn(values: MsgpackReader): Life[] {
   return Array.from({ length: values.integer() }, () => ({ epoch: values.integer(), nonce: values.integer() }));
 }
 
@@ -41,7 +41,7 @@ export function emptyScan(region: string, bucket: number, standing: Standing): S
 
 /** Of scripts/collect-changes-n.lua; `null`: it has to be scanned for. */
 export function changesOf(answer: Buffer, region: string, bucket: number, after: number): Shipment | null {
-  const values = new PackedValues(answer);
+  const values = new MsgpackReader(answer);
   if (values.integer() === FORGOTTEN) return null;
   const source = { region, epoch: values.integer(), nonce: values.integer() };
   const [born, confirmed, floor] = [values.integer(), values.integer(), values.integer()];

@@ -10,10 +10,10 @@ import {
   type Shipment,
   type Toggled,
 } from '../../counters/shipment.js';
-import { PackedValues } from './packed-values.js';
-import type { RegionReads, StampedMembers } from './region-reads.js';
-import type { SharedCalls } from './shared-calls.js';
-import { type ShipmentPart, ShipmentPacker, type ToldToggle } from './shipment-packer.js';
+import { MsgpackReader } from './packed-values.js';
+import type { BucketReader, StampedMembers } from './region-reads.js';
+import type { CallCoalescer } from './shared-calls.js';
+import { type ShipmentPart, DeltaEncoder, type ToldToggle } from './shipment-packer.js';
 
 /** Entries and toggles that one call merges: about a millisecond of the server's time. */
 export const CALL_THINGS_MAX = 250;
@@ -47,12 +47,12 @@ interface Answer {
 }
 
 /** Merges shipments, in parts where they are large: what was merged already stays, but only the last part moves the receipt. */
-export class RegionMerges {
-  readonly #packer = new ShipmentPacker();
+export class DeltaMerger {
+  readonly #packer = new DeltaEncoder();
 
   constructor(
-    private readonly calls: SharedCalls,
-    private readonly reads: RegionReads,
+    private readonly calls: CallCoalescer,
+    private readonly reads: BucketReader,
     private readonly options: MergesOptions,
     private readonly events: MergesEvents,
   ) {}
@@ -102,7 +102,7 @@ export class RegionMerges {
 
   #answered({ shipment, toggles }: ShipmentPart, posts: readonly string[], packed: Buffer): Answer {
     const { bucket } = shipment;
-    const values = new PackedValues(packed);
+    const values = new MsgpackReader(packed);
     const refused = values.integer() === 1;
     const known = { epoch: values.integer(), nonce: values.integer(), upTo: values.integer() };
     const receiver = { epoch: values.integer(), nonce: values.integer() };

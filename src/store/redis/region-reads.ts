@@ -2,8 +2,8 @@ import type { Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { Replica } from '../../counters/pn-counter.js';
 import type { Register } from '../../counters/shipment.js';
-import type { RedisConnections } from './connections.js';
-import { PackedValues } from './packed-values.js';
+import type { RedisClient } from './connections.js';
+import { MsgpackReader } from './packed-values.js';
 import { PostRecord } from './post-record.js';
 import { Script } from './scripts.js';
 
@@ -48,14 +48,14 @@ interface Chunk {
 class HasGrown extends Error {}
 
 /** Reads what buckets hold for other regions, in parts that each keep the server for about a millisecond. */
-export class RegionReads {
+export class BucketReader {
   readonly #records = new Script('read-records-1', true);
   readonly #members = new Script('read-members-1');
   readonly #registers = new Script('read-registers-1');
   readonly #toggles: readonly number[];
 
   constructor(
-    private readonly connections: RedisConnections,
+    private readonly connections: RedisClient,
     metrics: Metrics,
   ) {
     this.#toggles = metrics.list.filter(({ kind }) => kind === 'toggle').map(({ index }) => index);
@@ -155,7 +155,7 @@ export function keyOf(decimal: string): Key64 {
 }
 
 function livesOf(packed: Buffer): Replica[] {
-  const values = new PackedValues(packed);
+  const values = new MsgpackReader(packed);
   const lives: Replica[] = [];
   while (!values.done) lives.push({ region: values.text(), epoch: values.integer(), nonce: values.integer() });
   return lives;

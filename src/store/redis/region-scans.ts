@@ -5,7 +5,7 @@ import type { PostShipment, Register, Shipment } from '../../counters/shipment.j
 import type { ScanPage } from '../regional-store.js';
 import { emptyScan, type Standing } from './region-answers.js';
 import type { PostRecord } from './post-record.js';
-import type { RegionReads, StampedMembers } from './region-reads.js';
+import type { BucketReader, StampedMembers } from './region-reads.js';
 
 /** Members of one post that may be read beside those of others. */
 const TOGETHER_MAX = 5_000;
@@ -24,9 +24,9 @@ export interface ScansOptions {
  * registers move), then its posts, chunk by chunk (p). The floor is read before what it is said of: whatever changes meanwhile has a
  * later stamp, and is told by the feed of whoever gave it.
  */
-export class RegionScans {
+export class FullSyncPages {
   constructor(
-    private readonly reads: RegionReads,
+    private readonly reads: BucketReader,
     private readonly options: ScansOptions,
   ) {}
 

@@ -14,7 +14,7 @@ const WAIT_MS = 500;
  *   write write · WAIT ─────────▶ 1   write write write · WAIT ─────────▶ 1
  *                 write  write write ─┘ sent meanwhile, covered by the next
  */
-export class Replication {
+export class ReplicaWait {
   #last: Promise<unknown> = Promise.resolve();
   #next: { readonly session: number; readonly confirmed: Promise<void> } | null = null;
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../../clock.js';
 import { redisClient } from './clients.js';
 import { addressText, type Address, type RedisTarget } from './redis-url.js';
-import { Replication } from './replication.js';
+import { ReplicaWait } from './replication.js';
 import type { Script } from './scripts.js';
 import { ServerConnection } from './server-connection.js';
 
@@ -31,7 +31,7 @@ export class Server {
   readonly writes: ServerConnection;
   readonly queries: ServerConnection;
   readonly subscriptions: ServerConnection;
-  readonly #replication: Replication | null;
+  readonly #replication: ReplicaWait | null;
 
   constructor(
     target: RedisTarget,
@@ -55,7 +55,7 @@ export class Server {
     });
     this.subscriptions.onMessage(onMessage);
     this.subscriptions.onMoved(() => events.subscriptionsMoved(this));
-    this.#replication = replicated ? new Replication(this.writes, clock) : null;
+    this.#replication = replicated ? new ReplicaWait(this.writes, clock) : null;
   }
 
   get up(): boolean {

@@ -16,7 +16,7 @@ interface Waiting extends Packed {
 }
 
 /** What is asked of buckets in one turn leaves together, where one server has all of them. */
-export class SharedCalls {
+export class CallCoalescer {
   #open: Waiting[] = [];
   #things = 0;
 

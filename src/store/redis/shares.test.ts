@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { settled } from '../../../test/simulation/simulated-clock.js';
-import { Shares } from './shares.js';
+import { ViewerReports } from './shares.js';
 
 const PART = 500;
 
@@ -12,9 +12,9 @@ interface Report {
 }
 
 /** Shares of one bucket, whose reports end when the test says so. */
-function setUp(): { readonly shares: Shares; readonly reports: Report[]; readonly told: () => unknown[] } {
+function setUp(): { readonly shares: ViewerReports; readonly reports: Report[]; readonly told: () => unknown[] } {
   const reports: Report[] = [];
-  const shares = new Shares(1, (_, posts, all) => {
+  const shares = new ViewerReports(1, (_, posts, all) => {
     return new Promise((resolve, reject) => {
       reports.push({ shares: Object.fromEntries(posts), all, done: resolve, fail: () => reject(new Error('away')) });
     });

@@ -23,7 +23,7 @@ interface Bucket {
  * This gateway's viewers by post, as Redis has to have them. Shares are absolute, and one report of a bucket is under way
  * at a time, so that one that is sent again does no harm.
  */
-export class Shares {
+export class ViewerReports {
   readonly #buckets: readonly Bucket[];
 
   constructor(

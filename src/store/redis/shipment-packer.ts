@@ -2,7 +2,7 @@ import type { Key64 } from '../../counters/ids.js';
 import type { EntryShipment, Shipment } from '../../counters/shipment.js';
 import { regionNumber } from '../../counters/stamp.js';
 import { hashOfPost } from './batch-packer.js';
-import { ValueWriter } from './value-writer.js';
+import { MsgpackWriter } from './value-writer.js';
 
 /** How a toggle is known, in the script's order. */
 const KNOWN = ['of a register', 'of members', 'of quiet members'] as const;
@@ -39,8 +39,8 @@ class Places<T> {
 }
 
 /** Writes parts of shipments as scripts/merge-shipments-n.lua is given them. */
-export class ShipmentPacker {
-  readonly #writer = new ValueWriter();
+export class DeltaEncoder {
+  readonly #writer = new MsgpackWriter();
 
   /** @returns the part's posts, each once, and its bytes */
   pack(part: ShipmentPart): { posts: readonly string[]; packed: Buffer } {

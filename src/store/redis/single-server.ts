@@ -3,7 +3,7 @@ import type { RedisTarget } from './redis-url.js';
 import type { Server } from './server.js';
 
 /** One server for all slots: a lone one, or whichever is the primary now of those that sentinels guard. */
-export class SingleServer {
+export class SinglePrimaryTopology {
   readonly complete = true;
   readonly lastError = '';
   readonly all: ReadonlySet<Server>;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { SimulatedClock } from '../../../test/simulation/simulated-clock.js';
-import { Upkeep } from './upkeep.js';
+import { BucketSweeper } from './upkeep.js';
 
 const SWEEP_MS = 1_000;
 
@@ -8,10 +8,10 @@ class World {
   readonly clock = new SimulatedClock();
   /** When each bucket was swept. */
   readonly sweeps = new Map<number, number[]>();
-  readonly upkeep: Upkeep;
+  readonly upkeep: BucketSweeper;
 
   constructor(buckets: number, sweep: (bucket: number) => Promise<number | null> = () => Promise.resolve(null)) {
-    this.upkeep = new Upkeep(buckets, this.clock, (bucket) => {
+    this.upkeep = new BucketSweeper(buckets, this.clock, (bucket) => {
       this.sweeps.set(bucket, [...this.of(bucket), this.clock.nowMs()]);
       return sweep(bucket);
     });

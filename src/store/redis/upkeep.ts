@@ -12,7 +12,7 @@ type Sweep = (bucket: number) => Promise<number | null>;
  * Sweeps every bucket once in SWEEP_MS, and one in which a post is due to be announced at that time. The gateway that
  * caused it has a timer; the others' sweeps are there for those that end before it.
  */
-export class Upkeep {
+export class BucketSweeper {
   readonly #due = new Map<number, { readonly atMs: number; readonly timer: Timer }>();
   #turn = 0;
   #timer: Timer | null = null;

@@ -8,7 +8,7 @@ const TWO_32 = 0x1_0000_0000;
 const BILLION = 1_000_000_000;
 
 /** Writes msgpack values one after the other, after their number. It is done for every operation, so it makes no objects. */
-export class ValueWriter {
+export class MsgpackWriter {
   #bytes = Buffer.allocUnsafe(FIRST_BYTES);
   #at = COUNT_BYTES;
   #values = 0;

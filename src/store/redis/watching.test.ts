@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Subject } from 'rxjs';
 import { SimulatedClock } from '../../../test/simulation/simulated-clock.js';
 import { channelOf } from './keys.js';
-import { Watching } from './watching.js';
+import { PostSubscriptions } from './watching.js';
 
 const LINGER_MS = 5_000;
 const SUBSCRIBED_WITHIN_MS = 1_000;
@@ -14,7 +14,7 @@ class World {
   readonly confirmed = new Subject<readonly string[]>();
   readonly heard: string[] = [];
   readonly missed: string[] = [];
-  readonly watching = new Watching(
+  readonly watching = new PostSubscriptions(
     {
       subscribe: (channel, heard) => void this.subscribed.set(channel, heard),
       unsubscribe: (channel) => void this.subscribed.delete(channel),

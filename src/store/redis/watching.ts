@@ -25,7 +25,7 @@ interface Channel {
 }
 
 /** The channels of the posts that are watched here: one each, so that a gateway hears nothing of other posts. */
-export class Watching {
+export class PostSubscriptions {
   readonly #posts = new Map<string, Channel>();
 
   constructor(

@@ -4,7 +4,7 @@ import type { Key64 } from '../../../src/counters/ids.js';
 import type { Replica } from '../../../src/counters/pn-counter.js';
 import { ByteWriter } from '../../../src/store/embedded/bytes.js';
 import { writeNarrow } from '../../../src/store/embedded/narrow-numbers.js';
-import { KEY64_BYTES, NUMBERED_BYTES, PackedKeys } from '../../../src/store/embedded/packed-keys.js';
+import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from '../../../src/store/embedded/packed-keys.js';
 import { encodePost, type MemberPlace } from '../../../src/store/embedded/post-record.js';
 import { mostly, oddJson } from './json-texts.js';
 
@@ -89,9 +89,9 @@ export const announcements = fc
 
 const key: fc.Arbitrary<Key64> = fc.record({ hi: fc.nat(3), lo: fc.nat(0xffff) });
 
-function keys(width: number): fc.Arbitrary<PackedKeys> {
+function keys(width: number): fc.Arbitrary<SortedKeyArray> {
   return fc.array(fc.tuple(key, count), { maxLength: 8 }).map((entries) => {
-    const packed = new PackedKeys(width);
+    const packed = new SortedKeyArray(width);
     for (const [one, number] of entries) {
       const index = packed.indexOf(one);
       if (index < 0) packed.insert(-1 - index, one);
