@@ -1,6 +1,6 @@
 // Puts the compiled server and the packages that it uses into a few files in dist/. Loading some 2,000 small files takes
 // more than half of a boot's time, and an installed package needs only what has native code (docs/decisions/0020).
-import { chmodSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { build } from 'vite';
@@ -43,7 +43,9 @@ await build({
 const entry = readFileSync('build/main.js', 'utf8').replace('./cli/run.js', './run.js');
 writeFileSync('dist/main.js', entry.replace(/\n(export \{\};|\/\/# sourceMappingURL=.*)$/gm, ''));
 chmodSync('dist/main.js', 0o755);
-cpSync('src/store/redis/scripts', 'dist/chunks/scripts', { recursive: true });
+for (const file of readdirSync('src/store/redis/scripts')) {
+  if (file.endsWith('.lua')) cpSync(join('src/store/redis/scripts', file), join('dist/chunks', file));
+}
 
 const swaggerUi = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
 mkdirSync('dist/docs', { recursive: true });

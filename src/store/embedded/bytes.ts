@@ -111,3 +111,9 @@ export class ByteReader {
     return copy;
   }
 }
+
+/** As text of this many characters, one a byte: keys of tables then are in the order of their numbers. */
+export function bigEndian(value: number, bytes: 2 | 4): string {
+  const low = String.fromCharCode((value >>> 8) & 0xff, value & 0xff);
+  return bytes === 2 ? low : String.fromCharCode(value >>> 24, (value >>> 16) & 0xff) + low;
+}

@@ -5,7 +5,7 @@ import type { Replica } from '../../counters/pn-counter.js';
 import type { ReplicationState } from '../../counters/regional.js';
 import type { Register } from '../../counters/shipment.js';
 import { A_MS } from '../../counters/stamp.js';
-import { ByteReader, type ByteWriter } from './bytes.js';
+import { bigEndian, ByteReader, type ByteWriter } from './bytes.js';
 import type { BucketRecords } from './bucket-records.js';
 import type { Change } from './changes.js';
 import { Chunks } from './chunks.js';
@@ -291,9 +291,4 @@ export class EmbeddedBucket implements Bucket, Change {
     const { tables, changes } = this.records;
     return new Chunks(tables.marks, changes, this.#prefix + bigEndian(generation, 4), NUMBERED_BYTES);
   }
-}
-
-export function bigEndian(value: number, bytes: 2 | 4): string {
-  const low = String.fromCharCode((value >>> 8) & 0xff, value & 0xff);
-  return bytes === 2 ? low : String.fromCharCode(value >>> 24, (value >>> 16) & 0xff) + low;
 }

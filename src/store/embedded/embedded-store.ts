@@ -9,7 +9,7 @@ import { stampOf } from '../../counters/stamp.js';
 import type { CounterStore, PostView } from '../counter-store.js';
 import { DataDirectory, type DataDirectoryOptions } from './data-directory.js';
 import { EmbeddedReplication, type EmbeddedAccess } from './embedded-regions.js';
-import { bigEndian } from './embedded-bucket.js';
+import { bigEndian } from './bytes.js';
 import { RecordCache } from './records.js';
 import { makeChanges, type QueuedWrite } from './queued-writes.js';
 import { readState } from './regional-record.js';

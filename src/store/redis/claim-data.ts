@@ -5,7 +5,7 @@ import type { Metrics } from '../../counters/metrics.js';
 import { NAMELESS } from '../../counters/pn-counter.js';
 import type { RedisClient } from './connections.js';
 import { CONFIG_KEY } from './keys.js';
-import { Script } from './scripts.js';
+import { Script } from './scripts/script.js';
 
 /** The layout of keys and values, as docs/redis-keys.md describes it. */
 const LAYOUT = '2';

@@ -2,7 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import type { PostCounts } from '../../counters/batch.js';
 import { Metrics } from '../../counters/metrics.js';
 import { COUNT_MAX } from '../../counters/pn-counter.js';
-import { ReplyDecoder, decimalOf } from './codec.js';
+import { ReplyDecoder } from './codec.js';
+import { decimalOf } from './decimal-key.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally,shares:tally');
 const codec = new ReplyDecoder(METRICS, 'eu');

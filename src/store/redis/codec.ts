@@ -1,9 +1,7 @@
 import type { CommitResult, PostCounts } from '../../counters/batch.js';
 import { epochOf } from '../../counters/bucket.js';
-import type { Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { PostView } from '../counter-store.js';
-import type { Answer } from './commit-calls.js';
 import { MsgpackReader } from './packed-values.js';
 
 /** What became of a batch, as scripts/commit-batches-n.lua says it. */
@@ -12,9 +10,10 @@ const STALE = 2;
 /** The last time that a Date can hold: what is later cannot be shown. */
 const TIME_MAX = 8.64e15;
 
-/** As a signed integer in decimal, of which Redis keeps 8 bytes in packed sets and hashes; `''` for nobody. */
-export function decimalOf(key: Key64 | null): string {
-  return key === null ? '' : BigInt.asIntN(64, (BigInt(key.hi) << 32n) | BigInt(key.lo)).toString();
+export interface CommitReply {
+  /** The batch's posts, each once, in the order of the answer. */
+  readonly posts: readonly string[];
+  readonly packed: Buffer;
 }
 
 export interface Committed {
@@ -35,7 +34,7 @@ export class ReplyDecoder {
     this.kinds = metrics.list.map(({ kind }) => (kind === 'toggle' ? 's' : 'c')).join('');
   }
 
-  committed({ posts, packed }: Answer): Committed {
+  committed({ posts, packed }: CommitReply): Committed {
     const values = new MsgpackReader(packed);
     const kind = values.integer();
     if (kind === GAP || kind === STALE) {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Batch } from '../../counters/batch.js';
 import { view } from '../../../test/contract/operations.js';
-import { type Answer, BatchCommitter } from './commit-calls.js';
+import type { CommitReply } from './codec.js';
+import { BatchCommitter } from './commit-calls.js';
 
 const DONE = Buffer.from([0]);
 
@@ -15,7 +16,7 @@ async function commitAll(
   together: boolean,
   batches: readonly Batch[],
   answerTo: (bucket: number) => Buffer = () => DONE,
-): Promise<{ calls: number[][]; settled: PromiseSettledResult<Answer>[] }> {
+): Promise<{ calls: number[][]; settled: PromiseSettledResult<CommitReply>[] }> {
   const calls: number[][] = [];
   const commits = new BatchCommitter(together, async (packed) => {
     const buckets = packed.map(({ bucket }) => bucket);

@@ -1,18 +1,13 @@
 import type { Batch } from '../../counters/batch.js';
 import { BatchEncoder } from './batch-packer.js';
-import { type Packed, CallCoalescer } from './shared-calls.js';
+import type { CommitReply } from './codec.js';
+import { type Packed, CallCoalescer } from './scripts/call-coalescer.js';
 
 /**
  * Operations that one call carries at most, unless a single batch has more: some 20 batches of even traffic, which share
  * what a call costs on both sides, and about a millisecond of the server's time.
  */
 const CALL_OPERATIONS_MAX = 250;
-
-export interface Answer {
-  /** The batch's posts, each once, in the order of the answer. */
-  readonly posts: readonly string[];
-  readonly packed: Buffer;
-}
 
 /** Batches that are committed in one turn leave together, where one server has all buckets. */
 export class BatchCommitter {
@@ -25,7 +20,7 @@ export class BatchCommitter {
   }
 
   /** Rejects when the outcome is not known, or when the script has refused the batch and changed nothing. */
-  async commit(batch: Batch): Promise<Answer> {
+  async commit(batch: Batch): Promise<CommitReply> {
     const { posts, packed } = this.#packer.pack(batch);
     return { posts, packed: await this.#calls.ask(batch.bucket, packed, batch.operations.length) };
   }

@@ -14,9 +14,9 @@ import { changesOf, type Standing, standingOf } from './region-answers.js';
 import { CALL_THINGS_MAX, DeltaMerger } from './region-merges.js';
 import { BucketReader } from './region-reads.js';
 import { FullSyncPages } from './region-scans.js';
-import { Script } from './scripts.js';
+import { Script } from './scripts/script.js';
 import type { ScriptArguments } from './server.js';
-import { errorIn, type Packed, CallCoalescer } from './shared-calls.js';
+import { errorIn, type Packed, CallCoalescer } from './scripts/call-coalescer.js';
 import { MsgpackWriter } from './value-writer.js';
 
 /** A gateway that does not ask for so long is gone, and others ship its buckets. Two of its turns: that two ship for a moment does no harm. */

@@ -3,7 +3,7 @@ import type { EntryShipment, PostShipment, Register, Shipment } from '../../coun
 import type { BucketStanding } from '../regional-store.js';
 import { MsgpackReader } from './packed-values.js';
 import { PostRecord } from './post-record.js';
-import { keyOf } from './region-reads.js';
+import { keyOf } from './decimal-key.js';
 
 /** What scripts/collect-changes-n.lua says of changes that are not known any more. */
 const FORGOTTEN = 0;

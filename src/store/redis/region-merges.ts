@@ -12,7 +12,7 @@ import {
 } from '../../counters/shipment.js';
 import { MsgpackReader } from './packed-values.js';
 import type { BucketReader, StampedMembers } from './region-reads.js';
-import type { CallCoalescer } from './shared-calls.js';
+import type { CallCoalescer } from './scripts/call-coalescer.js';
 import { type ShipmentPart, DeltaEncoder, type ToldToggle } from './shipment-packer.js';
 
 /** Entries and toggles that one call merges: about a millisecond of the server's time. */

@@ -3,9 +3,10 @@ import type { Metrics } from '../../counters/metrics.js';
 import type { Replica } from '../../counters/pn-counter.js';
 import type { Register } from '../../counters/shipment.js';
 import type { RedisClient } from './connections.js';
+import { keyOf } from './decimal-key.js';
 import { MsgpackReader } from './packed-values.js';
 import { PostRecord } from './post-record.js';
-import { Script } from './scripts.js';
+import { Script } from './scripts/script.js';
 
 /** Members read by one call, and registers looked at: about a millisecond of the server's time. */
 const CALL_MEMBERS_MAX = 1_000;
@@ -146,12 +147,6 @@ export class BucketReader {
       for (let j = 0; j < list.length; j += 2) members.push({ actor: keyOf(list[j]!), stamp: Number(list[j + 1]) });
     }
   }
-}
-
-/** The key that stands in Redis as a signed integer in decimal. */
-export function keyOf(decimal: string): Key64 {
-  const bits = BigInt.asUintN(64, BigInt(decimal));
-  return { hi: Number(bits >> 32n), lo: Number(bits & 0xffff_ffffn) };
 }
 
 function livesOf(packed: Buffer): Replica[] {

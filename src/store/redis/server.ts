@@ -2,10 +2,15 @@ import type { Clock } from '../../clock.js';
 import { redisClient } from './clients.js';
 import { addressText, type Address, type RedisTarget } from './redis-url.js';
 import { ReplicaWait } from './replication.js';
-import type { Script } from './scripts.js';
 import { ServerConnection } from './server-connection.js';
 
-export type RunnableScript = Pick<Script, 'source' | 'sha'> & Partial<Pick<Script, 'bytes'>>;
+export interface RunnableScript {
+  readonly source: string;
+  /** SHA-1 of the source, by which EVALSHA names it. */
+  readonly sha: string;
+  /** Whether texts of its reply are bytes; else they are UTF-8. */
+  readonly bytes?: boolean;
+}
 export type ScriptArguments = readonly (string | number | Buffer)[];
 
 export interface ServerEvents {

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const FOLDER = join(import.meta.dirname, 'scripts');
+/** The scripts are beside this file, also once it is bundled. */
+const FOLDER = import.meta.dirname;
 const INCLUDE = /^-- include (lib-[a-z-]+)$/gm;
 
 /** A Lua script, as Redis is given it. The end of its name is the number of its keys; n: as many as there are of something. */
