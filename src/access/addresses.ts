@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP, SocketAddress } from 'node:net';
 import proxyaddr from 'proxy-addr';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import { ADDRESS_BURST_S, messageRate, ADDRESS_RATE_MIN } from './message-budget.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { TokenBucket } from './rate-limit.js';

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../clock.js';
+import type { Clock, Timer } from '../common/clock.js';
 import type { ActorKeys, Key64 } from '../counters/ids.js';
 import { ProtocolError } from '../protocol/errors.js';
 import type { KeySet } from './key-set.js';

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import { MARK_GENERATION_MAX, MARK_GENERATION_MS } from '../counters/bucket.js';
 import { bucketOf, type Key64 } from '../counters/ids.js';

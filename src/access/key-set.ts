@@ -1,5 +1,5 @@
 import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey } from 'jose';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 
 /** Keys are fetched again when they are needed and older than this: so soon a key that was withdrawn is no longer accepted. */
 const FRESH_MS = 600_000;

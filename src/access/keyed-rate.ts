@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 
 /** Keys that may owe at once: about 10 MB. Beyond it the first are forgotten, and with them what they owe. */
 const KEYS_MAX = 100_000;

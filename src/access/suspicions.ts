@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 
 /** An address is named once within this time for each kind, so that an attack does not fill the log. */
 const NAMED_AGAIN_MS = 3_600_000;

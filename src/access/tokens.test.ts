@@ -14,7 +14,7 @@ import {
 } from 'jose';
 import { ProtocolError } from '../protocol/errors.js';
 import { ACTOR_MAX } from '../protocol/limits.js';
-import { systemClock } from '../clock.js';
+import { systemClock } from '../common/clock.js';
 import { KeySet } from './key-set.js';
 import { TokenVerifier } from './tokens.js';
 

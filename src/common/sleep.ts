@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from './clock.js';
 
 /**
  * Resolves after `ms`, at once when the signal is aborted. It does not keep the process alive. With 0 or less it resolves

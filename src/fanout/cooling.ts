@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../clock.js';
+import type { Clock, Timer } from '../common/clock.js';
 import type { Viewer } from './viewer.js';
 
 /** So long those who are written to in one go join one cohort, which waits for the last of them: fewer, longer passes. */

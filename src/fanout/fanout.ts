@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import type { Key64 } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { AsciiWriter } from '../protocol/ascii-writer.js';
+import { AsciiWriter } from '../common/ascii-writer.js';
 import { Frame, Frames, Part } from './frame.js';
 
 const [a, b, c] = ['{"post":"a"}', '{"post":"b"}', '{"post":"c"}'].map((text) => new Part(text)) as [Part, Part, Part];

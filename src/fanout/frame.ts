@@ -1,4 +1,4 @@
-import type { AsciiWriter, Writable } from '../protocol/ascii-writer.js';
+import type { AsciiWriter, Writable } from '../common/ascii-writer.js';
 
 /** One update in a frame: of a post, for viewers that were given the same state of it before. */
 export class Part {

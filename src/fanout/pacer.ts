@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import { CooldownQueue } from './cooling.js';
 import { Frames, type Part } from './frame.js';
 import { ReadyQueue } from './ready-queue.js';

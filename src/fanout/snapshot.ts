@@ -1,7 +1,7 @@
 import type { PostCounts } from '../counters/batch.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { Update } from '../protocol/messages.js';
-import { AsciiWriter } from '../protocol/ascii-writer.js';
+import { AsciiWriter } from '../common/ascii-writer.js';
 import { Part } from './frame.js';
 
 const writer = new AsciiWriter();

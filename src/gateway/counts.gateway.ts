@@ -12,7 +12,7 @@ import { atExpiry, TOKEN_EXPIRED } from '../access/identity.js';
 import { Inventions } from '../access/inventions.js';
 import { OperationLimit, TokenBucket } from '../access/rate-limit.js';
 import { SignedPosts } from '../access/signed-posts.js';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import type { Key64 } from '../counters/ids.js';
 import { ActorNotifier, roomOf } from '../fanout/actors.js';
 import { Fanout } from '../fanout/fanout.js';

@@ -3,7 +3,7 @@ import type { WebSocket } from 'ws';
 import type { Place } from '../access/addresses.js';
 import { MESSAGE_COST, MessageBudget, WRONG_COST } from '../access/message-budget.js';
 import type { SuspicionKind } from '../access/suspicions.js';
-import { type Clock, systemClock } from '../clock.js';
+import { type Clock, systemClock } from '../common/clock.js';
 
 /** Why a connection is not read. It is read again when no reason is left. */
 export const BUDGET = 1;

@@ -5,7 +5,7 @@ import type { WebSocket } from 'ws';
 import { AddressLimiter } from '../access/addresses.js';
 import { MessageBudget } from '../access/message-budget.js';
 import { type SuspicionKind, Suspicions } from '../access/suspicions.js';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import type { Settings } from '../settings.js';
 import { CLOCK, SETTINGS } from '../tokens.js';
 import { Intake, type Waiting, type WaitingRoom } from './intake.js';

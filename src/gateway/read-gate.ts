@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 
 /** Node reads up to 64 KiB of a connection at once: over a thousand operations. */
 const RELEASED_AT_ONCE = 4;

@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { TOKEN_NEEDED } from '../access/identity.js';
 import { RATE_LIMITED_COST, WRONG_COST } from '../access/message-budget.js';
 import type { SignedPosts } from '../access/signed-posts.js';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import { ownText } from '../counters/ids.js';
 import type { Metric, MetricKind, Metrics } from '../counters/metrics.js';
 import { LIKES, VIEWS } from '../counters/metrics.js';

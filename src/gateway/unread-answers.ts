@@ -1,5 +1,5 @@
 import type { Socket } from 'socket.io';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import { unsentPackets } from './direct-socket.js';
 import { type Intake, UNSENT } from './intake.js';
 import type { Shortcuts } from './shortcuts.js';

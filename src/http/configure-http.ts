@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import { AddressLimiter } from '../access/addresses.js';
 import { OriginPolicy } from '../access/origins.js';
 import { Suspicions } from '../access/suspicions.js';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
 import { REQUEST_BYTES_MAX } from '../regions/requests.js';

@@ -5,7 +5,7 @@ import { Authenticator, type Identity, TOKEN_NEEDED } from '../access/identity.j
 import { Inventions, type Inventor } from '../access/inventions.js';
 import { toRequestKey } from '../access/keys.js';
 import { SignedPosts } from '../access/signed-posts.js';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import type { Metric } from '../counters/metrics.js';
 import { ActorNotifier } from '../fanout/actors.js';

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import { Frame, Part } from '../fanout/frame.js';
 import { EventStream } from './event-stream.js';
 

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { atExpiry, TOKEN_EXPIRED } from '../access/identity.js';
-import type { Clock, Timer } from '../clock.js';
+import type { Clock, Timer } from '../common/clock.js';
 import type { Frame } from '../fanout/frame.js';
 import type { FrameSink } from '../fanout/viewer.js';
 import type { ByeEvent } from '../protocol/messages.js';

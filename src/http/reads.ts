@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
 import { AddressLimiter } from '../access/addresses.js';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { CLOCK } from '../tokens.js';
 import type { Consistency } from './parameters.js';

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressLimiter } from '../access/addresses.js';
 import type { Suspicions } from '../access/suspicions.js';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import { errorBody } from '../protocol/errors.js';
 
 /** Units of a request beside what it costs otherwise (src/access/message-budget.ts): 1,000 requests a second of an address. */

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { NEVER } from 'rxjs';
 import { AddressLimiter } from '../access/addresses.js';
 import { Authenticator } from '../access/identity.js';
-import { systemClock } from '../clock.js';
+import { systemClock } from '../common/clock.js';
 import { Metrics } from '../counters/metrics.js';
 import { Fanout } from '../fanout/fanout.js';
 import { Presence } from '../presence/presence.js';

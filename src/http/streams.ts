@@ -3,7 +3,7 @@ import type { Request, Response } from 'express';
 import type { Socket } from 'node:net';
 import { AddressLimiter } from '../access/addresses.js';
 import { Authenticator } from '../access/identity.js';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import type { Key64 } from '../counters/ids.js';
 import { Fanout } from '../fanout/fanout.js';
 import type { Viewer } from '../fanout/viewer.js';

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import type { Batch, CommitResult } from '../counters/batch.js';
 import type { Operation } from '../counters/operation.js';

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../clock.js';
+import type { Clock, Timer } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import { bucketOf } from '../counters/ids.js';
 import { errorBody } from '../protocol/errors.js';

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 
 /** A moment on both clocks: one may stand still while a process or its machine sleeps, the other may be set. */
 export interface Instant {

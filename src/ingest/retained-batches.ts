@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../clock.js';
+import type { Clock, Timer } from '../common/clock.js';
 import type { Batch } from '../counters/batch.js';
 import type { Operation } from '../counters/operation.js';
 import type { RetainedBatch, BucketQueue } from './lane.js';

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import { Fanout } from '../fanout/fanout.js';
 import { CountsGateway } from '../gateway/counts.gateway.js';

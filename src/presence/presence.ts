@@ -1,5 +1,5 @@
 import { type Observable, Subject } from 'rxjs';
-import type { Clock, Timer } from '../clock.js';
+import type { Clock, Timer } from '../common/clock.js';
 
 /** Viewers come and go in bursts; their number is told at most this often. A closed tab shows well within a second. */
 const LIVE_MS = 250;

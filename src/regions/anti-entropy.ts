@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import type { PostShipment, Shipment } from '../counters/shipment.js';
 import { stampOf } from '../counters/stamp.js';

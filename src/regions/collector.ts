@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import type { Shipment } from '../counters/shipment.js';
 import type { Asked, BucketStanding, ReplicatedStore } from '../store/regional-store.js';
 

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import type { Life } from '../counters/pn-counter.js';
 import { stampOf, wallMsOf } from '../counters/stamp.js';

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { freePort } from '../../test/support/free-port.js';
 import { RandomShipments } from '../../test/support/random-shipments.js';
 import { Random } from '../../test/support/random.js';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import { bucketOf } from '../counters/ids.js';
 import { Metrics } from '../counters/metrics.js';
 import type { Receipt, Shipment } from '../counters/shipment.js';

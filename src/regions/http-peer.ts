@@ -1,7 +1,7 @@
 import { Agent as HttpAgent, type ClientRequest, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { urlToHttpOptions } from 'node:url';
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import type { Receipt, Shipment } from '../counters/shipment.js';
 import type { PeerAddress } from './peer-addresses.js';
 import type { BucketDigest, Difference, Peer } from './peer.js';

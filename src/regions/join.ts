@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import type { ActorKeys } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { ReplicatedStore } from '../store/regional-store.js';

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 
 /** Whether a peer answers, since when, and what has happened to the link since boot. */
 export class LinkState {

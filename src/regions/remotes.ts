@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../common/clock.js';
 import { type Life, orderOf } from '../counters/pn-counter.js';
 import type { Receipt } from '../counters/shipment.js';
 import { wallMsOf } from '../counters/stamp.js';

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../clock.js';
+import type { Clock, Timer } from '../common/clock.js';
 import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import type { Life } from '../counters/pn-counter.js';
 import type { Receipt, Shipment } from '../counters/shipment.js';

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { onEndSignal } from '../end-signal.js';
+import { onEndSignal } from '../common/end-signal.js';
 import { createLogger } from '../ops/logger.js';
 import type { Settings } from '../settings.js';
 import {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/common/clock.js';
 import { type ActorKeys, bucketOf } from '../../src/counters/ids.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import type { Shipment } from '../../src/counters/shipment.js';

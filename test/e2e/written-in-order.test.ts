@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { Server } from 'socket.io';
 import { io, type Socket } from 'socket.io-client';
 import { OperationLimit, TokenBucket } from '../../src/access/rate-limit.js';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/common/clock.js';
 import { Frame, Part } from '../../src/fanout/frame.js';
 import { Connection, type GatewaySocket } from '../../src/gateway/connection.js';
 import { DirectSocket, webSocketOf } from '../../src/gateway/direct-socket.js';

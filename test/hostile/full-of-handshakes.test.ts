@@ -6,7 +6,7 @@ import { Server } from 'socket.io';
 import type { WebSocket } from 'ws';
 import { AddressLimiter } from '../../src/access/addresses.js';
 import { Suspicions } from '../../src/access/suspicions.js';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/common/clock.js';
 import { serverWithDoor } from '../../src/gateway/bounded-transports.js';
 import { PendingHandshakes } from '../../src/gateway/connecting.js';
 import { UnprovedBytes } from '../../src/gateway/unproved-bytes.js';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/common/clock.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import type { Shipment } from '../../src/counters/shipment.js';
 import { Admission } from '../../src/regions/admission.js';

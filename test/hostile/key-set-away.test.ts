@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { KeySet } from '../../src/access/key-set.js';
 import { TokenVerifier } from '../../src/access/tokens.js';
-import { type Clock, systemClock } from '../../src/clock.js';
+import { type Clock, systemClock } from '../../src/common/clock.js';
 import { ProtocolError } from '../../src/protocol/errors.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { metricAt, untilMetric } from '../support/metrics.js';

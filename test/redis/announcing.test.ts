@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
-import { type Clock, systemClock, type Timer } from '../../src/clock.js';
+import { type Clock, systemClock, type Timer } from '../../src/common/clock.js';
 import { channelOf } from '../../src/store/redis/keys.js';
 import { RedisClient } from '../../src/store/redis/connections.js';
 import { parseRedisUrl } from '../../src/store/redis/redis-url.js';

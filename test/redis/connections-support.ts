@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Clock, systemClock } from '../../src/clock.js';
+import { type Clock, systemClock } from '../../src/common/clock.js';
 import { RedisClient } from '../../src/store/redis/connections.js';
 import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
 import type { RunnableScript } from '../../src/store/redis/server.js';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { runInThisContext } from 'node:vm';
 import { afterAll, describe, expect, it } from '@jest/globals';
-import { type Clock, systemClock } from '../../src/clock.js';
+import { type Clock, systemClock } from '../../src/common/clock.js';
 import { freePort } from '../support/free-port.js';
 import { startSentinels } from '../support/redis-sentinel.js';
 import { startRedis, startReplica, stopRedis } from '../support/redis-server.js';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Operation } from '../../src/counters/operation.js';
-import { FOLLOW_AFTER_MS } from '../../src/guarded-clock.js';
+import { FOLLOW_AFTER_MS } from '../../src/common/guarded-clock.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { Random } from '../support/random.js';
 import { like, plainLike, type Plant, RegionsWorld, view } from './regions-world.js';

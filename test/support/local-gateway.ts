@@ -6,7 +6,7 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { OriginPolicy } from '../../src/access/origins.js';
 import { AppModule } from '../../src/app.module.js';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/common/clock.js';
 import { ActorNotifier } from '../../src/fanout/actors.js';
 import { BroadcastAdapter } from '../../src/gateway/actors-elsewhere.js';
 import { CountsAdapter } from '../../src/gateway/counts.adapter.js';

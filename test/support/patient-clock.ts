@@ -1,4 +1,4 @@
-import { type Clock, systemClock } from '../../src/clock.js';
+import { type Clock, systemClock } from '../../src/common/clock.js';
 
 /** Deadlines for an answer are this long or longer; retries, probes and sweeps come sooner. */
 const DEADLINES_FROM_MS = 1_500;

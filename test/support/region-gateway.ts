@@ -4,7 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { OriginPolicy } from '../../src/access/origins.js';
 import { AppModule } from '../../src/app.module.js';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/common/clock.js';
 import { CoreModule } from '../../src/core.module.js';
 import { CountsAdapter } from '../../src/gateway/counts.adapter.js';
 import { GatewayModule } from '../../src/gateway/gateway.module.js';

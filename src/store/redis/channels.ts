@@ -1,5 +1,5 @@
 import { Subject } from 'rxjs';
-import type { Clock, Timer } from '../../clock.js';
+import type { Clock, Timer } from '../../common/clock.js';
 import type { ServerConnection } from './server-connection.js';
 import { slotOf } from './slots.js';
 

@@ -1,4 +1,4 @@
-import type { Clock } from '../../clock.js';
+import type { Clock } from '../../common/clock.js';
 import { sleep } from '../../common/sleep.js';
 import type { ActorKeys } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../clock.js';
+import type { Clock, Timer } from '../../common/clock.js';
 import { sleep } from '../../common/sleep.js';
 import { redisClient } from './clients.js';
 import { addressText, type Address, type RedisTarget } from './redis-url.js';

@@ -1,5 +1,5 @@
 import { type Observable, Subject } from 'rxjs';
-import type { Clock } from '../../clock.js';
+import type { Clock } from '../../common/clock.js';
 import { sleep } from '../../common/sleep.js';
 import { ShardedPubSub } from './channels.js';
 import { ClusterTopology } from './cluster-servers.js';

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../clock.js';
+import type { Clock, Timer } from '../../common/clock.js';
 import { evictionPolicyOf, evictsCounts } from './server-check.js';
 import type { Server } from './server.js';
 

@@ -1,5 +1,5 @@
 import { Subject } from 'rxjs';
-import type { Clock } from '../../clock.js';
+import type { Clock } from '../../common/clock.js';
 import type { PostCounts } from '../../counters/batch.js';
 import { bucketOf } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';

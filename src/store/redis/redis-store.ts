@@ -1,5 +1,5 @@
 import { type Observable, Subject } from 'rxjs';
-import type { Clock, Timer } from '../../clock.js';
+import type { Clock, Timer } from '../../common/clock.js';
 import { sleep } from '../../common/sleep.js';
 import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
 import { type ActorKeys, bucketOf, type Key64 } from '../../counters/ids.js';

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { Clock, Timer } from '../../clock.js';
+import type { Clock, Timer } from '../../common/clock.js';
 
 /**
  * How long a command may take. Far more than any script of ours; short enough that a server that hangs is left before

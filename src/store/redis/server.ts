@@ -1,4 +1,4 @@
-import type { Clock } from '../../clock.js';
+import type { Clock } from '../../common/clock.js';
 import { redisClient } from './clients.js';
 import { addressText, type Address, type RedisTarget } from './redis-url.js';
 import { ReplicaWait } from './replication.js';

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../clock.js';
+import type { Clock, Timer } from '../../common/clock.js';
 
 /** Between two sweeps of a bucket by one gateway. */
 const SWEEP_MS = 1_000;

@@ -1,5 +1,5 @@
 import type { Observable } from 'rxjs';
-import type { Clock, Timer } from '../../clock.js';
+import type { Clock, Timer } from '../../common/clock.js';
 import { channelOf, postOf } from './keys.js';
 
 /** A post that is watched again soon keeps its channel: a page that is reloaded costs no subscription. */

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import { SimulatedClock } from '../test/simulation/simulated-clock.js';
+import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { FOLLOW_AFTER_MS, GuardedClock, JUMP_MAX_MS } from './guarded-clock.js';
 
 const HOUR_MS = 3_600_000;
