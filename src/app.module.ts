@@ -14,9 +14,9 @@ import { Instruments } from './ops/instruments.js';
 import { OpsModule } from './ops/ops.module.js';
 import { Presence } from './presence/presence.js';
 import type { Regions } from './regions/regions.js';
-import type { Settings } from './settings.js';
+import type { Settings } from './config/settings.js';
 import type { RedisClient } from './store/redis/connections.js';
-import { REDIS, REGIONS } from './tokens.js';
+import { REDIS, REGIONS } from './config/injection-tokens.js';
 
 /** The composition root: what the gateway is made of, and what its instruments read. */
 @Module({})

@@ -20,9 +20,9 @@ import { serveFolder } from './http/static-files.js';
 import { Drain } from './ops/drain.js';
 import { Instruments } from './ops/instruments.js';
 import { createLogger, NestLog } from './ops/logger.js';
-import type { Settings } from './settings.js';
+import type { Settings } from './config/settings.js';
 import type { RedisClient } from './store/redis/connections.js';
-import { CLOCK, REDIS } from './tokens.js';
+import { CLOCK, REDIS } from './config/injection-tokens.js';
 import type { ListeningMessage } from './workers/messages.js';
 import { WorkerProcess } from './workers/siblings.js';
 

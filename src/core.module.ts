@@ -26,14 +26,14 @@ import { Instruments } from './ops/instruments.js';
 import { Presence } from './presence/presence.js';
 import { startReplication } from './regions/join.js';
 import type { Regions } from './regions/regions.js';
-import type { Settings } from './settings.js';
+import type { Settings } from './config/settings.js';
 import type { CounterStore } from './store/counter-store.js';
 import { checkDirectory } from './store/embedded/directory-check.js';
 import { EmbeddedStore } from './store/embedded/embedded-store.js';
 import { RedisClient } from './store/redis/connections.js';
 import { RedisStore } from './store/redis/redis-store.js';
 import type { ReplicatedStore } from './store/regional-store.js';
-import { CLOCK, DATA_CLOCK, REDIS, REGIONS, SETTINGS, STORE } from './tokens.js';
+import { CLOCK, DATA_CLOCK, REDIS, REGIONS, SETTINGS, STORE } from './config/injection-tokens.js';
 
 /**
  * A post's changes reach other gateways this often in a tick. What is announced just after a viewer's frame goes out

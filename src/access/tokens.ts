@@ -1,7 +1,7 @@
 import { errors, type JWTPayload, jwtVerify, type JWTVerifyOptions } from 'jose';
 import { ProtocolError } from '../protocol/errors.js';
 import { ACTOR_MAX } from '../protocol/limits.js';
-import type { JwtSettings } from '../settings.js';
+import type { JwtSettings } from '../config/settings.js';
 import { type KeySet, KeysUnavailable } from './key-set.js';
 import { WELL_FORMED_RULE } from './keys.js';
 

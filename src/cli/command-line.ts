@@ -1,5 +1,5 @@
 import { distance } from 'fastest-levenshtein';
-import { ENVIRONMENT } from '../environment-schema.js';
+import { ENVIRONMENT } from '../config/environment-schema.js';
 
 /** A parsed command line. */
 export type Command =

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ENVIRONMENT } from '../environment-schema.js';
+import { ENVIRONMENT } from '../config/environment-schema.js';
 import { flagOf, VARIABLES } from './command-line.js';
 
 /** The text of `tallycast --help`: each setting with its default and one line about it. */

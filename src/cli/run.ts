@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import * as nodeModule from 'node:module';
 import { join } from 'node:path';
 import { onEndSignal } from '../common/end-signal.js';
-import { readSettings } from '../settings.js';
+import { readSettings } from '../config/settings.js';
 import { parseCommandLine } from './command-line.js';
 
 /** Beside the program's own files: a directory that others may write to must not be trusted with code. */

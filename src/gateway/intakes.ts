@@ -6,8 +6,8 @@ import { AddressLimiter } from '../access/addresses.js';
 import { MessageBudget } from '../access/message-budget.js';
 import { type SuspicionKind, Suspicions } from '../access/suspicions.js';
 import type { Clock } from '../common/clock.js';
-import type { Settings } from '../settings.js';
-import { CLOCK, SETTINGS } from '../tokens.js';
+import type { Settings } from '../config/settings.js';
+import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
 import { Intake, type Waiting, type WaitingRoom } from './intake.js';
 import { Turns } from './turns.js';
 

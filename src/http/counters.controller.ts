@@ -14,9 +14,9 @@ import { OperationCounts, type OperationKind, resultOf } from '../ingest/operati
 import { Presence } from '../presence/presence.js';
 import { ProtocolError, throwIf } from '../protocol/errors.js';
 import { GlobalRead } from '../regions/everywhere.js';
-import type { Settings } from '../settings.js';
+import type { Settings } from '../config/settings.js';
 import type { CounterStore } from '../store/counter-store.js';
-import { CLOCK, DATA_CLOCK, SETTINGS, STORE } from '../tokens.js';
+import { CLOCK, DATA_CLOCK, SETTINGS, STORE } from '../config/injection-tokens.js';
 import { HttpOperation, toggledTo } from './http-operation.js';
 import {
   type Action,

@@ -1,7 +1,7 @@
 import { Module } from '@nestjs/common';
 import { GlobalRead } from '../regions/everywhere.js';
 import type { Regions } from '../regions/regions.js';
-import { REGIONS } from '../tokens.js';
+import { REGIONS } from '../config/injection-tokens.js';
 import { CountersController } from './counters.controller.js';
 import { PeerAuthentication } from './peer-guard.js';
 import { Reads } from './reads.js';

@@ -3,8 +3,8 @@ import type { IncomingMessage } from 'node:http';
 import { Inject, Injectable } from '@nestjs/common';
 import { ProtocolError } from '../protocol/errors.js';
 import type { Regions } from '../regions/regions.js';
-import type { Settings } from '../settings.js';
-import { REGIONS, SETTINGS } from '../tokens.js';
+import type { Settings } from '../config/settings.js';
+import { REGIONS, SETTINGS } from '../config/injection-tokens.js';
 
 /** Lets other regions through to what is meant for them alone, before anything of their bodies is read. */
 @Injectable()

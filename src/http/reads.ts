@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { AddressLimiter } from '../access/addresses.js';
 import type { Clock } from '../common/clock.js';
 import { ProtocolError } from '../protocol/errors.js';
-import { CLOCK } from '../tokens.js';
+import { CLOCK } from '../config/injection-tokens.js';
 import type { Consistency } from './parameters.js';
 
 /** Tokens of a request beside one for each post that it names: taking and answering it costs about as much as ten posts do. */

@@ -8,7 +8,7 @@ import type { Key64 } from '../counters/ids.js';
 import { Fanout } from '../fanout/fanout.js';
 import type { Viewer } from '../fanout/viewer.js';
 import { ProtocolError } from '../protocol/errors.js';
-import { CLOCK } from '../tokens.js';
+import { CLOCK } from '../config/injection-tokens.js';
 import { EventStream, STREAM_HEADERS } from './event-stream.js';
 import { claimOf } from './parameters.js';
 import { ResponseEnd } from './response-end.js';

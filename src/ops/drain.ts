@@ -6,7 +6,7 @@ import { CountsGateway } from '../gateway/counts.gateway.js';
 import { Handshake } from '../gateway/handshake.js';
 import { StreamRegistry } from '../http/streams.js';
 import { Ingest } from '../ingest/ingest.js';
-import { CLOCK } from '../tokens.js';
+import { CLOCK } from '../config/injection-tokens.js';
 
 /** How long operations that are in flight may take. */
 const COMMIT_LIMIT_MS = 10_000;

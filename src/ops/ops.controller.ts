@@ -2,7 +2,7 @@ import { Controller, Get, Header, HttpCode, HttpStatus, Inject, Res } from '@nes
 import type { Response } from 'express';
 import type { CounterStore } from '../store/counter-store.js';
 import type { Regions } from '../regions/regions.js';
-import { REGIONS, STORE } from '../tokens.js';
+import { REGIONS, STORE } from '../config/injection-tokens.js';
 import { Drain } from './drain.js';
 import { Instruments } from './instruments.js';
 

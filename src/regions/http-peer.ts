@@ -3,7 +3,7 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { urlToHttpOptions } from 'node:url';
 import type { Clock } from '../common/clock.js';
 import type { Receipt, Shipment } from '../counters/shipment.js';
-import type { PeerAddress } from './peer-addresses.js';
+import type { PeerAddress } from '../config/peer-urls.js';
 import type { BucketDigest, Difference, Peer } from './peer.js';
 import { compareRequests, type ShipRequests, showRequests } from './requests.js';
 import type { ShipmentRules } from './shipment-rules.js';

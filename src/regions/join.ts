@@ -3,7 +3,7 @@ import type { ActorKeys } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { ReplicatedStore } from '../store/regional-store.js';
 import { HttpPeer } from './http-peer.js';
-import type { PeerAddress } from './peer-addresses.js';
+import type { PeerAddress } from '../config/peer-urls.js';
 import type { Regions } from './regions.js';
 import { ShipRequests } from './requests.js';
 import { ShipmentRules } from './shipment-rules.js';

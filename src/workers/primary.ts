@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { onEndSignal } from '../common/end-signal.js';
 import { createLogger } from '../ops/logger.js';
-import type { Settings } from '../settings.js';
+import type { Settings } from '../config/settings.js';
 import {
   type CloseMessage,
   type HandOverMessage,

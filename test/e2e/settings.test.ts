@@ -1,5 +1,5 @@
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
-import { readSettings } from '../../src/settings.js';
+import { readSettings } from '../../src/config/settings.js';
 import { closeClients, connect, granted } from '../support/clients.js';
 import { type GatewayOptions, startGateway, stopAll } from '../support/gateway-process.js';
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { readSettings } from '../../src/settings.js';
+import { readSettings } from '../../src/config/settings.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { askRaw } from '../support/raw-request.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';

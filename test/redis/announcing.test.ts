@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import { type Clock, systemClock, type Timer } from '../../src/common/clock.js';
 import { channelOf } from '../../src/store/redis/keys.js';
 import { RedisClient } from '../../src/store/redis/connections.js';
-import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
+import { parseRedisUrl } from '../../src/config/redis-url.js';
 import { RedisStore } from '../../src/store/redis/redis-store.js';
 import { Announcements } from '../contract/announcements.js';
 import { BUCKETS, Life, METRICS, postIn, view } from '../contract/operations.js';

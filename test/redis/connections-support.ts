@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Clock, systemClock } from '../../src/common/clock.js';
 import { RedisClient } from '../../src/store/redis/connections.js';
-import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
+import { parseRedisUrl } from '../../src/config/redis-url.js';
 import type { RunnableScript } from '../../src/store/redis/server.js';
 
 /** Adds one to KEYS[1]; returns the sum and the run id that it was given. */

@@ -13,9 +13,9 @@ import { CountsAdapter } from '../../src/gateway/counts.adapter.js';
 import { Handshake } from '../../src/gateway/handshake.js';
 import { Shortcuts } from '../../src/gateway/shortcuts.js';
 import { configureHttp } from '../../src/http/configure-http.js';
-import { readSettings } from '../../src/settings.js';
+import { readSettings } from '../../src/config/settings.js';
 import { RedisClient } from '../../src/store/redis/connections.js';
-import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
+import { parseRedisUrl } from '../../src/config/redis-url.js';
 import { ROOT } from './gateway-process.js';
 
 /** A gateway in this process, with an embedded store of its own. */

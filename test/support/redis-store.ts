@@ -1,6 +1,6 @@
 import type { ActorKeys } from '../../src/counters/ids.js';
 import { RedisClient } from '../../src/store/redis/connections.js';
-import { parseRedisUrl } from '../../src/store/redis/redis-url.js';
+import { parseRedisUrl } from '../../src/config/redis-url.js';
 import { RedisStore, type RedisStoreOptions } from '../../src/store/redis/redis-store.js';
 import { patientClock } from './patient-clock.js';
 

@@ -18,8 +18,8 @@ import type { LinkStatus, PeerService } from '../../src/regions/peer.js';
 import type { Regions } from '../../src/regions/regions.js';
 import { ShipRequests } from '../../src/regions/requests.js';
 import { ShipmentRules } from '../../src/regions/shipment-rules.js';
-import { readSettings } from '../../src/settings.js';
-import { REGIONS, STORE } from '../../src/tokens.js';
+import { readSettings } from '../../src/config/settings.js';
+import { REGIONS, STORE } from '../../src/config/injection-tokens.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { ROOT } from './gateway-process.js';
 

@@ -1,6 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis';
 import { GuardedSentinelConnector, SocketConnector } from './connectors.js';
-import type { Address, RedisTarget } from './redis-url.js';
+import type { Address, RedisTarget } from '../../config/redis-url.js';
 
 /** To connect, TLS included, and for an answer of a sentinel: as long as a command may take. */
 const CONNECT_MS = 1_500;

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../common/clock.js';
 import { sleep } from '../../common/sleep.js';
 import { redisClient } from './clients.js';
-import { addressText, type Address, type RedisTarget } from './redis-url.js';
+import { addressText, type Address, type RedisTarget } from '../../config/redis-url.js';
 import { ServerConnection } from './server-connection.js';
 import type { Server } from './server.js';
 import { SLOTS } from './slots.js';

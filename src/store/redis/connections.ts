@@ -3,7 +3,7 @@ import type { Clock } from '../../common/clock.js';
 import { sleep } from '../../common/sleep.js';
 import { ShardedPubSub } from './channels.js';
 import { ClusterTopology } from './cluster-servers.js';
-import { type Address, addressText, type RedisTarget } from './redis-url.js';
+import { type Address, addressText, type RedisTarget } from '../../config/redis-url.js';
 import { EvictionWatch } from './eviction-watch.js';
 import { checkServer } from './server-check.js';
 import type { ServerConnection } from './server-connection.js';

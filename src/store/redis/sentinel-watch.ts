@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { sentinelClient } from './clients.js';
-import type { RedisTarget } from './redis-url.js';
+import type { RedisTarget } from '../../config/redis-url.js';
 
 const CHANNEL = '+switch-master';
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { RedisTarget } from './redis-url.js';
+import type { RedisTarget } from '../../config/redis-url.js';
 import type { ServerConnection } from './server-connection.js';
 
 /** Sharded channels came with it. */

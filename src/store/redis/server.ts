@@ -1,6 +1,6 @@
 import type { Clock } from '../../common/clock.js';
 import { redisClient } from './clients.js';
-import { addressText, type Address, type RedisTarget } from './redis-url.js';
+import { addressText, type Address, type RedisTarget } from '../../config/redis-url.js';
 import { ReplicaWait } from './replication.js';
 import { ServerConnection } from './server-connection.js';
 

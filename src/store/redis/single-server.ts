@@ -1,5 +1,5 @@
 import { SentinelWatch } from './sentinel-watch.js';
-import type { RedisTarget } from './redis-url.js';
+import type { RedisTarget } from '../../config/redis-url.js';
 import type { Server } from './server.js';
 
 /** One server for all slots: a lone one, or whichever is the primary now of those that sentinels guard. */

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
-import type { ActorKeys } from './counters/ids.js';
-import type { Metrics } from './counters/metrics.js';
-import { NAMELESS } from './counters/pn-counter.js';
+import type { ActorKeys } from '../counters/ids.js';
+import type { Metrics } from '../counters/metrics.js';
+import { NAMELESS } from '../counters/pn-counter.js';
 import { type Environment, ENVIRONMENT } from './environment-schema.js';
-import { checkNames, type PeerAddress } from './regions/peer-addresses.js';
-import type { RedisTarget } from './store/redis/redis-url.js';
+import { checkNames, type PeerAddress } from './peer-urls.js';
+import type { RedisTarget } from './redis-url.js';
 
 /** What the environment says, checked once, at boot. Names and defaults: README.md, "Settings". */
 export interface Settings {

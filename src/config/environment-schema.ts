@@ -1,11 +1,11 @@
 import { isIP } from 'node:net';
 import proxyaddr from 'proxy-addr';
 import { z } from 'zod';
-import { ACTOR_KEYS } from './counters/ids.js';
-import { Metrics } from './counters/metrics.js';
-import { NAMELESS } from './counters/pn-counter.js';
-import { parsePeers, REGION_PATTERN } from './regions/peer-addresses.js';
-import { parseNatMap, parseRedisUrl } from './store/redis/redis-url.js';
+import { ACTOR_KEYS } from '../counters/ids.js';
+import { Metrics } from '../counters/metrics.js';
+import { NAMELESS } from '../counters/pn-counter.js';
+import { parsePeers, REGION_PATTERN } from './peer-urls.js';
+import { parseNatMap, parseRedisUrl } from './redis-url.js';
 
 function integer(min: number, max: number) {
   const rule = `must be a whole number from ${min} to ${max}`;
