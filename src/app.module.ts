@@ -1,5 +1,5 @@
 import { type DynamicModule, Inject, Module } from '@nestjs/common';
-import { Authenticator } from './access/identity.js';
+import { Authenticator } from './access/authenticator.js';
 import { Suspicions } from './access/suspicions.js';
 import { CoreModule } from './core.module.js';
 import { Fanout } from './fanout/fanout.js';

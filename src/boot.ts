@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { Logger } from 'pino';
-import { OriginPolicy } from './access/origins.js';
+import { OriginPolicy } from './access/origin-policy.js';
 import { AppModule } from './app.module.js';
 import { BroadcastAdapter } from './gateway/actors-elsewhere.js';
 import type { Clock } from './common/clock.js';

@@ -8,14 +8,14 @@ import {
   type OnApplicationShutdown,
   type Provider,
 } from '@nestjs/common';
-import { AddressLimiter } from './access/addresses.js';
-import { Authenticator } from './access/identity.js';
+import { AddressLimiter } from './access/address-limiter.js';
+import { Authenticator } from './access/authenticator.js';
 import { type InventionLimits, Inventions } from './access/inventions.js';
 import { KeySet } from './access/key-set.js';
-import { OriginPolicy } from './access/origins.js';
+import { OriginPolicy } from './access/origin-policy.js';
 import { SignedPosts } from './access/signed-posts.js';
 import { Suspicions } from './access/suspicions.js';
-import { TokenVerifier } from './access/tokens.js';
+import { TokenVerifier } from './access/token-verifier.js';
 import { type Clock, systemClock } from './common/clock.js';
 import { ActorNotifier } from './fanout/actors.js';
 import { Fanout } from './fanout/fanout.js';

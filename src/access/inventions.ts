@@ -4,7 +4,7 @@ import { MARK_GENERATION_MAX, MARK_GENERATION_MS } from '../counters/bucket.js';
 import { bucketOf, type Key64 } from '../counters/ids.js';
 import { APPLIED, type Operation } from '../counters/operation.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
-import { isLoopback } from './addresses.js';
+import { isLoopback } from './address-limiter.js';
 import { KeyedRate } from './keyed-rate.js';
 import { RecentSet } from './recent-set.js';
 import type { SuspicionKind, Suspicions } from './suspicions.js';

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
-import type { AddressLimiter } from '../access/addresses.js';
+import type { AddressLimiter } from '../access/address-limiter.js';
 import type { Suspicions } from '../access/suspicions.js';
 import type { GatewaySocket } from './connection.js';
 import { terminate } from './direct-socket.js';

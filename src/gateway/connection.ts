@@ -1,5 +1,5 @@
 import type { Socket } from 'socket.io';
-import type { Identity } from '../access/identity.js';
+import type { Identity } from '../access/authenticator.js';
 import type { Inventor } from '../access/inventions.js';
 import type { OperationLimit, TokenBucket } from '../access/rate-limit.js';
 import type { Clock, Timer } from '../common/clock.js';

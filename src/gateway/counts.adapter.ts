@@ -2,7 +2,7 @@ import type { Server as HttpServer } from 'node:http';
 import type { INestApplicationContext } from '@nestjs/common';
 import { IoAdapter } from '@nestjs/platform-socket.io';
 import type { Server, ServerOptions } from 'socket.io';
-import type { OriginPolicy } from '../access/origins.js';
+import type { OriginPolicy } from '../access/origin-policy.js';
 import { boundedParser, TRANSPORT_BYTES_MAX } from './bounded-parser.js';
 import { boundProbes, serverWithDoor } from './bounded-transports.js';
 import type { GatewaySocket } from './connection.js';

@@ -7,8 +7,8 @@ import {
   WebSocketGateway,
 } from '@nestjs/websockets';
 import type { Server } from 'socket.io';
-import { AddressLimiter } from '../access/addresses.js';
-import { atExpiry, TOKEN_EXPIRED } from '../access/identity.js';
+import { AddressLimiter } from '../access/address-limiter.js';
+import { atExpiry, TOKEN_EXPIRED } from '../access/authenticator.js';
 import { Inventions } from '../access/inventions.js';
 import { OperationLimit, TokenBucket } from '../access/rate-limit.js';
 import { SignedPosts } from '../access/signed-posts.js';

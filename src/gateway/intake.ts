@@ -1,6 +1,6 @@
 import type { Socket } from 'socket.io';
 import type { WebSocket } from 'ws';
-import type { Place } from '../access/addresses.js';
+import type { Place } from '../access/address-limiter.js';
 import { MESSAGE_COST, MessageBudget, WRONG_COST } from '../access/message-budget.js';
 import type { SuspicionKind } from '../access/suspicions.js';
 import { type Clock, systemClock } from '../common/clock.js';

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Inject, Injectable } from '@nestjs/common';
 import type { Server, Socket } from 'socket.io';
 import type { WebSocket } from 'ws';
-import { AddressLimiter } from '../access/addresses.js';
+import { AddressLimiter } from '../access/address-limiter.js';
 import { MessageBudget } from '../access/message-budget.js';
 import { type SuspicionKind, Suspicions } from '../access/suspicions.js';
 import type { Clock } from '../common/clock.js';

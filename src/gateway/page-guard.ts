@@ -1,6 +1,6 @@
 import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'socket.io';
-import type { OriginPolicy } from '../access/origins.js';
+import type { OriginPolicy } from '../access/origin-policy.js';
 import { type ErrorBody, errorBody, HTTP_STATUS } from '../protocol/errors.js';
 import { endWithError } from '../protocol/raw-response.js';
 

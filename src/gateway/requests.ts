@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { TOKEN_NEEDED } from '../access/identity.js';
+import { TOKEN_NEEDED } from '../access/authenticator.js';
 import { RATE_LIMITED_COST, WRONG_COST } from '../access/message-budget.js';
 import type { SignedPosts } from '../access/signed-posts.js';
 import type { Clock } from '../common/clock.js';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ACTOR_MAX } from '../protocol/limits.js';
-import { WELL_FORMED_RULE } from '../access/keys.js';
+import { WELL_FORMED_RULE } from '../access/key64.js';
 import { isPostId, POST_RULE } from '../counters/ids.js';
 import { BY_MAX } from '../counters/operation.js';
 

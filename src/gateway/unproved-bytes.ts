@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
-import { isLoopback } from '../access/addresses.js';
+import { isLoopback } from '../access/address-limiter.js';
 import type { Suspicions } from '../access/suspicions.js';
 import type { Intake } from './intake.js';
 

@@ -1,9 +1,9 @@
 import { Body, Controller, Get, Inject, Param, Put, Req } from '@nestjs/common';
 import type { Request } from 'express';
-import { AddressLimiter } from '../access/addresses.js';
-import { Authenticator, type Identity, TOKEN_NEEDED } from '../access/identity.js';
+import { AddressLimiter } from '../access/address-limiter.js';
+import { Authenticator, type Identity, TOKEN_NEEDED } from '../access/authenticator.js';
 import { Inventions, type Inventor } from '../access/inventions.js';
-import { toRequestKey } from '../access/keys.js';
+import { toRequestKey } from '../access/key64.js';
 import { SignedPosts } from '../access/signed-posts.js';
 import type { Clock } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';

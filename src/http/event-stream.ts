@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { atExpiry, TOKEN_EXPIRED } from '../access/identity.js';
+import { atExpiry, TOKEN_EXPIRED } from '../access/authenticator.js';
 import type { Clock, Timer } from '../common/clock.js';
 import type { Frame } from '../fanout/frame.js';
 import type { FrameSink } from '../fanout/viewer.js';

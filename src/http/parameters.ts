@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
-import type { Credentials } from '../access/identity.js';
+import type { Credentials } from '../access/authenticator.js';
 import { ACTOR_MAX } from '../protocol/limits.js';
 import { isPostId, ownText, POST_RULE } from '../counters/ids.js';
 import { LIKES, type Metric, type Metrics } from '../counters/metrics.js';

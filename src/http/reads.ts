@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
-import { AddressLimiter } from '../access/addresses.js';
+import { AddressLimiter } from '../access/address-limiter.js';
 import type { Clock } from '../common/clock.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { CLOCK } from '../config/injection-tokens.js';

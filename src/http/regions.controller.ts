@@ -1,6 +1,6 @@
 import { Controller, Get, Inject, Post, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
-import { Authenticator } from '../access/identity.js';
+import { Authenticator } from '../access/authenticator.js';
 import { ProtocolError } from '../protocol/errors.js';
 import type { LinkStatus, PeerService } from '../regions/peer.js';
 import type { Regions } from '../regions/regions.js';

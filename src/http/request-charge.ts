@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AddressLimiter } from '../access/addresses.js';
+import type { AddressLimiter } from '../access/address-limiter.js';
 import type { Suspicions } from '../access/suspicions.js';
 import type { Clock } from '../common/clock.js';
 import { errorBody } from '../protocol/errors.js';

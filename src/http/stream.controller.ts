@@ -1,6 +1,6 @@
 import { Controller, Get, Inject, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
-import { AddressLimiter } from '../access/addresses.js';
+import { AddressLimiter } from '../access/address-limiter.js';
 import { Inventions } from '../access/inventions.js';
 import { SignedPosts } from '../access/signed-posts.js';
 import { throwIf } from '../protocol/errors.js';

@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import type { Socket } from 'node:net';
-import { AddressLimiter } from '../access/addresses.js';
-import { Authenticator } from '../access/identity.js';
+import { AddressLimiter } from '../access/address-limiter.js';
+import { Authenticator } from '../access/authenticator.js';
 import type { Clock } from '../common/clock.js';
 import type { Key64 } from '../counters/ids.js';
 import { Fanout } from '../fanout/fanout.js';

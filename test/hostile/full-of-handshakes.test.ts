@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { Server } from 'socket.io';
 import type { WebSocket } from 'ws';
-import { AddressLimiter } from '../../src/access/addresses.js';
+import { AddressLimiter } from '../../src/access/address-limiter.js';
 import { Suspicions } from '../../src/access/suspicions.js';
 import { systemClock } from '../../src/common/clock.js';
 import { serverWithDoor } from '../../src/gateway/bounded-transports.js';

@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { KeySet } from '../../src/access/key-set.js';
-import { TokenVerifier } from '../../src/access/tokens.js';
+import { TokenVerifier } from '../../src/access/token-verifier.js';
 import { type Clock, systemClock } from '../../src/common/clock.js';
 import { ProtocolError } from '../../src/protocol/errors.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { ConsoleLogger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { OriginPolicy } from '../../src/access/origins.js';
+import { OriginPolicy } from '../../src/access/origin-policy.js';
 import { AppModule } from '../../src/app.module.js';
 import { systemClock } from '../../src/common/clock.js';
 import { ActorNotifier } from '../../src/fanout/actors.js';

@@ -3,7 +3,7 @@ import { ProtocolError } from '../protocol/errors.js';
 import { ACTOR_MAX } from '../protocol/limits.js';
 import type { JwtSettings } from '../config/settings.js';
 import { type KeySet, KeysUnavailable } from './key-set.js';
-import { WELL_FORMED_RULE } from './keys.js';
+import { WELL_FORMED_RULE } from './key64.js';
 
 export interface VerifiedToken {
   readonly subject: string;

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { describe, expect, test } from '@jest/globals';
-import { OriginPolicy } from './origins.js';
+import { OriginPolicy } from './origin-policy.js';
 
 describe('a request with an origin', () => {
   test.each([

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { describe, expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { AddressLimiter } from './addresses.js';
+import { AddressLimiter } from './address-limiter.js';
 
 const ADDRESSES_MAX = 100_000;
 

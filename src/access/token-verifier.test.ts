@@ -16,7 +16,7 @@ import { ProtocolError } from '../protocol/errors.js';
 import { ACTOR_MAX } from '../protocol/limits.js';
 import { systemClock } from '../common/clock.js';
 import { KeySet } from './key-set.js';
-import { TokenVerifier } from './tokens.js';
+import { TokenVerifier } from './token-verifier.js';
 
 const SECRET = 'a secret of at least thirty-two bytes';
 const SECRET_BYTES = new TextEncoder().encode(SECRET);

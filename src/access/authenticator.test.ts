@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import { SignJWT } from 'jose';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { atExpiry, type Credentials, Authenticator } from './identity.js';
-import { toActorKey } from './keys.js';
-import { TokenVerifier } from './tokens.js';
+import { atExpiry, type Credentials, Authenticator } from './authenticator.js';
+import { toActorKey } from './key64.js';
+import { TokenVerifier } from './token-verifier.js';
 
 const SECRET = 'a secret of at least thirty-two bytes';
 const nothing: Credentials = { token: undefined, actor: undefined, actorField: 'actor' };

@@ -2,8 +2,8 @@ import type { Clock, Timer } from '../common/clock.js';
 import type { ActorKeys, Key64 } from '../counters/ids.js';
 import { ProtocolError } from '../protocol/errors.js';
 import type { KeySet } from './key-set.js';
-import { INT64_RULE, toActorKey } from './keys.js';
-import type { TokenVerifier } from './tokens.js';
+import { INT64_RULE, toActorKey } from './key64.js';
+import type { TokenVerifier } from './token-verifier.js';
 
 /** Node's timers go no further: 24 days. A token that lives longer is not watched. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
