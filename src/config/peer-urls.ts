@@ -1,4 +1,4 @@
-import { regionNumber } from '../counters/stamp.js';
+import { regionNumber } from '../counters/replication/hybrid-clock.js';
 
 /** Name of a region, in settings, on the wire and in what stores keep. */
 export const REGION_PATTERN = /^[a-z][a-z0-9-]{0,15}$/;

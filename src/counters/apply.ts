@@ -11,7 +11,7 @@ import {
 import type { Metrics } from './metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from './operation.js';
 import { COUNT_MAX, increment, rightsOf } from './pn-counter.js';
-import { type PostAtHand, PostsAtHand } from './posts-at-hand.js';
+import { type PostAtHand, PostsAtHand } from './post-working-set.js';
 
 /** How many +1 a region may take away. There is one right answer; that it is right is tested against others. */
 export type Rights = typeof rightsOf;

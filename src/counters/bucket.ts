@@ -1,8 +1,8 @@
 import type { Fence, PostCounts } from './batch.js';
 import type { Key64 } from './ids.js';
 import type { Metrics } from './metrics.js';
-import type { ReplicationState } from './regional.js';
-import type { Register } from './shipment.js';
+import type { ReplicationState } from './replication/replication-state.js';
+import type { Register } from './replication/delta.js';
 import { COUNT_MAX, EMPTY, type PnCounter, type Replica, valueOf } from './pn-counter.js';
 
 /** One metric of a post. */

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { LIKES } from '../counters/metrics.js';
-import type { PostShipment, Shipment } from '../counters/shipment.js';
-import { stampOf } from '../counters/stamp.js';
+import type { PostShipment, Shipment } from '../counters/replication/delta.js';
+import { stampOf } from '../counters/replication/hybrid-clock.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { Admission, AHEAD_MAX_MS } from './admission.js';
 

@@ -1,8 +1,8 @@
 import type { Clock } from '../common/clock.js';
 import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import { REGIONS_MAX } from '../counters/pn-counter.js';
-import type { Rejection, Shipment } from '../counters/shipment.js';
-import { stampOf, wallMsOf } from '../counters/stamp.js';
+import type { Rejection, Shipment } from '../counters/replication/delta.js';
+import { stampOf, wallMsOf } from '../counters/replication/hybrid-clock.js';
 
 /** A stamp that is further ahead would hold back, here and everywhere, what people do until then. */
 export const AHEAD_MAX_MS = 3_600_000;

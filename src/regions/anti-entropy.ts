@@ -1,7 +1,7 @@
 import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
-import type { PostShipment, Shipment } from '../counters/shipment.js';
-import { stampOf } from '../counters/stamp.js';
+import type { PostShipment, Shipment } from '../counters/replication/delta.js';
+import { stampOf } from '../counters/replication/hybrid-clock.js';
 import type { ReplicatedStore } from '../store/regional-store.js';
 import { digestOf, leafOf, LEAVES } from './digest.js';
 import type { BucketDigest, Difference, Peer } from './peer.js';

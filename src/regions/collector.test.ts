@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { ReferenceStore } from '../../test/contract/reference-store.js';
 import type { Clock } from '../common/clock.js';
 import { Metrics } from '../counters/metrics.js';
-import type { Shipment } from '../counters/shipment.js';
+import type { Shipment } from '../counters/replication/delta.js';
 import type { Asked, BucketStanding } from '../store/regional-store.js';
 import { ChangeReader } from './collector.js';
 

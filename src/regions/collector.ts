@@ -1,5 +1,5 @@
 import type { Clock } from '../common/clock.js';
-import type { Shipment } from '../counters/shipment.js';
+import type { Shipment } from '../counters/replication/delta.js';
 import type { Asked, BucketStanding, ReplicatedStore } from '../store/regional-store.js';
 
 /** Changes of a bucket that one exchange carries: about 20 KB. */

@@ -1,5 +1,5 @@
 import { fmix32, fnv1a } from '../common/hash.js';
-import type { EntryShipment, PostShipment } from '../counters/shipment.js';
+import type { EntryShipment, PostShipment } from '../counters/replication/delta.js';
 import type { Key64 } from '../counters/ids.js';
 
 /** Parts of a bucket's posts that are compared by one number each. */

@@ -8,7 +8,7 @@ import { Random } from '../../test/support/random.js';
 import type { Clock } from '../common/clock.js';
 import { bucketOf } from '../counters/ids.js';
 import { Metrics } from '../counters/metrics.js';
-import type { Receipt, Shipment } from '../counters/shipment.js';
+import type { Receipt, Shipment } from '../counters/replication/delta.js';
 import { HttpPeer } from './http-peer.js';
 import { ShipRequests } from './requests.js';
 import { ShipmentRules } from './shipment-rules.js';

@@ -2,7 +2,7 @@ import { Agent as HttpAgent, type ClientRequest, request as httpRequest } from '
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { urlToHttpOptions } from 'node:url';
 import type { Clock } from '../common/clock.js';
-import type { Receipt, Shipment } from '../counters/shipment.js';
+import type { Receipt, Shipment } from '../counters/replication/delta.js';
 import type { PeerAddress } from '../config/peer-urls.js';
 import type { BucketDigest, Difference, Peer } from './peer.js';
 import { compareRequests, type ShipRequests, showRequests } from './requests.js';

@@ -1,4 +1,4 @@
-import type { Shipment } from '../counters/shipment.js';
+import type { Shipment } from '../counters/replication/delta.js';
 
 interface Behind {
   /** When it was first missing, on the monotonic clock; `null`: the peer has all of this bucket. */

@@ -4,7 +4,7 @@ import { ReferenceStore } from '../../test/contract/reference-store.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { bucketOf } from '../counters/ids.js';
 import { Metrics } from '../counters/metrics.js';
-import type { Receipt, Shipment } from '../counters/shipment.js';
+import type { Receipt, Shipment } from '../counters/replication/delta.js';
 import { ChangeReader } from './collector.js';
 import { PeerLink } from './link.js';
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import { type Life, orderOf } from '../counters/pn-counter.js';
-import type { Receipt, Shipment } from '../counters/shipment.js';
+import type { Receipt, Shipment } from '../counters/replication/delta.js';
 import type { Asked, BucketStanding, ReplicatedStore } from '../store/regional-store.js';
 import { CHANGES_MAX, type ChangeReader, type Round } from './collector.js';
 import { PeerLag } from './lag.js';

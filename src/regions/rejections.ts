@@ -1,4 +1,4 @@
-import type { Receipt, Rejection } from '../counters/shipment.js';
+import type { Receipt, Rejection } from '../counters/replication/delta.js';
 
 const MEANINGS: Readonly<Record<Rejection, string>> = {
   ahead: 'their time stamps are over an hour ahead of its clock; set both clocks right (NTP)',

@@ -1,4 +1,4 @@
-import { type MembersShipment, partOf, type PostShipment, type Shipment } from '../counters/shipment.js';
+import { type MembersShipment, partOf, type PostShipment, type Shipment } from '../counters/replication/delta.js';
 import type { BucketDigest } from './peer.js';
 import { encodeDigests, encodePosts } from './wire-lists.js';
 import { encodeShipments } from './wire.js';

@@ -1,5 +1,5 @@
 import { type Life, orderOf } from '../counters/pn-counter.js';
-import type { Shipment } from '../counters/shipment.js';
+import type { Shipment } from '../counters/replication/delta.js';
 import type { BucketStanding, ReplicatedStore } from '../store/regional-store.js';
 import type { PeerProgress } from './remotes.js';
 

@@ -1,6 +1,6 @@
 import { type ActorKeys, bucketOf } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
-import { type PostShipment, type Shipment } from '../counters/shipment.js';
+import { type PostShipment, type Shipment } from '../counters/replication/delta.js';
 import { WireError } from './wire-bytes.js';
 
 /**

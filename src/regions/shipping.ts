@@ -1,8 +1,8 @@
 import type { Clock, Timer } from '../common/clock.js';
 import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import type { Life } from '../counters/pn-counter.js';
-import type { Receipt, Shipment } from '../counters/shipment.js';
-import { wallMsOf } from '../counters/stamp.js';
+import type { Receipt, Shipment } from '../counters/replication/delta.js';
+import { wallMsOf } from '../counters/replication/hybrid-clock.js';
 import type { BucketStanding, ReplicatedStore } from '../store/regional-store.js';
 import { Admission } from './admission.js';
 import { AntiEntropy } from './anti-entropy.js';

@@ -1,5 +1,5 @@
 import { STORED_POST_PATTERN } from '../counters/ids.js';
-import type { Receipt } from '../counters/shipment.js';
+import type { Receipt } from '../counters/replication/delta.js';
 import type { BucketDigest, Difference } from './peer.js';
 import { WireReader, WireWriter } from './wire-bytes.js';
 

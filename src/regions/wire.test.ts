@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { RandomShipments } from '../../test/support/random-shipments.js';
 import { Random } from '../../test/support/random.js';
-import type { Shipment } from '../counters/shipment.js';
-import { stampOf } from '../counters/stamp.js';
+import type { Shipment } from '../counters/replication/delta.js';
+import { stampOf } from '../counters/replication/hybrid-clock.js';
 import { WireError } from './wire-bytes.js';
 import {
   decodeDifferences,

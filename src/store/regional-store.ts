@@ -1,6 +1,6 @@
 import type { Observable } from 'rxjs';
 import type { Life } from '../counters/pn-counter.js';
-import type { Receipt, Shipment, Toggled } from '../counters/shipment.js';
+import type { Receipt, Shipment, Toggled } from '../counters/replication/delta.js';
 
 /** What is asked of a bucket on behalf of one peer. */
 export interface Asked {

@@ -2,8 +2,8 @@ import type { Fence } from '../../src/counters/batch.js';
 import { type Bucket, epochOf, type MarkGeneration, type PostState } from '../../src/counters/bucket.js';
 import type { Key64 } from '../../src/counters/ids.js';
 import type { Replica } from '../../src/counters/pn-counter.js';
-import { ReplicationState, type RegionalState } from '../../src/counters/regional.js';
-import type { Register } from '../../src/counters/shipment.js';
+import { ReplicationState, type RegionalState } from '../../src/counters/replication/replication-state.js';
+import type { Register } from '../../src/counters/replication/delta.js';
 
 /** A bucket in Maps: what `apply` is tried on, and what other stores are compared with. */
 export class MemoryBucket implements Bucket {

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import { systemClock } from '../../src/common/clock.js';
 import { Metrics } from '../../src/counters/metrics.js';
-import type { Shipment } from '../../src/counters/shipment.js';
+import type { Shipment } from '../../src/counters/replication/delta.js';
 import { Admission } from '../../src/regions/admission.js';
 import { ShipmentRules } from '../../src/regions/shipment-rules.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';

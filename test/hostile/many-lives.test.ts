@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from '@jest/glo
 import { open } from 'lmdb';
 import { Metrics, VIEWS } from '../../src/counters/metrics.js';
 import { LIVES_MAX, REGIONS_MAX } from '../../src/counters/pn-counter.js';
-import type { EntryShipment, Shipment } from '../../src/counters/shipment.js';
+import type { EntryShipment, Shipment } from '../../src/counters/replication/delta.js';
 import { decodeShipments, encodeShipments } from '../../src/regions/wire.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { Metrics } from '../../src/counters/metrics.js';
-import type { Shipment } from '../../src/counters/shipment.js';
+import type { Shipment } from '../../src/counters/replication/delta.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
 import type { ReplicatedStore } from '../../src/store/regional-store.js';
 import { ReferenceStore } from '../contract/reference-store.js';

@@ -5,7 +5,7 @@ import { LIKES, Metrics } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 import { APPLIED } from '../../src/counters/operation.js';
 import { rightsOf, valueOf } from '../../src/counters/pn-counter.js';
-import type { Shipment } from '../../src/counters/shipment.js';
+import type { Shipment } from '../../src/counters/replication/delta.js';
 import { adjust, key, like, START_MS, unlike } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { RUNS } from './runs.js';

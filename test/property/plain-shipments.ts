@@ -1,6 +1,6 @@
 import type { Key64 } from '../../src/counters/ids.js';
-import type { PostShipment, Shipment } from '../../src/counters/shipment.js';
-import { stampOf } from '../../src/counters/stamp.js';
+import type { PostShipment, Shipment } from '../../src/counters/replication/delta.js';
+import { stampOf } from '../../src/counters/replication/hybrid-clock.js';
 import type { ReplicatedStore } from '../../src/store/regional-store.js';
 import type { Random } from '../support/random.js';
 

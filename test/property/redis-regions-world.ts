@@ -1,9 +1,9 @@
 import { expect } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import type { Batch, PostCounts } from '../../src/counters/batch.js';
-import { FEED_MAX } from '../../src/counters/feed.js';
-import { wallMsOf } from '../../src/counters/stamp.js';
-import type { Receipt, Shipment } from '../../src/counters/shipment.js';
+import { FEED_MAX } from '../../src/counters/replication/change-feed.js';
+import { wallMsOf } from '../../src/counters/replication/hybrid-clock.js';
+import type { Receipt, Shipment } from '../../src/counters/replication/delta.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import type { RedisReplication } from '../../src/store/redis/redis-regions.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { LIKES, VIEWS } from '../../src/counters/metrics.js';
-import type { EntryShipment, Shipment } from '../../src/counters/shipment.js';
-import { stampOf } from '../../src/counters/stamp.js';
+import type { EntryShipment, Shipment } from '../../src/counters/replication/delta.js';
+import { stampOf } from '../../src/counters/replication/hybrid-clock.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { slotOf } from '../../src/store/redis/slots.js';
 import { BUCKETS, key, Life, METRICS, postIn, START_MS, view } from '../contract/operations.js';

@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import type { Batch } from '../../src/counters/batch.js';
-import { FEED_MAX } from '../../src/counters/feed.js';
+import { FEED_MAX } from '../../src/counters/replication/change-feed.js';
 import { LIKES, VIEWS } from '../../src/counters/metrics.js';
-import type { Shipment, Toggled } from '../../src/counters/shipment.js';
-import { stampOf } from '../../src/counters/stamp.js';
+import type { Shipment, Toggled } from '../../src/counters/replication/delta.js';
+import { stampOf } from '../../src/counters/replication/hybrid-clock.js';
 import type { RedisReplication } from '../../src/store/redis/redis-regions.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, unlike, view } from '../contract/operations.js';

@@ -1,11 +1,11 @@
 import type { Rights } from '../../src/counters/apply.js';
 import type { Batch, CommitResult } from '../../src/counters/batch.js';
 import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
-import type { LifeOrder } from '../../src/counters/merge.js';
+import type { LifeOrder } from '../../src/counters/replication/merge-delta.js';
 import type { Clock } from '../../src/common/clock.js';
 import { APPLIED, type Operation } from '../../src/counters/operation.js';
 import { valueOf } from '../../src/counters/pn-counter.js';
-import type { Receipt, Shipment } from '../../src/counters/shipment.js';
+import type { Receipt, Shipment } from '../../src/counters/replication/delta.js';
 import { GuardedClock } from '../../src/common/guarded-clock.js';
 import type { BucketDigest, Difference, Peer } from '../../src/regions/peer.js';
 import { Replicator, type ReplicatorOptions } from '../../src/regions/shipping.js';

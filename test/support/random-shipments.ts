@@ -9,7 +9,7 @@ import {
   type Receipt,
   type Register,
   type Shipment,
-} from '../../src/counters/shipment.js';
+} from '../../src/counters/replication/delta.js';
 import type { Random } from './random.js';
 
 const POST_CHARACTERS = Array.from('ABCxyz019_.:-');

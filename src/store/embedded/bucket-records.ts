@@ -1,6 +1,6 @@
 import type { PostState } from '../../counters/bucket.js';
 import type { Replica } from '../../counters/pn-counter.js';
-import type { ReplicationState } from '../../counters/regional.js';
+import type { ReplicationState } from '../../counters/replication/replication-state.js';
 import type { Change, WriteSet } from './changes.js';
 import type { MemberTable } from './member-table.js';
 import type { PostRecord } from './post-record.js';

@@ -1,12 +1,12 @@
 import { type Observable, Subject } from 'rxjs';
 import type { PostCounts } from '../../counters/batch.js';
 import { bucketOf } from '../../counters/ids.js';
-import { merge } from '../../counters/merge.js';
+import { merge } from '../../counters/replication/merge-delta.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { Life, Replica } from '../../counters/pn-counter.js';
-import type { ReplicationState } from '../../counters/regional.js';
-import { changesAfter, comeBack, emptyShipment, giveAnew, scanOf } from '../../counters/ship.js';
-import type { PostShipment, Receipt, Shipment, Toggled } from '../../counters/shipment.js';
+import type { ReplicationState } from '../../counters/replication/replication-state.js';
+import { changesAfter, comeBack, emptyShipment, giveAnew, scanOf } from '../../counters/replication/build-delta.js';
+import type { PostShipment, Receipt, Shipment, Toggled } from '../../counters/replication/delta.js';
 import type { Asked, BucketStanding, NewLife, ReplicatedStore, ScanPage } from '../regional-store.js';
 import type { RecordCache } from './records.js';
 

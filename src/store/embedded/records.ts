@@ -1,7 +1,7 @@
 import type { PostState } from '../../counters/bucket.js';
 import { bucketOf } from '../../counters/ids.js';
 import type { Replica } from '../../counters/pn-counter.js';
-import type { ReplicationState } from '../../counters/regional.js';
+import type { ReplicationState } from '../../counters/replication/replication-state.js';
 import type { ByteWriter } from './bytes.js';
 import { type Change, WriteSet } from './changes.js';
 import type { DataDirectory } from './data-directory.js';

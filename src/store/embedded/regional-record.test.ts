@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { open } from 'lmdb';
 import { BUCKETS, key, Life, like, METRICS, postIn } from '../../../test/contract/operations.js';
-import { newState, type RegionalState } from '../../counters/regional.js';
+import { newState, type RegionalState } from '../../counters/replication/replication-state.js';
 import { ByteWriter } from './bytes.js';
 import { EmbeddedStore } from './embedded-store.js';
 import { CLOCK, encodeState, readState, STATE } from './regional-record.js';

@@ -1,4 +1,4 @@
-import type { RegionalState } from '../../counters/regional.js';
+import type { RegionalState } from '../../counters/replication/replication-state.js';
 import { ByteReader } from './bytes.js';
 import type { LmdbTable } from './table.js';
 

@@ -1,5 +1,5 @@
 import type { Replica } from '../../counters/pn-counter.js';
-import type { EntryShipment } from '../../counters/shipment.js';
+import type { EntryShipment } from '../../counters/replication/delta.js';
 import { MsgpackReader } from './packed-values.js';
 
 /** 2024-01-01, in milliseconds since 1970; a record's first bytes count from there. */

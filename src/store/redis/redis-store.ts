@@ -4,7 +4,7 @@ import { sleep } from '../../common/sleep.js';
 import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
 import { type ActorKeys, bucketOf, type Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
-import { regionNumber } from '../../counters/stamp.js';
+import { regionNumber } from '../../counters/replication/hybrid-clock.js';
 import type { CounterStore, PostView } from '../counter-store.js';
 import { inOrder } from './batch-packer.js';
 import { ReplyDecoder } from './codec.js';

@@ -1,5 +1,5 @@
 import type { Life } from '../../counters/pn-counter.js';
-import type { EntryShipment, PostShipment, Register, Shipment } from '../../counters/shipment.js';
+import type { EntryShipment, PostShipment, Register, Shipment } from '../../counters/replication/delta.js';
 import type { BucketStanding } from '../regional-store.js';
 import { MsgpackReader } from './packed-values.js';
 import { PostRecord } from './post-record.js';

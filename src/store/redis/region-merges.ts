@@ -9,7 +9,7 @@ import {
   type Receipt,
   type Shipment,
   type Toggled,
-} from '../../counters/shipment.js';
+} from '../../counters/replication/delta.js';
 import { MsgpackReader } from './packed-values.js';
 import type { BucketReader, StampedMembers } from './region-reads.js';
 import type { CallCoalescer } from './scripts/call-coalescer.js';

@@ -1,7 +1,7 @@
 import type { Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { Replica } from '../../counters/pn-counter.js';
-import type { Register } from '../../counters/shipment.js';
+import type { Register } from '../../counters/replication/delta.js';
 import type { RedisClient } from './connections.js';
 import { keyOf } from './decimal-key.js';
 import { MsgpackReader } from './packed-values.js';

@@ -1,7 +1,7 @@
-import { inParts } from '../../counters/ship.js';
+import { inParts } from '../../counters/replication/build-delta.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { Replica } from '../../counters/pn-counter.js';
-import type { PostShipment, Register, Shipment } from '../../counters/shipment.js';
+import type { PostShipment, Register, Shipment } from '../../counters/replication/delta.js';
 import type { ScanPage } from '../regional-store.js';
 import { emptyScan, type Standing } from './region-answers.js';
 import type { PostRecord } from './post-record.js';

@@ -1,6 +1,6 @@
 import type { Key64 } from '../../counters/ids.js';
-import type { EntryShipment, Shipment } from '../../counters/shipment.js';
-import { regionNumber } from '../../counters/stamp.js';
+import type { EntryShipment, Shipment } from '../../counters/replication/delta.js';
+import { regionNumber } from '../../counters/replication/hybrid-clock.js';
 import { hashOfPost } from './batch-packer.js';
 import { MsgpackWriter } from './value-writer.js';
 

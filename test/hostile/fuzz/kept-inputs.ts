@@ -1,5 +1,5 @@
 import { bucketOf } from '../../../src/counters/ids.js';
-import type { Shipment } from '../../../src/counters/shipment.js';
+import type { Shipment } from '../../../src/counters/replication/delta.js';
 
 /** Inputs that have failed once, by surface. They are given before all others. */
 

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { bucketOf } from '../../../src/counters/ids.js';
 import type { Life, Replica } from '../../../src/counters/pn-counter.js';
-import type { PostShipment, Receipt, Shipment } from '../../../src/counters/shipment.js';
-import { stampOf } from '../../../src/counters/stamp.js';
+import type { PostShipment, Receipt, Shipment } from '../../../src/counters/replication/delta.js';
+import { stampOf } from '../../../src/counters/replication/hybrid-clock.js';
 
 export const BUCKETS = 64;
 /** Of `likes:toggle,views:tally`; as a rule a list names no other. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { ChangeFeed, FEED_MAX } from './feed.js';
+import { ChangeFeed, FEED_MAX } from './change-feed.js';
 
 const ANN = { hi: 1, lo: 2 };
 

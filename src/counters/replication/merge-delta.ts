@@ -1,10 +1,10 @@
-import { type Bucket, metricState } from './bucket.js';
-import type { Key64 } from './ids.js';
-import type { Metrics } from './metrics.js';
-import { type Entry, entryOf, merge as mergeEntry, orderOf } from './pn-counter.js';
-import { type PostAtHand, PostsAtHand } from './posts-at-hand.js';
-import type { ReplicationState } from './regional.js';
-import { regionNumber, regionNumberOf, wallMsOf } from './stamp.js';
+import { type Bucket, metricState } from '../bucket.js';
+import type { Key64 } from '../ids.js';
+import type { Metrics } from '../metrics.js';
+import { type Entry, entryOf, merge as mergeEntry, orderOf } from '../pn-counter.js';
+import { type PostAtHand, PostsAtHand } from '../post-working-set.js';
+import type { ReplicationState } from './replication-state.js';
+import { regionNumber, regionNumberOf, wallMsOf } from './hybrid-clock.js';
 import {
   type EntryShipment,
   type MembersShipment,
@@ -15,7 +15,7 @@ import {
   type Register,
   type Shipment,
   type Toggled,
-} from './shipment.js';
+} from './delta.js';
 
 /** Which life replaces which. There is one right answer; that it is right is tested against others. */
 export type LifeOrder = typeof orderOf;

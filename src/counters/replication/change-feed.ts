@@ -1,5 +1,5 @@
-import { fmix32, fnv1a } from '../common/hash.js';
-import type { Key64 } from './ids.js';
+import { fmix32, fnv1a } from '../../common/hash.js';
+import type { Key64 } from '../ids.js';
 
 /** Marks a bucket keeps at most: about 150 bytes each. */
 export const FEED_MAX = 4_096;

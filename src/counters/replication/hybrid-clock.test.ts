@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { nextStamp, regionNumber, regionNumberOf, stampOf, wallMsOf } from './stamp.js';
+import { nextStamp, regionNumber, regionNumberOf, stampOf, wallMsOf } from './hybrid-clock.js';
 
 const NOW_MS = Date.UTC(2026, 0, 1);
 const EU = regionNumber('eu');

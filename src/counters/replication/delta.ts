@@ -1,6 +1,6 @@
-import type { PostCounts } from './batch.js';
-import type { Key64 } from './ids.js';
-import type { Life, Replica } from './pn-counter.js';
+import type { PostCounts } from '../batch.js';
+import type { Key64 } from '../ids.js';
+import type { Life, Replica } from '../pn-counter.js';
 
 /** What one region has of another: everything that life has changed up to a stamp. */
 export interface Known {

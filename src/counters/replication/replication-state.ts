@@ -1,8 +1,8 @@
-import { ChangeFeed } from './feed.js';
-import type { Key64 } from './ids.js';
-import { type Life, orderOf, REGIONS_MAX } from './pn-counter.js';
-import { type Known, UNKNOWN } from './shipment.js';
-import { nextStamp, regionNumber, regionNumberOf, stampOf } from './stamp.js';
+import { ChangeFeed } from './change-feed.js';
+import type { Key64 } from '../ids.js';
+import { type Life, orderOf, REGIONS_MAX } from '../pn-counter.js';
+import { type Known, UNKNOWN } from './delta.js';
+import { nextStamp, regionNumber, regionNumberOf, stampOf } from './hybrid-clock.js';
 
 const UNHEARD: Life = { epoch: 0, nonce: 0 };
 /** More lives of one epoch, at once, are not to be expected; a peer that knows an older one has some stamps given anew. */

@@ -1,4 +1,4 @@
-import { fnv1a } from '../common/hash.js';
+import { fnv1a } from '../../common/hash.js';
 
 /**
  * Stamps order the changes of all regions: hybrid logical clocks (Kulkarni, Demirbas, Madappa, Avva, Leone: "Logical

@@ -1,7 +1,7 @@
-import type { Bucket, PostState } from './bucket.js';
-import type { Key64 } from './ids.js';
-import type { Metrics } from './metrics.js';
-import { entryOf } from './pn-counter.js';
+import type { Bucket, PostState } from '../bucket.js';
+import type { Key64 } from '../ids.js';
+import type { Metrics } from '../metrics.js';
+import { entryOf } from '../pn-counter.js';
 import {
   type EntryShipment,
   type MembersShipment,
@@ -9,7 +9,7 @@ import {
   type PostShipment,
   type Register,
   type Shipment,
-} from './shipment.js';
+} from './delta.js';
 
 /** 8 bytes each. */
 const MEMBERS_A_PART = 10_000;

@@ -1,12 +1,12 @@
 import { beforeEach, expect, it } from '@jest/globals';
-import { MemoryBucket } from '../../test/contract/memory-bucket.js';
-import { key, METRICS, START_MS } from '../../test/contract/operations.js';
-import { merge } from './merge.js';
-import { LIKES } from './metrics.js';
-import { newState, ReplicationState } from './regional.js';
-import { changesAfter } from './ship.js';
-import type { Register, Shipment } from './shipment.js';
-import { nextStamp, regionNumber } from './stamp.js';
+import { MemoryBucket } from '../../../test/contract/memory-bucket.js';
+import { key, METRICS, START_MS } from '../../../test/contract/operations.js';
+import { merge } from './merge-delta.js';
+import { LIKES } from '../metrics.js';
+import { newState, ReplicationState } from './replication-state.js';
+import { changesAfter } from './build-delta.js';
+import type { Register, Shipment } from './delta.js';
+import { nextStamp, regionNumber } from './hybrid-clock.js';
 
 const POST = 'post';
 const LIMIT = 10;
