@@ -23,7 +23,7 @@ import { GuardedClock } from './common/guarded-clock.js';
 import { Ingest } from './ingest/ingest.js';
 import { OperationCounts } from './ingest/operation-counts.js';
 import { Instruments } from './ops/instruments.js';
-import { Presence } from './presence/presence.js';
+import { Presence } from './fanout/presence.js';
 import { startReplication } from './regions/join.js';
 import type { Regions } from './regions/regions.js';
 import type { Settings } from './config/settings.js';

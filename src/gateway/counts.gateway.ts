@@ -18,7 +18,7 @@ import { ActorNotifier, roomOf } from '../fanout/actors.js';
 import { Fanout } from '../fanout/fanout.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
-import { Presence } from '../presence/presence.js';
+import { Presence } from '../fanout/presence.js';
 import type { Settings } from '../config/settings.js';
 import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
 import { Connection, type GatewaySocket } from './connection.js';

@@ -6,7 +6,7 @@ import type { ActorNotifier } from '../fanout/actors.js';
 import { writeCounts } from '../fanout/snapshot.js';
 import { type OperationCounts, resultOf } from '../ingest/operation-counts.js';
 import type { PendingOperation } from '../ingest/pending-operation.js';
-import type { Presence } from '../presence/presence.js';
+import type { Presence } from '../fanout/presence.js';
 import type { AsciiWriter, Writable } from '../common/ascii-writer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { AnswerId, Connection } from './connection.js';

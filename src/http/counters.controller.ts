@@ -11,7 +11,7 @@ import type { Metric } from '../counters/metrics.js';
 import { ActorNotifier } from '../fanout/actors.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts, type OperationKind, resultOf } from '../ingest/operation-counts.js';
-import { Presence } from '../presence/presence.js';
+import { Presence } from '../fanout/presence.js';
 import { ProtocolError, throwIf } from '../protocol/errors.js';
 import { GlobalRead } from '../regions/everywhere.js';
 import type { Settings } from '../config/settings.js';

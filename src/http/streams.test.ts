@@ -9,7 +9,7 @@ import { Authenticator } from '../access/authenticator.js';
 import { systemClock } from '../common/clock.js';
 import { Metrics } from '../counters/metrics.js';
 import { Fanout } from '../fanout/fanout.js';
-import { Presence } from '../presence/presence.js';
+import { Presence } from '../fanout/presence.js';
 import type { CounterStore, PostView } from '../store/counter-store.js';
 import { StreamRegistry } from './streams.js';
 

@@ -5,7 +5,7 @@ import type { Fanout } from '../fanout/fanout.js';
 import type { Shortcuts } from '../gateway/shortcuts.js';
 import type { Ingest } from '../ingest/ingest.js';
 import type { OperationCounts } from '../ingest/operation-counts.js';
-import type { Presence } from '../presence/presence.js';
+import type { Presence } from '../fanout/presence.js';
 import type { Regions } from '../regions/regions.js';
 
 /** Seconds; from a commit on a fast disk to the deadline of an operation. */

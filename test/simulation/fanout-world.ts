@@ -3,7 +3,7 @@ import { Metrics } from '../../src/counters/metrics.js';
 import { Fanout, type FirstView } from '../../src/fanout/fanout.js';
 import type { Frame } from '../../src/fanout/frame.js';
 import type { FrameSink, Viewer } from '../../src/fanout/viewer.js';
-import { Presence } from '../../src/presence/presence.js';
+import { Presence } from '../../src/fanout/presence.js';
 import type { Update } from '../../src/protocol/messages.js';
 import { ScriptedStore } from './scripted-store.js';
 import { SimulatedClock } from './simulated-clock.js';

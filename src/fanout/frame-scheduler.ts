@@ -1,8 +1,8 @@
 import type { Clock } from '../common/clock.js';
-import { CooldownQueue } from './cooling.js';
+import { CooldownQueue } from './cooldown-queue.js';
 import { Frames, type Part } from './frame.js';
 import { ReadyQueue } from './ready-queue.js';
-import { AdaptiveTick } from './tempo.js';
+import { AdaptiveTick } from './adaptive-tick.js';
 import type { Subscription, Viewer } from './viewer.js';
 
 /**

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { CooldownQueue } from './cooling.js';
+import { CooldownQueue } from './cooldown-queue.js';
 import { Viewer } from './viewer.js';
 
 const TICK_MS = 100;

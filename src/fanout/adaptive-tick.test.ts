@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { AdaptiveTick } from './tempo.js';
+import { AdaptiveTick } from './adaptive-tick.js';
 
 const LEAST_MS = 100;
 
