@@ -3,8 +3,8 @@ import { sleep } from '../common/sleep.js';
 import { bucketOf } from '../counters/ids.js';
 import { errorBody } from '../protocol/errors.js';
 import type { CounterStore } from '../store/counter-store.js';
-import { type Applied, BatchSender, type BatchSenderOptions } from './delivery.js';
-import { BucketQueue, type OpenBatch } from './lane.js';
+import { type Applied, BatchSender, type BatchSenderOptions } from './batch-sender.js';
+import { BucketQueue, type OpenBatch } from './bucket-queue.js';
 import type { PendingOperation } from './pending-operation.js';
 
 /** Measured on LMDB: a batch of 500 costs little more than one of 50, and its answers still leave in one go. */

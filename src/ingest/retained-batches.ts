@@ -1,8 +1,8 @@
 import type { Clock, Timer } from '../common/clock.js';
 import type { Batch } from '../counters/batch.js';
 import type { Operation } from '../counters/operation.js';
-import type { RetainedBatch, BucketQueue } from './lane.js';
-import type { Instant } from './moment.js';
+import type { RetainedBatch, BucketQueue } from './bucket-queue.js';
+import type { Instant } from './instant.js';
 
 /** Over all lanes: two seconds of full load, about 15 MB. */
 const OPERATIONS_MAX = 100_000;
