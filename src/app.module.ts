@@ -5,7 +5,7 @@ import { CoreModule } from './core.module.js';
 import { Fanout } from './fanout/fanout.js';
 import { CountsGateway } from './gateway/counts.gateway.js';
 import { GatewayModule } from './gateway/gateway.module.js';
-import { Shortcuts } from './gateway/shortcuts.js';
+import { Shortcuts } from './gateway/transport/shortcuts.js';
 import { HttpModule } from './http/http.module.js';
 import { StreamRegistry } from './http/streams.js';
 import { Ingest } from './ingest/ingest.js';

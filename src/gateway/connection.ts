@@ -9,14 +9,14 @@ import type { FrameSink, Viewer } from '../fanout/viewer.js';
 import type { Writable } from '../common/ascii-writer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { ByeEvent, MineEvent } from '../protocol/messages.js';
-import { CLOSE_MS } from './bounded-transports.js';
-import { DirectSocket, terminate } from './direct-socket.js';
-import { readFrames } from './frame-reader.js';
-import { WsFrameWriter } from './frame-writer.js';
+import { CLOSE_MS } from './transport/websocket-limits.js';
+import { DirectSocket, terminate } from './transport/direct-socket.js';
+import { readFrames } from './ws-frame-reader.js';
+import { WsFrameWriter } from './transport/ws-frame-writer.js';
 import { CROWD, type Intake, type Owner } from './intake.js';
-import type { AckQueue } from './outbox.js';
-import type { PausableConnection } from './read-gate.js';
-import type { Shortcuts } from './shortcuts.js';
+import type { AckQueue } from './ack-queue.js';
+import type { PausableConnection } from './read-backpressure.js';
+import type { Shortcuts } from './transport/shortcuts.js';
 import { UNREAD_MAX, UnreadAnswers } from './unread-answers.js';
 
 /** How long a connection that is cut has to read why. */

@@ -3,15 +3,15 @@ import type { INestApplicationContext } from '@nestjs/common';
 import { IoAdapter } from '@nestjs/platform-socket.io';
 import type { Server, ServerOptions } from 'socket.io';
 import type { OriginPolicy } from '../access/origin-policy.js';
-import { boundedParser, TRANSPORT_BYTES_MAX } from './bounded-parser.js';
-import { boundProbes, serverWithDoor } from './bounded-transports.js';
+import { boundedParser, TRANSPORT_BYTES_MAX } from './transport/packet-decoder.js';
+import { boundProbes, serverWithDoor } from './transport/websocket-limits.js';
 import type { GatewaySocket } from './connection.js';
 import type { Handshake } from './handshake.js';
 import { PageGuard } from './page-guard.js';
-import { HandshakeMemory } from './released.js';
+import { HandshakeMemory } from './transport/handshake-memory.js';
 import { connectionOf, RequestGate } from './request-gate.js';
-import type { Shortcuts } from './shortcuts.js';
-import { takeWebSockets } from './upgrades.js';
+import type { Shortcuts } from './transport/shortcuts.js';
+import { takeWebSockets } from './transport/upgrades.js';
 
 /** A vanished client is noticed after the two together. */
 const PING_INTERVAL_MS = 15_000;

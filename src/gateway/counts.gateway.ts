@@ -22,13 +22,13 @@ import { Presence } from '../fanout/presence.js';
 import type { Settings } from '../config/settings.js';
 import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
 import { Connection, type GatewaySocket } from './connection.js';
-import { receiveEvents } from './event-receiver.js';
+import { receiveEvents } from './transport/event-receiver.js';
 import { Intakes } from './intakes.js';
-import { AckQueue } from './outbox.js';
+import { AckQueue } from './ack-queue.js';
 import { PacedReceiver } from './paced-receiver.js';
-import { ReadBackpressure } from './read-gate.js';
-import { type Handling, EventHandlers } from './requests.js';
-import { Shortcuts } from './shortcuts.js';
+import { ReadBackpressure } from './read-backpressure.js';
+import { type Handling, EventHandlers } from './event-handlers.js';
+import { Shortcuts } from './transport/shortcuts.js';
 import { Subscriptions } from './subscriptions.js';
 
 /** Posts that a connection may look up in a second, if it may not watch more anyway. */

@@ -3,7 +3,7 @@ import { CountsGateway } from './counts.gateway.js';
 import { Handshake } from './handshake.js';
 import { Intakes } from './intakes.js';
 import { proveShortcuts } from './prove-shortcuts.js';
-import { Shortcuts } from './shortcuts.js';
+import { Shortcuts } from './transport/shortcuts.js';
 
 const shortcuts = {
   provide: Shortcuts,

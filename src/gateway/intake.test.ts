@@ -4,7 +4,7 @@ import { TokenBucket } from '../access/rate-limit.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { BUDGET, CROWD, Intake, type Waiting } from './intake.js';
 import { EVENTS_A_TURN, PacedReceiver } from './paced-receiver.js';
-import { Turns } from './turns.js';
+import { Turns } from './transport/turns.js';
 
 const UNITS = 100;
 

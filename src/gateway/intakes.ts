@@ -9,7 +9,7 @@ import type { Clock } from '../common/clock.js';
 import type { Settings } from '../config/settings.js';
 import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
 import { Intake, type Waiting, type WaitingRoom } from './intake.js';
-import { Turns } from './turns.js';
+import { Turns } from './transport/turns.js';
 
 type EngineSocket = Socket['conn'];
 

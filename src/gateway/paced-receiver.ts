@@ -1,6 +1,6 @@
-import type { Act, EventReceiver, Receiver } from './bounded-parser.js';
+import type { Act, EventReceiver, Receiver } from './transport/packet-decoder.js';
 import type { Backlog, Intake } from './intake.js';
-import type { Turns } from './turns.js';
+import type { Turns } from './transport/turns.js';
 
 /** Events of one connection in one turn of the event loop: less than a millisecond, even if all of them are refused. */
 export const EVENTS_A_TURN = 64;

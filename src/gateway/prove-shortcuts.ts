@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto';
 import { setImmediate, setTimeout as setTimeoutPromise } from 'node:timers/promises';
-import { DirectSocket, unsentPackets as packetsWaiting } from './direct-socket.js';
-import { attach, receiveEvents } from './event-receiver.js';
-import { readFrames } from './frame-reader.js';
-import { WsFrameWriter } from './frame-writer.js';
+import { DirectSocket, unsentPackets as packetsWaiting } from './transport/direct-socket.js';
+import { attach, receiveEvents } from './transport/event-receiver.js';
+import { readFrames } from './ws-frame-reader.js';
+import { WsFrameWriter } from './transport/ws-frame-writer.js';
 import { Intake } from './intake.js';
-import type { LibuvWrite } from './libuv-writer.js';
-import { connectTcpPair, type ProofConnection, ProofServer } from './proof-server.js';
-import { HandshakeMemory } from './released.js';
-import type { Shortcut } from './shortcut.js';
-import type { Shortcuts } from './shortcuts.js';
+import type { LibuvWrite } from './transport/libuv-writer.js';
+import { connectTcpPair, type ProofConnection, ProofServer } from './transport/proof-server.js';
+import { HandshakeMemory } from './transport/handshake-memory.js';
+import type { Shortcut } from './transport/shortcut.js';
+import type { Shortcuts } from './transport/shortcuts.js';
 
 /** All proofs take some 50 ms of CPU. When one hangs, the boot is delayed by this, and those after it fail, too. */
 const PROOFS_LIMIT_MS = 10_000;

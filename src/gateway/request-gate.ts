@@ -4,7 +4,7 @@ import type { Server, Socket } from 'socket.io';
 import { BODY_BYTES_A_UNIT, CONNECT_COST, MessageBudget, REQUEST_COST } from '../access/message-budget.js';
 import type { TokenBucket } from '../access/rate-limit.js';
 import { errorBody } from '../protocol/errors.js';
-import { TRANSPORT_BYTES_MAX } from './bounded-parser.js';
+import { TRANSPORT_BYTES_MAX } from './transport/packet-decoder.js';
 import type { Waiting } from './intake.js';
 import type { Intakes } from './intakes.js';
 

@@ -1,8 +1,8 @@
 import type { Socket } from 'socket.io';
 import type { Clock } from '../common/clock.js';
-import { unsentPackets } from './direct-socket.js';
+import { unsentPackets } from './transport/direct-socket.js';
 import { type Intake, UNSENT } from './intake.js';
-import type { Shortcuts } from './shortcuts.js';
+import type { Shortcuts } from './transport/shortcuts.js';
 
 /**
  * Answers that may wait for a client; with more, one that reads nothing for UNREAD_MS is cut. Time decides and not the

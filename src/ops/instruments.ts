@@ -2,7 +2,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import type { KeySet } from '../access/key-set.js';
 import type { Suspicions } from '../access/suspicions.js';
 import type { Fanout } from '../fanout/fanout.js';
-import type { Shortcuts } from '../gateway/shortcuts.js';
+import type { Shortcuts } from '../gateway/transport/shortcuts.js';
 import type { Ingest } from '../ingest/ingest.js';
 import type { OperationCounts } from '../ingest/operation-counts.js';
 import type { Presence } from '../fanout/presence.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type fc from 'fast-check';
 import { Decoder, type Packet, PacketType } from 'socket.io-parser';
-import { BoundedDecoder } from '../../src/gateway/bounded-parser.js';
+import { BoundedDecoder } from '../../src/gateway/transport/packet-decoder.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import { WireError } from '../../src/regions/wire-bytes.js';
 import * as lists from '../../src/regions/wire-lists.js';

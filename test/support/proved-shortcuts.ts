@@ -1,5 +1,5 @@
 import { proveShortcuts } from '../../src/gateway/prove-shortcuts.js';
-import { Shortcuts } from '../../src/gateway/shortcuts.js';
+import { Shortcuts } from '../../src/gateway/transport/shortcuts.js';
 
 /** Shortcuts as a gateway has them after its boot. @throws Error when one of them does not hold on this Node */
 export async function provedShortcuts(warn?: (message: string) => void): Promise<Shortcuts> {

@@ -9,7 +9,7 @@ import { CoreModule } from '../../src/core.module.js';
 import { CountsAdapter } from '../../src/gateway/counts.adapter.js';
 import { GatewayModule } from '../../src/gateway/gateway.module.js';
 import { Handshake } from '../../src/gateway/handshake.js';
-import { Shortcuts } from '../../src/gateway/shortcuts.js';
+import { Shortcuts } from '../../src/gateway/transport/shortcuts.js';
 import { configureHttp } from '../../src/http/configure-http.js';
 import { HttpModule } from '../../src/http/http.module.js';
 import { OpsModule } from '../../src/ops/ops.module.js';

@@ -5,9 +5,9 @@ import { queryObjects } from 'node:v8';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Server, type Socket } from 'socket.io';
 import type { Socket as ClientSocket } from 'socket.io-client';
-import { closeClients, connect, untilConnected } from '../../test/support/clients.js';
-import { until } from '../../test/support/until.js';
-import { HandshakeMemory } from './released.js';
+import { closeClients, connect, untilConnected } from '../../../test/support/clients.js';
+import { until } from '../../../test/support/until.js';
+import { HandshakeMemory } from './handshake-memory.js';
 import { Shortcut } from './shortcut.js';
 import { type WebSocket, webSocketOf } from './direct-socket.js';
 

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
-import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { SubscriberCache } from './quiet-channels.js';
+import { SimulatedClock } from '../../../test/simulation/simulated-clock.js';
+import { SubscriberCache } from './subscriber-cache.js';
 
 /** A channel with this gateway and `others` on it. */
 function world() {

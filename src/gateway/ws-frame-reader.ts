@@ -1,9 +1,9 @@
 import type { Socket as TcpSocket } from 'node:net';
 import type { Socket } from 'socket.io';
 import { FRAME_BYTES_A_UNIT } from '../access/message-budget.js';
-import { type WebSocket, webSocketOf } from './direct-socket.js';
+import { type WebSocket, webSocketOf } from './transport/direct-socket.js';
 import type { Backlog, Intake } from './intake.js';
-import type { Shortcut } from './shortcut.js';
+import type { Shortcut } from './transport/shortcut.js';
 
 type EngineSocket = Socket['conn'];
 

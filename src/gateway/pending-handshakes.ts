@@ -4,7 +4,7 @@ import type { WebSocket } from 'ws';
 import type { AddressLimiter } from '../access/address-limiter.js';
 import type { Suspicions } from '../access/suspicions.js';
 import type { GatewaySocket } from './connection.js';
-import { terminate } from './direct-socket.js';
+import { terminate } from './transport/direct-socket.js';
 import type { Intake } from './intake.js';
 import { UnprovedBytes } from './unproved-bytes.js';
 

@@ -7,10 +7,10 @@ import { provedShortcuts } from '../../test/support/proved-shortcuts.js';
 import { frameOf, OPCODE } from '../../test/support/raw-socket.js';
 import { Random } from '../../test/support/random.js';
 import { until } from '../../test/support/until.js';
-import { readFrames } from './frame-reader.js';
-import { webSocketOf } from './direct-socket.js';
+import { readFrames } from './ws-frame-reader.js';
+import { webSocketOf } from './transport/direct-socket.js';
 import { Intake } from './intake.js';
-import type { Shortcut } from './shortcut.js';
+import type { Shortcut } from './transport/shortcut.js';
 
 type EngineSocket = Socket['conn'];
 

@@ -3,8 +3,8 @@ import { createServer, type Server as HttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket as TcpSocket } from 'node:net';
 import { Server, type Socket } from 'socket.io';
 import { WebSocket } from 'ws';
-import { boundedParser } from './bounded-parser.js';
-import { OnePongServer } from './bounded-transports.js';
+import { boundedParser } from './packet-decoder.js';
+import { OnePongServer } from './websocket-limits.js';
 
 const LOOPBACK = '127.0.0.1';
 /** Exclusive: workers of one gateway would share the port, and get each other's connections. */

@@ -1,5 +1,5 @@
 import type { Socket } from 'socket.io';
-import { AcknowledgementId, BoundedDecoder, type Receiver } from './bounded-parser.js';
+import { AcknowledgementId, BoundedDecoder, type Receiver } from './packet-decoder.js';
 import type { Shortcut } from './shortcut.js';
 
 /**

@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { provedShortcuts } from '../../test/support/proved-shortcuts.js';
-import { until } from '../../test/support/until.js';
+import { provedShortcuts } from '../../../test/support/proved-shortcuts.js';
+import { until } from '../../../test/support/until.js';
 import type { LibuvWrite } from './libuv-writer.js';
 
 /** More than the system takes while nobody reads. */

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { ExpressAdapter } from '@nestjs/platform-express';
-import { errorBody } from '../protocol/errors.js';
-import { endWithError } from '../protocol/raw-response.js';
+import { errorBody } from '../../protocol/errors.js';
+import { endWithError } from '../../protocol/raw-response.js';
 
 /** Where WebSockets are taken. */
 const PATH = '/socket.io/';

@@ -1,4 +1,4 @@
-import type { Clock } from '../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 
 /**
  * Numbers the turns of the event loop while somebody asks: a number is the same within a turn, and another in the next. It

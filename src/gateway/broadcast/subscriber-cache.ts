@@ -1,4 +1,4 @@
-import type { Clock } from '../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 
 /** So long at most a channel is taken to be quiet without asking: a greeting may have been lost with its connection. */
 const QUIET_MS = 60_000;

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { WebSocket, WebSocketServer } from 'ws';
-import { WsFrameWriter } from './frame-writer.js';
+import { WsFrameWriter } from './ws-frame-writer.js';
 
 /** Where the length of a frame begins to take more bytes, and around it. */
 const LENGTHS = [1, 2, 100, 124, 125, 126, 127, 128, 1_000, 65_534, 65_535, 65_536, 65_537, 100_000];

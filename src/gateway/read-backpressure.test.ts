@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { ReadBackpressure } from './read-gate.js';
+import { ReadBackpressure } from './read-backpressure.js';
 
 const SHARE = 10;
 /** Longer than anybody is held. */

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { createShardedAdapter } from '@socket.io/redis-adapter';
 import type { Observable } from 'rxjs';
 import type { ServerOptions } from 'socket.io';
-import type { Clock } from '../common/clock.js';
-import { SubscriberCache } from './quiet-channels.js';
+import type { Clock } from '../../common/clock.js';
+import { SubscriberCache } from './subscriber-cache.js';
 
 /** All its channels begin so; those of rooms, of the one namespace, have this before and `#` behind the room's name. */
 const CHANNEL_PREFIX = 'tc:io';

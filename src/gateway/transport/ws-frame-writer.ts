@@ -1,4 +1,4 @@
-import { AsciiWriter, type Writable } from '../common/ascii-writer.js';
+import { AsciiWriter, type Writable } from '../../common/ascii-writer.js';
 
 const TEXT = 0x81;
 const LENGTH_16 = 126;
