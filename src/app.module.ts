@@ -7,7 +7,7 @@ import { CountsGateway } from './gateway/counts.gateway.js';
 import { GatewayModule } from './gateway/gateway.module.js';
 import { Shortcuts } from './gateway/transport/shortcuts.js';
 import { HttpModule } from './http/http.module.js';
-import { StreamRegistry } from './http/streams.js';
+import { StreamRegistry } from './http/stream-registry.js';
 import { Ingest } from './ingest/ingest.js';
 import { OperationCounts } from './ingest/operation-counts.js';
 import { Instruments } from './ops/instruments.js';

@@ -15,10 +15,10 @@ import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
 import { answerClientError } from './client-error.js';
 import { serveClientScript } from './client-script.js';
 import { boundTimes } from './connection-times.js';
-import { serveDocs } from './docs.js';
+import { serveDocs } from './swagger-ui.js';
 import { OperatorPort } from './operator-port.js';
 import { oneAtATime } from './one-at-a-time.js';
-import { PeerAuthentication } from './peer-guard.js';
+import { PeerAuthentication } from './peer-authentication.js';
 import { ProtocolErrorFilter } from './protocol-error.filter.js';
 import { chargeRequests } from './request-charge.js';
 

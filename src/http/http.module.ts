@@ -3,11 +3,11 @@ import { GlobalRead } from '../regions/everywhere.js';
 import type { Regions } from '../regions/regions.js';
 import { REGIONS } from '../config/injection-tokens.js';
 import { CountersController } from './counters.controller.js';
-import { PeerAuthentication } from './peer-guard.js';
+import { PeerAuthentication } from './peer-authentication.js';
 import { Reads } from './reads.js';
 import { RegionsController } from './regions.controller.js';
 import { StreamController } from './stream.controller.js';
-import { StreamRegistry } from './streams.js';
+import { StreamRegistry } from './stream-registry.js';
 
 /** `null` without other regions. */
 const everywhere = {

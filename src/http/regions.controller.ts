@@ -12,7 +12,7 @@ import { decodeShipments, encodeShipments } from '../regions/wire.js';
 import type { Settings } from '../config/settings.js';
 import { REGIONS, SETTINGS } from '../config/injection-tokens.js';
 import { readerOf } from './parameters.js';
-import { PeerAuthentication } from './peer-guard.js';
+import { PeerAuthentication } from './peer-authentication.js';
 import { Reads } from './reads.js';
 
 /** How the link to another region is doing: LinkStatus, with a time that people can read. */

@@ -8,7 +8,7 @@ import type { Settings } from '../config/settings.js';
 import { SETTINGS } from '../config/injection-tokens.js';
 import { mustWantEvents, postsOf } from './parameters.js';
 import { Reads } from './reads.js';
-import { StreamRegistry } from './streams.js';
+import { StreamRegistry } from './stream-registry.js';
 
 @Controller('v1')
 export class StreamController {

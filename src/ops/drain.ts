@@ -4,7 +4,7 @@ import { sleep } from '../common/sleep.js';
 import { Fanout } from '../fanout/fanout.js';
 import { CountsGateway } from '../gateway/counts.gateway.js';
 import { Handshake } from '../gateway/handshake.js';
-import { StreamRegistry } from '../http/streams.js';
+import { StreamRegistry } from '../http/stream-registry.js';
 import { Ingest } from '../ingest/ingest.js';
 import { CLOCK } from '../config/injection-tokens.js';
 

@@ -3,7 +3,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { Request, Response } from 'express';
 import type { OpenAPIV3_1 } from 'openapi-types';
 import type { Metrics } from '../counters/metrics.js';
-import { openApi } from './openapi.js';
+import { openApi } from './openapi/document.js';
 import { serveFolder } from './static-files.js';
 
 /** Its own would load the description of a foreign service. The badge of the validator would come from a foreign host. */

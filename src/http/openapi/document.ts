@@ -1,7 +1,7 @@
 import type { OpenAPIV3_1 } from 'openapi-types';
-import type { Metrics } from '../counters/metrics.js';
-import { componentsOf } from './openapi-components.js';
-import { pathsOf } from './openapi-paths.js';
+import type { Metrics } from '../../counters/metrics.js';
+import { componentsOf } from './components.js';
+import { pathsOf } from './paths.js';
 
 const DESCRIPTION = `Likes, views and viewers now, counted exactly.
 

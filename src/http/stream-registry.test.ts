@@ -11,7 +11,7 @@ import { Metrics } from '../counters/metrics.js';
 import { Fanout } from '../fanout/fanout.js';
 import { Presence } from '../fanout/presence.js';
 import type { CounterStore, PostView } from '../store/counter-store.js';
-import { StreamRegistry } from './streams.js';
+import { StreamRegistry } from './stream-registry.js';
 
 /** A read of the store, which the test lets succeed or fail. */
 interface Read {

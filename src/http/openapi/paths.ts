@@ -1,5 +1,5 @@
 import type { OpenAPIV3_1 } from 'openapi-types';
-import type { Metrics } from '../counters/metrics.js';
+import type { Metrics } from '../../counters/metrics.js';
 
 type Paths = Record<string, OpenAPIV3_1.PathItemObject>;
 type Operation = NonNullable<Paths[string]['get']>;
