@@ -13,7 +13,7 @@ import { OperationCounts } from './ingest/operation-counts.js';
 import { Instruments } from './ops/instruments.js';
 import { OpsModule } from './ops/ops.module.js';
 import { Presence } from './fanout/presence.js';
-import type { Regions } from './regions/regions.js';
+import type { Regions } from './replication/regions.js';
 import type { Settings } from './config/settings.js';
 import type { RedisClient } from './store/redis/connections.js';
 import { REDIS, REGIONS } from './config/injection-tokens.js';

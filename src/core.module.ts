@@ -24,15 +24,15 @@ import { Ingest } from './ingest/ingest.js';
 import { OperationCounts } from './ingest/operation-counts.js';
 import { Instruments } from './ops/instruments.js';
 import { Presence } from './fanout/presence.js';
-import { startReplication } from './regions/join.js';
-import type { Regions } from './regions/regions.js';
+import { startReplication } from './replication/start-replication.js';
+import type { Regions } from './replication/regions.js';
 import type { Settings } from './config/settings.js';
 import type { CounterStore } from './store/counter-store.js';
 import { checkDirectory } from './store/embedded/directory-check.js';
 import { EmbeddedStore } from './store/embedded/embedded-store.js';
 import { RedisClient } from './store/redis/connections.js';
 import { RedisStore } from './store/redis/redis-store.js';
-import type { ReplicatedStore } from './store/regional-store.js';
+import type { ReplicatedStore } from './store/replicated-store.js';
 import { CLOCK, DATA_CLOCK, REDIS, REGIONS, SETTINGS, STORE } from './config/injection-tokens.js';
 
 /**

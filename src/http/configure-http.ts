@@ -9,7 +9,7 @@ import { Suspicions } from '../access/suspicions.js';
 import type { Clock } from '../common/clock.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
-import { REQUEST_BYTES_MAX } from '../regions/requests.js';
+import { REQUEST_BYTES_MAX } from '../replication/transport/request-splitter.js';
 import type { Settings } from '../config/settings.js';
 import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
 import { answerClientError } from './client-error.js';

@@ -13,7 +13,7 @@ import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts, type OperationKind, resultOf } from '../ingest/operation-counts.js';
 import { Presence } from '../fanout/presence.js';
 import { ProtocolError, throwIf } from '../protocol/errors.js';
-import { GlobalRead } from '../regions/everywhere.js';
+import { GlobalRead } from '../replication/global-read.js';
 import type { Settings } from '../config/settings.js';
 import type { CounterStore } from '../store/counter-store.js';
 import { CLOCK, DATA_CLOCK, SETTINGS, STORE } from '../config/injection-tokens.js';

@@ -1,6 +1,6 @@
 import { Module } from '@nestjs/common';
-import { GlobalRead } from '../regions/everywhere.js';
-import type { Regions } from '../regions/regions.js';
+import { GlobalRead } from '../replication/global-read.js';
+import type { Regions } from '../replication/regions.js';
 import { REGIONS } from '../config/injection-tokens.js';
 import { CountersController } from './counters.controller.js';
 import { PeerAuthentication } from './peer-authentication.js';

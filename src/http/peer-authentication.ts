@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Inject, Injectable } from '@nestjs/common';
 import { ProtocolError } from '../protocol/errors.js';
-import type { Regions } from '../regions/regions.js';
+import type { Regions } from '../replication/regions.js';
 import type { Settings } from '../config/settings.js';
 import { REGIONS, SETTINGS } from '../config/injection-tokens.js';
 

@@ -2,13 +2,13 @@ import { Controller, Get, Inject, Post, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { Authenticator } from '../access/authenticator.js';
 import { ProtocolError } from '../protocol/errors.js';
-import type { LinkStatus, PeerService } from '../regions/peer.js';
-import type { Regions } from '../regions/regions.js';
-import { SHOWN_MAX } from '../regions/requests.js';
-import { ShipmentRules } from '../regions/shipment-rules.js';
-import { WireError } from '../regions/wire-bytes.js';
-import { decodeDigests, decodePosts, encodeDifferences, encodeReceipts } from '../regions/wire-lists.js';
-import { decodeShipments, encodeShipments } from '../regions/wire.js';
+import type { LinkStatus, PeerService } from '../replication/transport/peer.js';
+import type { Regions } from '../replication/regions.js';
+import { SHOWN_MAX } from '../replication/transport/request-splitter.js';
+import { ShipmentRules } from '../replication/transport/delta-validation.js';
+import { WireError } from '../replication/transport/wire-format.js';
+import { decodeDigests, decodePosts, encodeDifferences, encodeReceipts } from '../replication/transport/message-codec.js';
+import { decodeShipments, encodeShipments } from '../replication/transport/delta-codec.js';
 import type { Settings } from '../config/settings.js';
 import { REGIONS, SETTINGS } from '../config/injection-tokens.js';
 import { readerOf } from './parameters.js';
@@ -19,7 +19,7 @@ import { Reads } from './reads.js';
 export type PeerReading = Omit<LinkStatus, 'sinceMs'> & { readonly since: string | null };
 
 /**
- * What regions ask of each other, in the bytes of src/regions/wire.ts; and how their links are doing, for everybody who may read.
+ * What regions ask of each other, in the bytes of src/replication/transport/delta-codec.ts; and how their links are doing, for everybody who may read.
  * PeerAuthentication has let the caller through before its body was read.
  */
 @Controller('v1/regions')

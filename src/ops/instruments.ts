@@ -6,7 +6,7 @@ import type { Shortcuts } from '../gateway/transport/shortcuts.js';
 import type { Ingest } from '../ingest/ingest.js';
 import type { OperationCounts } from '../ingest/operation-counts.js';
 import type { Presence } from '../fanout/presence.js';
-import type { Regions } from '../regions/regions.js';
+import type { Regions } from '../replication/regions.js';
 
 /** Seconds; from a commit on a fast disk to the deadline of an operation. */
 const LATENCY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];

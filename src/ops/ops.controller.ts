@@ -1,7 +1,7 @@
 import { Controller, Get, Header, HttpCode, HttpStatus, Inject, Res } from '@nestjs/common';
 import type { Response } from 'express';
 import type { CounterStore } from '../store/counter-store.js';
-import type { Regions } from '../regions/regions.js';
+import type { Regions } from '../replication/regions.js';
 import { REGIONS, STORE } from '../config/injection-tokens.js';
 import { Drain } from './drain.js';
 import { Instruments } from './instruments.js';

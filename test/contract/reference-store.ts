@@ -11,7 +11,7 @@ import { changesAfter, comeBack, emptyShipment, giveAnew, scanOf } from '../../s
 import type { Receipt, Shipment, Toggled } from '../../src/counters/replication/delta.js';
 import { stampOf } from '../../src/counters/replication/hybrid-clock.js';
 import type { CounterStore, PostView } from '../../src/store/counter-store.js';
-import type { Asked, BucketStanding, NewLife, ReplicatedStore, ScanPage } from '../../src/store/regional-store.js';
+import type { Asked, BucketStanding, NewLife, ReplicatedStore, ScanPage } from '../../src/store/replicated-store.js';
 import { MemoryBucket } from './memory-bucket.js';
 
 /** `apply`, `merge` and what goes with them, and nothing else: the meaning that every store has to equal. */

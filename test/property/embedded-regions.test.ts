@@ -5,7 +5,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Metrics } from '../../src/counters/metrics.js';
 import type { Shipment } from '../../src/counters/replication/delta.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
-import type { ReplicatedStore } from '../../src/store/regional-store.js';
+import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { Random } from '../support/random.js';
 import { History, readAlike, sendAlike, type Shape } from './histories.js';

@@ -9,7 +9,7 @@ import type { EntryShipment, PostShipment, Register, Shipment } from '../../src/
 import { regionNumber, stampOf } from '../../src/counters/replication/hybrid-clock.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
-import type { ReplicatedStore } from '../../src/store/regional-store.js';
+import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import { key, START_MS } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';

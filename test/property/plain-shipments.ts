@@ -1,7 +1,7 @@
 import type { Key64 } from '../../src/counters/ids.js';
 import type { PostShipment, Shipment } from '../../src/counters/replication/delta.js';
 import { stampOf } from '../../src/counters/replication/hybrid-clock.js';
-import type { ReplicatedStore } from '../../src/store/regional-store.js';
+import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import type { Random } from '../support/random.js';
 
 /** A shipment without an order where there is none, and without posts of which it says nothing. */

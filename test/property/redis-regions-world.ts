@@ -7,7 +7,7 @@ import type { Receipt, Shipment } from '../../src/counters/replication/delta.js'
 import type { CounterStore } from '../../src/store/counter-store.js';
 import type { RedisReplication } from '../../src/store/redis/redis-regions.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
-import type { ReplicatedStore } from '../../src/store/regional-store.js';
+import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import type { ReferenceStore } from '../contract/reference-store.js';
 import type { Random } from '../support/random.js';
 import { type History, readAlike, sendAlike, type Shape } from './histories.js';

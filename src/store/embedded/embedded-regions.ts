@@ -7,7 +7,7 @@ import type { Life, Replica } from '../../counters/pn-counter.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
 import { changesAfter, comeBack, emptyShipment, giveAnew, scanOf } from '../../counters/replication/build-delta.js';
 import type { PostShipment, Receipt, Shipment, Toggled } from '../../counters/replication/delta.js';
-import type { Asked, BucketStanding, NewLife, ReplicatedStore, ScanPage } from '../regional-store.js';
+import type { Asked, BucketStanding, NewLife, ReplicatedStore, ScanPage } from '../replicated-store.js';
 import type { RecordCache } from './records.js';
 
 /** Ids that a scan reads for each post that is in one of its buckets: 4,000 take some milliseconds. */

@@ -6,7 +6,7 @@ import type { Metrics } from '../../counters/metrics.js';
 import type { Life } from '../../counters/pn-counter.js';
 import { regionNumber } from '../../counters/replication/hybrid-clock.js';
 import type { Receipt, Shipment, Toggled } from '../../counters/replication/delta.js';
-import type { Asked, BucketStanding, NewLife, ReplicatedStore, ScanPage } from '../regional-store.js';
+import type { Asked, BucketStanding, NewLife, ReplicatedStore, ScanPage } from '../replicated-store.js';
 import type { RedisClient } from './connections.js';
 import { keysOf } from './keys.js';
 import { newLife } from './new-life.js';

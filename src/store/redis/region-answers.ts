@@ -1,6 +1,6 @@
 import type { Life } from '../../counters/pn-counter.js';
 import type { EntryShipment, PostShipment, Register, Shipment } from '../../counters/replication/delta.js';
-import type { BucketStanding } from '../regional-store.js';
+import type { BucketStanding } from '../replicated-store.js';
 import { MsgpackReader } from './packed-values.js';
 import { PostRecord } from './post-record.js';
 import { keyOf } from './decimal-key.js';

@@ -2,7 +2,7 @@ import { inParts } from '../../counters/replication/build-delta.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { Replica } from '../../counters/pn-counter.js';
 import type { PostShipment, Register, Shipment } from '../../counters/replication/delta.js';
-import type { ScanPage } from '../regional-store.js';
+import type { ScanPage } from '../replicated-store.js';
 import { emptyScan, type Standing } from './region-answers.js';
 import type { PostRecord } from './post-record.js';
 import type { BucketReader, StampedMembers } from './region-reads.js';

@@ -2,7 +2,7 @@ import type { Clock } from '../common/clock.js';
 import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import type { Life } from '../counters/pn-counter.js';
 import { stampOf, wallMsOf } from '../counters/replication/hybrid-clock.js';
-import type { ReplicatedStore } from '../store/regional-store.js';
+import type { ReplicatedStore } from '../store/replicated-store.js';
 import { AHEAD_MAX_MS } from './admission.js';
 
 /** What a link knows of a bucket at its peer. */

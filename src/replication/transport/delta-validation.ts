@@ -1,7 +1,7 @@
-import { type ActorKeys, bucketOf } from '../counters/ids.js';
-import type { Metrics } from '../counters/metrics.js';
-import { type PostShipment, type Shipment } from '../counters/replication/delta.js';
-import { WireError } from './wire-bytes.js';
+import { type ActorKeys, bucketOf } from '../../counters/ids.js';
+import type { Metrics } from '../../counters/metrics.js';
+import { type PostShipment, type Shipment } from '../../counters/replication/delta.js';
+import { WireError } from './wire-format.js';
 
 /**
  * What shipments of another region have to be besides well-formed: a call that breaks a rule is refused as a whole, because regions that

@@ -3,7 +3,7 @@ import { Metrics } from '../counters/metrics.js';
 import { ReferenceStore } from '../../test/contract/reference-store.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { AntiEntropy } from './anti-entropy.js';
-import type { Peer } from './peer.js';
+import type { Peer } from './transport/peer.js';
 
 const PERIOD_MS = 60_000;
 const TURNS = 16;

@@ -2,9 +2,9 @@ import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import type { PostShipment, Shipment } from '../counters/replication/delta.js';
 import { stampOf } from '../counters/replication/hybrid-clock.js';
-import type { ReplicatedStore } from '../store/regional-store.js';
+import type { ReplicatedStore } from '../store/replicated-store.js';
 import { digestOf, leafOf, LEAVES } from './digest.js';
-import type { BucketDigest, Difference, Peer } from './peer.js';
+import type { BucketDigest, Difference, Peer } from './transport/peer.js';
 
 const PAGE_MAX = 500;
 /** Between two pages: a million posts take 20 s, in which others have their turn. */

@@ -1,7 +1,7 @@
-import { type MembersShipment, partOf, type PostShipment, type Shipment } from '../counters/replication/delta.js';
+import { type MembersShipment, partOf, type PostShipment, type Shipment } from '../../counters/replication/delta.js';
 import type { BucketDigest } from './peer.js';
-import { encodeDigests, encodePosts } from './wire-lists.js';
-import { encodeShipments } from './wire.js';
+import { encodeDigests, encodePosts } from './message-codec.js';
+import { encodeShipments } from './delta-codec.js';
 
 /** A body that a region takes from another. */
 export const REQUEST_BYTES_MAX = 1024 * 1024;

@@ -1,6 +1,6 @@
 import { ProtocolError } from '../protocol/errors.js';
 import type { Regions } from './regions.js';
-import { SHOWN_MAX } from './requests.js';
+import { SHOWN_MAX } from './transport/request-splitter.js';
 
 /** Posts that wait to be asked for. */
 const WAITING_MAX = 20_000;

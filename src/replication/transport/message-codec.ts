@@ -1,7 +1,7 @@
-import { STORED_POST_PATTERN } from '../counters/ids.js';
-import type { Receipt } from '../counters/replication/delta.js';
+import { STORED_POST_PATTERN } from '../../counters/ids.js';
+import type { Receipt } from '../../counters/replication/delta.js';
 import type { BucketDigest, Difference } from './peer.js';
-import { WireReader, WireWriter } from './wire-bytes.js';
+import { WireReader, WireWriter } from './wire-format.js';
 
 /*
  * What regions tell each other besides shipments, written as in wire.ts:

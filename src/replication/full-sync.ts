@@ -1,7 +1,7 @@
 import { type Life, orderOf } from '../counters/pn-counter.js';
 import type { Shipment } from '../counters/replication/delta.js';
-import type { BucketStanding, ReplicatedStore } from '../store/regional-store.js';
-import type { PeerProgress } from './remotes.js';
+import type { BucketStanding, ReplicatedStore } from '../store/replicated-store.js';
+import type { PeerProgress } from './peer-progress.js';
 
 /** Things of a page: some 20 KB. */
 const PAGE_MAX = 500;

@@ -1,6 +1,6 @@
 import type { Clock } from '../common/clock.js';
 import type { Shipment } from '../counters/replication/delta.js';
-import type { Asked, BucketStanding, ReplicatedStore } from '../store/regional-store.js';
+import type { Asked, BucketStanding, ReplicatedStore } from '../store/replicated-store.js';
 
 /** Changes of a bucket that one exchange carries: about 20 KB. */
 export const CHANGES_MAX = 1_000;

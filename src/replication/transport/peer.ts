@@ -1,4 +1,4 @@
-import type { Receipt, Shipment } from '../counters/replication/delta.js';
+import type { Receipt, Shipment } from '../../counters/replication/delta.js';
 
 /** Digests of a bucket's posts, by leaf: see digest.ts. */
 export interface BucketDigest {

@@ -1,14 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
-import { RandomShipments } from '../../test/support/random-shipments.js';
-import { Random } from '../../test/support/random.js';
-import { MemoryBucket } from '../../test/contract/memory-bucket.js';
-import { merge } from '../counters/replication/merge-delta.js';
-import { Metrics } from '../counters/metrics.js';
-import { newState, ReplicationState } from '../counters/replication/replication-state.js';
-import { partOf, type PostShipment, type Shipment } from '../counters/replication/delta.js';
-import { shipRequests, showRequests } from './requests.js';
-import { decodePosts } from './wire-lists.js';
-import { decodeShipments } from './wire.js';
+import { RandomShipments } from '../../../test/support/random-shipments.js';
+import { Random } from '../../../test/support/random.js';
+import { MemoryBucket } from '../../../test/contract/memory-bucket.js';
+import { merge } from '../../counters/replication/merge-delta.js';
+import { Metrics } from '../../counters/metrics.js';
+import { newState, ReplicationState } from '../../counters/replication/replication-state.js';
+import { partOf, type PostShipment, type Shipment } from '../../counters/replication/delta.js';
+import { shipRequests, showRequests } from './request-splitter.js';
+import { decodePosts } from './message-codec.js';
+import { decodeShipments } from './delta-codec.js';
 
 const SEED = 20_260_102;
 const ROUNDS = 60 * Number(process.env['TEST_SCALE'] ?? 1);

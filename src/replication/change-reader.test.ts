@@ -3,8 +3,8 @@ import { ReferenceStore } from '../../test/contract/reference-store.js';
 import type { Clock } from '../common/clock.js';
 import { Metrics } from '../counters/metrics.js';
 import type { Shipment } from '../counters/replication/delta.js';
-import type { Asked, BucketStanding } from '../store/regional-store.js';
-import { ChangeReader } from './collector.js';
+import type { Asked, BucketStanding } from '../store/replicated-store.js';
+import { ChangeReader } from './change-reader.js';
 
 const SHIP_MS = 100;
 const LED = [0, 1];

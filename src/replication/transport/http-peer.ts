@@ -1,15 +1,15 @@
 import { Agent as HttpAgent, type ClientRequest, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { urlToHttpOptions } from 'node:url';
-import type { Clock } from '../common/clock.js';
-import type { Receipt, Shipment } from '../counters/replication/delta.js';
-import type { PeerAddress } from '../config/peer-urls.js';
+import type { Clock } from '../../common/clock.js';
+import type { Receipt, Shipment } from '../../counters/replication/delta.js';
+import type { PeerAddress } from '../../config/peer-urls.js';
 import type { BucketDigest, Difference, Peer } from './peer.js';
-import { compareRequests, type ShipRequests, showRequests } from './requests.js';
-import type { ShipmentRules } from './shipment-rules.js';
-import { WireError } from './wire-bytes.js';
-import { decodeDifferences, decodeReceipts } from './wire-lists.js';
-import { decodeShipments } from './wire.js';
+import { compareRequests, type ShipRequests, showRequests } from './request-splitter.js';
+import type { ShipmentRules } from './delta-validation.js';
+import { WireError } from './wire-format.js';
+import { decodeDifferences, decodeReceipts } from './message-codec.js';
+import { decodeShipments } from './delta-codec.js';
 
 /** From asking until the whole answer is there. */
 const CALL_MS = 5_000;

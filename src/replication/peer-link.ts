@@ -2,14 +2,14 @@ import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import { type Life, orderOf } from '../counters/pn-counter.js';
 import type { Receipt, Shipment } from '../counters/replication/delta.js';
-import type { Asked, BucketStanding, ReplicatedStore } from '../store/regional-store.js';
-import { CHANGES_MAX, type ChangeReader, type Round } from './collector.js';
-import { PeerLag } from './lag.js';
+import type { Asked, BucketStanding, ReplicatedStore } from '../store/replicated-store.js';
+import { CHANGES_MAX, type ChangeReader, type Round } from './change-reader.js';
+import { PeerLag } from './peer-lag.js';
 import { LinkState } from './link-state.js';
-import type { LinkStatus, Peer } from './peer.js';
+import type { LinkStatus, Peer } from './transport/peer.js';
 import { Rejections } from './rejections.js';
-import { lacks, PeerProgress } from './remotes.js';
-import { FullSync } from './scan.js';
+import { lacks, PeerProgress } from './peer-progress.js';
+import { FullSync } from './full-sync.js';
 
 /** Pauses after a call that failed: doubled up to the last, half of it random. */
 const RETRY_MIN_MS = 100;

@@ -1,13 +1,13 @@
 import type { Clock } from '../common/clock.js';
 import type { ActorKeys } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
-import type { ReplicatedStore } from '../store/regional-store.js';
-import { HttpPeer } from './http-peer.js';
+import type { ReplicatedStore } from '../store/replicated-store.js';
+import { HttpPeer } from './transport/http-peer.js';
 import type { PeerAddress } from '../config/peer-urls.js';
 import type { Regions } from './regions.js';
-import { ShipRequests } from './requests.js';
-import { ShipmentRules } from './shipment-rules.js';
-import { Replicator } from './shipping.js';
+import { ShipRequests } from './transport/request-splitter.js';
+import { ShipmentRules } from './transport/delta-validation.js';
+import { Replicator } from './replicator.js';
 
 export interface JoinOptions {
   readonly region: string;

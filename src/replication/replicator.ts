@@ -3,13 +3,13 @@ import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import type { Life } from '../counters/pn-counter.js';
 import type { Receipt, Shipment } from '../counters/replication/delta.js';
 import { wallMsOf } from '../counters/replication/hybrid-clock.js';
-import type { BucketStanding, ReplicatedStore } from '../store/regional-store.js';
+import type { BucketStanding, ReplicatedStore } from '../store/replicated-store.js';
 import { Admission } from './admission.js';
 import { AntiEntropy } from './anti-entropy.js';
-import { ChangeReader } from './collector.js';
+import { ChangeReader } from './change-reader.js';
 import { ComingBack } from './coming-back.js';
-import { PeerLink } from './link.js';
-import type { BucketDigest, Difference, LinkStatus, Peer, PeerService } from './peer.js';
+import { PeerLink } from './peer-link.js';
+import type { BucketDigest, Difference, LinkStatus, Peer, PeerService } from './transport/peer.js';
 
 /** Leases are renewed, and what was filled is looked at, this often. */
 const LEAD_MS = 1_000;

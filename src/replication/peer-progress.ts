@@ -2,7 +2,7 @@ import type { Clock } from '../common/clock.js';
 import { type Life, orderOf } from '../counters/pn-counter.js';
 import type { Receipt } from '../counters/replication/delta.js';
 import { wallMsOf } from '../counters/replication/hybrid-clock.js';
-import type { BucketStanding } from '../store/regional-store.js';
+import type { BucketStanding } from '../store/replicated-store.js';
 
 /** A bucket that has nothing to tell asks this often whether its peer still has what it had, … */
 const HEARTBEAT_MS = 1_000;

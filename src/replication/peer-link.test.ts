@@ -5,8 +5,8 @@ import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { bucketOf } from '../counters/ids.js';
 import { Metrics } from '../counters/metrics.js';
 import type { Receipt, Shipment } from '../counters/replication/delta.js';
-import { ChangeReader } from './collector.js';
-import { PeerLink } from './link.js';
+import { ChangeReader } from './change-reader.js';
+import { PeerLink } from './peer-link.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 const BUCKETS = 2;

@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
-import { RandomShipments } from '../../test/support/random-shipments.js';
-import { Random } from '../../test/support/random.js';
-import type { Shipment } from '../counters/replication/delta.js';
-import { stampOf } from '../counters/replication/hybrid-clock.js';
-import { WireError } from './wire-bytes.js';
+import { RandomShipments } from '../../../test/support/random-shipments.js';
+import { Random } from '../../../test/support/random.js';
+import type { Shipment } from '../../counters/replication/delta.js';
+import { stampOf } from '../../counters/replication/hybrid-clock.js';
+import { WireError } from './wire-format.js';
 import {
   decodeDifferences,
   decodeDigests,
@@ -13,8 +13,8 @@ import {
   encodeDigests,
   encodePosts,
   encodeReceipts,
-} from './wire-lists.js';
-import { decodeShipments, encodeShipments } from './wire.js';
+} from './message-codec.js';
+import { decodeShipments, encodeShipments } from './delta-codec.js';
 
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const ROUNDS = 60 * SCALE;

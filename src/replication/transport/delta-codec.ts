@@ -1,9 +1,9 @@
-import { STORED_POST_PATTERN } from '../counters/ids.js';
-import { METRICS_MAX } from '../counters/metrics.js';
-import { LIVES_MAX, type Replica } from '../counters/pn-counter.js';
-import type { EntryShipment, MembersShipment, PostShipment, Register, Shipment } from '../counters/replication/delta.js';
-import { REGION_PATTERN } from '../config/peer-urls.js';
-import { WireError, WireReader, WireWriter } from './wire-bytes.js';
+import { STORED_POST_PATTERN } from '../../counters/ids.js';
+import { METRICS_MAX } from '../../counters/metrics.js';
+import { LIVES_MAX, type Replica } from '../../counters/pn-counter.js';
+import type { EntryShipment, MembersShipment, PostShipment, Register, Shipment } from '../../counters/replication/delta.js';
+import { REGION_PATTERN } from '../../config/peer-urls.js';
+import { WireError, WireReader, WireWriter } from './wire-format.js';
 
 /**
  * Shipments as bytes. Numbers are LEB128 where nothing else is said; lists begin with their length.

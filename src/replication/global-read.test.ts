@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from '@jest/globals';
-import { GlobalRead } from './everywhere.js';
+import { GlobalRead } from './global-read.js';
 import type { Regions } from './regions.js';
 
 /** What the other region was asked, and how it answers. */

@@ -1,5 +1,5 @@
-import type { Key64 } from '../counters/ids.js';
-import type { Life } from '../counters/pn-counter.js';
+import type { Key64 } from '../../counters/ids.js';
+import type { Life } from '../../counters/pn-counter.js';
 
 /** What came is not a message of another region; says which field is wrong. */
 export class WireError extends Error {}

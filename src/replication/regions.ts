@@ -1,5 +1,5 @@
-import type { HttpPeer } from './http-peer.js';
-import type { LinkStatus, PeerService } from './peer.js';
+import type { HttpPeer } from './transport/http-peer.js';
+import type { LinkStatus, PeerService } from './transport/peer.js';
 
 /** This region among others, as HTTP and operators see it. */
 export interface Regions {
