@@ -28,7 +28,7 @@ import { startReplication } from './replication/start-replication.js';
 import type { Regions } from './replication/regions.js';
 import type { Settings } from './config/settings.js';
 import type { CounterStore } from './store/counter-store.js';
-import { checkDirectory } from './store/embedded/directory-check.js';
+import { checkDirectory } from './store/embedded/disk/directory-check.js';
 import { EmbeddedStore } from './store/embedded/embedded-store.js';
 import { RedisClient } from './store/redis/connections.js';
 import { RedisStore } from './store/redis/redis-store.js';

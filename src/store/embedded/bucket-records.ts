@@ -1,11 +1,11 @@
 import type { PostState } from '../../counters/bucket.js';
 import type { Replica } from '../../counters/pn-counter.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
-import type { Change, WriteSet } from './changes.js';
-import type { MemberTable } from './member-table.js';
-import type { PostRecord } from './post-record.js';
-import type { RegisterTable } from './register-table.js';
-import type { Tables } from './tables.js';
+import type { Change, WriteSet } from './disk/write-set.js';
+import type { MemberTable } from './disk/member-table.js';
+import type { PostRecord } from './disk/post-record.js';
+import type { RegisterTable } from './disk/register-table.js';
+import type { Tables } from './disk/tables.js';
 
 /** A post that is in memory. */
 interface CachedPost extends Change {

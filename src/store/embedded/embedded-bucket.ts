@@ -5,13 +5,13 @@ import type { Replica } from '../../counters/pn-counter.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
 import type { Register } from '../../counters/replication/delta.js';
 import { A_MS } from '../../counters/replication/hybrid-clock.js';
-import { bigEndian, ByteReader, type ByteWriter } from './bytes.js';
+import { bigEndian, ByteReader, type ByteWriter } from './disk/record-bytes.js';
 import type { BucketRecords } from './bucket-records.js';
-import type { Change } from './changes.js';
-import { Chunks } from './chunks.js';
-import { NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
-import { memberPlace } from './post-record.js';
-import { CLOCK, encodeState, STATE } from './regional-record.js';
+import type { Change } from './disk/write-set.js';
+import { Chunks } from './disk/chunks.js';
+import { NUMBERED_BYTES, SortedKeyArray } from './disk/sorted-key-array.js';
+import { memberPlace } from './disk/post-record.js';
+import { CLOCK, encodeState, STATE } from './disk/replication-record.js';
 
 /** Mean marks a chunk: 960 bytes, so that few grow over what LMDB keeps within a page, 2 KB, before they are split. */
 const MARKS_CHUNK_MEAN = 64;

@@ -8,7 +8,7 @@ import { MARK_GENERATION_MS } from '../../counters/bucket.js';
 import { LIKES } from '../../counters/metrics.js';
 import { DUPLICATE, ON, type Operation } from '../../counters/operation.js';
 import { EmbeddedStore } from './embedded-store.js';
-import { KEY64_BYTES } from './packed-keys.js';
+import { KEY64_BYTES } from './disk/sorted-key-array.js';
 
 const MARKS = 5_000;
 

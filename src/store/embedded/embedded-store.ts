@@ -7,14 +7,14 @@ import type { Metrics } from '../../counters/metrics.js';
 import { newState, ReplicationState } from '../../counters/replication/replication-state.js';
 import { stampOf } from '../../counters/replication/hybrid-clock.js';
 import type { CounterStore, PostView } from '../counter-store.js';
-import { DataDirectory, type DataDirectoryOptions } from './data-directory.js';
-import { EmbeddedReplication, type EmbeddedAccess } from './embedded-regions.js';
-import { bigEndian } from './bytes.js';
-import { RecordCache } from './records.js';
+import { DataDirectory, type DataDirectoryOptions } from './disk/data-directory.js';
+import { EmbeddedReplication, type EmbeddedAccess } from './embedded-replication.js';
+import { bigEndian } from './disk/record-bytes.js';
+import { RecordCache } from './record-cache.js';
 import { makeChanges, type QueuedWrite } from './queued-writes.js';
-import { readState } from './regional-record.js';
-import { RegisterIndex } from './stamped-posts.js';
-import { END } from './table.js';
+import { readState } from './disk/replication-record.js';
+import { RegisterIndex } from './register-index.js';
+import { END } from './disk/lmdb-table.js';
 
 /** Chunks of old marks removed by one group commit, so that expiry never makes one long; … */
 const PURGE_CHUNKS = 16;

@@ -1,4 +1,4 @@
-import type { RecordCache } from './records.js';
+import type { RecordCache } from './record-cache.js';
 
 /** Something that changes records, and is done when they are synced. */
 export interface QueuedWrite {

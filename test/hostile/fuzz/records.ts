@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import type { PostState } from '../../../src/counters/bucket.js';
 import type { Key64 } from '../../../src/counters/ids.js';
 import type { Replica } from '../../../src/counters/pn-counter.js';
-import { ByteWriter } from '../../../src/store/embedded/bytes.js';
-import { writeNarrow } from '../../../src/store/embedded/narrow-numbers.js';
-import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from '../../../src/store/embedded/packed-keys.js';
-import { encodePost, type MemberPlace } from '../../../src/store/embedded/post-record.js';
+import { ByteWriter } from '../../../src/store/embedded/disk/record-bytes.js';
+import { writeNarrow } from '../../../src/store/embedded/disk/prefix-compression.js';
+import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from '../../../src/store/embedded/disk/sorted-key-array.js';
+import { encodePost, type MemberPlace } from '../../../src/store/embedded/disk/post-record.js';
 import { mostly, oddJson } from './json-texts.js';
 
 /** Bytes that a store reads: replies and messages of Redis, and values of data files. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { ByteReader, ByteWriter } from './bytes.js';
+import { ByteReader, ByteWriter } from './record-bytes.js';
 
 const NUMBERS = [0, 1, 127, 128, 16_383, 16_384, 2 ** 31, 2 ** 32, 2 ** 40 + 1, 2 ** 52, Number.MAX_SAFE_INTEGER];
 /** As much as a writer has room for at first. */

@@ -1,8 +1,8 @@
-import type { MetricState, PostState } from '../../counters/bucket.js';
-import { EMPTY, type Entry, type Replica } from '../../counters/pn-counter.js';
-import { ByteReader, type ByteWriter } from './bytes.js';
+import type { MetricState, PostState } from '../../../counters/bucket.js';
+import { EMPTY, type Entry, type Replica } from '../../../counters/pn-counter.js';
+import { ByteReader, type ByteWriter } from './record-bytes.js';
 import { type Chunks, CHUNKS_MAX } from './chunks.js';
-import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
+import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
 
 /**
  * A post as it lies on disk. All numbers are varints:

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import type { Key64 } from '../../counters/ids.js';
-import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
+import type { Key64 } from '../../../counters/ids.js';
+import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
 
 const KEYS: Key64[] = [
   { hi: 0, lo: 0 },

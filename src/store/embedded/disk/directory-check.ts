@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorAt } from './data-directory.js';
-import { ADVICE, DAMAGED } from './data-file.js';
+import { ADVICE, DAMAGED } from './lmdb-file-check.js';
 import { DATA_FILE, isAsClosed, isOpenToOthers, lockDirectory, noteClosed } from './directory-files.js';
 
 /** Beside this file, also where both are bundled. */

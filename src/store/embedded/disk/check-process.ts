@@ -1,15 +1,15 @@
 import { join } from 'node:path';
 import process from 'node:process';
 import { open, type RootDatabase } from 'lmdb';
-import { ByteReader } from './bytes.js';
+import { ByteReader } from './record-bytes.js';
 import { FORMAT, type Meta, metaOf } from './data-directory.js';
-import { ADVICE, checkDataFile, DAMAGED } from './data-file.js';
+import { ADVICE, checkDataFile, DAMAGED } from './lmdb-file-check.js';
 import { DATA_FILE } from './directory-files.js';
-import { readNarrow } from './narrow-numbers.js';
-import { KEY64_BYTES } from './packed-keys.js';
+import { readNarrow } from './prefix-compression.js';
+import { KEY64_BYTES } from './sorted-key-array.js';
 import { decodePost } from './post-record.js';
-import { STATE } from './regional-record.js';
-import { END, LmdbTable } from './table.js';
+import { STATE } from './replication-record.js';
+import { END, LmdbTable } from './lmdb-table.js';
 import type { Tables } from './tables.js';
 
 /**

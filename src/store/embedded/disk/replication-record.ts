@@ -1,6 +1,6 @@
-import type { RegionalState } from '../../counters/replication/replication-state.js';
-import { ByteReader } from './bytes.js';
-import type { LmdbTable } from './table.js';
+import type { RegionalState } from '../../../counters/replication/replication-state.js';
+import { ByteReader } from './record-bytes.js';
+import type { LmdbTable } from './lmdb-table.js';
 
 /** What follows the bucket in the keys of the table `regional`. */
 export const STATE = 's';

@@ -8,7 +8,7 @@ import type { ReplicationState } from '../../counters/replication/replication-st
 import { changesAfter, comeBack, emptyShipment, giveAnew, scanOf } from '../../counters/replication/build-delta.js';
 import type { PostShipment, Receipt, Shipment, Toggled } from '../../counters/replication/delta.js';
 import type { Asked, BucketStanding, NewLife, ReplicatedStore, ScanPage } from '../replicated-store.js';
-import type { RecordCache } from './records.js';
+import type { RecordCache } from './record-cache.js';
 
 /** Ids that a scan reads for each post that is in one of its buckets: 4,000 take some milliseconds. */
 const IDS_A_POST_MAX = 8;

@@ -1,5 +1,5 @@
-import type { ByteWriter } from './bytes.js';
-import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
+import type { ByteWriter } from './record-bytes.js';
+import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
 
 const NUMBER_BYTES = NUMBERED_BYTES - KEY64_BYTES;
 

@@ -1,10 +1,10 @@
-import { fmix32 } from '../../common/hash.js';
-import type { Key64 } from '../../counters/ids.js';
-import type { ByteWriter } from './bytes.js';
-import type { Change, WriteSet } from './changes.js';
-import { readNarrow, writeNarrow } from './narrow-numbers.js';
-import { NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
-import type { LmdbTable } from './table.js';
+import { fmix32 } from '../../../common/hash.js';
+import type { Key64 } from '../../../counters/ids.js';
+import type { ByteWriter } from './record-bytes.js';
+import type { Change, WriteSet } from './write-set.js';
+import { readNarrow, writeNarrow } from './prefix-compression.js';
+import { NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
+import type { LmdbTable } from './lmdb-table.js';
 
 /** A chunk's number is kept in three bytes; a set of over 1.6 billion grows in its chunks. */
 export const CHUNKS_MAX = 2 ** 24;

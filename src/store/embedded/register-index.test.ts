@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { RegisterIndex } from './stamped-posts.js';
+import { RegisterIndex } from './register-index.js';
 
 describe('posts whose records hold registers', () => {
   it('are found by the stamps that they came with, each bucket by itself', () => {

@@ -1,9 +1,9 @@
 import { closeSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
-import type { ActorKeys } from '../../counters/ids.js';
-import { LIVES_MAX, NAMELESS, type Replica } from '../../counters/pn-counter.js';
-import { checkDataFile } from './data-file.js';
+import type { ActorKeys } from '../../../counters/ids.js';
+import { LIVES_MAX, NAMELESS, type Replica } from '../../../counters/pn-counter.js';
+import { checkDataFile } from './lmdb-file-check.js';
 import {
   DATA_FILE,
   isAsClosed,
@@ -13,7 +13,7 @@ import {
   placeOf,
   withPrivateFiles,
 } from './directory-files.js';
-import { LmdbTable } from './table.js';
+import { LmdbTable } from './lmdb-table.js';
 import type { Tables } from './tables.js';
 
 /** 4: keys of actors and sessions are made otherwise than in 3. */

@@ -1,4 +1,4 @@
-import type { Key64 } from '../../counters/ids.js';
+import type { Key64 } from '../../../counters/ids.js';
 
 /** Bytes of a Key64, big-endian, so that byte order is number order. */
 export const KEY64_BYTES = 8;

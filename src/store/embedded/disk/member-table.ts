@@ -1,10 +1,10 @@
-import type { Key64 } from '../../counters/ids.js';
-import type { WriteSet } from './changes.js';
+import type { Key64 } from '../../../counters/ids.js';
+import type { WriteSet } from './write-set.js';
 import { Chunks, CHUNKS_MAX } from './chunks.js';
-import { KEY64_BYTES, SortedKeyArray } from './packed-keys.js';
+import { KEY64_BYTES, SortedKeyArray } from './sorted-key-array.js';
 import type { MemberPlace } from './post-record.js';
 import { prefixOf } from './register-table.js';
-import type { LmdbTable } from './table.js';
+import type { LmdbTable } from './lmdb-table.js';
 
 /**
  * Up to this many members stand in the post's own record: most posts have few likes, and need no chunk. Where there are

@@ -1,4 +1,4 @@
-import type { LmdbTable } from './table.js';
+import type { LmdbTable } from './lmdb-table.js';
 
 /** The tables of a data directory. A post belongs to one bucket, so only what has no post carries the bucket's number. */
 export interface Tables {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import type { Key64 } from '../../counters/ids.js';
-import type { Replica } from '../../counters/pn-counter.js';
-import { ByteWriter } from './bytes.js';
-import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
+import type { Key64 } from '../../../counters/ids.js';
+import type { Replica } from '../../../counters/pn-counter.js';
+import { ByteWriter } from './record-bytes.js';
+import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
 import {
   decodePost,
   encodePost,

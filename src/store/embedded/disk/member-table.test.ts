@@ -1,12 +1,12 @@
-import { fmix32 } from '../../common/hash.js';
+import { fmix32 } from '../../../common/hash.js';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import type { Key64 } from '../../counters/ids.js';
-import { WriteSet } from './changes.js';
+import type { Key64 } from '../../../counters/ids.js';
+import { WriteSet } from './write-set.js';
 import { MemberTable } from './member-table.js';
-import { KEY64_BYTES, SortedKeyArray } from './packed-keys.js';
+import { KEY64_BYTES, SortedKeyArray } from './sorted-key-array.js';
 import type { MemberPlace } from './post-record.js';
-import type { LmdbTable } from './table.js';
+import type { LmdbTable } from './lmdb-table.js';
 
 /** A table in memory, of which members need no more. */
 class MapTable {

@@ -1,7 +1,7 @@
 import { expect, it } from '@jest/globals';
-import { ByteWriter } from './bytes.js';
-import { readNarrow, writeNarrow } from './narrow-numbers.js';
-import { NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
+import { ByteWriter } from './record-bytes.js';
+import { readNarrow, writeNarrow } from './prefix-compression.js';
+import { NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
 
 function setOf(numbers: readonly number[]): SortedKeyArray {
   const set = new SortedKeyArray(NUMBERED_BYTES);

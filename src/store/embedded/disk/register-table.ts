@@ -1,9 +1,9 @@
-import type { Key64 } from '../../counters/ids.js';
-import type { WriteSet } from './changes.js';
+import type { Key64 } from '../../../counters/ids.js';
+import type { WriteSet } from './write-set.js';
 import { Chunks, CHUNKS_MAX, numberOf } from './chunks.js';
-import { NUMBERED_BYTES, SortedKeyArray } from './packed-keys.js';
+import { NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
 import type { MemberPlace, RegisterPlace } from './post-record.js';
-import type { LmdbTable } from './table.js';
+import type { LmdbTable } from './lmdb-table.js';
 
 /** Up to this many registers stand in the post's own record, which a like writes anyway; then they go to chunks. */
 const INLINE_MAX = 16;

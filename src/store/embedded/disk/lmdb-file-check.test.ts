@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { open, type RootDatabase } from 'lmdb';
-import { checkDataFile } from './data-file.js';
+import { checkDataFile } from './lmdb-file-check.js';
 
 const PAGE_BYTES = 4_096;
 const LARGE = 100_000;

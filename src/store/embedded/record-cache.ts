@@ -2,16 +2,16 @@ import type { PostState } from '../../counters/bucket.js';
 import { bucketOf } from '../../counters/ids.js';
 import type { Replica } from '../../counters/pn-counter.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
-import type { ByteWriter } from './bytes.js';
-import { type Change, WriteSet } from './changes.js';
-import type { DataDirectory } from './data-directory.js';
+import type { ByteWriter } from './disk/record-bytes.js';
+import { type Change, WriteSet } from './disk/write-set.js';
+import type { DataDirectory } from './disk/data-directory.js';
 import { EmbeddedBucket } from './embedded-bucket.js';
-import { MemberTable } from './member-table.js';
-import { decodePost, encodePost, memberPlace, type PostRecord } from './post-record.js';
-import { registersKeyOf, RegisterTable } from './register-table.js';
-import type { RegisterIndex } from './stamped-posts.js';
-import { END } from './table.js';
-import type { Tables } from './tables.js';
+import { MemberTable } from './disk/member-table.js';
+import { decodePost, encodePost, memberPlace, type PostRecord } from './disk/post-record.js';
+import { registersKeyOf, RegisterTable } from './disk/register-table.js';
+import type { RegisterIndex } from './register-index.js';
+import { END } from './disk/lmdb-table.js';
+import type { Tables } from './disk/tables.js';
 
 /** Posts looked at in one go for registers, when all have to be. */
 const SOUGHT_AT_ONCE = 1_000;

@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { open } from 'lmdb';
-import { BUCKETS, key, Life, like, METRICS, postIn } from '../../../test/contract/operations.js';
-import { newState, type RegionalState } from '../../counters/replication/replication-state.js';
-import { ByteWriter } from './bytes.js';
-import { EmbeddedStore } from './embedded-store.js';
-import { CLOCK, encodeState, readState, STATE } from './regional-record.js';
-import { LmdbTable } from './table.js';
+import { BUCKETS, key, Life, like, METRICS, postIn } from '../../../../test/contract/operations.js';
+import { newState, type RegionalState } from '../../../counters/replication/replication-state.js';
+import { ByteWriter } from './record-bytes.js';
+import { EmbeddedStore } from '../embedded-store.js';
+import { CLOCK, encodeState, readState, STATE } from './replication-record.js';
+import { LmdbTable } from './lmdb-table.js';
 
 const PEERS = ['us'];
 const LIMIT = 10;

@@ -1,4 +1,4 @@
-import { ByteWriter } from './bytes.js';
+import { ByteWriter } from './record-bytes.js';
 
 /** Something in memory that differs from what is on disk. */
 export interface Change {
