@@ -15,7 +15,7 @@ import { OpsModule } from './ops/ops.module.js';
 import { Presence } from './fanout/presence.js';
 import type { Regions } from './replication/regions.js';
 import type { Settings } from './config/settings.js';
-import type { RedisClient } from './store/redis/connections.js';
+import type { RedisClient } from './store/redis/client/redis-client.js';
 import { REDIS, REGIONS } from './config/injection-tokens.js';
 
 /** The composition root: what the gateway is made of, and what its instruments read. */

@@ -21,7 +21,7 @@ import { Drain } from './ops/drain.js';
 import { Instruments } from './ops/instruments.js';
 import { createLogger, NestLog } from './ops/logger.js';
 import type { Settings } from './config/settings.js';
-import type { RedisClient } from './store/redis/connections.js';
+import type { RedisClient } from './store/redis/client/redis-client.js';
 import { CLOCK, REDIS } from './config/injection-tokens.js';
 import type { ListeningMessage } from './workers/messages.js';
 import { WorkerProcess } from './workers/siblings.js';

@@ -30,7 +30,7 @@ import type { Settings } from './config/settings.js';
 import type { CounterStore } from './store/counter-store.js';
 import { checkDirectory } from './store/embedded/disk/directory-check.js';
 import { EmbeddedStore } from './store/embedded/embedded-store.js';
-import { RedisClient } from './store/redis/connections.js';
+import { RedisClient } from './store/redis/client/redis-client.js';
 import { RedisStore } from './store/redis/redis-store.js';
 import type { ReplicatedStore } from './store/replicated-store.js';
 import { CLOCK, DATA_CLOCK, REDIS, REGIONS, SETTINGS, STORE } from './config/injection-tokens.js';

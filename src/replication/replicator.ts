@@ -13,7 +13,7 @@ import type { BucketDigest, Difference, LinkStatus, Peer, PeerService } from './
 
 /** Leases are renewed, and what was filled is looked at, this often. */
 const LEAD_MS = 1_000;
-/** Leases of a gateway that was here before have ended by then (LEASE_MS in src/store/redis/redis-regions.ts). */
+/** Leases of a gateway that was here before have ended by then (LEASE_MS in src/store/redis/replication/redis-replication.ts). */
 const LED_AFTER_MS = 5_000;
 /** Digests are compared this often, of a sixteenth of the buckets. */
 const COMPARE_MS = 60_000;

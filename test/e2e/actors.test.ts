@@ -4,7 +4,7 @@ import { createShardedAdapter } from '@socket.io/redis-adapter';
 import { Cluster, Redis } from 'ioredis';
 import { Server } from 'socket.io';
 import type { MineEvent } from '../../src/protocol/messages.js';
-import { slotOf } from '../../src/store/redis/slots.js';
+import { slotOf } from '../../src/store/redis/client/slots.js';
 import { type Client, closeClients, connect, granted, untilConnected } from '../support/clients.js';
 import { type LocalGateway, startLocalGateway, stopLocalGateways } from '../support/local-gateway.js';
 import { closedWithRedis, type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { bucketOf } from '../../src/counters/ids.js';
-import { channelOf } from '../../src/store/redis/keys.js';
+import { channelOf } from '../../src/store/redis/codec/redis-keys.js';
 import { type Client, closeClients, connect, granted, untilConnected } from '../support/clients.js';
 import { Watcher } from '../support/clients-watcher.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';

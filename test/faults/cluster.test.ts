@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { bucketOf } from '../../src/counters/ids.js';
-import { slotOf } from '../../src/store/redis/slots.js';
+import { slotOf } from '../../src/store/redis/client/slots.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { closeClients, LedgerClient, sumOf, totalsAt } from '../support/clients.js';
 import { HASTY } from '../support/clients-crowd.js';

@@ -5,7 +5,7 @@ import { FEED_MAX } from '../../src/counters/replication/change-feed.js';
 import { wallMsOf } from '../../src/counters/replication/hybrid-clock.js';
 import type { Receipt, Shipment } from '../../src/counters/replication/delta.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
-import type { RedisReplication } from '../../src/store/redis/redis-regions.js';
+import type { RedisReplication } from '../../src/store/redis/replication/redis-replication.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import type { ReferenceStore } from '../contract/reference-store.js';

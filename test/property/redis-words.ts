@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { MsgpackReader } from '../../src/store/redis/packed-values.js';
+import { MsgpackReader } from '../../src/store/redis/codec/msgpack-reader.js';
 
 /** Bytes of a set's number. */
 const SET_BYTES = 2;

@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { type Clock, systemClock, type Timer } from '../../src/common/clock.js';
-import { channelOf } from '../../src/store/redis/keys.js';
-import { RedisClient } from '../../src/store/redis/connections.js';
+import { channelOf } from '../../src/store/redis/codec/redis-keys.js';
+import { RedisClient } from '../../src/store/redis/client/redis-client.js';
 import { parseRedisUrl } from '../../src/config/redis-url.js';
 import { RedisStore } from '../../src/store/redis/redis-store.js';
 import { Announcements } from '../contract/announcements.js';

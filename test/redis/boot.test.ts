@@ -1,6 +1,6 @@
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import { Metrics } from '../../src/counters/metrics.js';
-import { CONFIG_KEY } from '../../src/store/redis/keys.js';
+import { CONFIG_KEY } from '../../src/store/redis/codec/redis-keys.js';
 import { BUCKETS, key, Life, like, METRICS, postIn, view } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';

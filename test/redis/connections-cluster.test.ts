@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { slotOf } from '../../src/store/redis/slots.js';
+import { slotOf } from '../../src/store/redis/client/slots.js';
 import { patientClock } from '../support/patient-clock.js';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
 import { stopRedis } from '../support/redis-server.js';

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { type Clock, systemClock } from '../../src/common/clock.js';
-import { RedisClient } from '../../src/store/redis/connections.js';
+import { RedisClient } from '../../src/store/redis/client/redis-client.js';
 import { parseRedisUrl } from '../../src/config/redis-url.js';
-import type { RunnableScript } from '../../src/store/redis/server.js';
+import type { RunnableScript } from '../../src/store/redis/client/server.js';
 
 /** Adds one to KEYS[1]; returns the sum and the run id that it was given. */
 export const INCR = scriptOf("return { redis.call('INCR', KEYS[1]), ARGV[1] }");

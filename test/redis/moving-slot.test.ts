@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
-import { slotOf } from '../../src/store/redis/slots.js';
+import { slotOf } from '../../src/store/redis/client/slots.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, unlike, view } from '../contract/operations.js';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';

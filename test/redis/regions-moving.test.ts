@@ -3,7 +3,7 @@ import { LIKES, VIEWS } from '../../src/counters/metrics.js';
 import type { EntryShipment, Shipment } from '../../src/counters/replication/delta.js';
 import { stampOf } from '../../src/counters/replication/hybrid-clock.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
-import { slotOf } from '../../src/store/redis/slots.js';
+import { slotOf } from '../../src/store/redis/client/slots.js';
 import { BUCKETS, key, Life, METRICS, postIn, START_MS, view } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { allPages, plainPosts } from '../property/plain-shipments.js';

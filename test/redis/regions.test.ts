@@ -5,7 +5,7 @@ import { FEED_MAX } from '../../src/counters/replication/change-feed.js';
 import { LIKES, VIEWS } from '../../src/counters/metrics.js';
 import type { Shipment, Toggled } from '../../src/counters/replication/delta.js';
 import { stampOf } from '../../src/counters/replication/hybrid-clock.js';
-import type { RedisReplication } from '../../src/store/redis/redis-regions.js';
+import type { RedisReplication } from '../../src/store/redis/replication/redis-replication.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, unlike, view } from '../contract/operations.js';
 import { startCluster } from '../support/redis-cluster.js';

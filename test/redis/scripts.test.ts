@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
-import { CONFIG_KEY, keysOf } from '../../src/store/redis/keys.js';
+import { CONFIG_KEY, keysOf } from '../../src/store/redis/codec/redis-keys.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, view } from '../contract/operations.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';

@@ -4,7 +4,7 @@ import { FEED_MAX } from '../../src/counters/replication/change-feed.js';
 import { LIKES } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 import type { Register, Shipment } from '../../src/counters/replication/delta.js';
-import type { RedisReplication } from '../../src/store/redis/redis-regions.js';
+import type { RedisReplication } from '../../src/store/redis/replication/redis-replication.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, unlike } from '../contract/operations.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';

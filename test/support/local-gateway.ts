@@ -14,7 +14,7 @@ import { Handshake } from '../../src/gateway/handshake.js';
 import { Shortcuts } from '../../src/gateway/transport/shortcuts.js';
 import { configureHttp } from '../../src/http/configure-http.js';
 import { readSettings } from '../../src/config/settings.js';
-import { RedisClient } from '../../src/store/redis/connections.js';
+import { RedisClient } from '../../src/store/redis/client/redis-client.js';
 import { parseRedisUrl } from '../../src/config/redis-url.js';
 import { ROOT } from './gateway-process.js';
 

@@ -1,5 +1,5 @@
 import type { ActorKeys } from '../../src/counters/ids.js';
-import { RedisClient } from '../../src/store/redis/connections.js';
+import { RedisClient } from '../../src/store/redis/client/redis-client.js';
 import { parseRedisUrl } from '../../src/config/redis-url.js';
 import { RedisStore, type RedisStoreOptions } from '../../src/store/redis/redis-store.js';
 import { patientClock } from './patient-clock.js';

@@ -1,0 +1,85 @@
+import { describe, expect, it } from '@jest/globals';
+import { SimulatedClock } from '../../../test/simulation/simulated-clock.js';
+import { BucketSweeper } from './bucket-sweeper.js';
+
+const SWEEP_MS = 1_000;
+
+class World {
+  readonly clock = new SimulatedClock();
+  /** When each bucket was swept. */
+  readonly sweeps = new Map<number, number[]>();
+  readonly upkeep: BucketSweeper;
+
+  constructor(buckets: number, sweep: (bucket: number) => Promise<number | null> = () => Promise.resolve(null)) {
+    this.upkeep = new BucketSweeper(buckets, this.clock, (bucket) => {
+      this.sweeps.set(bucket, [...this.of(bucket), this.clock.nowMs()]);
+      return sweep(bucket);
+    });
+  }
+
+  of(bucket: number): number[] {
+    return this.sweeps.get(bucket) ?? [];
+  }
+}
+
+describe('upkeep', () => {
+  it('sweeps every bucket once in a second, in turn', async () => {
+    const world = new World(64);
+    await world.clock.advance(3 * SWEEP_MS);
+    for (let bucket = 0; bucket < 64; bucket++) {
+      const [first, second, third] = world.of(bucket);
+      expect([world.of(bucket).length, second! - first!, third! - second!]).toEqual([3, SWEEP_MS, SWEEP_MS]);
+    }
+    expect(new Set([...world.sweeps.values()].map(([first]) => first)).size).toBe(10);
+  });
+
+  it('sweeps a bucket when something of it is due', async () => {
+    const world = new World(20);
+    world.upkeep.due(19, 40);
+    world.upkeep.due(18, null);
+    await world.clock.advance(99);
+    expect([...world.sweeps]).toEqual([[19, [40]]]);
+  });
+
+  it('the earlier of two times counts', async () => {
+    const world = new World(20);
+    for (const inMs of [60, 30, 50]) world.upkeep.due(19, inMs);
+    await world.clock.advance(99);
+    expect(world.of(19)).toEqual([30]);
+  });
+
+  it('sweeps again when a sweep says that more is due', async () => {
+    const answers = [0, 25, null];
+    const world = new World(20, () => Promise.resolve(answers.shift() ?? null));
+    world.upkeep.due(19, 10);
+    await world.clock.advance(99);
+    expect(world.of(19)).toEqual([10, 10, 35]);
+  });
+
+  it('goes on when Redis is away', async () => {
+    const world = new World(1, () => Promise.reject(new Error('away')));
+    await world.clock.advance(3 * SWEEP_MS);
+    expect(world.of(0).length).toBe(3);
+  });
+
+  it('ends with its timers', async () => {
+    const world = new World(2);
+    world.upkeep.due(1, 10);
+    world.upkeep.close();
+    world.upkeep.due(1, 10);
+    expect(world.clock.timers).toBe(0);
+    await world.clock.advance(SWEEP_MS);
+    expect(world.sweeps.size).toBe(0);
+  });
+
+  it('a sweep that ends after the close asks for nothing more', async () => {
+    let finish: (inMs: number) => void = () => undefined;
+    const world = new World(1, () => new Promise((resolve) => (finish = resolve)));
+    world.upkeep.due(0, 10);
+    await world.clock.advance(10);
+    world.upkeep.close();
+    finish(5);
+    await world.clock.advance(SWEEP_MS);
+    expect([world.of(0).length, world.clock.timers]).toEqual([1, 0]);
+  });
+});

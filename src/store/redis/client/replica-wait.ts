@@ -1,0 +1,47 @@
+import type { Clock } from '../../../common/clock.js';
+import type { ServerConnection } from './server-connection.js';
+
+/**
+ * How long a replica may take. A write may wait for the WAIT before it and then for its own: together they stay below
+ * the deadline of a command, so that a replica that hangs does not cost the connection to its primary.
+ */
+const WAIT_MS = 500;
+
+/**
+ * Confirms writes once a replica has them. Writes of one turn share a WAIT, which goes over the same socket after the
+ * last of them; and one WAIT is in flight at a time, for it blocks its connection:
+ *
+ *   write write · WAIT ─────────▶ 1   write write write · WAIT ─────────▶ 1
+ *                 write  write write ─┘ sent meanwhile, covered by the next
+ */
+export class ReplicaWait {
+  #last: Promise<unknown> = Promise.resolve();
+  #next: { readonly session: number; readonly confirmed: Promise<void> } | null = null;
+
+  constructor(
+    private readonly connection: ServerConnection,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Called right after a write was sent. Rejects when no replica has it in time, or when the socket was lost. */
+  confirmed(): Promise<void> {
+    const { session } = this.connection;
+    if (this.#next?.session !== session) {
+      const confirmed = this.#waitAfter(this.#last, session);
+      this.#next = { session, confirmed };
+      this.#last = confirmed.catch(() => undefined);
+    }
+    return this.#next.confirmed;
+  }
+
+  async #waitAfter(last: Promise<unknown>, session: number): Promise<void> {
+    await last;
+    await new Promise<void>((resolve) => this.clock.soon(resolve));
+    if (this.#next?.session === session) this.#next = null;
+    const { connection } = this;
+    if (connection.session !== session)
+      throw new Error(`${connection.name}: the connection was lost before a replica had confirmed`);
+    const replicas = await connection.command('wait', [1, WAIT_MS]);
+    if (!(Number(replicas) >= 1)) throw new Error(`${connection.name}: no replica confirmed within ${WAIT_MS} ms`);
+  }
+}

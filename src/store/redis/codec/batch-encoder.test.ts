@@ -1,0 +1,153 @@
+import { describe, expect, it } from '@jest/globals';
+import { adjust, key, like, unlike, view } from '../../../../test/contract/operations.js';
+import type { Key64 } from '../../../counters/ids.js';
+import type { Operation } from '../../../counters/operation.js';
+import { COUNT_MAX } from '../../../counters/pn-counter.js';
+import { BatchEncoder, hashOfPost, inOrder } from './batch-encoder.js';
+import { hashOfKey } from './msgpack-writer.js';
+
+const AT_MS = Date.UTC(2026, 0, 1);
+const [ANN, BOB] = [key(1), key(2)];
+const SESSION = { hi: 1, lo: 2 };
+const packer = new BatchEncoder();
+
+/** What msgpack says of the bytes, which have integers and strings only. */
+function valuesOf(packed: Buffer): (number | string)[] {
+  const values: (number | string)[] = [];
+  const string = (at: number, length: number): number => {
+    values.push(packed.toString('latin1', at, at + length));
+    return at + length;
+  };
+  const integer = (at: number, bytes: number): number => {
+    values.push(Number(`0x${packed.toString('hex', at, at + bytes)}`));
+    return at + bytes;
+  };
+  for (let at = 0; at < packed.length;) {
+    const first = packed[at++]!;
+    if (first < 0x80) values.push(first);
+    else if (first >= 0xe0) values.push(first - 256);
+    else if (first === 0xd9) at = string(at + 1, packed[at]!);
+    else if (first >= 0xa0 && first < 0xc0) at = string(at, first - 0xa0);
+    else at = integer(at, 2 ** (first - 0xcc));
+  }
+  return values;
+}
+
+function pack(operations: readonly Operation[]): { posts: string[]; values: (number | string)[] } {
+  const batch = { bucket: 0, incarnation: 'life', n: 300, atMs: AT_MS, operations };
+  const { posts, packed } = packer.pack(batch);
+  const [count, ...values] = valuesOf(packed);
+  expect(count).toBe(values.length);
+  return { posts, values };
+}
+
+function views(session: Key64): Operation {
+  return view('a', 1, { session, seq: 1 });
+}
+
+describe('a packed batch', () => {
+  it('has what it names, each once, and then its operations', () => {
+    const operations = [
+      view('a', 1_000),
+      like('a', ANN, { session: SESSION, seq: COUNT_MAX }),
+      unlike('a', { ...ANN }, { session: { ...SESSION }, seq: 70_000 }),
+      adjust('a', -1),
+    ];
+    const { posts, values } = pack(operations);
+    expect(posts).toEqual(['a']);
+    expect(values).toEqual([
+      ...['life', 300, AT_MS, 1, 1, 1, 1],
+      ...['a', hashOfPost('a')],
+      ...['4294967298', 306_460],
+      ...[1, 0, 1],
+      ...[String(BigInt.asIntN(64, (BigInt(ANN.hi) << 32n) | 1n)), hashOfKey(ANN)],
+      ...[2, 1, 1, 1_000],
+      ...[5, 1, 0, 1, 1, COUNT_MAX],
+      ...[4, 1, 0, 1, 1, 70_000],
+      ...[2, 1, 0, -1],
+    ]);
+  });
+
+  it('has members of one post and metric together', () => {
+    const { posts, values } = pack([like('a', ANN), like('b', BOB), like('a', BOB), like('a', ANN)]);
+    const sets = values.slice(7 + 4, 7 + 4 + 6);
+    const sizes = new Map([
+      [sets[0], sets[2]!],
+      [sets[3], sets[5]!],
+    ]);
+    expect(sizes).toEqual(
+      new Map([
+        [posts.indexOf('a') + 1, 2],
+        [posts.indexOf('b') + 1, 1],
+      ]),
+    );
+    const members = [17, 18, 19].map((at) => values[at]);
+    const operations = [0, 1, 2, 3].map((i) => values[23 + 4 * i + 3] as number);
+    expect(operations[0]).toBe(operations[3]);
+    expect(operations.slice(0, 3).sort()).toEqual([1, 2, 3]);
+    expect(new Set(members).size).toBe(2);
+  });
+
+  it('without operations names nothing', () => {
+    expect(pack([])).toEqual({ posts: [], values: ['life', 300, AT_MS, 0, 0, 0, 0] });
+  });
+
+  it('has place 0 for nobody', () => {
+    expect(pack([{ ...like('a', ANN), actor: null }]).values.slice(-4)).toEqual([1, 1, 0, 0]);
+  });
+
+  it('tells sessions apart that share a hash', () => {
+    const [one, other] = [
+      { hi: 0, lo: 5 },
+      { hi: 0, lo: 1_000_000_005 },
+    ];
+    const { values } = pack([one, other, one, other].map(views));
+    expect(values.slice(9, 13)).toEqual(['5', '1000000005', 2_031, 2_031]);
+    expect([0, 1, 2, 3].map((i) => values[13 + 6 * i + 4])).toEqual([1, 2, 1, 2]);
+  });
+
+  it.each([
+    [0, 0, '0'],
+    [0, 0xffffffff, '4294967295'],
+    [0, 1_000_000_000, '1000000000'],
+    [1, 2, '4294967298'],
+    [0x7fffffff, 0xffffffff, '9223372036854775807'],
+    [0x80000000, 0, '-9223372036854775808'],
+    [0x80000000, 1, '-9223372036854775807'],
+    [0xffffffff, 0, '-4294967296'],
+    [0xffffffff, 0xffffffff, '-1'],
+  ])('has the key of %i and %i as %s, with the hash of its last nine digits', (hi, lo, decimal) => {
+    const { values } = pack([views({ hi, lo })]);
+    const digits = Math.abs(Number(decimal.slice(-9)));
+    const hash = Math.floor(((digits * 1664525) % 4294967296) / 4096);
+    expect(values.slice(9, 11)).toEqual([decimal, hash]);
+  });
+
+  it('has thousands of posts and sessions', () => {
+    const operations = Array.from({ length: 5_000 }, (_, i) => view(`post-${i}`, 1, { session: key(i), seq: i + 1 }));
+    const { posts, values } = pack(operations);
+    expect(posts).toHaveLength(5_000);
+    const first = 7 + 4 * 5_000;
+    const wrong = operations.filter(({ post, session, seq }, i) => {
+      const [, place, , , mark, told] = values.slice(first + 6 * i, first + 6 * i + 6) as number[];
+      const known = values[7 + 2 * 5_000 + mark! - 1];
+      return (
+        posts[place! - 1] !== post ||
+        told !== seq ||
+        known !== String(BigInt.asIntN(64, (BigInt(session!.hi) << 32n) | BigInt(session!.lo)))
+      );
+    });
+    expect(wrong).toEqual([]);
+  });
+});
+
+it.each([1, 2, 3, 5, 8, 13, 100])('all posts of a chunk are neighbours with %i chunks', (chunks) => {
+  const size = 2 ** Math.ceil(Math.log2(chunks));
+  const chunkOf = (post: string): number => {
+    const chunk = hashOfPost(post) % size;
+    return chunk >= chunks ? chunk - size / 2 : chunk;
+  };
+  const order = inOrder(Array.from({ length: 1_000 }, (_, i) => `post-${i}`)).map(chunkOf);
+  const begun = order.filter((chunk, i) => chunk !== order[i - 1]);
+  expect(begun).toHaveLength(new Set(order).size);
+});

@@ -1,0 +1,165 @@
+import type { Batch } from '../../../counters/batch.js';
+import { METRICS_MAX } from '../../../counters/metrics.js';
+import type { Operation } from '../../../counters/operation.js';
+import { HashSorter, KeyOrder, reversed } from './hash-sorter.js';
+import { MsgpackWriter } from './msgpack-writer.js';
+
+/** Kinds of operations in scripts/commit-batches-n.lua: `set` has its value, 0 or 1. */
+const COUNT = 2;
+const MARKED = 4;
+/** A linear congruential generator (Numerical Recipes, 1992): its products are exact in Lua's doubles, too. */
+const MULTIPLIER = 1_664_525;
+const FIRST_OPERATIONS = 512;
+
+/** The actors that a batch puts a toggle of a post on or off for. */
+interface MemberSet {
+  readonly place: number;
+  readonly metric: number;
+  /** An operation of each. */
+  readonly operations: number[];
+  /** How many members are in the sets before. */
+  first: number;
+}
+
+/**
+ * Writes batches as scripts/commit-batches-n.lua is given them. What takes Redis microseconds takes nanoseconds here, so all
+ * that can be known beforehand is found here: what the batch names, each once, and in which order it is best looked up.
+ */
+export class BatchEncoder {
+  readonly #writer = new MsgpackWriter();
+  readonly #postOrder = new HashSorter();
+  readonly #sessions = new KeyOrder();
+  readonly #actors = new KeyOrder();
+  readonly #known = new Map<string, number>();
+  readonly #newPlaces: number[] = [];
+  /** Of each operation: place of its post, of its session, of its member in the set; and that set. */
+  #posts = new Int32Array(FIRST_OPERATIONS);
+  #marks = new Int32Array(FIRST_OPERATIONS);
+  #members = new Int32Array(FIRST_OPERATIONS);
+  readonly #sets: MemberSet[] = [];
+
+  /** @returns the batch's posts, each once, and its bytes. Ids and incarnation are ASCII. */
+  pack({ incarnation, n, atMs, operations }: Batch): { posts: string[]; packed: Buffer } {
+    this.#gather(operations);
+    const posts = this.#sortPosts(operations.length);
+    const sessions = this.#sortSessions();
+    const sets = this.#sortMembers(operations);
+    const writer = this.#writer;
+    writer.text(incarnation);
+    writer.integer(n);
+    writer.integer(atMs);
+    writer.integer(posts.length);
+    writer.integer(sessions.length);
+    writer.integer(sets.length);
+    writer.integer(sets.reduce((sum, set) => sum + set.operations.length, 0));
+    for (const post of posts) writer.text(post);
+    for (const post of posts) writer.integer(hashOfPost(post));
+    for (const i of sessions) writer.key(operations[i]!.session!);
+    for (const i of sessions) writer.integer(this.#sessions.hashAt(i));
+    for (const { place, metric, operations: own } of sets) {
+      writer.integer(place);
+      writer.integer(metric);
+      writer.integer(own.length);
+    }
+    for (const set of sets) for (const i of set.operations) writer.key(operations[i]!.actor!);
+    for (const set of sets) for (const i of set.operations) writer.integer(this.#actors.hashAt(i));
+    for (let i = 0; i < operations.length; i++) this.#write(i, operations[i]!);
+    return { posts, packed: writer.take() };
+  }
+
+  #write(i: number, { metric, kind, value, actor, session, seq }: Operation): void {
+    const writer = this.#writer;
+    writer.integer((kind === 'set' ? value : COUNT) + (session === null ? 0 : MARKED));
+    writer.integer(this.#posts[i]!);
+    writer.integer(metric);
+    if (kind !== 'set') writer.integer(value);
+    else writer.integer(actor === null ? 0 : this.#sets[i]!.first + this.#members[i]!);
+    if (session === null) return;
+    writer.integer(this.#marks[i]!);
+    writer.integer(seq);
+  }
+
+  /** What the operations name. Posts have the place in which they came for now. */
+  #gather(operations: readonly Operation[]): void {
+    const { length } = operations;
+    if (length > this.#posts.length) {
+      this.#posts = new Int32Array(2 * length);
+      this.#marks = new Int32Array(2 * length);
+      this.#members = new Int32Array(2 * length);
+    }
+    this.#known.clear();
+    this.#postOrder.clear();
+    this.#sessions.order.clear();
+    this.#actors.order.clear();
+    for (let i = 0; i < length; i++) {
+      const { post, kind, actor, session } = operations[i]!;
+      let place = this.#known.get(post);
+      if (place === undefined) {
+        place = this.#known.size;
+        this.#known.set(post, place);
+        this.#postOrder.add(place, hashOfPost(post));
+      }
+      this.#posts[i] = place;
+      if (session !== null) this.#sessions.add(i, session);
+      if (kind === 'set' && actor !== null) this.#actors.add(i, actor);
+    }
+  }
+
+  #sortPosts(operations: number): string[] {
+    const came = [...this.#known.keys()];
+    const order = this.#postOrder;
+    order.sort();
+    const posts: string[] = [];
+    for (let place = 0; place < came.length; place++) {
+      this.#newPlaces[order.at(place)] = posts.push(came[order.at(place)]!);
+    }
+    for (let i = 0; i < operations; i++) this.#posts[i] = this.#newPlaces[this.#posts[i]!]!;
+    return posts;
+  }
+
+  /** @returns an operation of each session */
+  #sortSessions(): number[] {
+    const { order } = this.#sessions;
+    const found: number[] = [];
+    order.sort();
+    for (let place = 0; place < order.count; place++) {
+      const i = order.at(place);
+      this.#marks[i] = this.#sessions.placeIn(found, i);
+    }
+    return found;
+  }
+
+  #sortMembers(operations: readonly Operation[]): MemberSet[] {
+    const { order } = this.#actors;
+    const sets = new Map<number, MemberSet>();
+    order.sort();
+    for (let at = 0; at < order.count; at++) {
+      const i = order.at(at);
+      const { metric } = operations[i]!;
+      const place = this.#posts[i]!;
+      const id = place * METRICS_MAX + metric;
+      let set = sets.get(id);
+      if (set === undefined) sets.set(id, (set = { place, metric, operations: [], first: 0 }));
+      this.#members[i] = this.#actors.placeIn(set.operations, i);
+      this.#sets[i] = set;
+    }
+    let first = 0;
+    for (const set of sets.values()) {
+      set.first = first;
+      first += set.operations.length;
+    }
+    return [...sets.values()];
+  }
+}
+
+/** By which a post's chunk is found: 20 bits, the same as `hash_of_post` of scripts/lib-bucket.lua makes. */
+export function hashOfPost(post: string): number {
+  let hash = 0;
+  for (let i = 0; i < post.length; i++) hash = (Math.imul(hash, MULTIPLIER) + post.charCodeAt(i)) | 0;
+  return Math.imul(hash, MULTIPLIER) >>> 12;
+}
+
+/** Posts in the order in which a script looks them up by the fewest commands. */
+export function inOrder(posts: readonly string[]): string[] {
+  return [...posts].sort((a, b) => reversed(hashOfPost(a)) - reversed(hashOfPost(b)));
+}

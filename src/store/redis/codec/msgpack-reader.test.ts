@@ -1,0 +1,51 @@
+import { describe, expect, it } from '@jest/globals';
+import { COUNT_MAX } from '../../../counters/pn-counter.js';
+import { MsgpackReader } from './msgpack-reader.js';
+
+describe('packed values', () => {
+  it.each([
+    ['00', 0],
+    ['7f', 127],
+    ['cc80', 128],
+    ['cdffff', 65_535],
+    ['ceffffffff', 2 ** 32 - 1],
+    ['cf0000000100000000', 2 ** 32],
+    ['cf001fffffffffffff', COUNT_MAX],
+  ])('%s is the integer %i', (hex, integer) => {
+    expect(new MsgpackReader(Buffer.from(hex, 'hex')).integer()).toBe(integer);
+  });
+
+  it.each([0, 31, 32, 255, 256, 500, 65_536])('strings of %i bytes are read, and what follows', (length) => {
+    const bytes = Buffer.alloc(length, 5);
+    const digits = length.toString(16);
+    const head =
+      length < 32 ? (0xa0 + length).toString(16) : length < 256 ? `d9${digits}` : `da${digits.padStart(4, '0')}`;
+    const large = `db${digits.padStart(8, '0')}`;
+    const values = new MsgpackReader(
+      Buffer.concat([Buffer.from(length > 0xffff ? large : head, 'hex'), bytes, Buffer.from([9])]),
+    );
+    expect(values.string()).toEqual(Uint8Array.from(bytes));
+    expect(values.integer()).toBe(9);
+  });
+
+  it('something else is refused', () => {
+    expect(() => new MsgpackReader(Buffer.from([0xc0])).integer()).toThrow('no integer at 0 of c0');
+    expect(() => new MsgpackReader(Buffer.from([5])).string()).toThrow('no string at 0 of 05');
+  });
+
+  it.each(['', 'cc', 'cd01', 'ce010203', 'cf01020304050607'])(
+    'an integer that ends too early is refused: %s',
+    (hex) => {
+      expect(() => new MsgpackReader(Buffer.from(hex, 'hex')).integer()).toThrow();
+    },
+  );
+
+  it('an integer over 2^53 - 1 is refused', () => {
+    const values = new MsgpackReader(Buffer.from('cf0020000000000000', 'hex'));
+    expect(() => values.integer()).toThrow('no integer at 0 of cf0020000000000000');
+  });
+
+  it.each(['', 'a1', 'd9', 'd901', 'da00', 'db00000001'])('a string that ends too early is refused: %s', (hex) => {
+    expect(() => new MsgpackReader(Buffer.from(hex, 'hex')).text()).toThrow();
+  });
+});

@@ -1,0 +1,133 @@
+import type { Key64 } from '../../../counters/ids.js';
+
+const FIRST_BYTES = 16_384;
+const COUNT_BYTES = 5;
+/** The longest text that is written: msgpack's strings may be longer, but ids and incarnations are not. */
+const TEXT_MAX = 255;
+const TWO_32 = 0x1_0000_0000;
+const BILLION = 1_000_000_000;
+
+/** Writes msgpack values one after the other, after their number. It is done for every operation, so it makes no objects. */
+export class MsgpackWriter {
+  #bytes = Buffer.allocUnsafe(FIRST_BYTES);
+  #at = COUNT_BYTES;
+  #values = 0;
+
+  /** What was written since the last time. */
+  take(): Buffer {
+    this.#bytes[0] = 0xce;
+    this.#bytes.writeUInt32BE(this.#values, 1);
+    const taken = Buffer.from(this.#bytes.subarray(0, this.#at));
+    this.#at = COUNT_BYTES;
+    this.#values = 0;
+    return taken;
+  }
+
+  /** From -32 to 2^53 - 1. */
+  integer(value: number): void {
+    this.#reserve();
+    const bytes = this.#bytes;
+    if (value < 0x80) {
+      bytes[this.#at++] = value;
+    } else if (value < 0x1_0000) {
+      bytes[this.#at++] = 0xcd;
+      bytes[this.#at++] = value >>> 8;
+      bytes[this.#at++] = value;
+    } else if (value < TWO_32) {
+      bytes[this.#at++] = 0xce;
+      this.#half(value);
+    } else {
+      bytes[this.#at++] = 0xcf;
+      this.#half(value / TWO_32);
+      this.#half(value);
+    }
+  }
+
+  /** Of at most 255 ASCII characters. */
+  text(text: string): void {
+    this.#reserve();
+    const { length } = text;
+    const bytes = this.#bytes;
+    if (length >= 32) bytes[this.#at++] = 0xd9;
+    bytes[this.#at++] = length < 32 ? 0xa0 + length : length;
+    for (let i = 0; i < length; i++) bytes[this.#at++] = text.charCodeAt(i);
+  }
+
+  /** As text: a signed integer in decimal, of which Redis keeps 8 bytes in packed sets and hashes. */
+  key({ hi, lo }: Key64): void {
+    this.#reserve();
+    const start = this.#at++;
+    let [high, low] = [hi, lo];
+    if (hi >= 0x8000_0000) {
+      this.#bytes[this.#at++] = 45;
+      high = negatedHigh(hi, lo);
+      low = -lo >>> 0;
+    }
+    // Long division by a billion, 16 bits at a time: each step stays below 2^53.
+    const first = Math.floor(high / BILLION);
+    const upper = (high - first * BILLION) * 0x1_0000 + (low >>> 16);
+    const second = Math.floor(upper / BILLION);
+    const lower = (upper - second * BILLION) * 0x1_0000 + (low & 0xffff);
+    const third = Math.floor(lower / BILLION);
+    this.#digits(first * TWO_32 + second * 0x1_0000 + third, lower - third * BILLION);
+    this.#bytes[start] = 0xa0 + this.#at - start - 1;
+  }
+
+  #digits(billions: number, rest: number): void {
+    const top = Math.floor(billions / BILLION);
+    const middle = billions - top * BILLION;
+    if (top > 0) this.#decimal(top, lengthOf(top));
+    if (billions > 0) this.#decimal(middle, top > 0 ? 9 : lengthOf(middle));
+    this.#decimal(rest, billions > 0 ? 9 : lengthOf(rest));
+  }
+
+  /** Room for one value, and its place among them. */
+  #reserve(): void {
+    this.#values += 1;
+    if (this.#bytes.length - this.#at > TEXT_MAX + COUNT_BYTES) return;
+    const larger = Buffer.allocUnsafe(2 * this.#bytes.length);
+    this.#bytes.copy(larger, 0, 0, this.#at);
+    this.#bytes = larger;
+  }
+
+  /** The low 32 bits of the integer part. */
+  #half(value: number): void {
+    const bytes = this.#bytes;
+    bytes[this.#at++] = value >>> 24;
+    bytes[this.#at++] = value >>> 16;
+    bytes[this.#at++] = value >>> 8;
+    bytes[this.#at++] = value >>> 0;
+  }
+
+  #decimal(value: number, digits: number): void {
+    let left = value;
+    for (let at = this.#at + digits - 1; at >= this.#at; at--) {
+      const rest = (left / 10) | 0;
+      this.#bytes[at] = 48 + left - rest * 10;
+      left = rest;
+    }
+    this.#at += digits;
+  }
+}
+
+/** Its chunk is found by it: 20 bits of the last nine digits of its decimal, as `hash_of_key` of scripts/lib-bucket.lua has it. */
+export function hashOfKey({ hi, lo }: Key64): number {
+  const digits = hi >= 0x8000_0000 ? restOf(negatedHigh(hi, lo), -lo >>> 0) : restOf(hi, lo);
+  return Math.imul(digits, 1664525) >>> 12;
+}
+
+function negatedHigh(hi: number, lo: number): number {
+  return (lo === 0 ? -hi : ~hi) >>> 0;
+}
+
+function restOf(high: number, low: number): number {
+  const upper = (high - Math.floor(high / BILLION) * BILLION) * 0x1_0000 + (low >>> 16);
+  const lower = (upper - Math.floor(upper / BILLION) * BILLION) * 0x1_0000 + (low & 0xffff);
+  return lower - Math.floor(lower / BILLION) * BILLION;
+}
+
+function lengthOf(value: number): number {
+  let length = 1;
+  for (let limit = 10; value >= limit; limit *= 10) length += 1;
+  return length;
+}

@@ -1,0 +1,110 @@
+import { describe, expect, it } from '@jest/globals';
+import type { PostCounts } from '../../../counters/batch.js';
+import { Metrics } from '../../../counters/metrics.js';
+import { COUNT_MAX } from '../../../counters/pn-counter.js';
+import { ReplyDecoder } from './reply-decoder.js';
+import { decimalOf } from './decimal-key.js';
+
+const METRICS = Metrics.parse('likes:toggle,views:tally,shares:tally');
+const codec = new ReplyDecoder(METRICS, 'eu');
+const AT_MS = Date.UTC(2026, 0, 1);
+
+describe('keys in decimal', () => {
+  it.each([
+    [0, 0, '0'],
+    [0, 0xffffffff, '4294967295'],
+    [1, 2, '4294967298'],
+    [0x7fffffff, 0xffffffff, '9223372036854775807'],
+    [0x80000000, 0, '-9223372036854775808'],
+    [0xffffffff, 0xffffffff, '-1'],
+  ])('%i and %i are the signed integer %s', (hi, lo, decimal) => {
+    expect(decimalOf({ hi, lo })).toBe(decimal);
+  });
+
+  it('nobody is the empty string', () => {
+    expect(decimalOf(null)).toBe('');
+  });
+});
+
+it('metrics have a letter each', () => {
+  expect(codec.kinds).toBe('scc');
+});
+
+/** Numbers as msgpack's unsigned integers of 8 bytes, texts as its strings. */
+function packed(values: readonly (number | string)[]): Buffer {
+  return Buffer.concat(
+    values.map((value) => {
+      if (typeof value === 'string') return Buffer.from([0xa0 + value.length, ...Buffer.from(value)]);
+      const bytes = Buffer.alloc(9, 0xcf);
+      bytes.writeBigUInt64BE(BigInt(value), 1);
+      return bytes;
+    }),
+  );
+}
+
+describe('answers', () => {
+  const a: PostCounts = { post: 'a', e: 'eu.3.k', v: 4, updatedAtMs: AT_MS, totals: [1, 2, COUNT_MAX], live: 5 };
+  const unknown: PostCounts = { post: 'b', e: 'eu.3.k', v: 0, updatedAtMs: null, totals: [0, 0, 0], live: 6 };
+
+  it('an applied batch has outcomes, the counts of all its posts and those that changed', () => {
+    const reply = [0, 3, 20, 41, '\x01\x05\x06', ...[4, AT_MS, 5, 1, 1, 2, COUNT_MAX], ...[0, 0, 6, 0, 0, 0, 0]];
+    const { result, dueInMs } = codec.committed({ posts: ['a', 'b'], packed: packed(reply) });
+    expect(dueInMs).toBe(40);
+    expect(result).toEqual({
+      kind: 'applied',
+      outcomes: Uint8Array.of(1, 5, 6),
+      counts: new Map([
+        ['a', a],
+        ['b', unknown],
+      ]),
+      changed: [a],
+    });
+  });
+
+  it('nothing is due when it says so', () => {
+    expect(codec.committed({ posts: [], packed: packed([0, 3, 20, 0, '']) }).dueInMs).toBeNull();
+  });
+
+  it.each([
+    ['gap', 1],
+    ['stale', 2],
+  ])('%s tells the last number', (kind, number) => {
+    const answer = { posts: ['a'], packed: packed([number, 9]) };
+    expect(codec.committed(answer)).toEqual({ result: { kind, last: 9 }, dueInMs: null });
+  });
+
+  it('views have the toggles that are on, and whether the life of the server is known', () => {
+    const reply = [1, 3, 20, ...[4, AT_MS, 5, 1, 1, 2, String(COUNT_MAX)], ...[0, 0, 6, 0, 0, 0, 0]];
+    const views = [
+      { counts: a, on: 1 },
+      { counts: unknown, on: 0 },
+    ];
+    expect(codec.views(['a', 'b'], reply)).toEqual({ current: true, views });
+    expect(codec.views([], [0, 0, 0]).current).toBe(false);
+  });
+
+  it('an announcement has what a commit tells', () => {
+    expect(codec.announced('a', `[3,20,4,${AT_MS},5,1,2,${COUNT_MAX}]`)).toEqual(a);
+  });
+
+  it('metrics that the announcing gateway does not know of yet are zeros, and those unknown here are left out', () => {
+    expect(codec.announced('a', `[3,20,4,${AT_MS},5,1,2]`).totals).toEqual([1, 2, 0]);
+    expect(codec.announced('a', `[3,20,4,${AT_MS},5,1,2,3,4]`).totals).toEqual([1, 2, 3]);
+  });
+
+  it.each([
+    ['no JSON', 'hello', 'not valid JSON'],
+    ['a text, though it is iterable', '"abcdefgh"', 'an announcement is a list'],
+    ['an object', '{"length":8}', 'an announcement is a list'],
+    ['too short', '[3,20,4]', 'counts are whole numbers'],
+    ['of an epoch that is a text', `["3",20,4,${AT_MS},5,1,2,3]`, 'an epoch has two whole numbers'],
+    ['of a nonce that is a text', `[3,"\\"}",4,${AT_MS},5,1,2,3]`, 'an epoch has two whole numbers'],
+    ['of a count that is negative', `[3,20,4,${AT_MS},5,-1,2,3]`, 'counts are whole numbers'],
+    ['of a count that is a fraction', `[3,20,4,${AT_MS},5,1,2,0.5]`, 'counts are whole numbers'],
+    ['of a count over 2^53 - 1', `[3,20,4,${AT_MS},5,1,2,9007199254740992]`, 'counts are whole numbers'],
+    ['of viewers that are a list', `[3,20,4,${AT_MS},[5],1,2,3]`, 'counts are whole numbers'],
+    ['of a time that no date has', '[3,20,4,9e15,5,1,2,3]', 'counts are whole numbers'],
+  ])('a message that is %s is refused', (_what, message, error) => {
+    expect(() => codec.announced('a', message)).toThrow(error);
+  });
+});

@@ -1,0 +1,115 @@
+import type { CommitResult, PostCounts } from '../../../counters/batch.js';
+import { epochOf } from '../../../counters/bucket.js';
+import type { Metrics } from '../../../counters/metrics.js';
+import type { PostView } from '../../counter-store.js';
+import { MsgpackReader } from './msgpack-reader.js';
+
+/** What became of a batch, as scripts/commit-batches-n.lua says it. */
+const GAP = 1;
+const STALE = 2;
+/** The last time that a Date can hold: what is later cannot be shown. */
+const TIME_MAX = 8.64e15;
+
+export interface CommitReply {
+  /** The batch's posts, each once, in the order of the answer. */
+  readonly posts: readonly string[];
+  readonly packed: Buffer;
+}
+
+export interface Committed {
+  readonly result: CommitResult;
+  /** Until a post is due to be announced, ms; `null`: nothing is. */
+  readonly dueInMs: number | null;
+}
+
+/** What scripts are given and answer, as arguments and results of the store. Shapes: the headers of scripts/*.lua. */
+export class ReplyDecoder {
+  /** A letter for each metric: a set of actors, or a count. */
+  readonly kinds: string;
+
+  constructor(
+    readonly metrics: Metrics,
+    private readonly region: string,
+  ) {
+    this.kinds = metrics.list.map(({ kind }) => (kind === 'toggle' ? 's' : 'c')).join('');
+  }
+
+  committed({ posts, packed }: CommitReply): Committed {
+    const values = new MsgpackReader(packed);
+    const kind = values.integer();
+    if (kind === GAP || kind === STALE) {
+      return { result: { kind: kind === GAP ? 'gap' : 'stale', last: values.integer() }, dueInMs: null };
+    }
+    const e = this.#epoch(values.integer(), values.integer());
+    const due = values.integer();
+    const outcomes = values.string();
+    const counts = new Map<string, PostCounts>();
+    const changed: PostCounts[] = [];
+    for (const post of posts) {
+      const v = values.integer();
+      const atMs = values.integer();
+      const live = values.integer();
+      const isChanged = values.integer() === 1;
+      const totals: number[] = [];
+      for (let left = this.metrics.list.length; left > 0; left--) totals.push(values.integer());
+      const now = { post, e, v, updatedAtMs: v === 0 ? null : atMs, totals, live };
+      counts.set(post, now);
+      if (isChanged) changed.push(now);
+    }
+    return { result: { kind: 'applied', outcomes, counts, changed }, dueInMs: due === 0 ? null : due - 1 };
+  }
+
+  /** `current`: whether the bucket knows the present life of the server; else it has to be opened first. */
+  views(posts: readonly string[], reply: unknown): { current: boolean; views: PostView[] } {
+    const answer = reply as readonly number[];
+    const [current, epoch, nonce] = answer;
+    const e = this.#epoch(epoch!, nonce!);
+    let at = 3;
+    const views = posts.map((post) => {
+      const [v, updatedAtMs, live, on, ...totals] = answer.slice(at, (at += this.#width)) as Numbers;
+      return { counts: countsOf(post, e, v, updatedAtMs, live, totals), on };
+    });
+    return { current: current === 1, views };
+  }
+
+  /** @throws Error when no gateway has published it. */
+  announced(post: string, message: string): PostCounts {
+    const counts: unknown = JSON.parse(message);
+    if (!Array.isArray(counts)) throw new Error('an announcement is a list');
+    const [epoch, nonce, v, updatedAtMs, live, ...told] = counts as [number, ...Numbers];
+    // A gateway that was started before a metric was added tells of fewer.
+    const totals = this.metrics.list.map(({ index }) => told[index] ?? 0);
+    return countsOf(post, this.#epoch(epoch, nonce), v, updatedAtMs, live, totals);
+  }
+
+  get #width(): number {
+    return 4 + this.metrics.list.length;
+  }
+
+  #epoch(epoch: number, nonce: number): string {
+    if (!isCount(epoch) || !isCount(nonce)) throw new Error('an epoch has two whole numbers');
+    return epochOf({ region: this.region, epoch, nonce });
+  }
+}
+
+type Numbers = [number, number, number, number, ...number[]];
+
+/**
+ * The largest totals come as text: see lib-bucket.lua.
+ * @throws Error when one of them is no count: it would be sent to viewers as it is
+ */
+function countsOf(post: string, e: string, v: number, at: number, live: number, told: readonly unknown[]): PostCounts {
+  const totals = told.map(Number);
+  if (!isCount(v) || !isTime(at) || !isCount(live) || !totals.every(isCount)) {
+    throw new Error('counts are whole numbers from 0 to 2^53 - 1');
+  }
+  return { post, e, v, updatedAtMs: v === 0 ? null : at, totals, live };
+}
+
+function isCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0;
+}
+
+function isTime(value: number): boolean {
+  return isCount(value) && value <= TIME_MAX;
+}

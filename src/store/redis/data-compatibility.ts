@@ -1,0 +1,61 @@
+import type { Clock } from '../../common/clock.js';
+import { sleep } from '../../common/sleep.js';
+import type { ActorKeys } from '../../counters/ids.js';
+import type { Metrics } from '../../counters/metrics.js';
+import { NAMELESS } from '../../counters/pn-counter.js';
+import type { RedisClient } from './client/redis-client.js';
+import { CONFIG_KEY } from './codec/redis-keys.js';
+import { Script } from './scripts/script.js';
+
+/** The layout of keys and values, as docs/redis-keys.md describes it. */
+const LAYOUT = '2';
+/** How often it is tried at boot to learn what the data was made with. */
+const ATTEMPTS = 10;
+const PAUSE_MS = 100;
+
+/** The settings that the data is made with, which cannot be changed later. */
+interface Making {
+  readonly buckets: number;
+  readonly actorKeys: ActorKeys;
+  readonly metrics: Metrics;
+  readonly region: string;
+}
+
+/**
+ * Writes down what the data is made with, or checks that it fits.
+ * @throws Error with one line that says what does not.
+ */
+export async function claimData(
+  connections: RedisClient,
+  clock: Clock,
+  { buckets, actorKeys, metrics, region }: Making,
+): Promise<void> {
+  const own = [LAYOUT, String(buckets), actorKeys, metrics.toString(), region, NAMELESS] as const;
+  const reply = await claim(connections, clock, own);
+  const [layout, theirBuckets, theirActorKeys, theirMetrics, theirRegion] = reply as [string, ...string[]];
+  if (layout !== LAYOUT) {
+    const rule = `this version reads layout ${LAYOUT}`;
+    throw new Error(`the data in Redis has layout ${layout} (${rule}); use the version that wrote it`);
+  }
+  const made = 'the data in Redis was made with';
+  if (theirBuckets !== own[1]) throw new Error(`BUCKETS must be ${theirBuckets}: ${made} that many`);
+  if (theirActorKeys !== actorKeys) throw new Error(`ACTOR_KEYS must be ${theirActorKeys}: ${made} that one`);
+  // Data without a name would have been given this one, if all else did fit.
+  if (theirRegion !== region && theirRegion !== NAMELESS)
+    throw new Error(`REGION must be ${theirRegion}: ${made} that one`);
+  if (theirMetrics !== own[3]) {
+    throw new Error(`METRICS must begin with ${theirMetrics}: ${made} these; more may be added at the end`);
+  }
+}
+
+/** It changes nothing the second time, so it may be tried again when an answer was lost. */
+async function claim(connections: RedisClient, clock: Clock, own: readonly string[]): Promise<unknown> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await connections.write(new Script('claim-data-1'), [CONFIG_KEY], own);
+    } catch (error) {
+      if (attempt === ATTEMPTS) throw error;
+    }
+    await sleep(clock, PAUSE_MS);
+  }
+}
