@@ -46,7 +46,7 @@ module.exports = {
     },
     {
       name: 'nest-only-at-the-edges',
-      comment: 'ingest, fanout, presence, access, regions and stores are plain classes, which src/core.module.ts wires',
+      comment: 'ingest, fanout, presence, access, regions and stores are plain classes, which src/app/core.module.ts wires',
       severity: 'error',
       from: { path: '^src/(ingest|fanout|presence|store|access|regions)/', pathNot: '\\.module\\.ts$' },
       to: { path: 'node_modules/@nestjs/' },

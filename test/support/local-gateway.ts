@@ -5,7 +5,7 @@ import { ConsoleLogger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { OriginPolicy } from '../../src/access/origin-policy.js';
-import { AppModule } from '../../src/app.module.js';
+import { AppModule } from '../../src/app/app.module.js';
 import { systemClock } from '../../src/common/clock.js';
 import { ActorNotifier } from '../../src/fanout/actors.js';
 import { BroadcastAdapter } from '../../src/gateway/broadcast/broadcast-adapter.js';

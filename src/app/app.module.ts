@@ -1,22 +1,22 @@
 import { type DynamicModule, Inject, Module } from '@nestjs/common';
-import { Authenticator } from './access/authenticator.js';
-import { Suspicions } from './access/suspicions.js';
+import { Authenticator } from '../access/authenticator.js';
+import { Suspicions } from '../access/suspicions.js';
 import { CoreModule } from './core.module.js';
-import { Fanout } from './fanout/fanout.js';
-import { CountsGateway } from './gateway/counts.gateway.js';
-import { GatewayModule } from './gateway/gateway.module.js';
-import { Shortcuts } from './gateway/transport/shortcuts.js';
-import { HttpModule } from './http/http.module.js';
-import { StreamRegistry } from './http/stream-registry.js';
-import { Ingest } from './ingest/ingest.js';
-import { OperationCounts } from './ingest/operation-counts.js';
-import { Instruments } from './ops/instruments.js';
-import { OpsModule } from './ops/ops.module.js';
-import { Presence } from './fanout/presence.js';
-import type { Regions } from './replication/regions.js';
-import type { Settings } from './config/settings.js';
-import type { RedisClient } from './store/redis/client/redis-client.js';
-import { REDIS, REGIONS } from './config/injection-tokens.js';
+import { Fanout } from '../fanout/fanout.js';
+import { CountsGateway } from '../gateway/counts.gateway.js';
+import { GatewayModule } from '../gateway/gateway.module.js';
+import { Shortcuts } from '../gateway/transport/shortcuts.js';
+import { HttpModule } from '../http/http.module.js';
+import { StreamRegistry } from '../http/stream-registry.js';
+import { Ingest } from '../ingest/ingest.js';
+import { OperationCounts } from '../ingest/operation-counts.js';
+import { Instruments } from '../ops/instruments.js';
+import { OpsModule } from '../ops/ops.module.js';
+import { Presence } from '../fanout/presence.js';
+import type { Regions } from '../replication/regions.js';
+import type { Settings } from '../config/settings.js';
+import type { RedisClient } from '../store/redis/client/redis-client.js';
+import { REDIS, REGIONS } from '../config/injection-tokens.js';
 
 /** The composition root: what the gateway is made of, and what its instruments read. */
 @Module({})

@@ -8,32 +8,32 @@ import {
   type OnApplicationShutdown,
   type Provider,
 } from '@nestjs/common';
-import { AddressLimiter } from './access/address-limiter.js';
-import { Authenticator } from './access/authenticator.js';
-import { type InventionLimits, Inventions } from './access/inventions.js';
-import { KeySet } from './access/key-set.js';
-import { OriginPolicy } from './access/origin-policy.js';
-import { SignedPosts } from './access/signed-posts.js';
-import { Suspicions } from './access/suspicions.js';
-import { TokenVerifier } from './access/token-verifier.js';
-import { type Clock, systemClock } from './common/clock.js';
-import { ActorNotifier } from './fanout/actors.js';
-import { Fanout } from './fanout/fanout.js';
-import { GuardedClock } from './common/guarded-clock.js';
-import { Ingest } from './ingest/ingest.js';
-import { OperationCounts } from './ingest/operation-counts.js';
-import { Instruments } from './ops/instruments.js';
-import { Presence } from './fanout/presence.js';
-import { startReplication } from './replication/start-replication.js';
-import type { Regions } from './replication/regions.js';
-import type { Settings } from './config/settings.js';
-import type { CounterStore } from './store/counter-store.js';
-import { checkDirectory } from './store/embedded/disk/directory-check.js';
-import { EmbeddedStore } from './store/embedded/embedded-store.js';
-import { RedisClient } from './store/redis/client/redis-client.js';
-import { RedisStore } from './store/redis/redis-store.js';
-import type { ReplicatedStore } from './store/replicated-store.js';
-import { CLOCK, DATA_CLOCK, REDIS, REGIONS, SETTINGS, STORE } from './config/injection-tokens.js';
+import { AddressLimiter } from '../access/address-limiter.js';
+import { Authenticator } from '../access/authenticator.js';
+import { type InventionLimits, Inventions } from '../access/inventions.js';
+import { KeySet } from '../access/key-set.js';
+import { OriginPolicy } from '../access/origin-policy.js';
+import { SignedPosts } from '../access/signed-posts.js';
+import { Suspicions } from '../access/suspicions.js';
+import { TokenVerifier } from '../access/token-verifier.js';
+import { type Clock, systemClock } from '../common/clock.js';
+import { ActorNotifier } from '../fanout/actors.js';
+import { Fanout } from '../fanout/fanout.js';
+import { GuardedClock } from '../common/guarded-clock.js';
+import { Ingest } from '../ingest/ingest.js';
+import { OperationCounts } from '../ingest/operation-counts.js';
+import { Instruments } from '../ops/instruments.js';
+import { Presence } from '../fanout/presence.js';
+import { startReplication } from '../replication/start-replication.js';
+import type { Regions } from '../replication/regions.js';
+import type { Settings } from '../config/settings.js';
+import type { CounterStore } from '../store/counter-store.js';
+import { checkDirectory } from '../store/embedded/disk/directory-check.js';
+import { EmbeddedStore } from '../store/embedded/embedded-store.js';
+import { RedisClient } from '../store/redis/client/redis-client.js';
+import { RedisStore } from '../store/redis/redis-store.js';
+import type { ReplicatedStore } from '../store/replicated-store.js';
+import { CLOCK, DATA_CLOCK, REDIS, REGIONS, SETTINGS, STORE } from '../config/injection-tokens.js';
 
 /**
  * A post's changes reach other gateways this often in a tick. What is announced just after a viewer's frame goes out
