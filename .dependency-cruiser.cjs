@@ -1,17 +1,22 @@
 /**
- * The one direction of imports: gateway, http -> ingest, fanout, presence -> store -> counters.
+ * The one direction of imports: gateway, http -> ingest, fanout -> store -> counters.
  * Checked by test/architecture; `npm run check` runs it too.
  */
-const layer = (name, from, allowed) => ({
-  name,
-  comment: `${from} may import only ${allowed.join(', ')}`,
+const layer = (folder, allowed) => ({
+  name: `${folder.replaceAll('/', '-')}-knows-its-layer`,
+  comment: `${folder} may import only ${allowed.join(', ') || 'itself'}`,
   severity: 'error',
-  from: { path: `^src/${from}/`, pathNot: '\\.module\\.ts$' },
-  to: { path: '^src/', pathNot: [`^src/${from}/`, ...allowed.map((a) => `^src/${a}`)] },
+  from: { path: `^src/${folder}/`, pathNot: ['\\.module\\.ts$', '\\.test\\.ts$'] },
+  to: { path: '^src/', pathNot: [`^src/${folder}/`, ...allowed.map((one) => `^src/${one}/`)] },
 });
 
-const core = ['common/', 'protocol/', 'clock\\.ts', 'tokens\\.ts'];
-const middle = ['store/counter-store\\.ts', 'counters/', ...core];
+/** A folder's part that does not know the folder. */
+const part = (folder, allowed) => ({
+  ...layer(folder, allowed),
+  to: { path: '^src/', pathNot: [`^src/${folder}/[^/]+$`, ...allowed.map((one) => `^src/${one}/[^/]+$`)] },
+});
+
+const pure = ['counters', 'counters/replication', 'common'];
 
 module.exports = {
   forbidden: [
@@ -23,21 +28,38 @@ module.exports = {
       to: { circular: true },
     },
     { name: 'no-orphans', severity: 'error', from: { orphan: true, path: '^src/', pathNot: '\\.d\\.ts$' }, to: {} },
-    layer('protocol-is-the-bottom', 'protocol', []),
-    layer('common-has-no-domain', 'common', ['clock\\.ts']),
-    layer('counters-are-pure', 'counters', ['common/']),
-    layer('store-knows-counters', 'store', ['counters/', ...core]),
-    layer('ingest-knows-the-port', 'ingest', middle),
-    layer('fanout-knows-the-port', 'fanout', ['presence/', ...middle]),
-    layer('presence-stands-alone', 'presence', ['counters/', ...core]),
-    layer('gateway-is-an-edge', 'gateway', ['ingest/', 'fanout/', 'presence/', 'access/', ...middle, 'settings\\.ts']),
-    layer('regions-know-the-port', 'regions', ['store/regional-store\\.ts', 'counters/', ...core]),
-    layer('http-is-an-edge', 'http', [
-      ...['ingest/', 'fanout/', 'presence/', 'access/', 'regions/'],
-      ...[...middle, 'settings\\.ts'],
+    layer('common', []),
+    layer('protocol', []),
+    layer('counters', ['common']),
+    layer('config', ['counters', 'common']),
+    layer('store', ['counters', 'common', 'config']),
+    part('store/embedded/disk', pure),
+    part('store/redis/client', ['config', 'common']),
+    part('store/redis/codec', ['store', ...pure]),
+    part('store/redis/scripts', []),
+    part('store/redis/replication', [
+      'store/redis/client',
+      'store/redis/codec',
+      'store/redis/scripts',
+      'store',
+      ...pure,
     ]),
-    layer('workers-pass-connections-on', 'workers', ['ops/', 'settings\\.ts', 'end-signal\\.ts', ...core]),
-    layer('access-guards-both-edges', 'access', ['counters/', ...core, 'settings\\.ts']),
+    layer('ingest', ['store', 'counters', 'protocol', 'common']),
+    layer('fanout', ['store', 'counters', 'protocol', 'common']),
+    layer('replication', ['store', 'counters', 'config', 'protocol', 'common']),
+    part('replication/transport', ['config', 'protocol', ...pure]),
+    layer('access', ['counters', 'config', 'protocol', 'common']),
+    layer('gateway', ['ingest', 'fanout', 'access', 'counters', 'config', 'protocol', 'common']),
+    part('gateway/transport', ['counters', 'protocol', 'common']),
+    part('gateway/broadcast', ['protocol', 'common']),
+    layer('http', ['ingest', 'fanout', 'access', 'replication', 'store', 'counters', 'config', 'protocol', 'common']),
+    layer('workers', ['ops', 'config', 'common']),
+    {
+      name: 'edges-know-the-ports-alone',
+      severity: 'error',
+      from: { path: '^src/(ingest|fanout|replication|gateway|http)/', pathNot: ['\\.module\\.ts$', '\\.test\\.ts$'] },
+      to: { path: '^src/store/[^/]+/' },
+    },
     {
       name: 'counters-have-no-dependencies',
       severity: 'error',
@@ -46,9 +68,9 @@ module.exports = {
     },
     {
       name: 'nest-only-at-the-edges',
-      comment: 'ingest, fanout, presence, access, regions and stores are plain classes, which src/app/core.module.ts wires',
+      comment: 'ingest, fanout, access, replication and stores are plain classes, which src/app/core.module.ts wires',
       severity: 'error',
-      from: { path: '^src/(ingest|fanout|presence|store|access|regions)/', pathNot: '\\.module\\.ts$' },
+      from: { path: '^src/(ingest|fanout|store|access|replication)/', pathNot: '\\.module\\.ts$' },
       to: { path: 'node_modules/@nestjs/' },
     },
     {

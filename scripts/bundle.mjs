@@ -30,7 +30,7 @@ await build({
     minify: false,
     license: { fileName: 'third-party-licenses.md' },
     rolldownOptions: {
-      input: { run: 'build/cli/run.js', 'check-process': 'build/store/embedded/check-process.js' },
+      input: { run: 'build/cli/run.js', 'check-process': 'build/store/embedded/disk/check-process.js' },
       output: {
         // The check of a data file is looked for beside the code that starts it.
         entryFileNames: ({ name }) => (name === 'run' ? '[name].js' : 'chunks/[name].js'),

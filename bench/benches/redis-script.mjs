@@ -132,13 +132,13 @@ async function measure(operationOf, buckets, size, operations, cores) {
 /** The built store, and posts: the same number in each of the first buckets. */
 async function openStore(url, buckets) {
   const from = (path) => import(`../../build/${path}.js`);
-  const { systemClock: clock } = await from('clock');
+  const { systemClock: clock } = await from('common/clock');
   const { bucketOf } = await from('counters/ids');
   const { Metrics } = await from('counters/metrics');
-  const { RedisConnections } = await from('store/redis/connections');
-  const { parseRedisUrl } = await from('store/redis/redis-url');
+  const { RedisClient } = await from('store/redis/client/redis-client');
+  const { parseRedisUrl } = await from('config/redis-url');
   const { RedisStore } = await from('store/redis/redis-store');
-  const connections = await RedisConnections.open(parseRedisUrl(url), {
+  const connections = await RedisClient.open(parseRedisUrl(url), {
     clock,
     replicated: false,
     warn: () => undefined,

@@ -3,10 +3,10 @@
  * bytes: an integer of 19 digits.
  */
 import { Redis } from 'ioredis';
-import { systemClock } from '../../build/clock.js';
+import { systemClock } from '../../build/common/clock.js';
 import { Metrics } from '../../build/counters/metrics.js';
-import { RedisConnections } from '../../build/store/redis/connections.js';
-import { parseRedisUrl } from '../../build/store/redis/redis-url.js';
+import { RedisClient } from '../../build/store/redis/client/redis-client.js';
+import { parseRedisUrl } from '../../build/config/redis-url.js';
 import { RedisStore } from '../../build/store/redis/redis-store.js';
 import { startRedis } from '../harness/servers.mjs';
 import {
@@ -48,7 +48,7 @@ async function growth(operations, group, region) {
   const server = await startRedis();
   try {
     const options = { clock: systemClock, replicated: false, warn: () => undefined };
-    const connections = await RedisConnections.open(parseRedisUrl(server.url), options);
+    const connections = await RedisClient.open(parseRedisUrl(server.url), options);
     const metrics = Metrics.parse('likes:toggle,views:tally');
     const about = { metrics, buckets: BUCKETS, actorKeys: 'hash', gateway: 'bench-01', nonce: () => 1 };
     const data = { ...about, publishMs: 50, region, wallMs: () => Date.now(), regional: region !== 'local' };

@@ -7,7 +7,12 @@ import type { Regions } from '../replication/regions.js';
 import { SHOWN_MAX } from '../replication/transport/request-splitter.js';
 import { ShipmentRules } from '../replication/transport/delta-validation.js';
 import { WireError } from '../replication/transport/wire-format.js';
-import { decodeDigests, decodePosts, encodeDifferences, encodeReceipts } from '../replication/transport/message-codec.js';
+import {
+  decodeDigests,
+  decodePosts,
+  encodeDifferences,
+  encodeReceipts,
+} from '../replication/transport/message-codec.js';
 import { decodeShipments, encodeShipments } from '../replication/transport/delta-codec.js';
 import type { Settings } from '../config/settings.js';
 import { REGIONS, SETTINGS } from '../config/injection-tokens.js';

@@ -11,7 +11,9 @@ import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
 
 const FOLDER = join(import.meta.dirname, '../../src/store/redis/scripts');
-const FILES = readdirSync(FOLDER).filter((file) => file.endsWith('.lua')).sort();
+const FILES = readdirSync(FOLDER)
+  .filter((file) => file.endsWith('.lua'))
+  .sort();
 const LIBRARIES = FILES.filter((file) => file.startsWith('lib-')).map((file) => file.replace('.lua', ''));
 const SCRIPTS = FILES.filter((file) => !file.startsWith('lib-'));
 

@@ -11,11 +11,11 @@ export class Shortcuts {
   readonly unsentPackets: Shortcut;
   /** Stops reading from a connection at once: direct-socket.ts. */
   readonly readPause: Shortcut;
-  /** Takes frames before `ws` does: frame-reader.ts. */
+  /** Takes frames before `ws` does: ws-frame-reader.ts. */
   readonly directRead: Shortcut;
   /** Takes events from the connection's decoder: event-receiver.ts. */
   readonly packetDecoder: Shortcut;
-  /** Gives back what only a handshake needs: released.ts. */
+  /** Gives back what only a handshake needs: handshake-memory.ts. */
   readonly handshakeMemory: Shortcut;
 
   /** @param warn is told once of each that is switched off */

@@ -1,7 +1,13 @@
 import { STORED_POST_PATTERN } from '../../counters/ids.js';
 import { METRICS_MAX } from '../../counters/metrics.js';
 import { LIVES_MAX, type Replica } from '../../counters/pn-counter.js';
-import type { EntryShipment, MembersShipment, PostShipment, Register, Shipment } from '../../counters/replication/delta.js';
+import type {
+  EntryShipment,
+  MembersShipment,
+  PostShipment,
+  Register,
+  Shipment,
+} from '../../counters/replication/delta.js';
 import { REGION_PATTERN } from '../../config/peer-urls.js';
 import { WireError, WireReader, WireWriter } from './wire-format.js';
 

@@ -31,7 +31,7 @@ export interface HttpPeerOptions {
 }
 
 /**
- * Another region over HTTP: `POST /v1/regions/ship`, `compare` and `show`, bodies as in wire.ts. A call that fails rejects with
+ * Another region over HTTP: `POST /v1/regions/ship`, `compare` and `show`, bodies as in delta-codec.ts. A call that fails rejects with
  * one line: `us answered 403: …`, `us: connect ECONNREFUSED`. It repeats no address, for everybody may read it.
  */
 export class HttpPeer implements Peer {

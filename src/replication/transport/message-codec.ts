@@ -4,7 +4,7 @@ import type { BucketDigest, Difference } from './peer.js';
 import { WireReader, WireWriter } from './wire-format.js';
 
 /*
- * What regions tell each other besides shipments, written as in wire.ts:
+ * What regions tell each other besides shipments, written as in delta-codec.ts:
  *
  *     receipts       (bucket · 16 x rejected for entries + 8 x rejected as ahead + 4 x told + 2 x filling + refused (a byte) · epoch · nonce · upTo · epoch and nonce of the receiver)[]
  *     digests        (bucket · before · leaf[] (4 bytes each))[]

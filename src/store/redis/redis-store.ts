@@ -13,7 +13,7 @@ import { claimData } from './data-compatibility.js';
 import { BatchCommitter } from './batch-committer.js';
 import type { RedisClient } from './client/redis-client.js';
 import { type BucketKeys, keysOf } from './codec/redis-keys.js';
-import { newLife } from './new-life.js';
+import { newLife } from './scripts/new-life.js';
 import { RedisReplication } from './replication/redis-replication.js';
 import { Script } from './scripts/script.js';
 import type { Packed } from './scripts/call-coalescer.js';

@@ -59,7 +59,7 @@ function connection(purpose: Purpose) {
     enableOfflineQueue: false,
     // Rejects what was in flight when the connection closes, at once, instead of leaving it unsettled.
     maxRetriesPerRequest: 0,
-    // ioredis leaves the promises of its own resubscriptions alone, and a rejected one ends the process: see channels.ts.
+    // ioredis leaves the promises of its own resubscriptions alone, and a rejected one ends the process: see sharded-pubsub.ts.
     autoResubscribe: false,
     // A primary that became a replica: leave it and ask again who is primary. 1: without sending the command again.
     reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? 1 : false),

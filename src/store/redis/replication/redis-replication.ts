@@ -9,7 +9,7 @@ import type { Receipt, Shipment, Toggled } from '../../../counters/replication/d
 import type { Asked, BucketStanding, NewLife, ReplicatedStore, ScanPage } from '../../replicated-store.js';
 import type { RedisClient } from '../client/redis-client.js';
 import { keysOf } from '../codec/redis-keys.js';
-import { newLife } from '../new-life.js';
+import { newLife } from '../scripts/new-life.js';
 import { changesOf, type Standing, standingOf } from '../codec/delta-decoder.js';
 import { CALL_THINGS_MAX, DeltaMerger } from './delta-merger.js';
 import { BucketReader } from './bucket-reader.js';

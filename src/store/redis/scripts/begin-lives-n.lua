@@ -1,6 +1,6 @@
 #!lua
 -- Begins a life of buckets whose epoch or stamps peers would not take for new ones, and says whether it is to be filled from
--- them: the meaning is that of `begin` and `filled` of RegionalStore, and of giveAnew and comeBack in ship.ts.
+-- them: the meaning is that of `begin` and `filled` of ReplicatedStore, and of giveAnew and comeBack in build-delta.ts.
 --
 -- It looks at all registers that not all regions know, in one call: what is told in between would have stamps of both lives. Lives
 -- begin rarely, and most find their stamps late enough.
@@ -20,7 +20,7 @@
 -- include lib-values
 -- include lib-words
 -- include lib-registers
--- See ship.ts
+-- See build-delta.ts
 local WORDS_A_STAMP = 500
 region = tonumber(ARGV[3])
 local epoch_known, clock_known, fills, comes_back = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'

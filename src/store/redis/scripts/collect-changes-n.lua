@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- What was changed here after a stamp, newest state only: the meaning is that of `settle` in regional.ts, and of changesAfter in
--- ship.ts. Registers and marks that nobody needs any more are removed, a bounded number at a time.
+-- What was changed here after a stamp, newest state only: the meaning is that of `settle` in replication-state.ts, and of changesAfter in
+-- build-delta.ts. Registers and marks that nobody needs any more are removed, a bounded number at a time.
 --
 -- KEYS[i]  tc:{b}    the bucket's hash; derived from it: chunks of posts and members, marks, registers
 -- ARGV[1]  run id of the server

@@ -18,7 +18,7 @@ local function known_of(known, name)
   return known[name] or { epoch = 0, nonce = 0, up_to = 0, confirmed = 0, heard_epoch = 0, heard_nonce = 0 }
 end
 
--- Whether another region can be counted for: see regional.ts.
+-- Whether another region can be counted for: see replication-state.ts.
 local REGIONS_MAX = 32
 local function has_room_for(known, name)
   local heard_of = 0

@@ -1,7 +1,7 @@
 -- Moves words that a log has no room for to the registers of lib-registers.lua.
 
 do
-  -- Words a log keeps: as many as FEED_MAX of feed.ts.
+  -- Words a log keeps: as many as FEED_MAX of change-feed.ts.
   local WORDS_MAX = 4096
   -- And entries: what has to look at all of a log takes some milliseconds.
   local ENTRIES_MAX = 2048

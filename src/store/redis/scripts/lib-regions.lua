@@ -1,12 +1,12 @@
--- The bucket's dealings with other regions: the meaning is that of regional.ts and feed.ts. Where there are none, `region` is
+-- The bucket's dealings with other regions: the meaning is that of replication-state.ts and change-feed.ts. Where there are none, `region` is
 -- negative, and nothing of this is read or written.
 
--- Number of the own region; as many as there are at most; counter within a millisecond: see stamp.ts.
+-- Number of the own region; as many as there are at most; counter within a millisecond: see hybrid-clock.ts.
 local region, REGIONS, COUNTER = -1, 256, 32
--- Marks of posts that are kept: see feed.ts.
+-- Marks of posts that are kept: see change-feed.ts.
 local FEED_MAX = 4096
 -- All are stamps but `filling`, 0 or 1, and `told_by`, names with a comma between them. What has been dropped of the feed; and
--- up to where no registers are needed, the `floor` of regional.ts.
+-- up to where no registers are needed, the `floor` of replication-state.ts.
 local clock, born, found, sure, settled, confirmed, dropped, told_at, filling, told_by
 -- Epochs and nonces of the lives that the present one goes on from, with all they did; and how many of them are kept.
 local goes_on, GOES_ON_MAX = {}, 4

@@ -1,4 +1,4 @@
--- What a part of a shipment says, worked out on the posts at hand, which are written afterwards: the meaning is that of merge.ts.
+-- What a part of a shipment says, worked out on the posts at hand, which are written afterwards: the meaning is that of merge-delta.ts.
 -- The layout of a part is described where it is given: merge-shipments-n.lua. `own_name` is the own region.
 
 local PART_VALUES = 17

@@ -1,6 +1,6 @@
 #!lua
 -- Merges what other regions tell, part by part of their shipments, each whole or not at all; a second time it changes nothing. The
--- meaning is that of merge.ts. Of each part all is read and worked out before its first write.
+-- meaning is that of merge-delta.ts. Of each part all is read and worked out before its first write.
 --
 -- KEYS[i]  tc:{b}    the hash of part i's bucket; derived from it: all other keys of the bucket
 -- ARGV[1]  run id of the server
