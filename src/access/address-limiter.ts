@@ -15,6 +15,8 @@ const TOO_MANY_RETRY_MS = 10_000;
 
 /** An IPv4 client of a server that listens on IPv6, too: https://www.rfc-editor.org/rfc/rfc4291#section-2.5.5.2 */
 const IPV4_MAPPED = '::ffff:';
+/** IPv4 clients of a network that translates: each has its own address. https://www.rfc-editor.org/rfc/rfc6052#section-2.1 */
+const NAT64 = '64:ff9b::';
 
 /** Shared by clients whose balancer names them by something else, such as `unknown`. */
 const NO_ADDRESS = 'no address';
@@ -202,10 +204,10 @@ export class AddressLimiter {
   }
 }
 
-/** Some balancers write `198.51.100.1:5678` and `[2001:db8::1]:443`. */
+/** Some balancers write `198.51.100.1:5678` and `[2001:db8::1]:443`; a zone (`%eth0`) means nothing elsewhere. */
 function withoutPort(hop: string): string {
   const [, v6, v4] = /^(?:\[(.*)\](?::\d+)?|([\d.]+):\d+)$/.exec(hop) ?? [];
-  return v6 ?? v4 ?? hop;
+  return (v6 ?? v4 ?? hop).replace(/%.*$/, '');
 }
 
 function isIdle({ connections, webSockets, tcp }: Address): boolean {
@@ -213,13 +215,14 @@ function isIdle({ connections, webSockets, tcp }: Address): boolean {
 }
 
 /** One name for an IPv4 address, also in one of the ways in which IPv6 writes it, and for each /64 of IPv6. */
-export function networkOf(address: string): string {
+export function networkOf(peer: string): string {
+  const address = peer.replace(/%.*$/, '');
   if (!address.includes(':') || isLoopback(address)) return address;
   if (address.startsWith(IPV4_MAPPED) && address.includes('.')) return address.slice(IPV4_MAPPED.length);
   // Writes `::ffff:c633:6401` as `::ffff:198.51.100.1`.
   const { address: canonical } = new SocketAddress({ address, family: 'ipv6' });
   if (canonical.startsWith(IPV4_MAPPED)) return canonical.slice(IPV4_MAPPED.length);
-  if (isLoopback(canonical)) return canonical;
+  if (isLoopback(canonical) || canonical.startsWith(NAT64)) return canonical;
   const [head = '', tail] = canonical.split('::');
   const groups = head === '' ? [] : head.split(':');
   const after = tail === undefined || tail === '' ? [] : tail.split(':');

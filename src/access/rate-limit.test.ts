@@ -92,6 +92,25 @@ describe("a connection's limit", () => {
     expect([limit.admit(1_000), limit.admit(1_000, 1, 12), limit.admit(1_000, 1, 11)]).toEqual([0, 100, 0]);
   });
 
+  test('an earlier operation that comes again does not let later ones pass the one that was rejected', () => {
+    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    for (let seq = 1; seq <= 12; seq++) limit.admit(0, 1, seq);
+    expect([limit.admit(1_000, 1, 5), limit.admit(1_000, 1, 12), limit.admit(1_000, 1, 11)]).toEqual([0, 100, 0]);
+  });
+
+  test('a second copy of an operation that was let through may be rejected, and is not waited for', () => {
+    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    for (let seq = 1; seq <= 10; seq++) limit.admit(0, 1, seq);
+    expect([limit.admit(0, 1, 10), limit.admit(1_000, 1, 11)]).toEqual([1_000, 0]);
+  });
+
+  test('time in which the connection was not read does not end the wait for the operation that was rejected', () => {
+    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    for (let seq = 1; seq <= 11; seq++) limit.admit(0, 1, seq);
+    limit.unread(9_000, 7_500);
+    expect([limit.admit(9_000, 1, 12), limit.admit(9_000, 1, 11)]).toEqual([100, 0]);
+  });
+
   test('a client that never sends again what was rejected goes on after a while', () => {
     const limit = new OperationLimit(new TokenBucket(10, 0), null);
     for (let seq = 1; seq <= 11; seq++) limit.admit(0, 1, seq);

@@ -67,8 +67,12 @@ const NO_SEQ = 0;
  */
 export class OperationLimit {
   #closedUntilMs = 0;
+  /** Until when the first rejected operation is waited for. */
+  #graceUntilMs = 0;
   /** The lowest `seq` that was rejected and has not been let through since. */
   #firstRejected = Infinity;
+  /** The highest `seq` that was let through: what comes again below it is no news, whether it is rejected or not. */
+  #highestAdmitted = 0;
 
   constructor(
     private readonly connection: TokenBucket,
@@ -83,28 +87,37 @@ export class OperationLimit {
    */
   admit(nowMs: number, tokens = 1, seq = NO_SEQ): number {
     if (nowMs < this.#closedUntilMs) {
-      this.#reject(seq);
+      if (seq > this.#highestAdmitted) this.#reject(seq);
       return Math.ceil(this.#closedUntilMs - nowMs);
     }
-    if (seq > this.#firstRejected && nowMs < this.#closedUntilMs + RETRY_GRACE_MS) return RETRY_LATER_MS;
+    if (seq > this.#firstRejected && nowMs < this.#graceUntilMs) return RETRY_LATER_MS;
     const waitMs = this.connection.take(nowMs, tokens) || (this.address?.take(nowMs, tokens) ?? 0);
-    if (waitMs > 0) this.close(nowMs, waitMs, seq);
-    else if (seq !== NO_SEQ) this.#firstRejected = Infinity;
+    if (waitMs > 0) this.close(nowMs, waitMs, seq > this.#highestAdmitted ? seq : NO_SEQ);
+    else if (seq !== NO_SEQ) this.#admitted(seq);
     return waitMs;
   }
 
   /** The connection was rejected for another reason, and told to come back after `waitMs`. */
   close(nowMs: number, waitMs: number, seq = NO_SEQ): void {
     this.#closedUntilMs = Math.max(this.#closedUntilMs, nowMs + waitMs);
+    this.#graceUntilMs = this.#closedUntilMs + RETRY_GRACE_MS;
     this.#reject(seq);
   }
 
   /** The connection was not read for this long: what was on its way when it was rejected is still to come. */
   unread(nowMs: number, forMs: number): void {
-    if (this.#closedUntilMs > nowMs - forMs) this.#closedUntilMs += forMs;
+    const sinceMs = nowMs - forMs;
+    if (this.#closedUntilMs > sinceMs) this.#closedUntilMs += forMs;
+    if (this.#graceUntilMs > sinceMs) this.#graceUntilMs += forMs;
   }
 
   #reject(seq: number): void {
     if (seq !== NO_SEQ && seq < this.#firstRejected) this.#firstRejected = seq;
+  }
+
+  #admitted(seq: number): void {
+    // One below it was let through before, and comes again.
+    if (seq >= this.#firstRejected) this.#firstRejected = Infinity;
+    if (seq > this.#highestAdmitted) this.#highestAdmitted = seq;
   }
 }

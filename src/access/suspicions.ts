@@ -23,7 +23,8 @@ const EXPLANATIONS: Readonly<Record<SuspicionKind, string>> = {
   connections: 'holds all connections that it may have and opens more: see MAX_CONNECTIONS_PER_ADDRESS',
   flood: 'keeps on sending more messages than it may: its connections are closed; see MAX_OPS_PER_ADDRESS',
   fragments: 'sends messages in more pieces than any client needs: its connections are closed',
-  handshakes: 'opens connections and does not finish their handshakes: more of them are refused',
+  handshakes:
+    'opens connections and does not finish their handshakes: more of them are rejected, or all of these ended',
   lookups: 'looks up more posts than its connections may watch: further ones are rejected for a while',
   marks: 'begins more sessions or Idempotency-Keys than the store can remember: further ones are rejected for a while',
   'new-actors': 'likes under more new names than it may: further ones are rejected; see MAX_NEW_ACTORS_PER_ADDRESS',

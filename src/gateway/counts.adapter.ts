@@ -64,7 +64,7 @@ export class CountsAdapter extends IoAdapter {
     };
     const server = super.createIOServer(port, options as ServerOptions);
     takeWebSockets(this.httpServer as HttpServer);
-    server.engine.use(new RequestGate(server.engine, intakes).handle);
+    new RequestGate(server.engine, intakes).attach();
     intakes.watch(server);
     server.engine.on('connection', (connection: GatewaySocket['conn']) => connecting.begin(connection));
     pages.watch(server);

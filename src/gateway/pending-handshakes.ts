@@ -100,7 +100,10 @@ export class PendingHandshakes {
       largest = address;
       size = known.size;
     }
-    if (size === 0) return;
+    let spared = this.#all;
+    for (const known of this.#byAddress.values()) spared -= known.size;
+    // Others do not lose theirs to those that have no limit.
+    if (size <= spared) return;
     this.suspicions.add('handshakes', largest);
     for (const connection of [...this.#byAddress.get(largest)!]) terminate(connection);
   }

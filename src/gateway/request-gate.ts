@@ -34,7 +34,19 @@ export class RequestGate {
     private readonly intakes: Intakes,
   ) {}
 
-  readonly handle = (request: IncomingMessage, response: ServerResponse, next: Next): void => {
+  /** To be called before other handlers are added. */
+  attach(): void {
+    this.engine.use(this.#handle);
+    // Engine.IO's CORS, which comes first, answers preflights itself.
+    const { middlewares } = this.engine as unknown as { readonly middlewares?: unknown };
+    if (!Array.isArray(middlewares)) return;
+    middlewares.unshift((request: IncomingMessage, response: ServerResponse, next: Next) => {
+      if (request.method === 'OPTIONS') this.#handleUnknown(request, response, next);
+      else next();
+    });
+  }
+
+  readonly #handle = (request: IncomingMessage, response: ServerResponse, next: Next): void => {
     const connection = connectionOf(this.engine, request);
     const intake = connection && this.intakes.find(connection);
     if (intake === undefined) {

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { isLoopback } from '../access/address-limiter.js';
-import type { Suspicions } from '../access/suspicions.js';
+import type { SuspicionKind, Suspicions } from '../access/suspicions.js';
 import type { Intake } from './intake.js';
 
 /**
@@ -43,7 +43,7 @@ export class UnprovedBytes {
       watched.bytes += chunk.length;
       watched.pieces += 1;
       this.#all += chunk.length;
-      if (watched.bytes > BYTES_MAX || watched.pieces > PIECES_MAX) this.#terminate(address, [watched]);
+      if (watched.bytes > BYTES_MAX || watched.pieces > PIECES_MAX) this.#terminate('fragments', address, [watched]);
       else if (this.#all > this.bytesMaxOfAll) this.#makeRoom(address, watched);
     };
     const watched: Watched = {
@@ -70,23 +70,26 @@ export class UnprovedBytes {
     for (const { end } of this.#watched.get(intake) ?? []) end();
     this.#watched.delete(intake);
   }
-  /** Loopback is spared, as by limits by address: there only the connection that has just sent something is ended. */
+  /** Where loopback, which is spared, holds most, only the connection that has just sent something is ended. */
   #makeRoom(sender: string, sent: Watched): void {
     let largest = sender;
     let bytes = 0;
+    let spared = 0;
     for (const [address, ofAddress] of this.#byAddress) {
-      if (isLoopback(address)) continue;
       let sum = 0;
       for (const watched of ofAddress) sum += watched.bytes;
-      if (sum <= bytes) continue;
-      largest = address;
-      bytes = sum;
+      if (isLoopback(address)) spared += sum;
+      else if (sum > bytes) {
+        largest = address;
+        bytes = sum;
+      }
     }
-    this.#terminate(largest, bytes === 0 ? [sent] : [...this.#byAddress.get(largest)!]);
+    if (bytes > spared) this.#terminate('handshakes', largest, [...this.#byAddress.get(largest)!]);
+    else this.#terminate('handshakes', sender, [sent]);
   }
 
-  #terminate(address: string, all: readonly Watched[]): void {
-    this.suspicions.add('fragments', address);
+  #terminate(kind: SuspicionKind, address: string, all: readonly Watched[]): void {
+    this.suspicions.add(kind, address);
     for (const { webSocket, end } of all) {
       end();
       webSocket.terminate();

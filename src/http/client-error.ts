@@ -1,4 +1,4 @@
-import { maxHeaderSize } from 'node:http';
+import { maxHeaderSize, type Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { errorBody } from '../protocol/errors.js';
 import { endWithError } from '../protocol/raw-response.js';
@@ -14,6 +14,14 @@ export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex):
   }
   const [status, body] = answerTo(error.code);
   endWithError(socket, status, body);
+}
+
+/**
+ * Has a request with an unknown `Expect` handled like any other, as RFC 9110 allows in section 10.1.1. Node would answer it
+ * itself with 417, past the limits on requests.
+ */
+export function takeAnyExpectation(server: Server): void {
+  server.on('checkExpectation', (request, response) => void server.emit('request', request, response));
 }
 
 function answerTo(code: string | undefined) {

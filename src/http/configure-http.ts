@@ -12,7 +12,7 @@ import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
 import { REQUEST_BYTES_MAX } from '../replication/transport/request-splitter.js';
 import type { Settings } from '../config/settings.js';
 import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
-import { answerClientError } from './client-error.js';
+import { answerClientError, takeAnyExpectation } from './client-error.js';
 import { serveClientScript } from './client-script.js';
 import { boundTimes } from './connection-times.js';
 import { serveDocs } from './swagger-ui.js';
@@ -51,12 +51,14 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   app.set('query parser', 'simple');
 
   app.use(oneAtATime);
-  app.use(chargeRequests(app.get(AddressLimiter), app.get(Suspicions), app.get<Clock>(CLOCK)));
+  const peers = app.get(PeerAuthentication);
+  const isFromPeer = (request: IncomingMessage): boolean => peers.callerOf(request) !== undefined;
+  app.use(chargeRequests(app.get(AddressLimiter), app.get(Suspicions), app.get<Clock>(CLOCK), isFromPeer));
   secure(app);
   const operators = settings.opsPort === null ? null : new OperatorPort(app, settings.keepAliveMs);
   app.use(gzipOnly, compression({ filter: mayCompress, threshold: 0 }));
   guard(app, app.get(OriginPolicy));
-  takeFromPeers(app, app.get(PeerAuthentication));
+  takeFromPeers(app, peers, isFromPeer);
   // Whatever it says it is: `curl -d` calls JSON a form. Pages cannot use that, since PUT is always preflighted.
   app.useBodyParser('json', { limit: MESSAGE_BYTES_MAX, type: () => true });
   serveDocs(app, settings.metrics, assets);
@@ -64,6 +66,7 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   app.useGlobalFilters(new ProtocolErrorFilter());
   const server = app.getHttpServer();
   server.on('clientError', answerClientError);
+  takeAnyExpectation(server);
   boundTimes(server, settings.keepAliveMs);
   return operators;
 }
@@ -98,12 +101,15 @@ function guard(app: NestExpressApplication, origins: OriginPolicy): void {
 }
 
 /** Whatever is posted to /v1/regions: bytes, as large as regions send them, from those who may. */
-function takeFromPeers(app: NestExpressApplication, peers: PeerAuthentication): void {
+function takeFromPeers(
+  app: NestExpressApplication,
+  peers: PeerAuthentication,
+  isFromPeer: (request: IncomingMessage) => boolean,
+): void {
   app.use('/v1/regions', (request: Request, _response: Response, next: NextFunction) => {
     if (request.method === 'POST') peers.admit(request);
     next();
   });
-  const isFromPeer = (request: IncomingMessage): boolean => peers.callerOf(request) !== undefined;
   app.useBodyParser('raw', { limit: REQUEST_BYTES_MAX, type: isFromPeer, inflate: false });
 }
 

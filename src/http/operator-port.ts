@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { NotFoundException } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NextFunction, Request, Response } from 'express';
-import { answerClientError } from './client-error.js';
+import { answerClientError, takeAnyExpectation } from './client-error.js';
 import { boundTimes } from './connection-times.js';
 
 /** Matched as express matches: in any case, and with a slash at the end. */
@@ -27,6 +27,7 @@ export class OperatorPort {
       handle(request, response);
     });
     this.server.on('clientError', answerClientError);
+    takeAnyExpectation(this.server);
     boundTimes(this.server, keepAliveMs);
     app.use((request: Request, _response: Response, next: NextFunction) => {
       const { path } = request;

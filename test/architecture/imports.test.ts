@@ -34,16 +34,16 @@ function brokenRules(files: Record<string, string>): string[] {
 // That the project itself breaks no rule, `npm run check` finds out.
 test('the rules for imports find each import against the direction', () => {
   const rules = brokenRules({
-    'src/main.ts': "export * from './counters/planted.js';\nexport * from './store/store.js';\n",
+    'src/main.ts': "export * from './counters/planted.js';\nexport * from './store/disk/store.js';\n",
     'src/counters/planted.ts': "export { Ingest } from '../ingest/ingest.js';\n",
-    'src/ingest/ingest.ts': "export { Store } from '../store/store.js';\nexport const Ingest = 1;\n",
-    'src/store/store.ts': "import '@nestjs/common';\nexport const Store = 1;\n",
+    'src/ingest/ingest.ts': "export { Store } from '../store/disk/store.js';\nexport const Ingest = 1;\n",
+    'src/store/disk/store.ts': "import '@nestjs/common';\nexport const Store = 1;\n",
     'src/store/alone.ts': 'export const alone = 1;\n',
   });
   expect(rules).toEqual([
-    'src/counters/planted.ts counters-are-pure',
-    'src/ingest/ingest.ts ingest-knows-the-port',
+    'src/counters/planted.ts counters-knows-its-layer',
+    'src/ingest/ingest.ts edges-know-the-ports-alone',
     'src/store/alone.ts no-orphans',
-    'src/store/store.ts nest-only-at-the-edges',
+    'src/store/disk/store.ts nest-only-at-the-edges',
   ]);
 });

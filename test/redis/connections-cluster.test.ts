@@ -9,7 +9,7 @@ import { closeConnections, GET, goesThrough, incr, INCR, open } from './connecti
 let cluster: RedisCluster;
 
 beforeAll(async () => {
-  cluster = await startCluster();
+  cluster = await startCluster({ nodeTimeoutMs: 1_000 });
 });
 afterEach(closeConnections);
 afterAll(stopRedis);

@@ -39,12 +39,16 @@ export function webSocketOf(transport: EngineSocket['transport']): WebSocket | u
 }
 
 /**
- * Ends the connection and what is buffered for it. Closed only, a WebSocket would wait half a minute for the answer of a
- * client that reads nothing.
+ * Ends the connection at once, and what is buffered for it. If it were only closed, a WebSocket would wait half a minute for
+ * a client that reads nothing, and long-polling for one that does not poll.
  */
 export function terminate(connection: EngineSocket): void {
   connection.close(true);
-  webSocketOf(connection.transport)?.terminate();
+  const { transport } = connection;
+  webSocketOf(transport)?.terminate();
+  // Long-polling that is closing already does not close again; it has the end of its wait here.
+  const { shouldClose } = transport as { readonly shouldClose?: unknown };
+  if (connection.readyState !== 'closed' && typeof shouldClose === 'function') shouldClose.call(transport);
 }
 
 /**
