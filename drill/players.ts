@@ -7,7 +7,7 @@ export const POST = 'drill';
 /** An operation that was not answered is sent again, under the same key: it counts once. */
 const AGAIN_MS = 100;
 const GIVE_UP_MS = 10_000;
-/** Of so many operations two are new likes, one is of somebody who likes in every region, one takes a like back; views. */
+/** Of this many operations two are new likes, one is of somebody who likes in every region, one takes a like back; views. */
 const ROUND = 12;
 
 /** Likes and views in one region, one after the other, and keeps book of what that region has acknowledged. */

@@ -6,7 +6,7 @@ import { idOf } from './messages.js';
 /** The gateway cannot be asked, or does not answer as docs/protocol.md says. */
 export class GatewayError extends Error {}
 
-/** Ids of 64 characters, so many, fit into a request line. */
+/** Ids of 64 characters, this many, fit into a request line. */
 const POSTS_PER_REQUEST = 100;
 const RETRY_MS = 500;
 const ANSWER_MAX_MS = 10_000;

@@ -10,7 +10,7 @@ import { Viewer } from './viewer.js';
 
 /** Connections that open at the same time. */
 const OPENING_MAX = 50;
-/** One viewer in so many has every frame read and checked; but of few viewers so many at least. */
+/** One viewer in this many has every frame read and checked; but of few viewers this many at least. */
 const READ_ONE_IN = 50;
 const READ_MIN = 20;
 const EXAMPLES_MAX = 5;

@@ -14,7 +14,7 @@ export interface Quantiles {
 }
 
 export interface Distribution extends Quantiles {
-  /** So many percent took at most so long: half of the rest a step, down to the last sample. */
+  /** This many percent took at most this long: half of the rest a step, down to the last sample. */
   readonly curve: readonly (readonly [percent: number, ms: number])[];
 }
 

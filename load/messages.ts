@@ -76,7 +76,7 @@ export type Report =
       readonly expected: Expected;
       /** Operations that were sent and never answered. */
       readonly unanswered: number;
-      /** Operations that were never sent, for there was no connection in time. */
+      /** Operations that were never sent, because there was no connection in time. */
       readonly unsent: number;
     }
   | { readonly kind: 'verified'; readonly shown: Shown }

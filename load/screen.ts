@@ -18,7 +18,7 @@ export class Screen {
   /** `found` is told how long it took from when the operation was due. */
   constructor(private readonly found: (ms: number) => void) {}
 
-  /** A viewer connected anew: when it would have seen what it missed, nobody knows. */
+  /** A viewer connected again: when it would have seen what it missed, nobody knows. */
   reset(epoch: string, version: number): void {
     this.#epoch = epoch;
     this.#version = this.#forgotten = version;

@@ -29,7 +29,7 @@ interface Shown {
   readonly sum: { likes: number; views: number };
 }
 
-/** Ids of 64 characters, so many, stay well within a message's 16 KiB. */
+/** Ids of 64 characters, this many, stay well within a message's 16 KiB. */
 const POSTS_PER_SUBSCRIBE = 100;
 /** Where a `counts` frame's list begins: `42["counts",[…]]`. */
 const PACKET_TYPE_LENGTH = 2;

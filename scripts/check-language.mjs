@@ -22,7 +22,7 @@ const WORDS = [
   [/\bat hand\b/, '"current"'],
   [/\bof late\b/, '"recently"'],
   [/\bbe it\b/, '"even if"'],
-  [/, for (it|they|there|to|what|who|else|nobody|then|those|with|without)\b/, '"because"'],
+  [/, for (it|they|there)\b/, '"because"'],
 ];
 
 const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { encoding: 'utf8' })

@@ -21,7 +21,7 @@ export function connectPage(): LiveCounts {
   return live;
 }
 
-/** Shows the state of a client; gives back how to show it anew. */
+/** Shows the state of a client; gives back how to show it again. */
 export function showState(live: LiveCounts, element: HTMLElement, isUnplugged = (): boolean => false): () => void {
   let reached = false;
   const show = (): void => {

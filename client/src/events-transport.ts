@@ -21,7 +21,7 @@ const IDS_MAX = 7_500;
 
 /**
  * Server-Sent Events to watch and HTTP to act, for networks that let nothing else through. A connection is a stream of all
- * posts watched, opened anew when they change; operations are requests beside it, each repeated under its own key.
+ * posts watched, opened again when they change; operations are requests beside it, each repeated under its own key.
  */
 export class EventsTransport implements Transport {
   readonly kind = 'events';

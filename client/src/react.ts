@@ -57,7 +57,7 @@ const UNKNOWN: State = {};
 const NONE: readonly string[] = [];
 
 /**
- * The counts of a post, live for as long as the component is mounted, and what can be done to it. It renders anew when
+ * The counts of a post, live for as long as the component is mounted, and what can be done to it. It renders again when
  * something of this post has changed, and for nothing else.
  * @param live instead of the provider's client.
  * @throws Error without a client; LiveCountsError BAD_REQUEST for what is no id of a post.

@@ -41,7 +41,7 @@ interface Entry {
  *             refused for now                   -> 7 again after `retryAfterMs`
  *             connection lost                   -> 7 again over the next one of its kind
  *             none of its kind for STRANDED_MS, or none for RECOGNISED_MS
- *                                               -> a toggle is set anew, a tally's outcome stays unknown
+ *                                               -> a toggle is set again, a tally's outcome stays unknown
  *
  * One at a time, which costs a round trip each: the gateway remembers the last number of a session, so were 8 counted
  * behind a refused 7, the retry of 7 would be taken for a duplicate and never be counted.

@@ -154,7 +154,7 @@ class SocketConnection implements Connection {
     this.#end(data ? { error: data } : {});
   }
 
-  /** Silence for so long means that the connection is gone, though nothing says so. */
+  /** Silence for this long means that the connection is gone, though nothing says so. */
   #listenFor(ms: number): void {
     this.#watch?.cancel();
     this.#watch = this.environment.clock.after(ms, () => this.#end({}));

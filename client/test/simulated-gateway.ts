@@ -79,7 +79,7 @@ export class SimulatedGateway {
     this.#changed.clear();
   }
 
-  /** Versions begin anew, as after a failover; counts are kept. */
+  /** Versions begin again, as after a failover; counts are kept. */
   newEpoch(): void {
     this.#epoch++;
     for (const [post, state] of this.#posts) {

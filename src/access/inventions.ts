@@ -110,7 +110,7 @@ export class Inventor {
 
   /**
    * A client that watches ever other made-up posts costs a read for each and, with Redis, a channel.
-   * @returns `null` when it may look up so many posts; else RATE_LIMITED
+   * @returns `null` when it may look up this many posts; else RATE_LIMITED
    */
   admitLookups(posts: number): ErrorBody | null {
     const waitMs = this.inventions.lookups?.take(this.address, posts) ?? 0;

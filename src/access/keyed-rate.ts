@@ -35,7 +35,7 @@ export class KeyedRate {
 
   /**
    * @param tokens what is above the burst costs nothing
-   * @returns 0 if the key may take so many; else the milliseconds until it may
+   * @returns 0 if the key may take this many; else the milliseconds until it may
    */
   waitMs(key: string, tokens = 1): number {
     const paidAtMs = this.#paidAtMs.get(key);

@@ -47,7 +47,7 @@ export class AsciiWriter {
     return this;
   }
 
-  /** @returns a copy of all that was written, and begins anew */
+  /** @returns a copy of all that was written, and begins again */
   take(): Buffer {
     const taken = Buffer.allocUnsafe(this.length);
     this.bytes.copy(taken, 0, 0, this.length);

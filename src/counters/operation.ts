@@ -2,7 +2,7 @@ import type { Key64 } from './ids.js';
 
 /** The most that one `add` may add. */
 export const BY_MAX = 1000;
-/** So much of `value` costs as much of a rate as a whole operation: an `add` of BY_MAX as 50, the burst of a connection. */
+/** This much of `value` costs as much of a rate as a whole operation: an `add` of BY_MAX as 50, the burst of a connection. */
 const VALUE_A_TOKEN = 20;
 
 /** What is asked of one metric of one post. Checked at the edge: whatever arrives here fits its metric's kind. */

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../common/clock.js';
 import type { Viewer } from './viewer.js';
 
-/** So long those who are written to in one go join one cohort, which waits for the last of them: fewer, longer passes. */
+/** This long those who are written to in one go join one cohort, which waits for the last of them: fewer, longer passes. */
 const COHORT_MS = 4;
 
 interface Cohort {

@@ -18,7 +18,7 @@ const PASS_MS = 3;
 const ARRIVING_WORK = 256;
 /** After a viewer came, others may be about to. */
 const ARRIVING_MS = 500;
-/** Where other events take longer than that, so much more is written at once, or viewers would starve: 6 ms. */
+/** Where other events take longer than that, this much more is written at once, or viewers would starve: 6 ms. */
 const PASSES_MAX = 2;
 /** Writing a frame costs as much as this many updates in it. */
 const WRITE_WORK = 32;

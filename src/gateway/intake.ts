@@ -25,7 +25,7 @@ export interface Backlog {
 export interface Owner {
   /** Stops reading at once. @returns what starts it again, or `null` where that cannot be done */
   stopAtOnce(): (() => void) | null;
-  /** Nothing was read for so long. */
+  /** Nothing was read for this long. */
   unread(forMs: number): void;
   /** It sends more than it may, and keeps on. */
   endFlood(): void;

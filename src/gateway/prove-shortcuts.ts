@@ -13,7 +13,7 @@ import type { Shortcuts } from './transport/shortcuts.js';
 
 /** All proofs take some 50 ms of CPU. When one hangs, the boot is delayed by this, and those after it fail, too. */
 const PROOFS_LIMIT_MS = 10_000;
-/** In so many turns of the event loop comes what loopback has. */
+/** In this many turns of the event loop comes what loopback has. */
 const TURNS = 5;
 /** Turns of a wait before it looks once a millisecond. */
 const TURNS_AT_ONCE = 1_000;

@@ -98,9 +98,9 @@ class FrameReader implements Backlog {
   }
 
   read(chunk: Buffer): void {
-    // What a stream that was paused had at hand when it ended, `ws` takes by itself.
+    // What a stream that was paused had buffered when it ended, `ws` takes by itself.
     if (this.tcp.destroyed) return;
-    // A stream that is paused may have had more at hand already.
+    // A stream that is paused may have had buffered more already.
     if (this.#rest !== null || this.intake.stopped) this.#keep(chunk);
     else this.#readSome(chunk);
   }

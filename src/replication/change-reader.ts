@@ -4,7 +4,7 @@ import type { Asked, BucketStanding, ReplicatedStore } from '../store/replicated
 
 /** Changes of a bucket that one exchange carries: about 20 KB. */
 export const CHANGES_MAX = 1_000;
-/** Rounds that begin within so many ms share what they read. */
+/** Rounds that begin within this many ms share what they read. */
 const SHARED_MS = 10;
 
 /**

@@ -72,7 +72,7 @@ export class FullSync {
     this.#heard = true;
   }
 
-  /** A life that began meanwhile has not been shown: it is scanned for anew. */
+  /** A life that began meanwhile has not been shown: it is scanned for again. */
   async #ends(): Promise<Shipment[]> {
     const asked = [...this.#scanned].map(([bucket, { own }]) => ({ bucket, after: own.clock, confirmed: 0 }));
     const found = await this.store.collect(asked, this.peers, 1);

@@ -20,7 +20,7 @@ export interface PeerLinkOptions {
   readonly collector: ChangeReader;
   readonly random: () => number;
   readonly warn: (message: string) => void;
-  /** So many buckets lack what the region knows, and are being filled. */
+  /** This many buckets lack what the region knows, and are being filled. */
   readonly lost: (buckets: number, region: string) => void;
   /** Up to where all peers have confirmed the bucket's changes. */
   readonly confirmed: (bucket: number, own: Life) => number;

@@ -18,7 +18,7 @@ const LED_AFTER_MS = 5_000;
 /** Digests are compared this often, of a sixteenth of the buckets. */
 const COMPARE_MS = 60_000;
 
-/** A gateway that ends waits so long for its peers to take what was changed last. */
+/** A gateway that ends waits this long for its peers to take what was changed last. */
 const LAST_MS = 1_000;
 
 export interface ReplicatorOptions {

@@ -28,7 +28,7 @@ export interface NewLife {
   readonly fills: boolean;
   /**
    * The clock of the lives before had run ahead: it goes back to `clock`, where it is above that, and what they have said since is given
-   * anew. Nobody has lost anything.
+   * again. Nobody has lost anything.
    */
   readonly comesBack: boolean;
 }

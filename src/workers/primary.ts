@@ -20,7 +20,7 @@ import {
 /** Before a worker that died is started again; twice as long each time, up to the most. */
 const PAUSE_MIN_MS = 100;
 const PAUSE_MAX_MS = 5_000;
-/** A worker that lived so long had started well: its death is the first one again. */
+/** A worker that lived this long had started well: its death is the first one again. */
 const STEADY_MS = 30_000;
 /** Workers end themselves 20 s after they were told to. This is for those whose event loop stands still. */
 const END_LIMIT_MS = 22_000;

@@ -44,7 +44,7 @@ export class WorkerProcess {
     private readonly httpServer: HttpServer,
     private readonly registry: Registry,
   ) {
-    // A counter that begins anew with its worker must be a series of its own, or sums would seem to fall.
+    // A counter that begins again with its worker must be a series of its own, or sums would seem to fall.
     registry.setDefaultLabels({ worker: String(this.#id) });
   }
 

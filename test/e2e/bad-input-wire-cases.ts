@@ -32,7 +32,7 @@ function deep(levels: number): string {
   return '['.repeat(levels) + ']'.repeat(levels);
 }
 
-/** An event of so many bytes, with a field that is none, and the acknowledgement id of one digit that it will get. */
+/** An event of this many bytes, with a field that is none, and the acknowledgement id of one digit that it will get. */
 function ofBytes(bytes: number): string {
   const [head, tail] = ['2#["like",{"post":"target","x":"', '"}]'];
   return head + 'x'.repeat(bytes - head.length - tail.length) + tail;

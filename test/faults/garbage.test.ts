@@ -113,7 +113,7 @@ const BROKEN = 1002;
 const NOT_UTF8 = 1007;
 const TOO_BIG = 1009;
 
-/** A message may come in so many. */
+/** A message may come in this many. */
 const PARTS = 16;
 
 describe('a frame that breaks the WebSocket protocol ends its connection, with the code', () => {

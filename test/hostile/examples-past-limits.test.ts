@@ -12,7 +12,7 @@ const OPS = 3;
 const OPS_PER_ADDRESS = 10;
 /** Programs that run at once. */
 const AT_ONCE = 8;
-/** What README's example is made to do besides its like, while it may do so many a second. */
+/** What README's example is made to do besides its like, while it may do this many a second. */
 const VIEWS = 100;
 const README_OPS = 40;
 

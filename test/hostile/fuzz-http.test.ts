@@ -11,7 +11,7 @@ import { requests, streamRequests } from './fuzz/requests.js';
 
 const CLIENT_ERROR = 400;
 const SERVER_ERROR = 500;
-/** After what is taken for the body of a request before it, nothing is answered: so long the client waits for that. */
+/** After what is taken for the body of a request before it, nothing is answered: this long the client waits for that. */
 const PATIENCE_MS = 150;
 
 /** Comes last on each connection: a request that counts, whatever was sent before it. */

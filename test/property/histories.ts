@@ -47,7 +47,7 @@ export class History {
   readonly #incarnations: string[] = [];
   /** The last batch of an incarnation in a bucket. */
   readonly #last = new Map<string, Batch>();
-  /** Operations of late, by bucket: what is sent again is one of them. */
+  /** Recent operations, by bucket: what is sent again is one of them. */
   readonly #recent: Operation[][];
   #lives = 0;
   #nowMs = START_MS;

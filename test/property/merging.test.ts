@@ -18,7 +18,7 @@ import { plainPosts } from './plain-shipments.js';
 import { LIMIT_MS, RUNS } from './runs.js';
 
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-/** So many, that each way of merging has one of its own. */
+/** This many, that each way of merging has one of its own. */
 const BUCKETS = 4_096;
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 const ACTORS = 3;
@@ -26,7 +26,7 @@ const ACTORS = 3;
 const OWN = 'eu';
 const SOURCES = ['us', 'ap'] as const;
 const NEWEST = 3;
-/** Of stamps that are told: so many a region, so that they are often the same. */
+/** Of stamps that are told: this many a region, so that they are often the same. */
 const STAMPS = 12;
 
 /** What one message says of a post: something that was counted, or who had a word on it, or both. */

@@ -17,7 +17,7 @@ interface Generation {
   readonly chunks: number;
 }
 
-/** @returns the chunk of a hash among so many; and the hash of an actor's key */
+/** @returns the chunk of a hash among this many; and the hash of an actor's key */
 export interface Chunks {
   readonly chunkOf: (hash: number, chunks: number) => number;
   readonly hashOfKey: (key: string) => number;

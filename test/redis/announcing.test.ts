@@ -46,7 +46,7 @@ async function messagesOf(post: string): Promise<string[]> {
   return messages;
 }
 
-/** So many commits of each store, each with a view. */
+/** This many commits of each store, each with a view. */
 async function viewByAll(stores: readonly RedisStore[], commits: number): Promise<void> {
   const lives = stores.map((_, i) => new Life(`life-of-${i}`));
   for (let i = 0; i < commits; i++) {

@@ -16,7 +16,7 @@ import { until } from '../support/until.js';
 
 const MOVES = 12 * SCALE;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-/** So many actors that their sets are several chunks. */
+/** This many actors that their sets are several chunks. */
 const ACTORS = 3_000;
 const WORDS = 20;
 const POST = postIn(0);

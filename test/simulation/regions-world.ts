@@ -95,7 +95,7 @@ class Region {
     this.#jumpMs = ms;
   }
 
-  /** The gateway is started anew, and believes its machine's clock. */
+  /** The gateway is started again, and believes its machine's clock. */
   startClock(): void {
     const { world } = this;
     const machine: Clock = {

@@ -19,7 +19,7 @@ const CALM_MS = 2_000;
 const RECOVERY_MS = 15_000;
 /** Histories within which a planted fault is found. */
 const PLANTED = 1_000;
-/** Clocks are wrong by up to so much, and jump with each failover. */
+/** Clocks are wrong by up to this much, and jump with each failover. */
 const SKEW_MS = 5_000;
 /** The share of operations that are plain likes. */
 const PLAIN = 0.2;

@@ -42,7 +42,7 @@ export class SimulatedClock implements Clock {
     this.#soon.push(call);
   }
 
-  /** What runs now takes so long. */
+  /** What runs now takes this long. */
   spend(ms: number): void {
     this.#nowMs += ms;
   }

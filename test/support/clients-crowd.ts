@@ -55,7 +55,7 @@ export class Crowd {
     this.#acting = false;
   }
 
-  /** Resolves after so many more acknowledgements. */
+  /** Resolves after this many more acknowledgements. */
   acknowledgements(count: number): Promise<void> {
     return new Promise((resolve) => (this.#awaited = { count: this.#acknowledged + count, resolve }));
   }

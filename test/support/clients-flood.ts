@@ -11,7 +11,7 @@ export class Flood {
   /** Resolves when the kernel has taken all. */
   readonly poured: Promise<unknown>;
 
-  /** Connects so many sockets, and begins to send `views` over each of them, to `posts` in turn. */
+  /** Connects this many sockets, and begins to send `views` over each of them, to `posts` in turn. */
   static async begin(url: string, sockets: number, views: number, posts: readonly string[]): Promise<Flood> {
     const connected = await Promise.all(Array.from({ length: sockets }, () => RawSocket.connect(url)));
     return new Flood(connected, chunksOf(views, posts));

@@ -8,7 +8,7 @@ export interface Sentinels {
   readonly sentinels: readonly RedisServer[];
   /** Whom the first sentinel that answers takes for the primary. */
   primary(): Promise<{ host: string; port: number }>;
-  /** Resolves when every sentinel has found so many replicas of the present primary, and all of them well. */
+  /** Resolves when every sentinel has found this many replicas of the present primary, and all of them well. */
   untilWhole(replicas: number): Promise<void>;
 }
 

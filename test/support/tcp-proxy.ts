@@ -27,7 +27,7 @@ const HOST = '127.0.0.1';
 
 /**
  * Starts a proxy in front of a server, which need not be there yet, on a free port. End it with `close`. Where it leads is
- * read anew for each connection: one that changes makes it a balancer.
+ * read again for each connection: one that changes makes it a balancer.
  */
 export async function startProxy(to: { readonly host?: string; readonly port: number }): Promise<TcpProxy> {
   const proxy = new LoopbackProxy(to, await freePort());

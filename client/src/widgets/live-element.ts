@@ -107,7 +107,7 @@ export abstract class LiveElement extends Base {
     });
   }
 
-  /** Moved by `moveBefore`: nothing begins anew. */
+  /** Moved by `moveBefore`: nothing begins again. */
   connectedMoveCallback(): void {
     this.#locale = localeOf(this);
     writeLater(this.#write);

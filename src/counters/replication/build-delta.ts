@@ -53,7 +53,7 @@ export function emptyShipment(kind: Shipment['kind'], number: number, bucket: Bu
 
 /**
  * What was changed here after a stamp, newest state only; `null` if that is not known any more: it has to be scanned for.
- * @param limit about so many marks
+ * @param limit about this many marks
  */
 export function changesAfter(number: number, bucket: Bucket, after: number, limit: number): Shipment | null {
   const regional = bucket.regional!;
@@ -112,7 +112,7 @@ export function inParts(metric: number, actors: readonly Key64[]): MembersShipme
 
 /**
  * The bucket has begun another life, whose stamps are to be above `clock`: those that the life before has given at or below
- * it are given anew, in their order, for others would take them for what they have.
+ * it are given again, in their order, because others would take them for what they have.
  * @param born of the life before
  */
 export function giveAnew(bucket: Bucket, born: number, clock: number): void {
@@ -127,7 +127,7 @@ export function giveAnew(bucket: Bucket, born: number, clock: number): void {
 
 /**
  * The bucket has begun another life because its clock had run ahead: the clock goes back to `clock`, and what actors have said after it
- * is given anew, in its order, whoever gave it. No count is lost. Does nothing where the clock is not ahead of that.
+ * is given again, in its order, whoever gave it. No count is lost. Does nothing where the clock is not ahead of that.
  */
 export function comeBack(bucket: Bucket, clock: number): void {
   const regional = bucket.regional!;

@@ -77,7 +77,7 @@ export interface MembersShipment {
   readonly actors: readonly Key64[];
 }
 
-/** Which of so many parts of a set an actor is in. */
+/** Which of this many parts of a set an actor is in. */
 export function partOf({ hi, lo }: Key64, parts: number): number {
   return ((hi ^ lo) >>> 0) % parts;
 }

@@ -5,7 +5,7 @@ import { type Known, UNKNOWN } from './delta.js';
 import { nextStamp, regionNumber, regionNumberOf, stampOf } from './hybrid-clock.js';
 
 const UNHEARD: Life = { epoch: 0, nonce: 0 };
-/** More lives of one epoch, at once, are not to be expected; a peer that knows an older one has some stamps given anew. */
+/** More lives of one epoch, at once, are not to be expected; a peer that knows an older one has some stamps given again. */
 const GOES_ON_MAX = 4;
 
 /** What of a bucket's dealings with other regions has to last as long as its counts. */
@@ -142,7 +142,7 @@ export class ReplicationState {
     state.toldAt = 0;
   }
 
-  /** The store was started anew, perhaps on a server that lacks what was done last: a life begins that goes on from none. */
+  /** The store was started again, perhaps on a server that lacks what was done last: a life begins that goes on from none. */
   restart(before: Life, wallMs: number): void {
     const { state } = this;
     this.begin(before);

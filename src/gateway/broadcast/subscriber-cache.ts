@@ -1,6 +1,6 @@
 import type { Clock } from '../../common/clock.js';
 
-/** So long at most a channel is taken to be quiet without asking: a greeting may have been lost with its connection. */
+/** This long at most a channel is taken to be quiet without asking: a greeting may have been lost with its connection. */
 const QUIET_MS = 60_000;
 
 type Message = string | Buffer;

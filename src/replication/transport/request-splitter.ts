@@ -130,7 +130,7 @@ function partsOfPost(shipment: PostShipment): [PostShipment, PostShipment] {
 
 /** Twice as many parts: what falls into one of them falls into one of two, `parts` apart. */
 function partsOfMembers({ metric, part, parts, actors }: MembersShipment): [MembersShipment[], MembersShipment[]] {
-  // `partOf` tells no more than so many apart.
+  // `partOf` tells no more than this many apart.
   if (actors.length < 2 || parts > 2 ** 31) tooLarge();
   const [first, last] = [part, part + parts].map((half): MembersShipment[] => {
     const inHalf = actors.filter((actor) => partOf(actor, 2 * parts) === half);

@@ -34,12 +34,12 @@ interface Generation {
   readonly marksBefore: number;
 }
 
-/** Marks of a generation stand in so many chunks. */
+/** Marks of a generation stand in this many chunks. */
 function chunksFor(marks: number): number {
   return Math.max(1, Math.ceil(marks / MARKS_CHUNK_MEAN));
 }
 
-/** The session's number, where there are so many marks. */
+/** The session's number, where there are this many marks. */
 function numberIn(chunks: Chunks, marks: number, session: Key64): number | undefined {
   if (marks === 0) return undefined;
   const { entries } = chunks.of(session, chunksFor(marks));

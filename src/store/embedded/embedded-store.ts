@@ -18,7 +18,7 @@ import { END } from './disk/lmdb-table.js';
 
 /** Chunks of old marks removed by one group commit, so that expiry never makes one long; … */
 const PURGE_CHUNKS = 16;
-/** … and one more for so many operations, a quarter of the marks in a chunk. */
+/** … and one more for this many operations, a quarter of the marks in a chunk. */
 const PURGE_OPERATIONS = 16;
 
 export interface EmbeddedStoreOptions extends Omit<DataDirectoryOptions, 'metrics'> {

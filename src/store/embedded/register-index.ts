@@ -25,7 +25,7 @@ export class RegisterIndex {
     return oldest;
   }
 
-  /** They are looked for anew. */
+  /** They are looked for again. */
   forget(bucket: number): void {
     this.#buckets[bucket]!.clear();
     this.soughtUpTo = '';

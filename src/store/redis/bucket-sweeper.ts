@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../../common/clock.js';
 
 /** Between two sweeps of a bucket by one gateway. */
 const SWEEP_MS = 1_000;
-/** Buckets are swept in so many groups, one after the other. */
+/** Buckets are swept in this many groups, one after the other. */
 const GROUPS = 10;
 
 /** Sweeps a bucket. @returns ms until something of it is due, `null` if nothing is. */

@@ -21,7 +21,7 @@ import { ViewerReports } from './viewer-reports.js';
 import { BucketSweeper } from './bucket-sweeper.js';
 import { PostSubscriptions } from './post-subscriptions.js';
 
-/** A gateway that tells nothing for so long is gone, and its viewers with it. Five sweeps. */
+/** A gateway that tells nothing for this long is gone, and its viewers with it. Five sweeps. */
 const LEASE_MS = 5_000;
 /** Pub/sub loses messages: what is watched is read again after each such time. */
 const READ_AGAIN_MS = 3_000;

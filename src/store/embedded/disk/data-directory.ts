@@ -158,7 +158,7 @@ export class DataDirectory {
 
   /**
    * To be called after a failed commit. After most failures LMDB goes on; but once the write of its header has failed
-   * it refuses every read, and its binding would wait for a write for ever, until the file is opened anew.
+   * it refuses every read, and its binding would wait for a write for ever, until the file is opened again.
    */
   async recover(): Promise<void> {
     this.#meta = this.#written;

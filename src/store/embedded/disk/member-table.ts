@@ -8,7 +8,7 @@ import type { LmdbTable } from './lmdb-table.js';
 
 /**
  * Up to this many members stand in the post's own record: most posts have few likes, and need no chunk. Where there are
- * chunks, so many changes wait there for them, and a commit writes one value for a post instead of two.
+ * chunks; many changes wait there for them, and a commit writes one value for a post instead of two.
  */
 const INLINE_MAX = 16;
 /** Mean members a chunk: 768 bytes, so that LMDB's 4 KB pages fill well and a like rewrites little. */

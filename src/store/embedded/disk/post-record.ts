@@ -36,7 +36,7 @@ export interface MemberPlace {
 }
 
 export interface RegisterPlace {
-  /** In so many chunks of the registers table, … */
+  /** In this many chunks of the registers table, … */
   chunks: number;
   /** … and here those that were said last. */
   readonly inline: SortedKeyArray;

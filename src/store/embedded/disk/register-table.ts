@@ -7,7 +7,7 @@ import type { LmdbTable } from './lmdb-table.js';
 
 /** Up to this many registers stand in the post's own record, which a like writes anyway; then they go to chunks. */
 const INLINE_MAX = 16;
-/** From so many on those that are not needed any more are looked for. */
+/** From this many on those that are not needed any more are looked for. */
 const CROWDED = 4;
 /** Registers of a chunk from which on another is split off: some 800 bytes, so that a page of LMDB's holds several. */
 const CHUNK_MAX = 64;

@@ -13,7 +13,7 @@ const TICK_MS = 1_000;
 const REFRESH_PAUSE_MS = 100;
 /** Longest wait for a node that is asked over a connection of its own. */
 const ASK_NODE_MS = 2_000;
-/** A node without slots that was named as the target of a migration is kept for so long. */
+/** A node without slots that was named as the target of a migration is kept for this long. */
 const TARGET_KEPT_MS = 30_000;
 
 const NOT_A_NODE = 'is not a node of a cluster; use redis://';

@@ -18,7 +18,7 @@ const OPEN_CHECK_MS = 20;
 const ANNOUNCED_MS = 2_500;
 /** Calls in flight; far more than buckets. What comes on top finds servers that do not keep up. */
 const CALLS_MAX = 10_000;
-/** A server that has refused a write, e.g. for want of memory, counts as away for so long, or until it takes one. */
+/** A server that has refused a write, e.g. for want of memory, counts as away for this long, or until it takes one. */
 const REFUSED_MS = 5_000;
 /** What waiting does not heal. */
 const HOPELESS =

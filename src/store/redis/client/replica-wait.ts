@@ -9,7 +9,7 @@ const WAIT_MS = 500;
 
 /**
  * Confirms writes once a replica has them. Writes of one turn share a WAIT, which goes over the same socket after the
- * last of them; and one WAIT is in flight at a time, for it blocks its connection:
+ * last of them; and one WAIT is in flight at a time, because it blocks its connection:
  *
  *   write write · WAIT ─────────▶ 1   write write write · WAIT ─────────▶ 1
  *                 write  write write ─┘ sent meanwhile, covered by the next

@@ -6,7 +6,7 @@ import type { Clock, Timer } from '../../../common/clock.js';
  * clients give up (5 s).
  */
 const COMMAND_MS = 1_500;
-/** One that answers others meanwhile is busy, and waited for so long. */
+/** One that answers others meanwhile is busy, and waited for this long. */
 const BUSY_MS = 4_000;
 /** From the socket's connect to the first answer to INFO: the login, too. */
 const HANDSHAKE_MS = 3_000;
@@ -26,7 +26,7 @@ export interface ConnectionEvents {
 
 /**
  * One connection to a server: commands go over it in the order they are sent, or are rejected. What is rejected may
- * have been done nevertheless. After a deadline of its own the connection is dropped, and made anew.
+ * have been done nevertheless. After a deadline of its own the connection is dropped, and made again.
  *
  *   waits ── socket, login, INFO ──▶ up ── closed, or a command's deadline ──▶ waits …
  */
@@ -99,7 +99,7 @@ export class ServerConnection {
     this.client.on('moved', call);
   }
 
-  /** Leaves the server, which may hang or be deposed, and connects again; who is primary is asked anew. */
+  /** Leaves the server, which may hang or be deposed, and connects again; who is primary is asked again. */
   drop(reason: string): void {
     this.#lastError = reason;
     this.#lost(reason);

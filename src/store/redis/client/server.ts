@@ -91,7 +91,7 @@ export class Server {
     return runScript(this.queries, script, keys, args, asking, () => undefined);
   }
 
-  /** The server hangs or was deposed: all its connections are made anew. */
+  /** The server hangs or was deposed: all its connections are made again. */
   drop(reason: string): void {
     for (const connection of [this.writes, this.queries, this.subscriptions]) connection.drop(reason);
   }

@@ -7,7 +7,7 @@ import { slotOf } from './slots.js';
 const CHANNELS_MAX = 500;
 /** After which what did not work is tried again. */
 const RETRY_MS = 1_000;
-/** After a slot has moved, the connection's subscriptions are made again once, for it may be back already. */
+/** After a slot has moved, the connection's subscriptions are made again once, because it may be back already. */
 const DOUBT_MS = 5_000;
 
 export type MessageHandler = (message: Buffer, channel: Buffer) => void;

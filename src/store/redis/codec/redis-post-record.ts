@@ -52,7 +52,7 @@ export class PostRecord {
     });
   }
 
-  /** With tags from `first` to below `end`. Where a region has an entry it has a P or an N, be it 0. */
+  /** With tags from `first` to below `end`. Where a region has an entry it has a P or an N, even if it is 0. */
   #entries(first: number, end: number): { slot: number; metric: number; p: number; n: number }[] {
     const tags = [...this.#parts.keys()].filter((tag) => tag >= first && tag < end);
     const bases = new Set(tags.filter((tag) => tag % PARTS >= P).map((tag) => tag - (tag % PARTS)));

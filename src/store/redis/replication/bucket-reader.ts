@@ -70,7 +70,7 @@ export class BucketReader {
     return this.#recordsOf(key, -1, posts);
   }
 
-  /** All members of these posts; `records` gives them, anew if a set has grown while it was read. */
+  /** All members of these posts; `records` gives them, again if a set has grown while it was read. */
   async members(key: string, records: () => Promise<ReadonlyMap<string, PostRecord>>): Promise<StampedMembers> {
     for (let attempt = 1; ; attempt++) {
       try {
@@ -83,7 +83,7 @@ export class BucketReader {
 
   /**
    * Last words on toggles.
-   * @param kind   r: those given here, h: those heard of other regions, of late; i: those before them
+   * @param kind   r: those given here, h: those heard of other regions, recently; i: those before them
    * @param posts  whose; none: of all
    */
   async registers(

@@ -31,7 +31,7 @@ export interface MergesOptions {
 export interface MergesEvents {
   changed(counts: readonly PostCounts[]): void;
   toggled(toggles: readonly Toggled[]): void;
-  /** Something of the bucket is due to be announced in so many ms. */
+  /** Something of the bucket is due to be announced in this many ms. */
   due(bucket: number, dueInMs: number): void;
 }
 

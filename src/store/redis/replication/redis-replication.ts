@@ -19,7 +19,7 @@ import type { ScriptArguments } from '../client/server.js';
 import { errorIn, type Packed, CallCoalescer } from '../scripts/call-coalescer.js';
 import { MsgpackWriter } from '../codec/msgpack-writer.js';
 
-/** A gateway that does not ask for so long is gone, and others ship its buckets. Two of its turns: that two ship for a moment does no harm. */
+/** A gateway that does not ask for this long is gone, and others ship its buckets. Two of its turns: that two ship for a moment does no harm. */
 const LEASE_MS = 2_000;
 /** Marks of a bucket that are collected, and of all buckets by one call: about a millisecond of the server's time. */
 const CALL_MARKS_MAX = 500;
@@ -43,7 +43,7 @@ interface RedisRegionsOptions {
 /** What the store does about changes that come from other regions. */
 export interface RegionsEvents {
   changed(counts: readonly PostCounts[]): void;
-  /** Something of the bucket is due to be announced in so many ms. */
+  /** Something of the bucket is due to be announced in this many ms. */
   due(bucket: number, dueInMs: number): void;
 }
 

@@ -13,7 +13,7 @@
 -- ARGV[5]  stamps are to be above this one
 -- ARGV[6]  1: it is to be filled; 0: as it is; -1: it has been filled
 -- ARGV[7]  1: its clock had run ahead, and goes back to that stamp; else 0
--- Returns  number of registers that were given anew
+-- Returns  number of registers that were given again
 -- include lib-bucket
 -- include lib-life
 -- include lib-regions
@@ -71,7 +71,7 @@ local function given_before()
   return sort_words(words)
 end
 
--- All words that not all regions know: those up to `clock_known`, and those after it, which are to be given anew.
+-- All words that not all regions know: those up to `clock_known`, and those after it, which are to be given again.
 local function all_words()
   local kept, ahead = {}, {}
   for set, stamps in pairs(words_above(settled, function() return true end)) do
@@ -119,8 +119,8 @@ local function stamped_keys()
   return keys
 end
 
--- The clock goes back: see Regional.comeBack. A log takes no entry before its last, so both are written anew.
--- @return keys that are to go, words to be kept as they are, and entries of those that were given anew
+-- The clock goes back: see Regional.comeBack. A log takes no entry before its last, so both are written again.
+-- @return keys that are to go, words to be kept as they are, and entries of those that were given again
 local function come_back()
   local kept, ahead = all_words()
   found = math.max(found, clock)

@@ -87,7 +87,7 @@ local function marks_after(stamp)
   return call('ZRANGEBYSCORE', news_key(), low, text_of(last)), words, has_more and last or nil
 end
 
--- The post's place, from 0. It becomes one of those at hand.
+-- The post's place, from 0. It becomes one of the current ones.
 local function place_of(name)
   local place = places[name]
   if place then return place end

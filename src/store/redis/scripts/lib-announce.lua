@@ -4,7 +4,7 @@
 --     changes    c1 c2   c3        c4
 --     published  c1 ├────────┤c3   c4 ├────────┤      ├──┤: the interval. c3 was due, and its gateway's timer told it
 
--- The posts at hand that are looked at, by place; those of them that somebody watches; when these may be announced again (ms)
+-- The current posts that are looked at, by place; those of them that somebody watches; when these may be announced again (ms)
 local asked, watched, free_at = {}, {}, {}
 
 local function message_of(place, epoch, nonce, metrics)

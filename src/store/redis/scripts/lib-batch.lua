@@ -1,4 +1,4 @@
--- The batch at hand: as values, and where among them stands what it names. commit-batches-n.lua says which values these are.
+-- The current batch: as values, and where among them stands what it names. commit-batches-n.lua says which values these are.
 
 local HEADER_VALUES = 8
 

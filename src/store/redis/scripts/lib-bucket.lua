@@ -1,5 +1,5 @@
 -- What scripts share: how a bucket's posts are found and read. A script is run for every few operations, and most of its time
--- is Lua's own. So tables are made once a call and filled again, for to grow one costs more than to read a post's record; and
+-- is Lua's own. So tables are made once a call and filled again, because growing one costs more than reading a post's record; and
 -- numbers go to redis.call as they are, which prints integers exactly.
 
 local call, unpack, min = redis.call, unpack, math.min
@@ -7,11 +7,11 @@ local floor, byte = math.floor, string.byte
 local pack, unpack_values = cmsgpack.pack, cmsgpack.unpack_limit
 -- C has room for 8000 values on its stack, and some commands take two for each.
 local AT_ONCE = 3000
--- The bucket at hand, "tc:{bucket}": prefix of all its keys.
+-- The current bucket, "tc:{bucket}": prefix of all its keys.
 local bucket = KEYS[1]
 -- Whether keys may be on their way to another server; and those that this script has looked at.
 local slots_move, touched = true, {}
--- The posts at hand, by place: names, keys of their chunks, viewers (as Redis tells them) and records.
+-- The current posts, by place: names, keys of their chunks, viewers (as Redis tells them) and records.
 local names, post_keys, viewers, posts = {}, {}, {}, {}
 
 -- Parts of a metric in a post's record; a part's tag is 4 * metric + part, and TAGS more for each life of another region before
@@ -155,7 +155,7 @@ local function by_chunk(list, hashes, count, chunks, prefix, take, first)
   end
 end
 
--- Makes them the posts at hand: `list[at + i]` is the name of the i-th, `list[hashes + i]` its hash. With their viewers.
+-- Makes them the current posts: `list[at + i]` is the name of the i-th, `list[hashes + i]` its hash. With their viewers.
 local function read_posts(list, at, hashes, count, chunks)
   by_chunk(list, hashes, count, chunks, posts_prefix(), function(key, from, to)
     local records = call('HMGET', key, unpack(list, at + from, at + to))

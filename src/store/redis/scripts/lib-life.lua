@@ -1,4 +1,4 @@
--- The life of the bucket at hand. Another one begins when the server is another, for that may lack the last commits.
+-- The life of the current bucket. Another one begins when the server is another, because that may lack the last commits.
 
 -- Run id of the server
 local run = ARGV[1]

@@ -1,4 +1,4 @@
--- What the batch at hand has changed, for other regions: posts that it has counted on, and toggles.
+-- What the current batch has changed, for other regions: posts that it has counted on, and toggles.
 
 -- By place: whether the batch has counted on the post; by member: whether it has said something of its toggle; and how often it
 -- has done either

@@ -1,4 +1,4 @@
--- Marks of the sessions that the batch at hand names: the last seq of each, by which it is seen that an operation was done
+-- Marks of the sessions that the current batch names: the last seq of each, by which it is seen that an operation was done
 -- before. They are kept by generations: written to the present one, and looked for in the one before, too.
 
 local GENERATION_MS, GENERATION_MARKS = 3600000, 65536

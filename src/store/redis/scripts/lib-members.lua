@@ -1,4 +1,4 @@
--- Members that the batch at hand names: whether each has a toggle of a post on.
+-- Members that the current batch names: whether each has a toggle of a post on.
 
 -- In `values` hashes of members give way to whether they are on, 1 or 0. By place: what was read
 local was_on = {}

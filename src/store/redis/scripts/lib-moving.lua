@@ -10,7 +10,7 @@ do
   local REGISTERS_A_CHUNK = 96
   -- As many as two bytes number.
   local SETS_MAX = 65536
-  -- Of a stamp less another. So many last for a day and a half; the next generation takes more. The most are enough for all stamps.
+  -- Of a stamp less another. This many last for a day and a half; the next generation takes more. The most are enough for all stamps.
   local STAMP_BYTES, STAMP_BYTES_MAX = 5, 7
 
   -- @return the words of the oldest entries that some region does not know, and the last of their ids
@@ -30,7 +30,7 @@ do
     return words, entries[#entries][1]
   end
 
-  -- The generation that takes so many sets, and the words: a new one when all have heard of some words of the last.
+  -- The generation that takes this many sets, and the words: a new one when all have heard of some words of the last.
   local function generation_for(generations, sets, words)
     local last, newest = generations[#generations], words.newest
     local has_room = last and last.sets + sets <= SETS_MAX and words.oldest > last.base and newest - last.base < 256 ^ last.bytes

@@ -1,4 +1,4 @@
--- What becomes of each operation of the batch at hand: the meaning is that of apply.ts. It changes what was read of posts, marks
+-- What becomes of each operation of the current batch: the meaning is that of apply.ts. It changes what was read of posts, marks
 -- and members; nothing is written here.
 
 -- Bits of an outcome

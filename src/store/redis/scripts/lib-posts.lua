@@ -1,4 +1,4 @@
--- Posts that the batch at hand names: which of them it has changed, and how these are written.
+-- Posts that the current batch names: which of them it has changed, and how these are written.
 
 local TIME_AHEAD_MAX_MS = 60000
 -- How many posts the bucket has, and their chunks

@@ -6,7 +6,7 @@ local function take_apart_mark(mark)
   return name, tonumber(metric), actor
 end
 
--- The chunk in which the actor is, or would be, of a post at hand.
+-- The chunk in which the actor is, or would be, of a current post.
 local function member_key(place, metric, actor)
   local chunks = part(posts[place], 4 * metric + MORE_CHUNKS) + 1
   return members_prefix(metric, names[place]) .. chunk_of(hash_of_key(actor), chunks, size_of(chunks))

@@ -1,15 +1,15 @@
--- What a part of a shipment says, worked out on the posts at hand, which are written afterwards: the meaning is that of merge-delta.ts.
+-- What a part of a shipment says, worked out on the current posts, which are written afterwards: the meaning is that of merge-delta.ts.
 -- The layout of a part is described where it is given: merge-shipments-n.lua. `own_name` is the own region.
 
 local PART_VALUES = 17
 -- How a toggle is known
 local OF_MEMBERS, OF_QUIET_MEMBERS = 1, 2
 
--- The part at hand: what the source says of itself, and after which of the values stands how many of what
+-- The current part: what the source says of itself, and after which of the values stands how many of what
 local source, at, count = {}, {}, {}
 -- The state of the bucket besides posts and their chunks; and what is here of each other region
 local state_rest, known, known_new
--- Marks of posts that are to be told anew, and of toggles: their stamps. What was put: by mark, whether it is on
+-- Marks of posts that are to be told again, and of toggles: their stamps. What was put: by mark, whether it is on
 local retold, stamp_in, was, is, put_stamps
 
 local function take_part(packed)

@@ -1,6 +1,6 @@
 -- What a script is asked, as msgpack values one after the other, and answers so.
 
--- The values at hand, and how many posts they name
+-- The current values, and how many posts they name
 local values, posts_count
 -- A list for whoever needs one for a moment: see lib-bucket.lua.
 local scratch = {}
