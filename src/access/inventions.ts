@@ -15,7 +15,7 @@ const MINUTE_S = 60;
  * address begins at most this many in any hour, so that it cannot end one by itself, let alone two.
  */
 const MARKS_AN_HOUR = MARK_GENERATION_MAX / 2;
-/** Of these, at once. The rest comes at 7.96 a second: 500 operations a second, spread over 64 buckets, stay below that. */
+/** An address may begin this many at once. The rest comes at 7.96 a second: 500 operations a second, spread over 64 buckets, stay below that. */
 const MARKS_BURST = 4_096;
 /** Seconds after which an address that has looked up as many posts as it may watch at once may look up as many again. */
 const LOOKUPS_BACK_S = 20;

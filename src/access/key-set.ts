@@ -47,7 +47,7 @@ export class KeySet {
     return !this.#failed;
   }
 
-  /** Of the keys that are in use, s; 0: there are none yet. */
+  /** The age of the keys that are in use, seconds; 0: there are none yet. */
   get ageSeconds(): number {
     return this.#hasKeys ? this.#ageMs / 1_000 : 0;
   }
@@ -55,7 +55,7 @@ export class KeySet {
   /** For jose. Rejects with KeysUnavailable, or JWKSNoMatchingKey if the token's key is none of the set. */
   readonly keyFor: JWTVerifyGetKey = async (header, token) => {
     if (!this.#hasKeys || this.#ageMs > STALE_MAX_MS) await this.#fetchUnlessAway();
-    // What fails here is reported, and the keys that are there are used.
+    // A failed fetch is reported, and the known keys are used.
     else if (this.#ageMs > FRESH_MS && !this.#failed) await this.#fetch().catch(() => undefined);
     try {
       return await this.#remote(header, token);

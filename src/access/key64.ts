@@ -7,7 +7,7 @@ import type { ActorKeys, Key64 } from '../counters/ids.js';
  */
 export const WELL_FORMED_RULE = 'must be well-formed Unicode, without half a surrogate pair';
 
-/** Of names where `ACTOR_KEYS=int64`. */
+/** The rule for names where `ACTOR_KEYS=int64`. */
 export const INT64_RULE =
   'must be a decimal int64 such as 42: from -9223372036854775808 to 9223372036854775807, without leading zeros';
 

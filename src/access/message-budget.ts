@@ -1,8 +1,8 @@
 import { TokenBucket } from './rate-limit.js';
 
 /**
- * What messages cost, in units of some 10 µs of the event loop: one for a message that is taken, and on top of it
- * what a refusal costs. RATE_LIMITED is what a client that obeys `retryAfterMs` meets; the others no client needs.
+ * The cost of messages, in units of some 10 µs of the event loop: one for each message, and more for one that is rejected.
+ * A client that obeys `retryAfterMs` meets RATE_LIMITED; no client needs to meet the others.
  */
 export const MESSAGE_COST = 1;
 export const RATE_LIMITED_COST = 1;
@@ -14,20 +14,20 @@ export const CONNECT_COST = 100;
 export const BODY_BYTES_A_UNIT = 64;
 export const FRAME_BYTES_A_UNIT = 16;
 
-/** Each operation that may be done in a second lets through as many units: it, its retries, and what comes beside it. */
+/** Each operation that may be done in a second lets through as many units: it, its retries, and the messages beside it. */
 const UNITS_AN_OPERATION = 10;
 /** Units a second, at least: of a connection, and of an address. Refusing them all takes some 2 % and 10 % of a core. */
 const CONNECTION_RATE_MIN = 2_000;
 export const ADDRESS_RATE_MIN = 10_000;
 /**
- * What a connection and an address may use at once: a client that sends 10,000 operations at a time, and is refused nearly
- * all of them, is still read without a pause. It is a fifth of a second of the event loop, taken in many turns.
+ * The seconds whose units a connection and an address may use at once: a client that sends 10,000 operations at a time, and
+ * is rejected for nearly all of them, is still read without a pause. It is a fifth of a second of the event loop, taken in many turns.
  */
 const CONNECTION_BURST_S = 10;
 export const ADDRESS_BURST_S = 2;
 /** Units that a connection takes from its buckets at a time, so that most messages cost a decrement. */
 const GRANT = 32;
-/** What a connection has used beyond its units is forgotten above this, so that it waits a second or two, not minutes. */
+/** The units that a connection has used beyond its own are forgotten above this, so that it waits a second or two, not minutes. */
 const DEBT_MAX = 2_000;
 
 /** @param operations a second; 0: no limit, so there is none for messages either */

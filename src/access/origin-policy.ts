@@ -25,7 +25,7 @@ export class OriginPolicy {
   readonly #any: boolean;
   readonly #allowed: ReadonlySet<string>;
   readonly #own: ReadonlySet<string>;
-  /** Of both lists. */
+  /** The hosts of both lists. */
   readonly #hosts: ReadonlySet<string | null>;
   readonly #reported = new Set<string>();
 

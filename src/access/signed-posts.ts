@@ -4,7 +4,7 @@ import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import { RecentSet } from './recent-set.js';
 import type { Suspicions } from './suspicions.js';
 
-/** Of the HMAC's 32: nobody finds another 16 that fit in less than 2^127 tries on average. */
+/** Half of the HMAC's bytes: a forger needs 2^127 tries on average. */
 const SIGNATURE_BYTES = 16;
 /** 16 bytes in base64url without padding. */
 const SIGNATURE_CHARACTERS = 22;

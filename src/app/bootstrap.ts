@@ -128,7 +128,7 @@ async function close(
   await app.get(Drain).run();
   await siblings?.drained();
   operators?.close();
-  // What is not idle by then, nor ever will be: half a request, a connection that was opened ahead of need.
+  // Some connections never become idle: half a request, one that was opened ahead of need.
   setTimeout(() => app.getHttpServer().closeAllConnections(), LAST_REQUESTS_MS);
   await app.close();
 }

@@ -176,7 +176,7 @@ function machinery(settings: Settings): Provider[] {
       provide: Ingest,
       useFactory: (store: CounterStore, clock: Clock, dataClock: Clock, instruments: Instruments) => {
         const warn = (message: string): void => new Logger('ingest').warn(message);
-        // What LMDB has synced it keeps. What one replica of Redis has is lost nevertheless when another is promoted.
+        // LMDB keeps what it has synced. Redis loses commits that one replica has when another one is promoted.
         const retainMs = redis === null ? 0 : RETAIN_MS;
         const stampMs = (): number => dataClock.wallMs();
         const options = { buckets, flushMs, incarnation: random64, retainMs, stampMs, warn };

@@ -4,7 +4,7 @@ const BYTES = 64 * 1024;
 /** Below that a loop is faster than a call of Node's. */
 const LOOP_MAX = 64;
 
-/** What writes itself, ASCII. */
+/** A value that writes itself, as ASCII. */
 export interface Writable {
   writeTo(writer: AsciiWriter): void;
 }

@@ -23,7 +23,7 @@ export function parsePeers(text: string): PeerAddress[] {
   return peers;
 }
 
-/** What is in the URL is not repeated: it may hold a password that does not belong there. */
+/** Errors do not repeat the URL: it may hold a password that does not belong there. */
 function parsePeer(part: string): PeerAddress {
   const [region = '', address = ''] = part.split(/=(.*)/s);
   if (!REGION_PATTERN.test(region)) {

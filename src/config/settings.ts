@@ -6,7 +6,7 @@ import { type Environment, ENVIRONMENT } from './environment-schema.js';
 import { checkNames, type PeerAddress } from './peer-urls.js';
 import type { RedisTarget } from './redis-url.js';
 
-/** What the environment says, checked once, at boot. Names and defaults: README.md, "Settings". */
+/** The settings of the environment, checked once, at boot. Names and defaults: README.md, "Settings". */
 export interface Settings {
   readonly host: string;
   readonly port: number;
@@ -52,7 +52,7 @@ export interface Settings {
   readonly region: string;
   /** The other regions. */
   readonly peers: readonly PeerAddress[];
-  /** What regions show each other; `''` without peers. */
+  /** The secret by which regions know each other; `''` without peers. */
   readonly peerToken: string;
   /** How often changes go to each peer, at most. */
   readonly shipMs: number;

@@ -2,7 +2,7 @@
 const TICK_MAX_MS = 2_000;
 /** After the load is gone, a longer tick falls to a third of its excess in such a time. */
 const RECOVERY_MS = 1_000;
-/** Of the time, for writing frames. The rest is for operations and for those who connect. */
+/** The part of the time that writing frames may take. The rest is for operations and for clients that connect. */
 const SHARE_MAX = 0.5;
 const WINDOW_MS = 250;
 

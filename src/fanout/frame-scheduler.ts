@@ -44,7 +44,7 @@ export class FrameScheduler {
   readonly #cooling: CooldownQueue;
   readonly #ready = new ReadyQueue();
   readonly #frames = new Frames();
-  /** Of the frame that is being put together. */
+  /** The parts of the frame that is being put together. */
   readonly #parts: Part[] = [];
   readonly #tempo: AdaptiveTick;
   #passing = false;
@@ -179,7 +179,7 @@ function rest(viewer: Viewer): void {
   viewer.behindSinceMs = null;
 }
 
-/** What the viewer has not been given yet of a post, and now is. What is dirty was given a state before, and has one. */
+/** Gives the viewer the newest state of a post. A dirty subscription was given a state before, so it has a base. */
 function give(subscription: Subscription): Part {
   const { watched, base } = subscription;
   const latest = watched.latest!;

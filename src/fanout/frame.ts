@@ -18,7 +18,7 @@ export class Part {
   }
 }
 
-/** What viewers are written. All that get the same share one, so that each kind of sink encodes it once. */
+/** A `counts` frame. All viewers that get the same content share one, so that each kind of sink encodes it once. */
 export class Frame implements Writable {
   /** As it goes over a WebSocket; kept here by the sink that encoded it first. */
   encoded: Uint8Array | null = null;

@@ -11,7 +11,7 @@ interface Viewers {
   namedConnections: number;
 }
 
-/** Who watches what now: connections, and by actor users. */
+/** The viewers of each post now: connections, and users, which are counted by actor. */
 export class Presence {
   readonly #posts = new Map<string, Viewers>();
   readonly #changed = new Set<string>();

@@ -33,7 +33,7 @@ export interface BatchSenderOptions {
 /** A batch that the store is not known to have. */
 interface Sending {
   readonly batch: Batch;
-  /** Who waits for it; nobody for one that was confirmed before. */
+  /** The operations that wait for it; `null` for a batch that was confirmed before. */
   readonly asked: OpenBatch | null;
   /** When its operations were first sent, … */
   since: Instant | null;
@@ -57,8 +57,8 @@ interface Sending {
  *
  * A new incarnation gives operations other numbers, under which their old ones do not stop them. That is safe for those
  * only of which the store has said that it lacks them, as `gap` does: its history has nothing after `last`. But gap(0),
- * like a batch 1 that is taken, may also come from a store that has forgotten the fence. If the first sending is so long
- * ago, those operations go on that have a session, for its mark decides, while marks are kept; the outcome of the
+ * like a batch 1 that is taken, may also come from a store that has forgotten the fence. If the first sending is that
+ * long ago, those operations go on that have a session, for its mark decides, while marks are kept; the outcome of the
  * others will never be known, and they are abandoned: counting twice is the worse error.
  */
 export class BatchSender {

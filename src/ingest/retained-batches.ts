@@ -10,15 +10,15 @@ const OPERATIONS_MAX = 100_000;
 const OPERATIONS_LEFT = 90_000;
 
 /**
- * What was confirmed lately, by lane: a store may come back without it (a replica that was promoted before it had the
- * last commits), and then it is sent again. The oldest go first: when they were kept for `retainMs` (at most twice that),
+ * The batches that were confirmed recently, by lane: a store may come back without it (a replica that was promoted before it had the
+ * last commits), and then they are sent again. The oldest go first: when they were kept for `retainMs` (at most twice that),
  * but not while the store, or a part of it, is away, because what is at risk then is at risk until it returns; or when there are too many. A
  * lane that is held loses none, since what the store still has of it is not known.
  *
  * Operations are copied, because those that wait hold their connections.
  */
 export class RetainedBatches {
-  /** Of lanes that are not held. */
+  /** The batches of lanes that are not held. */
   readonly #oldestFirst = new Set<RetainedBatch>();
   #operations = 0;
   #timer: Timer | null = null;

@@ -30,7 +30,7 @@ export class Instruments {
     registers: [this.registry],
   });
 
-  /** What /metrics shows. With several workers, of all of them. */
+  /** The page that /metrics shows; with several workers, that of all of them. */
   page: () => Promise<string> = () => this.registry.metrics();
 
   constructor() {

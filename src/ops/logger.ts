@@ -16,7 +16,7 @@ export async function createLogger(level: string): Promise<Logger> {
 /** NestJS's names for what it reports and then throws. */
 const BOOT_FAILURES: ReadonlySet<unknown> = new Set(['ExceptionHandler', 'NestApplication']);
 
-/** What NestJS says goes into the same log; its chatter while it starts only at level debug. */
+/** NestJS writes into the same log; its messages while it starts have level debug. */
 export class NestLog implements LoggerService {
   constructor(private readonly logger: Logger) {}
 

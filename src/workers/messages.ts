@@ -21,7 +21,7 @@ export interface ListeningMessage {
 export interface HandOverMessage {
   readonly kind: 'hand over';
   readonly to: number;
-  /** What was read from the connection: Latin-1, as HTTP has it. */
+  /** The bytes that were read from the connection: Latin-1, as HTTP has it. */
   readonly read: string;
 }
 

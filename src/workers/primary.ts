@@ -71,7 +71,7 @@ class Primary {
     this.#endWith(0);
   }
 
-  /** Whoever accepted the connection, its session lives in one worker. */
+  /** Passes the connection on to the worker that has its session. */
   handOver(message: HandOverMessage, connection: Socket | undefined): void {
     // Without one the client has left in the meantime.
     if (connection === undefined) return;

@@ -78,7 +78,7 @@ export class WorkerProcess {
     await once(own, 'listening');
   }
 
-  /** Of all workers, in one page. */
+  /** The metrics of all workers, in one page. */
   async metrics(): Promise<string> {
     const pages = await Promise.all(readdirSync(this.#folder).map((id) => this.#metricsOf(Number(id))));
     return await AggregatorRegistry.aggregate(pages.filter((page) => page !== null)).metrics();
@@ -101,7 +101,7 @@ export class WorkerProcess {
     cluster.worker!.once('disconnect', () => {
       // Else Node ends the process here and now.
       cluster.worker!.exitedAfterDisconnect = true;
-      // What the primary would have removed.
+      // The primary would have removed these.
       process.once('exit', () => {
         rmSync(socketPath(this.#folder, this.#id), { force: true });
         try {
