@@ -21,7 +21,7 @@ import { UNREAD_MAX, UnreadAnswers } from './unread-answers.js';
 
 /** How long a connection that is cut has to read why. */
 const CUT_AFTER_MS = 1_000;
-/** What a client that is cut since it sent too much is asked to wait. */
+/** A client that is disconnected because it sent too much is asked to wait this long. */
 const FLOOD_RETRY_MS = 10_000;
 /** Shared by all connections that have none. */
 const NO_ANSWERS: (string | Writable)[] = [];

@@ -31,7 +31,7 @@ export interface Owner {
   endFlood(): void;
 }
 
-/** Who waits until its units are renewed. */
+/** A sender that waits until its units are renewed. */
 export interface Waiting {
   readonly address: string;
   /** @returns whether it has units again */
@@ -54,7 +54,7 @@ export interface WaitingRoom {
 }
 
 /**
- * What one connection of Engine.IO sends, over whatever transport: what it costs, and when it is read.
+ * Everything that one connection of Engine.IO sends, over whatever transport: its cost, and when it is read.
  *
  *             no units left · too many operations wait · too many answers unread
  *     read ────────────────────────────────────────────────────────────────────▶ not read: TCP lets the client wait
@@ -70,7 +70,7 @@ export class Intake implements Waiting {
   proved = false;
   /** Its place among those of its address, kept until its last WebSocket is closed. */
   place: Place | null = null;
-  /** What was read of the connection's events, and what was read of its bytes. The events come first. */
+  /** Events and bytes of the connection that were read and not handled yet. The events come first. */
   events: Backlog | null = null;
   bytes: Backlog | null = null;
   owner: Owner | null = null;
@@ -93,7 +93,7 @@ export class Intake implements Waiting {
     private readonly room: WaitingRoom,
   ) {}
 
-  /** Of a connection that has no limits. */
+  /** The intake of a connection that has no limits. */
   static unlimited(): Intake {
     const nobody: WaitingRoom = {
       clock: systemClock,
@@ -254,7 +254,7 @@ export class Intake implements Waiting {
     else this.#read();
   }
 
-  /** What was on its way when the connection was refused something must not find that the time has passed. */
+  /** Operations that were on their way when the connection was rejected must not find that the time has passed. */
   #accountUnread(): void {
     const nowMs = this.room.clock.nowMs();
     this.owner?.unread(nowMs - this.#stoppedAtMs);

@@ -15,9 +15,9 @@ type EngineSocket = Socket['conn'];
 
 /** How often those who wait are looked at. An address of 10,000 units a second lets some 15 of its connections go on then. */
 const RENEW_MS = 50;
-/** Who has used up its units again within this time after it had some keeps on. */
+/** A sender that has used up its units again within this time after it had some keeps on. */
 const QUIET_MS = 1_000;
-/** Who keeps on for this long is cut. A client that sends 10,000 operations at once, twice, is done by then. */
+/** A sender that keeps on for this long is disconnected. A client that sends 10,000 operations at once, twice, is done by then. */
 const FLOOD_MS = 10_000;
 /** Addresses whose messages have to wait, remembered at once; those that began first are forgotten. */
 const PRESSING_MAX = 1_000;

@@ -8,8 +8,8 @@ const JSONP_REFUSED = 'JSONP is not served, because it would let any page in; us
 const VISIT_REFUSED = 'this is for Socket.IO clients, and shows nothing to a person';
 
 /**
- * What pages may ask of Engine.IO, before there is a connection. The origin of a handshake is looked at later, by Handshake,
- * because its refusal is an event on the connection: docs/protocol.md, "A refused origin".
+ * Decides which pages may ask Engine.IO for a connection, before there is one. Handshake looks at the origin of a handshake
+ * later, because its refusal is an event on the connection: docs/protocol.md, "A refused origin".
  */
 export class PageGuard {
   /** Ids of the connections whose handshake has an origin that Handshake is about to refuse. */
@@ -51,7 +51,7 @@ function answer(request: IncomingMessage, response: unknown, body: ErrorBody): v
   else response.writeHead(HTTP_STATUS[body.code], { 'Content-Type': 'application/json' }).end(JSON.stringify(body));
 }
 
-/** What later requests name as `sid`. Engine.IO documents it, and leaves it out of its types. */
+/** The id that later requests name as `sid`. Engine.IO documents it, and leaves it out of its types. */
 function idOf(connection: Socket['conn']): string {
   return (connection as unknown as { readonly id: string }).id;
 }

@@ -63,7 +63,7 @@ async function connected(
   return { conn, tcp, taken };
 }
 
-/** What `ws` has of what came. */
+/** The state of `ws`'s own receiver. */
 function receiverOf({ transport }: EngineSocket): { readonly _bufferedBytes: number; readonly _fragmented: number } {
   return (webSocketOf(transport) as unknown as { _receiver: ReturnType<typeof receiverOf> })._receiver;
 }

@@ -77,7 +77,7 @@ function install(
 
 class FrameReader implements Backlog {
   private readonly connection: EngineState;
-  /** What was read and not yet taken: a part of what TCP brought at once, and not a copy. */
+  /** Bytes that were read and not taken yet: a view of what TCP brought at once, not a copy. */
   #rest: Buffer | null = null;
 
   constructor(
@@ -98,9 +98,9 @@ class FrameReader implements Backlog {
   }
 
   read(chunk: Buffer): void {
-    // What a stream that was paused had buffered when it ended, `ws` takes by itself.
+    // `ws` itself takes what a paused stream had buffered when it ended.
     if (this.tcp.destroyed) return;
-    // A stream that is paused may have had buffered more already.
+    // A paused stream may have buffered more already.
     if (this.#rest !== null || this.intake.stopped) this.#keep(chunk);
     else this.#readSome(chunk);
   }

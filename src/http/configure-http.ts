@@ -38,7 +38,7 @@ const OWN_FILES = {
 const SWAGGER_UI = { ...OWN_FILES, styleSrc: ["'self'", "'unsafe-inline'"], imgSrc: ["'self'", 'data:'] };
 
 /**
- * What goes around every route: headers, compression, CORS, the limit on bodies, errors, /docs and /client. To be called
+ * Sets up everything around the routes: headers, compression, CORS, the limit on bodies, errors, /docs and /client. To be called
  * once, before the application listens; it must have been created with `bodyParser: false`, because its parser takes 100 KB.
  * @param assets the directory of the files that the build has made for browsers
  * @returns the port of operators, which has yet to listen; `null`: there is none

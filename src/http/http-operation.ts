@@ -4,7 +4,7 @@ import { APPLIED, ON, type Operation } from '../counters/operation.js';
 import type { PendingOperation } from '../ingest/pending-operation.js';
 import { type ErrorBody, ProtocolError } from '../protocol/errors.js';
 
-/** What became of an operation over HTTP. */
+/** The outcome of an operation over HTTP. */
 export interface Settled {
   readonly counts: PostCounts;
   /** Outcome bits, see src/counters/operation.ts. */

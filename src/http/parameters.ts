@@ -8,7 +8,7 @@ import { LIKES, type Metric, type Metrics } from '../counters/metrics.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { invalid } from '../protocol/invalid.js';
 
-/** What requests consist of, checked. Each function throws BAD_REQUEST, naming what does not fit, unless it says more. */
+/** The parts of requests, checked. Each function throws BAD_REQUEST, naming what does not fit, unless it says more. */
 
 export const KEY_MIN = 8;
 export const KEY_MAX = 64;
@@ -90,7 +90,7 @@ export function idempotencyKeyOf(headers: IncomingHttpHeaders): string | null {
   throw new ProtocolError('BAD_REQUEST', `Idempotency-Key must have ${KEY_MIN} to ${KEY_MAX} characters`);
 }
 
-/** Who the client says it is. A scheme other than Bearer is somebody else's, a proxy's for instance. */
+/** The credentials that the client gives. A scheme other than Bearer is somebody else's, a proxy's for instance. */
 export function claimOf(headers: IncomingHttpHeaders): Credentials {
   return { token: tokenOf(headers), actor: actorOf(headers), actorField: 'Actor-Id' };
 }

@@ -23,7 +23,7 @@ export class PeerAuthentication {
   admit(request: IncomingMessage): void {
     if (this.regions === null) throw new ProtocolError('FORBIDDEN', 'this gateway has no PEERS');
     const token = /^Bearer +(.*)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
-    // Of the same length, and compared in the same time, whatever was sent.
+    // Digests have the same length, and are compared in the same time, whatever was sent.
     if (!timingSafeEqual(digestOf(token), this.#token)) {
       throw new ProtocolError('UNAUTHORIZED', 'PEER_TOKEN must be the same in all regions');
     }

@@ -10,7 +10,7 @@ const NOT_FOUND =
   'there is no such method and path; there are: GET and PUT /v1/{post}/{metric}, GET /v1/counts?posts=a,b, ' +
   'GET /v1/stream?posts=a,b, GET /healthz, GET /readyz, and on OPS_PORT where that is set: GET /v1/regions, GET /metrics, GET /docs';
 
-/** Of files, which are served as HTTP has it: https://www.rfc-editor.org/rfc/rfc9110#section-13 */
+/** Refusals for files, which are served as HTTP defines it: https://www.rfc-editor.org/rfc/rfc9110#section-13 */
 const FILE_REFUSALS: Readonly<Record<number, string>> = {
   412: 'the file is another one than If-Match or If-Unmodified-Since names; ask without',
   416: 'Range begins behind the end of the file, whose length Content-Range tells; ask for less',
@@ -29,7 +29,7 @@ export class ProtocolErrorFilter implements ExceptionFilter {
       response.destroy();
       return;
     }
-    // What express had begun to say of a file.
+    // express has set these for the file.
     for (const name of FILE_HEADERS) response.removeHeader(name);
     if (body.retryAfterMs !== undefined) response.setHeader('Retry-After', Math.ceil(body.retryAfterMs / 1000));
     if (body.code === 'UNAUTHORIZED') response.setHeader('WWW-Authenticate', 'Bearer');
@@ -45,7 +45,7 @@ export class ProtocolErrorFilter implements ExceptionFilter {
   }
 }
 
-/** What express and its body parser refuse, before a controller is asked. */
+/** The error for a request that express or its body parser rejects before a controller is asked. */
 function refusal(error: HttpException): { status: number; body: ErrorBody } {
   const status = error.getStatus();
   if (status === HTTP_STATUS.PAYLOAD_TOO_LARGE) {

@@ -11,7 +11,7 @@ const REQUEST_COST = 10;
 /** How much more it costs to ask every region, which asks each peer, merges what they answer, and has others wait. */
 const EVERYWHERE_FACTOR = 10;
 
-/** What reading costs an address. Loopback is spared, as by all limits by address. */
+/** Charges an address for its reads. Loopback is spared, as by all limits by address. */
 @Injectable()
 export class Reads {
   constructor(
@@ -29,7 +29,7 @@ export class Reads {
     const bucket = this.addresses.reads(address);
     if (bucket === null) return null;
     const cost = (REQUEST_COST + posts) * (consistency === 'all' ? EVERYWHERE_FACTOR : 1);
-    // What costs more than an address has at once takes all of it.
+    // A read that costs more than an address has at once takes all of it.
     const waitMs = bucket.take(this.clock.nowMs(), Math.min(cost, bucket.burst));
     if (waitMs > 0) throw new ProtocolError('RATE_LIMITED', 'too much is read from your address; slow down', waitMs);
     return address;

@@ -24,7 +24,8 @@ import { Reads } from './reads.js';
 export type PeerReading = Omit<LinkStatus, 'sinceMs'> & { readonly since: string | null };
 
 /**
- * What regions ask of each other, in the bytes of src/replication/transport/delta-codec.ts; and how their links are doing, for everybody who may read.
+ * Serves other regions, in the bytes of src/replication/transport/delta-codec.ts, and tells the state of the links to
+ * everybody who may read.
  * PeerAuthentication has let the caller through before its body was read.
  */
 @Controller('v1/regions')

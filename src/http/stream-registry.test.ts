@@ -28,7 +28,7 @@ let presence: Presence;
 let addresses: AddressLimiter;
 let streams: StreamRegistry;
 let server: Server;
-/** What became of each call of `open`, and its response. */
+/** The outcome of each call of `open`, and its response. */
 let opened: { readonly outcome: Promise<unknown>; readonly response: Response }[];
 
 const store = {

@@ -29,7 +29,7 @@ export interface ShardedChannels {
   publish(channel: string, message: string | Buffer): Promise<unknown>;
 }
 
-/** Of Socket.IO's packets, the one that carries an event. */
+/** The type of Socket.IO's packets that carry an event. */
 const EVENT = 2;
 
 /** From another gateway, or from whoever publishes in Redis. */
@@ -38,7 +38,7 @@ interface Message {
   readonly data: { readonly requestId?: string; readonly packet?: { readonly type?: number; readonly data?: unknown } };
 }
 
-/** What the adapter does with it. */
+/** The part of the adapter that takes messages. */
 interface Receiver {
   onMessage(message: Message): void;
 }

@@ -45,7 +45,7 @@ export class SubscriberCache {
     if (this.isQuiet(channel)) return;
     this.#asked.add(channel);
     const reached = await this.publish(channel, message).catch(() => null);
-    // Who greeted meanwhile may have come too late to be reached.
+    // A gateway that greeted meanwhile may have come too late to be reached.
     const isCurrent = this.#asked.delete(channel);
     if (typeof reached !== 'number' || reached > 1) this.#quiet.delete(channel);
     else if (isCurrent && this.listens(channel)) this.#quiet.set(channel, this.clock.nowMs() + QUIET_MS);

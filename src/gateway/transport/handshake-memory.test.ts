@@ -56,7 +56,7 @@ test('a connection has what it needed for its handshake only until it stands', a
     const listeners = Reflect.get(emitter, '_events') as object;
     expect(Object.getPrototypeOf(listeners)).not.toBe(null);
     expect('constructor' in listeners).toBe(false);
-    // What is to be called once is wrapped elsewhere.
+    // Listeners that are to be called once are wrapped elsewhere.
     for (const end of ['close', 'disconnect', 'error']) {
       expect(emitter.rawListeners(end)).toEqual(emitter.listeners(end));
     }

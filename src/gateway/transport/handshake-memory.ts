@@ -8,7 +8,7 @@ type Listener = (...args: unknown[]) => unknown;
 
 /** Shared by all whose handshake is over. */
 const NO_HANDSHAKE = Object.freeze({ headers: {}, query: {}, auth: {} }) as unknown as Socket['handshake'];
-/** Of clients, who are not asked for any. Their ids would be of the namespace, so that even then they could share it. */
+/** Shared by all clients, because they are never asked for an acknowledgement. */
 const NO_ACKS = new Map<number, Listener>();
 /** Events that come once, or whose second coming finds nothing left to do: how a connection ends. */
 const ENDINGS: ReadonlySet<string | symbol> = new Set(['close', 'disconnect', 'error']);

@@ -103,7 +103,7 @@ export class BoundedDecoder extends Decoder {
       return true;
     }
     this.receiver?.other();
-    // What comes behind the packet that disconnects is nobody's.
+    // Packets behind the one that disconnects belong to nobody.
     if (data.startsWith('1')) this.receiver = null;
     return false;
   }

@@ -8,7 +8,7 @@ import { endWithError } from '../../protocol/raw-response.js';
 const PATH = '/socket.io/';
 const ELSEWHERE = `WebSockets are taken at ${PATH} alone, for Socket.IO clients; GET /v1/stream follows counts without one`;
 const NO_PROXY = 'this gateway is no proxy: CONNECT is not served';
-/** Of one connection: they end with the protocol that they were about. */
+/** Headers of one connection: they end with the protocol that they were about. */
 const HEADERS_OF_UPGRADES: ReadonlySet<string> = new Set(['upgrade', 'http2-settings']);
 
 type UpgradeListener = (request: IncomingMessage, socket: Socket, head: Buffer) => void;
@@ -69,7 +69,7 @@ function goOnWithout(server: Server, request: IncomingMessage, socket: Socket, h
     const value = name === 'connection' ? withoutUpgrades(rawHeaders[i + 1]!) : rawHeaders[i + 1]!;
     if (!HEADERS_OF_UPGRADES.has(name) && (name !== 'connection' || value !== '')) lines.push(`${name}: ${value}`);
   }
-  // What Node set for the time between two requests.
+  // Node had set a timeout for the time between two requests.
   socket.setTimeout(0);
   server.emit('connection', socket);
   socket.unshift(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), head]));

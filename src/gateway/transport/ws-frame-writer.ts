@@ -3,7 +3,7 @@ import { AsciiWriter, type Writable } from '../../common/ascii-writer.js';
 const TEXT = 0x81;
 const LENGTH_16 = 126;
 const LENGTH_64 = 127;
-/** Of most heads: two bytes, and two of length. */
+/** The size of most heads: two bytes, and two of length. */
 const HEAD_BYTES = 4;
 
 /** Puts WebSocket frames together: final ones of text, without a mask, as servers send them. RFC 6455, section 5.2. */

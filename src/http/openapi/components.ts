@@ -21,7 +21,7 @@ const UPDATED_AT = {
   description: 'When the post last changed, in UTC; `null` for a post that is not known.',
 } satisfies Schemas[string];
 
-/** What can be wrong, by status. */
+/** The meaning of each status. */
 const MEANINGS: Readonly<Record<number, string>> = {
   400: 'Something does not fit, and `message` names it; or too many posts were named.',
   401: 'The token is missing, invalid or expired.',

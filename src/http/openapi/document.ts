@@ -8,7 +8,7 @@ const DESCRIPTION = `Likes, views and viewers now, counted exactly.
 Counts change live over Socket.IO (path \`/socket.io/\`) and, as here, over Server-Sent Events.
 Requests with an \`Origin\` that may not use this gateway are refused with \`FORBIDDEN\`, whatever they ask.`;
 
-/** What /docs shows: every path of this gateway, with the metrics that it was set to count. */
+/** The document that /docs shows: every path of this gateway, with the metrics that it was set to count. */
 export function openApi(metrics: Metrics): OpenAPIV3_1.Document {
   return {
     openapi: '3.1.0',
