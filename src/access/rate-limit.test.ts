@@ -104,6 +104,13 @@ describe("a connection's limit", () => {
     expect([limit.admit(0, 1, 10), limit.admit(1_000, 1, 11)]).toEqual([1_000, 0]);
   });
 
+  test('an operation that was let through and failed is waited for when its retry is rejected', () => {
+    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    for (let seq = 1; seq <= 10; seq++) limit.admit(0, 1, seq);
+    for (let seq = 9; seq <= 10; seq++) limit.failed(seq);
+    expect([limit.admit(0, 1, 9), limit.admit(1_000, 1, 11), limit.admit(1_000, 1, 9)]).toEqual([1_000, 100, 0]);
+  });
+
   test('time in which the connection was not read does not end the wait for the operation that was rejected', () => {
     const limit = new OperationLimit(new TokenBucket(10, 0), null);
     for (let seq = 1; seq <= 11; seq++) limit.admit(0, 1, seq);

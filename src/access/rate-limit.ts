@@ -104,6 +104,11 @@ export class OperationLimit {
     this.#reject(seq);
   }
 
+  /** An operation that was let through was not counted, or nobody knows whether it was: its retry is news again. */
+  failed(seq: number): void {
+    if (seq !== NO_SEQ) this.#highestAdmitted = Math.min(this.#highestAdmitted, seq - 1);
+  }
+
   /** The connection was not read for this long: what was on its way when it was rejected is still to come. */
   unread(nowMs: number, forMs: number): void {
     const sinceMs = nowMs - forMs;

@@ -81,6 +81,7 @@ export class SocketOperation implements PendingOperation, Writable {
   failed(error: ErrorBody): void {
     const { connection, answering } = this;
     answering.counts.add(this.kind, error.code);
+    connection.operations.failed(this.seq);
     if (error.retryAfterMs !== undefined) connection.operations.close(answering.nowMs(), error.retryAfterMs, this.seq);
     connection.refuse(this.id, error);
     connection.end();
