@@ -68,3 +68,24 @@ it('of a store that was not closed anything up to its clock may have changed', a
   expect(await read(500)).toEqual({ ...state, clock: 500, changedAt: 500 });
   await root.close();
 });
+
+it('the state keeps its field names on disk, because they are part of the format', () => {
+  const state = newState(0);
+  state.known.set('us', { epoch: 1, nonce: 2, upTo: 3, confirmed: 4 });
+  state.heard.set('us', { epoch: 1, nonce: 2 });
+  expect(JSON.parse(encodeState(state).toString())).toEqual({
+    clock: 0,
+    changedAt: 0,
+    born: 0,
+    goesOn: [],
+    found: 0,
+    sure: 0,
+    filling: false,
+    toldBy: [],
+    toldAt: 0,
+    confirmed: 0,
+    floor: 0,
+    known: [['us', { epoch: 1, nonce: 2, upTo: 3, confirmed: 4 }]],
+    heard: [['us', { epoch: 1, nonce: 2 }]],
+  });
+});
