@@ -14,6 +14,15 @@ export interface Known {
 /** Nothing was ever heard of the region. */
 export const UNKNOWN: Known = { epoch: 0, nonce: 0, upTo: 0, confirmed: 0 };
 
+/** The life that ships. Buckets that began one at the same time share it. */
+export interface Source {
+  /** Life of the source that counts in the bucket now. */
+  readonly source: Replica;
+  /** All stamps of that life are above it; and of those that it goes on from. */
+  readonly born: number;
+  readonly goesOn: readonly Life[];
+}
+
 /**
  * What a region tells a peer of one bucket. All of it is absolute, so that it may come late, twice, or not at all.
  *
@@ -22,14 +31,9 @@ export const UNKNOWN: Known = { epoch: 0, nonce: 0, upTo: 0, confirmed: 0 };
  *     end       … the last part of a scan, which has shown all that there was at `upTo`
  *     quiet     such posts, that nobody has changed since the stamp `after`, and that are not the same at the receiver
  */
-export interface Shipment {
+export interface Shipment extends Source {
   readonly kind: 'changes' | 'scan' | 'end' | 'quiet';
   readonly bucket: number;
-  /** Life of the source that counts in the bucket now. */
-  readonly source: Replica;
-  /** All stamps of that life are above it; and of those that it goes on from. */
-  readonly born: number;
-  readonly goesOn: readonly Life[];
   readonly after: number;
   readonly upTo: number;
   /** All peers of the source are known to have what it has changed up to this stamp. */
@@ -93,8 +97,9 @@ export type Rejection = 'ahead' | 'entries';
  * life is not newer than one that was heard of, which the receipt names then, or may give stamps that an older one has given.
  * Its source begins another, above both.
  */
-export interface Receipt extends Omit<Known, 'confirmed'> {
+export interface Receipt extends Life {
   readonly bucket: number;
+  readonly upTo: number;
   readonly refused: boolean;
   readonly receiver: Life;
   /** The source has told this life of the receiver all it knew. One before it may have known more. */

@@ -7,6 +7,7 @@ import type {
   PostShipment,
   Register,
   Shipment,
+  Source,
 } from '../../counters/replication/delta.js';
 import { REGION_PATTERN } from '../../config/peer-urls.js';
 import { WireError, WireReader, WireWriter } from './wire-format.js';
@@ -46,9 +47,6 @@ const KEY_BYTES = 8;
 
 /** The last time that a Date can hold. */
 const TIME_MAX = 8.64e15;
-
-/** The life that ships. Buckets that began one at the same time share it. */
-type Source = Pick<Shipment, 'source' | 'born' | 'goesOn'>;
 
 /** What is said once for all shipments of a message. */
 interface Heading {
