@@ -93,7 +93,7 @@ async function commit(store, group) {
     byBucket.get(bucket).push(operation);
   }
   const batches = [...byBucket].map(([bucket, operations]) => {
-    return { bucket, incarnation: 'bench-01', n: ++last[bucket], atMs: AT_MS, operations };
+    return { bucket, producerId: 'bench-01', batchNumber: ++last[bucket], atMs: AT_MS, operations };
   });
   await Promise.all(batches.map((batch) => store.commit(batch)));
 }

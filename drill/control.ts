@@ -4,7 +4,7 @@ import { type RawData, WebSocketServer } from 'ws';
 import { HOST } from './processes.js';
 import type { Deployment } from './regions.js';
 
-const TELL_MS = 250;
+const PUBLISH_MS = 250;
 
 /**
  * Lets a page pull the cables, over a WebSocket: pages of a gateway may speak with other ports in no other way. It is told the
@@ -12,7 +12,7 @@ const TELL_MS = 250;
  */
 export class Control {
   readonly #server: WebSocketServer;
-  #told = '';
+  #published = '';
   readonly #timer: NodeJS.Timeout;
 
   constructor(private readonly deployment: Deployment) {
@@ -24,7 +24,7 @@ export class Control {
       page.on('message', (message) => this.#take(message));
       page.on('error', () => undefined);
     });
-    this.#timer = setInterval(() => this.#tell(), TELL_MS);
+    this.#timer = setInterval(() => this.#publish(), PUBLISH_MS);
   }
 
   async port(): Promise<number> {
@@ -43,13 +43,13 @@ export class Control {
     const cable = this.deployment.cables.find(({ from, to }) => from === asked?.['from'] && to === asked['to']);
     if (asked?.['cut'] === true) cable?.cut('refused');
     if (asked?.['cut'] === false) cable?.mend();
-    this.#tell();
+    this.#publish();
   }
 
-  #tell(): void {
+  #publish(): void {
     const state = this.#state();
-    if (state === this.#told) return;
-    this.#told = state;
+    if (state === this.#published) return;
+    this.#published = state;
     for (const page of this.#server.clients) page.send(state);
   }
 

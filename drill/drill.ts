@@ -1,12 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { acknowledged, Player, POST } from './players.js';
-import type { Counts, Deployment, Link, Region } from './regions.js';
+import { sumAcknowledged, Player, POST } from './players.js';
+import type { Counts, Deployment, RegionLink, Region } from './regions.js';
 import type { Scene, Screen } from './screen.js';
-import { PHASES, type Phase, type Result } from './script.js';
+import { PHASES, type Phase, type PhaseResult } from './script.js';
 
 /** Then it is waited for no more. */
 const LIMIT_MS = 15_000;
-const LOOK_MS = 10;
+const POLL_MS = 10;
 const DRAW_MS = 200;
 /** Not the same in any two, so that they drift apart. */
 const PACES_MS = [35, 60, 110];
@@ -15,8 +15,8 @@ const PACES_MS = [35, 60, 110];
 export class Drill {
   readonly #regions: readonly { readonly region: Region; readonly player: Player }[];
   readonly #shown = new Map<string, Counts>();
-  readonly #links = new Map<string, readonly Link[]>();
-  readonly #results: Result[] = [];
+  readonly #links = new Map<string, readonly RegionLink[]>();
+  readonly #results: PhaseResult[] = [];
   readonly #startedMs = performance.now();
   #title = '';
   #over = false;
@@ -29,7 +29,7 @@ export class Drill {
     this.#regions = deployment.regions.map((region, i) => ({ region, player: new Player(region, PACES_MS[i]!) }));
   }
 
-  async play(): Promise<readonly Result[]> {
+  async play(): Promise<readonly PhaseResult[]> {
     await Promise.all([this.#script(), this.#drawOn()]);
     await this.#draw();
     return this.#results;
@@ -43,7 +43,7 @@ export class Drill {
     }
   }
 
-  async #phase({ title, cut }: Phase): Promise<Result> {
+  async #phase({ title, cut }: Phase): Promise<PhaseResult> {
     this.#title = title;
     const { cables } = this.deployment;
     for (const cable of cables) {
@@ -73,12 +73,12 @@ export class Drill {
       const ms = performance.now() - mendedMs;
       if (this.#apart() === 0) return ms;
       if (ms > LIMIT_MS) return null;
-      await pause(LOOK_MS);
+      await pause(POLL_MS);
     }
   }
 
   #acknowledged(): Counts {
-    return acknowledged(this.#regions.map(({ player }) => player));
+    return sumAcknowledged(this.#regions.map(({ player }) => player));
   }
 
   #apart(): number {
@@ -90,7 +90,9 @@ export class Drill {
   }
 
   async #look(): Promise<void> {
-    await Promise.all(this.#regions.map(async ({ region }) => this.#shown.set(region.name, await region.counts(POST))));
+    await Promise.all(
+      this.#regions.map(async ({ region }) => this.#shown.set(region.name, await region.readCounts(POST))),
+    );
   }
 
   async #drawOn(): Promise<void> {
@@ -102,7 +104,7 @@ export class Drill {
 
   async #draw(): Promise<void> {
     await this.#look();
-    await Promise.all(this.#regions.map(async ({ region }) => this.#links.set(region.name, await region.links())));
+    await Promise.all(this.#regions.map(async ({ region }) => this.#links.set(region.name, await region.readLinks())));
     this.screen.draw(this.#scene());
   }
 

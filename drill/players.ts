@@ -5,7 +5,7 @@ import type { Counts, Region } from './regions.js';
 /** What is counted in the drill. */
 export const POST = 'drill';
 /** An operation that was not answered is sent again, under the same key: it counts once. */
-const AGAIN_MS = 100;
+const RETRY_MS = 100;
 const GIVE_UP_MS = 10_000;
 /** Of this many operations two are new likes, one is of somebody who likes in every region, one takes a like back; views. */
 const ROUND = 12;
@@ -80,7 +80,7 @@ export class Player {
     const giveUpAt = performance.now() + GIVE_UP_MS;
     while (!(await isDone(`${this.region.url}/v1/${POST}/${metric}`, request))) {
       if (performance.now() > giveUpAt) throw new DrillError(`${this.region.name} acknowledged nothing for 10 s`);
-      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
 }
@@ -96,7 +96,7 @@ async function isDone(url: string, request: RequestInit): Promise<boolean> {
 }
 
 /** What every region has to show once it knows of all. */
-export function acknowledged(players: readonly Player[]): Counts {
+export function sumAcknowledged(players: readonly Player[]): Counts {
   return {
     likes: new Set(players.flatMap(({ likers }) => [...likers])).size,
     views: players.reduce((sum, { counted }) => sum + counted.views, 0),

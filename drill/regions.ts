@@ -8,7 +8,7 @@ import { DrillError, freePort, HOST, Processes } from './processes.js';
 const NAMES = ['eu', 'us', 'ap'] as const;
 /** A read of a gateway on the same machine. */
 const READ_MS = 5_000;
-const LOOK_MS = 50;
+const POLL_MS = 50;
 const MAIN = fileURLToPath(new URL('../main.js', import.meta.url));
 const NO_REDIS = 'Install Redis 7 (apt-get install redis-server, brew install redis), or leave --redis out.';
 
@@ -17,7 +17,7 @@ export interface Counts {
   readonly views: number;
 }
 
-export interface Link {
+export interface RegionLink {
   readonly region: string;
   readonly up: boolean;
   /** Age of the oldest change that the other region lacks; 0 if it has all; `null`: that is not known. */
@@ -35,14 +35,14 @@ export class Region {
     this.url = `http://${HOST}:${port}`;
   }
 
-  async counts(post: string): Promise<Counts> {
+  async readCounts(post: string): Promise<Counts> {
     const { counts } = await this.#read<{ counts: readonly [Counts] }>(`/v1/counts?posts=${post}`);
     return counts[0];
   }
 
   /** How it is doing with the others. */
-  async links(): Promise<readonly Link[]> {
-    const { peers } = await this.#read<{ peers: readonly Link[] }>('/v1/regions');
+  async readLinks(): Promise<readonly RegionLink[]> {
+    const { peers } = await this.#read<{ peers: readonly RegionLink[] }>('/v1/regions');
     return peers;
   }
 
@@ -86,8 +86,8 @@ export class Deployment {
    */
   async start(redis: boolean): Promise<void> {
     await Promise.all(this.regions.map((region) => this.#startRegion(region, redis)));
-    const isUp = async (region: Region): Promise<boolean> => (await region.links()).every(({ up }) => up);
-    while (!(await Promise.all(this.regions.map(isUp))).every(Boolean)) await pause(LOOK_MS);
+    const isUp = async (region: Region): Promise<boolean> => (await region.readLinks()).every(({ up }) => up);
+    while (!(await Promise.all(this.regions.map(isUp))).every(Boolean)) await pause(POLL_MS);
   }
 
   async end(): Promise<void> {

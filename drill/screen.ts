@@ -1,5 +1,5 @@
 import type { Counts } from './regions.js';
-import { PROMISED_MS, type Result } from './script.js';
+import { PROMISED_MS, type PhaseResult } from './script.js';
 
 /** The state that the screen shows now. */
 export interface Scene {
@@ -8,7 +8,7 @@ export interface Scene {
   readonly acknowledged: Counts;
   readonly regions: readonly { readonly name: string; readonly shown: Counts; readonly counted: Counts }[];
   readonly cables: readonly SceneCable[];
-  readonly results: readonly Result[];
+  readonly results: readonly PhaseResult[];
 }
 
 interface SceneCable {
@@ -85,7 +85,7 @@ function plainLine({ title, seconds, acknowledged, regions, cables }: Scene): st
   return `${seconds.toFixed(0).padStart(3)} s  ${title}: ${counts.join(', ')}; of ${acknowledged.views} and ${acknowledged.likes}; ${pairs(cables).join('  ')}`;
 }
 
-function resultLine({ title, apart, agreedMs, acknowledged, shown }: Result): string {
+function resultLine({ title, apart, agreedMs, acknowledged, shown }: PhaseResult): string {
   const drift = `${apart} apart`;
   if (agreedMs === null) {
     const wrong = shown

@@ -18,7 +18,7 @@ export const PHASES: readonly Phase[] = [
 ];
 
 /** How a phase ended. */
-export interface Result {
+export interface PhaseResult {
   readonly title: string;
   /** Likes and views that the region that knew least did not know, just before the mending. */
   readonly apart: number;

@@ -1,5 +1,5 @@
 import type { Connection, ConnectionUser, WireError } from './connection.js';
-import type { Ledger, Operation } from './ledger.js';
+import type { Ledger, LedgerEntry } from './ledger.js';
 import type { Meter } from './meter.js';
 import type { Random } from './random.js';
 import type { Screen } from './screen.js';
@@ -12,7 +12,7 @@ interface OperationAnswer {
 }
 
 /** What all actors of a thread share. */
-export interface Stage {
+export interface ThreadContext {
   /** By their number: the ids on the wire. */
   readonly posts: readonly string[];
   /** Of the posts that a viewer in this thread reads every frame of. */
@@ -37,7 +37,7 @@ const OK = '[{"ok":true,"applied":true,"duplicate":false,';
  * again, in the order of `seq`, until it is.
  */
 export class Actor implements ConnectionUser {
-  readonly #waiting = new Map<number, Operation>();
+  readonly #waiting = new Map<number, LedgerEntry>();
   /** What each like will be when all that waits is done, by its place among the actor's posts. */
   readonly #on: Uint8Array;
   #seq = 0;
@@ -51,13 +51,13 @@ export class Actor implements ConnectionUser {
     private readonly firstPost: number,
     /** The first of its likes in the ledger. */
     private readonly firstLike: number,
-    private readonly stage: Stage,
+    private readonly stage: ThreadContext,
     private readonly ready: () => void,
   ) {
     this.#on = new Uint8Array(Math.min(LIKED_MAX, stage.posts.length));
   }
 
-  get waiting(): Iterable<Operation> {
+  get waiting(): Iterable<LedgerEntry> {
     return this.#waiting.values();
   }
 
@@ -105,11 +105,11 @@ export class Actor implements ConnectionUser {
     else screen?.acknowledged(answer.counts!.e, answer.counts!.v, operation.dueMs);
   }
 
-  #view(post: number, dueMs: number): Operation {
+  #view(post: number, dueMs: number): LedgerEntry {
     return { seq: ++this.#seq, event: 'view', post, like: 0, dueMs, isSent: false, wasSent: false };
   }
 
-  #toggle(dueMs: number): Operation {
+  #toggle(dueMs: number): LedgerEntry {
     const place = this.stage.random.below(this.#on.length);
     const on = 1 - this.#on[place]!;
     this.#on[place] = on;
@@ -118,7 +118,7 @@ export class Actor implements ConnectionUser {
     return { seq: ++this.#seq, event, post, like: this.firstLike + place, dueMs, isSent: false, wasSent: false };
   }
 
-  #send(operation: Operation): void {
+  #send(operation: LedgerEntry): void {
     const { seq, event, post } = operation;
     operation.isSent = operation.wasSent = true;
     this.connection?.send(`42${seq}["${event}",{"post":"${this.stage.posts[post]!}","seq":${seq}}]`);
@@ -130,14 +130,14 @@ export class Actor implements ConnectionUser {
     for (const operation of this.#waiting.values()) if (!operation.isSent) this.#send(operation);
   }
 
-  #acknowledged(operation: Operation): void {
+  #acknowledged(operation: LedgerEntry): void {
     this.#waiting.delete(operation.seq);
     this.stage.ledger.acknowledge(operation);
-    this.stage.meter.answered(performance.now() - operation.dueMs);
+    this.stage.meter.recordAcknowledgement(performance.now() - operation.dueMs);
   }
 
-  #refused(operation: Operation, { code, message, retryable, retryAfterMs }: WireError): void {
-    this.stage.meter.error(code);
+  #refused(operation: LedgerEntry, { code, message, retryable, retryAfterMs }: WireError): void {
+    this.stage.meter.countError(code);
     // All that it asks for is right, so something else is wrong: tokens, for instance.
     if (!retryable) return this.stage.meter.fatal(`the gateway refuses to ${operation.event}: ${message}`);
     operation.isSent = false;

@@ -1,7 +1,7 @@
 import type { Load } from './arguments.js';
 import type { Totals } from './ledger.js';
-import { readingHeaders } from './identity.js';
-import { idOf } from './messages.js';
+import { buildReadHeaders } from './identity.js';
+import { formatPostId } from './messages.js';
 
 /** The gateway cannot be asked, or does not answer as docs/protocol.md says. */
 export class GatewayError extends Error {}
@@ -21,7 +21,7 @@ export async function readTotals(load: Load, attempts: number): Promise<Totals[]
   const totals: Totals[] = [];
   for (let from = 0; from < load.posts; from += POSTS_PER_REQUEST) {
     const count = Math.min(POSTS_PER_REQUEST, load.posts - from);
-    const posts = Array.from({ length: count }, (_, i) => idOf(load, from + i));
+    const posts = Array.from({ length: count }, (_, i) => formatPostId(load, from + i));
     totals.push(...(await read(load, posts, attempts)));
   }
   return totals;
@@ -45,7 +45,7 @@ interface Failed {
 
 async function ask(address: string): Promise<Counts | Failed> {
   try {
-    const response = await fetch(address, { headers: readingHeaders(), signal: AbortSignal.timeout(ANSWER_MAX_MS) });
+    const response = await fetch(address, { headers: buildReadHeaders(), signal: AbortSignal.timeout(ANSWER_MAX_MS) });
     if (response.ok) {
       const { counts } = (await response.json()) as { counts?: Counts };
       return counts ?? { failure: 'is not a gateway', isRetryable: false, retryAfterMs: 0 };

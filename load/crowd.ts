@@ -1,8 +1,8 @@
 import { Actor, LIKED_MAX } from './actor.js';
 import { Connection, type ConnectionUser } from './connection.js';
-import { handshakeOf } from './identity.js';
+import { buildAuth } from './identity.js';
 import { Ledger, type Totals } from './ledger.js';
-import { idOf, nameOf, type Share, type Shown } from './messages.js';
+import { formatPostId, formatActorName, type ThreadAssignment, type ViewerComparison } from './messages.js';
 import type { Meter } from './meter.js';
 import { Random } from './random.js';
 import { Screen } from './screen.js';
@@ -28,12 +28,12 @@ export class Crowd {
   #allReady: (() => void) | null = null;
 
   constructor(
-    private readonly share: Share,
+    private readonly share: ThreadAssignment,
     private readonly meter: Meter,
   ) {
     const { load, thread } = share;
     this.#random = new Random(load.seed + thread);
-    const posts = Array.from({ length: load.posts }, (_, post) => idOf(load, post));
+    const posts = Array.from({ length: load.posts }, (_, post) => formatPostId(load, post));
     const screens = new Map<string, Screen>();
     this.#viewers = this.#watching(posts, screens);
     const liked = Math.min(LIKED_MAX, load.posts);
@@ -42,8 +42,8 @@ export class Crowd {
     const stage = { posts, screens, ledger: this.ledger, meter, random: this.#random };
     this.actors = numbers.map((number, i) => {
       const actor = new Actor((number * liked) % load.posts, i * liked, stage, this.#onceReady());
-      const name = nameOf(share, number);
-      actor.connection = this.#connection({ ...handshakeOf(name), session: name }, actor);
+      const name = formatActorName(share, number);
+      actor.connection = this.#connection({ ...buildAuth(name), session: name }, actor);
       return actor;
     });
     this.size = this.#unopened.length;
@@ -62,9 +62,9 @@ export class Crowd {
   }
 
   /** What the viewers show, compared with these totals. */
-  shown(totals: ReadonlyMap<string, Totals>): Shown {
+  compareViewers(totals: ReadonlyMap<string, Totals>): ViewerComparison {
     const read = this.#viewers.filter((viewer) => viewer.isRead);
-    const stale = this.#viewers.map((viewer) => viewer.stale(totals)).filter((post) => post !== null);
+    const stale = this.#viewers.map((viewer) => viewer.findStalePost(totals)).filter((post) => post !== null);
     return {
       stale: stale.length,
       staleExamples: stale.slice(0, EXAMPLES_MAX),
@@ -83,7 +83,7 @@ export class Crowd {
       const watched = Array.from({ length: load.watch }, (_, j) => posts[(number * load.watch + j) % posts.length]!);
       const own = i < read ? this.#screens(watched, screens) : null;
       const viewer = new Viewer(watched, own, this.meter, this.#onceReady());
-      viewer.connection = this.#connection(handshakeOf(nameOf(this.share, load.actors + number)), viewer);
+      viewer.connection = this.#connection(buildAuth(formatActorName(this.share, load.actors + number)), viewer);
       return viewer;
     });
   }
@@ -91,7 +91,7 @@ export class Crowd {
   /** For the posts that no other viewer has a screen for. */
   #screens(posts: readonly string[], all: Map<string, Screen>): ReadonlyMap<string, Screen> {
     const own = new Map<string, Screen>();
-    for (const post of posts) if (!all.has(post)) own.set(post, new Screen((ms) => this.meter.shown(ms)));
+    for (const post of posts) if (!all.has(post)) own.set(post, new Screen((ms) => this.meter.recordScreenLatency(ms)));
     for (const [post, screen] of own) all.set(post, screen);
     return own;
   }

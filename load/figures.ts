@@ -1,7 +1,7 @@
 import type { Histogram } from 'node:perf_hooks';
 import type { Load } from './arguments.js';
 import type { Second } from './messages.js';
-import { latencies } from './meter.js';
+import { createLatencyHistogram } from './meter.js';
 
 /** In ms; null without samples. */
 export interface Quantiles {
@@ -59,8 +59,8 @@ export class Figures {
   readonly rows: Row[] = [];
   readonly #parts = new Map<number, Second[]>();
   readonly #errors = new Map<string, number>();
-  readonly #toAnswer = latencies();
-  readonly #toScreen = latencies();
+  readonly #toAnswer = createLatencyHistogram();
+  readonly #toScreen = createLatencyHistogram();
 
   constructor(private readonly load: Load) {}
 
@@ -82,7 +82,7 @@ export class Figures {
   }
 
   /** `endS`: when the schedule ended, in seconds since the start. */
-  summary(endS: number): Summary {
+  summarize(endS: number): Summary {
     const { rampS } = this.load;
     const steady = this.rows.filter(({ second }) => second >= rampS && second + 1 <= endS);
     const perS = (name: 'due' | 'acknowledged' | 'frames' | 'bytes'): number | null =>
@@ -108,7 +108,7 @@ export class Figures {
 
 function rowOf(parts: readonly Second[]): Row {
   const merged = (name: 'toAnswer' | 'toScreen'): Quantiles => {
-    const all = latencies();
+    const all = createLatencyHistogram();
     for (const part of parts) all.add(part[name]);
     return quantiles(all);
   };

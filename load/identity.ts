@@ -10,13 +10,13 @@ function secret(): string | undefined {
 }
 
 /** The handshake's part that says who somebody is. */
-export function handshakeOf(actor: string): { actor: string } | { token: string } {
+export function buildAuth(actor: string): { actor: string } | { token: string } {
   const key = secret();
   return key === undefined ? { actor } : { token: tokenOf(actor, key) };
 }
 
 /** For requests that only read: any actor may. */
-export function readingHeaders(): Record<string, string> {
+export function buildReadHeaders(): Record<string, string> {
   const key = secret();
   return key === undefined ? {} : { Authorization: `Bearer ${tokenOf(READER, key)}` };
 }

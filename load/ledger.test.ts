@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { doubled, Ledger, lost, mistakes, type Operation, sumOf } from './ledger.js';
+import { countDoubled, Ledger, countLost, findMistakes, type LedgerEntry, sumExpected } from './ledger.js';
 
-function operation(event: Operation['event'], post: number, like = post): Operation {
+function operation(event: LedgerEntry['event'], post: number, like = post): LedgerEntry {
   return { seq: 1, event, post, like, dueMs: 0, isSent: true, wasSent: true };
 }
 
@@ -20,7 +20,7 @@ describe('a ledger', () => {
       operation('unlike', 0, 0),
     ];
     for (const one of acknowledged) ledger.acknowledge(one);
-    expect(ledger.expected([])).toEqual({ likes: [exactly(0), exactly(1)], views: [exactly(2), exactly(0)] });
+    expect(ledger.computeExpected([])).toEqual({ likes: [exactly(0), exactly(1)], views: [exactly(2), exactly(0)] });
   });
 
   it('expects a range where answers are missing', () => {
@@ -37,12 +37,12 @@ describe('a ledger', () => {
       // No change, done or not.
       operation('unlike', 0, 2),
     ];
-    expect(ledger.expected(unanswered)).toEqual({ likes: [{ min: 0, max: 2 }], views: [{ min: 0, max: 1 }] });
+    expect(ledger.computeExpected(unanswered)).toEqual({ likes: [{ min: 0, max: 2 }], views: [{ min: 0, max: 1 }] });
   });
 
   it('is the sum of its parts', () => {
     const part = { likes: [exactly(1), { min: 2, max: 3 }], views: [exactly(4), exactly(0)] };
-    expect(sumOf([part, part])).toEqual({
+    expect(sumExpected([part, part])).toEqual({
       likes: [exactly(2), { min: 4, max: 6 }],
       views: [exactly(8), exactly(0)],
     });
@@ -56,8 +56,8 @@ describe('mistakes', () => {
     { likes: 0, views: 0 },
   ];
   const found = (after: { likes: number; views: number }[]): string[] =>
-    mistakes(['a', 'b'], expected, before, after).map(
-      (mistake) => `${mistake.post} ${mistake.metric} lost ${lost(mistake)} doubled ${doubled(mistake)}`,
+    findMistakes(['a', 'b'], expected, before, after).map(
+      (mistake) => `${mistake.post} ${mistake.metric} lost ${countLost(mistake)} doubled ${countDoubled(mistake)}`,
     );
 
   it('are none while every change is what was acknowledged', () => {

@@ -1,5 +1,5 @@
 /** What an actor does: a toggle of its like, or a view. */
-export interface Operation {
+export interface LedgerEntry {
   readonly seq: number;
   readonly event: 'like' | 'unlike' | 'view';
   /** The post's number. */
@@ -40,7 +40,7 @@ export class Ledger {
   }
 
   /** A retry that was counted before counts all the same: this is its only acknowledgement. */
-  acknowledge({ event, post, like }: Operation): void {
+  acknowledge({ event, post, like }: LedgerEntry): void {
     if (event === 'view') {
       this.#views[post]! += 1;
       return;
@@ -51,7 +51,7 @@ export class Ledger {
   }
 
   /** `unanswered`: operations that may or may not have been counted. */
-  expected(unanswered: Iterable<Operation>): Expected {
+  computeExpected(unanswered: Iterable<LedgerEntry>): Expected {
     const exactly = (count: number): Range => ({ min: count, max: count });
     const likes = Array.from(this.#likes, exactly);
     const views = Array.from(this.#views, exactly);
@@ -68,7 +68,7 @@ export class Ledger {
   }
 }
 
-export function sumOf(parts: readonly Expected[]): Expected {
+export function sumExpected(parts: readonly Expected[]): Expected {
   const sum = (ranges: readonly (readonly Range[])[]): Range[] =>
     ranges[0]!.map((_, post) => ({
       min: ranges.reduce((total, range) => total + range[post]!.min, 0),
@@ -92,7 +92,7 @@ export interface Mistake {
 }
 
 /** `before` and `after`: what the gateway said, by the post's number. */
-export function mistakes(
+export function findMistakes(
   ids: readonly string[],
   expected: Expected,
   before: readonly Totals[],
@@ -108,10 +108,10 @@ export function mistakes(
 }
 
 /** How many of a count's operations are missing, or were counted too often. */
-export function lost({ counted, expected }: Mistake): number {
+export function countLost({ counted, expected }: Mistake): number {
   return Math.max(0, expected.min - counted);
 }
 
-export function doubled({ counted, expected }: Mistake): number {
+export function countDoubled({ counted, expected }: Mistake): number {
   return Math.max(0, counted - expected.max);
 }

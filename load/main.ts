@@ -2,9 +2,9 @@ import { access, constants, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ArgumentError, help, type Load, parseArguments } from './arguments.js';
 import { GatewayError } from './counts.js';
-import { reportPage } from './report-page.js';
+import { renderReport } from './report-page.js';
 import { type Result, Run, RunError } from './run.js';
-import { describe, Progress, summaryLines } from './terminal.js';
+import { describeLoad, Progress, formatSummary } from './terminal.js';
 import { ThreadError } from './threads.js';
 
 const NOT_EXACT = 1;
@@ -31,7 +31,7 @@ async function main(): Promise<number> {
 async function run(load: Load): Promise<number> {
   await checkWritable('--json', load.json);
   await checkWritable('--report', load.report);
-  process.stdout.write(`${describe(load)}\n`);
+  process.stdout.write(`${describeLoad(load)}\n`);
   const run = new Run(load, new Progress());
   let interrupts = 0;
   process.on('SIGINT', () => {
@@ -39,8 +39,8 @@ async function run(load: Load): Promise<number> {
     if (interrupts > 1) process.exit(INTERRUPTED);
     run.finish();
   });
-  const result = await run.result();
-  process.stdout.write(`${[...summaryLines(result.summary, result.cores), ...result.verdict.lines].join('\n')}\n`);
+  const result = await run.execute();
+  process.stdout.write(`${[...formatSummary(result.summary, result.cores), ...result.verdict.lines].join('\n')}\n`);
   await write(load, result);
   return result.verdict.isExact ? 0 : NOT_EXACT;
 }
@@ -56,7 +56,7 @@ async function checkWritable(option: string, file: string | null): Promise<void>
 
 async function write(load: Load, result: Result): Promise<void> {
   if (load.json !== null) await writeFile(load.json, `${JSON.stringify(result, null, 2)}\n`);
-  if (load.report !== null) await writeFile(load.report, reportPage(result));
+  if (load.report !== null) await writeFile(load.report, renderReport(result));
 }
 
 process.exitCode = await main();

@@ -6,7 +6,7 @@ import type { Expected, Totals } from './ledger.js';
 const CONNECTION_DIGITS = 5;
 
 /** What a thread is given when it starts. */
-export interface Share {
+export interface ThreadAssignment {
   readonly load: Load;
   /** Makes the names of actors and sessions of this run differ from every other's: 13 digits. */
   readonly run: number;
@@ -15,16 +15,16 @@ export interface Share {
 }
 
 /** Posts are named by their number on the command line's side, and by this on the wire. */
-export function idOf({ prefix }: Load, post: number): string {
+export function formatPostId({ prefix }: Load, post: number): string {
   return `${prefix}-${post}`;
 }
 
 /** By the number of a connection: a decimal int64 of 18 digits, which gateways take whatever their `ACTOR_KEYS` is. */
-export function nameOf({ run }: Share, connection: number): string {
+export function formatActorName({ run }: ThreadAssignment, connection: number): string {
   return `${run}${String(connection).padStart(CONNECTION_DIGITS, '0')}`;
 }
 
-export type Order =
+export type ThreadCommand =
   /** Begin the schedule at this time, in ms since 1970. */
   | { readonly kind: 'start'; readonly atMs: number }
   /** End the schedule now. */
@@ -56,7 +56,7 @@ export interface Second {
 }
 
 /** What the viewers of a thread showed in the end. */
-export interface Shown {
+export interface ViewerComparison {
   /** Those that do not show the totals, the first few by name. */
   readonly stale: number;
   readonly staleExamples: readonly string[];
@@ -67,7 +67,7 @@ export interface Shown {
   readonly backwards: number;
 }
 
-export type Report =
+export type ThreadReport =
   | { readonly kind: 'connected'; readonly connections: number }
   | { readonly kind: 'ready' }
   | { readonly kind: 'second'; readonly second: Second }
@@ -79,5 +79,5 @@ export type Report =
       /** Operations that were never sent, because there was no connection in time. */
       readonly unsent: number;
     }
-  | { readonly kind: 'verified'; readonly shown: Shown }
+  | { readonly kind: 'verified'; readonly shown: ViewerComparison }
   | { readonly kind: 'fatal'; readonly message: string };

@@ -6,7 +6,7 @@ import type { Second } from './messages.js';
 const LATENCY_MAX_US = 600_000_000;
 
 /** An HDR histogram of microseconds, to within 1%. */
-export function latencies(): RecordableHistogram {
+export function createLatencyHistogram(): RecordableHistogram {
   return createHistogram({ lowest: 1, highest: LATENCY_MAX_US, figures: 2 });
 }
 
@@ -20,26 +20,26 @@ export class Meter implements Traffic {
   duplicates = 0;
   lagMs = 0;
   errors = new Map<string, number>();
-  #toAnswer = latencies();
-  #toScreen = latencies();
+  #toAnswer = createLatencyHistogram();
+  #toScreen = createLatencyHistogram();
 
   constructor(readonly fatal: (message: string) => void) {}
 
-  answered(ms: number): void {
+  recordAcknowledgement(ms: number): void {
     this.acknowledged += 1;
     this.#toAnswer.record(microseconds(ms));
   }
 
-  shown(ms: number): void {
+  recordScreenLatency(ms: number): void {
     this.#toScreen.record(microseconds(ms));
   }
 
-  error(code: string): void {
+  countError(code: string): void {
     this.errors.set(code, (this.errors.get(code) ?? 0) + 1);
   }
 
   /** Histograms are shared with whom they are posted to, so the next second has its own. */
-  take(at: number): Second {
+  takeSecond(at: number): Second {
     const { due, acknowledged, shed, duplicates, frames, bytes, lagMs } = this;
     const second = {
       ...{ at, due, acknowledged, shed, duplicates, frames, bytes, lagMs },
@@ -49,8 +49,8 @@ export class Meter implements Traffic {
     };
     this.bytes = this.frames = this.due = this.acknowledged = this.shed = this.duplicates = this.lagMs = 0;
     this.errors.clear();
-    this.#toAnswer = latencies();
-    this.#toScreen = latencies();
+    this.#toAnswer = createLatencyHistogram();
+    this.#toScreen = createLatencyHistogram();
     return second;
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it, test } from '@jest/globals';
-import { linearTicks, lineChart, logTicks } from './plot.js';
+import { linearTicks, renderLineChart, logTicks } from './plot.js';
 
 test.each([
   [0, [0, 1]],
@@ -34,12 +34,12 @@ describe('a line chart', () => {
       [2, null],
       [3, 4],
     ] as const;
-    const [, line] = /class="s0" d="(M[^h"]+)"/.exec(lineChart({ ...chart, series: [{ name: 'x', points }] }))!;
+    const [, line] = /class="s0" d="(M[^h"]+)"/.exec(renderLineChart({ ...chart, series: [{ name: 'x', points }] }))!;
     expect(line!.replace(/[^ML]/g, '')).toBe('MLM');
   });
 
   it('escapes its texts, and leaves ticks beyond its points out', () => {
-    const svg = lineChart({ ...chart, series: [{ name: '"x"', points: [[0, 1]] }] });
+    const svg = renderLineChart({ ...chart, series: [{ name: '"x"', points: [[0, 1]] }] });
     expect(svg).toContain('a &lt; b');
     expect(svg).toContain('&quot;x&quot;');
     expect(svg).toContain('first');
@@ -48,7 +48,7 @@ describe('a line chart', () => {
 
   it('is a chart without points, too', () => {
     for (const isLog of [true, false]) {
-      const svg = lineChart({ ...chart, isLog, series: [{ name: 'x', points: [] }] });
+      const svg = renderLineChart({ ...chart, isLog, series: [{ name: 'x', points: [] }] });
       expect(svg).not.toMatch(/NaN|Infinity|undefined/);
     }
   });

@@ -32,7 +32,7 @@ const TOP = 48;
 const BOTTOM = 40;
 const TICKS_ABOUT = 5;
 
-export function lineChart(chart: Chart): string {
+export function renderLineChart(chart: Chart): string {
   const { title, unit, series, xTicks, xLabel, shade, isLog = false } = chart;
   const points = series.flatMap((one) => one.points);
   const xs = points.map(([x]) => x);
@@ -43,7 +43,7 @@ export function lineChart(chart: Chart): string {
   const onY = isLog ? Math.log10 : (value: number) => value;
   const y = scaleOf(onY(yTicks[0]!), onY(yTicks.at(-1)!), HEIGHT - BOTTOM, TOP);
   const parts = [
-    `<text class="title" x="${LEFT}" y="16">${escaped(title)}, ${escaped(unit)}</text>`,
+    `<text class="title" x="${LEFT}" y="16">${escapeHtml(title)}, ${escapeHtml(unit)}</text>`,
     ...legend(series),
     ...(shade === undefined ? [] : shadeParts(x(shade.from), x(shade.to), shade.label)),
     ...yTicks.flatMap((value) => yTickParts(y(onY(value)), tickLabel(value))),
@@ -61,7 +61,7 @@ export function lineChart(chart: Chart): string {
       return `<path class="s${i}" d="${line}"/>`;
     }),
   ];
-  return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(title)}">${parts.join('')}</svg>`;
+  return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(title)}">${parts.join('')}</svg>`;
 }
 
 /** Round numbers from 0 to at least `max`. */
@@ -81,7 +81,7 @@ export function logTicks(min: number, max: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, i) => Number((10 ** (from + i)).toPrecision(6)));
 }
 
-export function escaped(text: string): string {
+export function escapeHtml(text: string): string {
   const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
   return text.replace(/[&<>"]/g, (character) => entities[character]!);
 }
@@ -125,7 +125,7 @@ function yTickParts(y: number, label: string): string[] {
 }
 
 function textAt(x: number, y: number, anchor: 'start' | 'middle' | 'end', text: string): string {
-  return `<text x="${x}" y="${y}" text-anchor="${anchor}">${escaped(text)}</text>`;
+  return `<text x="${x}" y="${y}" text-anchor="${anchor}">${escapeHtml(text)}</text>`;
 }
 
 function tickLabel(value: number): string {

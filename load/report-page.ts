@@ -1,6 +1,6 @@
 import type { Distribution, Quantiles, Row } from './figures.js';
-import { megabytes, milliseconds, short, whole } from './numbers.js';
-import { escaped, lineChart, type Tick } from './plot.js';
+import { formatMegabytes, formatMilliseconds, formatShort, formatWhole } from './numbers.js';
+import { escapeHtml, renderLineChart, type Tick } from './plot.js';
 import type { Result } from './run.js';
 
 const TICKS_MAX = 10;
@@ -18,7 +18,7 @@ td:first-child, th:first-child { text-align: left; } pre { white-space: pre-wrap
 `;
 
 /** All there is to tell, as one page that needs nothing else. */
-export function reportPage(result: Result): string {
+export function renderReport(result: Result): string {
   const { verdict, startedAt, load } = result;
   const [first, ...others] = verdict.lines;
   return `<!doctype html>
@@ -26,13 +26,13 @@ export function reportPage(result: Result): string {
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escaped(first!)}</title>
+<title>${escapeHtml(first!)}</title>
 <style>${STYLE}</style>
 </head>
 <body>
-<h1 class="${verdict.isExact ? 'exact' : 'wrong'}">${escaped(first!)}</h1>
-<pre>${escaped(others.join('\n'))}</pre>
-<p>${escaped(load.url)}, ${escaped(startedAt)}</p>
+<h1 class="${verdict.isExact ? 'exact' : 'wrong'}">${escapeHtml(first!)}</h1>
+<pre>${escapeHtml(others.join('\n'))}</pre>
+<p>${escapeHtml(load.url)}, ${escapeHtml(startedAt)}</p>
 ${figuresTable(result)}
 ${latencyTable(result)}
 ${charts(result).join('\n')}
@@ -50,14 +50,17 @@ function figuresTable({ summary, cores }: Result): string {
   const perS = (value: number | null, text: (value: number) => string): string =>
     value === null ? 'no whole second' : `${text(value)}/s`;
   const rows: [string, string][] = [
-    ['operations offered', perS(summary.offeredPerS, whole)],
-    ['operations acknowledged', perS(summary.acknowledgedPerS, whole)],
-    ['frames to all viewers', perS(summary.framesPerS, whole)],
-    ['bytes to all connections', perS(summary.bytesPerS, megabytes)],
-    ['operations acknowledged in all', whole(summary.acknowledged)],
-    ['frames in all', whole(summary.frames)],
-    ...Object.entries(summary.errors).map(([code, count]): [string, string] => [`error ${code}`, whole(count)]),
-    ['this program', `${short(cores)} cores, kept from its sockets for ${milliseconds(summary.lagMaxMs)} ms at most`],
+    ['operations offered', perS(summary.offeredPerS, formatWhole)],
+    ['operations acknowledged', perS(summary.acknowledgedPerS, formatWhole)],
+    ['frames to all viewers', perS(summary.framesPerS, formatWhole)],
+    ['bytes to all connections', perS(summary.bytesPerS, formatMegabytes)],
+    ['operations acknowledged in all', formatWhole(summary.acknowledged)],
+    ['frames in all', formatWhole(summary.frames)],
+    ...Object.entries(summary.errors).map(([code, count]): [string, string] => [`error ${code}`, formatWhole(count)]),
+    [
+      'this program',
+      `${formatShort(cores)} cores, kept from its sockets for ${formatMilliseconds(summary.lagMaxMs)} ms at most`,
+    ],
   ];
   return `<table>${rows.map(row).join('')}</table>`;
 }
@@ -65,7 +68,7 @@ function figuresTable({ summary, cores }: Result): string {
 function latencyTable({ summary }: Result): string {
   const names = ['p50', 'p90', 'p99', 'p999', 'max', 'samples'] as const;
   const head = `<tr><th>latency, ms</th>${names.map((name) => `<th>${name.replace('p999', 'p99.9')}</th>`).join('')}</tr>`;
-  const cells = (quantiles: Quantiles): string[] => names.map((name) => milliseconds(quantiles[name]));
+  const cells = (quantiles: Quantiles): string[] => names.map((name) => formatMilliseconds(quantiles[name]));
   return `<table>${head}${row(['operation to acknowledgement', ...cells(summary.toAnswer)])}${row([
     'operation to screen',
     ...cells(summary.toScreen),
@@ -80,7 +83,7 @@ function charts({ seconds, summary, load }: Result): string[] {
     lines: Record<string, (row: Row) => number | null>,
     isLog = false,
   ): string =>
-    lineChart({
+    renderLineChart({
       title,
       unit,
       isLog,
@@ -106,7 +109,7 @@ function charts({ seconds, summary, load }: Result): string[] {
     }),
     latency('Operation to acknowledgement', 'toAnswer'),
     latency('Operation to screen', 'toScreen'),
-    lineChart({
+    renderLineChart({
       title: 'Latency by part of the operations',
       unit: 'ms',
       isLog: true,
@@ -141,5 +144,5 @@ function secondTicks(count: number): Tick[] {
 }
 
 function row(cells: readonly string[]): string {
-  return `<tr>${cells.map((cell) => `<td>${escaped(cell)}</td>`).join('')}</tr>`;
+  return `<tr>${cells.map((cell) => `<td>${escapeHtml(cell)}</td>`).join('')}</tr>`;
 }

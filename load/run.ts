@@ -2,9 +2,9 @@ import { randomInt } from 'node:crypto';
 import type { Load } from './arguments.js';
 import { GatewayError, readTotals } from './counts.js';
 import { Figures, type Row, type Summary } from './figures.js';
-import { type Mistake, mistakes, type Totals } from './ledger.js';
-import { idOf, type Shown } from './messages.js';
-import { type Progress, rowLine } from './terminal.js';
+import { type Mistake, findMistakes, type Totals } from './ledger.js';
+import { formatPostId, type ViewerComparison } from './messages.js';
+import { type Progress, formatRow } from './terminal.js';
 import { type Drained, Threads } from './threads.js';
 import { judge, type Verdict } from './verdict.js';
 
@@ -18,7 +18,7 @@ export interface Result {
   readonly startedAt: string;
   readonly verdict: Verdict;
   readonly mistakes: readonly Mistake[] | null;
-  readonly shown: Shown | null;
+  readonly shown: ViewerComparison | null;
   readonly unanswered: number;
   readonly unsent: number;
   readonly summary: Summary;
@@ -52,7 +52,7 @@ export class Run {
   }
 
   /** @throws GatewayError, ThreadError or RunError when it cannot be done. */
-  async result(): Promise<Result> {
+  async execute(): Promise<Result> {
     try {
       return await this.#result();
     } finally {
@@ -73,10 +73,10 @@ export class Run {
     const startedAt = new Date().toISOString();
     this.#startedMs = performance.now();
     const cpu = process.cpuUsage();
-    const drained = this.#threads.drained();
+    const drained = this.#threads.untilDrained();
     this.#threads.start((second) => {
       const row = this.#figures.add(second);
-      if (row !== null) this.progress.show(rowLine(row, this.load));
+      if (row !== null) this.progress.show(formatRow(row, this.load));
     });
     if (this.#finishedMs !== null) this.#threads.finish();
     const books = await drained;
@@ -86,7 +86,7 @@ export class Run {
       if (error instanceof GatewayError) return null;
       throw error;
     });
-    const shown = after === null ? null : await this.#threads.verified(after);
+    const shown = after === null ? null : await this.#threads.verify(after);
     const cores = (user + system) / 1_000 / tookMs;
     return this.#told({ before, after, books, shown, startedAt, cores });
   }
@@ -95,7 +95,7 @@ export class Run {
     const { viewers, likes, views, actors } = this.load;
     const all = viewers + (likes + views === 0 ? 0 : actors);
     let present = 0;
-    const connected = this.#threads.connected((count) => {
+    const connected = this.#threads.untilConnected((count) => {
       present = count;
       this.progress.show(`connecting ${count}/${all}`);
     });
@@ -116,7 +116,7 @@ export class Run {
     before: readonly Totals[];
     after: readonly Totals[] | null;
     books: Drained;
-    shown: Shown | null;
+    shown: ViewerComparison | null;
     startedAt: string;
     cores: number;
   }): Result {
@@ -125,9 +125,9 @@ export class Run {
     const { unanswered, unsent, expected } = books;
     const plannedS = load.rampS + load.durationS;
     const endS = this.#finishedMs === null ? plannedS : (this.#finishedMs - this.#startedMs!) / 1_000;
-    const summary = this.#figures.summary(endS);
-    const ids = before.map((_, post) => idOf(load, post));
-    const found = after === null ? null : mistakes(ids, expected, before, after);
+    const summary = this.#figures.summarize(endS);
+    const ids = before.map((_, post) => formatPostId(load, post));
+    const found = after === null ? null : findMistakes(ids, expected, before, after);
     const verdict = judge({ load, summary, mistakes: found, shown, unanswered, unsent });
     const seconds = this.#figures.rows;
     return { load, startedAt, verdict, mistakes: found, shown, unanswered, unsent, summary, cores, seconds };

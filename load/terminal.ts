@@ -1,6 +1,6 @@
 import type { Load } from './arguments.js';
 import type { Quantiles, Row, Summary } from './figures.js';
-import { megabytes, milliseconds, whole } from './numbers.js';
+import { formatMegabytes, formatMilliseconds, formatWhole } from './numbers.js';
 
 /** Where it is no terminal, a line is written so often. */
 const PLAIN_EVERY_MS = 5_000;
@@ -25,50 +25,50 @@ export class Progress {
   }
 }
 
-export function describe(load: Load): string {
+export function describeLoad(load: Load): string {
   const { viewers, watch, likes, views, posts, durationS, actors, threads, url, prefix } = load;
   const each = watch === 1 ? '' : ` (each of ${watch})`;
   return (
-    `${whole(viewers)} viewers of ${whole(posts)} posts${each}, ${whole(likes)} likes and ${whole(views)} views a second ` +
-    `for ${whole(durationS)} s by ${whole(actors)} actors, ${threads} thread${threads === 1 ? '' : 's'}; ${url}, posts ${prefix}-0 …`
+    `${formatWhole(viewers)} viewers of ${formatWhole(posts)} posts${each}, ${formatWhole(likes)} likes and ${formatWhole(views)} views a second ` +
+    `for ${formatWhole(durationS)} s by ${formatWhole(actors)} actors, ${threads} thread${threads === 1 ? '' : 's'}; ${url}, posts ${prefix}-0 …`
   );
 }
 
-export function rowLine(row: Row, { rampS, durationS }: Load): string {
+export function formatRow(row: Row, { rampS, durationS }: Load): string {
   const { second, due, acknowledged, toAnswer, toScreen, frames, bytes, errors } = row;
   const phase = second < rampS ? `ramp ${second + 1}/${rampS} s` : `${second + 1 - rampS}/${durationS} s`;
   return [
     second >= rampS + durationS ? 'the last answers' : phase,
-    `offered ${whole(due)}/s`,
-    `acknowledged ${whole(acknowledged)}/s`,
-    `p50 ${milliseconds(toAnswer.p50)} p99 ${milliseconds(toAnswer.p99)} ms`,
-    `on screen p99 ${milliseconds(toScreen.p99)} ms`,
-    `${whole(frames)} frames/s`,
-    `${megabytes(bytes)}/s`,
-    `errors ${whole(errors)}`,
+    `offered ${formatWhole(due)}/s`,
+    `acknowledged ${formatWhole(acknowledged)}/s`,
+    `p50 ${formatMilliseconds(toAnswer.p50)} p99 ${formatMilliseconds(toAnswer.p99)} ms`,
+    `on screen p99 ${formatMilliseconds(toScreen.p99)} ms`,
+    `${formatWhole(frames)} frames/s`,
+    `${formatMegabytes(bytes)}/s`,
+    `errors ${formatWhole(errors)}`,
   ].join('  ');
 }
 
-export function summaryLines(summary: Summary, cores: number): string[] {
+export function formatSummary(summary: Summary, cores: number): string[] {
   const { offeredPerS, acknowledgedPerS, framesPerS, bytesPerS, errors, lagMaxMs } = summary;
   const rates =
     offeredPerS === null || acknowledgedPerS === null
-      ? `${whole(summary.acknowledged)} in all; no whole second at the full rate`
-      : `${whole(acknowledgedPerS)}/s of ${whole(offeredPerS)}/s offered; ${whole(summary.acknowledged)} in all`;
-  const frames = `${whole(framesPerS ?? 0)}/s, ${megabytes(bytesPerS ?? 0)}/s; ${whole(summary.frames)} in all`;
-  const codes = Object.entries(errors).map(([code, count]) => `${code} ${whole(count)}`);
+      ? `${formatWhole(summary.acknowledged)} in all; no whole second at the full rate`
+      : `${formatWhole(acknowledgedPerS)}/s of ${formatWhole(offeredPerS)}/s offered; ${formatWhole(summary.acknowledged)} in all`;
+  const frames = `${formatWhole(framesPerS ?? 0)}/s, ${formatMegabytes(bytesPerS ?? 0)}/s; ${formatWhole(summary.frames)} in all`;
+  const codes = Object.entries(errors).map(([code, count]) => `${code} ${formatWhole(count)}`);
   return [
     `acknowledged                ${rates}`,
     `to the acknowledgement, ms  ${quantilesText(summary.toAnswer)}`,
     `to the screen, ms           ${quantilesText(summary.toScreen)}`,
     `frames                      ${frames}`,
     `errors                      ${codes.length === 0 ? 'none' : codes.join(', ')}`,
-    `this program                ${cores.toFixed(2)} cores, kept from its sockets for ${milliseconds(lagMaxMs)} ms at most`,
+    `this program                ${cores.toFixed(2)} cores, kept from its sockets for ${formatMilliseconds(lagMaxMs)} ms at most`,
   ];
 }
 
 function quantilesText({ samples, p50, p90, p99, p999, max }: Quantiles): string {
   if (samples === 0) return 'no samples';
   const values = Object.entries({ p50, p90, p99, 'p99.9': p999, max });
-  return `${values.map(([name, value]) => `${name} ${milliseconds(value)}`).join('  ')}  (${whole(samples)} samples)`;
+  return `${values.map(([name, value]) => `${name} ${formatMilliseconds(value)}`).join('  ')}  (${formatWhole(samples)} samples)`;
 }

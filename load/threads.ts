@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Load } from './arguments.js';
-import { type Expected, sumOf, type Totals } from './ledger.js';
-import type { Order, Report, Second, Share, Shown } from './messages.js';
+import { type Expected, sumExpected, type Totals } from './ledger.js';
+import type { ThreadCommand, ThreadReport, Second, ThreadAssignment, ViewerComparison } from './messages.js';
 
 /** The gateway refuses what is asked of it, or a thread failed. */
 export class ThreadError extends Error {}
@@ -25,7 +25,7 @@ export class Threads {
 
   constructor(load: Load, run: number) {
     this.#workers = Array.from({ length: load.threads }, (_, thread) => {
-      const share: Share = { load, run, thread };
+      const share: ThreadAssignment = { load, run, thread };
       return new Worker(new URL('./worker.js', import.meta.url), { workerData: share });
     });
     this.#connected = this.#workers.map(() => 0);
@@ -35,7 +35,7 @@ export class Threads {
   }
 
   /** Resolves when all connections are there; `progress` is told how many are. */
-  async connected(progress: (connections: number) => void): Promise<void> {
+  async untilConnected(progress: (connections: number) => void): Promise<void> {
     const told = this.#each('connected', (thread, { connections }) => {
       this.#connected[thread] = connections;
       progress(this.#connected.reduce((sum, count) => sum + count, 0));
@@ -54,17 +54,17 @@ export class Threads {
   }
 
   /** Resolves when the schedule has ended, and nothing waits any more, or not for much longer. */
-  async drained(): Promise<Drained> {
+  async untilDrained(): Promise<Drained> {
     const reports = await this.#all('drained');
     return {
-      expected: sumOf(reports.map(({ expected }) => expected)),
+      expected: sumExpected(reports.map(({ expected }) => expected)),
       unanswered: reports.reduce((sum, { unanswered }) => sum + unanswered, 0),
       unsent: reports.reduce((sum, { unsent }) => sum + unsent, 0),
     };
   }
 
   /** What viewers show, compared with these totals; they are given some seconds for their last frames. */
-  async verified(totals: readonly Totals[]): Promise<Shown> {
+  async verify(totals: readonly Totals[]): Promise<ViewerComparison> {
     const reports = this.#all('verified');
     this.#tell({ kind: 'verify', totals });
     const parts = (await reports).map(({ shown }) => shown);
@@ -83,16 +83,16 @@ export class Threads {
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
 
-  #tell(order: Order): void {
+  #tell(order: ThreadCommand): void {
     for (const worker of this.#workers) worker.postMessage(order);
   }
 
-  #each<Kind extends Report['kind']>(
+  #each<Kind extends ThreadReport['kind']>(
     kind: Kind,
-    take: (thread: number, report: Extract<Report, { kind: Kind }>) => void,
+    take: (thread: number, report: Extract<ThreadReport, { kind: Kind }>) => void,
   ): { end: () => void } {
     const listeners = this.#workers.map((worker, thread) => {
-      const listener = (report: Report): void => {
+      const listener = (report: ThreadReport): void => {
         if (isOfKind(report, kind)) take(thread, report);
       };
       worker.on('message', listener);
@@ -102,8 +102,8 @@ export class Threads {
   }
 
   /** Of each thread one. */
-  async #all<Kind extends Report['kind']>(kind: Kind): Promise<Extract<Report, { kind: Kind }>[]> {
-    const reports = new Map<number, Extract<Report, { kind: Kind }>>();
+  async #all<Kind extends ThreadReport['kind']>(kind: Kind): Promise<Extract<ThreadReport, { kind: Kind }>[]> {
+    const reports = new Map<number, Extract<ThreadReport, { kind: Kind }>>();
     const { promise, resolve } = deferred();
     const told = this.#each(kind, (thread, report) => {
       reports.set(thread, report);
@@ -115,14 +115,17 @@ export class Threads {
   }
 }
 
-function isOfKind<Kind extends Report['kind']>(report: Report, kind: Kind): report is Extract<Report, { kind: Kind }> {
+function isOfKind<Kind extends ThreadReport['kind']>(
+  report: ThreadReport,
+  kind: Kind,
+): report is Extract<ThreadReport, { kind: Kind }> {
   return report.kind === kind;
 }
 
 function failureOf(worker: Worker): Promise<never> {
   return new Promise((_, reject) => {
     worker.on('error', (error) => reject(new ThreadError(`a thread failed: ${error.stack ?? error.message}`)));
-    worker.on('message', (report: Report) => {
+    worker.on('message', (report: ThreadReport) => {
       if (report.kind === 'fatal') reject(new ThreadError(report.message));
     });
   });

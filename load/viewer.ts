@@ -87,7 +87,7 @@ export class Viewer implements ConnectionUser {
     const [answer] = JSON.parse(packet.toString('utf8', from)) as [SubscribeAnswer];
     const refused = answer.ok ? answer.rejected?.[0]?.error : answer.error;
     if (refused !== undefined) {
-      this.meter.error(refused.code);
+      this.meter.countError(refused.code);
       if (!refused.retryable) return this.meter.fatal(`the gateway refuses to subscribe: ${refused.message}`);
       setTimeout(() => this.#isConnected && this.#subscribe(id), refused.retryAfterMs ?? RETRY_MS);
     }
@@ -99,7 +99,7 @@ export class Viewer implements ConnectionUser {
   }
 
   /** A post that it shows other totals of, if there is one. */
-  stale(totals: ReadonlyMap<string, Totals>): string | null {
+  findStalePost(totals: ReadonlyMap<string, Totals>): string | null {
     if (this.#last !== null) this.#read(this.#last);
     this.#last = null;
     for (const post of this.posts) {

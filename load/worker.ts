@@ -2,7 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { Load } from './arguments.js';
 import { Crowd } from './crowd.js';
 import type { Totals } from './ledger.js';
-import { idOf, type Order, type Report, type Share } from './messages.js';
+import { formatPostId, type ThreadCommand, type ThreadReport, type ThreadAssignment } from './messages.js';
 import { Meter } from './meter.js';
 import { Schedule } from './schedule.js';
 
@@ -33,7 +33,7 @@ class Thread {
   #second = 0;
   #isFinished = false;
 
-  constructor(share: Share) {
+  constructor(share: ThreadAssignment) {
     const { load, thread } = share;
     this.#load = load;
     this.#crowd = new Crowd(share, this.#meter);
@@ -54,7 +54,7 @@ class Thread {
   }
 
   start(atMs: number): void {
-    this.#meter.take(0);
+    this.#meter.takeSecond(0);
     this.#startMs = this.#lookedMs = atMs - performance.timeOrigin;
     setInterval(() => this.#look(), LOOK_EVERY_MS);
   }
@@ -67,17 +67,17 @@ class Thread {
     const unanswered = waiting.filter(({ wasSent }) => wasSent);
     report({
       kind: 'drained',
-      expected: this.#crowd.ledger.expected(unanswered),
+      expected: this.#crowd.ledger.computeExpected(unanswered),
       unanswered: unanswered.length,
       unsent: waiting.length - unanswered.length,
     });
   }
 
   async verify(list: readonly Totals[]): Promise<void> {
-    const totals = new Map(list.map((counts, post) => [idOf(this.#load, post), counts]));
-    await until(() => this.#crowd.shown(totals).stale === 0, LAST_FRAMES_MAX_MS);
+    const totals = new Map(list.map((counts, post) => [formatPostId(this.#load, post), counts]));
+    await until(() => this.#crowd.compareViewers(totals).stale === 0, LAST_FRAMES_MAX_MS);
     this.#tellSecond();
-    report({ kind: 'verified', shown: this.#crowd.shown(totals) });
+    report({ kind: 'verified', shown: this.#crowd.compareViewers(totals) });
   }
 
   #look(): void {
@@ -98,12 +98,12 @@ class Thread {
   }
 
   #tellSecond(): void {
-    report({ kind: 'second', second: this.#meter.take(this.#second) });
+    report({ kind: 'second', second: this.#meter.takeSecond(this.#second) });
     this.#second += 1;
   }
 }
 
-function report(message: Report): void {
+function report(message: ThreadReport): void {
   parentPort!.postMessage(message);
 }
 
@@ -112,9 +112,9 @@ async function until(reached: () => boolean, limitMs: number): Promise<void> {
   while (!reached() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
 }
 
-const share = workerData as Share;
+const share = workerData as ThreadAssignment;
 const thread = new Thread(share);
-parentPort!.on('message', (order: Order) => {
+parentPort!.on('message', (order: ThreadCommand) => {
   if (order.kind === 'start') thread.start(order.atMs);
   else if (order.kind === 'finish') void thread.finish();
   else void thread.verify(order.totals);

@@ -100,8 +100,9 @@ async function measure(operationOf, buckets, size, operations, cores) {
     const numbers = lanes.map(() => 0);
     const batchesOf = (operationsOf) =>
       lanes.map((posts, bucket) => {
-        const n = ++numbers[bucket];
-        return { bucket, incarnation: 'bench-01', n, atMs: AT_MS, operations: operationsOf(posts, n) };
+        const batchNumber = ++numbers[bucket];
+        const operations = operationsOf(posts, batchNumber);
+        return { bucket, producerId: 'bench-01', batchNumber, atMs: AT_MS, operations };
       });
     const commit = (batches) => Promise.all(batches.map((batch) => store.commit(batch)));
     // Everybody is known in every bucket, and likes every second post.
@@ -145,7 +146,7 @@ async function openStore(url, buckets) {
   });
   const metrics = Metrics.parse('likes:toggle,views:tally');
   const about = { metrics, buckets: BUCKETS, actorKeys: 'hash', region: 'local', gateway: 'bench-01' };
-  const data = { ...about, publishMs: 50, nonce: () => 1, wallMs: () => Date.now() };
+  const data = { ...about, hasPeers: false, publishIntervalMs: 50, nonce: () => 1, wallMs: () => Date.now() };
   const store = await RedisStore.open(connections, clock, data);
   const lanes = Array.from({ length: buckets }, () => []);
   for (let id = 10_000_000; lanes.some(({ length }) => length < POSTS / buckets); id++) {

@@ -73,7 +73,7 @@ async function withStore(measure, region = 'local') {
   const path = temporaryDirectory();
   const metrics = Metrics.parse('likes:toggle,views:tally');
   const about = { path, buckets: BUCKETS, actorKeys: 'hash', metrics, region, nonce: () => 1 };
-  const store = new EmbeddedStore(region === 'local' ? about : { ...about, regional: { wallMs: () => Date.now() } });
+  const store = new EmbeddedStore(region === 'local' ? about : { ...about, replication: { wallMs: () => Date.now() } });
   try {
     return await measure(store, async () => (await stat(join(path, 'counters.mdb'))).size);
   } finally {

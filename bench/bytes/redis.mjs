@@ -51,7 +51,7 @@ async function growth(operations, group, region) {
     const connections = await RedisClient.open(parseRedisUrl(server.url), options);
     const metrics = Metrics.parse('likes:toggle,views:tally');
     const about = { metrics, buckets: BUCKETS, actorKeys: 'hash', gateway: 'bench-01', nonce: () => 1 };
-    const data = { ...about, publishMs: 50, region, wallMs: () => Date.now(), regional: region !== 'local' };
+    const data = { ...about, publishIntervalMs: 50, region, wallMs: () => Date.now(), hasPeers: region !== 'local' };
     const store = await RedisStore.open(connections, systemClock, data);
     const client = new Redis(server.url);
     const before = await usedMemory(client);

@@ -1,13 +1,13 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { until } from '../../test/support/until.js';
 import { reached } from '../test/clients.js';
-import { type Answer, answerAll, OtherEnd, update, WatchedClock } from '../test/other-end.js';
+import { type Acknowledge, acknowledgeAll, FakeGateway, update, HeldClock } from '../test/other-end.js';
 import { LINGER_MS } from './subscriptions.js';
 
-let end: OtherEnd;
+let end: FakeGateway;
 
 beforeEach(async () => {
-  end = await OtherEnd.start();
+  end = await FakeGateway.start();
 });
 
 afterEach(() => end.close());
@@ -24,7 +24,7 @@ describe('a client', () => {
     const actors: unknown[] = [];
     end.onSocket = (socket, nth) => {
       actors.push((socket.handshake.auth as { actor?: string }).actor);
-      answerAll(socket);
+      acknowledgeAll(socket);
       if (nth === 1) socket.once('subscribe', () => setImmediate(() => socket.conn.close()));
     };
     const live = end.connect({ storage: undefined }, '');
@@ -40,7 +40,7 @@ describe('a client', () => {
   test('who comes to a refused post is told, too, and those that were too many are asked for again when others are left', async () => {
     const asked: string[][] = [];
     end.onSocket = (socket) =>
-      socket.on('subscribe', ({ posts }: { posts: string[] }, answer: Answer) => {
+      socket.on('subscribe', ({ posts }: { posts: string[] }, answer: Acknowledge) => {
         asked.push(posts);
         const hasRoom = asked.length > 1;
         const error = { code: 'TOO_MANY_POSTS', message: 'too many', retryable: false };
@@ -50,7 +50,7 @@ describe('a client', () => {
           .map((post) => ({ ...update(post, 1), mine: [] }));
         answer({ ok: true, tickMs: 100, counts, rejected });
       });
-    const clock = new WatchedClock(LINGER_MS);
+    const clock = new HeldClock(LINGER_MS);
     const live = end.connect({ clock });
     const leave = live.post('a').subscribe(() => undefined);
     const refusals: string[] = [];

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { reached, Watching } from '../test/clients.js';
-import { type Answer, answerAll, OtherEnd, update, WatchedClock } from '../test/other-end.js';
+import { reached, PostWatcher } from '../test/clients.js';
+import { type Acknowledge, acknowledgeAll, FakeGateway, update, HeldClock } from '../test/other-end.js';
 import { LINGER_MS } from './subscriptions.js';
 
-let end: OtherEnd;
+let end: FakeGateway;
 
 beforeEach(async () => {
-  end = await OtherEnd.start();
+  end = await FakeGateway.start();
 });
 
 afterEach(() => end.close());
@@ -27,7 +27,7 @@ describe('a client', () => {
     let sockets = 0;
     end.onSocket = (socket) => {
       sockets++;
-      answerAll(socket);
+      acknowledgeAll(socket);
       socket.on('subscribe', (payload: unknown) => asked.push(payload));
     };
     const live = end.connect();
@@ -40,9 +40,9 @@ describe('a client', () => {
   });
 
   test('a like shows before its acknowledgement, and stands after it', async () => {
-    end.onSocket = answerAll;
+    end.onSocket = acknowledgeAll;
     const live = end.connect();
-    const seen = new Watching(live, 'a');
+    const seen = new PostWatcher(live, 'a');
     await reached(live, 'synced');
     await live.post('a').like();
     expect(seen.changes.map(({ source, mine, delta, counts }) => [source, mine, delta, counts.likes])).toEqual([
@@ -62,8 +62,8 @@ describe('a client', () => {
         likes.push(payload);
         if (nth === 1) socket.conn.close();
       });
-      if (nth === 2) return answerAll(socket);
-      socket.on('subscribe', (_: unknown, answer: Answer) =>
+      if (nth === 2) return acknowledgeAll(socket);
+      socket.on('subscribe', (_: unknown, answer: Acknowledge) =>
         answer({ ok: true, tickMs: 100, counts: [{ ...update('a', 1), mine: [] }] }),
       );
     };
@@ -83,7 +83,7 @@ describe('a client', () => {
     const asked: unknown[] = [];
     const unsubscribed = new Promise((resolve) => {
       end.onSocket = (socket) => {
-        answerAll(socket);
+        acknowledgeAll(socket);
         socket.on('subscribe', (payload: unknown) => asked.push(payload));
         socket.on('unsubscribe', (payload) => {
           left.push(payload);
@@ -91,13 +91,13 @@ describe('a client', () => {
         });
       };
     });
-    const clock = new WatchedClock(LINGER_MS);
+    const clock = new HeldClock(LINGER_MS);
     const live = end.connect({ clock });
     const stops = ['a', 'b', 'a'].map((id) => live.post(id).subscribe(() => undefined));
     await reached(live, 'synced');
     for (const stop of stops) stop();
     expect(clock.held).toBe(2);
-    const seen = new Watching(live, 'b');
+    const seen = new PostWatcher(live, 'b');
     expect(seen.last).toMatchObject({ counts: { likes: 1 }, delta: {}, source: 'snapshot' });
     clock.ring();
     await unsubscribed;
@@ -108,7 +108,7 @@ describe('a client', () => {
   test('a subscription that is refused for now is asked for again', async () => {
     let asked = 0;
     end.onSocket = (socket) =>
-      socket.on('subscribe', (_: unknown, answer: Answer) => {
+      socket.on('subscribe', (_: unknown, answer: Acknowledge) => {
         const error = { code: 'OVERLOADED', message: 'later', retryable: true, retryAfterMs: 10 };
         if (++asked === 1) return answer({ ok: false, error });
         answer({ ok: true, tickMs: 100, counts: [{ ...update('a', 1), mine: [] }] });
@@ -121,11 +121,11 @@ describe('a client', () => {
 
   test('sent away with bye, it stays away for the time that it was told and a little of its own', async () => {
     end.onSocket = (socket, nth) => {
-      if (nth === 2) return answerAll(socket);
+      if (nth === 2) return acknowledgeAll(socket);
       socket.emit('bye', { reason: 'the gateway is closing', retryAfterMs: 70 });
       socket.disconnect(true);
     };
-    const clock = new WatchedClock(-1);
+    const clock = new HeldClock(-1);
     await end
       .connect({ clock, random: () => 0.5 })
       .post('a')
@@ -141,8 +141,8 @@ describe('a client', () => {
       refused = true;
       next(Object.assign(new Error('refused'), { data: error }));
     });
-    end.onSocket = answerAll;
-    const clock = new WatchedClock(-1);
+    end.onSocket = acknowledgeAll;
+    const clock = new HeldClock(-1);
     await end
       .connect({ clock, random: () => 0 })
       .post('a')
@@ -153,7 +153,7 @@ describe('a client', () => {
   test('a page that is hidden for a while lets go of its socket, and is current soon after it is shown', async () => {
     const gone = new Promise((resolve) => {
       end.onSocket = (socket) => {
-        answerAll(socket);
+        acknowledgeAll(socket);
         socket.on('disconnect', resolve);
       };
     });
@@ -165,7 +165,7 @@ describe('a client', () => {
         return () => undefined;
       },
     };
-    const clock = new WatchedClock(30_000);
+    const clock = new HeldClock(30_000);
     const live = end.connect({ clock, page });
     live.post('a').subscribe(() => undefined);
     await reached(live, 'synced');
@@ -183,7 +183,7 @@ describe('a client', () => {
     const actors: unknown[] = [];
     end.onSocket = (socket) => {
       actors.push(socket.handshake.auth['actor']);
-      answerAll(socket);
+      acknowledgeAll(socket);
     };
     const kept = new Map<string, string>();
     const storage = {

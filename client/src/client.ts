@@ -1,11 +1,11 @@
 import { type Environment, systemEnvironment } from './environment.js';
 import { LiveCountsError } from './errors.js';
 import { randomId, storedActor } from './identity.js';
-import { Link } from './link.js';
+import { ReconnectingConnection } from './link.js';
 import type { Change } from './post-counts.js';
 import { Session } from './session.js';
-import { guarded, Subscriptions } from './subscriptions.js';
-import type { Connection, Credentials, Transport } from './transport.js';
+import { rethrowLater, Subscriptions } from './subscriptions.js';
+import type { TransportConnection, Credentials, Transport } from './transport.js';
 
 /** As docs/protocol.md has it. */
 const POST_ID = /^(?!\.\.?$)[A-Za-z0-9_.:-]{1,64}$/;
@@ -27,7 +27,7 @@ export interface Options {
 export interface Post {
   readonly id: string;
   /**
-   * `changed` is called once the counts are known, right away if they are, and at every change; `refused` if the gateway
+   * `changed` is called once the counts are known, right away if they are, and at every change; `reject` if the gateway
    * denies them. Gives back the way to stop.
    */
   subscribe(changed: (change: Change) => void, refused?: (error: LiveCountsError) => void): () => void;
@@ -74,10 +74,10 @@ export class Client implements LiveCounts {
   readonly #sessionId = randomId();
   readonly #session: Session;
   readonly #subscriptions: Subscriptions;
-  readonly #link: Link;
+  readonly #link: ReconnectingConnection;
   readonly #listeners = new Map<keyof LiveCountsEvents, Set<(error: LiveCountsError) => void>>();
   /** What was acknowledged over HTTP and is in the counts that come next, if not in those that came. */
-  readonly #settling: (() => void)[] = [];
+  readonly #dropCalls: (() => void)[] = [];
   #actor: string | undefined;
   #closed = false;
 
@@ -92,7 +92,7 @@ export class Client implements LiveCounts {
     this.#subscriptions = new Subscriptions(
       environment.clock,
       () => this.#progressed(),
-      () => this.#link.proven(),
+      () => this.#link.markProven(),
     );
     this.#link = this.#makeLink(transports(originOf(url), environment));
   }
@@ -139,7 +139,7 @@ export class Client implements LiveCounts {
     this.state = 'syncing';
     this.#link.close();
     this.#session.detach();
-    this.#session.fail(closed());
+    this.#session.rejectAll(closed());
     this.#subscriptions.clear();
     this.#listeners.clear();
   }
@@ -147,9 +147,9 @@ export class Client implements LiveCounts {
   async #perform(post: string, metric: string, value: boolean | number): Promise<void> {
     if (this.#closed) throw closed();
     const { operation, done } = this.#session.push(post, metric, value);
-    this.#subscriptions.act(post, (counts) => counts.begin(operation));
+    this.#subscriptions.act(post, (counts) => counts.addPending(operation));
     this.#link.start();
-    this.#session.send();
+    this.#session.sendNext();
     await done;
   }
 
@@ -158,36 +158,36 @@ export class Client implements LiveCounts {
     return new Session(clock, {
       sent: ({ post, seq }) => this.#subscriptions.act(post, (counts) => counts.sent(seq)),
       acknowledged: ({ post, seq }, answer) => {
-        this.#link.proven();
-        this.#subscriptions.act(post, (counts) => counts.acknowledged(seq, answer));
+        this.#link.markProven();
+        this.#subscriptions.act(post, (counts) => counts.acknowledge(seq, answer));
         if (answer.counts) return;
         clock.after(SETTLED_MS, () => {
-          this.#settling.push(() => this.#subscriptions.act(post, (counts) => counts.forget(seq)));
-          this.#settle();
+          this.#dropCalls.push(() => this.#subscriptions.act(post, (counts) => counts.dropAcknowledged(seq)));
+          this.#dropAcknowledged();
         });
       },
-      refused: ({ post, seq }) => this.#subscriptions.act(post, (counts) => counts.refused(seq)),
+      refused: ({ post, seq }) => this.#subscriptions.act(post, (counts) => counts.reject(seq)),
     });
   }
 
-  #makeLink(transports: readonly Transport[]): Link {
+  #makeLink(transports: readonly Transport[]): ReconnectingConnection {
     const session = this.#session;
     const subscriptions = this.#subscriptions;
-    return new Link(transports, this.#environment, (refused) => this.#credentials(refused), session, {
+    return new ReconnectingConnection(transports, this.#environment, (refused) => this.#credentials(refused), session, {
       opened: (connection, kind) => this.#opened(connection, kind),
       lost: () => {
         session.detach();
         subscriptions.detach();
         this.#progressed();
       },
-      counts: (updates) => subscriptions.frame(updates),
-      mine: (event) => subscriptions.mine(event),
+      counts: (updates) => subscriptions.applyFrame(updates),
+      mine: (event) => subscriptions.applyToggle(event),
       failed: (error) => this.#emit('error', error),
-      refused: (error) => session.fail(error),
+      refused: (error) => session.rejectAll(error),
     });
   }
 
-  #opened(connection: Connection, kind: Transport['kind']): void {
+  #opened(connection: TransportConnection, kind: Transport['kind']): void {
     this.#subscriptions.attach(connection);
     this.#session.attach(connection, kind);
     this.#progressed();
@@ -204,19 +204,19 @@ export class Client implements LiveCounts {
   }
 
   #progressed(): void {
-    const state = this.#subscriptions.current ? 'synced' : 'syncing';
+    const state = this.#subscriptions.isCurrent ? 'synced' : 'syncing';
     if (state === this.state || this.#closed) return;
     this.state = state;
-    this.#settle();
+    this.#dropAcknowledged();
     this.#emit(state);
   }
 
-  #settle(): void {
-    if (this.state === 'synced' && !this.#closed) for (const forget of this.#settling.splice(0)) forget();
+  #dropAcknowledged(): void {
+    if (this.state === 'synced' && !this.#closed) for (const forget of this.#dropCalls.splice(0)) forget();
   }
 
   #emit(name: keyof LiveCountsEvents, error?: LiveCountsError): void {
-    for (const listener of this.#listeners.get(name) ?? []) guarded(() => listener(error!));
+    for (const listener of this.#listeners.get(name) ?? []) rethrowLater(() => listener(error!));
   }
 }
 

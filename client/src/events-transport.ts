@@ -4,13 +4,13 @@ import type { Environment, Timer } from './environment.js';
 import { readEvents } from './event-reader.js';
 import {
   type Acknowledgement,
-  ANSWER_MS,
-  type Connection,
+  ACK_TIMEOUT_MS,
+  type TransportConnection,
   type ConnectionListener,
   type Credentials,
-  type Ending,
-  type Operation,
-  type Subscribed,
+  type CloseReason,
+  type ClientOperation,
+  type SubscribeResult,
   type Transport,
 } from './transport.js';
 
@@ -31,12 +31,12 @@ export class EventsTransport implements Transport {
     private readonly environment: Environment,
   ) {}
 
-  connect(credentials: Credentials, listener: ConnectionListener): Connection {
+  connect(credentials: Credentials, listener: ConnectionListener): TransportConnection {
     return new EventsConnection(this.origin, this.environment, credentials, listener);
   }
 }
 
-class EventsConnection implements Connection {
+class EventsConnection implements TransportConnection {
   readonly #posts = new Set<string>();
   /** Requests that are open, streams among them. Not joined by AbortSignal.any, which Node.js 20 may collect too early. */
   readonly #open = new Set<AbortController>();
@@ -59,7 +59,7 @@ class EventsConnection implements Connection {
     void this.#greet();
   }
 
-  subscribe(posts: readonly string[]): Promise<Subscribed | Failure> {
+  subscribe(posts: readonly string[]): Promise<SubscribeResult | Failure> {
     return this.#inTurn(async () => {
       const before = new Set(this.#posts);
       for (const post of posts) this.#posts.add(post);
@@ -80,7 +80,7 @@ class EventsConnection implements Connection {
     left.catch(() => undefined);
   }
 
-  async operate({ seq, post, metric, value }: Operation): Promise<Acknowledgement | Failure> {
+  async operate({ seq, post, metric, value }: ClientOperation): Promise<Acknowledgement | Failure> {
     const action = value === false ? 'decrement' : 'increment';
     const times = typeof value === 'number' ? value : 1;
     // HTTP adds one at a time. Sent again, those that were counted are recognised by their keys.
@@ -134,7 +134,7 @@ class EventsConnection implements Connection {
     if (this.#ended) throw new Error('the connection has ended');
     const request = abort ?? new AbortController();
     this.#open.add(request);
-    const timer = this.environment.clock.after(ANSWER_MS, () => request.abort());
+    const timer = this.environment.clock.after(ACK_TIMEOUT_MS, () => request.abort());
     try {
       return await this.environment.fetch(`${this.origin}${path}`, { ...init, signal: request.signal });
     } finally {
@@ -149,7 +149,7 @@ class EventsConnection implements Connection {
   }
 
   /** Replaces the present stream once the new one has begun; resolves with its snapshot of all posts. */
-  async #replace(): Promise<Subscribed | Failure> {
+  async #replace(): Promise<SubscribeResult | Failure> {
     const ids = [...this.#posts].join();
     if (ids.length > IDS_MAX) {
       const message = `over HTTP the ids of all watched posts may have ${IDS_MAX} characters together`;
@@ -177,7 +177,7 @@ class EventsConnection implements Connection {
   }
 
   async #follow(events: ReturnType<typeof readEvents>, stream: AbortController): Promise<void> {
-    let ending: Ending = {};
+    let ending: CloseReason = {};
     try {
       for await (const { name, data } of events) {
         if (stream !== this.#stream) return;
@@ -201,7 +201,7 @@ class EventsConnection implements Connection {
     throw new Error('the stream was lost');
   }
 
-  #end(ending: Ending): void {
+  #end(ending: CloseReason): void {
     if (this.#ended) return;
     this.close();
     this.listener.closed(ending);

@@ -2,7 +2,7 @@ import type { MineEvent, Update } from '../../src/protocol/messages.js';
 import { Backoff } from './backoff.js';
 import type { Environment, Timer } from './environment.js';
 import { LiveCountsError } from './errors.js';
-import type { Connection, Credentials, Ending, Transport } from './transport.js';
+import type { TransportConnection, Credentials, CloseReason, Transport } from './transport.js';
 
 /** Half of the first wait, on average; long enough for a balancer to notice that a gateway is gone. */
 const FIRST_WAIT_MS = 500;
@@ -18,15 +18,15 @@ const PROBE_MS = 5_000;
 const LONGEST_PROBE_MS = 600_000;
 
 /** Operations that are not acknowledged. */
-interface Work {
+interface UnacknowledgedWork {
   /** The transport over which one with an unknown outcome must be repeated: it comes first. */
-  readonly boundTo: Transport['kind'] | undefined;
+  readonly boundTransport: Transport['kind'] | undefined;
   /** How many there are: a reason to stay connected while nobody looks. */
   readonly size: number;
 }
 
-interface LinkListener {
-  opened(connection: Connection, kind: Transport['kind']): void;
+interface ReconnectingConnectionListener {
+  opened(connection: TransportConnection, kind: Transport['kind']): void;
   lost(): void;
   counts(updates: readonly Update[]): void;
   mine(event: MineEvent): void;
@@ -37,7 +37,7 @@ interface LinkListener {
 
 interface Attempt {
   readonly transport: Transport;
-  connection?: Connection;
+  connection?: TransportConnection;
   open: boolean;
   /** Something was answered over it. */
   proven: boolean;
@@ -55,7 +55,7 @@ interface Attempt {
  * The transports are in order of preference. The second is tried when the first has failed twice, in turn with it; once
  * connected by the second, the first is tried beside it from time to time, and takes over when it gets through.
  */
-export class Link {
+export class ReconnectingConnection {
   readonly #backoff: Backoff;
   readonly #stopWatching: (() => void) | undefined;
   #phase: 'idle' | 'running' | 'asleep' | 'closed' = 'idle';
@@ -74,8 +74,8 @@ export class Link {
     private readonly transports: readonly Transport[],
     private readonly environment: Environment,
     private readonly credentials: (refused: boolean) => Promise<Credentials>,
-    private readonly work: Work,
-    private readonly listener: LinkListener,
+    private readonly work: UnacknowledgedWork,
+    private readonly listener: ReconnectingConnectionListener,
   ) {
     this.#backoff = new Backoff(environment.random, FIRST_WAIT_MS, LONGEST_WAIT_MS);
     this.#stopWatching = environment.page?.onChange(() => this.#pageChanged());
@@ -90,7 +90,7 @@ export class Link {
   }
 
   /** Something was answered, so this client is welcome. */
-  proven(): void {
+  markProven(): void {
     this.#refusals = 0;
     this.#failures = 0;
     this.#backoff.reset();
@@ -120,7 +120,7 @@ export class Link {
 
   #choose(): Transport {
     const { transports, work } = this;
-    const first = transports.findIndex(({ kind }) => kind === work.boundTo);
+    const first = transports.findIndex(({ kind }) => kind === work.boundTransport);
     const turn = Math.max(0, first) + Math.max(0, this.#failures - PREFERRED_ATTEMPTS + 1);
     return transports[turn % transports.length]!;
   }
@@ -160,7 +160,7 @@ export class Link {
   #opened(attempt: Attempt): void {
     if (attempt === this.#probe) {
       // An operation on its way by HTTP would not be recognised on a socket.
-      const { boundTo = attempt.transport.kind } = this.work;
+      const { boundTransport: boundTo = attempt.transport.kind } = this.work;
       if (boundTo !== attempt.transport.kind) {
         this.#endProbe();
         this.#probeLater();
@@ -177,7 +177,7 @@ export class Link {
     this.listener.opened(attempt.connection!, attempt.transport.kind);
   }
 
-  #closed(attempt: Attempt, ending: Ending): void {
+  #closed(attempt: Attempt, ending: CloseReason): void {
     if (attempt === this.#probe) {
       this.#probe = undefined;
       this.#probeLater();
@@ -191,7 +191,7 @@ export class Link {
     this.#wait(this.#waitMs(ending));
   }
 
-  #waitMs({ error, retryAfterMs }: Ending): number {
+  #waitMs({ error, retryAfterMs }: CloseReason): number {
     if (error && !error.retryable) {
       const cause = LiveCountsError.from(error);
       this.listener.failed(cause);

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Update } from '../../src/protocol/messages.js';
 import { type Change, PostCounts } from './post-counts.js';
-import type { Acknowledgement, Operation, Snapshot } from './transport.js';
+import type { Acknowledgement, ClientOperation, Snapshot } from './transport.js';
 
 const RUNS = 500 * Number(process.env['TEST_SCALE'] ?? 1);
 
@@ -24,7 +24,7 @@ class Gateway {
     return { ...this.update, mine: this.liked ? ['likes'] : [] };
   }
 
-  apply({ seq, value }: Operation): Acknowledgement {
+  apply({ seq, value }: ClientOperation): Acknowledgement {
     if (seq > this.#lastSeq) {
       this.#lastSeq = seq;
       this.version++;
@@ -60,13 +60,13 @@ class World {
   readonly counts = new PostCounts();
   readonly told: Change[] = [];
   readonly #messages: (() => void)[] = [];
-  readonly #queue: Operation[] = [];
+  readonly #queue: ClientOperation[] = [];
   /** The gateway has seen these. */
-  readonly #reached = new Set<Operation>();
+  readonly #reached = new Set<ClientOperation>();
   #lastSeq = 0;
 
   constructor() {
-    this.counts.snapshot(this.gateway.snapshot);
+    this.counts.applySnapshot(this.gateway.snapshot);
     this.hear();
   }
 
@@ -79,14 +79,14 @@ class World {
   }
 
   hear(): void {
-    const change = this.counts.news('remote');
+    const change = this.counts.takeChange('remote');
     if (change) this.told.push(change);
   }
 
   act(metric: string, value: boolean | number): void {
     const operation = { seq: ++this.#lastSeq, post: 'p', metric, value };
     this.#queue.push(operation);
-    this.counts.begin(operation);
+    this.counts.addPending(operation);
     this.hear();
   }
 
@@ -98,7 +98,7 @@ class World {
     this.counts.sent(operation.seq);
     const answer = this.gateway.apply(operation);
     this.#messages.push(() => {
-      this.counts.acknowledged(operation.seq, answer);
+      this.counts.acknowledge(operation.seq, answer);
       if (this.#queue[0] === operation) this.#queue.shift();
     });
     this.hear();
@@ -110,23 +110,23 @@ class World {
     if (!operation || this.#reached.has(operation)) return;
     this.counts.sent(operation.seq);
     this.#queue.shift();
-    this.counts.refused(operation.seq);
+    this.counts.reject(operation.seq);
     this.hear();
   }
 
   publish(): void {
     const { update } = this.gateway;
-    this.#messages.push(() => this.counts.frame(update));
+    this.#messages.push(() => this.counts.applyFrame(update));
   }
 
   answerSubscription(): void {
     const { snapshot } = this.gateway;
-    this.#messages.push(() => this.counts.snapshot(snapshot));
+    this.#messages.push(() => this.counts.applySnapshot(snapshot));
   }
 
   toggleElsewhere(on: boolean): void {
     this.gateway.toggle(on);
-    this.#messages.push(() => this.counts.toggled('likes', on));
+    this.#messages.push(() => this.counts.applyToggle('likes', on));
   }
 
   deliver(which: number, repeats: boolean): void {
@@ -245,7 +245,7 @@ describe('the counts of a post', () => {
       fc.property(fc.array(fc.oneof(acting, hearing), { maxLength: 40 }), (steps) => {
         const world = new World();
         const onlooker = new PostCounts();
-        onlooker.snapshot(world.gateway.snapshot);
+        onlooker.applySnapshot(world.gateway.snapshot);
         for (const step of steps) {
           if (typeof step !== 'string') world.act(...step);
           else if (step === 'refuse') world.refuse();
@@ -253,11 +253,11 @@ describe('the counts of a post', () => {
           else {
             world.publish();
             world.deliver(0, false);
-            onlooker.frame(world.gateway.update);
+            onlooker.applyFrame(world.gateway.update);
           }
         }
         while (world.pending > 0) world.refuse();
-        const seen = onlooker.news('remote')!;
+        const seen = onlooker.takeChange('remote')!;
         expect(world.shown.counts).toEqual(seen.counts);
         expect(world.shown.mine).toEqual(seen.mine);
       }),

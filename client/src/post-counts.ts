@@ -1,5 +1,5 @@
 import type { Update } from '../../src/protocol/messages.js';
-import type { Acknowledgement, Known, Operation, Snapshot } from './transport.js';
+import type { Acknowledgement, KnownVersion, ClientOperation, Snapshot } from './transport.js';
 
 export interface Counts {
   readonly likes: number;
@@ -16,13 +16,13 @@ export interface Change {
   readonly delta: Readonly<Record<string, number>>;
   /** The toggles that are on for this actor, each as it was last asked for. */
   readonly mine: readonly string[];
-  /** `snapshot`: what the gateway has, as watching begins or after a reconnect; `remote`: others; `local`: this client. */
+  /** `applySnapshot`: what the gateway has, as watching begins or after a reconnect; `remote`: others; `local`: this client. */
   readonly source: 'snapshot' | 'remote' | 'local';
 }
 
-interface Pending extends Operation {
+interface Pending extends ClientOperation {
   /** It was sent at least once, so the confirmed counts may hold it already. */
-  sent: boolean;
+  markSent: boolean;
 }
 
 /**
@@ -40,44 +40,44 @@ interface Pending extends Operation {
  */
 export class PostCounts {
   #confirmed: ReadonlyMap<string, number> | undefined;
-  #version: Known | undefined;
+  #version: KnownVersion | undefined;
   #toggles = new Set<string>();
-  #togglesAt: Known | undefined;
+  #togglesAt: KnownVersion | undefined;
   #mineKnown = false;
   /** By seq, in its order. */
   readonly #pending = new Map<number, Pending>();
   /** By metric, while operations of it are pending. */
   readonly #expected = new Map<string, number>();
-  #told: { readonly counts: ReadonlyMap<string, number>; readonly mine: readonly string[] } | undefined;
+  #lastEmitted: { readonly counts: ReadonlyMap<string, number>; readonly mine: readonly string[] } | undefined;
 
   /** What to tell the gateway when subscribing again; undefined while its snapshot would say something new. */
-  get known(): Known | undefined {
+  get knownVersion(): KnownVersion | undefined {
     return this.#mineKnown ? this.#version : undefined;
   }
 
-  get idle(): boolean {
+  get isIdle(): boolean {
     return this.#pending.size === 0;
   }
 
-  begin(operation: Operation): void {
-    this.#shift(operation.metric, () => this.#pending.set(operation.seq, { ...operation, sent: false }));
+  addPending(operation: ClientOperation): void {
+    this.#shift(operation.metric, () => this.#pending.set(operation.seq, { ...operation, markSent: false }));
   }
 
   /** It is on its way, for the first time or again. */
   sent(seq: number): void {
     const pending = this.#pending.get(seq);
-    if (!pending || pending.sent) return;
+    if (!pending || pending.markSent) return;
     const shown = this.#shown(pending.metric);
-    pending.sent = true;
+    pending.markSent = true;
     if (shown !== undefined) this.#expected.set(pending.metric, shown);
   }
 
-  /** Without counts it stays pending until `forget`, since it can't be told which frame will hold it. */
-  acknowledged(seq: number, { counts, on }: Acknowledgement): void {
+  /** Without counts it stays pending until `dropAcknowledged`, since it can't be told which frame will hold it. */
+  acknowledge(seq: number, { counts, on }: Acknowledgement): void {
     if (!counts) return;
     const pending = this.#pending.get(seq);
     if (pending && on !== undefined && !isOlder(counts, this.#togglesAt)) {
-      this.toggled(pending.metric, on);
+      this.applyToggle(pending.metric, on);
       this.#togglesAt = [counts.e, counts.v];
     }
     this.#take(counts);
@@ -85,20 +85,20 @@ export class PostCounts {
   }
 
   /** The frames that came since its acknowledgement hold it. */
-  forget(seq: number): void {
+  dropAcknowledged(seq: number): void {
     const pending = this.#pending.get(seq);
     // Where toggles are told, others may have been told since.
-    if (typeof pending?.value === 'boolean' && !this.#mineKnown) this.toggled(pending.metric, pending.value);
+    if (typeof pending?.value === 'boolean' && !this.#mineKnown) this.applyToggle(pending.metric, pending.value);
     this.#remove(seq);
   }
 
   /** It was not counted. */
-  refused(seq: number): void {
+  reject(seq: number): void {
     const pending = this.#pending.get(seq);
     if (pending) this.#shift(pending.metric, () => this.#remove(seq));
   }
 
-  snapshot(update: Snapshot): void {
+  applySnapshot(update: Snapshot): void {
     const taken = this.#take(update);
     const { e, v, mine } = update;
     // A stream's versions are no sign of toggles: what other tabs do from here on is not told.
@@ -113,18 +113,18 @@ export class PostCounts {
     }
   }
 
-  frame(update: Update): void {
+  applyFrame(update: Update): void {
     this.#take(update);
   }
 
   /** This actor's toggle was changed through another connection. */
-  toggled(metric: string, on: boolean): void {
+  applyToggle(metric: string, on: boolean): void {
     if (on) this.#toggles.add(metric);
     else this.#toggles.delete(metric);
   }
 
   /** What subscribers are to be told; undefined while nothing is known, and when nothing has changed since. */
-  news(source: Change['source']): Change | undefined {
+  takeChange(source: Change['source']): Change | undefined {
     if (!this.#confirmed) return undefined;
     const counts = new Map(this.#confirmed);
     const toggles = new Set(this.#toggles);
@@ -133,18 +133,18 @@ export class PostCounts {
       if (value === true) toggles.add(metric);
       if (value === false) toggles.delete(metric);
     }
-    const before = this.#told;
+    const before = this.#lastEmitted;
     const mine = [...toggles].sort();
     const delta = before ? difference(before.counts, counts) : {};
     if (before && Object.keys(delta).length === 0 && before.mine.join() === mine.join()) return undefined;
-    this.#told = { counts, mine };
+    this.#lastEmitted = { counts, mine };
     return { counts: asObject(counts), delta, mine, source };
   }
 
   /** What was told last, for who joins; undefined if nothing was. */
-  get told(): Change | undefined {
-    if (!this.#told) return undefined;
-    return { counts: asObject(this.#told.counts), delta: {}, mine: this.#told.mine, source: 'snapshot' };
+  get lastEmitted(): Change | undefined {
+    if (!this.#lastEmitted) return undefined;
+    return { counts: asObject(this.#lastEmitted.counts), delta: {}, mine: this.#lastEmitted.mine, source: 'snapshot' };
   }
 
   #at(metric: string): number {
@@ -179,7 +179,7 @@ export class PostCounts {
     let on = this.#toggles.has(metric);
     let total = 0;
     const mayBeIn = [0];
-    for (const { metric: changed, value, sent } of this.#pending.values()) {
+    for (const { metric: changed, value, markSent: sent } of this.#pending.values()) {
       if (changed !== metric) continue;
       total += typeof value === 'number' ? value : Number(value) - Number(on);
       if (typeof value === 'boolean') on = value;
@@ -202,7 +202,7 @@ export class PostCounts {
   }
 }
 
-function isOlder({ e, v }: Update, known: Known | undefined): boolean {
+function isOlder({ e, v }: Update, known: KnownVersion | undefined): boolean {
   return known?.[0] === e && v < known[1];
 }
 

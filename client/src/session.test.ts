@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { Failure } from '../../src/protocol/messages.js';
 import type { Clock } from './environment.js';
 import { Session } from './session.js';
-import type { Acknowledgement, Connection, Operation } from './transport.js';
+import type { Acknowledgement, TransportConnection, ClientOperation } from './transport.js';
 
 /** Time that passes when it is told to. */
 class ManualClock implements Clock {
@@ -34,11 +34,11 @@ class ManualClock implements Clock {
 }
 
 /** Answers when it is told to. */
-class ManualConnection implements Connection {
+class ManualConnection implements TransportConnection {
   readonly seqs: number[] = [];
   readonly #waiting: { resolve: (answer: Acknowledgement | Failure) => void; reject: (error: Error) => void }[] = [];
 
-  operate({ seq }: Operation): Promise<Acknowledgement | Failure> {
+  operate({ seq }: ClientOperation): Promise<Acknowledgement | Failure> {
     this.seqs.push(seq);
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
@@ -86,7 +86,7 @@ function begin() {
   const done: Promise<void>[] = [];
   const push = (count: number): void => {
     for (let n = 0; n < count; n++) done.push(session.push('p', 'views', 1).done);
-    session.send();
+    session.sendNext();
   };
   return { clock, session, told, done, push };
 }
@@ -138,11 +138,11 @@ describe('a session', () => {
     session.detach();
     await first.lose();
     push(1);
-    expect(session.boundTo).toBe('socket');
+    expect(session.boundTransport).toBe('socket');
     session.attach(second, 'socket');
     for (let n = 0; n < 3; n++) await second.answer();
     expect([first.seqs, second.seqs]).toEqual([[1], [1, 2, 3]]);
-    expect(session.boundTo).toBeUndefined();
+    expect(session.boundTransport).toBeUndefined();
   });
 
   test('a late answer of a connection that was replaced settles nothing', async () => {
@@ -173,7 +173,7 @@ describe('a session', () => {
     session.attach(socket, 'socket');
     push(2);
     session.attach(events, 'events');
-    expect([events.seqs, session.boundTo]).toEqual([[], 'socket']);
+    expect([events.seqs, session.boundTransport]).toEqual([[], 'socket']);
     session.attach(again, 'socket');
     clock.pass(60_000);
     for (let n = 0; n < 2; n++) await again.answer();

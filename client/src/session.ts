@@ -1,7 +1,7 @@
 import type { Failure } from '../../src/protocol/messages.js';
 import type { Clock, Timer } from './environment.js';
 import { LiveCountsError } from './errors.js';
-import type { Acknowledgement, Connection, Operation, Transport } from './transport.js';
+import type { Acknowledgement, TransportConnection, ClientOperation, Transport } from './transport.js';
 
 /** More than a hand can click and a page can show; a thousand operations are about 100 KB. */
 const PENDING_MAX = 1_000;
@@ -17,13 +17,13 @@ const RECOGNISED_MS = 55 * 60_000;
 
 /** Hears what becomes of each operation: `sent` once or more, then `acknowledged` or `refused` once. */
 interface SessionListener {
-  sent(operation: Operation): void;
-  acknowledged(operation: Operation, answer: Acknowledgement): void;
-  refused(operation: Operation): void;
+  sent(operation: ClientOperation): void;
+  acknowledged(operation: ClientOperation, answer: Acknowledgement): void;
+  refused(operation: ClientOperation): void;
 }
 
-interface Entry {
-  readonly operation: Operation;
+interface QueuedOperation {
+  readonly operation: ClientOperation;
   /** How it was sent, if it was: retries are recognised only there. */
   sentOver: Transport['kind'] | undefined;
   /** When that was, for the first time. */
@@ -47,9 +47,9 @@ interface Entry {
  * behind a refused 7, the retry of 7 would be taken for a duplicate and never be counted.
  */
 export class Session {
-  readonly #entries: Entry[] = [];
+  readonly #entries: QueuedOperation[] = [];
   #lastSeq = 0;
-  #connection: Connection | undefined;
+  #connection: TransportConnection | undefined;
   #kind: Transport['kind'] = 'socket';
   #sending = false;
   #pause: Timer | undefined;
@@ -65,12 +65,12 @@ export class Session {
   }
 
   /** Over which transport the first must be repeated, because its outcome there is unknown. */
-  get boundTo(): Transport['kind'] | undefined {
+  get boundTransport(): Transport['kind'] | undefined {
     return this.#entries[0]?.sentOver;
   }
 
   /** @throws LiveCountsError QUEUE_FULL when PENDING_MAX already wait. */
-  push(post: string, metric: string, value: boolean | number): { operation: Operation; done: Promise<void> } {
+  push(post: string, metric: string, value: boolean | number): { operation: ClientOperation; done: Promise<void> } {
     if (this.#entries.length >= PENDING_MAX) {
       const message = `${PENDING_MAX} operations already wait for the gateway; call again when some are acknowledged`;
       throw new LiveCountsError('QUEUE_FULL', message);
@@ -83,11 +83,11 @@ export class Session {
   }
 
   /** Sends over this connection from now on, beginning with what is not acknowledged. */
-  attach(connection: Connection, kind: Transport['kind']): void {
+  attach(connection: TransportConnection, kind: Transport['kind']): void {
     this.detach();
     this.#connection = connection;
     this.#kind = kind;
-    this.send();
+    this.sendNext();
   }
 
   detach(): void {
@@ -97,7 +97,7 @@ export class Session {
   }
 
   /** Rejects everything that waits. */
-  fail(error: LiveCountsError): void {
+  rejectAll(error: LiveCountsError): void {
     this.#sending = false;
     this.#pause?.cancel();
     for (const entry of this.#entries.splice(0)) {
@@ -107,7 +107,7 @@ export class Session {
   }
 
   /** Sends the first, if none is on its way. */
-  send(): void {
+  sendNext(): void {
     const entry = this.#entries[0];
     const connection = this.#connection;
     if (!entry || !connection || this.#sending) return;
@@ -128,7 +128,7 @@ export class Session {
     );
   }
 
-  #answered(connection: Connection, entry: Entry, answer: Acknowledgement | Failure): void {
+  #answered(connection: TransportConnection, entry: QueuedOperation, answer: Acknowledgement | Failure): void {
     // Another connection has taken over, or all was given up; the answer to a later attempt counts.
     if (entry !== this.#entries[0] || connection !== this.#connection) return;
     if (!answer.ok && answer.error.retryable) {
@@ -140,7 +140,7 @@ export class Session {
     this.#sending = false;
     this.listener.acknowledged(entry.operation, answer);
     entry.resolve();
-    this.send();
+    this.sendNext();
   }
 
   #refused(error: LiveCountsError): void {
@@ -148,28 +148,28 @@ export class Session {
     this.#sending = false;
     this.listener.refused(entry.operation);
     entry.reject(error);
-    this.send();
+    this.sendNext();
   }
 
   /** Nobody can be asked for its outcome any more. */
-  #forgotten(entry: Entry): void {
+  #forgotten(entry: QueuedOperation): void {
     if (typeof entry.operation.value === 'number') {
       this.#refused(new LiveCountsError('OUTCOME_UNKNOWN', 'the answer was lost: this was counted, or not'));
       return;
     }
     entry.sentOver = undefined;
     this.#sending = false;
-    this.send();
+    this.sendNext();
   }
 
-  #unanswered(connection: Connection, entry: Entry): void {
+  #unanswered(connection: TransportConnection, entry: QueuedOperation): void {
     if (entry === this.#entries[0] && connection === this.#connection) this.#later(RETRY_MS);
   }
 
   #later(ms: number): void {
     this.#pause = this.clock.after(ms, () => {
       this.#sending = false;
-      this.send();
+      this.sendNext();
     });
   }
 }

@@ -3,14 +3,14 @@ import type { ByeEvent, Failure, MineEvent, Update } from '../../src/protocol/me
 import type { Environment, Timer } from './environment.js';
 import {
   type Acknowledgement,
-  ANSWER_MS,
-  type Connection,
+  ACK_TIMEOUT_MS,
+  type TransportConnection,
   type ConnectionListener,
   type Credentials,
-  type Ending,
-  type Known,
-  type Operation,
-  type Subscribed,
+  type CloseReason,
+  type KnownVersion,
+  type ClientOperation,
+  type SubscribeResult,
   type Transport,
 } from './transport.js';
 
@@ -51,12 +51,12 @@ export class SocketTransport implements Transport {
     this.#url = `${origin.replace(/^http/, 'ws')}/socket.io/?EIO=4&transport=websocket`;
   }
 
-  connect(credentials: Credentials, listener: ConnectionListener): Connection {
+  connect(credentials: Credentials, listener: ConnectionListener): TransportConnection {
     return new SocketConnection(this.#url, this.environment, credentials, listener);
   }
 }
 
-class SocketConnection implements Connection {
+class SocketConnection implements TransportConnection {
   readonly #socket: WebSocket;
   readonly #waiting = new Map<number, Waiting>();
   #lastId = 0;
@@ -83,7 +83,7 @@ class SocketConnection implements Connection {
     this.#listenFor(CONNECT_MS);
   }
 
-  subscribe(posts: readonly string[], known: ReadonlyMap<string, Known>): Promise<Subscribed | Failure> {
+  subscribe(posts: readonly string[], known: ReadonlyMap<string, KnownVersion>): Promise<SubscribeResult | Failure> {
     return this.#ask('subscribe', known.size === 0 ? { posts } : { posts, known: Object.fromEntries(known) });
   }
 
@@ -91,7 +91,7 @@ class SocketConnection implements Connection {
     this.#send(`${EVENT}${JSON.stringify(['unsubscribe', { posts }])}`);
   }
 
-  operate({ seq, post, metric, value }: Operation): Promise<Acknowledgement | Failure> {
+  operate({ seq, post, metric, value }: ClientOperation): Promise<Acknowledgement | Failure> {
     if (typeof value === 'boolean') return this.#ask('set', { post, metric, on: value, seq });
     return this.#ask('add', { post, metric, by: value, seq });
   }
@@ -104,7 +104,7 @@ class SocketConnection implements Connection {
     if (this.#ended) return Promise.reject(new Error('the connection has ended'));
     const id = ++this.#lastId;
     return new Promise<Answer>((resolve, reject) => {
-      const deadline = this.environment.clock.after(ANSWER_MS, () => this.#end({}));
+      const deadline = this.environment.clock.after(ACK_TIMEOUT_MS, () => this.#end({}));
       this.#waiting.set(id, { resolve, reject, deadline });
       this.#send(`${EVENT}${id}${JSON.stringify([event, payload])}`);
     });
@@ -160,7 +160,7 @@ class SocketConnection implements Connection {
     this.#watch = this.environment.clock.after(ms, () => this.#end({}));
   }
 
-  #end(ending: Ending): void {
+  #end(ending: CloseReason): void {
     if (this.#ended) return;
     this.#stop();
     this.listener.closed(this.#byeMs === undefined ? ending : { ...ending, retryAfterMs: this.#byeMs });

@@ -3,7 +3,7 @@ import type { MineEvent, Update } from '../../src/protocol/messages.js';
 import type { Clock, Timer } from './environment.js';
 import { LiveCountsError } from './errors.js';
 import { type Change, PostCounts } from './post-counts.js';
-import type { Connection, Known } from './transport.js';
+import type { TransportConnection, KnownVersion } from './transport.js';
 
 /** Ids and versions of this many posts stay below the 16 KiB of a message, whatever their length. */
 const POSTS_PER_MESSAGE = 80;
@@ -17,7 +17,7 @@ interface Subscriber {
   readonly refused: ((error: LiveCountsError) => void) | undefined;
 }
 
-interface Watched {
+interface WatchedPost {
   readonly counts: PostCounts;
   readonly subscribers: Set<Subscriber>;
   /** What became of it on this connection. */
@@ -32,21 +32,21 @@ interface Watched {
  * new connection, with the versions that are known, so that the gateway sends only what has changed meanwhile.
  */
 export class Subscriptions {
-  readonly #posts = new Map<string, Watched>();
+  readonly #posts = new Map<string, WatchedPost>();
   readonly #left = new Set<string>();
-  #connection: Connection | undefined;
+  #connection: TransportConnection | undefined;
   #due = false;
 
   constructor(
     private readonly clock: Clock,
-    /** Called when `current` may have changed. */
+    /** Called when `isCurrent` may have changed. */
     private readonly progressed: () => void,
     /** Called when the gateway accepted what was asked. */
     private readonly proven: () => void,
   ) {}
 
   /** Whether every subscribed post has been answered on this connection. */
-  get current(): boolean {
+  get isCurrent(): boolean {
     if (!this.#connection) return false;
     for (const { phase, subscribers } of this.#posts.values())
       if (phase !== 'answered' && subscribers.size > 0) return false;
@@ -64,10 +64,10 @@ export class Subscriptions {
     const watched = this.#ensure(post);
     watched.linger?.cancel();
     watched.subscribers.add(subscriber);
-    const { told } = watched.counts;
+    const { lastEmitted: told } = watched.counts;
     if (told) call(subscriber, told);
     const { refusal } = watched;
-    if (refusal) guarded(() => subscriber.refused?.(refusal));
+    if (refusal) rethrowLater(() => subscriber.refused?.(refusal));
     if (watched.phase === 'unasked') this.#soon();
     this.progressed();
     return () => {
@@ -85,24 +85,24 @@ export class Subscriptions {
     this.#dropIfUnused(post, watched);
   }
 
-  frame(updates: readonly Update[]): void {
+  applyFrame(updates: readonly Update[]): void {
     for (const update of updates) {
       const watched = this.#posts.get(update.post);
       if (!watched) continue;
-      watched.counts.frame(update);
+      watched.counts.applyFrame(update);
       this.#tell(watched, 'remote');
     }
   }
 
-  mine({ post, metric, on }: MineEvent): void {
+  applyToggle({ post, metric, on }: MineEvent): void {
     const watched = this.#posts.get(post);
     if (!watched) return;
-    watched.counts.toggled(metric, on);
+    watched.counts.applyToggle(metric, on);
     this.#tell(watched, 'remote');
   }
 
   /** Another connection: it knows nothing of what was asked over the one before. */
-  attach(connection: Connection): void {
+  attach(connection: TransportConnection): void {
     this.detach();
     this.#connection = connection;
     this.#flush();
@@ -126,7 +126,7 @@ export class Subscriptions {
     this.#connection = undefined;
   }
 
-  #ensure(post: string): Watched {
+  #ensure(post: string): WatchedPost {
     let watched = this.#posts.get(post);
     if (!watched) {
       const fresh = { phase: 'unasked', linger: undefined, refusal: undefined } as const;
@@ -136,16 +136,16 @@ export class Subscriptions {
     return watched;
   }
 
-  #leave(post: string, watched: Watched): void {
+  #leave(post: string, watched: WatchedPost): void {
     if (watched.phase !== 'unasked') this.#left.add(post);
     this.#forget(watched);
     this.#dropIfUnused(post, watched);
     if (this.#left.size > 0) this.#soon();
   }
 
-  #dropIfUnused(post: string, watched: Watched): void {
+  #dropIfUnused(post: string, watched: WatchedPost): void {
     const { counts, subscribers, phase } = watched;
-    const isUnused = counts.idle && subscribers.size === 0 && phase === 'unasked';
+    const isUnused = counts.isIdle && subscribers.size === 0 && phase === 'unasked';
     if (isUnused && this.#posts.get(post) === watched) this.#posts.delete(post);
   }
 
@@ -170,11 +170,11 @@ export class Subscriptions {
     this.progressed();
   }
 
-  async #ask(connection: Connection, asked: ReadonlyMap<string, Watched>): Promise<void> {
-    const known = new Map<string, Known>();
+  async #ask(connection: TransportConnection, asked: ReadonlyMap<string, WatchedPost>): Promise<void> {
+    const known = new Map<string, KnownVersion>();
     for (const [post, watched] of asked) {
       watched.phase = 'asked';
-      if (watched.counts.known) known.set(post, watched.counts.known);
+      if (watched.counts.knownVersion) known.set(post, watched.counts.knownVersion);
     }
     const answer = await connection.subscribe([...asked.keys()], known).catch(() => undefined);
     // Without an answer the connection has ended, and they are asked for again on the next.
@@ -191,14 +191,14 @@ export class Subscriptions {
       for (const snapshot of answer.counts) {
         const watched = this.#posts.get(snapshot.post);
         if (!watched) continue;
-        watched.counts.snapshot(snapshot);
+        watched.counts.applySnapshot(snapshot);
         this.#tell(watched, 'snapshot');
       }
     }
     this.progressed();
   }
 
-  #refuse(asked: readonly Watched[], error: ErrorBody): void {
+  #refuse(asked: readonly WatchedPost[], error: ErrorBody): void {
     if (error.retryable) {
       const connection = this.#connection;
       this.clock.after(error.retryAfterMs ?? RETRY_MS, () => {
@@ -212,7 +212,7 @@ export class Subscriptions {
     for (const watched of asked) {
       watched.phase = 'answered';
       watched.refusal = refusal;
-      for (const { refused } of watched.subscribers) guarded(() => refused?.(refusal));
+      for (const { refused } of watched.subscribers) rethrowLater(() => refused?.(refusal));
     }
   }
 
@@ -225,23 +225,23 @@ export class Subscriptions {
     }
   }
 
-  #forget(watched: Watched): void {
+  #forget(watched: WatchedPost): void {
     watched.phase = 'unasked';
     watched.refusal = undefined;
   }
 
-  #tell({ counts, subscribers }: Watched, source: Change['source']): void {
-    const change = counts.news(source);
+  #tell({ counts, subscribers }: WatchedPost, source: Change['source']): void {
+    const change = counts.takeChange(source);
     if (change) for (const subscriber of subscribers) call(subscriber, change);
   }
 }
 
 function call({ changed }: Subscriber, change: Change): void {
-  guarded(() => changed(change));
+  rethrowLater(() => changed(change));
 }
 
 /** A listener's fault is its owner's to see, and nobody else's to suffer. */
-export function guarded(listener: () => void): void {
+export function rethrowLater(listener: () => void): void {
   try {
     listener();
   } catch (error) {

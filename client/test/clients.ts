@@ -22,7 +22,7 @@ export function closeClients(): void {
 }
 
 /** What subscribers of a post were told. */
-export class Watching {
+export class PostWatcher {
   readonly changes: Change[] = [];
   readonly stop: () => void;
   readonly #waiting = new Set<() => void>();
@@ -39,10 +39,10 @@ export class Watching {
   }
 
   /** Resolves once the last change is like that. */
-  until(reached: (change: Change) => boolean): Promise<Change> {
+  until(untilState: (change: Change) => boolean): Promise<Change> {
     return new Promise((resolve) => {
       const look = (): void => {
-        if (!this.last || !reached(this.last)) return;
+        if (!this.last || !untilState(this.last)) return;
         this.#waiting.delete(look);
         resolve(this.last);
       };

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { type GatewayProcess, startGateway, stopAll } from '../../test/support/gateway-process.js';
 import { until } from '../../test/support/until.js';
 import { createLiveCounts } from '../src/live-counts-http.js';
-import { closeClients, connect, reached, Watching } from './clients.js';
+import { closeClients, connect, reached, PostWatcher } from './clients.js';
 import { type Proxy, proxyWithoutSockets } from './without-sockets.js';
 
 let gateway: GatewayProcess;
@@ -27,7 +27,7 @@ async function viewers(post: string): Promise<number> {
 describe('where no WebSocket gets through', () => {
   test('a client watches by Server-Sent Events and acts by HTTP, until a socket gets through', async () => {
     const live = connect(proxy.url, { actor: 'ann' });
-    const seen = new Watching(live, 'blocked');
+    const seen = new PostWatcher(live, 'blocked');
     await reached(live, 'synced');
     expect(proxy.upgrades).toBeGreaterThan(0);
 
@@ -39,7 +39,7 @@ describe('where no WebSocket gets through', () => {
     expect(seen.last!.mine).toEqual(['likes']);
 
     proxy.allowSockets();
-    const seenByOther = new Watching(other, 'blocked');
+    const seenByOther = new PostWatcher(other, 'blocked');
     await live.post('blocked').view();
     // The stream is a viewer until the socket takes its place; what `mine` says then comes from the gateway.
     await seenByOther.until(({ counts }) => counts.live === 2 && counts.views === 4);
@@ -51,13 +51,13 @@ describe('where no WebSocket gets through', () => {
 
   test('the client without sockets does the same, for the same actor', async () => {
     const live = createLiveCounts(gateway.url, { actor: 'zoë' });
-    const seen = new Watching(live, 'http-only');
+    const seen = new PostWatcher(live, 'http-only');
     await live.post('http-only').like();
-    new Watching(live, 'http-more');
+    new PostWatcher(live, 'http-more');
     await reached(live, 'synced');
     await seen.until(({ counts }) => counts.likes === 1);
     const tab = connect(gateway.url, { actor: 'zoë' });
-    const seenOnSocket = new Watching(tab, 'http-only');
+    const seenOnSocket = new PostWatcher(tab, 'http-only');
     expect((await seenOnSocket.until(() => true)).mine).toEqual(['likes']);
     live.close();
     await until(async () => (await viewers('http-only')) === 1, 'the stream has ended');

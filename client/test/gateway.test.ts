@@ -5,7 +5,7 @@ import { freePort } from '../../test/support/free-port.js';
 import { type GatewayProcess, startGateway, stopAll } from '../../test/support/gateway-process.js';
 import { startProxy, type TcpProxy } from '../../test/support/tcp-proxy.js';
 import { type Clock, systemEnvironment } from '../src/environment.js';
-import { closeClients, connect, reached, Watching } from './clients.js';
+import { closeClients, connect, reached, PostWatcher } from './clients.js';
 
 let gateway: GatewayProcess;
 let env: Record<string, string>;
@@ -45,7 +45,7 @@ function listening(): { WebSocket: typeof globalThis.WebSocket; byes: number[] }
 describe('clients of a gateway', () => {
   test('two agree on what both do, and each sees its own at once', async () => {
     const [ann, bob] = [connect(gateway.url, { actor: 'ann' }), connect(gateway.url, { actor: 'bob' })];
-    const [seenByAnn, seenByBob] = [new Watching(ann, 'both'), new Watching(bob, 'both')];
+    const [seenByAnn, seenByBob] = [new PostWatcher(ann, 'both'), new PostWatcher(bob, 'both')];
     await Promise.all([reached(ann, 'synced'), reached(bob, 'synced')]);
     const liked = ann.post('both').like();
     expect(seenByAnn.last).toMatchObject({
@@ -67,7 +67,7 @@ describe('clients of a gateway', () => {
 
   test('two tabs of one actor show the same like', async () => {
     const [tab, other] = [connect(gateway.url, { actor: 'ann' }), connect(gateway.url, { actor: 'ann' })];
-    const seen = new Watching(other, 'tabs');
+    const seen = new PostWatcher(other, 'tabs');
     await reached(other, 'synced');
     await tab.post('tabs').like();
     await seen.until(({ mine, counts }) => mine.includes('likes') && counts.likes === 1);
@@ -75,7 +75,7 @@ describe('clients of a gateway', () => {
 
   test('what is refused is taken back alone, and said why', async () => {
     const live = connect(gateway.url, { actor: 'ann' });
-    const seen = new Watching(live, 'refused');
+    const seen = new PostWatcher(live, 'refused');
     await reached(live, 'synced');
     const wrong = live.post('refused').add('likes', 1);
     const right = live.post('refused').view();
@@ -95,7 +95,7 @@ describe('clients of a gateway', () => {
 
   test('what was done while the gateway was killed and away is counted exactly once', async () => {
     const live = connect(gateway.url, { actor: 'ann' });
-    const seen = new Watching(live, 'away');
+    const seen = new PostWatcher(live, 'away');
     await reached(live, 'synced');
     const done = Array.from({ length: 20 }, () => live.post('away').view());
     await done[0];
@@ -121,7 +121,7 @@ describe('clients of a gateway', () => {
     };
     const environment = { ...listening(), clock: { ...clock, after }, random: () => 0.5 };
     const live = connect(gateway.url, { actor: 'ann', environment });
-    const seen = new Watching(live, 'drained');
+    const seen = new PostWatcher(live, 'drained');
     await reached(live, 'synced');
     const done = Array.from({ length: 20 }, () => live.post('drained').view());
     await done[0];
@@ -152,7 +152,7 @@ describe('clients of a gateway', () => {
       // The answer to an operation that was done is lost, five times.
       proxy.onReply = (chunk) => (dropped < 5 && chunk.includes('"applied":true') && ++dropped ? 'drop' : 'pass');
       const live = connect(`http://127.0.0.1:${proxy.port}`, { actor: 'ann', environment: { random: () => 0 } });
-      const seen = new Watching(live, 'broken');
+      const seen = new PostWatcher(live, 'broken');
       await reached(live, 'synced');
       await Promise.all(Array.from({ length: 12 }, () => live.post('broken').view()));
       expect(dropped).toBe(5);

@@ -6,17 +6,17 @@ import { type Clock, systemEnvironment } from '../src/environment.js';
 import type { LiveCounts, Options } from '../src/live-counts.js';
 import { closeClients, connect } from './clients.js';
 
-export type Answer = (answer: object) => void;
+export type Acknowledge = (answer: object) => void;
 
 /** The other end of the wire, as far as a test wants it: `onSocket` says what each connection does. */
-export class OtherEnd {
+export class FakeGateway {
   readonly http = createServer();
   readonly server = new Server(this.http);
   onSocket: (socket: Socket, nth: number) => void = () => undefined;
   #connections = 0;
 
-  static async start(): Promise<OtherEnd> {
-    const end = new OtherEnd();
+  static async start(): Promise<FakeGateway> {
+    const end = new FakeGateway();
     end.server.on('connection', (socket) => end.onSocket(socket, ++end.#connections));
     end.http.listen(0, '127.0.0.1');
     await once(end.http, 'listening');
@@ -39,19 +39,19 @@ export function update(post: string, v: number): object {
   return { post, e: 'e', v, likes: v, views: 0, live: 1 };
 }
 
-export function answerAll(socket: Socket): void {
-  socket.on('subscribe', ({ posts }: { posts: string[] }, answer: Answer) =>
+export function acknowledgeAll(socket: Socket): void {
+  socket.on('subscribe', ({ posts }: { posts: string[] }, answer: Acknowledge) =>
     answer({ ok: true, tickMs: 100, counts: posts.map((post) => ({ ...update(post, 1), mine: [] })) }),
   );
   for (const event of ['add', 'set']) {
-    socket.on(event, ({ post }: { post: string }, answer: Answer) =>
+    socket.on(event, ({ post }: { post: string }, answer: Acknowledge) =>
       answer({ ok: true, applied: true, duplicate: false, on: true, counts: update(post, 2) }),
     );
   }
 }
 
 /** The system's clock, but for timers of `heldMs`: those wait to be `rung`; and every wait is written down. */
-export class WatchedClock implements Clock {
+export class HeldClock implements Clock {
   readonly waits: number[] = [];
   readonly #held = new Set<() => void>();
   readonly #clock = systemEnvironment().clock;

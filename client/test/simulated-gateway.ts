@@ -1,7 +1,7 @@
 import type { ErrorBody, ErrorCode } from '../../src/protocol/errors.js';
 import type { Failure, MineEvent, Update } from '../../src/protocol/messages.js';
 import type { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import type { Acknowledgement, Known, Operation, Snapshot } from '../src/transport.js';
+import type { Acknowledgement, KnownVersion, ClientOperation, Snapshot } from '../src/transport.js';
 
 const TICK_MS = 100;
 const TOGGLES = ['likes', 'saves'];
@@ -40,7 +40,7 @@ export class SimulatedGateway {
 
   constructor(private readonly clock: SimulatedClock) {}
 
-  operate(viewer: Viewer, session: string, operation: Operation): Acknowledgement | Failure {
+  operate(viewer: Viewer, session: string, operation: ClientOperation): Acknowledgement | Failure {
     const { seq, post, metric, value } = operation;
     if (![...TOGGLES, ...TALLIES].includes(metric)) return refusal('BAD_REQUEST');
     const refused = this.refusals.shift();
@@ -63,7 +63,7 @@ export class SimulatedGateway {
     this.#add(post, metric, by);
   }
 
-  snapshots(viewer: Viewer, posts: readonly string[], known: ReadonlyMap<string, Known>): Snapshot[] {
+  snapshots(viewer: Viewer, posts: readonly string[], known: ReadonlyMap<string, KnownVersion>): Snapshot[] {
     if (viewer.kind === 'events') return [...viewer.posts].map((post) => this.update(post));
     const isKnown = (post: string): boolean => known.get(post)?.join() === [this.#epochName, this.#post(post).v].join();
     const changed = posts.filter((post) => !isKnown(post));

@@ -3,13 +3,13 @@ import type { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import type { Random } from '../../test/support/random.js';
 import type {
   Acknowledgement,
-  Connection,
+  TransportConnection,
   ConnectionListener,
   Credentials,
-  Ending,
-  Known,
-  Operation,
-  Subscribed,
+  CloseReason,
+  KnownVersion,
+  ClientOperation,
+  SubscribeResult,
   Transport,
 } from '../src/transport.js';
 import type { SimulatedGateway, Viewer } from './simulated-gateway.js';
@@ -44,7 +44,7 @@ export class SimulatedNetwork {
   }
 
   /** Ends the connections of a client: of the messages on their way some more may still arrive at the gateway. */
-  cut(client: number, ending: Ending = {}): void {
+  cut(client: number, ending: CloseReason = {}): void {
     for (const connection of this.connections) if (connection.client === client) connection.lose(ending);
   }
 
@@ -54,7 +54,7 @@ export class SimulatedNetwork {
   }
 }
 
-class SimulatedConnection implements Connection, Viewer {
+class SimulatedConnection implements TransportConnection, Viewer {
   readonly posts = new Set<string>();
   readonly actor: string;
   readonly #waiting = new Set<(error: Error) => void>();
@@ -77,7 +77,10 @@ class SimulatedConnection implements Connection, Viewer {
     else clock.after(network.latency(), () => this.#arrive());
   }
 
-  async subscribe(posts: readonly string[], known: ReadonlyMap<string, Known>): Promise<Subscribed | Failure> {
+  async subscribe(
+    posts: readonly string[],
+    known: ReadonlyMap<string, KnownVersion>,
+  ): Promise<SubscribeResult | Failure> {
     return await this.#ask(() => {
       for (const post of posts) this.posts.add(post);
       return { ok: true as const, counts: this.network.gateway.snapshots(this, posts, known) };
@@ -90,7 +93,7 @@ class SimulatedConnection implements Connection, Viewer {
     });
   }
 
-  async operate(operation: Operation): Promise<Acknowledgement | Failure> {
+  async operate(operation: ClientOperation): Promise<Acknowledgement | Failure> {
     return await this.#ask(() => this.network.gateway.operate(this, this.credentials.session, operation));
   }
 
@@ -109,7 +112,7 @@ class SimulatedConnection implements Connection, Viewer {
     for (const reject of this.#waiting) reject(new Error('ended'));
   }
 
-  lose(ending: Ending): void {
+  lose(ending: CloseReason): void {
     if (this.#ended) return;
     this.close();
     this.listener.closed(ending);

@@ -10,7 +10,7 @@ import { SimulatedNetwork } from './simulated-network.js';
 export const POSTS = ['p', 'q'] as const;
 
 /** What became of an operation that a client was asked for. */
-interface Asked {
+interface RequestedOperation {
   readonly name: string;
   readonly value: boolean | number;
   outcome: string | undefined;
@@ -19,8 +19,8 @@ interface Asked {
 /** A client, the page that it is on, and what it told its subscribers. */
 export class SimulatedPage {
   readonly live: Client;
-  readonly told = new Map<string, Change[]>();
-  readonly asked: Asked[] = [];
+  readonly changes = new Map<string, Change[]>();
+  readonly operations: RequestedOperation[] = [];
   hidden = false;
   #changed: () => void = () => undefined;
   #session = '';
@@ -56,24 +56,24 @@ export class SimulatedPage {
 
   /** Gives back the way to stop. */
   subscribe(post: string): () => void {
-    const told = this.told.get(post) ?? [];
-    this.told.set(post, told);
+    const told = this.changes.get(post) ?? [];
+    this.changes.set(post, told);
     return this.live.post(post).subscribe((change) => void told.push(change));
   }
 
   act(post: string, metric: string, value: boolean | number): void {
     const handle = this.live.post(post);
     const done = typeof value === 'number' ? handle.add(metric, value) : handle.set(metric, value);
-    const seq = this.asked.length + 1;
+    const seq = this.operations.length + 1;
     const session = (): string => this.#session;
-    const asked: Asked = {
+    const asked: RequestedOperation = {
       get name() {
         return `${session()}.${seq}`;
       },
       value,
       outcome: undefined,
     };
-    this.asked.push(asked);
+    this.operations.push(asked);
     done.then(
       () => (asked.outcome = 'done'),
       (error: unknown) => (asked.outcome = (error as LiveCountsError).code),
@@ -81,7 +81,7 @@ export class SimulatedPage {
   }
 
   show(post: string): Change | undefined {
-    return this.told.get(post)?.at(-1);
+    return this.changes.get(post)?.at(-1);
   }
 
   setHidden(hidden: boolean): void {
@@ -116,8 +116,8 @@ export class SimulatedWorld {
     this.pages = actors.map((actor, i) => new SimulatedPage(this.network, i, actor, kinds[i]!));
   }
 
-  get asked(): Asked[] {
-    return this.pages.flatMap(({ asked }) => asked);
+  get operations(): RequestedOperation[] {
+    return this.pages.flatMap(({ operations: asked }) => asked);
   }
 
   /** Everything works again, for long enough that all comes to rest. */

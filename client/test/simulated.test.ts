@@ -124,14 +124,14 @@ describe('clients of a simulated gateway', () => {
         const world = await run(story);
         for (const shown of world.pages) shown.setHidden(false);
         await world.heal(HEALED_MS);
-        for (const { name, value, outcome } of world.asked) {
+        for (const { name, value, outcome } of world.operations) {
           const applied = world.gateway.applied.get(name) ?? 0;
           if (outcome === 'done') expect(applied).toBeGreaterThan(0);
           if (outcome === 'BAD_REQUEST') expect(applied).toBe(0);
           if (typeof value === 'number') expect(applied).toBeLessThan(2);
           expect(['done', 'BAD_REQUEST', 'OUTCOME_UNKNOWN']).toContain(outcome);
         }
-        for (const { live, actor, kinds: used, told } of world.pages) {
+        for (const { live, actor, kinds: used, changes: told } of world.pages) {
           expect(live.state).toBe('synced');
           for (const [id, changes] of told) {
             const { likes, saves, views, shares } = world.gateway.update(id) as unknown as Record<string, number>;
@@ -152,8 +152,8 @@ describe('clients of a simulated gateway', () => {
         const world = await run(story);
         // Those that are hidden stay so.
         await world.heal(QUIET_MS);
-        for (const { outcome } of world.asked) expect(outcome).toBe('done');
-        for (const { told, actor } of world.pages) {
+        for (const { outcome } of world.operations) expect(outcome).toBe('done');
+        for (const { changes: told, actor } of world.pages) {
           for (const { delta } of [...told.values()].flat()) {
             for (const [metric, by] of Object.entries(delta)) {
               // Of two tabs of one actor each shows its own like, until it hears of the other's.
@@ -202,7 +202,7 @@ describe('clients of a simulated gateway', () => {
         expect(world.network.connections.size).toBe(0);
         await world.clock.advance(QUIET_MS);
         expect(world.clock.timers).toBe(0);
-        expect(world.asked.every(({ outcome }) => outcome !== undefined)).toBe(true);
+        expect(world.operations.every(({ outcome }) => outcome !== undefined)).toBe(true);
       }),
       { numRuns: 100 * SCALE },
     );

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { SignJWT } from 'jose';
 import { type GatewayProcess, startGateway, stopAll } from '../../test/support/gateway-process.js';
 import { until } from '../../test/support/until.js';
-import { closeClients, connect, reached, Watching } from './clients.js';
+import { closeClients, connect, reached, PostWatcher } from './clients.js';
 
 const SECRET = 'a secret of at least thirty-two bytes';
 
@@ -39,7 +39,7 @@ describe('tokens', () => {
   test('when one expires the client comes back with the next, and misses nothing', async () => {
     let asked = 0;
     const live = connect(gateway.url, { token: () => token(asked++ === 0 ? 3 : 3_600) });
-    const seen = new Watching(live, 'expiring');
+    const seen = new PostWatcher(live, 'expiring');
     await live.post('expiring').like();
     await until(() => asked === 2, 'the client comes back');
     await live.post('expiring').view();

@@ -9,20 +9,20 @@ const ADDRESSES_MAX = 100_000;
 describe("a client's address", () => {
   test("is the peer's, whatever X-Forwarded-For says, unless the peer is a trusted balancer", () => {
     const addresses = limits({});
-    expect(addresses.of(request('203.0.113.9', '198.51.100.1'))).toBe('203.0.113.9');
+    expect(addresses.addressOf(request('203.0.113.9', '198.51.100.1'))).toBe('203.0.113.9');
   });
 
   test('is what trusted balancers say of it, up to the first that is not trusted', () => {
     const addresses = limits({ trustProxy: ['10.0.0.0/8'] });
-    expect(addresses.of(request('10.0.0.2', '198.51.100.1'))).toBe('198.51.100.1');
-    expect(addresses.of(request('10.0.0.2', '1.2.3.4, 198.51.100.1, 10.0.0.3'))).toBe('198.51.100.1');
-    expect(addresses.of(request('203.0.113.9', '198.51.100.1'))).toBe('203.0.113.9');
+    expect(addresses.addressOf(request('10.0.0.2', '198.51.100.1'))).toBe('198.51.100.1');
+    expect(addresses.addressOf(request('10.0.0.2', '1.2.3.4, 198.51.100.1, 10.0.0.3'))).toBe('198.51.100.1');
+    expect(addresses.addressOf(request('203.0.113.9', '198.51.100.1'))).toBe('203.0.113.9');
   });
 
   test('is not what a client puts before it into the header, to pass for a balancer on this host', () => {
     const addresses = limits({ trustProxy: ['10.0.0.0/8'] });
-    expect(addresses.of(request('10.0.0.2', '127.0.0.1, 198.51.100.1'))).toBe('198.51.100.1');
-    expect(addresses.of(request('10.0.0.2', 'not an address, 198.51.100.1'))).toBe('198.51.100.1');
+    expect(addresses.addressOf(request('10.0.0.2', '127.0.0.1, 198.51.100.1'))).toBe('198.51.100.1');
+    expect(addresses.addressOf(request('10.0.0.2', 'not an address, 198.51.100.1'))).toBe('198.51.100.1');
   });
 });
 
@@ -42,12 +42,12 @@ describe('what a balancer says of a client', () => {
     ['198.51.100.1, ', '198.51.100.1'],
   ])('%s is %s', (forwardedFor, known) => {
     const addresses = limits({ trustProxy: ['10.0.0.0/8'] });
-    expect(addresses.of(request('10.0.0.2', forwardedFor))).toBe(known);
+    expect(addresses.addressOf(request('10.0.0.2', forwardedFor))).toBe(known);
   });
 
   test('is nothing where the connection has no address any more', () => {
     const addresses = limits({ trustProxy: ['10.0.0.0/8'] });
-    expect(addresses.of({ socket: {}, headers: {} } as unknown as IncomingMessage)).toBe('no address');
+    expect(addresses.addressOf({ socket: {}, headers: {} } as unknown as IncomingMessage)).toBe('no address');
   });
 });
 
@@ -68,7 +68,7 @@ describe('an IPv6 address', () => {
     ['1111:2222:3333:4444:5555:6666:255.255.255.255', '1111:2222:3333:4444::/64'],
     ['64:ff9b::c633:6401', '64:ff9b::c633:6401'],
   ])('%s is known as %s', (peer, known) => {
-    expect(limits({}).of(request(peer, ''))).toBe(known);
+    expect(limits({}).addressOf(request(peer, ''))).toBe(known);
   });
 });
 
@@ -98,7 +98,7 @@ describe('the place of a connection', () => {
   test('is free once all of its parts are closed', () => {
     const addresses = limits({ connections: 1 });
     const [session, webSocket] = [new EventEmitter(), new EventEmitter()];
-    addresses.connect('203.0.113.9', session).until(webSocket);
+    addresses.connect('203.0.113.9', session).holdUntilClosed(webSocket);
     session.emit('close');
     expect(addresses.mayConnect('203.0.113.9')).toBe(false);
     webSocket.emit('close');
@@ -121,7 +121,7 @@ describe('connections of an address', () => {
   test.each(['127.0.0.1', '127.8.0.1', '::1', '::ffff:127.0.0.1'])('are not limited from %s', (loopback) => {
     const addresses = limits({ connections: 1, operations: 1 });
     for (let i = 0; i < 3; i++) connect(addresses, loopback);
-    expect([addresses.mayConnect(loopback), addresses.operations(loopback)]).toEqual([true, null]);
+    expect([addresses.mayConnect(loopback), addresses.operationTokenBucket(loopback)]).toEqual([true, null]);
   });
 
   test('are not limited where the limit is 0', () => {
@@ -134,22 +134,25 @@ describe('connections of an address', () => {
 describe('what is remembered', () => {
   test("an address's operations are taken from one bucket, also when its connections have gone", () => {
     const addresses = limits({ operations: 5 });
-    const bucket = addresses.operations('203.0.113.9');
+    const bucket = addresses.operationTokenBucket('203.0.113.9');
     connect(addresses, '203.0.113.9').emit('close');
-    expect(addresses.operations('203.0.113.9')).toBe(bucket);
-    expect(addresses.operations('203.0.113.8')).not.toBe(bucket);
+    expect(addresses.operationTokenBucket('203.0.113.9')).toBe(bucket);
+    expect(addresses.operationTokenBucket('203.0.113.8')).not.toBe(bucket);
   });
 
   test('beyond 100,000 addresses, those are forgotten that have no connection and have done nothing lately', () => {
     const addresses = limits({ operations: 5 });
     const [idle, busy, connected] = ['198.51.100.1', '198.51.100.2', '198.51.100.3'].map((address) => ({
       address,
-      bucket: addresses.operations(address),
+      bucket: addresses.operationTokenBucket(address),
     }));
     busy!.bucket!.take(0);
     connect(addresses, connected!.address);
-    for (let i = 0; i < ADDRESSES_MAX; i++) addresses.operations(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`);
-    const kept = [idle!, busy!, connected!].map(({ address, bucket }) => addresses.operations(address) === bucket);
+    for (let i = 0; i < ADDRESSES_MAX; i++)
+      addresses.operationTokenBucket(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`);
+    const kept = [idle!, busy!, connected!].map(
+      ({ address, bucket }) => addresses.operationTokenBucket(address) === bucket,
+    );
     expect(kept).toEqual([false, true, true]);
   });
 
@@ -157,12 +160,13 @@ describe('what is remembered', () => {
     const addresses = limits({ operations: 5 });
     const [connected, busy] = ['198.51.100.1', '198.51.100.2'].map((address) => ({
       address,
-      bucket: addresses.operations(address),
+      bucket: addresses.operationTokenBucket(address),
     }));
     connect(addresses, connected!.address);
     busy!.bucket!.take(0);
-    for (let i = 0; i < ADDRESSES_MAX; i++) addresses.operations(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)?.take(0);
-    const kept = [connected!, busy!].map(({ address, bucket }) => addresses.operations(address) === bucket);
+    for (let i = 0; i < ADDRESSES_MAX; i++)
+      addresses.operationTokenBucket(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)?.take(0);
+    const kept = [connected!, busy!].map(({ address, bucket }) => addresses.operationTokenBucket(address) === bucket);
     expect(kept).toEqual([true, false]);
   });
 });

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { isIP, SocketAddress } from 'node:net';
 import proxyaddr from 'proxy-addr';
 import type { Clock } from '../common/clock.js';
-import { ADDRESS_BURST_S, messageRate, ADDRESS_RATE_MIN } from './message-budget.js';
+import { ADDRESS_BURST_S, toMessageRate, ADDRESS_RATE_MIN } from './message-budget.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { TokenBucket } from './rate-limit.js';
 
@@ -35,7 +35,7 @@ const CLOSING_MAX = 50;
 /** TCP connections of an address beyond its connections: requests of HTTP, whole or half. */
 const REQUESTING_MAX = 200;
 
-interface Address {
+interface AddressState {
   connections: number;
   /** WebSockets, from the request for one until its TCP connection is closed. */
   webSockets: number;
@@ -48,18 +48,18 @@ interface Address {
 }
 
 /** A connection, or the answer to a request: what tells once that it is over. */
-interface Closing {
+interface Closable {
   once(event: 'close', listener: () => void): unknown;
 }
 
 /** One of the connections that an address may have, until all that it consists of is closed. */
-export class Place {
+export class ConnectionSlot {
   #open = 0;
 
   /** @param free `null`: nothing is counted */
   constructor(private readonly free: (() => void) | null) {}
 
-  until(part: Closing): void {
+  holdUntilClosed(part: Closable): void {
     const { free } = this;
     if (free === null) return;
     this.#open += 1;
@@ -71,7 +71,7 @@ export class Place {
 }
 
 /** Shared by all connections that are not counted. */
-const NO_PLACE = new Place(null);
+const UNCOUNTED_SLOT = new ConnectionSlot(null);
 
 export interface AddressLimits {
   /** Operations a second; 0: no limit, neither of reads. */
@@ -84,7 +84,7 @@ export interface AddressLimits {
 
 /** Limits by network address. Loopback is spared: a balancer on this host speaks for everyone. */
 export class AddressLimiter {
-  readonly #addresses = new Map<string, Address>();
+  readonly #addresses = new Map<string, AddressState>();
   readonly #trust: (address: string, distance: number) => boolean;
 
   constructor(
@@ -95,7 +95,7 @@ export class AddressLimiter {
   }
 
   /** The client's address: the peer's, or what trusted balancers say of it. Of IPv6 the network: it is given out whole. */
-  of({ socket, headers }: IncomingMessage): string {
+  addressOf({ socket, headers }: IncomingMessage): string {
     let address = socket.remoteAddress ?? '';
     const forwarded = headers['x-forwarded-for'];
     const hops = typeof forwarded === 'string' ? forwarded.split(',').map((hop) => hop.trim()) : [];
@@ -104,23 +104,23 @@ export class AddressLimiter {
       if (isIP(address) === 0 || !this.#trust(address, distance)) break;
       address = withoutPort(hop);
     }
-    return isIP(address) === 0 ? NO_ADDRESS : networkOf(address);
+    return isIP(address) === 0 ? NO_ADDRESS : toNetwork(address);
   }
 
   /** The bucket that an address's operations are taken from; `null` when it is spared. */
-  operations(address: string): TokenBucket | null {
+  operationTokenBucket(address: string): TokenBucket | null {
     return isLoopback(address) ? null : this.#get(address).operations;
   }
 
   /** The bucket that an address's reads are taken from; `null` when it is spared. */
-  reads(address: string): TokenBucket | null {
+  readTokenBucket(address: string): TokenBucket | null {
     if (isLoopback(address)) return null;
     const known = this.#get(address);
     return (known.reads ??= new TokenBucket(this.limits.operations === 0 ? 0 : READ_TOKENS, this.clock.nowMs()));
   }
 
   /** The bucket that its messages are taken from, whether they are refused or not; `null` when it is spared. */
-  messages(address: string): TokenBucket | null {
+  messageTokenBucket(address: string): TokenBucket | null {
     return isLoopback(address) ? null : this.#get(address).messages;
   }
 
@@ -130,14 +130,14 @@ export class AddressLimiter {
   }
 
   /** Counts the WebSocket until its TCP connection is closed. @returns whether there is room for it */
-  openWebSocket(address: string, tcp: Closing): boolean {
+  openWebSocket(address: string, tcp: Closable): boolean {
     return this.#open(address, 'webSockets', CLOSING_MAX, tcp);
   }
 
   /** Counts a TCP connection, unless a balancer has made it. @returns whether there is room for it */
-  openTcp(tcp: Closing & { readonly remoteAddress?: string | undefined }): boolean {
+  openTcp(tcp: Closable & { readonly remoteAddress?: string | undefined }): boolean {
     const peer = tcp.remoteAddress ?? '';
-    return this.#trust(peer, 0) || this.#open(networkOf(peer), 'tcp', REQUESTING_MAX, tcp);
+    return this.#trust(peer, 0) || this.#open(toNetwork(peer), 'tcp', REQUESTING_MAX, tcp);
   }
 
   /**
@@ -145,19 +145,19 @@ export class AddressLimiter {
    * @returns its place, which may be kept until something else of it has closed, too
    * @throws ProtocolError RATE_LIMITED when the address has as many as it may.
    */
-  connect(address: string, connection: Closing): Place {
+  connect(address: string, connection: Closable): ConnectionSlot {
     if (!this.mayConnect(address)) {
       throw new ProtocolError('RATE_LIMITED', 'too many connections from your address', TOO_MANY_RETRY_MS);
     }
-    if (isLoopback(address)) return NO_PLACE;
+    if (isLoopback(address)) return UNCOUNTED_SLOT;
     const known = this.#get(address);
     known.connections += 1;
-    const place = new Place(() => (known.connections -= 1));
-    place.until(connection);
+    const place = new ConnectionSlot(() => (known.connections -= 1));
+    place.holdUntilClosed(connection);
     return place;
   }
 
-  #open(address: string, kind: 'webSockets' | 'tcp', beyond: number, tcp: Closing): boolean {
+  #open(address: string, kind: 'webSockets' | 'tcp', beyond: number, tcp: Closable): boolean {
     const max = this.limits.connections;
     if (max === 0 || isLoopback(address)) return true;
     const known = this.#get(address);
@@ -167,12 +167,12 @@ export class AddressLimiter {
     return true;
   }
 
-  #get(address: string): Address {
+  #get(address: string): AddressState {
     let known = this.#addresses.get(address);
     if (known === undefined) {
       if (this.#addresses.size >= ADDRESSES_MAX) this.#forgetIdle();
       const now = this.clock.nowMs();
-      const rate = messageRate(this.limits.operations, ADDRESS_RATE_MIN);
+      const rate = toMessageRate(this.limits.operations, ADDRESS_RATE_MIN);
       known = {
         connections: 0,
         webSockets: 0,
@@ -191,7 +191,7 @@ export class AddressLimiter {
     const now = this.clock.nowMs();
     for (const [address, known] of this.#addresses) {
       const { operations, messages, reads } = known;
-      const isFull = operations.full(now) && messages.full(now) && reads?.full(now) !== false;
+      const isFull = operations.isFull(now) && messages.isFull(now) && reads?.isFull(now) !== false;
       if (isIdle(known) && isFull) this.#addresses.delete(address);
     }
     let excess = this.#addresses.size - (ADDRESSES_MAX - FORGET_AT_LEAST);
@@ -210,12 +210,12 @@ function withoutPort(hop: string): string {
   return (v6 ?? v4 ?? hop).replace(/%.*$/, '');
 }
 
-function isIdle({ connections, webSockets, tcp }: Address): boolean {
+function isIdle({ connections, webSockets, tcp }: AddressState): boolean {
   return connections === 0 && webSockets === 0 && tcp === 0;
 }
 
 /** One name for an IPv4 address, also in one of the ways in which IPv6 writes it, and for each /64 of IPv6. */
-export function networkOf(peer: string): string {
+export function toNetwork(peer: string): string {
   const address = peer.replace(/%.*$/, '');
   if (!address.includes(':') || isLoopback(address)) return address;
   if (address.startsWith(IPV4_MAPPED) && address.includes('.')) return address.slice(IPV4_MAPPED.length);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { SignJWT } from 'jose';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { atExpiry, type Credentials, Authenticator } from './authenticator.js';
+import { callAtExpiry, type Credentials, Authenticator } from './authenticator.js';
 import { toActorKey } from './key64.js';
 import { TokenVerifier } from './token-verifier.js';
 
@@ -64,9 +64,9 @@ describe('with tokens', () => {
 test('the end of a token is waited for, if timers go that far', async () => {
   const clock = new SimulatedClock();
   const expired: string[] = [];
-  atExpiry(clock.wallMs() + 1_000, clock, () => expired.push('soon'));
-  expect(atExpiry(clock.wallMs() + 2 ** 31, clock, () => expired.push('late'))).toBeNull();
-  expect(atExpiry(null, clock, () => expired.push('never'))).toBeNull();
+  callAtExpiry(clock.wallMs() + 1_000, clock, () => expired.push('soon'));
+  expect(callAtExpiry(clock.wallMs() + 2 ** 31, clock, () => expired.push('late'))).toBeNull();
+  expect(callAtExpiry(null, clock, () => expired.push('never'))).toBeNull();
   await clock.advance(999);
   expect(expired).toEqual([]);
   await clock.advance(1);

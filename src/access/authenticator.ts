@@ -33,30 +33,30 @@ export interface Credentials {
 export class Authenticator {
   constructor(
     /** `null`: there are no tokens. */
-    private readonly tokens: TokenVerifier | null,
+    private readonly tokenVerifier: TokenVerifier | null,
     /** Whether a token is needed even to watch. */
-    private readonly privately: boolean,
+    private readonly requireTokenToRead: boolean,
     private readonly actorKeys: ActorKeys,
   ) {}
 
   /** The keys that verify tokens, if they are fetched from a URL; else `null`. */
-  get keys(): KeySet | null {
-    return this.tokens?.keys ?? null;
+  get keySet(): KeySet | null {
+    return this.tokenVerifier?.keys ?? null;
   }
 
   /** @throws ProtocolError for a bad token, none where one is needed to watch, or an actor that `ACTOR_KEYS` does not take. */
   async identify({ token, actor, actorField }: Credentials): Promise<Identity> {
-    if (this.tokens === null) {
+    if (this.tokenVerifier === null) {
       if (actor === undefined) return { actor: null, key: null, mayAct: true, expiresAtMs: null };
       const key = toActorKey(actor, this.actorKeys);
       if (key === null) throw new ProtocolError('BAD_REQUEST', `${actorField} ${INT64_RULE}`);
       return { actor, key, mayAct: true, expiresAtMs: null };
     }
     if (token === undefined) {
-      if (this.privately) throw new ProtocolError('UNAUTHORIZED', 'a token is needed here');
+      if (this.requireTokenToRead) throw new ProtocolError('UNAUTHORIZED', 'a token is needed here');
       return { actor: null, key: null, mayAct: false, expiresAtMs: null };
     }
-    const { subject, expiresAtMs } = await this.tokens.verify(token);
+    const { subject, expiresAtMs } = await this.tokenVerifier.verify(token);
     const key = toActorKey(subject, this.actorKeys);
     if (key === null) throw new ProtocolError('UNAUTHORIZED', `the token's "sub" ${INT64_RULE}`);
     return { actor: subject, key, mayAct: true, expiresAtMs };
@@ -64,7 +64,7 @@ export class Authenticator {
 }
 
 /** Calls back when a token expires; `null` when there is nothing to wait for. */
-export function atExpiry(expiresAtMs: number | null, clock: Clock, call: () => void): Timer | null {
+export function callAtExpiry(expiresAtMs: number | null, clock: Clock, call: () => void): Timer | null {
   const lifeMs = (expiresAtMs ?? Infinity) - clock.wallMs();
   return lifeMs <= TIMER_MAX_MS ? clock.after(lifeMs, call) : null;
 }
@@ -72,4 +72,4 @@ export function atExpiry(expiresAtMs: number | null, clock: Clock, call: () => v
 /** Said as a connection ends with its token. */
 export const TOKEN_EXPIRED = 'the token has expired';
 /** Said to a client that may watch but not act. */
-export const TOKEN_NEEDED = 'a token is needed to act; without one it is only possible to watch';
+export const TOKEN_REQUIRED = 'a token is needed to act; without one it is only possible to watch';

@@ -3,16 +3,16 @@ import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import { MARK_GENERATION_MAX, MARK_GENERATION_MS } from '../counters/bucket.js';
 import { APPLIED } from '../counters/operation.js';
-import { type InventionLimits, Inventions, type Inventor } from './inventions.js';
-import { Suspicions } from './suspicions.js';
+import { type CreationLimits, CreationLimiter, type ClientCreations } from './inventions.js';
+import { SuspicionLog } from './suspicions.js';
 
 const ADDRESS = '203.0.113.1';
 
-function world(some: Partial<InventionLimits> = {}): { clock: SimulatedClock; inventions: Inventions } {
+function world(some: Partial<CreationLimits> = {}): { clock: SimulatedClock; inventions: CreationLimiter } {
   const clock = new SimulatedClock();
   const limits = { posts: 10, actors: 10, watched: 100, marks: true, buckets: 1, workers: 1, ...some };
-  const suspicions = new Suspicions(clock, () => undefined);
-  return { clock, inventions: new Inventions(limits, clock, suspicions, () => false) };
+  const suspicions = new SuspicionLog(clock, () => undefined);
+  return { clock, inventions: new CreationLimiter(limits, clock, suspicions, () => false) };
 }
 
 function counts(post: string, v: number): PostCounts {
@@ -24,7 +24,7 @@ function marksBegun(workers: number, hours: number): number[] {
   const { clock, inventions } = world({ workers });
   const times: number[] = [];
   while (clock.nowMs() < hours * MARK_GENERATION_MS) {
-    const error = inventions.open(ADDRESS, null, false)!.admit('add', 'page', true);
+    const error = inventions.openClient(ADDRESS, null, false)!.admit('add', 'page', true);
     if (error === null) times.push(clock.nowMs());
     else clock.spend(error.retryAfterMs!);
   }
@@ -47,7 +47,7 @@ describe('session marks of an address in a bucket', () => {
     const { clock, inventions } = world({ buckets: 64 });
     const errors: unknown[] = [];
     for (let i = 0; i < 500 * 120; i++) {
-      const error = inventions.open(ADDRESS, null, true)!.admit('add', `page-${i % 10_000}`, true);
+      const error = inventions.openClient(ADDRESS, null, true)!.admit('add', `page-${i % 10_000}`, true);
       if (error !== null) errors.push(error);
       clock.spend(2);
     }
@@ -56,24 +56,24 @@ describe('session marks of an address in a bucket', () => {
 
   test('are begun once for a connection in each bucket', () => {
     const { inventions } = world({ buckets: 100 });
-    const inventor = inventions.open(ADDRESS, null, false)!;
+    const inventor = inventions.openClient(ADDRESS, null, false)!;
     const posts = Array.from({ length: 100_000 }, (_, i) => `page-${i % 1_000}`);
     expect(posts.filter((post) => inventor.admit('add', post, true) !== null)).toEqual([]);
   });
 });
 
 describe('a new post', () => {
-  function viewed(inventor: Inventor, post: string, v: number, outcome = APPLIED): void {
-    inventor.counted(outcome, counts(post, v));
+  function viewed(inventor: ClientCreations, post: string, v: number, outcome = APPLIED): void {
+    inventor.chargeNewPost(outcome, counts(post, v));
   }
 
-  function mayBegin({ inventions }: { inventions: Inventions }): boolean {
-    return inventions.open(ADDRESS, null, false)!.admit('add', 'another', false) === null;
+  function mayBegin({ inventions }: { inventions: CreationLimiter }): boolean {
+    return inventions.openClient(ADDRESS, null, false)!.admit('add', 'another', false) === null;
   }
 
   test('is paid for once, by the first that counted it', () => {
     const all = world();
-    const inventor = all.inventions.open(ADDRESS, null, false)!;
+    const inventor = all.inventions.openClient(ADDRESS, null, false)!;
     for (let i = 0; i < 9; i++) for (let again = 0; again < 5; again++) viewed(inventor, `post-${i}`, 1);
     expect(mayBegin(all)).toBe(true);
     viewed(inventor, 'post-9', 1);
@@ -82,7 +82,7 @@ describe('a new post', () => {
 
   test('is none that had been counted before, nor one of which a repetition is heard', () => {
     const all = world();
-    const inventor = all.inventions.open(ADDRESS, null, false)!;
+    const inventor = all.inventions.openClient(ADDRESS, null, false)!;
     for (let i = 0; i < 100; i++) {
       viewed(inventor, `old-${i}`, 2);
       viewed(inventor, `liked-once-${i}`, 1, 0);
@@ -92,7 +92,7 @@ describe('a new post', () => {
 
   test('is one also that is kept although nothing was counted', () => {
     const all = world();
-    const inventor = all.inventions.open(ADDRESS, null, false)!;
+    const inventor = all.inventions.openClient(ADDRESS, null, false)!;
     for (let i = 0; i < 10; i++) viewed(inventor, `unliked-${i}`, 0, 0);
     expect(mayBegin(all)).toBe(false);
   });

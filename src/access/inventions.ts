@@ -5,9 +5,9 @@ import { bucketOf, type Key64 } from '../counters/ids.js';
 import { APPLIED, type Operation } from '../counters/operation.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import { isLoopback } from './address-limiter.js';
-import { KeyedRate } from './keyed-rate.js';
+import { KeyedRateLimiter } from './keyed-rate.js';
 import { RecentSet } from './recent-set.js';
-import type { SuspicionKind, Suspicions } from './suspicions.js';
+import type { SuspicionKind, SuspicionLog } from './suspicions.js';
 
 const MINUTE_S = 60;
 /**
@@ -24,7 +24,7 @@ const POSTS_REMEMBERED = 32_768;
 /** Actors likewise: about 4 MB. */
 const ACTORS_REMEMBERED = 32_768;
 
-export interface InventionLimits {
+export interface CreationLimits {
   /** Posts that an address may begin in a minute, with a burst of as many; 0: no limit. */
   readonly posts: number;
   /** Actors without a token that may set toggles from an address for the first time, likewise. */
@@ -45,30 +45,30 @@ export interface InventionLimits {
  * Whether a post is new only its commit can tell. So an address pays for its new posts afterwards, and while it owes too
  * much it may act on posts alone that are known to exist: no operation waits for a look into the store.
  */
-export class Inventions {
-  readonly posts: KeyedRate | null;
-  readonly actors: KeyedRate | null;
-  readonly marks: KeyedRate | null;
-  readonly lookups: KeyedRate | null;
+export class CreationLimiter {
+  readonly posts: KeyedRateLimiter | null;
+  readonly actors: KeyedRateLimiter | null;
+  readonly marks: KeyedRateLimiter | null;
+  readonly lookups: KeyedRateLimiter | null;
   readonly postsSeen = new RecentSet<string>(POSTS_REMEMBERED);
   readonly actorsSeen = new RecentSet<number>(ACTORS_REMEMBERED);
 
-  /** @param isShown whether somebody here watches the post and saw it counted */
+  /** @param isWatched whether somebody here watches the post and saw it counted */
   constructor(
-    readonly limits: InventionLimits,
+    readonly limits: CreationLimits,
     clock: Clock,
-    readonly suspicions: Suspicions,
-    readonly isShown: (post: string) => boolean,
+    readonly suspicions: SuspicionLog,
+    readonly isWatched: (post: string) => boolean,
   ) {
-    const aMinute = (limit: number): KeyedRate | null =>
-      limit === 0 ? null : new KeyedRate(clock, limit / MINUTE_S, limit);
+    const aMinute = (limit: number): KeyedRateLimiter | null =>
+      limit === 0 ? null : new KeyedRateLimiter(clock, limit / MINUTE_S, limit);
     this.posts = aMinute(limits.posts);
     this.actors = aMinute(limits.actors);
     const { watched } = limits;
-    this.lookups = watched === 0 ? null : new KeyedRate(clock, watched / LOOKUPS_BACK_S, watched);
+    this.lookups = watched === 0 ? null : new KeyedRateLimiter(clock, watched / LOOKUPS_BACK_S, watched);
     const marksPerSecond = (MARKS_AN_HOUR - MARKS_BURST) / (MARK_GENERATION_MS / 1_000);
     this.marks = limits.marks
-      ? new KeyedRate(clock, marksPerSecond / limits.workers, MARKS_BURST / limits.workers)
+      ? new KeyedRateLimiter(clock, marksPerSecond / limits.workers, MARKS_BURST / limits.workers)
       : null;
   }
 
@@ -77,19 +77,19 @@ export class Inventions {
    * @param isNamed whether the actor gave its name, and so may come back under it
    * @returns `null` where the address is spared
    */
-  open(address: string, actor: Key64 | null, isNamed: boolean): Inventor | null {
-    return isLoopback(address) ? null : new Inventor(this, address, actor, isNamed);
+  openClient(address: string, actor: Key64 | null, isNamed: boolean): ClientCreations | null {
+    return isLoopback(address) ? null : new ClientCreations(this, address, actor, isNamed);
   }
 }
 
 /** Charges one client for what it makes up: once for its actor, and once for its session in each bucket. */
-export class Inventor {
+export class ClientCreations {
   #actorAdmitted = false;
   /** A bit for each bucket in which the session has a mark. */
   #marked: Uint32Array | null = null;
 
   constructor(
-    private readonly inventions: Inventions,
+    private readonly limiter: CreationLimiter,
     private readonly address: string,
     private readonly actor: Key64 | null,
     private readonly isNamed: boolean,
@@ -113,14 +113,14 @@ export class Inventor {
    * @returns `null` when it may look up this many posts; else RATE_LIMITED
    */
   admitLookups(posts: number): ErrorBody | null {
-    const waitMs = this.inventions.lookups?.take(this.address, posts) ?? 0;
+    const waitMs = this.limiter.lookups?.take(this.address, posts) ?? 0;
     if (waitMs === 0) return null;
     return this.#reject('lookups', 'too many posts looked up from your address; slow down', waitMs);
   }
 
   /** The operation was committed. */
-  counted(outcome: number, { post, v }: PostCounts): void {
-    const { posts, postsSeen } = this.inventions;
+  chargeNewPost(outcome: number, { post, v }: PostCounts): void {
+    const { posts, postsSeen } = this.limiter;
     if (posts === null || postsSeen.has(post)) return;
     // The first version has just been made by those whose operations were applied. A post of version 0 may be kept as
     // well, with the toggles that were set off there.
@@ -129,14 +129,14 @@ export class Inventor {
   }
 
   #admitPost(post: string): ErrorBody | null {
-    const { posts, postsSeen, isShown } = this.inventions;
+    const { posts, postsSeen, isWatched: isShown } = this.limiter;
     const waitMs = posts?.waitMs(this.address) ?? 0;
     if (waitMs === 0 || postsSeen.has(post) || isShown(post)) return null;
     return this.#reject('new-posts', 'too many new posts from your address; act on posts that were counted', waitMs);
   }
 
   #admitActor(): ErrorBody | null {
-    const { actors, actorsSeen } = this.inventions;
+    const { actors, actorsSeen } = this.limiter;
     const { actor } = this;
     if (actors === null || actor === null || this.#actorAdmitted) return null;
     const number = actor.hi * 2 ** 21 + (actor.lo >>> 11);
@@ -150,7 +150,7 @@ export class Inventor {
   }
 
   #admitMark(post: string): ErrorBody | null {
-    const { marks, limits } = this.inventions;
+    const { marks, limits } = this.limiter;
     if (marks === null) return null;
     const bucket = bucketOf(post, limits.buckets);
     this.#marked ??= new Uint32Array(Math.ceil(limits.buckets / 32));
@@ -165,7 +165,7 @@ export class Inventor {
   }
 
   #reject(kind: SuspicionKind, message: string, waitMs: number): ErrorBody {
-    this.inventions.suspicions.add(kind, this.address);
+    this.limiter.suspicions.add(kind, this.address);
     return errorBody('RATE_LIMITED', message, waitMs);
   }
 }

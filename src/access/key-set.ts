@@ -15,7 +15,7 @@ const FETCH_MAX_MS = 5_000;
 const ANSWER_BYTES_MAX = 2 ** 20;
 
 /** The key set cannot be fetched, so that nothing can be said of a token. */
-export class KeysUnavailable extends Error {}
+export class KeySetUnavailable extends Error {}
 
 /**
  * The keys that verify tokens, from an http or https URL; fetched when they are needed, one fetch at a time. While the provider is
@@ -43,7 +43,7 @@ export class KeySet {
   }
 
   /** Whether the last fetch went well; before the first one, too. */
-  get up(): boolean {
+  get isUp(): boolean {
     return !this.#failed;
   }
 
@@ -77,7 +77,7 @@ export class KeySet {
 
   /** While the provider is away the retries ask it: a request that waited for one would wait in vain. */
   async #fetchUnlessAway(): Promise<void> {
-    if (this.#failed) throw new KeysUnavailable();
+    if (this.#failed) throw new KeySetUnavailable();
     await this.#fetch();
   }
 
@@ -93,7 +93,7 @@ export class KeySet {
       this.clock.after(RETRY_MS, () => void this.#fetch().catch(() => undefined));
       if (!this.#failed) this.warn(this.#describeFailure(error));
       this.#failed = true;
-      throw new KeysUnavailable(undefined, { cause: error });
+      throw new KeySetUnavailable(undefined, { cause: error });
     }
     this.#fetchedAtMs = this.clock.nowMs();
     if (this.#failed) this.warn(`${this.#name}: the keys can be fetched again`);
@@ -105,7 +105,7 @@ export class KeySet {
     const effect = this.#hasKeys
       ? `known keys verify tokens until ${until.toISOString()}`
       : 'no token can be verified until they can';
-    return `${this.#name}: the keys cannot be fetched (${reasonOf(error)}); ${effect}`;
+    return `${this.#name}: the keys cannot be fetched (${describeCause(error)}); ${effect}`;
   }
 
   /** Without what may be secret in it. */
@@ -132,7 +132,7 @@ async function fetchBounded(url: string, options: RequestInit): Promise<Response
   return new Response(Buffer.concat(chunks), response);
 }
 
-function reasonOf(error: unknown): string {
+function describeCause(error: unknown): string {
   if (error instanceof errors.JWKSTimeout) return `no whole answer within ${FETCH_MAX_MS} ms`;
   const { message, cause } = error as Error & { cause?: Error };
   // fetch says what failed in the cause only.

@@ -1,16 +1,16 @@
 import { describe, expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { KeyedRate } from './keyed-rate.js';
+import { KeyedRateLimiter } from './keyed-rate.js';
 
 const KEYS_MAX = 100_000;
 
 /** Ten a second, five at once. */
-function rate(): { clock: SimulatedClock; rate: KeyedRate } {
+function rate(): { clock: SimulatedClock; rate: KeyedRateLimiter } {
   const clock = new SimulatedClock();
-  return { clock, rate: new KeyedRate(clock, 10, 5) };
+  return { clock, rate: new KeyedRateLimiter(clock, 10, 5) };
 }
 
-function waits(of: KeyedRate, key: string, tries: number): number[] {
+function waits(of: KeyedRateLimiter, key: string, tries: number): number[] {
   return Array.from({ length: tries }, () => of.take(key));
 }
 

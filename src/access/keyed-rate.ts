@@ -11,7 +11,7 @@ const LOOK_THROUGH_MIN = 1_024;
  * taken something lately, and nothing for any other: so it needs memory for what is being taken, not for who came by.
  * https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
  */
-export class KeyedRate {
+export class KeyedRateLimiter {
   /** When all that a key has taken is paid for, on the monotonic clock. */
   readonly #paidAtMs = new Map<string, number>();
   readonly #intervalMs: number;

@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
-import { ADDRESS_RATE_MIN, MessageBudget, messageRate } from './message-budget.js';
+import { ADDRESS_RATE_MIN, MessageBudget, toMessageRate } from './message-budget.js';
 import { TokenBucket } from './rate-limit.js';
 
 test('a rate of messages follows that of operations, has a least value, and has no limit where they have none', () => {
-  expect([0, 1, 500, 5_000].map((operations) => messageRate(operations, ADDRESS_RATE_MIN))).toEqual([
+  expect([0, 1, 500, 5_000].map((operations) => toMessageRate(operations, ADDRESS_RATE_MIN))).toEqual([
     0, 10_000, 10_000, 50_000,
   ]);
 });
@@ -12,16 +12,16 @@ test('units come from the connection and from its address, or from neither', () 
   const address = new TokenBucket(40, 0);
   const budget = new MessageBudget(50, address, 0);
   expect([budget.renew(0, -1), budget.renew(0, -1)]).toEqual([32, 0]);
-  expect(address.has(0, 7)).toBe(true);
-  expect(address.has(0, 8)).toBe(false);
+  expect(address.canTake(0, 7)).toBe(true);
+  expect(address.canTake(0, 8)).toBe(false);
   expect(budget.renew(1_000, -1)).toBe(32);
 });
 
 test('what was used beyond the units is paid later, up to a bound', () => {
   const address = new TokenBucket(10_000, 0);
   expect(new MessageBudget(50, address, 0).renew(0, -1_000_000)).toBe(32);
-  expect(address.has(0, 10_000 - 2_032)).toBe(true);
-  expect(address.has(0, 10_000 - 2_031)).toBe(false);
+  expect(address.canTake(0, 10_000 - 2_032)).toBe(true);
+  expect(address.canTake(0, 10_000 - 2_031)).toBe(false);
 });
 
 test('where there is no limit, there always are units', () => {

@@ -6,16 +6,16 @@ import { TokenBucket } from './rate-limit.js';
  */
 export const MESSAGE_COST = 1;
 export const RATE_LIMITED_COST = 1;
-export const WRONG_COST = 4;
+export const INVALID_COST = 4;
 /** A request of long-polling, and one that begins a connection: they take as long as dozens of messages. */
 export const REQUEST_COST = 30;
 export const CONNECT_COST = 100;
 /** Bytes that cost a unit where packets are not counted one by one: of a request's body, and of frames that `ws` takes. */
-export const BODY_BYTES_A_UNIT = 64;
-export const FRAME_BYTES_A_UNIT = 16;
+export const BODY_BYTES_PER_UNIT = 64;
+export const FRAME_BYTES_PER_UNIT = 16;
 
 /** Each operation that may be done in a second lets through as many units: it, its retries, and the messages beside it. */
-const UNITS_AN_OPERATION = 10;
+const UNITS_PER_OPERATION = 10;
 /** Units a second, at least: of a connection, and of an address. Refusing them all takes some 2 % and 10 % of a core. */
 const CONNECTION_RATE_MIN = 2_000;
 export const ADDRESS_RATE_MIN = 10_000;
@@ -31,8 +31,8 @@ const GRANT = 32;
 const DEBT_MAX = 2_000;
 
 /** @param operations a second; 0: no limit, so there is none for messages either */
-export function messageRate(operations: number, min: number): number {
-  return operations === 0 ? 0 : Math.max(min, operations * UNITS_AN_OPERATION);
+export function toMessageRate(operations: number, min: number): number {
+  return operations === 0 ? 0 : Math.max(min, operations * UNITS_PER_OPERATION);
 }
 
 /** The units of one connection, which it takes from a bucket of its own and from that of its address. */
@@ -48,7 +48,7 @@ export class MessageBudget {
     private readonly address: TokenBucket | null,
     nowMs: number,
   ) {
-    const rate = messageRate(operations, CONNECTION_RATE_MIN);
+    const rate = toMessageRate(operations, CONNECTION_RATE_MIN);
     this.#own = new TokenBucket(rate, nowMs, rate * CONNECTION_BURST_S);
   }
 
@@ -58,7 +58,7 @@ export class MessageBudget {
    */
   renew(nowMs: number, credit: number): number {
     const units = GRANT + Math.min(Math.max(-credit, 0), DEBT_MAX);
-    if (!this.#own.has(nowMs, units) || this.address?.has(nowMs, units) === false) return 0;
+    if (!this.#own.canTake(nowMs, units) || this.address?.canTake(nowMs, units) === false) return 0;
     this.#own.take(nowMs, units);
     this.address?.take(nowMs, units);
     return GRANT;

@@ -18,7 +18,7 @@ describe('a request with an origin', () => {
     ['nothing', '', false],
   ])('of %s', (_, origin, allowed) => {
     const origins = listing({ allowed: ['https://example.org'], own: ['https://counts.example.org'] });
-    expect(origins.refusalOf(request({ origin, host: 'counts.example.org' })) === null).toBe(allowed);
+    expect(origins.findRejection(request({ origin, host: 'counts.example.org' })) === null).toBe(allowed);
   });
 
   test.each([
@@ -31,7 +31,7 @@ describe('a request with an origin', () => {
     ['http://127.0.0.1.rebound.test', '127.0.0.1.rebound.test', false],
     ['https://example.org', undefined, false],
   ])('%s is of the host %s itself, where no name is known: %s', (origin, host, allowed) => {
-    expect(listing({}).refusalOf(request({ origin, host })) === null).toBe(allowed);
+    expect(listing({}).findRejection(request({ origin, host })) === null).toBe(allowed);
   });
 });
 
@@ -55,20 +55,20 @@ describe('a request without an origin', () => {
     ],
   ])('%s', (_, parts, allowed) => {
     const origins = listing({ own: ['https://counts.example.org'] });
-    expect(origins.refusalOf(request({ host: 'counts.example.org', ...parts })) === null).toBe(allowed);
+    expect(origins.findRejection(request({ host: 'counts.example.org', ...parts })) === null).toBe(allowed);
   });
 });
 
 test('with * all are allowed', () => {
   const origins = listing({ allowed: ['*'] });
-  expect(origins.lists('https://anywhere.test')).toBe(true);
-  expect(origins.refusalOf(request({ origin: 'null', host: 'counts.example.org' }))).toBeNull();
-  expect(origins.refusalOf(request({ site: 'cross-site' }))).toBeNull();
+  expect(origins.isListed('https://anywhere.test')).toBe(true);
+  expect(origins.findRejection(request({ origin: 'null', host: 'counts.example.org' }))).toBeNull();
+  expect(origins.findRejection(request({ site: 'cross-site' }))).toBeNull();
 });
 
 test('for the headers of other origins only listed ones count', () => {
   const origins = listing({ allowed: ['https://example.org'], own: ['https://counts.example.org'] });
-  expect(['https://example.org', 'https://counts.example.org'].map((origin) => origins.lists(origin))).toEqual([
+  expect(['https://example.org', 'https://counts.example.org'].map((origin) => origins.isListed(origin))).toEqual([
     true,
     false,
   ]);
@@ -77,10 +77,10 @@ test('for the headers of other origins only listed ones count', () => {
 test('a name that may be its own is reported once, with the line that mends it, and ten names at most', () => {
   const warnings: string[] = [];
   const origins = listing({ own: ['https://one.test'], warn: (message) => warnings.push(message) });
-  for (let i = 0; i < 2; i++) origins.refusalOf(request({ origin: 'https://two.test', host: 'two.test' }));
-  origins.refusalOf(request({ origin: 'https://elsewhere.test', host: 'two.test' }));
+  for (let i = 0; i < 2; i++) origins.findRejection(request({ origin: 'https://two.test', host: 'two.test' }));
+  origins.findRejection(request({ origin: 'https://elsewhere.test', host: 'two.test' }));
   expect(warnings).toEqual([expect.stringMatching(/set PUBLIC_URL=https:\/\/one\.test,https:\/\/two\.test$/)]);
-  for (let i = 0; i < 20; i++) origins.refusalOf(request({ site: 'same-origin', host: `n${i}.test` }));
+  for (let i = 0; i < 20; i++) origins.findRejection(request({ site: 'same-origin', host: `n${i}.test` }));
   expect(warnings).toHaveLength(10);
 });
 

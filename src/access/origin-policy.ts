@@ -40,12 +40,12 @@ export class OriginPolicy {
   }
 
   /** For the CORS headers of other origins. */
-  lists(origin: string): boolean {
+  isListed(origin: string): boolean {
     return this.#any || this.#allowed.has(origin);
   }
 
   /** Why the request may not come in, for the client; `null`: it may. */
-  refusalOf(request: IncomingMessage): string | null {
+  findRejection(request: IncomingMessage): string | null {
     const { origin, host } = request.headers;
     if (this.#any) return null;
     if (origin === undefined) return this.#refusalBySite(request);

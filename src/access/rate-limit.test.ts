@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { OperationLimit, TokenBucket } from './rate-limit.js';
+import { OperationLimiter, TokenBucket } from './rate-limit.js';
 
 describe('a token bucket', () => {
   test('gives its burst at once, and then its rate', () => {
@@ -40,10 +40,10 @@ describe('a token bucket', () => {
 
   test('it is full when nothing was taken for long enough', () => {
     const bucket = new TokenBucket(10, 0);
-    expect(bucket.full(0)).toBe(true);
+    expect(bucket.isFull(0)).toBe(true);
     bucket.take(0, 5);
-    expect([bucket.full(499), bucket.full(500)]).toEqual([false, true]);
-    expect(new TokenBucket(0, 0).full(0)).toBe(true);
+    expect([bucket.isFull(499), bucket.isFull(500)]).toEqual([false, true]);
+    expect(new TokenBucket(0, 0).isFull(0)).toBe(true);
   });
 
   test('over any time it gives no more than its burst and its rate', () => {
@@ -57,7 +57,7 @@ describe('a token bucket', () => {
 
 describe("a connection's limit", () => {
   test('once refused it is refused until the time it was told, also what would have been let through', () => {
-    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     for (let i = 0; i < 10; i++) expect(limit.admit(0)).toBe(0);
     expect(limit.admit(0)).toBe(1_000);
     // A token is back by now; but an operation let through here would overtake the one that was refused.
@@ -67,14 +67,14 @@ describe("a connection's limit", () => {
   });
 
   test('what was refused can be sent again in its order, all of it, at the time that was told', () => {
-    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     const waits = Array.from({ length: 20 }, () => limit.admit(0));
     expect(waits.filter((ms) => ms === 0)).toHaveLength(10);
     expect(Array.from({ length: 10 }, () => limit.admit(Math.max(...waits)))).toEqual(Array(10).fill(0));
   });
 
   test('a retry that comes a moment early is not overtaken by those behind it', () => {
-    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     const rejected = Array.from({ length: 20 }, (_, i) => i + 1).filter((seq) => limit.admit(0, 1, seq) > 0);
     expect([rejected[0], rejected.length]).toEqual([11, 10]);
     const early = [limit.admit(999.9, 1, 11), limit.admit(999.9, 1, 12)];
@@ -87,39 +87,39 @@ describe("a connection's limit", () => {
   });
 
   test('operations without a number need no order, and keep none', () => {
-    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     for (let seq = 1; seq <= 11; seq++) limit.admit(0, 1, seq);
     expect([limit.admit(1_000), limit.admit(1_000, 1, 12), limit.admit(1_000, 1, 11)]).toEqual([0, 100, 0]);
   });
 
   test('an earlier operation that comes again does not let later ones pass the one that was rejected', () => {
-    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     for (let seq = 1; seq <= 12; seq++) limit.admit(0, 1, seq);
     expect([limit.admit(1_000, 1, 5), limit.admit(1_000, 1, 12), limit.admit(1_000, 1, 11)]).toEqual([0, 100, 0]);
   });
 
   test('a second copy of an operation that was let through may be rejected, and is not waited for', () => {
-    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     for (let seq = 1; seq <= 10; seq++) limit.admit(0, 1, seq);
     expect([limit.admit(0, 1, 10), limit.admit(1_000, 1, 11)]).toEqual([1_000, 0]);
   });
 
   test('an operation that was let through and failed is waited for when its retry is rejected', () => {
-    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     for (let seq = 1; seq <= 10; seq++) limit.admit(0, 1, seq);
-    for (let seq = 9; seq <= 10; seq++) limit.failed(seq);
+    for (let seq = 9; seq <= 10; seq++) limit.markFailed(seq);
     expect([limit.admit(0, 1, 9), limit.admit(1_000, 1, 11), limit.admit(1_000, 1, 9)]).toEqual([1_000, 100, 0]);
   });
 
   test('time in which the connection was not read does not end the wait for the operation that was rejected', () => {
-    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     for (let seq = 1; seq <= 11; seq++) limit.admit(0, 1, seq);
-    limit.unread(9_000, 7_500);
+    limit.excludePause(9_000, 7_500);
     expect([limit.admit(9_000, 1, 12), limit.admit(9_000, 1, 11)]).toEqual([100, 0]);
   });
 
   test('a client that never sends again what was rejected goes on after a while', () => {
-    const limit = new OperationLimit(new TokenBucket(10, 0), null);
+    const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     for (let seq = 1; seq <= 11; seq++) limit.admit(0, 1, seq);
     const waits = Array.from({ length: 60 }, (_, i) => limit.admit(1_000 + i * 100, 1, 12 + i));
     expect(waits).toEqual(Array.from({ length: 60 }, (_, i) => (i < 50 ? 100 : 0)));
@@ -128,8 +128,8 @@ describe("a connection's limit", () => {
   test('the connections of an address share what it may do', () => {
     const address = new TokenBucket(10, 0);
     const [one, other] = [
-      new OperationLimit(new TokenBucket(10, 0), address),
-      new OperationLimit(new TokenBucket(10, 0), address),
+      new OperationLimiter(new TokenBucket(10, 0), address),
+      new OperationLimiter(new TokenBucket(10, 0), address),
     ];
     for (let i = 0; i < 6; i++) one.admit(0);
     const waits = Array.from({ length: 5 }, () => other.admit(0));
@@ -139,23 +139,23 @@ describe("a connection's limit", () => {
   });
 
   test('an address that is spared limits nothing', () => {
-    const limit = new OperationLimit(new TokenBucket(0, 0), null);
+    const limit = new OperationLimiter(new TokenBucket(0, 0), null);
     expect(Array.from({ length: 1_000 }, () => limit.admit(0)).every((ms) => ms === 0)).toBe(true);
   });
 
   test('a refusal for another reason holds as well, and a shorter one does not end a longer one', () => {
-    const limit = new OperationLimit(new TokenBucket(10, 0), null);
-    limit.close(0, 2_000);
-    limit.close(0, 500);
+    const limit = new OperationLimiter(new TokenBucket(10, 0), null);
+    limit.block(0, 2_000);
+    limit.block(0, 500);
     expect([limit.admit(600), limit.admit(2_000)]).toEqual([1_400, 0]);
   });
 
   test('time in which the connection was not read does not end a refusal, nor begin one', () => {
-    const limit = new OperationLimit(new TokenBucket(10, 0), null);
-    limit.close(1_000, 1_000);
-    limit.unread(4_500, 3_000);
+    const limit = new OperationLimiter(new TokenBucket(10, 0), null);
+    limit.block(1_000, 1_000);
+    limit.excludePause(4_500, 3_000);
     expect([limit.admit(4_500), limit.admit(5_000)]).toEqual([500, 0]);
-    limit.unread(9_000, 4_000);
+    limit.excludePause(9_000, 4_000);
     expect(limit.admit(9_000)).toBe(0);
   });
 });

@@ -32,13 +32,13 @@ export class TokenBucket {
   }
 
   /** Whether as many could be taken now. */
-  has(nowMs: number, tokens: number): boolean {
+  canTake(nowMs: number, tokens: number): boolean {
     if (this.rate === 0) return true;
     this.#refill(nowMs);
     return this.#tokens >= tokens;
   }
 
-  full(nowMs: number): boolean {
+  isFull(nowMs: number): boolean {
     this.#refill(nowMs);
     return this.#tokens >= this.burst;
   }
@@ -65,7 +65,7 @@ const NO_SEQ = 0;
  * earlier one, and its retry would be taken for a duplicate. So the order of `seq` survives every rejection. Time alone
  * does not ensure it: a retry may come a millisecond early, and be rejected while those behind it are let through.
  */
-export class OperationLimit {
+export class OperationLimiter {
   #closedUntilMs = 0;
   /** Until when the first rejected operation is waited for. */
   #graceUntilMs = 0;
@@ -92,25 +92,25 @@ export class OperationLimit {
     }
     if (seq > this.#firstRejected && nowMs < this.#graceUntilMs) return RETRY_LATER_MS;
     const waitMs = this.connection.take(nowMs, tokens) || (this.address?.take(nowMs, tokens) ?? 0);
-    if (waitMs > 0) this.close(nowMs, waitMs, seq > this.#highestAdmitted ? seq : NO_SEQ);
+    if (waitMs > 0) this.block(nowMs, waitMs, seq > this.#highestAdmitted ? seq : NO_SEQ);
     else if (seq !== NO_SEQ) this.#admitted(seq);
     return waitMs;
   }
 
   /** The connection was rejected for another reason, and told to come back after `waitMs`. */
-  close(nowMs: number, waitMs: number, seq = NO_SEQ): void {
+  block(nowMs: number, waitMs: number, seq = NO_SEQ): void {
     this.#closedUntilMs = Math.max(this.#closedUntilMs, nowMs + waitMs);
     this.#graceUntilMs = this.#closedUntilMs + RETRY_GRACE_MS;
     this.#reject(seq);
   }
 
   /** An operation that was let through was not counted, or nobody knows whether it was: its retry is news again. */
-  failed(seq: number): void {
+  markFailed(seq: number): void {
     if (seq !== NO_SEQ) this.#highestAdmitted = Math.min(this.#highestAdmitted, seq - 1);
   }
 
   /** The connection was not read for this long: what was on its way when it was rejected is still to come. */
-  unread(nowMs: number, forMs: number): void {
+  excludePause(nowMs: number, forMs: number): void {
     const sinceMs = nowMs - forMs;
     if (this.#closedUntilMs > sinceMs) this.#closedUntilMs += forMs;
     if (this.#graceUntilMs > sinceMs) this.#graceUntilMs += forMs;

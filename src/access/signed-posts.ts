@@ -1,8 +1,8 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { ownText } from '../counters/ids.js';
+import { copyText } from '../counters/ids.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import { RecentSet } from './recent-set.js';
-import type { Suspicions } from './suspicions.js';
+import type { SuspicionLog } from './suspicions.js';
 
 /** Half of the HMAC's bytes: a forger needs 2^127 tries on average. */
 const SIGNATURE_BYTES = 16;
@@ -20,12 +20,12 @@ const UNSIGNED =
  * an id is `<name>.<signature>`, and the whole of it is the id everywhere. Cost: a look into a set for an id that was
  * verified lately, else about 5 µs.
  */
-export class SignedPosts {
+export class PostSignatureVerifier {
   readonly #verified = new RecentSet<string>(VERIFIED_REMEMBERED);
 
   constructor(
     private readonly secret: string,
-    private readonly suspicions: Suspicions,
+    private readonly suspicions: SuspicionLog,
   ) {}
 
   /** @returns `null` if it is signed; else FORBIDDEN, which is counted as suspicious */
@@ -49,13 +49,13 @@ export class SignedPosts {
     const dot = post.length - SIGNATURE_CHARACTERS - 1;
     if (dot < 1 || post[dot] !== '.') return false;
     // As texts: the last character holds four bits that the bytes do not have, so that many texts are the same bytes.
-    const expected = Buffer.from(this.#signatureOf(post.slice(0, dot)));
+    const expected = Buffer.from(this.#sign(post.slice(0, dot)));
     if (!timingSafeEqual(expected, Buffer.from(post.slice(dot + 1)))) return false;
-    this.#verified.add(ownText(post));
+    this.#verified.add(copyText(post));
     return true;
   }
 
-  #signatureOf(name: string): string {
+  #sign(name: string): string {
     const digest = createHmac('sha256', this.secret).update(name).digest();
     return digest.subarray(0, SIGNATURE_BYTES).toString('base64url');
   }

@@ -1,14 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { Suspicions } from './suspicions.js';
+import { SuspicionLog } from './suspicions.js';
 
 const HOUR_MS = 3_600_000;
 const NAMED_MAX = 10_000;
 
-function suspicions(): { clock: SimulatedClock; lines: string[]; suspicions: Suspicions } {
+function suspicions(): { clock: SimulatedClock; lines: string[]; suspicions: SuspicionLog } {
   const clock = new SimulatedClock();
   const lines: string[] = [];
-  return { clock, lines, suspicions: new Suspicions(clock, (line) => lines.push(line)) };
+  return { clock, lines, suspicions: new SuspicionLog(clock, (line) => lines.push(line)) };
 }
 
 describe('suspicions', () => {

@@ -35,7 +35,7 @@ const EXPLANATIONS: Readonly<Record<SuspicionKind, string>> = {
 };
 
 /** Counts what looks like an attack, for `tallycast_suspicious_total{kind}`, and names each address once in the log. */
-export class Suspicions {
+export class SuspicionLog {
   readonly #counts = new Map<SuspicionKind, number>();
   /** When an address was named for a kind, milliseconds; those named first come first. */
   readonly #namedAtMs = new Map<string, number>();

@@ -2,7 +2,7 @@ import { errors, type JWTPayload, jwtVerify, type JWTVerifyOptions } from 'jose'
 import { ProtocolError } from '../protocol/errors.js';
 import { ACTOR_MAX } from '../protocol/limits.js';
 import type { JwtSettings } from '../config/settings.js';
-import { type KeySet, KeysUnavailable } from './key-set.js';
+import { type KeySet, KeySetUnavailable } from './key-set.js';
 import { WELL_FORMED_RULE } from './key64.js';
 
 export interface VerifiedToken {
@@ -71,7 +71,7 @@ function refusal(error: unknown): ProtocolError {
       `the token's claim "${error.claim}" is not the one that is asked for here`,
     );
   }
-  if (error instanceof KeysUnavailable) {
+  if (error instanceof KeySetUnavailable) {
     return new ProtocolError('UNAVAILABLE', 'the keys that verify tokens cannot be fetched; retry later', 1000);
   }
   return new ProtocolError(

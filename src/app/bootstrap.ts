@@ -40,18 +40,22 @@ const LAST_REQUESTS_MS = 1_000;
 const END_LIMIT_MS = 20_000;
 
 /** Runs a gateway in this process, until a signal ends it. */
-export async function boot(settings: Settings): Promise<void> {
+export async function bootstrap(settings: Settings): Promise<void> {
   const logger = await createLogger(settings.logLevel);
-  const app = await NestFactory.create<NestExpressApplication>(AppModule.with(settings), new UpgradeAwareAdapter(), {
-    bodyParser: false,
-    abortOnError: false,
-    logger: new NestLog(logger),
-  });
+  const app = await NestFactory.create<NestExpressApplication>(
+    AppModule.register(settings),
+    new UpgradeAwareAdapter(),
+    {
+      bodyParser: false,
+      abortOnError: false,
+      logger: new NestLog(logger),
+    },
+  );
   const operators = configureHttp(app, ASSETS);
   serveFolder(app, join(ASSETS, 'client-demo'), { prefix: '/', index: true });
   const redis = app.get<RedisClient | null>(REDIS);
-  const elsewhere = redis && new BroadcastAdapter(redis.channels, app.get<Clock>(CLOCK));
-  if (elsewhere !== null) app.get(ActorNotifier).mayHearElsewhere = (room) => elsewhere.mayHear(room);
+  const elsewhere = redis && new BroadcastAdapter(redis.pubSub, app.get<Clock>(CLOCK));
+  if (elsewhere !== null) app.get(ActorNotifier).hasRemoteSubscribers = (room) => elsewhere.hasRemoteSubscribers(room);
   const adapter = new CountsAdapter(
     app,
     app.get(Handshake),
@@ -61,7 +65,7 @@ export async function boot(settings: Settings): Promise<void> {
   );
   app.useWebSocketAdapter(adapter);
   await app.init();
-  const siblings = cluster.isWorker ? await joinSiblings(app, adapter) : null;
+  const siblings = cluster.isWorker ? await joinWorkers(app, adapter) : null;
   await listening(app, settings).catch((error: unknown) => {
     throw new Error(`HOST ${settings.host}, PORT ${settings.port}: ${(error as Error).message}`, { cause: error });
   });
@@ -84,7 +88,7 @@ function listening(app: NestExpressApplication, { port, host }: Settings): Promi
   return listen(port, host, BACKLOG);
 }
 
-async function joinSiblings(app: NestExpressApplication, { engine }: CountsAdapter): Promise<WorkerProcess> {
+async function joinWorkers(app: NestExpressApplication, { engine }: CountsAdapter): Promise<WorkerProcess> {
   const instruments = app.get(Instruments);
   const siblings = new WorkerProcess(engine, app.getHttpServer(), instruments.registry);
   await siblings.join();

@@ -10,11 +10,11 @@ import {
 } from '@nestjs/common';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
-import { type InventionLimits, Inventions } from '../access/inventions.js';
+import { type CreationLimits, CreationLimiter } from '../access/inventions.js';
 import { KeySet } from '../access/key-set.js';
 import { OriginPolicy } from '../access/origin-policy.js';
-import { SignedPosts } from '../access/signed-posts.js';
-import { Suspicions } from '../access/suspicions.js';
+import { PostSignatureVerifier } from '../access/signed-posts.js';
+import { SuspicionLog } from '../access/suspicions.js';
 import { TokenVerifier } from '../access/token-verifier.js';
 import { type Clock, systemClock } from '../common/clock.js';
 import { ActorNotifier } from '../fanout/actors.js';
@@ -25,7 +25,7 @@ import { OperationCounts } from '../ingest/operation-counts.js';
 import { Instruments } from '../ops/instruments.js';
 import { Presence } from '../fanout/presence.js';
 import { startReplication } from '../replication/start-replication.js';
-import type { Regions } from '../replication/regions.js';
+import type { Replication } from '../replication/regions.js';
 import type { Settings } from '../config/settings.js';
 import type { CounterStore } from '../store/counter-store.js';
 import { checkDirectory } from '../store/embedded/disk/directory-check.js';
@@ -33,7 +33,7 @@ import { EmbeddedStore } from '../store/embedded/embedded-store.js';
 import { RedisClient } from '../store/redis/client/redis-client.js';
 import { RedisStore } from '../store/redis/redis-store.js';
 import type { ReplicatedStore } from '../store/replicated-store.js';
-import { CLOCK, DATA_CLOCK, REDIS, REGIONS, SETTINGS, STORE } from '../config/injection-tokens.js';
+import { CLOCK, DATA_CLOCK, REDIS, REPLICATION, SETTINGS, STORE } from '../config/injection-tokens.js';
 
 /**
  * A post's changes reach other gateways this often in a tick. What is announced just after a viewer's frame goes out
@@ -50,10 +50,10 @@ const RETAIN_MS = 10_000;
 export class CoreModule implements OnApplicationShutdown {
   constructor(
     @Inject(STORE) private readonly store: CounterStore,
-    @Inject(REGIONS) private readonly regions: Regions | null,
+    @Inject(REPLICATION) private readonly regions: Replication | null,
   ) {}
 
-  static with(settings: Settings): DynamicModule {
+  static register(settings: Settings): DynamicModule {
     const providers = [...edges(settings), ...machinery(settings)];
     return { module: CoreModule, providers, exports: providers };
   }
@@ -75,21 +75,22 @@ function edges(settings: Settings): Provider[] {
       useFactory: (clock: Clock) => new GuardedClock(clock, (message) => new Logger('clock').warn(message)),
       inject: [CLOCK],
     },
-    { provide: Authenticator, useFactory: (clock: Clock) => identitiesOf(settings, clock), inject: [CLOCK] },
+    { provide: Authenticator, useFactory: (clock: Clock) => createAuthenticator(settings, clock), inject: [CLOCK] },
     {
       provide: OriginPolicy,
       useValue: new OriginPolicy({ allowed: allowedOrigins, own: publicUrl, warn: warnOfOrigins }),
     },
     { provide: AddressLimiter, useFactory: (clock: Clock) => new AddressLimiter(limits, clock), inject: [CLOCK] },
     {
-      provide: Suspicions,
-      useFactory: (clock: Clock) => new Suspicions(clock, (message) => new Logger('access').warn(message)),
+      provide: SuspicionLog,
+      useFactory: (clock: Clock) => new SuspicionLog(clock, (message) => new Logger('access').warn(message)),
       inject: [CLOCK],
     },
     {
-      provide: SignedPosts,
-      useFactory: (suspicions: Suspicions) => (postSecret === null ? null : new SignedPosts(postSecret, suspicions)),
-      inject: [Suspicions],
+      provide: PostSignatureVerifier,
+      useFactory: (suspicions: SuspicionLog) =>
+        postSecret === null ? null : new PostSignatureVerifier(postSecret, suspicions),
+      inject: [SuspicionLog],
     },
     { provide: ActorNotifier, useClass: ActorNotifier },
     { provide: OperationCounts, useClass: OperationCounts },
@@ -100,7 +101,7 @@ function warnOfOrigins(message: string): void {
   new Logger('origins').warn(message);
 }
 
-function identitiesOf({ jwt, private: privately, actorKeys }: Settings, clock: Clock): Authenticator {
+function createAuthenticator({ jwt, requireTokenToRead: privately, actorKeys }: Settings, clock: Clock): Authenticator {
   if (jwt === null) return new Authenticator(null, privately, actorKeys);
   const warn = (message: string): void => new Logger('tokens').warn(message);
   const keys = jwt.jwksUrl === undefined ? null : new KeySet(jwt.jwksUrl, clock, warn);
@@ -111,18 +112,23 @@ function random64(): string {
   return randomBytes(8).toString('hex');
 }
 
-function regionsOf(store: ReplicatedStore, actors: ActorNotifier, clock: Clock, settings: Settings): Regions {
+function createReplication(
+  store: ReplicatedStore,
+  actors: ActorNotifier,
+  clock: Clock,
+  settings: Settings,
+): Replication {
   const { metrics } = settings;
-  store.toggled.subscribe((toggled) => {
+  store.remoteToggles.subscribe((toggled) => {
     for (const { post, metric, actor, on } of toggled) {
-      actors.toggled(actor, { post, metric: metrics.list[metric]!.name, on }, null);
+      actors.notify(actor, { post, metric: metrics.list[metric]!.name, on }, null);
     }
   });
   const warn = (message: string): void => new Logger('regions').warn(message);
   return startReplication(store, { ...settings, clock, random: Math.random, warn });
 }
 
-function inventionLimits(settings: Settings): InventionLimits {
+function creationLimits(settings: Settings): CreationLimits {
   const { jwt, maxOpsPerAddress, maxConnectionsPerAddress, maxPostsPerConnection, buckets, workers } = settings;
   return {
     posts: settings.maxNewPostsPerAddress,
@@ -148,11 +154,17 @@ async function openStore(
   if (connections === null) {
     const warn = (message: string): void => new Logger('store').warn(message);
     await checkDirectory(dataDir, warn);
-    return new EmbeddedStore({ path: dataDir, ...data, warn, ...(hasPeers && { regional: dataClock }) });
+    return new EmbeddedStore({ path: dataDir, ...data, warn, ...(hasPeers && { replication: dataClock }) });
   }
   const publishMs = settings.tickMs / PUBLICATIONS_A_TICK;
   const wallMs = (): number => dataClock.wallMs();
-  return RedisStore.open(connections, clock, { ...data, gateway: random64(), publishMs, regional: hasPeers, wallMs });
+  return RedisStore.open(connections, clock, {
+    ...data,
+    gateway: random64(),
+    publishIntervalMs: publishMs,
+    hasPeers,
+    wallMs,
+  });
 }
 
 function machinery(settings: Settings): Provider[] {
@@ -177,17 +189,17 @@ function machinery(settings: Settings): Provider[] {
       useFactory: (store: CounterStore, clock: Clock, dataClock: Clock, instruments: Instruments) => {
         const warn = (message: string): void => new Logger('ingest').warn(message);
         // LMDB keeps what it has synced. Redis loses commits that one replica has when another one is promoted.
-        const retainMs = redis === null ? 0 : RETAIN_MS;
-        const stampMs = (): number => dataClock.wallMs();
-        const options = { buckets, flushMs, incarnation: random64, retainMs, stampMs, warn };
+        const replayWindowMs = redis === null ? 0 : RETAIN_MS;
+        const batchTimeMs = (): number => dataClock.wallMs();
+        const options = { buckets, flushMs, newProducerId: random64, replayWindowMs, batchTimeMs, warn };
         return new Ingest(store, clock, Math.random, options, instruments);
       },
       inject: [STORE, CLOCK, DATA_CLOCK, Instruments],
     },
     {
-      provide: REGIONS,
-      useFactory: (store: EmbeddedStore | RedisStore, actors: ActorNotifier, clock: Clock): Regions | null =>
-        store.regions && regionsOf(store.regions, actors, clock, settings),
+      provide: REPLICATION,
+      useFactory: (store: EmbeddedStore | RedisStore, actors: ActorNotifier, clock: Clock): Replication | null =>
+        store.replication && createReplication(store.replication, actors, clock, settings),
       inject: [STORE, ActorNotifier, DATA_CLOCK],
     },
     { provide: Presence, useFactory: (clock: Clock) => new Presence(clock), inject: [CLOCK] },
@@ -198,10 +210,10 @@ function machinery(settings: Settings): Provider[] {
       inject: [STORE, Presence, CLOCK],
     },
     {
-      provide: Inventions,
-      useFactory: (clock: Clock, suspicions: Suspicions, fanout: Fanout) =>
-        new Inventions(inventionLimits(settings), clock, suspicions, (post) => fanout.shows(post)),
-      inject: [CLOCK, Suspicions, Fanout],
+      provide: CreationLimiter,
+      useFactory: (clock: Clock, suspicions: SuspicionLog, fanout: Fanout) =>
+        new CreationLimiter(creationLimits(settings), clock, suspicions, (post) => fanout.hasCounts(post)),
+      inject: [CLOCK, SuspicionLog, Fanout],
     },
     { provide: Instruments, useClass: Instruments },
   ];

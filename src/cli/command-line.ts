@@ -14,14 +14,14 @@ const OTHER_FLAGS = ['--help', '--version'];
 export const VARIABLES: readonly string[] = Object.keys(ENVIRONMENT.shape);
 
 /** @returns the flag of a setting: `--data-dir` for DATA_DIR */
-export function flagOf(variable: string): string {
+export function toFlag(variable: string): string {
   return `--${variable.toLowerCase().replaceAll('_', '-')}`;
 }
 
 /** Settings that are true when their flag stands without a value. */
 const SWITCHES: ReadonlySet<string> = new Set(['PRIVATE']);
 
-const VARIABLE_BY_FLAG = new Map(VARIABLES.map((variable) => [flagOf(variable), variable]));
+const VARIABLE_BY_FLAG = new Map(VARIABLES.map((variable) => [toFlag(variable), variable]));
 
 /**
  * Reads `[start|help|version] [--setting value | --setting=value]…`. Values are checked where the environment's are.
@@ -47,7 +47,7 @@ function parseSettings(args: readonly string[]): Record<string, string> {
   const settings: Record<string, string> = {};
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
-    if (!arg.startsWith('--')) throw new Error(`unexpected ${arg}: a setting is given as ${flagOf('PORT')} 4000`);
+    if (!arg.startsWith('--')) throw new Error(`unexpected ${arg}: a setting is given as ${toFlag('PORT')} 4000`);
     const [flag, given] = splitAtEquals(arg);
     const variable = VARIABLE_BY_FLAG.get(flag);
     if (OTHER_FLAGS.includes(flag)) throw new Error(`${flag} takes no value`);

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { ENVIRONMENT } from '../config/environment-schema.js';
-import { flagOf, VARIABLES } from './command-line.js';
+import { toFlag, VARIABLES } from './command-line.js';
 
 /** The text of `tallycast --help`: each setting with its default and one line about it. */
 export function helpText(): string {
-  const rows = VARIABLES.map((variable) => [flagOf(variable), defaultOf(variable)] as const);
+  const rows = VARIABLES.map((variable) => [toFlag(variable), defaultOf(variable)] as const);
   const flagWidth = Math.max(...rows.map(([flag]) => flag.length)) + 2;
   const defaultWidth = Math.max(...rows.map(([, standard]) => standard.length)) + 2;
   const settings = VARIABLES.map((variable, i) => {

@@ -33,7 +33,7 @@ async function start(environment: NodeJS.ProcessEnv): Promise<void> {
     await runWorkers(settings);
   } else {
     // The primary needs none of what a gateway is made of.
-    const { boot } = await import('../app/bootstrap.js');
+    const { bootstrap: boot } = await import('../app/bootstrap.js');
     await boot(settings);
   }
 }

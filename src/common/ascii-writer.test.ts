@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { AsciiWriter } from './ascii-writer.js';
 
 function written(write: (writer: AsciiWriter) => void): string {
-  return new AsciiWriter().only({ writeTo: write });
+  return new AsciiWriter().toText({ writeTo: write });
 }
 
 describe('a writer of ASCII', () => {

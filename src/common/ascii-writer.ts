@@ -19,7 +19,7 @@ export class AsciiWriter {
 
   /** Characters above 0x7f would come out as others. */
   text(text: string): this {
-    this.need(text.length);
+    this.reserve(text.length);
     if (text.length > LOOP_MAX) this.length += this.bytes.write(text, this.length, 'latin1');
     else for (let i = 0; i < text.length; i++) this.bytes[this.length++] = text.charCodeAt(i);
     return this;
@@ -29,7 +29,7 @@ export class AsciiWriter {
   integer(value: number): this {
     let digits = 1;
     for (let power = 10; power <= value; power *= 10) digits += 1;
-    this.need(digits);
+    this.reserve(digits);
     this.length += digits;
     for (let at = this.length - 1, left = value; digits > 0; digits--, at--) {
       const rest = Math.floor(left / 10);
@@ -41,7 +41,7 @@ export class AsciiWriter {
 
   /** Bytes that are ASCII. */
   raw(bytes: Uint8Array): this {
-    this.need(bytes.length);
+    this.reserve(bytes.length);
     this.bytes.set(bytes, this.length);
     this.length += bytes.length;
     return this;
@@ -56,14 +56,14 @@ export class AsciiWriter {
   }
 
   /** @returns what this one writes, while nothing else was written */
-  only(text: Writable): string {
+  toText(text: Writable): string {
     text.writeTo(this);
     const taken = this.bytes.toString('latin1', 0, this.length);
     this.#beginAnew();
     return taken;
   }
 
-  protected need(more: number): void {
+  protected reserve(more: number): void {
     if (this.length + more <= this.bytes.length) return;
     const bytes = Buffer.allocUnsafe(Math.max(2 * this.bytes.length, this.length + more));
     this.bytes.copy(bytes, 0, 0, this.length);

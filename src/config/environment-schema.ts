@@ -3,7 +3,7 @@ import proxyaddr from 'proxy-addr';
 import { z } from 'zod';
 import { ACTOR_KEYS } from '../counters/ids.js';
 import { Metrics } from '../counters/metrics.js';
-import { NAMELESS } from '../counters/pn-counter.js';
+import { UNNAMED_REGION } from '../counters/pn-counter.js';
 import { parsePeers, REGION_PATTERN } from './peer-urls.js';
 import { parseNatMap, parseRedisUrl } from './redis-url.js';
 
@@ -152,7 +152,7 @@ export const ENVIRONMENT = z.object({
   REGION: z
     .string()
     .regex(REGION_PATTERN, 'must be a-z, then up to 15 of a-z 0-9 -')
-    .prefault(NAMELESS)
+    .prefault(UNNAMED_REGION)
     .describe('Name of this region'),
   PEERS: z.string().transform(parsed(parsePeers)).default([]).describe('The other regions: us=https://us.example,ap=…'),
   PEER_TOKEN: z

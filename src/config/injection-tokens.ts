@@ -7,4 +7,4 @@ export const STORE = Symbol('CounterStore');
 /** The connections that gateways share counters by; `null` with the embedded store. */
 export const REDIS = Symbol('Redis');
 /** The other regions; `null` where there are none. */
-export const REGIONS = Symbol('Regions');
+export const REPLICATION = Symbol('Regions');

@@ -1,4 +1,4 @@
-import { regionNumber } from '../counters/replication/hybrid-clock.js';
+import { toRegionNumber } from '../counters/replication/hybrid-clock.js';
 
 /** Name of a region, in settings, on the wire and in what stores keep. */
 export const REGION_PATTERN = /^[a-z][a-z0-9-]{0,15}$/;
@@ -41,16 +41,16 @@ function parsePeer(part: string): PeerAddress {
 }
 
 /** @throws Error if stamps of two regions could be the same, for their names have the same number */
-export function checkNames(own: string, peers: readonly PeerAddress[]): void {
-  const byNumber = new Map([[regionNumber(own), own]]);
+export function checkRegionNames(own: string, peers: readonly PeerAddress[]): void {
+  const byNumber = new Map([[toRegionNumber(own), own]]);
   for (const { region } of peers) {
     if (region === own) throw new Error(`names ${own}, which is this gateway's own REGION: name the others only`);
-    const other = byNumber.get(regionNumber(region));
+    const other = byNumber.get(toRegionNumber(region));
     if (other !== undefined) {
       throw new Error(
         `${other} and ${region}: by chance time stamps of these two names cannot be told apart; rename one`,
       );
     }
-    byNumber.set(regionNumber(region), region);
+    byNumber.set(toRegionNumber(region), region);
   }
 }

@@ -50,14 +50,14 @@ const FORMS = 'redis://host:port, redis+sentinel://host:port,host:port/master or
 export function parseRedisUrl(text: string): RedisTarget {
   const parts = URL_PARTS.exec(text)?.groups;
   if (parts === undefined) throw new Error(`must be ${FORMS} (rediss for TLS; /, ?, # and @ in a password as %XX)`);
-  const kind = kindOf(parts.kind);
-  const { master, database } = pathOf(kind, parts.path ?? '');
+  const kind = parseKind(parts.kind);
+  const { master, database } = parsePath(kind, parts.path ?? '');
   return {
     kind,
-    addresses: addressesOf(kind, parts.hosts!),
+    addresses: parseAddresses(kind, parts.hosts!),
     master,
-    login: loginOf(parts.login),
-    sentinelLogin: sentinelLoginOf(kind, parts.query ?? ''),
+    login: parseLogin(parts.login),
+    sentinelLogin: parseSentinelLogin(kind, parts.query ?? ''),
     tls: parts.tls === 's',
     database,
   };
@@ -75,31 +75,31 @@ export function parseNatMap(text: string): ReadonlyMap<string, Address> {
     if (announced === undefined || reachable === undefined || more.length > 0) {
       throw new Error('must be announced:port=reachable:port pairs, such as 10.0.0.1:6379=redis.example:7001');
     }
-    const key = addressText(addressOf(announced, REDIS_PORT));
+    const key = formatAddress(parseAddress(announced, REDIS_PORT));
     if (map.has(key)) throw new Error(`names ${key} twice`);
-    map.set(key, addressOf(reachable, REDIS_PORT));
+    map.set(key, parseAddress(reachable, REDIS_PORT));
   }
   return map;
 }
 
 /** As it is written in addresses and logs: IPv6 in brackets. */
-export function addressText({ host, port }: Address): string {
+export function formatAddress({ host, port }: Address): string {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-function kindOf(text: string | undefined): RedisTarget['kind'] {
+function parseKind(text: string | undefined): RedisTarget['kind'] {
   return text === 'sentinel' || text === 'cluster' ? text : 'single';
 }
 
-function addressesOf(kind: RedisTarget['kind'], text: string): [Address, ...Address[]] {
+function parseAddresses(kind: RedisTarget['kind'], text: string): [Address, ...Address[]] {
   const standard = kind === 'sentinel' ? SENTINEL_PORT : REDIS_PORT;
-  const [first, ...others] = text.split(',').map((part) => addressOf(part, standard));
+  const [first, ...others] = text.split(',').map((part) => parseAddress(part, standard));
   if (kind === 'single' && others.length > 0)
     throw new Error('names several hosts: use redis+sentinel:// or redis+cluster://, or one host');
   return [first!, ...others];
 }
 
-function addressOf(text: string, standard: number): Address {
+function parseAddress(text: string, standard: number): Address {
   const parts = HOST_PORT.exec(text)?.groups;
   const host = parts?.v6 ?? parts?.name;
   const port = Number(parts?.port ?? standard);
@@ -109,29 +109,29 @@ function addressOf(text: string, standard: number): Address {
   return { host, port };
 }
 
-function pathOf(kind: RedisTarget['kind'], path: string): { master: string; database: number } {
+function parsePath(kind: RedisTarget['kind'], path: string): { master: string; database: number } {
   if (kind === 'cluster') {
     if (path !== '') throw new Error('names a database, which a cluster does not have: end after the hosts');
     return { master: '', database: 0 };
   }
-  if (kind === 'single') return { master: '', database: databaseOf(path) };
+  if (kind === 'single') return { master: '', database: parseDatabase(path) };
   const [master = '', database = '', ...more] = path.split('/');
   if (!MASTER.test(master) || more.length > 0)
     throw new Error('must name the primary as its sentinels do: redis+sentinel://host:port,host:port/master');
-  return { master, database: databaseOf(database) };
+  return { master, database: parseDatabase(database) };
 }
 
-function databaseOf(text: string): number {
+function parseDatabase(text: string): number {
   if (text === '') return 0;
   if (!DATABASE.test(text)) throw new Error('names a database that is not a number: end with /0, /1 and so on');
   return Number(text);
 }
 
-function loginOf(text: string | undefined): Login | null {
+function parseLogin(text: string | undefined): Login | null {
   if (text === undefined || text === '' || text === ':') return null;
   const colon = text.indexOf(':');
   if (colon === -1) throw new Error('has a user without a password: write user:password@, or :password@');
-  return login(decoded(text.slice(0, colon)), decoded(text.slice(colon + 1)));
+  return login(decode(text.slice(0, colon)), decode(text.slice(colon + 1)));
 }
 
 function login(username: string, password: string): Login {
@@ -139,7 +139,7 @@ function login(username: string, password: string): Login {
   return { username: username === '' ? null : username, password };
 }
 
-function sentinelLoginOf(kind: RedisTarget['kind'], query: string): Login | null {
+function parseSentinelLogin(kind: RedisTarget['kind'], query: string): Login | null {
   if (query === '') return null;
   if (kind !== 'sentinel') throw new Error('has parameters after ?, which only redis+sentinel:// knows');
   let username = '';
@@ -147,7 +147,7 @@ function sentinelLoginOf(kind: RedisTarget['kind'], query: string): Login | null
   for (const pair of query.split('&')) {
     const equals = pair.indexOf('=');
     const name = equals === -1 ? pair : pair.slice(0, equals);
-    const value = equals === -1 ? '' : decoded(pair.slice(equals + 1));
+    const value = equals === -1 ? '' : decode(pair.slice(equals + 1));
     if (name === 'sentinel_username') username = value;
     else if (name === 'sentinel_password') password = value;
     else throw new Error('has an unknown parameter after ?; known are sentinel_username and sentinel_password');
@@ -156,7 +156,7 @@ function sentinelLoginOf(kind: RedisTarget['kind'], query: string): Login | null
   return login(username, password);
 }
 
-function decoded(text: string): string {
+function decode(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {

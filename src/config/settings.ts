@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
 import type { ActorKeys } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
-import { NAMELESS } from '../counters/pn-counter.js';
+import { UNNAMED_REGION } from '../counters/pn-counter.js';
 import { type Environment, ENVIRONMENT } from './environment-schema.js';
-import { checkNames, type PeerAddress } from './peer-urls.js';
+import { checkRegionNames, type PeerAddress } from './peer-urls.js';
 import type { RedisTarget } from './redis-url.js';
 
 /** The settings of the environment, checked once, at boot. Names and defaults: README.md, "Settings". */
@@ -35,7 +35,7 @@ export interface Settings {
   /** Verifies tokens; `null`: there are none, and actors are whom they say they are. */
   readonly jwt: JwtSettings | null;
   /** Whether watching, too, needs a token. */
-  readonly private: boolean;
+  readonly requireTokenToRead: boolean;
   /** A second, with a burst of as many; 0: no limit. */
   readonly maxOpsPerConnection: number;
   readonly maxOpsPerAddress: number;
@@ -55,7 +55,7 @@ export interface Settings {
   /** The secret by which regions know each other; `''` without peers. */
   readonly peerToken: string;
   /** How often changes go to each peer, at most. */
-  readonly shipMs: number;
+  readonly replicationIntervalMs: number;
   readonly logLevel: string;
 }
 
@@ -108,7 +108,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     allowedOrigins: env.ALLOWED_ORIGINS,
     publicUrl: env.PUBLIC_URL,
     jwt,
-    private: env.PRIVATE === 'true',
+    requireTokenToRead: env.PRIVATE === 'true',
     maxOpsPerConnection: env.MAX_OPS_PER_CONNECTION,
     maxOpsPerAddress: env.MAX_OPS_PER_ADDRESS,
     maxConnectionsPerAddress: env.MAX_CONNECTIONS_PER_ADDRESS,
@@ -120,7 +120,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     region: env.REGION,
     peers: env.PEERS,
     peerToken: env.PEER_TOKEN ?? '',
-    shipMs: env.SHIP_MS,
+    replicationIntervalMs: env.SHIP_MS,
     logLevel: env.LOG_LEVEL,
   };
 }
@@ -131,11 +131,11 @@ function checkPeers({ REGION, PEERS, PEER_TOKEN }: Environment): void {
       throw new Error('PEER_TOKEN is of no use without PEERS, which names the other regions');
     return;
   }
-  if (REGION === NAMELESS)
+  if (REGION === UNNAMED_REGION)
     throw new Error('PEERS needs REGION, the name that the others have this gateway under in theirs');
   if (PEER_TOKEN === undefined) throw new Error('PEERS needs PEER_TOKEN, a secret that is the same in all regions');
   try {
-    checkNames(REGION, PEERS);
+    checkRegionNames(REGION, PEERS);
   } catch (error) {
     throw new Error(`PEERS ${(error as Error).message}`, { cause: error });
   }

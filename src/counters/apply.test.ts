@@ -3,7 +3,7 @@ import { MemoryBucket } from '../../test/contract/memory-bucket.js';
 import { adjust, key, like, METRICS, save, SAVES, START_MS, unlike, view } from '../../test/contract/operations.js';
 import { apply } from './apply.js';
 import type { CommitResult } from './batch.js';
-import { MARK_GENERATION_MAX, MARK_GENERATION_MS, metricState } from './bucket.js';
+import { MARK_GENERATION_MAX, MARK_GENERATION_MS, ensureMetricState } from './bucket.js';
 import { LIKES, VIEWS } from './metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from './operation.js';
 import { COUNT_MAX, increment } from './pn-counter.js';
@@ -16,7 +16,7 @@ let bucket: MemoryBucket;
 let n = 0;
 
 function send(number: number, operations: Operation[], atMs = START_MS): CommitResult {
-  return apply(bucket, METRICS, { bucket: 0, incarnation: 'life-one', n: number, atMs, operations });
+  return apply(bucket, METRICS, { bucket: 0, producerId: 'life-one', batchNumber: number, atMs, operations });
 }
 
 /** Applies the operations as the next batch and gives their outcomes. */
@@ -34,7 +34,7 @@ function totals(post: string): readonly number[] | undefined {
 /** A post whose plain part of a metric stands at `value`, as if it had long been counted. */
 function plant(post: string, metric: number, value: number): void {
   const state = { v: 1, updatedAtMs: START_MS, metrics: [] };
-  metricState(state, metric).counter = increment([], REPLICA, value, 0);
+  ensureMetricState(state, metric).counter = increment([], REPLICA, value, 0);
   bucket.setPost(post, state);
 }
 
@@ -126,7 +126,13 @@ describe('a batch', () => {
 describe('the fence', () => {
   it('answers the last batch again as it was answered, with the counts of now', () => {
     const first = send(1, [view('p'), like('p', ANN)]);
-    apply(bucket, METRICS, { bucket: 0, incarnation: 'life-two', n: 1, atMs: START_MS, operations: [view('p')] });
+    apply(bucket, METRICS, {
+      bucket: 0,
+      producerId: 'life-two',
+      batchNumber: 1,
+      atMs: START_MS,
+      operations: [view('p')],
+    });
     const again = send(1, [view('p'), like('p', ANN)]);
     if (first.kind !== 'applied' || again.kind !== 'applied') throw new Error(again.kind);
     expect(again.outcomes).toEqual(first.outcomes);
@@ -176,10 +182,10 @@ describe('the mark of a session', () => {
       Array.from({ length: count }, (_, i) => view('p', 1, { session: key(from + i), seq: 1 }));
     outcomes(marked(0, MARK_GENERATION_MAX - 1));
     outcomes(marked(0, 1));
-    const { number } = bucket.generation();
+    const { number } = bucket.markGeneration();
     outcomes(marked(MARK_GENERATION_MAX, 1));
-    expect(bucket.generation()).toMatchObject({ number, marks: MARK_GENERATION_MAX });
+    expect(bucket.markGeneration()).toMatchObject({ number, marks: MARK_GENERATION_MAX });
     outcomes([]);
-    expect(bucket.generation()).toEqual({ number: number + 1, startedAtMs: START_MS, marks: 0 });
+    expect(bucket.markGeneration()).toEqual({ number: number + 1, startedAtMs: START_MS, marks: 0 });
   });
 });

@@ -7,17 +7,17 @@ import type { Operation } from './operation.js';
 export interface Batch {
   readonly bucket: number;
   /** 64 random bits of this gateway life. */
-  readonly incarnation: string;
-  readonly n: number;
+  readonly producerId: string;
+  readonly batchNumber: number;
   /** Wall time at the gateway, ms since 1970. */
   readonly atMs: number;
   readonly operations: readonly Operation[];
 }
 
 /** What a bucket remembers of an incarnation: its last batch, and what to answer when that one is sent again. */
-export interface Fence {
-  readonly n: number;
-  /** A byte of outcome bits for each operation of batch `n`. */
+export interface ProducerState {
+  readonly batchNumber: number;
+  /** A byte of outcome bits for each operation of batch `batchNumber`. */
   readonly outcomes: Uint8Array;
 }
 

@@ -21,7 +21,7 @@ export function isPostId(id: string): boolean {
  * The same id in memory of its own. V8 keeps a text that was cut out of a longer one by keeping the whole of it: an id of
  * 13 characters or more out of a polling request or of a URL would hold up to 256 KB for as long as the id is remembered.
  */
-export function ownText(id: string): string {
+export function copyText(id: string): string {
   return Buffer.from(id, 'latin1').toString('latin1');
 }
 

@@ -30,6 +30,6 @@ export const DUPLICATE = 2;
 export const ON = 4;
 
 /** Tokens that an operation costs, of the rates of its connection and of its address: 1 to 50. */
-export function costOf(value: number): number {
+export function computeTokenCost(value: number): number {
   return value <= VALUE_A_TOKEN ? 1 : Math.ceil(value / VALUE_A_TOKEN);
 }

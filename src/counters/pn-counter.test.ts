@@ -1,21 +1,29 @@
 import { describe, expect, it } from '@jest/globals';
-import { EMPTY, type Entry, increment, merge, orderOf, type Replica, valueOf } from './pn-counter.js';
+import {
+  EMPTY_COUNTER,
+  type CounterEntry,
+  increment,
+  mergeEntry,
+  compareIncarnations,
+  type RegionIncarnation,
+  sumEntries,
+} from './pn-counter.js';
 
-const EU: Replica = { region: 'eu', epoch: 1, nonce: 10 };
-const US: Replica = { region: 'us', epoch: 1, nonce: 20 };
+const EU: RegionIncarnation = { region: 'eu', epoch: 1, nonce: 10 };
+const US: RegionIncarnation = { region: 'us', epoch: 1, nonce: 20 };
 
-function entry(replica: Replica, p: number, n = 0): Entry {
-  return { replica, p, n };
+function entry(replica: RegionIncarnation, p: number, n = 0): CounterEntry {
+  return { incarnation: replica, p, n };
 }
 
 describe('a PN-counter', () => {
   it('is the sum of what all regions added less what they took', () => {
-    expect(valueOf(EMPTY)).toBe(0);
-    expect(valueOf([entry(EU, 5, 2), entry(US, 4, 4)])).toBe(3);
+    expect(sumEntries(EMPTY_COUNTER)).toBe(0);
+    expect(sumEntries([entry(EU, 5, 2), entry(US, 4, 4)])).toBe(3);
   });
 
   it("grows in the own region's entry and leaves the counter it came from alone", () => {
-    const first = increment(EMPTY, EU, 3, 0);
+    const first = increment(EMPTY_COUNTER, EU, 3, 0);
     const second = increment(first, US, 1, 0);
     expect(increment(second, EU, 0, 2)).toEqual([entry(EU, 3, 2), entry(US, 1)]);
     expect(first).toEqual([entry(EU, 3)]);
@@ -29,23 +37,23 @@ describe('a PN-counter', () => {
 
 describe('merging', () => {
   it('of the same life takes the larger of each number', () => {
-    expect(merge([entry(EU, 5, 1)], entry(EU, 4, 2))).toEqual([entry(EU, 5, 2)]);
+    expect(mergeEntry([entry(EU, 5, 1)], entry(EU, 4, 2))).toEqual([entry(EU, 5, 2)]);
   });
 
   it('takes over what only the other side has', () => {
-    expect(merge([entry(EU, 5)], entry(US, 4))).toEqual([entry(EU, 5), entry(US, 4)]);
+    expect(mergeEntry([entry(EU, 5)], entry(US, 4))).toEqual([entry(EU, 5), entry(US, 4)]);
   });
 
   it('replaces a lower epoch even by smaller numbers, and keeps a higher one', () => {
     const later = entry({ ...EU, epoch: 2, nonce: 11 }, 1);
     const earlier = entry(EU, 5);
-    expect(merge([earlier], later)).toEqual([later]);
-    expect(merge([later], earlier)).toEqual([later]);
+    expect(mergeEntry([earlier], later)).toEqual([later]);
+    expect(mergeEntry([later], earlier)).toEqual([later]);
   });
 
   it('changes nothing by another life of the same epoch', () => {
     const counter = [entry(EU, 5)];
-    expect(merge(counter, entry({ ...EU, nonce: 11 }, 9))).toBe(counter);
-    expect(orderOf({ epoch: 1, nonce: 11 }, EU)).toBe('clash');
+    expect(mergeEntry(counter, entry({ ...EU, nonce: 11 }, 9))).toBe(counter);
+    expect(compareIncarnations({ epoch: 1, nonce: 11 }, EU)).toBe('clash');
   });
 });

@@ -11,7 +11,7 @@ export const COUNT_MAX = Number.MAX_SAFE_INTEGER;
  * One life of a region's store. A store that may have lost its last commits takes a higher epoch and a new nonce;
  * two stores that by mistake took the same epoch differ in the nonce.
  */
-export interface Replica {
+export interface RegionIncarnation {
   readonly region: string;
   readonly epoch: number;
   readonly nonce: number;
@@ -21,27 +21,27 @@ export interface Replica {
  * Lives of other regions that a store keeps and a message may name. Each failover or restored backup of a region adds one: 60 for
  * each of 15 peers. Records refer to lives by their place in a list that is read as a whole.
  */
-export const LIVES_MAX = 1_000;
+export const INCARNATIONS_MAX = 1_000;
 
 /** Other regions that were ever heard of: 15 peers, and those that were removed, whose counts stay. */
 export const REGIONS_MAX = 32;
 
 /** The name of a region that is the only one; its data may be given another one once. */
-export const NAMELESS = 'local';
+export const UNNAMED_REGION = 'local';
 
 /** A region's share of a counter: both numbers only grow within one (epoch, nonce). */
-export interface Entry {
-  readonly replica: Replica;
+export interface CounterEntry {
+  readonly incarnation: RegionIncarnation;
   readonly p: number;
   readonly n: number;
 }
 
 /** At most one entry a region, in no order. */
-export type PnCounter = readonly Entry[];
+export type PnCounter = readonly CounterEntry[];
 
-export const EMPTY: PnCounter = [];
+export const EMPTY_COUNTER: PnCounter = [];
 
-export function valueOf(counter: PnCounter): number {
+export function sumEntries(counter: PnCounter): number {
   let sum = 0;
   for (const { p, n } of counter) sum += p - n;
   return sum;
@@ -52,32 +52,32 @@ export function valueOf(counter: PnCounter): number {
  * Serra, Duarte, Ferreira, Shapiro, Rodrigues, Preguiça: "Extending Eventually Consistent Cloud Databases for Enforcing Numeric
  * Invariants", SRDS 2015). So P is at least N in every entry, whatever is merged in whatever order, and no sum is below 0.
  */
-export function rightsOf(counter: PnCounter, region: string): number {
-  const own = entryOf(counter, region);
+export function countRights(counter: PnCounter, region: string): number {
+  const own = findEntry(counter, region);
   return own === undefined ? 0 : own.p - own.n;
 }
 
 /** One life of a region beside another: which came later? `clash`: two that took the same epoch by mistake. */
-export type Order = 'older' | 'same' | 'newer' | 'clash';
+export type IncarnationOrder = 'older' | 'same' | 'newer' | 'clash';
 
-export type Life = Pick<Replica, 'epoch' | 'nonce'>;
+export type Incarnation = Pick<RegionIncarnation, 'epoch' | 'nonce'>;
 
-export function orderOf(life: Life, known: Life): Order {
-  if (life.epoch !== known.epoch) return life.epoch > known.epoch ? 'newer' : 'older';
-  return life.nonce === known.nonce ? 'same' : 'clash';
+export function compareIncarnations(incarnation: Incarnation, other: Incarnation): IncarnationOrder {
+  if (incarnation.epoch !== other.epoch) return incarnation.epoch > other.epoch ? 'newer' : 'older';
+  return incarnation.nonce === other.nonce ? 'same' : 'clash';
 }
 
 /** The region's share, if it has one. */
-export function entryOf(counter: PnCounter, region: string): Entry | undefined {
-  return counter.find(({ replica }) => replica.region === region);
+export function findEntry(counter: PnCounter, region: string): CounterEntry | undefined {
+  return counter.find(({ incarnation: replica }) => replica.region === region);
 }
 
 /** Adds to the own region's entry. An entry of an earlier epoch is carried over: what it counted was counted. */
-export function increment(counter: PnCounter, replica: Replica, p: number, n: number): PnCounter {
-  const at = counter.findIndex((entry) => entry.replica.region === replica.region);
+export function increment(counter: PnCounter, replica: RegionIncarnation, p: number, n: number): PnCounter {
+  const at = counter.findIndex((entry) => entry.incarnation.region === replica.region);
   const own = counter[at];
-  if (own === undefined) return [...counter, { replica, p, n }];
-  return counter.with(at, { replica, p: own.p + p, n: own.n + n });
+  if (own === undefined) return [...counter, { incarnation: replica, p, n }];
+  return counter.with(at, { incarnation: replica, p: own.p + p, n: own.n + n });
 }
 
 /**
@@ -85,11 +85,15 @@ export function increment(counter: PnCounter, replica: Replica, p: number, n: nu
  * nothing (a clash is refused before it comes here). Commutative, associative and idempotent for lives that do not clash.
  * @returns the counter itself if nothing changed
  */
-export function merge(counter: PnCounter, entry: Entry, order: typeof orderOf = orderOf): PnCounter {
-  const at = counter.findIndex(({ replica }) => replica.region === entry.replica.region);
+export function mergeEntry(
+  counter: PnCounter,
+  entry: CounterEntry,
+  order: typeof compareIncarnations = compareIncarnations,
+): PnCounter {
+  const at = counter.findIndex(({ incarnation: replica }) => replica.region === entry.incarnation.region);
   const known = counter[at];
   if (known === undefined) return [...counter, entry];
-  switch (order(entry.replica, known.replica)) {
+  switch (order(entry.incarnation, known.incarnation)) {
     case 'newer':
       return counter.with(at, entry);
     case 'same': {

@@ -1,34 +1,34 @@
 import type { PostCounts } from './batch.js';
-import { type Bucket, countsOf, type PostState } from './bucket.js';
+import { type Bucket, buildCounts, type PostState } from './bucket.js';
 import type { Metrics } from './metrics.js';
 
 /** A post while something is done to it: read once, written once. */
-export interface PostAtHand {
+export interface WorkingPost {
   readonly state: PostState;
-  readonly known: boolean;
+  readonly exists: boolean;
   changed: boolean;
   /** Not changed, but to be found by a scan: an actor has said something of it. A post of version 0 is unknown to readers. */
-  named: boolean;
+  mustExist: boolean;
 }
 
 /** The posts of a bucket that a batch or a shipment names. */
-export class PostsAtHand {
-  readonly #posts = new Map<string, PostAtHand>();
+export class PostWorkingSet {
+  readonly #posts = new Map<string, WorkingPost>();
 
   constructor(
     private readonly bucket: Bucket,
     private readonly metrics: Metrics,
   ) {}
 
-  get(id: string): PostAtHand {
+  get(id: string): WorkingPost {
     let post = this.#posts.get(id);
     if (post === undefined) {
       const state = this.bucket.post(id);
       post = {
         state: state ?? { v: 0, updatedAtMs: 0, metrics: [] },
-        known: state !== undefined,
+        exists: state !== undefined,
         changed: false,
-        named: false,
+        mustExist: false,
       };
       this.#posts.set(id, post);
     }
@@ -44,8 +44,8 @@ export class PostsAtHand {
       if (post.changed) {
         post.state.v += 1;
         bucket.setPost(id, post.state);
-      } else if (post.named && !post.known) bucket.setPost(id, post.state);
-      const now = countsOf(id, bucket.epoch, post.known || post.changed ? post.state : undefined, metrics);
+      } else if (post.mustExist && !post.exists) bucket.setPost(id, post.state);
+      const now = buildCounts(id, bucket.epoch, post.exists || post.changed ? post.state : undefined, metrics);
       counts.set(id, now);
       if (post.changed) changed.push(now);
     }

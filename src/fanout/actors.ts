@@ -8,20 +8,20 @@ type EmitMine = (room: string, event: MineEvent, except: string | null) => void;
  * The room that all connections of an actor share. Operators know the name, too (docs/operations.md). Never 20 characters
  * long as the id of a socket is, which the adapter takes for a room of one gateway's.
  */
-export function roomOf({ hi, lo }: Key64): string {
+export function toActorRoom({ hi, lo }: Key64): string {
   return `actor:${hex32(hi)}${hex32(lo)}`;
 }
 
 /** Tells an actor's connections what it did through another, or over HTTP. */
 export class ActorNotifier {
   /** Whether another gateway may have connections in the room. */
-  mayHearElsewhere: (room: string) => boolean = () => false;
+  hasRemoteSubscribers: (room: string) => boolean = () => false;
   /** Set by the gateway when it has its server. */
   emit: EmitMine = () => undefined;
 
   /** An actor's toggle changed. `by`: the connection that did it and knows, `null` if it was none. */
-  toggled(actor: Key64, event: MineEvent, by: string | null): void {
-    this.emit(roomOf(actor), event, by);
+  notify(actor: Key64, event: MineEvent, by: string | null): void {
+    this.emit(toActorRoom(actor), event, by);
   }
 }
 

@@ -6,17 +6,17 @@ const LEAST_MS = 100;
 test('a gateway that keeps up has the tick that was set', () => {
   const tempo = new AdaptiveTick(LEAST_MS);
   for (let now = 0; now < 10_000; now += 100) {
-    tempo.wrote(now, now + 50);
-    tempo.round(now % LEAST_MS, now + 50);
+    tempo.recordWriting(now, now + 50);
+    tempo.cycleTook(now % LEAST_MS, now + 50);
   }
   expect(tempo.tickMs(10_000)).toBe(LEAST_MS);
 });
 
 test('a tick is as long as viewers wait for their turn', () => {
   const tempo = new AdaptiveTick(LEAST_MS);
-  tempo.round(340, 1_000);
+  tempo.cycleTook(340, 1_000);
   expect(tempo.tickMs(1_000)).toBe(340);
-  tempo.round(700, 1_001);
+  tempo.cycleTook(700, 1_001);
   expect(tempo.tickMs(1_001)).toBe(700);
 });
 
@@ -24,7 +24,7 @@ test('where frames take all of the time, the tick doubles until they take half',
   const tempo = new AdaptiveTick(LEAST_MS);
   let now = 0;
   const ticks = [0, 0, 0].map(() => {
-    tempo.wrote(now, now + 250);
+    tempo.recordWriting(now, now + 250);
     now += 250;
     return tempo.tickMs(now);
   });
@@ -35,24 +35,24 @@ test('where frames take all of the time, the tick doubles until they take half',
 
 test('a tick has an end', () => {
   const tempo = new AdaptiveTick(LEAST_MS);
-  tempo.round(60_000, 60_000);
+  tempo.cycleTook(60_000, 60_000);
   expect(tempo.tickMs(60_000)).toBe(2_000);
-  tempo.wrote(60_000, 60_001);
-  tempo.wrote(60_001, 70_000);
-  tempo.round(1_500, 70_000);
+  tempo.recordWriting(60_000, 60_001);
+  tempo.recordWriting(60_001, 70_000);
+  tempo.cycleTook(1_500, 70_000);
   expect(tempo.tickMs(70_000)).toBeLessThanOrEqual(2_000);
 });
 
 test('a tick that was set longer than that stays as it is', () => {
   const tempo = new AdaptiveTick(5_000);
-  tempo.round(60_000, 60_000);
-  tempo.wrote(60_000, 70_000);
+  tempo.cycleTook(60_000, 60_000);
+  tempo.recordWriting(60_000, 70_000);
   expect(tempo.tickMs(70_000)).toBe(5_000);
 });
 
 test('after the load the tick comes back, also without viewers, and not in one leap', () => {
   const tempo = new AdaptiveTick(LEAST_MS);
-  tempo.round(600, 1_000);
+  tempo.cycleTook(600, 1_000);
   const ticks = [1_200, 2_000, 4_000, 8_000].map((now) => tempo.tickMs(now));
   expect(ticks[0]).toBeGreaterThan(500);
   expect(ticks[1]).toBeCloseTo(LEAST_MS + 500 / Math.E);

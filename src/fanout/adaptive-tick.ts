@@ -27,7 +27,7 @@ export class AdaptiveTick {
   }
 
   /** Frames were written from `startMs` to `endMs`. */
-  wrote(startMs: number, endMs: number): void {
+  recordWriting(startMs: number, endMs: number): void {
     this.#writingMs += endMs - startMs;
     const elapsedMs = endMs - this.#windowMs;
     if (elapsedMs < WINDOW_MS) return;
@@ -38,7 +38,7 @@ export class AdaptiveTick {
   }
 
   /** All who were due have been written to, the last of them after `roundMs`. */
-  round(roundMs: number, nowMs: number): void {
+  cycleTook(roundMs: number, nowMs: number): void {
     this.#atLeast(roundMs, nowMs);
   }
 

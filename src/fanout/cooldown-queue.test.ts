@@ -4,7 +4,7 @@ import { CooldownQueue } from './cooldown-queue.js';
 import { Viewer } from './viewer.js';
 
 const TICK_MS = 100;
-const sink = { write: () => undefined, behind: false, cut: () => undefined };
+const sink = { write: () => undefined, hasUnsent: false, disconnectSlow: () => undefined };
 
 test('viewers are due a tick after they came, those who came in one go within milliseconds together', async () => {
   const { clock, cooling, due } = world();

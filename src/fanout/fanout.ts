@@ -37,7 +37,7 @@ export class Fanout {
     this.#pacer = new FrameScheduler(clock, tickMs, (viewer) => this.close(viewer));
     this.#touched = (subscription) => {
       subscription.viewer.dirty.push(subscription);
-      this.#pacer.due(subscription.viewer);
+      this.#pacer.schedule(subscription.viewer);
     };
     store.changes.subscribe((changed) => this.#changed(changed));
     presence.changes.subscribe((posts) => this.#viewersChanged(posts));
@@ -57,12 +57,12 @@ export class Fanout {
   }
 
   /** Whether somebody here watches the post and was shown that something was counted. Costs one look into a map. */
-  shows(post: string): boolean {
+  hasCounts(post: string): boolean {
     return (this.#posts.get(post)?.latest?.counts.v ?? 0) > 0;
   }
 
   open(actor: string | null, sink: FrameSink): Viewer {
-    this.#pacer.arrived();
+    this.#pacer.connectionOpened();
     return new Viewer(actor, sink);
   }
 
@@ -86,7 +86,7 @@ export class Fanout {
     try {
       views = await this.store.read(posts, actor);
     } catch (error) {
-      for (const subscription of subscriptions) if (subscription.base === null) this.#end(subscription);
+      for (const subscription of subscriptions) if (subscription.baseline === null) this.#end(subscription);
       throw error;
     }
     const first: FirstView[] = [];
@@ -94,12 +94,12 @@ export class Fanout {
       if (subscription.closed) return;
       const { counts, on } = views[i]!;
       const snapshot = this.#begin(subscription, counts, epochs[i]);
-      const live = this.presence.live({ post: counts.post, live: subscription.watched.told });
-      if (live !== snapshot.live) subscription.watched.shownOtherwise.push(subscription);
+      const live = this.presence.countLive({ post: counts.post, live: subscription.watched.reportedViewers });
+      if (live !== snapshot.live) subscription.watched.withOutdatedViewerCount.push(subscription);
       first.push({ snapshot, live, on });
     });
     show(first);
-    this.#pacer.pass();
+    this.#pacer.runSlice();
   }
 
   unsubscribe(viewer: Viewer, posts: Iterable<string>): void {
@@ -116,14 +116,14 @@ export class Fanout {
 
   /**
    * Gives the newest state of posts that the viewer watches with its next frame, changed or not: what it has of them is
-   * not all it should know. A version it knows says nothing of `live`.
+   * not all it should know. A version it knows says nothing of `countLive`.
    */
-  repeat(viewer: Viewer, posts: Iterable<string>): void {
+  resend(viewer: Viewer, posts: Iterable<string>): void {
     for (const post of posts) {
       const subscription = viewer.subscriptions.get(post);
       if (subscription !== undefined) this.#repeat(subscription);
     }
-    this.#pacer.pass();
+    this.#pacer.runSlice();
   }
 
   /**
@@ -143,8 +143,8 @@ export class Fanout {
       this.#posts.set(post, watched);
       this.store.watch(post);
     }
-    watched.subscriptions += 1;
-    const subscription: Subscription = { viewer, watched, base: null, place: -1, closed: false };
+    watched.subscriptionCount += 1;
+    const subscription: Subscription = { viewer, watched, baseline: null, cleanIndex: -1, closed: false };
     viewer.subscriptions.set(post, subscription);
     this.presence.enter(post, viewer.actor);
     return subscription;
@@ -158,10 +158,10 @@ export class Fanout {
     // and if it is newer, it will be announced as well.
     const overtaken = latest !== null && latest.counts.e !== counts.e && latest.counts.e !== epochBefore;
     const snapshot = overtaken ? latest : this.#offer(watched, counts);
-    subscription.base = snapshot;
-    if (subscription.place === -1) {
+    subscription.baseline = snapshot;
+    if (subscription.cleanIndex === -1) {
       undirty(viewer, subscription);
-      watched.given(subscription);
+      watched.markClean(subscription);
     }
     return snapshot;
   }
@@ -171,10 +171,10 @@ export class Fanout {
     const { viewer, watched } = subscription;
     subscription.closed = true;
     viewer.subscriptions.delete(watched.id);
-    if (!watched.forget(subscription)) undirty(viewer, subscription);
-    watched.subscriptions -= 1;
+    if (!watched.removeClean(subscription)) undirty(viewer, subscription);
+    watched.subscriptionCount -= 1;
     this.presence.leave(watched.id, viewer.actor);
-    if (watched.subscriptions > 0) return;
+    if (watched.subscriptionCount > 0) return;
     this.#posts.delete(watched.id);
     this.store.unwatch(watched.id);
   }
@@ -184,38 +184,39 @@ export class Fanout {
       const watched = this.#posts.get(counts.post);
       if (watched !== undefined) this.#offer(watched, counts);
     }
-    this.#pacer.pass();
+    this.#pacer.runSlice();
   }
 
   #viewersChanged(posts: readonly string[]): void {
-    this.store.share(new Map(posts.map((post) => [post, this.presence.connections(post)])));
+    this.store.reportViewers(new Map(posts.map((post) => [post, this.presence.connections(post)])));
     for (const post of posts) {
       const watched = this.#posts.get(post);
       if (watched === undefined) continue;
       this.#showLive(watched);
-      for (const subscription of watched.shownOtherwise.splice(0)) this.#repeat(subscription);
+      for (const subscription of watched.withOutdatedViewerCount.splice(0)) this.#repeat(subscription);
     }
-    this.#pacer.pass();
+    this.#pacer.runSlice();
   }
 
   #repeat(subscription: Subscription): void {
-    if (!subscription.watched.forget(subscription)) return;
+    if (!subscription.watched.removeClean(subscription)) return;
     this.#touched(subscription);
   }
 
-  /** Takes the counts if they are news; `live` is no part of their version. @returns the newest state. */
+  /** Takes the counts if they are news; `countLive` is no part of their version. @returns the newest state. */
   #offer(watched: WatchedPost<Subscription>, counts: PostCounts): Snapshot {
-    const told = watched.told;
-    watched.told = counts.live;
+    const told = watched.reportedViewers;
+    watched.reportedViewers = counts.live;
     const known = watched.latest?.counts;
-    if (known?.e !== counts.e || known.v < counts.v) return this.#replace(watched, counts, this.presence.live(counts));
+    if (known?.e !== counts.e || known.v < counts.v)
+      return this.#replace(watched, counts, this.presence.countLive(counts));
     if (told !== counts.live) this.#showLive(watched);
     return watched.latest!;
   }
 
   #showLive(watched: WatchedPost<Subscription>): void {
-    const { id, told, latest } = watched;
-    const live = this.presence.live({ post: id, live: told });
+    const { id, reportedViewers: told, latest } = watched;
+    const live = this.presence.countLive({ post: id, live: told });
     if (latest !== null && latest.live !== live) this.#replace(watched, latest.counts, live);
   }
 

@@ -1,6 +1,6 @@
 import type { Clock } from '../common/clock.js';
 import { CooldownQueue } from './cooldown-queue.js';
-import { Frames, type Part } from './frame.js';
+import { FrameCache, type EncodedUpdate } from './frame.js';
 import { ReadyQueue } from './ready-queue.js';
 import { AdaptiveTick } from './adaptive-tick.js';
 import type { Subscription, Viewer } from './viewer.js';
@@ -30,7 +30,7 @@ export interface FrameSchedulerStats {
   frames: number;
   frameBytes: number;
   postponed: number;
-  cut: number;
+  disconnected: number;
 }
 
 /**
@@ -43,9 +43,9 @@ export interface FrameSchedulerStats {
 export class FrameScheduler {
   readonly #cooling: CooldownQueue;
   readonly #ready = new ReadyQueue();
-  readonly #frames = new Frames();
+  readonly #frames = new FrameCache();
   /** The parts of the frame that is being put together. */
-  readonly #parts: Part[] = [];
+  readonly #parts: EncodedUpdate[] = [];
   readonly #tempo: AdaptiveTick;
   #passing = false;
   #arrivedAtMs = -Infinity;
@@ -53,7 +53,7 @@ export class FrameScheduler {
   #yieldedAtMs = Infinity;
   /** When those who wait now began to be written to; `null` while nobody waits. */
   #roundAtMs: number | null = null;
-  readonly stats: FrameSchedulerStats = { frames: 0, frameBytes: 0, postponed: 0, cut: 0 };
+  readonly stats: FrameSchedulerStats = { frames: 0, frameBytes: 0, postponed: 0, disconnected: 0 };
 
   constructor(
     private readonly clock: Clock,
@@ -70,14 +70,14 @@ export class FrameScheduler {
   }
 
   /** A connection came that may want frames, too. */
-  arrived(): void {
+  connectionOpened(): void {
     this.#arrivedAtMs = this.clock.nowMs();
   }
 
-  /** Something of the viewer's became dirty; `pass` is to follow. */
-  due(viewer: Viewer): void {
-    if (viewer.pace !== 'idle') return;
-    viewer.pace = 'ready';
+  /** Something of the viewer's became dirty; `runSlice` is to follow. */
+  schedule(viewer: Viewer): void {
+    if (viewer.frameState !== 'idle') return;
+    viewer.frameState = 'ready';
     this.#ready.push(viewer);
   }
 
@@ -87,10 +87,10 @@ export class FrameScheduler {
   }
 
   /** Writes to all that are ready, a slice at a time so that other events are not kept waiting. */
-  pass(): void {
+  runSlice(): void {
     if (this.#passing || this.#ready.length === 0) return;
     const startMs = this.clock.nowMs();
-    const { rounds } = this.#ready;
+    const { cycles: rounds } = this.#ready;
     const workMax = this.#workMax(startMs);
     const goesOn = this.#yieldedAtMs !== Infinity;
     const cooling: Viewer[] = [];
@@ -99,13 +99,13 @@ export class FrameScheduler {
       if (viewer === undefined) break;
       work += WRITE_WORK + viewer.dirty.length;
       if (this.#write(viewer, startMs)) {
-        viewer.pace = 'cooling';
+        viewer.frameState = 'cooling';
         cooling.push(viewer);
       } else rest(viewer);
     }
     const nowMs = this.clock.nowMs();
-    this.#tempo.wrote(startMs, nowMs);
-    this.#timeRound(startMs, nowMs, this.#ready.rounds > rounds);
+    this.#tempo.recordWriting(startMs, nowMs);
+    this.#timeRound(startMs, nowMs, this.#ready.cycles > rounds);
     if (cooling.length > 0) this.#cooling.add(cooling, nowMs, goesOn);
     this.#yieldedAtMs = Infinity;
     if (this.#ready.length > 0) this.#passAgain(nowMs);
@@ -121,32 +121,32 @@ export class FrameScheduler {
     this.#passing = true;
     this.clock.soon(() => {
       this.#passing = false;
-      this.pass();
+      this.runSlice();
     });
   }
 
   #timeRound(startMs: number, nowMs: number, ended: boolean): void {
     this.#roundAtMs ??= startMs;
     if (!ended) return;
-    this.#tempo.round(nowMs - this.#roundAtMs, nowMs);
+    this.#tempo.cycleTook(nowMs - this.#roundAtMs, nowMs);
     this.#roundAtMs = this.#ready.length > 0 ? nowMs : null;
   }
 
   #cooled(viewers: readonly Viewer[]): void {
     for (const viewer of viewers) {
       if (viewer.dirty.length > 0) {
-        viewer.pace = 'ready';
+        viewer.frameState = 'ready';
         this.#ready.push(viewer);
       } else rest(viewer);
     }
-    this.pass();
+    this.runSlice();
   }
 
   /** @returns whether its next frame has to wait for a tick: not if there was nothing to send. */
   #write(viewer: Viewer, nowMs: number): boolean {
     if (viewer.dirty.length === 0) return false;
-    if (viewer.sink.behind) return this.#postpone(viewer, nowMs);
-    viewer.behindSinceMs = null;
+    if (viewer.sink.hasUnsent) return this.#postpone(viewer, nowMs);
+    viewer.unsentSinceMs = null;
     this.#send(viewer);
     return true;
   }
@@ -155,7 +155,7 @@ export class FrameScheduler {
     const parts = this.#parts;
     for (const subscription of viewer.dirty) parts.push(give(subscription));
     viewer.dirty.length = 0;
-    const frame = this.#frames.of(parts);
+    const frame = this.#frames.frameFor(parts);
     parts.length = 0;
     this.stats.frames += 1;
     this.stats.frameBytes += frame.length;
@@ -164,26 +164,26 @@ export class FrameScheduler {
 
   #postpone(viewer: Viewer, nowMs: number): boolean {
     this.stats.postponed += 1;
-    viewer.behindSinceMs ??= nowMs;
-    if (nowMs - viewer.behindSinceMs < BEHIND_MAX_MS) return true;
-    this.stats.cut += 1;
+    viewer.unsentSinceMs ??= nowMs;
+    if (nowMs - viewer.unsentSinceMs < BEHIND_MAX_MS) return true;
+    this.stats.disconnected += 1;
     this.close(viewer);
-    viewer.sink.cut();
+    viewer.sink.disconnectSlow();
     return false;
   }
 }
 
 /** Nothing waits for the viewer, so there is nothing that it is behind with. */
 function rest(viewer: Viewer): void {
-  viewer.pace = 'idle';
-  viewer.behindSinceMs = null;
+  viewer.frameState = 'idle';
+  viewer.unsentSinceMs = null;
 }
 
 /** Gives the viewer the newest state of a post. A dirty subscription was given a state before, so it has a base. */
-function give(subscription: Subscription): Part {
-  const { watched, base } = subscription;
+function give(subscription: Subscription): EncodedUpdate {
+  const { watched, baseline: base } = subscription;
   const latest = watched.latest!;
-  subscription.base = latest;
-  watched.given(subscription);
-  return latest.since(base!);
+  subscription.baseline = latest;
+  watched.markClean(subscription);
+  return latest.encodeSince(base!);
 }

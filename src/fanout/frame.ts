@@ -1,7 +1,7 @@
 import type { AsciiWriter, Writable } from '../common/ascii-writer.js';
 
 /** One update in a frame: of a post, for viewers that were given the same state of it before. */
-export class Part {
+export class EncodedUpdate {
   #alone: Frame | null = null;
   #bytes: Buffer | null = null;
 
@@ -9,7 +9,7 @@ export class Part {
   constructor(readonly text: string) {}
 
   /** The frame of those who are given nothing else. */
-  get alone(): Frame {
+  get soleFrame(): Frame {
     return (this.#alone ??= new Frame([this]));
   }
 
@@ -25,22 +25,22 @@ export class Frame implements Writable {
   /** Characters and bytes of `body`. */
   readonly length: number;
 
-  /** @param parts at least one */
-  constructor(readonly parts: readonly Part[]) {
-    let length = parts.length + 1;
-    for (const { text } of parts) length += text.length;
+  /** @param updates at least one */
+  constructor(readonly updates: readonly EncodedUpdate[]) {
+    let length = updates.length + 1;
+    for (const { text } of updates) length += text.length;
     this.length = length;
   }
 
   /** The JSON array of updates of a `counts` frame. */
   get body(): string {
-    return `[${this.parts.map(({ text }) => text).join(',')}]`;
+    return `[${this.updates.map(({ text }) => text).join(',')}]`;
   }
 
   /** Writes `body`, without putting it together as a string first. */
   writeTo(writer: AsciiWriter): void {
     let before = '[';
-    for (const { bytes } of this.parts) {
+    for (const { bytes } of this.updates) {
       writer.text(before).raw(bytes);
       before = ',';
     }
@@ -49,18 +49,18 @@ export class Frame implements Writable {
 }
 
 /** Puts frames together, and gives the last one again to the next viewer if that is due the same parts. */
-export class Frames {
+export class FrameCache {
   #last = new Frame([]);
 
   /** @param parts at least one; the caller may use the list again */
-  of(parts: readonly Part[]): Frame {
-    if (parts.length === 1) return parts[0]!.alone;
-    if (!isSame(parts, this.#last.parts)) this.#last = new Frame([...parts]);
+  frameFor(parts: readonly EncodedUpdate[]): Frame {
+    if (parts.length === 1) return parts[0]!.soleFrame;
+    if (!isSame(parts, this.#last.updates)) this.#last = new Frame([...parts]);
     return this.#last;
   }
 }
 
-function isSame(some: readonly Part[], others: readonly Part[]): boolean {
+function isSame(some: readonly EncodedUpdate[], others: readonly EncodedUpdate[]): boolean {
   if (some.length !== others.length) return false;
   for (let i = 0; i < some.length; i++) if (some[i] !== others[i]) return false;
   return true;

@@ -5,7 +5,7 @@ import type { Clock, Timer } from '../common/clock.js';
 const LIVE_MS = 250;
 
 interface Viewers {
-  connections: number;
+  countConnections: number;
   /** Connections of actors with a name: how many each has. Connections without one are a user each. */
   readonly named: Map<string, number>;
   namedConnections: number;
@@ -27,10 +27,10 @@ export class Presence {
   enter(post: string, actor: string | null): void {
     let viewers = this.#posts.get(post);
     if (viewers === undefined) {
-      viewers = { connections: 0, named: new Map(), namedConnections: 0 };
+      viewers = { countConnections: 0, named: new Map(), namedConnections: 0 };
       this.#posts.set(post, viewers);
     }
-    viewers.connections += 1;
+    viewers.countConnections += 1;
     if (actor !== null) {
       viewers.namedConnections += 1;
       viewers.named.set(actor, (viewers.named.get(actor) ?? 0) + 1);
@@ -41,39 +41,39 @@ export class Presence {
   leave(post: string, actor: string | null): void {
     const viewers = this.#posts.get(post);
     if (viewers === undefined) return;
-    viewers.connections -= 1;
+    viewers.countConnections -= 1;
     if (actor !== null) {
       viewers.namedConnections -= 1;
       const left = (viewers.named.get(actor) ?? 1) - 1;
       if (left > 0) viewers.named.set(actor, left);
       else viewers.named.delete(actor);
     }
-    if (viewers.connections === 0) this.#posts.delete(post);
+    if (viewers.countConnections === 0) this.#posts.delete(post);
     this.#touch(post);
   }
 
   /** Connections that watch the post now. */
   connections(post: string): number {
-    return this.#posts.get(post)?.connections ?? 0;
+    return this.#posts.get(post)?.countConnections ?? 0;
   }
 
   /** Viewers on all gateways: the store knows of the others, and this one of its own sooner than the store. */
-  live({ post, live }: { readonly post: string; readonly live: number }): number {
+  countLive({ post, live }: { readonly post: string; readonly live: number }): number {
     return Math.max(this.connections(post), live);
   }
 
   /** Different actors that watch the post now. */
-  users(post: string): number {
+  countUsers(post: string): number {
     const viewers = this.#posts.get(post);
-    return viewers === undefined ? 0 : viewers.connections - viewers.namedConnections + viewers.named.size;
+    return viewers === undefined ? 0 : viewers.countConnections - viewers.namedConnections + viewers.named.size;
   }
 
   /** Sums over all posts. Cost: one step a watched post. */
-  totals(): { connections: number; users: number } {
+  sumTotals(): { connections: number; users: number } {
     const sum = { connections: 0, users: 0 };
-    for (const [post, { connections }] of this.#posts) {
+    for (const [post, { countConnections: connections }] of this.#posts) {
       sum.connections += connections;
-      sum.users += this.users(post);
+      sum.users += this.countUsers(post);
     }
     return sum;
   }

@@ -16,4 +16,4 @@ test('viewers leave in the order they came, also while others come', () => {
   expect([queue.shift(), queue.shift(), queue.length]).toEqual([undefined, undefined, 0]);
 });
 
-const sink = { write: () => undefined, behind: false, cut: () => undefined };
+const sink = { write: () => undefined, hasUnsent: false, disconnectSlow: () => undefined };

@@ -15,7 +15,7 @@ export class ReadyQueue {
   }
 
   /** How often all who waited have left. */
-  get rounds(): number {
+  get cycles(): number {
     return this.#rounds;
   }
 

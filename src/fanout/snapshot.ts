@@ -2,12 +2,12 @@ import type { PostCounts } from '../counters/batch.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { Update } from '../protocol/messages.js';
 import { AsciiWriter } from '../common/ascii-writer.js';
-import { Part } from './frame.js';
+import { EncodedUpdate } from './frame.js';
 
 const writer = new AsciiWriter();
 
 /** An update as an object: for acknowledgements and first snapshots, which have no `d`. */
-export function updateOf({ post, e, v, totals }: PostCounts, live: number, metrics: Metrics): Update {
+export function toUpdate({ post, e, v, totals }: PostCounts, live: number, metrics: Metrics): Update {
   const update: Record<string, unknown> & { post: string; e: string; v: number; live: number } = { post, e, v, live };
   for (const { name, index } of metrics.list) update[name] = totals[index] ?? 0;
   return update;
@@ -32,10 +32,10 @@ export function writeCounts(
  */
 export class Snapshot {
   #head: string | null = null;
-  readonly #parts = new Map<Snapshot, Part>();
+  readonly #parts = new Map<Snapshot, EncodedUpdate>();
   /** Most viewers come from the same state. */
   #lastBase: Snapshot | null = null;
-  #lastPart: Part | null = null;
+  #lastPart: EncodedUpdate | null = null;
 
   constructor(
     readonly counts: PostCounts,
@@ -44,11 +44,11 @@ export class Snapshot {
   ) {}
 
   /** The update as JSON, with `d` as the change since `base`. */
-  since(base: Snapshot): Part {
+  encodeSince(base: Snapshot): EncodedUpdate {
     if (this.#lastBase === base) return this.#lastPart!;
     let part = this.#parts.get(base);
     if (part === undefined) {
-      part = new Part(`${this.#encoded()},"d":${this.#delta(base)}}`);
+      part = new EncodedUpdate(`${this.#encoded()},"d":${this.#delta(base)}}`);
       this.#parts.set(base, part);
     }
     this.#lastBase = base;
@@ -57,7 +57,7 @@ export class Snapshot {
   }
 
   /** The update as JSON, without `d`: nothing went before it. */
-  whole(): string {
+  encodeFull(): string {
     return `${this.#encoded()}}`;
   }
 
@@ -69,7 +69,7 @@ export class Snapshot {
   }
 
   #encoded(): string {
-    return (this.#head ??= writer.only({ writeTo: () => writeCounts(writer, this.counts, this.live, this.metrics) }));
+    return (this.#head ??= writer.toText({ writeTo: () => writeCounts(writer, this.counts, this.live, this.metrics) }));
   }
 
   #delta(base: Snapshot): string {

@@ -7,9 +7,9 @@ export interface FrameSink {
   /** Must not throw. */
   write(frame: Frame): void;
   /** Whether earlier frames still wait to be sent: then the newest state is sent later instead of queueing up. */
-  readonly behind: boolean;
+  readonly hasUnsent: boolean;
   /** The viewer stayed behind for too long; the connection is to be closed. */
-  cut(): void;
+  disconnectSlow(): void;
 }
 
 /** One viewer's interest in one post. */
@@ -17,9 +17,9 @@ export interface Subscription {
   readonly viewer: Viewer;
   readonly watched: WatchedPost<Subscription>;
   /** The state that the viewer was given last; `null` before its first snapshot. */
-  base: Snapshot | null;
+  baseline: Snapshot | null;
   /** Its place in `watched.clean`; -1 while it is not there. */
-  place: number;
+  cleanIndex: number;
   /** Ended; whoever still holds it skips it. */
   closed: boolean;
 }
@@ -29,17 +29,17 @@ export interface Subscription {
  *
  * So the first change after a pause goes out at once, and the last one before a pause within a tick.
  */
-export type Pace = 'idle' | 'ready' | 'cooling';
+export type FrameState = 'idle' | 'ready' | 'cooling';
 
 /** A connection that watches posts. */
 export class Viewer {
   readonly subscriptions = new Map<string, Subscription>();
   /** The subscriptions whose post changed since the last frame, each once. */
   readonly dirty: Subscription[] = [];
-  pace: Pace = 'idle';
+  frameState: FrameState = 'idle';
   closed = false;
   /** Since when the sink is behind, on the monotonic clock; `null` when it is not. */
-  behindSinceMs: number | null = null;
+  unsentSinceMs: number | null = null;
 
   constructor(
     /** The actor's name, `null` when it gave none. */

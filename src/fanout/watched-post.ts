@@ -1,22 +1,22 @@
 import type { Snapshot } from './snapshot.js';
 
 /** The part of a subscription that its post keeps. */
-interface Watching {
+interface CleanListItem {
   /** Its place in `#clean`; -1 while it is not there. */
-  place: number;
+  cleanIndex: number;
 }
 
 /** A post that somebody here watches. */
-export class WatchedPost<S extends Watching> {
+export class WatchedPost<S extends CleanListItem> {
   /** `null` until it was first read. */
   latest: Snapshot | null = null;
   /** Subscriptions that have been given `latest`. The others are in their viewer's `dirty`, or wait for their snapshot. */
   #clean: S[] = [];
-  subscriptions = 0;
+  subscriptionCount = 0;
   /** Subscriptions that began with another number of viewers than `latest` had: to be told again, or for the first time. */
-  readonly shownOtherwise: S[] = [];
+  readonly withOutdatedViewerCount: S[] = [];
   /** Viewers on all gateways, as the store told it last. */
-  told = 0;
+  reportedViewers = 0;
 
   constructor(readonly id: string) {}
 
@@ -31,27 +31,27 @@ export class WatchedPost<S extends Watching> {
     const clean = this.#clean;
     this.#clean = [];
     for (const subscription of clean) {
-      subscription.place = -1;
+      subscription.cleanIndex = -1;
       touched(subscription);
     }
   }
 
   /** The subscription, which is neither clean nor dirty, has been given `latest`. */
-  given(subscription: S): void {
-    subscription.place = this.#clean.length;
+  markClean(subscription: S): void {
+    subscription.cleanIndex = this.#clean.length;
     this.#clean.push(subscription);
   }
 
   /** Whether it was clean: is no more, and not dirty. */
-  forget(subscription: S): boolean {
-    const { place } = subscription;
+  removeClean(subscription: S): boolean {
+    const { cleanIndex: place } = subscription;
     if (place === -1) return false;
     const last = this.#clean.pop()!;
     if (last !== subscription) {
       this.#clean[place] = last;
-      last.place = place;
+      last.cleanIndex = place;
     }
-    subscription.place = -1;
+    subscription.cleanIndex = -1;
     return true;
   }
 }

@@ -1,7 +1,7 @@
 import type { Socket } from 'socket.io';
 import type { Identity } from '../access/authenticator.js';
-import type { Inventor } from '../access/inventions.js';
-import type { OperationLimit, TokenBucket } from '../access/rate-limit.js';
+import type { ClientCreations } from '../access/inventions.js';
+import type { OperationLimiter, TokenBucket } from '../access/rate-limit.js';
 import type { Clock, Timer } from '../common/clock.js';
 import type { Key64 } from '../counters/ids.js';
 import type { Frame } from '../fanout/frame.js';
@@ -9,15 +9,15 @@ import type { FrameSink, Viewer } from '../fanout/viewer.js';
 import type { Writable } from '../common/ascii-writer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { ByeEvent, MineEvent } from '../protocol/messages.js';
-import { CLOSE_MS } from './transport/websocket-limits.js';
+import { CLOSE_TIMEOUT_MS } from './transport/websocket-limits.js';
 import { DirectSocket, terminate } from './transport/direct-socket.js';
 import { readFrames } from './ws-frame-reader.js';
 import { WsFrameWriter } from './transport/ws-frame-writer.js';
-import { CROWD, type Intake, type Owner } from './intake.js';
+import { CONGESTED, type Intake, type IntakeOwner } from './intake.js';
 import type { AckQueue } from './ack-queue.js';
 import type { PausableConnection } from './read-backpressure.js';
 import type { Shortcuts } from './transport/shortcuts.js';
-import { UNREAD_MAX, UnreadAnswers } from './unread-answers.js';
+import { UNREAD_MAX, UnreadAcks } from './unread-answers.js';
 
 /** How long a connection that is cut has to read why. */
 const CUT_AFTER_MS = 1_000;
@@ -32,7 +32,7 @@ const MESSAGE = '4';
 const UNCOMPRESSED = { compress: false };
 
 /** The number by which the client knows the answer to an event; `null` where it asked for none. */
-export type AnswerId = number | null;
+export type AckId = number | null;
 
 interface ConnectionData {
   identity: Identity;
@@ -53,7 +53,7 @@ export type GatewaySocket = Socket<Record<string, never>, Events, Record<string,
  * answers, is written past socket.io where nothing waits on the connection, and through it elsewhere, always in order. The
  * packets are those of Socket.IO's protocol: https://socket.io/docs/v4/socket-io-protocol/#packet-encoding
  */
-export class Connection implements FrameSink, PausableConnection, Owner {
+export class Connection implements FrameSink, PausableConnection, IntakeOwner {
   /** Set by the gateway, right after it was made. */
   viewer!: Viewer;
   /** Ends the connection with its token. */
@@ -68,7 +68,7 @@ export class Connection implements FrameSink, PausableConnection, Owner {
   #direct: DirectSocket | null;
   #unsentFrame = false;
   /** Made for those that have not read something at once. */
-  #unread: UnreadAnswers | null = null;
+  #unread: UnreadAcks | null = null;
 
   constructor(
     readonly socket: GatewaySocket,
@@ -78,11 +78,11 @@ export class Connection implements FrameSink, PausableConnection, Owner {
     readonly intake: Intake,
     /** The actor's key: the name's, or one made for this connection. */
     readonly actor: Key64,
-    readonly operations: OperationLimit,
+    readonly operations: OperationLimiter,
     /** Posts looked up by `subscribe` and `unsubscribe`. */
     readonly lookups: TokenBucket,
     /** `null` where the address is spared. */
-    readonly inventor: Inventor | null,
+    readonly inventor: ClientCreations | null,
   ) {
     socket.data.connection = this;
     intake.owner = this;
@@ -107,11 +107,11 @@ export class Connection implements FrameSink, PausableConnection, Owner {
     return this.socket.data.address;
   }
 
-  begin(): void {
+  beginOperation(): void {
     this.#pending += 1;
   }
 
-  end(): void {
+  endOperation(): void {
     this.#pending -= 1;
     if (this.#pending > 0 || this.#settled === null) return;
     const settled = this.#settled;
@@ -119,42 +119,42 @@ export class Connection implements FrameSink, PausableConnection, Owner {
     for (const resolve of settled) resolve();
   }
 
-  get unanswered(): number {
+  get unacknowledged(): number {
     return this.#pending;
   }
 
   pause(): boolean {
     if (this.socket.conn.transport.name !== 'websocket') return false;
-    this.intake.pause(CROWD);
+    this.intake.pause(CONGESTED);
     return true;
   }
 
-  stopAtOnce(): (() => void) | null {
+  pauseReading(): (() => void) | null {
     const direct = this.#direct;
-    return direct?.pause() === true ? () => direct.resume() : null;
+    return direct?.pauseReading() === true ? () => direct.resumeReading() : null;
   }
 
-  unread(forMs: number): void {
-    this.operations.unread(this.clock.nowMs(), forMs);
+  excludePause(forMs: number): void {
+    this.operations.excludePause(this.clock.nowMs(), forMs);
   }
 
-  endFlood(): void {
-    this.bye('this connection keeps on sending more than it may', FLOOD_RETRY_MS);
+  disconnectFlooding(): void {
+    this.disconnect('this connection keeps on sending more than it may', FLOOD_RETRY_MS);
   }
 
-  stayPaused(): void {
-    this.#direct?.restartPing();
+  keepAliveWhilePaused(): void {
+    this.#direct?.restartPingTimeout();
   }
 
   resume(): void {
-    this.intake.resume(CROWD);
+    this.intake.resume(CONGESTED);
   }
 
   /**
    * Runs `task` after what this connection asked before: its operations answered, its earlier tasks done. Not at all
    * when the client has left meanwhile: what a task takes for it nobody would give back.
    */
-  inOrder(task: () => Promise<void> | void): void {
+  runInOrder(task: () => Promise<void> | void): void {
     const before = this.#tail ?? Promise.resolve();
     const tail = before
       .then(() => this.#operationsAnswered())
@@ -166,7 +166,7 @@ export class Connection implements FrameSink, PausableConnection, Owner {
   }
 
   /** @param json the answer: ASCII */
-  answer(id: AnswerId, json: string): void {
+  acknowledge(id: AckId, json: string): void {
     if (id !== null) this.send(`3${id}[${json}]`);
   }
 
@@ -180,8 +180,8 @@ export class Connection implements FrameSink, PausableConnection, Owner {
     this.#answers.push(packet);
   }
 
-  refuse(id: AnswerId, error: ErrorBody): void {
-    this.answer(id, asciiJson({ ok: false, error }));
+  reject(id: AckId, error: ErrorBody): void {
+    this.acknowledge(id, toAsciiJson({ ok: false, error }));
   }
 
   /** Writes the answers that wait. */
@@ -194,11 +194,11 @@ export class Connection implements FrameSink, PausableConnection, Owner {
       this.#direct.write(writer.take());
       return;
     }
-    this.#unreadAnswers().write(answers.map((answer) => (typeof answer === 'string' ? answer : writer.only(answer))));
+    this.#unreadAnswers().write(answers.map((answer) => (typeof answer === 'string' ? answer : writer.toText(answer))));
   }
 
-  get behind(): boolean {
-    return this.#unsentFrame || this.#direct?.waits === true;
+  get hasUnsent(): boolean {
+    return this.#unsentFrame || this.#direct?.hasUnsent === true;
   }
 
   write(frame: Frame): void {
@@ -211,25 +211,25 @@ export class Connection implements FrameSink, PausableConnection, Owner {
     }
   }
 
-  cut(): void {
-    this.bye('this connection does not read what it is sent', 1_000);
+  disconnectSlow(): void {
+    this.disconnect('this connection does not read what it is sent', 1_000);
     this.clock.after(CUT_AFTER_MS, () => terminate(this.socket.conn));
   }
 
-  /** Ends the connection; see `emitting`. What is written is sent first. */
-  bye(reason: string, retryAfterMs: number): void {
+  /** Ends the connection; see `beforeEmit`. What is written is sent first. */
+  disconnect(reason: string, retryAfterMs: number): void {
     this.socket.emit('bye', { reason, retryAfterMs });
   }
 
   /** Closes the transport once what was written has been sent, and ends a WebSocket that is not closed by then. */
   close(): void {
     this.clock.soon(() => this.socket.conn.close());
-    this.clock.after(CLOSE_MS, () => this.intake.endWebSockets());
+    this.clock.after(CLOSE_TIMEOUT_MS, () => this.intake.terminateWebSockets());
   }
 
-  #unreadAnswers(): UnreadAnswers {
+  #unreadAnswers(): UnreadAcks {
     const { socket, clock, shortcuts, intake } = this;
-    return (this.#unread ??= new UnreadAnswers(socket.conn, clock, shortcuts, intake, () => this.cut()));
+    return (this.#unread ??= new UnreadAcks(socket.conn, clock, shortcuts, intake, () => this.disconnectSlow()));
   }
 
   #goDirect(): DirectSocket | null {
@@ -242,11 +242,11 @@ export class Connection implements FrameSink, PausableConnection, Owner {
   }
 
   /**
-   * Called before an event is written, also one to the actor's room that came from another gateway. After `bye` the
+   * Called before an event is written, also one to the actor's room that came from another gateway. After `disconnect` the
    * transport is closed, without Socket.IO's own packet for it: stock clients come back by themselves after the one, and
    * not after the other.
    */
-  emitting(event: string): void {
+  beforeEmit(event: string): void {
     this.flush();
     if (event === 'bye') this.close();
     else this.#unreadAnswers().watch();
@@ -255,7 +255,7 @@ export class Connection implements FrameSink, PausableConnection, Owner {
 
 /** One for all connections. */
 function emitting(this: GatewaySocket, event: string): void {
-  this.data.connection.emitting(event);
+  this.data.connection.beforeEmit(event);
 }
 
 function eventOf(body: string): string {
@@ -269,7 +269,7 @@ function encode(frame: Frame): Buffer {
 }
 
 /** Messages of errors may name fields that a client made up. */
-export function asciiJson(value: unknown): string {
+export function toAsciiJson(value: unknown): string {
   return JSON.stringify(value).replace(/[^\0-\x7f]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
   });

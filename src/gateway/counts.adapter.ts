@@ -4,12 +4,12 @@ import { IoAdapter } from '@nestjs/platform-socket.io';
 import type { Server, ServerOptions } from 'socket.io';
 import type { OriginPolicy } from '../access/origin-policy.js';
 import { boundedParser, TRANSPORT_BYTES_MAX } from './transport/packet-decoder.js';
-import { boundProbes, serverWithDoor } from './transport/websocket-limits.js';
+import { boundProbes, createGuardedServer } from './transport/websocket-limits.js';
 import type { GatewaySocket } from './connection.js';
 import type { Handshake } from './handshake.js';
 import { PageGuard } from './page-guard.js';
 import { HandshakeMemory } from './transport/handshake-memory.js';
-import { connectionOf, RequestGate } from './request-gate.js';
+import { findConnection, RequestGate } from './request-gate.js';
 import type { Shortcuts } from './transport/shortcuts.js';
 import { takeWebSockets } from './transport/upgrades.js';
 
@@ -38,11 +38,11 @@ export class CountsAdapter extends IoAdapter {
   override createIOServer(port: number): Server {
     const pages = new PageGuard(this.origins);
     const { handshake } = this;
-    const { connecting, intakes } = handshake;
-    const wsEngine = serverWithDoor({
+    const { pending: connecting, intakes } = handshake;
+    const wsEngine = createGuardedServer({
       admits: (request, tcp) => handshake.admits(request, tcp),
-      upgraded: (webSocket, request, tcp) =>
-        handshake.upgraded(webSocket, request, tcp, connectionOf(server.engine, request)),
+      webSocketOpened: (webSocket, request, tcp) =>
+        handshake.webSocketOpened(webSocket, request, tcp, findConnection(server.engine, request)),
     });
     const options: Partial<ServerOptions> = {
       parser: boundedParser,
@@ -55,12 +55,12 @@ export class CountsAdapter extends IoAdapter {
       ...(this.socketAdapter !== null && { adapter: this.socketAdapter }),
       // Stock clients try again after a request that failed, and not after a `connect_error`.
       allowRequest: (request, answer) => {
-        const refused = pages.refusalOf(request);
+        const refused = pages.findRejection(request);
         if (refused !== null) answer(refused, false);
         else if (handshake.draining) answer('the gateway is closing', false);
         else answer('too many connect at once from your address', connecting.mayBegin(request));
       },
-      cors: { origin: (origin, answer) => answer(null, origin !== undefined && this.origins.lists(origin)) },
+      cors: { origin: (origin, answer) => answer(null, origin !== undefined && this.origins.isListed(origin)) },
     };
     const server = super.createIOServer(port, options as ServerOptions);
     takeWebSockets(this.httpServer as HttpServer);

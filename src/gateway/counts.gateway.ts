@@ -8,13 +8,13 @@ import {
 } from '@nestjs/websockets';
 import type { Server } from 'socket.io';
 import { AddressLimiter } from '../access/address-limiter.js';
-import { atExpiry, TOKEN_EXPIRED } from '../access/authenticator.js';
-import { Inventions } from '../access/inventions.js';
-import { OperationLimit, TokenBucket } from '../access/rate-limit.js';
-import { SignedPosts } from '../access/signed-posts.js';
+import { callAtExpiry, TOKEN_EXPIRED } from '../access/authenticator.js';
+import { CreationLimiter } from '../access/inventions.js';
+import { OperationLimiter, TokenBucket } from '../access/rate-limit.js';
+import { PostSignatureVerifier } from '../access/signed-posts.js';
 import type { Clock } from '../common/clock.js';
 import type { Key64 } from '../counters/ids.js';
-import { ActorNotifier, roomOf } from '../fanout/actors.js';
+import { ActorNotifier, toActorRoom } from '../fanout/actors.js';
 import { Fanout } from '../fanout/fanout.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
@@ -27,7 +27,7 @@ import { Intakes } from './intakes.js';
 import { AckQueue } from './ack-queue.js';
 import { PacedReceiver } from './paced-receiver.js';
 import { ReadBackpressure } from './read-backpressure.js';
-import { type Handling, EventHandlers } from './event-handlers.js';
+import { type HandlerContext, EventHandlers } from './event-handlers.js';
 import { Shortcuts } from './transport/shortcuts.js';
 import { Subscriptions } from './subscriptions.js';
 
@@ -40,8 +40,8 @@ export class CountsGateway
   implements OnGatewayInit, OnGatewayConnection<GatewaySocket>, OnGatewayDisconnect<GatewaySocket>
 {
   readonly connections = new Set<Connection>();
-  readonly gate: ReadBackpressure;
-  readonly #handling: Handling;
+  readonly backpressure: ReadBackpressure;
+  readonly #handling: HandlerContext;
   readonly #outbox: AckQueue;
 
   constructor(
@@ -52,8 +52,8 @@ export class CountsGateway
     @Inject(Presence) presence: Presence,
     @Inject(ActorNotifier) private readonly actors: ActorNotifier,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
-    @Inject(Inventions) private readonly inventions: Inventions,
-    @Inject(SignedPosts) signedPosts: SignedPosts | null,
+    @Inject(CreationLimiter) private readonly inventions: CreationLimiter,
+    @Inject(PostSignatureVerifier) signedPosts: PostSignatureVerifier | null,
     @Inject(OperationCounts) counts: OperationCounts,
     @Inject(Shortcuts) private readonly shortcuts: Shortcuts,
     @Inject(Intakes) private readonly intakes: Intakes,
@@ -61,8 +61,8 @@ export class CountsGateway
     const { metrics, maxPostsPerConnection } = settings;
     const answering = { presence, actors, metrics, counts, nowMs: () => clock.nowMs() };
     const subscriptions = new Subscriptions(fanout, metrics, counts, maxPostsPerConnection);
-    this.gate = new ReadBackpressure(ingest, clock);
-    const { gate } = this;
+    this.backpressure = new ReadBackpressure(ingest, clock);
+    const { backpressure: gate } = this;
     this.#handling = { answering, subscriptions, ingest, gate, fanout, metrics, counts, clock, signedPosts };
     this.#outbox = new AckQueue(clock);
   }
@@ -71,7 +71,7 @@ export class CountsGateway
     const { rooms } = server.of('/').adapter;
     this.actors.emit = (room, event, except) => {
       // Most actors have one connection: to find that out costs a tenth of telling the room.
-      if (!hasOthers(rooms.get(room), except) && !this.actors.mayHearElsewhere(room)) return;
+      if (!hasOthers(rooms.get(room), except) && !this.actors.hasRemoteSubscribers(room)) return;
       server
         .to(room)
         .except(except ?? [])
@@ -83,18 +83,21 @@ export class CountsGateway
     const { identity, address } = socket.data;
     const { maxOpsPerConnection, maxPostsPerConnection } = this.settings;
     const now = this.clock.nowMs();
-    const limit = new OperationLimit(new TokenBucket(maxOpsPerConnection, now), this.addresses.operations(address));
+    const limit = new OperationLimiter(
+      new TokenBucket(maxOpsPerConnection, now),
+      this.addresses.operationTokenBucket(address),
+    );
     const looked = Math.max(LOOKUPS_MIN, maxPostsPerConnection);
     const lookups = new TokenBucket(maxOpsPerConnection === 0 ? 0 : looked, now, 2 * looked);
     const actor = identity.key ?? randomKey();
-    const inventor = this.inventions.open(address, actor, identity.key !== null);
-    const intake = this.intakes.of(socket.conn);
+    const inventor = this.inventions.openClient(address, actor, identity.key !== null);
+    const intake = this.intakes.intakeFor(socket.conn);
     const { clock, shortcuts } = this;
     const connection = new Connection(socket, this.#outbox, clock, shortcuts, intake, actor, limit, lookups, inventor);
     connection.viewer = this.fanout.open(identity.actor, connection);
     this.connections.add(connection);
-    if (identity.key !== null) void socket.join(roomOf(identity.key));
-    connection.expiry = atExpiry(identity.expiresAtMs, this.clock, () => connection.bye(TOKEN_EXPIRED, 0));
+    if (identity.key !== null) void socket.join(toActorRoom(identity.key));
+    connection.expiry = callAtExpiry(identity.expiresAtMs, this.clock, () => connection.disconnect(TOKEN_EXPIRED, 0));
     const receiver = new PacedReceiver(new EventHandlers(this.#handling, connection), intake, this.intakes.turns);
     receiveEvents(socket, receiver, this.shortcuts.packetDecoder);
   }
@@ -103,7 +106,7 @@ export class CountsGateway
     const { connection } = socket.data;
     connection.expiry?.cancel();
     this.connections.delete(connection);
-    this.gate.left(connection);
+    this.backpressure.remove(connection);
     this.fanout.close(connection.viewer);
     // A client that left without closing: nothing would end what is left of its connection. Once what it sent is answered.
     if (socket.conn.readyState !== 'closed') connection.close();

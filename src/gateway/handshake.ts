@@ -3,13 +3,13 @@ import type { Socket as TcpSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Inject, Injectable } from '@nestjs/common';
 import type { WebSocket } from 'ws';
-import { AddressLimiter, networkOf } from '../access/address-limiter.js';
+import { AddressLimiter, toNetwork } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
 import { toSessionKey } from '../access/key64.js';
 import { OriginPolicy } from '../access/origin-policy.js';
-import { Suspicions } from '../access/suspicions.js';
+import { SuspicionLog } from '../access/suspicions.js';
 import { type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
-import { invalid } from '../protocol/invalid.js';
+import { validationError } from '../protocol/invalid.js';
 import { MESSAGE_TOO_LARGE, TOO_LARGE_AUTH } from './transport/packet-decoder.js';
 import { PendingHandshakes } from './pending-handshakes.js';
 import type { GatewaySocket } from './connection.js';
@@ -24,7 +24,7 @@ type Transported = GatewaySocket['conn'];
 export class Handshake {
   /** Set when the gateway drains: nobody comes in any more. */
   draining = false;
-  readonly connecting: PendingHandshakes;
+  readonly pending: PendingHandshakes;
   /** Those that have their socket or are about to: one each, or a client could multiply itself. */
   readonly #taken = new WeakSet<Transported>();
   readonly #admitted = new WeakSet<TcpSocket>();
@@ -34,9 +34,9 @@ export class Handshake {
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(Authenticator) private readonly identities: Authenticator,
     @Inject(Intakes) readonly intakes: Intakes,
-    @Inject(Suspicions) private readonly suspicions: Suspicions,
+    @Inject(SuspicionLog) private readonly suspicions: SuspicionLog,
   ) {
-    this.connecting = new PendingHandshakes(addresses, suspicions);
+    this.pending = new PendingHandshakes(addresses, suspicions);
   }
 
   /** @throws an error as socket.io's middleware takes it. */
@@ -46,7 +46,7 @@ export class Handshake {
     this.#taken.add(conn);
     try {
       await this.#check(socket);
-      this.connecting.prove(conn, this.intakes.of(conn));
+      this.pending.complete(conn, this.intakes.intakeFor(conn));
     } catch (error) {
       this.#taken.delete(conn);
       if (error instanceof ProtocolError) throw refusal(error.body);
@@ -61,12 +61,12 @@ export class Handshake {
       conn.close();
       throw new ProtocolError('OVERLOADED', 'the gateway is closing; reconnect', 1_000);
     }
-    const refused = this.origins.refusalOf(request);
+    const refused = this.origins.findRejection(request);
     if (refused !== null) throw new ProtocolError('FORBIDDEN', refused);
     if (handshake.auth === TOO_LARGE_AUTH) throw new ProtocolError('PAYLOAD_TOO_LARGE', MESSAGE_TOO_LARGE);
     const parsed = HANDSHAKE.safeParse({ ...handshake.auth });
-    if (!parsed.success) throw refusal(invalid(parsed.error, Object.keys(HANDSHAKE.shape)));
-    const address = this.addresses.of(request);
+    if (!parsed.success) throw refusal(validationError(parsed.error, Object.keys(HANDSHAKE.shape)));
+    const address = this.addresses.addressOf(request);
     this.#count(conn, address);
     const { token, actor, session } = parsed.data;
     socket.data.address = address;
@@ -80,20 +80,20 @@ export class Handshake {
    * attempt on it adds nothing.
    */
   #count(conn: Transported, address: string): void {
-    const intake = this.intakes.of(conn);
-    if (intake.place !== null || conn.readyState === 'closed') return;
+    const intake = this.intakes.intakeFor(conn);
+    if (intake.connectionSlot !== null || conn.readyState === 'closed') return;
     try {
-      intake.place = this.addresses.connect(address, conn);
+      intake.connectionSlot = this.addresses.connect(address, conn);
     } catch (error) {
       this.suspicions.add('connections', address);
       throw error;
     }
-    for (const webSocket of intake.webSockets) intake.place.until(webSocket);
+    for (const webSocket of intake.webSockets) intake.connectionSlot.holdUntilClosed(webSocket);
   }
 
   /** @returns whether a WebSocket may be opened by this request */
   admits(request: IncomingMessage, tcp: Duplex): boolean {
-    const address = this.addresses.of(request);
+    const address = this.addresses.addressOf(request);
     if (this.addresses.openWebSocket(address, tcp)) return true;
     this.suspicions.add('connections', address);
     return false;
@@ -105,14 +105,14 @@ export class Handshake {
     if (this.#admitted.has(tcp)) return;
     this.#admitted.add(tcp);
     if (this.addresses.openTcp(tcp)) return;
-    this.suspicions.add('connections', networkOf(tcp.remoteAddress ?? ''));
+    this.suspicions.add('connections', toNetwork(tcp.remoteAddress ?? ''));
     tcp.destroy();
   }
 
   /** A WebSocket has come, for a connection or for one that is about to begin. */
-  upgraded(webSocket: WebSocket, request: IncomingMessage, tcp: Duplex, conn: Transported | undefined): void {
+  webSocketOpened(webSocket: WebSocket, request: IncomingMessage, tcp: Duplex, conn: Transported | undefined): void {
     const intake = this.intakes.attach(webSocket, request, conn);
-    if (!intake.proved) this.connecting.watch(intake, webSocket, tcp);
+    if (!intake.handshakeDone) this.pending.watch(intake, webSocket, tcp);
   }
 }
 

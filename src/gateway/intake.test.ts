@@ -2,38 +2,38 @@ import { describe, expect, test } from '@jest/globals';
 import { MessageBudget } from '../access/message-budget.js';
 import { TokenBucket } from '../access/rate-limit.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { BUDGET, CROWD, Intake, type Waiting } from './intake.js';
+import { NO_UNITS, CONGESTED, Intake, type UnitWaiter } from './intake.js';
 import { EVENTS_A_TURN, PacedReceiver } from './paced-receiver.js';
-import { Turns } from './transport/turns.js';
+import { TurnCounter } from './transport/turns.js';
 
 const UNITS = 100;
 
 /** A connection whose client sends views, numbered, and of which it is noted what becomes of them. */
 function world(operations = 0, address: TokenBucket | null = null) {
   const clock = new SimulatedClock();
-  const waiting: Waiting[] = [];
+  const waiting: UnitWaiter[] = [];
   const room = {
     clock,
-    wait: (one: Waiting) => void waiting.push(one),
-    left: () => undefined,
-    suspect: () => undefined,
+    enqueue: (one: UnitWaiter) => void waiting.push(one),
+    remove: () => undefined,
+    reportSuspicion: () => undefined,
   };
   const intake = new Intake('203.0.113.9', new MessageBudget(operations, address, 0), room);
   const log: string[] = [];
   const unread: number[] = [];
   intake.owner = {
-    stopAtOnce: () => {
+    pauseReading: () => {
       log.push('stop');
       return () => log.push('start');
     },
-    unread: (forMs) => void unread.push(forMs),
-    endFlood: () => void log.push('end'),
+    excludePause: (forMs) => void unread.push(forMs),
+    disconnectFlooding: () => void log.push('end'),
   };
   const taken: number[] = [];
   const receiver = new PacedReceiver(
     { act: (_act, _post, seq) => void taken.push(seq!), event: () => undefined },
     intake,
-    new Turns(clock),
+    new TurnCounter(clock),
   );
   const send = (count: number): void => {
     for (let i = 1; i <= count; i++) receiver.act('view', 'post', i, null);
@@ -72,7 +72,7 @@ describe("a connection's events", () => {
     await clock.advance(2_000);
     expect(intake.renew(clock.nowMs())).toBe(true);
     expect(log).toEqual(['stop']);
-    intake.goOn();
+    intake.proceed();
     await clock.advance(0);
     expect(Math.max(...unread)).toBe(2_010);
     expect(taken).toHaveLength(UNITS + 50);
@@ -80,13 +80,13 @@ describe("a connection's events", () => {
 
   test('wait while another reason is left', async () => {
     const { clock, log, taken, intake, send } = world();
-    intake.pause(CROWD);
-    intake.pause(BUDGET);
+    intake.pause(CONGESTED);
+    intake.pause(NO_UNITS);
     send(3);
-    intake.resume(CROWD);
+    intake.resume(CONGESTED);
     await clock.advance(0);
     expect([taken, log]).toEqual([[], ['stop']]);
-    intake.resume(BUDGET);
+    intake.resume(NO_UNITS);
     await clock.advance(0);
     expect([taken, log]).toEqual([
       [1, 2, 3],
@@ -99,14 +99,14 @@ describe('requests that wait for a connection to be read', () => {
   test('go on when it is, and when it is ended', () => {
     const { intake, log } = world();
     const went: string[] = [];
-    intake.pause(BUDGET);
-    intake.whenRead(() => went.push('read'));
+    intake.pause(NO_UNITS);
+    intake.onceReading(() => went.push('read'));
     expect(went).toEqual([]);
-    intake.resume(BUDGET);
-    intake.pause(BUDGET);
-    intake.whenRead(() => went.push('ended'));
-    intake.cut();
-    intake.whenRead(() => went.push('at once'));
+    intake.resume(NO_UNITS);
+    intake.pause(NO_UNITS);
+    intake.onceReading(() => went.push('ended'));
+    intake.disconnectFlooding();
+    intake.onceReading(() => went.push('at once'));
     expect([went, log.at(-1)]).toEqual([['read', 'ended', 'at once'], 'end']);
   });
 });

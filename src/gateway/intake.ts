@@ -1,44 +1,44 @@
 import type { Socket } from 'socket.io';
 import type { WebSocket } from 'ws';
-import type { Place } from '../access/address-limiter.js';
-import { MESSAGE_COST, MessageBudget, WRONG_COST } from '../access/message-budget.js';
+import type { ConnectionSlot } from '../access/address-limiter.js';
+import { MESSAGE_COST, MessageBudget, INVALID_COST } from '../access/message-budget.js';
 import type { SuspicionKind } from '../access/suspicions.js';
 import { type Clock, systemClock } from '../common/clock.js';
 
 /** Why a connection is not read. It is read again when no reason is left. */
-export const BUDGET = 1;
-export const CROWD = 2;
-export const UNSENT = 4;
+export const NO_UNITS = 1;
+export const CONGESTED = 2;
+export const UNREAD_ACKS = 4;
 const BACKLOG = 8;
 
 /** Frames beside messages that may still come when a connection is not read any more: the rest of what was read before. */
 const CONTROL_OVERRUN_MAX = 100;
 
 /** Something that was read and not yet handled, since a connection's part of a turn of the event loop is bounded. */
-export interface Backlog {
-  readonly waits: boolean;
+export interface DeferredInput {
+  readonly hasDeferred: boolean;
   /** Handles as much as a turn allows; less when the connection is stopped meanwhile. */
   handleSome(): void;
 }
 
 /** The socket that a connection has once its handshake is over. */
-export interface Owner {
+export interface IntakeOwner {
   /** Stops reading at once. @returns what starts it again, or `null` where that cannot be done */
-  stopAtOnce(): (() => void) | null;
+  pauseReading(): (() => void) | null;
   /** Nothing was read for this long. */
-  unread(forMs: number): void;
+  excludePause(forMs: number): void;
   /** It sends more than it may, and keeps on. */
-  endFlood(): void;
+  disconnectFlooding(): void;
 }
 
 /** A sender that waits until its units are renewed. */
-export interface Waiting {
+export interface UnitWaiter {
   readonly address: string;
   /** @returns whether it has units again */
   renew(nowMs: number): boolean;
-  goOn(): void;
+  proceed(): void;
   /** Its units were used up again and again for so long that it is ended. */
-  cut(): void;
+  disconnectFlooding(): void;
   /** Since when, milliseconds. */
   floodingSinceMs: number;
   /** When it last had units again, milliseconds. */
@@ -46,11 +46,11 @@ export interface Waiting {
 }
 
 /** Where those wait who have no units left. */
-export interface WaitingRoom {
+export interface UnitQueue {
   readonly clock: Clock;
-  wait(one: Waiting): void;
-  left(one: Waiting): void;
-  suspect(kind: SuspicionKind, address: string): void;
+  enqueue(one: UnitWaiter): void;
+  remove(one: UnitWaiter): void;
+  reportSuspicion(kind: SuspicionKind, address: string): void;
 }
 
 /**
@@ -61,19 +61,19 @@ export interface WaitingRoom {
  *       ▲                                                                             │
  *       └────────────── what was read before has been handled, in order ◀─────────────┘
  */
-export class Intake implements Waiting {
+export class Intake implements UnitWaiter {
   /** Whether nothing may be handled at present. Read for each message. */
-  stopped = false;
+  isBlocked = false;
   floodingSinceMs = 0;
   renewedAtMs = -Infinity;
   /** Whether its handshake is over. */
-  proved = false;
+  handshakeDone = false;
   /** Its place among those of its address, kept until its last WebSocket is closed. */
-  place: Place | null = null;
+  connectionSlot: ConnectionSlot | null = null;
   /** Events and bytes of the connection that were read and not handled yet. The events come first. */
-  events: Backlog | null = null;
-  bytes: Backlog | null = null;
-  owner: Owner | null = null;
+  deferredEvents: DeferredInput | null = null;
+  deferredBytes: DeferredInput | null = null;
+  owner: IntakeOwner | null = null;
   /** `null` before Engine.IO has begun one. */
   connection: Socket['conn'] | null = null;
   #credit = 0;
@@ -90,21 +90,21 @@ export class Intake implements Waiting {
   constructor(
     readonly address: string,
     private readonly budget: MessageBudget,
-    private readonly room: WaitingRoom,
+    private readonly room: UnitQueue,
   ) {}
 
   /** The intake of a connection that has no limits. */
   static unlimited(): Intake {
-    const nobody: WaitingRoom = {
+    const nobody: UnitQueue = {
       clock: systemClock,
-      wait: () => undefined,
-      left: () => undefined,
-      suspect: () => undefined,
+      enqueue: () => undefined,
+      remove: () => undefined,
+      reportSuspicion: () => undefined,
     };
     return new Intake('', new MessageBudget(0, null, systemClock.nowMs()), nobody);
   }
 
-  get isRead(): boolean {
+  get isReading(): boolean {
     return this.#reasons === 0 || this.#isOver;
   }
 
@@ -128,11 +128,11 @@ export class Intake implements Waiting {
   }
 
   /** A ping, a pong, or a packet that no client needs. */
-  control(): void {
-    if (this.stopped && (this.#overrun += 1) > CONTROL_OVERRUN_MAX) {
-      if (this.#overrun === CONTROL_OVERRUN_MAX + 1) this.suspect('flood');
+  chargeControl(): void {
+    if (this.isBlocked && (this.#overrun += 1) > CONTROL_OVERRUN_MAX) {
+      if (this.#overrun === CONTROL_OVERRUN_MAX + 1) this.reportSuspicion('flood');
       this.terminate();
-    } else this.spend(MESSAGE_COST + WRONG_COST);
+    } else this.spend(MESSAGE_COST + INVALID_COST);
   }
 
   /** From now on it is read and stopped with the rest of the connection. */
@@ -143,7 +143,7 @@ export class Intake implements Waiting {
     webSocket.on('pong', control);
     webSocket.on('close', detach);
     webSocket.on('error', suspect);
-    this.place?.until(webSocket);
+    this.connectionSlot?.holdUntilClosed(webSocket);
     if (this.#reasons !== 0) webSocket.pause();
   }
 
@@ -151,37 +151,37 @@ export class Intake implements Waiting {
     this.#webSockets = this.#webSockets.filter((other) => other !== webSocket);
   }
 
-  suspect(kind: SuspicionKind): void {
-    this.room.suspect(kind, this.address);
+  reportSuspicion(kind: SuspicionKind): void {
+    this.room.reportSuspicion(kind, this.address);
   }
 
   pause(reason: number): void {
     if (this.#reasons === 0) {
       this.#stoppedAtMs = this.room.clock.nowMs();
-      this.#start = this.owner?.stopAtOnce() ?? this.#stopWebSockets();
+      this.#start = this.owner?.pauseReading() ?? this.#stopWebSockets();
     }
     this.#reasons |= reason;
-    this.stopped = (this.#reasons & ~BACKLOG) !== 0;
+    this.isBlocked = (this.#reasons & ~BACKLOG) !== 0;
   }
 
   resume(reason: number): void {
     if ((this.#reasons & reason) === 0) return;
     this.#reasons &= ~reason;
-    this.stopped = (this.#reasons & ~BACKLOG) !== 0;
+    this.isBlocked = (this.#reasons & ~BACKLOG) !== 0;
     this.#goOn();
   }
 
   /** To be called when something was kept for the next turn. */
-  keepBacklog(): void {
+  deferRest(): void {
     this.pause(BACKLOG);
-    if (this.#scheduled || this.stopped) return;
+    if (this.#scheduled || this.isBlocked) return;
     this.#scheduled = true;
     this.room.clock.soon(this.#handleBacklog);
   }
 
   /** Calls back once the connection is read again: now if it is. */
-  whenRead(call: () => void): void {
-    if (this.isRead) call();
+  onceReading(call: () => void): void {
+    if (this.isReading) call();
     else (this.#whenRead ??= []).push(call);
   }
 
@@ -191,13 +191,13 @@ export class Intake implements Waiting {
     return units > 0;
   }
 
-  goOn(): void {
-    this.resume(BUDGET);
+  proceed(): void {
+    this.resume(NO_UNITS);
   }
 
-  cut(): void {
+  disconnectFlooding(): void {
     if (this.owner === null) this.terminate();
-    else this.owner.endFlood();
+    else this.owner.disconnectFlooding();
     this.#isOver = true;
     this.#letGo();
   }
@@ -205,26 +205,26 @@ export class Intake implements Waiting {
   /** Ends its WebSockets at once; a connection that has none is closed. */
   terminate(): void {
     if (this.#webSockets.length === 0) this.connection?.close(true);
-    this.endWebSockets();
+    this.terminateWebSockets();
   }
 
-  endWebSockets(): void {
+  terminateWebSockets(): void {
     for (const webSocket of this.#webSockets) webSocket.terminate();
   }
 
   /** The connection is closed. What its client still sends is read until TCP is closed, too, if it has units left. */
-  end(): void {
-    this.room.left(this);
+  connectionClosed(): void {
+    this.room.remove(this);
     this.#isOver = true;
     this.#letGo();
     this.owner = null;
   }
 
   #renewOrWait(): void {
-    if (this.stopped && (this.#reasons & BUDGET) !== 0) return;
+    if (this.isBlocked && (this.#reasons & NO_UNITS) !== 0) return;
     if (this.renew(this.room.clock.nowMs())) return;
-    this.pause(BUDGET);
-    this.room.wait(this);
+    this.pause(NO_UNITS);
+    this.room.enqueue(this);
   }
 
   #stopWebSockets(): () => void {
@@ -235,29 +235,29 @@ export class Intake implements Waiting {
   }
 
   #hasBacklog(): boolean {
-    return this.events?.waits === true || this.bytes?.waits === true;
+    return this.deferredEvents?.hasDeferred === true || this.deferredBytes?.hasDeferred === true;
   }
 
   readonly #handleBacklog = (): void => {
     this.#scheduled = false;
-    if (this.stopped) return;
+    if (this.isBlocked) return;
     this.#accountUnread();
-    if (this.events?.waits === true) this.events.handleSome();
-    else this.bytes?.handleSome();
+    if (this.deferredEvents?.hasDeferred === true) this.deferredEvents.handleSome();
+    else this.deferredBytes?.handleSome();
     this.#goOn();
   };
 
   #goOn(): void {
-    if (this.stopped) return;
+    if (this.isBlocked) return;
     this.#overrun = 0;
-    if (this.#hasBacklog()) this.keepBacklog();
+    if (this.#hasBacklog()) this.deferRest();
     else this.#read();
   }
 
   /** Operations that were on their way when the connection was rejected must not find that the time has passed. */
   #accountUnread(): void {
     const nowMs = this.room.clock.nowMs();
-    this.owner?.unread(nowMs - this.#stoppedAtMs);
+    this.owner?.excludePause(nowMs - this.#stoppedAtMs);
     this.#stoppedAtMs = nowMs;
   }
 
@@ -281,12 +281,12 @@ const intakeOf = new WeakMap<WebSocket, Intake>();
 
 /** One for all connections, as are those below. */
 function control(this: WebSocket): void {
-  intakeOf.get(this)?.control();
+  intakeOf.get(this)?.chargeControl();
 }
 
 /** `ws` closes the connection. */
 function suspect(this: WebSocket, error: Error & { readonly code?: string }): void {
-  if (error.code === 'WS_ERR_TOO_MANY_BUFFERED_PARTS') intakeOf.get(this)?.suspect('fragments');
+  if (error.code === 'WS_ERR_TOO_MANY_BUFFERED_PARTS') intakeOf.get(this)?.reportSuspicion('fragments');
 }
 
 function detach(this: WebSocket): void {

@@ -4,12 +4,12 @@ import type { Server, Socket } from 'socket.io';
 import type { WebSocket } from 'ws';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { MessageBudget } from '../access/message-budget.js';
-import { type SuspicionKind, Suspicions } from '../access/suspicions.js';
+import { type SuspicionKind, SuspicionLog } from '../access/suspicions.js';
 import type { Clock } from '../common/clock.js';
 import type { Settings } from '../config/settings.js';
 import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
-import { Intake, type Waiting, type WaitingRoom } from './intake.js';
-import { Turns } from './transport/turns.js';
+import { Intake, type UnitWaiter, type UnitQueue } from './intake.js';
+import { TurnCounter } from './transport/turns.js';
 
 type EngineSocket = Socket['conn'];
 
@@ -24,10 +24,10 @@ const PRESSING_MAX = 1_000;
 
 /** The intakes of all connections, and those among them that wait for units. */
 @Injectable()
-export class Intakes implements WaitingRoom {
-  readonly turns: Turns;
+export class Intakes implements UnitQueue {
+  readonly turns: TurnCounter;
   /** In the order in which they began to wait, so that the connections of an address take turns. */
-  readonly #waiting = new Set<Waiting>();
+  readonly #waiting = new Set<UnitWaiter>();
   #looking = false;
   /** Since when messages of an address have to wait, again and again, and when the last had to, milliseconds. */
   readonly #pressing = new Map<string, { readonly sinceMs: number; atMs: number; isNamed: boolean }>();
@@ -38,13 +38,13 @@ export class Intakes implements WaitingRoom {
     @Inject(CLOCK) readonly clock: Clock,
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(AddressLimiter) readonly addresses: AddressLimiter,
-    @Inject(Suspicions) private readonly suspicions: Suspicions,
+    @Inject(SuspicionLog) private readonly suspicions: SuspicionLog,
   ) {
-    this.turns = new Turns(clock);
+    this.turns = new TurnCounter(clock);
   }
 
   /** Connections that are not read since they have used up their units. */
-  get size(): number {
+  get waitingCount(): number {
     return this.#waiting.size;
   }
 
@@ -53,7 +53,7 @@ export class Intakes implements WaitingRoom {
     engine.on('connection', (connection: EngineSocket) => this.#begin(connection));
   }
 
-  of(connection: EngineSocket): Intake {
+  intakeFor(connection: EngineSocket): Intake {
     const intake = this.#ofConnection.get(connection);
     if (intake === undefined) throw new Error('the connection has no intake');
     return intake;
@@ -65,15 +65,15 @@ export class Intakes implements WaitingRoom {
 
   /** A WebSocket has come: of a connection that goes on over it, or of one that is about to begin. */
   attach(webSocket: WebSocket, request: IncomingMessage, connection: EngineSocket | undefined): Intake {
-    const intake = (connection && this.find(connection)) ?? this.#make(this.addresses.of(request));
+    const intake = (connection && this.find(connection)) ?? this.#make(this.addresses.addressOf(request));
     if (connection === undefined) this.#ofRequest.set(request, intake);
     intake.attach(webSocket);
     return intake;
   }
 
-  wait(one: Waiting): void {
+  enqueue(one: UnitWaiter): void {
     const nowMs = this.clock.nowMs();
-    this.presses(one.address);
+    this.recordWait(one.address);
     if (nowMs - one.renewedAtMs > QUIET_MS) one.floodingSinceMs = nowMs;
     else if (this.#cutFlooding(one, nowMs)) return;
     this.#waiting.add(one);
@@ -84,7 +84,7 @@ export class Intakes implements WaitingRoom {
    * To be called when something that an address sent has to wait. An address that keeps on is named, also where none of its
    * connections lasts long enough to be cut for it.
    */
-  presses(address: string): void {
+  recordWait(address: string): void {
     const nowMs = this.clock.nowMs();
     const known = this.#pressing.get(address);
     if (known === undefined || nowMs - known.atMs > QUIET_MS) {
@@ -102,17 +102,17 @@ export class Intakes implements WaitingRoom {
     this.suspicions.add('flood', address);
   }
 
-  left(one: Waiting): void {
+  remove(one: UnitWaiter): void {
     this.#waiting.delete(one);
   }
 
-  suspect(kind: SuspicionKind, address: string): void {
+  reportSuspicion(kind: SuspicionKind, address: string): void {
     this.suspicions.add(kind, address);
   }
 
   #begin(connection: EngineSocket): void {
     const { request } = connection as unknown as { readonly request: IncomingMessage };
-    const intake = this.#ofRequest.get(request) ?? this.#make(this.addresses.of(request));
+    const intake = this.#ofRequest.get(request) ?? this.#make(this.addresses.addressOf(request));
     this.#ofRequest.delete(request);
     this.#ofConnection.set(connection, intake);
     intake.connection = connection;
@@ -123,7 +123,7 @@ export class Intakes implements WaitingRoom {
   #make(address: string): Intake {
     const nowMs = this.clock.nowMs();
     const { maxOpsPerConnection } = this.settings;
-    const budget = new MessageBudget(maxOpsPerConnection, this.addresses.messages(address), nowMs);
+    const budget = new MessageBudget(maxOpsPerConnection, this.addresses.messageTokenBucket(address), nowMs);
     return new Intake(address, budget, this);
   }
 
@@ -131,22 +131,22 @@ export class Intakes implements WaitingRoom {
   readonly #packet = (() => {
     const find = (connection: EngineSocket): Intake | undefined => this.find(connection);
     return function (this: EngineSocket, { type }: { readonly type: string }): void {
-      if (type !== 'message') find(this)?.control();
+      if (type !== 'message') find(this)?.chargeControl();
     };
   })();
 
   readonly #closed = (() => {
     const find = (connection: EngineSocket): Intake | undefined => this.find(connection);
     return function (this: EngineSocket): void {
-      find(this)?.end();
+      find(this)?.connectionClosed();
     };
   })();
 
-  #cutFlooding(one: Waiting, nowMs: number): boolean {
+  #cutFlooding(one: UnitWaiter, nowMs: number): boolean {
     if (nowMs - one.floodingSinceMs < FLOOD_MS) return false;
     this.#waiting.delete(one);
     this.suspicions.add('flood', one.address);
-    one.cut();
+    one.disconnectFlooding();
     return true;
   }
 
@@ -163,7 +163,7 @@ export class Intakes implements WaitingRoom {
       if (one.renew(nowMs)) {
         this.#waiting.delete(one);
         one.renewedAtMs = nowMs;
-        one.goOn();
+        one.proceed();
       } else this.#cutFlooding(one, nowMs);
     }
     if (this.#waiting.size > 0) this.#lookLater();

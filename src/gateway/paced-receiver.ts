@@ -1,6 +1,6 @@
-import type { Act, EventReceiver, Receiver } from './transport/packet-decoder.js';
-import type { Backlog, Intake } from './intake.js';
-import type { Turns } from './transport/turns.js';
+import type { Act, EventReceiver, PacketReceiver } from './transport/packet-decoder.js';
+import type { DeferredInput, Intake } from './intake.js';
+import type { TurnCounter } from './transport/turns.js';
 
 /** Events of one connection in one turn of the event loop: less than a millisecond, even if all of them are refused. */
 export const EVENTS_A_TURN = 64;
@@ -15,7 +15,7 @@ const NOTHING: (Held | HeldEvent)[] = [];
  * Hands on a connection's events in their order, as many as a turn allows and its units pay for. The rest of what was read
  * waits here: of a WebSocket what TCP brought at once, 64 KiB, and of long-polling one request.
  */
-export class PacedReceiver implements Receiver, Backlog {
+export class PacedReceiver implements PacketReceiver, DeferredInput {
   #left = 0;
   #turn = -1;
   #held = NOTHING;
@@ -25,43 +25,43 @@ export class PacedReceiver implements Receiver, Backlog {
   constructor(
     private readonly receiver: EventReceiver,
     private readonly intake: Intake,
-    private readonly turns: Turns,
+    private readonly turns: TurnCounter,
   ) {
-    intake.events = this;
+    intake.deferredEvents = this;
   }
 
-  get waits(): boolean {
+  get hasDeferred(): boolean {
     return this.#next < this.#held.length;
   }
 
   act(act: Act, post: string, seq: number | undefined, id: number | null): void {
-    if (!this.waits && this.#mayTake()) this.receiver.act(act, post, seq, id);
+    if (!this.hasDeferred && this.#mayTake()) this.receiver.act(act, post, seq, id);
     else this.#hold({ act, post, seq, id });
   }
 
   event(event: string, args: readonly unknown[], id: number | null): void {
-    if (!this.waits && this.#mayTake()) this.receiver.event(event, args, id);
+    if (!this.hasDeferred && this.#mayTake()) this.receiver.event(event, args, id);
     else this.#hold({ event, args, id });
   }
 
-  other(): void {
-    this.intake.control();
+  otherPacket(): void {
+    this.intake.chargeControl();
   }
 
   handleSome(): void {
-    while (this.waits && this.#mayTake()) {
+    while (this.hasDeferred && this.#mayTake()) {
       const held = this.#held[this.#next]!;
       this.#next += 1;
       if ('act' in held) this.receiver.act(held.act, held.post, held.seq, held.id);
       else this.receiver.event(held.event, held.args, held.id);
     }
-    if (this.waits) return;
+    if (this.hasDeferred) return;
     this.#held = NOTHING;
     this.#next = 0;
   }
 
   #mayTake(): boolean {
-    if (this.intake.stopped || ((this.#left -= 1) < 0 && !this.#isNextTurn())) return false;
+    if (this.intake.isBlocked || ((this.#left -= 1) < 0 && !this.#isNextTurn())) return false;
     this.intake.spendOne();
     return true;
   }
@@ -77,6 +77,6 @@ export class PacedReceiver implements Receiver, Backlog {
   #hold(held: Held | HeldEvent): void {
     if (this.#held === NOTHING) this.#held = [];
     this.#held.push(held);
-    this.intake.keepBacklog();
+    this.intake.deferRest();
   }
 }

@@ -18,10 +18,10 @@ export class PageGuard {
   constructor(private readonly origins: OriginPolicy) {}
 
   /** Why there may be no handshake, for the client; `null`: there may be one. */
-  refusalOf(request: IncomingMessage): string | null {
+  findRejection(request: IncomingMessage): string | null {
     if (queryOf(request).has('j')) return JSONP_REFUSED;
     if (request.headers['sec-fetch-mode'] === 'navigate') return VISIT_REFUSED;
-    return request.headers.origin === undefined ? this.origins.refusalOf(request) : null;
+    return request.headers.origin === undefined ? this.origins.findRejection(request) : null;
   }
 
   /**
@@ -30,7 +30,7 @@ export class PageGuard {
    */
   watch({ engine }: Server): void {
     engine.on('connection', (connection: Socket['conn']) => {
-      if (this.origins.refusalOf(connection.request) === null) return;
+      if (this.origins.findRejection(connection.request) === null) return;
       const id = idOf(connection);
       this.#refusedLater.add(id);
       connection.once('close', () => this.#refusedLater.delete(id));
@@ -38,7 +38,7 @@ export class PageGuard {
     engine.use((request: IncomingMessage, response: unknown, next: () => void) => {
       // As Engine.IO does, the last one if there are several.
       const id = queryOf(request).getAll('sid').at(-1) ?? null;
-      const refused = id === null || this.#refusedLater.has(id) ? null : this.origins.refusalOf(request);
+      const refused = id === null || this.#refusedLater.has(id) ? null : this.origins.findRejection(request);
       if (refused === null) next();
       else answer(request, response, errorBody('FORBIDDEN', refused));
     });

@@ -2,16 +2,16 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { AddressLimiter } from '../access/address-limiter.js';
-import type { Suspicions } from '../access/suspicions.js';
+import type { SuspicionLog } from '../access/suspicions.js';
 import type { GatewaySocket } from './connection.js';
 import { terminate } from './transport/direct-socket.js';
 import type { Intake } from './intake.js';
-import { UnprovedBytes } from './unproved-bytes.js';
+import { HandshakeBytes } from './unproved-bytes.js';
 
 /** How many connections may be in their handshake at once. Further ones are rejected with 403, after which stock clients try again. */
 interface HandshakeLimits {
   readonly ofAddress: number;
-  /** At 16 KB each, and what `UnprovedBytes` allows for all: 200 MB. */
+  /** At 16 KB each, and what `HandshakeBytes` allows for all: 200 MB. */
   readonly ofAll: number;
 }
 
@@ -27,7 +27,7 @@ export class PendingHandshakes {
   /** In the order in which they came. */
   readonly #byAddress = new Map<string, Set<EngineSocket>>();
   readonly #addressOf = new WeakMap<EngineSocket, string>();
-  readonly #bytes: UnprovedBytes;
+  readonly #bytes: HandshakeBytes;
   #all = 0;
 
   /** One function for all connections. */
@@ -35,10 +35,10 @@ export class PendingHandshakes {
 
   constructor(
     private readonly addresses: AddressLimiter,
-    private readonly suspicions: Suspicions,
+    private readonly suspicions: SuspicionLog,
     private readonly limits = LIMITS,
   ) {
-    this.#bytes = new UnprovedBytes(suspicions);
+    this.#bytes = new HandshakeBytes(suspicions);
     const end = (connection: EngineSocket): void => this.end(connection);
     this.#closed = function () {
       end(this);
@@ -47,7 +47,7 @@ export class PendingHandshakes {
 
   /** When all addresses together have as many as they may, the address that has most of them loses them. */
   mayBegin(request: IncomingMessage): boolean {
-    const address = this.addresses.of(request);
+    const address = this.addresses.addressOf(request);
     if ((this.#byAddress.get(address)?.size ?? 0) >= this.limits.ofAddress) {
       this.suspicions.add('handshakes', address);
       return false;
@@ -57,11 +57,11 @@ export class PendingHandshakes {
   }
 
   begin(connection: EngineSocket): void {
-    const address = this.addresses.of(connection.request);
+    const address = this.addresses.addressOf(connection.request);
     this.#all += 1;
     this.#addressOf.set(connection, address);
     // As other limits by address, this one spares loopback.
-    if (this.addresses.operations(address) !== null) {
+    if (this.addresses.operationTokenBucket(address) !== null) {
       const known = this.#byAddress.get(address);
       if (known === undefined) this.#byAddress.set(address, new Set([connection]));
       else known.add(connection);
@@ -75,9 +75,9 @@ export class PendingHandshakes {
   }
 
   /** It has its socket. */
-  prove(connection: EngineSocket, intake: Intake): void {
+  complete(connection: EngineSocket, intake: Intake): void {
     this.end(connection);
-    intake.proved = true;
+    intake.handshakeDone = true;
     this.#bytes.end(intake);
   }
 

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { setImmediate, setTimeout as setTimeoutPromise } from 'node:timers/promises';
-import { DirectSocket, unsentPackets as packetsWaiting } from './transport/direct-socket.js';
-import { attach, receiveEvents } from './transport/event-receiver.js';
+import { DirectSocket, readUnsentPackets as packetsWaiting } from './transport/direct-socket.js';
+import { attachReceiver, receiveEvents } from './transport/event-receiver.js';
 import { readFrames } from './ws-frame-reader.js';
 import { WsFrameWriter } from './transport/ws-frame-writer.js';
 import { Intake } from './intake.js';
-import type { LibuvWrite } from './transport/libuv-writer.js';
+import type { LibuvWriteShortcut } from './transport/libuv-writer.js';
 import { connectTcpPair, type ProofConnection, ProofServer } from './transport/proof-server.js';
 import { HandshakeMemory } from './transport/handshake-memory.js';
 import type { Shortcut } from './transport/shortcut.js';
@@ -35,7 +35,7 @@ export async function proveShortcuts(shortcuts: Shortcuts): Promise<void> {
   try {
     server = await ProofServer.listen();
   } catch (error) {
-    for (const shortcut of shortcuts.all) shortcut.fail(error);
+    for (const shortcut of shortcuts.all) shortcut.disable(error);
     return;
   }
   const limit = new TimeLimit(PROOFS_LIMIT_MS);
@@ -55,7 +55,7 @@ async function prove(shortcut: Shortcut, limit: TimeLimit, proof: Proof): Promis
   try {
     await Promise.race([proof(), limit.reached]);
   } catch (error) {
-    shortcut.fail(error);
+    shortcut.disable(error);
   }
 }
 
@@ -77,7 +77,7 @@ class TimeLimit {
 }
 
 /** Writes what the system takes, more than it takes, and to a connection that is gone. */
-async function proveLibuvWrite(libuvWrite: LibuvWrite): Promise<void> {
+async function proveLibuvWrite(libuvWrite: LibuvWriteShortcut): Promise<void> {
   const { near, far } = await connectTcpPair();
   try {
     const written = createHash('sha1');
@@ -90,13 +90,13 @@ async function proveLibuvWrite(libuvWrite: LibuvWrite): Promise<void> {
     check(writer !== null, 'a TCP socket cannot be written to');
     writer.write(noted('past it'));
     const piece = Buffer.alloc(PIECE_BYTES, 'many bytes');
-    for (let i = 0; i < PIECES_MAX && !writer.waits; i++) writer.write(noted(piece));
-    check(writer.waits, 'nothing waits for a system that takes no more');
+    for (let i = 0; i < PIECES_MAX && !writer.hasUnsent; i++) writer.write(noted(piece));
+    check(writer.hasUnsent, 'nothing waits for a system that takes no more');
     near.end(noted('by the stream again'));
     const received = createHash('sha1');
     for await (const chunk of far) received.update(chunk as Buffer);
     check(received.digest('hex') === written.digest('hex'), 'other bytes came than were written');
-    check(!writer.waits, 'something waits when all was sent');
+    check(!writer.hasUnsent, 'something waits when all was sent');
     near.destroy();
     writer.write(piece);
   } finally {
@@ -112,9 +112,9 @@ async function provePacketDecoder(server: ProofServer, packetDecoder: Shortcut):
   const receiver = {
     act: (event: string, _post: string, _seq: unknown, id: number | null) => note(event, id),
     event: (event: string, _args: unknown, id: number | null) => note(event, id),
-    other: () => undefined,
+    otherPacket: () => undefined,
   };
-  if (!attach(socket, receiver, packetDecoder)) return;
+  if (!attachReceiver(socket, receiver, packetDecoder)) return;
   client.send('427["like",{"post":"1"}]');
   client.send('42["proof",1]');
   await until(() => events.length === 2);
@@ -193,13 +193,13 @@ async function proveReadPause(server: ProofServer, shortcuts: Shortcuts): Promis
   const direct = DirectSocket.open(connection.socket.conn, shortcuts);
   check(direct !== null, 'there is no direct socket to pause');
   const numbers = numbersReceived(connection, shortcuts);
-  check(direct.pause(), 'reading does not stop');
-  direct.restartPing();
+  check(direct.pauseReading(), 'reading does not stop');
+  direct.restartPingTimeout();
   await new Promise<void>((sent) => connection.client.send(proof(0), () => sent()));
   await pass(TURNS);
   check(numbers.length === 0, 'something is read while reading is stopped');
-  direct.resume();
-  check(shortcuts.readPause.on, 'reading does not start again');
+  direct.resumeReading();
+  check(shortcuts.readPause.isOn, 'reading does not start again');
   await until(() => numbers.length === 1);
 }
 
@@ -235,7 +235,7 @@ function numbersReceived({ socket }: ProofConnection, { packetDecoder }: Shortcu
   const receiver = {
     act: () => undefined,
     event: (_: string, [number]: readonly unknown[]) => numbers.push(Number(number)),
-    other: () => undefined,
+    otherPacket: () => undefined,
   };
   receiveEvents(socket, receiver, packetDecoder);
   return numbers;

@@ -8,18 +8,18 @@ const LONG_MS = 12_000;
 
 function world(size: number) {
   const clock = new SimulatedClock();
-  const crowd = { crowded: true, share: SHARE };
+  const crowd = { congested: true, fairShare: SHARE };
   const gate = new ReadBackpressure(crowd, clock);
   const log: string[] = [];
   const connections = Array.from({ length: size }, (_, i) => ({
-    unanswered: SHARE,
+    unacknowledged: SHARE,
     pausable: true,
     pause() {
       if (this.pausable) log.push(`-${i}`);
       return this.pausable;
     },
     stays: 0,
-    stayPaused() {
+    keepAliveWhilePaused() {
       this.stays += 1;
     },
     resume() {
@@ -31,39 +31,39 @@ function world(size: number) {
 
 test('who has its share waiting is held, once, and who has less is read', () => {
   const { gate, log, connections } = world(3);
-  connections[1]!.unanswered = SHARE - 1;
-  for (const connection of [...connections, ...connections]) gate.hold(connection);
-  expect([log, gate.held]).toEqual([['-0', '-2'], 2]);
+  connections[1]!.unacknowledged = SHARE - 1;
+  for (const connection of [...connections, ...connections]) gate.pause(connection);
+  expect([log, gate.paused]).toEqual([['-0', '-2'], 2]);
 });
 
 test('who cannot be paused is not held', () => {
   const { gate, connections } = world(1);
   connections[0]!.pausable = false;
-  gate.hold(connections[0]!);
-  expect(gate.held).toBe(0);
+  gate.pause(connections[0]!);
+  expect(gate.paused).toBe(0);
 });
 
 test('when there is room they go on in the order they were held, a few in a turn, until there is none', async () => {
   const { clock, crowd, gate, log, connections } = world(10);
-  for (const connection of connections) gate.hold(connection);
+  for (const connection of connections) gate.pause(connection);
   log.length = 0;
   await clock.advance(1_000);
   expect(log).toEqual([]);
-  crowd.crowded = false;
+  crowd.congested = false;
   clock.step();
   expect(log).toEqual(['+0', '+1', '+2', '+3']);
-  crowd.crowded = true;
+  crowd.congested = true;
   await clock.advance(1_000);
-  expect([log.length, gate.held]).toEqual([4, 6]);
-  crowd.crowded = false;
+  expect([log.length, gate.paused]).toEqual([4, 6]);
+  crowd.congested = false;
   await clock.advance(1_000);
   expect(log).toEqual(connections.map((_, i) => `+${i}`));
-  expect([gate.held, clock.timers]).toEqual([0, 0]);
+  expect([gate.paused, clock.timers]).toEqual([0, 0]);
 });
 
 test('as long as somebody is held, it is said again and again', async () => {
   const { clock, crowd, gate, connections } = world(2);
-  for (const connection of connections) gate.hold(connection);
+  for (const connection of connections) gate.pause(connection);
   const often = [];
   for (let seconds = 0; seconds < 8; seconds += 4) {
     often.push(connections.map(({ stays }) => stays));
@@ -71,7 +71,7 @@ test('as long as somebody is held, it is said again and again', async () => {
   }
   expect(often[1]![0]).toBeGreaterThan(often[0]![0]!);
   expect(often[0]).toEqual([1, 1]);
-  crowd.crowded = false;
+  crowd.congested = false;
   await clock.advance(1_000);
   const last = connections.map(({ stays }) => stays);
   await clock.advance(LONG_MS);
@@ -80,19 +80,19 @@ test('as long as somebody is held, it is said again and again', async () => {
 
 test('nobody is held for long, whatever waits', async () => {
   const { clock, gate, log, connections } = world(10);
-  for (const connection of connections) gate.hold(connection);
+  for (const connection of connections) gate.pause(connection);
   await clock.advance(LONG_MS);
-  expect([gate.held, clock.timers]).toEqual([0, 0]);
+  expect([gate.paused, clock.timers]).toEqual([0, 0]);
   expect(log.filter((entry) => entry.startsWith('+'))).toHaveLength(connections.length);
 });
 
 test('who leaves is read to its end, and forgotten', async () => {
   const { clock, crowd, gate, log, connections } = world(2);
-  for (const connection of connections) gate.hold(connection);
-  gate.left(connections[0]!);
-  gate.left(connections[0]!);
-  expect([log, gate.held]).toEqual([['-0', '-1', '+0'], 1]);
-  crowd.crowded = false;
+  for (const connection of connections) gate.pause(connection);
+  gate.remove(connections[0]!);
+  gate.remove(connections[0]!);
+  expect([log, gate.paused]).toEqual([['-0', '-1', '+0'], 1]);
+  crowd.congested = false;
   await clock.advance(1_000);
   expect(log).toEqual(['-0', '-1', '+0', '+1']);
 });

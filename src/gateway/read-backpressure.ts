@@ -11,20 +11,20 @@ const STAY_MS = 2_000;
 /** A connection whose client can be made to wait. */
 export interface PausableConnection {
   /** Operations taken in and not yet answered. */
-  readonly unanswered: number;
+  readonly unacknowledged: number;
   /** @returns whether it can be paused: requests of long-polling cannot. */
   pause(): boolean;
   /** Called when it was paused, and every few seconds while it is: its client cannot show that it is there. */
-  stayPaused(): void;
+  keepAliveWhilePaused(): void;
   resume(): void;
 }
 
 /** The part of ingest that says when. */
 export interface LoadSignal {
   /** More operations wait than the store needs to be busy, and it is not away: they will be committed soon. */
-  readonly crowded: boolean;
+  readonly congested: boolean;
   /** How many of them a connection may have then and still be read. */
-  readonly share: number;
+  readonly fairShare: number;
 }
 
 /**
@@ -49,20 +49,20 @@ export class ReadBackpressure {
   ) {}
 
   /** Connections that are not read. */
-  get held(): number {
+  get paused(): number {
     return this.#held.size;
   }
 
   /** To be called when an operation of the connection was taken in while it is crowded. */
-  hold(connection: PausableConnection): void {
-    if (this.#held.has(connection) || connection.unanswered < this.crowd.share || !connection.pause()) return;
-    connection.stayPaused();
+  pause(connection: PausableConnection): void {
+    if (this.#held.has(connection) || connection.unacknowledged < this.crowd.fairShare || !connection.pause()) return;
+    connection.keepAliveWhilePaused();
     this.#held.set(connection, this.clock.nowMs());
     if (!this.#looking) this.#lookAgain();
   }
 
   /** It is closing: the client's part of that has to be read. */
-  left(connection: PausableConnection): void {
+  remove(connection: PausableConnection): void {
     this.#release(connection);
   }
 
@@ -75,13 +75,13 @@ export class ReadBackpressure {
     const nowMs = this.clock.nowMs();
     let released = 0;
     for (const [connection, sinceMs] of this.#held) {
-      if (released === RELEASED_AT_ONCE || (this.crowd.crowded && nowMs - sinceMs < HELD_MAX_MS)) break;
+      if (released === RELEASED_AT_ONCE || (this.crowd.congested && nowMs - sinceMs < HELD_MAX_MS)) break;
       this.#release(connection);
       released += 1;
     }
     if (nowMs - this.#stayedAtMs >= STAY_MS) {
       this.#stayedAtMs = nowMs;
-      for (const connection of this.#held.keys()) connection.stayPaused();
+      for (const connection of this.#held.keys()) connection.keepAliveWhilePaused();
     }
     if (this.#held.size > 0) this.#lookAgain();
   };
@@ -89,7 +89,7 @@ export class ReadBackpressure {
   /** In the next turn of the event loop, with what was sent by those released in this one; later if there is no room. */
   #lookAgain(): void {
     this.#looking = true;
-    if (this.crowd.crowded) this.clock.after(LOOK_AGAIN_MS, this.#look);
+    if (this.crowd.congested) this.clock.after(LOOK_AGAIN_MS, this.#look);
     else this.clock.soon(this.#look);
   }
 }

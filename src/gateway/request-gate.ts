@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket as TcpSocket } from 'node:net';
 import type { Server, Socket } from 'socket.io';
-import { BODY_BYTES_A_UNIT, CONNECT_COST, MessageBudget, REQUEST_COST } from '../access/message-budget.js';
+import { BODY_BYTES_PER_UNIT, CONNECT_COST, MessageBudget, REQUEST_COST } from '../access/message-budget.js';
 import type { TokenBucket } from '../access/rate-limit.js';
 import { errorBody } from '../protocol/errors.js';
 import { TRANSPORT_BYTES_MAX } from './transport/packet-decoder.js';
-import type { Waiting } from './intake.js';
+import type { UnitWaiter } from './intake.js';
 import type { Intakes } from './intakes.js';
 
 type EngineSocket = Socket['conn'];
@@ -47,7 +47,7 @@ export class RequestGate {
   }
 
   readonly #handle = (request: IncomingMessage, response: ServerResponse, next: Next): void => {
-    const connection = connectionOf(this.engine, request);
+    const connection = findConnection(this.engine, request);
     const intake = connection && this.intakes.find(connection);
     if (intake === undefined) {
       this.#handleUnknown(request, response, next);
@@ -60,24 +60,24 @@ export class RequestGate {
         boundPieces(request);
         next();
       };
-      if (intake.isRead) read();
-      else this.#wait(intake.address, request, response, read, (go) => intake.whenRead(go));
+      if (intake.isReading) read();
+      else this.#wait(intake.address, request, response, read, (go) => intake.onceReading(go));
     }
   };
 
   /** It belongs to no connection yet, or to none any more: only its address is known. */
   #handleUnknown(request: IncomingMessage, response: ServerResponse, next: Next): void {
     const { addresses, clock } = this.intakes;
-    const address = addresses.of(request);
+    const address = addresses.addressOf(request);
     const cost = request.method === 'GET' ? CONNECT_COST : costOf(request);
-    const units = addresses.messages(address);
+    const units = addresses.messageTokenBucket(address);
     if (units === null || units.take(clock.nowMs(), cost) === 0) {
       next();
       return;
     }
-    this.intakes.presses(address);
+    this.intakes.recordWait(address);
     this.#wait(address, request, response, next, (go) =>
-      this.intakes.wait(new WaitingRequest(address, units, cost, request, go)),
+      this.intakes.enqueue(new WaitingRequest(address, units, cost, request, go)),
     );
   }
 
@@ -125,7 +125,7 @@ export class RequestGate {
 }
 
 /** A request that is nobody's, until its address has units again. */
-class WaitingRequest implements Waiting {
+class WaitingRequest implements UnitWaiter {
   floodingSinceMs = 0;
   /** Other requests of the address are not known of here: what keeps on is the waiting itself. */
   renewedAtMs = -Infinity;
@@ -145,17 +145,17 @@ class WaitingRequest implements Waiting {
     return this.request.socket.destroyed || this.#budget.renew(nowMs, -this.cost) > 0;
   }
 
-  goOn(): void {
+  proceed(): void {
     this.go();
   }
 
-  cut(): void {
+  disconnectFlooding(): void {
     this.request.socket.destroy();
   }
 }
 
 /** @returns the connection that the request names, if there is one */
-export function connectionOf(engine: Server['engine'], request: IncomingMessage): EngineSocket | undefined {
+export function findConnection(engine: Server['engine'], request: IncomingMessage): EngineSocket | undefined {
   const { searchParams } = new URL(request.url ?? '', 'http://gateway');
   // As Engine.IO does, the last one if there are several.
   const sid = searchParams.getAll('sid').at(-1);
@@ -166,7 +166,7 @@ export function connectionOf(engine: Server['engine'], request: IncomingMessage)
 function costOf(request: IncomingMessage): number {
   if (request.method !== 'POST') return REQUEST_COST;
   const length = Number(request.headers['content-length'] ?? TRANSPORT_BYTES_MAX);
-  return REQUEST_COST + Math.min(length, TRANSPORT_BYTES_MAX) / BODY_BYTES_A_UNIT;
+  return REQUEST_COST + Math.min(length, TRANSPORT_BYTES_MAX) / BODY_BYTES_PER_UNIT;
 }
 
 /** To be called just before Engine.IO is, which reads the body from the same turn on: whoever comes first reads alone. */

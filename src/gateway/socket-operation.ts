@@ -4,12 +4,12 @@ import type { Metric, Metrics } from '../counters/metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from '../counters/operation.js';
 import type { ActorNotifier } from '../fanout/actors.js';
 import { writeCounts } from '../fanout/snapshot.js';
-import { type OperationCounts, resultOf } from '../ingest/operation-counts.js';
+import { type OperationCounts, classifyOutcome } from '../ingest/operation-counts.js';
 import type { PendingOperation } from '../ingest/pending-operation.js';
 import type { Presence } from '../fanout/presence.js';
 import type { AsciiWriter, Writable } from '../common/ascii-writer.js';
 import type { ErrorBody } from '../protocol/errors.js';
-import type { AnswerId, Connection } from './connection.js';
+import type { AckId, Connection } from './connection.js';
 
 /** Everything that an answer is made of beside the operation. */
 export interface Answering {
@@ -33,7 +33,7 @@ export class SocketOperation implements PendingOperation, Writable {
   constructor(
     private readonly answering: Answering,
     private readonly connection: Connection,
-    private readonly id: AnswerId,
+    private readonly id: AckId,
     readonly post: string,
     private readonly of: Metric,
     readonly kind: Operation['kind'],
@@ -44,14 +44,14 @@ export class SocketOperation implements PendingOperation, Writable {
     this.actor = connection.actor;
     this.session = seq === undefined ? null : connection.session;
     this.seq = this.session === null ? 0 : (seq ?? 0);
-    connection.begin();
+    connection.beginOperation();
   }
 
   settled(outcome: number, counts: PostCounts): void {
     const { connection, answering, kind, post, of } = this;
     const applied = (outcome & APPLIED) !== 0;
-    answering.counts.add(kind, resultOf(outcome));
-    connection.inventor?.counted(outcome, counts);
+    answering.counts.add(kind, classifyOutcome(outcome));
+    connection.inventor?.chargeNewPost(outcome, counts);
     if (this.id !== null) {
       this.#outcome = outcome;
       this.#counts = counts;
@@ -60,9 +60,9 @@ export class SocketOperation implements PendingOperation, Writable {
     const { key } = connection.identity;
     if (applied && kind === 'set' && key !== null) {
       const on = (outcome & ON) !== 0;
-      answering.actors.toggled(key, { post, metric: of.name, on }, connection.socket.id);
+      answering.actors.notify(key, { post, metric: of.name, on }, connection.socket.id);
     }
-    connection.end();
+    connection.endOperation();
   }
 
   /** Once it is settled: the packet that acknowledges it. */
@@ -74,16 +74,16 @@ export class SocketOperation implements PendingOperation, Writable {
     writer.text((outcome & APPLIED) !== 0 ? '[{"ok":true,"applied":true' : '[{"ok":true,"applied":false');
     writer.text((outcome & DUPLICATE) !== 0 ? ',"duplicate":true' : ',"duplicate":false');
     if (kind === 'set') writer.text((outcome & ON) !== 0 ? ',"on":true' : ',"on":false');
-    writeCounts(writer.text(',"counts":'), counts, answering.presence.live(counts), answering.metrics);
+    writeCounts(writer.text(',"counts":'), counts, answering.presence.countLive(counts), answering.metrics);
     writer.text('}}]');
   }
 
   failed(error: ErrorBody): void {
     const { connection, answering } = this;
     answering.counts.add(this.kind, error.code);
-    connection.operations.failed(this.seq);
-    if (error.retryAfterMs !== undefined) connection.operations.close(answering.nowMs(), error.retryAfterMs, this.seq);
-    connection.refuse(this.id, error);
-    connection.end();
+    connection.operations.markFailed(this.seq);
+    if (error.retryAfterMs !== undefined) connection.operations.block(answering.nowMs(), error.retryAfterMs, this.seq);
+    connection.reject(this.id, error);
+    connection.endOperation();
   }
 }

@@ -1,11 +1,11 @@
 import type { z } from 'zod';
 import type { Metrics } from '../counters/metrics.js';
 import type { Fanout, FirstView } from '../fanout/fanout.js';
-import { updateOf } from '../fanout/snapshot.js';
+import { toUpdate } from '../fanout/snapshot.js';
 import type { OperationCounts } from '../ingest/operation-counts.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
-import type { SubscribeAnswer } from '../protocol/messages.js';
-import { type AnswerId, asciiJson, type Connection } from './connection.js';
+import type { SubscribeResponse } from '../protocol/messages.js';
+import { type AckId, toAsciiJson, type Connection } from './connection.js';
 import type { SUBSCRIBE } from './schemas.js';
 
 type Request = z.output<typeof SUBSCRIBE>;
@@ -19,7 +19,7 @@ export class Subscriptions {
     private readonly postsMax: number,
   ) {}
 
-  async subscribe(connection: Connection, request: Request, id: AnswerId): Promise<void> {
+  async subscribe(connection: Connection, request: Request, id: AckId): Promise<void> {
     const { admitted, rejected } = this.#admit(connection, new Set(request.posts));
     if (admitted.length === 0) {
       this.#refuse(connection, this.#tooMany, id);
@@ -43,21 +43,21 @@ export class Subscriptions {
     knownBefore: Request['known'],
     views: readonly FirstView[],
     rejected: readonly string[],
-    id: AnswerId,
+    id: AckId,
   ): void {
     const news: FirstView[] = [];
     const known: FirstView[] = [];
     for (const view of views) (isKnown(view, knownBefore) ? known : news).push(view);
     // Posts that the answer leaves out come as a frame: the client may know their counts, but not who watches now.
     const framed = id === null ? views : known;
-    const answer: SubscribeAnswer = {
+    const answer: SubscribeResponse = {
       ok: true,
       tickMs: this.fanout.tickMs,
       counts: news.map((view) => this.#first(view)),
       ...(rejected.length > 0 && { rejected: rejected.map((post) => ({ post, error: this.#tooMany })) }),
     };
-    connection.answer(id, asciiJson(answer));
-    this.fanout.repeat(
+    connection.acknowledge(id, toAsciiJson(answer));
+    this.fanout.resend(
       connection.viewer,
       framed.map(({ snapshot }) => snapshot.counts.post),
     );
@@ -83,14 +83,14 @@ export class Subscriptions {
     return { admitted, rejected };
   }
 
-  #refuse(connection: Connection, error: ErrorBody, id: AnswerId): void {
+  #refuse(connection: Connection, error: ErrorBody, id: AckId): void {
     this.counts.add('subscribe', error.code);
-    connection.refuse(id, error);
+    connection.reject(id, error);
   }
 
-  #first({ snapshot: { counts }, live, on }: FirstView): SubscribeAnswer['counts'][number] {
+  #first({ snapshot: { counts }, live, on }: FirstView): SubscribeResponse['counts'][number] {
     const mine = this.metrics.list.filter(({ index }) => (on & (1 << index)) !== 0).map(({ name }) => name);
-    return { ...updateOf(counts, live, this.metrics), mine };
+    return { ...toUpdate(counts, live, this.metrics), mine };
   }
 }
 

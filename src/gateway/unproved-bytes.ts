@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { isLoopback } from '../access/address-limiter.js';
-import type { SuspicionKind, Suspicions } from '../access/suspicions.js';
+import type { SuspicionKind, SuspicionLog } from '../access/suspicions.js';
 import type { Intake } from './intake.js';
 
 /**
@@ -23,13 +23,13 @@ interface Watched {
 }
 
 /** Bounds the bytes of WebSockets that are not through their handshake, for each and for all together. */
-export class UnprovedBytes {
+export class HandshakeBytes {
   readonly #watched = new WeakMap<Intake, Set<Watched>>();
   readonly #byAddress = new Map<string, Set<Watched>>();
   #all = 0;
 
   constructor(
-    private readonly suspicions: Suspicions,
+    private readonly suspicions: SuspicionLog,
     private readonly bytesMaxOfAll = BYTES_MAX_OF_ALL,
   ) {}
 

@@ -1,7 +1,7 @@
 import type { Socket } from 'socket.io';
 import type { Clock } from '../common/clock.js';
-import { unsentPackets } from './transport/direct-socket.js';
-import { type Intake, UNSENT } from './intake.js';
+import { readUnsentPackets } from './transport/direct-socket.js';
+import { type Intake, UNREAD_ACKS } from './intake.js';
 import type { Shortcuts } from './transport/shortcuts.js';
 
 /**
@@ -20,7 +20,7 @@ const UNREAD_BYTES_LIMIT = 16 * 2 ** 20;
 const UNCOMPRESSED = { compress: false };
 
 /** The answers that wait for one client to read them, while they cannot be written straight to its socket. */
-export class UnreadAnswers {
+export class UnreadAcks {
   /** Answers that Engine.IO has not sent yet. */
   #count = 0;
   #bytes = 0;
@@ -49,7 +49,7 @@ export class UnreadAnswers {
 
   /** To be called when something was handed to Engine.IO. */
   watch(): void {
-    if (this.#bytes > UNREAD_BYTES_MAX) this.intake.pause(UNSENT);
+    if (this.#bytes > UNREAD_BYTES_MAX) this.intake.pause(UNREAD_ACKS);
     const { count, next } = this.#unsent();
     if (this.#watched || (count <= UNREAD_MAX && this.#bytes <= UNREAD_BYTES_MAX)) return;
     this.#watched = true;
@@ -66,12 +66,12 @@ export class UnreadAnswers {
   #sent(count: number, bytes: number): void {
     this.#count -= count;
     this.#bytes -= bytes;
-    if (this.#bytes <= UNREAD_BYTES_MAX / 2) this.intake.resume(UNSENT);
+    if (this.#bytes <= UNREAD_BYTES_MAX / 2) this.intake.resume(UNREAD_ACKS);
   }
 
   /** How many packets wait for the client, and the first of them if it can be seen. */
   #unsent(): { readonly count: number; readonly next: unknown } {
-    const packets = unsentPackets(this.connection, this.shortcuts.unsentPackets);
+    const packets = readUnsentPackets(this.connection, this.shortcuts.unsentPackets);
     return packets === null ? { count: this.#count, next: null } : { count: packets.length, next: packets[0] };
   }
 }

@@ -4,11 +4,11 @@ import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket as TcpSocket } from 'node:net';
 import { Server, type Socket } from 'socket.io';
 import { provedShortcuts } from '../../test/support/proved-shortcuts.js';
-import { frameOf, OPCODE } from '../../test/support/raw-socket.js';
+import { encodeFrame, OPCODE } from '../../test/support/raw-socket.js';
 import { Random } from '../../test/support/random.js';
 import { until } from '../../test/support/until.js';
 import { readFrames } from './ws-frame-reader.js';
-import { webSocketOf } from './transport/direct-socket.js';
+import { findWebSocket } from './transport/direct-socket.js';
 import { Intake } from './intake.js';
 import type { Shortcut } from './transport/shortcut.js';
 
@@ -18,7 +18,7 @@ const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const ROUNDS = 40 * SCALE;
 const LENGTHS = [1, 2, 50, 123, 124, 125, 126, 127, 300, 65_533, 65_534, 65_535, 70_000];
-const HELLO = frameOf('4hello', { mask: Buffer.from([1, 2, 3, 4]) });
+const HELLO = encodeFrame('4hello', { mask: Buffer.from([1, 2, 3, 4]) });
 
 let shortcut: Shortcut;
 
@@ -26,7 +26,7 @@ beforeAll(async () => {
   shortcut = (await provedShortcuts()).directRead;
 });
 
-afterAll(() => expect(shortcut.on).toBe(true));
+afterAll(() => expect(shortcut.isOn).toBe(true));
 
 const clients: TcpSocket[] = [];
 const servers: Server[] = [];
@@ -65,7 +65,7 @@ async function connected(
 
 /** The state of `ws`'s own receiver. */
 function receiverOf({ transport }: EngineSocket): { readonly _bufferedBytes: number; readonly _fragmented: number } {
-  return (webSocketOf(transport) as unknown as { _receiver: ReturnType<typeof receiverOf> })._receiver;
+  return (findWebSocket(transport) as unknown as { _receiver: ReturnType<typeof receiverOf> })._receiver;
 }
 
 function maskOf(random: Random): Buffer {
@@ -79,27 +79,30 @@ function something(random: Random): { bytes: Buffer; message: string | null } {
   const payload = Buffer.from(`4${message}`);
   const mask = maskOf(random);
   const what = random.below(10);
-  if (what === 0) return { bytes: frameOf('are you there', { opcode: OPCODE.ping, mask }), message: null };
-  if (what === 1) return { bytes: frameOf(payload.subarray(1), { opcode: OPCODE.binary, mask }), message };
-  if (what > 2) return { bytes: frameOf(payload, { mask }), message };
+  if (what === 0) return { bytes: encodeFrame('are you there', { opcode: OPCODE.ping, mask }), message: null };
+  if (what === 1) return { bytes: encodeFrame(payload.subarray(1), { opcode: OPCODE.binary, mask }), message };
+  if (what > 2) return { bytes: encodeFrame(payload, { mask }), message };
   const at = random.below(payload.length + 1);
-  const parts = [frameOf(payload.subarray(0, at), { fin: false, mask })];
-  if (random.below(2) === 0) parts.push(frameOf('', { opcode: OPCODE.ping, mask }));
-  return { bytes: Buffer.concat([...parts, frameOf(payload.subarray(at), { opcode: OPCODE.continuation })]), message };
+  const parts = [encodeFrame(payload.subarray(0, at), { fin: false, mask })];
+  if (random.below(2) === 0) parts.push(encodeFrame('', { opcode: OPCODE.ping, mask }));
+  return {
+    bytes: Buffer.concat([...parts, encodeFrame(payload.subarray(at), { opcode: OPCODE.continuation })]),
+    message,
+  };
 }
 
 describe('reading frames where TCP brings them', () => {
   it('drops what was not taken yet when the connection is gone, whoever has ended it', async () => {
-    const many = Buffer.concat([...Array<Buffer>(500).fill(HELLO), ...Array<Buffer>(500).fill(frameOf('6'))]);
+    const many = Buffer.concat([...Array<Buffer>(500).fill(HELLO), ...Array<Buffer>(500).fill(encodeFrame('6'))]);
     for (const end of [
-      (conn: EngineSocket) => webSocketOf(conn.transport)!.terminate(),
+      (conn: EngineSocket) => findWebSocket(conn.transport)!.terminate(),
       (conn: EngineSocket) => conn.close(),
     ]) {
       const { conn, tcp, taken } = await connected((told) => end(told));
       tcp.write(many);
       await until(() => conn.readyState === 'closed', 'the end');
       tcp.destroy();
-      await until(() => webSocketOf(conn.transport)!.readyState === 3, 'the end of TCP');
+      await until(() => findWebSocket(conn.transport)!.readyState === 3, 'the end of TCP');
       for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
       // `ws` passes on the rest of what it was given in that turn.
       expect(taken.length).toBeLessThan(200);
@@ -128,7 +131,7 @@ describe('reading frames where TCP brings them', () => {
 
   it('takes nothing behind a close frame, or once the connection is closed', async () => {
     const closing = await connected();
-    closing.tcp.write(Buffer.concat([HELLO, frameOf(Buffer.from([3, 232]), { opcode: OPCODE.close }), HELLO]));
+    closing.tcp.write(Buffer.concat([HELLO, encodeFrame(Buffer.from([3, 232]), { opcode: OPCODE.close }), HELLO]));
     await once(closing.conn, 'close');
     expect(closing.taken).toEqual(['hello']);
 
@@ -165,7 +168,7 @@ describe('reading frames where TCP brings them', () => {
   it('leaves a frame that comes before another message has its end to be refused', async () => {
     const { conn, tcp, taken } = await connected();
     const receiver = receiverOf(conn);
-    tcp.write(frameOf('4part', { fin: false }));
+    tcp.write(encodeFrame('4part', { fin: false }));
     await until(() => receiver._fragmented > 0, 'a part has come');
     tcp.write(HELLO);
     await once(conn, 'close');
@@ -176,10 +179,12 @@ describe('reading frames where TCP brings them', () => {
     const { conn, tcp, taken } = await connected();
     const receiver = receiverOf(conn);
     // Behind the first byte, what follows looks like a text frame of six bytes that begins with a 4.
-    const pong = frameOf('3', { mask: Buffer.from([0x86, 0xb5, 0x80, 0x00]) });
+    const pong = encodeFrame('3', { mask: Buffer.from([0x86, 0xb5, 0x80, 0x00]) });
     tcp.write(pong.subarray(0, 1));
     await until(() => receiver._bufferedBytes === 1, 'the first byte has come');
-    tcp.write(Buffer.concat([pong.subarray(1), frameOf('4hello', { mask: Buffer.from([0x01, 0x80, 0x80, 0x84]) })]));
+    tcp.write(
+      Buffer.concat([pong.subarray(1), encodeFrame('4hello', { mask: Buffer.from([0x01, 0x80, 0x80, 0x84]) })]),
+    );
     await until(() => taken.length > 0, 'a message has come');
     expect(taken).toEqual(['hello']);
   });

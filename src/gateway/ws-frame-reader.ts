@@ -1,8 +1,8 @@
 import type { Socket as TcpSocket } from 'node:net';
 import type { Socket } from 'socket.io';
-import { FRAME_BYTES_A_UNIT } from '../access/message-budget.js';
-import { type WebSocket, webSocketOf } from './transport/direct-socket.js';
-import type { Backlog, Intake } from './intake.js';
+import { FRAME_BYTES_PER_UNIT } from '../access/message-budget.js';
+import { type WebSocket, findWebSocket } from './transport/direct-socket.js';
+import type { DeferredInput, Intake } from './intake.js';
 import type { Shortcut } from './transport/shortcut.js';
 
 type EngineSocket = Socket['conn'];
@@ -43,14 +43,14 @@ const BYTES_A_TURN = 1_024;
  * once something of them is not as expected.
  */
 export function readFrames(connection: EngineSocket, shortcut: Shortcut, intake: Intake): void {
-  const webSocket = webSocketOf(connection.transport);
-  if (!shortcut.on || webSocket === undefined) return;
+  const webSocket = findWebSocket(connection.transport);
+  if (!shortcut.isOn || webSocket === undefined) return;
   try {
     const { extensions, readyState, _socket: tcp } = webSocket;
     if (extensions !== '' || readyState !== OPEN || connection.readyState !== 'open' || tcp === null) return;
     install(connection, webSocket, tcp, shortcut, intake);
   } catch (error) {
-    shortcut.fail(error);
+    shortcut.disable(error);
   }
 }
 
@@ -71,11 +71,11 @@ function install(
   // Something has come already, and `ws` has a part of it.
   if (!reader.isBetweenMessages()) return;
   tcp.removeListener('data', readers[0]!);
-  intake.bytes = reader;
+  intake.deferredBytes = reader;
   tcp.on('data', (chunk: Buffer) => reader.read(chunk));
 }
 
-class FrameReader implements Backlog {
+class FrameReader implements DeferredInput {
   private readonly connection: EngineState;
   /** Bytes that were read and not taken yet: a view of what TCP brought at once, not a copy. */
   #rest: Buffer | null = null;
@@ -93,7 +93,7 @@ class FrameReader implements Backlog {
     this.connection = connection as unknown as EngineState;
   }
 
-  get waits(): boolean {
+  get hasDeferred(): boolean {
     return this.#rest !== null;
   }
 
@@ -101,7 +101,7 @@ class FrameReader implements Backlog {
     // `ws` itself takes what a paused stream had buffered when it ended.
     if (this.tcp.destroyed) return;
     // A paused stream may have buffered more already.
-    if (this.#rest !== null || this.intake.stopped) this.#keep(chunk);
+    if (this.#rest !== null || this.intake.isBlocked) this.#keep(chunk);
     else this.#readSome(chunk);
   }
 
@@ -118,7 +118,7 @@ class FrameReader implements Backlog {
     if (this.isBetweenMessages()) {
       for (let next = this.#takeAt(chunk, at); next > at; next = this.#takeAt(chunk, at)) {
         at = next;
-        if ((frames -= 1) > 0 && !this.intake.stopped) continue;
+        if ((frames -= 1) > 0 && !this.intake.isBlocked) continue;
         if (at < chunk.length) this.#keep(chunk.subarray(at));
         return;
       }
@@ -126,26 +126,26 @@ class FrameReader implements Backlog {
     if (at === chunk.length) return;
     const end = Math.min(at + BYTES_A_TURN, chunk.length);
     // Paid by the bytes: a connection that is closing is still read, and none of its frames is a message any more.
-    this.intake.spend((end - at) / FRAME_BYTES_A_UNIT);
+    this.intake.spend((end - at) / FRAME_BYTES_PER_UNIT);
     if (end < chunk.length) this.#keep(chunk.subarray(end));
     this.otherwise.call(this.tcp, at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end));
   }
 
   #keep(rest: Buffer): void {
     this.#rest = this.#rest === null ? rest : Buffer.concat([this.#rest, rest]);
-    this.intake.keepBacklog();
+    this.intake.deferRest();
   }
 
   /** Whether `ws` holds no part of a frame or of a message. Never throws. */
   isBetweenMessages(): boolean {
-    if (!this.shortcut.on) return false;
+    if (!this.shortcut.isOn) return false;
     try {
       const { _state, _bufferedBytes, _fragmented } = this.receiver;
       if (_state === GET_INFO && _bufferedBytes === 0 && _fragmented === 0) return true;
       if ([_state, _bufferedBytes, _fragmented].every((one) => typeof one === 'number')) return false;
       throw new Error('the receiver of ws has no state');
     } catch (error) {
-      this.shortcut.fail(error);
+      this.shortcut.disable(error);
       return false;
     }
   }
@@ -179,7 +179,7 @@ class FrameReader implements Backlog {
       if (typeof pingTimeoutTimer !== 'object') throw new Error('Engine.IO has no pingTimeoutTimer');
       return connection.readyState === 'open' && pingTimeoutTimer === null && webSocket.readyState === OPEN;
     } catch (error) {
-      this.shortcut.fail(error);
+      this.shortcut.disable(error);
       return false;
     }
   }

@@ -7,7 +7,7 @@ import { endWithError } from '../protocol/raw-response.js';
  * Answers what never becomes a request, since it is not HTTP or its head is too long, with the protocol's error object.
  * For the `clientError` event of the HTTP server; the connection ends with it.
  */
-export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+export function respondToClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
@@ -20,7 +20,7 @@ export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex):
  * Has a request with an unknown `Expect` handled like any other, as RFC 9110 allows in section 10.1.1. Node would answer it
  * itself with 417, past the limits on requests.
  */
-export function takeAnyExpectation(server: Server): void {
+export function acceptAnyExpectation(server: Server): void {
   server.on('checkExpectation', (request, response) => void server.emit('request', request, response));
 }
 

@@ -5,19 +5,19 @@ import helmet from 'helmet';
 import type { IncomingMessage } from 'node:http';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { OriginPolicy } from '../access/origin-policy.js';
-import { Suspicions } from '../access/suspicions.js';
+import { SuspicionLog } from '../access/suspicions.js';
 import type { Clock } from '../common/clock.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
 import { REQUEST_BYTES_MAX } from '../replication/transport/request-splitter.js';
 import type { Settings } from '../config/settings.js';
 import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
-import { answerClientError, takeAnyExpectation } from './client-error.js';
+import { respondToClientError, acceptAnyExpectation } from './client-error.js';
 import { serveClientScript } from './client-script.js';
-import { boundTimes } from './connection-times.js';
+import { limitConnectionTimes } from './connection-times.js';
 import { serveDocs } from './swagger-ui.js';
 import { OperatorPort } from './operator-port.js';
-import { oneAtATime } from './one-at-a-time.js';
+import { serializeRequests } from './one-at-a-time.js';
 import { PeerAuthentication } from './peer-authentication.js';
 import { ProtocolErrorFilter } from './protocol-error.filter.js';
 import { chargeRequests } from './request-charge.js';
@@ -50,10 +50,10 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   app.set('etag', false);
   app.set('query parser', 'simple');
 
-  app.use(oneAtATime);
+  app.use(serializeRequests);
   const peers = app.get(PeerAuthentication);
-  const isFromPeer = (request: IncomingMessage): boolean => peers.callerOf(request) !== undefined;
-  app.use(chargeRequests(app.get(AddressLimiter), app.get(Suspicions), app.get<Clock>(CLOCK), isFromPeer));
+  const isFromPeer = (request: IncomingMessage): boolean => peers.authenticatedRegion(request) !== undefined;
+  app.use(chargeRequests(app.get(AddressLimiter), app.get(SuspicionLog), app.get<Clock>(CLOCK), isFromPeer));
   secure(app);
   const operators = settings.opsPort === null ? null : new OperatorPort(app, settings.keepAliveMs);
   app.use(gzipOnly, compression({ filter: mayCompress, threshold: 0 }));
@@ -65,9 +65,9 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   serveClientScript(app, assets);
   app.useGlobalFilters(new ProtocolErrorFilter());
   const server = app.getHttpServer();
-  server.on('clientError', answerClientError);
-  takeAnyExpectation(server);
-  boundTimes(server, settings.keepAliveMs);
+  server.on('clientError', respondToClientError);
+  acceptAnyExpectation(server);
+  limitConnectionTimes(server, settings.keepAliveMs);
   return operators;
 }
 
@@ -85,7 +85,7 @@ function secure(app: NestExpressApplication): void {
 function guard(app: NestExpressApplication, origins: OriginPolicy): void {
   app.enableCors({
     origin: (origin: string | undefined, answer: (error: Error | null, allow: boolean) => void) =>
-      answer(null, origin !== undefined && origins.lists(origin)),
+      answer(null, origin !== undefined && origins.isListed(origin)),
     methods: ['GET', 'PUT'],
     allowedHeaders: ['Authorization', 'Actor-Id', 'Idempotency-Key', 'Content-Type'],
     exposedHeaders: ['Retry-After'],
@@ -94,7 +94,7 @@ function guard(app: NestExpressApplication, origins: OriginPolicy): void {
   app.use('/v1', (request: Request, response: Response, next: NextFunction) => {
     response.setHeader('Cache-Control', 'no-store');
     // CORS only hides the answer from a page; what it must not do has to be refused before it is done.
-    const refused = origins.refusalOf(request);
+    const refused = origins.findRejection(request);
     if (refused !== null) throw new ProtocolError('FORBIDDEN', refused);
     next();
   });
@@ -107,7 +107,7 @@ function takeFromPeers(
   isFromPeer: (request: IncomingMessage) => boolean,
 ): void {
   app.use('/v1/regions', (request: Request, _response: Response, next: NextFunction) => {
-    if (request.method === 'POST') peers.admit(request);
+    if (request.method === 'POST') peers.authenticate(request);
     next();
   });
   app.useBodyParser('raw', { limit: REQUEST_BYTES_MAX, type: isFromPeer, inflate: false });

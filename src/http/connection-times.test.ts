@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { afterEach, expect, it } from '@jest/globals';
-import { boundTimes } from './connection-times.js';
+import { limitConnectionTimes } from './connection-times.js';
 
 const STALLED_MS = 200;
 const LONG_MS = 600_000;
@@ -20,7 +20,7 @@ afterEach(() => {
 
 async function asking(request: string, listener: RequestListener): Promise<{ peer: Socket; closed: Promise<unknown> }> {
   server = createServer(listener);
-  boundTimes(server, LONG_MS, STALLED_MS);
+  limitConnectionTimes(server, LONG_MS, STALLED_MS);
   const came = once(server, 'connection') as Promise<[Socket]>;
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

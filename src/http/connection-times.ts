@@ -12,7 +12,7 @@ const STALLED_MS = 60_000;
  * Bounds how long a client may take. WebSockets are no longer the server's once they are upgraded.
  * @param keepAliveMs how long a connection may wait for its next request
  */
-export function boundTimes(server: Server, keepAliveMs: number, stalledMs = STALLED_MS): void {
+export function limitConnectionTimes(server: Server, keepAliveMs: number, stalledMs = STALLED_MS): void {
   server.keepAliveTimeout = keepAliveMs;
   // The time for a head must not end before the time between two requests does.
   server.headersTimeout = Math.max(stalledMs, keepAliveMs + HEAD_AFTER_IDLE_MS);

@@ -1,18 +1,18 @@
 import { Body, Controller, Get, Inject, Param, Put, Req } from '@nestjs/common';
 import type { Request } from 'express';
 import { AddressLimiter } from '../access/address-limiter.js';
-import { Authenticator, type Identity, TOKEN_NEEDED } from '../access/authenticator.js';
-import { Inventions, type Inventor } from '../access/inventions.js';
+import { Authenticator, type Identity, TOKEN_REQUIRED } from '../access/authenticator.js';
+import { CreationLimiter, type ClientCreations } from '../access/inventions.js';
 import { toRequestKey } from '../access/key64.js';
-import { SignedPosts } from '../access/signed-posts.js';
+import { PostSignatureVerifier } from '../access/signed-posts.js';
 import type { Clock } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import type { Metric } from '../counters/metrics.js';
 import { ActorNotifier } from '../fanout/actors.js';
 import { Ingest } from '../ingest/ingest.js';
-import { OperationCounts, type OperationKind, resultOf } from '../ingest/operation-counts.js';
+import { OperationCounts, type OperationKind, classifyOutcome } from '../ingest/operation-counts.js';
 import { Presence } from '../fanout/presence.js';
-import { ProtocolError, throwIf } from '../protocol/errors.js';
+import { ProtocolError, throwIfError } from '../protocol/errors.js';
 import { GlobalRead } from '../replication/global-read.js';
 import type { Settings } from '../config/settings.js';
 import type { CounterStore } from '../store/counter-store.js';
@@ -20,28 +20,28 @@ import { CLOCK, DATA_CLOCK, SETTINGS, STORE } from '../config/injection-tokens.j
 import { HttpOperation, toggledTo } from './http-operation.js';
 import {
   type Action,
-  actionOf,
-  claimOf,
-  consistencyOf,
-  idempotencyKeyOf,
-  metricOf,
-  postOf,
-  postsOf,
-  readerOf,
+  parseAction,
+  parseCredentials,
+  parseConsistency,
+  parseIdempotencyKey,
+  parseMetric,
+  parsePost,
+  parsePosts,
+  parseTokenOnly,
 } from './parameters.js';
-import { Reads } from './reads.js';
+import { ReadLimiter } from './reads.js';
 
 /** One count of one post. */
-export interface Reading {
+export interface CountResponse {
   readonly count: number;
   /** When the post last changed, RFC 3339 in UTC; `null` for an unknown post. */
   readonly updated_at: string | null;
 }
 
 /** All counts of one post: `{ post, likes, views, …, live, updated_at }`. */
-export type PostReading = Readonly<Record<string, string | number | null>>;
+export type PostCountsResponse = Readonly<Record<string, string | number | null>>;
 
-interface Asked {
+interface PutRequest {
   readonly post: string;
   readonly metric: Metric;
   readonly action: Action;
@@ -60,54 +60,54 @@ export class CountersController {
     @Inject(Presence) private readonly presence: Presence,
     @Inject(ActorNotifier) private readonly actors: ActorNotifier,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
-    @Inject(Inventions) private readonly inventions: Inventions,
-    @Inject(SignedPosts) private readonly signedPosts: SignedPosts | null,
+    @Inject(CreationLimiter) private readonly inventions: CreationLimiter,
+    @Inject(PostSignatureVerifier) private readonly signedPosts: PostSignatureVerifier | null,
     @Inject(Authenticator) private readonly identities: Authenticator,
     @Inject(OperationCounts) private readonly counts: OperationCounts,
-    @Inject(Reads) private readonly reads: Reads,
+    @Inject(ReadLimiter) private readonly reads: ReadLimiter,
     @Inject(GlobalRead) private readonly everywhere: GlobalRead | null,
   ) {}
 
   /** Cost: one read of the store, whatever the number of posts. With consistency=all: see GlobalRead. */
   @Get('counts')
-  async several(@Req() request: Request): Promise<{ counts: PostReading[] }> {
-    const posts = postsOf(request.query['posts'], this.settings.maxPostsPerConnection);
+  async getCounts(@Req() request: Request): Promise<{ counts: PostCountsResponse[] }> {
+    const posts = parsePosts(request.query['posts'], this.settings.maxPostsPerConnection);
     const counts = await this.#read(request, posts);
-    return { counts: counts.map((one) => this.#allOf(one)) };
+    return { counts: counts.map((getCount) => this.#allOf(getCount)) };
   }
 
   @Get(':post/:metric')
-  async one(@Req() request: Request, @Param('post') id: string, @Param('metric') name: string): Promise<Reading> {
-    const post = postOf(id);
-    const metric = metricOf(name, this.settings.metrics);
+  async one(@Req() request: Request, @Param('post') id: string, @Param('metric') name: string): Promise<CountResponse> {
+    const post = parsePost(id);
+    const metric = parseMetric(name, this.settings.metrics);
     const [counts] = await this.#read(request, [post]);
     return this.#reading(counts!, metric);
   }
 
   /** Answers when the operation is committed and durable. */
   @Put(':post/:metric')
-  async act(
+  async putCount(
     @Req() request: Request,
     @Param('post') id: string,
     @Param('metric') name: string,
     @Body() body: unknown,
-  ): Promise<Reading> {
+  ): Promise<CountResponse> {
     let kind: OperationKind = 'unknown';
     try {
       const asked = this.#asked(request, id, name, body);
-      const identity = await this.identities.identify(claimOf(request.headers));
-      if (!identity.mayAct) throw new ProtocolError('UNAUTHORIZED', TOKEN_NEEDED);
+      const identity = await this.identities.identify(parseCredentials(request.headers));
+      if (!identity.mayAct) throw new ProtocolError('UNAUTHORIZED', TOKEN_REQUIRED);
       const operation = operationOf(asked, identity);
       kind = operation.kind;
       const inventor = this.#admit(request, operation);
       this.ingest.submit(operation);
       const { counts, outcome } = await operation.done;
-      inventor?.counted(outcome, counts);
-      this.counts.add(kind, resultOf(outcome));
+      inventor?.chargeNewPost(outcome, counts);
+      this.counts.add(kind, classifyOutcome(outcome));
       const on = toggledTo(operation.kind, outcome);
       const { post, metric } = asked;
       if (on !== null && identity.key !== null) {
-        this.actors.toggled(identity.key, { post, metric: metric.name, on }, null);
+        this.actors.notify(identity.key, { post, metric: metric.name, on }, null);
       }
       return this.#reading(counts, metric);
     } catch (error) {
@@ -116,34 +116,34 @@ export class CountersController {
     }
   }
 
-  #asked(request: Request, id: string, name: string, body: unknown): Asked {
-    const post = postOf(id);
-    const metric = metricOf(name, this.settings.metrics);
+  #asked(request: Request, id: string, name: string, body: unknown): PutRequest {
+    const post = parsePost(id);
+    const metric = parseMetric(name, this.settings.metrics);
     if (metric === null) throw new ProtocolError('BAD_REQUEST', 'live cannot be put: it counts who watches now');
-    const action = actionOf(body);
+    const action = parseAction(body);
     if (metric.kind === 'tally' && action === 'decrement') {
       throw new ProtocolError('BAD_REQUEST', `action must be "increment": ${metric.name} is a tally, which only grows`);
     }
-    return { post, metric, action, key: idempotencyKeyOf(request.headers) };
+    return { post, metric, action, key: parseIdempotencyKey(request.headers) };
   }
 
-  #admit(request: Request, { kind, post, actor, session }: HttpOperation): Inventor | null {
-    const address = this.addresses.of(request);
-    const waitMs = this.addresses.operations(address)?.take(this.clock.nowMs()) ?? 0;
+  #admit(request: Request, { kind, post, actor, session }: HttpOperation): ClientCreations | null {
+    const address = this.addresses.addressOf(request);
+    const waitMs = this.addresses.operationTokenBucket(address)?.take(this.clock.nowMs()) ?? 0;
     if (waitMs > 0) throw new ProtocolError('RATE_LIMITED', 'too many operations; slow down', waitMs);
-    throwIf(this.signedPosts?.check(post, address));
-    const inventor = this.inventions.open(address, actor, true);
-    throwIf(inventor?.admit(kind, post, session !== null));
+    throwIfError(this.signedPosts?.check(post, address));
+    const inventor = this.inventions.openClient(address, actor, true);
+    throwIfError(inventor?.admit(kind, post, session !== null));
     return inventor;
   }
 
   async #read(request: Request, posts: readonly string[]): Promise<PostCounts[]> {
-    const consistency = consistencyOf(request.query['consistency']);
+    const consistency = parseConsistency(request.query['consistency']);
     const address = this.reads.admit(request, posts.length, consistency);
-    await this.identities.identify(readerOf(request.headers));
-    throwIf(this.signedPosts?.checkAll(posts, this.addresses.of(request)));
+    await this.identities.identify(parseTokenOnly(request.headers));
+    throwIfError(this.signedPosts?.checkAll(posts, this.addresses.addressOf(request)));
     try {
-      if (consistency === 'all') await this.everywhere?.gather(posts, address);
+      if (consistency === 'all') await this.everywhere?.refresh(posts, address);
       const views = await this.store.read(posts, null);
       return views.map(({ counts }) => counts);
     } catch (error) {
@@ -152,16 +152,16 @@ export class CountersController {
     }
   }
 
-  #reading(counts: PostCounts, metric: Metric | null): Reading {
-    const count = metric === null ? this.presence.live(counts) : (counts.totals[metric.index] ?? 0);
+  #reading(counts: PostCounts, metric: Metric | null): CountResponse {
+    const count = metric === null ? this.presence.countLive(counts) : (counts.totals[metric.index] ?? 0);
     return { count, updated_at: this.#timeOf(counts) };
   }
 
-  #allOf(counts: PostCounts): PostReading {
+  #allOf(counts: PostCounts): PostCountsResponse {
     const { post, totals } = counts;
     const reading: Record<string, string | number | null> = { post };
     for (const { name, index } of this.settings.metrics.list) reading[name] = totals[index] ?? 0;
-    reading['live'] = this.presence.live(counts);
+    reading['live'] = this.presence.countLive(counts);
     reading['updated_at'] = this.#timeOf(counts);
     return reading;
   }
@@ -172,7 +172,7 @@ export class CountersController {
   }
 }
 
-function operationOf({ post, metric, action, key }: Asked, identity: Identity): HttpOperation {
+function operationOf({ post, metric, action, key }: PutRequest, identity: Identity): HttpOperation {
   const { actor } = identity;
   const session = key === null ? null : toRequestKey({ actor, idempotencyKey: key, post, metric: metric.name, action });
   const up = action === 'increment';

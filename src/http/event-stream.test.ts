@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '../common/clock.js';
-import { Frame, Part } from '../fanout/frame.js';
+import { Frame, EncodedUpdate } from '../fanout/frame.js';
 import { EventStream } from './event-stream.js';
 
 /** A response whose client reads when it is told to. */
@@ -73,53 +73,53 @@ beforeEach(() => {
 
 describe('an event stream', () => {
   it('takes no frames before its snapshot', () => {
-    expect(stream.behind).toBe(true);
-    stream.begin('[1]');
-    expect(stream.behind).toBe(false);
+    expect(stream.hasUnsent).toBe(true);
+    stream.start('[1]');
+    expect(stream.hasUnsent).toBe(false);
     expect(response.status).toBe(200);
     expect(response.written).toEqual(['event: counts\ndata: [1]\n\n']);
   });
 
   it('is behind from a write that was not taken until the client has read', () => {
-    stream.begin('[1]');
+    stream.start('[1]');
     response.reads = false;
-    stream.write(new Frame([new Part('2')]));
-    expect(stream.behind).toBe(true);
+    stream.write(new Frame([new EncodedUpdate('2')]));
+    expect(stream.hasUnsent).toBe(true);
     response.emit('drain');
-    expect(stream.behind).toBe(false);
+    expect(stream.hasUnsent).toBe(false);
   });
 
   it('beats only for clients that have nothing to read', () => {
-    stream.begin('[1]');
+    stream.start('[1]');
     clock.pass(HEARTBEAT_MS);
     expect(response.written.splice(0)).toEqual(['event: counts\ndata: [1]\n\n', ': heartbeat\n\n']);
     response.reads = false;
-    stream.write(new Frame([new Part('2')]));
+    stream.write(new Frame([new EncodedUpdate('2')]));
     clock.pass(HEARTBEAT_MS);
     expect(response.written.splice(0)).toEqual(['event: counts\ndata: [2]\n\n']);
     response.emit('drain');
     clock.pass(HEARTBEAT_MS);
     expect(response.written).toEqual([': heartbeat\n\n']);
-    expect(stream.behind).toBe(true);
+    expect(stream.hasUnsent).toBe(true);
   });
 
   it('ends with bye, once, and takes nothing more', () => {
-    stream.begin('[1]');
-    stream.bye({ reason: 'closing', retryAfterMs: 700 });
-    stream.bye({ reason: 'again', retryAfterMs: 0 });
+    stream.start('[1]');
+    stream.sendBye({ reason: 'closing', retryAfterMs: 700 });
+    stream.sendBye({ reason: 'again', retryAfterMs: 0 });
     expect(response.written.slice(1)).toEqual([
       'retry: 700\nevent: bye\ndata: {"reason":"closing","retryAfterMs":700}\n\n',
     ]);
     expect(response.ended).toBe(true);
-    stream.write(new Frame([new Part('2')]));
+    stream.write(new Frame([new EncodedUpdate('2')]));
     expect(response.written).toHaveLength(2);
     response.emit('drain');
-    expect(stream.behind).toBe(true);
+    expect(stream.hasUnsent).toBe(true);
   });
 
   it('is cut when its last words are not read in time', () => {
-    stream.begin('[1]');
-    stream.bye({ reason: 'closing', retryAfterMs: 0 });
+    stream.start('[1]');
+    stream.sendBye({ reason: 'closing', retryAfterMs: 0 });
     clock.pass(LAST_WORDS_MS - 1);
     expect(response.destroyed).toBe(false);
     clock.pass(1);
@@ -127,7 +127,7 @@ describe('an event stream', () => {
   });
 
   it('ends when its token does', () => {
-    stream.begin('[1]');
+    stream.start('[1]');
     stream.expireAt(clock.wallMs() + 1_000);
     clock.pass(1_000);
     expect(response.ended).toBe(true);
@@ -135,9 +135,9 @@ describe('an event stream', () => {
   });
 
   it('leaves no timers behind when it is closed', () => {
-    stream.begin('[1]');
+    stream.start('[1]');
     stream.expireAt(clock.wallMs() + 1_000);
-    stream.closed();
+    stream.dispose();
     expect(clock.waiting).toBe(0);
   });
 });

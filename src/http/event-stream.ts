@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { atExpiry, TOKEN_EXPIRED } from '../access/authenticator.js';
+import { callAtExpiry, TOKEN_EXPIRED } from '../access/authenticator.js';
 import type { Clock, Timer } from '../common/clock.js';
 import type { Frame } from '../fanout/frame.js';
 import type { FrameSink } from '../fanout/viewer.js';
@@ -24,7 +24,7 @@ export const STREAM_HEADERS = {
  *
  *     new ──begin──→ open ──bye──→ ending ──read or LAST_WORDS_MS──→ closed
  *
- * Only while it is open anything is written, so before and after it is `behind`. It holds at most Node's buffer (16 KiB)
+ * Only while it is open anything is written, so before and after it is `hasUnsent`. It holds at most Node's buffer (16 KiB)
  * and a frame: then it is behind until that is sent, and fan-out keeps nothing for it but which posts changed.
  */
 export class EventStream implements FrameSink {
@@ -38,12 +38,12 @@ export class EventStream implements FrameSink {
     private readonly clock: Clock,
   ) {}
 
-  get behind(): boolean {
+  get hasUnsent(): boolean {
     return this.#behind;
   }
 
   /** `body`: the snapshot, as a frame's. */
-  begin(body: string): void {
+  start(body: string): void {
     this.response.on('drain', this.#drained);
     this.response.writeHead(200, STREAM_HEADERS);
     this.#behind = false;
@@ -60,27 +60,27 @@ export class EventStream implements FrameSink {
   }
 
   /** The connection, because a response that waits behind another has none to destroy yet. */
-  cut(): void {
+  disconnectSlow(): void {
     this.response.req.socket.destroy();
   }
 
   /** Ends the stream with its token; `null`: that never expires. */
   expireAt(wallMs: number | null): void {
-    this.#expiry = atExpiry(wallMs, this.clock, () => this.bye({ reason: TOKEN_EXPIRED, retryAfterMs: 0 }));
+    this.#expiry = callAtExpiry(wallMs, this.clock, () => this.sendBye({ reason: TOKEN_EXPIRED, retryAfterMs: 0 }));
   }
 
   /** The last event; `retry` makes an EventSource come back no sooner. */
-  bye(event: ByeEvent): void {
+  sendBye(event: ByeEvent): void {
     if (this.#ending) return;
     this.#ending = true;
     this.#behind = true;
     this.response.end(`retry: ${event.retryAfterMs}\nevent: bye\ndata: ${JSON.stringify(event)}\n\n`);
     this.#timer?.cancel();
-    this.#timer = this.clock.after(LAST_WORDS_MS, () => this.cut());
+    this.#timer = this.clock.after(LAST_WORDS_MS, () => this.disconnectSlow());
   }
 
   /** The connection is gone. */
-  closed(): void {
+  dispose(): void {
     this.#timer?.cancel();
     this.#expiry?.cancel();
   }

@@ -5,7 +5,7 @@ import type { PendingOperation } from '../ingest/pending-operation.js';
 import { type ErrorBody, ProtocolError } from '../protocol/errors.js';
 
 /** The outcome of an operation over HTTP. */
-export interface Settled {
+export interface CommittedOperation {
   readonly counts: PostCounts;
   /** Outcome bits, see src/counters/operation.ts. */
   readonly outcome: number;
@@ -17,8 +17,8 @@ export class HttpOperation implements PendingOperation {
   /** 1 with a session, which is then that of an Idempotency-Key: it has one operation. */
   readonly seq: number;
   /** Rejects with a ProtocolError. */
-  readonly done: Promise<Settled>;
-  #resolve!: (settled: Settled) => void;
+  readonly done: Promise<CommittedOperation>;
+  #resolve!: (settled: CommittedOperation) => void;
   #reject!: (error: ProtocolError) => void;
 
   constructor(

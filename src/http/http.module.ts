@@ -1,10 +1,10 @@
 import { Module } from '@nestjs/common';
 import { GlobalRead } from '../replication/global-read.js';
-import type { Regions } from '../replication/regions.js';
-import { REGIONS } from '../config/injection-tokens.js';
+import type { Replication } from '../replication/regions.js';
+import { REPLICATION } from '../config/injection-tokens.js';
 import { CountersController } from './counters.controller.js';
 import { PeerAuthentication } from './peer-authentication.js';
-import { Reads } from './reads.js';
+import { ReadLimiter } from './reads.js';
 import { RegionsController } from './regions.controller.js';
 import { StreamController } from './stream.controller.js';
 import { StreamRegistry } from './stream-registry.js';
@@ -12,14 +12,14 @@ import { StreamRegistry } from './stream-registry.js';
 /** `null` without other regions. */
 const everywhere = {
   provide: GlobalRead,
-  useFactory: (regions: Regions | null) => regions && new GlobalRead(regions),
-  inject: [REGIONS],
+  useFactory: (regions: Replication | null) => regions && new GlobalRead(regions),
+  inject: [REPLICATION],
 };
 
 /** REST and Server-Sent Events. What goes around them (CORS, limits, errors, documentation): configureHttp. */
 @Module({
   controllers: [RegionsController, CountersController, StreamController],
-  providers: [StreamRegistry, PeerAuthentication, Reads, everywhere],
+  providers: [StreamRegistry, PeerAuthentication, ReadLimiter, everywhere],
   exports: [StreamRegistry, PeerAuthentication],
 })
 export class HttpModule {}

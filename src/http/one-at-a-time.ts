@@ -11,7 +11,7 @@ const waitingOf = new WeakMap<Socket, number>();
  * at once and tell those that wait nothing of the end of their connection, so that files they have opened would stay open.
  * To be used before everything else.
  */
-export function oneAtATime({ socket }: IncomingMessage, response: ServerResponse, next: () => void): void {
+export function serializeRequests({ socket }: IncomingMessage, response: ServerResponse, next: () => void): void {
   if (response.socket !== null) {
     next();
     return;

@@ -2,8 +2,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { NotFoundException } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NextFunction, Request, Response } from 'express';
-import { answerClientError, takeAnyExpectation } from './client-error.js';
-import { boundTimes } from './connection-times.js';
+import { respondToClientError, acceptAnyExpectation } from './client-error.js';
+import { limitConnectionTimes } from './connection-times.js';
 
 /** Matched as express matches: in any case, and with a slash at the end. */
 const FOR_OPERATORS = /^\/(metrics|docs|docs-json)(\/|$)/i;
@@ -26,9 +26,9 @@ export class OperatorPort {
       this.#requests.add(request);
       handle(request, response);
     });
-    this.server.on('clientError', answerClientError);
-    takeAnyExpectation(this.server);
-    boundTimes(this.server, keepAliveMs);
+    this.server.on('clientError', respondToClientError);
+    acceptAnyExpectation(this.server);
+    limitConnectionTimes(this.server, keepAliveMs);
     app.use((request: Request, _response: Response, next: NextFunction) => {
       const { path } = request;
       if (!FOR_ALL.test(path) && isForOperators(request) !== this.#requests.has(request)) throw new NotFoundException();

@@ -2,9 +2,9 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Inject, Injectable } from '@nestjs/common';
 import { ProtocolError } from '../protocol/errors.js';
-import type { Regions } from '../replication/regions.js';
+import type { Replication } from '../replication/regions.js';
 import type { Settings } from '../config/settings.js';
-import { REGIONS, SETTINGS } from '../config/injection-tokens.js';
+import { REPLICATION, SETTINGS } from '../config/injection-tokens.js';
 
 /** Lets other regions through to what is meant for them alone, before anything of their bodies is read. */
 @Injectable()
@@ -14,17 +14,17 @@ export class PeerAuthentication {
 
   constructor(
     @Inject(SETTINGS) { peerToken }: Settings,
-    @Inject(REGIONS) private readonly regions: Regions | null,
+    @Inject(REPLICATION) private readonly regions: Replication | null,
   ) {
-    this.#token = digestOf(peerToken);
+    this.#token = sha256(peerToken);
   }
 
   /** @throws ProtocolError */
-  admit(request: IncomingMessage): void {
+  authenticate(request: IncomingMessage): void {
     if (this.regions === null) throw new ProtocolError('FORBIDDEN', 'this gateway has no PEERS');
     const token = /^Bearer +(.*)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
     // Digests have the same length, and are compared in the same time, whatever was sent.
-    if (!timingSafeEqual(digestOf(token), this.#token)) {
+    if (!timingSafeEqual(sha256(token), this.#token)) {
       throw new ProtocolError('UNAUTHORIZED', 'PEER_TOKEN must be the same in all regions');
     }
     const region = request.headers['tallycast-region'];
@@ -34,11 +34,11 @@ export class PeerAuthentication {
   }
 
   /** The region that calls; `undefined` if it was not admitted. */
-  callerOf(request: IncomingMessage): string | undefined {
+  authenticatedRegion(request: IncomingMessage): string | undefined {
     return this.#callers.get(request);
   }
 }
 
-function digestOf(token: string): Buffer {
+function sha256(token: string): Buffer {
   return createHash('sha256').update(token).digest();
 }

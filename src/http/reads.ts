@@ -13,7 +13,7 @@ const EVERYWHERE_FACTOR = 10;
 
 /** Charges an address for its reads. Loopback is spared, as by all limits by address. */
 @Injectable()
-export class Reads {
+export class ReadLimiter {
   constructor(
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(CLOCK) private readonly clock: Clock,
@@ -25,8 +25,8 @@ export class Reads {
    * @throws ProtocolError RATE_LIMITED when the address has read too much
    */
   admit(request: IncomingMessage, posts: number, consistency: Consistency = 'local'): string | null {
-    const address = this.addresses.of(request);
-    const bucket = this.addresses.reads(address);
+    const address = this.addresses.addressOf(request);
+    const bucket = this.addresses.readTokenBucket(address);
     if (bucket === null) return null;
     const cost = (REQUEST_COST + posts) * (consistency === 'all' ? EVERYWHERE_FACTOR : 1);
     // A read that costs more than an address has at once takes all of it.

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressLimiter } from '../access/address-limiter.js';
-import type { Suspicions } from '../access/suspicions.js';
+import type { SuspicionLog } from '../access/suspicions.js';
 import type { Clock } from '../common/clock.js';
 import { errorBody } from '../protocol/errors.js';
 
@@ -17,7 +17,7 @@ const NEVER_REJECTED = /^\/(healthz|readyz)\/?(\?|$)/i;
  */
 export function chargeRequests(
   addresses: AddressLimiter,
-  suspicions: Suspicions,
+  suspicions: SuspicionLog,
   clock: Clock,
   isFromPeer: (request: IncomingMessage) => boolean,
 ) {
@@ -27,8 +27,8 @@ export function chargeRequests(
       next();
       return;
     }
-    const address = addresses.of(request);
-    const waitMs = addresses.messages(address)?.take(clock.nowMs(), REQUEST_UNITS) ?? 0;
+    const address = addresses.addressOf(request);
+    const waitMs = addresses.messageTokenBucket(address)?.take(clock.nowMs(), REQUEST_UNITS) ?? 0;
     if (waitMs === 0 || NEVER_REJECTED.test(url)) {
       next();
       return;

@@ -39,7 +39,7 @@ const store = {
     }),
   watch: () => undefined,
   unwatch: () => undefined,
-  share: () => undefined,
+  reportViewers: () => undefined,
   changes: NEVER,
 } as unknown as CounterStore;
 
@@ -142,7 +142,7 @@ describe('a stream', () => {
     read.resolve(zeros(read));
     await outcome;
     const [message] = await answer;
-    streams.bye('closing', () => 300);
+    streams.sendByeToAll('closing', () => 300);
     let text = '';
     for await (const chunk of message) text += String(chunk);
     expect(text).toBe(

@@ -10,7 +10,7 @@ import type { Viewer } from '../fanout/viewer.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { CLOCK } from '../config/injection-tokens.js';
 import { EventStream, STREAM_HEADERS } from './event-stream.js';
-import { claimOf } from './parameters.js';
+import { parseCredentials } from './parameters.js';
 import { ResponseEnd } from './response-end.js';
 
 const DRAINING_RETRY_MS = 1_000;
@@ -48,10 +48,10 @@ export class StreamRegistry {
     if (this.#carrying.has(socket)) throw new ProtocolError('BAD_REQUEST', ONE_STREAM);
     // Here already, so that it counts while its token is verified.
     const end = new ResponseEnd(response);
-    this.addresses.connect(this.addresses.of(request), end);
+    this.addresses.connect(this.addresses.addressOf(request), end);
     this.#carrying.add(socket);
     end.once('close', () => this.#carrying.delete(socket));
-    const { actor, key, expiresAtMs } = await this.identities.identify(claimOf(request.headers));
+    const { actor, key, expiresAtMs } = await this.identities.identify(parseCredentials(request.headers));
     if (isGone(response)) return;
     if (request.method === 'HEAD') {
       response.writeHead(200, STREAM_HEADERS).end();
@@ -61,28 +61,28 @@ export class StreamRegistry {
     const viewer = this.fanout.open(actor, stream);
     end.once('close', () => {
       this.#open.delete(stream);
-      stream.closed();
+      stream.dispose();
       this.fanout.close(viewer);
     });
     const snapshot = await this.#snapshot(viewer, posts, key);
     if (isGone(response)) return;
     this.#refuseWhileDraining();
     this.#open.set(stream, viewer);
-    stream.begin(snapshot);
+    stream.start(snapshot);
     stream.expireAt(expiresAtMs);
   }
 
   /** Ends all, with what they have not been sent yet; each client is asked to come back after a time of its own. */
-  bye(reason: string, retryAfterMs: () => number): void {
+  sendByeToAll(reason: string, retryAfterMs: () => number): void {
     this.fanout.flush(this.#open.values());
-    for (const stream of this.#open.keys()) stream.bye({ reason, retryAfterMs: retryAfterMs() });
+    for (const stream of this.#open.keys()) stream.sendBye({ reason, retryAfterMs: retryAfterMs() });
   }
 
   async #snapshot(viewer: Viewer, posts: readonly string[], actor: Key64 | null): Promise<string> {
     try {
       let whole = '';
       await this.fanout.subscribe(viewer, posts, actor, (first) => {
-        whole = first.map(({ snapshot }) => snapshot.whole()).join(',');
+        whole = first.map(({ snapshot }) => snapshot.encodeFull()).join(',');
       });
       return `[${whole}]`;
     } catch {

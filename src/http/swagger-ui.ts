@@ -3,7 +3,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { Request, Response } from 'express';
 import type { OpenAPIV3_1 } from 'openapi-types';
 import type { Metrics } from '../counters/metrics.js';
-import { openApi } from './openapi/document.js';
+import { buildDocument } from './openapi/document.js';
 import { serveFolder } from './static-files.js';
 
 /** Its own would load the description of a foreign service. The badge of the validator would come from a foreign host. */
@@ -21,7 +21,7 @@ export function serveDocs(app: NestExpressApplication, metrics: Metrics, assets:
   const express = app.getHttpAdapter().getInstance();
   let document: OpenAPIV3_1.Document | null = null;
   express.get('/docs-json', (_request: Request, response: Response) => {
-    response.json((document ??= openApi(metrics)));
+    response.json((document ??= buildDocument(metrics)));
   });
   express.get('/docs/swagger-initializer.js', (_request: Request, response: Response) => {
     response.type('js').send(INITIALIZER);

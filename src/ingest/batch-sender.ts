@@ -16,16 +16,16 @@ const FENCE_TRUST_MS = 30 * 60_000;
 /** Marks are kept for an hour at least (MARK_GENERATION_MS). */
 const MARKS_TRUST_MS = 50 * 60_000;
 
-export type Applied = Extract<CommitResult, { kind: 'applied' }>;
-type Refused = Exclude<CommitResult, Applied>;
+export type AppliedResult = Extract<CommitResult, { kind: 'applied' }>;
+type Refused = Exclude<CommitResult, AppliedResult>;
 
 export interface BatchSenderOptions {
   /** Wall time that batches are stamped with, ms since 1970: guarded against jumps, unlike that of the clock. */
-  readonly stampMs: () => number;
+  readonly batchTimeMs: () => number;
   /** 64 random bits, others at each call. */
-  readonly incarnation: () => string;
+  readonly newProducerId: () => string;
   /** How long confirmed batches are kept, in case a failover loses them. 0: the store loses nothing, none is kept. */
-  readonly retainMs: number;
+  readonly replayWindowMs: number;
   /** Told what an operator should know, once. */
   readonly warn: (message: string) => void;
 }
@@ -83,37 +83,37 @@ export class BatchSender {
     private readonly options: BatchSenderOptions,
     private readonly abandon: (operations: readonly PendingOperation[]) => void,
   ) {
-    this.retained = new RetainedBatches(clock, options.retainMs, () => store.whole);
+    this.retained = new RetainedBatches(clock, options.replayWindowMs, () => store.allReachable);
   }
 
   /** Sends the operations as the lane's next batch. `null` if all of them were abandoned; if some were, `asked` has the others. */
-  send(lane: BucketQueue, asked: OpenBatch): Promise<Applied | null> {
-    lane.n += 1;
-    const { bucket, incarnation, n } = lane;
-    const batch = { bucket, incarnation, n, atMs: this.options.stampMs(), operations: asked.operations };
+  send(lane: BucketQueue, asked: OpenBatch): Promise<AppliedResult | null> {
+    lane.batchNumber += 1;
+    const { bucket, producerId, batchNumber } = lane;
+    const batch = { bucket, producerId, batchNumber, atMs: this.options.batchTimeMs(), operations: asked.operations };
     return this.#deliver(lane, [{ batch, asked, since: null, numbered: null }]);
   }
 
   /** The store was away. What the lane retains stays until something that was sent since is confirmed. */
-  doubt(lane: BucketQueue): void {
-    lane.unchecked = true;
-    this.retained.hold(lane);
+  suspect(lane: BucketQueue): void {
+    lane.needsVerification = true;
+    this.retained.pin(lane);
   }
 
   /** Sends the lane's last batch again: the answer tells whether the store still has it and all before. */
-  async check(lane: BucketQueue): Promise<void> {
-    lane.unchecked = false;
-    const last = this.retained.takeAfter(lane, lane.n - 1).map(again);
-    if (last.some((sending) => this.#inDoubt(sending))) this.retained.forget(lane);
+  async verifyHistory(lane: BucketQueue): Promise<void> {
+    lane.needsVerification = false;
+    const last = this.retained.takeAfter(lane, lane.batchNumber - 1).map(again);
+    if (last.some((sending) => this.#inDoubt(sending))) this.retained.discard(lane);
     else await this.#deliver(lane, last);
   }
 
-  async #deliver(lane: BucketQueue, batches: readonly Sending[]): Promise<Applied | null> {
-    let answer: Applied | null = null;
+  async #deliver(lane: BucketQueue, batches: readonly Sending[]): Promise<AppliedResult | null> {
+    let answer: AppliedResult | null = null;
     let pauseMs = RETRY_MIN_MS;
     let left = batches;
     while (left.length > 0) {
-      if (left[0]!.batch.n === 1 && this.#inDoubt(left[0]!)) left = this.#fill(lane, left, 0);
+      if (left[0]!.batch.batchNumber === 1 && this.#inDoubt(left[0]!)) left = this.#fill(lane, left, 0);
       const [head] = left;
       if (head === undefined) break;
       const result = await this.#commit(lane, head);
@@ -125,18 +125,18 @@ export class BatchSender {
         continue;
       }
       this.stats.retries += 1;
-      this.retained.hold(lane);
+      this.retained.pin(lane);
       if (result !== null) left = this.#heal(lane, left, result);
       await sleep(this.clock, pauseMs * (0.5 + this.random() / 2));
       pauseMs = Math.min(2 * pauseMs, RETRY_MAX_MS);
     }
-    if (!lane.unchecked) this.retained.release(lane);
+    if (!lane.needsVerification) this.retained.unpin(lane);
     return answer;
   }
 
   async #commit(lane: BucketQueue, sending: Sending): Promise<CommitResult | null> {
     // Before it is sent: if the store goes away now and returns, an answer from before says nothing.
-    lane.unchecked = false;
+    lane.needsVerification = false;
     const now = readInstant(this.clock);
     sending.since ??= now;
     sending.numbered ??= now;
@@ -149,7 +149,7 @@ export class BatchSender {
   }
 
   #heal(lane: BucketQueue, left: readonly Sending[], { kind, last }: Refused): readonly Sending[] {
-    const { n } = left[0]!.batch;
+    const { batchNumber: n } = left[0]!.batch;
     if (kind === 'gap' && last < n - 1) return this.#fill(lane, left, last);
     if (kind === 'stale' && last > n) return this.#skip(lane, left, last);
     // No history answers so. Sent again, like after any failure.
@@ -159,10 +159,10 @@ export class BatchSender {
   /** The store has nothing of the incarnation after `last`. */
   #fill(lane: BucketQueue, left: readonly Sending[], last: number): readonly Sending[] {
     const missing = [...this.retained.takeAfter(lane, last).map(again), ...left];
-    const lost = missing[0]!.batch.n - last - 1;
+    const lost = missing[0]!.batch.batchNumber - last - 1;
     const doubtful = new Set(last === 0 ? missing.filter((sending) => this.#inDoubt(sending)) : []);
     if (lost === 0 && doubtful.size === 0) return missing;
-    const idleMs = lane.confirmed === null ? Infinity : ageMs(this.clock, lane.confirmed);
+    const idleMs = lane.lastCommitAt === null ? Infinity : ageMs(this.clock, lane.lastCommitAt);
     if (last > 0 || idleMs <= FENCE_TRUST_MS) this.#lose(lost);
     const sure = missing.flatMap((sending) => (doubtful.has(sending) ? this.#onlyMarked(sending) : [sending]));
     return this.#renumber(lane, sure);
@@ -174,26 +174,26 @@ export class BatchSender {
    * was never sent means that somebody else uses the incarnation (a machine that was cloned): nothing is known then.
    */
   #skip(lane: BucketQueue, left: readonly Sending[], last: number): readonly Sending[] {
-    if (last <= left.at(-1)!.batch.n) {
-      for (const { batch } of left) if (batch.n < last) this.#confirm(lane, batch);
-      return left.filter(({ batch }) => batch.n >= last);
+    if (last <= left.at(-1)!.batch.batchNumber) {
+      for (const { batch } of left) if (batch.batchNumber < last) this.#confirm(lane, batch);
+      return left.filter(({ batch }) => batch.batchNumber >= last);
     }
     for (const sending of left) this.#reduce(sending, () => false);
     return this.#renumber(lane, []);
   }
 
   #confirm(lane: BucketQueue, batch: Batch): void {
-    lane.confirmed = readInstant(this.clock);
-    this.retained.keep(lane, batch, lane.confirmed);
+    lane.lastCommitAt = readInstant(this.clock);
+    this.retained.retain(lane, batch, lane.lastCommitAt);
   }
 
   #renumber(lane: BucketQueue, sendings: readonly Sending[]): readonly Sending[] {
-    this.retained.forget(lane);
-    lane.incarnation = this.options.incarnation();
-    lane.n = sendings.length;
-    const { incarnation } = lane;
+    this.retained.discard(lane);
+    lane.producerId = this.options.newProducerId();
+    lane.batchNumber = sendings.length;
+    const { producerId } = lane;
     return sendings.map(({ batch, asked, since }, i) => {
-      return { batch: { ...batch, incarnation, n: i + 1 }, asked, since, numbered: null };
+      return { batch: { ...batch, producerId, batchNumber: i + 1 }, asked, since, numbered: null };
     });
   }
 
@@ -212,7 +212,7 @@ export class BatchSender {
     const { batch, asked } = sending;
     const operations = batch.operations.filter(stays);
     this.stats.unconfirmedOperations += batch.operations.length - operations.length;
-    if (asked !== null) this.abandon(asked.reduce(stays));
+    if (asked !== null) this.abandon(asked.keepOnly(stays));
     return operations.length === 0 ? [] : [{ ...sending, batch: { ...batch, operations } }];
   }
 
@@ -227,6 +227,6 @@ export class BatchSender {
   }
 }
 
-function again({ batch, confirmed }: RetainedBatch): Sending {
+function again({ batch, committedAt: confirmed }: RetainedBatch): Sending {
   return { batch, asked: null, since: confirmed, numbered: confirmed };
 }

@@ -6,7 +6,7 @@ import type { PendingOperation } from './pending-operation.js';
 export class OpenBatch {
   operations: PendingOperation[];
   /** How many of them, from the first on, missed their deadline: who asked was told, and is not answered again. */
-  told = 0;
+  answeredFrom = 0;
 
   /** @param openedAtMs when its first operation came, on the monotonic clock */
   constructor(
@@ -17,29 +17,29 @@ export class OpenBatch {
   }
 
   /** Those that have waited since `sinceMs` or longer, each once: they count as told. */
-  *overdue(sinceMs: number): Iterable<PendingOperation> {
-    while (this.told < this.operations.length) {
-      const operation = this.operations[this.told]!;
+  *takeOverdue(sinceMs: number): Iterable<PendingOperation> {
+    while (this.answeredFrom < this.operations.length) {
+      const operation = this.operations[this.answeredFrom]!;
       if (operation.acceptedAtMs > sinceMs) return;
-      this.told += 1;
+      this.answeredFrom += 1;
       yield operation;
     }
   }
 
   /** Leaves only the operations that stay. @returns those of the others that were not told yet */
-  reduce(stays: (operation: PendingOperation) => boolean): PendingOperation[] {
-    const { operations, told } = this;
+  keepOnly(stays: (operation: PendingOperation) => boolean): PendingOperation[] {
+    const { operations, answeredFrom: told } = this;
     this.operations = operations.filter(stays);
-    this.told = operations.slice(0, told).filter(stays).length;
+    this.answeredFrom = operations.slice(0, told).filter(stays).length;
     return operations.slice(told).filter((operation) => !stays(operation));
   }
 }
 
 /** A batch that the store confirmed. */
 export interface RetainedBatch {
-  readonly lane: BucketQueue;
+  readonly queue: BucketQueue;
   readonly batch: Batch;
-  readonly confirmed: Instant;
+  readonly committedAt: Instant;
 }
 
 /**
@@ -56,19 +56,19 @@ export class BucketQueue {
   /** Something is on its way: the batch in flight, or a retained one. Nothing else of the lane may be. */
   sending = false;
   /** Number of the last batch that was sent: its fence. */
-  n = 0;
+  batchNumber = 0;
   /** When a batch was last confirmed. */
-  confirmed: Instant | null = null;
+  lastCommitAt: Instant | null = null;
   /** Numbers without a gap up to the last confirmed; kept by RetainedBatches. */
   readonly retained: RetainedBatch[] = [];
   /** While it is not known what the store still has, all that is retained stays. */
-  held = false;
+  pinned = false;
   /** The store was away and nothing that was sent since has been confirmed. */
-  unchecked = false;
+  needsVerification = false;
 
   constructor(
     readonly bucket: number,
-    public incarnation: string,
+    public producerId: string,
   ) {}
 
   /** @returns whether the batch at the head is full, and so need not wait for company. */
@@ -80,8 +80,8 @@ export class BucketQueue {
   }
 
   /** Operations that have waited since `sinceMs` or longer, each once: they count as told. */
-  *overdue(sinceMs: number): Iterable<PendingOperation> {
-    if (this.inFlight !== null) yield* this.inFlight.overdue(sinceMs);
-    for (const batch of this.waiting) yield* batch.overdue(sinceMs);
+  *takeOverdue(sinceMs: number): Iterable<PendingOperation> {
+    if (this.inFlight !== null) yield* this.inFlight.takeOverdue(sinceMs);
+    for (const batch of this.waiting) yield* batch.takeOverdue(sinceMs);
   }
 }

@@ -3,7 +3,7 @@ import { sleep } from '../common/sleep.js';
 import { bucketOf } from '../counters/ids.js';
 import { errorBody } from '../protocol/errors.js';
 import type { CounterStore } from '../store/counter-store.js';
-import { type Applied, BatchSender, type BatchSenderOptions } from './batch-sender.js';
+import { type AppliedResult, BatchSender, type BatchSenderOptions } from './batch-sender.js';
 import { BucketQueue, type OpenBatch } from './bucket-queue.js';
 import type { PendingOperation } from './pending-operation.js';
 
@@ -79,9 +79,9 @@ export class Ingest {
     this.#delivery = new BatchSender(store, clock, random, options, (operations) => this.#fail(operations));
     this.#lanes = Array.from(
       { length: options.buckets },
-      (_, bucket) => new BucketQueue(bucket, options.incarnation()),
+      (_, bucket) => new BucketQueue(bucket, options.newProducerId()),
     );
-    store.returned.subscribe(() => this.#checkAll());
+    store.reconnected.subscribe(() => this.#checkAll());
   }
 
   /** Operations taken in and not yet confirmed. */
@@ -90,12 +90,12 @@ export class Ingest {
   }
 
   /** Whether more wait than are needed to keep the store busy, and it is there to take them. */
-  get crowded(): boolean {
-    return this.#pending >= CROWDED && this.store.whole && !this.#draining;
+  get congested(): boolean {
+    return this.#pending >= CROWDED && this.store.allReachable && !this.#draining;
   }
 
   /** How many operations one connection may have waiting, while it is crowded, before it is made to wait itself. */
-  get share(): number {
+  get fairShare(): number {
     return (PENDING_MAX - this.#pending) * SHARE_OF_ROOM;
   }
 
@@ -162,7 +162,7 @@ export class Ingest {
     lane.sending = true;
     for (let batch = first; ; batch = this.#next(lane)) {
       if (batch !== undefined) await this.#commit(lane, batch);
-      else if (lane.unchecked && !this.#draining) await this.#delivery.check(lane);
+      else if (lane.needsVerification && !this.#draining) await this.#delivery.verifyHistory(lane);
       else break;
     }
     lane.sending = false;
@@ -192,7 +192,7 @@ export class Ingest {
     lane.inFlight = null;
   }
 
-  #answer({ operations, told }: OpenBatch, { outcomes, counts }: Applied, now: number): void {
+  #answer({ operations, answeredFrom: told }: OpenBatch, { outcomes, counts }: AppliedResult, now: number): void {
     // The others waited less long. To look at each would cost as much as all else that is done for it here.
     if (told < operations.length) this.latency.acknowledgement.observe((now - operations[told]!.acceptedAtMs) / 1000);
     for (let i = told; i < operations.length; i++) {
@@ -203,7 +203,7 @@ export class Ingest {
 
   #checkDeadlines(): void {
     const sinceMs = this.clock.nowMs() - DEADLINE_MS;
-    for (const lane of this.#busy) this.#fail(lane.overdue(sinceMs));
+    for (const lane of this.#busy) this.#fail(lane.takeOverdue(sinceMs));
     this.#deadlineTimer =
       this.#busy.size > 0 ? this.clock.after(DEADLINE_CHECK_MS, () => this.#checkDeadlines()) : null;
   }
@@ -215,7 +215,7 @@ export class Ingest {
 
   #checkAll(): void {
     // Also one with a batch on its way: its answer may be from before.
-    for (const lane of this.#lanes) if (lane.sending || lane.retained.length > 0) this.#delivery.doubt(lane);
+    for (const lane of this.#lanes) if (lane.sending || lane.retained.length > 0) this.#delivery.suspect(lane);
     while (this.#checkers < CHECKS_AT_ONCE && this.#unchecked() !== undefined) void this.#check();
   }
 
@@ -226,6 +226,6 @@ export class Ingest {
   }
 
   #unchecked(): BucketQueue | undefined {
-    return this.#draining ? undefined : this.#lanes.find((lane) => lane.unchecked && !lane.sending);
+    return this.#draining ? undefined : this.#lanes.find((lane) => lane.needsVerification && !lane.sending);
   }
 }

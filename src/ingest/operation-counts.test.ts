@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { APPLIED, DUPLICATE, ON } from '../counters/operation.js';
-import { OperationCounts, resultOf } from './operation-counts.js';
+import { OperationCounts, classifyOutcome } from './operation-counts.js';
 
 test('operations are counted by kind and result', () => {
   const counts = new OperationCounts();
@@ -16,6 +16,6 @@ test('operations are counted by kind and result', () => {
 });
 
 test('the result is told by the outcome, whatever state it left a toggle in', () => {
-  const results = [APPLIED, APPLIED | ON, 0, ON, DUPLICATE, DUPLICATE | ON].map(resultOf);
+  const results = [APPLIED, APPLIED | ON, 0, ON, DUPLICATE, DUPLICATE | ON].map(classifyOutcome);
   expect(results).toEqual(['applied', 'applied', 'unchanged', 'unchanged', 'duplicate', 'duplicate']);
 });

@@ -22,7 +22,7 @@ export class OperationCounts {
   }
 }
 
-export function resultOf(outcome: number): OperationResult {
+export function classifyOutcome(outcome: number): OperationResult {
   if ((outcome & APPLIED) !== 0) return 'applied';
   return (outcome & DUPLICATE) !== 0 ? 'duplicate' : 'unchanged';
 }

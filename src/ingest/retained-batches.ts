@@ -34,49 +34,49 @@ export class RetainedBatches {
     return this.#operations;
   }
 
-  keep(lane: BucketQueue, batch: Batch, confirmed: Instant): void {
+  retain(queue: BucketQueue, batch: Batch, committedAt: Instant): void {
     if (this.retainMs === 0) return;
-    const kept = { lane, batch: { ...batch, operations: batch.operations.map(copyOf) }, confirmed };
-    lane.retained.push(kept);
-    if (!lane.held) this.#oldestFirst.add(kept);
+    const kept = { queue, batch: { ...batch, operations: batch.operations.map(copyOf) }, committedAt };
+    queue.retained.push(kept);
+    if (!queue.pinned) this.#oldestFirst.add(kept);
     this.#operations += batch.operations.length;
     if (this.#operations > OPERATIONS_MAX) this.#dropWhile(() => this.#operations > OPERATIONS_LEFT);
     this.#timer ??= this.clock.after(this.retainMs, () => this.#expire());
   }
 
-  hold(lane: BucketQueue): void {
-    lane.held = true;
+  pin(lane: BucketQueue): void {
+    lane.pinned = true;
     for (const kept of lane.retained) this.#oldestFirst.delete(kept);
   }
 
-  release(lane: BucketQueue): void {
-    if (!lane.held) return;
-    lane.held = false;
+  unpin(lane: BucketQueue): void {
+    if (!lane.pinned) return;
+    lane.pinned = false;
     for (const kept of lane.retained) this.#oldestFirst.add(kept);
   }
 
-  /** Hands over the lane's batches with numbers above `n`, in order. */
+  /** Hands over the lane's batches with numbers above `batchNumber`, in order. */
   takeAfter(lane: BucketQueue, n: number): RetainedBatch[] {
-    const at = lane.retained.findIndex(({ batch }) => batch.n > n);
+    const at = lane.retained.findIndex(({ batch }) => batch.batchNumber > n);
     const taken = at === -1 ? [] : lane.retained.splice(at);
     for (const kept of taken) this.#gone(kept);
     return taken;
   }
 
-  forget(lane: BucketQueue): void {
+  discard(lane: BucketQueue): void {
     this.takeAfter(lane, 0);
   }
 
   #expire(): void {
     const endMs = this.clock.nowMs() - this.retainMs;
-    if (this.whole()) this.#dropWhile(({ confirmed }) => confirmed.nowMs <= endMs);
+    if (this.whole()) this.#dropWhile(({ committedAt: confirmed }) => confirmed.nowMs <= endMs);
     this.#timer = this.#operations > 0 ? this.clock.after(this.retainMs, () => this.#expire()) : null;
   }
 
   #dropWhile(condition: (oldest: RetainedBatch) => boolean): void {
     for (const kept of this.#oldestFirst) {
       if (!condition(kept)) return;
-      kept.lane.retained.shift();
+      kept.queue.retained.shift();
       this.#gone(kept);
     }
   }

@@ -19,7 +19,7 @@ const LOOK_AGAIN_MS = 10;
 /** The orderly end: take nothing more in, answer what is in flight, send the last counts, say good-bye. */
 @Injectable()
 export class Drain {
-  begun = false;
+  hasBegun = false;
 
   constructor(
     @Inject(Ingest) private readonly ingest: Ingest,
@@ -31,15 +31,15 @@ export class Drain {
   ) {}
 
   async run(): Promise<void> {
-    this.begun = true;
+    this.hasBegun = true;
     this.handshake.draining = true;
     this.streams.draining = true;
     await this.ingest.drain(COMMIT_LIMIT_MS);
     const reason = 'the gateway is closing';
     const connections = [...this.gateway.connections];
     this.fanout.flush(connections.map(({ viewer }) => viewer));
-    for (const connection of connections) connection.bye(reason, retryAfterMs());
-    this.streams.bye(reason, retryAfterMs);
+    for (const connection of connections) connection.disconnect(reason, retryAfterMs());
+    this.streams.sendByeToAll(reason, retryAfterMs);
     await this.#allGone(LAST_WORDS_MS);
   }
 

@@ -1,12 +1,12 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { KeySet } from '../access/key-set.js';
-import type { Suspicions } from '../access/suspicions.js';
+import type { SuspicionLog } from '../access/suspicions.js';
 import type { Fanout } from '../fanout/fanout.js';
 import type { Shortcuts } from '../gateway/transport/shortcuts.js';
 import type { Ingest } from '../ingest/ingest.js';
 import type { OperationCounts } from '../ingest/operation-counts.js';
 import type { Presence } from '../fanout/presence.js';
-import type { Regions } from '../replication/regions.js';
+import type { Replication } from '../replication/regions.js';
 
 /** Seconds; from a commit on a fast disk to the deadline of an operation. */
 const LATENCY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -74,7 +74,7 @@ export class Instruments {
     });
   }
 
-  suspicions(suspicions: Suspicions): void {
+  suspicions(suspicions: SuspicionLog): void {
     new Counter({
       name: 'tallycast_suspicious_total',
       help: 'What looked like an attack, by kind; the log names each address once an hour.',
@@ -94,7 +94,7 @@ export class Instruments {
       labelNames: ['of'],
       registers: [this.registry],
       collect() {
-        const { connections, users } = presence.totals();
+        const { connections, users } = presence.sumTotals();
         this.set({ of: 'connections' }, connections);
         this.set({ of: 'users' }, users);
       },
@@ -110,7 +110,11 @@ export class Instruments {
       'Frames put off since the viewer was behind.',
       () => stats.postponed,
     );
-    this.counter('tallycast_viewers_cut_total', 'Viewers disconnected since they stayed behind.', () => stats.cut);
+    this.counter(
+      'tallycast_viewers_cut_total',
+      'Viewers disconnected since they stayed behind.',
+      () => stats.disconnected,
+    );
     this.gauge(
       'tallycast_tick_seconds',
       'From a frame of a viewer to its next, at least: TICK_MS, or more while the gateway does not keep up.',
@@ -153,7 +157,7 @@ export class Instruments {
       registers: [this.registry],
       aggregator: 'min',
       collect() {
-        for (const { name, on } of shortcuts.all) this.set({ name }, on ? 1 : 0);
+        for (const { name, isOn: on } of shortcuts.all) this.set({ name }, on ? 1 : 0);
       },
     });
   }
@@ -165,7 +169,7 @@ export class Instruments {
       registers: [this.registry],
       aggregator: 'min',
       collect() {
-        this.set(keys.up ? 1 : 0);
+        this.set(keys.isUp ? 1 : 0);
       },
     });
     new Gauge({
@@ -179,7 +183,7 @@ export class Instruments {
     });
   }
 
-  regions(regions: Regions): void {
+  regions(regions: Replication): void {
     new Gauge({
       name: 'tallycast_region_link_up',
       help: '1 if the last call to the other region was answered, 0 if not. With several workers, of the one that does worst.',
@@ -187,7 +191,7 @@ export class Instruments {
       registers: [this.registry],
       aggregator: 'min',
       collect() {
-        for (const { region, sinceMs, up } of regions.status()) {
+        for (const { region, sinceMs, up } of regions.linkStatuses()) {
           // A worker that ships nothing has nothing to say.
           if (sinceMs !== null) this.set({ peer: region }, up ? 1 : 0);
         }
@@ -200,7 +204,7 @@ export class Instruments {
       registers: [this.registry],
       aggregator: 'max',
       collect() {
-        for (const { region, lagSeconds } of regions.status()) this.set({ peer: region }, lagSeconds ?? NaN);
+        for (const { region, lagSeconds } of regions.linkStatuses()) this.set({ peer: region }, lagSeconds ?? NaN);
       },
     });
     new Gauge({
@@ -209,7 +213,7 @@ export class Instruments {
       labelNames: ['peer'],
       registers: [this.registry],
       collect() {
-        for (const { region, lagPosts } of regions.status()) this.set({ peer: region }, lagPosts ?? NaN);
+        for (const { region, lagPosts } of regions.linkStatuses()) this.set({ peer: region }, lagPosts ?? NaN);
       },
     });
     new Gauge({
@@ -218,13 +222,13 @@ export class Instruments {
       labelNames: ['peer'],
       registers: [this.registry],
       collect() {
-        for (const { region, rejectedBuckets } of regions.status()) this.set({ peer: region }, rejectedBuckets);
+        for (const { region, rejectedBuckets } of regions.linkStatuses()) this.set({ peer: region }, rejectedBuckets);
       },
     });
     this.#regionCounters(regions);
   }
 
-  #regionCounters(regions: Regions): void {
+  #regionCounters(regions: Replication): void {
     const counter = (
       name: string,
       help: string,
@@ -244,22 +248,22 @@ export class Instruments {
     counter(
       'tallycast_region_refusals_total',
       'Shipments that the other region has refused: of a life that is over.',
-      () => regions.status().map(({ region, refusals }) => [region, refusals]),
+      () => regions.linkStatuses().map(({ region, refusals }) => [region, refusals]),
     );
     counter(
       'tallycast_region_epoch_bumps_total',
       'Lives of buckets begun since the other region knew of a later one.',
-      () => regions.status().map(({ region, epochBumps }) => [region, epochBumps]),
+      () => regions.linkStatuses().map(({ region, epochBumps }) => [region, epochBumps]),
     );
     counter(
       'tallycast_region_scans_total',
       'Scans of buckets for the other region, which had been away or is new.',
-      () => regions.status().map(({ region, scans }) => [region, scans]),
+      () => regions.linkStatuses().map(({ region, scans }) => [region, scans]),
     );
     counter(
       'tallycast_region_rejections_total',
       'Shipments of the other region that were not taken here, for the same reasons.',
-      () => regions.status().map(({ region, rejections }) => [region, rejections]),
+      () => regions.linkStatuses().map(({ region, rejections }) => [region, rejections]),
     );
     counter('tallycast_region_sent_bytes_total', 'Bytes of requests to the other region, with their heads.', () =>
       regions.peers.map(({ region, stats }) => [region, stats.bytesSent]),

@@ -1,8 +1,8 @@
 import { Controller, Get, Header, HttpCode, HttpStatus, Inject, Res } from '@nestjs/common';
 import type { Response } from 'express';
 import type { CounterStore } from '../store/counter-store.js';
-import type { Regions } from '../replication/regions.js';
-import { REGIONS, STORE } from '../config/injection-tokens.js';
+import type { Replication } from '../replication/regions.js';
+import { REPLICATION, STORE } from '../config/injection-tokens.js';
 import { Drain } from './drain.js';
 import { Instruments } from './instruments.js';
 
@@ -11,7 +11,7 @@ import { Instruments } from './instruments.js';
 export class OpsController {
   constructor(
     @Inject(STORE) private readonly store: CounterStore,
-    @Inject(REGIONS) private readonly regions: Regions | null,
+    @Inject(REPLICATION) private readonly regions: Replication | null,
     @Inject(Drain) private readonly drain: Drain,
     @Inject(Instruments) private readonly instruments: Instruments,
   ) {}
@@ -24,9 +24,10 @@ export class OpsController {
 
   @Get('readyz')
   readyz(@Res({ passthrough: true }) response: Response): { status: string } {
-    if (this.drain.begun) return unready(response, 'the gateway is closing');
+    if (this.drain.hasBegun) return unready(response, 'the gateway is closing');
     if (!this.store.available) return unready(response, 'the store does not answer');
-    if (this.regions?.filling === true) return unready(response, 'the store is being filled from the other regions');
+    if (this.regions?.backfilling === true)
+      return unready(response, 'the store is being filled from the other regions');
     return { status: 'ok' };
   }
 

@@ -40,6 +40,6 @@ export class ProtocolError extends Error {
 }
 
 /** @throws ProtocolError if there is an error */
-export function throwIf(error: ErrorBody | null | undefined): void {
+export function throwIfError(error: ErrorBody | null | undefined): void {
   if (error) throw new ProtocolError(error.code, error.message, error.retryAfterMs);
 }

@@ -2,7 +2,7 @@ import type { ZodError } from 'zod';
 import { type ErrorBody, errorBody } from './errors.js';
 
 /** BAD_REQUEST for a payload that does not fit: names the field, says what would be right, repeats nothing of it. */
-export function invalid(error: ZodError, fields: readonly string[]): ErrorBody {
+export function validationError(error: ZodError, fields: readonly string[]): ErrorBody {
   const issue = error.issues[0]!;
   if (issue.code === 'unrecognized_keys') {
     const name = JSON.stringify(issue.keys[0]?.slice(0, 64));

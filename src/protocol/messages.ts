@@ -21,14 +21,14 @@ export interface Failure {
   readonly error: ErrorBody;
 }
 
-export interface SubscribeAnswer {
+export interface SubscribeResponse {
   readonly ok: true;
   readonly tickMs: number;
   readonly counts: readonly (Update & { readonly mine: readonly string[] })[];
   readonly rejected?: readonly { readonly post: string; readonly error: ErrorBody }[];
 }
 
-export interface OperationAnswer {
+export interface OperationResponse {
   readonly ok: true;
   /** This request changed the count. */
   readonly applied: boolean;

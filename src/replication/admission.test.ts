@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { LIKES } from '../counters/metrics.js';
-import type { PostShipment, Shipment } from '../counters/replication/delta.js';
-import { stampOf } from '../counters/replication/hybrid-clock.js';
+import type { PostDelta, Delta } from '../counters/replication/delta.js';
+import { firstStampAt } from '../counters/replication/hybrid-clock.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { Admission, AHEAD_MAX_MS } from './admission.js';
 
@@ -19,29 +19,38 @@ beforeEach(() => {
 });
 
 function stampIn(ms: number): number {
-  return stampOf(clock.wallMs() + ms);
+  return firstStampAt(clock.wallMs() + ms);
 }
 
-function post(about: Partial<PostShipment> = {}): PostShipment {
+function post(about: Partial<PostDelta> = {}): PostDelta {
   return { post: 'story', updatedAtMs: clock.wallMs(), entries: [], registers: [], members: [], ...about };
 }
 
-function shipment(about: Partial<Shipment> = {}): Shipment {
+function shipment(about: Partial<Delta> = {}): Delta {
   const stamps = {
-    born: stampIn(-9),
+    startedAtStamp: stampIn(-9),
     after: stampIn(-8),
     upTo: stampIn(-1),
-    confirmed: stampIn(-8),
-    floor: stampIn(-8),
+    ackedUpTo: stampIn(-8),
+    stableStamp: stampIn(-8),
   };
-  return { kind: 'changes', bucket: 0, source: US, goesOn: [], ...stamps, posts: [post()], shown: null, ...about };
+  return {
+    kind: 'changes',
+    bucket: 0,
+    source: US,
+    predecessors: [],
+    ...stamps,
+    posts: [post()],
+    fullSyncReceiver: null,
+    ...about,
+  };
 }
 
-function entry(region: string, p: number, n: number): PostShipment {
-  return post({ entries: [{ metric: LIKES, replica: { region, epoch: 1, nonce: 1 }, p, n }] });
+function entry(region: string, p: number, n: number): PostDelta {
+  return post({ entries: [{ metric: LIKES, incarnation: { region, epoch: 1, nonce: 1 }, p, n }] });
 }
 
-function liked(stamp: number): PostShipment {
+function liked(stamp: number): PostDelta {
   return post({ registers: [{ metric: LIKES, actor: ANN, stamp, on: true }] });
 }
 
@@ -55,7 +64,7 @@ describe('what a region ships', () => {
     expect(log).toEqual([]);
   });
 
-  it.each(['born', 'after', 'upTo', 'confirmed', 'floor', 'a register'])(
+  it.each(['startedAtStamp', 'after', 'upTo', 'ackedUpTo', 'stableStamp', 'a register'])(
     'of a bucket is only taken for a question if %s is over an hour ahead; the other buckets are taken',
     (which) => {
       const late = stampIn(AHEAD_MAX_MS + 60_000);
@@ -63,9 +72,18 @@ describe('what a region ships', () => {
       const [first, second] = admission.admit('us', [ahead, shipment({ bucket: 1 })]);
       expect(first).toMatchObject({
         rejection: 'ahead',
-        shipment: { kind: 'changes', source: US, bucket: 0, after: 0, upTo: 0, confirmed: 0, floor: 0, posts: [] },
+        shipment: {
+          kind: 'changes',
+          source: US,
+          bucket: 0,
+          after: 0,
+          upTo: 0,
+          ackedUpTo: 0,
+          stableStamp: 0,
+          posts: [],
+        },
       });
-      expect(first!.shipment.born).toBeLessThanOrEqual(stampIn(0));
+      expect(first!.shipment.startedAtStamp).toBeLessThanOrEqual(stampIn(0));
       expect(second).toEqual({ shipment: shipment({ bucket: 1 }), rejection: undefined });
       expect(log).toEqual([
         "what region us ships of some buckets is not merged: it is 61 minutes ahead of this region's clock; set both clocks right (NTP)",
@@ -80,7 +98,7 @@ describe('what a region ships', () => {
       clock.spend(60_000);
     }
     expect(log).toHaveLength(2);
-    expect(admission.rejections.get('us')).toBe(20);
+    expect(admission.rejectedByRegion.get('us')).toBe(20);
   });
 
   it('is not taken if more was taken away than was added', () => {

@@ -1,8 +1,8 @@
 import type { Clock } from '../common/clock.js';
 import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import { REGIONS_MAX } from '../counters/pn-counter.js';
-import type { Rejection, Shipment } from '../counters/replication/delta.js';
-import { stampOf, wallMsOf } from '../counters/replication/hybrid-clock.js';
+import type { Rejection, Delta } from '../counters/replication/delta.js';
+import { firstStampAt, toWallMs } from '../counters/replication/hybrid-clock.js';
 
 /** A stamp that is further ahead would hold back, here and everywhere, what people do until then. */
 export const AHEAD_MAX_MS = 3_600_000;
@@ -13,7 +13,7 @@ const WARN_EVERY_MS = 600_000;
 
 /** A shipment as it is merged, and what was wrong with it. */
 export interface Admitted {
-  readonly shipment: Shipment;
+  readonly shipment: Delta;
   readonly rejection: Rejection | undefined;
 }
 
@@ -23,7 +23,7 @@ export interface Admitted {
  */
 export class Admission {
   /** By region: how many of its shipments were rejected, since boot. */
-  readonly rejections = new Map<string, number>();
+  readonly rejectedByRegion = new Map<string, number>();
   readonly #strangers = new Set<string>();
   readonly #warnedAtMs = new Map<string, number>();
 
@@ -34,23 +34,23 @@ export class Admission {
     private readonly warn: (message: string) => void,
   ) {}
 
-  admit(from: string, shipments: readonly Shipment[]): readonly Admitted[] {
+  admit(from: string, shipments: readonly Delta[]): readonly Admitted[] {
     const wallMs = this.clock.wallMs();
     return shipments.map((shipment) => {
       const rejection = this.#rejectionOf(from, shipment, wallMs);
       if (rejection === undefined) return { shipment: inThePast(shipment, wallMs), rejection };
-      this.rejections.set(from, (this.rejections.get(from) ?? 0) + 1);
+      this.rejectedByRegion.set(from, (this.rejectedByRegion.get(from) ?? 0) + 1);
       return { shipment: questionOf(shipment, wallMs), rejection };
     });
   }
 
   /** The store did not take what was admitted. */
-  failed(from: string, error: unknown): void {
+  reportMergeFailure(from: string, error: unknown): void {
     this.#warn(from, 'a call', error instanceof Error ? error.message : String(error));
   }
 
-  #rejectionOf(from: string, shipment: Shipment, wallMs: number): Rejection | undefined {
-    const aheadMs = wallMsOf(latestStampOf(shipment)) - wallMs;
+  #rejectionOf(from: string, shipment: Delta, wallMs: number): Rejection | undefined {
+    const aheadMs = toWallMs(latestStampOf(shipment)) - wallMs;
     if (aheadMs > AHEAD_MAX_MS) {
       const minutes = Math.round(aheadMs / 60_000);
       this.#warn(from, 'ahead', `it is ${minutes} minutes ahead of this region's clock; set both clocks right (NTP)`);
@@ -62,9 +62,9 @@ export class Admission {
     return 'entries';
   }
 
-  #problemOf(from: string, { posts }: Shipment): string | null {
+  #problemOf(from: string, { posts }: Delta): string | null {
     for (const { post, entries } of posts) {
-      for (const { replica, p, n } of entries) {
+      for (const { incarnation: replica, p, n } of entries) {
         if (n > p) return `of post ${post} region ${replica.region} is said to have taken away ${n} and added ${p}`;
         if (replica.region !== from && !this.#mayBeNamed(replica.region)) {
           return `it counts for region ${replica.region}, which PEERS does not name, and so for more than ${STRANGERS_MAX} others`;
@@ -90,20 +90,37 @@ export class Admission {
   }
 }
 
-function latestStampOf({ born, after, upTo, confirmed, floor, posts }: Shipment): number {
+function latestStampOf({
+  startedAtStamp: born,
+  after,
+  upTo,
+  ackedUpTo: confirmed,
+  stableStamp: floor,
+  posts,
+}: Delta): number {
   let latest = Math.max(born, after, upTo, confirmed, floor);
   for (const { registers } of posts) for (const { stamp } of registers) if (stamp > latest) latest = stamp;
   return latest;
 }
 
 /** Says nothing, but has the receiver answer what it has of the source. */
-function questionOf(shipment: Shipment, wallMs: number): Shipment {
-  const born = Math.min(shipment.born, stampOf(wallMs));
-  return { ...shipment, kind: 'changes', born, after: 0, upTo: 0, confirmed: 0, floor: 0, posts: [], shown: null };
+function questionOf(shipment: Delta, wallMs: number): Delta {
+  const born = Math.min(shipment.startedAtStamp, firstStampAt(wallMs));
+  return {
+    ...shipment,
+    kind: 'changes',
+    startedAtStamp: born,
+    after: 0,
+    upTo: 0,
+    ackedUpTo: 0,
+    stableStamp: 0,
+    posts: [],
+    fullSyncReceiver: null,
+  };
 }
 
 /** Times of last changes are shown to people. */
-function inThePast(shipment: Shipment, wallMs: number): Shipment {
+function inThePast(shipment: Delta, wallMs: number): Delta {
   const isAhead = shipment.posts.some(({ updatedAtMs }) => updatedAtMs > wallMs + TIME_AHEAD_MAX_MS);
   if (!isAhead) return shipment;
   const posts = shipment.posts.map((post) => ({ ...post, updatedAtMs: Math.min(post.updatedAtMs, wallMs) }));

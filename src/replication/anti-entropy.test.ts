@@ -17,16 +17,16 @@ it.each([1, 5, 40, 64])('each of %d buckets is compared as often as the others',
   const compared = all.map(() => 0);
   const peer: Peer = {
     region: 'us',
-    compare(digests) {
+    compareDigests(digests) {
       for (const { bucket } of digests) compared[bucket]! += 1;
       return Promise.resolve([]);
     },
-    ship: () => Promise.resolve([]),
-    show: () => Promise.resolve([]),
+    push: () => Promise.resolve([]),
+    readPosts: () => Promise.resolve([]),
   };
   const turns = Math.min(TURNS, buckets);
   for (let period = 0; period < 2 * turns; period++) {
-    const done = antiEntropy.digest().then(() => antiEntropy.compareWith(peer, all));
+    const done = antiEntropy.digest().then(() => antiEntropy.repairPeer(peer, all));
     await clock.advance(PERIOD_MS);
     await done;
   }

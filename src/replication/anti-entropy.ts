@@ -1,9 +1,9 @@
 import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
-import type { PostShipment, Shipment } from '../counters/replication/delta.js';
-import { stampOf } from '../counters/replication/hybrid-clock.js';
+import type { PostDelta, Delta } from '../counters/replication/delta.js';
+import { firstStampAt } from '../counters/replication/hybrid-clock.js';
 import type { ReplicatedStore } from '../store/replicated-store.js';
-import { digestOf, leafOf, LEAVES } from './digest.js';
+import { digestPost, leafFor, LEAVES } from './digest.js';
 import type { BucketDigest, Difference, Peer } from './transport/peer.js';
 
 const PAGE_MAX = 500;
@@ -14,7 +14,7 @@ const PAGE_PAUSE_MS = 10;
 const TURNS = 16;
 
 /** Digests of some buckets, of posts that have not changed since a moment. */
-interface Table {
+interface DigestTable {
   readonly beforeMs: number;
   readonly leaves: ReadonlyMap<number, number[]>;
 }
@@ -29,7 +29,7 @@ interface Table {
  * Cost: one reading of all posts and their members in TURNS periods, and another of those where something differs.
  */
 export class AntiEntropy {
-  #table: Table = { beforeMs: 0, leaves: new Map() };
+  #table: DigestTable = { beforeMs: 0, leaves: new Map() };
 
   constructor(
     private readonly store: ReplicatedStore,
@@ -39,7 +39,7 @@ export class AntiEntropy {
   ) {}
 
   /** When the next digests are due, and when they are to be compared: ms from now. */
-  get nextInMs(): { readonly digest: number; readonly compare: number } {
+  get delaysMs(): { readonly digest: number; readonly compare: number } {
     const since = this.clock.wallMs() % this.periodMs;
     const digest = this.periodMs / 10 - since;
     return { digest: digest < 0 ? digest + this.periodMs : digest, compare: 0.4 * this.periodMs };
@@ -56,34 +56,34 @@ export class AntiEntropy {
     for await (const { bucket, posts } of this.#pages(new Set(leaves.keys()))) {
       const sums = leaves.get(bucket)!;
       for (const post of posts) {
-        const leaf = leafOf(post.post);
-        if (post.updatedAtMs < beforeMs) sums[leaf] = (sums[leaf]! + digestOf(post)) >>> 0;
+        const leaf = leafFor(post.post);
+        if (post.updatedAtMs < beforeMs) sums[leaf] = (sums[leaf]! + digestPost(post)) >>> 0;
       }
     }
     this.#table = { beforeMs, leaves };
   }
 
   /** @returns how many posts were shipped, because they differ at the peer */
-  async compareWith(peer: Peer, led: readonly number[]): Promise<number> {
+  async repairPeer(peer: Peer, led: readonly number[]): Promise<number> {
     const { beforeMs, leaves } = this.#table;
     const digests = led.flatMap((bucket) => {
       const own = leaves.get(bucket);
       return own === undefined ? [] : [{ bucket, beforeMs, leaves: own }];
     });
-    const differing = new Map((await peer.compare(digests)).map((one) => [one.bucket, new Set(one.leaves)]));
+    const differing = new Map((await peer.compareDigests(digests)).map((one) => [one.bucket, new Set(one.leaves)]));
     if (differing.size === 0) return 0;
-    const since = stampOf(beforeMs);
+    const since = firstStampAt(beforeMs);
     let shipped = 0;
     for await (const shipment of this.#pages(new Set(differing.keys()))) {
       const posts = shipment.posts.filter((one) => isIn(one, beforeMs, differing.get(shipment.bucket)!));
       if (posts.length === 0) continue;
-      await peer.ship([{ ...shipment, kind: 'quiet', after: since, upTo: since, posts }]);
+      await peer.push([{ ...shipment, kind: 'quiet', after: since, upTo: since, posts }]);
       shipped += posts.length;
     }
     return shipped;
   }
 
-  /** The other side of `compareWith`. */
+  /** The other side of `repairPeer`. */
   compare(theirs: readonly BucketDigest[]): Difference[] {
     const { beforeMs, leaves } = this.#table;
     return theirs.flatMap((digest) => {
@@ -94,16 +94,20 @@ export class AntiEntropy {
     });
   }
 
-  async *#pages(buckets: ReadonlySet<number>): AsyncGenerator<Shipment> {
+  async *#pages(buckets: ReadonlySet<number>): AsyncGenerator<Delta> {
     for (let cursor: string | null = ''; cursor !== null;) {
-      const page: Awaited<ReturnType<ReplicatedStore['scan']>> = await this.store.scan(buckets, cursor, PAGE_MAX);
-      yield* page.shipments;
+      const page: Awaited<ReturnType<ReplicatedStore['fullSyncPage']>> = await this.store.fullSyncPage(
+        buckets,
+        cursor,
+        PAGE_MAX,
+      );
+      yield* page.deltas;
       cursor = page.next;
       if (cursor !== null) await sleep(this.clock, PAGE_PAUSE_MS);
     }
   }
 }
 
-function isIn({ post, updatedAtMs }: PostShipment, beforeMs: number, leaves: ReadonlySet<number>): boolean {
-  return updatedAtMs < beforeMs && leaves.has(leafOf(post));
+function isIn({ post, updatedAtMs }: PostDelta, beforeMs: number, leaves: ReadonlySet<number>): boolean {
+  return updatedAtMs < beforeMs && leaves.has(leafFor(post));
 }

@@ -2,8 +2,8 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { ReferenceStore } from '../../test/contract/reference-store.js';
 import type { Clock } from '../common/clock.js';
 import { Metrics } from '../counters/metrics.js';
-import type { Shipment } from '../counters/replication/delta.js';
-import type { Asked, BucketStanding } from '../store/replicated-store.js';
+import type { Delta } from '../counters/replication/delta.js';
+import type { ChangesRequest, BucketStatus } from '../store/replicated-store.js';
 import { ChangeReader } from './change-reader.js';
 
 const SHIP_MS = 100;
@@ -14,18 +14,18 @@ class CountedStore extends ReferenceStore {
   readonly asked: number[] = [];
   standings = 0;
 
-  override standing(buckets: readonly number[]): Promise<readonly BucketStanding[]> {
+  override bucketStatus(buckets: readonly number[]): Promise<readonly BucketStatus[]> {
     this.standings += 1;
-    return super.standing(buckets);
+    return super.bucketStatus(buckets);
   }
 
-  override collect(
-    asked: readonly Asked[],
+  override changesSince(
+    asked: readonly ChangesRequest[],
     peers: readonly string[],
     limit: number,
-  ): Promise<readonly (Shipment | null)[]> {
+  ): Promise<readonly (Delta | null)[]> {
     this.asked.push(...asked.map(({ bucket }) => bucket));
-    return super.collect(asked, peers, limit);
+    return super.changesSince(asked, peers, limit);
   }
 }
 
@@ -43,14 +43,14 @@ describe('links that begin their rounds at the same tick', () => {
   });
 
   it('share what they read, as far as they ask the same', async () => {
-    const us = collector.round(LED);
-    const ap = collector.round(LED);
-    const [standing] = [...(await us.standings).values()];
+    const us = collector.joinRead(LED);
+    const ap = collector.joinRead(LED);
+    const [standing] = [...(await us.bucketStatuses).values()];
     const after = standing!.clock;
-    const first = await us.collect(LED.map((bucket) => ({ bucket, after, confirmed: 0 })));
-    const second = await ap.collect([
-      { bucket: 0, after, confirmed: 0 },
-      { bucket: 1, after: after + 1, confirmed: 0 },
+    const first = await us.changesSince(LED.map((bucket) => ({ bucket, after, ackedUpTo: 0 })));
+    const second = await ap.changesSince([
+      { bucket: 0, after, ackedUpTo: 0 },
+      { bucket: 1, after: after + 1, ackedUpTo: 0 },
     ]);
     expect([ap, store.standings, store.asked]).toEqual([us, 1, [0, 1, 1]]);
     expect(second[0]).toBe(first[0]);
@@ -58,11 +58,11 @@ describe('links that begin their rounds at the same tick', () => {
   });
 
   it('read anew at the next one, or after another life has begun', () => {
-    const before = collector.round(LED);
+    const before = collector.joinRead(LED);
     nowMs += SHIP_MS;
-    const next = collector.round(LED);
-    collector.forget();
-    expect(new Set([before, next, collector.round(LED)]).size).toBe(3);
+    const next = collector.joinRead(LED);
+    collector.invalidate();
+    expect(new Set([before, next, collector.joinRead(LED)]).size).toBe(3);
   });
 
   it('meet again at a tick, wherever they are', () => {

@@ -1,6 +1,6 @@
 import type { Clock } from '../common/clock.js';
-import type { Shipment } from '../counters/replication/delta.js';
-import type { Asked, BucketStanding, ReplicatedStore } from '../store/replicated-store.js';
+import type { Delta } from '../counters/replication/delta.js';
+import type { ChangesRequest, BucketStatus, ReplicatedStore } from '../store/replicated-store.js';
 
 /** Changes of a bucket that one exchange carries: about 20 KB. */
 export const CHANGES_MAX = 1_000;
@@ -16,67 +16,67 @@ const SHARED_MS = 10;
  *     ap    round         round               ships what was read for us, if it has as much as that
  */
 export class ChangeReader {
-  #round: Round | null = null;
+  #read: SharedRead | null = null;
 
   /** @param phaseMs when the first tick is; gateways that share a store have others */
   constructor(
     private readonly store: ReplicatedStore,
     private readonly peers: readonly string[],
     private readonly clock: Clock,
-    private readonly shipMs: number,
+    private readonly intervalMs: number,
     private readonly phaseMs: number,
   ) {}
 
   /** When the round after one that began at `startedAtMs` is due: at the tick that is nearest to SHIP_MS later. */
   nextAtMs(startedAtMs: number): number {
-    const ticks = (startedAtMs - this.phaseMs) / this.shipMs;
-    return Math.round(ticks + 1) * this.shipMs + this.phaseMs;
+    const ticks = (startedAtMs - this.phaseMs) / this.intervalMs;
+    return Math.round(ticks + 1) * this.intervalMs + this.phaseMs;
   }
 
-  round(led: readonly number[]): Round {
+  joinRead(led: readonly number[]): SharedRead {
     const nowMs = this.clock.nowMs();
-    const round = this.#round;
-    if (round !== null && round.led === led && nowMs - round.atMs < SHARED_MS) return round;
-    this.#round = new Round(this.store, this.peers, led, nowMs);
-    return this.#round;
+    const round = this.#read;
+    if (round !== null && round.leasedBuckets === led && nowMs - round.startedAtMs < SHARED_MS) return round;
+    this.#read = new SharedRead(this.store, this.peers, led, nowMs);
+    return this.#read;
   }
 
   /** Something else than changes has been done to buckets. */
-  forget(): void {
-    this.#round = null;
+  invalidate(): void {
+    this.#read = null;
   }
 }
 
 /** The buckets of a gateway at one tick. */
-export class Round {
-  readonly standings: Promise<ReadonlyMap<number, BucketStanding>>;
+export class SharedRead {
+  readonly bucketStatuses: Promise<ReadonlyMap<number, BucketStatus>>;
   readonly #collected = new Map<
     number,
-    { readonly after: number; readonly found: Promise<readonly (Shipment | null)[]>; readonly index: number }
+    { readonly after: number; readonly found: Promise<readonly (Delta | null)[]>; readonly index: number }
   >();
 
   constructor(
     private readonly store: ReplicatedStore,
     private readonly peers: readonly string[],
-    readonly led: readonly number[],
-    readonly atMs: number,
+    readonly leasedBuckets: readonly number[],
+    readonly startedAtMs: number,
   ) {
-    this.standings = store
-      .standing(led)
-      .then((standings) => new Map(standings.map((standing, i) => [led[i]!, standing] as const)));
+    this.bucketStatuses = store
+      .bucketStatus(leasedBuckets)
+      .then((standings) => new Map(standings.map((standing, i) => [leasedBuckets[i]!, standing] as const)));
   }
 
   /** What each bucket has changed after a stamp, as `ReplicatedStore.collect` says. */
-  async collect(asked: readonly Asked[]): Promise<readonly (Shipment | null)[]> {
+  async changesSince(asked: readonly ChangesRequest[]): Promise<readonly (Delta | null)[]> {
     const missing = asked.filter(({ bucket, after }) => this.#collected.get(bucket)?.after !== after);
     if (missing.length > 0) {
-      const found = this.store.collect(missing, this.peers, CHANGES_MAX);
+      const found = this.store.changesSince(missing, this.peers, CHANGES_MAX);
       // Who asked first may have failed by then, and not wait for it.
       found.catch(() => undefined);
       for (const [index, { bucket, after }] of missing.entries()) this.#collected.set(bucket, { after, found, index });
     }
     const places = asked.map(({ bucket }) => this.#collected.get(bucket)!);
-    const shipments: (Shipment | null)[] = [];
+    const shipments: (Delta | null)[] = [];
     for (const { found, index } of places) shipments.push((await found)[index] ?? null);
     return shipments;
   }

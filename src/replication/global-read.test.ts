@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from '@jest/globals';
 import { GlobalRead } from './global-read.js';
-import type { Regions } from './regions.js';
+import type { Replication } from './regions.js';
 
 /** What the other region was asked, and how it answers. */
 let asked: { readonly posts: readonly string[]; readonly answer: () => void; readonly fail: () => void }[];
@@ -12,8 +12,11 @@ beforeEach(() => {
     new Promise((resolve, reject) => {
       asked.push({ posts, answer: () => resolve([]), fail: () => reject(new Error('away')) });
     });
-  const service = { shipped: () => Promise.resolve([]) };
-  everywhere = new GlobalRead({ peers: [{ region: 'us', show }], service } as unknown as Regions);
+  const service = { mergeFrom: () => Promise.resolve([]) };
+  everywhere = new GlobalRead({
+    peers: [{ region: 'us', readPosts: show }],
+    peerService: service,
+  } as unknown as Replication);
 });
 
 function posts(prefix: string, count: number): string[] {
@@ -26,8 +29,8 @@ async function turn(): Promise<void> {
 }
 
 test('who asks for one post waits for the call under way and the next, however much another asks for', async () => {
-  const many = everywhere.gather(posts('many', 1_600), '203.0.113.1');
-  const one = everywhere.gather(['one'], '203.0.113.2');
+  const many = everywhere.refresh(posts('many', 1_600), '203.0.113.1');
+  const one = everywhere.refresh(['one'], '203.0.113.2');
   expect(asked[0]!.posts).toHaveLength(500);
   asked[0]!.answer();
   await turn();
@@ -44,8 +47,8 @@ test('who asks for one post waits for the call under way and the next, however m
 });
 
 test('a post that waits is asked for once, and one whose call is under way again', async () => {
-  const first = everywhere.gather(['a'], '203.0.113.1');
-  const second = [everywhere.gather(['a', 'b'], '203.0.113.2'), everywhere.gather(['b', 'a'], '203.0.113.3')];
+  const first = everywhere.refresh(['a'], '203.0.113.1');
+  const second = [everywhere.refresh(['a', 'b'], '203.0.113.2'), everywhere.refresh(['b', 'a'], '203.0.113.3')];
   asked[0]!.answer();
   await first;
   await turn();
@@ -56,13 +59,13 @@ test('a post that waits is asked for once, and one whose call is under way again
 
 test('addresses that take all they may leave room for the next', async () => {
   const waiting = Array.from({ length: 40 }, (_, i) =>
-    everywhere.gather(posts(`flood${i}-`, 500), `203.0.113.${i}`).catch((error: unknown) => error),
+    everywhere.refresh(posts(`flood${i}-`, 500), `203.0.113.${i}`).catch((error: unknown) => error),
   );
-  await expect(everywhere.gather(posts('more', 2_500), '203.0.113.1')).rejects.toMatchObject({
+  await expect(everywhere.refresh(posts('more', 2_500), '203.0.113.1')).rejects.toMatchObject({
     body: { code: 'RATE_LIMITED', retryAfterMs: 1_000 },
   });
-  const late = everywhere.gather(posts('late', 20), '198.51.100.1');
-  const spared = everywhere.gather(posts('spared', 500), null);
+  const late = everywhere.refresh(posts('late', 20), '198.51.100.1');
+  const spared = everywhere.refresh(posts('spared', 500), null);
   for (let i = 0; i < asked.length; i++) {
     asked[i]!.answer();
     await turn();
@@ -75,8 +78,8 @@ test('addresses that take all they may leave room for the next', async () => {
 
 test('a region that does not answer is named to all who wait', async () => {
   const outcomes = Promise.allSettled([
-    everywhere.gather(posts('many', 1_200), '203.0.113.1'),
-    everywhere.gather(['one'], '203.0.113.2'),
+    everywhere.refresh(posts('many', 1_200), '203.0.113.1'),
+    everywhere.refresh(['one'], '203.0.113.2'),
   ]);
   asked[0]!.fail();
   const reason = { body: { code: 'UNAVAILABLE', message: expect.stringContaining('us') as unknown } };
@@ -85,7 +88,7 @@ test('a region that does not answer is named to all who wait', async () => {
     { status: 'rejected', reason },
   ]);
   expect(asked).toHaveLength(1);
-  const again = everywhere.gather(['one'], '203.0.113.2');
+  const again = everywhere.refresh(['one'], '203.0.113.2');
   asked[1]!.answer();
   await again;
 });

@@ -1,6 +1,6 @@
 import { ProtocolError } from '../protocol/errors.js';
-import type { Regions } from './regions.js';
-import { SHOWN_MAX } from './transport/request-splitter.js';
+import type { Replication } from './regions.js';
+import { POSTS_PER_READ_MAX } from './transport/request-splitter.js';
 
 /** Posts that wait to be asked for. */
 const WAITING_MAX = 20_000;
@@ -9,7 +9,7 @@ const SHARE_OF_FREE = 1 / 8;
 const RETRY_MS = 1_000;
 
 /** A post that waits to be asked for. */
-interface Waiting {
+interface PendingRead {
   readonly done: Promise<void>;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
@@ -24,29 +24,29 @@ interface Waiting {
  * the next, however many others ask for.
  */
 export class GlobalRead {
-  readonly #waiting = new Map<string, Waiting>();
+  readonly #waiting = new Map<string, PendingRead>();
   /** Of each address, the posts that it was the first to ask for. */
   readonly #queues = new Map<string | null, string[]>();
-  #asking = false;
+  #isReading = false;
 
-  constructor(private readonly regions: Regions) {}
+  constructor(private readonly regions: Replication) {}
 
   /**
    * Resolves when what the regions had of these posts at the time of the call is merged here.
    * @param address who asks; `null`: somebody who is spared limits by address
    * @throws ProtocolError that names the regions that did not answer. Other errors are the own store's
    */
-  async gather(posts: readonly string[], address: string | null): Promise<void> {
+  async refresh(posts: readonly string[], address: string | null): Promise<void> {
     const added = posts.filter((post) => !this.#waiting.has(post));
     this.#admit(added.length, address);
     const queue = this.#queues.get(address) ?? [];
     if (queue.length === 0) this.#queues.set(address, queue);
     for (const post of added) {
-      this.#waiting.set(post, waiting());
+      this.#waiting.set(post, newPendingRead());
       queue.push(post);
     }
     const all = Promise.all(posts.map((post) => this.#waiting.get(post)!.done));
-    if (!this.#asking) void this.#askAll();
+    if (!this.#isReading) void this.#readAll();
     await all;
   }
 
@@ -66,12 +66,12 @@ export class GlobalRead {
     }
   }
 
-  async #askAll(): Promise<void> {
-    this.#asking = true;
+  async #readAll(): Promise<void> {
+    this.#isReading = true;
     while (this.#waiting.size > 0) {
       const taken = this.#take();
       try {
-        await this.#ask([...taken.keys()]);
+        await this.#readFromPeers([...taken.keys()]);
         for (const { resolve } of taken.values()) resolve();
       } catch (error) {
         for (const { reject } of taken.values()) reject(error);
@@ -79,17 +79,17 @@ export class GlobalRead {
         if (error instanceof ProtocolError) this.#rejectWaiting(error);
       }
     }
-    this.#asking = false;
+    this.#isReading = false;
   }
 
   /** The first post of each address, then the second of each, and so on. */
-  #take(): Map<string, Waiting> {
-    const taken = new Map<string, Waiting>();
+  #take(): Map<string, PendingRead> {
+    const taken = new Map<string, PendingRead>();
     const queues = [...this.#queues.values()];
-    for (let i = 0; taken.size < SHOWN_MAX && queues.some((queue) => i < queue.length); i++) {
+    for (let i = 0; taken.size < POSTS_PER_READ_MAX && queues.some((queue) => i < queue.length); i++) {
       for (const queue of queues) {
         const post = queue[i];
-        if (post === undefined || taken.size === SHOWN_MAX) continue;
+        if (post === undefined || taken.size === POSTS_PER_READ_MAX) continue;
         taken.set(post, this.#waiting.get(post)!);
         this.#waiting.delete(post);
       }
@@ -108,15 +108,18 @@ export class GlobalRead {
     this.#queues.clear();
   }
 
-  async #ask(posts: readonly string[]): Promise<void> {
-    const { peers, service } = this.regions;
-    const answers = await Promise.allSettled(peers.map((peer) => peer.show(posts)));
+  async #readFromPeers(posts: readonly string[]): Promise<void> {
+    const { peers, peerService: service } = this.regions;
+    const answers = await Promise.allSettled(peers.map((peer) => peer.readPosts(posts)));
     const silent = new Set<string>();
     for (const [i, { region }] of peers.entries()) {
       const answer = answers[i]!;
-      const receipts = answer.status === 'fulfilled' ? await service.shipped(region, answer.value) : null;
+      const receipts = answer.status === 'fulfilled' ? await service.mergeFrom(region, answer.value) : null;
       // Rejected: its clock is ahead, or ours behind. Refused: of two lives with one epoch, or one that is over. Its region soon begins another.
-      if (receipts?.every(({ refused, rejection }) => !refused && rejection === undefined) !== true) silent.add(region);
+      if (
+        receipts?.every(({ incarnationRejected: refused, rejection }) => !refused && rejection === undefined) !== true
+      )
+        silent.add(region);
     }
     if (silent.size === 0) return;
     throw new ProtocolError(
@@ -127,7 +130,7 @@ export class GlobalRead {
 }
 
 /** `Promise.withResolvers`, which Node 20 lacks. */
-function waiting(): Waiting {
+function newPendingRead(): PendingRead {
   let resolve!: () => void;
   let reject!: (error: unknown) => void;
   const done = new Promise<void>((res, rej) => {

@@ -1,10 +1,10 @@
 import { expect, test } from '@jest/globals';
-import { Life, view } from '../../test/contract/operations.js';
+import { Producer, view } from '../../test/contract/operations.js';
 import { ReferenceStore } from '../../test/contract/reference-store.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { bucketOf } from '../counters/ids.js';
 import { Metrics } from '../counters/metrics.js';
-import type { Receipt, Shipment } from '../counters/replication/delta.js';
+import type { DeltaAck, Delta } from '../counters/replication/delta.js';
 import { ChangeReader } from './change-reader.js';
 import { PeerLink } from './peer-link.js';
 
@@ -23,30 +23,30 @@ function postIn(bucket: number): string {
 test('a link goes on with its other buckets when another gateway leads one of those that it scans', async () => {
   const clock = new SimulatedClock();
   const [eu, us] = [storeOf('eu'), storeOf('us')];
-  const life = new Life('life-one');
+  const life = new Producer('life-one');
   for (const bucket of [0, 1]) await eu.commit(life.batch(bucket, [view(postIn(bucket))]));
   let led: readonly number[] = [0, 1];
   const warnings: string[] = [];
   const peer = {
     region: 'us',
-    async ship(shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
+    async push(shipments: readonly Delta[]): Promise<readonly DeltaAck[]> {
       // The first page has been sent, which is of bucket 0: the second one is of bucket 1.
       if (shipments.some(({ kind }) => kind === 'scan')) led = [0];
       return us.merge(shipments);
     },
-    compare: () => Promise.resolve([]),
-    show: () => Promise.resolve([]),
+    compareDigests: () => Promise.resolve([]),
+    readPosts: () => Promise.resolve([]),
     close: () => undefined,
   };
   const link = new PeerLink(eu, peer, clock, {
-    collector: new ChangeReader(eu, ['us'], clock, SHIP_MS, 0),
+    changeReader: new ChangeReader(eu, ['us'], clock, SHIP_MS, 0),
     random: () => 0.5,
     warn: (message) => warnings.push(message),
-    lost: () => undefined,
-    confirmed: () => 0,
-    led: () => led,
+    reportLostHistory: () => undefined,
+    ackedUpTo: () => 0,
+    leasedBuckets: () => led,
     peers: ['us'],
-    ahead: () => Promise.resolve(),
+    rewindClocks: () => Promise.resolve(),
   });
   link.start();
   await clock.advance(10 * SHIP_MS);

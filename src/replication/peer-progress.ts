@@ -1,8 +1,8 @@
 import type { Clock } from '../common/clock.js';
-import { type Life, orderOf } from '../counters/pn-counter.js';
-import type { Receipt } from '../counters/replication/delta.js';
-import { wallMsOf } from '../counters/replication/hybrid-clock.js';
-import type { BucketStanding } from '../store/replicated-store.js';
+import { type Incarnation, compareIncarnations } from '../counters/pn-counter.js';
+import type { DeltaAck } from '../counters/replication/delta.js';
+import { toWallMs } from '../counters/replication/hybrid-clock.js';
+import type { BucketStatus } from '../store/replicated-store.js';
 
 /** A bucket that has nothing to tell asks this often whether its peer still has what it had, … */
 const HEARTBEAT_MS = 1_000;
@@ -13,85 +13,85 @@ const SETTLE_MS = 500;
  * What a store has lost and gateways have sent again is 20 s old at most (they retain it that long). A store that lacks more
  * comes from a backup, and its peers know better.
  */
-const REPLAYED_MS = 30_000;
+const REPLAYED_MAX_MS = 30_000;
 
 /** What is known of a bucket at the peer. */
-interface Remote {
+interface BucketProgress {
   /** What the peer has of this region, of the life that it names. */
-  readonly receipt: Receipt;
-  readonly atMs: number;
+  readonly ack: DeltaAck;
+  readonly ackedAtMs: number;
   /** Between what the peer has and this stamp nothing was changed here, as was seen then. */
-  sameUpTo: number;
-  sameAtMs: number;
+  unchangedUpTo: number;
+  checkedAtMs: number;
 }
 
 /** What a peer has of each bucket, as its last receipts say. */
 export class PeerProgress {
-  readonly #remotes = new Map<number, Remote>();
+  readonly #buckets = new Map<number, BucketProgress>();
 
   constructor(private readonly clock: Clock) {}
 
-  receipt(bucket: number): Receipt | undefined {
-    return this.#remotes.get(bucket)?.receipt;
+  ack(bucket: number): DeltaAck | undefined {
+    return this.#buckets.get(bucket)?.ack;
   }
 
   has(bucket: number): boolean {
-    return this.#remotes.has(bucket);
+    return this.#buckets.has(bucket);
   }
 
-  set(bucket: number, receipt: Receipt): void {
+  set(bucket: number, receipt: DeltaAck): void {
     const atMs = this.clock.nowMs();
-    this.#remotes.set(bucket, { receipt, atMs, sameUpTo: receipt.upTo, sameAtMs: atMs });
+    this.#buckets.set(bucket, { ack: receipt, ackedAtMs: atMs, unchangedUpTo: receipt.upTo, checkedAtMs: atMs });
   }
 
   delete(bucket: number): void {
-    this.#remotes.delete(bucket);
+    this.#buckets.delete(bucket);
   }
 
   keepOnly(buckets: ReadonlySet<number>): void {
-    for (const bucket of this.#remotes.keys()) if (!buckets.has(bucket)) this.#remotes.delete(bucket);
+    for (const bucket of this.#buckets.keys()) if (!buckets.has(bucket)) this.#buckets.delete(bucket);
   }
 
   /** Up to where the peer has confirmed what this life of the bucket has changed; 0 if that is not known. */
-  confirmed(bucket: number, own: Life): number {
-    const receipt = this.receipt(bucket);
-    return receipt !== undefined && orderOf(receipt, own) === 'same' ? receipt.upTo : 0;
+  ackedUpTo(bucket: number, own: Incarnation): number {
+    const receipt = this.ack(bucket);
+    return receipt !== undefined && compareIncarnations(receipt, own) === 'same' ? receipt.upTo : 0;
   }
 
   /** There is nothing to tell between what the peer has and this stamp. */
-  same(bucket: number, upTo: number): void {
-    const remote = this.#remotes.get(bucket);
+  markUnchanged(bucket: number, upTo: number): void {
+    const remote = this.#buckets.get(bucket);
     if (remote === undefined) return;
-    remote.sameUpTo = upTo;
-    remote.sameAtMs = this.clock.nowMs();
+    remote.unchangedUpTo = upTo;
+    remote.checkedAtMs = this.clock.nowMs();
   }
 
   /** Whether nothing was changed up to the clock but what the peer has, and it was looked at lately. */
-  isSame(bucket: number, clock: number): boolean {
-    const remote = this.#remotes.get(bucket);
-    return remote !== undefined && clock <= remote.sameUpTo && this.clock.nowMs() - remote.sameAtMs < SETTLE_MS;
+  isUnchanged(bucket: number, clock: number): boolean {
+    const remote = this.#buckets.get(bucket);
+    return remote !== undefined && clock <= remote.unchangedUpTo && this.clock.nowMs() - remote.checkedAtMs < SETTLE_MS;
   }
 
   /**
    * The buckets that are to be asked about, be there changes or not: sooner where the clock has moved, for the peers wait for that
    * to forget registers. All that soon would be go together.
    */
-  quiet(standings: ReadonlyMap<number, BucketStanding>): ReadonlySet<number> {
+  heartbeatsDue(standings: ReadonlyMap<number, BucketStatus>): ReadonlySet<number> {
     const nowMs = this.clock.nowMs();
     let isDue = false;
     const quiet = new Set<number>();
     for (const [bucket, { clock }] of standings) {
-      const remote = this.#remotes.get(bucket);
-      const sinceMs = remote === undefined ? Infinity : nowMs - remote.atMs;
+      const remote = this.#buckets.get(bucket);
+      const sinceMs = remote === undefined ? Infinity : nowMs - remote.ackedAtMs;
       if (sinceMs < SETTLE_MS) continue;
       quiet.add(bucket);
-      isDue ||= remote === undefined || sinceMs >= HEARTBEAT_MS || clock > remote.receipt.upTo;
+      isDue ||= remote === undefined || sinceMs >= HEARTBEAT_MS || clock > remote.ack.upTo;
     }
     return isDue ? quiet : new Set();
   }
 }
 
 /** Whether the peer knows of more than what a failover loses and gateways of a store that `replays` send again. */
-export function lacks(receipt: Receipt, { found }: BucketStanding, replays: boolean): boolean {
-  return wallMsOf(receipt.upTo) - wallMsOf(found) > (replays ? REPLAYED_MS : 0);
+export function hasLostHistory(receipt: DeltaAck, { recoveredUpTo: found }: BucketStatus, replays: boolean): boolean {
+  return toWallMs(receipt.upTo) - toWallMs(found) > (replays ? REPLAYED_MAX_MS : 0);
 }

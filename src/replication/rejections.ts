@@ -1,4 +1,4 @@
-import type { Receipt, Rejection } from '../counters/replication/delta.js';
+import type { DeltaAck, Rejection } from '../counters/replication/delta.js';
 
 const MEANINGS: Readonly<Record<Rejection, string>> = {
   ahead: 'their time stamps are over an hour ahead of its clock; set both clocks right (NTP)',
@@ -20,7 +20,7 @@ export class Rejections {
   }
 
   /** For operators; `''`: there are none. */
-  get text(): string {
+  get description(): string {
     const [rejection] = this.#buckets.values();
     if (rejection === undefined) return '';
     return `${this.region} takes nothing of ${this.size} buckets: ${MEANINGS[rejection]}`;
@@ -31,14 +31,14 @@ export class Rejections {
   }
 
   /** @returns the buckets of these receipts that are too far ahead */
-  note(receipts: readonly Receipt[]): number[] {
+  record(receipts: readonly DeltaAck[]): number[] {
     const ahead: number[] = [];
     for (const { bucket, rejection } of receipts) {
       if (rejection === undefined) this.#buckets.delete(bucket);
       else this.#buckets.set(bucket, rejection);
       if (rejection === 'ahead') ahead.push(bucket);
     }
-    if (this.size > 0 && !this.#warned) this.warn(`region ${this.text}`);
+    if (this.size > 0 && !this.#warned) this.warn(`region ${this.description}`);
     this.#warned = this.size > 0;
     return ahead;
   }

@@ -1,25 +1,25 @@
 import type { Clock, Timer } from '../common/clock.js';
 import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
-import type { Life } from '../counters/pn-counter.js';
-import type { Receipt, Shipment } from '../counters/replication/delta.js';
-import { wallMsOf } from '../counters/replication/hybrid-clock.js';
-import type { BucketStanding, ReplicatedStore } from '../store/replicated-store.js';
+import type { Incarnation } from '../counters/pn-counter.js';
+import type { DeltaAck, Delta } from '../counters/replication/delta.js';
+import { toWallMs } from '../counters/replication/hybrid-clock.js';
+import type { BucketStatus, ReplicatedStore } from '../store/replicated-store.js';
 import { Admission } from './admission.js';
 import { AntiEntropy } from './anti-entropy.js';
 import { ChangeReader } from './change-reader.js';
-import { ComingBack } from './coming-back.js';
+import { ClockRewind } from './coming-back.js';
 import { PeerLink } from './peer-link.js';
 import type { BucketDigest, Difference, LinkStatus, Peer, PeerService } from './transport/peer.js';
 
 /** Leases are renewed, and what was filled is looked at, this often. */
-const LEAD_MS = 1_000;
+const LEASE_RENEWAL_MS = 1_000;
 /** Leases of a gateway that was here before have ended by then (LEASE_MS in src/store/redis/replication/redis-replication.ts). */
-const LED_AFTER_MS = 5_000;
+const LEASES_EXPIRED_AFTER_MS = 5_000;
 /** Digests are compared this often, of a sixteenth of the buckets. */
-const COMPARE_MS = 60_000;
+const ANTI_ENTROPY_PERIOD_MS = 60_000;
 
 /** A gateway that ends waits this long for its peers to take what was changed last. */
-const LAST_MS = 1_000;
+const FINAL_PUSH_MS = 1_000;
 
 export interface ReplicatorOptions {
   /** SHIP_MS */
@@ -36,13 +36,13 @@ export interface ReplicatorOptions {
  */
 export class Replicator implements PeerService {
   readonly #links: readonly PeerLink[];
-  readonly #collector: ChangeReader;
+  readonly #changeReader: ChangeReader;
   readonly #antiEntropy: AntiEntropy;
   readonly #admission: Admission;
   /** `null`: it is not known yet. */
-  #led: readonly number[] | null = null;
+  #leasedBuckets: readonly number[] | null = null;
   readonly #startedAtMs: number;
-  #filling = false;
+  #backfilling = false;
   #isTimeChecked = false;
   #timers: Timer[] = [];
   #closed = false;
@@ -55,32 +55,32 @@ export class Replicator implements PeerService {
   ) {
     this.#startedAtMs = clock.nowMs();
     const names = peers.map(({ region }) => region);
-    this.#antiEntropy = new AntiEntropy(store, clock, options.compareMs ?? COMPARE_MS, options.buckets);
+    this.#antiEntropy = new AntiEntropy(store, clock, options.compareMs ?? ANTI_ENTROPY_PERIOD_MS, options.buckets);
     const { shipMs, random, warn } = options;
     this.#admission = new Admission(new Set(names), clock, warn);
-    const comingBack = new ComingBack(store, clock, () => this.#links, warn);
+    const comingBack = new ClockRewind(store, clock, () => this.#links, warn);
     const collector = new ChangeReader(store, names, clock, shipMs, random() * shipMs);
-    this.#collector = collector;
+    this.#changeReader = collector;
     this.#links = peers.map(
       (peer) =>
         new PeerLink(store, peer, clock, {
           ...options,
-          collector,
+          changeReader: collector,
           peers: names,
-          led: () => this.#led,
-          lost: (lost, region) => this.#lost(lost, region),
-          confirmed: (bucket, own) => this.#confirmed(bucket, own),
-          ahead: async () => {
-            await comingBack.run(this.#led ?? []);
-            collector.forget();
+          leasedBuckets: () => this.#leasedBuckets,
+          reportLostHistory: (lost, region) => this.#reportLostHistory(lost, region),
+          ackedUpTo: (bucket, own) => this.#ackedUpTo(bucket, own),
+          rewindClocks: async () => {
+            await comingBack.run(this.#leasedBuckets ?? []);
+            collector.invalidate();
           },
         }),
     );
   }
 
   start(): void {
-    void this.#lead();
-    this.#compareLater();
+    void this.#acquireLeases();
+    this.#scheduleAntiEntropy();
     for (const link of this.#links) link.start();
   }
 
@@ -88,28 +88,28 @@ export class Replicator implements PeerService {
   async close(): Promise<void> {
     this.#closed = true;
     for (const timer of this.#timers) timer.cancel();
-    this.#collector.forget();
+    this.#changeReader.invalidate();
     let limit: Timer | undefined;
-    const late = new Promise<void>((resolve) => void (limit = this.clock.after(LAST_MS, resolve)));
+    const late = new Promise<void>((resolve) => void (limit = this.clock.after(FINAL_PUSH_MS, resolve)));
     await Promise.race([Promise.all(this.#links.map((link) => link.close())), late]);
     limit?.cancel();
   }
 
   /** Buckets that this gateway leads lack something, which the peers are about to tell. */
-  get filling(): boolean {
-    return this.#filling;
+  get backfilling(): boolean {
+    return this.#backfilling;
   }
 
-  status(): LinkStatus[] {
-    const { rejections } = this.#admission;
+  linkStatuses(): LinkStatus[] {
+    const { rejectedByRegion: rejections } = this.#admission;
     return this.#links.map(({ status }) => ({ ...status, rejections: rejections.get(status.region) ?? 0 }));
   }
 
-  async shipped(from: string, shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
+  async mergeFrom(from: string, shipments: readonly Delta[]): Promise<readonly DeltaAck[]> {
     const admitted = this.#admission.admit(from, shipments);
     const merged = this.store.merge(admitted.map(({ shipment }) => shipment));
     const receipts = await merged.catch((error: unknown) => {
-      this.#admission.failed(from, error);
+      this.#admission.reportMergeFailure(from, error);
       throw error;
     });
     return receipts.map((receipt, i) => {
@@ -118,50 +118,51 @@ export class Replicator implements PeerService {
     });
   }
 
-  compared(_from: string, digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
+  compareDigests(_from: string, digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
     return Promise.resolve(this.#antiEntropy.compare(digests));
   }
 
-  shown(posts: readonly string[]): Promise<readonly Shipment[]> {
-    return this.store.show(posts);
+  readPosts(posts: readonly string[]): Promise<readonly Delta[]> {
+    return this.store.readPosts(posts);
   }
 
-  #confirmed(bucket: number, own: Life): number {
-    return Math.min(...this.#links.map((link) => link.confirmed(bucket, own)));
+  #ackedUpTo(bucket: number, own: Incarnation): number {
+    return Math.min(...this.#links.map((link) => link.ackedUpTo(bucket, own)));
   }
 
-  async #lead(): Promise<void> {
+  async #acquireLeases(): Promise<void> {
     try {
-      const led = await this.store.lead(this.clock.wallMs());
+      const led = await this.store.acquireLeases(this.clock.wallMs());
       // While leases of a life before this one last, nobody counts what the peers lack.
-      this.#led = led.length > 0 || this.clock.nowMs() - this.#startedAtMs > LED_AFTER_MS ? led : null;
-      await this.#endFilling(led);
+      this.#leasedBuckets =
+        led.length > 0 || this.clock.nowMs() - this.#startedAtMs > LEASES_EXPIRED_AFTER_MS ? led : null;
+      await this.#completeBackfills(led);
     } catch {
       // The store is away: nothing can be collected, either.
     }
-    this.#after(LEAD_MS, () => void this.#lead());
+    this.#after(LEASE_RENEWAL_MS, () => void this.#acquireLeases());
   }
 
   /** A bucket is filled when every region that can be reached has told all it knows. */
-  async #endFilling(led: readonly number[]): Promise<void> {
+  async #completeBackfills(led: readonly number[]): Promise<void> {
     const reached = this.#links.filter(({ up }) => up).map(({ region }) => region);
-    const standings = await this.store.standing(led);
+    const standings = await this.store.bucketStatus(led);
     if (!this.#isTimeChecked) this.#checkTime(standings);
     const done = led.filter((_, i) => {
-      const { filling, toldBy } = standings[i]!;
+      const { backfilling: filling, syncedFrom: toldBy } = standings[i]!;
       return filling && reached.length > 0 && reached.every((region) => toldBy.includes(region));
     });
-    this.#filling = standings.filter(({ filling }) => filling).length > done.length;
+    this.#backfilling = standings.filter(({ backfilling: filling }) => filling).length > done.length;
     if (done.length === 0) return;
-    await this.store.filled(done);
+    await this.store.completeBackfill(done);
     this.options.warn(`${done.length} buckets are filled with what ${reached.join(', ')} knew of them`);
   }
 
   /** Once: a clock that is behind, or was ahead, shows in the data. */
-  #checkTime(standings: readonly BucketStanding[]): void {
+  #checkTime(standings: readonly BucketStatus[]): void {
     if (standings.length === 0) return;
     this.#isTimeChecked = true;
-    const latestMs = Math.max(...standings.map(({ clock }) => wallMsOf(clock)));
+    const latestMs = Math.max(...standings.map(({ clock }) => toWallMs(clock)));
     const aheadMs = latestMs - this.clock.wallMs();
     if (aheadMs <= TIME_AHEAD_MAX_MS) return;
     const minutes = Math.round(aheadMs / 60_000);
@@ -171,24 +172,24 @@ export class Replicator implements PeerService {
     );
   }
 
-  #lost(buckets: number, region: string): void {
-    this.#filling = true;
+  #reportLostHistory(buckets: number, region: string): void {
+    this.#backfilling = true;
     this.options.warn(`${buckets} buckets lack what region ${region} knows: they are filled from the others`);
   }
 
-  #compareLater(): void {
-    const { digest, compare } = this.#antiEntropy.nextInMs;
+  #scheduleAntiEntropy(): void {
+    const { digest, compare } = this.#antiEntropy.delaysMs;
     this.#after(digest, () => {
       const digested = this.#antiEntropy.digest().catch(() => undefined);
-      this.#after(compare, () => void digested.then(() => this.#compareAll()).then(() => this.#compareLater()));
+      this.#after(compare, () => void digested.then(() => this.#repairPeers()).then(() => this.#scheduleAntiEntropy()));
     });
   }
 
-  async #compareAll(): Promise<void> {
+  async #repairPeers(): Promise<void> {
     for (const [i, peer] of this.peers.entries()) {
       if (!this.#links[i]!.up) continue;
       try {
-        const shipped = await this.#antiEntropy.compareWith(peer, this.#led ?? []);
+        const shipped = await this.#antiEntropy.repairPeer(peer, this.#leasedBuckets ?? []);
         if (shipped > 0) this.options.warn(`${shipped} posts were not the same as in region ${peer.region}`);
       } catch {
         // The link says what is wrong; the next period tries again.

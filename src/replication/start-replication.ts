@@ -4,16 +4,16 @@ import type { Metrics } from '../counters/metrics.js';
 import type { ReplicatedStore } from '../store/replicated-store.js';
 import { HttpPeer } from './transport/http-peer.js';
 import type { PeerAddress } from '../config/peer-urls.js';
-import type { Regions } from './regions.js';
-import { ShipRequests } from './transport/request-splitter.js';
-import { ShipmentRules } from './transport/delta-validation.js';
+import type { Replication } from './regions.js';
+import { PushRequests } from './transport/request-splitter.js';
+import { DeltaValidation } from './transport/delta-validation.js';
 import { Replicator } from './replicator.js';
 
-export interface JoinOptions {
+export interface ReplicationOptions {
   readonly region: string;
   readonly peers: readonly PeerAddress[];
   readonly peerToken: string;
-  readonly shipMs: number;
+  readonly replicationIntervalMs: number;
   readonly buckets: number;
   readonly actorKeys: ActorKeys;
   readonly metrics: Metrics;
@@ -24,22 +24,34 @@ export interface JoinOptions {
 }
 
 /** Makes a store one of several regions: from now on it ships what it counts, and merges what the others do. */
-export function startReplication(store: ReplicatedStore, options: JoinOptions): Regions {
-  const { region, peerToken: token, shipMs, buckets, actorKeys, metrics, clock, random, warn } = options;
-  const rules = new ShipmentRules(buckets, actorKeys, metrics);
-  const requests = new ShipRequests();
-  const peers = options.peers.map((address) => new HttpPeer(address, { region, token, rules, requests, clock }));
-  const shipping = new Replicator(store, peers, clock, { shipMs, buckets, random, warn });
-  shipping.start();
+export function startReplication(store: ReplicatedStore, options: ReplicationOptions): Replication {
+  const {
+    region,
+    peerToken: token,
+    replicationIntervalMs: shipMs,
+    buckets,
+    actorKeys,
+    metrics,
+    clock,
+    random,
+    warn,
+  } = options;
+  const rules = new DeltaValidation(buckets, actorKeys, metrics);
+  const requests = new PushRequests();
+  const peers = options.peers.map(
+    (address) => new HttpPeer(address, { region, token, validation: rules, requests, clock }),
+  );
+  const replicator = new Replicator(store, peers, clock, { shipMs, buckets, random, warn });
+  replicator.start();
   return {
-    service: shipping,
-    get filling() {
-      return shipping.filling;
+    peerService: replicator,
+    get backfilling() {
+      return replicator.backfilling;
     },
-    status: () => shipping.status(),
+    linkStatuses: () => replicator.linkStatuses(),
     peers,
     async close() {
-      await shipping.close();
+      await replicator.close();
       for (const peer of peers) peer.close();
     },
   };

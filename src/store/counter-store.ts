@@ -35,19 +35,19 @@ export interface CounterStore {
    * Tells how many watch these posts here now. Gateways that share a store learn the sum as `live` of PostCounts, and
    * what a gateway told is forgotten soon after it is gone.
    */
-  share(viewers: ReadonlyMap<string, number>): void;
+  reportViewers(viewers: ReadonlyMap<string, number>): void;
 
   /**
    * Emits when the store is reached again after it was away, perhaps on another server that lacks the last commits:
    * what was committed lately is to be sent again.
    */
-  readonly returned: Observable<void>;
+  readonly reconnected: Observable<void>;
 
   /** Whether the last commit or probe went through; `/readyz` answers by it. */
   readonly available: boolean;
 
   /** No part of it is away. While one is, what was committed lately has to be kept for its return. */
-  readonly whole: boolean;
+  readonly allReachable: boolean;
 
   close(): Promise<void>;
 }

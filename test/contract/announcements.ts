@@ -2,7 +2,7 @@ import type { PostCounts } from '../../src/counters/batch.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 
 /** What a store has announced: the newest of each post, since versions may come twice and out of order. */
-export class Announcements {
+export class PublishedCounts {
   readonly #newest = new Map<string, PostCounts>();
   #heard: () => void = () => undefined;
 
@@ -20,11 +20,11 @@ export class Announcements {
     return [...this.#newest.keys()];
   }
 
-  last(post: string): PostCounts | undefined {
+  latest(post: string): PostCounts | undefined {
     return this.#newest.get(post);
   }
 
-  async until(post: string, version: number): Promise<void> {
+  async waitFor(post: string, version: number): Promise<void> {
     while ((this.#newest.get(post)?.v ?? 0) < version) {
       await new Promise<void>((resolve) => (this.#heard = resolve));
     }

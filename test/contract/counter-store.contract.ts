@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe } from '@jest/globals';
 import type { CounterStore } from '../../src/store/counter-store.js';
-import { changeTests, reopenTests } from './announcing.js';
+import { publishingTests, reopenTests } from './announcing.js';
 import { amountTests, operationTests, readingTests } from './counting.js';
-import { fenceTests, markTests } from './delivery.js';
-import { Life, START_MS } from './operations.js';
+import { producerTests, lastSeqTests } from './delivery.js';
+import { Producer, START_MS } from './operations.js';
 import { applied, type StoreUnderTest } from './store-under-test.js';
 
 /** A store for one test, empty at first, with BUCKETS and METRICS of operations.ts. */
@@ -19,7 +19,7 @@ export interface OpenStore {
 export function describeStore(name: string, open: () => Promise<OpenStore>): void {
   describe(name, () => {
     let opened: OpenStore;
-    let life: Life;
+    let life: Producer;
     const under: StoreUnderTest = {
       get store() {
         return opened.store;
@@ -34,15 +34,15 @@ export function describeStore(name: string, open: () => Promise<OpenStore>): voi
 
     beforeEach(async () => {
       opened = await open();
-      life = new Life('life-one');
+      life = new Producer('life-one');
     });
     afterEach(() => opened.close());
 
     describe('reading', () => readingTests(under));
     describe('operations', () => operationTests(under));
-    describe('fences', () => fenceTests(under));
-    describe('marks', () => markTests(under));
-    describe('changes', () => changeTests(under));
+    describe('fences', () => producerTests(under));
+    describe('marks', () => lastSeqTests(under));
+    describe('changes', () => publishingTests(under));
     describe('amounts', () => amountTests(under));
     describe('opened again', () => reopenTests(under));
   });

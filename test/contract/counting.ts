@@ -3,7 +3,7 @@ import { MARK_GENERATION_MAX } from '../../src/counters/bucket.js';
 import { bucketOf } from '../../src/counters/ids.js';
 import { LIKES, VIEWS } from '../../src/counters/metrics.js';
 import { APPLIED, DUPLICATE, ON } from '../../src/counters/operation.js';
-import { adjust, BUCKETS, key, Life, like, postIn, save, SAVES, START_MS, unlike, view } from './operations.js';
+import { adjust, BUCKETS, key, Producer, like, postIn, save, SAVES, START_MS, unlike, view } from './operations.js';
 import type { StoreUnderTest } from './store-under-test.js';
 
 const [POST, OTHER] = [postIn(0), postIn(0, 1)];
@@ -113,7 +113,7 @@ export function operationTests(under: StoreUnderTest): void {
 
 export function amountTests(under: StoreUnderTest): void {
   it('batches of all buckets at once are all applied', async () => {
-    const lives = Array.from({ length: 8 }, (_, i) => new Life(`life-00${i}`));
+    const lives = Array.from({ length: 8 }, (_, i) => new Producer(`life-00${i}`));
     const batches = lives.flatMap((life, i) =>
       Array.from({ length: BUCKETS }, (_, b) => life.batch(b, [view(postIn(b)), like(postIn(b), key(i))])),
     );
@@ -126,7 +126,7 @@ export function amountTests(under: StoreUnderTest): void {
   });
 
   it('a reader sees the whole of a batch or nothing of it', async () => {
-    const lives = Array.from({ length: 30 }, (_, i) => new Life(`life-0${10 + i}`));
+    const lives = Array.from({ length: 30 }, (_, i) => new Producer(`life-0${10 + i}`));
     const commits = lives.map((life, i) => under.store.commit(life.batch(0, [view(POST), like(POST, key(i))])));
     for (let seen = 0; seen < lives.length;) {
       const { v, totals } = (await under.view(POST)).counts;

@@ -3,16 +3,22 @@ import type { Batch } from '../../src/counters/batch.js';
 import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
 import { VIEWS } from '../../src/counters/metrics.js';
 import { APPLIED, DUPLICATE, ON } from '../../src/counters/operation.js';
-import { key, Life, like, postIn, START_MS, unlike, view } from './operations.js';
+import { key, Producer, like, postIn, START_MS, unlike, view } from './operations.js';
 import { applied, type StoreUnderTest } from './store-under-test.js';
 
 const POST = postIn(0);
 const ELSEWHERE = postIn(1);
 const ANN = key(1);
 
-export function fenceTests(under: StoreUnderTest): void {
+export function producerTests(under: StoreUnderTest): void {
   const one = (n: number, incarnation = 'life-two', bucket = 0): Batch => {
-    return { bucket, incarnation, n, atMs: START_MS, operations: [view(postIn(bucket)), like(postIn(bucket), ANN)] };
+    return {
+      bucket,
+      producerId: incarnation,
+      batchNumber: n,
+      atMs: START_MS,
+      operations: [view(postIn(bucket)), like(postIn(bucket), ANN)],
+    };
   };
 
   it('a batch that is sent again is answered again and counted once', async () => {
@@ -63,12 +69,12 @@ export function fenceTests(under: StoreUnderTest): void {
   });
 }
 
-export function markTests(under: StoreUnderTest): void {
+export function lastSeqTests(under: StoreUnderTest): void {
   const session = key(100);
 
   it("a repetition of a session's operation takes effect once, through whichever gateway it comes", async () => {
     await under.apply([view(POST, 1, { session, seq: 4 })]);
-    const other = new Life('life-two');
+    const other = new Producer('life-two');
     const { outcomes, changed } = await applied(
       under.store,
       other.batch(0, [view(POST, 1, { session, seq: 4 }), view(POST, 1, { session, seq: 3 })]),
@@ -93,7 +99,7 @@ export function markTests(under: StoreUnderTest): void {
 
   it('a batch that is not next leaves no marks', async () => {
     const operations = [view(POST, 1, { session, seq: 1 })];
-    await under.store.commit({ bucket: 0, incarnation: 'life-two', n: 2, atMs: START_MS, operations });
+    await under.store.commit({ bucket: 0, producerId: 'life-two', batchNumber: 2, atMs: START_MS, operations });
     expect([...(await under.apply(operations)).outcomes]).toEqual([APPLIED]);
   });
 

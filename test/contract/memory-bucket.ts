@@ -1,13 +1,13 @@
-import type { Fence } from '../../src/counters/batch.js';
-import { type Bucket, epochOf, type MarkGeneration, type PostState } from '../../src/counters/bucket.js';
+import type { ProducerState } from '../../src/counters/batch.js';
+import { type Bucket, formatEpoch, type MarkGeneration, type PostState } from '../../src/counters/bucket.js';
 import type { Key64 } from '../../src/counters/ids.js';
-import type { Replica } from '../../src/counters/pn-counter.js';
-import { ReplicationState, type RegionalState } from '../../src/counters/replication/replication-state.js';
-import type { Register } from '../../src/counters/replication/delta.js';
+import type { RegionIncarnation } from '../../src/counters/pn-counter.js';
+import { ReplicationState, type PersistentReplicationState } from '../../src/counters/replication/replication-state.js';
+import type { ToggleRegister } from '../../src/counters/replication/delta.js';
 
 /** A bucket in Maps: what `apply` is tried on, and what other stores are compared with. */
 export class MemoryBucket implements Bucket {
-  readonly #fences = new Map<string, Fence>();
+  readonly #fences = new Map<string, ProducerState>();
   readonly #posts = new Map<string, PostState>();
   readonly #members = new Map<string, Member>();
   readonly #registers = new Map<string, Member & { readonly stamp: number }>();
@@ -17,19 +17,19 @@ export class MemoryBucket implements Bucket {
   #startedAtMs = 0;
 
   constructor(
-    public replica: Replica,
-    readonly regional: ReplicationState | null = null,
+    public incarnation: RegionIncarnation,
+    readonly replication: ReplicationState | null = null,
   ) {}
 
   get epoch(): string {
-    return epochOf(this.replica);
+    return formatEpoch(this.incarnation);
   }
 
   /** The same contents, apart from each other from now on. Marks of the feed are none of them. */
   copy(): MemoryBucket {
     const copy = new MemoryBucket(
-      this.replica,
-      this.regional && new ReplicationState(this.replica.region, this.#stateCopy()),
+      this.incarnation,
+      this.replication && new ReplicationState(this.incarnation.region, this.#stateCopy()),
     );
     for (const [incarnation, fence] of this.#fences) copy.#fences.set(incarnation, fence);
     for (const [id, state] of this.#posts) copy.#posts.set(id, state);
@@ -42,20 +42,24 @@ export class MemoryBucket implements Bucket {
     return copy;
   }
 
-  #stateCopy(): RegionalState {
-    const { state } = this.regional!;
-    return { ...state, known: new Map(state.known), heard: new Map(state.heard) };
+  #stateCopy(): PersistentReplicationState {
+    const { state } = this.replication!;
+    return {
+      ...state,
+      versionVector: new Map(state.versionVector),
+      latestIncarnations: new Map(state.latestIncarnations),
+    };
   }
 
-  forgetFences(): void {
+  forgetProducerStates(): void {
     this.#fences.clear();
   }
 
-  fence(incarnation: string): Fence | undefined {
+  producerState(incarnation: string): ProducerState | undefined {
     return this.#fences.get(incarnation);
   }
 
-  setFence(incarnation: string, fence: Fence): void {
+  setProducerState(incarnation: string, fence: ProducerState): void {
     this.#fences.set(incarnation, fence);
   }
 
@@ -81,60 +85,60 @@ export class MemoryBucket implements Bucket {
     else this.#members.delete(placeOf(post, metric, actor));
   }
 
-  members(post: string, metric: number): Key64[] {
+  listMembers(post: string, metric: number): Key64[] {
     return [...this.#members.values()]
       .filter((member) => member.post === post && member.metric === metric)
       .map(({ actor }) => actor);
   }
 
-  register(post: string, metric: number, actor: Key64): number {
+  registerStamp(post: string, metric: number, actor: Key64): number {
     return this.#registers.get(placeOf(post, metric, actor))?.stamp ?? 0;
   }
 
-  setRegister(post: string, metric: number, actor: Key64, stamp: number): void {
+  setRegisterStamp(post: string, metric: number, actor: Key64, stamp: number): void {
     this.#registers.set(placeOf(post, metric, actor), { post, metric, actor, stamp });
   }
 
-  registers(post: string): Register[] {
+  listRegisters(post: string): ToggleRegister[] {
     return [...this.#registers.values()]
       .filter((register) => register.post === post)
       .map(({ metric, actor, stamp }) => ({ metric, actor, stamp, on: this.hasMember(post, metric, actor) }));
   }
 
-  postsWithRegisters(): string[] {
+  listPostsWithRegisters(): string[] {
     return [...new Set([...this.#registers.values()].map(({ post }) => post))];
   }
 
   /** Those up to the floor are not needed any more. */
-  dropRegisters(): void {
-    const { floor } = this.regional!.state;
+  dropStableRegisters(): void {
+    const { stableStamp: floor } = this.replication!.state;
     for (const [place, { stamp }] of this.#registers) if (stamp <= floor) this.#registers.delete(place);
   }
 
-  get registersKept(): number {
+  get registerCount(): number {
     return this.#registers.size;
   }
 
-  clockChanged(): void {}
+  persistClock(): void {}
 
-  regionalChanged(): void {}
+  persistReplication(): void {}
 
-  generation(): MarkGeneration {
+  markGeneration(): MarkGeneration {
     return { number: this.#number, startedAtMs: this.#startedAtMs, marks: this.#marks.size };
   }
 
-  startGeneration(atMs: number): void {
+  startMarkGeneration(atMs: number): void {
     this.#number += 1;
     this.#startedAtMs = atMs;
     this.#marksBefore = this.#marks;
     this.#marks = new Map();
   }
 
-  mark(session: Key64): number {
+  lastSeq(session: Key64): number {
     return this.#marks.get(textOf(session)) ?? this.#marksBefore.get(textOf(session)) ?? 0;
   }
 
-  setMark(session: Key64, seq: number): void {
+  setLastSeq(session: Key64, seq: number): void {
     this.#marks.set(textOf(session), seq);
   }
 }

@@ -12,7 +12,7 @@ export const SAVES = METRICS.byName('saves')!.index;
 export const START_MS = Date.UTC(2026, 0, 1);
 
 /** A session and its sequence number. */
-export interface Mark {
+export interface SessionSeq {
   readonly session: Key64;
   readonly seq: number;
 }
@@ -24,15 +24,15 @@ export function key(number: number): Key64 {
   return { hi: Math.imul(number, 0x9e3779b1) >>> 0, lo: number >>> 0 };
 }
 
-export function view(post: string, by = 1, mark: Mark | typeof NO_MARK = NO_MARK): Operation {
+export function view(post: string, by = 1, mark: SessionSeq | typeof NO_MARK = NO_MARK): Operation {
   return { post, metric: VIEWS, kind: 'add', value: by, actor: null, ...mark };
 }
 
-export function like(post: string, actor: Key64, mark: Mark | typeof NO_MARK = NO_MARK): Operation {
+export function like(post: string, actor: Key64, mark: SessionSeq | typeof NO_MARK = NO_MARK): Operation {
   return { post, metric: LIKES, kind: 'set', value: 1, actor, ...mark };
 }
 
-export function unlike(post: string, actor: Key64, mark: Mark | typeof NO_MARK = NO_MARK): Operation {
+export function unlike(post: string, actor: Key64, mark: SessionSeq | typeof NO_MARK = NO_MARK): Operation {
   return { post, metric: LIKES, kind: 'set', value: 0, actor, ...mark };
 }
 
@@ -54,15 +54,15 @@ export function postIn(bucket: number, i = 0): string {
 }
 
 /** One life of a gateway: it numbers its batches of each bucket from 1. */
-export class Life {
+export class Producer {
   readonly #last = new Array<number>(BUCKETS).fill(0);
 
-  constructor(readonly incarnation: string) {}
+  constructor(readonly producerId: string) {}
 
   /** The next batch of the bucket. */
   batch(bucket: number, operations: readonly Operation[], atMs = START_MS): Batch {
     const n = this.#last[bucket]! + 1;
     this.#last[bucket] = n;
-    return { bucket, incarnation: this.incarnation, n, atMs, operations };
+    return { bucket, producerId: this.producerId, batchNumber: n, atMs, operations };
   }
 }

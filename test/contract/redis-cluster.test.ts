@@ -2,7 +2,7 @@ import { afterAll, beforeAll } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
 import { stopRedis } from '../support/redis-server.js';
-import { reopenable } from '../support/redis-store.js';
+import { openReopenable } from '../support/redis-store.js';
 import { describeStore } from './counter-store.contract.js';
 import { BUCKETS, METRICS } from './operations.js';
 
@@ -19,5 +19,5 @@ afterAll(stopRedis);
 
 describeStore('the Redis store on a cluster of three primaries and three replicas', async () => {
   await Promise.all(primaries.map((primary) => primary.flushall()));
-  return reopenable(cluster.url, { metrics: METRICS, buckets: BUCKETS });
+  return openReopenable(cluster.url, { metrics: METRICS, buckets: BUCKETS });
 });

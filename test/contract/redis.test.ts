@@ -1,7 +1,7 @@
 import { afterAll, beforeAll } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { startRedis, stopRedis } from '../support/redis-server.js';
-import { reopenable } from '../support/redis-store.js';
+import { openReopenable } from '../support/redis-store.js';
 import { describeStore } from './counter-store.contract.js';
 import { BUCKETS, METRICS } from './operations.js';
 
@@ -17,5 +17,5 @@ afterAll(stopRedis);
 
 describeStore('the Redis store', async () => {
   await client.flushall();
-  return reopenable(url, { metrics: METRICS, buckets: BUCKETS });
+  return openReopenable(url, { metrics: METRICS, buckets: BUCKETS });
 });

@@ -15,6 +15,6 @@ export type Applied = Extract<CommitResult, { kind: 'applied' }>;
 
 export async function applied(store: CounterStore, batch: Batch): Promise<Applied> {
   const result = await store.commit(batch);
-  if (result.kind !== 'applied') throw new Error(`batch ${batch.n} was answered by ${result.kind}`);
+  if (result.kind !== 'applied') throw new Error(`batch ${batch.batchNumber} was answered by ${result.kind}`);
   return result;
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricAt, untilMetric } from '../support/metrics.js';
-import { frameOf, RawSocket } from '../support/raw-socket.js';
+import { readMetric, untilMetric } from '../support/metrics.js';
+import { encodeFrame, RawSocket } from '../support/raw-socket.js';
 
 /** As long as they may be: `mine` is 150 bytes. */
 const POST = 'p'.repeat(64);
@@ -28,17 +28,17 @@ describe('a connection that reads nothing', () => {
     await untilMetric(url, SOCKETS, 2);
     deaf.pause();
     const pairs = [true, false].map((on) =>
-      frameOf(`42${JSON.stringify(['set', { post: POST, metric: METRIC, on }])}`),
+      encodeFrame(`42${JSON.stringify(['set', { post: POST, metric: METRIC, on }])}`),
     );
     const round = Buffer.concat(Array.from({ length: PAIRS }, () => pairs).flat());
     for (let i = 0; i < ROUNDS; i++) {
       actor.write(round);
       // Answered when what this connection asked before is.
-      await actor.ask('2#["unsubscribe",{"posts":["none"]}]');
+      await actor.emitWithAck('2#["unsubscribe",{"posts":["none"]}]');
     }
     await untilMetric(url, SOCKETS, 1);
-    expect(await actor.ask(`2#["like",{"post":"last"}]`)).toMatchObject({ ok: true, applied: true });
-    expect(await metricAt(url, SOCKETS)).toBe(1);
+    expect(await actor.emitWithAck(`2#["like",{"post":"last"}]`)).toMatchObject({ ok: true, applied: true });
+    expect(await readMetric(url, SOCKETS)).toBe(1);
     deaf.resume();
     await deaf.closed;
     actor.destroy();

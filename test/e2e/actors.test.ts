@@ -5,9 +5,9 @@ import { Cluster, Redis } from 'ioredis';
 import { Server } from 'socket.io';
 import type { MineEvent } from '../../src/protocol/messages.js';
 import { slotOf } from '../../src/store/redis/client/slots.js';
-import { type Client, closeClients, connect, granted, untilConnected } from '../support/clients.js';
+import { type Client, closeClients, connect, expectOk, untilConnected } from '../support/clients.js';
 import { type LocalGateway, startLocalGateway, stopLocalGateways } from '../support/local-gateway.js';
-import { closedWithRedis, type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
+import { closeWithRedis, type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 import { startCluster } from '../support/redis-cluster.js';
 
@@ -40,7 +40,7 @@ describe.each(REDISES)('the connections of an actor on two gateways with %s', (_
   beforeAll(async () => {
     shared = await share();
     [a, b] = [await startLocalGateway(shared.url), await startLocalGateway(shared.url)];
-    const [pub, sub] = [0, 1].map(() => closedWithRedis(shared.adapterClient()));
+    const [pub, sub] = [0, 1].map(() => closeWithRedis(shared.adapterClient()));
     operator = new Server({ adapter: createShardedAdapter(pub, sub, { channelPrefix: PREFIX }) });
   });
 
@@ -55,15 +55,15 @@ describe.each(REDISES)('the connections of an actor on two gateways with %s', (_
     const strangers = [listen(a, 'bob'), listen(b, 'bob'), listen(a), listen(b)];
     await Promise.all([one, two, far, ...strangers].map(({ socket }) => untilConnected(socket)));
     await untilSubscribed(shared, actor, 2);
-    granted(await one.socket.emitWithAck('like', { post: 'x' }));
+    expectOk(await one.socket.emitWithAck('like', { post: 'x' }));
     await until(() => far.told.length === 1, 'the like is told on the other gateway');
     // Not applied again, so nothing to tell.
-    granted(await one.socket.emitWithAck('like', { post: 'x' }));
+    expectOk(await one.socket.emitWithAck('like', { post: 'x' }));
     // What this connection did has come back from Redis before what was done in answer to it.
-    granted(await far.socket.emitWithAck('set', { post: 'y', metric: 'likes', on: true }));
+    expectOk(await far.socket.emitWithAck('set', { post: 'y', metric: 'likes', on: true }));
     await until(() => one.told.length > 0 && two.told.length > 1, 'the answer to it is told');
     const [x, y] = ['x', 'y'].map((post): MineEvent => ({ post, metric: 'likes', on: true }));
-    for (const { socket } of strangers) granted(await socket.emitWithAck('unsubscribe', { posts: ['x'] }));
+    for (const { socket } of strangers) expectOk(await socket.emitWithAck('unsubscribe', { posts: ['x'] }));
     expect([one, two, far, ...strangers].map(({ told }) => told)).toEqual([[y], [x, y], [x], [], [], [], []]);
   });
 
@@ -107,7 +107,7 @@ describe.each(REDISES)('the connections of an actor on two gateways with %s', (_
     const { here } = await crowd();
     await expect(operator.timeout(300).fetchSockets()).rejects.toThrow('timeout');
     const told = new Promise((resolve) => here[2]!.once('mine', resolve));
-    granted(await here[0]!.emitWithAck('like', { post: 'x' }));
+    expectOk(await here[0]!.emitWithAck('like', { post: 'x' }));
     expect(await told).toMatchObject({ post: 'x' });
   });
 
@@ -141,7 +141,7 @@ describe('the connections of an actor', () => {
     await Promise.all([one, two].map(({ socket }) => untilConnected(socket)));
     await redis.kill('SIGSTOP');
     try {
-      granted(await one.socket.emitWithAck('like', { post: 'x' }));
+      expectOk(await one.socket.emitWithAck('like', { post: 'x' }));
       await until(() => two.told.length === 1, 'the like is told');
     } finally {
       await redis.kill('SIGCONT');
@@ -156,7 +156,7 @@ describe('the connections of an actor', () => {
     };
     const lone = listen(a, 'lone');
     const toggle = async (on: boolean): Promise<void> => {
-      granted(await lone.socket.emitWithAck('set', { post: 'x', metric: 'likes', on }));
+      expectOk(await lone.socket.emitWithAck('set', { post: 'x', metric: 'likes', on }));
     };
     await untilConnected(lone.socket);
     await untilSubscribed(shared, 'lone', 1);
@@ -186,7 +186,7 @@ describe('the connections of an actor', () => {
     await Promise.all([one, two, far].map(({ socket }) => untilConnected(socket)));
     await untilSubscribed(shared, actor, 2);
     await redis.kill('SIGKILL');
-    granted(await one.socket.emitWithAck('like', { post: 'y' }));
+    expectOk(await one.socket.emitWithAck('like', { post: 'y' }));
     await until(() => two.told.length === 1, 'the like is told');
     // One comes, and one leaves.
     const late = [listen(a, `${actor} late`), listen(b, `${actor} late`)];
@@ -200,7 +200,7 @@ describe('the connections of an actor', () => {
     for (const [by, other] of [[one, far], late] as [Listener, Listener][]) {
       let on = true;
       const told = async (): Promise<boolean> => {
-        granted(await by.socket.emitWithAck('set', { post: 'y', metric: 'likes', on: (on = !on) }));
+        expectOk(await by.socket.emitWithAck('set', { post: 'y', metric: 'likes', on: (on = !on) }));
         return other.told.length > 0;
       };
       await until(told, 'the other is told');
@@ -242,7 +242,7 @@ async function shareCluster(): Promise<Shared> {
   const cluster = await startCluster({ replicasEach: 0 });
   return {
     url: cluster.url,
-    clientOf: async (channel) => (await cluster.primaryOf(slotOf(channel))).client(),
+    clientOf: async (channel) => (await cluster.findPrimary(slotOf(channel))).client(),
     adapterClient: () => new Cluster([...cluster.nodes], { shardedSubscribers: true }),
   };
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { closeClients, connect, granted, totalsAt } from '../support/clients.js';
+import { closeClients, connect, expectOk, readTotals } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 import { RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
 
@@ -26,7 +26,7 @@ afterAll(async () => {
 });
 
 async function operations(kind: string, result: string): Promise<number> {
-  const metrics = await metricsOf(gateway.url);
+  const metrics = await readMetrics(gateway.url);
   return metrics.get(`tallycast_operations_total{kind="${kind}",result="${result}"}`) ?? 0;
 }
 
@@ -40,7 +40,7 @@ describe('what looks wrong and is right', () => {
   it.each(IDS)('the id %s is an ordinary one', async (post) => {
     const socket = connect(gateway.url, { actor: 'ada' });
     const mine = connect(gateway.url, { actor: 'ada' });
-    granted(await mine.emitWithAck('subscribe', { posts: [post] }));
+    expectOk(await mine.emitWithAck('subscribe', { posts: [post] }));
     const told = new Promise((resolve) => mine.once('mine', resolve));
     expect(await socket.emitWithAck('like', { post })).toMatchObject({
       applied: true,
@@ -49,18 +49,18 @@ describe('what looks wrong and is right', () => {
     });
     expect(await told).toEqual({ post, metric: 'likes', on: true });
     expect(await socket.emitWithAck('view', { post })).toMatchObject({ applied: true, counts: { post, views: 1 } });
-    const { counts } = granted(await mine.emitWithAck('subscribe', { posts: [post, post] }));
+    const { counts } = expectOk(await mine.emitWithAck('subscribe', { posts: [post, post] }));
     expect(counts).toMatchObject([{ post, likes: 1, views: 1, live: 1, mine: ['likes'] }]);
   });
 
   it('all of them, known, are left out of a snapshot', async () => {
     const socket = connect(gateway.url, { actor: 'ada' });
-    const first = granted(await socket.emitWithAck('subscribe', { posts: IDS }));
+    const first = expectOk(await socket.emitWithAck('subscribe', { posts: IDS }));
     expect(first.counts.map(({ post }) => post)).toEqual(IDS);
-    granted(await socket.emitWithAck('unsubscribe', { posts: IDS }));
+    expectOk(await socket.emitWithAck('unsubscribe', { posts: IDS }));
     const known = first.counts.map(({ post, e, v }) => `"${post}":["${e}",${v}]`).join();
     const raw = await RawSocket.connect(gateway.url);
-    const answer = await raw.ask(`2#["subscribe",{"posts":${JSON.stringify(IDS)},"known":{${known}}}]`);
+    const answer = await raw.emitWithAck(`2#["subscribe",{"posts":${JSON.stringify(IDS)},"known":{${known}}}]`);
     expect(answer).toMatchObject({ ok: true, counts: [] });
     raw.destroy();
   });
@@ -73,7 +73,7 @@ describe('what looks wrong and is right', () => {
     ['an epoch of 10,000 characters', `["${'e'.repeat(10_000)}",1]`],
   ])('known of __proto__ with %s', async (_title, known) => {
     const raw = await RawSocket.connect(gateway.url);
-    const answer = await raw.ask(
+    const answer = await raw.emitWithAck(
       `2#["subscribe",{"posts":["__proto__"],"known":{"__proto__":${known},"other":["e",1]}}]`,
     );
     expect(answer).toMatchObject({ ok: true, counts: [{ post: '__proto__', likes: 1 }] });
@@ -95,7 +95,7 @@ describe('what looks wrong and is right', () => {
     ['leaving what it does not watch', '2#["unsubscribe",{"posts":["edge-12"]}]', { ok: true }],
   ])('%s', async (_title, packet, answer) => {
     const raw = await RawSocket.connect(gateway.url, '{"session":"12345678"}');
-    expect(await raw.ask(packet)).toMatchObject({ ok: true, ...answer });
+    expect(await raw.emitWithAck(packet)).toMatchObject({ ok: true, ...answer });
     raw.destroy();
   });
 
@@ -112,7 +112,7 @@ describe('what looks wrong and is right', () => {
 
   it('500 posts of 24 characters fit into a message', async () => {
     const posts = Array.from({ length: 500 }, (_, i) => `${i}`.padStart(24, 'x'));
-    const { counts, rejected } = granted(await connect(gateway.url).emitWithAck('subscribe', { posts }));
+    const { counts, rejected } = expectOk(await connect(gateway.url).emitWithAck('subscribe', { posts }));
     expect(counts).toHaveLength(500);
     expect(rejected).toBeUndefined();
   });
@@ -131,13 +131,13 @@ describe('without an acknowledgement', () => {
     for (const event of events) raw.send(`42["${event}]`);
     await until(async () => (await operations(kind, 'applied')) === before + events.length, 'done');
     const post = /quiet-\d/.exec(events[0]!)![0];
-    expect(await totalsAt(gateway.url, [post])).toEqual({ [post]: totals });
+    expect(await readTotals(gateway.url, [post])).toEqual({ [post]: totals });
     raw.destroy();
   });
 
   it('a good subscribe is answered by a frame, and an unsubscribe ends it', async () => {
     const raw = await RawSocket.connect(gateway.url);
-    const frame = raw.message((text) => text.startsWith('42["counts"'));
+    const frame = raw.nextMessage((text) => text.startsWith('42["counts"'));
     raw.send('42["subscribe",{"posts":["quiet-5","__proto__"]}]');
     expect(JSON.parse((await frame).slice(2))).toMatchObject(['counts', [{ post: 'quiet-5' }, { post: '__proto__' }]]);
     raw.send('42["unsubscribe",{"posts":["quiet-5","__proto__"]}]');
@@ -165,9 +165,9 @@ describe('without an acknowledgement', () => {
   ])('%s is dropped, and shows in the metrics', async (_title, packet, kind, result) => {
     const raw = await RawSocket.connect(gateway.url);
     const before = await operations(kind, result);
-    const answered = raw.message((text) => !text.startsWith('43'));
+    const answered = raw.nextMessage((text) => !text.startsWith('43'));
     raw.send(packet);
-    expect(await raw.ask('2#["unsubscribe",{"posts":["quiet-6"]}]')).toEqual({ ok: true });
+    expect(await raw.emitWithAck('2#["unsubscribe",{"posts":["quiet-6"]}]')).toEqual({ ok: true });
     expect(await operations(kind, result)).toBe(before + 1);
     expect(await read('quiet-6')).toEqual({ post: 'quiet-6', likes: 0, views: 0, live: 0, updated_at: null });
     raw.destroy();

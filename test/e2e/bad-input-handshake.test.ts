@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
-import { closeClients, connect, granted } from '../support/clients.js';
+import { closeClients, connect, expectOk } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 import { Polling } from '../support/polling.js';
 import { RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
@@ -33,7 +33,7 @@ afterAll(async () => {
 /** What is answered to a handshake with this text as `auth`: of a refusal the error object. */
 async function handshake(origin: string, auth: string): Promise<unknown> {
   const raw = await RawSocket.open(origin);
-  const answered = raw.message((text) => text.startsWith('40') || text.startsWith('44'));
+  const answered = raw.nextMessage((text) => text.startsWith('40') || text.startsWith('44'));
   raw.send(`40${auth}`);
   const answer = await answered;
   raw.destroy();
@@ -97,7 +97,7 @@ describe('a handshake that does not fit is refused, naming the field', () => {
   it('another namespace is refused', async () => {
     const raw = await RawSocket.open(open.url);
     for (const namespace of ['/admin', '/__proto__', '/socket.io', '//']) {
-      const refused = raw.message((text) => text.startsWith(`44${namespace},`));
+      const refused = raw.nextMessage((text) => text.startsWith(`44${namespace},`));
       raw.send(`40${namespace},{"actor":"ada"}`);
       expect(await refused).toContain('Invalid namespace');
     }
@@ -134,24 +134,24 @@ describe('a connection has one socket', () => {
     const packets = await polling.packets(({ length }) => length >= 8);
     expect(packets.filter((packet) => packet.startsWith('40'))).toHaveLength(1);
     expect(packets.filter((packet) => packet.startsWith('44'))).toHaveLength(7);
-    expect((await metricsOf(open.url)).get('tallycast_sockets')).toBe(1);
+    expect((await readMetrics(open.url)).get('tallycast_sockets')).toBe(1);
   });
 
   it('and ends when it asks for a great many', async () => {
     const polling = await Polling.open(open.url);
     await polling.send(...Array<string>(50_000).fill('40')).catch(() => undefined);
-    await until(() => polling.ended(), 'the end');
+    await until(() => polling.hasEnded(), 'the end');
   });
 
   it('a refused handshake can be made again on it', async () => {
     const raw = await RawSocket.open(open.url);
-    const refused = raw.message((text) => text.startsWith('44'));
+    const refused = raw.nextMessage((text) => text.startsWith('44'));
     raw.send('40{"actor":""}');
     await refused;
-    const connected = raw.message((text) => text.startsWith('40'));
+    const connected = raw.nextMessage((text) => text.startsWith('40'));
     raw.send('40{"actor":"ada"}');
     await connected;
-    expect(await raw.ask('2#["like",{"post":"again"}]')).toMatchObject({ ok: true, applied: true });
+    expect(await raw.emitWithAck('2#["like",{"post":"again"}]')).toMatchObject({ ok: true, applied: true });
     raw.destroy();
   });
 });
@@ -181,8 +181,8 @@ describe('connections of an address', () => {
 
   it('count until they end, and no longer', async () => {
     const [first, second] = [connect(open.url, {}, from('10.0.0.3')), connect(open.url, {}, from('10.0.0.3'))];
-    granted(await first.emitWithAck('subscribe', { posts: ['crowd'] }));
-    granted(await second.emitWithAck('subscribe', { posts: ['crowd'] }));
+    expectOk(await first.emitWithAck('subscribe', { posts: ['crowd'] }));
+    expectOk(await second.emitWithAck('subscribe', { posts: ['crowd'] }));
     first.close();
     await until(async () => (await admitted('10.0.0.3')) === true, 'room for another');
     expect(await admitted('10.0.0.3')).toMatchObject(tooMany);
@@ -252,7 +252,7 @@ describe('a token that is not good is refused', () => {
     expect(await socket.emitWithAck('like', { post: 'target' })).toMatchObject({
       error: refusal('UNAUTHORIZED', 'token'),
     });
-    const { counts } = granted(await socket.emitWithAck('subscribe', { posts: ['target'] }));
+    const { counts } = expectOk(await socket.emitWithAck('subscribe', { posts: ['target'] }));
     expect(counts).toMatchObject([{ post: 'target', v: 0, likes: 0, mine: [] }]);
   });
 });

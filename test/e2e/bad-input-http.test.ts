@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { gzipSync } from 'node:zlib';
-import { closeClients, connect, granted } from '../support/clients.js';
+import { closeClients, connect, expectOk } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf, operationsThat } from '../support/metrics.js';
+import { readMetrics, countOperations } from '../support/metrics.js';
 import { Polling } from '../support/polling.js';
 import { RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
@@ -150,8 +150,8 @@ describe('a body that does not fit is refused and does nothing', () => {
   });
 
   it('nothing was counted, and all of it shows in the metrics', async () => {
-    const metrics = await metricsOf(gateway.url);
-    expect(operationsThat(metrics, 'applied', 'unchanged', 'duplicate')).toBe(0);
+    const metrics = await readMetrics(gateway.url);
+    expect(countOperations(metrics, 'applied', 'unchanged', 'duplicate')).toBe(0);
     expect(metrics.get('tallycast_operations_total{kind="unknown",result="BAD_REQUEST"}')).toBeGreaterThan(10);
     expect(metrics.get('tallycast_watched_posts')).toBe(0);
   });
@@ -171,7 +171,7 @@ describe('what looks wrong over HTTP and is right', () => {
         ],
       });
       const socket = connect(gateway.url);
-      expect(granted(await socket.emitWithAck('subscribe', { posts: [post] })).counts).toMatchObject([
+      expect(expectOk(await socket.emitWithAck('subscribe', { posts: [post] })).counts).toMatchObject([
         { post, likes: 1 },
       ]);
     },
@@ -207,14 +207,14 @@ describe('long-polling requests that Engine.IO does not know', () => {
   it('a request over 256 KiB is refused, and the session goes on', async () => {
     const polling = await Polling.connect(gateway.url);
     expect(await polling.send('x'.repeat(256 * 1024 + 1))).toMatchObject({ status: 413 });
-    expect(await polling.ask(['2#["like",{"post":"after-all"}]'])).toMatchObject([{ ok: true, applied: true }]);
+    expect(await polling.emitWithAck(['2#["like",{"post":"after-all"}]'])).toMatchObject([{ ok: true, applied: true }]);
   });
 
   it('bytes in place of text end the session', async () => {
     const polling = await Polling.connect(gateway.url);
     const posted = polling.post(Buffer.from([0, 1, 2]), { 'Content-Type': 'application/octet-stream' });
     expect(await posted).toMatchObject({ status: 400 });
-    expect(await polling.ended()).toBe(true);
+    expect(await polling.hasEnded()).toBe(true);
   });
 
   it.each([
@@ -242,20 +242,20 @@ describe('long-polling requests that Engine.IO does not know', () => {
   ])('%s as a request ends the session', async (_title, body) => {
     const polling = await Polling.connect(gateway.url);
     await polling.post(body).catch(() => undefined);
-    await until(() => polling.ended(), 'the end');
+    await until(() => polling.hasEnded(), 'the end');
   });
 
   it('two polls at once end the session', async () => {
     const polling = await Polling.connect(gateway.url);
     await Promise.allSettled([fetch(polling.url), fetch(polling.url)]);
-    await until(() => polling.ended(), 'the end');
+    await until(() => polling.hasEnded(), 'the end');
   });
 
   it.each(['PUT', 'DELETE', 'PATCH', 'OPTIONS', 'HEAD'])('%s is not among its methods', async (method) => {
     const polling = await Polling.connect(gateway.url);
     const response = await fetch(polling.url, { method });
     await response.text();
-    expect(await polling.ask(['2#["unsubscribe",{"posts":["a"]}]'])).toEqual([{ ok: true }]);
+    expect(await polling.emitWithAck(['2#["unsubscribe",{"posts":["a"]}]'])).toEqual([{ ok: true }]);
   });
 
   it.each([
@@ -274,7 +274,10 @@ describe('long-polling requests that Engine.IO does not know', () => {
 
   it('and none of it leaves a socket behind', async () => {
     const raw = await RawSocket.connect(gateway.url);
-    expect(await raw.ask('2#["like",{"post":"after-everything"}]')).toMatchObject({ ok: true, counts: { likes: 1 } });
+    expect(await raw.emitWithAck('2#["like",{"post":"after-everything"}]')).toMatchObject({
+      ok: true,
+      counts: { likes: 1 },
+    });
     raw.destroy();
   });
 });

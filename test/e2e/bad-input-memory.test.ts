@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricAt, metricsOf, operationsThat, untilMetric } from '../support/metrics.js';
+import { readMetric, readMetrics, countOperations, untilMetric } from '../support/metrics.js';
 import { RawSocket } from '../support/raw-socket.js';
 import { BAD_EVENTS } from './bad-input-cases.js';
 import { BAD_PACKETS, BREAKING } from './bad-input-wire-cases.js';
@@ -32,7 +32,7 @@ afterAll(stopAll);
 
 /** Heap in use. Just after a collection it is what is kept; so of many samples the least says most. */
 async function heapBytes(): Promise<number> {
-  return metricAt(gateway.url, 'nodejs_heap_size_used_bytes');
+  return readMetric(gateway.url, 'nodejs_heap_size_used_bytes');
 }
 
 /** One after the other on connections of their own, which they end. */
@@ -49,7 +49,7 @@ it(`memory stays flat over ${INPUTS} bad inputs`, async () => {
   const samples: { readonly inputs: number; readonly bytes: number }[] = [];
   let inputs = 0;
   while (inputs < INPUTS) {
-    await Promise.all(sockets.map((socket) => Promise.all(ANSWERED.map((packet) => socket.ask(packet)))));
+    await Promise.all(sockets.map((socket) => Promise.all(ANSWERED.map((packet) => socket.emitWithAck(packet)))));
     inputs += SOCKETS * ANSWERED.length;
     if (samples.length % 5 === 0) {
       await breakConnections();
@@ -62,10 +62,10 @@ it(`memory stays flat over ${INPUTS} bad inputs`, async () => {
   const late = least(samples.filter((sample) => sample.inputs > INPUTS - WARM_UP));
   expect(late / early).toBeLessThan(GROWTH_MAX);
 
-  const metrics = await metricsOf(gateway.url);
-  const refused = operationsThat(metrics, 'BAD_REQUEST', 'PAYLOAD_TOO_LARGE', 'TOO_MANY_POSTS');
+  const metrics = await readMetrics(gateway.url);
+  const refused = countOperations(metrics, 'BAD_REQUEST', 'PAYLOAD_TOO_LARGE', 'TOO_MANY_POSTS');
   expect(refused).toBeGreaterThan(INPUTS * 0.9);
-  expect(operationsThat(metrics, 'applied', 'unchanged', 'duplicate')).toBe(0);
+  expect(countOperations(metrics, 'applied', 'unchanged', 'duplicate')).toBe(0);
   expect(metrics.get('tallycast_watched_posts')).toBe(0);
   expect(metrics.get('tallycast_pending_operations')).toBe(0);
   for (const socket of sockets) socket.destroy();

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Socket } from 'socket.io-client';
 import { closeClients, connect } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf, operationsThat } from '../support/metrics.js';
+import { readMetrics, countOperations } from '../support/metrics.js';
 import { Polling } from '../support/polling.js';
 import { RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
@@ -28,10 +28,10 @@ afterAll(async () => {
 /** What bad input must leave alone. `updated_at` is part of the counts. */
 async function state(): Promise<unknown> {
   const response = await fetch(`${gateway.url}/v1/counts?posts=${TARGETS.join()}`);
-  const metrics = await metricsOf(gateway.url);
+  const metrics = await readMetrics(gateway.url);
   return {
     counts: await response.json(),
-    done: operationsThat(metrics, 'applied', 'unchanged', 'duplicate'),
+    done: countOperations(metrics, 'applied', 'unchanged', 'duplicate'),
     watched: metrics.get('tallycast_watched_posts'),
   };
 }
@@ -83,8 +83,8 @@ describe('packets that no stock client sends', () => {
   afterAll(() => raw.destroy());
 
   it.each(BAD_PACKETS)('$title', async ({ packet, attachments = [], ...expected }) => {
-    expect(await raw.ask(packet, ...attachments)).toEqual(refusal(expected));
-    expect(await raw.ask('2#["unsubscribe",{"posts":["target"]}]')).toEqual({ ok: true });
+    expect(await raw.emitWithAck(packet, ...attachments)).toEqual(refusal(expected));
+    expect(await raw.emitWithAck('2#["unsubscribe",{"posts":["target"]}]')).toEqual({ ok: true });
   });
 
   it('all of them in one request', async () => {
@@ -92,13 +92,16 @@ describe('packets that no stock client sends', () => {
     const cases = BAD_PACKETS.filter(
       ({ attachments = [], packet }) => attachments.length === 0 && packet.length < 1_000,
     );
-    const answers = await polling.ask([...cases.map(({ packet }) => packet), '2#["unsubscribe",{"posts":["target"]}]']);
+    const answers = await polling.emitWithAck([
+      ...cases.map(({ packet }) => packet),
+      '2#["unsubscribe",{"posts":["target"]}]',
+    ]);
     expect(answers).toEqual([...cases.map(refusal), { ok: true }]);
   });
 
   it.each(IGNORED)('%s is ignored', async (_title, packet) => {
     raw.send(packet);
-    expect(await raw.ask('2#["unsubscribe",{"posts":["target"]}]')).toEqual({ ok: true });
+    expect(await raw.emitWithAck('2#["unsubscribe",{"posts":["target"]}]')).toEqual({ ok: true });
   });
 
   changesNothing();
@@ -107,7 +110,7 @@ describe('packets that no stock client sends', () => {
 describe('packets that end the connection', () => {
   it.each(BREAKING)('%s', async (_title, packet) => {
     const raw = await RawSocket.connect(gateway.url);
-    await raw.ask('2#["subscribe",{"posts":["brief"]}]');
+    await raw.emitWithAck('2#["subscribe",{"posts":["brief"]}]');
     raw.send(packet);
     raw.send('42["like",{"post":"target"}]');
     await raw.closed;
@@ -117,12 +120,12 @@ describe('packets that end the connection', () => {
     const polling = await Polling.connect(gateway.url);
     // The request may be answered or cut off; either way the session is over.
     await polling.send(packet, '42["like",{"post":"target"}]').catch(() => undefined);
-    await until(() => polling.ended(), 'the end');
+    await until(() => polling.hasEnded(), 'the end');
   });
 
   it('leave nothing behind', async () => {
     await until(async () => {
-      const metrics = await metricsOf(gateway.url);
+      const metrics = await readMetrics(gateway.url);
       return metrics.get('tallycast_watched_posts') === 0 && metrics.get('tallycast_viewers{of="connections"}') === 0;
     }, 'nobody watches');
   });

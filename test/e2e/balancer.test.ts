@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
-import { closeClients, connect, LedgerClient, totalsAt, untilConnected } from '../support/clients.js';
-import { Crowd, HASTY } from '../support/clients-crowd.js';
+import { closeClients, connect, LedgerClient, readTotals, untilConnected } from '../support/clients.js';
+import { Crowd, FAST_RECONNECT } from '../support/clients-crowd.js';
 import { freePort } from '../support/free-port.js';
 import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricAt } from '../support/metrics.js';
+import { readMetric } from '../support/metrics.js';
 import { Processes } from '../support/processes.js';
 import { Random } from '../support/random.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
@@ -92,7 +92,7 @@ async function untilInState(name: string, state: 'UP' | 'DOWN'): Promise<void> {
 }
 
 function socketsOf(gateway: GatewayProcess): Promise<number> {
-  return metricAt(gateway.url, 'tallycast_sockets');
+  return readMetric(gateway.url, 'tallycast_sockets');
 }
 
 describe('behind HAProxy', () => {
@@ -111,12 +111,12 @@ describe('behind HAProxy', () => {
     expect(each[0]! + each[1]!).toBe(clients.length);
     for (let round = 0; round < 10; round++) {
       for (const client of clients) client.act({ event: 'view', post: 'polled' });
-      await Promise.all(clients.map((client) => client.settled()));
+      await Promise.all(clients.map((client) => client.untilAcknowledged()));
     }
     expect(lost).toEqual([]);
     expect(await Promise.all(gateways.map(socketsOf))).toEqual(each);
     for (const gateway of gateways) {
-      expect(await totalsAt(gateway.url, ['polled'])).toEqual({ polled: { likes: 0, views: 10 * clients.length } });
+      expect(await readTotals(gateway.url, ['polled'])).toEqual({ polled: { likes: 0, views: 10 * clients.length } });
     }
   });
 
@@ -160,8 +160,8 @@ describe.each([
   it(`its clients come to the other one, and nothing is lost or counted twice (TEST_SEED=${SEED})`, async () => {
     const posts = POSTS.map((post) => `${signal}-${post}`);
     const random = new Random(SEED);
-    const crowd = new Crowd(url, SOCKETS, posts, random, { ...HASTY, ...COOKIES });
-    const enough = crowd.acknowledgements(1000);
+    const crowd = new Crowd(url, SOCKETS, posts, random, { ...FAST_RECONNECT, ...COOKIES });
+    const enough = crowd.untilAcknowledgements(1000);
     crowd.act();
     await enough;
     const [gone, other] = gateways as [GatewayProcess, GatewayProcess];
@@ -171,10 +171,10 @@ describe.each([
     await untilInState('g1', 'DOWN');
     expect(await ended).toBe(signal === 'SIGTERM' ? 0 : null);
     await until(async () => (await socketsOf(other)) === SOCKETS, 'all are at the other one');
-    await crowd.acknowledgements(SOCKETS);
-    crowd.rest();
-    await crowd.settled();
-    expect(await totalsAt(url, posts)).toEqual(crowd.asked);
+    await crowd.untilAcknowledgements(SOCKETS);
+    crowd.stop();
+    await crowd.untilAcknowledged();
+    expect(await readTotals(url, posts)).toEqual(crowd.sent);
     const told = crowd.clients.map((client) => client.byes).filter((each) => each.length > 0);
     expect(told.length > 0).toBe(byes.length > 0);
     for (const each of told) expect(each).toEqual(byes);
@@ -182,6 +182,6 @@ describe.each([
     gateways[0] = await start(String(gone.port));
     await untilInState('g1', 'UP');
     await until(async () => (await answerOf(`${url}/readyz`)) === 200, 'the balancer answers');
-    expect(await totalsAt(gateways[0].url, posts)).toEqual(crowd.asked);
+    expect(await readTotals(gateways[0].url, posts)).toEqual(crowd.sent);
   });
 });

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ROOT, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 
 afterAll(stopAll);
 
@@ -87,7 +87,7 @@ describe('a gateway as it is shipped', () => {
 
   it('has each shortcut on, and warns of nothing', async () => {
     const gateway = await startGateway();
-    const page = await metricsOf(gateway.url);
+    const page = await readMetrics(gateway.url);
     const shortcuts = [...page].filter(([name]) => name.startsWith('tallycast_shortcut{'));
     expect(shortcuts.map(([, value]) => value)).toEqual([1, 1, 1, 1, 1, 1, 1]);
     expect(gateway.log).toHaveLength(1);

@@ -1,7 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import type { MineEvent } from '../../src/protocol/messages.js';
-import { type Client, closeClients, connect, granted, LedgerClient, tell, totalsAt } from '../support/clients.js';
+import {
+  type Client,
+  closeClients,
+  connect,
+  expectOk,
+  LedgerClient,
+  emitWithoutAck,
+  readTotals,
+} from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
@@ -36,7 +44,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
       await Promise.all(
         sockets.map(async (socket, i) => {
           const like = i < 2 ? { post, seq: 1 } : { post };
-          const { applied, duplicate, on } = granted(await socket.emitWithAck('like', like));
+          const { applied, duplicate, on } = expectOk(await socket.emitWithAck('like', like));
           expect(on).toBe(true);
           answers.sent += 1;
           if (applied) answers.applied += 1;
@@ -49,7 +57,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
       await Promise.all(Array.from({ length: ACTORS_AT_ONCE }, (_, i) => likeThrice(nameOf(first + i))));
     }
     expect(answers).toEqual({ sent: 3 * ACTORS, applied: ACTORS, duplicate: ACTORS });
-    expect(await totalsAt(gateway.url, [post])).toEqual({ [post]: { likes: ACTORS, views: 0 } });
+    expect(await readTotals(gateway.url, [post])).toEqual({ [post]: { likes: ACTORS, views: 0 } });
   });
 
   it('ends in the state of the last of a thousand likes and unlikes, sent at once over one socket', async () => {
@@ -60,7 +68,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
         liking ? 'like' : 'unlike',
       );
       const answers = await Promise.all(events.map((event) => socket.emitWithAck(event, { post })));
-      expect(answers.map((answer) => granted(answer).on)).toEqual(events.map((event) => event === 'like'));
+      expect(answers.map((answer) => expectOk(answer).on)).toEqual(events.map((event) => event === 'like'));
       expect(events.at(-1)).toBe(last);
       expect(await seenBy(ada, post)).toEqual(last === 'like' ? { likes: 1, mine: ['likes'] } : { likes: 0, mine: [] });
     }
@@ -73,7 +81,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     for (let turn = 0; turn < 100; turn++) {
       const socket = sockets[turn % 3]!;
       const answers = await Promise.all(events.map((event) => socket.emitWithAck(event, { post })));
-      expect(answers.map((answer) => granted(answer).on)).toEqual(events.map((event) => event === 'like'));
+      expect(answers.map((answer) => expectOk(answer).on)).toEqual(events.map((event) => event === 'like'));
     }
     expect(await seenBy(ada, post)).toEqual({ likes: 1, mine: ['likes'] });
   });
@@ -86,17 +94,17 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     const answers = await Promise.all(
       sockets.flatMap((socket) => seqs.map((seq) => socket.emitWithAck('view', { post, seq }))),
     );
-    const applied = answers.filter((answer) => granted(answer).applied);
+    const applied = answers.filter((answer) => expectOk(answer).applied);
     expect({ answers: answers.length, applied: applied.length }).toEqual({ answers: 200, applied: 100 });
-    expect(await totalsAt(gateway.url, [post])).toEqual({ [post]: { likes: 0, views: 100 } });
+    expect(await readTotals(gateway.url, [post])).toEqual({ [post]: { likes: 0, views: 100 } });
   });
 
   it('knows a seq again after a restart', async () => {
     const first = await startGateway({ ACTOR_KEYS });
     const auth = { actor: ada, session: randomUUID() };
     const before = connect(first.url, auth);
-    granted(await before.emitWithAck('view', { post: 'kept', seq: 7 }));
-    granted(await before.emitWithAck('like', { post: 'kept', seq: 8 }));
+    expectOk(await before.emitWithAck('view', { post: 'kept', seq: 7 }));
+    expectOk(await before.emitWithAck('like', { post: 'kept', seq: 8 }));
     before.close();
     await first.kill('SIGKILL');
 
@@ -104,20 +112,20 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     const after = connect(second.url, auth);
     for (const seq of [7, 8]) {
       const event = seq === 7 ? 'view' : 'like';
-      const { applied, duplicate } = granted(await after.emitWithAck(event, { post: 'kept', seq }));
+      const { applied, duplicate } = expectOk(await after.emitWithAck(event, { post: 'kept', seq }));
       expect({ seq, applied, duplicate }).toEqual({ seq, applied: false, duplicate: true });
     }
-    expect(granted(await after.emitWithAck('view', { post: 'kept', seq: 9 })).applied).toBe(true);
-    expect(await totalsAt(second.url, ['kept'])).toEqual({ kept: { likes: 1, views: 2 } });
+    expect(expectOk(await after.emitWithAck('view', { post: 'kept', seq: 9 })).applied).toBe(true);
+    expect(await readTotals(second.url, ['kept'])).toEqual({ kept: { likes: 1, views: 2 } });
   });
 
   it('counts a repeated seq again where the handshake names no session', async () => {
     const socket = connect(gateway.url);
     for (let i = 0; i < 3; i++) {
-      const { applied, duplicate } = granted(await socket.emitWithAck('view', { post: 'sessionless', seq: 1 }));
+      const { applied, duplicate } = expectOk(await socket.emitWithAck('view', { post: 'sessionless', seq: 1 }));
       expect({ applied, duplicate }).toEqual({ applied: true, duplicate: false });
     }
-    expect(await totalsAt(gateway.url, ['sessionless'])).toEqual({ sessionless: { likes: 0, views: 3 } });
+    expect(await readTotals(gateway.url, ['sessionless'])).toEqual({ sessionless: { likes: 0, views: 3 } });
   });
 
   it('shows a like that was not acknowledged to the subscribe behind it, again and again', async () => {
@@ -125,10 +133,10 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     const post = 'behind';
     for (let i = 0; i < 50; i++) {
       const liking = i % 2 === 0;
-      tell(socket, liking ? 'like' : 'unlike', { post });
-      const { counts } = granted(await socket.emitWithAck('subscribe', { posts: [post] }));
+      emitWithoutAck(socket, liking ? 'like' : 'unlike', { post });
+      const { counts } = expectOk(await socket.emitWithAck('subscribe', { posts: [post] }));
       expect(counts[0]).toMatchObject({ likes: liking ? 1 : 0, mine: liking ? ['likes'] : [] });
-      granted(await socket.emitWithAck('unsubscribe', { posts: [post] }));
+      expectOk(await socket.emitWithAck('unsubscribe', { posts: [post] }));
     }
   });
 
@@ -141,11 +149,11 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
       const events: MineEvent[] = [];
       heard.set(socket, events);
       socket.on('mine', (event) => events.push(event));
-      granted(await socket.emitWithAck('subscribe', { posts: [post] }));
+      expectOk(await socket.emitWithAck('subscribe', { posts: [post] }));
     }
-    for (const event of ['like', 'like', 'unlike'] as const) granted(await tabs[0]!.emitWithAck(event, { post }));
+    for (const event of ['like', 'like', 'unlike'] as const) expectOk(await tabs[0]!.emitWithAck(event, { post }));
     // What was sent to a socket before this answer has arrived with it.
-    for (const socket of heard.keys()) granted(await socket.emitWithAck('unsubscribe', { posts: [post] }));
+    for (const socket of heard.keys()) expectOk(await socket.emitWithAck('unsubscribe', { posts: [post] }));
     const told = [true, false].map((on) => ({ post, metric: 'likes', on }));
     expect([...heard.values()]).toEqual([[], told, told, [], []]);
   });
@@ -154,14 +162,14 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     const limited = await startGateway({ ACTOR_KEYS });
     const client = new LedgerClient(limited.url, ada);
     for (let i = 0; i < 120; i++) client.act({ event: 'view', post: 'rush' });
-    await client.settled();
-    expect(client.refusals).toBeGreaterThan(0);
-    expect(await totalsAt(limited.url, ['rush'])).toEqual({ rush: { likes: 0, views: 120 } });
+    await client.untilAcknowledged();
+    expect(client.rejections).toBeGreaterThan(0);
+    expect(await readTotals(limited.url, ['rush'])).toEqual({ rush: { likes: 0, views: 120 } });
   });
 
   async function seenBy(actor: string, post: string): Promise<{ likes: unknown; mine: readonly string[] }> {
     const socket = connect(gateway.url, { actor });
-    const { counts } = granted(await socket.emitWithAck('subscribe', { posts: [post] }));
+    const { counts } = expectOk(await socket.emitWithAck('subscribe', { posts: [post] }));
     socket.close();
     const { likes, mine } = counts[0]!;
     return { likes, mine };

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { closeClients, granted } from '../support/clients.js';
-import { Watcher } from '../support/clients-watcher.js';
+import { closeClients, expectOk } from '../support/clients.js';
+import { TestViewer } from '../support/clients-watcher.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
@@ -39,7 +39,7 @@ describe('viewers of a post at two gateways on one Redis', () => {
     there.pop()!.socket.close();
     await untilAllShow([...here, ...there], 3);
 
-    granted(await there[0]!.socket.emitWithAck('unsubscribe', { posts: [post] }));
+    expectOk(await there[0]!.socket.emitWithAck('unsubscribe', { posts: [post] }));
     await untilAllShow(here, 2);
   });
 
@@ -86,14 +86,14 @@ describe('viewers of a post at two gateways on one Redis', () => {
     return startGateway({ REDIS_URL: redis.url });
   }
 
-  async function watching({ url }: GatewayProcess, count: number): Promise<Watcher[]> {
-    const watchers = Array.from({ length: count }, () => new Watcher(url, [post], ENDING));
+  async function watching({ url }: GatewayProcess, count: number): Promise<TestViewer[]> {
+    const watchers = Array.from({ length: count }, () => new TestViewer(url, [post], ENDING));
     await Promise.all(watchers.map((watcher) => watcher.untilSubscribed()));
     return watchers;
   }
 
-  async function untilAllShow(watchers: readonly Watcher[], live: number): Promise<void> {
-    const all = (): boolean => watchers.every((watcher) => watcher.live(post) === live);
+  async function untilAllShow(watchers: readonly TestViewer[], live: number): Promise<void> {
+    const all = (): boolean => watchers.every((watcher) => watcher.viewerCount(post) === live);
     await until(all, `all of ${watchers.length} show ${live} viewers`);
   }
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { EventSource } from 'eventsource';
-import { closeClients, granted } from '../support/clients.js';
-import { Watcher } from '../support/clients-watcher.js';
+import { closeClients, expectOk } from '../support/clients.js';
+import { TestViewer } from '../support/clients-watcher.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
 import { RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
@@ -23,14 +23,14 @@ describe('the number of viewers now', () => {
 
   it('rises with each viewer and falls with each closed tab', async () => {
     const first = await watching('stage');
-    const others: Watcher[] = [];
+    const others: TestViewer[] = [];
     for (const transport of ['websocket', 'polling', 'websocket', 'polling']) {
       others.push(await watching('stage', [transport]));
-      await first.until(() => first.live('stage') === 1 + others.length);
+      await first.until(() => first.viewerCount('stage') === 1 + others.length);
     }
     for (let left = others.length; left > 0; left--) {
       others.pop()!.socket.close();
-      await first.until(() => first.live('stage') === left);
+      await first.until(() => first.viewerCount('stage') === left);
     }
   });
 
@@ -38,35 +38,35 @@ describe('the number of viewers now', () => {
     const first = await watching('broken');
     const second = await RawSocket.connect(url);
     second.emit('subscribe', { posts: ['broken'] });
-    await first.until(() => first.live('broken') === 2);
+    await first.until(() => first.viewerCount('broken') === 2);
     second.socket.resetAndDestroy();
-    await first.until(() => first.live('broken') === 1);
+    await first.until(() => first.viewerCount('broken') === 1);
   });
 
   it('is told in the first snapshot, the newcomer included', async () => {
     await watching('hall');
     const second = await watching('hall');
-    expect(second.live('hall')).toBe(2);
+    expect(second.viewerCount('hall')).toBe(2);
   });
 
   it('counts a connection once for each post, however often it subscribes, and not after it unsubscribed', async () => {
     const first = await watching('desk');
     const { socket } = await watching('other');
     const subscribe = async (): Promise<unknown> =>
-      granted(await socket.emitWithAck('subscribe', { posts: ['desk', 'desk'] })).counts[0]?.live;
+      expectOk(await socket.emitWithAck('subscribe', { posts: ['desk', 'desk'] })).counts[0]?.live;
     expect(await subscribe()).toBe(2);
     expect(await subscribe()).toBe(2);
-    granted(await socket.emitWithAck('unsubscribe', { posts: ['desk'] }));
-    await first.until(() => first.live('desk') === 1);
+    expectOk(await socket.emitWithAck('unsubscribe', { posts: ['desk'] }));
+    await first.until(() => first.viewerCount('desk') === 1);
   });
 
   it('counts event streams too', async () => {
     const first = await watching('radio');
     const streams = [0, 1].map(() => new EventSource(`${url}/v1/stream?posts=radio`));
-    await first.until(() => first.live('radio') === 3);
+    await first.until(() => first.viewerCount('radio') === 3);
     for (const [i, stream] of streams.entries()) {
       stream.close();
-      await first.until(() => first.live('radio') === 2 - i);
+      await first.until(() => first.viewerCount('radio') === 2 - i);
     }
   });
 
@@ -84,8 +84,8 @@ describe('the number of viewers now', () => {
     vanished.destroy();
   });
 
-  async function watching(post: string, transports = ['websocket']): Promise<Watcher> {
-    const watcher = new Watcher(url, [post], { transports });
+  async function watching(post: string, transports = ['websocket']): Promise<TestViewer> {
+    const watcher = new TestViewer(url, [post], { transports });
     await watcher.untilSubscribed();
     return watcher;
   }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ADDRESS, examplesOf, INTERPRETERS, runExample } from '../support/examples.js';
+import { ADDRESS, parseExamples, INTERPRETERS, runExample } from '../support/examples.js';
 import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
 
 const EXAMPLES_MIN = 12;
@@ -10,7 +10,7 @@ const EXAMPLES_MIN = 12;
 const SHOWN = ['json', 'http', 'text'];
 
 const document = readFileSync(join(ROOT, 'docs', 'protocol.md'), 'utf8');
-const examples = examplesOf(document);
+const examples = parseExamples(document);
 
 describe('docs/protocol.md', () => {
   let gateway: GatewayProcess;

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { bucketOf } from '../../src/counters/ids.js';
-import { channelOf } from '../../src/store/redis/codec/redis-keys.js';
-import { type Client, closeClients, connect, granted, untilConnected } from '../support/clients.js';
-import { Watcher } from '../support/clients-watcher.js';
+import { buildCountsChannel } from '../../src/store/redis/codec/redis-keys.js';
+import { type Client, closeClients, connect, expectOk, untilConnected } from '../support/clients.js';
+import { TestViewer } from '../support/clients-watcher.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
@@ -47,7 +47,7 @@ describe('one Redis that gateways share', () => {
     async (count) => {
       const post = `hot-${count}`;
       const heard = await listen(post);
-      const watchers = gateways.slice(0, count).map(({ url }) => new Watcher(url, [post]));
+      const watchers = gateways.slice(0, count).map(({ url }) => new TestViewer(url, [post]));
       await Promise.all(watchers.map((watcher) => watcher.untilSubscribed()));
       const fromMs = await redisMs();
       heard.length = 0;
@@ -79,7 +79,7 @@ describe('one Redis that gateways share', () => {
     const heard: string[] = [];
     const subscriber = redis.client();
     subscriber.on('smessage', (_channel: string, message: string) => heard.push(message));
-    await subscriber.ssubscribe(channelOf(bucketOf(post, BUCKETS), post));
+    await subscriber.ssubscribe(buildCountsChannel(bucketOf(post, BUCKETS), post));
     return heard;
   }
 
@@ -95,7 +95,7 @@ async function viewUntil(isEnough: () => boolean, sockets: readonly Client[], po
   let views = 0;
   const view = async (socket: Client): Promise<void> => {
     while (!isEnough()) {
-      granted(await socket.emitWithAck('view', { post }));
+      expectOk(await socket.emitWithAck('view', { post }));
       views += 1;
     }
   };

@@ -2,16 +2,16 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { systemClock } from '../../src/common/clock.js';
 import { type ActorKeys, bucketOf } from '../../src/counters/ids.js';
 import { Metrics } from '../../src/counters/metrics.js';
-import type { Shipment } from '../../src/counters/replication/delta.js';
-import { stampOf } from '../../src/counters/replication/hybrid-clock.js';
+import type { Delta } from '../../src/counters/replication/delta.js';
+import { firstStampAt } from '../../src/counters/replication/hybrid-clock.js';
 import { HttpPeer } from '../../src/replication/transport/http-peer.js';
 import type { LinkStatus } from '../../src/replication/transport/peer.js';
-import { ShipRequests } from '../../src/replication/transport/request-splitter.js';
-import { ShipmentRules } from '../../src/replication/transport/delta-validation.js';
-import { decodeReceipts, encodePosts } from '../../src/replication/transport/message-codec.js';
-import { encodeShipments } from '../../src/replication/transport/delta-codec.js';
+import { PushRequests } from '../../src/replication/transport/request-splitter.js';
+import { DeltaValidation } from '../../src/replication/transport/delta-validation.js';
+import { decodeAcks, encodePosts } from '../../src/replication/transport/message-codec.js';
+import { encodeDeltas } from '../../src/replication/transport/delta-codec.js';
 import { freePort } from '../support/free-port.js';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 import { type RegionGateway, startRegionGateway, stopRegionGateways } from '../support/region-gateway.js';
 
 const BUCKETS = 64;
@@ -37,22 +37,30 @@ afterAll(stopRegionGateways);
 
 /** eu as another region reaches it. */
 function euFor(region: string, token = PEER_TOKEN, metrics = METRICS, actorKeys: ActorKeys = 'hash'): HttpPeer {
-  const rules = new ShipmentRules(BUCKETS, actorKeys, Metrics.parse(metrics));
+  const rules = new DeltaValidation(BUCKETS, actorKeys, Metrics.parse(metrics));
   return new HttpPeer(
     { region: 'eu', url: new URL(eu.url) },
-    { region, token, rules, requests: new ShipRequests(), clock: systemClock },
+    { region, token, validation: rules, requests: new PushRequests(), clock: systemClock },
   );
 }
 
 /** Views of a post that a region has counted. */
-function views(post: string, p: number, region = 'us'): Shipment {
+function views(post: string, p: number, region = 'us'): Delta {
   const source = { region, epoch: 1, nonce: 1 };
-  const entries = [{ metric: 1, replica: source, p, n: 0 }];
+  const entries = [{ metric: 1, incarnation: source, p, n: 0 }];
   return {
     kind: 'changes',
     bucket: bucketOf(post, BUCKETS),
     source,
-    ...{ born: 0, goesOn: [], after: 0, upTo: stampOf(Date.now()), confirmed: 0, floor: 0, shown: null },
+    ...{
+      startedAtStamp: 0,
+      predecessors: [],
+      after: 0,
+      upTo: firstStampAt(Date.now()),
+      ackedUpTo: 0,
+      stableStamp: 0,
+      fullSyncReceiver: null,
+    },
     posts: [{ post, updatedAtMs: Date.now(), entries, registers: [], members: [] }],
   };
 }
@@ -75,24 +83,28 @@ describe('another region', () => {
 
   it('ships, and what it has counted counts here', async () => {
     const shipment = views('shipped', 3);
-    const [receipt] = await peer('us').ship([shipment]);
-    expect(receipt).toMatchObject({ bucket: shipment.bucket, refused: false, receiver: { epoch: 1, nonce: 1 } });
+    const [receipt] = await peer('us').push([shipment]);
+    expect(receipt).toMatchObject({
+      bucket: shipment.bucket,
+      incarnationRejected: false,
+      receiver: { epoch: 1, nonce: 1 },
+    });
     expect(await countOf('/v1/shipped/views')).toBe(3);
   });
 
   it('ships more than a client may send, and no more than 1 MiB at once', async () => {
     const shipments = Array.from({ length: 20_000 }, (_, i) => views(`many-${i}`, i));
-    const receipts = await peer('us').ship(shipments);
+    const receipts = await peer('us').push(shipments);
     expect(receipts.map(({ bucket }) => bucket)).toEqual(shipments.map(({ bucket }) => bucket));
     expect(await countOf('/v1/many-19999/views')).toBe(19_999);
   });
 
   it('compares and is shown posts', async () => {
-    expect(await peer('us').compare([{ bucket: 5, beforeMs: 0, leaves: [1, 2] }])).toEqual([
+    expect(await peer('us').compareDigests([{ bucket: 5, beforeMs: 0, leaves: [1, 2] }])).toEqual([
       { bucket: 5, leaves: [0, 15] },
     ]);
-    const shown = await peer('us').show(['shipped', 'nobody-knows-it']);
-    expect(shown).toEqual(await eu.service.shown(['shipped', 'nobody-knows-it']));
+    const shown = await peer('us').readPosts(['shipped', 'nobody-knows-it']);
+    expect(shown).toEqual(await eu.service.readPosts(['shipped', 'nobody-knows-it']));
   });
 
   it.each([
@@ -109,7 +121,7 @@ describe('another region', () => {
       '400: BUCKETS, ACTOR_KEYS and METRICS must be the same in all regions; here they are 64 hash likes:toggle,views:tally',
     ],
   ])('%s is refused', async (_who, caller, message) => {
-    await expect(caller().ship([views('refused', 1)])).rejects.toThrow(`eu answered ${message}`);
+    await expect(caller().push([views('refused', 1)])).rejects.toThrow(`eu answered ${message}`);
     expect(await countOf('/v1/refused/views')).toBe(0);
   });
 
@@ -123,7 +135,7 @@ describe('another region', () => {
     ['of a bucket that is not there', { ...views('odd', 1), bucket: 64 }, 'bucket must be below 64'],
     ['of posts in another bucket', { ...views('odd', 1), bucket: 1 }, 'post must be one of bucket 1'],
   ])('is told what is wrong with a shipment %s', async (_what, shipment, message) => {
-    await expect(peer('us').ship([shipment])).rejects.toThrow(`eu answered 400: ${message}`);
+    await expect(peer('us').push([shipment])).rejects.toThrow(`eu answered 400: ${message}`);
     expect(await countOf('/v1/odd/views')).toBe(0);
   });
 });
@@ -140,15 +152,15 @@ async function post(what: string, body: Buffer, headers: Record<string, string> 
 
 describe('what is posted for regions', () => {
   it('is answered in bytes', async () => {
-    const { status, body } = await post('ship', encodeShipments([views('by-hand', 1)]));
+    const { status, body } = await post('ship', encodeDeltas([views('by-hand', 1)]));
     expect(status).toBe(200);
-    expect(decodeReceipts(body as Buffer)).toHaveLength(1);
+    expect(decodeAcks(body as Buffer)).toHaveLength(1);
   });
 
   it.each([
     ['ship', Buffer.alloc(0), 'version: the message ends within it'],
     ['ship', Buffer.from('{"action":"increment"}'), 'version must be 3'],
-    ['ship', encodeShipments([views('a', 1)]).subarray(0, -1), 'entries: the message ends before the last'],
+    ['ship', encodeDeltas([views('a', 1)]).subarray(0, -1), 'entries: the message ends before the last'],
     ['compare', Buffer.from([3, 1, 64, 0, 0]), 'bucket must be below 64'],
     ['show', Buffer.from([3, 1, 1, 0x20]), 'post must match ^[A-Za-z0-9_.:-]{1,64}$'],
     ['show', encodePosts(new Array<string>(501).fill('a')), 'posts must be at most 500'],
@@ -167,7 +179,7 @@ describe('what is posted for regions', () => {
 
   it('from a page of another origin is refused, and no page is told that it may', async () => {
     const Origin = 'https://elsewhere.example';
-    expect(await post('ship', encodeShipments([]), { Origin })).toMatchObject({ status: 403 });
+    expect(await post('ship', encodeDeltas([]), { Origin })).toMatchObject({ status: 403 });
     const headers = { Origin, 'Access-Control-Request-Method': 'POST' };
     const preflight = await fetch(`${eu.url}/v1/regions/ship`, { method: 'OPTIONS', headers });
     expect(preflight.headers.get('access-control-allow-origin')).toBeNull();
@@ -201,10 +213,10 @@ describe('consistency', () => {
   it('all: those who ask at the same time are asked for together', async () => {
     const posts = Array.from({ length: 40 }, (_, i) => `crowd-${i}`);
     await Promise.all(posts.map((id) => fetch(`${us.url}/v1/${id}/views`, UP)));
-    const before = us.asked.length;
+    const before = us.readSizes.length;
     const counts = await Promise.all(posts.map((id) => countOf(`/v1/${id}/views?consistency=all`)));
     expect(counts).toEqual(posts.map(() => 1));
-    const asked = us.asked.slice(before);
+    const asked = us.readSizes.slice(before);
     expect(asked.length).toBeLessThan(posts.length);
     expect(asked.reduce((sum, one) => sum + one, 0)).toBe(posts.length);
   });
@@ -260,7 +272,7 @@ describe('operators', () => {
 
   it('see them in /metrics', async () => {
     eu.status = [DOWN, { ...DOWN, region: 'ap', up: true, sinceMs: null }];
-    const metrics = await metricsOf(eu.url);
+    const metrics = await readMetrics(eu.url);
     const regional = [...metrics].filter(([name]) => name.startsWith('tallycast_region_') && name.includes('"us"'));
     expect(Object.fromEntries(regional)).toEqual({
       'tallycast_region_link_up{peer="us"}': 0,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { closeClients, connect, granted, totalsAt, type Client } from '../support/clients.js';
+import { closeClients, connect, expectOk, readTotals, type Client } from '../support/clients.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
 import { RegionProcesses } from '../support/region-processes.js';
 import { until } from '../support/until.js';
@@ -31,13 +31,13 @@ async function isReady(url: string): Promise<boolean> {
 }
 
 async function act(socket: Client, event: 'like' | 'unlike' | 'view', post: string): Promise<void> {
-  granted(await socket.emitWithAck(event, { post }));
+  expectOk(await socket.emitWithAck(event, { post }));
 }
 
 async function untilBothShow(post: string, likes: number, views: number): Promise<void> {
   for (const url of [eu, us]) {
     const shows = async (): Promise<boolean> => {
-      const { [post]: totals } = await totalsAt(url, [post]);
+      const { [post]: totals } = await readTotals(url, [post]);
       return totals!.likes === likes && totals!.views === views;
     };
     await until(shows, `${url} shows ${likes} likes and ${views} views of ${post}`);
@@ -47,19 +47,19 @@ async function untilBothShow(post: string, likes: number, views: number): Promis
 describe('two regions', () => {
   it('tell an actor in the one what it did in the other', async () => {
     const [here, there] = [connect(eu, { actor: 'ann' }), connect(us, { actor: 'ann' })];
-    granted(await there.emitWithAck('subscribe', { posts: ['told'] }));
+    expectOk(await there.emitWithAck('subscribe', { posts: ['told'] }));
     const told: unknown[] = [];
     there.on('mine', (mine) => told.push(mine));
     await act(here, 'like', 'told');
     await until(() => told.length > 0, 'the other connection is told');
     expect(told).toEqual([{ post: 'told', metric: 'likes', on: true }]);
-    const { counts } = granted(await there.emitWithAck('subscribe', { posts: ['told'] }));
+    const { counts } = expectOk(await there.emitWithAck('subscribe', { posts: ['told'] }));
     expect(counts).toMatchObject([{ likes: 1, mine: ['likes'] }]);
   });
 
   it("announce the other's changes with what has changed", async () => {
     const watcher = connect(us);
-    granted(await watcher.emitWithAck('subscribe', { posts: ['watched'] }));
+    expectOk(await watcher.emitWithAck('subscribe', { posts: ['watched'] }));
     const frames: { views?: unknown; d?: unknown }[] = [];
     watcher.on('counts', (updates) => frames.push(...updates));
     const actor = connect(eu);
@@ -74,7 +74,7 @@ describe('two regions', () => {
     await act(here, 'like', 'both');
     await act(there, 'like', 'both');
     await act(here, 'view', 'both');
-    for (const url of [eu, us]) expect((await totalsAt(url, ['both']))['both']!.likes).toBe(1);
+    for (const url of [eu, us]) expect((await readTotals(url, ['both']))['both']!.likes).toBe(1);
     const answer = await fetch(`${eu}/v1/both/likes?consistency=all`);
     expect([answer.status, await answer.text()]).toEqual([503, expect.stringContaining('us')]);
     world.mend();
@@ -128,7 +128,7 @@ describe('two regions', () => {
     const socket = connect(us);
     for (let i = 1; i <= 5; i++) await act(socket, 'view', 'parting');
     await gateway.kill('SIGTERM');
-    await until(async () => (await totalsAt(eu, ['parting']))['parting']!.views === 5, 'eu has been told');
+    await until(async () => (await readTotals(eu, ['parting']))['parting']!.views === 5, 'eu has been told');
     const env = { ...world.env(region!), PORT: String(region!.ports[0]!), DATA_DIR: gateway.dataDir };
     region!.gateways[0] = await startGateway(env);
     await until(() => isLinked(us), 'us is back');

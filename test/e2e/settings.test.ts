@@ -1,6 +1,6 @@
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import { readSettings } from '../../src/config/settings.js';
-import { closeClients, connect, granted } from '../support/clients.js';
+import { closeClients, connect, expectOk } from '../support/clients.js';
 import { type GatewayOptions, startGateway, stopAll } from '../support/gateway-process.js';
 
 const STANDARD = 'likes:toggle,views:tally';
@@ -203,7 +203,7 @@ describe('settings that do', () => {
     expect(record).toMatchObject({ level: 30, msg: 'listening' });
     expect(new URL(url)).toMatchObject({ hostname: '127.0.0.1' });
     expect(Number(new URL(url).port)).toBeGreaterThan(1023);
-    const answer = granted(await connect(url).emitWithAck('subscribe', { posts: ['a'] }));
+    const answer = expectOk(await connect(url).emitWithAck('subscribe', { posts: ['a'] }));
     expect(answer).toMatchObject({
       tickMs: 100,
       counts: [{ post: 'a', e: expect.stringMatching(/^local\./) as unknown }],
@@ -227,7 +227,7 @@ describe('settings that do', () => {
       ...{ ALLOWED_ORIGINS: 'https://example.org, http://localhost:8080', TRUST_PROXY: 'loopback,10.0.0.0/8,::1' },
     })) as { url: string };
     const socket = connect(url, {}, { extraHeaders: { Origin: 'http://localhost:8080' } });
-    const answer = granted(await socket.emitWithAck('subscribe', { posts: ['a'] }));
+    const answer = expectOk(await socket.emitWithAck('subscribe', { posts: ['a'] }));
     expect(answer).toMatchObject({
       tickMs: 60_000,
       counts: [{ e: expect.stringMatching(/^eu\./) as unknown, likes: 0, views: 0, saves: 0, shares: 0 }],

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { closeClients, type Totals, totalsAt } from '../support/clients.js';
-import { Watcher } from '../support/clients-watcher.js';
+import { closeClients, type Totals, readTotals } from '../support/clients.js';
+import { TestViewer } from '../support/clients-watcher.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricAt, untilMetric } from '../support/metrics.js';
-import { frameOf, RawSocket } from '../support/raw-socket.js';
+import { readMetric, untilMetric } from '../support/metrics.js';
+import { encodeFrame, RawSocket } from '../support/raw-socket.js';
 
 /** As many as a connection may watch. */
 const POSTS = Array.from({ length: 500 }, (_, i) => `post-${i}`);
@@ -51,10 +51,10 @@ describe('viewers that read slowly', () => {
 
   it(`do not fill the gateway's memory in ${CHANGES} changes, and get the newest state when they read again`, async () => {
     const { url } = patient;
-    const postponed = (): Promise<number> => metricAt(url, 'tallycast_frames_postponed_total');
+    const postponed = (): Promise<number> => readMetric(url, 'tallycast_frames_postponed_total');
     const readers = await Promise.all(Array.from({ length: SLOW }, () => SlowReader.watch(url)));
-    const residentBefore = await metricAt(url, RESIDENT);
-    const writtenBefore = await metricAt(url, WRITTEN);
+    const residentBefore = await readMetric(url, RESIDENT);
+    const writtenBefore = await readMetric(url, WRITTEN);
     for (const { client } of readers) client.pause();
     let rounds = 0;
     // Until frames are postponed the system's buffers hold everything, and the gateway is not tried.
@@ -62,20 +62,20 @@ describe('viewers that read slowly', () => {
       await change(url, ROUNDS_A_STEP);
       rounds += ROUNDS_A_STEP;
     }
-    expect((await metricAt(url, WRITTEN)) - writtenBefore).toBeLessThan(SLOW * WRITTEN_MAX_BYTES);
-    expect((await metricAt(url, RESIDENT)) - residentBefore).toBeLessThan(GROWTH_MAX_BYTES);
+    expect((await readMetric(url, WRITTEN)) - writtenBefore).toBeLessThan(SLOW * WRITTEN_MAX_BYTES);
+    expect((await readMetric(url, RESIDENT)) - residentBefore).toBeLessThan(GROWTH_MAX_BYTES);
 
     for (const { client } of readers) client.resume();
     await Promise.all(readers.map((reader) => reader.untilShows(rounds)));
     expect(Math.max(...readers.map(({ frames }) => frames))).toBeLessThan(FRAMES_MAX);
-    expect(await totalsAt(url, POSTS)).toEqual(shown(rounds));
+    expect(await readTotals(url, POSTS)).toEqual(shown(rounds));
     for (const reader of readers) expect(reader.summed).toEqual(POSTS.map(() => rounds));
     for (const { client } of readers) client.destroy();
   });
 
   it('come to exact totals over long-polling, a frame a request', async () => {
     const { url } = gateway;
-    const pollers = [0, 1].map(() => new Watcher(url, POSTS, { transports: ['polling'] }));
+    const pollers = [0, 1].map(() => new TestViewer(url, POSTS, { transports: ['polling'] }));
     await Promise.all(pollers.map((poller) => poller.untilSubscribed()));
     await change(url, POLLED_ROUNDS);
     await Promise.all(pollers.map((poller) => poller.untilShows(shown(POLLED_ROUNDS))));
@@ -84,13 +84,13 @@ describe('viewers that read slowly', () => {
 
   it('are cut off at once when they go on asking and do not read the answers', async () => {
     const { url } = gateway;
-    const witness = new Watcher(url, ['asked']);
+    const witness = new TestViewer(url, ['asked']);
     await witness.untilSubscribed();
-    const before = await metricAt(url, 'tallycast_sockets');
+    const before = await readMetric(url, 'tallycast_sockets');
     const client = await RawSocket.connect(url);
     await untilMetric(url, 'tallycast_sockets', before + 1);
     client.pause();
-    const views = Array.from({ length: UNREAD }, (_, id) => frameOf(`42${id}["view",{"post":"asked"}]`));
+    const views = Array.from({ length: UNREAD }, (_, id) => encodeFrame(`42${id}["view",{"post":"asked"}]`));
     client.write(Buffer.concat(views));
     await untilMetric(url, 'tallycast_sockets', before);
     client.resume();
@@ -105,7 +105,7 @@ function shown(views: number): Record<string, Totals> {
 /** Sends a view of each of POSTS a round, some rounds ahead of the answers. Resolves when all are committed. */
 async function change(url: string, rounds: number): Promise<void> {
   const sender = await RawSocket.connect(url);
-  const views = Buffer.concat(POSTS.map((post) => frameOf(`42${JSON.stringify(['view', { post }])}`)));
+  const views = Buffer.concat(POSTS.map((post) => encodeFrame(`42${JSON.stringify(['view', { post }])}`)));
   let answered = 0;
   await new Promise<void>((resolve) => {
     let asked = 0;

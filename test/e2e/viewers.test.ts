@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { closeClients, LedgerClient } from '../support/clients.js';
-import { HASTY } from '../support/clients-crowd.js';
-import { Watcher } from '../support/clients-watcher.js';
+import { FAST_RECONNECT } from '../support/clients-crowd.js';
+import { TestViewer } from '../support/clients-watcher.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
@@ -13,12 +13,12 @@ const SENDERS = 4;
 const VIEWS = 1_000 * SCALE;
 
 /** A viewer that notes frames after which the sum of all `d` is not the change of the totals. */
-class CheckingViewer extends Watcher {
+class CheckingViewer extends TestViewer {
   adrift = 0;
   losses = 0;
 
   constructor(public gateway: string) {
-    super(gateway, [POST], HASTY);
+    super(gateway, [POST], FAST_RECONNECT);
     // Called after the listener of the watcher, which takes the frame.
     this.socket.on('counts', () => {
       if (JSON.stringify(this.summed) !== JSON.stringify(this.totals)) this.adrift += 1;
@@ -45,7 +45,7 @@ describe(`${VIEWERS} viewers of one post on two gateways`, () => {
     const urlOf = (i: number): string => gateways[i % 2]!.url;
     viewers = Array.from({ length: VIEWERS }, (_, i) => new CheckingViewer(urlOf(i)));
     await Promise.all(viewers.map((viewer) => viewer.untilSubscribed()));
-    senders = Array.from({ length: SENDERS }, (_, i) => new LedgerClient(urlOf(i), `actor-${i}`, HASTY));
+    senders = Array.from({ length: SENDERS }, (_, i) => new LedgerClient(urlOf(i), `actor-${i}`, FAST_RECONNECT));
   });
 
   afterAll(async () => {
@@ -60,7 +60,7 @@ describe(`${VIEWERS} viewers of one post on two gateways`, () => {
   }
 
   async function untilAllShowAll(): Promise<void> {
-    await Promise.all(senders.map((sender) => sender.settled()));
+    await Promise.all(senders.map((sender) => sender.untilAcknowledged()));
     await Promise.all(viewers.map((viewer) => viewer.untilShows({ [POST]: { likes: 0, views } })));
   }
 
@@ -72,7 +72,7 @@ describe(`${VIEWERS} viewers of one post on two gateways`, () => {
   it('show the exact total, and their changes add up to it frame by frame', async () => {
     for (let sent = 0; sent < VIEWS; sent += VIEWS / 10) {
       view(VIEWS / 10);
-      await senders[0]!.settled();
+      await senders[0]!.untilAcknowledged();
     }
     await untilAllShowAll();
     expect(viewers.map(({ adrift }) => adrift)).toEqual(viewers.map(() => 0));

@@ -1,15 +1,23 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Agent } from 'node:http';
 import { EventSource } from 'eventsource';
-import { closeClients, connect, LedgerClient, totalsAt, untilClosed, untilConnected } from '../support/clients.js';
-import { Crowd, HASTY } from '../support/clients-crowd.js';
+import { closeClients, connect, LedgerClient, readTotals, untilClosed, untilConnected } from '../support/clients.js';
+import { Crowd, FAST_RECONNECT } from '../support/clients-crowd.js';
 import { freePort } from '../support/free-port.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 import { Random } from '../support/random.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
-import { ask, isAlive, listeningRecords, ofWorkers, open, sum, workersOf } from '../support/workers.js';
+import {
+  pollOnce,
+  isAlive,
+  listeningRecords,
+  readWorkerMetric,
+  openPolling,
+  sum,
+  listWorkers,
+} from '../support/workers.js';
 
 const WORKERS = 2;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
@@ -45,19 +53,20 @@ describe('workers on one port', () => {
     expect(listeningRecords(gateway).map((line) => JSON.parse(line) as unknown)).toEqual([
       expect.objectContaining({ msg: 'listening', url: gateway.url, workers: WORKERS }),
     ]);
-    expect(workersOf(gateway)).toHaveLength(WORKERS);
+    expect(listWorkers(gateway)).toHaveLength(WORKERS);
   });
 
   it('take requests of all their sessions over one connection that is kept alive', async () => {
     const anew = new Agent({ keepAlive: false });
     const one = new Agent({ keepAlive: true, maxSockets: 1 });
-    const sids = await Promise.all(Array.from({ length: 4 * WORKERS }, () => open(gateway.url, anew)));
+    const sids = await Promise.all(Array.from({ length: 4 * WORKERS }, () => openPolling(gateway.url, anew)));
     expect(new Set(sids.map((sid) => sid.split('.')[0])).size).toBe(WORKERS);
-    for (const sid of sids) expect(await ask(gateway.url, one, sid, 'POST', '40')).toBe('ok');
-    for (const sid of sids) expect(await ask(gateway.url, one, sid, 'GET')).toMatch(/^40\{"sid"/);
-    for (const sid of sids) expect(await ask(gateway.url, one, sid, 'POST', '420["view",{"post":"kept"}]')).toBe('ok');
-    for (const sid of sids) expect(await ask(gateway.url, one, sid, 'GET')).toMatch(/^430\[\{"ok":true/);
-    for (const sid of sids) expect(await ask(gateway.url, one, sid, 'POST', '41')).toBe('ok');
+    for (const sid of sids) expect(await pollOnce(gateway.url, one, sid, 'POST', '40')).toBe('ok');
+    for (const sid of sids) expect(await pollOnce(gateway.url, one, sid, 'GET')).toMatch(/^40\{"sid"/);
+    for (const sid of sids)
+      expect(await pollOnce(gateway.url, one, sid, 'POST', '420["view",{"post":"kept"}]')).toBe('ok');
+    for (const sid of sids) expect(await pollOnce(gateway.url, one, sid, 'GET')).toMatch(/^430\[\{"ok":true/);
+    for (const sid of sids) expect(await pollOnce(gateway.url, one, sid, 'POST', '41')).toBe('ok');
     one.destroy();
     anew.destroy();
   });
@@ -85,7 +94,7 @@ describe('workers on one port', () => {
       expect(new Set(answers.map(({ ok }) => ok))).toEqual(new Set([true]));
       await closeClients();
     }
-    expect(await totalsAt(gateway.url, ['upgraded'])).toEqual({ upgraded: { likes: 0, views: UPGRADES } });
+    expect(await readTotals(gateway.url, ['upgraded'])).toEqual({ upgraded: { likes: 0, views: UPGRADES } });
   });
 
   it('serve event streams, and show there what came in elsewhere', async () => {
@@ -97,7 +106,10 @@ describe('workers on one port', () => {
       });
       return seen;
     });
-    await until(async () => sum(await ofWorkers(gateway.url, 'tallycast_streams')) === WORKERS, 'all streams are open');
+    await until(
+      async () => sum(await readWorkerMetric(gateway.url, 'tallycast_streams')) === WORKERS,
+      'all streams are open',
+    );
     const put = { method: 'PUT', body: '{"action":"increment"}' };
     for (let i = 0; i < 10; i++) expect((await fetch(`${gateway.url}/v1/streamed/views`, put)).status).toBe(200);
     await until(() => latest.every(({ views }) => views === 10), 'all streams show all views');
@@ -107,10 +119,10 @@ describe('workers on one port', () => {
   it('are one page of metrics, a series each', async () => {
     const sockets = Array.from({ length: 2 * WORKERS }, () => connect(gateway.url));
     await Promise.all(sockets.map(untilConnected));
-    const each = await ofWorkers(gateway.url, 'tallycast_sockets');
+    const each = await readWorkerMetric(gateway.url, 'tallycast_sockets');
     expect(each).toHaveLength(WORKERS);
     expect(sum(each)).toBe(sockets.length);
-    const shortcuts = [...(await metricsOf(gateway.url))].filter(([name]) => name.startsWith('tallycast_shortcut{'));
+    const shortcuts = [...(await readMetrics(gateway.url))].filter(([name]) => name.startsWith('tallycast_shortcut{'));
     expect(shortcuts.map(([, on]) => on)).toEqual(Array.from({ length: 7 * WORKERS }, () => 1));
   });
 });
@@ -126,27 +138,27 @@ describe('the end', () => {
   async function expectDrain(signal: NodeJS.Signals): Promise<void> {
     const crowd = new Crowd(doomed.url, SOCKETS, [`by-${signal}`], new Random(SEED), { reconnection: false });
     await Promise.all(crowd.clients.map(({ socket }) => untilConnected(socket)));
-    const enough = crowd.acknowledgements(1000);
+    const enough = crowd.untilAcknowledgements(1000);
     crowd.act();
     await enough;
-    const workers = workersOf(doomed);
+    const workers = listWorkers(doomed);
     const ended = doomed.kill(signal);
     await Promise.all(crowd.clients.map(({ socket }) => untilClosed(socket)));
     expect(await ended).toBe(0);
     expect(crowd.clients.map(({ byes }) => byes)).toEqual(crowd.clients.map(() => [BYE]));
     expect(workers.filter(isAlive)).toEqual([]);
-    expect(await totalsAt(gateway.url, crowd.posts)).toEqual(crowd.acknowledged);
+    expect(await readTotals(gateway.url, crowd.posts)).toEqual(crowd.acknowledged);
   }
 
   it(`a SIGTERM drains all workers and frees the port for clients that come back (TEST_SEED=${SEED})`, async () => {
-    const client = new LedgerClient(doomed.url, 'ada', HASTY);
+    const client = new LedgerClient(doomed.url, 'ada', FAST_RECONNECT);
     client.act({ event: 'view', post: 'back' });
-    await client.settled();
+    await client.untilAcknowledged();
     await expectDrain('SIGTERM');
     doomed = await start({ PORT: String(doomed.port) });
     client.act({ event: 'view', post: 'back' });
-    await client.settled();
-    expect(await totalsAt(doomed.url, ['back'])).toEqual({ back: { likes: 0, views: 2 } });
+    await client.untilAcknowledged();
+    expect(await readTotals(doomed.url, ['back'])).toEqual({ back: { likes: 0, views: 2 } });
   });
 
   it(`a SIGINT drains all workers (TEST_SEED=${SEED})`, () => expectDrain('SIGINT'));
@@ -157,7 +169,7 @@ describe('the end', () => {
       (_, i) => new LedgerClient(gateway.url, `actor-${i}`, { reconnection: false }),
     );
     await Promise.all(clients.map(({ socket }) => untilConnected(socket)));
-    const workers = workersOf(gateway);
+    const workers = listWorkers(gateway);
     process.kill(gateway.pid, 'SIGKILL');
     await Promise.all(clients.map(({ socket }) => untilClosed(socket)));
     expect(clients.map(({ byes }) => byes)).toEqual(clients.map(() => [BYE]));

@@ -4,11 +4,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Server } from 'socket.io';
 import { io, type Socket } from 'socket.io-client';
-import { OperationLimit, TokenBucket } from '../../src/access/rate-limit.js';
+import { OperationLimiter, TokenBucket } from '../../src/access/rate-limit.js';
 import { systemClock } from '../../src/common/clock.js';
-import { Frame, Part } from '../../src/fanout/frame.js';
+import { Frame, EncodedUpdate } from '../../src/fanout/frame.js';
 import { Connection, type GatewaySocket } from '../../src/gateway/connection.js';
-import { DirectSocket, webSocketOf } from '../../src/gateway/transport/direct-socket.js';
+import { DirectSocket, findWebSocket } from '../../src/gateway/transport/direct-socket.js';
 import { Intake } from '../../src/gateway/intake.js';
 import { AckQueue } from '../../src/gateway/ack-queue.js';
 import type { Shortcuts } from '../../src/gateway/transport/shortcuts.js';
@@ -47,7 +47,7 @@ async function connected(transports: string[]): Promise<{ connection: Connection
   clients.push(client);
   const [socket] = (await once(server, 'connection')) as [GatewaySocket];
   const bucket = new TokenBucket(0, 0);
-  const limit = new OperationLimit(bucket, null);
+  const limit = new OperationLimiter(bucket, null);
   const outbox = new AckQueue(systemClock);
   const intake = Intake.unlimited();
   const actor = { hi: 0, lo: 0 };
@@ -75,9 +75,14 @@ describe.each([[['websocket']], [['polling']], [['polling', 'websocket']]])('ove
       if (DirectSocket.open(connection.socket.conn, shortcuts)?.isOpen) direct += 1;
       const what = random.below(8);
       if (what === 0) connection.socket.emit('mine', { post: String(i), metric: 'likes', on: true });
-      else if (what < 5) connection.answer(i, JSON.stringify('x'.repeat(random.pick(LENGTHS.slice(0, 4)))));
+      else if (what < 5) connection.acknowledge(i, JSON.stringify('x'.repeat(random.pick(LENGTHS.slice(0, 4)))));
       else
-        connection.write(new Frame([new Part(String(i)), new Part(JSON.stringify('x'.repeat(random.pick(LENGTHS))))]));
+        connection.write(
+          new Frame([
+            new EncodedUpdate(String(i)),
+            new EncodedUpdate(JSON.stringify('x'.repeat(random.pick(LENGTHS)))),
+          ]),
+        );
       if (random.below(4) === 0) await new Promise((resolve) => void setImmediate(resolve));
     }
     await until(() => numbers.length === WRITES, 'all have come');
@@ -133,7 +138,7 @@ describe('the way past socket.io', () => {
 async function imitating(): Promise<{ like: (transport?: object, webSocket?: object) => GatewaySocket['conn'] }> {
   const { connection } = await connected(['websocket']);
   const { conn } = connection.socket;
-  const { extensions, _socket } = webSocketOf(conn.transport)!;
+  const { extensions, _socket } = findWebSocket(conn.transport)!;
   await until(() => _socket!.writableLength === 0, 'nothing waits');
   return {
     like: (transport = {}, webSocket = {}) => {

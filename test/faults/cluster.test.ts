@@ -2,13 +2,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { bucketOf } from '../../src/counters/ids.js';
 import { slotOf } from '../../src/store/redis/client/slots.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
-import { closeClients, LedgerClient, sumOf, totalsAt } from '../support/clients.js';
-import { HASTY } from '../support/clients-crowd.js';
+import { closeClients, LedgerClient, sumLedgers, readTotals } from '../support/clients.js';
+import { FAST_RECONNECT } from '../support/clients-crowd.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
-import { metricAt, metricsOf, operationsThat } from '../support/metrics.js';
+import { readMetric, readMetrics, countOperations } from '../support/metrics.js';
 import { Random } from '../support/random.js';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
-import { ask, type RedisServer, stopRedis, untilInSync } from '../support/redis-server.js';
+import { withClient, type RedisServer, stopRedis, untilInSync } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 import { GatewaysUnderLoad } from './gateways-under-load.js';
 
@@ -65,12 +65,12 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
     async () => {
       const load = new GatewaysUnderLoad(urls, postsOf(BUCKETS, 'moved'), SOCKETS, random);
       load.crowd.act();
-      await load.crowd.acknowledgements(ACKNOWLEDGED);
+      await load.crowd.untilAcknowledgements(ACKNOWLEDGED);
       for (let move = 0; move < MOVES; move++) {
         const slot = slotOfBucket(random.pick(BUCKETS));
-        const from = await cluster.primaryOf(slot);
+        const from = await cluster.findPrimary(slot);
         await cluster.moveSlot(slot, random.pick(cluster.nodes.slice(0, PRIMARIES).filter((node) => node !== from)));
-        await load.crowd.acknowledgements(ACKNOWLEDGED);
+        await load.crowd.untilAcknowledgements(ACKNOWLEDGED);
       }
       await load.expectNothingLost({});
       await load.expectExact({});
@@ -85,17 +85,17 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
       const load = new GatewaysUnderLoad(urls, postsOf(BUCKETS, 'killed'), SOCKETS, random);
       for (let round = 1; round <= KILLS; round++) {
         load.crowd.act();
-        await load.crowd.acknowledgements(ACKNOWLEDGED * 5);
+        await load.crowd.untilAcknowledgements(ACKNOWLEDGED * 5);
         const slot = slotOfBucket(random.pick(BUCKETS));
-        const old = await cluster.primaryOf(slot);
+        const old = await cluster.findPrimary(slot);
         await old.kill('SIGKILL');
-        await until(async () => (await cluster.primaryOf(slot)) !== old, 'another primary is elected');
+        await until(async () => (await cluster.findPrimary(slot)) !== old, 'another primary is elected');
         await old.restart();
-        await load.crowd.acknowledgements(ACKNOWLEDGED);
+        await load.crowd.untilAcknowledgements(ACKNOWLEDGED);
         await load.expectNothingLost({ round });
         await load.expectExact({ round });
         expect({ round, ...load.errors }).toEqual({ round, refusals: 0, disconnects: 0 });
-        await untilInSync(old, await cluster.primaryOf(slot));
+        await untilInSync(old, await cluster.findPrimary(slot));
       }
     },
     LIMIT_MS,
@@ -107,10 +107,10 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
       const load = new GatewaysUnderLoad(urls, postsOf(BUCKETS, 'flushed'), SOCKETS, random);
       load.crowd.act();
       for (let flush = 0; flush < FLUSHES; flush++) {
-        await load.crowd.acknowledgements(ACKNOWLEDGED);
-        await Promise.all(cluster.nodes.map((node) => ask(node, (client) => client.script('FLUSH'))));
+        await load.crowd.untilAcknowledgements(ACKNOWLEDGED);
+        await Promise.all(cluster.nodes.map((node) => withClient(node, (client) => client.script('FLUSH'))));
       }
-      await load.crowd.acknowledgements(ACKNOWLEDGED);
+      await load.crowd.untilAcknowledgements(ACKNOWLEDGED);
       await load.expectExact({});
       expect(load.errors).toEqual({ refusals: 0, disconnects: 0 });
     },
@@ -120,26 +120,26 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
   it(
     `wait for a primary that is out of memory, and only those who need it, ${OUT_OF_MEMORY} times`,
     async () => {
-      const full = await cluster.primaryOf(slotOfBucket(0));
+      const full = await cluster.findPrimary(slotOfBucket(0));
       const needIt = await bucketsOf(full);
       const others = BUCKETS.filter((bucket) => !needIt.includes(bucket));
       const [waiting, going] = [needIt, others].map((buckets, i) => {
         return new GatewaysUnderLoad(urls, postsOf(buckets, `memory-${i}`), SOCKETS / 2, random);
       }) as [GatewaysUnderLoad, GatewaysUnderLoad];
-      const retries = async (url: string): Promise<number> => await metricAt(url, 'tallycast_commit_retries_total');
+      const retries = async (url: string): Promise<number> => await readMetric(url, 'tallycast_commit_retries_total');
       for (let round = 1; round <= OUT_OF_MEMORY; round++) {
         for (const { crowd } of [waiting, going]) crowd.act();
-        await waiting.crowd.acknowledgements(ACKNOWLEDGED);
+        await waiting.crowd.untilAcknowledgements(ACKNOWLEDGED);
         const before = await Promise.all(urls.map(retries));
-        await ask(full, (client) => client.config('SET', 'maxmemory', TOO_LITTLE));
+        await withClient(full, (client) => client.config('SET', 'maxmemory', TOO_LITTLE));
         await until(async () => {
           const after = await Promise.all(urls.map(retries));
           return after.every((count, i) => count > before[i]!);
         }, 'both gateways are refused');
-        await going.crowd.acknowledgements(ACKNOWLEDGED * 5);
+        await going.crowd.untilAcknowledgements(ACKNOWLEDGED * 5);
         await going.expectExact({ round });
-        await ask(full, (client) => client.config('SET', 'maxmemory', '0'));
-        await waiting.crowd.acknowledgements(ACKNOWLEDGED);
+        await withClient(full, (client) => client.config('SET', 'maxmemory', '0'));
+        await waiting.crowd.untilAcknowledgements(ACKNOWLEDGED);
         await waiting.expectExact({ round });
       }
       for (const { errors } of [waiting, going]) expect(errors).toEqual({ refusals: 0, disconnects: 0 });
@@ -157,12 +157,12 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
     const load = new GatewaysUnderLoad(promptUrls, well, SOCKETS, random);
     const watching = new GatewaysUnderLoad(promptUrls, posts, 0, random);
     const clients = posts.flatMap((_, i) =>
-      promptUrls.map((url, j) => new LedgerClient(url, `viewer-${i}-${j}`, HASTY)),
+      promptUrls.map((url, j) => new LedgerClient(url, `viewer-${i}-${j}`, FAST_RECONNECT)),
     );
     const view = (): void => clients.forEach((client, i) => client.act({ event: 'view', post: posts[i >> 1]! }));
     await Promise.all(watching.watchers.map((watcher) => watcher.untilSubscribed()));
     view();
-    await Promise.all(clients.map((client) => client.settled()));
+    await Promise.all(clients.map((client) => client.untilAcknowledged()));
     load.crowd.act();
 
     const client = cluster.client();
@@ -172,29 +172,29 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
     });
     for (const key of keys) await client.eval(SPOIL, 2, key, `${key}:aside`);
     view();
-    await until(() => clients.every(({ refusals }) => refusals > 0), 'all of them are refused');
-    await load.crowd.acknowledgements(ACKNOWLEDGED);
+    await until(() => clients.every(({ rejections: refusals }) => refusals > 0), 'all of them are refused');
+    await load.crowd.untilAcknowledgements(ACKNOWLEDGED);
     await load.expectExact({});
     expect(load.errors).toEqual({ refusals: 0, disconnects: 0 });
     for (const url of promptUrls) {
-      const metrics = await metricsOf(url);
-      expect(operationsThat(metrics, 'UNAVAILABLE')).toBeGreaterThanOrEqual(posts.length);
+      const metrics = await readMetrics(url);
+      expect(countOperations(metrics, 'UNAVAILABLE')).toBeGreaterThanOrEqual(posts.length);
     }
 
     for (const key of keys) await client.eval(RESTORE, 2, key, `${key}:aside`);
-    await Promise.all(clients.map((client) => client.settled()));
-    const asked = sumOf(
-      clients.map(({ asked }) => asked),
+    await Promise.all(clients.map((client) => client.untilAcknowledged()));
+    const asked = sumLedgers(
+      clients.map(({ sent: asked }) => asked),
       posts,
     );
-    for (const url of promptUrls) expect(await totalsAt(url, posts)).toEqual(asked);
+    for (const url of promptUrls) expect(await readTotals(url, posts)).toEqual(asked);
     await Promise.all(watching.watchers.map((watcher) => watcher.untilShows(asked)));
     expect(watching.watchers.map(({ summed }) => summed)).toEqual(promptUrls.map(() => asked));
     expect(watching.errors.disconnects).toBe(0);
   });
 
   async function bucketsOf(server: RedisServer): Promise<number[]> {
-    const owners = await Promise.all(BUCKETS.map((bucket) => cluster.primaryOf(slotOfBucket(bucket))));
+    const owners = await Promise.all(BUCKETS.map((bucket) => cluster.findPrimary(slotOfBucket(bucket))));
     return BUCKETS.filter((bucket) => owners[bucket] === server);
   }
 });

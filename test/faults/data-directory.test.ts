@@ -21,7 +21,7 @@ import type { PostCounts } from '../../src/counters/batch.js';
 import type { ActorKeys } from '../../src/counters/ids.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
-import { key, like, Life, view } from '../contract/operations.js';
+import { key, like, Producer, view } from '../contract/operations.js';
 import { ROOT } from '../support/gateway-process.js';
 import { needPrlimit, StoreProcess } from './store-process.js';
 
@@ -57,7 +57,7 @@ function openStore(directory = path, { metrics = METRICS, ...data }: Changed = {
 async function fill(directory = path): Promise<void> {
   const store = openStore(directory);
   const operations = POSTS.flatMap((post) => [view(post), like(post, ANN)]);
-  await store.commit(new Life('life-one').batch(0, operations));
+  await store.commit(new Producer('life-one').batch(0, operations));
   await store.close();
 }
 
@@ -196,7 +196,7 @@ describe('a data directory', () => {
     const copy = join(home, 'copy');
     cpSync(path, copy, { recursive: true });
     const [store, copied] = [openStore(), openStore(copy)];
-    await copied.commit(new Life('life-two').batch(0, [view('post-7')]));
+    await copied.commit(new Producer('life-two').batch(0, [view('post-7')]));
     expect(await countsOf(store, 'post-7')).toMatchObject({ e: 'local.1.1', v: 1, totals: [1, 1, 0] });
     expect(await countsOf(copied, 'post-7')).toMatchObject({ e: 'local.2.1', v: 2, totals: [1, 2, 0] });
     await Promise.all([store.close(), copied.close()]);

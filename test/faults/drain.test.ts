@@ -5,9 +5,9 @@ import { connect as connectTcp } from 'node:net';
 import { once } from 'node:events';
 import { EventSource } from 'eventsource';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
-import { closeClients, connect, LedgerClient, totalsAt, untilClosed, untilConnected } from '../support/clients.js';
-import { Crowd, HASTY } from '../support/clients-crowd.js';
-import { Watcher } from '../support/clients-watcher.js';
+import { closeClients, connect, LedgerClient, readTotals, untilClosed, untilConnected } from '../support/clients.js';
+import { Crowd, FAST_RECONNECT } from '../support/clients-crowd.js';
+import { TestViewer } from '../support/clients-watcher.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { Random } from '../support/random.js';
 import { until } from '../support/until.js';
@@ -25,7 +25,7 @@ const BYE = { reason: expect.stringMatching(/./), retryAfterMs: expect.any(Numbe
 describe('a gateway that is ended by SIGTERM', () => {
   const random = new Random(SEED);
   let crowd: Crowd;
-  let watchers: Watcher[];
+  let watchers: TestViewer[];
   let streamed: readonly unknown[];
   let exitCode: number | null;
   /** The next one, on the same data. */
@@ -36,11 +36,11 @@ describe('a gateway that is ended by SIGTERM', () => {
     const { url, port, dataDir } = first;
     crowd = new Crowd(url, SOCKETS, POSTS, random, { reconnection: false });
     watchers = ['websocket', 'polling'].map(
-      (transport) => new Watcher(url, POSTS, { transports: [transport], reconnection: false }),
+      (transport) => new TestViewer(url, POSTS, { transports: [transport], reconnection: false }),
     );
     await Promise.all(watchers.map((watcher) => watcher.untilSubscribed()));
     const stream = await watchStream(url, 'streamed');
-    const enough = crowd.acknowledgements(1000 + random.below(1000));
+    const enough = crowd.untilAcknowledgements(1000 + random.below(1000));
     crowd.act();
     await enough;
     await untilUpgraded(crowd);
@@ -62,7 +62,7 @@ describe('a gateway that is ended by SIGTERM', () => {
     expect(exitCode).toBe(0);
     const parties = [...crowd.clients, ...watchers];
     expect(parties.map(({ byes }) => byes)).toEqual(parties.map(() => [BYE]));
-    const totals = await totalsAt(gateway.url, POSTS);
+    const totals = await readTotals(gateway.url, POSTS);
     expect(totals).toEqual(crowd.acknowledged);
     for (const { totalsAtBye } of watchers) expect(totalsAtBye).toEqual(totals);
   });
@@ -76,20 +76,22 @@ describe('a gateway that is ended by SIGTERM', () => {
     async () => {
       const { url } = gateway;
       const posts = POSTS.map((post) => `resent-${post}`);
-      const returning = new Crowd(url, SOCKETS, posts, random, HASTY, SOCKETS);
+      const returning = new Crowd(url, SOCKETS, posts, random, FAST_RECONNECT, SOCKETS);
       for (let round = 1; round <= ROUNDS; round++) {
         const putters = new Putters(`${url}/v1/put-${round}/views`);
-        const enough = returning.acknowledgements(500 + random.below(500));
+        const enough = returning.untilAcknowledgements(500 + random.below(500));
         returning.act();
         await Promise.all([enough, putters.enough.opened]);
         await untilUpgraded(returning);
         await restart(() => putters.end());
         putters.startedAgain.open();
-        await returning.acknowledgements(SOCKETS);
-        returning.rest();
-        await Promise.all([returning.settled(), putters.done]);
-        expect({ round, totals: await totalsAt(url, posts) }).toEqual({ round, totals: returning.asked });
-        expect(await totalsAt(url, [`put-${round}`])).toEqual({ [`put-${round}`]: { likes: 0, views: putters.asked } });
+        await returning.untilAcknowledgements(SOCKETS);
+        returning.stop();
+        await Promise.all([returning.untilAcknowledged(), putters.done]);
+        expect({ round, totals: await readTotals(url, posts) }).toEqual({ round, totals: returning.sent });
+        expect(await readTotals(url, [`put-${round}`])).toEqual({
+          [`put-${round}`]: { likes: 0, views: putters.asked },
+        });
       }
     },
     LIMIT_MS,
@@ -102,7 +104,7 @@ describe('a gateway that is ended by SIGTERM', () => {
     );
     const actTogether = async (): Promise<void> => {
       for (const client of clients) client.act({ event: 'view', post: 'again' });
-      await Promise.all(clients.map((client) => client.settled()));
+      await Promise.all(clients.map((client) => client.untilAcknowledged()));
     };
     await actTogether();
     await untilUpgraded({ clients });
@@ -111,7 +113,7 @@ describe('a gateway that is ended by SIGTERM', () => {
     await restart();
     endSilent();
     await actTogether();
-    expect(await totalsAt(url, ['again'])).toEqual({ again: { likes: 0, views: 2 * clients.length } });
+    expect(await readTotals(url, ['again'])).toEqual({ again: { likes: 0, views: 2 * clients.length } });
     expect(clients.map(({ byes }) => byes)).toEqual(clients.map(() => [BYE]));
   });
 
@@ -121,7 +123,9 @@ describe('a gateway that is ended by SIGTERM', () => {
     let connected: Promise<unknown> = Promise.resolve();
     await restart(async () => {
       await untilUnready(url);
-      const clients = [['websocket'], ['polling']].map((transports) => connect(url, {}, { transports, ...HASTY }));
+      const clients = [['websocket'], ['polling']].map((transports) =>
+        connect(url, {}, { transports, ...FAST_RECONNECT }),
+      );
       connected = Promise.all(clients.map(untilConnected));
     });
     await connected;
@@ -158,7 +162,7 @@ async function actOnStreamed(url: string): Promise<void> {
   const client = new LedgerClient(url, 'ada', { reconnection: false });
   for (const event of ['like', 'view'] as const) {
     client.act({ event, post: 'streamed' });
-    await client.settled();
+    await client.untilAcknowledged();
   }
 }
 

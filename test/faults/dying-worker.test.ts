@@ -1,13 +1,20 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Agent } from 'node:http';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
-import { closeClients, totalsAt } from '../support/clients.js';
+import { closeClients, readTotals } from '../support/clients.js';
 import { Crowd } from '../support/clients-crowd.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { Random } from '../support/random.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
-import { isAlive, listeningRecords, ofWorkers, open, upgrade, workersOf } from '../support/workers.js';
+import {
+  isAlive,
+  listeningRecords,
+  readWorkerMetric,
+  openPolling,
+  requestUpgrade,
+  listWorkers,
+} from '../support/workers.js';
 import { untilUpgraded } from './upgrades.js';
 
 const WORKERS = 2;
@@ -41,24 +48,24 @@ describe('a worker that dies', () => {
       const gateway = await start();
       const crowd = new Crowd(gateway.url, SOCKETS, POSTS, random);
       for (let round = 0; round < DEATHS; round++) {
-        const enough = crowd.acknowledgements(200 + random.below(300));
+        const enough = crowd.untilAcknowledgements(200 + random.below(300));
         crowd.act();
         await enough;
         await untilUpgraded(crowd);
-        const before = workersOf(gateway);
+        const before = listWorkers(gateway);
         expect(before).toHaveLength(WORKERS);
         const victim = random.pick(before);
         process.kill(victim, 'SIGKILL');
-        await crowd.acknowledgements(SOCKETS);
+        await crowd.untilAcknowledgements(SOCKETS);
         // A boot beside a crowd that never pauses takes many times as long.
-        crowd.rest();
-        await crowd.settled();
+        crowd.stop();
+        await crowd.untilAcknowledged();
         await until(
-          async () => !isAlive(victim) && (await ofWorkers(gateway.url, 'tallycast_sockets')).length === WORKERS,
+          async () => !isAlive(victim) && (await readWorkerMetric(gateway.url, 'tallycast_sockets')).length === WORKERS,
           'there are as many as before',
         );
       }
-      expect(await totalsAt(gateway.url, POSTS)).toEqual(crowd.asked);
+      expect(await readTotals(gateway.url, POSTS)).toEqual(crowd.sent);
       expect(gateway.log.filter((line) => line.includes('a worker ended and is started again'))).toHaveLength(DEATHS);
       expect(listeningRecords(gateway)).toHaveLength(1);
       expect({ exitCode: await gateway.kill('SIGTERM'), log: gateway.log.slice(-20) }).toMatchObject({ exitCode: 0 });
@@ -68,10 +75,10 @@ describe('a worker that dies', () => {
 
   it('does not keep the others from ending, with connections on their way to it', async () => {
     const gateway = await start();
-    const sids = await Promise.all(Array.from({ length: 4 * WORKERS }, () => open(gateway.url, new Agent())));
-    const victim = workersOf(gateway)[0]!;
+    const sids = await Promise.all(Array.from({ length: 4 * WORKERS }, () => openPolling(gateway.url, new Agent())));
+    const victim = listWorkers(gateway)[0]!;
     process.kill(victim, 'SIGSTOP');
-    const upgrades = sids.map((sid) => upgrade(gateway.port, sid));
+    const upgrades = sids.map((sid) => requestUpgrade(gateway.port, sid));
     // The worker that is left sends on what is not its own, in the order that it came.
     await until(async () => (await fetch(`${gateway.url}/healthz`)).ok, 'the other has taken them');
     process.kill(victim, 'SIGKILL');

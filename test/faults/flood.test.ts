@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { closeClients, connect, granted, totalsAt } from '../support/clients.js';
+import { closeClients, connect, expectOk, readTotals } from '../support/clients.js';
 import { Flood } from '../support/clients-flood.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricAt, untilMetric } from '../support/metrics.js';
+import { readMetric, untilMetric } from '../support/metrics.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 
@@ -39,18 +39,18 @@ describe('a gateway that is sent far more than it commits', () => {
   it('lets those wait who send it, commits all of it, and answers others meanwhile', async () => {
     const { url } = patient;
     const posts = named('all');
-    const flood = await Flood.begin(url, FLOODING, FLOOD_EACH, posts);
+    const flood = await Flood.start(url, FLOODING, FLOOD_EACH, posts);
     floods.push(flood);
     await until(async () => (await held(url)) > 0, 'some are held');
-    granted(await connect(url).emitWithAck('view', { post: 'another' }));
-    expect(flood.answered).toBeLessThan(FLOODED);
+    expectOk(await connect(url).emitWithAck('view', { post: 'another' }));
+    expect(flood.acknowledged).toBeLessThan(FLOODED);
     const pending: number[] = [];
     const answered = async (): Promise<boolean> => {
-      pending.push(await metricAt(url, 'tallycast_pending_operations'));
-      return flood.answered === FLOODED;
+      pending.push(await readMetric(url, 'tallycast_pending_operations'));
+      return flood.acknowledged === FLOODED;
     };
     await until(answered, 'all is answered');
-    expect([...flood.answers]).toEqual([['ok', FLOODED]]);
+    expect([...flood.acknowledgements]).toEqual([['ok', FLOODED]]);
     expect(await views(url, posts)).toBe(FLOODED);
     expect(Math.max(...pending)).toBeLessThan(PENDING_BOUND);
     expect(await held(url)).toBe(0);
@@ -59,14 +59,14 @@ describe('a gateway that is sent far more than it commits', () => {
   it('reads those again, and tells them, when its store goes away meanwhile; and counts what it took', async () => {
     const { url } = gateway;
     const posts = named('away');
-    const flood = await Flood.begin(url, FLOODING, FLOOD_EACH, posts);
+    const flood = await Flood.start(url, FLOODING, FLOOD_EACH, posts);
     floods.push(flood);
     await until(async () => (await held(url)) > 0, 'some are held');
     await redis.kill('SIGSTOP');
     await until(() => flood.count('OVERLOADED') > 0 && flood.count('UNAVAILABLE') > 0, 'they are told');
     await until(async () => (await held(url)) === 0, 'all are read again');
     await redis.kill('SIGCONT');
-    await until(() => flood.answered === FLOODED, 'all is answered');
+    await until(() => flood.acknowledged === FLOODED, 'all is answered');
     await untilMetric(url, 'tallycast_pending_operations', 0);
     expect(await views(url, posts)).toBe(flood.count('ok') + flood.count('UNAVAILABLE'));
     expect(await held(url)).toBe(0);
@@ -74,11 +74,11 @@ describe('a gateway that is sent far more than it commits', () => {
 });
 
 function held(url: string): Promise<number> {
-  return metricAt(url, 'tallycast_held_connections');
+  return readMetric(url, 'tallycast_held_connections');
 }
 
 async function views(url: string, posts: readonly string[]): Promise<number> {
-  const totals = Object.values(await totalsAt(url, posts));
+  const totals = Object.values(await readTotals(url, posts));
   return totals.reduce((sum, { views }) => sum + views, 0);
 }
 

@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { connect as tcp } from 'node:net';
 import { closeClients, connect } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 import { Polling } from '../support/polling.js';
 import { Random } from '../support/random.js';
-import { frameOf, OPCODE, RawSocket } from '../support/raw-socket.js';
+import { encodeFrame, OPCODE, RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
 
 const SEED = Number(process.env['TEST_SEED'] ?? 20_260_801);
@@ -73,12 +73,12 @@ describe(`garbage (TEST_SEED=${SEED})`, () => {
       await throwAt('GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\n', randomBytes(500), '\r\n\r\n');
       await throwAt('PUT /v1/x/likes HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n', randomBytes(500));
       await throwAt(UPGRADE, randomBytes(2_000));
-      await throwAt(UPGRADE, frameOf('40'), randomBytes(2_000));
+      await throwAt(UPGRADE, encodeFrame('40'), randomBytes(2_000));
     }
   });
 
   it('a request or a frame that ends in the middle, wherever that is', async () => {
-    const whole = Buffer.concat([Buffer.from(UPGRADE), frameOf('40{}'), frameOf('421["like",{"post":"half"}')]);
+    const whole = Buffer.concat([Buffer.from(UPGRADE), encodeFrame('40{}'), encodeFrame('421["like",{"post":"half"}')]);
     for (let length = 1; length < whole.length; length += 3) await throwAt(whole.subarray(0, length));
   });
 
@@ -93,16 +93,16 @@ describe(`garbage (TEST_SEED=${SEED})`, () => {
       if (connection % 3 > 0) raw.send('40');
       for (let i = 0; i < 20; i++) {
         const text = Array.from({ length: random.below(12) + 1 }, () => random.pick(words)).join('');
-        raw.write(frameOf(connection % 2 === 0 ? text : `4${text}`, { opcode: random.pick([1, 1, 1, 2]) }));
+        raw.write(encodeFrame(connection % 2 === 0 ? text : `4${text}`, { opcode: random.pick([1, 1, 1, 2]) }));
       }
-      raw.write(frameOf('', { opcode: OPCODE.close }));
+      raw.write(encodeFrame('', { opcode: OPCODE.close }));
       await raw.closed;
     }
   });
 
   it('leaves no socket and no watched post behind', async () => {
     await until(async () => {
-      const metrics = await metricsOf(gateway.url);
+      const metrics = await readMetrics(gateway.url);
       return metrics.get('tallycast_sockets') === 0 && metrics.get('tallycast_watched_posts') === 0;
     }, 'nobody is left');
   });
@@ -120,37 +120,37 @@ describe('a frame that breaks the WebSocket protocol ends its connection, with t
   const event = '420["like",{"post":"frame"}]';
 
   it.each<[string, number, Buffer[]]>([
-    ['without a mask', BROKEN, [frameOf(event, { masked: false })]],
-    ['compressed, which was not agreed on', BROKEN, [frameOf(Buffer.alloc(1_000, 'U'), { rsv1: true })]],
-    ['of an unknown kind', BROKEN, [frameOf(event, { opcode: 3 })]],
-    ['of an unknown kind of control', BROKEN, [frameOf('', { opcode: 11 })]],
-    ['that continues nothing', BROKEN, [frameOf(event, { opcode: OPCODE.continuation })]],
-    ['between the parts of another', BROKEN, [frameOf('42', { fin: false }), frameOf(event)]],
-    ['of control in parts', BROKEN, [frameOf('x', { opcode: OPCODE.ping, fin: false })]],
-    ['of control with 126 bytes', BROKEN, [frameOf(Buffer.alloc(126), { opcode: OPCODE.ping })]],
-    ['that closes with one byte', BROKEN, [frameOf('x', { opcode: OPCODE.close })]],
-    ['that closes with the code 0', BROKEN, [frameOf(Buffer.alloc(2), { opcode: OPCODE.close })]],
+    ['without a mask', BROKEN, [encodeFrame(event, { masked: false })]],
+    ['compressed, which was not agreed on', BROKEN, [encodeFrame(Buffer.alloc(1_000, 'U'), { rsv1: true })]],
+    ['of an unknown kind', BROKEN, [encodeFrame(event, { opcode: 3 })]],
+    ['of an unknown kind of control', BROKEN, [encodeFrame('', { opcode: 11 })]],
+    ['that continues nothing', BROKEN, [encodeFrame(event, { opcode: OPCODE.continuation })]],
+    ['between the parts of another', BROKEN, [encodeFrame('42', { fin: false }), encodeFrame(event)]],
+    ['of control in parts', BROKEN, [encodeFrame('x', { opcode: OPCODE.ping, fin: false })]],
+    ['of control with 126 bytes', BROKEN, [encodeFrame(Buffer.alloc(126), { opcode: OPCODE.ping })]],
+    ['that closes with one byte', BROKEN, [encodeFrame('x', { opcode: OPCODE.close })]],
+    ['that closes with the code 0', BROKEN, [encodeFrame(Buffer.alloc(2), { opcode: OPCODE.close })]],
     [
       'that closes with a reason that is not UTF-8',
       NOT_UTF8,
-      [frameOf(Buffer.of(3, 232, 255), { opcode: OPCODE.close })],
+      [encodeFrame(Buffer.of(3, 232, 255), { opcode: OPCODE.close })],
     ],
-    ['of text that is not UTF-8', NOT_UTF8, [frameOf(Buffer.concat([Buffer.from(event), Buffer.of(0xff)]))]],
+    ['of text that is not UTF-8', NOT_UTF8, [encodeFrame(Buffer.concat([Buffer.from(event), Buffer.of(0xff)]))]],
     [
       'of text with half an emoji',
       NOT_UTF8,
-      [frameOf(Buffer.concat([Buffer.from(event), Buffer.of(0xed, 0xa0, 0xbd)]))],
+      [encodeFrame(Buffer.concat([Buffer.from(event), Buffer.of(0xed, 0xa0, 0xbd)]))],
     ],
-    ['of text cut within a character', NOT_UTF8, [frameOf(Buffer.of(0x34, 0xe2, 0x82))]],
-    ['that announces 256 KiB and a byte', TOO_BIG, [frameOf(event, { length: 256 * 1024 + 1 })]],
-    ['that announces 2^53 bytes', TOO_BIG, [frameOf(event, { length: 2 ** 53 })]],
+    ['of text cut within a character', NOT_UTF8, [encodeFrame(Buffer.of(0x34, 0xe2, 0x82))]],
+    ['that announces 256 KiB and a byte', TOO_BIG, [encodeFrame(event, { length: 256 * 1024 + 1 })]],
+    ['that announces 2^53 bytes', TOO_BIG, [encodeFrame(event, { length: 2 ** 53 })]],
     [
       'in parts of 100 KB, of which there are three',
       TOO_BIG,
       Array(3)
         .fill(null)
         .map((_, i) =>
-          frameOf(Buffer.alloc(100_000, 'x'), { fin: false, opcode: i === 0 ? OPCODE.text : OPCODE.continuation }),
+          encodeFrame(Buffer.alloc(100_000, 'x'), { fin: false, opcode: i === 0 ? OPCODE.text : OPCODE.continuation }),
         ),
     ],
   ])('one %s', async (_title, code, frames) => {
@@ -161,13 +161,13 @@ describe('a frame that breaks the WebSocket protocol ends its connection, with t
 
   it('one in 16 parts, with pings between, is none of these', async () => {
     const raw = await RawSocket.connect(gateway.url);
-    const answered = raw.message((text) => text.startsWith('430'));
+    const answered = raw.nextMessage((text) => text.startsWith('430'));
     const bytes = Buffer.from(event);
     for (let i = 0; i < PARTS; i++) {
       const opcode = i === 0 ? OPCODE.text : OPCODE.continuation;
       const fin = i === PARTS - 1;
-      raw.write(frameOf(fin ? bytes.subarray(i) : bytes.subarray(i, i + 1), { opcode, fin }));
-      raw.write(frameOf('', { opcode: OPCODE.ping }));
+      raw.write(encodeFrame(fin ? bytes.subarray(i) : bytes.subarray(i, i + 1), { opcode, fin }));
+      raw.write(encodeFrame('', { opcode: OPCODE.ping }));
     }
     expect(await answered).toContain('"applied":true');
     raw.destroy();
@@ -182,14 +182,14 @@ describe('a connection that does not behave', () => {
       raw.send('42["subscribe",{"posts":["gone"]}]');
       if (i % 2 === 0) raw.send('41');
       raw.send('42["subscribe",{"posts":["gone"]}]');
-      raw.write(frameOf('', { opcode: OPCODE.close }));
+      raw.write(encodeFrame('', { opcode: OPCODE.close }));
       await raw.closed;
     }
     await until(async () => {
-      const metrics = await metricsOf(gateway.url);
+      const metrics = await readMetrics(gateway.url);
       return metrics.get('tallycast_pending_operations') === 0 && metrics.get('tallycast_sockets') === 0;
     }, 'all have left');
-    const metrics = await metricsOf(gateway.url);
+    const metrics = await readMetrics(gateway.url);
     expect(metrics.get('tallycast_watched_posts')).toBe(0);
     expect(metrics.get('tallycast_viewers{of="connections"}')).toBe(0);
   });
@@ -197,11 +197,11 @@ describe('a connection that does not behave', () => {
   it('and asks a great deal without reading the answers is cut', async () => {
     const raw = await RawSocket.connect(gateway.url);
     raw.pause();
-    const question = frameOf(`421["${'x'.repeat(200)}",{}]`);
+    const question = encodeFrame(`421["${'x'.repeat(200)}",{}]`);
     const many = Buffer.concat(Array<Buffer>(1_000).fill(question));
     await until(async () => {
       raw.write(many);
-      return (await metricsOf(gateway.url)).get('tallycast_sockets') === 0;
+      return (await readMetrics(gateway.url)).get('tallycast_sockets') === 0;
     }, 'it is cut');
     raw.destroy();
   });
@@ -214,16 +214,17 @@ describe('a connection that does not behave', () => {
   });
 
   it('and pings without reading the pongs takes no memory', async () => {
-    const resident = async (): Promise<number> => (await metricsOf(gateway.url)).get('process_resident_memory_bytes')!;
+    const resident = async (): Promise<number> =>
+      (await readMetrics(gateway.url)).get('process_resident_memory_bytes')!;
     const before = await resident();
     const raw = await RawSocket.connect(gateway.url);
     raw.pause();
-    const pings = Buffer.concat(Array<Buffer>(1_000).fill(frameOf(Buffer.alloc(125), { opcode: OPCODE.ping })));
+    const pings = Buffer.concat(Array<Buffer>(1_000).fill(encodeFrame(Buffer.alloc(125), { opcode: OPCODE.ping })));
     for (let i = 0; i < 400; i++) await raw.flushed(pings);
     // What was kept of each would be 4 bytes for each of these 52 MB.
     expect((await resident()) - before).toBeLessThan(80e6);
     raw.resume();
-    expect(await raw.ask('2#["unsubscribe",{"posts":["x"]}]')).toEqual({ ok: true });
+    expect(await raw.emitWithAck('2#["unsubscribe",{"posts":["x"]}]')).toEqual({ ok: true });
     raw.destroy();
   });
 
@@ -233,20 +234,20 @@ describe('a connection that does not behave', () => {
     raw.send('2probe');
     raw.send('2probe');
     expect(await raw.closed).toBeNull();
-    expect(await polling.ask(['2#["unsubscribe",{"posts":["x"]}]'])).toEqual([{ ok: true }]);
+    expect(await polling.emitWithAck(['2#["unsubscribe",{"posts":["x"]}]'])).toEqual([{ ok: true }]);
   });
 
   it('but probes once is upgraded, and its pings are answered', async () => {
     const polling = await Polling.connect(gateway.url);
     const raw = await upgradeOf(polling);
-    const probed = raw.message((text) => text === '3probe');
+    const probed = raw.nextMessage((text) => text === '3probe');
     raw.send('2probe');
     await probed;
     raw.send('5');
-    const ponged = raw.pong();
-    raw.write(frameOf('still there?', { opcode: OPCODE.ping }));
+    const ponged = raw.nextPong();
+    raw.write(encodeFrame('still there?', { opcode: OPCODE.ping }));
     expect(await ponged).toBe('still there?');
-    expect(await raw.ask('2#["unsubscribe",{"posts":["x"]}]')).toEqual({ ok: true });
+    expect(await raw.emitWithAck('2#["unsubscribe",{"posts":["x"]}]')).toEqual({ ok: true });
     raw.destroy();
   });
 

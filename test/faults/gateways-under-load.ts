@@ -1,15 +1,15 @@
 import { isDeepStrictEqual } from 'node:util';
 import { expect } from '@jest/globals';
-import { type Totals, totalsAt } from '../support/clients.js';
-import { Crowd, HASTY } from '../support/clients-crowd.js';
-import { Watcher } from '../support/clients-watcher.js';
+import { type Totals, readTotals } from '../support/clients.js';
+import { Crowd, FAST_RECONNECT } from '../support/clients-crowd.js';
+import { TestViewer } from '../support/clients-watcher.js';
 import type { Random } from '../support/random.js';
 import { until } from '../support/until.js';
 
 /** Gateways that share a store, with a crowd spread over them and at each one a viewer of all posts. */
 export class GatewaysUnderLoad {
   readonly crowd: Crowd;
-  readonly watchers: readonly Watcher[];
+  readonly watchers: readonly TestViewer[];
   #disconnects = 0;
 
   constructor(
@@ -19,7 +19,7 @@ export class GatewaysUnderLoad {
     random: Random,
   ) {
     this.crowd = new Crowd(urls, sockets, posts, random);
-    this.watchers = urls.map((url) => new Watcher(url, posts, HASTY));
+    this.watchers = urls.map((url) => new TestViewer(url, posts, FAST_RECONNECT));
     for (const { socket } of [...this.crowd.clients, ...this.watchers]) {
       socket.on('disconnect', () => (this.#disconnects += 1));
     }
@@ -27,7 +27,7 @@ export class GatewaysUnderLoad {
 
   /** What the clients noticed of a fault, but for the pause. */
   get errors(): { readonly refusals: number; readonly disconnects: number } {
-    const refusals = this.crowd.clients.reduce((sum, client) => sum + client.refusals, 0);
+    const refusals = this.crowd.clients.reduce((sum, client) => sum + client.rejections, 0);
     return { refusals, disconnects: this.#disconnects };
   }
 
@@ -42,9 +42,9 @@ export class GatewaysUnderLoad {
 
   /** Lets the crowd rest, and fails if not all of them are shown exactly what was asked when all is acknowledged. */
   async expectExact(label: object): Promise<void> {
-    this.crowd.rest();
-    await this.crowd.settled();
-    const { asked } = this.crowd;
+    this.crowd.stop();
+    await this.crowd.untilAcknowledged();
+    const { sent: asked } = this.crowd;
     const expected = this.urls.map(() => asked);
     const newcomers = await eventually(expected, () => this.#newcomers());
     expect({ ...label, newcomers }).toEqual({ ...label, newcomers: expected });
@@ -58,7 +58,7 @@ export class GatewaysUnderLoad {
     const shownAt = async (url: string): Promise<Record<string, Totals>> => {
       let shown: Record<string, Totals> | null = null;
       const isShown = async (): Promise<boolean> =>
-        (shown = await totalsAt(url, this.posts).catch(() => null)) !== null;
+        (shown = await readTotals(url, this.posts).catch(() => null)) !== null;
       await until(isShown, `a newcomer at ${url} is shown the counts`);
       return shown!;
     };

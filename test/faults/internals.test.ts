@@ -3,7 +3,7 @@ import { io, type Socket } from 'socket.io-client';
 import { DirectSocket } from '../../src/gateway/transport/direct-socket.js';
 import { type ProofConnection, ProofServer } from '../../src/gateway/transport/proof-server.js';
 import { type LocalGateway, startLocalGateway, stopLocalGateways } from '../support/local-gateway.js';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 import { provedShortcuts } from '../support/proved-shortcuts.js';
 import { Random } from '../support/random.js';
 import { type Sabotage, sabotage } from '../support/sabotage.js';
@@ -117,7 +117,7 @@ async function expectExact(url: string, post: string): Promise<void> {
 }
 
 async function expectOff({ url, warnings }: LocalGateway, names: readonly string[]): Promise<void> {
-  const page = await metricsOf(url);
+  const page = await readMetrics(url);
   const off = [...page].flatMap(
     ([name, value]) => /^tallycast_shortcut\{name="(.+)"\}/.exec(name)?.[value === 0 ? 1 : 9] ?? [],
   );
@@ -166,11 +166,11 @@ describe('a connection that is to be paused', () => {
       const shortcuts = await provedShortcuts((message) => warnings.push(message));
       const connection = await server.connect();
       const direct = DirectSocket.open(connection.socket.conn, shortcuts)!;
-      const paused = property === 'readStart' && direct.pause();
+      const paused = property === 'readStart' && direct.pauseReading();
       spoil(property, handle, how);
-      if (paused) direct.resume();
-      else expect(direct.pause()).toBe(false);
-      expect(shortcuts.readPause.on).toBe(false);
+      if (paused) direct.resumeReading();
+      else expect(direct.pauseReading()).toBe(false);
+      expect(shortcuts.readPause.isOn).toBe(false);
       expect(warnings).toHaveLength(1);
       if (paused) await until(() => connection.socket.conn.readyState === 'closed', 'the connection is closed');
     },

@@ -1,9 +1,9 @@
 import { afterAll, describe, expect, it } from '@jest/globals';
 import { ACTOR_KEYS, type ActorKeys } from '../../src/counters/ids.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
-import { closeClients, totalsAt } from '../support/clients.js';
-import { Crowd, HASTY } from '../support/clients-crowd.js';
-import { Watcher } from '../support/clients-watcher.js';
+import { closeClients, readTotals } from '../support/clients.js';
+import { Crowd, FAST_RECONNECT } from '../support/clients-crowd.js';
+import { TestViewer } from '../support/clients-watcher.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
 import { Random } from '../support/random.js';
 import { untilUpgraded } from './upgrades.js';
@@ -43,25 +43,25 @@ async function killAgainAndAgain(seed: number, actorKeys: ActorKeys): Promise<vo
   let gateway = await startGateway(env);
   const { url, port, dataDir } = gateway;
   const crowd = new Crowd(url, SOCKETS, POSTS, random);
-  const watcher = new Watcher(url, POSTS, HASTY);
+  const watcher = new TestViewer(url, POSTS, FAST_RECONNECT);
   const duplicates = (): number => crowd.clients.reduce((sum, client) => sum + client.duplicates, 0);
 
   for (let round = 1; round <= ROUNDS || duplicates() === 0; round++) {
-    const enough = crowd.acknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
+    const enough = crowd.untilAcknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
     crowd.act();
     await enough;
     await untilUpgraded(crowd);
-    await crowd.acknowledgements(1);
+    await crowd.untilAcknowledgements(1);
     // At once other acknowledgements of the same commit are on their way.
     if (random.chance(0.5)) await moment(random.next() * MOMENT_MAX_MS);
     await gateway.kill('SIGKILL');
     gateway = await startGateway({ ...env, PORT: String(port), DATA_DIR: dataDir });
-    await crowd.acknowledgements(SOCKETS);
-    crowd.rest();
-    await crowd.settled();
+    await crowd.untilAcknowledgements(SOCKETS);
+    crowd.stop();
+    await crowd.untilAcknowledged();
 
-    const { asked } = crowd;
-    expect({ seed, round, totals: await totalsAt(url, POSTS) }).toEqual({ seed, round, totals: asked });
+    const { sent: asked } = crowd;
+    expect({ seed, round, totals: await readTotals(url, POSTS) }).toEqual({ seed, round, totals: asked });
     await watcher.untilShows(asked);
     expect({ seed, round, summed: watcher.summed }).toEqual({ seed, round, summed: asked });
   }

@@ -1,12 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { ACTOR_KEYS } from '../../src/counters/ids.js';
 import { SCALE } from '../property/runs.js';
-import { closeClients, connect, totalsAt, type Totals } from '../support/clients.js';
-import { HASTY } from '../support/clients-crowd.js';
+import { closeClients, connect, readTotals, type Totals } from '../support/clients.js';
+import { FAST_RECONNECT } from '../support/clients-crowd.js';
 import { HoppingCrowd } from '../support/clients-hopping.js';
-import { Watcher } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-watcher.js';
 import { endProxied, type ProxiedGateway, startProxied } from '../support/gateway-proxied.js';
-import { metricAt, untilMetric } from '../support/metrics.js';
+import { readMetric, untilMetric } from '../support/metrics.js';
 import { Random } from '../support/random.js';
 import { until } from '../support/until.js';
 
@@ -27,14 +27,14 @@ const ENV = { MAX_OPS_PER_CONNECTION: '0', ACTOR_KEYS: new Random(SEED).pick(ACT
 describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`, () => {
   let gateways: ProxiedGateway[] = [];
   let crowd: HoppingCrowd;
-  let watchers: Watcher[];
+  let watchers: TestViewer[];
 
   beforeAll(async () => {
     gateways = await startProxied(GATEWAYS, ENV);
   });
 
   afterEach(async () => {
-    crowd.stay();
+    crowd.stopHopping();
     for (const gateway of gateways) gateway.keepAnswers();
     await closeClients();
   });
@@ -45,10 +45,10 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
   async function begin(seed: number): Promise<void> {
     const random = new Random(seed);
     const posts = Array.from({ length: POSTS }, (_, i) => `${seed}-${i}`);
-    watchers = gateways.map(({ url }) => new Watcher(url, [...posts, unnumbered(seed)], HASTY));
+    watchers = gateways.map(({ url }) => new TestViewer(url, [...posts, unnumbered(seed)], FAST_RECONNECT));
     await Promise.all(watchers.map((watcher) => watcher.untilSubscribed()));
     crowd = new HoppingCrowd(
-      gateways.map(({ door }) => door),
+      gateways.map(({ clientUrl: door }) => door),
       CLIENTS,
       posts,
       random,
@@ -62,7 +62,7 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
     for (const { url } of gateways) {
       await until(async () => (await fetch(`${url}/readyz`)).ok, `${url} is ready`);
       await untilMetric(url, 'tallycast_pending_operations', 0);
-      const totals = await totalsAt(url, Object.keys(expected));
+      const totals = await readTotals(url, Object.keys(expected));
       expect({ seed, url, totals }).toEqual({ seed, url, totals: expected });
     }
     for (const watcher of watchers) {
@@ -80,14 +80,14 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
       const counted = Promise.all(gateways.map(({ url }) => viewUnnumbered(url, unnumbered(seed), () => resting)));
       // Should something else fail first, that is to be told and not this.
       counted.catch(() => undefined);
-      await crowd.crowd.acknowledgements(ENOUGH);
+      await crowd.crowd.untilAcknowledgements(ENOUGH);
       // Without these nothing was lost between a commit and its answer, and the round would show nothing.
       await until(() => crowd.duplicates > 0, 'an operation that was counted is sent again');
       await until(async () => (await sumOfRetries(gateways)) > retries, 'a batch is sent again');
-      await crowd.rest();
+      await crowd.stop();
       resting = true;
       const views = (await counted).reduce((sum, count) => sum + count, 0);
-      await expectExact(seed, { ...crowd.crowd.asked, [unnumbered(seed)]: { likes: 0, views } });
+      await expectExact(seed, { ...crowd.crowd.sent, [unnumbered(seed)]: { likes: 0, views } });
     },
   );
 
@@ -98,19 +98,19 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
       await begin(seed);
       const restarting = new Map<ProxiedGateway, Promise<void>>();
       for (let kill = 1; kill <= KILLS; kill++) {
-        await crowd.crowd.acknowledgements(1 + random.below(BETWEEN_KILLS_MAX));
+        await crowd.crowd.untilAcknowledgements(1 + random.below(BETWEEN_KILLS_MAX));
         const gateway = random.pick(gateways.filter((gateway) => !restarting.has(gateway)));
         restarting.set(gateway, gateway.killAndRestart());
       }
-      await crowd.crowd.acknowledgements(CLIENTS);
+      await crowd.crowd.untilAcknowledgements(CLIENTS);
       // A boot beside a crowd that never pauses takes many times as long.
-      crowd.crowd.rest();
+      crowd.crowd.stop();
       await Promise.all(restarting.values());
       crowd.act();
-      await crowd.crowd.acknowledgements(CLIENTS);
+      await crowd.crowd.untilAcknowledgements(CLIENTS);
       await until(() => crowd.duplicates > 0, 'an operation that was counted is sent again');
-      await crowd.rest();
-      await expectExact(seed, { ...crowd.crowd.asked, [unnumbered(seed)]: { likes: 0, views: 0 } });
+      await crowd.stop();
+      await expectExact(seed, { ...crowd.crowd.sent, [unnumbered(seed)]: { likes: 0, views: 0 } });
     },
   );
 });
@@ -120,7 +120,7 @@ function seeds(count: number, first: number): number[] {
 }
 
 async function sumOfRetries(gateways: readonly ProxiedGateway[]): Promise<number> {
-  const retries = await Promise.all(gateways.map(({ url }) => metricAt(url, 'tallycast_commit_retries_total')));
+  const retries = await Promise.all(gateways.map(({ url }) => readMetric(url, 'tallycast_commit_retries_total')));
   return retries.reduce((sum, number) => sum + number, 0);
 }
 

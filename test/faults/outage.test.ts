@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import type { Failure } from '../../src/protocol/messages.js';
 import { LIMIT_MS } from '../property/runs.js';
-import { type Client, closeClients, connect, granted, totalsAt } from '../support/clients.js';
-import { HASTY } from '../support/clients-crowd.js';
+import { type Client, closeClients, connect, expectOk, readTotals } from '../support/clients.js';
+import { FAST_RECONNECT } from '../support/clients-crowd.js';
 import { Flood } from '../support/clients-flood.js';
-import { Watcher } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-watcher.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricAt, untilMetric } from '../support/metrics.js';
+import { readMetric, untilMetric } from '../support/metrics.js';
 import { Random } from '../support/random.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
@@ -82,7 +82,7 @@ class OutageRun {
   growths: number[] = [];
   clientsRefused = 0;
   flood!: Flood;
-  quietWatchers: Watcher[] = [];
+  quietWatchers: TestViewer[] = [];
   readonly random = new Random(SEED);
   readonly quiet = named('quiet', QUIET_POSTS);
   readonly flooded = named('flooded', 20);
@@ -122,8 +122,8 @@ class OutageRun {
     const { urls, load, probes, redis } = this;
     await Promise.all(load.watchers.map((watcher) => watcher.untilSubscribed()));
     this.quietWatchers = await watchersOf(urls, this.quiet);
-    const actors = urls.map((url) => connect(url, { actor: 'ann', session: randomUUID() }, HASTY));
-    const enough = load.crowd.acknowledgements(SOCKETS * 10);
+    const actors = urls.map((url) => connect(url, { actor: 'ann', session: randomUUID() }, FAST_RECONNECT));
+    const enough = load.crowd.untilAcknowledgements(SOCKETS * 10);
     load.crowd.act();
     await enough;
     const before = await this.#memory();
@@ -134,16 +134,16 @@ class OutageRun {
     await until(() => probes.every(({ readyz }) => readyz.at(-1) === 503), 'unready');
     const answers = Promise.all(actors.map((actor) => actor.emitWithAck('view', { post: 'asked', seq: 1 })));
     const snapshots = Promise.all(load.watchers.map(({ socket }) => subscribe(socket, ['busy-0', 'unknown'])));
-    this.flood = await Flood.begin(urls[0]!, FLOODING, FLOOD_EACH, this.flooded);
-    await this.flood.poured;
+    this.flood = await Flood.start(urls[0]!, FLOODING, FLOOD_EACH, this.flooded);
+    await this.flood.written;
     await until(() => this.shed >= FLOODED - PENDING_MAX, 'what is too much is shed');
     this.acted = await answers;
     this.subscribed = await snapshots;
-    await until(() => load.crowd.clients.every(({ refusals }) => refusals > 0), 'everyone is told');
+    await until(() => load.crowd.clients.every(({ rejections: refusals }) => refusals > 0), 'everyone is told');
     // Seconds after the last commit: its frames have come.
     const early = this.#totalsShown();
     await lasted;
-    this.clientsRefused = load.crowd.clients.filter(({ refusals }) => refusals > 0).length;
+    this.clientsRefused = load.crowd.clients.filter(({ rejections: refusals }) => refusals > 0).length;
     this.shown = { early, late: this.#totalsShown() };
     this.readyWhileAway = probes.map(({ readyz }) => [...readyz]);
     this.growths = (await this.#memory()).map((bytes, i) => bytes - before[i]!);
@@ -155,7 +155,7 @@ class OutageRun {
   }
 
   #memory(): Promise<number[]> {
-    return Promise.all(this.urls.map((url) => metricAt(url, 'process_resident_memory_bytes')));
+    return Promise.all(this.urls.map((url) => readMetric(url, 'process_resident_memory_bytes')));
   }
 }
 
@@ -184,7 +184,7 @@ describe.each(OUTAGES.map((outage, i) => ({ ...outage, i })))(
     it('grow by a bounded amount, and shed what comes on top', async () => {
       process.stderr.write(`Redis ${name}: gateways grew by ${run.growths.map(mebibytes).join(' and ')} MiB\n`);
       for (const growth of run.growths) expect(growth).toBeLessThan(GROWTH_MAX_BYTES);
-      await until(() => run.flood.answered === FLOODED, 'the flood is answered');
+      await until(() => run.flood.acknowledged === FLOODED, 'the flood is answered');
       expect(run.flood.count('OVERLOADED')).toBeGreaterThan(0);
       expect(run.taken + run.shed).toBe(FLOODED);
     });
@@ -194,7 +194,7 @@ describe.each(OUTAGES.map((outage, i) => ({ ...outage, i })))(
       await until(() => run.probes.every(({ readyz }) => readyz.at(-1) === 200), 'ready');
       for (const url of run.urls) await untilMetric(url, 'tallycast_pending_operations', 0);
       for (const url of run.urls) {
-        const totals = Object.values(await totalsAt(url, run.flooded));
+        const totals = Object.values(await readTotals(url, run.flooded));
         expect(totals.reduce((sum, { views }) => sum + views, 0)).toBe(run.taken);
       }
       expect(run.load.errors.disconnects).toBe(0);
@@ -203,8 +203,8 @@ describe.each(OUTAGES.map((outage, i) => ({ ...outage, i })))(
     it('tell of every post again that is watched', async () => {
       const actor = connect(run.urls[0]!);
       const some = Array.from({ length: 50 }, () => run.random.pick(run.quiet));
-      for (const post of some) granted(await actor.emitWithAck('view', { post }));
-      const isShown = ({ known, posts }: Watcher): boolean =>
+      for (const post of some) expectOk(await actor.emitWithAck('view', { post }));
+      const isShown = ({ latest: known, posts }: TestViewer): boolean =>
         some.every((post) => !posts.includes(post) || Number(known.get(post)?.['views']) > 0);
       await Promise.all(run.quietWatchers.map((watcher) => watcher.until(() => isShown(watcher))));
     });
@@ -244,11 +244,11 @@ function named(name: string, count: number): string[] {
 }
 
 /** One after the other: all of them at once is no outage. */
-async function watchersOf(urls: readonly string[], posts: readonly string[]): Promise<Watcher[]> {
-  const watchers: Watcher[] = [];
+async function watchersOf(urls: readonly string[], posts: readonly string[]): Promise<TestViewer[]> {
+  const watchers: TestViewer[] = [];
   for (const url of urls) {
     for (let first = 0; first < posts.length; first += QUIET_A_WATCHER) {
-      const watcher = new Watcher(url, posts.slice(first, first + QUIET_A_WATCHER), HASTY);
+      const watcher = new TestViewer(url, posts.slice(first, first + QUIET_A_WATCHER), FAST_RECONNECT);
       await watcher.untilSubscribed();
       watchers.push(watcher);
     }

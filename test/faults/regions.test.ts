@@ -2,10 +2,10 @@ import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { ACTOR_KEYS } from '../../src/counters/ids.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
-import { closeClients, totalsAt, type Totals } from '../support/clients.js';
-import { HASTY } from '../support/clients-crowd.js';
+import { closeClients, readTotals, type Totals } from '../support/clients.js';
+import { FAST_RECONNECT } from '../support/clients-crowd.js';
 import { HoppingCrowd } from '../support/clients-hopping.js';
-import { Watcher } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-watcher.js';
 import { stopAll } from '../support/gateway-process.js';
 import { Random } from '../support/random.js';
 import { stopRedis } from '../support/redis-server.js';
@@ -33,7 +33,7 @@ describe('three regions of two gateways on a Redis each', () => {
   });
 
   afterAll(async () => {
-    for (const crowd of crowds) crowd.stay();
+    for (const crowd of crowds) crowd.stopHopping();
     await closeClients();
     await world.close();
     await stopAll();
@@ -46,20 +46,20 @@ describe('three regions of two gateways on a Redis each', () => {
       const random = new Random(SEED);
       for (const crowd of crowds) crowd.act();
       for (let event = 0; event < EVENTS; event++) {
-        await Promise.all(crowds.map(({ crowd }) => crowd.acknowledgements(1 + random.below(BETWEEN_MAX))));
+        await Promise.all(crowds.map(({ crowd }) => crowd.untilAcknowledgements(1 + random.below(BETWEEN_MAX))));
         await fault(random);
       }
       world.cutAll();
       // Nobody waits for another region: each goes on acknowledging alone.
       await acknowledgedEverywhere(CLIENTS_A_REGION);
-      await Promise.all(crowds.map((crowd) => crowd.rest()));
+      await Promise.all(crowds.map((crowd) => crowd.stop()));
       world.mend();
-      const expected = together(crowds.map(({ crowd }) => crowd.asked));
+      const expected = together(crowds.map(({ crowd }) => crowd.sent));
       // Newcomers that ask again and again would take more of a small machine than to agree does: viewers are told.
-      const viewers = world.urls.map((url) => new Watcher(url, POSTS, HASTY));
+      const viewers = world.urls.map((url) => new TestViewer(url, POSTS, FAST_RECONNECT));
       const agreed = (): boolean => viewers.every(({ totals }) => isDeepStrictEqual(totals, expected));
       await until(agreed, 'all gateways show what all regions counted', LIMIT_MS / 2).catch(() => undefined);
-      for (const url of world.urls) expect([url, await totalsAt(url, POSTS)]).toEqual([url, expected]);
+      for (const url of world.urls) expect([url, await readTotals(url, POSTS)]).toEqual([url, expected]);
     },
     LIMIT_MS,
   );
@@ -80,13 +80,13 @@ describe('three regions of two gateways on a Redis each', () => {
   async function killGateway(region: RegionProcesses['regions'][number], random: Random): Promise<void> {
     const restarted = region.killAndRestart(random.below(2), world.env(region));
     await acknowledgedEverywhere(CLIENTS_A_REGION);
-    for (const { crowd } of crowds) crowd.rest();
+    for (const { crowd } of crowds) crowd.stop();
     await restarted;
     for (const { crowd } of crowds) crowd.act();
   }
 
   async function acknowledgedEverywhere(count: number): Promise<void> {
-    await Promise.all(crowds.map(({ crowd }) => crowd.acknowledgements(count)));
+    await Promise.all(crowds.map(({ crowd }) => crowd.untilAcknowledgements(count)));
   }
 });
 

@@ -2,10 +2,17 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { closeClients } from '../support/clients.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
-import { metricAt } from '../support/metrics.js';
+import { readMetric } from '../support/metrics.js';
 import { Random } from '../support/random.js';
 import { type Sentinels, startSentinels } from '../support/redis-sentinel.js';
-import { ask, type RedisServer, startRedis, startReplica, stopRedis, untilInSync } from '../support/redis-server.js';
+import {
+  withClient,
+  type RedisServer,
+  startRedis,
+  startReplica,
+  stopRedis,
+  untilInSync,
+} from '../support/redis-server.js';
 import { until } from '../support/until.js';
 import { GatewaysUnderLoad } from './gateways-under-load.js';
 
@@ -62,11 +69,11 @@ async function failOverReplicated(): Promise<void> {
   for (let round = 1; round <= REPLICATED_ROUNDS; round++) {
     const label = { seed: SEED, round };
     const hangs = round % HANGS_EVERY === 0;
-    const enough = load.crowd.acknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
+    const enough = load.crowd.untilAcknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
     load.crowd.act();
     await enough;
     await guarded.failOver(hangs);
-    await load.crowd.acknowledgements(SOCKETS);
+    await load.crowd.untilAcknowledgements(SOCKETS);
     if (!hangs) await load.expectNothingLost(label);
     await guarded.untilWhole();
     await load.expectExact(label);
@@ -83,15 +90,15 @@ async function failOverCommitted(): Promise<void> {
     const label = { seed: SEED, round };
     const hangs = round % HANGS_EVERY === 0;
     const before = await sumAt(urls, 'tallycast_replayed_batches_total');
-    const enough = load.crowd.acknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
+    const enough = load.crowd.untilAcknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
     load.crowd.act();
     await enough;
     await guarded.detachReplica();
-    await load.crowd.acknowledgements(LACKED);
+    await load.crowd.untilAcknowledgements(LACKED);
     // With no operation on its way only the gateways can know that something is missing.
     if (round % 2 === 1) {
-      load.crowd.rest();
-      await load.crowd.settled();
+      load.crowd.stop();
+      await load.crowd.untilAcknowledged();
     }
     await guarded.failOver(hangs);
     await load.expectExact(label);
@@ -124,7 +131,7 @@ class Guarded {
     await old.kill(hangs ? 'SIGSTOP' : 'SIGKILL');
     await this.#publishEvery(PUBLISH_MS);
     const isElected = async (): Promise<boolean> => {
-      const { port } = await this.sentinels.primary();
+      const { port } = await this.sentinels.readPrimary();
       this.primary = this.servers.find((server) => server.port === port)!;
       return this.primary !== old;
     };
@@ -134,14 +141,14 @@ class Guarded {
 
   async untilWhole(): Promise<void> {
     await Promise.all(this.#replicas.map((replica) => untilInSync(replica, this.primary)));
-    await this.sentinels.untilWhole(this.#replicas.length);
+    await this.sentinels.untilHealthy(this.#replicas.length);
   }
 
   /** From now on the replica gets nothing, until after the next failover. */
   async detachReplica(): Promise<void> {
     await this.#publishEvery(PUBLISH_SELDOM_MS);
     for (const replica of this.#replicas) {
-      await ask(replica, (client) => client.replicaof(replica.host, NOWHERE));
+      await withClient(replica, (client) => client.replicaof(replica.host, NOWHERE));
     }
   }
 
@@ -152,7 +159,7 @@ class Guarded {
   async #publishEvery(ms: number): Promise<void> {
     const pace = ['PUBLISH-PERIOD', ms];
     for (const sentinel of this.sentinels.sentinels) {
-      await ask(sentinel, (client) => client.call('SENTINEL', 'DEBUG', ...pace));
+      await withClient(sentinel, (client) => client.call('SENTINEL', 'DEBUG', ...pace));
     }
   }
 }
@@ -164,6 +171,6 @@ async function startGateways({ sentinels }: Guarded, ack: string): Promise<strin
 }
 
 async function sumAt(urls: readonly string[], metric: string): Promise<number> {
-  const values = await Promise.all(urls.map((url) => metricAt(url, metric)));
+  const values = await Promise.all(urls.map((url) => readMetric(url, metric)));
   return values.reduce((sum, value) => sum + value, 0);
 }

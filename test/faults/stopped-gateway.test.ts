@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
-import { closeClients, totalsAt } from '../support/clients.js';
+import { closeClients, readTotals } from '../support/clients.js';
 import { HoppingCrowd } from '../support/clients-hopping.js';
-import { Watcher } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-watcher.js';
 import { endProxied, type ProxiedGateway, startProxied } from '../support/gateway-proxied.js';
-import { metricAt, metricsOf, operationsThat, untilMetric } from '../support/metrics.js';
+import { readMetric, readMetrics, countOperations, untilMetric } from '../support/metrics.js';
 import { Random } from '../support/random.js';
 import { until } from '../support/until.js';
 
@@ -40,7 +40,7 @@ describe('a gateway that is stopped for longer than its leases while others shar
   async function stopInFlight(gateway: ProxiedGateway): Promise<void> {
     gateway.toRedis.stall();
     await until(
-      async () => (await metricAt(gateway.url, 'tallycast_pending_operations')) >= IN_FLIGHT,
+      async () => (await readMetric(gateway.url, 'tallycast_pending_operations')) >= IN_FLIGHT,
       'operations are in flight',
     );
     stopped.push(gateway);
@@ -53,32 +53,32 @@ describe('a gateway that is stopped for longer than its leases while others shar
     async (seed) => {
       const random = new Random(seed);
       const posts = Array.from({ length: POSTS }, (_, i) => `${seed}-${i}`);
-      const watchers = gateways.map(({ url }) => new Watcher(url, posts));
+      const watchers = gateways.map(({ url }) => new TestViewer(url, posts));
       await Promise.all(watchers.map((watcher) => watcher.untilSubscribed()));
-      const untilLive = (viewers: number, at: readonly Watcher[]): Promise<void> =>
+      const untilLive = (viewers: number, at: readonly TestViewer[]): Promise<void> =>
         until(
-          () => at.every((watcher) => posts.every((post) => watcher.live(post) === viewers)),
+          () => at.every((watcher) => posts.every((post) => watcher.viewerCount(post) === viewers)),
           `${viewers} viewers are seen`,
         );
       await untilLive(GATEWAYS, watchers);
       const sockets = watchers.map(({ socket }) => socket.id);
 
-      const doors = gateways.map(({ door }) => door);
+      const doors = gateways.map(({ clientUrl: door }) => door);
       const clients = new HoppingCrowd(doors, CLIENTS, posts, random);
       clients.act();
-      await clients.crowd.acknowledgements(1 + random.below(BEFORE_STOP_MAX));
+      await clients.crowd.untilAcknowledgements(1 + random.below(BEFORE_STOP_MAX));
       const before = random.pick(gateways);
       const after = random.pick(gateways.filter((gateway) => gateway !== before));
       const both = [before, after];
       const uncounted = await Promise.all(both.map(uncountedBy));
       await Promise.all(both.map(stopInFlight));
       before.toRedis.resume();
-      for (const { door } of both) clients.abandon(door);
-      await clients.crowd.acknowledgements(CLIENTS);
-      await clients.rest();
-      const { asked } = clients.crowd;
+      for (const { clientUrl: door } of both) clients.leaveGateway(door);
+      await clients.crowd.untilAcknowledgements(CLIENTS);
+      await clients.stop();
+      const { sent: asked } = clients.crowd;
       const others = gateways.filter((gateway) => !both.includes(gateway));
-      for (const { url } of others) expect(await totalsAt(url, posts)).toEqual(asked);
+      for (const { url } of others) expect(await readTotals(url, posts)).toEqual(asked);
       await untilLive(
         others.length,
         watchers.filter((_, i) => others.includes(gateways[i]!)),
@@ -96,7 +96,7 @@ describe('a gateway that is stopped for longer than its leases while others shar
       // All of it had been counted elsewhere.
       expect((await uncountedBy(after)) - uncounted[1]!).toBeGreaterThanOrEqual(IN_FLIGHT);
       expect((await uncountedBy(before)) - uncounted[0]!).toBeGreaterThanOrEqual(0);
-      for (const { url } of gateways) expect(await totalsAt(url, posts)).toEqual(asked);
+      for (const { url } of gateways) expect(await readTotals(url, posts)).toEqual(asked);
       for (const watcher of watchers) {
         await watcher.untilShows(asked);
         expect(watcher.summed).toEqual(asked);
@@ -108,5 +108,5 @@ describe('a gateway that is stopped for longer than its leases while others shar
 
 /** Operations that had been counted already, or waited for so long that their clients were told to ask again. */
 async function uncountedBy({ url }: ProxiedGateway): Promise<number> {
-  return operationsThat(await metricsOf(url), 'duplicate', 'UNAVAILABLE');
+  return countOperations(await readMetrics(url), 'duplicate', 'UNAVAILABLE');
 }

@@ -27,7 +27,7 @@ const store = new EmbeddedStore({
   region: 'local',
   nonce: () => 1,
 });
-let batch = { bucket: 0, incarnation: 'process1', n: 0, atMs: Date.UTC(2026, 0, 1), operations: [] };
+let batch = { bucket: 0, producerId: 'process1', batchNumber: 0, atMs: Date.UTC(2026, 0, 1), operations: [] };
 let posts = 0;
 
 const commands = {
@@ -38,7 +38,7 @@ const commands = {
       operations.push({ ...common, metric: 1, kind: 'add', actor: null });
       operations.push({ ...common, metric: 0, kind: 'set', actor: { hi: 0, lo: posts } });
     }
-    batch = { ...batch, n: batch.n + 1, operations };
+    batch = { ...batch, batchNumber: batch.batchNumber + 1, operations };
     return commands.again();
   },
   async again() {

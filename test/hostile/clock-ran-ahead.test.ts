@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { stopAll, stretchedTime } from '../support/gateway-process.js';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 import { stopRedis } from '../support/redis-server.js';
 import { type Region, RegionProcesses } from '../support/region-processes.js';
 import { until } from '../support/until.js';
@@ -119,8 +119,8 @@ describe.each([
     const { error } = await peerOf(eu);
     expect(error).toMatch(/^us takes nothing of \d+ buckets: their time stamps are over an hour ahead of its clock/);
     expect((await peerOf(us)).rejections).toBeGreaterThan(0);
-    expect((await metricsOf(us)).get('tallycast_region_rejections_total{peer="eu"}')).toBeGreaterThan(0);
-    expect((await metricsOf(eu)).get('tallycast_region_rejected_buckets{peer="us"}')).toBeGreaterThan(0);
+    expect((await readMetrics(us)).get('tallycast_region_rejections_total{peer="eu"}')).toBeGreaterThan(0);
+    expect((await readMetrics(eu)).get('tallycast_region_rejected_buckets{peer="us"}')).toBeGreaterThan(0);
     const told = world.regions[1]!.gateways[0]!.log.filter((line) =>
       line.includes('what region eu ships of some buckets'),
     );

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { io, type Socket } from 'socket.io-client';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 import { RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
 
@@ -41,7 +41,7 @@ async function open(url: string, headers: Record<string, string>): Promise<RawSo
 
 /** What a handshake is answered: `40` and its socket, or `44` and the reason. */
 async function shake(raw: RawSocket): Promise<string> {
-  const answered = raw.message((text) => text.startsWith('40') || text.startsWith('44'));
+  const answered = raw.nextMessage((text) => text.startsWith('40') || text.startsWith('44'));
   raw.send('40');
   return answered;
 }
@@ -63,7 +63,7 @@ describe('the place of a connection is taken', () => {
       expect(await shake(raw)).toMatch(/^40/);
     }
     for (const raw of held) raw.send('41');
-    await until(async () => (await metricsOf(slow.url)).get('tallycast_sockets') === 0, 'no sockets');
+    await until(async () => (await readMetrics(slow.url)).get('tallycast_sockets') === 0, 'no sockets');
     expect(held.map(({ socket }) => socket.destroyed)).toEqual([false, false]);
     expect(await admitted(slow.url, headers)).toBe(false);
     await Promise.all(held.map(({ closed }) => closed));

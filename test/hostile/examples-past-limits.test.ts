@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startAddressedProxy } from '../support/addressed-proxy.js';
-import { totalsAt } from '../support/clients.js';
-import { type Example, examplesOf, runExample } from '../support/examples.js';
+import { readTotals } from '../support/clients.js';
+import { type Example, parseExamples, runExample } from '../support/examples.js';
 import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
 
 /** Operations a second of a connection: most examples have more. */
@@ -21,7 +21,7 @@ const read = (name: string): string => readFileSync(join(ROOT, name), 'utf8');
 /** Those that show what the limits themselves, or their absence, look like. */
 const SHOWS_LIMITS = ['Too many posts'];
 
-const examples = examplesOf(read('docs/protocol.md')).filter(({ heading }) => !SHOWS_LIMITS.includes(heading));
+const examples = parseExamples(read('docs/protocol.md')).filter(({ heading }) => !SHOWS_LIMITS.includes(heading));
 let gateway: GatewayProcess;
 let proxy: Awaited<ReturnType<typeof startAddressedProxy>>;
 
@@ -51,7 +51,7 @@ describe('an example of docs/protocol.md loses nothing where less is allowed tha
 });
 
 describe('README.md', () => {
-  const example = examplesOf(read('README.md')).find(({ language }) => language === 'js')!;
+  const example = parseExamples(read('README.md')).find(({ language }) => language === 'js')!;
 
   it.each([
     ['awaited in turn', `for (let i = 0; i < ${VIEWS}; i++) await operate('view', { post: '42' });`],
@@ -59,7 +59,7 @@ describe('README.md', () => {
   ])('counts every operation of its example %s, however many', async (_, loop) => {
     const limited = await startGateway({ MAX_OPS_PER_CONNECTION: String(README_OPS) });
     await runExample({ language: 'js', code: `${example.code}\n${loop}\nsocket.close();\n` }, limited.url);
-    expect(await totalsAt(limited.url, ['42'])).toEqual({ 42: { likes: 1, views: VIEWS } });
+    expect(await readTotals(limited.url, ['42'])).toEqual({ 42: { likes: 1, views: VIEWS } });
   });
 });
 

@@ -1,9 +1,9 @@
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 import { Polling } from '../support/polling.js';
-import { frameOf, OPCODE, RawSocket } from '../support/raw-socket.js';
+import { encodeFrame, OPCODE, RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
 
 const FRAGMENTS_MAX = 16;
@@ -26,14 +26,16 @@ function stranger(): Record<string, string> {
 }
 
 async function suspected(): Promise<number> {
-  const kinds = [...(await metricsOf(gateway.url))].filter(([name]) => name.startsWith('tallycast_suspicious_total{'));
+  const kinds = [...(await readMetrics(gateway.url))].filter(([name]) =>
+    name.startsWith('tallycast_suspicious_total{'),
+  );
   return kinds.reduce((sum, [, count]) => sum + count, 0);
 }
 
 /** Frames of a message that is never complete. */
 function fragments(count: number, text = 'x'): Buffer {
   const frames = Array.from({ length: count }, (_, i) =>
-    frameOf(text, { fin: false, opcode: i === 0 ? OPCODE.text : OPCODE.continuation }),
+    encodeFrame(text, { fin: false, opcode: i === 0 ? OPCODE.text : OPCODE.continuation }),
   );
   return Buffer.concat(frames);
 }
@@ -61,8 +63,8 @@ describe('a connection ends that sends a message', () => {
   it('with pings between the fragments', async () => {
     const raw = await RawSocket.connect(gateway.url, '', stranger());
     const parts = Array.from({ length: FRAGMENTS_MAX + 1 }, (_, i) => [
-      frameOf('x', { fin: false, opcode: i === 0 ? OPCODE.text : OPCODE.continuation }),
-      frameOf('', { opcode: OPCODE.ping }),
+      encodeFrame('x', { fin: false, opcode: i === 0 ? OPCODE.text : OPCODE.continuation }),
+      encodeFrame('', { opcode: OPCODE.ping }),
     ]);
     raw.write(Buffer.concat(parts.flat()));
     expect(await raw.closed).toBe(1008);
@@ -70,16 +72,16 @@ describe('a connection ends that sends a message', () => {
 
   it('whose bytes come one by one', async () => {
     const raw = await RawSocket.connect(gateway.url, '', stranger());
-    await writeSingly(raw, frameOf(Buffer.alloc(60 * KIB, 'x')), PIECES);
+    await writeSingly(raw, encodeFrame(Buffer.alloc(60 * KIB, 'x')), PIECES);
     await raw.closed;
   });
 });
 
 describe('before its handshake is over a connection ends that sends', () => {
   it.each([
-    ['more than 64 KiB in one frame', () => frameOf(Buffer.alloc(65 * KIB, 'x'))],
-    ['half a frame of more than 64 KiB', () => frameOf(Buffer.alloc(65 * KIB, 'x'), { length: 200 * KIB })],
-    ['packets that are no handshake', () => Buffer.concat(Array<Buffer>(20_000).fill(frameOf('6')))],
+    ['more than 64 KiB in one frame', () => encodeFrame(Buffer.alloc(65 * KIB, 'x'))],
+    ['half a frame of more than 64 KiB', () => encodeFrame(Buffer.alloc(65 * KIB, 'x'), { length: 200 * KIB })],
+    ['packets that are no handshake', () => Buffer.concat(Array<Buffer>(20_000).fill(encodeFrame('6')))],
   ])('%s', async (_title, bytes) => {
     const before = await suspected();
     const raw = await RawSocket.open(gateway.url, undefined, stranger());
@@ -90,7 +92,7 @@ describe('before its handshake is over a connection ends that sends', () => {
 
   it('bytes one by one, of a head that is not complete', async () => {
     const raw = await RawSocket.open(gateway.url, undefined, stranger());
-    await writeSingly(raw, frameOf(Buffer.alloc(60 * KIB, 'x')), PIECES);
+    await writeSingly(raw, encodeFrame(Buffer.alloc(60 * KIB, 'x')), PIECES);
     await raw.closed;
   });
 });
@@ -99,11 +101,11 @@ describe('a connection goes on that sends', () => {
   it('a handshake of 16 KiB in 16 fragments', async () => {
     const raw = await RawSocket.open(gateway.url, undefined, stranger());
     const text = Buffer.from(`40{"token":"${'x'.repeat(15 * KIB)}"}`);
-    const connected = raw.message((message) => message.startsWith('40'));
+    const connected = raw.nextMessage((message) => message.startsWith('40'));
     for (let i = 0; i < FRAGMENTS_MAX; i++) {
       const opcode = i === 0 ? OPCODE.text : OPCODE.continuation;
       const fin = i === FRAGMENTS_MAX - 1;
-      raw.write(frameOf(text.subarray(i * KIB, fin ? undefined : (i + 1) * KIB), { opcode, fin }));
+      raw.write(encodeFrame(text.subarray(i * KIB, fin ? undefined : (i + 1) * KIB), { opcode, fin }));
     }
     await connected;
     raw.destroy();

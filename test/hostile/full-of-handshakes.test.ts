@@ -5,14 +5,14 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { Server } from 'socket.io';
 import type { WebSocket } from 'ws';
 import { AddressLimiter } from '../../src/access/address-limiter.js';
-import { Suspicions } from '../../src/access/suspicions.js';
+import { SuspicionLog } from '../../src/access/suspicions.js';
 import { systemClock } from '../../src/common/clock.js';
-import { serverWithDoor } from '../../src/gateway/transport/websocket-limits.js';
+import { createGuardedServer } from '../../src/gateway/transport/websocket-limits.js';
 import { PendingHandshakes } from '../../src/gateway/pending-handshakes.js';
 import { terminate } from '../../src/gateway/transport/direct-socket.js';
-import { UnprovedBytes } from '../../src/gateway/unproved-bytes.js';
+import { HandshakeBytes } from '../../src/gateway/unproved-bytes.js';
 import type { Intake } from '../../src/gateway/intake.js';
-import { frameOf, OPCODE, RawSocket } from '../support/raw-socket.js';
+import { encodeFrame, OPCODE, RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
 
 const LIMITS = { ofAddress: 8, ofAll: 20 };
@@ -24,18 +24,18 @@ const VICTIM = '198.51.100.1';
 const server = createServer();
 const warnings: string[] = [];
 const addresses = new AddressLimiter({ operations: 500, connections: 200, trustProxy: ['127.0.0.1'] }, systemClock);
-const suspicions = new Suspicions(systemClock, (line) => warnings.push(line));
+const suspicions = new SuspicionLog(systemClock, (line) => warnings.push(line));
 const connecting = new PendingHandshakes(addresses, suspicions, LIMITS);
-const bytes = new UnprovedBytes(suspicions, BYTES_MAX_OF_ALL);
+const bytes = new HandshakeBytes(suspicions, BYTES_MAX_OF_ALL);
 let url: string;
 let io: Server;
 
 beforeAll(async () => {
-  const watch = (webSocket: WebSocket, request: IncomingMessage, tcp: Parameters<UnprovedBytes['watch']>[2]): void =>
-    bytes.watch({ address: addresses.of(request) } as Intake, webSocket, tcp);
+  const watch = (webSocket: WebSocket, request: IncomingMessage, tcp: Parameters<HandshakeBytes['watch']>[2]): void =>
+    bytes.watch({ address: addresses.addressOf(request) } as Intake, webSocket, tcp);
   io = new Server(server, {
     connectTimeout: 600_000,
-    wsEngine: serverWithDoor({ admits: () => true, upgraded: watch }),
+    wsEngine: createGuardedServer({ admits: () => true, webSocketOpened: watch }),
     allowRequest: (request, answer) => answer('too many', connecting.mayBegin(request)),
   });
   io.engine.on('connection', (connection: Parameters<PendingHandshakes['begin']>[0]) => connecting.begin(connection));
@@ -56,7 +56,7 @@ async function begin(address: string): Promise<RawSocket | null> {
 
 /** A fragment of a message that is never complete. */
 function part(size: number, opcode: number): Buffer {
-  return frameOf('x'.repeat(size), { fin: false, opcode });
+  return encodeFrame('x'.repeat(size), { fin: false, opcode });
 }
 
 function suspected(kind: string, address: string): number {

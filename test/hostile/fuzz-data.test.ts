@@ -5,8 +5,8 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { DataDirectory } from '../../src/store/embedded/disk/data-directory.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
-import { END } from '../../src/store/embedded/disk/lmdb-table.js';
-import { BUCKETS, key, Life, like, METRICS, postIn, view } from '../contract/operations.js';
+import { END_OF_KEYS } from '../../src/store/embedded/disk/lmdb-table.js';
+import { BUCKETS, key, Producer, like, METRICS, postIn, view } from '../contract/operations.js';
 import { LIMIT_MS } from '../property/runs.js';
 import { scaled, SEED } from './fuzz/fuzzing.js';
 import { mutations } from './fuzz/mutations.js';
@@ -38,7 +38,7 @@ function postsIn(bucket: number): string[] {
 /** In one commit: to sync takes longer than all the rest. */
 async function fill(): Promise<void> {
   const store = open();
-  const life = new Life(`life-${++lives}`);
+  const life = new Producer(`life-${++lives}`);
   const batches = [HURT, WELL].flatMap((bucket) =>
     postsIn(bucket).map((post, at) => {
       const likes = Array.from({ length: ACTORS }, (_, i) =>
@@ -63,7 +63,7 @@ const IS_HURT: Readonly<Record<Table, (of: string) => boolean>> = {
 async function damage(name: Table, seed: number): Promise<number> {
   const directory = DataDirectory.open({ ...options, path, metrics: METRICS.toString() });
   const table = directory.tables[name];
-  const keys = table.keys('', END, Infinity).filter(IS_HURT[name]);
+  const keys = table.keys('', END_OF_KEYS, Infinity).filter(IS_HURT[name]);
   const changes = fc.sample(mutations, { seed, numRuns: keys.length });
   await directory.commit(() => keys.forEach((of, i) => table.put(of, changes[i]!(table.get(of)!))));
   await directory.close();
@@ -71,7 +71,7 @@ async function damage(name: Table, seed: number): Promise<number> {
 }
 
 /** Whatever is answered of what is damaged, it is an answer or an error. @returns how many batches failed */
-async function use(store: EmbeddedStore, life: Life): Promise<number> {
+async function use(store: EmbeddedStore, life: Producer): Promise<number> {
   let failed = 0;
   for (const [i, post] of postsIn(HURT).entries()) {
     await store.read([post], key(1)).catch(() => undefined);
@@ -95,7 +95,7 @@ describe(`values of a data file that are damaged (TEST_SEED=${SEED})`, () => {
           expect(await damage(name, seed)).toBeGreaterThan(0);
           const warnings: string[] = [];
           const store = open((message) => warnings.push(message));
-          const failed = await use(store, new Life(`life-${++lives}`));
+          const failed = await use(store, new Producer(`life-${++lives}`));
           await store.close();
           expect(warnings).toEqual(failed > 0 ? [expect.stringContaining('a value is damaged')] : []);
         } finally {

@@ -1,16 +1,16 @@
 import { describe, expect, it } from '@jest/globals';
 import type fc from 'fast-check';
 import { Decoder, type Packet, PacketType } from 'socket.io-parser';
-import { BoundedDecoder } from '../../src/gateway/transport/packet-decoder.js';
+import { PacketDecoder } from '../../src/gateway/transport/packet-decoder.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import { WireError } from '../../src/replication/transport/wire-format.js';
 import * as lists from '../../src/replication/transport/message-codec.js';
-import { decodeShipments, encodeShipments } from '../../src/replication/transport/delta-codec.js';
-import { readNarrow } from '../../src/store/embedded/disk/prefix-compression.js';
+import { decodeDeltas, encodeDeltas } from '../../src/replication/transport/delta-codec.js';
+import { readCompressed } from '../../src/store/embedded/disk/prefix-compression.js';
 import { decodePost } from '../../src/store/embedded/disk/post-record.js';
 import { ReplyDecoder } from '../../src/store/redis/codec/reply-decoder.js';
-import { PostRecord } from '../../src/store/redis/codec/redis-post-record.js';
-import { changesOf, standingOf } from '../../src/store/redis/codec/delta-decoder.js';
+import { RedisPostRecord } from '../../src/store/redis/codec/redis-post-record.js';
+import { decodeChanges, decodeStatus } from '../../src/store/redis/codec/delta-decoder.js';
 import { fuzz, SEED } from './fuzz/fuzzing.js';
 import { KEPT } from './fuzz/kept-inputs.js';
 import { mutated } from './fuzz/mutations.js';
@@ -38,8 +38,8 @@ interface Surface {
 
 /** Of peers: a WireError becomes a BAD_REQUEST that names the field. */
 const OF_REGIONS: readonly Surface[] = [
-  { name: 'shipments', count: 3_000, input: messages.shipments.map(encodeShipments), decode: decodeShipments },
-  { name: 'receipts', count: 3_000, input: messages.receipts.map(lists.encodeReceipts), decode: lists.decodeReceipts },
+  { name: 'shipments', count: 3_000, input: messages.shipments.map(encodeDeltas), decode: decodeDeltas },
+  { name: 'receipts', count: 3_000, input: messages.receipts.map(lists.encodeAcks), decode: lists.decodeAcks },
   { name: 'digests', count: 2_000, input: messages.digests.map(lists.encodeDigests), decode: lists.decodeDigests },
   {
     name: 'differences',
@@ -57,21 +57,21 @@ const OF_REDIS: readonly Surface[] = [
     count: 3_000,
     input: records.commitReplies,
     kept: KEPT.commitReplies,
-    decode: (packed: Buffer) => codec.committed({ posts: ['a', 'b'], packed }),
+    decode: (packed: Buffer) => codec.decodeCommit({ posts: ['a', 'b'], packed }),
   },
   {
     name: 'standings of buckets',
     count: 3_000,
     input: records.standingReplies,
     kept: KEPT.standingReplies,
-    decode: standingOf,
+    decode: decodeStatus,
   },
   {
     name: 'changes of buckets',
     count: 3_000,
     input: records.changesReplies,
     kept: KEPT.changesReplies,
-    decode: (bytes: Buffer) => changesOf(bytes, 'eu', 0, 0),
+    decode: (bytes: Buffer) => decodeChanges(bytes, 'eu', 0, 0),
   },
   {
     name: 'records in Redis',
@@ -79,8 +79,8 @@ const OF_REDIS: readonly Surface[] = [
     input: records.redisRecords,
     kept: KEPT.redisRecords,
     decode: (bytes: Buffer) => {
-      const record = new PostRecord(bytes);
-      return [record.ownEntries(records.REPLICAS[0]!), record.otherEntries(records.REPLICAS)];
+      const record = new RedisPostRecord(bytes);
+      return [record.ownEntries(records.REPLICAS[0]!), record.remoteEntries(records.REPLICAS)];
     },
   },
   {
@@ -88,7 +88,7 @@ const OF_REDIS: readonly Surface[] = [
     count: 8_000,
     input: records.announcements.map((text) => Buffer.from(text)),
     kept: KEPT.announcements,
-    decode: (bytes: Buffer) => codec.announced('a', bytes.toString()),
+    decode: (bytes: Buffer) => codec.decodePublished('a', bytes.toString()),
   },
 ];
 
@@ -106,7 +106,7 @@ const ON_DISK: readonly Surface[] = [
     input: records.chunks,
     kept: KEPT.chunks,
     decode: (bytes: Buffer) => {
-      const entries = readNarrow(bytes);
+      const entries = readCompressed(bytes);
       // Seven bytes hold more than a count may be, and nobody adds to what stands there.
       return Array.from({ length: entries.size }, (_, i) => [entries.keyAt(i), entries.numberAt(i) % 2 ** 53]);
     },
@@ -158,11 +158,11 @@ type Event = readonly [name: string, args: readonly unknown[], id: number | null
 
 function byGateway(packet: string): Event | null {
   let event: Event | null = null;
-  const decoder = new BoundedDecoder();
+  const decoder = new PacketDecoder();
   decoder.receiver = {
     act: (name, post, seq, id) => (event = [name, [seq === undefined ? { post } : { post, seq }], id]),
     event: (name, args, id) => (event = [name, args, id]),
-    other: () => undefined,
+    otherPacket: () => undefined,
   };
   try {
     decoder.add(packet);

@@ -49,7 +49,7 @@ class Viewer {
     if (this.#raw?.socket.closed === false) return;
     const raw = await RawSocket.connect(gateway.url, '{"actor":"ada"}');
     raw.onPacket = (packet) => this.#take(packet);
-    await raw.ask(`2#["subscribe",{"posts":["${POST}"]}]`);
+    await raw.emitWithAck(`2#["subscribe",{"posts":["${POST}"]}]`);
     this.#raw = raw;
   }
 

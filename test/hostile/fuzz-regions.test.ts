@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import { encodeDigests, encodePosts } from '../../src/replication/transport/message-codec.js';
-import { encodeShipments } from '../../src/replication/transport/delta-codec.js';
+import { encodeDeltas } from '../../src/replication/transport/delta-codec.js';
 import { LIMIT_MS } from '../property/runs.js';
 import { closeClients } from '../support/clients.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
@@ -25,12 +25,12 @@ const UNAVAILABLE = 503;
 
 /** What a peer posts: mostly changed in one place at most, so that much of it gets as far as the store. */
 const calls = fc.oneof(
-  { weight: 2, arbitrary: callOf('ship', shipments.map(encodeShipments)) },
+  { weight: 2, arbitrary: callOf('ship', shipments.map(encodeDeltas)) },
   { weight: 1, arbitrary: callOf('compare', digests.map(encodeDigests)) },
   { weight: 1, arbitrary: callOf('show', postLists.map(encodePosts)) },
 );
 /** What a peer answers when it is asked to show posts. */
-const answers = bytesOf(shipments.map(encodeShipments));
+const answers = bytesOf(shipments.map(encodeDeltas));
 
 function callOf(what: string, valid: fc.Arbitrary<Buffer>): fc.Arbitrary<{ what: string; body: Buffer }> {
   return fc.record({ what: fc.constant(what), body: bytesOf(valid) });

@@ -3,7 +3,7 @@ import { LIMIT_MS } from '../property/runs.js';
 import { closeClients } from '../support/clients.js';
 import { stopAll } from '../support/gateway-process.js';
 import { Polling } from '../support/polling.js';
-import { frameOf, RawSocket } from '../support/raw-socket.js';
+import { encodeFrame, RawSocket } from '../support/raw-socket.js';
 import { Books, expectError } from './fuzz/books.js';
 import { type Effect, expectedOf } from './fuzz/expected.js';
 import { frames } from './fuzz/frames.js';
@@ -66,9 +66,9 @@ class Answers {
 async function answersTo(raw: RawSocket, sent: readonly string[]): Promise<{ answers: Answers; lives: boolean }> {
   const answers = new Answers();
   raw.onPacket = (packet) => answers.take(packet);
-  const barrier = raw.message((text) => text.startsWith(`43${BARRIER}[`));
+  const barrier = raw.nextMessage((text) => text.startsWith(`43${BARRIER}[`));
   const all = [...sent, `2${BARRIER}["unsubscribe",{"posts":["fuzz"]}]`];
-  raw.write(Buffer.concat(all.map((packet) => frameOf(`4${packet}`))));
+  raw.write(Buffer.concat(all.map((packet) => encodeFrame(`4${packet}`))));
   const lives = await barrier.then(
     () => true,
     () => false,

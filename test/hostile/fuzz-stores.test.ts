@@ -6,9 +6,9 @@ import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import { systemClock } from '../../src/common/clock.js';
 import { Metrics } from '../../src/counters/metrics.js';
-import type { Shipment } from '../../src/counters/replication/delta.js';
+import type { Delta } from '../../src/counters/replication/delta.js';
 import { Admission } from '../../src/replication/admission.js';
-import { ShipmentRules } from '../../src/replication/transport/delta-validation.js';
+import { DeltaValidation } from '../../src/replication/transport/delta-validation.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import type { ReplicatedStore } from '../../src/store/replicated-store.js';
@@ -28,7 +28,7 @@ const SHIPMENTS_MAX = 12;
 
 type Store = Pick<CounterStore, 'read'> & { readonly regions: Pick<ReplicatedStore, 'merge'> };
 
-const rules = new ShipmentRules(BUCKETS, 'hash', METRICS);
+const rules = new DeltaValidation(BUCKETS, 'hash', METRICS);
 /** When no stamp is ahead any more: clocks are no matter of stores. */
 const clock = { ...systemClock, wallMs: () => Date.UTC(2059, 0) };
 const OTHERS = new Set(['us', 'ap']);
@@ -38,7 +38,7 @@ const calls = fc.array(
   { minLength: 1, maxLength: SHIPMENTS_MAX },
 );
 
-function isAllowed(shipment: Shipment): boolean {
+function isAllowed(shipment: Delta): boolean {
   try {
     rules.check('us', [shipment]);
     return true;
@@ -47,7 +47,7 @@ function isAllowed(shipment: Shipment): boolean {
   }
 }
 
-function admitted(list: readonly Shipment[]): Shipment[] {
+function admitted(list: readonly Delta[]): Delta[] {
   const admission = new Admission(OTHERS, clock, () => undefined);
   return admission.admit('us', list).map(({ shipment }) => shipment);
 }
@@ -63,11 +63,11 @@ afterAll(stopRedis);
 
 async function onDisk(use: (store: Store) => Promise<void>): Promise<void> {
   const path = mkdtempSync(join(tmpdir(), 'tallycast-fuzz-'));
-  const regional = { wallMs: () => 0 };
+  const replication = { wallMs: () => 0 };
   const of = { buckets: BUCKETS, actorKeys: 'hash', metrics: METRICS, region: REGION } as const;
-  const options = { path, ...of, nonce: () => NONCE, regional };
+  const options = { path, ...of, nonce: () => NONCE, replication };
   const store = new EmbeddedStore(options);
-  const { regions } = store;
+  const { replication: regions } = store;
   try {
     await use({ read: (posts, actor) => store.read(posts, actor), regions: regions! });
   } finally {
@@ -85,7 +85,7 @@ async function inRedis(use: (store: Store) => Promise<void>): Promise<void> {
     nonce: () => NONCE,
   });
   try {
-    await use({ read: (posts, actor) => store.read(posts, actor), regions: store.regions! });
+    await use({ read: (posts, actor) => store.read(posts, actor), regions: store.replication! });
   } finally {
     await store.close();
   }
@@ -113,7 +113,7 @@ describe(`well-formed shipments of any sense (TEST_SEED=${SEED})`, () => {
             expect(await store.read(SHIPPED, null)).toEqual(await reference.read(SHIPPED, null));
           }),
         ),
-        { seed: SEED, numRuns: scaled(ROUNDS), examples: KEPT.calls.map((lists): [Shipment[][]] => [lists]) },
+        { seed: SEED, numRuns: scaled(ROUNDS), examples: KEPT.calls.map((lists): [Delta[][]] => [lists]) },
       );
     },
     LIMIT_MS,

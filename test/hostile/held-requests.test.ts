@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import WebSocket from 'ws';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricAt } from '../support/metrics.js';
+import { readMetric } from '../support/metrics.js';
 import { until } from '../support/until.js';
 
 /** More than an address may begin at once. */
@@ -55,14 +55,14 @@ it('requests for WebSockets that have to wait may be reset', async () => {
 
 it('files that are asked for one behind the other are closed with their connection', async () => {
   expect((await fetch(`${gateway.url}/client/tallycast.js`)).status).toBe(200);
-  const before = await metricAt(gateway.url, 'process_open_fds');
+  const before = await readMetric(gateway.url, 'process_open_fds');
   const sockets = await Promise.all(Array.from({ length: 5 }, connected));
   const request = `GET /client/tallycast.js HTTP/1.1\r\nHost: 127.0.0.1:${gateway.port}\r\n\r\n`;
   for (const socket of sockets) socket.pause().write(request.repeat(PIPELINED));
   await until(() => sockets.every(({ writableLength }) => writableLength === 0), 'all have been sent');
   expect(await isAlive()).toBe(true);
   for (const socket of sockets) socket.destroy();
-  await until(async () => (await metricAt(gateway.url, 'process_open_fds')) <= before + 10, 'all are closed');
+  await until(async () => (await readMetric(gateway.url, 'process_open_fds')) <= before + 10, 'all are closed');
 });
 
 it('as many answers come as there were requests on a connection', async () => {

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { closeClients, connect } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { askRaw } from '../support/raw-request.js';
+import { requestRaw } from '../support/raw-request.js';
 
 const SCRIPT = '/client/tallycast.js';
 
@@ -24,7 +24,7 @@ describe('a client whose balancer names it with its port', () => {
     const put = { method: 'PUT', body: '{"action":"increment"}' };
     const answers = await Promise.all(
       Array.from({ length: 10 }, (_, i) =>
-        askRaw(`${gateway.url}/v1/a/views`, { 'X-Forwarded-For': address.replace('PORT', String(5_000 + i)) }, put),
+        requestRaw(`${gateway.url}/v1/a/views`, { 'X-Forwarded-For': address.replace('PORT', String(5_000 + i)) }, put),
       ),
     );
     expect(answers.map(({ status }) => status)).toContain(429);
@@ -37,7 +37,10 @@ describe('the ids . and ..', () => {
   it.each(['/v1/%2E/likes', '/v1/%2e%2e/likes', '/v1/counts?posts=a,..', '/v1/stream?posts=.'])(
     'are refused over HTTP: %s',
     async (path) => {
-      expect(await askRaw(gateway.url + path, {})).toMatchObject({ status: 400, body: expect.stringMatching(rule) });
+      expect(await requestRaw(gateway.url + path, {})).toMatchObject({
+        status: 400,
+        body: expect.stringMatching(rule),
+      });
     },
   );
 
@@ -68,7 +71,7 @@ describe('a file', () => {
     [416, { Range: 'bytes=99999999-', 'Accept-Encoding': 'gzip' }],
   ])('is refused with %i and the error object: %j', async (status, headers) => {
     for (const path of [SCRIPT, '/docs/swagger-ui.css', '/index.html']) {
-      const answer = await askRaw(gateway.url + path, headers);
+      const answer = await requestRaw(gateway.url + path, headers);
       const { code, message } = JSON.parse(answer.body) as { code: string; message: string };
       expect({ path, status: answer.status, code }).toEqual({ path, status, code: 'BAD_REQUEST' });
       expect(message).toMatch(/If-Match|Range/);
@@ -83,7 +86,7 @@ it('connections wait for their next request for 65 s, or as long as they are set
     [gateway, 65],
     [brief, 3],
   ] as const) {
-    const { headers } = await askRaw(`${url}/healthz`, { Connection: 'keep-alive' });
+    const { headers } = await requestRaw(`${url}/healthz`, { Connection: 'keep-alive' });
     expect(headers['keep-alive']).toBe(`timeout=${seconds}`);
   }
 });

@@ -1,8 +1,8 @@
 import { afterAll, describe, expect, it } from '@jest/globals';
 import { SignJWT } from 'jose';
-import { type Auth, type Client, closeClients, connect, granted } from '../support/clients.js';
+import { type Auth, type Client, closeClients, connect, expectOk } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 
 const SECRET = 'a-secret-of-at-least-32-characters';
@@ -49,7 +49,7 @@ function rejectionOf(answer: { readonly ok: boolean }): Rejection {
 }
 
 async function suspiciousAt({ url }: GatewayProcess, kind: string): Promise<number> {
-  return (await metricsOf(url)).get(`tallycast_suspicious_total{kind="${kind}"}`) ?? 0;
+  return (await readMetrics(url)).get(`tallycast_suspicious_total{kind="${kind}"}`) ?? 0;
 }
 
 function linesOf({ log }: GatewayProcess, address: string): string[] {
@@ -60,18 +60,18 @@ describe('an add', () => {
   it('of 1,000 takes as much of the rate of its connection as 50 views', async () => {
     const gateway = await gatewayWith({});
     const adder = clientAt('203.0.113.1', gateway);
-    granted(await adder.emitWithAck('add', { post: 'sum', metric: 'views', by: 1_000 }));
+    expectOk(await adder.emitWithAck('add', { post: 'sum', metric: 'views', by: 1_000 }));
     const refused = rejectionOf(await adder.emitWithAck('view', { post: 'sum' }));
     expect(refused.code).toBe('RATE_LIMITED');
     const small = clientAt('203.0.113.2', gateway);
-    for (let i = 0; i < 50; i++) granted(await small.emitWithAck('add', { post: 'sum', metric: 'views', by: 20 }));
+    for (let i = 0; i < 50; i++) expectOk(await small.emitWithAck('add', { post: 'sum', metric: 'views', by: 20 }));
     expect(rejectionOf(await small.emitWithAck('view', { post: 'sum' })).code).toBe('RATE_LIMITED');
   });
 
   it('of 1,000 is taken where the whole burst is less than it costs', async () => {
     const gateway = await gatewayWith({ MAX_OPS_PER_CONNECTION: '10', MAX_OPS_PER_ADDRESS: '10' });
     const adder = clientAt('203.0.113.1', gateway);
-    granted(await adder.emitWithAck('add', { post: 'sum', metric: 'views', by: 1_000 }));
+    expectOk(await adder.emitWithAck('add', { post: 'sum', metric: 'views', by: 1_000 }));
     expect(rejectionOf(await adder.emitWithAck('view', { post: 'sum' })).code).toBe('RATE_LIMITED');
   });
 
@@ -79,9 +79,9 @@ describe('an add', () => {
     const gateway = await gatewayWith({ MAX_OPS_PER_ADDRESS: '60' });
     const add = (client: Client, by: number) => client.emitWithAck('add', { post: 'sum', metric: 'views', by });
     const clients = [1, 2, 3].map(() => clientAt('203.0.113.1', gateway));
-    granted(await add(clients[0]!, 1_000));
+    expectOk(await add(clients[0]!, 1_000));
     expect(rejectionOf(await add(clients[1]!, 1_000)).code).toBe('RATE_LIMITED');
-    granted(await add(clients[2]!, 200));
+    expectOk(await add(clients[2]!, 200));
   });
 });
 
@@ -92,11 +92,11 @@ describe('an address that has begun as many posts as it may', () => {
     for (const post of ['old-1', 'old-2']) expect(await put(gateway, elsewhere, `${post}/views`)).toBe(200);
 
     const watching = clientAt(inventor, gateway);
-    granted(await watching.emitWithAck('subscribe', { posts: ['old-1'] }));
-    for (let i = 0; i < 10; i++) granted(await watching.emitWithAck('view', { post: `made-up-${i}` }));
-    for (let i = 0; i < 10; i++) granted(await watching.emitWithAck('view', { post: `made-up-${i}` }));
-    granted(await watching.emitWithAck('like', { post: 'old-1' }));
-    granted(await watching.emitWithAck('like', { post: 'old-2' }));
+    expectOk(await watching.emitWithAck('subscribe', { posts: ['old-1'] }));
+    for (let i = 0; i < 10; i++) expectOk(await watching.emitWithAck('view', { post: `made-up-${i}` }));
+    for (let i = 0; i < 10; i++) expectOk(await watching.emitWithAck('view', { post: `made-up-${i}` }));
+    expectOk(await watching.emitWithAck('like', { post: 'old-1' }));
+    expectOk(await watching.emitWithAck('like', { post: 'old-2' }));
 
     const { code, message, retryAfterMs } = rejectionOf(await watching.emitWithAck('view', { post: 'made-up-10' }));
     expect({ code, message }).toEqual({ code: 'RATE_LIMITED', message: expect.stringContaining('new posts') });
@@ -119,7 +119,7 @@ describe('an address that has begun as many posts as it may', () => {
     const gateway = await gatewayWith({ ...limits, FLUSH_MS: '1' });
     const inventor = clientAt('203.0.113.1', gateway);
     const views = Array.from({ length: 200 }, (_, i) => inventor.emitWithAck('view', { post: `at-once-${i}` }));
-    for (const answer of await Promise.all(views)) granted(answer);
+    for (const answer of await Promise.all(views)) expectOk(answer);
     const { retryAfterMs } = rejectionOf(await inventor.emitWithAck('view', { post: 'one-more' }));
     // It owes a burst at most, whatever it sent.
     expect(retryAfterMs).toBeGreaterThan(MINUTE_MS);
@@ -132,9 +132,9 @@ describe('an address that has begun as many posts as it may', () => {
     await before.kill('SIGKILL');
     const gateway = await gatewayWith({ MAX_NEW_POSTS_PER_ADDRESS: '1', DATA_DIR: before.dataDir });
     const client = clientAt('203.0.113.1', gateway);
-    granted(await client.emitWithAck('view', { post: 'made-up-1' }));
-    granted(await client.emitWithAck('subscribe', { posts: ['shown', 'never-counted'] }));
-    granted(await client.emitWithAck('view', { post: 'shown' }));
+    expectOk(await client.emitWithAck('view', { post: 'made-up-1' }));
+    expectOk(await client.emitWithAck('subscribe', { posts: ['shown', 'never-counted'] }));
+    expectOk(await client.emitWithAck('view', { post: 'shown' }));
     expect(rejectionOf(await client.emitWithAck('view', { post: 'never-counted' })).code).toBe('RATE_LIMITED');
   });
 });
@@ -162,15 +162,15 @@ describe('without tokens an address from which as many actors have liked as may 
     const address = '203.0.113.1';
     const likeAs = (actor: string): Promise<number> => put(gateway, address, 'idol/likes', { 'Actor-Id': actor });
     const fan = clientAt(address, gateway, { actor: 'fan-0' });
-    granted(await fan.emitWithAck('like', { post: 'idol' }));
+    expectOk(await fan.emitWithAck('like', { post: 'idol' }));
     for (const actor of ['fan-0', 'fan-1', 'fan-2', 'fan-1']) expect(await likeAs(actor)).toBe(200);
     const nameless = clientAt(address, gateway);
     for (const event of ['like', 'unlike', 'like'] as const)
-      granted(await nameless.emitWithAck(event, { post: 'idol' }));
+      expectOk(await nameless.emitWithAck(event, { post: 'idol' }));
 
     const late = clientAt(address, gateway);
     // Who counts a view leaves no name behind.
-    granted(await late.emitWithAck('view', { post: 'idol' }));
+    expectOk(await late.emitWithAck('view', { post: 'idol' }));
     const { code, message } = rejectionOf(await late.emitWithAck('like', { post: 'idol' }));
     expect({ code, message }).toEqual({ code: 'RATE_LIMITED', message: expect.stringContaining('new actors') });
     expect(await likeAs('fan-3')).toBe(429);
@@ -197,8 +197,8 @@ describe('an address that looks up posts without end', () => {
     };
     const client = clientAt(address, gateway);
     for (let from = 0; from < 150; from += 50) {
-      granted(await client.emitWithAck('subscribe', { posts: posts(from) }));
-      granted(await client.emitWithAck('unsubscribe', { posts: posts(from) }));
+      expectOk(await client.emitWithAck('subscribe', { posts: posts(from) }));
+      expectOk(await client.emitWithAck('unsubscribe', { posts: posts(from) }));
     }
     expect(await stream(150)).toBe(200);
     const { code, retryAfterMs } = rejectionOf(await client.emitWithAck('subscribe', { posts: posts(200) }));
@@ -208,7 +208,7 @@ describe('an address that looks up posts without end', () => {
     expect(retryAfterMs).toBeLessThanOrEqual(5_000);
     expect(await stream(250)).toBe(429);
     const elsewhere = clientAt('203.0.113.2', gateway);
-    granted(await elsewhere.emitWithAck('subscribe', { posts: posts(200) }));
+    expectOk(await elsewhere.emitWithAck('subscribe', { posts: posts(200) }));
     expect(await suspiciousAt(gateway, 'lookups')).toBe(2);
     expect(linesOf(gateway, address)).toHaveLength(1);
   });
@@ -219,7 +219,7 @@ describe('limits on what is made up', () => {
     const gateway = await gatewayWith({ MAX_NEW_POSTS_PER_ADDRESS: '1', MAX_NEW_ACTORS_PER_ADDRESS: '1' });
     for (let i = 0; i < 10; i++) {
       const client = connect(gateway.url, { actor: `own-${i}` });
-      granted(await client.emitWithAck('like', { post: `own-${i}` }));
+      expectOk(await client.emitWithAck('like', { post: `own-${i}` }));
     }
   });
 

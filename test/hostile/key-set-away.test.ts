@@ -8,7 +8,7 @@ import { TokenVerifier } from '../../src/access/token-verifier.js';
 import { type Clock, systemClock } from '../../src/common/clock.js';
 import { ProtocolError } from '../../src/protocol/errors.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricAt, untilMetric } from '../support/metrics.js';
+import { readMetric, untilMetric } from '../support/metrics.js';
 import { until } from '../support/until.js';
 
 const MINUTE_MS = 60_000;
@@ -105,7 +105,7 @@ describe('while the provider of keys is away', () => {
       expect(await outcome(tokens, known)).toBe('ada');
       expect(await outcome(tokens, stranger)).toBe('UNAVAILABLE');
     }
-    expect(tokens.keys!.up).toBe(false);
+    expect(tokens.keys!.isUp).toBe(false);
     aheadMs = DAY_MS - MINUTE_MS;
     expect(await outcome(tokens, known)).toBe('ada');
     aheadMs = DAY_MS + MINUTE_MS;
@@ -129,7 +129,7 @@ describe('while the provider of keys is away', () => {
     await until(() => retries.length === 1, 'the second attempt failed');
     answer = withKeys(known.jwk, stranger.jwk);
     retries.pop()!();
-    await until(() => tokens.keys!.up, 'the keys are there');
+    await until(() => tokens.keys!.isUp, 'the keys are there');
     expect(await outcome(tokens, stranger)).toBe('ada');
     expect(warnings).toHaveLength(2);
     expect(warnings[0]).toContain('no token can be verified until they can');
@@ -225,13 +225,13 @@ describe('a gateway', () => {
   it('shows by a line and a metric that its provider is away, and answers 503 to tokens of unknown keys', async () => {
     const gateway = await startGateway({ JWT_JWKS_URL: url.href, PRIVATE: 'true' });
     expect(await read(gateway, await signed(known))).toBe(200);
-    expect(await metricAt(gateway.url, 'tallycast_key_set_up')).toBe(1);
+    expect(await readMetric(gateway.url, 'tallycast_key_set_up')).toBe(1);
     await gateway.kill('SIGTERM');
 
     const started = await startGateway({ JWT_JWKS_URL: url.href, PRIVATE: 'true' });
     answer = AWAY;
     expect(await read(started, await signed(known))).toBe(503);
-    expect(await metricAt(started.url, 'tallycast_key_set_up')).toBe(0);
+    expect(await readMetric(started.url, 'tallycast_key_set_up')).toBe(0);
     expect(started.log.filter((line) => line.includes('the keys cannot be fetched'))).toHaveLength(1);
     answer = withKeys(known.jwk);
     await untilMetric(started.url, 'tallycast_key_set_up', 1);

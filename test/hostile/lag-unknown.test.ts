@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from '@jest/globals';
 import { stopAll } from '../support/gateway-process.js';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 import { stopRedis } from '../support/redis-server.js';
 import { RegionProcesses } from '../support/region-processes.js';
 import { until } from '../support/until.js';
@@ -55,7 +55,7 @@ describe.each([
       expect(await peerOf(url)).toMatchObject({ region: 'us', lagPosts: null, lagSeconds: null });
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
-    const metrics = await metricsOf(url);
+    const metrics = await readMetrics(url);
     expect(metrics.get('tallycast_region_lag_posts{peer="us"}')).toBeNaN();
     expect(metrics.get('tallycast_region_lag_seconds{peer="us"}')).toBeNaN();
     expect(await likesAt(far)).toBe(0);

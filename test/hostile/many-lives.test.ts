@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { open } from 'lmdb';
 import { Metrics, VIEWS } from '../../src/counters/metrics.js';
-import { LIVES_MAX, REGIONS_MAX } from '../../src/counters/pn-counter.js';
-import type { EntryShipment, Shipment } from '../../src/counters/replication/delta.js';
-import { decodeShipments, encodeShipments } from '../../src/replication/transport/delta-codec.js';
+import { INCARNATIONS_MAX, REGIONS_MAX } from '../../src/counters/pn-counter.js';
+import type { EntryDelta, Delta } from '../../src/counters/replication/delta.js';
+import { decodeDeltas, encodeDeltas } from '../../src/replication/transport/delta-codec.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
 import type { ReplicatedStore } from '../../src/store/replicated-store.js';
-import { Life, START_MS, view } from '../contract/operations.js';
+import { Producer, START_MS, view } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
@@ -27,9 +27,19 @@ afterEach(() => rmSync(path, { recursive: true }));
 afterAll(stopRedis);
 
 /** A post for each entry, so that entries of one region do not replace each other. */
-function shipmentOf(entries: readonly Omit<EntryShipment, 'metric' | 'n'>[], post = 'post'): Shipment {
+function shipmentOf(entries: readonly Omit<EntryDelta, 'metric' | 'n'>[], post = 'post'): Delta {
   return {
-    ...{ kind: 'scan', bucket: 0, born: 0, goesOn: [], after: 0, upTo: 0, confirmed: 0, floor: 0, shown: null },
+    ...{
+      kind: 'scan',
+      bucket: 0,
+      startedAtStamp: 0,
+      predecessors: [],
+      after: 0,
+      upTo: 0,
+      ackedUpTo: 0,
+      stableStamp: 0,
+      fullSyncReceiver: null,
+    },
     source: { region: 'us', epoch: 1, nonce: 2 },
     posts: entries.map((entry, i) => ({
       ...{ post: `${post}-${i}`, updatedAtMs: START_MS, registers: [], members: [] },
@@ -39,14 +49,14 @@ function shipmentOf(entries: readonly Omit<EntryShipment, 'metric' | 'n'>[], pos
 }
 
 /** Ever later lives of a third region. */
-function lives(count: number, first = 1): Shipment {
+function lives(count: number, first = 1): Delta {
   const epochs = Array.from({ length: count }, (_, i) => first + i);
-  const entries = epochs.map((epoch) => ({ replica: { region: 'ap', epoch, nonce: epoch }, p: 1 }));
+  const entries = epochs.map((epoch) => ({ incarnation: { region: 'ap', epoch, nonce: epoch }, p: 1 }));
   return shipmentOf(entries, `from-${first}`);
 }
 
 function openEmbedded(): EmbeddedStore {
-  return new EmbeddedStore({ path, ...BASE, regional: { wallMs: () => START_MS } });
+  return new EmbeddedStore({ path, ...BASE, replication: { wallMs: () => START_MS } });
 }
 
 /** How many transactions the data file has seen. */
@@ -57,12 +67,12 @@ async function transactions(): Promise<number> {
   return lastTxnId;
 }
 
-async function transactionsOf(shipment: Shipment): Promise<number> {
+async function transactionsOf(shipment: Delta): Promise<number> {
   let store = openEmbedded();
   await store.close();
   const before = await transactions();
   store = openEmbedded();
-  await store.regions!.merge([shipment]);
+  await store.replication!.merge([shipment]);
   await store.close();
   return (await transactions()) - before;
 }
@@ -84,14 +94,14 @@ const stores: readonly (readonly [string, () => Promise<Opened>])[] = [
     'the embedded store',
     () => {
       const store = openEmbedded();
-      return Promise.resolve({ store, regions: store.regions! });
+      return Promise.resolve({ store, regions: store.replication! });
     },
   ],
   [
     'Redis',
     async () => {
       const store = await openRedisStore((await startRedis()).url, BASE);
-      return { store, regions: store.regions! };
+      return { store, regions: store.replication! };
     },
   ],
 ];
@@ -100,27 +110,27 @@ describe('a shipment that names many lives of a third region', () => {
   it('is written by as few transactions as one that names a single life', async () => {
     const one = await transactionsOf(lives(1));
     rmSync(path, { recursive: true });
-    expect(await transactionsOf(lives(LIVES_MAX))).toBe(one);
+    expect(await transactionsOf(lives(INCARNATIONS_MAX))).toBe(one);
   });
 
   it('is refused as a message above the limit', () => {
-    const most = encodeShipments([lives(LIVES_MAX)]);
-    expect(decodeShipments(most)[0]!.posts).toHaveLength(LIVES_MAX);
-    const tooMany = encodeShipments([lives(LIVES_MAX + 1)]);
-    expect(() => decodeShipments(tooMany)).toThrow('lives must be at most 1001');
+    const most = encodeDeltas([lives(INCARNATIONS_MAX)]);
+    expect(decodeDeltas(most)[0]!.posts).toHaveLength(INCARNATIONS_MAX);
+    const tooMany = encodeDeltas([lives(INCARNATIONS_MAX + 1)]);
+    expect(() => decodeDeltas(tooMany)).toThrow('lives must be at most 1001');
   });
 
   it.each(stores.slice(1))('is refused by %s once so many are known, which goes on counting', async (_, openStore) => {
     const { store, regions } = await openStore();
-    await regions.merge([lives(LIVES_MAX)]);
-    await expect(regions.merge([lives(1, LIVES_MAX + 1)])).rejects.toThrow(
+    await regions.merge([lives(INCARNATIONS_MAX)]);
+    await expect(regions.merge([lives(1, INCARNATIONS_MAX + 1)])).rejects.toThrow(
       '1000 lives of other regions are known, and ap is said to have begun another',
     );
     const [receipt] = await regions.merge([
-      shipmentOf([{ replica: { region: 'ap', epoch: LIVES_MAX, nonce: LIVES_MAX }, p: 7 }]),
+      shipmentOf([{ incarnation: { region: 'ap', epoch: INCARNATIONS_MAX, nonce: INCARNATIONS_MAX }, p: 7 }]),
     ]);
-    expect(receipt).toMatchObject({ refused: false });
-    await store.commit(new Life('life-one').batch(0, [view('post-0')]));
+    expect(receipt).toMatchObject({ incarnationRejected: false });
+    await store.commit(new Producer('life-one').batch(0, [view('post-0')]));
     expect((await store.read(['post-0'], null))[0]!.counts.totals).toEqual([0, 8]);
     await store.close();
   });
@@ -132,11 +142,11 @@ describe('a shipment that counts in the names of many regions', () => {
     const names = Array.from({ length: 3 * REGIONS_MAX }, (_, i) => `r-${i}`);
     for (const region of names) {
       const replica = { region, epoch: 1, nonce: 1 };
-      await regions.merge([shipmentOf([{ replica, p: 1 }])]);
+      await regions.merge([shipmentOf([{ incarnation: replica, p: 1 }])]);
     }
     // One of them is the region that ships.
     expect((await store.read(['post-0'], null))[0]!.counts.totals).toEqual([0, REGIONS_MAX - 1]);
-    await store.commit(new Life('life-one').batch(0, [view('post-0')]));
+    await store.commit(new Producer('life-one').batch(0, [view('post-0')]));
     expect((await store.read(['post-0'], null))[0]!.counts.totals).toEqual([0, REGIONS_MAX]);
     await store.close();
   });

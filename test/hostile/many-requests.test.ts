@@ -1,8 +1,8 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf } from '../support/metrics.js';
-import { askRaw } from '../support/raw-request.js';
+import { readMetrics } from '../support/metrics.js';
+import { requestRaw } from '../support/raw-request.js';
 
 /** More than an address may send at once; time passes a hundred times slower, so that nothing of it comes back meanwhile. */
 const REQUESTS = 2_200;
@@ -43,7 +43,7 @@ it.each(['/nothing', '/docs-json'])('requests for %s beyond the limit are reject
   for (let sent = 0; sent < REQUESTS; sent += PIPELINED) answers += await ask(path, address);
   const rejected = answers.slice(answers.indexOf('HTTP/1.1 429 Too Many Requests'));
   expect(rejected).toMatch(/\r\nConnection: close\r\n.*"code":"RATE_LIMITED"/s);
-  expect((await askRaw(`${gateway.url}/healthz`, { 'X-Forwarded-For': '198.51.100.1' })).status).toBe(200);
+  expect((await requestRaw(`${gateway.url}/healthz`, { 'X-Forwarded-For': '198.51.100.1' })).status).toBe(200);
   expect(
     gateway.log.filter((line) => line.includes('suspicious (requests)') && line.includes(`${address} `)),
   ).toHaveLength(1);
@@ -53,8 +53,8 @@ it('an address without units is still told whether the gateway lives and is read
   const headers = { 'X-Forwarded-For': '203.0.113.8' };
   let answers = '';
   while (!answers.includes('HTTP/1.1 429')) answers = await ask('/nothing', headers['X-Forwarded-For']);
-  expect((await askRaw(`${gateway.url}/healthz`, headers)).status).toBe(200);
-  expect((await askRaw(`${gateway.url}/readyz`, headers)).status).toBe(200);
+  expect((await requestRaw(`${gateway.url}/healthz`, headers)).status).toBe(200);
+  expect((await requestRaw(`${gateway.url}/readyz`, headers)).status).toBe(200);
 });
 
 it.each([
@@ -72,5 +72,5 @@ it.each([
 });
 
 it('requests that are rejected are counted', async () => {
-  expect((await metricsOf(gateway.url)).get('tallycast_suspicious_total{kind="requests"}')).toBeGreaterThan(0);
+  expect((await readMetrics(gateway.url)).get('tallycast_suspicious_total{kind="requests"}')).toBeGreaterThan(0);
 });

@@ -1,8 +1,8 @@
 import { Agent, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { type Client, closeClients, connect, granted } from '../support/clients.js';
+import { type Client, closeClients, connect, expectOk } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 
 /** Marks of a bucket that an address may begin at once. */
 const BURST = 4_096;
@@ -61,10 +61,10 @@ describe('an address that begins session marks without end', () => {
 
   beforeAll(async () => {
     honest = clientAt('203.0.113.2', 'honest-session');
-    granted(await honest.emitWithAck('view', { post: 'page', seq: 1 }));
+    expectOk(await honest.emitWithAck('view', { post: 'page', seq: 1 }));
     // A session of the attacker's own address, whose mark is begun already.
     early = clientAt(ATTACKER, 'early-session');
-    granted(await early.emitWithAck('view', { post: 'page', seq: 1 }));
+    expectOk(await early.emitWithAck('view', { post: 'page', seq: 1 }));
     const keys = Array.from({ length: BURST + 500 }, (_, i) => `made-up-key-${i}`);
     for (const status of await Promise.all(keys.map((key) => view(ATTACKER, key)))) {
       statuses.set(status, (statuses.get(status) ?? 0) + 1);
@@ -89,22 +89,22 @@ describe('an address that begins session marks without end', () => {
   it('goes on without marks, and in sessions that have theirs', async () => {
     const before = await seen();
     expect(await view(ATTACKER, null)).toBe(200);
-    const { duplicate } = granted(await early.emitWithAck('view', { post: 'page', seq: 2 }));
+    const { duplicate } = expectOk(await early.emitWithAck('view', { post: 'page', seq: 2 }));
     expect(duplicate).toBe(false);
-    expect(granted(await early.emitWithAck('view', { post: 'page', seq: 2 })).duplicate).toBe(true);
+    expect(expectOk(await early.emitWithAck('view', { post: 'page', seq: 2 })).duplicate).toBe(true);
     expect(await seen()).toBe(before + 2);
   });
 
   it('makes no honest retry count twice', async () => {
     const before = await seen();
-    expect(granted(await honest.emitWithAck('view', { post: 'page', seq: 1 })).duplicate).toBe(true);
+    expect(expectOk(await honest.emitWithAck('view', { post: 'page', seq: 1 })).duplicate).toBe(true);
     expect(await view('203.0.113.2', 'honest-key')).toBe(200);
     expect(await view('203.0.113.2', 'honest-key')).toBe(200);
     expect(await seen()).toBe(before + 1);
   });
 
   it('is counted, and named once in the log', async () => {
-    const metrics = await metricsOf(gateway.url);
+    const metrics = await readMetrics(gateway.url);
     expect(metrics.get('tallycast_suspicious_total{kind="marks"}')).toBe(502);
     const lines = gateway.log.filter((line) => line.includes(ATTACKER));
     expect(lines).toHaveLength(1);

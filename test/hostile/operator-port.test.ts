@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { readSettings } from '../../src/config/settings.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { askRaw } from '../support/raw-request.js';
+import { requestRaw } from '../support/raw-request.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 
 const OPERATORS = [
@@ -29,7 +29,7 @@ function opsUrlOf({ log }: GatewayProcess): string {
 
 async function statuses(origin: string, paths: readonly string[]): Promise<Record<string, number>> {
   const answers = await Promise.all(
-    paths.map(async (path) => [path, (await askRaw(origin + path, {})).status] as const),
+    paths.map(async (path) => [path, (await requestRaw(origin + path, {})).status] as const),
   );
   return Object.fromEntries(answers);
 }
@@ -54,7 +54,7 @@ describe('with OPS_PORT', () => {
     expect(await statuses(opsUrlOf(gateway), OPERATORS)).toEqual(all(OPERATORS, 200));
     expect(await statuses(gateway.url, OPERATORS)).toEqual(all(OPERATORS, 404));
     for (const path of ['/metrics?a=b', '/%6detrics', '//metrics', '/docs/../metrics', '/docs', '/v1/regions?a']) {
-      const answer = await askRaw(gateway.url + path, {});
+      const answer = await requestRaw(gateway.url + path, {});
       expect([path, answer.status, answer.body]).toEqual([path, 404, expect.stringContaining('OPS_PORT')]);
     }
   });
@@ -65,7 +65,7 @@ describe('with OPS_PORT', () => {
     expect(await statuses(opsUrlOf(gateway), BOTH)).toEqual(all(BOTH, 200));
     expect(await statuses(gateway.url, BOTH)).toEqual(all(BOTH, 200));
     const put = { method: 'PUT', body: '{"action":"increment"}' };
-    expect((await askRaw(`${opsUrlOf(gateway)}/v1/a/views`, {}, put)).status).toBe(404);
+    expect((await requestRaw(`${opsUrlOf(gateway)}/v1/a/views`, {}, put)).status).toBe(404);
   });
 
   it('an operator who keeps a connection open does not keep the gateway', async () => {
@@ -79,7 +79,7 @@ it('all workers serve it, and any of them tells the metrics of all', async () =>
   const { port } = await startRedis();
   const gateway = await startGateway({ REDIS_URL: `redis://127.0.0.1:${port}`, WORKERS: '2', OPS_PORT: '0' });
   for (let i = 0; i < 4; i++) {
-    const { status, body } = await askRaw(`${opsUrlOf(gateway)}/metrics`, {});
+    const { status, body } = await requestRaw(`${opsUrlOf(gateway)}/metrics`, {});
     expect(status).toBe(200);
     expect(new Set([...body.matchAll(/^tallycast_sockets\{worker="(\d)"\}/gm)].map(([, worker]) => worker)).size).toBe(
       2,

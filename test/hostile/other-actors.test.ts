@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { SignJWT } from 'jose';
 import type { MineEvent } from '../../src/protocol/messages.js';
-import { type Client, closeClients, connect, granted } from '../support/clients.js';
+import { type Client, closeClients, connect, expectOk } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 
@@ -77,19 +77,22 @@ describe('with tokens', () => {
       const events: MineEvent[] = [];
       heard.set(socket, events);
       socket.on('mine', (event) => events.push(event));
-      granted(await socket.emitWithAck('subscribe', { posts: [post] }));
+      expectOk(await socket.emitWithAck('subscribe', { posts: [post] }));
     }
-    expect(granted(await alice.emitWithAck('like', { post })).applied).toBe(true);
-    granted(await mallory.emitWithAck('unsubscribe', { posts: [post] }));
-    expect(granted(await mallory.emitWithAck('subscribe', { posts: [post] })).counts).toMatchObject([
+    expect(expectOk(await alice.emitWithAck('like', { post })).applied).toBe(true);
+    expectOk(await mallory.emitWithAck('unsubscribe', { posts: [post] }));
+    expect(expectOk(await mallory.emitWithAck('subscribe', { posts: [post] })).counts).toMatchObject([
       { likes: 1, mine: [] },
     ]);
-    expect(granted(await mallory.emitWithAck('unlike', { post }))).toMatchObject({ applied: false, on: false });
+    expect(expectOk(await mallory.emitWithAck('unlike', { post }))).toMatchObject({ applied: false, on: false });
     const headers = { Authorization: `Bearer ${await tokenOf(NUMBER_OF_ALICE)}` };
     expect(await countAfter(put(gateway, `/v1/${post}/likes`, headers, 'decrement'))).toBe(1);
-    expect(granted(await mallory.emitWithAck('like', { post }))).toMatchObject({ applied: true, counts: { likes: 2 } });
+    expect(expectOk(await mallory.emitWithAck('like', { post }))).toMatchObject({
+      applied: true,
+      counts: { likes: 2 },
+    });
     // What was sent to a socket before this answer has arrived with it.
-    for (const socket of heard.keys()) granted(await socket.emitWithAck('unsubscribe', { posts: [post] }));
+    for (const socket of heard.keys()) expectOk(await socket.emitWithAck('unsubscribe', { posts: [post] }));
     expect([...heard.values()]).toEqual([[], [{ post, metric: 'likes', on: true }], []]);
   });
 
@@ -98,10 +101,10 @@ describe('with tokens', () => {
     const [post, seq] = ['silenced', Number.MAX_SAFE_INTEGER];
     for (const known of [session, decimalOf(session), decimalOf(JSON.stringify(['session', 'ann', session]))]) {
       const mallory = await enter(gateway, 'mallory', known);
-      expect(granted(await mallory.emitWithAck('view', { post, seq })).applied).toBe(true);
+      expect(expectOk(await mallory.emitWithAck('view', { post, seq })).applied).toBe(true);
     }
     const ann = await enter(gateway, 'ann', session);
-    const answer = granted(await ann.emitWithAck('view', { post, seq: 1 }));
+    const answer = expectOk(await ann.emitWithAck('view', { post, seq: 1 }));
     expect(answer).toMatchObject({ applied: true, duplicate: false, counts: { views: 4 } });
   });
 
@@ -117,7 +120,7 @@ describe('with tokens', () => {
     for (const actor of ['mallory', 'ann']) {
       for (const text of texts) {
         const socket = await enter(gateway, actor, text);
-        expect(granted(await socket.emitWithAck('view', { post, seq: 1 })).applied).toBe(true);
+        expect(expectOk(await socket.emitWithAck('view', { post, seq: 1 })).applied).toBe(true);
       }
     }
     const headers = { Authorization: `Bearer ${await tokenOf('ann')}`, 'Idempotency-Key': key };
@@ -163,7 +166,7 @@ describe('without tokens', () => {
 
   it('a whole surrogate pair is a character like any other', async () => {
     const socket = connect(gateway.url, { actor: 'ann 😀', session: 'session 😀' });
-    expect(granted(await socket.emitWithAck('like', { post: 'smile', seq: 1 })).applied).toBe(true);
+    expect(expectOk(await socket.emitWithAck('like', { post: 'smile', seq: 1 })).applied).toBe(true);
   });
 
   it('bytes in Actor-Id that are no UTF-8 are names of their own', async () => {
@@ -177,11 +180,11 @@ describe('without tokens', () => {
     const session = 'a session of nobody';
     for (const duplicate of [false, true]) {
       const socket = connect(gateway.url, { session });
-      expect(granted(await socket.emitWithAck('view', { post: 'nobody', seq: 1 }))).toMatchObject({ duplicate });
+      expect(expectOk(await socket.emitWithAck('view', { post: 'nobody', seq: 1 }))).toMatchObject({ duplicate });
       socket.close();
     }
     const named = connect(gateway.url, { actor: 'null', session });
-    expect(granted(await named.emitWithAck('view', { post: 'nobody', seq: 1 }))).toMatchObject({ duplicate: false });
+    expect(expectOk(await named.emitWithAck('view', { post: 'nobody', seq: 1 }))).toMatchObject({ duplicate: false });
   });
 });
 
@@ -223,25 +226,25 @@ describe('with ACTOR_KEYS=int64', () => {
   it('numbers act, each once, over a socket and over HTTP', async () => {
     for (const [i, actor] of ['0', '42', LEAST, NUMBER_OF_ALICE].entries()) {
       const socket = connect(open.url, { actor });
-      expect(granted(await socket.emitWithAck('like', { post: 'numbers' }))).toMatchObject({
+      expect(expectOk(await socket.emitWithAck('like', { post: 'numbers' }))).toMatchObject({
         applied: true,
         counts: { likes: i + 1 },
       });
       expect(await countAfter(put(open, '/v1/numbers/likes', { 'Actor-Id': actor }))).toBe(i + 1);
     }
     const socket = await enter(guarded, LEAST);
-    expect(granted(await socket.emitWithAck('like', { post: 'numbers' })).applied).toBe(true);
+    expect(expectOk(await socket.emitWithAck('like', { post: 'numbers' })).applied).toBe(true);
   });
 
   it('clients without an actor act, too', async () => {
     const socket = connect(open.url);
-    expect(granted(await socket.emitWithAck('like', { post: 'unnamed' })).applied).toBe(true);
+    expect(expectOk(await socket.emitWithAck('like', { post: 'unnamed' })).applied).toBe(true);
     expect(await countAfter(put(open, '/v1/unnamed/likes', {}))).toBe(2);
   });
 
   it('a name beside a token is not looked at, because the token says who acts', async () => {
     const socket = connect(guarded.url, { token: await tokenOf('7'), actor: 'alice' });
-    expect(granted(await socket.emitWithAck('like', { post: 'beside' })).applied).toBe(true);
+    expect(expectOk(await socket.emitWithAck('like', { post: 'beside' })).applied).toBe(true);
   });
 });
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { setTimeout } from 'node:timers/promises';
 import { freePort } from '../support/free-port.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
-import { askRaw, type RawAnswer } from '../support/raw-request.js';
+import { requestRaw, type RawResponse } from '../support/raw-request.js';
 import { until } from '../support/until.js';
 
 /** Behind a balancer, with another region. */
@@ -25,9 +25,9 @@ beforeAll(async () => {
 
 afterAll(stopAll);
 
-function read(gateway: string, posts: readonly string[], address: string, more = ''): Promise<RawAnswer> {
+function read(gateway: string, posts: readonly string[], address: string, more = ''): Promise<RawResponse> {
   const headers = { 'X-Forwarded-For': address };
-  return askRaw(`${gateway}/v1/counts?posts=${posts.join(',')}${more}`, headers);
+  return requestRaw(`${gateway}/v1/counts?posts=${posts.join(',')}${more}`, headers);
 }
 
 function posts(prefix: string): string[] {
@@ -56,7 +56,7 @@ it('reads of a page are far from the limit, and a balancer on this host is spare
 it('a stream that is opened again and again is refused like reads', async () => {
   const stream = `${url}/v1/stream?posts=${posts('p').join(',')}`;
   const headers = { 'X-Forwarded-For': '203.0.113.4' };
-  const answers = await Promise.all(Array.from({ length: 100 }, () => askRaw(stream, headers, { method: 'HEAD' })));
+  const answers = await Promise.all(Array.from({ length: 100 }, () => requestRaw(stream, headers, { method: 'HEAD' })));
   expect(answers.map(({ status }) => status)).toContain(429);
 });
 

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import { startGateway, stopAll } from '../support/gateway-process.js';
-import { metricAt, untilMetric } from '../support/metrics.js';
+import { readMetric, untilMetric } from '../support/metrics.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 
@@ -49,7 +49,7 @@ describe('an eviction policy', () => {
     const server = await startRedis();
     const gateway = await startGateway({ REDIS_URL: server.url });
     const has = 'tallycast_redis_evicting_servers';
-    expect(await metricAt(gateway.url, has)).toBe(0);
+    expect(await readMetric(gateway.url, has)).toBe(0);
     await server.client().config('SET', 'maxmemory-policy', 'allkeys-lru');
     await untilMetric(gateway.url, has, 1);
     expect(gateway.log.filter((line) => line.includes('is now allkeys-lru, which throws counts away'))).toHaveLength(1);

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { EventSource } from 'eventsource';
 import { closeClients, connect } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { askRaw, type RawAnswer } from '../support/raw-request.js';
+import { requestRaw, type RawResponse } from '../support/raw-request.js';
 import { until } from '../support/until.js';
 
 const NAME = 'live.example.org';
@@ -36,14 +36,14 @@ async function countOf(gateway: GatewayProcess, path: string): Promise<number> {
   return count;
 }
 
-function sidIn({ body }: RawAnswer): string {
+function sidIn({ body }: RawResponse): string {
   return (JSON.parse(body.slice(1)) as { sid: string }).sid;
 }
 
 describe('JSONP', () => {
   it.each(['&j=0', '&j=', '&%6a=1'])('is refused before the handshake, whoever asks: %s', async (parameter) => {
     for (const { url } of [nameless, open]) {
-      const answer = await askRaw(`${url}${POLLING}${parameter}`, { Origin: ALLOWED });
+      const answer = await requestRaw(`${url}${POLLING}${parameter}`, { Origin: ALLOWED });
       expect(answer).toMatchObject({ status: 403, body: expect.stringContaining('JSONP is not served') });
     }
   });
@@ -54,18 +54,18 @@ describe('a page under a name that somebody pointed at the gateway', () => {
 
   it('may neither read nor act over HTTP', async () => {
     for (const gateway of [nameless, named]) {
-      expect(await askRaw(`${gateway.url}/v1/rebound/views`, page)).toMatchObject(FORBIDDEN);
-      expect(await askRaw(`${gateway.url}/v1/rebound/views`, page, UP)).toMatchObject(FORBIDDEN);
+      expect(await requestRaw(`${gateway.url}/v1/rebound/views`, page)).toMatchObject(FORBIDDEN);
+      expect(await requestRaw(`${gateway.url}/v1/rebound/views`, page, UP)).toMatchObject(FORBIDDEN);
       const read = { Host: REBOUND, 'Sec-Fetch-Site': 'same-origin', 'Sec-Fetch-Mode': 'cors' };
-      expect(await askRaw(`${gateway.url}/v1/rebound/views`, read)).toMatchObject(FORBIDDEN);
+      expect(await requestRaw(`${gateway.url}/v1/rebound/views`, read)).toMatchObject(FORBIDDEN);
       expect(await countOf(gateway, 'rebound/views')).toBe(0);
     }
   });
 
   it('may not act over long-polling, whose first request has no origin', async () => {
     const polling = `${nameless.url}${POLLING}`;
-    const sid = sidIn(await askRaw(polling, { Host: REBOUND }));
-    const posted = await askRaw(`${polling}&sid=${sid}`, page, { method: 'POST', body: '40{}' });
+    const sid = sidIn(await requestRaw(polling, { Host: REBOUND }));
+    const posted = await requestRaw(`${polling}&sid=${sid}`, page, { method: 'POST', body: '40{}' });
     expect(posted).toMatchObject(FORBIDDEN);
     const upgrade = {
       ...page,
@@ -73,9 +73,11 @@ describe('a page under a name that somebody pointed at the gateway', () => {
       ...{ 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'AAAAAAAAAAAAAAAAAAAAAA==' },
     };
     const webSocket = `${nameless.url}/socket.io/?EIO=4&transport=websocket&sid=${sid}`;
-    expect(await askRaw(webSocket, upgrade)).toMatchObject(FORBIDDEN);
+    expect(await requestRaw(webSocket, upgrade)).toMatchObject(FORBIDDEN);
     // The same from no page goes on.
-    expect(await askRaw(`${polling}&sid=${sid}`, {}, { method: 'POST', body: '40{}' })).toMatchObject({ status: 200 });
+    expect(await requestRaw(`${polling}&sid=${sid}`, {}, { method: 'POST', body: '40{}' })).toMatchObject({
+      status: 200,
+    });
   });
 
   it('is reported once, with the line that makes it the own name', () => {
@@ -91,22 +93,22 @@ describe('a page of another site that asks without CORS, by a picture or a scrip
     'is refused: %s',
     async (path) => {
       for (const site of ['cross-site', 'same-site']) {
-        const answer = await askRaw(nameless.url + path, { ...CROSS_SITE, 'Sec-Fetch-Site': site });
+        const answer = await requestRaw(nameless.url + path, { ...CROSS_SITE, 'Sec-Fetch-Site': site });
         expect(answer).toMatchObject({ status: 403, body: expect.stringContaining('without CORS') });
       }
-      expect((await askRaw(open.url + path, CROSS_SITE)).status).toBe(200);
+      expect((await requestRaw(open.url + path, CROSS_SITE)).status).toBe(200);
     },
   );
 
   it('may lead a person to what can be read, and to nothing else', async () => {
     const visit = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' };
-    expect((await askRaw(`${nameless.url}/v1/picture/views`, visit)).status).toBe(200);
-    expect((await askRaw(`${nameless.url}/v1/picture/views`, visit, { method: 'HEAD' })).status).toBe(200);
+    expect((await requestRaw(`${nameless.url}/v1/picture/views`, visit)).status).toBe(200);
+    expect((await requestRaw(`${nameless.url}/v1/picture/views`, visit, { method: 'HEAD' })).status).toBe(200);
     for (const path of ['/v1/stream?posts=picture', POLLING]) {
-      expect((await askRaw(nameless.url + path, visit)).status).toBeGreaterThanOrEqual(400);
+      expect((await requestRaw(nameless.url + path, visit)).status).toBeGreaterThanOrEqual(400);
     }
     const framed = { ...visit, 'Sec-Fetch-Dest': 'iframe' };
-    expect(await askRaw(`${nameless.url}/v1/picture/views`, framed)).toMatchObject(FORBIDDEN);
+    expect(await requestRaw(`${nameless.url}/v1/picture/views`, framed)).toMatchObject(FORBIDDEN);
   });
 });
 
@@ -119,7 +121,7 @@ describe('an event stream', () => {
     ['a film', { 'Sec-Fetch-Dest': 'video' }],
   ])('is not opened for %s, which would be a viewer', async (_, headers) => {
     for (const { url } of [nameless, open]) {
-      const answer = await askRaw(`${url}/v1/stream?posts=seen`, headers);
+      const answer = await requestRaw(`${url}/v1/stream?posts=seen`, headers);
       expect(answer).toMatchObject({ status: 400, body: expect.stringMatching(/"BAD_REQUEST".*text\/event-stream/) });
     }
     expect(await countOf(nameless, 'seen/live')).toBe(0);
@@ -133,7 +135,7 @@ describe('an event stream', () => {
     ['text', { Accept: 'text/*' }],
   ])('is opened for %s', async (_, headers) => {
     for (const method of ['GET', 'HEAD']) {
-      const answer = await askRaw(`${nameless.url}/v1/stream?posts=seen`, headers, { method });
+      const answer = await requestRaw(`${nameless.url}/v1/stream?posts=seen`, headers, { method });
       expect(answer).toMatchObject({ status: 200, headers: { 'content-type': 'text/event-stream' } });
     }
   });
@@ -144,10 +146,10 @@ describe('pages that may', () => {
   const ownRead = { Host: NAME, 'Sec-Fetch-Site': 'same-origin', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' };
 
   it('are those of the own name, whatever a balancer makes of the host', async () => {
-    expect(await askRaw(`${named.url}/v1/own/views`, own, UP)).toMatchObject({ status: 200 });
-    expect(await askRaw(`${named.url}/v1/own/views`, { Origin: OWN }, UP)).toMatchObject({ status: 200 });
-    expect(await askRaw(`${named.url}/v1/own/views`, ownRead)).toMatchObject({ status: 200 });
-    expect(await askRaw(named.url + POLLING, ownRead)).toMatchObject({ status: 200 });
+    expect(await requestRaw(`${named.url}/v1/own/views`, own, UP)).toMatchObject({ status: 200 });
+    expect(await requestRaw(`${named.url}/v1/own/views`, { Origin: OWN }, UP)).toMatchObject({ status: 200 });
+    expect(await requestRaw(`${named.url}/v1/own/views`, ownRead)).toMatchObject({ status: 200 });
+    expect(await requestRaw(named.url + POLLING, ownRead)).toMatchObject({ status: 200 });
     const socket = connect(named.url, {}, { transports: ['websocket'], extraHeaders: { Origin: OWN } });
     expect(await socket.emitWithAck('view', { post: 'own' })).toMatchObject({ ok: true });
   });
@@ -159,8 +161,8 @@ describe('pages that may', () => {
       'Sec-Fetch-Mode': 'cors',
       'Sec-Fetch-Dest': 'empty',
     };
-    expect(await askRaw(`${nameless.url}/v1/allowed/views`, page, UP)).toMatchObject({ status: 200 });
-    expect(await askRaw(`${nameless.url}/v1/stream?posts=allowed`, page)).toMatchObject({ status: 200 });
+    expect(await requestRaw(`${nameless.url}/v1/allowed/views`, page, UP)).toMatchObject({ status: 200 });
+    expect(await requestRaw(`${nameless.url}/v1/stream?posts=allowed`, page)).toMatchObject({ status: 200 });
     for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']]) {
       const socket = connect(nameless.url, {}, { transports, extraHeaders: page });
       expect(await socket.emitWithAck('view', { post: 'allowed' })).toMatchObject({ ok: true });
@@ -170,7 +172,7 @@ describe('pages that may', () => {
   it('are those of the address or of localhost, where no name is set', async () => {
     for (const origin of [nameless.url, `http://localhost:${nameless.port}`]) {
       const page = { Host: new URL(origin).host, Origin: origin };
-      expect(await askRaw(`${nameless.url}/v1/laptop/views`, page, UP)).toMatchObject({ status: 200 });
+      expect(await requestRaw(`${nameless.url}/v1/laptop/views`, page, UP)).toMatchObject({ status: 200 });
     }
   });
 
@@ -188,8 +190,8 @@ describe('clients that are no page', () => {
   it('need no header at all, by whatever name they reach the gateway', async () => {
     for (const gateway of [nameless, named]) {
       const headers = { Host: 'gateway-1.internal:3000' };
-      expect(await askRaw(`${gateway.url}/v1/server/views`, headers, UP)).toMatchObject({ status: 200 });
-      expect(await askRaw(gateway.url + POLLING, headers)).toMatchObject({ status: 200 });
+      expect(await requestRaw(`${gateway.url}/v1/server/views`, headers, UP)).toMatchObject({ status: 200 });
+      expect(await requestRaw(gateway.url + POLLING, headers)).toMatchObject({ status: 200 });
       expect(await connect(gateway.url).emitWithAck('view', { post: 'server' })).toMatchObject({ ok: true });
       let snapshots = 0;
       const stream = new EventSource(`${gateway.url}/v1/stream?posts=server`);

@@ -3,9 +3,9 @@ import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { closeClients, connect, granted } from '../support/clients.js';
+import { closeClients, connect, expectOk } from '../support/clients.js';
 import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf, untilMetric } from '../support/metrics.js';
+import { readMetrics, untilMetric } from '../support/metrics.js';
 import { Polling } from '../support/polling.js';
 import { RawSocket } from '../support/raw-socket.js';
 
@@ -55,10 +55,10 @@ async function answerOf(path: string, init?: RequestInit): Promise<{ status: num
 describe('where POST_SECRET is set', () => {
   it('a post whose id the page has signed is counted and shown like any other', async () => {
     const client = connect(gateway.url, { actor: 'ada' });
-    granted(await client.emitWithAck('subscribe', { posts: [RIGHT] }));
-    const { counts } = granted(await client.emitWithAck('like', { post: RIGHT }));
+    expectOk(await client.emitWithAck('subscribe', { posts: [RIGHT] }));
+    const { counts } = expectOk(await client.emitWithAck('like', { post: RIGHT }));
     expect(counts).toMatchObject({ post: RIGHT, likes: 1 });
-    granted(await client.emitWithAck('add', { post: RIGHT, metric: 'views', by: 2 }));
+    expectOk(await client.emitWithAck('add', { post: RIGHT, metric: 'views', by: 2 }));
     expect((await answerOf(`/v1/${RIGHT}/views`, UP)).body).toMatchObject({ count: 3 });
     expect((await answerOf(`/v1/counts?posts=${RIGHT}`)).body).toMatchObject({ counts: [{ post: RIGHT, likes: 1 }] });
     const stream = await fetch(`${gateway.url}/v1/stream?posts=${RIGHT}`);
@@ -86,11 +86,11 @@ describe('where POST_SECRET is set', () => {
       ['subscribe', { posts: [post] }],
     ];
     for (const event of events) {
-      expect(await raw.ask(`2#${JSON.stringify(event)}`)).toEqual({ ok: false, error: FORBIDDEN });
+      expect(await raw.emitWithAck(`2#${JSON.stringify(event)}`)).toEqual({ ok: false, error: FORBIDDEN });
     }
     raw.destroy();
     const polling = await Polling.connect(gateway.url);
-    const [answer] = await polling.ask([`2#["view",{"post":"${post}"}]`]);
+    const [answer] = await polling.emitWithAck([`2#["view",{"post":"${post}"}]`]);
     expect(answer).toEqual({ ok: false, error: FORBIDDEN });
   });
 
@@ -108,11 +108,11 @@ describe('where POST_SECRET is set', () => {
     const answer = (await client.emitWithAck('subscribe', { posts })) as unknown as { error: { message: string } };
     expect(answer.error.message).toMatch(/^posts\[1\] must be signed by the page's server: <name>\.<signature>/);
     expect((await answerOf(`/v1/counts?posts=${posts.join(',')}`)).status).toBe(403);
-    expect((await metricsOf(gateway.url)).get('tallycast_watched_posts')).toBe(0);
+    expect((await readMetrics(gateway.url)).get('tallycast_watched_posts')).toBe(0);
   });
 
   it('the log names the address once, and says what the page has to do', async () => {
-    const suspicious = (await metricsOf(gateway.url)).get('tallycast_suspicious_total{kind="unsigned-posts"}');
+    const suspicious = (await readMetrics(gateway.url)).get('tallycast_suspicious_total{kind="unsigned-posts"}');
     expect(suspicious).toBeGreaterThan(Object.keys(WRONG).length * 10);
     const lines = gateway.log.filter((line) => line.includes('unsigned-posts'));
     expect(lines).toHaveLength(1);

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 import { Polling } from '../support/polling.js';
-import { frameOf, OPCODE, RawSocket } from '../support/raw-socket.js';
+import { encodeFrame, OPCODE, RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
 
 const HOSTILE = 10;
@@ -11,13 +11,13 @@ const BURST_BYTES = 64 * 1024;
 const ENV = { TRUST_PROXY: 'loopback' };
 
 const KINDS: readonly [kind: string, frame: Buffer][] = [
-  ['likes over the rate', frameOf('42["like",{"post":"hostile"}]')],
-  ['events that do not exist', frameOf('421["nonsense",{}]')],
-  ['bad payloads', frameOf('421["like",{"post":7}]')],
-  ['pongs of Engine.IO', frameOf('3')],
-  ['pings of WebSocket', frameOf('', { opcode: OPCODE.ping })],
-  ['acknowledgements that nobody asked for', frameOf('4399[]')],
-  ['packets of Engine.IO that mean nothing', frameOf('6')],
+  ['likes over the rate', encodeFrame('42["like",{"post":"hostile"}]')],
+  ['events that do not exist', encodeFrame('421["nonsense",{}]')],
+  ['bad payloads', encodeFrame('421["like",{"post":7}]')],
+  ['pongs of Engine.IO', encodeFrame('3')],
+  ['pings of WebSocket', encodeFrame('', { opcode: OPCODE.ping })],
+  ['acknowledgements that nobody asked for', encodeFrame('4399[]')],
+  ['packets of Engine.IO that mean nothing', encodeFrame('6')],
 ];
 
 let gateway: GatewayProcess;
@@ -57,14 +57,14 @@ async function attack(frame: Buffer): Promise<void> {
   const victim = await RawSocket.connect(gateway.url, '', { 'X-Forwarded-For': '198.51.100.1' });
   let views = 0;
   do {
-    expect(await victim.ask(`2#["view",{"post":"victim-${address}"}]`)).toMatchObject({ ok: true });
+    expect(await victim.emitWithAck(`2#["view",{"post":"victim-${address}"}]`)).toMatchObject({ ok: true });
     views += 1;
     expect((await fetch(`${gateway.url}/healthz`)).status).toBe(200);
   } while (!(await Promise.race([ended, delay(20)])));
   const response = await fetch(`${gateway.url}/v1/victim-${address}/views`);
   expect(await response.json()).toMatchObject({ count: views });
   expect(named(address)).toBe(1);
-  expect((await metricsOf(gateway.url)).get('tallycast_suspicious_total{kind="flood"}')).toBeGreaterThan(0);
+  expect((await readMetrics(gateway.url)).get('tallycast_suspicious_total{kind="flood"}')).toBeGreaterThan(0);
   victim.destroy();
 }
 
@@ -86,7 +86,7 @@ describe('requests of long-polling', () => {
     while (named(address) === 0) statuses.push((await polling.send(...packets)).status);
     expect(statuses.every((status) => status === 200)).toBe(true);
     expect(await polling.packets((some) => some.some((packet) => packet.includes('"bye"')))).toBeTruthy();
-    await until(() => polling.ended(), 'the end of the session');
+    await until(() => polling.hasEnded(), 'the end of the session');
   });
 
   it('that begin connections and leave them have their address named once', async () => {
@@ -122,7 +122,7 @@ describe('a client that sends thousands of operations at once and obeys retryAft
     const raw = await RawSocket.connect(own.url, '{"session":"pipelining"}', headers);
     let open = Array.from({ length: 3_000 }, (_, i) => i + 1);
     while (open.length > 0) {
-      const answers = await Promise.all(open.map((seq) => raw.ask(`2#["view",{"post":"all","seq":${seq}}]`)));
+      const answers = await Promise.all(open.map((seq) => raw.emitWithAck(`2#["view",{"post":"all","seq":${seq}}]`)));
       const refused = answers as { ok: boolean; error?: { code: string; retryAfterMs: number } }[];
       const waitMs = Math.max(0, ...refused.map(({ error }) => error?.retryAfterMs ?? 0));
       open = open.filter((_, i) => !refused[i]!.ok);

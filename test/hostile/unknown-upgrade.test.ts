@@ -95,7 +95,7 @@ describe('an Upgrade that the gateway does not know is ignored', () => {
     const webSocket = message('GET /socket.io/?EIO=4&transport=websocket', [...WEB_SOCKET, 'Upgrade: foo, WebSocket']);
     expect(await say(webSocket)).toMatch(/^HTTP\/1\.1 101 /);
     const raw = await RawSocket.connect(gateway.url);
-    expect(await raw.ask('2#["view",{"post":"known"}]')).toMatchObject({ ok: true });
+    expect(await raw.emitWithAck('2#["view",{"post":"known"}]')).toMatchObject({ ok: true });
     raw.destroy();
   });
 });

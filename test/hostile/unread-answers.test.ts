@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { metricAt } from '../support/metrics.js';
-import { frameOf, RawSocket } from '../support/raw-socket.js';
+import { readMetric } from '../support/metrics.js';
+import { encodeFrame, RawSocket } from '../support/raw-socket.js';
 
 const POSTS = Array.from({ length: 500 }, (_, i) => `post-${i}`);
 /** Each is answered by 50 KB: together by 300 MB. */
@@ -20,19 +20,19 @@ afterAll(stopAll);
 it('a client that asks for a great deal and reads nothing is not read any more, and then ended', async () => {
   const reader = await RawSocket.connect(gateway.url);
   const subscribe = `2#${JSON.stringify(['subscribe', { posts: POSTS }])}`;
-  for (let i = 0; i < 20; i++) expect(await reader.ask(subscribe)).toMatchObject({ ok: true });
+  for (let i = 0; i < 20; i++) expect(await reader.emitWithAck(subscribe)).toMatchObject({ ok: true });
   const raw = await RawSocket.connect(gateway.url);
   raw.answersPings = false;
   raw.pause();
-  const before = await metricAt(gateway.url, 'process_resident_memory_bytes');
-  for (let i = 0; i < SUBSCRIPTIONS; i++) raw.write(frameOf(`4${subscribe.replace('#', String(i))}`));
+  const before = await readMetric(gateway.url, 'process_resident_memory_bytes');
+  for (let i = 0; i < SUBSCRIPTIONS; i++) raw.write(encodeFrame(`4${subscribe.replace('#', String(i))}`));
   let most = 0;
   while (!raw.socket.destroyed) {
-    most = Math.max(most, await metricAt(gateway.url, 'process_resident_memory_bytes'));
+    most = Math.max(most, await readMetric(gateway.url, 'process_resident_memory_bytes'));
     // The end shows only to a writer, because the client does not read.
-    raw.socket.write(frameOf('3'));
+    raw.socket.write(encodeFrame('3'));
   }
   expect(most - before).toBeLessThan(GROWTH_MAX_BYTES);
-  expect(await reader.ask(subscribe)).toMatchObject({ ok: true });
+  expect(await reader.emitWithAck(subscribe)).toMatchObject({ ok: true });
   reader.destroy();
 });

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { metricsOf } from '../support/metrics.js';
+import { readMetrics } from '../support/metrics.js';
 import { packServer, runToEnd, type StartedServer, startServer } from '../support/packed-server.js';
 
 let directory: string;
@@ -47,7 +47,7 @@ describe('the packed server', () => {
       const response = await fetch(`${server.url}/v1/42/likes`, like);
       expect(await response.json()).toMatchObject({ count: 1 });
     }
-    const page = await metricsOf(server.url);
+    const page = await readMetrics(server.url);
     expect([...page].filter(([name, on]) => name.startsWith('tallycast_shortcut{') && on !== 1)).toEqual([]);
   });
 

@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { Metrics } from '../../src/counters/metrics.js';
-import type { Shipment } from '../../src/counters/replication/delta.js';
+import type { Delta } from '../../src/counters/replication/delta.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
 import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { Random } from '../support/random.js';
 import { History, readAlike, sendAlike, type Shape } from './histories.js';
-import { asQuiet, plainScan, plainShipment } from './plain-shipments.js';
+import { asRepair, plainFullSync, plainDelta } from './plain-shipments.js';
 import { LIMIT_MS, SCALE } from './runs.js';
 
 const HISTORIES = 8 * SCALE;
@@ -50,7 +50,7 @@ class Region {
   }
 
   get both(): [ReplicatedStore, ReplicatedStore] {
-    return [this.reference, this.store.regions!];
+    return [this.reference, this.store.replication!];
   }
 
   async reopen(): Promise<void> {
@@ -74,7 +74,7 @@ class Region {
       metrics,
       region: this.name,
       nonce,
-      regional: { wallMs: () => 0 },
+      replication: { wallMs: () => 0 },
     });
   }
 
@@ -95,78 +95,85 @@ async function step(regions: readonly Region[], random: Random): Promise<void> {
   else if (turn < 0.9) await shipAll(from, to, random);
   else if (turn < 0.95) await from.reopen();
   else await begin(from, random);
-  await from.alike((one) => one.standing(from.buckets));
+  await from.alike((one) => one.bucketStatus(from.buckets));
 }
 
 async function shipChanges(from: Region, to: Region, regions: readonly Region[]): Promise<void> {
   const peers = regions.filter((region) => region !== from).map(({ name }) => name);
   const has = (peer: string, bucket: number): number => from.has.get(`${peer} ${bucket}`) ?? 0;
   const asked = from.buckets.map((bucket) => {
-    return { bucket, after: has(to.name, bucket), confirmed: Math.min(...peers.map((peer) => has(peer, bucket))) };
+    return { bucket, after: has(to.name, bucket), ackedUpTo: Math.min(...peers.map((peer) => has(peer, bucket))) };
   });
-  const [meant, found] = await Promise.all(from.both.map((one) => one.collect(asked, peers, 10_000)));
-  const shipments: Shipment[] = [];
+  const [meant, found] = await Promise.all(from.both.map((one) => one.changesSince(asked, peers, 10_000)));
+  const shipments: Delta[] = [];
   for (const [i, shipment] of found!.entries()) {
     // After a restart the one on disk knows of fewer changes, and is scanned.
     if (shipment === null || meant![i] === null) continue;
-    expect(plainShipment(shipment)).toEqual(plainShipment(meant![i]!));
+    expect(plainDelta(shipment)).toEqual(plainDelta(meant![i]!));
     shipments.push(shipment);
   }
   await merge(from, to, shipments);
 }
 
 async function shipAll(from: Region, to: Region, random: Random): Promise<void> {
-  const theirs = await to.alike((one) => one.standing(to.buckets));
+  const theirs = await to.alike((one) => one.bucketStatus(to.buckets));
   await from.alike((one) =>
-    one.hear(
+    one.observeIncarnations(
       to.name,
       theirs.map((life, bucket) => [bucket, life] as const),
     ),
   );
-  const own = await from.alike((one) => one.standing(from.buckets));
+  const own = await from.alike((one) => one.bucketStatus(from.buckets));
   const pages = await Promise.all(from.both.map((one) => allPages(one, new Set(from.buckets))));
-  expect(plainScan(pages[1]!)).toEqual(plainScan(pages[0]!));
+  expect(plainFullSync(pages[1]!)).toEqual(plainFullSync(pages[0]!));
   const shipments = pages[0]!;
   if (random.chance(0.3))
     return merge(
       from,
       to,
-      shipments.map((one) => asQuiet(one, random)),
+      shipments.map((one) => asRepair(one, random)),
     );
   const ends = shipments.map((shipment) => {
     const { bucket } = shipment;
     const { clock } = own[bucket]!;
-    return { ...shipment, posts: [], kind: 'end' as const, after: clock, upTo: clock, shown: theirs[bucket]! };
+    return {
+      ...shipment,
+      posts: [],
+      kind: 'end' as const,
+      after: clock,
+      upTo: clock,
+      fullSyncReceiver: theirs[bucket]!,
+    };
   });
   await merge(from, to, [...shipments, ...ends]);
 }
 
 async function begin(region: Region, random: Random): Promise<void> {
-  const [{ epoch, clock } = { epoch: 1, clock: 0 }] = await region.alike((one) => one.standing([0]));
-  if (random.chance(0.5)) await region.alike((one) => one.filled(region.buckets));
+  const [{ epoch, clock } = { epoch: 1, clock: 0 }] = await region.alike((one) => one.bucketStatus([0]));
+  if (random.chance(0.5)) await region.alike((one) => one.completeBackfill(region.buckets));
   // One of all buckets: on disk they share their life.
   else {
-    const comesBack = random.chance(0.3);
+    const rewindsClock = random.chance(0.3);
     const about = {
       clock: Math.max(0, clock - random.below(50_000)),
-      fills: !comesBack && random.chance(0.5),
-      comesBack,
+      needsBackfill: !rewindsClock && random.chance(0.5),
+      rewindsClock,
     };
-    const life = { ...about, epoch: comesBack ? epoch : epoch - random.below(2) };
-    await region.alike((one) => one.begin(region.buckets, life));
+    const life = { ...about, epoch: rewindsClock ? epoch : epoch - random.below(2) };
+    await region.alike((one) => one.startIncarnation(region.buckets, life));
   }
 }
 
-async function merge(from: Region, to: Region, shipments: readonly Shipment[]): Promise<void> {
+async function merge(from: Region, to: Region, shipments: readonly Delta[]): Promise<void> {
   const receipts = await to.alike((one) => one.merge(shipments));
   for (const { bucket, upTo } of receipts) from.has.set(`${to.name} ${bucket}`, upTo);
 }
 
-async function allPages(store: ReplicatedStore, buckets: ReadonlySet<number>): Promise<Shipment[]> {
-  const found = new Map<number, Shipment>();
+async function allPages(store: ReplicatedStore, buckets: ReadonlySet<number>): Promise<Delta[]> {
+  const found = new Map<number, Delta>();
   for (let cursor: string | null = ''; cursor !== null;) {
-    const page: Awaited<ReturnType<ReplicatedStore['scan']>> = await store.scan(buckets, cursor, 3);
-    for (const one of page.shipments) {
+    const page: Awaited<ReturnType<ReplicatedStore['fullSyncPage']>> = await store.fullSyncPage(buckets, cursor, 3);
+    for (const one of page.deltas) {
       found.set(one.bucket, { ...one, posts: [...(found.get(one.bucket)?.posts ?? []), ...one.posts] });
     }
     cursor = page.next;

@@ -79,14 +79,14 @@ export class History {
     const bucket = random.below(this.shape.buckets);
     if (random.chance(0.01)) this.#begin(gateway);
     this.#nowMs += this.#laterMs();
-    const incarnation = this.#incarnations[gateway]!;
-    const place = `${incarnation} ${bucket}`;
+    const producerId = this.#incarnations[gateway]!;
+    const place = `${producerId} ${bucket}`;
     const last = this.#last.get(place);
     const turn = random.next();
     if (turn < 0.06 && last !== undefined) return last;
     const after = turn < 0.08 ? 2 : turn < 0.1 ? -random.below(2) : 1;
-    const n = (last?.n ?? 0) + after;
-    const batch = { bucket, incarnation, n, atMs: this.#nowMs, operations: this.#operations(bucket) };
+    const batchNumber = (last?.batchNumber ?? 0) + after;
+    const batch = { bucket, producerId, batchNumber, atMs: this.#nowMs, operations: this.#operations(bucket) };
     if (after === 1) this.#last.set(place, batch);
     return batch;
   }
@@ -198,7 +198,7 @@ export async function readAlike(
   }
 }
 
-function placeOf({ bucket, incarnation, n, operations }: Batch): string {
+function placeOf({ bucket, producerId: incarnation, batchNumber: n, operations }: Batch): string {
   return `number ${n} of ${incarnation} in bucket ${bucket} with ${operations.length} operations`;
 }
 

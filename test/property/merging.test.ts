@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { bucketOf } from '../../src/counters/ids.js';
 import { LIKES, Metrics } from '../../src/counters/metrics.js';
-import type { EntryShipment, PostShipment, Register, Shipment } from '../../src/counters/replication/delta.js';
-import { regionNumber, stampOf } from '../../src/counters/replication/hybrid-clock.js';
+import type { EntryDelta, PostDelta, ToggleRegister, Delta } from '../../src/counters/replication/delta.js';
+import { toRegionNumber, firstStampAt } from '../../src/counters/replication/hybrid-clock.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
 import type { ReplicatedStore } from '../../src/store/replicated-store.js';
@@ -32,8 +32,8 @@ const STAMPS = 12;
 /** What one message says of a post: something that was counted, or who had a word on it, or both. */
 interface Told {
   readonly source: string;
-  readonly entries: readonly EntryShipment[];
-  readonly registers: readonly Register[];
+  readonly entries: readonly EntryDelta[];
+  readonly registers: readonly ToggleRegister[];
 }
 
 const number = fc.integer({ min: 0, max: 9 });
@@ -44,9 +44,9 @@ const lives = fc.oneof(
   fc.record({ region: fc.constant('sa'), epoch: fc.integer({ min: 1, max: NEWEST }) }),
 );
 
-const entries = fc.record({ life: lives, p: number, n: number }).map(({ life, p, n }): EntryShipment => {
+const entries = fc.record({ life: lives, p: number, n: number }).map(({ life, p, n }): EntryDelta => {
   // No region takes away more than it has added.
-  return { metric: LIKES, replica: { ...life, nonce: 10 * life.epoch }, p: p + 1 + n, n };
+  return { metric: LIKES, incarnation: { ...life, nonce: 10 * life.epoch }, p: p + 1 + n, n };
 });
 
 const registers = fc
@@ -57,8 +57,8 @@ const registers = fc
     // A stamp may stand for two words: one was lost, and a clock that had been set back gave it again.
     on: fc.boolean(),
   })
-  .map(({ actor, region, at, on }): Register => {
-    return { metric: LIKES, actor: key(actor), stamp: stampOf(START_MS) + 256 * at + regionNumber(region), on };
+  .map(({ actor, region, at, on }): ToggleRegister => {
+    return { metric: LIKES, actor: key(actor), stamp: firstStampAt(START_MS) + 256 * at + toRegionNumber(region), on };
   });
 
 const messages: fc.Arbitrary<Told[]> = fc.array(
@@ -90,8 +90,8 @@ function newPost(used: Set<number>): string {
   }
 }
 
-function shipmentOf(post: string, source: string, told: readonly Told[]): Shipment {
-  const about = told.map(({ entries, registers }): PostShipment => ({
+function shipmentOf(post: string, source: string, told: readonly Told[]): Delta {
+  const about = told.map(({ entries, registers }): PostDelta => ({
     post,
     updatedAtMs: START_MS,
     entries,
@@ -99,8 +99,8 @@ function shipmentOf(post: string, source: string, told: readonly Told[]): Shipme
     members: [],
   }));
   return {
-    ...{ kind: 'scan', bucket: bucketOf(post, BUCKETS), born: 0, goesOn: [] },
-    ...{ after: 0, upTo: 0, confirmed: 0, floor: 0, shown: null },
+    ...{ kind: 'scan', bucket: bucketOf(post, BUCKETS), startedAtStamp: 0, predecessors: [] },
+    ...{ after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0, fullSyncReceiver: null },
     source: { region: source, epoch: NEWEST, nonce: 10 * NEWEST },
     posts: about,
   };
@@ -114,7 +114,7 @@ interface Tested {
 /** What is known of a post: its counts, who likes it, entries and registers. */
 async function stateOf({ store, regions }: Tested, post: string): Promise<object> {
   const views = await Promise.all(Array.from({ length: ACTORS }, (_, actor) => store.read([post], key(actor))));
-  const shipments = await regions.show([post]);
+  const shipments = await regions.readPosts([post]);
   const known = plainPosts(shipments.flatMap((shipment) => shipment.posts));
   return { totals: views[0]![0]!.counts.totals, on: views.map(([view]) => view!.on), known: known[`post ${post}`] };
 }
@@ -159,15 +159,15 @@ function openEmbedded(): Tested {
     metrics: METRICS,
     region: OWN,
     nonce,
-    regional,
+    replication: regional,
   });
-  return { store, regions: store.regions! };
+  return { store, regions: store.replication! };
 }
 
 async function openRedis(): Promise<Tested> {
   const { url } = await startRedis();
   const store = await openRedisStore(url, { buckets: BUCKETS, metrics: METRICS, region: OWN, nonce });
-  return { store, regions: store.regions! };
+  return { store, regions: store.replication! };
 }
 
 describe(`merging entries and registers commutes, associates, and repeats without effect (TEST_SEED=${SEED})`, () => {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import type { Rights } from '../../src/counters/apply.js';
+import type { CountRights } from '../../src/counters/apply.js';
 import { LIKES, Metrics } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 import { APPLIED } from '../../src/counters/operation.js';
-import { rightsOf, valueOf } from '../../src/counters/pn-counter.js';
-import type { Shipment } from '../../src/counters/replication/delta.js';
+import { countRights, sumEntries } from '../../src/counters/pn-counter.js';
+import type { Delta } from '../../src/counters/replication/delta.js';
 import { adjust, key, like, START_MS, unlike } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { RUNS } from './runs.js';
@@ -18,7 +18,7 @@ const ACTORS = 4;
 const LATE_MAX = 3;
 
 /** The fault: what all regions have added together may be taken away by each of them. */
-const ofTheSum: Rights = (counter) => valueOf(counter);
+const ofTheSum: CountRights = (counter) => sumEntries(counter);
 
 const at = fc.nat(REGIONS.length - 1);
 const adjusted = fc.record({
@@ -37,16 +37,22 @@ const steps = fc.array(fc.oneof(adjusted, adjusted, toggled, shipped, shipped, r
 class Region {
   readonly store: ReferenceStore;
   /** What it has shipped, each as it was then. */
-  readonly scans: (readonly Shipment[])[] = [];
+  readonly scans: (readonly Delta[])[] = [];
   #n = 0;
 
-  constructor(name: string, rights: Rights) {
+  constructor(name: string, rights: CountRights) {
     this.store = new ReferenceStore(METRICS, 1, { region: name, epoch: 1, nonce: 1 }, () => 1, undefined, rights);
   }
 
   /** @returns whether it was applied, and the likes from then on */
   async commit(operation: Operation): Promise<{ applied: boolean; likes: number }> {
-    const batch = { bucket: 0, incarnation: 'life-one', n: ++this.#n, atMs: START_MS, operations: [operation] };
+    const batch = {
+      bucket: 0,
+      producerId: 'life-one',
+      batchNumber: ++this.#n,
+      atMs: START_MS,
+      operations: [operation],
+    };
     const result = await this.store.commit(batch);
     if (result.kind !== 'applied') throw new Error(result.kind);
     return { applied: (result.outcomes[0]! & APPLIED) > 0, likes: result.counts.get(POST)!.totals[LIKES]! };
@@ -61,8 +67,8 @@ class Region {
     return views.filter(([view]) => view!.on > 0).length;
   }
 
-  async scan(): Promise<readonly Shipment[]> {
-    const { shipments } = await this.store.scan(new Set([0]), '', 10);
+  async scan(): Promise<readonly Delta[]> {
+    const { deltas: shipments } = await this.store.fullSyncPage(new Set([0]), '', 10);
     this.scans.push(shipments);
     return shipments;
   }
@@ -72,12 +78,15 @@ class Region {
 async function check(region: Region): Promise<void> {
   const [likes, named] = [await region.likes(), await region.named()];
   expect(likes).toBeGreaterThanOrEqual(named);
-  for (const { posts } of await region.store.show([POST])) {
+  for (const { posts } of await region.store.readPosts([POST])) {
     for (const { entries } of posts) for (const { p, n } of entries) expect(p).toBeGreaterThanOrEqual(n);
   }
 }
 
-async function run(history: typeof steps extends fc.Arbitrary<infer T> ? T : never, rights: Rights): Promise<void> {
+async function run(
+  history: typeof steps extends fc.Arbitrary<infer T> ? T : never,
+  rights: CountRights,
+): Promise<void> {
   const regions = REGIONS.map((name) => new Region(name, rights));
   let plain = 0;
   for (const step of history) {
@@ -92,7 +101,7 @@ async function run(history: typeof steps extends fc.Arbitrary<infer T> ? T : nev
         if (step.by === 1) expect(applied).toBe(true);
       }
     } else if (step.kind === 'toggle') await region.commit((step.on ? like : unlike)(POST, key(step.actor)));
-    else if (step.kind === 'restart') region.store.restarted(START_MS);
+    else if (step.kind === 'restart') region.store.restart(START_MS);
     else {
       await region.scan();
       const scans = region.scans;
@@ -113,7 +122,7 @@ async function run(history: typeof steps extends fc.Arbitrary<infer T> ? T : nev
 describe('plain likes over regions', () => {
   it('converge, take no named like away, and each +1 shows', async () => {
     await fc.assert(
-      fc.asyncProperty(steps, (history) => run(history, rightsOf)),
+      fc.asyncProperty(steps, (history) => run(history, countRights)),
       { numRuns: RUNS * 5 },
     );
   });

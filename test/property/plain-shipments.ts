@@ -1,32 +1,32 @@
 import type { Key64 } from '../../src/counters/ids.js';
-import type { PostShipment, Shipment } from '../../src/counters/replication/delta.js';
-import { stampOf } from '../../src/counters/replication/hybrid-clock.js';
+import type { PostDelta, Delta } from '../../src/counters/replication/delta.js';
+import { firstStampAt } from '../../src/counters/replication/hybrid-clock.js';
 import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import type { Random } from '../support/random.js';
 
 /** A shipment without an order where there is none, and without posts of which it says nothing. */
-export function plainShipment({ posts, ...about }: Shipment): object {
+export function plainDelta({ posts, ...about }: Delta): object {
   return { ...about, posts: plainPosts(posts) };
 }
 
 /** A whole scan. */
-export async function allPages(
+export async function readAllPages(
   store: ReplicatedStore,
   buckets: ReadonlySet<number>,
   limit: number,
-): Promise<Shipment[]> {
-  const all: Shipment[] = [];
+): Promise<Delta[]> {
+  const all: Delta[] = [];
   for (let cursor: string | null = ''; cursor !== null;) {
-    const page: Awaited<ReturnType<ReplicatedStore['scan']>> = await store.scan(buckets, cursor, limit);
-    all.push(...page.shipments);
+    const page: Awaited<ReturnType<ReplicatedStore['fullSyncPage']>> = await store.fullSyncPage(buckets, cursor, limit);
+    all.push(...page.deltas);
     cursor = page.next;
   }
   return all;
 }
 
 /** What the pages of a scan say together, by bucket. */
-export function plainScan(pages: readonly Shipment[]): object {
-  const buckets = new Map<number, { about: object; posts: PostShipment[] }>();
+export function plainFullSync(pages: readonly Delta[]): object {
+  const buckets = new Map<number, { about: object; posts: PostDelta[] }>();
   for (const { posts, ...about } of pages) {
     const bucket = buckets.get(about.bucket) ?? { about, posts: [] };
     buckets.set(about.bucket, bucket);
@@ -39,13 +39,13 @@ export function plainScan(pages: readonly Shipment[]): object {
 }
 
 /** What is said of each post, by its name. */
-export function plainPosts(posts: readonly PostShipment[]): Record<string, object> {
+export function plainPosts(posts: readonly PostDelta[]): Record<string, object> {
   const said = new Map<string, { updatedAtMs: number; things: Set<string> }>();
   for (const { post, updatedAtMs, entries, registers, members } of posts) {
     const known = said.get(post) ?? { updatedAtMs, things: new Set<string>() };
     said.set(post, known);
     const add = (...thing: unknown[]): void => void known.things.add(JSON.stringify(thing));
-    for (const entry of entries) add('entry', entry.metric, entry.replica, entry.p, entry.n);
+    for (const entry of entries) add('entry', entry.metric, entry.incarnation, entry.p, entry.n);
     for (const { metric, actor, stamp, on } of registers) add('register', metric, textOf(actor), stamp, on);
     for (const { metric, actors } of members) for (const actor of actors) add('member', metric, textOf(actor));
   }
@@ -58,17 +58,17 @@ function textOf({ hi, lo }: Key64): string {
 }
 
 /** The same as if its posts had been quiet for a while, and mostly as if all had heard of them, so that no registers are left. */
-export function asQuiet(shipment: Shipment, random: Random): Shipment {
+export function asRepair(shipment: Delta, random: Random): Delta {
   const { updatedAtMs } = shipment.posts.length > 0 ? random.pick(shipment.posts) : { updatedAtMs: 0 };
-  const since = stampOf(updatedAtMs + 1);
+  const since = firstStampAt(updatedAtMs + 1);
   const isHeard = random.chance(0.8);
-  const floor = isHeard ? Math.max(since, shipment.floor) : shipment.floor;
+  const floor = isHeard ? Math.max(since, shipment.stableStamp) : shipment.stableStamp;
   const posts = isHeard ? shipment.posts.map(withoutRegisters) : shipment.posts;
-  return { ...shipment, kind: 'quiet', after: since, upTo: since, floor, posts };
+  return { ...shipment, kind: 'quiet', after: since, upTo: since, stableStamp: floor, posts };
 }
 
-function withoutRegisters(post: PostShipment): PostShipment {
+function withoutRegisters(post: PostDelta): PostDelta {
   const on = post.registers.filter((register) => register.on);
-  const members = on.map(({ metric, actor }) => ({ metric, part: 0, parts: 1, actors: [actor] }));
+  const members = on.map(({ metric, actor }) => ({ metric, subset: 0, subsets: 1, actors: [actor] }));
   return { ...post, registers: [], members: [...post.members, ...members] };
 }

@@ -1,6 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { increment, merge, type PnCounter, type Replica, valueOf } from '../../src/counters/pn-counter.js';
+import {
+  increment,
+  mergeEntry,
+  type PnCounter,
+  type RegionIncarnation,
+  sumEntries,
+} from '../../src/counters/pn-counter.js';
 import { RUNS } from './runs.js';
 
 const REGIONS = ['ap', 'eu', 'us'] as const;
@@ -8,23 +14,23 @@ const REGIONS = ['ap', 'eu', 'us'] as const;
 /** Lives that do not clash: the nonce follows from region and epoch. */
 const life = fc
   .record({ region: fc.constantFrom(...REGIONS), epoch: fc.integer({ min: 1, max: 3 }) })
-  .map(({ region, epoch }): Replica => ({ region, epoch, nonce: 100 * epoch + REGIONS.indexOf(region) }));
+  .map(({ region, epoch }): RegionIncarnation => ({ region, epoch, nonce: 100 * epoch + REGIONS.indexOf(region) }));
 const count = fc.oneof(fc.nat(5), fc.integer({ min: 0, max: 2 ** 52 }));
 
-function counterOf(replica: fc.Arbitrary<Replica>): fc.Arbitrary<PnCounter> {
-  const entry = fc.record({ replica, p: count, n: count });
-  return fc.uniqueArray(entry, { selector: ({ replica: { region } }) => region });
+function counterOf(incarnation: fc.Arbitrary<RegionIncarnation>): fc.Arbitrary<PnCounter> {
+  const entry = fc.record({ incarnation, p: count, n: count });
+  return fc.uniqueArray(entry, { selector: ({ incarnation: { region } }) => region });
 }
 
 const counter = counterOf(life);
 
 /** Entries have no order. */
 function sorted(entries: PnCounter): PnCounter {
-  return entries.toSorted((a, b) => (a.replica.region < b.replica.region ? -1 : 1));
+  return entries.toSorted((a, b) => (a.incarnation.region < b.incarnation.region ? -1 : 1));
 }
 
 function merged(...counters: PnCounter[]): PnCounter {
-  return sorted(counters.reduce((mine, theirs) => theirs.reduce((counter, entry) => merge(counter, entry), mine)));
+  return sorted(counters.reduce((mine, theirs) => theirs.reduce((counter, entry) => mergeEntry(counter, entry), mine)));
 }
 
 describe('merging counters that do not clash', () => {
@@ -57,12 +63,12 @@ describe('merging counters that do not clash', () => {
 
 describe('a clash', () => {
   it('changes nothing of what is known', () => {
-    const clashing = life.map((replica): Replica => ({ ...replica, nonce: replica.nonce + 1_000 }));
+    const clashing = life.map((replica): RegionIncarnation => ({ ...replica, nonce: replica.nonce + 1_000 }));
     fc.assert(
       fc.property(counter, counterOf(clashing), (mine, theirs) => {
         for (const entry of theirs) {
-          const known = mine.find(({ replica }) => replica.region === entry.replica.region);
-          if (known?.replica.epoch === entry.replica.epoch) expect(merge(mine, entry)).toBe(mine);
+          const known = mine.find(({ incarnation: replica }) => replica.region === entry.incarnation.region);
+          if (known?.incarnation.epoch === entry.incarnation.epoch) expect(mergeEntry(mine, entry)).toBe(mine);
         }
       }),
       { numRuns: RUNS * 10 },
@@ -80,7 +86,7 @@ describe('regions that count and ship what they know', () => {
   it('lose nothing and count nothing twice, however late and often it arrives', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-        const lives = REGIONS.map((region, i): Replica => ({ region, epoch: 1, nonce: i }));
+        const lives = REGIONS.map((region, i): RegionIncarnation => ({ region, epoch: 1, nonce: i }));
         const histories: PnCounter[][] = lives.map(() => [[]]);
         let counted = 0;
         for (const step of steps) {
@@ -94,12 +100,12 @@ describe('regions that count and ship what they know', () => {
             theirs.push(merged(theirs.at(-1)!, shipped));
           }
           // What a region counted itself never falls back by what others knew of it.
-          const before = own.at(-2)?.find(({ replica }) => replica === lives[step.at]);
-          const now = own.at(-1)!.find(({ replica }) => replica === lives[step.at]);
+          const before = own.at(-2)?.find(({ incarnation: replica }) => replica === lives[step.at]);
+          const now = own.at(-1)!.find(({ incarnation: replica }) => replica === lives[step.at]);
           if (before !== undefined) expect(now!.p >= before.p && now!.n >= before.n).toBe(true);
         }
         const finals = histories.map((history) => history.at(-1)!);
-        for (const mine of finals) expect(valueOf(merged(mine, ...finals))).toBe(counted);
+        for (const mine of finals) expect(sumEntries(merged(mine, ...finals))).toBe(counted);
       }),
       { numRuns: RUNS * 5 },
     );

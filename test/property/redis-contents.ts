@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { COUNT_MAX } from '../../src/counters/pn-counter.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import type { History } from './histories.js';
-import { faultsOfWords } from './redis-words.js';
+import { findToggleLogFaults } from './redis-words.js';
 
 /** What Redis packs: entries of a hash, and members of a set of integers. No chunk may have more by its mean. */
 const HASH_PACKED = 128;
@@ -49,7 +49,7 @@ interface PostRecord {
  * What is wrong with what Redis holds, one line each: keys that nobody knows of, entries in a chunk where nothing looks
  * for them, numbers that do not fit what they number, or posts that are not what the reference has.
  */
-export async function faultsOf(
+export async function findFaults(
   client: Redis,
   history: History,
   reference: CounterStore,
@@ -67,7 +67,7 @@ export async function faultsOf(
     const records = checkPosts(bucket, fault);
     checkEntries(records, bucket.lives, fault);
     for (const mark of bucket.marked) checkMark(mark, history, fault);
-    if (regional) faults.push(...(await faultsOfWords(client, `tc:{${number}}`, isToggleOf(history), CHUNKS)));
+    if (regional) faults.push(...(await findToggleLogFaults(client, `tc:{${number}}`, isToggleOf(history), CHUNKS)));
     const found = new Set<string>();
     for (const [post, record] of records) {
       const expected = countsOf.get(post);

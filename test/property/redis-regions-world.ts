@@ -2,8 +2,8 @@ import { expect } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import type { Batch, PostCounts } from '../../src/counters/batch.js';
 import { FEED_MAX } from '../../src/counters/replication/change-feed.js';
-import { wallMsOf } from '../../src/counters/replication/hybrid-clock.js';
-import type { Receipt, Shipment } from '../../src/counters/replication/delta.js';
+import { toWallMs } from '../../src/counters/replication/hybrid-clock.js';
+import type { DeltaAck, Delta } from '../../src/counters/replication/delta.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import type { RedisReplication } from '../../src/store/redis/replication/redis-replication.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
@@ -11,8 +11,8 @@ import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import type { ReferenceStore } from '../contract/reference-store.js';
 import type { Random } from '../support/random.js';
 import { type History, readAlike, sendAlike, type Shape } from './histories.js';
-import { allPages, asQuiet, plainScan, plainShipment } from './plain-shipments.js';
-import { faultsOf } from './redis-contents.js';
+import { readAllPages, asRepair, plainFullSync, plainDelta } from './plain-shipments.js';
+import { findFaults } from './redis-contents.js';
 
 const READERS_MAX = 20;
 /** Of all lives: what tells them apart is the epoch. */
@@ -38,7 +38,7 @@ export interface Region {
   reference: ReferenceStore;
   readonly history: History;
   /** By peer and bucket: the last receipt. */
-  readonly receipts: Map<string, Receipt>;
+  readonly receipts: Map<string, DeltaAck>;
   /** By bucket: how often its batches have said something of a toggle. */
   readonly togglesSaid: Map<number, number>;
   backup: { readonly contents: ReadonlyMap<string, Buffer>; readonly reference: ReferenceStore } | null;
@@ -47,7 +47,7 @@ export interface Region {
 /** Regions to which anything may happen, by chance: the same for the same seed. */
 export class World {
   readonly #words = new WeakMap<Batch, Batch>();
-  readonly #late: [to: Region, shipments: readonly Shipment[]][] = [];
+  readonly #late: [to: Region, shipments: readonly Delta[]][] = [];
 
   constructor(
     readonly regions: readonly Region[],
@@ -74,7 +74,7 @@ export class World {
       const posts = history.allPosts;
       await readAlike(this.#view(store), this.#view(reference), posts, history.actors.slice(0, READERS_MAX));
       await alike(region, (one) => allOf(one, this.kind.shape.buckets));
-      expect([name, await faultsOf(client, history, reference, true)]).toEqual([name, []]);
+      expect([name, await findFaults(client, history, reference, true)]).toEqual([name, []]);
     }
   }
 
@@ -111,22 +111,22 @@ export class World {
         const receipt = from.receipts.get(`${peer.name} ${bucket}`);
         return receipt?.epoch === epoch && receipt.nonce === nonce ? receipt.upTo : 0;
       };
-      const confirmed = Math.min(...this.#peersOf(from).map(upTo));
-      return { bucket, after: upTo(to), confirmed };
+      const ackedUpTo = Math.min(...this.#peersOf(from).map(upTo));
+      return { bucket, after: upTo(to), ackedUpTo };
     });
     const peers = this.#peersOf(from).map(({ name }) => name);
     // What is passed on may have two marks in Redis, and is told twice if the limit falls between.
     const passesOn = from.backup !== null || this.regions.length > 2;
     const limit = !passesOn && random.chance(0.5) ? 1 + random.below(20) : 450;
-    const meant = await from.reference.collect(asked, peers, limit);
-    const found = await from.regions.collect(asked, peers, limit);
+    const meant = await from.reference.changesSince(asked, peers, limit);
+    const found = await from.regions.changesSince(asked, peers, limit);
     for (const [i, shipment] of meant.entries()) {
       // Redis may know more: its feed counts only posts, and is not forgotten by a copy.
       if (shipment === null) continue;
       // Or less: its log has a toggle as often as it was said, and the reference only at its last word.
       if (found[i] === null && from.togglesSaid.get(i)! > FEED_MAX) continue;
       if (passesOn && Math.min(shipment.upTo, found[i]!.upTo) < standings[i]!.clock) continue;
-      expect([from.name, found[i] && plainShipment(found[i])]).toEqual([from.name, plainShipment(shipment)]);
+      expect([from.name, found[i] && plainDelta(found[i])]).toEqual([from.name, plainDelta(shipment)]);
     }
     const shipments = meant.filter((one) => one !== null);
     if (random.chance(0.1)) this.#late.push([to, shipments]);
@@ -143,19 +143,19 @@ export class World {
     const own = await this.#standings(from);
     const theirs = await this.#standings(to);
     const lives = [...some].map((bucket) => [bucket, theirs[bucket]!] as const);
-    await alike(from, (one) => one.hear(to.name, lives));
+    await alike(from, (one) => one.observeIncarnations(to.name, lives));
     const limit = random.chance(0.5) ? 1 + random.below(20) : 500;
-    const shipments: Shipment[] = [];
+    const shipments: Delta[] = [];
     await alike(from, async (one) => {
-      const pages = await allPages(one, some, limit);
+      const pages = await readAllPages(one, some, limit);
       if (one === from.reference) shipments.push(...pages);
-      return plainScan(pages);
+      return plainFullSync(pages);
     });
-    const ends = [...some].map((bucket): Shipment => {
+    const ends = [...some].map((bucket): Delta => {
       const { epoch, nonce, clock } = own[bucket]!;
       const about = shipments.find((one) => one.bucket === bucket);
       const source = { region: from.name, epoch, nonce };
-      const none = { born: 0, goesOn: [], confirmed: 0, floor: 0, posts: [] };
+      const none = { startedAtStamp: 0, predecessors: [], ackedUpTo: 0, stableStamp: 0, posts: [] };
       return {
         bucket,
         ...none,
@@ -165,13 +165,13 @@ export class World {
         kind: 'end',
         after: clock,
         upTo: clock,
-        shown: theirs[bucket]!,
+        fullSyncReceiver: theirs[bucket]!,
       };
     });
     if (random.chance(0.3))
       await this.#merge(
         to,
-        shipments.map((one) => asQuiet(one, random)),
+        shipments.map((one) => asRepair(one, random)),
         from,
       );
     else await this.#merge(to, shipments.concat(random.chance(0.8) ? ends : []), from);
@@ -179,7 +179,7 @@ export class World {
 
   async #show(from: Region): Promise<void> {
     const posts = from.history.allPosts.filter(() => this.random.chance(0.3));
-    await alike(from, async (one) => (await one.show(posts)).map(plainShipment));
+    await alike(from, async (one) => (await one.readPosts(posts)).map(plainDelta));
   }
 
   async #begin(region: Region, peer: Region): Promise<void> {
@@ -190,25 +190,25 @@ export class World {
     const turn = random.next();
     if (turn < 0.2) {
       await this.#moveServer(region);
-      region.reference.restarted(0);
+      region.reference.restart(0);
     } else if (turn < 0.4) {
-      const comesBack = random.chance(0.3);
+      const rewindsClock = random.chance(0.3);
       const life = {
-        epoch: comesBack ? epoch : epoch - random.below(2),
+        epoch: rewindsClock ? epoch : epoch - random.below(2),
         clock: clock - random.below(20_000),
-        fills: !comesBack && random.chance(0.5),
-        comesBack,
+        needsBackfill: !rewindsClock && random.chance(0.5),
+        rewindsClock,
       };
-      await alike(region, (one) => one.begin([bucket], life));
+      await alike(region, (one) => one.startIncarnation([bucket], life));
     } else if (turn < 0.5) {
-      await alike(region, (one) => one.filled([bucket]));
+      await alike(region, (one) => one.completeBackfill([bucket]));
     } else if (turn < 0.7) {
       region.backup = { contents: await contentsOf(region.client), reference: region.reference.copy() };
     } else if (turn < 0.9) {
       await this.#lose(region, peer);
     } else {
       const life = { epoch: random.below(6), nonce: random.chance(0.9) ? NONCE : 8 };
-      await alike(region, (one) => one.hear(peer.name, [[bucket, life]]));
+      await alike(region, (one) => one.observeIncarnations(peer.name, [[bucket, life]]));
     }
     await this.#standings(region);
   }
@@ -221,11 +221,11 @@ export class World {
     for (const [key, dump] of backup.contents) await client.restore(key, 0, dump);
     await this.#moveServer(region);
     region.reference = backup.reference.copy();
-    region.reference.restarted(0);
+    region.reference.restart(0);
     history.restart();
     const all = Array.from({ length: this.kind.shape.buckets }, (_, bucket) => bucket);
-    const life = { epoch: 0, clock: 0, fills: this.random.chance(0.7), comesBack: false };
-    await alike(region, (one) => one.begin(all, life));
+    const life = { epoch: 0, clock: 0, needsBackfill: this.random.chance(0.7), rewindsClock: false };
+    await alike(region, (one) => one.startIncarnation(all, life));
     await this.#scan(peer, region);
   }
 
@@ -235,19 +235,22 @@ export class World {
     }
   }
 
-  async #merge(to: Region, shipments: readonly Shipment[], from?: Region): Promise<void> {
+  async #merge(to: Region, shipments: readonly Delta[], from?: Region): Promise<void> {
     // A store may see a floor sooner than the reference does; what it gives stamps then would differ.
-    const floorMs = wallMsOf(Math.max(0, ...shipments.map(({ floor }) => floor)));
-    await alike(to, (one) => one.lead(floorMs + 1));
+    const floorMs = toWallMs(Math.max(0, ...shipments.map(({ stableStamp: floor }) => floor)));
+    await alike(to, (one) => one.acquireLeases(floorMs + 1));
     const receipts = await alike(to, (one) => one.merge(shipments));
     if (from !== undefined) for (const one of receipts) from.receipts.set(`${to.name} ${one.bucket}`, one);
     await this.#standings(to);
   }
 
-  #standings(region: Region): ReturnType<ReplicatedStore['standing']> {
+  #standings(region: Region): ReturnType<ReplicatedStore['bucketStatus']> {
     const buckets = Array.from({ length: this.kind.shape.buckets }, (_, bucket) => bucket);
     return alike(region, async (one) => {
-      return (await one.standing(buckets)).map((standing) => ({ ...standing, toldBy: [...standing.toldBy].sort() }));
+      return (await one.bucketStatus(buckets)).map((standing) => ({
+        ...standing,
+        syncedFrom: [...standing.syncedFrom].sort(),
+      }));
     });
   }
 
@@ -285,5 +288,5 @@ async function contentsOf(client: Redis): Promise<Map<string, Buffer>> {
 }
 
 async function allOf(store: ReplicatedStore, buckets: number): Promise<object> {
-  return plainScan(await allPages(store, new Set(Array.from({ length: buckets }, (_, bucket) => bucket)), 500));
+  return plainFullSync(await readAllPages(store, new Set(Array.from({ length: buckets }, (_, bucket) => bucket)), 500));
 }

@@ -67,8 +67,8 @@ async function openRegion(name: string, i: number, { shape }: Kind, seed: number
     { region: name, epoch: 1, nonce: NONCE },
     () => NONCE,
   );
-  const regions = store.regions!;
-  for (const one of [reference, regions]) await one.lead(AHEAD_MS);
+  const regions = store.replication!;
+  for (const one of [reference, regions]) await one.acquireLeases(AHEAD_MS);
   return {
     name,
     client,

@@ -6,7 +6,7 @@ import { Random } from '../support/random.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { History, readAlike, sendAlike, type Shape } from './histories.js';
-import { faultsOf } from './redis-contents.js';
+import { findFaults } from './redis-contents.js';
 import { LIMIT_MS, SCALE } from './runs.js';
 
 const BATCHES_A_HISTORY = 1_000;
@@ -62,7 +62,7 @@ async function compare(shape: Shape, seed: number): Promise<void> {
       const batches = Array.from({ length: ROUND }, () => history.next());
       await sendAlike(stores[(first / ROUND) % 2]!, reference, batches, first);
       if ((first + ROUND) % (BATCHES_A_HISTORY / CHECKS_A_HISTORY) > 0) continue;
-      expect(await faultsOf(client, history, reference)).toEqual([]);
+      expect(await findFaults(client, history, reference)).toEqual([]);
       const posts = history.allPosts;
       const readers = history.actors.slice(0, Math.min(READERS_MAX, VIEWS_MAX / posts.length));
       await readAlike(stores[0], reference, posts, readers);

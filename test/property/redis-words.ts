@@ -27,7 +27,7 @@ export interface Chunks {
  * What is wrong with the last words that a bucket keeps, one line each: logs whose numbers do not fit what they number, registers where nothing
  * looks for them, toggles that there are not.
  */
-export async function faultsOfWords(
+export async function findToggleLogFaults(
   client: Redis,
   key: string,
   isToggle: (set: string) => boolean,
@@ -61,16 +61,16 @@ async function checkLog(
   for (const [id, [, packed]] of (await client.xrangeBuffer(key, '-', '+')) as [Buffer, [Buffer, Buffer]][]) {
     const [stamp, upTo] = id.toString().split('-').map(Number) as [number, number];
     const values = new MsgpackReader(packed);
-    for (let left = values.integer(); left > 0;) {
-      const set = `${values.text()} ${values.integer()}`;
+    for (let left = values.readInteger(); left > 0;) {
+      const set = `${values.readText()} ${values.readInteger()}`;
       if (!isToggle(set)) fault(`${key} has words on ${set}`);
-      if (values.integer() > stamp) fault(`a word in ${id.toString()} of ${key} is later than that`);
-      const actors = values.integer();
-      for (let i = 0; i < actors; i++) values.text();
+      if (values.readInteger() > stamp) fault(`a word in ${id.toString()} of ${key} is later than that`);
+      const actors = values.readInteger();
+      for (let i = 0; i < actors; i++) values.readText();
       left -= 4 + actors;
       last += actors;
     }
-    if (!values.done || last !== upTo) fault(`${last} words up to ${id.toString()} of ${key}`);
+    if (!values.isDone || last !== upTo) fault(`${last} words up to ${id.toString()} of ${key}`);
   }
   if (last !== written) fault(`${last} words in ${key} instead of ${written}`);
 }
@@ -78,17 +78,22 @@ async function checkLog(
 function floorIn(packed: Buffer | undefined): number {
   if (packed === undefined) return 0;
   const values = new MsgpackReader(packed);
-  for (let before = 3; before > 0; before--) values.integer();
-  return values.integer();
+  for (let before = 3; before > 0; before--) values.readInteger();
+  return values.readInteger();
 }
 
 function generationsIn(packed: Buffer | undefined): Generation[] {
   const generations: Generation[] = [];
   const values = new MsgpackReader(packed ?? Buffer.alloc(0));
-  while (!values.done) {
-    const [number, base, bytes] = [values.integer(), values.integer(), values.integer()];
-    values.integer();
-    const [newest, sets, actors, chunks] = [values.integer(), values.integer(), values.integer(), values.integer()];
+  while (!values.isDone) {
+    const [number, base, bytes] = [values.readInteger(), values.readInteger(), values.readInteger()];
+    values.readInteger();
+    const [newest, sets, actors, chunks] = [
+      values.readInteger(),
+      values.readInteger(),
+      values.readInteger(),
+      values.readInteger(),
+    ];
     generations.push({ number, base, bytes, newest, sets, actors, chunks });
   }
   return generations;

@@ -1,12 +1,12 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { type Clock, systemClock, type Timer } from '../../src/common/clock.js';
-import { channelOf } from '../../src/store/redis/codec/redis-keys.js';
+import { buildCountsChannel } from '../../src/store/redis/codec/redis-keys.js';
 import { RedisClient } from '../../src/store/redis/client/redis-client.js';
 import { parseRedisUrl } from '../../src/config/redis-url.js';
 import { RedisStore } from '../../src/store/redis/redis-store.js';
-import { Announcements } from '../contract/announcements.js';
-import { BUCKETS, Life, METRICS, postIn, view } from '../contract/operations.js';
+import { PublishedCounts } from '../contract/announcements.js';
+import { BUCKETS, Producer, METRICS, postIn, view } from '../contract/operations.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
@@ -32,7 +32,7 @@ afterEach(async () => {
 });
 
 async function open(publishMs = 20): Promise<RedisStore> {
-  const store = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS, publishMs });
+  const store = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS, publishIntervalMs: publishMs });
   stores.push(store);
   return store;
 }
@@ -42,13 +42,13 @@ async function messagesOf(post: string): Promise<string[]> {
   const messages: string[] = [];
   const subscriber = server.client();
   subscriber.on('smessage', (_: string, message: string) => messages.push(message));
-  await subscriber.ssubscribe(channelOf(0, post));
+  await subscriber.ssubscribe(buildCountsChannel(0, post));
   return messages;
 }
 
 /** This many commits of each store, each with a view. */
 async function viewByAll(stores: readonly RedisStore[], commits: number): Promise<void> {
-  const lives = stores.map((_, i) => new Life(`life-of-${i}`));
+  const lives = stores.map((_, i) => new Producer(`life-of-${i}`));
   for (let i = 0; i < commits; i++) {
     await Promise.all(stores.map((store, j) => store.commit(lives[j]!.batch(0, [view(POST)]))));
   }
@@ -61,13 +61,13 @@ async function live(store: RedisStore, post: string): Promise<number> {
 describe('announcements', () => {
   it('that are none of ours are not heard, and the next one is', async () => {
     const store = await open();
-    const announced = new Announcements(store);
+    const announced = new PublishedCounts(store);
     store.watch(POST);
     await store.read([POST], null);
-    for (const junk of ['hello', '{"type":3}', '[', '']) await client.spublish(channelOf(0, POST), junk);
-    await store.commit(new Life('life-one').batch(0, [view(POST)]));
-    await announced.until(POST, 1);
-    expect(announced.last(POST)?.totals).toEqual([0, 1, 0, 0]);
+    for (const junk of ['hello', '{"type":3}', '[', '']) await client.spublish(buildCountsChannel(0, POST), junk);
+    await store.commit(new Producer('life-one').batch(0, [view(POST)]));
+    await announced.waitFor(POST, 1);
+    expect(announced.latest(POST)?.totals).toEqual([0, 1, 0, 0]);
   });
 
   it('are at most one a post an interval, however many change it', async () => {
@@ -75,7 +75,7 @@ describe('announcements', () => {
     const messages = await messagesOf(POST);
     await viewByAll(stores, 300);
     // What was published before this is heard before it.
-    await client.spublish(channelOf(0, POST), 'the end');
+    await client.spublish(buildCountsChannel(0, POST), 'the end');
     await until(() => messages.at(-1) === 'the end', 'the end is heard');
     expect(messages).toHaveLength(2);
   });
@@ -92,15 +92,15 @@ describe('announcements', () => {
 
   it('the last change is announced, though the store that caused it is closed at once', async () => {
     const [one, two] = [await open(200), await open(200)];
-    const announced = new Announcements(two);
+    const announced = new PublishedCounts(two);
     two.watch(POST);
     await two.read([POST], null);
-    const life = new Life('life-one');
+    const life = new Producer('life-one');
     await one.commit(life.batch(0, [view(POST)]));
     await one.commit(life.batch(0, [view(POST)]));
     await one.close();
-    await announced.until(POST, 2);
-    expect(announced.last(POST)?.totals).toEqual([0, 2, 0, 0]);
+    await announced.waitFor(POST, 2);
+    expect(announced.latest(POST)?.totals).toEqual([0, 2, 0, 0]);
   });
 
   it('nothing is published of a post that nobody watches', async () => {
@@ -111,12 +111,12 @@ describe('announcements', () => {
       if (command!.toLowerCase() === 'spublish') heard.push(channel!);
     });
     const messages = await messagesOf(POST);
-    const life = new Life('life-one');
+    const life = new Producer('life-one');
     await store.commit(life.batch(0, [view(OTHER)]));
     await store.commit(life.batch(0, [view(OTHER), view(POST)]));
     await until(() => messages.length > 0 && heard.length > 0, 'the watched post is published');
     monitor.disconnect();
-    expect(new Set(heard)).toEqual(new Set([channelOf(0, POST)]));
+    expect(new Set(heard)).toEqual(new Set([buildCountsChannel(0, POST)]));
     expect(await client.zcard('tc:{0}:d')).toBe(0);
   });
 });
@@ -133,13 +133,13 @@ describe('viewers', () => {
       store.changes.subscribe((changed) => (seen.live = changed.at(-1)!.live));
       return seen;
     });
-    one.share(new Map([[POST, 3]]));
-    two.share(new Map([[POST, 4]]));
+    one.reportViewers(new Map([[POST, 3]]));
+    two.reportViewers(new Map([[POST, 4]]));
     await until(() => told.every((seen) => seen.live === 7), 'both are told of 7 viewers');
-    one.share(new Map([[POST, 1]]));
+    one.reportViewers(new Map([[POST, 1]]));
     await until(() => told.every((seen) => seen.live === 5), 'both are told of 5 viewers');
-    one.share(new Map([[POST, 0]]));
-    two.share(new Map([[POST, 0]]));
+    one.reportViewers(new Map([[POST, 0]]));
+    two.reportViewers(new Map([[POST, 0]]));
     await until(() => told.every((seen) => seen.live === 0), 'both are told of 0 viewers');
     await until(async () => (await client.exists('tc:{0}:l')) === 0, 'nothing is kept of a post without viewers');
   });
@@ -153,14 +153,14 @@ describe('viewers', () => {
     const stays = await open();
     stays.watch(POST);
     await stays.read([POST], null);
-    stays.share(new Map([[POST, 1]]));
-    gone.share(
+    stays.reportViewers(new Map([[POST, 1]]));
+    gone.reportViewers(
       new Map([
         [POST, 10],
         [OTHER, 10],
       ]),
     );
-    paused.share(new Map([[THIRD, 10]]));
+    paused.reportViewers(new Map([[THIRD, 10]]));
     const lives = (): Promise<number[]> => Promise.all([POST, OTHER, THIRD].map((post) => live(stays, post)));
     await until(async () => (await lives()).join() === '11,10,10', 'all are told');
     const told = { live: 11 };
@@ -186,8 +186,8 @@ async function openWith(gateway: string, clock: Clock): Promise<{ store: RedisSt
   const options = { metrics: METRICS, buckets: BUCKETS, actorKeys: 'hash', region: 'local', gateway } as const;
   const store = await RedisStore.open(connections, clock, {
     ...options,
-    publishMs: 20,
-    regional: false,
+    publishIntervalMs: 20,
+    hasPeers: false,
     nonce: () => 7,
     wallMs: () => clock.wallMs(),
   });

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import { Metrics } from '../../src/counters/metrics.js';
 import { CONFIG_KEY } from '../../src/store/redis/codec/redis-keys.js';
-import { BUCKETS, key, Life, like, METRICS, postIn, view } from '../contract/operations.js';
+import { BUCKETS, key, Producer, like, METRICS, postIn, view } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
@@ -48,15 +48,15 @@ describe('a gateway that boots', () => {
     const data = { metrics: METRICS, buckets: BUCKETS };
     const post = postIn(0);
     const before = await openRedisStore(url, data);
-    await before.commit(new Life('life-one').batch(0, [like(post, key(1)), view(post, 3)]));
+    await before.commit(new Producer('life-one').batch(0, [like(post, key(1)), view(post, 3)]));
     await before.close();
     const named = await openRedisStore(url, { ...data, region: 'eu' });
     ends.push(() => named.close());
-    await named.commit(new Life('life-two').batch(0, [like(post, key(2)), view(post)]));
+    await named.commit(new Producer('life-two').batch(0, [like(post, key(2)), view(post)]));
     const [read] = await named.read([post], key(1));
     expect(read).toMatchObject({ counts: { totals: [2, 4, 0, 0] }, on: 1 });
     const other = new ReferenceStore(METRICS, BUCKETS, { region: 'us', epoch: 1, nonce: 1 }, () => 1);
-    const { shipments } = await named.regions!.scan(new Set([0]), '', 1_000);
+    const { deltas: shipments } = await named.replication!.fullSyncPage(new Set([0]), '', 1_000);
     await other.merge(shipments);
     expect(await totalsAt(other, post)).toEqual([2, 4, 0, 0]);
     for (const region of ['local', 'us']) {

@@ -1,5 +1,5 @@
 import { afterAll, expect, it } from '@jest/globals';
-import { BUCKETS, Life, like, METRICS, postIn } from '../contract/operations.js';
+import { BUCKETS, Producer, like, METRICS, postIn } from '../contract/operations.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 
@@ -20,7 +20,7 @@ it.each([
 ] as const)('the likes of actors with numbers %s stand in chunks that Redis keeps packed', async (_what, numberOf) => {
   const server = await startRedis();
   const store = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS, actorKeys: 'int64' });
-  const [post, life] = [postIn(0), new Life('life-one')];
+  const [post, life] = [postIn(0), new Producer('life-one')];
   for (let first = 0; first < LIKES; first += BATCH) {
     const actors = Array.from({ length: BATCH }, (_, i) => keyOf(numberOf(first + i)));
     await store.commit(

@@ -4,7 +4,7 @@ import { patientClock } from '../support/patient-clock.js';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
 import { stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
-import { closeConnections, GET, goesThrough, incr, INCR, open } from './connections-support.js';
+import { closeConnections, GET, succeeds, increment, INCR, open } from './connections-support.js';
 
 let cluster: RedisCluster;
 
@@ -23,7 +23,7 @@ function writing(write: (key: string) => Promise<unknown>, keys: readonly string
   const loops = keys.map(async (key) => {
     while (!stopped) {
       const counts = done.get(key)!;
-      if (await goesThrough(write(key))) counts.confirmed += 1;
+      if (await succeeds(write(key))) counts.confirmed += 1;
       else counts.rejected += 1;
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
@@ -48,7 +48,7 @@ describe('a cluster', () => {
     for (const key of KEYS) {
       const [sum, runId] = (await connections.write(INCR, [key], [])) as [number, string];
       expect(sum).toBe(1);
-      const owner = await cluster.primaryOf(slotOf(key));
+      const owner = await cluster.findPrimary(slotOf(key));
       expect(await owner.client().info('server')).toContain(`run_id:${runId}`);
       expect(await connections.query(GET, [key], [])).toBe('1');
     }
@@ -59,26 +59,26 @@ describe('a cluster', () => {
       '~tc:* &tc:* +ping +info +eval +evalsha +ssubscribe +sunsubscribe +spublish +cluster|slots +asking +get +incr';
     for (const node of cluster.nodes) await node.client().acl('SETUSER', 'ann', 'on', '>s3cret', ...rights.split(' '));
     const { connections } = await open(cluster.url.replace('://', '://ann:s3cret@'));
-    for (const key of KEYS) expect(await incr(connections, `${key}:rights`)).toBe(1);
+    for (const key of KEYS) expect(await increment(connections, `${key}:rights`)).toBe(1);
     const heard = new Set<string>();
-    for (const key of KEYS) connections.channels.subscribe(`${key}:rights`, () => heard.add(key));
+    for (const key of KEYS) connections.pubSub.subscribe(`${key}:rights`, () => heard.add(key));
     await until(async () => {
-      for (const key of KEYS) await connections.channels.publish(`${key}:rights`, '1');
+      for (const key of KEYS) await connections.pubSub.publish(`${key}:rights`, '1');
       return heard.size === KEYS.length;
     }, 'are heard');
   });
 
   it('counts each write once while slots move under them', async () => {
-    const { connections, returns } = await open(cluster.url, { clock: patientClock });
+    const { connections, reconnections: returns } = await open(cluster.url, { clock: patientClock });
     const keys = KEYS.slice(0, 8).map((key) => `${key}:moving`);
     const client = cluster.client();
     // So many that a slot is on its way for a while.
     for (const key of keys) for (let i = 0; i < 200; i++) await client.set(`${key}:${i}`, 'x');
     const heard = new Set<string>();
-    for (const key of keys) connections.channels.subscribe(`${key}:channel`, () => heard.add(key));
-    const stop = writing((key) => incr(connections, key), keys);
+    for (const key of keys) connections.pubSub.subscribe(`${key}:channel`, () => heard.add(key));
+    const stop = writing((key) => increment(connections, key), keys);
     for (const key of keys) {
-      const from = await cluster.primaryOf(slotOf(key));
+      const from = await cluster.findPrimary(slotOf(key));
       const others = cluster.nodes.slice(0, 3).filter((node) => node !== from);
       await cluster.moveSlot(slotOf(key), others[0]!);
     }
@@ -98,14 +98,14 @@ describe('a cluster', () => {
   });
 
   it('goes on with the replica of a primary that is gone', async () => {
-    const { connections, returns } = await open(cluster.url, { replicated: true });
+    const { connections, reconnections: returns } = await open(cluster.url, { replicated: true });
     const key = 'tc:{0}:failover';
-    await until(() => goesThrough(incr(connections, key)), 'is confirmed');
+    await until(() => succeeds(increment(connections, key)), 'is confirmed');
     const heard: string[] = [];
-    connections.channels.subscribe(`${key}:a`, (message) => heard.push(message.toString()));
-    const primary = await cluster.primaryOf(slotOf(key));
+    connections.pubSub.subscribe(`${key}:a`, (message) => heard.push(message.toString()));
+    const primary = await cluster.findPrimary(slotOf(key));
     await primary.kill('SIGKILL');
-    await expect(incr(connections, key)).rejects.toThrow();
+    await expect(increment(connections, key)).rejects.toThrow();
     expect(connections.available).toBe(false);
     await until(() => returns() > 0, 'is told of a new server');
     await until(async () => Number(await connections.query(GET, [key], []).catch(() => 0)) > 0, 'is what it was');
@@ -115,7 +115,7 @@ describe('a cluster', () => {
       return heard.length > 0;
     }, 'is subscribed to');
     await primary.restart();
-    await until(() => goesThrough(incr(connections, key)), 'is confirmed by the old primary, now a replica');
+    await until(() => succeeds(increment(connections, key)), 'is confirmed by the old primary, now a replica');
     await until(() => connections.available, 'is whole again');
   });
 });

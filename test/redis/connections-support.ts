@@ -5,14 +5,14 @@ import { parseRedisUrl } from '../../src/config/redis-url.js';
 import type { RunnableScript } from '../../src/store/redis/client/server.js';
 
 /** Adds one to KEYS[1]; returns the sum and the run id that it was given. */
-export const INCR = scriptOf("return { redis.call('INCR', KEYS[1]), ARGV[1] }");
-export const GET = scriptOf("return redis.call('GET', KEYS[1])");
+export const INCR = makeScript("return { redis.call('INCR', KEYS[1]), ARGV[1] }");
+export const GET = makeScript("return redis.call('GET', KEYS[1])");
 
 export interface Opened {
   readonly connections: RedisClient;
   readonly warnings: string[];
-  /** How often `returned` has emitted. */
-  readonly returns: () => number;
+  /** How often `reconnected` has emitted. */
+  readonly reconnections: () => number;
 }
 
 const opened: RedisClient[] = [];
@@ -29,25 +29,25 @@ export async function open(
     warn: (message) => warnings.push(message),
   });
   opened.push(connections);
-  connections.returned.subscribe(() => (returns += 1));
-  return { connections, warnings, returns: () => returns };
+  connections.reconnected.subscribe(() => (returns += 1));
+  return { connections, warnings, reconnections: () => returns };
 }
 
 export async function closeConnections(): Promise<void> {
   await Promise.all(opened.splice(0).map((connections) => connections.close()));
 }
 
-export function scriptOf(source: string): RunnableScript {
+export function makeScript(source: string): RunnableScript {
   return { source, sha: createHash('sha1').update(source).digest('hex') };
 }
 
 /** The sum after one more. */
-export async function incr(connections: RedisClient, key: string): Promise<number> {
+export async function increment(connections: RedisClient, key: string): Promise<number> {
   const [sum] = (await connections.write(INCR, [key], [])) as [number, string];
   return sum;
 }
 
-export async function goesThrough(call: Promise<unknown>): Promise<boolean> {
+export async function succeeds(call: Promise<unknown>): Promise<boolean> {
   return await call.then(
     () => true,
     () => false,

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from '@jest/globals';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
-import { closeConnections, GET, goesThrough, incr, INCR, open, scriptOf } from './connections-support.js';
+import { closeConnections, GET, succeeds, increment, INCR, open, makeScript } from './connections-support.js';
 
 afterAll(async () => {
   await closeConnections();
@@ -23,29 +23,29 @@ describe('one server', () => {
     const { connections } = await open(server.url);
     for (let times = 1; times <= 3; times++) {
       await server.client().script('FLUSH');
-      expect(await incr(connections, 'tc:{1}')).toBe(times);
+      expect(await increment(connections, 'tc:{1}')).toBe(times);
     }
   });
 
   it('refuses what the script refuses, and goes on', async () => {
     const server = await startRedis();
     const { connections } = await open(server.url);
-    const failing = scriptOf("return redis.error_reply('NO of ours')");
+    const failing = makeScript("return redis.error_reply('NO of ours')");
     await expect(connections.write(failing, ['tc:{1}'], [])).rejects.toThrow('NO of ours');
-    expect(await incr(connections, 'tc:{1}')).toBe(1);
+    expect(await increment(connections, 'tc:{1}')).toBe(1);
   });
 
   it('rejects while the server is away, and tells of its return', async () => {
     const server = await startRedis();
-    const { connections, warnings, returns } = await open(server.url);
-    await incr(connections, 'tc:{1}');
+    const { connections, warnings, reconnections: returns } = await open(server.url);
+    await increment(connections, 'tc:{1}');
     await server.kill('SIGKILL');
     await until(() => !connections.available, 'is seen to be away');
-    await expect(incr(connections, 'tc:{1}')).rejects.toThrow(/not connected/);
+    await expect(increment(connections, 'tc:{1}')).rejects.toThrow(/not connected/);
     await server.restart();
     await until(() => returns() > 0, 'is told of');
-    await until(() => goesThrough(connections.query(GET, ['tc:{1}'], [])), 'answers queries');
-    expect(await incr(connections, 'tc:{1}')).toBe(1);
+    await until(() => succeeds(connections.query(GET, ['tc:{1}'], [])), 'answers queries');
+    expect(await increment(connections, 'tc:{1}')).toBe(1);
     await until(() => connections.available, 'is available');
     expect(returns()).toBe(1);
     expect(warnings.slice(1)).toEqual([
@@ -56,13 +56,13 @@ describe('one server', () => {
 
   it('leaves a server that hangs, rejects in the meantime, and comes back to it', async () => {
     const server = await startRedis();
-    const { connections, returns } = await open(server.url);
+    const { connections, reconnections: returns } = await open(server.url);
     await server.kill('SIGSTOP');
-    const calls = Array.from({ length: 50 }, () => incr(connections, 'tc:{1}'));
+    const calls = Array.from({ length: 50 }, () => increment(connections, 'tc:{1}'));
     for (const call of calls) await expect(call).rejects.toThrow();
     await until(() => !connections.available, 'is seen to hang');
     await server.kill('SIGCONT');
-    await until(() => goesThrough(incr(connections, 'tc:{1}')), 'answers again');
+    await until(() => succeeds(increment(connections, 'tc:{1}')), 'answers again');
     await until(() => connections.available, 'is available');
     expect(returns()).toBeGreaterThan(0);
   });
@@ -84,17 +84,17 @@ describe('one server', () => {
     await expect(connections.query(GET, ['tc:{1}'], [])).rejects.toThrow('does not keep up');
     expect((await calls).every(({ status }) => status === 'rejected')).toBe(true);
     await server.kill('SIGCONT');
-    await until(() => goesThrough(connections.query(GET, ['tc:{1}'], [])), 'answers again');
+    await until(() => succeeds(connections.query(GET, ['tc:{1}'], [])), 'answers again');
   });
 
   it('rejects what is in flight when it is closed', async () => {
     const server = await startRedis();
     const { connections } = await open(server.url);
     await server.kill('SIGSTOP');
-    const call = expect(incr(connections, 'tc:{1}')).rejects.toThrow();
+    const call = expect(increment(connections, 'tc:{1}')).rejects.toThrow();
     await connections.close();
     await call;
-    await expect(incr(connections, 'tc:{1}')).rejects.toThrow();
+    await expect(increment(connections, 'tc:{1}')).rejects.toThrow();
     await server.kill('SIGCONT');
   });
 });
@@ -103,10 +103,10 @@ describe('subscriptions', () => {
   it('bring messages, and are made again after the server was away', async () => {
     const server = await startRedis();
     const { connections } = await open(server.url);
-    const { channels } = connections;
+    const { pubSub: channels } = connections;
     const confirmed: string[] = [];
     const heard: string[] = [];
-    channels.confirmed.subscribe((names) => confirmed.push(...names));
+    channels.subscribed.subscribe((names) => confirmed.push(...names));
     const names = ['tc:{1}:a', 'tc:{2}:b', 'tc:{3}:c'];
     for (const channel of names)
       channels.subscribe(channel, (message) => heard.push(`${channel} ${message.toString()}`));
@@ -127,10 +127,10 @@ describe('subscriptions', () => {
     const server = await startRedis();
     const { connections } = await open(server.url);
     const client = server.client();
-    connections.channels.subscribe('tc:{1}:a', () => undefined);
+    connections.pubSub.subscribe('tc:{1}:a', () => undefined);
     const subscribed = async () => (await client.call('PUBSUB', 'SHARDCHANNELS')) as string[];
     await until(async () => (await subscribed()).length === 1, 'is subscribed');
-    connections.channels.unsubscribe('tc:{1}:a');
+    connections.pubSub.unsubscribe('tc:{1}:a');
     await until(async () => (await subscribed()).length === 0, 'is unsubscribed');
   });
 });

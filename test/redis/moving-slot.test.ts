@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { slotOf } from '../../src/store/redis/client/slots.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
-import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, unlike, view } from '../contract/operations.js';
+import { BUCKETS, key, Producer, like, METRICS, postIn, START_MS, unlike, view } from '../contract/operations.js';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
 import { type RedisServer, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
@@ -25,7 +25,7 @@ async function fill(client: Redis, bucket: number): Promise<void> {
 /** The slot of the bucket is about to move, and none of its keys has yet. */
 async function beginMove(bucket: number): Promise<{ readonly from: Redis; readonly to: RedisServer }> {
   const slot = slotOf(`tc:{${bucket}}`);
-  const owner = await cluster.primaryOf(slot);
+  const owner = await cluster.findPrimary(slot);
   const to = cluster.nodes.find(({ port }) => port !== owner.port)!;
   const from = owner.client();
   await fill(from, bucket);
@@ -47,14 +47,14 @@ describe('a bucket whose slot moves', () => {
 
   it('takes a batch whole that empties a set and fills it again, and that begins a day of fences', async () => {
     const post = postIn(0);
-    await store.commit(new Life('life-one').batch(0, [like(post, ANN)]));
+    await store.commit(new Producer('life-one').batch(0, [like(post, ANN)]));
     const { from } = await beginMove(0);
     // The state ends with the start of the day of fences, in 8 bytes.
     const state = await from.hgetBuffer('tc:{0}', 's');
     state!.writeBigUInt64BE(BigInt(Date.now() - 2 * DAY_MS), state!.length - 8);
     await from.hset('tc:{0}', 's', state!);
 
-    const result = await store.commit(new Life('life-two').batch(0, [unlike(post, ANN), like(post, BOB)]));
+    const result = await store.commit(new Producer('life-two').batch(0, [unlike(post, ANN), like(post, BOB)]));
     expect(result.kind === 'applied' && [...result.outcomes]).toEqual([1, 5]);
     expect(await from.hexists('tc:{0}:g', 'life-two')).toBe(1);
     const [ann, bob] = await Promise.all([ANN, BOB].map((actor) => store.read([post], actor)));
@@ -63,7 +63,7 @@ describe('a bucket whose slot moves', () => {
 
   it('takes none while its chunks are still on their way, and then takes it as if nothing had been', async () => {
     const post = postIn(1);
-    const life = new Life('life-six');
+    const life = new Producer('life-six');
     await store.commit(life.batch(1, [view(post, 5), like(post, ANN)]));
     const { from, to } = await beginMove(1);
     const declared = DECLARED.map((name) => `tc:{1}${name}`);

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { LIKES, VIEWS } from '../../src/counters/metrics.js';
-import type { EntryShipment, Shipment } from '../../src/counters/replication/delta.js';
-import { stampOf } from '../../src/counters/replication/hybrid-clock.js';
+import type { EntryDelta, Delta } from '../../src/counters/replication/delta.js';
+import { firstStampAt } from '../../src/counters/replication/hybrid-clock.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { slotOf } from '../../src/store/redis/client/slots.js';
-import { BUCKETS, key, Life, METRICS, postIn, START_MS, view } from '../contract/operations.js';
+import { BUCKETS, key, Producer, METRICS, postIn, START_MS, view } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
-import { allPages, plainPosts } from '../property/plain-shipments.js';
+import { readAllPages, plainPosts } from '../property/plain-shipments.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { Random } from '../support/random.js';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
@@ -35,18 +35,26 @@ afterAll(async () => {
 });
 
 /** The nth thing that us tells: what it has counted by then, and the last words of some actors. */
-function shipmentOf(n: number, random: Random): Shipment {
-  const stamp = stampOf(START_MS + n);
-  const entries = [{ metric: VIEWS, replica: US, p: n, n: 0 }];
+function shipmentOf(n: number, random: Random): Delta {
+  const stamp = firstStampAt(START_MS + n);
+  const entries = [{ metric: VIEWS, incarnation: US, p: n, n: 0 }];
   const registers = Array.from({ length: WORDS }, () => {
     return { metric: LIKES, actor: key(random.below(ACTORS)), stamp, on: random.chance(0.7) };
   });
-  const about = { bucket: 0, source: US, born: 0, goesOn: [], confirmed: 0, floor: 0, shown: null };
+  const about = {
+    bucket: 0,
+    source: US,
+    startedAtStamp: 0,
+    predecessors: [],
+    ackedUpTo: 0,
+    stableStamp: 0,
+    fullSyncReceiver: null,
+  };
   const posts = [{ post: POST, updatedAtMs: START_MS + n, entries, registers, members: [] }];
   return { kind: 'changes', ...about, after: 0, upTo: stamp, posts };
 }
 
-function isOfUs({ replica }: EntryShipment): boolean {
+function isOfUs({ incarnation: replica }: EntryDelta): boolean {
   return replica.region === US.region;
 }
 
@@ -66,7 +74,7 @@ describe('a bucket whose slot moves', () => {
     async () => {
       const random = new Random(SEED);
       const reference = new ReferenceStore(METRICS, BUCKETS, { region: 'eu', epoch: 1, nonce: 7 }, () => 7);
-      const life = new Life('life-one');
+      const life = new Producer('life-one');
       const slot = slotOf('tc:{0}');
       const moving = new Set<number>();
       for (let n = 1, move = 0; move < MOVES; move++) {
@@ -78,14 +86,16 @@ describe('a bucket whose slot moves', () => {
           const batch = life.batch(0, [view(POST)]);
           await reference.merge([shipment]);
           await reference.commit(batch);
-          await insist(() => store.regions!.merge([shipment]));
+          await insist(() => store.replication!.merge([shipment]));
           await insist(() => store.commit(batch));
         } while (moving.has(move));
         await moved;
       }
       const views = await Promise.all([reference, store].map((one) => one.read([POST], null)));
       expect(views[1]![0]!.counts.totals).toEqual(views[0]![0]!.counts.totals);
-      const scans = await Promise.all([reference, store.regions!].map((one) => allPages(one, new Set([0]), 10_000)));
+      const scans = await Promise.all(
+        [reference, store.replication!].map((one) => readAllPages(one, new Set([0]), 10_000)),
+      );
       // Where it has moved a life begins, as on any other server.
       const [meant, found] = scans.map((pages) => {
         const posts = pages.flatMap((page) => page.posts);

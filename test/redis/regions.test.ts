@@ -3,11 +3,11 @@ import type { Redis } from 'ioredis';
 import type { Batch } from '../../src/counters/batch.js';
 import { FEED_MAX } from '../../src/counters/replication/change-feed.js';
 import { LIKES, VIEWS } from '../../src/counters/metrics.js';
-import type { Shipment, Toggled } from '../../src/counters/replication/delta.js';
-import { stampOf } from '../../src/counters/replication/hybrid-clock.js';
+import type { Delta, RemoteToggle } from '../../src/counters/replication/delta.js';
+import { firstStampAt } from '../../src/counters/replication/hybrid-clock.js';
 import type { RedisReplication } from '../../src/store/redis/replication/redis-replication.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
-import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, unlike, view } from '../contract/operations.js';
+import { BUCKETS, key, Producer, like, METRICS, postIn, START_MS, unlike, view } from '../contract/operations.js';
 import { startCluster } from '../support/redis-cluster.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
@@ -36,19 +36,27 @@ afterAll(stopRedis);
 beforeEach(async () => {
   await client.flushall();
   store = await openRedisStore(server.url, options);
-  regions = store.regions!;
+  regions = store.replication!;
 });
 afterEach(() => store.close());
 
 /** What us tells of POST: a view, a plain like, and that Ann likes it. */
-function shipmentOf(stamp: number): Shipment {
+function shipmentOf(stamp: number): Delta {
   const entries = [
-    { metric: VIEWS, replica: US, p: 5, n: 0 },
-    { metric: LIKES, replica: US, p: 3, n: 1 },
+    { metric: VIEWS, incarnation: US, p: 5, n: 0 },
+    { metric: LIKES, incarnation: US, p: 3, n: 1 },
   ];
   const registers = [{ metric: LIKES, actor: key(1), stamp, on: true }];
   const posts = [{ post: POST, updatedAtMs: START_MS, entries, registers, members: [] }];
-  const about = { bucket: 0, source: US, born: 0, goesOn: [], confirmed: 0, floor: 0, shown: null };
+  const about = {
+    bucket: 0,
+    source: US,
+    startedAtStamp: 0,
+    predecessors: [],
+    ackedUpTo: 0,
+    stableStamp: 0,
+    fullSyncReceiver: null,
+  };
   return { kind: 'changes', ...about, after: 0, upTo: stamp, posts };
 }
 
@@ -64,7 +72,7 @@ describe('what Redis refuses has changed nothing', () => {
   it.each(['tc:{0}:n', 'tc:{0}:r'])('a commit, as %s is of a wrong type', async (wrong) => {
     await client.set(wrong, 'in the way');
     const before = await contents(wrong);
-    const batch = new Life('life-one').batch(0, [view(POST), like(POST, key(2))]);
+    const batch = new Producer('life-one').batch(0, [view(POST), like(POST, key(2))]);
     await expect(commit(batch)).rejects.toThrow(/WRONGTYPE/);
     expect(await contents(wrong)).toEqual(before);
     await client.del(wrong);
@@ -77,24 +85,24 @@ describe('what Redis refuses has changed nothing', () => {
       const wrong = `tc:{0}:${name}`;
       store.watch(POST);
       await store.read([POST], null);
-      await regions.standing(ALL);
+      await regions.bucketStatus(ALL);
       await client.set(wrong, 'in the way');
       const before = await contents(wrong);
-      await expect(regions.merge([shipmentOf(stampOf(START_MS))])).rejects.toThrow(/WRONGTYPE/);
+      await expect(regions.merge([shipmentOf(firstStampAt(START_MS))])).rejects.toThrow(/WRONGTYPE/);
       expect(await contents(wrong)).toEqual(before);
       await client.del(wrong);
-      const [receipt] = await regions.merge([shipmentOf(stampOf(START_MS))]);
-      expect(receipt).toMatchObject({ bucket: 0, refused: false });
+      const [receipt] = await regions.merge([shipmentOf(firstStampAt(START_MS))]);
+      expect(receipt).toMatchObject({ bucket: 0, incarnationRejected: false });
       expect((await store.read([POST], key(1)))[0]).toMatchObject({ counts: { totals: [3, 5, 0, 0] }, on: 1 });
     },
   );
 
   it('and without other regions nothing is kept for them', async () => {
     await client.flushall();
-    const local = await openRedisStore(server.url, { ...options, regional: false });
+    const local = await openRedisStore(server.url, { ...options, hasPeers: false });
     try {
-      await local.commit(new Life('life-one').batch(0, [view(POST), like(POST, key(1)), unlike(POST, key(1))]));
-      expect(local.regions).toBeNull();
+      await local.commit(new Producer('life-one').batch(0, [view(POST), like(POST, key(1)), unlike(POST, key(1))]));
+      expect(local.replication).toBeNull();
       expect(await client.keys('tc:{0}:[nrh]')).toEqual([]);
       expect((await client.hkeys('tc:{0}')).sort()).toEqual(['e', 'o', 'r', 's']);
     } finally {
@@ -105,16 +113,16 @@ describe('what Redis refuses has changed nothing', () => {
 
 describe('changes of other regions', () => {
   it('are announced, and told to those who watch here and to the actors whose toggles they are', async () => {
-    const other = await openRedisStore(server.url, { ...options, publishMs: 5 });
+    const other = await openRedisStore(server.url, { ...options, publishIntervalMs: 5 });
     const told: unknown[] = [];
-    const toggled: Toggled[] = [];
+    const toggled: RemoteToggle[] = [];
     try {
       for (const one of [store, other]) one.watch(POST);
       for (const one of [store, other]) await one.read([POST], null);
       for (const one of [store, other])
         one.changes.subscribe((changes) => told.push([one === store, changes[0]!.totals]));
-      regions.toggled.subscribe((some) => toggled.push(...some));
-      await regions.merge([shipmentOf(stampOf(START_MS))]);
+      regions.remoteToggles.subscribe((some) => toggled.push(...some));
+      await regions.merge([shipmentOf(firstStampAt(START_MS))]);
       await until(() => told.length >= 3, 'both stores have told it, this one twice');
       expect(told).toContainEqual([true, [3, 5, 0, 0]]);
       expect(told).toContainEqual([false, [3, 5, 0, 0]]);
@@ -125,7 +133,7 @@ describe('changes of other regions', () => {
   });
 
   it('are merged in parts when they are many, and the receipt moves with the last', async () => {
-    const upTo = stampOf(START_MS);
+    const upTo = firstStampAt(START_MS);
     const registers = Array.from({ length: 1_000 }, (_, i) => ({
       metric: LIKES,
       actor: key(i),
@@ -135,9 +143,11 @@ describe('changes of other regions', () => {
     const [post] = shipmentOf(upTo).posts;
     const shipment = { ...shipmentOf(upTo), posts: [{ ...post!, registers }] };
     // It is not known here yet: nothing is confirmed before it was shown.
-    expect(await regions.merge([shipment])).toMatchObject([{ upTo: 0, refused: false }]);
-    const [receiver] = await regions.standing([0]);
-    expect(await regions.merge([{ ...shipment, kind: 'end', shown: receiver! }])).toMatchObject([{ ...US_LIFE, upTo }]);
+    expect(await regions.merge([shipment])).toMatchObject([{ upTo: 0, incarnationRejected: false }]);
+    const [receiver] = await regions.bucketStatus([0]);
+    expect(await regions.merge([{ ...shipment, kind: 'end', fullSyncReceiver: receiver! }])).toMatchObject([
+      { ...US_LIFE, upTo },
+    ]);
     expect((await store.read([POST], null))[0]!.counts.totals).toEqual([1_002, 5, 0, 0]);
   });
 });
@@ -148,8 +158,8 @@ describe('a bucket', () => {
   it('is led by one gateway until that asks no more', async () => {
     const other = await openRedisStore(server.url, options);
     try {
-      await leadsAlone(regions, other.regions!);
-      await leadsAlone(other.regions!, regions);
+      await leadsAlone(regions, other.replication!);
+      await leadsAlone(other.replication!, regions);
     } finally {
       await other.close();
     }
@@ -158,7 +168,7 @@ describe('a bucket', () => {
   it('is led by another gateway although a lease says that it ends in hours, as the clock of the server was ahead', async () => {
     const other = await openRedisStore(server.url, options);
     try {
-      expect(await other.regions!.lead(START_MS)).toEqual(ALL);
+      expect(await other.replication!.acquireLeases(START_MS)).toEqual(ALL);
       for (const bucket of ALL) {
         const ends = Buffer.alloc(8);
         ends.writeBigUInt64BE(BigInt(Date.now() + 3 * 3_600_000));
@@ -166,7 +176,7 @@ describe('a bucket', () => {
         const lease = Buffer.concat([Buffer.from([0xa1]), Buffer.from('x'), Buffer.from([0xcf]), ends]);
         await client.hset(`tc:{${bucket}}`, 'j', lease);
       }
-      expect(await regions.lead(START_MS)).toEqual(ALL);
+      expect(await regions.acquireLeases(START_MS)).toEqual(ALL);
     } finally {
       await other.close();
     }
@@ -179,10 +189,13 @@ describe('a bucket', () => {
       return 1_000 * Number(seconds) + Number(micros) / 1_000;
     };
     const isWithinLease = async (): Promise<boolean> => {
-      await until(async () => (await one.lead(START_MS)).length === ALL.length, 'the lease of the other has run out');
+      await until(
+        async () => (await one.acquireLeases(START_MS)).length === ALL.length,
+        'the lease of the other has run out',
+      );
       const beganMs = await redisMs();
-      const renewed = await one.lead(START_MS);
-      const others = await other.lead(START_MS);
+      const renewed = await one.acquireLeases(START_MS);
+      const others = await other.acquireLeases(START_MS);
       if ((await redisMs()) - beganMs > LEASE_MS) return false;
       expect([renewed, others]).toEqual([ALL, []]);
       return true;
@@ -191,10 +204,10 @@ describe('a bucket', () => {
   }
 
   it('forgets the oldest changes when there are too many, and is scanned for then', async () => {
-    const life = new Life('life-one');
+    const life = new Producer('life-one');
     const posts = Array.from({ length: 2 * FEED_MAX }, (_, i) => `post-${i}`);
     const half = posts.length / 2;
-    const asked = [{ bucket: 0, after: 0, confirmed: 0 }];
+    const asked = [{ bucket: 0, after: 0, ackedUpTo: 0 }];
     for (let first = 0; first < posts.length; first += half) {
       await store.commit(
         life.batch(
@@ -202,7 +215,7 @@ describe('a bucket', () => {
           posts.slice(first, first + half).map((post) => view(post)),
         ),
       );
-      const [shipment] = await regions.collect(asked, ['us'], 500);
+      const [shipment] = await regions.changesSince(asked, ['us'], 500);
       expect(shipment === null ? null : shipment!.posts.length).toBe(first === 0 ? half : null);
     }
     expect(await client.zcard('tc:{0}:n')).toBe(FEED_MAX);
@@ -210,11 +223,11 @@ describe('a bucket', () => {
 
   it('of counts that were made before there were regions tells them by a scan', async () => {
     await client.flushall();
-    const alone = await openRedisStore(server.url, { ...options, regional: false });
-    await alone.commit(new Life('life-one').batch(0, [view(POST, 7), like(POST, key(1))]));
+    const alone = await openRedisStore(server.url, { ...options, hasPeers: false });
+    await alone.commit(new Producer('life-one').batch(0, [view(POST, 7), like(POST, key(1))]));
     await alone.close();
-    expect(await regions.collect([{ bucket: 0, after: 0, confirmed: 0 }], ['us'], 100)).toEqual([null]);
-    const { shipments } = await regions.scan(new Set(ALL), '', 100);
+    expect(await regions.changesSince([{ bucket: 0, after: 0, ackedUpTo: 0 }], ['us'], 100)).toEqual([null]);
+    const { deltas: shipments } = await regions.fullSyncPage(new Set(ALL), '', 100);
     expect(shipments).toMatchObject([
       {
         bucket: 0,
@@ -224,7 +237,7 @@ describe('a bucket', () => {
         ],
       },
     ]);
-    expect(shipments[0]!.floor).toBeGreaterThan(0);
+    expect(shipments[0]!.stableStamp).toBeGreaterThan(0);
   });
 });
 
@@ -235,26 +248,26 @@ describe('a region on a cluster', () => {
     try {
       for (const bucket of ALL) {
         const [post, other] = [postIn(bucket), postIn(bucket, 1)];
-        await store.commit(new Life('life-one').batch(bucket, [view(post, 2), like(post, key(bucket))]));
+        await store.commit(new Producer('life-one').batch(bucket, [view(post, 2), like(post, key(bucket))]));
         await us.commit(
-          new Life('life-two').batch(bucket, [view(post, 3), like(other, key(9)), unlike(post, key(bucket))]),
+          new Producer('life-two').batch(bucket, [view(post, 3), like(other, key(9)), unlike(post, key(bucket))]),
         );
       }
-      expect(await us.regions!.lead(START_MS)).toEqual(ALL);
+      expect(await us.replication!.acquireLeases(START_MS)).toEqual(ALL);
       for (const [from, to] of [
-        [us.regions!, regions],
-        [regions, us.regions!],
+        [us.replication!, regions],
+        [regions, us.replication!],
       ] as const) {
-        const [standings, receivers] = [await from.standing(ALL), await to.standing(ALL)];
-        const collected = await from.collect(
-          ALL.map((bucket) => ({ bucket, after: 0, confirmed: 0 })),
+        const [standings, receivers] = [await from.bucketStatus(ALL), await to.bucketStatus(ALL)];
+        const collected = await from.changesSince(
+          ALL.map((bucket) => ({ bucket, after: 0, ackedUpTo: 0 })),
           ['x'],
           100,
         );
         const shipments = await allPages(from);
-        const ends = collected.map((one, bucket): Shipment => {
+        const ends = collected.map((one, bucket): Delta => {
           const { clock } = standings[bucket]!;
-          return { ...one!, kind: 'end', after: clock, upTo: clock, shown: receivers[bucket]! };
+          return { ...one!, kind: 'end', after: clock, upTo: clock, fullSyncReceiver: receivers[bucket]! };
         });
         const receipts = await to.merge([...shipments, ...ends]);
         expect(receipts.slice(-ALL.length).map(({ upTo }) => upTo)).toEqual(standings.map(({ clock }) => clock));
@@ -268,24 +281,28 @@ describe('a region on a cluster', () => {
       }
       const views = (await us.read(posts, null)).map(({ counts }) => counts.totals[VIEWS]);
       expect(views).toEqual(ALL.flatMap(() => [5, 0]));
-      expect((await us.regions!.show(posts)).map(({ bucket }) => bucket)).toEqual(
+      expect((await us.replication!.readPosts(posts)).map(({ bucket }) => bucket)).toEqual(
         ALL.flatMap((bucket) => [bucket, bucket]),
       );
-      await us.regions!.hear('eu', [[0, { epoch: 5, nonce: 1 }]]);
-      await us.regions!.begin(ALL, { epoch: 4, clock: 0, fills: true, comesBack: false });
-      await us.regions!.filled(ALL);
-      expect((await us.regions!.standing(ALL)).map(({ epoch }) => epoch)).toEqual([5, 5, 5, 5]);
+      await us.replication!.observeIncarnations('eu', [[0, { epoch: 5, nonce: 1 }]]);
+      await us.replication!.startIncarnation(ALL, { epoch: 4, clock: 0, needsBackfill: true, rewindsClock: false });
+      await us.replication!.completeBackfill(ALL);
+      expect((await us.replication!.bucketStatus(ALL)).map(({ epoch }) => epoch)).toEqual([5, 5, 5, 5]);
     } finally {
       await us.close();
     }
   });
 });
 
-async function allPages(from: RedisReplication): Promise<Shipment[]> {
-  const all: Shipment[] = [];
+async function allPages(from: RedisReplication): Promise<Delta[]> {
+  const all: Delta[] = [];
   for (let cursor: string | null = ''; cursor !== null;) {
-    const page: Awaited<ReturnType<RedisReplication['scan']>> = await from.scan(new Set(ALL), cursor, 100);
-    all.push(...page.shipments);
+    const page: Awaited<ReturnType<RedisReplication['fullSyncPage']>> = await from.fullSyncPage(
+      new Set(ALL),
+      cursor,
+      100,
+    );
+    all.push(...page.deltas);
     cursor = page.next;
   }
   return all;

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
-import { CONFIG_KEY, keysOf } from '../../src/store/redis/codec/redis-keys.js';
+import { CONFIG_KEY, buildBucketKeys } from '../../src/store/redis/codec/redis-keys.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
-import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, view } from '../contract/operations.js';
+import { BUCKETS, key, Producer, like, METRICS, postIn, START_MS, view } from '../contract/operations.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
@@ -31,7 +31,7 @@ afterAll(stopRedis);
 beforeEach(async () => {
   client = server.client();
   await client.flushall();
-  store = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS, publishMs: PUBLISH_MS });
+  store = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS, publishIntervalMs: PUBLISH_MS });
 });
 afterEach(() => store.close());
 
@@ -52,7 +52,7 @@ describe.each(SCRIPTS)('%s', (file) => {
 
   it('declares as many keys as its name says, by the names that keys.ts makes', () => {
     const declared = numbered('KEYS').map(([number, text]) => [number, text.split('  ')[0]]);
-    const keys = Object.values<string>({ ...keysOf(0, '{g}') });
+    const keys = Object.values<string>({ ...buildBucketKeys(0, '{g}') });
     const made = new Set([CONFIG_KEY, ...keys.map((one) => one.replace('{0}', '{b}'))]);
     const [, number] = /-(\d+|n)\.lua$/.exec(file)!;
     const expected = Array.from({ length: Number(number) || 0 }, (_, i) => String(i + 1));
@@ -78,7 +78,7 @@ describe.each(SCRIPTS)('%s', (file) => {
 });
 
 const [POST, OTHER] = [postIn(0), postIn(0, 1)];
-const BEFORE = new Life('before');
+const BEFORE = new Producer('before');
 const SESSION = { session: key(7), seq: 1 };
 
 async function dumpOf(one: string): Promise<Buffer | null> {
@@ -93,10 +93,10 @@ async function contents(except?: string): Promise<Map<string, string | undefined
 }
 
 describe('a commit that Redis refuses has changed nothing', () => {
-  const all = keysOf(0, 'gateway');
+  const all = buildBucketKeys(0, 'gateway');
   /** A post that is watched and was announced just now, so that a commit reads and writes all that it can. */
-  const prepare = async (): Promise<Life> => {
-    const life = new Life('life-one');
+  const prepare = async (): Promise<Producer> => {
+    const life = new Producer('life-one');
     store.watch(POST);
     await store.read([POST], null);
     await store.commit(life.batch(0, [view(OTHER, 1, SESSION)], START_MS - MARK_GENERATION_MS));
@@ -108,10 +108,10 @@ describe('a commit that Redis refuses has changed nothing', () => {
 
   it.each([
     ['the hash of the bucket', all.bucket],
-    ['fences', all.fences],
-    ['viewers', all.live],
-    ['the pace', all.pace],
-    ['what is due', all.due],
+    ['fences', all.producers],
+    ['viewers', all.viewers],
+    ['the pace', all.publishAfter],
+    ['what is due', all.publishDue],
     ['a chunk of posts', `${all.bucket}:p0`],
     ['a chunk of marks', `${all.bucket}:m3:0`],
     ['a chunk of marks of the generation before', `${all.bucket}:m2:0`],
@@ -172,7 +172,7 @@ describe('a commit that Redis refuses has changed nothing', () => {
 
 describe('a server', () => {
   it('that has forgotten the scripts is told them again', async () => {
-    const life = new Life('life-one');
+    const life = new Producer('life-one');
     for (let i = 1; i <= 3; i++) {
       await client.script('FLUSH');
       expect(await store.commit(life.batch(0, [view(POST)]))).toMatchObject({ kind: 'applied' });
@@ -184,7 +184,7 @@ describe('a server', () => {
   it('in its second life counts in a new epoch, the same for all gateways and for reads', async () => {
     const other = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS });
     try {
-      const lives = [new Life('life-one'), new Life('life-two')] as const;
+      const lives = [new Producer('life-one'), new Producer('life-two')] as const;
       await store.commit(lives[0].batch(0, [view(POST)]));
       await store.commit(BEFORE.batch(1, [view(postIn(1))]));
       await server.kill('SIGKILL');

@@ -10,7 +10,7 @@ import { freePort } from '../support/free-port.js';
 import { startSentinels } from '../support/redis-sentinel.js';
 import { startRedis, startReplica, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
-import { closeConnections, GET, goesThrough, incr, INCR, open } from './connections-support.js';
+import { closeConnections, GET, succeeds, increment, INCR, open } from './connections-support.js';
 
 afterAll(async () => {
   await closeConnections();
@@ -65,7 +65,7 @@ describe('a boot is refused', () => {
     expect(await refusal(primary.url, { replicated: true })).toContain('no replica online, which ACK=replicated needs');
     await startReplica(primary);
     const { connections } = await open(primary.url, { replicated: true });
-    await until(() => goesThrough(incr(connections, 'tc:{1}')), 'is confirmed');
+    await until(() => succeeds(increment(connections, 'tc:{1}')), 'is confirmed');
   });
 
   it('by a node of a cluster that is taken for a lone server', async () => {
@@ -121,7 +121,7 @@ describe('a boot waits', () => {
     const opening = open(`redis://127.0.0.1:${port}`);
     await startRedis({ port });
     const { connections } = await opening;
-    expect(await incr(connections, 'tc:{1}')).toBe(1);
+    expect(await increment(connections, 'tc:{1}')).toBe(1);
   });
 });
 
@@ -145,13 +145,13 @@ describe('a user', () => {
       '~tc:* &tc:* +ping +info +eval +evalsha +ssubscribe +sunsubscribe +spublish +wait +select +get +incr'.split(' ');
     await server.client().acl('SETUSER', 'ann', 'on', '>s3cret', ...rights);
     const { connections } = await open(`redis://ann:s3cret@127.0.0.1:${server.port}/3`, { replicated: true });
-    await until(() => goesThrough(incr(connections, 'tc:{1}')), 'is confirmed');
+    await until(() => succeeds(increment(connections, 'tc:{1}')), 'is confirmed');
     expect(Number(await connections.query(GET, ['tc:{1}'], []))).toBeGreaterThan(0);
     const heard: string[] = [];
-    connections.channels.subscribe('tc:{1}:a', (message) => heard.push(message.toString()));
-    await until(async () => (await connections.channels.publish('tc:{1}:a', 'x')) === 1, 'is subscribed');
+    connections.pubSub.subscribe('tc:{1}:a', (message) => heard.push(message.toString()));
+    await until(async () => (await connections.pubSub.publish('tc:{1}:a', 'x')) === 1, 'is subscribed');
     await until(() => heard.length === 1, 'is heard');
-    await expect(incr(connections, 'other')).rejects.toThrow('NOPERM');
+    await expect(increment(connections, 'other')).rejects.toThrow('NOPERM');
   });
 });
 

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { closedWithRedis, startRedis, startReplica, stopRedis } from '../support/redis-server.js';
+import { closeWithRedis, startRedis, startReplica, stopRedis } from '../support/redis-server.js';
 import { startProxy, type TcpProxy } from '../support/tcp-proxy.js';
 import { until } from '../support/until.js';
 
@@ -52,7 +52,7 @@ describe('a proxy before Redis', () => {
   };
 
   const clientOf = (proxy: TcpProxy): Redis =>
-    closedWithRedis(new Redis({ host: '127.0.0.1', port: proxy.port, retryStrategy: () => null }));
+    closeWithRedis(new Redis({ host: '127.0.0.1', port: proxy.port, retryStrategy: () => null }));
 
   it('that drops a reply ends the connection after the command was done', async () => {
     const server = await startRedis();

@@ -3,16 +3,16 @@ import type { Redis } from 'ioredis';
 import { FEED_MAX } from '../../src/counters/replication/change-feed.js';
 import { LIKES } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
-import type { Register, Shipment } from '../../src/counters/replication/delta.js';
+import type { ToggleRegister, Delta } from '../../src/counters/replication/delta.js';
 import type { RedisReplication } from '../../src/store/redis/replication/redis-replication.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
-import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, unlike } from '../contract/operations.js';
+import { BUCKETS, key, Producer, like, METRICS, postIn, START_MS, unlike } from '../contract/operations.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
 
 const POST = postIn(0);
-const ASKED = { bucket: 0, after: 0, confirmed: 0 };
+const ASKED = { bucket: 0, after: 0, ackedUpTo: 0 };
 const ACTORS = Array.from({ length: 3 * FEED_MAX }, (_, i) => key(i));
 const OFF = ACTORS.slice(0, 100);
 
@@ -28,36 +28,45 @@ beforeAll(async () => {
 afterAll(stopRedis);
 beforeEach(async () => {
   await client.flushall();
-  store = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS, publishMs: 60_000, region: 'eu' });
-  regions = store.regions!;
+  store = await openRedisStore(server.url, {
+    metrics: METRICS,
+    buckets: BUCKETS,
+    publishIntervalMs: 60_000,
+    region: 'eu',
+  });
+  regions = store.replication!;
 });
 afterEach(() => store.close());
 
 /** What us tells of POST. */
-function shipmentOf(registers: readonly Register[]): Shipment {
+function shipmentOf(registers: readonly ToggleRegister[]): Delta {
   const posts = [{ post: POST, updatedAtMs: START_MS, entries: [], registers, members: [] }];
   const source = { region: 'us', epoch: 3, nonce: 9 };
-  const stamps = { born: 0, after: 0, upTo: 0, confirmed: 0, floor: 0 };
-  return { kind: 'changes', bucket: 0, source, goesOn: [], ...stamps, posts, shown: null };
+  const stamps = { startedAtStamp: 0, after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0 };
+  return { kind: 'changes', bucket: 0, source, predecessors: [], ...stamps, posts, fullSyncReceiver: null };
 }
 
-async function registersNow(): Promise<readonly Register[]> {
-  const all: Register[] = [];
+async function registersNow(): Promise<readonly ToggleRegister[]> {
+  const all: ToggleRegister[] = [];
   for (let cursor: string | null = ''; cursor !== null;) {
-    const page: Awaited<ReturnType<RedisReplication['scan']>> = await regions.scan(new Set([0]), cursor, 100);
-    for (const { posts } of page.shipments) for (const post of posts) all.push(...post.registers);
+    const page: Awaited<ReturnType<RedisReplication['fullSyncPage']>> = await regions.fullSyncPage(
+      new Set([0]),
+      cursor,
+      100,
+    );
+    for (const { posts } of page.deltas) for (const post of posts) all.push(...post.registers);
     cursor = page.next;
   }
   return all;
 }
 
 async function clockNow(): Promise<number> {
-  return (await regions.standing([0]))[0]!.clock;
+  return (await regions.bucketStatus([0]))[0]!.clock;
 }
 
 /** All actors say that they like POST, more than a log keeps of it; then some say that they do not. @returns the clock in between */
 async function saidMuch(): Promise<number> {
-  const life = new Life('life-one');
+  const life = new Producer('life-one');
   const say = (operations: Operation[]): Promise<unknown> => store.commit(life.batch(0, operations));
   for (let first = 0; first < ACTORS.length; first += FEED_MAX) {
     await say(ACTORS.slice(first, first + FEED_MAX).map((actor) => like(POST, actor)));
@@ -71,7 +80,7 @@ describe('of more last words than its logs have room for a bucket', () => {
   it('tells only by a scan, which shows each', async () => {
     await saidMuch();
     expect(await client.keys('tc:{0}:r*')).toContain('tc:{0}:r1:0');
-    expect(await regions.collect([ASKED], ['us'], 500)).toEqual([null]);
+    expect(await regions.changesSince([ASKED], ['us'], 500)).toEqual([null]);
     const registers = await registersNow();
     expect(registers.length).toBe(ACTORS.length);
     expect(registers.filter(({ on }) => !on).length).toBe(OFF.length);
@@ -93,7 +102,7 @@ describe('of more last words than its logs have room for a bucket', () => {
     const foreign = { metric: LIKES, actor: ACTORS[200]!, stamp: (await clockNow()) + 1, on: false };
     await regions.merge([shipmentOf([foreign])]);
     const clock = (await clockNow()) + 1_000_000;
-    await regions.begin([0], { epoch: 1, clock, fills: false, comesBack: false });
+    await regions.startIncarnation([0], { epoch: 1, clock, needsBackfill: false, rewindsClock: false });
     const stamps = (await registersNow()).map(({ stamp }) => stamp);
     expect(stamps.filter((stamp) => stamp > clock).length).toBe(ACTORS.length - 1);
     expect(stamps.length).toBe(ACTORS.length);
@@ -101,11 +110,11 @@ describe('of more last words than its logs have room for a bucket', () => {
 
   it('keeps none that all regions know', async () => {
     await saidMuch();
-    const [{ clock, ...shown } = { clock: 0, epoch: 0, nonce: 0 }] = await regions.standing([0]);
-    const end = { kind: 'end', after: clock, upTo: clock, confirmed: clock, posts: [], shown } as const;
+    const [{ clock, ...fullSyncReceiver } = { clock: 0, epoch: 0, nonce: 0 }] = await regions.bucketStatus([0]);
+    const end = { kind: 'end', after: clock, upTo: clock, ackedUpTo: clock, posts: [], fullSyncReceiver } as const;
     await regions.merge([{ ...shipmentOf([]), ...end }]);
     await until(async () => {
-      await regions.collect([{ ...ASKED, after: clock, confirmed: clock }], ['us'], 500);
+      await regions.changesSince([{ ...ASKED, after: clock, ackedUpTo: clock }], ['us'], 500);
       return (await client.keys('tc:{0}:r*')).join() === 'tc:{0}:r';
     }, 'registers are removed');
     expect(await client.xlen('tc:{0}:r')).toBe(0);

@@ -96,11 +96,11 @@ describe('updates', () => {
     const early = await world.watching('a');
     const late = await world.watching('a');
     early.sink.clear();
-    late.sink.behind = true;
+    late.sink.hasUnsent = true;
     world.store.change('a', 1);
     await world.clock.advance(TICK_MS);
     world.store.change('a', 3);
-    late.sink.behind = false;
+    late.sink.hasUnsent = false;
     await world.clock.advance(TICK_MS);
     expect(early.sink.updates.map(({ d }) => d)).toEqual([{ likes: 1 }, { likes: 2 }]);
     expect(late.sink.updates.map(({ d }) => d)).toEqual([{ likes: 3 }]);
@@ -110,7 +110,7 @@ describe('updates', () => {
     const { clock, store, sink } = await quiet();
     const [one, two, three] = [store.put('a', 1), store.put('a', 2), store.put('a', 3)];
     for (const counts of [two, one, two, three, three, two]) {
-      store.announce(counts);
+      store.publish(counts);
       await clock.advance(TICK_MS);
     }
     expect(sink.updates.map(({ v }) => v)).toEqual([2, 3]);
@@ -123,7 +123,7 @@ describe('updates', () => {
       await clock.advance(TICK_MS);
     }
     store.startEpoch('test.2.b');
-    store.announce(store.counts('a'));
+    store.publish(store.counts('a'));
     expect(sink.last).toMatchObject({ e: 'test.2.b', v: 1, likes: 5, d: { likes: -1 } });
   });
 
@@ -178,7 +178,7 @@ describe('the last frames before a drain', () => {
     const world = new FanoutWorld();
     const [still, behind] = [await world.watching('a'), await world.watching('b')];
     still.sink.clear();
-    behind.sink.behind = true;
+    behind.sink.hasUnsent = true;
     behind.sink.draining = true;
     world.store.change('b', 1);
     world.fanout.flush([still.viewer, behind.viewer]);

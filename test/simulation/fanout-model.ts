@@ -30,7 +30,7 @@ type Known = Pick<Update, 'e' | 'v' | 'live'> & { readonly totals: readonly numb
 class CheckingViewer implements FrameSink {
   viewer!: Viewer;
   readonly known = new Map<string, Known>();
-  behind = false;
+  hasUnsent = false;
   slow = false;
   reading = false;
   #lastFrameMs = -Infinity;
@@ -45,16 +45,16 @@ class CheckingViewer implements FrameSink {
   write({ body }: Frame): void {
     const now = this.world.clock.nowMs();
     if (this.viewer.closed) this.fault('a frame came after it had left');
-    if (this.behind) this.fault('a second frame was on its way');
+    if (this.hasUnsent) this.fault('a second frame was on its way');
     if (now - this.#lastFrameMs < TICK_MS) this.fault('two frames came within a tick');
     this.#lastFrameMs = now;
-    this.behind = this.slow;
+    this.hasUnsent = this.slow;
     const updates = JSON.parse(body) as Update[];
     if (new Set(updates.map(({ post }) => post)).size !== updates.length) this.fault('a post was twice in a frame');
     for (const update of updates) this.#check(update);
   }
 
-  cut(): void {
+  disconnectSlow(): void {
     this.fault('it was cut');
   }
 
@@ -116,7 +116,7 @@ export class FanoutModel {
     this.#announce(POSTS.map((post) => store.counts(post)));
     for (const viewer of this.#viewers) {
       viewer.slow = false;
-      viewer.behind = false;
+      viewer.hasUnsent = false;
     }
     await clock.advance(TICK_MS);
     this.#checkAll(false);
@@ -141,7 +141,7 @@ export class FanoutModel {
       if (known?.e === counts.e && known.v >= counts.v) continue;
       this.#announced.set(counts.post, { counts, atMs: clock.nowMs() });
     }
-    store.announce(...news);
+    store.publish(...news);
   }
 
   #startEpoch(): void {
@@ -153,14 +153,14 @@ export class FanoutModel {
   #act(step: Step & { viewer: number }, viewer: CheckingViewer): void {
     const { fanout, clock } = this.#world;
     if (step.do === 'slow') {
-      if (viewer.behind && !step.slow) viewer.freeSinceMs = clock.nowMs();
+      if (viewer.hasUnsent && !step.slow) viewer.freeSinceMs = clock.nowMs();
       viewer.slow = step.slow;
-      if (!step.slow) viewer.behind = false;
+      if (!step.slow) viewer.hasUnsent = false;
     } else if (step.do === 'leave') {
       fanout.close(viewer.viewer);
       viewer.known.clear();
     } else if (step.do === 'repeat') {
-      fanout.repeat(viewer.viewer, step.posts);
+      fanout.resend(viewer.viewer, step.posts);
     } else if (step.do === 'unsubscribe') {
       fanout.unsubscribe(viewer.viewer, step.posts);
       for (const post of step.posts) viewer.known.delete(post);
@@ -199,7 +199,7 @@ export class FanoutModel {
   /** Every viewer that could be written to for a tick since the newest was announced has it. */
   #checkTimeliness(): void {
     const now = this.#world.clock.nowMs();
-    for (const [i, { viewer, known, behind, slow, freeSinceMs }] of this.#viewers.entries()) {
+    for (const [i, { viewer, known, hasUnsent: behind, slow, freeSinceMs }] of this.#viewers.entries()) {
       if (viewer.closed || behind || slow) continue;
       for (const [post, { e, v }] of known) {
         const news = this.#announced.get(post);

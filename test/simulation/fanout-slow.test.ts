@@ -14,7 +14,7 @@ describe('a viewer that reads slowly', () => {
       await world.clock.advance(30);
     }
     expect(sink.updates.map(({ likes }) => likes)).toEqual([1]);
-    sink.behind = false;
+    sink.hasUnsent = false;
     await world.clock.advance(TICK_MS);
     expect(sink.frames[1]?.updates.map(({ post, likes, d }) => [post, likes, d])).toEqual([
       ['b', 100, { likes: 100 }],
@@ -26,7 +26,7 @@ describe('a viewer that reads slowly', () => {
     const world = new FanoutWorld();
     const [slow, fast] = [await world.watching('a'), await world.watching('a')];
     slow.sink.clear();
-    slow.sink.behind = true;
+    slow.sink.hasUnsent = true;
     for (let likes = 1; likes <= 10; likes++) {
       world.store.change('a', likes);
       await world.clock.advance(TICK_MS);
@@ -41,11 +41,11 @@ describe('a viewer that reads slowly', () => {
     world.store.change('a', 1);
     world.store.change('a', 2);
     await world.clock.advance(BEHIND_MAX_MS);
-    expect(sink.cuts).toBe(0);
+    expect(sink.disconnects).toBe(0);
     await world.clock.advance(TICK_MS);
-    expect([sink.cuts, world.fanout.stats.cut, world.fanout.watchedPosts]).toEqual([1, 1, 0]);
+    expect([sink.disconnects, world.fanout.stats.disconnected, world.fanout.watchedPosts]).toEqual([1, 1, 0]);
     await world.clock.advance(BEHIND_MAX_MS);
-    expect([sink.cuts, sink.frames.length, world.clock.timers]).toEqual([1, 1, 0]);
+    expect([sink.disconnects, sink.frames.length, world.clock.timers]).toEqual([1, 1, 0]);
   });
 
   test('is given its 30 s again after each frame that it has read', async () => {
@@ -56,9 +56,9 @@ describe('a viewer that reads slowly', () => {
       world.store.change('a', likes);
       await world.clock.advance(1_000);
       // Something is always due, and each frame takes 20 s to be read.
-      if (likes % 20 === 0) sink.behind = false;
+      if (likes % 20 === 0) sink.hasUnsent = false;
     }
-    expect([sink.cuts, sink.updates.map(({ likes }) => likes)]).toEqual([0, [1, 21, 41, 61, 81]]);
+    expect([sink.disconnects, sink.updates.map(({ likes }) => likes)]).toEqual([0, [1, 21, 41, 61, 81]]);
   });
 
   test('is left alone while there is nothing new for it', async () => {
@@ -67,21 +67,21 @@ describe('a viewer that reads slowly', () => {
     sink.slow = true;
     world.store.change('a', 1);
     await world.clock.advance(10 * BEHIND_MAX_MS);
-    expect([sink.behind, sink.cuts, world.clock.timers]).toEqual([true, 0, 0]);
+    expect([sink.hasUnsent, sink.disconnects, world.clock.timers]).toEqual([true, 0, 0]);
   });
 
   test('is not blamed later for posts that it has left', async () => {
     const world = new FanoutWorld();
     const { viewer, sink } = await world.watching('a', 'b');
-    sink.behind = true;
+    sink.hasUnsent = true;
     world.store.change('a', 1);
     await world.clock.advance(TICK_MS);
     world.fanout.unsubscribe(viewer, ['a']);
     await world.clock.advance(2 * BEHIND_MAX_MS);
     world.store.change('b', 1);
     await world.clock.advance(TICK_MS);
-    expect(sink.cuts).toBe(0);
-    sink.behind = false;
+    expect(sink.disconnects).toBe(0);
+    sink.hasUnsent = false;
     await world.clock.advance(TICK_MS);
     expect(sink.updates.map(({ post }) => post)).toEqual(['b']);
   });
@@ -89,7 +89,7 @@ describe('a viewer that reads slowly', () => {
   test('keeps nothing of posts that it leaves and watches again while it is behind', async () => {
     const world = new FanoutWorld();
     const { viewer, sink } = await world.watching('a');
-    sink.behind = true;
+    sink.hasUnsent = true;
     for (let likes = 1; likes <= 100; likes++) {
       world.store.change('a', likes);
       world.fanout.unsubscribe(viewer, ['a']);
@@ -145,7 +145,7 @@ describe('many viewers', () => {
     const posts = Array.from({ length: 500 }, (_, i) => `p${i}`);
     const { world, sinks } = await crowd(50, posts);
     const counts = posts.map((post) => world.store.put(post, 1));
-    const first = written(sinks, () => world.store.announce(...counts));
+    const first = written(sinks, () => world.store.publish(...counts));
     expect(first).toBeLessThan(SLICE_MAX);
     await world.clock.advance(0);
     expect(sinks.every(({ updates }) => updates.length === posts.length)).toBe(true);

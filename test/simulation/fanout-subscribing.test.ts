@@ -55,7 +55,7 @@ describe('the first snapshot', () => {
     world.store.put('a', 3);
     await world.subscribe(world.open().viewer, ['a'], null);
     expect(sink.last).toMatchObject({ v: 1, likes: 3 });
-    world.store.announce(world.store.counts('a'));
+    world.store.publish(world.store.counts('a'));
     await world.clock.advance(TICK_MS);
     expect(sink.frames).toHaveLength(1);
   });
@@ -66,7 +66,7 @@ describe('the first snapshot', () => {
     world.store.change('a', 5);
     const { reading } = begun('a', world);
     world.store.startEpoch('test.2.b');
-    world.store.announce(world.store.counts('a'));
+    world.store.publish(world.store.counts('a'));
     world.store.held[0]!.finish();
     expect((await reading)[0]?.snapshot.counts).toMatchObject({ e: 'test.2.b', v: 1, totals: [4, 0] });
     await world.clock.advance(TICK_MS);
@@ -102,9 +102,9 @@ describe('giving the newest state again', () => {
     const world = new FanoutWorld();
     const { viewer, sink } = await world.watching('a', 'b');
     world.store.change('a', 1);
-    world.fanout.repeat(viewer, ['a', 'never watched']);
+    world.fanout.resend(viewer, ['a', 'never watched']);
     await world.clock.advance(TICK_MS);
-    world.fanout.repeat(viewer, ['b', 'b']);
+    world.fanout.resend(viewer, ['b', 'b']);
     await world.clock.advance(CALM_MS);
     expect(sink.updates.map(({ post, likes, d }) => [post, likes, d])).toEqual([
       ['a', 1, { likes: 1 }],
@@ -118,7 +118,7 @@ describe('giving the newest state again', () => {
     const { viewer, sink } = await world.watching('a');
     world.store.change('a', 1);
     world.store.change('a', 3);
-    world.fanout.repeat(viewer, ['a']);
+    world.fanout.resend(viewer, ['a']);
     await world.clock.advance(CALM_MS);
     expect(sink.updates.map(({ likes, d }) => [likes, d])).toEqual([
       [1, { likes: 1 }],
@@ -128,11 +128,11 @@ describe('giving the newest state again', () => {
 
   test('is nothing to a viewer that has not had its snapshot, or has left', async () => {
     const { world, viewer, sink, reading } = begun('a');
-    world.fanout.repeat(viewer, ['a']);
+    world.fanout.resend(viewer, ['a']);
     world.store.held[0]!.finish();
     await reading;
     world.fanout.close(viewer);
-    world.fanout.repeat(viewer, ['a']);
+    world.fanout.resend(viewer, ['a']);
     await world.clock.advance(CALM_MS);
     expect(sink.frames).toEqual([]);
   });
@@ -163,7 +163,7 @@ describe('leaving', () => {
     world.store.held[0]!.finish();
     expect(await reading).toEqual([]);
     expect(world.fanout.watchedPosts).toBe(0);
-    expect(world.presence.totals()).toEqual({ connections: 0, users: 0 });
+    expect(world.presence.sumTotals()).toEqual({ connections: 0, users: 0 });
     world.store.change('a', 1);
     expect(sink.frames).toEqual([]);
   });
@@ -238,7 +238,7 @@ describe('nothing is left when everybody has gone', () => {
     expect([world.fanout.watchedPosts, world.store.watched.size, watch - unwatch, world.clock.timers]).toEqual([
       0, 0, 0, 0,
     ]);
-    expect(world.presence.totals()).toEqual({ connections: 0, users: 0 });
+    expect(world.presence.sumTotals()).toEqual({ connections: 0, users: 0 });
   });
 
   test('who began with a number of viewers that is gone before anybody was told is told the right one', async () => {
@@ -257,7 +257,7 @@ describe('nothing is left when everybody has gone', () => {
     const gc = runInNewContext('gc') as () => void;
     const world = new FanoutWorld();
     const [fast, behind] = [await world.watching('a'), await world.watching('a')];
-    behind.sink.behind = true;
+    behind.sink.hasUnsent = true;
     const snapshots: WeakRef<Snapshot>[] = [];
     for (let likes = 1; likes <= 200; likes++) {
       world.store.change('a', likes);

@@ -17,12 +17,12 @@ export const CALM_MS = 1_000;
 /** A viewer's end of the connection: keeps the frames it was sent. */
 export class RecordingSink implements FrameSink {
   readonly frames: { readonly atMs: number; readonly updates: readonly Update[] }[] = [];
-  behind = false;
+  hasUnsent = false;
   /** Whether a frame is read only when the test says so. */
   slow = false;
   /** How long it takes the gateway to write a frame. */
   writeMs = 0;
-  cuts = 0;
+  disconnects = 0;
 
   constructor(private readonly clock: SimulatedClock) {}
 
@@ -30,14 +30,14 @@ export class RecordingSink implements FrameSink {
   draining = false;
 
   write({ body }: Frame): void {
-    if (this.behind && !this.draining) throw new Error('a frame was written while another was on its way');
+    if (this.hasUnsent && !this.draining) throw new Error('a frame was written while another was on its way');
     this.frames.push({ atMs: this.clock.nowMs(), updates: JSON.parse(body) as Update[] });
-    this.behind = this.slow;
+    this.hasUnsent = this.slow;
     this.clock.spend(this.writeMs);
   }
 
-  cut(): void {
-    this.cuts += 1;
+  disconnectSlow(): void {
+    this.disconnects += 1;
   }
 
   /** All updates, a frame after the other. */

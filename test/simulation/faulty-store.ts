@@ -22,10 +22,10 @@ export const LOSES_ANSWER: Conduct = { appliesAfterMs: 1, endsAfterMs: 2, answer
 /** A store behind a bad connection. It notes what its caller must not do. */
 export class FaultyStore implements CounterStore {
   available = true;
-  get whole(): boolean {
+  get allReachable(): boolean {
     return this.available;
   }
-  readonly returned = new Subject<void>();
+  readonly reconnected = new Subject<void>();
   /** What was sent, in order, also what was sent again. */
   readonly sent: { readonly batch: Batch; readonly atMs: number }[] = [];
   /** What was applied, in order. */
@@ -75,7 +75,7 @@ export class FaultyStore implements CounterStore {
 
   up(): void {
     this.available = true;
-    this.returned.next();
+    this.reconnected.next();
   }
 
   read(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {
@@ -90,8 +90,8 @@ export class FaultyStore implements CounterStore {
     this.inner.unwatch(post);
   }
 
-  share(viewers: ReadonlyMap<string, number>): void {
-    this.inner.share(viewers);
+  reportViewers(viewers: ReadonlyMap<string, number>): void {
+    this.inner.reportViewers(viewers);
   }
 
   close(): Promise<void> {
@@ -104,7 +104,7 @@ export class FaultyStore implements CounterStore {
     return result;
   }
 
-  #check({ bucket, incarnation, n, operations }: Batch): void {
+  #check({ bucket, producerId: incarnation, batchNumber: n, operations }: Batch): void {
     if (this.#inFlight.has(bucket)) this.misuses.push(`two batches of bucket ${bucket} in flight`);
     if (operations.length < 1 || operations.length > 500) this.misuses.push(`a batch of ${operations.length}`);
     const name = (number: number): string => `${bucket} ${incarnation} ${number}`;

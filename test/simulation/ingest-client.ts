@@ -6,14 +6,14 @@ export const POSTS = ['a', 'b', 'c', 'd', 'e'];
 const RETRY_MS = 200;
 
 /** An operation and all that its client was told of it. */
-export interface Asked {
+export interface SentOperation {
   readonly operation: Operation;
   readonly attempts: Attempt[];
 }
 
 /** A client with a session: sends what was not acknowledged again, with the same seq. */
 export class Client {
-  readonly asked: Asked[] = [];
+  readonly sent: SentOperation[] = [];
   readonly actor: { hi: number; lo: number };
   readonly #session: { hi: number; lo: number };
 
@@ -27,16 +27,16 @@ export class Client {
 
   act(random: Random): void {
     const post = random.pick(POSTS);
-    const seq = this.asked.length + 1;
+    const seq = this.sent.length + 1;
     const operation = random.chance(0.5)
       ? view(post, this.#session, seq)
       : like(post, this.actor, random.chance(0.6), this.#session, seq);
     const asked = { operation, attempts: [] };
-    this.asked.push(asked);
+    this.sent.push(asked);
     this.#send(asked);
   }
 
-  #send(asked: Asked): void {
+  #send(asked: SentOperation): void {
     const attempt = this.world.submit(asked.operation, ({ answers }) => {
       if (answers.at(-1) !== 'settled') this.world.clock.after(RETRY_MS, () => this.#send(asked));
     });
@@ -45,7 +45,7 @@ export class Client {
 
   /** Whether the client's last word on the post was that it likes it. */
   likes(post: string): boolean {
-    const last = this.asked.findLast(({ operation }) => operation.post === post && operation.kind === 'set');
+    const last = this.sent.findLast(({ operation }) => operation.post === post && operation.kind === 'set');
     return last?.operation.value === 1;
   }
 }

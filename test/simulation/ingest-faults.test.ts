@@ -34,7 +34,7 @@ async function history(seed: number): Promise<{ faults: string[] }> {
   await world.clock.advance(RECOVERY_MS);
 
   const faults = [...world.store.misuses];
-  const asked = clients.flatMap((client) => client.asked);
+  const asked = clients.flatMap((client) => client.sent);
   if (world.ingest.pending > 0) faults.push(`${world.ingest.pending} operations are pending`);
   if (world.ingest.stats.retries === 0) faults.push('the store was too good');
   if (!asked.some(({ attempts }) => attempts.length > 1)) faults.push('nobody had to try again');

@@ -11,7 +11,7 @@ describe('a store that has forgotten a fence', () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(2);
     await world.clock.advance(120 * MINUTE_MS);
-    world.server.primary.forgetFences();
+    world.server.primary.forgetProducerStates();
     const next = world.submit(view('a'));
     await world.clock.advance(1_000);
     expect([next.answers, await world.views(), world.numbers.slice(2)]).toEqual([['settled'], 3, ['0:3', '1:1']]);
@@ -24,7 +24,7 @@ describe('a store that has forgotten a fence', () => {
     // The machine slept: no timer ran.
     const wallMs = world.clock.wallMs.bind(world.clock);
     world.clock.wallMs = () => wallMs() + 120 * MINUTE_MS;
-    world.server.primary.forgetFences();
+    world.server.primary.forgetProducerStates();
     world.store.up();
     await world.clock.advance(1_000);
     expect([await world.views(), world.numbers, world.ingest.retained]).toEqual([1, ['0:1'], 0]);
@@ -98,7 +98,7 @@ async function unanswered({ before, applied, awayMs, forgets = false }: Unanswer
   world.store.conduct = () => conducts.shift() ?? REFUSES;
   const attempts = [world.submit(view('a')), world.submit(view('a', SESSION, 1))];
   await world.clock.advance(awayMs);
-  if (forgets) world.server.primary.forgetFences();
+  if (forgets) world.server.primary.forgetProducerStates();
   world.store.conduct = () => GOOD;
   await world.clock.advance(3_000);
   return { world, attempts };

@@ -66,7 +66,7 @@ export class Attempt implements PendingOperation {
 interface WorldOptions {
   readonly buckets?: number;
   readonly seed?: number;
-  readonly retainMs?: number;
+  readonly replayWindowMs?: number;
   readonly conduct?: () => Conduct;
   /** Shared by several gateways. */
   readonly clock?: SimulatedClock;
@@ -90,7 +90,7 @@ export class IngestWorld {
   /** What an operator was told. */
   readonly warnings: string[] = [];
 
-  constructor({ buckets = 1, seed = 1, retainMs = 0, conduct, clock, inner }: WorldOptions = {}) {
+  constructor({ buckets = 1, seed = 1, replayWindowMs = 0, conduct, clock, inner }: WorldOptions = {}) {
     this.clock = clock ?? new SimulatedClock();
     this.inner = inner ?? referenceStore(buckets);
     this.store = new FaultyStore(this.inner, this.clock, conduct);
@@ -98,9 +98,9 @@ export class IngestWorld {
     const options = {
       buckets,
       flushMs: FLUSH_MS,
-      incarnation: () => random.next().toString(16),
-      retainMs,
-      stampMs: () => this.clock.wallMs(),
+      newProducerId: () => random.next().toString(16),
+      replayWindowMs,
+      batchTimeMs: () => this.clock.wallMs(),
       warn: (message: string) => this.warnings.push(message),
     };
     const { commit, acknowledgement } = this.latencies;

@@ -15,8 +15,8 @@ interface Committed {
 export class LossyStore implements CounterStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly available = true;
-  readonly whole = true;
-  readonly returned: Observable<void> = NEVER;
+  readonly allReachable = true;
+  readonly reconnected: Observable<void> = NEVER;
   /** What the primary's counts are made of. */
   #history: Committed[] = [];
   /** How much of the history the replica has. */
@@ -36,10 +36,10 @@ export class LossyStore implements CounterStore {
 
   async commit(batch: Batch): Promise<CommitResult> {
     const last = this.#history.findLast(
-      (one) => one.batch.incarnation === batch.incarnation && one.batch.bucket === batch.bucket,
+      (one) => one.batch.producerId === batch.producerId && one.batch.bucket === batch.bucket,
     );
     const result = await this.primary.commit(batch);
-    if (result.kind === 'applied' && batch.n !== last?.batch.n) {
+    if (result.kind === 'applied' && batch.batchNumber !== last?.batch.batchNumber) {
       this.#history.push({ batch, outcomes: result.outcomes, atMs: this.clock.nowMs() });
     }
     return result;
@@ -71,7 +71,7 @@ export class LossyStore implements CounterStore {
     this.primary.unwatch(post);
   }
 
-  share(): void {}
+  reportViewers(): void {}
 
   close(): Promise<void> {
     return Promise.resolve();

@@ -11,7 +11,7 @@ export class LossyWorld extends IngestWorld {
   constructor({ buckets = 1, retainMs = RETAIN_MS }: { buckets?: number; retainMs?: number } = {}) {
     const clock = new SimulatedClock();
     const server = new LossyStore(referenceStore(buckets), clock);
-    super({ buckets, retainMs, clock, inner: server });
+    super({ buckets, replayWindowMs: retainMs, clock, inner: server });
     this.server = server;
   }
 
@@ -38,11 +38,11 @@ export class LossyWorld extends IngestWorld {
 
   /** Which incarnation, from 0 in the order seen, and which number of it each batch had that was sent. */
   get numbers(): string[] {
-    const seen = [...new Set(this.store.sent.map(({ batch }) => batch.incarnation))];
-    return this.store.sent.map(({ batch }) => `${seen.indexOf(batch.incarnation)}:${batch.n}`);
+    const seen = [...new Set(this.store.sent.map(({ batch }) => batch.producerId))];
+    return this.store.sent.map(({ batch }) => `${seen.indexOf(batch.producerId)}:${batch.batchNumber}`);
   }
 
   get incarnations(): number {
-    return new Set(this.store.sent.map(({ batch }) => batch.incarnation)).size;
+    return new Set(this.store.sent.map(({ batch }) => batch.producerId)).size;
   }
 }

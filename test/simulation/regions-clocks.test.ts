@@ -3,7 +3,7 @@ import type { Operation } from '../../src/counters/operation.js';
 import { FOLLOW_AFTER_MS } from '../../src/common/guarded-clock.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { Random } from '../support/random.js';
-import { like, plainLike, type Plant, RegionsWorld, view } from './regions-world.js';
+import { like, anonymousLike, type Plant, RegionsWorld, view } from './regions-world.js';
 
 const HISTORIES = 30 * SCALE;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
@@ -32,7 +32,11 @@ class Truth {
     const { post, kind, value, actor } = operation;
     if (kind === 'add') this.#views.set(post, (this.#views.get(post) ?? 0) + value);
     else if (kind === 'set') this.#words.set(`${post} ${actor!.lo}`, value === 1);
-    else this.#plain.set(post, (this.#plain.get(post) ?? 0) + (region.history.at(-1)!.plain.length > 0 ? value : 0));
+    else
+      this.#plain.set(
+        post,
+        (this.#plain.get(post) ?? 0) + (region.history.at(-1)!.anonymousLikes.length > 0 ? value : 0),
+      );
   }
 
   /** @returns what is wrong; `''`: nothing */
@@ -73,7 +77,7 @@ function operationOf(random: Random): Operation {
   const post = random.pick(POSTS);
   const turn = random.next();
   if (turn < 0.3) return view(post, 1 + random.below(3));
-  if (turn < 0.5) return plainLike(post, random.chance(0.7) ? 1 : -1);
+  if (turn < 0.5) return anonymousLike(post, random.chance(0.7) ? 1 : -1);
   return like(post, random.below(ACTORS), random.chance(0.6));
 }
 

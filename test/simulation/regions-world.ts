@@ -1,11 +1,11 @@
-import type { Rights } from '../../src/counters/apply.js';
+import type { CountRights } from '../../src/counters/apply.js';
 import type { Batch, CommitResult } from '../../src/counters/batch.js';
 import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
-import type { LifeOrder } from '../../src/counters/replication/merge-delta.js';
+import type { CompareIncarnations } from '../../src/counters/replication/merge-delta.js';
 import type { Clock } from '../../src/common/clock.js';
 import { APPLIED, type Operation } from '../../src/counters/operation.js';
-import { valueOf } from '../../src/counters/pn-counter.js';
-import type { Receipt, Shipment } from '../../src/counters/replication/delta.js';
+import { sumEntries } from '../../src/counters/pn-counter.js';
+import type { DeltaAck, Delta } from '../../src/counters/replication/delta.js';
 import { GuardedClock } from '../../src/common/guarded-clock.js';
 import type { BucketDigest, Difference, Peer } from '../../src/replication/transport/peer.js';
 import { Replicator, type ReplicatorOptions } from '../../src/replication/replicator.js';
@@ -33,7 +33,7 @@ export interface Weather {
 export type Plant =
   'none' | 'maximum' | 'epoch without nonce' | 'no refusal' | 'floor of the sum' | 'no guard' | 'no way back';
 
-const ORDERS: Partial<Record<Plant, LifeOrder>> = {
+const ORDERS: Partial<Record<Plant, CompareIncarnations>> = {
   maximum: () => 'same',
   'no refusal': (life, known) => {
     if (life.epoch !== known.epoch) return life.epoch > known.epoch ? 'newer' : 'older';
@@ -41,19 +41,19 @@ const ORDERS: Partial<Record<Plant, LifeOrder>> = {
   },
 };
 
-const RIGHTS: Partial<Record<Plant, Rights>> = { 'floor of the sum': (counter) => valueOf(counter) };
+const RIGHTS: Partial<Record<Plant, CountRights>> = { 'floor of the sum': (counter) => sumEntries(counter) };
 
 /** What an actor said of a post's likes, and when by the clocks of the regions. */
-export interface Word {
+export interface ToggleUpdate {
   readonly operation: Operation;
   readonly stamp: number;
 }
 
 interface Committed {
   readonly batch: Batch;
-  readonly words: readonly Word[];
+  readonly toggleUpdates: readonly ToggleUpdate[];
   /** Plain +1 and -1 that were applied. */
-  readonly plain: readonly Operation[];
+  readonly anonymousLikes: readonly Operation[];
 }
 
 /** One region: a store that fails over, and a gateway that ships. */
@@ -65,7 +65,7 @@ class Region {
   history: Committed[] = [];
   /** What it was made of before failovers, and is not any more. */
   readonly lost: Committed[] = [];
-  shipping!: Replicator;
+  replicator!: Replicator;
   #n = 0;
   /** By how much its clock is wrong, ms. */
   #skewMs = 0;
@@ -81,7 +81,7 @@ class Region {
     const nonce = (): number => (world.plant === 'epoch without nonce' ? 1 : world.random.below(2 ** 32));
     const life = { region: name, epoch: 1, nonce: nonce() };
     this.primary = new ReferenceStore(METRICS, 1, life, nonce, ORDERS[world.plant], RIGHTS[world.plant]);
-    void this.primary.lead(this.wallMs);
+    void this.primary.acquireLeases(this.wallMs);
     this.#replica = { store: this.primary.copy(), commits: 0 };
   }
 
@@ -115,7 +115,7 @@ class Region {
 
   async commit(operations: readonly Operation[]): Promise<void> {
     this.#n += 1;
-    const batch = { bucket: 0, incarnation: 'life-one', n: this.#n, atMs: this.wallMs, operations };
+    const batch = { bucket: 0, producerId: 'life-one', batchNumber: this.#n, atMs: this.wallMs, operations };
     await this.#again(batch);
   }
 
@@ -127,8 +127,8 @@ class Region {
       after: (ms, call) => clock.after(ms, call),
       soon: (call) => clock.soon(call),
     };
-    this.shipping = new Replicator(following(this), peers, dataClock, options);
-    this.shipping.start();
+    this.replicator = new Replicator(following(this), peers, dataClock, options);
+    this.replicator.start();
   }
 
   replicate(): void {
@@ -144,25 +144,25 @@ class Region {
     // If the next failover comes soon it finds a replica that has not heard of this one.
     this.#replica = { store: this.primary.copy(), commits: this.history.length };
     this.#setClock();
-    this.primary.restarted(this.wallMs);
+    this.primary.restart(this.wallMs);
     if (this.world.random.chance(0.5)) this.replicate();
-    if (!replays) this.#n = this.history.at(-1)?.batch.n ?? 0;
+    if (!replays) this.#n = this.history.at(-1)?.batch.batchNumber ?? 0;
     else for (const { batch } of lost) await this.#again(batch);
   }
 
   async #again(batch: Batch): Promise<void> {
     const result = await this.primary.commit(batch);
-    if (result.kind !== 'applied') throw new Error(`batch ${batch.n} was answered by ${result.kind}`);
+    if (result.kind !== 'applied') throw new Error(`batch ${batch.batchNumber} was answered by ${result.kind}`);
     this.#remember(batch, result);
   }
 
   #remember(batch: Batch, { outcomes }: Extract<CommitResult, { kind: 'applied' }>): void {
     const words = batch.operations.flatMap((operation) => {
       const { kind, post, metric, actor } = operation;
-      return kind === 'set' ? [{ operation, stamp: this.primary.registerOf(post, metric, actor!) }] : [];
+      return kind === 'set' ? [{ operation, stamp: this.primary.registerStamp(post, metric, actor!) }] : [];
     });
     const plain = batch.operations.filter(({ kind }, i) => kind === 'adjust' && (outcomes[i]! & APPLIED) > 0);
-    this.history.push({ batch, words, plain });
+    this.history.push({ batch, toggleUpdates: words, anonymousLikes: plain });
   }
 }
 
@@ -201,29 +201,29 @@ export class RegionsWorld {
   }
 
   close(): void {
-    for (const { shipping } of this.regions) void shipping.close();
+    for (const { replicator: shipping } of this.regions) void shipping.close();
   }
 }
 
 /** The region's store, whichever server it is on now. */
 function following(region: Region): ReplicatedStore {
   return {
-    replays: true,
-    get toggled() {
-      return region.primary.toggled;
+    losesCommitsOnFailover: true,
+    get remoteToggles() {
+      return region.primary.remoteToggles;
     },
-    lead: () => region.primary.lead(region.wallMs),
-    standing: (buckets) => region.primary.standing(buckets),
-    collect: (asked, peers, limit) => region.primary.collect(asked, peers, limit),
-    hear: (name, lives) => region.primary.hear(name, lives),
-    scan: (buckets, cursor, limit) => region.primary.scan(buckets, cursor, limit),
-    show: (posts) => region.primary.show(posts),
+    acquireLeases: () => region.primary.acquireLeases(region.wallMs),
+    bucketStatus: (buckets) => region.primary.bucketStatus(buckets),
+    changesSince: (asked, peers, limit) => region.primary.changesSince(asked, peers, limit),
+    observeIncarnations: (name, lives) => region.primary.observeIncarnations(name, lives),
+    fullSyncPage: (buckets, cursor, limit) => region.primary.fullSyncPage(buckets, cursor, limit),
+    readPosts: (posts) => region.primary.readPosts(posts),
     merge: (shipments) => region.primary.merge(shipments),
-    begin: (buckets, life) => {
-      const comesBack = life.comesBack && region.world.plant !== 'no way back';
-      return region.primary.begin(buckets, { ...life, comesBack });
+    startIncarnation: (buckets, life) => {
+      const comesBack = life.rewindsClock && region.world.plant !== 'no way back';
+      return region.primary.startIncarnation(buckets, { ...life, rewindsClock: comesBack });
     },
-    filled: (buckets) => region.primary.filled(buckets),
+    completeBackfill: (buckets) => region.primary.completeBackfill(buckets),
   };
 }
 
@@ -239,22 +239,22 @@ class LossyPeer implements Peer {
     this.region = to.name;
   }
 
-  async ship(shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
+  async push(shipments: readonly Delta[]): Promise<readonly DeltaAck[]> {
     const { random, weather, clock } = this.world;
     if (random.chance(weather.twice)) {
       clock.after(random.below(1_500), () => {
-        if (!this.world.isCut(this.from, this.to)) void this.to.shipping.shipped(this.from.name, shipments);
+        if (!this.world.isCut(this.from, this.to)) void this.to.replicator.mergeFrom(this.from.name, shipments);
       });
     }
-    return this.#call(() => this.to.shipping.shipped(this.from.name, shipments));
+    return this.#call(() => this.to.replicator.mergeFrom(this.from.name, shipments));
   }
 
-  compare(digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
-    return this.#call(() => this.to.shipping.compared(this.from.name, digests));
+  compareDigests(digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
+    return this.#call(() => this.to.replicator.compareDigests(this.from.name, digests));
   }
 
-  show(posts: readonly string[]): Promise<readonly Shipment[]> {
-    return this.#call(() => this.to.shipping.shown(posts));
+  readPosts(posts: readonly string[]): Promise<readonly Delta[]> {
+    return this.#call(() => this.to.replicator.readPosts(posts));
   }
 
   async #call<T>(call: () => Promise<T>): Promise<T> {
@@ -285,6 +285,6 @@ export function like(post: string, actor: number, on: boolean): Operation {
   return { post, metric: LIKES, kind: 'set', value: on ? 1 : 0, actor: key(actor), session: null, seq: 0 };
 }
 
-export function plainLike(post: string, by: 1 | -1): Operation {
+export function anonymousLike(post: string, by: 1 | -1): Operation {
   return { post, metric: LIKES, kind: 'adjust', value: by, actor: null, session: null, seq: 0 };
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import type { Operation } from '../../src/counters/operation.js';
 import { Random } from '../support/random.js';
-import { like, plainLike, type Plant, RegionsWorld, view, type Word } from './regions-world.js';
+import { like, anonymousLike, type Plant, RegionsWorld, view, type ToggleUpdate } from './regions-world.js';
 
 /** Each of the planted faults shows within tens of histories. */
 const HISTORIES = 500 * SCALE;
@@ -61,7 +61,7 @@ async function history(seed: number, plant: Plant = 'none', skewMs = 0, plain = 
 function operationOf(random: Random, plain: number): Operation {
   const turn = random.next();
   const post = random.pick(POSTS);
-  if (turn < plain) return plainLike(post, random.chance(0.6) ? 1 : -1);
+  if (turn < plain) return anonymousLike(post, random.chance(0.6) ? 1 : -1);
   if (turn < 0.5) return view(post, 1 + random.below(3));
   return like(post, random.below(ACTORS), random.chance(0.6));
 }
@@ -99,15 +99,15 @@ async function faultOf(world: RegionsWorld): Promise<string> {
 }
 
 function plainOf(world: RegionsWorld, post: string): number {
-  const applied = world.regions.flatMap(({ history }) => history.flatMap(({ plain }) => plain));
+  const applied = world.regions.flatMap(({ history }) => history.flatMap(({ anonymousLikes: plain }) => plain));
   return applied.filter((one) => one.post === post).reduce((sum, { value }) => sum + value, 0);
 }
 
 /** The last word is the durable one with the highest stamp, unless one that was lost has a higher. */
 function isLastWord(world: RegionsWorld, post: string, actor: number, on: boolean): boolean {
   const key = like(post, actor, true).actor!;
-  const of = (committed: (typeof world.regions)[number]['history']): Word[] =>
-    committed.flatMap(({ words }) =>
+  const of = (committed: (typeof world.regions)[number]['history']): ToggleUpdate[] =>
+    committed.flatMap(({ toggleUpdates: words }) =>
       words.filter(({ operation }) => operation.post === post && operation.actor!.lo === key.lo),
     );
   const durable = of(world.regions.flatMap(({ history }) => history)).toSorted((a, b) => b.stamp - a.stamp);
@@ -185,8 +185,8 @@ describe('three regions', () => {
     expect(await totalsOf(ap)).toEqual([1, 5]);
     // As if it had been told, and had lost just that.
     for (const { primary } of [eu, us]) {
-      const [standing] = await primary.standing([0]);
-      const [nothing] = await primary.collect([{ bucket: 0, after: standing!.clock, confirmed: 0 }], NAMES, 1);
+      const [standing] = await primary.bucketStatus([0]);
+      const [nothing] = await primary.changesSince([{ bucket: 0, after: standing!.clock, ackedUpTo: 0 }], NAMES, 1);
       await before.merge([{ ...nothing!, after: 0 }]);
     }
     ap.primary = before;
@@ -200,9 +200,9 @@ describe('three regions', () => {
     const world = new RegionsWorld(new Random(1));
     await world.clock.advance(3_000);
     for (const [i, region] of world.regions.entries()) await region.commit([like('a', i, true), like('b', 0, i === 1)]);
-    expect(world.regions.map(({ primary }) => primary.registersKept)).toEqual([2, 2, 2]);
+    expect(world.regions.map(({ primary }) => primary.registerCount)).toEqual([2, 2, 2]);
     await world.clock.advance(5_000);
-    expect(world.regions.map(({ primary }) => primary.registersKept)).toEqual([0, 0, 0]);
+    expect(world.regions.map(({ primary }) => primary.registerCount)).toEqual([0, 0, 0]);
     world.close();
   });
 

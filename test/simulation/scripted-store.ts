@@ -12,10 +12,10 @@ export interface HeldRead {
 export class ScriptedStore implements CounterStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly available = true;
-  readonly whole = true;
-  readonly returned: Observable<void> = NEVER;
+  readonly allReachable = true;
+  readonly reconnected: Observable<void> = NEVER;
   /** What it was told of viewers, by post. */
-  readonly shared = new Map<string, number>();
+  readonly reportedViewers = new Map<string, number>();
   /** Posts that are watched, and how often each was unwatched after. */
   readonly watched = new Set<string>();
   readonly calls = { watch: 0, unwatch: 0 };
@@ -41,11 +41,11 @@ export class ScriptedStore implements CounterStore {
 
   /** Stores the post's next version and announces it. */
   change(post: string, likes: number, views = 0): void {
-    this.announce(this.put(post, likes, views));
+    this.publish(this.put(post, likes, views));
   }
 
   /** Announces the counts of watched posts, as they are given. */
-  announce(...counts: readonly PostCounts[]): void {
+  publish(...counts: readonly PostCounts[]): void {
     const changed = counts.filter(({ post }) => this.watched.has(post));
     if (changed.length > 0) this.changes.next(changed);
   }
@@ -85,8 +85,8 @@ export class ScriptedStore implements CounterStore {
     this.calls.unwatch += 1;
   }
 
-  share(viewers: ReadonlyMap<string, number>): void {
-    for (const [post, connections] of viewers) this.shared.set(post, connections);
+  reportViewers(viewers: ReadonlyMap<string, number>): void {
+    for (const [post, connections] of viewers) this.reportedViewers.set(post, connections);
   }
 
   commit(): Promise<CommitResult> {

@@ -1,5 +1,5 @@
 import type { ManagerOptions, SocketOptions } from 'socket.io-client';
-import { type Act, LedgerClient, sumOf, type Totals } from './clients.js';
+import { type Action, LedgerClient, sumLedgers, type Totals } from './clients.js';
 import type { Random } from './random.js';
 
 /** Operations that a client sends at once, at most. */
@@ -8,7 +8,7 @@ const EVENTS = ['like', 'unlike', 'view', 'add'] as const;
 const BY_MAX = 1_000;
 
 /** Tabs that come back fast, so that a test does not wait for them. */
-export const HASTY = { reconnectionDelay: 20, reconnectionDelayMax: 100 };
+export const FAST_RECONNECT = { reconnectionDelay: 20, reconnectionDelayMax: 100 };
 
 /**
  * Actors who like, unlike and view posts at random: each sends a burst, and the next when all of it is acknowledged.
@@ -26,7 +26,7 @@ export class Crowd {
     size: number,
     readonly posts: readonly string[],
     private readonly random: Random,
-    options: Partial<ManagerOptions & SocketOptions> = HASTY,
+    options: Partial<ManagerOptions & SocketOptions> = FAST_RECONNECT,
     /** The number of the first of its actors, whose names are numbers so that both kinds of keys take them. */
     firstActor = 0,
   ) {
@@ -51,28 +51,28 @@ export class Crowd {
     for (const client of this.clients) if (client.unacknowledged === 0) this.#burst(client);
   }
 
-  rest(): void {
+  stop(): void {
     this.#acting = false;
   }
 
   /** Resolves after this many more acknowledgements. */
-  acknowledgements(count: number): Promise<void> {
+  untilAcknowledgements(count: number): Promise<void> {
     return new Promise((resolve) => (this.#awaited = { count: this.#acknowledged + count, resolve }));
   }
 
-  async settled(): Promise<void> {
-    await Promise.all(this.clients.map((client) => client.settled()));
+  async untilAcknowledged(): Promise<void> {
+    await Promise.all(this.clients.map((client) => client.untilAcknowledged()));
   }
 
-  get asked(): Record<string, Totals> {
-    return sumOf(
-      this.clients.map(({ asked }) => asked),
+  get sent(): Record<string, Totals> {
+    return sumLedgers(
+      this.clients.map(({ sent: asked }) => asked),
       this.posts,
     );
   }
 
   get acknowledged(): Record<string, Totals> {
-    return sumOf(
+    return sumLedgers(
       this.clients.map(({ acknowledged }) => acknowledged),
       this.posts,
     );
@@ -82,7 +82,7 @@ export class Crowd {
     for (let left = 1 + this.random.below(BURST_MAX); left > 0; left--) client.act(this.#any());
   }
 
-  #any(): Act {
+  #any(): Action {
     const post = this.random.pick(this.posts);
     const event = this.random.pick(EVENTS);
     if (event !== 'add') return { event, post };

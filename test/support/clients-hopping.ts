@@ -1,5 +1,5 @@
 import type { LedgerClient } from './clients.js';
-import { Crowd, HASTY } from './clients-crowd.js';
+import { Crowd, FAST_RECONNECT } from './clients-crowd.js';
 import type { Random } from './random.js';
 
 /** Acknowledgements to one hop, of anyone who waits for some: so hops keep pace with what gets done. */
@@ -22,7 +22,7 @@ export class HoppingCrowd {
     private readonly random: Random,
     firstActor = 0,
   ) {
-    this.crowd = new Crowd(urls[0]!, size, posts, random, { ...HASTY, autoConnect: false }, firstActor);
+    this.crowd = new Crowd(urls[0]!, size, posts, random, { ...FAST_RECONNECT, autoConnect: false }, firstActor);
     for (const client of this.crowd.clients) {
       stayOnOneTransport(client);
       const { onAcknowledged } = client;
@@ -40,19 +40,19 @@ export class HoppingCrowd {
   }
 
   /** Asks for nothing more, and resolves when all that was asked is acknowledged. They hop until then. */
-  async rest(): Promise<void> {
-    this.crowd.rest();
-    await this.crowd.settled();
-    this.stay();
+  async stop(): Promise<void> {
+    this.crowd.stop();
+    await this.crowd.untilAcknowledged();
+    this.stopHopping();
   }
 
   /** Ends the hops. */
-  stay(): void {
+  stopHopping(): void {
     this.#hopping = false;
   }
 
   /** All who are there leave at once, and nobody comes any more. */
-  abandon(url: string): void {
+  leaveGateway(url: string): void {
     this.#closed.add(url);
     for (const [client, at] of this.#at) if (at === url) this.#hop(client);
   }

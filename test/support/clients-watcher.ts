@@ -1,11 +1,11 @@
 import type { ManagerOptions, SocketOptions } from 'socket.io-client';
 import type { ByeEvent, Update } from '../../src/protocol/messages.js';
-import { type Client, connect, type Totals, totalsOf } from './clients.js';
+import { type Client, connect, type Totals, parseTotals } from './clients.js';
 
 /** A viewer that goes by the protocol: it subscribes whenever it connects, and takes updates by epoch and version. */
-export class Watcher {
+export class TestViewer {
   readonly socket: Client;
-  readonly known = new Map<string, Update>();
+  readonly latest = new Map<string, Update>();
   readonly byes: ByeEvent[] = [];
   /** What it showed when it was told to leave. */
   totalsAtBye: Record<string, Totals> | null = null;
@@ -13,7 +13,7 @@ export class Watcher {
   readonly #summed = new Map<string, { likes: number; views: number }>();
   readonly #waiting = new Map<() => boolean, { resolve: () => void; reject: (reason: Error) => void }>();
   /** Of the last connection. */
-  subscribed = false;
+  isSubscribed = false;
 
   constructor(
     url: string,
@@ -22,7 +22,7 @@ export class Watcher {
   ) {
     this.socket = connect(url, {}, options);
     this.socket.on('connect', () => this.#subscribe());
-    this.socket.on('disconnect', () => (this.subscribed = false));
+    this.socket.on('disconnect', () => (this.isSubscribed = false));
     this.socket.on('bye', (bye) => {
       this.byes.push(bye);
       this.totalsAtBye = this.totals;
@@ -40,7 +40,7 @@ export class Watcher {
   }
 
   untilSubscribed(): Promise<void> {
-    return this.until(() => this.subscribed);
+    return this.until(() => this.isSubscribed);
   }
 
   /** Resolves when it shows exactly these totals. */
@@ -48,13 +48,13 @@ export class Watcher {
     return this.until(() => this.#shows(expected));
   }
 
-  live(post: string): number | undefined {
-    return this.known.get(post)?.live;
+  viewerCount(post: string): number | undefined {
+    return this.latest.get(post)?.live;
   }
 
   /** What it shows. */
   get totals(): Record<string, Totals> {
-    return Object.fromEntries([...this.known].map(([post, update]) => [post, totalsOf(update)]));
+    return Object.fromEntries([...this.latest].map(([post, update]) => [post, parseTotals(update)]));
   }
 
   /** What it would show had it only ever added up what changed. */
@@ -64,7 +64,7 @@ export class Watcher {
 
   #shows(expected: Readonly<Record<string, Totals>>): boolean {
     return Object.entries(expected).every(([post, { likes, views }]) => {
-      const update = this.known.get(post);
+      const update = this.latest.get(post);
       return update?.['likes'] === likes && update['views'] === views;
     });
   }
@@ -77,18 +77,18 @@ export class Watcher {
         return;
       }
       for (const update of answer.counts) {
-        this.known.set(update.post, update);
-        this.#summed.set(update.post, { ...totalsOf(update) });
+        this.latest.set(update.post, update);
+        this.#summed.set(update.post, { ...parseTotals(update) });
       }
-      this.subscribed = true;
+      this.isSubscribed = true;
       this.#check();
     });
   }
 
   #update(update: Update): void {
-    const known = this.known.get(update.post);
+    const known = this.latest.get(update.post);
     const old = known?.e === update.e && update.v <= known.v;
-    this.known.set(update.post, old ? { ...known, live: update.live } : update);
+    this.latest.set(update.post, old ? { ...known, live: update.live } : update);
     const sum = this.#summed.get(update.post);
     if (sum === undefined) return;
     sum.likes += update.d?.['likes'] ?? 0;

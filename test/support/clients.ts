@@ -4,8 +4,8 @@ import type {
   ByeEvent,
   Failure,
   MineEvent,
-  OperationAnswer,
-  SubscribeAnswer,
+  OperationResponse,
+  SubscribeResponse,
   Update,
 } from '../../src/protocol/messages.js';
 
@@ -14,32 +14,32 @@ const RETRY_MS = 100;
 
 type Answered<T> = (answer: T | Failure) => void;
 
-interface Served {
+interface ServerEvents {
   counts(updates: readonly Update[]): void;
   mine(event: MineEvent): void;
   bye(event: ByeEvent): void;
 }
 
-interface Asked {
-  subscribe(payload: { readonly posts: readonly string[] }, answered: Answered<SubscribeAnswer>): void;
+interface ClientEvents {
+  subscribe(payload: { readonly posts: readonly string[] }, answered: Answered<SubscribeResponse>): void;
   unsubscribe(payload: { readonly posts: readonly string[] }, answered: Answered<{ readonly ok: true }>): void;
-  like(payload: Acting, answered: Answered<OperationAnswer>): void;
-  unlike(payload: Acting, answered: Answered<OperationAnswer>): void;
-  view(payload: Acting, answered: Answered<OperationAnswer>): void;
-  add(payload: Acting & { metric: string; by?: number }, answered: Answered<OperationAnswer>): void;
-  set(payload: Acting & { metric: string; on: boolean }, answered: Answered<OperationAnswer>): void;
+  like(payload: OperationPayload, answered: Answered<OperationResponse>): void;
+  unlike(payload: OperationPayload, answered: Answered<OperationResponse>): void;
+  view(payload: OperationPayload, answered: Answered<OperationResponse>): void;
+  add(payload: OperationPayload & { metric: string; by?: number }, answered: Answered<OperationResponse>): void;
+  set(payload: OperationPayload & { metric: string; on: boolean }, answered: Answered<OperationResponse>): void;
 }
 
-interface Acting {
+interface OperationPayload {
   readonly post: string;
   readonly seq?: number;
 }
 
 /** A stock socket.io client, typed with the protocol. */
-export type Client = Socket<Served, Asked>;
+export type Client = Socket<ServerEvents, ClientEvents>;
 
 /** What a client can ask of the standard metrics. */
-export type Act =
+export type Action =
   | { readonly event: 'like' | 'unlike' | 'view'; readonly post: string }
   | { readonly event: 'add'; readonly post: string; readonly metric: 'views'; readonly by: number };
 
@@ -74,7 +74,7 @@ export async function closeClients(): Promise<void> {
 }
 
 /** Asks for no acknowledgement. */
-export function tell(socket: Client, event: 'like' | 'unlike', payload: Acting): void {
+export function emitWithoutAck(socket: Client, event: 'like' | 'unlike', payload: OperationPayload): void {
   (socket as unknown as Socket).emit(event, payload);
 }
 
@@ -91,7 +91,7 @@ export function untilClosed(socket: Client): Promise<void> {
 }
 
 /** @throws what the gateway said, when it refused. */
-export function granted<T extends { readonly ok: true }>(answer: T | Failure): T {
+export function expectOk<T extends { readonly ok: true }>(answer: T | Failure): T {
   if (!answer.ok) throw new Error(`${answer.error.code}: ${answer.error.message}`);
   return answer;
 }
@@ -102,15 +102,15 @@ export interface Totals {
 }
 
 /** The posts' counts as a newcomer is shown them. */
-export async function totalsAt(url: string, posts: readonly string[]): Promise<Record<string, Totals>> {
+export async function readTotals(url: string, posts: readonly string[]): Promise<Record<string, Totals>> {
   const socket = connect(url);
-  const { counts } = granted(await socket.emitWithAck('subscribe', { posts }));
+  const { counts } = expectOk(await socket.emitWithAck('subscribe', { posts }));
   socket.close();
   open.delete(socket);
-  return Object.fromEntries(counts.map((update) => [update.post, totalsOf(update)]));
+  return Object.fromEntries(counts.map((update) => [update.post, parseTotals(update)]));
 }
 
-export function totalsOf({ likes, views }: Update): Totals {
+export function parseTotals({ likes, views }: Update): Totals {
   return { likes: Number(likes), views: Number(views) };
 }
 
@@ -119,7 +119,7 @@ export class Ledger {
   readonly likes = new Map<string, boolean>();
   readonly views = new Map<string, number>();
 
-  enter(act: Act): void {
+  record(act: Action): void {
     const { event, post } = act;
     if (event === 'like' || event === 'unlike') this.likes.set(post, event === 'like');
     else this.views.set(post, (this.views.get(post) ?? 0) + (event === 'add' ? act.by : 1));
@@ -127,7 +127,7 @@ export class Ledger {
 }
 
 /** What the ledgers of different actors come to together. */
-export function sumOf(ledgers: readonly Ledger[], posts: readonly string[]): Record<string, Totals> {
+export function sumLedgers(ledgers: readonly Ledger[], posts: readonly string[]): Record<string, Totals> {
   const sum = (count: (ledger: Ledger) => number): number => ledgers.reduce((total, one) => total + count(one), 0);
   return Object.fromEntries(
     posts.map((post) => [
@@ -137,8 +137,8 @@ export function sumOf(ledgers: readonly Ledger[], posts: readonly string[]): Rec
   );
 }
 
-interface Operation {
-  readonly act: Act;
+interface NumberedOperation {
+  readonly act: Action;
   readonly seq: number;
   /** The last sending that it was part of; 0: not sent yet. */
   sending: number;
@@ -149,15 +149,15 @@ interface Operation {
  * acknowledged, and sends that again in order when it comes back or was told to wait. Nothing overtakes.
  */
 export class LedgerClient {
-  readonly asked = new Ledger();
+  readonly sent = new Ledger();
   readonly acknowledged = new Ledger();
   readonly socket: Client;
   readonly byes: ByeEvent[] = [];
   /** Called after each acknowledgement. */
   onAcknowledged: (() => void) | null = null;
   duplicates = 0;
-  refusals = 0;
-  readonly #unacknowledged = new Map<number, Operation>();
+  rejections = 0;
+  readonly #unacknowledged = new Map<number, NumberedOperation>();
   #seq = 0;
   #sending = 1;
   #holding: NodeJS.Timeout | null = null;
@@ -180,15 +180,15 @@ export class LedgerClient {
     return this.#unacknowledged.size;
   }
 
-  act(act: Act): void {
-    const operation: Operation = { act, seq: (this.#seq += 1), sending: 0 };
-    this.asked.enter(act);
+  act(act: Action): void {
+    const operation: NumberedOperation = { act, seq: (this.#seq += 1), sending: 0 };
+    this.sent.record(act);
     this.#unacknowledged.set(operation.seq, operation);
     if (this.socket.connected && this.#holding === null) this.#send(operation);
   }
 
   /** Resolves when all that was asked is acknowledged; rejects when something was refused for good. */
-  settled(): Promise<void> {
+  untilAcknowledged(): Promise<void> {
     if (this.#failure !== null) return Promise.reject(this.#failure);
     if (this.unacknowledged === 0) return Promise.resolve();
     return new Promise((resolve, reject) => this.#settled.push({ resolve, reject }));
@@ -201,10 +201,10 @@ export class LedgerClient {
     if (this.socket.connected) for (const operation of this.#unacknowledged.values()) this.#send(operation);
   }
 
-  #send(operation: Operation): void {
+  #send(operation: NumberedOperation): void {
     const { act, seq } = operation;
     const sending = (operation.sending = this.#sending);
-    const answered: Answered<OperationAnswer> = (answer) => {
+    const answered: Answered<OperationResponse> = (answer) => {
       if (answer.ok) this.#done(operation, answer);
       else if (sending === operation.sending) this.#refused(answer);
     };
@@ -213,16 +213,16 @@ export class LedgerClient {
     } else this.socket.emit(act.event, { post: act.post, seq }, answered);
   }
 
-  #done({ act, seq }: Operation, { duplicate }: OperationAnswer): void {
+  #done({ act, seq }: NumberedOperation, { duplicate }: OperationResponse): void {
     if (!this.#unacknowledged.delete(seq)) return;
-    this.acknowledged.enter(act);
+    this.acknowledged.record(act);
     if (duplicate) this.duplicates += 1;
     this.onAcknowledged?.();
     if (this.unacknowledged === 0) for (const { resolve } of this.#settled.splice(0)) resolve();
   }
 
   #refused({ error }: Failure): void {
-    this.refusals += 1;
+    this.rejections += 1;
     if (error.retryable) {
       this.#holding ??= setTimeout(() => this.#resend(), error.retryAfterMs ?? RETRY_MS);
       return;

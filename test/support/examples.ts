@@ -23,7 +23,7 @@ export const INTERPRETERS: Readonly<Record<string, readonly [string, ...string[]
 };
 
 /** Fenced blocks in a language that can be run, each with the heading above it and the `text` block right after it. */
-export function examplesOf(markdown: string): Example[] {
+export function parseExamples(markdown: string): Example[] {
   const found: Example[] = [];
   let heading = '';
   for (const [, title, language = '', code = '', printed] of markdown.matchAll(

@@ -11,7 +11,7 @@ const REDIS_LOSES = 1 / 500;
 /** One of the gateways that share a Redis, between two proxies: to its clients, and to Redis. */
 export class ProxiedGateway {
   /** Where clients connect who are to suffer. */
-  readonly door: string;
+  readonly clientUrl: string;
   #process: GatewayProcess;
 
   static async start(redis: RedisServer, env: Record<string, string>): Promise<ProxiedGateway> {
@@ -28,7 +28,7 @@ export class ProxiedGateway {
     readonly toClients: TcpProxy,
   ) {
     this.#process = process;
-    this.door = `http://127.0.0.1:${toClients.port}`;
+    this.clientUrl = `http://127.0.0.1:${toClients.port}`;
   }
 
   /** Straight to it. */

@@ -38,7 +38,7 @@ export async function startLocalGateway(redisUrl: string | null = null): Promise
   const options = { clock: systemClock, replicated: false, warn: () => undefined };
   const connections = redisUrl === null ? null : await RedisClient.open(parseRedisUrl(redisUrl), options);
   const dataDir = await mkdtemp(join(tmpdir(), 'tallycast-test-'));
-  const module = AppModule.with(readSettings({ DATA_DIR: dataDir }));
+  const module = AppModule.register(readSettings({ DATA_DIR: dataDir }));
   const warnings: string[] = [];
   const app = await NestFactory.create<NestExpressApplication>(module, {
     bodyParser: false,
@@ -47,8 +47,8 @@ export async function startLocalGateway(redisUrl: string | null = null): Promise
   });
   running.push({ app, connections, dataDir });
   configureHttp(app, join(ROOT, 'dist'));
-  const elsewhere = connections && new BroadcastAdapter(connections.channels, systemClock);
-  if (elsewhere !== null) app.get(ActorNotifier).mayHearElsewhere = (room) => elsewhere.mayHear(room);
+  const elsewhere = connections && new BroadcastAdapter(connections.pubSub, systemClock);
+  if (elsewhere !== null) app.get(ActorNotifier).hasRemoteSubscribers = (room) => elsewhere.hasRemoteSubscribers(room);
   app.useWebSocketAdapter(
     new CountsAdapter(app, app.get(Handshake), app.get(OriginPolicy), app.get(Shortcuts), elsewhere?.adapter ?? null),
   );

@@ -1,7 +1,7 @@
 import { until } from './until.js';
 
 /** One page of /metrics, by `name{label="value"}`. */
-export async function metricsOf(url: string): Promise<ReadonlyMap<string, number>> {
+export async function readMetrics(url: string): Promise<ReadonlyMap<string, number>> {
   const response = await fetch(`${url}/metrics`);
   const lines = (await response.text()).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
   return new Map(
@@ -10,19 +10,19 @@ export async function metricsOf(url: string): Promise<ReadonlyMap<string, number
 }
 
 /** The present value of a metric that has no labels. */
-export async function metricAt(url: string, name: string): Promise<number> {
-  const value = (await metricsOf(url)).get(name);
+export async function readMetric(url: string, name: string): Promise<number> {
+  const value = (await readMetrics(url)).get(name);
   if (value === undefined) throw new Error(`there is no metric ${name}`);
   return value;
 }
 
 /** Resolves when the metric is `value`. */
 export async function untilMetric(url: string, name: string, value: number): Promise<void> {
-  await until(async () => (await metricAt(url, name)) === value, `${name} ${value}`);
+  await until(async () => (await readMetric(url, name)) === value, `${name} ${value}`);
 }
 
 /** Operations that ended so, summed over their kinds. */
-export function operationsThat(metrics: ReadonlyMap<string, number>, ...results: readonly string[]): number {
+export function countOperations(metrics: ReadonlyMap<string, number>, ...results: readonly string[]): number {
   let sum = 0;
   for (const [name, value] of metrics) {
     const result = /^tallycast_operations_total\{.*result="(\w+)"/.exec(name)?.[1];

@@ -52,14 +52,14 @@ export class Polling {
   }
 
   /** Whether the gateway has forgotten the session. Waits for what it has to say, if it has not. */
-  async ended(): Promise<boolean> {
+  async hasEnded(): Promise<boolean> {
     const response = await fetch(this.url, { headers: this.headers });
     await response.text();
     return response.status === 400;
   }
 
   /** Sends all events in one request; resolves with their answers. `#` stands for the acknowledgement id. */
-  async ask(events: readonly string[]): Promise<readonly unknown[]> {
+  async emitWithAck(events: readonly string[]): Promise<readonly unknown[]> {
     const first = this.#acknowledgements + 1;
     this.#acknowledgements += events.length;
     const answers = new Map<number, unknown>();

@@ -1,14 +1,14 @@
 import type { Key64 } from '../../src/counters/ids.js';
 import { METRICS_MAX } from '../../src/counters/metrics.js';
-import type { Life, Replica } from '../../src/counters/pn-counter.js';
+import type { Incarnation, RegionIncarnation } from '../../src/counters/pn-counter.js';
 import {
-  type EntryShipment,
-  type MembersShipment,
-  partOf,
-  type PostShipment,
-  type Receipt,
-  type Register,
-  type Shipment,
+  type EntryDelta,
+  type MembersDelta,
+  subsetOf,
+  type PostDelta,
+  type DeltaAck,
+  type ToggleRegister,
+  type Delta,
 } from '../../src/counters/replication/delta.js';
 import type { Random } from './random.js';
 
@@ -16,33 +16,37 @@ const POST_CHARACTERS = Array.from('ABCxyz019_.:-');
 const REGIONS = ['eu', 'us', 'a', 'asia-pacific-001'];
 
 /** Well-formed, but of no sense: numbers are anything that they can be, the edges often. */
-export class RandomShipments {
+export class RandomDeltas {
   constructor(private readonly random: Random) {}
 
-  list(): Shipment[] {
-    return this.#many(4, () => this.shipment());
+  list(): Delta[] {
+    return this.#many(4, () => this.delta());
   }
 
-  shipment(): Shipment {
+  delta(): Delta {
     const { random } = this;
     return {
       kind: random.pick(['changes', 'scan', 'end', 'quiet']),
       bucket: this.number(4096),
       source: this.#replica(),
-      born: this.number(),
-      goesOn: this.#many(3, () => this.#life()),
+      startedAtStamp: this.number(),
+      predecessors: this.#many(3, () => this.#life()),
       after: this.number(),
       upTo: this.number(),
-      confirmed: this.number(),
-      floor: this.number(),
+      ackedUpTo: this.number(),
+      stableStamp: this.number(),
       posts: this.#many(5, () => this.#post()),
-      shown: random.chance(0.3) ? this.#life() : null,
+      fullSyncReceiver: random.chance(0.3) ? this.#life() : null,
     };
   }
 
-  receipt(): Receipt {
+  ack(): DeltaAck {
     const { random } = this;
-    const flags = { refused: random.chance(0.5), filling: random.chance(0.5), told: random.chance(0.5) };
+    const flags = {
+      incarnationRejected: random.chance(0.5),
+      backfilling: random.chance(0.5),
+      fullySynced: random.chance(0.5),
+    };
     return { bucket: this.number(4096), ...flags, ...this.#life(), upTo: this.number(), receiver: this.#life() };
   }
 
@@ -61,37 +65,37 @@ export class RandomShipments {
     return { hi: this.number(2 ** 32), lo: this.number(2 ** 32) };
   }
 
-  #post(): PostShipment {
+  #post(): PostDelta {
     return {
       post: this.post(),
       updatedAtMs: this.number(8.64e15),
-      entries: this.#many(4, (): EntryShipment => {
-        return { metric: this.#metric(), replica: this.#replica(), p: this.number(), n: this.number() };
+      entries: this.#many(4, (): EntryDelta => {
+        return { metric: this.#metric(), incarnation: this.#replica(), p: this.number(), n: this.number() };
       }),
-      registers: this.#many(4, (): Register => {
+      registers: this.#many(4, (): ToggleRegister => {
         return { metric: this.#metric(), actor: this.key(), stamp: this.number(), on: this.random.chance(0.5) };
       }),
       members: this.#many(3, () => this.#members()),
     };
   }
 
-  #members(): MembersShipment {
+  #members(): MembersDelta {
     const parts = 1 + this.random.below(3);
     const part = this.random.below(parts);
-    const actors = this.#many(20, () => this.key()).filter((actor) => partOf(actor, parts) === part);
-    return { metric: this.#metric(), part, parts, actors };
+    const actors = this.#many(20, () => this.key()).filter((actor) => subsetOf(actor, parts) === part);
+    return { metric: this.#metric(), subset: part, subsets: parts, actors };
   }
 
   #metric(): number {
     return this.random.below(METRICS_MAX);
   }
 
-  #replica(): Replica {
+  #replica(): RegionIncarnation {
     return { region: this.random.pick(REGIONS), ...this.#life() };
   }
 
   /** One of few, so that they repeat. */
-  #life(): Life {
+  #life(): Incarnation {
     const life = this.random.below(3);
     return life === 0 ? { epoch: this.number(), nonce: this.number() } : { epoch: life, nonce: 7 ** life };
   }

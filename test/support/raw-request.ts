@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { gunzipSync } from 'node:zlib';
 
-export interface RawAnswer {
+export interface RawResponse {
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
   /** Unpacked. Of an event stream the first bytes; the stream is then ended. */
@@ -10,11 +10,11 @@ export interface RawAnswer {
 }
 
 /** A request with exactly these headers beside Host and Connection: `fetch` adds some, and refuses to set others. */
-export async function askRaw(
+export async function requestRaw(
   url: string,
   headers: Record<string, string>,
   { method = 'GET', body = '' }: { readonly method?: string; readonly body?: string } = {},
-): Promise<RawAnswer> {
+): Promise<RawResponse> {
   // Not as a URL, which would be put in order.
   const [, host, port, path] = /^http:\/\/([^/:]+):(\d+)(\/.*)$/.exec(url)!;
   const asked = request({ host, port, path, method, headers, agent: false });

@@ -21,7 +21,7 @@ interface FrameOptions {
 }
 
 /** A WebSocket frame as a client sends it, or as no client would. */
-export function frameOf(payload: string | Buffer, options: FrameOptions = {}): Buffer {
+export function encodeFrame(payload: string | Buffer, options: FrameOptions = {}): Buffer {
   const { opcode = OPCODE.text, fin = true, rsv1 = false, masked = true, mask } = options;
   const data = Buffer.from(payload);
   const { length = data.length } = options;
@@ -113,7 +113,7 @@ export class RawSocket {
   /** With a Socket.IO socket in the namespace `/`. */
   static async connect(origin: string, auth = '', headers: Record<string, string> = {}): Promise<RawSocket> {
     const raw = await RawSocket.open(origin, undefined, headers);
-    const connected = raw.message((text) => text.startsWith('40'));
+    const connected = raw.nextMessage((text) => text.startsWith('40'));
     raw.send(`40${auth}`);
     await connected;
     return raw;
@@ -121,7 +121,7 @@ export class RawSocket {
 
   /** A packet of Engine.IO. */
   send(packet: string): void {
-    this.write(frameOf(packet));
+    this.write(encodeFrame(packet));
   }
 
   /** Asks for no acknowledgement. */
@@ -139,12 +139,12 @@ export class RawSocket {
   }
 
   /** What the next pong carries. */
-  pong(): Promise<string> {
+  nextPong(): Promise<string> {
     return new Promise((resolve) => (this.#ponged = resolve));
   }
 
   /** The next message that `wanted` takes; rejects when the connection closes before. */
-  message(wanted: (message: string) => boolean): Promise<string> {
+  nextMessage(wanted: (message: string) => boolean): Promise<string> {
     if (this.socket.closed) return Promise.reject(new Error('closed'));
     return new Promise((resolve, reject) => this.#waiting.push({ wanted, resolve, reject }));
   }
@@ -153,11 +153,11 @@ export class RawSocket {
    * Sends an event with an acknowledgement id and resolves with its answer. `packet`: of Socket.IO, without Engine.IO's
    * type before it, with `#` where the id belongs: `2#["like",{"post":"a"}]`.
    */
-  async ask(packet: string, ...attachments: readonly Buffer[]): Promise<unknown> {
+  async emitWithAck(packet: string, ...attachments: readonly Buffer[]): Promise<unknown> {
     const id = (this.#acknowledgements += 1);
-    const answered = this.message((text) => text.startsWith(`43${id}[`));
+    const answered = this.nextMessage((text) => text.startsWith(`43${id}[`));
     this.send(`4${packet.replace('#', String(id))}`);
-    for (const attachment of attachments) this.write(frameOf(attachment, { opcode: OPCODE.binary }));
+    for (const attachment of attachments) this.write(encodeFrame(attachment, { opcode: OPCODE.binary }));
     const answer = JSON.parse((await answered).slice(`43${id}`.length)) as unknown[];
     return answer[0];
   }
@@ -193,7 +193,7 @@ export class RawSocket {
   #take(opcode: number, payload: Buffer): void {
     if (opcode === OPCODE.close) {
       this.#code = payload.length >= 2 ? payload.readUInt16BE() : null;
-      if (this.answersClose) this.socket.end(frameOf(payload, { opcode }));
+      if (this.answersClose) this.socket.end(encodeFrame(payload, { opcode }));
       return;
     }
     if (opcode === OPCODE.pong) this.#ponged(payload.toString());

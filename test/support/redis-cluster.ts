@@ -1,6 +1,6 @@
 import { Cluster, type Redis } from 'ioredis';
 import { freePort } from './free-port.js';
-import { ask, closedWithRedis, type RedisServer, startRedis, untilInSync } from './redis-server.js';
+import { withClient, closeWithRedis, type RedisServer, startRedis, untilInSync } from './redis-server.js';
 import { until } from './until.js';
 
 /** A Redis Cluster. Its first nodes begin as its primaries, with the slots divided evenly in that order. */
@@ -11,7 +11,7 @@ export interface RedisCluster {
   /** A new client for the test itself, which finds its way through failovers. `stopRedis` closes it. */
   client(): Cluster;
   /** The owner of a slot by the newest that any living node knows. */
-  primaryOf(slot: number): Promise<RedisServer>;
+  findPrimary(slot: number): Promise<RedisServer>;
   /** Moves a slot with its keys to another primary, a few keys at a time, while it is in use. */
   moveSlot(slot: number, to: RedisServer): Promise<void>;
 }
@@ -67,8 +67,8 @@ function clusterOf(members: readonly Member[]): RedisCluster {
   return {
     url: `redis+cluster://${nodes.map(({ host, port }) => `${host}:${port}`).join(',')}`,
     nodes,
-    client: () => closedWithRedis(new Cluster(nodes.map(({ host, port }) => ({ host, port })))),
-    primaryOf,
+    client: () => closeWithRedis(new Cluster(nodes.map(({ host, port }) => ({ host, port })))),
+    findPrimary: primaryOf,
     async moveSlot(slot, to) {
       const from = await primaryOf(slot);
       if (from === to) return;
@@ -132,7 +132,7 @@ async function ownerOf(slot: number, nodes: readonly RedisServer[]): Promise<str
 
 /** What CLUSTER NODES says there, or nothing if it does not answer. */
 async function viewOf(node: RedisServer): Promise<string> {
-  return await ask(node, async (client) => String(await client.cluster('NODES'))).catch(() => '');
+  return await withClient(node, async (client) => String(await client.cluster('NODES'))).catch(() => '');
 }
 
 interface Claim {

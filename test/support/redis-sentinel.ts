@@ -1,4 +1,4 @@
-import { ask, type RedisServer, startSentinel } from './redis-server.js';
+import { withClient, type RedisServer, startSentinel } from './redis-server.js';
 import { until } from './until.js';
 
 /** Sentinels that guard a primary and its replicas. */
@@ -7,9 +7,9 @@ export interface Sentinels {
   readonly url: string;
   readonly sentinels: readonly RedisServer[];
   /** Whom the first sentinel that answers takes for the primary. */
-  primary(): Promise<{ host: string; port: number }>;
+  readPrimary(): Promise<{ host: string; port: number }>;
   /** Resolves when every sentinel has found this many replicas of the present primary, and all of them well. */
-  untilWhole(replicas: number): Promise<void>;
+  untilHealthy(replicas: number): Promise<void>;
 }
 
 export interface SentinelOptions {
@@ -32,7 +32,7 @@ const LOOK_AROUND = ['INFO-PERIOD', 500, 'PUBLISH-PERIOD', 200, 'PING-PERIOD', 4
 /**
  * Starts sentinels, a majority of which must agree, and resolves when each knows the others and all replicas.
  * A primary that keeps nothing on disk and is back before it is taken for dead empties its replicas: kill it, and restart
- * it only when `primary` names another one.
+ * it only when `readPrimary` names another one.
  */
 export async function startSentinels(primary: RedisServer, options: SentinelOptions = {}): Promise<Sentinels> {
   const { count = 3, name = 'counts', downAfterMs = 1_000, failoverTimeoutMs = 3_000 } = options;
@@ -44,27 +44,27 @@ export async function startSentinels(primary: RedisServer, options: SentinelOpti
   ];
   const sentinels = await Promise.all(Array.from({ length: count }, () => startSentinel(config)));
   const lookAround = (sentinel: RedisServer): Promise<unknown> =>
-    ask(sentinel, (client) => client.call('SENTINEL', 'DEBUG', ...LOOK_AROUND));
+    withClient(sentinel, (client) => client.call('SENTINEL', 'DEBUG', ...LOOK_AROUND));
   await Promise.all(sentinels.map(lookAround));
   const replicas = await replicasOf(primary);
   await Promise.all(sentinels.map((sentinel) => untilKnows(sentinel, name, replicas, count - 1)));
   return {
     url: `redis+sentinel://${sentinels.map(({ host, port }) => `${host}:${port}`).join(',')}/${name}`,
     sentinels,
-    primary: () => primaryKnownTo(sentinels, name),
-    async untilWhole(replicas) {
+    readPrimary: () => primaryKnownTo(sentinels, name),
+    async untilHealthy(replicas) {
       await Promise.all(sentinels.map((sentinel) => untilFindsWell(sentinel, name, replicas)));
     },
   };
 }
 
 async function replicasOf(primary: RedisServer): Promise<number> {
-  const info = await ask(primary, (client) => client.info('replication'));
+  const info = await withClient(primary, (client) => client.info('replication'));
   return Number(/^connected_slaves:(\d+)/m.exec(info)![1]);
 }
 
 async function untilKnows(sentinel: RedisServer, name: string, replicas: number, others: number): Promise<void> {
-  await ask(sentinel, async (client) => {
+  await withClient(sentinel, async (client) => {
     await until(async () => {
       const known = pairs(await client.call('SENTINEL', 'MASTER', name));
       return (
@@ -77,7 +77,7 @@ async function untilKnows(sentinel: RedisServer, name: string, replicas: number,
 }
 
 async function untilFindsWell(sentinel: RedisServer, name: string, replicas: number): Promise<void> {
-  await ask(sentinel, async (client) => {
+  await withClient(sentinel, async (client) => {
     await until(async () => {
       const primary = pairs(await client.call('SENTINEL', 'MASTER', name));
       const found = ((await client.call('SENTINEL', 'REPLICAS', name)) as unknown[]).map(pairs);
@@ -95,7 +95,7 @@ async function primaryKnownTo(
   name: string,
 ): Promise<{ host: string; port: number }> {
   const answers = sentinels.map((sentinel) =>
-    ask(sentinel, (client) => client.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name)),
+    withClient(sentinel, (client) => client.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name)),
   );
   const [host, port] = (await Promise.any(answers)) as [string, string];
   return { host, port: Number(port) };

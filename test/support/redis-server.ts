@@ -76,7 +76,7 @@ export async function stopRedis(): Promise<void> {
 }
 
 /** Has `stopRedis` close this client. What fails is told by the commands: an error event alone is no news. */
-export function closedWithRedis<T extends Redis | Cluster>(client: T): T {
+export function closeWithRedis<T extends Redis | Cluster>(client: T): T {
   clients.add(client);
   client.on('error', () => undefined);
   client.on('end', () => clients.delete(client));
@@ -84,7 +84,7 @@ export function closedWithRedis<T extends Redis | Cluster>(client: T): T {
 }
 
 /** Asks on a connection of its own. Sentinels cut those of a server that they give another role. */
-export async function ask<T>(server: RedisServer, question: (client: Redis) => Promise<T>): Promise<T> {
+export async function withClient<T>(server: RedisServer, question: (client: Redis) => Promise<T>): Promise<T> {
   const client = server.client({ commandTimeout: ANSWER_MS });
   try {
     return await question(client);
@@ -98,7 +98,7 @@ export async function ask<T>(server: RedisServer, question: (client: Redis) => P
 export async function untilInSync(replica: RedisServer, primary: RedisServer): Promise<void> {
   const isOnline = new RegExp(`^slave\\d+:ip=[^,]*,port=${replica.port},state=online`, 'm');
   const says = (server: RedisServer, fact: RegExp): Promise<boolean> =>
-    ask(server, async (client) => fact.test(await client.info('replication'))).catch(() => false);
+    withClient(server, async (client) => fact.test(await client.info('replication'))).catch(() => false);
   await until(
     async () => (await says(replica, /^master_link_status:up/m)) && (await says(primary, isOnline)),
     `${replica.url} is in sync with ${primary.url}`,
@@ -145,7 +145,7 @@ class Server implements RedisServer {
   client(options?: { commandTimeout: number }): Redis {
     const { host, port } = this;
     const asIs = { retryStrategy: () => null, autoResendUnfulfilledCommands: false };
-    return closedWithRedis(new Redis({ ...asIs, ...options, host, port }));
+    return closeWithRedis(new Redis({ ...asIs, ...options, host, port }));
   }
 
   async kill(signal: NodeJS.Signals): Promise<void> {
@@ -181,7 +181,7 @@ class Server implements RedisServer {
   /** This very process, for another one may have taken the port. */
   async #answers(): Promise<boolean> {
     const isThis = `process_id:${this.pid}\r\n`;
-    const answer = ask(this, async (client) => [await client.ping(), await client.info('server')]);
+    const answer = withClient(this, async (client) => [await client.ping(), await client.info('server')]);
     return await answer.then(
       ([, info]) => info!.includes(isThis),
       () => false,

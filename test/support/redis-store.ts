@@ -8,11 +8,11 @@ export interface OpenOptions extends Pick<RedisStoreOptions, 'metrics' | 'bucket
   /** `hash` if left out. */
   readonly actorKeys?: ActorKeys;
   readonly gateway?: string;
-  readonly publishMs?: number;
+  readonly publishIntervalMs?: number;
   readonly replicated?: boolean;
-  /** The name of one that has others, unless `regional` says that there are none; and the nonces of its lives. */
+  /** The name of one that has others, unless `hasPeers` says that there are none; and the nonces of its lives. */
   readonly region?: string;
-  readonly regional?: boolean;
+  readonly hasPeers?: boolean;
   readonly nonce?: () => number;
 }
 
@@ -24,10 +24,10 @@ export async function openRedisStore(
   {
     actorKeys = 'hash',
     gateway = `gateway-${++lives}`,
-    publishMs = 5,
+    publishIntervalMs = 5,
     replicated = false,
     region = 'local',
-    regional = region !== 'local',
+    hasPeers = region !== 'local',
     nonce = () => 7,
     ...data
   }: OpenOptions,
@@ -37,7 +37,7 @@ export async function openRedisStore(
     replicated,
     warn: () => undefined,
   });
-  const options = { ...data, actorKeys, region, regional, gateway, publishMs, nonce, wallMs: () => Date.now() };
+  const options = { ...data, actorKeys, region, hasPeers, gateway, publishIntervalMs, nonce, wallMs: () => Date.now() };
   return RedisStore.open(connections, patientClock, options).catch(async (error: unknown) => {
     await connections.close();
     throw error;
@@ -45,7 +45,7 @@ export async function openRedisStore(
 }
 
 /** As the tests of the contract want it: what is open is closed before it is opened again. */
-export async function reopenable(url: string, options: OpenOptions) {
+export async function openReopenable(url: string, options: OpenOptions) {
   let store = await openRedisStore(url, options);
   return {
     store,

@@ -15,11 +15,11 @@ import { HttpModule } from '../../src/http/http.module.js';
 import { OpsModule } from '../../src/ops/ops.module.js';
 import { HttpPeer } from '../../src/replication/transport/http-peer.js';
 import type { LinkStatus, PeerService } from '../../src/replication/transport/peer.js';
-import type { Regions } from '../../src/replication/regions.js';
-import { ShipRequests } from '../../src/replication/transport/request-splitter.js';
-import { ShipmentRules } from '../../src/replication/transport/delta-validation.js';
+import type { Replication } from '../../src/replication/regions.js';
+import { PushRequests } from '../../src/replication/transport/request-splitter.js';
+import { DeltaValidation } from '../../src/replication/transport/delta-validation.js';
 import { readSettings } from '../../src/config/settings.js';
-import { REGIONS, STORE } from '../../src/config/injection-tokens.js';
+import { REPLICATION, STORE } from '../../src/config/injection-tokens.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { ROOT } from './gateway-process.js';
 
@@ -28,8 +28,8 @@ export interface RegionGateway {
   readonly url: string;
   readonly store: ReferenceStore;
   readonly service: PeerService;
-  /** How many posts each call of `show` asked for. */
-  readonly asked: readonly number[];
+  /** How many posts each call of `readPosts` asked for. */
+  readonly readSizes: readonly number[];
   /** What its links are to look like. */
   status: LinkStatus[];
 }
@@ -43,27 +43,33 @@ export async function startRegionGateway(env: Record<string, string>): Promise<R
   const store = new ReferenceStore(metrics, buckets, { region, epoch: 1, nonce: 1 }, () => 2);
   const asked: number[] = [];
   const service: PeerService = {
-    shipped: (_from, shipments) => store.merge(shipments),
-    compared: (_from, digests) => Promise.resolve(digests.map(({ bucket }) => ({ bucket, leaves: [0, 15] }))),
-    shown: (posts) => {
+    mergeFrom: (_from, shipments) => store.merge(shipments),
+    compareDigests: (_from, digests) => Promise.resolve(digests.map(({ bucket }) => ({ bucket, leaves: [0, 15] }))),
+    readPosts: (posts) => {
       asked.push(posts.length);
-      return store.show(posts);
+      return store.readPosts(posts);
     },
   };
-  const rules = new ShipmentRules(buckets, actorKeys, metrics);
-  const regions: Regions = {
-    service,
-    filling: false,
-    status: () => gateway.status,
+  const rules = new DeltaValidation(buckets, actorKeys, metrics);
+  const regions: Replication = {
+    peerService: service,
+    backfilling: false,
+    linkStatuses: () => gateway.status,
     close: () => Promise.resolve(),
     peers: peers.map(
       (peer) =>
-        new HttpPeer(peer, { region, token: peerToken, rules, requests: new ShipRequests(), clock: systemClock }),
+        new HttpPeer(peer, {
+          region,
+          token: peerToken,
+          validation: rules,
+          requests: new PushRequests(),
+          clock: systemClock,
+        }),
     ),
   };
-  const core = CoreModule.with(settings);
+  const core = CoreModule.register(settings);
   const given = new Map<unknown, Provider>([
-    [REGIONS, { provide: REGIONS, useValue: regions }],
+    [REPLICATION, { provide: REPLICATION, useValue: regions }],
     [STORE, { provide: STORE, useValue: store }],
   ]);
   const providers = core.providers!.map((one) => given.get('provide' in one ? one.provide : one) ?? one);
@@ -76,14 +82,14 @@ export async function startRegionGateway(env: Record<string, string>): Promise<R
   configureHttp(app, join(ROOT, 'dist'));
   app.useWebSocketAdapter(new CountsAdapter(app, app.get(Handshake), app.get(OriginPolicy), app.get(Shortcuts), null));
   await app.listen(settings.port, '127.0.0.1');
-  const gateway: RegionGateway = { url: await app.getUrl(), store, service, asked, status: [] };
+  const gateway: RegionGateway = { url: await app.getUrl(), store, service, readSizes: asked, status: [] };
   return gateway;
 }
 
 /** For `afterAll`. */
 export async function stopRegionGateways(): Promise<void> {
   for (const app of running.splice(0)) {
-    for (const peer of app.get<Regions>(REGIONS).peers) peer.close();
+    for (const peer of app.get<Replication>(REPLICATION).peers) peer.close();
     await app.close();
   }
 }

@@ -4,10 +4,10 @@ import { Agent, request } from 'node:http';
 import { createConnection, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import type { GatewayProcess } from './gateway-process.js';
-import { metricsOf } from './metrics.js';
+import { readMetrics } from './metrics.js';
 
 /** Process ids. */
-export function workersOf({ pid }: GatewayProcess): number[] {
+export function listWorkers({ pid }: GatewayProcess): number[] {
   const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n');
   const pairs = lines.map((line) => line.trim().split(/\s+/).map(Number));
   return pairs.filter(([, parent]) => parent === pid).map(([child]) => child!);
@@ -23,8 +23,8 @@ export function isAlive(pid: number): boolean {
 }
 
 /** The metric in all workers; none where the one that was asked died. */
-export async function ofWorkers(url: string, name: string): Promise<number[]> {
-  const metrics = [...(await metricsOf(url).catch(() => []))];
+export async function readWorkerMetric(url: string, name: string): Promise<number[]> {
+  const metrics = [...(await readMetrics(url).catch(() => []))];
   return metrics.filter(([series]) => series.startsWith(`${name}{worker="`)).map(([, value]) => value);
 }
 
@@ -37,13 +37,13 @@ export function sum(values: readonly number[]): number {
 }
 
 /** Begins a session of long-polling; resolves with its id. */
-export async function open(url: string, agent: Agent): Promise<string> {
-  const { sid } = JSON.parse((await ask(url, agent, '', 'GET')).slice(1)) as { sid: string };
+export async function openPolling(url: string, agent: Agent): Promise<string> {
+  const { sid } = JSON.parse((await pollOnce(url, agent, '', 'GET')).slice(1)) as { sid: string };
   return sid;
 }
 
 /** A connection that asks to become the session's WebSocket. */
-export function upgrade(port: number, sid: string): Socket {
+export function requestUpgrade(port: number, sid: string): Socket {
   const connection = createConnection(port, '127.0.0.1').on('error', () => undefined);
   connection.write(
     `GET /socket.io/?EIO=4&transport=websocket&sid=${sid} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n` +
@@ -52,7 +52,7 @@ export function upgrade(port: number, sid: string): Socket {
   return connection;
 }
 
-export function ask(url: string, agent: Agent, sid: string, method: 'GET' | 'POST', body = ''): Promise<string> {
+export function pollOnce(url: string, agent: Agent, sid: string, method: 'GET' | 'POST', body = ''): Promise<string> {
   const path = `/socket.io/?EIO=4&transport=polling${sid === '' ? '' : `&sid=${sid}`}`;
   return new Promise((resolve, reject) => {
     request(url + path, { agent, method }, (response) => void text(response).then(resolve, reject))

@@ -16,12 +16,12 @@ let lastMs = 0;
 let pace = 1;
 
 /** From more than 0 to 1: the less, the less is to be moved for show. */
-export function currentPace(): number {
+export function currentRenderShare(): number {
   return pace;
 }
 
 /** Calls `write` in a coming frame, once, however often it was asked to. Nobody else writes to the widgets' DOM. */
-export function writeLater(write: () => void): void {
+export function scheduleWrite(write: () => void): void {
   waiting.add(write);
   if (isRunning) return;
   isRunning = true;
@@ -29,7 +29,7 @@ export function writeLater(write: () => void): void {
   requestAnimationFrame(frame);
 }
 
-export function writeNever(write: () => void): void {
+export function cancelWrite(write: () => void): void {
   waiting.delete(write);
 }
 

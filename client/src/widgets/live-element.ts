@@ -1,12 +1,12 @@
 import type { LiveCounts, Post } from '../client.js';
 import type { LiveCountsError } from '../errors.js';
 import type { Change } from '../post-counts.js';
-import { writeLater, writeNever } from './frame.js';
-import { localeOf, numberFormat } from './numbers.js';
+import { scheduleWrite, cancelWrite } from './frame.js';
+import { findLocale, numberFormat } from './numbers.js';
 import { followPageClient, pageClient } from './page-client.js';
 import { RollingNumber } from './rolling-number.js';
 import { styleSheet } from './styles.js';
-import { unview, view } from './visibility.js';
+import { unobserveVisibility, observeVisibility } from './visibility.js';
 
 /** `live-count-change`: a widget's number is known, or another one. */
 export interface LiveCountChange {
@@ -91,16 +91,16 @@ export abstract class LiveElement extends Base {
   }
 
   connectedCallback(): void {
-    this.#locale = localeOf(this);
-    writeLater(this.#write);
-    view(this, {
+    this.#locale = findLocale(this);
+    scheduleWrite(this.#write);
+    observeVisibility(this, {
       near: (isNear) => {
         if (isNear === this.#isNear) return;
         this.#isNear = isNear;
         if (!isNear) this.#isSeen = false;
         this.#track();
       },
-      seen: (isSeen) => {
+      becameVisible: (isSeen) => {
         this.#isSeen = isSeen;
         if (isSeen) this.seen();
       },
@@ -109,29 +109,29 @@ export abstract class LiveElement extends Base {
 
   /** Moved by `moveBefore`: nothing begins again. */
   connectedMoveCallback(): void {
-    this.#locale = localeOf(this);
-    writeLater(this.#write);
+    this.#locale = findLocale(this);
+    scheduleWrite(this.#write);
   }
 
   disconnectedCallback(): void {
-    unview(this);
+    unobserveVisibility(this);
     this.#isNear = this.#isSeen = false;
     this.#track();
-    writeNever(this.#write);
-    this.number.settle();
+    cancelWrite(this.#write);
+    this.number.finish();
   }
 
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
     if (before === after) return;
     if (name === 'post' || name === 'metric') {
-      this.forget();
+      this.resetCount();
       this.#track();
       // Other attributes of the same change come first.
       queueMicrotask(() => this.#isSeen && this.seen());
     } else if (name === 'lang') {
-      this.#locale = localeOf(this);
+      this.#locale = findLocale(this);
     }
-    if (this.isConnected) writeLater(this.#write);
+    if (this.isConnected) scheduleWrite(this.#write);
   }
 
   /** It has come into view. */
@@ -140,19 +140,19 @@ export abstract class LiveElement extends Base {
   }
 
   /** What was known was of another post. */
-  protected forget(): void {
+  protected resetCount(): void {
     this.#count = undefined;
   }
 
   /** What the client tells of the post. */
-  protected changed({ counts, source }: Change): void {
+  protected applyChange({ counts, source }: Change): void {
     const count = counts[this.metric] ?? 0;
     const before = this.#count;
     if (count === before) return;
     this.#count = count;
-    writeLater(this.#write);
+    scheduleWrite(this.#write);
     const { post, metric } = this;
-    this.tell('live-count-change', { post, metric, count, delta: count - (before ?? count), source });
+    this.emit('live-count-change', { post, metric, count, delta: count - (before ?? count), source });
   }
 
   /** Brings the DOM up to date; called in a frame. */
@@ -171,8 +171,8 @@ export abstract class LiveElement extends Base {
     this.#writeExact(exact, text !== exact);
   }
 
-  protected later(): void {
-    writeLater(this.#write);
+  protected scheduleWrite(): void {
+    scheduleWrite(this.#write);
   }
 
   protected reflect(name: string, value: string | number | null | undefined): void {
@@ -192,7 +192,7 @@ export abstract class LiveElement extends Base {
     }
   }
 
-  protected tell(name: string, detail: object): void {
+  protected emit(name: string, detail: object): void {
     this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
   }
 
@@ -228,7 +228,7 @@ export abstract class LiveElement extends Base {
     const live = this.#live ?? pageClient();
     const unfollow = followPageClient(() => this.#track());
     try {
-      const unsubscribe = live.post(post).subscribe((change) => this.changed(change), fail);
+      const unsubscribe = live.post(post).subscribe((change) => this.applyChange(change), fail);
       const unlisten = live.on('error', fail);
       const stop = (): void => {
         unsubscribe();
@@ -245,7 +245,7 @@ export abstract class LiveElement extends Base {
   }
 
   #fail(post: string, { code, message }: LiveCountsError): void {
-    this.tell('live-error', { post, code, message });
+    this.emit('live-error', { post, code, message });
   }
 
   /** What was assigned before the script was there hides the accessors. */

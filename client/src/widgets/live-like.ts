@@ -36,15 +36,15 @@ export class LiveLike extends LiveElement {
     this.shadowRoot!.append(this.#status);
   }
 
-  protected override forget(): void {
-    super.forget();
+  protected override resetCount(): void {
+    super.resetCount();
     this.#on = this.#told = false;
   }
 
-  protected override changed(change: Change): void {
+  protected override applyChange(change: Change): void {
     this.#told = change.mine.includes(this.metric);
     this.#press(this.#told);
-    super.changed(change);
+    super.applyChange(change);
   }
 
   protected override write(): void {
@@ -61,14 +61,14 @@ export class LiveLike extends LiveElement {
   #press(on: boolean): void {
     if (on === this.#on) return;
     this.#on = on;
-    this.later();
+    this.scheduleWrite();
   }
 
   async #turn(on: boolean): Promise<void> {
     const { post } = this;
     if (post === '') return;
     this.#press(on);
-    this.tell('live-like', { post, on });
+    this.emit('live-like', { post, on });
     announce(this.#status, () => `${this.#label}: ${this.exactText}`);
     const turn = ++this.#turns;
     const isDone = await this.act((handle) => handle.set(this.metric, on));

@@ -21,9 +21,9 @@ function makeFormat(locale: string, notation: 'compact' | 'standard'): Intl.Numb
 }
 
 /** The language of the text around the element: the closest `lang`, through shadow roots, else the reader's own. */
-export function localeOf(element: Element): string {
+export function findLocale(element: Element): string {
   const closest = element.closest<HTMLElement>('[lang]');
   if (closest) return closest.lang || navigator.language;
   const root = element.getRootNode();
-  return root instanceof ShadowRoot ? localeOf(root.host) : navigator.language;
+  return root instanceof ShadowRoot ? findLocale(root.host) : navigator.language;
 }

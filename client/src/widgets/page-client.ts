@@ -9,7 +9,7 @@ let create: () => LiveCounts;
 const followers = new Set<() => void>();
 
 /** How to make the page's client, should nobody have said which one it is when the first widget needs it. */
-export function createWith(make: () => LiveCounts): void {
+export function setClientFactory(make: () => LiveCounts): void {
   create = make;
 }
 

@@ -1,4 +1,4 @@
-import { currentPace } from './frame.js';
+import { currentRenderShare } from './frame.js';
 
 /** Long enough to be seen, short enough to be at rest again before the next look. */
 const ROLL_MS = 400;
@@ -16,7 +16,7 @@ function isStill(): boolean {
   if (!reducedMotion) {
     reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
     reducedMotion.addEventListener('change', () => {
-      for (const number of rolling) number.settle();
+      for (const number of rolling) number.finish();
     });
   }
   return reducedMotion.matches;
@@ -54,13 +54,13 @@ export class RollingNumber {
     if (digits === shown) return;
     this.#shown = digits;
     if (this.#cells) this.#exchange(digits);
-    else if (direction && rolling.size < ROLLING_MOST * currentPace() && !isStill())
+    else if (direction && rolling.size < ROLLING_MOST * currentRenderShare() && !isStill())
       this.#roll(shown, digits, direction);
-    else this.settle();
+    else this.finish();
   }
 
   /** Ends the roll. */
-  settle(): void {
+  finish(): void {
     this.#cells = undefined;
     rolling.delete(this);
     this.#digits.className = '';
@@ -69,7 +69,7 @@ export class RollingNumber {
 
   #exchange(digits: string): void {
     const characters = Array.from(digits);
-    if (characters.length !== this.#cells?.length) return this.settle();
+    if (characters.length !== this.#cells?.length) return this.finish();
     for (const [i, cell] of this.#cells.entries()) if (cell.data !== characters[i]) cell.data = characters[i]!;
   }
 
@@ -94,9 +94,9 @@ export class RollingNumber {
     const transform = [`translateY(${direction === 'up' ? 100 : -100}%)`, 'none'];
     for (const [i, element] of moved.entries()) {
       const animation = element.animate({ transform }, { duration: ROLL_MS, easing: 'cubic-bezier(.2,.7,.2,1)' });
-      if (i === 0) animation.onfinish = () => this.#cells === cells && this.settle();
+      if (i === 0) animation.onfinish = () => this.#cells === cells && this.finish();
     }
-    if (moved.length === 0) this.settle();
+    if (moved.length === 0) this.finish();
   }
 }
 

@@ -3,23 +3,23 @@ const MARGIN = '400px';
 /** Who scrolls sees nothing of it, and a page with thousands of widgets that change does not look again in every frame. */
 const DELAY_MS = 200;
 
-export interface Viewed {
+export interface VisibilityListener {
   /** Within the viewport or close to it. */
   near(is: boolean): void;
   /** Within the viewport. */
-  seen(is: boolean): void;
+  becameVisible(is: boolean): void;
 }
 
-const viewed = new WeakMap<Element, Viewed>();
+const viewed = new WeakMap<Element, VisibilityListener>();
 let observers: { readonly near: IntersectionObserver; readonly seen: IntersectionObserver } | undefined;
 
-/** Tells where the element is, first in a moment, then at every change, until `unview`. Two observers serve a page. */
-export function view(element: Element, callbacks: Viewed): void {
+/** Tells where the element is, first in a moment, then at every change, until `unobserveVisibility`. Two observers serve a page. */
+export function observeVisibility(element: Element, callbacks: VisibilityListener): void {
   viewed.set(element, callbacks);
   observe().near.observe(element);
 }
 
-export function unview(element: Element): void {
+export function unobserveVisibility(element: Element): void {
   // Entries that are on their way come all the same.
   viewed.delete(element);
   observers?.near.unobserve(element);
@@ -30,7 +30,7 @@ function observe(): NonNullable<typeof observers> {
   if (observers) return observers;
   const seen = new IntersectionObserver(
     (entries) => {
-      for (const { target, isIntersecting } of entries) viewed.get(target)?.seen(isIntersecting);
+      for (const { target, isIntersecting } of entries) viewed.get(target)?.becameVisible(isIntersecting);
     },
     { delay: DELAY_MS } as IntersectionObserverInit,
   );

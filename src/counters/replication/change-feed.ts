@@ -5,7 +5,7 @@ import type { Key64 } from '../ids.js';
 export const FEED_MAX = 4_096;
 
 /** Something that changed: a post's own entries, or one actor's toggle. */
-export interface Mark {
+export interface FeedEntry {
   readonly post: string;
   /** -1: the entries. */
   readonly metric: number;
@@ -14,9 +14,9 @@ export interface Mark {
 }
 
 /** A mark where it stands: between others in the order of stamps, and among those whose hash is the same. */
-class Place implements Mark {
-  older: Place | null = null;
-  newer: Place | null = null;
+class FeedNode implements FeedEntry {
+  older: FeedNode | null = null;
+  newer: FeedNode | null = null;
 
   constructor(
     readonly post: string,
@@ -24,10 +24,10 @@ class Place implements Mark {
     readonly actor: Key64 | null,
     readonly hash: number,
     public stamp: number,
-    public alike: Place | null,
+    public sameHash: FeedNode | null,
   ) {}
 
-  isOf(post: string, metric: number, actor: Key64 | null): boolean {
+  matches(post: string, metric: number, actor: Key64 | null): boolean {
     return this.metric === metric && this.actor?.lo === actor?.lo && this.actor?.hi === actor?.hi && this.post === post;
   }
 }
@@ -39,10 +39,10 @@ class Place implements Mark {
  */
 export class ChangeFeed {
   /** By hash, for a text of all that makes a thing would cost more than the rest of a like. */
-  readonly #places = new Map<number, Place>();
+  readonly #nodes = new Map<number, FeedNode>();
   #size = 0;
-  #oldest: Place | null = null;
-  #newest: Place | null = null;
+  #oldest: FeedNode | null = null;
+  #newest: FeedNode | null = null;
   #droppedUpTo = 0;
 
   /** @param startsAt stamp before which changes are not known */
@@ -55,11 +55,11 @@ export class ChangeFeed {
     return this.#droppedUpTo;
   }
 
-  counted(post: string, stamp: number): void {
+  recordCount(post: string, stamp: number): void {
     this.#add(post, -1, null, stamp);
   }
 
-  toggled(post: string, metric: number, actor: Key64, stamp: number): void {
+  recordToggle(post: string, metric: number, actor: Key64, stamp: number): void {
     this.#add(post, metric, actor, stamp);
   }
 
@@ -67,16 +67,16 @@ export class ChangeFeed {
    * Marks after a stamp: all of a stamp or none, at most about `limit`.
    * @returns `upTo`: the last stamp of those, `null` if there are no more after them
    */
-  after(stamp: number, limit: number): { marks: Mark[]; upTo: number | null } {
-    let first: Place | null = null;
+  entriesAfter(stamp: number, limit: number): { entries: FeedEntry[]; upTo: number | null } {
+    let first: FeedNode | null = null;
     for (let one = this.#newest; one !== null && one.stamp > stamp; one = one.older) first = one;
-    const marks: Mark[] = [];
+    const marks: FeedEntry[] = [];
     for (let one = first; one !== null; one = one.newer) {
       const last = one.older;
-      if (marks.length >= limit && last!.stamp !== one.stamp) return { marks, upTo: last!.stamp };
+      if (marks.length >= limit && last!.stamp !== one.stamp) return { entries: marks, upTo: last!.stamp };
       marks.push(one);
     }
-    return { marks, upTo: null };
+    return { entries: marks, upTo: null };
   }
 
   /** All peers have what was changed up to here. */
@@ -91,12 +91,12 @@ export class ChangeFeed {
 
   #add(post: string, metric: number, actor: Key64 | null, stamp: number): void {
     const hash = hashOf(post, metric, actor);
-    const alike = this.#places.get(hash) ?? null;
+    const alike = this.#nodes.get(hash) ?? null;
     let one = alike;
-    while (one?.isOf(post, metric, actor) === false) one = one.alike;
+    while (one?.matches(post, metric, actor) === false) one = one.sameHash;
     if (one === null) {
-      one = new Place(post, metric, actor, hash, stamp, alike);
-      this.#places.set(hash, one);
+      one = new FeedNode(post, metric, actor, hash, stamp, alike);
+      this.#nodes.set(hash, one);
       this.#size += 1;
     } else this.#unlink(one);
     one.stamp = stamp;
@@ -107,7 +107,7 @@ export class ChangeFeed {
     this.#droppedUpTo = oldest.stamp;
   }
 
-  #append(one: Place): void {
+  #append(one: FeedNode): void {
     one.older = this.#newest;
     one.newer = null;
     if (this.#newest === null) this.#oldest = one;
@@ -115,25 +115,25 @@ export class ChangeFeed {
     this.#newest = one;
   }
 
-  #unlink({ older, newer }: Place): void {
+  #unlink({ older, newer }: FeedNode): void {
     if (older === null) this.#oldest = newer;
     else older.newer = newer;
     if (newer === null) this.#newest = older;
     else newer.older = older;
   }
 
-  #remove(one: Place): void {
+  #remove(one: FeedNode): void {
     this.#unlink(one);
     // Or one that grew old in memory would keep those after it, which then grow old, too.
     one.newer = null;
     this.#size -= 1;
-    const first = this.#places.get(one.hash)!;
+    const first = this.#nodes.get(one.hash)!;
     if (first !== one) {
       let before = first;
-      while (before.alike !== one) before = before.alike!;
-      before.alike = one.alike;
-    } else if (one.alike === null) this.#places.delete(one.hash);
-    else this.#places.set(one.hash, one.alike);
+      while (before.sameHash !== one) before = before.sameHash!;
+      before.sameHash = one.sameHash;
+    } else if (one.sameHash === null) this.#nodes.delete(one.hash);
+    else this.#nodes.set(one.hash, one.sameHash);
   }
 }
 

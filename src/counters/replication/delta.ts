@@ -1,26 +1,26 @@
 import type { PostCounts } from '../batch.js';
 import type { Key64 } from '../ids.js';
-import type { Life, Replica } from '../pn-counter.js';
+import type { Incarnation, RegionIncarnation } from '../pn-counter.js';
 
 /** What one region has of another: everything that life has changed up to a stamp. */
-export interface Known {
+export interface VersionVectorEntry {
   readonly epoch: number;
   readonly nonce: number;
   readonly upTo: number;
   /** All regions are known to have what the source has changed up to this stamp. */
-  readonly confirmed: number;
+  readonly ackedUpTo: number;
 }
 
 /** Nothing was ever heard of the region. */
-export const UNKNOWN: Known = { epoch: 0, nonce: 0, upTo: 0, confirmed: 0 };
+export const NEVER_SEEN: VersionVectorEntry = { epoch: 0, nonce: 0, upTo: 0, ackedUpTo: 0 };
 
 /** The life that ships. Buckets that began one at the same time share it. */
 export interface Source {
   /** Life of the source that counts in the bucket now. */
-  readonly source: Replica;
+  readonly source: RegionIncarnation;
   /** All stamps of that life are above it; and of those that it goes on from. */
-  readonly born: number;
-  readonly goesOn: readonly Life[];
+  readonly startedAtStamp: number;
+  readonly predecessors: readonly Incarnation[];
 }
 
 /**
@@ -31,59 +31,59 @@ export interface Source {
  *     end       … the last part of a scan, which has shown all that there was at `upTo`
  *     quiet     such posts, that nobody has changed since the stamp `after`, and that are not the same at the receiver
  */
-export interface Shipment extends Source {
+export interface Delta extends Source {
   readonly kind: 'changes' | 'scan' | 'end' | 'quiet';
   readonly bucket: number;
   readonly after: number;
   readonly upTo: number;
   /** All peers of the source are known to have what it has changed up to this stamp. */
-  readonly confirmed: number;
+  readonly ackedUpTo: number;
   /**
    * Stamp up to which all regions have heard of everything: what the source has no register for is from before. With an end: as
    * it was when the scan began.
    */
-  readonly floor: number;
-  readonly posts: readonly PostShipment[];
+  readonly stableStamp: number;
+  readonly posts: readonly PostDelta[];
   /** With an end: the life of the receiver that was shown all. Another one may have lost it. */
-  readonly shown: Life | null;
+  readonly fullSyncReceiver: Incarnation | null;
 }
 
-export interface PostShipment {
+export interface PostDelta {
   readonly post: string;
   readonly updatedAtMs: number;
-  readonly entries: readonly EntryShipment[];
-  readonly registers: readonly Register[];
+  readonly entries: readonly EntryDelta[];
+  readonly registers: readonly ToggleRegister[];
   /** Of a scan and of quiet posts: of each toggle the actors that have it on and no register. */
-  readonly members: readonly MembersShipment[];
+  readonly members: readonly MembersDelta[];
 }
 
 /** A region's share of a metric's counter. */
-export interface EntryShipment {
+export interface EntryDelta {
   readonly metric: number;
-  readonly replica: Replica;
+  readonly incarnation: RegionIncarnation;
   readonly p: number;
   readonly n: number;
 }
 
 /** The last word of an actor on a toggle, which some region may not know yet. */
-export interface Register {
+export interface ToggleRegister {
   readonly metric: number;
   readonly actor: Key64;
   readonly stamp: number;
   readonly on: boolean;
 }
 
-/** Those actors of a large set whose key falls into one of several parts: see `partOf`. */
-export interface MembersShipment {
+/** Those actors of a large set whose key falls into one of several parts: see `subsetOf`. */
+export interface MembersDelta {
   readonly metric: number;
-  readonly part: number;
-  readonly parts: number;
+  readonly subset: number;
+  readonly subsets: number;
   readonly actors: readonly Key64[];
 }
 
 /** Which of this many parts of a set an actor is in. */
-export function partOf({ hi, lo }: Key64, parts: number): number {
-  return ((hi ^ lo) >>> 0) % parts;
+export function subsetOf({ hi, lo }: Key64, subsets: number): number {
+  return ((hi ^ lo) >>> 0) % subsets;
 }
 
 /**
@@ -97,28 +97,28 @@ export type Rejection = 'ahead' | 'entries';
  * life is not newer than one that was heard of, which the receipt names then, or may give stamps that an older one has given.
  * Its source begins another, above both.
  */
-export interface Receipt extends Life {
+export interface DeltaAck extends Incarnation {
   readonly bucket: number;
   readonly upTo: number;
-  readonly refused: boolean;
-  readonly receiver: Life;
+  readonly incarnationRejected: boolean;
+  readonly receiver: Incarnation;
   /** The source has told this life of the receiver all it knew. One before it may have known more. */
-  readonly told: boolean;
+  readonly fullySynced: boolean;
   /** The receiver has lost history, and waits to be told of it by a scan. */
-  readonly filling: boolean;
+  readonly backfilling: boolean;
   /** The rest of the receipt says what the receiver has without the shipment. Left out: it was merged, or refused for its life. */
   readonly rejection?: Rejection;
 }
 
 /** What merging a shipment did. */
-export interface Merged {
-  readonly receipt: Receipt;
+export interface MergeResult {
+  readonly ack: DeltaAck;
   readonly changed: readonly PostCounts[];
-  readonly toggled: readonly Toggled[];
+  readonly remoteToggles: readonly RemoteToggle[];
 }
 
 /** An actor's toggle was changed in another region. */
-export interface Toggled {
+export interface RemoteToggle {
   readonly post: string;
   readonly metric: number;
   readonly actor: Key64;

@@ -1,18 +1,18 @@
 import { describe, expect, it } from '@jest/globals';
-import { nextStamp, regionNumber, regionNumberOf, stampOf, wallMsOf } from './hybrid-clock.js';
+import { nextStamp, toRegionNumber, readRegionNumber, firstStampAt, toWallMs } from './hybrid-clock.js';
 
 const NOW_MS = Date.UTC(2026, 0, 1);
-const EU = regionNumber('eu');
+const EU = toRegionNumber('eu');
 
 describe('a stamp', () => {
   it('tells its wall time and its region', () => {
     const stamp = nextStamp(0, NOW_MS, EU);
-    expect([wallMsOf(stamp), regionNumberOf(stamp)]).toEqual([NOW_MS, EU]);
-    expect(stamp).toBeGreaterThanOrEqual(stampOf(NOW_MS));
+    expect([toWallMs(stamp), readRegionNumber(stamp)]).toEqual([NOW_MS, EU]);
+    expect(stamp).toBeGreaterThanOrEqual(firstStampAt(NOW_MS));
   });
 
   it('is later than all that were given or seen, whatever the wall clock says', () => {
-    const ahead = nextStamp(0, NOW_MS + 60_000, regionNumber('us'));
+    const ahead = nextStamp(0, NOW_MS + 60_000, toRegionNumber('us'));
     const stamp = nextStamp(ahead, NOW_MS, EU);
     expect(stamp).toBeGreaterThan(ahead);
     expect(nextStamp(stamp, NOW_MS, EU)).toBeGreaterThan(stamp);

@@ -12,34 +12,34 @@ import { fnv1a } from '../../common/hash.js';
 
 /** 2024-01-01, in milliseconds since 1970. */
 const SINCE_MS = 1_704_067_200_000;
-const COUNTER = 32;
-const REGIONS = 256;
+const STEPS_PER_MS = 32;
+const REGION_NUMBERS = 256;
 /** Stamps of a millisecond. */
-export const A_MS = COUNTER * REGIONS;
+export const STAMPS_PER_MS = STEPS_PER_MS * REGION_NUMBERS;
 
 /** The least stamp after `clock` that is not before the wall time. @param region number of the region that gives it */
 export function nextStamp(clock: number, wallMs: number, region: number): number {
-  const next = Math.max(Math.floor(clock / REGIONS) + 1, (wallMs - SINCE_MS) * COUNTER);
-  return next * REGIONS + region;
+  const next = Math.max(Math.floor(clock / REGION_NUMBERS) + 1, (wallMs - SINCE_MS) * STEPS_PER_MS);
+  return next * REGION_NUMBERS + region;
 }
 
 /** Wall time of a stamp, ms since 1970. */
-export function wallMsOf(stamp: number): number {
-  return SINCE_MS + Math.floor(stamp / A_MS);
+export function toWallMs(stamp: number): number {
+  return SINCE_MS + Math.floor(stamp / STAMPS_PER_MS);
 }
 
 /** The stamp before all others of this wall time, of any region. */
-export function stampOf(wallMs: number): number {
-  return Math.max(wallMs - SINCE_MS, 0) * A_MS;
+export function firstStampAt(wallMs: number): number {
+  return Math.max(wallMs - SINCE_MS, 0) * STAMPS_PER_MS;
 }
 
 /** The number by which the stamps of regions differ, 0 to 255. Regions of one deployment must not share one. */
-export function regionNumber(region: string): number {
+export function toRegionNumber(region: string): number {
   const h = fnv1a(region);
   return (h ^ (h >>> 8) ^ (h >>> 16) ^ (h >>> 24)) & 0xff;
 }
 
 /** The number of the region that gave the stamp. */
-export function regionNumberOf(stamp: number): number {
-  return stamp % REGIONS;
+export function readRegionNumber(stamp: number): number {
+  return stamp % REGION_NUMBERS;
 }

@@ -1,12 +1,12 @@
 import { beforeEach, expect, it } from '@jest/globals';
 import { MemoryBucket } from '../../../test/contract/memory-bucket.js';
 import { key, METRICS, START_MS } from '../../../test/contract/operations.js';
-import { merge } from './merge-delta.js';
+import { mergeDelta } from './merge-delta.js';
 import { LIKES } from '../metrics.js';
-import { newState, ReplicationState } from './replication-state.js';
-import { changesAfter } from './build-delta.js';
-import type { Register, Shipment } from './delta.js';
-import { nextStamp, regionNumber } from './hybrid-clock.js';
+import { newReplicationState, ReplicationState } from './replication-state.js';
+import { buildDelta } from './build-delta.js';
+import type { ToggleRegister, Delta } from './delta.js';
+import { nextStamp, toRegionNumber } from './hybrid-clock.js';
 
 const POST = 'post';
 const LIMIT = 10;
@@ -14,40 +14,40 @@ const LIMIT = 10;
 let bucket: MemoryBucket;
 
 beforeEach(() => {
-  bucket = new MemoryBucket({ region: 'eu', epoch: 1, nonce: 10 }, new ReplicationState('eu', newState(0)));
+  bucket = new MemoryBucket({ region: 'eu', epoch: 1, nonce: 10 }, new ReplicationState('eu', newReplicationState(0)));
 });
 
 function stampOf(region: string, ms: number): number {
-  return nextStamp(0, START_MS + ms, regionNumber(region));
+  return nextStamp(0, START_MS + ms, toRegionNumber(region));
 }
 
 /** What a region tells of who likes the post. */
-function shipmentOf(region: string, stamp: number, on: boolean): Shipment {
+function shipmentOf(region: string, stamp: number, on: boolean): Delta {
   const registers = [{ metric: LIKES, actor: key(1), stamp, on }];
   const posts = [{ post: POST, updatedAtMs: START_MS, entries: [], registers, members: [] }];
-  const stamps = { born: 0, after: 0, upTo: 0, confirmed: 0, floor: 0 };
+  const stamps = { startedAtStamp: 0, after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0 };
   return {
     kind: 'scan',
     bucket: 0,
     source: { region, epoch: 1, nonce: 20 },
-    goesOn: [],
+    predecessors: [],
     ...stamps,
     posts,
-    shown: null,
+    fullSyncReceiver: null,
   };
 }
 
-function toldOn(): Register[] {
-  return changesAfter(0, bucket, 0, LIMIT)!.posts.flatMap(({ registers }) => registers);
+function toldOn(): ToggleRegister[] {
+  return buildDelta(0, bucket, 0, LIMIT)!.posts.flatMap(({ registers }) => registers);
 }
 
 it('a word is passed on if it is told by another region than the one that took it', () => {
   const stamp = stampOf('ap', 50);
-  merge(bucket, METRICS, shipmentOf('ap', stamp, true));
+  mergeDelta(bucket, METRICS, shipmentOf('ap', stamp, true));
   expect(toldOn()).toEqual([]);
-  merge(bucket, METRICS, shipmentOf('us', stamp, true));
+  mergeDelta(bucket, METRICS, shipmentOf('us', stamp, true));
   expect(toldOn()).toEqual([]);
-  merge(bucket, METRICS, shipmentOf('us', stamp + 256, false));
+  mergeDelta(bucket, METRICS, shipmentOf('us', stamp + 256, false));
   expect(toldOn()).toEqual([{ metric: LIKES, actor: key(1), stamp: stamp + 256, on: false }]);
 });
 
@@ -59,7 +59,7 @@ it('of two words of the same stamp, the like stays, in whichever order they come
     [true, 1],
     [false, 1],
   ] as const) {
-    merge(bucket, METRICS, shipmentOf('ap', stamp, on));
+    mergeDelta(bucket, METRICS, shipmentOf('ap', stamp, on));
     expect(likes()).toBe(expected);
   }
 });

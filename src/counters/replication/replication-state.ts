@@ -1,61 +1,61 @@
 import { ChangeFeed } from './change-feed.js';
 import type { Key64 } from '../ids.js';
-import { type Life, orderOf, REGIONS_MAX } from '../pn-counter.js';
-import { type Known, UNKNOWN } from './delta.js';
-import { nextStamp, regionNumber, regionNumberOf, stampOf } from './hybrid-clock.js';
+import { type Incarnation, compareIncarnations, REGIONS_MAX } from '../pn-counter.js';
+import { type VersionVectorEntry, NEVER_SEEN } from './delta.js';
+import { nextStamp, toRegionNumber, readRegionNumber, firstStampAt } from './hybrid-clock.js';
 
-const UNHEARD: Life = { epoch: 0, nonce: 0 };
+const NO_INCARNATION: Incarnation = { epoch: 0, nonce: 0 };
 /** More lives of one epoch, at once, are not to be expected; a peer that knows an older one has some stamps given again. */
-const GOES_ON_MAX = 4;
+const PREDECESSORS_MAX = 4;
 
 /** What of a bucket's dealings with other regions has to last as long as its counts. */
-export interface RegionalState {
+export interface PersistentReplicationState {
   /** The last stamp that was given or seen. */
   clock: number;
   /** The stamp of what was changed here last, or what all have confirmed since: to a peer that has it nothing is to be told. */
-  changedAt: number;
+  lastChangeStamp: number;
   /** The clock when the present life began: all its stamps are above. */
-  born: number;
+  startedAtStamp: number;
   /** Lives that the present one goes on from, with all they did: they only gave way to one that had taken their epoch. */
-  goesOn: readonly Life[];
+  predecessors: readonly Incarnation[];
   /** The clock that the present life found: what was counted later by the lives before is lost here. */
-  found: number;
+  recoveredUpTo: number;
   /** Up to here nothing is missing of what this region has told anybody. */
-  sure: number;
+  completeUpTo: number;
   /** What was lost is being filled from peers: what they know of the lives before counts again. */
-  filling: boolean;
+  backfilling: boolean;
   /** The regions that have told the present life all they know, and the clock when the last of them had; 0: not all have. */
-  toldBy: readonly string[];
-  toldAt: number;
+  syncedFrom: readonly string[];
+  syncedAtStamp: number;
   /** All peers are known to have what was changed here up to this stamp, whichever life did it. */
-  confirmed: number;
+  ackedUpTo: number;
   /** All regions have what was changed in any up to this stamp: registers are not needed for it. */
-  floor: number;
+  stableStamp: number;
   /** What is here of each other region. */
-  readonly known: Map<string, Known>;
+  readonly versionVector: Map<string, VersionVectorEntry>;
   /**
    * The newest life that was heard of, of each other region, by itself or from others. What one before it has sent, and comes
    * late, would be something that the region is never told of; and another of the same epoch is not it: both are refused.
    */
-  readonly heard: Map<string, Life>;
+  readonly latestIncarnations: Map<string, Incarnation>;
 }
 
 /** @param startsAt stamp up to which whatever is there has no stamps; 0 if nothing is there */
-export function newState(startsAt: number): RegionalState {
+export function newReplicationState(startsAt: number): PersistentReplicationState {
   return {
     clock: startsAt,
-    changedAt: startsAt,
-    born: startsAt,
-    goesOn: [],
-    found: startsAt,
-    sure: startsAt,
-    filling: false,
-    toldBy: [],
-    toldAt: 0,
-    confirmed: startsAt,
-    floor: startsAt,
-    known: new Map(),
-    heard: new Map(),
+    lastChangeStamp: startsAt,
+    startedAtStamp: startsAt,
+    predecessors: [],
+    recoveredUpTo: startsAt,
+    completeUpTo: startsAt,
+    backfilling: false,
+    syncedFrom: [],
+    syncedAtStamp: 0,
+    ackedUpTo: startsAt,
+    stableStamp: startsAt,
+    versionVector: new Map(),
+    latestIncarnations: new Map(),
   };
 }
 
@@ -67,10 +67,10 @@ export class ReplicationState {
   /** @param state changed in place; whoever keeps it writes it down with the counts */
   constructor(
     region: string,
-    readonly state: RegionalState,
+    readonly state: PersistentReplicationState,
   ) {
-    this.#number = regionNumber(region);
-    this.#feed = new ChangeFeed(state.changedAt);
+    this.#number = toRegionNumber(region);
+    this.#feed = new ChangeFeed(state.lastChangeStamp);
   }
 
   get feed(): ChangeFeed {
@@ -78,118 +78,121 @@ export class ReplicationState {
   }
 
   /** A stamp for what is changed now. */
-  stamp(wallMs: number): number {
+  now(wallMs: number): number {
     this.state.clock = nextStamp(this.state.clock, wallMs, this.#number);
     return this.state.clock;
   }
 
   /** Whether the stamp is of this region. */
-  gave(stamp: number): boolean {
-    return regionNumberOf(stamp) === this.#number;
+  isLocal(stamp: number): boolean {
+    return readRegionNumber(stamp) === this.#number;
   }
 
   /** Stamps given from now on are later than one that was seen. */
-  saw(stamp: number): void {
+  receive(stamp: number): void {
     if (stamp > this.state.clock) this.state.clock = stamp;
   }
 
   /** The post's own entries were changed at this stamp. */
-  counted(post: string, stamp: number): void {
-    this.state.changedAt = stamp;
-    this.#feed.counted(post, stamp);
+  recordCount(post: string, stamp: number): void {
+    this.state.lastChangeStamp = stamp;
+    this.#feed.recordCount(post, stamp);
   }
 
   /** An actor's toggle was. */
-  toggled(post: string, metric: number, actor: Key64, stamp: number): void {
-    this.state.changedAt = stamp;
-    this.#feed.toggled(post, metric, actor, stamp);
+  recordToggle(post: string, metric: number, actor: Key64, stamp: number): void {
+    this.state.lastChangeStamp = stamp;
+    this.#feed.recordToggle(post, metric, actor, stamp);
   }
 
-  known(region: string): Known {
-    return this.state.known.get(region) ?? UNKNOWN;
+  versionVectorEntry(region: string): VersionVectorEntry {
+    return this.state.versionVector.get(region) ?? NEVER_SEEN;
   }
 
-  heard(region: string): Life {
-    return this.state.heard.get(region) ?? UNHEARD;
+  latestIncarnation(region: string): Incarnation {
+    return this.state.latestIncarnations.get(region) ?? NO_INCARNATION;
   }
 
   /** Whether another region can be counted for: whoever makes up names would make each record larger without end. */
   hasRoomFor(region: string): boolean {
-    const { heard } = this.state;
+    const { latestIncarnations: heard } = this.state;
     return heard.has(region) || heard.size < REGIONS_MAX;
   }
 
-  hear(region: string, { epoch, nonce }: Life): void {
-    if (epoch <= this.heard(region).epoch) return;
-    this.state.heard.set(region, { epoch, nonce });
+  learnIncarnation(region: string, { epoch, nonce }: Incarnation): void {
+    if (epoch <= this.latestIncarnation(region).epoch) return;
+    this.state.latestIncarnations.set(region, { epoch, nonce });
     // It may have forgotten that it has told all, and has heard more since from lives that are over.
-    this.state.toldBy = this.state.toldBy.filter((one) => one !== region);
-    this.state.toldAt = 0;
+    this.state.syncedFrom = this.state.syncedFrom.filter((one) => one !== region);
+    this.state.syncedAtStamp = 0;
   }
 
   /** It is about to be told all. @returns whether it is the newest that was heard of, and no other of its epoch is */
-  tells(region: string, life: Life): boolean {
-    this.hear(region, life);
-    return orderOf(life, this.heard(region)) === 'same';
+  observeIncarnation(region: string, life: Incarnation): boolean {
+    this.learnIncarnation(region, life);
+    return compareIncarnations(life, this.latestIncarnation(region)) === 'same';
   }
 
   /** Another life begins: it is to hear from all what the ones before may have told them. */
-  begin(before: Life): void {
+  startIncarnation(before: Incarnation): void {
     const { state } = this;
-    state.goesOn = [...state.goesOn, { epoch: before.epoch, nonce: before.nonce }].slice(-GOES_ON_MAX);
-    if (state.toldAt > 0) state.sure = state.clock;
-    state.toldBy = [];
-    state.toldAt = 0;
+    state.predecessors = [...state.predecessors, { epoch: before.epoch, nonce: before.nonce }].slice(-PREDECESSORS_MAX);
+    if (state.syncedAtStamp > 0) state.completeUpTo = state.clock;
+    state.syncedFrom = [];
+    state.syncedAtStamp = 0;
   }
 
   /** The store was started again, perhaps on a server that lacks what was done last: a life begins that goes on from none. */
-  restart(before: Life, wallMs: number): void {
+  restart(before: Incarnation, wallMs: number): void {
     const { state } = this;
-    this.begin(before);
-    state.goesOn = [];
-    state.found = state.clock;
-    state.clock = Math.max(state.clock, stampOf(wallMs));
-    state.born = state.clock;
+    this.startIncarnation(before);
+    state.predecessors = [];
+    state.recoveredUpTo = state.clock;
+    state.clock = Math.max(state.clock, firstStampAt(wallMs));
+    state.startedAtStamp = state.clock;
   }
 
   /**
    * The clock had run ahead, and goes back to `clock`, at or above which no peer knows anything: a life begins. What was counted up to
    * the clock before it is not lost. What is shipped is found by scans.
    */
-  comeBack(clock: number): void {
+  rewindClock(clock: number): void {
     const { state } = this;
-    state.found = Math.max(state.found, state.clock);
+    state.recoveredUpTo = Math.max(state.recoveredUpTo, state.clock);
     state.clock = clock;
-    state.changedAt = clock;
-    state.born = clock;
-    state.sure = Math.min(state.sure, clock);
-    state.confirmed = Math.min(state.confirmed, clock);
-    state.floor = Math.min(state.floor, clock);
+    state.lastChangeStamp = clock;
+    state.startedAtStamp = clock;
+    state.completeUpTo = Math.min(state.completeUpTo, clock);
+    state.ackedUpTo = Math.min(state.ackedUpTo, clock);
+    state.stableStamp = Math.min(state.stableStamp, clock);
     this.#feed = new ChangeFeed(clock);
   }
 
-  told(region: string): void {
+  markSynced(region: string): void {
     const { state } = this;
-    if (!state.toldBy.includes(region)) state.toldBy = [...state.toldBy, region];
+    if (!state.syncedFrom.includes(region)) state.syncedFrom = [...state.syncedFrom, region];
   }
 
   /**
-   * All peers have confirmed what this life has changed up to `confirmed`, and need no mark of it. What every region has
+   * All peers have confirmed what this life has changed up to `ackedUpTo`, and need no mark of it. What every region has
    * confirmed of every other needs no register, either: whatever comes is later. Causal stability (Baquero, Almeida, Shoker:
    * "Making operation-based CRDTs operation-based", DAIS 2014).
    *
    * A life that lost something does not count as confirmed what the ones before did, until it was told by all what they had
    * heard, and has passed it on: some may not have.
    */
-  settle(confirmed: number, peers: readonly string[]): void {
+  advanceStability(ackedUpTo: number, peers: readonly string[]): void {
     const { state } = this;
-    this.#feed.trim(confirmed);
-    state.changedAt = Math.max(state.changedAt, confirmed);
-    if (state.toldAt === 0 && peers.every((peer) => state.toldBy.includes(peer))) state.toldAt = state.clock;
-    const whole = state.toldAt > 0 && confirmed >= state.toldAt;
-    state.confirmed = Math.max(state.confirmed, whole ? confirmed : Math.min(confirmed, state.sure));
+    this.#feed.trim(ackedUpTo);
+    state.lastChangeStamp = Math.max(state.lastChangeStamp, ackedUpTo);
+    if (state.syncedAtStamp === 0 && peers.every((peer) => state.syncedFrom.includes(peer)))
+      state.syncedAtStamp = state.clock;
+    const whole = state.syncedAtStamp > 0 && ackedUpTo >= state.syncedAtStamp;
+    state.ackedUpTo = Math.max(state.ackedUpTo, whole ? ackedUpTo : Math.min(ackedUpTo, state.completeUpTo));
     // What a peer knows to be confirmed may have been lost here since.
-    const heard = peers.map((peer) => Math.min(this.known(peer).confirmed, this.known(peer).upTo));
-    state.floor = Math.max(state.floor, Math.min(state.confirmed, ...heard));
+    const heard = peers.map((peer) =>
+      Math.min(this.versionVectorEntry(peer).ackedUpTo, this.versionVectorEntry(peer).upTo),
+    );
+    state.stableStamp = Math.max(state.stableStamp, Math.min(state.ackedUpTo, ...heard));
   }
 }

@@ -21,7 +21,7 @@ const GREETING_END = '","nsp":"/","type":2}';
 /** Redis's sharded channels. */
 export interface ShardedChannels {
   /** Those to which a subscription has been made just now, for the first time or again. */
-  readonly confirmed: Observable<readonly string[]>;
+  readonly subscribed: Observable<readonly string[]>;
   /** Kept up until `unsubscribe`, also when the connection is lost meanwhile. One handler a channel. Never throws. */
   subscribe(channel: string, handler: (message: Buffer, channel: Buffer) => void): void;
   unsubscribe(channel: string): void;
@@ -39,7 +39,7 @@ interface Message {
 }
 
 /** The part of the adapter that takes messages. */
-interface Receiver {
+interface AdapterReceiver {
   onMessage(message: Message): void;
 }
 
@@ -55,7 +55,7 @@ export class BroadcastAdapter {
   }
 
   /** Whether another gateway may have connections of the actor whose room it is. */
-  mayHear(room: string): boolean {
+  hasRemoteSubscribers(room: string): boolean {
     return !this.#client.quiet.isQuiet(channelOf(room));
   }
 
@@ -66,7 +66,7 @@ export class BroadcastAdapter {
     // socket.io calls it with `new`.
     return function (namespace: unknown) {
       const adapter = create(namespace);
-      const receiver = adapter as unknown as Partial<Receiver>;
+      const receiver = adapter as unknown as Partial<AdapterReceiver>;
       const receive = receiver.onMessage?.bind(adapter);
       // A version of the adapter that receives otherwise answers whatever it is asked.
       if (receive === undefined) return adapter;
@@ -98,7 +98,7 @@ class ChannelsClient {
   ) {
     const publish = (channel: string, message: string | Buffer): Promise<unknown> => channels.publish(channel, message);
     this.quiet = new SubscriberCache(clock, publish, (channel) => this.#subscribed.has(channel));
-    channels.confirmed.subscribe((confirmed) => {
+    channels.subscribed.subscribe((confirmed) => {
       for (const channel of confirmed) if (channel.startsWith(ROOM_PREFIX)) this.#greet(channel);
     });
   }
@@ -107,14 +107,14 @@ class ChannelsClient {
     this.#subscribed.add(channel);
     this.channels.subscribe(channel, (message, from) => {
       if (!this.#isGreeting(message)) handler(message, from);
-      else if (!message.equals(this.#greeting)) this.quiet.wake(channel);
+      else if (!message.equals(this.#greeting)) this.quiet.invalidate(channel);
     });
   }
 
   sUnsubscribe(channel: string): void {
     this.#subscribed.delete(channel);
     this.channels.unsubscribe(channel);
-    this.quiet.wake(channel);
+    this.quiet.invalidate(channel);
   }
 
   /** Says and forgets: resolves at once, for Socket.IO waits for it before it emits on this gateway. */
@@ -125,7 +125,7 @@ class ChannelsClient {
 
   /** Others may have come or greeted while this gateway did not hear. */
   #greet(channel: string): void {
-    this.quiet.wake(channel);
+    this.quiet.invalidate(channel);
     this.#send(channel, this.#greeting);
   }
 

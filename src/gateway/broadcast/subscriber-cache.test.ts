@@ -40,7 +40,7 @@ test('with nobody else one message goes out, and no other until somebody comes',
   expect(sent).toEqual(['a']);
   expect(channels.isQuiet('c')).toBe(true);
   state.others = 1;
-  channels.wake('c');
+  channels.invalidate('c');
   await send('d', 'e');
   expect(sent).toEqual(['a', 'd', 'e']);
 });
@@ -75,7 +75,7 @@ test('who greets while a message is on its way hears the next', async () => {
   const { channels, sent, state, answer, send } = world();
   const first = channels.send('c', 'a');
   state.others = 1;
-  channels.wake('c');
+  channels.invalidate('c');
   answer();
   await first;
   await send('b');
@@ -86,7 +86,7 @@ test('of two messages on their way before and behind a greeting the second decid
   const { channels, sent, state, answer, send } = world();
   const first = channels.send('c', 'a');
   state.others = 1;
-  channels.wake('c');
+  channels.invalidate('c');
   const second = channels.send('c', 'b');
   answer();
   await Promise.all([first, second]);

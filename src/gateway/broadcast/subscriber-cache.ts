@@ -52,7 +52,7 @@ export class SubscriberCache {
   }
 
   /** Somebody came to the channel, or may have. */
-  wake(channel: string): void {
+  invalidate(channel: string): void {
     this.#quiet.delete(channel);
     this.#asked.delete(channel);
   }

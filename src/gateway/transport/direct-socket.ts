@@ -30,7 +30,7 @@ interface ReadHandle {
 const OPEN = 1;
 
 /** `undefined` under long-polling, and where Engine.IO keeps it elsewhere. */
-export function webSocketOf(transport: EngineSocket['transport']): WebSocket | undefined {
+export function findWebSocket(transport: EngineSocket['transport']): WebSocket | undefined {
   try {
     return (transport as unknown as Transport).socket;
   } catch {
@@ -45,7 +45,7 @@ export function webSocketOf(transport: EngineSocket['transport']): WebSocket | u
 export function terminate(connection: EngineSocket): void {
   connection.close(true);
   const { transport } = connection;
-  webSocketOf(transport)?.terminate();
+  findWebSocket(transport)?.terminate();
   // Long-polling that is closing already does not close again; it has the end of its wait here.
   const { shouldClose } = transport as { readonly shouldClose?: unknown };
   if (connection.readyState !== 'closed' && typeof shouldClose === 'function') shouldClose.call(transport);
@@ -59,7 +59,7 @@ export function terminate(connection: EngineSocket): void {
 export class DirectSocket {
   /** @returns `null` where there is none: long-polling, extensions such as compression, other internals than expected. */
   static open(connection: EngineSocket, shortcuts: Shortcuts): DirectSocket | null {
-    if (!shortcuts.directWrite.on) return null;
+    if (!shortcuts.directWrite.isOn) return null;
     try {
       const transport = connection.transport as unknown as Transport;
       const { name, socket } = transport;
@@ -70,7 +70,7 @@ export class DirectSocket {
       const { libuvWrite } = shortcuts;
       return new DirectSocket(connection, transport, socket, tcp, libuvWrite.open(tcp), shortcuts);
     } catch (error) {
-      shortcuts.directWrite.fail(error);
+      shortcuts.directWrite.disable(error);
       return null;
     }
   }
@@ -90,7 +90,7 @@ export class DirectSocket {
    */
   get isOpen(): boolean {
     const { directWrite } = this.shortcuts;
-    if (!directWrite.on) return false;
+    if (!directWrite.isOn) return false;
     try {
       const { transport, socket, tcp } = this;
       const { writable, readyState } = transport;
@@ -99,22 +99,22 @@ export class DirectSocket {
           throw new Error('a transport has no state');
         return false;
       }
-      return socket.readyState === OPEN && tcp.writableLength === 0 && tcp.writable && this.writer?.waits !== true;
+      return socket.readyState === OPEN && tcp.writableLength === 0 && tcp.writable && this.writer?.hasUnsent !== true;
     } catch (error) {
-      directWrite.fail(error);
+      directWrite.disable(error);
       return false;
     }
   }
 
   /** Whether the system has not taken all yet. */
-  get waits(): boolean {
-    return this.tcp.writableLength > 0 || this.writer?.waits === true;
+  get hasUnsent(): boolean {
+    return this.tcp.writableLength > 0 || this.writer?.hasUnsent === true;
   }
 
   /** Stops reading at once, unknown to the stream, which would read 64 KiB more and keep them. @returns whether it did */
-  pause(): boolean {
+  pauseReading(): boolean {
     const { readPause } = this.shortcuts;
-    if (!readPause.on || this.connection.readyState !== 'open' || this.tcp.destroyed) return false;
+    if (!readPause.isOn || this.connection.readyState !== 'open' || this.tcp.destroyed) return false;
     try {
       // A client that is not read must not be taken for one that is gone.
       if (typeof pingTimerOf(this.connection) !== 'object') throw new Error('Engine.IO has no pingTimeoutTimer');
@@ -122,35 +122,35 @@ export class DirectSocket {
       if (typeof status !== 'number') throw new Error('the handle has no readStop');
       return status === 0;
     } catch (error) {
-      readPause.fail(error);
+      readPause.disable(error);
       return false;
     }
   }
 
-  /** Reads again after `pause`. A connection that cannot be read again is closed. */
-  resume(): void {
+  /** Reads again after `pauseReading`. A connection that cannot be read again is closed. */
+  resumeReading(): void {
     if (this.tcp.destroyed) return;
     try {
       const status = readHandleOf(this.tcp)?.readStart?.();
       if (typeof status !== 'number') throw new Error('the handle has no readStart');
     } catch (error) {
-      this.shortcuts.readPause.fail(error);
+      this.shortcuts.readPause.disable(error);
       this.tcp.destroy();
     }
   }
 
   /** Gives the client all its time for a ping again. Engine.IO does so once a ping, for the same reason. */
-  restartPing(): void {
+  restartPingTimeout(): void {
     try {
       if (this.connection.readyState === 'open') pingTimerOf(this.connection)?.refresh();
     } catch (error) {
-      this.shortcuts.readPause.fail(error);
+      this.shortcuts.readPause.disable(error);
     }
   }
 
   /** To be called only while it is open. */
   write(frames: Uint8Array): void {
-    if (this.writer !== null && this.shortcuts.libuvWrite.on) this.writer.write(frames);
+    if (this.writer !== null && this.shortcuts.libuvWrite.isOn) this.writer.write(frames);
     else this.tcp.write(frames);
   }
 }
@@ -158,7 +158,7 @@ export class DirectSocket {
 /** Under WebSocket there has to be a socket of `ws`; that it compresses is nothing unexpected. */
 function expectPolling(name: unknown, socket: WebSocket | undefined, shortcut: Shortcut): null {
   if (typeof name !== 'string' || (name === 'websocket' && typeof socket?.extensions !== 'string')) {
-    shortcut.fail('a transport has no socket of ws');
+    shortcut.disable('a transport has no socket of ws');
   }
   return null;
 }
@@ -173,14 +173,14 @@ function pingTimerOf(connection: EngineSocket): NodeJS.Timeout | null | undefine
 }
 
 /** Packets that Engine.IO holds for the client; `null` where it keeps them elsewhere than expected. */
-export function unsentPackets(connection: EngineSocket, shortcut: Shortcut): readonly unknown[] | null {
-  if (!shortcut.on) return null;
+export function readUnsentPackets(connection: EngineSocket, shortcut: Shortcut): readonly unknown[] | null {
+  if (!shortcut.isOn) return null;
   try {
     const { writeBuffer } = connection as unknown as { readonly writeBuffer?: unknown };
     if (!Array.isArray(writeBuffer)) throw new Error("Engine.IO's socket has no writeBuffer");
     return writeBuffer as unknown[];
   } catch (error) {
-    shortcut.fail(error);
+    shortcut.disable(error);
     return null;
   }
 }

@@ -9,7 +9,7 @@ import { closeClients, connect, untilConnected } from '../../../test/support/cli
 import { until } from '../../../test/support/until.js';
 import { HandshakeMemory } from './handshake-memory.js';
 import { Shortcut } from './shortcut.js';
-import { type WebSocket, webSocketOf } from './direct-socket.js';
+import { type WebSocket, findWebSocket } from './direct-socket.js';
 
 const PING_INTERVAL_MS = 50;
 const CROWD = 50;
@@ -46,7 +46,7 @@ test('a connection has what it needed for its handshake only until it stands', a
   const { socket } = await connected();
   await until(() => isReleased(socket), 'the release');
   const { conn } = socket;
-  const webSocket = webSocketOf(conn.transport) as WebSocket & NodeJS.EventEmitter;
+  const webSocket = findWebSocket(conn.transport) as WebSocket & NodeJS.EventEmitter;
   expect(socket.handshake.headers).toEqual({});
   expect(conn.transport.listeners('headers')).toEqual([]);
   expect(webSocket.listeners('error')).toHaveLength(1);
@@ -67,7 +67,7 @@ test('what is released later is where it is looked for', async () => {
   const { socket } = await connected();
   const { conn } = socket;
   await until(() => isReleased(socket), 'the release');
-  const receiver = Reflect.get(webSocketOf(conn.transport)!, '_receiver') as Record<string, unknown>;
+  const receiver = Reflect.get(findWebSocket(conn.transport)!, '_receiver') as Record<string, unknown>;
   await once(conn as unknown as NodeJS.EventEmitter, 'heartbeat');
   expect(receiver).toMatchObject({ _mask: undefined, _buffers: [] });
   expect(conn).toMatchObject({ sentCallbackFn: expect.any(Array), cleanupFn: [expect.any(Function)] });
@@ -99,7 +99,7 @@ test.each([
 test('a connection that breaks is told as an end, and once', async () => {
   const { socket } = await connected();
   await until(() => isReleased(socket), 'the release');
-  webSocketOf(socket.conn.transport)!._socket!.destroy(new Error('broken'));
+  findWebSocket(socket.conn.transport)!._socket!.destroy(new Error('broken'));
   await until(() => disconnected.includes(socket.id), 'the end');
   expect(disconnected.filter((id) => id === socket.id)).toHaveLength(1);
 });

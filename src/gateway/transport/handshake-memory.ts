@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import type { Server, Socket } from 'socket.io';
-import { type WebSocket, webSocketOf } from './direct-socket.js';
+import { type WebSocket, findWebSocket } from './direct-socket.js';
 import type { Shortcut } from './shortcut.js';
 
 type EngineSocket = Socket['conn'];
@@ -30,11 +30,11 @@ export class HandshakeMemory {
 
   constructor(private readonly shortcut: Shortcut) {
     this.#releaseReceived = function (this: EngineSocket): void {
-      if (!shortcut.on || this.readyState !== 'open') return;
+      if (!shortcut.isOn || this.readyState !== 'open') return;
       try {
         releaseReceived(this);
       } catch (error) {
-        shortcut.fail(error);
+        shortcut.disable(error);
       }
     };
   }
@@ -52,7 +52,7 @@ export class HandshakeMemory {
   /** @throws Error when something is not as expected; the connection works on */
   release(socket: Socket): void {
     const { conn } = socket;
-    const webSocket = webSocketOf(conn.transport);
+    const webSocket = findWebSocket(conn.transport);
     if (webSocket === undefined) throw new Error('the transport has no socket of ws');
     replace(conn, 'request', null);
     replace(socket, 'handshake', NO_HANDSHAKE);
@@ -68,11 +68,11 @@ export class HandshakeMemory {
   }
 
   readonly #releaseIfOpen = (socket: Socket): void => {
-    if (!this.shortcut.on || socket.conn.readyState !== 'open') return;
+    if (!this.shortcut.isOn || socket.conn.readyState !== 'open') return;
     try {
       this.release(socket);
     } catch (error) {
-      this.shortcut.fail(error);
+      this.shortcut.disable(error);
     }
   };
 }
@@ -102,7 +102,7 @@ function releaseOwnRoom({ id, rooms, nsp }: Socket): void {
  */
 function releaseReceived(connection: EngineSocket): void {
   releaseRoom(fieldOf(connection, 'sentCallbackFn', Array));
-  const webSocket = webSocketOf(connection.transport);
+  const webSocket = findWebSocket(connection.transport);
   if (webSocket === undefined) throw new Error('the transport has no socket of ws');
   const receiver = objectIn(webSocket, '_receiver');
   releaseRoom(fieldOf(receiver, '_buffers', Array));

@@ -3,19 +3,19 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { provedShortcuts } from '../../../test/support/proved-shortcuts.js';
 import { until } from '../../../test/support/until.js';
-import type { LibuvWrite } from './libuv-writer.js';
+import type { LibuvWriteShortcut } from './libuv-writer.js';
 
 /** More than the system takes while nobody reads. */
 const PIECE = 1_000_000;
 const PIECES = 40;
 
-let libuvWrite: LibuvWrite;
+let libuvWrite: LibuvWriteShortcut;
 
 beforeAll(async () => {
   libuvWrite = (await provedShortcuts()).libuvWrite;
 });
 
-afterAll(() => expect(libuvWrite.on).toBe(true));
+afterAll(() => expect(libuvWrite.isOn).toBe(true));
 
 const servers: Server[] = [];
 
@@ -43,14 +43,14 @@ describe('writing past the stream of a TCP socket', () => {
       expected += text;
       if (i % 3 === 2 || own.writableLength > 0) own.write(text);
       else writer.write(Buffer.from(text));
-      waited ||= writer.waits;
+      waited ||= writer.hasUnsent;
     }
     expect(waited).toBe(true);
     own.end();
     let received = '';
     for await (const chunk of other) received += String(chunk);
     expect(received === expected).toBe(true);
-    expect(writer.waits).toBe(false);
+    expect(writer.hasUnsent).toBe(false);
   });
 
   it('has nothing waiting when the system has taken all', async () => {
@@ -58,7 +58,7 @@ describe('writing past the stream of a TCP socket', () => {
     const writer = libuvWrite.open(own)!;
     writer.write(Buffer.from('one piece'));
     writer.write(Buffer.from('and another piece'));
-    expect(writer.waits).toBe(false);
+    expect(writer.hasUnsent).toBe(false);
     await until(() => other.bytesRead === 26, 'all have come');
     own.destroy();
   });
@@ -70,10 +70,10 @@ describe('writing past the stream of a TCP socket', () => {
     const { _handle: handle } = own as unknown as { readonly _handle: object };
     Object.defineProperty(handle, 'writeQueueSize', { value: 0 });
     let written = 0;
-    for (; !writer.waits || written % 5 !== 0; written++) writer.write(Buffer.alloc(PIECE));
+    for (; !writer.hasUnsent || written % 5 !== 0; written++) writer.write(Buffer.alloc(PIECE));
     other.resume();
     await until(() => other.bytesRead === written * PIECE, 'all have come');
-    await until(() => !writer.waits, 'nothing waits');
+    await until(() => !writer.hasUnsent, 'nothing waits');
     expect(own.destroyed).toBe(false);
     own.destroy();
   });
@@ -96,7 +96,7 @@ describe('writing past the stream of a TCP socket', () => {
     const writer = libuvWrite.open(own)!;
     own.on('error', () => undefined);
     other.pause();
-    while (!writer.waits) writer.write(Buffer.alloc(PIECE));
+    while (!writer.hasUnsent) writer.write(Buffer.alloc(PIECE));
     const closed = new Promise((resolve) => void own.once('close', resolve));
     other.resetAndDestroy();
     await closed;

@@ -25,7 +25,7 @@ const NOTHING_QUEUED = -1;
 type WriteCall = (handle: TcpHandle, bytes: Uint8Array) => number | WriteRequest;
 
 /** The shortcut: how Node's own streams write to a handle, which differs from line to line. */
-export class LibuvWrite extends Shortcut {
+export class LibuvWriteShortcut extends Shortcut {
   #call: WriteCall | null = null;
 
   /**
@@ -54,7 +54,7 @@ export class LibuvWrite extends Shortcut {
 
   /** @returns `null` when it is off, and for a socket that is not plain TCP or is closed */
   open(tcp: TcpSocket): LibuvWriter | null {
-    return this.on ? this.openUnproved(tcp) : null;
+    return this.isOn ? this.openUnproved(tcp) : null;
   }
 
   /** As `open`, for the proof. */
@@ -63,7 +63,7 @@ export class LibuvWrite extends Shortcut {
     try {
       return new LibuvWriter(tcp, handleOf(tcp), this.#call, this);
     } catch (error) {
-      this.fail(error);
+      this.disable(error);
       return null;
     }
   }
@@ -106,7 +106,7 @@ export class LibuvWriter {
   ) {}
 
   /** Whether something that was written here waits for the system. */
-  get waits(): boolean {
+  get hasUnsent(): boolean {
     return this.#waiting > 0;
   }
 
@@ -118,7 +118,7 @@ export class LibuvWriter {
       if (typeof result === 'number' && result < 0) this.tcp.destroy();
       else this.#wait(result, bytes);
     } catch (error) {
-      this.shortcut.fail(error);
+      this.shortcut.disable(error);
       this.tcp.destroy();
     }
   }

@@ -40,9 +40,9 @@ export interface EventReceiver {
   event(event: string, args: readonly unknown[], id: number | null): void;
 }
 
-export interface Receiver extends EventReceiver {
+export interface PacketReceiver extends EventReceiver {
   /** Another packet has come, such as an acknowledgement that nobody asked for. */
-  other(): void;
+  otherPacket(): void;
 }
 
 export type Act = 'like' | 'unlike' | 'view';
@@ -51,7 +51,7 @@ export type Act = 'like' | 'unlike' | 'view';
  * Where a decoder has no receiver its events go through socket.io, whose listeners are not told the number of an event's
  * acknowledgement. So it is the last argument.
  */
-export class AcknowledgementId {
+export class AckArgument {
   constructor(readonly value: number | null) {}
 }
 
@@ -59,9 +59,9 @@ export class AcknowledgementId {
  * socket.io's parser, but a message over 16 KiB, or with binary attachments, is not decoded: its event comes with a
  * symbol in place of the payload.
  */
-export class BoundedDecoder extends Decoder {
+export class PacketDecoder extends Decoder {
   /** Gets the events, once the client has connected and until it disconnects; without one socket.io's listeners do. */
-  receiver: Receiver | null = null;
+  receiver: PacketReceiver | null = null;
   #connects = 0;
   /** Attachments that are on their way and are dropped. */
   #dropping = 0;
@@ -102,7 +102,7 @@ export class BoundedDecoder extends Decoder {
       this.#pass({ type: PacketType.EVENT, nsp: '/', data: args, ...(id !== undefined && { id: Number(id) }) });
       return true;
     }
-    this.receiver?.other();
+    this.receiver?.otherPacket();
     // Packets behind the one that disconnects belong to nobody.
     if (data.startsWith('1')) this.receiver = null;
     return false;
@@ -114,7 +114,7 @@ export class BoundedDecoder extends Decoder {
     const { id, nsp, type } = packet;
     const [event, ...args] = packet.data as [unknown, ...unknown[]];
     if (this.receiver !== null && nsp === '/') this.receiver.event(String(event), args, id ?? null);
-    else this.emitReserved('decoded', { type, nsp, data: [event, ...args, new AcknowledgementId(id ?? null)] });
+    else this.emitReserved('decoded', { type, nsp, data: [event, ...args, new AckArgument(id ?? null)] });
   }
 
   #eventOf(data: string, tooLarge: boolean): Packet {
@@ -142,4 +142,4 @@ function numberOf(digits: string | undefined): number | undefined {
   return digits === undefined ? undefined : Number(digits);
 }
 
-export const boundedParser = { Encoder, Decoder: BoundedDecoder };
+export const boundedParser = { Encoder, Decoder: PacketDecoder };

@@ -11,7 +11,7 @@ export class Shortcut {
     private readonly warn: (message: string) => void,
   ) {}
 
-  get on(): boolean {
+  get isOn(): boolean {
     return this.#on;
   }
 
@@ -21,7 +21,7 @@ export class Shortcut {
   }
 
   /** Switches it off for good, and says so once. Never throws. */
-  fail(reason: unknown): void {
+  disable(reason: unknown): void {
     this.#on = false;
     if (this.#failed) return;
     this.#failed = true;

@@ -1,10 +1,10 @@
-import { LibuvWrite } from './libuv-writer.js';
+import { LibuvWriteShortcut } from './libuv-writer.js';
 import { Shortcut } from './shortcut.js';
 
 /** All shortcuts of a gateway, by what they do. Each is explained where it is taken. */
 export class Shortcuts {
   /** Writes to libuv's handle of a TCP socket: libuv-writer.ts. */
-  readonly libuvWrite: LibuvWrite;
+  readonly libuvWrite: LibuvWriteShortcut;
   /** Writes frames to the TCP socket under `ws`: direct-socket.ts. */
   readonly directWrite: Shortcut;
   /** Looks at what Engine.IO holds for a client that does not read: direct-socket.ts. */
@@ -20,7 +20,7 @@ export class Shortcuts {
 
   /** @param warn is told once of each that is switched off */
   constructor(warn: (message: string) => void) {
-    this.libuvWrite = new LibuvWrite('libuv-write', warn);
+    this.libuvWrite = new LibuvWriteShortcut('libuv-write', warn);
     this.directWrite = new Shortcut('direct-write', warn);
     this.unsentPackets = new Shortcut('unsent-packets', warn);
     this.readPause = new Shortcut('read-pause', warn);

@@ -4,7 +4,7 @@ import type { Clock } from '../../common/clock.js';
  * Numbers the turns of the event loop while somebody asks: a number is the same within a turn, and another in the next. It
  * costs one callback a turn, and none in a turn before which nobody asked.
  */
-export class Turns {
+export class TurnCounter {
   #number = 0;
   #counting = false;
 

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Server, Socket } from 'socket.io';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
-import { webSocketOf } from './direct-socket.js';
+import { findWebSocket } from './direct-socket.js';
 
 type Transport = Socket['conn']['transport'];
 
@@ -11,7 +11,7 @@ const FRAGMENTS_MAX = 16;
 /** Pieces that TCP may bring a message in, each an object that is kept: 256 KiB come in 180 segments of a usual network. */
 const PIECES_MAX = 1_024;
 /** A client that does not answer a close frame is ended after this. */
-export const CLOSE_MS = 2_000;
+export const CLOSE_TIMEOUT_MS = 2_000;
 
 /** Documented, and missing in the types: https://github.com/websockets/ws/blob/8.21.3/doc/ws.md#new-websocketserveroptions-callback */
 interface Closing {
@@ -25,7 +25,7 @@ interface Closing {
 export class OnePongServer extends WebSocketServer {
   constructor(options: ServerOptions) {
     const bounds = { autoPong: false, maxFragments: FRAGMENTS_MAX, maxBufferedChunks: PIECES_MAX };
-    super({ ...options, ...bounds, closeTimeout: CLOSE_MS } as ServerOptions & Closing);
+    super({ ...options, ...bounds, closeTimeout: CLOSE_TIMEOUT_MS } as ServerOptions & Closing);
   }
 
   override handleUpgrade(
@@ -42,10 +42,10 @@ export class OnePongServer extends WebSocketServer {
 }
 
 /** Those who are told of WebSockets as they come. */
-export interface Door {
+export interface UpgradePolicy {
   /** @returns whether the request may become a WebSocket */
   admits(request: IncomingMessage, socket: Duplex): boolean;
-  upgraded(webSocket: WebSocket, request: IncomingMessage, socket: Duplex): void;
+  webSocketOpened(webSocket: WebSocket, request: IncomingMessage, socket: Duplex): void;
 }
 
 const REFUSED = [
@@ -58,7 +58,7 @@ const REFUSED = [
 ].join('\r\n');
 
 /** For `wsEngine`, which Engine.IO makes an object of. */
-export function serverWithDoor(door: Door): typeof OnePongServer {
+export function createGuardedServer(door: UpgradePolicy): typeof OnePongServer {
   return class extends OnePongServer {
     override handleUpgrade(...[request, socket, head, done]: Parameters<OnePongServer['handleUpgrade']>): void {
       if (!door.admits(request, socket)) {
@@ -67,7 +67,7 @@ export function serverWithDoor(door: Door): typeof OnePongServer {
         return;
       }
       super.handleUpgrade(request, socket, head, (webSocket) => {
-        door.upgraded(webSocket, request, socket);
+        door.webSocketOpened(webSocket, request, socket);
         done(webSocket, request);
       });
     }
@@ -83,7 +83,7 @@ const probed = new WeakSet<Transport>();
 
 function endSecondProbe(transport: Transport): void {
   if (probed.has(transport)) {
-    const webSocket = webSocketOf(transport);
+    const webSocket = findWebSocket(transport);
     if (webSocket === undefined) transport.close();
     else webSocket.terminate();
   }

@@ -10,7 +10,7 @@ const HEAD_BYTES = 4;
 export class WsFrameWriter extends AsciiWriter {
   /** A frame with `text`, given or written, between two others. */
   frame(before: string, text: string | Writable, after = ''): void {
-    this.need(HEAD_BYTES);
+    this.reserve(HEAD_BYTES);
     const start = this.length;
     this.length += HEAD_BYTES;
     this.text(before);
@@ -38,7 +38,7 @@ export class WsFrameWriter extends AsciiWriter {
   }
 
   #moveText(start: number, length: number, headBytes: number): void {
-    this.need(headBytes);
+    this.reserve(headBytes);
     this.bytes.copyWithin(start + headBytes, start + HEAD_BYTES, start + HEAD_BYTES + length);
     this.length = start + headBytes + length;
   }

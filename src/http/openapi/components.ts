@@ -31,7 +31,7 @@ const MEANINGS: Readonly<Record<number, string>> = {
   503: 'Nothing was done (`OVERLOADED`), or the store did not answer in time (`UNAVAILABLE`): whether anything was counted is not known, so retry with the same key.',
 };
 
-export function componentsOf(metrics: Metrics): Components {
+export function buildComponents(metrics: Metrics): Components {
   return {
     securitySchemes: {
       token: {

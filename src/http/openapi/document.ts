@@ -1,7 +1,7 @@
 import type { OpenAPIV3_1 } from 'openapi-types';
 import type { Metrics } from '../../counters/metrics.js';
-import { componentsOf } from './components.js';
-import { pathsOf } from './paths.js';
+import { buildComponents } from './components.js';
+import { buildPaths } from './paths.js';
 
 const DESCRIPTION = `Likes, views and viewers now, counted exactly.
 
@@ -9,7 +9,7 @@ Counts change live over Socket.IO (path \`/socket.io/\`) and, as here, over Serv
 Requests with an \`Origin\` that may not use this gateway are refused with \`FORBIDDEN\`, whatever they ask.`;
 
 /** The document that /docs shows: every path of this gateway, with the metrics that it was set to count. */
-export function openApi(metrics: Metrics): OpenAPIV3_1.Document {
+export function buildDocument(metrics: Metrics): OpenAPIV3_1.Document {
   return {
     openapi: '3.1.0',
     info: { title: 'Tallycast', version: '1', description: DESCRIPTION },
@@ -21,7 +21,7 @@ export function openApi(metrics: Metrics): OpenAPIV3_1.Document {
     ],
     // A token where the gateway is set to verify them; else none is needed.
     security: [{}, { token: [] }],
-    paths: pathsOf(metrics),
-    components: componentsOf(metrics),
+    paths: buildPaths(metrics),
+    components: buildComponents(metrics),
   };
 }

@@ -9,7 +9,7 @@ const JSON_TYPE = 'application/json';
 const POSTS = { $ref: '#/components/parameters/posts' };
 const CONSISTENCY = { $ref: '#/components/parameters/consistency' };
 
-export function pathsOf(metrics: Metrics): Paths {
+export function buildPaths(metrics: Metrics): Paths {
   return {
     '/v1/{post}/{metric}': {
       parameters: [{ $ref: '#/components/parameters/post' }],

@@ -1,20 +1,20 @@
 import { describe, expect, it } from '@jest/globals';
-import { RandomShipments } from '../../../test/support/random-shipments.js';
+import { RandomDeltas } from '../../../test/support/random-shipments.js';
 import { Random } from '../../../test/support/random.js';
-import type { Shipment } from '../../counters/replication/delta.js';
-import { stampOf } from '../../counters/replication/hybrid-clock.js';
+import type { Delta } from '../../counters/replication/delta.js';
+import { firstStampAt } from '../../counters/replication/hybrid-clock.js';
 import { WireError } from './wire-format.js';
 import {
   decodeDifferences,
   decodeDigests,
   decodePosts,
-  decodeReceipts,
+  decodeAcks,
   encodeDifferences,
   encodeDigests,
   encodePosts,
-  encodeReceipts,
+  encodeAcks,
 } from './message-codec.js';
-import { decodeShipments, encodeShipments } from './delta-codec.js';
+import { decodeDeltas, encodeDeltas } from './delta-codec.js';
 
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const ROUNDS = 60 * SCALE;
@@ -28,14 +28,14 @@ interface Message {
 
 function message<T>(
   name: string,
-  make: (shipments: RandomShipments, random: Random) => T,
+  make: (shipments: RandomDeltas, random: Random) => T,
   encode: (value: T) => Buffer,
   decode: (bytes: Uint8Array) => T,
 ): Message {
   return {
     name,
     encode(random) {
-      const value = make(new RandomShipments(random), random);
+      const value = make(new RandomDeltas(random), random);
       return { value, bytes: encode(value) };
     },
     decode,
@@ -47,8 +47,8 @@ function list<T>(random: Random, make: () => T): T[] {
 }
 
 const MESSAGES: readonly Message[] = [
-  message('shipments', (make) => make.list(), encodeShipments, decodeShipments),
-  message('receipts', (make, random) => list(random, () => make.receipt()), encodeReceipts, decodeReceipts),
+  message('shipments', (make) => make.list(), encodeDeltas, decodeDeltas),
+  message('receipts', (make, random) => list(random, () => make.ack()), encodeAcks, decodeAcks),
   message(
     'digests',
     (make, random) =>
@@ -120,37 +120,37 @@ function isRead(decode: Message['decode'], bytes: Uint8Array): boolean {
 /** Version, latest stamp and time, and one life: eu, 0, 0. */
 const EU = [3, 0, 0, 1, 2, 0x65, 0x75, 0, 0];
 const WALL_MS = Date.UTC(2026, 0, 1);
-const NOW = stampOf(WALL_MS);
+const NOW = firstStampAt(WALL_MS);
 
 /** As they are a tenth of a second after the one before: of one bucket, a view of each post. */
-function changes(posts: number): Shipment {
+function changes(posts: number): Delta {
   const source = { region: 'eu', epoch: 7, nonce: 4_000_000_000 };
   return {
     kind: 'changes',
     bucket: 3,
     source,
-    born: stampOf(WALL_MS - 1e9),
-    goesOn: [],
-    after: stampOf(WALL_MS - 200),
+    startedAtStamp: firstStampAt(WALL_MS - 1e9),
+    predecessors: [],
+    after: firstStampAt(WALL_MS - 200),
     upTo: NOW,
-    confirmed: stampOf(WALL_MS - 300),
-    floor: stampOf(WALL_MS - 400),
+    ackedUpTo: firstStampAt(WALL_MS - 300),
+    stableStamp: firstStampAt(WALL_MS - 400),
     posts: Array.from({ length: posts }, (_, i) => ({
       post: `post-${String(i).padStart(5, '0')}`,
       updatedAtMs: WALL_MS - (i % 100),
-      entries: [{ metric: 1, replica: source, p: 100_000 + i, n: 0 }],
+      entries: [{ metric: 1, incarnation: source, p: 100_000 + i, n: 0 }],
       registers: [],
       members: [],
     })),
-    shown: null,
+    fullSyncReceiver: null,
   };
 }
 
 describe('on the wire', () => {
   it('a changed post takes about 18 bytes, and less than 36 where it is the only one of its bucket', () => {
-    expect(encodeShipments([changes(1_000)]).length / 1_000).toBeLessThan(19);
+    expect(encodeDeltas([changes(1_000)]).length / 1_000).toBeLessThan(19);
     const some = Array.from({ length: 64 }, (_, bucket) => ({ ...changes(1), bucket }));
-    expect(encodeShipments(some).length / 64).toBeLessThan(36);
+    expect(encodeDeltas(some).length / 64).toBeLessThan(36);
   });
 
   it("a toggle of an actor takes about 14 bytes besides its post's", () => {
@@ -158,7 +158,7 @@ describe('on the wire', () => {
       return { metric: 0, actor: { hi: 4_000_000_000 - lo, lo }, stamp: NOW - 8_192 * (lo % 100), on: true };
     });
     const [post] = changes(1).posts;
-    const bytes = encodeShipments([{ ...changes(0), posts: [{ ...post!, registers }] }]).length;
+    const bytes = encodeDeltas([{ ...changes(0), posts: [{ ...post!, registers }] }]).length;
     expect(bytes / 1_000).toBeLessThan(14);
   });
 
@@ -174,7 +174,7 @@ describe('on the wire', () => {
     ['kind must be at most 7', [...EU, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0, 0, 0, 0]],
     ['the message has 1 bytes too many', [3, 0, 0, 0, 0, 0, 0]],
   ])('what is wrong is named: %s', (problem, bytes) => {
-    expect(() => decodeShipments(Buffer.from(bytes))).toThrow(problem);
+    expect(() => decodeDeltas(Buffer.from(bytes))).toThrow(problem);
   });
 
   it('nothing is made for what is announced and not there', () => {

@@ -1,12 +1,12 @@
 import { STORED_POST_PATTERN } from '../../counters/ids.js';
 import { METRICS_MAX } from '../../counters/metrics.js';
-import { LIVES_MAX, type Replica } from '../../counters/pn-counter.js';
+import { INCARNATIONS_MAX, type RegionIncarnation } from '../../counters/pn-counter.js';
 import type {
-  EntryShipment,
-  MembersShipment,
-  PostShipment,
-  Register,
-  Shipment,
+  EntryDelta,
+  MembersDelta,
+  PostDelta,
+  ToggleRegister,
+  Delta,
   Source,
 } from '../../counters/replication/delta.js';
 import { REGION_PATTERN } from '../../config/peer-urls.js';
@@ -18,7 +18,7 @@ import { WireError, WireReader, WireWriter } from './wire-format.js';
  *     message        version (2) · latest stamp · latest time · life[] · source[] · shipment[]
  *       life           region (length, ASCII) · epoch · nonce
  *       source         index of a life · born (age) · lives that it goes on from: (epoch · nonce)[]
- *       shipment       kind and whether `shown` (a byte) · bucket · index of a source · after, upTo, confirmed, floor (ages)
+ *       shipment       kind and whether `fullSyncReceiver` (a byte) · bucket · index of a source · after, upTo, confirmed, floor (ages)
  *                      · shown: epoch, nonce · post[]
  *       post           id (length, ASCII) · updated at (age) · 4 x number of entries + 2 if members + 1 if registers follow
  *                      · entry … · register[] · members[]
@@ -49,63 +49,67 @@ const KEY_BYTES = 8;
 const TIME_MAX = 8.64e15;
 
 /** What is said once for all shipments of a message. */
-interface Heading {
+interface Header {
   readonly latestStamp: number;
   readonly latestMs: number;
-  readonly lives: readonly Replica[];
+  readonly lives: readonly RegionIncarnation[];
   readonly sources: readonly Source[];
 }
 
-export function encodeShipments(shipments: readonly Shipment[]): Buffer {
+export function encodeDeltas(shipments: readonly Delta[]): Buffer {
   const writer = new WireWriter();
-  const tables = new Tables(shipments);
-  const latest = latestOf(shipments);
+  const tables = new MessageTables(shipments);
+  const latest = findLatest(shipments);
   writer.varint(latest.latestStamp);
   writer.varint(latest.latestMs);
-  writer.varint(tables.lives.length);
-  for (const { region, epoch, nonce } of tables.lives) {
+  writer.varint(tables.incarnations.length);
+  for (const { region, epoch, nonce } of tables.incarnations) {
     writer.text(region);
-    writer.life({ epoch, nonce });
+    writer.incarnation({ epoch, nonce });
   }
   writer.varint(tables.sources.length);
-  for (const { source, born, goesOn } of tables.sources) {
-    writer.varint(tables.lifeOf(source));
+  for (const { source, startedAtStamp: born, predecessors: goesOn } of tables.sources) {
+    writer.varint(tables.indexOfIncarnation(source));
     writeAge(writer, born, latest.latestStamp);
     writer.varint(goesOn.length);
-    for (const life of goesOn) writer.life(life);
+    for (const life of goesOn) writer.incarnation(life);
   }
   writer.varint(shipments.length);
-  for (const shipment of shipments) writeShipment(writer, shipment, latest, tables);
+  for (const shipment of shipments) writeDelta(writer, shipment, latest, tables);
   return writer.message();
 }
 
-/** @throws WireError for anything else than what `encodeShipments` makes */
-export function decodeShipments(bytes: Uint8Array): Shipment[] {
+/** @throws WireError for anything else than what `encodeDeltas` makes */
+export function decodeDeltas(bytes: Uint8Array): Delta[] {
   const reader = new WireReader(bytes);
   const latestStamp = reader.varint('latest stamp');
   const latestMs = reader.varint('latest time', TIME_MAX);
-  const lives = reader.list('lives', LIFE_BYTES, (): Replica => {
-    return { region: reader.text('region', REGION_PATTERN), ...reader.life('life') };
+  const lives = reader.list('lives', LIFE_BYTES, (): RegionIncarnation => {
+    return { region: reader.text('region', REGION_PATTERN), ...reader.incarnation('life') };
   });
   // Besides them the one that ships.
-  if (lives.length > LIVES_MAX + 1) throw new WireError(`lives must be at most ${LIVES_MAX + 1}`);
+  if (lives.length > INCARNATIONS_MAX + 1) throw new WireError(`lives must be at most ${INCARNATIONS_MAX + 1}`);
   const sources = reader.list('sources', SOURCE_BYTES, (): Source => {
     const source = lives[reader.varint('life of a source', lives.length - 1)]!;
     const born = readAge(reader, 'born', latestStamp);
-    return { source, born, goesOn: reader.list('goes on', GOES_ON_BYTES, () => reader.life('goes on')) };
+    return {
+      source,
+      startedAtStamp: born,
+      predecessors: reader.list('goes on', GOES_ON_BYTES, () => reader.incarnation('goes on')),
+    };
   });
   const heading = { latestStamp, latestMs, lives, sources };
-  const shipments = reader.list('shipments', SHIPMENT_BYTES, () => readShipment(reader, heading));
+  const shipments = reader.list('shipments', SHIPMENT_BYTES, () => readDelta(reader, heading));
   reader.end();
   return shipments;
 }
 
-type Latest = Pick<Heading, 'latestStamp' | 'latestMs'>;
+type Latest = Pick<Header, 'latestStamp' | 'latestMs'>;
 
-function latestOf(shipments: readonly Shipment[]): Latest {
+function findLatest(shipments: readonly Delta[]): Latest {
   let latestStamp = 0;
   let latestMs = 0;
-  for (const { born, after, upTo, confirmed, floor, posts } of shipments) {
+  for (const { startedAtStamp: born, after, upTo, ackedUpTo: confirmed, stableStamp: floor, posts } of shipments) {
     latestStamp = Math.max(latestStamp, born, after, upTo, confirmed, floor);
     for (const { updatedAtMs, registers } of posts) {
       latestMs = Math.max(latestMs, updatedAtMs);
@@ -116,30 +120,33 @@ function latestOf(shipments: readonly Shipment[]): Latest {
 }
 
 /** The lives and sources that shipments name, each once. */
-class Tables {
-  readonly lives: Replica[] = [];
+class MessageTables {
+  readonly incarnations: RegionIncarnation[] = [];
   readonly sources: Source[] = [];
   readonly #indexes = new Map<string, number>();
   /** Most that are named one after the other are the same. */
-  #last: { replica: Replica; index: number } | null = null;
+  #last: { replica: RegionIncarnation; index: number } | null = null;
 
-  constructor(shipments: readonly Shipment[]) {
+  constructor(shipments: readonly Delta[]) {
     for (const shipment of shipments) {
-      this.sourceOf(shipment);
-      for (const { entries } of shipment.posts) for (const { replica } of entries) this.lifeOf(replica);
+      this.indexOfSource(shipment);
+      for (const { entries } of shipment.posts)
+        for (const { incarnation: replica } of entries) this.indexOfIncarnation(replica);
     }
   }
 
-  lifeOf(replica: Replica): number {
+  indexOfIncarnation(replica: RegionIncarnation): number {
     if (this.#last?.replica === replica) return this.#last.index;
-    const index = this.#indexOf(this.lives, replica, `${replica.region} ${replica.epoch} ${replica.nonce}`);
+    const index = this.#indexOf(this.incarnations, replica, `${replica.region} ${replica.epoch} ${replica.nonce}`);
     this.#last = { replica, index };
     return index;
   }
 
-  sourceOf({ source, born, goesOn }: Source): number {
-    const key = [this.lifeOf(source), born, ...goesOn.map(({ epoch, nonce }) => `${epoch}.${nonce}`)].join(' ');
-    return this.#indexOf(this.sources, { source, born, goesOn }, key);
+  indexOfSource({ source, startedAtStamp: born, predecessors: goesOn }: Source): number {
+    const key = [this.indexOfIncarnation(source), born, ...goesOn.map(({ epoch, nonce }) => `${epoch}.${nonce}`)].join(
+      ' ',
+    );
+    return this.#indexOf(this.sources, { source, startedAtStamp: born, predecessors: goesOn }, key);
   }
 
   #indexOf<T>(list: T[], one: T, key: string): number {
@@ -152,45 +159,66 @@ class Tables {
   }
 }
 
-function writeShipment(writer: WireWriter, shipment: Shipment, latest: Latest, tables: Tables): void {
-  const { kind, bucket, after, upTo, confirmed, floor, shown, posts } = shipment;
+function writeDelta(writer: WireWriter, shipment: Delta, latest: Latest, tables: MessageTables): void {
+  const {
+    kind,
+    bucket,
+    after,
+    upTo,
+    ackedUpTo: confirmed,
+    stableStamp: floor,
+    fullSyncReceiver: shown,
+    posts,
+  } = shipment;
   writer.byte(KINDS.indexOf(kind) | (shown === null ? 0 : SHOWN));
   writer.varint(bucket);
-  writer.varint(tables.sourceOf(shipment));
+  writer.varint(tables.indexOfSource(shipment));
   for (const stamp of [after, upTo, confirmed, floor]) writeAge(writer, stamp, latest.latestStamp);
-  if (shown !== null) writer.life(shown);
+  if (shown !== null) writer.incarnation(shown);
   writer.varint(posts.length);
   for (const post of posts) writePost(writer, post, latest, tables);
 }
 
-function readShipment(reader: WireReader, heading: Heading): Shipment {
+function readDelta(reader: WireReader, heading: Header): Delta {
   const { latestStamp, sources } = heading;
   const head = reader.byte('kind', SHOWN | (KINDS.length - 1));
   const kind = KINDS[head & ~SHOWN]!;
   const bucket = reader.varint('bucket');
-  const { source, born, goesOn } = sources[reader.varint('source', sources.length - 1)]!;
+  const { source, startedAtStamp: born, predecessors: goesOn } = sources[reader.varint('source', sources.length - 1)]!;
   const after = readAge(reader, 'after', latestStamp);
   const upTo = readAge(reader, 'up to', latestStamp);
   const confirmed = readAge(reader, 'confirmed', latestStamp);
   const floor = readAge(reader, 'floor', latestStamp);
-  const shown = (head & SHOWN) === 0 ? null : reader.life('shown');
+  const shown = (head & SHOWN) === 0 ? null : reader.incarnation('shown');
   const posts = reader.list('posts', POST_BYTES, () => readPost(reader, heading));
-  return { kind, bucket, source, born, goesOn, after, upTo, confirmed, floor, posts, shown };
+  return {
+    kind,
+    bucket,
+    source,
+    startedAtStamp: born,
+    predecessors: goesOn,
+    after,
+    upTo,
+    ackedUpTo: confirmed,
+    stableStamp: floor,
+    posts,
+    fullSyncReceiver: shown,
+  };
 }
 
 function writePost(
   writer: WireWriter,
-  shipment: PostShipment,
+  shipment: PostDelta,
   { latestStamp, latestMs }: Latest,
-  tables: Tables,
+  tables: MessageTables,
 ): void {
   const { post, updatedAtMs, entries, registers, members } = shipment;
   writer.text(post);
   writeAge(writer, updatedAtMs, latestMs);
   const has = (registers.length > 0 ? REGISTERS : 0) + (members.length > 0 ? MEMBERS : 0);
   writer.varint(entries.length * ENTRY + has);
-  for (const { metric, replica, p, n } of entries) {
-    writer.varint(tables.lifeOf(replica) * METRICS_MAX + metric);
+  for (const { metric, incarnation: replica, p, n } of entries) {
+    writer.varint(tables.indexOfIncarnation(replica) * METRICS_MAX + metric);
     writer.varint(p);
     writer.varint(n);
   }
@@ -201,7 +229,7 @@ function writePost(
     writeAge(writer, stamp, latestStamp);
   }
   if (members.length > 0) writer.varint(members.length);
-  for (const { metric, part, parts, actors } of members) {
+  for (const { metric, subset: part, subsets: parts, actors } of members) {
     writer.byte(metric);
     writer.varint(part);
     writer.varint(parts);
@@ -210,7 +238,7 @@ function writePost(
   }
 }
 
-function readPost(reader: WireReader, { latestStamp, latestMs, lives }: Heading): PostShipment {
+function readPost(reader: WireReader, { latestStamp, latestMs, lives }: Header): PostDelta {
   const post = reader.text('post', STORED_POST_PATTERN);
   const updatedAtMs = readAge(reader, 'updated at', latestMs);
   const lists = reader.varint('entries');
@@ -224,25 +252,25 @@ function readPost(reader: WireReader, { latestStamp, latestMs, lives }: Heading)
   return { post, updatedAtMs, entries, registers, members };
 }
 
-function readEntry(reader: WireReader, lives: readonly Replica[]): EntryShipment {
+function readEntry(reader: WireReader, lives: readonly RegionIncarnation[]): EntryDelta {
   const head = reader.varint('life and metric of an entry', lives.length * METRICS_MAX - 1);
   const replica = lives[Math.floor(head / METRICS_MAX)]!;
-  return { metric: head % METRICS_MAX, replica, p: reader.varint('p'), n: reader.varint('n') };
+  return { metric: head % METRICS_MAX, incarnation: replica, p: reader.varint('p'), n: reader.varint('n') };
 }
 
-function readRegister(reader: WireReader, latestStamp: number): Register {
+function readRegister(reader: WireReader, latestStamp: number): ToggleRegister {
   const head = reader.byte('metric of a register', 2 * METRICS_MAX - 1);
   const actor = reader.key('actor');
   const stamp = readAge(reader, 'stamp', latestStamp);
   return { metric: head % METRICS_MAX, actor, stamp, on: head >= METRICS_MAX };
 }
 
-function readMembers(reader: WireReader): MembersShipment {
+function readMembers(reader: WireReader): MembersDelta {
   const metric = reader.byte('metric of members', METRICS_MAX - 1);
   const part = reader.varint('part');
   const parts = reader.varint('parts');
   if (part >= parts) throw new WireError('part must be below parts');
-  return { metric, part, parts, actors: reader.list('actors', KEY_BYTES, () => reader.key('actor')) };
+  return { metric, subset: part, subsets: parts, actors: reader.list('actors', KEY_BYTES, () => reader.key('actor')) };
 }
 
 function writeAge(writer: WireWriter, value: number, latest: number): void {

@@ -1,34 +1,34 @@
 import { type ActorKeys, bucketOf } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
-import { type PostShipment, type Shipment } from '../../counters/replication/delta.js';
+import { type PostDelta, type Delta } from '../../counters/replication/delta.js';
 import { WireError } from './wire-format.js';
 
 /**
  * What shipments of another region have to be besides well-formed: a call that breaks a rule is refused as a whole, because regions that
  * are set up alike never send one. What depends on clocks and on what was counted is looked at bucket by bucket: see Admission.
  */
-export class ShipmentRules {
+export class DeltaValidation {
   /** What regions must agree on, in one line: `64 hash likes:toggle,views:tally`. */
-  readonly counted: string;
+  readonly schema: string;
 
   constructor(
     private readonly buckets: number,
     actorKeys: ActorKeys,
     private readonly metrics: Metrics,
   ) {
-    this.counted = `${buckets} ${actorKeys} ${metrics.toString()}`;
+    this.schema = `${buckets} ${actorKeys} ${metrics.toString()}`;
   }
 
   /**
    * Whether a region that counts so may ship to this one: it has the same buckets and kind of actor keys, and no metrics that are not known here.
    * More may be known here, so that metrics are added in one region after the other.
    */
-  counts(theirs: string): boolean {
-    return this.counted === theirs || this.counted.startsWith(`${theirs},`);
+  acceptsSchema(theirs: string): boolean {
+    return this.schema === theirs || this.schema.startsWith(`${theirs},`);
   }
 
   /** @throws WireError */
-  check(from: string, shipments: readonly Shipment[]): void {
+  check(from: string, shipments: readonly Delta[]): void {
     for (const { source, bucket, posts } of shipments) {
       if (source.region !== from) throw new WireError(`source must be ${from}, the region that calls`);
       this.checkBucket(bucket);
@@ -41,7 +41,7 @@ export class ShipmentRules {
     if (bucket >= this.buckets) throw new WireError(`bucket must be below ${this.buckets}`);
   }
 
-  #checkPost({ post, entries, registers, members }: PostShipment, bucket: number): void {
+  #checkPost({ post, entries, registers, members }: PostDelta, bucket: number): void {
     if (bucketOf(post, this.buckets) !== bucket) throw new WireError(`post must be one of bucket ${bucket}`);
     const { list } = this.metrics;
     for (const { metric } of entries) {

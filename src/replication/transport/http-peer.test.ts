@@ -3,17 +3,17 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { freePort } from '../../../test/support/free-port.js';
-import { RandomShipments } from '../../../test/support/random-shipments.js';
+import { RandomDeltas } from '../../../test/support/random-shipments.js';
 import { Random } from '../../../test/support/random.js';
 import type { Clock } from '../../common/clock.js';
 import { bucketOf } from '../../counters/ids.js';
 import { Metrics } from '../../counters/metrics.js';
-import type { Receipt, Shipment } from '../../counters/replication/delta.js';
+import type { DeltaAck, Delta } from '../../counters/replication/delta.js';
 import { HttpPeer } from './http-peer.js';
-import { ShipRequests } from './request-splitter.js';
-import { ShipmentRules } from './delta-validation.js';
-import { decodePosts, encodeReceipts } from './message-codec.js';
-import { decodeShipments, encodeShipments } from './delta-codec.js';
+import { PushRequests } from './request-splitter.js';
+import { DeltaValidation } from './delta-validation.js';
+import { decodePosts, encodeAcks } from './message-codec.js';
+import { decodeDeltas, encodeDeltas } from './delta-codec.js';
 
 const BUCKETS = 4;
 const TOKEN = 'a-token-of-these-tests';
@@ -81,31 +81,40 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer> {
 }
 
 function peerAt(port: number): HttpPeer {
-  const rules = new ShipmentRules(BUCKETS, 'hash', Metrics.parse('likes:toggle,views:tally'));
+  const rules = new DeltaValidation(BUCKETS, 'hash', Metrics.parse('likes:toggle,views:tally'));
   const address = { region: 'us', url: new URL(`http://127.0.0.1:${port}`) };
-  return new HttpPeer(address, { region: 'eu', token: TOKEN, rules, requests: new ShipRequests(), clock });
+  return new HttpPeer(address, { region: 'eu', token: TOKEN, validation: rules, requests: new PushRequests(), clock });
 }
 
-function receiptFor({ bucket, source, upTo }: Shipment, refused = false): Receipt {
+function receiptFor({ bucket, source, upTo }: Delta, refused = false): DeltaAck {
   const { epoch, nonce } = source;
-  return { bucket, epoch, nonce, upTo, refused, receiver: { epoch: 1, nonce: 2 }, filling: false, told: true };
+  return {
+    bucket,
+    epoch,
+    nonce,
+    upTo,
+    incarnationRejected: refused,
+    receiver: { epoch: 1, nonce: 2 },
+    backfilling: false,
+    fullySynced: true,
+  };
 }
 
-function shown(post: string, region = 'us'): Shipment {
+function shown(post: string, region = 'us'): Delta {
   return {
     kind: 'scan',
     bucket: bucketOf(post, BUCKETS),
     source: { region, epoch: 1, nonce: 1 },
-    ...{ born: 0, goesOn: [], after: 0, upTo: 0, confirmed: 0, floor: 0, shown: null },
+    ...{ startedAtStamp: 0, predecessors: [], after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0, fullSyncReceiver: null },
     posts: [{ post, updatedAtMs: 1, entries: [], registers: [], members: [] }],
   };
 }
 
 describe('a peer', () => {
   it('is told who calls, with what, in one connection', async () => {
-    answer = ({ body }, response) => response.end(encodeReceipts(decodeShipments(body).map((one) => receiptFor(one))));
-    const shipments = new RandomShipments(new Random(7)).list();
-    for (let i = 0; i < 3; i++) expect(await peer.ship(shipments)).toEqual(shipments.map((one) => receiptFor(one)));
+    answer = ({ body }, response) => response.end(encodeAcks(decodeDeltas(body).map((one) => receiptFor(one))));
+    const shipments = new RandomDeltas(new Random(7)).list();
+    for (let i = 0; i < 3; i++) expect(await peer.push(shipments)).toEqual(shipments.map((one) => receiptFor(one)));
     expect(connections).toBe(1);
     expect(calls[0]).toMatchObject({
       url: '/v1/regions/ship',
@@ -115,7 +124,7 @@ describe('a peer', () => {
         'tallycast-counts': `${BUCKETS} hash likes:toggle,views:tally`,
         'content-type': 'application/octet-stream',
       },
-      body: encodeShipments(shipments),
+      body: encodeDeltas(shipments),
     });
     const heads = peer.stats.bytesSent - calls.reduce((sum, { body }) => sum + body.length, 0);
     expect(heads / calls.length).toBeGreaterThan(100);
@@ -125,38 +134,38 @@ describe('a peer', () => {
   it('gets what is too large in parts, and its receipt for all of them is the last', async () => {
     const actors = Array.from({ length: 300_000 }, (_, i) => ({ hi: i, lo: Math.imul(i, 0x9e3779b1) >>> 0 }));
     const large = shown('large', 'eu');
-    const members = [{ metric: 0, part: 0, parts: 1, actors }];
-    const end = { kind: 'end' as const, upTo: 9, shown: { epoch: 1, nonce: 2 } };
+    const members = [{ metric: 0, subset: 0, subsets: 1, actors }];
+    const end = { kind: 'end' as const, upTo: 9, fullSyncReceiver: { epoch: 1, nonce: 2 } };
     const shipment = { ...large, ...end, posts: [{ ...large.posts[0]!, members }] };
     let call = 0;
     answer = ({ body }, response) => {
       call += 1;
-      response.end(encodeReceipts(decodeShipments(body).map((one) => receiptFor(one, call === 2))));
+      response.end(encodeAcks(decodeDeltas(body).map((one) => receiptFor(one, call === 2))));
     };
-    expect(await peer.ship([shipment, shown('small', 'eu')])).toEqual([
+    expect(await peer.push([shipment, shown('small', 'eu')])).toEqual([
       receiptFor({ ...shipment, upTo: 0 }, true),
       receiptFor(shown('small')),
     ]);
     expect(calls.length).toBeGreaterThan(2);
     call = 2;
-    expect(await peer.ship([shipment])).toEqual([receiptFor(shipment)]);
+    expect(await peer.push([shipment])).toEqual([receiptFor(shipment)]);
   });
 
   it('shows posts, of itself alone', async () => {
-    answer = ({ body }, response) => response.end(encodeShipments(decodePosts(body).map((post) => shown(post))));
-    expect(await peer.show(['a', 'b'])).toEqual([shown('a'), shown('b')]);
-    answer = ({ body }, response) => response.end(encodeShipments(decodePosts(body).map((post) => shown(post, 'ap'))));
-    await expect(peer.show(['a'])).rejects.toThrow('us answered what it should not: source must be us');
+    answer = ({ body }, response) => response.end(encodeDeltas(decodePosts(body).map((post) => shown(post))));
+    expect(await peer.readPosts(['a', 'b'])).toEqual([shown('a'), shown('b')]);
+    answer = ({ body }, response) => response.end(encodeDeltas(decodePosts(body).map((post) => shown(post, 'ap'))));
+    await expect(peer.readPosts(['a'])).rejects.toThrow('us answered what it should not: source must be us');
   });
 
   it('that closed a connection at the moment it was used again is asked once more', async () => {
-    answer = (_called, response) => response.end(encodeReceipts([]));
-    await peer.ship([]);
+    answer = (_called, response) => response.end(encodeAcks([]));
+    await peer.push([]);
     answer = (_called, response) => {
-      answer = (_again, second) => second.end(encodeReceipts([]));
+      answer = (_again, second) => second.end(encodeAcks([]));
       response.socket!.resetAndDestroy();
     };
-    expect(await peer.ship([])).toEqual([]);
+    expect(await peer.push([])).toEqual([]);
     expect(calls).toHaveLength(3);
     expect(connections).toBe(2);
   });
@@ -174,18 +183,18 @@ describe('a call that fails says in one line why', () => {
     [500, 'x'.repeat(10_000), 'x'.repeat(200)],
   ])('us answered %d', async (status, body, message) => {
     answer = (_called, response) => response.writeHead(status).end(body);
-    await expect(peer.ship([])).rejects.toMatchObject({ message: `us answered ${status}: ${message}` });
+    await expect(peer.push([])).rejects.toMatchObject({ message: `us answered ${status}: ${message}` });
   });
 
   it('redirects are not followed', async () => {
     answer = (_called, response) => response.writeHead(307, { Location: '/elsewhere' }).end();
-    await expect(peer.ship([])).rejects.toMatchObject({ message: 'us answered 307: ' });
+    await expect(peer.push([])).rejects.toMatchObject({ message: 'us answered 307: ' });
     expect(calls).toHaveLength(1);
   });
 
   it('nobody listens', async () => {
     const away = peerAt(await freePort());
-    await expect(away.ship([])).rejects.toMatchObject({ message: 'us: connect ECONNREFUSED' });
+    await expect(away.push([])).rejects.toMatchObject({ message: 'us: connect ECONNREFUSED' });
     away.close();
   });
 
@@ -194,15 +203,15 @@ describe('a call that fails says in one line why', () => {
       response.writeHead(200).write('some of it');
       setImmediate(() => clock.passes());
     };
-    await expect(peer.ship([])).rejects.toMatchObject({ message: 'us: no answer within 5 s' });
+    await expect(peer.push([])).rejects.toMatchObject({ message: 'us: no answer within 5 s' });
     expect(clock.waiting).toBe(0);
   });
 
   it('the answer is none', async () => {
     answer = (_called, response) => response.end('hello');
-    await expect(peer.ship([])).rejects.toThrow(/^us answered what it should not: version must be 3$/);
-    answer = (_called, response) => response.end(encodeReceipts([receiptFor(shown('a'))]));
-    await expect(peer.ship([])).rejects.toThrow(/^us answered with 1 receipts for 0$/);
+    await expect(peer.push([])).rejects.toThrow(/^us answered what it should not: version must be 3$/);
+    answer = (_called, response) => response.end(encodeAcks([receiptFor(shown('a'))]));
+    await expect(peer.push([])).rejects.toThrow(/^us answered with 1 receipts for 0$/);
   });
 
   it('the answer is too large', async () => {
@@ -210,7 +219,7 @@ describe('a call that fails says in one line why', () => {
       response.on('error', () => undefined);
       response.end(Buffer.alloc(9 * 1024 * 1024));
     };
-    await expect(peer.ship([])).rejects.toMatchObject({ message: 'us: an answer of more than 8388608 bytes' });
+    await expect(peer.push([])).rejects.toMatchObject({ message: 'us: an answer of more than 8388608 bytes' });
   });
 
   it('the answer ends in the middle', async () => {
@@ -218,6 +227,6 @@ describe('a call that fails says in one line why', () => {
       response.writeHead(200, { 'Content-Length': 1_000 }).write('half');
       setImmediate(() => response.socket!.resetAndDestroy());
     };
-    await expect(peer.ship([])).rejects.toThrow(/^us: (read )?ECONNRESET$/);
+    await expect(peer.push([])).rejects.toThrow(/^us: (read )?ECONNRESET$/);
   });
 });

@@ -2,14 +2,14 @@ import { Agent as HttpAgent, type ClientRequest, request as httpRequest } from '
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { urlToHttpOptions } from 'node:url';
 import type { Clock } from '../../common/clock.js';
-import type { Receipt, Shipment } from '../../counters/replication/delta.js';
+import type { DeltaAck, Delta } from '../../counters/replication/delta.js';
 import type { PeerAddress } from '../../config/peer-urls.js';
 import type { BucketDigest, Difference, Peer } from './peer.js';
-import { compareRequests, type ShipRequests, showRequests } from './request-splitter.js';
-import type { ShipmentRules } from './delta-validation.js';
+import { encodeDigestRequests, type PushRequests, encodePostRequests } from './request-splitter.js';
+import type { DeltaValidation } from './delta-validation.js';
 import { WireError } from './wire-format.js';
-import { decodeDifferences, decodeReceipts } from './message-codec.js';
-import { decodeShipments } from './delta-codec.js';
+import { decodeDifferences, decodeAcks } from './message-codec.js';
+import { decodeDeltas } from './delta-codec.js';
 
 /** From asking until the whole answer is there. */
 const CALL_MS = 5_000;
@@ -24,14 +24,14 @@ export interface HttpPeerOptions {
   readonly region: string;
   /** PEER_TOKEN */
   readonly token: string;
-  readonly rules: ShipmentRules;
+  readonly validation: DeltaValidation;
   /** Shared by the peers of a gateway. */
-  readonly requests: ShipRequests;
+  readonly requests: PushRequests;
   readonly clock: Clock;
 }
 
 /**
- * Another region over HTTP: `POST /v1/regions/ship`, `compare` and `show`, bodies as in delta-codec.ts. A call that fails rejects with
+ * Another region over HTTP: `POST /v1/regions/ship`, `compareDigests` and `readPosts`, bodies as in delta-codec.ts. A call that fails rejects with
  * one line: `us answered 403: …`, `us: connect ECONNREFUSED`. It repeats no address, for everybody may read it.
  */
 export class HttpPeer implements Peer {
@@ -51,35 +51,35 @@ export class HttpPeer implements Peer {
     this.#agent = url.protocol === 'https:' ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions);
   }
 
-  async ship(shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
-    const receipts: Receipt[] = [];
-    for (const { bytes, items } of this.options.requests.of(shipments)) {
-      const answers = await this.#call('ship', bytes, decodeReceipts);
+  async push(shipments: readonly Delta[]): Promise<readonly DeltaAck[]> {
+    const receipts: DeltaAck[] = [];
+    for (const { bytes, items } of this.options.requests.encode(shipments)) {
+      const answers = await this.#call('ship', bytes, decodeAcks);
       if (answers.length !== items.length)
         throw new Error(`${this.region} answered with ${answers.length} receipts for ${items.length}`);
       for (const [i, receipt] of answers.entries()) {
         const { index } = items[i]!;
         // Of a shipment in parts the last counts, unless one before was refused.
-        if (receipts[index]?.refused !== true) receipts[index] = receipt;
+        if (receipts[index]?.incarnationRejected !== true) receipts[index] = receipt;
       }
     }
     return receipts;
   }
 
-  async compare(digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
+  async compareDigests(digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
     const differences: Difference[] = [];
-    for (const { bytes } of compareRequests(digests)) {
+    for (const { bytes } of encodeDigestRequests(digests)) {
       differences.push(...(await this.#call('compare', bytes, decodeDifferences)));
     }
     return differences;
   }
 
-  async show(posts: readonly string[]): Promise<readonly Shipment[]> {
-    const shipments: Shipment[] = [];
-    for (const { bytes } of showRequests(posts)) {
+  async readPosts(posts: readonly string[]): Promise<readonly Delta[]> {
+    const shipments: Delta[] = [];
+    for (const { bytes } of encodePostRequests(posts)) {
       const shown = await this.#call('show', bytes, (answer) => {
-        const decoded = decodeShipments(answer);
-        this.options.rules.check(this.region, decoded);
+        const decoded = decodeDeltas(answer);
+        this.options.validation.check(this.region, decoded);
         return decoded;
       });
       shipments.push(...shown);
@@ -135,7 +135,7 @@ export class HttpPeer implements Peer {
   }
 
   #request(what: string, body: Buffer): ClientRequest {
-    const { region, token, rules } = this.options;
+    const { region, token, validation: rules } = this.options;
     const send = this.#address.protocol === 'https:' ? httpsRequest : httpRequest;
     const request = send({
       ...this.#address,
@@ -145,7 +145,7 @@ export class HttpPeer implements Peer {
       headers: {
         Authorization: `Bearer ${token}`,
         'Tallycast-Region': region,
-        'Tallycast-Counts': rules.counted,
+        'Tallycast-Counts': rules.schema,
         'Content-Type': 'application/octet-stream',
         'Content-Length': body.length,
       },

@@ -1,5 +1,5 @@
 import { STORED_POST_PATTERN } from '../../counters/ids.js';
-import type { Receipt } from '../../counters/replication/delta.js';
+import type { DeltaAck } from '../../counters/replication/delta.js';
 import type { BucketDigest, Difference } from './peer.js';
 import { WireReader, WireWriter } from './wire-format.js';
 
@@ -24,31 +24,45 @@ const LEAF_BYTES = 4;
 const DIFFERENCE_BYTES = 2;
 const POST_BYTES = 2;
 
-export function encodeReceipts(receipts: readonly Receipt[]): Buffer {
-  return encodeList(receipts, (writer, { bucket, refused, filling, told, epoch, nonce, upTo, receiver, rejection }) => {
-    writer.varint(bucket);
-    const rejected = rejection === undefined ? 0 : rejection === 'ahead' ? AHEAD : ENTRIES;
-    writer.byte((refused ? REFUSED : 0) | (filling ? FILLING : 0) | (told ? TOLD : 0) | rejected);
-    writer.life({ epoch, nonce });
-    writer.varint(upTo);
-    writer.life(receiver);
-  });
+export function encodeAcks(receipts: readonly DeltaAck[]): Buffer {
+  return encodeList(
+    receipts,
+    (
+      writer,
+      {
+        bucket,
+        incarnationRejected: refused,
+        backfilling: filling,
+        fullySynced: told,
+        epoch,
+        nonce,
+        upTo,
+        receiver,
+        rejection,
+      },
+    ) => {
+      writer.varint(bucket);
+      const rejected = rejection === undefined ? 0 : rejection === 'ahead' ? AHEAD : ENTRIES;
+      writer.byte((refused ? REFUSED : 0) | (filling ? FILLING : 0) | (told ? TOLD : 0) | rejected);
+      writer.incarnation({ epoch, nonce });
+      writer.varint(upTo);
+      writer.incarnation(receiver);
+    },
+  );
 }
 
-/** @throws WireError for anything else than what `encodeReceipts` makes */
-export function decodeReceipts(bytes: Uint8Array): Receipt[] {
+/** @throws WireError for anything else than what `encodeAcks` makes */
+export function decodeAcks(bytes: Uint8Array): DeltaAck[] {
   return decodeList(bytes, 'receipts', RECEIPT_BYTES, (reader) => {
     const bucket = reader.varint('bucket');
     const flags = reader.byte('refused', REFUSED | FILLING | TOLD | AHEAD | ENTRIES);
-    const life = reader.life('life');
+    const life = reader.incarnation('life');
     const upTo = reader.varint('up to');
-    const receiver = reader.life('receiver');
-    const [refused, filling, told] = [REFUSED, FILLING, TOLD].map((flag) => (flags & flag) > 0) as [
-      boolean,
-      boolean,
-      boolean,
-    ];
-    const receipt = { bucket, refused, filling, told, ...life, upTo, receiver };
+    const receiver = reader.incarnation('receiver');
+    const [incarnationRejected, backfilling, fullySynced] = [REFUSED, FILLING, TOLD].map(
+      (flag) => (flags & flag) > 0,
+    ) as [boolean, boolean, boolean];
+    const receipt = { bucket, incarnationRejected, backfilling, fullySynced, ...life, upTo, receiver };
     const rejected = flags & (AHEAD | ENTRIES);
     return rejected === 0 ? receipt : { ...receipt, rejection: rejected === AHEAD ? 'ahead' : 'entries' };
   });

@@ -1,4 +1,4 @@
-import type { Receipt, Shipment } from '../../counters/replication/delta.js';
+import type { DeltaAck, Delta } from '../../counters/replication/delta.js';
 
 /** Digests of a bucket's posts, by leaf: see digest.ts. */
 export interface BucketDigest {
@@ -22,19 +22,19 @@ export interface Difference {
 export interface Peer {
   readonly region: string;
   /** Has shipments merged. @returns a receipt for each, in their order */
-  ship(shipments: readonly Shipment[]): Promise<readonly Receipt[]>;
+  push(shipments: readonly Delta[]): Promise<readonly DeltaAck[]>;
   /** Compares digests with the peer's own of the same time, if it has those. @returns the buckets that differ */
-  compare(digests: readonly BucketDigest[]): Promise<readonly Difference[]>;
+  compareDigests(digests: readonly BucketDigest[]): Promise<readonly Difference[]>;
   /** What the peer knows of these posts, as parts of a scan without members. */
-  show(posts: readonly string[]): Promise<readonly Shipment[]>;
+  readPosts(posts: readonly string[]): Promise<readonly Delta[]>;
 }
 
 /** What a region does for its peers. The same calls, from the other side. */
 export interface PeerService {
   /** @param from the region that calls */
-  shipped(from: string, shipments: readonly Shipment[]): Promise<readonly Receipt[]>;
-  compared(from: string, digests: readonly BucketDigest[]): Promise<readonly Difference[]>;
-  shown(posts: readonly string[]): Promise<readonly Shipment[]>;
+  mergeFrom(from: string, shipments: readonly Delta[]): Promise<readonly DeltaAck[]>;
+  compareDigests(from: string, digests: readonly BucketDigest[]): Promise<readonly Difference[]>;
+  readPosts(posts: readonly string[]): Promise<readonly Delta[]>;
 }
 
 /** How a link to a peer is doing, for operators. */

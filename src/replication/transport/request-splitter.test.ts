@@ -1,14 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
-import { RandomShipments } from '../../../test/support/random-shipments.js';
+import { RandomDeltas } from '../../../test/support/random-shipments.js';
 import { Random } from '../../../test/support/random.js';
 import { MemoryBucket } from '../../../test/contract/memory-bucket.js';
-import { merge } from '../../counters/replication/merge-delta.js';
+import { mergeDelta } from '../../counters/replication/merge-delta.js';
 import { Metrics } from '../../counters/metrics.js';
-import { newState, ReplicationState } from '../../counters/replication/replication-state.js';
-import { partOf, type PostShipment, type Shipment } from '../../counters/replication/delta.js';
-import { shipRequests, showRequests } from './request-splitter.js';
+import { newReplicationState, ReplicationState } from '../../counters/replication/replication-state.js';
+import { subsetOf, type PostDelta, type Delta } from '../../counters/replication/delta.js';
+import { encodePushRequests, encodePostRequests } from './request-splitter.js';
 import { decodePosts } from './message-codec.js';
-import { decodeShipments } from './delta-codec.js';
+import { decodeDeltas } from './delta-codec.js';
 
 const SEED = 20_260_102;
 const ROUNDS = 60 * Number(process.env['TEST_SCALE'] ?? 1);
@@ -17,7 +17,7 @@ const BYTES_MAX = 320;
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 
 /** What is said of a post, in no order. */
-function factsOf({ post, updatedAtMs, entries, registers, members }: PostShipment): string[] {
+function factsOf({ post, updatedAtMs, entries, registers, members }: PostDelta): string[] {
   return [
     ...entries.map((entry) => JSON.stringify([post, updatedAtMs, entry])),
     ...registers.map((register) => JSON.stringify([post, updatedAtMs, register])),
@@ -25,19 +25,19 @@ function factsOf({ post, updatedAtMs, entries, registers, members }: PostShipmen
   ].sort();
 }
 
-function factsOfAll(shipments: readonly Shipment[]): string[] {
+function factsOfAll(shipments: readonly Delta[]): string[] {
   return shipments.flatMap(({ posts }) => posts.flatMap(factsOf)).sort();
 }
 
 describe('shipments that are too large for a request', () => {
   it(`go in several, each under the limit, and say the same (seed ${SEED})`, () => {
     const random = new Random(SEED);
-    const make = new RandomShipments(random);
+    const make = new RandomDeltas(random);
     for (let i = 0; i < ROUNDS; i++) {
       const shipments = make.list();
-      const requests = shipRequests(shipments, BYTES_MAX);
+      const requests = encodePushRequests(shipments, BYTES_MAX);
       expect(Math.max(...requests.map(({ bytes }) => bytes.length))).toBeLessThanOrEqual(BYTES_MAX);
-      const sent = requests.flatMap(({ bytes }) => decodeShipments(bytes));
+      const sent = requests.flatMap(({ bytes }) => decodeDeltas(bytes));
       const items = requests.flatMap((request) => request.items);
       expect(sent).toEqual(items.map(({ shipment }) => shipment));
       for (const [index, shipment] of shipments.entries()) {
@@ -45,64 +45,75 @@ describe('shipments that are too large for a request', () => {
         expect(factsOfAll(parts)).toEqual(factsOfAll([shipment]));
         expect({ ...parts.at(-1)!, posts: [] }).toEqual({ ...shipment, posts: [] });
         for (const part of parts.slice(0, -1)) {
-          expect(part).toMatchObject({ upTo: shipment.after, shown: null, source: shipment.source });
+          expect(part).toMatchObject({ upTo: shipment.after, fullSyncReceiver: null, source: shipment.source });
           expect(part.kind).toBe(shipment.kind === 'end' ? 'scan' : shipment.kind);
         }
       }
       const members = items.flatMap(({ shipment }) => shipment.posts.flatMap((post) => post.members));
-      for (const { part, parts, actors } of members) {
-        expect(actors.every((actor) => partOf(actor, parts) === part)).toBe(true);
+      for (const { subset: part, subsets: parts, actors } of members) {
+        expect(actors.every((actor) => subsetOf(actor, parts) === part)).toBe(true);
       }
     }
   });
 
   it('go in one if they fit, also where there are none', () => {
-    expect(shipRequests([])).toHaveLength(1);
-    const requests = shipRequests(new RandomShipments(new Random(SEED)).list());
+    expect(encodePushRequests([])).toHaveLength(1);
+    const requests = encodePushRequests(new RandomDeltas(new Random(SEED)).list());
     expect(requests).toHaveLength(1);
   });
 
   it('leave nobody out of a large set: registers come before the members that do not name them', () => {
     const actors = Array.from({ length: 20_000 }, (_, i) => ({ hi: Math.imul(i, 0x9e3779b1) >>> 0, lo: i }));
     const known = { metric: 0, actor: { hi: 1, lo: 2 }, stamp: 900_000, on: true };
-    const shipment: Shipment = {
+    const shipment: Delta = {
       kind: 'scan',
       bucket: 0,
       source: { region: 'us', epoch: 1, nonce: 1 },
-      ...{ born: 0, goesOn: [], after: 0, upTo: 0, confirmed: 0, floor: 800_000, shown: null },
+      ...{
+        startedAtStamp: 0,
+        predecessors: [],
+        after: 0,
+        upTo: 0,
+        ackedUpTo: 0,
+        stableStamp: 800_000,
+        fullSyncReceiver: null,
+      },
       posts: [
         {
           post: 'large',
           updatedAtMs: 5,
           entries: [],
           registers: [known],
-          members: [{ metric: 0, part: 0, parts: 1, actors }],
+          members: [{ metric: 0, subset: 0, subsets: 1, actors }],
         },
       ],
     };
-    const here = new MemoryBucket({ region: 'eu', epoch: 1, nonce: 1 }, new ReplicationState('eu', newState(0)));
+    const here = new MemoryBucket(
+      { region: 'eu', epoch: 1, nonce: 1 },
+      new ReplicationState('eu', newReplicationState(0)),
+    );
     here.setPost('large', { v: 1, updatedAtMs: 1, metrics: [{ members: 1, counter: [] }] });
     here.setMember('large', 0, known.actor, true);
-    here.setRegister('large', 0, known.actor, 700_000);
-    const requests = shipRequests([shipment], 64 * 1024);
+    here.setRegisterStamp('large', 0, known.actor, 700_000);
+    const requests = encodePushRequests([shipment], 64 * 1024);
     expect(requests.length).toBeGreaterThan(1);
-    for (const { bytes } of requests) for (const part of decodeShipments(bytes)) merge(here, METRICS, part);
+    for (const { bytes } of requests) for (const part of decodeDeltas(bytes)) mergeDelta(here, METRICS, part);
     expect(here.post('large')?.metrics[0]?.members).toBe(20_001);
     expect(here.hasMember('large', 0, known.actor)).toBe(true);
   });
 
   it('cannot be divided without end', () => {
     const actors = Array.from({ length: 1_000 }, (_, i) => ({ hi: i, lo: i }));
-    const [shipment] = Array.from({ length: 1 }, () => new RandomShipments(new Random(SEED)).shipment());
+    const [shipment] = Array.from({ length: 1 }, () => new RandomDeltas(new Random(SEED)).delta());
     const post = { post: 'a', updatedAtMs: 0, entries: [], registers: [] };
-    const same = { ...shipment!, posts: [{ ...post, members: [{ metric: 0, part: 0, parts: 1, actors }] }] };
-    expect(() => shipRequests([same], BYTES_MAX)).toThrow('cannot be divided');
+    const same = { ...shipment!, posts: [{ ...post, members: [{ metric: 0, subset: 0, subsets: 1, actors }] }] };
+    expect(() => encodePushRequests([same], BYTES_MAX)).toThrow('cannot be divided');
   });
 });
 
 it('posts are asked for 500 at a time', () => {
   const posts = Array.from({ length: 1_001 }, (_, i) => `post-${i}`);
-  const requests = showRequests(posts);
+  const requests = encodePostRequests(posts);
   expect(requests.map(({ items }) => items.length)).toEqual([500, 500, 1]);
   expect(requests.flatMap(({ bytes }) => decodePosts(bytes))).toEqual(posts);
 });

@@ -1,5 +1,5 @@
 import type { Key64 } from '../../counters/ids.js';
-import type { Life } from '../../counters/pn-counter.js';
+import type { Incarnation } from '../../counters/pn-counter.js';
 
 /** What came is not a message of another region; says which field is wrong. */
 export class WireError extends Error {}
@@ -44,7 +44,7 @@ export class WireWriter {
     this.unsigned32(lo);
   }
 
-  life({ epoch, nonce }: Life): void {
+  incarnation({ epoch, nonce }: Incarnation): void {
     this.varint(epoch);
     this.varint(nonce);
   }
@@ -106,7 +106,7 @@ export class WireReader {
     return { hi: this.unsigned32(field), lo: this.unsigned32(field) };
   }
 
-  life(field: string): Life {
+  incarnation(field: string): Incarnation {
     return { epoch: this.varint(`epoch of ${field}`), nonce: this.varint(`nonce of ${field}`) };
   }
 

@@ -1,17 +1,17 @@
-import type { Fence } from '../../counters/batch.js';
-import { type Bucket, epochOf, type MarkGeneration, type PostState } from '../../counters/bucket.js';
+import type { ProducerState } from '../../counters/batch.js';
+import { type Bucket, formatEpoch, type MarkGeneration, type PostState } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
-import type { Replica } from '../../counters/pn-counter.js';
+import type { RegionIncarnation } from '../../counters/pn-counter.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
-import type { Register } from '../../counters/replication/delta.js';
-import { A_MS } from '../../counters/replication/hybrid-clock.js';
-import { bigEndian, ByteReader, type ByteWriter } from './disk/record-bytes.js';
+import type { ToggleRegister } from '../../counters/replication/delta.js';
+import { STAMPS_PER_MS } from '../../counters/replication/hybrid-clock.js';
+import { encodeBigEndian, ByteReader, type ByteWriter } from './disk/record-bytes.js';
 import type { BucketRecords } from './bucket-records.js';
-import type { Change } from './disk/write-set.js';
+import type { PendingWrite } from './disk/write-set.js';
 import { Chunks } from './disk/chunks.js';
 import { NUMBERED_BYTES, SortedKeyArray } from './disk/sorted-key-array.js';
-import { memberPlace } from './disk/post-record.js';
-import { CLOCK, encodeState, STATE } from './disk/replication-record.js';
+import { locateMembers } from './disk/post-record.js';
+import { CLOCK_SUFFIX, encodeReplicationState, STATE_SUFFIX } from './disk/replication-record.js';
 
 /** Mean marks a chunk: 960 bytes, so that few grow over what LMDB keeps within a page, 2 KB, before they are split. */
 const MARKS_CHUNK_MEAN = 64;
@@ -24,7 +24,7 @@ const RECENT_MAX = 512;
 const FENCES_MAX = 8;
 
 /** A second of stamps. */
-const RESERVED = 1_000 * A_MS;
+const RESERVED = 1_000 * STAMPS_PER_MS;
 
 interface Generation {
   readonly number: number;
@@ -42,17 +42,17 @@ function chunksFor(marks: number): number {
 /** The session's number, where there are this many marks. */
 function numberIn(chunks: Chunks, marks: number, session: Key64): number | undefined {
   if (marks === 0) return undefined;
-  const { entries } = chunks.of(session, chunksFor(marks));
+  const { entries } = chunks.chunkFor(session, chunksFor(marks));
   const index = entries.indexOf(session);
   return index >= 0 ? entries.numberAt(index) : undefined;
 }
 
 /** One bucket, for as long as the records are kept in memory. */
-export class EmbeddedBucket implements Bucket, Change {
-  dirty = false;
-  readonly regional: ReplicationState | null;
+export class EmbeddedBucket implements Bucket, PendingWrite {
+  isDirty = false;
+  readonly replication: ReplicationState | null;
   readonly #prefix: string;
-  readonly #fences = new Map<string, Fence>();
+  readonly #fences = new Map<string, ProducerState>();
   readonly #fencesSet = new Set<string>();
   #generation: Generation;
   #generationSet = false;
@@ -71,8 +71,8 @@ export class EmbeddedBucket implements Bucket, Change {
     readonly number: number,
     private readonly records: BucketRecords,
   ) {
-    this.regional = records.regional(number);
-    this.#prefix = bigEndian(number, 2);
+    this.replication = records.getReplicationState(number);
+    this.#prefix = encodeBigEndian(number, 2);
     const bytes = records.tables.generations.get(this.#prefix);
     const reader = bytes && new ByteReader(bytes);
     this.#generation = {
@@ -81,30 +81,30 @@ export class EmbeddedBucket implements Bucket, Change {
       marks: reader?.varint() ?? 0,
       marksBefore: reader?.varint() ?? 0,
     };
-    this.#recent = new SortedKeyArray(NUMBERED_BYTES, reader?.raw(reader.left));
+    this.#recent = new SortedKeyArray(NUMBERED_BYTES, reader?.raw(reader.bytesLeft));
     this.#marks = this.#chunksOf(this.#generation.number);
     this.#marksBefore = this.#chunksOf(this.#generation.number - 1);
   }
 
-  get replica(): Replica {
-    return this.records.replica;
+  get incarnation(): RegionIncarnation {
+    return this.records.incarnation;
   }
 
   get epoch(): string {
-    return epochOf(this.replica);
+    return formatEpoch(this.incarnation);
   }
 
-  fence(incarnation: string): Fence | undefined {
+  producerState(incarnation: string): ProducerState | undefined {
     const known = this.#fences.get(incarnation);
     if (known !== undefined) return known;
     const bytes = this.records.tables.fences.get(this.#prefix + incarnation);
     if (bytes === undefined) return undefined;
     const reader = new ByteReader(bytes);
     const n = reader.varint();
-    return { n, outcomes: reader.raw(reader.varint()) };
+    return { batchNumber: n, outcomes: reader.raw(reader.varint()) };
   }
 
-  setFence(incarnation: string, fence: Fence): void {
+  setProducerState(incarnation: string, fence: ProducerState): void {
     if (this.#fences.size >= FENCES_MAX && this.#fencesSet.size === 0) this.#fences.clear();
     this.#fences.set(incarnation, fence);
     this.#fencesSet.add(incarnation);
@@ -112,68 +112,68 @@ export class EmbeddedBucket implements Bucket, Change {
   }
 
   post(id: string): PostState | undefined {
-    const post = this.records.post(id);
-    return post.known ? post.record.state : undefined;
+    const post = this.records.loadPost(id);
+    return post.exists ? post.record.state : undefined;
   }
 
   setPost(id: string, state: PostState): void {
-    this.records.post(id).set(state);
+    this.records.loadPost(id).set(state);
   }
 
   hasMember(id: string, metric: number, actor: Key64): boolean {
-    const { members } = this.records.post(id).record;
+    const { members } = this.records.loadPost(id).record;
     const place = members[metric];
     return place !== undefined && this.records.members.has(id, metric, place, actor);
   }
 
   setMember(id: string, metric: number, actor: Key64, on: boolean): void {
-    const post = this.records.post(id);
+    const post = this.records.loadPost(id);
     this.records.changes.add(post);
-    this.records.members.set(id, metric, memberPlace(post.record, metric), actor, on);
+    this.records.members.set(id, metric, locateMembers(post.record, metric), actor, on);
   }
 
-  members(id: string, metric: number): Key64[] {
-    const place = this.records.post(id).record.members[metric];
-    return place === undefined ? [] : this.records.members.all(id, metric, place);
+  listMembers(id: string, metric: number): Key64[] {
+    const place = this.records.loadPost(id).record.members[metric];
+    return place === undefined ? [] : this.records.members.list(id, metric, place);
   }
 
-  register(id: string, metric: number, actor: Key64): number {
-    const place = this.records.post(id).record.members[metric];
+  registerStamp(id: string, metric: number, actor: Key64): number {
+    const place = this.records.loadPost(id).record.members[metric];
     return place === undefined ? 0 : this.records.registers.get(id, metric, place, actor);
   }
 
-  setRegister(id: string, metric: number, actor: Key64, stamp: number): void {
-    const post = this.records.post(id);
+  setRegisterStamp(id: string, metric: number, actor: Key64, stamp: number): void {
+    const post = this.records.loadPost(id);
     this.records.changes.add(post);
     // The floor goes back where the clock does.
-    const floor = Math.min(this.#floor, this.regional!.state.floor);
-    this.records.registers.set(id, metric, memberPlace(post.record, metric), actor, stamp, floor);
-    this.records.stamped(this.number, id, stamp);
+    const floor = Math.min(this.#floor, this.replication!.state.stableStamp);
+    this.records.registers.set(id, metric, locateMembers(post.record, metric), actor, stamp, floor);
+    this.records.indexRegister(this.number, id, stamp);
   }
 
-  registers(id: string): Register[] {
-    const { record } = this.records.post(id);
+  listRegisters(id: string): ToggleRegister[] {
+    const { record } = this.records.loadPost(id);
     return record.members.flatMap((place, metric) =>
-      this.records.registers.all(id, metric, place).map(({ actor, stamp }) => {
+      this.records.registers.list(id, metric, place).map(({ actor, stamp }) => {
         return { metric, actor, stamp, on: this.hasMember(id, metric, actor) };
       }),
     );
   }
 
-  postsWithRegisters(): string[] {
-    return this.records.postsWithRegisters(this.number);
+  listPostsWithRegisters(): string[] {
+    return this.records.listPostsWithRegisters(this.number);
   }
 
   /** Some stamps are written down ahead, so that few batches have to. Until then they were given, after a crash. */
-  clockChanged(): void {
-    const { clock } = this.regional!.state;
+  persistClock(): void {
+    const { clock } = this.replication!.state;
     if (clock <= this.#reserved) return;
     this.#keepClock(clock + RESERVED);
   }
 
   /** For a store that closes: the next process goes on from here, and not from what is reserved. */
-  keepClock(): void {
-    this.#keepClock(this.regional!.state.clock);
+  persistExactClock(): void {
+    this.#keepClock(this.replication!.state.clock);
   }
 
   #keepClock(clock: number): void {
@@ -183,21 +183,21 @@ export class EmbeddedBucket implements Bucket, Change {
   }
 
   /** Registers up to the floor are dropped: after a crash what is said of them late would be taken for news without it. */
-  keepFloor(): void {
-    if (this.regional!.state.floor > this.#floor) this.regionalChanged();
+  persistStableStamp(): void {
+    if (this.replication!.state.stableStamp > this.#floor) this.persistReplication();
   }
 
-  regionalChanged(): void {
+  persistReplication(): void {
     this.#regionalSet = true;
     this.records.changes.add(this);
-    this.clockChanged();
+    this.persistClock();
   }
 
-  generation(): MarkGeneration {
+  markGeneration(): MarkGeneration {
     return this.#generation;
   }
 
-  startGeneration(atMs: number): void {
+  startMarkGeneration(atMs: number): void {
     const { number, marks } = this.#generation;
     this.#settleRecent();
     this.#generation = { number: number + 1, startedAtMs: atMs, marks: 0, marksBefore: marks };
@@ -206,14 +206,14 @@ export class EmbeddedBucket implements Bucket, Change {
     this.#generationChanged();
   }
 
-  mark(session: Key64): number {
+  lastSeq(session: Key64): number {
     const { marks, marksBefore } = this.#generation;
     const recent = this.#recent.indexOf(session);
     if (recent >= 0) return this.#recent.numberAt(recent);
     return numberIn(this.#marks, marks, session) ?? numberIn(this.#marksBefore, marksBefore, session) ?? 0;
   }
 
-  setMark(session: Key64, seq: number): void {
+  setLastSeq(session: Key64, seq: number): void {
     const generation = this.#generation;
     const index = this.#recent.indexOf(session);
     if (index >= 0) this.#recent.setNumber(index, seq);
@@ -241,7 +241,7 @@ export class EmbeddedBucket implements Bucket, Change {
     }
     if (this.#clockSet || this.#regionalSet) this.#writeRegional(writer);
     for (const incarnation of this.#fencesSet) {
-      const { n, outcomes } = this.#fences.get(incarnation)!;
+      const { batchNumber: n, outcomes } = this.#fences.get(incarnation)!;
       tables.fences.put(this.#prefix + incarnation, writer.varint(n).varint(outcomes.length).raw(outcomes).value());
     }
     this.#fencesSet.clear();
@@ -249,11 +249,11 @@ export class EmbeddedBucket implements Bucket, Change {
 
   #writeRegional(writer: ByteWriter): void {
     const { regional: table } = this.records.tables;
-    const { state } = this.regional!;
-    if (this.#clockSet) table.put(this.#prefix + CLOCK, writer.varint(this.#reserved).value());
+    const { state } = this.replication!;
+    if (this.#clockSet) table.put(this.#prefix + CLOCK_SUFFIX, writer.varint(this.#reserved).value());
     if (this.#regionalSet) {
-      table.put(this.#prefix + STATE, writer.raw(encodeState(state)).value());
-      this.#floor = state.floor;
+      table.put(this.#prefix + STATE_SUFFIX, writer.raw(encodeReplicationState(state)).value());
+      this.#floor = state.stableStamp;
     }
     this.#clockSet = false;
     this.#regionalSet = false;
@@ -263,8 +263,12 @@ export class EmbeddedBucket implements Bucket, Change {
   purgeMarks(limit: number): number {
     const { tables, changes } = this.records;
     const oldest = Math.max(this.#generation.number - 1, 0);
-    const keys = tables.marks.keys(this.#prefix + bigEndian(0, 4), this.#prefix + bigEndian(oldest, 4), limit);
-    for (const key of keys) changes.add({ dirty: false, write: () => tables.marks.remove(key) });
+    const keys = tables.marks.keys(
+      this.#prefix + encodeBigEndian(0, 4),
+      this.#prefix + encodeBigEndian(oldest, 4),
+      limit,
+    );
+    for (const key of keys) changes.add({ isDirty: false, write: () => tables.marks.remove(key) });
     return keys.length;
   }
 
@@ -273,7 +277,7 @@ export class EmbeddedBucket implements Bucket, Change {
     const recent = this.#recent;
     for (let i = 0; i < recent.size; i++) {
       const session = recent.keyAt(i);
-      const chunk = this.#marks.of(session, chunksFor(this.#generation.marks));
+      const chunk = this.#marks.chunkFor(session, chunksFor(this.#generation.marks));
       const index = chunk.entries.indexOf(session);
       if (index < 0) chunk.entries.insert(-1 - index, session);
       chunk.entries.setNumber(index < 0 ? -1 - index : index, recent.numberAt(i));
@@ -289,6 +293,6 @@ export class EmbeddedBucket implements Bucket, Change {
 
   #chunksOf(generation: number): Chunks {
     const { tables, changes } = this.records;
-    return new Chunks(tables.marks, changes, this.#prefix + bigEndian(generation, 4), NUMBERED_BYTES);
+    return new Chunks(tables.marks, changes, this.#prefix + encodeBigEndian(generation, 4), NUMBERED_BYTES);
   }
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { open } from 'lmdb';
-import { BUCKETS, key, Life, like, METRICS, postIn, START_MS, view } from '../../../test/contract/operations.js';
+import { BUCKETS, key, Producer, like, METRICS, postIn, START_MS, view } from '../../../test/contract/operations.js';
 import { MARK_GENERATION_MS } from '../../counters/bucket.js';
 import { LIKES } from '../../counters/metrics.js';
 import { DUPLICATE, ON, type Operation } from '../../counters/operation.js';
@@ -46,7 +46,7 @@ async function marksOnDisk(): Promise<number> {
 describe('old marks', () => {
   it('leave the disk as others come, a little with every commit, of each bucket that had them', async () => {
     const store = openStore();
-    const life = new Life('life-one');
+    const life = new Producer('life-one');
     for (const bucket of [0, 1]) await store.commit(life.batch(bucket, marked(bucket, 0, MARKS)));
     for (const generation of [1, 2]) {
       const atMs = START_MS + generation * MARK_GENERATION_MS;
@@ -60,14 +60,14 @@ describe('old marks', () => {
 
   it('that a process left behind are removed by the next', async () => {
     const store = openStore();
-    const life = new Life('life-one');
+    const life = new Producer('life-one');
     await store.commit(life.batch(0, marked(0, 0, MARKS)));
     for (const generation of [1, 2]) await store.commit(life.batch(0, [], START_MS + generation * MARK_GENERATION_MS));
     await store.close();
     expect(await marksOnDisk()).toBeGreaterThan(MARKS / 2);
 
     const next = openStore();
-    const nextLife = new Life('life-two');
+    const nextLife = new Producer('life-two');
     for (let i = 0; i < 10; i++) await next.commit(nextLife.batch(1, [], atTheEnd()));
     await next.close();
     expect(await marksOnDisk()).toBe(0);
@@ -90,7 +90,7 @@ describe('a store of more than is kept in memory', () => {
 
   it('finds on disk what is not', async () => {
     const store = openStore();
-    const life = new Life('life-one');
+    const life = new Producer('life-one');
     const session = { session: key(7), seq: 1 };
     await store.commit(life.batch(0, [view(FIRST, 1, session)]));
     for (let actor = 0; actor < ACTORS; actor++) {
@@ -116,7 +116,7 @@ describe('a store of more than is kept in memory', () => {
 describe('a store that is closed', () => {
   it('has committed what it was given before, and ends its changes', async () => {
     const store = openStore();
-    const life = new Life('life-one');
+    const life = new Producer('life-one');
     let ended = false;
     store.changes.subscribe({ complete: () => (ended = true) });
     const commits = [1, 2, 3].map(() => store.commit(life.batch(0, [view(postIn(0))])));

@@ -1,20 +1,20 @@
 import { NEVER, type Observable, Subject } from 'rxjs';
 import { apply } from '../../counters/apply.js';
 import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
-import { countsOf, epochOf } from '../../counters/bucket.js';
+import { buildCounts, formatEpoch } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
-import { newState, ReplicationState } from '../../counters/replication/replication-state.js';
-import { stampOf } from '../../counters/replication/hybrid-clock.js';
+import { newReplicationState, ReplicationState } from '../../counters/replication/replication-state.js';
+import { firstStampAt } from '../../counters/replication/hybrid-clock.js';
 import type { CounterStore, PostView } from '../counter-store.js';
 import { DataDirectory, type DataDirectoryOptions } from './disk/data-directory.js';
 import { EmbeddedReplication, type EmbeddedAccess } from './embedded-replication.js';
-import { bigEndian } from './disk/record-bytes.js';
+import { encodeBigEndian } from './disk/record-bytes.js';
 import { RecordCache } from './record-cache.js';
-import { makeChanges, type QueuedWrite } from './queued-writes.js';
-import { readState } from './disk/replication-record.js';
+import { runWrites, type QueuedWrite } from './queued-writes.js';
+import { readReplicationState } from './disk/replication-record.js';
 import { RegisterIndex } from './register-index.js';
-import { END } from './disk/lmdb-table.js';
+import { END_OF_KEYS } from './disk/lmdb-table.js';
 
 /** Chunks of old marks removed by one group commit, so that expiry never makes one long; … */
 const PURGE_CHUNKS = 16;
@@ -24,7 +24,7 @@ const PURGE_OPERATIONS = 16;
 export interface EmbeddedStoreOptions extends Omit<DataDirectoryOptions, 'metrics'> {
   readonly metrics: Metrics;
   /** With other regions: the wall time, ms since 1970. */
-  readonly regional?: { readonly wallMs: () => number };
+  readonly replication?: { readonly wallMs: () => number };
   /** Told once what an operator has to mend. */
   readonly warn?: (message: string) => void;
 }
@@ -52,18 +52,18 @@ export class EmbeddedStore implements CounterStore {
 
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
   /** What it does for other regions; `null` where there are none. */
-  readonly regions: EmbeddedReplication | null;
+  readonly replication: EmbeddedReplication | null;
   /** What was synced is not forgotten. */
-  readonly returned: Observable<void> = NEVER;
+  readonly reconnected: Observable<void> = NEVER;
 
   /** @throws Error with one line that says what is wrong with the data directory. */
   constructor(private readonly options: EmbeddedStoreOptions) {
     this.#directory = DataDirectory.open({ ...options, metrics: options.metrics.toString() });
-    this.#regionals = options.regional === undefined ? null : this.#readRegionals(options.regional.wallMs());
+    this.#regionals = options.replication === undefined ? null : this.#readRegionals(options.replication.wallMs());
     this.#records = this.#recordsOf();
-    if (this.#regionals !== null && this.#directory.isNewLife)
+    if (this.#regionals !== null && this.#directory.isNewIncarnation)
       void this.#write((records) => this.#keepRegionals(records));
-    this.regions = this.#regionals && new EmbeddedReplication(this.#access(), this.#regionals);
+    this.replication = this.#regionals && new EmbeddedReplication(this.#access(), this.#regionals);
     this.#purge = new Set(Array.from({ length: options.buckets }, (_, bucket) => bucket));
   }
 
@@ -71,7 +71,7 @@ export class EmbeddedStore implements CounterStore {
     return this.#available;
   }
 
-  get whole(): boolean {
+  get allReachable(): boolean {
     return this.#available;
   }
 
@@ -93,7 +93,7 @@ export class EmbeddedStore implements CounterStore {
   }
 
   /** There is no other gateway to tell. */
-  share(): void {}
+  reportViewers(): void {}
 
   async close(): Promise<void> {
     if (this.#regionals !== null) await this.#write((records) => this.#keepClocks(records));
@@ -103,25 +103,25 @@ export class EmbeddedStore implements CounterStore {
   }
 
   #readRegionals(wallMs: number): ReplicationState[] {
-    const { replica, replicas, tables, isNewLife } = this.#directory;
+    const { replica, replicas, tables, isNewIncarnation: isNewLife } = this.#directory;
     // What was counted while there were no other regions has no stamps: it was before all that has.
-    const startsAt = tables.posts.keys('', END, 1).length > 0 ? stampOf(wallMs) : 0;
+    const startsAt = tables.posts.keys('', END_OF_KEYS, 1).length > 0 ? firstStampAt(wallMs) : 0;
     const before = replicas.findLast((life) => life.region === replica.region && life !== replica);
     return Array.from({ length: this.options.buckets }, (_, bucket) => {
-      const known = readState(tables.regional, bigEndian(bucket, 2));
-      const regional = new ReplicationState(replica.region, known ?? newState(startsAt));
+      const known = readReplicationState(tables.regional, encodeBigEndian(bucket, 2));
+      const regional = new ReplicationState(replica.region, known ?? newReplicationState(startsAt));
       if (known !== undefined && isNewLife && before !== undefined) regional.restart(before, wallMs);
       return regional;
     });
   }
 
   #keepRegionals(records: RecordCache): void {
-    for (let bucket = 0; bucket < this.options.buckets; bucket++) records.bucket(bucket).regionalChanged();
+    for (let bucket = 0; bucket < this.options.buckets; bucket++) records.bucket(bucket).persistReplication();
   }
 
   #keepClocks(records: RecordCache): void {
     this.#keepRegionals(records);
-    for (let bucket = 0; bucket < this.options.buckets; bucket++) records.bucket(bucket).keepClock();
+    for (let bucket = 0; bucket < this.options.buckets; bucket++) records.bucket(bucket).persistExactClock();
   }
 
   #access(): EmbeddedAccess {
@@ -131,8 +131,8 @@ export class EmbeddedStore implements CounterStore {
       write: (change) => this.#write(change),
       look: (read) => this.#look(read),
       tell: (changed) => this.#tell(changed),
-      known: (lives) => this.#directory.allKnown(lives),
-      beginLife: (epoch) => this.#directory.begin(epoch),
+      known: (lives) => this.#directory.registerIncarnations(lives),
+      beginLife: (epoch) => this.#directory.startIncarnation(epoch),
     };
   }
 
@@ -149,8 +149,8 @@ export class EmbeddedStore implements CounterStore {
   #view(id: string, actor: Key64 | null): PostView {
     const { metrics } = this.options;
     const records = this.#records;
-    const { known, record } = records.committed(id);
-    const counts = countsOf(id, epochOf(records.replica), known ? record.state : undefined, metrics);
+    const { exists: known, record } = records.readCommittedPost(id);
+    const counts = buildCounts(id, formatEpoch(records.incarnation), known ? record.state : undefined, metrics);
     let on = 0;
     if (actor !== null) {
       for (const { kind, index } of metrics.list) {
@@ -163,7 +163,7 @@ export class EmbeddedStore implements CounterStore {
 
   #write<T>(change: (records: RecordCache) => T): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ change, resolve: resolve as (result: unknown) => void, reject });
+      this.#waiting.push({ run: change, resolve: resolve as (result: unknown) => void, reject });
       this.#running ??= this.#run();
     });
   }
@@ -211,11 +211,11 @@ export class EmbeddedStore implements CounterStore {
   }
 
   async #commitGroup(group: readonly QueuedWrite[]): Promise<ReadonlyMap<QueuedWrite, unknown>> {
-    const results = makeChanges(group, (again) => this.#beginGroup(again), this.#failed);
+    const results = runWrites(group, (again) => this.#beginGroup(again), this.#failed);
     const records = this.#records;
     this.#purgeMarks(PURGE_CHUNKS + Math.ceil(this.#operations / PURGE_OPERATIONS));
-    if (!records.changes.none) await this.#directory.commit(() => records.changes.write());
-    records.settle();
+    if (!records.changes.isEmpty) await this.#directory.commit(() => records.changes.write());
+    records.commitDone();
     return results;
   }
 
@@ -234,9 +234,9 @@ export class EmbeddedStore implements CounterStore {
 
   #apply(records: RecordCache, batch: Batch): CommitResult {
     const bucket = records.bucket(batch.bucket);
-    const before = bucket.generation().number;
+    const before = bucket.markGeneration().number;
     const result = apply(bucket, this.options.metrics, batch);
-    if (bucket.generation().number !== before) this.#purge.add(batch.bucket);
+    if (bucket.markGeneration().number !== before) this.#purge.add(batch.bucket);
     this.#operations += batch.operations.length;
     if (result.kind === 'applied') this.#tell(result.changed);
     return result;
@@ -249,7 +249,7 @@ export class EmbeddedStore implements CounterStore {
   /** What is in memory was not committed: it is read again. */
   #forget(): void {
     if (this.#regionals !== null)
-      this.#regionals.splice(0, Infinity, ...this.#readRegionals(this.options.regional!.wallMs()));
+      this.#regionals.splice(0, Infinity, ...this.#readRegionals(this.options.replication!.wallMs()));
     this.#records = this.#recordsOf();
   }
 

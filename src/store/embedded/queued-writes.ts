@@ -2,7 +2,7 @@ import type { RecordCache } from './record-cache.js';
 
 /** Something that changes records, and is done when they are synced. */
 export interface QueuedWrite {
-  readonly change: (records: RecordCache) => unknown;
+  readonly run: (records: RecordCache) => unknown;
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -15,7 +15,7 @@ export interface QueuedWrite {
  * @param begin gives the records; `again`: as they are on disk, for a change has failed halfway
  * @param failed is told of each error
  */
-export function makeChanges(
+export function runWrites(
   group: readonly QueuedWrite[],
   begin: (again: boolean) => RecordCache,
   failed: (error: unknown) => void,
@@ -36,7 +36,7 @@ function makeUntilOneFails(
 ): QueuedWrite | null {
   for (const one of group) {
     try {
-      results.set(one, one.change(records));
+      results.set(one, one.run(records));
     } catch (error) {
       failed(error);
       one.reject(error);

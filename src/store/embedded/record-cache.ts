@@ -1,17 +1,17 @@
 import type { PostState } from '../../counters/bucket.js';
 import { bucketOf } from '../../counters/ids.js';
-import type { Replica } from '../../counters/pn-counter.js';
+import type { RegionIncarnation } from '../../counters/pn-counter.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
 import type { ByteWriter } from './disk/record-bytes.js';
-import { type Change, WriteSet } from './disk/write-set.js';
+import { type PendingWrite, WriteSet } from './disk/write-set.js';
 import type { DataDirectory } from './disk/data-directory.js';
 import { EmbeddedBucket } from './embedded-bucket.js';
 import { MemberTable } from './disk/member-table.js';
-import { decodePost, encodePost, memberPlace, type PostRecord } from './disk/post-record.js';
-import { registersKeyOf, RegisterTable } from './disk/register-table.js';
+import { decodePost, encodePost, locateMembers, type PostRecord } from './disk/post-record.js';
+import { parseChunkKey, RegisterTable } from './disk/register-table.js';
 import type { RegisterIndex } from './register-index.js';
-import { END } from './disk/lmdb-table.js';
-import type { Tables } from './disk/tables.js';
+import { END_OF_KEYS } from './disk/lmdb-table.js';
+import type { LmdbTables } from './disk/tables.js';
 
 /** Posts looked at in one go for registers, when all have to be. */
 const SOUGHT_AT_ONCE = 1_000;
@@ -21,25 +21,25 @@ const POSTS_MAX = 20_000;
 const CHUNKS_MAX = 20_000;
 
 /** A post in memory. */
-export class Post implements Change {
-  dirty = false;
+export class CachedPost implements PendingWrite {
+  isDirty = false;
 
   constructor(
     readonly id: string,
     readonly record: PostRecord,
     /** Whether it was counted before, or is now. */
-    public known: boolean,
+    public exists: boolean,
     private readonly records: RecordCache,
   ) {}
 
   set(state: PostState): void {
     this.record.state = state;
-    this.known = true;
+    this.exists = true;
     this.records.changes.add(this);
   }
 
   write(writer: ByteWriter): void {
-    const { tables, replicas } = this.records;
+    const { tables, incarnations: replicas } = this.records;
     tables.posts.put(this.id, encodePost(this.record, replicas, writer).value());
   }
 }
@@ -55,14 +55,14 @@ export class RecordCache {
   readonly changes = new WriteSet();
   readonly members: MemberTable;
   readonly registers: RegisterTable;
-  #young = new Map<string, Post>();
-  #old = new Map<string, Post>();
+  #young = new Map<string, CachedPost>();
+  #old = new Map<string, CachedPost>();
   /** The one that was asked for last is asked for again at once. */
-  #last: Post | null = null;
+  #last: CachedPost | null = null;
   #buckets = new Map<number, EmbeddedBucket>();
 
   constructor(
-    readonly tables: Tables,
+    readonly tables: LmdbTables,
     private readonly directory: Pick<DataDirectory, 'replicas' | 'replica'>,
     private readonly buckets: number,
     /** By bucket; `null` where there are no other regions. They outlast what is kept in memory. */
@@ -73,20 +73,20 @@ export class RecordCache {
     this.registers = new RegisterTable(tables.registers, this.changes);
   }
 
-  get replicas(): readonly Replica[] {
+  get incarnations(): readonly RegionIncarnation[] {
     return this.directory.replicas;
   }
 
   /** The own region's present life. */
-  get replica(): Replica {
+  get incarnation(): RegionIncarnation {
     return this.directory.replica;
   }
 
-  regional(bucket: number): ReplicationState | null {
-    return this.regionals?.[bucket] ?? null;
+  getReplicationState(openBucket: number): ReplicationState | null {
+    return this.regionals?.[openBucket] ?? null;
   }
 
-  post(id: string): Post {
+  loadPost(id: string): CachedPost {
     if (this.#last?.id === id) return this.#last;
     let post = this.#young.get(id);
     if (post === undefined) {
@@ -98,16 +98,16 @@ export class RecordCache {
   }
 
   /** Ids of posts after this one, in the order of the table, at most `limit`. */
-  postsAfter(id: string, limit: number): string[] {
-    return this.tables.posts.keys(id + '\0', END, limit);
+  listPostsAfter(id: string, limit: number): string[] {
+    return this.tables.posts.keys(id + '\0', END_OF_KEYS, limit);
   }
 
   /** As it is on disk. */
-  committed(id: string): Post {
+  readCommittedPost(id: string): CachedPost {
     // Not while something is changed: what falls out of memory must be on disk.
-    if (this.changes.none) this.#tidy();
-    const post = this.post(id);
-    return post.dirty ? this.#read(id) : post;
+    if (this.changes.isEmpty) this.#tidy();
+    const post = this.loadPost(id);
+    return post.isDirty ? this.#read(id) : post;
   }
 
   bucket(number: number): EmbeddedBucket {
@@ -117,45 +117,45 @@ export class RecordCache {
   }
 
   /** The post's record holds a register of this stamp. */
-  stamped(bucket: number, id: string, stamp: number): void {
+  indexRegister(bucket: number, id: string, stamp: number): void {
     const other = this.stampedPosts.add(bucket, id, stamp);
     if (other === undefined) return;
-    const post = this.post(other);
+    const post = this.loadPost(other);
     for (const [metric, { registers }] of post.record.members.entries()) {
-      if (registers !== null) this.registers.settle(other, metric, registers);
+      if (registers !== null) this.registers.flushInline(other, metric, registers);
     }
     this.changes.add(post);
   }
 
   /** The bucket's clock went back: what is noted of stamps that were ahead would keep registers until their time has come. */
-  cameBack(bucket: number): void {
-    this.stampedPosts.forget(bucket);
-    this.bucket(bucket).keepClock();
+  resetClock(bucket: number): void {
+    this.stampedPosts.restart(bucket);
+    this.bucket(bucket).persistExactClock();
   }
 
   /** Looks at the whole table: it is for what is rare. */
-  postsWithRegisters(bucket: number): string[] {
-    while (!this.seekStamped(SOUGHT_AT_ONCE));
-    const posts = new Set(this.stampedPosts.of(bucket));
+  listPostsWithRegisters(bucket: number): string[] {
+    while (!this.findPostsWithRegisters(SOUGHT_AT_ONCE));
+    const posts = new Set(this.stampedPosts.postsIn(bucket));
     const add = (post: string): void => {
       if (bucketOf(post, this.buckets) === bucket) posts.add(post);
     };
-    for (const key of this.tables.registers.keys('', END, Infinity)) add(registersKeyOf(key).post);
+    for (const key of this.tables.registers.keys('', END_OF_KEYS, Infinity)) add(parseChunkKey(key).post);
     // What is not on disk yet.
-    for (const change of this.changes.all) if (change instanceof Post) add(change.id);
+    for (const change of this.changes.pending) if (change instanceof CachedPost) add(change.id);
     return [...posts];
   }
 
   /** Finds out which of the next `limit` posts hold registers since before the process was started. @returns whether that were all */
-  seekStamped(limit: number): boolean {
-    const from = this.stampedPosts.soughtUpTo;
+  findPostsWithRegisters(limit: number): boolean {
+    const from = this.stampedPosts.scannedUpTo;
     if (from === null) return true;
-    const ids = this.postsAfter(from, limit);
+    const ids = this.listPostsAfter(from, limit);
     for (const id of ids) {
       const newest = newestStamp(this.#read(id).record);
-      if (newest > 0) this.stamped(bucketOf(id, this.buckets), id, newest);
+      if (newest > 0) this.indexRegister(bucketOf(id, this.buckets), id, newest);
     }
-    this.stampedPosts.soughtUpTo = ids.length < limit ? null : ids.at(-1)!;
+    this.stampedPosts.scannedUpTo = ids.length < limit ? null : ids.at(-1)!;
     return ids.length < limit;
   }
 
@@ -163,19 +163,19 @@ export class RecordCache {
    * Drops registers that are not needed any more out of the records of posts of which nothing was said since.
    * @returns how many posts were looked at, at most `limit`
    */
-  dropStamped(limit: number): number {
+  expireInline(limit: number): number {
     let looked = 0;
     for (const [bucket, { state }] of this.regionals!.entries()) {
-      const taken = this.stampedPosts.takeUpTo(bucket, state.floor, limit - looked);
+      const taken = this.stampedPosts.takeUpTo(bucket, state.stableStamp, limit - looked);
       looked += taken.length;
       for (const id of taken) {
-        const post = this.post(id);
+        const post = this.loadPost(id);
         const newest = newestStamp(post.record);
-        if (newest > state.floor) this.stamped(bucket, id, newest);
+        if (newest > state.stableStamp) this.indexRegister(bucket, id, newest);
         else {
           for (const { registers } of post.record.members) registers?.inline.clear();
           this.changes.add(post);
-          this.bucket(bucket).keepFloor();
+          this.bucket(bucket).persistStableStamp();
         }
       }
     }
@@ -186,29 +186,29 @@ export class RecordCache {
    * Drops registers that are not needed any more out of the `limit` chunks after the key `after`.
    * @returns the key of the last one, `''` at the end of the table
    */
-  dropRegisters(after: string, limit: number): string {
-    const keys = this.tables.registers.keys(after + '\0', END, limit);
+  expireChunks(after: string, limit: number): string {
+    const keys = this.tables.registers.keys(after + '\0', END_OF_KEYS, limit);
     for (const key of keys) {
-      const { post: id, metric, chunk } = registersKeyOf(key);
+      const { post: id, metric, chunk } = parseChunkKey(key);
       const bucket = this.bucket(bucketOf(id, this.buckets));
-      const post = this.post(id);
-      const { floor } = bucket.regional!.state;
-      const { registers } = memberPlace(post.record, metric);
-      if (registers === null || !this.registers.dropOf(id, metric, registers, chunk, floor)) continue;
-      bucket.keepFloor();
+      const post = this.loadPost(id);
+      const { stableStamp: floor } = bucket.replication!.state;
+      const { registers } = locateMembers(post.record, metric);
+      if (registers === null || !this.registers.expireChunk(id, metric, registers, chunk, floor)) continue;
+      bucket.persistStableStamp();
       if (registers.chunks === 0) this.changes.add(post);
     }
     return keys.length < limit ? '' : keys.at(-1)!;
   }
 
-  settle(): void {
-    this.changes.settle();
+  commitDone(): void {
+    this.changes.commitDone();
     this.#tidy();
   }
 
-  forget(): void {
-    this.changes.settle();
-    this.changes.chunks = 0;
+  invalidate(): void {
+    this.changes.commitDone();
+    this.changes.loadedChunks = 0;
     this.#last = null;
     this.#young = new Map();
     this.#old = new Map();
@@ -216,17 +216,17 @@ export class RecordCache {
   }
 
   #tidy(): void {
-    if (this.changes.chunks > CHUNKS_MAX) this.forget();
+    if (this.changes.loadedChunks > CHUNKS_MAX) this.invalidate();
     if (this.#young.size < POSTS_MAX) return;
     this.#last = null;
     this.#old = this.#young;
     this.#young = new Map();
   }
 
-  #read(id: string): Post {
+  #read(id: string): CachedPost {
     const bytes = this.tables.posts.get(id);
-    const record = bytes && decodePost(bytes, this.replicas);
-    return new Post(
+    const record = bytes && decodePost(bytes, this.incarnations);
+    return new CachedPost(
       id,
       record ?? { state: { v: 0, updatedAtMs: 0, metrics: [] }, members: [] },
       record !== undefined,

@@ -11,13 +11,13 @@ describe('posts whose records hold registers', () => {
     expect(posts.takeUpTo(0, 1, 10)).toEqual(['a']);
     expect(posts.takeUpTo(0, 2, 0)).toEqual([]);
     expect(posts.takeUpTo(0, 2, 1)).toEqual(['b']);
-    expect([[...posts.of(0)], [...posts.of(1)]]).toEqual([[], ['c']]);
+    expect([[...posts.postsIn(0)], [...posts.postsIn(1)]]).toEqual([[], ['c']]);
   });
 
   it('are 2,000 a bucket at most: the first that came goes for one more', () => {
     const posts = new RegisterIndex(1);
     for (let i = 1; i <= 2_000; i++) expect(posts.add(0, `post-${i}`, i)).toBeUndefined();
     expect(posts.add(0, 'one more', 2_001)).toBe('post-1');
-    expect([...posts.of(0)]).toHaveLength(2_000);
+    expect([...posts.postsIn(0)]).toHaveLength(2_000);
   });
 });

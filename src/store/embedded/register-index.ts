@@ -8,7 +8,7 @@ const POSTS_MAX = 2_000;
 export class RegisterIndex {
   readonly #buckets: readonly Map<string, number>[];
   /** After a start they are looked for in the whole table: up to this post that is done; `null`: up to the end. */
-  soughtUpTo: string | null = '';
+  scannedUpTo: string | null = '';
 
   constructor(buckets: number) {
     this.#buckets = Array.from({ length: buckets }, () => new Map<string, number>());
@@ -26,12 +26,12 @@ export class RegisterIndex {
   }
 
   /** They are looked for again. */
-  forget(bucket: number): void {
+  restart(bucket: number): void {
     this.#buckets[bucket]!.clear();
-    this.soughtUpTo = '';
+    this.scannedUpTo = '';
   }
 
-  of(bucket: number): Iterable<string> {
+  postsIn(bucket: number): Iterable<string> {
     return this.#buckets[bucket]!.keys();
   }
 

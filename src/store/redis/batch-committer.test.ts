@@ -8,7 +8,13 @@ const DONE = Buffer.from([0]);
 
 function batchOf(bucket: number, operations = 1): Batch {
   const one = view('a');
-  return { bucket, incarnation: 'life', n: 1, atMs: 0, operations: Array.from({ length: operations }, () => one) };
+  return {
+    bucket,
+    producerId: 'life',
+    batchNumber: 1,
+    atMs: 0,
+    operations: Array.from({ length: operations }, () => one),
+  };
 }
 
 /** Commits of one turn: the buckets of each call, and what became of each batch. */

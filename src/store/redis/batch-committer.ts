@@ -1,7 +1,7 @@
 import type { Batch } from '../../counters/batch.js';
 import { BatchEncoder } from './codec/batch-encoder.js';
 import type { CommitReply } from './codec/reply-decoder.js';
-import { type Packed, CallCoalescer } from './scripts/call-coalescer.js';
+import { type ScriptCall, CallCoalescer } from './scripts/call-coalescer.js';
 
 /**
  * Operations that one call carries at most, unless a single batch has more: some 20 batches of even traffic, which share
@@ -15,13 +15,13 @@ export class BatchCommitter {
   readonly #calls: CallCoalescer;
 
   /** @param together  whether one call may be about several buckets */
-  constructor(together: boolean, call: (batches: readonly Packed[]) => Promise<readonly Buffer[]>) {
+  constructor(together: boolean, call: (batches: readonly ScriptCall[]) => Promise<readonly Buffer[]>) {
     this.#calls = new CallCoalescer(together, CALL_OPERATIONS_MAX, call);
   }
 
   /** Rejects when the outcome is not known, or when the script has refused the batch and changed nothing. */
   async commit(batch: Batch): Promise<CommitReply> {
-    const { posts, packed } = this.#packer.pack(batch);
-    return { posts, packed: await this.#calls.ask(batch.bucket, packed, batch.operations.length) };
+    const { posts, packed } = this.#packer.encode(batch);
+    return { posts, packed: await this.#calls.enqueue(batch.bucket, packed, batch.operations.length) };
   }
 }

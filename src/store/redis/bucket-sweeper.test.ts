@@ -35,15 +35,15 @@ describe('upkeep', () => {
 
   it('sweeps a bucket when something of it is due', async () => {
     const world = new World(20);
-    world.upkeep.due(19, 40);
-    world.upkeep.due(18, null);
+    world.upkeep.schedulePublish(19, 40);
+    world.upkeep.schedulePublish(18, null);
     await world.clock.advance(99);
     expect([...world.sweeps]).toEqual([[19, [40]]]);
   });
 
   it('the earlier of two times counts', async () => {
     const world = new World(20);
-    for (const inMs of [60, 30, 50]) world.upkeep.due(19, inMs);
+    for (const inMs of [60, 30, 50]) world.upkeep.schedulePublish(19, inMs);
     await world.clock.advance(99);
     expect(world.of(19)).toEqual([30]);
   });
@@ -51,7 +51,7 @@ describe('upkeep', () => {
   it('sweeps again when a sweep says that more is due', async () => {
     const answers = [0, 25, null];
     const world = new World(20, () => Promise.resolve(answers.shift() ?? null));
-    world.upkeep.due(19, 10);
+    world.upkeep.schedulePublish(19, 10);
     await world.clock.advance(99);
     expect(world.of(19)).toEqual([10, 10, 35]);
   });
@@ -64,9 +64,9 @@ describe('upkeep', () => {
 
   it('ends with its timers', async () => {
     const world = new World(2);
-    world.upkeep.due(1, 10);
+    world.upkeep.schedulePublish(1, 10);
     world.upkeep.close();
-    world.upkeep.due(1, 10);
+    world.upkeep.schedulePublish(1, 10);
     expect(world.clock.timers).toBe(0);
     await world.clock.advance(SWEEP_MS);
     expect(world.sweeps.size).toBe(0);
@@ -75,7 +75,7 @@ describe('upkeep', () => {
   it('a sweep that ends after the close asks for nothing more', async () => {
     let finish: (inMs: number) => void = () => undefined;
     const world = new World(1, () => new Promise((resolve) => (finish = resolve)));
-    world.upkeep.due(0, 10);
+    world.upkeep.schedulePublish(0, 10);
     await world.clock.advance(10);
     world.upkeep.close();
     finish(5);

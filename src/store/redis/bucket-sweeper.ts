@@ -27,7 +27,7 @@ export class BucketSweeper {
   }
 
   /** Something of the bucket is due in `dueInMs`, if not null; a time further off than a sweep is asked for again by that. */
-  due(bucket: number, dueInMs: number | null): void {
+  schedulePublish(bucket: number, dueInMs: number | null): void {
     if (dueInMs === null || this.#closed) return;
     const inMs = Math.min(dueInMs, SWEEP_MS);
     const atMs = this.clock.nowMs() + inMs;
@@ -59,7 +59,7 @@ export class BucketSweeper {
   #run(bucket: number): void {
     if (this.#closed) return;
     this.sweep(bucket).then(
-      (inMs) => this.due(bucket, inMs),
+      (inMs) => this.schedulePublish(bucket, inMs),
       // Redis is away; the sweeps to come find what is due.
       () => undefined,
     );

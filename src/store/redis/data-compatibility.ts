@@ -2,7 +2,7 @@ import type { Clock } from '../../common/clock.js';
 import { sleep } from '../../common/sleep.js';
 import type { ActorKeys } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
-import { NAMELESS } from '../../counters/pn-counter.js';
+import { UNNAMED_REGION } from '../../counters/pn-counter.js';
 import type { RedisClient } from './client/redis-client.js';
 import { CONFIG_KEY } from './codec/redis-keys.js';
 import { Script } from './scripts/script.js';
@@ -25,12 +25,12 @@ interface Making {
  * Writes down what the data is made with, or checks that it fits.
  * @throws Error with one line that says what does not.
  */
-export async function claimData(
+export async function ensureDataCompatible(
   connections: RedisClient,
   clock: Clock,
   { buckets, actorKeys, metrics, region }: Making,
 ): Promise<void> {
-  const own = [LAYOUT, String(buckets), actorKeys, metrics.toString(), region, NAMELESS] as const;
+  const own = [LAYOUT, String(buckets), actorKeys, metrics.toString(), region, UNNAMED_REGION] as const;
   const reply = await claim(connections, clock, own);
   const [layout, theirBuckets, theirActorKeys, theirMetrics, theirRegion] = reply as [string, ...string[]];
   if (layout !== LAYOUT) {
@@ -41,7 +41,7 @@ export async function claimData(
   if (theirBuckets !== own[1]) throw new Error(`BUCKETS must be ${theirBuckets}: ${made} that many`);
   if (theirActorKeys !== actorKeys) throw new Error(`ACTOR_KEYS must be ${theirActorKeys}: ${made} that one`);
   // Data without a name would have been given this one, if all else did fit.
-  if (theirRegion !== region && theirRegion !== NAMELESS)
+  if (theirRegion !== region && theirRegion !== UNNAMED_REGION)
     throw new Error(`REGION must be ${theirRegion}: ${made} that one`);
   if (theirMetrics !== own[3]) {
     throw new Error(`METRICS must begin with ${theirMetrics}: ${made} these; more may be added at the end`);

@@ -1,12 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import { Subject } from 'rxjs';
 import { SimulatedClock } from '../../../test/simulation/simulated-clock.js';
-import { channelOf } from './codec/redis-keys.js';
+import { buildCountsChannel } from './codec/redis-keys.js';
 import { PostSubscriptions } from './post-subscriptions.js';
 
 const LINGER_MS = 5_000;
 const SUBSCRIBED_WITHIN_MS = 1_000;
-const CHANNEL = channelOf(0, 'a');
+const CHANNEL = buildCountsChannel(0, 'a');
 
 class World {
   readonly clock = new SimulatedClock();
@@ -18,7 +18,7 @@ class World {
     {
       subscribe: (channel, heard) => void this.subscribed.set(channel, heard),
       unsubscribe: (channel) => void this.subscribed.delete(channel),
-      confirmed: this.confirmed,
+      subscribed: this.confirmed,
     },
     this.clock,
     (post, message) => this.heard.push(`${post} ${message}`),
@@ -28,7 +28,7 @@ class World {
   /** Whether reads of the posts may go on. */
   reading(...posts: string[]): { goesOn: boolean } {
     const read = { goesOn: false };
-    void this.watching.subscribed(posts).then(() => (read.goesOn = true));
+    void this.watching.waitUntilSubscribed(posts).then(() => (read.goesOn = true));
     return read;
   }
 }
@@ -98,7 +98,7 @@ describe('a read', () => {
     world.confirmed.next([CHANNEL]);
     await world.clock.advance(1);
     expect(read.goesOn).toBe(false);
-    world.confirmed.next([channelOf(0, 'b')]);
+    world.confirmed.next([buildCountsChannel(0, 'b')]);
     await world.clock.advance(0);
     expect(read.goesOn).toBe(true);
     expect(world.missed).toEqual([]);
@@ -140,7 +140,7 @@ describe('a confirmation', () => {
     world.confirmed.next([CHANNEL]);
     await world.clock.advance(0);
     expect(world.missed).toEqual([]);
-    world.confirmed.next([CHANNEL, channelOf(0, 'never-watched')]);
+    world.confirmed.next([CHANNEL, buildCountsChannel(0, 'never-watched')]);
     expect(world.missed).toEqual(['a']);
   });
 

@@ -1,6 +1,6 @@
 import type { Observable } from 'rxjs';
 import type { Clock, Timer } from '../../common/clock.js';
-import { channelOf, postOf } from './codec/redis-keys.js';
+import { buildCountsChannel, parseCountsChannel } from './codec/redis-keys.js';
 
 /** A post that is watched again soon keeps its channel: a page that is reloaded costs no subscription. */
 const LINGER_MS = 5_000;
@@ -12,7 +12,7 @@ export interface Channels {
   subscribe(channel: string, heard: (message: Buffer) => void): void;
   unsubscribe(channel: string): void;
   /** Channels that are subscribed to from now on, for the first time or again after they were lost. */
-  readonly confirmed: Observable<readonly string[]>;
+  readonly subscribed: Observable<readonly string[]>;
 }
 
 interface Channel {
@@ -33,10 +33,10 @@ export class PostSubscriptions {
     private readonly clock: Clock,
     private readonly heard: (post: string, message: string) => void,
     /** Told of posts whose announcements may have been missed. */
-    missed: (posts: readonly string[]) => void,
+    missed: (watchedPosts: readonly string[]) => void,
   ) {
-    channels.confirmed.subscribe((names) => {
-      const posts = names.map(postOf).filter((post) => !this.#awaited(post) && this.isWatched(post));
+    channels.subscribed.subscribe((names) => {
+      const posts = names.map(parseCountsChannel).filter((post) => !this.#awaited(post) && this.isWatched(post));
       if (posts.length > 0) missed(posts);
     });
   }
@@ -48,7 +48,7 @@ export class PostSubscriptions {
       known.leaving = null;
       return;
     }
-    const name = channelOf(bucket, post);
+    const name = buildCountsChannel(bucket, post);
     this.#posts.set(post, { bucket, name, waiting: new Set(), leaving: null });
     this.channels.subscribe(name, (message) => {
       if (this.isWatched(post)) this.heard(post, message.toString());
@@ -74,7 +74,7 @@ export class PostSubscriptions {
   }
 
   /** Resolves when those of the posts that are watched are subscribed to: what is read then misses no change. */
-  async subscribed(posts: readonly string[]): Promise<void> {
+  async waitUntilSubscribed(posts: readonly string[]): Promise<void> {
     const channels = new Set(posts.map((post) => this.#posts.get(post)?.waiting).filter((waiting) => waiting != null));
     if (channels.size === 0) return;
     await new Promise<void>((resolve) => {

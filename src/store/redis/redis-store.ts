@@ -4,19 +4,19 @@ import { sleep } from '../../common/sleep.js';
 import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
 import { type ActorKeys, bucketOf, type Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
-import { regionNumber } from '../../counters/replication/hybrid-clock.js';
+import { toRegionNumber } from '../../counters/replication/hybrid-clock.js';
 import type { CounterStore, PostView } from '../counter-store.js';
-import { inOrder } from './codec/batch-encoder.js';
+import { sortForScript } from './codec/batch-encoder.js';
 import { ReplyDecoder } from './codec/reply-decoder.js';
-import { decimalOf } from './codec/decimal-key.js';
-import { claimData } from './data-compatibility.js';
+import { toDecimalKey } from './codec/decimal-key.js';
+import { ensureDataCompatible } from './data-compatibility.js';
 import { BatchCommitter } from './batch-committer.js';
 import type { RedisClient } from './client/redis-client.js';
-import { type BucketKeys, keysOf } from './codec/redis-keys.js';
-import { newLife } from './scripts/new-life.js';
+import { type BucketKeys, buildBucketKeys } from './codec/redis-keys.js';
+import { encodeNewIncarnation } from './scripts/new-life.js';
 import { RedisReplication } from './replication/redis-replication.js';
 import { Script } from './scripts/script.js';
-import type { Packed } from './scripts/call-coalescer.js';
+import type { ScriptCall } from './scripts/call-coalescer.js';
 import { ViewerReports } from './viewer-reports.js';
 import { BucketSweeper } from './bucket-sweeper.js';
 import { PostSubscriptions } from './post-subscriptions.js';
@@ -38,11 +38,11 @@ export interface RedisStoreOptions {
   readonly actorKeys: ActorKeys;
   readonly region: string;
   /** Whether there are other regions. Without, nothing is kept for them. */
-  readonly regional: boolean;
+  readonly hasPeers: boolean;
   /** Names this gateway life among those that share the store. */
   readonly gateway: string;
   /** Least time between two announcements of a post, ms. */
-  readonly publishMs: number;
+  readonly publishIntervalMs: number;
   /** 32 random bits for an epoch that begins. */
   readonly nonce: () => number;
   /** Wall time that a life begins with, ms since 1970; guarded against jumps. */
@@ -76,14 +76,14 @@ export class RedisStore implements CounterStore {
 
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
   /** `null` where there are no other regions. */
-  readonly regions: RedisReplication | null;
+  readonly replication: RedisReplication | null;
 
   /**
    * Writes down what the data is made with, or checks that it fits.
    * @throws Error with one line that says what does not.
    */
   static async open(connections: RedisClient, clock: Clock, options: RedisStoreOptions): Promise<RedisStore> {
-    await claimData(connections, clock, options);
+    await ensureDataCompatible(connections, clock, options);
     return new RedisStore(connections, clock, options);
   }
 
@@ -92,22 +92,22 @@ export class RedisStore implements CounterStore {
     private readonly clock: Clock,
     private readonly options: RedisStoreOptions,
   ) {
-    const { buckets, gateway, metrics, region, regional } = options;
-    this.#regionNumber = regional ? regionNumber(region) : -1;
-    this.#keys = Array.from({ length: buckets }, (_, bucket) => keysOf(bucket, gateway));
+    const { buckets, gateway, metrics, region, hasPeers: regional } = options;
+    this.#regionNumber = regional ? toRegionNumber(region) : -1;
+    this.#keys = Array.from({ length: buckets }, (_, bucket) => buildBucketKeys(bucket, gateway));
     this.#codec = new ReplyDecoder(metrics, region);
     this.#commits = new BatchCommitter(!connections.hasSlots, (batches) => this.#commitAll(batches));
     this.#watching = new PostSubscriptions(
-      connections.channels,
+      connections.pubSub,
       clock,
-      (post, message) => this.#changes.next([this.#codec.announced(post, message)]),
+      (post, message) => this.#changes.next([this.#codec.decodePublished(post, message)]),
       (posts) => void this.#readAgain(posts),
     );
     this.#shares = new ViewerReports(buckets, (bucket, shares, all) => this.#reportShares(bucket, shares, all));
     this.#upkeep = new BucketSweeper(buckets, clock, (bucket) => this.#sweepBucket(bucket));
-    this.regions = regional ? this.#openRegions() : null;
-    connections.returned.subscribe(() => {
-      this.#shares.distrust();
+    this.replication = regional ? this.#openRegions() : null;
+    connections.reconnected.subscribe(() => {
+      this.#shares.requestFullReport();
       void this.#readWatched();
     });
     this.#readLater();
@@ -117,23 +117,23 @@ export class RedisStore implements CounterStore {
     return this.connections.available;
   }
 
-  get whole(): boolean {
-    return this.connections.whole;
+  get allReachable(): boolean {
+    return this.connections.allReachable;
   }
 
-  get returned(): Observable<void> {
-    return this.connections.returned;
+  get reconnected(): Observable<void> {
+    return this.connections.reconnected;
   }
 
   async commit(batch: Batch): Promise<CommitResult> {
-    const { result, dueInMs } = this.#codec.committed(await this.#commits.commit(batch));
-    this.#upkeep.due(batch.bucket, dueInMs);
+    const { result, publishInMs: dueInMs } = this.#codec.decodeCommit(await this.#commits.commit(batch));
+    this.#upkeep.schedulePublish(batch.bucket, dueInMs);
     if (result.kind === 'applied') this.#tell(result.changed);
     return result;
   }
 
   async read(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {
-    await this.#watching.subscribed(posts);
+    await this.#watching.waitUntilSubscribed(posts);
     const found = new Map<string, PostView>();
     await Promise.all(
       this.#parts(new Set(posts)).map(async (part) => {
@@ -151,7 +151,7 @@ export class RedisStore implements CounterStore {
     this.#watching.unwatch(post);
   }
 
-  share(viewers: ReadonlyMap<string, number>): void {
+  reportViewers(viewers: ReadonlyMap<string, number>): void {
     // What has been taken back stays so.
     if (this.#closed) return;
     const touched = new Set<number>();
@@ -169,24 +169,24 @@ export class RedisStore implements CounterStore {
     this.#upkeep.close();
     this.#watching.close();
     // Each call has a deadline; while Redis is away they fail at once.
-    await this.#shares.end();
+    await this.#shares.withdrawAll();
     this.#changes.complete();
-    this.regions?.close();
+    this.replication?.close();
     await this.connections.close();
   }
 
   #openRegions(): RedisReplication {
     return new RedisReplication(this.connections, this.clock, this.options, {
       changed: (counts) => this.#tell(counts),
-      due: (bucket, dueInMs) => this.#upkeep.due(bucket, dueInMs),
+      publishDue: (bucket, dueInMs) => this.#upkeep.schedulePublish(bucket, dueInMs),
     });
   }
 
-  async #commitAll(batches: readonly Packed[]): Promise<readonly Buffer[]> {
-    const { metrics, publishMs } = this.options;
+  async #commitAll(batches: readonly ScriptCall[]): Promise<readonly Buffer[]> {
+    const { metrics, publishIntervalMs: publishMs } = this.options;
     const [first, ...others] = batches.map(({ bucket }) => this.#keys[bucket]!.bucket);
     const slots = this.connections.hasSlots ? 1 : 0;
-    const about = [newLife(this.options), publishMs, metrics.list.length, slots, this.#regionNumber];
+    const about = [encodeNewIncarnation(this.options), publishMs, metrics.list.length, slots, this.#regionNumber];
     const packed = batches.map((batch) => batch.packed);
     return (await this.connections.write(this.#commit, [first!, ...others], [...about, ...packed])) as Buffer[];
   }
@@ -232,14 +232,17 @@ export class RedisStore implements CounterStore {
   /** In any order. */
   async #readPart(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {
     const keys = this.#keys[this.#bucketOf(posts[0]!)]!;
-    const ordered = inOrder(posts);
+    const ordered = sortForScript(posts);
     const ask = async () => {
-      const args = [this.#codec.kinds, decimalOf(actor), JSON.stringify(ordered)];
-      return this.#codec.views(ordered, await this.connections.query(this.#read, [keys.bucket, keys.live], args));
+      const args = [this.#codec.metricKinds, toDecimalKey(actor), JSON.stringify(ordered)];
+      return this.#codec.decodeViews(
+        ordered,
+        await this.connections.query(this.#read, [keys.bucket, keys.viewers], args),
+      );
     };
-    const { current, views } = await ask();
+    const { isCurrent: current, views } = await ask();
     if (current) return views;
-    await this.connections.query(this.#open, [keys.bucket], [newLife(this.options), this.#regionNumber]);
+    await this.connections.query(this.#open, [keys.bucket], [encodeNewIncarnation(this.options), this.#regionNumber]);
     return (await ask()).views;
   }
 
@@ -276,24 +279,24 @@ export class RedisStore implements CounterStore {
 
   async #reportShares(bucket: number, shares: readonly (readonly [string, number])[], all: boolean): Promise<void> {
     const keys = this.#keys[bucket]!;
-    const { publishMs, metrics } = this.options;
+    const { publishIntervalMs: publishMs, metrics } = this.options;
     const dueInMs = await this.connections.query(
       this.#report,
-      [keys.bucket, keys.live, keys.pace, keys.due, keys.leases, keys.shares],
+      [keys.bucket, keys.viewers, keys.publishAfter, keys.publishDue, keys.gateways, keys.gatewayViewers],
       [publishMs, metrics.list.length, this.options.gateway, LEASE_MS, all ? 1 : 0, JSON.stringify(shares.flat())],
     );
-    this.#upkeep.due(bucket, Number(dueInMs) < 0 ? null : Number(dueInMs));
+    this.#upkeep.schedulePublish(bucket, Number(dueInMs) < 0 ? null : Number(dueInMs));
   }
 
   async #sweepBucket(bucket: number): Promise<number | null> {
     const keys = this.#keys[bucket]!;
-    const { publishMs, metrics, gateway } = this.options;
+    const { publishIntervalMs: publishMs, metrics, gateway } = this.options;
     const [dueInMs, posts] = (await this.connections.query(
       this.#sweep,
-      [keys.bucket, keys.live, keys.pace, keys.due, keys.leases, keys.shares],
+      [keys.bucket, keys.viewers, keys.publishAfter, keys.publishDue, keys.gateways, keys.gatewayViewers],
       [publishMs, metrics.list.length, gateway, LEASE_MS],
     )) as [number, number];
-    this.#shares.compare(bucket, posts);
+    this.#shares.checkPostCount(bucket, posts);
     await this.#shares.flush(bucket);
     return dueInMs < 0 ? null : dueInMs;
   }

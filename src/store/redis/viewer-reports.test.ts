@@ -91,7 +91,7 @@ describe('shares', () => {
     void shares.flush(0);
     reports[0]!.done();
     await settled();
-    shares.distrust();
+    shares.requestFullReport();
     const failed = shares.flush(0);
     reports[1]!.fail();
     await failed;
@@ -115,10 +115,10 @@ describe('shares', () => {
     void shares.flush(0);
     reports[0]!.done();
     await settled();
-    shares.compare(0, 1);
+    shares.checkPostCount(0, 1);
     await shares.flush(0);
     expect(reports.length).toBe(1);
-    shares.compare(0, 0);
+    shares.checkPostCount(0, 0);
     void shares.flush(0);
     expect(told()[1]).toEqual([{ a: 1 }, true]);
     reports[1]!.done();
@@ -128,7 +128,7 @@ describe('shares', () => {
 
   it('shares that Redis has of a gateway without viewers are ended by an empty report', async () => {
     const { shares, reports, told } = setUp();
-    shares.compare(0, 3);
+    shares.checkPostCount(0, 3);
     void shares.flush(0);
     reports[0]!.done();
     await settled();
@@ -139,7 +139,7 @@ describe('shares', () => {
     const { shares, reports } = setUp();
     shares.set(0, 'a', 1);
     void shares.flush(0);
-    shares.compare(0, 0);
+    shares.checkPostCount(0, 0);
     reports[0]!.done();
     await settled();
     expect(reports.length).toBe(1);
@@ -148,7 +148,7 @@ describe('shares', () => {
   it('many posts go in parts, of which only the first ends the rest', async () => {
     const { shares, reports } = setUp();
     for (let i = 0; i < 2 * PART + 1; i++) shares.set(0, `post-${i}`, 1);
-    shares.distrust();
+    shares.requestFullReport();
     void shares.flush(0);
     for (let i = 0; i < 3; i++) {
       expect(reports.length).toBe(i + 1);

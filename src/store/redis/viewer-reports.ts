@@ -46,12 +46,12 @@ export class ViewerReports {
   }
 
   /** Another server answers: whatever it holds, it is to hold what is so. */
-  distrust(): void {
+  requestFullReport(): void {
     for (const bucket of this.#buckets) if (bucket.viewers.size > 0) bucket.unsure = true;
   }
 
   /** What a sweep found: of how many posts Redis has a share of this gateway. */
-  compare(bucket: number, posts: number): void {
+  checkPostCount(bucket: number, posts: number): void {
     const { viewers, changed, reporting } = this.#buckets[bucket]!;
     if (viewers.size !== posts && changed.size === 0 && reporting === null) this.#buckets[bucket]!.unsure = true;
   }
@@ -64,7 +64,7 @@ export class ViewerReports {
   }
 
   /** Nobody watches here any more: takes all shares back. Those that cannot be, end with the lease. */
-  async end(): Promise<void> {
+  async withdrawAll(): Promise<void> {
     for (const [number, { viewers }] of this.#buckets.entries()) {
       for (const post of viewers.keys()) this.set(number, post, 0);
     }

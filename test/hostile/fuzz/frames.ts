@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { frameOf } from '../../support/raw-socket.js';
+import { encodeFrame } from '../../support/raw-socket.js';
 import { mutated } from './mutations.js';
 import { enginePackets } from './packets.js';
 
@@ -29,7 +29,7 @@ const frame = fc
     ),
   })
   .map(({ payload: bytes, length, ...options }) =>
-    frameOf(bytes, length === undefined ? options : { ...options, length }),
+    encodeFrame(bytes, length === undefined ? options : { ...options, length }),
   );
 
 /** What one connection sends, cut anywhere. */

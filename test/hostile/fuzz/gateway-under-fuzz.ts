@@ -2,7 +2,7 @@ import { expect } from '@jest/globals';
 import type { Socket } from 'socket.io-client';
 import { connect } from '../../support/clients.js';
 import { type GatewayProcess, startGateway } from '../../support/gateway-process.js';
-import { metricsOf } from '../../support/metrics.js';
+import { readMetrics } from '../../support/metrics.js';
 import { until } from '../../support/until.js';
 
 /** A small heap is collected often, so that what is in use shows, and a leak of some KB an input ends the process. */
@@ -35,7 +35,7 @@ export class GatewayUnderFuzz {
     const brief = { KEEP_ALIVE_MS: '1000' };
     const gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0', NODE_OPTIONS: heap, ...brief, ...env });
     const fuzzed = new GatewayUnderFuzz(gateway);
-    fuzzed.#handlesBefore = (await metricsOf(gateway.url)).get('nodejs_active_handles_total')!;
+    fuzzed.#handlesBefore = (await readMetrics(gateway.url)).get('nodejs_active_handles_total')!;
     fuzzed.#honest = connect(gateway.url, { actor: HONEST });
     return fuzzed;
   }
@@ -49,7 +49,7 @@ export class GatewayUnderFuzz {
     this.#honestViews += 1;
     const answer: unknown = await this.#honest.emitWithAck('view', { post: HONEST });
     expect(answer).toMatchObject({ ok: true, applied: true, counts: { views: this.#honestViews } });
-    this.#heap.push((await metricsOf(this.url)).get('nodejs_heap_size_used_bytes')!);
+    this.#heap.push((await readMetrics(this.url)).get('nodejs_heap_size_used_bytes')!);
   }
 
   /**
@@ -60,12 +60,12 @@ export class GatewayUnderFuzz {
     this.#honest.close();
     let metrics: ReadonlyMap<string, number> = new Map();
     await until(async () => {
-      metrics = await metricsOf(this.url);
+      metrics = await readMetrics(this.url);
       return LEFT_BEHIND.every((name) => metrics.get(name) === 0);
     }, 'nobody is left');
     // Connections that fetch keeps open are handles, too.
     await until(async () => {
-      metrics = await metricsOf(this.url);
+      metrics = await readMetrics(this.url);
       return metrics.get('nodejs_active_handles_total')! <= this.#handlesBefore + 8;
     }, 'no handle is left');
     const third = Math.ceil(this.#heap.length / 3);

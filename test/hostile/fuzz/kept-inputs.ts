@@ -1,5 +1,5 @@
 import { bucketOf } from '../../../src/counters/ids.js';
-import type { Shipment } from '../../../src/counters/replication/delta.js';
+import type { Delta } from '../../../src/counters/replication/delta.js';
 
 /** Inputs that have failed once, by surface. They are given before all others. */
 
@@ -36,16 +36,16 @@ const redisMessages = Array.from({ length: 5 }, (_, channel) => ({
 }));
 
 /** A region that names a life of the receiver's which never began. */
-const ofNoLife: Shipment = {
+const ofNoLife: Delta = {
   kind: 'changes',
   bucket: bucketOf('p1', 64),
   source: { region: 'us', epoch: 1, nonce: 7 },
-  ...{ born: 0, goesOn: [], after: 0, upTo: 0, confirmed: 0, floor: 0, shown: null },
+  ...{ startedAtStamp: 0, predecessors: [], after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0, fullSyncReceiver: null },
   posts: [
     {
       post: 'p1',
       updatedAtMs: Date.UTC(2026, 0, 1),
-      entries: [{ metric: 0, replica: { region: 'eu', epoch: 2, nonce: 7 }, p: 0, n: 0 }],
+      entries: [{ metric: 0, incarnation: { region: 'eu', epoch: 2, nonce: 7 }, p: 0, n: 0 }],
       registers: [],
       members: [],
     },

@@ -1,18 +1,18 @@
 import fc from 'fast-check';
 import type { PostState } from '../../../src/counters/bucket.js';
 import type { Key64 } from '../../../src/counters/ids.js';
-import type { Replica } from '../../../src/counters/pn-counter.js';
+import type { RegionIncarnation } from '../../../src/counters/pn-counter.js';
 import { ByteWriter } from '../../../src/store/embedded/disk/record-bytes.js';
-import { writeNarrow } from '../../../src/store/embedded/disk/prefix-compression.js';
+import { writeCompressed } from '../../../src/store/embedded/disk/prefix-compression.js';
 import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from '../../../src/store/embedded/disk/sorted-key-array.js';
-import { encodePost, type MemberPlace } from '../../../src/store/embedded/disk/post-record.js';
+import { encodePost, type MemberLocation } from '../../../src/store/embedded/disk/post-record.js';
 import { mostly, oddJson } from './json-texts.js';
 
 /** Bytes that a store reads: replies and messages of Redis, and values of data files. */
 
 const INTEGER_BYTES = 8;
 const TIME_BYTES = 5;
-export const REPLICAS: readonly Replica[] = [
+export const REPLICAS: readonly RegionIncarnation[] = [
   { region: 'eu', epoch: 1, nonce: 7 },
   { region: 'us', epoch: 2, nonce: 8 },
 ];
@@ -103,7 +103,7 @@ function keys(width: number): fc.Arbitrary<SortedKeyArray> {
 
 const metric = fc.record({
   members: fc.nat(9),
-  counter: fc.array(fc.record({ replica: fc.constantFrom(...REPLICAS), p: count, n: count }), { maxLength: 2 }),
+  counter: fc.array(fc.record({ incarnation: fc.constantFrom(...REPLICAS), p: count, n: count }), { maxLength: 2 }),
 });
 const state: fc.Arbitrary<PostState> = fc.record({
   v: count,
@@ -115,7 +115,7 @@ const state: fc.Arbitrary<PostState> = fc.record({
 export const postRecords = fc
   .tuple(state, fc.nat(2), keys(KEY64_BYTES), fc.option(keys(NUMBERED_BYTES)))
   .map(([of, chunks, inline, registers]) => {
-    const place: MemberPlace = {
+    const place: MemberLocation = {
       size: inline.size,
       chunks,
       inline,
@@ -129,7 +129,7 @@ export const postRecords = fc
 /** A chunk of members, or of marks and registers, as it lies on disk. */
 export const chunks = keys(NUMBERED_BYTES).map((entries) => {
   const writer = new ByteWriter();
-  writeNarrow(entries, writer);
+  writeCompressed(entries, writer);
   return taken(writer);
 });
 

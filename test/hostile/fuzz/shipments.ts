@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { bucketOf } from '../../../src/counters/ids.js';
-import type { Life, Replica } from '../../../src/counters/pn-counter.js';
-import type { PostShipment, Receipt, Shipment } from '../../../src/counters/replication/delta.js';
-import { stampOf } from '../../../src/counters/replication/hybrid-clock.js';
+import type { Incarnation, RegionIncarnation } from '../../../src/counters/pn-counter.js';
+import type { PostDelta, DeltaAck, Delta } from '../../../src/counters/replication/delta.js';
+import { firstStampAt } from '../../../src/counters/replication/hybrid-clock.js';
 
 export const BUCKETS = 64;
 /** Of `likes:toggle,views:tally`; as a rule a list names no other. */
@@ -27,18 +27,18 @@ const count = fc.oneof(
 const half = fc.oneof(fc.nat(9), fc.integer({ min: 0, max: 0xffff_ffff }));
 const actor = fc.record({ hi: half, lo: half });
 const stamp = fc.oneof(
-  { weight: 5, arbitrary: fc.nat(1_000_000).map((ms) => stampOf(WALL_MS - ms)) },
+  { weight: 5, arbitrary: fc.nat(1_000_000).map((ms) => firstStampAt(WALL_MS - ms)) },
   { weight: 1, arbitrary: fc.nat(1_000) },
 );
 /** Few, so that they meet: of one epoch and two nonces, of one that is older, and of one that is newer than all. */
-const life: fc.Arbitrary<Life> = fc.oneof(
+const life: fc.Arbitrary<Incarnation> = fc.oneof(
   {
     weight: 200,
     arbitrary: fc.record({ epoch: fc.integer({ min: 1, max: 3 }), nonce: fc.integer({ min: 7, max: 8 }) }),
   },
   { weight: 1, arbitrary: fc.record({ epoch: number, nonce: number }) },
 );
-const replica: fc.Arbitrary<Replica> = fc
+const incarnation: fc.Arbitrary<RegionIncarnation> = fc
   .tuple(fc.constantFrom(...REGIONS), life)
   .map(([region, of]) => ({ region, ...of }));
 const post = fc.constantFrom(...SHIPPED);
@@ -46,33 +46,33 @@ const metric = fc.oneof({ weight: 20, arbitrary: fc.nat(METRICS - 1) }, { weight
 
 const members = fc
   .record({
-    parts: fc.integer({ min: 1, max: PARTS_MAX }),
-    part: fc.nat(PARTS_MAX - 1),
+    subsets: fc.integer({ min: 1, max: PARTS_MAX }),
+    subset: fc.nat(PARTS_MAX - 1),
     actors: fc.array(actor, { maxLength: 6 }),
   })
-  .map(({ parts, part, actors }) => ({ metric: LIKES, parts, part: part % parts, actors }));
+  .map(({ subsets, subset, actors }) => ({ metric: LIKES, subsets, subset: subset % subsets, actors }));
 
-const posts: fc.Arbitrary<PostShipment> = fc.record({
+const posts: fc.Arbitrary<PostDelta> = fc.record({
   post,
   updatedAtMs: fc.nat(1_000_000).map((ms) => WALL_MS - ms),
-  entries: fc.array(fc.record({ metric, replica, p: count, n: count }), { maxLength: 3 }),
+  entries: fc.array(fc.record({ metric, incarnation, p: count, n: count }), { maxLength: 3 }),
   registers: fc.array(fc.record({ metric: fc.constant(LIKES), actor, stamp, on: fc.boolean() }), { maxLength: 3 }),
   members: fc.array(members, { maxLength: 2 }),
 });
 
 /** Of region us, and about posts of its bucket: what another region takes in, whatever it thinks of it. */
-const shipment: fc.Arbitrary<Shipment> = fc
+const shipment: fc.Arbitrary<Delta> = fc
   .record({
     kind: fc.constantFrom('changes' as const, 'scan' as const, 'end' as const, 'quiet' as const),
     source: life.map((of) => ({ region: 'us', ...of })),
-    born: stamp,
-    goesOn: fc.array(life, { maxLength: 2 }),
+    startedAtStamp: stamp,
+    predecessors: fc.array(life, { maxLength: 2 }),
     after: stamp,
     upTo: stamp,
-    confirmed: stamp,
-    floor: stamp,
+    ackedUpTo: stamp,
+    stableStamp: stamp,
     posts: fc.uniqueArray(posts, { minLength: 1, maxLength: 3, selector: ({ post: id }) => id }),
-    shown: fc.option(life, { freq: 3 }),
+    fullSyncReceiver: fc.option(life, { freq: 3 }),
   })
   .map((one) => {
     const bucket = bucketOf(one.posts[0]!.post, BUCKETS);
@@ -81,14 +81,14 @@ const shipment: fc.Arbitrary<Shipment> = fc
 
 export const shipments = fc.array(shipment, { maxLength: 3 });
 
-const receipt: fc.Arbitrary<Receipt> = fc
+const receipt: fc.Arbitrary<DeltaAck> = fc
   .tuple(
     life,
     fc.record({
       bucket: fc.nat(BUCKETS),
-      refused: fc.boolean(),
-      filling: fc.boolean(),
-      told: fc.boolean(),
+      incarnationRejected: fc.boolean(),
+      backfilling: fc.boolean(),
+      fullySynced: fc.boolean(),
       upTo: stamp,
       receiver: life,
     }),

@@ -2,15 +2,15 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { open, type RootDatabase } from 'lmdb';
 import { ByteReader } from './record-bytes.js';
-import { FORMAT, type Meta, metaOf } from './data-directory.js';
+import { FORMAT, type Meta, openMetaTable } from './data-directory.js';
 import { ADVICE, checkDataFile, DAMAGED } from './lmdb-file-check.js';
 import { DATA_FILE } from './directory-files.js';
-import { readNarrow } from './prefix-compression.js';
+import { readCompressed } from './prefix-compression.js';
 import { KEY64_BYTES } from './sorted-key-array.js';
 import { decodePost } from './post-record.js';
-import { STATE } from './replication-record.js';
-import { END, LmdbTable } from './lmdb-table.js';
-import type { Tables } from './tables.js';
+import { STATE_SUFFIX } from './replication-record.js';
+import { END_OF_KEYS, LmdbTable } from './lmdb-table.js';
+import type { LmdbTables } from './tables.js';
 
 /**
  * A process of its own, started by directory-check.ts: reads the data file of the directory that it is given as LMDB does, and
@@ -24,24 +24,24 @@ const RECORDS_AT_ONCE = 1_000;
 type Check = (key: string, value: Buffer) => void;
 
 function checkRecords(root: RootDatabase): void {
-  const text = metaOf(root).get('meta');
+  const text = openMetaTable(root).get('meta');
   if (text === undefined) return;
   const { format, replicas } = JSON.parse(text) as Meta;
   // The gateway says what to do about another format.
   if (format !== FORMAT) return;
-  const checks: Partial<Record<keyof Tables, Check>> = {
+  const checks: Partial<Record<keyof LmdbTables, Check>> = {
     posts: (_key, value) => void decodePost(value, replicas),
     members: (_key, value) => {
       if (value.length % KEY64_BYTES !== 0) throw new RangeError('a chunk of members ends within one');
     },
-    marks: (_key, value) => void readNarrow(value),
-    registers: (_key, value) => void readNarrow(value),
+    marks: (_key, value) => void readCompressed(value),
+    registers: (_key, value) => void readCompressed(value),
     generations: (_key, value) => {
       const reader = new ByteReader(value);
       for (let i = 0; i < 4; i++) reader.varint();
     },
     regional: (key, value) => {
-      if (key.endsWith(STATE)) JSON.parse(value.toString());
+      if (key.endsWith(STATE_SUFFIX)) JSON.parse(value.toString());
     },
   };
   for (const [name, check] of Object.entries(checks)) checkTable(root, name, check);
@@ -52,7 +52,7 @@ function checkTable(root: RootDatabase, name: string, check: Check): void {
   let seen = 0;
   let keys: string[] = [];
   do {
-    keys = table.keys(keys.length === 0 ? '' : `${keys.at(-1)!}\0`, END, RECORDS_AT_ONCE);
+    keys = table.keys(keys.length === 0 ? '' : `${keys.at(-1)!}\0`, END_OF_KEYS, RECORDS_AT_ONCE);
     for (const key of keys) {
       const value = table.get(key);
       if (value === undefined) throw new RangeError(`the table of ${name} lacks a key that it has`);

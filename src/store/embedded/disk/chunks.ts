@@ -1,8 +1,8 @@
 import { fmix32 } from '../../../common/hash.js';
 import type { Key64 } from '../../../counters/ids.js';
 import type { ByteWriter } from './record-bytes.js';
-import type { Change, WriteSet } from './write-set.js';
-import { readNarrow, writeNarrow } from './prefix-compression.js';
+import type { PendingWrite, WriteSet } from './write-set.js';
+import { readCompressed, writeCompressed } from './prefix-compression.js';
 import { NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
 import type { LmdbTable } from './lmdb-table.js';
 
@@ -15,8 +15,8 @@ const REVERSED = Uint8Array.from({ length: 256 }, (_, byte) =>
 );
 
 /** One value of a set that has several. */
-export class Chunk implements Change {
-  dirty = false;
+export class Chunk implements PendingWrite {
+  isDirty = false;
 
   constructor(
     readonly key: string,
@@ -30,7 +30,7 @@ export class Chunk implements Change {
       this.table.remove(this.key);
       return;
     }
-    if (entries.width === NUMBERED_BYTES) writeNarrow(entries, writer);
+    if (entries.width === NUMBERED_BYTES) writeCompressed(entries, writer);
     else writer.raw(entries.bytes, entries.byteLength);
     this.table.put(this.key, writer.value());
   }
@@ -56,12 +56,12 @@ export class Chunks {
   ) {}
 
   /** The chunk where the key stands, or would stand, while there are `count`. */
-  of(key: Key64, count: number): Chunk {
+  chunkFor(key: Key64, count: number): Chunk {
     return this.#chunk(count === 1 ? 0 : chunkOf(key, count));
   }
 
   /** Makes the first chunk, of these entries. */
-  begin(entries: SortedKeyArray): void {
+  createFirst(entries: SortedKeyArray): void {
     this.changes.add(this.#keep(0, entries));
   }
 
@@ -74,12 +74,12 @@ export class Chunks {
     this.changes.add(this.#keep(count, moved));
   }
 
-  at(number: number): Chunk {
+  getChunk(number: number): Chunk {
     return this.#chunk(number);
   }
 
   /** All chunks, while there are `count`. */
-  *all(count: number): Iterable<Chunk> {
+  *readAll(count: number): Iterable<Chunk> {
     for (let number = 0; number < Math.max(count, 1); number++) yield this.#chunk(number);
   }
 
@@ -88,13 +88,13 @@ export class Chunks {
     if (loaded !== undefined) return loaded;
     const bytes = this.table.get(this.prefix + nameOf(number));
     const isNarrow = bytes !== undefined && this.width === NUMBERED_BYTES;
-    return this.#keep(number, isNarrow ? readNarrow(bytes) : new SortedKeyArray(this.width, bytes));
+    return this.#keep(number, isNarrow ? readCompressed(bytes) : new SortedKeyArray(this.width, bytes));
   }
 
   #keep(number: number, entries: SortedKeyArray): Chunk {
     const chunk = new Chunk(this.prefix + nameOf(number), entries, this.table);
     this.#loaded.set(number, chunk);
-    this.changes.chunks += 1;
+    this.changes.loadedChunks += 1;
     return chunk;
   }
 }
@@ -113,7 +113,7 @@ function chunkOf({ hi, lo }: Key64, chunks: number): number {
 }
 
 /** Whose name it is. */
-export function numberOf(name: string): number {
+export function parseChunkNumber(name: string): number {
   return REVERSED[name.charCodeAt(0)]! | (REVERSED[name.charCodeAt(1)]! << 8) | (REVERSED[name.charCodeAt(2)]! << 16);
 }
 

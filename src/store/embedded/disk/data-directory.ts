@@ -2,19 +2,19 @@ import { closeSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import type { ActorKeys } from '../../../counters/ids.js';
-import { LIVES_MAX, NAMELESS, type Replica } from '../../../counters/pn-counter.js';
+import { INCARNATIONS_MAX, UNNAMED_REGION, type RegionIncarnation } from '../../../counters/pn-counter.js';
 import { checkDataFile } from './lmdb-file-check.js';
 import {
   DATA_FILE,
-  isAsClosed,
+  isUnchangedSinceClose,
   lockDirectory,
-  noteClosed,
-  noteOpen,
-  placeOf,
+  markClosed,
+  markOpen,
+  readFileId,
   withPrivateFiles,
 } from './directory-files.js';
 import { LmdbTable } from './lmdb-table.js';
-import type { Tables } from './tables.js';
+import type { LmdbTables } from './tables.js';
 
 /** 4: keys of actors and sessions are made otherwise than in 3. */
 export const FORMAT = 4;
@@ -29,7 +29,7 @@ export interface Meta {
   /** Device, inode and time of birth of the data file: one that was copied, or came from a backup, has others. */
   readonly place: string;
   /** Every life of every region whose counts are here; records refer to them by index. The own region's last one counts now. */
-  readonly replicas: readonly Replica[];
+  readonly replicas: readonly RegionIncarnation[];
 }
 
 export interface DataDirectoryOptions {
@@ -50,23 +50,23 @@ export interface DataDirectoryOptions {
  */
 export class DataDirectory {
   #root!: RootDatabase;
-  #tables!: Tables;
+  #tables!: LmdbTables;
   #metaTable!: Database<string, string>;
   #meta: Meta;
   /** Whether the last commit went through: after one that failed the next boot checks the data file. */
   #isSound = true;
-  #own: Replica | null = null;
+  #own: RegionIncarnation | null = null;
   /** What the disk has of `#meta`. */
   #written: Meta;
   /** `#meta.replicas` by their names. */
-  #lives: Map<string, Replica>;
+  #lives: Map<string, RegionIncarnation>;
 
   private constructor(
     private readonly options: DataDirectoryOptions,
     root: RootDatabase,
     meta: Meta,
     /** Whether a life began when it was opened: what the one before did last may be missing. */
-    readonly isNewLife: boolean,
+    readonly isNewIncarnation: boolean,
     private readonly lock: number,
   ) {
     this.#meta = meta;
@@ -82,8 +82,8 @@ export class DataDirectory {
     let root: RootDatabase | undefined;
     try {
       lock = lockDirectory(path);
-      if (!isAsClosed(path)) checkFile(path);
-      noteOpen(path);
+      if (!isUnchangedSinceClose(path)) checkFile(path);
+      markOpen(path);
       root = openRoot(path);
       const { meta, isNewLife } = adopt(root, options);
       const directory = new DataDirectory(options, root, meta, isNewLife, lock);
@@ -92,16 +92,16 @@ export class DataDirectory {
     } catch (error) {
       void root?.close();
       if (lock !== undefined) closeSync(lock);
-      throw errorAt(path, error);
+      throw dataDirectoryError(path, error);
     }
   }
 
-  get replicas(): readonly Replica[] {
+  get replicas(): readonly RegionIncarnation[] {
     return this.#meta.replicas;
   }
 
   /** The own region's present life. */
-  get replica(): Replica {
+  get replica(): RegionIncarnation {
     this.#own ??= this.replicas.findLast(({ region }) => region === this.options.region)!;
     return this.#own;
   }
@@ -111,8 +111,8 @@ export class DataDirectory {
    * region that did not begin here is not: no record refers to it, and the last one that is written down is the one that counts.
    * @throws Error, with none of them taken, if more lives of other regions than LIVES_MAX would be known
    */
-  allKnown(lives: readonly Replica[]): Replica[] {
-    const added = new Map<string, Replica>();
+  registerIncarnations(lives: readonly RegionIncarnation[]): RegionIncarnation[] {
+    const added = new Map<string, RegionIncarnation>();
     const known = lives.map((life) => {
       const name = nameOf(life);
       const found = this.#lives.get(name) ?? added.get(name);
@@ -124,14 +124,14 @@ export class DataDirectory {
   }
 
   /** Begins another life of the own region. */
-  begin(epoch: number): void {
+  startIncarnation(epoch: number): void {
     const life = { region: this.options.region, epoch, nonce: this.options.nonce() };
     this.#add(new Map([[nameOf(life), life]]));
     this.#own = null;
   }
 
   /** Others after `recover`. */
-  get tables(): Tables {
+  get tables(): LmdbTables {
     return this.#tables;
   }
 
@@ -150,9 +150,9 @@ export class DataDirectory {
       // lmdb rejects with an error that says nothing but carries a promise, rejected with the reason.
       const { commitError } = error as { commitError?: Promise<never> };
       await commitError?.catch((reason: unknown) => {
-        throw errorAt(this.options.path, reason);
+        throw dataDirectoryError(this.options.path, reason);
       });
-      throw errorAt(this.options.path, error);
+      throw dataDirectoryError(this.options.path, error);
     }
   }
 
@@ -176,16 +176,16 @@ export class DataDirectory {
 
   async close(): Promise<void> {
     await this.#root.close();
-    if (this.#isSound) noteClosed(this.options.path);
+    if (this.#isSound) markClosed(this.options.path);
     closeSync(this.lock);
   }
 
-  #add(lives: ReadonlyMap<string, Replica>): void {
+  #add(lives: ReadonlyMap<string, RegionIncarnation>): void {
     const replicas = [...this.replicas, ...lives.values()];
     const others = replicas.filter(({ region }) => region !== this.options.region);
-    if (others.length > LIVES_MAX) {
+    if (others.length > INCARNATIONS_MAX) {
       throw new Error(
-        `${LIVES_MAX} lives of other regions are known, and ${others.at(-1)!.region} is said to have begun another`,
+        `${INCARNATIONS_MAX} lives of other regions are known, and ${others.at(-1)!.region} is said to have begun another`,
       );
     }
     this.#meta = { ...this.#meta, replicas };
@@ -194,7 +194,7 @@ export class DataDirectory {
 
   #use(root: RootDatabase): void {
     this.#root = root;
-    this.#metaTable = metaOf(root);
+    this.#metaTable = openMetaTable(root);
     this.#tables = {
       posts: new LmdbTable(root, 'posts'),
       members: new LmdbTable(root, 'members'),
@@ -207,15 +207,15 @@ export class DataDirectory {
   }
 }
 
-function nameOf({ region, epoch, nonce }: Replica): string {
+function nameOf({ region, epoch, nonce }: RegionIncarnation): string {
   return `${region} ${epoch} ${nonce}`;
 }
 
-function livesIn({ replicas }: Meta): Map<string, Replica> {
+function livesIn({ replicas }: Meta): Map<string, RegionIncarnation> {
   return new Map(replicas.map((life) => [nameOf(life), life]));
 }
 
-export function errorAt(path: string, error: unknown): Error {
+export function dataDirectoryError(path: string, error: unknown): Error {
   return new Error(`DATA_DIR ${path}: ${(error as Error).message}`, { cause: error });
 }
 
@@ -238,14 +238,14 @@ function openRoot(directory: string): RootDatabase {
   );
 }
 
-export function metaOf(root: RootDatabase): Database<string, string> {
+export function openMetaTable(root: RootDatabase): Database<string, string> {
   return root.openDB<string, string>({ name: 'meta', encoding: 'string' });
 }
 
 /** Checks what the directory was made with, makes it if it is new, and starts a new epoch if it came from a copy. */
 function adopt(root: RootDatabase, options: DataDirectoryOptions): { meta: Meta; isNewLife: boolean } {
-  const db = metaOf(root);
-  const place = placeOf(options.path);
+  const db = openMetaTable(root);
+  const place = readFileId(options.path);
   const text = db.get('meta');
   const known = text === undefined ? undefined : (JSON.parse(text) as Meta);
   if (known !== undefined) check(known, options);
@@ -253,7 +253,7 @@ function adopt(root: RootDatabase, options: DataDirectoryOptions): { meta: Meta;
   const { region, buckets, actorKeys, metrics } = options;
   // A region without a name has no peers, so nobody knows it by that.
   const replicas = (known?.replicas ?? []).map((replica) =>
-    replica.region === NAMELESS ? { ...replica, region } : replica,
+    replica.region === UNNAMED_REGION ? { ...replica, region } : replica,
   );
   const last = replicas.findLast((replica) => replica.region === region);
   const isNewLife = last === undefined || known?.place !== place;
@@ -269,8 +269,9 @@ function check(known: Meta, { buckets, actorKeys, metrics, region }: DataDirecto
       `format ${known.format} is not supported (this version reads format ${FORMAT}); use the version that wrote it`,
     );
   }
-  const named = known.replicas[0]?.region ?? NAMELESS;
-  if (named !== NAMELESS && named !== region) throw new Error(`it belongs to REGION=${named}, which cannot be changed`);
+  const named = known.replicas[0]?.region ?? UNNAMED_REGION;
+  if (named !== UNNAMED_REGION && named !== region)
+    throw new Error(`it belongs to REGION=${named}, which cannot be changed`);
   if (known.buckets !== buckets) throw new Error(`it was made with BUCKETS=${known.buckets}, which cannot be changed`);
   if (known.actorKeys !== actorKeys) {
     const made = `ACTOR_KEYS=${known.actorKeys}`;

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { closeSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { errorAt } from './data-directory.js';
+import { dataDirectoryError } from './data-directory.js';
 import { ADVICE, DAMAGED } from './lmdb-file-check.js';
-import { DATA_FILE, isAsClosed, isOpenToOthers, lockDirectory, noteClosed } from './directory-files.js';
+import { DATA_FILE, isUnchangedSinceClose, isOpenToOthers, lockDirectory, markClosed } from './directory-files.js';
 
 /** Beside this file, also where both are bundled. */
 const CHECK_PROCESS = join(import.meta.dirname, 'check-process.js');
@@ -26,17 +26,17 @@ export async function checkDirectory(path: string, warn: (message: string) => vo
   try {
     lock = lockDirectory(path);
     const data = statSync(join(path, DATA_FILE), { throwIfNoEntry: false });
-    if (data !== undefined && !isAsClosed(path)) {
+    if (data !== undefined && !isUnchangedSinceClose(path)) {
       if (data.size >= LARGE_BYTES) {
         const gigabytes = (data.size / 2 ** 30).toFixed(1);
         warn(`DATA_DIR ${path}: checking ${DATA_FILE} (${gigabytes} GiB), which no gateway has closed here`);
       }
       await checkInChild(path);
-      noteClosed(path);
+      markClosed(path);
     }
     if (isOpenToOthers(path)) warn(`DATA_DIR ${path}: other users of this machine may read it; run chmod go= ${path}`);
   } catch (error) {
-    throw errorAt(path, error);
+    throw dataDirectoryError(path, error);
   } finally {
     if (lock !== undefined) closeSync(lock);
   }

@@ -34,13 +34,13 @@ export function lockDirectory(path: string): number {
 }
 
 /** Whether the data file is the one that a gateway closed here: no copy, and nobody has written to it since. */
-export function isAsClosed(path: string): boolean {
+export function isUnchangedSinceClose(path: string): boolean {
   const closed = join(path, CLOSED_FILE);
   return existsSync(closed) && readFileSync(closed, 'utf8') === describeDataFile(path);
 }
 
 /** For a directory whose data file is closed and known to be good. */
-export function noteClosed(path: string): void {
+export function markClosed(path: string): void {
   try {
     writeFileSync(join(path, CLOSED_FILE), describeDataFile(path), { mode: FILE_MODE });
   } catch {
@@ -49,12 +49,12 @@ export function noteClosed(path: string): void {
 }
 
 /** To be called before the data file is opened: one that is left without being closed is checked by the next boot. */
-export function noteOpen(path: string): void {
+export function markOpen(path: string): void {
   rmSync(join(path, CLOSED_FILE), { force: true });
 }
 
 /** Device, inode and time of birth of the data file: a copy, or one that came from a backup, has others. */
-export function placeOf(path: string): string {
+export function readFileId(path: string): string {
   const { dev, ino, birthtimeNs } = statSync(join(path, DATA_FILE), { bigint: true });
   return `${dev}:${ino}:${birthtimeNs}`;
 }
@@ -74,5 +74,5 @@ export function isOpenToOthers(path: string): boolean {
 
 function describeDataFile(path: string): string {
   const { size, mtimeNs, ctimeNs } = statSync(join(path, DATA_FILE), { bigint: true });
-  return `${placeOf(path)}:${size}:${mtimeNs}:${ctimeNs}\n`;
+  return `${readFileId(path)}:${size}:${mtimeNs}:${ctimeNs}\n`;
 }

@@ -12,7 +12,7 @@ const keyEncoder = {
 };
 
 /** After all keys. */
-export const END = '\u00ff';
+export const END_OF_KEYS = '\u00ff';
 
 /** One LMDB table. */
 export class LmdbTable {

@@ -5,7 +5,7 @@ import type { Key64 } from '../../../counters/ids.js';
 import { WriteSet } from './write-set.js';
 import { MemberTable } from './member-table.js';
 import { KEY64_BYTES, SortedKeyArray } from './sorted-key-array.js';
-import type { MemberPlace } from './post-record.js';
+import type { MemberLocation } from './post-record.js';
 import type { LmdbTable } from './lmdb-table.js';
 
 /** A table in memory, of which members need no more. */
@@ -27,7 +27,7 @@ class MapTable {
 }
 
 class Members {
-  readonly place: MemberPlace = {
+  readonly place: MemberLocation = {
     size: 0,
     chunks: 0,
     inline: new SortedKeyArray(KEY64_BYTES),
@@ -49,7 +49,7 @@ class Members {
   /** As they are on disk from then on. */
   get chunkSizes(): number[] {
     this.#changes.write();
-    this.#changes.settle();
+    this.#changes.commitDone();
     this.place.loaded = null;
     return [...this.#table.rows.values()].map((chunk) => chunk.length / KEY64_BYTES);
   }

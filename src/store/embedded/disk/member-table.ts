@@ -2,8 +2,8 @@ import type { Key64 } from '../../../counters/ids.js';
 import type { WriteSet } from './write-set.js';
 import { Chunks, CHUNKS_MAX } from './chunks.js';
 import { KEY64_BYTES, SortedKeyArray } from './sorted-key-array.js';
-import type { MemberPlace } from './post-record.js';
-import { prefixOf } from './register-table.js';
+import type { MemberLocation } from './post-record.js';
+import { chunkKeyPrefix } from './register-table.js';
 import type { LmdbTable } from './lmdb-table.js';
 
 /**
@@ -20,49 +20,49 @@ export class MemberTable {
     private readonly changes: WriteSet,
   ) {}
 
-  has(post: string, metric: number, place: MemberPlace, actor: Key64): boolean {
+  has(post: string, metric: number, place: MemberLocation, actor: Key64): boolean {
     const differs = place.inline.size > 0 && place.inline.indexOf(actor) >= 0;
     if (place.chunks === 0) return differs;
-    const { entries } = this.#chunksOf(post, metric, place).of(actor, place.chunks);
+    const { entries } = this.#chunksOf(post, metric, place).chunkFor(actor, place.chunks);
     return entries.indexOf(actor) >= 0 !== differs;
   }
 
   /** Puts in an actor who is out, or out one who is in. */
-  set(post: string, metric: number, place: MemberPlace, actor: Key64, on: boolean): void {
+  set(post: string, metric: number, place: MemberLocation, actor: Key64, on: boolean): void {
     place.size += on ? 1 : -1;
     toggle(place.inline, actor);
     if (place.inline.size > INLINE_MAX) this.#settle(post, metric, place);
   }
 
-  all(post: string, metric: number, place: MemberPlace): Key64[] {
+  list(post: string, metric: number, place: MemberLocation): Key64[] {
     if (place.chunks === 0) return keysOf(place.inline);
     const keys: Key64[] = [];
-    for (const { entries } of this.#chunksOf(post, metric, place).all(place.chunks)) {
+    for (const { entries } of this.#chunksOf(post, metric, place).readAll(place.chunks)) {
       for (const key of keysOf(entries)) if (place.inline.indexOf(key) < 0) keys.push(key);
     }
     for (const key of keysOf(place.inline)) if (this.has(post, metric, place, key)) keys.push(key);
     return keys;
   }
 
-  #split(post: string, metric: number, place: MemberPlace): void {
+  #split(post: string, metric: number, place: MemberLocation): void {
     if (place.chunks >= CHUNKS_MAX) return;
     this.#chunksOf(post, metric, place).split(place.chunks);
     place.chunks += 1;
   }
 
   /** Puts into chunks what stands in the record. */
-  #settle(post: string, metric: number, place: MemberPlace): void {
+  #settle(post: string, metric: number, place: MemberLocation): void {
     const { inline } = place;
     const chunks = this.#chunksOf(post, metric, place);
     if (place.chunks === 0) {
-      chunks.begin(inline);
+      chunks.createFirst(inline);
       place.chunks = 1;
       place.inline = new SortedKeyArray(KEY64_BYTES);
       return;
     }
     for (let i = 0; i < inline.size; i++) {
       const actor = inline.keyAt(i);
-      const chunk = chunks.of(actor, place.chunks);
+      const chunk = chunks.chunkFor(actor, place.chunks);
       toggle(chunk.entries, actor);
       this.changes.add(chunk);
     }
@@ -70,8 +70,8 @@ export class MemberTable {
     if (place.size > place.chunks * CHUNK_MEAN) this.#split(post, metric, place);
   }
 
-  #chunksOf(post: string, metric: number, place: MemberPlace): Chunks {
-    place.loaded ??= new Chunks(this.table, this.changes, prefixOf(post, metric), KEY64_BYTES);
+  #chunksOf(post: string, metric: number, place: MemberLocation): Chunks {
+    place.loaded ??= new Chunks(this.table, this.changes, chunkKeyPrefix(post, metric), KEY64_BYTES);
     return place.loaded;
   }
 }

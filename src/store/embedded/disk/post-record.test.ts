@@ -1,18 +1,18 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Key64 } from '../../../counters/ids.js';
-import type { Replica } from '../../../counters/pn-counter.js';
+import type { RegionIncarnation } from '../../../counters/pn-counter.js';
 import { ByteWriter } from './record-bytes.js';
 import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
 import {
   decodePost,
   encodePost,
-  type MemberPlace,
-  memberPlace,
+  type MemberLocation,
+  locateMembers,
   type PostRecord,
-  type RegisterPlace,
+  type RegisterLocation,
 } from './post-record.js';
 
-const REPLICAS: readonly Replica[] = [
+const REPLICAS: readonly RegionIncarnation[] = [
   { region: 'eu', epoch: 1, nonce: 4_294_967_295 },
   { region: 'us', epoch: 3, nonce: 0 },
 ];
@@ -23,7 +23,7 @@ function encode(record: PostRecord): Buffer {
 }
 
 /** With these keys, of which the record has no chunks. */
-function place(size: number, chunks: number, keys: readonly Key64[] = []): MemberPlace {
+function place(size: number, chunks: number, keys: readonly Key64[] = []): MemberLocation {
   const inline = new SortedKeyArray(KEY64_BYTES);
   for (const key of keys) inline.insert(inline.size, key);
   return { size, chunks, inline, loaded: null, registers: null };
@@ -31,7 +31,8 @@ function place(size: number, chunks: number, keys: readonly Key64[] = []): Membe
 
 /** To compare: the keys of a set are private to it. */
 function plain({ state, members }: PostRecord): unknown {
-  const keysOf = ({ inline }: MemberPlace): Key64[] => Array.from({ length: inline.size }, (_, i) => inline.keyAt(i));
+  const keysOf = ({ inline }: MemberLocation): Key64[] =>
+    Array.from({ length: inline.size }, (_, i) => inline.keyAt(i));
   return { state, members: members.map((of) => ({ size: of.size, chunks: of.chunks, keys: keysOf(of) })) };
 }
 
@@ -46,8 +47,11 @@ describe('the record of a post', () => {
         v: Number.MAX_SAFE_INTEGER,
         updatedAtMs: 1_767_225_600_000,
         metrics: [
-          { members: 2, counter: [{ replica: REPLICAS[1]!, p: 5, n: 3 }] },
-          { members: 0, counter: REPLICAS.map((replica, i) => ({ replica, p: Number.MAX_SAFE_INTEGER, n: i })) },
+          { members: 2, counter: [{ incarnation: REPLICAS[1]!, p: 5, n: 3 }] },
+          {
+            members: 0,
+            counter: REPLICAS.map((incarnation, i) => ({ incarnation, p: Number.MAX_SAFE_INTEGER, n: i })),
+          },
           { members: 0, counter: [] },
           { members: 1_000_000, counter: [] },
         ],
@@ -58,7 +62,7 @@ describe('the record of a post', () => {
   });
 
   it('with likes and views of one region and no members takes about 20 bytes', () => {
-    const counter = [{ replica: REPLICAS[0]!, p: 150, n: 0 }];
+    const counter = [{ incarnation: REPLICAS[0]!, p: 150, n: 0 }];
     const record: PostRecord = {
       state: {
         v: 12,
@@ -85,7 +89,7 @@ describe('the record of a post', () => {
     const inline = new SortedKeyArray(NUMBERED_BYTES);
     inline.insert(0, { hi: 1, lo: 2 });
     inline.setNumber(0, Number.MAX_SAFE_INTEGER);
-    const counter = REPLICAS.map((replica) => ({ replica, p: 1, n: 0 }));
+    const counter = REPLICAS.map((incarnation) => ({ incarnation, p: 1, n: 0 }));
     const record: PostRecord = {
       state: { v: 9, updatedAtMs: 1, metrics: [{ members: 1, counter }] },
       members: [{ ...place(1, 0, [{ hi: 1, lo: 2 }]), registers: { chunks: 7, inline, loaded: null } }],
@@ -101,7 +105,7 @@ describe('the record of a post', () => {
   });
 
   it('of registers that are all gone is as if there had been none', () => {
-    const record = (registers: RegisterPlace | null): PostRecord => {
+    const record = (registers: RegisterLocation | null): PostRecord => {
       return {
         state: { v: 9, updatedAtMs: 1, metrics: [{ members: 0, counter: [] }] },
         members: [{ ...place(0, 0), registers }],
@@ -112,7 +116,7 @@ describe('the record of a post', () => {
   });
 
   it('that names an unknown replica, or ends in the middle, is an error', () => {
-    const counter = [{ replica: REPLICAS[1]!, p: 1, n: 0 }];
+    const counter = [{ incarnation: REPLICAS[1]!, p: 1, n: 0 }];
     const bytes = encode({ state: { v: 1, updatedAtMs: 1, metrics: [{ members: 0, counter }] }, members: [] });
     expect(() => decodePost(bytes, REPLICAS.slice(0, 1))).toThrow('a replica that the data directory does not know');
     expect(() => decodePost(bytes.subarray(0, -1), REPLICAS)).toThrow('ends within a number');
@@ -126,7 +130,7 @@ describe('the record of a post', () => {
 
   it('gets a place for the members of a metric when they come', () => {
     const record: PostRecord = { state: { v: 0, updatedAtMs: 0, metrics: [] }, members: [] };
-    expect(memberPlace(record, 2)).toMatchObject({ size: 0, chunks: 0, loaded: null, registers: null });
+    expect(locateMembers(record, 2)).toMatchObject({ size: 0, chunks: 0, loaded: null, registers: null });
     expect(record.members).toHaveLength(3);
   });
 });

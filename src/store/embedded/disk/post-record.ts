@@ -1,5 +1,5 @@
 import type { MetricState, PostState } from '../../../counters/bucket.js';
-import { EMPTY, type Entry, type Replica } from '../../../counters/pn-counter.js';
+import { EMPTY_COUNTER, type CounterEntry, type RegionIncarnation } from '../../../counters/pn-counter.js';
 import { ByteReader, type ByteWriter } from './record-bytes.js';
 import { type Chunks, CHUNKS_MAX } from './chunks.js';
 import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
@@ -19,10 +19,10 @@ import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.
 export interface PostRecord {
   state: PostState;
   /** By metric index: where the toggle's members are. */
-  readonly members: MemberPlace[];
+  readonly members: MemberLocation[];
 }
 
-export interface MemberPlace {
+export interface MemberLocation {
   /** How many members there are. */
   size: number;
   /** 0: they stand in `inline`. Else in this many chunks of the members table, … */
@@ -32,10 +32,10 @@ export interface MemberPlace {
   /** The chunks that are in memory. */
   loaded: Chunks | null;
   /** Last words on the toggle, with other regions; `null`: there are none. */
-  registers: RegisterPlace | null;
+  registers: RegisterLocation | null;
 }
 
-export interface RegisterPlace {
+export interface RegisterLocation {
   /** In this many chunks of the registers table, … */
   chunks: number;
   /** … and here those that were said last. */
@@ -47,17 +47,17 @@ export interface RegisterPlace {
 const HAS_REGISTERS = 64;
 
 /** The place of a metric's members, added to the record if it has none yet. */
-export function memberPlace(record: PostRecord, metric: number): MemberPlace {
+export function locateMembers(record: PostRecord, metric: number): MemberLocation {
   while (record.members.length <= metric) record.members.push(placeOf(0, 0, new SortedKeyArray(KEY64_BYTES)));
   return record.members[metric]!;
 }
 
-const NOTHING: MetricState = { members: 0, counter: EMPTY };
+const NOTHING: MetricState = { members: 0, counter: EMPTY_COUNTER };
 
 /** Writes the record after what the writer has. */
 export function encodePost(
   { state, members }: PostRecord,
-  replicas: readonly Replica[],
+  replicas: readonly RegionIncarnation[],
   writer: ByteWriter,
 ): ByteWriter {
   writer.varint(state.v).varint(state.updatedAtMs);
@@ -70,7 +70,8 @@ export function encodePost(
       .varint(metric.members)
       .varint(place === undefined ? 0 : place.chunks)
       .varint(metric.counter.length + (registers === null ? 0 : HAS_REGISTERS));
-    for (const { replica, p, n } of metric.counter) writer.varint(replicas.indexOf(replica)).varint(p).varint(n);
+    for (const { incarnation: replica, p, n } of metric.counter)
+      writer.varint(replicas.indexOf(replica)).varint(p).varint(n);
     if (place === undefined) continue;
     if (place.chunks > 0) writer.varint(place.inline.size);
     writer.raw(place.inline.bytes, place.inline.byteLength);
@@ -81,24 +82,24 @@ export function encodePost(
   return writer;
 }
 
-function registersIn(place: MemberPlace | undefined): RegisterPlace | null {
+function registersIn(place: MemberLocation | undefined): RegisterLocation | null {
   const registers = place?.registers ?? null;
   return registers === null || (registers.chunks === 0 && registers.inline.size === 0) ? null : registers;
 }
 
 /** @throws RangeError where the bytes are no such thing */
-export function decodePost(bytes: Uint8Array, replicas: readonly Replica[]): PostRecord {
+export function decodePost(bytes: Uint8Array, replicas: readonly RegionIncarnation[]): PostRecord {
   const reader = new ByteReader(bytes);
   const record: PostRecord = { state: { v: reader.varint(), updatedAtMs: reader.varint(), metrics: [] }, members: [] };
-  while (!reader.atEnd) {
+  while (!reader.isAtEnd) {
     const members = reader.varint();
     const chunks = readChunks(reader);
-    const counter: Entry[] = [];
+    const counter: CounterEntry[] = [];
     const entries = reader.varint();
     for (let left = entries % HAS_REGISTERS; left > 0; left--) {
       const replica = replicas[reader.varint()];
       if (replica === undefined) throw new RangeError('a record names a replica that the data directory does not know');
-      counter.push({ replica, p: reader.varint(), n: reader.varint() });
+      counter.push({ incarnation: replica, p: reader.varint(), n: reader.varint() });
     }
     const keys = chunks === 0 ? members : reader.varint();
     const inline = keys > 0 ? reader.raw(keys * KEY64_BYTES) : undefined;
@@ -110,7 +111,7 @@ export function decodePost(bytes: Uint8Array, replicas: readonly Replica[]): Pos
   return record;
 }
 
-function readRegisters(reader: ByteReader): RegisterPlace {
+function readRegisters(reader: ByteReader): RegisterLocation {
   const chunks = readChunks(reader);
   const bytes = reader.raw(reader.varint() * NUMBERED_BYTES);
   return { chunks, inline: new SortedKeyArray(NUMBERED_BYTES, bytes), loaded: null };
@@ -123,6 +124,6 @@ function readChunks(reader: ByteReader): number {
   return chunks;
 }
 
-function placeOf(size: number, chunks: number, inline: SortedKeyArray): MemberPlace {
+function placeOf(size: number, chunks: number, inline: SortedKeyArray): MemberLocation {
   return { size, chunks, inline, loaded: null, registers: null };
 }

@@ -1,6 +1,6 @@
 import { expect, it } from '@jest/globals';
 import { ByteWriter } from './record-bytes.js';
-import { readNarrow, writeNarrow } from './prefix-compression.js';
+import { readCompressed, writeCompressed } from './prefix-compression.js';
 import { NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
 
 function setOf(numbers: readonly number[]): SortedKeyArray {
@@ -14,7 +14,7 @@ function setOf(numbers: readonly number[]): SortedKeyArray {
 
 function written(set: SortedKeyArray): Uint8Array {
   const writer = new ByteWriter();
-  writeNarrow(set, writer);
+  writeCompressed(set, writer);
   const { buffer, byteOffset, start, end } = writer.value();
   return new Uint8Array(buffer, byteOffset + start, end - start).slice();
 }
@@ -30,7 +30,7 @@ it.each([
   const set = setOf(numbers);
   const narrow = written(set);
   expect(narrow.length).toBe(bytes);
-  const read = readNarrow(narrow);
+  const read = readCompressed(narrow);
   expect(numbers.map((_number, i) => [read.keyAt(i), read.numberAt(i)])).toEqual(
     numbers.map((number, i) => [set.keyAt(i), number]),
   );
@@ -40,6 +40,6 @@ it.each([
 it.each([[[]], [[7]], [[8, 1, 2, 3, 4, 5, 6, 7, 8]], [[0, 1]], [[200, 0]]])(
   'bytes that are no chunk are refused: %j',
   (bytes) => {
-    expect(() => readNarrow(Uint8Array.from(bytes))).toThrow('a chunk ends within an entry');
+    expect(() => readCompressed(Uint8Array.from(bytes))).toThrow('a chunk ends within an entry');
   },
 );

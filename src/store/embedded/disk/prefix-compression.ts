@@ -14,7 +14,7 @@ let scratch = new Uint8Array(8_192);
  */
 
 /** Costs one copy. */
-export function writeNarrow(entries: SortedKeyArray, writer: ByteWriter): void {
+export function writeCompressed(entries: SortedKeyArray, writer: ByteWriter): void {
   const { bytes, byteLength } = entries;
   const shared = sharedBytes(bytes, byteLength);
   if (scratch.length < byteLength) scratch = new Uint8Array(2 * byteLength);
@@ -29,7 +29,7 @@ export function writeNarrow(entries: SortedKeyArray, writer: ByteWriter): void {
 }
 
 /** @throws RangeError where the bytes are no such thing */
-export function readNarrow(narrow: Uint8Array): SortedKeyArray {
+export function readCompressed(narrow: Uint8Array): SortedKeyArray {
   const shared = narrow[0] ?? NaN;
   const first = 1 + shared;
   const width = NUMBERED_BYTES - shared;

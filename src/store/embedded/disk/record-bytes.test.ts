@@ -13,7 +13,7 @@ function taken({ buffer, start, end }: ReturnType<ByteWriter['value']>): Buffer 
 describe('a number', () => {
   it.each(NUMBERS)('%d is read as it was written', (number) => {
     const reader = new ByteReader(taken(new ByteWriter().varint(number).varint(number).value()));
-    expect([reader.varint(), reader.varint(), reader.atEnd]).toEqual([number, number, true]);
+    expect([reader.varint(), reader.varint(), reader.isAtEnd]).toEqual([number, number, true]);
   });
 
   it('takes a byte for every 7 bits', () => {
@@ -36,7 +36,7 @@ describe('bytes', () => {
       const bytes = Buffer.alloc(length + 3, length % 251);
       const reader = new ByteReader(taken(writer.varint(length).raw(bytes, length).varint(7).value()));
       expect(Buffer.from(reader.raw(reader.varint())).equals(bytes.subarray(3))).toBe(true);
-      expect([reader.varint(), reader.atEnd]).toEqual([7, true]);
+      expect([reader.varint(), reader.isAtEnd]).toEqual([7, true]);
     }
   });
 
@@ -59,7 +59,7 @@ describe('values', () => {
       const reader = new ByteReader(Buffer.from(buffer, start, end - start));
       expect(reader.varint()).toBe(number);
       expect(Buffer.from(reader.raw(number)).equals(Buffer.alloc(number, number & 0xff))).toBe(true);
-      expect(reader.atEnd).toBe(true);
+      expect(reader.isAtEnd).toBe(true);
     }
   });
 

@@ -76,12 +76,12 @@ export class ByteReader {
 
   constructor(readonly bytes: Uint8Array) {}
 
-  get atEnd(): boolean {
+  get isAtEnd(): boolean {
     return this.#at >= this.bytes.length;
   }
 
   /** How many bytes were not read yet. */
-  get left(): number {
+  get bytesLeft(): number {
     return this.bytes.length - this.#at;
   }
 
@@ -113,7 +113,7 @@ export class ByteReader {
 }
 
 /** As text of this many characters, one a byte: keys of tables then are in the order of their numbers. */
-export function bigEndian(value: number, bytes: 2 | 4): string {
+export function encodeBigEndian(value: number, bytes: 2 | 4): string {
   const low = String.fromCharCode((value >>> 8) & 0xff, value & 0xff);
   return bytes === 2 ? low : String.fromCharCode(value >>> 24, (value >>> 16) & 0xff) + low;
 }

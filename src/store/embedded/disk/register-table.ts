@@ -1,8 +1,8 @@
 import type { Key64 } from '../../../counters/ids.js';
 import type { WriteSet } from './write-set.js';
-import { Chunks, CHUNKS_MAX, numberOf } from './chunks.js';
+import { Chunks, CHUNKS_MAX, parseChunkNumber } from './chunks.js';
 import { NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
-import type { MemberPlace, RegisterPlace } from './post-record.js';
+import type { MemberLocation, RegisterLocation } from './post-record.js';
 import type { LmdbTable } from './lmdb-table.js';
 
 /** Up to this many registers stand in the post's own record, which a like writes anyway; then they go to chunks. */
@@ -20,34 +20,34 @@ export class RegisterTable {
   ) {}
 
   /** The stamp of the actor's register, 0 if there is none. */
-  get(post: string, metric: number, { registers }: MemberPlace, actor: Key64): number {
+  get(post: string, metric: number, { registers }: MemberLocation, actor: Key64): number {
     if (registers === null) return 0;
     const { inline, chunks } = registers;
     const index = inline.indexOf(actor);
     if (index >= 0) return inline.numberAt(index);
     if (chunks === 0) return 0;
-    const { entries } = this.#chunksOf(post, metric, registers).of(actor, chunks);
+    const { entries } = this.#chunksOf(post, metric, registers).chunkFor(actor, chunks);
     const at = entries.indexOf(actor);
     return at < 0 ? 0 : entries.numberAt(at);
   }
 
   /** @param floor of the registers there are, those at or below it may be dropped. The post's record is to be written */
-  set(post: string, metric: number, place: MemberPlace, actor: Key64, stamp: number, floor: number): void {
+  set(post: string, metric: number, place: MemberLocation, actor: Key64, stamp: number, floor: number): void {
     const registers = (place.registers ??= { chunks: 0, inline: new SortedKeyArray(NUMBERED_BYTES), loaded: null });
     const { inline } = registers;
     put(inline, actor, stamp);
     if (inline.size >= CROWDED) drop(inline, floor);
-    if (inline.size > INLINE_MAX) this.settle(post, metric, registers);
+    if (inline.size > INLINE_MAX) this.flushInline(post, metric, registers);
   }
 
   /** Puts into chunks what stands in the record. */
-  settle(post: string, metric: number, registers: RegisterPlace): void {
+  flushInline(post: string, metric: number, registers: RegisterLocation): void {
     const { inline } = registers;
     const chunks = this.#chunksOf(post, metric, registers);
     registers.chunks ||= 1;
     for (let i = 0; i < inline.size; i++) {
       const actor = inline.keyAt(i);
-      const chunk = chunks.of(actor, registers.chunks);
+      const chunk = chunks.chunkFor(actor, registers.chunks);
       put(chunk.entries, actor, inline.numberAt(i));
       this.changes.add(chunk);
       if (chunk.entries.size <= CHUNK_MAX || registers.chunks === CHUNKS_MAX) continue;
@@ -57,28 +57,28 @@ export class RegisterTable {
     inline.clear();
   }
 
-  all(post: string, metric: number, { registers }: MemberPlace): { actor: Key64; stamp: number }[] {
+  list(post: string, metric: number, { registers }: MemberLocation): { actor: Key64; stamp: number }[] {
     if (registers === null) return [];
     const { inline, chunks } = registers;
     const found = entriesOf(inline);
     if (chunks === 0) return found;
-    for (const { entries } of this.#chunksOf(post, metric, registers).all(chunks)) {
+    for (const { entries } of this.#chunksOf(post, metric, registers).readAll(chunks)) {
       for (const entry of entriesOf(entries)) if (inline.indexOf(entry.actor) < 0) found.push(entry);
     }
     return found;
   }
 
   /** Takes out of one chunk the registers whose stamps are at or below the floor. @returns whether there were any */
-  dropOf(post: string, metric: number, registers: RegisterPlace, number: number, floor: number): boolean {
-    const chunk = this.#chunksOf(post, metric, registers).at(number);
+  expireChunk(post: string, metric: number, registers: RegisterLocation, number: number, floor: number): boolean {
+    const chunk = this.#chunksOf(post, metric, registers).getChunk(number);
     if (!drop(chunk.entries, floor)) return false;
     this.changes.add(chunk);
     if (registers.chunks === 1 && chunk.entries.size === 0) registers.chunks = 0;
     return true;
   }
 
-  #chunksOf(post: string, metric: number, registers: RegisterPlace): Chunks {
-    registers.loaded ??= new Chunks(this.table, this.changes, prefixOf(post, metric), NUMBERED_BYTES);
+  #chunksOf(post: string, metric: number, registers: RegisterLocation): Chunks {
+    registers.loaded ??= new Chunks(this.table, this.changes, chunkKeyPrefix(post, metric), NUMBERED_BYTES);
     return registers.loaded;
   }
 }
@@ -91,14 +91,14 @@ function drop(entries: SortedKeyArray, floor: number): boolean {
 }
 
 /** Of the keys of a toggle's chunks. */
-export function prefixOf(post: string, metric: number): string {
+export function chunkKeyPrefix(post: string, metric: number): string {
   return String.fromCharCode(metric) + post + '\0';
 }
 
 /** Of a chunk's key. */
-export function registersKeyOf(key: string): { metric: number; post: string; chunk: number } {
+export function parseChunkKey(key: string): { metric: number; post: string; chunk: number } {
   const end = key.indexOf('\0', 1);
-  return { metric: key.charCodeAt(0), post: key.slice(1, end), chunk: numberOf(key.slice(end + 1)) };
+  return { metric: key.charCodeAt(0), post: key.slice(1, end), chunk: parseChunkNumber(key.slice(end + 1)) };
 }
 
 function put(entries: SortedKeyArray, actor: Key64, stamp: number): void {

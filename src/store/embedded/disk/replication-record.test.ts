@@ -3,11 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { open } from 'lmdb';
-import { BUCKETS, key, Life, like, METRICS, postIn } from '../../../../test/contract/operations.js';
-import { newState, type RegionalState } from '../../../counters/replication/replication-state.js';
+import { BUCKETS, key, Producer, like, METRICS, postIn } from '../../../../test/contract/operations.js';
+import {
+  newReplicationState,
+  type PersistentReplicationState,
+} from '../../../counters/replication/replication-state.js';
 import { ByteWriter } from './record-bytes.js';
 import { EmbeddedStore } from '../embedded-store.js';
-import { CLOCK, encodeState, readState, STATE } from './replication-record.js';
+import { CLOCK_SUFFIX, encodeReplicationState, readReplicationState, STATE_SUFFIX } from './replication-record.js';
 import { LmdbTable } from './lmdb-table.js';
 
 const PEERS = ['us'];
@@ -29,26 +32,26 @@ function openStore(): EmbeddedStore {
     metrics: METRICS,
     region: 'eu',
     nonce: () => 1,
-    regional,
+    replication: regional,
   });
 }
 
 it('a store that was closed has nothing to tell a peer that has its last change, though it has seen later stamps', async () => {
   const store = openStore();
-  await store.commit(new Life('life-one').batch(0, [like(postIn(0), key(1))]));
-  const [changes] = await store.regions!.collect([{ bucket: 0, after: 0, confirmed: 0 }], PEERS, LIMIT);
+  await store.commit(new Producer('life-one').batch(0, [like(postIn(0), key(1))]));
+  const [changes] = await store.replication!.changesSince([{ bucket: 0, after: 0, ackedUpTo: 0 }], PEERS, LIMIT);
   const { upTo, source } = changes!;
   expect(changes!.posts).toHaveLength(1);
-  const later = { ...changes!, source: { ...source, region: 'us' }, posts: [], floor: upTo + 1_000_000 };
-  const [standing] = await store.regions!.standing([0]);
-  await store.regions!.merge([{ ...later, kind: 'end', shown: standing! }]);
-  const [seen] = await store.regions!.standing([0]);
+  const later = { ...changes!, source: { ...source, region: 'us' }, posts: [], stableStamp: upTo + 1_000_000 };
+  const [standing] = await store.replication!.bucketStatus([0]);
+  await store.replication!.merge([{ ...later, kind: 'end', fullSyncReceiver: standing! }]);
+  const [seen] = await store.replication!.bucketStatus([0]);
   expect(seen!.clock).toBe(upTo + 1_000_000);
   await store.close();
 
   const next = openStore();
-  const collect = (after: number): ReturnType<NonNullable<EmbeddedStore['regions']>['collect']> =>
-    next.regions!.collect([{ bucket: 0, after, confirmed: 0 }], PEERS, LIMIT);
+  const collect = (after: number): ReturnType<NonNullable<EmbeddedStore['replication']>['changesSince']> =>
+    next.replication!.changesSince([{ bucket: 0, after, ackedUpTo: 0 }], PEERS, LIMIT);
   expect(await collect(upTo)).toMatchObject([{ posts: [], upTo: seen!.clock }]);
   expect(await collect(upTo - 1)).toEqual([null]);
   await next.close();
@@ -57,23 +60,23 @@ it('a store that was closed has nothing to tell a peer that has its last change,
 it('of a store that was not closed anything up to its clock may have changed', async () => {
   const root = open({ path: join(path, 'counters.mdb'), noSubdir: true });
   const table = new LmdbTable(root, 'regional');
-  const state: RegionalState = { ...newState(0), clock: 100, changedAt: 40 };
-  const read = async (clock: number): Promise<RegionalState | undefined> => {
-    table.put(`b${STATE}`, encodeState(state));
-    table.put(`b${CLOCK}`, new ByteWriter().varint(clock).value());
+  const state: PersistentReplicationState = { ...newReplicationState(0), clock: 100, lastChangeStamp: 40 };
+  const read = async (clock: number): Promise<PersistentReplicationState | undefined> => {
+    table.put(`b${STATE_SUFFIX}`, encodeReplicationState(state));
+    table.put(`b${CLOCK_SUFFIX}`, new ByteWriter().varint(clock).value());
     await root.flushed;
-    return readState(table, 'b');
+    return readReplicationState(table, 'b');
   };
   expect(await read(100)).toEqual(state);
-  expect(await read(500)).toEqual({ ...state, clock: 500, changedAt: 500 });
+  expect(await read(500)).toEqual({ ...state, clock: 500, lastChangeStamp: 500 });
   await root.close();
 });
 
 it('the state keeps its field names on disk, because they are part of the format', () => {
-  const state = newState(0);
-  state.known.set('us', { epoch: 1, nonce: 2, upTo: 3, confirmed: 4 });
-  state.heard.set('us', { epoch: 1, nonce: 2 });
-  expect(JSON.parse(encodeState(state).toString())).toEqual({
+  const state = newReplicationState(0);
+  state.versionVector.set('us', { epoch: 1, nonce: 2, upTo: 3, ackedUpTo: 4 });
+  state.latestIncarnations.set('us', { epoch: 1, nonce: 2 });
+  expect(JSON.parse(encodeReplicationState(state).toString())).toEqual({
     clock: 0,
     changedAt: 0,
     born: 0,

@@ -1,17 +1,17 @@
-import type { RegionalState } from '../../../counters/replication/replication-state.js';
+import type { PersistentReplicationState } from '../../../counters/replication/replication-state.js';
 import { ByteReader } from './record-bytes.js';
 import type { LmdbTable } from './lmdb-table.js';
 
 /** Suffixes of the keys in the table `regional`, after the bucket's prefix. */
-export const STATE = 's';
-export const CLOCK = 'c';
+export const STATE_SUFFIX = 's';
+export const CLOCK_SUFFIX = 'c';
 
 /** The names of the fields on disk. They are part of the format, so they differ from those in memory where these were renamed. */
 interface StoredState {
   readonly clock: number;
   readonly changedAt: number;
   readonly born: number;
-  readonly goesOn: RegionalState['goesOn'];
+  readonly goesOn: PersistentReplicationState['predecessors'];
   readonly found: number;
   readonly sure: number;
   readonly filling: boolean;
@@ -34,51 +34,54 @@ interface StoredEntry extends StoredIncarnation {
 }
 
 /** Written where something of it changes besides the clock: some times a second a bucket. */
-export function encodeState(state: RegionalState): Buffer {
+export function encodeReplicationState(state: PersistentReplicationState): Buffer {
   const stored: StoredState = {
     clock: state.clock,
-    changedAt: state.changedAt,
-    born: state.born,
-    goesOn: state.goesOn,
-    found: state.found,
-    sure: state.sure,
-    filling: state.filling,
-    toldBy: state.toldBy,
-    toldAt: state.toldAt,
-    confirmed: state.confirmed,
-    floor: state.floor,
-    known: Array.from(state.known, ([region, known]) => {
-      const { epoch, nonce, upTo, confirmed } = known;
+    changedAt: state.lastChangeStamp,
+    born: state.startedAtStamp,
+    goesOn: state.predecessors,
+    found: state.recoveredUpTo,
+    sure: state.completeUpTo,
+    filling: state.backfilling,
+    toldBy: state.syncedFrom,
+    toldAt: state.syncedAtStamp,
+    confirmed: state.ackedUpTo,
+    floor: state.stableStamp,
+    known: Array.from(state.versionVector, ([region, known]) => {
+      const { epoch, nonce, upTo, ackedUpTo: confirmed } = known;
       return [region, { epoch, nonce, upTo, confirmed }];
     }),
-    heard: [...state.heard],
+    heard: [...state.latestIncarnations],
   };
   return Buffer.from(JSON.stringify(stored));
 }
 
 /** @param prefix the bucket; `undefined`: it has had no dealings with other regions */
-export function readState(table: LmdbTable, prefix: string): RegionalState | undefined {
-  const bytes = table.get(prefix + STATE);
+export function readReplicationState(table: LmdbTable, prefix: string): PersistentReplicationState | undefined {
+  const bytes = table.get(prefix + STATE_SUFFIX);
   if (bytes === undefined) return undefined;
   const stored = JSON.parse(bytes.toString()) as StoredState;
-  const bytesOfClock = table.get(prefix + CLOCK);
+  const bytesOfClock = table.get(prefix + CLOCK_SUFFIX);
   const clock = bytesOfClock === undefined ? stored.clock : new ByteReader(bytesOfClock).varint();
   return {
     clock,
     // A store that was not closed has a clock that is ahead, and may have changed more than the state says.
-    changedAt: clock === stored.clock ? stored.changedAt : clock,
-    born: stored.born,
-    goesOn: stored.goesOn,
-    found: stored.found,
-    sure: stored.sure,
-    filling: stored.filling,
-    toldBy: stored.toldBy,
-    toldAt: stored.toldAt,
-    confirmed: stored.confirmed,
-    floor: stored.floor,
-    known: new Map(
-      stored.known.map(([region, { epoch, nonce, upTo, confirmed }]) => [region, { epoch, nonce, upTo, confirmed }]),
+    lastChangeStamp: clock === stored.clock ? stored.changedAt : clock,
+    startedAtStamp: stored.born,
+    predecessors: stored.goesOn,
+    recoveredUpTo: stored.found,
+    completeUpTo: stored.sure,
+    backfilling: stored.filling,
+    syncedFrom: stored.toldBy,
+    syncedAtStamp: stored.toldAt,
+    ackedUpTo: stored.confirmed,
+    stableStamp: stored.floor,
+    versionVector: new Map(
+      stored.known.map(([region, { epoch, nonce, upTo, confirmed: ackedUpTo }]) => [
+        region,
+        { epoch, nonce, upTo, ackedUpTo },
+      ]),
     ),
-    heard: new Map(stored.heard),
+    latestIncarnations: new Map(stored.heard),
   };
 }

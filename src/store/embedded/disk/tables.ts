@@ -1,7 +1,7 @@
 import type { LmdbTable } from './lmdb-table.js';
 
 /** The tables of a data directory. A post belongs to one bucket, so only what has no post carries the bucket's number. */
-export interface Tables {
+export interface LmdbTables {
   /** post → PostRecord */
   readonly posts: LmdbTable;
   /** metric, post, chunk number → a chunk of members */

@@ -1,8 +1,8 @@
 import { ByteWriter } from './record-bytes.js';
 
 /** Something in memory that differs from what is on disk. */
-export interface Change {
-  dirty: boolean;
+export interface PendingWrite {
+  isDirty: boolean;
   /** Puts it into LMDB's transaction. */
   write(writer: ByteWriter): void;
 }
@@ -10,21 +10,21 @@ export interface Change {
 /** What the open group commit has changed in memory, each once. */
 export class WriteSet {
   /** Chunks that were read or made since the cache was last emptied. */
-  chunks = 0;
+  loadedChunks = 0;
   readonly #writer = new ByteWriter();
-  #dirty: Change[] = [];
+  #dirty: PendingWrite[] = [];
 
-  get none(): boolean {
+  get isEmpty(): boolean {
     return this.#dirty.length === 0;
   }
 
-  get all(): readonly Change[] {
+  get pending(): readonly PendingWrite[] {
     return this.#dirty;
   }
 
-  add(change: Change): void {
-    if (change.dirty) return;
-    change.dirty = true;
+  add(change: PendingWrite): void {
+    if (change.isDirty) return;
+    change.isDirty = true;
     this.#dirty.push(change);
   }
 
@@ -34,8 +34,8 @@ export class WriteSet {
   }
 
   /** They are on disk. */
-  settle(): void {
-    for (const change of this.#dirty) change.dirty = false;
+  commitDone(): void {
+    for (const change of this.#dirty) change.isDirty = false;
     this.#dirty = [];
   }
 }

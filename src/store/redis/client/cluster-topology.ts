@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../../common/clock.js';
 import { sleep } from '../../../common/sleep.js';
-import { redisClient } from './ioredis-factory.js';
-import { addressText, type Address, type RedisTarget } from '../../../config/redis-url.js';
+import { createServerClient } from './ioredis-factory.js';
+import { formatAddress, type Address, type RedisTarget } from '../../../config/redis-url.js';
 import { ServerConnection } from './server-connection.js';
 import type { Server } from './server.js';
 import { SLOTS } from './slots.js';
@@ -53,13 +53,13 @@ export class ClusterTopology {
   }
 
   /** Servers that hold slots. */
-  get all(): ReadonlySet<Server> {
+  get servers(): ReadonlySet<Server> {
     const owners = new Set(this.#owners);
     owners.delete(null);
     return owners as ReadonlySet<Server>;
   }
 
-  get complete(): boolean {
+  get isComplete(): boolean {
     return this.#loaded && !this.#owners.includes(null);
   }
 
@@ -67,12 +67,12 @@ export class ClusterTopology {
     return this.#loaded ? 'some slots have no server' : this.#lastError;
   }
 
-  of(slot: number): Server | null {
+  serverForSlot(slot: number): Server | null {
     return this.#owners[slot] ?? null;
   }
 
   /** What the server `from` has said of who holds a slot; `null` when the error says nothing of it. */
-  redirection(error: unknown, from: Server): { readonly server: Server; readonly asking: boolean } | null {
+  followRedirection(error: unknown, from: Server): { readonly server: Server; readonly asking: boolean } | null {
     const [kind, slotText, node = ''] = error instanceof Error ? error.message.split(' ') : [];
     const slot = Number(slotText);
     const colon = node.lastIndexOf(':');
@@ -117,10 +117,10 @@ export class ClusterTopology {
   }
 
   async #ask(first: Server | undefined): Promise<Range[] | null> {
-    const servers = shuffled([...this.all]);
+    const servers = shuffled([...this.servers]);
     if (first !== undefined) servers.unshift(first);
     for (const { queries, address } of servers) {
-      const ranges = queries.up ? await this.#slotsBy(queries, address) : null;
+      const ranges = queries.isUp ? await this.#slotsBy(queries, address) : null;
       if (ranges !== null) return ranges;
     }
     for (const address of [...this.#replicas, ...shuffled([...this.target.addresses])]) {
@@ -134,24 +134,24 @@ export class ClusterTopology {
   async #askNode(address: Address): Promise<Range[] | null> {
     let settled: () => void = () => undefined;
     const answered = new Promise<void>((resolve) => (settled = resolve));
-    const client = redisClient(this.target, 'topology', address);
+    const client = createServerClient(this.target, 'topology', address);
     client.on('error', settled);
-    const connection = new ServerConnection(client, addressText(address), this.clock, {
-      up: settled,
+    const connection = new ServerConnection(client, formatAddress(address), this.clock, {
+      isUp: settled,
       down: settled,
     });
     const timer = this.clock.after(ASK_NODE_MS, settled);
     await answered;
     timer.cancel();
     this.#lastError = connection.lastError;
-    const ranges = connection.up ? await this.#slotsBy(connection, address) : null;
+    const ranges = connection.isUp ? await this.#slotsBy(connection, address) : null;
     await connection.close();
     return ranges;
   }
 
   async #slotsBy(connection: ServerConnection, address: Address): Promise<Range[] | null> {
     try {
-      return rangesOf(await connection.command('cluster', ['slots']), address.host);
+      return rangesOf(await connection.sendCommand('cluster', ['slots']), address.host);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       this.#lastError = reason.includes('cluster support disabled') ? NOT_A_NODE : reason;
@@ -178,18 +178,18 @@ export class ClusterTopology {
 
   /** Where a node is reached that the cluster names by this address. */
   #reachable(address: Address): Address {
-    return this.target.natMap?.get(addressText(address)) ?? address;
+    return this.target.natMap?.get(formatAddress(address)) ?? address;
   }
 
   #server(address: Address): Server {
-    const key = addressText(this.#reachable(address));
+    const key = formatAddress(this.#reachable(address));
     let server = this.#servers.get(key);
     if (server === undefined) this.#servers.set(key, (server = this.connect(this.#reachable(address))));
     return server;
   }
 
   #leaveUnused(): void {
-    const used = this.all;
+    const used = this.servers;
     const oldest = this.clock.nowMs() - TARGET_KEPT_MS;
     for (const [server, named] of this.#targets) if (named < oldest) this.#targets.delete(server);
     for (const [key, server] of this.#servers) {
@@ -202,7 +202,7 @@ export class ClusterTopology {
   #tickLater(): void {
     this.#timer = this.clock.after(TICK_MS, () => {
       this.#ticks += 1;
-      const missing = !this.complete || [...this.all].some(({ up }) => !up);
+      const missing = !this.isComplete || [...this.servers].some(({ up }) => !up);
       if (missing || this.#ticks % REFRESH_TICKS === 0) this.refresh();
       this.#tickLater();
     });

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../../../common/clock.js';
-import { evictionPolicyOf, evictsCounts } from './server-check.js';
+import { readEvictionPolicy, evictsCounts } from './server-check.js';
 import type { Server } from './server.js';
 
 /** A command a server: cheap, and soon enough for an operator who has just changed it. */
@@ -21,7 +21,7 @@ export class EvictionWatch {
   }
 
   /** Servers that may throw counts away. */
-  get evicting(): number {
+  get evictingServers(): number {
     return this.#evicting.size;
   }
 
@@ -44,7 +44,7 @@ export class EvictionWatch {
 
   async #lookAt({ name, queries }: Server): Promise<void> {
     // A server that is away has nothing to say, and its connection says so.
-    const policy = await evictionPolicyOf(queries).catch(() => null);
+    const policy = await readEvictionPolicy(queries).catch(() => null);
     if (policy === null || policy === this.#evicting.get(name)) return;
     if (evictsCounts(policy)) {
       this.#evicting.set(name, policy);

@@ -21,7 +21,7 @@ export type Purpose = 'writes' | 'queries' | 'subscriptions' | 'topology' | 'fai
  * An ioredis client that is nothing but one socket that comes back: it never sends anything twice, and never keeps
  * anything for later. It starts when `connect` is called.
  */
-export function redisClient(target: RedisTarget, purpose: Purpose, address: Address): Redis {
+export function createServerClient(target: RedisTarget, purpose: Purpose, address: Address): Redis {
   const { tls, login } = target;
   return new Redis({
     ...connection(purpose),
@@ -35,7 +35,7 @@ export function redisClient(target: RedisTarget, purpose: Purpose, address: Addr
 }
 
 /** A client of one sentinel, to hear of failovers. */
-export function sentinelClient(target: RedisTarget, address: Address): Redis {
+export function createSentinelClient(target: RedisTarget, address: Address): Redis {
   const { tls, sentinelLogin: login } = target;
   return new Redis({
     ...connection('failovers'),

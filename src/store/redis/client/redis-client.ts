@@ -3,7 +3,7 @@ import type { Clock } from '../../../common/clock.js';
 import { sleep } from '../../../common/sleep.js';
 import { ShardedPubSub } from './sharded-pubsub.js';
 import { ClusterTopology } from './cluster-topology.js';
-import { type Address, addressText, type RedisTarget } from '../../../config/redis-url.js';
+import { type Address, formatAddress, type RedisTarget } from '../../../config/redis-url.js';
 import { EvictionWatch } from './eviction-watch.js';
 import { checkServer } from './server-check.js';
 import type { ServerConnection } from './server-connection.js';
@@ -45,7 +45,7 @@ type Call = (server: Server, asking: boolean) => Promise<unknown>;
  * once and never again; what is rejected may have been done, so the caller sends it again, fenced.
  */
 export class RedisClient {
-  readonly channels: ShardedPubSub;
+  readonly pubSub: ShardedPubSub;
   readonly #servers: SinglePrimaryTopology | ClusterTopology;
   readonly #eviction: EvictionWatch;
   readonly #returned = new Subject<void>();
@@ -60,10 +60,10 @@ export class RedisClient {
     const { clock } = options;
     const cluster = target.kind === 'cluster';
     const connect = (address: Address): Server => this.#connect(address);
-    this.channels = new ShardedPubSub(
+    this.pubSub = new ShardedPubSub(
       {
-        subscriptionsOf: (slot) => this.#servers.of(slot)?.subscriptions ?? null,
-        redirected: (error, from) => this.#redirected(error, from),
+        subscriberFor: (slot) => this.#servers.serverForSlot(slot)?.subscriptions ?? null,
+        onRedirection: (error, from) => this.#redirected(error, from),
         publish: (channel, message) => this.#publish(channel, message),
       },
       cluster,
@@ -72,7 +72,7 @@ export class RedisClient {
     this.#servers = cluster
       ? new ClusterTopology(target, clock, connect, (gained) => this.#rerouted(gained))
       : new SinglePrimaryTopology(target, connect(target.addresses[0]));
-    this.#eviction = new EvictionWatch(() => this.#servers.all, clock, options.warn);
+    this.#eviction = new EvictionWatch(() => this.#servers.servers, clock, options.warn);
   }
 
   /**
@@ -102,7 +102,9 @@ export class RedisClient {
    * the others' posts to be served.
    */
   get available(): boolean {
-    return [...this.#servers.all].some(({ up }) => up) && this.options.clock.nowMs() - this.#refusedAtMs > REFUSED_MS;
+    return (
+      [...this.#servers.servers].some(({ up }) => up) && this.options.clock.nowMs() - this.#refusedAtMs > REFUSED_MS
+    );
   }
 
   /** Whether keys are spread over servers by slots, which may move. */
@@ -114,7 +116,7 @@ export class RedisClient {
    * Emits when a server is there again after it was away, or another one instead of it: what was committed lately may be
    * missing there.
    */
-  get returned(): Observable<void> {
+  get reconnected(): Observable<void> {
     return this.#returned;
   }
 
@@ -143,31 +145,31 @@ export class RedisClient {
   async close(): Promise<void> {
     this.#opened = false;
     this.#returned.complete();
-    this.channels.close();
+    this.pubSub.close();
     this.#eviction.close();
     await this.#servers.close();
   }
 
   /** Servers that may throw counts away, because their eviction policy was changed. */
-  get evicting(): number {
-    return this.#eviction.evicting;
+  get evictingServers(): number {
+    return this.#eviction.evictingServers;
   }
 
   /** Every server is connected and answers probes. */
-  get whole(): boolean {
-    return this.#servers.complete && [...this.#servers.all].every(({ up }) => up);
+  get allReachable(): boolean {
+    return this.#servers.isComplete && [...this.#servers.servers].every(({ up }) => up);
   }
 
   /** To where a redirection says, once; further ones are for the caller, who tries again later anyway. */
   async #run(slot: number, call: Call): Promise<unknown> {
     if (this.#calls >= CALLS_MAX) throw new Error(`Redis does not keep up: ${CALLS_MAX} calls wait`);
-    const server = this.#servers.of(slot);
+    const server = this.#servers.serverForSlot(slot);
     if (server === null) throw new Error(`no server of the cluster has slot ${slot}`);
     this.#calls += 1;
     try {
       return await call(server, false);
     } catch (error) {
-      const redirection = this.#servers.redirection(error, server);
+      const redirection = this.#servers.followRedirection(error, server);
       if (redirection === null) throw error;
       return await call(redirection.server, redirection.asking);
     } finally {
@@ -176,14 +178,14 @@ export class RedisClient {
   }
 
   #publish(channel: string, message: string | Buffer): Promise<unknown> {
-    return this.#run(slotOf(channel), ({ queries }) => queries.command('spublish', [channel, message]));
+    return this.#run(slotOf(channel), ({ queries }) => queries.sendCommand('spublish', [channel, message]));
   }
 
   #connect(address: Address): Server {
     const { clock, replicated, warn } = this.options;
     const events: ServerEvents = {
       up: (server) => {
-        if (!this.#opened || !this.#servers.all.has(server)) return;
+        if (!this.#opened || !this.#servers.servers.has(server)) return;
         warn(`Redis ${server.name}: connected`);
         this.#returned.next();
       },
@@ -192,26 +194,26 @@ export class RedisClient {
         warn(`Redis ${server.name}: connection lost: ${reason}`);
         this.#servers.refresh();
       },
-      subscriptionsUp: () => this.channels.settle(),
-      subscriptionsDown: ({ subscriptions }) => this.channels.lost(subscriptions),
+      subscriptionsUp: () => this.pubSub.subscribePending(),
+      subscriptionsDown: ({ subscriptions }) => this.pubSub.connectionLost(subscriptions),
       subscriptionsMoved: (server) => {
         this.#servers.refresh(server);
-        this.channels.moved(server.subscriptions);
+        this.pubSub.slotsMoved(server.subscriptions);
       },
     };
-    const onMessage = (channel: Buffer, message: Buffer): void => this.channels.deliver(channel, message);
+    const onMessage = (channel: Buffer, message: Buffer): void => this.pubSub.deliver(channel, message);
     return new Server(this.target, address, { clock, replicated, onMessage }, events);
   }
 
   #redirected(error: Error, from: ServerConnection): void {
-    const server = [...this.#servers.all].find(({ subscriptions }) => subscriptions === from);
-    if (server !== undefined) this.#servers.redirection(error, server);
+    const server = [...this.#servers.servers].find(({ subscriptions }) => subscriptions === from);
+    if (server !== undefined) this.#servers.followRedirection(error, server);
   }
 
   #rerouted(gained: ReadonlySet<Server>): void {
-    this.channels.rerouted();
+    this.pubSub.reroute();
     // Those that are not up emit when they are.
-    if (this.#opened && [...gained].some(({ writes }) => writes.up)) this.#returned.next();
+    if (this.#opened && [...gained].some(({ writes }) => writes.isUp)) this.#returned.next();
   }
 
   /** A connection that is lost while it is checked says nothing of the server. */
@@ -233,9 +235,9 @@ export class RedisClient {
     const { clock } = this.options;
     const end = clock.nowMs() + OPEN_MS;
     let announcedAtMs = Infinity;
-    while (!this.whole) {
+    while (!this.allReachable) {
       const reason = this.#lastError;
-      if (this.#servers.complete) announcedAtMs = Math.min(announcedAtMs, clock.nowMs());
+      if (this.#servers.isComplete) announcedAtMs = Math.min(announcedAtMs, clock.nowMs());
       if (clock.nowMs() - announcedAtMs > ANNOUNCED_MS) this.#expectReachable(reason);
       if (clock.nowMs() > end || HOPELESS.test(reason)) throw new Error(`could not connect: ${reason}`);
       await sleep(clock, OPEN_CHECK_MS);
@@ -245,10 +247,10 @@ export class RedisClient {
   /** @throws Error if a cluster names its nodes by addresses that are not those of REDIS_URL, and none of them answers. */
   #expectReachable(reason: string): void {
     const { kind, addresses } = this.target;
-    const given = new Set(addresses.map(addressText));
-    const servers = [...this.#servers.all];
+    const given = new Set(addresses.map(formatAddress));
+    const servers = [...this.#servers.servers];
     const stranger = servers.find(({ name }) => !given.has(name));
-    if (kind !== 'cluster' || stranger === undefined || servers.some(({ writes }) => writes.up)) return;
+    if (kind !== 'cluster' || stranger === undefined || servers.some(({ writes }) => writes.isUp)) return;
     throw new Error(
       `the cluster announces its nodes as ${servers.map(({ name }) => name).join(', ')}, and none of these can be reached (${reason}); ` +
         `set cluster-announce-ip of the nodes, or REDIS_NAT_MAP=${stranger.name}=host:port,… to where they are reached`,
@@ -256,13 +258,13 @@ export class RedisClient {
   }
 
   get #lastError(): string {
-    if (!this.#servers.complete) return this.#servers.lastError;
-    return [...this.#servers.all].find(({ up }) => !up)?.lastError ?? '';
+    if (!this.#servers.isComplete) return this.#servers.lastError;
+    return [...this.#servers.servers].find(({ up }) => !up)?.lastError ?? '';
   }
 
   async #check(): Promise<void> {
     const { replicated, warn } = this.options;
-    for (const { writes } of this.#servers.all) await checkServer(writes, this.target.kind, replicated, warn);
+    for (const { writes } of this.#servers.servers) await checkServer(writes, this.target.kind, replicated, warn);
   }
 }
 
@@ -270,5 +272,5 @@ export class RedisClient {
 function targetText({ kind, addresses, master, tls, database }: RedisTarget): string {
   const scheme = `redis${tls ? 's' : ''}${kind === 'single' ? '' : `+${kind}`}`;
   const path = [master, database === 0 ? '' : String(database)].filter((part) => part !== '');
-  return [`${scheme}://${addresses.map(addressText).join(',')}`, ...path].join('/');
+  return [`${scheme}://${addresses.map(formatAddress).join(',')}`, ...path].join('/');
 }

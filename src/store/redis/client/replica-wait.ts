@@ -16,7 +16,7 @@ const WAIT_MS = 500;
  */
 export class ReplicaWait {
   #last: Promise<unknown> = Promise.resolve();
-  #next: { readonly session: number; readonly confirmed: Promise<void> } | null = null;
+  #next: { readonly session: number; readonly replicated: Promise<void> } | null = null;
 
   constructor(
     private readonly connection: ServerConnection,
@@ -25,13 +25,13 @@ export class ReplicaWait {
 
   /** Called right after a write was sent. Rejects when no replica has it in time, or when the socket was lost. */
   confirmed(): Promise<void> {
-    const { session } = this.connection;
+    const { socketNumber: session } = this.connection;
     if (this.#next?.session !== session) {
       const confirmed = this.#waitAfter(this.#last, session);
-      this.#next = { session, confirmed };
+      this.#next = { session, replicated: confirmed };
       this.#last = confirmed.catch(() => undefined);
     }
-    return this.#next.confirmed;
+    return this.#next.replicated;
   }
 
   async #waitAfter(last: Promise<unknown>, session: number): Promise<void> {
@@ -39,9 +39,9 @@ export class ReplicaWait {
     await new Promise<void>((resolve) => this.clock.soon(resolve));
     if (this.#next?.session === session) this.#next = null;
     const { connection } = this;
-    if (connection.session !== session)
+    if (connection.socketNumber !== session)
       throw new Error(`${connection.name}: the connection was lost before a replica had confirmed`);
-    const replicas = await connection.command('wait', [1, WAIT_MS]);
+    const replicas = await connection.sendCommand('wait', [1, WAIT_MS]);
     if (!(Number(replicas) >= 1)) throw new Error(`${connection.name}: no replica confirmed within ${WAIT_MS} ms`);
   }
 }

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { sentinelClient } from './ioredis-factory.js';
+import { createSentinelClient } from './ioredis-factory.js';
 import type { RedisTarget } from '../../../config/redis-url.js';
 
 const CHANNEL = '+switch-master';
@@ -14,7 +14,7 @@ export class SentinelWatch {
   /** `switched` is called with `address:port` of the new primary, once for each sentinel. */
   constructor(target: RedisTarget, switched: (primary: string) => void) {
     this.#clients = target.addresses.map((address) => {
-      const client = sentinelClient(target, address);
+      const client = createSentinelClient(target, address);
       // It comes back by itself, and the others hear the same.
       client.on('error', () => undefined);
       client.on('ready', () => void client.subscribe(CHANNEL).catch(() => undefined));

@@ -25,7 +25,7 @@ export async function checkServer(
   const refuse = (what: string): never => {
     throw new Error(`${server.name} ${what}`);
   };
-  const info = infoOf(await server.command('info', []));
+  const info = infoOf(await server.sendCommand('info', []));
   const version = info.get('redis_version') ?? '';
   if (!(Number.parseInt(version, 10) >= OLDEST_MAJOR)) refuse(`is Redis ${version}; 7.0 or later is needed`);
   const isNode = info.get('cluster_enabled') === '1';
@@ -46,8 +46,8 @@ export async function checkServer(
 }
 
 /** The policy that the server has now. Takes `+info`. */
-export async function evictionPolicyOf(server: ServerConnection): Promise<string> {
-  return infoOf(await server.command('info', ['memory'])).get('maxmemory_policy') ?? '?';
+export async function readEvictionPolicy(server: ServerConnection): Promise<string> {
+  return infoOf(await server.sendCommand('info', ['memory'])).get('maxmemory_policy') ?? '?';
 }
 
 /** Those of `volatile-…` evict keys with a time to live, and none of ours has one. */
@@ -70,8 +70,8 @@ function onlineReplicas(info: ReadonlyMap<string, string>): number {
 
 async function checkScripts(server: ServerConnection, refuse: (what: string) => never): Promise<void> {
   try {
-    await server.command('eval', [PROBE_SCRIPT, 0, '']);
-    await server.command('evalsha', [PROBE_SHA, 0, '']);
+    await server.sendCommand('eval', [PROBE_SCRIPT, 0, '']);
+    await server.sendCommand('evalsha', [PROBE_SHA, 0, '']);
   } catch (error) {
     refuse(`does not run scripts; EVAL and EVALSHA must be permitted (${String(error)})`);
   }

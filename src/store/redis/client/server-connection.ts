@@ -20,7 +20,7 @@ const CLOSE_MS = 3_000;
 
 export interface ConnectionEvents {
   /** The server answers: for the first time, or again. */
-  up(): void;
+  isUp(): void;
   down(reason: string): void;
 }
 
@@ -57,12 +57,12 @@ export class ServerConnection {
   }
 
   /** Whether commands can be sent. */
-  get up(): boolean {
+  get isUp(): boolean {
     return this.#up;
   }
 
   /** Changes with every socket: what was sent in the same session went over the same one. */
-  get session(): number {
+  get socketNumber(): number {
     return this.#session;
   }
 
@@ -72,7 +72,7 @@ export class ServerConnection {
   }
 
   /** `address:port` of the other side. */
-  get remote(): string {
+  get remoteAddress(): string {
     // There is none before the first attempt to connect, whatever its type says.
     const stream = this.client.stream as Redis['stream'] | undefined;
     return `${stream?.remoteAddress ?? ''}:${stream?.remotePort ?? ''}`;
@@ -84,7 +84,7 @@ export class ServerConnection {
   }
 
   /** Rejects at once when not up, and after BUSY_MS in any case. Errors hold no arguments. Strings in the reply are UTF-8, or `bytes`. */
-  command(name: string, args: readonly (string | number | Buffer)[], bytes = false): Promise<unknown> {
+  sendCommand(name: string, args: readonly (string | number | Buffer)[], bytes = false): Promise<unknown> {
     if (!this.#up) return Promise.reject(new Error(`${this.name}: not connected (${this.#lastError})`));
     return this.#send(name, args, bytes);
   }
@@ -95,7 +95,7 @@ export class ServerConnection {
   }
 
   /** A channel's slot has another server now. */
-  onMoved(call: () => void): void {
+  onSlotMoved(call: () => void): void {
     this.client.on('moved', call);
   }
 
@@ -185,7 +185,7 @@ export class ServerConnection {
       this.#lastError = '';
       this.#up = true;
       this.#handshake?.cancel();
-      this.events.up();
+      this.events.isUp();
     } catch (error) {
       if (session === this.#session) this.drop(reasonOf(error));
     }

@@ -1,6 +1,6 @@
 import type { Clock } from '../../../common/clock.js';
-import { redisClient } from './ioredis-factory.js';
-import { addressText, type Address, type RedisTarget } from '../../../config/redis-url.js';
+import { createServerClient } from './ioredis-factory.js';
+import { formatAddress, type Address, type RedisTarget } from '../../../config/redis-url.js';
 import { ReplicaWait } from './replica-wait.js';
 import { ServerConnection } from './server-connection.js';
 
@@ -9,7 +9,7 @@ export interface RunnableScript {
   /** SHA-1 of the source, by which EVALSHA names it. */
   readonly sha: string;
   /** Whether texts of its reply are bytes; else they are UTF-8. */
-  readonly bytes?: boolean;
+  readonly repliesInBytes?: boolean;
 }
 export type ScriptArguments = readonly (string | number | Buffer)[];
 
@@ -45,30 +45,30 @@ export class Server {
     events: ServerEvents,
   ) {
     const { clock, replicated, onMessage } = options;
-    this.name = target.kind === 'sentinel' ? target.master : addressText(address);
-    this.writes = new ServerConnection(redisClient(target, 'writes', address), this.name, clock, {
-      up: () => events.up(this),
+    this.name = target.kind === 'sentinel' ? target.master : formatAddress(address);
+    this.writes = new ServerConnection(createServerClient(target, 'writes', address), this.name, clock, {
+      isUp: () => events.up(this),
       down: (reason) => events.down(this, reason),
     });
-    this.queries = new ServerConnection(redisClient(target, 'queries', address), this.name, clock, {
-      up: () => undefined,
+    this.queries = new ServerConnection(createServerClient(target, 'queries', address), this.name, clock, {
+      isUp: () => undefined,
       down: () => undefined,
     });
-    this.subscriptions = new ServerConnection(redisClient(target, 'subscriptions', address), this.name, clock, {
-      up: () => events.subscriptionsUp(this),
+    this.subscriptions = new ServerConnection(createServerClient(target, 'subscriptions', address), this.name, clock, {
+      isUp: () => events.subscriptionsUp(this),
       down: () => events.subscriptionsDown(this),
     });
     this.subscriptions.onMessage(onMessage);
-    this.subscriptions.onMoved(() => events.subscriptionsMoved(this));
+    this.subscriptions.onSlotMoved(() => events.subscriptionsMoved(this));
     this.#replication = replicated ? new ReplicaWait(this.writes, clock) : null;
   }
 
   get up(): boolean {
-    return this.writes.up && this.queries.up && this.subscriptions.up;
+    return this.writes.isUp && this.queries.isUp && this.subscriptions.isUp;
   }
 
   get lastError(): string {
-    return [this.writes, this.queries, this.subscriptions].find(({ up }) => !up)?.lastError ?? '';
+    return [this.writes, this.queries, this.subscriptions].find(({ isUp: up }) => !up)?.lastError ?? '';
   }
 
   async write(
@@ -104,7 +104,7 @@ export class Server {
 /** By its hash, or, where the server does not know that, by its source over the same socket: so it runs at most once. */
 async function runScript(
   connection: ServerConnection,
-  { sha, source, bytes }: RunnableScript,
+  { sha, source, repliesInBytes: bytes }: RunnableScript,
   keys: readonly string[],
   args: ScriptArguments,
   asking: boolean,
@@ -112,17 +112,17 @@ async function runScript(
 ): Promise<unknown> {
   const send = (command: string, script: string): Promise<unknown> => {
     // Holds for the next command of the socket, and the two leave together.
-    if (asking) connection.command('asking', []).catch(() => undefined);
-    const reply = connection.command(command, [script, keys.length, ...keys, connection.runId, ...args], bytes);
+    if (asking) connection.sendCommand('asking', []).catch(() => undefined);
+    const reply = connection.sendCommand(command, [script, keys.length, ...keys, connection.runId, ...args], bytes);
     sent();
     return reply;
   };
-  if (!connection.up) throw new Error(`${connection.name}: not connected (${connection.lastError})`);
-  const { session } = connection;
+  if (!connection.isUp) throw new Error(`${connection.name}: not connected (${connection.lastError})`);
+  const { socketNumber: session } = connection;
   try {
     return await send('evalsha', sha);
   } catch (error) {
-    if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT') || session !== connection.session)
+    if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT') || session !== connection.socketNumber)
       throw error;
     return await send('eval', source);
   }

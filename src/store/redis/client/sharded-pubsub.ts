@@ -12,7 +12,7 @@ const DOUBT_MS = 5_000;
 
 export type MessageHandler = (message: Buffer, channel: Buffer) => void;
 
-interface Subscription {
+interface ChannelSubscription {
   readonly channel: string;
   readonly slot: number;
   readonly handler: MessageHandler;
@@ -22,19 +22,19 @@ interface Subscription {
 
 export interface ChannelRouting {
   /** The connection that subscribes to channels of the slot; `null` while there is none. */
-  subscriptionsOf(slot: number): ServerConnection | null;
+  subscriberFor(slot: number): ServerConnection | null;
   /** A server has said that the slot is elsewhere. */
-  redirected(error: Error, from: ServerConnection): void;
+  onRedirection(error: Error, from: ServerConnection): void;
   publish(channel: string, message: string | Buffer): Promise<unknown>;
 }
 
 /**
  * Sharded channels. Subscriptions are kept up through reconnects, failovers and moves of slots; what is published while one
- * is away is lost, and `confirmed` tells when to read what may have been missed.
+ * is away is lost, and `subscribed` tells when to read what may have been missed.
  */
 export class ShardedPubSub {
-  readonly #subscriptions = new Map<string, Subscription>();
-  readonly #pending = new Set<Subscription>();
+  readonly #subscriptions = new Map<string, ChannelSubscription>();
+  readonly #pending = new Set<ChannelSubscription>();
   readonly #confirmed = new Subject<readonly string[]>();
   #scheduled = false;
   #retry: Timer | null = null;
@@ -53,7 +53,7 @@ export class ShardedPubSub {
    * Channels that a server has confirmed just now, for the first time or again: what is published from now on comes,
    * and what was published before may have been missed.
    */
-  readonly confirmed = this.#confirmed.asObservable();
+  readonly subscribed = this.#confirmed.asObservable();
 
   /** From now on, once it is confirmed. One handler a channel: the last one counts. */
   subscribe(channel: string, handler: MessageHandler): void {
@@ -69,7 +69,7 @@ export class ShardedPubSub {
     this.#subscriptions.delete(channel);
     this.#pending.delete(subscription);
     // A connection that is lost has lost its subscriptions, too.
-    if (subscription.at !== null) subscription.at.command('sunsubscribe', [channel]).catch(() => undefined);
+    if (subscription.at !== null) subscription.at.sendCommand('sunsubscribe', [channel]).catch(() => undefined);
   }
 
   /** Rejects when the server is away, or does not answer in time. */
@@ -86,37 +86,37 @@ export class ShardedPubSub {
   }
 
   /** The connection has lost its subscriptions, or may have. */
-  lost(connection: ServerConnection): void {
+  connectionLost(connection: ServerConnection): void {
     for (const subscription of this.#subscriptions.values())
       if (subscription.at === connection) this.#later(subscription);
   }
 
   /** The server has ended subscriptions, for a slot went elsewhere. Which ones, ioredis does not say. */
-  moved(connection: ServerConnection): void {
+  slotsMoved(connection: ServerConnection): void {
     this.#doubtful.add(connection);
     this.#doubt ??= this.clock.after(DOUBT_MS, () => {
       this.#doubt = null;
-      for (const doubtful of this.#doubtful) this.lost(doubtful);
+      for (const doubtful of this.#doubtful) this.connectionLost(doubtful);
       this.#doubtful.clear();
     });
   }
 
   /** Channels may have other servers than before. */
-  rerouted(): void {
+  reroute(): void {
     for (const subscription of this.#subscriptions.values()) {
       const { at, slot } = subscription;
-      if (at !== null && at !== this.routing.subscriptionsOf(slot)) this.#later(subscription);
+      if (at !== null && at !== this.routing.subscriberFor(slot)) this.#later(subscription);
     }
-    this.settle();
+    this.subscribePending();
   }
 
   /** Asks for what waits, where there is a connection for it. */
-  settle(): void {
-    const groups = new Map<string, { connection: ServerConnection; subscriptions: Subscription[] }>();
+  subscribePending(): void {
+    const groups = new Map<string, { connection: ServerConnection; subscriptions: ChannelSubscription[] }>();
     const numbers = new Map<ServerConnection, number>();
     for (const subscription of this.#pending) {
-      const connection = this.routing.subscriptionsOf(subscription.slot);
-      if (connection?.up !== true) continue;
+      const connection = this.routing.subscriberFor(subscription.slot);
+      if (connection?.isUp !== true) continue;
       if (!numbers.has(connection)) numbers.set(connection, numbers.size);
       const key = `${numbers.get(connection)!}:${this.cluster ? subscription.slot : ''}`;
       let group = groups.get(key);
@@ -137,15 +137,15 @@ export class ShardedPubSub {
     this.#confirmed.complete();
   }
 
-  async #ask(connection: ServerConnection, subscriptions: readonly Subscription[]): Promise<void> {
+  async #ask(connection: ServerConnection, subscriptions: readonly ChannelSubscription[]): Promise<void> {
     for (const subscription of subscriptions) {
       this.#pending.delete(subscription);
       subscription.at = connection;
     }
-    const still = (): Subscription[] =>
+    const still = (): ChannelSubscription[] =>
       subscriptions.filter((one) => one.at === connection && this.#subscriptions.get(one.channel) === one);
     try {
-      await connection.command(
+      await connection.sendCommand(
         'ssubscribe',
         subscriptions.map(({ channel }) => channel),
       );
@@ -153,24 +153,24 @@ export class ShardedPubSub {
       if (channels.length > 0) this.#confirmed.next(channels);
     } catch (error) {
       for (const subscription of still()) this.#wait(subscription);
-      if (error instanceof Error && error.message.startsWith('MOVED ')) this.routing.redirected(error, connection);
+      if (error instanceof Error && error.message.startsWith('MOVED ')) this.routing.onRedirection(error, connection);
       this.#retryLater();
     }
   }
 
-  #wait(subscription: Subscription): void {
+  #wait(subscription: ChannelSubscription): void {
     subscription.at = null;
     this.#pending.add(subscription);
   }
 
   /** With all others of the same turn. */
-  #later(subscription: Subscription): void {
+  #later(subscription: ChannelSubscription): void {
     this.#wait(subscription);
     if (this.#scheduled || this.#closed) return;
     this.#scheduled = true;
     this.clock.soon(() => {
       this.#scheduled = false;
-      if (!this.#closed) this.settle();
+      if (!this.#closed) this.subscribePending();
     });
   }
 
@@ -178,7 +178,7 @@ export class ShardedPubSub {
     if (this.#retry !== null || this.#closed) return;
     this.#retry = this.clock.after(RETRY_MS, () => {
       this.#retry = null;
-      this.settle();
+      this.subscribePending();
       if (this.#pending.size > 0) this.#retryLater();
     });
   }

@@ -4,29 +4,29 @@ import type { Server } from './server.js';
 
 /** One server for all slots: a lone one, or whichever is the primary now of those that sentinels guard. */
 export class SinglePrimaryTopology {
-  readonly complete = true;
+  readonly isComplete = true;
   readonly lastError = '';
-  readonly all: ReadonlySet<Server>;
+  readonly servers: ReadonlySet<Server>;
   readonly #watch: SentinelWatch | null;
 
   constructor(
     target: RedisTarget,
     private readonly server: Server,
   ) {
-    this.all = new Set([server]);
+    this.servers = new Set([server]);
     this.#watch =
       target.kind === 'sentinel'
         ? new SentinelWatch(target, (primary) => {
-            if (server.writes.remote !== primary) server.drop(`the sentinels have made ${primary} the primary`);
+            if (server.writes.remoteAddress !== primary) server.drop(`the sentinels have made ${primary} the primary`);
           })
         : null;
   }
 
-  of(): Server {
+  serverForSlot(): Server {
     return this.server;
   }
 
-  redirection(): null {
+  followRedirection(): null {
     return null;
   }
 

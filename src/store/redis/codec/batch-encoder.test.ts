@@ -3,8 +3,8 @@ import { adjust, key, like, unlike, view } from '../../../../test/contract/opera
 import type { Key64 } from '../../../counters/ids.js';
 import type { Operation } from '../../../counters/operation.js';
 import { COUNT_MAX } from '../../../counters/pn-counter.js';
-import { BatchEncoder, hashOfPost, inOrder } from './batch-encoder.js';
-import { hashOfKey } from './msgpack-writer.js';
+import { BatchEncoder, hashPost, sortForScript } from './batch-encoder.js';
+import { hashKey } from './msgpack-writer.js';
 
 const AT_MS = Date.UTC(2026, 0, 1);
 const [ANN, BOB] = [key(1), key(2)];
@@ -34,8 +34,8 @@ function valuesOf(packed: Buffer): (number | string)[] {
 }
 
 function pack(operations: readonly Operation[]): { posts: string[]; values: (number | string)[] } {
-  const batch = { bucket: 0, incarnation: 'life', n: 300, atMs: AT_MS, operations };
-  const { posts, packed } = packer.pack(batch);
+  const batch = { bucket: 0, producerId: 'life', batchNumber: 300, atMs: AT_MS, operations };
+  const { posts, packed } = packer.encode(batch);
   const [count, ...values] = valuesOf(packed);
   expect(count).toBe(values.length);
   return { posts, values };
@@ -57,10 +57,10 @@ describe('a packed batch', () => {
     expect(posts).toEqual(['a']);
     expect(values).toEqual([
       ...['life', 300, AT_MS, 1, 1, 1, 1],
-      ...['a', hashOfPost('a')],
+      ...['a', hashPost('a')],
       ...['4294967298', 306_460],
       ...[1, 0, 1],
-      ...[String(BigInt.asIntN(64, (BigInt(ANN.hi) << 32n) | 1n)), hashOfKey(ANN)],
+      ...[String(BigInt.asIntN(64, (BigInt(ANN.hi) << 32n) | 1n)), hashKey(ANN)],
       ...[2, 1, 1, 1_000],
       ...[5, 1, 0, 1, 1, COUNT_MAX],
       ...[4, 1, 0, 1, 1, 70_000],
@@ -144,10 +144,10 @@ describe('a packed batch', () => {
 it.each([1, 2, 3, 5, 8, 13, 100])('all posts of a chunk are neighbours with %i chunks', (chunks) => {
   const size = 2 ** Math.ceil(Math.log2(chunks));
   const chunkOf = (post: string): number => {
-    const chunk = hashOfPost(post) % size;
+    const chunk = hashPost(post) % size;
     return chunk >= chunks ? chunk - size / 2 : chunk;
   };
-  const order = inOrder(Array.from({ length: 1_000 }, (_, i) => `post-${i}`)).map(chunkOf);
+  const order = sortForScript(Array.from({ length: 1_000 }, (_, i) => `post-${i}`)).map(chunkOf);
   const begun = order.filter((chunk, i) => chunk !== order[i - 1]);
   expect(begun).toHaveLength(new Set(order).size);
 });

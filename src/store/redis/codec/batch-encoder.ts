@@ -1,7 +1,7 @@
 import type { Batch } from '../../../counters/batch.js';
 import { METRICS_MAX } from '../../../counters/metrics.js';
 import type { Operation } from '../../../counters/operation.js';
-import { HashSorter, KeyOrder, reversed } from './hash-sorter.js';
+import { HashSorter, KeySorter, reverseBits } from './hash-sorter.js';
 import { MsgpackWriter } from './msgpack-writer.js';
 
 /** Kinds of operations in scripts/commit-batches-n.lua: `set` has its value, 0 or 1. */
@@ -28,8 +28,8 @@ interface MemberSet {
 export class BatchEncoder {
   readonly #writer = new MsgpackWriter();
   readonly #postOrder = new HashSorter();
-  readonly #sessions = new KeyOrder();
-  readonly #actors = new KeyOrder();
+  readonly #sessions = new KeySorter();
+  readonly #actors = new KeySorter();
   readonly #known = new Map<string, number>();
   readonly #newPlaces: number[] = [];
   /** Of each operation: place of its post, of its session, of its member in the set; and that set. */
@@ -39,44 +39,44 @@ export class BatchEncoder {
   readonly #sets: MemberSet[] = [];
 
   /** @returns the batch's posts, each once, and its bytes. Ids and incarnation are ASCII. */
-  pack({ incarnation, n, atMs, operations }: Batch): { posts: string[]; packed: Buffer } {
+  encode({ producerId: incarnation, batchNumber: n, atMs, operations }: Batch): { posts: string[]; packed: Buffer } {
     this.#gather(operations);
     const posts = this.#sortPosts(operations.length);
     const sessions = this.#sortSessions();
     const sets = this.#sortMembers(operations);
     const writer = this.#writer;
-    writer.text(incarnation);
-    writer.integer(n);
-    writer.integer(atMs);
-    writer.integer(posts.length);
-    writer.integer(sessions.length);
-    writer.integer(sets.length);
-    writer.integer(sets.reduce((sum, set) => sum + set.operations.length, 0));
-    for (const post of posts) writer.text(post);
-    for (const post of posts) writer.integer(hashOfPost(post));
-    for (const i of sessions) writer.key(operations[i]!.session!);
-    for (const i of sessions) writer.integer(this.#sessions.hashAt(i));
+    writer.writeText(incarnation);
+    writer.writeInteger(n);
+    writer.writeInteger(atMs);
+    writer.writeInteger(posts.length);
+    writer.writeInteger(sessions.length);
+    writer.writeInteger(sets.length);
+    writer.writeInteger(sets.reduce((sum, set) => sum + set.operations.length, 0));
+    for (const post of posts) writer.writeText(post);
+    for (const post of posts) writer.writeInteger(hashPost(post));
+    for (const i of sessions) writer.writeKey(operations[i]!.session!);
+    for (const i of sessions) writer.writeInteger(this.#sessions.hashAt(i));
     for (const { place, metric, operations: own } of sets) {
-      writer.integer(place);
-      writer.integer(metric);
-      writer.integer(own.length);
+      writer.writeInteger(place);
+      writer.writeInteger(metric);
+      writer.writeInteger(own.length);
     }
-    for (const set of sets) for (const i of set.operations) writer.key(operations[i]!.actor!);
-    for (const set of sets) for (const i of set.operations) writer.integer(this.#actors.hashAt(i));
+    for (const set of sets) for (const i of set.operations) writer.writeKey(operations[i]!.actor!);
+    for (const set of sets) for (const i of set.operations) writer.writeInteger(this.#actors.hashAt(i));
     for (let i = 0; i < operations.length; i++) this.#write(i, operations[i]!);
     return { posts, packed: writer.take() };
   }
 
   #write(i: number, { metric, kind, value, actor, session, seq }: Operation): void {
     const writer = this.#writer;
-    writer.integer((kind === 'set' ? value : COUNT) + (session === null ? 0 : MARKED));
-    writer.integer(this.#posts[i]!);
-    writer.integer(metric);
-    if (kind !== 'set') writer.integer(value);
-    else writer.integer(actor === null ? 0 : this.#sets[i]!.first + this.#members[i]!);
+    writer.writeInteger((kind === 'set' ? value : COUNT) + (session === null ? 0 : MARKED));
+    writer.writeInteger(this.#posts[i]!);
+    writer.writeInteger(metric);
+    if (kind !== 'set') writer.writeInteger(value);
+    else writer.writeInteger(actor === null ? 0 : this.#sets[i]!.first + this.#members[i]!);
     if (session === null) return;
-    writer.integer(this.#marks[i]!);
-    writer.integer(seq);
+    writer.writeInteger(this.#marks[i]!);
+    writer.writeInteger(seq);
   }
 
   /** What the operations name. Posts have the place in which they came for now. */
@@ -89,15 +89,15 @@ export class BatchEncoder {
     }
     this.#known.clear();
     this.#postOrder.clear();
-    this.#sessions.order.clear();
-    this.#actors.order.clear();
+    this.#sessions.sorter.clear();
+    this.#actors.sorter.clear();
     for (let i = 0; i < length; i++) {
       const { post, kind, actor, session } = operations[i]!;
       let place = this.#known.get(post);
       if (place === undefined) {
         place = this.#known.size;
         this.#known.set(post, place);
-        this.#postOrder.add(place, hashOfPost(post));
+        this.#postOrder.add(place, hashPost(post));
       }
       this.#posts[i] = place;
       if (session !== null) this.#sessions.add(i, session);
@@ -119,18 +119,18 @@ export class BatchEncoder {
 
   /** @returns an operation of each session */
   #sortSessions(): number[] {
-    const { order } = this.#sessions;
+    const { sorter: order } = this.#sessions;
     const found: number[] = [];
     order.sort();
     for (let place = 0; place < order.count; place++) {
       const i = order.at(place);
-      this.#marks[i] = this.#sessions.placeIn(found, i);
+      this.#marks[i] = this.#sessions.findOrAdd(found, i);
     }
     return found;
   }
 
   #sortMembers(operations: readonly Operation[]): MemberSet[] {
-    const { order } = this.#actors;
+    const { sorter: order } = this.#actors;
     const sets = new Map<number, MemberSet>();
     order.sort();
     for (let at = 0; at < order.count; at++) {
@@ -140,7 +140,7 @@ export class BatchEncoder {
       const id = place * METRICS_MAX + metric;
       let set = sets.get(id);
       if (set === undefined) sets.set(id, (set = { place, metric, operations: [], first: 0 }));
-      this.#members[i] = this.#actors.placeIn(set.operations, i);
+      this.#members[i] = this.#actors.findOrAdd(set.operations, i);
       this.#sets[i] = set;
     }
     let first = 0;
@@ -153,13 +153,13 @@ export class BatchEncoder {
 }
 
 /** By which a post's chunk is found: 20 bits, the same as `hash_of_post` of scripts/lib-bucket.lua makes. */
-export function hashOfPost(post: string): number {
+export function hashPost(post: string): number {
   let hash = 0;
   for (let i = 0; i < post.length; i++) hash = (Math.imul(hash, MULTIPLIER) + post.charCodeAt(i)) | 0;
   return Math.imul(hash, MULTIPLIER) >>> 12;
 }
 
 /** Posts in the order in which a script looks them up by the fewest commands. */
-export function inOrder(posts: readonly string[]): string[] {
-  return [...posts].sort((a, b) => reversed(hashOfPost(a)) - reversed(hashOfPost(b)));
+export function sortForScript(posts: readonly string[]): string[] {
+  return [...posts].sort((a, b) => reverseBits(hashPost(a)) - reverseBits(hashPost(b)));
 }

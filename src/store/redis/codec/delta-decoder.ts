@@ -1,65 +1,110 @@
-import type { Life } from '../../../counters/pn-counter.js';
-import type { EntryShipment, PostShipment, Register, Shipment } from '../../../counters/replication/delta.js';
-import type { BucketStanding } from '../../replicated-store.js';
+import type { Incarnation } from '../../../counters/pn-counter.js';
+import type { EntryDelta, PostDelta, ToggleRegister, Delta } from '../../../counters/replication/delta.js';
+import type { BucketStatus } from '../../replicated-store.js';
 import { MsgpackReader } from './msgpack-reader.js';
-import { PostRecord } from './redis-post-record.js';
-import { keyOf } from './decimal-key.js';
+import { RedisPostRecord } from './redis-post-record.js';
+import { parseDecimalKey } from './decimal-key.js';
 
 /** What scripts/collect-changes-n.lua says of changes that are not known any more. */
 const FORGOTTEN = 0;
 
 /** How a bucket stands, with what a shipment of it says. */
-export interface Standing extends BucketStanding {
-  readonly born: number;
-  readonly goesOn: readonly Life[];
-  readonly confirmed: number;
-  readonly floor: number;
+export interface ReplicationStatus extends BucketStatus {
+  readonly startedAtStamp: number;
+  readonly predecessors: readonly Incarnation[];
+  readonly ackedUpTo: number;
+  readonly stableStamp: number;
 }
 
 /** Of scripts/stand-buckets-n.lua. */
-export function standingOf(answer: Buffer): Standing {
+export function decodeStatus(answer: Buffer): ReplicationStatus {
   const values = new MsgpackReader(answer);
-  const [epoch, nonce] = [values.integer(), values.integer()];
-  const [clock, born, found] = [values.integer(), values.integer(), values.integer()];
-  const [confirmed, floor] = [values.integer(), values.integer()];
-  const filling = values.integer() === 1;
-  const told = values.text();
+  const [epoch, nonce] = [values.readInteger(), values.readInteger()];
+  const [clock, born, found] = [values.readInteger(), values.readInteger(), values.readInteger()];
+  const [confirmed, floor] = [values.readInteger(), values.readInteger()];
+  const filling = values.readInteger() === 1;
+  const told = values.readText();
   const toldBy = told === '' ? [] : told.split(',');
-  return { epoch, nonce, clock, born, goesOn: livesIn(values), found, confirmed, floor, filling, toldBy };
+  return {
+    epoch,
+    nonce,
+    clock,
+    startedAtStamp: born,
+    predecessors: livesIn(values),
+    recoveredUpTo: found,
+    ackedUpTo: confirmed,
+    stableStamp: floor,
+    backfilling: filling,
+    syncedFrom: toldBy,
+  };
 }
 
-function livesIn(values: MsgpackReader): Life[] {
-  return Array.from({ length: values.integer() }, () => ({ epoch: values.integer(), nonce: values.integer() }));
+function livesIn(values: MsgpackReader): Incarnation[] {
+  return Array.from({ length: values.readInteger() }, () => ({
+    epoch: values.readInteger(),
+    nonce: values.readInteger(),
+  }));
 }
 
 /** A part of a scan that says nothing yet. */
-export function emptyScan(region: string, bucket: number, standing: Standing): Shipment {
-  const { epoch, nonce, born, goesOn, confirmed, floor } = standing;
+export function emptyFullSync(region: string, bucket: number, standing: ReplicationStatus): Delta {
+  const {
+    epoch,
+    nonce,
+    startedAtStamp: born,
+    predecessors: goesOn,
+    ackedUpTo: confirmed,
+    stableStamp: floor,
+  } = standing;
   const source = { region, epoch, nonce };
-  return { kind: 'scan', bucket, source, born, goesOn, after: 0, upTo: 0, confirmed, floor, posts: [], shown: null };
+  return {
+    kind: 'scan',
+    bucket,
+    source,
+    startedAtStamp: born,
+    predecessors: goesOn,
+    after: 0,
+    upTo: 0,
+    ackedUpTo: confirmed,
+    stableStamp: floor,
+    posts: [],
+    fullSyncReceiver: null,
+  };
 }
 
 /** Of scripts/collect-changes-n.lua; `null`: it has to be scanned for. */
-export function changesOf(answer: Buffer, region: string, bucket: number, after: number): Shipment | null {
+export function decodeChanges(answer: Buffer, region: string, bucket: number, after: number): Delta | null {
   const values = new MsgpackReader(answer);
-  if (values.integer() === FORGOTTEN) return null;
-  const source = { region, epoch: values.integer(), nonce: values.integer() };
-  const [born, confirmed, floor] = [values.integer(), values.integer(), values.integer()];
-  const upTo = values.integer();
+  if (values.readInteger() === FORGOTTEN) return null;
+  const source = { region, epoch: values.readInteger(), nonce: values.readInteger() };
+  const [born, confirmed, floor] = [values.readInteger(), values.readInteger(), values.readInteger()];
+  const upTo = values.readInteger();
   const goesOn = livesIn(values);
-  const posts = Array.from({ length: values.integer() }, (): PostShipment & { registers: Register[] } => {
-    const post = values.text();
-    const counted = values.integer() === 1;
-    const bytes = Buffer.from(values.string());
-    const record = bytes.length === 0 ? null : new PostRecord(bytes);
-    const entries: EntryShipment[] = counted && record !== null ? record.ownEntries(source) : [];
+  const posts = Array.from({ length: values.readInteger() }, (): PostDelta & { registers: ToggleRegister[] } => {
+    const post = values.readText();
+    const counted = values.readInteger() === 1;
+    const bytes = Buffer.from(values.readBytes());
+    const record = bytes.length === 0 ? null : new RedisPostRecord(bytes);
+    const entries: EntryDelta[] = counted && record !== null ? record.ownEntries(source) : [];
     return { post, updatedAtMs: record?.updatedAtMs ?? 0, entries, registers: [], members: [] };
   });
-  for (let left = values.integer(); left > 0; left--) {
-    const place = values.integer();
-    const metric = values.integer();
-    const actor = keyOf(values.text());
-    posts[place]!.registers.push({ metric, actor, stamp: values.integer(), on: values.integer() === 1 });
+  for (let left = values.readInteger(); left > 0; left--) {
+    const place = values.readInteger();
+    const metric = values.readInteger();
+    const actor = parseDecimalKey(values.readText());
+    posts[place]!.registers.push({ metric, actor, stamp: values.readInteger(), on: values.readInteger() === 1 });
   }
-  return { kind: 'changes', bucket, source, born, goesOn, after, upTo, confirmed, floor, posts, shown: null };
+  return {
+    kind: 'changes',
+    bucket,
+    source,
+    startedAtStamp: born,
+    predecessors: goesOn,
+    after,
+    upTo,
+    ackedUpTo: confirmed,
+    stableStamp: floor,
+    posts,
+    fullSyncReceiver: null,
+  };
 }

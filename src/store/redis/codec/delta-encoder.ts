@@ -1,14 +1,14 @@
 import type { Key64 } from '../../../counters/ids.js';
-import type { EntryShipment, Shipment } from '../../../counters/replication/delta.js';
-import { regionNumber } from '../../../counters/replication/hybrid-clock.js';
-import { hashOfPost } from './batch-encoder.js';
+import type { EntryDelta, Delta } from '../../../counters/replication/delta.js';
+import { toRegionNumber } from '../../../counters/replication/hybrid-clock.js';
+import { hashPost } from './batch-encoder.js';
 import { MsgpackWriter } from './msgpack-writer.js';
 
 /** How a toggle is known, in the script's order. */
 const KNOWN = ['of a register', 'of members', 'of quiet members'] as const;
 
 /** A toggle that a shipment speaks of: by a register, or as one whose members differ here. */
-export interface ToldToggle {
+export interface IncomingToggle {
   readonly post: string;
   readonly metric: number;
   readonly actor: Key64;
@@ -18,10 +18,10 @@ export interface ToldToggle {
 }
 
 /** What one call merges of a shipment. */
-export interface ShipmentPart {
-  readonly shipment: Shipment;
-  readonly entries: readonly (EntryShipment & { readonly post: string })[];
-  readonly toggles: readonly ToldToggle[];
+export interface DeltaFragment {
+  readonly delta: Delta;
+  readonly entries: readonly (EntryDelta & { readonly post: string })[];
+  readonly toggles: readonly IncomingToggle[];
   /** Moves what the receiver has of the source: only when all else was merged. */
   readonly isLast: boolean;
 }
@@ -43,12 +43,12 @@ export class DeltaEncoder {
   readonly #writer = new MsgpackWriter();
 
   /** @returns the part's posts, each once, and its bytes */
-  pack(part: ShipmentPart): { posts: readonly string[]; packed: Buffer } {
-    const { entries, toggles, shipment } = part;
+  encode(part: DeltaFragment): { posts: readonly string[]; packed: Buffer } {
+    const { entries, toggles, delta: shipment } = part;
     const posts = new Places<string>();
-    const lives = new Places<EntryShipment['replica']>();
+    const lives = new Places<EntryDelta['incarnation']>();
     const postOf = ({ post }: { readonly post: string }): number => posts.of(post, post);
-    const lifeOf = ({ replica }: EntryShipment): number => {
+    const lifeOf = ({ incarnation: replica }: EntryDelta): number => {
       return lives.of(`${replica.region} ${replica.epoch} ${replica.nonce}`, replica);
     };
     const times = new Map<string, number>();
@@ -60,44 +60,54 @@ export class DeltaEncoder {
 
     const writer = this.#writer;
     this.#header(part);
-    for (const { length } of [posts.list, lives.list, entries, toggles, shipment.goesOn]) writer.integer(length);
-    for (const post of posts.list) writer.text(post);
-    for (const post of posts.list) writer.integer(hashOfPost(post));
-    for (const post of posts.list) writer.integer(times.get(post)!);
+    for (const { length } of [posts.list, lives.list, entries, toggles, shipment.predecessors])
+      writer.writeInteger(length);
+    for (const post of posts.list) writer.writeText(post);
+    for (const post of posts.list) writer.writeInteger(hashPost(post));
+    for (const post of posts.list) writer.writeInteger(times.get(post)!);
     for (const { region, epoch, nonce } of lives.list) {
-      writer.text(region);
-      writer.integer(epoch);
-      writer.integer(nonce);
+      writer.writeText(region);
+      writer.writeInteger(epoch);
+      writer.writeInteger(nonce);
     }
     for (const entry of entries) {
-      for (const number of [postOf(entry), entry.metric, lifeOf(entry), entry.p, entry.n]) writer.integer(number);
+      for (const number of [postOf(entry), entry.metric, lifeOf(entry), entry.p, entry.n]) writer.writeInteger(number);
     }
     for (const toggle of toggles) {
-      writer.integer(postOf(toggle));
-      writer.integer(toggle.metric);
-      writer.key(toggle.actor);
-      writer.integer(toggle.stamp);
-      writer.integer(toggle.on ? 1 : 0);
-      writer.integer(KNOWN.indexOf(toggle.known));
+      writer.writeInteger(postOf(toggle));
+      writer.writeInteger(toggle.metric);
+      writer.writeKey(toggle.actor);
+      writer.writeInteger(toggle.stamp);
+      writer.writeInteger(toggle.on ? 1 : 0);
+      writer.writeInteger(KNOWN.indexOf(toggle.known));
     }
-    for (const { epoch, nonce } of shipment.goesOn) {
-      writer.integer(epoch);
-      writer.integer(nonce);
+    for (const { epoch, nonce } of shipment.predecessors) {
+      writer.writeInteger(epoch);
+      writer.writeInteger(nonce);
     }
     return { posts: posts.list, packed: writer.take() };
   }
 
-  #header({ shipment, isLast }: ShipmentPart): void {
+  #header({ delta: shipment, isLast }: DeltaFragment): void {
     const writer = this.#writer;
-    const { source, born, after, upTo, confirmed, floor, shown, posts } = shipment;
-    writer.text(source.region);
-    writer.integer(source.epoch);
-    writer.integer(source.nonce);
-    writer.integer(born);
-    for (const stamp of [after, upTo, confirmed]) writer.integer(isLast ? stamp : 0);
-    writer.integer(shown !== null || posts.some(({ members }) => members.length > 0) ? floor : 0);
-    writer.integer(isLast && shown !== null ? shown.epoch : 0);
-    writer.integer(isLast && shown !== null ? shown.nonce : 0);
-    writer.integer(regionNumber(source.region));
+    const {
+      source,
+      startedAtStamp: born,
+      after,
+      upTo,
+      ackedUpTo: confirmed,
+      stableStamp: floor,
+      fullSyncReceiver: shown,
+      posts,
+    } = shipment;
+    writer.writeText(source.region);
+    writer.writeInteger(source.epoch);
+    writer.writeInteger(source.nonce);
+    writer.writeInteger(born);
+    for (const stamp of [after, upTo, confirmed]) writer.writeInteger(isLast ? stamp : 0);
+    writer.writeInteger(shown !== null || posts.some(({ members }) => members.length > 0) ? floor : 0);
+    writer.writeInteger(isLast && shown !== null ? shown.epoch : 0);
+    writer.writeInteger(isLast && shown !== null ? shown.nonce : 0);
+    writer.writeInteger(toRegionNumber(source.region));
   }
 }

@@ -1,5 +1,5 @@
 import type { Key64 } from '../../../counters/ids.js';
-import { hashOfKey } from './msgpack-writer.js';
+import { hashKey } from './msgpack-writer.js';
 
 const FIRST_KEYS = 512;
 /** Room for an index beside a hash of 32 bits in what a double holds exactly. */
@@ -26,7 +26,7 @@ export class HashSorter {
       larger.set(this.#order);
       this.#order = larger;
     }
-    this.#order[this.#count++] = reversed(hash) * INDEXES + index;
+    this.#order[this.#count++] = reverseBits(hash) * INDEXES + index;
   }
 
   get count(): number {
@@ -41,9 +41,9 @@ export class HashSorter {
     }
     for (let i = 1; i < this.#count; i++) {
       const one = order[i]!;
-      let at = i;
-      for (; at > 0 && order[at - 1]! > one; at--) order[at] = order[at - 1]!;
-      order[at] = one;
+      let indexAt = i;
+      for (; indexAt > 0 && order[indexAt - 1]! > one; indexAt--) order[indexAt] = order[indexAt - 1]!;
+      order[indexAt] = one;
     }
   }
 
@@ -54,13 +54,13 @@ export class HashSorter {
 }
 
 /** The keys of some of a batch's operations. */
-export class KeyOrder {
-  readonly order = new HashSorter();
+export class KeySorter {
+  readonly sorter = new HashSorter();
   readonly #keys: Key64[] = [];
   #hashes = new Int32Array(FIRST_KEYS);
 
   add(index: number, key: Key64): void {
-    const hash = hashOfKey(key);
+    const hash = hashKey(key);
     if (index >= this.#hashes.length) {
       const larger = new Int32Array(2 * index);
       larger.set(this.#hashes);
@@ -68,7 +68,7 @@ export class KeyOrder {
     }
     this.#hashes[index] = hash;
     this.#keys[index] = key;
-    this.order.add(index, hash);
+    this.sorter.add(index, hash);
   }
 
   hashAt(index: number): number {
@@ -76,7 +76,7 @@ export class KeyOrder {
   }
 
   /** The place, from 1, of a key that equals the one at `index` among those found; it is added if there is none. */
-  placeIn(found: number[], index: number): number {
+  findOrAdd(found: number[], index: number): number {
     const hash = this.#hashes[index];
     const { hi, lo } = this.#keys[index]!;
     for (let at = found.length - 1; at >= 0 && this.#hashes[found[at]!] === hash; at--) {
@@ -87,7 +87,7 @@ export class KeyOrder {
   }
 }
 
-export function reversed(bits: number): number {
+export function reverseBits(bits: number): number {
   let x = bits;
   x = ((x >>> 1) & 0x5555_5555) | ((x & 0x5555_5555) << 1);
   x = ((x >>> 2) & 0x3333_3333) | ((x & 0x3333_3333) << 2);

@@ -12,7 +12,7 @@ describe('packed values', () => {
     ['cf0000000100000000', 2 ** 32],
     ['cf001fffffffffffff', COUNT_MAX],
   ])('%s is the integer %i', (hex, integer) => {
-    expect(new MsgpackReader(Buffer.from(hex, 'hex')).integer()).toBe(integer);
+    expect(new MsgpackReader(Buffer.from(hex, 'hex')).readInteger()).toBe(integer);
   });
 
   it.each([0, 31, 32, 255, 256, 500, 65_536])('strings of %i bytes are read, and what follows', (length) => {
@@ -24,28 +24,28 @@ describe('packed values', () => {
     const values = new MsgpackReader(
       Buffer.concat([Buffer.from(length > 0xffff ? large : head, 'hex'), bytes, Buffer.from([9])]),
     );
-    expect(values.string()).toEqual(Uint8Array.from(bytes));
-    expect(values.integer()).toBe(9);
+    expect(values.readBytes()).toEqual(Uint8Array.from(bytes));
+    expect(values.readInteger()).toBe(9);
   });
 
   it('something else is refused', () => {
-    expect(() => new MsgpackReader(Buffer.from([0xc0])).integer()).toThrow('no integer at 0 of c0');
-    expect(() => new MsgpackReader(Buffer.from([5])).string()).toThrow('no string at 0 of 05');
+    expect(() => new MsgpackReader(Buffer.from([0xc0])).readInteger()).toThrow('no integer at 0 of c0');
+    expect(() => new MsgpackReader(Buffer.from([5])).readBytes()).toThrow('no string at 0 of 05');
   });
 
   it.each(['', 'cc', 'cd01', 'ce010203', 'cf01020304050607'])(
     'an integer that ends too early is refused: %s',
     (hex) => {
-      expect(() => new MsgpackReader(Buffer.from(hex, 'hex')).integer()).toThrow();
+      expect(() => new MsgpackReader(Buffer.from(hex, 'hex')).readInteger()).toThrow();
     },
   );
 
   it('an integer over 2^53 - 1 is refused', () => {
     const values = new MsgpackReader(Buffer.from('cf0020000000000000', 'hex'));
-    expect(() => values.integer()).toThrow('no integer at 0 of cf0020000000000000');
+    expect(() => values.readInteger()).toThrow('no integer at 0 of cf0020000000000000');
   });
 
   it.each(['', 'a1', 'd9', 'd901', 'da00', 'db00000001'])('a string that ends too early is refused: %s', (hex) => {
-    expect(() => new MsgpackReader(Buffer.from(hex, 'hex')).text()).toThrow();
+    expect(() => new MsgpackReader(Buffer.from(hex, 'hex')).readText()).toThrow();
   });
 });

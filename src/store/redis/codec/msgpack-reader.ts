@@ -5,12 +5,12 @@ export class MsgpackReader {
   constructor(private readonly bytes: Buffer) {}
 
   /** Whether there are no more. */
-  get done(): boolean {
+  get isDone(): boolean {
     return this.#at >= this.bytes.length;
   }
 
   /** @throws Error when something else stands there, the bytes end within it, or it is over 2^53 - 1 */
-  integer(): number {
+  readInteger(): number {
     const { bytes } = this;
     const at = this.#at;
     const first = bytes[this.#at++];
@@ -35,13 +35,13 @@ export class MsgpackReader {
   }
 
   /** The bytes of a string, copied. */
-  string(): Uint8Array {
+  readBytes(): Uint8Array {
     const length = this.#lengthOfString();
     return new Uint8Array(this.bytes.subarray(this.#at, (this.#at += length)));
   }
 
   /** One of ASCII characters. */
-  text(): string {
+  readText(): string {
     const length = this.#lengthOfString();
     return this.bytes.toString('latin1', this.#at, (this.#at += length));
   }

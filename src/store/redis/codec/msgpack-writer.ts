@@ -24,7 +24,7 @@ export class MsgpackWriter {
   }
 
   /** From -32 to 2^53 - 1. */
-  integer(value: number): void {
+  writeInteger(value: number): void {
     this.#reserve();
     const bytes = this.#bytes;
     if (value < 0x80) {
@@ -44,7 +44,7 @@ export class MsgpackWriter {
   }
 
   /** Of at most 255 ASCII characters. */
-  text(text: string): void {
+  writeText(text: string): void {
     this.#reserve();
     const { length } = text;
     const bytes = this.#bytes;
@@ -54,7 +54,7 @@ export class MsgpackWriter {
   }
 
   /** As text: a signed integer in decimal, of which Redis keeps 8 bytes in packed sets and hashes. */
-  key({ hi, lo }: Key64): void {
+  writeKey({ hi, lo }: Key64): void {
     this.#reserve();
     const start = this.#at++;
     let [high, low] = [hi, lo];
@@ -111,7 +111,7 @@ export class MsgpackWriter {
 }
 
 /** Its chunk is found by it: 20 bits of the last nine digits of its decimal, as `hash_of_key` of scripts/lib-bucket.lua has it. */
-export function hashOfKey({ hi, lo }: Key64): number {
+export function hashKey({ hi, lo }: Key64): number {
   const digits = hi >= 0x8000_0000 ? restOf(negatedHigh(hi, lo), -lo >>> 0) : restOf(hi, lo);
   return Math.imul(digits, 1664525) >>> 12;
 }

@@ -6,38 +6,38 @@ export const CONFIG_KEY = 'tc:config';
 export interface BucketKeys {
   /** The bucket's hash; scripts derive the chunks of posts, members and marks from it. */
   readonly bucket: string;
-  readonly fences: string;
-  readonly fencesBefore: string;
+  readonly producers: string;
+  readonly previousProducers: string;
   /** Viewers of posts, summed over the gateways. */
-  readonly live: string;
+  readonly viewers: string;
   /** When posts may be announced again. */
-  readonly pace: string;
+  readonly publishAfter: string;
   /** Posts that are due to be announced. */
-  readonly due: string;
-  readonly leases: string;
-  /** The gateway's own shares of `live`. */
-  readonly shares: string;
+  readonly publishDue: string;
+  readonly gateways: string;
+  /** The gateway's own shares of `viewers`. */
+  readonly gatewayViewers: string;
 }
 
-export function keysOf(bucket: number, gateway: string): BucketKeys {
+export function buildBucketKeys(bucket: number, gateway: string): BucketKeys {
   const prefix = `tc:{${bucket}}`;
   return {
     bucket: prefix,
-    fences: `${prefix}:f`,
-    fencesBefore: `${prefix}:g`,
-    live: `${prefix}:l`,
-    pace: `${prefix}:t`,
-    due: `${prefix}:d`,
-    leases: `${prefix}:w`,
-    shares: `${prefix}:w:${gateway}`,
+    producers: `${prefix}:f`,
+    previousProducers: `${prefix}:g`,
+    viewers: `${prefix}:l`,
+    publishAfter: `${prefix}:t`,
+    publishDue: `${prefix}:d`,
+    gateways: `${prefix}:w`,
+    gatewayViewers: `${prefix}:w:${gateway}`,
   };
 }
 
 /** On which a post's counts are announced. */
-export function channelOf(bucket: number, post: string): string {
+export function buildCountsChannel(bucket: number, post: string): string {
   return `tc:{${bucket}}:c:${post}`;
 }
 
-export function postOf(channel: string): string {
+export function parseCountsChannel(channel: string): string {
   return channel.slice(channel.indexOf(':c:') + 3);
 }

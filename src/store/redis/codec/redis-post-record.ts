@@ -1,5 +1,5 @@
-import type { Replica } from '../../../counters/pn-counter.js';
-import type { EntryShipment } from '../../../counters/replication/delta.js';
+import type { RegionIncarnation } from '../../../counters/pn-counter.js';
+import type { EntryDelta } from '../../../counters/replication/delta.js';
 import { MsgpackReader } from './msgpack-reader.js';
 
 /** 2024-01-01, in milliseconds since 1970; a record's first bytes count from there. */
@@ -14,7 +14,7 @@ const PARTS = 4;
 const TAGS = 64;
 
 /** A post as it stands in Redis: docs/redis-keys.md draws the bytes. */
-export class PostRecord {
+export class RedisPostRecord {
   readonly updatedAtMs: number;
   readonly #parts = new Map<number, number>();
 
@@ -22,33 +22,33 @@ export class PostRecord {
     this.updatedAtMs = SINCE_MS + bytes.readUIntBE(0, TIME_BYTES);
     const values = new MsgpackReader(bytes.subarray(TIME_BYTES));
     // Its version.
-    values.integer();
-    while (!values.done) this.#parts.set(values.integer(), values.integer());
+    values.readInteger();
+    while (!values.isDone) this.#parts.set(values.readInteger(), values.readInteger());
   }
 
-  members(metric: number): number {
+  memberCount(metric: number): number {
     return this.#parts.get(PARTS * metric + MEMBERS) ?? 0;
   }
 
   /** Chunks that hold its members. */
-  chunks(metric: number): number {
+  chunkCount(metric: number): number {
     return (this.#parts.get(PARTS * metric + MORE_CHUNKS) ?? 0) + 1;
   }
 
   /** Of the own region, as of its present life. */
-  ownEntries(replica: Replica): EntryShipment[] {
-    return this.#entries(0, TAGS).map(({ metric, p, n }) => ({ metric, replica, p, n }));
+  ownEntries(incarnation: RegionIncarnation): EntryDelta[] {
+    return this.#entries(0, TAGS).map(({ metric, p, n }) => ({ metric, incarnation, p, n }));
   }
 
   /**
    * @param lives of other regions, by the slot of their entries, from 1
    * @throws Error when an entry is of a life that is not among them
    */
-  otherEntries(lives: readonly Replica[]): EntryShipment[] {
+  remoteEntries(lives: readonly RegionIncarnation[]): EntryDelta[] {
     return this.#entries(TAGS, Infinity).map(({ slot, metric, p, n }) => {
-      const replica = lives[slot - 1];
-      if (replica === undefined) throw new Error(`a record names life ${slot}, and its bucket has ${lives.length}`);
-      return { metric, replica, p, n };
+      const incarnation = lives[slot - 1];
+      if (incarnation === undefined) throw new Error(`a record names life ${slot}, and its bucket has ${lives.length}`);
+      return { metric, incarnation, p, n };
     });
   }
 

@@ -3,7 +3,7 @@ import type { PostCounts } from '../../../counters/batch.js';
 import { Metrics } from '../../../counters/metrics.js';
 import { COUNT_MAX } from '../../../counters/pn-counter.js';
 import { ReplyDecoder } from './reply-decoder.js';
-import { decimalOf } from './decimal-key.js';
+import { toDecimalKey } from './decimal-key.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally,shares:tally');
 const codec = new ReplyDecoder(METRICS, 'eu');
@@ -18,16 +18,16 @@ describe('keys in decimal', () => {
     [0x80000000, 0, '-9223372036854775808'],
     [0xffffffff, 0xffffffff, '-1'],
   ])('%i and %i are the signed integer %s', (hi, lo, decimal) => {
-    expect(decimalOf({ hi, lo })).toBe(decimal);
+    expect(toDecimalKey({ hi, lo })).toBe(decimal);
   });
 
   it('nobody is the empty string', () => {
-    expect(decimalOf(null)).toBe('');
+    expect(toDecimalKey(null)).toBe('');
   });
 });
 
 it('metrics have a letter each', () => {
-  expect(codec.kinds).toBe('scc');
+  expect(codec.metricKinds).toBe('scc');
 });
 
 /** Numbers as msgpack's unsigned integers of 8 bytes, texts as its strings. */
@@ -48,7 +48,7 @@ describe('answers', () => {
 
   it('an applied batch has outcomes, the counts of all its posts and those that changed', () => {
     const reply = [0, 3, 20, 41, '\x01\x05\x06', ...[4, AT_MS, 5, 1, 1, 2, COUNT_MAX], ...[0, 0, 6, 0, 0, 0, 0]];
-    const { result, dueInMs } = codec.committed({ posts: ['a', 'b'], packed: packed(reply) });
+    const { result, publishInMs: dueInMs } = codec.decodeCommit({ posts: ['a', 'b'], packed: packed(reply) });
     expect(dueInMs).toBe(40);
     expect(result).toEqual({
       kind: 'applied',
@@ -62,7 +62,7 @@ describe('answers', () => {
   });
 
   it('nothing is due when it says so', () => {
-    expect(codec.committed({ posts: [], packed: packed([0, 3, 20, 0, '']) }).dueInMs).toBeNull();
+    expect(codec.decodeCommit({ posts: [], packed: packed([0, 3, 20, 0, '']) }).publishInMs).toBeNull();
   });
 
   it.each([
@@ -70,7 +70,7 @@ describe('answers', () => {
     ['stale', 2],
   ])('%s tells the last number', (kind, number) => {
     const answer = { posts: ['a'], packed: packed([number, 9]) };
-    expect(codec.committed(answer)).toEqual({ result: { kind, last: 9 }, dueInMs: null });
+    expect(codec.decodeCommit(answer)).toEqual({ result: { kind, last: 9 }, publishInMs: null });
   });
 
   it('views have the toggles that are on, and whether the life of the server is known', () => {
@@ -79,17 +79,17 @@ describe('answers', () => {
       { counts: a, on: 1 },
       { counts: unknown, on: 0 },
     ];
-    expect(codec.views(['a', 'b'], reply)).toEqual({ current: true, views });
-    expect(codec.views([], [0, 0, 0]).current).toBe(false);
+    expect(codec.decodeViews(['a', 'b'], reply)).toEqual({ isCurrent: true, views });
+    expect(codec.decodeViews([], [0, 0, 0]).isCurrent).toBe(false);
   });
 
   it('an announcement has what a commit tells', () => {
-    expect(codec.announced('a', `[3,20,4,${AT_MS},5,1,2,${COUNT_MAX}]`)).toEqual(a);
+    expect(codec.decodePublished('a', `[3,20,4,${AT_MS},5,1,2,${COUNT_MAX}]`)).toEqual(a);
   });
 
   it('metrics that the announcing gateway does not know of yet are zeros, and those unknown here are left out', () => {
-    expect(codec.announced('a', `[3,20,4,${AT_MS},5,1,2]`).totals).toEqual([1, 2, 0]);
-    expect(codec.announced('a', `[3,20,4,${AT_MS},5,1,2,3,4]`).totals).toEqual([1, 2, 3]);
+    expect(codec.decodePublished('a', `[3,20,4,${AT_MS},5,1,2]`).totals).toEqual([1, 2, 0]);
+    expect(codec.decodePublished('a', `[3,20,4,${AT_MS},5,1,2,3,4]`).totals).toEqual([1, 2, 3]);
   });
 
   it.each([
@@ -105,6 +105,6 @@ describe('answers', () => {
     ['of viewers that are a list', `[3,20,4,${AT_MS},[5],1,2,3]`, 'counts are whole numbers'],
     ['of a time that no date has', '[3,20,4,9e15,5,1,2,3]', 'counts are whole numbers'],
   ])('a message that is %s is refused', (_what, message, error) => {
-    expect(() => codec.announced('a', message)).toThrow(error);
+    expect(() => codec.decodePublished('a', message)).toThrow(error);
   });
 });

@@ -1,5 +1,5 @@
 import type { CommitResult, PostCounts } from '../../../counters/batch.js';
-import { epochOf } from '../../../counters/bucket.js';
+import { formatEpoch } from '../../../counters/bucket.js';
 import type { Metrics } from '../../../counters/metrics.js';
 import type { PostView } from '../../counter-store.js';
 import { MsgpackReader } from './msgpack-reader.js';
@@ -16,51 +16,51 @@ export interface CommitReply {
   readonly packed: Buffer;
 }
 
-export interface Committed {
+export interface DecodedCommit {
   readonly result: CommitResult;
   /** Until a post is due to be announced, ms; `null`: nothing is. */
-  readonly dueInMs: number | null;
+  readonly publishInMs: number | null;
 }
 
 /** What scripts are given and answer, as arguments and results of the store. Shapes: the headers of scripts/*.lua. */
 export class ReplyDecoder {
   /** A letter for each metric: a set of actors, or a count. */
-  readonly kinds: string;
+  readonly metricKinds: string;
 
   constructor(
     readonly metrics: Metrics,
     private readonly region: string,
   ) {
-    this.kinds = metrics.list.map(({ kind }) => (kind === 'toggle' ? 's' : 'c')).join('');
+    this.metricKinds = metrics.list.map(({ kind }) => (kind === 'toggle' ? 's' : 'c')).join('');
   }
 
-  committed({ posts, packed }: CommitReply): Committed {
+  decodeCommit({ posts, packed }: CommitReply): DecodedCommit {
     const values = new MsgpackReader(packed);
-    const kind = values.integer();
+    const kind = values.readInteger();
     if (kind === GAP || kind === STALE) {
-      return { result: { kind: kind === GAP ? 'gap' : 'stale', last: values.integer() }, dueInMs: null };
+      return { result: { kind: kind === GAP ? 'gap' : 'stale', last: values.readInteger() }, publishInMs: null };
     }
-    const e = this.#epoch(values.integer(), values.integer());
-    const due = values.integer();
-    const outcomes = values.string();
+    const e = this.#epoch(values.readInteger(), values.readInteger());
+    const due = values.readInteger();
+    const outcomes = values.readBytes();
     const counts = new Map<string, PostCounts>();
     const changed: PostCounts[] = [];
     for (const post of posts) {
-      const v = values.integer();
-      const atMs = values.integer();
-      const live = values.integer();
-      const isChanged = values.integer() === 1;
+      const v = values.readInteger();
+      const atMs = values.readInteger();
+      const live = values.readInteger();
+      const isChanged = values.readInteger() === 1;
       const totals: number[] = [];
-      for (let left = this.metrics.list.length; left > 0; left--) totals.push(values.integer());
+      for (let left = this.metrics.list.length; left > 0; left--) totals.push(values.readInteger());
       const now = { post, e, v, updatedAtMs: v === 0 ? null : atMs, totals, live };
       counts.set(post, now);
       if (isChanged) changed.push(now);
     }
-    return { result: { kind: 'applied', outcomes, counts, changed }, dueInMs: due === 0 ? null : due - 1 };
+    return { result: { kind: 'applied', outcomes, counts, changed }, publishInMs: due === 0 ? null : due - 1 };
   }
 
-  /** `current`: whether the bucket knows the present life of the server; else it has to be opened first. */
-  views(posts: readonly string[], reply: unknown): { current: boolean; views: PostView[] } {
+  /** `isCurrent`: whether the bucket knows the present life of the server; else it has to be opened first. */
+  decodeViews(posts: readonly string[], reply: unknown): { isCurrent: boolean; views: PostView[] } {
     const answer = reply as readonly number[];
     const [current, epoch, nonce] = answer;
     const e = this.#epoch(epoch!, nonce!);
@@ -69,11 +69,11 @@ export class ReplyDecoder {
       const [v, updatedAtMs, live, on, ...totals] = answer.slice(at, (at += this.#width)) as Numbers;
       return { counts: countsOf(post, e, v, updatedAtMs, live, totals), on };
     });
-    return { current: current === 1, views };
+    return { isCurrent: current === 1, views };
   }
 
   /** @throws Error when no gateway has published it. */
-  announced(post: string, message: string): PostCounts {
+  decodePublished(post: string, message: string): PostCounts {
     const counts: unknown = JSON.parse(message);
     if (!Array.isArray(counts)) throw new Error('an announcement is a list');
     const [epoch, nonce, v, updatedAtMs, live, ...told] = counts as [number, ...Numbers];
@@ -88,7 +88,7 @@ export class ReplyDecoder {
 
   #epoch(epoch: number, nonce: number): string {
     if (!isCount(epoch) || !isCount(nonce)) throw new Error('an epoch has two whole numbers');
-    return epochOf({ region: this.region, epoch, nonce });
+    return formatEpoch({ region: this.region, epoch, nonce });
   }
 }
 

@@ -1,11 +1,11 @@
 import type { Key64 } from '../../../counters/ids.js';
 import type { Metrics } from '../../../counters/metrics.js';
-import type { Replica } from '../../../counters/pn-counter.js';
-import type { Register } from '../../../counters/replication/delta.js';
+import type { RegionIncarnation } from '../../../counters/pn-counter.js';
+import type { ToggleRegister } from '../../../counters/replication/delta.js';
 import type { RedisClient } from '../client/redis-client.js';
-import { keyOf } from '../codec/decimal-key.js';
+import { parseDecimalKey } from '../codec/decimal-key.js';
 import { MsgpackReader } from '../codec/msgpack-reader.js';
-import { PostRecord } from '../codec/redis-post-record.js';
+import { RedisPostRecord } from '../codec/redis-post-record.js';
 import { Script } from '../scripts/script.js';
 
 /** Members read by one call, and registers looked at: about a millisecond of the server's time. */
@@ -16,12 +16,12 @@ const CALL_WORDS_MAX = 2_000;
 /** How often it is read again when a set has grown in between. */
 const ATTEMPTS = 5;
 
-export interface Records {
+export interface RecordsPage {
   /** Of other regions, by the slot of their entries, from 1. */
-  readonly lives: readonly Replica[];
+  readonly incarnations: readonly RegionIncarnation[];
   /** Chunks of posts that the bucket has. */
   readonly chunks: number;
-  readonly records: ReadonlyMap<string, PostRecord>;
+  readonly records: ReadonlyMap<string, RedisPostRecord>;
 }
 
 /** A member, and the stamp of its last word on the toggle, 0 if there is none. */
@@ -34,7 +34,7 @@ export interface StampedMember {
 export type StampedMembers = ReadonlyMap<string, readonly StampedMember[]>;
 
 export interface RegistersPage {
-  readonly registers: readonly (Register & { readonly post: string })[];
+  readonly registers: readonly (ToggleRegister & { readonly post: string })[];
   /** `0`: that was all. */
   readonly next: string;
 }
@@ -62,16 +62,19 @@ export class BucketReader {
     this.#toggles = metrics.list.filter(({ kind }) => kind === 'toggle').map(({ index }) => index);
   }
 
-  chunk(key: string, chunk: number): Promise<Records> {
+  readChunk(key: string, chunk: number): Promise<RecordsPage> {
     return this.#recordsOf(key, chunk, []);
   }
 
-  posts(key: string, posts: readonly string[]): Promise<Records> {
+  readPosts(key: string, posts: readonly string[]): Promise<RecordsPage> {
     return this.#recordsOf(key, -1, posts);
   }
 
   /** All members of these posts; `records` gives them, again if a set has grown while it was read. */
-  async members(key: string, records: () => Promise<ReadonlyMap<string, PostRecord>>): Promise<StampedMembers> {
+  async readMembers(
+    key: string,
+    records: () => Promise<ReadonlyMap<string, RedisPostRecord>>,
+  ): Promise<StampedMembers> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#membersOf(key, await records());
@@ -86,7 +89,7 @@ export class BucketReader {
    * @param kind   r: those given here, h: those heard of other regions, recently; i: those before them
    * @param posts  whose; none: of all
    */
-  async registers(
+  async readRegisters(
     key: string,
     kind: 'r' | 'h' | 'i',
     cursor: string,
@@ -99,20 +102,21 @@ export class BucketReader {
     const registers = [];
     for (let i = 0; i < list.length; i += 5) {
       const [post, metric, actor, stamp, on] = list.slice(i, i + 5) as [string, number, string, string, number];
-      registers.push({ post, metric, actor: keyOf(actor), stamp: Number(stamp), on: on === 1 });
+      registers.push({ post, metric, actor: parseDecimalKey(actor), stamp: Number(stamp), on: on === 1 });
     }
     return { registers, next };
   }
 
-  async #recordsOf(key: string, chunk: number, posts: readonly string[]): Promise<Records> {
+  async #recordsOf(key: string, chunk: number, posts: readonly string[]): Promise<RecordsPage> {
     const reply = await this.connections.query(this.#records, [key], [chunk, JSON.stringify(posts)]);
     const [lives, chunks, ...list] = reply as [Buffer, number, ...Buffer[]];
-    const records = new Map<string, PostRecord>();
-    for (let i = 0; i < list.length; i += 2) records.set(list[i]!.toString('latin1'), new PostRecord(list[i + 1]!));
-    return { lives: livesOf(lives), chunks, records };
+    const records = new Map<string, RedisPostRecord>();
+    for (let i = 0; i < list.length; i += 2)
+      records.set(list[i]!.toString('latin1'), new RedisPostRecord(list[i + 1]!));
+    return { incarnations: livesOf(lives), chunks, records };
   }
 
-  async #membersOf(key: string, records: ReadonlyMap<string, PostRecord>): Promise<StampedMembers> {
+  async #membersOf(key: string, records: ReadonlyMap<string, RedisPostRecord>): Promise<StampedMembers> {
     const found = new Map<string, StampedMember[]>();
     let part: Chunk[] = [];
     let members = 0;
@@ -123,13 +127,13 @@ export class BucketReader {
     };
     for (const [post, record] of records) {
       for (const metric of this.#toggles) {
-        if (record.members(metric) === 0) continue;
-        const chunks = record.chunks(metric);
+        if (record.memberCount(metric) === 0) continue;
+        const chunks = record.chunkCount(metric);
         found.set(`${post} ${metric}`, []);
         for (let chunk = 0; chunk < chunks; chunk++) {
           if (members >= CALL_MEMBERS_MAX) await read();
           part.push({ post, metric, chunk, chunks });
-          members += record.members(metric) / chunks;
+          members += record.memberCount(metric) / chunks;
         }
       }
     }
@@ -144,14 +148,16 @@ export class BucketReader {
       const list = reply[i];
       if (list == null) throw new HasGrown(`${post} has other chunks of metric ${metric} than before`);
       const members = found.get(`${post} ${metric}`)!;
-      for (let j = 0; j < list.length; j += 2) members.push({ actor: keyOf(list[j]!), stamp: Number(list[j + 1]) });
+      for (let j = 0; j < list.length; j += 2)
+        members.push({ actor: parseDecimalKey(list[j]!), stamp: Number(list[j + 1]) });
     }
   }
 }
 
-function livesOf(packed: Buffer): Replica[] {
+function livesOf(packed: Buffer): RegionIncarnation[] {
   const values = new MsgpackReader(packed);
-  const lives: Replica[] = [];
-  while (!values.done) lives.push({ region: values.text(), epoch: values.integer(), nonce: values.integer() });
+  const lives: RegionIncarnation[] = [];
+  while (!values.isDone)
+    lives.push({ region: values.readText(), epoch: values.readInteger(), nonce: values.readInteger() });
   return lives;
 }

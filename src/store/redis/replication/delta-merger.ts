@@ -1,22 +1,22 @@
 import type { Clock } from '../../../common/clock.js';
 import { sleep } from '../../../common/sleep.js';
 import type { PostCounts } from '../../../counters/batch.js';
-import { epochOf } from '../../../counters/bucket.js';
+import { formatEpoch } from '../../../counters/bucket.js';
 import {
-  type EntryShipment,
-  partOf,
-  type PostShipment,
-  type Receipt,
-  type Shipment,
-  type Toggled,
+  type EntryDelta,
+  subsetOf,
+  type PostDelta,
+  type DeltaAck,
+  type Delta,
+  type RemoteToggle,
 } from '../../../counters/replication/delta.js';
 import { MsgpackReader } from '../codec/msgpack-reader.js';
 import type { BucketReader, StampedMembers } from './bucket-reader.js';
 import type { CallCoalescer } from '../scripts/call-coalescer.js';
-import { type ShipmentPart, DeltaEncoder, type ToldToggle } from '../codec/delta-encoder.js';
+import { type DeltaFragment, DeltaEncoder, type IncomingToggle } from '../codec/delta-encoder.js';
 
 /** Entries and toggles that one call merges: about a millisecond of the server's time. */
-export const CALL_THINGS_MAX = 250;
+export const CALL_CHANGES_MAX = 250;
 /** A part whose outcome is not known is merged again, which does no harm; so often, and then the peer sends all again. */
 const ATTEMPTS = 5;
 const PAUSE_MS = 100;
@@ -28,20 +28,20 @@ export interface MergesOptions {
   readonly keyOf: (bucket: number) => string;
 }
 
-export interface MergesEvents {
+export interface DeltaMergerEvents {
   changed(counts: readonly PostCounts[]): void;
-  toggled(toggles: readonly Toggled[]): void;
+  toggled(toggles: readonly RemoteToggle[]): void;
   /** Something of the bucket is due to be announced in this many ms. */
-  due(bucket: number, dueInMs: number): void;
+  publishDue(bucket: number, dueInMs: number): void;
 }
 
 interface Told {
-  readonly entries: (EntryShipment & { readonly post: string })[];
-  readonly toggles: ToldToggle[];
+  readonly entries: (EntryDelta & { readonly post: string })[];
+  readonly toggles: IncomingToggle[];
 }
 
 interface Answer {
-  readonly receipt: Receipt;
+  readonly receipt: DeltaAck;
   /** The own floor. */
   readonly floor: number;
 }
@@ -54,45 +54,45 @@ export class DeltaMerger {
     private readonly calls: CallCoalescer,
     private readonly reads: BucketReader,
     private readonly options: MergesOptions,
-    private readonly events: MergesEvents,
+    private readonly events: DeltaMergerEvents,
   ) {}
 
-  async merge(shipment: Shipment): Promise<Receipt> {
+  async merge(shipment: Delta): Promise<DeltaAck> {
     const told = toldIn(shipment);
     if (shipment.posts.some(({ members }) => members.length > 0)) {
       // First the clock sees their floor: what is toggled from now on, while members are read, is later.
-      const { receipt, floor } = await this.#ask({ shipment, entries: [], toggles: [], isLast: false });
-      if (receipt.refused) return receipt;
-      if (shipment.floor > (shipment.kind === 'quiet' ? shipment.after - 1 : floor)) {
+      const { receipt, floor } = await this.#ask({ delta: shipment, entries: [], toggles: [], isLast: false });
+      if (receipt.incarnationRejected) return receipt;
+      if (shipment.stableStamp > (shipment.kind === 'quiet' ? shipment.after - 1 : floor)) {
         for (const toggle of await this.#differing(shipment)) told.get(toggle.post)!.toggles.push(toggle);
       }
     }
     const parts = inParts(told.values());
     for (const [i, part] of parts.entries()) {
       const isLast = i === parts.length - 1;
-      const { receipt } = await this.#ask({ shipment, ...part, isLast });
-      if (isLast || receipt.refused) return receipt;
+      const { receipt } = await this.#ask({ delta: shipment, ...part, isLast });
+      if (isLast || receipt.incarnationRejected) return receipt;
     }
     throw new Error('a shipment has at least one part');
   }
 
   /** Whose toggles are not here as they are among the members of the shipment. */
-  async #differing(shipment: Shipment): Promise<ToldToggle[]> {
+  async #differing(shipment: Delta): Promise<IncomingToggle[]> {
     const { bucket, posts } = shipment;
     const key = this.options.keyOf(bucket);
     const told = posts.filter(({ members }) => members.length > 0);
     const names = [...new Set(told.map(({ post }) => post))];
-    const here = await this.reads.members(key, async () => (await this.reads.posts(key, names)).records);
+    const here = await this.reads.readMembers(key, async () => (await this.reads.readPosts(key, names)).records);
     return told.flatMap((post) => (shipment.kind === 'quiet' ? missingOf : differingOf)(post, here, shipment));
   }
 
-  async #ask(part: ShipmentPart): Promise<Answer> {
-    const { bucket } = part.shipment;
-    const { posts, packed } = this.#packer.pack(part);
+  async #ask(part: DeltaFragment): Promise<Answer> {
+    const { bucket } = part.delta;
+    const { posts, packed } = this.#packer.encode(part);
     for (let attempt = 1; ; attempt++) {
       try {
         const things = part.entries.length + part.toggles.length;
-        return this.#answered(part, posts, await this.calls.ask(bucket, packed, things));
+        return this.#answered(part, posts, await this.calls.enqueue(bucket, packed, things));
       } catch (error) {
         if (attempt === ATTEMPTS) throw error;
       }
@@ -100,33 +100,33 @@ export class DeltaMerger {
     }
   }
 
-  #answered({ shipment, toggles }: ShipmentPart, posts: readonly string[], packed: Buffer): Answer {
+  #answered({ delta: shipment, toggles }: DeltaFragment, posts: readonly string[], packed: Buffer): Answer {
     const { bucket } = shipment;
     const values = new MsgpackReader(packed);
-    const refused = values.integer() === 1;
-    const known = { epoch: values.integer(), nonce: values.integer(), upTo: values.integer() };
-    const receiver = { epoch: values.integer(), nonce: values.integer() };
+    const incarnationRejected = values.readInteger() === 1;
+    const known = { epoch: values.readInteger(), nonce: values.readInteger(), upTo: values.readInteger() };
+    const receiver = { epoch: values.readInteger(), nonce: values.readInteger() };
     const receipt = {
       bucket,
       ...known,
-      refused,
+      incarnationRejected,
       receiver,
-      filling: values.integer() === 1,
-      told: values.integer() === 1,
+      backfilling: values.readInteger() === 1,
+      fullySynced: values.readInteger() === 1,
     };
-    const floor = values.integer();
-    if (refused) return { receipt, floor };
-    const due = values.integer();
-    if (due > 0) this.events.due(bucket, due - 1);
-    const e = epochOf({ region: this.options.region, ...receiver });
-    const changed = listOf(values.integer(), (): PostCounts => {
-      const post = posts[values.integer() - 1]!;
-      const [v, updatedAtMs, live] = [values.integer(), values.integer(), values.integer()];
-      return { post, e, v, updatedAtMs, live, totals: listOf(this.options.metrics, () => values.integer()) };
+    const floor = values.readInteger();
+    if (incarnationRejected) return { receipt, floor };
+    const due = values.readInteger();
+    if (due > 0) this.events.publishDue(bucket, due - 1);
+    const e = formatEpoch({ region: this.options.region, ...receiver });
+    const changed = listOf(values.readInteger(), (): PostCounts => {
+      const post = posts[values.readInteger() - 1]!;
+      const [v, updatedAtMs, live] = [values.readInteger(), values.readInteger(), values.readInteger()];
+      return { post, e, v, updatedAtMs, live, totals: listOf(this.options.metrics, () => values.readInteger()) };
     });
-    const toggled = listOf(values.integer(), (): Toggled => {
-      const { post, metric, actor } = toggles[values.integer() - 1]!;
-      return { post, metric, actor, on: values.integer() === 1 };
+    const toggled = listOf(values.readInteger(), (): RemoteToggle => {
+      const { post, metric, actor } = toggles[values.readInteger() - 1]!;
+      return { post, metric, actor, on: values.readInteger() === 1 };
     });
     if (changed.length > 0) this.events.changed(changed);
     if (toggled.length > 0) this.events.toggled(toggled);
@@ -135,7 +135,7 @@ export class DeltaMerger {
 }
 
 /** What a shipment says of its posts, in their order. */
-function toldIn({ posts }: Shipment): Map<string, Told> {
+function toldIn({ posts }: Delta): Map<string, Told> {
   const told = new Map<string, Told>();
   for (const { post, entries, registers } of posts) {
     const of = told.get(post) ?? { entries: [], toggles: [] };
@@ -149,7 +149,7 @@ function toldIn({ posts }: Shipment): Map<string, Told> {
 /** What one call merges each, at least one; a post is in several parts only where it is too much for one. */
 function inParts(posts: Iterable<Told>): Told[] {
   const parts: Told[] = [{ entries: [], toggles: [] }];
-  const room = (): number => CALL_THINGS_MAX - parts.at(-1)!.entries.length - parts.at(-1)!.toggles.length;
+  const room = (): number => CALL_CHANGES_MAX - parts.at(-1)!.entries.length - parts.at(-1)!.toggles.length;
   for (const { entries, toggles } of posts) {
     if (entries.length + toggles.length > room()) parts.push({ entries: [], toggles: [] });
     parts.at(-1)!.entries.push(...entries);
@@ -161,7 +161,7 @@ function inParts(posts: Iterable<Told>): Told[] {
   return parts;
 }
 
-type Differing = (post: PostShipment, here: StampedMembers, of: Shipment) => ToldToggle[];
+type Differing = (post: PostDelta, here: StampedMembers, of: Delta) => IncomingToggle[];
 
 const missingOf: Differing = ({ post, members }, here, { after: stamp }) => {
   return members.flatMap(({ metric, actors }) => {
@@ -171,16 +171,16 @@ const missingOf: Differing = ({ post, members }, here, { after: stamp }) => {
   });
 };
 
-const differingOf: Differing = ({ post, members, registers }, here, { floor }) => {
-  const found: ToldToggle[] = [];
-  for (const { metric, part, parts, actors } of members) {
+const differingOf: Differing = ({ post, members, registers }, here, { stableStamp: floor }) => {
+  const found: IncomingToggle[] = [];
+  for (const { metric, subset: part, subsets: parts, actors } of members) {
     const own = here.get(`${post} ${metric}`) ?? [];
     const isHere = new Set(own.map(({ actor }) => textOf(actor)));
     const told = new Set(actors.map(textOf));
     for (const register of registers) if (register.metric === metric) told.add(textOf(register.actor));
     const about = { post, metric, stamp: floor, known: 'of members' } as const;
     for (const { actor, stamp } of own) {
-      if (partOf(actor, parts) !== part || stamp >= floor || told.has(textOf(actor))) continue;
+      if (subsetOf(actor, parts) !== part || stamp >= floor || told.has(textOf(actor))) continue;
       found.push({ ...about, actor, on: false });
     }
     for (const actor of actors) if (!isHere.has(textOf(actor))) found.push({ ...about, actor, on: true });

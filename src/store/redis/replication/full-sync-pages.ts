@@ -1,10 +1,10 @@
-import { inParts } from '../../../counters/replication/build-delta.js';
+import { splitMembers } from '../../../counters/replication/build-delta.js';
 import type { Metrics } from '../../../counters/metrics.js';
-import type { Replica } from '../../../counters/pn-counter.js';
-import type { PostShipment, Register, Shipment } from '../../../counters/replication/delta.js';
-import type { ScanPage } from '../../replicated-store.js';
-import { emptyScan, type Standing } from '../codec/delta-decoder.js';
-import type { PostRecord } from '../codec/redis-post-record.js';
+import type { RegionIncarnation } from '../../../counters/pn-counter.js';
+import type { PostDelta, ToggleRegister, Delta } from '../../../counters/replication/delta.js';
+import type { FullSyncPage } from '../../replicated-store.js';
+import { emptyFullSync, type ReplicationStatus } from '../codec/delta-decoder.js';
+import type { RedisPostRecord } from '../codec/redis-post-record.js';
 import type { BucketReader, StampedMembers } from './bucket-reader.js';
 
 /** Members of one post that may be read beside those of others. */
@@ -16,7 +16,7 @@ export interface ScansOptions {
   readonly region: string;
   readonly metrics: Metrics;
   readonly keyOf: (bucket: number) => string;
-  readonly standing: (bucket: number) => Promise<Standing>;
+  readonly standing: (bucket: number) => Promise<ReplicationStatus>;
 }
 
 /**
@@ -31,29 +31,31 @@ export class FullSyncPages {
   ) {}
 
   /** @param cursor  `bucket r place`, the same of h and i, or `bucket p chunk post`: after that post, in order of their names */
-  async page(buckets: ReadonlySet<number>, cursor: string, limit: number): Promise<ScanPage> {
+  async readPage(buckets: ReadonlySet<number>, cursor: string, limit: number): Promise<FullSyncPage> {
     const order = [...buckets].sort((a, b) => a - b);
     for (let at: string | null = cursor === '' ? startOf(order[0]) : cursor; at !== null;) {
       const bucket = Number(at.split(' ')[0]);
       const page = await this.#step(bucket, at, limit);
       const next: string | null = page.next ?? startOf(order.find((one) => one > bucket));
-      if (page.posts.length > 0) return { shipments: [{ ...page.about, posts: page.posts }], next };
+      if (page.posts.length > 0) return { deltas: [{ ...page.about, posts: page.posts }], next };
       at = next;
     }
-    return { shipments: [], next: null };
+    return { deltas: [], next: null };
   }
 
   /** All that is known of one post, without members. */
-  async show(bucket: number, posts: readonly string[]): Promise<Shipment[]> {
+  async readPosts(bucket: number, posts: readonly string[]): Promise<Delta[]> {
     const key = this.options.keyOf(bucket);
     const standing = await this.options.standing(bucket);
-    const about = emptyScan(this.options.region, bucket, standing);
-    const { records, lives } = await this.reads.posts(key, posts);
-    const registers = new Map<string, Map<string, Register>>(posts.map((post) => [post, new Map<string, Register>()]));
+    const about = emptyFullSync(this.options.region, bucket, standing);
+    const { records, incarnations: lives } = await this.reads.readPosts(key, posts);
+    const registers = new Map<string, Map<string, ToggleRegister>>(
+      posts.map((post) => [post, new Map<string, ToggleRegister>()]),
+    );
     for (const kind of KINDS) {
       let cursor = '0';
       do {
-        const page = await this.reads.registers(key, kind, cursor, standing.floor, posts);
+        const page = await this.reads.readRegisters(key, kind, cursor, standing.stableStamp, posts);
         for (const { post, ...one } of page.registers) {
           registers.get(post)!.set(`${one.metric} ${one.actor.hi} ${one.actor.lo}`, one);
         }
@@ -75,21 +77,21 @@ export class FullSyncPages {
     bucket: number,
     cursor: string,
     limit: number,
-  ): Promise<{ about: Shipment; posts: PostShipment[]; next: string | null }> {
+  ): Promise<{ about: Delta; posts: PostDelta[]; next: string | null }> {
     const [, kind, place, name = ''] = cursor.split(' ');
     const standing = await this.options.standing(bucket);
-    const about = emptyScan(this.options.region, bucket, standing);
+    const about = emptyFullSync(this.options.region, bucket, standing);
     if (kind === 'p') return { about, ...(await this.#posts(bucket, Number(place), name, limit, about)) };
     const key = this.options.keyOf(bucket);
     const at = KINDS.findIndex((one) => one === kind);
-    const { registers, next } = await this.reads.registers(key, KINDS[at]!, place!, standing.floor, []);
+    const { registers, next } = await this.reads.readRegisters(key, KINDS[at]!, place!, standing.stableStamp, []);
     const after = `${bucket} ${KINDS[at + 1] ?? 'p'} 0`;
     return { about, posts: await this.#off(key, registers), next: next === '0' ? after : `${bucket} ${kind!} ${next}` };
   }
 
   /** Of the toggles that are off; those that are on are told with the members. */
-  async #off(key: string, registers: readonly (Register & { readonly post: string })[]): Promise<PostShipment[]> {
-    const off = new Map<string, Register[]>();
+  async #off(key: string, registers: readonly (ToggleRegister & { readonly post: string })[]): Promise<PostDelta[]> {
+    const off = new Map<string, ToggleRegister[]>();
     for (const { post, ...register } of registers) {
       if (register.on) continue;
       const list = off.get(post) ?? [];
@@ -97,7 +99,7 @@ export class FullSyncPages {
       list.push(register);
     }
     if (off.size === 0) return [];
-    const { records } = await this.reads.posts(key, [...off.keys()]);
+    const { records } = await this.reads.readPosts(key, [...off.keys()]);
     return [...off].map(([post, list]) => {
       const updatedAtMs = records.get(post)?.updatedAtMs ?? 0;
       return { post, updatedAtMs, entries: [], registers: list, members: [] };
@@ -110,11 +112,11 @@ export class FullSyncPages {
     chunk: number,
     name: string,
     limit: number,
-    { source, floor }: Shipment,
-  ): Promise<{ posts: PostShipment[]; next: string | null }> {
+    { source, stableStamp: floor }: Delta,
+  ): Promise<{ posts: PostDelta[]; next: string | null }> {
     const key = this.options.keyOf(bucket);
-    const { chunks, ...found } = await this.reads.chunk(key, chunk);
-    let { lives, records } = found;
+    const { chunks, ...found } = await this.reads.readChunk(key, chunk);
+    let { incarnations: lives, records } = found;
     const left = [...records.keys()].filter((post) => post > name).sort();
     const posts: string[] = [];
     for (let things = 0; posts.length < left.length && things < limit;) {
@@ -125,8 +127,8 @@ export class FullSyncPages {
       things += 1 + members;
     }
     let again = false;
-    const members = await this.reads.members(key, async () => {
-      if (again) ({ lives, records } = await this.reads.posts(key, posts));
+    const members = await this.reads.readMembers(key, async () => {
+      if (again) ({ incarnations: lives, records } = await this.reads.readPosts(key, posts));
       again = true;
       return new Map(posts.map((post) => [post, records.get(post)!]));
     });
@@ -139,24 +141,24 @@ export class FullSyncPages {
     return { posts: posts.map((post) => this.#shown(post, records.get(post)!, lives, members, source, floor)), next };
   }
 
-  #membersIn(record: PostRecord): number {
-    return this.options.metrics.list.reduce((sum, { index }) => sum + record.members(index), 0);
+  #membersIn(record: RedisPostRecord): number {
+    return this.options.metrics.list.reduce((sum, { index }) => sum + record.memberCount(index), 0);
   }
 
   #shown(
     post: string,
-    record: PostRecord,
-    lives: readonly Replica[],
+    record: RedisPostRecord,
+    lives: readonly RegionIncarnation[],
     members: StampedMembers,
-    source: Replica,
+    source: RegionIncarnation,
     floor: number,
-  ): PostShipment {
-    const registers: Register[] = [];
+  ): PostDelta {
+    const registers: ToggleRegister[] = [];
     const lists = this.options.metrics.list.flatMap(({ kind, index: metric }) => {
       if (kind !== 'toggle') return [];
       const all = members.get(`${post} ${metric}`) ?? [];
       for (const { actor, stamp } of all) if (stamp > floor) registers.push({ metric, actor, stamp, on: true });
-      return inParts(
+      return splitMembers(
         metric,
         all.filter(({ stamp }) => stamp <= floor).map(({ actor }) => actor),
       );
@@ -175,6 +177,10 @@ function startOf(bucket: number | undefined): string | null {
   return bucket === undefined ? null : `${bucket} r 0`;
 }
 
-function entriesOf(record: PostRecord, source: Replica, lives: readonly Replica[]): PostShipment['entries'] {
-  return [...record.ownEntries(source), ...record.otherEntries(lives)];
+function entriesOf(
+  record: RedisPostRecord,
+  source: RegionIncarnation,
+  lives: readonly RegionIncarnation[],
+): PostDelta['entries'] {
+  return [...record.ownEntries(source), ...record.remoteEntries(lives)];
 }

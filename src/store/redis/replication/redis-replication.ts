@@ -3,20 +3,26 @@ import type { Clock } from '../../../common/clock.js';
 import type { PostCounts } from '../../../counters/batch.js';
 import { bucketOf } from '../../../counters/ids.js';
 import type { Metrics } from '../../../counters/metrics.js';
-import type { Life } from '../../../counters/pn-counter.js';
-import { regionNumber } from '../../../counters/replication/hybrid-clock.js';
-import type { Receipt, Shipment, Toggled } from '../../../counters/replication/delta.js';
-import type { Asked, BucketStanding, NewLife, ReplicatedStore, ScanPage } from '../../replicated-store.js';
+import type { Incarnation } from '../../../counters/pn-counter.js';
+import { toRegionNumber } from '../../../counters/replication/hybrid-clock.js';
+import type { DeltaAck, Delta, RemoteToggle } from '../../../counters/replication/delta.js';
+import type {
+  ChangesRequest,
+  BucketStatus,
+  NewIncarnation,
+  ReplicatedStore,
+  FullSyncPage,
+} from '../../replicated-store.js';
 import type { RedisClient } from '../client/redis-client.js';
-import { keysOf } from '../codec/redis-keys.js';
-import { newLife } from '../scripts/new-life.js';
-import { changesOf, type Standing, standingOf } from '../codec/delta-decoder.js';
-import { CALL_THINGS_MAX, DeltaMerger } from './delta-merger.js';
+import { buildBucketKeys } from '../codec/redis-keys.js';
+import { encodeNewIncarnation } from '../scripts/new-life.js';
+import { decodeChanges, type ReplicationStatus, decodeStatus } from '../codec/delta-decoder.js';
+import { CALL_CHANGES_MAX, DeltaMerger } from './delta-merger.js';
 import { BucketReader } from './bucket-reader.js';
 import { FullSyncPages } from './full-sync-pages.js';
 import { Script } from '../scripts/script.js';
 import type { ScriptArguments } from '../client/server.js';
-import { errorIn, type Packed, CallCoalescer } from '../scripts/call-coalescer.js';
+import { scriptError, type ScriptCall, CallCoalescer } from '../scripts/call-coalescer.js';
 import { MsgpackWriter } from '../codec/msgpack-writer.js';
 
 /** A gateway that does not ask for this long is gone, and others ship its buckets. Two of its turns: that two ship for a moment does no harm. */
@@ -26,14 +32,14 @@ const CALL_MARKS_MAX = 500;
 /** Buckets of a call that looks at little more than their hashes. */
 const CALL_BUCKETS_MAX = 128;
 
-interface RedisRegionsOptions {
+interface RedisReplicationOptions {
   readonly metrics: Metrics;
   readonly buckets: number;
   readonly region: string;
   /** Names this gateway life among those that share the store. */
   readonly gateway: string;
   /** Least time between two announcements of a post, ms. */
-  readonly publishMs: number;
+  readonly publishIntervalMs: number;
   /** 32 random bits for an epoch that begins. */
   readonly nonce: () => number;
   /** Wall time that a life begins with, ms since 1970; guarded against jumps. */
@@ -41,16 +47,16 @@ interface RedisRegionsOptions {
 }
 
 /** What the store does about changes that come from other regions. */
-export interface RegionsEvents {
+export interface ReplicationEvents {
   changed(counts: readonly PostCounts[]): void;
   /** Something of the bucket is due to be announced in this many ms. */
-  due(bucket: number, dueInMs: number): void;
+  publishDue(bucket: number, dueInMs: number): void;
 }
 
 /** Counters in Redis as other regions are told of them, and tell of theirs. Where they stand: docs/redis-keys.md. */
 export class RedisReplication implements ReplicatedStore {
-  readonly replays = true;
-  readonly toggled = new Subject<readonly Toggled[]>();
+  readonly losesCommitsOnFailover = true;
+  readonly remoteToggles = new Subject<readonly RemoteToggle[]>();
   readonly #stand = new Script('stand-buckets-n', true);
   readonly #lead = new Script('lead-buckets-n');
   readonly #begin = new Script('begin-lives-n');
@@ -65,41 +71,41 @@ export class RedisReplication implements ReplicatedStore {
   constructor(
     private readonly connections: RedisClient,
     clock: Clock,
-    private readonly options: RedisRegionsOptions,
-    events: RegionsEvents,
+    private readonly options: RedisReplicationOptions,
+    events: ReplicationEvents,
   ) {
     const { region, metrics } = options;
-    this.#number = regionNumber(region);
+    this.#number = toRegionNumber(region);
     const keyOf = (bucket: number): string => this.#keyOf(bucket);
     const reads = new BucketReader(connections, metrics);
-    const standing = async (bucket: number): Promise<Standing> => (await this.#standings([bucket]))[0]!;
+    const standing = async (bucket: number): Promise<ReplicationStatus> => (await this.#standings([bucket]))[0]!;
     this.#scans = new FullSyncPages(reads, { region, metrics, keyOf, standing });
-    const calls = new CallCoalescer(!connections.hasSlots, CALL_THINGS_MAX, (asked) => this.#mergeAll(asked));
+    const calls = new CallCoalescer(!connections.hasSlots, CALL_CHANGES_MAX, (asked) => this.#mergeAll(asked));
     const about = { region, metrics: metrics.list.length, clock, keyOf };
     this.#merges = new DeltaMerger(calls, reads, about, {
       ...events,
-      toggled: (toggles) => this.toggled.next(toggles),
+      toggled: (toggles) => this.remoteToggles.next(toggles),
     });
   }
 
-  async lead(wallMs: number): Promise<readonly number[]> {
+  async acquireLeases(wallMs: number): Promise<readonly number[]> {
     const all = Array.from({ length: this.options.buckets }, (_, bucket) => bucket);
     const taken = await this.#each(this.#lead, all, [this.options.gateway, LEASE_MS, Math.floor(wallMs)]);
     return all.filter((bucket) => taken[bucket] === 1);
   }
 
-  async standing(buckets: readonly number[]): Promise<readonly BucketStanding[]> {
-    return (await this.#standings(buckets)).map(({ epoch, nonce, clock, found, filling, toldBy }) => {
-      return { epoch, nonce, clock, found, filling, toldBy };
+  async bucketStatus(buckets: readonly number[]): Promise<readonly BucketStatus[]> {
+    return (await this.#standings(buckets)).map(({ epoch, nonce, clock, recoveredUpTo, backfilling, syncedFrom }) => {
+      return { epoch, nonce, clock, recoveredUpTo, backfilling, syncedFrom };
     });
   }
 
-  async collect(
-    asked: readonly Asked[],
+  async changesSince(
+    asked: readonly ChangesRequest[],
     peers: readonly string[],
     limit: number,
-  ): Promise<readonly (Shipment | null)[]> {
-    const answers = new Map<Asked, Shipment | null>();
+  ): Promise<readonly (Delta | null)[]> {
+    const answers = new Map<ChangesRequest, Delta | null>();
     const groups = this.connections.hasSlots ? asked.map((one) => [one]) : [asked];
     await Promise.all(
       groups.map(async (group) => {
@@ -111,7 +117,10 @@ export class RedisReplication implements ReplicatedStore {
     return asked.map((one) => answers.get(one)!);
   }
 
-  async hear(region: string, lives: readonly (readonly [bucket: number, life: Life])[]): Promise<readonly boolean[]> {
+  async observeIncarnations(
+    region: string,
+    lives: readonly (readonly [bucket: number, life: Incarnation])[],
+  ): Promise<readonly boolean[]> {
     const calls = this.connections.hasSlots ? lives.map((one) => [one]) : [lives];
     const newest = await Promise.all(
       calls.map((some) => {
@@ -122,22 +131,22 @@ export class RedisReplication implements ReplicatedStore {
     return newest.flat().map((one) => one === 1);
   }
 
-  scan(buckets: ReadonlySet<number>, cursor: string, limit: number): Promise<ScanPage> {
-    return this.#scans.page(buckets, cursor, limit);
+  fullSyncPage(buckets: ReadonlySet<number>, cursor: string, limit: number): Promise<FullSyncPage> {
+    return this.#scans.readPage(buckets, cursor, limit);
   }
 
-  async show(posts: readonly string[]): Promise<readonly Shipment[]> {
+  async readPosts(posts: readonly string[]): Promise<readonly Delta[]> {
     const byBucket = grouped(posts, (post) => bucketOf(post, this.options.buckets));
-    const shown = new Map<string, Shipment>();
+    const shown = new Map<string, Delta>();
     for (const [bucket, own] of byBucket) {
-      for (const shipment of await this.#scans.show(bucket, own)) shown.set(shipment.posts[0]!.post, shipment);
+      for (const shipment of await this.#scans.readPosts(bucket, own)) shown.set(shipment.posts[0]!.post, shipment);
     }
     return posts.map((post) => shown.get(post)!);
   }
 
   /** Those of a bucket one after the other. */
-  async merge(shipments: readonly Shipment[]): Promise<readonly Receipt[]> {
-    const receipts = new Map<Shipment, Receipt>();
+  async merge(shipments: readonly Delta[]): Promise<readonly DeltaAck[]> {
+    const receipts = new Map<Delta, DeltaAck>();
     await Promise.all(
       [...grouped(shipments, ({ bucket }) => bucket).values()].map(async (own) => {
         for (const shipment of own) receipts.set(shipment, await this.#merges.merge(shipment));
@@ -146,24 +155,27 @@ export class RedisReplication implements ReplicatedStore {
     return shipments.map((shipment) => receipts.get(shipment)!);
   }
 
-  async begin(buckets: readonly number[], { epoch, clock, fills, comesBack }: NewLife): Promise<void> {
+  async startIncarnation(
+    buckets: readonly number[],
+    { epoch, clock, needsBackfill: fills, rewindsClock: comesBack }: NewIncarnation,
+  ): Promise<void> {
     await this.#each(this.#begin, buckets, [epoch, clock, fills ? 1 : 0, comesBack ? 1 : 0]);
   }
 
-  async filled(buckets: readonly number[]): Promise<void> {
+  async completeBackfill(buckets: readonly number[]): Promise<void> {
     await this.#each(this.#begin, buckets, [0, 0, -1, 0]);
   }
 
   close(): void {
-    this.toggled.complete();
+    this.remoteToggles.complete();
   }
 
   #keyOf(bucket: number): string {
-    return keysOf(bucket, this.options.gateway).bucket;
+    return buildBucketKeys(bucket, this.options.gateway).bucket;
   }
 
-  async #standings(buckets: readonly number[]): Promise<Standing[]> {
-    return (await this.#each(this.#stand, buckets, [])).map((answer) => standingOf(answer as Buffer));
+  async #standings(buckets: readonly number[]): Promise<ReplicationStatus[]> {
+    return (await this.#each(this.#stand, buckets, [])).map((answer) => decodeStatus(answer as Buffer));
   }
 
   /** A call about all of them, or one a bucket where these may be on several servers. */
@@ -178,15 +190,15 @@ export class RedisReplication implements ReplicatedStore {
   }
 
   async #collectSome(
-    asked: readonly Asked[],
+    asked: readonly ChangesRequest[],
     peers: readonly string[],
     limit: number,
-    answers: Map<Asked, Shipment | null>,
+    answers: Map<ChangesRequest, Delta | null>,
   ): Promise<void> {
     const keys = asked.map(({ bucket }) => this.#keyOf(bucket));
-    const packed = asked.map(({ after, confirmed }) => {
-      this.#writer.integer(after);
-      this.#writer.integer(confirmed);
+    const packed = asked.map(({ after, ackedUpTo: confirmed }) => {
+      this.#writer.writeInteger(after);
+      this.#writer.writeInteger(confirmed);
       return this.#writer.take();
     });
     const about = [this.connections.hasSlots ? 1 : 0, JSON.stringify(peers), limit, CALL_MARKS_MAX];
@@ -195,17 +207,17 @@ export class RedisReplication implements ReplicatedStore {
       const answer = found[i]!;
       // It was not looked at: those before it were enough for one call.
       if (answer.length === 0) continue;
-      const error = errorIn(answer);
+      const error = scriptError(answer);
       if (error !== null) throw error;
-      answers.set(one, changesOf(answer, this.options.region, one.bucket, one.after));
+      answers.set(one, decodeChanges(answer, this.options.region, one.bucket, one.after));
     }
   }
 
-  async #mergeAll(asked: readonly Packed[]): Promise<readonly Buffer[]> {
-    const { publishMs, metrics, region } = this.options;
+  async #mergeAll(asked: readonly ScriptCall[]): Promise<readonly Buffer[]> {
+    const { publishIntervalMs: publishMs, metrics, region } = this.options;
     const [first, ...others] = asked.map(({ bucket }) => this.#keyOf(bucket));
     const slots = this.connections.hasSlots ? 1 : 0;
-    const about = [newLife(this.options), publishMs, metrics.list.length, slots, this.#number, region];
+    const about = [encodeNewIncarnation(this.options), publishMs, metrics.list.length, slots, this.#number, region];
     const packed = asked.map((one) => one.packed);
     return (await this.connections.write(this.#merge, [first!, ...others], [...about, ...packed])) as Buffer[];
   }
@@ -214,7 +226,7 @@ export class RedisReplication implements ReplicatedStore {
   async #write(script: Script, keys: readonly string[], args: ScriptArguments): Promise<unknown> {
     const [first, ...others] = keys;
     if (first === undefined) return [];
-    const all = [newLife(this.options), this.#number, ...args];
+    const all = [encodeNewIncarnation(this.options), this.#number, ...args];
     return await this.connections.write(script, [first, ...others], all);
   }
 }

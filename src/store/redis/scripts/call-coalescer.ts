@@ -2,22 +2,22 @@
 const REFUSED = 45;
 
 /** What is asked of a bucket, as a script is given it. */
-export interface Packed {
+export interface ScriptCall {
   readonly bucket: number;
   readonly packed: Buffer;
 }
 
 /** Asks about several buckets by one call. @returns the answer to each, in their order */
-type Call = (asked: readonly Packed[]) => Promise<readonly Buffer[]>;
+type Call = (asked: readonly ScriptCall[]) => Promise<readonly Buffer[]>;
 
-interface Waiting extends Packed {
-  readonly answered: (answer: Buffer) => void;
-  readonly failed: (error: Error) => void;
+interface QueuedCall extends ScriptCall {
+  readonly resolve: (answer: Buffer) => void;
+  readonly reject: (error: Error) => void;
 }
 
 /** What is asked of buckets in one turn leaves together, where one server has all of them. */
 export class CallCoalescer {
-  #open: Waiting[] = [];
+  #open: QueuedCall[] = [];
   #things = 0;
 
   constructor(
@@ -29,12 +29,12 @@ export class CallCoalescer {
   ) {}
 
   /** Rejects when it is not known what has become of it, or when the script has refused it and changed nothing. */
-  ask(bucket: number, packed: Buffer, things: number): Promise<Buffer> {
+  enqueue(bucket: number, packed: Buffer, things: number): Promise<Buffer> {
     if (this.#things + things > this.thingsMax) this.#send();
     return new Promise((answered, failed) => {
       // What waits leaves after this turn; whatever is asked until then joins it.
       if (this.#open.length === 0) process.nextTick(() => this.#send());
-      this.#open.push({ bucket, packed, answered, failed });
+      this.#open.push({ bucket, packed, resolve: answered, reject: failed });
       this.#things += things;
       if (!this.together) this.#send();
     });
@@ -47,22 +47,22 @@ export class CallCoalescer {
     this.#things = 0;
     this.call(asked).then(
       (answers) => {
-        for (const [i, one] of asked.entries()) settle(one, answers[i]!);
+        for (const [i, one] of asked.entries()) resolveCall(one, answers[i]!);
       },
       (error: unknown) => {
-        for (const one of asked) one.failed(error as Error);
+        for (const one of asked) one.reject(error as Error);
       },
     );
   }
 }
 
-function settle({ answered, failed }: Waiting, answer: Buffer): void {
-  const error = errorIn(answer);
+function resolveCall({ resolve: answered, reject: failed }: QueuedCall, answer: Buffer): void {
+  const error = scriptError(answer);
   if (error === null) answered(answer);
   else failed(error);
 }
 
 /** What a script says was wrong with one of several buckets; `null`: nothing. */
-export function errorIn(answer: Buffer): Error | null {
+export function scriptError(answer: Buffer): Error | null {
   return answer[0] === REFUSED ? new Error(answer.toString('utf8', 1)) : null;
 }

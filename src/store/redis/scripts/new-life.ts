@@ -9,6 +9,6 @@ interface Beginning {
  * The argument of scripts in which a life may begin: 32 random bits, and the wall time (ms since 1970). Not the server's
  * own time: the gateway's is guarded against jumps.
  */
-export function newLife({ nonce, wallMs }: Beginning): string {
+export function encodeNewIncarnation({ nonce, wallMs }: Beginning): string {
   return `${nonce()} ${Math.floor(wallMs())}`;
 }

@@ -13,18 +13,18 @@ export class Script {
   readonly sha: string;
 
   /**
-   * @param bytes  whether strings in its replies are bytes, else UTF-8
+   * @param repliesInBytes  whether strings in its replies are bytes, else UTF-8
    * @throws Error when there is no such file: the build is incomplete.
    */
   constructor(
     readonly name: string,
-    readonly bytes = false,
+    readonly repliesInBytes = false,
   ) {
-    this.source = textOf(name).replace(INCLUDE, (_, library: string) => textOf(library));
+    this.source = readLua(name).replace(INCLUDE, (_, library: string) => readLua(library));
     this.sha = createHash('sha1').update(this.source).digest('hex');
   }
 }
 
-function textOf(name: string): string {
+function readLua(name: string): string {
   return readFileSync(join(FOLDER, `${name}.lua`), 'utf8');
 }
