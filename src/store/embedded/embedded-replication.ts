@@ -196,7 +196,7 @@ export class EmbeddedReplication implements ReplicatedStore {
       );
       let next = 0;
       const posts = shipment.posts.map((post) => {
-        return { ...post, entries: post.entries.map((entry) => ({ ...entry, replica: lives[next++]! })) };
+        return { ...post, entries: post.entries.map((entry) => ({ ...entry, incarnation: lives[next++]! })) };
       });
       return { ...shipment, posts };
     } catch (error) {
