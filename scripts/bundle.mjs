@@ -43,7 +43,7 @@ await build({
 const entry = readFileSync('build/main.js', 'utf8').replace('./cli/run.js', './run.js');
 writeFileSync('dist/main.js', entry.replace(/\n(export \{\};|\/\/# sourceMappingURL=.*)$/gm, ''));
 chmodSync('dist/main.js', 0o755);
-for (const file of readdirSync('src/store/redis/scripts')) {
+for (const file of readdirSync('src/store/redis/scripts', { recursive: true })) {
   if (file.endsWith('.lua')) cpSync(join('src/store/redis/scripts', file), join('dist/chunks', file));
 }
 

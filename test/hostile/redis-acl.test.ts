@@ -40,7 +40,7 @@ describe('the Redis user of docs/deploy.md', () => {
     const server = await startRedis();
     await withUser(server);
     const client = server.client();
-    const source = readdirSync(SCRIPTS)
+    const source = readdirSync(SCRIPTS, { encoding: 'utf8', recursive: true })
       .filter((file) => file.endsWith('.lua'))
       .map((name) => readFileSync(join(SCRIPTS, name), 'utf8'));
     const commands = new Set([...source.join('\n').matchAll(/call\('([A-Z]+)'/g)].map(([, name]) => name!));

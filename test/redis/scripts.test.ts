@@ -11,11 +11,10 @@ import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
 
 const FOLDER = join(import.meta.dirname, '../../src/store/redis/scripts');
-const FILES = readdirSync(FOLDER)
+const SCRIPTS = readdirSync(FOLDER)
   .filter((file) => file.endsWith('.lua'))
   .sort();
-const LIBRARIES = FILES.filter((file) => file.startsWith('lib-')).map((file) => file.replace('.lua', ''));
-const SCRIPTS = FILES.filter((file) => !file.startsWith('lib-'));
+const LIBRARIES = readdirSync(join(FOLDER, 'lib')).map((file) => file.replace('.lua', ''));
 
 /** No sweep changes what is due, or the pace, while a test looks on. */
 const PUBLISH_MS = 60_000;

@@ -52,7 +52,7 @@ export async function ensureDataCompatible(
 async function claim(connections: RedisClient, clock: Clock, own: readonly string[]): Promise<unknown> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await connections.write(new Script('claim-data-1'), [CONFIG_KEY], own);
+      return await connections.write(new Script('claim-config-1'), [CONFIG_KEY], own);
     } catch (error) {
       if (attempt === ATTEMPTS) throw error;
     }

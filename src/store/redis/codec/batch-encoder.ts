@@ -152,7 +152,7 @@ export class BatchEncoder {
   }
 }
 
-/** By which a post's chunk is found: 20 bits, the same as `hash_of_post` of scripts/lib-bucket.lua makes. */
+/** By which a post's chunk is found: 20 bits, the same as `hash_of_post` of scripts/lib/post-record.lua makes. */
 export function hashPost(post: string): number {
   let hash = 0;
   for (let i = 0; i < post.length; i++) hash = (Math.imul(hash, MULTIPLIER) + post.charCodeAt(i)) | 0;

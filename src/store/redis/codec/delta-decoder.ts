@@ -5,7 +5,7 @@ import { MsgpackReader } from './msgpack-reader.js';
 import { RedisPostRecord } from './redis-post-record.js';
 import { parseDecimalKey } from './decimal-key.js';
 
-/** What scripts/collect-changes-n.lua says of changes that are not known any more. */
+/** What scripts/changes-since-n.lua says of changes that are not known any more. */
 const FORGOTTEN = 0;
 
 /** How a bucket stands, with what a shipment of it says. */
@@ -16,7 +16,7 @@ export interface ReplicationStatus extends BucketStatus {
   readonly stableStamp: number;
 }
 
-/** Of scripts/stand-buckets-n.lua. */
+/** Of scripts/bucket-status-n.lua. */
 export function decodeStatus(answer: Buffer): ReplicationStatus {
   const values = new MsgpackReader(answer);
   const [epoch, nonce] = [values.readInteger(), values.readInteger()];
@@ -72,7 +72,7 @@ export function emptyFullSync(region: string, bucket: number, standing: Replicat
   };
 }
 
-/** Of scripts/collect-changes-n.lua; `null`: it has to be scanned for. */
+/** Of scripts/changes-since-n.lua; `null`: it has to be scanned for. */
 export function decodeChanges(answer: Buffer, region: string, bucket: number, after: number): Delta | null {
   const values = new MsgpackReader(answer);
   if (values.readInteger() === FORGOTTEN) return null;

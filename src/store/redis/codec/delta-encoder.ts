@@ -38,7 +38,7 @@ class Places<T> {
   }
 }
 
-/** Writes parts of shipments as scripts/merge-shipments-n.lua is given them. */
+/** Writes parts of shipments as scripts/merge-deltas-n.lua is given them. */
 export class DeltaEncoder {
   readonly #writer = new MsgpackWriter();
 

@@ -110,7 +110,7 @@ export class MsgpackWriter {
   }
 }
 
-/** Its chunk is found by it: 20 bits of the last nine digits of its decimal, as `hash_of_key` of scripts/lib-bucket.lua has it. */
+/** Its chunk is found by it: 20 bits of the last nine digits of its decimal, as `hash_of_key` of scripts/lib/post-record.lua has it. */
 export function hashKey({ hi, lo }: Key64): number {
   const digits = hi >= 0x8000_0000 ? restOf(negatedHigh(hi, lo), -lo >>> 0) : restOf(hi, lo);
   return Math.imul(digits, 1664525) >>> 12;

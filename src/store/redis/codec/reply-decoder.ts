@@ -95,7 +95,7 @@ export class ReplyDecoder {
 type Numbers = [number, number, number, number, ...number[]];
 
 /**
- * The largest totals come as text: see lib-bucket.lua.
+ * The largest totals come as text: see lib/post-record.lua.
  * @throws Error when one of them is no count: it would be sent to viewers as it is
  */
 function countsOf(post: string, e: string, v: number, at: number, live: number, told: readonly unknown[]): PostCounts {

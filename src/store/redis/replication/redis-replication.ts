@@ -57,12 +57,12 @@ export interface ReplicationEvents {
 export class RedisReplication implements ReplicatedStore {
   readonly losesCommitsOnFailover = true;
   readonly remoteToggles = new Subject<readonly RemoteToggle[]>();
-  readonly #stand = new Script('stand-buckets-n', true);
-  readonly #lead = new Script('lead-buckets-n');
-  readonly #begin = new Script('begin-lives-n');
-  readonly #hear = new Script('hear-lives-n');
-  readonly #collect = new Script('collect-changes-n', true);
-  readonly #merge = new Script('merge-shipments-n', true);
+  readonly #stand = new Script('bucket-status-n', true);
+  readonly #lead = new Script('acquire-leases-n');
+  readonly #begin = new Script('start-incarnations-n');
+  readonly #hear = new Script('observe-incarnations-n');
+  readonly #collect = new Script('changes-since-n', true);
+  readonly #merge = new Script('merge-deltas-n', true);
   readonly #writer = new MsgpackWriter();
   readonly #number: number;
   readonly #scans: FullSyncPages;

@@ -20,28 +20,28 @@
 --          1 (gap) or 2 (stale), number of the last batch; or
 --          0 (applied), epoch, nonce, 1 + ms until something is due (0: nothing), outcomes (a byte each),
 --           for each post: version, ms of its last change, viewers, 1 if it changed else 0, total of each metric
--- include lib-bucket
--- include lib-life
--- include lib-regions
--- include lib-announce
--- include lib-grow
--- include lib-values
--- include lib-words
--- include lib-registers
--- include lib-moving
--- include lib-batch
--- include lib-posts
--- include lib-marks
--- include lib-members
--- include lib-marked
--- include lib-outcomes
+-- include post-record
+-- include incarnation
+-- include replication-state
+-- include publish
+-- include chunk-growth
+-- include msgpack
+-- include toggle-log
+-- include registers
+-- include spill-toggle-log
+-- include batch
+-- include posts
+-- include session-marks
+-- include members
+-- include record-changes
+-- include apply-operations
 local FENCES_MS, FENCES_MAX = 86400000, 4096
 local WAS_APPLIED, GAP, STALE = 0, 1, 2
 
 local interval, metrics = tonumber(ARGV[3]), tonumber(ARGV[4])
 slots_move, region = ARGV[5] == '1', tonumber(ARGV[6])
 
--- The bucket as it is, then as it will be; lib-posts, lib-marks and lib-life have the rest of it.
+-- The bucket as it is, then as it will be; lib/posts, lib/session-marks and lib/incarnation have the rest of it.
 local fences_since
 
 local function answer_of(told_outcomes, due)

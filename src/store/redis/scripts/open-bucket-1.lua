@@ -7,9 +7,9 @@
 -- ARGV[2]  nonce of the epoch, if a new one begins
 -- ARGV[3]  number of the own region, -1 where there are no others
 -- Returns  {epoch, nonce}
--- include lib-bucket
--- include lib-life
--- include lib-regions
+-- include post-record
+-- include incarnation
+-- include replication-state
 region = tonumber(ARGV[3])
 open_bucket()
 write_life()

@@ -6,12 +6,12 @@
 -- ARGV[2]  JSON array: a post, metric, a chunk of its members, how many chunks these have, the next post …
 -- Returns  for each chunk: nil if the set has another number of chunks now; or {an actor's key in decimal, its stamp or 0, the next
 --          actor …}
--- include lib-bucket
--- include lib-life
--- include lib-regions
--- include lib-values
--- include lib-words
--- include lib-registers
+-- include post-record
+-- include incarnation
+-- include replication-state
+-- include msgpack
+-- include toggle-log
+-- include registers
 local asked = cjson.decode(ARGV[2])
 local state, packed = unpack(call('HMGET', bucket, 's', 'x'))
 local _, post_chunks = state_of(state)

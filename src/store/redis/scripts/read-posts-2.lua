@@ -9,7 +9,7 @@
 -- ARGV[4]  the posts, as a JSON array
 -- Returns  {1 if the bucket knows this life of the server else 0, epoch, nonce,
 --           for each post: version, ms of its last change, viewers, bits of toggles that are on, total of each metric}
--- include lib-bucket
+-- include post-record
 local run, kinds, actor = ARGV[1], ARGV[2], ARGV[3]
 local metrics = #kinds
 local epoch, nonce, known, state = unpack(call('HMGET', bucket, 'e', 'o', 'r', 's'))

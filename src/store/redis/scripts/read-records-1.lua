@@ -7,7 +7,7 @@
 -- ARGV[3]  names of posts, as a JSON array
 -- Returns  {lives of other regions by the slot of their entries, as msgpack values one after the other: name, epoch, nonce; number of
 --          chunks; a post, its record, the next post …}
--- include lib-bucket
+-- include post-record
 local lives, state = unpack(call('HMGET', bucket, 'v', 's'))
 local _, chunks = state_of(state)
 local list, asked = {}, cjson.decode(ARGV[3])

@@ -10,13 +10,13 @@
 -- ARGV[6]  posts whose toggles these are, as a JSON array; empty: all
 -- Returns  {where to go on, "0" if that was all; {a post, metric, the actor's key in decimal, stamp, 1 if it is on else 0, the next post
 --          …}}
--- include lib-bucket
--- include lib-life
--- include lib-regions
--- include lib-values
--- include lib-words
--- include lib-registers
--- include lib-toggles
+-- include post-record
+-- include incarnation
+-- include replication-state
+-- include msgpack
+-- include toggle-log
+-- include registers
+-- include toggles
 local from, many, least, of_posts, places = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), nil, {}
 for _, name in ipairs(cjson.decode(ARGV[6])) do
   of_posts = of_posts or {}

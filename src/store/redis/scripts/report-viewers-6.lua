@@ -15,8 +15,8 @@
 -- ARGV[6]  1 if these are all of its shares, and what else it had is over; else 0
 -- ARGV[7]  JSON array: a post, its viewers, the next post …
 -- Returns  ms until something is due (-1: nothing)
--- include lib-bucket
--- include lib-announce
+-- include post-record
+-- include publish
 local live, pace, due, leases, shares = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local interval, metrics, all = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[6] == '1'
 local told = cjson.decode(ARGV[7])

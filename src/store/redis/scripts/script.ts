@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** The scripts are beside this file, also once it is bundled. */
+/** The Lua files are beside this file, in the bundle, too. */
 const FOLDER = import.meta.dirname;
-const INCLUDE = /^-- include (lib-[a-z-]+)$/gm;
+const INCLUDE = /^-- include ([a-z-]+)$/gm;
 
 /** A Lua script, as Redis is given it. The end of its name is the number of its keys; n: as many as there are of something. */
 export class Script {
@@ -20,7 +20,7 @@ export class Script {
     readonly name: string,
     readonly repliesInBytes = false,
   ) {
-    this.source = readLua(name).replace(INCLUDE, (_, library: string) => readLua(library));
+    this.source = readLua(name).replace(INCLUDE, (_, library: string) => readLua(`lib/${library}`));
     this.sha = createHash('sha1').update(this.source).digest('hex');
   }
 }

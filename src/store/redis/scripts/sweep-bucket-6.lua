@@ -14,8 +14,8 @@
 -- ARGV[4]  the gateway
 -- ARGV[5]  ms of a lease
 -- Returns  {ms until something is due (-1: nothing), number of posts of which the gateway has a share}
--- include lib-bucket
--- include lib-announce
+-- include post-record
+-- include publish
 local POSTS_A_TURN, MARK_CHUNKS_A_TURN = 300, 100
 local live, pace, due, leases, shares = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local interval, metrics, gateway, lease = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])

@@ -2,7 +2,7 @@
 
 -- The current values, and how many posts they name
 local values, posts_count
--- A list for whoever needs one for a moment: see lib-bucket.lua.
+-- A list for whoever needs one for a moment: see lib/post-record.lua.
 local scratch = {}
 
 -- In parts, if they are many. The first is no value: it is the offset of what comes after them.

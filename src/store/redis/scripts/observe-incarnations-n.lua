@@ -8,10 +8,10 @@
 -- ARGV[4]  name of the region
 -- ARGV[4 + i]  of bucket i: epoch and nonce of the life, a blank between them
 -- Returns  for each bucket 1 if it is the newest that was heard of, and no other of its epoch is; else 0
--- include lib-bucket
--- include lib-life
--- include lib-regions
--- include lib-known
+-- include post-record
+-- include incarnation
+-- include replication-state
+-- include version-vector
 region = tonumber(ARGV[3])
 local answers = {}
 for i, key in ipairs(KEYS) do

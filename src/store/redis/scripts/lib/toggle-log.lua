@@ -1,7 +1,7 @@
 -- The last words on toggles. Those said lately stand in two logs, given here (r) and heard of others (h): streams, of which an entry
 -- has the words of a batch, or of a part of a shipment. Its id is a stamp at or above those of its words, and how many words were
 -- ever written to the log up to it. So a batch costs one command, whatever it says; and a last word later than some stamp is
--- found in the tails of the logs from that stamp on, or among what they had no room for (lib-registers.lua).
+-- found in the tails of the logs from that stamp on, or among what they had no room for (lib/registers.lua).
 --
 -- An entry is msgpack: how many values come after this; then groups: name of the post, metric, stamp (0: that of the entry), how many
 -- actors, their keys in decimal.

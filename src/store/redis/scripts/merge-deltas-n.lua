@@ -23,22 +23,22 @@
 --          1 if the source has told this life all it knew else 0, own floor;
 --          1 + ms until something is due (0: nothing); number of posts that have changed, for each: its place, version, ms of its last
 --          change, viewers, total of each metric; number of toggles that have changed, for each: its place, 1 if it is on else 0
--- include lib-bucket
--- include lib-life
--- include lib-regions
--- include lib-known
--- include lib-announce
--- include lib-grow
--- include lib-values
--- include lib-words
--- include lib-registers
--- include lib-moving
--- include lib-posts
--- include lib-toggles
--- include lib-lives
+-- include post-record
+-- include incarnation
+-- include replication-state
+-- include version-vector
+-- include publish
+-- include chunk-growth
+-- include msgpack
+-- include toggle-log
+-- include registers
+-- include spill-toggle-log
+-- include posts
+-- include toggles
+-- include remote-entries
 local interval, metrics, own_name = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[7]
 slots_move, region = ARGV[5] == '1', tonumber(ARGV[6])
--- include lib-told
+-- include merge-delta
 
 local function grow_all(posts_new)
   moves = {}

@@ -1,5 +1,5 @@
 -- What a part of a shipment says, worked out on the current posts, which are written afterwards: the meaning is that of merge-delta.ts.
--- The layout of a part is described where it is given: merge-shipments-n.lua. `own_name` is the own region.
+-- The layout of a part is described where it is given: merge-deltas-n.lua. `own_name` is the own region.
 
 local PART_VALUES = 17
 -- How a toggle is known

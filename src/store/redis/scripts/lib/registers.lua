@@ -1,5 +1,5 @@
--- The last words on toggles: in the logs of lib-words.lua, and those that the logs have no room for packed in generations. While
--- a region is away these are most. A generation has chunks (lib-grow.lua) of actors: actor → for each toggle of which it has a
+-- The last words on toggles: in the logs of lib/toggle-log.lua, and those that the logs have no room for packed in generations. While
+-- a region is away these are most. A generation has chunks (lib/chunk-growth.lua) of actors: actor → for each toggle of which it has a
 -- register two bytes for the toggle's set, and the stamp less one that is before all of the generation's. It numbers the sets that it
 -- knows. When all regions have heard of its words it is removed as a whole.
 

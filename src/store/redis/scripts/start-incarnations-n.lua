@@ -14,12 +14,12 @@
 -- ARGV[6]  1: it is to be filled; 0: as it is; -1: it has been filled
 -- ARGV[7]  1: its clock had run ahead, and goes back to that stamp; else 0
 -- Returns  number of registers that were given again
--- include lib-bucket
--- include lib-life
--- include lib-regions
--- include lib-values
--- include lib-words
--- include lib-registers
+-- include post-record
+-- include incarnation
+-- include replication-state
+-- include msgpack
+-- include toggle-log
+-- include registers
 -- See build-delta.ts
 local WORDS_A_STAMP = 500
 region = tonumber(ARGV[3])

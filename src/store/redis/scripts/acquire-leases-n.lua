@@ -10,9 +10,9 @@
 -- ARGV[5]  ms of a lease
 -- ARGV[6]  wall time, ms since 1970
 -- Returns  for each bucket 1 if the gateway has its lease, else 0
--- include lib-bucket
--- include lib-life
--- include lib-regions
+-- include post-record
+-- include incarnation
+-- include replication-state
 region = tonumber(ARGV[3])
 local gateway, lease, wall_ms = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local answers = {}

@@ -8,9 +8,9 @@
 -- Returns  for each bucket msgpack values one after the other: epoch, nonce, clock, born, found, confirmed, floor, 1 if it is being
 --          filled else 0, names of the regions that have told all, with a comma between them; how many lives it goes on from,
 --          epoch and nonce of each
--- include lib-bucket
--- include lib-life
--- include lib-regions
+-- include post-record
+-- include incarnation
+-- include replication-state
 region = tonumber(ARGV[3])
 local answers = {}
 for i, key in ipairs(KEYS) do

@@ -10,7 +10,7 @@ local FEED_MAX = 4096
 local clock, born, found, sure, settled, confirmed, dropped, told_at, filling, told_by
 -- Epochs and nonces of the lives that the present one goes on from, with all they did; and how many of them are kept.
 local goes_on, GOES_ON_MAX = {}, 4
--- How many words the logs of lib-words.lua were ever given, and how many of these are gone.
+-- How many words the logs of lib/toggle-log.lua were ever given, and how many of these are gone.
 local given_written, given_removed, heard_written, heard_removed
 -- Whether something else is to be written than the clock and `given_written`; and whether of the other numbers of words.
 local regional_changed, words_changed

@@ -1,4 +1,4 @@
--- Moves words that a log has no room for to the registers of lib-registers.lua.
+-- Moves words that a log has no room for to the registers of lib/registers.lua.
 
 do
   -- Words a log keeps: as many as FEED_MAX of change-feed.ts.

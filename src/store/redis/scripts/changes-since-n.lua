@@ -15,14 +15,14 @@
 --          0: it is not known any more; or 1, epoch, nonce, born, confirmed, floor, stamp up to which this is all; how many
 --           lives it goes on from, epoch and nonce of each; number of posts, for each: its name, 1 if its counts have changed else 0, its record; number of toggles, for each: place of its
 --           post from 0, metric, the actor's key in decimal, stamp, 1 if it is on else 0
--- include lib-bucket
--- include lib-life
--- include lib-regions
--- include lib-known
--- include lib-values
--- include lib-words
--- include lib-registers
--- include lib-toggles
+-- include post-record
+-- include incarnation
+-- include replication-state
+-- include version-vector
+-- include msgpack
+-- include toggle-log
+-- include registers
+-- include toggles
 local FORGOTTEN, CHANGES = 0, 1
 local CHUNKS_A_TURN = 100
 region, slots_move = tonumber(ARGV[3]), ARGV[4] == '1'
