@@ -101,11 +101,11 @@ function warnOfOrigins(message: string): void {
   new Logger('origins').warn(message);
 }
 
-function createAuthenticator({ jwt, requireTokenToRead: privately, actorKeys }: Settings, clock: Clock): Authenticator {
-  if (jwt === null) return new Authenticator(null, privately, actorKeys);
+function createAuthenticator({ jwt, requireTokenToRead, actorKeys }: Settings, clock: Clock): Authenticator {
+  if (jwt === null) return new Authenticator(null, requireTokenToRead, actorKeys);
   const warn = (message: string): void => new Logger('tokens').warn(message);
   const keys = jwt.jwksUrl === undefined ? null : new KeySet(jwt.jwksUrl, clock, warn);
-  return new Authenticator(new TokenVerifier(jwt, keys), privately, actorKeys);
+  return new Authenticator(new TokenVerifier(jwt, keys), requireTokenToRead, actorKeys);
 }
 
 function random64(): string {

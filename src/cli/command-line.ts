@@ -19,7 +19,7 @@ export function toFlag(variable: string): string {
 }
 
 /** Settings that are true when their flag stands without a value. */
-const SWITCHES: ReadonlySet<string> = new Set(['PRIVATE']);
+const SWITCHES: ReadonlySet<string> = new Set(['REQUIRE_TOKEN_TO_READ']);
 
 const VARIABLE_BY_FLAG = new Map(VARIABLES.map((variable) => [toFlag(variable), variable]));
 

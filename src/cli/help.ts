@@ -1,16 +1,17 @@
-import { z } from 'zod';
-import { ENVIRONMENT } from '../config/environment-schema.js';
 import { toFlag, VARIABLES } from './command-line.js';
+import { describeSetting } from './setting-text.js';
 
 /** The text of `tallycast --help`: each setting with its default and one line about it. */
 export function helpText(): string {
-  const rows = VARIABLES.map((variable) => [toFlag(variable), defaultOf(variable)] as const);
-  const flagWidth = Math.max(...rows.map(([flag]) => flag.length)) + 2;
-  const defaultWidth = Math.max(...rows.map(([, standard]) => standard.length)) + 2;
-  const settings = VARIABLES.map((variable, i) => {
-    const [flag, standard] = rows[i]!;
-    return `  ${flag.padEnd(flagWidth)}${standard.padEnd(defaultWidth)}${shapeOf(variable).description ?? ''}`;
+  const rows = VARIABLES.map((variable) => {
+    const { standard, description } = describeSetting(variable);
+    return { flag: toFlag(variable), standard: standard ?? '-', description };
   });
+  const flagWidth = Math.max(...rows.map(({ flag }) => flag.length)) + 2;
+  const defaultWidth = Math.max(...rows.map(({ standard }) => standard.length)) + 2;
+  const settings = rows.map(
+    ({ flag, standard, description }) => `  ${flag.padEnd(flagWidth)}${standard.padEnd(defaultWidth)}${description}`,
+  );
   return [
     'Usage: tallycast [start] [--setting value …]',
     '       tallycast --help | --version',
@@ -23,15 +24,4 @@ export function helpText(): string {
     ...settings,
     '',
   ].join('\n');
-}
-
-/** `-` where the setting is unset. */
-function defaultOf(variable: string): string {
-  const schema = shapeOf(variable);
-  const standard = schema instanceof z.ZodPrefault ? String(schema.def.defaultValue) : '';
-  return standard === '' ? '-' : standard;
-}
-
-function shapeOf(variable: string): z.ZodType {
-  return ENVIRONMENT.shape[variable as keyof typeof ENVIRONMENT.shape];
 }

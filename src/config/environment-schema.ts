@@ -1,200 +1,245 @@
-import { isIP } from 'node:net';
-import proxyaddr from 'proxy-addr';
 import { z } from 'zod';
 import { ACTOR_KEYS } from '../counters/ids.js';
 import { Metrics } from '../counters/metrics.js';
 import { UNNAMED_REGION } from '../counters/pn-counter.js';
 import { parsePeers, REGION_PATTERN } from './peer-urls.js';
 import { parseNatMap, parseRedisUrl } from './redis-url.js';
+import {
+  integer,
+  isHost,
+  isNetwork,
+  isOrigin,
+  isOriginOrAny,
+  list,
+  matching,
+  oneOf,
+  parsed,
+  text,
+} from './setting-values.js';
 
-function integer(min: number, max: number) {
-  const rule = `must be a whole number from ${min} to ${max}`;
-  return z
-    .string()
-    .regex(/^\d{1,9}$/, rule)
-    .transform(Number)
-    .pipe(z.number().min(min, rule).max(max, rule));
+/** Settings of one subject, for the page of settings (docs/configuration.md) and for `--help`. */
+interface SettingGroup {
+  readonly title: string;
+  readonly settings: Readonly<Record<string, z.ZodType<unknown, string | undefined>>>;
+  /** Markdown sentences about these settings that have no room in a table. */
+  readonly notes: readonly string[];
 }
 
-const SECRET_MIN = 32;
+/** HS256 needs a key of 256 bits; a character of base64 has 6, one of ordinary text about 8. */
+const JWT_SECRET_MIN = 32;
 
-const list = z.string().transform((text) =>
-  text
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== ''),
-);
+const SECRET_RULE = `must be ${JWT_SECRET_MIN} characters or more: HS256 needs a key of 256 bits (RFC 7518, section 3.2), and a shorter one can be guessed from any token. To make one: openssl rand -base64 48`;
 
-const origin = z
-  .string()
-  .refine(
-    (text) => text === '*' || (URL.canParse(text) && new URL(text).origin === text && !text.includes('*')),
-    'must be exact origins such as https://example.org (scheme and host, no path), or *',
-  );
+/** @param standard as one would write it in the environment */
+function setting<T extends z.ZodType<unknown, string>>(schema: T, standard: string, description: string) {
+  return schema.prefault(standard as z.input<T>).meta({ ...schema.meta(), description });
+}
 
-const ownOrigin = z
-  .string()
-  .refine(
-    (text) => URL.canParse(text) && new URL(text).origin === text && !text.includes('*'),
-    'must be exact origins such as https://live.example.org (scheme and host, no path)',
-  );
+function optional<T extends z.ZodType<unknown, string>>(schema: T, description: string) {
+  return schema.optional().meta({ ...schema.meta(), description });
+}
 
-const network = z
-  .string()
-  .refine(
-    isNetwork,
-    'must be addresses or networks such as 10.1.2.3 or 10.0.0.0/8, or loopback, linklocal, uniquelocal',
-  );
+const NETWORK = {
+  title: 'Network',
+  settings: {
+    HOST: setting(
+      text(isHost, 'an address of this host to listen on, such as 127.0.0.1'),
+      '127.0.0.1',
+      'Address to listen on; 0.0.0.0 for all',
+    ),
+    PORT: setting(integer(0, 65_535), '3000', 'Port to listen on; 0 takes a free one and prints it'),
+    OPS_PORT: optional(
+      integer(0, 65_535),
+      'Port for /metrics, /docs and /v1/regions, which PORT then does not serve; 0 takes a free one',
+    ),
+    KEEP_ALIVE_MS: setting(
+      integer(1_000, 3_600_000, 'ms'),
+      '65000',
+      'How long a connection may wait for its next HTTP request',
+    ),
+    TRUST_PROXY: setting(
+      list(isNetwork, 'addresses or networks such as 10.1.2.3 or 10.0.0.0/8, or loopback, linklocal, uniquelocal'),
+      '',
+      'Balancers whose X-Forwarded-For the gateway believes, comma-separated',
+    ),
+    WORKERS: setting(integer(1, 256), '1', 'Gateways on this port of this machine; more than one needs REDIS_URL'),
+    LOG_LEVEL: setting(
+      oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
+      'info',
+      'Least severe level in the log: JSON lines, or readable text on a terminal',
+    ),
+  },
+  notes: [
+    'In a container set `HOST=0.0.0.0`.',
+    '`KEEP_ALIVE_MS` must be longer than balancers keep connections ([deploy.md](deploy.md#balancers)).',
+    'Behind a balancer on the same host set `TRUST_PROXY=loopback`: limits by address exempt loopback.',
+    '[deploy.md](deploy.md#restrict-paths) lists which port serves which path.',
+  ],
+} satisfies SettingGroup;
 
-/** Each setting once: the environment variable, the values it takes, its default as one would write it, and one line about it. */
+const STORE = {
+  title: 'Store',
+  settings: {
+    DATA_DIR: setting(
+      matching(/\S/, 'a path'),
+      './data',
+      'Directory of the embedded store; each gateway needs its own',
+    ),
+    REDIS_URL: optional(
+      parsed(parseRedisUrl, 'a URL, as below'),
+      'Redis 7.0 or later instead of the embedded store: redis://, redis+sentinel:// or redis+cluster://',
+    ),
+    REDIS_NAT_MAP: optional(
+      parsed(parseNatMap, '`announced:port=reachable:port,…`'),
+      'With redis+cluster://: where to reach nodes that announce other addresses, 10.0.0.1:6379=redis.example:7001,…',
+    ),
+    ACK: setting(
+      oneOf('committed', 'replicated'),
+      'committed',
+      'When operations are acknowledged: after their commit, or after a Redis replica has them, too',
+    ),
+    FLUSH_MS: setting(integer(0, 1_000, 'ms'), '10', 'Longest time that an operation waits for its batch'),
+  },
+  notes: [
+    '`REDIS_URL` is `redis://[user:password@]host:port[/database]` (one server), `redis+sentinel://h:p,h:p/master` or `redis+cluster://h:p,h:p`; with TLS `rediss…`.',
+    '`ACK=committed`: the store has the operation. The embedded store has it on disk; Redis has it in memory, and on disk as its `appendfsync` says.',
+    '`ACK=replicated`: one Redis replica has the operation, too (`WAIT 1`).',
+  ],
+} satisfies SettingGroup;
+
+const COUNTING = {
+  title: 'Counting',
+  settings: {
+    METRICS: setting(
+      parsed((value) => Metrics.parse(value), '`name:kind,…`'),
+      'likes:toggle,views:tally',
+      'What is counted; more may be added at the end, such as …,shares:tally,saves:toggle',
+    ),
+    TICK_MS: setting(integer(10, 60_000, 'ms'), '100', 'Least time between two updates of a post to a viewer'),
+    BUCKETS: setting(integer(1, 4096), '64', 'Shards of the posts; fixed for the lifetime of the data'),
+    ACTOR_KEYS: setting(
+      oneOf(...ACTOR_KEYS),
+      'hash',
+      'Actors have any name (hash), or are decimal int64 (int64); fixed for the lifetime of the data',
+    ),
+    POST_SECRET: optional(
+      matching(/^[!-~]{32,256}$/, '32 to 256 visible ASCII characters'),
+      'Only posts whose ids are signed with this secret exist; fixed for the lifetime of the data',
+    ),
+  },
+  notes: [
+    '`METRICS` begins with `likes:toggle,views:tally` and has at most 16 metrics. On existing data none may be removed or reordered.',
+    'With `ACTOR_KEYS=int64` any other actor name is rejected.',
+    '[operations.md](operations.md#sign-the-ids-of-posts) describes how to sign ids.',
+  ],
+} satisfies SettingGroup;
+
+const ACCESS = {
+  title: 'Access',
+  settings: {
+    PUBLIC_URL: setting(
+      list(isOrigin, 'exact origins such as https://live.example.org (scheme and host, no path)'),
+      '',
+      'Origins under which browsers reach this gateway, comma-separated; required if it has a name',
+    ),
+    ALLOWED_ORIGINS: setting(
+      list(isOriginOrAny, 'exact origins such as https://example.org (scheme and host, no path), or *'),
+      '',
+      'Origins of other pages that may connect, comma-separated, or *',
+    ),
+    JWT_SECRET: optional(
+      z
+        .string()
+        .min(JWT_SECRET_MIN, SECRET_RULE)
+        .meta({ values: `${JWT_SECRET_MIN} characters or more` }),
+      'Verifies tokens by this secret (HS256, HS384, HS512); writes then require a token',
+    ),
+    JWT_JWKS_URL: optional(
+      z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).meta({ values: 'an http or https URL' }),
+      'Verifies tokens by the keys at this URL; writes then require a token',
+    ),
+    JWT_ISSUER: optional(z.string().min(1).meta({ values: 'text' }), 'Required iss claim of tokens'),
+    JWT_AUDIENCE: optional(z.string().min(1).meta({ values: 'text' }), 'Required aud claim of tokens'),
+    REQUIRE_TOKEN_TO_READ: setting(
+      oneOf('true', 'false'),
+      'false',
+      'With tokens: reading and watching require one, too',
+    ),
+  },
+  notes: [
+    'The `sub` of a token is the actor. Without tokens, actor names are not verified.',
+    'To make a secret: `openssl rand -base64 48`.',
+    'While `JWT_JWKS_URL` is down, cached keys verify tokens for a day.',
+  ],
+} satisfies SettingGroup;
+
+const LIMITS = {
+  title: 'Limits',
+  settings: {
+    MAX_OPS_PER_CONNECTION: setting(integer(0, 1_000_000), '50', 'Operations a second of a connection; 0: no limit'),
+    MAX_OPS_PER_ADDRESS: setting(integer(0, 1_000_000), '500', 'Operations a second of an address; 0: no limit'),
+    MAX_CONNECTIONS_PER_ADDRESS: setting(
+      integer(0, 1_000_000),
+      '200',
+      'Sockets and event streams of an address; 0: no limit',
+    ),
+    MAX_POSTS_PER_CONNECTION: setting(
+      integer(1, 10_000),
+      '500',
+      'Posts that a connection may watch, or a request may name',
+    ),
+    MAX_NEW_POSTS_PER_ADDRESS: setting(
+      integer(0, 1_000_000),
+      '300',
+      'Posts a minute that an address may be the first to act on; 0: no limit',
+    ),
+    MAX_NEW_ACTORS_PER_ADDRESS: setting(
+      integer(0, 1_000_000),
+      '200',
+      'Without tokens: actors a minute that may like from an address for the first time; 0: no limit',
+    ),
+  },
+  notes: [
+    'Each rate has a burst of the same size: 50 operations a second, and 50 at once.',
+    'An `add` counts as one operation for each 20 that it adds.',
+    '`MAX_OPS_PER_CONNECTION=0` also removes the limit on the messages of a connection.',
+    '`MAX_OPS_PER_ADDRESS=0` also removes the limits on messages, reads and sessions of an address.',
+    '`MAX_CONNECTIONS_PER_ADDRESS=0` also removes the limits on TCP connections and on looked-up posts.',
+    'Limits by address exempt loopback. [operations.md](operations.md#limits-by-address) describes them.',
+  ],
+} satisfies SettingGroup;
+
+const REGIONS = {
+  title: 'Regions',
+  settings: {
+    REGION: setting(
+      matching(REGION_PATTERN, 'a-z, then up to 15 of a-z 0-9 -'),
+      UNNAMED_REGION,
+      'Name under which this gateway counts',
+    ),
+    PEERS: optional(
+      parsed(parsePeers, '`name=URL,…`, at most 15'),
+      'The other regions and their URLs: us=https://us.example,ap=…',
+    ),
+    PEER_TOKEN: optional(
+      matching(/^[!-~]{16,256}$/, '16 to 256 visible ASCII characters, the same in all regions'),
+      'With PEERS: the secret that all regions share',
+    ),
+    SHIP_MS: setting(integer(10, 60_000, 'ms'), '100', 'Least time between two pushes of changes to a peer'),
+  },
+  notes: ['[regions.md](regions.md) describes how to set regions up.'],
+} satisfies SettingGroup;
+
+export const SETTING_GROUPS: readonly SettingGroup[] = [NETWORK, STORE, COUNTING, ACCESS, LIMITS, REGIONS];
+
+/** Declares each setting once: variable, valid values, default, and one line about it. */
 export const ENVIRONMENT = z.object({
-  HOST: z
-    .string()
-    .refine(isHost, 'must be an address of this host to listen on, such as 127.0.0.1')
-    .prefault('127.0.0.1')
-    .describe('Address to listen on; 0.0.0.0 for all'),
-  PORT: integer(0, 65535).prefault('3000').describe('Port to listen on; 0 takes a free one and prints it'),
-  OPS_PORT: integer(0, 65535)
-    .optional()
-    .describe('Port for /metrics, /docs and /v1/regions, which PORT then does not serve; 0 takes a free one'),
-  KEEP_ALIVE_MS: integer(1_000, 3_600_000)
-    .prefault('65000')
-    .describe('How long a connection may wait for its next request, milliseconds'),
-  DATA_DIR: z
-    .string()
-    .regex(/\S/, 'must be a path')
-    .prefault('./data')
-    .describe('Directory of the embedded store; one gateway a directory'),
-  REDIS_URL: z
-    .string()
-    .transform(parsed(parseRedisUrl))
-    .optional()
-    .describe('Redis 7.0 or later instead of the embedded store: redis://, redis+sentinel:// or redis+cluster://'),
-  REDIS_NAT_MAP: z
-    .string()
-    .transform(parsed(parseNatMap))
-    .optional()
-    .describe(
-      'With redis+cluster://: where nodes are reached that announce other addresses, 10.0.0.1:6379=host:7001,…',
-    ),
-  ACK: z
-    .enum(['committed', 'replicated'], 'must be committed or replicated')
-    .prefault('committed')
-    .describe('When an operation is acknowledged: committed, or replicated to a Redis replica'),
-  WORKERS: integer(1, 256).prefault('1').describe('Gateways on this port; more than one needs REDIS_URL'),
-  TICK_MS: integer(10, 60_000)
-    .prefault('100')
-    .describe('Least time between two updates of a post to a viewer, milliseconds'),
-  FLUSH_MS: integer(0, 1_000).prefault('10').describe('Longest wait of an operation for its batch, milliseconds'),
-  BUCKETS: integer(1, 4096).prefault('64').describe('Shards of the posts; fixed for the lifetime of the data'),
-  ACTOR_KEYS: z
-    .enum(ACTOR_KEYS, 'must be hash or int64')
-    .prefault('hash')
-    .describe('Actors have any name (hash), or are decimal int64 (int64); fixed for the lifetime of the data'),
-  METRICS: z
-    .string()
-    .transform(parsed((text) => Metrics.parse(text)))
-    .prefault('likes:toggle,views:tally')
-    .describe('What is counted; more may be added at the end, e.g. …,shares:tally,saves:toggle'),
-  ALLOWED_ORIGINS: list
-    .pipe(z.array(origin))
-    .prefault('')
-    .describe('Origins of other pages that may connect, comma-separated, or *'),
-  PUBLIC_URL: list
-    .pipe(z.array(ownOrigin))
-    .prefault('')
-    .describe('Origins under which browsers reach this gateway; needed if it has a name'),
-  JWT_SECRET: z
-    .string()
-    .min(
-      SECRET_MIN,
-      `must be ${SECRET_MIN} characters or more: HS256 needs a key of 256 bits (RFC 7518, section 3.2), and a shorter one can be guessed from any token. To make one: openssl rand -base64 48`,
-    )
-    .optional()
-    .describe(
-      'Verifies tokens by this secret of 32 characters or more (HS256/384/512); a token is then required to act',
-    ),
-  JWT_JWKS_URL: z
-    .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
-    .optional()
-    .describe('Verifies tokens by the keys at this URL instead'),
-  JWT_ISSUER: z.string().min(1).optional().describe('Required iss claim of tokens'),
-  JWT_AUDIENCE: z.string().min(1).optional().describe('Required aud claim of tokens'),
-  PRIVATE: z
-    .enum(['true', 'false'], 'must be true or false')
-    .prefault('false')
-    .describe('With tokens: watching requires one, too'),
-  MAX_OPS_PER_CONNECTION: integer(0, 1_000_000)
-    .prefault('50')
-    .describe('Operations a second of a connection; 0 lifts the limit'),
-  MAX_OPS_PER_ADDRESS: integer(0, 1_000_000)
-    .prefault('500')
-    .describe('Operations a second of an address; 0 lifts the limit'),
-  MAX_CONNECTIONS_PER_ADDRESS: integer(0, 1_000_000)
-    .prefault('200')
-    .describe('Sockets and event streams of an address; 0 lifts the limit'),
-  MAX_POSTS_PER_CONNECTION: integer(1, 10_000).prefault('500').describe('Posts that one connection may watch'),
-  MAX_NEW_POSTS_PER_ADDRESS: integer(0, 1_000_000)
-    .prefault('300')
-    .describe('Posts a minute that an address may be the first to act on; 0 lifts the limit'),
-  MAX_NEW_ACTORS_PER_ADDRESS: integer(0, 1_000_000)
-    .prefault('200')
-    .describe('Without tokens: actors a minute that may like from an address for the first time; 0 lifts the limit'),
-  POST_SECRET: z
-    .string()
-    .regex(/^[!-~]{32,256}$/, 'must be 32 to 256 visible ASCII characters')
-    .optional()
-    .describe('Only posts whose ids are signed with this secret exist; fixed for the lifetime of the data'),
-  TRUST_PROXY: list
-    .pipe(z.array(network))
-    .prefault('')
-    .describe('Addresses or networks of balancers whose X-Forwarded-For is believed'),
-  REGION: z
-    .string()
-    .regex(REGION_PATTERN, 'must be a-z, then up to 15 of a-z 0-9 -')
-    .prefault(UNNAMED_REGION)
-    .describe('Name of this region'),
-  PEERS: z.string().transform(parsed(parsePeers)).default([]).describe('The other regions: us=https://us.example,ap=…'),
-  PEER_TOKEN: z
-    .string()
-    .regex(/^[!-~]{16,256}$/, 'must be 16 to 256 visible ASCII characters, the same in all regions')
-    .optional()
-    .describe('With peers: the secret that all regions share'),
-  SHIP_MS: integer(10, 60_000)
-    .prefault('100')
-    .describe('Least time between two deliveries of changes to a peer, milliseconds'),
-  LOG_LEVEL: z
-    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
-      error: 'must be fatal, error, warn, info, debug, trace or silent',
-    })
-    .prefault('info')
-    .describe('Least severe log level that is written'),
+  ...NETWORK.settings,
+  ...STORE.settings,
+  ...COUNTING.settings,
+  ...ACCESS.settings,
+  ...LIMITS.settings,
+  ...REGIONS.settings,
 });
 
-export type Environment = z.infer<typeof ENVIRONMENT>;
-
-/** An address, or a name that can be one: what ends in a number is an address or nothing. */
-function isHost(text: string): boolean {
-  return isIP(text) !== 0 || (/^[a-z0-9_.-]{1,253}$/i.test(text) && !/(^|\.)\d+$/.test(text));
-}
-
-function isNetwork(text: string): boolean {
-  try {
-    proxyaddr.compile(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Makes an error that `parse` throws an issue of the schema. */
-function parsed<T>(parse: (text: string) => T) {
-  return (text: string, context: z.RefinementCtx): T => {
-    try {
-      return parse(text);
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: (error as Error).message });
-      return z.NEVER;
-    }
-  };
-}
+export type Environment = z.output<typeof ENVIRONMENT>;

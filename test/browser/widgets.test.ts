@@ -119,7 +119,7 @@ describe('what stands in the element', () => {
   });
 
   test('it stays where the gateway refuses, and the page is told', async () => {
-    const closed = await startGateway({ PRIVATE: 'true', JWT_SECRET: 'a secret of more than 32 characters' });
+    const closed = await startGateway({ REQUIRE_TOKEN_TO_READ: 'true', JWT_SECRET: 'a secret of more than 32 characters' });
     const { page } = await openWidgets(browser, closed.url, '<live-count post="secret">some</live-count>');
     await page.evaluate(`globalThis.refusals = [];
       addEventListener('live-error', ({ detail }) => refusals.push(detail));

@@ -43,7 +43,7 @@ describe('the command tallycast', () => {
     [['--port', '1', '--port=2'], '--port is given twice\n'],
     [['--port', '4000x'], 'PORT must be a whole number from 0 to 65535\n'],
     [['--port'], '--port needs a value: --port VALUE\n'],
-    [['--jwt-secret', '--private'], '--jwt-secret needs a value: --jwt-secret VALUE\n'],
+    [['--jwt-secret', '--require-token-to-read'], '--jwt-secret needs a value: --jwt-secret VALUE\n'],
     [['--jwt-secret', ''], '--jwt-secret needs a value: --jwt-secret VALUE\n'],
     [['--data-dir='], '--data-dir needs a value: --data-dir VALUE\n'],
     [['--PORT', '4000'], 'unknown flag --PORT; did you mean --port? See tallycast --help\n'],

@@ -76,7 +76,7 @@ describe('a private gateway', () => {
   let gateway: GatewayProcess;
 
   beforeAll(async () => {
-    gateway = await startGateway({ JWT_SECRET: SECRET, PRIVATE: 'true' });
+    gateway = await startGateway({ JWT_SECRET: SECRET, REQUIRE_TOKEN_TO_READ: 'true' });
   });
 
   it.each(['/v1/secret/likes', '/v1/counts?posts=secret', '/v1/stream?posts=secret', '/v1/regions'])(

@@ -54,7 +54,7 @@ describe('the load generator', () => {
   let proxy: TcpProxy | null = null;
 
   beforeAll(async () => {
-    const access = { JWT_SECRET: SECRET, PRIVATE: 'true', ACTOR_KEYS: 'int64' };
+    const access = { JWT_SECRET: SECRET, REQUIRE_TOKEN_TO_READ: 'true', ACTOR_KEYS: 'int64' };
     [gateway, guarded] = await Promise.all([startGateway(), startGateway(access)]);
   });
 

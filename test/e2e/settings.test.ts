@@ -38,11 +38,11 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['PEERS', 'us=https://us.example,us=https://ap.example', 'names a region twice'],
   ['PEERS', 'us=https://us.example,ap=https://us.example:443', 'has the same URL for two regions'],
   ['PEERS', Array.from({ length: 16 }, (_, i) => `r${i}=https://r${i}.example`).join(), 'at most 15 other regions'],
-  ['PEERS', 'us=https://us.example:3000', 'needs REGION, the name that the others'],
+  ['PEERS', 'us=https://us.example:3000', 'needs REGION: set the name under which'],
   ['PEER_TOKEN', 'x'.repeat(15), 'must be 16 to 256 visible ASCII characters'],
   ['PEER_TOKEN', 'x'.repeat(257), 'must be 16 to 256 visible ASCII characters'],
   ['PEER_TOKEN', 'a token with spaces', 'must be 16 to 256 visible ASCII characters'],
-  ['PEER_TOKEN', 'x'.repeat(16), 'is of no use without PEERS'],
+  ['PEER_TOKEN', 'x'.repeat(16), 'has no effect without PEERS'],
   ['SHIP_MS', '9', 'must be a whole number from 10 to 60000'],
   ['TICK_MS', '9', 'must be a whole number from 10 to 60000'],
   ['TICK_MS', '1e3', 'must be a whole number from 10 to 60000'],
@@ -69,8 +69,8 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['JWT_JWKS_URL', 'file:///etc/keys.json', 'must be an http or https URL'],
   ['JWT_ISSUER', 'us', 'JWT_SECRET or JWT_JWKS_URL'],
   ['JWT_AUDIENCE', 'counts', 'JWT_SECRET or JWT_JWKS_URL'],
-  ['PRIVATE', 'true', 'JWT_SECRET or JWT_JWKS_URL'],
-  ['PRIVATE', 'yes', 'must be true or false'],
+  ['REQUIRE_TOKEN_TO_READ', 'true', 'JWT_SECRET or JWT_JWKS_URL'],
+  ['REQUIRE_TOKEN_TO_READ', 'yes', 'must be true or false'],
   ['MAX_OPS_PER_CONNECTION', '-50', 'must be a whole number from 0 to 1000000'],
   ['MAX_OPS_PER_ADDRESS', 'unlimited', 'must be a whole number from 0 to 1000000'],
   ['MAX_CONNECTIONS_PER_ADDRESS', 'Infinity', 'must be a whole number from 0 to 1000000'],
@@ -89,7 +89,7 @@ const LEFT_EMPTY = [
   'PEERS',
   'PEER_TOKEN',
   'JWT_SECRET',
-  'PRIVATE',
+  'REQUIRE_TOKEN_TO_READ',
   'TRUST_PROXY',
   'LOG_LEVEL',
 ];
@@ -189,12 +189,12 @@ describe('settings that do', () => {
   it('are peers and what goes with them', () => {
     const PEERS = 'us=https://us.example, ap=http://127.0.0.1:3000/';
     const settings = readSettings({ REGION: 'eu', PEERS, PEER_TOKEN, SHIP_MS: '250' });
-    expect(settings).toMatchObject({ region: 'eu', peerToken: PEER_TOKEN, shipMs: 250 });
+    expect(settings).toMatchObject({ region: 'eu', peerToken: PEER_TOKEN, replicationIntervalMs: 250 });
     expect(settings.peers.map(({ region, url }) => [region, url.origin])).toEqual([
       ['us', 'https://us.example'],
       ['ap', 'http://127.0.0.1:3000'],
     ]);
-    expect(readSettings({})).toMatchObject({ region: 'local', peers: [], peerToken: '', shipMs: 100 });
+    expect(readSettings({})).toMatchObject({ region: 'local', peers: [], peerToken: '', replicationIntervalMs: 100 });
   });
 
   it('are the defaults where they are left empty, with port 0 a free one that is printed', async () => {

@@ -223,12 +223,12 @@ describe('a gateway', () => {
   }
 
   it('shows by a line and a metric that its provider is away, and answers 503 to tokens of unknown keys', async () => {
-    const gateway = await startGateway({ JWT_JWKS_URL: url.href, PRIVATE: 'true' });
+    const gateway = await startGateway({ JWT_JWKS_URL: url.href, REQUIRE_TOKEN_TO_READ: 'true' });
     expect(await read(gateway, await signed(known))).toBe(200);
     expect(await readMetric(gateway.url, 'tallycast_key_set_up')).toBe(1);
     await gateway.kill('SIGTERM');
 
-    const started = await startGateway({ JWT_JWKS_URL: url.href, PRIVATE: 'true' });
+    const started = await startGateway({ JWT_JWKS_URL: url.href, REQUIRE_TOKEN_TO_READ: 'true' });
     answer = AWAY;
     expect(await read(started, await signed(known))).toBe(503);
     expect(await readMetric(started.url, 'tallycast_key_set_up')).toBe(0);

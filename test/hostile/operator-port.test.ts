@@ -95,6 +95,6 @@ it('without it all is served on one port', async () => {
 });
 
 it('it has to be another port', () => {
-  expect(() => readSettings({ PORT: '3000', OPS_PORT: '3000' })).toThrow(/^OPS_PORT must be another port than PORT/);
+  expect(() => readSettings({ PORT: '3000', OPS_PORT: '3000' })).toThrow(/^OPS_PORT must differ from PORT/);
   expect(readSettings({}).opsPort).toBeNull();
 });

@@ -1,0 +1,69 @@
+import { UNNAMED_REGION } from '../counters/pn-counter.js';
+import type { Environment } from './environment-schema.js';
+import { checkRegionNames } from './peer-urls.js';
+
+interface Rule {
+  readonly isBroken: (env: Environment) => boolean;
+  /** What is wrong, then what would be right. */
+  readonly message: string;
+}
+
+/** Contradictions between settings that are valid on their own. docs/configuration.md lists the messages. */
+export const SETTING_RULES: readonly Rule[] = [
+  {
+    isBroken: (env) => env.JWT_SECRET !== undefined && env.JWT_JWKS_URL !== undefined,
+    message: 'JWT_SECRET and JWT_JWKS_URL exclude each other: set the one that your tokens are signed with',
+  },
+  {
+    isBroken: (env) => !verifiesTokens(env) && requiresTokens(env),
+    message:
+      'JWT_ISSUER, JWT_AUDIENCE and REQUIRE_TOKEN_TO_READ need JWT_SECRET or JWT_JWKS_URL: set one to verify tokens',
+  },
+  {
+    isBroken: (env) => env.REDIS_URL === undefined && env.ACK === 'replicated',
+    message: 'ACK=replicated needs REDIS_URL: the embedded store has no replicas',
+  },
+  {
+    isBroken: (env) => env.REDIS_URL === undefined && env.WORKERS > 1,
+    message: 'WORKERS above 1 needs REDIS_URL: the embedded store is for one process',
+  },
+  {
+    isBroken: (env) => env.REDIS_NAT_MAP !== undefined && env.REDIS_URL?.kind !== 'cluster',
+    message: 'REDIS_NAT_MAP needs REDIS_URL=redis+cluster://…: only the nodes of a cluster announce addresses',
+  },
+  {
+    isBroken: (env) => env.OPS_PORT !== undefined && env.OPS_PORT !== 0 && env.OPS_PORT === env.PORT,
+    message: 'OPS_PORT must differ from PORT: a firewall can then close it alone',
+  },
+  {
+    isBroken: (env) => env.PEERS === undefined && env.PEER_TOKEN !== undefined,
+    message: 'PEER_TOKEN has no effect without PEERS: set PEERS to the other regions',
+  },
+  {
+    isBroken: (env) => env.PEERS !== undefined && env.REGION === UNNAMED_REGION,
+    message: 'PEERS needs REGION: set the name under which the other regions list this one',
+  },
+  {
+    isBroken: (env) => env.PEERS !== undefined && env.PEER_TOKEN === undefined,
+    message: 'PEERS needs PEER_TOKEN: set a secret that is the same in all regions',
+  },
+];
+
+/** @throws Error with the message of the first broken rule */
+export function checkRules(env: Environment): void {
+  const broken = SETTING_RULES.find(({ isBroken }) => isBroken(env));
+  if (broken !== undefined) throw new Error(broken.message);
+  try {
+    checkRegionNames(env.REGION, env.PEERS ?? []);
+  } catch (error) {
+    throw new Error(`PEERS ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function verifiesTokens({ JWT_SECRET, JWT_JWKS_URL }: Environment): boolean {
+  return JWT_SECRET !== undefined || JWT_JWKS_URL !== undefined;
+}
+
+function requiresTokens({ JWT_ISSUER, JWT_AUDIENCE, REQUIRE_TOKEN_TO_READ }: Environment): boolean {
+  return JWT_ISSUER !== undefined || JWT_AUDIENCE !== undefined || REQUIRE_TOKEN_TO_READ === 'true';
+}
