@@ -1,3 +1,4 @@
+import { Backoff } from '../common/backoff.js';
 import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import type { Batch, CommitResult } from '../counters/batch.js';
@@ -8,7 +9,7 @@ import { ageMs, type Instant, readInstant } from './instant.js';
 import type { PendingOperation } from './pending-operation.js';
 import { RetainedBatches } from './retained-batches.js';
 
-/** Pauses between two sendings of a batch that the store did not take: doubled up to the last, half of it random. */
+/** Pauses between two sendings of a batch that the store did not commit. */
 const RETRY_MIN_MS = 25;
 const RETRY_MAX_MS = 1_000;
 /** A store keeps a fence for an hour after the last batch of its incarnation; half of that is for clocks that err. */
@@ -63,6 +64,7 @@ interface Sending {
  */
 export class BatchSender {
   readonly retained: RetainedBatches;
+  readonly #backoff: Backoff;
   /** Since boot. */
   readonly stats = {
     /** Sendings that did not end with `applied`. */
@@ -79,10 +81,11 @@ export class BatchSender {
   constructor(
     private readonly store: CounterStore,
     private readonly clock: Clock,
-    private readonly random: () => number,
+    random: () => number,
     private readonly options: BatchSenderOptions,
     private readonly abandon: (operations: readonly PendingOperation[]) => void,
   ) {
+    this.#backoff = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS, random);
     this.retained = new RetainedBatches(clock, options.replayWindowMs, () => store.allReachable);
   }
 
@@ -110,7 +113,7 @@ export class BatchSender {
 
   async #deliver(lane: BucketQueue, batches: readonly Sending[]): Promise<AppliedResult | null> {
     let answer: AppliedResult | null = null;
-    let pauseMs = RETRY_MIN_MS;
+    let failures = 0;
     let left = batches;
     while (left.length > 0) {
       if (left[0]!.batch.batchNumber === 1 && this.#inDoubt(left[0]!)) left = this.#fill(lane, left, 0);
@@ -127,8 +130,8 @@ export class BatchSender {
       this.stats.retries += 1;
       this.retained.pin(lane);
       if (result !== null) left = this.#heal(lane, left, result);
-      await sleep(this.clock, pauseMs * (0.5 + this.random() / 2));
-      pauseMs = Math.min(2 * pauseMs, RETRY_MAX_MS);
+      failures += 1;
+      await sleep(this.clock, this.#backoff.pauseMs(failures));
     }
     if (!lane.needsVerification) this.retained.unpin(lane);
     return answer;

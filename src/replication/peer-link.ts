@@ -1,3 +1,4 @@
+import { Backoff } from '../common/backoff.js';
 import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import { type Incarnation, compareIncarnations } from '../counters/pn-counter.js';
@@ -11,7 +12,7 @@ import { Rejections } from './rejections.js';
 import { hasLostHistory, PeerProgress } from './peer-progress.js';
 import { FullSync } from './full-sync.js';
 
-/** Pauses after a call that failed: doubled up to the last, half of it random. */
+/** Pauses after an exchange that failed. */
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 1_000;
 const NONE: readonly number[] = [];
@@ -51,7 +52,9 @@ export class PeerLink {
   readonly #toScan = new Set<number>();
   readonly #state: LinkState;
   readonly #rejections: Rejections;
-  #pauseMs = RETRY_MIN_MS;
+  readonly #backoff: Backoff;
+  /** Exchanges that failed in a row. */
+  #failures = 0;
   #closed = false;
   #ran: Promise<void> = Promise.resolve();
   readonly #stop = new AbortController();
@@ -62,6 +65,7 @@ export class PeerLink {
     private readonly clock: Clock,
     private readonly options: PeerLinkOptions,
   ) {
+    this.#backoff = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS, options.random);
     this.#progress = new PeerProgress(clock);
     this.#state = new LinkState(peer.region, clock, options.warn);
     this.#rejections = new Rejections(peer.region, options.warn);
@@ -115,12 +119,18 @@ export class PeerLink {
     while (!this.#closed) {
       const startedAtMs = this.clock.nowMs();
       const more = await this.#tryRound();
-      const retryAtMs = startedAtMs + this.#pauseMs * (0.5 + this.options.random() / 2);
-      const nextAtMs = more === null ? retryAtMs : more ? startedAtMs : this.options.changeReader.nextAtMs(startedAtMs);
-      this.#pauseMs = more === null ? Math.min(2 * this.#pauseMs, RETRY_MAX_MS) : RETRY_MIN_MS;
-      await sleep(this.clock, nextAtMs - this.clock.nowMs(), this.#stop.signal);
+      await sleep(this.clock, this.#nextAtMs(startedAtMs, more) - this.clock.nowMs(), this.#stop.signal);
     }
     if (this.up) await this.#tryRound();
+  }
+
+  #nextAtMs(startedAtMs: number, more: boolean | null): number {
+    if (more === null) {
+      this.#failures += 1;
+      return startedAtMs + this.#backoff.pauseMs(this.#failures);
+    }
+    this.#failures = 0;
+    return more ? startedAtMs : this.options.changeReader.nextAtMs(startedAtMs);
   }
 
   /** One exchange of everything that is due. @returns whether more is, at once; `null`: it failed */

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { Backoff } from '../common/backoff.js';
 import { onEndSignal } from '../common/end-signal.js';
 import { createLogger } from '../ops/logger.js';
 import type { Settings } from '../config/settings.js';
@@ -17,9 +18,8 @@ import {
   type WorkerMessage,
 } from './messages.js';
 
-/** Before a worker that died is started again; twice as long each time, up to the most. */
-const PAUSE_MIN_MS = 100;
-const PAUSE_MAX_MS = 5_000;
+/** Before a worker that ended is started again. Not random: workers have nothing to collide at. */
+const RESTART = new Backoff(100, 5_000, () => 1);
 /** A worker that lived this long had started well: its death is the first one again. */
 const STEADY_MS = 30_000;
 /** Workers end themselves 20 s after they were told to. This is for those whose event loop stands still. */
@@ -59,8 +59,8 @@ class Primary {
 
   async run({ workers }: Settings): Promise<void> {
     // One alone, so that what is wrong with the settings is said once.
-    const { url, opsUrl } = await this.#start(PAUSE_MIN_MS);
-    await Promise.all(Array.from({ length: workers - 1 }, () => this.#start(PAUSE_MIN_MS)));
+    const { url, opsUrl } = await this.#start(0);
+    await Promise.all(Array.from({ length: workers - 1 }, () => this.#start(0)));
     this.#booted = true;
     this.logger.info({ url, ...(opsUrl !== undefined && { opsUrl }), workers }, 'listening');
   }
@@ -103,8 +103,11 @@ class Primary {
     this.#drained.clear();
   }
 
-  /** Resolves with its URLs when it listens. */
-  #start(pauseMs: number): Promise<ListeningMessage> {
+  /**
+   * Resolves with its URLs when it listens.
+   * @param failures in a row, of workers that it takes the place of
+   */
+  #start(failures: number): Promise<ListeningMessage> {
     const worker = cluster.fork({ [SOCKETS_VARIABLE]: this.folder });
     const startedMs = performance.now();
     this.#workers.set(worker.id, worker);
@@ -116,7 +119,7 @@ class Primary {
       rmSync(socketPath(this.folder, worker.id), { force: true });
       if (this.#exitCode !== null) this.#exitWhenAlone(code);
       else if (!this.#booted) this.#giveUp(worker, signal);
-      else this.#startAgain(worker, code, signal, performance.now() - startedMs > STEADY_MS ? PAUSE_MIN_MS : pauseMs);
+      else this.#startAgain(worker, code, signal, performance.now() - startedMs > STEADY_MS ? 1 : failures + 1);
     });
     return new Promise((resolve) => {
       worker.on('message', (message: WorkerMessage) => {
@@ -131,10 +134,11 @@ class Primary {
     this.#passing.delete(worker);
   }
 
-  #startAgain({ id, process: { pid } }: Worker, code: number, signal: string | null, pauseMs: number): void {
+  #startAgain({ id, process: { pid } }: Worker, code: number, signal: string | null, failures: number): void {
+    const pauseMs = RESTART.pauseMs(failures);
     this.logger.error({ worker: id, workerPid: pid, code, signal, pauseMs }, 'a worker ended and is started again');
     setTimeout(() => {
-      if (this.#exitCode === null) void this.#start(Math.min(pauseMs * 2, PAUSE_MAX_MS));
+      if (this.#exitCode === null) void this.#start(failures);
     }, pauseMs);
   }
 

@@ -1,4 +1,5 @@
 import { Redis, type RedisOptions } from 'ioredis';
+import { Backoff } from '../../../common/backoff.js';
 import { GuardedSentinelConnector, SocketConnector } from './socket-connector.js';
 import type { Address, RedisTarget } from '../../../config/redis-url.js';
 
@@ -8,9 +9,8 @@ const CONNECT_MS = 1_500;
 const DISCONNECT_MS = 50;
 /** A peer that vanished without a word is found by probes; this keeps the ways through firewalls open. */
 const KEEP_ALIVE_MS = 30_000;
-/** Pauses between two attempts to connect: doubled up to the last, half of it random, without end. */
-const RETRY_MIN_MS = 50;
-const RETRY_MAX_MS = 1_000;
+/** Pauses between two attempts to connect; there is no last attempt. */
+const RETRY = new Backoff(50, 1_000, Math.random);
 /** A server that loads its data is asked again after this. */
 const LOADING_MS = 500;
 
@@ -63,7 +63,7 @@ function connection(purpose: Purpose) {
     autoResubscribe: false,
     // A primary that became a replica: leave it and ask again who is primary. 1: without sending the command again.
     reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? 1 : false),
-    retryStrategy: pauseMs,
+    retryStrategy: (failures: number) => RETRY.pauseMs(failures),
     // Waits while the server loads its data, and in sentinel mode refuses a server that is not the primary.
     enableReadyCheck: true,
     maxLoadingRetryTime: LOADING_MS,
@@ -86,7 +86,7 @@ function throughSentinels(target: RedisTarget) {
     sentinels: [...addresses],
     name: target.master,
     role: 'master',
-    sentinelRetryStrategy: pauseMs,
+    sentinelRetryStrategy: (failures: number) => RETRY.pauseMs(failures),
     // A sentinel that hangs: the next one is asked.
     sentinelCommandTimeout: CONNECT_MS,
     // ioredis's own would hold connections to each sentinel for each client, and print what goes wrong: see
@@ -102,9 +102,4 @@ function throughSentinels(target: RedisTarget) {
 function tlsOptions(address: Address): { servername?: string } {
   // SNI is for names; certificates of addresses are checked without it.
   return /^[\d.]+$|:/.test(address.host) ? {} : { servername: address.host };
-}
-
-function pauseMs(attempt: number): number {
-  const longest = Math.min(RETRY_MIN_MS * 2 ** Math.min(attempt - 1, 10), RETRY_MAX_MS);
-  return Math.round(longest * (0.5 + Math.random() / 2));
 }
