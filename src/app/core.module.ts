@@ -93,7 +93,6 @@ function edges(settings: Settings): Provider[] {
       inject: [SuspicionLog],
     },
     { provide: ActorNotifier, useClass: ActorNotifier },
-    { provide: OperationCounts, useClass: OperationCounts },
   ];
 }
 
@@ -201,6 +200,11 @@ function machinery(settings: Settings): Provider[] {
       useFactory: (store: EmbeddedStore | RedisStore, actors: ActorNotifier, clock: Clock): Replication | null =>
         store.replication && createReplication(store.replication, actors, clock, settings),
       inject: [STORE, ActorNotifier, DATA_CLOCK],
+    },
+    {
+      provide: OperationCounts,
+      useFactory: (ingest: Ingest) => new OperationCounts(ingest.committed, ingest.rejected),
+      inject: [Ingest],
     },
     { provide: Presence, useFactory: (clock: Clock) => new Presence(clock), inject: [CLOCK] },
     {

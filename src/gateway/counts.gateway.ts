@@ -59,7 +59,7 @@ export class CountsGateway
     @Inject(Intakes) private readonly intakes: Intakes,
   ) {
     const { metrics, maxPostsPerConnection } = settings;
-    const answering = { presence, actors, metrics, counts, nowMs: () => clock.nowMs() };
+    const answering = { presence, actors, metrics, nowMs: () => clock.nowMs() };
     const subscriptions = new Subscriptions(fanout, metrics, counts, maxPostsPerConnection);
     this.backpressure = new ReadBackpressure(ingest, clock);
     const { backpressure: gate } = this;

@@ -4,7 +4,6 @@ import type { Metric, Metrics } from '../counters/metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from '../counters/operation.js';
 import type { ActorNotifier } from '../fanout/actors.js';
 import { writeCounts } from '../fanout/snapshot.js';
-import { type OperationCounts, classifyOutcome } from '../ingest/operation-counts.js';
 import type { PendingOperation } from '../ingest/pending-operation.js';
 import type { Presence } from '../fanout/presence.js';
 import type { AsciiWriter, Writable } from '../common/ascii-writer.js';
@@ -16,7 +15,6 @@ export interface Answering {
   readonly presence: Presence;
   readonly actors: ActorNotifier;
   readonly metrics: Metrics;
-  readonly counts: OperationCounts;
   readonly nowMs: () => number;
 }
 
@@ -47,10 +45,17 @@ export class SocketOperation implements PendingOperation, Writable {
     connection.beginOperation();
   }
 
+  get socketId(): string {
+    return this.connection.socket.id;
+  }
+
+  get notifiesActor(): boolean {
+    return this.connection.identity.key !== null;
+  }
+
   settled(outcome: number, counts: PostCounts): void {
     const { connection, answering, kind, post, of } = this;
     const applied = (outcome & APPLIED) !== 0;
-    answering.counts.add(kind, classifyOutcome(outcome));
     connection.inventor?.chargeNewPost(outcome, counts);
     if (this.id !== null) {
       this.#outcome = outcome;
@@ -80,7 +85,6 @@ export class SocketOperation implements PendingOperation, Writable {
 
   failed(error: ErrorBody): void {
     const { connection, answering } = this;
-    answering.counts.add(this.kind, error.code);
     connection.operations.markFailed(this.seq);
     if (error.retryAfterMs !== undefined) connection.operations.block(answering.nowMs(), error.retryAfterMs, this.seq);
     connection.reject(this.id, error);

@@ -10,7 +10,7 @@ import type { PostCounts } from '../counters/batch.js';
 import type { Metric } from '../counters/metrics.js';
 import { ActorNotifier } from '../fanout/actors.js';
 import { Ingest } from '../ingest/ingest.js';
-import { OperationCounts, type OperationKind, classifyOutcome } from '../ingest/operation-counts.js';
+import { OperationCounts, type OperationKind } from '../ingest/operation-counts.js';
 import { Presence } from '../fanout/presence.js';
 import { ProtocolError, throwIfError } from '../protocol/errors.js';
 import { GlobalRead } from '../replication/global-read.js';
@@ -92,6 +92,25 @@ export class CountersController {
     @Param('metric') name: string,
     @Body() body: unknown,
   ): Promise<CountResponse> {
+    const { operation, creations } = await this.#accept(request, id, name, body);
+    this.ingest.submit(operation);
+    const { counts, outcome } = await operation.done;
+    creations?.chargeNewPost(outcome, counts);
+    const on = toggledTo(operation.kind, outcome);
+    const { list } = this.settings.metrics;
+    if (on !== null && operation.notifiesActor) {
+      this.actors.notify(operation.actor!, { post: operation.post, metric: list[operation.metric]!.name, on }, null);
+    }
+    return this.#reading(counts, list[operation.metric]!);
+  }
+
+  /** Counts what it rejects; ingest's results are counted where ingest emits them. */
+  async #accept(
+    request: Request,
+    id: string,
+    name: string,
+    body: unknown,
+  ): Promise<{ operation: HttpOperation; creations: ClientCreations | null }> {
     let kind: OperationKind = 'unknown';
     try {
       const asked = this.#asked(request, id, name, body);
@@ -99,17 +118,7 @@ export class CountersController {
       if (!identity.mayAct) throw new ProtocolError('UNAUTHORIZED', TOKEN_REQUIRED);
       const operation = operationOf(asked, identity);
       kind = operation.kind;
-      const inventor = this.#admit(request, operation);
-      this.ingest.submit(operation);
-      const { counts, outcome } = await operation.done;
-      inventor?.chargeNewPost(outcome, counts);
-      this.counts.add(kind, classifyOutcome(outcome));
-      const on = toggledTo(operation.kind, outcome);
-      const { post, metric } = asked;
-      if (on !== null && identity.key !== null) {
-        this.actors.notify(identity.key, { post, metric: metric.name, on }, null);
-      }
-      return this.#reading(counts, metric);
+      return { operation, creations: this.#admit(request, operation) };
     } catch (error) {
       if (error instanceof ProtocolError) this.counts.add(kind, error.body.code);
       throw error;

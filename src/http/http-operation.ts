@@ -14,6 +14,8 @@ export interface CommittedOperation {
 /** An operation that came in a request, on its way through ingest; the request waits for `done`. */
 export class HttpOperation implements PendingOperation {
   acceptedAtMs = 0;
+  readonly socketId = null;
+  readonly notifiesActor: boolean;
   /** 1 with a session, which is then that of an Idempotency-Key: it has one operation. */
   readonly seq: number;
   /** Rejects with a ProtocolError. */
@@ -29,6 +31,7 @@ export class HttpOperation implements PendingOperation {
     readonly actor: Key64 | null,
     readonly session: Key64 | null,
   ) {
+    this.notifiesActor = actor !== null;
     this.seq = session === null ? 0 : 1;
     this.done = new Promise((resolve, reject) => {
       this.#resolve = resolve;

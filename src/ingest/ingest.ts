@@ -1,3 +1,4 @@
+import { type Observable, Subject } from 'rxjs';
 import type { Clock, Timer } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import { bucketOf } from '../counters/ids.js';
@@ -5,6 +6,7 @@ import { errorBody } from '../protocol/errors.js';
 import type { CounterStore } from '../store/counter-store.js';
 import { type AppliedResult, BatchSender, type BatchSenderOptions } from './batch-sender.js';
 import { BucketQueue, type OpenBatch } from './bucket-queue.js';
+import type { CommittedBatch, RejectedOperations } from './committed-batch.js';
 import type { PendingOperation } from './pending-operation.js';
 
 /** Measured on LMDB: a batch of 500 costs little more than one of 50, and its answers still leave in one go. */
@@ -68,6 +70,12 @@ export class Ingest {
   #pending = 0;
   #draining = false;
   #checkers = 0;
+  /** Operations that were shed in the current turn of the event loop. */
+  #shedOperations: PendingOperation[] = [];
+  readonly #committed = new Subject<CommittedBatch>();
+  readonly #rejected = new Subject<RejectedOperations>();
+  readonly committed: Observable<CommittedBatch> = this.#committed;
+  readonly rejected: Observable<RejectedOperations> = this.#rejected;
 
   constructor(
     private readonly store: CounterStore,
@@ -76,7 +84,7 @@ export class Ingest {
     private readonly options: IngestOptions,
     private readonly latency: { readonly commit: Observer; readonly acknowledgement: Observer },
   ) {
-    this.#delivery = new BatchSender(store, clock, random, options, (operations) => this.#fail(operations));
+    this.#delivery = new BatchSender(store, clock, random, options, (operations) => this.#failUnavailable(operations));
     this.#lanes = Array.from(
       { length: options.buckets },
       (_, bucket) => new BucketQueue(bucket, options.newProducerId()),
@@ -110,11 +118,11 @@ export class Ingest {
 
   submit(operation: PendingOperation): void {
     if (this.#draining) {
-      operation.failed(errorBody('OVERLOADED', 'the gateway is closing; reconnect and retry', OVERLOADED_RETRY_MS));
+      this.#shed(operation, 'the gateway is closing; reconnect and retry');
       return;
     }
     if (this.#pending >= PENDING_MAX) {
-      operation.failed(errorBody('OVERLOADED', 'too many operations wait; retry later', OVERLOADED_RETRY_MS));
+      this.#shed(operation, 'too many operations wait; retry later');
       return;
     }
     this.#pending += 1;
@@ -188,30 +196,49 @@ export class Ingest {
     const now = this.clock.nowMs();
     this.latency.commit.observe((now - sentAtMs) / 1000);
     this.#pending -= length;
-    if (result !== null) this.#answer(batch, result, now);
+    if (result !== null) this.#acknowledge(lane.bucket, batch, result, now);
     lane.inFlight = null;
   }
 
-  #answer({ operations, answeredFrom: told }: OpenBatch, { outcomes, counts }: AppliedResult, now: number): void {
+  #acknowledge(bucket: number, batch: OpenBatch, result: AppliedResult, now: number): void {
+    const { operations, answeredFrom } = batch;
+    const { outcomes, counts } = result;
     // The others waited less long. To look at each would cost as much as all else that is done for it here.
-    if (told < operations.length) this.latency.acknowledgement.observe((now - operations[told]!.acceptedAtMs) / 1000);
-    for (let i = told; i < operations.length; i++) {
+    const oldest = operations[answeredFrom];
+    if (oldest !== undefined) this.latency.acknowledgement.observe((now - oldest.acceptedAtMs) / 1000);
+    for (let i = answeredFrom; i < operations.length; i++) {
       const operation = operations[i]!;
       operation.settled(outcomes[i]!, counts.get(operation.post)!);
     }
+    this.#committed.next({ bucket, operations, outcomes, counts, answeredFrom });
   }
 
   #checkDeadlines(): void {
     const sinceMs = this.clock.nowMs() - DEADLINE_MS;
-    for (const lane of this.#busy) this.#fail(lane.takeOverdue(sinceMs));
+    const overdue: PendingOperation[] = [];
+    for (const lane of this.#busy) for (const operation of lane.takeOverdue(sinceMs)) overdue.push(operation);
+    this.#failUnavailable(overdue);
     this.#deadlineTimer =
       this.#busy.size > 0 ? this.clock.after(DEADLINE_CHECK_MS, () => this.#checkDeadlines()) : null;
   }
 
-  #fail(operations: Iterable<PendingOperation>): void {
+  #failUnavailable(operations: readonly PendingOperation[]): void {
+    if (operations.length === 0) return;
     const error = errorBody('UNAVAILABLE', 'the store did not answer in time; retry with the same seq or key');
     for (const operation of operations) operation.failed(error);
+    this.#rejected.next({ operations, code: 'UNAVAILABLE' });
   }
+
+  #shed(operation: PendingOperation, message: string): void {
+    if (this.#shedOperations.push(operation) === 1) this.clock.soon(this.#emitShed);
+    operation.failed(errorBody('OVERLOADED', message, OVERLOADED_RETRY_MS));
+  }
+
+  readonly #emitShed = (): void => {
+    const operations = this.#shedOperations;
+    this.#shedOperations = [];
+    this.#rejected.next({ operations, code: 'OVERLOADED' });
+  };
 
   #checkAll(): void {
     // Also one with a batch on its way: its answer may be from before.

@@ -1,21 +1,56 @@
 import { expect, test } from '@jest/globals';
-import { APPLIED, DUPLICATE, ON } from '../counters/operation.js';
-import { OperationCounts, classifyOutcome } from './operation-counts.js';
+import { Subject } from 'rxjs';
+import { APPLIED, DUPLICATE, ON, type Operation } from '../counters/operation.js';
+import type { CommittedBatch, RejectedOperations } from './committed-batch.js';
+import { OperationCounts } from './operation-counts.js';
+import type { PendingOperation } from './pending-operation.js';
+
+function world() {
+  const committed = new Subject<CommittedBatch>();
+  const rejected = new Subject<RejectedOperations>();
+  const counts = new OperationCounts(committed, rejected);
+  return { counts, committed, rejected };
+}
+
+function operationsOf(...kinds: Operation['kind'][]): PendingOperation[] {
+  return kinds.map((kind) => ({ kind }) as PendingOperation);
+}
+
+function batch(operations: PendingOperation[], outcomes: number[], answeredFrom = 0): CommittedBatch {
+  return { bucket: 0, operations, outcomes: Uint8Array.from(outcomes), counts: new Map(), answeredFrom };
+}
 
 test('operations are counted by kind and result', () => {
-  const counts = new OperationCounts();
-  counts.add('add', 'applied');
-  counts.add('add', 'applied');
-  counts.add('add', 'RATE_LIMITED');
-  counts.add('set', 'duplicate');
+  const { counts, committed, rejected } = world();
+  committed.next(batch(operationsOf('add', 'add', 'set'), [APPLIED, APPLIED, DUPLICATE]));
+  rejected.next({ operations: operationsOf('add', 'add'), code: 'OVERLOADED' });
+  counts.add('subscribe', 'RATE_LIMITED');
   expect([...counts.entries()]).toEqual([
     { kind: 'add', result: 'applied', count: 2 },
-    { kind: 'add', result: 'RATE_LIMITED', count: 1 },
+    { kind: 'add', result: 'OVERLOADED', count: 2 },
     { kind: 'set', result: 'duplicate', count: 1 },
+    { kind: 'subscribe', result: 'RATE_LIMITED', count: 1 },
   ]);
 });
 
-test('the result is told by the outcome, whatever state it left a toggle in', () => {
-  const results = [APPLIED, APPLIED | ON, 0, ON, DUPLICATE, DUPLICATE | ON].map(classifyOutcome);
-  expect(results).toEqual(['applied', 'applied', 'unchanged', 'unchanged', 'duplicate', 'duplicate']);
+test('the state that an operation leaves a toggle in does not change its result', () => {
+  const { counts, committed } = world();
+  const outcomes = [APPLIED, APPLIED | ON, 0, ON, DUPLICATE, DUPLICATE | ON];
+  committed.next(batch(operationsOf('set', 'set', 'set', 'set', 'set', 'set'), outcomes));
+  expect([...counts.entries()].map(({ result, count }) => [result, count])).toEqual([
+    ['applied', 2],
+    ['unchanged', 2],
+    ['duplicate', 2],
+  ]);
+});
+
+test('an operation that timed out before its batch was committed is counted once, as rejected', () => {
+  const { counts, committed, rejected } = world();
+  const operations = operationsOf('add', 'add');
+  rejected.next({ operations: operations.slice(0, 1), code: 'UNAVAILABLE' });
+  committed.next(batch(operations, [APPLIED, APPLIED], 1));
+  expect([...counts.entries()]).toEqual([
+    { kind: 'add', result: 'UNAVAILABLE', count: 1 },
+    { kind: 'add', result: 'applied', count: 1 },
+  ]);
 });

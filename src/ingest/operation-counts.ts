@@ -1,14 +1,27 @@
+import type { Observable } from 'rxjs';
 import { APPLIED, DUPLICATE, type Operation } from '../counters/operation.js';
 import type { ErrorCode } from '../protocol/errors.js';
+import type { CommittedBatch, RejectedOperations } from './committed-batch.js';
 
 export type OperationResult = 'applied' | 'unchanged' | 'duplicate' | ErrorCode;
-/** `unknown`: refused before it was known what was asked. */
+/** `unknown`: the request was rejected before its kind was parsed. */
 export type OperationKind = Operation['kind'] | 'subscribe' | 'unknown';
 
-/** How operations ended since boot, by kind and result: what /metrics shows. */
+/** Counts operations since boot by kind and result, for /metrics. */
 export class OperationCounts {
   readonly #counts = new Map<OperationKind, Map<OperationResult, number>>();
 
+  constructor(committed: Observable<CommittedBatch>, rejected: Observable<RejectedOperations>) {
+    committed.subscribe(({ operations, outcomes, answeredFrom }) => {
+      for (let i = answeredFrom; i < operations.length; i++)
+        this.add(operations[i]!.kind, classifyOutcome(outcomes[i]!));
+    });
+    rejected.subscribe(({ operations, code }) => {
+      for (const { kind } of operations) this.add(kind, code);
+    });
+  }
+
+  /** Called from outside only for a request that never reached ingest. */
   add(kind: OperationKind, result: OperationResult): void {
     let results = this.#counts.get(kind);
     if (results === undefined) this.#counts.set(kind, (results = new Map<OperationResult, number>()));
@@ -22,7 +35,7 @@ export class OperationCounts {
   }
 }
 
-export function classifyOutcome(outcome: number): OperationResult {
+function classifyOutcome(outcome: number): OperationResult {
   if ((outcome & APPLIED) !== 0) return 'applied';
   return (outcome & DUPLICATE) !== 0 ? 'duplicate' : 'unchanged';
 }

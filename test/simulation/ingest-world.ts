@@ -17,6 +17,8 @@ const METRICS = Metrics.parse('likes:toggle,views:tally');
 /** One sending of an operation by a client, and what it was told. */
 export class Attempt implements PendingOperation {
   acceptedAtMs = -1;
+  readonly socketId = null;
+  readonly notifiesActor = false;
   readonly post: string;
   readonly metric: number;
   readonly kind: Operation['kind'];
