@@ -9,7 +9,6 @@ import { AppModule } from './app.module.js';
 import { BroadcastAdapter } from '../gateway/broadcast/broadcast-adapter.js';
 import type { Clock } from '../common/clock.js';
 import { onEndSignal } from '../common/end-signal.js';
-import { ActorNotifier } from '../fanout/actors.js';
 import { CountsAdapter } from '../gateway/counts.adapter.js';
 import { Handshake } from '../gateway/handshake.js';
 import { Shortcuts } from '../gateway/transport/shortcuts.js';
@@ -55,7 +54,6 @@ export async function bootstrap(settings: Settings): Promise<void> {
   serveFolder(app, join(ASSETS, 'client-demo'), { prefix: '/', index: true });
   const redis = app.get<RedisClient | null>(REDIS);
   const elsewhere = redis && new BroadcastAdapter(redis.pubSub, app.get<Clock>(CLOCK));
-  if (elsewhere !== null) app.get(ActorNotifier).hasRemoteSubscribers = (room) => elsewhere.hasRemoteSubscribers(room);
   const adapter = new CountsAdapter(
     app,
     app.get(Handshake),

@@ -8,6 +8,7 @@ import {
   type OnApplicationShutdown,
   type Provider,
 } from '@nestjs/common';
+import { EMPTY } from 'rxjs';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
 import { type CreationLimits, CreationLimiter } from '../access/inventions.js';
@@ -17,7 +18,6 @@ import { PostSignatureVerifier } from '../access/signed-posts.js';
 import { SuspicionLog } from '../access/suspicions.js';
 import { TokenVerifier } from '../access/token-verifier.js';
 import { type Clock, systemClock } from '../common/clock.js';
-import { ActorNotifier } from '../fanout/actors.js';
 import { Fanout } from '../fanout/fanout.js';
 import { GuardedClock } from '../common/guarded-clock.js';
 import { Ingest } from '../ingest/ingest.js';
@@ -33,7 +33,7 @@ import { EmbeddedStore } from '../store/embedded/embedded-store.js';
 import { RedisClient } from '../store/redis/client/redis-client.js';
 import { RedisStore } from '../store/redis/redis-store.js';
 import type { ReplicatedStore } from '../store/replicated-store.js';
-import { CLOCK, DATA_CLOCK, REDIS, REPLICATION, SETTINGS, STORE } from '../config/injection-tokens.js';
+import { CLOCK, DATA_CLOCK, REDIS, REMOTE_TOGGLES, REPLICATION, SETTINGS, STORE } from '../config/injection-tokens.js';
 
 /**
  * A post's changes reach other gateways this often in a tick. What is announced just after a viewer's frame goes out
@@ -92,7 +92,6 @@ function edges(settings: Settings): Provider[] {
         postSecret === null ? null : new PostSignatureVerifier(postSecret, suspicions),
       inject: [SuspicionLog],
     },
-    { provide: ActorNotifier, useClass: ActorNotifier },
   ];
 }
 
@@ -111,18 +110,7 @@ function random64(): string {
   return randomBytes(8).toString('hex');
 }
 
-function createReplication(
-  store: ReplicatedStore,
-  actors: ActorNotifier,
-  clock: Clock,
-  settings: Settings,
-): Replication {
-  const { metrics } = settings;
-  store.remoteToggles.subscribe((toggled) => {
-    for (const { post, metric, actor, on } of toggled) {
-      actors.notify(actor, { post, metric: metrics.list[metric]!.name, on }, null);
-    }
-  });
+function createReplication(store: ReplicatedStore, clock: Clock, settings: Settings): Replication {
   const warn = (message: string): void => new Logger('regions').warn(message);
   return startReplication(store, { ...settings, clock, random: Math.random, warn });
 }
@@ -197,9 +185,14 @@ function machinery(settings: Settings): Provider[] {
     },
     {
       provide: REPLICATION,
-      useFactory: (store: EmbeddedStore | RedisStore, actors: ActorNotifier, clock: Clock): Replication | null =>
-        store.replication && createReplication(store.replication, actors, clock, settings),
-      inject: [STORE, ActorNotifier, DATA_CLOCK],
+      useFactory: (store: EmbeddedStore | RedisStore, clock: Clock): Replication | null =>
+        store.replication && createReplication(store.replication, clock, settings),
+      inject: [STORE, DATA_CLOCK],
+    },
+    {
+      provide: REMOTE_TOGGLES,
+      useFactory: (store: EmbeddedStore | RedisStore) => store.replication?.remoteToggles ?? EMPTY,
+      inject: [STORE],
     },
     {
       provide: OperationCounts,

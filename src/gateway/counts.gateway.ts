@@ -6,6 +6,7 @@ import {
   type OnGatewayInit,
   WebSocketGateway,
 } from '@nestjs/websockets';
+import type { Observable } from 'rxjs';
 import type { Server } from 'socket.io';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { callAtExpiry, TOKEN_EXPIRED } from '../access/authenticator.js';
@@ -14,13 +15,14 @@ import { OperationLimiter, TokenBucket } from '../access/rate-limit.js';
 import { PostSignatureVerifier } from '../access/signed-posts.js';
 import type { Clock } from '../common/clock.js';
 import type { Key64 } from '../counters/ids.js';
-import { ActorNotifier, toActorRoom } from '../fanout/actors.js';
+import type { RemoteToggle } from '../counters/replication/delta.js';
 import { Fanout } from '../fanout/fanout.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
 import { Presence } from '../fanout/presence.js';
 import type { Settings } from '../config/settings.js';
-import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
+import { CLOCK, REMOTE_TOGGLES, SETTINGS } from '../config/injection-tokens.js';
+import { ActorNotifier, toActorRoom } from './broadcast/actor-notifier.js';
 import { Connection, type GatewaySocket } from './connection.js';
 import { receiveEvents } from './transport/event-receiver.js';
 import { Intakes } from './intakes.js';
@@ -47,10 +49,10 @@ export class CountsGateway
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(CLOCK) private readonly clock: Clock,
-    @Inject(Ingest) ingest: Ingest,
+    @Inject(Ingest) private readonly ingest: Ingest,
     @Inject(Fanout) private readonly fanout: Fanout,
     @Inject(Presence) presence: Presence,
-    @Inject(ActorNotifier) private readonly actors: ActorNotifier,
+    @Inject(REMOTE_TOGGLES) private readonly remoteToggles: Observable<readonly RemoteToggle[]>,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(CreationLimiter) private readonly inventions: CreationLimiter,
     @Inject(PostSignatureVerifier) signedPosts: PostSignatureVerifier | null,
@@ -59,7 +61,7 @@ export class CountsGateway
     @Inject(Intakes) private readonly intakes: Intakes,
   ) {
     const { metrics, maxPostsPerConnection } = settings;
-    const answering = { presence, actors, metrics, nowMs: () => clock.nowMs() };
+    const answering = { presence, metrics, nowMs: () => clock.nowMs() };
     const subscriptions = new Subscriptions(fanout, metrics, counts, maxPostsPerConnection);
     this.backpressure = new ReadBackpressure(ingest, clock);
     const { backpressure: gate } = this;
@@ -68,15 +70,8 @@ export class CountsGateway
   }
 
   afterInit(server: Server): void {
-    const { rooms } = server.of('/').adapter;
-    this.actors.emit = (room, event, except) => {
-      // Most actors have one connection: to find that out costs a tenth of telling the room.
-      if (!hasOthers(rooms.get(room), except) && !this.actors.hasRemoteSubscribers(room)) return;
-      server
-        .to(room)
-        .except(except ?? [])
-        .emit('mine', event);
-    };
+    const { metrics } = this.settings;
+    new ActorNotifier(server.of('/'), metrics, this.ingest.committed, this.remoteToggles);
   }
 
   handleConnection(socket: GatewaySocket): void {
@@ -111,11 +106,6 @@ export class CountsGateway
     // A client that left without closing: nothing would end what is left of its connection. Once what it sent is answered.
     if (socket.conn.readyState !== 'closed') connection.close();
   }
-}
-
-function hasOthers(room: ReadonlySet<string> | undefined, except: string | null): boolean {
-  if (room === undefined) return false;
-  return room.size > (except !== null && room.has(except) ? 1 : 0);
 }
 
 /** For an actor that gave no name: one for this connection, so that its toggles, too, count once. */

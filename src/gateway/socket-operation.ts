@@ -2,7 +2,6 @@ import type { PostCounts } from '../counters/batch.js';
 import type { Key64 } from '../counters/ids.js';
 import type { Metric, Metrics } from '../counters/metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from '../counters/operation.js';
-import type { ActorNotifier } from '../fanout/actors.js';
 import { writeCounts } from '../fanout/snapshot.js';
 import type { PendingOperation } from '../ingest/pending-operation.js';
 import type { Presence } from '../fanout/presence.js';
@@ -13,7 +12,6 @@ import type { AckId, Connection } from './connection.js';
 /** Everything that an answer is made of beside the operation. */
 export interface Answering {
   readonly presence: Presence;
-  readonly actors: ActorNotifier;
   readonly metrics: Metrics;
   readonly nowMs: () => number;
 }
@@ -33,12 +31,12 @@ export class SocketOperation implements PendingOperation, Writable {
     private readonly connection: Connection,
     private readonly id: AckId,
     readonly post: string,
-    private readonly of: Metric,
+    metric: Metric,
     readonly kind: Operation['kind'],
     readonly value: number,
     seq: number | undefined,
   ) {
-    this.metric = of.index;
+    this.metric = metric.index;
     this.actor = connection.actor;
     this.session = seq === undefined ? null : connection.session;
     this.seq = this.session === null ? 0 : (seq ?? 0);
@@ -54,18 +52,12 @@ export class SocketOperation implements PendingOperation, Writable {
   }
 
   settled(outcome: number, counts: PostCounts): void {
-    const { connection, answering, kind, post, of } = this;
-    const applied = (outcome & APPLIED) !== 0;
+    const { connection } = this;
     connection.inventor?.chargeNewPost(outcome, counts);
     if (this.id !== null) {
       this.#outcome = outcome;
       this.#counts = counts;
       connection.send(this);
-    }
-    const { key } = connection.identity;
-    if (applied && kind === 'set' && key !== null) {
-      const on = (outcome & ON) !== 0;
-      answering.actors.notify(key, { post, metric: of.name, on }, connection.socket.id);
     }
     connection.endOperation();
   }

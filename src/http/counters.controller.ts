@@ -8,7 +8,6 @@ import { PostSignatureVerifier } from '../access/signed-posts.js';
 import type { Clock } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import type { Metric } from '../counters/metrics.js';
-import { ActorNotifier } from '../fanout/actors.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts, type OperationKind } from '../ingest/operation-counts.js';
 import { Presence } from '../fanout/presence.js';
@@ -17,7 +16,7 @@ import { GlobalRead } from '../replication/global-read.js';
 import type { Settings } from '../config/settings.js';
 import type { CounterStore } from '../store/counter-store.js';
 import { CLOCK, DATA_CLOCK, SETTINGS, STORE } from '../config/injection-tokens.js';
-import { HttpOperation, toggledTo } from './http-operation.js';
+import { HttpOperation } from './http-operation.js';
 import {
   type Action,
   parseAction,
@@ -58,7 +57,6 @@ export class CountersController {
     @Inject(STORE) private readonly store: CounterStore,
     @Inject(Ingest) private readonly ingest: Ingest,
     @Inject(Presence) private readonly presence: Presence,
-    @Inject(ActorNotifier) private readonly actors: ActorNotifier,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(CreationLimiter) private readonly inventions: CreationLimiter,
     @Inject(PostSignatureVerifier) private readonly signedPosts: PostSignatureVerifier | null,
@@ -96,12 +94,7 @@ export class CountersController {
     this.ingest.submit(operation);
     const { counts, outcome } = await operation.done;
     creations?.chargeNewPost(outcome, counts);
-    const on = toggledTo(operation.kind, outcome);
-    const { list } = this.settings.metrics;
-    if (on !== null && operation.notifiesActor) {
-      this.actors.notify(operation.actor!, { post: operation.post, metric: list[operation.metric]!.name, on }, null);
-    }
-    return this.#reading(counts, list[operation.metric]!);
+    return this.#reading(counts, this.settings.metrics.list[operation.metric]!);
   }
 
   /** Counts what it rejects; ingest's results are counted where ingest emits them. */

@@ -1,6 +1,6 @@
 import type { PostCounts } from '../counters/batch.js';
 import type { Key64 } from '../counters/ids.js';
-import { APPLIED, ON, type Operation } from '../counters/operation.js';
+import type { Operation } from '../counters/operation.js';
 import type { PendingOperation } from '../ingest/pending-operation.js';
 import { type ErrorBody, ProtocolError } from '../protocol/errors.js';
 
@@ -46,9 +46,4 @@ export class HttpOperation implements PendingOperation {
   failed({ code, message, retryAfterMs }: ErrorBody): void {
     this.#reject(new ProtocolError(code, message, retryAfterMs));
   }
-}
-
-/** Whether an actor's toggle changed, and so other connections of the actor are to be told; and to what. */
-export function toggledTo(kind: Operation['kind'], outcome: number): boolean | null {
-  return kind === 'set' && (outcome & APPLIED) !== 0 ? (outcome & ON) !== 0 : null;
 }

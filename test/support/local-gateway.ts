@@ -7,7 +7,6 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { OriginPolicy } from '../../src/access/origin-policy.js';
 import { AppModule } from '../../src/app/app.module.js';
 import { systemClock } from '../../src/common/clock.js';
-import { ActorNotifier } from '../../src/fanout/actors.js';
 import { BroadcastAdapter } from '../../src/gateway/broadcast/broadcast-adapter.js';
 import { CountsAdapter } from '../../src/gateway/counts.adapter.js';
 import { Handshake } from '../../src/gateway/handshake.js';
@@ -48,7 +47,6 @@ export async function startLocalGateway(redisUrl: string | null = null): Promise
   running.push({ app, connections, dataDir });
   configureHttp(app, join(ROOT, 'dist'));
   const elsewhere = connections && new BroadcastAdapter(connections.pubSub, systemClock);
-  if (elsewhere !== null) app.get(ActorNotifier).hasRemoteSubscribers = (room) => elsewhere.hasRemoteSubscribers(room);
   app.useWebSocketAdapter(
     new CountsAdapter(app, app.get(Handshake), app.get(OriginPolicy), app.get(Shortcuts), elsewhere?.adapter ?? null),
   );

@@ -5,47 +5,47 @@ import type { ServerOptions } from 'socket.io';
 import type { Clock } from '../../common/clock.js';
 import { SubscriberCache } from './subscriber-cache.js';
 
-/** All its channels begin so; those of rooms, of the one namespace, have this before and `#` behind the room's name. */
+/** Prefix of all channels. The channel of a room puts it, with the only namespace, before the room's name, and `#` behind it. */
 const CHANNEL_PREFIX = 'tc:io';
 const ROOM_PREFIX = `${CHANNEL_PREFIX}#/#actor:`;
-/** Messages on their way to Redis; beyond it they are lost, as they are while Redis is away. */
+/** Messages on their way to Redis. More are lost, as they are while Redis is down. */
 const PUBLISHING_MAX = 4_000;
 /** Types of messages, as socket.io-adapter numbers them. */
 const BROADCAST = 3;
 const DISCONNECT_SOCKETS = 6;
 
-/** In the words of Socket.IO's adapters, which pass over it: a heartbeat of the gateway between the two. */
-const GREETING_START = '{"uid":"';
-const GREETING_END = '","nsp":"/","type":2}';
+/** A hello has the form of a heartbeat of Socket.IO's adapters, which ignore it. The gateway's id stands between the two. */
+const HELLO_START = '{"uid":"';
+const HELLO_END = '","nsp":"/","type":2}';
 
 /** Redis's sharded channels. */
 export interface ShardedChannels {
-  /** Those to which a subscription has been made just now, for the first time or again. */
+  /** Emits channels that this gateway has just subscribed to, for the first time or again. */
   readonly subscribed: Observable<readonly string[]>;
-  /** Kept up until `unsubscribe`, also when the connection is lost meanwhile. One handler a channel. Never throws. */
+  /** The subscription lasts until `unsubscribe`, also when its connection is lost. One handler a channel. Never throws. */
   subscribe(channel: string, handler: (message: Buffer, channel: Buffer) => void): void;
   unsubscribe(channel: string): void;
-  /** Resolves with the number of subscribers that it reached; settles in any case. Rejects, without waiting for its return, while Redis is away. */
+  /** Resolves with the number of subscribers that the message reached. Rejects at once while Redis is down; settles in any case. */
   publish(channel: string, message: string | Buffer): Promise<unknown>;
 }
 
 /** The type of Socket.IO's packets that carry an event. */
 const EVENT = 2;
 
-/** From another gateway, or from whoever publishes in Redis. */
+/** A message from another gateway, or from any program that may publish in Redis. */
 interface Message {
   readonly type: number;
   readonly data: { readonly requestId?: string; readonly packet?: { readonly type?: number; readonly data?: unknown } };
 }
 
-/** The part of the adapter that takes messages. */
+/** The part of the adapter that receives messages. */
 interface AdapterReceiver {
   onMessage(message: Message): void;
 }
 
 /**
- * Carries what is rare and concerns an actor's connections on all gateways: `mine`, `bye`, disconnecting.
- * A message is lost while Redis is away, and right after a connection was made; whatever of it matters, `subscribe` answers.
+ * Carries rare events for an actor's connections on all gateways: `mine`, `bye`, disconnecting. A message is lost while
+ * Redis is down, and right after a connection was made; the response to `subscribe` has the state that such an event was about.
  */
 export class BroadcastAdapter {
   readonly #client: ChannelsClient;
@@ -54,23 +54,19 @@ export class BroadcastAdapter {
     this.#client = new ChannelsClient(channels, clock);
   }
 
-  /** Whether another gateway may have connections of the actor whose room it is. */
-  hasRemoteSubscribers(room: string): boolean {
-    return !this.#client.quiet.isQuiet(channelOf(room));
-  }
-
-  /** Socket.IO's adapter for it. */
+  /** Socket.IO's adapter, which also knows whether a room has subscribers on other gateways. */
   get adapter(): NonNullable<ServerOptions['adapter']> {
     const client = this.#client;
     const create = createShardedAdapter(client, client, { channelPrefix: CHANNEL_PREFIX, subscriptionMode: 'dynamic' });
+    const hasRemoteSubscribers = (room: string): boolean => client.cache.hasRemoteSubscribers(toChannel(room));
     // socket.io calls it with `new`.
     return function (namespace: unknown) {
-      const adapter = create(namespace);
+      const adapter = Object.assign(create(namespace), { hasRemoteSubscribers });
       const receiver = adapter as unknown as Partial<AdapterReceiver>;
       const receive = receiver.onMessage?.bind(adapter);
-      // A version of the adapter that receives otherwise answers whatever it is asked.
+      // A version of the adapter that receives in another way responds to all requests.
       if (receive === undefined) return adapter;
-      // The rest asks for answers. That to `fetchSockets` would be all that there is about every socket.
+      // Other types request a response. The one to `fetchSockets` would contain all data of every socket.
       receiver.onMessage = (message) => {
         if (message.type === DISCONNECT_SOCKETS || isEvent(message)) receive(message);
       };
@@ -79,17 +75,17 @@ export class BroadcastAdapter {
   }
 }
 
-/** Another packet would end the connection for its client alone, or say that it has one. */
+/** A packet of another type would end the connection for its client alone, or claim that the client has connected. */
 function isEvent({ type, data: { packet, requestId } }: Message): boolean {
   if (type !== BROADCAST || requestId !== undefined || packet?.type !== EVENT) return false;
   return Array.isArray(packet.data) && typeof packet.data[0] === 'string';
 }
 
-/** In the shape of a client of the package `redis`, which the adapter knows by `sSubscribe`. Nothing of it ever fails. */
+/** Has the shape of a client of the package `redis`, which the adapter recognises by `sSubscribe`. None of its methods ever fails. */
 class ChannelsClient {
-  readonly quiet: SubscriberCache;
+  readonly cache: SubscriberCache;
   readonly #subscribed = new Set<string>();
-  readonly #greeting = Buffer.from(GREETING_START + randomBytes(8).toString('hex') + GREETING_END);
+  readonly #hello = Buffer.from(HELLO_START + randomBytes(8).toString('hex') + HELLO_END);
   #publishing = 0;
 
   constructor(
@@ -97,50 +93,50 @@ class ChannelsClient {
     clock: Clock,
   ) {
     const publish = (channel: string, message: string | Buffer): Promise<unknown> => channels.publish(channel, message);
-    this.quiet = new SubscriberCache(clock, publish, (channel) => this.#subscribed.has(channel));
-    channels.subscribed.subscribe((confirmed) => {
-      for (const channel of confirmed) if (channel.startsWith(ROOM_PREFIX)) this.#greet(channel);
+    this.cache = new SubscriberCache(clock, publish, (channel) => this.#subscribed.has(channel));
+    channels.subscribed.subscribe((subscribed) => {
+      for (const channel of subscribed) if (channel.startsWith(ROOM_PREFIX)) this.#sendHello(channel);
     });
   }
 
   sSubscribe(channel: string, handler: (message: Buffer, channel: Buffer) => void): void {
     this.#subscribed.add(channel);
     this.channels.subscribe(channel, (message, from) => {
-      if (!this.#isGreeting(message)) handler(message, from);
-      else if (!message.equals(this.#greeting)) this.quiet.invalidate(channel);
+      if (!this.#isHello(message)) handler(message, from);
+      else if (!message.equals(this.#hello)) this.cache.invalidate(channel);
     });
   }
 
   sUnsubscribe(channel: string): void {
     this.#subscribed.delete(channel);
     this.channels.unsubscribe(channel);
-    this.quiet.invalidate(channel);
+    this.cache.invalidate(channel);
   }
 
-  /** Says and forgets: resolves at once, for Socket.IO waits for it before it emits on this gateway. */
+  /** Resolves at once, because Socket.IO waits for it before it emits on this gateway. */
   sPublish(channel: string, message: string | Buffer): Promise<void> {
     this.#send(channel, message);
     return Promise.resolve();
   }
 
-  /** Others may have come or greeted while this gateway did not hear. */
-  #greet(channel: string): void {
-    this.quiet.invalidate(channel);
-    this.#send(channel, this.#greeting);
+  /** Other gateways may have subscribed, and sent their hellos, while this one did not receive them. */
+  #sendHello(channel: string): void {
+    this.cache.invalidate(channel);
+    this.#send(channel, this.#hello);
   }
 
-  #isGreeting(message: Buffer): boolean {
-    return message.length === this.#greeting.length && message.toString().endsWith(GREETING_END);
+  #isHello(message: Buffer): boolean {
+    return message.length === this.#hello.length && message.toString().endsWith(HELLO_END);
   }
 
   #send(channel: string, message: string | Buffer): void {
     if (this.#publishing >= PUBLISHING_MAX) return;
     this.#publishing += 1;
-    void this.quiet.send(channel, message).finally(() => (this.#publishing -= 1));
+    void this.cache.send(channel, message).finally(() => (this.#publishing -= 1));
   }
 }
 
-/** As the adapter names it. */
-function channelOf(room: string): string {
+/** The channel that the adapter uses for the room. */
+function toChannel(room: string): string {
   return `${CHANNEL_PREFIX}#/#${room}#`;
 }

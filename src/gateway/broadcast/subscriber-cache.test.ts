@@ -2,56 +2,56 @@ import { expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../../test/simulation/simulated-clock.js';
 import { SubscriberCache } from './subscriber-cache.js';
 
-/** A channel with this gateway and `others` on it. */
+/** A channel to which this gateway and `others` subscribe. */
 function world() {
   const clock = new SimulatedClock();
   const sent: string[] = [];
-  const state = { others: 0, away: false, listens: true };
-  const answers: (() => void)[] = [];
+  const state = { others: 0, isDown: false, isSubscribed: true };
+  const replies: (() => void)[] = [];
   const publish = (_channel: string, message: string | Buffer): Promise<number> => {
-    if (state.away) return Promise.reject(new Error('away'));
+    if (state.isDown) return Promise.reject(new Error('down'));
     sent.push(String(message));
-    const reached = state.others + (state.listens ? 1 : 0);
-    return new Promise((resolve) => answers.push(() => resolve(reached)));
+    const reached = state.others + (state.isSubscribed ? 1 : 0);
+    return new Promise((resolve) => replies.push(() => resolve(reached)));
   };
-  const channels = new SubscriberCache(clock, publish, () => state.listens);
-  const answer = (): void => answers.splice(0).forEach((one) => one());
+  const cache = new SubscriberCache(clock, publish, () => state.isSubscribed);
+  const reply = (): void => replies.splice(0).forEach((one) => one());
   const send = async (...messages: string[]): Promise<void> => {
     for (const message of messages) {
-      const settled = channels.send('c', message);
-      answer();
+      const settled = cache.send('c', message);
+      reply();
       await settled;
     }
   };
-  return { channels, clock, sent, state, answer, send };
+  return { cache, clock, sent, state, reply, send };
 }
 
-test('with others on a channel every message goes out', async () => {
-  const { channels, sent, state, send } = world();
+test('a channel with other subscribers gets every message', async () => {
+  const { cache, sent, state, send } = world();
   state.others = 1;
   await send('a', 'b', 'c');
   expect(sent).toEqual(['a', 'b', 'c']);
-  expect(channels.isQuiet('c')).toBe(false);
+  expect(cache.hasRemoteSubscribers('c')).toBe(true);
 });
 
-test('with nobody else one message goes out, and no other until somebody comes', async () => {
-  const { channels, sent, state, send } = world();
+test('a channel without other subscribers gets one message, and no other until a gateway subscribes', async () => {
+  const { cache, sent, state, send } = world();
   await send('a', 'b', 'c');
   expect(sent).toEqual(['a']);
-  expect(channels.isQuiet('c')).toBe(true);
+  expect(cache.hasRemoteSubscribers('c')).toBe(false);
   state.others = 1;
-  channels.invalidate('c');
+  cache.invalidate('c');
   await send('d', 'e');
   expect(sent).toEqual(['a', 'd', 'e']);
 });
 
-test('other channels are none the quieter', async () => {
-  const { channels, send } = world();
+test('other channels keep their subscribers', async () => {
+  const { cache, send } = world();
   await send('a');
-  expect(channels.isQuiet('d')).toBe(false);
+  expect(cache.hasRemoteSubscribers('d')).toBe(true);
 });
 
-test('a channel is asked again when the last other has left', async () => {
+test('a channel gets no more messages after the last other subscriber has left', async () => {
   const { sent, state, send } = world();
   state.others = 1;
   await send('a', 'b');
@@ -60,7 +60,7 @@ test('a channel is asked again when the last other has left', async () => {
   expect(sent).toEqual(['a', 'b', 'c']);
 });
 
-test('a greeting that was lost is made up for after a minute', async () => {
+test('a lost hello delays messages by a minute at most', async () => {
   const { clock, sent, state, send } = world();
   await send('a');
   state.others = 1;
@@ -71,42 +71,42 @@ test('a greeting that was lost is made up for after a minute', async () => {
   expect(sent).toEqual(['a', 'c', 'd']);
 });
 
-test('who greets while a message is on its way hears the next', async () => {
-  const { channels, sent, state, answer, send } = world();
-  const first = channels.send('c', 'a');
+test('a gateway whose hello arrives while a message is on its way gets the next message', async () => {
+  const { cache, sent, state, reply, send } = world();
+  const first = cache.send('c', 'a');
   state.others = 1;
-  channels.invalidate('c');
-  answer();
+  cache.invalidate('c');
+  reply();
   await first;
   await send('b');
   expect(sent).toEqual(['a', 'b']);
 });
 
-test('of two messages on their way before and behind a greeting the second decides', async () => {
-  const { channels, sent, state, answer, send } = world();
-  const first = channels.send('c', 'a');
+test('the reply to a message before a hello does not count when another message follows the hello', async () => {
+  const { cache, sent, state, reply, send } = world();
+  const first = cache.send('c', 'a');
   state.others = 1;
-  channels.invalidate('c');
-  const second = channels.send('c', 'b');
-  answer();
+  cache.invalidate('c');
+  const second = cache.send('c', 'b');
+  reply();
   await Promise.all([first, second]);
   await send('c');
   expect(sent).toEqual(['a', 'b', 'c']);
 });
 
-test('where the gateway does not listen itself everything goes out', async () => {
+test('a channel to which the gateway does not subscribe gets every message', async () => {
   const { sent, state, send } = world();
-  state.listens = false;
+  state.isSubscribed = false;
   await send('a', 'b');
   expect(sent).toEqual(['a', 'b']);
 });
 
-test('a message that could not be published says nothing about who listens', async () => {
-  const { channels, sent, state, send } = world();
-  state.away = true;
+test('a message that could not be published leaves the subscribers unknown', async () => {
+  const { cache, sent, state, send } = world();
+  state.isDown = true;
   await send('a');
-  expect(channels.isQuiet('c')).toBe(false);
-  state.away = false;
+  expect(cache.hasRemoteSubscribers('c')).toBe(true);
+  state.isDown = false;
   await send('b', 'c');
   expect(sent).toEqual(['b']);
 });

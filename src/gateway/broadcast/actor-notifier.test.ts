@@ -1,0 +1,93 @@
+import { expect, test } from '@jest/globals';
+import { Subject } from 'rxjs';
+import type { Key64 } from '../../counters/ids.js';
+import { LIKES, Metrics, VIEWS } from '../../counters/metrics.js';
+import { APPLIED, ON } from '../../counters/operation.js';
+import type { RemoteToggle } from '../../counters/replication/delta.js';
+import type { CommittedBatch } from '../../ingest/committed-batch.js';
+import type { PendingOperation } from '../../ingest/pending-operation.js';
+import { ActorNotifier, toActorRoom } from './actor-notifier.js';
+
+const ADA = { hi: 1, lo: 2 };
+const ADAS_ROOM = 'actor:0000000100000002';
+const METRICS = Metrics.parse('likes:toggle,views:tally');
+
+/** A namespace with these sockets in Ada's room, and the events that it is given to emit. */
+function world(sockets: string[], hasRemoteSubscribers?: () => boolean) {
+  const committed = new Subject<CommittedBatch>();
+  const remoteToggles = new Subject<readonly RemoteToggle[]>();
+  const emitted: unknown[] = [];
+  const namespace = {
+    adapter: { rooms: new Map([[ADAS_ROOM, new Set(sockets)]]), ...(hasRemoteSubscribers && { hasRemoteSubscribers }) },
+    to: (room: string) => ({
+      except: (except: string[]) => ({ emit: (_: string, event: unknown) => emitted.push([room, event, except]) }),
+    }),
+  };
+  new ActorNotifier(namespace, METRICS, committed, remoteToggles);
+  const commit = (operations: PendingOperation[], outcomes: number[], answeredFrom = 0): void => {
+    committed.next({ bucket: 0, operations, outcomes: Uint8Array.from(outcomes), counts: new Map(), answeredFrom });
+  };
+  return { commit, remoteToggles, emitted };
+}
+
+function like(socketId: string | null, post = 'a', actor: Key64 = ADA): PendingOperation {
+  return { kind: 'set', post, metric: LIKES, actor, socketId, notifiesActor: true } as PendingOperation;
+}
+
+function liked(post = 'a', on = true): object {
+  return { post, metric: 'likes', on };
+}
+
+test("a room is named by the 64 bits of its actor's key", () => {
+  expect(toActorRoom({ hi: 0, lo: 42 })).toBe('actor:000000000000002a');
+  expect(toActorRoom({ hi: 2 ** 32 - 1, lo: 2 ** 32 - 1 })).toBe('actor:ffffffffffffffff');
+});
+
+test("an actor's connections are notified of a toggle, save for the one that sent it", () => {
+  const { commit, emitted } = world(['one', 'two']);
+  commit([like('one'), like(null, 'b')], [APPLIED | ON, APPLIED]);
+  expect(emitted).toEqual([
+    [ADAS_ROOM, liked(), ['one']],
+    [ADAS_ROOM, liked('b', false), []],
+  ]);
+});
+
+test('an actor with one connection is not notified, unless another gateway may have more', () => {
+  const alone = world(['one']);
+  alone.commit([like('one')], [APPLIED | ON]);
+  expect(alone.emitted).toEqual([]);
+  const elsewhere = world(['one'], () => true);
+  elsewhere.commit([like('one')], [APPLIED | ON]);
+  expect(elsewhere.emitted).toEqual([[ADAS_ROOM, liked(), ['one']]]);
+});
+
+test('only a toggle that changed leads to a notification', () => {
+  const { commit, emitted } = world(['one', 'two']);
+  const view = { ...like('one'), kind: 'add', metric: VIEWS } as PendingOperation;
+  const anonymous = { ...like('one'), notifiesActor: false };
+  commit([like('one'), view, anonymous], [ON, APPLIED, APPLIED | ON]);
+  expect(emitted).toEqual([]);
+});
+
+test('an operation that missed its deadline leads to no notification', () => {
+  const { commit, emitted } = world(['one', 'two']);
+  commit([like('one'), like('one', 'b')], [APPLIED | ON, APPLIED | ON], 1);
+  expect(emitted).toEqual([[ADAS_ROOM, liked('b'), ['one']]]);
+});
+
+test('a connection that set the same toggle later in the batch is not notified of the earlier change', () => {
+  const { commit, emitted } = world(['one', 'two', 'three']);
+  const operations = [like('one'), like('two', 'b'), like('two', 'a', { hi: 9, lo: 2 }), like('two')];
+  commit(operations, [APPLIED | ON, APPLIED | ON, 0, APPLIED]);
+  expect(emitted).toEqual([
+    [ADAS_ROOM, liked(), ['one', 'two']],
+    [ADAS_ROOM, liked('b'), ['two']],
+    [ADAS_ROOM, liked('a', false), ['two']],
+  ]);
+});
+
+test('all connections of an actor are notified of a toggle from another region', () => {
+  const { remoteToggles, emitted } = world(['one']);
+  remoteToggles.next([{ post: 'a', metric: LIKES, actor: ADA, on: false }]);
+  expect(emitted).toEqual([[ADAS_ROOM, liked('a', false), []]]);
+});

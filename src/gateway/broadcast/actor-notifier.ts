@@ -1,0 +1,86 @@
+import type { Observable } from 'rxjs';
+import type { Key64 } from '../../counters/ids.js';
+import type { Metrics } from '../../counters/metrics.js';
+import { APPLIED, ON } from '../../counters/operation.js';
+import type { RemoteToggle } from '../../counters/replication/delta.js';
+import type { CommittedBatch } from '../../ingest/committed-batch.js';
+import type { PendingOperation } from '../../ingest/pending-operation.js';
+import type { MineEvent } from '../../protocol/messages.js';
+
+/** Socket.IO's namespace, as far as it is used here. */
+interface Namespace {
+  readonly adapter: {
+    readonly rooms: ReadonlyMap<string, ReadonlySet<string>>;
+    /** Present only in the adapter that BroadcastAdapter makes. */
+    hasRemoteSubscribers?(room: string): boolean;
+  };
+  to(room: string): { except(rooms: string[]): { emit(event: 'mine', payload: MineEvent): unknown } };
+}
+
+/**
+ * The room of all connections of an actor. Operators use the name, too (docs/operations.md). It never has 20 characters as
+ * the id of a socket has, because the adapter takes such a room for one that exists on a single gateway.
+ */
+export function toActorRoom({ hi, lo }: Key64): string {
+  return `actor:${toHex32(hi)}${toHex32(lo)}`;
+}
+
+/** Notifies an actor's connections of toggles that changed through another connection, over HTTP, or in another region. */
+export class ActorNotifier {
+  constructor(
+    private readonly namespace: Namespace,
+    private readonly metrics: Metrics,
+    committed: Observable<CommittedBatch>,
+    remoteToggles: Observable<readonly RemoteToggle[]>,
+  ) {
+    committed.subscribe((batch) => this.#notifyOfBatch(batch));
+    remoteToggles.subscribe((toggles) => {
+      for (const { post, metric, actor, on } of toggles) {
+        const room = toActorRoom(actor);
+        if (this.#hasListeners(room, null)) this.#emit(room, post, metric, on, []);
+      }
+    });
+  }
+
+  #notifyOfBatch({ operations, outcomes, answeredFrom }: CommittedBatch): void {
+    for (let i = answeredFrom; i < operations.length; i++) {
+      const operation = operations[i]!;
+      const outcome = outcomes[i]!;
+      if (operation.kind !== 'set' || (outcome & APPLIED) === 0 || !operation.notifiesActor) continue;
+      const room = toActorRoom(operation.actor!);
+      if (!this.#hasListeners(room, operation.socketId)) continue;
+      this.#emit(room, operation.post, operation.metric, (outcome & ON) !== 0, socketsThatSet(operations, i));
+    }
+  }
+
+  /** Most actors have one connection. Emitting to a room costs ten times as much as this check. */
+  #hasListeners(room: string, except: string | null): boolean {
+    const { adapter } = this.namespace;
+    const sockets = adapter.rooms.get(room);
+    if (sockets !== undefined && sockets.size > (except !== null && sockets.has(except) ? 1 : 0)) return true;
+    return adapter.hasRemoteSubscribers?.(room) === true;
+  }
+
+  #emit(room: string, post: string, metric: number, on: boolean, except: string[]): void {
+    this.namespace.to(room).except(except).emit('mine', { post, metric: this.metrics.list[metric]!.name, on });
+  }
+}
+
+/**
+ * Sockets that sent the operation at `from`, or a later one of the batch for the same toggle. They are not notified,
+ * because their acknowledgements, which are as new or newer, have been written before the notification.
+ */
+function socketsThatSet(operations: readonly PendingOperation[], from: number): string[] {
+  const { post, metric, actor } = operations[from]!;
+  const sockets: string[] = [];
+  for (let i = from; i < operations.length; i++) {
+    const other = operations[i]!;
+    if (other.socketId === null || other.kind !== 'set' || other.metric !== metric || other.post !== post) continue;
+    if (other.actor!.lo === actor!.lo && other.actor!.hi === actor!.hi) sockets.push(other.socketId);
+  }
+  return sockets;
+}
+
+function toHex32(value: number): string {
+  return value.toString(16).padStart(8, '0');
+}
