@@ -100,13 +100,13 @@ function guard(app: NestExpressApplication, origins: OriginPolicy): void {
   });
 }
 
-/** Whatever is posted to /v1/regions: bytes, as large as regions send them, from those who may. */
+/** Lets peers post to /v1/replication: bytes, up to the largest body that a region sends. */
 function takeFromPeers(
   app: NestExpressApplication,
   peers: PeerAuthentication,
   isFromPeer: (request: IncomingMessage) => boolean,
 ): void {
-  app.use('/v1/regions', (request: Request, _response: Response, next: NextFunction) => {
+  app.use('/v1/replication', (request: Request, _response: Response, next: NextFunction) => {
     if (request.method === 'POST') peers.authenticate(request);
     next();
   });

@@ -6,6 +6,7 @@ import { CountersController } from './counters.controller.js';
 import { PeerAuthentication } from './peer-authentication.js';
 import { ReadLimiter } from './reads.js';
 import { RegionsController } from './regions.controller.js';
+import { ReplicationController } from './replication.controller.js';
 import { StreamController } from './stream.controller.js';
 import { StreamRegistry } from './stream-registry.js';
 
@@ -18,7 +19,7 @@ const everywhere = {
 
 /** REST and Server-Sent Events. What goes around them (CORS, limits, errors, documentation): configureHttp. */
 @Module({
-  controllers: [RegionsController, CountersController, StreamController],
+  controllers: [RegionsController, ReplicationController, CountersController, StreamController],
   providers: [StreamRegistry, PeerAuthentication, ReadLimiter, everywhere],
   exports: [StreamRegistry, PeerAuthentication],
 })

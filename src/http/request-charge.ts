@@ -23,7 +23,7 @@ export function chargeRequests(
 ) {
   return (request: IncomingMessage, response: ServerResponse, next: () => void): void => {
     const { url = '' } = request;
-    if (url.startsWith('/v1/regions/') && isFromPeer(request)) {
+    if (url.startsWith('/v1/replication/') && isFromPeer(request)) {
       next();
       return;
     }

@@ -77,7 +77,7 @@ export class AntiEntropy {
     for await (const shipment of this.#pages(new Set(differing.keys()))) {
       const posts = shipment.posts.filter((one) => isIn(one, beforeMs, differing.get(shipment.bucket)!));
       if (posts.length === 0) continue;
-      await peer.push([{ ...shipment, kind: 'quiet', after: since, upTo: since, posts }]);
+      await peer.push([{ ...shipment, kind: 'repair', after: since, upTo: since, posts }]);
       shipped += posts.length;
     }
     return shipped;

@@ -84,7 +84,7 @@ export class FullSync {
       return [
         {
           ...shipment,
-          kind: 'end',
+          kind: 'full-sync-end',
           posts: [],
           after: own.clock,
           upTo: own.clock,

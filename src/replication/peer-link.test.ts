@@ -31,7 +31,7 @@ test('a link goes on with its other buckets when another gateway leads one of th
     region: 'us',
     async push(shipments: readonly Delta[]): Promise<readonly DeltaAck[]> {
       // The first page has been sent, which is of bucket 0: the second one is of bucket 1.
-      if (shipments.some(({ kind }) => kind === 'scan')) led = [0];
+      if (shipments.some(({ kind }) => kind === 'full-sync')) led = [0];
       return us.merge(shipments);
     },
     compareDigests: () => Promise.resolve([]),

@@ -135,7 +135,7 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
     const bucket = this.#buckets[number]!;
     const posts = buckets.has(number) ? bucket.posts.slice(at, at + limit) : [];
     const next = posts.length < limit ? `${number + 1} 0` : `${number} ${at + limit}`;
-    const shipment = emptyDelta('scan', number, bucket, 0);
+    const shipment = emptyDelta('full-sync', number, bucket, 0);
     const shipped = posts.map((post) => buildFullPost(bucket, this.metrics, post));
     return Promise.resolve({ deltas: shipped.length > 0 ? [{ ...shipment, posts: shipped }] : [], next });
   }
@@ -146,7 +146,7 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
         const number = bucketOf(post, this.#buckets.length);
         const bucket = this.#buckets[number]!;
         const shown = { ...buildFullPost(bucket, this.metrics, post), members: [] };
-        return { ...emptyDelta('scan', number, bucket, 0), posts: [shown] };
+        return { ...emptyDelta('full-sync', number, bucket, 0), posts: [shown] };
       }),
     );
   }

@@ -88,9 +88,12 @@ describe('a request that does not fit is told what would', () => {
     expect(answer).toEqual(badRequest(/GET and PUT \/v1\/\{post\}\/\{metric\}, GET \/v1\/counts/, 404));
   });
 
-  it.each(['ship', 'compare', 'show'])('POST /v1/regions/%s, for it has no peers', async (what) => {
+  it.each(['deltas', 'digests', 'posts'])('POST /v1/replication/%s, for it has no peers', async (what) => {
     const body = { code: 'FORBIDDEN', message: 'this gateway has no PEERS', retryable: false };
-    expect(await ask('POST', `/v1/regions/${what}`, '', { 'Tallycast-Region': 'us' })).toEqual({ status: 403, body });
+    expect(await ask('POST', `/v1/replication/${what}`, '', { 'Tallycast-Region': 'us' })).toEqual({
+      status: 403,
+      body,
+    });
   });
 
   it.each(['counts', 'stream'])('more posts than the limit in %s', async (path) => {

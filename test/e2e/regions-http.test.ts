@@ -126,7 +126,7 @@ describe('another region', () => {
   });
 
   it('whose token is wrong is refused before its body is read', async () => {
-    const response = await post('ship', Buffer.alloc(2 * 1024 * 1024), { Authorization: 'Bearer no' });
+    const response = await post('deltas', Buffer.alloc(2 * 1024 * 1024), { Authorization: 'Bearer no' });
     expect(response).toMatchObject({ status: 401, body: { code: 'UNAUTHORIZED' } });
   });
 
@@ -140,11 +140,11 @@ describe('another region', () => {
   });
 });
 
-const COUNTS = { 'Tallycast-Region': 'us', 'Tallycast-Counts': `${BUCKETS} hash ${METRICS}` };
+const COUNTS = { 'Tallycast-Region': 'us', 'Tallycast-Schema': `${BUCKETS} hash ${METRICS}` };
 
 async function post(what: string, body: Buffer, headers: Record<string, string> = {}) {
   const all = { Authorization: `Bearer ${PEER_TOKEN}`, ...COUNTS, ...headers };
-  const response = await fetch(`${eu.url}/v1/regions/${what}`, { method: 'POST', body, headers: all });
+  const response = await fetch(`${eu.url}/v1/replication/${what}`, { method: 'POST', body, headers: all });
   const bytes = Buffer.from(await response.arrayBuffer());
   const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
   return { status: response.status, body: isJson ? (JSON.parse(bytes.toString()) as unknown) : bytes };
@@ -152,18 +152,22 @@ async function post(what: string, body: Buffer, headers: Record<string, string> 
 
 describe('what is posted for regions', () => {
   it('is answered in bytes', async () => {
-    const { status, body } = await post('ship', encodeDeltas([views('by-hand', 1)]));
+    const { status, body } = await post('deltas', encodeDeltas([views('by-hand', 1)]));
     expect(status).toBe(200);
     expect(decodeAcks(body as Buffer)).toHaveLength(1);
   });
 
   it.each([
-    ['ship', Buffer.alloc(0), 'version: the message ends within it'],
-    ['ship', Buffer.from('{"action":"increment"}'), 'version must be 3'],
-    ['ship', encodeDeltas([views('a', 1)]).subarray(0, -1), 'entries: the message ends before the last'],
-    ['compare', Buffer.from([3, 1, 64, 0, 0]), 'bucket must be below 64'],
-    ['show', Buffer.from([3, 1, 1, 0x20]), 'post must match ^[A-Za-z0-9_.:-]{1,64}$'],
-    ['show', encodePosts(new Array<string>(501).fill('a')), 'posts must be at most 500'],
+    ['deltas', Buffer.alloc(0), 'format: the message ends within it'],
+    [
+      'deltas',
+      Buffer.from('{"action":"increment"}'),
+      'format 123 is not supported (this region reads format 4); run one version in all regions',
+    ],
+    ['deltas', encodeDeltas([views('a', 1)]).subarray(0, -1), 'entries: the message ends before the last'],
+    ['digests', Buffer.from([4, 1, 64, 0, 0]), 'bucket must be below 64'],
+    ['posts', Buffer.from([4, 1, 1, 0x20]), 'post must match ^[A-Za-z0-9_.:-]{1,64}$'],
+    ['posts', encodePosts(new Array<string>(501).fill('a')), 'posts must be at most 500'],
   ])('%s: what is no message is a BAD_REQUEST that names the field', async (what, body, message) => {
     const answer = await post(what, body);
     expect(answer).toMatchObject({ status: 400, body: { code: 'BAD_REQUEST', retryable: false } });
@@ -171,7 +175,7 @@ describe('what is posted for regions', () => {
   });
 
   it('over 1 MiB is PAYLOAD_TOO_LARGE', async () => {
-    expect(await post('ship', Buffer.alloc(1024 * 1024 + 1))).toEqual({
+    expect(await post('deltas', Buffer.alloc(1024 * 1024 + 1))).toEqual({
       status: 413,
       body: { code: 'PAYLOAD_TOO_LARGE', message: 'a body has at most 1048576 bytes', retryable: false },
     });
@@ -179,16 +183,16 @@ describe('what is posted for regions', () => {
 
   it('from a page of another origin is refused, and no page is told that it may', async () => {
     const Origin = 'https://elsewhere.example';
-    expect(await post('ship', encodeDeltas([]), { Origin })).toMatchObject({ status: 403 });
+    expect(await post('deltas', encodeDeltas([]), { Origin })).toMatchObject({ status: 403 });
     const headers = { Origin, 'Access-Control-Request-Method': 'POST' };
-    const preflight = await fetch(`${eu.url}/v1/regions/ship`, { method: 'OPTIONS', headers });
+    const preflight = await fetch(`${eu.url}/v1/replication/deltas`, { method: 'OPTIONS', headers });
     expect(preflight.headers.get('access-control-allow-origin')).toBeNull();
   });
 
   it('leaves a post of that name alone', async () => {
-    const response = await fetch(`${eu.url}/v1/regions/likes`, { ...UP, headers: { 'Actor-Id': 'ada' } });
+    const response = await fetch(`${eu.url}/v1/replication/likes`, { ...UP, headers: { 'Actor-Id': 'ada' } });
     expect(await response.json()).toMatchObject({ count: 1 });
-    expect(await countOf('/v1/regions/likes')).toBe(1);
+    expect(await countOf('/v1/replication/likes')).toBe(1);
   });
 });
 

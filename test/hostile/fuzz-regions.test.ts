@@ -19,15 +19,15 @@ const METRICS = 'likes:toggle,views:tally';
 const HEADERS = {
   Authorization: `Bearer ${TOKEN}`,
   'Tallycast-Region': 'us',
-  'Tallycast-Counts': `${BUCKETS} ${METRICS}`,
+  'Tallycast-Schema': `${BUCKETS} hash ${METRICS}`,
 };
 const UNAVAILABLE = 503;
 
 /** What a peer posts: mostly changed in one place at most, so that much of it gets as far as the store. */
 const calls = fc.oneof(
-  { weight: 2, arbitrary: callOf('ship', shipments.map(encodeDeltas)) },
-  { weight: 1, arbitrary: callOf('compare', digests.map(encodeDigests)) },
-  { weight: 1, arbitrary: callOf('show', postLists.map(encodePosts)) },
+  { weight: 2, arbitrary: callOf('deltas', shipments.map(encodeDeltas)) },
+  { weight: 1, arbitrary: callOf('digests', digests.map(encodeDigests)) },
+  { weight: 1, arbitrary: callOf('posts', postLists.map(encodePosts)) },
 );
 /** What a peer answers when it is asked to show posts. */
 const answers = bytesOf(shipments.map(encodeDeltas));
@@ -49,7 +49,7 @@ beforeAll(async () => {
   peer = createServer((request, response) => {
     request.resume();
     // What the gateway ships by itself is refused, so that every answer is one of the fuzz.
-    response.statusCode = request.url === '/v1/regions/show' ? 200 : UNAVAILABLE;
+    response.statusCode = request.url === '/v1/replication/posts' ? 200 : UNAVAILABLE;
     response.end(answer);
   });
   peer.listen(0, '127.0.0.1');
@@ -67,7 +67,7 @@ afterAll(async () => {
 });
 
 async function post({ what, body }: { what: string; body: Buffer }): Promise<void> {
-  const response = await fetch(`${gateway.url}/v1/regions/${what}`, { method: 'POST', body, headers: HEADERS });
+  const response = await fetch(`${gateway.url}/v1/replication/${what}`, { method: 'POST', body, headers: HEADERS });
   const bytes = Buffer.from(await response.arrayBuffer());
   if (response.status === 200) return;
   expect({ what, status: response.status, text: bytes.toString() }).toMatchObject({ status: 400 });

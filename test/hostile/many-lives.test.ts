@@ -30,7 +30,7 @@ afterAll(stopRedis);
 function shipmentOf(entries: readonly Omit<EntryDelta, 'metric' | 'n'>[], post = 'post'): Delta {
   return {
     ...{
-      kind: 'scan',
+      kind: 'full-sync',
       bucket: 0,
       startedAtStamp: 0,
       predecessors: [],

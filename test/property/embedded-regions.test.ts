@@ -139,7 +139,7 @@ async function shipAll(from: Region, to: Region, random: Random): Promise<void> 
     return {
       ...shipment,
       posts: [],
-      kind: 'end' as const,
+      kind: 'full-sync-end' as const,
       after: clock,
       upTo: clock,
       fullSyncReceiver: theirs[bucket]!,

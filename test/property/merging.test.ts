@@ -99,7 +99,7 @@ function shipmentOf(post: string, source: string, told: readonly Told[]): Delta 
     members: [],
   }));
   return {
-    ...{ kind: 'scan', bucket: bucketOf(post, BUCKETS), startedAtStamp: 0, predecessors: [] },
+    ...{ kind: 'full-sync', bucket: bucketOf(post, BUCKETS), startedAtStamp: 0, predecessors: [] },
     ...{ after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0, fullSyncReceiver: null },
     source: { region: source, epoch: NEWEST, nonce: 10 * NEWEST },
     posts: about,

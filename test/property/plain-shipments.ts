@@ -64,7 +64,7 @@ export function asRepair(shipment: Delta, random: Random): Delta {
   const isHeard = random.chance(0.8);
   const floor = isHeard ? Math.max(since, shipment.stableStamp) : shipment.stableStamp;
   const posts = isHeard ? shipment.posts.map(withoutRegisters) : shipment.posts;
-  return { ...shipment, kind: 'quiet', after: since, upTo: since, stableStamp: floor, posts };
+  return { ...shipment, kind: 'repair', after: since, upTo: since, stableStamp: floor, posts };
 }
 
 function withoutRegisters(post: PostDelta): PostDelta {

@@ -162,7 +162,7 @@ export class World {
         ...about,
         source,
         posts: [],
-        kind: 'end',
+        kind: 'full-sync-end',
         after: clock,
         upTo: clock,
         fullSyncReceiver: theirs[bucket]!,

@@ -145,7 +145,7 @@ describe('changes of other regions', () => {
     // It is not known here yet: nothing is confirmed before it was shown.
     expect(await regions.merge([shipment])).toMatchObject([{ upTo: 0, incarnationRejected: false }]);
     const [receiver] = await regions.bucketStatus([0]);
-    expect(await regions.merge([{ ...shipment, kind: 'end', fullSyncReceiver: receiver! }])).toMatchObject([
+    expect(await regions.merge([{ ...shipment, kind: 'full-sync-end', fullSyncReceiver: receiver! }])).toMatchObject([
       { ...US_LIFE, upTo },
     ]);
     expect((await store.read([POST], null))[0]!.counts.totals).toEqual([1_002, 5, 0, 0]);
@@ -267,7 +267,7 @@ describe('a region on a cluster', () => {
         const shipments = await allPages(from);
         const ends = collected.map((one, bucket): Delta => {
           const { clock } = standings[bucket]!;
-          return { ...one!, kind: 'end', after: clock, upTo: clock, fullSyncReceiver: receivers[bucket]! };
+          return { ...one!, kind: 'full-sync-end', after: clock, upTo: clock, fullSyncReceiver: receivers[bucket]! };
         });
         const receipts = await to.merge([...shipments, ...ends]);
         expect(receipts.slice(-ALL.length).map(({ upTo }) => upTo)).toEqual(standings.map(({ clock }) => clock));

@@ -111,7 +111,14 @@ describe('of more last words than its logs have room for a bucket', () => {
   it('keeps none that all regions know', async () => {
     await saidMuch();
     const [{ clock, ...fullSyncReceiver } = { clock: 0, epoch: 0, nonce: 0 }] = await regions.bucketStatus([0]);
-    const end = { kind: 'end', after: clock, upTo: clock, ackedUpTo: clock, posts: [], fullSyncReceiver } as const;
+    const end = {
+      kind: 'full-sync-end',
+      after: clock,
+      upTo: clock,
+      ackedUpTo: clock,
+      posts: [],
+      fullSyncReceiver,
+    } as const;
     await regions.merge([{ ...shipmentOf([]), ...end }]);
     await until(async () => {
       await regions.changesSince([{ ...ASKED, after: clock, ackedUpTo: clock }], ['us'], 500);

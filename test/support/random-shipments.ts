@@ -26,7 +26,7 @@ export class RandomDeltas {
   delta(): Delta {
     const { random } = this;
     return {
-      kind: random.pick(['changes', 'scan', 'end', 'quiet']),
+      kind: random.pick(['changes', 'full-sync', 'full-sync-end', 'repair']),
       bucket: this.number(4096),
       source: this.#replica(),
       startedAtStamp: this.number(),

@@ -24,15 +24,15 @@ export interface Source {
 }
 
 /**
- * What a region tells a peer of one bucket. All of it is absolute, so that it may come late, twice, or not at all.
+ * A part of one bucket's state, as a region sends it to a peer. Every value is absolute, so that a delta may arrive late, twice, or never.
  *
- *     changes   what the source has changed after `after` and up to `upTo`, newest state only
- *     scan      posts with all that the source knows of them, whoever counted it; `upTo` is `after`, until …
- *     end       … the last part of a scan, which has shown all that there was at `upTo`
- *     quiet     such posts, that nobody has changed since the stamp `after`, and that are not the same at the receiver
+ *     changes         changes of the source after `after` and up to `upTo`, latest state only
+ *     full-sync       posts with all their state at the source, whoever counted it; `upTo` is `after`
+ *     full-sync-end   the last delta of a full sync, which contained everything up to `upTo`
+ *     repair          posts that differ at the receiver and that nobody has changed since the stamp `after`
  */
 export interface Delta extends Source {
-  readonly kind: 'changes' | 'scan' | 'end' | 'quiet';
+  readonly kind: 'changes' | 'full-sync' | 'full-sync-end' | 'repair';
   readonly bucket: number;
   readonly after: number;
   readonly upTo: number;

@@ -27,7 +27,7 @@ function shipmentOf(region: string, stamp: number, on: boolean): Delta {
   const posts = [{ post: POST, updatedAtMs: START_MS, entries: [], registers, members: [] }];
   const stamps = { startedAtStamp: 0, after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0 };
   return {
-    kind: 'scan',
+    kind: 'full-sync',
     bucket: 0,
     source: { region, epoch: 1, nonce: 20 },
     predecessors: [],

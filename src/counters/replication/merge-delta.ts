@@ -184,8 +184,8 @@ class Merging {
     const { stableStamp: floor } = shipment;
     const { metric, subset: part, subsets: parts } = theirs;
     if (floor > this.#regional.state.stableStamp) this.#regional.receive(floor);
-    if (shipment.kind === 'quiet') this.#quietMembers(id, post, theirs);
-    if (shipment.kind === 'quiet' || floor <= this.#regional.state.stableStamp) return;
+    if (shipment.kind === 'repair') this.#quietMembers(id, post, theirs);
+    if (shipment.kind === 'repair' || floor <= this.#regional.state.stableStamp) return;
     const settled = new Set(theirs.actors.map(textOf));
     const told = new Set(registers.filter((one) => one.metric === metric).map(({ actor }) => textOf(actor)));
     for (const actor of bucket.listMembers(id, metric)) {

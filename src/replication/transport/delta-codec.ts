@@ -28,7 +28,7 @@ import { WireError, WireReader, WireWriter } from './wire-format.js';
  *
  * An age is how much earlier something is than the latest, plus 1; 0 stands for 0, which is never.
  */
-const KINDS = ['changes', 'scan', 'end', 'quiet'] as const;
+const KINDS = ['changes', 'full-sync', 'full-sync-end', 'repair'] as const;
 const SHOWN = 4;
 const REGISTERS = 1;
 const MEMBERS = 2;

@@ -102,7 +102,7 @@ function receiptFor({ bucket, source, upTo }: Delta, refused = false): DeltaAck 
 
 function shown(post: string, region = 'us'): Delta {
   return {
-    kind: 'scan',
+    kind: 'full-sync',
     bucket: bucketOf(post, BUCKETS),
     source: { region, epoch: 1, nonce: 1 },
     ...{ startedAtStamp: 0, predecessors: [], after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0, fullSyncReceiver: null },
@@ -117,11 +117,11 @@ describe('a peer', () => {
     for (let i = 0; i < 3; i++) expect(await peer.push(shipments)).toEqual(shipments.map((one) => receiptFor(one)));
     expect(connections).toBe(1);
     expect(calls[0]).toMatchObject({
-      url: '/v1/regions/ship',
+      url: '/v1/replication/deltas',
       headers: {
         authorization: `Bearer ${TOKEN}`,
         'tallycast-region': 'eu',
-        'tallycast-counts': `${BUCKETS} hash likes:toggle,views:tally`,
+        'tallycast-schema': `${BUCKETS} hash likes:toggle,views:tally`,
         'content-type': 'application/octet-stream',
       },
       body: encodeDeltas(shipments),
@@ -135,7 +135,7 @@ describe('a peer', () => {
     const actors = Array.from({ length: 300_000 }, (_, i) => ({ hi: i, lo: Math.imul(i, 0x9e3779b1) >>> 0 }));
     const large = shown('large', 'eu');
     const members = [{ metric: 0, subset: 0, subsets: 1, actors }];
-    const end = { kind: 'end' as const, upTo: 9, fullSyncReceiver: { epoch: 1, nonce: 2 } };
+    const end = { kind: 'full-sync-end' as const, upTo: 9, fullSyncReceiver: { epoch: 1, nonce: 2 } };
     const shipment = { ...large, ...end, posts: [{ ...large.posts[0]!, members }] };
     let call = 0;
     answer = ({ body }, response) => {
@@ -209,7 +209,9 @@ describe('a call that fails says in one line why', () => {
 
   it('the answer is none', async () => {
     answer = (_called, response) => response.end('hello');
-    await expect(peer.push([])).rejects.toThrow(/^us answered what it should not: version must be 3$/);
+    await expect(peer.push([])).rejects.toThrow(
+      /^us answered what it should not: format 104 is not supported \(this region reads format 4\); run one version in all regions$/,
+    );
     answer = (_called, response) => response.end(encodeAcks([receiptFor(shown('a'))]));
     await expect(peer.push([])).rejects.toThrow(/^us answered with 1 receipts for 0$/);
   });

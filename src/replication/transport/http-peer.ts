@@ -19,6 +19,9 @@ const ANSWER_BYTES_MAX = 8 * 1024 * 1024;
 const SOCKETS = 4;
 const ERROR_CHARS = 200;
 
+const ROUTE = '/v1/replication';
+type Resource = 'deltas' | 'digests' | 'posts';
+
 export interface HttpPeerOptions {
   /** Name of this region. */
   readonly region: string;
@@ -31,7 +34,7 @@ export interface HttpPeerOptions {
 }
 
 /**
- * Another region over HTTP: `POST /v1/regions/ship`, `compareDigests` and `readPosts`, bodies as in delta-codec.ts. A call that fails rejects with
+ * Another region over HTTP: `POST /v1/replication/deltas`, `digests` and `posts`, bodies as in delta-codec.ts. A call that fails rejects with
  * one line: `us answered 403: …`, `us: connect ECONNREFUSED`. It repeats no address, for everybody may read it.
  */
 export class HttpPeer implements Peer {
@@ -54,7 +57,7 @@ export class HttpPeer implements Peer {
   async push(shipments: readonly Delta[]): Promise<readonly DeltaAck[]> {
     const receipts: DeltaAck[] = [];
     for (const { bytes, items } of this.options.requests.encode(shipments)) {
-      const answers = await this.#call('ship', bytes, decodeAcks);
+      const answers = await this.#call('deltas', bytes, decodeAcks);
       if (answers.length !== items.length)
         throw new Error(`${this.region} answered with ${answers.length} receipts for ${items.length}`);
       for (const [i, receipt] of answers.entries()) {
@@ -69,7 +72,7 @@ export class HttpPeer implements Peer {
   async compareDigests(digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
     const differences: Difference[] = [];
     for (const { bytes } of encodeDigestRequests(digests)) {
-      differences.push(...(await this.#call('compare', bytes, decodeDifferences)));
+      differences.push(...(await this.#call('digests', bytes, decodeDifferences)));
     }
     return differences;
   }
@@ -77,7 +80,7 @@ export class HttpPeer implements Peer {
   async readPosts(posts: readonly string[]): Promise<readonly Delta[]> {
     const shipments: Delta[] = [];
     for (const { bytes } of encodePostRequests(posts)) {
-      const shown = await this.#call('show', bytes, (answer) => {
+      const shown = await this.#call('posts', bytes, (answer) => {
         const decoded = decodeDeltas(answer);
         this.options.validation.check(this.region, decoded);
         return decoded;
@@ -92,8 +95,8 @@ export class HttpPeer implements Peer {
     this.#agent.destroy();
   }
 
-  async #call<T>(what: string, body: Buffer, decode: (answer: Buffer) => T): Promise<T> {
-    const answer = await this.#within(CALL_MS, what, body);
+  async #call<T>(resource: Resource, body: Buffer, decode: (answer: Buffer) => T): Promise<T> {
+    const answer = await this.#within(CALL_MS, resource, body);
     try {
       return decode(answer);
     } catch (error) {
@@ -103,14 +106,14 @@ export class HttpPeer implements Peer {
     }
   }
 
-  async #within(ms: number, what: string, body: Buffer): Promise<Buffer> {
+  async #within(ms: number, resource: Resource, body: Buffer): Promise<Buffer> {
     const call: Call = { isLate: false, request: null };
     const timer = this.options.clock.after(ms, () => {
       call.isLate = true;
       call.request?.destroy();
     });
     try {
-      return await this.#post(what, body, call);
+      return await this.#post(resource, body, call);
     } catch (error) {
       if (call.isLate) throw new Error(`${this.region}: no answer within ${ms / 1000} s`, { cause: error });
       throw error;
@@ -119,33 +122,37 @@ export class HttpPeer implements Peer {
     }
   }
 
-  async #post(what: string, body: Buffer, call: Call): Promise<Buffer> {
-    const request = this.#request(what, body);
+  async #post(resource: Resource, body: Buffer, call: Call): Promise<Buffer> {
+    const request = this.#request(resource, body);
     call.request = request;
     try {
       const { status, answer } = await answerTo(request);
       if (status === 200) return answer;
+      if (status === 404) {
+        throw new PeerRefusal(`${this.region} has no POST ${ROUTE}/${resource}: run one version in all regions`);
+      }
       throw new PeerRefusal(`${this.region} answered ${status}: ${messageOf(answer)}`);
     } catch (error) {
       if (error instanceof PeerRefusal) throw error;
       // A connection that was kept is closed by the peer at the moment it is used again; all calls may be repeated.
-      if (!call.isLate && request.reusedSocket && codeOf(error) === 'ECONNRESET') return this.#post(what, body, call);
+      if (!call.isLate && request.reusedSocket && codeOf(error) === 'ECONNRESET')
+        return this.#post(resource, body, call);
       throw new Error(`${this.region}: ${reasonOf(error)}`, { cause: error });
     }
   }
 
-  #request(what: string, body: Buffer): ClientRequest {
+  #request(resource: Resource, body: Buffer): ClientRequest {
     const { region, token, validation: rules } = this.options;
     const send = this.#address.protocol === 'https:' ? httpsRequest : httpRequest;
     const request = send({
       ...this.#address,
-      path: `/v1/regions/${what}`,
+      path: `${ROUTE}/${resource}`,
       method: 'POST',
       agent: this.#agent,
       headers: {
         Authorization: `Bearer ${token}`,
         'Tallycast-Region': region,
-        'Tallycast-Counts': rules.schema,
+        'Tallycast-Schema': rules.schema,
         'Content-Type': 'application/octet-stream',
         'Content-Length': body.length,
       },

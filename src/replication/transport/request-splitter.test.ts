@@ -46,7 +46,7 @@ describe('shipments that are too large for a request', () => {
         expect({ ...parts.at(-1)!, posts: [] }).toEqual({ ...shipment, posts: [] });
         for (const part of parts.slice(0, -1)) {
           expect(part).toMatchObject({ upTo: shipment.after, fullSyncReceiver: null, source: shipment.source });
-          expect(part.kind).toBe(shipment.kind === 'end' ? 'scan' : shipment.kind);
+          expect(part.kind).toBe(shipment.kind === 'full-sync-end' ? 'full-sync' : shipment.kind);
         }
       }
       const members = items.flatMap(({ shipment }) => shipment.posts.flatMap((post) => post.members));
@@ -66,7 +66,7 @@ describe('shipments that are too large for a request', () => {
     const actors = Array.from({ length: 20_000 }, (_, i) => ({ hi: Math.imul(i, 0x9e3779b1) >>> 0, lo: i }));
     const known = { metric: 0, actor: { hi: 1, lo: 2 }, stamp: 900_000, on: true };
     const shipment: Delta = {
-      kind: 'scan',
+      kind: 'full-sync',
       bucket: 0,
       source: { region: 'us', epoch: 1, nonce: 1 },
       ...{

@@ -93,7 +93,7 @@ function tooLarge(): never {
 function splitDelta(shipment: Delta): Delta[] {
   const { posts } = shipment;
   const [first, last] = posts.length > 1 ? halve(posts) : splitPost(posts[0] ?? tooLarge()).map((post) => [post]);
-  const kind = shipment.kind === 'end' ? 'scan' : shipment.kind;
+  const kind = shipment.kind === 'full-sync-end' ? 'full-sync' : shipment.kind;
   return [
     { ...shipment, kind, upTo: shipment.after, fullSyncReceiver: null, posts: first! },
     { ...shipment, posts: last! },

@@ -4,8 +4,8 @@ import type { Incarnation } from '../../counters/pn-counter.js';
 /** What came is not a message of another region; says which field is wrong. */
 export class WireError extends Error {}
 
-/** First byte of every message. 3: keys of actors are made otherwise than in 2. */
-const VERSION = 3;
+/** First byte of every message. Regions of one deployment read one format only. */
+const FORMAT = 4;
 const ROOM_BYTES = 1_024;
 
 /** Writes one message: bytes, ASCII, and unsigned LEB128 numbers (7 bits a byte, low first; DWARF 4, section 7.6). */
@@ -14,7 +14,7 @@ export class WireWriter {
   #at = 0;
 
   constructor() {
-    this.byte(VERSION);
+    this.byte(FORMAT);
   }
 
   byte(value: number): void {
@@ -75,7 +75,11 @@ export class WireReader {
 
   constructor(bytes: Uint8Array) {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    if (this.byte('version', 0xff) !== VERSION) throw new WireError(`version must be ${VERSION}`);
+    const format = this.byte('format', 0xff);
+    if (format === FORMAT) return;
+    throw new WireError(
+      `format ${format} is not supported (this region reads format ${FORMAT}); run one version in all regions`,
+    );
   }
 
   byte(field: string, max: number): number {

@@ -106,7 +106,7 @@ export class EmbeddedReplication implements ReplicatedStore {
         posts.set(number, [...(posts.get(number) ?? []), scanned]);
       }
       const deltas = [...posts].map(([number, scanned]) => {
-        return { ...emptyDelta('scan', number, records.bucket(number), 0), posts: scanned };
+        return { ...emptyDelta('full-sync', number, records.bucket(number), 0), posts: scanned };
       });
       return { deltas, next: ids.length < idsMax ? null : ids.at(-1)! };
     });
@@ -118,7 +118,7 @@ export class EmbeddedReplication implements ReplicatedStore {
         const number = bucketOf(post, this.access.buckets);
         const bucket = records.bucket(number);
         const shown = { ...buildFullPost(bucket, this.access.metrics, post), members: [] };
-        return { ...emptyDelta('scan', number, bucket, 0), posts: [shown] };
+        return { ...emptyDelta('full-sync', number, bucket, 0), posts: [shown] };
       }),
     );
   }

@@ -11,7 +11,7 @@ const METHODS = ['GET', 'PUT', 'POST', 'HEAD', 'OPTIONS', 'DELETE', 'PATCH', 'TR
 const ODD_PATHS = [
   ...['/', '//', '/..', '/v1', '/v1/', '/v1//likes', '/v1/%/likes', '/v1/%ff/likes', '/v1/%00/likes', '/v1/../healthz'],
   ...['/v1/..%2f..%2fetc%2fpasswd/likes', '/docs', '/docs/../../package.json', '/client.js', '/socket.io', '*', 'fuzz'],
-  ...['http://elsewhere.example/v1/fuzz/likes', '/v1/counts', '/v1/regions', '/v1/regions/ship', '/\\'],
+  ...['http://elsewhere.example/v1/fuzz/likes', '/v1/counts', '/v1/regions', '/v1/replication/deltas', '/\\'],
   `/v1/${'x'.repeat(LONG)}/likes`,
 ];
 const ODD_HEADERS = [

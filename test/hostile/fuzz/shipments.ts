@@ -63,7 +63,7 @@ const posts: fc.Arbitrary<PostDelta> = fc.record({
 /** Of region us, and about posts of its bucket: what another region takes in, whatever it thinks of it. */
 const shipment: fc.Arbitrary<Delta> = fc
   .record({
-    kind: fc.constantFrom('changes' as const, 'scan' as const, 'end' as const, 'quiet' as const),
+    kind: fc.constantFrom('changes' as const, 'full-sync' as const, 'full-sync-end' as const, 'repair' as const),
     source: life.map((of) => ({ region: 'us', ...of })),
     startedAtStamp: stamp,
     predecessors: fc.array(life, { maxLength: 2 }),

@@ -44,7 +44,7 @@ it('a store that was closed has nothing to tell a peer that has its last change,
   expect(changes!.posts).toHaveLength(1);
   const later = { ...changes!, source: { ...source, region: 'us' }, posts: [], stableStamp: upTo + 1_000_000 };
   const [standing] = await store.replication!.bucketStatus([0]);
-  await store.replication!.merge([{ ...later, kind: 'end', fullSyncReceiver: standing! }]);
+  await store.replication!.merge([{ ...later, kind: 'full-sync-end', fullSyncReceiver: standing! }]);
   const [seen] = await store.replication!.bucketStatus([0]);
   expect(seen!.clock).toBe(upTo + 1_000_000);
   await store.close();

@@ -58,7 +58,7 @@ export function emptyFullSync(region: string, bucket: number, standing: Replicat
   } = standing;
   const source = { region, epoch, nonce };
   return {
-    kind: 'scan',
+    kind: 'full-sync',
     bucket,
     source,
     startedAtStamp: born,

@@ -63,7 +63,7 @@ export class DeltaMerger {
       // First the clock sees their floor: what is toggled from now on, while members are read, is later.
       const { receipt, floor } = await this.#ask({ delta: shipment, entries: [], toggles: [], isLast: false });
       if (receipt.incarnationRejected) return receipt;
-      if (shipment.stableStamp > (shipment.kind === 'quiet' ? shipment.after - 1 : floor)) {
+      if (shipment.stableStamp > (shipment.kind === 'repair' ? shipment.after - 1 : floor)) {
         for (const toggle of await this.#differing(shipment)) told.get(toggle.post)!.toggles.push(toggle);
       }
     }
@@ -83,7 +83,7 @@ export class DeltaMerger {
     const told = posts.filter(({ members }) => members.length > 0);
     const names = [...new Set(told.map(({ post }) => post))];
     const here = await this.reads.readMembers(key, async () => (await this.reads.readPosts(key, names)).records);
-    return told.flatMap((post) => (shipment.kind === 'quiet' ? missingOf : differingOf)(post, here, shipment));
+    return told.flatMap((post) => (shipment.kind === 'repair' ? missingOf : differingOf)(post, here, shipment));
   }
 
   async #ask(part: DeltaFragment): Promise<Answer> {
