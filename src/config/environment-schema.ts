@@ -225,7 +225,11 @@ const REGIONS = {
       matching(/^[!-~]{16,256}$/, '16 to 256 visible ASCII characters, the same in all regions'),
       'With PEERS: the secret that all regions share',
     ),
-    SHIP_MS: setting(integer(10, 60_000, 'ms'), '100', 'Least time between two pushes of changes to a peer'),
+    REPLICATION_INTERVAL_MS: setting(
+      integer(10, 60_000, 'ms'),
+      '100',
+      'Least time between two pushes of changes to a peer',
+    ),
   },
   notes: ['[regions.md](regions.md) describes how to set regions up.'],
 } satisfies SettingGroup;

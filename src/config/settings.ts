@@ -56,7 +56,7 @@ function toSettings(env: Environment) {
     region: env.REGION,
     peers: env.PEERS ?? [],
     peerToken: env.PEER_TOKEN ?? '',
-    replicationIntervalMs: env.SHIP_MS,
+    replicationIntervalMs: env.REPLICATION_INTERVAL_MS,
   };
 }
 

@@ -6,7 +6,7 @@ import type { Delta } from '../counters/replication/delta.js';
 import type { ChangesRequest, BucketStatus } from '../store/replicated-store.js';
 import { ChangeReader } from './change-reader.js';
 
-const SHIP_MS = 100;
+const INTERVAL_MS = 100;
 const LED = [0, 1];
 
 /** That says how often it was asked. */
@@ -39,7 +39,7 @@ describe('links that begin their rounds at the same tick', () => {
     const own = { region: 'eu', epoch: 1, nonce: 1 };
     store = new CountedStore(Metrics.parse('likes:toggle,views:tally'), LED.length, own, () => 1);
     const clock = { nowMs: () => nowMs } as Clock;
-    collector = new ChangeReader(store, ['us', 'ap'], clock, SHIP_MS, 30);
+    collector = new ChangeReader(store, ['us', 'ap'], clock, INTERVAL_MS, 30);
   });
 
   it('share what they read, as far as they ask the same', async () => {
@@ -59,7 +59,7 @@ describe('links that begin their rounds at the same tick', () => {
 
   it('read anew at the next one, or after another life has begun', () => {
     const before = collector.joinRead(LED);
-    nowMs += SHIP_MS;
+    nowMs += INTERVAL_MS;
     const next = collector.joinRead(LED);
     collector.invalidate();
     expect(new Set([before, next, collector.joinRead(LED)]).size).toBe(3);

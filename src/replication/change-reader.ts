@@ -8,12 +8,12 @@ export const CHANGES_MAX = 1_000;
 const SHARED_MS = 10;
 
 /**
- * Reads the store for all links. Their rounds begin at the same ticks, and while all peers are there they ask the same: what
- * one of them has asked is not read again for the others. Of what was read only the last round is kept.
+ * Reads the store for all links. Their exchanges start at the same ticks, and while all peers are up they need the same changes: one link
+ * reads them and the others share the result. Only the last read is kept.
  *
- *     tick ├── SHIP_MS ──┤── SHIP_MS ──┤
- *     us    round         round               asks the store, and ships
- *     ap    round         round               ships what was read for us, if it has as much as that
+ *     tick ├── REPLICATION_INTERVAL_MS ──┤── REPLICATION_INTERVAL_MS ──┤
+ *     us    exchange                      exchange                       reads the store and pushes
+ *     ap    exchange                      exchange                       pushes the deltas read for us, if it has acked as much as us
  */
 export class ChangeReader {
   #read: SharedRead | null = null;
@@ -27,7 +27,7 @@ export class ChangeReader {
     private readonly phaseMs: number,
   ) {}
 
-  /** When the round after one that began at `startedAtMs` is due: at the tick that is nearest to SHIP_MS later. */
+  /** When the round after one that began at `startedAtMs` is due: at the tick that is nearest to REPLICATION_INTERVAL_MS later. */
   nextAtMs(startedAtMs: number): number {
     const ticks = (startedAtMs - this.phaseMs) / this.intervalMs;
     return Math.round(ticks + 1) * this.intervalMs + this.phaseMs;

@@ -10,7 +10,7 @@ import { PeerLink } from './peer-link.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 const BUCKETS = 2;
-const SHIP_MS = 100;
+const INTERVAL_MS = 100;
 
 function storeOf(region: string): ReferenceStore {
   return new ReferenceStore(METRICS, BUCKETS, { region, epoch: 1, nonce: 1 }, () => 1);
@@ -39,7 +39,7 @@ test('a link goes on with its other buckets when another gateway leads one of th
     close: () => undefined,
   };
   const link = new PeerLink(eu, peer, clock, {
-    changeReader: new ChangeReader(eu, ['us'], clock, SHIP_MS, 0),
+    changeReader: new ChangeReader(eu, ['us'], clock, INTERVAL_MS, 0),
     random: () => 0.5,
     warn: (message) => warnings.push(message),
     reportLostHistory: () => undefined,
@@ -49,7 +49,7 @@ test('a link goes on with its other buckets when another gateway leads one of th
     rewindClocks: () => Promise.resolve(),
   });
   link.start();
-  await clock.advance(10 * SHIP_MS);
+  await clock.advance(10 * INTERVAL_MS);
   expect(warnings).toEqual(['region us is reached']);
   const [own, other] = await us.read([postIn(0), postIn(1)], null);
   expect([own!.counts.totals, other!.counts.totals]).toEqual([
@@ -57,6 +57,6 @@ test('a link goes on with its other buckets when another gateway leads one of th
     [0, 0],
   ]);
   const closed = link.close();
-  await clock.advance(SHIP_MS);
+  await clock.advance(INTERVAL_MS);
   await closed;
 });

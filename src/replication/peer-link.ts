@@ -33,7 +33,7 @@ export interface PeerLinkOptions {
 }
 
 /**
- * Brings the changes of the buckets that this gateway leads to one peer, at most every SHIP_MS:
+ * Brings the changes of the buckets that this gateway leads to one peer, at most every REPLICATION_INTERVAL_MS:
  *
  *     ask ──▶ receipt: it has this life up to w ──▶ changes after w ──▶ receipt …       newest state only, nothing is queued
  *              │                                     └─ too long ago: scan

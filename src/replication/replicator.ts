@@ -22,10 +22,10 @@ const ANTI_ENTROPY_PERIOD_MS = 60_000;
 const FINAL_PUSH_MS = 1_000;
 
 export interface ReplicatorOptions {
-  /** SHIP_MS */
-  readonly shipMs: number;
+  /** REPLICATION_INTERVAL_MS */
+  readonly intervalMs: number;
   readonly buckets: number;
-  readonly compareMs?: number;
+  readonly antiEntropyPeriodMs?: number;
   readonly random: () => number;
   readonly warn: (message: string) => void;
 }
@@ -55,11 +55,16 @@ export class Replicator implements PeerService {
   ) {
     this.#startedAtMs = clock.nowMs();
     const names = peers.map(({ region }) => region);
-    this.#antiEntropy = new AntiEntropy(store, clock, options.compareMs ?? ANTI_ENTROPY_PERIOD_MS, options.buckets);
-    const { shipMs, random, warn } = options;
+    this.#antiEntropy = new AntiEntropy(
+      store,
+      clock,
+      options.antiEntropyPeriodMs ?? ANTI_ENTROPY_PERIOD_MS,
+      options.buckets,
+    );
+    const { intervalMs, random, warn } = options;
     this.#admission = new Admission(new Set(names), clock, warn);
     const comingBack = new ClockRewind(store, clock, () => this.#links, warn);
-    const collector = new ChangeReader(store, names, clock, shipMs, random() * shipMs);
+    const collector = new ChangeReader(store, names, clock, intervalMs, random() * intervalMs);
     this.#changeReader = collector;
     this.#links = peers.map(
       (peer) =>

@@ -28,7 +28,7 @@ export function startReplication(store: ReplicatedStore, options: ReplicationOpt
   const {
     region,
     peerToken: token,
-    replicationIntervalMs: shipMs,
+    replicationIntervalMs: intervalMs,
     buckets,
     actorKeys,
     metrics,
@@ -41,7 +41,7 @@ export function startReplication(store: ReplicatedStore, options: ReplicationOpt
   const peers = options.peers.map(
     (address) => new HttpPeer(address, { region, token, validation: rules, requests, clock }),
   );
-  const replicator = new Replicator(store, peers, clock, { shipMs, buckets, random, warn });
+  const replicator = new Replicator(store, peers, clock, { intervalMs, buckets, random, warn });
   replicator.start();
   return {
     peerService: replicator,

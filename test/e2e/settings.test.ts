@@ -43,7 +43,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['PEER_TOKEN', 'x'.repeat(257), 'must be 16 to 256 visible ASCII characters'],
   ['PEER_TOKEN', 'a token with spaces', 'must be 16 to 256 visible ASCII characters'],
   ['PEER_TOKEN', 'x'.repeat(16), 'has no effect without PEERS'],
-  ['SHIP_MS', '9', 'must be a whole number from 10 to 60000'],
+  ['REPLICATION_INTERVAL_MS', '9', 'must be a whole number from 10 to 60000'],
   ['TICK_MS', '9', 'must be a whole number from 10 to 60000'],
   ['TICK_MS', '1e3', 'must be a whole number from 10 to 60000'],
   ['TICK_MS', 'NaN', 'must be a whole number from 10 to 60000'],
@@ -188,7 +188,7 @@ describe('a setting that will not do ends the gateway with one line that names i
 describe('settings that do', () => {
   it('are peers and what goes with them', () => {
     const PEERS = 'us=https://us.example, ap=http://127.0.0.1:3000/';
-    const settings = readSettings({ REGION: 'eu', PEERS, PEER_TOKEN, SHIP_MS: '250' });
+    const settings = readSettings({ REGION: 'eu', PEERS, PEER_TOKEN, REPLICATION_INTERVAL_MS: '250' });
     expect(settings).toMatchObject({ region: 'eu', peerToken: PEER_TOKEN, replicationIntervalMs: 250 });
     expect(settings.peers.map(({ region, url }) => [region, url.origin])).toEqual([
       ['us', 'https://us.example'],

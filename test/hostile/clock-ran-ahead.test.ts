@@ -14,7 +14,7 @@ const CLOCK_OFFSET = new URL('../support/clock-offset.mjs', import.meta.url).hre
 /** Time passes faster, so that nobody waits for three minutes. */
 const FAST = stretchedTime(0.15);
 /** In their time; else they would do nothing but ask each other. */
-const SHIP_MS = '1000';
+const REPLICATION_INTERVAL_MS = '1000';
 
 interface Reading {
   readonly count: number;
@@ -66,7 +66,7 @@ describe.each([
 
   beforeAll(async () => {
     const modules = [FAST.args[1]!, CLOCK_OFFSET].map((module) => `--import ${module}`);
-    const more = { ...FAST.env, SHIP_MS, NODE_OPTIONS: modules.join(' '), CLOCK_OFFSET_DIR: offsets };
+    const more = { ...FAST.env, REPLICATION_INTERVAL_MS, NODE_OPTIONS: modules.join(' '), CLOCK_OFFSET_DIR: offsets };
     world = await RegionProcesses.start(['eu', 'us'], { gateways: 1, redis, more });
     region = world.regions[0]!;
     [eu, us] = world.urls as [string, string];

@@ -10,7 +10,7 @@ const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const POSTS = ['a', 'b'];
 const ACTORS = 4;
 const HOUR_MS = 3_600_000;
-const SHIP_MS = 500;
+const INTERVAL_MS = 500;
 const STEPS = 20;
 const STEP_MS = 600;
 const CALM_MS = 15_000;
@@ -93,7 +93,7 @@ async function settled(world: RegionsWorld, truth: Truth, words: boolean): Promi
 /** Clocks of machines jump by hours, and come back before the gateways follow. */
 async function jumping(seed: number, plant: Plant): Promise<string> {
   const random = new Random(seed);
-  const world = new RegionsWorld(random, plant, { shipMs: SHIP_MS });
+  const world = new RegionsWorld(random, plant, { intervalMs: INTERVAL_MS });
   const truth = new Truth(world);
   await world.clock.advance(2_000);
   for (let step = 0; step < STEPS; step++) {
@@ -111,7 +111,7 @@ async function jumping(seed: number, plant: Plant): Promise<string> {
 /** Some gateways are started while their clocks are hours ahead; these are set right afterwards. */
 async function startedAhead(seed: number, plant: Plant): Promise<string> {
   const random = new Random(seed);
-  const world = new RegionsWorld(random, plant, { shipMs: SHIP_MS });
+  const world = new RegionsWorld(random, plant, { intervalMs: INTERVAL_MS });
   const truth = new Truth(world);
   const act = async (steps: number): Promise<void> => {
     for (let step = 0; step < steps; step++) {

@@ -176,12 +176,22 @@ export class RegionsWorld {
   constructor(
     readonly random: Random,
     readonly plant: Plant = 'none',
-    { shipMs = 100, skewMs = 0, compareMs = NEVER_MS }: { shipMs?: number; skewMs?: number; compareMs?: number } = {},
+    {
+      intervalMs = 100,
+      skewMs = 0,
+      antiEntropyPeriodMs = NEVER_MS,
+    }: { intervalMs?: number; skewMs?: number; antiEntropyPeriodMs?: number } = {},
   ) {
     this.regions = NAMES.map((name) => new Region(name, this, skewMs));
     for (const region of this.regions) {
       const peers = this.regions.filter((other) => other !== region).map((other) => new LossyPeer(this, region, other));
-      const options = { shipMs, buckets: 1, compareMs, random: () => random.next(), warn: () => undefined };
+      const options = {
+        intervalMs,
+        buckets: 1,
+        antiEntropyPeriodMs,
+        random: () => random.next(),
+        warn: () => undefined,
+      };
       region.start(peers, options);
     }
   }

@@ -13,7 +13,7 @@ const ACTORS = 4;
 const NAMES = ['ap', 'eu', 'us'];
 const STEPS = 20;
 const STEP_MS = 300;
-const SHIP_MS = 500;
+const INTERVAL_MS = 500;
 /** By then nothing is on its way any more that was sent in bad weather. */
 const CALM_MS = 2_000;
 const RECOVERY_MS = 15_000;
@@ -24,12 +24,12 @@ const SKEW_MS = 5_000;
 /** The share of operations that are plain likes. */
 const PLAIN = 0.2;
 /** In which digests are compared. */
-const COMPARE_MS = 4_000;
+const ANTI_ENTROPY_PERIOD_MS = 4_000;
 
 /** Runs a history and tells what is wrong at its end; `''`: nothing. */
 async function history(seed: number, plant: Plant = 'none', skewMs = 0, plain = PLAIN): Promise<string> {
   const random = new Random(seed);
-  const world = new RegionsWorld(random, plant, { shipMs: SHIP_MS, skewMs });
+  const world = new RegionsWorld(random, plant, { intervalMs: INTERVAL_MS, skewMs });
   world.weather = {
     lost: random.chance(0.5) ? random.next() / 2 : 0,
     answerLost: random.chance(0.5) ? random.next() / 2 : 0,
@@ -176,7 +176,7 @@ describe('three regions', () => {
   );
 
   test('find by their digests what is missing without anybody having noticed', async () => {
-    const world = new RegionsWorld(new Random(1), 'none', { compareMs: COMPARE_MS });
+    const world = new RegionsWorld(new Random(1), 'none', { antiEntropyPeriodMs: ANTI_ENTROPY_PERIOD_MS });
     const [ap, eu, us] = world.regions as [Region, Region, Region];
     await world.clock.advance(3_000);
     const before = ap.primary.copy();
