@@ -162,14 +162,14 @@ async function bytesOf(server, wide) {
       ),
     );
   }
-  await until(async () => (await regionsOf(server)).every(({ lagPosts }) => lagPosts === 0), 'all is shipped');
+  await until(async () => (await regionsOf(server)).every(({ lagChanges }) => lagChanges === 0), 'all is shipped');
   const seconds = (performance.now() - startedAt) / 1_000;
   return ((await bytesSent(server)) - before - (idle * seconds) / (SETTLE_MS / 1_000)) / wide;
 }
 
 async function bytesSent(server) {
   const text = await (await globalThis.fetch(`${server.url}/metrics`)).text();
-  return Number(/^tallycast_region_sent_bytes_total\{peer="us"\} (\S+)$/m.exec(text)[1]);
+  return Number(/^tallycast_replication_sent_bytes_total\{peer="us"\} (\S+)$/m.exec(text)[1]);
 }
 
 async function regionsOf(server) {

@@ -185,21 +185,21 @@ export class Instruments {
 
   regions(regions: Replication): void {
     new Gauge({
-      name: 'tallycast_region_link_up',
-      help: '1 if the last call to the other region was answered, 0 if not. With several workers, of the one that does worst.',
+      name: 'tallycast_replication_link_up',
+      help: '1 if the last call to the peer succeeded, 0 if not. With several workers, the lowest value.',
       labelNames: ['peer'],
       registers: [this.registry],
       aggregator: 'min',
       collect() {
         for (const { region, sinceMs, up } of regions.linkStatuses()) {
-          // A worker that ships nothing has nothing to say.
+          // A worker that leases no buckets does not call the peer.
           if (sinceMs !== null) this.set({ peer: region }, up ? 1 : 0);
         }
       },
     });
     new Gauge({
-      name: 'tallycast_region_lag_seconds',
-      help: 'Age of the oldest change that the other region lacks; 0 if it has all; NaN while that is not known.',
+      name: 'tallycast_replication_lag_seconds',
+      help: 'Age of the oldest change that the peer lacks; 0 if it has all; NaN while unknown.',
       labelNames: ['peer'],
       registers: [this.registry],
       aggregator: 'max',
@@ -208,17 +208,17 @@ export class Instruments {
       },
     });
     new Gauge({
-      name: 'tallycast_region_lag_posts',
-      help: 'Changed posts and toggles that the other region lacks; NaN while that is not known: after a start, and while it is told everything.',
+      name: 'tallycast_replication_lag_changes',
+      help: 'Changed posts and toggles that the peer lacks; NaN while unknown: after a start and during a full sync.',
       labelNames: ['peer'],
       registers: [this.registry],
       collect() {
-        for (const { region, lagPosts } of regions.linkStatuses()) this.set({ peer: region }, lagPosts ?? NaN);
+        for (const { region, lagChanges } of regions.linkStatuses()) this.set({ peer: region }, lagChanges ?? NaN);
       },
     });
     new Gauge({
-      name: 'tallycast_region_rejected_buckets',
-      help: 'Buckets of which the other region takes nothing: their stamps are ahead of its clock, or they count what cannot be.',
+      name: 'tallycast_replication_rejected_buckets',
+      help: 'Buckets that the peer rejects: their stamps are ahead of its clock, or their counts are impossible.',
       labelNames: ['peer'],
       registers: [this.registry],
       collect() {
@@ -246,26 +246,26 @@ export class Instruments {
       });
     };
     counter(
-      'tallycast_region_refusals_total',
-      'Shipments that the other region has refused: of a life that is over.',
-      () => regions.linkStatuses().map(({ region, refusals }) => [region, refusals]),
+      'tallycast_replication_rejected_deltas_total',
+      'Deltas that the peer rejected, because their incarnation is over.',
+      () => regions.linkStatuses().map(({ region, rejectedDeltas }) => [region, rejectedDeltas]),
     );
     counter(
-      'tallycast_region_epoch_bumps_total',
-      'Lives of buckets begun since the other region knew of a later one.',
-      () => regions.linkStatuses().map(({ region, epochBumps }) => [region, epochBumps]),
+      'tallycast_replication_incarnations_started_total',
+      'Incarnations of buckets started because the peer had seen a later one.',
+      () => regions.linkStatuses().map(({ region, incarnationsStarted }) => [region, incarnationsStarted]),
     );
     counter(
-      'tallycast_region_scans_total',
-      'Scans of buckets for the other region, which had been away or is new.',
-      () => regions.linkStatuses().map(({ region, scans }) => [region, scans]),
+      'tallycast_replication_full_syncs_total',
+      'Full syncs of buckets to the peer, which had been down or is new.',
+      () => regions.linkStatuses().map(({ region, fullSyncs }) => [region, fullSyncs]),
     );
     counter(
-      'tallycast_region_rejections_total',
-      'Shipments of the other region that were not taken here, for the same reasons.',
+      'tallycast_replication_rejections_total',
+      'Deltas of the peer rejected here: stamps ahead of the clock, or impossible counts.',
       () => regions.linkStatuses().map(({ region, rejections }) => [region, rejections]),
     );
-    counter('tallycast_region_sent_bytes_total', 'Bytes of requests to the other region, with their heads.', () =>
+    counter('tallycast_replication_sent_bytes_total', 'Bytes of requests to the peer, headers included.', () =>
       regions.peers.map(({ region, stats }) => [region, stats.bytesSent]),
     );
   }

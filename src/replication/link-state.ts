@@ -2,7 +2,7 @@ import type { Clock } from '../common/clock.js';
 
 /** Whether a peer answers, since when, and what has happened to the link since boot. */
 export class LinkState {
-  readonly counts = { refusals: 0, epochBumps: 0, scans: 0 };
+  readonly counts = { rejectedDeltas: 0, incarnationsStarted: 0, fullSyncs: 0 };
   #up = false;
   #sinceMs: number | null = null;
   #error = '';

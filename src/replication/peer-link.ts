@@ -98,7 +98,7 @@ export class PeerLink {
       sinceMs: this.#state.sinceMs,
       error: this.#state.error || this.#rejections.description,
       lagSeconds: lag && (lag.sinceMs === null ? 0 : (this.clock.nowMs() - lag.sinceMs) / 1000),
-      lagPosts: lag && lag.changes,
+      lagChanges: lag && lag.changes,
       ...this.#state.counts,
       rejectedBuckets: this.#rejections.size,
     };
@@ -236,7 +236,7 @@ export class PeerLink {
       const standing = standings.get(shipment.bucket)!;
       // Collected after another life has begun: the next round knows of it.
       if (compareIncarnations(shipment.source, standing) !== 'same') continue;
-      if (receipt.incarnationRejected) this.#state.counts.refusals += 1;
+      if (receipt.incarnationRejected) this.#state.counts.rejectedDeltas += 1;
       if (receipt.incarnationRejected || receipt.rejection !== undefined) this.#scan?.drop(shipment.bucket);
       this.#progress.set(shipment.bucket, receipt);
       if (receipt.rejection !== undefined) continue;
@@ -288,7 +288,7 @@ export class PeerLink {
       ? hasLostHistory(receipt, standing, this.store.losesCommitsOnFailover)
       : true;
     const epoch = receipt.incarnationRejected && sameLife ? 0 : receipt.epoch;
-    this.#state.counts.epochBumps += 1;
+    this.#state.counts.incarnationsStarted += 1;
     if (fills) this.#lost.push(bucket);
     await this.store.startIncarnation([bucket], {
       epoch,
@@ -306,7 +306,7 @@ export class PeerLink {
       const buckets = [...this.#toScan].filter((bucket) => standings.has(bucket) && this.#progress.has(bucket));
       if (buckets.length === 0) return false;
       this.#toScan.clear();
-      this.#state.counts.scans += 1;
+      this.#state.counts.fullSyncs += 1;
       const lives = new Map(buckets.map((bucket) => [bucket, standings.get(bucket)!]));
       this.#scan = new FullSync(this.store, this.region, lives, this.#progress, this.options.peers);
     }

@@ -24,7 +24,7 @@ interface Cable {
 interface Link {
   readonly region: string;
   readonly up: boolean;
-  readonly epochBumps: number;
+  readonly incarnationsStarted: number;
 }
 
 interface Counts {
@@ -200,6 +200,6 @@ describe.each(Object.entries(STORES))('three regions on %s', (store, start) => {
 
   it('nobody takes a cut for a loss: no region has begun another life', async () => {
     const links = await Promise.all(REGIONS.map((_, i) => linksOf(i)));
-    expect(links.flat().map(({ epochBumps }) => epochBumps)).toEqual([0, 0, 0, 0, 0, 0]);
+    expect(links.flat().map(({ incarnationsStarted }) => incarnationsStarted)).toEqual([0, 0, 0, 0, 0, 0]);
   });
 });

@@ -254,10 +254,10 @@ describe('operators', () => {
     up: false,
     error: 'us: connect ECONNREFUSED',
     lagSeconds: 1.5,
-    lagPosts: 7,
-    refusals: 1,
-    epochBumps: 2,
-    scans: 3,
+    lagChanges: 7,
+    rejectedDeltas: 1,
+    incarnationsStarted: 2,
+    fullSyncs: 3,
     rejectedBuckets: 4,
     rejections: 5,
   };
@@ -277,19 +277,21 @@ describe('operators', () => {
   it('see them in /metrics', async () => {
     eu.status = [DOWN, { ...DOWN, region: 'ap', up: true, sinceMs: null }];
     const metrics = await readMetrics(eu.url);
-    const regional = [...metrics].filter(([name]) => name.startsWith('tallycast_region_') && name.includes('"us"'));
+    const regional = [...metrics].filter(
+      ([name]) => name.startsWith('tallycast_replication_') && name.includes('"us"'),
+    );
     expect(Object.fromEntries(regional)).toEqual({
-      'tallycast_region_link_up{peer="us"}': 0,
-      'tallycast_region_lag_seconds{peer="us"}': 1.5,
-      'tallycast_region_lag_posts{peer="us"}': 7,
-      'tallycast_region_refusals_total{peer="us"}': 1,
-      'tallycast_region_epoch_bumps_total{peer="us"}': 2,
-      'tallycast_region_scans_total{peer="us"}': 3,
-      'tallycast_region_rejected_buckets{peer="us"}': 4,
-      'tallycast_region_rejections_total{peer="us"}': 5,
-      'tallycast_region_sent_bytes_total{peer="us"}': expect.any(Number) as unknown,
+      'tallycast_replication_link_up{peer="us"}': 0,
+      'tallycast_replication_lag_seconds{peer="us"}': 1.5,
+      'tallycast_replication_lag_changes{peer="us"}': 7,
+      'tallycast_replication_rejected_deltas_total{peer="us"}': 1,
+      'tallycast_replication_incarnations_started_total{peer="us"}': 2,
+      'tallycast_replication_full_syncs_total{peer="us"}': 3,
+      'tallycast_replication_rejected_buckets{peer="us"}': 4,
+      'tallycast_replication_rejections_total{peer="us"}': 5,
+      'tallycast_replication_sent_bytes_total{peer="us"}': expect.any(Number) as unknown,
     });
-    expect(metrics.get('tallycast_region_sent_bytes_total{peer="us"}')).toBeGreaterThan(100);
-    expect(metrics.has('tallycast_region_link_up{peer="ap"}')).toBe(false);
+    expect(metrics.get('tallycast_replication_sent_bytes_total{peer="us"}')).toBeGreaterThan(100);
+    expect(metrics.has('tallycast_replication_link_up{peer="ap"}')).toBe(false);
   });
 });

@@ -22,8 +22,8 @@ afterAll(async () => {
 });
 
 async function isLinked(url: string): Promise<boolean> {
-  const { peers } = (await (await fetch(`${url}/v1/regions`)).json()) as { peers: { up: boolean; lagPosts: number }[] };
-  return peers.every(({ up, lagPosts }) => up && lagPosts === 0);
+  const { peers } = (await (await fetch(`${url}/v1/regions`)).json()) as { peers: { up: boolean; lagChanges: number }[] };
+  return peers.every(({ up, lagChanges }) => up && lagChanges === 0);
 }
 
 async function isReady(url: string): Promise<boolean> {
@@ -148,6 +148,6 @@ describe('two regions', () => {
     await act(connect(us, { actor: 'gil' }), 'unlike', 'ended');
     await untilBothShow('ended', 0, 0);
     const { peers } = (await (await fetch(`${us}/v1/regions`)).json()) as { peers: object[] };
-    expect(peers).toMatchObject([{ scans: 0, refusals: 0, epochBumps: 0 }]);
+    expect(peers).toMatchObject([{ fullSyncs: 0, rejectedDeltas: 0, incarnationsStarted: 0 }]);
   });
 });

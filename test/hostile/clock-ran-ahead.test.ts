@@ -25,7 +25,7 @@ interface Peer {
   readonly error: string;
   readonly rejectedBuckets: number;
   readonly rejections: number;
-  readonly lagPosts: number | null;
+  readonly lagChanges: number | null;
 }
 
 async function read(url: string): Promise<Reading> {
@@ -119,8 +119,8 @@ describe.each([
     const { error } = await peerOf(eu);
     expect(error).toMatch(/^us takes nothing of \d+ buckets: their time stamps are over an hour ahead of its clock/);
     expect((await peerOf(us)).rejections).toBeGreaterThan(0);
-    expect((await readMetrics(us)).get('tallycast_region_rejections_total{peer="eu"}')).toBeGreaterThan(0);
-    expect((await readMetrics(eu)).get('tallycast_region_rejected_buckets{peer="us"}')).toBeGreaterThan(0);
+    expect((await readMetrics(us)).get('tallycast_replication_rejections_total{peer="eu"}')).toBeGreaterThan(0);
+    expect((await readMetrics(eu)).get('tallycast_replication_rejected_buckets{peer="us"}')).toBeGreaterThan(0);
     const told = world.regions[1]!.gateways[0]!.log.filter((line) =>
       line.includes('what region eu ships of some buckets'),
     );
@@ -143,7 +143,7 @@ describe.each([
     await region.killAndRestart(0, world.env(region));
     await put(eu, 'increment', 'gus');
     await show(4);
-    await until(async () => (await peerOf(eu)).lagPosts === 0, 'us has all of eu');
+    await until(async () => (await peerOf(eu)).lagChanges === 0, 'us has all of eu');
     expect(await peerOf(eu)).toMatchObject({ error: '', rejectedBuckets: 0 });
   });
 

@@ -11,7 +11,7 @@ const LIMIT_MS = 20_000;
 interface Peer {
   readonly region: string;
   readonly lagSeconds: number | null;
-  readonly lagPosts: number | null;
+  readonly lagChanges: number | null;
 }
 
 async function peerOf(url: string): Promise<Peer> {
@@ -45,23 +45,23 @@ describe.each([
     world = await RegionProcesses.start(['eu', 'us'], { gateways: 1, redis });
     const [eu] = world.regions;
     const [url, far] = world.urls as [string, string];
-    await until(async () => (await peerOf(url)).lagPosts === 0, 'us has all of eu', LIMIT_MS);
+    await until(async () => (await peerOf(url)).lagChanges === 0, 'us has all of eu', LIMIT_MS);
     world.cut('eu', 'us', 'refuse');
     for (let i = 0; i < 20; i++) await like(url);
-    await until(async () => ((await peerOf(url)).lagPosts ?? 0) > 0, 'eu knows that us lacks something', LIMIT_MS);
+    await until(async () => ((await peerOf(url)).lagChanges ?? 0) > 0, 'eu knows that us lacks something', LIMIT_MS);
 
     await eu!.killAndRestart(0, world.env(eu!));
     for (let look = 0; look < 20; look++) {
-      expect(await peerOf(url)).toMatchObject({ region: 'us', lagPosts: null, lagSeconds: null });
+      expect(await peerOf(url)).toMatchObject({ region: 'us', lagChanges: null, lagSeconds: null });
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     const metrics = await readMetrics(url);
-    expect(metrics.get('tallycast_region_lag_posts{peer="us"}')).toBeNaN();
-    expect(metrics.get('tallycast_region_lag_seconds{peer="us"}')).toBeNaN();
+    expect(metrics.get('tallycast_replication_lag_changes{peer="us"}')).toBeNaN();
+    expect(metrics.get('tallycast_replication_lag_seconds{peer="us"}')).toBeNaN();
     expect(await likesAt(far)).toBe(0);
 
     world.mend();
-    await until(async () => (await peerOf(url)).lagPosts === 0, 'us has all of eu again', LIMIT_MS);
+    await until(async () => (await peerOf(url)).lagChanges === 0, 'us has all of eu again', LIMIT_MS);
     expect(await likesAt(far)).toBe(20);
     expect(await peerOf(url)).toMatchObject({ lagSeconds: 0 });
   });

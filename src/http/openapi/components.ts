@@ -136,33 +136,33 @@ function peer(): Schemas[string] {
   const number = (description: string): Schemas[string] => ({ type: 'integer', minimum: 0, description });
   const properties: Schemas = {
     region: { type: 'string', examples: ['us'] },
-    up: { type: 'boolean', description: 'Whether the last call was answered' },
+    up: { type: 'boolean', description: 'Whether the last call succeeded' },
     since: {
       type: ['string', 'null'],
       format: 'date-time',
-      description: 'Since when it is so, in UTC; `null`: it was not tried yet',
+      description: 'Since when, in UTC; `null`: not called yet',
     },
     error: {
       type: 'string',
-      description: 'What the last call that failed said; while it is up, of which buckets it takes nothing, or empty',
+      description: 'Error of the last failed call; while it is up, which buckets it rejects; else empty',
     },
     lagSeconds: unlessUnknown('Age of the oldest change that it lacks; 0 if it has all', 'number'),
-    lagPosts: unlessUnknown('Changed posts and toggles that it lacks', 'integer'),
-    refusals: number('Since boot: shipments that it has refused'),
-    epochBumps: number('Since boot: lives of buckets begun since it knew of a later one'),
-    scans: number('Since boot: scans made for it'),
-    rejectedBuckets: number('Buckets of which it takes nothing: stamps ahead of its clock, or counts that cannot be'),
-    rejections: number('Since boot: shipments of it that were not taken here, for the same reasons'),
+    lagChanges: unlessUnknown('Changed posts and toggles that it lacks', 'integer'),
+    rejectedDeltas: number('Since boot: deltas that it rejected, because their incarnation is over'),
+    incarnationsStarted: number('Since boot: incarnations of buckets started because it had seen a later one'),
+    fullSyncs: number('Since boot: full syncs to it'),
+    rejectedBuckets: number('Buckets that it rejects now: stamps ahead of its clock, or impossible counts'),
+    rejections: number('Since boot: its deltas that were rejected here, for the same reasons'),
   };
   return { type: 'object', required: Object.keys(properties), properties };
 }
 
-/** `null` after a start, and while the region is told everything: what it has is not known then. */
+/** `null` after a start and during a full sync, because it is unknown then what the region has. */
 function unlessUnknown(description: string, type: 'integer' | 'number'): Schemas[string] {
   return {
     type: [type, 'null'],
     minimum: 0,
-    description: `${description}; \`null\`: it is not known what the region has`,
+    description: `${description}; \`null\`: unknown`,
   };
 }
 

@@ -40,25 +40,27 @@ export interface PeerService {
 /** How a link to a peer is doing, for operators. */
 export interface LinkStatus {
   readonly region: string;
-  /** Whether the last call was answered. */
+  /** Whether the last call succeeded. */
   readonly up: boolean;
-  /** Since when it is so, ms since 1970; `null`: it was not tried yet. */
+  /** Since when, ms since 1970; `null`: the peer was not called yet. */
   readonly sinceMs: number | null;
-  /** What the last call that failed said; while the link is up, of which buckets the peer takes nothing, and why; or `''`. */
+  /** Error of the last failed call; while the link is up, which buckets the peer rejects and why; else `''`. */
   readonly error: string;
   /**
-   * Age of the oldest change that the peer lacks, seconds; 0 if it has all. `null`, as `lagPosts` then is, while it is not known what
-   * the peer has: since the start of this gateway it has not said so of all buckets, or it is being told everything.
+   * Age of the oldest change that the peer lacks, seconds; 0 if it has all. `null`, like `lagChanges`, while it is unknown what the peer
+   * has: until it has acked all buckets after the start of this gateway, and during a full sync.
    */
   readonly lagSeconds: number | null;
-  /** Changed posts and toggles that the peer lacks; of a bucket of which too much has changed since, at least this many. */
-  readonly lagPosts: number | null;
-  /** Since boot: shipments the peer has refused, lives that were begun since it did, scans made for it. */
-  readonly refusals: number;
-  readonly epochBumps: number;
-  readonly scans: number;
-  /** Buckets of which the peer takes nothing now, because their stamps are ahead of its clock, or they count what cannot be. */
+  /** Changed posts and toggles that the peer lacks. A lower bound if a bucket has changed too much. */
+  readonly lagChanges: number | null;
+  /** Since boot: deltas that the peer rejected because their incarnation is over. */
+  readonly rejectedDeltas: number;
+  /** Since boot: incarnations of buckets started because the peer had seen a later one. */
+  readonly incarnationsStarted: number;
+  /** Since boot. */
+  readonly fullSyncs: number;
+  /** Buckets that the peer rejects now, because their stamps are ahead of its clock or their counts are impossible. */
   readonly rejectedBuckets: number;
-  /** Since boot: shipments of the peer that were not taken here for the same reasons. */
+  /** Since boot: deltas of the peer that were rejected here for the same reasons. */
   readonly rejections: number;
 }
