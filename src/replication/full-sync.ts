@@ -48,16 +48,16 @@ export class FullSync {
   }
 
   /** @returns what to ship next, and whether it is the last */
-  async nextPage(): Promise<{ shipments: readonly Delta[]; done: boolean }> {
+  async nextPage(): Promise<{ deltas: readonly Delta[]; done: boolean }> {
     if (!this.#isObserved) await this.#observeIncarnations();
-    if (this.#synced.size === 0) return { shipments: [], done: true };
-    if (this.#cursor === null) return { shipments: await this.#buildEnds(), done: true };
-    const { deltas: shipments, next } = await this.store.fullSyncPage(new Set(this.buckets), this.#cursor, PAGE_MAX);
+    if (this.#synced.size === 0) return { deltas: [], done: true };
+    if (this.#cursor === null) return { deltas: await this.#buildEnds(), done: true };
+    const { deltas, next } = await this.store.fullSyncPage(new Set(this.buckets), this.#cursor, PAGE_MAX);
     this.#cursor = next;
-    for (const { bucket, stableStamp: floor } of shipments) {
+    for (const { bucket, stableStamp: floor } of deltas) {
       this.#stableStamps.set(bucket, Math.min(floor, this.#stableStamps.get(bucket) ?? floor));
     }
-    return { shipments: shipments.filter(({ bucket, source }) => this.#isOf(bucket, source)), done: false };
+    return { deltas: deltas.filter(({ bucket, source }) => this.#isOf(bucket, source)), done: false };
   }
 
   /** Of two lives of one epoch neither can be told all: the receiver is about to begin another, above both, and is asked again. */

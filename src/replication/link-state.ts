@@ -1,8 +1,7 @@
 import type { Clock } from '../common/clock.js';
 
-/** Whether a peer answers, since when, and what has happened to the link since boot. */
+/** Whether a peer is up, since when, and the error of the last call. */
 export class LinkState {
-  readonly counts = { rejectedDeltas: 0, incarnationsStarted: 0, fullSyncs: 0 };
   #up = false;
   #sinceMs: number | null = null;
   #error = '';
