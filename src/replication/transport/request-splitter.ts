@@ -1,3 +1,4 @@
+import { pages } from '../../common/grouping.js';
 import { type MembersDelta, subsetOf, type PostDelta, type Delta } from '../../counters/replication/delta.js';
 import type { BucketDigest } from './peer.js';
 import { encodeDigests, encodePosts } from './message-codec.js';
@@ -60,12 +61,7 @@ export function encodeDigestRequests(digests: readonly BucketDigest[]): EncodedR
 }
 
 export function encodePostRequests(posts: readonly string[]): EncodedRequest<string>[] {
-  const requests: EncodedRequest<string>[] = [];
-  for (let at = 0; at < posts.length; at += POSTS_PER_READ_MAX) {
-    const items = posts.slice(at, at + POSTS_PER_READ_MAX);
-    requests.push({ bytes: encodePosts(items), items });
-  }
-  return requests;
+  return pages(posts, POSTS_PER_READ_MAX).map((items) => ({ bytes: encodePosts(items), items }));
 }
 
 /** Halves what is too large, which is rare, until it is not. */
