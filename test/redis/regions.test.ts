@@ -26,7 +26,7 @@ let client: Redis;
 let store: RedisStore;
 let regions: RedisReplication;
 
-const options = { metrics: METRICS, buckets: BUCKETS, publishMs: PUBLISH_MS, region: 'eu' };
+const options = { metrics: METRICS, buckets: BUCKETS, publishIntervalMs: PUBLISH_MS, region: 'eu' };
 
 beforeAll(async () => {
   server = await startRedis();

@@ -2,196 +2,192 @@ import type { Clock } from '../../../common/clock.js';
 import { sleep } from '../../../common/sleep.js';
 import type { PostCounts } from '../../../counters/batch.js';
 import { formatEpoch } from '../../../counters/bucket.js';
+import type { Key64 } from '../../../counters/ids.js';
+import type { Metrics } from '../../../counters/metrics.js';
 import {
-  type EntryDelta,
-  subsetOf,
-  type PostDelta,
-  type DeltaAck,
   type Delta,
+  type DeltaAck,
+  type EntryDelta,
+  type PostDelta,
   type RemoteToggle,
+  subsetOf,
 } from '../../../counters/replication/delta.js';
+import { DeltaEncoder, type DeltaFragment, type IncomingToggle } from '../codec/delta-encoder.js';
 import { MsgpackReader } from '../codec/msgpack-reader.js';
-import type { BucketReader, StampedMembers } from './bucket-reader.js';
-import type { CallCoalescer } from '../scripts/call-coalescer.js';
-import { type DeltaFragment, DeltaEncoder, type IncomingToggle } from '../codec/delta-encoder.js';
+import type { MemberReader, StampedMembers } from './member-reader.js';
+import { CALL_CHANGES_MAX, type ReplicationScripts } from './replication-scripts.js';
 
-/** Entries and toggles that one call merges: about a millisecond of the server's time. */
-export const CALL_CHANGES_MAX = 250;
-/** A part whose outcome is not known is merged again, which does no harm; so often, and then the peer sends all again. */
+/** How often a fragment is merged whose outcome is unknown. To merge it twice does no harm; after the last failure the peer resends all. */
 const ATTEMPTS = 5;
 const PAUSE_MS = 100;
 
-export interface MergesOptions {
+export interface DeltaMergerOptions {
   readonly region: string;
-  readonly metrics: number;
-  readonly clock: Clock;
-  readonly keyOf: (bucket: number) => string;
+  readonly metrics: Metrics;
 }
 
-export interface DeltaMergerEvents {
+export interface MergeEvents {
   changed(counts: readonly PostCounts[]): void;
   toggled(toggles: readonly RemoteToggle[]): void;
-  /** Something of the bucket is due to be announced in this many ms. */
-  publishDue(bucket: number, dueInMs: number): void;
+  /** A post of the bucket is due to be published in this many ms. */
+  publishDue(bucket: number, publishInMs: number): void;
 }
 
-interface Told {
+/** Changes of one or more posts. */
+interface Changes {
   readonly entries: (EntryDelta & { readonly post: string })[];
   readonly toggles: IncomingToggle[];
 }
 
-interface Answer {
-  readonly receipt: DeltaAck;
-  /** The own floor. */
-  readonly floor: number;
+interface MergeReply {
+  readonly ack: DeltaAck;
+  /** That of this region. */
+  readonly stableStamp: number;
 }
 
-/** Merges shipments, in parts where they are large: what was merged already stays, but only the last part moves the receipt. */
+/** Merges deltas, large ones in fragments: each stays merged whatever follows, but only the last one moves the version vector. */
 export class DeltaMerger {
-  readonly #packer = new DeltaEncoder();
+  readonly #encoder = new DeltaEncoder();
 
   constructor(
-    private readonly calls: CallCoalescer,
-    private readonly reads: BucketReader,
-    private readonly options: MergesOptions,
-    private readonly events: DeltaMergerEvents,
+    private readonly scripts: ReplicationScripts,
+    private readonly members: MemberReader,
+    private readonly clock: Clock,
+    private readonly options: DeltaMergerOptions,
+    private readonly events: MergeEvents,
   ) {}
 
-  async merge(shipment: Delta): Promise<DeltaAck> {
-    const told = toldIn(shipment);
-    if (shipment.posts.some(({ members }) => members.length > 0)) {
-      // First the clock sees their floor: what is toggled from now on, while members are read, is later.
-      const { receipt, floor } = await this.#ask({ delta: shipment, entries: [], toggles: [], isLast: false });
-      if (receipt.incarnationRejected) return receipt;
-      if (shipment.stableStamp > (shipment.kind === 'repair' ? shipment.after - 1 : floor)) {
-        for (const toggle of await this.#differing(shipment)) told.get(toggle.post)!.toggles.push(toggle);
+  async merge(delta: Delta): Promise<DeltaAck> {
+    const changes = groupByPost(delta);
+    if (delta.posts.some(({ members }) => members.length > 0)) {
+      // First the clock receives their stable stamp: toggles from then on, while members are read, have later stamps.
+      const { ack, stableStamp } = await this.#mergeFragment({ delta, entries: [], toggles: [], isLast: false });
+      if (ack.incarnationRejected) return ack;
+      if (delta.stableStamp > (delta.kind === 'repair' ? delta.after - 1 : stableStamp)) {
+        for (const toggle of await this.#diffMembers(delta)) changes.get(toggle.post)!.toggles.push(toggle);
       }
     }
-    const parts = inParts(told.values());
-    for (const [i, part] of parts.entries()) {
-      const isLast = i === parts.length - 1;
-      const { receipt } = await this.#ask({ delta: shipment, ...part, isLast });
-      if (isLast || receipt.incarnationRejected) return receipt;
+    const fragments = splitChanges(changes.values());
+    for (const [i, fragment] of fragments.entries()) {
+      const isLast = i === fragments.length - 1;
+      const { ack } = await this.#mergeFragment({ delta, ...fragment, isLast });
+      if (isLast || ack.incarnationRejected) return ack;
     }
-    throw new Error('a shipment has at least one part');
+    throw new Error('a delta has at least one fragment');
   }
 
-  /** Whose toggles are not here as they are among the members of the shipment. */
-  async #differing(shipment: Delta): Promise<IncomingToggle[]> {
-    const { bucket, posts } = shipment;
-    const key = this.options.keyOf(bucket);
-    const told = posts.filter(({ members }) => members.length > 0);
-    const names = [...new Set(told.map(({ post }) => post))];
-    const here = await this.reads.readMembers(key, async () => (await this.reads.readPosts(key, names)).records);
-    return told.flatMap((post) => (shipment.kind === 'repair' ? missingOf : differingOf)(post, here, shipment));
+  /** Toggles that are not as the members of the delta are. */
+  async #diffMembers(delta: Delta): Promise<IncomingToggle[]> {
+    const { bucket, kind } = delta;
+    const posts = delta.posts.filter(({ members }) => members.length > 0);
+    const names = [...new Set(posts.map(({ post }) => post))];
+    const own = await this.members.readMembers(bucket, async () => {
+      return (await this.scripts.readPosts(bucket, names)).records;
+    });
+    return posts.flatMap((post) => (kind === 'repair' ? findMissing : findDifferent)(post, own, delta));
   }
 
-  async #ask(part: DeltaFragment): Promise<Answer> {
-    const { bucket } = part.delta;
-    const { posts, packed } = this.#packer.encode(part);
+  async #mergeFragment(fragment: DeltaFragment): Promise<MergeReply> {
+    const { delta, entries, toggles } = fragment;
+    const { posts, packed } = this.#encoder.encode(fragment);
     for (let attempt = 1; ; attempt++) {
       try {
-        const things = part.entries.length + part.toggles.length;
-        return this.#answered(part, posts, await this.calls.enqueue(bucket, packed, things));
+        const reply = await this.scripts.merge(delta.bucket, packed, entries.length + toggles.length);
+        return this.#processReply(fragment, posts, reply);
       } catch (error) {
         if (attempt === ATTEMPTS) throw error;
       }
-      await sleep(this.options.clock, PAUSE_MS);
+      await sleep(this.clock, PAUSE_MS);
     }
   }
 
-  #answered({ delta: shipment, toggles }: DeltaFragment, posts: readonly string[], packed: Buffer): Answer {
-    const { bucket } = shipment;
-    const values = new MsgpackReader(packed);
+  #processReply({ delta: { bucket }, toggles }: DeltaFragment, posts: readonly string[], reply: Buffer): MergeReply {
+    const values = new MsgpackReader(reply);
     const incarnationRejected = values.readInteger() === 1;
-    const known = { epoch: values.readInteger(), nonce: values.readInteger(), upTo: values.readInteger() };
+    const seen = { epoch: values.readInteger(), nonce: values.readInteger(), upTo: values.readInteger() };
     const receiver = { epoch: values.readInteger(), nonce: values.readInteger() };
-    const receipt = {
-      bucket,
-      ...known,
-      incarnationRejected,
-      receiver,
-      backfilling: values.readInteger() === 1,
-      fullySynced: values.readInteger() === 1,
-    };
-    const floor = values.readInteger();
-    if (incarnationRejected) return { receipt, floor };
+    const backfilling = values.readInteger() === 1;
+    const fullySynced = values.readInteger() === 1;
+    const ack = { bucket, ...seen, incarnationRejected, receiver, backfilling, fullySynced };
+    const stableStamp = values.readInteger();
+    if (incarnationRejected) return { ack, stableStamp };
     const due = values.readInteger();
     if (due > 0) this.events.publishDue(bucket, due - 1);
-    const e = formatEpoch({ region: this.options.region, ...receiver });
-    const changed = listOf(values.readInteger(), (): PostCounts => {
+    const { region, metrics } = this.options;
+    const e = formatEpoch({ region, ...receiver });
+    const changed = readList(values, (): PostCounts => {
       const post = posts[values.readInteger() - 1]!;
       const [v, updatedAtMs, live] = [values.readInteger(), values.readInteger(), values.readInteger()];
-      return { post, e, v, updatedAtMs, live, totals: listOf(this.options.metrics, () => values.readInteger()) };
+      return { post, e, v, updatedAtMs, live, totals: metrics.list.map(() => values.readInteger()) };
     });
-    const toggled = listOf(values.readInteger(), (): RemoteToggle => {
+    const toggled = readList(values, (): RemoteToggle => {
       const { post, metric, actor } = toggles[values.readInteger() - 1]!;
       return { post, metric, actor, on: values.readInteger() === 1 };
     });
     if (changed.length > 0) this.events.changed(changed);
     if (toggled.length > 0) this.events.toggled(toggled);
-    return { receipt, floor };
+    return { ack, stableStamp };
   }
 }
 
-/** What a shipment says of its posts, in their order. */
-function toldIn({ posts }: Delta): Map<string, Told> {
-  const told = new Map<string, Told>();
+/** A delta's entries and registers by post, in the order of its posts, of which one may come several times. */
+function groupByPost({ posts }: Delta): Map<string, Changes> {
+  const changes = new Map<string, Changes>();
   for (const { post, entries, registers } of posts) {
-    const of = told.get(post) ?? { entries: [], toggles: [] };
-    told.set(post, of);
-    for (const entry of entries) of.entries.push({ ...entry, post });
-    for (const register of registers) of.toggles.push({ ...register, post, known: 'of a register' });
+    const ofPost = changes.get(post) ?? { entries: [], toggles: [] };
+    changes.set(post, ofPost);
+    for (const entry of entries) ofPost.entries.push({ ...entry, post });
+    for (const register of registers) ofPost.toggles.push({ ...register, post, known: 'of a register' });
   }
-  return told;
+  return changes;
 }
 
-/** What one call merges each, at least one; a post is in several parts only where it is too much for one. */
-function inParts(posts: Iterable<Told>): Told[] {
-  const parts: Told[] = [{ entries: [], toggles: [] }];
-  const room = (): number => CALL_CHANGES_MAX - parts.at(-1)!.entries.length - parts.at(-1)!.toggles.length;
+/** At least one fragment; a post is in several only where it is too much for one call. */
+function splitChanges(posts: Iterable<Changes>): Changes[] {
+  const fragments: Changes[] = [{ entries: [], toggles: [] }];
+  const room = (): number => CALL_CHANGES_MAX - fragments.at(-1)!.entries.length - fragments.at(-1)!.toggles.length;
   for (const { entries, toggles } of posts) {
-    if (entries.length + toggles.length > room()) parts.push({ entries: [], toggles: [] });
-    parts.at(-1)!.entries.push(...entries);
+    if (entries.length + toggles.length > room()) fragments.push({ entries: [], toggles: [] });
+    fragments.at(-1)!.entries.push(...entries);
     for (const toggle of toggles) {
-      if (room() <= 0) parts.push({ entries: [], toggles: [] });
-      parts.at(-1)!.toggles.push(toggle);
+      if (room() <= 0) fragments.push({ entries: [], toggles: [] });
+      fragments.at(-1)!.toggles.push(toggle);
     }
   }
-  return parts;
+  return fragments;
 }
 
-type Differing = (post: PostDelta, here: StampedMembers, of: Delta) => IncomingToggle[];
+type FindToggles = (post: PostDelta, own: StampedMembers, delta: Delta) => IncomingToggle[];
 
-const missingOf: Differing = ({ post, members }, here, { after: stamp }) => {
+const findMissing: FindToggles = ({ post, members }, own, { after: stamp }) => {
   return members.flatMap(({ metric, actors }) => {
-    const isHere = new Set((here.get(`${post} ${metric}`) ?? []).map(({ actor }) => textOf(actor)));
-    const missing = actors.filter((actor) => !isHere.has(textOf(actor)));
+    const present = new Set((own.get(`${post} ${metric}`) ?? []).map(({ actor }) => actorText(actor)));
+    const missing = actors.filter((actor) => !present.has(actorText(actor)));
     return missing.map((actor) => ({ post, metric, actor, stamp, on: true, known: 'of quiet members' }));
   });
 };
 
-const differingOf: Differing = ({ post, members, registers }, here, { stableStamp: floor }) => {
+const findDifferent: FindToggles = ({ post, members, registers }, own, { stableStamp }) => {
   const found: IncomingToggle[] = [];
-  for (const { metric, subset: part, subsets: parts, actors } of members) {
-    const own = here.get(`${post} ${metric}`) ?? [];
-    const isHere = new Set(own.map(({ actor }) => textOf(actor)));
-    const told = new Set(actors.map(textOf));
-    for (const register of registers) if (register.metric === metric) told.add(textOf(register.actor));
-    const about = { post, metric, stamp: floor, known: 'of members' } as const;
-    for (const { actor, stamp } of own) {
-      if (subsetOf(actor, parts) !== part || stamp >= floor || told.has(textOf(actor))) continue;
-      found.push({ ...about, actor, on: false });
+  for (const { metric, subset, subsets, actors } of members) {
+    const ownMembers = own.get(`${post} ${metric}`) ?? [];
+    const present = new Set(ownMembers.map(({ actor }) => actorText(actor)));
+    const sent = new Set(actors.map(actorText));
+    for (const register of registers) if (register.metric === metric) sent.add(actorText(register.actor));
+    const toggle = { post, metric, stamp: stableStamp, known: 'of members' } as const;
+    for (const { actor, stamp } of ownMembers) {
+      if (subsetOf(actor, subsets) !== subset || stamp >= stableStamp || sent.has(actorText(actor))) continue;
+      found.push({ ...toggle, actor, on: false });
     }
-    for (const actor of actors) if (!isHere.has(textOf(actor))) found.push({ ...about, actor, on: true });
+    for (const actor of actors) if (!present.has(actorText(actor))) found.push({ ...toggle, actor, on: true });
   }
   return found;
 };
 
-function textOf({ hi, lo }: { readonly hi: number; readonly lo: number }): string {
+function actorText({ hi, lo }: Key64): string {
   return `${hi}:${lo}`;
 }
 
-function listOf<T>(length: number, make: () => T): T[] {
-  return Array.from({ length }, make);
+function readList<T>(values: MsgpackReader, readItem: () => T): T[] {
+  return Array.from({ length: values.readInteger() }, readItem);
 }

@@ -1,186 +1,188 @@
+import { groupBy } from '../../../common/grouping.js';
 import { splitMembers } from '../../../counters/replication/build-delta.js';
 import type { Metrics } from '../../../counters/metrics.js';
 import type { RegionIncarnation } from '../../../counters/pn-counter.js';
-import type { PostDelta, ToggleRegister, Delta } from '../../../counters/replication/delta.js';
+import type { Delta, PostDelta, ToggleRegister } from '../../../counters/replication/delta.js';
 import type { FullSyncPage } from '../../replicated-store.js';
-import { emptyFullSync, type ReplicationStatus } from '../codec/delta-decoder.js';
+import { emptyFullSync } from '../codec/delta-decoder.js';
 import type { RedisPostRecord } from '../codec/redis-post-record.js';
-import type { BucketReader, StampedMembers } from './bucket-reader.js';
+import type { MemberReader, StampedMembers } from './member-reader.js';
+import type { PostRegister, RecordsPage, RegisterSource, ReplicationScripts } from './replication-scripts.js';
 
-/** Members of one post that may be read beside those of others. */
-const TOGETHER_MAX = 5_000;
-/** Where registers stand: in the logs of what was given here and heard of others, and what these have no room for. */
-const KINDS = ['r', 'h', 'i'] as const;
+/** Members of one post that may be read together with those of others. */
+const MEMBERS_TOGETHER_MAX = 5_000;
+/** In the order in which registers move: a register that moves while the sources are read is read in the later one. */
+const REGISTER_SOURCES: readonly RegisterSource[] = ['r', 'h', 'i'];
 
-export interface ScansOptions {
-  readonly region: string;
-  readonly metrics: Metrics;
-  readonly keyOf: (bucket: number) => string;
-  readonly standing: (bucket: number) => Promise<ReplicationStatus>;
+interface BucketPage {
+  readonly posts: PostDelta[];
+  /** The next cursor; `null` after the last page of the bucket. */
+  readonly next: string | null;
 }
 
 /**
- * Shows what buckets hold, page by page: of each first the toggles that are off and have a register (r, h, i: in the order in which
- * registers move), then its posts, chunk by chunk (p). The floor is read before what it is said of: whatever changes meanwhile has a
- * later stamp, and is told by the feed of whoever gave it.
+ * Reads all that buckets hold, page by page: of each bucket first the registers of toggles that are off, then its posts, chunk by
+ * chunk. The stable stamp is read before what it is sent with: whatever changes meanwhile has a later stamp, and its own region
+ * sends it as a change.
  */
 export class FullSyncPages {
   constructor(
-    private readonly reads: BucketReader,
-    private readonly options: ScansOptions,
+    private readonly scripts: ReplicationScripts,
+    private readonly members: MemberReader,
+    private readonly region: string,
+    private readonly metrics: Metrics,
   ) {}
 
-  /** @param cursor  `bucket r place`, the same of h and i, or `bucket p chunk post`: after that post, in order of their names */
+  /** @param cursor `bucket r index`, the same of h and i, or `bucket p chunk post`: after that post, in order of their names */
   async readPage(buckets: ReadonlySet<number>, cursor: string, limit: number): Promise<FullSyncPage> {
     const order = [...buckets].sort((a, b) => a - b);
-    for (let at: string | null = cursor === '' ? startOf(order[0]) : cursor; at !== null;) {
+    for (let at = cursor === '' ? startCursor(order[0]) : cursor; at !== null;) {
       const bucket = Number(at.split(' ')[0]);
-      const page = await this.#step(bucket, at, limit);
-      const next: string | null = page.next ?? startOf(order.find((one) => one > bucket));
-      if (page.posts.length > 0) return { deltas: [{ ...page.about, posts: page.posts }], next };
-      at = next;
+      const { delta, next } = await this.#readBucketPage(bucket, at, limit);
+      const following: string | null = next ?? startCursor(order.find((one) => one > bucket));
+      if (delta.posts.length > 0) return { deltas: [delta], next: following };
+      at = following;
     }
     return { deltas: [], next: null };
   }
 
-  /** All that is known of one post, without members. */
+  /** Entries and registers of posts of one bucket, without members. */
   async readPosts(bucket: number, posts: readonly string[]): Promise<Delta[]> {
-    const key = this.options.keyOf(bucket);
-    const standing = await this.options.standing(bucket);
-    const about = emptyFullSync(this.options.region, bucket, standing);
-    const { records, incarnations: lives } = await this.reads.readPosts(key, posts);
-    const registers = new Map<string, Map<string, ToggleRegister>>(
-      posts.map((post) => [post, new Map<string, ToggleRegister>()]),
-    );
-    for (const kind of KINDS) {
+    const empty = await this.#emptyDelta(bucket);
+    const { records, incarnations } = await this.scripts.readPosts(bucket, posts);
+    const registers = await this.#readAllRegisters(bucket, empty.stableStamp, posts);
+    return posts.map((post) => {
+      const record = records.get(post);
+      const entries = record === undefined ? [] : listEntries(record, empty.source, incarnations);
+      const updatedAtMs = record?.updatedAtMs ?? 0;
+      return { ...empty, posts: [{ post, updatedAtMs, entries, registers: registers.get(post) ?? [], members: [] }] };
+    });
+  }
+
+  async #emptyDelta(bucket: number): Promise<Delta> {
+    const [status] = await this.scripts.bucketStatus([bucket]);
+    return emptyFullSync(this.region, bucket, status!);
+  }
+
+  /** By post. A register that moved meanwhile is read from two sources, and returned once. */
+  async #readAllRegisters(
+    bucket: number,
+    aboveStamp: number,
+    posts: readonly string[],
+  ): Promise<Map<string, ToggleRegister[]>> {
+    const found = new Map<string, PostRegister>();
+    for (const source of REGISTER_SOURCES) {
       let cursor = '0';
       do {
-        const page = await this.reads.readRegisters(key, kind, cursor, standing.stableStamp, posts);
-        for (const { post, ...one } of page.registers) {
-          registers.get(post)!.set(`${one.metric} ${one.actor.hi} ${one.actor.lo}`, one);
+        const page = await this.scripts.readRegisters(bucket, source, cursor, aboveStamp, posts);
+        for (const one of page.registers) {
+          const { metric, actor } = one.register;
+          found.set(`${one.post} ${metric} ${actor.hi} ${actor.lo}`, one);
         }
         cursor = page.next;
       } while (cursor !== '0');
     }
-    return posts.map((post) => {
-      const record = records.get(post);
-      const entries = record === undefined ? [] : entriesOf(record, about.source, lives);
-      const updatedAtMs = record?.updatedAtMs ?? 0;
-      return {
-        ...about,
-        posts: [{ post, updatedAtMs, entries, registers: [...registers.get(post)!.values()], members: [] }],
-      };
+    return groupByPost(found.values());
+  }
+
+  async #readBucketPage(bucket: number, cursor: string, limit: number): Promise<{ delta: Delta; next: string | null }> {
+    const [, kind, index, name = ''] = cursor.split(' ');
+    const empty = await this.#emptyDelta(bucket);
+    const at = REGISTER_SOURCES.findIndex((one) => one === kind);
+    const { posts, next } =
+      at < 0
+        ? await this.#readPostsPage(empty, Number(index), name, limit)
+        : await this.#readRegistersPage(empty, at, index!);
+    return { delta: { ...empty, posts }, next };
+  }
+
+  /** Registers of toggles that are off. Those of toggles that are on come with the members. */
+  async #readRegistersPage({ bucket, stableStamp }: Delta, at: number, index: string): Promise<BucketPage> {
+    const source = REGISTER_SOURCES[at]!;
+    const page = await this.scripts.readRegisters(bucket, source, index, stableStamp, []);
+    const after = `${bucket} ${REGISTER_SOURCES[at + 1] ?? 'p'} 0`;
+    const next = page.next === '0' ? after : `${bucket} ${source} ${page.next}`;
+    const registers = groupByPost(page.registers.filter(({ register }) => !register.on));
+    if (registers.size === 0) return { posts: [], next };
+    const { records } = await this.scripts.readPosts(bucket, [...registers.keys()]);
+    const posts = [...registers].map(([post, off]) => {
+      return { post, updatedAtMs: records.get(post)?.updatedAtMs ?? 0, entries: [], registers: off, members: [] };
     });
+    return { posts, next };
   }
 
-  async #step(
-    bucket: number,
-    cursor: string,
-    limit: number,
-  ): Promise<{ about: Delta; posts: PostDelta[]; next: string | null }> {
-    const [, kind, place, name = ''] = cursor.split(' ');
-    const standing = await this.options.standing(bucket);
-    const about = emptyFullSync(this.options.region, bucket, standing);
-    if (kind === 'p') return { about, ...(await this.#posts(bucket, Number(place), name, limit, about)) };
-    const key = this.options.keyOf(bucket);
-    const at = KINDS.findIndex((one) => one === kind);
-    const { registers, next } = await this.reads.readRegisters(key, KINDS[at]!, place!, standing.stableStamp, []);
-    const after = `${bucket} ${KINDS[at + 1] ?? 'p'} 0`;
-    return { about, posts: await this.#off(key, registers), next: next === '0' ? after : `${bucket} ${kind!} ${next}` };
+  /** Posts of a chunk after the one of that name, in about `limit` posts and members. */
+  async #readPostsPage(empty: Delta, chunk: number, name: string, limit: number): Promise<BucketPage> {
+    const { bucket } = empty;
+    const { chunks, ...found } = await this.scripts.readChunk(bucket, chunk);
+    const left = [...found.records.keys()].filter((post) => post > name).sort();
+    const names = this.#takePosts(left, found.records, limit);
+    let page: Omit<RecordsPage, 'chunks'> = found;
+    let isFirst = true;
+    const members = await this.members.readMembers(bucket, async () => {
+      if (!isFirst) page = await this.scripts.readPosts(bucket, names);
+      isFirst = false;
+      return new Map(names.map((post) => [post, page.records.get(post)!]));
+    });
+    const posts = names.map((post) => {
+      return this.#buildPost(post, page.records.get(post)!, page.incarnations, members, empty);
+    });
+    if (names.length < left.length) return { posts, next: `${bucket} p ${chunk} ${names.at(-1)!}` };
+    return { posts, next: chunk + 1 < chunks ? `${bucket} p ${chunk + 1}` : null };
   }
 
-  /** Of the toggles that are off; those that are on are told with the members. */
-  async #off(key: string, registers: readonly (ToggleRegister & { readonly post: string })[]): Promise<PostDelta[]> {
-    const off = new Map<string, ToggleRegister[]>();
-    for (const { post, ...register } of registers) {
-      if (register.on) continue;
-      const list = off.get(post) ?? [];
-      off.set(post, list);
-      list.push(register);
+  /** The first posts, at least one if there is one. */
+  #takePosts(posts: readonly string[], records: RecordsPage['records'], limit: number): string[] {
+    const taken: string[] = [];
+    let size = 0;
+    for (const post of posts) {
+      const members = this.#countMembers(records.get(post)!);
+      if (size >= limit || (taken.length > 0 && size + members > MEMBERS_TOGETHER_MAX)) break;
+      taken.push(post);
+      size += 1 + members;
     }
-    if (off.size === 0) return [];
-    const { records } = await this.reads.readPosts(key, [...off.keys()]);
-    return [...off].map(([post, list]) => {
-      const updatedAtMs = records.get(post)?.updatedAtMs ?? 0;
-      return { post, updatedAtMs, entries: [], registers: list, members: [] };
-    });
+    return taken;
   }
 
-  /** Posts of a chunk, after the one of that name, about `limit` things. */
-  async #posts(
-    bucket: number,
-    chunk: number,
-    name: string,
-    limit: number,
-    { source, stableStamp: floor }: Delta,
-  ): Promise<{ posts: PostDelta[]; next: string | null }> {
-    const key = this.options.keyOf(bucket);
-    const { chunks, ...found } = await this.reads.readChunk(key, chunk);
-    let { incarnations: lives, records } = found;
-    const left = [...records.keys()].filter((post) => post > name).sort();
-    const posts: string[] = [];
-    for (let things = 0; posts.length < left.length && things < limit;) {
-      const post = left[posts.length]!;
-      const members = this.#membersIn(records.get(post)!);
-      if (posts.length > 0 && things + members > TOGETHER_MAX) break;
-      posts.push(post);
-      things += 1 + members;
-    }
-    let again = false;
-    const members = await this.reads.readMembers(key, async () => {
-      if (again) ({ incarnations: lives, records } = await this.reads.readPosts(key, posts));
-      again = true;
-      return new Map(posts.map((post) => [post, records.get(post)!]));
-    });
-    const next =
-      posts.length < left.length
-        ? `${bucket} p ${chunk} ${posts.at(-1)!}`
-        : chunk + 1 < chunks
-          ? `${bucket} p ${chunk + 1}`
-          : null;
-    return { posts: posts.map((post) => this.#shown(post, records.get(post)!, lives, members, source, floor)), next };
+  #countMembers(record: RedisPostRecord): number {
+    return this.metrics.list.reduce((sum, { index }) => sum + record.memberCount(index), 0);
   }
 
-  #membersIn(record: RedisPostRecord): number {
-    return this.options.metrics.list.reduce((sum, { index }) => sum + record.memberCount(index), 0);
-  }
-
-  #shown(
+  #buildPost(
     post: string,
     record: RedisPostRecord,
-    lives: readonly RegionIncarnation[],
+    incarnations: readonly RegionIncarnation[],
     members: StampedMembers,
-    source: RegionIncarnation,
-    floor: number,
+    { source, stableStamp }: Delta,
   ): PostDelta {
     const registers: ToggleRegister[] = [];
-    const lists = this.options.metrics.list.flatMap(({ kind, index: metric }) => {
+    const lists = this.metrics.list.flatMap(({ kind, index: metric }) => {
       if (kind !== 'toggle') return [];
       const all = members.get(`${post} ${metric}`) ?? [];
-      for (const { actor, stamp } of all) if (stamp > floor) registers.push({ metric, actor, stamp, on: true });
+      for (const { actor, stamp } of all) if (stamp > stableStamp) registers.push({ metric, actor, stamp, on: true });
       return splitMembers(
         metric,
-        all.filter(({ stamp }) => stamp <= floor).map(({ actor }) => actor),
+        all.filter(({ stamp }) => stamp <= stableStamp).map(({ actor }) => actor),
       );
     });
-    return {
-      post,
-      updatedAtMs: record.updatedAtMs,
-      entries: entriesOf(record, source, lives),
-      registers,
-      members: lists,
-    };
+    const entries = listEntries(record, source, incarnations);
+    return { post, updatedAtMs: record.updatedAtMs, entries, registers, members: lists };
   }
 }
 
-function startOf(bucket: number | undefined): string | null {
-  return bucket === undefined ? null : `${bucket} r 0`;
+function groupByPost(registers: Iterable<PostRegister>): Map<string, ToggleRegister[]> {
+  const groups = groupBy(registers, ({ post }) => post);
+  return new Map([...groups].map(([post, group]) => [post, group.map(({ register }) => register)]));
 }
 
-function entriesOf(
+function startCursor(bucket: number | undefined): string | null {
+  return bucket === undefined ? null : `${bucket} ${REGISTER_SOURCES[0]!} 0`;
+}
+
+function listEntries(
   record: RedisPostRecord,
   source: RegionIncarnation,
-  lives: readonly RegionIncarnation[],
+  incarnations: readonly RegionIncarnation[],
 ): PostDelta['entries'] {
-  return [...record.ownEntries(source), ...record.remoteEntries(lives)];
+  return [...record.ownEntries(source), ...record.remoteEntries(incarnations)];
 }
