@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { EventSource } from 'eventsource';
 import { closeClients, expectOk } from '../support/clients.js';
-import { TestViewer } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-viewer.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
 import { RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';

@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import { bucketOf } from '../../src/counters/ids.js';
 import { buildCountsChannel } from '../../src/store/redis/codec/redis-keys.js';
 import { type Client, closeClients, connect, expectOk, untilConnected } from '../support/clients.js';
-import { TestViewer } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-viewer.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';

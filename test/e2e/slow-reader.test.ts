@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { closeClients, type Totals, readTotals } from '../support/clients.js';
-import { TestViewer } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-viewer.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { readMetric, untilMetric } from '../support/metrics.js';
 import { encodeFrame, RawSocket } from '../support/raw-socket.js';

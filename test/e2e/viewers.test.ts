@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { closeClients, LedgerClient } from '../support/clients.js';
 import { FAST_RECONNECT } from '../support/clients-crowd.js';
-import { TestViewer } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-viewer.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';

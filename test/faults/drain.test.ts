@@ -7,7 +7,7 @@ import { EventSource } from 'eventsource';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { closeClients, connect, LedgerClient, readTotals, untilClosed, untilConnected } from '../support/clients.js';
 import { Crowd, FAST_RECONNECT } from '../support/clients-crowd.js';
-import { TestViewer } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-viewer.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { Random } from '../support/random.js';
 import { until } from '../support/until.js';

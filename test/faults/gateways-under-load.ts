@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { expect } from '@jest/globals';
 import { type Totals, readTotals } from '../support/clients.js';
 import { Crowd, FAST_RECONNECT } from '../support/clients-crowd.js';
-import { TestViewer } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-viewer.js';
 import type { Random } from '../support/random.js';
 import { until } from '../support/until.js';
 

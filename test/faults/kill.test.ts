@@ -3,7 +3,7 @@ import { ACTOR_KEYS, type ActorKeys } from '../../src/counters/ids.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { closeClients, readTotals } from '../support/clients.js';
 import { Crowd, FAST_RECONNECT } from '../support/clients-crowd.js';
-import { TestViewer } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-viewer.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
 import { Random } from '../support/random.js';
 import { untilUpgraded } from './upgrades.js';

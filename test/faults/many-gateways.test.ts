@@ -4,7 +4,7 @@ import { SCALE } from '../property/runs.js';
 import { closeClients, connect, readTotals, type Totals } from '../support/clients.js';
 import { FAST_RECONNECT } from '../support/clients-crowd.js';
 import { HoppingCrowd } from '../support/clients-hopping.js';
-import { TestViewer } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-viewer.js';
 import { endProxied, type ProxiedGateway, startProxied } from '../support/gateway-proxied.js';
 import { readMetric, untilMetric } from '../support/metrics.js';
 import { Random } from '../support/random.js';

@@ -5,7 +5,7 @@ import { LIMIT_MS } from '../property/runs.js';
 import { type Client, closeClients, connect, expectOk, readTotals } from '../support/clients.js';
 import { FAST_RECONNECT } from '../support/clients-crowd.js';
 import { Flood } from '../support/clients-flood.js';
-import { TestViewer } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-viewer.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { readMetric, untilMetric } from '../support/metrics.js';
 import { Random } from '../support/random.js';

@@ -5,7 +5,7 @@ import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { closeClients, readTotals, type Totals } from '../support/clients.js';
 import { FAST_RECONNECT } from '../support/clients-crowd.js';
 import { HoppingCrowd } from '../support/clients-hopping.js';
-import { TestViewer } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-viewer.js';
 import { stopAll } from '../support/gateway-process.js';
 import { Random } from '../support/random.js';
 import { stopRedis } from '../support/redis-server.js';

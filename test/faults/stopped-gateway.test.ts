@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { closeClients, readTotals } from '../support/clients.js';
 import { HoppingCrowd } from '../support/clients-hopping.js';
-import { TestViewer } from '../support/clients-watcher.js';
+import { TestViewer } from '../support/clients-viewer.js';
 import { endProxied, type ProxiedGateway, startProxied } from '../support/gateway-proxied.js';
 import { readMetric, readMetrics, countOperations, untilMetric } from '../support/metrics.js';
 import { Random } from '../support/random.js';

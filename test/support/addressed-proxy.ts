@@ -3,9 +3,8 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 /**
- * A balancer on 127.0.0.1 that says of all its clients that they come from one address, since a gateway spares loopback of
- * its limits by address. The gateway behind it needs `TRUST_PROXY=loopback`. Closed by `close()`.
- * @param gateway where it leads
+ * Starts a balancer on 127.0.0.1 that reports one address for all its clients, because a gateway exempts loopback from its
+ * limits by address. The gateway behind it needs `TRUST_PROXY=loopback`.
  */
 export async function startAddressedProxy(
   gateway: { readonly port: number },

@@ -3,10 +3,10 @@ import { freePort } from './free-port.js';
 import { LIMIT_MS } from './until.js';
 
 /**
- * This list takes the place of Playwright's own, so what of that is needed here is in it. The first one is a process that
- * waits for the next page: half of those that the tests would start.
+ * This list replaces Playwright's own, so it includes the entries of that list that are needed here. The first entry is a
+ * spare process for the next page: half of all processes that the tests would start.
  */
-const NOT_WANTED = [
+const DISABLED_FEATURES = [
   'SpareRendererForSitePerProcess',
   'DestroyProfileOnBrowserClose',
   'HttpsFirstBalancedModeAutoEnable',
@@ -28,10 +28,10 @@ const ARGS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
-  `--disable-features=${NOT_WANTED.join(',')}`,
+  `--disable-features=${DISABLED_FEATURES.join(',')}`,
 ];
 
-/** A real Chromium without a window: the one that CHROMIUM_BIN names, else Debian's. Close it in `afterAll`. */
+/** Starts a headless Chromium: the one in CHROMIUM_BIN, else Debian's. Close it in `afterAll`. */
 export async function launchChromium(args: readonly string[] = []): Promise<Browser> {
   const executablePath = process.env['CHROMIUM_BIN'] ?? '/usr/bin/chromium';
   try {
@@ -42,7 +42,7 @@ export async function launchChromium(args: readonly string[] = []): Promise<Brow
   }
 }
 
-/** A window with a storage of its own. What it waits for it awaits as long as `until` does. */
+/** A window with its own storage. Its waits have the same deadline as `until`. */
 export async function newContext(browser: Browser, options: BrowserContextOptions = {}): Promise<BrowserContext> {
   const context = await browser.newContext(options);
   context.setDefaultTimeout(LIMIT_MS);
@@ -56,8 +56,8 @@ export interface Tabs {
 }
 
 /**
- * A Chromium whose tabs hide each other, as they do for people: `bringToFront` shows one and hides the others. Playwright
- * has every page believe that it is in front, except where it joins a browser that runs already.
+ * Starts a Chromium whose tabs hide each other, as for users: `bringToFront` shows one and hides the others. Playwright
+ * makes every page believe that it is in front unless it connects to a browser that runs already.
  */
 export async function launchTabs(): Promise<Tabs> {
   const port = await freePort();

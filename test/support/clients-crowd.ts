@@ -2,18 +2,18 @@ import type { ManagerOptions, SocketOptions } from 'socket.io-client';
 import { type Action, LedgerClient, sumLedgers, type Totals } from './clients.js';
 import type { Random } from './random.js';
 
-/** Operations that a client sends at once, at most. */
+/** Largest burst of operations of a client. */
 const BURST_MAX = 6;
 const EVENTS = ['like', 'unlike', 'view', 'add'] as const;
 const BY_MAX = 1_000;
 
-/** Tabs that come back fast, so that a test does not wait for them. */
+/** Short reconnect delays, so that tests do not wait for them. */
 export const FAST_RECONNECT = { reconnectionDelay: 20, reconnectionDelayMax: 100 };
 
 /**
- * Actors who like, unlike and view posts at random: each sends a burst, and the next when all of it is acknowledged.
- * One in ten stays on long-polling, and one in ten starts there and is upgraded, as stock clients do. Of several gateways
- * each gets as many of them.
+ * Actors that like, unlike and view posts at random. Each sends a burst, and the next one when all of it is acknowledged.
+ * One in ten stays on long-polling, and one in ten starts there and upgrades, as stock clients do. Several gateways share
+ * the actors evenly.
  */
 export class Crowd {
   readonly clients: readonly LedgerClient[];
@@ -27,7 +27,7 @@ export class Crowd {
     readonly posts: readonly string[],
     private readonly random: Random,
     options: Partial<ManagerOptions & SocketOptions> = FAST_RECONNECT,
-    /** The number of the first of its actors, whose names are numbers so that both kinds of keys take them. */
+    /** Number of the first actor. Names are numbers, so that both values of `ACTOR_KEYS` accept them. */
     firstActor = 0,
   ) {
     const urls = [url].flat();
@@ -40,7 +40,7 @@ export class Crowd {
     );
     for (const client of this.clients) {
       client.onAcknowledged = () => {
-        this.#count();
+        this.#countAcknowledgement();
         if (this.#acting && client.unacknowledged === 0) this.#burst(client);
       };
     }
@@ -66,7 +66,7 @@ export class Crowd {
 
   get sent(): Record<string, Totals> {
     return sumLedgers(
-      this.clients.map(({ sent: asked }) => asked),
+      this.clients.map(({ sent }) => sent),
       this.posts,
     );
   }
@@ -79,17 +79,17 @@ export class Crowd {
   }
 
   #burst(client: LedgerClient): void {
-    for (let left = 1 + this.random.below(BURST_MAX); left > 0; left--) client.act(this.#any());
+    for (let left = 1 + this.random.below(BURST_MAX); left > 0; left--) client.act(this.#randomAction());
   }
 
-  #any(): Action {
+  #randomAction(): Action {
     const post = this.random.pick(this.posts);
     const event = this.random.pick(EVENTS);
     if (event !== 'add') return { event, post };
     return { event, post, metric: 'views', by: 1 + this.random.below(BY_MAX) };
   }
 
-  #count(): void {
+  #countAcknowledgement(): void {
     this.#acknowledged += 1;
     if (this.#awaited === null || this.#acknowledged < this.#awaited.count) return;
     this.#awaited.resolve();

@@ -2,12 +2,12 @@ import type { LedgerClient } from './clients.js';
 import { Crowd, FAST_RECONNECT } from './clients-crowd.js';
 import type { Random } from './random.js';
 
-/** Acknowledgements to one hop, of anyone who waits for some: so hops keep pace with what gets done. */
-const ACKNOWLEDGEMENTS_A_HOP = 8;
+/** Average number of acknowledgements before some client with unacknowledged operations hops. */
+const ACKNOWLEDGEMENTS_PER_HOP = 8;
 
 /**
- * A crowd whose clients leave their gateway for another at random moments, without waiting for what they asked there:
- * they ask for it again, in order, where they go.
+ * A crowd whose clients move to another gateway at random moments, without waiting for their acknowledgements. They resend
+ * the unacknowledged operations there, in order.
  */
 export class HoppingCrowd {
   readonly crowd: Crowd;
@@ -28,7 +28,7 @@ export class HoppingCrowd {
       const { onAcknowledged } = client;
       client.onAcknowledged = () => {
         onAcknowledged?.();
-        if (this.#hopping && random.chance(1 / ACKNOWLEDGEMENTS_A_HOP)) this.#hopOne();
+        if (this.#hopping && random.chance(1 / ACKNOWLEDGEMENTS_PER_HOP)) this.#hopOne();
       };
       this.#hop(client);
     }
@@ -39,7 +39,7 @@ export class HoppingCrowd {
     this.crowd.act();
   }
 
-  /** Asks for nothing more, and resolves when all that was asked is acknowledged. They hop until then. */
+  /** Ends new operations, and resolves when all are acknowledged. Clients hop until then. */
   async stop(): Promise<void> {
     this.crowd.stop();
     await this.crowd.untilAcknowledged();
@@ -51,13 +51,13 @@ export class HoppingCrowd {
     this.#hopping = false;
   }
 
-  /** All who are there leave at once, and nobody comes any more. */
+  /** Moves all clients away from this gateway at once; no client returns to it. */
   leaveGateway(url: string): void {
     this.#closed.add(url);
     for (const [client, at] of this.#at) if (at === url) this.#hop(client);
   }
 
-  /** Operations that had been counted when they were asked for again. */
+  /** Number of resent operations that were counted already. */
   get duplicates(): number {
     return this.crowd.clients.reduce((sum, { duplicates }) => sum + duplicates, 0);
   }
@@ -72,13 +72,13 @@ export class HoppingCrowd {
     const to = this.random.pick(this.urls.filter((url) => url !== this.#at.get(client) && !this.#closed.has(url)));
     this.#at.set(client, to);
     socket.disconnect();
-    // Where its manager connects to next. Private in the types only.
+    // The manager connects to this URI next. It is private only in the types.
     (socket.io as unknown as { uri: string }).uri = to;
     socket.connect();
   }
 }
 
-/** A stock client whose connection breaks in the middle of its upgrade notices nothing until no ping has come for 25 s. */
+/** A stock client whose connection breaks during its upgrade notices it only after 25 s without a ping. */
 function stayOnOneTransport({ socket: { io } }: LedgerClient): void {
   io.opts.transports = io.opts.transports!.slice(-1);
 }

@@ -9,7 +9,7 @@ import type {
   Update,
 } from '../../src/protocol/messages.js';
 
-/** Where UNAVAILABLE names no time. */
+/** The wait after an error without `retryAfterMs`. */
 const RETRY_MS = 100;
 
 type Answered<T> = (answer: T | Failure) => void;
@@ -38,7 +38,7 @@ interface OperationPayload {
 /** A stock socket.io client, typed with the protocol. */
 export type Client = Socket<ServerEvents, ClientEvents>;
 
-/** What a client can ask of the standard metrics. */
+/** An operation on the default metrics. */
 export type Action =
   | { readonly event: 'like' | 'unlike' | 'view'; readonly post: string }
   | { readonly event: 'add'; readonly post: string; readonly metric: 'views'; readonly by: number };
@@ -51,7 +51,7 @@ export interface Auth {
 
 const open = new Set<Client>();
 
-/** A stock client on a connection of its own, over WebSocket unless `options` say otherwise. */
+/** A stock client on its own connection, over WebSocket unless `options` differ. */
 export function connect(url: string, auth: Auth = {}, options: Partial<ManagerOptions & SocketOptions> = {}): Client {
   const socket: Client = io(url, { transports: ['websocket'], forceNew: true, auth, ...options });
   open.add(socket);
@@ -59,8 +59,8 @@ export function connect(url: string, auth: Auth = {}, options: Partial<ManagerOp
 }
 
 /**
- * Closes every client that was opened in this test file. For `afterAll`, before the gateways end: one that is on
- * long-polling takes its leave with a request of its own.
+ * Closes every client that was opened in this test file. Call it in `afterAll` before the gateways end, because a client
+ * on long-polling closes its session by a request.
  */
 export async function closeClients(): Promise<void> {
   const closing = [...open].map(async (socket) => {
@@ -73,24 +73,24 @@ export async function closeClients(): Promise<void> {
   await Promise.all(closing);
 }
 
-/** Asks for no acknowledgement. */
+/** Emits without requesting an acknowledgement. */
 export function emitWithoutAck(socket: Client, event: 'like' | 'unlike', payload: OperationPayload): void {
   (socket as unknown as Socket).emit(event, payload);
 }
 
-/** Resolves when it is connected. */
+/** Resolves when the client is connected. */
 export function untilConnected(socket: Client): Promise<void> {
   if (socket.connected) return Promise.resolve();
   return new Promise((resolve) => socket.once('connect', () => resolve()));
 }
 
-/** Resolves when the connection is gone. */
+/** Resolves when the client is disconnected. */
 export function untilClosed(socket: Client): Promise<void> {
   if (!socket.connected) return Promise.resolve();
   return new Promise((resolve) => socket.once('disconnect', () => resolve()));
 }
 
-/** @throws what the gateway said, when it refused. */
+/** @throws Error with the gateway's code and message if the answer is an error */
 export function expectOk<T extends { readonly ok: true }>(answer: T | Failure): T {
   if (!answer.ok) throw new Error(`${answer.error.code}: ${answer.error.message}`);
   return answer;
@@ -101,7 +101,7 @@ export interface Totals {
   readonly views: number;
 }
 
-/** The posts' counts as a newcomer is shown them. */
+/** Reads the posts' counts with a new client. */
 export async function readTotals(url: string, posts: readonly string[]): Promise<Record<string, Totals>> {
   const socket = connect(url);
   const { counts } = expectOk(await socket.emitWithAck('subscribe', { posts }));
@@ -114,7 +114,7 @@ export function parseTotals({ likes, views }: Update): Totals {
   return { likes: Number(likes), views: Number(views) };
 }
 
-/** What one actor did: how its likes stand, and how many views it added. */
+/** The operations of one actor: the state of its likes, and the number of its views. */
 export class Ledger {
   readonly likes = new Map<string, boolean>();
   readonly views = new Map<string, number>();
@@ -126,7 +126,7 @@ export class Ledger {
   }
 }
 
-/** What the ledgers of different actors come to together. */
+/** Sums the ledgers of different actors. */
 export function sumLedgers(ledgers: readonly Ledger[], posts: readonly string[]): Record<string, Totals> {
   const sum = (count: (ledger: Ledger) => number): number => ledgers.reduce((total, one) => total + count(one), 0);
   return Object.fromEntries(
@@ -140,13 +140,13 @@ export function sumLedgers(ledgers: readonly Ledger[], posts: readonly string[])
 interface NumberedOperation {
   readonly act: Action;
   readonly seq: number;
-  /** The last sending that it was part of; 0: not sent yet. */
+  /** Number of the last round of sending that included it; 0: not sent yet. */
   sending: number;
 }
 
 /**
- * A client that keeps the protocol's promise of its own side: it numbers its operations, keeps what is not
- * acknowledged, and sends that again in order when it comes back or was told to wait. Nothing overtakes.
+ * A client that follows the protocol: it numbers its operations, keeps the unacknowledged ones, and resends them in order
+ * after a reconnect or a retryable error. No operation overtakes another.
  */
 export class LedgerClient {
   readonly sent = new Ledger();
@@ -160,9 +160,9 @@ export class LedgerClient {
   readonly #unacknowledged = new Map<number, NumberedOperation>();
   #seq = 0;
   #sending = 1;
-  #holding: NodeJS.Timeout | null = null;
+  #retryTimer: NodeJS.Timeout | null = null;
   #failure: Error | null = null;
-  #settled: { resolve: () => void; reject: (reason: Error) => void }[] = [];
+  #waiting: { resolve: () => void; reject: (reason: Error) => void }[] = [];
 
   constructor(
     url: string,
@@ -172,7 +172,7 @@ export class LedgerClient {
     this.socket = connect(url, { actor, session: randomUUID() }, options);
     this.socket.on('connect', () => this.#resend());
     this.socket.on('bye', (bye) => this.byes.push(bye));
-    // What the stock client kept back it would send before `connect`, ahead of what is older and sent again.
+    // The stock client would send its buffer before `connect`, ahead of older operations that are resent.
     this.socket.on('disconnect', () => (this.socket.sendBuffer = []));
   }
 
@@ -184,19 +184,19 @@ export class LedgerClient {
     const operation: NumberedOperation = { act, seq: (this.#seq += 1), sending: 0 };
     this.sent.record(act);
     this.#unacknowledged.set(operation.seq, operation);
-    if (this.socket.connected && this.#holding === null) this.#send(operation);
+    if (this.socket.connected && this.#retryTimer === null) this.#send(operation);
   }
 
-  /** Resolves when all that was asked is acknowledged; rejects when something was refused for good. */
+  /** Resolves when all operations are acknowledged; rejects if one got a final error. */
   untilAcknowledged(): Promise<void> {
     if (this.#failure !== null) return Promise.reject(this.#failure);
     if (this.unacknowledged === 0) return Promise.resolve();
-    return new Promise((resolve, reject) => this.#settled.push({ resolve, reject }));
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
   #resend(): void {
-    if (this.#holding !== null) clearTimeout(this.#holding);
-    this.#holding = null;
+    if (this.#retryTimer !== null) clearTimeout(this.#retryTimer);
+    this.#retryTimer = null;
     this.#sending += 1;
     if (this.socket.connected) for (const operation of this.#unacknowledged.values()) this.#send(operation);
   }
@@ -205,29 +205,29 @@ export class LedgerClient {
     const { act, seq } = operation;
     const sending = (operation.sending = this.#sending);
     const answered: Answered<OperationResponse> = (answer) => {
-      if (answer.ok) this.#done(operation, answer);
-      else if (sending === operation.sending) this.#refused(answer);
+      if (answer.ok) this.#acknowledge(operation, answer);
+      else if (sending === operation.sending) this.#handleError(answer);
     };
     if (act.event === 'add') {
       this.socket.emit(act.event, { post: act.post, metric: act.metric, by: act.by, seq }, answered);
     } else this.socket.emit(act.event, { post: act.post, seq }, answered);
   }
 
-  #done({ act, seq }: NumberedOperation, { duplicate }: OperationResponse): void {
+  #acknowledge({ act, seq }: NumberedOperation, { duplicate }: OperationResponse): void {
     if (!this.#unacknowledged.delete(seq)) return;
     this.acknowledged.record(act);
     if (duplicate) this.duplicates += 1;
     this.onAcknowledged?.();
-    if (this.unacknowledged === 0) for (const { resolve } of this.#settled.splice(0)) resolve();
+    if (this.unacknowledged === 0) for (const { resolve } of this.#waiting.splice(0)) resolve();
   }
 
-  #refused({ error }: Failure): void {
+  #handleError({ error }: Failure): void {
     this.rejections += 1;
     if (error.retryable) {
-      this.#holding ??= setTimeout(() => this.#resend(), error.retryAfterMs ?? RETRY_MS);
+      this.#retryTimer ??= setTimeout(() => this.#resend(), error.retryAfterMs ?? RETRY_MS);
       return;
     }
     this.#failure = new Error(`${error.code}: ${error.message}`);
-    for (const { reject } of this.#settled.splice(0)) reject(this.#failure);
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
   }
 }

@@ -4,16 +4,16 @@ import process from 'node:process';
 import { setInterval } from 'node:timers';
 
 /**
- * Loaded with `--import`: the wall clock of this process is off by what the file CLOCK_OFFSET_DIR/REGION says, in milliseconds, which may
- * change at any time. The monotonic clock and timers are right. Without the file the wall clock is right, too.
+ * Loaded with `--import`. Shifts the wall clock of this process by the milliseconds in the file CLOCK_OFFSET_DIR/REGION,
+ * which may change at any time. Without the file there is no shift. The monotonic clock and timers are unchanged.
  */
 const { CLOCK_OFFSET_DIR, REGION } = process.env;
 if (!CLOCK_OFFSET_DIR || !REGION) throw new Error('CLOCK_OFFSET_DIR and REGION must be set');
-const LOOK_MS = 20;
+const READ_INTERVAL_MS = 20;
 
 let offsetMs = 0;
 
-function look() {
+function readOffset() {
   try {
     offsetMs = Number(readFileSync(join(CLOCK_OFFSET_DIR, REGION), 'utf8'));
   } catch {
@@ -21,11 +21,11 @@ function look() {
   }
 }
 
-look();
-setInterval(look, LOOK_MS).unref();
+readOffset();
+setInterval(readOffset, READ_INTERVAL_MS).unref();
 
-const { now: rightWallMs } = Date;
-Date.now = () => rightWallMs() + offsetMs;
+const { now: trueWallMs } = Date;
+Date.now = () => trueWallMs() + offsetMs;
 globalThis.Date = new Proxy(Date, {
   construct: (target, args, newTarget) => Reflect.construct(target, args.length === 0 ? [Date.now()] : args, newTarget),
   apply: () => new globalThis.Date().toString(),

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { ROOT } from './gateway-process.js';
 
-/** A program in a document and what the document says that it prints. */
+/** A program in a document and its documented output. */
 export interface Example {
   readonly heading: string;
   readonly client: string;
@@ -10,19 +10,19 @@ export interface Example {
   readonly printed: string | undefined;
 }
 
-/** Where examples expect the gateway. */
+/** The gateway's address in the examples. */
 export const ADDRESS = 'http://127.0.0.1:3000';
 /** A guard against hanging, shorter than Jest's so that the output is shown. */
 const PROGRAM_MS = 100_000;
 
-/** How a fence's language is run; the program comes over stdin, so that it is run as written. */
+/** Commands by language of the fence; the program is passed over stdin, exactly as written. */
 export const INTERPRETERS: Readonly<Record<string, readonly [string, ...string[]]>> = {
   js: [process.execPath, '--input-type=module', '-'],
   python: [process.env['PYTHON_BIN'] ?? '/usr/bin/python3', '-'],
   sh: ['bash', '-s'],
 };
 
-/** Fenced blocks in a language that can be run, each with the heading above it and the `text` block right after it. */
+/** Finds fenced blocks in a runnable language, each with the heading above it and the `text` block right after it. */
 export function parseExamples(markdown: string): Example[] {
   const found: Example[] = [];
   let heading = '';
@@ -31,19 +31,19 @@ export function parseExamples(markdown: string): Example[] {
   )) {
     if (title !== undefined) heading = title;
     else if (language in INTERPRETERS) {
-      found.push({ heading, client: clientOf(language, code), language, code, printed });
+      found.push({ heading, client: nameClient(language, code), language, code, printed });
     }
   }
   return found;
 }
 
-function clientOf(language: string, code: string): string {
+function nameClient(language: string, code: string): string {
   if (language === 'python') return 'python-socketio';
   if (language === 'sh') return 'curl';
   return code.includes("from 'eventsource'") ? 'EventSource' : 'socket.io-client';
 }
 
-/** What the program prints; rejects with what it says on stderr if it fails or does not end. */
+/** Resolves with the program's output; rejects with its output and stderr if it fails or does not end. */
 export function runExample({ language, code }: Pick<Example, 'language' | 'code'>, url: string): Promise<string> {
   const [command, ...args] = INTERPRETERS[language]!;
   const { PATH = '', HOME = '' } = process.env;
@@ -57,7 +57,7 @@ export function runExample({ language, code }: Pick<Example, 'language' | 'code'
   const output = { stdout: '', stderr: '' };
   child.stdout.setEncoding('utf8').on('data', (text: string) => (output.stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (output.stderr += text));
-  // A program that ends before it has read itself is told by its exit code.
+  // A program may end before it has read all of stdin; its exit code reports that.
   child.stdin.on('error', () => undefined).end(code.replaceAll(ADDRESS, url));
   return new Promise((resolve, reject) => {
     child.once('error', reject);

@@ -3,22 +3,22 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 
 /**
- * Below the ports that systems give to outgoing connections. One of those could be taken by any client while its server
- * is down; or a client that keeps trying the dead server would one day be given that port and be connected to itself.
+ * Below the ports that systems assign to outgoing connections. A client could take such a port while its server is down,
+ * or a client that keeps trying the dead server could get that port and connect to itself.
  */
 const LOWEST_PORT = 12_000;
 const END_PORT = 32_000;
 const ATTEMPTS = 100;
 
-/** They may be about to be bound, or their server be down for a moment. */
-const given = new Set<number>();
+/** Ports returned before: they may not be bound yet, or their server may be down for a moment. */
+const used = new Set<number>();
 
-/** A port of 127.0.0.1 where nothing listens, and that this test file has not been given before. */
+/** @returns a port of 127.0.0.1 where nothing listens, never the same twice in a test file */
 export async function freePort(): Promise<number> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const port = randomInt(LOWEST_PORT, END_PORT);
-    if (given.has(port)) continue;
-    given.add(port);
+    if (used.has(port)) continue;
+    used.add(port);
     if (await isFree(port)) return port;
   }
   throw new Error(`no free port of 127.0.0.1 in ${ATTEMPTS} attempts from ${LOWEST_PORT} to ${END_PORT}`);

@@ -5,13 +5,13 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { Processes } from './processes.js';
 
-/** A gateway as an operator runs it: the built program, in a process of its own. */
+/** A gateway as an operator runs it: the built program in its own process. */
 export interface GatewayProcess {
   readonly url: string;
   readonly port: number;
   readonly dataDir: string;
   readonly pid: number;
-  /** What it has written so far, a line each. */
+  /** Lines of its output so far. */
   readonly log: readonly string[];
   /** Sends the signal and resolves with the exit code: `null` if the signal ended it. */
   kill(signal: NodeJS.Signals): Promise<number | null>;
@@ -20,17 +20,17 @@ export interface GatewayProcess {
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MAIN = join(ROOT, 'dist', 'main.js');
 const STRETCHED_TIME = new URL('stretched-time.mjs', import.meta.url).href;
-/** The instant at which the stretched time of all gateways of this test file is right, so that they agree on it. */
+/** Start of the stretched time, the same for all gateways of this test file, so that their clocks agree. */
 const STRETCHED_SINCE_MS = Date.now();
-/** A guard against hanging: a boot takes some seconds where many start at once. */
+/** A guard against hanging: a boot takes some seconds if many gateways start at once. */
 const READY_MS = 120_000;
 
 export interface GatewayOptions {
   /**
-   * Time passes this many times slower in the gateway, so that its deadlines last this many times longer (1 if left out).
-   * For tests of what happens before a deadline that a slow machine could meet. Redis keeps its own time: leases that it
-   * guards (5 s for viewers, renewed every second) last as long as ever, so a gateway on Redis is stretched by 3 at most.
-   * Below 1 time passes faster, for tests that would only wait: no client may depend on the deadlines of such a gateway.
+   * Factor by which time passes slower in the gateway, so that its deadlines last longer; 1 by default. For tests of
+   * behaviour before a deadline that a slow machine could reach. Redis keeps true time: its leases (5 s for viewers,
+   * renewed every second) are not stretched, so use at most 3 for a gateway on Redis. Below 1 time passes faster, for
+   * tests that would only wait: then no client may depend on the gateway's deadlines.
    */
   readonly timeScale?: number;
 }
@@ -38,9 +38,9 @@ export interface GatewayOptions {
 const processes = new Processes();
 
 /**
- * Starts `dist/main.js` on a free port of 127.0.0.1 and resolves when it listens. `env` adds to its environment and
- * overrides; of this process's it inherits only PATH and HOME, so that no setting of the developer's gets in.
- * Without DATA_DIR it gets a new directory, which outlives it until `stopAll`: a second gateway can be given it.
+ * Starts `dist/main.js` on a free port of 127.0.0.1 and resolves when it listens. `env` overrides its environment, which
+ * otherwise has only PATH and HOME of this process, so that no setting of the developer gets in. Without DATA_DIR it gets
+ * a new directory, which exists until `stopAll`: a second gateway can use it.
  */
 export async function startGateway(
   env: Record<string, string> = {},
@@ -56,7 +56,7 @@ export async function startGateway(
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const log: string[] = [];
-  const url = await listening(child, closed, log);
+  const url = await readListeningUrl(child, closed, log);
   return {
     url,
     port: Number(new URL(url).port),
@@ -71,7 +71,7 @@ export async function startGateway(
   };
 }
 
-/** What a Node.js process is started with whose time is to pass this many times slower. */
+/** Arguments and environment that stretch the time of a Node.js process. */
 export function stretchedTime(timeScale: number): { args: readonly string[]; env: Record<string, string> } {
   if (timeScale === 1) return { args: [], env: {} };
   return {
@@ -80,19 +80,19 @@ export function stretchedTime(timeScale: number): { args: readonly string[]; env
   };
 }
 
-/** Ends what `startGateway` started in this test file and removes the directories it made. For `afterAll`. */
+/** Ends all gateways of this test file and removes their directories. For `afterAll`. */
 export async function stopAll(): Promise<void> {
   await processes.end();
 }
 
-/** The address from the record `{"msg":"listening","url":…}`; collects everything the gateway writes on the way. */
-async function listening(child: ChildProcess, closed: Promise<unknown>, log: string[]): Promise<string> {
-  const { promise, resolve, reject } = promiseOf<string>();
+/** Resolves with the URL in the record `{"msg":"listening","url":…}`; collects the gateway's output in `log`. */
+async function readListeningUrl(child: ChildProcess, closed: Promise<unknown>, log: string[]): Promise<string> {
+  const { promise, resolve, reject } = makePromise<string>();
   const fail = (what: string): void => reject(new Error(`the gateway ${what}\n${log.join('\n')}`));
   createInterface({ input: child.stderr! }).on('line', (line) => log.push(line));
   createInterface({ input: child.stdout! }).on('line', (line) => {
     log.push(line);
-    const url = urlOf(line);
+    const url = parseUrl(line);
     if (url !== undefined) resolve(url);
   });
   const timer = setTimeout(() => fail(`was not listening after ${READY_MS} ms`), READY_MS);
@@ -110,7 +110,7 @@ async function listening(child: ChildProcess, closed: Promise<unknown>, log: str
   }
 }
 
-function urlOf(line: string): string | undefined {
+function parseUrl(line: string): string | undefined {
   if (!line.includes('"listening"')) return undefined;
   try {
     const record: unknown = JSON.parse(line);
@@ -122,7 +122,7 @@ function urlOf(line: string): string | undefined {
 }
 
 /** `Promise.withResolvers`, which Node 20 lacks. */
-function promiseOf<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (reason: Error) => void } {
+function makePromise<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (reason: Error) => void } {
   let resolve!: (value: T) => void;
   let reject!: (reason: Error) => void;
   const promise = new Promise<T>((res, rej) => {

@@ -3,14 +3,14 @@ import type { Random } from './random.js';
 import { type RedisServer, startRedis, stopRedis } from './redis-server.js';
 import { startProxy, type TcpProxy } from './tcp-proxy.js';
 
-/** How often a piece of what is answered is lost, and its connection with it. */
-const CLIENTS_LOSE = 1 / 60;
-const COMMITS_LOSE = 1 / 30;
-const REDIS_LOSES = 1 / 500;
+/** Probability that a chunk of a reply is lost together with its connection. */
+const CLIENT_LOSS = 1 / 60;
+const COMMIT_LOSS = 1 / 30;
+const REDIS_LOSS = 1 / 500;
 
-/** One of the gateways that share a Redis, between two proxies: to its clients, and to Redis. */
+/** A gateway on a shared Redis between two proxies: one to its clients, one to Redis. */
 export class ProxiedGateway {
-  /** Where clients connect who are to suffer. */
+  /** URL of the lossy proxy for clients. */
   readonly clientUrl: string;
   #process: GatewayProcess;
 
@@ -31,7 +31,7 @@ export class ProxiedGateway {
     this.clientUrl = `http://127.0.0.1:${toClients.port}`;
   }
 
-  /** Straight to it. */
+  /** URL of the gateway itself. */
   get url(): string {
     return this.#process.url;
   }
@@ -40,12 +40,12 @@ export class ProxiedGateway {
     return this.#process.pid;
   }
 
-  /** From now on answers get lost on both sides, after what was asked has been done. */
+  /** Loses replies on both sides from now on, after the requests took effect. */
   loseAnswers(random: Random): void {
     const drop = (chance: number): 'drop' | 'pass' => (random.chance(chance) ? 'drop' : 'pass');
-    this.toClients.onReply = () => drop(CLIENTS_LOSE);
-    // Of all that Redis answers only what became of a batch begins with a 0.
-    this.toRedis.onReply = (chunk) => drop(chunk.includes('\r\n\0') ? COMMITS_LOSE : REDIS_LOSES);
+    this.toClients.onReply = () => drop(CLIENT_LOSS);
+    // Among Redis's replies only the reply to a batch begins with a 0.
+    this.toRedis.onReply = (chunk) => drop(chunk.includes('\r\n\0') ? COMMIT_LOSS : REDIS_LOSS);
   }
 
   keepAnswers(): void {
@@ -53,7 +53,7 @@ export class ProxiedGateway {
     this.toRedis.onReply = null;
   }
 
-  /** Ends it without warning, and resolves when another life listens on its port. */
+  /** Kills the gateway, and resolves when a new process listens on its port. */
   async killAndRestart(): Promise<void> {
     const { port, dataDir } = this.#process;
     await this.#process.kill('SIGKILL');
@@ -65,7 +65,7 @@ export class ProxiedGateway {
   }
 }
 
-/** On one Redis of their own. `endProxied` ends all of it. */
+/** Starts gateways on a new Redis. `endProxied` ends all of it. */
 export async function startProxied(count: number, env: Record<string, string>): Promise<ProxiedGateway[]> {
   const redis = await startRedis();
   return Promise.all(Array.from({ length: count }, () => ProxiedGateway.start(redis, env)));

@@ -17,10 +17,10 @@ import { RedisClient } from '../../src/store/redis/client/redis-client.js';
 import { parseRedisUrl } from '../../src/config/redis-url.js';
 import { ROOT } from './gateway-process.js';
 
-/** A gateway in this process, with an embedded store of its own. */
+/** A gateway in this process with its own embedded store. */
 export interface LocalGateway {
   readonly url: string;
-  /** What it has warned of. */
+  /** Warnings that it logged. */
   readonly warnings: readonly string[];
 }
 
@@ -32,7 +32,7 @@ interface Running {
 
 const running: Running[] = [];
 
-/** @param redisUrl if given, its socket.io shares this Redis with others */
+/** @param redisUrl if given, its socket.io shares this Redis with other gateways */
 export async function startLocalGateway(redisUrl: string | null = null): Promise<LocalGateway> {
   const options = { clock: systemClock, replicated: false, warn: () => undefined };
   const connections = redisUrl === null ? null : await RedisClient.open(parseRedisUrl(redisUrl), options);
@@ -54,7 +54,7 @@ export async function startLocalGateway(redisUrl: string | null = null): Promise
   return { url: await app.getUrl(), warnings };
 }
 
-/** Keeps warnings, and shows errors. */
+/** Collects warnings and prints errors. */
 class WarningsLog extends ConsoleLogger {
   constructor(private readonly warnings: string[]) {
     super({ logLevels: ['error', 'warn'] });

@@ -1,6 +1,6 @@
 import { until } from './until.js';
 
-/** One page of /metrics, by `name{label="value"}`. */
+/** Reads /metrics, keyed by `name{label="value"}`. */
 export async function readMetrics(url: string): Promise<ReadonlyMap<string, number>> {
   const response = await fetch(`${url}/metrics`);
   const lines = (await response.text()).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
@@ -9,19 +9,19 @@ export async function readMetrics(url: string): Promise<ReadonlyMap<string, numb
   );
 }
 
-/** The present value of a metric that has no labels. */
+/** Reads the value of a series without labels. */
 export async function readMetric(url: string, name: string): Promise<number> {
   const value = (await readMetrics(url)).get(name);
-  if (value === undefined) throw new Error(`there is no metric ${name}`);
+  if (value === undefined) throw new Error(`/metrics has no series ${name}`);
   return value;
 }
 
-/** Resolves when the metric is `value`. */
+/** Resolves when the series has this value. */
 export async function untilMetric(url: string, name: string, value: number): Promise<void> {
   await until(async () => (await readMetric(url, name)) === value, `${name} ${value}`);
 }
 
-/** Operations that ended so, summed over their kinds. */
+/** Sums the operations with these results over their kinds. */
 export function countOperations(metrics: ReadonlyMap<string, number>, ...results: readonly string[]): number {
   let sum = 0;
   for (const [name, value] of metrics) {

@@ -6,10 +6,10 @@ import { promisify } from 'node:util';
 import { ROOT } from './gateway-process.js';
 
 const run = promisify(execFile);
-/** What its users have beside it. */
-const BESIDE = ['react', 'react-dom', '@types/react', '@types/react-dom', '@types/node', 'vite'];
+/** Packages that users of the client have installed. */
+const LINKED_PACKAGES = ['react', 'react-dom', '@types/react', '@types/react-dom', '@types/node', 'vite'];
 
-/** Gives the directory what `npm install` would: the client as it is published, and React. */
+/** Installs into the directory, like `npm install`: the client as published, and React. */
 export async function installClient(directory: string): Promise<void> {
   const types = join(ROOT, 'client', 'dist', 'types');
   if (!existsSync(types)) throw new Error('client/dist is missing: run `npm run build` first');
@@ -19,7 +19,7 @@ export async function installClient(directory: string): Promise<void> {
   const { stdout } = await run('npm', pack, { cwd: join(ROOT, 'client') });
   await run('tar', ['-xzf', join(directory, stdout.trim()), '-C', modules]);
   await rename(join(modules, 'package'), join(modules, 'tallycast-client'));
-  for (const name of BESIDE) {
+  for (const name of LINKED_PACKAGES) {
     const link = join(modules, name);
     await mkdir(dirname(link), { recursive: true });
     await symlink(join(ROOT, 'node_modules', name), link);

@@ -6,7 +6,7 @@ import { ROOT } from './gateway-process.js';
 
 const run = promisify(execFile);
 
-/** Runs a program to its end. @throws Error with what it printed if it fails */
+/** Runs a program to its end. @throws Error with its output if it fails */
 export async function runToEnd(program: string, args: readonly string[], cwd: string): Promise<string> {
   const { stdout } = await run(program, args, { cwd, env: ENVIRONMENT });
   return stdout;
@@ -15,20 +15,20 @@ export async function runToEnd(program: string, args: readonly string[], cwd: st
 const { PATH = '', HOME = '' } = process.env;
 const ENVIRONMENT = { PATH, HOME };
 
-/** Packs the built server as `npm publish` would, into `directory`. @returns the name of the file */
+/** Packs the built server into `directory`, as `npm publish` would. @returns the name of the file */
 export async function packServer(directory: string): Promise<string> {
   const stdout = await runToEnd('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', directory], ROOT);
   return stdout.trim();
 }
 
-/** A gateway that was started by a command of its own. */
+/** A gateway started by a given command. */
 export interface StartedServer {
   readonly url: string;
   /** Sends SIGTERM and resolves with the exit code. */
   stop(): Promise<number | null>;
 }
 
-/** Resolves when the command says where it listens. @throws Error with what it printed if it ends before */
+/** Resolves when the command logs its URL. @throws Error with its output if it ends before */
 export async function startServer(
   program: string,
   args: readonly string[],

@@ -1,7 +1,7 @@
-/** What separates the packets of one request: https://socket.io/docs/v4/engine-io-protocol/#http-long-polling-1 */
+/** Separator of packets in one request: https://socket.io/docs/v4/engine-io-protocol/#http-long-polling-1 */
 const SEPARATOR = '\x1e';
 
-/** Engine.IO over HTTP requests, written out. */
+/** Engine.IO over plain HTTP requests. */
 export class Polling {
   #acknowledgements = 0;
 
@@ -10,7 +10,7 @@ export class Polling {
     private readonly headers: Record<string, string>,
   ) {}
 
-  /** A session of Engine.IO, and no more than that. */
+  /** Opens a session of Engine.IO without Socket.IO. */
   static async open(origin: string, headers: Record<string, string> = {}): Promise<Polling> {
     const url = `${origin}/socket.io/?EIO=4&transport=polling`;
     const response = await fetch(url, { headers });
@@ -18,7 +18,7 @@ export class Polling {
     return new Polling(`${url}&sid=${sid}`, headers);
   }
 
-  /** With a Socket.IO socket in the namespace `/`. */
+  /** Opens a session and a Socket.IO socket in the namespace `/`. */
   static async connect(origin: string, headers: Record<string, string> = {}): Promise<Polling> {
     const polling = await Polling.open(origin, headers);
     await polling.send('40');
@@ -26,7 +26,7 @@ export class Polling {
     return polling;
   }
 
-  /** All in one request. */
+  /** Sends all packets in one request. */
   async send(...packets: readonly string[]): Promise<{ status: number; body: string }> {
     return this.post(packets.join(SEPARATOR));
   }
@@ -39,7 +39,7 @@ export class Polling {
     return { status: response.status, body: await response.text() };
   }
 
-  /** Polls until the packets that came are `enough`. */
+  /** Polls until the received packets are `enough`. */
   async packets(enough: (packets: readonly string[]) => boolean): Promise<readonly string[]> {
     const packets: string[] = [];
     while (packets.length === 0 || !enough(packets)) {
@@ -51,14 +51,14 @@ export class Polling {
     return packets;
   }
 
-  /** Whether the gateway has forgotten the session. Waits for what it has to say, if it has not. */
+  /** Whether the gateway has no such session any more. If it has, this waits for its next packets. */
   async hasEnded(): Promise<boolean> {
     const response = await fetch(this.url, { headers: this.headers });
     await response.text();
     return response.status === 400;
   }
 
-  /** Sends all events in one request; resolves with their answers. `#` stands for the acknowledgement id. */
+  /** Sends all events in one request and resolves with their acknowledgements. `#` stands for the acknowledgement id. */
   async emitWithAck(events: readonly string[]): Promise<readonly unknown[]> {
     const first = this.#acknowledgements + 1;
     this.#acknowledgements += events.length;

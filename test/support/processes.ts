@@ -6,29 +6,29 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runInThisContext } from 'node:vm';
 
-/** Jest gives test files a copy of `process` that hears no signal and no exit; the main context has the real one. */
+/** Jest gives test files a copy of `process` that gets no signals and no exit; the main context has the real one. */
 const realProcess = runInThisContext('process') as NodeJS.Process;
 
-const ENDING: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+const ENDING_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
-/** Those that have something to end. */
+/** Groups that have running processes or directories. */
 const groups = new Set<Processes>();
 
 /**
- * Processes that a test file starts and directories that it makes for them. Both are gone after `end`, and also when
- * Jest ends a worker by a signal, without `afterAll`: no process may outlive the tests that it was started for.
+ * Processes that a test file starts and directories that it makes for them. `end` removes both. So does a signal by which
+ * Jest ends a worker without `afterAll`: no process may outlive the tests that it was started for.
  */
 export class Processes {
   readonly #running = new Set<ChildProcess>();
   readonly #dirs = new Set<string>();
 
-  /** `closed` resolves when the process has ended and all its output was read; it fails if it cannot be started. */
+  /** @returns `closed`: resolves when the process has ended and all its output was read, rejects if it cannot start */
   start(
     program: string,
     args: readonly string[],
     options: SpawnOptions,
   ): { child: ChildProcess; closed: Promise<void> } {
-    this.#enrol();
+    this.#registerCleanup();
     const child = spawn(program, args, options);
     this.#running.add(child);
     const closed = once(child, 'close').then(() => undefined);
@@ -38,13 +38,13 @@ export class Processes {
   }
 
   async newDir(): Promise<string> {
-    this.#enrol();
+    this.#registerCleanup();
     const dir = await mkdtemp(join(tmpdir(), 'tallycast-test-'));
     this.#dirs.add(dir);
     return dir;
   }
 
-  /** Kills what runs, waits for it, and removes the directories. */
+  /** Kills the running processes, waits for them, and removes the directories. */
   async end(): Promise<void> {
     const closed = [...this.#running].map((child) => once(child, 'close'));
     this.#kill();
@@ -53,7 +53,7 @@ export class Processes {
     groups.delete(this);
     if (groups.size > 0) return;
     realProcess.off('exit', endAll);
-    for (const signal of ENDING) realProcess.off(signal, endBySignal);
+    for (const signal of ENDING_SIGNALS) realProcess.off(signal, endBySignal);
   }
 
   endNow(): void {
@@ -61,11 +61,11 @@ export class Processes {
     this.#removeDirs();
   }
 
-  #enrol(): void {
+  #registerCleanup(): void {
     groups.add(this);
     if (realProcess.listeners('exit').includes(endAll)) return;
     realProcess.once('exit', endAll);
-    for (const signal of ENDING) realProcess.once(signal, endBySignal);
+    for (const signal of ENDING_SIGNALS) realProcess.once(signal, endBySignal);
   }
 
   #kill(): void {

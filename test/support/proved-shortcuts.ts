@@ -1,7 +1,7 @@
 import { proveShortcuts } from '../../src/gateway/prove-shortcuts.js';
 import { Shortcuts } from '../../src/gateway/transport/shortcuts.js';
 
-/** Shortcuts as a gateway has them after its boot. @throws Error when one of them does not hold on this Node */
+/** Shortcuts as after a gateway's boot. @throws Error if one of them does not work on this Node.js */
 export async function provedShortcuts(warn?: (message: string) => void): Promise<Shortcuts> {
   const failed: string[] = [];
   const shortcuts = new Shortcuts(warn ?? ((message) => failed.push(message)));

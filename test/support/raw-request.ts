@@ -5,21 +5,21 @@ import { gunzipSync } from 'node:zlib';
 export interface RawResponse {
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
-  /** Unpacked. Of an event stream the first bytes; the stream is then ended. */
+  /** Decompressed. An event stream is ended after its first bytes. */
   readonly body: string;
 }
 
-/** A request with exactly these headers beside Host and Connection: `fetch` adds some, and refuses to set others. */
+/** Sends exactly these headers besides Host and Connection; `fetch` adds some headers and forbids others. */
 export async function requestRaw(
   url: string,
   headers: Record<string, string>,
   { method = 'GET', body = '' }: { readonly method?: string; readonly body?: string } = {},
 ): Promise<RawResponse> {
-  // Not as a URL, which would be put in order.
+  // Not parsed as a URL, which would normalise the path.
   const [, host, port, path] = /^http:\/\/([^/:]+):(\d+)(\/.*)$/.exec(url)!;
-  const asked = request({ host, port, path, method, headers, agent: false });
-  asked.end(body);
-  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  const outgoing = request({ host, port, path, method, headers, agent: false });
+  outgoing.end(body);
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
   const chunks: Buffer[] = [];
   for await (const chunk of response) {
     chunks.push(chunk as Buffer);

@@ -5,22 +5,22 @@ import type { Socket } from 'node:net';
 /** https://datatracker.ietf.org/doc/html/rfc6455#section-5.2 */
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
-/** A mask of zeros is a mask: the payload stays readable in a dump. */
+/** A mask of zeros is valid, and keeps the payload readable in a dump. */
 const ZEROS = Buffer.alloc(4);
 
 interface FrameOptions {
   readonly opcode?: number;
   readonly fin?: boolean;
-  /** Said to be compressed. */
+  /** Marks the frame as compressed. */
   readonly rsv1?: boolean;
   readonly masked?: boolean;
   /** Four bytes. */
   readonly mask?: Buffer;
-  /** The length that the head names, if it is not the payload's. */
+  /** The length in the header, if it differs from the payload's. */
   readonly length?: number;
 }
 
-/** A WebSocket frame as a client sends it, or as no client would. */
+/** A WebSocket frame, valid or not. */
 export function encodeFrame(payload: string | Buffer, options: FrameOptions = {}): Buffer {
   const { opcode = OPCODE.text, fin = true, rsv1 = false, masked = true, mask } = options;
   const data = Buffer.from(payload);
@@ -42,26 +42,26 @@ export function encodeFrame(payload: string | Buffer, options: FrameOptions = {}
   return Buffer.concat([head.subarray(0, headBytes), mask, data.map((byte, i) => byte ^ mask[i & 3]!)]);
 }
 
-interface Waiting {
+interface PendingMessage {
   readonly wanted: (message: string) => boolean;
   readonly resolve: (message: string) => void;
   readonly reject: (reason: Error) => void;
 }
 
 /**
- * A WebSocket that sends whatever it is told to, reads when it is told to, and costs little: Engine.IO and Socket.IO
- * packets are written out by who uses it. https://socket.io/docs/v4/engine-io-protocol/
+ * A cheap WebSocket that can send any bytes and stop reading. Callers write Engine.IO and Socket.IO packets themselves.
+ * https://socket.io/docs/v4/engine-io-protocol/
  */
 export class RawSocket {
   /** Resolves with the close code, or `null` when the connection ended without one. */
   readonly closed: Promise<number | null>;
-  /** Called with each packet of Socket.IO, without Engine.IO's type before it. */
+  /** Called with each Socket.IO packet, without the Engine.IO type before it. */
   onPacket: (packet: string) => void = () => undefined;
   answersPings = true;
-  /** Whether it answers a close frame, and ends its side. */
+  /** Whether it answers a close frame and ends its side. */
   answersClose = true;
   #unread: Buffer;
-  #waiting: Waiting[] = [];
+  #waiting: PendingMessage[] = [];
   #code: number | null = null;
   #acknowledgements = 0;
   #ponged: (payload: string) => void = () => undefined;
@@ -77,17 +77,17 @@ export class RawSocket {
         resolve(this.#code);
       });
     });
-    // Being cut off is an answer here, told by `closed`.
+    // A reset connection is an expected outcome, reported by `closed`.
     socket.on('error', () => undefined);
     socket.on('data', (data: Buffer) => {
       this.#unread = this.#unread.length === 0 ? data : Buffer.concat([this.#unread, data]);
-      this.#read();
+      this.#readFrames();
     });
-    // What came right behind the upgrade.
-    this.#read();
+    // Bytes may have arrived right behind the upgrade.
+    this.#readFrames();
   }
 
-  /** Upgraded, and no more than that. It offers compression, which the gateway is not to take up. */
+  /** Opens a WebSocket without Socket.IO. It offers compression, which the gateway must not accept. */
   static async open(
     origin: string,
     path = '/socket.io/?EIO=4&transport=websocket',
@@ -110,7 +110,7 @@ export class RawSocket {
     });
   }
 
-  /** With a Socket.IO socket in the namespace `/`. */
+  /** Opens a WebSocket and a Socket.IO socket in the namespace `/`. */
   static async connect(origin: string, auth = '', headers: Record<string, string> = {}): Promise<RawSocket> {
     const raw = await RawSocket.open(origin, undefined, headers);
     const connected = raw.nextMessage((text) => text.startsWith('40'));
@@ -119,12 +119,12 @@ export class RawSocket {
     return raw;
   }
 
-  /** A packet of Engine.IO. */
+  /** Sends a packet of Engine.IO. */
   send(packet: string): void {
     this.write(encodeFrame(packet));
   }
 
-  /** Asks for no acknowledgement. */
+  /** Emits without requesting an acknowledgement. */
   emit(event: string, payload: object): void {
     this.send(`42${JSON.stringify([event, payload])}`);
   }
@@ -138,20 +138,20 @@ export class RawSocket {
     return new Promise((resolve) => this.socket.write(bytes, () => resolve()));
   }
 
-  /** What the next pong carries. */
+  /** Resolves with the payload of the next pong. */
   nextPong(): Promise<string> {
     return new Promise((resolve) => (this.#ponged = resolve));
   }
 
-  /** The next message that `wanted` takes; rejects when the connection closes before. */
+  /** Resolves with the next message for which `wanted` is true; rejects if the connection closes before. */
   nextMessage(wanted: (message: string) => boolean): Promise<string> {
     if (this.socket.closed) return Promise.reject(new Error('closed'));
     return new Promise((resolve, reject) => this.#waiting.push({ wanted, resolve, reject }));
   }
 
   /**
-   * Sends an event with an acknowledgement id and resolves with its answer. `packet`: of Socket.IO, without Engine.IO's
-   * type before it, with `#` where the id belongs: `2#["like",{"post":"a"}]`.
+   * Sends an event with an acknowledgement id and resolves with its acknowledgement. `packet` is a Socket.IO packet without
+   * the Engine.IO type before it, with `#` for the id: `2#["like",{"post":"a"}]`.
    */
   async emitWithAck(packet: string, ...attachments: readonly Buffer[]): Promise<unknown> {
     const id = (this.#acknowledgements += 1);
@@ -162,7 +162,7 @@ export class RawSocket {
     return answer[0];
   }
 
-  /** Stops reading; what comes is left to the kernel. */
+  /** Stops reading: received bytes stay in the kernel. */
   pause(): void {
     this.socket.pause();
   }
@@ -175,8 +175,8 @@ export class RawSocket {
     this.socket.destroy();
   }
 
-  /** The gateway's frames are whole and have no mask. */
-  #read(): void {
+  /** The gateway's frames are never fragmented or masked. */
+  #readFrames(): void {
     for (;;) {
       const data = this.#unread;
       if (data.length < 2) return;
@@ -186,11 +186,11 @@ export class RawSocket {
       const length = short < 126 ? short : short === 126 ? data.readUInt16BE(2) : Number(data.readBigUInt64BE(2));
       if (data.length < headBytes + length) return;
       this.#unread = data.subarray(headBytes + length);
-      this.#take(data[0]! & 0x0f, data.subarray(headBytes, headBytes + length));
+      this.#handleFrame(data[0]! & 0x0f, data.subarray(headBytes, headBytes + length));
     }
   }
 
-  #take(opcode: number, payload: Buffer): void {
+  #handleFrame(opcode: number, payload: Buffer): void {
     if (opcode === OPCODE.close) {
       this.#code = payload.length >= 2 ? payload.readUInt16BE() : null;
       if (this.answersClose) this.socket.end(encodeFrame(payload, { opcode }));

@@ -3,14 +3,14 @@ import { freePort } from './free-port.js';
 import { withClient, closeWithRedis, type RedisServer, startRedis, untilInSync } from './redis-server.js';
 import { until } from './until.js';
 
-/** A Redis Cluster. Its first nodes begin as its primaries, with the slots divided evenly in that order. */
+/** A Redis Cluster. Its first nodes start as primaries, with the slots divided evenly in that order. */
 export interface RedisCluster {
-  /** redis+cluster://h:p,h:p,… with all nodes. */
+  /** `redis+cluster://h:p,h:p,…` with all nodes. */
   readonly url: string;
   readonly nodes: readonly RedisServer[];
-  /** A new client for the test itself, which finds its way through failovers. `stopRedis` closes it. */
+  /** A new client for the test itself, which follows failovers. `stopRedis` closes it. */
   client(): Cluster;
-  /** The owner of a slot by the newest that any living node knows. */
+  /** Resolves with the owner of a slot by the newest configuration of any running node. */
   findPrimary(slot: number): Promise<RedisServer>;
   /** Moves a slot with its keys to another primary, a few keys at a time, while it is in use. */
   moveSlot(slot: number, to: RedisServer): Promise<void>;
@@ -19,13 +19,13 @@ export interface RedisCluster {
 export interface ClusterSize {
   readonly primaries?: number;
   readonly replicasEach?: number;
-  /** How long a node must be silent to be taken for dead. As it is, a busy machine causes no failover by itself. */
+  /** Time without a reply after which a node counts as failed. The default avoids failovers on a busy machine. */
   readonly nodeTimeoutMs?: number;
 }
 
 const SLOTS = 16_384;
-/** So few that the slot is in use while it moves. */
-const KEYS_A_STEP = 10;
+/** Few keys a step, so that the slot is used while it moves. */
+const KEYS_PER_STEP = 10;
 const MIGRATE_MS = 5_000;
 
 interface Member {
@@ -54,14 +54,14 @@ export async function startCluster(size: ClusterSize = {}): Promise<RedisCluster
   );
   await untilAll(members, isComplete, 'the cluster is complete');
   for (const { client } of members) client.disconnect();
-  return clusterOf(members);
+  return makeCluster(members);
 }
 
-function clusterOf(members: readonly Member[]): RedisCluster {
+function makeCluster(members: readonly Member[]): RedisCluster {
   const nodes = members.map(({ server }) => server);
-  const idOf = (server: RedisServer): string => members.find((member) => member.server === server)!.id;
+  const idFor = (server: RedisServer): string => members.find((member) => member.server === server)!.id;
   const primaryOf = async (slot: number): Promise<RedisServer> => {
-    const id = await ownerOf(slot, nodes);
+    const id = await findOwner(slot, nodes);
     return members.find((member) => member.id === id)!.server;
   };
   return {
@@ -74,7 +74,7 @@ function clusterOf(members: readonly Member[]): RedisCluster {
       if (from === to) return;
       const servers = members.map(({ server }) => server);
       await untilAgreed(servers);
-      await moveSlot(slot, { server: from, id: idOf(from) }, { server: to, id: idOf(to) });
+      await moveSlot(slot, { server: from, id: idFor(from) }, { server: to, id: idFor(to) });
       await untilAgreed(servers);
     },
   };
@@ -97,15 +97,15 @@ async function divideSlots(primaries: readonly Member[]): Promise<void> {
   await Promise.all(primaries.map(({ client }, i) => client.cluster('ADDSLOTSRANGE', start(i), start(i + 1) - 1)));
 }
 
-/** Each meets each: left to gossip it would take seconds. */
+/** Introduces every node to every other one, because gossip alone would take seconds. */
 async function introduce(members: readonly Member[]): Promise<void> {
   const meetings = members.flatMap(({ client }, i) =>
     members.slice(i + 1).map(({ server, busPort }) => client.cluster('MEET', server.host, server.port, busPort)),
   );
   await Promise.all(meetings);
   const knowsAll = async (client: Redis): Promise<boolean> => {
-    const known = String(await client.cluster('NODES'));
-    return members.every(({ id }) => known.includes(id)) && !known.includes('handshake');
+    const nodes = String(await client.cluster('NODES'));
+    return members.every(({ id }) => nodes.includes(id)) && !nodes.includes('handshake');
   };
   await untilAll(members, knowsAll, 'all nodes know each other');
 }
@@ -122,27 +122,27 @@ async function untilAll(
   await Promise.all(members.map(({ client, server }) => until(() => reached(client), `${what} (${server.url})`)));
 }
 
-/** @returns its id. A node that was away may still name an older owner, with an older epoch. */
-async function ownerOf(slot: number, nodes: readonly RedisServer[]): Promise<string> {
-  const views = await Promise.all(nodes.map(viewOf));
-  const claims = views.flatMap((view) => claimsIn(view)).filter(({ slots }) => owns(slots, slot));
-  if (claims.length === 0) throw new Error(`no living node knows who owns slot ${slot}`);
+/** @returns the id of the owner. A node that was down may still report an older owner, with an older epoch. */
+async function findOwner(slot: number, nodes: readonly RedisServer[]): Promise<string> {
+  const views = await Promise.all(nodes.map(readNodes));
+  const claims = views.flatMap((view) => parseClaims(view)).filter(({ slots }) => owns(slots, slot));
+  if (claims.length === 0) throw new Error(`no running node has an owner for slot ${slot}`);
   return claims.reduce((newest, claim) => (claim.epoch > newest.epoch ? claim : newest)).id;
 }
 
-/** What CLUSTER NODES says there, or nothing if it does not answer. */
-async function viewOf(node: RedisServer): Promise<string> {
+/** Resolves with the reply to CLUSTER NODES, or an empty string if the node does not answer. */
+async function readNodes(node: RedisServer): Promise<string> {
   return await withClient(node, async (client) => String(await client.cluster('NODES'))).catch(() => '');
 }
 
 interface Claim {
   readonly id: string;
   readonly epoch: number;
-  /** "0-99", "200", and "[7->-id]" for one on the move. */
+  /** "0-99", "200", and "[7->-id]" for a slot that is moving. */
   readonly slots: readonly string[];
 }
 
-function claimsIn(view: string): Claim[] {
+function parseClaims(view: string): Claim[] {
   return view
     .split('\n')
     .filter((line) => line !== '')
@@ -160,24 +160,24 @@ function owns(slots: readonly string[], slot: number): boolean {
 }
 
 /**
- * Waits until all nodes that answer know the same owners and epochs. A move gives its target an epoch above all that it
- * knows: with one that it does not know yet, two nodes would have the same, and one of them lose the slot again.
+ * Waits until all nodes that answer have the same owners and epochs. A move gives its target an epoch above all that the
+ * target has seen. If it has not seen the newest one, two nodes have the same epoch and one of them loses the slot again.
  */
 async function untilAgreed(nodes: readonly RedisServer[]): Promise<void> {
   const agreed = async (): Promise<boolean> => {
-    const views = (await Promise.all(nodes.map(viewOf))).filter((view) => view !== '');
-    const described = views.map((view) => claimsIn(view).map(describeClaim));
+    const views = (await Promise.all(nodes.map(readNodes))).filter((view) => view !== '');
+    const described = views.map((view) => parseClaims(view).map(describeClaim));
     return new Set(described.map((claims) => claims.sort().join('\n'))).size === 1;
   };
-  await until(agreed, 'all nodes agree on who owns which slots');
+  await until(agreed, 'all nodes have the same owners of slots');
 }
 
-/** Without slots on the move, of which only the two ends know. */
+/** Leaves out moving slots, which only their two nodes have. */
 function describeClaim({ id, epoch, slots }: Claim): string {
   return `${id} ${epoch} ${slots.filter((range) => !range.startsWith('[')).join()}`;
 }
 
-/** In the order of the Redis documentation: no moment without an owner, and none with two. */
+/** Follows the order of the Redis documentation: the slot always has exactly one owner. */
 async function moveSlot(
   slot: number,
   from: { server: RedisServer; id: string },
@@ -189,7 +189,7 @@ async function moveSlot(
     await target.cluster('SETSLOT', slot, 'IMPORTING', from.id);
     await source.cluster('SETSLOT', slot, 'MIGRATING', to.id);
     for (;;) {
-      const keys = await source.cluster('GETKEYSINSLOT', slot, KEYS_A_STEP);
+      const keys = await source.cluster('GETKEYSINSLOT', slot, KEYS_PER_STEP);
       if (keys.length === 0) break;
       await source.migrate(host, port, '', 0, MIGRATE_MS, 'KEYS', ...keys);
     }

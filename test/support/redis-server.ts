@@ -6,41 +6,41 @@ import { freePort } from './free-port.js';
 import { Processes } from './processes.js';
 import { until } from './until.js';
 
-/** A real Redis, in a process of its own on 127.0.0.1. It keeps nothing on disk unless its arguments say so. */
+/** A Redis process on 127.0.0.1. It keeps nothing on disk unless its arguments enable that. */
 export interface RedisServer {
   readonly host: string;
   readonly port: number;
-  /** redis://127.0.0.1:port */
+  /** `redis://127.0.0.1:port` */
   readonly url: string;
-  /** Another one after `restart`. */
+  /** Changes with `restart`. */
   readonly pid: number;
   readonly dir: string;
-  /** What it has written so far, a line each. */
+  /** Lines of its output so far. */
   readonly log: readonly string[];
-  /** A new plain client for the test itself: it never reconnects and its commands fail at once. `stopRedis` closes it. */
+  /** A new client for the test itself: it never reconnects, and its commands fail at once. `stopRedis` closes it. */
   client(options?: { commandTimeout: number }): Redis;
-  /** Sends the signal and resolves when the process has ended; with SIGSTOP and SIGCONT at once. */
+  /** Sends the signal and resolves when the process has ended; at once for SIGSTOP and SIGCONT. */
   kill(signal: NodeJS.Signals): Promise<void>;
-  /** After a kill: the same port, directory and arguments. Resolves when it answers. */
+  /** Starts a killed server again with the same port, directory and arguments. Resolves when it answers. */
   restart(): Promise<void>;
 }
 
 export interface RedisOptions {
-  /** More of redis-server's own, as on its command line; the last one wins. */
+  /** Further arguments of redis-server; the last one of a name wins. */
   readonly args?: readonly string[];
   /** A free one by default. */
   readonly port?: number;
-  /** Where it writes its files; a new one by default, gone with `stopRedis`. */
+  /** Directory for its files; a new one by default, removed by `stopRedis`. */
   readonly dir?: string;
 }
 
 const HOST = '127.0.0.1';
-/** A stopped server does not even refuse. */
+/** A stopped server does not even reject connections. */
 const ANSWER_MS = 5_000;
-/** Another process may take a free port first. */
+/** Another process may take the free port first. */
 const PORT_ATTEMPTS = 5;
 const NO_FILES = ['--save', '', '--appendonly', 'no'];
-/** A primary sends its data straight to a new replica, instead of waiting 5 s for further ones. */
+/** A primary sends its data to a new replica at once, instead of waiting 5 s for further ones. */
 const FAST_SYNC = ['--repl-diskless-sync', 'yes', '--repl-diskless-sync-delay', '0'];
 
 const processes = new Processes();
@@ -49,10 +49,10 @@ const clients = new Set<Redis | Cluster>();
 /** Starts a Redis and resolves when it answers PING. */
 export async function startRedis({ args = [], port, dir }: RedisOptions = {}): Promise<RedisServer> {
   const at = dir ?? (await processes.newDir());
-  return await start((port) => [...common(port, at), ...NO_FILES, ...FAST_SYNC, ...args], at, port);
+  return await start((port) => [...commonArgs(port, at), ...NO_FILES, ...FAST_SYNC, ...args], at, port);
 }
 
-/** Starts a replica and resolves when it has all of the primary's data and the primary counts it as online. */
+/** Starts a replica and resolves when it has all of the primary's data and the primary reports it as online. */
 export async function startReplica(of: RedisServer, options: RedisOptions = {}): Promise<RedisServer> {
   const args = ['--replicaof', of.host, String(of.port), ...(options.args ?? [])];
   const replica = await startRedis({ ...options, args });
@@ -60,22 +60,22 @@ export async function startReplica(of: RedisServer, options: RedisOptions = {}):
   return replica;
 }
 
-/** Starts a Sentinel, which keeps what it learns in the configuration that it is given. */
+/** Starts a Sentinel, which keeps its state in the given configuration. */
 export async function startSentinel(config: readonly string[]): Promise<RedisServer> {
   const dir = await processes.newDir();
   const path = `${dir}/sentinel.conf`;
   await writeFile(path, config.map((line) => `${line}\n`).join(''));
-  return await start((port) => [path, '--sentinel', ...common(port, dir)], dir);
+  return await start((port) => [path, '--sentinel', ...commonArgs(port, dir)], dir);
 }
 
-/** Ends all Redis servers of this test file, and the clients that it got for them. For `afterAll`. */
+/** Ends all Redis servers of this test file and closes its clients. For `afterAll`. */
 export async function stopRedis(): Promise<void> {
   for (const client of clients) client.disconnect();
   clients.clear();
   await processes.end();
 }
 
-/** Has `stopRedis` close this client. What fails is told by the commands: an error event alone is no news. */
+/** Registers this client, which `stopRedis` closes. Error events are ignored, because failed commands report them. */
 export function closeWithRedis<T extends Redis | Cluster>(client: T): T {
   clients.add(client);
   client.on('error', () => undefined);
@@ -83,29 +83,29 @@ export function closeWithRedis<T extends Redis | Cluster>(client: T): T {
   return client;
 }
 
-/** Asks on a connection of its own. Sentinels cut those of a server that they give another role. */
+/** Uses a new connection, because Sentinels cut the connections of a server whose role they change. */
 export async function withClient<T>(server: RedisServer, question: (client: Redis) => Promise<T>): Promise<T> {
   const client = server.client({ commandTimeout: ANSWER_MS });
   try {
     return await question(client);
   } finally {
-    // Of one that is closed already ioredis would wait 2 s for the close.
+    // If the connection is closed already, ioredis would wait 2 s for the close event.
     if (client.status !== 'end') client.disconnect();
   }
 }
 
-/** Waits until the replica has the primary's data and is sent what follows. */
+/** Waits until the replica has the primary's data and receives its changes. */
 export async function untilInSync(replica: RedisServer, primary: RedisServer): Promise<void> {
   const isOnline = new RegExp(`^slave\\d+:ip=[^,]*,port=${replica.port},state=online`, 'm');
-  const says = (server: RedisServer, fact: RegExp): Promise<boolean> =>
+  const matches = (server: RedisServer, fact: RegExp): Promise<boolean> =>
     withClient(server, async (client) => fact.test(await client.info('replication'))).catch(() => false);
   await until(
-    async () => (await says(replica, /^master_link_status:up/m)) && (await says(primary, isOnline)),
+    async () => (await matches(replica, /^master_link_status:up/m)) && (await matches(primary, isOnline)),
     `${replica.url} is in sync with ${primary.url}`,
   );
 }
 
-function common(port: number, dir: string): string[] {
+function commonArgs(port: number, dir: string): string[] {
   return ['--bind', HOST, '--port', String(port), '--dir', dir];
 }
 
@@ -178,7 +178,7 @@ class Server implements RedisServer {
     }
   }
 
-  /** This very process, for another one may have taken the port. */
+  /** Checks the process id, too, because another process may have taken the port. */
   async #answers(): Promise<boolean> {
     const isThis = `process_id:${this.pid}\r\n`;
     const answer = withClient(this, async (client) => [await client.ping(), await client.info('server')]);

@@ -10,20 +10,20 @@ export interface OpenOptions extends Pick<RedisStoreOptions, 'metrics' | 'bucket
   readonly gateway?: string;
   readonly publishIntervalMs?: number;
   readonly replicated?: boolean;
-  /** The name of one that has others, unless `hasPeers` says that there are none; and the nonces of its lives. */
+  /** Name of a region with peers, unless `hasPeers` is false; and the nonces of its incarnations. */
   readonly region?: string;
   readonly hasPeers?: boolean;
   readonly nonce?: () => number;
 }
 
-let lives = 0;
+let storesOpened = 0;
 
-/** A store as a gateway has it, at the servers that `url` names. */
+/** Opens a store like a gateway's on the servers in `url`. */
 export async function openRedisStore(
   url: string,
   {
     actorKeys = 'hash',
-    gateway = `gateway-${++lives}`,
+    gateway = `gateway-${++storesOpened}`,
     publishIntervalMs = 5,
     replicated = false,
     region = 'local',
@@ -44,7 +44,7 @@ export async function openRedisStore(
   });
 }
 
-/** As the tests of the contract want it: what is open is closed before it is opened again. */
+/** A store for the contract tests, closed before it is opened again. */
 export async function openReopenable(url: string, options: OpenOptions) {
   let store = await openRedisStore(url, options);
   return {

@@ -23,14 +23,14 @@ import { REPLICATION, STORE } from '../../src/config/injection-tokens.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { ROOT } from './gateway-process.js';
 
-/** A gateway in this process that has other regions, and ships nothing to them by itself. */
+/** A gateway in this process that has other regions but pushes nothing to them by itself. */
 export interface RegionGateway {
   readonly url: string;
   readonly store: ReferenceStore;
   readonly service: PeerService;
-  /** How many posts each call of `readPosts` asked for. */
+  /** How many posts each call of `readPosts` readSizes for. */
   readonly readSizes: readonly number[];
-  /** What its links are to look like. */
+  /** The status that its links report. */
   status: LinkStatus[];
 }
 
@@ -41,12 +41,12 @@ export async function startRegionGateway(env: Record<string, string>): Promise<R
   const settings = readSettings({ DATA_DIR: '/dev/null/unused', ...env });
   const { buckets, actorKeys, metrics, region, peers, peerToken } = settings;
   const store = new ReferenceStore(metrics, buckets, { region, epoch: 1, nonce: 1 }, () => 2);
-  const asked: number[] = [];
+  const readSizes: number[] = [];
   const service: PeerService = {
     mergeFrom: (_from, shipments) => store.merge(shipments),
     compareDigests: (_from, digests) => Promise.resolve(digests.map(({ bucket }) => ({ bucket, leaves: [0, 15] }))),
     readPosts: (posts) => {
-      asked.push(posts.length);
+      readSizes.push(posts.length);
       return store.readPosts(posts);
     },
   };
@@ -82,7 +82,7 @@ export async function startRegionGateway(env: Record<string, string>): Promise<R
   configureHttp(app, join(ROOT, 'dist'));
   app.useWebSocketAdapter(new CountsAdapter(app, app.get(Handshake), app.get(OriginPolicy), app.get(Shortcuts), null));
   await app.listen(settings.port, '127.0.0.1');
-  const gateway: RegionGateway = { url: await app.getUrl(), store, service, readSizes: asked, status: [] };
+  const gateway: RegionGateway = { url: await app.getUrl(), store, service, readSizes, status: [] };
   return gateway;
 }
 

@@ -6,23 +6,23 @@ import { startProxy, type TcpProxy } from './tcp-proxy.js';
 
 const PEER_TOKEN = 'a-token-of-all-the-regions';
 
-/** One region: gateways on one Redis, or one on the embedded store. */
+/** One region: several gateways on one Redis, or one with the embedded store. */
 export class Region {
   readonly gateways: GatewayProcess[] = [];
-  /** Where the next connection of a peer goes. */
-  #turn = 0;
+  /** Number of connections of peers so far. */
+  #connections = 0;
 
   constructor(
     readonly name: string,
-    /** Ports of its gateways, the same in each of their lives. */
+    /** Ports of its gateways; they stay the same after a restart. */
     readonly ports: readonly number[],
     readonly redis: RedisServer | null,
   ) {}
 
-  /** Read for each new connection: so peers reach one gateway after the other. */
+  /** Read for each new connection, so that peers reach one gateway after the other. */
   get port(): number {
-    this.#turn += 1;
-    return this.ports[this.#turn % this.ports.length]!;
+    this.#connections += 1;
+    return this.ports[this.#connections % this.ports.length]!;
   }
 
   get urls(): string[] {
@@ -36,16 +36,16 @@ export class Region {
   }
 }
 
-/** Regions as processes, each way between two of them over a cable that can be cut. */
+/** Regions as processes; a proxy for each direction between two regions can be cut. */
 export class RegionProcesses {
   private constructor(
     readonly regions: readonly Region[],
-    /** By `from to`: what `from` asks of `to` goes this way. */
+    /** Keyed by `from to`; carries the requests of `from` to `to`. */
     private readonly cables: ReadonlyMap<string, TcpProxy>,
     private readonly more: Record<string, string>,
   ) {}
 
-  /** @param gateways of each region; more than one share a Redis @param more of their environment */
+  /** @param gateways number in each region; more than one share a Redis @param more environment of the gateways */
   static async start(
     names: readonly string[],
     { gateways, redis, more = {} }: { gateways: number; redis: boolean; more?: Record<string, string> },
@@ -90,7 +90,7 @@ export class RegionProcesses {
     };
   }
 
-  /** What the one asks of the other does not get there any more, or is not answered. */
+  /** Requests of `from` to `to` are refused, or get no response. */
   cut(from: string, to: string, how: 'refuse' | 'stall'): void {
     this.cables.get(`${from} ${to}`)![how]();
   }

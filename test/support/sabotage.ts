@@ -1,13 +1,13 @@
-/** How an internal can be other than expected. */
+/** Ways in which an internal can differ from the expected. */
 export type Sabotage = 'absent' | 'throwing' | 'something else';
 
-const OURS = '/src/gateway/';
+const OWN_CODE = '/src/gateway/';
 const SOMETHING_ELSE = 'something else';
 
 /**
- * Makes a property of `holder`, a prototype of Node's or of a library's, other than expected for the gateway's own code
- * alone: those whose internal it is go on with it.
- * @returns what undoes it
+ * Changes a property of `holder`, a prototype of Node or of a library, for the gateway's code only: Node and the library
+ * still read the original.
+ * @returns a function that restores the property
  */
 export function sabotage(holder: object, property: string, how: Sabotage): () => void {
   const before = Object.getOwnPropertyDescriptor(holder, property);
@@ -21,7 +21,7 @@ export function sabotage(holder: object, property: string, how: Sabotage): () =>
     configurable: true,
     get(this: object) {
       const value = read(this);
-      return isReadByGateway() ? spoil(value, how) : value;
+      return isReadByGateway() ? replaceValue(value, how) : value;
     },
     set(this: object, value: unknown) {
       values.set(this, value);
@@ -33,19 +33,19 @@ export function sabotage(holder: object, property: string, how: Sabotage): () =>
   };
 }
 
-function spoil(value: unknown, how: Sabotage): unknown {
+function replaceValue(value: unknown, how: Sabotage): unknown {
   if (how === 'absent') return undefined;
-  if (typeof value === 'function') return () => spoilResult(how);
-  return spoilResult(how);
+  if (typeof value === 'function') return () => replaceResult(how);
+  return replaceResult(how);
 }
 
-function spoilResult(how: Sabotage): unknown {
+function replaceResult(how: Sabotage): unknown {
   if (how === 'throwing') throw new Error('sabotage');
   return SOMETHING_ELSE;
 }
 
-/** By the stack: the first frame below the getter's. */
+/** Reads the stack: the first frame below the getter. */
 function isReadByGateway(): boolean {
   const frames = new Error().stack!.split('\n').slice(3);
-  return frames.find((frame) => !frame.includes('at Reflect.'))?.includes(OURS) === true;
+  return frames.find((frame) => !frame.includes('at Reflect.'))?.includes(OWN_CODE) === true;
 }

@@ -10,7 +10,7 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 export interface StaticServer {
-  /** Where it listens, an origin of its own. */
+  /** URL of the server, a separate origin. */
   readonly url: string;
   close(): Promise<void>;
 }
@@ -28,7 +28,7 @@ export async function serveFiles(
         const type = TYPES[extname(file)] ?? 'application/octet-stream';
         response.writeHead(200, { 'Content-Type': type, ...headers() }).end(content);
       },
-      // Browsers ask for /favicon.ico by themselves, and complain of a 404.
+      // Browsers request /favicon.ico by themselves, and log an error for a 404.
       () => response.writeHead(pathname === '/favicon.ico' ? 204 : 404).end(),
     );
   });

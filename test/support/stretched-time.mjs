@@ -4,17 +4,16 @@ import timers from 'node:timers';
 import process from 'node:process';
 
 /**
- * Loaded with `--import`: time passes TIME_SCALE times slower in this process. Its timers and deadlines last that many
- * times longer, and a machine that is that much slower still meets them. With a TIME_SCALE below 1 time passes faster.
- * `startGateway` says when to use it.
+ * Loaded with `--import`: time passes TIME_SCALE times slower in this process, so that timers and deadlines last longer
+ * and a slow machine does not reach them. With a TIME_SCALE below 1 time passes faster. `startGateway` explains its use.
  *
- * The wall clock is right at TIME_SCALE_SINCE_MS and falls behind from there on. Processes that are given the same instant
- * agree on the time, as gateways have to. setImmediate, hrtime and the monitor of the event loop keep the true time.
+ * The wall clock is right at TIME_SCALE_SINCE_MS and falls behind from there on. Processes with the same instant agree on
+ * the time, as gateways must. setImmediate, hrtime and the event-loop monitor keep true time.
  */
 const SCALE = Number(process.env.TIME_SCALE);
 const SINCE_MS = Number(process.env.TIME_SCALE_SINCE_MS);
 if (!(SCALE > 0) || !(SINCE_MS > 0)) throw new Error('TIME_SCALE and TIME_SCALE_SINCE_MS must be set');
-/** Clients have been told this interval and have a deadline for the next ping: it is never sent later. */
+/** Clients know this interval and have a deadline for the next ping, so it is never stretched. */
 const PING_INTERVAL_MS = 15_000;
 
 const { now: trueNowMs } = performance;

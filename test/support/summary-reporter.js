@@ -1,8 +1,8 @@
 import process from 'node:process';
 
 /**
- * Ends a run with one line for CI to count by: `12 passed, 1 failed`. It counts tests; a suite that could not be run at
- * all counts as one that failed. Written as the process exits, for Jest's own summary comes after every other reporter.
+ * Ends a run with one line for CI: `12 passed, 1 failed`. It counts tests; a suite that could not run counts as one failed
+ * test. The line is written when the process exits, because Jest prints its own summary after all other reporters.
  */
 export default class SummaryReporter {
   #line = '';

@@ -2,22 +2,22 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { freePort } from './free-port.js';
 
-/** Stands between a client and a server on 127.0.0.1, for breaking things on purpose. */
+/** A proxy between a client and a server on 127.0.0.1 that can break connections on purpose. */
 export interface TcpProxy {
   readonly port: number;
-  /** Open now. */
+  /** Number of open connections. */
   readonly connections: number;
   /**
-   * Called for each chunk on its way back from the server to the client, which may hold part of a reply or several.
-   * 'drop' cuts the connection right there, without that chunk: the request was done, its answer is lost.
+   * Called for each chunk from the server to the client, which may hold a fragment of a reply or several replies. 'drop'
+   * cuts the connection before that chunk: the request took effect, and its reply is lost.
    */
   onReply: ((chunk: Buffer) => 'pass' | 'drop') | null;
-  /** Cuts all connections now. */
+  /** Cuts all open connections. */
   cut(): void;
-  /** Stops moving bytes, both ways, without closing; new connections are accepted and hang. */
+  /** Stops forwarding in both directions without closing; new connections are accepted and hang. */
   stall(): void;
   resume(): void;
-  /** Refuses new connections and cuts the present ones, as a server that is gone. */
+  /** Refuses new connections and cuts the open ones, like a server that is down. */
   refuse(): void;
   accept(): void;
   close(): Promise<void>;
@@ -26,8 +26,8 @@ export interface TcpProxy {
 const HOST = '127.0.0.1';
 
 /**
- * Starts a proxy in front of a server, which need not be there yet, on a free port. End it with `close`. Where it leads is
- * read again for each connection: one that changes makes it a balancer.
+ * Starts a proxy on a free port. Its server need not run yet. `to` is read for each connection: a changing one makes the
+ * proxy a balancer. End it with `close`.
  */
 export async function startProxy(to: { readonly host?: string; readonly port: number }): Promise<TcpProxy> {
   const proxy = new LoopbackProxy(to, await freePort());
@@ -37,8 +37,8 @@ export async function startProxy(to: { readonly host?: string; readonly port: nu
 
 class LoopbackProxy implements TcpProxy {
   onReply: ((chunk: Buffer) => 'pass' | 'drop') | null = null;
-  readonly #links = new Set<Link>();
-  readonly #server = createServer({ allowHalfOpen: true }, (client) => this.#link(client));
+  readonly #connections = new Set<ProxiedConnection>();
+  readonly #server = createServer({ allowHalfOpen: true }, (client) => this.#connect(client));
   #isStalled = false;
 
   constructor(
@@ -47,7 +47,7 @@ class LoopbackProxy implements TcpProxy {
   ) {}
 
   get connections(): number {
-    return this.#links.size;
+    return this.#connections.size;
   }
 
   async listening(): Promise<void> {
@@ -56,17 +56,17 @@ class LoopbackProxy implements TcpProxy {
   }
 
   cut(): void {
-    for (const link of this.#links) link.cut();
+    for (const connection of this.#connections) connection.cut();
   }
 
   stall(): void {
     this.#isStalled = true;
-    for (const link of this.#links) link.stall();
+    for (const connection of this.#connections) connection.stall();
   }
 
   resume(): void {
     this.#isStalled = false;
-    for (const link of this.#links) link.resume();
+    for (const connection of this.#connections) connection.resume();
   }
 
   refuse(): void {
@@ -80,21 +80,21 @@ class LoopbackProxy implements TcpProxy {
 
   async close(): Promise<void> {
     this.refuse();
-    await Promise.all([...this.#links].map(({ closed }) => closed));
+    await Promise.all([...this.#connections].map(({ closed }) => closed));
   }
 
-  #link(client: Socket): void {
+  #connect(client: Socket): void {
     const { host = HOST, port } = this.to;
     const server = connect({ host, port, allowHalfOpen: true });
-    const link = new Link(client, server, (chunk) => this.onReply?.(chunk) ?? 'pass');
-    if (this.#isStalled) link.stall();
-    this.#links.add(link);
-    void link.closed.then(() => this.#links.delete(link));
+    const connection = new ProxiedConnection(client, server, (chunk) => this.onReply?.(chunk) ?? 'pass');
+    if (this.#isStalled) connection.stall();
+    this.#connections.add(connection);
+    void connection.closed.then(() => this.#connections.delete(connection));
   }
 }
 
-/** One connection of a client and the one to the server that was made for it. */
-class Link {
+/** A connection of a client and its connection to the server. */
+class ProxiedConnection {
   readonly closed: Promise<unknown>;
   #isStalled = false;
 
@@ -121,8 +121,8 @@ class Link {
 
   resume(): void {
     this.#isStalled = false;
-    this.#read(this.client, this.server);
-    this.#read(this.server, this.client);
+    this.#resumeReading(this.client, this.server);
+    this.#resumeReading(this.server, this.client);
   }
 
   #forward(from: Socket, to: Socket, judge: (chunk: Buffer) => 'pass' | 'drop'): void {
@@ -130,21 +130,21 @@ class Link {
       if (judge(chunk) === 'drop') return this.#drop();
       if (!to.write(chunk)) from.pause();
     });
-    to.on('drain', () => this.#read(from, to));
+    to.on('drain', () => this.#resumeReading(from, to));
     from.on('end', () => to.end());
-    // What it is comes with 'close'.
+    // 'close' follows and reports the error.
     from.on('error', () => undefined);
-    // In good order what the other side has been sent already still gets there.
+    // Without an error, bytes that were written already still reach the other side.
     from.on('close', (hadError) => (hadError ? to.destroy() : to.destroySoon()));
   }
 
-  /** The client still gets what was passed before. */
+  /** The client still gets the chunks before. */
   #drop(): void {
     this.server.destroy();
     this.client.destroySoon();
   }
 
-  #read(from: Socket, to: Socket): void {
+  #resumeReading(from: Socket, to: Socket): void {
     if (!this.#isStalled && !to.writableNeedDrain) from.resume();
   }
 }

@@ -1,12 +1,12 @@
-/** Asking costs the processes under test their time: the longer something takes, the less often it is asked. */
-const ASK_AGAIN_MIN_MS = 10;
-const ASK_AGAIN_MAX_MS = 200;
-/** This part of the time that has passed: a condition is noticed that much later at most. */
-const ASK_AGAIN_PART = 0.1;
-/** A guard against hanging, shorter than Jest's so that the condition is named. */
+/** Checks cost time of the processes under test, so they become rarer the longer the wait takes. */
+const POLL_MIN_MS = 10;
+const POLL_MAX_MS = 200;
+/** The pause as a share of the time waited: a condition is noticed at most this much later. */
+const POLL_SHARE = 0.1;
+/** A guard against hanging, shorter than Jest's, so that the error names the condition. */
 export const LIMIT_MS = 100_000;
 
-/** Asks until `reached` is true, and fails when it does not come. */
+/** Checks until `reached` is true. @throws Error that names the condition after `limitMs` */
 export async function until(
   reached: () => Promise<boolean> | boolean,
   what: string,
@@ -16,7 +16,7 @@ export async function until(
   while (!(await reached())) {
     const passedMs = performance.now() - startMs;
     if (passedMs > limitMs) throw new Error(`${what}: not within ${limitMs} ms`);
-    const askAgainMs = Math.min(ASK_AGAIN_MAX_MS, Math.max(ASK_AGAIN_MIN_MS, passedMs * ASK_AGAIN_PART));
-    await new Promise((resolve) => setTimeout(resolve, askAgainMs));
+    const pollMs = Math.min(POLL_MAX_MS, Math.max(POLL_MIN_MS, passedMs * POLL_SHARE));
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
 }

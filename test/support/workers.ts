@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import type { GatewayProcess } from './gateway-process.js';
 import { readMetrics } from './metrics.js';
 
-/** Process ids. */
+/** @returns the process ids of the workers */
 export function listWorkers({ pid }: GatewayProcess): number[] {
   const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n');
   const pairs = lines.map((line) => line.trim().split(/\s+/).map(Number));
@@ -22,7 +22,7 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** The metric in all workers; none where the one that was asked died. */
+/** Reads the series of all workers; empty if the worker that took the request died. */
 export async function readWorkerMetric(url: string, name: string): Promise<number[]> {
   const metrics = [...(await readMetrics(url).catch(() => []))];
   return metrics.filter(([series]) => series.startsWith(`${name}{worker="`)).map(([, value]) => value);
@@ -36,13 +36,13 @@ export function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
-/** Begins a session of long-polling; resolves with its id. */
+/** Opens a session of long-polling; resolves with its id. */
 export async function openPolling(url: string, agent: Agent): Promise<string> {
   const { sid } = JSON.parse((await pollOnce(url, agent, '', 'GET')).slice(1)) as { sid: string };
   return sid;
 }
 
-/** A connection that asks to become the session's WebSocket. */
+/** Sends an upgrade request for the session on a new connection. */
 export function requestUpgrade(port: number, sid: string): Socket {
   const connection = createConnection(port, '127.0.0.1').on('error', () => undefined);
   connection.write(

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { RandomDeltas } from '../../../test/support/random-shipments.js';
+import { RandomDeltas } from '../../../test/support/random-deltas.js';
 import { Random } from '../../../test/support/random.js';
 import type { Delta } from '../../counters/replication/delta.js';
 import { firstStampAt } from '../../counters/replication/hybrid-clock.js';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { freePort } from '../../../test/support/free-port.js';
-import { RandomDeltas } from '../../../test/support/random-shipments.js';
+import { RandomDeltas } from '../../../test/support/random-deltas.js';
 import { Random } from '../../../test/support/random.js';
 import type { Clock } from '../../common/clock.js';
 import { bucketOf } from '../../counters/ids.js';

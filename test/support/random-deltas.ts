@@ -15,12 +15,12 @@ import type { Random } from './random.js';
 const POST_CHARACTERS = Array.from('ABCxyz019_.:-');
 const REGIONS = ['eu', 'us', 'a', 'asia-pacific-001'];
 
-/** Well-formed, but of no sense: numbers are anything that they can be, the edges often. */
+/** Well-formed deltas with random contents: numbers over their whole range, limits often. */
 export class RandomDeltas {
   constructor(private readonly random: Random) {}
 
   list(): Delta[] {
-    return this.#many(4, () => this.delta());
+    return this.#randomList(4, () => this.delta());
   }
 
   delta(): Delta {
@@ -30,12 +30,12 @@ export class RandomDeltas {
       bucket: this.number(4096),
       source: this.#replica(),
       startedAtStamp: this.number(),
-      predecessors: this.#many(3, () => this.#life()),
+      predecessors: this.#randomList(3, () => this.#life()),
       after: this.number(),
       upTo: this.number(),
       ackedUpTo: this.number(),
       stableStamp: this.number(),
-      posts: this.#many(5, () => this.#post()),
+      posts: this.#randomList(5, () => this.#post()),
       fullSyncReceiver: random.chance(0.3) ? this.#life() : null,
     };
   }
@@ -50,7 +50,7 @@ export class RandomDeltas {
     return { bucket: this.number(4096), ...flags, ...this.#life(), upTo: this.number(), receiver: this.#life() };
   }
 
-  /** From 0 to below `end`: small, anything, or the last. */
+  /** @returns a number from 0 to below `end`: small, any, or the last one */
   number(end = Number.MAX_SAFE_INTEGER): number {
     const { random } = this;
     if (random.chance(0.1)) return end - 1;
@@ -69,20 +69,20 @@ export class RandomDeltas {
     return {
       post: this.post(),
       updatedAtMs: this.number(8.64e15),
-      entries: this.#many(4, (): EntryDelta => {
+      entries: this.#randomList(4, (): EntryDelta => {
         return { metric: this.#metric(), incarnation: this.#replica(), p: this.number(), n: this.number() };
       }),
-      registers: this.#many(4, (): ToggleRegister => {
+      registers: this.#randomList(4, (): ToggleRegister => {
         return { metric: this.#metric(), actor: this.key(), stamp: this.number(), on: this.random.chance(0.5) };
       }),
-      members: this.#many(3, () => this.#members()),
+      members: this.#randomList(3, () => this.#members()),
     };
   }
 
   #members(): MembersDelta {
     const parts = 1 + this.random.below(3);
     const part = this.random.below(parts);
-    const actors = this.#many(20, () => this.key()).filter((actor) => subsetOf(actor, parts) === part);
+    const actors = this.#randomList(20, () => this.key()).filter((actor) => subsetOf(actor, parts) === part);
     return { metric: this.#metric(), subset: part, subsets: parts, actors };
   }
 
@@ -94,13 +94,13 @@ export class RandomDeltas {
     return { region: this.random.pick(REGIONS), ...this.#life() };
   }
 
-  /** One of few, so that they repeat. */
+  /** One of a few, so that they repeat. */
   #life(): Incarnation {
     const life = this.random.below(3);
     return life === 0 ? { epoch: this.number(), nonce: this.number() } : { epoch: life, nonce: 7 ** life };
   }
 
-  #many<T>(end: number, make: () => T): T[] {
+  #randomList<T>(end: number, make: () => T): T[] {
     return Array.from({ length: this.random.below(end) }, make);
   }
 }

@@ -2,17 +2,17 @@ import type { ManagerOptions, SocketOptions } from 'socket.io-client';
 import type { ByeEvent, Update } from '../../src/protocol/messages.js';
 import { type Client, connect, type Totals, parseTotals } from './clients.js';
 
-/** A viewer that goes by the protocol: it subscribes whenever it connects, and takes updates by epoch and version. */
+/** A viewer that follows the protocol: it subscribes at each connection, and orders updates by epoch and version. */
 export class TestViewer {
   readonly socket: Client;
   readonly latest = new Map<string, Update>();
   readonly byes: ByeEvent[] = [];
-  /** What it showed when it was told to leave. */
+  /** The totals that it showed when the `bye` arrived. */
   totalsAtBye: Record<string, Totals> | null = null;
-  /** The first snapshot of this connection plus all `d` since, by post. */
+  /** Keyed by post: the first snapshot of this connection plus all `d` since. */
   readonly #summed = new Map<string, { likes: number; views: number }>();
   readonly #waiting = new Map<() => boolean, { resolve: () => void; reject: (reason: Error) => void }>();
-  /** Of the last connection. */
+  /** Whether the current connection is subscribed. */
   isSubscribed = false;
 
   constructor(
@@ -28,12 +28,12 @@ export class TestViewer {
       this.totalsAtBye = this.totals;
     });
     this.socket.on('counts', (updates) => {
-      for (const update of updates) this.#update(update);
-      this.#check();
+      for (const update of updates) this.#applyUpdate(update);
+      this.#resolveWaiting();
     });
   }
 
-  /** Resolves as soon as it is true, which is looked at after every frame and snapshot. */
+  /** Resolves as soon as the condition holds; checked after every frame and snapshot. */
   until(condition: () => boolean): Promise<void> {
     if (condition()) return Promise.resolve();
     return new Promise((resolve, reject) => this.#waiting.set(condition, { resolve, reject }));
@@ -43,7 +43,7 @@ export class TestViewer {
     return this.until(() => this.isSubscribed);
   }
 
-  /** Resolves when it shows exactly these totals. */
+  /** Resolves when the viewer shows exactly these totals. */
   untilShows(expected: Readonly<Record<string, Totals>>): Promise<void> {
     return this.until(() => this.#shows(expected));
   }
@@ -52,12 +52,12 @@ export class TestViewer {
     return this.latest.get(post)?.live;
   }
 
-  /** What it shows. */
+  /** The totals that it shows. */
   get totals(): Record<string, Totals> {
     return Object.fromEntries([...this.latest].map(([post, update]) => [post, parseTotals(update)]));
   }
 
-  /** What it would show had it only ever added up what changed. */
+  /** The sums of the first snapshot and all `d`. */
   get summed(): Record<string, Totals> {
     return Object.fromEntries(this.#summed);
   }
@@ -69,7 +69,7 @@ export class TestViewer {
     });
   }
 
-  /** With a callback: after a promise, a frame that came right behind the answer could be taken first. */
+  /** Uses a callback, because a frame right behind the answer would be handled before a promise resolves. */
   #subscribe(): void {
     this.socket.emit('subscribe', { posts: this.posts }, (answer) => {
       if (!answer.ok) {
@@ -81,21 +81,21 @@ export class TestViewer {
         this.#summed.set(update.post, { ...parseTotals(update) });
       }
       this.isSubscribed = true;
-      this.#check();
+      this.#resolveWaiting();
     });
   }
 
-  #update(update: Update): void {
-    const known = this.latest.get(update.post);
-    const old = known?.e === update.e && update.v <= known.v;
-    this.latest.set(update.post, old ? { ...known, live: update.live } : update);
+  #applyUpdate(update: Update): void {
+    const previous = this.latest.get(update.post);
+    const isOld = previous?.e === update.e && update.v <= previous.v;
+    this.latest.set(update.post, isOld ? { ...previous, live: update.live } : update);
     const sum = this.#summed.get(update.post);
     if (sum === undefined) return;
     sum.likes += update.d?.['likes'] ?? 0;
     sum.views += update.d?.['views'] ?? 0;
   }
 
-  #check(): void {
+  #resolveWaiting(): void {
     for (const [condition, { resolve }] of this.#waiting) {
       if (!condition()) continue;
       this.#waiting.delete(condition);
