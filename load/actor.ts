@@ -11,34 +11,34 @@ interface OperationAnswer {
   readonly error?: WireError;
 }
 
-/** What all actors of a thread share. */
+/** Shared by all actors of a thread. */
 export interface ThreadContext {
-  /** By their number: the ids on the wire. */
+  /** Ids on the wire, indexed by the number of the post. */
   readonly posts: readonly string[];
-  /** Of the posts that a viewer in this thread reads every frame of. */
+  /** Keyed by id, for the posts of which a viewer in this thread reads every frame. */
   readonly screens: ReadonlyMap<string, Screen>;
   readonly ledger: Ledger;
   readonly meter: Meter;
   readonly random: Random;
 }
 
-/** Posts that an actor likes, at most: who would like 10,000? It bounds the ledger. */
+/** Posts that an actor likes at most. It bounds the ledger; no user likes 10,000 posts. */
 export const LIKED_MAX = 100;
-/** Operations of a connection that wait. What is due beyond them is left out, and the verdict says so. */
-const WAITING_MAX = 1_000;
-/** After a refusal that does not say how long to wait. */
+/** Unacknowledged operations of a connection. Operations due beyond them are shed, and the verdict reports it. */
+const UNACKNOWLEDGED_MAX = 1_000;
+/** The wait after a retryable error without `retryAfterMs`. */
 const RETRY_MS = 200;
-/** How gateways begin an answer as a rule. Others are read in full. */
+/** The usual beginning of an acknowledgement, which need not be parsed. */
 const OK = '[{"ok":true,"applied":true,"duplicate":false,';
 
 /**
- * A connection that likes, unlikes and views posts, with one session for its life. It sends when an operation is due,
- * whatever is still unanswered; after a refusal it waits as long as it was told to; what is not acknowledged it sends
- * again, in the order of `seq`, until it is.
+ * A connection that likes, unlikes and views posts, with one session for its lifetime. It sends each operation when it is
+ * due, even if earlier ones are not acknowledged yet. After a retryable error it waits for `retryAfterMs`, then resends
+ * all unacknowledged operations in the order of `seq`.
  */
 export class Actor implements ConnectionUser {
-  readonly #waiting = new Map<number, LedgerEntry>();
-  /** What each like will be when all that waits is done, by its place among the actor's posts. */
+  readonly #unacknowledged = new Map<number, LedgerEntry>();
+  /** State of each like after all sent operations, indexed by the actor's posts. */
   readonly #on: Uint8Array;
   #seq = 0;
   #isConnected = false;
@@ -47,61 +47,61 @@ export class Actor implements ConnectionUser {
   connection: Connection | null = null;
 
   constructor(
-    /** The first of the posts that it likes. */
+    /** Number of the first post that it likes. */
     private readonly firstPost: number,
-    /** The first of its likes in the ledger. */
+    /** Index of its first like in the ledger. */
     private readonly firstLike: number,
-    private readonly stage: ThreadContext,
-    private readonly ready: () => void,
+    private readonly context: ThreadContext,
+    private readonly onReady: () => void,
   ) {
-    this.#on = new Uint8Array(Math.min(LIKED_MAX, stage.posts.length));
+    this.#on = new Uint8Array(Math.min(LIKED_MAX, context.posts.length));
   }
 
-  get waiting(): Iterable<LedgerEntry> {
-    return this.#waiting.values();
+  get unacknowledged(): Iterable<LedgerEntry> {
+    return this.#unacknowledged.values();
   }
 
   get isIdle(): boolean {
-    return this.#waiting.size === 0;
+    return this.#unacknowledged.size === 0;
   }
 
   act(metric: 'likes' | 'views', dueMs: number): void {
-    const { meter, random, posts } = this.stage;
-    if (this.#waiting.size >= WAITING_MAX) {
+    const { meter, random, posts } = this.context;
+    if (this.#unacknowledged.size >= UNACKNOWLEDGED_MAX) {
       meter.shed += 1;
       return;
     }
     const operation = metric === 'views' ? this.#view(random.below(posts.length), dueMs) : this.#toggle(dueMs);
-    this.#waiting.set(operation.seq, operation);
+    this.#unacknowledged.set(operation.seq, operation);
     if (this.#isConnected && this.#pause === null) this.#send(operation);
   }
 
   connected(): void {
     this.#isConnected = true;
     this.#resend();
-    this.ready();
+    this.onReady();
   }
 
   disconnected(): void {
     this.#isConnected = false;
-    for (const operation of this.#waiting.values()) operation.isSent = false;
+    for (const operation of this.#unacknowledged.values()) operation.isSent = false;
   }
 
   counts(): void {
-    // It watches nothing.
+    // An actor watches no posts.
   }
 
   answered(id: number, packet: Buffer, from: number): void {
-    const operation = this.#waiting.get(id);
+    const operation = this.#unacknowledged.get(id);
     if (operation === undefined) return;
-    const screen = this.stage.screens.get(this.stage.posts[operation.post]!);
+    const screen = this.context.screens.get(this.context.posts[operation.post]!);
     if (screen === undefined && packet.toString('latin1', from, from + OK.length) === OK)
-      return this.#acknowledged(operation);
+      return this.#acknowledge(operation);
     const [answer] = JSON.parse(packet.toString('utf8', from)) as [OperationAnswer];
-    if (!answer.ok) return this.#refused(operation, answer.error!);
-    this.#acknowledged(operation);
-    if (answer.duplicate === true) this.stage.meter.duplicates += 1;
-    // A retry is answered with counts of now, not with those that it made.
+    if (!answer.ok) return this.#handleError(operation, answer.error!);
+    this.#acknowledge(operation);
+    if (answer.duplicate === true) this.context.meter.duplicates += 1;
+    // The acknowledgement of a duplicate has the current version, not that of the operation.
     else screen?.acknowledged(answer.counts!.e, answer.counts!.v, operation.dueMs);
   }
 
@@ -110,36 +110,36 @@ export class Actor implements ConnectionUser {
   }
 
   #toggle(dueMs: number): LedgerEntry {
-    const place = this.stage.random.below(this.#on.length);
-    const on = 1 - this.#on[place]!;
-    this.#on[place] = on;
-    const post = (this.firstPost + place) % this.stage.posts.length;
+    const index = this.context.random.below(this.#on.length);
+    const on = 1 - this.#on[index]!;
+    this.#on[index] = on;
+    const post = (this.firstPost + index) % this.context.posts.length;
     const event = on === 1 ? 'like' : 'unlike';
-    return { seq: ++this.#seq, event, post, like: this.firstLike + place, dueMs, isSent: false, wasSent: false };
+    return { seq: ++this.#seq, event, post, like: this.firstLike + index, dueMs, isSent: false, wasSent: false };
   }
 
   #send(operation: LedgerEntry): void {
     const { seq, event, post } = operation;
     operation.isSent = operation.wasSent = true;
-    this.connection?.send(`42${seq}["${event}",{"post":"${this.stage.posts[post]!}","seq":${seq}}]`);
+    this.connection?.send(`42${seq}["${event}",{"post":"${this.context.posts[post]!}","seq":${seq}}]`);
   }
 
-  /** A Map keeps the order in which operations were added, which is that of `seq`. */
+  /** A Map iterates in insertion order, which is that of `seq`. */
   #resend(): void {
     if (!this.#isConnected || this.#pause !== null) return;
-    for (const operation of this.#waiting.values()) if (!operation.isSent) this.#send(operation);
+    for (const operation of this.#unacknowledged.values()) if (!operation.isSent) this.#send(operation);
   }
 
-  #acknowledged(operation: LedgerEntry): void {
-    this.#waiting.delete(operation.seq);
-    this.stage.ledger.acknowledge(operation);
-    this.stage.meter.recordAcknowledgement(performance.now() - operation.dueMs);
+  #acknowledge(operation: LedgerEntry): void {
+    this.#unacknowledged.delete(operation.seq);
+    this.context.ledger.acknowledge(operation);
+    this.context.meter.recordAcknowledgement(performance.now() - operation.dueMs);
   }
 
-  #refused(operation: LedgerEntry, { code, message, retryable, retryAfterMs }: WireError): void {
-    this.stage.meter.countError(code);
-    // All that it asks for is right, so something else is wrong: tokens, for instance.
-    if (!retryable) return this.stage.meter.fatal(`the gateway refuses to ${operation.event}: ${message}`);
+  #handleError(operation: LedgerEntry, { code, message, retryable, retryAfterMs }: WireError): void {
+    this.context.meter.countError(code);
+    // The operations are valid, so the setup is wrong: tokens, for example.
+    if (!retryable) return this.context.meter.fatal(`the gateway rejects ${operation.event}: ${message}`);
     operation.isSent = false;
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, performance.now() + (retryAfterMs ?? RETRY_MS));
     this.#pause ??= this.#wait();

@@ -2,11 +2,11 @@ import { describe, expect, it, test } from '@jest/globals';
 import { help, parseArguments } from './arguments.js';
 
 describe('the command line', () => {
-  it('has a default for everything', () => {
+  it('has a default for every option', () => {
     expect(parseArguments([])).toMatchObject({ url: 'http://127.0.0.1:3000', durationS: 30, json: null, report: null });
   });
 
-  it('gives each run posts of its own', () => {
+  it('gives each run its own posts', () => {
     expect(parseArguments([])?.prefix).not.toBe(parseArguments([])?.prefix);
   });
 
@@ -15,7 +15,7 @@ describe('the command line', () => {
     expect(parseArguments(['--likes', '1', '--views', '0', '--threads', '4'])?.actors).toBe(4);
   });
 
-  it('asks for help', () => {
+  it('has a help option', () => {
     expect(parseArguments(['--help'])).toBeNull();
     expect(help()).toContain('--viewers');
   });
@@ -34,10 +34,13 @@ const WRONG: [string[], string][] = [
   [['--viewers', '0', '--likes', '0', '--views', '0'], 'one of --viewers, --likes and --views must be over 0'],
 ];
 
-test.each(WRONG)('%j is answered with what would be right', (args, message) => {
+test.each(WRONG)('the error for %j says what would be right', (args, message) => {
   expect(() => parseArguments(args)).toThrow(message);
 });
 
-test.each([[['--veiwers', '3']], [['--viewers']], [['3']]])('%j is answered with one line', (args) => {
-  expect(() => parseArguments(args)).toThrow(/^[^\n]+; the options are --viewers, [^\n]+$/);
-});
+test.each([[['--veiwers', '3']], [['--viewers']], [['3']]])(
+  'the error for %j is one line that lists the options',
+  (args) => {
+    expect(() => parseArguments(args)).toThrow(/^[^\n]+; the options are --viewers, [^\n]+$/);
+  },
+);

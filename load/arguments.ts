@@ -2,16 +2,16 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 
-/** What is to be done, as the command line says it. */
+/** The parsed command line. */
 export interface Load {
   readonly url: string;
   /** Connections that watch. */
   readonly viewers: number;
   /** Posts that each of them watches. */
   readonly watch: number;
-  /** Likes and unlikes a second, by all actors together. */
+  /** Likes and unlikes a second of all actors together. */
   readonly likes: number;
-  /** Views a second, by all actors together. */
+  /** Views a second of all actors together. */
   readonly views: number;
   readonly posts: number;
   /** Connections that act. */
@@ -25,40 +25,40 @@ export interface Load {
   readonly report: string | null;
 }
 
-/** Bad arguments; the message is one line that says what would be right. */
+/** Wrong arguments. The message is one line that says what would be right. */
 export class ArgumentError extends Error {}
 
 interface NumberOption {
   readonly min: number;
   readonly max: number;
   readonly default: number | null;
-  readonly what: string;
+  readonly description: string;
 }
 
-/** Half of what a gateway with default settings takes from a connection, so that one can catch up after a pause. */
+/** Half of the default limit of a connection, so that an actor can catch up after a pause. */
 const OPS_PER_ACTOR = 25;
-/** A process keeps state for each; beyond it several programs on several machines are right. */
+/** A process keeps state for each subscription. For more of them run this program on several machines. */
 const SUBSCRIPTIONS_MAX = 1_000_000;
 const URL_DEFAULT = 'http://127.0.0.1:3000';
 /** Leaves room for the post's number in an id of 64 characters. */
 const PREFIX = /^[A-Za-z0-9_.:-]{1,48}$/;
 
 const NUMBERS = {
-  viewers: { min: 0, max: 25_000, default: 1_000, what: 'connections that watch' },
-  watch: { min: 1, max: 500, default: 1, what: 'posts that each of them watches' },
-  likes: { min: 0, max: 100_000, default: 200, what: 'likes and unlikes a second' },
-  views: { min: 0, max: 100_000, default: 500, what: 'views a second' },
-  posts: { min: 1, max: 10_000, default: 100, what: 'posts that they are spread over' },
+  viewers: { min: 0, max: 25_000, default: 1_000, description: 'connections that watch' },
+  watch: { min: 1, max: 500, default: 1, description: 'posts that each of them watches' },
+  likes: { min: 0, max: 100_000, default: 200, description: 'likes and unlikes a second' },
+  views: { min: 0, max: 100_000, default: 500, description: 'views a second' },
+  posts: { min: 1, max: 10_000, default: 100, description: 'posts that they are spread over' },
   actors: {
     min: 1,
     max: 10_000,
     default: null,
-    what: `connections that act [one for ${OPS_PER_ACTOR} operations a second]`,
+    description: `connections that act [one for ${OPS_PER_ACTOR} operations a second]`,
   },
-  duration: { min: 1, max: 3_600, default: 30, what: 'seconds at the full rate' },
-  ramp: { min: 0, max: 600, default: 3, what: 'seconds before them in which the rate grows' },
-  threads: { min: 1, max: 32, default: null, what: 'worker threads [half of the cores]' },
-  seed: { min: 0, max: 2 ** 31 - 1, default: 1, what: 'of the random choice of posts' },
+  duration: { min: 1, max: 3_600, default: 30, description: 'seconds at the full rate' },
+  ramp: { min: 0, max: 600, default: 3, description: 'seconds before them in which the rate grows' },
+  threads: { min: 1, max: 32, default: null, description: 'worker threads [half of the cores]' },
+  seed: { min: 0, max: 2 ** 31 - 1, default: 1, description: 'of the random choice of posts' },
 } satisfies Record<string, NumberOption>;
 
 const STRINGS = {
@@ -71,33 +71,33 @@ const STRINGS = {
 type NumberName = keyof typeof NUMBERS;
 
 export function help(): string {
-  const numbers = Object.entries(NUMBERS).map(([name, { default: value, min, max, what }]) => {
+  const numbers = Object.entries(NUMBERS).map(([name, { default: value, min, max, description }]) => {
     const range = `${min} to ${max}${value === null ? '' : `, ${value} if left out`}`;
-    return `  --${name.padEnd(9)} ${what} (${range})`;
+    return `  --${name.padEnd(9)} ${description} (${range})`;
   });
-  const strings = Object.entries(STRINGS).map(([name, what]) => `  --${name.padEnd(9)} ${what}`);
+  const strings = Object.entries(STRINGS).map(([name, text]) => `  --${name.padEnd(9)} ${text}`);
   return `npm run load -- [options]
 Loads a gateway with viewers, likes and views, and checks that it counts exactly.
 
 ${[...strings, ...numbers].join('\n')}
 
 Each viewer's last state is checked in the end; one viewer in 50, at least 20 a thread, checks every frame.
-The exit code is 0 if all counts are exact and all viewers show them, 1 if not, 2 if it could not be run.
-With JWT_SECRET in the environment each actor has a token. load/README.md says what the figures mean.
+The exit code is 0 if all counts are exact and all viewers show them, 1 if not, 2 if the run failed.
+With JWT_SECRET in the environment each actor has a token. load/README.md explains the figures.
 `;
 }
 
-/** @returns what to do, or null if help is asked for. @throws ArgumentError */
+/** @returns the load, or null for `--help`. @throws ArgumentError */
 export function parseArguments(args: readonly string[]): Load | null {
-  const values = parsed(args);
+  const values = parseOptions(args);
   if (values['help'] === true) return null;
-  const number = (name: NumberName): number | null => numberOf(name, values[name]);
+  const number = (name: NumberName): number | null => parseNumber(name, values[name]);
   const likes = number('likes')!;
   const views = number('views')!;
   const threads =
     number('threads') ?? Math.min(NUMBERS.threads.max, Math.max(1, Math.floor(availableParallelism() / 2)));
   const load: Load = {
-    url: urlOf(values['url']),
+    url: parseUrl(values['url']),
     viewers: number('viewers')!,
     watch: number('watch')!,
     likes,
@@ -108,26 +108,26 @@ export function parseArguments(args: readonly string[]): Load | null {
     rampS: number('ramp')!,
     threads,
     seed: number('seed')!,
-    prefix: prefixOf(values['prefix']),
-    json: stringOf(values['json']),
-    report: stringOf(values['report']),
+    prefix: parsePrefix(values['prefix']),
+    json: parseString(values['json']),
+    report: parseString(values['report']),
   };
-  checkTogether(load);
+  checkCombination(load);
   return load;
 }
 
-function parsed(args: readonly string[]): Record<string, string | boolean | undefined> {
+function parseOptions(args: readonly string[]): Record<string, string | boolean | undefined> {
   const names = [...Object.keys(NUMBERS), ...Object.keys(STRINGS)];
   const options = Object.fromEntries(names.map((name) => [name, { type: 'string' as const }]));
   try {
     return parseArgs({ args: [...args], options: { ...options, help: { type: 'boolean', short: 'h' } } }).values;
   } catch (error) {
-    const [said] = (error as Error).message.split(/[.\n]/);
-    throw new ArgumentError(`${said!}; the options are --${names.join(', --')}`);
+    const [problem] = (error as Error).message.split(/[.\n]/);
+    throw new ArgumentError(`${problem!}; the options are --${names.join(', --')}`);
   }
 }
 
-function numberOf(name: NumberName, text: string | boolean | undefined): number | null {
+function parseNumber(name: NumberName, text: string | boolean | undefined): number | null {
   const { min, max, default: value } = NUMBERS[name];
   if (typeof text !== 'string') return value;
   const number = Number(text);
@@ -137,7 +137,7 @@ function numberOf(name: NumberName, text: string | boolean | undefined): number 
   return number;
 }
 
-function urlOf(text: string | boolean | undefined): string {
+function parseUrl(text: string | boolean | undefined): string {
   const url = typeof text === 'string' ? text : URL_DEFAULT;
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
     throw new ArgumentError(`--url must be like ${URL_DEFAULT}, not "${url}"`);
@@ -145,7 +145,7 @@ function urlOf(text: string | boolean | undefined): string {
   return new URL(url).origin;
 }
 
-function prefixOf(text: string | boolean | undefined): string {
+function parsePrefix(text: string | boolean | undefined): string {
   const prefix = typeof text === 'string' ? text : `load-${randomBytes(4).toString('hex')}`;
   if (!PREFIX.test(prefix)) {
     throw new ArgumentError(`--prefix must be 1 to 48 characters of A-Z a-z 0-9 _ . : -, not "${prefix}"`);
@@ -153,11 +153,11 @@ function prefixOf(text: string | boolean | undefined): string {
   return prefix;
 }
 
-function stringOf(text: string | boolean | undefined): string | null {
+function parseString(text: string | boolean | undefined): string | null {
   return typeof text === 'string' ? text : null;
 }
 
-function checkTogether({ viewers, watch, posts, likes, views, actors, threads }: Load): void {
+function checkCombination({ viewers, watch, posts, likes, views, actors, threads }: Load): void {
   if (actors < threads) throw new ArgumentError(`--actors must be at least --threads, ${threads}, not ${actors}`);
   if (watch > posts) throw new ArgumentError(`--watch must be at most --posts, ${posts}, not ${watch}`);
   if (viewers * watch > SUBSCRIPTIONS_MAX) {

@@ -1,24 +1,24 @@
 import WebSocket from 'ws';
 import type { Random } from './random.js';
 
-/** Whoever uses a connection. It is told of the same connection again after each reconnect. */
+/** The user of a connection. `connected` is called again after each reconnect. */
 export interface ConnectionUser {
-  /** It may send. */
+  /** The user may send from now on. */
   connected(): void;
-  /** Nothing that was sent will be answered any more. A new connection is on its way. */
+  /** Earlier packets will not be answered any more. The connection reconnects by itself. */
   disconnected(): void;
-  /** A `counts` event, as it came. */
+  /** A `counts` event, unparsed. */
   counts(frame: Buffer): void;
-  /** The answer to what was sent with this id: a packet whose body begins at `from`. */
+  /** The acknowledgement with this id: a packet whose body begins at `from`. */
   answered(id: number, packet: Buffer, from: number): void;
 }
 
-/** What all connections of a thread have seen. */
+/** Counts the traffic of all connections of a thread. */
 export interface Traffic {
   bytes: number;
-  /** By code: refusals, lost connections, failures to connect. */
+  /** Keyed by code: errors of the gateway, lost connections, failures to connect. */
   errors: Map<string, number>;
-  /** The gateway will never take this: a line for the user. */
+  /** Ends the run with one line for the user, because a retry cannot succeed. */
   fatal(message: string): void;
 }
 
@@ -43,30 +43,29 @@ const MESSAGE = 0x34;
 const CONNECTED = 0x30;
 const DISCONNECTED = 0x31;
 const EVENT = 0x32;
-const ANSWER = 0x33;
-const REFUSED = 0x34;
-/** Where an event's name begins in `42["counts",…]`. */
-const NAME_AT = 4;
+const ACKNOWLEDGEMENT = 0x33;
+const CONNECT_ERROR = 0x34;
+/** Index of the event's name in `42["counts",…]`. */
+const NAME_INDEX = 4;
 const LETTER_B = 0x62;
 const LETTER_C = 0x63;
 const DIGIT_0 = 0x30;
 
 /**
- * A client of Socket.IO v4, reduced to what a viewer or an actor needs: namespace `/`, WebSocket only, text only. The
- * framing is written by hand, so that a frame costs little more than what `ws` takes. It comes back by itself, with a
- * growing pause.
+ * A minimal client of Socket.IO v4: namespace `/`, WebSocket only, text only. Its framing is hand-written, so that a frame
+ * costs little more than in `ws`. It reconnects by itself with a growing pause.
  * https://github.com/socketio/engine.io-protocol (version 4), https://github.com/socketio/socket.io-protocol (version 5)
  */
 export class Connection {
   #socket: WebSocket | null = null;
-  /** It ends a connection that does not open, or where pings stay out. */
+  /** Ends a connection that does not open or gets no pings. */
   #silence: NodeJS.Timeout | null = null;
   #retry: NodeJS.Timeout | null = null;
   #failures = 0;
   #isConnected = false;
-  #closed = false;
-  /** By a `bye`: the pause before the next attempt. */
-  #comeBackMs: number | null = null;
+  #isClosed = false;
+  /** The gateway's pause before the next attempt, from a `bye` or an error. */
+  #retryAfterMs: number | null = null;
 
   constructor(
     private readonly url: string,
@@ -82,7 +81,7 @@ export class Connection {
       skipUTF8Validation: true,
       maxPayload: MESSAGE_BYTES_MAX,
       handshakeTimeout: OPENING_MAX_MS,
-      // A mask of zeros is left as it is, and ws saves the work. Masks guard caches against scripts in browsers.
+      // With a mask of zeros ws need not copy. Masks protect caches from scripts in browsers, which are not used here.
       generateMask: (mask) => mask.fill(0),
     });
     this.#socket = socket;
@@ -92,14 +91,14 @@ export class Connection {
     socket.on('close', () => this.#ended());
   }
 
-  /** Only while connected. */
+  /** Must be called only while connected. */
   send(packet: string): void {
     this.#socket?.send(packet);
   }
 
-  /** For good. */
+  /** Closes without a reconnect. */
   close(): void {
-    this.#closed = true;
+    this.#isClosed = true;
     if (this.#retry !== null) clearTimeout(this.#retry);
     this.#socket?.close();
   }
@@ -107,17 +106,17 @@ export class Connection {
   #receive(data: Buffer): void {
     this.traffic.bytes += data.length;
     try {
-      this.#take(data);
+      this.#handlePacket(data);
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
       this.#count('not JSON');
     }
   }
 
-  #take(data: Buffer): void {
+  #handlePacket(data: Buffer): void {
     if (data[0] === MESSAGE) {
       if (data[1] === EVENT) this.#event(data);
-      else if (data[1] === ANSWER) this.#answer(data);
+      else if (data[1] === ACKNOWLEDGEMENT) this.#answer(data);
       else this.#control(data);
     } else if (data[0] === PING) {
       this.#silence?.refresh();
@@ -127,10 +126,10 @@ export class Connection {
   }
 
   #event(data: Buffer): void {
-    if (data[NAME_AT] === LETTER_C) this.user.counts(data);
-    else if (data[NAME_AT] === LETTER_B) {
+    if (data[NAME_INDEX] === LETTER_C) this.user.counts(data);
+    else if (data[NAME_INDEX] === LETTER_B) {
       const [, bye] = JSON.parse(data.toString('utf8', 2)) as [string, { retryAfterMs: number }];
-      this.#comeBackMs = bye.retryAfterMs;
+      this.#retryAfterMs = bye.retryAfterMs;
       this.#count('bye');
     }
   }
@@ -147,11 +146,11 @@ export class Connection {
       this.#failures = 0;
       this.#isConnected = true;
       this.user.connected();
-    } else if (data[1] === REFUSED) {
+    } else if (data[1] === CONNECT_ERROR) {
       const { data: error } = JSON.parse(data.toString('utf8', 2)) as { data?: WireError };
       this.#count(error?.code ?? 'REFUSED');
-      this.#comeBackMs = error?.retryAfterMs ?? null;
-      if (error?.retryable === false) this.traffic.fatal(`the gateway refuses to connect: ${error.message}`);
+      this.#retryAfterMs = error?.retryAfterMs ?? null;
+      if (error?.retryable === false) this.traffic.fatal(`the gateway rejects the connection: ${error.message}`);
       this.#socket?.close();
     } else if (data[1] === DISCONNECTED) this.#socket?.close();
   }
@@ -174,14 +173,14 @@ export class Connection {
     this.#socket = null;
     if (this.#isConnected) {
       this.#isConnected = false;
-      if (!this.#closed) this.#count('disconnected');
+      if (!this.#isClosed) this.#count('disconnected');
       this.user.disconnected();
     }
-    if (this.#closed) return;
+    if (this.#isClosed) return;
     const backoffMs = Math.min(RECONNECT_MAX_MS, RECONNECT_FIRST_MS * 2 ** this.#failures++);
-    const waitMs = this.#comeBackMs ?? backoffMs;
-    this.#comeBackMs = null;
-    // Up to half as long again, or all would come back at once.
+    const waitMs = this.#retryAfterMs ?? backoffMs;
+    this.#retryAfterMs = null;
+    // Up to half as long again, so that connections do not all return at once.
     this.#retry = setTimeout(() => this.open(), waitMs * (1 + this.random.next() / 2));
   }
 

@@ -8,9 +8,9 @@ import { Random } from './random.js';
 import { Screen } from './screen.js';
 import { Viewer } from './viewer.js';
 
-/** Connections that open at the same time. */
+/** Connections that are opening at the same time. */
 const OPENING_MAX = 50;
-/** One viewer in this many has every frame read and checked; but of few viewers this many at least. */
+/** One viewer in READ_ONE_IN reads and checks every frame, but at least READ_MIN of them do. */
 const READ_ONE_IN = 50;
 const READ_MIN = 20;
 const EXAMPLES_MAX = 5;
@@ -19,7 +19,7 @@ const EXAMPLES_MAX = 5;
 export class Crowd {
   readonly actors: readonly Actor[];
   readonly ledger: Ledger;
-  /** Those that have been ready once. */
+  /** Connections that have been ready once. */
   ready = 0;
   readonly size: number;
   readonly #viewers: readonly Viewer[];
@@ -28,28 +28,28 @@ export class Crowd {
   #allReady: (() => void) | null = null;
 
   constructor(
-    private readonly share: ThreadAssignment,
+    private readonly assignment: ThreadAssignment,
     private readonly meter: Meter,
   ) {
-    const { load, thread } = share;
+    const { load, thread } = assignment;
     this.#random = new Random(load.seed + thread);
     const posts = Array.from({ length: load.posts }, (_, post) => formatPostId(load, post));
     const screens = new Map<string, Screen>();
-    this.#viewers = this.#watching(posts, screens);
+    this.#viewers = this.#makeViewers(posts, screens);
     const liked = Math.min(LIKED_MAX, load.posts);
-    const numbers = load.likes + load.views === 0 ? [] : this.#mine(load.actors);
+    const numbers = load.likes + load.views === 0 ? [] : this.#numbersBelow(load.actors);
     this.ledger = new Ledger(load.posts, numbers.length * liked);
     const stage = { posts, screens, ledger: this.ledger, meter, random: this.#random };
     this.actors = numbers.map((number, i) => {
       const actor = new Actor((number * liked) % load.posts, i * liked, stage, this.#onceReady());
-      const name = formatActorName(share, number);
-      actor.connection = this.#connection({ ...buildAuth(name), session: name }, actor);
+      const name = formatActorName(assignment, number);
+      actor.connection = this.#makeConnection({ ...buildAuth(name), session: name }, actor);
       return actor;
     });
     this.size = this.#unopened.length;
   }
 
-  /** Resolves when all are connected, and viewers have their snapshots. */
+  /** Resolves when all are connected and all viewers have their snapshots. */
   async connect(): Promise<void> {
     if (this.size === 0) return;
     const ready = new Promise<void>((resolve) => (this.#allReady = resolve));
@@ -61,7 +61,7 @@ export class Crowd {
     return this.actors.every((actor) => actor.isIdle);
   }
 
-  /** What the viewers show, compared with these totals. */
+  /** Compares what the viewers show with these totals. */
   compareViewers(totals: ReadonlyMap<string, Totals>): ViewerComparison {
     const read = this.#viewers.filter((viewer) => viewer.isRead);
     const stale = this.#viewers.map((viewer) => viewer.findStalePost(totals)).filter((post) => post !== null);
@@ -74,44 +74,47 @@ export class Crowd {
     };
   }
 
-  /** Each viewer takes the posts from its own number on, so that all posts are watched alike. */
-  #watching(posts: readonly string[], screens: Map<string, Screen>): readonly Viewer[] {
-    const { load } = this.share;
-    const numbers = this.#mine(load.viewers);
+  /** Each viewer watches the posts from its own number on, so that all posts have as many viewers. */
+  #makeViewers(posts: readonly string[], screens: Map<string, Screen>): readonly Viewer[] {
+    const { load } = this.assignment;
+    const numbers = this.#numbersBelow(load.viewers);
     const read = Math.max(READ_MIN, Math.ceil(numbers.length / READ_ONE_IN));
     return numbers.map((number, i) => {
       const watched = Array.from({ length: load.watch }, (_, j) => posts[(number * load.watch + j) % posts.length]!);
-      const own = i < read ? this.#screens(watched, screens) : null;
+      const own = i < read ? this.#makeScreens(watched, screens) : null;
       const viewer = new Viewer(watched, own, this.meter, this.#onceReady());
-      viewer.connection = this.#connection(buildAuth(formatActorName(this.share, load.actors + number)), viewer);
+      viewer.connection = this.#makeConnection(
+        buildAuth(formatActorName(this.assignment, load.actors + number)),
+        viewer,
+      );
       return viewer;
     });
   }
 
-  /** For the posts that no other viewer has a screen for. */
-  #screens(posts: readonly string[], all: Map<string, Screen>): ReadonlyMap<string, Screen> {
+  /** Makes a screen for each post that no other viewer has one for. */
+  #makeScreens(posts: readonly string[], all: Map<string, Screen>): ReadonlyMap<string, Screen> {
     const own = new Map<string, Screen>();
     for (const post of posts) if (!all.has(post)) own.set(post, new Screen((ms) => this.meter.recordScreenLatency(ms)));
     for (const [post, screen] of own) all.set(post, screen);
     return own;
   }
 
-  /** Of the numbers below `end` those that are this thread's. */
-  #mine(end: number): number[] {
-    const { load, thread } = this.share;
+  /** @returns the numbers below `end` that belong to this thread */
+  #numbersBelow(end: number): number[] {
+    const { load, thread } = this.assignment;
     return Array.from(
       { length: Math.ceil(Math.max(0, end - thread) / load.threads) },
       (_, i) => thread + i * load.threads,
     );
   }
 
-  #connection(auth: object, user: ConnectionUser): Connection {
-    const connection = new Connection(this.share.load.url, auth, user, this.meter, this.#random);
+  #makeConnection(auth: object, user: ConnectionUser): Connection {
+    const connection = new Connection(this.assignment.load.url, auth, user, this.meter, this.#random);
     this.#unopened.push(connection);
     return connection;
   }
 
-  /** Told again after a reconnect, it does nothing. */
+  /** @returns a callback that counts the first call only; reconnects call it again */
   #onceReady(): () => void {
     let isReady = false;
     return () => {

@@ -3,7 +3,7 @@ import type { Load } from './arguments.js';
 import type { Second } from './messages.js';
 import { createLatencyHistogram } from './meter.js';
 
-/** In ms; null without samples. */
+/** Quantiles in ms; null without samples. */
 export interface Quantiles {
   readonly samples: number;
   readonly p50: number | null;
@@ -14,11 +14,11 @@ export interface Quantiles {
 }
 
 export interface Distribution extends Quantiles {
-  /** This many percent took at most this long: half of the rest a step, down to the last sample. */
+  /** Percentiles and their values: each step halves the remaining share, down to the last sample. */
   readonly curve: readonly (readonly [percent: number, ms: number])[];
 }
 
-/** One second, of all threads. */
+/** One second of all threads. */
 export interface Row {
   readonly second: number;
   readonly due: number;
@@ -33,55 +33,55 @@ export interface Row {
   readonly lagMs: number;
 }
 
-/** What was seen in all. Rates are those of the whole seconds at the full rate; null if there was none. */
+/** Figures of the whole run. Rates are means of the whole seconds at the full rate; null if there was none. */
 export interface Summary {
   readonly steadySeconds: number;
   readonly offeredPerS: number | null;
   readonly acknowledgedPerS: number | null;
   readonly framesPerS: number | null;
   readonly bytesPerS: number | null;
-  /** With the ramp and what came after the end. */
+  /** Includes the ramp and the time after the schedule's end. */
   readonly acknowledged: number;
   readonly shed: number;
   readonly duplicates: number;
   readonly frames: number;
   readonly bytes: number;
   readonly errors: Readonly<Record<string, number>>;
-  /** From the end of the ramp on, with what was answered after the schedule's end. */
+  /** From the end of the ramp on, acknowledgements after the schedule's end included. */
   readonly toAnswer: Distribution;
   readonly toScreen: Distribution;
-  /** The longest that a thread of this program was kept from its sockets. */
+  /** The longest event-loop delay of a thread of this program. */
   readonly lagMaxMs: number;
 }
 
-/** Puts the seconds of the threads together. */
+/** Merges the seconds of the threads. */
 export class Figures {
   readonly rows: Row[] = [];
-  readonly #parts = new Map<number, Second[]>();
+  readonly #partialSeconds = new Map<number, Second[]>();
   readonly #errors = new Map<string, number>();
   readonly #toAnswer = createLatencyHistogram();
   readonly #toScreen = createLatencyHistogram();
 
   constructor(private readonly load: Load) {}
 
-  /** @returns the row, when all threads have told this second. */
+  /** @returns the row once all threads have reported this second, else null */
   add(second: Second): Row | null {
     for (const [code, count] of second.errors) this.#errors.set(code, (this.#errors.get(code) ?? 0) + count);
     if (second.at >= this.load.rampS) {
       this.#toAnswer.add(second.toAnswer);
       this.#toScreen.add(second.toScreen);
     }
-    const parts = this.#parts.get(second.at) ?? [];
-    parts.push(second);
-    this.#parts.set(second.at, parts);
-    if (parts.length < this.load.threads) return null;
-    this.#parts.delete(second.at);
-    const row = rowOf(parts);
+    const seconds = this.#partialSeconds.get(second.at) ?? [];
+    seconds.push(second);
+    this.#partialSeconds.set(second.at, seconds);
+    if (seconds.length < this.load.threads) return null;
+    this.#partialSeconds.delete(second.at);
+    const row = mergeSeconds(seconds);
     this.rows.push(row);
     return row;
   }
 
-  /** `endS`: when the schedule ended, in seconds since the start. */
+  /** @param endS end of the schedule, in seconds since the start */
   summarize(endS: number): Summary {
     const { rampS } = this.load;
     const steady = this.rows.filter(({ second }) => second >= rampS && second + 1 <= endS);
@@ -106,24 +106,24 @@ export class Figures {
   }
 }
 
-function rowOf(parts: readonly Second[]): Row {
+function mergeSeconds(seconds: readonly Second[]): Row {
   const merged = (name: 'toAnswer' | 'toScreen'): Quantiles => {
     const all = createLatencyHistogram();
-    for (const part of parts) all.add(part[name]);
+    for (const part of seconds) all.add(part[name]);
     return quantiles(all);
   };
   return {
-    second: parts[0]!.at,
-    due: sum(parts, 'due'),
-    acknowledged: sum(parts, 'acknowledged'),
-    shed: sum(parts, 'shed'),
-    duplicates: sum(parts, 'duplicates'),
-    frames: sum(parts, 'frames'),
-    bytes: sum(parts, 'bytes'),
-    errors: parts.flatMap(({ errors }) => errors).reduce((total, [, count]) => total + count, 0),
+    second: seconds[0]!.at,
+    due: sum(seconds, 'due'),
+    acknowledged: sum(seconds, 'acknowledged'),
+    shed: sum(seconds, 'shed'),
+    duplicates: sum(seconds, 'duplicates'),
+    frames: sum(seconds, 'frames'),
+    bytes: sum(seconds, 'bytes'),
+    errors: seconds.flatMap(({ errors }) => errors).reduce((total, [, count]) => total + count, 0),
     toAnswer: merged('toAnswer'),
     toScreen: merged('toScreen'),
-    lagMs: Math.max(...parts.map(({ lagMs }) => lagMs)),
+    lagMs: Math.max(...seconds.map(({ lagMs }) => lagMs)),
   };
 }
 

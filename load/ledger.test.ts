@@ -8,7 +8,7 @@ function operation(event: LedgerEntry['event'], post: number, like = post): Ledg
 const exactly = (count: number): { min: number; max: number } => ({ min: count, max: count });
 
 describe('a ledger', () => {
-  it('adds views, and takes the last state of each like', () => {
+  it('adds views and keeps the last state of each like', () => {
     const ledger = new Ledger(2, 3);
     const acknowledged = [
       operation('view', 0),
@@ -23,26 +23,26 @@ describe('a ledger', () => {
     expect(ledger.computeExpected([])).toEqual({ likes: [exactly(0), exactly(1)], views: [exactly(2), exactly(0)] });
   });
 
-  it('expects a range where answers are missing', () => {
+  it('expects a range if acknowledgements are missing', () => {
     const ledger = new Ledger(1, 3);
     ledger.acknowledge(operation('like', 0, 0));
     const unanswered = [
       operation('view', 0),
-      // On before, and off if it was done.
+      // On before, and off if this was counted.
       operation('unlike', 0, 0),
       operation('like', 0, 0),
       // Off before; on, off again, or never touched.
       operation('like', 0, 1),
       operation('unlike', 0, 1),
-      // No change, done or not.
+      // No change, counted or not.
       operation('unlike', 0, 2),
     ];
     expect(ledger.computeExpected(unanswered)).toEqual({ likes: [{ min: 0, max: 2 }], views: [{ min: 0, max: 1 }] });
   });
 
-  it('is the sum of its parts', () => {
-    const part = { likes: [exactly(1), { min: 2, max: 3 }], views: [exactly(4), exactly(0)] };
-    expect(sumExpected([part, part])).toEqual({
+  it('sums the expected counts of several threads', () => {
+    const expected = { likes: [exactly(1), { min: 2, max: 3 }], views: [exactly(4), exactly(0)] };
+    expect(sumExpected([expected, expected])).toEqual({
       likes: [exactly(2), { min: 4, max: 6 }],
       views: [exactly(8), exactly(0)],
     });
@@ -60,7 +60,7 @@ describe('mistakes', () => {
       (mistake) => `${mistake.post} ${mistake.metric} lost ${countLost(mistake)} doubled ${countDoubled(mistake)}`,
     );
 
-  it('are none while every change is what was acknowledged', () => {
+  it('are empty while every count changed by the acknowledged operations', () => {
     for (const views of [107, 108, 109]) {
       expect(
         found([
@@ -71,7 +71,7 @@ describe('mistakes', () => {
     }
   });
 
-  it('name the post and the metric, and what is lost or doubled', () => {
+  it('name the post, the metric, and how many operations are lost or doubled', () => {
     expect(
       found([
         { likes: 104, views: 111 },

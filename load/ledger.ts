@@ -1,32 +1,32 @@
-/** What an actor does: a toggle of its like, or a view. */
+/** An operation of an actor: a toggle of its like, or a view. */
 export interface LedgerEntry {
   readonly seq: number;
   readonly event: 'like' | 'unlike' | 'view';
-  /** The post's number. */
+  /** Number of the post. */
   readonly post: number;
-  /** Which like it is about, of all likes that the ledger knows. */
+  /** Index of the like in the ledger. */
   readonly like: number;
-  /** When the schedule wanted it, on this thread's clock. */
+  /** When the operation was due, on this thread's clock. */
   readonly dueMs: number;
-  /** In flight on the present connection. */
+  /** In flight on the current connection. */
   isSent: boolean;
   /** Written to a connection at least once, so that it may have been counted. */
   wasSent: boolean;
 }
 
-/** By how much a count must have changed: one number, save where answers are missing. */
+/** The change that a count must have had: one number unless acknowledgements are missing. */
 interface Range {
   min: number;
   max: number;
 }
 
-/** By the post's number. */
+/** Indexed by the number of the post. */
 export interface Expected {
   readonly likes: readonly Range[];
   readonly views: readonly Range[];
 }
 
-/** Keeps the books: what must have been counted, by what was acknowledged. */
+/** Computes from acknowledgements what the gateway must have counted. */
 export class Ledger {
   /** 1 where the last acknowledged operation switched the like on. */
   readonly #on: Uint8Array;
@@ -39,7 +39,7 @@ export class Ledger {
     this.#views = new Float64Array(posts);
   }
 
-  /** A retry that was counted before counts all the same: this is its only acknowledgement. */
+  /** Duplicates count as well, because each operation is acknowledged once only. */
   acknowledge({ event, post, like }: LedgerEntry): void {
     if (event === 'view') {
       this.#views[post]! += 1;
@@ -50,16 +50,16 @@ export class Ledger {
     this.#on[like] = on;
   }
 
-  /** `unanswered`: operations that may or may not have been counted. */
+  /** @param unanswered operations that may or may not have been counted */
   computeExpected(unanswered: Iterable<LedgerEntry>): Expected {
     const exactly = (count: number): Range => ({ min: count, max: count });
     const likes = Array.from(this.#likes, exactly);
     const views = Array.from(this.#views, exactly);
-    const unsure = new Set<number>();
+    const uncertainLikes = new Set<number>();
     for (const { event, post, like } of unanswered) {
       if (event === 'view') views[post]!.max += 1;
-      else if ((event === 'like') !== (this.#on[like] === 1) && !unsure.has(like)) {
-        unsure.add(like);
+      else if ((event === 'like') !== (this.#on[like] === 1) && !uncertainLikes.has(like)) {
+        uncertainLikes.add(like);
         if (event === 'like') likes[post]!.max += 1;
         else likes[post]!.min -= 1;
       }
@@ -68,13 +68,13 @@ export class Ledger {
   }
 }
 
-export function sumExpected(parts: readonly Expected[]): Expected {
+export function sumExpected(list: readonly Expected[]): Expected {
   const sum = (ranges: readonly (readonly Range[])[]): Range[] =>
     ranges[0]!.map((_, post) => ({
       min: ranges.reduce((total, range) => total + range[post]!.min, 0),
       max: ranges.reduce((total, range) => total + range[post]!.max, 0),
     }));
-  return { likes: sum(parts.map(({ likes }) => likes)), views: sum(parts.map(({ views }) => views)) };
+  return { likes: sum(list.map(({ likes }) => likes)), views: sum(list.map(({ views }) => views)) };
 }
 
 export interface Totals {
@@ -82,16 +82,16 @@ export interface Totals {
   readonly views: number;
 }
 
-/** A count that is not what was acknowledged. */
+/** A count that differs from the acknowledged operations. */
 export interface Mistake {
   readonly post: string;
   readonly metric: keyof Totals;
   readonly expected: Range;
-  /** By how much it changed in truth. */
+  /** The actual change of the count. */
   readonly counted: number;
 }
 
-/** `before` and `after`: what the gateway said, by the post's number. */
+/** @param before @param after the gateway's totals, indexed by the number of the post */
 export function findMistakes(
   ids: readonly string[],
   expected: Expected,
@@ -107,11 +107,12 @@ export function findMistakes(
   );
 }
 
-/** How many of a count's operations are missing, or were counted too often. */
+/** Number of operations that are missing from a count. */
 export function countLost({ counted, expected }: Mistake): number {
   return Math.max(0, expected.min - counted);
 }
 
+/** Number of operations that were counted more than once. */
 export function countDoubled({ counted, expected }: Mistake): number {
   return Math.max(0, counted - expected.max);
 }

@@ -11,7 +11,7 @@ const NOT_EXACT = 1;
 const NOT_RUN = 2;
 const INTERRUPTED = 130;
 
-/** @returns the exit code. */
+/** @returns the exit code */
 async function main(): Promise<number> {
   try {
     const load = parseArguments(process.argv.slice(2));
@@ -45,7 +45,7 @@ async function run(load: Load): Promise<number> {
   return result.verdict.isExact ? 0 : NOT_EXACT;
 }
 
-/** Before the run, not after it. */
+/** Called before the run, so that a wrong path costs no run. */
 async function checkWritable(option: string, file: string | null): Promise<void> {
   if (file === null) return;
   const directory = dirname(file);

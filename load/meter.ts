@@ -2,15 +2,15 @@ import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import type { Traffic } from './connection.js';
 import type { Second } from './messages.js';
 
-/** Ten minutes, far above what any operation is waited for. */
+/** Ten minutes, far longer than this program waits for any operation. */
 const LATENCY_MAX_US = 600_000_000;
 
-/** An HDR histogram of microseconds, to within 1%. */
+/** An HDR histogram of microseconds with a precision of 1%. */
 export function createLatencyHistogram(): RecordableHistogram {
   return createHistogram({ lowest: 1, highest: LATENCY_MAX_US, figures: 2 });
 }
 
-/** What a thread sees, a second at a time. */
+/** Collects the figures of a thread, a second at a time. */
 export class Meter implements Traffic {
   bytes = 0;
   frames = 0;
@@ -38,7 +38,7 @@ export class Meter implements Traffic {
     this.errors.set(code, (this.errors.get(code) ?? 0) + 1);
   }
 
-  /** Histograms are shared with whom they are posted to, so the next second has its own. */
+  /** The main thread shares a posted histogram, so the next second gets new ones. */
   takeSecond(at: number): Second {
     const { due, acknowledged, shed, duplicates, frames, bytes, lagMs } = this;
     const second = {

@@ -1,9 +1,9 @@
-/** For people. */
+/** Formats a whole number with separators. */
 export function formatWhole(value: number): string {
   return Math.round(value).toLocaleString('en');
 }
 
-/** Three digits, or whole. */
+/** Formats with three significant digits, from 100 on as a whole number. */
 export function formatShort(value: number): string {
   return value >= 100 ? formatWhole(value) : value.toLocaleString('en', { maximumSignificantDigits: 3 });
 }

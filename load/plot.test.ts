@@ -6,7 +6,7 @@ test.each([
   [0.8, [0, 0.2, 0.4, 0.6, 0.8]],
   [7, [0, 2, 4, 6, 8]],
   [1_200, [0, 500, 1_000, 1_500]],
-])('up to %d the ticks are round numbers', (max, ticks) => {
+])('the ticks up to %d are round numbers', (max, ticks) => {
   expect(linearTicks(max)).toEqual(ticks);
 });
 
@@ -27,7 +27,7 @@ describe('a line chart', () => {
     xLabel: 'seconds',
   };
 
-  it('breaks a line where there is no value', () => {
+  it('interrupts a line at missing values', () => {
     const points = [
       [0, 1],
       [1, 2],
@@ -38,7 +38,7 @@ describe('a line chart', () => {
     expect(line!.replace(/[^ML]/g, '')).toBe('MLM');
   });
 
-  it('escapes its texts, and leaves ticks beyond its points out', () => {
+  it('escapes its texts and leaves out ticks beyond its points', () => {
     const svg = renderLineChart({ ...chart, series: [{ name: '"x"', points: [[0, 1]] }] });
     expect(svg).toContain('a &lt; b');
     expect(svg).toContain('&quot;x&quot;');
@@ -46,7 +46,7 @@ describe('a line chart', () => {
     expect(svg).not.toContain('beyond');
   });
 
-  it('is a chart without points, too', () => {
+  it('is valid without points', () => {
     for (const isLog of [true, false]) {
       const svg = renderLineChart({ ...chart, isLog, series: [{ name: 'x', points: [] }] });
       expect(svg).not.toMatch(/NaN|Infinity|undefined/);

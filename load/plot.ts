@@ -1,8 +1,8 @@
-/** Line charts as inline SVG: no script, no foreign host. Colours come from the page's style (`.s0`, `.s1`, …). */
+/** Line charts as inline SVG without scripts or other hosts. The page's style sets the colours (`.s0`, `.s1`, …). */
 
 interface Series {
   readonly name: string;
-  /** Left out where y is null. */
+  /** A point with y null interrupts the line. */
   readonly points: readonly (readonly [x: number, y: number | null])[];
 }
 
@@ -15,12 +15,12 @@ export interface Chart {
   readonly title: string;
   readonly unit: string;
   readonly series: readonly Series[];
-  /** Those beyond the points are left out. */
+  /** Ticks beyond the points are left out. */
   readonly xTicks: readonly Tick[];
   readonly xLabel: string;
-  /** A part of the x axis that is to be read apart. */
+  /** A shaded range of the x axis. */
   readonly shade?: { readonly from: number; readonly to: number; readonly label: string };
-  /** A logarithmic y axis, which has no 0. */
+  /** Makes the y axis logarithmic, which has no 0. */
   readonly isLog?: boolean;
 }
 
@@ -37,22 +37,22 @@ export function renderLineChart(chart: Chart): string {
   const points = series.flatMap((one) => one.points);
   const xs = points.map(([x]) => x);
   const ys = points.map(([, y]) => y).filter((y) => y !== null && (!isLog || y > 0)) as number[];
-  const yTicks = isLog ? logTicks(least(ys, 1), most(ys, 10)) : linearTicks(most(ys, 1));
-  const [left, right] = [least(xs, 0), most(xs, 1)];
-  const x = scaleOf(left, right, LEFT, WIDTH - RIGHT);
+  const yTicks = isLog ? logTicks(minOr(ys, 1), maxOr(ys, 10)) : linearTicks(maxOr(ys, 1));
+  const [left, right] = [minOr(xs, 0), maxOr(xs, 1)];
+  const x = makeScale(left, right, LEFT, WIDTH - RIGHT);
   const onY = isLog ? Math.log10 : (value: number) => value;
-  const y = scaleOf(onY(yTicks[0]!), onY(yTicks.at(-1)!), HEIGHT - BOTTOM, TOP);
-  const parts = [
+  const y = makeScale(onY(yTicks[0]!), onY(yTicks.at(-1)!), HEIGHT - BOTTOM, TOP);
+  const elements = [
     `<text class="title" x="${LEFT}" y="16">${escapeHtml(title)}, ${escapeHtml(unit)}</text>`,
     ...legend(series),
-    ...(shade === undefined ? [] : shadeParts(x(shade.from), x(shade.to), shade.label)),
-    ...yTicks.flatMap((value) => yTickParts(y(onY(value)), tickLabel(value))),
+    ...(shade === undefined ? [] : shadeElements(x(shade.from), x(shade.to), shade.label)),
+    ...yTicks.flatMap((value) => yTickElements(y(onY(value)), tickLabel(value))),
     ...xTicks
       .filter(({ at }) => at >= left && at <= right)
       .map(({ at, label }) => textAt(x(at), HEIGHT - BOTTOM + 16, 'middle', label)),
     textAt(WIDTH - RIGHT, HEIGHT - 6, 'end', xLabel),
     ...series.map((one, i) => {
-      const line = pathOf(
+      const line = makePath(
         one,
         (px) => x(px),
         (py) => y(onY(py)),
@@ -61,10 +61,10 @@ export function renderLineChart(chart: Chart): string {
       return `<path class="s${i}" d="${line}"/>`;
     }),
   ];
-  return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(title)}">${parts.join('')}</svg>`;
+  return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(title)}">${elements.join('')}</svg>`;
 }
 
-/** Round numbers from 0 to at least `max`. */
+/** @returns round numbers from 0 to at least `max` */
 export function linearTicks(max: number): number[] {
   if (max <= 0) return [0, 1];
   const rough = max / TICKS_ABOUT;
@@ -74,7 +74,7 @@ export function linearTicks(max: number): number[] {
   return Array.from({ length: count + 1 }, (_, i) => Number((i * step).toPrecision(6)));
 }
 
-/** Powers of ten around all values. */
+/** @returns powers of ten around all values */
 export function logTicks(min: number, max: number): number[] {
   const from = Math.floor(Math.log10(min));
   const to = Math.max(from + 1, Math.ceil(Math.log10(max)));
@@ -86,12 +86,12 @@ export function escapeHtml(text: string): string {
   return text.replace(/[&<>"]/g, (character) => entities[character]!);
 }
 
-function scaleOf(from: number, to: number, start: number, end: number): (value: number) => number {
+function makeScale(from: number, to: number, start: number, end: number): (value: number) => number {
   const span = to - from || 1;
   return (value) => Number((start + ((value - from) / span) * (end - start)).toFixed(1));
 }
 
-function pathOf(
+function makePath(
   { points }: Series,
   x: (value: number) => number,
   y: (value: number) => number,
@@ -115,12 +115,12 @@ function legend(series: readonly Series[]): string[] {
   });
 }
 
-function shadeParts(from: number, to: number, label: string): string[] {
+function shadeElements(from: number, to: number, label: string): string[] {
   const area = `<rect class="shade" x="${from}" y="${TOP}" width="${to - from}" height="${HEIGHT - BOTTOM - TOP}"/>`;
   return [area, textAt(from + 4, TOP + 12, 'start', label)];
 }
 
-function yTickParts(y: number, label: string): string[] {
+function yTickElements(y: number, label: string): string[] {
   return [`<path class="grid" d="M${LEFT} ${y}H${WIDTH - RIGHT}"/>`, textAt(LEFT - 6, y + 4, 'end', label)];
 }
 
@@ -135,10 +135,10 @@ function tickLabel(value: number): string {
   });
 }
 
-function least(values: readonly number[], otherwise: number): number {
+function minOr(values: readonly number[], otherwise: number): number {
   return values.reduce((min, value) => Math.min(min, value), values[0] ?? otherwise);
 }
 
-function most(values: readonly number[], otherwise: number): number {
+function maxOr(values: readonly number[], otherwise: number): number {
   return values.reduce((max, value) => Math.max(max, value), values[0] ?? otherwise);
 }

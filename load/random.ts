@@ -1,5 +1,5 @@
 /**
- * Random numbers that a seed repeats: mulberry32 by Tommy Ettinger (public domain),
+ * Seeded random numbers: mulberry32 by Tommy Ettinger (public domain),
  * https://gist.github.com/tommyettinger/46a874533244883189143505d203312c
  */
 export class Random {
@@ -9,7 +9,7 @@ export class Random {
     this.#state = seed | 0;
   }
 
-  /** From 0 to below 1. */
+  /** @returns a number from 0 to below 1 */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0;
     let t = this.#state;
@@ -18,7 +18,7 @@ export class Random {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** A whole number from 0 to below `end`. */
+  /** @returns a whole number from 0 to below `end` */
   below(end: number): number {
     return Math.floor(this.next() * end);
   }

@@ -17,7 +17,7 @@ table { border-collapse: collapse; margin: 1rem 0; } td, th { padding: .15rem .8
 td:first-child, th:first-child { text-align: left; } pre { white-space: pre-wrap; }
 `;
 
-/** All there is to tell, as one page that needs nothing else. */
+/** Renders the result as one page without further files. */
 export function renderReport(result: Result): string {
   const { verdict, startedAt, load } = result;
   const [first, ...others] = verdict.lines;
@@ -59,7 +59,7 @@ function figuresTable({ summary, cores }: Result): string {
     ...Object.entries(summary.errors).map(([code, count]): [string, string] => [`error ${code}`, formatWhole(count)]),
     [
       'this program',
-      `${formatShort(cores)} cores, kept from its sockets for ${formatMilliseconds(summary.lagMaxMs)} ms at most`,
+      `${formatShort(cores)} cores, event-loop delay ${formatMilliseconds(summary.lagMaxMs)} ms at most`,
     ],
   ];
   return `<table>${rows.map(row).join('')}</table>`;
@@ -73,7 +73,7 @@ function latencyTable({ summary }: Result): string {
     'operation to screen',
     ...cells(summary.toScreen),
   ])}</table>
-<p>Both count from when the schedule wanted the operation, whether or not it could be sent then.</p>`;
+<p>Both start when the operation was due, even if it was sent later.</p>`;
 }
 
 function charts({ seconds, summary, load }: Result): string[] {
@@ -110,15 +110,15 @@ function charts({ seconds, summary, load }: Result): string[] {
     latency('Operation to acknowledgement', 'toAnswer'),
     latency('Operation to screen', 'toScreen'),
     renderLineChart({
-      title: 'Latency by part of the operations',
+      title: 'Latency by share of the operations',
       unit: 'ms',
       isLog: true,
       series: [
-        { name: 'to acknowledgement', points: ninesOf(summary.toAnswer) },
-        { name: 'to screen', points: ninesOf(summary.toScreen) },
+        { name: 'to acknowledgement', points: pointsByNines(summary.toAnswer) },
+        { name: 'to screen', points: pointsByNines(summary.toScreen) },
       ],
       xTicks: [0, 50, 90, 99, 99.9, 99.99, 99.999].map((percent) => ({ at: nines(percent), label: `${percent}%` })),
-      xLabel: 'of the operations took at most so long',
+      xLabel: 'of the operations took at most this long',
     }),
     overTime('Frames a second', '1/s', { frames: ({ frames }) => frames }),
     overTime('Received', 'MB/s', { received: ({ bytes }) => bytes / 1e6 }),
@@ -129,12 +129,12 @@ function charts({ seconds, summary, load }: Result): string[] {
   ];
 }
 
-/** 90% is 1, 99% is 2, 99.9% is 3. */
+/** @returns 1 for 90%, 2 for 99%, 3 for 99.9% */
 function nines(percent: number): number {
   return -Math.log10(1 - percent / 100);
 }
 
-function ninesOf({ curve }: Distribution): [number, number][] {
+function pointsByNines({ curve }: Distribution): [number, number][] {
   return curve.filter(([percent]) => percent < 100).map(([percent, ms]) => [nines(percent), ms]);
 }
 

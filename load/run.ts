@@ -8,10 +8,10 @@ import { type Progress, formatRow } from './terminal.js';
 import { type Drained, Threads } from './threads.js';
 import { judge, type Verdict } from './verdict.js';
 
-/** 13 digits, which with those of a connection's number are an int64. */
+/** 13 digits: together with the number of a connection they make an int64. */
 const [RUN_MIN, RUN_END] = [10 ** 12, 10 ** 13];
 
-/** All there is to tell of a run. */
+/** The result of a run, written by `--json`. */
 export interface Result {
   readonly load: Load;
   /** RFC 3339, UTC. */
@@ -22,18 +22,18 @@ export interface Result {
   readonly unanswered: number;
   readonly unsent: number;
   readonly summary: Summary;
-  /** What this program took of the machine while the load went on. */
+  /** CPU cores that this program used during the load. */
   readonly cores: number;
   readonly seconds: readonly Row[];
 }
 
-/** For all connections; the gateway may be busy, or refuse for a while. */
+/** Deadline for all connections; the gateway may be busy or reject them for a while. */
 const CONNECT_MAX_MS = 120_000;
 
-/** A gateway that was there in the beginning may come back. */
+/** A gateway that was reachable at the start may come back. */
 const LAST_ATTEMPTS = 10;
 
-/** The run cannot be done; the message is one line for the user. */
+/** The run failed; the message is one line for the user. */
 export class RunError extends Error {}
 
 /** One run, from the first connection to the verdict. */
@@ -51,7 +51,7 @@ export class Run {
     this.#figures = new Figures(load);
   }
 
-  /** @throws GatewayError, ThreadError or RunError when it cannot be done. */
+  /** @throws GatewayError, ThreadError or RunError if the run fails */
   async execute(): Promise<Result> {
     try {
       return await this.#result();
@@ -61,7 +61,7 @@ export class Run {
     }
   }
 
-  /** Ends the schedule early; the verdict is about what was done up to then. */
+  /** Ends the schedule early; the verdict covers the operations up to then. */
   finish(): void {
     this.#finishedMs ??= performance.now();
     if (this.#startedMs !== null) this.#threads.finish();
@@ -79,7 +79,7 @@ export class Run {
       if (row !== null) this.progress.show(formatRow(row, this.load));
     });
     if (this.#finishedMs !== null) this.#threads.finish();
-    const books = await drained;
+    const outcome = await drained;
     const tookMs = performance.now() - this.#startedMs;
     const { user, system } = process.cpuUsage(cpu);
     const after = await readTotals(this.load, LAST_ATTEMPTS).catch((error: unknown) => {
@@ -88,7 +88,7 @@ export class Run {
     });
     const shown = after === null ? null : await this.#threads.verify(after);
     const cores = (user + system) / 1_000 / tookMs;
-    return this.#told({ before, after, books, shown, startedAt, cores });
+    return this.#buildResult({ before, after, outcome, shown, startedAt, cores });
   }
 
   async #connect(): Promise<void> {
@@ -102,7 +102,7 @@ export class Run {
     let timer: NodeJS.Timeout | undefined;
     const tooLate = new Promise<never>((_, reject) => {
       const fail = (): void =>
-        reject(new RunError(`only ${present} of ${all} connections were there after ${CONNECT_MAX_MS / 1_000} s`));
+        reject(new RunError(`only ${present} of ${all} connections were open after ${CONNECT_MAX_MS / 1_000} s`));
       timer = setTimeout(fail, CONNECT_MAX_MS);
     });
     try {
@@ -112,17 +112,17 @@ export class Run {
     }
   }
 
-  #told(seen: {
+  #buildResult(seen: {
     before: readonly Totals[];
     after: readonly Totals[] | null;
-    books: Drained;
+    outcome: Drained;
     shown: ViewerComparison | null;
     startedAt: string;
     cores: number;
   }): Result {
-    const { before, after, books, shown, startedAt, cores } = seen;
+    const { before, after, outcome, shown, startedAt, cores } = seen;
     const { load } = this;
-    const { unanswered, unsent, expected } = books;
+    const { unanswered, unsent, expected } = outcome;
     const plannedS = load.rampS + load.durationS;
     const endS = this.#finishedMs === null ? plannedS : (this.#finishedMs - this.#startedMs!) / 1_000;
     const summary = this.#figures.summarize(endS);

@@ -1,13 +1,13 @@
 import { expect, test } from '@jest/globals';
 import { Schedule } from './schedule.js';
 
-test('without a ramp operations are due at an even pace', () => {
+test('operations without a ramp are due at an even rate', () => {
   const schedule = new Schedule(100, 0, 3);
   expect(schedule.total).toBe(300);
   expect([0, 1, 2, 299].map((k) => schedule.dueMs(k))).toEqual([0, 10, 20, 2_990]);
 });
 
-test('over the ramp the rate grows from nothing to the full one', () => {
+test('the rate grows over the ramp from zero to the full rate', () => {
   const schedule = new Schedule(1_000, 2, 3);
   expect(schedule.total).toBe(4_000);
   const due = Array.from({ length: schedule.total }, (_, k) => schedule.dueMs(k));
@@ -18,6 +18,6 @@ test('over the ramp the rate grows from nothing to the full one', () => {
   expect(due).toEqual(due.toSorted((a, b) => a - b));
 });
 
-test('a rate of nothing has nothing due', () => {
+test('no operation is due at a rate of zero', () => {
   expect(new Schedule(0, 2, 3).total).toBe(0);
 });

@@ -1,6 +1,6 @@
-/** When each operation is due: the rate grows evenly over the ramp, then stays. */
+/** Times at which operations are due: the rate grows evenly over the ramp, then stays. */
 export class Schedule {
-  /** Operations that fall into the ramp; the last one may be begun only. */
+  /** Number of operations within the ramp; not always whole. */
   readonly #inRamp: number;
   readonly total: number;
 
@@ -14,7 +14,7 @@ export class Schedule {
     this.total = Math.floor(this.#inRamp + rate * durationS);
   }
 
-  /** Of operation `k` of 0, 1, 2 …, in ms since the start. */
+  /** @returns when operation `k` (0, 1, 2 …) is due, in ms since the start */
   dueMs(k: number): number {
     // While the rate grows, rate · t² / (2 · ramp) operations are due up to t.
     if (k < this.#inRamp) return 1_000 * Math.sqrt((2 * this.rampS * k) / this.rate);

@@ -11,7 +11,7 @@ describe('a screen', () => {
     screen.reset('e', 10);
   });
 
-  it('has an operation with the first frame at or above its version', () => {
+  it('shows an operation with the first frame at or above its version', () => {
     screen.acknowledged('e', 12, 100);
     screen.frame('e', 11, 110);
     expect(found).toEqual([]);
@@ -20,7 +20,7 @@ describe('a screen', () => {
     expect(found).toEqual([50]);
   });
 
-  it('has it, too, when the frame comes before the acknowledgement', () => {
+  it('shows an operation even if the frame arrives before the acknowledgement', () => {
     screen.frame('e', 11, 110);
     screen.frame('e', 13, 150);
     screen.frame('e', 14, 200);
@@ -28,7 +28,7 @@ describe('a screen', () => {
     expect(found).toEqual([50]);
   });
 
-  it('does not tell what it cannot know: of other epochs, of before a reconnect, of long ago', () => {
+  it('reports no time for other epochs, for operations before a reconnect, and for old versions', () => {
     screen.acknowledged('other', 12, 100);
     screen.acknowledged('e', 10, 100);
     screen.acknowledged('e', 12, 100);
@@ -38,7 +38,7 @@ describe('a screen', () => {
     expect(found).toEqual([]);
   });
 
-  it('begins again with a new epoch', () => {
+  it('starts again with a new epoch', () => {
     screen.acknowledged('e', 12, 100);
     screen.frame('new', 2, 110);
     screen.acknowledged('new', 3, 120);

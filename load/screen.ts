@@ -1,24 +1,24 @@
-/** Frames that are remembered for acknowledgements that come after them: a second and more at the usual tick. */
+/** Frames kept for acknowledgements that arrive after them: more than a second at the default tick. */
 const ARRIVALS_MAX = 16;
-/** Operations that wait for their frame. Beyond it no more are measured. */
+/** Operations that wait for their frame; further ones are not measured. */
 const WAITING_MAX = 10_000;
 
 /**
- * Finds when an operation got to a viewer's screen: with the first frame whose version is at or above the one in the
- * operation's acknowledgement. The frame may come before the acknowledgement, or after it.
+ * Measures when an operation reaches a viewer's screen: with the first frame whose version is at or above that in the
+ * operation's acknowledgement. The frame may arrive before or after the acknowledgement.
  */
 export class Screen {
   #epoch = '';
   #version = 0;
-  /** When versions up to this one were shown is not known any more. */
+  /** The arrival of versions up to this one is no longer kept. */
   #forgotten = 0;
   #arrivals: { version: number; atMs: number }[] = [];
   #waiting: { version: number; dueMs: number }[] = [];
 
-  /** `found` is told how long it took from when the operation was due. */
+  /** @param found called with the time from when an operation was due to its frame */
   constructor(private readonly found: (ms: number) => void) {}
 
-  /** A viewer connected again: when it would have seen what it missed, nobody knows. */
+  /** Starts again after a reconnect, because the missed frames have no arrival. */
   reset(epoch: string, version: number): void {
     this.#epoch = epoch;
     this.#version = this.#forgotten = version;

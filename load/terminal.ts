@@ -2,10 +2,10 @@ import type { Load } from './arguments.js';
 import type { Quantiles, Row, Summary } from './figures.js';
 import { formatMegabytes, formatMilliseconds, formatWhole } from './numbers.js';
 
-/** Where it is no terminal, a line is written so often. */
-const PLAIN_EVERY_MS = 5_000;
+/** Interval of lines if stderr is no terminal. */
+const PLAIN_INTERVAL_MS = 5_000;
 
-/** One line that is written over and over, on stderr: what goes on now. */
+/** The progress line on stderr, overwritten each time. */
 export class Progress {
   #plainMs = -Infinity;
 
@@ -15,7 +15,7 @@ export class Progress {
       return;
     }
     const nowMs = performance.now();
-    if (nowMs - this.#plainMs < PLAIN_EVERY_MS) return;
+    if (nowMs - this.#plainMs < PLAIN_INTERVAL_MS) return;
     this.#plainMs = nowMs;
     process.stderr.write(`${line}\n`);
   }
@@ -63,7 +63,7 @@ export function formatSummary(summary: Summary, cores: number): string[] {
     `to the screen, ms           ${quantilesText(summary.toScreen)}`,
     `frames                      ${frames}`,
     `errors                      ${codes.length === 0 ? 'none' : codes.join(', ')}`,
-    `this program                ${cores.toFixed(2)} cores, kept from its sockets for ${formatMilliseconds(lagMaxMs)} ms at most`,
+    `this program                ${cores.toFixed(2)} cores, event-loop delay ${formatMilliseconds(lagMaxMs)} ms at most`,
   ];
 }
 

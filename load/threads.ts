@@ -3,24 +3,24 @@ import type { Load } from './arguments.js';
 import { type Expected, sumExpected, type Totals } from './ledger.js';
 import type { ThreadCommand, ThreadReport, Second, ThreadAssignment, ViewerComparison } from './messages.js';
 
-/** The gateway refuses what is asked of it, or a thread failed. */
+/** The gateway rejected a request for good, or a thread failed. */
 export class ThreadError extends Error {}
 
-/** Far enough away for all threads to hear of it. */
+/** Long enough for the command to reach all threads. */
 const START_AFTER_MS = 100;
 
-/** What was done in all, when nothing waits any more. */
+/** The outcome of all operations when none waits any more. */
 export interface Drained {
   readonly expected: Expected;
   readonly unanswered: number;
   readonly unsent: number;
 }
 
-/** The threads that make the load. */
+/** The threads that create the load. */
 export class Threads {
   readonly #workers: readonly Worker[];
   readonly #connected: number[];
-  /** Settled by the first thread that fails. */
+  /** Rejects when the first thread fails. */
   readonly #failed: Promise<never>;
 
   constructor(load: Load, run: number) {
@@ -29,33 +29,33 @@ export class Threads {
       return new Worker(new URL('./worker.js', import.meta.url), { workerData: share });
     });
     this.#connected = this.#workers.map(() => 0);
-    this.#failed = Promise.race(this.#workers.map(failureOf));
-    // Whoever waits hears of it; when nobody does, it is not wanted.
+    this.#failed = Promise.race(this.#workers.map(rejectOnFailure));
+    // Callers that wait get the rejection; without one it must not end the process.
     this.#failed.catch(() => undefined);
   }
 
-  /** Resolves when all connections are there; `progress` is told how many are. */
+  /** Resolves when all connections are open; `progress` is called with their number. */
   async untilConnected(progress: (connections: number) => void): Promise<void> {
-    const told = this.#each('connected', (thread, { connections }) => {
+    const listening = this.#listen('connected', (thread, { connections }) => {
       this.#connected[thread] = connections;
       progress(this.#connected.reduce((sum, count) => sum + count, 0));
     });
-    await this.#all('ready');
-    told.end();
+    await this.#receiveAll('ready');
+    listening.end();
   }
 
   start(onSecond: (second: Second) => void): void {
-    this.#each('second', (_, { second }) => onSecond(second));
-    this.#tell({ kind: 'start', atMs: Date.now() + START_AFTER_MS });
+    this.#listen('second', (_, { second }) => onSecond(second));
+    this.#send({ kind: 'start', atMs: Date.now() + START_AFTER_MS });
   }
 
   finish(): void {
-    this.#tell({ kind: 'finish' });
+    this.#send({ kind: 'finish' });
   }
 
-  /** Resolves when the schedule has ended, and nothing waits any more, or not for much longer. */
+  /** Resolves when the schedule has ended and no operation waits, or the time for that is over. */
   async untilDrained(): Promise<Drained> {
-    const reports = await this.#all('drained');
+    const reports = await this.#receiveAll('drained');
     return {
       expected: sumExpected(reports.map(({ expected }) => expected)),
       unanswered: reports.reduce((sum, { unanswered }) => sum + unanswered, 0),
@@ -63,16 +63,16 @@ export class Threads {
     };
   }
 
-  /** What viewers show, compared with these totals; they are given some seconds for their last frames. */
+  /** Compares what viewers show with these totals, after some seconds for their last frames. */
   async verify(totals: readonly Totals[]): Promise<ViewerComparison> {
-    const reports = this.#all('verified');
-    this.#tell({ kind: 'verify', totals });
-    const parts = (await reports).map(({ shown }) => shown);
+    const reports = this.#receiveAll('verified');
+    this.#send({ kind: 'verify', totals });
+    const comparisons = (await reports).map(({ shown }) => shown);
     const sum = (name: 'stale' | 'read' | 'adrift' | 'backwards'): number =>
-      parts.reduce((total, { [name]: count }) => total + count, 0);
+      comparisons.reduce((total, { [name]: count }) => total + count, 0);
     return {
       stale: sum('stale'),
-      staleExamples: [...new Set(parts.flatMap(({ staleExamples }) => staleExamples))],
+      staleExamples: [...new Set(comparisons.flatMap(({ staleExamples }) => staleExamples))],
       read: sum('read'),
       adrift: sum('adrift'),
       backwards: sum('backwards'),
@@ -83,11 +83,11 @@ export class Threads {
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
 
-  #tell(order: ThreadCommand): void {
+  #send(order: ThreadCommand): void {
     for (const worker of this.#workers) worker.postMessage(order);
   }
 
-  #each<Kind extends ThreadReport['kind']>(
+  #listen<Kind extends ThreadReport['kind']>(
     kind: Kind,
     take: (thread: number, report: Extract<ThreadReport, { kind: Kind }>) => void,
   ): { end: () => void } {
@@ -101,16 +101,16 @@ export class Threads {
     return { end: () => listeners.forEach((end) => end()) };
   }
 
-  /** Of each thread one. */
-  async #all<Kind extends ThreadReport['kind']>(kind: Kind): Promise<Extract<ThreadReport, { kind: Kind }>[]> {
+  /** Resolves with one report of each thread. */
+  async #receiveAll<Kind extends ThreadReport['kind']>(kind: Kind): Promise<Extract<ThreadReport, { kind: Kind }>[]> {
     const reports = new Map<number, Extract<ThreadReport, { kind: Kind }>>();
     const { promise, resolve } = deferred();
-    const told = this.#each(kind, (thread, report) => {
+    const listening = this.#listen(kind, (thread, report) => {
       reports.set(thread, report);
       if (reports.size === this.#workers.length) resolve();
     });
     await Promise.race([promise, this.#failed]);
-    told.end();
+    listening.end();
     return [...reports.values()];
   }
 }
@@ -122,7 +122,7 @@ function isOfKind<Kind extends ThreadReport['kind']>(
   return report.kind === kind;
 }
 
-function failureOf(worker: Worker): Promise<never> {
+function rejectOnFailure(worker: Worker): Promise<never> {
   return new Promise((_, reject) => {
     worker.on('error', (error) => reject(new ThreadError(`a thread failed: ${error.stack ?? error.message}`)));
     worker.on('message', (report: ThreadReport) => {

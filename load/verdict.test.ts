@@ -33,7 +33,7 @@ const lost = { post: 'p-7', metric: 'views', expected: { min: 10, max: 12 }, cou
 const doubled = { post: 'p-8', metric: 'likes', expected: { min: 4, max: 4 }, counted: 5 } as const;
 
 describe('the verdict', () => {
-  it('is exact when all counts and all viewers are', () => {
+  it('is exact if all counts and all viewers are', () => {
     const { isExact, lines } = judge(EVIDENCE);
     expect(isExact).toBe(true);
     expect(lines).toEqual([
@@ -47,34 +47,34 @@ describe('the verdict', () => {
     expect(verdict).toMatchObject({ isExact: false, lost: 2, doubled: 1 });
     expect(verdict.lines.slice(0, 3)).toEqual([
       'NOT EXACT: 220,000 operations acknowledged, 2 lost, 1 doubled',
-      '  p-7: views changed by 8, acknowledged were 10 to 12',
-      '  p-8: likes changed by 5, acknowledged were 4',
+      '  p-7: views changed by 8 instead of 10 to 12',
+      '  p-8: likes changed by 5 instead of 4',
     ]);
   });
 
-  it.each([{ stale: 1 }, { adrift: 1 }, { backwards: 1 }])('is not exact when viewers were told %j', (wrong) => {
+  it.each([{ stale: 1 }, { adrift: 1 }, { backwards: 1 }])('is not exact if viewers are wrong: %j', (wrong) => {
     const { isExact, lines } = judge({ ...EVIDENCE, shown: { ...SHOWN, ...wrong } });
     expect(isExact).toBe(false);
     expect(lines[1]).toContain('NOT EXACT');
   });
 
-  it('is unknown when the gateway cannot be asked', () => {
+  it('is unknown if the totals cannot be read', () => {
     const { isExact, lines } = judge({ ...EVIDENCE, mistakes: null, shown: null });
     expect(isExact).toBe(false);
     expect(lines[0]).toMatch(/^UNKNOWN/);
   });
 
-  it('says what was never answered', () => {
+  it('reports operations without an acknowledgement', () => {
     expect(judge({ ...EVIDENCE, unanswered: 3 }).lines[0]).toContain(
-      '3 never answered, which may or may not be counted',
+      '3 not acknowledged, which may or may not be counted',
     );
   });
 
   it.each([
     [{ acknowledgedPerS: 5_210 }, 'not kept up: offered 7,000/s, acknowledged 5,210/s'],
-    [{ shed: 12 }, '12 operations were left out'],
-    [{ lagMaxMs: 80 }, 'kept from its sockets for 80 ms at most'],
-  ])('says of %j how far the figures can be trusted', (seen, line) => {
+    [{ shed: 12 }, '12 operations were shed'],
+    [{ lagMaxMs: 80 }, 'event-loop delay of this program reached 80 ms'],
+  ])('limits the trust in the figures for %j', (seen, line) => {
     expect(judge({ ...EVIDENCE, summary: { ...SUMMARY, ...seen } }).lines.at(-1)).toContain(line);
   });
 });

@@ -4,11 +4,11 @@ import { countDoubled, countLost, type Mistake } from './ledger.js';
 import type { ViewerComparison } from './messages.js';
 import { formatWhole } from './numbers.js';
 
-/** What there is to judge. */
+/** The facts for a verdict. */
 export interface Evidence {
   readonly load: Load;
   readonly summary: Summary;
-  /** null: the gateway could not be asked for its counts in the end. */
+  /** null: the gateway's totals could not be read at the end. */
   readonly mistakes: readonly Mistake[] | null;
   /** null: the threads could not compare. */
   readonly shown: ViewerComparison | null;
@@ -20,14 +20,14 @@ export interface Verdict {
   readonly isExact: boolean;
   readonly lost: number;
   readonly doubled: number;
-  /** For people: the first one says it all. */
+  /** For people; the first line is the summary. */
   readonly lines: readonly string[];
 }
 
-const NAMED_MAX = 10;
-/** Below this part of what was offered, the gateway (or this program) did not keep up. */
-const KEPT_UP = 0.98;
-/** Above it, latencies say more about this program than about the gateway. */
+const LISTED_MAX = 10;
+/** Below this share of the offered rate, the gateway or this program did not keep up. */
+const KEPT_UP_SHARE = 0.98;
+/** Above this delay, latencies are those of this program rather than of the gateway. */
 const LAG_MAX_MS = 50;
 
 export function judge(evidence: Evidence): Verdict {
@@ -42,8 +42,8 @@ export function judge(evidence: Evidence): Verdict {
     ...verdict,
     lines: [
       countsLine(evidence, verdict),
-      ...(mistakes ?? []).slice(0, NAMED_MAX).map(mistakeLine),
-      ...(areCountsExact && !areViewersRight ? ['NOT EXACT: some viewers were shown something else'] : []),
+      ...(mistakes ?? []).slice(0, LISTED_MAX).map(mistakeLine),
+      ...(areCountsExact && !areViewersRight ? ['NOT EXACT: some viewers show other counts'] : []),
       viewersLine(evidence),
       ...loadLines(evidence),
     ],
@@ -51,16 +51,17 @@ export function judge(evidence: Evidence): Verdict {
 }
 
 function countsLine({ mistakes, summary, unanswered }: Evidence, sums: { lost: number; doubled: number }): string {
-  if (mistakes === null) return 'UNKNOWN: the gateway could not be asked for its counts in the end';
-  const unsure = unanswered === 0 ? '' : `, ${formatWhole(unanswered)} never answered, which may or may not be counted`;
-  const what = `${formatWhole(sums.lost)} lost, ${formatWhole(sums.doubled)} doubled${unsure}`;
-  const word = mistakes.length === 0 ? 'EXACT' : 'NOT EXACT';
-  return `${word}: ${formatWhole(summary.acknowledged)} operations acknowledged, ${what}`;
+  if (mistakes === null) return "UNKNOWN: the gateway's totals could not be read at the end";
+  const unknown =
+    unanswered === 0 ? '' : `, ${formatWhole(unanswered)} not acknowledged, which may or may not be counted`;
+  const details = `${formatWhole(sums.lost)} lost, ${formatWhole(sums.doubled)} doubled${unknown}`;
+  const label = mistakes.length === 0 ? 'EXACT' : 'NOT EXACT';
+  return `${label}: ${formatWhole(summary.acknowledged)} operations acknowledged, ${details}`;
 }
 
 function mistakeLine({ post, metric, expected: { min, max }, counted }: Mistake): string {
   const expected = min === max ? formatWhole(min) : `${formatWhole(min)} to ${formatWhole(max)}`;
-  return `  ${post}: ${metric} changed by ${formatWhole(counted)}, acknowledged were ${expected}`;
+  return `  ${post}: ${metric} changed by ${formatWhole(counted)} instead of ${expected}`;
 }
 
 function viewersLine({ load, shown }: Evidence): string {
@@ -77,17 +78,20 @@ function viewersLine({ load, shown }: Evidence): string {
 function loadLines({ summary, unsent }: Evidence): string[] {
   const { offeredPerS, acknowledgedPerS, shed, duplicates, lagMaxMs } = summary;
   const lines: string[] = [];
-  if (offeredPerS !== null && acknowledgedPerS !== null && acknowledgedPerS < offeredPerS * KEPT_UP) {
+  if (offeredPerS !== null && acknowledgedPerS !== null && acknowledgedPerS < offeredPerS * KEPT_UP_SHARE) {
     lines.push(`not kept up: offered ${formatWhole(offeredPerS)}/s, acknowledged ${formatWhole(acknowledgedPerS)}/s`);
   }
-  if (duplicates > 0) lines.push(`${formatWhole(duplicates)} were counted but not answered, and were sent again`);
-  if (shed > 0) lines.push(`${formatWhole(shed)} operations were left out: 1,000 of their connection waited already`);
+  if (duplicates > 0)
+    lines.push(`${formatWhole(duplicates)} operations were resent because their acknowledgement was lost`);
+  if (shed > 0) lines.push(`${formatWhole(shed)} operations were shed: their connection had 1,000 unacknowledged ones`);
   if (unsent > 0)
-    lines.push(`${formatWhole(unsent)} operations could not be sent before the end, and are not counted on`);
+    lines.push(
+      `${formatWhole(unsent)} operations could not be sent before the end, and are not expected in the counts`,
+    );
   if (lagMaxMs > LAG_MAX_MS) {
     lines.push(
-      `this program was kept from its sockets for ${formatWhole(lagMaxMs)} ms at most: latencies are too high by up to that; ` +
-        `give it more --threads, or a machine of its own`,
+      `the event-loop delay of this program reached ${formatWhole(lagMaxMs)} ms: latencies may be too high by as much; ` +
+        `use more --threads or another machine`,
     );
   }
   return lines;

@@ -20,7 +20,7 @@ type SubscribeAnswer =
     }
   | { readonly ok: false; readonly error: WireError };
 
-/** What a viewer shows of a post, and what it would show had it only added up `d`. */
+/** The counts that a viewer shows for a post, and the sum of all `d`. */
 interface Shown {
   e: string;
   v: number;
@@ -29,15 +29,15 @@ interface Shown {
   readonly sum: { likes: number; views: number };
 }
 
-/** Ids of 64 characters, this many, stay well within a message's 16 KiB. */
+/** This many ids of 64 characters stay well within the 16 KiB of a message. */
 const POSTS_PER_SUBSCRIBE = 100;
-/** Where a `counts` frame's list begins: `42["counts",[…]]`. */
+/** Length of the prefix `42` in `42["counts",[…]]`. */
 const PACKET_TYPE_LENGTH = 2;
 const RETRY_MS = 200;
 
 /**
- * A connection that watches posts. Of one post it keeps the last frame as it came, and reads it when all is over: that
- * costs next to nothing. Of several posts it reads each frame, since one tells only what changed. A viewer that has
+ * A connection that watches posts. With one post it keeps the last frame unparsed and reads it at the end, which costs
+ * next to nothing. With several posts it reads each frame, because a frame has only the changed posts. A viewer that has
  * `screens` checks each frame, too.
  */
 export class Viewer implements ConnectionUser {
@@ -45,22 +45,22 @@ export class Viewer implements ConnectionUser {
   #last: Buffer | null = null;
   #isConnected = false;
   readonly #subscribing = new Set<number>();
-  /** `d` did not add up to the totals, in some frame. */
+  /** True if `d` did not add up to the totals in some frame. */
   isAdrift = false;
-  /** Some frame had an older version than one before it. */
+  /** True if some frame had an older version than one before it. */
   wentBackwards = false;
   connection: Connection | null = null;
 
   constructor(
     readonly posts: readonly string[],
-    /** Of some of its posts; null for a viewer of which frames are not checked. */
+    /** Screens for some of its posts; null for a viewer whose frames are not checked. */
     private readonly screens: ReadonlyMap<string, Screen> | null,
     private readonly meter: Meter,
-    /** It has its snapshots; again after each reconnect. */
-    private readonly ready: () => void,
+    /** Called when it has its snapshots; again after each reconnect. */
+    private readonly onReady: () => void,
   ) {}
 
-  /** Each of its frames is checked. */
+  /** Whether each of its frames is checked. */
   get isRead(): boolean {
     return this.screens !== null;
   }
@@ -88,17 +88,17 @@ export class Viewer implements ConnectionUser {
     const refused = answer.ok ? answer.rejected?.[0]?.error : answer.error;
     if (refused !== undefined) {
       this.meter.countError(refused.code);
-      if (!refused.retryable) return this.meter.fatal(`the gateway refuses to subscribe: ${refused.message}`);
+      if (!refused.retryable) return this.meter.fatal(`the gateway rejects subscribe: ${refused.message}`);
       setTimeout(() => this.#isConnected && this.#subscribe(id), refused.retryAfterMs ?? RETRY_MS);
     }
     if (!answer.ok) return;
     for (const update of answer.counts) this.#snapshot(update);
     if (refused !== undefined) return;
     this.#subscribing.delete(id);
-    if (this.#subscribing.size === 0) this.ready();
+    if (this.#subscribing.size === 0) this.onReady();
   }
 
-  /** A post that it shows other totals of, if there is one. */
+  /** @returns a post for which it shows other totals, or null */
   findStalePost(totals: ReadonlyMap<string, Totals>): string | null {
     if (this.#last !== null) this.#read(this.#last);
     this.#last = null;
@@ -110,7 +110,7 @@ export class Viewer implements ConnectionUser {
     return null;
   }
 
-  /** The posts from this one on, with its number as the id of the answer. */
+  /** Subscribes the posts from this index on, with the index as acknowledgement id. */
   #subscribe(from: number): void {
     this.#subscribing.add(from);
     const posts = this.posts.slice(from, from + POSTS_PER_SUBSCRIBE);

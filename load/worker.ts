@@ -6,20 +6,20 @@ import { formatPostId, type ThreadCommand, type ThreadReport, type ThreadAssignm
 import { Meter } from './meter.js';
 import { Schedule } from './schedule.js';
 
-/** How often the schedule is looked at. An operation is late by half of it on average, which its latency includes. */
-const LOOK_EVERY_MS = 1;
+/** Interval of schedule checks. Operations are late by half of it on average, which their latency includes. */
+const CHECK_INTERVAL_MS = 1;
 const SECOND_MS = 1_000;
-const PROGRESS_EVERY_MS = 250;
-/** For what still waits when the schedule has ended. */
+const PROGRESS_INTERVAL_MS = 250;
+/** Time for waiting operations after the schedule has ended. */
 const DRAIN_MAX_MS = 30_000;
-/** For the last frames to reach the viewers: many ticks. */
+/** Time for the last frames to reach the viewers: many ticks. */
 const LAST_FRAMES_MAX_MS = 5_000;
-const ASK_AGAIN_MS = 20;
+const POLL_INTERVAL_MS = 20;
 
 /**
- * One thread's share of the load, as an open system: operations are sent when they are due, however slow the answers
- * are, and latency counts from when they were due. Else a gateway that stalls would be asked less, and the waiting that
- * users would have had be left out ("coordinated omission": Gil Tene, How NOT to Measure Latency;
+ * One thread's load as an open system: operations are sent when they are due, even if acknowledgements are slow, and
+ * latency is measured from when they were due. In a closed system a stalled gateway would get fewer requests, and the
+ * waits of users would be left out ("coordinated omission": Gil Tene, How NOT to Measure Latency;
  * https://github.com/giltene/wrk2#readme. Open and closed systems: Schroeder et al., NSDI 2006).
  */
 class Thread {
@@ -27,9 +27,9 @@ class Thread {
   readonly #load: Load;
   readonly #crowd: Crowd;
   readonly #schedules: { readonly metric: 'likes' | 'views'; readonly schedule: Schedule; next: number }[];
-  #turn = 0;
+  #nextActor = 0;
   #startMs = 0;
-  #lookedMs = 0;
+  #checkedMs = 0;
   #second = 0;
   #isFinished = false;
 
@@ -45,25 +45,25 @@ class Thread {
   }
 
   async connect(): Promise<void> {
-    const tell = (): void => report({ kind: 'connected', connections: this.#crowd.ready });
-    const timer = setInterval(tell, PROGRESS_EVERY_MS);
+    const reportProgress = (): void => report({ kind: 'connected', connections: this.#crowd.ready });
+    const timer = setInterval(reportProgress, PROGRESS_INTERVAL_MS);
     await this.#crowd.connect();
     clearInterval(timer);
-    tell();
+    reportProgress();
     report({ kind: 'ready' });
   }
 
   start(atMs: number): void {
     this.#meter.takeSecond(0);
-    this.#startMs = this.#lookedMs = atMs - performance.timeOrigin;
-    setInterval(() => this.#look(), LOOK_EVERY_MS);
+    this.#startMs = this.#checkedMs = atMs - performance.timeOrigin;
+    setInterval(() => this.#runSchedule(), CHECK_INTERVAL_MS);
   }
 
   async finish(): Promise<void> {
     if (this.#isFinished) return;
     this.#isFinished = true;
     await until(() => this.#crowd.isIdle, DRAIN_MAX_MS);
-    const waiting = this.#crowd.actors.flatMap((actor) => [...actor.waiting]);
+    const waiting = this.#crowd.actors.flatMap((actor) => [...actor.unacknowledged]);
     const unanswered = waiting.filter(({ wasSent }) => wasSent);
     report({
       kind: 'drained',
@@ -73,31 +73,31 @@ class Thread {
     });
   }
 
-  async verify(list: readonly Totals[]): Promise<void> {
-    const totals = new Map(list.map((counts, post) => [formatPostId(this.#load, post), counts]));
+  async verify(totalsByPost: readonly Totals[]): Promise<void> {
+    const totals = new Map(totalsByPost.map((counts, post) => [formatPostId(this.#load, post), counts]));
     await until(() => this.#crowd.compareViewers(totals).stale === 0, LAST_FRAMES_MAX_MS);
-    this.#tellSecond();
+    this.#reportSecond();
     report({ kind: 'verified', shown: this.#crowd.compareViewers(totals) });
   }
 
-  #look(): void {
+  #runSchedule(): void {
     const nowMs = performance.now();
-    this.#meter.lagMs = Math.max(this.#meter.lagMs, nowMs - this.#lookedMs - LOOK_EVERY_MS);
-    this.#lookedMs = nowMs;
-    while (nowMs - this.#startMs >= (this.#second + 1) * SECOND_MS) this.#tellSecond();
+    this.#meter.lagMs = Math.max(this.#meter.lagMs, nowMs - this.#checkedMs - CHECK_INTERVAL_MS);
+    this.#checkedMs = nowMs;
+    while (nowMs - this.#startMs >= (this.#second + 1) * SECOND_MS) this.#reportSecond();
     if (this.#isFinished) return;
     for (const stream of this.#schedules) {
       for (; stream.next < stream.schedule.total; stream.next += this.#load.threads) {
         const dueMs = this.#startMs + stream.schedule.dueMs(stream.next);
         if (dueMs > nowMs) break;
         this.#meter.due += 1;
-        this.#crowd.actors[this.#turn++ % this.#crowd.actors.length]!.act(stream.metric, dueMs);
+        this.#crowd.actors[this.#nextActor++ % this.#crowd.actors.length]!.act(stream.metric, dueMs);
       }
     }
     if (nowMs - this.#startMs >= (this.#load.rampS + this.#load.durationS) * SECOND_MS) void this.finish();
   }
 
-  #tellSecond(): void {
+  #reportSecond(): void {
     report({ kind: 'second', second: this.#meter.takeSecond(this.#second) });
     this.#second += 1;
   }
@@ -109,7 +109,7 @@ function report(message: ThreadReport): void {
 
 async function until(reached: () => boolean, limitMs: number): Promise<void> {
   const end = performance.now() + limitMs;
-  while (!reached() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+  while (!reached() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL_MS));
 }
 
 const share = workerData as ThreadAssignment;
