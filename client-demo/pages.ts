@@ -10,14 +10,14 @@ const LINKS = [
 ] as const;
 
 const REGIONS = ['eu', 'us', 'ap'];
-/** Each hangs between two regions: above those beside each other, and higher above the outer two. */
+/** Each cable hangs above its two regions; the one between the outer regions hangs higher. */
 const CABLES = [
   ['eu', 'us', 'M115 100 C115 30 285 30 285 100'],
   ['us', 'ap', 'M315 100 C315 30 485 30 485 100'],
   ['eu', 'ap', 'M85 100 C85 -20 515 -20 515 100'],
 ] as const;
 
-/** What the pages have in common, and the lists of stories, written into the HTML as a server would. */
+/** Writes the common header and the lists of stories into the HTML, as a server would. */
 export const pages: Plugin = {
   name: 'pages',
   transformIndexHtml: {
@@ -32,9 +32,9 @@ export const pages: Plugin = {
   },
 };
 
-function header(present: string): string {
+function header(current: string): string {
   const links = LINKS.map(
-    ([path, name]) => `<a href="${path}"${path === present ? ' aria-current="page"' : ''}>${name}</a>`,
+    ([path, name]) => `<a href="${path}"${path === current ? ' aria-current="page"' : ''}>${name}</a>`,
   );
   return `<a class="skip" href="#content">Skip to the content</a>
     <header class="site">
@@ -65,7 +65,7 @@ function wallRow({ id, title }: Story): string {
     </tr>`;
 }
 
-/** The cable hangs from the gateway, in the middle above both sides; Bob's is Ann's in a mirror. */
+/** The cable hangs from the gateway in the middle above both sides; Bob's mirrors Ann's. */
 function side(name: string): string {
   const who = name.toLowerCase();
   return `<section class="side" id="${who}" aria-labelledby="${who}-name">

@@ -6,7 +6,7 @@ const GATEWAY = 'http://127.0.0.1:3000';
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
-/** The demo runs on the very file that every other page would load from the gateway. */
+/** The demo uses the file that other pages load from the gateway. */
 const packageFromGateway: Plugin = {
   name: 'package-from-gateway',
   enforce: 'pre',
@@ -21,7 +21,7 @@ export default defineConfig({
     emptyOutDir: true,
     target: 'es2022',
     license: { fileName: 'third-party-licenses.md' },
-    // The gateway's Content-Security-Policy allows its own files and nothing else, data: URIs included.
+    // The gateway's Content-Security-Policy allows only its own files, and no data: URIs.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rolldownOptions: { input: ['.', 'feed', 'wall', 'cable', 'regions'].map((page) => at(`${page}/index.html`)) },

@@ -5,9 +5,8 @@ const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url
 const names = { entryFileNames: '[name].js', chunkFileNames: 'shared/[name].js' };
 
 /**
- * Two builds of the same source. The modules of the package share what they have in common, and leave React to the page.
- * `tallycast.js` is the widgets with everything in one file: a part of the package, and in dist/client for the gateway to
- * serve.
+ * Two builds of the same source. The modules of the package share chunks, and leave React to the page. `tallycast.js` has
+ * the widgets with everything in one file: it is in the package, and in dist/client, which the gateway serves.
  */
 export default defineConfig({
   root: at('.'),
@@ -26,7 +25,7 @@ export default defineConfig({
             react: at('src/react.ts'),
           },
           external: ['react'],
-          // 'use client' of react.ts is for frameworks that render on servers, and stays at the top of its module.
+          // Frameworks that render on servers need 'use client' of react.ts, which stays at the top of its module.
           checks: { moduleLevelDirective: false },
           output: names,
         },

@@ -2,16 +2,16 @@ import { execFileSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** A program that tests run and npm does not bring. */
+/** A program that tests run and npm does not install. */
 interface Tool {
   readonly name: string;
   /** Folders of test/ that run it. */
   readonly usedBy: readonly string[];
-  /** A setting that names the program; set to what was found, for the tests to read. Without one PATH decides. */
+  /** Environment variable with the program's path, which tests read. Without it PATH decides. */
   readonly setting?: string;
-  /** Looked for on PATH, or at an absolute path. */
+  /** Names to search on PATH, or absolute paths. */
   readonly candidates: readonly string[];
-  /** Arguments with which it ends with 0 if it will do; without them being there is enough. */
+  /** Arguments with which a suitable program exits with 0; without them any program of this name is accepted. */
   readonly probe?: readonly string[];
   readonly debianPackages: readonly string[];
   readonly otherwise: string;
@@ -37,7 +37,7 @@ const TOOLS: readonly Tool[] = [
     name: 'python3 with python-socketio',
     usedBy: ['e2e'],
     setting: 'PYTHON_BIN',
-    // Debian's own Python is asked first: its packages are not seen by another one that comes earlier on PATH.
+    // Debian's own Python comes first, because another one on PATH would not find Debian's packages.
     candidates: ['/usr/bin/python3', 'python3'],
     probe: ['-c', 'import socketio, websocket, requests'],
     debianPackages: ['python3', 'python3-socketio', 'python3-websocket', 'python3-requests'],
@@ -55,7 +55,7 @@ const TOOLS: readonly Tool[] = [
     name: 'haproxy',
     usedBy: ['e2e'],
     setting: 'HAPROXY_BIN',
-    // Debian's is where the PATH of a user does not lead.
+    // Debian installs it in /usr/sbin, which is not on a user's PATH.
     candidates: ['haproxy', '/usr/sbin/haproxy'],
     debianPackages: ['haproxy'],
     otherwise: 'brew install haproxy',
@@ -66,7 +66,7 @@ const TOOLS: readonly Tool[] = [
 const RUN_THE_GATEWAY = ['e2e', 'browser', 'faults', 'hostile'];
 const INSTALL_MS = 600_000;
 
-/** What this reads of Jest's global configuration. */
+/** The fields used of Jest's global configuration. */
 interface Run {
   readonly rootDir: string;
   readonly testPathPatterns: {
@@ -75,8 +75,8 @@ interface Run {
 }
 
 /**
- * Runs once before all tests: what they need and cannot bring along is there afterwards, or the run ends with a
- * message that says what to do. A run of a few files asks only for what these need.
+ * Runs once before all tests and ensures that the programs they need are installed, or ends the run with instructions. A run
+ * of a few files requires only the programs that these need.
  */
 export default function globalSetup(run: Run): void {
   const selected = selectedFolders(run);
@@ -84,9 +84,9 @@ export default function globalSetup(run: Run): void {
     throw new Error('dist/main.js is missing: these tests run the built gateway. Run `npm run build` first.');
   }
   const needed = TOOLS.filter(({ usedBy }) => usedBy.some((folder) => selected.has(folder)));
-  const missing = needed.filter((tool) => find(tool) === undefined);
+  const missing = needed.filter((tool) => findProgram(tool) === undefined);
   if (missing.length > 0) install(missing);
-  for (const tool of needed) if (tool.setting !== undefined) process.env[tool.setting] = find(tool)!;
+  for (const tool of needed) if (tool.setting !== undefined) process.env[tool.setting] = findProgram(tool)!;
 }
 
 function selectedFolders({ rootDir, testPathPatterns }: Run): ReadonlySet<string> {
@@ -100,17 +100,17 @@ function selectedFolders({ rootDir, testPathPatterns }: Run): ReadonlySet<string
   return new Set(folders.map(({ name }) => name).filter(isSelected));
 }
 
-function find(tool: Tool): string | undefined {
+function findProgram(tool: Tool): string | undefined {
   const set = tool.setting === undefined ? undefined : process.env[tool.setting];
   if (tool.setting === undefined || set === undefined) {
-    return tool.candidates.map(onPath).find((path) => path !== undefined && works(tool, path));
+    return tool.candidates.map(searchPath).find((path) => path !== undefined && works(tool, path));
   }
-  const path = onPath(set);
+  const path = searchPath(set);
   if (path !== undefined && works(tool, path)) return path;
-  throw new Error(`${tool.setting}=${set} will not do as ${tool.name}: unset it, or name a program that does`);
+  throw new Error(`${tool.setting}=${set} does not work as ${tool.name}: unset it, or name another program`);
 }
 
-function onPath(program: string): string | undefined {
+function searchPath(program: string): string | undefined {
   const directories = program.includes('/') ? [''] : (process.env['PATH'] ?? '').split(delimiter);
   return directories.map((directory) => join(directory, program)).find(isExecutable);
 }
@@ -140,9 +140,11 @@ function install(missing: readonly Tool[]): void {
   const how = [
     `On Debian or Ubuntu: apt-get install --no-install-recommends ${packages.join(' ')}`,
     ...missing.map(({ name, otherwise }) => `Elsewhere, ${name}: ${otherwise}`),
-    ...missing.flatMap(({ name, setting }) => (setting === undefined ? [] : [`Or name ${name} in ${setting}.`])),
+    ...missing.flatMap(({ name, setting }) =>
+      setting === undefined ? [] : [`Or set ${setting} to the path of ${name}.`],
+    ),
   ].join('\n');
-  const isDebian = existsSync('/etc/debian_version') && onPath('apt-get') !== undefined;
+  const isDebian = existsSync('/etc/debian_version') && searchPath('apt-get') !== undefined;
   if (!isDebian || process.getuid?.() !== 0) throw new Error(`the tests need ${names}.\n${how}`);
 
   process.stderr.write(`test setup: installing ${packages.join(' ')} with apt-get\n`);
@@ -152,11 +154,11 @@ function install(missing: readonly Tool[]): void {
   } catch (error) {
     throw new Error(`the tests need ${names}, and installing it failed: ${String(error)}\n${how}`, { cause: error });
   }
-  const still = missing.filter((tool) => find(tool) === undefined).map(({ name }) => name);
-  if (still.length > 0) throw new Error(`apt-get brought no working ${still.join(', ')}.\n${how}`);
+  const still = missing.filter((tool) => findProgram(tool) === undefined).map(({ name }) => name);
+  if (still.length > 0) throw new Error(`apt-get installed no working ${still.join(', ')}.\n${how}`);
 }
 
-/** Quiet unless it fails: then its output is in the error. Another apt-get at work is waited for. */
+/** Prints nothing; if it fails, the error has its output. Waits for another running apt-get. */
 function aptGet(args: readonly string[]): void {
   execFileSync('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=120', ...args], {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },

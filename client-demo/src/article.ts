@@ -1,5 +1,5 @@
 import './article.css';
-import { connectPage, find, say } from './page.js';
+import { connectPage, find, setText } from './page.js';
 
 const COPIED_MS = 2_000;
 
@@ -8,11 +8,11 @@ choosePost(new URLSearchParams(location.search).get('post') ?? 'welcome');
 find('#second-window').setAttribute('href', location.href);
 find('#copy').addEventListener('click', () => void copy());
 
-/** Whatever the address names; the code beside the article names the same, and this gateway. */
+/** Shows the post in the address, in the code beside the article as well. */
 function choosePost(post: string): void {
   const notice = find('#notice');
   const complain = (message: string): void => {
-    say(notice, message);
+    setText(notice, message);
     notice.hidden = false;
   };
   document.addEventListener('live-error', (event) =>
@@ -24,8 +24,8 @@ function choosePost(post: string): void {
     return complain(error instanceof Error ? error.message : String(error));
   }
   for (const widget of document.querySelectorAll('[post]')) widget.setAttribute('post', post);
-  for (const name of document.querySelectorAll('[data-part=post]')) say(name as HTMLElement, post);
-  say(find('[data-part=origin]'), location.origin);
+  for (const name of document.querySelectorAll('[data-part=post]')) setText(name as HTMLElement, post);
+  setText(find('[data-part=origin]'), location.origin);
 }
 
 async function copy(): Promise<void> {
@@ -33,11 +33,11 @@ async function copy(): Promise<void> {
   const button = find('#copy');
   try {
     await navigator.clipboard.writeText(code.textContent);
-    say(button, 'Copied');
+    setText(button, 'Copied');
   } catch {
-    // Without HTTPS, or without permission, there is no clipboard. What is selected can be copied by hand.
+    // There is no clipboard without HTTPS or permission. The user can copy the selection by hand.
     getSelection()?.selectAllChildren(code);
-    say(button, 'Selected');
+    setText(button, 'Selected');
   }
-  setTimeout(() => say(button, 'Copy'), COPIED_MS);
+  setTimeout(() => setText(button, 'Copy'), COPIED_MS);
 }

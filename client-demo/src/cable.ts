@@ -1,22 +1,22 @@
 import './cable.css';
 import { createLiveCounts, type LiveCounts, LiveCountsError } from 'tallycast-client/widgets';
 import { NetworkCable } from './network-cable.js';
-import { connectPage, find, say, showState } from './page.js';
+import { connectPage, find, setText, showState } from './page.js';
 import { windowNumber } from './random-actor.js';
 
-/** Operations that begin or cease to wait are told by nobody; ten times a second is at once to the eye. */
-const LOOK_EVERY_MS = 100;
+/** No event reports a change of `waiting`; polling ten times a second looks immediate. */
+const REFRESH_INTERVAL_MS = 100;
 
 type LiveElement = HTMLElement & { live: LiveCounts | undefined };
 
-/** One person: a client with an actor of its own, behind a cable. */
+/** One person: a client with its own actor behind a cable. */
 class Side {
   readonly #cable = new NetworkCable();
   readonly #live: LiveCounts;
   readonly #button: HTMLElement;
   readonly #waiting: HTMLElement;
   readonly #showState: () => void;
-  /** What is shown on this side: likes and views. */
+  /** The likes and views shown on this side. */
   shown = '';
 
   constructor(
@@ -62,14 +62,14 @@ class Side {
   show(): void {
     this.#showState();
     this.#waiting.dataset['value'] = String(this.waiting);
-    say(this.#waiting, this.waiting === 0 ? 'nothing waits' : `${this.waiting} waiting`);
+    setText(this.#waiting, this.waiting === 0 ? 'nothing waits' : `${this.waiting} waiting`);
   }
 
   async #view(post: string): Promise<void> {
     try {
       await this.#live.post(post).view();
     } catch (error) {
-      // What does not count any more is taken back on the screen, which is all there is to say here.
+      // The widget takes back a rejected view, which is feedback enough.
       if (!(error instanceof LiveCountsError)) throw error;
     }
   }
@@ -86,39 +86,40 @@ const observer = connectPage();
 const post = new URLSearchParams(location.search).get('post') ?? 'cable';
 for (const widget of document.querySelectorAll('.gateway live-count')) widget.setAttribute('post', post);
 const story = find('[data-testid=story]');
-// A window is two people of its own; a reload finds them again.
-const sides = ['Ann', 'Bob'].map((name, i) => new Side(name, `${windowNumber()}${i}`, post, tell));
-let confirmed = '';
+// Each window has its own two people; they stay the same after a reload.
+const sides = ['Ann', 'Bob'].map((name, i) => new Side(name, `${windowNumber()}${i}`, post, refresh));
+let gatewayCounts = '';
 observer.post(post).subscribe(({ counts }) => {
-  confirmed = `${counts.likes} ${counts.views}`;
-  tell();
+  gatewayCounts = `${counts.likes} ${counts.views}`;
+  refresh();
 });
-setInterval(tell, LOOK_EVERY_MS);
+setInterval(refresh, REFRESH_INTERVAL_MS);
 
-function tell(): void {
+function refresh(): void {
   for (const side of sides) side.show();
-  say(story, storyOf(sides));
+  setText(story, describeSides(sides));
 }
 
-function storyOf([ann, bob]: readonly Side[]): string {
+function describeSides([ann, bob]: readonly Side[]): string {
   if (!ann || !bob) return '';
-  if (ann.pulled && bob.pulled) return `Both are unplugged. ${waitingOf(ann)} ${waitingOf(bob)}`;
+  if (ann.pulled && bob.pulled) return `Both are unplugged. ${describeWaiting(ann)} ${describeWaiting(bob)}`;
   const [out, other] = ann.pulled ? [ann, bob] : [bob, ann];
   if (out.pulled) {
-    return `${out.name} is unplugged, and goes on. ${waitingOf(out)} ${other.name} and the gateway know nothing of it.`;
+    return `${out.name} is unplugged and continues. ${describeWaiting(out)} ${other.name} and the gateway have not received it.`;
   }
   const sending = ann.waiting + bob.waiting;
-  if (sending > 0) return `Both are plugged in. ${operations(sending)} on the way.`;
-  if (!ann.synced || !bob.synced) return 'Both are plugged in, and are finding the gateway.';
-  if (ann.shown !== confirmed || bob.shown !== confirmed) return 'Both are plugged in. Nearly there.';
-  return 'All three agree. Whatever one does, the other sees within a tick.';
+  if (sending > 0) return `Both are plugged in. ${countOperations(sending)} on the way.`;
+  if (!ann.synced || !bob.synced) return 'Both are plugged in and connecting to the gateway.';
+  if (ann.shown !== gatewayCounts || bob.shown !== gatewayCounts)
+    return 'Both are plugged in. The last updates are on the way.';
+  return 'All three agree. The other side shows every operation within a tick.';
 }
 
-function waitingOf({ name, waiting }: Side): string {
+function describeWaiting({ name, waiting }: Side): string {
   if (waiting === 0) return `Nothing of ${name}’s waits yet.`;
-  return `${operations(waiting)} of ${name}’s ${waiting === 1 ? 'waits' : 'wait'} here.`;
+  return `${countOperations(waiting)} of ${name}’s ${waiting === 1 ? 'waits' : 'wait'} here.`;
 }
 
-function operations(count: number): string {
+function countOperations(count: number): string {
   return count === 1 ? 'One operation' : `${count} operations`;
 }

@@ -1,24 +1,24 @@
-/** What the drill says of its regions and of the cables between them; one cable a direction. */
+/** The drill's regions and the cables between them; one cable for each direction. */
 export interface DrillState {
   readonly regions: readonly { readonly name: string; readonly url: string }[];
   readonly cables: readonly { readonly from: string; readonly to: string; readonly cut: boolean }[];
 }
 
 /**
- * `npm run drill -- --page` runs three regions on this machine and lets this page pull their cables: no gateway can do that.
- * The address names the port where the drill listens: `?drill=41234`.
+ * `npm run drill -- --page` runs three regions on this machine and lets this page pull their cables. The address has the
+ * port of the drill: `?drill=41234`.
  */
 export class Drill {
   readonly #socket: WebSocket;
 
-  /** @param ended called when the drill is not there, or not any more */
-  constructor(port: number, told: (state: DrillState) => void, ended: () => void) {
+  /** @param ended called when the drill is not running or has ended */
+  constructor(port: number, changed: (state: DrillState) => void, ended: () => void) {
     this.#socket = new WebSocket(`ws://127.0.0.1:${port}`);
-    this.#socket.onmessage = ({ data }) => told(JSON.parse(String(data)) as DrillState);
+    this.#socket.onmessage = ({ data }) => changed(JSON.parse(String(data)) as DrillState);
     this.#socket.onclose = ended;
   }
 
-  /** Both directions. */
+  /** Cuts or mends both directions. */
   cut(one: string, other: string, cut: boolean): void {
     for (const [from, to] of [
       [one, other],
@@ -29,7 +29,7 @@ export class Drill {
   }
 }
 
-/** @returns the port of the drill, or `null` if the address names none */
+/** @returns the port of the drill, or `null` if the address has none */
 export function drillPort(): number | null {
   const port = Number(new URLSearchParams(location.search).get('drill') ?? Number.NaN);
   return Number.isInteger(port) && port > 0 && port < 65_536 ? port : null;

@@ -1,9 +1,9 @@
 import './feed.css';
-import { connectPage, find, say } from './page.js';
+import { connectPage, find, setText } from './page.js';
 import { STORIES } from './stories.js';
 
-/** Twice a blink: quick enough to follow the scrolling. */
-const READOUT_EVERY_MS = 200;
+/** Short enough to follow the scrolling. */
+const READOUT_INTERVAL_MS = 200;
 
 const live = connectPage();
 const readout = find('[data-testid=watched]');
@@ -13,6 +13,6 @@ setInterval(() => {
   const watched = String(live.watched);
   if (readout.dataset['value'] === watched) return;
   readout.dataset['value'] = watched;
-  say(readout, watched);
+  setText(readout, watched);
   meter.style.setProperty('--share', String(live.watched / STORIES.length));
-}, READOUT_EVERY_MS);
+}, READOUT_INTERVAL_MS);

@@ -1,8 +1,8 @@
 import type { Options } from 'tallycast-client/widgets';
 
 /**
- * The network of one client, with a cable that can be pulled. What is open then ends at once; what is opened meanwhile
- * waits, as it would for an answer that does not come, and goes out when the cable is plugged in.
+ * The network of one client behind a cable. Pulling the cable ends open sockets and requests at once. Those opened
+ * meanwhile wait, as on a real network, and are sent when the cable is plugged in.
  */
 export class NetworkCable {
   #pulled: AbortController | undefined = new AbortController();
@@ -20,7 +20,7 @@ export class NetworkCable {
         }
       } as unknown as typeof WebSocket,
       fetch: (input, init) => this.#fetch(input, init),
-      // Always a tenth of the longest wait: two clients are no herd that has to be spread.
+      // A tenth of the longest wait, because two clients need not be spread.
       random: () => 0.1,
     };
   }
@@ -29,7 +29,7 @@ export class NetworkCable {
     return this.#pulled === undefined;
   }
 
-  /** Aborts when the cable is pulled; for when it is in. */
+  /** Aborts when the cable is pulled; aborted already while it is. */
   get signal(): AbortSignal {
     return this.#pulled?.signal ?? AbortSignal.abort();
   }
@@ -57,7 +57,7 @@ export class NetworkCable {
   }
 }
 
-/** As much of a WebSocket as the client uses. */
+/** The members of WebSocket that the client uses. */
 class CabledSocket {
   readonly OPEN = WebSocket.OPEN;
   onmessage: ((event: MessageEvent) => void) | null = null;
@@ -83,7 +83,7 @@ class CabledSocket {
   close(): void {
     this.#ended = true;
     const socket = this.#socket;
-    // To close one that is not open yet is an error on the console.
+    // Closing a socket that is not open yet logs an error on the console.
     if (socket?.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
     else socket?.close();
   }

@@ -13,9 +13,9 @@ export class Plot {
   readonly #times: number[] = [];
   readonly #lines: (number | null)[][];
 
-  /** @param least what the axis shows at least, so that a little noise is no mountain. */
+  /** @param least smallest maximum of the axis, so that noise does not fill the plot */
   constructor(figure: HTMLElement, least: number) {
-    const place = find('.plot', figure);
+    const container = find('.plot', figure);
     const legend = [...figure.querySelectorAll<HTMLElement>('dl > div')];
     const colorOf = (element: Element): string => getComputedStyle(element).color;
     this.#lines = legend.map(() => []);
@@ -27,7 +27,7 @@ export class Plot {
     };
     this.#plot = new uPlot(
       {
-        width: place.clientWidth,
+        width: container.clientWidth,
         height: HEIGHT_PX,
         padding: [8, 12, 0, 0],
         legend: { show: false },
@@ -57,13 +57,15 @@ export class Plot {
         ],
       },
       [[], ...legend.map(() => [])],
-      place,
+      container,
     );
-    new ResizeObserver(() => this.#plot.setSize({ width: place.clientWidth, height: HEIGHT_PX })).observe(place);
+    new ResizeObserver(() => this.#plot.setSize({ width: container.clientWidth, height: HEIGHT_PX })).observe(
+      container,
+    );
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#plot.redraw());
   }
 
-  /** A value for each line, `null` where nothing was measured. */
+  /** Adds a value for each line; `null` if nothing was measured. */
   add(now: number, values: readonly (number | null)[]): void {
     this.#times.push(now);
     this.#lines.forEach((line, i) => line.push(values[i] ?? null));

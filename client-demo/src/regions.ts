@@ -1,20 +1,20 @@
 import './regions.css';
 import { createLiveCounts, type LiveCounts, LiveCountsError } from 'tallycast-client/widgets';
 import { Drill, drillPort, type DrillState } from './drill.js';
-import { connectPage, find, say, showState } from './page.js';
+import { connectPage, find, setText, showState } from './page.js';
 import { windowNumber } from './random-actor.js';
 
 type LiveElement = HTMLElement & { live: LiveCounts | undefined };
 
 const START =
-  'A gateway cannot pull its own cables: npm run drill -- --page starts three regions, and says where this page is.';
+  'This page needs the drill: npm run drill -- --page starts three regions and prints the address of this page.';
 const ENDED = 'The drill that this page belongs to has ended: npm run drill -- --page starts another.';
 
-/** One region: its own gateway, and an actor that likes there. */
+/** One region: its gateway and an actor that likes there. */
 class Pane {
   readonly #live: LiveCounts;
   readonly #post: string;
-  /** Likes and views, as this region has them; `''` before it has said so. */
+  /** Likes and views of this region; `''` before its first counts. */
   shown = '';
 
   constructor(name: string, url: string, actor: string, post: string, changed: () => void) {
@@ -37,13 +37,13 @@ class Pane {
     try {
       await this.#live.post(this.#post).view();
     } catch (error) {
-      // What does not count any more is taken back on the screen, which is all there is to say here.
+      // The widget takes back a rejected view, which is feedback enough.
       if (!(error instanceof LiveCountsError)) throw error;
     }
   }
 }
 
-/** The three regions and the cables between them, as the drill has them. */
+/** The drill's three regions and the cables between them. */
 class Board {
   readonly #panes: readonly Pane[];
   readonly #cables = [...document.querySelectorAll<HTMLElement>('.cable')].map((button) => {
@@ -51,15 +51,15 @@ class Board {
   });
   #isCut: (one: string, other: string) => boolean = () => false;
   #mendedMs = 0;
-  /** How long they took to agree, the last time that they were cut off; `null`: they do not, or never were. */
+  /** Time that the regions took to agree after the last cut; `null` while they differ or before the first cut. */
   #tookMs: number | null = null;
   #waiting = false;
 
   constructor({ regions }: DrillState, drill: Drill) {
     find('.board').hidden = false;
-    // A window is three people of its own; a reload finds them again.
+    // Each window has its own three people; they stay the same after a reload.
     this.#panes = regions.map(
-      ({ name, url }, i) => new Pane(name, url, `${windowNumber()}${i}`, post, () => this.#tell()),
+      ({ name, url }, i) => new Pane(name, url, `${windowNumber()}${i}`, post, () => this.#refresh()),
     );
     for (const { button, one, other } of this.#cables) {
       button.addEventListener('click', () => drill.cut(one, other, !this.#isCut(one, other)));
@@ -79,14 +79,14 @@ class Board {
       this.#tookMs = null;
       this.#mendedMs = 0;
     }
-    this.#tell();
+    this.#refresh();
   }
 
   #cut(): readonly (readonly [string, string])[] {
     return this.#cables.filter(({ one, other }) => this.#isCut(one, other)).map(({ one, other }) => [one, other]);
   }
 
-  #tell(): void {
+  #refresh(): void {
     const agree = this.#panes.every(({ shown }) => shown !== '' && shown === this.#panes[0]!.shown);
     if (agree && this.#waiting && this.#mendedMs > 0) {
       this.#tookMs = performance.now() - this.#mendedMs;
@@ -94,31 +94,31 @@ class Board {
     }
     const story = find('[data-testid=story]');
     story.dataset['agree'] = String(agree);
-    say(story, this.#story(agree));
+    setText(story, this.#describe(agree));
   }
 
-  #story(agree: boolean): string {
+  #describe(agree: boolean): string {
     const cut = this.#cut();
     if (cut.length === 0) {
-      if (!agree) return 'All cables are in. The regions are telling each other what they have counted.';
-      if (this.#tookMs === null) return 'All three agree. What one counts, the others show a moment later.';
+      if (!agree) return 'All cables are in. The regions are exchanging their counts.';
+      if (this.#tookMs === null) return 'All three agree. The others show each operation of a region a moment later.';
       return `All three agree, ${(this.#tookMs / 1_000).toFixed(1)} s after the last cable was plugged in.`;
     }
-    const end = agree ? 'Count on each side.' : 'They differ, and will agree when they hear of each other.';
-    if (cut.length === this.#cables.length) return `Each region is alone, and goes on counting. ${end}`;
+    const end = agree ? 'Count on each side.' : 'They differ, and will agree when they are connected again.';
+    if (cut.length === this.#cables.length) return `Each region is alone and continues counting. ${end}`;
     const alone = [...new Set(cut.flat())].filter((name) => cut.flat().filter((one) => one === name).length > 1);
-    if (alone.length > 0) return `${alone.join()} is cut off from both others, and goes on counting. ${end}`;
-    return `${cut.flat().join(' and ')} do not hear of each other, and both go on counting. ${end}`;
+    if (alone.length > 0) return `${alone.join()} is cut off from both others and continues counting. ${end}`;
+    return `${cut.flat().join(' and ')} are disconnected, and both continue counting. ${end}`;
   }
 }
 
 const post = new URLSearchParams(location.search).get('post') ?? 'regions';
-// Nothing on the page itself keeps the client of its header awake.
+// The client of the header connects only while it has a subscription.
 connectPage()
   .post(post)
   .subscribe(() => undefined);
 const port = drillPort();
-if (port === null) say(find('[data-testid=story]'), START);
+if (port === null) setText(find('[data-testid=story]'), START);
 else {
   let board: Board | undefined;
   const drill = new Drill(
@@ -129,7 +129,7 @@ else {
     },
     () => {
       find('.board').hidden = true;
-      say(find('[data-testid=story]'), ENDED);
+      setText(find('[data-testid=story]'), ENDED);
     },
   );
 }

@@ -4,8 +4,8 @@ import { pause } from './reader.js';
 const PAUSE_MS = 250;
 
 /**
- * Measures how long an operation takes to another client's screen, until it is `over`: views a post of its own over one
- * connection, and waits until the page's client has it and a frame is about to be drawn.
+ * Measures the time from an operation to another client's screen, until `over` resolves: views its own post over one
+ * connection, and waits until the page's client has the view and an animation frame begins.
  */
 export async function runStopwatch(
   screen: LiveCounts,
@@ -24,7 +24,7 @@ export async function runStopwatch(
   for (awaited = 1; !ending.signal.aborted; awaited++) {
     const onScreen = new Promise<void>((resolve) => (shown = resolve));
     const sentAt = performance.now();
-    // Refused, it is never shown, and waiting for it ends with the burst.
+    // A rejected view never shows: the wait for it ends with the burst.
     live
       .post(post)
       .view()

@@ -1,14 +1,14 @@
-/** What the feed and the wall are about. Titles are made from two lists, always the same ones. */
+/** A post of the feed and the wall. Titles are combined from two lists, always the same ones. */
 export interface Story {
   readonly id: string;
   readonly title: string;
   readonly section: string;
-  /** How long it takes to read. */
+  /** Time to read it. */
   readonly minutes: number;
 }
 
 const STORIES_COUNT = 500;
-/** Enough to fill a screen, and few enough that each of them moves in a burst. */
+/** Enough to fill a screen, and few enough that each of them changes in a burst. */
 const WALL_COUNT = 12;
 const SEED = 20_260;
 
@@ -71,7 +71,7 @@ function makeStories(): Story[] {
   });
 }
 
-/** A linear congruential generator (Numerical Recipes' constants): from 0 to below 1, the same for the same seed. */
+/** A linear congruential generator (constants of Numerical Recipes): numbers from 0 to below 1. */
 function seeded(seed: number): () => number {
   let state = seed;
   return () => {

@@ -1,20 +1,20 @@
 import './wall.css';
-import { connectPage, find, say } from './page.js';
+import { connectPage, find, setText } from './page.js';
 import { Plot } from './plot.js';
-import { readSome } from './reader.js';
+import { readPosts } from './reader.js';
 import { runStopwatch } from './stopwatch.js';
 import { WALL_STORIES } from './stories.js';
-import { Watcher } from './watcher.js';
+import { CountsMonitor } from './counts-monitor.js';
 
 const SAMPLE_MS = 500;
-/** Readers at a time: with seven operations a second each, below what a gateway takes from one address. */
+/** Readers at a time: with seven operations a second each, below the limit of an address. */
 const READERS_MAX = 60;
-/** They don't come all at once, as people don't. */
+/** Readers arrive over this time, as people do. */
 const ARRIVAL_MS = 2_000;
 
 const posts = WALL_STORIES.map(({ id }) => id);
 const live = connectPage();
-const watcher = new Watcher(live, posts);
+const monitor = new CountsMonitor(live, posts);
 const number = new Intl.NumberFormat('en');
 
 let readers = 0;
@@ -35,7 +35,7 @@ for (const button of buttons) button.addEventListener('click', () => void burst(
 let sampledAt = performance.now();
 setInterval(sample, SAMPLE_MS);
 
-/** Some readers come, and leave by themselves. */
+/** Starts readers, who leave by themselves. */
 async function burst(count: number): Promise<void> {
   if (readers + count > READERS_MAX) return;
   readers += count;
@@ -44,7 +44,7 @@ async function burst(count: number): Promise<void> {
   const over = Promise.all(
     Array.from({ length: count }, async (_, i) => {
       await new Promise((resolve) => setTimeout(resolve, (i / count) * ARRIVAL_MS));
-      await readSome(posts, (ms) => {
+      await readPosts(posts, (ms) => {
         acknowledged++;
         acknowledgedMs.push(ms);
       });
@@ -57,21 +57,21 @@ async function burst(count: number): Promise<void> {
 
 function showBurst(): void {
   for (const button of buttons) {
-    // Not `disabled`, which would take the focus away from whoever has just pressed it.
+    // Not `disabled`, which would take the focus from a button that was just pressed.
     button.setAttribute('aria-disabled', String(readers + Number(button.dataset['readers']) > READERS_MAX));
   }
   const status = find('[data-testid=burst]');
   status.dataset['readers'] = String(readers);
-  const past = `${number.format(sent)} were sent, and did ${number.format(acknowledged)} operations.`;
-  say(status, readers > 0 ? `${readers} of ${number.format(sent)} readers are here.` : past);
+  const past = `${number.format(sent)} readers were sent and made ${number.format(acknowledged)} operations.`;
+  setText(status, readers > 0 ? `${readers} of ${number.format(sent)} readers are here.` : past);
 }
 
 function sample(): void {
   const now = performance.now();
   const seconds = (now - sampledAt) / 1_000;
   sampledAt = now;
-  const { counted, frames } = watcher.take();
-  const { likes, views, live: viewers } = watcher.totals();
+  const { counted, frames } = monitor.takeSample();
+  const { likes, views, live: viewers } = monitor.totals();
   const acknowledgedNow = acknowledgedMs.length / seconds;
   plots.operations.add(now, [acknowledgedNow, counted / seconds]);
   plots.frames.add(now, [frames / seconds]);
@@ -93,13 +93,13 @@ function sample(): void {
 function show(name: string, value: number | null, unit = ''): void {
   const element = find(`[data-testid=${name}]`);
   element.dataset['value'] = String(value);
-  say(element, value === null ? '–' : `${number.format(Math.round(value))}${unit}`);
+  setText(element, value === null ? '–' : `${number.format(Math.round(value))}${unit}`);
 }
 
 function showShares(): void {
-  const most = Math.max(1, ...posts.map((post) => watcher.viewsOf(post)));
+  const most = Math.max(1, ...posts.map((post) => monitor.viewsOf(post)));
   for (const post of posts) {
-    find(`tr[data-post="${post}"]`).style.setProperty('--share', String(watcher.viewsOf(post) / most));
+    find(`tr[data-post="${post}"]`).style.setProperty('--share', String(monitor.viewsOf(post) / most));
   }
 }
 

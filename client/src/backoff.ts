@@ -1,6 +1,6 @@
 /**
- * How long to wait before the next attempt: anything up to a limit that doubles with each failure ("full jitter"), so that
- * clients that lost a gateway together don't come back together.
+ * Waits before the next attempt: a random time up to a limit that doubles with each failure ("full jitter"), so that
+ * clients that lost a gateway at the same time don't reconnect at the same time.
  * https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
  */
 export class Backoff {
@@ -9,12 +9,12 @@ export class Backoff {
   constructor(
     private readonly random: () => number,
     private readonly firstMs: number,
-    private readonly mostMs: number,
+    private readonly maxMs: number,
   ) {}
 
-  /** Milliseconds, from 0 up to the present limit. */
+  /** @returns milliseconds, from 0 to the current limit */
   next(): number {
-    return this.random() * Math.min(this.mostMs, this.firstMs * 2 ** this.#failures++);
+    return this.random() * Math.min(this.maxMs, this.firstMs * 2 ** this.#failures++);
   }
 
   reset(): void {

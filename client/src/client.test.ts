@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { reached, PostWatcher } from '../test/clients.js';
-import { type Acknowledge, acknowledgeAll, FakeGateway, update, HeldClock } from '../test/other-end.js';
+import { type Acknowledge, acknowledgeAll, FakeGateway, update, HeldClock } from '../test/fake-gateway.js';
 import { LINGER_MS } from './subscriptions.js';
 
 let end: FakeGateway;
@@ -12,9 +12,9 @@ beforeEach(async () => {
 afterEach(() => end.close());
 
 describe('a client', () => {
-  test('creating one does nothing', () => {
+  test('creating a client opens no connection', () => {
     end.onSocket = () => {
-      throw new Error('nobody asked for a connection');
+      throw new Error('a connection was opened');
     };
     const live = end.connect();
     expect(live.post('a').id).toBe('a');
@@ -22,24 +22,24 @@ describe('a client', () => {
     live.close();
   });
 
-  test('all posts share one socket, and those subscribed within a frame one message', async () => {
-    const asked: unknown[] = [];
+  test('all posts share one socket, and those subscribed within an animation frame share one message', async () => {
+    const requested: unknown[] = [];
     let sockets = 0;
     end.onSocket = (socket) => {
       sockets++;
       acknowledgeAll(socket);
-      socket.on('subscribe', (payload: unknown) => asked.push(payload));
+      socket.on('subscribe', (payload: unknown) => requested.push(payload));
     };
     const live = end.connect();
     for (const id of ['a', '__proto__', 'a']) live.post(id).subscribe(() => undefined);
     await reached(live, 'synced');
     for (const id of ['b', 'c', 'a']) live.post(id).subscribe(() => undefined);
     await reached(live, 'synced');
-    expect(asked).toEqual([{ posts: ['a', '__proto__'] }, { posts: ['b', 'c'] }]);
+    expect(requested).toEqual([{ posts: ['a', '__proto__'] }, { posts: ['b', 'c'] }]);
     expect(sockets).toBe(1);
   });
 
-  test('a like shows before its acknowledgement, and stands after it', async () => {
+  test('a like shows before its acknowledgement and stays after it', async () => {
     end.onSocket = acknowledgeAll;
     const live = end.connect();
     const seen = new PostWatcher(live, 'a');
@@ -51,13 +51,13 @@ describe('a client', () => {
     ]);
   });
 
-  test('after a lost connection it asks with what it knows, and resends under the same session and number', async () => {
+  test('after a lost connection a client subscribes with its versions, and resends with the same session and seq', async () => {
     const sessions = new Set<unknown>();
     const likes: unknown[] = [];
-    const asked: unknown[] = [];
+    const requested: unknown[] = [];
     end.onSocket = (socket, nth) => {
       sessions.add(socket.handshake.auth['session']);
-      socket.on('subscribe', (payload: unknown) => asked.push(payload));
+      socket.on('subscribe', (payload: unknown) => requested.push(payload));
       socket.on('set', (payload: unknown) => {
         likes.push(payload);
         if (nth === 1) socket.conn.close();
@@ -75,16 +75,16 @@ describe('a client', () => {
     const like = { post: 'a', metric: 'likes', on: true, seq: 1 };
     expect(sessions.size).toBe(1);
     expect(likes).toEqual([like, like]);
-    expect(asked).toEqual([{ posts: ['a'] }, { posts: ['a'], known: { a: ['e', 1] } }]);
+    expect(requested).toEqual([{ posts: ['a'] }, { posts: ['a'], known: { a: ['e', 1] } }]);
   });
 
-  test('a subscription lingers after the last has left, and is kept for who comes back', async () => {
+  test('a subscription lingers after the last subscriber left, and stays if one comes back', async () => {
     const left: unknown[] = [];
-    const asked: unknown[] = [];
+    const requested: unknown[] = [];
     const unsubscribed = new Promise((resolve) => {
       end.onSocket = (socket) => {
         acknowledgeAll(socket);
-        socket.on('subscribe', (payload: unknown) => asked.push(payload));
+        socket.on('subscribe', (payload: unknown) => requested.push(payload));
         socket.on('unsubscribe', (payload) => {
           left.push(payload);
           resolve(undefined);
@@ -102,24 +102,24 @@ describe('a client', () => {
     clock.ring();
     await unsubscribed;
     expect(left).toEqual([{ posts: ['a'] }]);
-    expect(asked).toHaveLength(1);
+    expect(requested).toHaveLength(1);
   });
 
-  test('a subscription that is refused for now is asked for again', async () => {
-    let asked = 0;
+  test('a subscription is retried after a retryable error', async () => {
+    let requests = 0;
     end.onSocket = (socket) =>
       socket.on('subscribe', (_: unknown, answer: Acknowledge) => {
         const error = { code: 'OVERLOADED', message: 'later', retryable: true, retryAfterMs: 10 };
-        if (++asked === 1) return answer({ ok: false, error });
+        if (++requests === 1) return answer({ ok: false, error });
         answer({ ok: true, tickMs: 100, counts: [{ ...update('a', 1), mine: [] }] });
       });
     const live = end.connect();
     live.post('a').subscribe(() => undefined);
     await reached(live, 'synced');
-    expect(asked).toBe(2);
+    expect(requests).toBe(2);
   });
 
-  test('sent away with bye, it stays away for the time that it was told and a little of its own', async () => {
+  test('after a bye a client waits for retryAfterMs and a little jitter before it reconnects', async () => {
     end.onSocket = (socket, nth) => {
       if (nth === 2) return acknowledgeAll(socket);
       socket.emit('bye', { reason: 'the gateway is closing', retryAfterMs: 70 });
@@ -133,7 +133,7 @@ describe('a client', () => {
     expect(clock.waits).toContain(73.5);
   });
 
-  test('a connection that is refused for now is tried again when the gateway said', async () => {
+  test('a rejected connection is retried after the retryAfterMs of its error', async () => {
     const error = { code: 'OVERLOADED', message: 'the gateway is closing', retryable: true, retryAfterMs: 40 };
     let refused = false;
     end.server.use((_, next) => {
@@ -150,18 +150,18 @@ describe('a client', () => {
     expect(clock.waits).toContain(40);
   });
 
-  test('a page that is hidden for a while lets go of its socket, and is current soon after it is shown', async () => {
+  test('a page that is hidden for a while closes its socket, and is current soon after it is shown', async () => {
     const gone = new Promise((resolve) => {
       end.onSocket = (socket) => {
         acknowledgeAll(socket);
         socket.on('disconnect', resolve);
       };
     });
-    let tell = (): void => undefined;
+    let emitChange = (): void => undefined;
     const page = {
       hidden: false,
       onChange(call: () => void) {
-        tell = call;
+        emitChange = call;
         return () => undefined;
       },
     };
@@ -170,16 +170,16 @@ describe('a client', () => {
     live.post('a').subscribe(() => undefined);
     await reached(live, 'synced');
     page.hidden = true;
-    tell();
+    emitChange();
     clock.ring();
     await gone;
     expect(live.state).toBe('syncing');
     page.hidden = false;
-    tell();
+    emitChange();
     await reached(live, 'synced');
   });
 
-  test('the actor is kept where the page keeps things, and made anew where nothing can be kept', async () => {
+  test('the actor is kept in the storage of the page, and is new for each client if the storage is blocked', async () => {
     const actors: unknown[] = [];
     end.onSocket = (socket) => {
       actors.push(socket.handshake.auth['actor']);
@@ -203,7 +203,7 @@ describe('a client', () => {
     expect(new Set(actors).size).toBe(3);
   });
 
-  test('closing rejects what waits and what comes', async () => {
+  test('closing a client rejects waiting and later operations', async () => {
     const live = end.connect();
     const waiting = live.post('a').like();
     live.close();
@@ -211,7 +211,7 @@ describe('a client', () => {
     await expect(live.post('a').view()).rejects.toMatchObject({ code: 'CLOSED' });
   });
 
-  test('what is no post is refused at once', () => {
+  test('an invalid post id is rejected at once', () => {
     expect(() => end.connect().post('no spaces')).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
   });
 });

@@ -1,82 +1,83 @@
 import { type Environment, systemEnvironment } from './environment.js';
 import { LiveCountsError } from './errors.js';
 import { randomId, storedActor } from './identity.js';
-import { ReconnectingConnection } from './link.js';
+import { ReconnectingConnection } from './reconnecting-connection.js';
 import type { Change } from './post-counts.js';
 import { Session } from './session.js';
 import { rethrowLater, Subscriptions } from './subscriptions.js';
 import type { TransportConnection, Credentials, Transport } from './transport.js';
 
-/** As docs/protocol.md has it. */
+/** The rule of docs/protocol.md. */
 const POST_ID = /^(?!\.\.?$)[A-Za-z0-9_.:-]{1,64}$/;
-/** Longer than the longest tick, 2 s: by then a stream has brought the counts that hold what was acknowledged over HTTP. */
-const SETTLED_MS = 3_000;
+/** Longer than the longest tick, 2 s: by then a stream has delivered counts with the operation acknowledged over HTTP. */
+const FRAMES_ARRIVED_MS = 3_000;
 
 export interface Options {
-  /** Who acts, 1 to 128 characters. Without it and without a token: a random one, kept in localStorage if there is one. */
+  /** The acting user, 1 to 128 characters. Without it and without a token: a random one, kept in localStorage if possible. */
   readonly actor?: string;
   /**
-   * Says who acts where the gateway wants proof. A function is asked at every connection, also the one after a token has
-   * expired, with `true` if the gateway has refused what it gave last: then a new one is needed.
+   * Proves who acts to a gateway that requires it. A function is called for every connection, also after a token has
+   * expired. Its argument is `true` if the gateway rejected the last token: then a new one is needed.
    */
   readonly token?: string | ((refused: boolean) => string | undefined | Promise<string | undefined>);
-  /** What to use instead of the browser's own; a `WebSocket` for Node.js before 22, for example. */
+  /** Replacements for parts of the browser: a `WebSocket` for Node.js before 22, for example. */
   readonly environment?: Partial<Environment>;
 }
 
 export interface Post {
   readonly id: string;
   /**
-   * `changed` is called once the counts are known, right away if they are, and at every change; `reject` if the gateway
-   * denies them. Gives back the way to stop.
+   * Calls `changed` with the first counts, at once if the client has them, and at every change. Calls `refused` if the
+   * gateway rejects the subscription.
+   * @returns a function that ends the subscription
    */
   subscribe(changed: (change: Change) => void, refused?: (error: LiveCountsError) => void): () => void;
   /**
-   * These show at once. They resolve when the operation is counted for good, however many reconnects that takes, and
-   * reject with a LiveCountsError, when it was not counted and shows no more.
+   * Operations show at once. The promise resolves when the gateway has counted the operation, however many reconnects
+   * that takes. It rejects with a LiveCountsError when the operation was not counted; then it is no longer shown.
    */
   like(): Promise<void>;
   unlike(): Promise<void>;
   view(): Promise<void>;
   /** Adds to a tally, 1 to 1000. Over HTTP this takes `by` requests. */
   add(metric: string, by?: number): Promise<void>;
-  /** Turns a toggle on or off; `like` and `unlike` are those of `likes`. */
+  /** Turns a toggle on or off; `like` and `unlike` do so for `likes`. */
   set(metric: string, on: boolean): Promise<void>;
 }
 
 export interface LiveCountsEvents {
-  /** Not connected, or not every subscribed post is current. Operations are taken all the same, and sent later. */
+  /** Not connected, or some subscribed post is not current. Operations are accepted even so, and sent later. */
   syncing: () => void;
   /** Connected, and every subscribed post is current. */
   synced: () => void;
-  /** The connection was refused, or there was no token for it. The client goes on trying. */
+  /** The gateway rejected the connection, or the token callback failed. The client keeps trying. */
   error: (error: LiveCountsError) => void;
 }
 
 export interface LiveCounts {
   readonly state: 'syncing' | 'synced';
-  /** How many posts have a subscriber now. */
+  /** Number of posts that have a subscriber. */
   readonly watched: number;
-  /** How many operations are shown but not acknowledged yet. */
+  /** Number of operations that are shown but not acknowledged yet. */
   readonly waiting: number;
-  /** @throws LiveCountsError BAD_REQUEST for what is no id: 1 to 64 characters of `A-Z a-z 0-9 _ . : -`. */
+  /** @throws LiveCountsError BAD_REQUEST unless the id has 1 to 64 characters of `A-Z a-z 0-9 _ . : -` */
   post(id: string): Post;
-  /** Gives back the way to stop listening. */
+  /** @returns a function that removes the listener */
   on<Name extends keyof LiveCountsEvents>(name: Name, listener: LiveCountsEvents[Name]): () => void;
-  /** Ends the connection; what is not acknowledged is rejected with `CLOSED`. */
+  /** Ends the connection, and rejects unacknowledged operations with `CLOSED`. */
   close(): void;
 }
 
-/** One connection and what hangs on it. It connects when a post is subscribed or acted on, so creating it is free. */
+/** Connects when a post is subscribed or an operation is made, so creating a client costs nothing. */
 export class Client implements LiveCounts {
   state: 'syncing' | 'synced' = 'syncing';
   readonly #environment: Environment;
   readonly #sessionId = randomId();
   readonly #session: Session;
   readonly #subscriptions: Subscriptions;
-  readonly #link: ReconnectingConnection;
+  readonly #connection: ReconnectingConnection;
   readonly #listeners = new Map<keyof LiveCountsEvents, Set<(error: LiveCountsError) => void>>();
-  /** What was acknowledged over HTTP and is in the counts that come next, if not in those that came. */
+  /** Drop operations that were acknowledged over HTTP. Run when synced: by then received counts include them. */
   readonly #dropCalls: (() => void)[] = [];
   #actor: string | undefined;
   #closed = false;
@@ -91,10 +92,10 @@ export class Client implements LiveCounts {
     this.#session = this.#makeSession();
     this.#subscriptions = new Subscriptions(
       environment.clock,
-      () => this.#progressed(),
-      () => this.#link.markProven(),
+      () => this.#updateState(),
+      () => this.#connection.markProven(),
     );
-    this.#link = this.#makeLink(transports(originOf(url), environment));
+    this.#connection = this.#makeConnection(transports(parseOrigin(url), environment));
   }
 
   get watched(): number {
@@ -109,14 +110,14 @@ export class Client implements LiveCounts {
     if (!POST_ID.test(id)) {
       throw new LiveCountsError(
         'BAD_REQUEST',
-        `"${id}" is no post: 1 to 64 characters of A-Z a-z 0-9 _ . : -, not . or ..`,
+        `"${id}" is not a post id: it must be 1 to 64 characters of A-Z a-z 0-9 _ . : -, not . or ..`,
       );
     }
     return {
       id,
       subscribe: (changed, refused) => {
-        if (this.#closed) throw closed();
-        this.#link.start();
+        if (this.#closed) throw closedError();
+        this.#connection.start();
         return this.#subscriptions.add(id, { changed, refused });
       },
       like: () => this.#perform(id, 'likes', true),
@@ -137,18 +138,18 @@ export class Client implements LiveCounts {
     if (this.#closed) return;
     this.#closed = true;
     this.state = 'syncing';
-    this.#link.close();
+    this.#connection.close();
     this.#session.detach();
-    this.#session.rejectAll(closed());
+    this.#session.rejectAll(closedError());
     this.#subscriptions.clear();
     this.#listeners.clear();
   }
 
   async #perform(post: string, metric: string, value: boolean | number): Promise<void> {
-    if (this.#closed) throw closed();
+    if (this.#closed) throw closedError();
     const { operation, done } = this.#session.push(post, metric, value);
     this.#subscriptions.act(post, (counts) => counts.addPending(operation));
-    this.#link.start();
+    this.#connection.start();
     this.#session.sendNext();
     await done;
   }
@@ -158,10 +159,10 @@ export class Client implements LiveCounts {
     return new Session(clock, {
       sent: ({ post, seq }) => this.#subscriptions.act(post, (counts) => counts.sent(seq)),
       acknowledged: ({ post, seq }, answer) => {
-        this.#link.markProven();
+        this.#connection.markProven();
         this.#subscriptions.act(post, (counts) => counts.acknowledge(seq, answer));
         if (answer.counts) return;
-        clock.after(SETTLED_MS, () => {
+        clock.after(FRAMES_ARRIVED_MS, () => {
           this.#dropCalls.push(() => this.#subscriptions.act(post, (counts) => counts.dropAcknowledged(seq)));
           this.#dropAcknowledged();
         });
@@ -170,40 +171,46 @@ export class Client implements LiveCounts {
     });
   }
 
-  #makeLink(transports: readonly Transport[]): ReconnectingConnection {
+  #makeConnection(transports: readonly Transport[]): ReconnectingConnection {
     const session = this.#session;
     const subscriptions = this.#subscriptions;
-    return new ReconnectingConnection(transports, this.#environment, (refused) => this.#credentials(refused), session, {
-      opened: (connection, kind) => this.#opened(connection, kind),
-      lost: () => {
-        session.detach();
-        subscriptions.detach();
-        this.#progressed();
+    return new ReconnectingConnection(
+      transports,
+      this.#environment,
+      (refused) => this.#readCredentials(refused),
+      session,
+      {
+        opened: (connection, kind) => this.#opened(connection, kind),
+        lost: () => {
+          session.detach();
+          subscriptions.detach();
+          this.#updateState();
+        },
+        counts: (updates) => subscriptions.applyFrame(updates),
+        mine: (event) => subscriptions.applyToggle(event),
+        failed: (error) => this.#emit('error', error),
+        refused: (error) => session.rejectAll(error),
       },
-      counts: (updates) => subscriptions.applyFrame(updates),
-      mine: (event) => subscriptions.applyToggle(event),
-      failed: (error) => this.#emit('error', error),
-      refused: (error) => session.rejectAll(error),
-    });
+    );
   }
 
   #opened(connection: TransportConnection, kind: Transport['kind']): void {
     this.#subscriptions.attach(connection);
     this.#session.attach(connection, kind);
-    this.#progressed();
+    this.#updateState();
   }
 
-  async #credentials(refused: boolean): Promise<Credentials> {
+  async #readCredentials(refused: boolean): Promise<Credentials> {
     const { token, actor } = this.options;
     const given = typeof token === 'function' ? await token(refused) : token;
     const session = this.#sessionId;
     if (given !== undefined || actor !== undefined) return { token: given, actor, session };
-    // The same at every connection, also where nothing can be stored.
+    // Kept here as well: the actor stays the same at every connection even if nothing can be stored.
     this.#actor ??= storedActor(this.#environment.storage);
     return { token: given, actor: this.#actor, session };
   }
 
-  #progressed(): void {
+  #updateState(): void {
     const state = this.#subscriptions.isCurrent ? 'synced' : 'syncing';
     if (state === this.state || this.#closed) return;
     this.state = state;
@@ -220,11 +227,11 @@ export class Client implements LiveCounts {
   }
 }
 
-function closed(): LiveCountsError {
-  return new LiveCountsError('CLOSED', 'this client was closed; create another');
+function closedError(): LiveCountsError {
+  return new LiveCountsError('CLOSED', 'this client is closed; create another one');
 }
 
-/** Of a page's own gateway also a path will do. */
-function originOf(url: string): string {
+/** Accepts a path, too: then it is the page's own gateway. */
+function parseOrigin(url: string): string {
   return new URL(url, typeof location === 'undefined' ? undefined : location.href).origin;
 }

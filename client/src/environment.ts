@@ -1,39 +1,42 @@
-/** What the client needs of the world around it, passed in, so that it also runs on a server and in a simulated world. */
+/** The client's surroundings are passed in, so that it also runs on a server and in a simulated world. */
 
 export interface Timer {
   cancel(): void;
 }
 
 export interface Clock {
-  /** Milliseconds since whenever, those included in which the computer slept. */
+  /** Milliseconds since a fixed moment, including the time that the computer slept. */
   nowMs(): number;
   /** Calls back once, `ms` from now. */
   after(ms: number, call: () => void): Timer;
-  /** Calls back once before the next frame is drawn, or, where none is drawn, within FRAME_MS. */
+  /** Calls back once before the next animation frame, or within FRAME_MS if none is drawn. */
   frame(call: () => void): void;
 }
 
 /** The page that shows the counts. */
 interface Page {
   readonly hidden: boolean;
-  /** Calls back at every change of `hidden`, and when the network is back; gives back the way to stop. */
+  /**
+   * Calls back at every change of `hidden`, and when the network is back.
+   * @returns a function that ends the calls
+   */
   onChange(call: () => void): () => void;
 }
 
 export interface Environment {
   readonly clock: Clock;
-  /** From 0 to below 1. */
+  /** Returns a number from 0 to below 1. */
   readonly random: () => number;
-  /** Where the actor is kept; without it an actor lives as long as its client. */
+  /** Keeps the actor; without it each client has a new one. */
   readonly storage: Pick<Storage, 'getItem' | 'setItem'> | undefined;
-  /** Without one the client never sleeps. */
+  /** Without a page the client never sleeps. */
   readonly page: Page | undefined;
   readonly fetch: typeof fetch;
-  /** Without one (Node.js before 22 has none) the client uses Server-Sent Events and HTTP. */
+  /** Without a WebSocket (Node.js before 22 has none) the client uses Server-Sent Events and HTTP. */
   readonly WebSocket: typeof WebSocket | undefined;
 }
 
-/** A frame at 60 a second. */
+/** One animation frame at 60 Hz. */
 const FRAME_MS = 16;
 
 const systemClock: Clock = {
@@ -49,7 +52,7 @@ const systemClock: Clock = {
   },
 };
 
-/** This browser, or as much of one as there is. */
+/** The browser's functions, as far as they exist here. */
 export function systemEnvironment(): Environment {
   return {
     clock: systemClock,
@@ -62,7 +65,7 @@ export function systemEnvironment(): Environment {
 }
 
 function browserStorage(): Storage | undefined {
-  // Node has a localStorage that warns at the touch of it, and a browser that blocks site data throws.
+  // Reading Node's localStorage prints a warning, and a browser that blocks site data throws.
   if (typeof document === 'undefined') return undefined;
   try {
     return localStorage;

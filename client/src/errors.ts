@@ -2,8 +2,8 @@ import type { ErrorBody, ErrorCode } from '../../src/protocol/errors.js';
 
 /**
  * `CLOSED`: this client was closed. `QUEUE_FULL`: too many operations wait for the gateway. `TOKEN`: the token callback
- * failed. `OUTCOME_UNKNOWN`: the answer was lost and can't be asked for any more, so it may be counted or not. The others
- * come from the gateway, see docs/protocol.md.
+ * failed. `OUTCOME_UNKNOWN`: the acknowledgement was lost and the operation can't be retried any more, so it may or may
+ * not have been counted. The gateway sends the others; see docs/protocol.md.
  */
 export class LiveCountsError extends Error {
   override readonly name = 'LiveCountsError';

@@ -1,28 +1,28 @@
-/** One of the Server-Sent Events; a comment, which is a heartbeat, has the name ''. */
+/** A Server-Sent Event. A comment, which is a heartbeat, has the name ''. */
 interface ServerEvent {
   readonly name: string;
   readonly data: string;
 }
 
 /**
- * The events of a response's body as they come. By `fetch` and not by an EventSource, which sends no Authorization header,
- * tells no status and reconnects on its own terms.
+ * Reads events from the body of a `fetch`. An EventSource sends no Authorization header, hides the status and reconnects
+ * by its own rules.
  * https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
  */
 export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent, void> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
   let text = '';
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    text += decoder.decode(part.value, { stream: true });
+  for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
+    text += decoder.decode(chunk.value, { stream: true });
     const blocks = text.split('\n\n');
     text = blocks.pop() ?? '';
-    for (const block of blocks) yield eventOf(block);
+    for (const block of blocks) yield parseEvent(block);
   }
 }
 
-/** Of the standard as much as the gateway uses: one line of data an event, lines that end with a line feed. */
-function eventOf(block: string): ServerEvent {
+/** Parses only what the gateway sends: one line of data an event, lines that end with a line feed. */
+function parseEvent(block: string): ServerEvent {
   const lines = block.split('\n');
   const field = (name: string): string => lines.find((line) => line.startsWith(name))?.slice(name.length) ?? '';
   return { name: field('event: '), data: field('data: ') };

@@ -14,14 +14,15 @@ import {
   type Transport,
 } from './transport.js';
 
-/** Three heartbeats of a stream. */
+/** Three heartbeats of an event stream. */
 const SILENCE_MS = 45_000;
-/** Characters of ids in an address: servers and proxies take 8 KiB of it, some of that for the rest. About 200 UUIDs. */
+/** Characters of ids in a URL, about 200 UUIDs: servers and proxies accept 8 KiB of URL in all. */
 const IDS_MAX = 7_500;
 
 /**
- * Server-Sent Events to watch and HTTP to act, for networks that let nothing else through. A connection is a stream of all
- * posts watched, opened again when they change; operations are requests beside it, each repeated under its own key.
+ * Server-Sent Events to watch and HTTP to act, for networks that let no WebSocket through. A connection is one event
+ * stream of all watched posts, opened again when they change. Operations are separate requests, each with its own
+ * idempotency key for retries.
  */
 export class EventsTransport implements Transport {
   readonly kind = 'events';
@@ -38,13 +39,13 @@ export class EventsTransport implements Transport {
 
 class EventsConnection implements TransportConnection {
   readonly #posts = new Set<string>();
-  /** Requests that are open, streams among them. Not joined by AbortSignal.any, which Node.js 20 may collect too early. */
-  readonly #open = new Set<AbortController>();
+  /** Open requests, streams included. No AbortSignal.any: Node.js 20 may collect the combined signal too early. */
+  readonly #openRequests = new Set<AbortController>();
   readonly #headers: Record<string, string>;
   #stream: AbortController | undefined;
-  #turn: Promise<unknown> = Promise.resolve();
-  #watch: Timer | undefined;
-  #ended = false;
+  #lastOpened: Promise<unknown> = Promise.resolve();
+  #silenceTimer: Timer | undefined;
+  #hasEnded = false;
 
   constructor(
     private readonly origin: string,
@@ -54,13 +55,13 @@ class EventsConnection implements TransportConnection {
   ) {
     const { token, actor } = credentials;
     this.#headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
-    // A header holds bytes: as UTF-8 it is the same actor as on a socket.
-    if (token === undefined && actor !== undefined) this.#headers['Actor-Id'] = bytesOf(actor);
-    void this.#greet();
+    // A header holds bytes. UTF-8 makes it the same actor as on a socket.
+    if (token === undefined && actor !== undefined) this.#headers['Actor-Id'] = toByteString(actor);
+    void this.#checkReady();
   }
 
   subscribe(posts: readonly string[]): Promise<SubscribeResult | Failure> {
-    return this.#inTurn(async () => {
+    return this.#openInTurn(async () => {
       const before = new Set(this.#posts);
       for (const post of posts) this.#posts.add(post);
       const answer = await this.#replace();
@@ -70,29 +71,29 @@ class EventsConnection implements TransportConnection {
   }
 
   unsubscribe(posts: readonly string[]): void {
-    const left = this.#inTurn(async () => {
+    const left = this.#openInTurn(async () => {
       for (const post of posts) this.#posts.delete(post);
-      // The others miss nothing: their stream ends when the next one has begun.
+      // The other posts miss nothing: their stream ends after the next one has begun.
       if (this.#posts.size > 0) await this.#replace();
-      else this.#leave();
+      else this.#closeStream();
     });
-    // Lost with the connection, which the listener hears.
+    // It fails only with the connection, which the listener is called for.
     left.catch(() => undefined);
   }
 
   async operate({ seq, post, metric, value }: ClientOperation): Promise<Acknowledgement | Failure> {
     const action = value === false ? 'decrement' : 'increment';
     const times = typeof value === 'number' ? value : 1;
-    // HTTP adds one at a time. Sent again, those that were counted are recognised by their keys.
+    // HTTP adds one at a time. When the operation is retried, the keys of those that were counted are recognised.
     for (let n = 1; n <= times; n++) {
       const answer = await this.#put(`${post}/${metric}`, action, `${this.credentials.session}.${seq}.${n}`);
       if (!answer.ok) {
-        const error = await errorOf(answer);
+        const error = await readError(answer);
         if (error.code === 'UNAUTHORIZED' && this.credentials.token !== undefined) {
           this.#end({ error });
-          throw new Error('the token was refused');
+          throw new Error('the token was rejected');
         }
-        // Part of it is done already: that the rest was refused is no refusal of it all.
+        // Some of the additions are counted already, so the operation as a whole must be retried.
         return { ok: false, error: n > 1 ? { ...error, retryable: true } : error };
       }
       await answer.body?.cancel();
@@ -101,45 +102,45 @@ class EventsConnection implements TransportConnection {
   }
 
   close(): void {
-    this.#ended = true;
-    this.#leave();
-    for (const request of this.#open) request.abort();
-    this.#open.clear();
+    this.#hasEnded = true;
+    this.#closeStream();
+    for (const request of this.#openRequests) request.abort();
+    this.#openRequests.clear();
   }
 
-  /** A stream names all posts, so no two may be opened at once. */
-  #inTurn<T>(open: () => Promise<T>): Promise<T> {
-    const opened = this.#turn.then(open);
-    this.#turn = opened.catch(() => undefined);
+  /** Opens streams one after the other, because each of them names all posts. */
+  #openInTurn<T>(open: () => Promise<T>): Promise<T> {
+    const opened = this.#lastOpened.then(open);
+    this.#lastOpened = opened.catch(() => undefined);
     return opened;
   }
 
-  #leave(): void {
-    this.#watch?.cancel();
+  #closeStream(): void {
+    this.#silenceTimer?.cancel();
     if (!this.#stream) return;
-    this.#open.delete(this.#stream);
+    this.#openRequests.delete(this.#stream);
     this.#stream.abort();
     this.#stream = undefined;
   }
 
-  async #greet(): Promise<void> {
+  async #checkReady(): Promise<void> {
     const answer = await this.#fetch('/readyz').catch(() => undefined);
     void answer?.body?.cancel();
     if (answer?.ok) this.listener.opened();
     else this.#end({});
   }
 
-  /** Ends by itself when no answer begins in time. Who gives an `abort` ends what is answered, too. */
+  /** Aborts if no response begins in time. A caller that passes `abort` can also end the body with it. */
   async #fetch(path: string, init: RequestInit = {}, abort?: AbortController): Promise<Response> {
-    if (this.#ended) throw new Error('the connection has ended');
+    if (this.#hasEnded) throw new Error('the connection has ended');
     const request = abort ?? new AbortController();
-    this.#open.add(request);
+    this.#openRequests.add(request);
     const timer = this.environment.clock.after(ACK_TIMEOUT_MS, () => request.abort());
     try {
       return await this.environment.fetch(`${this.origin}${path}`, { ...init, signal: request.signal });
     } finally {
       timer.cancel();
-      if (!abort) this.#open.delete(request);
+      if (!abort) this.#openRequests.delete(request);
     }
   }
 
@@ -148,7 +149,7 @@ class EventsConnection implements TransportConnection {
     return this.#fetch(`/v1/${path}`, { method: 'PUT', headers, body: JSON.stringify({ action }), keepalive: true });
   }
 
-  /** Replaces the present stream once the new one has begun; resolves with its snapshot of all posts. */
+  /** Replaces the current stream once the new one has begun; resolves with its snapshot of all posts. */
   async #replace(): Promise<SubscribeResult | Failure> {
     const ids = [...this.#posts].join();
     if (ids.length > IDS_MAX) {
@@ -158,20 +159,20 @@ class EventsConnection implements TransportConnection {
     const stream = new AbortController();
     const init = { headers: this.#headers };
     const answer = await this.#fetch(`/v1/stream?posts=${ids}`, init, stream).catch(() => undefined);
-    if (!answer?.body) return this.#lost();
+    if (!answer?.body) return this.#failLost();
     if (!answer.ok) {
-      this.#open.delete(stream);
-      const error = await errorOf(answer);
+      this.#openRequests.delete(stream);
+      const error = await readError(answer);
       if (error.code === 'UNAUTHORIZED') this.#end({ error });
       return { ok: false, error };
     }
-    this.#listen();
+    this.#expectEvent();
     const events = readEvents(answer.body);
     const { value } = await events.next().catch(() => ({ value: undefined }));
-    if (value?.name !== 'counts') return this.#lost();
-    this.#leave();
+    if (value?.name !== 'counts') return this.#failLost();
+    this.#closeStream();
     this.#stream = stream;
-    this.#listen();
+    this.#expectEvent();
     void this.#follow(events, stream);
     return { ok: true, counts: JSON.parse(value.data) as Update[] };
   }
@@ -181,40 +182,40 @@ class EventsConnection implements TransportConnection {
     try {
       for await (const { name, data } of events) {
         if (stream !== this.#stream) return;
-        this.#listen();
+        this.#expectEvent();
         if (name === 'counts') this.listener.counts(JSON.parse(data) as Update[]);
         if (name === 'bye') ending = { retryAfterMs: (JSON.parse(data) as ByeEvent).retryAfterMs };
       }
     } catch {
-      // Cut off in the middle, or ended by us.
+      // The stream was cut off, or aborted by this client.
     }
     if (stream === this.#stream) this.#end(ending);
   }
 
-  #listen(): void {
-    this.#watch?.cancel();
-    if (!this.#ended) this.#watch = this.environment.clock.after(SILENCE_MS, () => this.#end({}));
+  #expectEvent(): void {
+    this.#silenceTimer?.cancel();
+    if (!this.#hasEnded) this.#silenceTimer = this.environment.clock.after(SILENCE_MS, () => this.#end({}));
   }
 
-  #lost(): never {
+  #failLost(): never {
     this.#end({});
     throw new Error('the stream was lost');
   }
 
   #end(ending: CloseReason): void {
-    if (this.#ended) return;
+    if (this.#hasEnded) return;
     this.close();
     this.listener.closed(ending);
   }
 }
 
-async function errorOf(answer: Response): Promise<ErrorBody> {
+async function readError(answer: Response): Promise<ErrorBody> {
   const error = (await answer.json().catch(() => undefined)) as Partial<ErrorBody> | undefined;
   if (typeof error?.code === 'string') return error as ErrorBody;
-  // Not the gateway's own words, but those of something in between.
+  // The response comes from a proxy, not from the gateway.
   return { code: 'UNAVAILABLE', message: `answered with status ${answer.status}`, retryable: true };
 }
 
-function bytesOf(text: string): string {
+function toByteString(text: string): string {
   return String.fromCharCode(...new TextEncoder().encode(text));
 }

@@ -5,7 +5,7 @@ export { LiveCountsError } from './errors.js';
 export type { LiveCounts, LiveCountsEvents, Options, Post } from './client.js';
 export type { Change, Counts } from './post-counts.js';
 
-/** As in live-counts.ts, over Server-Sent Events and HTTP only: less to load, and more requests for those who act much. */
+/** See live-counts.ts. Uses Server-Sent Events and HTTP only: less code to load, and a request for each operation. */
 export function createLiveCounts(url: string, options: Options = {}): LiveCounts {
   return new Client(url, options, (origin, environment) => [new EventsTransport(origin, environment)]);
 }

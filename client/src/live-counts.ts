@@ -7,9 +7,9 @@ export type { LiveCounts, LiveCountsEvents, Options, Post } from './client.js';
 export type { Change, Counts } from './post-counts.js';
 
 /**
- * Live counts of a gateway, over a WebSocket, or Server-Sent Events and HTTP where no WebSocket gets through. A page needs
- * one, for all its posts.
- * @param url the gateway's address, `https://counts.example`; a path after it is ignored.
+ * Live counts of a gateway over a WebSocket, or over Server-Sent Events and HTTP where no WebSocket gets through. One
+ * client serves all posts of a page.
+ * @param url the gateway's address, `https://counts.example`; a path after it is ignored
  */
 export function createLiveCounts(url: string, options: Options = {}): LiveCounts {
   return new Client(url, options, (origin, environment) => {

@@ -6,7 +6,7 @@ import type { Acknowledgement, ClientOperation, Snapshot } from './transport.js'
 
 const RUNS = 500 * Number(process.env['TEST_SCALE'] ?? 1);
 
-/** What a gateway makes of one post, one actor and its session. */
+/** A gateway with one post, one actor and its session. */
 class Gateway {
   epoch = 1;
   version = 1;
@@ -35,7 +35,7 @@ class Gateway {
     return typeof value === 'number' ? answer : { ...answer, on: this.liked };
   }
 
-  /** The same actor, in another tab. */
+  /** Toggles as the same actor in another tab. */
   toggle(on: boolean): void {
     if (this.liked === on) return;
     this.version++;
@@ -54,11 +54,11 @@ class Gateway {
   }
 }
 
-/** One client of that gateway, which sends one operation at a time, and what is on its way to it, in no order. */
+/** One client of that gateway, which sends one operation at a time, and the messages to it, delivered in any order. */
 class World {
   readonly gateway = new Gateway();
   readonly counts = new PostCounts();
-  readonly told: Change[] = [];
+  readonly changes: Change[] = [];
   readonly #messages: (() => void)[] = [];
   readonly #queue: ClientOperation[] = [];
   /** The gateway has seen these. */
@@ -67,30 +67,30 @@ class World {
 
   constructor() {
     this.counts.applySnapshot(this.gateway.snapshot);
-    this.hear();
+    this.collectChange();
   }
 
   get shown(): Change {
-    return this.told.at(-1)!;
+    return this.changes.at(-1)!;
   }
 
   get pending(): number {
     return this.#queue.length;
   }
 
-  hear(): void {
+  collectChange(): void {
     const change = this.counts.takeChange('remote');
-    if (change) this.told.push(change);
+    if (change) this.changes.push(change);
   }
 
   act(metric: string, value: boolean | number): void {
     const operation = { seq: ++this.#lastSeq, post: 'p', metric, value };
     this.#queue.push(operation);
     this.counts.addPending(operation);
-    this.hear();
+    this.collectChange();
   }
 
-  /** The first reaches the gateway, for the first time or again; its answer may get lost on the way back. */
+  /** Sends the first operation, for the first time or again; its answer may be lost on the way back. */
   send(): void {
     const operation = this.#queue[0];
     if (!operation) return;
@@ -101,17 +101,17 @@ class World {
       this.counts.acknowledge(operation.seq, answer);
       if (this.#queue[0] === operation) this.#queue.shift();
     });
-    this.hear();
+    this.collectChange();
   }
 
   refuse(): void {
     const operation = this.#queue[0];
-    // What was done once is never refused later.
+    // A gateway never rejects an operation that it has counted.
     if (!operation || this.#reached.has(operation)) return;
     this.counts.sent(operation.seq);
     this.#queue.shift();
     this.counts.reject(operation.seq);
-    this.hear();
+    this.collectChange();
   }
 
   publish(): void {
@@ -135,14 +135,14 @@ class World {
     if (!message) return;
     if (!repeats) this.#messages.splice(index, 1);
     message();
-    this.hear();
+    this.collectChange();
   }
 
   lose(which: number): void {
     this.#messages.splice(which % this.#messages.length, 1);
   }
 
-  /** Everything is sent until it is answered; then comes what a reconnect brings. */
+  /** Sends all operations until they are answered, then delivers the snapshot of a reconnect. */
   settle(): void {
     while (this.#messages.length > 0) this.deliver(0, false);
     while (this.#queue.length > 0) {
@@ -205,18 +205,18 @@ describe('the counts of a post', () => {
     );
   });
 
-  test('while everything grows and succeeds, no number that is shown ever falls', () => {
+  test('while all counts grow and all operations succeed, no shown number ever falls', () => {
     fc.assert(
       fc.property(fc.array(fc.oneof(delivery, growth), { maxLength: 60 }), (steps) => {
         const world = run(steps);
         world.settle();
-        for (const { delta } of world.told) for (const by of Object.values(delta)) expect(by).toBeGreaterThan(0);
+        for (const { delta } of world.changes) for (const by of Object.values(delta)) expect(by).toBeGreaterThan(0);
       }),
       { numRuns: RUNS },
     );
   });
 
-  test('what is shown is never more than what is counted and all that waits', () => {
+  test('a shown number is at most the counted one plus all pending operations', () => {
     fc.assert(
       fc.property(fc.array(fc.oneof(delivery, growth), { maxLength: 60 }), (steps) => {
         const world = run(steps);
@@ -227,18 +227,18 @@ describe('the counts of a post', () => {
     );
   });
 
-  test('deltas add up to the change of what is shown', () => {
+  test('deltas add up to the change of the shown number', () => {
     fc.assert(
       fc.property(fc.array(fc.oneof(delivery, growth, taking, refusal), { maxLength: 60 }), (steps) => {
-        const { told, shown } = run(steps);
-        const sum = told.reduce((all, { delta }) => all + (delta['likes'] ?? 0), 0);
-        expect(told[0]!.counts.likes + sum).toBe(shown.counts.likes);
+        const { changes, shown } = run(steps);
+        const sum = changes.reduce((all, { delta }) => all + (delta['likes'] ?? 0), 0);
+        expect(changes[0]!.counts.likes + sum).toBe(shown.counts.likes);
       }),
       { numRuns: RUNS },
     );
   });
 
-  test('refused operations leave no trace: nothing differs from a client that never asked', () => {
+  test('rejected operations leave no trace: the counts equal those of a client without operations', () => {
     const acting = fc.constantFrom<[string, boolean | number]>(['likes', true], ['likes', false], ['views', 3]);
     const hearing = fc.constantFrom('publish', 'others', 'refuse');
     fc.assert(

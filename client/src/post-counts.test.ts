@@ -7,7 +7,7 @@ function update(v: number, likes: number, views = 0): Update {
 }
 
 describe('the counts of a post', () => {
-  test('a frame that overtakes the acknowledgement is not counted on top of the operation', () => {
+  test('an operation is not added to a frame that overtakes its acknowledgement', () => {
     const counts = new PostCounts();
     counts.applySnapshot({ ...update(1, 10), mine: [] });
     const operation = { seq: 1, post: 'p', metric: 'likes', value: true };
@@ -24,7 +24,7 @@ describe('the counts of a post', () => {
     expect(shown).toEqual([10, 11, undefined, undefined]);
   });
 
-  test('one refused operation takes back itself alone', () => {
+  test('a rejected operation takes back only itself', () => {
     const counts = new PostCounts();
     counts.applySnapshot({ ...update(1, 0, 10), mine: [] });
     for (const seq of [1, 2, 3]) counts.addPending({ seq, post: 'p', metric: 'views', value: seq });
@@ -33,7 +33,7 @@ describe('the counts of a post', () => {
     expect(counts.takeChange('local')).toMatchObject({ counts: { views: 14 }, delta: { views: -2 } });
   });
 
-  test('a like of what is liked already, and an unlike of what is not, change nothing', () => {
+  test('a like of a liked post and an unlike of another one change nothing', () => {
     const counts = new PostCounts();
     counts.applySnapshot({ ...update(1, 10), mine: ['likes'] });
     counts.takeChange('snapshot');
@@ -43,7 +43,7 @@ describe('the counts of a post', () => {
     expect(counts.takeChange('local')).toBeUndefined();
   });
 
-  test('another epoch replaces what is known, also with less', () => {
+  test('a new epoch replaces the counts even with lower ones', () => {
     const counts = new PostCounts();
     counts.applyFrame(update(9, 10));
     counts.applyFrame({ ...update(1, 4), e: 'f' });
@@ -51,21 +51,21 @@ describe('the counts of a post', () => {
     expect(counts.takeChange('remote')?.counts.likes).toBe(4);
   });
 
-  test('viewers are taken as they come, whatever the version', () => {
+  test('the number of viewers is taken from every frame, whatever its version', () => {
     const counts = new PostCounts();
     counts.applyFrame(update(9, 10));
     counts.applyFrame({ ...update(8, 7), live: 5 });
     expect(counts.takeChange('remote')?.counts).toEqual({ likes: 10, views: 0, live: 5 });
   });
 
-  test('metrics named like what every object has are ordinary', () => {
+  test('a metric named like a property of every object is counted', () => {
     const counts = new PostCounts();
     counts.applyFrame(update(1, 0));
     counts.addPending({ seq: 1, post: 'p', metric: 'constructor', value: 2 });
     expect(Object.entries(counts.takeChange('local')!.counts)).toContainEqual(['constructor', 2]);
   });
 
-  test('acknowledged without counts it shows until it is forgotten, then what frames have brought', () => {
+  test('an operation acknowledged without counts shows until it is dropped, then the counts of the frames', () => {
     const counts = new PostCounts();
     counts.applyFrame(update(1, 10));
     counts.addPending({ seq: 1, post: 'p', metric: 'likes', value: true });

@@ -10,49 +10,49 @@ export interface Counts {
 }
 
 export interface Change {
-  /** What is confirmed, with this client's own operations that are not acknowledged yet. */
+  /** The gateway's counts plus this client's own operations that are not acknowledged yet. */
   readonly counts: Counts;
-  /** What differs from the counts told before, by metric; empty the first time. */
+  /** Differences from the counts of the previous change, by metric; empty the first time. */
   readonly delta: Readonly<Record<string, number>>;
-  /** The toggles that are on for this actor, each as it was last asked for. */
+  /** The toggles that are on for this actor, operations on their way included. */
   readonly mine: readonly string[];
-  /** `applySnapshot`: what the gateway has, as watching begins or after a reconnect; `remote`: others; `local`: this client. */
+  /** `snapshot`: the gateway's counts at the start or after a reconnect; `remote`: other actors; `local`: this client. */
   readonly source: 'snapshot' | 'remote' | 'local';
 }
 
 interface Pending extends ClientOperation {
-  /** It was sent at least once, so the confirmed counts may hold it already. */
+  /** True once the operation was sent: the gateway's counts may include it already. */
   markSent: boolean;
 }
 
 /**
- * The counts of one post as this client shows them: a pure state, fed with snapshots, frames, acknowledgements and this
- * client's own operations, in any order, some of them lost or repeated.
+ * The counts of one post as this client shows them: pure state. It takes snapshots, frames, acknowledgements and this
+ * client's own operations in any order; some of them may be lost or repeated.
  *
- * Totals are absolute, so of two the higher version is right. What is not acknowledged is added on top. Only, a frame does
- * not say whether it holds an operation that is on its way: if it does, adding it would show one too many, until the
- * acknowledgement takes it back. So what is certain are two bounds, and in between stands what was expected when the
- * client last did something of its own:
+ * Totals are absolute: the update with the higher version wins, and pending operations are added on top. A frame does not
+ * say whether it includes an operation that is on its way. Adding such an operation again would show one too many until
+ * its acknowledgement arrives. Only two bounds are certain, and between them the client shows what it expected when it
+ * last did something itself:
  *
- *     confirmed + what can't be in it yet  <=  shown  <=  confirmed + all that is pending
+ *     gateway + operations it can't include yet  <=  shown  <=  gateway + all pending operations
  *
- * A tally's own additions thus never go back on success, and when nothing is pending, what is shown is what is confirmed.
+ * An addition to a tally therefore never goes back on success, and with nothing pending the gateway's counts are shown.
  */
 export class PostCounts {
-  #confirmed: ReadonlyMap<string, number> | undefined;
+  #gatewayCounts: ReadonlyMap<string, number> | undefined;
   #version: KnownVersion | undefined;
   #toggles = new Set<string>();
-  #togglesAt: KnownVersion | undefined;
-  #mineKnown = false;
-  /** By seq, in its order. */
+  #toggleVersion: KnownVersion | undefined;
+  #receivesToggles = false;
+  /** Keyed by seq, in its order. */
   readonly #pending = new Map<number, Pending>();
-  /** By metric, while operations of it are pending. */
+  /** Keyed by metric, while operations of that metric are pending. */
   readonly #expected = new Map<string, number>();
   #lastEmitted: { readonly counts: ReadonlyMap<string, number>; readonly mine: readonly string[] } | undefined;
 
-  /** What to tell the gateway when subscribing again; undefined while its snapshot would say something new. */
+  /** The version to subscribe again with; undefined while only a snapshot has the actor's toggles. */
   get knownVersion(): KnownVersion | undefined {
-    return this.#mineKnown ? this.#version : undefined;
+    return this.#receivesToggles ? this.#version : undefined;
   }
 
   get isIdle(): boolean {
@@ -60,10 +60,10 @@ export class PostCounts {
   }
 
   addPending(operation: ClientOperation): void {
-    this.#shift(operation.metric, () => this.#pending.set(operation.seq, { ...operation, markSent: false }));
+    this.#moveShown(operation.metric, () => this.#pending.set(operation.seq, { ...operation, markSent: false }));
   }
 
-  /** It is on its way, for the first time or again. */
+  /** Records that the operation is on its way, for the first time or again. */
   sent(seq: number): void {
     const pending = this.#pending.get(seq);
     if (!pending || pending.markSent) return;
@@ -72,61 +72,62 @@ export class PostCounts {
     if (shown !== undefined) this.#expected.set(pending.metric, shown);
   }
 
-  /** Without counts it stays pending until `dropAcknowledged`, since it can't be told which frame will hold it. */
+  /** Without counts the operation stays pending until `dropAcknowledged`: no frame says whether it includes it. */
   acknowledge(seq: number, { counts, on }: Acknowledgement): void {
     if (!counts) return;
     const pending = this.#pending.get(seq);
-    if (pending && on !== undefined && !isOlder(counts, this.#togglesAt)) {
+    if (pending && on !== undefined && !isOlder(counts, this.#toggleVersion)) {
       this.applyToggle(pending.metric, on);
-      this.#togglesAt = [counts.e, counts.v];
+      this.#toggleVersion = [counts.e, counts.v];
     }
-    this.#take(counts);
+    this.#applyTotals(counts);
     this.#remove(seq);
   }
 
-  /** The frames that came since its acknowledgement hold it. */
+  /** Drops an operation that the frames since its acknowledgement include. */
   dropAcknowledged(seq: number): void {
     const pending = this.#pending.get(seq);
-    // Where toggles are told, others may have been told since.
-    if (typeof pending?.value === 'boolean' && !this.#mineKnown) this.applyToggle(pending.metric, pending.value);
+    // A connection that delivers toggles may have delivered a newer state since.
+    if (typeof pending?.value === 'boolean' && !this.#receivesToggles) this.applyToggle(pending.metric, pending.value);
     this.#remove(seq);
   }
 
-  /** It was not counted. */
+  /** Drops an operation that was not counted. */
   reject(seq: number): void {
     const pending = this.#pending.get(seq);
-    if (pending) this.#shift(pending.metric, () => this.#remove(seq));
+    if (pending) this.#moveShown(pending.metric, () => this.#remove(seq));
   }
 
   applySnapshot(update: Snapshot): void {
-    const taken = this.#take(update);
+    const taken = this.#applyTotals(update);
     const { e, v, mine } = update;
-    // A stream's versions are no sign of toggles: what other tabs do from here on is not told.
-    this.#mineKnown = mine !== undefined;
-    if (!mine || isOlder(update, this.#togglesAt)) return;
+    // An event stream does not deliver the toggles of other tabs, so its versions say nothing about them.
+    this.#receivesToggles = mine !== undefined;
+    if (!mine || isOlder(update, this.#toggleVersion)) return;
     this.#toggles = new Set(mine);
-    this.#togglesAt = [e, v];
+    this.#toggleVersion = [e, v];
     if (!taken) return;
-    // Counts and toggles of one moment: what is on in them is in them.
+    // Counts and toggles come from the same moment: a toggle that is on is included in the count.
     for (const { metric, value } of this.#pending.values()) {
-      if (typeof value === 'boolean') this.#expected.set(metric, this.#at(metric) + this.#effects(metric).total);
+      if (typeof value === 'boolean')
+        this.#expected.set(metric, this.#gatewayCount(metric) + this.#effects(metric).total);
     }
   }
 
   applyFrame(update: Update): void {
-    this.#take(update);
+    this.#applyTotals(update);
   }
 
-  /** This actor's toggle was changed through another connection. */
+  /** Takes a toggle that this actor changed through another connection. */
   applyToggle(metric: string, on: boolean): void {
     if (on) this.#toggles.add(metric);
     else this.#toggles.delete(metric);
   }
 
-  /** What subscribers are to be told; undefined while nothing is known, and when nothing has changed since. */
+  /** The change since the last call; undefined before the first counts, and when nothing has changed. */
   takeChange(source: Change['source']): Change | undefined {
-    if (!this.#confirmed) return undefined;
-    const counts = new Map(this.#confirmed);
+    if (!this.#gatewayCounts) return undefined;
+    const counts = new Map(this.#gatewayCounts);
     const toggles = new Set(this.#toggles);
     for (const { metric, value } of this.#pending.values()) {
       counts.set(metric, this.#shown(metric) ?? 0);
@@ -135,20 +136,20 @@ export class PostCounts {
     }
     const before = this.#lastEmitted;
     const mine = [...toggles].sort();
-    const delta = before ? difference(before.counts, counts) : {};
+    const delta = before ? diffCounts(before.counts, counts) : {};
     if (before && Object.keys(delta).length === 0 && before.mine.join() === mine.join()) return undefined;
     this.#lastEmitted = { counts, mine };
-    return { counts: asObject(counts), delta, mine, source };
+    return { counts: toCounts(counts), delta, mine, source };
   }
 
-  /** What was told last, for who joins; undefined if nothing was. */
+  /** The last change, for a subscriber that joins; undefined before the first. */
   get lastEmitted(): Change | undefined {
     if (!this.#lastEmitted) return undefined;
-    return { counts: asObject(this.#lastEmitted.counts), delta: {}, mine: this.#lastEmitted.mine, source: 'snapshot' };
+    return { counts: toCounts(this.#lastEmitted.counts), delta: {}, mine: this.#lastEmitted.mine, source: 'snapshot' };
   }
 
-  #at(metric: string): number {
-    return this.#confirmed?.get(metric) ?? 0;
+  #gatewayCount(metric: string): number {
+    return this.#gatewayCounts?.get(metric) ?? 0;
   }
 
   #remove(seq: number): void {
@@ -157,8 +158,8 @@ export class PostCounts {
     for (const metric of this.#expected.keys()) if (!metrics.has(metric)) this.#expected.delete(metric);
   }
 
-  /** What is shown moves by as much as the effect of all that is pending. */
-  #shift(metric: string, change: () => void): void {
+  /** Moves the shown count by the same amount as the effect of all pending operations. */
+  #moveShown(metric: string, change: () => void): void {
     const shown = this.#shown(metric);
     const before = this.#effects(metric).total;
     change();
@@ -167,14 +168,14 @@ export class PostCounts {
   }
 
   #shown(metric: string): number | undefined {
-    if (!this.#confirmed) return undefined;
-    const confirmed = this.#at(metric);
+    if (!this.#gatewayCounts) return undefined;
+    const received = this.#gatewayCount(metric);
     const { least, most } = this.#effects(metric);
-    const expected = this.#expected.get(metric) ?? confirmed + least;
-    return Math.max(0, Math.min(Math.max(expected, confirmed + least), confirmed + most));
+    const expected = this.#expected.get(metric) ?? received + least;
+    return Math.max(0, Math.min(Math.max(expected, received + least), received + most));
   }
 
-  /** What the pending operations add: in all, and at least and at most if some of those sent are confirmed already. */
+  /** The sum of the pending operations, and its bounds if the gateway's counts include some of those that were sent. */
   #effects(metric: string): { total: number; least: number; most: number } {
     let on = this.#toggles.has(metric);
     let total = 0;
@@ -188,34 +189,34 @@ export class PostCounts {
     return { total, least: total - Math.max(...mayBeIn), most: total - Math.min(...mayBeIn) };
   }
 
-  /** Whether the counts are now those of the update. */
-  #take(update: Update): boolean {
+  /** @returns whether the counts are now those of the update */
+  #applyTotals(update: Update): boolean {
     const { e, v, live } = update;
-    const known = this.#version;
-    if (this.#confirmed && known?.[0] === e && v <= known[1]) {
-      this.#confirmed = new Map(this.#confirmed).set('live', live);
-      return v === known[1];
+    const current = this.#version;
+    if (this.#gatewayCounts && current?.[0] === e && v <= current[1]) {
+      this.#gatewayCounts = new Map(this.#gatewayCounts).set('live', live);
+      return v === current[1];
     }
-    this.#confirmed = metricsOf(update);
+    this.#gatewayCounts = parseCounts(update);
     this.#version = [e, v];
     return true;
   }
 }
 
-function isOlder({ e, v }: Update, known: KnownVersion | undefined): boolean {
-  return known?.[0] === e && v < known[1];
+function isOlder({ e, v }: Update, current: KnownVersion | undefined): boolean {
+  return current?.[0] === e && v < current[1];
 }
 
-function metricsOf(update: Update): Map<string, number> {
+function parseCounts(update: Update): Map<string, number> {
   const numbers = Object.entries(update).filter(([name, value]) => typeof value === 'number' && name !== 'v');
   return new Map(numbers as [string, number][]);
 }
 
-function asObject(counts: ReadonlyMap<string, number>): Counts {
+function toCounts(counts: ReadonlyMap<string, number>): Counts {
   return Object.fromEntries(counts) as unknown as Counts;
 }
 
-function difference(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): Record<string, number> {
+function diffCounts(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): Record<string, number> {
   const by = Array.from(after, ([metric, count]) => [metric, count - (before.get(metric) ?? 0)] as const);
   return Object.fromEntries(by.filter(([, delta]) => delta !== 0));
 }

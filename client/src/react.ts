@@ -15,16 +15,16 @@ import type { Change, Counts } from './post-counts.js';
 
 const PageClient = createContext<LiveCounts | undefined>(undefined);
 
-/** Says which client the hooks below it use. A page needs one; make it outside of components. */
+/** Sets the client of the hooks below it. Create one for the page, outside of components. */
 export function LiveCountsProvider({ live, children }: { live: LiveCounts; children?: ReactNode }): ReactNode {
   return createElement(PageClient.Provider, { value: live }, children);
 }
 
-/** See `Post`. These stay the same functions from render to render, for as long as the post and the client do. */
+/** See `Post`. The functions stay the same from render to render while the post and the client do. */
 interface Actions {
   readonly like: () => Promise<void>;
   readonly unlike: () => Promise<void>;
-  /** Likes, or takes the like back. */
+  /** Likes the post, or takes the like back. */
   readonly toggle: () => Promise<void>;
   readonly view: () => Promise<void>;
   readonly add: (metric: string, by?: number) => Promise<void>;
@@ -32,13 +32,13 @@ interface Actions {
 }
 
 export interface LivePost extends Actions {
-  /** Undefined until they are known, and on a server. */
+  /** Undefined until the first counts arrive, and on a server. */
   readonly counts: Counts | undefined;
-  /** The toggles that are on for this actor; empty until they are known. */
+  /** The toggles that are on for this actor; empty until the first counts arrive. */
   readonly mine: readonly string[];
   /** Whether this actor likes it. */
   readonly liked: boolean;
-  /** Set when the gateway denied the counts. */
+  /** Set if the gateway rejected the subscription. */
   readonly error: LiveCountsError | undefined;
 }
 
@@ -57,22 +57,22 @@ const UNKNOWN: State = {};
 const NONE: readonly string[] = [];
 
 /**
- * The counts of a post, live for as long as the component is mounted, and what can be done to it. It renders again when
- * something of this post has changed, and for nothing else.
- * @param live instead of the provider's client.
- * @throws Error without a client; LiveCountsError BAD_REQUEST for what is no id of a post.
+ * The counts of a post, live while the component is mounted, and its operations. The component renders again only when
+ * this post has changed.
+ * @param live replaces the provider's client
+ * @throws Error without a client; LiveCountsError BAD_REQUEST if `postId` is not a valid id
  */
 export function useLiveCounts(postId: string, live?: LiveCounts): LivePost {
   const client = useClient(live);
-  const { subscribe, state, actions } = useMemo(() => storeOf(client.post(postId)), [client, postId]);
+  const { subscribe, state, actions } = useMemo(() => createStore(client.post(postId)), [client, postId]);
   const { change, error } = useSyncExternalStore(subscribe, state, onServer);
   const mine = change?.mine ?? NONE;
   return { counts: change?.counts, mine, liked: mine.includes('likes'), error, ...actions };
 }
 
 /**
- * Counts a view of the post when the component is mounted, once also in StrictMode, which mounts everything twice.
- * A refusal is not told: nobody waits for it.
+ * Counts a view of the post when the component is mounted; once even in StrictMode, which mounts everything twice.
+ * Errors are dropped, because no caller waits for them.
  */
 export function useView(postId: string, live?: LiveCounts): void {
   const client = useClient(live);
@@ -94,12 +94,12 @@ function useClient(live: LiveCounts | undefined): LiveCounts {
   return chosen;
 }
 
-/** What React's server rendering and the first render in the browser have to agree on. */
+/** React requires the same state from server rendering and from the first render in the browser. */
 function onServer(): State {
   return UNKNOWN;
 }
 
-function storeOf(post: Post): Store {
+function createStore(post: Post): Store {
   let latest = UNKNOWN;
   const isLiked = (): boolean => latest.change?.mine.includes('likes') ?? false;
   return {
@@ -114,7 +114,7 @@ function storeOf(post: Post): Store {
           (error) => set({ ...latest, error }),
         );
       } catch (error) {
-        // The client was closed: no reason to take the page down.
+        // The client was closed; an exception here would unmount the page.
         set({ ...latest, error: error as LiveCountsError });
         return () => undefined;
       }

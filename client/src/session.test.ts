@@ -4,7 +4,7 @@ import type { Clock } from './environment.js';
 import { Session } from './session.js';
 import type { Acknowledgement, TransportConnection, ClientOperation } from './transport.js';
 
-/** Time that passes when it is told to. */
+/** A clock that only `pass` moves. */
 class ManualClock implements Clock {
   readonly #timers = new Map<object, { readonly atMs: number; readonly call: () => void }>();
   #nowMs = 0;
@@ -33,7 +33,7 @@ class ManualClock implements Clock {
   }
 }
 
-/** Answers when it is told to. */
+/** A connection that answers only by `answer`. */
 class ManualConnection implements TransportConnection {
   readonly seqs: number[] = [];
   readonly #waiting: { resolve: (answer: Acknowledgement | Failure) => void; reject: (error: Error) => void }[] = [];
@@ -77,22 +77,22 @@ function refusal(code: 'OVERLOADED' | 'FORBIDDEN', retryAfterMs?: number): Failu
 
 function begin() {
   const clock = new ManualClock();
-  const told: string[] = [];
+  const progress: string[] = [];
   const session = new Session(clock, {
-    sent: ({ seq }) => told.push(`sent ${seq}`),
-    acknowledged: ({ seq }) => told.push(`acknowledged ${seq}`),
-    refused: ({ seq }) => told.push(`refused ${seq}`),
+    sent: ({ seq }) => progress.push(`sent ${seq}`),
+    acknowledged: ({ seq }) => progress.push(`acknowledged ${seq}`),
+    refused: ({ seq }) => progress.push(`refused ${seq}`),
   });
   const done: Promise<void>[] = [];
   const push = (count: number): void => {
     for (let n = 0; n < count; n++) done.push(session.push('p', 'views', 1).done);
     session.sendNext();
   };
-  return { clock, session, told, done, push };
+  return { clock, session, progress, done, push };
 }
 
 describe('a session', () => {
-  test('numbers operations 1, 2, 3 and sends the next when the one before is answered', async () => {
+  test('a session numbers operations 1, 2, 3 and sends one when the previous one is answered', async () => {
     const { session, done, push } = begin();
     const connection = new ManualConnection();
     session.attach(connection, 'socket');
@@ -103,7 +103,7 @@ describe('a session', () => {
     await Promise.all(done);
   });
 
-  test('what was refused for now is sent again when the gateway said, and nothing overtakes it', async () => {
+  test('a retryable error is retried after retryAfterMs, and no operation overtakes it', async () => {
     const { clock, session, push } = begin();
     const connection = new ManualConnection();
     session.attach(connection, 'socket');
@@ -117,8 +117,8 @@ describe('a session', () => {
     expect(connection.seqs).toEqual([1, 1, 2]);
   });
 
-  test('what was refused for good is rejected alone', async () => {
-    const { session, told, done, push } = begin();
+  test('a final error rejects only its operation', async () => {
+    const { session, progress, done, push } = begin();
     const connection = new ManualConnection();
     session.attach(connection, 'socket');
     push(2);
@@ -127,10 +127,10 @@ describe('a session', () => {
     await connection.answer();
     await rejected;
     await done[1];
-    expect(told).toEqual(['sent 1', 'refused 1', 'sent 2', 'acknowledged 2']);
+    expect(progress).toEqual(['sent 1', 'refused 1', 'sent 2', 'acknowledged 2']);
   });
 
-  test('what was not acknowledged goes out first over the next connection, with its number', async () => {
+  test('an unacknowledged operation goes out first over the next connection, with its seq', async () => {
     const { session, push } = begin();
     const [first, second] = [new ManualConnection(), new ManualConnection()];
     session.attach(first, 'socket');
@@ -145,8 +145,8 @@ describe('a session', () => {
     expect(session.boundTransport).toBeUndefined();
   });
 
-  test('a late answer of a connection that was replaced settles nothing', async () => {
-    const { session, told, push } = begin();
+  test('a late answer of a replaced connection has no effect', async () => {
+    const { session, progress, push } = begin();
     const [first, second] = [new ManualConnection(), new ManualConnection()];
     session.attach(first, 'socket');
     push(2);
@@ -154,10 +154,10 @@ describe('a session', () => {
     await first.answer();
     expect(second.seqs).toEqual([1]);
     await second.answer();
-    expect(told).toEqual(['sent 1', 'sent 1', 'acknowledged 1', 'sent 2']);
+    expect(progress).toEqual(['sent 1', 'sent 1', 'acknowledged 1', 'sent 2']);
   });
 
-  test('no answer on a connection that stands is asked for again', async () => {
+  test('an operation without an answer is retried over the same connection', async () => {
     const { clock, session, push } = begin();
     const connection = new ManualConnection();
     session.attach(connection, 'events');
@@ -167,8 +167,8 @@ describe('a session', () => {
     expect(connection.seqs).toEqual([1, 1]);
   });
 
-  test('over another kind of connection, which would not recognise it, it waits for one of its own', async () => {
-    const { clock, session, told, push } = begin();
+  test('an operation with an unknown outcome waits for a connection of its own kind, which recognises it', async () => {
+    const { clock, session, progress, push } = begin();
     const [socket, events, again] = [new ManualConnection(), new ManualConnection(), new ManualConnection()];
     session.attach(socket, 'socket');
     push(2);
@@ -178,10 +178,10 @@ describe('a session', () => {
     clock.pass(60_000);
     for (let n = 0; n < 2; n++) await again.answer();
     expect([socket.seqs, events.seqs, again.seqs]).toEqual([[1], [], [1, 2]]);
-    expect(told.at(-1)).toBe('acknowledged 2');
+    expect(progress.at(-1)).toBe('acknowledged 2');
   });
 
-  test('where none of its own comes, a toggle is set anew, and what was added is rejected: it may be counted or not', async () => {
+  test('without a connection of its own kind a toggle is set again, and an addition is rejected as unknown', async () => {
     const { clock, session, done, push } = begin();
     const [socket, events, again] = [new ManualConnection(), new ManualConnection(), new ManualConnection()];
     session.attach(socket, 'socket');
@@ -201,7 +201,7 @@ describe('a session', () => {
     await set;
   });
 
-  test('what was sent so long ago that no gateway recognises it is not sent again, unless it does no harm', async () => {
+  test('an operation too old to be recognised is retried only if it is a toggle', async () => {
     const { clock, session, done, push } = begin();
     const [first, second] = [new ManualConnection(), new ManualConnection()];
     const liked = session.push('p', 'likes', true).done;
@@ -224,7 +224,7 @@ describe('a session', () => {
     await unliked;
   });
 
-  test('takes a thousand and no more, and takes again once some are settled', async () => {
+  test('a session queues a thousand operations at most, and accepts more once some are acknowledged', async () => {
     const { session, push } = begin();
     push(1_000);
     expect(() => session.push('p', 'views', 1)).toThrow(expect.objectContaining({ code: 'QUEUE_FULL' }));

@@ -14,30 +14,30 @@ import {
   type Transport,
 } from './transport.js';
 
-/** Until the gateway has accepted the connection. */
+/** Deadline for the gateway to accept the connection. */
 const CONNECT_MS = 10_000;
 
-/** How packets begin: Engine.IO's type, and for messages Socket.IO's behind it. */
+/** Packet prefixes: the type of Engine.IO, and for messages that of Socket.IO after it. */
 const OPEN = '0';
 const PING = '2';
 const PONG = '3';
 const CONNECTED = '40';
 const DISCONNECTED = '41';
 const EVENT = '42';
-const ANSWER = '43';
-const REFUSED = '44';
+const ACKNOWLEDGEMENT = '43';
+const CONNECT_ERROR = '44';
 
-interface Waiting {
+interface PendingRequest {
   readonly resolve: (answer: never) => void;
   readonly reject: (error: Error) => void;
   readonly deadline: Timer;
 }
 
 /**
- * Socket.IO over a WebSocket, as much of it as the gateway speaks to us: one namespace, JSON, no binary. Written out
- * rather than taken from socket.io-client, which is 13 kB of the 20 a page is asked to load, two thirds of them for
- * long-polling and for reconnecting in a way that has to be switched off here: it knows nothing of `bye` and
- * `retryAfterMs`, and sends what was emitted while disconnected before older operations can be sent again.
+ * The part of Socket.IO over a WebSocket that the gateway uses: one namespace, JSON, no binary. It replaces
+ * socket.io-client, which would take 13 of the 20 kB that a page may load. Two thirds of those are long-polling and a
+ * reconnect that would have to be switched off: it ignores `bye` and `retryAfterMs`, and sends what was emitted while
+ * disconnected before older operations can be resent.
  * https://github.com/socketio/engine.io-protocol, https://github.com/socketio/socket.io-protocol
  */
 export class SocketTransport implements Transport {
@@ -58,13 +58,13 @@ export class SocketTransport implements Transport {
 
 class SocketConnection implements TransportConnection {
   readonly #socket: WebSocket;
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #pending = new Map<number, PendingRequest>();
   #lastId = 0;
-  /** The longest silence that the gateway's pings leave. */
+  /** The longest pause between two packets while the gateway pings. */
   #silenceMs = CONNECT_MS;
-  #watch: Timer | undefined;
+  #silenceTimer: Timer | undefined;
   #byeMs: number | undefined;
-  #ended = false;
+  #hasEnded = false;
 
   constructor(
     url: string,
@@ -75,16 +75,16 @@ class SocketConnection implements TransportConnection {
     const Socket = environment.WebSocket!;
     this.#socket = new Socket(url);
     this.#socket.onmessage = ({ data }: MessageEvent<unknown>) => {
-      if (typeof data === 'string' && !this.#ended) this.#take(data);
+      if (typeof data === 'string' && !this.#hasEnded) this.#receive(data);
     };
     this.#socket.onclose = () => this.#end({});
-    // What it is comes with `close`.
+    // `close` follows, and reports the failure.
     this.#socket.onerror = () => undefined;
-    this.#listenFor(CONNECT_MS);
+    this.#expectPacketWithin(CONNECT_MS);
   }
 
   subscribe(posts: readonly string[], known: ReadonlyMap<string, KnownVersion>): Promise<SubscribeResult | Failure> {
-    return this.#ask('subscribe', known.size === 0 ? { posts } : { posts, known: Object.fromEntries(known) });
+    return this.#request('subscribe', known.size === 0 ? { posts } : { posts, known: Object.fromEntries(known) });
   }
 
   unsubscribe(posts: readonly string[]): void {
@@ -92,89 +92,89 @@ class SocketConnection implements TransportConnection {
   }
 
   operate({ seq, post, metric, value }: ClientOperation): Promise<Acknowledgement | Failure> {
-    if (typeof value === 'boolean') return this.#ask('set', { post, metric, on: value, seq });
-    return this.#ask('add', { post, metric, by: value, seq });
+    if (typeof value === 'boolean') return this.#request('set', { post, metric, on: value, seq });
+    return this.#request('add', { post, metric, by: value, seq });
   }
 
   close(): void {
     this.#stop();
   }
 
-  #ask<Answer>(event: string, payload: object): Promise<Answer> {
-    if (this.#ended) return Promise.reject(new Error('the connection has ended'));
+  #request<Answer>(event: string, payload: object): Promise<Answer> {
+    if (this.#hasEnded) return Promise.reject(new Error('the connection has ended'));
     const id = ++this.#lastId;
     return new Promise<Answer>((resolve, reject) => {
       const deadline = this.environment.clock.after(ACK_TIMEOUT_MS, () => this.#end({}));
-      this.#waiting.set(id, { resolve, reject, deadline });
+      this.#pending.set(id, { resolve, reject, deadline });
       this.#send(`${EVENT}${id}${JSON.stringify([event, payload])}`);
     });
   }
 
   #send(packet: string): void {
-    if (!this.#ended && this.#socket.readyState === this.#socket.OPEN) this.#socket.send(packet);
+    if (!this.#hasEnded && this.#socket.readyState === this.#socket.OPEN) this.#socket.send(packet);
   }
 
-  #take(packet: string): void {
-    this.#listenFor(this.#silenceMs);
+  #receive(packet: string): void {
+    this.#expectPacketWithin(this.#silenceMs);
     const kind = packet.startsWith('4') ? packet.slice(0, 2) : packet.slice(0, 1);
     const rest = packet.slice(kind.length);
     if (kind === PING) this.#send(PONG);
-    else if (kind === OPEN) this.#greet(rest);
+    else if (kind === OPEN) this.#sendCredentials(rest);
     else if (kind === CONNECTED) this.listener.opened();
-    else if (kind === EVENT) this.#event(JSON.parse(rest) as [string, unknown]);
-    else if (kind === ANSWER) this.#answer(rest);
-    else if (kind === REFUSED) this.#refused(JSON.parse(rest) as { data?: ErrorBody });
+    else if (kind === EVENT) this.#receiveEvent(JSON.parse(rest) as [string, unknown]);
+    else if (kind === ACKNOWLEDGEMENT) this.#resolveRequest(rest);
+    else if (kind === CONNECT_ERROR) this.#rejected(JSON.parse(rest) as { data?: ErrorBody });
     else if (kind === DISCONNECTED) this.#end({});
   }
 
-  #greet(text: string): void {
+  #sendCredentials(text: string): void {
     const { pingInterval, pingTimeout } = JSON.parse(text) as { pingInterval: number; pingTimeout: number };
     this.#silenceMs = pingInterval + pingTimeout;
     this.#send(`${CONNECTED}${JSON.stringify(this.credentials)}`);
   }
 
-  #event([name, payload]: [string, unknown]): void {
+  #receiveEvent([name, payload]: [string, unknown]): void {
     if (name === 'counts') this.listener.counts(payload as Update[]);
     else if (name === 'mine') this.listener.mine(payload as MineEvent);
     else if (name === 'bye') this.#byeMs = (payload as ByeEvent).retryAfterMs;
   }
 
-  #answer(text: string): void {
+  #resolveRequest(text: string): void {
     const start = text.indexOf('[');
     const id = Number(text.slice(0, start));
-    const waiting = this.#waiting.get(id);
+    const waiting = this.#pending.get(id);
     if (!waiting) return;
-    this.#waiting.delete(id);
+    this.#pending.delete(id);
     waiting.deadline.cancel();
     const [answer] = JSON.parse(text.slice(start)) as [never];
     waiting.resolve(answer);
   }
 
-  #refused({ data }: { data?: ErrorBody }): void {
+  #rejected({ data }: { data?: ErrorBody }): void {
     this.#end(data ? { error: data } : {});
   }
 
-  /** Silence for this long means that the connection is gone, though nothing says so. */
-  #listenFor(ms: number): void {
-    this.#watch?.cancel();
-    this.#watch = this.environment.clock.after(ms, () => this.#end({}));
+  /** Takes the connection for lost if no packet arrives for this long. */
+  #expectPacketWithin(ms: number): void {
+    this.#silenceTimer?.cancel();
+    this.#silenceTimer = this.environment.clock.after(ms, () => this.#end({}));
   }
 
   #end(ending: CloseReason): void {
-    if (this.#ended) return;
+    if (this.#hasEnded) return;
     this.#stop();
     this.listener.closed(this.#byeMs === undefined ? ending : { ...ending, retryAfterMs: this.#byeMs });
   }
 
   #stop(): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#watch?.cancel();
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#silenceTimer?.cancel();
     this.#socket.close();
-    for (const { reject, deadline } of this.#waiting.values()) {
+    for (const { reject, deadline } of this.#pending.values()) {
       deadline.cancel();
-      reject(new Error('the connection ended before the answer came'));
+      reject(new Error('the connection ended before the acknowledgement arrived'));
     }
-    this.#waiting.clear();
+    this.#pending.clear();
   }
 }

@@ -5,11 +5,11 @@ import { LiveCountsError } from './errors.js';
 import { type Change, PostCounts } from './post-counts.js';
 import type { TransportConnection, KnownVersion } from './transport.js';
 
-/** Ids and versions of this many posts stay below the 16 KiB of a message, whatever their length. */
+/** Ids and versions of this many posts stay below the 16 KiB of a message, whatever the length of the ids. */
 const POSTS_PER_MESSAGE = 80;
-/** How long a post is watched after its last subscriber left: who scrolls or changes the page comes back soon. */
+/** A post is watched this long after its last subscriber left, because a user who scrolls often comes back soon. */
 export const LINGER_MS = 2_000;
-/** Where a retryable refusal names no time. */
+/** The wait after a retryable error without `retryAfterMs`. */
 const RETRY_MS = 1_000;
 
 interface Subscriber {
@@ -20,32 +20,32 @@ interface Subscriber {
 interface WatchedPost {
   readonly counts: PostCounts;
   readonly subscribers: Set<Subscriber>;
-  /** What became of it on this connection. */
-  phase: 'unasked' | 'asked' | 'answered';
+  /** State of the subscription on this connection. */
+  phase: 'new' | 'requested' | 'answered';
   linger: Timer | undefined;
-  /** Why the gateway denies it on this connection. */
+  /** Why the gateway rejected it on this connection. */
   refusal: LiveCountsError | undefined;
 }
 
 /**
- * The posts that are watched or acted on. What is subscribed within a frame is asked for together, and so it is on every
- * new connection, with the versions that are known, so that the gateway sends only what has changed meanwhile.
+ * The posts that are watched or have operations. Subscriptions made within an animation frame go out in one message. On a
+ * new connection all posts are subscribed with their versions, so the gateway sends only those that have changed.
  */
 export class Subscriptions {
   readonly #posts = new Map<string, WatchedPost>();
-  readonly #left = new Set<string>();
+  readonly #toUnsubscribe = new Set<string>();
   #connection: TransportConnection | undefined;
-  #due = false;
+  #isFlushScheduled = false;
 
   constructor(
     private readonly clock: Clock,
     /** Called when `isCurrent` may have changed. */
     private readonly progressed: () => void,
-    /** Called when the gateway accepted what was asked. */
+    /** Called when the gateway accepted a subscription. */
     private readonly proven: () => void,
   ) {}
 
-  /** Whether every subscribed post has been answered on this connection. */
+  /** Whether the gateway has answered the subscription of every subscribed post on this connection. */
   get isCurrent(): boolean {
     if (!this.#connection) return false;
     for (const { phase, subscribers } of this.#posts.values())
@@ -53,7 +53,7 @@ export class Subscriptions {
     return true;
   }
 
-  /** How many posts have a subscriber; those that were just left have none. */
+  /** Number of posts with a subscriber; lingering posts have none. */
   get size(): number {
     let count = 0;
     for (const { subscribers } of this.#posts.values()) if (subscribers.size > 0) count++;
@@ -64,11 +64,11 @@ export class Subscriptions {
     const watched = this.#ensure(post);
     watched.linger?.cancel();
     watched.subscribers.add(subscriber);
-    const { lastEmitted: told } = watched.counts;
-    if (told) call(subscriber, told);
+    const { lastEmitted: last } = watched.counts;
+    if (last) emitTo(subscriber, last);
     const { refusal } = watched;
     if (refusal) rethrowLater(() => subscriber.refused?.(refusal));
-    if (watched.phase === 'unasked') this.#soon();
+    if (watched.phase === 'new') this.#scheduleFlush();
     this.progressed();
     return () => {
       if (!watched.subscribers.delete(subscriber) || watched.subscribers.size > 0) return;
@@ -77,11 +77,11 @@ export class Subscriptions {
     };
   }
 
-  /** What this client does to a post: applied to its counts, and told to its subscribers. */
+  /** Applies an operation of this client to the counts of a post, and emits the change to its subscribers. */
   act(post: string, action: (counts: PostCounts) => void): void {
     const watched = this.#ensure(post);
     action(watched.counts);
-    this.#tell(watched, 'local');
+    this.#emitChange(watched, 'local');
     this.#dropIfUnused(post, watched);
   }
 
@@ -90,7 +90,7 @@ export class Subscriptions {
       const watched = this.#posts.get(update.post);
       if (!watched) continue;
       watched.counts.applyFrame(update);
-      this.#tell(watched, 'remote');
+      this.#emitChange(watched, 'remote');
     }
   }
 
@@ -98,10 +98,10 @@ export class Subscriptions {
     const watched = this.#posts.get(post);
     if (!watched) return;
     watched.counts.applyToggle(metric, on);
-    this.#tell(watched, 'remote');
+    this.#emitChange(watched, 'remote');
   }
 
-  /** Another connection: it knows nothing of what was asked over the one before. */
+  /** Subscribes all posts over a new connection, which has none of the previous one's subscriptions. */
   attach(connection: TransportConnection): void {
     this.detach();
     this.#connection = connection;
@@ -110,9 +110,9 @@ export class Subscriptions {
 
   detach(): void {
     this.#connection = undefined;
-    this.#left.clear();
+    this.#toUnsubscribe.clear();
     for (const [post, watched] of this.#posts) {
-      this.#forget(watched);
+      this.#resetPhase(watched);
       this.#dropIfUnused(post, watched);
     }
   }
@@ -129,7 +129,7 @@ export class Subscriptions {
   #ensure(post: string): WatchedPost {
     let watched = this.#posts.get(post);
     if (!watched) {
-      const fresh = { phase: 'unasked', linger: undefined, refusal: undefined } as const;
+      const fresh = { phase: 'new', linger: undefined, refusal: undefined } as const;
       watched = { counts: new PostCounts(), subscribers: new Set(), ...fresh };
       this.#posts.set(post, watched);
     }
@@ -137,23 +137,23 @@ export class Subscriptions {
   }
 
   #leave(post: string, watched: WatchedPost): void {
-    if (watched.phase !== 'unasked') this.#left.add(post);
-    this.#forget(watched);
+    if (watched.phase !== 'new') this.#toUnsubscribe.add(post);
+    this.#resetPhase(watched);
     this.#dropIfUnused(post, watched);
-    if (this.#left.size > 0) this.#soon();
+    if (this.#toUnsubscribe.size > 0) this.#scheduleFlush();
   }
 
   #dropIfUnused(post: string, watched: WatchedPost): void {
     const { counts, subscribers, phase } = watched;
-    const isUnused = counts.isIdle && subscribers.size === 0 && phase === 'unasked';
+    const isUnused = counts.isIdle && subscribers.size === 0 && phase === 'new';
     if (isUnused && this.#posts.get(post) === watched) this.#posts.delete(post);
   }
 
-  #soon(): void {
-    if (this.#due) return;
-    this.#due = true;
+  #scheduleFlush(): void {
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
     this.clock.frame(() => {
-      this.#due = false;
+      this.#isFlushScheduled = false;
       this.#flush();
     });
   }
@@ -161,86 +161,86 @@ export class Subscriptions {
   #flush(): void {
     const connection = this.#connection;
     if (!connection) return;
-    const wanted = [...this.#posts].filter(([, { phase, subscribers }]) => phase === 'unasked' && subscribers.size > 0);
-    const left = [...this.#left].filter((post) => !this.#posts.get(post)?.subscribers.size);
-    this.#left.clear();
-    for (const posts of chunks(left)) connection.unsubscribe(posts);
-    if (left.length > 0) this.#retryThoseTooMany();
-    for (const some of chunks(wanted)) void this.#ask(connection, new Map(some));
+    const wanted = [...this.#posts].filter(([, { phase, subscribers }]) => phase === 'new' && subscribers.size > 0);
+    const left = [...this.#toUnsubscribe].filter((post) => !this.#posts.get(post)?.subscribers.size);
+    this.#toUnsubscribe.clear();
+    for (const posts of splitByMessage(left)) connection.unsubscribe(posts);
+    if (left.length > 0) this.#retryOverLimit();
+    for (const some of splitByMessage(wanted)) void this.#subscribe(connection, new Map(some));
     this.progressed();
   }
 
-  async #ask(connection: TransportConnection, asked: ReadonlyMap<string, WatchedPost>): Promise<void> {
+  async #subscribe(connection: TransportConnection, requested: ReadonlyMap<string, WatchedPost>): Promise<void> {
     const known = new Map<string, KnownVersion>();
-    for (const [post, watched] of asked) {
-      watched.phase = 'asked';
+    for (const [post, watched] of requested) {
+      watched.phase = 'requested';
       if (watched.counts.knownVersion) known.set(post, watched.counts.knownVersion);
     }
-    const answer = await connection.subscribe([...asked.keys()], known).catch(() => undefined);
-    // Without an answer the connection has ended, and they are asked for again on the next.
+    const answer = await connection.subscribe([...requested.keys()], known).catch(() => undefined);
+    // The connection ended before the answer: the posts are subscribed again over the next one.
     if (!answer || connection !== this.#connection) return;
     if (!answer.ok) {
-      this.#refuse([...asked.values()], answer.error);
+      this.#reject([...requested.values()], answer.error);
     } else {
       this.proven();
-      for (const watched of asked.values()) if (watched.phase === 'asked') watched.phase = 'answered';
+      for (const watched of requested.values()) if (watched.phase === 'requested') watched.phase = 'answered';
       for (const { post, error } of answer.rejected ?? []) {
-        const watched = asked.get(post);
-        if (watched) this.#refuse([watched], error);
+        const watched = requested.get(post);
+        if (watched) this.#reject([watched], error);
       }
       for (const snapshot of answer.counts) {
         const watched = this.#posts.get(snapshot.post);
         if (!watched) continue;
         watched.counts.applySnapshot(snapshot);
-        this.#tell(watched, 'snapshot');
+        this.#emitChange(watched, 'snapshot');
       }
     }
     this.progressed();
   }
 
-  #refuse(asked: readonly WatchedPost[], error: ErrorBody): void {
+  #reject(rejected: readonly WatchedPost[], error: ErrorBody): void {
     if (error.retryable) {
       const connection = this.#connection;
       this.clock.after(error.retryAfterMs ?? RETRY_MS, () => {
         if (connection !== this.#connection) return;
-        for (const watched of asked) if (watched.phase === 'asked') watched.phase = 'unasked';
-        this.#soon();
+        for (const watched of rejected) if (watched.phase === 'requested') watched.phase = 'new';
+        this.#scheduleFlush();
       });
       return;
     }
     const refusal = LiveCountsError.from(error);
-    for (const watched of asked) {
+    for (const watched of rejected) {
       watched.phase = 'answered';
       watched.refusal = refusal;
       for (const { refused } of watched.subscribers) rethrowLater(() => refused?.(refusal));
     }
   }
 
-  /** Posts were left, so there is room. */
-  #retryThoseTooMany(): void {
+  /** Subscribes posts again that were over the limit, because others were left. */
+  #retryOverLimit(): void {
     for (const watched of this.#posts.values()) {
       if (watched.refusal?.code !== 'TOO_MANY_POSTS') continue;
-      this.#forget(watched);
-      this.#soon();
+      this.#resetPhase(watched);
+      this.#scheduleFlush();
     }
   }
 
-  #forget(watched: WatchedPost): void {
-    watched.phase = 'unasked';
+  #resetPhase(watched: WatchedPost): void {
+    watched.phase = 'new';
     watched.refusal = undefined;
   }
 
-  #tell({ counts, subscribers }: WatchedPost, source: Change['source']): void {
+  #emitChange({ counts, subscribers }: WatchedPost, source: Change['source']): void {
     const change = counts.takeChange(source);
-    if (change) for (const subscriber of subscribers) call(subscriber, change);
+    if (change) for (const subscriber of subscribers) emitTo(subscriber, change);
   }
 }
 
-function call({ changed }: Subscriber, change: Change): void {
+function emitTo({ changed }: Subscriber, change: Change): void {
   rethrowLater(() => changed(change));
 }
 
-/** A listener's fault is its owner's to see, and nobody else's to suffer. */
+/** Reports the error of a listener as an uncaught one, without stopping the caller. */
 export function rethrowLater(listener: () => void): void {
   try {
     listener();
@@ -251,10 +251,10 @@ export function rethrowLater(listener: () => void): void {
   }
 }
 
-function chunks<T>(list: readonly T[]): T[][] {
-  const parts: T[][] = [];
+function splitByMessage<T>(list: readonly T[]): T[][] {
+  const messages: T[][] = [];
   for (let from = 0; from < list.length; from += POSTS_PER_MESSAGE) {
-    parts.push(list.slice(from, from + POSTS_PER_MESSAGE));
+    messages.push(list.slice(from, from + POSTS_PER_MESSAGE));
   }
-  return parts;
+  return messages;
 }

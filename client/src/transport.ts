@@ -1,7 +1,7 @@
 import type { ErrorBody } from '../../src/protocol/errors.js';
 import type { Failure, MineEvent, SubscribeResponse, Update } from '../../src/protocol/messages.js';
 
-/** The client that connects; see "Connection" in docs/protocol.md. */
+/** See "Connection" in docs/protocol.md. */
 export interface Credentials {
   readonly token: string | undefined;
   readonly actor: string | undefined;
@@ -9,17 +9,17 @@ export interface Credentials {
 }
 
 export interface ClientOperation {
-  /** Its number within the session. */
+  /** Sequence number within the session. */
   readonly seq: number;
   readonly post: string;
   readonly metric: string;
-  /** The state that a toggle is set to, or the number that is added to a tally. */
+  /** The new state of a toggle, or the number to add to a tally. */
   readonly value: boolean | number;
 }
 
 export type KnownVersion = readonly [e: string, v: number];
 
-/** Event streams know nothing of the actor: there `mine` is left out. */
+/** Event streams have no actor: there `mine` is left out. */
 export type Snapshot = Update & { readonly mine?: readonly string[] };
 
 export interface SubscribeResult {
@@ -28,45 +28,45 @@ export interface SubscribeResult {
   readonly rejected?: SubscribeResponse['rejected'];
 }
 
-/** HTTP tells neither version nor all counts, so `counts` and `on` are a socket's only. */
+/** Only a socket's acknowledgement has `counts` and `on`: HTTP sends neither a version nor all counts. */
 export interface Acknowledgement {
   readonly ok: true;
   readonly on?: boolean;
   readonly counts?: Update;
 }
 
-/** Why a connection ended. `error`: it was refused. Both left out: it was lost. */
+/** Why a connection ended. With `error` the gateway rejected it; with neither field it was lost. */
 export interface CloseReason {
   readonly error?: ErrorBody;
-  /** After a `bye`: how long the gateway wants the client to stay away. */
+  /** After a `bye`: how long the client should wait before it reconnects. */
   readonly retryAfterMs?: number;
 }
 
 export interface ConnectionListener {
-  /** From now on the connection can be asked. */
+  /** The connection accepts requests from now on. */
   opened(): void;
   counts(updates: readonly Update[]): void;
   mine(event: MineEvent): void;
-  /** Called once and last, save after `close()`. */
+  /** Called once, as the last call; not after `close()`. */
   closed(ending: CloseReason): void;
 }
 
-/** One connection. Promises reject when it ends before the answer came; then the outcome is unknown. */
+/** One connection. Promises reject if it ends before the answer arrives; then the outcome is unknown. */
 export interface TransportConnection {
-  /** Those that `known` shows to be current may be left out of the answer. */
+  /** The answer may leave out posts whose version in `known` is current. */
   subscribe(posts: readonly string[], known: ReadonlyMap<string, KnownVersion>): Promise<SubscribeResult | Failure>;
   unsubscribe(posts: readonly string[]): void;
-  /** Takes effect once, however often it is sent over connections of this kind with the same session and seq. */
+  /** Takes effect once, even if it is sent again over connections of this kind with the same session and seq. */
   operate(operation: ClientOperation): Promise<Acknowledgement | Failure>;
-  /** Ends it without a word to the listener. */
+  /** Ends the connection without calling the listener. */
   close(): void;
 }
 
-/** A way to the gateway. Connections of different kinds do not recognise each other's retries. */
+/** Connections of different kinds do not recognise each other's retries. */
 export interface Transport {
   readonly kind: 'socket' | 'events';
   connect(credentials: Credentials, listener: ConnectionListener): TransportConnection;
 }
 
-/** Longer than the gateway's own deadlines: silence this long means that the answer is lost. */
+/** Longer than the gateway's own deadlines: after this time the acknowledgement is lost. */
 export const ACK_TIMEOUT_MS = 10_000;

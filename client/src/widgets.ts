@@ -1,5 +1,5 @@
 import { createLiveCounts } from './live-counts.js';
-import { defineWidgets } from './widgets/define.js';
+import { registerElements } from './widgets/register-elements.js';
 import type { LiveCount } from './widgets/live-count.js';
 import type { LiveCountChange, LiveFailure } from './widgets/live-element.js';
 import type { LikeTurned, LiveLike } from './widgets/live-like.js';
@@ -22,5 +22,5 @@ declare global {
   }
 }
 
-/** The elements `<live-like>`, `<live-count>` and `<live-viewers>`, by loading this. A script asks the gateway it came from. */
-defineWidgets(() => createLiveCounts(import.meta.url));
+/** Loading this defines `<live-like>`, `<live-count>` and `<live-viewers>`. A script connects to the gateway it came from. */
+registerElements(() => createLiveCounts(import.meta.url));

@@ -2,12 +2,12 @@ import { WebSocket } from 'ws';
 import type { Change, LiveCounts, Options } from '../src/live-counts.js';
 import { createLiveCounts } from '../src/live-counts.js';
 
-/** Node.js 20 has none of its own. */
+/** Node.js 20 has no WebSocket. */
 const NodeWebSocket = WebSocket as unknown as typeof globalThis.WebSocket;
 
 const open = new Set<LiveCounts>();
 
-/** A client that is closed by `closeClients`, with sockets. */
+/** A client with sockets, closed by `closeClients`. */
 export function connect(url: string, options: Options = {}): LiveCounts {
   const environment = { WebSocket: NodeWebSocket, ...options.environment };
   const live = createLiveCounts(url, { ...options, environment });
@@ -21,7 +21,7 @@ export function closeClients(): void {
   open.clear();
 }
 
-/** What subscribers of a post were told. */
+/** Collects the changes that a subscriber of a post gets. */
 export class PostWatcher {
   readonly changes: Change[] = [];
   readonly stop: () => void;
@@ -38,7 +38,7 @@ export class PostWatcher {
     return this.changes.at(-1);
   }
 
-  /** Resolves once the last change is like that. */
+  /** Resolves with the first last change for which `reached` is true. */
   until(untilState: (change: Change) => boolean): Promise<Change> {
     return new Promise((resolve) => {
       const look = (): void => {
@@ -52,7 +52,7 @@ export class PostWatcher {
   }
 }
 
-/** Resolves once the client has said so, or is so already. */
+/** Resolves once the client is in this state. */
 export function reached(live: LiveCounts, state: LiveCounts['state']): Promise<void> {
   return new Promise((resolve) => {
     if (live.state === state) return resolve();

@@ -3,14 +3,14 @@ import { type GatewayProcess, startGateway, stopAll } from '../../test/support/g
 import { until } from '../../test/support/until.js';
 import { createLiveCounts } from '../src/live-counts-http.js';
 import { closeClients, connect, reached, PostWatcher } from './clients.js';
-import { type Proxy, proxyWithoutSockets } from './without-sockets.js';
+import { type SocketlessProxy, startSocketlessProxy } from './without-sockets.js';
 
 let gateway: GatewayProcess;
-let proxy: Proxy;
+let proxy: SocketlessProxy;
 
 beforeAll(async () => {
   gateway = await startGateway();
-  proxy = await proxyWithoutSockets(gateway.port);
+  proxy = await startSocketlessProxy(gateway.port);
 });
 
 afterEach(closeClients);
@@ -25,7 +25,7 @@ async function viewers(post: string): Promise<number> {
 }
 
 describe('where no WebSocket gets through', () => {
-  test('a client watches by Server-Sent Events and acts by HTTP, until a socket gets through', async () => {
+  test('a client without WebSocket watches by Server-Sent Events and acts by HTTP, until a socket gets through', async () => {
     const live = connect(proxy.url, { actor: 'ann' });
     const seen = new PostWatcher(live, 'blocked');
     await reached(live, 'synced');
@@ -41,7 +41,7 @@ describe('where no WebSocket gets through', () => {
     proxy.allowSockets();
     const seenByOther = new PostWatcher(other, 'blocked');
     await live.post('blocked').view();
-    // The stream is a viewer until the socket takes its place; what `mine` says then comes from the gateway.
+    // The stream is a viewer until the socket replaces it; after that `mine` comes from the gateway.
     await seenByOther.until(({ counts }) => counts.live === 2 && counts.views === 4);
     const before = proxy.upgrades;
     await until(() => proxy.upgrades > before, 'another try with a socket');
@@ -49,7 +49,7 @@ describe('where no WebSocket gets through', () => {
     await seen.until(({ counts, mine }) => counts.likes === 1 && mine.length === 0);
   });
 
-  test('the client without sockets does the same, for the same actor', async () => {
+  test('the client for HTTP only watches and acts as the same actor', async () => {
     const live = createLiveCounts(gateway.url, { actor: 'zoë' });
     const seen = new PostWatcher(live, 'http-only');
     await live.post('http-only').like();

@@ -19,14 +19,14 @@ beforeAll(async () => {
 afterEach(closeClients);
 afterAll(stopAll);
 
-/** What a newcomer is told. */
-async function asked(post: string): Promise<unknown> {
+/** The post's counts as the gateway serves them over HTTP. */
+async function readCounts(post: string): Promise<unknown> {
   const answer = await fetch(`${gateway.url}/v1/counts?posts=${post}`);
   return ((await answer.json()) as { counts: unknown[] }).counts[0];
 }
 
-/** Sockets whose `bye`s the test hears, too: the times they ask for. */
-function listening(): { WebSocket: typeof globalThis.WebSocket; byes: number[] } {
+/** Sockets that also collect the `retryAfterMs` of each `bye`. */
+function collectByes(): { WebSocket: typeof globalThis.WebSocket; byes: number[] } {
   const byes: number[] = [];
   class ListeningSocket extends WebSocket {
     constructor(url: string) {
@@ -43,7 +43,7 @@ function listening(): { WebSocket: typeof globalThis.WebSocket; byes: number[] }
 }
 
 describe('clients of a gateway', () => {
-  test('two agree on what both do, and each sees its own at once', async () => {
+  test('two clients agree on the operations of both, and each shows its own at once', async () => {
     const [ann, bob] = [connect(gateway.url, { actor: 'ann' }), connect(gateway.url, { actor: 'bob' })];
     const [seenByAnn, seenByBob] = [new PostWatcher(ann, 'both'), new PostWatcher(bob, 'both')];
     await Promise.all([reached(ann, 'synced'), reached(bob, 'synced')]);
@@ -73,7 +73,7 @@ describe('clients of a gateway', () => {
     await seen.until(({ mine, counts }) => mine.includes('likes') && counts.likes === 1);
   });
 
-  test('what is refused is taken back alone, and said why', async () => {
+  test('a rejected operation is taken back alone, with the reason', async () => {
     const live = connect(gateway.url, { actor: 'ann' });
     const seen = new PostWatcher(live, 'refused');
     await reached(live, 'synced');
@@ -84,7 +84,7 @@ describe('clients of a gateway', () => {
     expect(seen.last!.counts).toMatchObject({ likes: 0, views: 1 });
   });
 
-  test('a post beyond the limit is refused to its subscriber, and the others are watched', async () => {
+  test('a post over the limit is rejected, and the others are watched', async () => {
     const live = connect(gateway.url);
     const refused = new Promise((resolve) => {
       for (let n = 0; n < 501; n++) live.post(`limit-${n}`).subscribe(() => undefined, resolve);
@@ -93,7 +93,7 @@ describe('clients of a gateway', () => {
     await reached(live, 'synced');
   });
 
-  test('what was done while the gateway was killed and away is counted exactly once', async () => {
+  test('operations made while the gateway is killed and down are counted exactly once', async () => {
     const live = connect(gateway.url, { actor: 'ann' });
     const seen = new PostWatcher(live, 'away');
     await reached(live, 'synced');
@@ -107,19 +107,19 @@ describe('clients of a gateway', () => {
     gateway = await startGateway(env);
     await Promise.all(done);
     await reached(live, 'synced');
-    expect(await asked('away')).toMatchObject({ likes: 1, views: 30 });
+    expect(await readCounts('away')).toMatchObject({ likes: 1, views: 30 });
     expect(seen.last!.counts).toMatchObject({ likes: 1, views: 30 });
     expect(seen.changes.every(({ delta }) => (delta['views'] ?? 0) >= 0)).toBe(true);
   });
 
-  test('sent away by a gateway that drains, it stays away as long as it was asked to, and misses and doubles nothing', async () => {
+  test('a client of a draining gateway waits for retryAfterMs, and its operations count exactly once', async () => {
     const { clock } = systemEnvironment();
     const waits: number[] = [];
     const after: Clock['after'] = (ms, call) => {
       waits.push(ms);
       return clock.after(ms, call);
     };
-    const environment = { ...listening(), clock: { ...clock, after }, random: () => 0.5 };
+    const environment = { ...collectByes(), clock: { ...clock, after }, random: () => 0.5 };
     const live = connect(gateway.url, { actor: 'ann', environment });
     const seen = new PostWatcher(live, 'drained');
     await reached(live, 'synced');
@@ -133,7 +133,7 @@ describe('clients of a gateway', () => {
     gateway = await startGateway(env);
     await Promise.all(done);
     await reached(live, 'synced');
-    expect(await asked('drained')).toMatchObject({ likes: 1, views: 30 });
+    expect(await readCounts('drained')).toMatchObject({ likes: 1, views: 30 });
     expect(seen.last!.counts).toMatchObject({ likes: 1, views: 30 });
     expect(environment.byes).toHaveLength(1);
     expect(waits).toContain(environment.byes[0]! * (1 + 0.5 / 10));
@@ -147,16 +147,16 @@ describe('clients of a gateway', () => {
     });
     afterAll(() => proxy.close());
 
-    test('lost acknowledgements are made up for, exactly once', async () => {
+    test('operations whose acknowledgements are lost count exactly once', async () => {
       let dropped = 0;
-      // The answer to an operation that was done is lost, five times.
+      // The acknowledgement of a counted operation is lost, five times.
       proxy.onReply = (chunk) => (dropped < 5 && chunk.includes('"applied":true') && ++dropped ? 'drop' : 'pass');
       const live = connect(`http://127.0.0.1:${proxy.port}`, { actor: 'ann', environment: { random: () => 0 } });
       const seen = new PostWatcher(live, 'broken');
       await reached(live, 'synced');
       await Promise.all(Array.from({ length: 12 }, () => live.post('broken').view()));
       expect(dropped).toBe(5);
-      expect(await asked('broken')).toMatchObject({ views: 12 });
+      expect(await readCounts('broken')).toMatchObject({ views: 12 });
       expect((await seen.until(({ counts }) => counts.views === 12)).counts.views).toBe(12);
       expect(seen.changes.every(({ delta }) => (delta['views'] ?? 0) >= 0)).toBe(true);
     });

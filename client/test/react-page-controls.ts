@@ -1,16 +1,16 @@
-/** What test/browser/react.test.ts does with react-page.tsx. */
+/** The functions of react-page.tsx that test/browser/react.test.ts calls. */
 export interface ReactPageControls {
-  /** What was rendered, in order: `post:likes`. */
+  /** Renders in order, each `post:likes`. */
   readonly rendered: readonly string[];
-  /** What hydration complained about. */
+  /** Errors of hydration. */
   readonly mismatches: readonly string[];
   mount(posts: readonly string[]): void;
-  /** Takes over what a server rendered. */
+  /** Renders on the server, then hydrates the result. */
   hydrate(posts: readonly string[]): void;
   show(posts: readonly string[]): void;
   unmount(): void;
-  /** How often all was mounted. */
+  /** Number of times that the page was mounted. */
   mounts(): number;
-  /** How many functions the hook has given for a post. */
+  /** Number of different functions that the hook has returned for a post. */
   functions(post: string): number;
 }

@@ -14,9 +14,9 @@ const functions = new Map<string, Set<unknown>>();
 
 function Row({ post }: { post: string }) {
   const { counts, liked, ...rest } = useLiveCounts(post);
-  const known = functions.get(post) ?? new Set();
-  functions.set(post, known);
-  for (const value of Object.values(rest)) if (typeof value === 'function') known.add(value);
+  const seen = functions.get(post) ?? new Set();
+  functions.set(post, seen);
+  for (const value of Object.values(rest)) if (typeof value === 'function') seen.add(value);
   rendered.push(`${post}:${counts?.likes}`);
   return (
     <li data-post={post} data-likes={counts?.likes} data-views={counts?.views} data-live={counts?.live}>
@@ -41,13 +41,13 @@ function Page({ initial }: { initial: readonly string[] }) {
   useEffect(() => {
     mounts++;
   }, []);
-  // By place, not by post: a component that is given another post is what has to work.
-  return posts.map((post, place) =>
-    post.startsWith('viewed') ? <Viewed key={place} post={post} /> : <Row key={place} post={post} />,
+  // Keyed by index, not by post, because the test gives a mounted component another post.
+  return posts.map((post, index) =>
+    post.startsWith('viewed') ? <Viewed key={index} post={post} /> : <Row key={index} post={post} />,
   );
 }
 
-/** StrictMode mounts twice only what is mounted below it, so it is outermost. */
+/** StrictMode is outermost, because it mounts twice only what is below it. */
 function application(posts: readonly string[]) {
   return (
     <StrictMode>

@@ -7,7 +7,7 @@ const TICK_MS = 100;
 const TOGGLES = ['likes', 'saves'];
 const TALLIES = ['views', 'shares'];
 
-/** What a gateway pushes to a connection. */
+/** A connection as the gateway sees it. */
 export interface Viewer {
   readonly kind: 'socket' | 'events';
   readonly actor: string;
@@ -23,19 +23,19 @@ class PostState {
 }
 
 /**
- * Gateways that share a store, as docs/protocol.md has them: marks of sessions, keys of HTTP, versions, epochs, frames once a
- * tick to whom they concern. A test looks into it: `applied` says how often each operation took effect.
+ * Gateways that share a store, by the rules of docs/protocol.md: last seqs of sessions, idempotency keys, versions, epochs,
+ * a frame each tick to the viewers of changed posts. A test reads from `applied` how often each operation took effect.
  */
 export class SimulatedGateway {
-  /** By session and seq, over whichever transport. */
+  /** Keyed by session and seq, for all transports. */
   readonly applied = new Map<string, number>();
   readonly viewers = new Set<Viewer>();
-  /** The next operations get these answers. `UNAVAILABLE` with `done` is one that took effect all the same. */
+  /** Errors for the next operations. With `done` the operation takes effect even so. */
   readonly refusals: { readonly code: ErrorCode; readonly done: boolean }[] = [];
   #epoch = 1;
   readonly #posts = new Map<string, PostState>();
   readonly #changed = new Map<string, Record<string, number>>();
-  readonly #marks = new Map<string, number>();
+  readonly #lastSeqs = new Map<string, number>();
   readonly #keys = new Set<string>();
 
   constructor(private readonly clock: SimulatedClock) {}
@@ -51,15 +51,15 @@ export class SimulatedGateway {
       this.#apply(viewer, post, metric, value);
     }
     if (refused) return refusal(refused.code);
-    // HTTP tells neither version nor all counts.
+    // HTTP sends neither a version nor all counts.
     if (viewer.kind === 'events') return { ok: true };
     const counts = this.update(post);
     if (typeof value === 'number') return { ok: true, counts };
     return { ok: true, counts, on: this.mine(post, viewer.actor).includes(metric) };
   }
 
-  /** Others add to it, of whom there is no client here. */
-  others(post: string, metric: string, by: number): void {
+  /** Adds on behalf of actors without a simulated client. */
+  addByOthers(post: string, metric: string, by: number): void {
     this.#add(post, metric, by);
   }
 
@@ -70,7 +70,7 @@ export class SimulatedGateway {
     return changed.map((post) => ({ ...this.update(post), mine: this.mine(post, viewer.actor) }));
   }
 
-  /** What changed since the tick before goes to those who watch it. */
+  /** Sends the changes since the previous tick to their viewers. */
   #tick(): void {
     for (const viewer of this.viewers) {
       const updates = [...this.#changed].filter(([post]) => viewer.posts.has(post));
@@ -79,12 +79,12 @@ export class SimulatedGateway {
     this.#changed.clear();
   }
 
-  /** Versions begin again, as after a failover; counts are kept. */
+  /** Versions start again, as after a failover; counts are kept. */
   newEpoch(): void {
     this.#epoch++;
     for (const [post, state] of this.#posts) {
       state.v = 1;
-      this.#note(post, {});
+      this.#recordChange(post, {});
     }
   }
 
@@ -102,11 +102,11 @@ export class SimulatedGateway {
     return `epoch-${this.#epoch}`;
   }
 
-  /** Sockets have marks, HTTP has keys, and neither knows of the other. */
+  /** Sockets use the last seq, HTTP uses keys; neither recognises retries of the other. */
   #isNew(kind: Viewer['kind'], session: string, seq: number): boolean {
     if (kind === 'socket') {
-      if (seq <= (this.#marks.get(session) ?? 0)) return false;
-      this.#marks.set(session, seq);
+      if (seq <= (this.#lastSeqs.get(session) ?? 0)) return false;
+      this.#lastSeqs.set(session, seq);
       return true;
     }
     const key = `${session}.${seq}`;
@@ -122,7 +122,7 @@ export class SimulatedGateway {
     if (value) actors.add(viewer.actor);
     else actors.delete(viewer.actor);
     this.#post(post).v++;
-    this.#note(post, { [metric]: value ? 1 : -1 });
+    this.#recordChange(post, { [metric]: value ? 1 : -1 });
     for (const other of this.viewers) {
       if (other !== viewer && other.kind === 'socket' && other.actor === viewer.actor)
         other.mine({ post, metric, on: value });
@@ -133,10 +133,10 @@ export class SimulatedGateway {
     const state = this.#post(post);
     state.tallies.set(metric, state.tallies.get(metric)! + by);
     state.v++;
-    this.#note(post, { [metric]: by });
+    this.#recordChange(post, { [metric]: by });
   }
 
-  #note(post: string, d: Readonly<Record<string, number>>): void {
+  #recordChange(post: string, d: Readonly<Record<string, number>>): void {
     if (this.#changed.size === 0) this.clock.after(TICK_MS, () => this.#tick());
     const all = { ...this.#changed.get(post) };
     for (const [metric, by] of Object.entries(d)) all[metric] = (all[metric] ?? 0) + by;

@@ -14,16 +14,16 @@ import type {
 } from '../src/transport.js';
 import type { SimulatedGateway, Viewer } from './simulated-gateway.js';
 
-/** The longest way of a message. */
+/** The longest delay of a message. */
 const LATENCY_MS = 60;
-/** Until an attempt that is answered by nobody is given up. */
+/** A blocked attempt to connect fails after this time. */
 const UNREACHABLE_MS = 2_000;
 
-/** What lies between clients and the gateway: takes time, breaks, and lets a kind of transport through or not. */
+/** The network between clients and the gateway: it delays messages, breaks connections and blocks transports. */
 export class SimulatedNetwork {
   readonly blocked = new Set<Transport['kind']>();
   readonly connections = new Set<SimulatedConnection>();
-  /** How many operations are refused at the door in future connections, with a time to stay away. */
+  /** Number of coming connections that are rejected with a `retryAfterMs`. */
   refusals = 0;
 
   constructor(
@@ -43,7 +43,7 @@ export class SimulatedNetwork {
     return this.random.below(LATENCY_MS);
   }
 
-  /** Ends the connections of a client: of the messages on their way some more may still arrive at the gateway. */
+  /** Ends the connections of a client. Some of the messages on their way may still reach the gateway. */
   cut(client: number, ending: CloseReason = {}): void {
     for (const connection of this.connections) if (connection.client === client) connection.lose(ending);
   }
@@ -59,7 +59,7 @@ class SimulatedConnection implements TransportConnection, Viewer {
   readonly actor: string;
   readonly #waiting = new Set<(error: Error) => void>();
   #ended = false;
-  /** Messages of one direction don't overtake each other on a socket. */
+  /** On a socket, messages of one direction don't overtake each other. */
   #upAtMs = 0;
   #downAtMs = 0;
 
@@ -81,7 +81,7 @@ class SimulatedConnection implements TransportConnection, Viewer {
     posts: readonly string[],
     known: ReadonlyMap<string, KnownVersion>,
   ): Promise<SubscribeResult | Failure> {
-    return await this.#ask(() => {
+    return await this.#request(() => {
       for (const post of posts) this.posts.add(post);
       return { ok: true as const, counts: this.network.gateway.snapshots(this, posts, known) };
     });
@@ -94,7 +94,7 @@ class SimulatedConnection implements TransportConnection, Viewer {
   }
 
   async operate(operation: ClientOperation): Promise<Acknowledgement | Failure> {
-    return await this.#ask(() => this.network.gateway.operate(this, this.credentials.session, operation));
+    return await this.#request(() => this.network.gateway.operate(this, this.credentials.session, operation));
   }
 
   counts(updates: readonly Update[]): void {
@@ -129,7 +129,7 @@ class SimulatedConnection implements TransportConnection, Viewer {
     this.listener.opened();
   }
 
-  #ask<Answer>(handle: () => Answer): Promise<Answer> {
+  #request<Answer>(handle: () => Answer): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.#waiting.add(reject);
       this.#up(() => {
@@ -142,7 +142,7 @@ class SimulatedConnection implements TransportConnection, Viewer {
     });
   }
 
-  /** What was sent before the connection ended may arrive all the same, and is answered to nobody. */
+  /** A message that was sent before the connection ended may still arrive; its answer is dropped. */
   #up(arrive: () => void): void {
     const { clock, random } = this.network;
     this.#upAtMs = this.#next(this.#upAtMs);
@@ -161,7 +161,7 @@ class SimulatedConnection implements TransportConnection, Viewer {
 
   #next(lastMs: number): number {
     const atMs = this.network.clock.nowMs() + this.network.latency();
-    // Requests of HTTP go beside each other.
+    // HTTP requests are independent of each other.
     return this.kind === 'socket' ? Math.max(lastMs, atMs) : atMs;
   }
 }

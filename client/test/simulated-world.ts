@@ -9,14 +9,14 @@ import { SimulatedNetwork } from './simulated-network.js';
 
 export const POSTS = ['p', 'q'] as const;
 
-/** What became of an operation that a client was asked for. */
+/** An operation that a test requested from a client, and its outcome. */
 interface RequestedOperation {
   readonly name: string;
   readonly value: boolean | number;
   outcome: string | undefined;
 }
 
-/** A client, the page that it is on, and what it told its subscribers. */
+/** A client, its page, and the changes that its subscribers got. */
 export class SimulatedPage {
   readonly live: Client;
   readonly changes = new Map<string, Change[]>();
@@ -54,11 +54,11 @@ export class SimulatedPage {
     for (const post of POSTS) this.subscribe(post);
   }
 
-  /** Gives back the way to stop. */
+  /** @returns a function that ends the subscription */
   subscribe(post: string): () => void {
-    const told = this.changes.get(post) ?? [];
-    this.changes.set(post, told);
-    return this.live.post(post).subscribe((change) => void told.push(change));
+    const changes = this.changes.get(post) ?? [];
+    this.changes.set(post, changes);
+    return this.live.post(post).subscribe((change) => void changes.push(change));
   }
 
   act(post: string, metric: string, value: boolean | number): void {
@@ -66,21 +66,21 @@ export class SimulatedPage {
     const done = typeof value === 'number' ? handle.add(metric, value) : handle.set(metric, value);
     const seq = this.operations.length + 1;
     const session = (): string => this.#session;
-    const asked: RequestedOperation = {
+    const requested: RequestedOperation = {
       get name() {
         return `${session()}.${seq}`;
       },
       value,
       outcome: undefined,
     };
-    this.operations.push(asked);
+    this.operations.push(requested);
     done.then(
-      () => (asked.outcome = 'done'),
-      (error: unknown) => (asked.outcome = (error as LiveCountsError).code),
+      () => (requested.outcome = 'done'),
+      (error: unknown) => (requested.outcome = (error as LiveCountsError).code),
     );
   }
 
-  show(post: string): Change | undefined {
+  lastChange(post: string): Change | undefined {
     return this.changes.get(post)?.at(-1);
   }
 
@@ -103,7 +103,7 @@ export class SimulatedPage {
   }
 }
 
-/** Two tabs of one actor and another one's page, at a gateway, with time and chance in the test's hands. */
+/** Two tabs of one actor and a page of another one, at a gateway, with a simulated clock and seeded randomness. */
 export class SimulatedWorld {
   readonly clock = new SimulatedClock();
   readonly gateway = new SimulatedGateway(this.clock);
@@ -117,10 +117,10 @@ export class SimulatedWorld {
   }
 
   get operations(): RequestedOperation[] {
-    return this.pages.flatMap(({ operations: asked }) => asked);
+    return this.pages.flatMap(({ operations }) => operations);
   }
 
-  /** Everything works again, for long enough that all comes to rest. */
+  /** Removes all faults and lets time pass. */
   async heal(forMs: number): Promise<void> {
     this.network.blocked.clear();
     this.network.refusals = 0;

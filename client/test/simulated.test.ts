@@ -4,10 +4,10 @@ import type { Transport } from '../src/transport.js';
 import { POSTS, type SimulatedPage, SimulatedWorld } from './simulated-world.js';
 
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
-/** Longer than the longest wait for another try with a socket. */
+/** Longer than the longest pause between two probes with a socket. */
 const HEALED_MS = 1_500_000;
-/** Longer than any refusal, reconnect and settling of what HTTP acknowledged. */
-const QUIET_MS = 90_000;
+/** Longer than any retry, any reconnect, and the time until an operation acknowledged over HTTP is dropped. */
+const IDLE_MS = 90_000;
 
 type Step = (world: SimulatedWorld) => void;
 
@@ -35,7 +35,7 @@ const turningOff = fc.tuple(page, post, toggle).map(
 const others = fc.tuple(post, tally).map(
   ([id, metric]): Step =>
     ({ gateway }) =>
-      gateway.others(id, metric, 3),
+      gateway.addByOthers(id, metric, 3),
 );
 const interrupting = fc.oneof(
   page.map(
@@ -84,7 +84,7 @@ const disturbing = fc.oneof(
 );
 const growing = fc.oneof(adding, turningOn, others, interrupting);
 const anything = fc.oneof(adding, turningOn, turningOff, others, interrupting, blocking, disturbing);
-/** From within a round trip to longer than any deadline. */
+/** From less than a round trip to more than any deadline. */
 const pauseMs = fc.constantFrom(0, 10, 40, 200, 1_000, 8_000, 70_000);
 const kinds = fc.oneof(
   { weight: 3, arbitrary: fc.constant(['socket', 'events'] as const) },
@@ -93,9 +93,9 @@ const kinds = fc.oneof(
 
 interface Story {
   readonly seed: number;
-  /** What each client may use. */
+  /** The transports of each client. */
   readonly transports: readonly (readonly Transport['kind'][])[];
-  /** What happens, each followed by a pause. */
+  /** Steps, each followed by a pause. */
   readonly steps: readonly (readonly [Step, number])[];
   /** Until this step no socket gets through. */
   readonly socketsFrom: number;
@@ -118,7 +118,7 @@ async function run({ seed, transports, steps, socketsFrom }: Story): Promise<Sim
 }
 
 describe('clients of a simulated gateway', () => {
-  test('whatever breaks, all end with its counts, and each operation counts once or not at all as its client was told', async () => {
+  test('after any faults all clients show the counts of the gateway, and each operation counts as its outcome says', async () => {
     await fc.assert(
       fc.asyncProperty(stories(anything), async (story) => {
         const world = await run(story);
@@ -131,13 +131,13 @@ describe('clients of a simulated gateway', () => {
           if (typeof value === 'number') expect(applied).toBeLessThan(2);
           expect(['done', 'BAD_REQUEST', 'OUTCOME_UNKNOWN']).toContain(outcome);
         }
-        for (const { live, actor, kinds: used, changes: told } of world.pages) {
+        for (const { live, actor, kinds: used, changes: changesByPost } of world.pages) {
           expect(live.state).toBe('synced');
-          for (const [id, changes] of told) {
+          for (const [id, changes] of changesByPost) {
             const { likes, saves, views, shares } = world.gateway.update(id) as unknown as Record<string, number>;
             const last = changes.at(-1)!;
             expect(last.counts).toMatchObject({ likes, saves, views, shares });
-            // Streams don't tell what is on.
+            // Event streams don't deliver toggles.
             if (used[0] === 'socket') expect(last.mine).toEqual(world.gateway.mine(id, actor).sort());
           }
         }
@@ -146,17 +146,17 @@ describe('clients of a simulated gateway', () => {
     );
   });
 
-  test('while everything grows and nothing is refused for good, each operation counts and no number falls, whatever interrupts', async () => {
+  test('while all counts grow and no error is final, each operation counts and no number falls, whatever interrupts', async () => {
     await fc.assert(
       fc.asyncProperty(stories(growing), async (story) => {
         const world = await run(story);
-        // Those that are hidden stay so.
-        await world.heal(QUIET_MS);
+        // Hidden pages stay hidden.
+        await world.heal(IDLE_MS);
         for (const { outcome } of world.operations) expect(outcome).toBe('done');
-        for (const { changes: told, actor } of world.pages) {
-          for (const { delta } of [...told.values()].flat()) {
+        for (const { changes: changesByPost, actor } of world.pages) {
+          for (const { delta } of [...changesByPost.values()].flat()) {
             for (const [metric, by] of Object.entries(delta)) {
-              // Of two tabs of one actor each shows its own like, until it hears of the other's.
+              // Two tabs of one actor each show their own like, until they receive the other's.
               if (TALLIES.includes(metric) || actor === 'bob') expect(by).toBeGreaterThan(0);
             }
           }
@@ -166,7 +166,7 @@ describe('clients of a simulated gateway', () => {
     );
   });
 
-  test('who looks at the page again, or has a network again, is not kept waiting', async () => {
+  test('a client reconnects at once when its page is shown again or its network is back', async () => {
     const both = ['socket', 'events'] as const;
     const { clock, network, pages } = new SimulatedWorld(1, [both, both, both]);
     const [shown] = pages as [SimulatedPage];
@@ -180,7 +180,7 @@ describe('clients of a simulated gateway', () => {
     expect(shown.live.state).toBe('synced');
   });
 
-  test('but for as long as the gateway has asked for', async () => {
+  test('a client whose page is shown again waits for the retryAfterMs of a bye', async () => {
     const both = ['socket', 'events'] as const;
     const { clock, network, pages } = new SimulatedWorld(1, [both, both, both]);
     const [shown] = pages as [SimulatedPage];
@@ -194,13 +194,13 @@ describe('clients of a simulated gateway', () => {
     expect(shown.live.state).toBe('synced');
   });
 
-  test('a client that is closed leaves no timer and no connection behind', async () => {
+  test('a closed client leaves no timer and no connection behind', async () => {
     await fc.assert(
       fc.asyncProperty(stories(anything), async (story) => {
         const world = await run(story);
         for (const { live } of world.pages) live.close();
         expect(world.network.connections.size).toBe(0);
-        await world.clock.advance(QUIET_MS);
+        await world.clock.advance(IDLE_MS);
         expect(world.clock.timers).toBe(0);
         expect(world.operations.every(({ outcome }) => outcome !== undefined)).toBe(true);
       }),

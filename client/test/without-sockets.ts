@@ -3,21 +3,21 @@ import { createServer, type IncomingMessage, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connect, type Socket } from 'node:net';
 
-/** A proxy in front of a gateway that passes HTTP and, until it is told otherwise, no WebSocket. */
-export interface Proxy {
+/** A proxy in front of a gateway that forwards HTTP, and WebSockets only after `allowSockets`. */
+export interface SocketlessProxy {
   readonly url: string;
-  /** Upgrades that were asked for. */
+  /** Upgrade requests, forwarded or not. */
   readonly upgrades: number;
-  /** WebSockets and event streams that are open. */
+  /** Open WebSockets and event streams. */
   readonly sockets: number;
   readonly streams: number;
   allowSockets(): void;
-  /** Also those that are open. */
+  /** Also closes open ones. */
   blockSockets(): void;
   close(): Promise<void>;
 }
 
-export async function proxyWithoutSockets(port: number): Promise<Proxy> {
+export async function startSocketlessProxy(port: number): Promise<SocketlessProxy> {
   let upgrades = 0;
   let allowed = false;
   const sockets = new Set<Socket>();
@@ -39,7 +39,7 @@ export async function proxyWithoutSockets(port: number): Promise<Proxy> {
   server.on('upgrade', (incoming, client: Socket, head) => {
     upgrades++;
     if (!allowed) return client.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n');
-    join(client, incoming, head, port);
+    pipeBoth(client, incoming, head, port);
     sockets.add(client);
     client.on('close', () => sockets.delete(client));
   });
@@ -73,8 +73,8 @@ export async function proxyWithoutSockets(port: number): Promise<Proxy> {
   };
 }
 
-/** Passes everything on, both ways, beginning with the request for a WebSocket. */
-function join(client: Socket, { url, headers }: IncomingMessage, head: Buffer, port: number): void {
+/** Forwards bytes in both directions, starting with the upgrade request. */
+function pipeBoth(client: Socket, { url, headers }: IncomingMessage, head: Buffer, port: number): void {
   const gateway = connect(port, '127.0.0.1');
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${String(value)}`);
   gateway.write(`GET ${url ?? '/'} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`);

@@ -7,8 +7,8 @@ import { ROOT } from '../support/gateway-process.js';
 
 const CRUISER = join(ROOT, 'node_modules/dependency-cruiser/bin/dependency-cruise.mjs');
 
-/** @returns the rules that a project of just these files breaks, one entry a file and rule */
-function brokenRules(files: Record<string, string>): string[] {
+/** @returns the rules that a project of these files breaks, one entry a file and rule */
+function findBrokenRules(files: Record<string, string>): string[] {
   const project = mkdtempSync(join(tmpdir(), 'tallycast-imports-'));
   try {
     for (const shared of ['.dependency-cruiser.cjs', 'tsconfig.json', 'package.json']) {
@@ -19,7 +19,7 @@ function brokenRules(files: Record<string, string>): string[] {
       mkdirSync(join(project, dirname(path)), { recursive: true });
       writeFileSync(join(project, path), text);
     }
-    // The exit code is the number of violations; what they are is in the output either way.
+    // The exit code is the number of violations; the output lists them.
     const script = `"${process.execPath}" ${CRUISER} --output-type json src || true`;
     const options = { cwd: project, encoding: 'utf8', maxBuffer: 64 * 2 ** 20 } as const;
     const output = JSON.parse(execFileSync('bash', ['-c', script], options)) as {
@@ -31,9 +31,9 @@ function brokenRules(files: Record<string, string>): string[] {
   }
 }
 
-// That the project itself breaks no rule, `npm run check` finds out.
-test('the rules for imports find each import against the direction', () => {
-  const rules = brokenRules({
+// `npm run check` applies the rules to the project itself.
+test('the rules for imports find each import against the allowed direction', () => {
+  const rules = findBrokenRules({
     'src/main.ts': "export * from './counters/planted.js';\nexport * from './store/disk/store.js';\n",
     'src/counters/planted.ts': "export { Ingest } from '../ingest/ingest.js';\n",
     'src/ingest/ingest.ts': "export { Store } from '../store/disk/store.js';\nexport const Ingest = 1;\n",

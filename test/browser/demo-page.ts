@@ -1,16 +1,16 @@
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { newContext } from '../support/chromium.js';
-import { isLive } from './windows.js';
+import { untilSynced } from './windows.js';
 
 export const DESKTOP = { width: 1280, height: 800 };
 
 export interface Window {
   readonly page: Page;
-  /** Errors of the console, violations of the content security policy among them. */
+  /** Errors on the console, including violations of the content security policy. */
   readonly complaints: readonly string[];
 }
 
-/** A window of another person, on this page of the gateway's, connected. */
+/** Opens a page of the gateway in a window of a new person, and waits until it is synced. */
 export async function openPage(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<Window> {
   const context = await newContext(browser, { viewport: DESKTOP, ...options });
   const page = await context.newPage();
@@ -21,11 +21,11 @@ export async function openPage(browser: Browser, url: string, options: BrowserCo
   page.on('pageerror', (error) => complaints.push(error.message));
   await page.addInitScript(COLLECT_MOVED);
   await page.goto(url);
-  await isLive(page);
+  await untilSynced(page);
   return { page, complaints };
 }
 
-/** Names whatever moved in any frame, inside widgets, too. */
+/** Collects the names of all animations in any frame, inside widgets, too. */
 const COLLECT_MOVED = `
   globalThis.moved = new Set();
   (function look() {
@@ -38,7 +38,7 @@ const COLLECT_MOVED = `
   })();
 `;
 
-export function moved(page: Page): Promise<string[]> {
+export function readMoved(page: Page): Promise<string[]> {
   return page.evaluate('[...moved]');
 }
 
@@ -47,8 +47,8 @@ interface Counts {
   readonly views: number;
 }
 
-/** What the gateway tells anybody over HTTP, summed over the posts. */
-export async function counted(gateway: string, posts: readonly string[]): Promise<Counts> {
+/** Reads the counts over HTTP, summed over the posts. */
+export async function readTotals(gateway: string, posts: readonly string[]): Promise<Counts> {
   const answer = await fetch(`${gateway}/v1/counts?posts=${posts.join()}`);
   const { counts } = (await answer.json()) as { counts: readonly Counts[] };
   const sum = (metric: keyof Counts): number => counts.reduce((total, post) => total + post[metric], 0);
@@ -61,14 +61,14 @@ export async function likeOverHttp(gateway: string, post: string): Promise<void>
   await fetch(`${gateway}/v1/${post}/likes`, { method: 'PUT', headers, body });
 }
 
-/** Subscriptions to posts, of all connections together, as the gateway counts them. */
-export async function subscriptions(gateway: string): Promise<number> {
+/** Reads the number of subscriptions to posts from the gateway's metrics. */
+export async function countSubscriptions(gateway: string): Promise<number> {
   const metrics = await (await fetch(`${gateway}/metrics`)).text();
   return Number(/^tallycast_viewers\{of="connections"\} (\d+)/m.exec(metrics)?.[1]);
 }
 
-export function has(page: Page, testId: string, value: string): Promise<void> {
-  return page.locator(`[data-testid=${testId}]${value}`).waitFor();
+export function untilHas(page: Page, testId: string, readValue: string): Promise<void> {
+  return page.locator(`[data-testid=${testId}]${readValue}`).waitFor();
 }
 
 export async function value(page: Page, testId: string): Promise<number> {

@@ -7,23 +7,23 @@ import { launchChromium } from '../support/chromium.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
 import {
-  counted,
+  readTotals,
   DESKTOP,
-  has,
+  untilHas,
   likeOverHttp,
-  moved,
+  readMoved,
   openPage,
-  subscriptions,
+  countSubscriptions,
   value,
   type Window,
 } from './demo-page.js';
-import { all, closeWindows } from './windows.js';
+import { forAll, closeWindows } from './windows.js';
 
 const PHONE = { width: 390, height: 844 };
-/** How far around the window posts may be watched: its own height. */
+/** Distance around the window within which posts may be watched: its own height. */
 const MARGIN_PX = DESKTOP.height;
 const SCROLL_PX = 10_000;
-/** Made like those before them, and too many for axe to look at each. */
+/** Equal to those before them, and too many for axe to check each. */
 const MORE_POSTS = '.stories li:nth-child(n + 13)';
 
 let browser: Browser;
@@ -44,18 +44,18 @@ function open(path: string, options?: BrowserContextOptions): Promise<Window> {
   return openPage(browser, gateway.url + path, options);
 }
 
-async function violations(page: Page): Promise<string[]> {
+async function findViolations(page: Page): Promise<string[]> {
   await page.evaluate(axe);
   await page.evaluate(`for (const post of document.querySelectorAll('${MORE_POSTS}')) post.remove()`);
   const { violations: found } = await page.evaluate<AxeResults>('axe.run()');
   return found.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id}: ${target.join()}`));
 }
 
-/** On each page, what makes numbers change; resolves when they have. */
+/** Changes numbers on each page; resolves when they have changed. */
 const CHANGES: Readonly<Record<string, (page: Page) => Promise<void>>> = {
   '/': async (page) => {
     await page.locator('live-like').click();
-    await has(page, 'state', '[data-state=synced]');
+    await untilHas(page, 'state', '[data-state=synced]');
     await likeOverHttp(gateway.url, 'welcome');
     await page.locator('live-like[data-count="2"]').waitFor();
   },
@@ -71,12 +71,12 @@ const CHANGES: Readonly<Record<string, (page: Page) => Promise<void>>> = {
   },
   '/cable/': async (page) => {
     await page.getByTestId('view-ann').click();
-    await has(page, 'views-bob', '[data-count="1"]');
+    await untilHas(page, 'views-bob', '[data-count="1"]');
     await page.getByTestId('pull-ann').click();
     await page.getByTestId('view-ann').click();
-    await has(page, 'waiting-ann', '[data-value="1"]');
+    await untilHas(page, 'waiting-ann', '[data-value="1"]');
     await page.getByTestId('pull-ann').click();
-    await has(page, 'views-bob', '[data-count="2"]');
+    await untilHas(page, 'views-bob', '[data-count="2"]');
   },
 };
 
@@ -89,35 +89,35 @@ describe.each(Object.keys(CHANGES))('%s', (path) => {
 
   afterAll(() => closeWindows(browser));
 
-  test('moves nothing under reduced motion while numbers change', async () => {
+  test('the page moves nothing under reduced motion while numbers change', async () => {
     await CHANGES[path]!(window.page);
-    expect(await moved(window.page)).toEqual([]);
+    expect(await readMoved(window.page)).toEqual([]);
   });
 
   test.each([
     ['light', 'a desktop', DESKTOP],
     ['dark', 'a phone', PHONE],
-  ] as const)('axe finds nothing when it is %s, on %s', async (colorScheme, _device, size) => {
+  ] as const)('axe finds no violation on the %s page on %s', async (colorScheme, _device, size) => {
     await window.page.emulateMedia({ colorScheme });
     await window.page.setViewportSize(size);
-    expect(await violations(window.page)).toEqual([]);
+    expect(await findViolations(window.page)).toEqual([]);
   });
 
-  test('nothing is wider than a phone', async () => {
+  test('the page is no wider than a phone', async () => {
     await window.page.setViewportSize(PHONE);
     expect(await window.page.evaluate('document.documentElement.scrollWidth')).toBe(PHONE.width);
   });
 
-  test('the console has no error, and no violation of the content security policy', () => {
+  test('the console has no error and no violation of the content security policy', () => {
     expect(window.complaints).toEqual([]);
   });
 });
 
-test('the page of regions says how to start them where there are none', async () => {
+test('the page of regions explains how to start them if no drill runs', async () => {
   const { page, complaints } = await open('/regions/');
   await page.getByText('npm run drill -- --page starts three regions').waitFor();
   expect(await page.getByTestId('pane-eu').isVisible()).toBe(false);
-  expect(await violations(page)).toEqual([]);
+  expect(await findViolations(page)).toEqual([]);
   expect(complaints).toEqual([]);
   await closeWindows(browser);
 });
@@ -125,18 +125,18 @@ test('the page of regions says how to start them where there are none', async ()
 describe('the article', () => {
   afterEach(() => closeWindows(browser));
 
-  test('numbers roll where motion is welcome', async () => {
+  test('numbers roll if motion is allowed', async () => {
     const { page } = await open('/?post=rolling');
     await page.locator('live-like[data-count="0"]').waitFor();
     await page.locator('live-like').scrollIntoViewIfNeeded();
-    // Whatever moves for a shorter time than a slow machine takes for a frame is not seen.
+    // An animation shorter than a frame of a slow machine is missed, so try again.
     await until(async () => {
       await likeOverHttp(gateway.url, 'rolling');
-      return (await moved(page)).length > 0;
+      return (await readMoved(page)).length > 0;
     }, 'something moved');
   });
 
-  test('the article copies the code of its own post', async () => {
+  test('the copy button copies the code of the shown post', async () => {
     const { page } = await open('/?post=copied');
     await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
     await page.getByRole('button', { name: 'Copy' }).click();
@@ -157,7 +157,7 @@ describe('the feed', () => {
     readonly atEnd: boolean;
   }
 
-  function sight(page: Page): Promise<Sight> {
+  function readSight(page: Page): Promise<Sight> {
     return page.evaluate<Sight>(`(() => {
       const within = (margin) => [...document.querySelectorAll('live-like')].filter((widget) => {
         const { top, bottom } = widget.getBoundingClientRect();
@@ -173,21 +173,24 @@ describe('the feed', () => {
     })()`);
   }
 
-  test('scrolled to its end, watches the posts in sight and those close to them at every stop', async () => {
+  test('a feed that is scrolled to its end watches only posts in view and close to it at every stop', async () => {
     const { page } = await open('/feed/');
     const isRight = async (): Promise<boolean> => {
-      const { near, visible, answered } = await sight(page);
+      const { near, visible, answered } = await readSight(page);
       return visible > 0 && answered === visible && (await value(page, 'watched')) <= near;
     };
     let stops = 0;
     do {
       await page.evaluate(`scrollBy(0, ${SCROLL_PX})`);
-      await until(isRight, 'those in sight are live, and no more are watched than those near');
+      await until(isRight, 'all posts in view are live, and only posts close to it are watched');
       stops++;
-    } while (!(await sight(page)).atEnd);
+    } while (!(await readSight(page)).atEnd);
     expect(stops).toBeGreaterThan(5);
     const watched = await value(page, 'watched');
-    await until(async () => (await subscriptions(gateway.url)) === watched, 'the gateway watches those for it');
+    await until(
+      async () => (await countSubscriptions(gateway.url)) === watched,
+      'the gateway counts as many subscriptions',
+    );
   });
 });
 
@@ -196,57 +199,57 @@ describe('the wall', () => {
 
   const POSTS = Array.from({ length: 12 }, (_, i) => `story-${i + 1}`);
 
-  test('a burst moves every figure of every window, and ends by itself with exact totals', async () => {
+  test('a burst changes every figure of every window, and ends by itself with exact totals', async () => {
     const { page } = await open('/wall/');
     const { page: other } = await open('/wall/');
-    const before = await counted(gateway.url, POSTS);
+    const before = await readTotals(gateway.url, POSTS);
     await page.getByTestId('burst-20').click();
-    await has(page, 'burst', '[data-readers="20"]');
+    await untilHas(page, 'burst', '[data-readers="20"]');
     for (const figure of ['acknowledged', 'counted', 'frames', 'acknowledged-ms', 'screen-ms']) {
       await until(async () => (await value(page, figure)) > 0, `${figure} is measured`);
     }
     for (const figure of ['counted', 'frames']) {
-      await until(async () => (await value(other, figure)) > 0, `${figure} is measured beside it`);
+      await until(async () => (await value(other, figure)) > 0, `${figure} is measured in the other window`);
     }
     // Each window watches each post.
     await until(async () => (await value(other, 'viewers')) > 2 * POSTS.length, 'readers are viewers');
-    await has(page, 'burst', '[data-readers="0"]');
-    await all([page, other], (one) => has(one, 'viewers', `[data-value="${2 * POSTS.length}"]`));
-    const after = await counted(gateway.url, POSTS);
+    await untilHas(page, 'burst', '[data-readers="0"]');
+    await forAll([page, other], (one) => untilHas(one, 'viewers', `[data-value="${2 * POSTS.length}"]`));
+    const after = await readTotals(gateway.url, POSTS);
     expect(after.views).toBeGreaterThan(before.views);
-    await all([page, other], (one) => has(one, 'total-likes', `[data-value="${after.likes}"]`));
-    await all([page, other], (one) => has(one, 'total-views', `[data-value="${after.views}"]`));
+    await forAll([page, other], (one) => untilHas(one, 'total-likes', `[data-value="${after.likes}"]`));
+    await forAll([page, other], (one) => untilHas(one, 'total-views', `[data-value="${after.views}"]`));
   });
 });
 
 describe('the cable', () => {
   afterEach(() => closeWindows(browser));
 
-  test('pulled, both sides go on by themselves; plugged in, both agree with the gateway', async () => {
+  test('both sides continue while a cable is pulled, and agree with the gateway when it is plugged in', async () => {
     const { page } = await open('/cable/?post=pulled');
-    for (const who of ['ann', 'bob']) await has(page, `state-${who}`, '[data-state=synced]');
+    for (const who of ['ann', 'bob']) await untilHas(page, `state-${who}`, '[data-state=synced]');
     await page.getByTestId('pull-ann').click();
-    await has(page, 'pull-ann', '[aria-pressed=true]');
-    await has(page, 'state-ann', '[data-state=syncing]');
+    await untilHas(page, 'pull-ann', '[aria-pressed=true]');
+    await untilHas(page, 'state-ann', '[data-state=syncing]');
     for (const action of ['like-ann', 'view-ann', 'view-ann', 'like-bob', 'view-bob']) {
       await page.getByTestId(action).click();
     }
-    await has(page, 'confirmed-views', '[data-count="1"]');
-    await has(page, 'confirmed-likes', '[data-count="1"]');
-    await has(page, 'waiting-ann', '[data-value="3"]');
-    await has(page, 'views-ann', '[data-count="2"]');
-    await has(page, 'views-bob', '[data-count="1"]');
-    expect(await counted(gateway.url, ['pulled'])).toEqual({ likes: 1, views: 1 });
+    await untilHas(page, 'gateway-views', '[data-count="1"]');
+    await untilHas(page, 'gateway-likes', '[data-count="1"]');
+    await untilHas(page, 'waiting-ann', '[data-value="3"]');
+    await untilHas(page, 'views-ann', '[data-count="2"]');
+    await untilHas(page, 'views-bob', '[data-count="1"]');
+    expect(await readTotals(gateway.url, ['pulled'])).toEqual({ likes: 1, views: 1 });
 
     await page.getByTestId('pull-ann').click();
-    for (const likes of ['confirmed-likes', 'likes-ann', 'likes-bob']) await has(page, likes, '[data-count="2"]');
-    for (const views of ['confirmed-views', 'views-ann', 'views-bob']) await has(page, views, '[data-count="3"]');
-    await has(page, 'waiting-ann', '[data-value="0"]');
+    for (const likes of ['gateway-likes', 'likes-ann', 'likes-bob']) await untilHas(page, likes, '[data-count="2"]');
+    for (const views of ['gateway-views', 'views-ann', 'views-bob']) await untilHas(page, views, '[data-count="3"]');
+    await untilHas(page, 'waiting-ann', '[data-value="0"]');
     await page.getByText('All three agree.').waitFor();
-    expect(await counted(gateway.url, ['pulled'])).toEqual({ likes: 2, views: 3 });
+    expect(await readTotals(gateway.url, ['pulled'])).toEqual({ likes: 2, views: 3 });
   });
 
-  test('is pulled and plugged in by the keyboard, too', async () => {
+  test('a cable is pulled and plugged in by the keyboard', async () => {
     const { page } = await open('/cable/?post=keyboard');
     await page.getByTestId('pull-bob').focus();
     await page.keyboard.press('Enter');

@@ -10,7 +10,7 @@ import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gat
 import { installClient } from '../support/packed-client.js';
 import { serveFiles, type StaticServer } from '../support/static-server.js';
 
-/** What the examples say to put one's own in place of. */
+/** The address in the examples that users replace by their own. */
 const ADDRESS = 'http://127.0.0.1:3000';
 
 let directory: string;
@@ -20,7 +20,7 @@ let gateway: GatewayProcess;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'tallycast-examples-'));
-  // As docs/client.md has it, and nothing more allowed.
+  // The policy of docs/client.md, which allows nothing more.
   server = await serveFiles(directory, () => ({
     'Content-Security-Policy': `default-src 'self'; script-src 'self' ${gateway.url}; connect-src ${gateway.url} ws://127.0.0.1:${gateway.port}`,
   }));
@@ -40,7 +40,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** Two people look at the page; what their browsers complain about. */
+/** Opens the page for two people, and collects the warnings and errors of their consoles. */
 async function openTwice(path: string): Promise<{ ann: Page; bob: Page; complaints: string[] }> {
   const complaints: string[] = [];
   const open = async (): Promise<Page> => {
@@ -61,7 +61,7 @@ async function putInAddress(file: string): Promise<void> {
   await writeFile(join(directory, file), text.replaceAll(ADDRESS, gateway.url));
 }
 
-test('plain.html, on a server of its own with its own content security policy', async () => {
+test('plain.html works from another server with its own content security policy', async () => {
   await putInAddress('plain.html');
   const { ann, bob, complaints } = await openTwice('/plain.html');
   const both = (selector: string): Promise<unknown> =>
@@ -76,7 +76,7 @@ test('plain.html, on a server of its own with its own content security policy', 
   expect(complaints).toEqual([]);
 });
 
-test('the React application, built against the packed package', async () => {
+test('the React application works when it is built against the packed package', async () => {
   const application = join(directory, 'react');
   await installClient(application);
   await putInAddress('react/main.tsx');

@@ -12,7 +12,7 @@ import { installClient } from '../support/packed-client.js';
 import { serveFiles, type StaticServer } from '../support/static-server.js';
 import { until } from '../support/until.js';
 
-/** In the page. */
+/** Exists in the page. */
 declare const page: ReactPageControls;
 
 let directory: string;
@@ -29,7 +29,7 @@ beforeAll(async () => {
     '<!doctype html><ul id="root"></ul><script type="module" src="/react-page.tsx"></script>',
   );
   const vite = join(ROOT, 'node_modules', 'vite', 'bin', 'vite.js');
-  // React's checks, and the double mount of StrictMode, are in its development build alone.
+  // Only React's development build has its checks and the double mount of StrictMode.
   const args = [vite, 'build', directory, '--mode', 'development', '--logLevel', 'warn'];
   await promisify(execFile)(process.execPath, args, { env: { ...process.env, NODE_ENV: 'development' } });
   server = await serveFiles(join(directory, 'dist'));
@@ -48,7 +48,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** A person's window, of another origin than the gateway's, with what the page complains about. */
+/** Opens a person's window on another origin than the gateway's, and collects the page's warnings and errors. */
 async function openWindow(): Promise<{ window: Page; complaints: string[] }> {
   const window = await (await newContext(browser)).newPage();
   const complaints: string[] = [];
@@ -61,100 +61,100 @@ async function openWindow(): Promise<{ window: Page; complaints: string[] }> {
   return { window, complaints };
 }
 
-async function mounted(posts: readonly string[]): Promise<Page> {
+async function openMounted(posts: readonly string[]): Promise<Page> {
   const { window } = await openWindow();
   await window.evaluate((posts) => page.mount(posts), posts);
   return window;
 }
 
-function shown(window: Page, post: string, what: 'likes' | 'views' | 'live', count: number): Promise<void> {
+function untilShown(window: Page, post: string, what: 'likes' | 'views' | 'live', count: number): Promise<void> {
   return window.locator(`[data-post="${post}"][data-${what}="${count}"]`).first().waitFor();
 }
 
-/** Somebody else likes it. */
-async function likedBy(actor: string, post: string): Promise<void> {
+/** Likes the post as another actor. */
+async function likeAs(actor: string, post: string): Promise<void> {
   const headers = { 'Actor-Id': actor, 'Content-Type': 'application/json' };
   const url = `${gateway.url}/v1/${post}/likes`;
   const { status } = await fetch(url, { method: 'PUT', headers, body: '{"action":"increment"}' });
   expect(status).toBe(200);
 }
 
-async function counted(post: string): Promise<{ views: number; live: number }> {
+async function readCounts(post: string): Promise<{ views: number; live: number }> {
   const response = await fetch(`${gateway.url}/v1/counts?posts=${post}`);
   return ((await response.json()) as { counts: { views: number; live: number }[] }).counts[0]!;
 }
 
 describe('useLiveCounts', () => {
-  test('a like shows in both windows, is pressed in one, and goes when toggled back', async () => {
-    const [ann, bob] = [await mounted(['shared']), await mounted(['shared'])];
-    await Promise.all([ann, bob].map((window) => shown(window, 'shared', 'likes', 0)));
+  test('a like shows in both windows, is pressed in one, and disappears when it is toggled back', async () => {
+    const [ann, bob] = [await openMounted(['shared']), await openMounted(['shared'])];
+    await Promise.all([ann, bob].map((window) => untilShown(window, 'shared', 'likes', 0)));
     await ann.getByRole('button').click();
-    await Promise.all([ann, bob].map((window) => shown(window, 'shared', 'likes', 1)));
+    await Promise.all([ann, bob].map((window) => untilShown(window, 'shared', 'likes', 1)));
     await ann.getByRole('button', { pressed: true }).waitFor();
     await bob.getByRole('button', { pressed: false }).waitFor();
     await ann.getByRole('button').click();
-    await Promise.all([ann, bob].map((window) => shown(window, 'shared', 'likes', 0)));
+    await Promise.all([ann, bob].map((window) => untilShown(window, 'shared', 'likes', 0)));
   });
 
-  test('mounted twice by StrictMode it watches once, and unmounted not at all', async () => {
-    const window = await mounted(['strict', 'strict']);
-    await shown(window, 'strict', 'live', 1);
+  test('useLiveCounts watches once although StrictMode mounts twice, and not at all after unmounting', async () => {
+    const window = await openMounted(['strict', 'strict']);
+    await untilShown(window, 'strict', 'live', 1);
     expect(await window.evaluate(() => page.mounts())).toBe(2);
     await window.evaluate(() => page.unmount());
-    const isLeft = async (): Promise<boolean> => (await counted('strict')).live === 0;
+    const isLeft = async (): Promise<boolean> => (await readCounts('strict')).live === 0;
     await until(isLeft, 'the gateway counts no viewer');
   });
 
-  test('renders anew when its own post changes, and not when another does', async () => {
-    const window = await mounted(['quiet', 'busy']);
-    await shown(window, 'quiet', 'live', 1);
-    await shown(window, 'busy', 'live', 1);
+  test('a component renders again when its own post changes, and not when another does', async () => {
+    const window = await openMounted(['idle', 'busy']);
+    await untilShown(window, 'idle', 'live', 1);
+    await untilShown(window, 'busy', 'live', 1);
     const renders = (post: string): Promise<number> =>
       window.evaluate((post) => page.rendered.filter((each) => each.startsWith(post)).length, post);
-    const before = [await renders('quiet'), await renders('busy')];
+    const before = [await renders('idle'), await renders('busy')];
     for (const [i, actor] of ['ann', 'bob', 'cy'].entries()) {
-      await likedBy(actor, 'busy');
-      await shown(window, 'busy', 'likes', i + 1);
+      await likeAs(actor, 'busy');
+      await untilShown(window, 'busy', 'likes', i + 1);
     }
-    expect(await renders('quiet')).toBe(before[0]);
+    expect(await renders('idle')).toBe(before[0]);
     expect(await renders('busy')).toBeGreaterThan(before[1]!);
   });
 
-  test('gives the same functions at every render', async () => {
-    const window = await mounted(['stable']);
-    await shown(window, 'stable', 'likes', 0);
+  test('useLiveCounts returns the same functions at every render', async () => {
+    const window = await openMounted(['stable']);
+    await untilShown(window, 'stable', 'likes', 0);
     const before = await window.evaluate(() => page.functions('stable'));
-    await likedBy('ann', 'stable');
-    await shown(window, 'stable', 'likes', 1);
+    await likeAs('ann', 'stable');
+    await untilShown(window, 'stable', 'likes', 1);
     expect(await window.evaluate(() => page.functions('stable'))).toBe(before);
   });
 
-  test('given another post it never shows the counts of the one before', async () => {
-    for (const actor of ['ann', 'bob', 'cy']) await likedBy(actor, 'first');
-    const window = await mounted(['first']);
-    await shown(window, 'first', 'likes', 3);
+  test('a component with another post never shows the counts of the previous one', async () => {
+    for (const actor of ['ann', 'bob', 'cy']) await likeAs(actor, 'first');
+    const window = await openMounted(['first']);
+    await untilShown(window, 'first', 'likes', 3);
     await window.evaluate(() => page.show(['second']));
-    await shown(window, 'second', 'likes', 0);
+    await untilShown(window, 'second', 'likes', 0);
     const renders = await window.evaluate(() => page.rendered);
     expect(renders.filter((each) => each.startsWith('second'))).not.toContain('second:3');
     expect(renders).toContain('second:undefined');
   });
 
-  test('takes over what a server rendered, without a complaint of React', async () => {
+  test('useLiveCounts hydrates a server-rendered page without warnings of React', async () => {
     const { window, complaints } = await openWindow();
     await window.evaluate(() => page.hydrate(['viewed-on-server', 'second']));
-    await shown(window, 'viewed-on-server', 'views', 1);
-    await shown(window, 'second', 'likes', 0);
+    await untilShown(window, 'viewed-on-server', 'views', 1);
+    await untilShown(window, 'second', 'likes', 0);
     expect(await window.evaluate(() => page.mismatches)).toEqual([]);
     expect(complaints).toEqual([]);
   });
 });
 
-test('useView counts one view where StrictMode mounts twice, and one for each post that it is given', async () => {
-  const window = await mounted(['viewed']);
-  await shown(window, 'viewed', 'views', 1);
+test('useView counts one view although StrictMode mounts twice, and one for each further post', async () => {
+  const window = await openMounted(['viewed']);
+  await untilShown(window, 'viewed', 'views', 1);
   await window.evaluate(() => page.show(['viewed-next']));
-  await shown(window, 'viewed-next', 'views', 1);
-  // Operations of a client are counted in order, so a second view of the first post would be in by now.
-  expect((await counted('viewed')).views).toBe(1);
+  await untilShown(window, 'viewed-next', 'views', 1);
+  // A client's operations are counted in order, so a second view of the first post would be counted by now.
+  expect((await readCounts('viewed')).views).toBe(1);
 });

@@ -7,9 +7,9 @@ import { launchChromium, newContext } from '../support/chromium.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
 
-/** A name that its owner points at the gateway. */
+/** A host name whose owner points it at the gateway (DNS rebinding). */
 const REBOUND = 'rebound.test';
-/** A site that the gateway knows nothing of. On loopback, too: Chromium keeps pages of the Internet from what is there. */
+/** A site that the gateway does not allow. It is on loopback, too, because Chromium blocks pages of the Internet there. */
 const ELSEWHERE = 'elsewhere.test';
 let elsewhere = '';
 const site = createServer((_request, response) =>
@@ -38,12 +38,12 @@ afterAll(async () => {
   site.close();
 });
 
-async function countOf(path: string): Promise<number> {
+async function readCount(path: string): Promise<number> {
   const { count } = (await (await fetch(`${gateway.url}/v1/${path}`)).json()) as { count: number };
   return count;
 }
 
-/** The page, and what became of each request to the gateway, by path: its status, or why Chromium keeps that from the page. */
+/** Opens the page. @returns the outcome of each request to the gateway by path: its status, or Chromium's error */
 async function openElsewhere(body: string): Promise<Map<string, number | string>> {
   const page = await (await newContext(browser)).newPage();
   const outcomes = new Map<string, number | string>();
@@ -59,7 +59,7 @@ async function openElsewhere(body: string): Promise<Map<string, number | string>
   return outcomes;
 }
 
-test('pictures, scripts and frames of another site are refused, and nobody views by them', async () => {
+test('pictures, scripts and frames of another site are rejected and make no viewer', async () => {
   const { url } = gateway;
   const outcomes = await openElsewhere(`
     <img src="${url}/v1/stream?posts=seen">
@@ -68,14 +68,14 @@ test('pictures, scripts and frames of another site are refused, and nobody views
     <iframe src="${url}/v1/seen/live"></iframe>`);
   await until(() => outcomes.size === 4, 'four outcomes');
   expect(outcomes.get('/v1/seen/live')).toBe(403);
-  // Answered, and then kept from the page.
+  // The gateway rejects them, or Chromium blocks the response.
   for (const path of ['/v1/stream', '/v1/counts', '/socket.io/']) {
     expect(String(outcomes.get(path))).toMatch(/^403$|BLOCKED_BY_(RESPONSE|ORB)/);
   }
-  expect(await countOf('seen/live')).toBe(0);
+  expect(await readCount('seen/live')).toBe(0);
 });
 
-test('a page under a name that was pointed at the gateway acts neither over HTTP nor over a socket', async () => {
+test('a page under a rebound host name can act neither over HTTP nor over a socket', async () => {
   const page = await (await newContext(browser)).newPage();
   await page.goto(`http://${REBOUND}:${gateway.port}/healthz`);
   const outcomes = await page.evaluate(`(async () => {
@@ -87,10 +87,10 @@ test('a page under a name that was pointed at the gateway acts neither over HTTP
     return [put.status, posted.status];
   })()`);
   expect(outcomes).toEqual([403, 403]);
-  expect(await countOf('rebound/views')).toBe(0);
+  expect(await readCount('rebound/views')).toBe(0);
 });
 
-test('the page that the gateway serves at its address works, by every way', async () => {
+test('the page that the gateway serves works over HTTP, polling and event streams', async () => {
   const page = await (await newContext(browser)).newPage();
   await page.goto(`${gateway.url}/healthz`);
   const outcomes = await page.evaluate(`(async () => {

@@ -4,7 +4,7 @@ import { launchChromium } from '../support/chromium.js';
 import { closeClients, connect } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
-import { accessibilityFaults, holds, openWidgets, SCRIPT, slowMotion } from './widgets-page.js';
+import { findAccessibilityFaults, untilCount, openWidgets, SCRIPT, slowDownAnimations } from './widgets-page.js';
 
 let browser: Browser;
 let gateway: GatewayProcess;
@@ -23,84 +23,84 @@ afterAll(async () => {
   await stopAll();
 });
 
-function pressed(page: Page, isPressed: boolean): Promise<void> {
+function untilPressed(page: Page, isPressed: boolean): Promise<void> {
   return page.getByRole('button', { name: 'Like', exact: true, pressed: isPressed }).waitFor();
 }
 
 describe('the like button', () => {
-  test('it is reached by Tab and turned by Enter and Space', async () => {
+  test('the like button gets the focus by Tab and toggles by Enter and Space', async () => {
     const { page } = await openWidgets(browser, gateway.url, `${SCRIPT}<live-like post="keys"></live-like>`);
-    await holds(page, 'live-like', 0);
+    await untilCount(page, 'live-like', 0);
     await page.keyboard.press('Tab');
     expect(await page.evaluate('document.activeElement.localName')).toBe('live-like');
     await page.keyboard.press('Enter');
-    await pressed(page, true);
-    await holds(page, 'live-like', 1);
+    await untilPressed(page, true);
+    await untilCount(page, 'live-like', 1);
     await page.keyboard.press('Space');
-    await pressed(page, false);
-    await holds(page, 'live-like', 0);
+    await untilPressed(page, false);
+    await untilCount(page, 'live-like', 0);
   });
 
-  test('its name is in the words of the page, and holds no number', async () => {
+  test('the name of the like button is the label of the page, without the number', async () => {
     const body = `${SCRIPT}<live-like post="named" label="Gefällt mir"></live-like>`;
     const { page } = await openWidgets(browser, gateway.url, body);
-    await holds(page, 'live-like', 0);
+    await untilCount(page, 'live-like', 0);
     expect(await page.locator('live-like').ariaSnapshot()).toBe('- text: "0"\n- button "Gefällt mir"\n- status');
     await page.evaluate("widgets()[0].setAttribute('label', 'Me gusta')");
     await page.getByRole('button', { name: 'Me gusta', exact: true }).waitFor();
   });
 
-  test("what one's own like led to is said, and what others do is not", async () => {
+  test("a screen reader announces the result of the user's own like, and not likes of others", async () => {
     const { page } = await openWidgets(browser, gateway.url, `${SCRIPT}<live-like post="said"></live-like>`);
-    await holds(page, 'live-like', 0);
-    await page.evaluate(`globalThis.said = [];
-      new MutationObserver((records) => said.push(...records.map(({ target }) => target.textContent)))
+    await untilCount(page, 'live-like', 0);
+    await page.evaluate(`globalThis.announced = [];
+      new MutationObserver((records) => announced.push(...records.map(({ target }) => target.textContent)))
         .observe(widgets()[0].shadowRoot.querySelector('[role=status]'), { childList: true })`);
     for (let i = 0; i < 3; i++) await connect(gateway.url).emitWithAck('like', { post: 'said' });
-    await holds(page, 'live-like', 3);
+    await untilCount(page, 'live-like', 3);
     for (let i = 0; i < 3; i++) await page.getByRole('button').click();
-    await holds(page, 'live-like', 4);
+    await untilCount(page, 'live-like', 4);
     await page.getByRole('status').filter({ hasText: 'Like: 4' }).waitFor();
     await page.getByRole('status').filter({ hasNotText: 'Like' }).waitFor({ state: 'attached' });
-    expect(await page.evaluate('said')).toEqual(['Like: 4', '']);
+    expect(await page.evaluate('announced')).toEqual(['Like: 4', '']);
   });
 });
 
-test.each(['light', 'dark'] as const)('axe finds nothing wrong with a page of widgets, %s', async (colorScheme) => {
+test.each(['light', 'dark'] as const)('axe finds no violation on a %s page of widgets', async (colorScheme) => {
   const body = `${SCRIPT}<main><h1>Widgets</h1><p><live-like post="axe"></live-like> <live-like post="axe2">7</live-like>
     <live-count post="axe" metric="views">5</live-count> views, <live-viewers post="axe"></live-viewers> watching</p></main>`;
   const { page, complaints } = await openWidgets(browser, gateway.url, body, { colorScheme });
-  await holds(page, 'live-viewers', 1);
+  await untilCount(page, 'live-viewers', 1);
   await page.getByRole('button').first().click();
-  await pressed(page, true);
-  expect(await accessibilityFaults(page)).toEqual([]);
+  await untilPressed(page, true);
+  expect(await findAccessibilityFaults(page)).toEqual([]);
   expect(await complaints()).toEqual([]);
 });
 
 describe('motion', () => {
-  /** How many digits rolled at most in any frame until the post has its next ten views. */
-  async function rolledMost(page: Page, post: string, from: number): Promise<number> {
+  /** @returns the largest number of digits that rolled in any frame until the post had its next ten views */
+  async function countRollingDigits(page: Page, post: string, from: number): Promise<number> {
     await page.evaluate(`globalThis.most = 0; globalThis.watching = true;
       const look = () => { most = Math.max(most, animations().length); if (watching) requestAnimationFrame(look); };
       look()`);
     const socket = connect(gateway.url);
     for (let i = 0; i < 10; i++) {
       await socket.emitWithAck('view', { post });
-      await holds(page, 'live-count', from + i + 1);
+      await untilCount(page, 'live-count', from + i + 1);
     }
     await page.evaluate('watching = false');
     return page.evaluate<number>('most');
   }
 
-  test('digits roll, unless the reader prefers reduced motion, also from one moment to the next', async () => {
+  test('digits roll unless the user prefers reduced motion, even if that changes during a roll', async () => {
     const body = `${SCRIPT}<live-count post="moved" metric="views"></live-count>`;
     const { page } = await openWidgets(browser, gateway.url, body, { reducedMotion: 'reduce' });
-    await holds(page, 'live-count', 0);
-    expect(await rolledMost(page, 'moved', 0)).toBe(0);
+    await untilCount(page, 'live-count', 0);
+    expect(await countRollingDigits(page, 'moved', 0)).toBe(0);
     await page.emulateMedia({ reducedMotion: 'no-preference' });
-    expect(await rolledMost(page, 'moved', 10)).toBeGreaterThan(0);
-    await until(async () => (await page.evaluate('animations().length')) === 0, 'all is at rest');
-    await slowMotion(page);
+    expect(await countRollingDigits(page, 'moved', 10)).toBeGreaterThan(0);
+    await until(async () => (await page.evaluate('animations().length')) === 0, 'no digit rolls');
+    await slowDownAnimations(page);
     await page.evaluate(`void (globalThis.caught = new Promise((resolve) => {
       const look = () => {
         for (const animation of animations()) animation.pause();
@@ -111,18 +111,18 @@ describe('motion', () => {
     await connect(gateway.url).emitWithAck('view', { post: 'moved' });
     await page.evaluate('caught');
     await page.emulateMedia({ reducedMotion: 'reduce' });
-    await until(async () => (await page.evaluate('animations().length')) === 0, 'what rolled has stopped');
+    await until(async () => (await page.evaluate('animations().length')) === 0, 'the roll has stopped');
     expect(await page.locator('live-count [part=number]').innerText()).toBe('21');
-    expect(await rolledMost(page, 'moved', 21)).toBe(0);
+    expect(await countRollingDigits(page, 'moved', 21)).toBe(0);
   });
 
-  test('what is out of view does not roll', async () => {
+  test('digits out of view do not roll', async () => {
     const gap = '<p class="row"></p>'.repeat(20);
     const body = `${SCRIPT}${gap}<live-count post="unseen" metric="views"></live-count>`;
     const { page } = await openWidgets(browser, gateway.url, body, { viewport: { width: 800, height: 700 } });
-    await holds(page, 'live-count', 0);
-    expect(await rolledMost(page, 'unseen', 0)).toBe(0);
+    await untilCount(page, 'live-count', 0);
+    expect(await countRollingDigits(page, 'unseen', 0)).toBe(0);
     await page.locator('live-count').scrollIntoViewIfNeeded();
-    expect(await rolledMost(page, 'unseen', 10)).toBeGreaterThan(0);
+    expect(await countRollingDigits(page, 'unseen', 10)).toBeGreaterThan(0);
   });
 });

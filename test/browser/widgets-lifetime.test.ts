@@ -3,17 +3,17 @@ import type { Browser, CDPSession, Page } from 'playwright-core';
 import { launchChromium } from '../support/chromium.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
-import { holds, openWidgets, SCRIPT } from './widgets-page.js';
+import { untilCount, openWidgets, SCRIPT } from './widgets-page.js';
 
 const POSTS = 300;
 const VIEWPORT = { width: 800, height: 800 };
 const ROW_PX = 40;
-/** As client/src/widgets/visibility.ts has it. */
+/** The margin of client/src/widgets/visibility.ts. */
 const MARGIN_PX = 400;
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const MOUNTS = 2_000 * SCALE;
 const MOUNTED_AT_ONCE = 250;
-/** Less than 2,000 elements could take; what compiled code and caches take varies by as much. */
+/** Less than 2,000 elements would take, and about the variation of compiled code and caches. */
 const HEAP_SLACK_BYTES = 1_000_000;
 
 let browser: Browser;
@@ -32,8 +32,8 @@ afterAll(async () => {
   await stopAll();
 });
 
-/** The posts that somebody watches. */
-async function watched(prefix: string): Promise<number[]> {
+/** @returns the numbers of the posts that have a viewer */
+async function readWatched(prefix: string): Promise<number[]> {
   const ids = Array.from({ length: POSTS }, (_, i) => `${prefix}${i}`);
   const response = await fetch(`${gateway.url}/v1/counts?posts=${ids.join()}`);
   const { counts } = (await response.json()) as { counts: { live: number }[] };
@@ -48,28 +48,28 @@ function feed(prefix: string): string {
   return SCRIPT + rows.join('');
 }
 
-test('of a long feed only the posts near the viewport are watched, and none once their widgets are removed', async () => {
+test('only the posts of a feed near the viewport are watched, and none once their widgets are removed', async () => {
   const { page, complaints } = await openWidgets(browser, gateway.url, feed('feed'), { viewport: VIEWPORT });
-  await holds(page, '[post=feed0]', 0);
+  await untilCount(page, '[post=feed0]', 0);
   const most = (VIEWPORT.height + 2 * MARGIN_PX) / ROW_PX;
-  const above = await watched('feed');
+  const above = await readWatched('feed');
   expect(above.length).toBeGreaterThanOrEqual(VIEWPORT.height / (2 * ROW_PX));
   expect(above.length).toBeLessThanOrEqual(most);
   await page.evaluate('scrollTo(0, document.body.scrollHeight)');
-  await holds(page, `[post=feed${POSTS - 1}]`, 0);
-  await until(async () => !(await watched('feed')).includes(0), 'what was left behind is not watched any more');
-  const below = await watched('feed');
+  await untilCount(page, `[post=feed${POSTS - 1}]`, 0);
+  await until(async () => !(await readWatched('feed')).includes(0), 'the first post is not watched any more');
+  const below = await readWatched('feed');
   expect(below).toContain(POSTS - 1);
   expect(below.length).toBeLessThanOrEqual(most);
   await page.evaluate('document.body.replaceChildren()');
-  await until(async () => (await watched('feed')).length === 0, 'nothing is watched');
+  await until(async () => (await readWatched('feed')).length === 0, 'nothing is watched');
   expect(await complaints()).toEqual([]);
 });
 
-test('a widget that is moved within the page goes on showing its number', async () => {
+test('a widget that is moved within the page keeps showing its number', async () => {
   const body = `${SCRIPT}<live-count post="moved" metric="live"></live-count><p></p>`;
   const { page } = await openWidgets(browser, gateway.url, body);
-  await holds(page, 'live-count', 1);
+  await untilCount(page, 'live-count', 1);
   const changes = await page.evaluate<string[]>(`(async () => {
     const [widget] = widgets();
     const number = widget.shadowRoot.querySelector('[part=number]');
@@ -84,13 +84,13 @@ test('a widget that is moved within the page goes on showing its number', async 
   expect(new Set(changes)).toEqual(new Set(['1']));
 });
 
-interface Left {
+interface PageSize {
   readonly nodes: number;
   readonly listeners: number;
   readonly heapBytes: number;
 }
 
-async function left(cdp: CDPSession): Promise<Left> {
+async function measurePage(cdp: CDPSession): Promise<PageSize> {
   await cdp.send('HeapProfiler.collectGarbage');
   const { metrics } = await cdp.send('Performance.getMetrics');
   const at = (name: string): number => metrics.find((metric) => metric.name === name)?.value ?? NaN;
@@ -113,19 +113,21 @@ async function mount(page: Page, count: number): Promise<void> {
   })()`);
 }
 
-test(`${MOUNTS} widgets that came and went leave no nodes, listeners, memory or subscriptions`, async () => {
+test(`${MOUNTS} widgets that were added and removed leave no nodes, listeners, memory or subscriptions`, async () => {
   const { page } = await openWidgets(browser, gateway.url, `${SCRIPT}<live-like post="mounted0"></live-like>`);
-  await holds(page, 'live-like', 0);
+  await untilCount(page, 'live-like', 0);
   const cdp = await page.context().newCDPSession(page);
   await cdp.send('Performance.enable');
   await mount(page, 4 * MOUNTED_AT_ONCE);
-  await until(async () => (await watched('mounted')).length === 0, 'nothing is watched');
-  const before = await left(cdp);
+  await until(async () => (await readWatched('mounted')).length === 0, 'nothing is watched');
+  const before = await measurePage(cdp);
   await mount(page, MOUNTS);
-  await until(async () => (await watched('mounted')).length === 0, 'nothing is watched');
-  let after = await left(cdp);
-  // What a frame or a timer still holds is let go with it.
-  await until(async () => (after = await left(cdp)).nodes <= before.nodes, 'the nodes are gone').catch(() => undefined);
+  await until(async () => (await readWatched('mounted')).length === 0, 'nothing is watched');
+  let after = await measurePage(cdp);
+  // Pending frames and timers still hold some nodes.
+  await until(async () => (after = await measurePage(cdp)).nodes <= before.nodes, 'the nodes are collected').catch(
+    () => undefined,
+  );
   expect(after.nodes).toBeLessThanOrEqual(before.nodes);
   expect(after.listeners).toBeLessThanOrEqual(before.listeners);
   expect(after.heapBytes - before.heapBytes).toBeLessThan(HEAP_SLACK_BYTES);

@@ -4,7 +4,7 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { newContext } from '../support/chromium.js';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-/** In every page: what its security policy forbade, and what the digits do. */
+/** Functions in every page: violations of its security policy, and the animations of the digits. */
 const IN_PAGE = `
   globalThis.violations = [];
   addEventListener('securitypolicyviolation', (event) => violations.push(event.violatedDirective + ' ' + event.blockedURI));
@@ -20,11 +20,11 @@ export const SCRIPT = '<script type="module" src="/client/tallycast.js"></script
 
 export interface WidgetsPage {
   readonly page: Page;
-  /** What went wrong in the page: faults, and violations of its security policy. */
+  /** Resolves with the page's errors and the violations of its security policy. */
   readonly complaints: () => Promise<string[]>;
 }
 
-/** A page of the gateway's origin with `body`, under a strict security policy, in a window with a storage of its own. */
+/** Opens a page of the gateway's origin with `body`, under a strict security policy, in a new window. */
 export async function openWidgets(
   browser: Browser,
   url: string,
@@ -32,7 +32,7 @@ export async function openWidgets(
   options: BrowserContextOptions = {},
 ): Promise<WidgetsPage> {
   const context = await newContext(browser, options);
-  // The browser does not know where a page comes from that a route gives it, and else keeps it from 127.0.0.1.
+  // Chromium does not treat a page from a route as local, and would block its requests to 127.0.0.1.
   await context.grantPermissions(['local-network-access']);
   await context.addInitScript(IN_PAGE);
   const page = await context.newPage();
@@ -54,20 +54,20 @@ export async function openWidgets(
   return { page, complaints: async () => [...errors, ...(await page.evaluate<string[]>('violations'))] };
 }
 
-/** Animations of the page take ten times as long, so that none is over before a slow machine has drawn a frame of it. */
-export async function slowMotion(page: Page): Promise<void> {
+/** Animations of the page take ten times as long, so that a slow machine draws a frame of each. */
+export async function slowDownAnimations(page: Page): Promise<void> {
   const cdp = await page.context().newCDPSession(page);
   await cdp.send('Animation.enable');
   await cdp.send('Animation.setPlaybackRate', { playbackRate: 0.1 });
 }
 
-/** Resolves when the widget holds this number. */
-export async function holds(page: Page, widget: string, count: number): Promise<void> {
+/** Resolves when the widget has this number. */
+export async function untilCount(page: Page, widget: string, count: number): Promise<void> {
   await page.locator(`${widget}[data-count="${count}"]`).first().waitFor();
 }
 
-/** What axe finds wrong, a line each. */
-export async function accessibilityFaults(page: Page): Promise<string[]> {
+/** @returns the violations that axe finds, a line each */
+export async function findAccessibilityFaults(page: Page): Promise<string[]> {
   await page.evaluate(`{ const module = undefined; ${AXE} }`);
   return page.evaluate<string[]>(
     'axe.run().then(({ violations }) => violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html)}`))',

@@ -4,10 +4,10 @@ import { launchChromium } from '../support/chromium.js';
 import { closeClients, connect } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
-import { holds, openWidgets, SCRIPT, slowMotion } from './widgets-page.js';
+import { untilCount, openWidgets, SCRIPT, slowDownAnimations } from './widgets-page.js';
 
 const MILLION = 1_234_567;
-/** An operation adds this much at most. */
+/** An operation adds at most this number. */
 const ADDED_MOST = 1_000;
 
 let browser: Browser;
@@ -29,10 +29,10 @@ afterAll(async () => {
 
 async function addViews(post: string, count: number): Promise<void> {
   const socket = connect(gateway.url);
-  const parts = Array.from({ length: Math.ceil(count / ADDED_MOST) }, (_, i) =>
+  const amounts = Array.from({ length: Math.ceil(count / ADDED_MOST) }, (_, i) =>
     Math.min(ADDED_MOST, count - i * ADDED_MOST),
   );
-  const answers = parts.map((by) => socket.emitWithAck('add', { post, metric: 'views', by }));
+  const answers = amounts.map((by) => socket.emitWithAck('add', { post, metric: 'views', by }));
   expect((await Promise.all(answers)).filter(({ ok }) => !ok)).toEqual([]);
 }
 
@@ -41,7 +41,7 @@ async function like(post: string): Promise<void> {
 }
 
 describe('numbers', () => {
-  test('1,234,567 is written as the language around it writes it, with its own digits, and in short', async () => {
+  test('a number is formatted by the language of the page, with its digits, and in short', async () => {
     await addViews('million', MILLION);
     const languages = ['en', 'de', 'ar', 'ar-EG', 'hi'];
     const rows = languages.map(
@@ -50,7 +50,7 @@ describe('numbers', () => {
          <live-count post="million" metric="views"></live-count></p>`,
     );
     const { page, complaints } = await openWidgets(browser, gateway.url, SCRIPT + rows.join(''));
-    for (let i = 0; i < 2 * languages.length; i++) await holds(page, `:nth-match(live-count, ${i + 1})`, MILLION);
+    for (let i = 0; i < 2 * languages.length; i++) await untilCount(page, `:nth-match(live-count, ${i + 1})`, MILLION);
     const texts = await page.evaluate<
       { shown: string; read: string; title: string }[]
     >(`widgets().map(({ shadowRoot }) => ({
@@ -78,15 +78,15 @@ describe('numbers', () => {
     expect(await complaints()).toEqual([]);
   });
 
-  test('digits that roll stand where digits at rest do, also in a script that runs from right to left', async () => {
+  test('rolling digits have the same position as digits at rest, even in a right-to-left script', async () => {
     await addViews('rolling', 4_321);
     const body = `<p lang="ar-EG" dir="rtl"><live-count post="rolling" metric="views" notation="standard"></live-count></p>`;
     const { page } = await openWidgets(browser, gateway.url, SCRIPT + body);
-    await holds(page, 'live-count', 4_321);
+    await untilCount(page, 'live-count', 4_321);
     const widthOf = `widgets()[0].shadowRoot.querySelector('bdi').getBoundingClientRect()`;
     const before = await page.evaluate<{ height: number; bottom: number }>(`(${widthOf}).toJSON()`);
-    await slowMotion(page);
-    // Holds the roll in its middle, so that it can be looked at.
+    await slowDownAnimations(page);
+    // Pauses the roll in its middle.
     await page.evaluate(`void (globalThis.held = new Promise((resolve) => {
       const look = () => {
         for (const animation of animations()) animation.pause();
@@ -107,30 +107,33 @@ describe('numbers', () => {
   });
 });
 
-describe('what stands in the element', () => {
-  test('it is read until the number is known', async () => {
+describe('the content of the element', () => {
+  test('the content shows until the first number arrives', async () => {
     await like('rendered');
     const { page } = await openWidgets(browser, gateway.url, '<p><live-count post="rendered">about 7</live-count></p>');
     expect(await page.locator('p').innerText()).toBe('about 7');
     await page.evaluate("import('/client/tallycast.js').then(() => undefined)");
-    await holds(page, 'live-count', 1);
+    await untilCount(page, 'live-count', 1);
     expect(await page.locator('p').innerText()).toBe('');
     expect(await page.locator('live-count [part=number]').innerText()).toBe('1');
   });
 
-  test('it stays where the gateway refuses, and the page is told', async () => {
-    const closed = await startGateway({ REQUIRE_TOKEN_TO_READ: 'true', JWT_SECRET: 'a secret of more than 32 characters' });
+  test('the content stays and the page gets live-error if the gateway rejects the subscription', async () => {
+    const closed = await startGateway({
+      REQUIRE_TOKEN_TO_READ: 'true',
+      JWT_SECRET: 'a secret of more than 32 characters',
+    });
     const { page } = await openWidgets(browser, closed.url, '<live-count post="secret">some</live-count>');
     await page.evaluate(`globalThis.refusals = [];
       addEventListener('live-error', ({ detail }) => refusals.push(detail));
       import('/client/tallycast.js').then(() => undefined)`);
-    await until(async () => (await page.evaluate<number>('refusals.length')) > 0, 'the page is told');
+    await until(async () => (await page.evaluate<number>('refusals.length')) > 0, 'the page gets live-error');
     expect(await page.evaluate('refusals[0]')).toMatchObject({ post: 'secret', code: 'UNAUTHORIZED' });
     expect(await page.locator('live-count').innerText()).toBe('some');
     expect(await page.evaluate('widgets()[0].count')).toBeUndefined();
   });
 
-  test('it stays where the id is none', async () => {
+  test('the content stays if the post id is invalid', async () => {
     const { page } = await openWidgets(browser, gateway.url, '<live-count post="no id">some</live-count>');
     const refusal = page.evaluate(`new Promise((resolve) => {
       addEventListener('live-error', ({ detail }) => resolve(detail), { once: true });
@@ -142,58 +145,58 @@ describe('what stands in the element', () => {
 });
 
 describe('events and clients', () => {
-  test('a page hears of every change, and of its own likes', async () => {
-    const body = '<p><live-like post="heard"></live-like><live-count post="heard"></live-count></p>';
+  test('a page gets events for every change and for its own likes', async () => {
+    const body = '<p><live-like post="events"></live-like><live-count post="events"></live-count></p>';
     const { page, complaints } = await openWidgets(browser, gateway.url, body);
-    await page.evaluate(`globalThis.heard = [];
+    await page.evaluate(`globalThis.received = [];
       for (const name of ['live-count-change', 'live-like'])
-        addEventListener(name, ({ target, detail }) => heard.push([target.localName, name, detail]));
+        addEventListener(name, ({ target, detail }) => received.push([target.localName, name, detail]));
       import('/client/tallycast.js').then(() => undefined)`);
-    await holds(page, 'live-count', 0);
+    await untilCount(page, 'live-count', 0);
     await page.getByRole('button', { name: 'Like' }).click();
     await page.locator('live-like[data-on][data-count="1"]').waitFor();
-    await like('heard');
-    await holds(page, 'live-count', 2);
-    const heard = await page.evaluate<[string, string, object][]>('heard');
-    const of = (element: string): unknown[] => heard.filter(([target]) => target === element).slice(0, 4);
-    const told = (count: number, delta: number, source: string): unknown[] => [
+    await like('events');
+    await untilCount(page, 'live-count', 2);
+    const received = await page.evaluate<[string, string, object][]>('received');
+    const eventsOf = (element: string): unknown[] => received.filter(([target]) => target === element).slice(0, 4);
+    const changeEvent = (count: number, delta: number, source: string): unknown[] => [
       'live-count-change',
-      { post: 'heard', metric: 'likes', count, delta, source },
+      { post: 'events', metric: 'likes', count, delta, source },
     ];
-    expect(of('live-count')).toEqual([
-      ['live-count', ...told(0, 0, 'snapshot')],
-      ['live-count', ...told(1, 1, 'local')],
-      ['live-count', ...told(2, 1, 'remote')],
+    expect(eventsOf('live-count')).toEqual([
+      ['live-count', ...changeEvent(0, 0, 'snapshot')],
+      ['live-count', ...changeEvent(1, 1, 'local')],
+      ['live-count', ...changeEvent(2, 1, 'remote')],
     ]);
-    expect(of('live-like')[1]).toEqual(['live-like', 'live-like', { post: 'heard', on: true }]);
+    expect(eventsOf('live-like')[1]).toEqual(['live-like', 'live-like', { post: 'events', on: true }]);
     expect(await complaints()).toEqual([]);
   });
 
-  test('widgets use the client that they are given, or else that of the page', async () => {
+  test('widgets use their own client, or else that of the page', async () => {
     const likes = '<live-like post="given"></live-like>'.repeat(2);
     const { page } = await openWidgets(browser, gateway.url, likes);
-    // Before the elements are defined, the property is set on what are no widgets yet.
+    // The property is set before the elements are defined, on elements without accessors.
     await page.evaluate(`import('/client/tallycast.js').then(({ connectWidgets, createLiveCounts }) => {
       const clientOf = (actor) => createLiveCounts(location.origin, { actor });
       connectWidgets(clientOf('ann'));
       widgets()[1].live = clientOf('bob');
       globalThis.moveTo = (actor) => connectWidgets(clientOf(actor));
     })`);
-    for (const nth of [1, 2]) await holds(page, `:nth-match(live-like, ${nth})`, 0);
+    for (const nth of [1, 2]) await untilCount(page, `:nth-match(live-like, ${nth})`, 0);
     await page.getByRole('button').first().click();
-    for (const nth of [1, 2]) await holds(page, `:nth-match(live-like, ${nth})`, 1);
+    for (const nth of [1, 2]) await untilCount(page, `:nth-match(live-like, ${nth})`, 1);
     const pressed = (): Promise<boolean[]> => page.evaluate("widgets().map((widget) => 'on' in widget.dataset)");
     expect(await pressed()).toEqual([true, false]);
     await page.evaluate("moveTo('carl')");
-    await until(async () => (await pressed()).every((on) => !on), 'the page is that of somebody who likes nothing');
+    await until(async () => (await pressed()).every((on) => !on), 'no widget is on');
     await page.evaluate("moveTo('ann')");
-    await until(async () => (await pressed())[0] === true, 'the page is that of somebody who likes it');
+    await until(async () => (await pressed())[0] === true, 'the widgets are on');
   });
 
-  test('what was done before the page was given another client counts, and nobody is told of an error', async () => {
+  test('a like made before connectWidgets counts, and no error is emitted', async () => {
     const { page } = await openWidgets(browser, gateway.url, '<live-like post="moved"></live-like>');
     await page.evaluate("import('/client/tallycast.js').then(() => undefined)");
-    await holds(page, 'live-like', 0);
+    await untilCount(page, 'live-like', 0);
     await page.evaluate(`import('/client/tallycast.js').then(({ connectWidgets, createLiveCounts }) => {
       globalThis.failures = [];
       addEventListener('live-error', ({ detail }) => failures.push(detail));
@@ -204,7 +207,7 @@ describe('events and clients', () => {
     expect(await page.evaluate('failures')).toEqual([]);
   });
 
-  test('properties do what the attributes of their names do, as frameworks set them, also before the script is there', async () => {
+  test('properties set the attributes of the same name, even before the script runs', async () => {
     const { page, complaints } = await openWidgets(
       browser,
       gateway.url,
@@ -216,38 +219,38 @@ describe('events and clients', () => {
       like.post = 'set';
       import('/client/tallycast.js').then(() => undefined);
     }`);
-    await holds(page, 'live-count[metric=views][count]', 1);
-    await holds(page, 'live-like[post=set]', 0);
+    await untilCount(page, 'live-count[metric=views][count]', 1);
+    await untilCount(page, 'live-like[post=set]', 0);
     await page.evaluate("Object.assign(widgets()[0], { metric: undefined, count: false, post: 'other' })");
-    await holds(page, 'live-count[post=other]:not([metric], [count])', 0);
+    await untilCount(page, 'live-count[post=other]:not([metric], [count])', 0);
     await page.evaluate(`{
       const made = document.createElement('live-count');
       Object.assign(made, { post: 'other', metric: 'views' });
       document.body.append(made);
     }`);
-    await holds(page, 'live-count[metric=views]', 0);
+    await untilCount(page, 'live-count[metric=views]', 0);
     expect(await complaints()).toEqual([]);
   });
 
-  test('a view is counted once for each element, when it comes into view', async () => {
+  test('an element counts one view when it comes into view', async () => {
     const row = '<p class="row"></p>';
     const body = `<live-count post="read" metric="views" count></live-count>${row.repeat(60)}
       <live-count post="below" metric="views" count></live-count>`;
     const { page } = await openWidgets(browser, gateway.url, SCRIPT + body);
-    await holds(page, 'live-count[post=read]', 1);
+    await untilCount(page, 'live-count[post=read]', 1);
     const viewsOf = async (post: string): Promise<unknown> =>
       ((await (await fetch(`${gateway.url}/v1/${post}/views`)).json()) as { count: number }).count;
     expect(await viewsOf('below')).toBe(0);
     await page.locator('live-count[post=below]').scrollIntoViewIfNeeded();
-    await holds(page, 'live-count[post=below]', 1);
-    // What is observed after it is seen after it, and operations go out in order.
+    await untilCount(page, 'live-count[post=below]', 1);
+    // The last element is observed later and operations go out in order, so a second view would be counted by now.
     await page.evaluate(`{
       const last = document.createElement('live-count');
       for (const [name, value] of [['post', 'last'], ['metric', 'views'], ['count', '']]) last.setAttribute(name, value);
       document.body.append(document.querySelector('[post=read]'), last);
     }`);
     await page.locator('live-count[post=last]').scrollIntoViewIfNeeded();
-    await holds(page, 'live-count[post=last]', 1);
+    await untilCount(page, 'live-count[post=last]', 1);
     expect(await viewsOf('read')).toBe(1);
   });
 });

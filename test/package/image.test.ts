@@ -9,7 +9,7 @@ import { runToEnd, startServer } from '../support/packed-server.js';
 
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 
-/** One line of the Dockerfile, with those that continue it: its instruction, and the rest. */
+/** An instruction of the Dockerfile with its continuation lines. */
 type Instruction = readonly [name: string, rest: string];
 
 let directory: string;
@@ -31,35 +31,40 @@ beforeAll(async () => {
 
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
-function all(stage: readonly Instruction[], name: string): string[] {
+function instructionsNamed(stage: readonly Instruction[], name: string): string[] {
   return stage.filter(([one]) => one === name).map(([, rest]) => rest);
 }
 
 describe('the image', () => {
-  it('is made on the Node of .nvmrc, and runs as a user that is not root', async () => {
+  it('uses the Node version of .nvmrc and runs as a user that is not root', async () => {
     const line = (await readFile(join(ROOT, '.nvmrc'), 'utf8')).trim();
-    expect(all(build, 'FROM')).toEqual([`node:${line}-slim AS build`]);
-    expect(all(runtime, 'FROM')).toEqual([`node:${line}-slim`]);
-    expect(all(runtime, 'USER')).toEqual(['node']);
+    expect(instructionsNamed(build, 'FROM')).toEqual([`node:${line}-slim AS build`]);
+    expect(instructionsNamed(runtime, 'FROM')).toEqual([`node:${line}-slim`]);
+    expect(instructionsNamed(runtime, 'USER')).toEqual(['node']);
   });
 
-  it('has what a gateway needs and no development packages', async () => {
+  it('has all files of a gateway and no development packages', async () => {
     const app = join(directory, 'app');
     await mkdir(app);
     for (const file of ['package.json', 'package-lock.json']) await cp(join(ROOT, file), join(app, file));
     await cp(join(ROOT, 'dist'), join(app, 'dist'), { recursive: true });
-    expect(all(runtime, 'COPY')).toEqual(['package.json package-lock.json ./', '--from=build /app/dist dist']);
-    const [install, makeDirectory, ...others] = all(runtime, 'RUN');
+    expect(instructionsNamed(runtime, 'COPY')).toEqual([
+      'package.json package-lock.json ./',
+      '--from=build /app/dist dist',
+    ]);
+    const [install, makeDirectory, ...others] = instructionsNamed(runtime, 'RUN');
     expect([makeDirectory, others]).toEqual(['install -d -o node -g node /data', []]);
     await runToEnd('sh', ['-c', `${install!} --prefer-offline`], app);
     await expect(runToEnd('npm', ['ls', 'jest'], app)).rejects.toThrow();
 
-    const [command] = all(runtime, 'CMD');
+    const [command] = instructionsNamed(runtime, 'CMD');
     const [program, ...args] = JSON.parse(command!) as string[];
     const env = { NODE_ENV: 'production', PORT: '0', DATA_DIR: join(directory, 'data') };
     const server = await startServer(program!, args, { cwd: app, env });
     const { port } = new URL(server.url);
-    const [health] = all(runtime, 'HEALTHCHECK').map((rest) => JSON.parse(/CMD (.*)$/.exec(rest)![1]!) as string[]);
+    const [health] = instructionsNamed(runtime, 'HEALTHCHECK').map(
+      (rest) => JSON.parse(/CMD (.*)$/.exec(rest)![1]!) as string[],
+    );
     const check = promisify(execFile)(health![0]!, health!.slice(1), { env: { ...process.env, PORT: port } });
     await expect(check).resolves.toMatchObject({ stderr: '' });
     expect(await server.stop()).toBe(0);
@@ -68,13 +73,13 @@ describe('the image', () => {
     ).rejects.toThrow();
   });
 
-  // The first stage is what every clean clone does: too long to do again in each run.
+  // The first stage equals a clean clone and build, which takes too long for each run.
   if (SCALE > 1) {
-    it('is built in a clean folder by the commands of its first stage', async () => {
+    it('builds in a clean folder by the commands of its first stage', async () => {
       const app = join(directory, 'build');
       await mkdir(app);
       await runToEnd('sh', ['-c', `git archive HEAD | tar -x -C '${app}'`], ROOT);
-      for (const command of all(build, 'RUN')) await runToEnd('sh', ['-c', command], app);
+      for (const command of instructionsNamed(build, 'RUN')) await runToEnd('sh', ['-c', command], app);
       expect(await runToEnd('node', ['dist/main.js', '--version'], app)).toMatch(/^\d+\.\d+\.\d+\n$/);
     });
   }

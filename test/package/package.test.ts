@@ -11,7 +11,7 @@ import { installClient } from '../support/packed-client.js';
 
 const run = promisify(execFile);
 const TSC = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
-/** A process that something keeps alive is ended by then, and the test fails. */
+/** A process that does not end by itself is killed after this time, and the test fails. */
 const ALIVE_MS = 20_000;
 
 let directory: string;
@@ -23,16 +23,16 @@ beforeAll(async () => {
 
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
-/** What the script prints, in a Node.js of its own that has no DOM; it has to end by itself. */
-async function node(script: string): Promise<unknown> {
+/** Runs the script in a Node.js process without a DOM; resolves with its output. The process must end by itself. */
+async function runInNode(script: string): Promise<unknown> {
   const args = ['--input-type=module', '--trace-warnings', '-e', script];
   const { stdout, stderr } = await run(process.execPath, args, { cwd: directory, timeout: ALIVE_MS });
   expect(stderr).toBe('');
   return JSON.parse(stdout);
 }
 
-/** What the compiler has against the program; an empty string when it has nothing. */
-async function complaints(program: string, module: string, moduleResolution: string): Promise<string> {
+/** Compiles the program. @returns the compiler's errors; an empty string if there are none */
+async function compile(program: string, module: string, moduleResolution: string): Promise<string> {
   const file = join(directory, `${moduleResolution}.ts`);
   const config = join(directory, `${moduleResolution}.json`);
   const compilerOptions = {
@@ -57,11 +57,11 @@ describe('the packed package', () => {
     'tallycast-client/react': ['LiveCountsProvider', 'useLiveCounts', 'useView'],
   };
 
-  test.each(Object.entries(MODULES))('%s is imported by Node.js without a DOM', async (name, exported) => {
-    expect(await node(`console.log(JSON.stringify(Object.keys(await import('${name}'))))`)).toEqual(exported);
+  test.each(Object.entries(MODULES))('Node.js without a DOM can import %s', async (name, exported) => {
+    expect(await runInNode(`console.log(JSON.stringify(Object.keys(await import('${name}'))))`)).toEqual(exported);
   });
 
-  test('needs nothing else, and holds no source and no tests', async () => {
+  test('the packed package has no dependencies, no sources and no tests', async () => {
     const root = join(directory, 'node_modules', 'tallycast-client');
     const manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as Record<string, unknown>;
     const ofGateway = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as Record<string, unknown>;
@@ -72,7 +72,7 @@ describe('the packed package', () => {
     expect(files.filter((file) => /(\.test\.|(?<!\.d)\.tsx?$)/.test(file))).toEqual([]);
   });
 
-  test('weighs without sockets what .size-limit.json says', async () => {
+  test('.size-limit.json lists exactly the files that each module loads', async () => {
     const dist = join(directory, 'node_modules', 'tallycast-client', 'dist');
     const loaded = new Set<string>();
     const load = async (file: string): Promise<void> => {
@@ -90,12 +90,12 @@ describe('the packed package', () => {
     }
   });
 
-  test('renders on a server without a connection and without keeping the process alive', async () => {
+  test('the React hooks render on a server without a connection and without keeping the process alive', async () => {
     let connections = 0;
     const server = createServer().on('connection', () => connections++);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const html = await node(`
+    const html = await runInNode(`
       import { createElement as h } from 'react';
       import { renderToString } from 'react-dom/server';
       import { createLiveCounts } from 'tallycast-client';
@@ -127,8 +127,8 @@ describe('the types of the package', () => {
     connectWidgets(overHttp('https://counts.example'));
     live.post('42').subscribe(({ counts, delta, mine, source }: Change) => {
       const numbers: number[] = [counts.likes, counts.live, delta['likes'] ?? 0];
-      const words: readonly string[] = [...mine, source];
-      console.log(numbers, words);
+      const texts: readonly string[] = [...mine, source];
+      console.log(numbers, texts);
     }, (error: LiveCountsError) => console.log(error.code === 'FORBIDDEN'));
     export function useLikes(post: string): number | undefined {
       const { counts, toggle }: LivePost = useLiveCounts(post);
@@ -138,14 +138,14 @@ describe('the types of the package', () => {
     export const Provider: typeof LiveCountsProvider = LiveCountsProvider;
   `;
 
-  test('are complete under bundler resolution, with all libraries checked', async () => {
-    expect(await complaints(PROGRAM, 'ESNext', 'Bundler')).toBe('');
+  test('the types are complete under bundler resolution, with all libraries checked', async () => {
+    expect(await compile(PROGRAM, 'ESNext', 'Bundler')).toBe('');
   });
 
-  test('are complete under Node.js resolution, and refuse what the client would refuse', async () => {
+  test('the types are complete under Node.js resolution, and reject wrong calls', async () => {
     const wrong = "createLiveCounts(42).post('42').hug();\n";
-    const found = (await complaints(PROGRAM + wrong, 'NodeNext', 'NodeNext')).split('\n').filter((line) => line !== '');
-    // Nothing is wrong in what precedes the last line.
+    const found = (await compile(PROGRAM + wrong, 'NodeNext', 'NodeNext')).split('\n').filter((line) => line !== '');
+    // Only the last line has errors.
     const last = `NodeNext.ts(${(PROGRAM + wrong).split('\n').length - 1},`;
     expect(found.filter((line) => !line.includes(last))).toEqual([]);
     expect(found.map((line) => /TS\d+/.exec(line)?.[0])).toEqual(['TS2345', 'TS2339']);

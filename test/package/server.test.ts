@@ -19,7 +19,7 @@ describe('the packed server', () => {
   let server: StartedServer;
 
   beforeAll(async () => {
-    // The same as `npx ./tallycast-….tgz`; `npm ci` has put the packages into npm's cache.
+    // Equals `npx ./tallycast-….tgz`; `npm ci` has filled npm's cache with the packages.
     const install = ['install', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error', `./${file}`];
     await runToEnd('npm', install, directory);
     const command = join(directory, 'node_modules', '.bin', 'tallycast');
@@ -41,7 +41,7 @@ describe('the packed server', () => {
     expect([response.status, await response.text()]).toEqual([200, expect.stringMatching(content)]);
   });
 
-  it('counts, with all shortcuts on', async () => {
+  it('counts likes with all shortcuts on', async () => {
     const like = { method: 'PUT', headers: { 'Actor-Id': 'ann' }, body: '{"action":"increment"}' };
     for (let i = 0; i < 2; i++) {
       const response = await fetch(`${server.url}/v1/42/likes`, like);
@@ -51,7 +51,7 @@ describe('the packed server', () => {
     expect([...page].filter(([name, on]) => name.startsWith('tallycast_shortcut{') && on !== 1)).toEqual([]);
   });
 
-  it('has the licences of the packages that it brings along', async () => {
+  it('has the licences of the bundled packages', async () => {
     const installed = join(directory, 'node_modules', 'tallycast');
     const licences = await readFile(join(installed, 'dist', 'third-party-licenses.md'), 'utf8');
     for (const name of ['@nestjs/core', 'socket.io', 'ioredis', 'rxjs']) expect(licences).toContain(`## ${name} - `);

@@ -1,8 +1,8 @@
 import { createLiveCounts } from '../live-counts-http.js';
-import { defineWidgets } from './define.js';
+import { registerElements } from './register-elements.js';
 
 export * from '../live-counts-http.js';
 export { connectWidgets } from './page-client.js';
 
-/** As widgets.ts, over Server-Sent Events and HTTP only. */
-defineWidgets(() => createLiveCounts(import.meta.url));
+/** See widgets.ts. Uses Server-Sent Events and HTTP only. */
+registerElements(() => createLiveCounts(import.meta.url));

@@ -1,8 +1,8 @@
 import { LiveElement } from './live-element.js';
 
 /**
- * `<live-count post="42" metric="views">`: any count of a post, `likes` unless another metric is named. With `count` it adds
- * one to it, a tally, when it first comes into view.
+ * `<live-count post="42" metric="views">`: a count of a post, `likes` by default. With `count` it adds one to the tally
+ * when it first comes into view.
  */
 export class LiveCount extends LiveElement {
   #countedPost = '';
@@ -19,7 +19,7 @@ export class LiveCount extends LiveElement {
     return super.count;
   }
 
-  /** The attribute of this name, not the number. */
+  /** Sets the attribute `count`, not the number. */
   override set count(count: boolean | number | string | null | undefined) {
     this.reflect('count', count === false || count === undefined || count === null ? null : '');
   }

@@ -1,42 +1,42 @@
 import type { LiveCounts, Post } from '../client.js';
 import type { LiveCountsError } from '../errors.js';
 import type { Change } from '../post-counts.js';
-import { scheduleWrite, cancelWrite } from './frame.js';
+import { scheduleWrite, cancelWrite } from './render-budget.js';
 import { findLocale, numberFormat } from './numbers.js';
 import { followPageClient, pageClient } from './page-client.js';
 import { RollingNumber } from './rolling-number.js';
 import { styleSheet } from './styles.js';
 import { unobserveVisibility, observeVisibility } from './visibility.js';
 
-/** `live-count-change`: a widget's number is known, or another one. */
+/** `live-count-change`: a widget has its first number or a new one. */
 export interface LiveCountChange {
   readonly post: string;
   readonly metric: string;
   readonly count: number;
-  /** What differs from the number before; 0 the first time. */
+  /** Difference from the previous number; 0 the first time. */
   readonly delta: number;
   readonly source: Change['source'];
 }
 
-/** `live-error`: the gateway refused to tell a count, to take an operation, or to connect. */
+/** `live-error`: the gateway rejected a subscription, an operation or the connection. */
 export interface LiveFailure {
   readonly post: string;
   readonly code: LiveCountsError['code'];
   readonly message: string;
 }
 
-/** On a server there are no elements, and the classes are only named. */
+/** A server has no elements: there the classes are only named. */
 const Base = typeof HTMLElement === 'undefined' ? (Object as unknown as typeof HTMLElement) : HTMLElement;
 
 /**
- * A number of a post: tracked while near the viewport, written in the language around it, in place of what stands in the
- * element once it is known.
+ * A number of a post. It is subscribed while the element is near the viewport, and written in the language of the text
+ * around it. The first number replaces the content of the element.
  */
 export abstract class LiveElement extends Base {
   static readonly observedAttributes: readonly string[] = ['post', 'metric', 'notation', 'lang'];
 
   protected readonly number = new RollingNumber();
-  /** Where a short number tells the exact one to the mouse. */
+  /** Has the exact number as its tooltip if a short one is shown. */
   protected titled: HTMLElement = this.number.element;
   readonly #exact = document.createElement('span');
   protected readonly fallback = document.createElement('slot');
@@ -59,27 +59,26 @@ export abstract class LiveElement extends Base {
     this.number.element.part.add('number');
     this.#exact.className = 'exact';
     root.append(this.number.element, this.fallback);
-    this.#takeEarly();
+    this.#restoreEarlyProperties();
   }
 
-  /** What it counts. */
   abstract get metric(): string;
 
   get post(): string {
     return this.getAttribute('post') ?? '';
   }
 
-  /** As the attribute; `null` and undefined remove it. Frameworks set properties where there are some. */
+  /** Sets the attribute; `null` and undefined remove it. Frameworks set properties where they exist. */
   set post(post: string | number | null | undefined) {
     this.reflect('post', post);
   }
 
-  /** The number as it is now; undefined until it is known. The attribute `data-count` follows in the next frame. */
+  /** The newest number; undefined until it arrives. The attribute `data-count` follows in the next animation frame. */
   get count(): number | undefined {
     return this.#count;
   }
 
-  /** The client of this element alone; without one it uses the page's. */
+  /** The client of this element; without it the page's client is used. */
   get live(): LiveCounts | undefined {
     return this.#live;
   }
@@ -107,7 +106,7 @@ export abstract class LiveElement extends Base {
     });
   }
 
-  /** Moved by `moveBefore`: nothing begins again. */
+  /** `moveBefore` moved the element: the subscription continues. */
   connectedMoveCallback(): void {
     this.#locale = findLocale(this);
     scheduleWrite(this.#write);
@@ -126,7 +125,7 @@ export abstract class LiveElement extends Base {
     if (name === 'post' || name === 'metric') {
       this.resetCount();
       this.#track();
-      // Other attributes of the same change come first.
+      // Deferred, so that other attributes of the same change are set first.
       queueMicrotask(() => this.#isSeen && this.seen());
     } else if (name === 'lang') {
       this.#locale = findLocale(this);
@@ -134,17 +133,17 @@ export abstract class LiveElement extends Base {
     if (this.isConnected) scheduleWrite(this.#write);
   }
 
-  /** It has come into view. */
+  /** Called when the element comes into view. */
   protected seen(): void {
-    // Some widgets act on it.
+    // Subclasses override this.
   }
 
-  /** What was known was of another post. */
+  /** Clears the number, which was that of another post. */
   protected resetCount(): void {
     this.#count = undefined;
   }
 
-  /** What the client tells of the post. */
+  /** Takes a change of the post from the client. */
   protected applyChange({ counts, source }: Change): void {
     const count = counts[this.metric] ?? 0;
     const before = this.#count;
@@ -155,7 +154,7 @@ export abstract class LiveElement extends Base {
     this.emit('live-count-change', { post, metric, count, delta: count - (before ?? count), source });
   }
 
-  /** Brings the DOM up to date; called in a frame. */
+  /** Updates the DOM; called in an animation frame. */
   protected write(): void {
     const count = this.#count;
     const before = this.#written;
@@ -180,7 +179,7 @@ export abstract class LiveElement extends Base {
     else this.setAttribute(name, String(value));
   }
 
-  /** Does something with the post, and says so where it is refused. */
+  /** Performs an operation on the post, and emits `live-error` if it fails. */
   protected async act(action: (post: Post) => Promise<void>): Promise<boolean> {
     const { post } = this;
     try {
@@ -196,7 +195,7 @@ export abstract class LiveElement extends Base {
     this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
   }
 
-  /** Where the number is short, the exact one is its tooltip, and what is read in its place. */
+  /** If the number is short, makes the exact one its tooltip and the text for screen readers. */
   #writeExact(exact: string, isShort: boolean): void {
     if (exact === this.exactText && isShort === this.#isShort) return;
     const { element } = this.number;
@@ -205,7 +204,7 @@ export abstract class LiveElement extends Base {
     if (isShort === this.#isShort) return;
     this.#isShort = isShort;
     element.ariaHidden = isShort ? 'true' : null;
-    // What is hidden from the eye costs a layer, so it is there only where it is needed.
+    // Visually hidden text costs a layer, so it exists only with a short number.
     if (isShort) return this.shadowRoot!.append(this.#exact);
     this.titled.removeAttribute('title');
     this.#exact.remove();
@@ -217,7 +216,7 @@ export abstract class LiveElement extends Base {
     delete this.dataset['count'];
   }
 
-  /** Follows the post if it is to be followed, of the client it is to be followed with. */
+  /** Subscribes to the post with the right client while the element is near the viewport. */
   #track(): void {
     this.#stop?.();
     this.#stop = undefined;
@@ -235,7 +234,7 @@ export abstract class LiveElement extends Base {
         unlisten();
         unfollow();
       };
-      // A listener of what was told at once may have changed or removed this element.
+      // A listener of the change that was emitted at once may have changed or removed this element.
       if (track === this.#tracks) this.#stop = stop;
       else stop();
     } catch (error) {
@@ -248,8 +247,8 @@ export abstract class LiveElement extends Base {
     this.emit('live-error', { post, code, message });
   }
 
-  /** What was assigned before the script was there hides the accessors. */
-  #takeEarly(): void {
+  /** Properties that were assigned before the script ran hide the accessors: sets them again. */
+  #restoreEarlyProperties(): void {
     for (const name of ['live', 'post', 'metric', 'count']) {
       const early = Object.getOwnPropertyDescriptor(this, name);
       if (!early) continue;

@@ -10,7 +10,7 @@ export interface LikeTurned {
 
 const HEART = 'M12 20.5 3.6 12a5.2 5.2 0 0 1 7.4-7.3l1 1 1-1a5.2 5.2 0 0 1 7.4 7.3z';
 
-/** `<live-like post="42" label="Like">`: a button that turns this user's like on and off, with the number of all. */
+/** `<live-like post="42" label="Like">`: a button that turns this user's like on and off, with the number of likes. */
 export class LiveLike extends LiveElement {
   static override readonly observedAttributes = [...LiveElement.observedAttributes, 'label'];
 
@@ -18,8 +18,8 @@ export class LiveLike extends LiveElement {
   readonly #button = document.createElement('button');
   readonly #status = document.createElement('span');
   #on = false;
-  /** As the client told it last. */
-  #told = false;
+  /** The state in the client's last change. */
+  #lastEmitted = false;
   #turns = 0;
 
   constructor() {
@@ -28,9 +28,10 @@ export class LiveLike extends LiveElement {
     pill.part.add('button');
     this.titled = pill;
     this.#button.type = 'button';
-    // Over the number and not around it: a part of the button's name, every change of it would be read to who has the focus.
+    // The button lies over the number. Inside the button the number would be part of its name, and a screen reader would
+    // read every change while the button has the focus.
     pill.append(makeIcon(), this.number.element, this.fallback, this.#button);
-    this.#button.addEventListener('click', () => void this.#turn(!this.#on));
+    this.#button.addEventListener('click', () => void this.#toggle(!this.#on));
     this.#status.role = 'status';
     this.shadowRoot!.prepend(pill);
     this.shadowRoot!.append(this.#status);
@@ -38,12 +39,12 @@ export class LiveLike extends LiveElement {
 
   protected override resetCount(): void {
     super.resetCount();
-    this.#on = this.#told = false;
+    this.#on = this.#lastEmitted = false;
   }
 
   protected override applyChange(change: Change): void {
-    this.#told = change.mine.includes(this.metric);
-    this.#press(this.#told);
+    this.#lastEmitted = change.mine.includes(this.metric);
+    this.#press(this.#lastEmitted);
     super.applyChange(change);
   }
 
@@ -64,7 +65,7 @@ export class LiveLike extends LiveElement {
     this.scheduleWrite();
   }
 
-  async #turn(on: boolean): Promise<void> {
+  async #toggle(on: boolean): Promise<void> {
     const { post } = this;
     if (post === '') return;
     this.#press(on);
@@ -72,7 +73,7 @@ export class LiveLike extends LiveElement {
     announce(this.#status, () => `${this.#label}: ${this.exactText}`);
     const turn = ++this.#turns;
     const isDone = await this.act((handle) => handle.set(this.metric, on));
-    if (!isDone && turn === this.#turns && post === this.post) this.#press(this.#told);
+    if (!isDone && turn === this.#turns && post === this.post) this.#press(this.#lastEmitted);
   }
 }
 

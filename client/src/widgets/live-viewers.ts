@@ -1,6 +1,6 @@
 import { LiveElement } from './live-element.js';
 
-/** `<live-viewers post="42">`: who watches the post now. */
+/** `<live-viewers post="42">`: the number of viewers of the post. */
 export class LiveViewers extends LiveElement {
   readonly metric = 'live';
 

@@ -1,6 +1,6 @@
 const formats = new Map<string, Intl.NumberFormat>();
 
-/** One for all widgets of a language: making one takes longer than a thousand numbers. */
+/** Shared by all widgets of a language, because creating a format takes longer than formatting a thousand numbers. */
 export function numberFormat(locale: string, notation: 'compact' | 'standard'): Intl.NumberFormat {
   const key = `${locale} ${notation}`;
   let format = formats.get(key);
@@ -15,7 +15,7 @@ function makeFormat(locale: string, notation: 'compact' | 'standard'): Intl.Numb
   try {
     return new Intl.NumberFormat(locale, { notation });
   } catch {
-    // What stands in `lang` need not be a language.
+    // The `lang` attribute may hold anything.
     return new Intl.NumberFormat(undefined, { notation });
   }
 }

@@ -1,21 +1,21 @@
 import type { LiveCounts } from '../client.js';
 
-/** How long what was done before `connectWidgets` may take to be acknowledged. */
-const DONE_S = 60;
+/** Limit for operations made before `connectWidgets` to be acknowledged. */
+const DRAIN_S = 60;
 
 let client: LiveCounts | undefined;
 let isOwn = false;
 let create: () => LiveCounts;
 const followers = new Set<() => void>();
 
-/** How to make the page's client, should nobody have said which one it is when the first widget needs it. */
+/** Sets how the page's client is made if a widget needs it before `connectWidgets` is called. */
 export function setClientFactory(make: () => LiveCounts): void {
   create = make;
 }
 
 /**
- * Says which client the widgets of this page use, those that have none of their own. Call it before or after they are in
- * the page; called again, it moves them. Without it the first one makes a client of the gateway that served this script.
+ * Sets the client of all widgets of this page that have none of their own. It may be called before or after they are in
+ * the page; a second call moves them. Without it the first widget creates a client of the gateway that served the script.
  */
 export function connectWidgets(live: LiveCounts): void {
   if (live === client) return;
@@ -23,8 +23,8 @@ export function connectWidgets(live: LiveCounts): void {
   client = live;
   isOwn = false;
   for (const moved of [...followers]) moved();
-  // Nobody else has it; what was done with it is to be counted all the same.
-  if (before) closeWhenDone(before, DONE_S);
+  // Only the widgets had the old client: close it when its operations are acknowledged.
+  if (before) closeWhenDone(before, DRAIN_S);
 }
 
 function closeWhenDone(left: LiveCounts, seconds: number): void {
@@ -40,7 +40,10 @@ export function pageClient(): LiveCounts {
   return client;
 }
 
-/** Calls `moved` when the page's client is another one; gives back the way to stop. */
+/**
+ * Calls `moved` when the page's client is replaced.
+ * @returns a function that ends the calls
+ */
 export function followPageClient(moved: () => void): () => void {
   followers.add(moved);
   return () => followers.delete(moved);

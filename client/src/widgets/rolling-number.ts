@@ -1,18 +1,18 @@
-import { currentRenderShare } from './frame.js';
+import { currentRenderShare } from './render-budget.js';
 
-/** Long enough to be seen, short enough to be at rest again before the next look. */
+/** Long enough to be seen, short enough to end before the user looks again. */
 const ROLL_MS = 400;
-/** Each digit that rolls is a layer of its own, and more would cost frames. The other numbers of a busy page just change. */
-const ROLLING_MOST = 50;
+/** Each rolling digit is a layer of its own, and more would cost frames. On a busy page the other numbers just change. */
+const ROLLING_MAX = 50;
 
-/** What stands before the first digit, from there to the last one, and after it: `1.2` and `M`. */
+/** Splits a text into what precedes the first digit, from there to the last digit, and the rest: `1.2` and `M`. */
 const DIGITS = /^(\P{Nd}*)(.*\p{Nd})(.*)$/su;
 const DIGIT = /\p{Nd}/u;
 
 const rolling = new Set<RollingNumber>();
 let reducedMotion: MediaQueryList | undefined;
 
-function isStill(): boolean {
+function prefersReducedMotion(): boolean {
   if (!reducedMotion) {
     reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
     reducedMotion.addEventListener('change', () => {
@@ -23,21 +23,21 @@ function isStill(): boolean {
 }
 
 /**
- * A number of which the digits that change roll, up as it grows and down as it shrinks. At rest it is plain text. While it
- * rolls, each digit that changed is a column with the old and the new one, moved by a transform and nothing else. What
- * changes again before it is at rest is exchanged in the columns that roll already.
+ * A number whose changed digits roll: up when it grows, down when it shrinks. At rest it is plain text. While it rolls,
+ * each changed digit is a column with the old and the new digit, moved by a transform only. A further change replaces the
+ * digits in the columns that roll already.
  *
- *     1,23 | 4 |      of a column's two lines one is seen
+ *     1,23 | 4 |      one of a column's two lines is visible
  *          | 5 |
  */
 export class RollingNumber {
   readonly element = document.createElement('span');
   readonly #before = new Text();
-  /** Digits are read from left to right in every script, also as columns. */
+  /** Digits run from left to right in every script, also as columns. */
   readonly #digits = document.createElement('bdi');
   readonly #after = new Text();
   #shown = '';
-  /** One a character, while it rolls. */
+  /** One a character while the number rolls. */
   #cells: readonly Text[] | undefined;
 
   constructor() {
@@ -45,7 +45,7 @@ export class RollingNumber {
     this.element.append(this.#before, this.#digits, this.#after);
   }
 
-  /** @param direction where the digits roll to, if they may */
+  /** @param direction of the roll; without it the number just changes */
   show(text: string, direction?: 'up' | 'down'): void {
     const [, before = '', digits = '', after = text] = DIGITS.exec(text) ?? [];
     if (this.#before.data !== before) this.#before.data = before;
@@ -53,13 +53,13 @@ export class RollingNumber {
     const shown = this.#shown;
     if (digits === shown) return;
     this.#shown = digits;
-    if (this.#cells) this.#exchange(digits);
-    else if (direction && rolling.size < ROLLING_MOST * currentRenderShare() && !isStill())
+    if (this.#cells) this.#replaceDigits(digits);
+    else if (direction && rolling.size < ROLLING_MAX * currentRenderShare() && !prefersReducedMotion())
       this.#roll(shown, digits, direction);
     else this.finish();
   }
 
-  /** Ends the roll. */
+  /** Ends the roll and leaves plain text. */
   finish(): void {
     this.#cells = undefined;
     rolling.delete(this);
@@ -67,7 +67,7 @@ export class RollingNumber {
     this.#digits.textContent = this.#shown;
   }
 
-  #exchange(digits: string): void {
+  #replaceDigits(digits: string): void {
     const characters = Array.from(digits);
     if (characters.length !== this.#cells?.length) return this.finish();
     for (const [i, cell] of this.#cells.entries()) if (cell.data !== characters[i]) cell.data = characters[i]!;

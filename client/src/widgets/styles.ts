@@ -76,7 +76,7 @@ button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
 
 let sheet: CSSStyleSheet | undefined;
 
-/** One for all widgets of a page. A constructed sheet needs no exception from a content security policy. */
+/** Shared by all widgets of a page. A constructed sheet needs no exception from a content security policy. */
 export function styleSheet(): CSSStyleSheet {
   if (!sheet) {
     sheet = new CSSStyleSheet();

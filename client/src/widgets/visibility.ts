@@ -1,6 +1,6 @@
-/** Tracked so far ahead that the count is there by the time it is scrolled to. */
+/** Widgets this close to the viewport are subscribed, so that the count is there when the user scrolls to them. */
 const MARGIN = '400px';
-/** Who scrolls sees nothing of it, and a page with thousands of widgets that change does not look again in every frame. */
+/** Too short to notice while scrolling; it keeps a page with thousands of changing widgets from checking every frame. */
 const DELAY_MS = 200;
 
 export interface VisibilityListener {
@@ -13,14 +13,14 @@ export interface VisibilityListener {
 const viewed = new WeakMap<Element, VisibilityListener>();
 let observers: { readonly near: IntersectionObserver; readonly seen: IntersectionObserver } | undefined;
 
-/** Tells where the element is, first in a moment, then at every change, until `unobserveVisibility`. Two observers serve a page. */
+/** Reports whether the element is near or visible, soon and at every change. Two observers serve all elements. */
 export function observeVisibility(element: Element, callbacks: VisibilityListener): void {
   viewed.set(element, callbacks);
   observe().near.observe(element);
 }
 
 export function unobserveVisibility(element: Element): void {
-  // Entries that are on their way come all the same.
+  // Entries that are queued already are still delivered.
   viewed.delete(element);
   observers?.near.unobserve(element);
   observers?.seen.unobserve(element);
@@ -44,7 +44,7 @@ function observe(): NonNullable<typeof observers> {
         else seen.unobserve(target);
       }
     },
-    // The first is for what scrolls with the page, the second for what scrolls within it.
+    // `rootMargin` is for elements that scroll with the page, `scrollMargin` for those in a scroll container.
     { rootMargin: MARGIN, scrollMargin: MARGIN, delay: DELAY_MS } as IntersectionObserverInit,
   );
   return (observers = { near, seen });

@@ -8,7 +8,7 @@ import { closeClients, connect } from './clients.js';
 
 export type Acknowledge = (answer: object) => void;
 
-/** The other end of the wire, as far as a test wants it: `onSocket` says what each connection does. */
+/** A socket.io server whose `onSocket` defines what each connection does. */
 export class FakeGateway {
   readonly http = createServer();
   readonly server = new Server(this.http);
@@ -23,7 +23,7 @@ export class FakeGateway {
     return end;
   }
 
-  /** A client of it. Without a name for the actor: as a visitor. */
+  /** Creates a client of it. With an empty `actor` the client makes up its own. */
   connect(environment: Options['environment'] = {}, actor: string | undefined = 'ann'): LiveCounts {
     const url = `http://127.0.0.1:${(this.http.address() as AddressInfo).port}`;
     return connect(url, actor === '' ? { environment } : { actor, environment });
@@ -50,7 +50,7 @@ export function acknowledgeAll(socket: Socket): void {
   }
 }
 
-/** The system's clock, but for timers of `heldMs`: those wait to be `rung`; and every wait is written down. */
+/** The system's clock, except that timers of `heldMs` fire only by `ring`. Records every wait. */
 export class HeldClock implements Clock {
   readonly waits: number[] = [];
   readonly #held = new Set<() => void>();

@@ -4,8 +4,8 @@ import { LiveLike } from './live-like.js';
 import { LiveViewers } from './live-viewers.js';
 import { setClientFactory } from './page-client.js';
 
-/** Makes the elements known to the page, where there is one, unless another script has done so. */
-export function defineWidgets(create: () => LiveCounts): void {
+/** Defines the elements unless there is no page or another script has defined them. */
+export function registerElements(create: () => LiveCounts): void {
   setClientFactory(create);
   if (typeof customElements === 'undefined' || customElements.get('live-count')) return;
   customElements.define('live-count', LiveCount);

@@ -6,8 +6,8 @@ interface Totals {
   readonly live: number;
 }
 
-/** What the page's client is told about some posts. */
-export class Watcher {
+/** Collects the changes that the page's client gets for some posts. */
+export class CountsMonitor {
   readonly #latest = new Map<string, Totals>();
   #counted = 0;
   #frames = 0;
@@ -19,13 +19,13 @@ export class Watcher {
         this.#latest.set(post, counts);
         if (source !== 'remote') return;
         this.#counted += Math.abs(delta['likes'] ?? 0) + Math.abs(delta['views'] ?? 0);
-        this.#frame();
+        this.#countFrame();
       });
     }
   }
 
-  /** What was counted, and the frames that came, since this was asked last. A like and its taking back in one tick are none. */
-  take(): { readonly counted: number; readonly frames: number } {
+  /** @returns operations and frames since the last call; a like that is taken back within a tick does not count */
+  takeSample(): { readonly counted: number; readonly frames: number } {
     const taken = { counted: this.#counted, frames: this.#frames };
     this.#counted = 0;
     this.#frames = 0;
@@ -42,8 +42,8 @@ export class Watcher {
     return this.#latest.get(post)?.views ?? 0;
   }
 
-  /** The changes of one frame are told one after the other, before anything else happens. */
-  #frame(): void {
+  /** Counts one frame for all its changes, which the client emits in one task. */
+  #countFrame(): void {
     if (this.#inFrame) return;
     this.#inFrame = true;
     this.#frames++;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { until } from '../../test/support/until.js';
 import { reached } from '../test/clients.js';
-import { type Acknowledge, acknowledgeAll, FakeGateway, update, HeldClock } from '../test/other-end.js';
+import { type Acknowledge, acknowledgeAll, FakeGateway, update, HeldClock } from '../test/fake-gateway.js';
 import { LINGER_MS } from './subscriptions.js';
 
 let end: FakeGateway;
@@ -12,7 +12,7 @@ beforeEach(async () => {
 
 afterEach(() => end.close());
 
-/** A client that will use event streams first asks whether the gateway is ready. */
+/** A client requests `/readyz` before it uses event streams. */
 function countStreams(): { begun: number } {
   const streams = { begun: 0 };
   end.http.prependListener('request', ({ url }) => (streams.begun += Number(url?.startsWith('/readyz'))));
@@ -20,7 +20,7 @@ function countStreams(): { begun: number } {
 }
 
 describe('a client', () => {
-  test('the actor stays the same after a reconnect, also where nothing can be stored', async () => {
+  test('the actor stays the same after a reconnect even if nothing can be stored', async () => {
     const actors: unknown[] = [];
     end.onSocket = (socket, nth) => {
       actors.push((socket.handshake.auth as { actor?: string }).actor);
@@ -37,12 +37,12 @@ describe('a client', () => {
     expect(actors[1]).toBe(actors[0]);
   });
 
-  test('who comes to a refused post is told, too, and those that were too many are asked for again when others are left', async () => {
-    const asked: string[][] = [];
+  test('a late subscriber of a rejected post gets its error, and posts over the limit are requested again when others are left', async () => {
+    const requested: string[][] = [];
     end.onSocket = (socket) =>
       socket.on('subscribe', ({ posts }: { posts: string[] }, answer: Acknowledge) => {
-        asked.push(posts);
-        const hasRoom = asked.length > 1;
+        requested.push(posts);
+        const hasRoom = requested.length > 1;
         const error = { code: 'TOO_MANY_POSTS', message: 'too many', retryable: false };
         const rejected = hasRoom ? [] : [{ post: 'b', error }];
         const counts = posts
@@ -64,10 +64,10 @@ describe('a client', () => {
     leave();
     clock.ring();
     expect(await seen).toMatchObject({ counts: { likes: 1 } });
-    expect(asked).toEqual([['a', 'b'], ['b']]);
+    expect(requested).toEqual([['a', 'b'], ['b']]);
   });
 
-  test('where making a socket throws it goes on without', async () => {
+  test('a client falls back to event streams if the WebSocket constructor throws', async () => {
     function Forbidden(): never {
       throw new Error("the page's policy forbids it");
     }
@@ -77,7 +77,7 @@ describe('a client', () => {
     await until(() => streams.begun > 0, 'it tries event streams');
   });
 
-  test('where sockets open and nothing comes through it goes on without', async () => {
+  test('a client falls back to event streams if sockets open and nothing gets through', async () => {
     end.onSocket = (socket) => socket.conn.close();
     const streams = countStreams();
     const live = end.connect({ random: () => 0 });

@@ -4,24 +4,24 @@ import type { Environment, Timer } from './environment.js';
 import { LiveCountsError } from './errors.js';
 import type { TransportConnection, Credentials, CloseReason, Transport } from './transport.js';
 
-/** Half of the first wait, on average; long enough for a balancer to notice that a gateway is gone. */
-const FIRST_WAIT_MS = 500;
-const LONGEST_WAIT_MS = 30_000;
-/** After a refusal that time alone does not mend; a token may have been renewed by then. */
+/** The limit of the first wait; the average is half of it, enough for a balancer to notice that a gateway is down. */
+const BACKOFF_FIRST_MS = 500;
+const BACKOFF_MAX_MS = 30_000;
+/** The wait after a rejection that is not retryable; a token may have been renewed by then. */
 const REFUSED_MS = 30_000;
-/** How long a hidden page stays connected. */
+/** Time that a hidden page stays connected. */
 const HIDDEN_MS = 30_000;
-/** Attempts with the preferred transport before the next is tried, too. */
+/** Attempts with the preferred transport before the next one is tried, too. */
 const PREFERRED_ATTEMPTS = 2;
-/** How long the second choice is used before the preferred transport is tried beside it, and at most between tries. */
+/** The second transport is used this long before the preferred one is probed beside it; then the longest pause. */
 const PROBE_MS = 5_000;
-const LONGEST_PROBE_MS = 600_000;
+const PROBE_MAX_MS = 600_000;
 
-/** Operations that are not acknowledged. */
+/** The operations that are not acknowledged. */
 interface UnacknowledgedWork {
-  /** The transport over which one with an unknown outcome must be repeated: it comes first. */
+  /** The transport over which an operation with an unknown outcome must be retried: it is tried first. */
   readonly boundTransport: Transport['kind'] | undefined;
-  /** How many there are: a reason to stay connected while nobody looks. */
+  /** While above 0 a hidden page stays connected. */
   readonly size: number;
 }
 
@@ -31,7 +31,7 @@ interface ReconnectingConnectionListener {
   counts(updates: readonly Update[]): void;
   mine(event: MineEvent): void;
   failed(error: LiveCountsError): void;
-  /** The gateway does not want this client, and asking again soon would not help. */
+  /** The gateway rejects this client, and a retry soon would not help. */
   refused(error: LiveCountsError): void;
 }
 
@@ -39,21 +39,21 @@ interface Attempt {
   readonly transport: Transport;
   connection?: TransportConnection;
   open: boolean;
-  /** Something was answered over it. */
+  /** True once the gateway acknowledged something over it. */
   proven: boolean;
 }
 
 /**
- * Keeps one connection to the gateway, for as long as it is wanted:
+ * Keeps one connection to the gateway open:
  *
  *              start                opened
  *     idle ───────────▶ connecting ─────────▶ open
  *      ▲                 ▲      │ closed       │ closed
  *      │ page shown      │      ▼              │
- *     asleep           waiting ◀───────────────┘   backoff; after a `bye` as long as the gateway asked
+ *     asleep           waiting ◀───────────────┘   backoff; after a `bye` the gateway's `retryAfterMs`
  *
- * The transports are in order of preference. The second is tried when the first has failed twice, in turn with it; once
- * connected by the second, the first is tried beside it from time to time, and takes over when it gets through.
+ * Transports are in order of preference. When the first has failed twice, the second is tried in turn with it. While the
+ * second is connected, the first is probed beside it from time to time, and replaces it when it gets through.
  */
 export class ReconnectingConnection {
   readonly #backoff: Backoff;
@@ -65,8 +65,8 @@ export class ReconnectingConnection {
   #refusals = 0;
   #probeMs = PROBE_MS;
   #waiting: Timer | undefined;
-  /** The gateway has asked to be left alone for as long as this waits. */
-  #isAsked = false;
+  /** True if the present wait was requested by the gateway. */
+  #isWaitRequested = false;
   #probing: Timer | undefined;
   #sleeping: Timer | undefined;
 
@@ -77,11 +77,11 @@ export class ReconnectingConnection {
     private readonly work: UnacknowledgedWork,
     private readonly listener: ReconnectingConnectionListener,
   ) {
-    this.#backoff = new Backoff(environment.random, FIRST_WAIT_MS, LONGEST_WAIT_MS);
+    this.#backoff = new Backoff(environment.random, BACKOFF_FIRST_MS, BACKOFF_MAX_MS);
     this.#stopWatching = environment.page?.onChange(() => this.#pageChanged());
   }
 
-  /** Connects, if it has not begun to, or sleeps. */
+  /** Connects unless it is connected or connecting already. */
   start(): void {
     if (this.#phase === 'running' || this.#phase === 'closed') return;
     this.#phase = 'running';
@@ -89,7 +89,7 @@ export class ReconnectingConnection {
     void this.#connect();
   }
 
-  /** Something was answered, so this client is welcome. */
+  /** The gateway acknowledged something, so it accepts this client: counts failures from zero again. */
   markProven(): void {
     this.#refusals = 0;
     this.#failures = 0;
@@ -152,14 +152,14 @@ export class ReconnectingConnection {
         closed: (ending) => this.#closed(attempt, ending),
       });
     } catch {
-      // A WebSocket that the page's policy forbids, or an insecure one on a secure page.
+      // The page's policy forbids the WebSocket, or a secure page opened an insecure one.
       this.#closed(attempt, {});
     }
   }
 
   #opened(attempt: Attempt): void {
     if (attempt === this.#probe) {
-      // An operation on its way by HTTP would not be recognised on a socket.
+      // A socket would not recognise the retry of an operation that is on its way over HTTP.
       const { boundTransport: boundTo = attempt.transport.kind } = this.work;
       if (boundTo !== attempt.transport.kind) {
         this.#endProbe();
@@ -186,7 +186,7 @@ export class ReconnectingConnection {
     this.#endProbe();
     this.#current = undefined;
     if (attempt.open) this.listener.lost();
-    // What lets connections open and nothing through is as good as closed.
+    // A middlebox may let connections open and nothing through: that counts as a failure, too.
     if (!attempt.proven) this.#failures++;
     this.#wait(this.#waitMs(ending));
   }
@@ -195,16 +195,16 @@ export class ReconnectingConnection {
     if (error && !error.retryable) {
       const cause = LiveCountsError.from(error);
       this.listener.failed(cause);
-      // The first time the token may just have grown old.
+      // The first time the token may only have expired.
       if (++this.#refusals === 1) return 0;
       this.listener.refused(cause);
-      this.#isAsked = true;
+      this.#isWaitRequested = true;
       return REFUSED_MS;
     }
-    const askedMs = retryAfterMs ?? error?.retryAfterMs;
-    this.#isAsked = askedMs !== undefined;
-    // Who is asked back at a time gets a time of its own from the gateway already.
-    return askedMs === undefined ? this.#backoff.next() : askedMs * (1 + this.environment.random() / 10);
+    const requestedMs = retryAfterMs ?? error?.retryAfterMs;
+    this.#isWaitRequested = requestedMs !== undefined;
+    // The gateway spreads its clients by giving each its own time, so a tenth of jitter is enough.
+    return requestedMs === undefined ? this.#backoff.next() : requestedMs * (1 + this.environment.random() / 10);
   }
 
   #wait(ms: number): void {
@@ -216,19 +216,19 @@ export class ReconnectingConnection {
     this.#probing?.cancel();
     if (this.#current?.transport === this.transports[0]) return;
     this.#probing = this.environment.clock.after(this.#probeMs, () => {
-      this.#probeMs = Math.min(2 * this.#probeMs, LONGEST_PROBE_MS);
+      this.#probeMs = Math.min(2 * this.#probeMs, PROBE_MAX_MS);
       this.#probe = { transport: this.transports[0]!, open: false, proven: false };
       void this.#open(this.#probe);
     });
   }
 
-  /** It was hidden or shown, or its network came back. */
+  /** The page was hidden or shown, or its network came back. */
   #pageChanged(): void {
     this.#sleeping?.cancel();
     if (this.environment.page?.hidden) {
       this.#sleeping = this.environment.clock.after(HIDDEN_MS, () => this.#sleep());
-    } else if (this.#waiting && !this.#isAsked) {
-      // Who looks, or has a network again, is not kept waiting for long, unless the gateway wants it.
+    } else if (this.#waiting && !this.#isWaitRequested) {
+      // The user looks at the page or the network is back: shorten the wait, unless the gateway requested it.
       this.#waiting.cancel();
       this.#backoff.reset();
       this.#wait(this.#backoff.next());
