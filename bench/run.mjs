@@ -3,8 +3,8 @@
  *
  *     node bench/run.mjs [NAME …] [rounds=5] [seconds=4] [serverCore=0] [loadCore=1] [option=value …]
  *
- * Needs `npm run build`. Runs bench/benches/NAME.mjs, all of them without a name; each exports `title`, `run(context)`
- * and, if it takes some, `options` with their defaults. Prints what it found and writes it to docs/benchmarks.
+ * Needs `npm run build`. Runs bench/benches/NAME.mjs, or all of them without a name. Each exports `title`, `run(context)`
+ * and, if it has any, `options` with their defaults. Prints the results and writes them to docs/benchmarks.
  */
 import { readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -17,7 +17,7 @@ const STANDARD = { rounds: 5, seconds: 4, serverCore: 0, loadCore: Math.min(1, c
 
 class UsageError extends Error {}
 
-const known = readdirSync(join(import.meta.dirname, 'benches'))
+const available = readdirSync(join(import.meta.dirname, 'benches'))
   .filter((file) => file.endsWith('.mjs'))
   .map((file) => file.slice(0, -'.mjs'.length));
 
@@ -28,7 +28,7 @@ try {
   const options = Object.assign({}, STANDARD, ...benches.map((bench) => bench.options ?? {}));
   const unknown = Object.keys(given).find((option) => !(option in options));
   if (unknown !== undefined)
-    throw new UsageError(`no option ${unknown}; there are: ${Object.keys(options).join(', ')}`);
+    throw new UsageError(`unknown option ${unknown}; expected one of: ${Object.keys(options).join(', ')}`);
   const { rounds, seconds, serverCore, loadCore } = { ...STANDARD, ...given };
   const cores = { server: serverCore, load: loadCore };
   pinSelf(cores.load);
@@ -49,20 +49,20 @@ try {
   await endAll();
 }
 
-/** `name=value`: a number, a list of numbers (`1000,10000`) for options whose standard is one, else a text. */
+/** Parses `name=value`; a value is a number, a list of numbers (`1000,10000`) or a text. */
 function parse(args) {
   const names = args.filter((arg) => !arg.includes('='));
-  const wrong = names.find((name) => !known.includes(name));
-  if (wrong !== undefined) throw new UsageError(`no bench ${wrong}; there are: ${known.join(', ')}`);
+  const wrong = names.find((name) => !available.includes(name));
+  if (wrong !== undefined) throw new UsageError(`unknown bench ${wrong}; expected one of: ${available.join(', ')}`);
   const given = {};
   for (const arg of args.filter((one) => one.includes('='))) {
     const at = arg.indexOf('=');
-    given[arg.slice(0, at)] = valueOf(arg.slice(at + 1));
+    given[arg.slice(0, at)] = parseValue(arg.slice(at + 1));
   }
-  return { names: names.length > 0 ? names : known, given };
+  return { names: names.length > 0 ? names : available, given };
 }
 
-function valueOf(text) {
+function parseValue(text) {
   if (/^\d+(,\d+)+$/.test(text)) return text.split(',').map(Number);
   return /^\d+(\.\d+)?$/.test(text) ? Number(text) : text;
 }

@@ -1,6 +1,6 @@
 /**
- * What the byte measurements put into a store, the same in every run: posts, likes, session marks. Groups of operations
- * are committed as a gateway does, a batch a bucket.
+ * The data of the byte measurements, the same in every run: posts, likes, last seqs of sessions. Groups of operations are
+ * committed as by a gateway, one batch a bucket.
  */
 import { bucketOf } from '../build/counters/ids.js';
 
@@ -12,7 +12,7 @@ const NOBODY = { actor: null, session: null, seq: 0 };
 
 const random32 = randomOf(1);
 
-/** A view of each post: one counter. */
+/** One view of each post: one counter. */
 export function* viewOfEach(ids) {
   for (const post of ids) yield { post, metric: VIEWS, kind: 'add', value: 1 + (random32() % 1000), ...NOBODY };
 }
@@ -46,7 +46,7 @@ function key() {
   return { hi: random32(), lo: random32() };
 }
 
-/** Different ids, the same ones at every call; the digits in front count, so that none comes twice. */
+/** Different ids, the same ones at every call; their first digits are a counter, so that none repeats. */
 export function* shuffledIds(count) {
   const random = randomOf(2);
   const step = 7_368_787;
@@ -56,7 +56,7 @@ export function* shuffledIds(count) {
   }
 }
 
-/** As a clock and a counter make them: 22 bits in a millisecond. */
+/** Ids of a clock and a counter of 22 bits a millisecond. */
 export function* growingIds(count) {
   const random = randomOf(3);
   let id = 1_150_000_000_000_000_000n;
@@ -74,7 +74,7 @@ export function randomOf(seed) {
   };
 }
 
-/** Commits the operations, `group` at a time; the batches of a group at once. */
+/** Commits `group` operations at a time, the batches of a group in parallel. */
 export async function commitAll(store, operations, group) {
   let open = [];
   for (const operation of operations) if (open.push(operation) === group) await commit(store, open.splice(0));

@@ -1,5 +1,5 @@
-// Builds all that runs: the server, the client, the demo, the load generator and the drill. npm run build.
-// With --if-changed nothing is done when the sources are those of the last build.
+// Builds the server, the client, the demo, the load generator and the drill. npm run build.
+// With --if-changed it does nothing if the sources have not changed since the last build.
 import { exec } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -9,9 +9,9 @@ const SOURCES = [
   ...['src', 'client', 'client-demo', 'load', 'drill', 'scripts'],
   ...['package-lock.json', 'package.json', 'nest-cli.json', 'tsconfig.json', 'tsconfig.build.json'],
 ];
-const MADE = new Set(['node_modules', 'dist']);
+const GENERATED = new Set(['node_modules', 'dist']);
 const FINGERPRINT = 'dist/sources.sha256';
-/** One file of each result, to notice that a build was cut short or cleared away. */
+/** One file of each result, to notice an interrupted or deleted build. */
 const RESULTS = [
   'dist/main.js',
   'dist/client/tallycast.js',
@@ -20,7 +20,7 @@ const RESULTS = [
   'client/dist/index.js',
 ];
 const OUTPUT_MAX_BYTES = 16 * 2 ** 20;
-/** Each line of steps needs the one before it; the lines run beside each other. */
+/** Steps of a line run one after the other; the lines run in parallel. */
 const LINES = [
   [['the server', 'npm run -s build:server']],
   [
@@ -32,15 +32,15 @@ const LINES = [
   ],
 ];
 
-function* filesOf(path) {
+function* listFiles(path) {
   if (!statSync(path).isDirectory()) yield path;
-  else for (const name of readdirSync(path).sort()) if (!MADE.has(name)) yield* filesOf(join(path, name));
+  else for (const name of readdirSync(path).sort()) if (!GENERATED.has(name)) yield* listFiles(join(path, name));
 }
 
 function fingerprint() {
   const hash = createHash('sha256');
   for (const source of SOURCES) {
-    for (const file of filesOf(source))
+    for (const file of listFiles(source))
       if (!/\.(test\.ts|md)$/.test(file)) hash.update(file).update(readFileSync(file));
   }
   return hash.digest('hex');
@@ -71,11 +71,11 @@ function isBuilt(sources) {
 
 const now = fingerprint();
 if (process.argv.includes('--if-changed') && isBuilt(now)) {
-  console.error('built already, from the same sources');
+  console.error('the build is up to date');
 } else {
-  console.error('building the server, the client, the demo and the tools: half a minute, until sources change');
+  console.error('building the server, the client, the demo and the tools; takes half a minute');
   for (const folder of ['build', 'dist', 'client/dist']) rmSync(folder, { recursive: true, force: true });
-  // All of them end before this does: what went on would write into the next build.
+  // Waits for all lines even after a failure, because a running one would write into the next build.
   const failed = (await Promise.allSettled(LINES.map(runLine))).filter(({ status }) => status === 'rejected');
   for (const { reason } of failed) console.error(reason.message);
   if (failed.length > 0) process.exitCode = 1;

@@ -1,12 +1,12 @@
-// Puts the compiled server and the packages that it uses into a few files in dist/. Loading some 2,000 small files takes
-// more than half of a boot's time, and an installed package needs only what has native code (docs/decisions/0020).
+// Bundles the compiled server and its packages into a few files in dist/. Loading some 2,000 small files would take more
+// than half of a boot's time, and the package then depends only on packages with native code (docs/decisions/0020).
 import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { build } from 'vite';
 
 const NATIVE = ['lmdb', 'fs-native-extensions'];
-/** NestJS looks for these, and does without. */
+/** NestJS tries to import these and works without them. */
 const OPTIONAL = [
   ...['@nestjs/microservices', 'class-transformer', 'class-validator', 'file-type'],
   ...['bufferutil', 'utf-8-validate'],
@@ -32,7 +32,7 @@ await build({
     rolldownOptions: {
       input: { run: 'build/cli/run.js', 'check-process': 'build/store/embedded/disk/check-process.js' },
       output: {
-        // The check of a data file is looked for beside the code that starts it.
+        // The code that starts the check of a data file expects it beside itself.
         entryFileNames: ({ name }) => (name === 'run' ? '[name].js' : 'chunks/[name].js'),
         chunkFileNames: 'chunks/[name].js',
       },

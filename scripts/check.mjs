@@ -1,10 +1,10 @@
-// Everything that is checked without running the program, two at a time; says what failed. npm run check.
+// Runs all static checks, two at a time, and prints the output of those that fail. npm run check.
 import { exec } from 'node:child_process';
 
 const AT_A_TIME = 2;
 const OUTPUT_MAX_BYTES = 16 * 2 ** 20;
 
-/** The longest first. */
+/** Slowest checks first. */
 const checks = [
   'eslint .',
   'tsc --noEmit',

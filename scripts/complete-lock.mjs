@@ -1,6 +1,6 @@
-// Some registries serve only the optional packages of some platforms; npm then leaves the others out of
-// package-lock.json, and `npm ci` refuses the lock. This adds an entry for each that is missing, with the version its
-// parent asks for and the platform that its name tells. Run it after an `npm install`: node scripts/complete-lock.mjs
+// Some registries serve the optional packages of some platforms only. Then npm leaves the others out of package-lock.json,
+// and `npm ci` rejects the lock. This adds the missing entries, with the version from the parent and the platform from the
+// package's name. Run it after an `npm install`: node scripts/complete-lock.mjs
 import { readFileSync, writeFileSync } from 'node:fs';
 
 const PLATFORM =
@@ -14,7 +14,7 @@ for (const [path, parent] of Object.entries(lock.packages)) {
     const nested = `${path === '' ? '' : `${path}/`}node_modules/${name}`;
     if (nested in lock.packages || `node_modules/${name}` in lock.packages) continue;
     const platform = PLATFORM.exec(name);
-    if (platform === null) throw new Error(`${name} is missing from the lock, and its name tells no platform`);
+    if (platform === null) throw new Error(`${name} is missing from the lock, and its name contains no platform`);
     const [, os, cpu, libc] = platform;
     const wasm = os === 'wasm32';
     lock.packages[`node_modules/${name}`] = {

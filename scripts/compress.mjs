@@ -1,4 +1,4 @@
-// Puts a .gz beside each file of the given folders that gzip makes smaller, for src/http/static-files.ts to serve.
+// Writes a .gz beside each file of the given folders that gzip makes smaller; src/http/static-files.ts serves it.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { constants, gzipSync } from 'node:zlib';

@@ -1,4 +1,4 @@
-// Takes the pictures of the demo's pages in docs/pictures/: of the built gateway, with traffic of its own.
+// Takes screenshots of the demo's pages for docs/pictures/, from the built gateway with generated traffic.
 // npm run screenshots (after npm run build); `npm run screenshots -- png` for another format than webp.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,7 +14,7 @@ const ROOT = join(import.meta.dirname, '..');
 const PICTURES = join(ROOT, 'docs', 'pictures');
 const FORMAT = process.argv[2] ?? 'webp';
 const QUALITY = 72;
-/** Until all numbers stand and what moved has come to rest. */
+/** Time until all numbers are shown and animations have ended. */
 const SETTLE_MS = 1_200;
 
 const SIZES = [
@@ -63,7 +63,7 @@ async function startGateway() {
   throw new Error('the gateway ended before it listened: is it built?');
 }
 
-/** Three regions, and the page on which their cables can be pulled. */
+/** Starts the drill with three regions and the page of their cables. */
 async function startDrill() {
   const child = spawn(process.execPath, [join(ROOT, 'dist', 'drill', 'main.js'), '--page'], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -75,7 +75,7 @@ async function startDrill() {
   throw new Error('the drill ended before it had a page: is it built?');
 }
 
-/** Likes and views as a site has them, and some who look on. */
+/** Adds likes and views like those of a real site, and some viewers. */
 async function populate() {
   const writer = io(url, { transports: ['websocket'] });
   const posts = ['welcome', ...STORIES];
@@ -147,7 +147,7 @@ async function cutOff(page) {
   };
   const cables = ['cable-eu-us', 'cable-eu-ap'].map((name) => page.getByTestId(name));
   for (const cable of cables) {
-    // The size before has left them pulled.
+    // The screenshot of the previous size left the cables pulled.
     if ((await cable.getAttribute('aria-pressed')) === 'true') await cable.click();
   }
   await page.getByText('All three agree').waitFor();

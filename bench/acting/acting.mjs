@@ -1,16 +1,16 @@
-/** Runs bench/native/act, and holds its ledger against what the server says. */
+/** Runs bench/native/act, and compares its ledger with the server's totals. */
 import { randomBytes } from 'node:crypto';
 import { compiled } from '../harness/native.mjs';
 import { start } from '../harness/processes.mjs';
 
-/** After the measured time: what waits is answered by then, or never. */
+/** Operations without an acknowledgement this long after the measured time are lost. */
 const DRAIN_LIMIT_MS = 60_000;
 const POSTS_A_REQUEST = 200;
 
 /**
- * @param options of act (see act.c), and `core`, `pids`: the server's processes and what works for it
- * @returns what act printed, with `prefix` (of its posts' names; new ones unless given),
- *   `operationsPerSecond`, and µs of CPU an operation: `micros`, in the order of `pids`, and `loadMicros`
+ * @param options options of act (see act.c); `core`; `pids`: the processes of the server and of its store
+ * @returns the output of act, with the `prefix` of its posts (new ones unless given), `operationsPerSecond`, and µs of
+ *   CPU an operation: `micros`, in the order of `pids`, and `loadMicros`
  */
 export async function act(options) {
   const { load, result } = startActing(options);
@@ -21,7 +21,7 @@ export async function act(options) {
   }
 }
 
-/** The same, while others do something, too. `result()` resolves at its end; `load.end()` ends it earlier. */
+/** Like `act`, without waiting. `result()` resolves at its end; `load.end()` ends it earlier. */
 export function startActing({ core, pids = [], prefix, ...options }) {
   const run = `r${randomBytes(4).toString('hex')}`;
   prefix ??= `${run}-`;
@@ -44,7 +44,7 @@ function summary(prefix, found) {
   return { ...found, prefix, operationsPerSecond: count / found.seconds, micros, loadMicros };
 }
 
-/** @returns how many posts have other totals at the server than in the ledger: 0, or something was lost or doubled. */
+/** @returns the number of posts whose totals differ from the ledger: above 0 operations were lost or doubled */
 export async function wrongTotals(server, { prefix, ledger }) {
   const { likes, views } = ledger;
   let wrong = 0;
@@ -52,7 +52,7 @@ export async function wrongTotals(server, { prefix, ledger }) {
     const posts = likes.slice(from, from + POSTS_A_REQUEST).map((_, i) => `${prefix}${from + i}`);
     const response = await globalThis.fetch(`${server.url}/v1/counts?posts=${posts.join(',')}`);
     const body = await response.json();
-    if (!response.ok) throw new Error(`/v1/counts was answered ${JSON.stringify(body)}`);
+    if (!response.ok) throw new Error(`/v1/counts responded ${JSON.stringify(body)}`);
     const found = new Map((body.counts ?? body).map((update) => [update.post, update]));
     posts.forEach((post, i) => {
       const update = found.get(post);

@@ -1,6 +1,7 @@
 /**
- * A process that floods a gateway: `node flooding.mjs PORT ADDRESS CONNECTIONS KIND`. Each connection sends the same again
- * and again as fast as it is read, or calmly for comparison; one that is ended is opened again a second later. Prints how often they were, at its end.
+ * A process that floods a gateway: `node flooding.mjs PORT ADDRESS CONNECTIONS KIND`. Each connection repeats the same
+ * packet as fast as it is read, or slowly for comparison. A connection that the gateway ends is opened again a second
+ * later. Prints the number of ended connections when it exits.
  */
 import { Buffer } from 'node:buffer';
 import { connect } from 'node:net';
@@ -8,7 +9,7 @@ import { setInterval, setTimeout } from 'node:timers';
 
 const BURST_BYTES = 64 * 1024;
 const AGAIN_MS = 1_000;
-/** Of those who are calm, between two operations: together less than the limit of an address. */
+/** Pause between two operations of a calm connection: all of them together stay below the limit of an address. */
 const CALM_MS = 500;
 
 const [port, address, connections, kind] = process.argv.slice(2);
@@ -34,7 +35,7 @@ const post = [
   packets,
 ].join('\r\n');
 
-/** What each kind sends first, and then again and again. */
+/** The first packet of each kind, and the one that is repeated. */
 const KINDS = {
   'calm likes': [frame('40'), frame('42["like",{"post":"calm"}]')],
   'likes over the rate': [frame('40'), frame('42["like",{"post":"hostile"}]')],
@@ -46,7 +47,7 @@ const KINDS = {
   'polling POSTs': [null, Buffer.from(post)],
 };
 
-/** With a mask that changes nothing. */
+/** A frame with a mask of zeros. */
 function frame(text, opcode = 0x81) {
   return Buffer.concat([Buffer.from([opcode, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)]);
 }
@@ -69,7 +70,7 @@ function flood() {
     socket.write(upgrade);
     socket.once('data', () => {
       socket.write(first);
-      // The handshake over, or else what follows ends the connection at once.
+      // Waits for the handshake: before it ends, further packets would end the connection.
       setTimeout(pour, AGAIN_MS);
     });
   }

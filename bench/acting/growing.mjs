@@ -1,4 +1,4 @@
-/** What one post costs at a rate of operations: the gateway's CPU, frames to its viewers, and commands of Redis. */
+/** Costs of one post at a rate of operations: the gateway's CPU, frames to its viewers, and Redis commands. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { measureCpu } from '../harness/cpu.mjs';
 import { startGateway, startRedis } from '../harness/servers.mjs';
@@ -7,13 +7,13 @@ import { openCrowd, received } from '../watching/crowd.mjs';
 import { startActing } from './acting.mjs';
 import { countCommands } from './readings.mjs';
 
-/** The post that is watched is this and 0. */
+/** The watched post is `hot0`. */
 const PREFIX = 'hot';
 const CONNECTIONS = 200;
-/** Of a connection, unanswered: more than come in a second. */
+/** Unacknowledged operations of a connection: more than it sends in a second. */
 const WINDOW = 64;
 
-/** Acts at `rate` (0: not at all) on posts of a gateway; calls `begin` when it is warm, and what that gave at the end. */
+/** Acts at `rate` (0: not at all) on posts of a gateway; calls `begin` after the warm-up and its result at the end. */
 async function during(server, { rate, posts, toggles = 50, seconds, warmup, cores }, begin) {
   const load = { core: cores.load, port: server.port, prefix: PREFIX, connections: CONNECTIONS, window: WINDOW };
   const acting = rate === 0 ? null : startActing({ ...load, rate, posts, toggles, warmup, seconds });
@@ -28,7 +28,7 @@ async function during(server, { rate, posts, toggles = 50, seconds, warmup, core
   }
 }
 
-/** @returns the gateway's CPU (share of a core), and frames a second to `viewers` of the post */
+/** @returns the gateway's CPU as a share of a core, and frames a second to `viewers` of the post */
 export async function watchedAt(server, viewers, setting) {
   const watch = socketIoScript(`"${PREFIX}0"`);
   const crowd = viewers === 0 ? null : await openCrowd(server, viewers, watch, setting.cores.load);
@@ -47,7 +47,7 @@ export async function watchedAt(server, viewers, setting) {
   }
 }
 
-/** @returns calls of Redis's commands a second, by name, of a gateway on which `posts` posts are acted, the first watched */
+/** @returns Redis commands a second, by name, of a gateway with operations on `posts` posts; only the first is watched */
 export async function commandsAt(posts, setting) {
   const { cores } = setting;
   const redis = await startRedis(cores.load);
@@ -60,7 +60,7 @@ export async function commandsAt(posts, setting) {
   }
 }
 
-/** @returns the same, of `count` gateways on one Redis that share the rate; each has a viewer of the post */
+/** @returns the same for `count` gateways on one Redis that share the rate; each has a viewer of the post */
 export async function commandsOfGateways(count, { rate, ...setting }) {
   const { cores } = setting;
   const redis = await startRedis(cores.load);
@@ -69,7 +69,7 @@ export async function commandsOfGateways(count, { rate, ...setting }) {
   try {
     while (servers.length < count) servers.push(await startGateway({ REDIS_URL: redis.url }, cores.server));
     for (const server of servers) crowds.push(await openCrowd(server, 1, socketIoScript(`"${PREFIX}0"`), cores.load));
-    // The first counts; the others act for as long, give or take their start.
+    // The first one counts the commands; the others act during about the same time.
     const [first] = await Promise.all(
       servers.map((server, i) =>
         during(server, { ...setting, rate: Math.round(rate / count), posts: 1 }, () =>

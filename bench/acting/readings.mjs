@@ -1,9 +1,9 @@
-/** What servers say of themselves while they are measured. */
+/** Readings from servers while they are measured. */
 import { readFileSync } from 'node:fs';
 import { Redis } from 'ioredis';
 
-/** The gateway's metrics by name, each summed over its labels. */
-export async function metricsOf(server) {
+/** Reads the gateway's metrics by name, each summed over its labels. */
+export async function readMetrics(server) {
   const page = await (await globalThis.fetch(`${server.url}/metrics`)).text();
   const metrics = new Map();
   for (const [, name, value] of page.matchAll(/^(\w+)(?:\{[^}]*\})? (\S+)$/gm)) {
@@ -12,15 +12,15 @@ export async function metricsOf(server) {
   return metrics;
 }
 
-/** Bytes of the process in memory now. */
+/** Reads the resident memory of the process, in bytes. */
 export function residentBytes(pid) {
   return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024;
 }
 
 /**
- * Counts the calls of Redis's commands from now on, also those made by scripts.
+ * Counts calls of Redis commands from now on, those of scripts included.
  *
- * @returns a function that gives calls a second by command, and ends the counting
+ * @returns a function that ends the counting and resolves with calls a second by command
  */
 export async function countCommands(redis) {
   const client = new Redis(redis.url);

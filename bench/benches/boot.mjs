@@ -1,6 +1,6 @@
 /**
- * From starting a gateway with its embedded store until it takes connections: time, CPU and memory, beside a bare NestJS
- * application with a socket.io gateway. Both may use all cores.
+ * Time, CPU and memory from the start of a gateway with its embedded store until it accepts connections, compared with a
+ * bare NestJS application with a socket.io gateway. Both may use all cores.
  */
 import { cpus } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { check, tableOf } from '../harness/results.mjs';
 import { ROOT } from '../harness/servers.mjs';
 
 export const title = 'from the start of a process until it takes connections';
-/** Boots of each in a round, of which the median counts. */
+/** Boots of each candidate in a round; their median counts. */
 export const options = { boots: 5 };
 
 const READY_MAX_MS = 700;

@@ -1,13 +1,13 @@
-/** Bytes of what is kept: on disk with the embedded store, in memory with Redis. The same in every run: one round. */
+/** Bytes of stored data: on disk with the embedded store, in memory with Redis. The same in every run: one round. */
 import { short } from '../harness/alternate.mjs';
 import { check } from '../harness/results.mjs';
 
 export const title = 'bytes for each counter and each like, on disk and in Redis';
-/** `group`, `redisGroup`: operations that are committed together. */
+/** `group` and `redisGroup`: operations committed together. */
 export const options = { posts: 1_000_000, likes: 1_000_000, group: 1_000, redisGroup: 4_000 };
 
 export async function run({ options: chosen }) {
-  // Both need dist/, which other benches can do without.
+  // Imported here, because both need build/, and other benches do not.
   const { embeddedRows } = await import('../bytes/embedded.mjs');
   const { redisRows } = await import('../bytes/redis.mjs');
   const onDisk = await embeddedRows(chosen);

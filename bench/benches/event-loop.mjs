@@ -1,6 +1,6 @@
 /**
- * How long the gateway's event loop is held up while a post with many viewers changes: whoever acts meanwhile waits no
- * longer. At a tick that the core can keep, and at one that it cannot.
+ * Delays of the gateway's event loop while a post with many viewers changes: the longest wait that fan-out adds to an
+ * operation. Measured at a tick that the core can keep, and at one that it cannot.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,7 +17,7 @@ export const options = { sockets: 10_000, tickMs: [500, 250, 50] };
 const NODE_ARGS = ['--import', join(ROOT, 'bench', 'harness', 'inside.mjs')];
 const P99_BELOW_MS = 15;
 const WARM_MS = 3_000;
-/** Of one core; busier than this, a loop is late because there is more to do than it can. */
+/** Share of one core above which the loop is late because of overload. */
 const SATURATED_SHARE = 0.9;
 const COLUMNS = {
   p99Ms: 'p99, ms',
@@ -54,9 +54,9 @@ async function measureDelay({ sockets, tickMs, seconds, cores }) {
   const stop = drive(tick, tickMs);
   try {
     await sleep(WARM_MS);
-    await inside(server);
+    await readInside(server);
     const frames = await measureFrames(server, load, { seconds, cores, warmSeconds: 0 });
-    const { p50, p99, max } = (await inside(server)).loopMs;
+    const { p50, p99, max } = (await readInside(server)).loopMs;
     return { p99Ms: p99, p50Ms: p50, maxMs: max, ...frames };
   } finally {
     stop();
@@ -65,7 +65,7 @@ async function measureDelay({ sockets, tickMs, seconds, cores }) {
   }
 }
 
-async function inside(server) {
+async function readInside(server) {
   process.kill(server.pid, 'SIGUSR2');
   return (await server.record('inside')).inside;
 }

@@ -1,5 +1,5 @@
 /* global fetch */
-/** How soon the viewers of a gateway that is killed show exact counts from another one. */
+/** Time until the viewers of a killed gateway show exact counts from another one. */
 import { clearInterval, setInterval } from 'node:timers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { alternate } from '../harness/alternate.mjs';
@@ -13,15 +13,15 @@ export const options = { viewers: 4_000 };
 
 const POST = 'stage';
 const SHOWN_MAX_MS = 5_000;
-/** The lease of the gateway that was killed, and two sweeps. */
+/** The lease of the killed gateway, and two sweeps. */
 const TAKEN_BACK_MAX_MS = 10_000;
 const THREADS = 2;
 const SENDERS = 4;
 const VIEW_EVERY_MS = 200;
 const BEFORE_MS = 1_000;
-/** The load goes on until most have come back. */
+/** The load continues until most viewers have reconnected. */
 const AFTER_MS = 2_000;
-const LOOK_AGAIN_MS = 20;
+const POLL_INTERVAL_MS = 20;
 const COLUMNS = {
   shownMs: 'all show the end, ms',
   returnedMs: 'all are back, ms',
@@ -92,7 +92,7 @@ async function untilLive(url, viewers) {
   for (;;) {
     const { count } = await (await fetch(`${url}/v1/${POST}/live`)).json();
     if (count === viewers) return;
-    await sleep(LOOK_AGAIN_MS);
+    await sleep(POLL_INTERVAL_MS);
   }
 }
 

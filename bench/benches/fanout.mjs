@@ -1,7 +1,7 @@
 /**
- * One post's updates to all who watch it: CPU of the server per frame that arrives, Tallycast beside a write() loop in
- * C, raw ws, stock socket.io, nchan and NATS. Everyone sends frames of the same length at the same tick. Tallycast
- * counts a view each tick, too, and syncs it to disk.
+ * Updates of one post to all its viewers: the server's CPU per delivered frame. Tallycast is compared with a write() loop
+ * in C, raw ws, stock socket.io, nchan and NATS. All send frames of the same length at the same tick. Tallycast also
+ * counts a view each tick and writes it durably to disk.
  */
 import { needSockets } from '../harness/machine.mjs';
 import { alternate } from '../harness/alternate.mjs';
@@ -11,7 +11,7 @@ import { everyone } from '../watching/candidates.mjs';
 import { measureCandidate } from '../watching/crowd.mjs';
 
 export const title = "one post's updates to all its viewers: the server's CPU per delivered frame";
-/** `only`: names of candidates, with commas; `tickMs`: one for each number of sockets, that the slowest can keep. */
+/** `only`: names of candidates, comma-separated. `tickMs`: one tick for each number of sockets that the slowest can keep. */
 export const options = { sockets: [1_000, 10_000], tickMs: [100, 250], only: '' };
 
 const COLUMNS = {
@@ -46,7 +46,7 @@ export async function run({ rounds, seconds, cores, options: { sockets, tickMs, 
   return result;
 }
 
-/** Of each, how much of the other's cost Tallycast's may be. A ratio is taken within a round. */
+/** Tallycast's cost as a share of each other candidate's. Ratios are taken within a round. */
 const LIMITS = { ws: { atMost: 1.05 }, 'socket.io': { atMost: 0.72 }, nchan: { below: 1 }, NATS: { below: 1 } };
 
 function checksOf(size, { ratios }) {

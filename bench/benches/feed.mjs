@@ -1,7 +1,8 @@
 /**
- * A feed: every socket watches twenty posts that all change every tick. One frame a socket a tick, whatever changed; its
- * cost beside that of a frame with one post. Once all watch the same twenty, once each a random twenty of a thousand, which
- * all change. What taking in the operations costs is in it, and is measured by itself, too, with nobody watching.
+ * A feed: every socket watches twenty posts that all change every tick, and gets one frame a tick. The cost of that frame
+ * is compared with that of a frame with one post. In one variant all sockets watch the same twenty posts, in another one
+ * each watches a random twenty of a thousand, which all change. The cost of ingesting the operations is included, and is
+ * also measured alone, without viewers.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { alternate } from '../harness/alternate.mjs';
@@ -19,10 +20,10 @@ const POSTS_EACH = 20;
 const POSTS = 1_000;
 const WARM_MS = 3_000;
 const OF_ONE_POST_MAX = 2;
-/** A frame a socket a tick: a tick is the least time between two, and the clock of the load is another one. */
+/** One frame a socket a tick at most, because a tick is the shortest interval; the load's clock differs a little. */
 const FRAMES_A_TICK = { least: 0.8, most: 1.02 };
 
-/** `posts`: how many change; `watch`: what each socket says it watches, and more arguments of the load. */
+/** `posts`: number of changing posts. `watch`: the arguments of the load that subscribe each socket. */
 const VARIANTS = [
   { name: 'one post', posts: 1, watch: socketIoScript('"p0"') },
   { name: 'the same 20', posts: POSTS_EACH, watch: socketIoScript(names(POSTS_EACH).map(quoted).join(',')) },
@@ -86,7 +87,7 @@ async function measureVariant({ posts, watch }, { sockets, tickMs, seconds, core
   }
 }
 
-/** The same operations with nobody watching. */
+/** Measures the same operations without viewers. */
 async function measureOperations(server, seconds, cores) {
   await sleep(WARM_MS);
   const cpu = measureCpu(server.pids, cores.server);

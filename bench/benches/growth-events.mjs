@@ -1,6 +1,6 @@
 /**
- * How cost grows with events on one post: what fan-out adds to the gateway's CPU, and what Redis is asked, should not
- * grow at all once the post changes every tick; nor should what is published with the number of gateways.
+ * Growth of costs with events on one post. Once the post changes every tick, neither the CPU of fan-out nor the number of
+ * Redis commands should grow. Publishes should not grow with the number of gateways.
  */
 import { commandsAt, commandsOfGateways, watchedAt } from '../acting/growing.mjs';
 import { alternate } from '../harness/alternate.mjs';
@@ -10,7 +10,7 @@ import { check, tableOf } from '../harness/results.mjs';
 import { startGateway } from '../harness/servers.mjs';
 
 export const title = "CPU, frames and Redis's commands against events a second; publishes against gateways";
-/** `rates`: operations a second, the first 0. `shared`: of all gateways on one Redis. `warmup`: seconds before each. */
+/** `rates`: operations a second, the first 0. `shared`: rate of all gateways on one Redis. `warmup`: seconds before each. */
 export const options = {
   rates: [0, 500, 1_000, 2_000, 4_000, 8_000],
   viewers: 1_000,
@@ -19,9 +19,9 @@ export const options = {
   warmup: 2,
 };
 
-/** A flat line, with what noise does to its fit. */
+/** A flat line, with an allowance for noise in the fit. */
 const FLAT_EXPONENT_MAX = 0.1;
-/** A post is told to other gateways once in half a tick; and once more, for the interval that was cut. */
+/** A post is published to other gateways twice a tick, and once more for the interval that the measurement cuts. */
 const PUBLISHES_MAX = 21;
 const SPREAD_POSTS = 1_000;
 
@@ -52,7 +52,7 @@ export async function run({ rounds, seconds, cores, log, options: { rates, viewe
   return resultOf({ acted, viewers, gateways, shared }, { watched, commands, publishes });
 }
 
-/** On two gateways that stay: one whose post is watched, and one whose post is not. */
+/** Uses two gateways for all rates: one with viewers of the post, and one without. */
 async function measureWatched(rates, viewers, { rounds, log, ...setting }) {
   const sides = [
     { side: 'watched', viewers, server: await startGateway({}, setting.cores.server) },

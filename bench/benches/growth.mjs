@@ -1,6 +1,6 @@
 /**
- * How the cost of watching grows: the gateway's CPU against viewers of a post that changes every tick, which should be
- * a line, and against subscriptions to posts on which nothing happens, which should cost nothing.
+ * Growth of the cost of watching. The gateway's CPU should grow linearly with the viewers of a post that changes every
+ * tick, and not at all with subscriptions to posts that do not change.
  */
 import { alternate } from '../harness/alternate.mjs';
 import { exponentOf } from '../harness/fit.mjs';
@@ -14,7 +14,7 @@ import { POST } from '../watching/payload.mjs';
 export const title = 'CPU against viewers, and against subscriptions to silent posts';
 export const options = { viewers: [1_000, 2_000, 4_000, 8_000, 16_000], silent: [0, 1, 10, 100], tickMs: 500 };
 
-/** Of the sockets with silent posts; the active post's tick. */
+/** Number of sockets with silent posts, and the tick of the active post. */
 const SOCKETS = 1_000;
 const SILENT_TICK_MS = 100;
 const EXPONENT_MAX = 1.1;
@@ -58,7 +58,7 @@ async function cpuOf(setting, candidate = tallycast) {
   return { cpuShare: figures.serverShare, ...figures };
 }
 
-/** Each of the sockets watches one post that changes, and `each` silent posts that nobody else watches. */
+/** Each socket watches one post that changes, and `each` silent posts that no other socket watches. */
 function cpuWithSilent(each, { seconds, cores }) {
   const candidate = {
     async start(setting) {

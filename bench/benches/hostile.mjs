@@ -1,4 +1,4 @@
-/** Connections of one address that flood a gateway, one kind after the other, and what somebody else notices of it. */
+/** Floods from one address, one kind after the other, and their effect on a client at another address. */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { io } from 'socket.io-client';
@@ -9,7 +9,10 @@ import { check } from '../harness/results.mjs';
 import { startGateway } from '../harness/servers.mjs';
 
 export const title = 'connections of one address that flood it, and a victim at another';
-/** `hostile` connections are calm for `calmSeconds` and then flood for `floodSeconds` each kind; `only`: kinds, separated by commas. */
+/**
+ * `hostile` connections are calm for `calmSeconds`, then flood for `floodSeconds`, for each kind. `only`: kinds,
+ * comma-separated.
+ */
 export const options = { hostile: 150, floodSeconds: 60, calmSeconds: 20, only: '' };
 
 const KINDS = [
@@ -28,7 +31,7 @@ const LIMITS = {
   MAX_CONNECTIONS_PER_ADDRESS: '200',
   TRUST_PROXY: 'loopback',
 };
-/** The victim acts this often: less than its own limit. */
+/** Interval of the victim's operations, below its own limit. */
 const EVERY_MS = 50;
 const ACKNOWLEDGED_MS = 250;
 const MEMORY_RATIO_MAX = 1.3;
@@ -68,12 +71,12 @@ async function attack(kind, address, { cores, hostile, floodSeconds, calmSeconds
     .split('\n')
     .filter((line) => line.includes(`address ${address} `))
     .map((line) => /suspicious \(([a-z-]+)\)/.exec(line)?.[1]);
-  // An address is named for each kind of suspicion, because an operator mends each by another setting.
+  // The log names an address once for each kind of suspicion, because each has another setting.
   const named = Math.max(0, ...kinds.map((one) => kinds.filter((other) => other === one).length));
   return { calm, flooded, ended, named, memoryRatio: flooded.bytes / calm.bytes };
 }
 
-/** Views one after the other, and /healthz beside each tenth. */
+/** Sends views one after the other, and requests /healthz after each tenth. */
 async function victimFor(server, victim, seconds) {
   const latencies = [];
   let unanswered = 0;

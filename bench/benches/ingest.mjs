@@ -1,4 +1,4 @@
-/** How many acknowledged, committed operations a second a gateway takes on one core, and what each costs. */
+/** Acknowledged, committed operations a second of a gateway on one core, and the cost of each. */
 import { startActing, wrongTotals } from '../acting/acting.mjs';
 import { alternate, spread } from '../harness/alternate.mjs';
 import { measureCpu } from '../harness/cpu.mjs';
@@ -6,7 +6,7 @@ import { check, tableOf } from '../harness/results.mjs';
 import { startGateway, startPeer, startRedis } from '../harness/servers.mjs';
 
 export const title = 'acknowledged likes and views a second, beside echoes that count nothing and the tutorial';
-/** `warmup`: seconds before each measurement. `only`: names of candidates, comma-separated, to measure just these. */
+/** `warmup`: seconds before each measurement. `only`: names of candidates to measure, comma-separated. */
 export const options = { warmup: 3, posts: 1_000, only: '' };
 
 const ECHO = 'socket.io echo';
@@ -79,7 +79,7 @@ async function measure(
     p99Ms: found.latencyMs.p99,
     serverCoreShare: (found.operationsPerSecond * serverMicros) / 1e6,
     loadCoreShare: (found.operationsPerSecond * (redisMicros + found.loadMicros)) / 1e6,
-    // Not the first thread's waiting: it waits for its own store's and collector's threads, too.
+    // Computed from the core, because the first thread also waits for the process's store and collector threads.
     serverWaitShare: Math.max(0, coreShare - share),
     refused: Object.values(found.errors).reduce((sum, count) => sum + count, found.unanswered),
     wrongTotals: name.startsWith('tallycast') ? await wrongTotals(server, found) : 0,
@@ -97,7 +97,7 @@ function table({ title: heading }, result) {
   });
 }
 
-/** By rate; and by CPU of the server's process, which is what a core more for Redis would show. */
+/** Checks the rate, and the rate by CPU of the server's process, which excludes Redis. */
 function checks({ title: heading }, { figures, ratios, rounds }) {
   const found = [];
   for (const [name, of] of Object.entries(figures).filter(([candidate]) => candidate.startsWith('tallycast'))) {

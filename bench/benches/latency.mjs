@@ -1,4 +1,4 @@
-/** From an operation to its acknowledgement, and to a screen, at half of what the gateway can take. */
+/** Latency from an operation to its acknowledgement and to a screen, at half of the gateway's capacity. */
 import { act, startActing } from '../acting/acting.mjs';
 import { alternate } from '../harness/alternate.mjs';
 import { compiled } from '../harness/native.mjs';
@@ -12,14 +12,14 @@ export const title = 'from an operation to its acknowledgement and to a screen, 
 /** `warmup`: seconds before each measurement. `viewers` are spread over `posts`, on which `connections` act. */
 export const options = { warmup: 3, posts: 100, viewers: 1_000, connections: 1_000, probes: 50, only: '' };
 
-/** Acted on and watched by the load as well: every probe meets a post that changes all the time. */
+/** The load acts on these posts and watches them, so that every probe uses a post that changes all the time. */
 const PREFIX = 'p';
 const TICK_MS = 100;
 const ACKNOWLEDGED_MS = 40;
 const SHOWN_AFTER_TICK_MS = 30;
-/** Of a connection, unanswered: far more than come in the time that is allowed. */
+/** Unacknowledged operations of a connection: far more than it sends within the limit. */
 const WINDOW = 64;
-/** The load outlasts the probes, which take a moment to connect: that it leaves is no part of what they measure. */
+/** The load outlasts the probes, which need a moment to connect, so that its end does not affect them. */
 const LONGER_SECONDS = 5;
 const EMBEDDED = 'tallycast embedded';
 const REDIS = 'tallycast Redis';
@@ -48,7 +48,7 @@ export async function run({ rounds, seconds, cores, log, options: { only, ...set
   return { tables: [tableOf(title, result, columns)], checks, flags: result.flags, data: { setting, ...result } };
 }
 
-/** With a gateway of its own, whose greatest rate is measured first. */
+/** Starts a gateway and measures its capacity first. */
 async function measure(name, { seconds, cores, warmup, posts, viewers, connections, probes }) {
   const redis = name === REDIS ? await startRedis(cores.load) : null;
   const server = await startGateway(redis === null ? {} : { REDIS_URL: redis.url }, cores.server);
@@ -84,7 +84,7 @@ function figuresOf({ seconds, cpuSeconds, latencyMs, errors, unanswered }, { sho
     shownP50: shown.p50,
     shownP99: shown.p99,
     shownMax: shown.max,
-    /** Of the load itself, from the time that each operation was due. */
+    /** Latency of the load itself, from when each operation was due. */
     loadP99: latencyMs.p99,
     serverShare: server / seconds,
     loadCoreShare: others.reduce((sum, one) => sum + one, 0) / seconds,

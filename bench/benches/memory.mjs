@@ -1,7 +1,6 @@
 /**
- * Memory of the server for each WebSocket that watches a post on which nothing happens, opened with a browser's usual
- * headers: Tallycast beside stock socket.io (a room) and raw ws. All are told to collect garbage before they are
- * looked at.
+ * Memory of the server for each WebSocket that watches an idle post, opened with a browser's usual headers. Tallycast is
+ * compared with stock socket.io (a room) and raw ws. All collect garbage before each reading.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,9 +17,9 @@ import { openCrowd } from '../watching/crowd.mjs';
 export const title = 'memory for each idle WebSocket that watches a post';
 export const options = { sockets: 10_000 };
 
-/** Opened before the first look, so that what a server needs only once is there. */
+/** Opened before the first reading, so that one-time allocations are excluded. */
 const FIRST_SOCKETS = 500;
-/** What V8 has freed goes back to the system a little later. */
+/** V8 returns freed memory to the system a little later. */
 const SETTLE_MS = 2_000;
 const NODE_ARGS = ['--expose-gc', '--import', join(ROOT, 'bench', 'harness', 'inside.mjs')];
 const COLUMNS = { bytes: 'bytes a connection', heapBytes: 'of these in the heap', serverMiB: 'server, MiB' };
@@ -44,15 +43,15 @@ export async function run({ rounds, cores, options: { sockets } }) {
 }
 
 async function measureMemory(candidate, sockets, cores) {
-  // Peers that tick by themselves do not; the gateway is told of nothing.
+  // Peers do not tick at all, and the gateway gets no operations.
   const tickMs = candidate === tallycast ? 100 : 0;
   const running = await candidate.start({ tickMs, sockets, core: cores.server, nodeArgs: NODE_ARGS });
   const { server } = running;
   const watch = [...running.watch, ...browserHeaders];
   const first = await openCrowd(server, FIRST_SOCKETS, watch, cores.load);
-  const before = await look(server);
+  const before = await readMemory(server);
   const crowd = await openCrowd(server, sockets, watch, cores.load);
-  const after = await look(server);
+  const after = await readMemory(server);
   running.close?.();
   await Promise.all([server.end(), first.end(), crowd.end()]);
   return {
@@ -62,15 +61,15 @@ async function measureMemory(candidate, sockets, cores) {
   };
 }
 
-async function look(server) {
-  await inside(server);
+async function readMemory(server) {
+  await readInside(server);
   await sleep(SETTLE_MS);
-  const { heapUsed } = await inside(server);
+  const { heapUsed } = await readInside(server);
   await sleep(SETTLE_MS);
   return { heapUsed, bytes: memoryBytes(server.pids) };
 }
 
-async function inside(server) {
+async function readInside(server) {
   process.kill(server.pid, 'SIGUSR2');
   return (await server.record('inside')).inside;
 }

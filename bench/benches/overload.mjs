@@ -1,7 +1,7 @@
-/** Offered three times what it can take: what is shed, what still gets through, and whether anything is lost. */
+/** Three times the capacity is offered: which operations are shed or acknowledged, and whether any are lost. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { act, startActing, wrongTotals } from '../acting/acting.mjs';
-import { metricsOf, residentBytes } from '../acting/readings.mjs';
+import { readMetrics, residentBytes } from '../acting/readings.mjs';
 import { short } from '../harness/alternate.mjs';
 import { linePlot } from '../harness/plot.mjs';
 import { check } from '../harness/results.mjs';
@@ -10,20 +10,20 @@ import { socketIoScript } from '../watching/candidates.mjs';
 import { openCrowd } from '../watching/crowd.mjs';
 
 export const title = 'three times the rate that it can take, with viewers';
-/** `times` the greatest rate for `overloadSeconds`. `viewers` are spread over `posts`, on which `connections` act. */
+/** `times` the capacity for `overloadSeconds`. `viewers` are spread over `posts`, on which `connections` act. */
 export const options = { times: 3, overloadSeconds: 20, posts: 100, viewers: 1_000, connections: 1_000, warmup: 5 };
 
 const PREFIX = 'p';
-/** Of a connection, unanswered: an open loop, until a gateway keeps a client waiting for seconds. */
+/** Unacknowledged operations of a connection: an open loop until the gateway delays a client for seconds. */
 const WINDOW = 512;
 const MEMORY_RATIO_MAX = 1.3;
 /** Ten milliseconds above the tick of a gateway that keeps up. */
 const REST_TICK_SECONDS = 0.11;
-/** Operations a second, so that there still are frames, and how many of them may wait. */
+/** Operations a second after the overload, so that there still are frames, and how many of them may wait. */
 const REST_RATE = 100;
 const REST_PENDING_MAX = 10;
 const SAMPLE_MS = 500;
-/** After the load has ended. */
+/** Limit for the recovery after the load has ended. */
 const RECOVERED_LIMIT_MS = 10_000;
 
 export async function run({ cores, log, options: setting }) {
@@ -47,7 +47,7 @@ async function overload(server, { cores, log, times, overloadSeconds, posts, vie
   const crowd = await openCrowd(server, viewers, watch, cores.load);
   const load = { core: cores.load, port: server.port, pids: [server.pid], connections, posts };
   const atCapacity = sample(server);
-  // As long as the overload, for V8 lets its heap grow for some 10 s between two major collections.
+  // As long as the overload, because V8 lets its heap grow for some 10 s between two major collections.
   const capacity = (await act({ ...load, window: 8, warmup, seconds: overloadSeconds })).operationsPerSecond;
   const before = await atCapacity.end();
   const offered = Math.round(times * capacity);
@@ -71,14 +71,14 @@ async function overload(server, { cores, log, times, overloadSeconds, posts, vie
   return { capacity, offered, found, samples, memoryRatio, recoveredMs, wrong };
 }
 
-/** Memory, tick, and operations that wait, twice a second, with the time since the start. */
+/** Samples memory, tick and waiting operations twice a second, with the time since the start. */
 function sample(server) {
   const samples = [];
   const startMs = performance.now();
   let ended = false;
   const loop = (async () => {
     while (!ended) {
-      const [metrics, bytes] = [await metricsOf(server), residentBytes(server.pid)];
+      const [metrics, bytes] = [await readMetrics(server), residentBytes(server.pid)];
       const tickMs = metrics.get('tallycast_tick_seconds') * 1_000;
       const pending = metrics.get('tallycast_pending_operations');
       samples.push({ second: (performance.now() - startMs) / 1_000, bytes, tickMs, pending });
@@ -94,13 +94,13 @@ function sample(server) {
   };
 }
 
-/** @returns ms until, with little to do, the tick is as it was and nothing waits; Infinity: not within the limit */
+/** @returns ms until, under little load, the tick is normal and no operation waits; Infinity if not within the limit */
 async function recovered(server, load) {
   const { load: little } = startActing({ ...load, rate: REST_RATE, seconds: RECOVERED_LIMIT_MS / 1_000 });
   const startMs = performance.now();
   let ms = 0;
   for (; ms < RECOVERED_LIMIT_MS; ms = performance.now() - startMs) {
-    const metrics = await metricsOf(server);
+    const metrics = await readMetrics(server);
     const atRest = metrics.get('tallycast_tick_seconds') <= REST_TICK_SECONDS;
     if (atRest && metrics.get('tallycast_pending_operations') <= REST_PENDING_MAX) break;
     await sleep(SAMPLE_MS / 10);
@@ -143,7 +143,7 @@ function checks({ store, found, samples, memoryRatio, recoveredMs, wrong }) {
   ];
 }
 
-/** Everything in share of its greatest: what matters is when. */
+/** Draws each series relative to its maximum, because only the times matter. */
 function plot({ store, found, samples }) {
   const share = (name, points) => {
     const greatest = Math.max(...points.map(([, value]) => value), Number.MIN_VALUE);

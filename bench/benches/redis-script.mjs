@@ -1,4 +1,4 @@
-/** What a batch costs on its way through Redis: CPU of the server and of the gateway's process, by how much there is to look up. */
+/** CPU of a batch in Redis and in the gateway's process, by the amount of data to look up. */
 import process from 'node:process';
 import { short, spread } from '../harness/alternate.mjs';
 import { measureCpu } from '../harness/cpu.mjs';
@@ -7,7 +7,7 @@ import { startRedis } from '../harness/servers.mjs';
 import { randomOf } from '../workload.mjs';
 
 export const title = 'µs of CPU an operation: a batch through Redis';
-/** `operations` of each measurement, made before its clock starts. */
+/** `operations` in each measurement, created before its clock starts. */
 export const options = { operations: 40_000 };
 
 const LIKES = 0;
@@ -18,7 +18,7 @@ const POSTS = 128;
 const PEOPLE = 1_000;
 const NOBODY = { actor: null, session: null, seq: 0 };
 
-/** Batches in flight together, and operations in each: even over all buckets, over some, and all in one. */
+/** Batches in flight together, and operations in each: over all buckets, over some, and in one. */
 const SHAPES = [
   [64, 8],
   [8, 64],
@@ -32,25 +32,25 @@ const key = () => ({ hi: random(), lo: random() });
 const people = Array.from({ length: PEOPLE }, () => ({ actor: key(), session: key(), seq: 0 }));
 const view = (post, who) => ({ post, metric: VIEWS, kind: 'add', value: 1, actor: null, ...who });
 const like = (post, value, actor, who) => ({ post, metric: LIKES, kind: 'set', value, actor, ...who });
-const marked = (person) => ({ session: person.session, seq: ++person.seq });
-const known = () => people[below(PEOPLE)];
+const nextSeq = (person) => ({ session: person.session, seq: ++person.seq });
+const existing = () => people[below(PEOPLE)];
 
-/** Who acts: from nothing to look up to everything to be made. */
+/** Operations from nothing to look up to every record new. */
 const LOADS = [
   ['views without a session', (post) => view(post, NOBODY)],
-  ['views, sessions known', (post) => view(post, marked(known()))],
+  ['views, sessions known', (post) => view(post, nextSeq(existing()))],
   [
     'views and likes, sessions and actors known',
     (post, i) => {
-      const person = known();
-      return i % 2 === 0 ? view(post, marked(person)) : like(post, below(2), person.actor, marked(person));
+      const person = existing();
+      return i % 2 === 0 ? view(post, nextSeq(person)) : like(post, below(2), person.actor, nextSeq(person));
     },
   ],
   ['views, every session new', (post) => view(post, { session: key(), seq: 1 })],
   ['likes, every session and actor new', (post) => like(post, 1, key(), { session: key(), seq: 1 })],
 ];
 
-/** µs of Redis, an operation, at which 55,000 a second leave it half of its core idle. */
+/** µs of Redis an operation: at 55,000 operations a second half of its core stays idle. */
 const REDIS_MICROS_MAX = 9;
 const REALISTIC = LOADS[2][0];
 
@@ -95,20 +95,20 @@ function cellsOf({ median, min, max }) {
 /** @returns µs an operation */
 async function measure(operationOf, buckets, size, operations, cores) {
   const server = await startRedis(cores.server);
-  const { store, lanes } = await openStore(server.url, buckets);
+  const { store, postsByBucket } = await openStore(server.url, buckets);
   try {
-    const numbers = lanes.map(() => 0);
+    const numbers = postsByBucket.map(() => 0);
     const batchesOf = (operationsOf) =>
-      lanes.map((posts, bucket) => {
+      postsByBucket.map((posts, bucket) => {
         const batchNumber = ++numbers[bucket];
         const operations = operationsOf(posts, batchNumber);
         return { bucket, producerId: 'bench-01', batchNumber, atMs: AT_MS, operations };
       });
     const commit = (batches) => Promise.all(batches.map((batch) => store.commit(batch)));
-    // Everybody is known in every bucket, and likes every second post.
+    // All sessions and actors exist in every bucket, and each actor likes every second post.
     for (let first = 0; first < PEOPLE; first += 250) {
       const some = people.slice(first, first + 250);
-      await commit(batchesOf((posts) => some.map((person) => view(posts[0], marked(person)))));
+      await commit(batchesOf((posts) => some.map((person) => view(posts[0], nextSeq(person)))));
       for (let i = 0; i < POSTS / buckets; i += 1) {
         const likes = (posts) => some.filter(() => below(2) > 0).map(({ actor }) => like(posts[i], 1, actor, NOBODY));
         await commit(batchesOf(likes));
@@ -130,7 +130,7 @@ async function measure(operationOf, buckets, size, operations, cores) {
   }
 }
 
-/** The built store, and posts: the same number in each of the first buckets. */
+/** Opens the built store, and makes posts: the same number in each of the first buckets. */
 async function openStore(url, buckets) {
   const from = (path) => import(`../../build/${path}.js`);
   const { systemClock: clock } = await from('common/clock');
@@ -148,10 +148,10 @@ async function openStore(url, buckets) {
   const about = { metrics, buckets: BUCKETS, actorKeys: 'hash', region: 'local', gateway: 'bench-01' };
   const data = { ...about, hasPeers: false, publishIntervalMs: 50, nonce: () => 1, wallMs: () => Date.now() };
   const store = await RedisStore.open(connections, clock, data);
-  const lanes = Array.from({ length: buckets }, () => []);
-  for (let id = 10_000_000; lanes.some(({ length }) => length < POSTS / buckets); id++) {
-    const lane = lanes[bucketOf(String(id), BUCKETS)];
-    if (lane !== undefined && lane.length < POSTS / buckets) lane.push(String(id));
+  const postsByBucket = Array.from({ length: buckets }, () => []);
+  for (let id = 10_000_000; postsByBucket.some(({ length }) => length < POSTS / buckets); id++) {
+    const posts = postsByBucket[bucketOf(String(id), BUCKETS)];
+    if (posts !== undefined && posts.length < POSTS / buckets) posts.push(String(id));
   }
-  return { store, lanes };
+  return { store, postsByBucket };
 }

@@ -1,4 +1,4 @@
-/** What other regions cost: operations a second with two peers beside none; and how soon and by how many bytes these learn of them. */
+/** Costs of replication: operations with two peers compared with none, lag to a peer, and bytes to a peer. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { io } from 'socket.io-client';
 import { startActing, wrongTotals } from '../acting/acting.mjs';
@@ -7,7 +7,10 @@ import { check, tableOf } from '../harness/results.mjs';
 import { freePort, startGateway, startRedis } from '../harness/servers.mjs';
 
 export const title = 'what an operation costs with two peers beside none; lag and bytes to a peer';
-/** `rate`: operations a second, below what the peers leave of the load's core. `probes`: operations of which the lag is measured. `wide`: posts that change once each for the bytes. */
+/**
+ * `rate`: operations a second, within what the peers leave of the load's core. `probes`: operations whose lag is measured.
+ * `wide`: posts that change once each to measure bytes.
+ */
 export const options = { warmup: 3, posts: 1_000, rate: 8_000, probes: 200, wide: 20_000 };
 
 const RATIO_MIN = 0.85;
@@ -15,7 +18,7 @@ const BYTES_MAX = 40;
 const TICK_MS = 100;
 const INTERVAL_MS = 100;
 const PEER_TOKEN = 'token-of-the-benchmark';
-/** Posts at once, so that no batch is full of them. */
+/** Posts in parallel, so few that no batch is full. */
 const WIDE_AT_ONCE = 200;
 const SETTLE_MS = 3_000;
 
@@ -56,7 +59,7 @@ export async function run(context) {
   };
 }
 
-/** @returns the gateways of three regions, of which the first is on `core` and may have a Redis */
+/** @returns the gateways of three regions; the first runs on `core` and may have a Redis */
 async function startRegions(core, otherCore, redis) {
   const names = ['eu', 'us', 'ap'];
   const ports = [];
@@ -121,10 +124,10 @@ async function measureLink({ probes, wide }, cores) {
 async function lagsOf(from, to, probes) {
   const [actor, viewer] = [io(from.url, { transports: ['websocket'] }), io(to.url, { transports: ['websocket'] })];
   let seen = 0;
-  let told = null;
+  let notify = null;
   viewer.on('counts', (updates) => {
     seen = updates.find(({ post }) => post === 'probe')?.views ?? seen;
-    told?.();
+    notify?.();
   });
   await viewer.emitWithAck('subscribe', { posts: ['probe'] });
   const lags = [];
@@ -132,8 +135,8 @@ async function lagsOf(from, to, probes) {
     const at = performance.now();
     actor.emit('view', { post: 'probe' });
     await new Promise((resolve) => {
-      told = () => seen >= n && resolve();
-      told();
+      notify = () => seen >= n && resolve();
+      notify();
     });
     lags.push(performance.now() - at);
     await pause(2 * TICK_MS + Math.random() * TICK_MS);
@@ -143,7 +146,7 @@ async function lagsOf(from, to, probes) {
   return lags.sort((a, b) => a - b);
 }
 
-/** Of all that goes to one peer while each post changes once, less what goes there anyhow. */
+/** Measures bytes to one peer while each post changes once, without the idle traffic. */
 async function bytesOf(server, wide) {
   await pause(SETTLE_MS);
   const idle = -(await bytesSent(server)) + (await pause(SETTLE_MS), await bytesSent(server));

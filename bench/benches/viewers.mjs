@@ -1,4 +1,4 @@
-/** How soon every viewer of a post shows the last of many views, and how soon a closed tab is no viewer any more. */
+/** Time until every viewer of a post shows the last of many views, and until a closed tab leaves the viewers. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { io } from 'socket.io-client';
 import { alternate } from '../harness/alternate.mjs';
@@ -12,7 +12,7 @@ export const options = { viewers: 1_000, rate: 2_000 };
 
 const POST = 'stage';
 const TICK_MS = 100;
-/** What the end may take beyond a tick: a commit, and a pass over all viewers. */
+/** Allowance beyond a tick: a commit and one cycle over all viewers. */
 const BEYOND_TICK_MS = 50;
 const FRAMES_IN_A_SECOND_MAX = 11;
 const CLOSED_TAB_MAX_MS = 1_000;
@@ -64,7 +64,7 @@ async function measureEnd({ viewers, rate, seconds, cores }) {
   }
 }
 
-/** Sends at an even pace, catching up where a timer was late. Resolves when the last view is acknowledged. */
+/** Sends at an even rate, catching up after a late timer. Resolves when the last view is acknowledged. */
 async function send(senders, rate, seconds) {
   const answers = [];
   const fromMs = nowMs();
@@ -76,7 +76,7 @@ async function send(senders, rate, seconds) {
   await Promise.all(answers);
 }
 
-/** From closing one of two tabs until the other shows that it is alone. */
+/** Measures from closing one of two tabs until the other shows one viewer. */
 async function measureClosedTab(url) {
   const tabs = [1, 2].map(() => io(url, { transports: ['websocket'], forceNew: true }));
   const shows = (live) =>

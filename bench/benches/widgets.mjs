@@ -1,7 +1,7 @@
 /* global document, requestAnimationFrame, setInterval, clearInterval */
 /**
- * A page of widgets that all change ten times a second, in a real browser: the frames that it draws. Once as a feed, where
- * some are in view, and once with every widget in view, which no page does.
+ * Animation frames of a page of widgets that all change ten times a second, in a real browser: as a feed with some widgets
+ * in view, and with all widgets in view, which no real page has.
  */
 import { cpus } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,9 +18,9 @@ export const options = { widgets: 2_000, posts: 500 };
 const TICK_MS = 100;
 const FRAMES_PER_SECOND = 50;
 const VIEWPORT = { width: 1280, height: 800 };
-/** Compilation and the first rolls. */
+/** Warm-up for compilation and the first rolls. */
 const WARM_MS = 2_000;
-/** Every post is viewed once in a tick, a part of them in each step, as people do it. */
+/** Every post gets one view a tick; each step views some of the posts, as real users would. */
 const STEP_MS = 10;
 const ARGS = ['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking'];
 const COLUMNS = {
@@ -39,7 +39,7 @@ const STYLES = {
 };
 
 export async function run({ rounds, seconds, cores, options: { widgets, posts } }) {
-  // A browser uses what there is.
+  // The browser may use all cores.
   pinSelf(`0-${cpus().length - 1}`);
   const executablePath = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
   const browser = await chromium.launch({ executablePath, args: ARGS });
@@ -80,7 +80,7 @@ async function measurePage(browser, style, { widgets, posts, seconds, core }) {
 }
 
 async function openPage(context, url, style, widgets, posts) {
-  // What the route answers is not known to come from this machine.
+  // Chromium does not treat a page from a route as local, so it needs the permission.
   await context.grantPermissions(['local-network-access']);
   const page = await context.newPage();
   const rows = Array.from({ length: posts }, (_, row) => {
@@ -95,7 +95,7 @@ async function openPage(context, url, style, widgets, posts) {
   return page;
 }
 
-/** Gives back the way to stop. */
+/** @returns a function that stops the views */
 function viewAll(actor, posts) {
   const steps = TICK_MS / STEP_MS;
   let done = 0;
@@ -109,7 +109,7 @@ function viewAll(actor, posts) {
   return () => clearInterval(timer);
 }
 
-/** In the page. */
+/** Runs in the page. */
 async function measureFrames(ms) {
   let changes = 0;
   document.addEventListener('live-count-change', () => changes++);

@@ -1,8 +1,7 @@
 /**
- * Bytes on disk of the embedded store: the size of its data file, divided by what was put in. `group` operations share
- * a commit, as under load; LMDB never writes a page in place, so the larger the groups, the more free pages the file
- * keeps for the next (a million likes on one post: 14 bytes each in groups of 200, 20 in groups of 1,000, 30 in groups
- * of 4,000).
+ * Bytes on disk of the embedded store: the size of its data file divided by the number of items. `group` operations share
+ * a commit, as under load. LMDB never overwrites a page, so larger groups leave more free pages in the file (a million
+ * likes on one post take 14 bytes each in groups of 200, 20 in groups of 1,000, 30 in groups of 4,000).
  */
 import { rmSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -21,7 +20,7 @@ import {
   viewsOfSessions,
 } from '../workload.mjs';
 
-/** @returns `{ what, count, bytes, target }` each: bytes of `count`, of which each should take at most `target` */
+/** @returns rows `{ what, count, bytes, target }`: total bytes of `count` items; each should take at most `target` */
 export async function embeddedRows({ posts, likes, group }) {
   return [
     ...(await postRows('random ids of 8 to 19 digits', () => shuffledIds(posts), posts, group)),
@@ -33,21 +32,21 @@ export async function embeddedRows({ posts, likes, group }) {
   ];
 }
 
-/** What a like takes besides while another region may not know of it. */
+/** Measures the additional bytes of a like while another region may not have received it. */
 async function registerRow(count, group) {
-  const [[heard], [unheard]] = [
+  const [[received], [unreceived]] = [
     await rowOf('', count, likesOver(count, 1_000), group, null, 'local'),
     await rowOf('', count, likesOver(count, 1_000), group, null, 'eu'),
   ];
   return {
     what: 'more for a like, while another region is away',
     count,
-    bytes: unheard.bytes - heard.bytes,
+    bytes: unreceived.bytes - received.bytes,
     target: 24,
   };
 }
 
-/** Posts with a count of likes and of views; then a like by an actor on each. */
+/** Measures posts with a count of likes and one of views, then one like of an actor on each. */
 async function postRows(name, ids, posts, group) {
   return withStore(async (store, size) => {
     await commitAll(store, twoOfEach(ids()), group);

@@ -1,5 +1,5 @@
 /**
- * Bytes of Redis's memory: the growth of its used_memory, divided by what was put in. A counter's post has an id of 8
+ * Bytes of Redis's memory: the growth of its used_memory divided by the number of items. A counter's post has an id of 8
  * bytes: an integer of 19 digits.
  */
 import { Redis } from 'ioredis';
@@ -20,7 +20,7 @@ import {
   viewsOfSessions,
 } from '../workload.mjs';
 
-/** @returns `{ what, count, bytes, target }` each: bytes of `count`, of which each should take at most `target` */
+/** @returns rows `{ what, count, bytes, target }`: total bytes of `count` items; each should take at most `target` */
 export async function redisRows({ posts, likes, redisGroup: group }) {
   return [
     await rowOf('a counter: views of posts', posts, viewOfEach(growingIds(posts)), group, 26),
@@ -37,11 +37,11 @@ async function rowOf(what, count, operations, group, target) {
   return { what, count, bytes: await growth(operations, group, 'local'), target };
 }
 
-/** What a like takes besides while another region may not know of it. */
+/** Measures the additional bytes of a like while another region may not have received it. */
 async function registerRow(count, group) {
-  const heard = await growth(likesOver(count, 1_000), group, 'local');
-  const unheard = await growth(likesOver(count, 1_000), group, 'eu');
-  return { what: 'more for a like, while another region is away', count, bytes: unheard - heard, target: 24 };
+  const received = await growth(likesOver(count, 1_000), group, 'local');
+  const unreceived = await growth(likesOver(count, 1_000), group, 'eu');
+  return { what: 'more for a like, while another region is away', count, bytes: unreceived - received, target: 24 };
 }
 
 async function growth(operations, group, region) {

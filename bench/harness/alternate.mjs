@@ -1,18 +1,18 @@
-/** Candidates side by side: A B C, B C A, … so that what changes on the machine meanwhile meets them all alike. */
+/** Measures candidates in a rotating order, A B C, B C A, … so that changes of the machine affect all of them alike. */
 
-/** A load whose core was busier than this may have been what was measured. */
+/** Above this share of the load's core, the load itself may have been the limit. */
 const LOAD_SHARE_MAX = 0.9;
-/** A server that waited longer than this share of the time shared its core with something else. */
+/** Above this share of waiting time, the server shared its core with another process. */
 const WAIT_SHARE_MAX = 0.05;
 
 /**
  * Measures every candidate once a round, in an order that rotates.
  *
- * @param candidates `{ name, measure }`: `measure(round)` resolves with figures by name, all numbers. Those
- *   called `loadCoreShare` and `serverWaitShare` are held against the limits above
+ * @param candidates `{ name, measure }`: `measure(round)` resolves with figures by name, all numbers. `loadCoreShare` and
+ *   `serverWaitShare` are compared with the limits above
  * @param options `rounds`; `baseline`: the name of the candidate that the others are divided by; `log(line)`
  * @returns `{ baseline, rounds, figures, ratios, flags }`: `figures[name][figure]` and `ratios[name][figure]` are
- *   `{ median, min, max }`; a ratio is taken within a round; `rounds[i][name]` is what was measured
+ *   `{ median, min, max }`; a ratio is taken within a round; `rounds[i][name]` are the figures of one measurement
  */
 export async function alternate(candidates, { rounds, baseline, log = console.log }) {
   const measured = [];
@@ -39,7 +39,7 @@ function flagsOf({ loadCoreShare = 0, serverWaitShare = 0 }) {
   const flags = [];
   if (loadCoreShare > LOAD_SHARE_MAX) flags.push(`the load's core was ${percent(loadCoreShare)} busy`);
   if (serverWaitShare > WAIT_SHARE_MAX) {
-    flags.push(`something else had the server's core ${percent(serverWaitShare)} of the time`);
+    flags.push(`other processes had the server's core ${percent(serverWaitShare)} of the time`);
   }
   return flags;
 }
@@ -55,7 +55,7 @@ function summarised(names, rounds, valueOf) {
   return summary;
 }
 
-/** @returns median, min and max of the numbers. */
+/** @returns median, min and max of the numbers */
 export function spread(numbers) {
   const sorted = numbers.filter((number) => Number.isFinite(number)).sort((a, b) => a - b);
   if (sorted.length === 0) return { median: null, min: null, max: null };
@@ -64,7 +64,7 @@ export function spread(numbers) {
   return { median, min: sorted[0], max: sorted.at(-1) };
 }
 
-/** A figure for people: three digits that count. */
+/** Formats a figure with three significant digits. */
 export function short(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return '-';
   if (!Number.isFinite(value)) return String(value);

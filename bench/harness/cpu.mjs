@@ -1,30 +1,30 @@
-/** CPU time and memory of processes, as Linux accounts for them. */
+/** CPU time and memory of processes by Linux's accounting. */
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** /proc/PID/stat counts in hundredths of a second (USER_HZ, the same on every architecture that Node runs on). */
 const STAT_TICK_MICROS = 10_000;
-/** `stat` is coarse; only a thread that ended explains that it is ahead by more. */
+/** `stat` is coarse. If it is ahead by more than this, a thread has ended. */
 const ENDED_THREADS_MICROS = 50_000;
 
-/** CPU time of the process's living threads in µs, to the nanosecond. */
+/** CPU time of the process's running threads in µs, exact to the nanosecond. */
 function threadsMicros(pid) {
   return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => sum + scheduled(pid, thread).ran, 0);
 }
 
-/** For how many µs a thread ran, and could have run while something else had the core. */
+/** µs that a thread ran, and µs that it waited for a core. */
 function scheduled(pid, thread) {
   const [ran = 0, waited = 0] = readOrEmpty(`/proc/${pid}/task/${thread}/schedstat`).split(' ').map(Number);
   return { ran: ran / 1e3, waited: waited / 1e3 };
 }
 
-/** CPU time of the process in µs, with threads that ended, in steps of 10 ms. */
+/** CPU time of the process in µs, ended threads included, in steps of 10 ms. */
 export function processMicros(pid) {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) * STAT_TICK_MICROS;
 }
 
-/** Jiffies of a core: busy with anybody's work, and in all. */
+/** Jiffies of a core: busy ones and all. */
 function coreJiffies(core) {
   const line = new RegExp(`^cpu${core} .*$`, 'm').exec(readFileSync('/proc/stat', 'utf8'))?.[0] ?? '';
   const [user = 0, nice = 0, system = 0, idle = 0, iowait = 0, ...more] = line.split(' ').slice(1, 9).map(Number);
@@ -33,10 +33,10 @@ function coreJiffies(core) {
 }
 
 /**
- * Starts measuring processes that go on running.
+ * Starts measuring running processes.
  *
- * @returns a function that gives what went by since: `micros` of CPU, `wallMicros`, `share` (of one core), `waitShare`:
- *   how long their first threads could have run and others did, and how busy the core was with whatever ran, `coreShare`
+ * @returns a function that returns the figures since the start: `micros` of CPU; `wallMicros`; `share` of one core;
+ *   `waitShare`: time that the first threads waited for a core; `coreShare`: how busy the core was with all processes
  */
 export function measureCpu(pids, core = 0) {
   const before = pids.map((pid) => ({
@@ -62,7 +62,7 @@ export function measureCpu(pids, core = 0) {
   };
 }
 
-/** Bytes of the processes' own memory: what is anonymous, without the program's files, which other processes share. */
+/** Bytes of the processes' anonymous memory, without files, which other processes share. */
 export function memoryBytes(pids) {
   let bytes = 0;
   for (const pid of pids) {

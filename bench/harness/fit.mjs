@@ -1,4 +1,4 @@
-/** The slope of the line through the points' logarithms: 1 is in proportion, 0 is flat. */
+/** Slope of the line through the points' logarithms: 1 is proportional, 0 is flat. */
 export function exponentOf(points) {
   const logs = points.map(([x, y]) => [Math.log(x), Math.log(y)]);
   const meanX = logs.reduce((sum, [x]) => sum + x, 0) / logs.length;

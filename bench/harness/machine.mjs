@@ -1,4 +1,4 @@
-/** What was measured on, and with which versions; and what of the system's limits a bench needs. */
+/** The machine and the versions of a measurement, and the system limits that benches need. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cpus, release, totalmem, type } from 'node:os';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { canPin } from './processes.mjs';
 import { ROOT } from './servers.mjs';
 
-/** The machine and the versions of all that takes part; `null`: not installed. */
+/** The machine and the versions of all programs; `null`: not installed. */
 export function describeMachine(cores) {
   const model = /model name\s*:\s*(.*)/i.exec(readOrEmpty('/proc/cpuinfo'))?.[1] ?? cpus()[0]?.model;
   return {
@@ -15,14 +15,14 @@ export function describeMachine(cores) {
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     kernel: `${type()} ${release()}`,
     node: process.version,
-    tallycast: said('git', ['-C', ROOT, 'rev-parse', '--short', 'HEAD'], /^[0-9a-f]+$/m) ?? packageVersion('.'),
+    tallycast: outputOf('git', ['-C', ROOT, 'rev-parse', '--short', 'HEAD'], /^[0-9a-f]+$/m) ?? packageVersion('.'),
     ws: packageVersion('node_modules/ws'),
     'socket.io': packageVersion('node_modules/socket.io'),
-    nginx: said('nginx', ['-v'], /nginx\/(\S+)/),
-    nchan: said('dpkg-query', ['-W', '-f', '${Version}', 'libnginx-mod-nchan'], /\S+/),
-    'nats-server': said('nats-server', ['-v'], /v(\d\S+)/),
-    'redis-server': said('redis-server', ['-v'], /v=(\S+)/),
-    cc: said('cc', ['--version'], /.*/),
+    nginx: outputOf('nginx', ['-v'], /nginx\/(\S+)/),
+    nchan: outputOf('dpkg-query', ['-W', '-f', '${Version}', 'libnginx-mod-nchan'], /\S+/),
+    'nats-server': outputOf('nats-server', ['-v'], /v(\d\S+)/),
+    'redis-server': outputOf('redis-server', ['-v'], /v=(\S+)/),
+    cc: outputOf('cc', ['--version'], /.*/),
     pinned: canPin ? `server on core ${cores.server}, load on core ${cores.load}` : 'not pinned: there is no taskset',
   };
 }
@@ -36,9 +36,9 @@ export function printMachine(machine) {
 }
 
 /**
- * Sees to it that processes started from now on may hold this many sockets.
+ * Ensures that processes started from now on may open this many sockets.
  *
- * @throws Error of one line that says what to set
+ * @throws Error with the setting to change, in one line
  */
 export function needSockets(count) {
   const files = count + 1_000;
@@ -54,7 +54,8 @@ function packageVersion(folder) {
   return JSON.parse(readFileSync(join(ROOT, folder, 'package.json'), 'utf8')).version;
 }
 
-function said(command, args, pattern) {
+/** @returns the match of `pattern` in the output; null if the command is not installed */
+function outputOf(command, args, pattern) {
   const { stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
   if (error !== undefined) return null;
   const found = pattern.exec(`${stdout}${stderr}`);

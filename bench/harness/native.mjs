@@ -1,4 +1,4 @@
-/** The C programs of bench/native: compiled when they are first used, and kept until a source changes. */
+/** The C programs of bench/native: compiled at first use and cached until a source changes. */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
@@ -12,7 +12,7 @@ const SOURCES = join(ROOT, 'bench', 'native');
  * Compiles bench/native/NAME.c.
  *
  * @returns the path of the program
- * @throws Error of one line if there is no compiler; with what the compiler said if it refused
+ * @throws Error of one line if there is no compiler; with the compiler's output if it fails
  */
 export function compiled(name) {
   const hash = createHash('sha256');

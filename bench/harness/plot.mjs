@@ -1,4 +1,4 @@
-/** Small plots as SVG, for light pages and dark ones. */
+/** Small plots as SVG for light and dark pages. */
 import { short } from './alternate.mjs';
 
 const WIDTH = 640;
@@ -10,7 +10,7 @@ const BOTTOM = 48;
 const BAR_HEIGHT = 34;
 const NAMES_WIDTH = 150;
 
-/** Colours that differ for the colour-blind as well (Okabe and Ito, 2008), on white and on near-black. */
+/** Colours that colour-blind people can tell apart (Okabe and Ito, 2008), on white and on near-black. */
 const SERIES = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9'];
 const STYLE = `
   svg { background: #fff } text { font: 12px system-ui, sans-serif; fill: #222 } .title { font-size: 15px }
@@ -20,7 +20,7 @@ const STYLE = `
   }`;
 
 /**
- * Lines over a number.
+ * Draws lines over a numeric axis.
  *
  * @param plot `title`; `x` and `y`: `{ label, log }`; `series`: `{ name, points: [[x, y], …], dashed }`
  */
@@ -53,7 +53,7 @@ export function linePlot({ title, x, y, series }) {
   return svg(HEIGHT, title, parts);
 }
 
-/** Bars beside each other, Tallycast's in another colour. @param plot `title`; `unit`; `bars`: `{ name, median, min, max }` */
+/** Draws horizontal bars, Tallycast's in another colour. @param plot `title`; `unit`; `bars`: `{ name, median, min, max }` */
 export function barPlot({ title, unit, bars }) {
   const height = TOP + bars.length * BAR_HEIGHT + BOTTOM;
   const most = Math.max(...bars.map(({ max }) => max));
@@ -81,7 +81,7 @@ function svg(height, title, parts) {
   return `${open}<title>${escaped(title)}</title><style>${STYLE}</style>${heading}\n${parts.join('\n')}\n</svg>\n`;
 }
 
-/** A function from values to pixels, with the values where the axis is labelled as `ticks`. */
+/** @returns a function from values to pixels, whose `ticks` are the labelled values */
 function scale(values, log, from, to) {
   const ticks = log ? powersAround(values) : stepsAround(values);
   const at = log ? Math.log10 : (value) => value;
@@ -91,7 +91,7 @@ function scale(values, log, from, to) {
   return Object.assign(toPixel, { ticks });
 }
 
-/** 1, 2, 5, 10, … around positive values. */
+/** @returns 1, 2, 5, 10, … around positive values */
 function powersAround(values) {
   const ticks = [];
   const least = Math.min(...values);
@@ -112,7 +112,7 @@ function powersAround(values) {
   );
 }
 
-/** Round numbers from 0 to above the greatest. */
+/** @returns round numbers from 0 to above the maximum */
 function stepsAround(values) {
   const most = Math.max(...values, Number.MIN_VALUE);
   const power = 10 ** Math.floor(Math.log10(most));

@@ -1,6 +1,6 @@
 /**
- * Child processes on a core of their own, ended with this process whatever ends it, and temporary directories, removed
- * with them.
+ * Child processes pinned to a core, and temporary directories. Both are removed when this process ends, whatever the
+ * reason.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
@@ -10,9 +10,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { clearTimeout, setTimeout } from 'node:timers';
 
-/** What a process says before it is asked for: enough for the error that it ends with. */
+/** Unread lines kept of each process: enough for the error that it ends with. */
 const LINES_KEPT = 1_000;
-/** From being told to end until it is killed. */
+/** Time between the end signal and SIGKILL. */
 const END_LIMIT_MS = 5_000;
 
 const running = new Set();
@@ -24,11 +24,11 @@ process.once('exit', () => {
     rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
 });
 for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129 })) {
-  // Not `once`: a second one (`timeout` sends two) would end this process before it has ended the others.
+  // Not `once`: a second signal (`timeout` sends two) would end this process before it has ended the others.
   process.on(signal, () => process.exit(code));
 }
 
-/** False where there is no taskset (macOS): processes then run on any core. */
+/** False if there is no taskset (macOS): then processes run on any core. */
 export const canPin = spawnSync('taskset', ['-p', String(process.pid)]).status === 0;
 
 /** Pins this process, all its threads, to a core. */
@@ -36,7 +36,7 @@ export function pinSelf(core) {
   if (canPin) spawnSync('taskset', ['-a', '-cp', String(core), String(process.pid)]);
 }
 
-/** A directory that is gone when this process is. */
+/** @returns a directory that is removed when this process ends */
 export function temporaryDirectory() {
   const directory = mkdtempSync(join(tmpdir(), 'tallycast-bench-'));
   directories.add(directory);
@@ -49,8 +49,8 @@ export async function endAll() {
 }
 
 /**
- * Starts a program on a core (`null`: on any). Of this process's environment it inherits PATH and HOME only.
- * `endSignal`: what ends it; SIGKILL, since nothing of a measurement is kept.
+ * Starts a program on a core (`null`: on any). It inherits only PATH and HOME of this process's environment. `endSignal`
+ * is SIGKILL by default, because measured servers keep no data.
  */
 export function start(command, args, { core = null, env = {}, endSignal = 'SIGKILL' } = {}) {
   const { PATH = '', HOME = '' } = process.env;
@@ -63,12 +63,12 @@ export function start(command, args, { core = null, env = {}, endSignal = 'SIGKI
   return new Started(command, child, core, endSignal);
 }
 
-/** A process that was started, and what it wrote to stdout and stderr, line by line. */
+/** A started process and its lines on stdout and stderr. */
 class Started {
   #unread = [];
   #events = new EventEmitter().setMaxListeners(0);
   #ended;
-  /** What could not be started, or how it ended; `null` while it runs. */
+  /** Why the process could not start, or how it ended; `null` while it runs. */
   #end = null;
 
   constructor(command, child, core, endSignal) {
@@ -102,7 +102,7 @@ class Started {
     this.#events.emit('change');
   }
 
-  /** The next line for which `wanted` is true; those before it are passed over. */
+  /** Resolves with the next line for which `wanted` is true; skips the lines before. */
   async line(wanted, limitMs = 60_000) {
     const deadlineMs = Date.now() + limitMs;
     const passed = [];
@@ -121,13 +121,13 @@ class Started {
     }
   }
 
-  /** The next line that is JSON with this property: the parsed record. */
+  /** Resolves with the next line that is JSON with this property, parsed. */
   async record(property, limitMs) {
     const line = await this.line((text) => text.startsWith('{') && property in parsed(text), limitMs);
     return parsed(line);
   }
 
-  /** Throws, with what it wrote, if it is not running any more. */
+  /** @throws Error with its output if it is not running any more */
   alive() {
     this.#orFail(this.#unread);
   }
@@ -136,7 +136,7 @@ class Started {
     if (this.#end !== null) throw new Error(`${this.command} ended (${this.#end}):\n${lines.slice(-20).join('\n')}`);
   }
 
-  /** A line for its stdin. */
+  /** Writes a line to its stdin. */
   send(line) {
     this.child.stdin.write(`${line}\n`);
   }

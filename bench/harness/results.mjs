@@ -1,21 +1,21 @@
-/** What a bench found: on the terminal, and in docs/benchmarks as JSON and plots. */
+/** Results of a bench: on the terminal, and in docs/benchmarks as JSON and plots. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { short } from './alternate.mjs';
 import { ROOT } from './servers.mjs';
 
-/** Where the results of all benches are kept. */
+/** Folder of the results of all benches. */
 export const FOLDER = join(ROOT, 'docs', 'benchmarks');
 
-/** A verdict on one figure: `target` is `{ atMost }` or `{ below }` or `{ atLeast }`, each a number. */
+/** Compares a figure with a target: `{ atMost }`, `{ below }` or `{ atLeast }`, each a number. */
 export function check(what, value, target) {
   const [[relation, limit]] = Object.entries(target);
   const holds = { atMost: value <= limit, below: value < limit, atLeast: value >= limit }[relation];
-  const words = { atMost: 'at most', below: 'below', atLeast: 'at least' }[relation];
-  return { what, value, target: `${words} ${short(limit)}`, met: value !== null && holds };
+  const text = { atMost: 'at most', below: 'below', atLeast: 'at least' }[relation];
+  return { what, value, target: `${text} ${short(limit)}`, met: value !== null && holds };
 }
 
-/** Rows of a table, one a candidate, out of what `alternate` returned. `columns`: `{ figure: heading }`. */
+/** Makes a table with a row for each candidate from the result of `alternate`. `columns`: `{ figure: heading }`. */
 export function tableOf(title, { figures, ratios, baseline }, columns) {
   const ratioOf = Object.keys(columns)[0];
   return {
@@ -39,7 +39,7 @@ function printTable({ title, columns, rows }) {
   }
 }
 
-/** The same as Markdown. */
+/** Renders a table as Markdown. */
 export function markdownTable({ columns, rows }) {
   const line = (cells) => `| ${cells.join(' | ')} |`;
   return [line(columns), line(columns.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
@@ -48,8 +48,8 @@ export function markdownTable({ columns, rows }) {
 /**
  * Prints tables, verdicts and flags, and writes NAME.json and the plots.
  *
- * @param result what a bench's `run` resolved with: `{ tables, checks?, flags?, plots?, data? }`; `plots` is SVG by the
- *   file's name without `.svg`
+ * @param result the result of a bench's `run`: `{ tables, checks?, flags?, plots?, data? }`; `plots` is SVG keyed by file
+ *   name without `.svg`
  */
 export function report(name, title, machine, { tables, checks = [], flags = [], plots = {}, data = {} }) {
   tables.forEach(printTable);
@@ -57,7 +57,7 @@ export function report(name, title, machine, { tables, checks = [], flags = [], 
   for (const { what, value, target, met } of checks) {
     console.log(`  ${met ? 'met   ' : 'MISSED'} ${what}: ${short(value)} (${target})`);
   }
-  for (const flag of flags) console.log(`  beware: ${flag}`);
+  for (const flag of flags) console.log(`  note: ${flag}`);
   mkdirSync(FOLDER, { recursive: true });
   const json = { name, title, at: new Date().toISOString(), machine, tables, checks, flags, data };
   writeFileSync(join(FOLDER, `${name}.json`), `${JSON.stringify(json, null, 2)}\n`);

@@ -1,4 +1,4 @@
-/** Servers under measurement: each on a free port of 127.0.0.1 and a core of its own. */
+/** Measured servers, each on a free port of 127.0.0.1 and a given core. */
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
@@ -7,12 +7,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { start, temporaryDirectory } from './processes.mjs';
 
 export const ROOT = join(import.meta.dirname, '..', '..');
-/** As `npm start` has them. Node's peers get them, too, or it would be Node that is compared. */
+/** The flags of `npm start`. Peers on Node get them, too, so that servers are compared and not flags. */
 const NODE_ARGS = ['--max-semi-space-size=32'];
-/** A boot takes a second of CPU, and far longer on a busy machine. */
+/** A boot takes a second of CPU, and much longer on a busy machine. */
 const READY_LIMIT_MS = 60_000;
 
-/** A port of 127.0.0.1 on which nobody listens. */
+/** @returns a free port of 127.0.0.1 */
 export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -23,11 +23,11 @@ export async function freePort() {
 }
 
 /**
- * Starts a server and waits until it takes connections.
+ * Starts a server and waits until it accepts connections.
  *
- * @param args of the command; a function is given the port
- * @param options of `start` (core, env, endSignal), and `port` if it is not to be a free one
- * @returns what `start` returns, with `port`, `url`, and `pids`: it and what it has started by now
+ * @param args arguments of the command, or a function from the port to them
+ * @param options those of `start` (core, env, endSignal), and `port` (a free one by default)
+ * @returns the result of `start` with `port`, `url` and `pids`: its process and all child processes
  */
 export async function startServer(command, args, { port, ...options } = {}) {
   port ??= await freePort();
@@ -40,9 +40,9 @@ export async function startServer(command, args, { port, ...options } = {}) {
 }
 
 /**
- * The built gateway without limits a second, with a new DATA_DIR. `env` adds to its environment and overrides.
+ * Starts the built gateway without rate limits and with a new DATA_DIR. `env` overrides its environment.
  *
- * @param nodeArgs before dist/main.js, e.g. `['--expose-gc']`
+ * @param nodeArgs arguments before dist/main.js, e.g. `['--expose-gc']`
  */
 export async function startGateway(env = {}, core = null, nodeArgs = []) {
   const main = join(ROOT, 'dist', 'main.js');
@@ -63,7 +63,7 @@ export async function startGateway(env = {}, core = null, nodeArgs = []) {
   return startServer(process.execPath, [...NODE_ARGS, ...nodeArgs, main], { core, env: all, port });
 }
 
-/** A peer that is a Node program in bench/peers; it is told PORT. */
+/** Starts a Node program of bench/peers with its PORT. */
 export async function startPeer(name, env = {}, core = null, nodeArgs = []) {
   const port = await freePort();
   const args = [...NODE_ARGS, ...nodeArgs, join(ROOT, 'bench', 'peers', name)];
@@ -74,7 +74,7 @@ export async function startPeer(name, env = {}, core = null, nodeArgs = []) {
   });
 }
 
-/** @param appendonly whether it keeps a log on disk, synced each second (`everysec`); without, it keeps nothing */
+/** @param appendonly whether it keeps a log on disk, durable each second (`everysec`); else it keeps nothing */
 export async function startRedis(core = null, appendonly = false) {
   const keep = appendonly ? ['--appendonly', 'yes', '--appendfsync', 'everysec'] : ['--appendonly', 'no'];
   const directory = temporaryDirectory();

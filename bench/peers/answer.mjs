@@ -1,4 +1,4 @@
-/** An answer with the fields and about the length of the gateway's: what a peer says that counts nothing. */
+/** An acknowledgement with the fields and about the length of the gateway's, from a peer that counts nothing. */
 export function answerTo(event, { post, seq }) {
   return {
     ok: true,

@@ -1,9 +1,9 @@
 /**
- * Stock socket.io that acknowledges and does nothing else: the least that an acknowledged event costs there.
+ * Stock socket.io that only acknowledges: the minimum cost of an acknowledged event.
  *
  *     PORT=3001 node bench/peers/echo-socket-io.mjs
  *
- * Its answers are as long as the gateway's.
+ * Its acknowledgements are as long as the gateway's.
  */
 import { createServer } from 'node:http';
 import { Server } from 'socket.io';

@@ -1,5 +1,5 @@
 /**
- * The bare `ws` that answers JSON with JSON, by id: what is left when nothing of Socket.IO is there.
+ * Bare `ws` that answers JSON with JSON, by id: the cost without Socket.IO.
  *
  *     PORT=3001 node bench/peers/echo-ws.mjs
  *

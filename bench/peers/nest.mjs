@@ -1,5 +1,5 @@
-// A bare NestJS application with a socket.io gateway and an HTTP route, as the documentation of NestJS begins with.
-// PORT: where it listens.
+// A bare NestJS application with a socket.io gateway and an HTTP route, like the first example of NestJS's documentation.
+// It listens on PORT.
 import 'reflect-metadata';
 import { Controller, Get, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -25,7 +25,7 @@ class AppController {
 Get()(AppController.prototype, 'hello', Object.getOwnPropertyDescriptor(AppController.prototype, 'hello'));
 Controller()(AppController);
 
-/** As plain JavaScript may write a class that has nothing. */
+/** An empty class. */
 function AppModule() {}
 Module({ controllers: [AppController], providers: [EventsGateway] })(AppModule);
 

@@ -1,4 +1,4 @@
-/** Stock socket.io: a room for each post; each TICK_MS (0: never) an emit to the first one. BYTES: of the frame's text. */
+/** Stock socket.io: a room for each post, and an emit to POST each TICK_MS (0: never). BYTES: length of the frame's text. */
 import { createServer } from 'node:http';
 import { setInterval } from 'node:timers';
 import { Server } from 'socket.io';

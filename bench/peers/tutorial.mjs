@@ -1,10 +1,10 @@
 /**
- * A like counter as tutorials build it: an INCR for each event, an emit to the post's room for each event, then the
- * acknowledgement. ioredis and socket.io as they come.
+ * A like counter as in tutorials: for each event an INCR, an emit to the post's room, and the acknowledgement. ioredis and
+ * socket.io have their defaults.
  *
  *     PORT=3001 REDIS_URL=redis://127.0.0.1:6379 [ADAPTER=redis] node bench/peers/tutorial.mjs
  *
- * With ADAPTER=redis several of them share their rooms through @socket.io/redis-adapter, and each hears every emit.
+ * With ADAPTER=redis several of them share their rooms through @socket.io/redis-adapter, and each receives every emit.
  * `subscribe` joins rooms.
  */
 import { createServer } from 'node:http';

@@ -1,4 +1,4 @@
-/** Raw `ws`: one string to every client, each TICK_MS (0: never). BYTES: of the frame's text. */
+/** Raw `ws`: one string to every client each TICK_MS (0: never). BYTES: length of the frame's text. */
 import { setInterval } from 'node:timers';
 import { WebSocketServer } from 'ws';
 import { textOfBytes } from '../watching/payload.mjs';

@@ -1,14 +1,14 @@
-/** Viewers of one post in threads of their own, and people who view it. */
+/** Viewers of one post in worker threads, and connections that send views. */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { URL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { io } from 'socket.io-client';
 
-/** Where UNAVAILABLE names no time. */
+/** The wait after an error without `retryAfterMs`. */
 const RETRY_MS = 100;
 
-/** @returns `{ ended(views), close() }` once all watch; `ended` resolves with what each thread says (viewers.mjs) */
+/** @returns `{ ended(views), close() }` once all watch; `ended` resolves with the report of each thread (viewers.mjs) */
 export async function openAudience({ urls, post, count, threads }) {
   const workers = Array.from({ length: threads }, () => {
     const workerData = { urls, post, count: count / threads };
@@ -17,15 +17,15 @@ export async function openAudience({ urls, post, count, threads }) {
   await Promise.all(workers.map((worker) => once(worker, 'message')));
   return {
     async ended(views) {
-      const said = workers.map((worker) => once(worker, 'message'));
+      const reports = workers.map((worker) => once(worker, 'message'));
       for (const worker of workers) worker.postMessage({ views });
-      return (await Promise.all(said)).map(([outcome]) => outcome);
+      return (await Promise.all(reports)).map(([outcome]) => outcome);
     },
     close: () => Promise.all(workers.map((worker) => worker.terminate())),
   };
 }
 
-/** Connections that view the post. `view(i)` resolves when the view is counted, over whichever gateway. */
+/** Connections that view the post. `view(i)` resolves when the view is counted by some gateway. */
 export async function openSenders({ urls, post, count }) {
   const sockets = Array.from({ length: count }, (_, i) => {
     const auth = { actor: `actor-${i}`, session: `session-of-actor-${i}` };

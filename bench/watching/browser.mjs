@@ -1,4 +1,4 @@
-/** What a browser says of itself when it opens a WebSocket; a server may keep it as long as the connection. */
+/** Headers of a browser that opens a WebSocket; a server may keep them as long as the connection. */
 const HEADERS = {
   Origin: 'https://www.example.com',
   Pragma: 'no-cache',
@@ -8,9 +8,9 @@ const HEADERS = {
   'Accept-Encoding': 'gzip, deflate, br, zstd',
   'Accept-Language': 'en-GB,en;q=0.9,de-DE;q=0.8,de;q=0.7',
   'Sec-WebSocket-Extensions': 'permessage-deflate; client_max_window_bits',
-  // 200 characters: a session, consent, and what measures visits. %i: nobody's is another's.
+  // 200 characters: a session, consent and web analytics. %i makes each one different.
   Cookie: `sid=s%3A${'4f1c9b7e'.repeat(8)}.%i; consent=${'Y2F0'.repeat(10)}; _ga=GA1.1.1234567890.1700000000; _gid=${'7'.repeat(20)}; theme=dark`,
 };
 
-/** As arguments of the load (bench/native/watch.c). */
+/** The headers as arguments of the load (bench/native/watch.c). */
 export const browserHeaders = Object.entries(HEADERS).flatMap(([name, value]) => ['--header', `${name}: ${value}`]);

@@ -1,8 +1,8 @@
 /**
- * Servers that bring one post's updates to many WebSockets. Each is `{ name, start(setting) }`; `setting`: `tickMs`,
- * `sockets`, `core`, and whatever its environment is to be, `env`, and arguments of Node, `nodeArgs`. What `start`
- * resolves with is `server`, as `startServer` has it; `watch`: the load's arguments; `tick()`, for those that have to
- * be told of each change; and `close()`, for what tells them.
+ * Servers that deliver one post's updates to many WebSockets. Each is `{ name, start(setting) }`. `setting` has `tickMs`,
+ * `sockets`, `core`, `env` for its environment and `nodeArgs` for Node. `start` resolves with `server`, the result of
+ * `startServer`; `watch`, arguments of the load; `tick()`, which publishes a change to servers that do not tick by
+ * themselves; and `close()`, which ends the publisher.
  */
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { temporaryDirectory } from '../harness/processes.mjs';
 import { freePort, ROOT, startGateway, startPeer, startServer } from '../harness/servers.mjs';
 import { FRAME_BYTES, POST, textOfBytes } from './payload.mjs';
 
-/** What a stock Socket.IO client says when it connects and watches: `posts` is JSON, without brackets. */
+/** The packets of a stock Socket.IO client that connects and watches. `posts` is JSON without brackets. */
 export function socketIoScript(posts = `"${POST}"`) {
   const subscribe = `420["subscribe",{"posts":[${posts}]}]`;
   const path = '/socket.io/?EIO=4&transport=websocket';
@@ -62,7 +62,7 @@ const nchan = {
     const directory = temporaryDirectory();
     const port = await freePort();
     const file = configuration('nchan.conf', directory, { PORT: port, DIRECTORY: directory });
-    // Its workers go when the master is told to.
+    // SIGTERM, so that the master ends its workers.
     const options = { core, port, endSignal: 'SIGTERM' };
     const server = await startServer('nginx', ['-p', directory, '-c', file], options);
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -75,7 +75,7 @@ const nchan = {
   },
 };
 
-/** Each message comes behind a line of NATS's own: what is published is shorter by that, the frame as long as others'. */
+/** NATS puts a line before each message. The published text is shorter by that line, so that frames are equally long. */
 const nats = {
   name: 'NATS',
   async start({ core }) {
@@ -103,7 +103,7 @@ const nats = {
 
 export const everyone = [tallycast, writeLoop, rawWs, stockSocketIo, nchan, nats];
 
-/** A connection that acts, as a stock client's would. */
+/** Opens a connection that acts like a stock client. */
 export async function connectActor(url) {
   const socket = new WebSocket(`${url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`);
   socket.on('error', () => undefined);
@@ -122,10 +122,10 @@ export async function connectActor(url) {
   return { view, close: () => socket.terminate() };
 }
 
-function configuration(name, directory, values) {
-  let text = readFileSync(join(ROOT, 'bench', 'peers', name), 'utf8');
-  for (const [word, value] of Object.entries(values)) text = text.replaceAll(new RegExp(`\\b${word}\\b`, 'g'), value);
-  const file = join(directory, name);
+function configuration(template, directory, values) {
+  let text = readFileSync(join(ROOT, 'bench', 'peers', template), 'utf8');
+  for (const [name, value] of Object.entries(values)) text = text.replaceAll(new RegExp(`\\b${name}\\b`, 'g'), value);
+  const file = join(directory, template);
   writeFileSync(file, text);
   return file;
 }

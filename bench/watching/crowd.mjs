@@ -1,18 +1,18 @@
-/** Many sockets that watch, and what bringing them frames costs the server. */
+/** Many sockets that watch, and the server's cost of sending them frames. */
 import { clearInterval, setInterval } from 'node:timers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { measureCpu } from '../harness/cpu.mjs';
 import { compiled } from '../harness/native.mjs';
 import { start } from '../harness/processes.mjs';
 
-/** Until code that runs often is compiled, and who watches has been told to all. */
+/** Warm-up until hot code is compiled and the number of viewers has reached all of them. */
 const WARM_SECONDS = 3;
 const CONNECTED_LIMIT_MS = 180_000;
 
 /**
  * Opens sockets to a server from a core and resolves when all watch.
  *
- * @param args more for the load (bench/native/watch.c)
+ * @param args further arguments of the load (bench/native/watch.c)
  */
 export async function openCrowd(server, sockets, args, core) {
   const load = start(compiled('watch'), ['--port', server.port, '--sockets', sockets, ...args], { core });
@@ -20,13 +20,13 @@ export async function openCrowd(server, sockets, args, core) {
   return load;
 }
 
-/** What came to the crowd since it was last asked. */
+/** Resolves with the traffic of the crowd since the last call. */
 export async function received(load) {
   load.send('');
   return load.record('frames');
 }
 
-/** Calls `tick` every `tickMs`, on a schedule that does not drift. @returns what ends it */
+/** Calls `tick` every `tickMs` on a schedule without drift. @returns a function that stops it */
 export function drive(tick, tickMs) {
   if (tick === undefined) return () => undefined;
   const startMs = performance.now();
@@ -41,10 +41,10 @@ export function drive(tick, tickMs) {
 }
 
 /**
- * Measures frames that go from a server to a crowd for some seconds, after a warm-up.
+ * Measures frames from a server to a crowd for some seconds after a warm-up.
  *
- * @returns `microsPerFrame` of the server's CPU, `framesPerSecond`, `bytesPerFrame` of text, and how busy the server
- *   (of one core), the load, and the load's core were; `serverWaitShare`: see `measureCpu`
+ * @returns `microsPerFrame` of the server's CPU, `framesPerSecond`, `bytesPerFrame` of text, and shares of a core used by
+ *   the server, by the load, and in all on the load's core; `serverWaitShare`: see `measureCpu`
  */
 export async function measureFrames(server, load, { seconds, cores, warmSeconds = WARM_SECONDS }) {
   await sleep(warmSeconds * 1_000);

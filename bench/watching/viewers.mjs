@@ -1,10 +1,10 @@
 /**
- * Runs in a thread of its own: viewers of one post over WebSockets, who note when each frame arrives and read it when all is
- * over, so that they add next to nothing to the times that they measure. One that loses its gateway goes to the next one,
- * after the pauses that a stock client makes.
+ * A worker thread with viewers of one post over WebSockets. They record when each frame arrives and parse it at the end, so
+ * that they hardly affect the measured times. A viewer that loses its gateway connects to the next one with the pauses of
+ * a stock client.
  *
- * `workerData`: `urls`, `post`, `count`. It posts `'ready'` when all watch. Told `{ views }`, the total that every viewer
- * shows in the end, it posts what became of them when all do. Times are those of `process.hrtime`, in ms.
+ * `workerData`: `urls`, `post`, `count`. It posts `'ready'` when all watch. After a message `{ views }`, the final total, it
+ * posts a report when all viewers show that total. Times are those of `process.hrtime`, in ms.
  */
 import { once } from 'node:events';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -15,12 +15,12 @@ import { WebSocket } from 'ws';
 
 const AT_ONCE = 50;
 const WINDOW_MS = 1_000;
-/** As socket.io-client has it: reconnectionDelay, reconnectionDelayMax, randomizationFactor. */
+/** Defaults of socket.io-client: reconnectionDelay, reconnectionDelayMax, randomizationFactor. */
 const PAUSE_MS = 1_000;
 const PAUSE_MAX_MS = 5_000;
-const RANDOM_PART = 0.5;
-/** Where `subscribe` is answered UNAVAILABLE. */
-const AGAIN_MS = 100;
+const RANDOM_SHARE = 0.5;
+/** The wait before `subscribe` is retried after UNAVAILABLE. */
+const RETRY_MS = 100;
 
 const { urls, post, count } = workerData;
 const SUBSCRIBE = `420${JSON.stringify(['subscribe', { posts: [post] }])}`;
@@ -31,7 +31,7 @@ class Viewer {
   returnedAtMs = 0;
   shownAtMs = 0;
   arrivals = [];
-  /** Packets since the last snapshot, which is the first. */
+  /** Packets since the last snapshot, which is the first of them. */
   packets = [];
   #at;
   #expected = null;
@@ -41,7 +41,7 @@ class Viewer {
     this.#at = at;
   }
 
-  /** Resolves when it watches. */
+  /** Resolves when the viewer is subscribed. */
   async watch() {
     const socket = new WebSocket(
       `${urls[this.#at % urls.length].replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`,
@@ -58,7 +58,7 @@ class Viewer {
         if (packet.startsWith('0')) socket.send('40');
         else if (packet === '2') socket.send('3');
         else if (packet.startsWith('40')) socket.send(SUBSCRIBE);
-        else if (packet.startsWith('430[{"ok":false')) setTimeout(() => socket.send(SUBSCRIBE), AGAIN_MS);
+        else if (packet.startsWith('430[{"ok":false')) setTimeout(() => socket.send(SUBSCRIBE), RETRY_MS);
         else {
           if (packet.startsWith('430')) {
             watches = true;
@@ -71,7 +71,7 @@ class Viewer {
     });
   }
 
-  /** Resolves when it has shown this. */
+  /** Resolves when a packet with this text has arrived. */
   shows(expected) {
     return new Promise((resolve) => {
       this.#expected = expected;
@@ -97,8 +97,8 @@ class Viewer {
   async #lost() {
     this.losses += 1;
     for (let attempt = 0; ; attempt++) {
-      const part = 1 + RANDOM_PART * (2 * Math.random() - 1);
-      await sleep(Math.min(PAUSE_MS * 2 ** attempt * part, PAUSE_MAX_MS));
+      const jitter = 1 + RANDOM_SHARE * (2 * Math.random() - 1);
+      await sleep(Math.min(PAUSE_MS * 2 ** attempt * jitter, PAUSE_MAX_MS));
       this.#at += 1;
       try {
         await this.watch();
@@ -110,7 +110,7 @@ class Viewer {
     }
   }
 
-  /** The most frames that came within a second. */
+  /** The largest number of frames within a second. */
   get framesInASecond() {
     let most = 0;
     let from = 0;
@@ -121,7 +121,7 @@ class Viewer {
     return most;
   }
 
-  /** Whether the sum of all `d` was ever something else than the change of the totals. */
+  /** Whether the sum of all `d` ever differed from the change of the totals. */
   get isAdrift() {
     const [snapshot, ...frames] = this.packets;
     const sum = { ...JSON.parse(snapshot.slice(3))[0].counts[0] };
