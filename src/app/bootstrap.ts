@@ -17,12 +17,12 @@ import { configureHttp } from '../http/configure-http.js';
 import type { OperatorPort } from '../http/operator-port.js';
 import { serveFolder } from '../http/static-files.js';
 import { Drain } from '../ops/drain.js';
-import { Instruments } from '../ops/instruments.js';
 import { createLogger, NestLog } from '../ops/logger.js';
 import type { Settings } from '../config/settings.js';
 import type { RedisClient } from '../store/redis/client/redis-client.js';
 import { CLOCK, REDIS } from '../config/injection-tokens.js';
 import type { ListeningMessage } from '../workers/messages.js';
+import { WorkerMetrics } from '../workers/worker-metrics.js';
 import { WorkerProcess } from '../workers/worker.js';
 
 /** The directory of files for browsers: `client`, `client-demo` and `docs`, in dist/. This file is in dist/chunks there. */
@@ -87,11 +87,9 @@ function listening(app: NestExpressApplication, { port, host }: Settings): Promi
 }
 
 async function joinWorkers(app: NestExpressApplication, { engine }: CountsAdapter): Promise<WorkerProcess> {
-  const instruments = app.get(Instruments);
-  const siblings = new WorkerProcess(engine, app.getHttpServer(), instruments.registry);
-  await siblings.join();
-  instruments.page = () => siblings.metrics();
-  return siblings;
+  const worker = new WorkerProcess(engine, app.getHttpServer(), app.get(WorkerMetrics));
+  await worker.join();
+  return worker;
 }
 
 function endBySignal(

@@ -1,3 +1,4 @@
+import cluster from 'node:cluster';
 import { randomBytes, randomInt } from 'node:crypto';
 import {
   type DynamicModule,
@@ -22,7 +23,9 @@ import { Fanout } from '../fanout/fanout.js';
 import { GuardedClock } from '../common/guarded-clock.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
-import { Instruments } from '../ops/instruments.js';
+import { Latencies } from '../ops/instruments.js';
+import { type MetricsPage, Prometheus } from '../ops/prometheus.js';
+import { WorkerMetrics } from '../workers/worker-metrics.js';
 import { Presence } from '../fanout/presence.js';
 import { startReplication } from '../replication/start-replication.js';
 import type { Replication } from '../replication/regions.js';
@@ -33,7 +36,16 @@ import { EmbeddedStore } from '../store/embedded/embedded-store.js';
 import { RedisClient } from '../store/redis/client/redis-client.js';
 import { RedisStore } from '../store/redis/redis-store.js';
 import type { ReplicatedStore } from '../store/replicated-store.js';
-import { CLOCK, DATA_CLOCK, REDIS, REMOTE_TOGGLES, REPLICATION, SETTINGS, STORE } from '../config/injection-tokens.js';
+import {
+  CLOCK,
+  DATA_CLOCK,
+  METRICS_PAGE,
+  REDIS,
+  REMOTE_TOGGLES,
+  REPLICATION,
+  SETTINGS,
+  STORE,
+} from '../config/injection-tokens.js';
 
 /**
  * A post's changes reach other gateways this often in a tick. What is announced just after a viewer's frame goes out
@@ -43,6 +55,22 @@ const PUBLICATIONS_A_TICK = 2;
 
 /** How far back a failover may go: the lag of a replica, and the time until the gateways are back at the new primary. */
 const RETAIN_MS = 10_000;
+
+const METRICS: Provider[] = [
+  { provide: Prometheus, useClass: Prometheus },
+  { provide: Latencies, useClass: Latencies },
+  {
+    provide: WorkerMetrics,
+    useFactory: ({ registry }: Prometheus) => (cluster.isWorker ? new WorkerMetrics(registry) : null),
+    inject: [Prometheus],
+  },
+  {
+    provide: METRICS_PAGE,
+    useFactory: ({ registry }: Prometheus, ofWorkers: WorkerMetrics | null): MetricsPage =>
+      ofWorkers === null ? () => registry.metrics() : () => ofWorkers.renderPage(),
+    inject: [Prometheus, WorkerMetrics],
+  },
+];
 
 /** The counter's machinery, wired: plain classes that know neither NestJS nor which store is behind the port. */
 @Global()
@@ -54,7 +82,7 @@ export class CoreModule implements OnApplicationShutdown {
   ) {}
 
   static register(settings: Settings): DynamicModule {
-    const providers = [...edges(settings), ...machinery(settings)];
+    const providers = [...edges(settings), ...machinery(settings), ...METRICS];
     return { module: CoreModule, providers, exports: providers };
   }
 
@@ -173,15 +201,15 @@ function machinery(settings: Settings): Provider[] {
     },
     {
       provide: Ingest,
-      useFactory: (store: CounterStore, clock: Clock, dataClock: Clock, instruments: Instruments) => {
+      useFactory: (store: CounterStore, clock: Clock, dataClock: Clock, latencies: Latencies) => {
         const warn = (message: string): void => new Logger('ingest').warn(message);
         // LMDB keeps what it has synced. Redis loses commits that one replica has when another one is promoted.
         const replayWindowMs = redis === null ? 0 : RETAIN_MS;
         const batchTimeMs = (): number => dataClock.wallMs();
         const options = { buckets, flushMs, newProducerId: random64, replayWindowMs, batchTimeMs, warn };
-        return new Ingest(store, clock, Math.random, options, instruments);
+        return new Ingest(store, clock, Math.random, options, latencies);
       },
-      inject: [STORE, CLOCK, DATA_CLOCK, Instruments],
+      inject: [STORE, CLOCK, DATA_CLOCK, Latencies],
     },
     {
       provide: REPLICATION,
@@ -212,6 +240,5 @@ function machinery(settings: Settings): Provider[] {
         new CreationLimiter(creationLimits(settings), clock, suspicions, (post) => fanout.hasCounts(post)),
       inject: [CLOCK, SuspicionLog, Fanout],
     },
-    { provide: Instruments, useClass: Instruments },
   ];
 }

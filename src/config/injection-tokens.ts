@@ -10,3 +10,5 @@ export const REMOTE_TOGGLES = Symbol('RemoteToggles');
 export const REDIS = Symbol('Redis');
 /** The other regions; `null` where there are none. */
 export const REPLICATION = Symbol('Regions');
+/** The page of /metrics, as a function; with several workers it covers all of them. */
+export const METRICS_PAGE = Symbol('MetricsPage');

@@ -4,7 +4,7 @@ import { checkRegionNames } from './peer-urls.js';
 
 interface Rule {
   readonly isBroken: (env: Environment) => boolean;
-  /** What is wrong, then what would be right. */
+  /** The error: the fault first, then the remedy. */
   readonly message: string;
 }
 

@@ -1,272 +1,274 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Inject, Injectable } from '@nestjs/common';
+import { Authenticator } from '../access/authenticator.js';
 import type { KeySet } from '../access/key-set.js';
-import type { SuspicionLog } from '../access/suspicions.js';
-import type { Fanout } from '../fanout/fanout.js';
-import type { Shortcuts } from '../gateway/transport/shortcuts.js';
-import type { Ingest } from '../ingest/ingest.js';
-import type { OperationCounts } from '../ingest/operation-counts.js';
-import type { Presence } from '../fanout/presence.js';
+import { SuspicionLog } from '../access/suspicions.js';
+import { REDIS, REPLICATION } from '../config/injection-tokens.js';
+import { Fanout } from '../fanout/fanout.js';
+import { Presence } from '../fanout/presence.js';
+import { CountsGateway } from '../gateway/counts.gateway.js';
+import { Shortcuts } from '../gateway/transport/shortcuts.js';
+import { StreamRegistry } from '../http/stream-registry.js';
+import { Ingest } from '../ingest/ingest.js';
+import { OperationCounts } from '../ingest/operation-counts.js';
 import type { Replication } from '../replication/regions.js';
+import type { LinkStatus } from '../replication/transport/peer.js';
+import { Prometheus, type Aggregator } from './prometheus.js';
 
 /** Seconds; from a commit on a fast disk to the deadline of an operation. */
 const LATENCY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
-/** The loop wakes up this often to measure its own delay; every 10 ms, as is usual, takes a hundredth of a core. */
-const LOOP_DELAY_PRECISION_MS = 50;
+/** Latencies, which ingest observes where they happen. */
+@Injectable()
+export class Latencies {
+  readonly commit;
+  readonly acknowledgement;
 
-/** Latencies are observed where they happen; all else is read from its owner when /metrics is asked for. */
+  constructor(@Inject(Prometheus) prometheus: Prometheus) {
+    this.commit = prometheus.addHistogram(
+      'tallycast_commit_duration_seconds',
+      'From sending a batch to the store until it is durable.',
+      LATENCY_BUCKETS,
+    );
+    this.acknowledgement = prometheus.addHistogram(
+      'tallycast_acknowledgement_duration_seconds',
+      'From accepting an operation until it is acknowledged: of each batch the longest.',
+      LATENCY_BUCKETS,
+    );
+  }
+}
+
+/** Registers every other series of this gateway. */
+@Injectable()
 export class Instruments {
-  readonly registry = new Registry();
-  readonly commit = new Histogram({
-    name: 'tallycast_commit_seconds',
-    help: 'From handing a batch to the store until it is durable.',
-    buckets: LATENCY_BUCKETS,
-    registers: [this.registry],
-  });
-  readonly acknowledgement = new Histogram({
-    name: 'tallycast_acknowledgement_seconds',
-    help: 'From taking in an operation until it is answered: of each batch the one that waited longest.',
-    buckets: LATENCY_BUCKETS,
-    registers: [this.registry],
-  });
-
-  /** The page that /metrics shows; with several workers, that of all of them. */
-  page: () => Promise<string> = () => this.registry.metrics();
-
-  constructor() {
-    // Event-loop delay, CPU, memory and file descriptors of the process.
-    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: LOOP_DELAY_PRECISION_MS });
+  constructor(
+    @Inject(Prometheus) private readonly prometheus: Prometheus,
+    @Inject(OperationCounts) operationCounts: OperationCounts,
+    @Inject(SuspicionLog) suspicionLog: SuspicionLog,
+    @Inject(Presence) presence: Presence,
+    @Inject(Fanout) fanout: Fanout,
+    @Inject(Ingest) ingest: Ingest,
+    @Inject(CountsGateway) gateway: CountsGateway,
+    @Inject(StreamRegistry) streams: StreamRegistry,
+    @Inject(Shortcuts) shortcuts: Shortcuts,
+    @Inject(Authenticator) { keySet }: Authenticator,
+    @Inject(REDIS) redis: { readonly evictingServers: number } | null,
+    @Inject(REPLICATION) replication: Replication | null,
+  ) {
+    this.#addOperations(operationCounts, ingest);
+    this.#addViewers(presence, fanout);
+    this.#addConnections(gateway, streams, suspicionLog);
+    this.#addRetained(ingest);
+    this.#addShortcuts(shortcuts);
+    if (keySet !== null) this.#addKeySet(keySet);
+    if (redis !== null) this.#addRedis(redis);
+    if (replication !== null) this.#addReplication(replication);
   }
 
-  counter(name: string, help: string, read: () => number): void {
-    new Counter({
-      name,
-      help,
-      registers: [this.registry],
-      collect() {
-        this.reset();
-        this.inc(read());
-      },
-    });
-  }
-
-  gauge(name: string, help: string, read: () => number): void {
-    new Gauge({
-      name,
-      help,
-      registers: [this.registry],
-      collect() {
-        this.set(read());
-      },
-    });
-  }
-
-  operations(counts: OperationCounts): void {
-    new Counter({
-      name: 'tallycast_operations_total',
-      help: 'Operations by kind and result: applied, unchanged, duplicate, or the code of the error.',
-      labelNames: ['kind', 'result'],
-      registers: [this.registry],
-      collect() {
-        this.reset();
-        for (const { kind, result, count } of counts.entries()) this.inc({ kind, result }, count);
-      },
-    });
-  }
-
-  suspicions(suspicions: SuspicionLog): void {
-    new Counter({
-      name: 'tallycast_suspicious_total',
-      help: 'What looked like an attack, by kind; the log names each address once an hour.',
-      labelNames: ['kind'],
-      registers: [this.registry],
-      collect() {
-        this.reset();
-        for (const [kind, count] of suspicions.entries()) this.inc({ kind }, count);
-      },
-    });
-  }
-
-  viewers(presence: Presence): void {
-    new Gauge({
-      name: 'tallycast_viewers',
-      help: 'Viewers of posts now, summed over the posts: connections, and users (different actors).',
-      labelNames: ['of'],
-      registers: [this.registry],
-      collect() {
-        const { connections, users } = presence.sumTotals();
-        this.set({ of: 'connections' }, connections);
-        this.set({ of: 'users' }, users);
-      },
-    });
-  }
-
-  fanout(fanout: Fanout): void {
-    const { stats } = fanout;
-    this.counter('tallycast_frames_total', 'Frames of counts written to viewers.', () => stats.frames);
-    this.counter('tallycast_frame_bytes_total', 'Bytes of these frames.', () => stats.frameBytes);
-    this.counter(
-      'tallycast_frames_postponed_total',
-      'Frames put off since the viewer was behind.',
-      () => stats.postponed,
-    );
-    this.counter(
-      'tallycast_viewers_cut_total',
-      'Viewers disconnected since they stayed behind.',
-      () => stats.disconnected,
-    );
-    this.gauge(
-      'tallycast_tick_seconds',
-      'From a frame of a viewer to its next, at least: TICK_MS, or more while the gateway does not keep up.',
-      () => fanout.tickMs / 1000,
-    );
-    this.gauge('tallycast_watched_posts', 'Posts that somebody here watches.', () => fanout.watchedPosts);
-  }
-
-  ingest(ingest: Ingest): void {
+  #addOperations(counts: OperationCounts, ingest: Ingest): void {
     const { stats } = ingest;
-    this.gauge('tallycast_pending_operations', 'Operations taken in and not yet committed.', () => ingest.pending);
-    this.counter('tallycast_commit_retries_total', 'Batches sent to the store again.', () => stats.retries);
-    this.gauge(
-      'tallycast_retained_operations',
-      'Operations of confirmed batches that are kept here in case a failover loses them.',
-      () => ingest.retained,
+    this.prometheus.addLabeledCounter(
+      'tallycast_operations_total',
+      'Operations by kind and result: applied, unchanged, duplicate, or the code of the error.',
+      ['kind', 'result'],
+      function* () {
+        for (const { kind, result, count } of counts.entries()) yield [{ kind, result }, count];
+      },
     );
-    this.counter(
-      'tallycast_replayed_batches_total',
-      'Confirmed batches that the store had lost and that changed it when they were sent again.',
-      () => stats.replayedBatches,
+    this.prometheus.addGauge(
+      'tallycast_pending_operations',
+      'Operations accepted and not yet committed.',
+      () => ingest.pending,
     );
-    this.counter(
-      'tallycast_lost_batches_total',
-      'Confirmed batches that the store had lost and that were not kept here any more: what they counted is lost.',
-      () => stats.lostBatches,
+    this.prometheus.addCounter(
+      'tallycast_commit_retries_total',
+      'Batches sent to the store again.',
+      () => stats.retries,
     );
-    this.counter(
-      'tallycast_unconfirmed_operations_total',
-      'Operations that were sent, and of which it will never be known whether they were counted.',
+    this.prometheus.addCounter(
+      'tallycast_unknown_outcome_operations_total',
+      'Operations sent to the store whose outcome will never be known: counted or not.',
       () => stats.unconfirmedOperations,
     );
   }
 
-  shortcuts(shortcuts: Shortcuts): void {
-    new Gauge({
-      name: 'tallycast_shortcut',
-      help: '1 while a shortcut past a public interface is on, 0 if its proof at boot or a later use failed. With several workers, of the one that does worst.',
-      labelNames: ['name'],
-      registers: [this.registry],
-      aggregator: 'min',
-      collect() {
-        for (const { name, isOn: on } of shortcuts.all) this.set({ name }, on ? 1 : 0);
-      },
-    });
+  #addRetained(ingest: Ingest): void {
+    const { stats } = ingest;
+    this.prometheus.addGauge(
+      'tallycast_retained_operations',
+      'Operations of committed batches that this gateway retains in case a failover loses them.',
+      () => ingest.retained,
+    );
+    this.prometheus.addCounter(
+      'tallycast_replayed_batches_total',
+      'Committed batches that the store had lost and that changed it when they were replayed.',
+      () => stats.replayedBatches,
+    );
+    this.prometheus.addCounter(
+      'tallycast_lost_batches_total',
+      'Committed batches that the store had lost and that no gateway retained any more: their counts are lost.',
+      () => stats.lostBatches,
+    );
   }
 
-  keySet(keys: KeySet): void {
-    new Gauge({
-      name: 'tallycast_key_set_up',
-      help: '1 unless the last fetch of JWT_JWKS_URL failed. With several workers, of the one that does worst.',
-      registers: [this.registry],
-      aggregator: 'min',
-      collect() {
-        this.set(keys.isUp ? 1 : 0);
-      },
-    });
-    new Gauge({
-      name: 'tallycast_key_set_age_seconds',
-      help: 'Age of the keys of JWT_JWKS_URL that are in use; while they cannot be fetched they are used for a day.',
-      registers: [this.registry],
-      aggregator: 'max',
-      collect() {
-        this.set(keys.ageSeconds);
-      },
-    });
+  #addViewers(presence: Presence, fanout: Fanout): void {
+    const { prometheus } = this;
+    const { stats } = fanout;
+    prometheus.addGauge(
+      'tallycast_viewer_connections',
+      'Connections that watch posts, summed over the posts.',
+      () => presence.sumTotals().connections,
+    );
+    prometheus.addGauge(
+      'tallycast_viewer_users',
+      'Users (different actors) that watch posts, summed over the posts.',
+      () => presence.sumTotals().users,
+    );
+    prometheus.addGauge(
+      'tallycast_watched_posts',
+      'Posts that viewers of this gateway watch.',
+      () => fanout.watchedPosts,
+    );
+    prometheus.addGauge(
+      'tallycast_tick_seconds',
+      'Least time between two frames of a viewer: TICK_MS, or more while the gateway is overloaded.',
+      () => fanout.tickMs / 1000,
+    );
+    prometheus.addCounter('tallycast_frames_total', 'Frames of counts written to viewers.', () => stats.frames);
+    prometheus.addCounter('tallycast_frame_bytes_total', 'Bytes of these frames.', () => stats.frameBytes);
+    prometheus.addCounter(
+      'tallycast_frames_postponed_total',
+      'Frames postponed because the viewer had unsent output.',
+      () => stats.postponed,
+    );
+    prometheus.addCounter(
+      'tallycast_slow_viewers_disconnected_total',
+      'Viewers disconnected because their output stayed unsent.',
+      () => stats.disconnected,
+    );
   }
 
-  regions(regions: Replication): void {
-    new Gauge({
-      name: 'tallycast_replication_link_up',
-      help: '1 if the last call to the peer succeeded, 0 if not. With several workers, the lowest value.',
-      labelNames: ['peer'],
-      registers: [this.registry],
-      aggregator: 'min',
-      collect() {
-        for (const { region, sinceMs, up } of regions.linkStatuses()) {
-          // A worker that leases no buckets does not call the peer.
-          if (sinceMs !== null) this.set({ peer: region }, up ? 1 : 0);
-        }
+  #addConnections(gateway: CountsGateway, streams: StreamRegistry, suspicionLog: SuspicionLog): void {
+    this.prometheus.addGauge('tallycast_sockets', 'Connected sockets.', () => gateway.connections.size);
+    this.prometheus.addGauge('tallycast_streams', 'Open event streams.', () => streams.size);
+    this.prometheus.addGauge(
+      'tallycast_paused_connections',
+      'Connections that the gateway does not read at present, because operations come faster than commits.',
+      () => gateway.backpressure.paused,
+    );
+    this.prometheus.addLabeledCounter(
+      'tallycast_suspicious_total',
+      'Likely attacks by kind; the log names each address once an hour.',
+      ['kind'],
+      function* () {
+        for (const [kind, count] of suspicionLog.entries()) yield [{ kind }, count];
       },
-    });
-    new Gauge({
-      name: 'tallycast_replication_lag_seconds',
-      help: 'Age of the oldest change that the peer lacks; 0 if it has all; NaN while unknown.',
-      labelNames: ['peer'],
-      registers: [this.registry],
-      aggregator: 'max',
-      collect() {
-        for (const { region, lagSeconds } of regions.linkStatuses()) this.set({ peer: region }, lagSeconds ?? NaN);
-      },
-    });
-    new Gauge({
-      name: 'tallycast_replication_lag_changes',
-      help: 'Changed posts and toggles that the peer lacks; NaN while unknown: after a start and during a full sync.',
-      labelNames: ['peer'],
-      registers: [this.registry],
-      collect() {
-        for (const { region, lagChanges } of regions.linkStatuses()) this.set({ peer: region }, lagChanges ?? NaN);
-      },
-    });
-    new Gauge({
-      name: 'tallycast_replication_rejected_buckets',
-      help: 'Buckets that the peer rejects: their stamps are ahead of its clock, or their counts are impossible.',
-      labelNames: ['peer'],
-      registers: [this.registry],
-      collect() {
-        for (const { region, rejectedBuckets } of regions.linkStatuses()) this.set({ peer: region }, rejectedBuckets);
-      },
-    });
-    this.#regionCounters(regions);
+    );
   }
 
-  #regionCounters(regions: Replication): void {
-    const counter = (
+  #addShortcuts(shortcuts: Shortcuts): void {
+    this.prometheus.addLabeledGauge(
+      'tallycast_shortcut',
+      '1 while a shortcut past a public interface is on, 0 if its proof at boot or a later use failed. With several workers: the least.',
+      ['name'],
+      () => shortcuts.all.map(({ name, isOn }) => [{ name }, isOn ? 1 : 0]),
+      'min',
+    );
+  }
+
+  #addKeySet(keySet: KeySet): void {
+    this.prometheus.addGauge(
+      'tallycast_key_set_up',
+      '1 unless the last fetch of JWT_JWKS_URL failed. With several workers: the least.',
+      () => (keySet.isUp ? 1 : 0),
+      'min',
+    );
+    this.prometheus.addGauge(
+      'tallycast_key_set_age_seconds',
+      'Age of the cached keys of JWT_JWKS_URL; while it is down they are used for a day.',
+      () => keySet.ageSeconds,
+      'max',
+    );
+  }
+
+  #addRedis(redis: { readonly evictingServers: number }): void {
+    this.prometheus.addGauge(
+      'tallycast_redis_evicting_servers',
+      'Redis servers whose maxmemory-policy was changed to one that evicts counts.',
+      () => redis.evictingServers,
+    );
+  }
+
+  #addReplication(replication: Replication): void {
+    const gauge = (
       name: string,
       help: string,
-      read: () => Iterable<readonly [peer: string, count: number]>,
+      read: (status: LinkStatus) => number | null,
+      aggregator?: Aggregator,
     ): void => {
-      new Counter({
-        name,
-        help,
-        labelNames: ['peer'],
-        registers: [this.registry],
-        collect() {
-          this.reset();
-          for (const [peer, count] of read()) this.inc({ peer }, count);
-        },
-      });
+      const readAll = function* (): Iterable<readonly [{ peer: string }, number]> {
+        for (const status of replication.linkStatuses()) {
+          const value = read(status);
+          if (value !== null) yield [{ peer: status.region }, value];
+        }
+      };
+      this.prometheus.addLabeledGauge(name, help, ['peer'], readAll, aggregator);
     };
+    gauge(
+      'tallycast_replication_link_up',
+      '1 if the last request to the peer succeeded, 0 if not. With several workers: the least.',
+      // A worker that leases no buckets does not call the peer.
+      ({ sinceMs, up }) => (sinceMs === null ? null : up ? 1 : 0),
+      'min',
+    );
+    gauge(
+      'tallycast_replication_lag_seconds',
+      'Age of the oldest change that the peer lacks; 0 if it has all; NaN while unknown.',
+      ({ lagSeconds }) => lagSeconds ?? NaN,
+      'max',
+    );
+    gauge(
+      'tallycast_replication_lag_changes',
+      'Changed posts and toggles that the peer lacks; NaN while unknown: after a start, and during a full sync.',
+      ({ lagChanges }) => lagChanges ?? NaN,
+    );
+    gauge(
+      'tallycast_replication_rejected_buckets',
+      'Buckets of which the peer rejects everything: stamps ahead of its clock, or impossible counts.',
+      ({ rejectedBuckets }) => rejectedBuckets,
+    );
+    this.#addReplicationCounters(replication);
+  }
+
+  #addReplicationCounters(replication: Replication): void {
+    const counter = (name: string, help: string, read: (status: LinkStatus) => number): void =>
+      this.prometheus.addLabeledCounter(name, help, ['peer'], () =>
+        replication.linkStatuses().map((status) => [{ peer: status.region }, read(status)]),
+      );
     counter(
       'tallycast_replication_rejected_deltas_total',
-      'Deltas that the peer rejected, because their incarnation is over.',
-      () => regions.linkStatuses().map(({ region, rejectedDeltas }) => [region, rejectedDeltas]),
+      'Deltas that the peer rejected because their incarnation has ended.',
+      ({ rejectedDeltas }) => rejectedDeltas,
     );
     counter(
       'tallycast_replication_incarnations_started_total',
       'Incarnations of buckets started because the peer had seen a later one.',
-      () => regions.linkStatuses().map(({ region, incarnationsStarted }) => [region, incarnationsStarted]),
+      ({ incarnationsStarted }) => incarnationsStarted,
     );
     counter(
       'tallycast_replication_full_syncs_total',
-      'Full syncs of buckets to the peer, which had been down or is new.',
-      () => regions.linkStatuses().map(({ region, fullSyncs }) => [region, fullSyncs]),
+      'Full syncs of buckets for the peer, which was down or is new.',
+      ({ fullSyncs }) => fullSyncs,
     );
     counter(
       'tallycast_replication_rejections_total',
-      'Deltas of the peer rejected here: stamps ahead of the clock, or impossible counts.',
-      () => regions.linkStatuses().map(({ region, rejections }) => [region, rejections]),
+      'Deltas of the peer that this gateway rejected: stamps ahead of its clock, or impossible counts.',
+      ({ rejections }) => rejections,
     );
-    counter('tallycast_replication_sent_bytes_total', 'Bytes of requests to the peer, headers included.', () =>
-      regions.peers.map(({ region, stats }) => [region, stats.bytesSent]),
+    this.prometheus.addLabeledCounter(
+      'tallycast_replication_sent_bytes_total',
+      'Bytes of requests to the peer, with their headers.',
+      ['peer'],
+      () => replication.peers.map(({ region, stats }) => [{ peer: region }, stats.bytesSent]),
     );
   }
 }

@@ -2,18 +2,19 @@ import { Controller, Get, Header, HttpCode, HttpStatus, Inject, Res } from '@nes
 import type { Response } from 'express';
 import type { CounterStore } from '../store/counter-store.js';
 import type { Replication } from '../replication/regions.js';
-import { REPLICATION, STORE } from '../config/injection-tokens.js';
+import { METRICS_PAGE, REPLICATION, STORE } from '../config/injection-tokens.js';
 import { Drain } from './drain.js';
-import { Instruments } from './instruments.js';
+import { type MetricsPage, Prometheus } from './prometheus.js';
 
-/** For those who run the gateway: is it alive, should it get traffic, how is it doing. */
+/** Liveness, readiness and Prometheus metrics, for operators. */
 @Controller()
 export class OpsController {
   constructor(
     @Inject(STORE) private readonly store: CounterStore,
-    @Inject(REPLICATION) private readonly regions: Replication | null,
+    @Inject(REPLICATION) private readonly replication: Replication | null,
     @Inject(Drain) private readonly drain: Drain,
-    @Inject(Instruments) private readonly instruments: Instruments,
+    @Inject(Prometheus) private readonly prometheus: Prometheus,
+    @Inject(METRICS_PAGE) private readonly metricsPage: MetricsPage,
   ) {}
 
   @Get('healthz')
@@ -26,16 +27,14 @@ export class OpsController {
   readyz(@Res({ passthrough: true }) response: Response): { status: string } {
     if (this.drain.hasBegun) return unready(response, 'the gateway is closing');
     if (!this.store.available) return unready(response, 'the store does not answer');
-    if (this.regions?.backfilling === true)
-      return unready(response, 'the store is being filled from the other regions');
+    if (this.replication?.backfilling === true) return unready(response, 'other regions backfill the store');
     return { status: 'ok' };
   }
 
   @Get('metrics')
   @Header('Cache-Control', 'no-store')
   async metrics(@Res() response: Response): Promise<void> {
-    const text = await this.instruments.page();
-    response.type(this.instruments.registry.contentType).send(text);
+    response.type(this.prometheus.registry.contentType).send(await this.metricsPage());
   }
 }
 

@@ -1,17 +1,8 @@
 import cluster from 'node:cluster';
-import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, rmdirSync, rmSync } from 'node:fs';
 import { once } from 'node:events';
-import {
-  createServer,
-  get,
-  type IncomingMessage,
-  request,
-  type Server as HttpServer,
-  type ServerResponse,
-} from 'node:http';
+import { createServer, type IncomingMessage, request, type Server as HttpServer, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { json } from 'node:stream/consumers';
-import { AggregatorRegistry, type MetricObject, type Registry } from 'prom-client';
 import type { Server } from 'socket.io';
 import {
   type DrainedMessage,
@@ -21,11 +12,10 @@ import {
   stopReading,
   type WorkerMessage,
 } from './messages.js';
+import type { WorkerMetrics } from './worker-metrics.js';
 
 type Engine = Server['engine'];
 
-/** A worker that does not tell its metrics by then is left out. */
-const METRICS_LIMIT_MS = 2_000;
 const OWNER = /[?&]sid=(\d+)\./;
 
 /**
@@ -42,11 +32,8 @@ export class WorkerProcess {
   constructor(
     private readonly engine: Engine,
     private readonly httpServer: HttpServer,
-    private readonly registry: Registry,
-  ) {
-    // A counter that begins again with its worker must be a series of its own, or sums would seem to fall.
-    registry.setDefaultLabels({ worker: String(this.#id) });
-  }
+    private readonly metrics: WorkerMetrics,
+  ) {}
 
   /** To be called before the worker takes connections. */
   async join(): Promise<void> {
@@ -70,18 +57,12 @@ export class WorkerProcess {
     });
 
     const own = createServer((message, response) => {
-      if (message.url === '/metrics') void this.#tellMetrics(response);
+      if (message.url === '/metrics') void this.metrics.respond(response);
       else handleRequest(message, response);
     });
     // `exclusive`: not shared with the others.
     own.listen({ path: socketPath(this.#folder, this.#id), exclusive: true });
     await once(own, 'listening');
-  }
-
-  /** The metrics of all workers, in one page. */
-  async metrics(): Promise<string> {
-    const pages = await Promise.all(readdirSync(this.#folder).map((id) => this.#metricsOf(Number(id))));
-    return await AggregatorRegistry.aggregate(pages.filter((page) => page !== null)).metrics();
   }
 
   /** Resolves when no other worker has a session left that may need this one. */
@@ -144,22 +125,6 @@ export class WorkerProcess {
   #takeOver({ read }: HandOverMessage, connection: Socket): void {
     this.httpServer.emit('connection', connection);
     connection.unshift(Buffer.from(read, 'latin1'));
-  }
-
-  async #tellMetrics(response: ServerResponse): Promise<void> {
-    response.end(JSON.stringify(await this.registry.getMetricsAsJSON()));
-  }
-
-  async #metricsOf(worker: number): Promise<MetricObject[] | null> {
-    if (worker === this.#id) return await this.registry.getMetricsAsJSON();
-    const path = socketPath(this.#folder, worker);
-    try {
-      const asked = get({ socketPath: path, path: '/metrics', signal: AbortSignal.timeout(METRICS_LIMIT_MS) });
-      const [answer] = (await once(asked, 'response')) as [IncomingMessage];
-      return (await json(answer)) as MetricObject[];
-    } catch {
-      return null;
-    }
   }
 }
 

@@ -64,7 +64,7 @@ export async function likeOverHttp(gateway: string, post: string): Promise<void>
 /** Reads the number of subscriptions to posts from the gateway's metrics. */
 export async function countSubscriptions(gateway: string): Promise<number> {
   const metrics = await (await fetch(`${gateway}/metrics`)).text();
-  return Number(/^tallycast_viewers\{of="connections"\} (\d+)/m.exec(metrics)?.[1]);
+  return Number(/^tallycast_viewer_connections (\d+)/m.exec(metrics)?.[1]);
 }
 
 export function untilHas(page: Page, testId: string, readValue: string): Promise<void> {

@@ -126,7 +126,7 @@ describe('packets that end the connection', () => {
   it('leave nothing behind', async () => {
     await until(async () => {
       const metrics = await readMetrics(gateway.url);
-      return metrics.get('tallycast_watched_posts') === 0 && metrics.get('tallycast_viewers{of="connections"}') === 0;
+      return metrics.get('tallycast_watched_posts') === 0 && metrics.get('tallycast_viewer_connections') === 0;
     }, 'nobody watches');
   });
 

@@ -74,7 +74,7 @@ describe('a gateway that is sent far more than it commits', () => {
 });
 
 function held(url: string): Promise<number> {
-  return readMetric(url, 'tallycast_held_connections');
+  return readMetric(url, 'tallycast_paused_connections');
 }
 
 async function views(url: string, posts: readonly string[]): Promise<number> {

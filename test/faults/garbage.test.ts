@@ -191,7 +191,7 @@ describe('a connection that does not behave', () => {
     }, 'all have left');
     const metrics = await readMetrics(gateway.url);
     expect(metrics.get('tallycast_watched_posts')).toBe(0);
-    expect(metrics.get('tallycast_viewers{of="connections"}')).toBe(0);
+    expect(metrics.get('tallycast_viewer_connections')).toBe(0);
   });
 
   it('and asks a great deal without reading the answers is cut', async () => {

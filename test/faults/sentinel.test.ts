@@ -107,7 +107,7 @@ async function failOverCommitted(): Promise<void> {
     expect({ ...label, ...load.errors }).toEqual({ ...label, refusals: 0, disconnects: 0 });
   }
   expect(await sumAt(urls, 'tallycast_lost_batches_total')).toBe(0);
-  expect(await sumAt(urls, 'tallycast_unconfirmed_operations_total')).toBe(0);
+  expect(await sumAt(urls, 'tallycast_unknown_outcome_operations_total')).toBe(0);
 }
 
 /** A primary and its replicas, guarded by three sentinels. */

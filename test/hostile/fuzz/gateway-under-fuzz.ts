@@ -16,7 +16,7 @@ const HONEST = 'honest';
 const LEFT_BEHIND = [
   'tallycast_sockets',
   'tallycast_watched_posts',
-  'tallycast_viewers{of="connections"}',
+  'tallycast_viewer_connections',
   'tallycast_pending_operations',
 ];
 
