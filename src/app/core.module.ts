@@ -27,8 +27,7 @@ import { Latencies } from '../ops/instruments.js';
 import { type MetricsPage, Prometheus } from '../ops/prometheus.js';
 import { WorkerMetrics } from '../workers/worker-metrics.js';
 import { Presence } from '../fanout/presence.js';
-import { startReplication } from '../replication/start-replication.js';
-import type { Replication } from '../replication/regions.js';
+import { NO_REPLICATION, type Replication, startReplication } from '../replication/start-replication.js';
 import type { Settings } from '../config/settings.js';
 import type { CounterStore } from '../store/counter-store.js';
 import { checkDirectory } from '../store/embedded/disk/directory-check.js';
@@ -78,7 +77,7 @@ const METRICS: Provider[] = [
 export class CoreModule implements OnApplicationShutdown {
   constructor(
     @Inject(STORE) private readonly store: CounterStore,
-    @Inject(REPLICATION) private readonly regions: Replication | null,
+    @Inject(REPLICATION) private readonly replication: Replication,
   ) {}
 
   static register(settings: Settings): DynamicModule {
@@ -87,7 +86,7 @@ export class CoreModule implements OnApplicationShutdown {
   }
 
   async onApplicationShutdown(): Promise<void> {
-    await this.regions?.close();
+    await this.replication.close();
     await this.store.close();
   }
 }
@@ -213,8 +212,8 @@ function machinery(settings: Settings): Provider[] {
     },
     {
       provide: REPLICATION,
-      useFactory: (store: EmbeddedStore | RedisStore, clock: Clock): Replication | null =>
-        store.replication && createReplication(store.replication, clock, settings),
+      useFactory: ({ replication }: EmbeddedStore | RedisStore, clock: Clock): Replication =>
+        replication === null ? NO_REPLICATION : createReplication(replication, clock, settings),
       inject: [STORE, DATA_CLOCK],
     },
     {

@@ -63,7 +63,7 @@ export class CountersController {
     @Inject(Authenticator) private readonly identities: Authenticator,
     @Inject(OperationCounts) private readonly counts: OperationCounts,
     @Inject(ReadLimiter) private readonly reads: ReadLimiter,
-    @Inject(GlobalRead) private readonly everywhere: GlobalRead | null,
+    @Inject(GlobalRead) private readonly globalRead: GlobalRead,
   ) {}
 
   /** Cost: one read of the store, whatever the number of posts. With consistency=all: see GlobalRead. */
@@ -145,7 +145,7 @@ export class CountersController {
     await this.identities.identify(parseTokenOnly(request.headers));
     throwIfError(this.signedPosts?.checkAll(posts, this.addresses.addressOf(request)));
     try {
-      if (consistency === 'all') await this.everywhere?.refresh(posts, address);
+      if (consistency === 'all') await this.globalRead.refresh(posts, address);
       const views = await this.store.read(posts, null);
       return views.map(({ counts }) => counts);
     } catch (error) {

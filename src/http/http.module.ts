@@ -1,6 +1,6 @@
 import { Module } from '@nestjs/common';
 import { GlobalRead } from '../replication/global-read.js';
-import type { Replication } from '../replication/regions.js';
+import type { Replication } from '../replication/start-replication.js';
 import { REPLICATION } from '../config/injection-tokens.js';
 import { CountersController } from './counters.controller.js';
 import { PeerAuthentication } from './peer-authentication.js';
@@ -10,17 +10,16 @@ import { ReplicationController } from './replication.controller.js';
 import { StreamController } from './stream.controller.js';
 import { StreamRegistry } from './stream-registry.js';
 
-/** `null` without other regions. */
-const everywhere = {
+const globalRead = {
   provide: GlobalRead,
-  useFactory: (regions: Replication | null) => regions && new GlobalRead(regions),
+  useFactory: (replication: Replication) => new GlobalRead(replication),
   inject: [REPLICATION],
 };
 
 /** REST and Server-Sent Events. What goes around them (CORS, limits, errors, documentation): configureHttp. */
 @Module({
   controllers: [RegionsController, ReplicationController, CountersController, StreamController],
-  providers: [StreamRegistry, PeerAuthentication, ReadLimiter, everywhere],
+  providers: [StreamRegistry, PeerAuthentication, ReadLimiter, globalRead],
   exports: [StreamRegistry, PeerAuthentication],
 })
 export class HttpModule {}

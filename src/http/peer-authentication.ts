@@ -2,40 +2,41 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Inject, Injectable } from '@nestjs/common';
 import { ProtocolError } from '../protocol/errors.js';
-import type { Replication } from '../replication/regions.js';
+import type { Replication } from '../replication/start-replication.js';
 import type { Settings } from '../config/settings.js';
 import { REPLICATION, SETTINGS } from '../config/injection-tokens.js';
 
-/** Lets other regions through to what is meant for them alone, before anything of their bodies is read. */
+/** Authenticates other regions before any of their bodies is read. */
 @Injectable()
 export class PeerAuthentication {
-  readonly #callers = new WeakMap<IncomingMessage, string>();
+  readonly #regions = new WeakMap<IncomingMessage, string>();
   readonly #token: Buffer;
 
   constructor(
     @Inject(SETTINGS) { peerToken }: Settings,
-    @Inject(REPLICATION) private readonly regions: Replication | null,
+    @Inject(REPLICATION) private readonly replication: Replication,
   ) {
     this.#token = sha256(peerToken);
   }
 
   /** @throws ProtocolError */
   authenticate(request: IncomingMessage): void {
-    if (this.regions === null) throw new ProtocolError('FORBIDDEN', 'this gateway has no PEERS');
+    const { peers } = this.replication;
+    if (peers.length === 0) throw new ProtocolError('FORBIDDEN', 'this gateway has no PEERS');
     const token = /^Bearer +(.*)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
-    // Digests have the same length, and are compared in the same time, whatever was sent.
+    // Digests have equal lengths, and their comparison takes the same time for every token.
     if (!timingSafeEqual(sha256(token), this.#token)) {
       throw new ProtocolError('UNAUTHORIZED', 'PEER_TOKEN must be the same in all regions');
     }
     const region = request.headers['tallycast-region'];
-    const peer = this.regions.peers.find((one) => one.region === region);
-    if (peer === undefined) throw new ProtocolError('FORBIDDEN', 'PEERS does not name this region here');
-    this.#callers.set(request, peer.region);
+    const peer = peers.find((one) => one.region === region);
+    if (peer === undefined) throw new ProtocolError('FORBIDDEN', 'your region is not listed in PEERS of this gateway');
+    this.#regions.set(request, peer.region);
   }
 
-  /** The region that calls; `undefined` if it was not admitted. */
+  /** @returns the region that sent the request; `undefined` if it is not authenticated */
   authenticatedRegion(request: IncomingMessage): string | undefined {
-    return this.#callers.get(request);
+    return this.#regions.get(request);
   }
 }
 

@@ -3,7 +3,7 @@ import type { Request } from 'express';
 import { Authenticator } from '../access/authenticator.js';
 import { REPLICATION, SETTINGS } from '../config/injection-tokens.js';
 import type { Settings } from '../config/settings.js';
-import type { Replication } from '../replication/regions.js';
+import type { Replication } from '../replication/start-replication.js';
 import type { LinkStatus } from '../replication/transport/peer.js';
 import { parseTokenOnly } from './parameters.js';
 import { ReadLimiter } from './reads.js';
@@ -16,7 +16,7 @@ export type PeerStatusResponse = Omit<LinkStatus, 'sinceMs'> & { readonly since:
 export class RegionsController {
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
-    @Inject(REPLICATION) private readonly replication: Replication | null,
+    @Inject(REPLICATION) private readonly replication: Replication,
     @Inject(Authenticator) private readonly authenticator: Authenticator,
     @Inject(ReadLimiter) private readonly reads: ReadLimiter,
   ) {}
@@ -25,8 +25,8 @@ export class RegionsController {
   async readStatus(@Req() request: Request): Promise<{ region: string; peers: PeerStatusResponse[] }> {
     this.reads.admit(request, 0);
     await this.authenticator.identify(parseTokenOnly(request.headers));
-    const peers = this.replication?.linkStatuses() ?? [];
-    return { region: this.settings.region, peers: peers.map(toPeerStatus) };
+    const peers = this.replication.linkStatuses().map(toPeerStatus);
+    return { region: this.settings.region, peers };
   }
 }
 

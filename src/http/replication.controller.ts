@@ -3,7 +3,7 @@ import type { Request, Response } from 'express';
 import { REPLICATION, SETTINGS } from '../config/injection-tokens.js';
 import type { Settings } from '../config/settings.js';
 import { ProtocolError } from '../protocol/errors.js';
-import type { Replication } from '../replication/regions.js';
+import type { Replication } from '../replication/start-replication.js';
 import { decodeDeltas, encodeDeltas } from '../replication/transport/delta-codec.js';
 import { DeltaValidation } from '../replication/transport/delta-validation.js';
 import { decodeDigests, decodePosts, encodeAcks, encodeDifferences } from '../replication/transport/message-codec.js';
@@ -22,7 +22,7 @@ export class ReplicationController {
 
   constructor(
     @Inject(SETTINGS) { buckets, actorKeys, metrics }: Settings,
-    @Inject(REPLICATION) private readonly replication: Replication | null,
+    @Inject(REPLICATION) private readonly replication: Replication,
     @Inject(PeerAuthentication) private readonly peerAuthentication: PeerAuthentication,
   ) {
     this.#validation = new DeltaValidation(buckets, actorKeys, metrics);
@@ -62,9 +62,7 @@ export class ReplicationController {
     parse: (body: Buffer, from: string) => (service: PeerService) => Promise<Buffer>,
   ): Promise<void> {
     const from = this.peerAuthentication.authenticatedRegion(request);
-    if (this.replication === null || from === undefined) {
-      throw new ProtocolError('FORBIDDEN', 'only other regions may call this');
-    }
+    if (from === undefined) throw new ProtocolError('FORBIDDEN', 'only other regions may call this');
     this.#requireSameSchema(request);
     const call = parseBody(parse, request.body, from);
     const bytes = await call(this.replication.peerService).catch(() => {

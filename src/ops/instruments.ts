@@ -10,7 +10,7 @@ import { Shortcuts } from '../gateway/transport/shortcuts.js';
 import { StreamRegistry } from '../http/stream-registry.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
-import type { Replication } from '../replication/regions.js';
+import type { Replication } from '../replication/start-replication.js';
 import type { LinkStatus } from '../replication/transport/peer.js';
 import { Prometheus, type Aggregator } from './prometheus.js';
 
@@ -52,7 +52,7 @@ export class Instruments {
     @Inject(Shortcuts) shortcuts: Shortcuts,
     @Inject(Authenticator) { keySet }: Authenticator,
     @Inject(REDIS) redis: { readonly evictingServers: number } | null,
-    @Inject(REPLICATION) replication: Replication | null,
+    @Inject(REPLICATION) replication: Replication,
   ) {
     this.#addOperations(operationCounts, ingest);
     this.#addViewers(presence, fanout);
@@ -61,7 +61,7 @@ export class Instruments {
     this.#addShortcuts(shortcuts);
     if (keySet !== null) this.#addKeySet(keySet);
     if (redis !== null) this.#addRedis(redis);
-    if (replication !== null) this.#addReplication(replication);
+    if (replication.peers.length > 0) this.#addReplication(replication);
   }
 
   #addOperations(counts: OperationCounts, ingest: Ingest): void {

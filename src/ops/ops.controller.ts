@@ -1,7 +1,7 @@
 import { Controller, Get, Header, HttpCode, HttpStatus, Inject, Res } from '@nestjs/common';
 import type { Response } from 'express';
 import type { CounterStore } from '../store/counter-store.js';
-import type { Replication } from '../replication/regions.js';
+import type { Replication } from '../replication/start-replication.js';
 import { METRICS_PAGE, REPLICATION, STORE } from '../config/injection-tokens.js';
 import { Drain } from './drain.js';
 import { type MetricsPage, Prometheus } from './prometheus.js';
@@ -11,7 +11,7 @@ import { type MetricsPage, Prometheus } from './prometheus.js';
 export class OpsController {
   constructor(
     @Inject(STORE) private readonly store: CounterStore,
-    @Inject(REPLICATION) private readonly replication: Replication | null,
+    @Inject(REPLICATION) private readonly replication: Replication,
     @Inject(Drain) private readonly drain: Drain,
     @Inject(Prometheus) private readonly prometheus: Prometheus,
     @Inject(METRICS_PAGE) private readonly metricsPage: MetricsPage,
@@ -27,7 +27,7 @@ export class OpsController {
   readyz(@Res({ passthrough: true }) response: Response): { status: string } {
     if (this.drain.hasBegun) return unready(response, 'the gateway is closing');
     if (!this.store.available) return unready(response, 'the store does not answer');
-    if (this.replication?.backfilling === true) return unready(response, 'other regions backfill the store');
+    if (this.replication.backfilling) return unready(response, 'other regions backfill the store');
     return { status: 'ok' };
   }
 

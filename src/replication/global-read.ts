@@ -1,14 +1,15 @@
+import type { DeltaAck } from '../counters/replication/delta.js';
 import { ProtocolError } from '../protocol/errors.js';
-import type { Replication } from './regions.js';
+import type { Replication } from './start-replication.js';
 import { POSTS_PER_READ_MAX } from './transport/request-splitter.js';
 
-/** Posts that wait to be asked for. */
+/** Posts that may wait at a time. */
 const WAITING_MAX = 20_000;
-/** Of what is free an address may take this part: however many addresses fill it, the next one finds some room. */
+/** Fraction of the free room that an address may take: however many addresses fill the queue, the next one finds some room. */
 const SHARE_OF_FREE = 1 / 8;
 const RETRY_MS = 1_000;
 
-/** A post that waits to be asked for. */
+/** A post that waits for its read. */
 interface PendingRead {
   readonly done: Promise<void>;
   readonly resolve: () => void;
@@ -16,27 +17,27 @@ interface PendingRead {
 }
 
 /**
- * Brings here what any region knows of posts. One call to each peer is under way at a time, for at most 500 posts, and who comes
- * meanwhile waits for a later one: peers have no more to do than that, however many ask here. A post that waits already is not
- * asked for twice.
+ * Reads posts from all regions and merges them here. One call of at most 500 posts to each peer is in flight at a time, and requests that
+ * come meanwhile wait for a later one: this bounds the work of the peers. A post that waits already is read once.
  *
- * Calls are filled from the addresses that ask, in turn. So who asks for few posts waits for the call that is under way and for
- * the next, however many others ask for.
+ * Calls take posts from the requesting addresses in turn. So a request for few posts waits for the call in flight and for the next one
+ * only, even if other addresses request many.
  */
 export class GlobalRead {
   readonly #waiting = new Map<string, PendingRead>();
-  /** Of each address, the posts that it was the first to ask for. */
+  /** By address: the posts that it was the first to request. */
   readonly #queues = new Map<string | null, string[]>();
   #isReading = false;
 
-  constructor(private readonly regions: Replication) {}
+  constructor(private readonly replication: Replication) {}
 
   /**
-   * Resolves when what the regions had of these posts at the time of the call is merged here.
-   * @param address who asks; `null`: somebody who is spared limits by address
-   * @throws ProtocolError that names the regions that did not answer. Other errors are the own store's
+   * Resolves when everything that the regions had of these posts at the time of the call is merged here.
+   * @param address of the request; `null`: exempt from limits by address
+   * @throws ProtocolError that names the regions that did not respond. Other errors come from this region's store
    */
   async refresh(posts: readonly string[], address: string | null): Promise<void> {
+    if (this.replication.peers.length === 0) return;
     const added = posts.filter((post) => !this.#waiting.has(post));
     this.#admit(added.length, address);
     const queue = this.#queues.get(address) ?? [];
@@ -53,14 +54,14 @@ export class GlobalRead {
   #admit(added: number, address: string | null): void {
     const free = WAITING_MAX - this.#waiting.size;
     if (added > free) {
-      throw new ProtocolError('OVERLOADED', 'too many ask for the counts of all regions', RETRY_MS);
+      throw new ProtocolError('OVERLOADED', 'too many requests for the counts of all regions', RETRY_MS);
     }
     if (address === null || this.#waiting.size === 0) return;
     const own = this.#queues.get(address)?.length ?? 0;
     if (added > 0 && own + added > free * SHARE_OF_FREE) {
       throw new ProtocolError(
         'RATE_LIMITED',
-        'your address asks for too many posts of all regions at once; wait for the answers, or use consistency=local',
+        'your address requests too many posts of all regions at once; wait for the responses, or use consistency=local',
         RETRY_MS,
       );
     }
@@ -75,7 +76,7 @@ export class GlobalRead {
         for (const { resolve } of taken.values()) resolve();
       } catch (error) {
         for (const { reject } of taken.values()) reject(error);
-        // A region that is silent would be so to those who wait, for 5 s each.
+        // A region that does not respond would make each of the waiting requests wait for 5 s.
         if (error instanceof ProtocolError) this.#rejectWaiting(error);
       }
     }
@@ -109,24 +110,28 @@ export class GlobalRead {
   }
 
   async #readFromPeers(posts: readonly string[]): Promise<void> {
-    const { peers, peerService: service } = this.regions;
-    const answers = await Promise.allSettled(peers.map((peer) => peer.readPosts(posts)));
-    const silent = new Set<string>();
+    const { peers, peerService } = this.replication;
+    const responses = await Promise.allSettled(peers.map((peer) => peer.readPosts(posts)));
+    const missing = new Set<string>();
     for (const [i, { region }] of peers.entries()) {
-      const answer = answers[i]!;
-      const receipts = answer.status === 'fulfilled' ? await service.mergeFrom(region, answer.value) : null;
-      // Rejected: its clock is ahead, or ours behind. Refused: of two lives with one epoch, or one that is over. Its region soon begins another.
-      if (
-        receipts?.every(({ incarnationRejected: refused, rejection }) => !refused && rejection === undefined) !== true
-      )
-        silent.add(region);
+      const response = responses[i]!;
+      if (response.status === 'rejected') missing.add(region);
+      else if (!(await peerService.mergeFrom(region, response.value)).every(isMerged)) missing.add(region);
     }
-    if (silent.size === 0) return;
+    if (missing.size === 0) return;
     throw new ProtocolError(
       'UNAVAILABLE',
-      `these regions did not tell their counts: ${[...silent].join(', ')}; consistency=local reads what is known here`,
+      `these regions did not send their counts: ${[...missing].join(', ')}; consistency=local reads the counts that this region has`,
     );
   }
+}
+
+/**
+ * A delta is rejected because a clock is ahead or behind, or because its incarnation is over or shares its epoch with another one. The
+ * region soon starts another incarnation.
+ */
+function isMerged({ incarnationRejected, rejection }: DeltaAck): boolean {
+  return !incarnationRejected && rejection === undefined;
 }
 
 /** `Promise.withResolvers`, which Node 20 lacks. */

@@ -1,13 +1,13 @@
 import type { Clock } from '../common/clock.js';
+import type { PeerAddress } from '../config/peer-urls.js';
 import type { ActorKeys } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { ReplicatedStore } from '../store/replicated-store.js';
-import { HttpPeer } from './transport/http-peer.js';
-import type { PeerAddress } from '../config/peer-urls.js';
-import type { Replication } from './regions.js';
-import { PushRequests } from './transport/request-splitter.js';
-import { DeltaValidation } from './transport/delta-validation.js';
 import { Replicator } from './replicator.js';
+import { DeltaValidation } from './transport/delta-validation.js';
+import { HttpPeer } from './transport/http-peer.js';
+import type { LinkStatus, PeerService } from './transport/peer.js';
+import { PushRequests } from './transport/request-splitter.js';
 
 export interface ReplicationOptions {
   readonly region: string;
@@ -19,28 +19,43 @@ export interface ReplicationOptions {
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly random: () => number;
-  /** Told what an operator should know. */
+  /** Logs a line for operators. */
   readonly warn: (message: string) => void;
 }
 
-/** Makes a store one of several regions: from now on it ships what it counts, and merges what the others do. */
+/** Replication with the other regions, as HTTP and operators see it. */
+export interface Replication {
+  /** Serves the peers. */
+  readonly peerService: PeerService;
+  /** The store lost history and gets it back from the peers. */
+  readonly backfilling: boolean;
+  /** The state of the link to each peer. */
+  linkStatuses(): readonly LinkStatus[];
+  readonly peers: readonly HttpPeer[];
+  /** Pushes the last changes to the peers. */
+  close(): Promise<void>;
+}
+
+/** Replication of a gateway without peers. Its service is never called, because PeerAuthentication lets nobody through. */
+export const NO_REPLICATION: Replication = {
+  peerService: {
+    mergeFrom: () => Promise.resolve([]),
+    compareDigests: () => Promise.resolve([]),
+    readPosts: () => Promise.resolve([]),
+  },
+  backfilling: false,
+  linkStatuses: () => [],
+  peers: [],
+  close: () => Promise.resolve(),
+};
+
+/** Connects a store to its peers: from now on its changes are pushed to them, and theirs are merged. */
 export function startReplication(store: ReplicatedStore, options: ReplicationOptions): Replication {
-  const {
-    region,
-    peerToken: token,
-    replicationIntervalMs: intervalMs,
-    buckets,
-    actorKeys,
-    metrics,
-    clock,
-    random,
-    warn,
-  } = options;
-  const rules = new DeltaValidation(buckets, actorKeys, metrics);
+  const { region, peerToken: token, buckets, actorKeys, metrics, clock, random, warn } = options;
+  const validation = new DeltaValidation(buckets, actorKeys, metrics);
   const requests = new PushRequests();
-  const peers = options.peers.map(
-    (address) => new HttpPeer(address, { region, token, validation: rules, requests, clock }),
-  );
+  const peers = options.peers.map((address) => new HttpPeer(address, { region, token, validation, requests, clock }));
+  const intervalMs = options.replicationIntervalMs;
   const replicator = new Replicator(store, peers, clock, { intervalMs, buckets, random, warn });
   replicator.start();
   return {

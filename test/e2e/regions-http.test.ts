@@ -109,7 +109,7 @@ describe('another region', () => {
 
   it.each([
     ['without the right token', () => peer('us', 'another token of somebody'), '401: PEER_TOKEN must be the same'],
-    ['that PEERS does not name', () => peer('ap'), '403: PEERS does not name this region here'],
+    ['that PEERS does not name', () => peer('ap'), '403: your region is not listed in PEERS of this gateway'],
     [
       'that has a metric more',
       () => peer('us', PEER_TOKEN, `${METRICS},saves:toggle`),
@@ -231,7 +231,7 @@ describe('consistency', () => {
       status: 503,
       body: {
         code: 'UNAVAILABLE',
-        message: 'these regions did not tell their counts: ap; consistency=local reads what is known here',
+        message: 'these regions did not send their counts: ap; consistency=local reads the counts that this region has',
         retryable: true,
       },
     });

@@ -94,7 +94,7 @@ describe(`what another region says (TEST_SEED=${SEED})`, () => {
   );
 
   it(
-    'answers are merged, or their region is named as one that did not tell its counts',
+    'answers are merged, or their region is named as one that did not send its counts',
     async () => {
       await fuzzInBatches(600, answers, [], async (inputs) => {
         for (const input of inputs) {
@@ -105,7 +105,7 @@ describe(`what another region says (TEST_SEED=${SEED})`, () => {
           else
             expect(body).toMatchObject({
               code: 'UNAVAILABLE',
-              message: expect.stringContaining('regions did not tell their counts: us') as unknown,
+              message: expect.stringContaining('regions did not send their counts: us') as unknown,
             });
         }
         await gateway.expectHonestService();

@@ -15,7 +15,7 @@ import { HttpModule } from '../../src/http/http.module.js';
 import { OpsModule } from '../../src/ops/ops.module.js';
 import { HttpPeer } from '../../src/replication/transport/http-peer.js';
 import type { LinkStatus, PeerService } from '../../src/replication/transport/peer.js';
-import type { Replication } from '../../src/replication/regions.js';
+import type { Replication } from '../../src/replication/start-replication.js';
 import { PushRequests } from '../../src/replication/transport/request-splitter.js';
 import { DeltaValidation } from '../../src/replication/transport/delta-validation.js';
 import { readSettings } from '../../src/config/settings.js';

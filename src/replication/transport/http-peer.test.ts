@@ -175,8 +175,8 @@ describe('a call that fails says in one line why', () => {
   it.each([
     [
       403,
-      '{"code":"FORBIDDEN","message":"PEERS does not name this region here"}',
-      'PEERS does not name this region here',
+      '{"code":"FORBIDDEN","message":"your region is not listed in PEERS of this gateway"}',
+      'your region is not listed in PEERS of this gateway',
     ],
     [502, '<html>\n bad gateway é</html>', '<html> bad gateway </html>'],
     [503, 'null', 'null'],
