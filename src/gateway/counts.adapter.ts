@@ -5,7 +5,7 @@ import type { Server, ServerOptions } from 'socket.io';
 import type { OriginPolicy } from '../access/origin-policy.js';
 import { boundedParser, TRANSPORT_BYTES_MAX } from './transport/packet-decoder.js';
 import { boundProbes, createGuardedServer } from './transport/websocket-limits.js';
-import type { GatewaySocket } from './connection.js';
+import type { GatewaySocket } from './gateway-socket.js';
 import type { Handshake } from './handshake.js';
 import { PageGuard } from './page-guard.js';
 import { HandshakeMemory } from './transport/handshake-memory.js';

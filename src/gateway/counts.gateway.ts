@@ -23,14 +23,18 @@ import { Presence } from '../fanout/presence.js';
 import type { Settings } from '../config/settings.js';
 import { CLOCK, REMOTE_TOGGLES, SETTINGS } from '../config/injection-tokens.js';
 import { ActorNotifier, toActorRoom } from './broadcast/actor-notifier.js';
-import { Connection, type GatewaySocket } from './connection.js';
+import { Connection } from './connection.js';
+import type { GatewaySocket } from './gateway-socket.js';
+import type { HandlerContext } from './handler-context.js';
 import { receiveEvents } from './transport/event-receiver.js';
 import { Intakes } from './intakes.js';
 import { AckQueue } from './ack-queue.js';
 import { PacedReceiver } from './paced-receiver.js';
+import { readFrames } from './ws-frame-reader.js';
 import { ReadBackpressure } from './read-backpressure.js';
-import { type HandlerContext, EventHandlers } from './event-handlers.js';
+import { EventHandlers } from './event-handlers.js';
 import { Shortcuts } from './transport/shortcuts.js';
+import { SocketOutput } from './socket-output.js';
 import { Subscriptions } from './subscriptions.js';
 
 /** Posts that a connection may look up in a second, if it may not watch more anyway. */
@@ -41,10 +45,10 @@ const LOOKUPS_MIN = 500;
 export class CountsGateway
   implements OnGatewayInit, OnGatewayConnection<GatewaySocket>, OnGatewayDisconnect<GatewaySocket>
 {
-  readonly connections = new Set<Connection>();
+  readonly connections = new Map<GatewaySocket, Connection>();
   readonly backpressure: ReadBackpressure;
-  readonly #handling: HandlerContext;
-  readonly #outbox: AckQueue;
+  readonly #context: HandlerContext;
+  readonly #ackQueue: AckQueue;
 
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
@@ -54,19 +58,18 @@ export class CountsGateway
     @Inject(Presence) presence: Presence,
     @Inject(REMOTE_TOGGLES) private readonly remoteToggles: Observable<readonly RemoteToggle[]>,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
-    @Inject(CreationLimiter) private readonly inventions: CreationLimiter,
-    @Inject(PostSignatureVerifier) signedPosts: PostSignatureVerifier | null,
+    @Inject(CreationLimiter) private readonly creations: CreationLimiter,
+    @Inject(PostSignatureVerifier) signatures: PostSignatureVerifier | null,
     @Inject(OperationCounts) counts: OperationCounts,
     @Inject(Shortcuts) private readonly shortcuts: Shortcuts,
     @Inject(Intakes) private readonly intakes: Intakes,
   ) {
     const { metrics, maxPostsPerConnection } = settings;
-    const answering = { presence, metrics, nowMs: () => clock.nowMs() };
     const subscriptions = new Subscriptions(fanout, metrics, counts, maxPostsPerConnection);
-    this.backpressure = new ReadBackpressure(ingest, clock);
-    const { backpressure: gate } = this;
-    this.#handling = { answering, subscriptions, ingest, gate, fanout, metrics, counts, clock, signedPosts };
-    this.#outbox = new AckQueue(clock);
+    const backpressure = new ReadBackpressure(ingest, clock);
+    this.backpressure = backpressure;
+    this.#context = { subscriptions, ingest, backpressure, fanout, presence, metrics, counts, clock, signatures };
+    this.#ackQueue = new AckQueue(clock);
   }
 
   afterInit(server: Server): void {
@@ -75,36 +78,45 @@ export class CountsGateway
   }
 
   handleConnection(socket: GatewaySocket): void {
-    const { identity, address } = socket.data;
-    const { maxOpsPerConnection, maxPostsPerConnection } = this.settings;
-    const now = this.clock.nowMs();
-    const limit = new OperationLimiter(
-      new TokenBucket(maxOpsPerConnection, now),
-      this.addresses.operationTokenBucket(address),
-    );
-    const looked = Math.max(LOOKUPS_MIN, maxPostsPerConnection);
-    const lookups = new TokenBucket(maxOpsPerConnection === 0 ? 0 : looked, now, 2 * looked);
-    const actor = identity.key ?? randomKey();
-    const inventor = this.inventions.openClient(address, actor, identity.key !== null);
-    const intake = this.intakes.intakeFor(socket.conn);
     const { clock, shortcuts } = this;
-    const connection = new Connection(socket, this.#outbox, clock, shortcuts, intake, actor, limit, lookups, inventor);
-    connection.viewer = this.fanout.open(identity.actor, connection);
-    this.connections.add(connection);
+    const { identity, address } = socket.data;
+    const actor = identity.key ?? randomKey();
+    const intake = this.intakes.intakeFor(socket.conn);
+    const output = new SocketOutput(socket, this.#ackQueue, clock, shortcuts, intake);
+    const connection = new Connection({
+      socket,
+      output,
+      intake,
+      clock,
+      actor,
+      viewer: this.fanout.open(identity.actor, output),
+      expiry: callAtExpiry(identity.expiresAtMs, clock, () => output.disconnect(TOKEN_EXPIRED, 0)),
+      creations: this.creations.openClient(address, actor, identity.key !== null),
+      ...this.#createLimits(address),
+    });
+    this.connections.set(socket, connection);
     if (identity.key !== null) void socket.join(toActorRoom(identity.key));
-    connection.expiry = callAtExpiry(identity.expiresAtMs, this.clock, () => connection.disconnect(TOKEN_EXPIRED, 0));
-    const receiver = new PacedReceiver(new EventHandlers(this.#handling, connection), intake, this.intakes.turns);
-    receiveEvents(socket, receiver, this.shortcuts.packetDecoder);
+    readFrames(socket.conn, shortcuts.directRead, intake);
+    const receiver = new PacedReceiver(new EventHandlers(this.#context, connection), intake, this.intakes.turns);
+    receiveEvents(socket, receiver, shortcuts.packetDecoder);
   }
 
   handleDisconnect(socket: GatewaySocket): void {
-    const { connection } = socket.data;
-    connection.expiry?.cancel();
-    this.connections.delete(connection);
+    const connection = this.connections.get(socket)!;
+    this.connections.delete(socket);
     this.backpressure.remove(connection);
     this.fanout.close(connection.viewer);
-    // A client that left without closing: nothing would end what is left of its connection. Once what it sent is answered.
-    if (socket.conn.readyState !== 'closed') connection.close();
+    connection.dispose();
+  }
+
+  #createLimits(address: string): { operations: OperationLimiter; lookups: TokenBucket } {
+    const { maxOpsPerConnection, maxPostsPerConnection } = this.settings;
+    const nowMs = this.clock.nowMs();
+    const ofAddress = this.addresses.operationTokenBucket(address);
+    const operations = new OperationLimiter(new TokenBucket(maxOpsPerConnection, nowMs), ofAddress);
+    const rate = Math.max(LOOKUPS_MIN, maxPostsPerConnection);
+    const lookups = new TokenBucket(maxOpsPerConnection === 0 ? 0 : rate, nowMs, 2 * rate);
+    return { operations, lookups };
   }
 }
 

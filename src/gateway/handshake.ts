@@ -12,7 +12,7 @@ import { type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js'
 import { validationError } from '../protocol/invalid.js';
 import { MESSAGE_TOO_LARGE, TOO_LARGE_AUTH } from './transport/packet-decoder.js';
 import { PendingHandshakes } from './pending-handshakes.js';
-import type { GatewaySocket } from './connection.js';
+import type { GatewaySocket } from './gateway-socket.js';
 import { Intakes } from './intakes.js';
 import { HANDSHAKE } from './schemas.js';
 

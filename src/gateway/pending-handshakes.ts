@@ -3,8 +3,8 @@ import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { AddressLimiter } from '../access/address-limiter.js';
 import type { SuspicionLog } from '../access/suspicions.js';
-import type { GatewaySocket } from './connection.js';
-import { terminate } from './transport/direct-socket.js';
+import type { GatewaySocket } from './gateway-socket.js';
+import { terminateConnection } from './transport/direct-socket.js';
 import type { Intake } from './intake.js';
 import { HandshakeBytes } from './unproved-bytes.js';
 
@@ -105,6 +105,6 @@ export class PendingHandshakes {
     // Others do not lose theirs to those that have no limit.
     if (size <= spared) return;
     this.suspicions.add('handshakes', largest);
-    for (const connection of [...this.#byAddress.get(largest)!]) terminate(connection);
+    for (const connection of [...this.#byAddress.get(largest)!]) terminateConnection(connection);
   }
 }

@@ -1,25 +1,17 @@
+import type { AsciiWriter, Writable } from '../common/ascii-writer.js';
 import type { PostCounts } from '../counters/batch.js';
 import type { Key64 } from '../counters/ids.js';
-import type { Metric, Metrics } from '../counters/metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from '../counters/operation.js';
 import { writeCounts } from '../fanout/snapshot.js';
 import type { PendingOperation } from '../ingest/pending-operation.js';
-import type { Presence } from '../fanout/presence.js';
-import type { AsciiWriter, Writable } from '../common/ascii-writer.js';
 import type { ErrorBody } from '../protocol/errors.js';
-import type { AckId, Connection } from './connection.js';
+import type { Connection } from './connection.js';
+import type { HandlerContext } from './handler-context.js';
+import type { AckId } from './socket-output.js';
 
-/** Everything that an answer is made of beside the operation. */
-export interface Answering {
-  readonly presence: Presence;
-  readonly metrics: Metrics;
-  readonly nowMs: () => number;
-}
-
-/** An operation that came over a socket, on its way through ingest. */
+/** An operation from a socket: it acknowledges itself when ingest has committed or rejected it. */
 export class SocketOperation implements PendingOperation, Writable {
   acceptedAtMs = 0;
-  readonly metric: number;
   readonly actor: Key64;
   readonly session: Key64 | null;
   readonly seq: number;
@@ -27,20 +19,19 @@ export class SocketOperation implements PendingOperation, Writable {
   #counts: PostCounts | null = null;
 
   constructor(
-    private readonly answering: Answering,
+    private readonly context: HandlerContext,
     private readonly connection: Connection,
     private readonly id: AckId,
     readonly post: string,
-    metric: Metric,
+    readonly metric: number,
     readonly kind: Operation['kind'],
     readonly value: number,
     seq: number | undefined,
   ) {
-    this.metric = metric.index;
     this.actor = connection.actor;
     this.session = seq === undefined ? null : connection.session;
     this.seq = this.session === null ? 0 : (seq ?? 0);
-    connection.beginOperation();
+    connection.order.beginOperation();
   }
 
   get socketId(): string {
@@ -53,33 +44,34 @@ export class SocketOperation implements PendingOperation, Writable {
 
   settled(outcome: number, counts: PostCounts): void {
     const { connection } = this;
-    connection.inventor?.chargeNewPost(outcome, counts);
+    connection.creations?.chargeNewPost(outcome, counts);
     if (this.id !== null) {
       this.#outcome = outcome;
       this.#counts = counts;
-      connection.send(this);
+      connection.output.send(this);
     }
-    connection.endOperation();
+    connection.order.endOperation();
   }
 
-  /** Once it is settled: the packet that acknowledges it. */
+  /** Writes the packet that acknowledges the operation, once it is settled. */
   writeTo(writer: AsciiWriter): void {
-    const { answering, kind } = this;
+    const { context, kind } = this;
     const outcome = this.#outcome;
     const counts = this.#counts!;
     writer.text('3').integer(this.id!);
     writer.text((outcome & APPLIED) !== 0 ? '[{"ok":true,"applied":true' : '[{"ok":true,"applied":false');
     writer.text((outcome & DUPLICATE) !== 0 ? ',"duplicate":true' : ',"duplicate":false');
     if (kind === 'set') writer.text((outcome & ON) !== 0 ? ',"on":true' : ',"on":false');
-    writeCounts(writer.text(',"counts":'), counts, answering.presence.countLive(counts), answering.metrics);
+    writeCounts(writer.text(',"counts":'), counts, context.presence.countLive(counts), context.metrics);
     writer.text('}}]');
   }
 
   failed(error: ErrorBody): void {
-    const { connection, answering } = this;
-    connection.operations.markFailed(this.seq);
-    if (error.retryAfterMs !== undefined) connection.operations.block(answering.nowMs(), error.retryAfterMs, this.seq);
-    connection.reject(this.id, error);
-    connection.endOperation();
+    const { connection, context } = this;
+    const { operations } = connection;
+    operations.markFailed(this.seq);
+    if (error.retryAfterMs !== undefined) operations.block(context.clock.nowMs(), error.retryAfterMs, this.seq);
+    connection.output.reject(this.id, error);
+    connection.order.endOperation();
   }
 }

@@ -5,12 +5,13 @@ import { toUpdate } from '../fanout/snapshot.js';
 import type { OperationCounts } from '../ingest/operation-counts.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import type { SubscribeResponse } from '../protocol/messages.js';
-import { type AckId, toAsciiJson, type Connection } from './connection.js';
+import type { Connection } from './connection.js';
 import type { SUBSCRIBE } from './schemas.js';
+import { type AckId, toAsciiJson } from './socket-output.js';
 
 type Request = z.output<typeof SUBSCRIBE>;
 
-/** `subscribe`: which posts a connection may watch, and what it is shown of them first. */
+/** Handles `subscribe`: admits posts up to a connection's limit, and acknowledges with their first snapshots. */
 export class Subscriptions {
   constructor(
     private readonly fanout: Fanout,
@@ -22,41 +23,41 @@ export class Subscriptions {
   async subscribe(connection: Connection, request: Request, id: AckId): Promise<void> {
     const { admitted, rejected } = this.#admit(connection, new Set(request.posts));
     if (admitted.length === 0) {
-      this.#refuse(connection, this.#tooMany, id);
+      this.#reject(connection, this.#tooMany, id);
       return;
     }
     const { subscriptions } = connection.viewer;
     const added = admitted.filter((post) => !subscriptions.has(post));
     try {
       await this.fanout.subscribe(connection.viewer, admitted, connection.actor, (views) =>
-        this.#answer(connection, request.known, views, rejected, id),
+        this.#acknowledge(connection, request.known, views, rejected, id),
       );
     } catch {
       this.fanout.unsubscribe(connection.viewer, added);
       const error = errorBody('UNAVAILABLE', 'the store did not answer in time; subscribe again');
-      this.#refuse(connection, error, id);
+      this.#reject(connection, error, id);
     }
   }
 
-  #answer(
+  #acknowledge(
     connection: Connection,
-    knownBefore: Request['known'],
+    known: Request['known'],
     views: readonly FirstView[],
     rejected: readonly string[],
     id: AckId,
   ): void {
-    const news: FirstView[] = [];
-    const known: FirstView[] = [];
-    for (const view of views) (isKnown(view, knownBefore) ? known : news).push(view);
-    // Posts that the answer leaves out come as a frame: the client may know their counts, but not who watches now.
-    const framed = id === null ? views : known;
-    const answer: SubscribeResponse = {
+    const outdated: FirstView[] = [];
+    const current: FirstView[] = [];
+    for (const view of views) (isCurrent(view, known) ? current : outdated).push(view);
+    // The response leaves out posts whose counts the client has. They follow in a frame, because `live` may have changed.
+    const framed = id === null ? views : current;
+    const response: SubscribeResponse = {
       ok: true,
       tickMs: this.fanout.tickMs,
-      counts: news.map((view) => this.#first(view)),
+      counts: outdated.map((view) => this.#buildSnapshot(view)),
       ...(rejected.length > 0 && { rejected: rejected.map((post) => ({ post, error: this.#tooMany })) }),
     };
-    connection.acknowledge(id, toAsciiJson(answer));
+    connection.output.acknowledge(id, toAsciiJson(response));
     this.fanout.resend(
       connection.viewer,
       framed.map(({ snapshot }) => snapshot.counts.post),
@@ -67,7 +68,7 @@ export class Subscriptions {
     return errorBody('TOO_MANY_POSTS', `a connection watches at most ${this.postsMax} posts; unsubscribe from some`);
   }
 
-  /** As many as fit; a request that would not fit by itself is refused whole. */
+  /** Admits as many as fit. A request with more posts than one connection may watch is rejected as a whole. */
   #admit({ viewer }: Connection, posts: ReadonlySet<string>): { admitted: string[]; rejected: string[] } {
     const admitted: string[] = [];
     const rejected: string[] = [];
@@ -83,18 +84,18 @@ export class Subscriptions {
     return { admitted, rejected };
   }
 
-  #refuse(connection: Connection, error: ErrorBody, id: AckId): void {
+  #reject(connection: Connection, error: ErrorBody, id: AckId): void {
     this.counts.add('subscribe', error.code);
-    connection.reject(id, error);
+    connection.output.reject(id, error);
   }
 
-  #first({ snapshot: { counts }, live, on }: FirstView): SubscribeResponse['counts'][number] {
+  #buildSnapshot({ snapshot: { counts }, live, on }: FirstView): SubscribeResponse['counts'][number] {
     const mine = this.metrics.list.filter(({ index }) => (on & (1 << index)) !== 0).map(({ name }) => name);
     return { ...toUpdate(counts, live, this.metrics), mine };
   }
 }
 
-function isKnown({ snapshot: { counts } }: FirstView, known: Request['known']): boolean {
+function isCurrent({ snapshot: { counts } }: FirstView, known: Request['known']): boolean {
   if (known === undefined || !Object.hasOwn(known, counts.post)) return false;
   const [e, v] = known[counts.post]!;
   return e === counts.e && v >= counts.v;

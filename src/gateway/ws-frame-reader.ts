@@ -44,7 +44,12 @@ const BYTES_A_TURN = 1_024;
  */
 export function readFrames(connection: EngineSocket, shortcut: Shortcut, intake: Intake): void {
   const webSocket = findWebSocket(connection.transport);
-  if (!shortcut.isOn || webSocket === undefined) return;
+  if (!shortcut.isOn) return;
+  if (connection.transport.name === 'polling') {
+    connection.once('upgrade', () => readFrames(connection, shortcut, intake));
+    return;
+  }
+  if (webSocket === undefined) return;
   try {
     const { extensions, readyState, _socket: tcp } = webSocket;
     if (extensions !== '' || readyState !== OPEN || connection.readyState !== 'open' || tcp === null) return;

@@ -36,9 +36,9 @@ export class Drain {
     this.streams.draining = true;
     await this.ingest.drain(COMMIT_LIMIT_MS);
     const reason = 'the gateway is closing';
-    const connections = [...this.gateway.connections];
+    const connections = [...this.gateway.connections.values()];
     this.fanout.flush(connections.map(({ viewer }) => viewer));
-    for (const connection of connections) connection.disconnect(reason, retryAfterMs());
+    for (const connection of connections) connection.output.disconnect(reason, retryAfterMs());
     this.streams.sendByeToAll(reason, retryAfterMs);
     await this.#allGone(LAST_WORDS_MS);
   }

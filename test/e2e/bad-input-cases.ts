@@ -20,7 +20,7 @@ const DEEP = Array.from({ length: 2_000 }).reduce<unknown>((value) => [value], T
 
 const TOO_LARGE = 'a message has at most 16384 bytes';
 const NOT_BINARY = 'the payload must be JSON without binary attachments';
-const ONE_OBJECT = 'an event takes exactly one object';
+const ONE_OBJECT = 'an event takes exactly one object as its payload';
 const THE_PAYLOAD = 'the payload must be one object';
 
 const WRONG_IDS: readonly (readonly [string, unknown])[] = [
@@ -206,7 +206,7 @@ const UNKNOWN_EVENTS = [
   ...['counts', 'mine', 'bye', 'exception'],
 ];
 const unknown = UNKNOWN_EVENTS.map((event) => ({
-  ...bad(event, 'is no event', [{ post: TARGET }], 'there is no such event; there are: '),
+  ...bad(event, 'is no event', [{ post: TARGET }], 'unknown event; expected one of: '),
   title: `there is no event ${JSON.stringify(event.slice(0, 20))}`,
 }));
 

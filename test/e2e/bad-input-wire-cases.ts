@@ -16,7 +16,7 @@ const SEQ = 'seq must be a whole number from 1 to 9007199254740991';
 const POST = 'post must be a string of 1 to 64 characters';
 const TOO_LARGE = 'a message has at most 16384 bytes';
 const NOT_BINARY = 'the payload must be JSON without binary attachments';
-const NO_EVENT = 'there is no such event';
+const NO_EVENT = 'unknown event';
 const NO_FIELD = ' is not a field here';
 
 function bad(title: string, packet: string, message: string, attachments: readonly Buffer[] = []): BadPacket {
@@ -69,8 +69,8 @@ export const BAD_PACKETS: readonly BadPacket[] = [
   bad('half an emoji, escaped', like('"post":"\\ud83d"'), POST),
   bad('a number as event', '2#[1,{"post":"target"}]', NO_EVENT),
   bad('1e309 as event', '2#[1e309,{"post":"target"}]', NO_EVENT),
-  bad('an event alone', '2#["like"]', 'an event takes exactly one object'),
-  bad('8,000 payloads', `2#["like"${',1'.repeat(8_000)}]`, 'an event takes exactly one object'),
+  bad('an event alone', '2#["like"]', 'an event takes exactly one object as its payload'),
+  bad('8,000 payloads', `2#["like"${',1'.repeat(8_000)}]`, 'an event takes exactly one object as its payload'),
   bad('a placeholder without bytes', like('"_placeholder":true,"num":0'), POST),
   bad('one attachment', '51-#["like",{"_placeholder":true,"num":0}]', NOT_BINARY, [BYTES]),
   bad('two attachments', '52-#["like",{"post":{"_placeholder":true,"num":1}}]', NOT_BINARY, [BYTES, BYTES]),

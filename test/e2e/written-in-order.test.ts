@@ -4,10 +4,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Server } from 'socket.io';
 import { io, type Socket } from 'socket.io-client';
-import { OperationLimiter, TokenBucket } from '../../src/access/rate-limit.js';
 import { systemClock } from '../../src/common/clock.js';
 import { Frame, EncodedUpdate } from '../../src/fanout/frame.js';
-import { Connection, type GatewaySocket } from '../../src/gateway/connection.js';
+import type { GatewaySocket } from '../../src/gateway/gateway-socket.js';
+import { SocketOutput } from '../../src/gateway/socket-output.js';
 import { DirectSocket, findWebSocket } from '../../src/gateway/transport/direct-socket.js';
 import { Intake } from '../../src/gateway/intake.js';
 import { AckQueue } from '../../src/gateway/ack-queue.js';
@@ -21,6 +21,12 @@ const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const WRITES = 2_000 * SCALE;
 /** Longer than 125 and than 65,535 bytes: the length of a WebSocket frame has three forms. */
 const LENGTHS = [1, 125, 126, 200, 65_535, 65_536, 70_000];
+
+interface Connected {
+  readonly socket: GatewaySocket;
+  readonly output: SocketOutput;
+  readonly client: Socket;
+}
 
 const servers: Server[] = [];
 const clients: Socket[] = [];
@@ -36,8 +42,8 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.close();
 });
 
-/** A socket.io server's end of one connection, and the client's. */
-async function connected(transports: string[]): Promise<{ connection: Connection; client: Socket }> {
+/** Opens a connection. @returns the server's end of it, and the client's */
+async function connected(transports: string[]): Promise<Connected> {
   const http = createServer();
   const server = new Server(http);
   servers.push(server);
@@ -46,16 +52,11 @@ async function connected(transports: string[]): Promise<{ connection: Connection
   const client = io(`http://127.0.0.1:${(http.address() as AddressInfo).port}`, { transports, reconnection: false });
   clients.push(client);
   const [socket] = (await once(server, 'connection')) as [GatewaySocket];
-  const bucket = new TokenBucket(0, 0);
-  const limit = new OperationLimiter(bucket, null);
-  const outbox = new AckQueue(systemClock);
-  const intake = Intake.unlimited();
-  const actor = { hi: 0, lo: 0 };
-  const connection = new Connection(socket, outbox, systemClock, shortcuts, intake, actor, limit, bucket, null);
-  return { connection, client };
+  const output = new SocketOutput(socket, new AckQueue(systemClock), systemClock, shortcuts, Intake.unlimited());
+  return { socket, output, client };
 }
 
-/** What the client has been sent, in the order it came: answers, frames and events tell their number. */
+/** Collects the numbers of what the client receives, in its order: each acknowledgement, frame and event has a number. */
 function received(client: Socket): number[] {
   const numbers: number[] = [];
   client.io.engine.on('message', (message: string) => {
@@ -66,18 +67,18 @@ function received(client: Socket): number[] {
 }
 
 describe.each([[['websocket']], [['polling']], [['polling', 'websocket']]])('over %j', (transports) => {
-  it(`answers, frames and socket.io's own events come in the order they were written (TEST_SEED=${SEED})`, async () => {
+  it(`acknowledgements, frames and socket.io's own events arrive in the order in which they were written (TEST_SEED=${SEED})`, async () => {
     const random = new Random(SEED);
-    const { connection, client } = await connected(transports);
+    const { socket, output, client } = await connected(transports);
     const numbers = received(client);
     let direct = 0;
     for (let i = 0; i < WRITES; i++) {
-      if (DirectSocket.open(connection.socket.conn, shortcuts)?.isOpen) direct += 1;
-      const what = random.below(8);
-      if (what === 0) connection.socket.emit('mine', { post: String(i), metric: 'likes', on: true });
-      else if (what < 5) connection.acknowledge(i, JSON.stringify('x'.repeat(random.pick(LENGTHS.slice(0, 4)))));
+      if (DirectSocket.open(socket.conn, shortcuts)?.isOpen) direct += 1;
+      const kind = random.below(8);
+      if (kind === 0) socket.emit('mine', { post: String(i), metric: 'likes', on: true });
+      else if (kind < 5) output.acknowledge(i, JSON.stringify('x'.repeat(random.pick(LENGTHS.slice(0, 4)))));
       else
-        connection.write(
+        output.write(
           new Frame([
             new EncodedUpdate(String(i)),
             new EncodedUpdate(JSON.stringify('x'.repeat(random.pick(LENGTHS)))),
@@ -85,31 +86,31 @@ describe.each([[['websocket']], [['polling']], [['polling', 'websocket']]])('ove
         );
       if (random.below(4) === 0) await new Promise((resolve) => void setImmediate(resolve));
     }
-    await until(() => numbers.length === WRITES, 'all have come');
+    await until(() => numbers.length === WRITES, 'everything has arrived');
     expect(numbers).toEqual(Array.from({ length: WRITES }, (_, i) => i));
     if (transports.includes('websocket')) expect(direct).toBeGreaterThan(0);
     else expect(direct).toBe(0);
   });
 });
 
-describe('the way past socket.io', () => {
-  it('is open when nothing waits, and not behind a packet that waits', async () => {
-    const { connection } = await connected(['websocket']);
-    const { conn } = connection.socket;
-    const way = DirectSocket.open(conn, shortcuts)!;
-    await until(() => way.isOpen, 'nothing waits');
+describe('the direct socket', () => {
+  it('the direct socket is open while no packet waits, and not behind one that waits', async () => {
+    const { socket } = await connected(['websocket']);
+    const { conn } = socket;
+    const direct = DirectSocket.open(conn, shortcuts)!;
+    await until(() => direct.isOpen, 'nothing waits');
     conn.write('2["counts",[]]');
-    expect(way.isOpen).toBe(false);
-    await until(() => way.isOpen, 'nothing waits again');
+    expect(direct.isOpen).toBe(false);
+    await until(() => direct.isOpen, 'nothing waits again');
     conn.close();
-    expect(way.isOpen).toBe(false);
+    expect(direct.isOpen).toBe(false);
   });
 
-  it('is not there under long-polling, and after an upgrade is', async () => {
-    const { connection } = await connected(['polling', 'websocket']);
-    const { conn } = connection.socket;
+  it('long-polling has no direct socket until its upgrade', async () => {
+    const { socket } = await connected(['polling', 'websocket']);
+    const { conn } = socket;
     expect(DirectSocket.open(conn, shortcuts)).toBeNull();
-    await until(() => DirectSocket.open(conn, shortcuts)?.isOpen === true, 'it was upgraded');
+    await until(() => DirectSocket.open(conn, shortcuts)?.isOpen === true, 'the connection is upgraded');
   });
 
   it.each<[string, { transport?: object; webSocket?: object }]>([
@@ -118,7 +119,7 @@ describe('the way past socket.io', () => {
     ['a WebSocket over something else', { webSocket: { _socket: { writable: true, writableLength: 0 } } }],
     ['a WebSocket that compresses', { webSocket: { extensions: 'permessage-deflate' } }],
     ['another transport', { transport: { name: 'webtransport' } }],
-  ])('is not there with %s', async (_title, { transport, webSocket }) => {
+  ])('a connection with %s has no direct socket', async (_title, { transport, webSocket }) => {
     const { like } = await imitating();
     expect(DirectSocket.open(like(), shortcuts)?.isOpen).toBe(true);
     expect(DirectSocket.open(like(transport, webSocket), shortcuts)).toBeNull();
@@ -128,16 +129,16 @@ describe('the way past socket.io', () => {
     ['a WebSocket is closing', { webSocket: { readyState: 2 } }],
     ['a transport is sending', { transport: { writable: false } }],
     ['a transport is closing', { transport: { readyState: 'closing' } }],
-  ])('is closed while %s', async (_title, { transport, webSocket }) => {
+  ])('the direct socket is closed while %s', async (_title, { transport, webSocket }) => {
     const { like } = await imitating();
     expect(DirectSocket.open(like(transport, webSocket), shortcuts)?.isOpen).toBe(false);
   });
 });
 
-/** Makes what looks like a connection over which nothing waits, but for some parts of it. */
+/** Returns a function that imitates a connection without waiting packets, with some properties replaced. */
 async function imitating(): Promise<{ like: (transport?: object, webSocket?: object) => GatewaySocket['conn'] }> {
-  const { connection } = await connected(['websocket']);
-  const { conn } = connection.socket;
+  const { socket } = await connected(['websocket']);
+  const { conn } = socket;
   const { extensions, _socket } = findWebSocket(conn.transport)!;
   await until(() => _socket!.writableLength === 0, 'nothing waits');
   return {

@@ -9,7 +9,7 @@ import { SuspicionLog } from '../../src/access/suspicions.js';
 import { systemClock } from '../../src/common/clock.js';
 import { createGuardedServer } from '../../src/gateway/transport/websocket-limits.js';
 import { PendingHandshakes } from '../../src/gateway/pending-handshakes.js';
-import { terminate } from '../../src/gateway/transport/direct-socket.js';
+import { terminateConnection } from '../../src/gateway/transport/direct-socket.js';
 import { HandshakeBytes } from '../../src/gateway/unproved-bytes.js';
 import type { Intake } from '../../src/gateway/intake.js';
 import { encodeFrame, OPCODE, RawSocket } from '../support/raw-socket.js';
@@ -100,7 +100,7 @@ it('handshakes over long-polling are ended as well, also those that are closing 
   for (const client of Object.values(clients)) client.close();
   const statuses = [(await poll(VICTIM)).status, (await poll(VICTIM)).status];
   expect([statuses, suspected('handshakes', address)]).toEqual([[200, 200], 1]);
-  for (const client of Object.values(clients)) terminate(client as never);
+  for (const client of Object.values(clients)) terminateConnection(client as never);
 });
 
 it('when all together have sent too much, the address that has sent most is ended', async () => {

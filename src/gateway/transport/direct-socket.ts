@@ -42,7 +42,7 @@ export function findWebSocket(transport: EngineSocket['transport']): WebSocket |
  * Ends the connection at once, and what is buffered for it. If it were only closed, a WebSocket would wait half a minute for
  * a client that reads nothing, and long-polling for one that does not poll.
  */
-export function terminate(connection: EngineSocket): void {
+export function terminateConnection(connection: EngineSocket): void {
   connection.close(true);
   const { transport } = connection;
   findWebSocket(transport)?.terminate();

@@ -1,0 +1,23 @@
+import type { PostSignatureVerifier } from '../access/signed-posts.js';
+import type { Clock } from '../common/clock.js';
+import type { Metrics } from '../counters/metrics.js';
+import type { Fanout } from '../fanout/fanout.js';
+import type { Presence } from '../fanout/presence.js';
+import type { Ingest } from '../ingest/ingest.js';
+import type { OperationCounts } from '../ingest/operation-counts.js';
+import type { ReadBackpressure } from './read-backpressure.js';
+import type { Subscriptions } from './subscriptions.js';
+
+/** Everything that handlers of events use; the same for all connections. */
+export interface HandlerContext {
+  readonly subscriptions: Subscriptions;
+  readonly ingest: Ingest;
+  readonly backpressure: ReadBackpressure;
+  readonly fanout: Fanout;
+  readonly presence: Presence;
+  readonly metrics: Metrics;
+  readonly counts: OperationCounts;
+  readonly clock: Clock;
+  /** `null`: post ids are not signed. */
+  readonly signatures: PostSignatureVerifier | null;
+}
