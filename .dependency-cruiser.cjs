@@ -51,6 +51,7 @@ module.exports = {
     layer('access', ['counters', 'config', 'protocol', 'common']),
     layer('gateway', ['ingest', 'fanout', 'access', 'counters', 'config', 'protocol', 'common']),
     part('gateway/transport', ['counters', 'protocol', 'common']),
+    part('gateway/proofs', ['gateway/transport', 'counters', 'protocol', 'common']),
     part('gateway/broadcast', ['ingest', 'protocol', ...pure]),
     layer('http', ['ingest', 'fanout', 'access', 'replication', 'store', 'counters', 'config', 'protocol', 'common']),
     layer('workers', ['ops', 'config', 'common']),

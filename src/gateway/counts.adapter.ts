@@ -9,7 +9,8 @@ import type { GatewaySocket } from './gateway-socket.js';
 import type { Handshake } from './handshake.js';
 import { PageGuard } from './page-guard.js';
 import { HandshakeMemory } from './transport/handshake-memory.js';
-import { findConnection, RequestGate } from './request-gate.js';
+import { findConnection } from './transport/engine-internals.js';
+import { RequestGate } from './request-gate.js';
 import type { Shortcuts } from './transport/shortcuts.js';
 import { takeWebSockets } from './transport/upgrades.js';
 
@@ -64,7 +65,7 @@ export class CountsAdapter extends IoAdapter {
     };
     const server = super.createIOServer(port, options as ServerOptions);
     takeWebSockets(this.httpServer as HttpServer);
-    new RequestGate(server.engine, intakes).attach();
+    new RequestGate(server.engine, intakes, handshake.addresses).attach();
     intakes.watch(server);
     server.engine.on('connection', (connection: GatewaySocket['conn']) => connecting.begin(connection));
     pages.watch(server);

@@ -2,7 +2,7 @@ import { Inject, Logger, Module, type OnModuleInit } from '@nestjs/common';
 import { CountsGateway } from './counts.gateway.js';
 import { Handshake } from './handshake.js';
 import { Intakes } from './intakes.js';
-import { proveShortcuts } from './prove-shortcuts.js';
+import { proveShortcuts } from './proofs/prove-shortcuts.js';
 import { Shortcuts } from './transport/shortcuts.js';
 
 const shortcuts = {
@@ -14,7 +14,7 @@ const shortcuts = {
 export class GatewayModule implements OnModuleInit {
   constructor(@Inject(Shortcuts) private readonly shortcuts: Shortcuts) {}
 
-  /** NestJS waits for this before the gateway listens. */
+  /** NestJS waits for it before the gateway listens. */
   async onModuleInit(): Promise<void> {
     await proveShortcuts(this.shortcuts);
   }

@@ -10,14 +10,12 @@ import { OriginPolicy } from '../access/origin-policy.js';
 import { SuspicionLog } from '../access/suspicions.js';
 import { type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
 import { validationError } from '../protocol/invalid.js';
+import type { EngineSocket } from './transport/engine-internals.js';
 import { MESSAGE_TOO_LARGE, TOO_LARGE_AUTH } from './transport/packet-decoder.js';
 import { PendingHandshakes } from './pending-handshakes.js';
 import type { GatewaySocket } from './gateway-socket.js';
 import { Intakes } from './intakes.js';
 import { HANDSHAKE } from './schemas.js';
-
-/** Engine.IO's side of the connection. */
-type Transported = GatewaySocket['conn'];
 
 /** Decides who may connect, and as whom. A refusal is a `connect_error` whose `data` is the protocol's error object. */
 @Injectable()
@@ -26,12 +24,12 @@ export class Handshake {
   draining = false;
   readonly pending: PendingHandshakes;
   /** Those that have their socket or are about to: one each, or a client could multiply itself. */
-  readonly #taken = new WeakSet<Transported>();
+  readonly #taken = new WeakSet<EngineSocket>();
   readonly #admitted = new WeakSet<TcpSocket>();
 
   constructor(
     @Inject(OriginPolicy) private readonly origins: OriginPolicy,
-    @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
+    @Inject(AddressLimiter) readonly addresses: AddressLimiter,
     @Inject(Authenticator) private readonly identities: Authenticator,
     @Inject(Intakes) readonly intakes: Intakes,
     @Inject(SuspicionLog) private readonly suspicions: SuspicionLog,
@@ -79,7 +77,7 @@ export class Handshake {
    * From here on, also while its token is verified, until the connection and its TCP connections are closed; a second
    * attempt on it adds nothing.
    */
-  #count(conn: Transported, address: string): void {
+  #count(conn: EngineSocket, address: string): void {
     const intake = this.intakes.intakeFor(conn);
     if (intake.connectionSlot !== null || conn.readyState === 'closed') return;
     try {
@@ -110,7 +108,7 @@ export class Handshake {
   }
 
   /** A WebSocket has come, for a connection or for one that is about to begin. */
-  webSocketOpened(webSocket: WebSocket, request: IncomingMessage, tcp: Duplex, conn: Transported | undefined): void {
+  webSocketOpened(webSocket: WebSocket, request: IncomingMessage, tcp: Duplex, conn: EngineSocket | undefined): void {
     const intake = this.intakes.attach(webSocket, request, conn);
     if (!intake.handshakeDone) this.pending.watch(intake, webSocket, tcp);
   }

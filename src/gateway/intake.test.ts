@@ -2,101 +2,102 @@ import { describe, expect, test } from '@jest/globals';
 import { MessageBudget } from '../access/message-budget.js';
 import { TokenBucket } from '../access/rate-limit.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { NO_UNITS, CONGESTED, Intake, type UnitWaiter } from './intake.js';
+import { CONGESTED, Intake, NO_UNITS } from './intake.js';
 import { EVENTS_A_TURN, PacedReceiver } from './paced-receiver.js';
 import { TurnCounter } from './transport/turns.js';
+import type { UnitWaiter } from './unit-queue.js';
 
 const UNITS = 100;
 
-/** A connection whose client sends views, numbered, and of which it is noted what becomes of them. */
+/** A connection whose client sends numbered views, with a record of those that were handled and of pauses. */
 function world(operations = 0, address: TokenBucket | null = null) {
   const clock = new SimulatedClock();
   const waiting: UnitWaiter[] = [];
-  const room = {
+  const queue = {
     clock,
-    enqueue: (one: UnitWaiter) => void waiting.push(one),
+    enqueue: (waiter: UnitWaiter) => void waiting.push(waiter),
     remove: () => undefined,
     reportSuspicion: () => undefined,
   };
-  const intake = new Intake('203.0.113.9', new MessageBudget(operations, address, 0), room);
+  const intake = new Intake('203.0.113.9', new MessageBudget(operations, address, 0), queue);
   const log: string[] = [];
-  const unread: number[] = [];
+  const pausesMs: number[] = [];
   intake.owner = {
     pauseReading: () => {
-      log.push('stop');
-      return () => log.push('start');
+      log.push('pause');
+      return () => log.push('resume');
     },
-    excludePause: (forMs) => void unread.push(forMs),
+    excludePause: (forMs) => void pausesMs.push(forMs),
     disconnectFlooding: () => void log.push('end'),
   };
-  const taken: number[] = [];
+  const handled: number[] = [];
   const receiver = new PacedReceiver(
-    { act: (_act, _post, seq) => void taken.push(seq!), event: () => undefined },
+    { act: (_act, _post, seq) => void handled.push(seq!), event: () => undefined },
     intake,
     new TurnCounter(clock),
   );
   const send = (count: number): void => {
     for (let i = 1; i <= count; i++) receiver.act('view', 'post', i, null);
   };
-  return { clock, waiting, intake, log, unread, taken, receiver, send };
+  return { clock, waiting, intake, log, pausesMs, handled, receiver, send };
 }
 
-describe("a connection's events", () => {
-  test('are taken a bounded number in a turn, in their order, and nothing is read meanwhile', async () => {
-    const { clock, log, taken, send } = world();
+describe('a connection', () => {
+  test('a connection handles a bounded number of events in a turn, in order, and is not read meanwhile', async () => {
+    const { clock, log, handled, send } = world();
     send(200);
-    expect([taken.length, log]).toEqual([EVENTS_A_TURN, ['stop']]);
+    expect([handled.length, log]).toEqual([EVENTS_A_TURN, ['pause']]);
     await clock.advance(0);
-    expect(taken).toEqual(Array.from({ length: 200 }, (_, i) => i + 1));
-    expect(log).toEqual(['stop', 'start']);
+    expect(handled).toEqual(Array.from({ length: 200 }, (_, i) => i + 1));
+    expect(log).toEqual(['pause', 'resume']);
   });
 
-  test('that come a few in a turn never make it stop', async () => {
-    const { clock, log, taken, send } = world();
+  test('events that arrive a few in a turn never pause the connection', async () => {
+    const { clock, log, handled, send } = world();
     for (let i = 0; i < 20; i++) {
       send(EVENTS_A_TURN);
       await clock.advance(0);
     }
-    expect([taken.length, log]).toEqual([20 * EVENTS_A_TURN, []]);
+    expect([handled.length, log]).toEqual([20 * EVENTS_A_TURN, []]);
   });
 
-  test('wait when their units are used up, until there are some again, and the time counts as unread', async () => {
+  test('events without units wait until some are renewed, and the time is excluded as a pause', async () => {
     const address = new TokenBucket(UNITS, 0);
-    const { clock, waiting, log, unread, taken, intake, send } = world(50, address);
+    const { clock, waiting, log, pausesMs, handled, intake, send } = world(50, address);
     send(UNITS + 50);
     await clock.advance(0);
-    expect(taken).toHaveLength(UNITS);
-    expect([waiting.includes(intake), log]).toEqual([true, ['stop']]);
+    expect(handled).toHaveLength(UNITS);
+    expect([waiting.includes(intake), log]).toEqual([true, ['pause']]);
     await clock.advance(10);
     expect(intake.renew(clock.nowMs())).toBe(false);
     await clock.advance(2_000);
     expect(intake.renew(clock.nowMs())).toBe(true);
-    expect(log).toEqual(['stop']);
+    expect(log).toEqual(['pause']);
     intake.proceed();
     await clock.advance(0);
-    expect(Math.max(...unread)).toBe(2_010);
-    expect(taken).toHaveLength(UNITS + 50);
+    expect(Math.max(...pausesMs)).toBe(2_010);
+    expect(handled).toHaveLength(UNITS + 50);
   });
 
-  test('wait while another reason is left', async () => {
-    const { clock, log, taken, intake, send } = world();
+  test('a connection stays paused while one of several reasons is left', async () => {
+    const { clock, log, handled, intake, send } = world();
     intake.pause(CONGESTED);
     intake.pause(NO_UNITS);
     send(3);
     intake.resume(CONGESTED);
     await clock.advance(0);
-    expect([taken, log]).toEqual([[], ['stop']]);
+    expect([handled, log]).toEqual([[], ['pause']]);
     intake.resume(NO_UNITS);
     await clock.advance(0);
-    expect([taken, log]).toEqual([
+    expect([handled, log]).toEqual([
       [1, 2, 3],
-      ['stop', 'start'],
+      ['pause', 'resume'],
     ]);
   });
 });
 
-describe('requests that wait for a connection to be read', () => {
-  test('go on when it is, and when it is ended', () => {
+describe('onceReading', () => {
+  test('requests that wait for a connection continue when it is read again, and when it has ended', () => {
     const { intake, log } = world();
     const went: string[] = [];
     intake.pause(NO_UNITS);

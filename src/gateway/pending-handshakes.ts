@@ -3,8 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { AddressLimiter } from '../access/address-limiter.js';
 import type { SuspicionLog } from '../access/suspicions.js';
-import type { GatewaySocket } from './gateway-socket.js';
-import { terminateConnection } from './transport/direct-socket.js';
+import { type EngineSocket, terminateConnection } from './transport/engine-internals.js';
 import type { Intake } from './intake.js';
 import { HandshakeBytes } from './unproved-bytes.js';
 
@@ -16,8 +15,6 @@ interface HandshakeLimits {
 }
 
 const LIMITS: HandshakeLimits = { ofAddress: 1_000, ofAll: 10_000 };
-
-type EngineSocket = GatewaySocket['conn'];
 
 /**
  * Connections of Engine.IO that have no socket yet. Over long-polling one takes a single request, 7 KB, and 40 s until it

@@ -1,5 +1,5 @@
-import type { Socket } from 'socket.io';
 import type { Clock } from '../common/clock.js';
+import type { EngineSocket } from './transport/engine-internals.js';
 import { readUnsentPackets } from './transport/direct-socket.js';
 import { type Intake, UNREAD_ACKS } from './intake.js';
 import type { Shortcuts } from './transport/shortcuts.js';
@@ -27,7 +27,7 @@ export class UnreadAcks {
   #watched = false;
 
   constructor(
-    private readonly connection: Socket['conn'],
+    private readonly connection: EngineSocket,
     private readonly clock: Clock,
     private readonly shortcuts: Shortcuts,
     private readonly intake: Intake,

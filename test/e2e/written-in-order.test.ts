@@ -8,12 +8,13 @@ import { systemClock } from '../../src/common/clock.js';
 import { Frame, EncodedUpdate } from '../../src/fanout/frame.js';
 import type { GatewaySocket } from '../../src/gateway/gateway-socket.js';
 import { SocketOutput } from '../../src/gateway/socket-output.js';
-import { DirectSocket, findWebSocket } from '../../src/gateway/transport/direct-socket.js';
-import { Intake } from '../../src/gateway/intake.js';
+import { DirectSocket } from '../../src/gateway/transport/direct-socket.js';
+import { findWebSocket } from '../../src/gateway/transport/engine-internals.js';
 import { AckQueue } from '../../src/gateway/ack-queue.js';
 import type { Shortcuts } from '../../src/gateway/transport/shortcuts.js';
 import { provedShortcuts } from '../support/proved-shortcuts.js';
 import { Random } from '../support/random.js';
+import { unlimitedIntake } from '../support/unlimited-intake.js';
 import { until } from '../support/until.js';
 
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
@@ -52,7 +53,7 @@ async function connected(transports: string[]): Promise<Connected> {
   const client = io(`http://127.0.0.1:${(http.address() as AddressInfo).port}`, { transports, reconnection: false });
   clients.push(client);
   const [socket] = (await once(server, 'connection')) as [GatewaySocket];
-  const output = new SocketOutput(socket, new AckQueue(systemClock), systemClock, shortcuts, Intake.unlimited());
+  const output = new SocketOutput(socket, new AckQueue(systemClock), systemClock, shortcuts, unlimitedIntake());
   return { socket, output, client };
 }
 

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { io, type Socket } from 'socket.io-client';
 import { DirectSocket } from '../../src/gateway/transport/direct-socket.js';
-import { type ProofConnection, ProofServer } from '../../src/gateway/transport/proof-server.js';
+import { type ProofConnection, ProofServer } from '../../src/gateway/proofs/proof-server.js';
 import { type LocalGateway, startLocalGateway, stopLocalGateways } from '../support/local-gateway.js';
 import { readMetrics } from '../support/metrics.js';
 import { provedShortcuts } from '../support/proved-shortcuts.js';

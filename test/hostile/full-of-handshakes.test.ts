@@ -9,7 +9,7 @@ import { SuspicionLog } from '../../src/access/suspicions.js';
 import { systemClock } from '../../src/common/clock.js';
 import { createGuardedServer } from '../../src/gateway/transport/websocket-limits.js';
 import { PendingHandshakes } from '../../src/gateway/pending-handshakes.js';
-import { terminateConnection } from '../../src/gateway/transport/direct-socket.js';
+import { terminateConnection } from '../../src/gateway/transport/engine-internals.js';
 import { HandshakeBytes } from '../../src/gateway/unproved-bytes.js';
 import type { Intake } from '../../src/gateway/intake.js';
 import { encodeFrame, OPCODE, RawSocket } from '../support/raw-socket.js';

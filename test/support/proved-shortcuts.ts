@@ -1,4 +1,4 @@
-import { proveShortcuts } from '../../src/gateway/prove-shortcuts.js';
+import { proveShortcuts } from '../../src/gateway/proofs/prove-shortcuts.js';
 import { Shortcuts } from '../../src/gateway/transport/shortcuts.js';
 
 /** Shortcuts as after a gateway's boot. @throws Error if one of them does not work on this Node.js */

@@ -1,67 +1,27 @@
 import { Socket as TcpSocket } from 'node:net';
-import type { Socket } from 'socket.io';
+import {
+  type EngineSocket,
+  readPingTimer,
+  readTcpHandle,
+  type TransportInternals,
+  WEB_SOCKET_OPEN,
+  type WebSocketInternals,
+} from './engine-internals.js';
 import type { LibuvWriter } from './libuv-writer.js';
 import type { Shortcut } from './shortcut.js';
 import type { Shortcuts } from './shortcuts.js';
 
-type EngineSocket = Socket['conn'];
-
-/** The parts of Engine.IO's transport and of `ws` that are used here. They keep them private in their types. */
-interface Transport {
-  readonly name: string;
-  readonly readyState: string;
-  readonly writable: boolean;
-  readonly socket?: WebSocket;
-}
-export interface WebSocket {
-  readonly readyState: number;
-  readonly extensions: string;
-  readonly _socket: TcpSocket | null;
-  terminate(): void;
-}
-
-/** The part of a TCP socket's handle that starts and stops reading: https://github.com/nodejs/node/blob/v24.x/src/stream_base.cc */
-interface ReadHandle {
-  /** @returns 0, or a negative error number */
-  readStop?(): number;
-  readStart?(): number;
-}
-
-const OPEN = 1;
-
-/** `undefined` under long-polling, and where Engine.IO keeps it elsewhere. */
-export function findWebSocket(transport: EngineSocket['transport']): WebSocket | undefined {
-  try {
-    return (transport as unknown as Transport).socket;
-  } catch {
-    return undefined;
-  }
-}
-
 /**
- * Ends the connection at once, and what is buffered for it. If it were only closed, a WebSocket would wait half a minute for
- * a client that reads nothing, and long-polling for one that does not poll.
- */
-export function terminateConnection(connection: EngineSocket): void {
-  connection.close(true);
-  const { transport } = connection;
-  findWebSocket(transport)?.terminate();
-  // Long-polling that is closing already does not close again; it has the end of its wait here.
-  const { shouldClose } = transport as { readonly shouldClose?: unknown };
-  if (connection.readyState !== 'closed' && typeof shouldClose === 'function') shouldClose.call(transport);
-}
-
-/**
- * The way past socket.io to a connection's TCP socket: for a frame a third of the cost (docs/benchmarks.md), because it
- * saves its queue, its callbacks and a second buffer. It looks at as few objects as it can: with many connections none of
- * them is in the processor's cache.
+ * Writes to a connection's TCP socket past socket.io. A frame costs a third (docs/benchmarks.md), because there is no
+ * queue, no callback and no second buffer. It reads as few objects as it can: with many connections none of them is in the
+ * processor's cache.
  */
 export class DirectSocket {
-  /** @returns `null` where there is none: long-polling, extensions such as compression, other internals than expected. */
+  /** @returns `null` under long-polling, with extensions such as compression, or if an internal is not as expected */
   static open(connection: EngineSocket, shortcuts: Shortcuts): DirectSocket | null {
     if (!shortcuts.directWrite.isOn) return null;
     try {
-      const transport = connection.transport as unknown as Transport;
+      const transport = connection.transport as unknown as TransportInternals;
       const { name, socket } = transport;
       if (name !== 'websocket' || socket?.extensions !== '') return expectPolling(name, socket, shortcuts.directWrite);
       const { _socket: tcp } = socket;
@@ -77,16 +37,16 @@ export class DirectSocket {
 
   private constructor(
     private readonly connection: EngineSocket,
-    private readonly transport: Transport,
-    private readonly socket: WebSocket,
+    private readonly transport: TransportInternals,
+    private readonly socket: WebSocketInternals,
     private readonly tcp: TcpSocket,
     private readonly writer: LibuvWriter | null,
     private readonly shortcuts: Shortcuts,
   ) {}
 
   /**
-   * Whether what is written now comes behind all that was sent before, also by socket.io. Else Engine.IO's own `write` is
-   * the way: a packet that it has not handed over yet, an end that has begun, a reader that is behind. Never throws.
+   * Whether bytes written now follow all that was sent before, also by socket.io. Otherwise packets have to go through
+   * Engine.IO: it has a packet that it has not passed on, the connection is closing, or the client reads slowly. Never throws.
    */
   get isOpen(): boolean {
     const { directWrite } = this.shortcuts;
@@ -99,26 +59,27 @@ export class DirectSocket {
           throw new Error('a transport has no state');
         return false;
       }
-      return socket.readyState === OPEN && tcp.writableLength === 0 && tcp.writable && this.writer?.hasUnsent !== true;
+      if (socket.readyState !== WEB_SOCKET_OPEN) return false;
+      return tcp.writableLength === 0 && tcp.writable && this.writer?.hasUnsent !== true;
     } catch (error) {
       directWrite.disable(error);
       return false;
     }
   }
 
-  /** Whether the system has not taken all yet. */
+  /** Whether some bytes wait for the operating system. */
   get hasUnsent(): boolean {
     return this.tcp.writableLength > 0 || this.writer?.hasUnsent === true;
   }
 
-  /** Stops reading at once, unknown to the stream, which would read 64 KiB more and keep them. @returns whether it did */
+  /** Stops reading at once, below the stream, which would read 64 KiB more and keep them. @returns whether reading stopped */
   pauseReading(): boolean {
     const { readPause } = this.shortcuts;
     if (!readPause.isOn || this.connection.readyState !== 'open' || this.tcp.destroyed) return false;
     try {
-      // A client that is not read must not be taken for one that is gone.
-      if (typeof pingTimerOf(this.connection) !== 'object') throw new Error('Engine.IO has no pingTimeoutTimer');
-      const status = readHandleOf(this.tcp)?.readStop?.();
+      // Without the timer, Engine.IO would take a client that is not read for one that is down.
+      if (typeof readPingTimer(this.connection) !== 'object') throw new Error('Engine.IO has no pingTimeoutTimer');
+      const status = readTcpHandle(this.tcp)?.readStop?.();
       if (typeof status !== 'number') throw new Error('the handle has no readStop');
       return status === 0;
     } catch (error) {
@@ -131,7 +92,7 @@ export class DirectSocket {
   resumeReading(): void {
     if (this.tcp.destroyed) return;
     try {
-      const status = readHandleOf(this.tcp)?.readStart?.();
+      const status = readTcpHandle(this.tcp)?.readStart?.();
       if (typeof status !== 'number') throw new Error('the handle has no readStart');
     } catch (error) {
       this.shortcuts.readPause.disable(error);
@@ -139,40 +100,31 @@ export class DirectSocket {
     }
   }
 
-  /** Gives the client all its time for a ping again. Engine.IO does so once a ping, for the same reason. */
+  /** Gives the client the full time to answer a ping again, as Engine.IO does with each ping. */
   restartPingTimeout(): void {
     try {
-      if (this.connection.readyState === 'open') pingTimerOf(this.connection)?.refresh();
+      if (this.connection.readyState === 'open') readPingTimer(this.connection)?.refresh();
     } catch (error) {
       this.shortcuts.readPause.disable(error);
     }
   }
 
-  /** To be called only while it is open. */
+  /** To be called only while `isOpen`. */
   write(frames: Uint8Array): void {
     if (this.writer !== null && this.shortcuts.libuvWrite.isOn) this.writer.write(frames);
     else this.tcp.write(frames);
   }
 }
 
-/** Under WebSocket there has to be a socket of `ws`; that it compresses is nothing unexpected. */
-function expectPolling(name: unknown, socket: WebSocket | undefined, shortcut: Shortcut): null {
+/** A transport named `websocket` must have a socket of `ws`. That the socket compresses is not unexpected. */
+function expectPolling(name: unknown, socket: WebSocketInternals | undefined, shortcut: Shortcut): null {
   if (typeof name !== 'string' || (name === 'websocket' && typeof socket?.extensions !== 'string')) {
     shortcut.disable('a transport has no socket of ws');
   }
   return null;
 }
 
-function readHandleOf(tcp: TcpSocket): ReadHandle | null | undefined {
-  return (tcp as unknown as { readonly _handle?: ReadHandle | null })._handle;
-}
-
-/** `null` while no ping is unanswered. */
-function pingTimerOf(connection: EngineSocket): NodeJS.Timeout | null | undefined {
-  return (connection as unknown as { readonly pingTimeoutTimer?: NodeJS.Timeout | null }).pingTimeoutTimer;
-}
-
-/** Packets that Engine.IO holds for the client; `null` where it keeps them elsewhere than expected. */
+/** @returns packets that Engine.IO keeps for the client; `null` if it keeps them elsewhere */
 export function readUnsentPackets(connection: EngineSocket, shortcut: Shortcut): readonly unknown[] | null {
   if (!shortcut.isOn) return null;
   try {

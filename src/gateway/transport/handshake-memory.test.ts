@@ -9,7 +9,7 @@ import { closeClients, connect, untilConnected } from '../../../test/support/cli
 import { until } from '../../../test/support/until.js';
 import { HandshakeMemory } from './handshake-memory.js';
 import { Shortcut } from './shortcut.js';
-import { type WebSocket, findWebSocket } from './direct-socket.js';
+import { findWebSocket, type WebSocketInternals } from './engine-internals.js';
 
 const PING_INTERVAL_MS = 50;
 const CROWD = 50;
@@ -46,7 +46,7 @@ test('a connection has what it needed for its handshake only until it stands', a
   const { socket } = await connected();
   await until(() => isReleased(socket), 'the release');
   const { conn } = socket;
-  const webSocket = findWebSocket(conn.transport) as WebSocket & NodeJS.EventEmitter;
+  const webSocket = findWebSocket(conn.transport) as WebSocketInternals & NodeJS.EventEmitter;
   expect(socket.handshake.headers).toEqual({});
   expect(conn.transport.listeners('headers')).toEqual([]);
   expect(webSocket.listeners('error')).toHaveLength(1);
@@ -67,7 +67,7 @@ test('what is released later is where it is looked for', async () => {
   const { socket } = await connected();
   const { conn } = socket;
   await until(() => isReleased(socket), 'the release');
-  const receiver = Reflect.get(findWebSocket(conn.transport)!, '_receiver') as Record<string, unknown>;
+  const receiver = findWebSocket(conn.transport)!._receiver as unknown as Record<string, unknown>;
   await once(conn as unknown as NodeJS.EventEmitter, 'heartbeat');
   expect(receiver).toMatchObject({ _mask: undefined, _buffers: [] });
   expect(conn).toMatchObject({ sentCallbackFn: expect.any(Array), cleanupFn: [expect.any(Function)] });

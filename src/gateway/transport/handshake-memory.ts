@@ -1,9 +1,8 @@
 import type { EventEmitter } from 'node:events';
 import type { Server, Socket } from 'socket.io';
-import { type WebSocket, findWebSocket } from './direct-socket.js';
+import { type EngineSocket, type EngineTransport, findWebSocket, type WebSocketInternals } from './engine-internals.js';
 import type { Shortcut } from './shortcut.js';
 
-type EngineSocket = Socket['conn'];
 type Listener = (...args: unknown[]) => unknown;
 
 /** Shared by all whose handshake is over. */
@@ -78,7 +77,7 @@ export class HandshakeMemory {
 }
 
 /** Listeners to what can happen during a handshake only. Each holds the request. */
-function releaseListeners(transport: EngineSocket['transport'], webSocket: WebSocket): void {
+function releaseListeners(transport: EngineTransport, webSocket: WebSocketInternals): void {
   transport.removeAllListeners('headers');
   remove(webSocket as unknown as EventEmitter, 'error', ({ name }) => name === 'onUpgradeError');
   if (webSocket._socket !== null)

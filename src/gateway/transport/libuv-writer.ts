@@ -1,39 +1,25 @@
 import type { Socket as TcpSocket } from 'node:net';
+import { readTcpHandle, type TcpHandle, type WriteRequest } from './engine-internals.js';
 import { Shortcut } from './shortcut.js';
 
-/** The handle that Node's C++ side gives a TCP socket: https://github.com/nodejs/node/blob/v24.x/src/stream_base.cc */
-interface TcpHandle {
-  writeBuffer(request: WriteRequest | null, bytes: Uint8Array): number | WriteRequest;
-}
-
-/** A write that is not complete yet. */
-interface WriteRequest {
-  /** `NO_WRITE` before its write, after a write that was complete at once, and when `oncomplete` was called. */
-  getAsyncId(): number;
-  oncomplete?: (status: number) => void;
-  /** Keeps the bytes while they wait. */
-  buffer?: Uint8Array;
-  /** Since Node 24: the status of one that was complete before `oncomplete` could be set, else `null`. */
-  readonly writeStatus?: number | null;
-}
-
+/** The async id of a request without a write in progress. */
 const NO_WRITE = -1;
-/** Stands for the error of a request that was made and not queued, which only Node's own streams can read. */
+/** Stands for the error of a request that was made and not queued. Only Node's own streams can read the error itself. */
 const NOTHING_QUEUED = -1;
 
-/** @returns 0 when the system has taken all, a negative error number, or the request that waits */
+/** @returns 0 if the system accepted all bytes, a negative error number, or the request that waits */
 type WriteCall = (handle: TcpHandle, bytes: Uint8Array) => number | WriteRequest;
 
-/** The shortcut: how Node's own streams write to a handle, which differs from line to line. */
+/** The shortcut that writes to libuv. It learns from Node's own streams how to call a handle: release lines of Node differ in that. */
 export class LibuvWriteShortcut extends Shortcut {
   #call: WriteCall | null = null;
 
   /**
-   * Writes `bytes` by the socket's stream, and sees how that calls the handle.
-   * @throws Error when it does so in no way that is known
+   * Writes `bytes` to the socket's stream, and observes how the stream calls the handle.
+   * @throws Error if it calls the handle in an unknown way
    */
   observe(tcp: TcpSocket, bytes: Uint8Array): void {
-    const handle = handleOf(tcp);
+    const handle = expectTcpHandle(tcp);
     const original = handle.writeBuffer.bind(handle);
     const seen: unknown[] = [];
     handle.writeBuffer = (request, data) => {
@@ -52,16 +38,16 @@ export class LibuvWriteShortcut extends Shortcut {
     else throw new Error('streams call writeBuffer with something unknown');
   }
 
-  /** @returns `null` when it is off, and for a socket that is not plain TCP or is closed */
+  /** @returns `null` if the shortcut is off, or the socket is closed or not plain TCP */
   open(tcp: TcpSocket): LibuvWriter | null {
     return this.isOn ? this.openUnproved(tcp) : null;
   }
 
-  /** As `open`, for the proof. */
+  /** The same as `open`, for the proof. */
   openUnproved(tcp: TcpSocket): LibuvWriter | null {
     if (this.#call === null || tcp.destroyed) return null;
     try {
-      return new LibuvWriter(tcp, handleOf(tcp), this.#call, this);
+      return new LibuvWriter(tcp, expectTcpHandle(tcp), this.#call, this);
     } catch (error) {
       this.disable(error);
       return null;
@@ -69,13 +55,13 @@ export class LibuvWriteShortcut extends Shortcut {
   }
 }
 
-/** Node 24 and later: a request is made for what the system did not take, and returned. */
+/** Node 24 and later: the handle returns a request if the system did not accept all bytes. */
 const returningRequests: WriteCall = (handle, bytes) => handle.writeBuffer(null, bytes);
 
 /**
- * Node 20 and 22: the caller brings a request, which can be used again when the system has taken all at once. The size of the
- * handle's queue does not tell that: libuv tries twice, and a request whose bytes were taken the second time is in use until
- * its end has been told. Node aborts the process when such a request is used again.
+ * Node 20 and 22: the caller passes a request, which it can use again if the system accepted all bytes at once. The size of the
+ * handle's queue does not show that: libuv tries twice, and a request whose bytes were accepted the second time is in use until
+ * its `oncomplete` was called. Node aborts the process if such a request is used again.
  */
 function takingRequests(Request: new () => WriteRequest): WriteCall {
   let unused: WriteRequest | null = null;
@@ -91,9 +77,9 @@ function takingRequests(Request: new () => WriteRequest): WriteCall {
 }
 
 /**
- * Writes to a TCP socket past its stream, whose bookkeeping costs a tenth of the system call and more. What the system
- * does not take waits in libuv, and what the stream writes later waits behind it; but what waits in the stream itself
- * would be overtaken.
+ * Writes to a TCP socket past its stream, whose bookkeeping costs at least a tenth of the system call. Bytes that the
+ * system does not accept wait in libuv, and later writes of the stream wait behind them. Bytes that wait in the stream
+ * itself would be overtaken.
  */
 export class LibuvWriter {
   #waiting = 0;
@@ -105,12 +91,12 @@ export class LibuvWriter {
     private readonly shortcut: Shortcut,
   ) {}
 
-  /** Whether something that was written here waits for the system. */
+  /** Whether bytes written here wait for the system. */
   get hasUnsent(): boolean {
     return this.#waiting > 0;
   }
 
-  /** Ends the connection when the write fails, because nobody knows then how much of it was sent. Never throws. */
+  /** Destroys the socket if the write fails, because it is then unknown how many bytes were sent. Never throws. */
   write(bytes: Uint8Array): void {
     try {
       const result = this.call(this.handle, bytes);
@@ -136,7 +122,6 @@ export class LibuvWriter {
   }
 }
 
-/** Requests have a field for their bytes, or for the status of one that is complete already. */
 function isRequest(value: unknown): value is WriteRequest {
   if (typeof value !== 'object' || value === null) return false;
   return value.constructor.name === 'WriteWrap';
@@ -148,9 +133,9 @@ function isQueued(request: WriteRequest): boolean {
   return id !== NO_WRITE;
 }
 
-/** @throws Error when the socket has no handle of plain TCP */
-function handleOf(tcp: TcpSocket): TcpHandle {
-  const { _handle: handle } = tcp as unknown as { readonly _handle?: TcpHandle | null };
+/** @throws Error if the socket has no handle of plain TCP */
+function expectTcpHandle(tcp: TcpSocket): TcpHandle {
+  const handle = readTcpHandle(tcp);
   if (handle?.constructor.name !== 'TCP') throw new Error('the socket has no TCP handle');
   if (typeof handle.writeBuffer !== 'function') throw new Error('the handle has no writeBuffer');
   return handle;

@@ -1,31 +1,29 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Server, Socket } from 'socket.io';
+import type { Server } from 'socket.io';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
-import { findWebSocket } from './direct-socket.js';
+import { type EngineSocket, type EngineTransport, findWebSocket } from './engine-internals.js';
 
-type Transport = Socket['conn']['transport'];
-
-/** Parts that a message may come in. Libraries that send parts do so from some KiB on, and a message has at most 16 KiB. */
+/** Fragments of one message. Libraries that send fragments do so above some KiB, and a message has at most 16 KiB. */
 const FRAGMENTS_MAX = 16;
-/** Pieces that TCP may bring a message in, each an object that is kept: 256 KiB come in 180 segments of a usual network. */
-const PIECES_MAX = 1_024;
-/** A client that does not answer a close frame is ended after this. */
+/** Chunks from TCP that one message may arrive in; `ws` keeps an object for each. 256 KiB take 180 segments of a usual network. */
+const CHUNKS_MAX = 1_024;
+/** A client that does not answer a close frame is terminated after this time. */
 export const CLOSE_TIMEOUT_MS = 2_000;
 
-/** Documented, and missing in the types: https://github.com/websockets/ws/blob/8.21.3/doc/ws.md#new-websocketserveroptions-callback */
-interface Closing {
+/** An option that is documented and missing in the types: https://github.com/websockets/ws/blob/8.21.3/doc/ws.md#new-websocketserveroptions-callback */
+interface CloseOptions {
   readonly closeTimeout: number;
 }
 
 /**
- * `ws` answers every ping whether the client reads or not: what a minute of them leaves waiting would fill the memory. So
- * one pong is on its way at a time, to the latest ping, as RFC 6455 allows in section 5.5.3. For Engine.IO's option `wsEngine`.
+ * Sends one pong at a time, to the latest ping, as RFC 6455 allows in section 5.5.3. `ws` answers every ping even if the
+ * client does not read: the pongs of a minute would fill the memory. For Engine.IO's option `wsEngine`.
  */
 export class OnePongServer extends WebSocketServer {
   constructor(options: ServerOptions) {
-    const bounds = { autoPong: false, maxFragments: FRAGMENTS_MAX, maxBufferedChunks: PIECES_MAX };
-    super({ ...options, ...bounds, closeTimeout: CLOSE_TIMEOUT_MS } as ServerOptions & Closing);
+    const bounds = { autoPong: false, maxFragments: FRAGMENTS_MAX, maxBufferedChunks: CHUNKS_MAX };
+    super({ ...options, ...bounds, closeTimeout: CLOSE_TIMEOUT_MS } as ServerOptions & CloseOptions);
   }
 
   override handleUpgrade(
@@ -41,14 +39,14 @@ export class OnePongServer extends WebSocketServer {
   }
 }
 
-/** Those who are told of WebSockets as they come. */
+/** Decides which requests become WebSockets, and is called for each that did. */
 export interface UpgradePolicy {
   /** @returns whether the request may become a WebSocket */
   admits(request: IncomingMessage, socket: Duplex): boolean;
   webSocketOpened(webSocket: WebSocket, request: IncomingMessage, socket: Duplex): void;
 }
 
-const REFUSED = [
+const TOO_MANY_REQUESTS = [
   'HTTP/1.1 429 Too Many Requests',
   'Connection: close',
   'Content-Length: 0',
@@ -57,31 +55,31 @@ const REFUSED = [
   '',
 ].join('\r\n');
 
-/** For `wsEngine`, which Engine.IO makes an object of. */
-export function createGuardedServer(door: UpgradePolicy): typeof OnePongServer {
+/** Creates a class for `wsEngine`, which Engine.IO instantiates. */
+export function createGuardedServer(policy: UpgradePolicy): typeof OnePongServer {
   return class extends OnePongServer {
     override handleUpgrade(...[request, socket, head, done]: Parameters<OnePongServer['handleUpgrade']>): void {
-      if (!door.admits(request, socket)) {
+      if (!policy.admits(request, socket)) {
         socket.on('error', () => undefined);
-        socket.end(REFUSED, () => socket.destroy());
+        socket.end(TOO_MANY_REQUESTS, () => socket.destroy());
         return;
       }
       super.handleUpgrade(request, socket, head, (webSocket) => {
-        door.webSocketOpened(webSocket, request, socket);
+        policy.webSocketOpened(webSocket, request, socket);
         done(webSocket, request);
       });
     }
   };
 }
 
-/** Engine.IO answers every probe before an upgrade, whether the client reads or not. So there is one probe. */
+/** Allows one probe before an upgrade, because Engine.IO answers every probe even if the client does not read. */
 export function boundProbes({ engine }: Server): void {
-  engine.on('connection', (connection: Socket['conn']) => void connection.on('upgrading', endSecondProbe));
+  engine.on('connection', (connection: EngineSocket) => void connection.on('upgrading', endSecondProbe));
 }
 
-const probed = new WeakSet<Transport>();
+const probed = new WeakSet<EngineTransport>();
 
-function endSecondProbe(transport: Transport): void {
+function endSecondProbe(transport: EngineTransport): void {
   if (probed.has(transport)) {
     const webSocket = findWebSocket(transport);
     if (webSocket === undefined) transport.close();
@@ -90,20 +88,20 @@ function endSecondProbe(transport: Transport): void {
   probed.add(transport);
 }
 
-/** The latest ping of those that have a pong on its way; `null`: none came since. */
-const pinged = new WeakMap<WebSocket, Buffer | null>();
+/** The latest ping to a WebSocket with a pong on its way; `null`: none since that pong. */
+const latestPings = new WeakMap<WebSocket, Buffer | null>();
 
 function answerPing(this: WebSocket, data: Buffer): void {
-  const answering = pinged.has(this);
-  pinged.set(this, data);
-  if (!answering) answer(this);
+  const isAnswering = latestPings.has(this);
+  latestPings.set(this, data);
+  if (!isAnswering) sendPong(this);
 }
 
-function answer(webSocket: WebSocket): void {
-  const data = pinged.get(webSocket) ?? null;
-  if (data === null) pinged.delete(webSocket);
+function sendPong(webSocket: WebSocket): void {
+  const data = latestPings.get(webSocket) ?? null;
+  if (data === null) latestPings.delete(webSocket);
   else {
-    pinged.set(webSocket, null);
-    webSocket.pong(data, false, () => answer(webSocket));
+    latestPings.set(webSocket, null);
+    webSocket.pong(data, false, () => sendPong(webSocket));
   }
 }

@@ -2,17 +2,15 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket as TcpSocket } from 'node:net';
-import { Server, type Socket } from 'socket.io';
-import { provedShortcuts } from '../../test/support/proved-shortcuts.js';
-import { encodeFrame, OPCODE } from '../../test/support/raw-socket.js';
-import { Random } from '../../test/support/random.js';
-import { until } from '../../test/support/until.js';
+import { Server } from 'socket.io';
+import { provedShortcuts } from '../../../test/support/proved-shortcuts.js';
+import { encodeFrame, OPCODE } from '../../../test/support/raw-socket.js';
+import { Random } from '../../../test/support/random.js';
+import { unlimitedIntake } from '../../../test/support/unlimited-intake.js';
+import { until } from '../../../test/support/until.js';
 import { readFrames } from './ws-frame-reader.js';
-import { findWebSocket } from './transport/direct-socket.js';
-import { Intake } from './intake.js';
-import type { Shortcut } from './transport/shortcut.js';
-
-type EngineSocket = Socket['conn'];
+import { type EngineSocket, findWebSocket } from './engine-internals.js';
+import type { Shortcut } from './shortcut.js';
 
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
@@ -59,7 +57,7 @@ async function connected(
     taken.push(data.toString());
     told(conn);
   });
-  readFrames(conn, shortcut, Intake.unlimited());
+  readFrames(conn, shortcut, unlimitedIntake());
   return { conn, tcp, taken };
 }
 

@@ -3,28 +3,28 @@ import { createServer, type Server as HttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket as TcpSocket } from 'node:net';
 import { Server, type Socket } from 'socket.io';
 import { WebSocket } from 'ws';
-import { boundedParser } from './packet-decoder.js';
-import { OnePongServer } from './websocket-limits.js';
+import { boundedParser } from '../transport/packet-decoder.js';
+import { OnePongServer } from '../transport/websocket-limits.js';
 
 const LOOPBACK = '127.0.0.1';
-/** Exclusive: workers of one gateway would share the port, and get each other's connections. */
+/** Exclusive, because workers of one gateway would otherwise share the port and accept each other's connections. */
 const ANY_PORT = { port: 0, host: LOOPBACK, exclusive: true };
-/** Engine.IO's and Socket.IO's packets: https://socket.io/docs/v4/socket-io-protocol/ */
+/** Packets of Engine.IO and Socket.IO: https://socket.io/docs/v4/socket-io-protocol/ */
 const CONNECT = '40';
 const CONNECTED = '40{';
 
 /** Both ends of a Socket.IO connection over a WebSocket. */
 export interface ProofConnection {
-  /** The end that a gateway has. */
+  /** The server's end. */
   readonly socket: Socket;
-  /** The other end, and its TCP socket. */
+  /** The client's end, and its TCP socket. */
   readonly client: WebSocket;
   readonly tcp: TcpSocket;
-  /** Messages that the client has received since it was connected. */
+  /** Messages that the client has received since it connected. */
   readonly received: string[];
 }
 
-/** A socket.io server as a gateway's, with which this process connects over loopback to see what it does. */
+/** A socket.io server like that of the gateway. This process connects to it over loopback to observe its behaviour. */
 export class ProofServer {
   readonly #http: HttpServer;
   readonly #server: Server;
@@ -48,7 +48,7 @@ export class ProofServer {
     return server;
   }
 
-  /** Engine.IO's number of connections. */
+  /** The number of connections, as Engine.IO counts them. */
   get size(): number {
     return this.#server.engine.clientsCount;
   }
@@ -76,7 +76,7 @@ export class ProofServer {
     return { socket, client, tcp, received };
   }
 
-  /** Ends all connections, however they are. */
+  /** Ends all connections, whatever their state. */
   close(): void {
     for (const client of this.#clients) client.terminate();
     void this.#server.close();
