@@ -40,7 +40,7 @@ describe('the channel of a post', () => {
     expect([...world.subscribed.keys()]).toEqual([CHANNEL]);
     world.subscribed.get(CHANNEL)!(Buffer.from('[1]'));
     expect(world.heard).toEqual(['a [1]']);
-    expect([...world.watching.posts()]).toEqual(['a']);
+    expect([...world.watching.watchedPosts()]).toEqual(['a']);
   });
 
   it('is kept a while after the last viewer has left, but not heard', async () => {
@@ -52,7 +52,7 @@ describe('the channel of a post', () => {
     expect([...world.subscribed.keys()]).toEqual([CHANNEL]);
     world.subscribed.get(CHANNEL)!(Buffer.from('[1]'));
     expect(world.heard).toEqual([]);
-    expect([...world.watching.posts()]).toEqual([]);
+    expect([...world.watching.watchedPosts()]).toEqual([]);
     await world.clock.advance(1);
     expect(world.subscribed.size).toBe(0);
     expect(world.clock.timers).toBe(0);

@@ -69,7 +69,7 @@ export class PostSubscriptions {
   }
 
   /** All posts that are watched. */
-  *posts(): Iterable<string> {
+  *watchedPosts(): Iterable<string> {
     for (const [post, { leaving }] of this.#posts) if (leaving === null) yield post;
   }
 

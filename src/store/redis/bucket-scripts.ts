@@ -1,0 +1,119 @@
+import type { Key64 } from '../../counters/ids.js';
+import type { Metrics } from '../../counters/metrics.js';
+import { toRegionNumber } from '../../counters/replication/hybrid-clock.js';
+import type { PostView } from '../counter-store.js';
+import type { RedisClient } from './client/redis-client.js';
+import { sortForScript } from './codec/batch-encoder.js';
+import { toDecimalKey } from './codec/decimal-key.js';
+import { type BucketKeys, buildBucketKeys } from './codec/redis-keys.js';
+import type { ReplyDecoder } from './codec/reply-decoder.js';
+import type { ScriptCall } from './scripts/call-coalescer.js';
+import { encodeNewIncarnation } from './scripts/new-life.js';
+import { Script } from './scripts/script.js';
+
+/** A gateway that does not report for this long is taken for gone, and its viewers with it. Five sweeps. */
+const LEASE_MS = 5_000;
+
+export interface BucketScriptsOptions {
+  readonly metrics: Metrics;
+  readonly buckets: number;
+  readonly region: string;
+  /** Whether there are other regions. Without, nothing is kept for them. */
+  readonly hasPeers: boolean;
+  /** Names this gateway process among those that share the store. */
+  readonly gateway: string;
+  /** Least time between two messages about a post. */
+  readonly publishIntervalMs: number;
+  /** 32 random bits for a new epoch. */
+  readonly nonce: () => number;
+  /** Wall time that an incarnation starts with, ms since 1970; guarded against jumps. */
+  readonly wallMs: () => number;
+}
+
+export interface SweepResult {
+  /** Ms until a post of the bucket is due to be published; `null`: none is. */
+  readonly publishInMs: number | null;
+  /** Posts of which Redis has viewers of this gateway. */
+  readonly viewedPosts: number;
+}
+
+/** The scripts that a gateway calls for its own clients, as typed methods. */
+export class BucketScripts {
+  readonly #commitBatches = new Script('commit-batches-n', true);
+  readonly #readPosts = new Script('read-posts-2');
+  readonly #openBucket = new Script('open-bucket-1');
+  readonly #reportViewers = new Script('report-viewers-6');
+  readonly #sweepBucket = new Script('sweep-bucket-6');
+  readonly #keys: readonly BucketKeys[];
+  /** How scripts name the region; negative where there are no others. */
+  readonly #regionNumber: number;
+
+  constructor(
+    private readonly client: RedisClient,
+    private readonly decoder: ReplyDecoder,
+    private readonly options: BucketScriptsOptions,
+  ) {
+    const { buckets, gateway, hasPeers, region } = options;
+    this.#regionNumber = hasPeers ? toRegionNumber(region) : -1;
+    this.#keys = Array.from({ length: buckets }, (_, bucket) => buildBucketKeys(bucket, gateway));
+  }
+
+  /** @returns a reply a batch */
+  async commit(batches: readonly ScriptCall[]): Promise<readonly Buffer[]> {
+    const { metrics, publishIntervalMs } = this.options;
+    const [first, ...others] = batches.map(({ bucket }) => this.#keys[bucket]!.bucket);
+    const start = [encodeNewIncarnation(this.options), publishIntervalMs, metrics.list.length];
+    const args = [...start, this.client.hasSlots ? 1 : 0, this.#regionNumber, ...batches.map(({ packed }) => packed)];
+    return (await this.client.write(this.#commitBatches, [first!, ...others], args)) as Buffer[];
+  }
+
+  /** Reads posts of one bucket, in any order. `isCurrent`: the bucket has the run id of this server; else it has to be opened first. */
+  async read(
+    bucket: number,
+    posts: readonly string[],
+    actor: Key64 | null,
+  ): Promise<{ isCurrent: boolean; views: PostView[] }> {
+    const keys = this.#keys[bucket]!;
+    const sorted = sortForScript(posts);
+    const args = [this.decoder.metricKinds, toDecimalKey(actor), JSON.stringify(sorted)];
+    const reply = await this.client.query(this.#readPosts, [keys.bucket, keys.viewers], args);
+    return this.decoder.decodeViews(sorted, reply);
+  }
+
+  /** Starts a new epoch of the bucket if its server was restarted or replaced. */
+  async open(bucket: number): Promise<void> {
+    const args = [encodeNewIncarnation(this.options), this.#regionNumber];
+    await this.client.query(this.#openBucket, [this.#keys[bucket]!.bucket], args);
+  }
+
+  /**
+   * @param isFull whether this gateway has no viewers of other posts of the bucket
+   * @returns ms until a post of the bucket is due to be published; `null`: none is
+   */
+  async reportViewers(
+    bucket: number,
+    viewers: readonly (readonly [post: string, viewers: number])[],
+    isFull: boolean,
+  ): Promise<number | null> {
+    const args = [...this.#publishing, isFull ? 1 : 0, JSON.stringify(viewers.flat())];
+    const publishInMs = Number(await this.client.query(this.#reportViewers, this.#publishingKeys(bucket), args));
+    return publishInMs < 0 ? null : publishInMs;
+  }
+
+  /** Publishes what is due, and removes the viewers of gateways that are gone. */
+  async sweep(bucket: number): Promise<SweepResult> {
+    const reply = await this.client.query(this.#sweepBucket, this.#publishingKeys(bucket), this.#publishing);
+    const [publishInMs, viewedPosts] = reply as [number, number];
+    return { publishInMs: publishInMs < 0 ? null : publishInMs, viewedPosts };
+  }
+
+  get #publishing(): (string | number)[] {
+    const { publishIntervalMs, metrics, gateway } = this.options;
+    return [publishIntervalMs, metrics.list.length, gateway, LEASE_MS];
+  }
+
+  #publishingKeys(bucket: number): [string, ...string[]] {
+    const keys = this.#keys[bucket]!;
+    return [keys.bucket, keys.viewers, keys.publishAfter, keys.publishDue, keys.gateways, keys.gatewayViewers];
+  }
+}
