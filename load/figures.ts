@@ -109,7 +109,7 @@ export class Figures {
 function mergeSeconds(seconds: readonly Second[]): Row {
   const merged = (name: 'toAnswer' | 'toScreen'): Quantiles => {
     const all = createLatencyHistogram();
-    for (const part of seconds) all.add(part[name]);
+    for (const second of seconds) all.add(second[name]);
     return quantiles(all);
   };
   return {

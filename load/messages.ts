@@ -55,7 +55,7 @@ export interface Second {
   readonly lagMs: number;
 }
 
-/** What the viewers of a thread showed at the end. */
+/** The final state of a thread's viewers. */
 export interface ViewerComparison {
   /** Viewers that do not show the totals, and the posts of the first few. */
   readonly stale: number;

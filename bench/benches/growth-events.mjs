@@ -31,8 +31,8 @@ export async function run({ rounds, seconds, cores, log, options: { rates, viewe
   const acted = rates.filter((rate) => rate > 0);
   const commands = await alternate(
     acted.flatMap((rate) => [
-      { name: `${rate} on one post`, measure: () => asked(commandsAt(1, { ...setting, rate })) },
-      { name: `${rate} on many`, measure: () => asked(commandsAt(SPREAD_POSTS, { ...setting, rate })) },
+      { name: `${rate} on one post`, measure: () => countsOf(commandsAt(1, { ...setting, rate })) },
+      { name: `${rate} on many`, measure: () => countsOf(commandsAt(SPREAD_POSTS, { ...setting, rate })) },
     ]),
     { rounds: 1, baseline: `${acted[0]} on one post`, log },
   );
@@ -40,11 +40,11 @@ export async function run({ rounds, seconds, cores, log, options: { rates, viewe
     gateways.flatMap((count) => [
       {
         name: `${count} gateways, views`,
-        measure: () => asked(commandsOfGateways(count, { ...setting, rate: shared, toggles: 0 })),
+        measure: () => countsOf(commandsOfGateways(count, { ...setting, rate: shared, toggles: 0 })),
       },
       {
         name: `${count} gateways, likes`,
-        measure: () => asked(commandsOfGateways(count, { ...setting, rate: shared, toggles: 100 })),
+        measure: () => countsOf(commandsOfGateways(count, { ...setting, rate: shared, toggles: 100 })),
       },
     ]),
     { rounds: 1, baseline: `${gateways[0]} gateways, views`, log },
@@ -69,7 +69,7 @@ async function measureWatched(rates, viewers, { rounds, log, ...setting }) {
   return result;
 }
 
-async function asked(counting) {
+async function countsOf(counting) {
   const { operationsPerSecond, ...calls } = await counting;
   const { evalsha = 0, spublish = 0, publish = 0, ssubscribe = 0 } = calls;
   const all = Object.values(calls).reduce((sum, one) => sum + one, 0);

@@ -38,7 +38,7 @@ export function linePlot({ title, x, y, series }) {
     HEIGHT - BOTTOM,
     TOP,
   );
-  const parts = [
+  const elements = [
     ...toX.ticks.map((value) => line('grid', toX(value), TOP, toX(value), HEIGHT - BOTTOM)),
     ...toY.ticks.map((value) => line('grid', LEFT, toY(value), WIDTH - RIGHT, toY(value))),
     line('axis', LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, HEIGHT - BOTTOM),
@@ -50,7 +50,7 @@ export function linePlot({ title, x, y, series }) {
     ...series.map((one, i) => curve(one, i, toX, toY)),
     ...series.map(({ name }, i) => legend(name, i, series.length)),
   ];
-  return svg(HEIGHT, title, parts);
+  return svg(HEIGHT, title, elements);
 }
 
 /** Draws horizontal bars, Tallycast's in another colour. @param plot `title`; `unit`; `bars`: `{ name, median, min, max }` */
@@ -58,7 +58,7 @@ export function barPlot({ title, unit, bars }) {
   const height = TOP + bars.length * BAR_HEIGHT + BOTTOM;
   const most = Math.max(...bars.map(({ max }) => max));
   const toX = scale([0, most], false, LEFT + NAMES_WIDTH - 60, WIDTH - RIGHT - 40);
-  const parts = bars.map(({ name, median, min, max }, i) => {
+  const elements = bars.map(({ name, median, min, max }, i) => {
     const top = TOP - 10 + i * BAR_HEIGHT;
     const middle = top + BAR_HEIGHT / 2 - 4;
     const width = (toX(median) - toX(0)).toFixed(1);
@@ -72,13 +72,13 @@ export function barPlot({ title, unit, bars }) {
   const bottom = height - BOTTOM;
   const axis = toX.ticks.map((value) => text(toX(value), bottom + 8, short(value), 'middle'));
   const label = `${unit}: median, with the least and the most of the rounds`;
-  return svg(height, title, [...parts, ...axis, text(WIDTH / 2, height - 12, label, 'middle')]);
+  return svg(height, title, [...elements, ...axis, text(WIDTH / 2, height - 12, label, 'middle')]);
 }
 
-function svg(height, title, parts) {
+function svg(height, title, elements) {
   const open = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img">`;
   const heading = `<text class="title" x="16" y="26">${escaped(title)}</text>`;
-  return `${open}<title>${escaped(title)}</title><style>${STYLE}</style>${heading}\n${parts.join('\n')}\n</svg>\n`;
+  return `${open}<title>${escaped(title)}</title><style>${STYLE}</style>${heading}\n${elements.join('\n')}\n</svg>\n`;
 }
 
 /** @returns a function from values to pixels, whose `ticks` are the labelled values */

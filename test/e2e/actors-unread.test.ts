@@ -3,11 +3,11 @@ import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-p
 import { readMetric, untilMetric } from '../support/metrics.js';
 import { encodeFrame, RawSocket } from '../support/raw-socket.js';
 
-/** As long as they may be: `mine` is 150 bytes. */
+/** Names of the maximum length, so that `mine` has 150 bytes. */
 const POST = 'p'.repeat(64);
 const METRIC = 'saves'.padEnd(32, '_');
-/** Together 30 MB: far more than the system's buffers hold. */
-const ROUNDS = 200;
+/** 30 MB in all: far more than the system's buffers hold. */
+const BATCHES = 200;
 const PAIRS = 500;
 const SOCKETS = 'tallycast_sockets';
 const ADA = JSON.stringify({ actor: 'ada' });
@@ -21,7 +21,7 @@ describe('a connection that reads nothing', () => {
 
   afterAll(stopAll);
 
-  it(`is cut off when its actor does much over another, which is not`, async () => {
+  it('is closed when its actor makes many operations over another connection, which stays open', async () => {
     const { url } = gateway;
     const deaf = await RawSocket.connect(url, ADA);
     const actor = await RawSocket.connect(url, ADA);
@@ -30,10 +30,10 @@ describe('a connection that reads nothing', () => {
     const pairs = [true, false].map((on) =>
       encodeFrame(`42${JSON.stringify(['set', { post: POST, metric: METRIC, on }])}`),
     );
-    const round = Buffer.concat(Array.from({ length: PAIRS }, () => pairs).flat());
-    for (let i = 0; i < ROUNDS; i++) {
-      actor.write(round);
-      // Answered when what this connection asked before is.
+    const batch = Buffer.concat(Array.from({ length: PAIRS }, () => pairs).flat());
+    for (let i = 0; i < BATCHES; i++) {
+      actor.write(batch);
+      // Acknowledged after the earlier requests of this connection.
       await actor.emitWithAck('2#["unsubscribe",{"posts":["none"]}]');
     }
     await untilMetric(url, SOCKETS, 1);

@@ -11,15 +11,15 @@ import { closeWithRedis, type RedisServer, startRedis, stopRedis } from '../supp
 import { until } from '../support/until.js';
 import { startCluster } from '../support/redis-cluster.js';
 
-/** As docs/operations.md has it. */
+/** The channel of docs/operations.md. */
 const PREFIX = 'tc:io';
 
-/** What two gateways share. */
+/** A Redis that two gateways share. */
 interface Shared {
   readonly url: string;
-  /** A new client for the test itself, of the server that has the channel. */
+  /** A new client for the test, of the server that has the channel. */
   clientOf(channel: string): Promise<Redis>;
-  /** For a program of an operator's. */
+  /** The channel for an operator's program. */
   adapterClient(): Redis | Cluster;
 }
 
@@ -28,7 +28,7 @@ const REDISES = [
   ['a Redis Cluster', shareCluster],
 ] as const;
 
-/** Gateways with a store of their own each: what is seen here of one on another has come by the adapter. */
+/** Each gateway has its own store: events of one on another have come through the adapter. */
 describe.each(REDISES)('the connections of an actor on two gateways with %s', (_, share) => {
   let shared: Shared;
   let a: LocalGateway;
@@ -50,24 +50,24 @@ describe.each(REDISES)('the connections of an actor on two gateways with %s', (_
 
   afterAll(end);
 
-  it('are told of a like over one of them, which is not, and strangers are told nothing', async () => {
+  it('get `mine` for a like over another one of them, and other actors get nothing', async () => {
     const [one, two, far] = [listen(a, actor), listen(a, actor), listen(b, actor)];
     const strangers = [listen(a, 'bob'), listen(b, 'bob'), listen(a), listen(b)];
     await Promise.all([one, two, far, ...strangers].map(({ socket }) => untilConnected(socket)));
     await untilSubscribed(shared, actor, 2);
     expectOk(await one.socket.emitWithAck('like', { post: 'x' }));
-    await until(() => far.told.length === 1, 'the like is told on the other gateway');
-    // Not applied again, so nothing to tell.
+    await until(() => far.received.length === 1, 'the other gateway sends `mine`');
+    // A repeated like changes nothing, so no `mine` follows.
     expectOk(await one.socket.emitWithAck('like', { post: 'x' }));
-    // What this connection did has come back from Redis before what was done in answer to it.
+    // Events of this connection have come back from Redis before those that answer them.
     expectOk(await far.socket.emitWithAck('set', { post: 'y', metric: 'likes', on: true }));
-    await until(() => one.told.length > 0 && two.told.length > 1, 'the answer to it is told');
+    await until(() => one.received.length > 0 && two.received.length > 1, 'both connections get `mine`');
     const [x, y] = ['x', 'y'].map((post): MineEvent => ({ post, metric: 'likes', on: true }));
     for (const { socket } of strangers) expectOk(await socket.emitWithAck('unsubscribe', { posts: ['x'] }));
-    expect([one, two, far, ...strangers].map(({ told }) => told)).toEqual([[y], [x, y], [x], [], [], [], []]);
+    expect([one, two, far, ...strangers].map(({ received }) => received)).toEqual([[y], [x, y], [x], [], [], [], []]);
   });
 
-  it('are all told of a like over HTTP', async () => {
+  it('all get `mine` for a like over HTTP', async () => {
     const here = [listen(a, actor), listen(b, actor), listen(b, actor)];
     await Promise.all(here.map(({ socket }) => untilConnected(socket)));
     await untilSubscribed(shared, actor, 2);
@@ -77,11 +77,11 @@ describe.each(REDISES)('the connections of an actor on two gateways with %s', (_
       expect((await fetch(`${a.url}/v1/x/likes`, { method: 'PUT', headers, body })).status).toBe(200);
     };
     for (const action of ['increment', 'increment', 'decrement']) await put(action);
-    await until(() => here.every(({ told }) => told.length === 2), 'all are told');
-    for (const { told } of here) expect(told.map(({ on }) => on)).toEqual([true, false]);
+    await until(() => here.every(({ received }) => received.length === 2), 'all connections get `mine`');
+    for (const { received } of here) expect(received.map(({ on }) => on)).toEqual([true, false]);
   });
 
-  it('end with `bye` on every gateway, and stock clients come back', async () => {
+  it('end with `bye` on every gateway, and stock clients reconnect', async () => {
     const { here, strangers } = await crowd();
     const byes = here.map((socket) => new Promise((resolve) => socket.once('bye', resolve)));
     const reasons = here.map(closedBy);
@@ -93,7 +93,7 @@ describe.each(REDISES)('the connections of an actor on two gateways with %s', (_
     expect(strangers.map(({ connected }) => connected)).toEqual([true, true]);
   });
 
-  it('are disconnected on every gateway, and stock clients stay away', async () => {
+  it('are disconnected on every gateway, and stock clients do not reconnect', async () => {
     const { here, strangers } = await crowd();
     const reasons = here.map(closedBy);
     operator.in(roomOf(actor)).disconnectSockets(true);
@@ -103,15 +103,15 @@ describe.each(REDISES)('the connections of an actor on two gateways with %s', (_
     await untilSubscribed(shared, actor, 0);
   });
 
-  it('are not told about: a program that asks for all sockets gets no answer, and harms nobody', async () => {
+  it('are not listed: a program that requests all sockets gets no answer and does no harm', async () => {
     const { here } = await crowd();
     await expect(operator.timeout(300).fetchSockets()).rejects.toThrow('timeout');
-    const told = new Promise((resolve) => here[2]!.once('mine', resolve));
+    const event = new Promise((resolve) => here[2]!.once('mine', resolve));
     expectOk(await here[0]!.emitWithAck('like', { post: 'x' }));
-    expect(await told).toMatchObject({ post: 'x' });
+    expect(await event).toMatchObject({ post: 'x' });
   });
 
-  /** Two connections of the actor on one gateway, one on the other; and a stranger on each. */
+  /** Two connections of the actor on one gateway, one on the other, and another actor on each. */
   async function crowd(): Promise<{ here: Client[]; strangers: Client[] }> {
     const here = [a, a, b].map(({ url }) => connect(url, { actor }));
     const strangers = [a, b].map(({ url }) => connect(url, { actor: 'bob' }));
@@ -136,19 +136,19 @@ describe('the connections of an actor', () => {
 
   afterAll(end);
 
-  it('on the same gateway are told while Redis hangs', async () => {
+  it('on the same gateway get `mine` while Redis hangs', async () => {
     const [one, two] = [listen(a, actor), listen(a, actor)];
     await Promise.all([one, two].map(({ socket }) => untilConnected(socket)));
     await redis.kill('SIGSTOP');
     try {
       expectOk(await one.socket.emitWithAck('like', { post: 'x' }));
-      await until(() => two.told.length === 1, 'the like is told');
+      await until(() => two.received.length === 1, 'the other connection gets `mine`');
     } finally {
       await redis.kill('SIGCONT');
     }
   });
 
-  it('cost Redis nothing while they are on one gateway, and are told as soon as one is on another', async () => {
+  it('cost Redis nothing on one gateway, and get `mine` as soon as one is on another', async () => {
     const client = redis.client();
     const published = async (): Promise<number> => {
       const [, calls] = /cmdstat_spublish:calls=(\d+)/.exec(await client.info('commandstats')) ?? [];
@@ -169,26 +169,26 @@ describe('the connections of an actor', () => {
     const far = listen(b, 'lone');
     await untilConnected(far.socket);
     await untilSubscribed(shared, 'lone', 2);
-    // The first may be on its way before the greeting of the other gateway.
+    // The first like may be on its way before the hello of the other gateway.
     let on = false;
-    const told = async (): Promise<boolean> => {
+    const isReceived = async (): Promise<boolean> => {
       await toggle((on = !on));
-      return far.told.length > 0;
+      return far.received.length > 0;
     };
-    await until(told, 'a like is told');
-    const { length } = far.told;
+    await until(isReceived, 'the other gateway sends `mine`');
+    const { length } = far.received;
     for (let i = 1; i <= 4; i++) await toggle((on = !on));
-    await until(() => far.told.length >= length + 4, 'each is told');
+    await until(() => far.received.length >= length + 4, 'each like is sent as `mine`');
   });
 
-  it('on the same gateway are told while Redis is away, and on all when it is back', async () => {
+  it('on the same gateway get `mine` while Redis is down, and on all gateways afterwards', async () => {
     const [one, two, far] = [listen(a, actor), listen(a, actor), listen(b, actor)];
     await Promise.all([one, two, far].map(({ socket }) => untilConnected(socket)));
     await untilSubscribed(shared, actor, 2);
     await redis.kill('SIGKILL');
     expectOk(await one.socket.emitWithAck('like', { post: 'y' }));
-    await until(() => two.told.length === 1, 'the like is told');
-    // One comes, and one leaves.
+    await until(() => two.received.length === 1, 'the other connection gets `mine`');
+    // One connection opens, and one closes.
     const late = [listen(a, `${actor} late`), listen(b, `${actor} late`)];
     const gone = listen(b, `${actor} gone`);
     await Promise.all([...late, gone].map(({ socket }) => untilConnected(socket)));
@@ -196,35 +196,35 @@ describe('the connections of an actor', () => {
     await redis.restart();
     for (const name of [actor, `${actor} late`]) await untilSubscribed(shared, name, 2);
     await untilSubscribed(shared, `${actor} gone`, 0);
-    // The first may come before the other gateway has greeted.
+    // The first like may be made before the hello of the other gateway.
     for (const [by, other] of [[one, far], late] as [Listener, Listener][]) {
       let on = true;
-      const told = async (): Promise<boolean> => {
+      const isReceived = async (): Promise<boolean> => {
         expectOk(await by.socket.emitWithAck('set', { post: 'y', metric: 'likes', on: (on = !on) }));
-        return other.told.length > 0;
+        return other.received.length > 0;
       };
-      await until(told, 'the other is told');
+      await until(isReceived, 'the other gateway sends `mine`');
     }
   });
 });
 
 interface Listener {
   readonly socket: Client;
-  readonly told: MineEvent[];
+  readonly received: MineEvent[];
 }
 
 function listen({ url }: LocalGateway, actor?: string): Listener {
   const socket = connect(url, actor === undefined ? {} : { actor });
-  const told: MineEvent[] = [];
-  socket.on('mine', (event) => told.push(event));
-  return { socket, told };
+  const received: MineEvent[] = [];
+  socket.on('mine', (event) => received.push(event));
+  return { socket, received };
 }
 
 function closedBy(socket: Client): Promise<string> {
   return new Promise((resolve) => socket.once('disconnect', (reason) => resolve(reason)));
 }
 
-/** As docs/operations.md says it. */
+/** The message of docs/operations.md. */
 function roomOf(name: string): string {
   return `actor:${createHash('sha256').update(name).digest('hex').slice(0, 16)}`;
 }

@@ -9,10 +9,10 @@ const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const INPUTS = 25_000 * SCALE;
 const WARM_UP = 10_000;
 const SOCKETS = 4;
-/** A leak of 0.5 KB an input exceeds this; with four times as many inputs, one leaked object an input does. */
+/** A leak of 0.5 KB an input exceeds this. With four times as many inputs one leaked object an input does. */
 const GROWTH_MAX = 1.3;
 
-/** Everything that is answered. Of the groups, those that are JSON throughout. */
+/** All inputs that get an answer, from the groups that consist of JSON. */
 const ANSWERED = [
   ...Object.entries(BAD_EVENTS)
     .filter(([group]) => group !== 'binary attachments' && group !== 'messages over 16 KiB')
@@ -24,18 +24,18 @@ const ANSWERED = [
 let gateway: GatewayProcess;
 
 beforeAll(async () => {
-  // A small heap is collected often, so that what is in use shows, and a leak of 1 KB an input ends the process.
+  // A small heap is collected often, so that readings show used memory, and a leak of 1 KB an input ends the process.
   gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0', NODE_OPTIONS: '--max-old-space-size=64' });
 });
 
 afterAll(stopAll);
 
-/** Heap in use. Just after a collection it is what is kept; so of many samples the least says most. */
+/** Reads the used heap. Right after a collection it is the live data, so the minimum of many samples counts. */
 async function heapBytes(): Promise<number> {
   return readMetric(gateway.url, 'nodejs_heap_size_used_bytes');
 }
 
-/** One after the other on connections of their own, which they end. */
+/** Sends inputs one after the other on new connections, which they end. */
 async function breakConnections(): Promise<void> {
   for (const [, packet] of BREAKING) {
     const raw = await RawSocket.connect(gateway.url);

@@ -14,9 +14,9 @@ import { until } from '../support/until.js';
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const SOCKETS = 50;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
-/** By HAProxy's names. */
+/** Names of the servers in HAProxy. */
 const NAMES = ['g1', 'g2'] as const;
-/** Stock clients keep the balancer's cookie only then. */
+/** Stock clients keep the balancer's cookie only with this option. */
 const COOKIES = { withCredentials: true };
 const BYE = { reason: expect.stringMatching(/./), retryAfterMs: expect.any(Number) };
 
@@ -47,7 +47,7 @@ function start(port: string): Promise<GatewayProcess> {
   });
 }
 
-/** HAProxy as deploy/ runs it. Of its three gateways one is down. */
+/** HAProxy with the configuration of deploy/. One of its three gateways is down. */
 async function startBalancer(): Promise<string> {
   const listen = `127.0.0.1:${await freePort()}`;
   const [one, two] = gateways.map(({ port }) => `127.0.0.1:${port}`);
@@ -96,7 +96,7 @@ function socketsOf(gateway: GatewayProcess): Promise<number> {
 }
 
 describe('behind HAProxy', () => {
-  it('sessions of long-polling stay with their gateway, upgraded or not', async () => {
+  it('keeps sessions of long-polling on their gateway, upgraded or not', async () => {
     const transports = [['polling'], ['polling', 'websocket']];
     const clients = Array.from(
       { length: 20 },
@@ -109,7 +109,7 @@ describe('behind HAProxy', () => {
     const each = await Promise.all(gateways.map(socketsOf));
     expect(each).not.toContain(0);
     expect(each[0]! + each[1]!).toBe(clients.length);
-    for (let round = 0; round < 10; round++) {
+    for (let attempt = 0; attempt < 10; attempt++) {
       for (const client of clients) client.act({ event: 'view', post: 'polled' });
       await Promise.all(clients.map((client) => client.untilAcknowledged()));
     }
@@ -120,7 +120,7 @@ describe('behind HAProxy', () => {
     }
   });
 
-  it('WebSockets come to all gateways, and need no cookie', async () => {
+  it('spreads WebSockets over all gateways without a cookie', async () => {
     const sockets = Array.from({ length: 20 }, () => connect(url));
     await Promise.all(sockets.map(untilConnected));
     const each = await Promise.all(gateways.map(socketsOf));
@@ -128,7 +128,7 @@ describe('behind HAProxy', () => {
     expect(each[0]! + each[1]!).toBe(sockets.length);
   });
 
-  it('only long-polling is given a cookie', async () => {
+  it('sets a cookie for long-polling only', async () => {
     const cookieOf = async (path: string): Promise<string | null> => {
       const answer = await fetch(url + path);
       await answer.text();
@@ -141,10 +141,10 @@ describe('behind HAProxy', () => {
     expect(await cookieOf('/healthz')).toBeNull();
   });
 
-  it('the address that a client is limited by is its own', async () => {
+  it('limits a client by its own address', async () => {
     const stream = (address: string): Promise<Response> =>
       fetch(`${url}/v1/stream?posts=a`, { headers: { 'X-Forwarded-For': address } });
-    // From loopback, which is trusted here, and so believed when it names another.
+    // Loopback is trusted here, so its X-Forwarded-For counts.
     const same = await Promise.all(Array.from({ length: 3 }, () => stream('203.0.113.1')));
     expect(same.map(({ status }) => status).sort()).toContain(429);
     expect((await stream('203.0.113.2')).status).toBe(200);
@@ -157,7 +157,7 @@ describe.each([
   ['drains', 'SIGTERM', [BYE]],
   ['is killed', 'SIGKILL', []],
 ] as const)('when a gateway behind HAProxy %s', (_, signal, byes) => {
-  it(`its clients come to the other one, and nothing is lost or counted twice (TEST_SEED=${SEED})`, async () => {
+  it(`its clients reconnect to the other one, and no operation is lost or counted twice (TEST_SEED=${SEED})`, async () => {
     const posts = POSTS.map((post) => `${signal}-${post}`);
     const random = new Random(SEED);
     const crowd = new Crowd(url, SOCKETS, posts, random, { ...FAST_RECONNECT, ...COOKIES });
@@ -170,14 +170,14 @@ describe.each([
     const ended = gone.kill(signal);
     await untilInState('g1', 'DOWN');
     expect(await ended).toBe(signal === 'SIGTERM' ? 0 : null);
-    await until(async () => (await socketsOf(other)) === SOCKETS, 'all are at the other one');
+    await until(async () => (await socketsOf(other)) === SOCKETS, 'all sockets are on the other one');
     await crowd.untilAcknowledgements(SOCKETS);
     crowd.stop();
     await crowd.untilAcknowledged();
     expect(await readTotals(url, posts)).toEqual(crowd.sent);
-    const told = crowd.clients.map((client) => client.byes).filter((each) => each.length > 0);
-    expect(told.length > 0).toBe(byes.length > 0);
-    for (const each of told) expect(each).toEqual(byes);
+    const byeReceived = crowd.clients.map((client) => client.byes).filter((each) => each.length > 0);
+    expect(byeReceived.length > 0).toBe(byes.length > 0);
+    for (const each of byeReceived) expect(each).toEqual(byes);
 
     gateways[0] = await start(String(gone.port));
     await untilInState('g1', 'UP');

@@ -22,16 +22,16 @@ interface Answer {
   readonly body: Buffer;
 }
 
-/** The bytes as they came: `fetch` would unpack them, and choose headers of its own. */
+/** Reads the raw bytes; `fetch` would decompress them and add headers. */
 async function get(path: string, headers: Record<string, string> = {}): Promise<Answer> {
-  const asked = request(`${gateway.url}${path}`, { headers, agent: false }).end();
-  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  const outgoing = request(`${gateway.url}${path}`, { headers, agent: false }).end();
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
   return { status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks) };
 }
 
-test('the script is what was built, packed for those who take gzip', async () => {
+test('the script equals the built file, compressed for clients that accept gzip', async () => {
   const plain = await get('/client/tallycast.js');
   const packed = await get('/client/tallycast.js', { 'Accept-Encoding': 'gzip' });
   expect(plain.body.equals(built)).toBe(true);
@@ -42,7 +42,7 @@ test('the script is what was built, packed for those who take gzip', async () =>
   expect(gunzipSync(packed.body).equals(built)).toBe(true);
 });
 
-test('a page of any origin may load it, though the gateway lists none', async () => {
+test('a page of any origin may load the script, even if the gateway lists none', async () => {
   const { status, headers } = await get('/client/tallycast.js', { Origin: 'https://elsewhere.example' });
   expect(status).toBe(200);
   expect(headers).toMatchObject({
@@ -53,7 +53,7 @@ test('a page of any origin may load it, though the gateway lists none', async ()
   });
 });
 
-test('it may be kept for ten minutes, and is sent again only when it has changed', async () => {
+test('the script may be cached for ten minutes, and is sent again only after a change', async () => {
   const { headers } = await get('/client/tallycast.js');
   expect(headers['cache-control']).toBe('public, max-age=600, stale-while-revalidate=86400');
   const again = await get('/client/tallycast.js', { 'If-None-Match': String(headers['etag']) });
@@ -61,7 +61,7 @@ test('it may be kept for ten minutes, and is sent again only when it has changed
   expect((await get('/client/tallycast.js', { 'If-None-Match': '"another"' })).status).toBe(200);
 });
 
-test('its source map stands beside it, and nothing else does', async () => {
+test('the folder of the script has only its source map besides', async () => {
   const map = JSON.parse((await get('/client/tallycast.js.map')).body.toString()) as { sources: string[] };
   expect(built.toString()).toMatch(/\/\/# sourceMappingURL=tallycast\.js\.map\s*$/);
   expect(map.sources.some((source) => source.endsWith('client/src/client.ts'))).toBe(true);

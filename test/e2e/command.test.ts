@@ -12,7 +12,7 @@ afterAll(stopAll);
 
 const MANIFEST = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
 
-/** Runs the command until it ends; one that goes on to start a gateway would not. */
+/** Runs the command until it ends. A command that starts a gateway would not end. */
 function tallycast(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   const { PATH = '' } = process.env;
   const env = { PATH, PORT: '0', DATA_DIR: '/dev/null/none' };
@@ -69,7 +69,7 @@ describe('a Node that is too old', () => {
 });
 
 describe('a gateway as it is shipped', () => {
-  it('drains and ends when nobody reads its log any more', async () => {
+  it('drains and ends when its log has no reader any more', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'tallycast-command-'));
     const { PATH = '' } = process.env;
     const env = { PATH, PORT: '0', DATA_DIR: directory };
@@ -85,7 +85,7 @@ describe('a gateway as it is shipped', () => {
     await rm(directory, { recursive: true, force: true });
   });
 
-  it('has each shortcut on, and warns of nothing', async () => {
+  it('has all shortcuts on and logs no warning', async () => {
     const gateway = await startGateway();
     const page = await readMetrics(gateway.url);
     const shortcuts = [...page].filter(([name]) => name.startsWith('tallycast_shortcut{'));

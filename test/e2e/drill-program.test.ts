@@ -7,9 +7,9 @@ import { ROOT, stretchedTime } from '../support/gateway-process.js';
 import { Processes } from '../support/processes.js';
 
 const processes = new Processes();
-/** The drill fails where regions take longer than 2 s of its time to agree, which is a speed. Its gateways keep true time. */
+/** The drill fails if regions take longer than 2 s of its time to agree, so its time is stretched. Its gateways keep true time. */
 const PATIENT = stretchedTime(4);
-/** Where the drills make their directories. */
+/** Directory for the drills' own directories. */
 let dir: string;
 
 beforeAll(async () => {

@@ -14,10 +14,10 @@ import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-p
 
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const ACTORS = 250 * SCALE;
-/** Actors at it at the same time, so that no more than three times as many sockets are open. */
+/** Actors at the same time; three times as many sockets are open. */
 const ACTORS_AT_ONCE = 50;
 
-/** By ACTOR_KEYS: two actors, and any number of others. */
+/** For each ACTOR_KEYS: two actors, and a function for any number of others. */
 const ACTORS_BY_KEYS = [
   ['hash', 'ada', 'bob', (i: number) => `actor-${i}`],
   ['int64', '-9223372036854775808', '9223372036854775807', String],
@@ -35,7 +35,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     await stopAll();
   });
 
-  it(`comes to ${ACTORS} likes by as many actors, each sent three times over different sockets with and without seq`, async () => {
+  it(`counts ${ACTORS} likes of as many actors, each sent three times over different sockets with and without seq`, async () => {
     const post = 'thrice';
     const answers = { applied: 0, duplicate: 0, sent: 0 };
     const likeThrice = async (actor: string): Promise<void> => {
@@ -86,7 +86,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     expect(await seenBy(ada, post)).toEqual({ likes: 1, mine: ['likes'] });
   });
 
-  it('takes a seq once, whichever of two sockets brings it, and however often', async () => {
+  it('counts a seq once, even if two sockets send it several times', async () => {
     const post = 'twice';
     const session = randomUUID();
     const sockets = [connect(gateway.url, { session }), connect(gateway.url, { session })];
@@ -99,7 +99,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     expect(await readTotals(gateway.url, [post])).toEqual({ [post]: { likes: 0, views: 100 } });
   });
 
-  it('knows a seq again after a restart', async () => {
+  it('recognises a seq after a restart', async () => {
     const first = await startGateway({ ACTOR_KEYS });
     const auth = { actor: ada, session: randomUUID() };
     const before = connect(first.url, auth);
@@ -119,7 +119,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     expect(await readTotals(second.url, ['kept'])).toEqual({ kept: { likes: 1, views: 2 } });
   });
 
-  it('counts a repeated seq again where the handshake names no session', async () => {
+  it('counts a repeated seq again without a session in the handshake', async () => {
     const socket = connect(gateway.url);
     for (let i = 0; i < 3; i++) {
       const { applied, duplicate } = expectOk(await socket.emitWithAck('view', { post: 'sessionless', seq: 1 }));
@@ -128,7 +128,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     expect(await readTotals(gateway.url, ['sessionless'])).toEqual({ sessionless: { likes: 0, views: 3 } });
   });
 
-  it('shows a like that was not acknowledged to the subscribe behind it, again and again', async () => {
+  it('includes an unacknowledged like in the snapshot of the next subscribe, in every try', async () => {
     const socket = connect(gateway.url, { actor: ada });
     const post = 'behind';
     for (let i = 0; i < 50; i++) {
@@ -140,7 +140,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     }
   });
 
-  it('tells `mine` to the other connections of the actor and to nobody else, in order', async () => {
+  it('sends `mine` to the other connections of the actor only, in order', async () => {
     const post = 'tabs';
     const tabs = [0, 1, 2].map(() => connect(gateway.url, { actor: ada }));
     const strangers = [connect(gateway.url, { actor: bob }), connect(gateway.url)];
@@ -152,13 +152,13 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
       expectOk(await socket.emitWithAck('subscribe', { posts: [post] }));
     }
     for (const event of ['like', 'like', 'unlike'] as const) expectOk(await tabs[0]!.emitWithAck(event, { post }));
-    // What was sent to a socket before this answer has arrived with it.
+    // Events sent to a socket before this acknowledgement have arrived by now.
     for (const socket of heard.keys()) expectOk(await socket.emitWithAck('unsubscribe', { posts: [post] }));
-    const told = [true, false].map((on) => ({ post, metric: 'likes', on }));
-    expect([...heard.values()]).toEqual([[], told, told, [], []]);
+    const received = [true, false].map((on) => ({ post, metric: 'likes', on }));
+    expect([...heard.values()]).toEqual([[], received, received, [], []]);
   });
 
-  it('loses nothing of a burst over the rate limit when the client resends what was refused', async () => {
+  it('loses no operation of a burst over the rate limit if the client resends the rejected ones', async () => {
     const limited = await startGateway({ ACTOR_KEYS });
     const client = new LedgerClient(limited.url, ada);
     for (let i = 0; i < 120; i++) client.act({ event: 'view', post: 'rush' });

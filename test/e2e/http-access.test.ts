@@ -8,11 +8,11 @@ const UP = { method: 'PUT', body: '{"action":"increment"}' };
 
 afterAll(stopAll);
 
-function token(subject: string, lifeS = 600, secret = SECRET): Promise<string> {
+function token(subject: string, expiresInS = 600, secret = SECRET): Promise<string> {
   return new SignJWT({})
     .setProtectedHeader({ alg: 'HS256' })
     .setSubject(subject)
-    .setExpirationTime(Math.floor(Date.now() / 1000) + lifeS)
+    .setExpirationTime(Math.floor(Date.now() / 1000) + expiresInS)
     .sign(new TextEncoder().encode(secret));
 }
 

@@ -122,7 +122,7 @@ describe('a request that is too large', () => {
   it('is refused when it is not HTTP at all', async () => {
     const socket = connect(gateway.port, '127.0.0.1').setEncoding('utf8');
     let text = '';
-    socket.on('data', (part: string) => (text += part)).end('good day\r\n\r\n');
+    socket.on('data', (fragment: string) => (text += fragment)).end('good day\r\n\r\n');
     await once(socket, 'close');
     expect(text).toMatch(/^HTTP\/1\.1 400 [^]*\r\n\r\n\{"code":"BAD_REQUEST"/);
   });

@@ -8,10 +8,10 @@ import { Processes } from '../support/processes.js';
 import { startProxy, type TcpProxy } from '../support/tcp-proxy.js';
 import { until } from '../support/until.js';
 
-/** Of the answers to operations, and of the frames to viewers: lost, with the connection. */
+/** Share of acknowledgements and frames that are lost together with the connection. */
 const LOST_ONE_IN = 10;
 const SMALL = ['--viewers', '40', '--likes', '100', '--views', '200', '--posts', '8', '--duration', '1', '--ramp', '0'];
-/** Until it is interrupted. */
+/** Long enough to be interrupted. */
 const ENDLESS = ['--duration', '3600'];
 const SECRET = 'a secret of thirty-two characters, or so';
 
@@ -73,7 +73,7 @@ describe('the load generator', () => {
     return ((await response.json()) as { count: number }).count;
   }
 
-  it('finds a gateway exact, and tells so on the terminal, as JSON and as a page', async () => {
+  it('reports an exact gateway on the terminal, as JSON and as a page', async () => {
     const dir = await processes.newDir();
     const [json, page] = [join(dir, 'result.json'), join(dir, 'report.html')];
     const threads = ['--threads', '2', '--watch', '2'];
@@ -93,7 +93,7 @@ describe('the load generator', () => {
     expect(html.replaceAll(gateway.url, '')).not.toMatch(/https?:|<script|<link|NaN|undefined/);
   });
 
-  it('sends again what was not answered when connections are cut, so that all is exact', async () => {
+  it('resends unacknowledged operations when connections are cut, so that all counts are exact', async () => {
     const passed = { answers: 0, frames: 0 };
     proxy = await startProxy({ port: gateway.port });
     proxy.onReply = (chunk) => {
@@ -112,7 +112,7 @@ describe('the load generator', () => {
     expect(shown.stale).toBe(0);
   });
 
-  it('notices a view that it did not make, and names the post', async () => {
+  it('detects a view of another client and names the post', async () => {
     const { child, ended } = start(['--url', gateway.url, ...SMALL, ...ENDLESS, '--prefix', 'meddled']);
     await until(async () => (await views('meddled-3')) > 0, 'the load has begun');
     const headers = { 'Content-Type': 'application/json' };
@@ -125,14 +125,14 @@ describe('the load generator', () => {
     expect(stdout).toMatch(/\nNOT EXACT: .+, 0 lost, 1 doubled\n {2}meddled-3: views changed by/);
   });
 
-  it('ends early when it is interrupted, with a verdict about what was done', async () => {
+  it('ends early when it is interrupted, with a verdict on the operations so far', async () => {
     const { child, ended } = start(['--url', gateway.url, ...SMALL, ...ENDLESS, '--prefix', 'stopped']);
     await until(async () => (await views('stopped-0')) > 0, 'the load has begun');
     child.kill('SIGINT');
     expect(await ended).toMatchObject({ code: 0, stdout: expect.stringContaining('\nEXACT: ') });
   });
 
-  it('gives each actor a token when it has the secret, and says what is missing when not', async () => {
+  it('gives each actor a token if it has the secret, and reports a missing secret otherwise', async () => {
     const args = ['--url', guarded.url, ...SMALL];
     const refused = `${guarded.url} answers 401 to /v1/counts; set JWT_SECRET as the gateway has it\n`;
     expect(await start(args).ended).toMatchObject({ code: 2, stderr: refused });
@@ -147,7 +147,7 @@ describe('the load generator', () => {
     expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringMatching(line) });
   });
 
-  it('says in one line that nobody is there', async () => {
+  it('reports an unreachable gateway in one line', async () => {
     const url = `http://127.0.0.1:${await freePort()}`;
     const { code, stderr } = await start(['--url', url, ...SMALL]).ended;
     expect({ code, stderr }).toEqual({ code: 2, stderr: `${url} does not answer: ECONNREFUSED\n` });

@@ -11,8 +11,8 @@ describe('viewers of a post at two gateways on one Redis', () => {
   let redis: RedisServer;
   let first: GatewayProcess;
   let second: GatewayProcess;
-  let rounds = 0;
-  /** Another one for each test. */
+  let testCount = 0;
+  /** A new post for each test. */
   let post: string;
 
   beforeAll(async () => {
@@ -21,7 +21,7 @@ describe('viewers of a post at two gateways on one Redis', () => {
   });
 
   beforeEach(() => {
-    post = `stage-${(rounds += 1)}`;
+    post = `stage-${(testCount += 1)}`;
   });
 
   afterAll(async () => {
@@ -30,7 +30,7 @@ describe('viewers of a post at two gateways on one Redis', () => {
     await stopRedis();
   });
 
-  it('are summed up for the subscribers of both, as they come and go', async () => {
+  it('are summed for the viewers of both gateways as they come and go', async () => {
     const here = await watching(first, 3);
     const there = await watching(second, 2);
     await untilAllShow([...here, ...there], 5);
@@ -43,14 +43,14 @@ describe('viewers of a post at two gateways on one Redis', () => {
     await untilAllShow(here, 2);
   });
 
-  it('are summed up over HTTP as well, whichever gateway is asked, also one where nobody watches', async () => {
+  it('are summed over HTTP on every gateway, even on one without viewers', async () => {
     await watching(second, 3);
     await untilBothSay(3);
     await watching(first, 1);
     await untilBothSay(4);
   });
 
-  it('are as many as before when one leaves one gateway for the other', async () => {
+  it('stay the same number when a viewer moves from one gateway to the other', async () => {
     const [stays] = await watching(first, 1);
     const [leaves] = await watching(first, 1);
     await watching(second, 1);
@@ -61,7 +61,7 @@ describe('viewers of a post at two gateways on one Redis', () => {
     await untilAllShow([stays!], 3);
   });
 
-  it('are those of one gateway, at once, when the other is ended by SIGTERM', async () => {
+  it('are those of one gateway at once after the other one gets SIGTERM', async () => {
     const third = await gateway();
     const here = await watching(first, 2);
     await watching(third, 4);
@@ -72,7 +72,7 @@ describe('viewers of a post at two gateways on one Redis', () => {
     await untilBothSay(2);
   });
 
-  it('are those of one gateway, once its lease has run out, when the other is killed', async () => {
+  it('are those of one gateway after the lease of a killed one has expired', async () => {
     const here = await watching(first, 2);
     await watching(second, 4);
     await untilAllShow(here, 6);

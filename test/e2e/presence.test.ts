@@ -6,7 +6,7 @@ import { startGateway, stopAll } from '../support/gateway-process.js';
 import { RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
 
-/** The ping interval and timeout of Engine.IO, 25 s, pass in a tenth of that. */
+/** The ping interval and timeout of Engine.IO, 25 s, pass ten times as fast. */
 const FAST = { timeScale: 0.1 };
 
 describe('the number of viewers now', () => {
@@ -34,7 +34,7 @@ describe('the number of viewers now', () => {
     }
   });
 
-  it('falls with a tab whose connection breaks without a word', async () => {
+  it('falls when a connection breaks without a close', async () => {
     const first = await watching('broken');
     const second = await RawSocket.connect(url);
     second.emit('subscribe', { posts: ['broken'] });
@@ -43,13 +43,13 @@ describe('the number of viewers now', () => {
     await first.until(() => first.viewerCount('broken') === 1);
   });
 
-  it('is told in the first snapshot, the newcomer included', async () => {
+  it('is in the first snapshot, which includes the new viewer', async () => {
     await watching('hall');
     const second = await watching('hall');
     expect(second.viewerCount('hall')).toBe(2);
   });
 
-  it('counts a connection once for each post, however often it subscribes, and not after it unsubscribed', async () => {
+  it('counts a connection once a post, even if it subscribes again, and not after it unsubscribed', async () => {
     const first = await watching('desk');
     const { socket } = await watching('other');
     const subscribe = async (): Promise<unknown> =>
@@ -70,7 +70,7 @@ describe('the number of viewers now', () => {
     }
   });
 
-  it('loses a viewer that vanished without closing its connection and answers no ping', async () => {
+  it('falls when a viewer answers no ping without closing its connection', async () => {
     const gateway = await startGateway({}, FAST);
     const live = async (): Promise<number> => {
       const response = await fetch(`${gateway.url}/v1/left/live`);

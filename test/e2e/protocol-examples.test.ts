@@ -6,7 +6,7 @@ import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gat
 
 const EXAMPLES_MIN = 12;
 
-/** Blocks that show something and are no programs. */
+/** Languages of blocks that are not programs. */
 const SHOWN = ['json', 'http', 'text'];
 
 const document = readFileSync(join(ROOT, 'docs', 'protocol.md'), 'utf8');
@@ -28,12 +28,12 @@ describe('docs/protocol.md', () => {
     expect(examples.length).toBeGreaterThanOrEqual(EXAMPLES_MIN);
   });
 
-  it('marks every block as a program or as something shown', () => {
+  it('has a known language on every block', () => {
     const languages = [...document.matchAll(/^```(.*)\n[\s\S]*?^```$/gm)].map(([, language = '']) => language);
     expect(languages.filter((language) => !(language in INTERPRETERS) && !SHOWN.includes(language))).toEqual([]);
   });
 
-  it('gives each example a heading of its own, the usual address and its output', () => {
+  it('gives each example its own heading, the default address and its output', () => {
     expect(new Set(examples.map(({ heading }) => heading)).size).toBe(examples.length);
     expect(examples.filter(({ code }) => !code.includes(ADDRESS))).toEqual([]);
     expect(examples.filter(({ printed }) => printed === undefined)).toEqual([]);

@@ -11,12 +11,12 @@ import { until } from '../support/until.js';
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const GATEWAYS = SCALE > 1 ? [1, 4, 8] : [1, 3];
 const SOCKETS_A_GATEWAY = 3;
-/** Of a socket, unanswered at a time. */
+/** Unacknowledged views of a socket at a time. */
 const WINDOW = 10;
 const TICK_MS = 100;
-/** Of a post, by whichever gateway: half a tick. */
+/** Interval of publishes of a post, by all gateways together: half a tick. */
 const PUBLISH_MS = TICK_MS / 2;
-/** Of each load that is measured: at half a tick each, a second of messages. */
+/** Messages of each measured load: a second at half a tick each. */
 const MESSAGES = 20 * SCALE;
 const UNSEEN_VIEWS = 1_000;
 const BUCKETS = 64;
@@ -64,7 +64,7 @@ describe('one Redis that gateways share', () => {
     },
   );
 
-  it('is sent nothing about posts that nobody watches', async () => {
+  it('gets no publishes of posts without viewers', async () => {
     await asking.config('RESETSTAT');
     let sent = 0;
     await viewUntil(() => (sent += 1) > UNSEEN_VIEWS, sockets.flat(), 'unseen');
@@ -74,7 +74,7 @@ describe('one Redis that gateways share', () => {
     expect(stats).not.toMatch(/^cmdstat_s?publish:/m);
   });
 
-  /** All that is published of the post, from now on. */
+  /** Collects all publishes of the post from now on. */
   async function listen(post: string): Promise<string[]> {
     const heard: string[] = [];
     const subscriber = redis.client();
@@ -83,14 +83,14 @@ describe('one Redis that gateways share', () => {
     return heard;
   }
 
-  /** By the clock by which Redis paces what it publishes. */
+  /** Uses Redis's clock, which spaces the publishes. */
   async function redisMs(): Promise<number> {
     const [seconds, microseconds] = await asking.time();
     return Number(seconds) * 1_000 + Number(microseconds) / 1_000;
   }
 });
 
-/** Each view is sent when one before it was acknowledged. @returns how many were counted, all of them acknowledged */
+/** Sends each view after an earlier one was acknowledged. @returns the number of counted views, all acknowledged */
 async function viewUntil(isEnough: () => boolean, sockets: readonly Client[], post: string): Promise<number> {
   let views = 0;
   const view = async (socket: Client): Promise<void> => {

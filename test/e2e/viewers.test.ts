@@ -12,7 +12,7 @@ const VIEWERS = 100 * Math.min(SCALE, 10);
 const SENDERS = 4;
 const VIEWS = 1_000 * SCALE;
 
-/** A viewer that notes frames after which the sum of all `d` is not the change of the totals. */
+/** A viewer that records frames after which the sum of all `d` differs from the change of the totals. */
 class CheckingViewer extends TestViewer {
   adrift = 0;
   losses = 0;
@@ -26,13 +26,13 @@ class CheckingViewer extends TestViewer {
     this.socket.on('disconnect', () => (this.losses += 1));
   }
 
-  /** Its next connection, as a balancer has it. */
+  /** Sets the gateway of its next connection, like a balancer. */
   moveTo(url: string): void {
     (this.socket.io as unknown as { uri: string }).uri = url;
   }
 }
 
-/** In turn: the second test ends a gateway that the first one uses. */
+/** The tests depend on their order: the second one ends a gateway that the first one uses. */
 describe(`${VIEWERS} viewers of one post on two gateways`, () => {
   let gateways: [GatewayProcess, GatewayProcess];
   let viewers: CheckingViewer[];
@@ -69,7 +69,7 @@ describe(`${VIEWERS} viewers of one post on two gateways`, () => {
     return ((await response.json()) as { count: number }).count;
   }
 
-  it('show the exact total, and their changes add up to it frame by frame', async () => {
+  it('show the exact total, and `d` adds up to it in every frame', async () => {
     for (let sent = 0; sent < VIEWS; sent += VIEWS / 10) {
       view(VIEWS / 10);
       await senders[0]!.untilAcknowledged();
@@ -78,7 +78,7 @@ describe(`${VIEWERS} viewers of one post on two gateways`, () => {
     expect(viewers.map(({ adrift }) => adrift)).toEqual(viewers.map(() => 0));
   });
 
-  it('show the exact total from the other gateway when one is killed, and are as many as before', async () => {
+  it('show the exact total from the other gateway when one is killed, and are all counted again', async () => {
     const [killed, survivor] = gateways;
     view(VIEWS / 10);
     for (const { socket } of senders) (socket.io as unknown as { uri: string }).uri = survivor.url;
@@ -91,7 +91,7 @@ describe(`${VIEWERS} viewers of one post on two gateways`, () => {
     await untilAllShowAll();
     expect(viewers.map(({ losses }) => losses)).toEqual(viewers.map((viewer) => (wereThere(viewer) ? 1 : 0)));
     expect(viewers.map(({ adrift }) => adrift)).toEqual(viewers.map(() => 0));
-    // The killed gateway's viewers are taken back when its lease has run out.
+    // The killed gateway's viewers are removed when its lease expires.
     await until(async () => (await live(survivor)) === VIEWERS, 'all viewers are counted once');
   });
 });

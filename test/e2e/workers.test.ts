@@ -49,14 +49,14 @@ function start(env: Record<string, string> = {}): Promise<GatewayProcess> {
 }
 
 describe('workers on one port', () => {
-  it('are announced once, when all of them listen', () => {
+  it('log one record when all of them listen', () => {
     expect(listeningRecords(gateway).map((line) => JSON.parse(line) as unknown)).toEqual([
       expect.objectContaining({ msg: 'listening', url: gateway.url, workers: WORKERS }),
     ]);
     expect(listWorkers(gateway)).toHaveLength(WORKERS);
   });
 
-  it('take requests of all their sessions over one connection that is kept alive', async () => {
+  it('serve requests of all sessions over one keep-alive connection', async () => {
     const anew = new Agent({ keepAlive: false });
     const one = new Agent({ keepAlive: true, maxSockets: 1 });
     const sids = await Promise.all(Array.from({ length: 4 * WORKERS }, () => openPolling(gateway.url, anew)));
@@ -82,14 +82,14 @@ describe('workers on one port', () => {
     },
   );
 
-  it(`upgrade ${UPGRADES} sessions to WebSockets, whichever worker the connection comes to`, async () => {
+  it(`upgrade ${UPGRADES} sessions to WebSockets, even if another worker gets the connection`, async () => {
     for (let done = 0; done < UPGRADES; done += AT_ONCE) {
       const sockets = Array.from({ length: AT_ONCE }, () =>
         connect(gateway.url, {}, { transports: ['polling', 'websocket'], reconnection: false }),
       );
       await Promise.all(sockets.map(untilConnected));
       const isUpgraded = (): boolean => sockets.every(({ io }) => io.engine.transport.name === 'websocket');
-      await until(isUpgraded, 'all are upgraded');
+      await until(isUpgraded, 'all sessions are upgraded');
       const answers = await Promise.all(sockets.map((socket) => socket.emitWithAck('view', { post: 'upgraded' })));
       expect(new Set(answers.map(({ ok }) => ok))).toEqual(new Set([true]));
       await closeClients();
@@ -97,7 +97,7 @@ describe('workers on one port', () => {
     expect(await readTotals(gateway.url, ['upgraded'])).toEqual({ upgraded: { likes: 0, views: UPGRADES } });
   });
 
-  it('serve event streams, and show there what came in elsewhere', async () => {
+  it('serve event streams that show operations of all workers', async () => {
     const streams = Array.from({ length: WORKERS }, () => new EventSource(`${gateway.url}/v1/stream?posts=streamed`));
     const latest = streams.map((stream) => {
       const seen = { views: 0 };
@@ -116,7 +116,7 @@ describe('workers on one port', () => {
     for (const stream of streams) stream.close();
   });
 
-  it('are one page of metrics, a series each', async () => {
+  it('share one page of metrics, with a series each', async () => {
     const sockets = Array.from({ length: 2 * WORKERS }, () => connect(gateway.url));
     await Promise.all(sockets.map(untilConnected));
     const each = await readWorkerMetric(gateway.url, 'tallycast_sockets');
@@ -127,7 +127,7 @@ describe('workers on one port', () => {
   });
 });
 
-/** In turn: later tests end what earlier ones used. */
+/** The tests depend on their order: later ones end processes that earlier ones use. */
 describe('the end', () => {
   let doomed: GatewayProcess;
 
@@ -150,7 +150,7 @@ describe('the end', () => {
     expect(await readTotals(gateway.url, crowd.posts)).toEqual(crowd.acknowledged);
   }
 
-  it(`a SIGTERM drains all workers and frees the port for clients that come back (TEST_SEED=${SEED})`, async () => {
+  it(`a SIGTERM drains all workers and frees the port for clients that reconnect (TEST_SEED=${SEED})`, async () => {
     const client = new LedgerClient(doomed.url, 'ada', FAST_RECONNECT);
     client.act({ event: 'view', post: 'back' });
     await client.untilAcknowledged();
@@ -177,10 +177,10 @@ describe('the end', () => {
   });
 
   it('a gateway whose workers cannot start ends with one line', async () => {
-    // The 10 s in which workers try to connect pass in one.
+    // The 10 s in which workers try to connect pass ten times as fast.
     const env = { REDIS_URL: `redis://127.0.0.1:${await freePort()}`, WORKERS: String(WORKERS) };
     const failure = await startGateway(env, { timeScale: 0.1 }).then(String, String);
-    // Records of its log, on stdout, are JSON.
+    // Log records on stdout are JSON.
     expect(failure.split('\n').filter((line) => !line.startsWith('{'))).toEqual([
       'Error: the gateway ended before it listened, by exit code 1',
       expect.stringMatching(/^REDIS_URL /),

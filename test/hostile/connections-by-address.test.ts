@@ -6,9 +6,9 @@ import { RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
 
 const MAX = 2;
-/** WebSockets of an address beyond its connections: those that are being refused or closed. */
+/** WebSockets of an address beyond its connections, which are being rejected or closed. */
 const CLOSING_MAX = 50;
-/** Two seconds, in which a close frame may be answered, are twenty, so that a slow machine sees the time before. */
+/** The two seconds for the answer to a close frame take twenty, so that a slow machine observes the time before. */
 const TIME_SCALE = 10;
 const ENV = { TRUST_PROXY: 'loopback', MAX_CONNECTIONS_PER_ADDRESS: String(MAX) };
 
@@ -28,7 +28,7 @@ afterAll(async () => {
   await stopAll();
 });
 
-/** Headers of a client that nobody has been before. */
+/** Headers of a client at a new address. */
 function stranger(): Record<string, string> {
   return { 'X-Forwarded-For': `203.0.113.${(addresses += 1)}` };
 }
@@ -39,7 +39,7 @@ async function open(url: string, headers: Record<string, string>): Promise<RawSo
   return raw;
 }
 
-/** What a handshake is answered: `40` and its socket, or `44` and the reason. */
+/** Resolves with the answer to a handshake: `40` and its socket, or `44` and the reason. */
 async function shake(raw: RawSocket): Promise<string> {
   const answered = raw.nextMessage((text) => text.startsWith('40') || text.startsWith('44'));
   raw.send('40');
@@ -54,8 +54,8 @@ async function admitted(url: string, headers: Record<string, string>): Promise<b
   return answer.startsWith('40');
 }
 
-describe('the place of a connection is taken', () => {
-  it('until its TCP connection is closed, whatever Socket.IO says', async () => {
+describe('a connection counts for its address', () => {
+  it('until its TCP connection is closed, even after a disconnect of Socket.IO', async () => {
     const headers = stranger();
     const held = [await open(slow.url, headers), await open(slow.url, headers)];
     for (const raw of held) {
@@ -70,7 +70,7 @@ describe('the place of a connection is taken', () => {
     await until(() => admitted(slow.url, headers), 'a free place');
   });
 
-  it('by a client that ignores the close frame for two seconds, and then it is ended', async () => {
+  it('for two seconds if its client ignores the close frame, and then it is ended', async () => {
     const raw = await open(gateway.url, stranger());
     raw.answersClose = false;
     await shake(raw);
@@ -78,7 +78,7 @@ describe('the place of a connection is taken', () => {
     await raw.closed;
   });
 
-  it('by one session once, when it goes from long-polling to a WebSocket, until it ends', async () => {
+  it('once when its session upgrades from long-polling to a WebSocket, until it ends', async () => {
     const extraHeaders = stranger();
     for (let i = 0; i < MAX; i++) {
       const client = io(gateway.url, { extraHeaders, forceNew: true, reconnection: false });
@@ -93,7 +93,7 @@ describe('the place of a connection is taken', () => {
 });
 
 describe('WebSockets without a handshake', () => {
-  it('are limited for each address, its name is logged, and their places come back', async () => {
+  it('are limited for each address, are logged with it, and are admitted again later', async () => {
     const headers = stranger();
     const results = await Promise.allSettled(
       Array.from({ length: MAX + CLOSING_MAX + 5 }, () => open(gateway.url, headers)),
@@ -106,6 +106,6 @@ describe('WebSockets without a handshake', () => {
     expect(await admitted(gateway.url, stranger())).toBe(true);
     for (const result of results) if (result.status === 'fulfilled') result.value.destroy();
     await until(() => admitted(gateway.url, headers), 'free places');
-    await until(() => admitted(gateway.url, headers), 'free places, again');
+    await until(() => admitted(gateway.url, headers), 'connections are admitted again');
   });
 });

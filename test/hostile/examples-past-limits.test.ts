@@ -6,19 +6,19 @@ import { readTotals } from '../support/clients.js';
 import { type Example, parseExamples, runExample } from '../support/examples.js';
 import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
 
-/** Operations a second of a connection: most examples have more. */
+/** Operations a second of a connection; most examples make more. */
 const OPS = 3;
-/** Those of an address, which all examples share. */
+/** Operations a second of an address, which all examples share. */
 const OPS_PER_ADDRESS = 10;
-/** Programs that run at once. */
+/** Programs that run in parallel. */
 const AT_ONCE = 8;
-/** What README's example is made to do besides its like, while it may do this many a second. */
+/** Additional operations of README's example, which may make this many a second. */
 const VIEWS = 100;
 const README_OPS = 40;
 
 const read = (name: string): string => readFileSync(join(ROOT, name), 'utf8');
 
-/** Those that show what the limits themselves, or their absence, look like. */
+/** Examples that show the limits themselves. */
 const SHOWS_LIMITS = ['Too many posts'];
 
 const examples = parseExamples(read('docs/protocol.md')).filter(({ heading }) => !SHOWS_LIMITS.includes(heading));
@@ -38,7 +38,7 @@ afterAll(async () => {
   await stopAll();
 });
 
-describe('an example of docs/protocol.md loses nothing where less is allowed than it does', () => {
+describe('an example of docs/protocol.md loses no operation if it exceeds the limits', () => {
   let printed: Map<Example, Promise<string>>;
 
   beforeAll(() => {
@@ -63,7 +63,7 @@ describe('README.md', () => {
   });
 });
 
-/** Starts them in order, some at once. */
+/** Starts them in order, some in parallel. */
 function inParallel<T, R>(all: readonly T[], start: (one: T) => Promise<R>): Map<T, Promise<R>> {
   const running: Promise<unknown>[] = [];
   return new Map(

@@ -8,7 +8,7 @@ import { until } from '../support/until.js';
 
 const FRAGMENTS_MAX = 16;
 const KIB = 1024;
-/** Longer than it takes that pieces come one by one. */
+/** Long enough for pieces to arrive one by one. */
 const PIECES = 3_000;
 
 let gateway: GatewayProcess;
@@ -20,7 +20,7 @@ beforeAll(async () => {
 
 afterAll(stopAll);
 
-/** Headers of a client that nobody has been before. */
+/** Headers of a client at a new address. */
 function stranger(): Record<string, string> {
   return { 'X-Forwarded-For': `203.0.113.${(address += 1)}` };
 }
@@ -40,7 +40,7 @@ function fragments(count: number, text = 'x'): Buffer {
   return Buffer.concat(frames);
 }
 
-/** Each in a segment of its own, because the gateway has read the one before. */
+/** Sends each in its own segment, after the gateway has read the previous one. */
 async function writeSingly(raw: RawSocket, bytes: Buffer, count: number): Promise<void> {
   raw.socket.setNoDelay(true);
   for (let i = 0; i < count && !raw.socket.destroyed; i++) {
@@ -49,7 +49,7 @@ async function writeSingly(raw: RawSocket, bytes: Buffer, count: number): Promis
   }
 }
 
-describe('a connection ends that sends a message', () => {
+describe('a connection is ended if it sends a message', () => {
   it('in more than 16 fragments, before its handshake and after it', async () => {
     for (const connect of [RawSocket.open(gateway.url, undefined, stranger()), RawSocket.connect(gateway.url)]) {
       const raw = await connect;
@@ -62,11 +62,11 @@ describe('a connection ends that sends a message', () => {
 
   it('with pings between the fragments', async () => {
     const raw = await RawSocket.connect(gateway.url, '', stranger());
-    const parts = Array.from({ length: FRAGMENTS_MAX + 1 }, (_, i) => [
+    const fragments = Array.from({ length: FRAGMENTS_MAX + 1 }, (_, i) => [
       encodeFrame('x', { fin: false, opcode: i === 0 ? OPCODE.text : OPCODE.continuation }),
       encodeFrame('', { opcode: OPCODE.ping }),
     ]);
-    raw.write(Buffer.concat(parts.flat()));
+    raw.write(Buffer.concat(fragments.flat()));
     expect(await raw.closed).toBe(1008);
   });
 
@@ -77,7 +77,7 @@ describe('a connection ends that sends a message', () => {
   });
 });
 
-describe('before its handshake is over a connection ends that sends', () => {
+describe('a connection is ended if it sends before the end of its handshake', () => {
   it.each([
     ['more than 64 KiB in one frame', () => encodeFrame(Buffer.alloc(65 * KIB, 'x'))],
     ['half a frame of more than 64 KiB', () => encodeFrame(Buffer.alloc(65 * KIB, 'x'), { length: 200 * KIB })],
@@ -90,14 +90,14 @@ describe('before its handshake is over a connection ends that sends', () => {
     expect(await suspected()).toBe(before + 1);
   });
 
-  it('bytes one by one, of a head that is not complete', async () => {
+  it('bytes of an incomplete head one by one', async () => {
     const raw = await RawSocket.open(gateway.url, undefined, stranger());
     await writeSingly(raw, encodeFrame(Buffer.alloc(60 * KIB, 'x')), PIECES);
     await raw.closed;
   });
 });
 
-describe('a connection goes on that sends', () => {
+describe('a connection stays open if it sends', () => {
   it('a handshake of 16 KiB in 16 fragments', async () => {
     const raw = await RawSocket.open(gateway.url, undefined, stranger());
     const text = Buffer.from(`40{"token":"${'x'.repeat(15 * KIB)}"}`);
@@ -112,8 +112,8 @@ describe('a connection goes on that sends', () => {
   });
 });
 
-describe('a request of long-polling ends', () => {
-  it('whose body comes in more pieces than any client needs', async () => {
+describe('a request of long-polling is ended', () => {
+  it('if its body arrives in more pieces than any client needs', async () => {
     const { url } = await Polling.connect(gateway.url);
     const piece = Buffer.from('1\r\nx\r\n');
     let ended = false;
@@ -122,6 +122,6 @@ describe('a request of long-polling ends', () => {
     post.flushHeaders();
     await until(() => post.socket?.writable === true, 'a connection');
     for (let i = 0; i < 20; i++) post.socket!.write(Buffer.concat(Array<Buffer>(200).fill(piece)));
-    await until(() => ended, 'the end of the request');
+    await until(() => ended, 'the request has ended');
   });
 });

@@ -20,7 +20,7 @@ import * as messages from './fuzz/shipments.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 const MESSAGE_BYTES_MAX = 16 * 1024;
-/** Its acknowledgement could not be told from others: no number holds more digits exactly. */
+/** Longer ids would be ambiguous, because a number holds no more digits exactly. */
 const ID_DIGITS_MAX = 15;
 
 const codec = new ReplyDecoder(METRICS, 'eu');
@@ -30,13 +30,13 @@ interface Surface {
   readonly count: number;
   readonly input: fc.Arbitrary<Buffer>;
   readonly kept?: readonly Buffer[];
-  /** Everything that is made of the bytes. */
+  /** Decodes the bytes completely. */
   readonly decode: (bytes: Buffer) => unknown;
-  /** What a decoder throws for bytes that it does not take; any error, if left out. */
+  /** The error that a decoder throws for invalid bytes; any error by default. */
   readonly error?: new (...args: never[]) => Error;
 }
 
-/** Of peers: a WireError becomes a BAD_REQUEST that names the field. */
+/** Decoders for peers: a WireError becomes a BAD_REQUEST that names the field. */
 const OF_REGIONS: readonly Surface[] = [
   { name: 'shipments', count: 3_000, input: messages.shipments.map(encodeDeltas), decode: decodeDeltas },
   { name: 'receipts', count: 3_000, input: messages.receipts.map(lists.encodeAcks), decode: lists.decodeAcks },
@@ -50,7 +50,7 @@ const OF_REGIONS: readonly Surface[] = [
   { name: 'lists of posts', count: 2_000, input: messages.postLists.map(lists.encodePosts), decode: lists.decodePosts },
 ].map((one) => ({ ...one, error: WireError }));
 
-/** Of Redis: with any error the call fails as if nothing had been answered. */
+/** Decoders for Redis: any error fails the call as if there were no reply. */
 const OF_REDIS: readonly Surface[] = [
   {
     name: 'answers to commits',
@@ -107,21 +107,21 @@ const ON_DISK: readonly Surface[] = [
     kept: KEPT.chunks,
     decode: (bytes: Buffer) => {
       const entries = readCompressed(bytes);
-      // Seven bytes hold more than a count may be, and nobody adds to what stands there.
+      // Seven bytes hold more than the largest count; nothing is added to this value.
       return Array.from({ length: entries.size }, (_, i) => [entries.keyAt(i), entries.numberAt(i) % 2 ** 53]);
     },
   },
 ].map((one) => ({ ...one, error: RangeError }));
 
-/** @throws Error for what is no count, no text, and no list or object of these */
+/** @throws Error unless the value is a count, a text, or a list or object of these */
 function expectCounts(value: unknown): void {
   if (typeof value === 'number') {
-    if (!Number.isSafeInteger(value) || value < 0) throw new Error(`${value} is no count`);
+    if (!Number.isSafeInteger(value) || value < 0) throw new Error(`${value} is not a count`);
   } else if (value instanceof Map) {
     for (const one of value.values()) expectCounts(one);
   } else if (typeof value === 'object' && value !== null) {
     for (const one of Object.values(value)) expectCounts(one);
-  } else if (value === undefined) throw new Error('something is missing');
+  } else if (value === undefined) throw new Error('a value is missing');
 }
 
 describe(`bytes that were changed anywhere (TEST_SEED=${SEED})`, () => {
@@ -153,7 +153,7 @@ function decodedBy(decode: Surface['decode'], bytes: Buffer, error: Surface['err
   }
 }
 
-/** An event as it came out of a decoder: its name, what stood behind it, and the number of its acknowledgement. */
+/** A decoded event: its name, its arguments, and its acknowledgement id. */
 type Event = readonly [name: string, args: readonly unknown[], id: number | null];
 
 function byGateway(packet: string): Event | null {
@@ -172,7 +172,7 @@ function byGateway(packet: string): Event | null {
   return event;
 }
 
-/** Socket.IO's own, of events of the one namespace: a list that begins with a name. */
+/** Socket.IO's own rule for events of the namespace `/`: a list that begins with a name. */
 function byStock(packet: string): Event | null {
   let event: Event | null = null;
   const decoder = new Decoder();
@@ -189,7 +189,7 @@ function byStock(packet: string): Event | null {
 }
 
 describe(`packets of Socket.IO (TEST_SEED=${SEED})`, () => {
-  it("give the gateway's decoder the events that they give the stock one", () => {
+  it('decode to the same events in the gateway and in the stock decoder', () => {
     let events = 0;
     fuzz(8_000, packets, KEPT.packets, (packet) => {
       const isTooLarge = Buffer.byteLength(packet) > MESSAGE_BYTES_MAX;
@@ -198,7 +198,7 @@ describe(`packets of Socket.IO (TEST_SEED=${SEED})`, () => {
       if (isRefused) return;
       const event = byStock(packet);
       if (event !== null) events += 1;
-      // As text: what compares values would call itself for each of the lists in each other.
+      // Compared as text, because a comparison of values would recurse into the nested lists.
       expect(JSON.stringify(byGateway(packet))).toBe(JSON.stringify(event));
     });
     expect(events).toBeGreaterThan(1_000);

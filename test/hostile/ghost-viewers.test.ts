@@ -4,10 +4,10 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
 
-const PLACES = 3;
+const STREAMS_MAX = 3;
 const ADDRESS = '203.0.113.7';
 
-/** Another region that never answers, so that who waits for it waits for 5 s. */
+/** Another region that never answers, so that requests to it wait for 5 s. */
 const silentPeer = createServer((socket) => socket.on('error', () => undefined));
 
 let gateway: GatewayProcess;
@@ -16,7 +16,7 @@ beforeAll(async () => {
   await once(silentPeer.listen(0, '127.0.0.1'), 'listening');
   const { port } = silentPeer.address() as AddressInfo;
   gateway = await startGateway({
-    ...{ TRUST_PROXY: '127.0.0.1', MAX_CONNECTIONS_PER_ADDRESS: String(PLACES) },
+    ...{ TRUST_PROXY: '127.0.0.1', MAX_CONNECTIONS_PER_ADDRESS: String(STREAMS_MAX) },
     ...{ REGION: 'eu', PEERS: `us=http://127.0.0.1:${port}`, PEER_TOKEN: 'x'.repeat(16) },
   });
 });
@@ -35,7 +35,7 @@ async function live(post: string): Promise<number> {
   return count;
 }
 
-/** All of it in one write, and what is answered. */
+/** Sends all requests in one write. @returns a function that returns the responses so far */
 async function pipelined(text: string): Promise<{ socket: Socket; answers: () => string }> {
   const socket = connect(gateway.port, '127.0.0.1').setEncoding('latin1');
   let answers = '';
@@ -46,48 +46,50 @@ async function pipelined(text: string): Promise<{ socket: Socket; answers: () =>
 }
 
 /**
- * Every place of the address can be taken: by a stream on a connection of its own each. Tried again, because connections that
- * were closed at once may reach the gateway later than these.
+ * Opens a stream on its own connection for each allowed connection of the address. Retries, because connections that
+ * were closed at once may reach the gateway later.
  */
-async function expectAllPlacesFree(post: string): Promise<void> {
+async function expectStreamsAdmitted(post: string): Promise<void> {
   const areFree = async (): Promise<boolean> => {
-    const streams = await Promise.all(Array.from({ length: PLACES }, () => pipelined(get(`/v1/stream?posts=${post}`))));
+    const streams = await Promise.all(
+      Array.from({ length: STREAMS_MAX }, () => pipelined(get(`/v1/stream?posts=${post}`))),
+    );
     await until(() => streams.every(({ answers }) => answers() !== ''), 'answers');
     const taken = streams.filter(({ answers }) => answers().startsWith('HTTP/1.1 200 '));
     for (const { socket } of streams) socket.destroy();
     await until(async () => (await live(post)) === 0, 'no viewer');
-    return taken.length === PLACES;
+    return taken.length === STREAMS_MAX;
   };
-  await until(areFree, 'all places free');
+  await until(areFree, 'all connections are allowed');
 }
 
-it('a connection is one viewer at most, however many streams are asked for on it, and none when it is closed', async () => {
+it('a connection is at most one viewer, even with several stream requests, and none when it is closed', async () => {
   const { socket, answers } = await pipelined(get('/v1/stream?posts=ghost').repeat(200));
   await until(() => answers().includes('event: counts'), 'the first stream');
   expect(await live('ghost')).toBe(1);
   socket.destroy();
   await until(async () => (await live('ghost')) === 0, 'no viewer');
-  await expectAllPlacesFree('ghost');
+  await expectStreamsAdmitted('ghost');
 });
 
-it('streams whose connection is closed at once leave nothing behind', async () => {
+it('streams whose connection is closed at once leave no viewer behind', async () => {
   for (let i = 0; i < 20; i++) {
     const { socket } = await pipelined(get('/v1/stream?posts=brief').repeat(20));
     socket.destroy();
   }
   await until(async () => (await live('brief')) === 0, 'no viewer');
-  await expectAllPlacesFree('brief');
+  await expectStreamsAdmitted('brief');
 });
 
-it('a stream that waits behind another answer ends with its connection', async () => {
+it('a stream that waits for an earlier response ends with its connection', async () => {
   const { socket } = await pipelined(get('/v1/a/views?consistency=all') + get('/v1/stream?posts=behind'));
   await until(async () => (await live('behind')) === 1, 'a viewer');
   socket.destroy();
   await until(async () => (await live('behind')) === 0, 'no viewer');
-  await expectAllPlacesFree('behind');
+  await expectStreamsAdmitted('behind');
 });
 
-it('a stream that was refused leaves its connection to the next request', async () => {
+it('a connection serves the next request after a rejected stream', async () => {
   const { socket, answers } = await pipelined(get('/v1/stream?posts=a,,b') + get('/v1/stream?posts=again'));
   await until(() => answers().includes('event: counts'), 'the second stream');
   expect(answers()).toMatch(/^HTTP\/1\.1 400 [^]*HTTP\/1\.1 200 /);

@@ -7,7 +7,7 @@ import { startRedis, stopRedis } from '../support/redis-server.js';
 
 const SECRET = 'a-secret-of-at-least-32-characters';
 const UP = { method: 'PUT', body: '{"action":"increment"}' };
-/** So that nothing comes back to a rate while a test looks, on however slow a machine. */
+/** Stretched time, so that no rate refills during a test, even on a slow machine. */
 const SLOW = { timeScale: 1_000 };
 const MINUTE_MS = 60_000;
 
@@ -22,7 +22,7 @@ afterAll(async () => {
   await stopAll();
 });
 
-/** A gateway for which clients come from the addresses that they name: loopback would be spared. */
+/** A gateway that trusts X-Forwarded-For, because loopback is exempt from the limits. */
 function gatewayWith(env: Record<string, string>): Promise<GatewayProcess> {
   return startGateway({ TRUST_PROXY: 'loopback', FLUSH_MS: '0', ...env }, SLOW);
 }
@@ -42,7 +42,7 @@ async function put(
   return response.status;
 }
 
-/** What an event was rejected with. */
+/** Resolves with the error code of an event. */
 function rejectionOf(answer: { readonly ok: boolean }): Rejection {
   expect(answer.ok).toBe(false);
   return (answer as unknown as { readonly error: Rejection }).error;
@@ -57,7 +57,7 @@ function linesOf({ log }: GatewayProcess, address: string): string[] {
 }
 
 describe('an add', () => {
-  it('of 1,000 takes as much of the rate of its connection as 50 views', async () => {
+  it('of 1,000 costs as much of the rate of its connection as 50 views', async () => {
     const gateway = await gatewayWith({});
     const adder = clientAt('203.0.113.1', gateway);
     expectOk(await adder.emitWithAck('add', { post: 'sum', metric: 'views', by: 1_000 }));
@@ -68,14 +68,14 @@ describe('an add', () => {
     expect(rejectionOf(await small.emitWithAck('view', { post: 'sum' })).code).toBe('RATE_LIMITED');
   });
 
-  it('of 1,000 is taken where the whole burst is less than it costs', async () => {
+  it('of 1,000 is accepted even if the whole burst is less than it costs', async () => {
     const gateway = await gatewayWith({ MAX_OPS_PER_CONNECTION: '10', MAX_OPS_PER_ADDRESS: '10' });
     const adder = clientAt('203.0.113.1', gateway);
     expectOk(await adder.emitWithAck('add', { post: 'sum', metric: 'views', by: 1_000 }));
     expect(rejectionOf(await adder.emitWithAck('view', { post: 'sum' })).code).toBe('RATE_LIMITED');
   });
 
-  it('takes as much of the rate of its address', async () => {
+  it('costs as much of the rate of its address', async () => {
     const gateway = await gatewayWith({ MAX_OPS_PER_ADDRESS: '60' });
     const add = (client: Client, by: number) => client.emitWithAck('add', { post: 'sum', metric: 'views', by });
     const clients = [1, 2, 3].map(() => clientAt('203.0.113.1', gateway));
@@ -85,8 +85,8 @@ describe('an add', () => {
   });
 });
 
-describe('an address that has begun as many posts as it may', () => {
-  it('begins no more, over sockets and HTTP, and still acts on posts that were counted', async () => {
+describe('an address that has started its limit of new posts', () => {
+  it('starts no more, over sockets and HTTP, and still acts on existing posts', async () => {
     const gateway = await gatewayWith({ MAX_NEW_POSTS_PER_ADDRESS: '10' });
     const [inventor, elsewhere] = ['203.0.113.1', '203.0.113.2'];
     for (const post of ['old-1', 'old-2']) expect(await put(gateway, elsewhere, `${post}/views`)).toBe(200);
@@ -104,7 +104,7 @@ describe('an address that has begun as many posts as it may', () => {
     expect(retryAfterMs).toBeLessThanOrEqual(MINUTE_MS);
     expect(await put(gateway, inventor, 'made-up-11/views')).toBe(429);
     expect(await put(gateway, inventor, 'old-2/views')).toBe(200);
-    // A later operation must not overtake the one that was rejected.
+    // A later operation must not overtake the rejected one.
     expect(rejectionOf(await watching.emitWithAck('like', { post: 'old-2' })).code).toBe('RATE_LIMITED');
     expect(await put(gateway, elsewhere, 'made-up-12/views')).toBe(200);
 
@@ -114,19 +114,19 @@ describe('an address that has begun as many posts as it may', () => {
     expect(lines[0]).toContain('MAX_NEW_POSTS_PER_ADDRESS');
   });
 
-  it('has begun few more when it sent all of them before the first was counted', async () => {
+  it('has started only a few more if it sends all of them before the first is counted', async () => {
     const limits = { MAX_NEW_POSTS_PER_ADDRESS: '10', MAX_OPS_PER_CONNECTION: '0' };
     const gateway = await gatewayWith({ ...limits, FLUSH_MS: '1' });
     const inventor = clientAt('203.0.113.1', gateway);
     const views = Array.from({ length: 200 }, (_, i) => inventor.emitWithAck('view', { post: `at-once-${i}` }));
     for (const answer of await Promise.all(views)) expectOk(answer);
     const { retryAfterMs } = rejectionOf(await inventor.emitWithAck('view', { post: 'one-more' }));
-    // It owes a burst at most, whatever it sent.
+    // Its debt is at most one burst.
     expect(retryAfterMs).toBeGreaterThan(MINUTE_MS);
     expect(retryAfterMs).toBeLessThanOrEqual(MINUTE_MS + MINUTE_MS / 10);
   });
 
-  it('may act on a post that somebody on the gateway was shown as counted', async () => {
+  it('may act on a post that the gateway has shown as counted to a viewer', async () => {
     const before = await gatewayWith({});
     expect(await put(before, '203.0.113.2', 'shown/views')).toBe(200);
     await before.kill('SIGKILL');
@@ -142,9 +142,9 @@ describe('an address that has begun as many posts as it may', () => {
 describe('with several gateways on one Redis', () => {
   afterAll(stopRedis);
 
-  it('a post is not new that was counted through another gateway', async () => {
+  it('a post that was counted through another gateway is not new', async () => {
     const redis = await startRedis();
-    // Redis keeps its own time: gateways on it are stretched no more than that. A token takes three minutes.
+    // Redis keeps true time, so gateways on it are stretched by no more than that. A token takes three minutes.
     const env = { TRUST_PROXY: 'loopback', REDIS_URL: redis.url, MAX_NEW_POSTS_PER_ADDRESS: '1' };
     const [one, other] = await Promise.all([1, 2].map(() => startGateway(env, { timeScale: 3 })));
     const posts = Array.from({ length: 5 }, (_, i) => `shared-${i}`);
@@ -156,8 +156,8 @@ describe('with several gateways on one Redis', () => {
   });
 });
 
-describe('without tokens an address from which as many actors have liked as may begin to', () => {
-  it('takes likes of no further ones, named or not', async () => {
+describe('without tokens an address at its limit of new actors', () => {
+  it('gets errors for likes of further actors, named or not', async () => {
     const gateway = await gatewayWith({ MAX_NEW_ACTORS_PER_ADDRESS: '4' });
     const address = '203.0.113.1';
     const likeAs = (actor: string): Promise<number> => put(gateway, address, 'idol/likes', { 'Actor-Id': actor });
@@ -169,7 +169,7 @@ describe('without tokens an address from which as many actors have liked as may 
       expectOk(await nameless.emitWithAck(event, { post: 'idol' }));
 
     const late = clientAt(address, gateway);
-    // Who counts a view leaves no name behind.
+    // A view stores no actor.
     expectOk(await late.emitWithAck('view', { post: 'idol' }));
     const { code, message } = rejectionOf(await late.emitWithAck('like', { post: 'idol' }));
     expect({ code, message }).toEqual({ code: 'RATE_LIMITED', message: expect.stringContaining('new actors') });
@@ -184,8 +184,8 @@ describe('without tokens an address from which as many actors have liked as may 
   });
 });
 
-describe('an address that looks up posts without end', () => {
-  it('looks up as many as its connections may watch together, over sockets and streams, and more after a while', async () => {
+describe('an address that keeps looking up posts', () => {
+  it('may look up as many as its connections may watch together, over sockets and streams, and more later', async () => {
     const gateway = await gatewayWith({ MAX_CONNECTIONS_PER_ADDRESS: '4', MAX_POSTS_PER_CONNECTION: '50' });
     const address = '203.0.113.1';
     const posts = (from: number): string[] => Array.from({ length: 50 }, (_, i) => `made-up-${from + i}`);
@@ -203,7 +203,7 @@ describe('an address that looks up posts without end', () => {
     expect(await stream(150)).toBe(200);
     const { code, retryAfterMs } = rejectionOf(await client.emitWithAck('subscribe', { posts: posts(200) }));
     expect(code).toBe('RATE_LIMITED');
-    // Twenty seconds for all 200, five for 50.
+    // All 200 take twenty seconds to refill, 50 take five.
     expect(retryAfterMs).toBeGreaterThan(0);
     expect(retryAfterMs).toBeLessThanOrEqual(5_000);
     expect(await stream(250)).toBe(429);
@@ -214,8 +214,8 @@ describe('an address that looks up posts without end', () => {
   });
 });
 
-describe('limits on what is made up', () => {
-  it('spare loopback', async () => {
+describe('limits on new posts and actors', () => {
+  it('do not apply to loopback', async () => {
     const gateway = await gatewayWith({ MAX_NEW_POSTS_PER_ADDRESS: '1', MAX_NEW_ACTORS_PER_ADDRESS: '1' });
     for (let i = 0; i < 10; i++) {
       const client = connect(gateway.url, { actor: `own-${i}` });
@@ -223,7 +223,7 @@ describe('limits on what is made up', () => {
     }
   });
 
-  it('are lifted by 0', async () => {
+  it('are switched off by 0', async () => {
     const gateway = await gatewayWith({ MAX_NEW_POSTS_PER_ADDRESS: '0', MAX_NEW_ACTORS_PER_ADDRESS: '0' });
     const statuses = Array.from({ length: 400 }, (_, i) =>
       put(gateway, '203.0.113.1', `lifted-${i}/likes`, { 'Actor-Id': `fan-${i}` }),
@@ -231,7 +231,7 @@ describe('limits on what is made up', () => {
     expect(new Set(await Promise.all(statuses))).toEqual(new Set([200]));
   });
 
-  it('know no new actors where tokens say who they are', async () => {
+  it('do not limit actors with tokens', async () => {
     const gateway = await gatewayWith({ JWT_SECRET: SECRET, MAX_NEW_ACTORS_PER_ADDRESS: '1' });
     for (let i = 0; i < 5; i++) {
       const token = await new SignJWT({})

@@ -24,7 +24,7 @@ let fetches: number;
 let openNow: number;
 let openMost: number;
 
-/** The system's clock, ahead by what a test sets. Its timers run at once where a test waits for a retry. */
+/** The system's clock plus an offset of the test. Its timers fire at once if a test waits for a retry. */
 let aheadMs: number;
 let retries: (() => void)[];
 const clock: Clock = {
@@ -40,7 +40,7 @@ beforeAll(async () => {
   [known, stranger] = await Promise.all([keyPair('known'), keyPair('stranger')]);
 });
 
-/** A new server for each test: none has connections that an earlier one has cut. */
+/** A new server for each test, so that none has connections cut by an earlier one. */
 beforeEach(async () => {
   aheadMs = 0;
   retries = [];
@@ -85,7 +85,7 @@ function tokensOf(warnings: string[]): TokenVerifier {
   return new TokenVerifier({ jwksUrl: url }, new KeySet(url, clock, (line) => warnings.push(line)));
 }
 
-/** The subject, or the code of the error. */
+/** Resolves with the subject, or with the code of the error. */
 async function outcome(tokens: TokenVerifier, by: { privateKey: CryptoKey; jwk: JWK }): Promise<string> {
   try {
     return (await tokens.verify(await signed(by))).subject;
@@ -94,8 +94,8 @@ async function outcome(tokens: TokenVerifier, by: { privateKey: CryptoKey; jwk: 
   }
 }
 
-describe('while the provider of keys is away', () => {
-  it('known keys verify tokens for a day, unknown ones are UNAVAILABLE, and one line says so', async () => {
+describe('while the key provider is down', () => {
+  it('cached keys verify tokens for a day, unknown ones are UNAVAILABLE, and one line is logged', async () => {
     const warnings: string[] = [];
     const tokens = tokensOf(warnings);
     expect(await outcome(tokens, known)).toBe('ada');
@@ -119,7 +119,7 @@ describe('while the provider of keys is away', () => {
     expect(warnings.join()).not.toContain('s3cret');
   });
 
-  it('it is asked again by itself; when it is back one line says so and new keys are known', async () => {
+  it('keys are fetched again by retries, and one line is logged when that succeeds', async () => {
     const warnings: string[] = [];
     const tokens = tokensOf(warnings);
     answer = AWAY;
@@ -129,7 +129,7 @@ describe('while the provider of keys is away', () => {
     await until(() => retries.length === 1, 'the second attempt failed');
     answer = withKeys(known.jwk, stranger.jwk);
     retries.pop()!();
-    await until(() => tokens.keys!.isUp, 'the keys are there');
+    await until(() => tokens.keys!.isUp, 'the keys are fetched');
     expect(await outcome(tokens, stranger)).toBe('ada');
     expect(warnings).toHaveLength(2);
     expect(warnings[0]).toContain('no token can be verified until they can');
@@ -138,8 +138,8 @@ describe('while the provider of keys is away', () => {
   });
 });
 
-describe('while the provider is there', () => {
-  it('a withdrawn key is refused after ten minutes, at the first token', async () => {
+describe('while the key provider is up', () => {
+  it('a withdrawn key is rejected after ten minutes, at the first token', async () => {
     const tokens = tokensOf([]);
     expect(await outcome(tokens, known)).toBe('ada');
     answer = withKeys(stranger.jwk);
@@ -147,7 +147,7 @@ describe('while the provider is there', () => {
     expect(await outcome(tokens, known)).toBe('UNAUTHORIZED');
   });
 
-  it('tokens of unknown keys make it fetch once in half a minute, however many they are', async () => {
+  it('tokens of unknown keys cause one fetch in half a minute, however many there are', async () => {
     const tokens = tokensOf([]);
     expect(await outcome(tokens, known)).toBe('ada');
     for (let i = 0; i < 50; i++) expect(await outcome(tokens, stranger)).toBe('UNAUTHORIZED');
@@ -158,7 +158,7 @@ describe('while the provider is there', () => {
     expect([fetches, openMost]).toEqual([2, 1]);
   });
 
-  it('a key that is new is known at the first token that names it', async () => {
+  it('a new key is fetched at the first token that names it', async () => {
     const tokens = tokensOf([]);
     expect(await outcome(tokens, known)).toBe('ada');
     answer = withKeys(known.jwk, stranger.jwk);
@@ -167,7 +167,7 @@ describe('while the provider is there', () => {
   });
 });
 
-describe('an answer that is none is not taken, is named in the log, and leaves the known keys', () => {
+describe('an invalid response is logged and leaves the cached keys', () => {
   const large = JSON.stringify({ keys: [], filler: 'x'.repeat(2 * MEGABYTE) });
 
   it.each<[string, RequestListener, RegExp]>([
@@ -193,7 +193,7 @@ describe('an answer that is none is not taken, is named in the log, and leaves t
       },
       /cannot be fetched \(.+\)/,
     ],
-    // Each byte in time, but not the whole.
+    // Each byte arrives in time, but not the whole response.
     [
       'that comes slowly',
       (_, response) => {
@@ -212,7 +212,7 @@ describe('an answer that is none is not taken, is named in the log, and leaves t
     expect(warnings).toEqual([expect.stringMatching(reason)]);
     expect(await outcome(tokens, stranger)).toBe('UNAVAILABLE');
     expect(fetches).toBe(2);
-    await until(() => openNow === 0, 'the answer is not read any further');
+    await until(() => openNow === 0, 'the rest of the response is not read');
   });
 });
 
@@ -222,7 +222,7 @@ describe('a gateway', () => {
     return (await fetch(`${gateway.url}/v1/counts?posts=a`, { headers })).status;
   }
 
-  it('shows by a line and a metric that its provider is away, and answers 503 to tokens of unknown keys', async () => {
+  it('reports a down provider by a log line and a metric, and responds 503 to tokens of unknown keys', async () => {
     const gateway = await startGateway({ JWT_JWKS_URL: url.href, REQUIRE_TOKEN_TO_READ: 'true' });
     expect(await read(gateway, await signed(known))).toBe(200);
     expect(await readMetric(gateway.url, 'tallycast_key_set_up')).toBe(1);

@@ -49,7 +49,7 @@ function shipmentOf(entries: readonly Omit<EntryDelta, 'metric' | 'n'>[], post =
 }
 
 /** Ever later lives of a third region. */
-function lives(count: number, first = 1): Delta {
+function incarnations(count: number, first = 1): Delta {
   const epochs = Array.from({ length: count }, (_, i) => first + i);
   const entries = epochs.map((epoch) => ({ incarnation: { region: 'ap', epoch, nonce: epoch }, p: 1 }));
   return shipmentOf(entries, `from-${first}`);
@@ -108,22 +108,22 @@ const stores: readonly (readonly [string, () => Promise<Opened>])[] = [
 
 describe('a shipment that names many lives of a third region', () => {
   it('is written by as few transactions as one that names a single life', async () => {
-    const one = await transactionsOf(lives(1));
+    const one = await transactionsOf(incarnations(1));
     rmSync(path, { recursive: true });
-    expect(await transactionsOf(lives(INCARNATIONS_MAX))).toBe(one);
+    expect(await transactionsOf(incarnations(INCARNATIONS_MAX))).toBe(one);
   });
 
   it('is refused as a message above the limit', () => {
-    const most = encodeDeltas([lives(INCARNATIONS_MAX)]);
+    const most = encodeDeltas([incarnations(INCARNATIONS_MAX)]);
     expect(decodeDeltas(most)[0]!.posts).toHaveLength(INCARNATIONS_MAX);
-    const tooMany = encodeDeltas([lives(INCARNATIONS_MAX + 1)]);
+    const tooMany = encodeDeltas([incarnations(INCARNATIONS_MAX + 1)]);
     expect(() => decodeDeltas(tooMany)).toThrow('lives must be at most 1001');
   });
 
   it.each(stores.slice(1))('is refused by %s once so many are known, which goes on counting', async (_, openStore) => {
     const { store, regions } = await openStore();
-    await regions.merge([lives(INCARNATIONS_MAX)]);
-    await expect(regions.merge([lives(1, INCARNATIONS_MAX + 1)])).rejects.toThrow(
+    await regions.merge([incarnations(INCARNATIONS_MAX)]);
+    await expect(regions.merge([incarnations(1, INCARNATIONS_MAX + 1)])).rejects.toThrow(
       '1000 lives of other regions are known, and ap is said to have begun another',
     );
     const [receipt] = await regions.merge([

@@ -4,9 +4,9 @@ import { type Client, closeClients, connect, expectOk } from '../support/clients
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { readMetrics } from '../support/metrics.js';
 
-/** Marks of a bucket that an address may begin at once. */
+/** Sessions of a bucket that an address may start at once. */
 const BURST = 4_096;
-/** One bucket, so that all that is sent meets in it; no limits but the one that is looked at. */
+/** One bucket, so that all operations are in it; no limits except the tested one. */
 const ENV = {
   TRUST_PROXY: 'loopback',
   FLUSH_MS: '0',
@@ -14,13 +14,13 @@ const ENV = {
   MAX_OPS_PER_CONNECTION: '0',
   MAX_OPS_PER_ADDRESS: '1000000',
 };
-/** So that nothing comes back to the share while a test looks, on however slow a machine. */
+/** Stretched time, so that the limit does not refill during a test, even on a slow machine. */
 const SLOW = { timeScale: 1_000 };
 const ATTACKER = '203.0.113.1';
 
 let gateway: GatewayProcess;
 let agent: Agent;
-/** What the attacker's requests were answered: status codes with how often. */
+/** Numbers of the attacker's responses by status code. */
 const statuses = new Map<number, number>();
 
 function clientAt(address: string, session: string): Client {
@@ -55,14 +55,14 @@ afterAll(async () => {
   await stopAll();
 });
 
-describe('an address that begins session marks without end', () => {
+describe('an address that keeps starting sessions', () => {
   let honest: Client;
   let early: Client;
 
   beforeAll(async () => {
     honest = clientAt('203.0.113.2', 'honest-session');
     expectOk(await honest.emitWithAck('view', { post: 'page', seq: 1 }));
-    // A session of the attacker's own address, whose mark is begun already.
+    // A session of the attacker's address that is stored already.
     early = clientAt(ATTACKER, 'early-session');
     expectOk(await early.emitWithAck('view', { post: 'page', seq: 1 }));
     const keys = Array.from({ length: BURST + 500 }, (_, i) => `made-up-key-${i}`);
@@ -71,8 +71,8 @@ describe('an address that begins session marks without end', () => {
     }
   });
 
-  it('begins its share of them, and is told to wait for more', async () => {
-    // One of the share is the early session's.
+  it('starts as many as its limit, and gets RATE_LIMITED for more', async () => {
+    // The early session counts towards the limit.
     expect(Object.fromEntries(statuses)).toEqual({ 200: BURST - 1, 429: 501 });
     const late = clientAt(ATTACKER, 'late-session');
     const { ok, error } = (await late.emitWithAck('view', { post: 'page', seq: 1 })) as unknown as {
@@ -82,11 +82,11 @@ describe('an address that begins session marks without end', () => {
     expect({ ok, code: error.code }).toEqual({ ok: false, code: 'RATE_LIMITED' });
     expect(error.message).toContain('too many new sessions or keys');
     expect(error.retryAfterMs).toBeGreaterThan(0);
-    // In order: nothing that comes later overtakes what was rejected, though it leaves no mark.
+    // Operations without a session are rejected, too, because they must not overtake the rejected ones.
     expect((await late.emitWithAck('view', { post: 'page' })).ok).toBe(false);
   });
 
-  it('goes on without marks, and in sessions that have theirs', async () => {
+  it('may act without a session and in existing sessions', async () => {
     const before = await seen();
     expect(await view(ATTACKER, null)).toBe(200);
     const { duplicate } = expectOk(await early.emitWithAck('view', { post: 'page', seq: 2 }));
@@ -95,7 +95,7 @@ describe('an address that begins session marks without end', () => {
     expect(await seen()).toBe(before + 2);
   });
 
-  it('makes no honest retry count twice', async () => {
+  it('cannot make a retry of another address count twice', async () => {
     const before = await seen();
     expect(expectOk(await honest.emitWithAck('view', { post: 'page', seq: 1 })).duplicate).toBe(true);
     expect(await view('203.0.113.2', 'honest-key')).toBe(200);
@@ -103,7 +103,7 @@ describe('an address that begins session marks without end', () => {
     expect(await seen()).toBe(before + 1);
   });
 
-  it('is counted, and named once in the log', async () => {
+  it('is counted in the metrics and logged once', async () => {
     const metrics = await readMetrics(gateway.url);
     expect(metrics.get('tallycast_suspicious_total{kind="marks"}')).toBe(502);
     const lines = gateway.log.filter((line) => line.includes(ATTACKER));
@@ -112,7 +112,7 @@ describe('an address that begins session marks without end', () => {
   });
 });
 
-it('loopback may begin as many marks as it likes', async () => {
+it('loopback may start any number of sessions', async () => {
   const keys = Array.from({ length: BURST + 100 }, (_, i) => `own-key-${i}`);
   const answers = await Promise.all(keys.map((key) => view('127.0.0.1', key)));
   expect(new Set(answers)).toEqual(new Set([200]));

@@ -64,7 +64,7 @@ describe('with tokens', () => {
     gateway = await startGateway({ JWT_SECRET: SECRET });
   });
 
-  it('the number that begins the hash of alice is another actor than alice', async () => {
+  it('the number equal to the hash of alice is another actor than alice', async () => {
     expect(decimalOf('alice')).toBe(NUMBER_OF_ALICE);
     const post = 'of-alice';
     const [alice, alicesPhone, mallory] = [
@@ -91,12 +91,12 @@ describe('with tokens', () => {
       applied: true,
       counts: { likes: 2 },
     });
-    // What was sent to a socket before this answer has arrived with it.
+    // Events sent to a socket before this acknowledgement have arrived by now.
     for (const socket of heard.keys()) expectOk(await socket.emitWithAck('unsubscribe', { posts: [post] }));
     expect([...heard.values()]).toEqual([[], [{ post, metric: 'likes', on: true }], []]);
   });
 
-  it('an actor that knows the session of ann does not silence ann by a high seq', async () => {
+  it("an actor with ann's session text cannot block ann's operations by a high seq", async () => {
     const session = 'the session of ann';
     const [post, seq] = ['silenced', Number.MAX_SAFE_INTEGER];
     for (const known of [session, decimalOf(session), decimalOf(JSON.stringify(['session', 'ann', session]))]) {
@@ -108,7 +108,7 @@ describe('with tokens', () => {
     expect(answer).toMatchObject({ applied: true, duplicate: false, counts: { views: 4 } });
   });
 
-  it('a session of the right text does not use up an Idempotency-Key of ann', async () => {
+  it("a session with the same text does not use up ann's Idempotency-Key", async () => {
     const [post, key] = ['p', '12345678'];
     const request = [key, post, 'views', 'increment'];
     const texts = [
@@ -128,7 +128,7 @@ describe('with tokens', () => {
     expect(await countAfter(put(gateway, `/v1/${post}/views`, headers))).toBe(9);
   });
 
-  it('an Idempotency-Key of mallory does not use up the same one of ann', async () => {
+  it("mallory's Idempotency-Key does not use up the same one of ann", async () => {
     for (const [actor, count] of [
       ['mallory', 1],
       ['ann', 2],
@@ -164,12 +164,12 @@ describe('without tokens', () => {
     expect(data).toEqual(badRequest(`${field} must be well-formed Unicode`));
   });
 
-  it('a whole surrogate pair is a character like any other', async () => {
+  it('a whole surrogate pair is accepted', async () => {
     const socket = connect(gateway.url, { actor: 'ann 😀', session: 'session 😀' });
     expect(expectOk(await socket.emitWithAck('like', { post: 'smile', seq: 1 })).applied).toBe(true);
   });
 
-  it('bytes in Actor-Id that are no UTF-8 are names of their own', async () => {
+  it('bytes in Actor-Id that are not UTF-8 are distinct names', async () => {
     const names = ['\xed\xa0\x80', '\xed\xb0\x80', '\xef\xbf\xbd'];
     for (const [i, name] of names.entries()) {
       expect(await countAfter(put(gateway, '/v1/bytes/likes', { 'Actor-Id': name }))).toBe(i + 1);
@@ -204,7 +204,7 @@ describe('with ACTOR_KEYS=int64', () => {
 
   it.each(NAMES)('the actor "%s" is rejected in the handshake and over HTTP', async (actor) => {
     expect(await refusalOf(connect(open.url, { actor }))).toEqual(badRequest(`actor ${RULE}`));
-    // Blanks around a header's value are no part of it.
+    // HTTP strips blanks around a header's value.
     if (actor !== actor.trim()) return;
     const headers = { 'Actor-Id': actor };
     for (const response of [
@@ -223,7 +223,7 @@ describe('with ACTOR_KEYS=int64', () => {
     expect({ status: response.status, body: await response.json() }).toMatchObject({ status: 401, body: rejection });
   });
 
-  it('numbers act, each once, over a socket and over HTTP', async () => {
+  it('each number acts once, over a socket and over HTTP', async () => {
     for (const [i, actor] of ['0', '42', LEAST, NUMBER_OF_ALICE].entries()) {
       const socket = connect(open.url, { actor });
       expect(expectOk(await socket.emitWithAck('like', { post: 'numbers' }))).toMatchObject({
@@ -236,19 +236,19 @@ describe('with ACTOR_KEYS=int64', () => {
     expect(expectOk(await socket.emitWithAck('like', { post: 'numbers' })).applied).toBe(true);
   });
 
-  it('clients without an actor act, too', async () => {
+  it('clients without an actor can act', async () => {
     const socket = connect(open.url);
     expect(expectOk(await socket.emitWithAck('like', { post: 'unnamed' })).applied).toBe(true);
     expect(await countAfter(put(open, '/v1/unnamed/likes', {}))).toBe(2);
   });
 
-  it('a name beside a token is not looked at, because the token says who acts', async () => {
+  it('a name beside a token is ignored, because the token has the actor', async () => {
     const socket = connect(guarded.url, { token: await tokenOf('7'), actor: 'alice' });
     expect(expectOk(await socket.emitWithAck('like', { post: 'beside' })).applied).toBe(true);
   });
 });
 
-describe('a gateway with another ACTOR_KEYS than its data was made with does not start', () => {
+describe('a gateway does not start with another ACTOR_KEYS than its data', () => {
   it.each([
     ['hash', 'int64'],
     ['int64', 'hash'],
@@ -265,7 +265,7 @@ describe('a gateway with another ACTOR_KEYS than its data was made with does not
     ['hash', 'int64'],
     ['int64', 'hash'],
   ])('on Redis with data made with %s, set to %s', async (made, set) => {
-    // Without a warning about its persistence the line stands alone.
+    // With persistence there is no warning, so this is the only line.
     const { url } = await startRedis({ args: ['--appendonly', 'yes'] });
     const first = await startGateway({ ACTOR_KEYS: made, REDIS_URL: url });
     const refused = startGateway({ ACTOR_KEYS: set, REDIS_URL: url });

@@ -7,7 +7,7 @@ import { until } from '../support/until.js';
 const LIKES = '/v1/story/likes';
 const FANS = 6;
 
-/** @param actor who likes, or nobody in particular */
+/** @param actor the actor who likes; without one the operation is anonymous */
 async function put(url: string, action: 'increment' | 'decrement', actor?: string): Promise<number> {
   const response = await fetch(url + LIKES, {
     method: 'PUT',
@@ -38,7 +38,7 @@ describe.each([
     await stopRedis();
   });
 
-  it('show every named like and every later +1', async () => {
+  it("show every actor's like and every later +1", async () => {
     world = await RegionProcesses.start(['eu', 'us'], { gateways: 1, redis });
     const { urls } = world;
     const [eu, us] = urls as [string, string];
@@ -54,7 +54,7 @@ describe.each([
     world.cutAll();
     for (let i = 0; i < 15; i++) {
       expect(await put(eu, 'decrement')).toBe(Math.max(9 - i, 0));
-      // The likes are of the other region: this one has no right to take them away.
+      // The likes are of the other region, so this region cannot take them away.
       expect(await put(us, 'decrement')).toBe(10);
     }
     for (let i = 0; i < FANS; i++) await put(i % 2 === 0 ? eu : us, 'increment', `fan-${i}`);

@@ -7,7 +7,7 @@ import { until } from '../support/until.js';
 
 /** Behind a balancer, with another region. */
 let url: string;
-/** The same without limits on operations. */
+/** The same settings without limits on operations. */
 let unlimited: string;
 
 beforeAll(async () => {
@@ -34,7 +34,7 @@ function posts(prefix: string): string[] {
   return Array.from({ length: 500 }, (_, i) => `${prefix}-${i}`);
 }
 
-it('an address that reads more than it may is refused until it has waited, and no other one', async () => {
+it('an address over its read limit is rejected until it has waited, and other addresses are not', async () => {
   const answers = await Promise.all(Array.from({ length: 200 }, () => read(url, posts('p'), '203.0.113.1')));
   const refused = answers.find(({ status }) => status === 429)!;
   expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200, 429]));
@@ -46,21 +46,21 @@ it('an address that reads more than it may is refused until it has waited, and n
   expect((await read(url, posts('p'), '203.0.113.1')).status).toBe(200);
 });
 
-it('reads of a page are far from the limit, and a balancer on this host is spared', async () => {
+it('reads of a page stay far below the limit, and a balancer on this host has none', async () => {
   const some = await Promise.all(Array.from({ length: 100 }, () => read(url, ['a'], '203.0.113.3')));
   const own = await Promise.all(Array.from({ length: 100 }, () => read(url, posts('p'), '127.0.0.1')));
   const lifted = await Promise.all(Array.from({ length: 100 }, () => read(unlimited, posts('p'), '203.0.113.3')));
   expect(new Set([...some, ...own, ...lifted].map(({ status }) => status))).toEqual(new Set([200]));
 });
 
-it('a stream that is opened again and again is refused like reads', async () => {
+it('a stream that is opened repeatedly is rejected like reads', async () => {
   const stream = `${url}/v1/stream?posts=${posts('p').join(',')}`;
   const headers = { 'X-Forwarded-For': '203.0.113.4' };
   const answers = await Promise.all(Array.from({ length: 100 }, () => requestRaw(stream, headers, { method: 'HEAD' })));
   expect(answers.map(({ status }) => status)).toContain(429);
 });
 
-it('100 requests for what all regions know take nobody else their answer', async () => {
+it('100 requests with consistency=all do not block other requests', async () => {
   const flood = Array.from({ length: 100 }, (_, i) =>
     read(url, posts(`flood${i}`), `203.0.113.${10 + (i % 20)}`, '&consistency=all'),
   );

@@ -5,19 +5,19 @@ import { until } from '../support/until.js';
 
 afterAll(stopAll);
 
-it('a post keeps nothing in memory of the request that it came in', async () => {
+it('a post keeps no memory of the request that created it', async () => {
   const env = { MAX_OPS_PER_CONNECTION: '0', NODE_OPTIONS: '--max-old-space-size=96' };
   const gateway = await startGateway(env);
   const polling = await Polling.connect(gateway.url);
-  // Too large for an event, and so dropped; 120 MB in all.
+  // Too large for an event, so dropped; 120 MB in all.
   const padding = `42["pad","${'x'.repeat(200_000)}"]`;
   const post = (i: number): string => `a-post-with-a-name-that-is-long-enough-${i}`;
   for (let i = 0; i < 600; i++) {
     expect((await polling.send(`42["view",{"post":"${post(i)}"}]`, padding)).status).toBe(200);
   }
-  // The last one is counted, so the gateway lives.
+  // The last one is counted, so the gateway still runs.
   await until(async () => {
     const response = await fetch(`${gateway.url}/v1/${post(599)}/views`);
     return ((await response.json()) as { count: number }).count === 1;
-  }, 'the last view');
+  }, 'the last view is counted');
 });

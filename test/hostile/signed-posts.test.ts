@@ -19,7 +19,7 @@ function signed(name: string, secret = POST_SECRET): string {
   return `${name}.${digest.subarray(0, 16).toString('base64url')}`;
 }
 
-/** The same bytes in base64url, by the four bits of the last character that stand for nothing. */
+/** The same bytes in base64url with other unused bits in the last character. */
 function spelledOtherwise(id: string): string {
   return id.slice(0, -1) + BASE64URL[BASE64URL.indexOf(id.at(-1)!) + 1]!;
 }
@@ -53,7 +53,7 @@ async function answerOf(path: string, init?: RequestInit): Promise<{ status: num
 }
 
 describe('where POST_SECRET is set', () => {
-  it('a post whose id the page has signed is counted and shown like any other', async () => {
+  it('a post with a signed id is counted and shown like any other', async () => {
     const client = connect(gateway.url, { actor: 'ada' });
     expectOk(await client.emitWithAck('subscribe', { posts: [RIGHT] }));
     const { counts } = expectOk(await client.emitWithAck('like', { post: RIGHT }));
@@ -111,7 +111,7 @@ describe('where POST_SECRET is set', () => {
     expect((await readMetrics(gateway.url)).get('tallycast_watched_posts')).toBe(0);
   });
 
-  it('the log names the address once, and says what the page has to do', async () => {
+  it('the log names the address once, and what the page has to do', async () => {
     const suspicious = (await readMetrics(gateway.url)).get('tallycast_suspicious_total{kind="unsigned-posts"}');
     expect(suspicious).toBeGreaterThan(Object.keys(WRONG).length * 10);
     const lines = gateway.log.filter((line) => line.includes('unsigned-posts'));
@@ -143,7 +143,7 @@ it.each([
   },
 );
 
-it('a secret of less than 32 characters stops the boot and says what is right', async () => {
+it('a secret of less than 32 characters stops the boot with one line', async () => {
   await expect(startGateway({ POST_SECRET: 'too short' })).rejects.toThrow(
     'POST_SECRET must be 32 to 256 visible ASCII characters',
   );

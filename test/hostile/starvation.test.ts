@@ -6,7 +6,7 @@ import { encodeFrame, OPCODE, RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
 
 const HOSTILE = 10;
-/** More than the system keeps for a connection: the next is sent when the gateway has read. */
+/** More than the system buffers for a connection, so that the next write waits for the gateway's reading. */
 const BURST_BYTES = 64 * 1024;
 const ENV = { TRUST_PROXY: 'loopback' };
 
@@ -30,8 +30,8 @@ beforeAll(async () => {
 afterAll(stopAll);
 
 /**
- * Sends the same again and again as fast as it is read, until the connection ends. On a slow machine it may end for another
- * reason, such as that its client does not read: then it comes back.
+ * Repeats the same bytes as fast as they are read, until the connection ends. On a slow machine it may end for another
+ * reason, for example because its client does not read: then it reconnects.
  */
 async function flood(address: string, frame: Buffer): Promise<void> {
   const burst = Buffer.concat(Array<Buffer>(Math.ceil(BURST_BYTES / frame.length)).fill(frame));
@@ -49,7 +49,7 @@ function named(address: string): number {
   return gateway.log.filter((line) => line.includes('suspicious (flood)') && line.includes(address)).length;
 }
 
-/** Ten connections of an address of their own, while a client at another one counts. */
+/** Floods from ten connections of a new address, while a client at another one makes operations. */
 async function attack(frame: Buffer): Promise<void> {
   const address = `203.0.113.${(hostiles += 1)}`;
   const floods = Array.from({ length: HOSTILE }, () => flood(address, frame));
@@ -68,7 +68,7 @@ async function attack(frame: Buffer): Promise<void> {
   victim.destroy();
 }
 
-it('connections of any kind at full speed are ended, each address is named once, and others are answered meanwhile', async () => {
+it('flooding connections are ended and logged once an address, and other clients are served meanwhile', async () => {
   const attacks = KINDS.map(([kind, frame]) =>
     attack(frame).catch((error: unknown) => {
       throw new Error(`${kind}: ${(error as Error).message}`, { cause: error });
@@ -78,7 +78,7 @@ it('connections of any kind at full speed are ended, each address is named once,
 });
 
 describe('requests of long-polling', () => {
-  it('that carry thousands of refused messages each, again and again, end the session', async () => {
+  it('end their session if they keep carrying thousands of rejected messages each', async () => {
     const address = '203.0.113.200';
     const polling = await Polling.connect(gateway.url, { 'X-Forwarded-For': address });
     const packets = Array<string>(8_000).fill('42["like",{"post":"hostile"}]');
@@ -89,7 +89,7 @@ describe('requests of long-polling', () => {
     await until(() => polling.hasEnded(), 'the end of the session');
   });
 
-  it('that begin connections and leave them have their address named once', async () => {
+  it('that open connections and abandon them are logged once with their address', async () => {
     const address = '203.0.113.202';
     const headers = { 'X-Forwarded-For': address };
     const begin = async (): Promise<void> => {
@@ -101,7 +101,7 @@ describe('requests of long-polling', () => {
     expect((await fetch(`${gateway.url}/healthz`)).status).toBe(200);
   });
 
-  it('that name a session which has ended wait, too', async () => {
+  it('of an ended session are delayed, too', async () => {
     const { url } = await Polling.open(gateway.url);
     const gone = url.replace(/sid=.*/, 'sid=gone');
     const headers = { 'X-Forwarded-For': '203.0.113.201' };
@@ -116,7 +116,7 @@ describe('requests of long-polling', () => {
 });
 
 describe('a client that sends thousands of operations at once and obeys retryAfterMs', () => {
-  it('is counted exactly, and is never ended', async () => {
+  it('is counted exactly and never disconnected', async () => {
     const own = await startGateway({ ...ENV, MAX_OPS_PER_CONNECTION: '500' });
     const headers = { 'X-Forwarded-For': '203.0.113.210' };
     const raw = await RawSocket.connect(own.url, '{"session":"pipelining"}', headers);

@@ -21,8 +21,8 @@ interface Answer {
 
 /** The bytes as they come. */
 async function ask(path: string, headers: Record<string, string> = {}): Promise<Answer> {
-  const asked = get({ host: '127.0.0.1', port: gateway.port, path, headers, agent: false });
-  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  const outgoing = get({ host: '127.0.0.1', port: gateway.port, path, headers, agent: false });
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
   return { status: response.statusCode, headers: response.headers, bytes: Buffer.concat(chunks) };

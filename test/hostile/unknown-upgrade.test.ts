@@ -30,8 +30,8 @@ async function say(...texts: readonly (string | readonly string[])[]): Promise<s
   socket.on('error', () => undefined);
   socket.on('close', () => (closed = true));
   for (const [i, text] of texts.entries()) {
-    for (const part of [text].flat()) {
-      socket.write(part);
+    for (const fragment of [text].flat()) {
+      socket.write(fragment);
       await new Promise((resolve) => setImmediate(resolve));
     }
     await until(() => closed || statuses(answers).length > i, `answer ${i + 1}`, 20_000);

@@ -4,9 +4,9 @@ import { readMetric } from '../support/metrics.js';
 import { encodeFrame, RawSocket } from '../support/raw-socket.js';
 
 const POSTS = Array.from({ length: 500 }, (_, i) => `post-${i}`);
-/** Each is answered by 50 KB: together by 300 MB. */
+/** Each request has a response of 50 KB, together 300 MB. */
 const SUBSCRIPTIONS = 6_000;
-/** What waits has a bound of some MiB; the rest is what the gateway needs for the posts. */
+/** Unread responses are limited to some MiB; the rest is the gateway's memory for the posts. */
 const GROWTH_MAX_BYTES = 120e6;
 
 let gateway: GatewayProcess;
@@ -17,7 +17,7 @@ beforeAll(async () => {
 
 afterAll(stopAll);
 
-it('a client that asks for a great deal and reads nothing is not read any more, and then ended', async () => {
+it('a client that sends many requests and reads nothing is paused and then ended', async () => {
   const reader = await RawSocket.connect(gateway.url);
   const subscribe = `2#${JSON.stringify(['subscribe', { posts: POSTS }])}`;
   for (let i = 0; i < 20; i++) expect(await reader.emitWithAck(subscribe)).toMatchObject({ ok: true });

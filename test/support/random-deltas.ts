@@ -30,13 +30,13 @@ export class RandomDeltas {
       bucket: this.number(4096),
       source: this.#replica(),
       startedAtStamp: this.number(),
-      predecessors: this.#randomList(3, () => this.#life()),
+      predecessors: this.#randomList(3, () => this.#incarnation()),
       after: this.number(),
       upTo: this.number(),
       ackedUpTo: this.number(),
       stableStamp: this.number(),
       posts: this.#randomList(5, () => this.#post()),
-      fullSyncReceiver: random.chance(0.3) ? this.#life() : null,
+      fullSyncReceiver: random.chance(0.3) ? this.#incarnation() : null,
     };
   }
 
@@ -47,7 +47,13 @@ export class RandomDeltas {
       backfilling: random.chance(0.5),
       fullySynced: random.chance(0.5),
     };
-    return { bucket: this.number(4096), ...flags, ...this.#life(), upTo: this.number(), receiver: this.#life() };
+    return {
+      bucket: this.number(4096),
+      ...flags,
+      ...this.#incarnation(),
+      upTo: this.number(),
+      receiver: this.#incarnation(),
+    };
   }
 
   /** @returns a number from 0 to below `end`: small, any, or the last one */
@@ -80,10 +86,10 @@ export class RandomDeltas {
   }
 
   #members(): MembersDelta {
-    const parts = 1 + this.random.below(3);
-    const part = this.random.below(parts);
-    const actors = this.#randomList(20, () => this.key()).filter((actor) => subsetOf(actor, parts) === part);
-    return { metric: this.#metric(), subset: part, subsets: parts, actors };
+    const subsets = 1 + this.random.below(3);
+    const subset = this.random.below(subsets);
+    const actors = this.#randomList(20, () => this.key()).filter((actor) => subsetOf(actor, subsets) === subset);
+    return { metric: this.#metric(), subset, subsets, actors };
   }
 
   #metric(): number {
@@ -91,13 +97,13 @@ export class RandomDeltas {
   }
 
   #replica(): RegionIncarnation {
-    return { region: this.random.pick(REGIONS), ...this.#life() };
+    return { region: this.random.pick(REGIONS), ...this.#incarnation() };
   }
 
   /** One of a few, so that they repeat. */
-  #life(): Incarnation {
-    const life = this.random.below(3);
-    return life === 0 ? { epoch: this.number(), nonce: this.number() } : { epoch: life, nonce: 7 ** life };
+  #incarnation(): Incarnation {
+    const epoch = this.random.below(3);
+    return epoch === 0 ? { epoch: this.number(), nonce: this.number() } : { epoch, nonce: 7 ** epoch };
   }
 
   #randomList<T>(end: number, make: () => T): T[] {

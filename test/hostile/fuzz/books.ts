@@ -19,7 +19,7 @@ interface Bounds {
   most: number;
 }
 
-/** What each count has to be, as far as the acknowledgements tell. */
+/** The expected counts by the acknowledgements. */
 export class Books {
   readonly #bounds = new Map<string, Bounds>();
 
@@ -31,14 +31,14 @@ export class Books {
     bounds.most += by;
   }
 
-  /** It was sent, and nobody has said what became of it. */
+  /** The operation was sent, and its outcome is unknown. */
   unknown({ post, metric, by }: Effect): void {
     const bounds = this.#of(post, metric);
     if (by > 0) bounds.most += by;
     else bounds.least += by;
   }
 
-  /** Compares with what the gateway says of all posts that were named. */
+  /** Compares with the gateway's counts of all used posts. */
   async expectCounts(url: string): Promise<void> {
     for (const [name, { least, most }] of this.#bounds) {
       const [post, metric] = name.split(' ') as [string, string];

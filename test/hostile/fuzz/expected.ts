@@ -12,22 +12,22 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
   set: ['post', 'metric', 'on', 'seq'],
 };
 
-/** What a valid operation does to a count if it is applied. */
+/** The effect of a valid operation on a count if it is applied. */
 export interface Effect {
   readonly post: string;
   readonly metric: 'likes' | 'views';
   readonly by: number;
 }
 
-/** What docs/protocol.md says of a packet, if its connection lives until it is looked at. */
+/** The outcome of a packet by docs/protocol.md, if its connection is open until it is handled. */
 export interface Expected {
-  /** The number by which it is to be acknowledged; `null`: it asks for no acknowledgement. */
+  /** Its acknowledgement id; `null` if it requests no acknowledgement. */
   readonly id: number | null;
-  /** `null`: it is no operation, or has to be refused. */
+  /** `null` if it is not an operation or has to be rejected. */
   readonly effect: Effect | null;
 }
 
-/** By the stock parser and the tables of the protocol, and nothing of the gateway's. @returns `null` if it is no event */
+/** Uses the stock parser and the tables of the protocol, without code of the gateway. @returns `null` for other packets */
 export function expectedOf(packet: string): Expected | null {
   const decoded = decodedBy(packet);
   if (decoded?.type !== PacketType.EVENT || decoded.nsp !== '/' || !Array.isArray(decoded.data)) return null;
@@ -65,7 +65,7 @@ function effectOf([name, payload, ...more]: readonly unknown[]): Effect | null {
   }
 }
 
-/** Or left out. */
+/** Accepts a missing value, too. */
 function isWholeNumber(value: unknown, max: number): value is number | undefined {
   return value === undefined || (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= max);
 }

@@ -6,7 +6,7 @@ import { enginePackets } from './packets.js';
 const CONTROL_MAX = 130;
 const FRAMES_MAX = 6;
 const CUTS_MAX = 4;
-/** Lengths at which the head of a frame changes its form, and some that no frame has. */
+/** Lengths at which the head of a frame changes its form, and invalid ones. */
 const LENGTHS = [0, 1, 125, 126, 127, 65_535, 65_536, 256 * 1024, 256 * 1024 + 1, 2 ** 32, 2 ** 53];
 
 const payload = fc.oneof(
@@ -14,7 +14,7 @@ const payload = fc.oneof(
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: CONTROL_MAX }).map((bytes) => Buffer.from(bytes)) },
 );
 
-/** As clients send them, with now and then one thing that they would not do. */
+/** Frames of clients, sometimes with one violation. */
 const frame = fc
   .record({
     payload,
@@ -32,7 +32,7 @@ const frame = fc
     encodeFrame(bytes, length === undefined ? options : { ...options, length }),
   );
 
-/** What one connection sends, cut anywhere. */
+/** Bytes of one connection, cut anywhere. */
 export const frames: fc.Arbitrary<readonly Buffer[]> = fc
   .tuple(
     mutated(fc.array(frame, { minLength: 1, maxLength: FRAMES_MAX }).map((list) => Buffer.concat(list))),

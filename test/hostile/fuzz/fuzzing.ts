@@ -4,10 +4,10 @@ import { SCALE } from '../../property/runs.js';
 /** A failure prints the seed; the same seed makes the same inputs. */
 export const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 
-/** Inputs that a gateway is given at once. */
+/** Inputs that a gateway gets at once. */
 const BATCH = 64;
 
-/** What is left of the inputs in `npm test`, which has six minutes for all. */
+/** Share of the inputs in `npm test`, which has six minutes for all tests. */
 const QUICK = 0.25;
 
 /** @param count inputs of one surface for each step of TEST_SCALE above 1; all surfaces together have 50,000, and a million with TEST_SCALE=20 */
@@ -16,8 +16,8 @@ export function scaled(count: number): number {
 }
 
 /**
- * Feeds a decoder in this process. `kept` inputs go first: each of them has failed once.
- * @param check throws if what must hold does not
+ * Feeds a decoder in this process. `kept` inputs go first, because each of them has failed once.
+ * @param check throws if an invariant does not hold
  */
 export function fuzz<T>(count: number, input: fc.Arbitrary<T>, kept: readonly T[], check: (input: T) => void): void {
   fc.assert(fc.property(input, check), {
@@ -28,8 +28,8 @@ export function fuzz<T>(count: number, input: fc.Arbitrary<T>, kept: readonly T[
 }
 
 /**
- * Feeds a gateway with batches of 64 inputs. A failure is not shrunk: a gateway that has failed once may fail with whatever
- * follows.
+ * Feeds a gateway with batches of 64 inputs. A failure is not shrunk, because a gateway that has failed once may fail with
+ * all later inputs.
  */
 export async function fuzzInBatches<T>(
   count: number,

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 
-/** JSON as text and not as values: a text can say twice what a value says once, and numbers that no number holds. */
+/** JSON as text instead of values: a text can repeat a field and contain numbers that no value holds. */
 
-/** Lists in each other; V8 parses some thousand levels, and what walks the result may not. */
+/** Nested lists: V8 parses some thousand levels, but code that walks the result may overflow. */
 const DEPTH_MAX = 3_000;
 const LONG_MAX = 20_000;
 
@@ -17,7 +17,7 @@ const SPECIAL = [
   ...['{"length":1,"0":"a"}', '{"toString":null}', '{"toJSON":1}', '{"_placeholder":true,"num":0}', '{"post":"a"}'],
 ] as const;
 
-/** Any JSON, and what is nearly JSON: the ends of ranges, names that objects have by nature, depth and length. */
+/** JSON and nearly JSON: limits of ranges, names of inherited properties, depth and length. */
 export const oddJson: fc.Arbitrary<string> = fc.oneof(
   { weight: 8, arbitrary: fc.constantFrom(...SPECIAL) },
   { weight: 2, arbitrary: fc.json({ maxDepth: 2 }) },
@@ -35,12 +35,12 @@ export const oddJson: fc.Arbitrary<string> = fc.oneof(
   },
 );
 
-/** Mostly the text that belongs there. */
+/** Mostly a valid text. */
 export function mostly(text: fc.Arbitrary<string>): fc.Arbitrary<string> {
   return fc.oneof({ weight: 9, arbitrary: text }, { weight: 1, arbitrary: oddJson });
 }
 
-/** A field's name, how often it is there, of ten times, and its value. */
+/** Name of a field, its frequency in ten, and its value. */
 export type Field = readonly [name: string, often: number, value: fc.Arbitrary<string>];
 
 const extraName = fc.oneof(
@@ -48,7 +48,7 @@ const extraName = fc.oneof(
   fc.string({ maxLength: 70 }),
 );
 
-/** An object of these fields, in any order: one may be missing, stand there twice, or be one that does not belong there. */
+/** An object of these fields in any order; a field may be missing, repeated, or unknown. */
 export function objectText(fields: readonly Field[]): fc.Arbitrary<string> {
   const members = fields.map(([name, often, value]) =>
     fc.tuple(fc.nat(9), mostly(value)).map(([roll, text]) => (roll < often ? [`"${name}":${text}`] : [])),
@@ -56,8 +56,8 @@ export function objectText(fields: readonly Field[]): fc.Arbitrary<string> {
   const extra = fc
     .tuple(fc.nat(19), extraName, oddJson)
     .map(([roll, name, text]) => (roll === 0 ? [`${JSON.stringify(name)}:${text}`] : []));
-  return fc.tuple(fc.nat(9), ...members, extra).map(([first, ...parts]) => {
-    const texts = parts.flat();
+  return fc.tuple(fc.nat(9), ...members, extra).map(([first, ...fields]) => {
+    const texts = fields.flat();
     const at = first % (texts.length + 1);
     return `{${[...texts.slice(at), ...texts.slice(0, at)].join(',')}}`;
   });

@@ -1,33 +1,33 @@
 import { bucketOf } from '../../../src/counters/ids.js';
 import type { Delta } from '../../../src/counters/replication/delta.js';
 
-/** Inputs that have failed once, by surface. They are given before all others. */
+/** Inputs that have failed once, by surface. They run before all others. */
 
-/** With the namespace that is the only one, which a stock server takes as if it were left out. */
+/** Contains the only namespace, which a stock server treats like a missing one. */
 const packets = ['2/,1["like",{"post":"fuzz"}]'];
 
-/** A text is a list to JavaScript's destructuring; and its second character was the end of an epoch. */
+/** JavaScript destructures a text like a list; its second character became the end of an epoch. */
 const announcements = ['"xxxxxx"', '[1,"\\"},",1,1,1,1,1]', '[1,1,1,1,1,"x"]', '[1,1,1,9e15,1,1,1]'].map((text) =>
   Buffer.from(text),
 );
 
-/** They end within a number. */
+/** Inputs that end within a number. */
 const commitReplies = [Buffer.of(1, 207), Buffer.of(1, 204)];
 
-/** Their first number is over 2^53 - 1. */
+/** Inputs whose first number is over 2^53 - 1. */
 const standingReplies = [Buffer.from('cf01000000000000800000cf0000000000000080cf0000000000000080000000a000', 'hex')];
 const changesReplies = [Buffer.from('0100cf0100000000000080000000000000', 'hex')];
 
-/** An entry is of a life that is not there. */
+/** An entry belongs to a missing incarnation. */
 const redisRecords = [Buffer.from('000000000000cf00000000000000c200', 'hex')];
 
-/** A number of 150 bytes, all of which are zero but for what says that more follow. */
+/** A number of 150 bytes, all zero except their continuation bits. */
 const postRecords = [Buffer.from([0, ...Buffer.alloc(150, 0x80), 16, 0, 1, 64, 0, 1, 1, ...Buffer.alloc(15)])];
 
-/** It has no room for the bytes that it says are shared. */
+/** It is too short for its shared bytes. */
 const chunks = [Buffer.of(7), Buffer.of(200, 0), Buffer.of()];
 
-/** On each of the five channels: one that says to disconnect, to all, as a packet. */
+/** For each of the five channels: a disconnect to all, as a packet. */
 const redisMessages = Array.from({ length: 5 }, (_, channel) => ({
   channel,
   message: Buffer.from(
@@ -35,8 +35,8 @@ const redisMessages = Array.from({ length: 5 }, (_, channel) => ({
   ),
 }));
 
-/** A region that names a life of the receiver's which never began. */
-const ofNoLife: Delta = {
+/** A region that names an incarnation of the receiver which never started. */
+const withoutIncarnation: Delta = {
   kind: 'changes',
   bucket: bucketOf('p1', 64),
   source: { region: 'us', epoch: 1, nonce: 7 },
@@ -51,7 +51,7 @@ const ofNoLife: Delta = {
     },
   ],
 };
-const calls = [[[ofNoLife]]];
+const calls = [[[withoutIncarnation]]];
 
 export const KEPT = {
   redisMessages,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 
 /**
- * Changes of a valid message, which get further into a decoder than noise does. Positions are taken modulo the length.
+ * Changes of a valid message, which get further into a decoder than random bytes. Positions are taken modulo the length.
  */
 type Edit =
   | { readonly kind: 'cut'; readonly at: number }
@@ -11,12 +11,12 @@ type Edit =
 const POSITION_MAX = 4_095;
 const SPAN_MAX = 24;
 const EDITS_MAX = 4;
-/** How often a span is repeated at most. */
+/** Largest number of repetitions of a span. */
 const REPEATS_MAX = 64;
 
 const position = fc.nat(POSITION_MAX);
 
-/** Ends of ranges of numbers, of characters and of lengths, as decoders of bytes meet them. */
+/** Limits of ranges of numbers, characters and lengths in bytes. */
 const EDGES = [
   [0x00],
   [0x01],
@@ -27,7 +27,7 @@ const EDGES = [
   [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f],
   [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
   [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00],
-  // UTF-8 that is cut, too long, half a surrogate pair, and none.
+  // UTF-8 that is cut, too long, half a surrogate pair, and invalid.
   [0xe2, 0x82],
   [0xc0, 0xaf],
   [0xed, 0xa0, 0xbd],
@@ -49,17 +49,17 @@ const edit: fc.Arbitrary<Edit> = fc.oneof(
 
 const edits = fc.array(edit, { maxLength: EDITS_MAX });
 
-/** Changes in up to four places, of a message that is known only later. */
+/** Up to four changes, applied to a message later. */
 export const mutations: fc.Arbitrary<(message: Uint8Array) => Buffer> = edits.map(
   (changes) => (message) => changes.reduce(apply, Buffer.from(message)),
 );
 
-/** Most of the messages are changed in one to four places, some not at all. */
+/** Messages with one to four changes, some without any. */
 export function mutated(message: fc.Arbitrary<Uint8Array>): fc.Arbitrary<Buffer> {
   return fc.tuple(message, mutations).map(([valid, change]) => change(valid));
 }
 
-/** The same of a text, which stays one. */
+/** The same for a text, which stays a text. */
 export function mutatedText(message: fc.Arbitrary<string>): fc.Arbitrary<string> {
   return mutated(message.map((text) => Buffer.from(text))).map((changed) => changed.toString());
 }

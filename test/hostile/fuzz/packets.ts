@@ -5,11 +5,11 @@ import { mutated, mutatedText } from './mutations.js';
 /** Valid packets name these posts. */
 export const POSTS = ['fuzz', 'fuzz:1', '__proto__', 'constructor', '-9223372036854775808', 'z'.repeat(64)];
 
-/** So many that two of one connection are seldom the same. */
+/** Enough that two of one connection seldom repeat. */
 const ID_MAX = 999_999;
 
 const post = fc.constantFrom(...POSTS).map((id) => `"${id}"`);
-/** In no order: some are below what the session has done already, and so are duplicates. */
+/** Unordered: some are at or below the session's last seq, so they are duplicates. */
 const seq = fc.integer({ min: 1, max: 400 }).map(String);
 const version = fc.nat(1_000).map((v) => `["local.1.0",${v}]`);
 const known = fc
@@ -42,7 +42,7 @@ const oddRequest = fc.tuple(
   ),
   mostly(objectText([POST])),
 );
-/** An event's name and payloads: one, as a rule. */
+/** Name of an event and its payloads, usually one. */
 const list = fc
   .tuple(
     fc.oneof({ weight: 9, arbitrary: request }, { weight: 1, arbitrary: oddRequest }),
@@ -55,10 +55,10 @@ const id = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom('', '9'.repeat(30), '00', '-1', '1e3', '9007199254740993') },
 );
 
-/** A packet of Socket.IO as it is meant to be: an event that asks for an acknowledgement. */
+/** A regular packet of Socket.IO: an event that requests an acknowledgement. */
 const event = fc.tuple(id, list).map(([number, text]) => `2${number}${text}`);
 
-/** Those that end the connection, ask for another namespace, announce attachments, or mean nothing here. */
+/** Packets that end the connection, connect to another namespace, announce attachments, or have no meaning here. */
 const other = fc.tuple(
   fc.constantFrom('0', '1', '2', '3', '4', '5', '51-', '50-', '51000-', '5-', '6', '61-', '7', 'x', ''),
   fc.constantFrom('', '', '/,', '/admin,', `/${'n'.repeat(70)},`, '/?a=b,', ','),
@@ -68,10 +68,10 @@ const other = fc.tuple(
 
 const packet = fc.oneof(
   { weight: 30, arbitrary: event },
-  { weight: 1, arbitrary: other.map((parts) => parts.join('')) },
+  { weight: 1, arbitrary: other.map((pieces) => pieces.join('')) },
 );
 
-/** Nine of ten are whole: most of what is cut somewhere ends its connection, and with it what was to follow. */
+/** Nine of ten are whole, because most cut packets end their connection and drop the following ones. */
 export const packets: fc.Arbitrary<string> = fc.oneof(
   { weight: 9, arbitrary: packet },
   { weight: 1, arbitrary: mutatedText(packet) },

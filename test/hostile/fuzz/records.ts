@@ -26,7 +26,7 @@ const text = fc.constantFrom('', 'eu', 'us,ap', 'x'.repeat(40), '-1', '922337203
 
 type Packed = number | string | Uint8Array;
 
-/** msgpack, as Redis's cmsgpack writes it. */
+/** msgpack like that of Redis's cmsgpack. */
 function pack(values: readonly Packed[]): Buffer {
   return Buffer.concat(
     values.map((value) => {
@@ -51,19 +51,19 @@ function some(value: fc.Arbitrary<Packed>, length: number): fc.Arbitrary<Packed[
   return fc.array(value, { minLength: length, maxLength: length });
 }
 
-/** A list with its length before it. */
+/** A list prefixed with its length. */
 function list(item: fc.Arbitrary<Packed[]>): fc.Arbitrary<Packed[]> {
   return fc.array(item, { maxLength: 3 }).map((items) => [items.length, ...items.flat()]);
 }
 
-/** A post as it stands in Redis. */
+/** A post record in Redis. */
 export const redisRecords = fc
   .tuple(
     fc.uint8Array({ minLength: TIME_BYTES, maxLength: TIME_BYTES }),
     count,
     fc.array(fc.tuple(fc.nat(200), count), { maxLength: 6 }),
   )
-  .map(([time, version, parts]) => Buffer.concat([time, pack([version, ...parts.flat()])]));
+  .map(([time, version, fields]) => Buffer.concat([time, pack([version, ...fields.flat()])]));
 
 /** Replies of scripts/commit-batches-n.lua about two posts and two metrics, and of the scripts for regions. */
 export const commitReplies = fc.oneof(
@@ -79,7 +79,7 @@ export const changesReplies = all(
   list(all(some(flag, 2), some(fc.constantFrom('-1', '5'), 1), some(count, 1), some(flag, 1))),
 ).map(pack);
 
-/** What a gateway publishes of a post, among what is not: an epoch that no store has, so that the next read replaces it. */
+/** Messages that a gateway publishes of a post, and invalid ones. Their epoch is new, so that the next read replaces them. */
 export const announcements = fc
   .oneof(
     { weight: 3, arbitrary: fc.array(mostly(count.map(String)), { minLength: 5, maxLength: 9 }) },
@@ -111,11 +111,11 @@ const state: fc.Arbitrary<PostState> = fc.record({
   metrics: fc.array(metric, { maxLength: 3 }),
 });
 
-/** A post as it lies on disk. */
+/** A post record on disk. */
 export const postRecords = fc
   .tuple(state, fc.nat(2), keys(KEY64_BYTES), fc.option(keys(NUMBERED_BYTES)))
   .map(([of, chunks, inline, registers]) => {
-    const place: MemberLocation = {
+    const index: MemberLocation = {
       size: inline.size,
       chunks,
       inline,
@@ -123,10 +123,10 @@ export const postRecords = fc
       registers: registers && { chunks, inline: registers, loaded: null },
     };
     if (of.metrics[0] !== undefined) of.metrics[0].members = inline.size;
-    return taken(encodePost({ state: of, members: [place] }, REPLICAS, new ByteWriter()));
+    return taken(encodePost({ state: of, members: [index] }, REPLICAS, new ByteWriter()));
   });
 
-/** A chunk of members, or of marks and registers, as it lies on disk. */
+/** A chunk of members, or of last seqs and registers, on disk. */
 export const chunks = keys(NUMBERED_BYTES).map((entries) => {
   const writer = new ByteWriter();
   writeCompressed(entries, writer);

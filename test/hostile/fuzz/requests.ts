@@ -124,18 +124,18 @@ const method = fc.oneof(
 );
 const request = requestFor(method, path);
 
-/** What one connection sends: some requests behind each other, some of them changed anywhere. */
+/** Requests of one connection, one after the other, some of them changed anywhere. */
 export const requests: fc.Arbitrary<readonly Buffer[]> = fc.array(
   fc.oneof({ weight: 5, arbitrary: request }, { weight: 1, arbitrary: mutated(request) }),
   { minLength: 1, maxLength: REQUESTS_MAX },
 );
 
-/** A request for an event stream, which its client leaves when it has sent it. */
+/** A request for an event stream whose client closes at once. */
 export const streamRequests: fc.Arbitrary<Buffer> = mutated(
   requestFor(
     fc.constantFrom('GET', 'GET', 'GET', 'HEAD'),
     fc
       .tuple(posts, fc.constantFrom('', '&posts=fuzz', '&token=x', '&actor=%ff', '#x'))
-      .map((parts) => `/v1/stream?posts=${parts.join('')}`),
+      .map((pieces) => `/v1/stream?posts=${pieces.join('')}`),
   ),
 );
