@@ -36,7 +36,7 @@ module.exports = {
     part('store/embedded/disk', pure),
     part('store/redis/client', ['config', 'common']),
     part('store/redis/codec', ['store', ...pure]),
-    part('store/redis/scripts', []),
+    part('store/redis/scripts', ['store/redis/codec', ...pure]),
     part('store/redis/replication', [
       'store/redis/client',
       'store/redis/codec',

@@ -14,7 +14,7 @@ import {
 /** 8 bytes each. */
 const MEMBERS_A_PART = 10_000;
 /** As if a batch had said them. */
-const WORDS_A_STAMP = 500;
+export const TOGGLES_PER_STAMP = 500;
 
 /** A post while its changes are put together. */
 interface Changes extends PostDelta {
@@ -174,7 +174,7 @@ function assignStamps(bucket: Bucket, given: PostRegister[]): void {
   given.sort((a, b) => a.stamp - b.stamp || (textOf(a) < textOf(b) ? -1 : 1));
   let stamp = 0;
   for (const [i, { post, metric, actor }] of given.entries()) {
-    if (i % WORDS_A_STAMP === 0) stamp = regional.now(0);
+    if (i % TOGGLES_PER_STAMP === 0) stamp = regional.now(0);
     bucket.setRegisterStamp(post, metric, actor, stamp);
     regional.recordToggle(post, metric, actor, stamp);
   }

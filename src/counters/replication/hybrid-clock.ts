@@ -11,9 +11,9 @@ import { fnv1a } from '../../common/hash.js';
  */
 
 /** 2024-01-01, in milliseconds since 1970. */
-const SINCE_MS = 1_704_067_200_000;
-const STEPS_PER_MS = 32;
-const REGION_NUMBERS = 256;
+export const SINCE_MS = 1_704_067_200_000;
+export const STEPS_PER_MS = 32;
+export const REGION_NUMBERS = 256;
 /** Stamps of a millisecond. */
 export const STAMPS_PER_MS = STEPS_PER_MS * REGION_NUMBERS;
 

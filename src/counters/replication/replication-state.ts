@@ -6,7 +6,7 @@ import { nextStamp, toRegionNumber, readRegionNumber, firstStampAt } from './hyb
 
 const NO_INCARNATION: Incarnation = { epoch: 0, nonce: 0 };
 /** More lives of one epoch, at once, are not to be expected; a peer that knows an older one has some stamps given again. */
-const PREDECESSORS_MAX = 4;
+export const PREDECESSORS_MAX = 4;
 
 /** What of a bucket's dealings with other regions has to last as long as its counts. */
 export interface PersistentReplicationState {

@@ -2,13 +2,14 @@ import type { Batch } from '../../../counters/batch.js';
 import { METRICS_MAX } from '../../../counters/metrics.js';
 import type { Operation } from '../../../counters/operation.js';
 import { HashSorter, KeySorter, reverseBits } from './hash-sorter.js';
-import { MsgpackWriter } from './msgpack-writer.js';
+import { HASH_MULTIPLIER, MsgpackWriter } from './msgpack-writer.js';
 
-/** Kinds of operations in scripts/commit-batches-n.lua: `set` has its value, 0 or 1. */
-const COUNT = 2;
-const MARKED = 4;
-/** A linear congruential generator (Numerical Recipes, 1992): its products are exact in Lua's doubles, too. */
-const MULTIPLIER = 1_664_525;
+/** Kinds of operations in scripts/commit-batches-n.lua; a `set` has its value, 0 or 1. */
+export const OPERATION_COUNT = 2;
+/** Added to the kind of an operation that has a session. */
+export const OPERATION_WITH_SESSION = 4;
+/** Values of a batch before the names of its posts. */
+export const BATCH_HEADER_VALUES = 7;
 const FIRST_OPERATIONS = 512;
 
 /** The actors that a batch puts a toggle of a post on or off for. */
@@ -69,7 +70,7 @@ export class BatchEncoder {
 
   #write(i: number, { metric, kind, value, actor, session, seq }: Operation): void {
     const writer = this.#writer;
-    writer.writeInteger((kind === 'set' ? value : COUNT) + (session === null ? 0 : MARKED));
+    writer.writeInteger((kind === 'set' ? value : OPERATION_COUNT) + (session === null ? 0 : OPERATION_WITH_SESSION));
     writer.writeInteger(this.#posts[i]!);
     writer.writeInteger(metric);
     if (kind !== 'set') writer.writeInteger(value);
@@ -155,8 +156,8 @@ export class BatchEncoder {
 /** By which a post's chunk is found: 20 bits, the same as `hash_of_post` of scripts/lib/post-record.lua makes. */
 export function hashPost(post: string): number {
   let hash = 0;
-  for (let i = 0; i < post.length; i++) hash = (Math.imul(hash, MULTIPLIER) + post.charCodeAt(i)) | 0;
-  return Math.imul(hash, MULTIPLIER) >>> 12;
+  for (let i = 0; i < post.length; i++) hash = (Math.imul(hash, HASH_MULTIPLIER) + post.charCodeAt(i)) | 0;
+  return Math.imul(hash, HASH_MULTIPLIER) >>> 12;
 }
 
 /** Posts in the order in which a script looks them up by the fewest commands. */

@@ -5,8 +5,8 @@ import { MsgpackReader } from './msgpack-reader.js';
 import { RedisPostRecord } from './redis-post-record.js';
 import { parseDecimalKey } from './decimal-key.js';
 
-/** What scripts/changes-since-n.lua says of changes that are not known any more. */
-const FORGOTTEN = 0;
+/** First value of a reply of scripts/changes-since-n.lua. */
+export const CHANGES_REPLIES = { FORGOTTEN: 0, FOUND: 1 } as const;
 
 /** How a bucket stands, with what a shipment of it says. */
 export interface ReplicationStatus extends BucketStatus {
@@ -75,7 +75,7 @@ export function emptyFullSync(region: string, bucket: number, standing: Replicat
 /** Of scripts/changes-since-n.lua; `null`: it has to be scanned for. */
 export function decodeChanges(answer: Buffer, region: string, bucket: number, after: number): Delta | null {
   const values = new MsgpackReader(answer);
-  if (values.readInteger() === FORGOTTEN) return null;
+  if (values.readInteger() === CHANGES_REPLIES.FORGOTTEN) return null;
   const source = { region, epoch: values.readInteger(), nonce: values.readInteger() };
   const [born, confirmed, floor] = [values.readInteger(), values.readInteger(), values.readInteger()];
   const upTo = values.readInteger();

@@ -4,8 +4,10 @@ import { toRegionNumber } from '../../../counters/replication/hybrid-clock.js';
 import { hashPost } from './batch-encoder.js';
 import { MsgpackWriter } from './msgpack-writer.js';
 
-/** How a toggle is known, in the script's order. */
-const KNOWN = ['of a register', 'of members', 'of quiet members'] as const;
+/** Where a toggle's state comes from: a register of the delta, or its members. The index is what the script is sent. */
+export const TOGGLE_BASES = ['register', 'members', 'repair'] as const;
+/** Values of a fragment before the names of its posts. */
+export const FRAGMENT_HEADER_VALUES = 16;
 
 /** A toggle that a shipment speaks of: by a register, or as one whose members differ here. */
 export interface IncomingToggle {
@@ -14,7 +16,7 @@ export interface IncomingToggle {
   readonly actor: Key64;
   readonly stamp: number;
   readonly on: boolean;
-  readonly known: (typeof KNOWN)[number];
+  readonly basis: (typeof TOGGLE_BASES)[number];
 }
 
 /** What one call merges of a shipment. */
@@ -79,7 +81,7 @@ export class DeltaEncoder {
       writer.writeKey(toggle.actor);
       writer.writeInteger(toggle.stamp);
       writer.writeInteger(toggle.on ? 1 : 0);
-      writer.writeInteger(KNOWN.indexOf(toggle.known));
+      writer.writeInteger(TOGGLE_BASES.indexOf(toggle.basis));
     }
     for (const { epoch, nonce } of shipment.predecessors) {
       writer.writeInteger(epoch);

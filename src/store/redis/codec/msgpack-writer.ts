@@ -6,6 +6,8 @@ const COUNT_BYTES = 5;
 const TEXT_MAX = 255;
 const TWO_32 = 0x1_0000_0000;
 const BILLION = 1_000_000_000;
+/** Of a linear congruential generator (Numerical Recipes, 1992): its products are exact in Lua's doubles, too. */
+export const HASH_MULTIPLIER = 1_664_525;
 
 /** Writes msgpack values one after the other, after their number. It is done for every operation, so it makes no objects. */
 export class MsgpackWriter {
@@ -113,7 +115,7 @@ export class MsgpackWriter {
 /** Its chunk is found by it: 20 bits of the last nine digits of its decimal, as `hash_of_key` of scripts/lib/post-record.lua has it. */
 export function hashKey({ hi, lo }: Key64): number {
   const digits = hi >= 0x8000_0000 ? restOf(negatedHigh(hi, lo), -lo >>> 0) : restOf(hi, lo);
-  return Math.imul(digits, 1664525) >>> 12;
+  return Math.imul(digits, HASH_MULTIPLIER) >>> 12;
 }
 
 function negatedHigh(hi: number, lo: number): number {

@@ -1,43 +1,42 @@
 import type { RegionIncarnation } from '../../../counters/pn-counter.js';
 import type { EntryDelta } from '../../../counters/replication/delta.js';
+import { SINCE_MS } from '../../../counters/replication/hybrid-clock.js';
 import { MsgpackReader } from './msgpack-reader.js';
 
-/** 2024-01-01, in milliseconds since 1970; a record's first bytes count from there. */
-const SINCE_MS = 1_704_067_200_000;
+/** A record begins with the ms since SINCE_MS. */
 const TIME_BYTES = 5;
-/** Parts of a metric, by tag: 4 × metric + part, and 64 more for each slot of a life of another region. */
-const MEMBERS = 0;
-const MORE_CHUNKS = 1;
-const P = 2;
-const N = 3;
-const PARTS = 4;
-const TAGS = 64;
+/** Tags of a metric's fields: the number of members, their chunks less one, P and N of an entry. */
+export const RECORD_TAGS = { MEMBERS: 0, MORE_CHUNKS: 1, P: 2, N: 3 } as const;
+export const TAGS_PER_METRIC = 4;
+/** Entries of other regions have higher tags: this many more for each slot of their incarnations, which begin at 1. */
+export const TAGS_PER_SLOT = 64;
+const { MEMBERS, MORE_CHUNKS, P, N } = RECORD_TAGS;
 
 /** A post as it stands in Redis: docs/redis-keys.md draws the bytes. */
 export class RedisPostRecord {
   readonly updatedAtMs: number;
-  readonly #parts = new Map<number, number>();
+  readonly #fields = new Map<number, number>();
 
   constructor(bytes: Buffer) {
     this.updatedAtMs = SINCE_MS + bytes.readUIntBE(0, TIME_BYTES);
     const values = new MsgpackReader(bytes.subarray(TIME_BYTES));
     // Its version.
     values.readInteger();
-    while (!values.isDone) this.#parts.set(values.readInteger(), values.readInteger());
+    while (!values.isDone) this.#fields.set(values.readInteger(), values.readInteger());
   }
 
   memberCount(metric: number): number {
-    return this.#parts.get(PARTS * metric + MEMBERS) ?? 0;
+    return this.#fields.get(TAGS_PER_METRIC * metric + MEMBERS) ?? 0;
   }
 
   /** Chunks that hold its members. */
   chunkCount(metric: number): number {
-    return (this.#parts.get(PARTS * metric + MORE_CHUNKS) ?? 0) + 1;
+    return (this.#fields.get(TAGS_PER_METRIC * metric + MORE_CHUNKS) ?? 0) + 1;
   }
 
   /** Of the own region, as of its present life. */
   ownEntries(incarnation: RegionIncarnation): EntryDelta[] {
-    return this.#entries(0, TAGS).map(({ metric, p, n }) => ({ metric, incarnation, p, n }));
+    return this.#entries(0, TAGS_PER_SLOT).map(({ metric, p, n }) => ({ metric, incarnation, p, n }));
   }
 
   /**
@@ -45,7 +44,7 @@ export class RedisPostRecord {
    * @throws Error when an entry is of a life that is not among them
    */
   remoteEntries(lives: readonly RegionIncarnation[]): EntryDelta[] {
-    return this.#entries(TAGS, Infinity).map(({ slot, metric, p, n }) => {
+    return this.#entries(TAGS_PER_SLOT, Infinity).map(({ slot, metric, p, n }) => {
       const incarnation = lives[slot - 1];
       if (incarnation === undefined) throw new Error(`a record names life ${slot}, and its bucket has ${lives.length}`);
       return { metric, incarnation, p, n };
@@ -54,13 +53,13 @@ export class RedisPostRecord {
 
   /** With tags from `first` to below `end`. Where a region has an entry it has a P or an N, even if it is 0. */
   #entries(first: number, end: number): { slot: number; metric: number; p: number; n: number }[] {
-    const tags = [...this.#parts.keys()].filter((tag) => tag >= first && tag < end);
-    const bases = new Set(tags.filter((tag) => tag % PARTS >= P).map((tag) => tag - (tag % PARTS)));
+    const tags = [...this.#fields.keys()].filter((tag) => tag >= first && tag < end);
+    const bases = new Set(tags.filter((tag) => tag % TAGS_PER_METRIC >= P).map((tag) => tag - (tag % TAGS_PER_METRIC)));
     return [...bases].map((base) => ({
-      slot: Math.floor(base / TAGS),
-      metric: (base % TAGS) / PARTS,
-      p: this.#parts.get(base + P) ?? 0,
-      n: this.#parts.get(base + N) ?? 0,
+      slot: Math.floor(base / TAGS_PER_SLOT),
+      metric: (base % TAGS_PER_SLOT) / TAGS_PER_METRIC,
+      p: this.#fields.get(base + P) ?? 0,
+      n: this.#fields.get(base + N) ?? 0,
     }));
   }
 }

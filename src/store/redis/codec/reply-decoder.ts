@@ -4,9 +4,11 @@ import type { Metrics } from '../../../counters/metrics.js';
 import type { PostView } from '../../counter-store.js';
 import { MsgpackReader } from './msgpack-reader.js';
 
-/** What became of a batch, as scripts/commit-batches-n.lua says it. */
-const GAP = 1;
-const STALE = 2;
+/** First value of a reply of scripts/commit-batches-n.lua. */
+export const COMMIT_REPLIES = { APPLIED: 0, GAP: 1, STALE: 2 } as const;
+const { GAP, STALE } = COMMIT_REPLIES;
+/** Of the kinds of metrics: those that have a set of actors. */
+export const KIND_WITH_MEMBERS = 's';
 /** The last time that a Date can hold: what is later cannot be shown. */
 const TIME_MAX = 8.64e15;
 
@@ -31,7 +33,7 @@ export class ReplyDecoder {
     readonly metrics: Metrics,
     private readonly region: string,
   ) {
-    this.metricKinds = metrics.list.map(({ kind }) => (kind === 'toggle' ? 's' : 'c')).join('');
+    this.metricKinds = metrics.list.map(({ kind }) => (kind === 'toggle' ? KIND_WITH_MEMBERS : 'c')).join('');
   }
 
   decodeCommit({ posts, packed }: CommitReply): DecodedCommit {

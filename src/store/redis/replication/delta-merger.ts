@@ -137,7 +137,7 @@ function groupByPost({ posts }: Delta): Map<string, Changes> {
     const ofPost = changes.get(post) ?? { entries: [], toggles: [] };
     changes.set(post, ofPost);
     for (const entry of entries) ofPost.entries.push({ ...entry, post });
-    for (const register of registers) ofPost.toggles.push({ ...register, post, known: 'of a register' });
+    for (const register of registers) ofPost.toggles.push({ ...register, post, basis: 'register' });
   }
   return changes;
 }
@@ -163,7 +163,7 @@ const findMissing: FindToggles = ({ post, members }, own, { after: stamp }) => {
   return members.flatMap(({ metric, actors }) => {
     const present = new Set((own.get(`${post} ${metric}`) ?? []).map(({ actor }) => actorText(actor)));
     const missing = actors.filter((actor) => !present.has(actorText(actor)));
-    return missing.map((actor) => ({ post, metric, actor, stamp, on: true, known: 'of quiet members' }));
+    return missing.map((actor) => ({ post, metric, actor, stamp, on: true, basis: 'repair' }));
   });
 };
 
@@ -174,7 +174,7 @@ const findDifferent: FindToggles = ({ post, members, registers }, own, { stableS
     const present = new Set(ownMembers.map(({ actor }) => actorText(actor)));
     const sent = new Set(actors.map(actorText));
     for (const register of registers) if (register.metric === metric) sent.add(actorText(register.actor));
-    const toggle = { post, metric, stamp: stableStamp, known: 'of members' } as const;
+    const toggle = { post, metric, stamp: stableStamp, basis: 'members' } as const;
     for (const { actor, stamp } of ownMembers) {
       if (subsetOf(actor, subsets) !== subset || stamp >= stableStamp || sent.has(actorText(actor))) continue;
       found.push({ ...toggle, actor, on: false });

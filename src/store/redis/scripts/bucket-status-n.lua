@@ -1,23 +1,25 @@
 #!lua flags=allow-oom
--- How buckets stand to other regions.
+-- Reads the replication status of buckets.
 --
 -- KEYS[i]  tc:{b}    the bucket's hash
 -- ARGV[1]  run id of the server
--- ARGV[2]  for a life that begins: its nonce, a blank, and the wall time (ms since 1970)
--- ARGV[3]  number of the own region
--- Returns  for each bucket msgpack values one after the other: epoch, nonce, clock, born, found, confirmed, floor, 1 if it is being
---          filled else 0, names of the regions that have told all, with a comma between them; how many lives it goes on from,
---          epoch and nonce of each
--- include post-record
--- include incarnation
--- include replication-state
-region = tonumber(ARGV[3])
-local answers = {}
+-- ARGV[2]  nonce of an incarnation that starts, a blank, wall time (ms since 1970)
+-- ARGV[3]  number of this region
+-- Returns  for each bucket msgpack values:
+--            epoch, nonce, clock, startedAtStamp, recoveredUpTo, ackedUpTo, stableStamp
+--            1 if it is backfilling, else 0
+--            names of the regions that have fully synced it, with commas between them
+--            number of predecessors, for each: epoch, nonce
+-- @include bucket incarnation replication-state
+bucket.own_region = tonumber(ARGV[3])
+local replies = {}
 for i, key in ipairs(KEYS) do
-  bucket = key
-  open_bucket()
-  write_life()
-  if regional_changed then write_regions() end
-  answers[i] = pack(epoch, nonce, clock, born, found, confirmed, settled, filling, told_by, #goes_on / 2, unpack(goes_on))
+  bucket.reset(key)
+  replication_state.open()
+  incarnation.write()
+  if bucket.is_state_changed then replication_state.write() end
+  local predecessors = bucket.predecessors
+  replies[i] = cmsgpack.pack(bucket.epoch, bucket.nonce, bucket.clock, bucket.started_at_stamp, bucket.recovered_up_to,
+    bucket.acked_up_to, bucket.stable_stamp, bucket.is_backfilling, bucket.synced_from, #predecessors / 2, unpack(predecessors))
 end
-return answers
+return replies

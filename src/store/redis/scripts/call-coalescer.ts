@@ -1,5 +1,5 @@
-/** First byte of an answer that says what was wrong. */
-const REFUSED = 45;
+/** A reply about one of several buckets that begins with it is an error; no msgpack integer does. */
+export const ERROR_PREFIX = '-';
 
 /** What is asked of a bucket, as a script is given it. */
 export interface ScriptCall {
@@ -64,5 +64,5 @@ function resolveCall({ resolve: answered, reject: failed }: QueuedCall, answer: 
 
 /** What a script says was wrong with one of several buckets; `null`: nothing. */
 export function scriptError(answer: Buffer): Error | null {
-  return answer[0] === REFUSED ? new Error(answer.toString('utf8', 1)) : null;
+  return answer[0] === ERROR_PREFIX.charCodeAt(0) ? new Error(answer.toString('utf8', 1)) : null;
 }

@@ -1,240 +1,253 @@
 #!lua flags=allow-oom
--- What was changed here after a stamp, newest state only: the meaning is that of `settle` in replication-state.ts, and of changesAfter in
--- build-delta.ts. Registers and marks that nobody needs any more are removed, a bounded number at a time.
+-- Reads what has changed here after a stamp, newest state only; the meaning is that of advanceStability in replication-state.ts and of
+-- buildDelta in build-delta.ts. Removes change feed entries and registers that no region needs any more, a bounded number at a time.
 --
--- KEYS[i]  tc:{b}    the bucket's hash; derived from it: chunks of posts and members, marks, registers
+-- KEYS[i]  tc:{b}    the bucket's hash; derived from it: chunks of posts and members, change feed, toggle logs, registers
 -- ARGV[1]  run id of the server
--- ARGV[2]  for a life that begins: its nonce, a blank, and the wall time (ms since 1970)
--- ARGV[3]  number of the own region
+-- ARGV[2]  nonce of an incarnation that starts, a blank, wall time (ms since 1970)
+-- ARGV[3]  number of this region
 -- ARGV[4]  1 if slots may move (a cluster), else 0
--- ARGV[5]  names of all other regions, as a JSON array
--- ARGV[6]  about how many marks of a bucket
--- ARGV[7]  about how many marks of all; what comes after them is not looked at
--- ARGV[7 + i]  of bucket i msgpack values: how many come after this; the stamp, and the one up to which all have confirmed
--- Returns  for each bucket a string: nothing, if it was not looked at; "-" and what was wrong; or msgpack values one after the other:
---          0: it is not known any more; or 1, epoch, nonce, born, confirmed, floor, stamp up to which this is all; how many
---           lives it goes on from, epoch and nonce of each; number of posts, for each: its name, 1 if its counts have changed else 0, its record; number of toggles, for each: place of its
---           post from 0, metric, the actor's key in decimal, stamp, 1 if it is on else 0
--- include post-record
--- include incarnation
--- include replication-state
--- include version-vector
--- include msgpack
--- include toggle-log
--- include registers
--- include toggles
-local FORGOTTEN, CHANGES = 0, 1
-local CHUNKS_A_TURN = 100
-region, slots_move = tonumber(ARGV[3]), ARGV[4] == '1'
+-- ARGV[5]  names of all other regions, JSON array
+-- ARGV[6]  changes of a bucket, about
+-- ARGV[7]  changes of all buckets, about; the buckets after them are skipped
+-- ARGV[7 + i]  of bucket i msgpack values: how many values follow; the stamp; the one up to which all peers have acked
+-- Returns  for each bucket a string: nothing if it was skipped; "-" and an error; or msgpack values, one of
+--            0: the change feed no longer goes back to the stamp
+--            1, epoch, nonce, startedAtStamp, ackedUpTo, stableStamp, stamp up to which these are all changes
+--              number of predecessors, for each: epoch, nonce
+--              number of posts, for each: its name, 1 if its counts have changed else 0, its record
+--              number of toggles, for each: index of its post from 0, metric, the actor's key in decimal, stamp, 1 if it is on else 0
+-- @include bucket keys incarnation hybrid-clock replication-state version-vector msgpack post-record posts members toggle-log registers
+-- @include replies
+-- @constants VALUES_AT_ONCE CHANGES_FORGOTTEN CHANGES_FOUND FIELD_VERSION_VECTOR FIELD_SEGMENTS
+-- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG KEY_REMOTE_LOG
+local call, unpack, pack, min, max = redis.call, unpack, cmsgpack.pack, math.min, math.max
+local REMOVED_CHUNKS = 100
+bucket.own_region, bucket.slots_may_move = tonumber(ARGV[3]), ARGV[4] == '1'
 local peers, limit, budget = cjson.decode(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local stamp_text = hybrid_clock.stamp_text
 
-local post_chunks, places, records
+-- Posts of the reply by index from 0, and indices by name; their records are in lib/posts.lua, too.
+local indices, packed_records
 
-local function settle(told, known)
-  local all = told_at == 0
-  if all then
-    for _, peer in ipairs(peers) do
-      all = all and string.find(',' .. told_by .. ',', ',' .. peer .. ',', 1, true) ~= nil
-    end
-  end
-  local before = { told_at, confirmed, settled, dropped }
-  dropped = math.max(dropped, told)
-  if all then told_at = clock end
-  local whole = told_at > 0 and told >= told_at
-  confirmed = math.max(confirmed, whole and told or min(told, sure))
-  local heard = confirmed
+-- @param acked  up to where all peers have acked
+local function advance_stability(acked, vector)
+  local is_synced = bucket.synced_at_stamp == 0
+  for _, peer in ipairs(peers) do is_synced = is_synced and replication_state.is_synced_from(peer) end
+  local before = { bucket.synced_at_stamp, bucket.acked_up_to, bucket.stable_stamp, bucket.dropped_up_to }
+  bucket.dropped_up_to = max(bucket.dropped_up_to, acked)
+  if is_synced then bucket.synced_at_stamp = bucket.clock end
+  local is_complete = bucket.synced_at_stamp > 0 and acked >= bucket.synced_at_stamp
+  bucket.acked_up_to = max(bucket.acked_up_to, is_complete and acked or min(acked, bucket.complete_up_to))
+  local stable = bucket.acked_up_to
   for _, peer in ipairs(peers) do
-    local of = known_of(known, peer)
-    -- What a peer knows to be confirmed may have been lost here since.
-    heard = min(heard, of.confirmed, of.up_to)
+    local entry = version_vector.entry_for(vector, peer)
+    -- This store may have lost since what a peer has acked.
+    stable = min(stable, entry.acked_up_to, entry.up_to)
   end
-  settled = math.max(settled, heard)
-  for i, now in ipairs({ told_at, confirmed, settled, dropped }) do regional_changed = regional_changed or now ~= before[i] end
+  bucket.stable_stamp = max(bucket.stable_stamp, stable)
+  local after = { bucket.synced_at_stamp, bucket.acked_up_to, bucket.stable_stamp, bucket.dropped_up_to }
+  for i, stamp in ipairs(after) do bucket.is_state_changed = bucket.is_state_changed or stamp ~= before[i] end
 end
 
--- What was said here after a stamp, each toggle once, at its last word: a list of {stamp, set, actor}
-local function words_after(stamp)
-  local words, said = {}, {}
-  each_group(call('XRANGE', given_key(), text_of(stamp + 1), '+'), function(set, of, list, from, to)
-    local stamps = said[set] or {}
-    said[set] = stamps
+-- Local toggle updates after a stamp, each toggle once, at its latest: a list of {stamp, set, actor}.
+local function read_updates(after)
+  local updates, latest_stamps = {}, {}
+  toggle_log.each_group(call('XRANGE', bucket.key .. KEY_LOCAL_LOG, stamp_text(after + 1), '+'), function(set, stamp, list, from, to)
+    local by_actor = latest_stamps[set] or {}
+    latest_stamps[set] = by_actor
     for i = from, to do
-      stamps[list[i]] = of
-      words[#words + 1] = { of, set, list[i] }
+      by_actor[list[i]] = stamp
+      updates[#updates + 1] = { stamp, set, list[i] }
     end
   end)
   local latest = {}
-  for _, word in ipairs(words) do
-    if said[word[2]][word[3]] == word[1] then latest[#latest + 1] = word end
+  for _, update in ipairs(updates) do
+    if latest_stamps[update[2]][update[3]] == update[1] then latest[#latest + 1] = update end
   end
   return latest
 end
 
--- Marks after a stamp, and words: all of a stamp or none. @return also the stamp of the last, nil if there are no more after them
-local function marks_after(stamp)
-  local low = '(' .. text_of(stamp)
-  local news = call('ZRANGEBYSCORE', news_key(), low, '+inf', 'WITHSCORES', 'LIMIT', 0, limit)
-  local words = given_written > given_removed and words_after(stamp) or {}
+-- Change feed entries and local updates after a stamp, all of a stamp or none.
+-- @return entries, updates, stamp of the last if there are more
+local function read_changes(after)
+  local key, low = bucket.key .. KEY_CHANGE_FEED, '(' .. stamp_text(after)
+  local entries = call('ZRANGEBYSCORE', key, low, '+inf', 'WITHSCORES', 'LIMIT', 0, limit)
+  local updates = bucket.local_log_written > bucket.local_log_removed and read_updates(after) or {}
   local i, j, last = 2, 1, nil
-  if #news / 2 + #words < limit then return call('ZRANGEBYSCORE', news_key(), low, '+inf'), words end
+  if #entries / 2 + #updates < limit then return call('ZRANGEBYSCORE', key, low, '+inf'), updates end
   for _ = 1, limit do
-    local a, b = tonumber(news[i]) or math.huge, words[j] and words[j][1] or math.huge
+    local a, b = tonumber(entries[i]) or math.huge, updates[j] and updates[j][1] or math.huge
     if a <= b then last, i = a, i + 2 else last, j = b, j + 1 end
   end
-  while words[j] and words[j][1] == last do j = j + 1 end
-  local has_more = words[j] or call('ZCOUNT', news_key(), '(' .. text_of(last), '+inf') > 0
-  for more = #words, j, -1 do words[more] = nil end
-  return call('ZRANGEBYSCORE', news_key(), low, text_of(last)), words, has_more and last or nil
+  while updates[j] and updates[j][1] == last do j = j + 1 end
+  local has_more = updates[j] or call('ZCOUNT', key, '(' .. stamp_text(last), '+inf') > 0
+  for more = #updates, j, -1 do updates[more] = nil end
+  return call('ZRANGEBYSCORE', key, low, stamp_text(last)), updates, has_more and last or nil
 end
 
--- The post's place, from 0. It becomes one of the current ones.
-local function place_of(name)
-  local place = places[name]
-  if place then return place end
-  place = #records
-  local key = touch(posts_prefix() .. chunk_of(hash_of_post(name), post_chunks, size_of(post_chunks)))
-  local record = call('HGET', key, name)
-  places[name], names[place + 1], records[place + 1], posts[place + 1] = place, name, record or '', decode(record)
-  return place
+-- Index of the post from 0; it is read if it has none.
+local function index_of(name)
+  local index = indices[name]
+  if index then return index end
+  index = #packed_records
+  local record = call('HGET', posts.chunk_key(name), name)
+  indices[name], packed_records[index + 1] = index, record or ''
+  posts.names[index + 1], posts.records[index + 1] = name, post_record.decode(record)
+  return index
 end
 
--- Words that are to be told, if not all know them.
--- @param retold  marks of toggles that are to be told again, whatever their stamp is
--- @return sets, actors, and stamps
-local function last_words(words, retold)
+-- @param forwarded  toggles (post, metric, actor) that are sent again, whatever their stamp is
+-- @return sets, actors and latest stamps of the toggles, which may be stable
+local function read_latest(updates, forwarded)
   local sets, actors, stamps = {}, {}, {}
-  for i, word in ipairs(words) do stamps[i], sets[i], actors[i] = word[1], word[2], word[3] end
-  for _, mark in ipairs(retold) do sets[#sets + 1], actors[#actors + 1] = string.match(mark, '^(.+) (%S+)$') end
-  local logs, least = nil, settled + 1
-  if #retold == 0 then
-    logs, least = heard_written > heard_removed and { heard_key() } or {}, math.max(least, stamps[1] or 0)
+  for i, update in ipairs(updates) do stamps[i], sets[i], actors[i] = update[1], update[2], update[3] end
+  for _, toggle in ipairs(forwarded) do sets[#sets + 1], actors[#actors + 1] = string.match(toggle, '^(.+) (%S+)$') end
+  local logs, least = nil, bucket.stable_stamp + 1
+  if #forwarded == 0 then
+    logs, least = bucket.remote_log_written > bucket.remote_log_removed and { bucket.key .. KEY_REMOTE_LOG } or {}, max(least, stamps[1] or 0)
   end
-  for i, stamp in ipairs(registers.stamps_of(sets, actors, least, logs)) do stamps[i] = math.max(stamps[i] or 0, stamp) end
+  for i, stamp in ipairs(registers.read_stamps(sets, actors, least, logs)) do stamps[i] = max(stamps[i] or 0, stamp) end
   return sets, actors, stamps
 end
 
--- Whether toggles are on, by the key of the chunk in which their actor is: those of a chunk by one command.
-local function read_states(members)
+-- @param actors_by_key  actors by the key of their chunk: those of a chunk are read by one command
+-- @return by key and actor: 1 if the actor is a member, else 0
+local function read_states(actors_by_key)
   local states = {}
-  for key, actors in pairs(members) do
+  for key, actors in pairs(actors_by_key) do
     states[key] = {}
-    for first = 1, #actors, AT_ONCE do
-      local last = min(first + AT_ONCE - 1, #actors)
-      local are = call('SMISMEMBER', touch(key), unpack(actors, first, last))
-      for i = first, last do states[key][actors[i]] = are[i - first + 1] end
+    for first = 1, #actors, VALUES_AT_ONCE do
+      local last = min(first + VALUES_AT_ONCE - 1, #actors)
+      local are_members = call('SMISMEMBER', keys.track_key(key), unpack(actors, first, last))
+      for i = first, last do states[key][actors[i]] = are_members[i - first + 1] end
     end
   end
   return states
 end
 
-local function toggled_of(words, retold)
-  local list, last, seen, keys, members = {}, 0, {}, {}, {}
-  local sets, actors, stamps = last_words(words, retold)
+-- @return the values of the toggles in the reply, and their number
+local function build_toggles(updates, forwarded)
+  local list, last, seen, chunk_keys, actors_by_key = {}, 0, {}, {}, {}
+  local sets, actors, stamps = read_latest(updates, forwarded)
   for i, stamp in ipairs(stamps) do
     local set, actor = sets[i], actors[i]
-    local mark = #retold > 0 and set .. ' ' .. actor
-    if stamp > settled and not seen[mark] then
-      if mark then seen[mark] = true end
-      local name, metric = string.match(set, '^(%S+) (%d+)$')
-      local place = place_of(name)
-      local key = member_key(place + 1, metric, actor)
-      local group = members[key] or {}
-      members[key], group[#group + 1], keys[#keys + 1] = group, actor, key
-      list[last + 1], list[last + 2], list[last + 3], list[last + 4] = place, tonumber(metric), actor, stamp
+    local toggle_id = #forwarded > 0 and set .. ' ' .. actor
+    if stamp > bucket.stable_stamp and not seen[toggle_id] then
+      if toggle_id then seen[toggle_id] = true end
+      local name, metric = toggle_log.parse_set_name(set)
+      local index = index_of(name)
+      local key = members.chunk_key(index + 1, metric, actor)
+      local group = actors_by_key[key] or {}
+      actors_by_key[key], group[#group + 1], chunk_keys[#chunk_keys + 1] = group, actor, key
+      list[last + 1], list[last + 2], list[last + 3], list[last + 4] = index, metric, actor, stamp
       last = last + 5
     end
   end
-  local states = read_states(members)
-  for i, key in ipairs(keys) do list[5 * i] = states[key][list[5 * i - 2]] end
+  local states = read_states(actors_by_key)
+  for i, key in ipairs(chunk_keys) do list[5 * i] = states[key][list[5 * i - 2]] end
   return list, last
 end
 
-local function changes_after(after, state)
-  if after < dropped then return pack(FORGOTTEN), 1 end
-  if after >= clock then
-    return pack(CHANGES, epoch, nonce, born, confirmed, settled, after, #goes_on / 2, unpack(goes_on)) .. pack(0, 0), 1
+-- @return the values before the posts, and their number
+local function build_header(up_to)
+  local list, predecessors = {
+    CHANGES_FOUND, bucket.epoch, bucket.nonce, bucket.started_at_stamp, bucket.acked_up_to, bucket.stable_stamp, up_to,
+    #bucket.predecessors / 2,
+  }, bucket.predecessors
+  for i, number in ipairs(predecessors) do list[8 + i] = number end
+  return list, 8 + #predecessors
+end
+
+-- @return the reply, and about how many changes it has
+local function build_delta(after)
+  if after < bucket.dropped_up_to then return pack(CHANGES_FORGOTTEN), 1 end
+  if after >= bucket.clock then
+    local list, last = build_header(after)
+    list[last + 1], list[last + 2] = 0, 0
+    return pack(unpack(list, 1, last + 2)), 1
   end
-  local news, words, up_to = marks_after(after)
-  post_chunks = select(2, state_of(state))
-  local entries, retold = {}, {}
-  places, records = {}, {}
-  for _, mark in ipairs(news) do
-    if string.find(mark, ' ', 1, true) then retold[#retold + 1] = mark else entries[place_of(mark)] = 1 end
+  local entries, updates, up_to = read_changes(after)
+  local is_counted, forwarded = {}, {}
+  indices, packed_records = {}, {}
+  for _, entry in ipairs(entries) do
+    if string.find(entry, ' ', 1, true) then forwarded[#forwarded + 1] = entry else is_counted[index_of(entry)] = 1 end
   end
-  local toggled, toggled_last = toggled_of(words, retold)
-  local list = { CHANGES, epoch, nonce, born, confirmed, settled, up_to or clock, #goes_on / 2 }
-  local last = 8 + #goes_on
-  for i, number in ipairs(goes_on) do list[8 + i] = number end
+  local toggles, toggles_last = build_toggles(updates, forwarded)
+  local list, last = build_header(up_to or bucket.clock)
   last = last + 1
-  list[last] = #records
-  for i, record in ipairs(records) do
-    list[last + 1], list[last + 2], list[last + 3] = names[i], entries[i - 1] or 0, record
+  list[last] = #packed_records
+  for i, record in ipairs(packed_records) do
+    list[last + 1], list[last + 2], list[last + 3] = posts.names[i], is_counted[i - 1] or 0, record
     last = last + 3
   end
   last = last + 1
-  list[last] = toggled_last / 5
-  for i = 1, toggled_last do list[last + i] = toggled[i] end
-  return joined(pack, list, last + toggled_last), 1 + #news + #words
+  list[last] = toggles_last / 5
+  for i = 1, toggles_last do list[last + i] = toggles[i] end
+  return msgpack.concat_packed(pack, list, last + toggles_last), 1 + #entries + #updates
 end
 
--- Removes a log's words that all know. @return how many of its words are gone
-local function trim(key, written, removed)
-  local last = written > removed and call('XREVRANGE', key, text_of(settled), '-', 'COUNT', 1)[1]
+-- Removes stable updates from a log. @return how many of its updates are removed
+local function trim_log(key, written, removed)
+  local last = written > removed and call('XREVRANGE', key, stamp_text(bucket.stable_stamp), '-', 'COUNT', 1)[1]
   if not last then return removed end
-  words_changed = true
-  call('XTRIM', key, 'MINID', text_of(settled + 1))
-  local _, gone = id_of(last[1])
-  return gone
+  bucket.are_logs_changed = true
+  call('XTRIM', key, 'MINID', stamp_text(bucket.stable_stamp + 1))
+  return (select(2, toggle_log.parse_id(last[1])))
 end
 
--- Keys of chunks of the oldest generation of registers, if all know these. They are taken from it.
-local function old_keys(generations)
-  local oldest, keys = generations[1], {}
-  if not oldest or oldest.newest > settled then return keys end
-  local prefix = registers.prefix_of(oldest)
-  for chunk = math.max(0, oldest.chunks - CHUNKS_A_TURN), oldest.chunks - 1 do keys[#keys + 1] = touch(prefix .. chunk) end
-  oldest.chunks = oldest.chunks - #keys
-  if oldest.chunks > 0 then return keys end
-  keys[#keys + 1] = touch(prefix .. 's')
-  keys[#keys + 1] = touch(prefix .. 'l')
-  table.remove(generations, 1)
-  return keys
-end
-
--- @return the answer, and about how much it says
-local function collect(asked)
-  values = values_of(asked)
-  local after, told = values[2], values[3]
-  touched = slots_move and { news_key(), given_key(), heard_key() } or touched
-  local state, known_packed, generations_packed = open_bucket('y', 'i')
-  local settled_before, dropped_before = settled, dropped
-  settle(told, unpack_known(known_packed))
-  local answer, spent = changes_after(after, state)
-  local generations = registers.generations(generations_packed)
-  local old = old_keys(generations)
-  all_here()
-  if not new_life and not regional_changed and after >= clock and #old == 0 then return answer, spent end
-  if dropped > dropped_before then call('ZREMRANGEBYSCORE', news_key(), '-inf', told) end
-  if settled > settled_before then
-    given_removed = trim(given_key(), given_written, given_removed)
-    heard_removed = trim(heard_key(), heard_written, heard_removed)
+-- Takes chunks from the oldest segment of registers, if all its stamps are stable. @return their keys
+local function take_stable_chunks(segments)
+  local oldest, old_keys = segments[1], {}
+  if not oldest or oldest.newest > bucket.stable_stamp then return old_keys end
+  local prefix = keys.registers_prefix(oldest.number)
+  for chunk = max(0, oldest.chunks - REMOVED_CHUNKS), oldest.chunks - 1 do
+    old_keys[#old_keys + 1] = keys.track_key(prefix .. chunk)
   end
-  if #old > 0 then
-    call('UNLINK', unpack(old))
-    registers.write(generations)
-  end
-  write_life()
-  write_regions()
-  return answer, spent
+  oldest.chunks = oldest.chunks - #old_keys
+  if oldest.chunks > 0 then return old_keys end
+  old_keys[#old_keys + 1] = keys.track_key(keys.register_sets(oldest.number))
+  old_keys[#old_keys + 1] = keys.track_key(keys.register_names(oldest.number))
+  table.remove(segments, 1)
+  return old_keys
 end
 
-local answers = {}
-for i, key in ipairs(KEYS) do
-  bucket, answers[i] = key, ''
+-- @return the reply, and about how many changes it has
+local function read_bucket(i)
+  bucket.reset(KEYS[i])
+  local request = msgpack.unpack_list(ARGV[7 + i])
+  local after, acked = request[2], request[3]
+  if bucket.tracked then bucket.tracked = { bucket.key .. KEY_CHANGE_FEED, bucket.key .. KEY_LOCAL_LOG, bucket.key .. KEY_REMOTE_LOG } end
+  local sizes, packed_vector, packed_segments = replication_state.open(FIELD_VERSION_VECTOR, FIELD_SEGMENTS)
+  bucket.set_sizes(sizes)
+  local stable_before, dropped_before = bucket.stable_stamp, bucket.dropped_up_to
+  advance_stability(acked, version_vector.unpack_vector(packed_vector))
+  local reply, spent = build_delta(after)
+  local segments = registers.unpack_segments(packed_segments)
+  local old_keys = take_stable_chunks(segments)
+  keys.assert_slot_local()
+  local has_writes = bucket.is_new_incarnation or bucket.is_state_changed or after < bucket.clock or #old_keys > 0
+  if not has_writes then return reply, spent end
+  if bucket.dropped_up_to > dropped_before then call('ZREMRANGEBYSCORE', bucket.key .. KEY_CHANGE_FEED, '-inf', acked) end
+  if bucket.stable_stamp > stable_before then
+    bucket.local_log_removed = trim_log(bucket.key .. KEY_LOCAL_LOG, bucket.local_log_written, bucket.local_log_removed)
+    bucket.remote_log_removed = trim_log(bucket.key .. KEY_REMOTE_LOG, bucket.remote_log_written, bucket.remote_log_removed)
+  end
+  if #old_keys > 0 then
+    call('UNLINK', unpack(old_keys))
+    registers.write_segments(segments)
+  end
+  incarnation.write()
+  replication_state.write()
+  return reply, spent
+end
+
+local deltas = {}
+for i = 1, #KEYS do
+  deltas[i] = ''
   if budget > 0 then
-    local done, answer, spent = pcall(collect, ARGV[7 + i])
-    if not done then answer = '-' .. (type(answer) == 'table' and answer.err or tostring(answer)) end
-    answers[i], budget = answer, budget - (spent or 1)
+    local is_done, reply, spent = pcall(read_bucket, i)
+    deltas[i], budget = is_done and reply or replies.error_reply(reply), budget - (spent or 1)
   end
 end
-return answers
+return deltas

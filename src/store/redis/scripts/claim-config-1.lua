@@ -1,13 +1,13 @@
 #!lua
--- Writes down what the data is made with, once; later gateways have to fit. Those that fit may add metrics at the end, and
--- name a region that has no name. One that does not fit changes nothing, because others may be at work on the data.
+-- Writes down the settings that the data is made with, once; later gateways need settings that fit them. Those that fit may add metrics
+-- at the end, and name a region that has no name. One that does not fit changes nothing, because others may be using the data.
 --
 -- KEYS[1]  tc:config
 -- ARGV[1]  run id of the server
 -- ARGV[2]  version of the layout
 -- ARGV[3]  number of buckets
--- ARGV[4]  hash or int64: what the keys of actors are
--- ARGV[5]  the metrics, e.g. likes:toggle,views:tally
+-- ARGV[4]  actor keys: hash or int64
+-- ARGV[5]  metrics, e.g. likes:toggle,views:tally
 -- ARGV[6]  region
 -- ARGV[7]  name of a region that has none
 -- Returns  {version of the layout, buckets, actor keys, metrics, region} as they are written down

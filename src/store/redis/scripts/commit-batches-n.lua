@@ -1,151 +1,153 @@
 #!lua
--- Applies batches to buckets, each once, whole or not at all: the meaning is that of apply.ts. Of each all is read and worked
--- out before its first write, for Redis does not take back what a script wrote before it failed.
+-- Applies batches to buckets, each once, whole or not at all; the meaning is that of apply.ts. A batch is read and worked out before
+-- its first write, because Redis does not undo what a script wrote before it failed.
 --
 -- KEYS[i]  tc:{b}    the hash of batch i's bucket; derived from it: all other keys of the bucket
 -- ARGV[1]  run id of the server
--- ARGV[2]  for a life that begins: its nonce, a blank, and the wall time (ms since 1970)
--- ARGV[3]  least ms between two announcements of a post
+-- ARGV[2]  nonce of an incarnation that starts, a blank, wall time (ms since 1970)
+-- ARGV[3]  ms between two publications of a post, at least
 -- ARGV[4]  number of metrics
 -- ARGV[5]  1 if slots may move (a cluster), else 0
--- ARGV[6]  number of the own region, -1 where there are no others
--- ARGV[6 + i]  batch i, as msgpack values one after the other (batch-packer.ts): how many come after this; incarnation of the
---          gateway, number of the batch, its time (ms since 1970); how many posts, sessions, sets and members it names;
---          names of the posts, their hashes; keys of the sessions (in decimal), their hashes;
---          for each set: place of its post, metric, how many members; actors' keys, set by set, their hashes;
---          for each operation: kind (0: off, 1: on, 2: count; 4 more with a session), place of its post, metric, place of its
---          member (0: nobody) or the value that it counts; with a session its place and the seq.
---          Places are counted from 1. Posts, sessions, and members of a set stand in the order that by_chunk is for
--- Returns  for each batch a string: "-" and what was wrong; or msgpack values one after the other:
---          1 (gap) or 2 (stale), number of the last batch; or
---          0 (applied), epoch, nonce, 1 + ms until something is due (0: nothing), outcomes (a byte each),
---           for each post: version, ms of its last change, viewers, 1 if it changed else 0, total of each metric
--- include post-record
--- include incarnation
--- include replication-state
--- include publish
--- include chunk-growth
--- include msgpack
--- include toggle-log
--- include registers
--- include spill-toggle-log
--- include batch
--- include posts
--- include session-marks
--- include members
--- include record-changes
--- include apply-operations
-local FENCES_MS, FENCES_MAX = 86400000, 4096
-local WAS_APPLIED, GAP, STALE = 0, 1, 2
+-- ARGV[6]  number of this region, -1 without replication
+-- ARGV[6 + i]  batch i, msgpack values (batch-encoder.ts):
+--            how many values follow
+--            producer id, batch number, time of the batch (ms since 1970)
+--            numbers of posts, sessions, sets and members
+--            names of the posts
+--            their hashes
+--            keys of the sessions, in decimal
+--            their hashes
+--            for each set: index of its post, metric, number of members
+--            for each set: keys of its members, in decimal
+--            their hashes
+--            for each operation: kind (0: off, 1: on, 2: count; 4 more with a session), index of the post, metric,
+--              index of the member (0: nobody) or the value to count, with a session also its index and the seq
+--          Indices begin at 1. Posts, sessions, and members of a set are in the order that each_chunk needs
+-- Returns  for each batch a string: "-" and an error; or msgpack values, one of
+--            1 (gap), number of the producer's last batch
+--            2 (stale), the same
+--            0 (applied), epoch, nonce, 1 + ms until a post is due (0: none is), outcomes (a byte each),
+--              for each post: version, ms of its last change, viewers, 1 if it has changed else 0, total of each metric
+-- @include bucket keys server-time incarnation hybrid-clock replication-state msgpack post-record chunk-growth batch posts publish
+-- @include session-marks members record-changes apply-operations replies
+-- @constants COMMIT_APPLIED COMMIT_GAP COMMIT_STALE
+-- @constants FIELD_EPOCH FIELD_NONCE FIELD_RUN_ID FIELD_SIZES
+-- @constants KEY_PREVIOUS_PRODUCERS KEY_PRODUCERS KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS
+local call, pack, unpack_values, pcall = redis.call, cmsgpack.pack, cmsgpack.unpack, pcall
+local UPDATED_AT, VERSION, compute_total = post_record.UPDATED_AT, post_record.VERSION, post_record.compute_total
+local assert_slot_local, next_due_ms, concat_packed = keys.assert_slot_local, publish.next_due_ms, msgpack.concat_packed
+local records, viewers, is_changed, reply = posts.records, posts.viewers, posts.is_changed, msgpack.args
+-- A day of producers ends after this time, or when it has this many.
+local PRODUCERS_MS, PRODUCERS_MAX = 86400000, 4096
+local metrics, slots_may_move, own_region = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
+local is_replicated = own_region >= 0
+bucket.own_region = own_region
+publish.configure(tonumber(ARGV[3]), metrics)
 
-local interval, metrics = tonumber(ARGV[3]), tonumber(ARGV[4])
-slots_move, region = ARGV[5] == '1', tonumber(ARGV[6])
-
--- The bucket as it is, then as it will be; lib/posts, lib/session-marks and lib/incarnation have the rest of it.
-local fences_since
-
-local function answer_of(told_outcomes, due)
-  scratch[1], scratch[2], scratch[3], scratch[4], scratch[5] = WAS_APPLIED, epoch, nonce, due + 1, told_outcomes
+local function build_reply(outcomes, due_ms)
   local last = 5
-  for place = 1, posts_count do
-    local post = posts[place]
-    scratch[last + 1], scratch[last + 2] = post[VERSION], post[AT]
-    scratch[last + 3], scratch[last + 4] = tonumber(viewers[place]), changed[place]
-    for metric = 0, metrics - 1 do scratch[last + 5 + metric] = total(post, metric) end
+  reply[1], reply[2], reply[3], reply[4], reply[5] = COMMIT_APPLIED, bucket.epoch, bucket.nonce, due_ms + 1, outcomes
+  for i = 1, batch.posts_count do
+    local post = records[i]
+    reply[last + 1], reply[last + 2] = post[VERSION], post[UPDATED_AT]
+    reply[last + 3], reply[last + 4] = tonumber(viewers[i]), is_changed[i]
+    for metric = 0, metrics - 1 do reply[last + 5 + metric] = compute_total(post, metric) end
     last = last + 4 + metrics
   end
-  return joined(pack, scratch, last)
+  return concat_packed(pack, reply, last)
 end
 
--- @param is_new  whether nothing was known of the incarnation
--- @return whether a day of fences begins
-local function write_fence(key, key_before, incarnation, fence, is_new)
-  call('HSET', key, incarnation, fence)
+-- @param state   packed: number of the producer's last batch, its outcomes
+-- @param is_new  whether the producer had no state
+-- @return whether a day of producers begins
+local function write_producer(producers, previous_producers, state, is_new)
+  call('HSET', producers, batch.producer_id, state)
   if not is_new then return false end
-  local now = now_ms()
-  if fences_since > 0 and now - fences_since < FENCES_MS and call('HLEN', key) <= FENCES_MAX then return false end
-  if fences_since > 0 then call('RENAME', key, key_before) end
-  fences_since = now
+  local now, since = server_time.now_ms(), bucket.producers_since_ms
+  if since > 0 and now - since < PRODUCERS_MS and call('HLEN', producers) <= PRODUCERS_MAX then return false end
+  if since > 0 then call('RENAME', producers, previous_producers) end
+  bucket.producers_since_ms = now
   return true
 end
 
-local function apply(fences, fences_before, pace, due, incarnation, n, at, fence)
-  moves = {}
-  local begins, ended, ended_chunks = begin_generation(at)
-  read_marks()
-  read_members()
-  if region >= 0 then begin_marks() end
-  local told = decide()
-  local found, posts_new = count_changed(at)
-  local marks_new = count_new_marks()
-  if posts_new > 0 then grow_posts(posts_new) end
-  if marks_new > 0 then grow_marks(marks_new) end
-  if sets_count > 0 then grow_sets() end
-  if region >= 0 then look_at_feed() end
-  local watching = look(found, pace)
-  local due_ms = due_in(due)
-  all_here()
+-- @return the outcomes, and ms until a post is due
+local function apply(producers, previous_producers, publish_after, publish_due, is_new_producer)
+  local at_ms, has_sessions, has_sets = batch.at_ms, batch.sessions_count > 0, batch.sets_count > 0
+  local begins, old_field, old_chunks = session_marks.begin_generation(at_ms)
+  if has_sessions then session_marks.read() end
+  if has_sets then members.read() end
+  if is_replicated then record_changes.clear() end
+  local outcomes = apply_operations.apply()
+  local changed_count, new_posts = posts.count_changed(at_ms)
+  local new_marks = has_sessions and session_marks.count_new() or 0
+  if new_posts > 0 then posts.grow(new_posts) end
+  if new_marks > 0 then session_marks.grow(new_marks) end
+  if has_sets then members.grow() end
+  if is_replicated then record_changes.prepare() end
+  local watched_count = publish.filter_watched(changed_count, publish_after)
+  local due_ms = next_due_ms(publish_due)
+  assert_slot_local()
 
-  -- Writes. Nothing fails from here on, as long as no command names a key that one before it has emptied: while a slot
-  -- moves, such a key counts as elsewhere. So members are added before others are removed, and fences renamed last.
-  move_entries()
-  write_posts(found)
-  write_marks()
-  write_members()
-  if region >= 0 then write_feed(next_stamp(at)) end
-  local day_begins = write_fence(fences, fences_before, incarnation, pack(n, told), not fence)
-  if begins or day_begins or posts_new > 0 or marks_new > 0 then
-    call('HSET', bucket, 's', pack(posts_known, post_chunks, generation, started, marks_now, mark_chunks, mark_chunks_before,
-      fences_since))
+  -- Writes. Nothing fails from here on, as long as no command names a key that one before it has emptied: while a slot moves, such a
+  -- key counts as moved. So members are added before others are removed, and producers are renamed last.
+  chunk_growth.write()
+  posts.write(changed_count)
+  if has_sessions then session_marks.write() end
+  if has_sets then members.write() end
+  if is_replicated then record_changes.write(hybrid_clock.now(at_ms)) end
+  local begins_day = write_producer(producers, previous_producers, pack(batch.number, outcomes), is_new_producer)
+  if begins or begins_day or new_posts > 0 or new_marks > 0 then bucket.write_sizes() end
+  if old_field then call('HSET', bucket.key, old_field, old_chunks) end
+  incarnation.write()
+  if is_replicated then replication_state.write() end
+  if watched_count > 0 then
+    publish.publish_watched(watched_count, publish_after, publish_due)
+    due_ms = next_due_ms(publish_due)
   end
-  if ended then call('HSET', bucket, ended, ended_chunks) end
-  write_life()
-  if region >= 0 then write_regions() end
-  if watching > 0 then
-    announce(watching, epoch, nonce, pace, due, interval, metrics)
-    due_ms = due_in(due)
-  end
-  return answer_of(told, due_ms)
+  return outcomes, due_ms
 end
 
-local function commit(batch)
-  take_apart(batch)
-  local fences, fences_before, pace, due = bucket .. ':f', bucket .. ':g', bucket .. ':t', bucket .. ':d'
-  touched = slots_move and { fences, fences_before, pace, due, bucket .. ':l' } or touched
-  local state
-  if region < 0 then
-    local meta = call('HMGET', bucket, 'e', 'o', 'r', 's')
-    take_life(meta[1], meta[2], meta[3])
-    state = meta[4]
-  else
-    state = open_clock()
+-- Reads the bucket's hash.
+local function open(key)
+  if is_replicated then
+    bucket.set_sizes((replication_state.open_clock()))
+    return
   end
-  posts_known, post_chunks, generation, started, marks_now, mark_chunks, mark_chunks_before, fences_since = state_of(state)
+  local fields = call('HMGET', key, FIELD_EPOCH, FIELD_NONCE, FIELD_RUN_ID, FIELD_SIZES)
+  incarnation.set(fields[1], fields[2], fields[3])
+  bucket.set_sizes(fields[4])
+end
 
-  local incarnation, n, at = values[2], values[3], values[4]
-  local fence = call('HGET', fences, incarnation) or call('HGET', fences_before, incarnation)
+local function commit(key, packed)
+  batch.parse(packed)
+  local producers, previous_producers = key .. KEY_PRODUCERS, key .. KEY_PREVIOUS_PRODUCERS
+  local publish_after, publish_due = key .. KEY_PUBLISH_AFTER, key .. KEY_PUBLISH_DUE
+  bucket.key = key
+  bucket.tracked = slots_may_move and { producers, previous_producers, publish_after, publish_due, key .. KEY_VIEWERS }
+  open(key)
+
+  local producer_id, number = batch.producer_id, batch.number
+  local state = call('HGET', producers, producer_id) or call('HGET', previous_producers, producer_id)
   local last, last_outcomes = 0, nil
-  if fence then last, last_outcomes = cmsgpack.unpack(fence) end
-  if n ~= last + 1 and not (fence and n == last) then
-    all_here()
-    return pack(n > last and GAP or STALE, last)
+  if state then last, last_outcomes = unpack_values(state) end
+  if number ~= last + 1 and not (state and number == last) then
+    assert_slot_local()
+    return pack(number > last and COMMIT_GAP or COMMIT_STALE, last)
   end
-  read_named_posts(HEADER_VALUES)
-  if n == last + 1 then return apply(fences, fences_before, pace, due, incarnation, n, at, fence) end
-  local due_ms = due_in(due)
-  all_here()
+  posts.read(batch.values, batch.posts_at, batch.posts_at + batch.posts_count, batch.posts_count)
+  if number == last + 1 then return build_reply(apply(producers, previous_producers, publish_after, publish_due, not state)) end
+  local due_ms = next_due_ms(publish_due)
+  assert_slot_local()
   -- Written again, so that waiting for replicas on this connection waits for the batch.
-  call('HSET', fences, incarnation, fence)
-  write_life()
-  if region >= 0 then write_regions() end
-  return answer_of(last_outcomes, due_ms)
+  call('HSET', producers, producer_id, state)
+  incarnation.write()
+  if is_replicated then replication_state.write() end
+  return build_reply(last_outcomes, due_ms)
 end
 
 local answers = {}
 for i, key in ipairs(KEYS) do
-  bucket = key
-  local done, answer = pcall(commit, ARGV[6 + i])
-  if not done then answer = '-' .. (type(answer) == 'table' and answer.err or tostring(answer)) end
-  answers[i] = answer
+  local is_done, answer = pcall(commit, key, ARGV[6 + i])
+  answers[i] = is_done and answer or replies.error_reply(answer)
 end
 return answers

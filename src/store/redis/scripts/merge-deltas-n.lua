@@ -1,217 +1,236 @@
 #!lua
--- Merges what other regions tell, part by part of their shipments, each whole or not at all; a second time it changes nothing. The
--- meaning is that of merge-delta.ts. Of each part all is read and worked out before its first write.
+-- Merges deltas of other regions, fragment by fragment, each whole or not at all; a second time it changes nothing. The meaning is that
+-- of merge-delta.ts. A fragment is read and worked out before its first write.
 --
--- KEYS[i]  tc:{b}    the hash of part i's bucket; derived from it: all other keys of the bucket
+-- KEYS[i]  tc:{b}    the hash of fragment i's bucket; derived from it: all other keys of the bucket
 -- ARGV[1]  run id of the server
--- ARGV[2]  for a life that begins: its nonce, a blank, and the wall time (ms since 1970)
--- ARGV[3]  least ms between two announcements of a post
+-- ARGV[2]  nonce of an incarnation that starts, a blank, wall time (ms since 1970)
+-- ARGV[3]  ms between two publications of a post, at least
 -- ARGV[4]  number of metrics
 -- ARGV[5]  1 if slots may move (a cluster), else 0
--- ARGV[6]  number of the own region
+-- ARGV[6]  number of this region
 -- ARGV[7]  its name
--- ARGV[7 + i]  part i, as msgpack values one after the other: how many come after this; name of the source, its epoch, nonce, and the
---          stamp when that life was born; of the shipment, with its last part only: after, upTo, confirmed; its floor if it says who
---          are members or shows all, else 0; epoch and nonce of the life that was shown all, or 0 and 0; number of the source; how many posts, lives, entries, toggles, and
---          lives that it goes on from;
---          names of the posts, their hashes, times of their last change (ms); for each life: region, epoch, nonce; for each entry:
---          place of its post, metric, place of its life, P, N; for each toggle: place of its post, metric, the actor's key in
---          decimal, stamp, 1 if it is on else 0, how it is known: 0 from a register, 1 from members, 2 from members of a quiet post; epochs and nonces of the lives that it goes on
---          from. Places are counted from 1; entries and toggles stand in the order of their posts
--- Returns  for each part a string: "-" and what was wrong; or msgpack values one after the other: 1 if it was refused else 0;
---          epoch, nonce, upTo as they are known of the source, or if refused the life of it that was heard of; own epoch, nonce, 1 if being filled else 0,
---          1 if the source has told this life all it knew else 0, own floor;
---          1 + ms until something is due (0: nothing); number of posts that have changed, for each: its place, version, ms of its last
---          change, viewers, total of each metric; number of toggles that have changed, for each: its place, 1 if it is on else 0
--- include post-record
--- include incarnation
--- include replication-state
--- include version-vector
--- include publish
--- include chunk-growth
--- include msgpack
--- include toggle-log
--- include registers
--- include spill-toggle-log
--- include posts
--- include toggles
--- include remote-entries
-local interval, metrics, own_name = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[7]
-slots_move, region = ARGV[5] == '1', tonumber(ARGV[6])
--- include merge-delta
+-- ARGV[7 + i]  fragment i, msgpack values (delta-encoder.ts):
+--            how many values follow
+--            the source's region, epoch, nonce, startedAtStamp
+--            with the delta's last fragment after, upTo and ackedUpTo of the delta, else 0 each
+--            stableStamp of a full sync or a delta with members, else 0
+--            with the last fragment of a full sync epoch and nonce of its receiver, else 0 each
+--            number of the source's region
+--            numbers of posts, incarnations, entries, toggles and predecessors
+--            names of the posts
+--            their hashes
+--            times of their last changes (ms since 1970)
+--            for each incarnation: region, epoch, nonce
+--            for each entry: index of its post, metric, index of its incarnation, P, N
+--            for each toggle: index of its post, metric, the actor's key in decimal, stamp, 1 if it is on else 0,
+--              basis (0: a register, 1: members, 2: members of a repair)
+--            for each predecessor of the source: epoch, nonce
+--          Indices begin at 1; entries and toggles are in the order of their posts
+-- Returns  for each fragment a string: "-" and an error; or msgpack values:
+--            1 if the source's incarnation was rejected, else 0
+--            epoch, nonce and upTo of the source in the version vector; if it was rejected, of its latest incarnation
+--            epoch and nonce of this region
+--            1 if it is backfilling else 0, 1 if the source has fully synced it else 0, its stableStamp
+--            if it was not rejected: 1 + ms until a post is due (0: none is)
+--              number of changed posts, for each: its index, version, ms of its last change, viewers, total of each metric
+--              number of changed toggles, for each: its index, 1 if it is on else 0
+-- @include bucket keys incarnation hybrid-clock replication-state version-vector msgpack post-record chunk-growth posts publish members
+-- @include toggle-log spill-toggle-log remote-entries merge-delta replies
+-- @constants FIELD_VERSION_VECTOR
+-- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_REMOTE_LOG KEY_VIEWERS
+local call, pack, min, max = redis.call, cmsgpack.pack, math.min, math.max
+local metrics, own_region = tonumber(ARGV[4]), ARGV[7]
+publish.configure(tonumber(ARGV[3]), metrics)
+bucket.slots_may_move, bucket.own_region = ARGV[5] == '1', tonumber(ARGV[6])
+local OLDER, SAME, CLASH, compare_incarnations =
+  remote_entries.OLDER, remote_entries.SAME, remote_entries.CLASH, remote_entries.compare_incarnations
+local fragment, args = merge_delta.fragment, msgpack.args
+local source, offsets, counts = fragment.source, fragment.offsets, fragment.counts
 
-local function grow_all(posts_new)
-  moves = {}
-  if posts_new > 0 then grow_posts(posts_new) end
-  for i = at.toggles + 1, at.toggles + 6 * count.toggles, 6 do grow_set(posts[values[i]], values[i + 1], names[values[i]]) end
+local function grow_all(new_posts)
+  if new_posts > 0 then posts.grow(new_posts) end
+  local values = fragment.values
+  for i = offsets.toggles + 1, offsets.predecessors, 6 do
+    members.grow_set(posts.records[values[i]], values[i + 1], posts.names[values[i]])
+  end
 end
 
--- Members that are added are written before others are removed: see commit-batches-n.lua.
-local function write_toggles(marks)
+-- Members are added before others are removed: see commit-batches-n.lua.
+local function write_members()
+  local values, was_on, is_on = fragment.values, fragment.was_on, fragment.is_on
   for on = 1, 0, -1 do
-    for number, mark in ipairs(marks) do
-      local i = at.toggles + 6 * (number - 1)
-      if is[mark] == on and was[mark] ~= on then
-        was[mark] = on
-        call(on == 1 and 'SADD' or 'SREM', member_key(values[i + 1], values[i + 2], values[i + 3]), values[i + 3])
+    for number, id in ipairs(fragment.toggle_ids) do
+      local i = offsets.toggles + 6 * (number - 1)
+      if is_on[id] == on and was_on[id] ~= on then
+        was_on[id] = on
+        call(on == 1 and 'SADD' or 'SREM', members.chunk_key(values[i + 1], values[i + 2], values[i + 3]), values[i + 3])
       end
     end
   end
 end
 
-local function write_heard(marks)
-  local last, words, group, same = 0, 0, nil, nil
-  for number, mark in ipairs(marks) do
-    local stamp = put_stamps[mark]
+local function write_remote_log()
+  local values, taken_stamps = fragment.values, fragment.taken_stamps
+  local last, updates, group, group_id = 0, 0, nil, nil
+  for number, id in ipairs(fragment.toggle_ids) do
+    local stamp = taken_stamps[id]
     if stamp then
-      local i = at.toggles + 6 * (number - 1)
-      local place, metric = values[i + 1], values[i + 2]
-      local of = place .. ' ' .. metric .. ' ' .. text_of(stamp)
-      if of ~= same then
-        scratch[last + 1], scratch[last + 2], scratch[last + 3], scratch[last + 4] = names[place], metric, stamp, 0
-        group, last, same = last + 4, last + 4, of
+      local i = offsets.toggles + 6 * (number - 1)
+      local index, metric = values[i + 1], values[i + 2]
+      local own_id = index .. ' ' .. metric .. ' ' .. hybrid_clock.stamp_text(stamp)
+      if own_id ~= group_id then
+        args[last + 1], args[last + 2], args[last + 3], args[last + 4] = posts.names[index], metric, stamp, 0
+        group, last, group_id = last + 4, last + 4, own_id
       end
-      last, words, put_stamps[mark] = last + 1, words + 1, nil
-      scratch[last], scratch[group] = values[i + 3], scratch[group] + 1
+      last, updates, taken_stamps[id] = last + 1, updates + 1, nil
+      args[last], args[group] = values[i + 3], args[group] + 1
     end
   end
-  if words == 0 then return end
-  heard_written, words_changed = heard_written + words, true
-  write_words(heard_key(), clock, heard_written, scratch, last)
+  if updates == 0 then return end
+  bucket.remote_log_written, bucket.are_logs_changed = bucket.remote_log_written + updates, true
+  toggle_log.append(bucket.key .. KEY_REMOTE_LOG, bucket.clock, bucket.remote_log_written, args, last)
 end
 
-local function pairs_of(stamps)
+local function write_forwarded(feed_length)
   local list, last = {}, 0
-  for mark, stamp in pairs(stamps) do
-    list[last + 1], list[last + 2] = text_of(stamp), mark
+  for entry, stamp in pairs(fragment.forwarded) do
+    list[last + 1], list[last + 2] = hybrid_clock.stamp_text(stamp), entry
     last = last + 2
   end
-  return list, last
+  replication_state.add_changes(list, last, feed_length)
 end
 
-local function was_told()
-  return string.find(',' .. told_by .. ',', ',' .. source.name .. ',', 1, true) ~= nil
-end
-
--- What is here of the source from now on. Of a new life that is nothing before a scan has ended.
-local function note(same)
-  local of = known_of(known, source.name)
-  local whole = source.shown_epoch > 0 and order_of(source.shown_epoch, source.shown_nonce, epoch, nonce) == SAME
-  if whole and not was_told() then
-    told_by = told_by == '' and source.name or told_by .. ',' .. source.name
-    regional_changed = true
+-- Updates the source's entry of the version vector. A new incarnation has one when a full sync has ended.
+-- @param is_same  whether the source is the incarnation in the version vector
+local function update_vector(is_same)
+  local entry = version_vector.entry_for(fragment.vector, source.region)
+  local is_full_sync = source.receiver_epoch > 0
+    and compare_incarnations(source.receiver_epoch, source.receiver_nonce, bucket.epoch, bucket.nonce) == SAME
+  if is_full_sync and not replication_state.is_synced_from(source.region) then
+    bucket.synced_from = bucket.synced_from == '' and source.region or bucket.synced_from .. ',' .. source.region
+    bucket.is_state_changed = true
   end
-  -- All that the source was certain of when the scan began is here now.
-  if whole and source.floor > settled then settled, regional_changed = source.floor, true end
-  if not whole and not same then return end
-  local reaches = (whole or source.after <= of.up_to) and source.up_to or 0
-  if same then reaches = math.max(reaches, of.up_to) end
-  local confirmed_now = math.max(of.confirmed, source.confirmed)
-  -- A life whose clock came back from ahead is not confirmed by what others had of the one before.
-  if not same then confirmed_now = min(confirmed_now, reaches) end
-  if same and reaches == of.up_to and confirmed_now == of.confirmed then return end
-  of.epoch, of.nonce, of.up_to, of.confirmed = source.epoch, source.nonce, reaches, confirmed_now
-  known[source.name], known_new = of, true
+  -- All that was stable at the source when the full sync began is here now.
+  if is_full_sync and source.stable_stamp > bucket.stable_stamp then
+    bucket.stable_stamp, bucket.is_state_changed = source.stable_stamp, true
+  end
+  if not is_full_sync and not is_same then return end
+  local up_to = (is_full_sync or source.after <= entry.up_to) and source.up_to or 0
+  if is_same then up_to = max(up_to, entry.up_to) end
+  local acked_up_to = max(entry.acked_up_to, source.acked_up_to)
+  -- Acks for an incarnation whose clock had run ahead do not count for one whose clock was set back.
+  if not is_same then acked_up_to = min(acked_up_to, up_to) end
+  if is_same and up_to == entry.up_to and acked_up_to == entry.acked_up_to then return end
+  entry.epoch, entry.nonce, entry.up_to, entry.acked_up_to = source.epoch, source.nonce, up_to, acked_up_to
+  fragment.vector[source.region], fragment.is_vector_changed = entry, true
 end
 
-local function receipt_of(refused)
-  local of = known_of(known, source.name)
-  local of_epoch, of_nonce = of.epoch, of.nonce
-  if refused == 1 then of_epoch, of_nonce = of.heard_epoch, of.heard_nonce end
-  return { refused, of_epoch, of_nonce, of.up_to, epoch, nonce, filling, was_told() and 1 or 0, settled }, 9
+-- @return the values of the ack, and their number
+local function build_ack(is_rejected)
+  local entry = version_vector.entry_for(fragment.vector, source.region)
+  local epoch, nonce = entry.epoch, entry.nonce
+  if is_rejected then epoch, nonce = entry.latest_epoch, entry.latest_nonce end
+  local is_synced = replication_state.is_synced_from(source.region)
+  return {
+    is_rejected and 1 or 0, epoch, nonce, entry.up_to, bucket.epoch, bucket.nonce, bucket.is_backfilling, is_synced and 1 or 0,
+    bucket.stable_stamp,
+  }, 9
 end
 
-local function answer_of(found, toggled, toggled_last, due_ms)
-  local list, last = receipt_of(0)
-  list[last + 1], list[last + 2] = due_ms + 1, found
+local function build_reply(changed_count, toggled, toggled_last, due_ms)
+  local list, last = build_ack(false)
+  list[last + 1], list[last + 2] = due_ms + 1, changed_count
   last = last + 2
-  for i = 1, found do
-    local place = asked[i]
-    local post = posts[place]
-    list[last + 1], list[last + 2], list[last + 3], list[last + 4] = place, post[VERSION], post[AT], tonumber(viewers[place])
-    for metric = 0, metrics - 1 do list[last + 5 + metric] = total(post, metric) end
+  for i = 1, changed_count do
+    local index = posts.to_publish[i]
+    local post = posts.records[index]
+    list[last + 1], list[last + 2], list[last + 3] = index, post[post_record.VERSION], post[post_record.UPDATED_AT]
+    list[last + 4] = tonumber(posts.viewers[index])
+    for metric = 0, metrics - 1 do list[last + 5 + metric] = post_record.compute_total(post, metric) end
     last = last + 4 + metrics
   end
   last = last + 1
   list[last] = toggled_last / 2
   for i = 1, toggled_last do list[last + i] = toggled[i] end
-  return joined(pack, list, last + toggled_last)
+  return msgpack.concat_packed(pack, list, last + toggled_last)
 end
 
-local function merge(same)
-  local pace, due = bucket .. ':t', bucket .. ':d'
-  retold, known_new = {}, hear(known, source.name, source.epoch, source.nonce)
-  read_named_posts(PART_VALUES)
-  local news_known = call('ZCARD', news_key())
-  if source.floor > settled then saw(source.floor) end
-  local marks = read_toggles()
-  local toggled, toggled_last = merge_all(marks)
-  for place = 1, posts_count do
-    if changed[place] == 1 then posts[place][AT] = math.max(posts[place][AT], values[at.times + place]) end
-  end
-  local found, posts_new = count_changed(0)
-  grow_all(posts_new)
-  local to_move = count.toggles > 0 and registers.plan_move(heard_key(), heard_written - heard_removed, count.toggles)
-  local watching = look(found, pace)
-  local due_ms = due_in(due)
-  all_here()
+local function merge(is_same)
+  fragment.forwarded = {}
+  fragment.is_vector_changed = version_vector.learn_incarnation(fragment.vector, source.region, source.epoch, source.nonce)
+  local publish_after, publish_due = bucket.key .. KEY_PUBLISH_AFTER, bucket.key .. KEY_PUBLISH_DUE
+  posts.read(fragment.values, offsets.posts, offsets.posts + counts.posts, counts.posts)
+  local feed_length = call('ZCARD', bucket.key .. KEY_CHANGE_FEED)
+  if source.stable_stamp > bucket.stable_stamp then hybrid_clock.receive(source.stable_stamp) end
+  merge_delta.read_toggles()
+  local toggled, toggled_last = merge_delta.merge()
+  local changed_count, new_posts = posts.count_changed(0)
+  grow_all(new_posts)
+  local spill = counts.toggles > 0
+    and spill_toggle_log.plan_spill(bucket.key .. KEY_REMOTE_LOG, bucket.remote_log_written - bucket.remote_log_removed, counts.toggles)
+  local watched_count = publish.filter_watched(changed_count, publish_after)
+  local due_ms = publish.next_due_ms(publish_due)
+  keys.assert_slot_local()
 
   -- Writes: see commit-batches-n.lua.
-  move_entries()
-  write_posts(found)
-  if to_move then
-    registers.move(to_move)
-    heard_removed, words_changed = to_move.removed, true
+  chunk_growth.write()
+  posts.write(changed_count)
+  if spill then
+    spill_toggle_log.write(spill)
+    bucket.remote_log_removed, bucket.are_logs_changed = spill.removed, true
   end
-  write_heard(marks)
-  local list, last = pairs_of(retold)
-  add_news(list, last, news_known)
-  write_toggles(marks)
-  if posts_new > 0 then call('HSET', bucket, 's', pack(posts_known, post_chunks, unpack(state_rest))) end
-  write_lives()
-  note(same)
-  if known_new then write_known(known) end
-  write_life()
-  write_regions()
-  if watching > 0 then
-    announce(watching, epoch, nonce, pace, due, interval, metrics)
-    due_ms = due_in(due)
+  write_remote_log()
+  write_forwarded(feed_length)
+  write_members()
+  if new_posts > 0 then bucket.write_sizes() end
+  remote_entries.write_incarnations()
+  update_vector(is_same)
+  if fragment.is_vector_changed then version_vector.write(fragment.vector) end
+  incarnation.write()
+  replication_state.write()
+  if watched_count > 0 then
+    publish.publish_watched(watched_count, publish_after, publish_due)
+    due_ms = publish.next_due_ms(publish_due)
   end
-  return answer_of(found, toggled, toggled_last, due_ms)
+  return build_reply(changed_count, toggled, toggled_last, due_ms)
 end
 
--- Whether the source goes on from the life that is known of it.
-local function continues(of)
-  for i = at.goes_on + 1, at.goes_on + 2 * count.goes_on, 2 do
-    if order_of(values[i], values[i + 1], of.epoch, of.nonce) == SAME then return true end
+-- Whether the source has all that the incarnation in the version vector did.
+local function succeeds(entry)
+  local values = fragment.values
+  for i = offsets.predecessors + 1, offsets.predecessors + 2 * counts.predecessors, 2 do
+    if compare_incarnations(values[i], values[i + 1], entry.epoch, entry.nonce) == SAME then return true end
   end
   return false
 end
 
-local function merge_part(packed)
-  take_part(packed)
-  touched = slots_move and { bucket .. ':t', bucket .. ':d', bucket .. ':l', news_key(), given_key(), heard_key() } or touched
-  local state_packed, known_packed = open_bucket('y')
-  local state = { state_of(state_packed) }
-  posts_known, post_chunks, state_rest = state[1], state[2], { unpack(state, 3) }
-  known = unpack_known(known_packed)
-  read_lives()
-  local of = known_of(known, source.name)
-  local same = order_of(source.epoch, source.nonce, of.epoch, of.nonce) == SAME
-  local heard = order_of(source.epoch, source.nonce, of.heard_epoch, of.heard_nonce)
-  if heard ~= OLDER and heard ~= CLASH and (same or continues(of) or source.born >= of.up_to) then return merge(same) end
-  all_here()
-  write_life()
-  write_regions()
-  local list, last = receipt_of(1)
-  return pack(unpack(list, 1, last))
+local function merge_fragment(i)
+  bucket.reset(KEYS[i])
+  merge_delta.parse(ARGV[7 + i], own_region)
+  if bucket.tracked then
+    bucket.tracked = {
+      bucket.key .. KEY_PUBLISH_AFTER, bucket.key .. KEY_PUBLISH_DUE, bucket.key .. KEY_VIEWERS, bucket.key .. KEY_CHANGE_FEED, bucket.key .. KEY_LOCAL_LOG, bucket.key .. KEY_REMOTE_LOG,
+    }
+  end
+  local sizes, packed_vector = replication_state.open(FIELD_VERSION_VECTOR)
+  bucket.set_sizes(sizes)
+  fragment.vector = version_vector.unpack_vector(packed_vector)
+  remote_entries.read_incarnations()
+  local entry = version_vector.entry_for(fragment.vector, source.region)
+  local is_same = compare_incarnations(source.epoch, source.nonce, entry.epoch, entry.nonce) == SAME
+  local order = compare_incarnations(source.epoch, source.nonce, entry.latest_epoch, entry.latest_nonce)
+  local is_latest = order ~= OLDER and order ~= CLASH
+  if is_latest and (is_same or succeeds(entry) or source.started_at_stamp >= entry.up_to) then return merge(is_same) end
+  keys.assert_slot_local()
+  incarnation.write()
+  replication_state.write()
+  return pack(unpack((build_ack(true))))
 end
 
-local answers = {}
-for i, key in ipairs(KEYS) do
-  bucket = key
-  local done, answer = pcall(merge_part, ARGV[7 + i])
-  if not done then answer = '-' .. (type(answer) == 'table' and answer.err or tostring(answer)) end
-  answers[i] = answer
+local acks = {}
+for i = 1, #KEYS do
+  local is_done, ack = pcall(merge_fragment, i)
+  acks[i] = is_done and ack or replies.error_reply(ack)
 end
-return answers
+return acks

@@ -1,17 +1,15 @@
 #!lua flags=allow-oom
--- Makes the bucket known to this life of the server: a new life may lack the last commits of the one before, so it
--- counts in a new epoch.
+-- Starts an incarnation of the bucket if the server has another run id: that server may lack the last commits, so counts get a new
+-- epoch.
 --
 -- KEYS[1]  tc:{b}    the bucket's hash
 -- ARGV[1]  run id of the server
--- ARGV[2]  nonce of the epoch, if a new one begins
--- ARGV[3]  number of the own region, -1 where there are no others
+-- ARGV[2]  nonce of an incarnation that starts, a blank, wall time (ms since 1970)
+-- ARGV[3]  number of this region, -1 without replication
 -- Returns  {epoch, nonce}
--- include post-record
--- include incarnation
--- include replication-state
-region = tonumber(ARGV[3])
-open_bucket()
-write_life()
-if region >= 0 and regional_changed then write_regions() end
-return { epoch, nonce }
+-- @include bucket incarnation replication-state
+bucket.own_region = tonumber(ARGV[3])
+replication_state.open()
+incarnation.write()
+if bucket.own_region >= 0 and bucket.is_state_changed then replication_state.write() end
+return { bucket.epoch, bucket.nonce }

@@ -1,38 +1,33 @@
 #!lua flags=no-writes
--- Reads chunks of members, and for each member the stamp of its last word.
+-- Reads chunks of members, and the stamp of each member's latest update.
 --
--- KEYS[1]  tc:{b}    the bucket's hash; derived from it: chunks of posts and members, registers
+-- KEYS[1]  tc:{b}    the bucket's hash; derived from it: chunks of posts and members, toggle logs, registers
 -- ARGV[1]  run id of the server
--- ARGV[2]  JSON array: a post, metric, a chunk of its members, how many chunks these have, the next post …
--- Returns  for each chunk: nil if the set has another number of chunks now; or {an actor's key in decimal, its stamp or 0, the next
---          actor …}
--- include post-record
--- include incarnation
--- include replication-state
--- include msgpack
--- include toggle-log
--- include registers
-local asked = cjson.decode(ARGV[2])
-local state, packed = unpack(call('HMGET', bucket, 's', 'x'))
-local _, post_chunks = state_of(state)
-local _, _, _, floor_known = cmsgpack.unpack(packed or pack(0))
-local answer, sets, actors, places = {}, {}, {}, {}
-for i = 1, #asked, 4 do
-  local name, metric, chunk, chunks = asked[i], asked[i + 1], asked[i + 2], asked[i + 3]
-  local key = touch(posts_prefix() .. chunk_of(hash_of_post(name), post_chunks, size_of(post_chunks)))
+-- ARGV[2]  JSON array: a post, metric, a chunk of its members, number of these chunks, the next post …
+-- Returns  for each chunk: nil if the set has another number of chunks; or {an actor's key in decimal, stamp or 0, the next actor …}
+-- @include bucket keys hybrid-clock post-record posts toggle-log registers
+-- @constants FIELD_SIZES FIELD_REPLICATION
+local call = redis.call
+local requests = cjson.decode(ARGV[2])
+local sizes, packed_state = unpack(call('HMGET', bucket.key, FIELD_SIZES, FIELD_REPLICATION))
+bucket.set_sizes(sizes)
+local stable_stamp = packed_state and select(4, cmsgpack.unpack(packed_state)) or 0
+local replies, sets, actors, lists, indices = {}, {}, {}, {}, {}
+for i = 1, #requests, 4 do
+  local name, metric, chunk, chunk_count = requests[i], requests[i + 1], requests[i + 2], requests[i + 3]
   local list = false
-  if part(decode(call('HGET', key, name)), 4 * metric + MORE_CHUNKS) + 1 == chunks then
+  if post_record.member_chunks(post_record.decode(call('HGET', posts.chunk_key(name), name)), metric) == chunk_count then
     list = {}
-    for _, actor in ipairs(call('SMEMBERS', touch(members_prefix(metric, name) .. chunk))) do
+    for _, actor in ipairs(call('SMEMBERS', keys.track_key(keys.members_prefix(metric, name) .. chunk))) do
       list[#list + 1], list[#list + 2] = actor, '0'
-      sets[#sets + 1], actors[#actors + 1], places[#places + 1] = set_of(name, metric), actor, { list, #list }
+      sets[#sets + 1], actors[#actors + 1] = toggle_log.set_name(name, metric), actor
+      lists[#lists + 1], indices[#indices + 1] = list, #list
     end
   end
-  answer[#answer + 1] = list
+  replies[#replies + 1] = list
 end
-for i, stamp in ipairs(registers.stamps_of(sets, actors, (floor_known or 0) + 1)) do
-  local list, at = unpack(places[i])
-  if stamp > 0 then list[at] = text_of(stamp) end
+for i, stamp in ipairs(registers.read_stamps(sets, actors, stable_stamp + 1)) do
+  if stamp > 0 then lists[i][indices[i]] = hybrid_clock.stamp_text(stamp) end
 end
-all_here()
-return answer
+keys.assert_slot_local()
+return replies

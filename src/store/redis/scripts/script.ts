@@ -1,30 +1,36 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { assembleScript } from './assemble-script.js';
 
 /** The Lua files are beside this file, in the bundle, too. */
 const FOLDER = import.meta.dirname;
-const INCLUDE = /^-- include ([a-z-]+)$/gm;
+/** Lua files that were read, by path: most scripts need the same libraries. */
+const files = new Map<string, string>();
 
-/** A Lua script, as Redis is given it. The end of its name is the number of its keys; n: as many as there are of something. */
+/**
+ * A Lua script as it is sent to Redis. Its name ends with the number of its keys, or with n if that is a number of buckets.
+ */
 export class Script {
   readonly source: string;
-  /** By which EVALSHA names it. */
+  /** EVALSHA identifies the script by it. */
   readonly sha: string;
 
   /**
-   * @param repliesInBytes  whether strings in its replies are bytes, else UTF-8
-   * @throws Error when there is no such file: the build is incomplete.
+   * @param repliesInBytes whether strings in its replies are bytes; otherwise they are UTF-8
+   * @throws Error when a Lua file is missing: the build is incomplete
    */
   constructor(
     readonly name: string,
     readonly repliesInBytes = false,
   ) {
-    this.source = readLua(name).replace(INCLUDE, (_, library: string) => readLua(`lib/${library}`));
+    this.source = assembleScript(name, readLua);
     this.sha = createHash('sha1').update(this.source).digest('hex');
   }
 }
 
-function readLua(name: string): string {
-  return readFileSync(join(FOLDER, `${name}.lua`), 'utf8');
+function readLua(path: string): string {
+  let lua = files.get(path);
+  if (lua === undefined) files.set(path, (lua = readFileSync(join(FOLDER, path), 'utf8')));
+  return lua;
 }

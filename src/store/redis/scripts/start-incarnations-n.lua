@@ -1,172 +1,194 @@
 #!lua
--- Begins a life of buckets whose epoch or stamps peers would not take for new ones, and says whether it is to be filled from
--- them: the meaning is that of `begin` and `filled` of ReplicatedStore, and of giveAnew and comeBack in build-delta.ts.
+-- Starts incarnations of buckets whose epoch or stamps peers would mistake for others, and begins or ends a backfill from peers; the
+-- meaning is that of startIncarnation and completeBackfill in replicated-store.ts, and of restamp and rewindClock in build-delta.ts.
 --
--- It looks at all registers that not all regions know, in one call: what is told in between would have stamps of both lives. Lives
--- begin rarely, and most find their stamps late enough.
+-- Reads all registers that are not stable in one call: an update that is sent in between would have stamps of both incarnations.
+-- Incarnations start rarely, and most have later stamps from the start.
 --
--- KEYS[i]  tc:{b}    the bucket's hash; derived from it: logs of words, and registers
+-- KEYS[i]  tc:{b}    the bucket's hash; derived from it: toggle logs, registers, change feed
 -- ARGV[1]  run id of the server
--- ARGV[2]  for a life that begins: its nonce, a blank, and the wall time (ms since 1970)
--- ARGV[3]  number of the own region
--- ARGV[4]  the epoch is to be above this one
--- ARGV[5]  stamps are to be above this one
--- ARGV[6]  1: it is to be filled; 0: as it is; -1: it has been filled
--- ARGV[7]  1: its clock had run ahead, and goes back to that stamp; else 0
--- Returns  number of registers that were given again
--- include post-record
--- include incarnation
--- include replication-state
--- include msgpack
--- include toggle-log
--- include registers
--- See build-delta.ts
-local WORDS_A_STAMP = 500
-region = tonumber(ARGV[3])
-local epoch_known, clock_known, fills, comes_back = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'
+-- ARGV[2]  nonce of an incarnation that starts, a blank, wall time (ms since 1970)
+-- ARGV[3]  number of this region
+-- ARGV[4]  the epoch has to be above this one
+-- ARGV[5]  stamps have to be above this one
+-- ARGV[6]  1: the backfill begins; 0: as it is; -1: it is complete
+-- ARGV[7]  1: the clock had run ahead, and is set back to that stamp; else 0
+-- Returns  number of toggle updates that were restamped
+-- @include bucket keys incarnation hybrid-clock replication-state toggle-log registers
+-- @constants VALUES_AT_ONCE TOGGLES_PER_STAMP FIELD_SEGMENTS
+-- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG KEY_REMOTE_LOG
+local call, unpack, min, max = redis.call, unpack, math.min, math.max
+bucket.own_region = tonumber(ARGV[3])
+local epoch_min, clock_min, backfill, rewinds_clock = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'
 
--- The last of the words with stamps above `low` that `is_asked(stamp)`. @return by set and actor
-local function words_above(low, is_asked)
-  local said = {}
+-- @param is_wanted  is called with a stamp
+-- @return by set and actor: stamp of the latest wanted update after `low`
+local function read_stamps(low, is_wanted)
+  local stamps = {}
   local function take(set, actor, stamp)
-    if stamp <= low or not is_asked(stamp) then return end
-    said[set] = said[set] or {}
-    said[set][actor] = math.max(said[set][actor] or 0, stamp)
+    if stamp <= low or not is_wanted(stamp) then return end
+    stamps[set] = stamps[set] or {}
+    stamps[set][actor] = max(stamps[set][actor] or 0, stamp)
   end
-  for _, key in ipairs({ given_key(), heard_key() }) do
-    each_group(call('XRANGE', touch(key), text_of(low + 1), '+'), function(set, stamp, list, from, to)
+  for _, key in ipairs({ bucket.key .. KEY_LOCAL_LOG, bucket.key .. KEY_REMOTE_LOG }) do
+    local entries = call('XRANGE', keys.track_key(key), hybrid_clock.stamp_text(low + 1), '+')
+    toggle_log.each_group(entries, function(set, stamp, list, from, to)
       for i = from, to do take(set, list[i], stamp) end
     end)
   end
-  for _, generation in ipairs(registers.generations(call('HGET', bucket, 'i'))) do
-    for chunk = 0, generation.newest > low and generation.chunks - 1 or -1 do registers.each(generation, chunk, take) end
+  for _, segment in ipairs(registers.read_segments()) do
+    for chunk = 0, segment.newest > low and segment.chunks - 1 or -1 do registers.each(segment, chunk, take) end
   end
-  return said
+  return stamps
 end
 
--- A word as it is sorted: {stamp, name of the post, metric, actor, name of the toggle}
-local function word_of(stamp, set, actor)
-  local name, metric = string.match(set, '^(%S+) (%d+)$')
-  return { stamp, name, tonumber(metric), actor, set .. ' ' .. actor }
+-- @return {stamp, post, metric, actor, id of the toggle}, by the last of which updates of one stamp are sorted
+local function describe_update(stamp, set, actor)
+  local post, metric = toggle_log.parse_set_name(set)
+  return { stamp, post, metric, actor, set .. ' ' .. actor }
 end
 
-local function sort_words(words)
-  table.sort(words, function(a, b)
+local function sort_updates(updates)
+  table.sort(updates, function(a, b)
     if a[1] ~= b[1] then return a[1] < b[1] end
     return a[5] < b[5]
   end)
-  return words
+  return updates
 end
 
--- Words that the lives before have given up to `clock_known`, and that nobody has a later word than, in the order of their stamps
-local function given_before()
-  local low, words, sets, actors = math.max(born, settled), {}, {}, {}
-  local said = words_above(low, function(stamp) return stamp <= clock_known and gave(stamp) end)
-  for set, stamps in pairs(said) do
-    for actor in pairs(stamps) do sets[#sets + 1], actors[#actors + 1] = set, actor end
+-- @return updates of earlier incarnations up to `clock_min` that have no later one, sorted by stamp
+local function read_local_updates()
+  local low, updates, sets, actors = max(bucket.started_at_stamp, bucket.stable_stamp), {}, {}, {}
+  local stamps = read_stamps(low, function(stamp) return stamp <= clock_min and hybrid_clock.is_local(stamp) end)
+  for set, by_actor in pairs(stamps) do
+    for actor in pairs(by_actor) do sets[#sets + 1], actors[#actors + 1] = set, actor end
   end
-  for i, stamp in ipairs(registers.stamps_of(sets, actors, low + 1)) do
-    if said[sets[i]][actors[i]] == stamp then words[#words + 1] = word_of(stamp, sets[i], actors[i]) end
+  for i, stamp in ipairs(registers.read_stamps(sets, actors, low + 1)) do
+    if stamps[sets[i]][actors[i]] == stamp then updates[#updates + 1] = describe_update(stamp, sets[i], actors[i]) end
   end
-  return sort_words(words)
+  return sort_updates(updates)
 end
 
--- All words that not all regions know: those up to `clock_known`, and those after it, which are to be given again.
-local function all_words()
+-- @return updates that are not stable: those up to `clock_min`, and those after it, which are restamped
+local function read_all_updates()
   local kept, ahead = {}, {}
-  for set, stamps in pairs(words_above(settled, function() return true end)) do
-    for actor, stamp in pairs(stamps) do
-      local list = stamp > clock_known and ahead or kept
-      list[#list + 1] = word_of(stamp, set, actor)
+  for set, by_actor in pairs(read_stamps(bucket.stable_stamp, function() return true end)) do
+    for actor, stamp in pairs(by_actor) do
+      local list = stamp > clock_min and ahead or kept
+      list[#list + 1] = describe_update(stamp, set, actor)
     end
   end
-  return sort_words(kept), sort_words(ahead)
+  return sort_updates(kept), sort_updates(ahead)
 end
 
--- Gives words stamps above all, as if batches had said them. @return entries of the log: stamp, words written up to it, values
-local function given_anew(words)
+-- @return the updates from `first` to `last` as the values of a log entry without stamps: see lib/toggle-log.lua
+local function build_entry(updates, first, last)
+  local by_set, sets, list = {}, {}, {}
+  for i = first, last do
+    local _, post, metric, actor = unpack(updates[i])
+    local set = toggle_log.set_name(post, metric)
+    local group = by_set[set]
+    if not group then
+      group = { post, metric, 0, 0 }
+      by_set[set], sets[#sets + 1] = group, set
+    end
+    group[4] = group[4] + 1
+    group[#group + 1] = actor
+  end
+  for _, set in ipairs(sets) do
+    for _, value in ipairs(by_set[set]) do list[#list + 1] = value end
+  end
+  return list
+end
+
+-- Gives updates stamps above all others, as if batches had made them.
+-- @return entries of the local log: stamp, updates written up to it, values
+local function restamp(updates)
   local entries = {}
-  for first = 1, #words, WORDS_A_STAMP do
-    local last, by_set, sets, list = min(first + WORDS_A_STAMP - 1, #words), {}, {}, {}
-    for i = first, last do
-      local word = words[i]
-      local set = set_of(word[2], word[3])
-      local group = by_set[set]
-      if not group then
-        group = { word[2], word[3], 0, 0 }
-        by_set[set], sets[#sets + 1] = group, set
-      end
-      group[4] = group[4] + 1
-      group[#group + 1] = word[4]
-    end
-    for _, set in ipairs(sets) do
-      for _, value in ipairs(by_set[set]) do list[#list + 1] = value end
-    end
-    given_written = given_written + last - first + 1
-    entries[#entries + 1] = { next_stamp(0), given_written, list }
+  for first = 1, #updates, TOGGLES_PER_STAMP do
+    local last = min(first + TOGGLES_PER_STAMP - 1, #updates)
+    bucket.local_log_written = bucket.local_log_written + last - first + 1
+    entries[#entries + 1] = { hybrid_clock.now(0), bucket.local_log_written, build_entry(updates, first, last) }
   end
   return entries
 end
 
--- Keys of all that has stamps, but posts and members.
-local function stamped_keys()
-  local keys = { touch(given_key()), touch(heard_key()), touch(news_key()) }
-  for _, generation in ipairs(registers.generations(call('HGET', bucket, 'i'))) do
-    local prefix = registers.prefix_of(generation)
-    for chunk = 0, generation.chunks - 1 do keys[#keys + 1] = touch(prefix .. chunk) end
-    keys[#keys + 1], keys[#keys + 2] = touch(prefix .. 's'), touch(prefix .. 'l')
+-- @return all keys with stamps, but those of posts and members
+local function list_stamped_keys()
+  local stamped = { keys.track_key(bucket.key .. KEY_LOCAL_LOG), keys.track_key(bucket.key .. KEY_REMOTE_LOG), keys.track_key(bucket.key .. KEY_CHANGE_FEED) }
+  for _, segment in ipairs(registers.read_segments()) do
+    local prefix = keys.registers_prefix(segment.number)
+    for chunk = 0, segment.chunks - 1 do stamped[#stamped + 1] = keys.track_key(prefix .. chunk) end
+    stamped[#stamped + 1] = keys.track_key(keys.register_sets(segment.number))
+    stamped[#stamped + 1] = keys.track_key(keys.register_names(segment.number))
   end
-  return keys
+  return stamped
 end
 
--- The clock goes back: see Regional.comeBack. A log takes no entry before its last, so both are written again.
--- @return keys that are to go, words to be kept as they are, and entries of those that were given again
-local function come_back()
-  local kept, ahead = all_words()
-  found = math.max(found, clock)
-  clock, born, dropped = clock_known, clock_known, clock_known
-  sure, confirmed, settled = min(sure, clock), min(confirmed, clock), min(settled, clock)
-  given_removed, heard_removed, words_changed = given_written, heard_written, true
-  return stamped_keys(), kept, given_anew(ahead), #ahead
+-- See rewindClock in replication-state.ts. A stream takes no entry before its last, so both logs are removed and written again.
+-- @return keys to be removed, updates to be kept as they are, entries of restamped updates, number of these updates
+local function rewind_clock()
+  local kept, ahead = read_all_updates()
+  local stamped = list_stamped_keys()
+  bucket.recovered_up_to = max(bucket.recovered_up_to, bucket.clock)
+  bucket.clock, bucket.started_at_stamp, bucket.dropped_up_to = clock_min, clock_min, clock_min
+  bucket.complete_up_to, bucket.acked_up_to = min(bucket.complete_up_to, clock_min), min(bucket.acked_up_to, clock_min)
+  bucket.stable_stamp = min(bucket.stable_stamp, clock_min)
+  bucket.local_log_removed, bucket.remote_log_removed = bucket.local_log_written, bucket.remote_log_written
+  bucket.are_logs_changed = true
+  return stamped, kept, restamp(ahead), #ahead
 end
 
-local function write_kept(words)
-  for first = 1, #words, WORDS_A_STAMP do
-    local list, last = {}, min(first + WORDS_A_STAMP - 1, #words)
+local function write_kept(updates)
+  for first = 1, #updates, TOGGLES_PER_STAMP do
+    local list, last = {}, min(first + TOGGLES_PER_STAMP - 1, #updates)
     for i = first, last do
-      for _, value in ipairs({ words[i][2], words[i][3], words[i][1], 1, words[i][4] }) do list[#list + 1] = value end
+      local stamp, post, metric, actor = unpack(updates[i])
+      for _, value in ipairs({ post, metric, stamp, 1, actor }) do list[#list + 1] = value end
     end
-    heard_written = heard_written + last - first + 1
-    write_words(heard_key(), clock_known, heard_written, list, #list)
+    bucket.remote_log_written = bucket.remote_log_written + last - first + 1
+    toggle_log.append(bucket.key .. KEY_REMOTE_LOG, clock_min, bucket.remote_log_written, list, #list)
   end
 end
 
-local again = 0
-for _, key in ipairs(KEYS) do
-  bucket, touched = key, {}
-  open_bucket()
-  local epoch_before, nonce_before = epoch, nonce
-  if epoch <= epoch_known then epoch, nonce, new_life = epoch_known + 1, (given_to_new_life()), true end
-  local entries, old, kept, given = {}, {}, {}, 0
-  if comes_back then
-    if clock > clock_known then old, kept, entries, given = come_back() end
-  elseif born < clock_known then
-    local words = given_before()
-    saw(clock_known)
-    born = clock
-    entries, given = given_anew(words), #words
+-- Starts an incarnation if the epoch has been taken, and gives the bucket later stamps.
+-- @return as rewind_clock does
+local function prepare()
+  if bucket.epoch <= epoch_min then
+    bucket.epoch, bucket.nonce, bucket.is_new_incarnation = epoch_min + 1, (incarnation.new_values()), true
   end
-  again = again + given
-  if fills > 0 or epoch_before ~= epoch then begin_life(epoch_before, nonce_before) end
-  if fills ~= 0 then filling = fills > 0 and 1 or 0 end
-  if fills < 0 then found = clock end
-  all_here()
-  for first = 1, #old, AT_ONCE do call('UNLINK', unpack(old, first, min(first + AT_ONCE - 1, #old))) end
-  if #old > 0 then call('HDEL', bucket, 'i') end
-  write_kept(kept)
-  for _, entry in ipairs(entries) do write_words(given_key(), entry[1], entry[2], entry[3], #entry[3]) end
-  regional_changed = true
-  write_life()
-  write_regions()
+  if rewinds_clock then
+    if bucket.clock > clock_min then return rewind_clock() end
+  elseif bucket.started_at_stamp < clock_min then
+    local updates = read_local_updates()
+    hybrid_clock.receive(clock_min)
+    bucket.started_at_stamp = bucket.clock
+    return {}, {}, restamp(updates), #updates
+  end
+  return {}, {}, {}, 0
 end
-return again
+
+local function start(key)
+  bucket.reset(key)
+  replication_state.open()
+  local epoch_before, nonce_before = bucket.epoch, bucket.nonce
+  local removed, kept, entries, restamped = prepare()
+  if backfill > 0 or epoch_before ~= bucket.epoch then replication_state.start_incarnation(epoch_before, nonce_before) end
+  if backfill ~= 0 then bucket.is_backfilling = backfill > 0 and 1 or 0 end
+  if backfill < 0 then bucket.recovered_up_to = bucket.clock end
+  keys.assert_slot_local()
+  for first = 1, #removed, VALUES_AT_ONCE do
+    call('UNLINK', unpack(removed, first, min(first + VALUES_AT_ONCE - 1, #removed)))
+  end
+  if #removed > 0 then call('HDEL', bucket.key, FIELD_SEGMENTS) end
+  write_kept(kept)
+  for _, entry in ipairs(entries) do toggle_log.append(bucket.key .. KEY_LOCAL_LOG, entry[1], entry[2], entry[3], #entry[3]) end
+  bucket.is_state_changed = true
+  incarnation.write()
+  replication_state.write()
+  return restamped
+end
+
+local restamped_count = 0
+for _, key in ipairs(KEYS) do restamped_count = restamped_count + start(key) end
+return restamped_count

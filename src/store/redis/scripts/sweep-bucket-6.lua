@@ -1,79 +1,92 @@
 #!lua flags=allow-oom
--- What nobody's operation does: announces what is due, renews the gateway's lease, takes back the shares of gateways
--- whose lease has run out, and removes marks that are no longer looked at. A bounded part at a time.
+-- Does what no operation does, a bounded part at a time: publishes posts that are due, renews the gateway's lease, removes the viewers
+-- of gateways whose lease has ended, and removes marks that are no longer read.
 --
--- KEYS[1]  tc:{b}        the bucket's hash; derived from it: chunks of posts and marks, shares of other gateways
+-- KEYS[1]  tc:{b}        the bucket's hash; derived from it: chunks of posts and marks, viewers of other gateways
 -- KEYS[2]  tc:{b}:l      viewers of posts, summed over the gateways
--- KEYS[3]  tc:{b}:t      when posts may be announced again
--- KEYS[4]  tc:{b}:d      posts that are due to be announced
--- KEYS[5]  tc:{b}:w      leases of gateways, by the time when they run out
--- KEYS[6]  tc:{b}:w:{g}  the gateway's shares
+-- KEYS[3]  tc:{b}:t      when posts may be published again
+-- KEYS[4]  tc:{b}:d      posts that are due to be published
+-- KEYS[5]  tc:{b}:w      gateways, by the time when their leases end
+-- KEYS[6]  tc:{b}:w:{g}  the gateway's viewers of posts
 -- ARGV[1]  run id of the server
--- ARGV[2]  least ms between two announcements of a post
+-- ARGV[2]  ms between two publications of a post, at least
 -- ARGV[3]  number of metrics
 -- ARGV[4]  the gateway
 -- ARGV[5]  ms of a lease
--- Returns  {ms until something is due (-1: nothing), number of posts of which the gateway has a share}
--- include post-record
--- include publish
-local POSTS_A_TURN, MARK_CHUNKS_A_TURN = 300, 100
-local live, pace, due, leases, shares = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local interval, metrics, gateway, lease = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-for _, key in ipairs(KEYS) do touch(key) end
-all_here()
--- What is only looked at below: a key of a wrong type is found here, before anything is written.
-call('HLEN', live)
-call('ZCARD', pace)
-call('ZCARD', due)
-local now = now_ms()
+-- Returns  {ms until a post is due (-1: none is), number of posts of which the gateway has viewers}
+-- @include bucket keys server-time posts publish
+-- @constants FIELD_EPOCH FIELD_NONCE FIELD_SIZES FIELD_OLDEST_MARKS FIELD_OLD_MARKS KEY_GATEWAY_VIEWERS
+local call = redis.call
+-- Bounds of one sweep.
+local POSTS_MAX, MARK_CHUNKS_MAX = 300, 100
+local summed_viewers, publish_after, publish_due, gateways, gateway_viewers = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+publish.configure(tonumber(ARGV[2]), tonumber(ARGV[3]))
 
-if call('EXISTS', shares) == 1 then
-  call('ZADD', leases, now + lease, gateway)
-else
-  call('ZREM', leases, gateway)
-end
-
-local gone = call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, 1)[1]
-if gone then
-  local theirs = bucket .. ':w:' .. gone
-  touch(theirs)
-  all_here()
-  local found = call('HRANDFIELD', theirs, POSTS_A_TURN, 'WITHVALUES')
-  for i = 1, #found, 2 do
-    if call('HINCRBY', live, found[i], '-' .. found[i + 1]) <= 0 then call('HDEL', live, found[i]) end
-    call('HDEL', theirs, found[i])
-    call('ZADD', due, 'NX', now, found[i])
-  end
-  if call('EXISTS', theirs) == 0 then call('ZREM', leases, gone) end
-end
-
-local _, chunks, generation = state_of(call('HGET', bucket, 's'))
-local list = call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, POSTS_A_TURN)
-if #list > 0 then
-  local epoch, nonce = unpack(call('HMGET', bucket, 'e', 'o'))
-  local count = read_named(list, chunks)
-  for place = 1, count do asked[place] = place end
-  local watching = look(count, pace)
-  all_here()
-  call('ZREM', due, unpack(names, 1, count))
-  announce(watching, epoch or 0, nonce or 0, pace, due, interval, metrics)
-end
-call('ZREMRANGEBYSCORE', pace, '-inf', now)
-
--- Marks of generations before the last two
-local oldest = tonumber(call('HGET', bucket, 'q')) or 1
-if oldest < generation - 1 then
-  local field = 'k' .. oldest
-  local old = tonumber(call('HGET', bucket, field)) or 0
-  local keys = {}
-  for chunk = math.max(0, old - MARK_CHUNKS_A_TURN), old - 1 do keys[#keys + 1] = touch(marks_prefix(oldest) .. chunk) end
-  all_here()
-  if #keys > 0 then call('UNLINK', unpack(keys)) end
-  if old > MARK_CHUNKS_A_TURN then
-    call('HSET', bucket, field, old - MARK_CHUNKS_A_TURN)
+local function renew_lease(now)
+  if call('EXISTS', gateway_viewers) == 1 then
+    call('ZADD', gateways, now + tonumber(ARGV[5]), ARGV[4])
   else
-    call('HDEL', bucket, field)
-    call('HSET', bucket, 'q', oldest + 1)
+    call('ZREM', gateways, ARGV[4])
   end
 end
-return { due_in(due), call('HLEN', shares) }
+
+local function remove_viewers(gateway, now)
+  local removed = keys.track_key(bucket.key .. KEY_GATEWAY_VIEWERS .. gateway)
+  keys.assert_slot_local()
+  local found = call('HRANDFIELD', removed, POSTS_MAX, 'WITHVALUES')
+  for i = 1, #found, 2 do
+    if call('HINCRBY', summed_viewers, found[i], '-' .. found[i + 1]) <= 0 then call('HDEL', summed_viewers, found[i]) end
+    call('HDEL', removed, found[i])
+    call('ZADD', publish_due, 'NX', now, found[i])
+  end
+  if call('EXISTS', removed) == 0 then call('ZREM', gateways, gateway) end
+end
+
+local function publish_due_posts(now)
+  local list = call('ZRANGEBYSCORE', publish_due, '-inf', now, 'LIMIT', 0, POSTS_MAX)
+  if #list == 0 then return end
+  local epoch, nonce = unpack(call('HMGET', bucket.key, FIELD_EPOCH, FIELD_NONCE))
+  bucket.epoch, bucket.nonce = tonumber(epoch) or 0, tonumber(nonce) or 0
+  local count = posts.read_named(list)
+  for i = 1, count do posts.to_publish[i] = i end
+  local watched_count = publish.filter_watched(count, publish_after)
+  keys.assert_slot_local()
+  call('ZREM', publish_due, unpack(posts.names, 1, count))
+  publish.publish_watched(watched_count, publish_after, publish_due)
+end
+
+-- Removes marks of a generation before the previous one.
+local function remove_old_marks()
+  local oldest = tonumber(call('HGET', bucket.key, FIELD_OLDEST_MARKS)) or 1
+  if oldest >= bucket.mark_generation - 1 then return end
+  local field = FIELD_OLD_MARKS .. oldest
+  local left = tonumber(call('HGET', bucket.key, field)) or 0
+  local old_keys = {}
+  for chunk = math.max(0, left - MARK_CHUNKS_MAX), left - 1 do
+    old_keys[#old_keys + 1] = keys.track_key(keys.marks_prefix(oldest) .. chunk)
+  end
+  keys.assert_slot_local()
+  if #old_keys > 0 then call('UNLINK', unpack(old_keys)) end
+  if left > MARK_CHUNKS_MAX then
+    call('HSET', bucket.key, field, left - MARK_CHUNKS_MAX)
+  else
+    call('HDEL', bucket.key, field)
+    call('HSET', bucket.key, FIELD_OLDEST_MARKS, oldest + 1)
+  end
+end
+
+for _, key in ipairs(KEYS) do keys.track_key(key) end
+keys.assert_slot_local()
+-- Reads of keys that are only written below: a key of a wrong type fails here, before anything is written.
+call('HLEN', summed_viewers)
+call('ZCARD', publish_after)
+call('ZCARD', publish_due)
+local now = server_time.now_ms()
+renew_lease(now)
+local ended = call('ZRANGEBYSCORE', gateways, '-inf', now, 'LIMIT', 0, 1)[1]
+if ended then remove_viewers(ended, now) end
+bucket.set_sizes(call('HGET', bucket.key, FIELD_SIZES))
+publish_due_posts(now)
+call('ZREMRANGEBYSCORE', publish_after, '-inf', now)
+remove_old_marks()
+return { publish.next_due_ms(publish_due), call('HLEN', gateway_viewers) }

@@ -1,62 +1,72 @@
--- What becomes of each operation of the current batch: the meaning is that of apply.ts. It changes what was read of posts, marks
--- and members; nothing is written here.
+-- scripts/lib/apply-operations.lua: the outcome of each operation of the current batch; the meaning is that of apply.ts. It changes the
+-- posts, marks and members that were read, and writes nothing.
+-- @needs bucket msgpack post-record posts batch record-changes
+-- @constants COUNT_MAX TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
+-- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ON OPERATION_COUNT OPERATION_WITH_SESSION
+local get_field, set_field, compute_total = post_record.get_field, post_record.set_field, post_record.compute_total
+local record_count, record_toggle = record_changes.record_count, record_changes.record_toggle
+local records, is_changed = posts.records, posts.is_changed
 
--- Bits of an outcome
-local APPLIED, DUPLICATE, ON = 1, 2, 4
--- Kinds of operations, besides 0 (off) and 1 (on); MARKED is added to that of one with a session.
-local COUNT, MARKED = 2, 4
-
+-- The values of the current batch, and where they have whether members are on.
+local values, states_at
+local is_replicated = false
 local outcomes = {}
 
-local function count(place, metric, value)
-  local post, first_tag = posts[place], 4 * metric
+local function add(index, metric, value)
+  local post, first_tag = records[index], TAGS_PER_METRIC * metric
   if value > 0 then
-    if total(post, metric) + value > COUNT_MAX then return 0 end
-    set_part(post, first_tag + P, part(post, first_tag + P) + value)
+    if compute_total(post, metric) + value > COUNT_MAX then return 0 end
+    set_field(post, first_tag + TAG_P, get_field(post, first_tag + TAG_P) + value)
   else
-    local taken = part(post, first_tag + N) - value
-    -- A region takes away only what it has added itself: see rightsOf in pn-counter.ts.
-    if part(post, first_tag + P) < taken then return 0 end
-    set_part(post, first_tag + N, taken)
+    local n = get_field(post, first_tag + TAG_N) - value
+    -- A region takes away only what it has added itself: see countRights in pn-counter.ts.
+    if get_field(post, first_tag + TAG_P) < n then return 0 end
+    set_field(post, first_tag + TAG_N, n)
   end
-  if region >= 0 then counted[place], counts = true, counts + 1 end
-  changed[place] = 1
-  return APPLIED
+  if is_replicated then record_count(index) end
+  is_changed[index] = 1
+  return OUTCOME_APPLIED
 end
 
--- What becomes of an operation that its session has not done before. `on`: whether its member is on, nil for nobody
-local function outcome_of(kind, place, metric, value, on)
-  if kind == COUNT then return count(place, metric, value) end
-  if region >= 0 and value > 0 then toggled[value], toggles = true, toggles + 1 end
-  if on == nil or on == kind then return ON * kind end
-  values[states + value] = kind
-  local tag = 4 * metric + MEMBERS
-  set_part(posts[place], tag, part(posts[place], tag) + 2 * kind - 1)
-  changed[place] = 1
-  return APPLIED + ON * kind
+-- The outcome of an operation that is no duplicate.
+-- @param value  the member, 0 for nobody; of OPERATION_COUNT what it adds
+-- @param on     whether the member is on, nil for nobody
+local function apply_one(kind, index, metric, value, on)
+  if kind == OPERATION_COUNT then return add(index, metric, value) end
+  if is_replicated and value > 0 then record_toggle(value) end
+  if on == nil or on == kind then return OUTCOME_ON * kind end
+  values[states_at + value] = kind
+  local tag = TAGS_PER_METRIC * metric + TAG_MEMBERS
+  set_field(records[index], tag, get_field(records[index], tag) + 2 * kind - 1)
+  is_changed[index] = 1
+  return OUTCOME_APPLIED + OUTCOME_ON * kind
 end
 
-local function decide()
-  local number, i, last = 0, operations + 1, #values
+-- @return the outcomes, a byte each
+local function apply()
+  values, states_at, is_replicated = batch.values, batch.states_at, bucket.own_region >= 0
+  local marks_at, number, i, last = batch.marks_at, 0, batch.operations_at + 1, #values
   while i <= last do
-    local kind, place, metric, value = values[i], values[i + 1], values[i + 2], values[i + 3]
-    local is_done, on = false, nil
-    if kind >= MARKED then
-      kind = kind - MARKED
-      local mark, seq = marks + values[i + 4], values[i + 5]
-      is_done = seq <= values[mark]
-      if not is_done then values[mark] = seq end
+    local kind, index, metric, value = values[i], values[i + 1], values[i + 2], values[i + 3]
+    local is_duplicate, on = false, nil
+    if kind >= OPERATION_WITH_SESSION then
+      kind = kind - OPERATION_WITH_SESSION
+      local mark, seq = marks_at + values[i + 4], values[i + 5]
+      is_duplicate = seq <= values[mark]
+      if not is_duplicate then values[mark] = seq end
       i = i + 6
     else
       i = i + 4
     end
-    if kind ~= COUNT and value > 0 then on = values[states + value] end
+    if kind ~= OPERATION_COUNT and value > 0 then on = values[states_at + value] end
     number = number + 1
-    if is_done then
-      outcomes[number] = on == 1 and DUPLICATE + ON or DUPLICATE
+    if is_duplicate then
+      outcomes[number] = on == 1 and OUTCOME_DUPLICATE + OUTCOME_ON or OUTCOME_DUPLICATE
     else
-      outcomes[number] = outcome_of(kind, place, metric, value, on)
+      outcomes[number] = apply_one(kind, index, metric, value, on)
     end
   end
-  return joined(string.char, outcomes, number)
+  return msgpack.concat_packed(string.char, outcomes, number)
 end
+
+return { apply = apply }

@@ -1,18 +1,29 @@
--- The current batch: as values, and where among them stands what it names. commit-batches-n.lua says which values these are.
+-- scripts/lib/batch.lua: the current batch: its values, as the header of commit-batches-n.lua lists them, and after which of them the
+-- things are that it names.
+-- @needs msgpack
+-- @constants BATCH_HEADER_VALUES
+-- The first value is an offset: see lib/msgpack.lua.
+local POSTS_AT = 1 + BATCH_HEADER_VALUES
 
-local HEADER_VALUES = 8
+local batch = {
+  values = {}, producer_id = '', number = 0, at_ms = 0,
+  posts_count = 0, sessions_count = 0, sets_count = 0,
+  -- `marks_at`: hashes of sessions, which lib/session-marks.lua replaces by their last seqs. `states_at`: hashes of members, which
+  -- lib/members.lua replaces by whether they are on.
+  posts_at = POSTS_AT, sessions_at = 0, marks_at = 0, sets_at = 0, members_at = 0, states_at = 0, operations_at = 0,
+}
 
--- How many of what it names, and after which of the values these stand
-local sessions_count, sets_count
-local sessions, marks, sets, members, states, operations
-local function take_apart(batch)
-  values = values_of(batch)
-  local members_count
-  posts_count, sessions_count, sets_count, members_count = values[5], values[6], values[7], values[8]
-  sessions = HEADER_VALUES + 2 * posts_count
-  marks = sessions + sessions_count
-  sets = marks + sessions_count
-  members = sets + 3 * sets_count
-  states = members + members_count
-  operations = states + members_count
+function batch.parse(packed)
+  local values = msgpack.unpack_list(packed)
+  local posts_count, sessions_count, sets_count, members_count = values[5], values[6], values[7], values[8]
+  batch.values, batch.producer_id, batch.number, batch.at_ms = values, values[2], values[3], values[4]
+  batch.posts_count, batch.sessions_count, batch.sets_count = posts_count, sessions_count, sets_count
+  local sessions_at = POSTS_AT + 2 * posts_count
+  local sets_at = sessions_at + 2 * sessions_count
+  local members_at = sets_at + 3 * sets_count
+  local states_at = members_at + members_count
+  batch.sessions_at, batch.marks_at, batch.sets_at = sessions_at, sessions_at + sessions_count, sets_at
+  batch.members_at, batch.states_at, batch.operations_at = members_at, states_at, states_at + members_count
 end
+
+return batch

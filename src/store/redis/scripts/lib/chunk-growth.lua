@@ -1,90 +1,76 @@
--- Chunks that grow in number: entries of those that are split are read first, and written with the script's other writes.
-
--- Mean entries of the fullest chunks. Redis packs hashes of up to 128 entries and sets of up to 512 integers
--- (hash-max-listpack-entries, set-max-intset-entries); these are three and four standard deviations below, so that few
--- chunks ever cross that.
-local POSTS_A_CHUNK = 96
-local MARKS_A_CHUNK = 96
-local MEMBERS_A_CHUNK = 430
--- All chunks are split between this part of the load and the whole of it: a few for each batch, instead of all at once.
+-- scripts/lib/chunk-growth.lua: splits chunks before they outgrow what Redis packs. Entries of chunks that are split are read with the
+-- script's other reads, and written with its other writes.
+-- @needs keys chunks
+-- @constants VALUES_AT_ONCE
+local call, unpack, min, max = redis.call, unpack, math.min, math.max
+local size_for, chunk_for, track_key = chunks.size_for, chunks.chunk_for, keys.track_key
+-- All chunks are split between this share of the load and the whole of it: a few with each batch, instead of all at once.
 local SPLITTING_FROM = 0.75
 
--- What is to be moved. Whoever makes chunks grow begins with none: what failed before may have left some.
-local moves
+-- Entries to be moved.
+local moves = {}
 
--- The chunk that gives half of its entries to a new chunk `number`.
-local function source_of(number)
-  return number - size_of(number + 1) / 2
+-- Forgets what a bucket that failed has planned.
+local function clear()
+  moves = {}
 end
 
--- How many chunks there are to be, so that none has a mean of more than `a_chunk` entries. They are never joined again.
-local function chunks_for(entries, a_chunk, least)
+-- The chunk that gives half of its entries to the new chunk `number`.
+local function source_for(number)
+  return number - size_for(number + 1) / 2
+end
+
+-- @param load_max  mean entries of the fullest chunks
+-- @return the number of chunks; it never shrinks
+local function chunks_needed(entries, load_max, chunks_now)
   local size = 1
-  while entries > a_chunk * size do size = size * 2 end
-  local load = entries / (a_chunk * size)
-  local split = math.ceil(size * math.max(0, (load - SPLITTING_FROM) / (1 - SPLITTING_FROM)))
-  return math.max(least, size + split)
+  while entries > load_max * size do size = size * 2 end
+  local load = entries / (load_max * size)
+  local split = math.ceil(size * max(0, (load - SPLITTING_FROM) / (1 - SPLITTING_FROM)))
+  return max(chunks_now, size + split)
 end
 
--- Collects values by chunk: a list of groups, each a key and values, and the function that adds to it.
-local function groups_by(prefix)
-  local groups, by_chunk = {}, {}
-  return groups, function(chunk, value)
-    local group = by_chunk[chunk]
-    if group then
-      group[#group + 1] = value
-    else
-      group = { prefix .. chunk, value }
-      by_chunk[chunk] = group
-      groups[#groups + 1] = group
-    end
-  end
-end
-
--- @param prefix   of the keys of chunks; their number follows
--- @param read     command that reads a chunk; step: 2 if its entries have a field and a value, else 1
--- @param hash_of  gives the hash of an entry
-local function grow(prefix, from, to, read, step, hash_of)
+-- @param prefix  of the keys of chunks; the chunk's number follows
+-- @param read    command that reads a chunk
+-- @param step    2 if the chunk's entries have a field and a value, else 1
+-- @param hash    the function that hashes an entry
+local function plan(prefix, from, to, read, step, hash)
   local sources = {}
   for number = from, to - 1 do
-    local key = touch(prefix .. number)
+    local key = track_key(prefix .. number)
     if call('EXISTS', key) == 1 then error(key .. ' is in the way of a new chunk') end
     local source = number
-    while source >= from do source = source_of(source) end
+    while source >= from do source = source_for(source) end
     sources[source] = prefix .. source
   end
-  local size = size_of(to)
+  local size = size_for(to)
   for _, key in pairs(sources) do
-    local groups, add = groups_by(prefix)
-    local entries = call(read, touch(key))
+    local groups, add = chunks.group_by_chunk(prefix)
+    local entries = call(read, track_key(key))
     for i = 1, #entries, step do
-      local chunk = chunk_of(hash_of(entries[i]), to, size)
+      local chunk = chunk_for(hash(entries[i]), to, size)
       for j = i, i + step - 1 do add(chunk, entries[j]) end
     end
     moves[#moves + 1] = { from = key, groups = groups, write = step == 2 and 'HSET' or 'SADD' }
   end
 end
 
-local function move_entries()
+local function write()
+  if #moves == 0 then return end
   for _, move in ipairs(moves) do
     call('DEL', move.from)
     for _, group in ipairs(move.groups) do
-      for first = 2, #group, AT_ONCE do
-        call(move.write, group[1], unpack(group, first, min(first + AT_ONCE - 1, #group)))
+      for first = 2, #group, VALUES_AT_ONCE do
+        call(move.write, group[1], unpack(group, first, min(first + VALUES_AT_ONCE - 1, #group)))
       end
     end
   end
+  moves = {}
 end
 
--- The members of a post's metric. @return whether their chunks have grown
-local function grow_set(post, metric, name)
-  local tag = 4 * metric
-  local entries, more = part(post, tag + MEMBERS), part(post, tag + MORE_CHUNKS)
-  -- Most are small.
-  if entries <= MEMBERS_A_CHUNK * SPLITTING_FROM then return false end
-  local chunks = chunks_for(entries, MEMBERS_A_CHUNK, more + 1)
-  if chunks == more + 1 then return false end
-  grow(members_prefix(metric, name), more + 1, chunks, 'SMEMBERS', 1, hash_of_key)
-  set_part(post, tag + MORE_CHUNKS, chunks - 1)
-  return true
-end
+return {
+  -- Redis packs hashes of up to 128 entries and sets of up to 512 integers (hash-max-listpack-entries, set-max-intset-entries).
+  -- These means are three and four standard deviations below, so that few chunks ever cross the limits.
+  HASH_LOAD_MAX = 96, SET_LOAD_MAX = 430, SPLITTING_FROM = SPLITTING_FROM,
+  clear = clear, chunks_needed = chunks_needed, plan = plan, write = write,
+}

@@ -1,22 +1,29 @@
--- The life of the current bucket. Another one begins when the server is another, because that may lack the last commits.
+-- scripts/lib/incarnation.lua: the incarnation of the bucket. A new one starts when the server has another run id, because that server
+-- may lack the last commits.
+-- @needs bucket
+-- @constants FIELD_EPOCH FIELD_NONCE FIELD_RUN_ID
+-- Run id of the server.
+local server_run_id = ARGV[1]
 
--- Run id of the server
-local run = ARGV[1]
--- The present life, and whether it begins now
-local epoch, nonce, new_life
-
--- What a life that begins is given. Most calls need none of it.
--- @return its nonce; and the wall time as the gateway has it, which guards it: the server's clock may be set to anything
-local function given_to_new_life()
-  local nonce_given, wall_ms = string.match(ARGV[2], '^(%d+) (%d+)$')
-  return tonumber(nonce_given), tonumber(wall_ms)
+-- The nonce of an incarnation that starts, and the wall time (ms): the gateway's, which is guarded against jumps. They are parsed only
+-- when they are needed, which is rare.
+local function new_values()
+  local nonce, wall_ms = string.match(ARGV[2], '^(%d+) (%d+)$')
+  return tonumber(nonce), tonumber(wall_ms)
 end
 
-local function take_life(epoch_known, nonce_known, run_known)
-  epoch, nonce, new_life = tonumber(epoch_known), tonumber(nonce_known), run_known ~= run
-  if new_life then epoch, nonce = (epoch or 0) + 1, (given_to_new_life()) end
+-- @param epoch, nonce, run_id  fields of the bucket's hash
+local function set(epoch, nonce, run_id)
+  if run_id == server_run_id then
+    bucket.epoch, bucket.nonce, bucket.is_new_incarnation = tonumber(epoch), tonumber(nonce), false
+  else
+    bucket.epoch, bucket.nonce, bucket.is_new_incarnation = (tonumber(epoch) or 0) + 1, (new_values()), true
+  end
 end
 
-local function write_life()
-  if new_life then call('HSET', bucket, 'e', epoch, 'o', nonce, 'r', run) end
+local function write()
+  if not bucket.is_new_incarnation then return end
+  redis.call('HSET', bucket.key, FIELD_EPOCH, bucket.epoch, FIELD_NONCE, bucket.nonce, FIELD_RUN_ID, server_run_id)
 end
+
+return { new_values = new_values, set = set, write = write }

@@ -1,121 +1,151 @@
--- What a part of a shipment says, worked out on the current posts, which are written afterwards: the meaning is that of merge-delta.ts.
--- The layout of a part is described where it is given: merge-deltas-n.lua. `own_name` is the own region.
+-- scripts/lib/merge-delta.lua: merges a delta fragment into the posts that were read, which are written afterwards; the meaning is that of
+-- merge-delta.ts. The header of merge-deltas-n.lua lists the fragment's values.
+-- @needs bucket keys hybrid-clock version-vector msgpack post-record posts members toggle-log registers remote-entries
+-- @constants FRAGMENT_HEADER_VALUES FROM_MEMBERS FROM_REPAIR TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
+local min, max = math.min, math.max
+local get_field, set_field, UPDATED_AT = post_record.get_field, post_record.set_field, post_record.UPDATED_AT
+local names, records, is_changed = posts.names, posts.records, posts.is_changed
+local OLDER, CLASH, compare_incarnations = remote_entries.OLDER, remote_entries.CLASH, remote_entries.compare_incarnations
 
-local PART_VALUES = 17
--- How a toggle is known
-local OF_MEMBERS, OF_QUIET_MEMBERS = 1, 2
+-- The current fragment: its values; what the source says of itself; after which of the values things are; how many they are.
+local fragment = {
+  values = {},
+  source = { region = '', epoch = 0, nonce = 0, started_at_stamp = 0, after = 0, up_to = 0, acked_up_to = 0, stable_stamp = 0,
+    receiver_epoch = 0, receiver_nonce = 0, number = 0 },
+  offsets = { posts = 0, times = 0, incarnations = 0, entries = 0, toggles = 0, predecessors = 0 },
+  counts = { posts = 0, entries = 0, toggles = 0, predecessors = 0 },
+  -- Ids of the toggles: set and actor.
+  toggle_ids = {},
+  -- By toggle: whether it was on when it was read, and whether it is on (1 or 0); stamps of updates that were taken.
+  was_on = {}, is_on = {}, taken_stamps = {},
+  -- Stamps of the change feed's new entries, by post or toggle.
+  forwarded = {},
+  -- This region, its version vector, and whether that has changed.
+  own_region = '', vector = {}, is_vector_changed = false,
+}
+-- By toggle: stamp of its latest update that is known here.
+local latest_stamps
 
--- The current part: what the source says of itself, and after which of the values stands how many of what
-local source, at, count = {}, {}, {}
--- The state of the bucket besides posts and their chunks; and what is here of each other region
-local state_rest, known, known_new
--- Marks of posts that are to be told again, and of toggles: their stamps. What was put: by mark, whether it is on
-local retold, stamp_in, was, is, put_stamps
-
-local function take_part(packed)
-  values = values_of(packed)
-  source.name, source.epoch, source.nonce, source.born = values[2], values[3], values[4], values[5]
-  source.after, source.up_to, source.confirmed, source.floor = values[6], values[7], values[8], values[9]
-  source.shown_epoch, source.shown_nonce = values[10], values[11]
-  source.number = values[12]
-  posts_count, count.entries, count.toggles, count.goes_on = values[13], values[15], values[16], values[17]
-  at.times = PART_VALUES + 2 * posts_count
-  at.lives = at.times + posts_count
-  at.entries = at.lives + 3 * values[14]
-  at.toggles = at.entries + 5 * count.entries
-  at.goes_on = at.toggles + 6 * count.toggles
+-- @param own_region  name of this region
+local function parse(packed, own_region)
+  local values = msgpack.unpack_list(packed)
+  local source, offsets, counts = fragment.source, fragment.offsets, fragment.counts
+  source.region, source.epoch, source.nonce, source.started_at_stamp = values[2], values[3], values[4], values[5]
+  source.after, source.up_to, source.acked_up_to, source.stable_stamp = values[6], values[7], values[8], values[9]
+  source.receiver_epoch, source.receiver_nonce, source.number = values[10], values[11], values[12]
+  counts.posts, counts.entries, counts.toggles, counts.predecessors = values[13], values[15], values[16], values[17]
+  -- The first value is an offset: see lib/msgpack.lua.
+  offsets.posts = 1 + FRAGMENT_HEADER_VALUES
+  offsets.times = offsets.posts + 2 * counts.posts
+  offsets.incarnations = offsets.times + counts.posts
+  offsets.entries = offsets.incarnations + 3 * values[14]
+  offsets.toggles = offsets.entries + 5 * counts.entries
+  offsets.predecessors = offsets.toggles + 6 * counts.toggles
+  fragment.values, fragment.own_region = values, own_region
 end
 
--- What others know of the own region's count: nothing new, unless this store has lost something.
-local function merge_own(place, metric, told, p, n)
-  local post, tag = posts[place], 4 * metric
-  local own_p, own_n = part(post, tag + P), part(post, tag + N)
-  if order_of(told.epoch, told.nonce, epoch, nonce) ~= OLDER or (p == own_p and n == own_n) then return end
-  if filling == 1 then own_p, own_n = math.max(p, own_p), math.max(n, own_n) end
-  set_part(post, tag + P, own_p)
-  if own_n > 0 then set_part(post, tag + N, own_n) end
-  changed[place] = 1
-  -- They are to hear what counts now, also where that is nothing.
-  retold[names[place]] = next_stamp(0)
+-- What another region has of this region's counter: nothing new, unless this store has lost something.
+local function merge_own(index, metric, epoch, nonce, p, n)
+  local post, tag = records[index], TAGS_PER_METRIC * metric
+  local own_p, own_n = get_field(post, tag + TAG_P), get_field(post, tag + TAG_N)
+  if compare_incarnations(epoch, nonce, bucket.epoch, bucket.nonce) ~= OLDER or (p == own_p and n == own_n) then return end
+  if bucket.is_backfilling == 1 then own_p, own_n = max(p, own_p), max(n, own_n) end
+  set_field(post, tag + TAG_P, own_p)
+  if own_n > 0 then set_field(post, tag + TAG_N, own_n) end
+  is_changed[index] = 1
+  -- Sent to all regions, even if the count here is 0.
+  fragment.forwarded[names[index]] = hybrid_clock.now(0)
 end
 
--- @param i  before which of the values the entry stands
-local function merge_told_entry(i)
-  local place, metric, life, p, n = values[i + 1], values[i + 2], at.lives + 3 * values[i + 3], values[i + 4], values[i + 5]
-  local told = { name = values[life - 2], epoch = values[life - 1], nonce = values[life] }
-  if told.name == own_name then return merge_own(place, metric, told, p, n) end
-  if not has_room_for(known, told.name) then return end
-  -- What a life has counted that is over, and of which its region has told all that is left, is left out here, too.
-  local of = known_of(known, told.name)
-  local order = order_of(told.epoch, told.nonce, of.heard_epoch, of.heard_nonce)
+-- @param i  the value before the entry
+local function merge_entry(i)
+  local values, vector = fragment.values, fragment.vector
+  local index, metric, p, n = values[i + 1], values[i + 2], values[i + 4], values[i + 5]
+  local last = fragment.offsets.incarnations + 3 * values[i + 3]
+  local remote = { region = values[last - 2], epoch = values[last - 1], nonce = values[last] }
+  if remote.region == fragment.own_region then return merge_own(index, metric, remote.epoch, remote.nonce, p, n) end
+  if not version_vector.has_room_for(vector, remote.region) then return end
+  -- An older incarnation may have counted what its region has lost since: that is not counted here, either.
+  local entry = version_vector.entry_for(vector, remote.region)
+  local order = compare_incarnations(remote.epoch, remote.nonce, entry.latest_epoch, entry.latest_nonce)
   if order == OLDER or order == CLASH then return end
-  known_new = hear(known, told.name, told.epoch, told.nonce) or known_new
-  if merge_entry(posts[place], metric, told, p, n) then changed[place] = 1 end
+  local is_latest = version_vector.learn_incarnation(vector, remote.region, remote.epoch, remote.nonce)
+  fragment.is_vector_changed = fragment.is_vector_changed or is_latest
+  if remote_entries.merge_entry(records[index], metric, remote, p, n) then is_changed[index] = 1 end
 end
 
 local function read_toggles()
-  local marks, sets, actors, least = {}, {}, {}, math.huge
-  stamp_in, was, is, put_stamps = {}, {}, {}, {}
-  for i = at.toggles + 1, at.toggles + 6 * count.toggles, 6 do
-    local place, metric, actor, stamp = values[i], values[i + 1], values[i + 2], values[i + 3]
-    local set = set_of(names[place], metric)
-    local mark = set .. ' ' .. actor
-    marks[#marks + 1], sets[#sets + 1], actors[#actors + 1] = mark, set, actor
-    least = min(least, values[i + 5] == OF_QUIET_MEMBERS and 0 or stamp)
-    if was[mark] == nil then was[mark] = call('SISMEMBER', touch(member_key(place, metric, actor)), actor) end
-    is[mark] = was[mark]
+  local values, offsets = fragment.values, fragment.offsets
+  local ids, sets, actors, least, was_on, is_on = {}, {}, {}, math.huge, {}, {}
+  for i = offsets.toggles + 1, offsets.predecessors, 6 do
+    local index, metric, actor, stamp = values[i], values[i + 1], values[i + 2], values[i + 3]
+    local set = toggle_log.set_name(names[index], metric)
+    local id = set .. ' ' .. actor
+    ids[#ids + 1], sets[#sets + 1], actors[#actors + 1] = id, set, actor
+    least = min(least, values[i + 5] == FROM_REPAIR and 0 or stamp)
+    if was_on[id] == nil then was_on[id] = redis.call('SISMEMBER', keys.track_key(members.chunk_key(index, metric, actor)), actor) end
+    is_on[id] = was_on[id]
   end
-  for i, stamp in ipairs(registers.stamps_of(sets, actors, math.max(least, settled + 1))) do stamp_in[marks[i]] = stamp end
-  return marks
+  latest_stamps = {}
+  for i, stamp in ipairs(registers.read_stamps(sets, actors, max(least, bucket.stable_stamp + 1))) do latest_stamps[ids[i]] = stamp end
+  fragment.toggle_ids, fragment.was_on, fragment.is_on, fragment.taken_stamps = ids, was_on, is_on, {}
 end
 
-local function put_member(place, metric, mark, on)
-  local tag = 4 * metric + MEMBERS
-  is[mark] = on
-  set_part(posts[place], tag, part(posts[place], tag) + 2 * on - 1)
-  changed[place] = 1
+local function set_member(index, metric, id, on)
+  local tag = TAGS_PER_METRIC * metric + TAG_MEMBERS
+  fragment.is_on[id] = on
+  set_field(records[index], tag, get_field(records[index], tag) + 2 * on - 1)
+  is_changed[index] = 1
 end
 
--- @return whether it has changed
-local function merge_quiet_toggle(place, metric, mark, since)
-  if is[mark] == 1 or stamp_in[mark] > settled or posts[place][AT] >= SINCE + floor(since / (COUNTER * REGIONS)) then return false end
-  put_member(place, metric, mark, 1)
+-- @return whether the toggle has changed
+local function repair_toggle(index, metric, id, since)
+  local is_recent = records[index][UPDATED_AT] >= hybrid_clock.to_wall_ms(since)
+  if fragment.is_on[id] == 1 or latest_stamps[id] > bucket.stable_stamp or is_recent then return false end
+  set_member(index, metric, id, 1)
   return true
 end
 
--- @return whether it has changed
-local function merge_toggle(i, mark)
-  local place, metric, stamp, on, of_members = values[i + 1], values[i + 2], values[i + 4], values[i + 5], values[i + 6] == OF_MEMBERS
-  if values[i + 6] == OF_QUIET_MEMBERS then return merge_quiet_toggle(place, metric, mark, stamp) end
-  if not of_members then saw(stamp) end
-  local last = math.max(stamp_in[mark], settled)
-  -- A life whose clock was set back may give a stamp that one before it gave, and that was lost: of such words `on` wins.
-  local is_again = not of_members and stamp == last and stamp > settled and on == 1 and is[mark] == 0
-  if (stamp <= last and not is_again) or (of_members and is[mark] == on) then return false end
-  stamp_in[mark], put_stamps[mark] = stamp, stamp
-  local is_new = is[mark] ~= on
-  if is_new then put_member(place, metric, mark, on) end
-  -- Who said it may have lost it before all were told, and may have been told by all without it: it is passed on as if it were new.
-  if not of_members and stamp % REGIONS ~= source.number then retold[mark] = next_stamp(0) end
-  return is_new
+-- @return whether the toggle has changed
+local function merge_toggle(i, id)
+  local values, is_on = fragment.values, fragment.is_on
+  local index, metric, stamp, on, basis = values[i + 1], values[i + 2], values[i + 4], values[i + 5], values[i + 6]
+  if basis == FROM_REPAIR then return repair_toggle(index, metric, id, stamp) end
+  local is_from_members = basis == FROM_MEMBERS
+  if not is_from_members then hybrid_clock.receive(stamp) end
+  local latest = max(latest_stamps[id], bucket.stable_stamp)
+  -- An incarnation whose clock was set back may reuse a stamp of an update that was lost: of two such updates `on` wins.
+  local is_reused = not is_from_members and stamp == latest and stamp > bucket.stable_stamp and on == 1 and is_on[id] == 0
+  if (stamp <= latest and not is_reused) or (is_from_members and is_on[id] == on) then return false end
+  latest_stamps[id], fragment.taken_stamps[id] = stamp, stamp
+  local has_changed = is_on[id] ~= on
+  if has_changed then set_member(index, metric, id, on) end
+  -- The origin may have lost this update before replicating it everywhere, so it is forwarded as a new change.
+  local is_from_origin = hybrid_clock.read_region_number(stamp) == fragment.source.number
+  if not is_from_members and not is_from_origin then fragment.forwarded[id] = hybrid_clock.now(0) end
+  return has_changed
 end
 
--- Post by post. @return the toggles that have changed, as they are told
-local function merge_all(marks)
+-- Post by post. @return the toggles that have changed: index, 1 if it is on else 0, the next index …; length of that list
+local function merge()
+  local values, offsets, counts, ids = fragment.values, fragment.offsets, fragment.counts, fragment.toggle_ids
   local list, last, entry, toggle = {}, 0, 0, 0
-  for place = 1, posts_count do
-    while entry < count.entries and values[at.entries + 5 * entry + 1] == place do
-      merge_told_entry(at.entries + 5 * entry)
+  for index = 1, counts.posts do
+    while entry < counts.entries and values[offsets.entries + 5 * entry + 1] == index do
+      merge_entry(offsets.entries + 5 * entry)
       entry = entry + 1
     end
-    while toggle < count.toggles and values[at.toggles + 6 * toggle + 1] == place do
-      local i = at.toggles + 6 * toggle
+    while toggle < counts.toggles and values[offsets.toggles + 6 * toggle + 1] == index do
+      local i = offsets.toggles + 6 * toggle
       toggle = toggle + 1
-      if merge_toggle(i, marks[toggle]) then
+      if merge_toggle(i, ids[toggle]) then
         list[last + 1], list[last + 2] = toggle, values[i + 5]
         last = last + 2
       end
     end
+    if is_changed[index] == 1 then records[index][UPDATED_AT] = max(records[index][UPDATED_AT], values[offsets.times + index]) end
   end
   return list, last
 end
+
+return { fragment = fragment, parse = parse, read_toggles = read_toggles, merge = merge }

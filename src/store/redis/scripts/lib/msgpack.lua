@@ -1,27 +1,31 @@
--- What a script is asked, as msgpack values one after the other, and answers so.
+-- scripts/lib/msgpack.lua: msgpack values one after the other, as gateways send and scripts reply them. Lists of any length are
+-- handled in pieces.
+-- @constants VALUES_AT_ONCE
+local unpack, min, unpack_values = unpack, math.min, cmsgpack.unpack_limit
 
--- The current values, and how many posts they name
-local values, posts_count
--- A list for whoever needs one for a moment: see lib/post-record.lua.
-local scratch = {}
+-- A list that any function may fill for one command. Growing a new table costs more than decoding a post's record.
+local args = {}
 
--- In parts, if they are many. The first is no value: it is the offset of what comes after them.
-local function values_of(packed)
+-- @return the values of a list with its length before it. The first of them is no value, but the offset after the length
+local function unpack_list(packed)
   local offset, left = unpack_values(packed, 1, 0)
-  if left <= AT_ONCE then return { unpack_values(packed, left, offset) } end
+  if left <= VALUES_AT_ONCE then return { unpack_values(packed, left, offset) } end
   local all, last = { 0 }, 1
   while left > 0 do
-    local some = { unpack_values(packed, min(left, AT_ONCE), offset) }
+    local some = { unpack_values(packed, min(left, VALUES_AT_ONCE), offset) }
     for i = 2, #some do all[last + i - 1] = some[i] end
     offset, last, left = some[1], last + #some - 1, left - #some + 1
   end
   return all
 end
 
--- What `make` makes of a list, as a string: of its parts one after the other, if it is long.
-local function joined(make, list, count)
-  if count <= AT_ONCE then return make(unpack(list, 1, count)) end
-  local parts = {}
-  for i = 1, count, AT_ONCE do parts[#parts + 1] = make(unpack(list, i, min(i + AT_ONCE - 1, count))) end
-  return table.concat(parts)
+-- @param make  makes a string of values: cmsgpack.pack or string.char
+-- @return the strings of a list's pieces, concatenated
+local function concat_packed(make, list, count)
+  if count <= VALUES_AT_ONCE then return make(unpack(list, 1, count)) end
+  local pieces = {}
+  for i = 1, count, VALUES_AT_ONCE do pieces[#pieces + 1] = make(unpack(list, i, min(i + VALUES_AT_ONCE - 1, count))) end
+  return table.concat(pieces)
 end
+
+return { args = args, unpack_list = unpack_list, concat_packed = concat_packed }

@@ -1,68 +1,77 @@
--- What the current batch has changed, for other regions: posts that it has counted on, and toggles.
+-- scripts/lib/record-changes.lua: records for other regions what the current batch has changed: posts whose counts it has changed, and
+-- toggles that it has set.
+-- @needs bucket keys hybrid-clock replication-state toggle-log spill-toggle-log msgpack posts batch
+-- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG
+local args = msgpack.args
 
--- By place: whether the batch has counted on the post; by member: whether it has said something of its toggle; and how often it
--- has done either
-local counted, counts, toggled, toggles = {}, 0, {}, 0
+-- By index of the post, and by member; and how often either was recorded.
+local is_counted, count_changes, is_toggled, toggle_changes = {}, 0, {}, 0
+-- How many entries the change feed had, and what has to be moved out of the local log.
+local feed_length, spill
 
-local begin_marks, look_at_feed, write_feed
-do
-  -- How many marks the feed has, and what of its log of words has to give way
-  local news_known, to_move
-
-  function begin_marks()
-    counted, counts, toggled, toggles, to_move = {}, 0, {}, 0, nil
-  end
-
-  -- What may fail fails here, before anything is written.
-  function look_at_feed()
-    if counts > 0 then news_known = call('ZCARD', touch(news_key())) end
-    if toggles == 0 then return end
-    to_move = registers.plan_move(given_key(), given_written - given_removed, toggles)
-  end
-
-  local function write_counted(stamp)
-    local list, last = {}, 0
-    for place = 1, posts_count do
-      if counted[place] then
-        list[last + 1], list[last + 2] = stamp, names[place]
-        last = last + 2
-      end
-    end
-    add_news(list, last, news_known)
-  end
-
-  local function write_toggled(stamp)
-    local last, first, words = 0, 0, 0
-    for i = sets + 1, sets + 3 * sets_count, 3 do
-      local many, group = values[i + 2], nil
-      for member = first + 1, first + many do
-        if toggled[member] then
-          if not group then
-            scratch[last + 1], scratch[last + 2], scratch[last + 3] = names[values[i]], values[i + 1], 0
-            group, last = last + 4, last + 4
-          end
-          last = last + 1
-          scratch[last] = values[members + member]
-        end
-      end
-      if group then
-        scratch[group] = last - group
-        words = words + last - group
-      end
-      first = first + many
-    end
-    given_written = given_written + words
-    write_words(given_key(), stamp, given_written, scratch, last)
-  end
-
-  function write_feed(stamp)
-    if counts > 0 then write_counted(text_of(stamp)) end
-    if to_move then
-      registers.move(to_move)
-      unpack_state()
-      given_removed, words_changed, regional_changed = to_move.removed, true, true
-      dropped = math.max(dropped, to_move.stamp)
-    end
-    if toggles > 0 then write_toggled(stamp) end
-  end
+local function clear()
+  is_counted, count_changes, is_toggled, toggle_changes, spill = {}, 0, {}, 0, nil
 end
+
+local function record_count(index)
+  is_counted[index], count_changes = true, count_changes + 1
+end
+
+local function record_toggle(member)
+  is_toggled[member], toggle_changes = true, toggle_changes + 1
+end
+
+-- Reads what `write` needs. What may fail fails here, before anything is written.
+local function prepare()
+  if count_changes > 0 then feed_length = redis.call('ZCARD', keys.track_key(bucket.key .. KEY_CHANGE_FEED)) end
+  if toggle_changes == 0 then return end
+  spill = spill_toggle_log.plan_spill(bucket.key .. KEY_LOCAL_LOG, bucket.local_log_written - bucket.local_log_removed, toggle_changes)
+end
+
+local function write_counts(stamp)
+  local list, last = {}, 0
+  for i = 1, batch.posts_count do
+    if is_counted[i] then
+      list[last + 1], list[last + 2] = stamp, posts.names[i]
+      last = last + 2
+    end
+  end
+  replication_state.add_changes(list, last, feed_length)
+end
+
+local function write_toggles(stamp)
+  local values, last, first, updates = batch.values, 0, 0, 0
+  for i = batch.sets_at + 1, batch.members_at, 3 do
+    local count, group = values[i + 2], nil
+    for member = first + 1, first + count do
+      if is_toggled[member] then
+        if not group then
+          args[last + 1], args[last + 2], args[last + 3] = posts.names[values[i]], values[i + 1], 0
+          group, last = last + 4, last + 4
+        end
+        last = last + 1
+        args[last] = values[batch.members_at + member]
+      end
+    end
+    if group then
+      args[group] = last - group
+      updates = updates + last - group
+    end
+    first = first + count
+  end
+  bucket.local_log_written = bucket.local_log_written + updates
+  toggle_log.append(bucket.key .. KEY_LOCAL_LOG, stamp, bucket.local_log_written, args, last)
+end
+
+local function write(stamp)
+  if count_changes > 0 then write_counts(hybrid_clock.stamp_text(stamp)) end
+  if spill then
+    spill_toggle_log.write(spill)
+    replication_state.unpack_state()
+    bucket.local_log_removed, bucket.are_logs_changed, bucket.is_state_changed = spill.removed, true, true
+    bucket.dropped_up_to = math.max(bucket.dropped_up_to, spill.stamp)
+  end
+  if toggle_changes > 0 then write_toggles(stamp) end
+end
+
+return { clear = clear, record_count = record_count, record_toggle = record_toggle, prepare = prepare, write = write }

@@ -1,131 +1,117 @@
--- The bucket's dealings with other regions: the meaning is that of replication-state.ts and change-feed.ts. Where there are none, `region` is
--- negative, and nothing of this is read or written.
+-- scripts/lib/replication-state.lua: the bucket's replication with other regions; the meaning is that of replication-state.ts and
+-- change-feed.ts. Without other regions `own_region` is negative, and nothing of this is read or written.
+-- @needs bucket incarnation hybrid-clock
+-- @constants VALUES_AT_ONCE FEED_MAX PREDECESSORS_MAX FIELD_EPOCH FIELD_NONCE FIELD_RUN_ID FIELD_SIZES FIELD_CLOCK FIELD_REPLICATION
+-- @constants FIELD_LOCAL_LOG_WRITTEN FIELD_LOCAL_LOG_REMOVED FIELD_REMOTE_LOG_WRITTEN FIELD_REMOTE_LOG_REMOVED
+-- @constants KEY_CHANGE_FEED
+local call, unpack, min, max, pack = redis.call, unpack, math.min, math.max, cmsgpack.pack
 
--- Number of the own region; as many as there are at most; counter within a millisecond: see hybrid-clock.ts.
-local region, REGIONS, COUNTER = -1, 256, 32
--- Marks of posts that are kept: see change-feed.ts.
-local FEED_MAX = 4096
--- All are stamps but `filling`, 0 or 1, and `told_by`, names with a comma between them. What has been dropped of the feed; and
--- up to where no registers are needed, the `floor` of replication-state.ts.
-local clock, born, found, sure, settled, confirmed, dropped, told_at, filling, told_by
--- Epochs and nonces of the lives that the present one goes on from, with all they did; and how many of them are kept.
-local goes_on, GOES_ON_MAX = {}, 4
--- How many words the logs of lib/toggle-log.lua were ever given, and how many of these are gone.
-local given_written, given_removed, heard_written, heard_removed
--- Whether something else is to be written than the clock and `given_written`; and whether of the other numbers of words.
-local regional_changed, words_changed
-
-local function stamp_of(wall_ms)
-  return math.max(wall_ms - SINCE, 0) * COUNTER * REGIONS
+-- Another incarnation starts: it needs a full sync from every region of what the ones before may have had.
+local function start_incarnation(epoch_before, nonce_before)
+  local predecessors = bucket.predecessors
+  predecessors[#predecessors + 1] = epoch_before
+  predecessors[#predecessors + 1] = nonce_before
+  local excess = #predecessors - 2 * PREDECESSORS_MAX
+  if excess > 0 then bucket.predecessors = { unpack(predecessors, excess + 1) } end
+  if bucket.synced_at_stamp > 0 then bucket.complete_up_to = bucket.clock end
+  bucket.synced_from, bucket.synced_at_stamp, bucket.is_state_changed = '', 0, true
 end
 
--- A stamp for what is changed now.
-local function next_stamp(wall_ms)
-  clock = math.max(floor(clock / REGIONS) + 1, (wall_ms - SINCE) * COUNTER) * REGIONS + region
-  return clock
-end
-
-local function saw(stamp)
-  if stamp > clock then clock = stamp end
-end
-
-local function gave(stamp)
-  return stamp % REGIONS == region
-end
-
--- Another life begins: it is to hear from all regions what the ones before may have told them.
-local function begin_life(epoch_before, nonce_before)
-  goes_on[#goes_on + 1] = epoch_before
-  goes_on[#goes_on + 1] = nonce_before
-  if #goes_on > 2 * GOES_ON_MAX then goes_on = { unpack(goes_on, #goes_on - 2 * GOES_ON_MAX + 1) } end
-  if told_at > 0 then sure = clock end
-  told_by, told_at, regional_changed = '', 0, true
-end
-
--- What field x says besides the clock. Most batches need no more than that: it is unpacked for those who do.
+-- The field `replication`, until something needs more than the clock: most batches do not.
 local packed_state
 
 local function unpack_state()
   if not packed_state then return end
   local list = { cmsgpack.unpack(packed_state) }
-  born, found, sure, settled, confirmed, dropped, told_at, filling, told_by = unpack(list, 1, 9)
-  goes_on, packed_state = { unpack(list, 10) }, nil
+  bucket.started_at_stamp, bucket.recovered_up_to, bucket.complete_up_to, bucket.stable_stamp, bucket.acked_up_to,
+    bucket.dropped_up_to, bucket.synced_at_stamp, bucket.is_backfilling, bucket.synced_from = unpack(list, 1, 9)
+  bucket.predecessors, packed_state = { unpack(list, 10) }, nil
 end
 
--- @param clock_known, packed  fields c and x of the bucket's hash
--- @param state                field s: what the posts that it has have counted so far has no stamps
-local function take_regions(clock_known, packed, state)
-  regional_changed, packed_state = not packed, packed
+-- @param clock, packed  the fields `clock` and `replication`
+-- @param sizes          the field `sizes`: counts of posts that are there already have no stamps
+local function set_state(clock, packed, sizes)
+  bucket.is_state_changed, packed_state = not packed, packed
   if not packed then
-    clock = state_of(state) > 0 and stamp_of(select(2, given_to_new_life())) or 0
-    born, found, sure, settled, confirmed, dropped = clock, clock, clock, clock, clock, clock
-    told_at, filling, told_by, goes_on = 0, 0, '', {}
+    bucket.set_sizes(sizes)
+    clock = bucket.post_count > 0 and hybrid_clock.first_stamp_at(select(2, incarnation.new_values())) or 0
+    bucket.clock, bucket.started_at_stamp, bucket.recovered_up_to, bucket.complete_up_to = clock, clock, clock, clock
+    bucket.stable_stamp, bucket.acked_up_to, bucket.dropped_up_to = clock, clock, clock
+    bucket.synced_at_stamp, bucket.is_backfilling, bucket.synced_from, bucket.predecessors = 0, 0, '', {}
     return
   end
-  clock = tonumber(clock_known)
-  if not new_life then return end
+  bucket.clock = tonumber(clock)
+  if not bucket.is_new_incarnation then return end
   unpack_state()
-  begin_life(0, 0)
-  goes_on = {}
-  found = clock
-  saw(stamp_of(select(2, given_to_new_life())))
-  born = clock
+  start_incarnation(0, 0)
+  bucket.predecessors = {}
+  bucket.recovered_up_to = bucket.clock
+  hybrid_clock.receive(hybrid_clock.first_stamp_at(select(2, incarnation.new_values())))
+  bucket.started_at_stamp = bucket.clock
 end
 
--- The clock always: so a wait for replicas that comes after this waits for what was written before it, too.
-local function write_regions()
-  if regional_changed then
-    local state = pack(born, found, sure, settled, confirmed, dropped, told_at, filling, told_by, unpack(goes_on))
-    call('HSET', bucket, 'c', clock, 'w', given_written, 'x', state)
+-- Writes the clock even if it has not changed: so waiting for replicas after this call waits for earlier writes, too.
+local function write()
+  if bucket.is_state_changed then
+    local state = pack(bucket.started_at_stamp, bucket.recovered_up_to, bucket.complete_up_to, bucket.stable_stamp, bucket.acked_up_to,
+      bucket.dropped_up_to, bucket.synced_at_stamp, bucket.is_backfilling, bucket.synced_from, unpack(bucket.predecessors))
+    call('HSET', bucket.key, FIELD_CLOCK, bucket.clock, FIELD_LOCAL_LOG_WRITTEN, bucket.local_log_written, FIELD_REPLICATION, state)
   else
-    call('HSET', bucket, 'c', clock, 'w', given_written)
+    call('HSET', bucket.key, FIELD_CLOCK, bucket.clock, FIELD_LOCAL_LOG_WRITTEN, bucket.local_log_written)
   end
-  if words_changed then call('HSET', bucket, 'u', given_removed, 'h', heard_written, 'd', heard_removed) end
+  if bucket.are_logs_changed then
+    call('HSET', bucket.key, FIELD_LOCAL_LOG_REMOVED, bucket.local_log_removed,
+      FIELD_REMOTE_LOG_WRITTEN, bucket.remote_log_written, FIELD_REMOTE_LOG_REMOVED, bucket.remote_log_removed)
+  end
 end
 
--- Reads the bucket's life and its clock. @return its state, as `state_of` unpacks it, and up to two more fields that are asked for
+-- Reads the bucket's incarnation and its clock. @return the field `sizes`, and up to two more fields that the arguments name
 local function open_clock(...)
-  local meta = call('HMGET', bucket, 'e', 'o', 'r', 's', 'c', 'x', 'w', 'u', 'h', 'd', ...)
-  take_life(meta[1], meta[2], meta[3])
-  if region >= 0 then take_regions(meta[5], meta[6], meta[4]) end
-  given_written, given_removed, heard_written, heard_removed =
-    tonumber(meta[7] or 0), tonumber(meta[8] or 0), tonumber(meta[9] or 0), tonumber(meta[10] or 0)
-  words_changed = false
-  return meta[4], meta[11], meta[12]
+  local fields = call('HMGET', bucket.key, FIELD_EPOCH, FIELD_NONCE, FIELD_RUN_ID, FIELD_SIZES, FIELD_CLOCK, FIELD_REPLICATION,
+    FIELD_LOCAL_LOG_WRITTEN, FIELD_LOCAL_LOG_REMOVED, FIELD_REMOTE_LOG_WRITTEN, FIELD_REMOTE_LOG_REMOVED, ...)
+  incarnation.set(fields[1], fields[2], fields[3])
+  if bucket.own_region >= 0 then set_state(fields[5], fields[6], fields[4]) end
+  bucket.local_log_written, bucket.local_log_removed = tonumber(fields[7] or 0), tonumber(fields[8] or 0)
+  bucket.remote_log_written, bucket.remote_log_removed = tonumber(fields[9] or 0), tonumber(fields[10] or 0)
+  bucket.are_logs_changed = false
+  return fields[4], fields[11], fields[12]
 end
 
--- The same, and its dealings with others.
-local function open_bucket(...)
-  local state, one, another = open_clock(...)
-  if region >= 0 then unpack_state() end
-  return state, one, another
+-- The same, with all of the replication state.
+local function open(...)
+  local sizes, one, another = open_clock(...)
+  if bucket.own_region >= 0 then unpack_state() end
+  return sizes, one, another
 end
 
--- Marks of the feed besides the log of words given here: posts that were counted on, and toggles that are to be told again.
-local function news_key()
-  return bucket .. ':n'
+-- Whether the region is one of `synced_from`.
+local function is_synced_from(region)
+  return string.find(',' .. bucket.synced_from .. ',', ',' .. region .. ',', 1, true) ~= nil
 end
 
--- Redis prints a number again for each command that names it, so those that many marks have are texts.
-local function text_of(stamp)
-  return string.format('%.0f', stamp)
-end
-
--- @param list  stamp as text, mark, the next stamp …; `last`: its length
--- @return how many marks are new
-local function add_marks(key, list, last)
+-- @param list  stamp as text, entry, the next stamp …; `last`: its length
+-- @return how many entries are new
+local function add_entries(list, last)
   local added = 0
-  for first = 1, last, 2 * AT_ONCE do added = added + call('ZADD', key, unpack(list, first, min(first + 2 * AT_ONCE - 1, last))) end
+  for first = 1, last, 2 * VALUES_AT_ONCE do
+    added = added + call('ZADD', bucket.key .. KEY_CHANGE_FEED, unpack(list, first, min(first + 2 * VALUES_AT_ONCE - 1, last)))
+  end
   return added
 end
 
--- @param before  how many marks the feed had
-local function add_news(list, last, before)
+-- Adds entries to the change feed, besides the local toggle log: posts whose counts have changed, and toggles that are forwarded.
+-- @param before  how many entries the feed had
+local function add_changes(list, last, before)
   if last == 0 then return end
-  local excess = before + add_marks(news_key(), list, last) - FEED_MAX
+  local excess = before + add_entries(list, last) - FEED_MAX
   if excess <= 0 then return end
   unpack_state()
-  dropped = math.max(dropped, tonumber(call('ZRANGE', news_key(), excess - 1, excess - 1, 'WITHSCORES')[2]))
-  regional_changed = true
-  call('ZREMRANGEBYRANK', news_key(), 0, excess - 1)
+  local dropped = tonumber(call('ZRANGE', bucket.key .. KEY_CHANGE_FEED, excess - 1, excess - 1, 'WITHSCORES')[2])
+  bucket.dropped_up_to, bucket.is_state_changed = max(bucket.dropped_up_to, dropped), true
+  call('ZREMRANGEBYRANK', bucket.key .. KEY_CHANGE_FEED, 0, excess - 1)
 end
+
+return {
+  start_incarnation = start_incarnation, unpack_state = unpack_state, write = write, open_clock = open_clock, open = open,
+  is_synced_from = is_synced_from, add_changes = add_changes,
+}

@@ -1,114 +1,130 @@
--- Marks of the sessions that the current batch names: the last seq of each, by which it is seen that an operation was done
--- before. They are kept by generations: written to the present one, and looked for in the one before, too.
+-- scripts/lib/session-marks.lua: high-water marks of the sessions that the current batch names: the last seq of each, by which an
+-- operation is found to be a duplicate. Marks are kept by generations: written to the current one, and read from the previous one, too.
+-- @needs bucket keys chunks chunk-growth msgpack batch
+-- @constants MARK_GENERATION_MS MARK_GENERATION_MAX FIELD_OLD_MARKS
+local call, unpack = redis.call, unpack
+local args = msgpack.args
 
-local GENERATION_MS, GENERATION_MARKS = 3600000, 65536
+-- The values of the current batch, and where they have sessions and marks.
+local values, sessions_at, marks_at
+-- By session: the seq that was read, and the one of the current generation, nil if it has none.
+local read_seqs, current_seqs = {}, {}
+-- The chunks of the sessions, and the last session in each.
+local group_keys, group_ends, group_count = {}, {}, 0
 
--- The present generation, its start (ms), marks in it, their chunks, and chunks of the generation before
-local generation, started, marks_now, mark_chunks, mark_chunks_before
--- In `values` hashes of sessions give way to their last seqs. By place: what was read, and what of it in this generation
-local seq_read, here = {}, {}
--- The chunks in which they are, and the last place in each
-local mark_keys, mark_ends, mark_groups = {}, {}, 0
-
--- Begins a generation if the present one is old or full. Marks of the one before it are no longer looked at: a sweep finds
--- them by their number of chunks.
--- @return whether one begins; that number's field and value, if there are any
-local function begin_generation(at)
-  if at < started + GENERATION_MS and marks_now < GENERATION_MARKS then return false end
-  local field, chunks = 'k' .. (generation - 1), mark_chunks_before
-  generation, started, mark_chunks_before = generation + 1, at, marks_now > 0 and mark_chunks or 0
-  marks_now, mark_chunks = 0, 1
-  if chunks > 0 then return true, field, chunks end
+-- Begins a generation if the current one is old or full. Marks of the one before the previous are no longer read; a sweep finds their
+-- chunks by their number.
+-- @return whether one begins; field and value of that number, if there are any chunks
+local function begin_generation(at_ms)
+  local is_current = at_ms < bucket.generation_started_ms + MARK_GENERATION_MS and bucket.mark_count < MARK_GENERATION_MAX
+  if is_current then return false end
+  local field, old_chunks = FIELD_OLD_MARKS .. (bucket.mark_generation - 1), bucket.previous_mark_chunks
+  bucket.previous_mark_chunks = bucket.mark_count > 0 and bucket.mark_chunks or 0
+  bucket.mark_generation, bucket.generation_started_ms = bucket.mark_generation + 1, at_ms
+  bucket.mark_count, bucket.mark_chunks = 0, 1
+  if old_chunks > 0 then return true, field, old_chunks end
   return true
 end
 
-local function read_marks_of(key, from, to)
-  mark_groups = mark_groups + 1
-  mark_keys[mark_groups], mark_ends[mark_groups] = key, to
+local function read_chunk(key, from, to)
+  group_count = group_count + 1
+  group_keys[group_count], group_ends[group_count] = key, to
   if from == to then
-    local seq = call('HGET', key, values[sessions + from])
+    local seq = call('HGET', key, values[sessions_at + from])
     seq = seq and tonumber(seq)
-    here[from] = seq
-    if seq then values[marks + from], seq_read[from] = seq, seq end
+    current_seqs[from] = seq
+    if seq then values[marks_at + from], read_seqs[from] = seq, seq end
     return
   end
-  local seqs = call('HMGET', key, unpack(values, sessions + from, sessions + to))
+  local seqs = call('HMGET', key, unpack(values, sessions_at + from, sessions_at + to))
   for i = from, to do
     local seq = seqs[i - from + 1] and tonumber(seqs[i - from + 1])
-    here[i] = seq
-    if seq then values[marks + i], seq_read[i] = seq, seq end
+    current_seqs[i] = seq
+    if seq then values[marks_at + i], read_seqs[i] = seq, seq end
   end
 end
 
-local function read_marks()
-  mark_groups = 0
-  if sessions_count == 0 then return end
-  by_chunk(values, marks, sessions_count, mark_chunks, marks_prefix(generation), read_marks_of)
-  -- Those that have no mark in this generation may have one in the one before.
-  local missing, places, count = {}, {}, 0
-  for i = 1, sessions_count do
-    if not here[i] then
-      count = count + 1
-      places[count] = i
-    end
-  end
-  if count == 0 then return end
-  for i = 1, count do missing[i] = values[sessions + places[i]] end
-  for i = 1, count do
-    local mark = marks + places[i]
-    missing[count + i], values[mark], seq_read[places[i]] = values[mark], 0, 0
-  end
-  if mark_chunks_before == 0 then return end
-  by_chunk(missing, count, count, mark_chunks_before, marks_prefix(generation - 1), function(key, from, to)
+-- Reads the marks of `count` sessions from the previous generation.
+-- @param missing  the sessions' keys, then their hashes
+-- @param indices  their indices in the batch
+local function read_previous(missing, indices, count)
+  local prefix = keys.marks_prefix(bucket.mark_generation - 1)
+  chunks.each_chunk(missing, count, count, bucket.previous_mark_chunks, prefix, function(key, from, to)
     local seqs = call('HMGET', key, unpack(missing, from, to))
     for i = from, to do
       local seq = seqs[i - from + 1]
       if seq then
         seq = tonumber(seq)
-        values[marks + places[i]], seq_read[places[i]] = seq, seq
+        values[marks_at + indices[i]], read_seqs[indices[i]] = seq, seq
       end
     end
   end)
 end
 
-local function count_new_marks()
-  local found = 0
+local function read()
+  group_count = 0
+  local sessions_count = batch.sessions_count
+  if sessions_count == 0 then return end
+  values, sessions_at, marks_at = batch.values, batch.sessions_at, batch.marks_at
+  chunks.each_chunk(values, marks_at, sessions_count, bucket.mark_chunks, keys.marks_prefix(bucket.mark_generation), read_chunk)
+  local missing, indices, count = {}, {}, 0
   for i = 1, sessions_count do
-    if not here[i] and values[marks + i] ~= seq_read[i] then found = found + 1 end
+    if not current_seqs[i] then
+      count = count + 1
+      indices[count] = i
+    end
   end
-  return found
+  if count == 0 then return end
+  for i = 1, count do missing[i] = values[sessions_at + indices[i]] end
+  for i = 1, count do
+    local mark = marks_at + indices[i]
+    missing[count + i], values[mark], read_seqs[indices[i]] = values[mark], 0, 0
+  end
+  if bucket.previous_mark_chunks > 0 then read_previous(missing, indices, count) end
 end
 
-local function grow_marks(marks_new)
-  marks_now = marks_now + marks_new
-  local chunks = chunks_for(marks_now, MARKS_A_CHUNK, mark_chunks)
-  if chunks == mark_chunks then return end
-  local prefix, size = marks_prefix(generation), size_of(chunks)
-  grow(prefix, mark_chunks, chunks, 'HGETALL', 2, hash_of_key)
-  for i = 1, sessions_count do
-    mark_keys[i], mark_ends[i] = prefix .. chunk_of(hash_of_key(values[sessions + i]), chunks, size), i
+-- @return how many marks are added to the current generation
+local function count_new()
+  local count = 0
+  for i = 1, batch.sessions_count do
+    if not current_seqs[i] and values[marks_at + i] ~= read_seqs[i] then count = count + 1 end
   end
-  mark_groups, mark_chunks = sessions_count, chunks
+  return count
 end
 
-local function write_marks()
+local function grow(new_count)
+  bucket.mark_count = bucket.mark_count + new_count
+  local needed = chunk_growth.chunks_needed(bucket.mark_count, chunk_growth.HASH_LOAD_MAX, bucket.mark_chunks)
+  if needed == bucket.mark_chunks then return end
+  local prefix, size = keys.marks_prefix(bucket.mark_generation), chunks.size_for(needed)
+  chunk_growth.plan(prefix, bucket.mark_chunks, needed, 'HGETALL', 2, chunks.hash_key)
+  for i = 1, batch.sessions_count do
+    group_keys[i] = prefix .. chunks.chunk_for(chunks.hash_key(values[sessions_at + i]), needed, size)
+    group_ends[i] = i
+  end
+  group_count, bucket.mark_chunks = batch.sessions_count, needed
+end
+
+local function write()
   local from = 1
-  for group = 1, mark_groups do
-    local key, last, to = mark_keys[group], 1, mark_ends[group]
+  for group = 1, group_count do
+    local key, last, to = group_keys[group], 1, group_ends[group]
     if from == to then
-      local seq = values[marks + from]
-      if seq ~= seq_read[from] then call('HSET', key, values[sessions + from], seq) end
+      local seq = values[marks_at + from]
+      if seq ~= read_seqs[from] then call('HSET', key, values[sessions_at + from], seq) end
     else
-      scratch[1] = key
+      args[1] = key
       for i = from, to do
-        local seq = values[marks + i]
-        if seq ~= seq_read[i] then
-          scratch[last + 1], scratch[last + 2] = values[sessions + i], seq
+        local seq = values[marks_at + i]
+        if seq ~= read_seqs[i] then
+          args[last + 1], args[last + 2] = values[sessions_at + i], seq
           last = last + 2
         end
       end
-      if last > 1 then call('HSET', unpack(scratch, 1, last)) end
+      if last > 1 then call('HSET', unpack(args, 1, last)) end
     end
     from = to + 1
   end
 end
+
+return { begin_generation = begin_generation, read = read, count_new = count_new, grow = grow, write = write }

@@ -1,43 +1,46 @@
--- The last words on toggles. Those said lately stand in two logs, given here (r) and heard of others (h): streams, of which an entry
--- has the words of a batch, or of a part of a shipment. Its id is a stamp at or above those of its words, and how many words were
--- ever written to the log up to it. So a batch costs one command, whatever it says; and a last word later than some stamp is
--- found in the tails of the logs from that stamp on, or among what they had no room for (lib/registers.lua).
+-- scripts/lib/toggle-log.lua: recent toggle updates. They are in two streams, the local and the remote log. An entry has the updates of
+-- a batch or of a delta fragment, so a batch costs one command however many updates it has. The entry's id is a stamp at or above
+-- theirs, and how many updates were ever written to the log up to it. So updates later than a stamp are at the end of the logs, or in
+-- the registers of lib/registers.lua.
 --
--- An entry is msgpack: how many values come after this; then groups: name of the post, metric, stamp (0: that of the entry), how many
--- actors, their keys in decimal.
+-- An entry is msgpack: how many values follow; then groups: post, metric, stamp (0: that of the id), how many actors, their keys in
+-- decimal.
+-- @needs msgpack hybrid-clock
+local match, pack, stamp_text = string.match, cmsgpack.pack, hybrid_clock.stamp_text
 
-local function given_key()
-  return bucket .. ':r'
+-- Names a toggle of a post, without the actor.
+local function set_name(post, metric)
+  return post .. ' ' .. metric
 end
 
-local function heard_key()
-  return bucket .. ':h'
+-- @return post, metric
+local function parse_set_name(set)
+  local post, metric = match(set, '^(%S+) (%d+)$')
+  return post, tonumber(metric)
 end
 
--- What a toggle is called, but for its actor.
-local function set_of(name, metric)
-  return name .. ' ' .. metric
+-- @param list  the values of the entry; `last`: their number
+local function append(key, stamp, written, list, last)
+  redis.call('XADD', key, stamp_text(stamp) .. '-' .. stamp_text(written), 'w', pack(last) .. msgpack.concat_packed(pack, list, last))
 end
 
-local function write_words(key, stamp, written, list, last)
-  call('XADD', key, text_of(stamp) .. '-' .. text_of(written), 'w', pack(last) .. joined(pack, list, last))
-end
-
--- Of an entry's id: its stamp, and how many words were written to the log up to it.
-local function id_of(id)
-  local stamp, written = string.match(id, '^(%d+)-(%d+)$')
+-- @return stamp, number of updates written up to it
+local function parse_id(id)
+  local stamp, written = match(id, '^(%d+)-(%d+)$')
   return tonumber(stamp), tonumber(written)
 end
 
--- Calls `take(set, stamp, list, from, to)` for each group of words; the actors stand in the list.
+-- Calls `take(set, stamp, list, from, to)` for each group of updates; the actors are list[from] to list[to].
 local function each_group(entries, take)
   for _, entry in ipairs(entries) do
-    local list, of_entry = values_of(entry[2][2]), id_of(entry[1])
+    local list, stamp_of_id = msgpack.unpack_list(entry[2][2]), parse_id(entry[1])
     local i, last = 2, #list
     while i < last do
       local stamp, to = list[i + 2], i + 3 + list[i + 3]
-      take(set_of(list[i], list[i + 1]), stamp == 0 and of_entry or stamp, list, i + 4, to)
+      take(set_name(list[i], list[i + 1]), stamp == 0 and stamp_of_id or stamp, list, i + 4, to)
       i = to + 1
     end
   end
 end
+
+return { set_name = set_name, parse_set_name = parse_set_name, append = append, parse_id = parse_id, each_group = each_group }

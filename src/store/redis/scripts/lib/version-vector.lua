@@ -1,56 +1,63 @@
--- What is here of other regions: field y of the bucket's hash.
+-- scripts/lib/version-vector.lua: what this region has of other regions, and the latest incarnation of each: the field `version_vector`
+-- of the bucket's hash.
+-- @needs bucket replication-state
+-- @constants REGIONS_MAX FIELD_VERSION_VECTOR
+local pack, unpack = cmsgpack.pack, unpack
 
--- What is here of other regions, and the newest life that was heard of; by their names.
-local function unpack_known(packed)
-  local known = {}
-  if not packed then return known end
+-- @return entries by region
+local function unpack_vector(packed)
+  local vector = {}
+  if not packed then return vector end
   local list = { cmsgpack.unpack(packed) }
   for i = 1, #list, 7 do
-    known[list[i]] = {
-      epoch = list[i + 1], nonce = list[i + 2], up_to = list[i + 3], confirmed = list[i + 4],
-      heard_epoch = list[i + 5], heard_nonce = list[i + 6],
+    vector[list[i]] = {
+      epoch = list[i + 1], nonce = list[i + 2], up_to = list[i + 3], acked_up_to = list[i + 4],
+      latest_epoch = list[i + 5], latest_nonce = list[i + 6],
     }
   end
-  return known
+  return vector
 end
 
-local function known_of(known, name)
-  return known[name] or { epoch = 0, nonce = 0, up_to = 0, confirmed = 0, heard_epoch = 0, heard_nonce = 0 }
+local function entry_for(vector, region)
+  return vector[region] or { epoch = 0, nonce = 0, up_to = 0, acked_up_to = 0, latest_epoch = 0, latest_nonce = 0 }
 end
 
--- Whether another region can be counted for: see replication-state.ts.
-local REGIONS_MAX = 32
-local function has_room_for(known, name)
-  local heard_of = 0
-  for other, of in pairs(known) do
-    if other == name and of.heard_epoch > 0 then return true end
-    if of.heard_epoch > 0 then heard_of = heard_of + 1 end
+-- Whether counts of another region can be kept: see replication-state.ts.
+local function has_room_for(vector, region)
+  local regions = 0
+  for other, entry in pairs(vector) do
+    if other == region and entry.latest_epoch > 0 then return true end
+    if entry.latest_epoch > 0 then regions = regions + 1 end
   end
-  return heard_of < REGIONS_MAX
+  return regions < REGIONS_MAX
 end
 
--- A life of the region was heard of. @return whether that is news
-local function hear(known, name, epoch_told, nonce_told)
-  local of = known_of(known, name)
-  if epoch_told <= of.heard_epoch then return false end
-  of.heard_epoch, of.heard_nonce = epoch_told, nonce_told
-  -- It may have forgotten that it has told all, and has heard more since from lives that are over.
-  unpack_state()
-  local left = {}
-  for one in string.gmatch(told_by, '[^,]+') do
-    if one ~= name then left[#left + 1] = one end
+-- @return whether the region's latest incarnation has changed
+local function learn_incarnation(vector, region, epoch, nonce)
+  local entry = entry_for(vector, region)
+  if epoch <= entry.latest_epoch then return false end
+  entry.latest_epoch, entry.latest_nonce = epoch, nonce
+  -- The new incarnation may have forgotten that it has sent a full sync, and may have received more since.
+  replication_state.unpack_state()
+  local others = {}
+  for one in string.gmatch(bucket.synced_from, '[^,]+') do
+    if one ~= region then others[#others + 1] = one end
   end
-  told_by, told_at, regional_changed = table.concat(left, ','), 0, true
-  known[name] = of
+  bucket.synced_from, bucket.synced_at_stamp, bucket.is_state_changed = table.concat(others, ','), 0, true
+  vector[region] = entry
   return true
 end
 
-local function write_known(known)
+local function write(vector)
   local list = {}
-  for name, of in pairs(known) do
+  for region, entry in pairs(vector) do
     local last = #list
-    list[last + 1], list[last + 2], list[last + 3], list[last + 4], list[last + 5] = name, of.epoch, of.nonce, of.up_to, of.confirmed
-    list[last + 6], list[last + 7] = of.heard_epoch, of.heard_nonce
+    list[last + 1], list[last + 2], list[last + 3], list[last + 4] = region, entry.epoch, entry.nonce, entry.up_to
+    list[last + 5], list[last + 6], list[last + 7] = entry.acked_up_to, entry.latest_epoch, entry.latest_nonce
   end
-  call('HSET', bucket, 'y', pack(unpack(list)))
+  redis.call('HSET', bucket.key, FIELD_VERSION_VECTOR, pack(unpack(list)))
 end
+
+return {
+  unpack_vector = unpack_vector, entry_for = entry_for, has_room_for = has_room_for, learn_incarnation = learn_incarnation, write = write,
+}

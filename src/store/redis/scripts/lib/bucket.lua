@@ -1,0 +1,53 @@
+-- scripts/lib/bucket.lua: the bucket that is being processed, in one table. A call about several buckets resets it for each key.
+-- @constants FIELD_SIZES
+local call, pack = redis.call, cmsgpack.pack
+
+local bucket = {
+  -- The bucket's hash, "tc:{17}", which is also the prefix of its other keys.
+  key = KEYS[1],
+  -- Whether slots may move to another server (a cluster).
+  slots_may_move = true,
+  -- Keys that were read and are not yet known to be on this server; false where slots cannot move. See lib/keys.lua.
+  tracked = {},
+  -- Number of this region, -1 without replication.
+  own_region = -1,
+
+  -- Set by lib/incarnation.lua. `is_new_incarnation`: the incarnation starts with this call.
+  epoch = 0, nonce = 0, is_new_incarnation = false,
+
+  -- The field `sizes`. Times are in ms; `producers_since_ms` is 0 before the first producer.
+  post_count = 0, post_chunks = 1,
+  mark_generation = 1, generation_started_ms = 0, mark_count = 0, mark_chunks = 1, previous_mark_chunks = 0,
+  producers_since_ms = 0,
+
+  -- Set by lib/replication-state.lua: stamps, except `is_backfilling` (0 or 1), `synced_from` (names of regions with commas between them)
+  -- and `predecessors` (epoch, nonce, the next epoch …).
+  clock = 0, started_at_stamp = 0, recovered_up_to = 0, complete_up_to = 0, stable_stamp = 0, acked_up_to = 0, dropped_up_to = 0,
+  synced_at_stamp = 0, is_backfilling = 0, synced_from = '', predecessors = {},
+  -- Toggles that were ever written to the two toggle logs, and how many of them are removed.
+  local_log_written = 0, local_log_removed = 0, remote_log_written = 0, remote_log_removed = 0,
+  -- Whether more is to be written of these than the clock and `local_log_written`: of the state, and of the logs.
+  is_state_changed = false, are_logs_changed = false,
+}
+
+function bucket.reset(key)
+  bucket.key, bucket.tracked = key, bucket.slots_may_move and {}
+end
+
+-- @param packed  the field `sizes`, false if there is none
+function bucket.set_sizes(packed)
+  if packed then
+    bucket.post_count, bucket.post_chunks, bucket.mark_generation, bucket.generation_started_ms, bucket.mark_count,
+      bucket.mark_chunks, bucket.previous_mark_chunks, bucket.producers_since_ms = cmsgpack.unpack(packed)
+  else
+    bucket.post_count, bucket.post_chunks, bucket.mark_generation, bucket.generation_started_ms, bucket.mark_count,
+      bucket.mark_chunks, bucket.previous_mark_chunks, bucket.producers_since_ms = 0, 1, 1, 0, 0, 1, 0, 0
+  end
+end
+
+function bucket.write_sizes()
+  call('HSET', bucket.key, FIELD_SIZES, pack(bucket.post_count, bucket.post_chunks, bucket.mark_generation,
+    bucket.generation_started_ms, bucket.mark_count, bucket.mark_chunks, bucket.previous_mark_chunks, bucket.producers_since_ms))
+end
+
+return bucket

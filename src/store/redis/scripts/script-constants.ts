@@ -1,0 +1,58 @@
+import { MARK_GENERATION_MAX, MARK_GENERATION_MS, TIME_AHEAD_MAX_MS } from '../../../counters/bucket.js';
+import { APPLIED, DUPLICATE, ON } from '../../../counters/operation.js';
+import { COUNT_MAX, INCARNATIONS_MAX, REGIONS_MAX } from '../../../counters/pn-counter.js';
+import { TOGGLES_PER_STAMP } from '../../../counters/replication/build-delta.js';
+import { FEED_MAX } from '../../../counters/replication/change-feed.js';
+import { REGION_NUMBERS, SINCE_MS, STEPS_PER_MS } from '../../../counters/replication/hybrid-clock.js';
+import { PREDECESSORS_MAX } from '../../../counters/replication/replication-state.js';
+import { BATCH_HEADER_VALUES, OPERATION_COUNT, OPERATION_WITH_SESSION } from '../codec/batch-encoder.js';
+import { CHANGES_REPLIES } from '../codec/delta-decoder.js';
+import { FRAGMENT_HEADER_VALUES, TOGGLE_BASES } from '../codec/delta-encoder.js';
+import { HASH_MULTIPLIER } from '../codec/msgpack-writer.js';
+import { BUCKET_FIELDS, BUCKET_KEYS } from '../codec/redis-keys.js';
+import { RECORD_TAGS, TAGS_PER_METRIC, TAGS_PER_SLOT } from '../codec/redis-post-record.js';
+import { COMMIT_REPLIES, KIND_WITH_MEMBERS } from '../codec/reply-decoder.js';
+import { ERROR_PREFIX } from './call-coalescer.js';
+
+/** Values that one command or one call of a C function has at most: C has room for 8,000, and some commands take two each. */
+const VALUES_AT_ONCE = 3_000;
+
+/** The constants that Lua files may name after `-- @constants`: those that TypeScript has, too, or several libraries. */
+export const SCRIPT_CONSTANTS: Readonly<Record<string, number | string | undefined>> = {
+  VALUES_AT_ONCE,
+  COUNT_MAX,
+  TIME_AHEAD_MAX_MS,
+  MARK_GENERATION_MS,
+  MARK_GENERATION_MAX,
+  INCARNATIONS_MAX,
+  REGIONS_MAX,
+  FEED_MAX,
+  PREDECESSORS_MAX,
+  TOGGLES_PER_STAMP,
+  SINCE_MS,
+  STEPS_PER_MS,
+  REGION_NUMBERS,
+  HASH_MULTIPLIER,
+  BATCH_HEADER_VALUES,
+  FRAGMENT_HEADER_VALUES,
+  TAGS_PER_METRIC,
+  TAGS_PER_SLOT,
+  ...withPrefix('TAG', RECORD_TAGS),
+  ...withPrefix('KEY', BUCKET_KEYS),
+  ...withPrefix('FIELD', BUCKET_FIELDS),
+  OPERATION_COUNT,
+  OPERATION_WITH_SESSION,
+  ...withPrefix('OUTCOME', { APPLIED, DUPLICATE, ON }),
+  ...withPrefix('COMMIT', COMMIT_REPLIES),
+  ...withPrefix('CHANGES', CHANGES_REPLIES),
+  FROM_MEMBERS: TOGGLE_BASES.indexOf('members'),
+  FROM_REPAIR: TOGGLE_BASES.indexOf('repair'),
+  SOURCE_LOCAL_LOG: 'r',
+  SOURCE_REGISTERS: 'i',
+  KIND_WITH_MEMBERS,
+  ERROR_PREFIX,
+};
+
+function withPrefix<T>(prefix: string, constants: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(Object.entries(constants).map(([name, value]) => [`${prefix}_${name}`, value]));
+}
