@@ -1,3 +1,5 @@
+import { ByteBuffer } from './byte-buffer.js';
+
 const DIGIT_0 = 0x30;
 /** More is needed for a moment only: by what answers a subscription to some hundred posts. */
 const BYTES = 64 * 1024;
@@ -13,9 +15,10 @@ export interface Writable {
  * Puts JSON together, byte by byte, in memory that is used again: a string of a dozen pieces costs several times as much,
  * to be made, to be copied out, and to be collected.
  */
-export class AsciiWriter {
-  protected bytes = Buffer.allocUnsafe(BYTES);
-  protected length = 0;
+export class AsciiWriter extends ByteBuffer {
+  constructor() {
+    super(BYTES);
+  }
 
   /** Characters above 0x7f would come out as others. */
   text(text: string): this {
@@ -61,13 +64,6 @@ export class AsciiWriter {
     const taken = this.bytes.toString('latin1', 0, this.length);
     this.#beginAnew();
     return taken;
-  }
-
-  protected reserve(more: number): void {
-    if (this.length + more <= this.bytes.length) return;
-    const bytes = Buffer.allocUnsafe(Math.max(2 * this.bytes.length, this.length + more));
-    this.bytes.copy(bytes, 0, 0, this.length);
-    this.bytes = bytes;
   }
 
   #beginAnew(): void {

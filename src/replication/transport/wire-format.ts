@@ -1,3 +1,5 @@
+import { ByteBuffer } from '../../common/byte-buffer.js';
+import { readVarint, VARINT_BYTES_MAX, writeVarint } from '../../common/varint.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { Incarnation } from '../../counters/pn-counter.js';
 
@@ -8,35 +10,26 @@ export class WireError extends Error {}
 const FORMAT = 4;
 const ROOM_BYTES = 1_024;
 
-/** Writes one message: bytes, ASCII, and unsigned LEB128 numbers (7 bits a byte, low first; DWARF 4, section 7.6). */
-export class WireWriter {
-  #bytes = Buffer.allocUnsafe(ROOM_BYTES);
-  #at = 0;
-
+/** Writes one message: bytes, ASCII and varints. */
+export class WireWriter extends ByteBuffer {
   constructor() {
+    super(ROOM_BYTES);
     this.byte(FORMAT);
   }
 
   byte(value: number): void {
-    this.#reserve(1);
-    this.#bytes[this.#at++] = value;
+    this.reserve(1);
+    this.bytes[this.length++] = value;
   }
 
-  /** Up to 2^53 - 1, in 1 to 8 bytes. */
   varint(value: number): void {
-    this.#reserve(8);
-    let rest = value;
-    while (rest > 0x7f) {
-      // Over 2^31 the bitwise operators would cut the number off.
-      this.#bytes[this.#at++] = (rest % 0x80) | 0x80;
-      rest = rest < 0x80000000 ? rest >>> 7 : Math.floor(rest / 0x80);
-    }
-    this.#bytes[this.#at++] = rest;
+    this.reserve(VARINT_BYTES_MAX);
+    this.length = writeVarint(this.bytes, this.length, value);
   }
 
   unsigned32(value: number): void {
-    this.#reserve(4);
-    this.#at = this.#bytes.writeUInt32BE(value, this.#at);
+    this.reserve(4);
+    this.length = this.bytes.writeUInt32BE(value, this.length);
   }
 
   key({ hi, lo }: Key64): void {
@@ -52,29 +45,22 @@ export class WireWriter {
   /** ASCII of at most 127 characters. */
   text(text: string): void {
     this.byte(text.length);
-    this.#reserve(text.length);
-    this.#at += this.#bytes.write(text, this.#at, 'latin1');
+    this.reserve(text.length);
+    this.length += this.bytes.write(text, this.length, 'latin1');
   }
 
   message(): Buffer {
-    return this.#bytes.subarray(0, this.#at);
-  }
-
-  #reserve(more: number): void {
-    if (this.#at + more <= this.#bytes.length) return;
-    const larger = Buffer.allocUnsafe(2 * (this.#bytes.length + more));
-    this.#bytes.copy(larger, 0, 0, this.#at);
-    this.#bytes = larger;
+    return this.bytes.subarray(0, this.length);
   }
 }
 
 /** Reads one message. Each call names its field, for the WireError that it throws where the bytes are no such thing. */
 export class WireReader {
-  readonly #bytes: Buffer;
-  #at = 0;
+  readonly bytes: Buffer;
+  position = 0;
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     const format = this.byte('format', 0xff);
     if (format === FORMAT) return;
     throw new WireError(
@@ -84,26 +70,22 @@ export class WireReader {
 
   byte(field: string, max: number): number {
     this.#need(field, 1);
-    const value = this.#bytes[this.#at++]!;
+    const value = this.bytes[this.position++]!;
     if (value > max) throw new WireError(`${field} must be at most ${max}`);
     return value;
   }
 
   varint(field: string, max = Number.MAX_SAFE_INTEGER): number {
-    let value = 0;
-    for (let scale = 1; ; scale *= 0x80) {
-      const byte = this.#bytes[this.#at++];
-      if (byte === undefined) throw new WireError(`${field}: the message ends within it`);
-      value += (byte & 0x7f) * scale;
-      if (value > max || scale > 2 ** 49) throw new WireError(`${field} must be at most ${max}`);
-      if (byte < 0x80) return value;
-    }
+    const value = readVarint(this);
+    if (value <= max) return value;
+    if (Number.isNaN(value)) throw new WireError(`${field}: the message ends within it`);
+    throw new WireError(`${field} must be at most ${max}`);
   }
 
   unsigned32(field: string): number {
     this.#need(field, 4);
-    this.#at += 4;
-    return this.#bytes.readUInt32BE(this.#at - 4);
+    this.position += 4;
+    return this.bytes.readUInt32BE(this.position - 4);
   }
 
   key(field: string): Key64 {
@@ -117,15 +99,15 @@ export class WireReader {
   text(field: string, pattern: RegExp): string {
     const length = this.byte(field, 127);
     this.#need(field, length);
-    const text = this.#bytes.toString('latin1', this.#at, this.#at + length);
+    const text = this.bytes.toString('latin1', this.position, this.position + length);
     if (!pattern.test(text)) throw new WireError(`${field} must match ${pattern.source}`);
-    this.#at += length;
+    this.position += length;
     return text;
   }
 
   /** As many as are announced: no more than the rest of the message has room for. @param leastBytes of one */
   list<T>(field: string, leastBytes: number, read: () => T, length = this.varint(field)): T[] {
-    if (length * leastBytes > this.#bytes.length - this.#at) {
+    if (length * leastBytes > this.bytes.length - this.position) {
       throw new WireError(`${field}: the message ends before the last`);
     }
     const list: T[] = [];
@@ -134,11 +116,11 @@ export class WireReader {
   }
 
   end(): void {
-    const left = this.#bytes.length - this.#at;
+    const left = this.bytes.length - this.position;
     if (left > 0) throw new WireError(`the message has ${left} bytes too many`);
   }
 
   #need(field: string, bytes: number): void {
-    if (this.#at + bytes > this.#bytes.length) throw new WireError(`${field}: the message ends within it`);
+    if (this.position + bytes > this.bytes.length) throw new WireError(`${field}: the message ends within it`);
   }
 }

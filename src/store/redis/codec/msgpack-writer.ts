@@ -1,3 +1,4 @@
+import { ByteBuffer } from '../../../common/byte-buffer.js';
 import type { Key64 } from '../../../counters/ids.js';
 
 const FIRST_BYTES = 16_384;
@@ -10,36 +11,39 @@ const BILLION = 1_000_000_000;
 export const HASH_MULTIPLIER = 1_664_525;
 
 /** Writes msgpack values one after the other, after their number. It is done for every operation, so it makes no objects. */
-export class MsgpackWriter {
-  #bytes = Buffer.allocUnsafe(FIRST_BYTES);
-  #at = COUNT_BYTES;
+export class MsgpackWriter extends ByteBuffer {
   #values = 0;
+
+  constructor() {
+    super(FIRST_BYTES);
+    this.length = COUNT_BYTES;
+  }
 
   /** What was written since the last time. */
   take(): Buffer {
-    this.#bytes[0] = 0xce;
-    this.#bytes.writeUInt32BE(this.#values, 1);
-    const taken = Buffer.from(this.#bytes.subarray(0, this.#at));
-    this.#at = COUNT_BYTES;
+    this.bytes[0] = 0xce;
+    this.bytes.writeUInt32BE(this.#values, 1);
+    const taken = Buffer.from(this.bytes.subarray(0, this.length));
+    this.length = COUNT_BYTES;
     this.#values = 0;
     return taken;
   }
 
   /** From -32 to 2^53 - 1. */
   writeInteger(value: number): void {
-    this.#reserve();
-    const bytes = this.#bytes;
+    this.#beginValue();
+    const bytes = this.bytes;
     if (value < 0x80) {
-      bytes[this.#at++] = value;
+      bytes[this.length++] = value;
     } else if (value < 0x1_0000) {
-      bytes[this.#at++] = 0xcd;
-      bytes[this.#at++] = value >>> 8;
-      bytes[this.#at++] = value;
+      bytes[this.length++] = 0xcd;
+      bytes[this.length++] = value >>> 8;
+      bytes[this.length++] = value;
     } else if (value < TWO_32) {
-      bytes[this.#at++] = 0xce;
+      bytes[this.length++] = 0xce;
       this.#half(value);
     } else {
-      bytes[this.#at++] = 0xcf;
+      bytes[this.length++] = 0xcf;
       this.#half(value / TWO_32);
       this.#half(value);
     }
@@ -47,21 +51,21 @@ export class MsgpackWriter {
 
   /** Of at most 255 ASCII characters. */
   writeText(text: string): void {
-    this.#reserve();
+    this.#beginValue();
     const { length } = text;
-    const bytes = this.#bytes;
-    if (length >= 32) bytes[this.#at++] = 0xd9;
-    bytes[this.#at++] = length < 32 ? 0xa0 + length : length;
-    for (let i = 0; i < length; i++) bytes[this.#at++] = text.charCodeAt(i);
+    const bytes = this.bytes;
+    if (length >= 32) bytes[this.length++] = 0xd9;
+    bytes[this.length++] = length < 32 ? 0xa0 + length : length;
+    for (let i = 0; i < length; i++) bytes[this.length++] = text.charCodeAt(i);
   }
 
   /** As text: a signed integer in decimal, of which Redis keeps 8 bytes in packed sets and hashes. */
   writeKey({ hi, lo }: Key64): void {
-    this.#reserve();
-    const start = this.#at++;
+    this.#beginValue();
+    const start = this.length++;
     let [high, low] = [hi, lo];
     if (hi >= 0x8000_0000) {
-      this.#bytes[this.#at++] = 45;
+      this.bytes[this.length++] = 45;
       high = negatedHigh(hi, lo);
       low = -lo >>> 0;
     }
@@ -72,7 +76,7 @@ export class MsgpackWriter {
     const lower = (upper - second * BILLION) * 0x1_0000 + (low & 0xffff);
     const third = Math.floor(lower / BILLION);
     this.#digits(first * TWO_32 + second * 0x1_0000 + third, lower - third * BILLION);
-    this.#bytes[start] = 0xa0 + this.#at - start - 1;
+    this.bytes[start] = 0xa0 + this.length - start - 1;
   }
 
   #digits(billions: number, rest: number): void {
@@ -84,31 +88,28 @@ export class MsgpackWriter {
   }
 
   /** Room for one value, and its place among them. */
-  #reserve(): void {
+  #beginValue(): void {
     this.#values += 1;
-    if (this.#bytes.length - this.#at > TEXT_MAX + COUNT_BYTES) return;
-    const larger = Buffer.allocUnsafe(2 * this.#bytes.length);
-    this.#bytes.copy(larger, 0, 0, this.#at);
-    this.#bytes = larger;
+    this.reserve(TEXT_MAX + COUNT_BYTES);
   }
 
   /** The low 32 bits of the integer part. */
   #half(value: number): void {
-    const bytes = this.#bytes;
-    bytes[this.#at++] = value >>> 24;
-    bytes[this.#at++] = value >>> 16;
-    bytes[this.#at++] = value >>> 8;
-    bytes[this.#at++] = value >>> 0;
+    const bytes = this.bytes;
+    bytes[this.length++] = value >>> 24;
+    bytes[this.length++] = value >>> 16;
+    bytes[this.length++] = value >>> 8;
+    bytes[this.length++] = value >>> 0;
   }
 
   #decimal(value: number, digits: number): void {
     let left = value;
-    for (let at = this.#at + digits - 1; at >= this.#at; at--) {
+    for (let at = this.length + digits - 1; at >= this.length; at--) {
       const rest = (left / 10) | 0;
-      this.#bytes[at] = 48 + left - rest * 10;
+      this.bytes[at] = 48 + left - rest * 10;
       left = rest;
     }
-    this.#at += digits;
+    this.length += digits;
   }
 }
 
