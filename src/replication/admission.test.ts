@@ -26,7 +26,7 @@ function post(about: Partial<PostDelta> = {}): PostDelta {
   return { post: 'story', updatedAtMs: clock.wallMs(), entries: [], registers: [], members: [], ...about };
 }
 
-function shipment(about: Partial<Delta> = {}): Delta {
+function delta(about: Partial<Delta> = {}): Delta {
   const stamps = {
     startedAtStamp: stampIn(-9),
     after: stampIn(-8),
@@ -54,25 +54,25 @@ function liked(stamp: number): PostDelta {
   return post({ registers: [{ metric: LIKES, actor: ANN, stamp, on: true }] });
 }
 
-describe('what a region ships', () => {
-  it('is taken as it is', () => {
-    const shipped = [shipment(), shipment({ bucket: 1, posts: [entry('us', 3, 3), liked(stampIn(AHEAD_MAX_MS - 1))] })];
-    const admitted = admission.admit('us', shipped);
-    expect(admitted.map(({ shipment: one }) => one)).toEqual(shipped);
-    expect(admitted[0]!.shipment).toBe(shipped[0]);
+describe('admission of deltas', () => {
+  it('admits correct deltas unchanged', () => {
+    const deltas = [delta(), delta({ bucket: 1, posts: [entry('us', 3, 3), liked(stampIn(AHEAD_MAX_MS - 1))] })];
+    const admitted = admission.admit('us', deltas);
+    expect(admitted.map(({ delta: one }) => one)).toEqual(deltas);
+    expect(admitted[0]!.delta).toBe(deltas[0]);
     expect(admitted.every(({ rejection }) => rejection === undefined)).toBe(true);
     expect(log).toEqual([]);
   });
 
   it.each(['startedAtStamp', 'after', 'upTo', 'ackedUpTo', 'stableStamp', 'a register'])(
-    'of a bucket is only taken for a question if %s is over an hour ahead; the other buckets are taken',
+    'replaces the delta of a bucket by an empty one if %s is over an hour ahead, and admits the other buckets',
     (which) => {
       const late = stampIn(AHEAD_MAX_MS + 60_000);
-      const ahead = which === 'a register' ? shipment({ posts: [liked(late)] }) : shipment({ [which]: late });
-      const [first, second] = admission.admit('us', [ahead, shipment({ bucket: 1 })]);
+      const ahead = which === 'a register' ? delta({ posts: [liked(late)] }) : delta({ [which]: late });
+      const [first, second] = admission.admit('us', [ahead, delta({ bucket: 1 })]);
       expect(first).toMatchObject({
         rejection: 'ahead',
-        shipment: {
+        delta: {
           kind: 'changes',
           source: US,
           bucket: 0,
@@ -83,16 +83,16 @@ describe('what a region ships', () => {
           posts: [],
         },
       });
-      expect(first!.shipment.startedAtStamp).toBeLessThanOrEqual(stampIn(0));
-      expect(second).toEqual({ shipment: shipment({ bucket: 1 }), rejection: undefined });
+      expect(first!.delta.startedAtStamp).toBeLessThanOrEqual(stampIn(0));
+      expect(second).toEqual({ delta: delta({ bucket: 1 }), rejection: undefined });
       expect(log).toEqual([
-        "what region us ships of some buckets is not merged: it is 61 minutes ahead of this region's clock; set both clocks right (NTP)",
+        "rejecting deltas of some buckets of region us: it is 61 minutes ahead of this region's clock; set both clocks right (NTP)",
       ]);
     },
   );
 
-  it('is logged once in ten minutes, and counted each time', () => {
-    const ahead = shipment({ upTo: stampIn(2 * AHEAD_MAX_MS) });
+  it('logs rejections once in ten minutes and counts each of them', () => {
+    const ahead = delta({ upTo: stampIn(2 * AHEAD_MAX_MS) });
     for (let i = 0; i < 20; i++) {
       admission.admit('us', [ahead]);
       clock.spend(60_000);
@@ -101,25 +101,25 @@ describe('what a region ships', () => {
     expect(admission.rejectedByRegion.get('us')).toBe(20);
   });
 
-  it('is not taken if more was taken away than was added', () => {
-    const [first, second] = admission.admit('us', [shipment({ posts: [entry('ap', 3, 4)] }), shipment({ bucket: 1 })]);
+  it('rejects an entry that removed more than it added', () => {
+    const [first, second] = admission.admit('us', [delta({ posts: [entry('ap', 3, 4)] }), delta({ bucket: 1 })]);
     expect([first!.rejection, second!.rejection]).toEqual(['entries', undefined]);
-    expect(log[0]).toContain('of post story region ap is said to have taken away 4 and added 3');
+    expect(log[0]).toContain('post story has an entry of region ap that removed 4 and added only 3');
   });
 
-  it('may count for 16 regions that PEERS does not name, and for no more', () => {
+  it('admits entries of 16 regions outside PEERS, and of no more', () => {
     const rejections = Array.from({ length: 40 }, (_, i) => {
-      return admission.admit('us', [shipment({ posts: [entry(`gone-${i}`, 1, 0)] })])[0]!.rejection;
+      return admission.admit('us', [delta({ posts: [entry(`removed-${i}`, 1, 0)] })])[0]!.rejection;
     });
     expect(rejections).toEqual([...Array<undefined>(16).fill(undefined), ...Array<string>(24).fill('entries')]);
-    const known = admission.admit('us', [shipment({ posts: [entry('gone-3', 1, 0), entry('ap', 1, 0)] })]);
-    expect(known[0]!.rejection).toBeUndefined();
+    const repeated = admission.admit('us', [delta({ posts: [entry('removed-3', 1, 0), entry('ap', 1, 0)] })]);
+    expect(repeated[0]!.rejection).toBeUndefined();
   });
 
-  it('has times of changes that are not in the future', () => {
+  it('caps times of last changes at the current time', () => {
     const posts = [post({ updatedAtMs: clock.wallMs() + 3 * AHEAD_MAX_MS }), post({ updatedAtMs: 7 })];
-    const [admitted] = admission.admit('us', [shipment({ posts })]);
+    const [admitted] = admission.admit('us', [delta({ posts })]);
     expect(admitted!.rejection).toBeUndefined();
-    expect(admitted!.shipment.posts.map(({ updatedAtMs }) => updatedAtMs)).toEqual([clock.wallMs(), 7]);
+    expect(admitted!.delta.posts.map(({ updatedAtMs }) => updatedAtMs)).toEqual([clock.wallMs(), 7]);
   });
 });

@@ -1,128 +1,115 @@
 import type { Clock } from '../common/clock.js';
 import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import { REGIONS_MAX } from '../counters/pn-counter.js';
-import type { Rejection, Delta } from '../counters/replication/delta.js';
+import type { Delta, Rejection } from '../counters/replication/delta.js';
 import { firstStampAt, toWallMs } from '../counters/replication/hybrid-clock.js';
 
-/** A stamp that is further ahead would hold back, here and everywhere, what people do until then. */
+/** A stamp that is further ahead would override, in all regions, everything that people do until then. */
 export const AHEAD_MAX_MS = 3_600_000;
-/** Regions besides PEERS that others may count for: those that were removed, whose counts stay. */
-const STRANGERS_MAX = REGIONS_MAX / 2;
-/** Of one region, the same thing is logged this often at most. */
-const WARN_EVERY_MS = 600_000;
+/** Regions outside PEERS for which peers may count: removed regions, whose counts stay. */
+const UNLISTED_MAX = REGIONS_MAX / 2;
+/** Shortest time between two log lines of one kind about one region. */
+const WARN_INTERVAL_MS = 600_000;
 
-/** A shipment as it is merged, and what was wrong with it. */
+/** A delta as the store merges it, and why it was rejected. */
 export interface Admitted {
-  readonly shipment: Delta;
+  readonly delta: Delta;
   readonly rejection: Rejection | undefined;
 }
 
 /**
- * Looks at what other regions ship before it is merged: each bucket by itself, so that one that is wrong holds up no other. Of one that is
- * rejected only the question is left, what the receiver has of it: the source needs the answer to set itself right.
+ * Checks deltas of other regions before they are merged: each bucket on its own, so that a wrong one delays no other. A rejected delta is
+ * replaced by an empty one, because the source needs the ack to correct itself.
  */
 export class Admission {
-  /** By region: how many of its shipments were rejected, since boot. */
+  /** Deltas rejected since boot, by region. */
   readonly rejectedByRegion = new Map<string, number>();
-  readonly #strangers = new Set<string>();
+  readonly #unlisted = new Set<string>();
   readonly #warnedAtMs = new Map<string, number>();
 
-  /** @param regions PEERS @param clock by which what is ahead is ahead */
+  /** @param regions PEERS @param clock decides which stamps are ahead */
   constructor(
     private readonly regions: ReadonlySet<string>,
     private readonly clock: Clock,
     private readonly warn: (message: string) => void,
   ) {}
 
-  admit(from: string, shipments: readonly Delta[]): readonly Admitted[] {
+  admit(from: string, deltas: readonly Delta[]): readonly Admitted[] {
     const wallMs = this.clock.wallMs();
-    return shipments.map((shipment) => {
-      const rejection = this.#rejectionOf(from, shipment, wallMs);
-      if (rejection === undefined) return { shipment: inThePast(shipment, wallMs), rejection };
+    return deltas.map((delta) => {
+      const rejection = this.#findRejection(from, delta, wallMs);
+      if (rejection === undefined) return { delta: capTimes(delta, wallMs), rejection };
       this.rejectedByRegion.set(from, (this.rejectedByRegion.get(from) ?? 0) + 1);
-      return { shipment: questionOf(shipment, wallMs), rejection };
+      return { delta: emptied(delta, wallMs), rejection };
     });
   }
 
-  /** The store did not take what was admitted. */
+  /** The store failed to merge admitted deltas. */
   reportMergeFailure(from: string, error: unknown): void {
-    this.#warn(from, 'a call', error instanceof Error ? error.message : String(error));
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#warn(`${from} merge`, `merging deltas of region ${from} failed: ${reason}`);
   }
 
-  #rejectionOf(from: string, shipment: Delta, wallMs: number): Rejection | undefined {
-    const aheadMs = toWallMs(latestStampOf(shipment)) - wallMs;
+  #findRejection(from: string, delta: Delta, wallMs: number): Rejection | undefined {
+    const aheadMs = toWallMs(findLatestStamp(delta)) - wallMs;
+    const rejecting = `rejecting deltas of some buckets of region ${from}`;
     if (aheadMs > AHEAD_MAX_MS) {
       const minutes = Math.round(aheadMs / 60_000);
-      this.#warn(from, 'ahead', `it is ${minutes} minutes ahead of this region's clock; set both clocks right (NTP)`);
+      const problem = `it is ${minutes} minutes ahead of this region's clock; set both clocks right (NTP)`;
+      this.#warn(`${from} ahead`, `${rejecting}: ${problem}`);
       return 'ahead';
     }
-    const problem = this.#problemOf(from, shipment);
+    const problem = this.#findImpossibleEntry(from, delta);
     if (problem === null) return undefined;
-    this.#warn(from, 'entries', problem);
+    this.#warn(`${from} entries`, `${rejecting}: ${problem}`);
     return 'entries';
   }
 
-  #problemOf(from: string, { posts }: Delta): string | null {
+  #findImpossibleEntry(from: string, { posts }: Delta): string | null {
     for (const { post, entries } of posts) {
-      for (const { incarnation: replica, p, n } of entries) {
-        if (n > p) return `of post ${post} region ${replica.region} is said to have taken away ${n} and added ${p}`;
-        if (replica.region !== from && !this.#mayBeNamed(replica.region)) {
-          return `it counts for region ${replica.region}, which PEERS does not name, and so for more than ${STRANGERS_MAX} others`;
+      for (const { incarnation, p, n } of entries) {
+        const { region } = incarnation;
+        if (n > p) return `post ${post} has an entry of region ${region} that removed ${n} and added only ${p}`;
+        if (region !== from && !this.#mayCountFor(region)) {
+          return `it counts for region ${region}, which is not in PEERS, as more than ${UNLISTED_MAX} other regions are not`;
         }
       }
     }
     return null;
   }
 
-  #mayBeNamed(region: string): boolean {
-    if (this.regions.has(region) || this.#strangers.has(region)) return true;
-    if (this.#strangers.size >= STRANGERS_MAX) return false;
-    this.#strangers.add(region);
+  #mayCountFor(region: string): boolean {
+    if (this.regions.has(region) || this.#unlisted.has(region)) return true;
+    if (this.#unlisted.size >= UNLISTED_MAX) return false;
+    this.#unlisted.add(region);
     return true;
   }
 
-  #warn(from: string, what: Rejection | 'a call', problem: string): void {
-    const key = `${from} ${what}`;
+  #warn(kind: string, message: string): void {
     const nowMs = this.clock.nowMs();
-    if (nowMs - (this.#warnedAtMs.get(key) ?? -Infinity) < WARN_EVERY_MS) return;
-    this.#warnedAtMs.set(key, nowMs);
-    this.warn(`what region ${from} ships of some buckets is not merged: ${problem}`);
+    if (nowMs - (this.#warnedAtMs.get(kind) ?? -Infinity) < WARN_INTERVAL_MS) return;
+    this.#warnedAtMs.set(kind, nowMs);
+    this.warn(message);
   }
 }
 
-function latestStampOf({
-  startedAtStamp: born,
-  after,
-  upTo,
-  ackedUpTo: confirmed,
-  stableStamp: floor,
-  posts,
-}: Delta): number {
-  let latest = Math.max(born, after, upTo, confirmed, floor);
+function findLatestStamp({ startedAtStamp, after, upTo, ackedUpTo, stableStamp, posts }: Delta): number {
+  let latest = Math.max(startedAtStamp, after, upTo, ackedUpTo, stableStamp);
   for (const { registers } of posts) for (const { stamp } of registers) if (stamp > latest) latest = stamp;
   return latest;
 }
 
-/** Says nothing, but has the receiver answer what it has of the source. */
-function questionOf(shipment: Delta, wallMs: number): Delta {
-  const born = Math.min(shipment.startedAtStamp, firstStampAt(wallMs));
-  return {
-    ...shipment,
-    kind: 'changes',
-    startedAtStamp: born,
-    after: 0,
-    upTo: 0,
-    ackedUpTo: 0,
-    stableStamp: 0,
-    posts: [],
-    fullSyncReceiver: null,
-  };
+/** A delta without content: the receiver acks what it has of the source. */
+function emptied(delta: Delta, wallMs: number): Delta {
+  const startedAtStamp = Math.min(delta.startedAtStamp, firstStampAt(wallMs));
+  const noStamps = { after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0 };
+  return { ...delta, ...noStamps, kind: 'changes', startedAtStamp, posts: [], fullSyncReceiver: null };
 }
 
-/** Times of last changes are shown to people. */
-function inThePast(shipment: Delta, wallMs: number): Delta {
-  const isAhead = shipment.posts.some(({ updatedAtMs }) => updatedAtMs > wallMs + TIME_AHEAD_MAX_MS);
-  if (!isAhead) return shipment;
-  const posts = shipment.posts.map((post) => ({ ...post, updatedAtMs: Math.min(post.updatedAtMs, wallMs) }));
-  return { ...shipment, posts };
+/** Times of the last change are shown to people, so none may be in the future. */
+function capTimes(delta: Delta, wallMs: number): Delta {
+  const isAhead = delta.posts.some(({ updatedAtMs }) => updatedAtMs > wallMs + TIME_AHEAD_MAX_MS);
+  if (!isAhead) return delta;
+  const posts = delta.posts.map((post) => ({ ...post, updatedAtMs: Math.min(post.updatedAtMs, wallMs) }));
+  return { ...delta, posts };
 }

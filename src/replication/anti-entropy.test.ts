@@ -8,9 +8,9 @@ import type { Peer } from './transport/peer.js';
 const PERIOD_MS = 60_000;
 const TURNS = 16;
 
-it.each([1, 5, 40, 64])('each of %d buckets is compared as often as the others', async (buckets) => {
-  const life = { region: 'eu', epoch: 1, nonce: 1 };
-  const store = new ReferenceStore(Metrics.parse('likes:toggle,views:tally'), buckets, life, () => 1);
+it.each([1, 5, 40, 64])('%d buckets are compared equally often', async (buckets) => {
+  const own = { region: 'eu', epoch: 1, nonce: 1 };
+  const store = new ReferenceStore(Metrics.parse('likes:toggle,views:tally'), buckets, own, () => 1);
   const clock = new SimulatedClock();
   const antiEntropy = new AntiEntropy(store, clock, PERIOD_MS, buckets);
   const all = Array.from({ length: buckets }, (_, bucket) => bucket);
@@ -26,7 +26,7 @@ it.each([1, 5, 40, 64])('each of %d buckets is compared as often as the others',
   };
   const turns = Math.min(TURNS, buckets);
   for (let period = 0; period < 2 * turns; period++) {
-    const done = antiEntropy.digest().then(() => antiEntropy.repairPeer(peer, all));
+    const done = antiEntropy.computeDigests().then(() => antiEntropy.repairPeer(peer, all));
     await clock.advance(PERIOD_MS);
     await done;
   }

@@ -1,32 +1,32 @@
 import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
-import type { PostDelta, Delta } from '../counters/replication/delta.js';
+import type { Delta, PostDelta } from '../counters/replication/delta.js';
 import { firstStampAt } from '../counters/replication/hybrid-clock.js';
-import type { ReplicatedStore } from '../store/replicated-store.js';
+import type { FullSyncPage, ReplicatedStore } from '../store/replicated-store.js';
 import { digestPost, leafFor, LEAVES } from './digest.js';
 import type { BucketDigest, Difference, Peer } from './transport/peer.js';
 
 const PAGE_MAX = 500;
-/** Between two pages: a million posts take 20 s, in which others have their turn. */
+/** Pause between two pages, for other work: a million posts take 20 s. */
 const PAGE_PAUSE_MS = 10;
 
-/** Buckets are compared in this many turns, a period each. */
+/** All buckets are compared within this many periods, a fraction of them in each. */
 const TURNS = 16;
 
-/** Digests of some buckets, of posts that have not changed since a moment. */
+/** Digests of some buckets: of their posts that have not changed since `beforeMs`. */
 interface DigestTable {
   readonly beforeMs: number;
   readonly leaves: ReadonlyMap<number, number[]>;
 }
 
 /**
- * Finds what went wrong without anybody noticing: regions compare digests of their posts, and ship to each other what
- * differs, whoever counted it. All do so at the same times by their clocks, once a period, of posts that had been quiet at
- * its beginning and are so still: what is on its way is in none.
+ * Finds silent faults: regions compare digests of their posts and push each other the posts that differ, whoever counted them. All
+ * regions do so at the same times by their clocks, once a period. A digest covers the posts that were idle at the beginning of the period
+ * and still are, so that changes in flight make no difference.
  *
- *     period   ├── a tenth ──┤ digests ────────────── half ┤ compare, ship ─────────────────┤
+ *     period   ├── a tenth ──┤ compute digests ────── half ┤ compare, repair ───────────────┤
  *
- * Cost: one reading of all posts and their members in TURNS periods, and another of those where something differs.
+ * Cost: one read of all posts and their members in TURNS periods, and another one of the buckets that differ.
  */
 export class AntiEntropy {
   #table: DigestTable = { beforeMs: 0, leaves: new Map() };
@@ -38,14 +38,14 @@ export class AntiEntropy {
     private readonly buckets: number,
   ) {}
 
-  /** When the next digests are due, and when they are to be compared: ms from now. */
-  get delaysMs(): { readonly digest: number; readonly compare: number } {
-    const since = this.clock.wallMs() % this.periodMs;
-    const digest = this.periodMs / 10 - since;
-    return { digest: digest < 0 ? digest + this.periodMs : digest, compare: 0.4 * this.periodMs };
+  /** Time until the next digests are due, and from these until the comparison. */
+  get delaysMs(): { readonly digests: number; readonly comparison: number } {
+    const sinceMs = this.clock.wallMs() % this.periodMs;
+    const digests = this.periodMs / 10 - sinceMs;
+    return { digests: digests < 0 ? digests + this.periodMs : digests, comparison: 0.4 * this.periodMs };
   }
 
-  async digest(): Promise<void> {
+  async computeDigests(): Promise<void> {
     const wallMs = this.clock.wallMs();
     const beforeMs = wallMs - (wallMs % this.periodMs);
     const leaves = new Map<number, number[]>();
@@ -63,28 +63,28 @@ export class AntiEntropy {
     this.#table = { beforeMs, leaves };
   }
 
-  /** @returns how many posts were shipped, because they differ at the peer */
-  async repairPeer(peer: Peer, led: readonly number[]): Promise<number> {
+  /** @returns how many posts were pushed because they differ at the peer */
+  async repairPeer(peer: Peer, leasedBuckets: readonly number[]): Promise<number> {
     const { beforeMs, leaves } = this.#table;
-    const digests = led.flatMap((bucket) => {
+    const digests = leasedBuckets.flatMap((bucket) => {
       const own = leaves.get(bucket);
       return own === undefined ? [] : [{ bucket, beforeMs, leaves: own }];
     });
     const differing = new Map((await peer.compareDigests(digests)).map((one) => [one.bucket, new Set(one.leaves)]));
     if (differing.size === 0) return 0;
     const since = firstStampAt(beforeMs);
-    let shipped = 0;
-    for await (const shipment of this.#pages(new Set(differing.keys()))) {
-      const posts = shipment.posts.filter((one) => isIn(one, beforeMs, differing.get(shipment.bucket)!));
+    let repaired = 0;
+    for await (const delta of this.#pages(new Set(differing.keys()))) {
+      const posts = delta.posts.filter((one) => isCovered(one, beforeMs, differing.get(delta.bucket)!));
       if (posts.length === 0) continue;
-      await peer.push([{ ...shipment, kind: 'repair', after: since, upTo: since, posts }]);
-      shipped += posts.length;
+      await peer.push([{ ...delta, kind: 'repair', after: since, upTo: since, posts }]);
+      repaired += posts.length;
     }
-    return shipped;
+    return repaired;
   }
 
-  /** The other side of `repairPeer`. */
-  compare(theirs: readonly BucketDigest[]): Difference[] {
+  /** Compares the digests of a peer with the own ones of the same period: the receiving side of `repairPeer`. */
+  findDifferences(theirs: readonly BucketDigest[]): Difference[] {
     const { beforeMs, leaves } = this.#table;
     return theirs.flatMap((digest) => {
       const own = leaves.get(digest.bucket);
@@ -96,11 +96,7 @@ export class AntiEntropy {
 
   async *#pages(buckets: ReadonlySet<number>): AsyncGenerator<Delta> {
     for (let cursor: string | null = ''; cursor !== null;) {
-      const page: Awaited<ReturnType<ReplicatedStore['fullSyncPage']>> = await this.store.fullSyncPage(
-        buckets,
-        cursor,
-        PAGE_MAX,
-      );
+      const page: FullSyncPage = await this.store.fullSyncPage(buckets, cursor, PAGE_MAX);
       yield* page.deltas;
       cursor = page.next;
       if (cursor !== null) await sleep(this.clock, PAGE_PAUSE_MS);
@@ -108,6 +104,6 @@ export class AntiEntropy {
   }
 }
 
-function isIn({ post, updatedAtMs }: PostDelta, beforeMs: number, leaves: ReadonlySet<number>): boolean {
+function isCovered({ post, updatedAtMs }: PostDelta, beforeMs: number, leaves: ReadonlySet<number>): boolean {
   return updatedAtMs < beforeMs && leaves.has(leafFor(post));
 }

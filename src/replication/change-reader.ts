@@ -1,10 +1,10 @@
 import type { Clock } from '../common/clock.js';
 import type { Delta } from '../counters/replication/delta.js';
-import type { ChangesRequest, BucketStatus, ReplicatedStore } from '../store/replicated-store.js';
+import type { BucketStatus, ChangesRequest, ReplicatedStore } from '../store/replicated-store.js';
 
-/** Changes of a bucket that one exchange carries: about 20 KB. */
+/** Changes of a bucket in one exchange: about 20 KB. */
 export const CHANGES_MAX = 1_000;
-/** Rounds that begin within this many ms share what they read. */
+/** Exchanges that start within this time share their reads. */
 const SHARED_MS = 10;
 
 /**
@@ -18,7 +18,7 @@ const SHARED_MS = 10;
 export class ChangeReader {
   #read: SharedRead | null = null;
 
-  /** @param phaseMs when the first tick is; gateways that share a store have others */
+  /** @param phaseMs time of the first tick; it differs between gateways that share a store */
   constructor(
     private readonly store: ReplicatedStore,
     private readonly peers: readonly string[],
@@ -27,33 +27,37 @@ export class ChangeReader {
     private readonly phaseMs: number,
   ) {}
 
-  /** When the round after one that began at `startedAtMs` is due: at the tick that is nearest to REPLICATION_INTERVAL_MS later. */
+  /** @returns when the next exchange is due: at the tick nearest to REPLICATION_INTERVAL_MS after the start of the last one */
   nextAtMs(startedAtMs: number): number {
     const ticks = (startedAtMs - this.phaseMs) / this.intervalMs;
     return Math.round(ticks + 1) * this.intervalMs + this.phaseMs;
   }
 
-  joinRead(led: readonly number[]): SharedRead {
+  joinRead(leasedBuckets: readonly number[]): SharedRead {
     const nowMs = this.clock.nowMs();
-    const round = this.#read;
-    if (round !== null && round.leasedBuckets === led && nowMs - round.startedAtMs < SHARED_MS) return round;
-    this.#read = new SharedRead(this.store, this.peers, led, nowMs);
+    const current = this.#read;
+    const isRecent = current !== null && nowMs - current.startedAtMs < SHARED_MS;
+    if (isRecent && current.leasedBuckets === leasedBuckets) return current;
+    this.#read = new SharedRead(this.store, this.peers, leasedBuckets, nowMs);
     return this.#read;
   }
 
-  /** Something else than changes has been done to buckets. */
+  /** To be called after buckets changed otherwise than by operations, for example by a new incarnation. */
   invalidate(): void {
     this.#read = null;
   }
 }
 
-/** The buckets of a gateway at one tick. */
+interface ChangesRead {
+  readonly after: number;
+  readonly deltas: Promise<readonly (Delta | null)[]>;
+  readonly index: number;
+}
+
+/** The leased buckets of a gateway at one tick. */
 export class SharedRead {
   readonly bucketStatuses: Promise<ReadonlyMap<number, BucketStatus>>;
-  readonly #collected = new Map<
-    number,
-    { readonly after: number; readonly found: Promise<readonly (Delta | null)[]>; readonly index: number }
-  >();
+  readonly #changes = new Map<number, ChangesRead>();
 
   constructor(
     private readonly store: ReplicatedStore,
@@ -63,21 +67,21 @@ export class SharedRead {
   ) {
     this.bucketStatuses = store
       .bucketStatus(leasedBuckets)
-      .then((standings) => new Map(standings.map((standing, i) => [leasedBuckets[i]!, standing] as const)));
+      .then((statuses) => new Map(statuses.map((status, i) => [leasedBuckets[i]!, status] as const)));
   }
 
-  /** What each bucket has changed after a stamp, as `ReplicatedStore.collect` says. */
-  async changesSince(asked: readonly ChangesRequest[]): Promise<readonly (Delta | null)[]> {
-    const missing = asked.filter(({ bucket, after }) => this.#collected.get(bucket)?.after !== after);
+  /** `ReplicatedStore.changesSince`, reading only the requests that no other link has made. */
+  async changesSince(requests: readonly ChangesRequest[]): Promise<readonly (Delta | null)[]> {
+    const missing = requests.filter(({ bucket, after }) => this.#changes.get(bucket)?.after !== after);
     if (missing.length > 0) {
-      const found = this.store.changesSince(missing, this.peers, CHANGES_MAX);
-      // Who asked first may have failed by then, and not wait for it.
-      found.catch(() => undefined);
-      for (const [index, { bucket, after }] of missing.entries()) this.#collected.set(bucket, { after, found, index });
+      const deltas = this.store.changesSince(missing, this.peers, CHANGES_MAX);
+      // The first link may have failed before this read does, and then nothing awaits it.
+      deltas.catch(() => undefined);
+      for (const [index, { bucket, after }] of missing.entries()) this.#changes.set(bucket, { after, deltas, index });
     }
-    const places = asked.map(({ bucket }) => this.#collected.get(bucket)!);
-    const shipments: (Delta | null)[] = [];
-    for (const { found, index } of places) shipments.push((await found)[index] ?? null);
-    return shipments;
+    const reads = requests.map(({ bucket }) => this.#changes.get(bucket)!);
+    const found: (Delta | null)[] = [];
+    for (const { deltas, index } of reads) found.push((await deltas)[index] ?? null);
+    return found;
   }
 }

@@ -1,18 +1,18 @@
 import { fmix32, fnv1a } from '../common/hash.js';
-import type { EntryDelta, PostDelta } from '../counters/replication/delta.js';
 import type { Key64 } from '../counters/ids.js';
+import type { EntryDelta, PostDelta } from '../counters/replication/delta.js';
 
-/** Parts of a bucket's posts that are compared by one number each. */
+/** Subsets of a bucket's posts that are compared by one number each. */
 export const LEAVES = 16;
 
-/** In which leaf a post is: by other bits of its hash than those that chose its bucket. */
+/** Uses other bits of the post's hash than those that choose its bucket. */
 export function leafFor(post: string): number {
   return (fmix32(fnv1a(post)) >>> 24) % LEAVES;
 }
 
 /**
- * What a post is, whoever is asked: entries of all regions, and who has which toggle on. The same number in every region that
- * has merged the same; of two that differ one in 2^32 is the same nevertheless, until the next change.
+ * Digest of a post's replicated state: the entries of all regions and the actors that have each toggle on. It is equal in regions that have
+ * merged the same deltas. Two different states have equal digests once in 2^32 cases, until the next change.
  */
 export function digestPost({ post, entries, registers, members }: PostDelta): number {
   let sum = 0;
@@ -26,8 +26,8 @@ export function digestPost({ post, entries, registers, members }: PostDelta): nu
   return sum >>> 0;
 }
 
-function digestInput(post: string, { metric, incarnation: replica, p, n }: EntryDelta): string {
-  return `${post} ${metric} ${replica.region} ${replica.epoch} ${replica.nonce} ${p} ${n}`;
+function digestInput(post: string, { metric, incarnation, p, n }: EntryDelta): string {
+  return `${post} ${metric} ${incarnation.region} ${incarnation.epoch} ${incarnation.nonce} ${p} ${n}`;
 }
 
 function hashToggle(post: string, metric: number): number {

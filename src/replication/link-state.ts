@@ -16,12 +16,12 @@ export class LinkState {
     return this.#up;
   }
 
-  /** Since when it is so, ms since 1970; `null`: it was not tried yet. */
+  /** Since when, ms since 1970; `null`: the peer was not called yet. */
   get sinceMs(): number | null {
     return this.#sinceMs;
   }
 
-  /** What the last call that failed said; `''` while it is up. */
+  /** Error of the last failed call; `''` while the peer is up. */
   get error(): string {
     return this.#error;
   }
@@ -31,6 +31,6 @@ export class LinkState {
     if (this.#up === up && this.#sinceMs !== null) return;
     this.#up = up;
     this.#sinceMs = this.clock.wallMs();
-    this.warn(up ? `region ${this.region} is reached` : `region ${this.region} is away: ${error}`);
+    this.warn(up ? `region ${this.region} is up` : `region ${this.region} is down: ${error}`);
   }
 }

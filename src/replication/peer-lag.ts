@@ -1,58 +1,50 @@
 import type { Delta } from '../counters/replication/delta.js';
 
-interface BucketLag {
-  /** When it was first missing, on the monotonic clock; `null`: the peer has all of this bucket. */
-  readonly sinceMs: number | null;
-  readonly changes: number;
-}
-
-/** What a peer lacks. */
+/** The lag of one bucket or of several. */
 export interface Lag {
-  /** When the oldest of it was first missing, on the monotonic clock; `null`: nothing is. */
+  /** When its oldest change was first missing, on the monotonic clock; `null`: the peer has everything. */
   readonly sinceMs: number | null;
   readonly changes: number;
 }
 
-const CAUGHT_UP: BucketLag = { sinceMs: null, changes: 0 };
+const CAUGHT_UP: Lag = { sinceMs: null, changes: 0 };
 
-/** What a peer is not known to have yet, by bucket. */
+/** Changes that a peer has not acked yet, by bucket. */
 export class PeerLag {
-  readonly #buckets = new Map<number, BucketLag>();
+  readonly #buckets = new Map<number, Lag>();
 
-  /** Of these buckets together; `null`: of one of them it is not known what the peer has, so nobody can say. */
+  /** @returns the lag of these buckets together; `null`: that of one of them is unknown */
   measure(buckets: readonly number[]): Lag | null {
     let sinceMs: number | null = null;
-    let things = 0;
+    let changes = 0;
     for (const bucket of buckets) {
-      const behind = this.#buckets.get(bucket);
-      if (behind === undefined) return null;
-      things += behind.changes;
-      if (behind.sinceMs !== null && (sinceMs === null || behind.sinceMs < sinceMs)) sinceMs = behind.sinceMs;
+      const lag = this.#buckets.get(bucket);
+      if (lag === undefined) return null;
+      changes += lag.changes;
+      if (lag.sinceMs !== null && (sinceMs === null || lag.sinceMs < sinceMs)) sinceMs = lag.sinceMs;
     }
-    return { sinceMs, changes: things };
+    return { sinceMs, changes };
   }
 
-  /** What is to be shipped: nothing, or all that is missing. */
+  /** @param delta all changes that the peer lacks, or none */
   setMissing({ bucket, posts }: Delta, nowMs: number): void {
-    const things = posts.reduce((sum, { registers }) => sum + Math.max(1, registers.length), 0);
-    if (things === 0) this.markCaughtUp(bucket);
-    else this.markBehind(bucket, things, nowMs);
+    const changes = posts.reduce((sum, { registers }) => sum + Math.max(1, registers.length), 0);
+    if (changes === 0) this.markCaughtUp(bucket);
+    else this.markBehind(bucket, changes, nowMs);
   }
 
-  markBehind(bucket: number, things: number, nowMs: number): void {
-    this.#buckets.set(bucket, { sinceMs: this.#buckets.get(bucket)?.sinceMs ?? nowMs, changes: things });
+  markBehind(bucket: number, changes: number, nowMs: number): void {
+    this.#buckets.set(bucket, { sinceMs: this.#buckets.get(bucket)?.sinceMs ?? nowMs, changes });
   }
 
   markCaughtUp(bucket: number): void {
     this.#buckets.set(bucket, CAUGHT_UP);
   }
 
-  /** It is not known any more what the peer has of the bucket. */
   markUnknown(bucket: number): void {
     this.#buckets.delete(bucket);
   }
 
-  /** Of the other buckets somebody else keeps count. */
   keepOnly(buckets: ReadonlySet<number>): void {
     for (const bucket of this.#buckets.keys()) if (!buckets.has(bucket)) this.#buckets.delete(bucket);
   }

@@ -4,7 +4,7 @@ import { ReferenceStore } from '../../test/contract/reference-store.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { bucketOf } from '../counters/ids.js';
 import { Metrics } from '../counters/metrics.js';
-import type { DeltaAck, Delta } from '../counters/replication/delta.js';
+import type { Delta, DeltaAck } from '../counters/replication/delta.js';
 import { ChangeReader } from './change-reader.js';
 import { PeerLink } from './peer-link.js';
 
@@ -12,7 +12,7 @@ const METRICS = Metrics.parse('likes:toggle,views:tally');
 const BUCKETS = 2;
 const INTERVAL_MS = 100;
 
-function storeOf(region: string): ReferenceStore {
+function openStore(region: string): ReferenceStore {
   return new ReferenceStore(METRICS, BUCKETS, { region, epoch: 1, nonce: 1 }, () => 1);
 }
 
@@ -20,19 +20,19 @@ function postIn(bucket: number): string {
   for (let i = 0; ; i++) if (bucketOf(`post-${i}`, BUCKETS) === bucket) return `post-${i}`;
 }
 
-test('a link goes on with its other buckets when another gateway leads one of those that it scans', async () => {
+test('a full sync continues with its other buckets after another gateway has leased one of them', async () => {
   const clock = new SimulatedClock();
-  const [eu, us] = [storeOf('eu'), storeOf('us')];
-  const life = new Producer('life-one');
-  for (const bucket of [0, 1]) await eu.commit(life.batch(bucket, [view(postIn(bucket))]));
-  let led: readonly number[] = [0, 1];
+  const [eu, us] = [openStore('eu'), openStore('us')];
+  const producer = new Producer('producer-one');
+  for (const bucket of [0, 1]) await eu.commit(producer.batch(bucket, [view(postIn(bucket))]));
+  let leased: readonly number[] = [0, 1];
   const warnings: string[] = [];
   const peer = {
     region: 'us',
-    async push(shipments: readonly Delta[]): Promise<readonly DeltaAck[]> {
-      // The first page has been sent, which is of bucket 0: the second one is of bucket 1.
-      if (shipments.some(({ kind }) => kind === 'full-sync')) led = [0];
-      return us.merge(shipments);
+    async push(deltas: readonly Delta[]): Promise<readonly DeltaAck[]> {
+      // This is the page of bucket 0. The next one is of bucket 1.
+      if (deltas.some(({ kind }) => kind === 'full-sync')) leased = [0];
+      return us.merge(deltas);
     },
     compareDigests: () => Promise.resolve([]),
     readPosts: () => Promise.resolve([]),
@@ -44,13 +44,13 @@ test('a link goes on with its other buckets when another gateway leads one of th
     warn: (message) => warnings.push(message),
     reportLostHistory: () => undefined,
     ackedUpTo: () => 0,
-    leasedBuckets: () => led,
+    leasedBuckets: () => leased,
     peers: ['us'],
     rewindClocks: () => Promise.resolve(),
   });
   link.start();
   await clock.advance(10 * INTERVAL_MS);
-  expect(warnings).toEqual(['region us is reached']);
+  expect(warnings).toEqual(['region us is up']);
   const [own, other] = await us.read([postIn(0), postIn(1)], null);
   expect([own!.counts.totals, other!.counts.totals]).toEqual([
     [0, 1],

@@ -1,31 +1,32 @@
 import type { Clock } from '../common/clock.js';
-import { type Incarnation, compareIncarnations } from '../counters/pn-counter.js';
+import { compareIncarnations, type Incarnation } from '../counters/pn-counter.js';
 import type { DeltaAck } from '../counters/replication/delta.js';
 import { toWallMs } from '../counters/replication/hybrid-clock.js';
 import type { BucketStatus } from '../store/replicated-store.js';
 
-/** A bucket that has nothing to tell asks this often whether its peer still has what it had, … */
+/** An idle bucket is sent to its peer this often, to learn whether the peer still has its state. */
 const HEARTBEAT_MS = 1_000;
-/** … and, so that what all have heard is forgotten, is collected this often, and told of where its clock has moved. */
-const SETTLE_MS = 500;
+/**
+ * An idle bucket is read this often, because the read drops changes that all peers have acked. It is sent if its clock has advanced, because
+ * peers advance their stable stamp by that.
+ */
+const STABILITY_MS = 500;
 
 /**
- * What a store has lost and gateways have sent again is 20 s old at most (they retain it that long). A store that lacks more
- * comes from a backup, and its peers know better.
+ * Gateways replay what a failover lost, at most 20 s old, because they retain it that long. A store that lacks more was restored from a
+ * backup, and its peers have more than it has.
  */
 const REPLAYED_MAX_MS = 30_000;
 
-/** What is known of a bucket at the peer. */
 interface BucketProgress {
-  /** What the peer has of this region, of the life that it names. */
   readonly ack: DeltaAck;
   readonly ackedAtMs: number;
-  /** Between what the peer has and this stamp nothing was changed here, as was seen then. */
+  /** Nothing has changed between the ack and this stamp, as of `checkedAtMs`. */
   unchangedUpTo: number;
   checkedAtMs: number;
 }
 
-/** What a peer has of each bucket, as its last receipts say. */
+/** How far a peer has each bucket, by its last acks. */
 export class PeerProgress {
   readonly #buckets = new Map<number, BucketProgress>();
 
@@ -39,9 +40,9 @@ export class PeerProgress {
     return this.#buckets.has(bucket);
   }
 
-  set(bucket: number, receipt: DeltaAck): void {
-    const atMs = this.clock.nowMs();
-    this.#buckets.set(bucket, { ack: receipt, ackedAtMs: atMs, unchangedUpTo: receipt.upTo, checkedAtMs: atMs });
+  set(bucket: number, ack: DeltaAck): void {
+    const nowMs = this.clock.nowMs();
+    this.#buckets.set(bucket, { ack, ackedAtMs: nowMs, unchangedUpTo: ack.upTo, checkedAtMs: nowMs });
   }
 
   delete(bucket: number): void {
@@ -52,46 +53,51 @@ export class PeerProgress {
     for (const bucket of this.#buckets.keys()) if (!buckets.has(bucket)) this.#buckets.delete(bucket);
   }
 
-  /** Up to where the peer has confirmed what this life of the bucket has changed; 0 if that is not known. */
+  /** @returns the stamp up to which the peer has acked the changes of this incarnation; 0: unknown */
   ackedUpTo(bucket: number, own: Incarnation): number {
-    const receipt = this.ack(bucket);
-    return receipt !== undefined && compareIncarnations(receipt, own) === 'same' ? receipt.upTo : 0;
+    const ack = this.ack(bucket);
+    return ack !== undefined && compareIncarnations(ack, own) === 'same' ? ack.upTo : 0;
   }
 
-  /** There is nothing to tell between what the peer has and this stamp. */
+  /** A read found no changes between the last ack and this stamp. */
   markUnchanged(bucket: number, upTo: number): void {
-    const remote = this.#buckets.get(bucket);
-    if (remote === undefined) return;
-    remote.unchangedUpTo = upTo;
-    remote.checkedAtMs = this.clock.nowMs();
+    const progress = this.#buckets.get(bucket);
+    if (progress === undefined) return;
+    progress.unchangedUpTo = upTo;
+    progress.checkedAtMs = this.clock.nowMs();
   }
 
-  /** Whether nothing was changed up to the clock but what the peer has, and it was looked at lately. */
+  /** Whether a recent read found that the peer has all changes up to this clock. */
   isUnchanged(bucket: number, clock: number): boolean {
-    const remote = this.#buckets.get(bucket);
-    return remote !== undefined && clock <= remote.unchangedUpTo && this.clock.nowMs() - remote.checkedAtMs < SETTLE_MS;
+    const progress = this.#buckets.get(bucket);
+    if (progress === undefined || clock > progress.unchangedUpTo) return false;
+    return this.clock.nowMs() - progress.checkedAtMs < STABILITY_MS;
   }
 
   /**
-   * The buckets that are to be asked about, be there changes or not: sooner where the clock has moved, for the peers wait for that
-   * to forget registers. All that soon would be go together.
+   * The buckets to send even without changes: earlier if a clock has advanced, because peers wait for it to drop registers. If one bucket
+   * is due, those that would be due soon go with it.
    */
-  heartbeatsDue(standings: ReadonlyMap<number, BucketStatus>): ReadonlySet<number> {
+  heartbeatsDue(statuses: ReadonlyMap<number, BucketStatus>): ReadonlySet<number> {
     const nowMs = this.clock.nowMs();
     let isDue = false;
-    const quiet = new Set<number>();
-    for (const [bucket, { clock }] of standings) {
-      const remote = this.#buckets.get(bucket);
-      const sinceMs = remote === undefined ? Infinity : nowMs - remote.ackedAtMs;
-      if (sinceMs < SETTLE_MS) continue;
-      quiet.add(bucket);
-      isDue ||= remote === undefined || sinceMs >= HEARTBEAT_MS || clock > remote.ack.upTo;
+    const due = new Set<number>();
+    for (const [bucket, { clock }] of statuses) {
+      const progress = this.#buckets.get(bucket);
+      const sinceMs = progress === undefined ? Infinity : nowMs - progress.ackedAtMs;
+      if (sinceMs < STABILITY_MS) continue;
+      due.add(bucket);
+      isDue ||= progress === undefined || sinceMs >= HEARTBEAT_MS || clock > progress.ack.upTo;
     }
-    return isDue ? quiet : new Set();
+    return isDue ? due : new Set();
   }
 }
 
-/** Whether the peer knows of more than what a failover loses and gateways of a store that `replays` send again. */
-export function hasLostHistory(receipt: DeltaAck, { recoveredUpTo: found }: BucketStatus, replays: boolean): boolean {
-  return toWallMs(receipt.upTo) - toWallMs(found) > (replays ? REPLAYED_MAX_MS : 0);
+/** Whether the peer has more than a failover can lose and gateways replay. */
+export function hasLostHistory(
+  ack: DeltaAck,
+  { recoveredUpTo }: BucketStatus,
+  losesCommitsOnFailover: boolean,
+): boolean {
+  return toWallMs(ack.upTo) - toWallMs(recoveredUpTo) > (losesCommitsOnFailover ? REPLAYED_MAX_MS : 0);
 }

@@ -1,11 +1,11 @@
 import type { DeltaAck, Rejection } from '../counters/replication/delta.js';
 
-const MEANINGS: Readonly<Record<Rejection, string>> = {
-  ahead: 'their time stamps are over an hour ahead of its clock; set both clocks right (NTP)',
-  entries: 'they count what cannot be; the log of that region says what',
+const REASONS: Readonly<Record<Rejection, string>> = {
+  ahead: 'their stamps are over an hour ahead of its clock; set both clocks right (NTP)',
+  entries: 'their counts are impossible; see the log of that region',
 };
 
-/** The buckets of which a peer takes nothing, and why. */
+/** The buckets that a peer rejects, and why. */
 export class Rejections {
   readonly #buckets = new Map<number, Rejection>();
   #warned = false;
@@ -19,21 +19,20 @@ export class Rejections {
     return this.#buckets.size;
   }
 
-  /** For operators; `''`: there are none. */
+  /** One line for operators; `''`: there are none. */
   get description(): string {
     const [rejection] = this.#buckets.values();
-    if (rejection === undefined) return '';
-    return `${this.region} takes nothing of ${this.size} buckets: ${MEANINGS[rejection]}`;
+    return rejection === undefined ? '' : `${this.region} rejects ${this.size} buckets: ${REASONS[rejection]}`;
   }
 
   has(bucket: number): boolean {
     return this.#buckets.has(bucket);
   }
 
-  /** @returns the buckets of these receipts that are too far ahead */
-  record(receipts: readonly DeltaAck[]): number[] {
+  /** @returns the buckets that are too far ahead of the peer's clock */
+  record(acks: readonly DeltaAck[]): number[] {
     const ahead: number[] = [];
-    for (const { bucket, rejection } of receipts) {
+    for (const { bucket, rejection } of acks) {
       if (rejection === undefined) this.#buckets.delete(bucket);
       else this.#buckets.set(bucket, rejection);
       if (rejection === 'ahead') ahead.push(bucket);

@@ -1,24 +1,24 @@
 import type { Clock, Timer } from '../common/clock.js';
 import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import type { Incarnation } from '../counters/pn-counter.js';
-import type { DeltaAck, Delta } from '../counters/replication/delta.js';
+import type { Delta, DeltaAck } from '../counters/replication/delta.js';
 import { toWallMs } from '../counters/replication/hybrid-clock.js';
 import type { BucketStatus, ReplicatedStore } from '../store/replicated-store.js';
 import { Admission } from './admission.js';
 import { AntiEntropy } from './anti-entropy.js';
 import { ChangeReader } from './change-reader.js';
-import { ClockRewind } from './coming-back.js';
-import { PeerLink } from './peer-link.js';
+import { ClockRewind } from './clock-rewind.js';
+import { PeerLink, type PeerLinkOptions } from './peer-link.js';
 import type { BucketDigest, Difference, LinkStatus, Peer, PeerService } from './transport/peer.js';
 
-/** Leases are renewed, and what was filled is looked at, this often. */
+/** Leases are renewed, and backfills are checked for completion, this often. */
 const LEASE_RENEWAL_MS = 1_000;
-/** Leases of a gateway that was here before have ended by then (LEASE_MS in src/store/redis/replication/redis-replication.ts). */
+/** By then the leases of the gateway process before this one have expired (LEASE_MS in src/store/redis/replication/redis-replication.ts). */
 const LEASES_EXPIRED_AFTER_MS = 5_000;
-/** Digests are compared this often, of a sixteenth of the buckets. */
+/** A sixteenth of the buckets is compared this often. */
 const ANTI_ENTROPY_PERIOD_MS = 60_000;
 
-/** A gateway that ends waits this long for its peers to take what was changed last. */
+/** A closing gateway waits this long for its peers to ack the last changes. */
 const FINAL_PUSH_MS = 1_000;
 
 export interface ReplicatorOptions {
@@ -31,15 +31,15 @@ export interface ReplicatorOptions {
 }
 
 /**
- * This region among the others: brings its changes to each peer by a link of its own, merges what they bring, and compares
- * with them in the background. Of gateways that share a store each ships for the buckets that it leads.
+ * Replicates a store with its peers: pushes its changes over one link a peer, merges theirs, and runs anti-entropy in the background.
+ * Gateways that share a store lease its buckets, and each replicates those that it leases.
  */
 export class Replicator implements PeerService {
   readonly #links: readonly PeerLink[];
   readonly #changeReader: ChangeReader;
   readonly #antiEntropy: AntiEntropy;
   readonly #admission: Admission;
-  /** `null`: it is not known yet. */
+  /** `null`: unknown yet. */
   #leasedBuckets: readonly number[] | null = null;
   readonly #startedAtMs: number;
   #backfilling = false;
@@ -55,32 +55,26 @@ export class Replicator implements PeerService {
   ) {
     this.#startedAtMs = clock.nowMs();
     const names = peers.map(({ region }) => region);
-    this.#antiEntropy = new AntiEntropy(
-      store,
-      clock,
-      options.antiEntropyPeriodMs ?? ANTI_ENTROPY_PERIOD_MS,
-      options.buckets,
-    );
-    const { intervalMs, random, warn } = options;
+    const { intervalMs, antiEntropyPeriodMs = ANTI_ENTROPY_PERIOD_MS, buckets, random, warn } = options;
+    this.#antiEntropy = new AntiEntropy(store, clock, antiEntropyPeriodMs, buckets);
     this.#admission = new Admission(new Set(names), clock, warn);
-    const comingBack = new ClockRewind(store, clock, () => this.#links, warn);
-    const collector = new ChangeReader(store, names, clock, intervalMs, random() * intervalMs);
-    this.#changeReader = collector;
-    this.#links = peers.map(
-      (peer) =>
-        new PeerLink(store, peer, clock, {
-          ...options,
-          changeReader: collector,
-          peers: names,
-          leasedBuckets: () => this.#leasedBuckets,
-          reportLostHistory: (lost, region) => this.#reportLostHistory(lost, region),
-          ackedUpTo: (bucket, own) => this.#ackedUpTo(bucket, own),
-          rewindClocks: async () => {
-            await comingBack.run(this.#leasedBuckets ?? []);
-            collector.invalidate();
-          },
-        }),
-    );
+    const clockRewind = new ClockRewind(store, clock, () => this.#links, warn);
+    const changeReader = new ChangeReader(store, names, clock, intervalMs, random() * intervalMs);
+    this.#changeReader = changeReader;
+    const linkOptions: PeerLinkOptions = {
+      random,
+      warn,
+      changeReader,
+      peers: names,
+      leasedBuckets: () => this.#leasedBuckets,
+      reportLostHistory: (lost, region) => this.#reportLostHistory(lost, region),
+      ackedUpTo: (bucket, own) => this.#ackedUpTo(bucket, own),
+      rewindClocks: async () => {
+        await clockRewind.run(this.#leasedBuckets ?? []);
+        changeReader.invalidate();
+      },
+    };
+    this.#links = peers.map((peer) => new PeerLink(store, peer, clock, linkOptions));
   }
 
   start(): void {
@@ -89,7 +83,7 @@ export class Replicator implements PeerService {
     for (const link of this.#links) link.start();
   }
 
-  /** Tells the peers what was changed last. One that does not take it soon is told by whoever leads next. */
+  /** Pushes the last changes. A peer that does not ack them in time gets them from the next holder of the leases. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const timer of this.#timers) timer.cancel();
@@ -100,31 +94,31 @@ export class Replicator implements PeerService {
     limit?.cancel();
   }
 
-  /** Buckets that this gateway leads lack something, which the peers are about to tell. */
+  /** Some leased buckets lost history and get it back from the peers. */
   get backfilling(): boolean {
     return this.#backfilling;
   }
 
   linkStatuses(): LinkStatus[] {
-    const { rejectedByRegion: rejections } = this.#admission;
-    return this.#links.map(({ status }) => ({ ...status, rejections: rejections.get(status.region) ?? 0 }));
+    const { rejectedByRegion } = this.#admission;
+    return this.#links.map(({ status }) => ({ ...status, rejections: rejectedByRegion.get(status.region) ?? 0 }));
   }
 
-  async mergeFrom(from: string, shipments: readonly Delta[]): Promise<readonly DeltaAck[]> {
-    const admitted = this.#admission.admit(from, shipments);
-    const merged = this.store.merge(admitted.map(({ shipment }) => shipment));
-    const receipts = await merged.catch((error: unknown) => {
+  async mergeFrom(from: string, deltas: readonly Delta[]): Promise<readonly DeltaAck[]> {
+    const admitted = this.#admission.admit(from, deltas);
+    const merged = this.store.merge(admitted.map(({ delta }) => delta));
+    const acks = await merged.catch((error: unknown) => {
       this.#admission.reportMergeFailure(from, error);
       throw error;
     });
-    return receipts.map((receipt, i) => {
+    return acks.map((ack, i) => {
       const { rejection } = admitted[i]!;
-      return rejection === undefined ? receipt : { ...receipt, rejection };
+      return rejection === undefined ? ack : { ...ack, rejection };
     });
   }
 
   compareDigests(_from: string, digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
-    return Promise.resolve(this.#antiEntropy.compare(digests));
+    return Promise.resolve(this.#antiEntropy.findDifferences(digests));
   }
 
   readPosts(posts: readonly string[]): Promise<readonly Delta[]> {
@@ -137,56 +131,58 @@ export class Replicator implements PeerService {
 
   async #acquireLeases(): Promise<void> {
     try {
-      const led = await this.store.acquireLeases(this.clock.wallMs());
-      // While leases of a life before this one last, nobody counts what the peers lack.
-      this.#leasedBuckets =
-        led.length > 0 || this.clock.nowMs() - this.#startedAtMs > LEASES_EXPIRED_AFTER_MS ? led : null;
-      await this.#completeBackfills(led);
+      const leased = await this.store.acquireLeases(this.clock.wallMs());
+      // Until the leases of the previous process expire, no gateway knows the lag of its peers.
+      const isKnown = leased.length > 0 || this.clock.nowMs() - this.#startedAtMs > LEASES_EXPIRED_AFTER_MS;
+      this.#leasedBuckets = isKnown ? leased : null;
+      await this.#completeBackfills(leased);
     } catch {
-      // The store is away: nothing can be collected, either.
+      // The store is down, so no link can read changes either. The next renewal tries again.
     }
     this.#after(LEASE_RENEWAL_MS, () => void this.#acquireLeases());
   }
 
-  /** A bucket is filled when every region that can be reached has told all it knows. */
-  async #completeBackfills(led: readonly number[]): Promise<void> {
-    const reached = this.#links.filter(({ up }) => up).map(({ region }) => region);
-    const standings = await this.store.bucketStatus(led);
-    if (!this.#isTimeChecked) this.#checkTime(standings);
-    const done = led.filter((_, i) => {
-      const { backfilling: filling, syncedFrom: toldBy } = standings[i]!;
-      return filling && reached.length > 0 && reached.every((region) => toldBy.includes(region));
+  /** A backfill is complete when every region that is up has finished a full sync. */
+  async #completeBackfills(leased: readonly number[]): Promise<void> {
+    const up = this.#links.filter((link) => link.up).map(({ region }) => region);
+    const statuses = await this.store.bucketStatus(leased);
+    if (!this.#isTimeChecked) this.#checkTime(statuses);
+    const complete = leased.filter((_, i) => {
+      const { backfilling, syncedFrom } = statuses[i]!;
+      return backfilling && up.length > 0 && up.every((region) => syncedFrom.includes(region));
     });
-    this.#backfilling = standings.filter(({ backfilling: filling }) => filling).length > done.length;
-    if (done.length === 0) return;
-    await this.store.completeBackfill(done);
-    this.options.warn(`${done.length} buckets are filled with what ${reached.join(', ')} knew of them`);
+    this.#backfilling = statuses.filter(({ backfilling }) => backfilling).length > complete.length;
+    if (complete.length === 0) return;
+    await this.store.completeBackfill(complete);
+    this.options.warn(`backfill of ${complete.length} buckets from ${up.join(', ')} is complete`);
   }
 
-  /** Once: a clock that is behind, or was ahead, shows in the data. */
-  #checkTime(standings: readonly BucketStatus[]): void {
-    if (standings.length === 0) return;
+  /** Runs once. The stamps of the data show a clock that is behind now, or was ahead. */
+  #checkTime(statuses: readonly BucketStatus[]): void {
+    if (statuses.length === 0) return;
     this.#isTimeChecked = true;
-    const latestMs = Math.max(...standings.map(({ clock }) => toWallMs(clock)));
+    const latestMs = Math.max(...statuses.map(({ clock }) => toWallMs(clock)));
     const aheadMs = latestMs - this.clock.wallMs();
     if (aheadMs <= TIME_AHEAD_MAX_MS) return;
     const minutes = Math.round(aheadMs / 60_000);
     this.options.warn(
       `the data has stamps of ${new Date(latestMs).toISOString()}, ${minutes} minutes ahead of this machine's clock: if the clock is ` +
-        'behind, set it right (NTP); if it was ahead before, the data comes back by itself once another region takes nothing of it',
+        'behind, set it right (NTP); if it was ahead before, the buckets recover once another region rejects them',
     );
   }
 
   #reportLostHistory(buckets: number, region: string): void {
     this.#backfilling = true;
-    this.options.warn(`${buckets} buckets lack what region ${region} knows: they are filled from the others`);
+    this.options.warn(`${buckets} buckets are behind region ${region}; starting backfill`);
   }
 
   #scheduleAntiEntropy(): void {
-    const { digest, compare } = this.#antiEntropy.delaysMs;
-    this.#after(digest, () => {
-      const digested = this.#antiEntropy.digest().catch(() => undefined);
-      this.#after(compare, () => void digested.then(() => this.#repairPeers()).then(() => this.#scheduleAntiEntropy()));
+    const { digests, comparison } = this.#antiEntropy.delaysMs;
+    this.#after(digests, () => {
+      const computed = this.#antiEntropy.computeDigests().catch(() => undefined);
+      this.#after(comparison, () => {
+        void computed.then(() => this.#repairPeers()).then(() => this.#scheduleAntiEntropy());
+      });
     });
   }
 
@@ -194,10 +190,11 @@ export class Replicator implements PeerService {
     for (const [i, peer] of this.peers.entries()) {
       if (!this.#links[i]!.up) continue;
       try {
-        const shipped = await this.#antiEntropy.repairPeer(peer, this.#leasedBuckets ?? []);
-        if (shipped > 0) this.options.warn(`${shipped} posts were not the same as in region ${peer.region}`);
+        const repaired = await this.#antiEntropy.repairPeer(peer, this.#leasedBuckets ?? []);
+        if (repaired === 0) continue;
+        this.options.warn(`anti-entropy repaired ${repaired} posts that differed from region ${peer.region}`);
       } catch {
-        // The link says what is wrong; the next period tries again.
+        // The link logs the error of the peer. The next period tries again.
       }
     }
   }

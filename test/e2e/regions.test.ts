@@ -22,7 +22,9 @@ afterAll(async () => {
 });
 
 async function isLinked(url: string): Promise<boolean> {
-  const { peers } = (await (await fetch(`${url}/v1/regions`)).json()) as { peers: { up: boolean; lagChanges: number }[] };
+  const { peers } = (await (await fetch(`${url}/v1/regions`)).json()) as {
+    peers: { up: boolean; lagChanges: number }[];
+  };
   return peers.every(({ up, lagChanges }) => up && lagChanges === 0);
 }
 
@@ -115,7 +117,10 @@ describe('two regions', () => {
     world.mend();
     await until(() => isReady(again.url), 'it is');
     await untilBothShow('filled', 2, 6);
-    await until(() => again.log.some((line) => line.includes('are filled with what us knew')), 'the log says so');
+    await until(
+      () => again.log.some((line) => /backfill of \d+ buckets from us is complete/.test(line)),
+      'the log says so',
+    );
     const newcomer = connect(eu, { actor: 'fay' });
     await act(newcomer, 'view', 'filled');
     await act(newcomer, 'like', 'filled');

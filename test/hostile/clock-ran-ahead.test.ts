@@ -115,14 +115,14 @@ describe.each([
     await region.killAndRestart(0, world.env(region));
     for (const actor of ['cid', 'dan', 'eve']) await put(eu, 'increment', actor);
     await put(eu, 'decrement', 'ann');
-    await until(async () => (await peerOf(eu)).rejectedBuckets > 0, 'eu knows that us takes nothing of some buckets');
+    await until(async () => (await peerOf(eu)).rejectedBuckets > 0, 'us rejects some buckets of eu');
     const { error } = await peerOf(eu);
-    expect(error).toMatch(/^us takes nothing of \d+ buckets: their time stamps are over an hour ahead of its clock/);
+    expect(error).toMatch(/^us rejects \d+ buckets: their stamps are over an hour ahead of its clock/);
     expect((await peerOf(us)).rejections).toBeGreaterThan(0);
     expect((await readMetrics(us)).get('tallycast_replication_rejections_total{peer="eu"}')).toBeGreaterThan(0);
     expect((await readMetrics(eu)).get('tallycast_replication_rejected_buckets{peer="us"}')).toBeGreaterThan(0);
     const told = world.regions[1]!.gateways[0]!.log.filter((line) =>
-      line.includes('what region eu ships of some buckets'),
+      line.includes('rejecting deltas of some buckets of region eu'),
     );
     expect(told).toHaveLength(1);
     // Changes of us reach eu: only the other way is closed.
@@ -151,7 +151,7 @@ describe.each([
     setClock(HOURS_3_MS);
     await region.killAndRestart(0, world.env(region));
     await put(eu, 'increment', 'hal');
-    await until(async () => (await peerOf(eu)).rejectedBuckets > 0, 'eu knows that us takes nothing of some buckets');
+    await until(async () => (await peerOf(eu)).rejectedBuckets > 0, 'us rejects some buckets of eu');
     setClock(0);
     await region.killAndRestart(0, world.env(region));
     await show(5);

@@ -49,7 +49,7 @@ function isAllowed(shipment: Delta): boolean {
 
 function admitted(list: readonly Delta[]): Delta[] {
   const admission = new Admission(OTHERS, clock, () => undefined);
-  return admission.admit('us', list).map(({ shipment }) => shipment);
+  return admission.admit('us', list).map(({ delta }) => delta);
 }
 
 let server: RedisServer;
