@@ -31,6 +31,13 @@ module.exports = {
     layer('common', []),
     layer('protocol', []),
     layer('counters', ['common']),
+    {
+      name: 'counters-count-without-replication',
+      comment: 'applying a batch needs no other region; a store that has some passes a recorder of changes',
+      severity: 'error',
+      from: { path: '^src/counters/[^/]+$', pathNot: '\\.test\\.ts$' },
+      to: { path: '^src/counters/replication/' },
+    },
     layer('config', ['counters', 'common']),
     layer('store', ['counters', 'common', 'config']),
     part('store/embedded/disk', pure),

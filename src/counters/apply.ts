@@ -1,30 +1,31 @@
 import type { Batch, CommitResult, PostCounts } from './batch.js';
 import {
   type Bucket,
-  nextUpdatedAtMs,
   buildCounts,
+  computeTotal,
+  ensureMetricState,
   MARK_GENERATION_MAX,
   MARK_GENERATION_MS,
-  ensureMetricState,
-  computeTotal,
+  nextUpdatedAtMs,
 } from './bucket.js';
 import type { Metrics } from './metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from './operation.js';
-import { COUNT_MAX, increment, countRights } from './pn-counter.js';
-import { type WorkingPost, PostWorkingSet } from './post-working-set.js';
+import { COUNT_MAX, countRights, increment } from './pn-counter.js';
+import { PostWorkingSet, type WorkingPost } from './post-working-set.js';
 
-/** How many +1 a region may take away. There is one right answer; that it is right is tested against others. */
+/** How many +1 a region may take away: `countRights`. Tests plant other rules to see that they would be found. */
 export type CountRights = typeof countRights;
 
 /**
- * What a batch does to a bucket: the meaning of the counter, and the reference that every store must equal.
- * Fence, marks, members and counts change together: a batch that is not next changes nothing, and nothing here fails
- * half way. Cost: one read and one write a post, a read and a write an operation for its mark and its member.
+ * Applies a batch to a bucket. This is the meaning of the counter: the reference that every store must equal.
+ * Producer state, sessions' seqs, members and counts change together: a batch that is not next changes nothing, and nothing here
+ * fails half way. Cost: one read and one write a post, a read and a write an operation for its session and its member.
  */
 export function apply(bucket: Bucket, metrics: Metrics, batch: Batch, rights: CountRights = countRights): CommitResult {
-  const fence = bucket.producerState(batch.producerId);
-  const last = fence?.batchNumber ?? 0;
-  if (fence !== undefined && batch.batchNumber === last) return repeated(bucket, metrics, batch, fence.outcomes);
+  const producer = bucket.producerState(batch.producerId);
+  const last = producer?.batchNumber ?? 0;
+  if (producer !== undefined && batch.batchNumber === last)
+    return repeatResult(bucket, metrics, batch, producer.outcomes);
   if (batch.batchNumber !== last + 1) return { kind: batch.batchNumber > last ? 'gap' : 'stale', last };
 
   const { startedAtMs, marks } = bucket.markGeneration();
@@ -34,13 +35,12 @@ export function apply(bucket: Bucket, metrics: Metrics, batch: Batch, rights: Co
 
   const posts = new PostWorkingSet(bucket, metrics);
   const outcomes = new Uint8Array(batch.operations.length);
-  const stamp = bucket.replication?.now(batch.atMs) ?? 0;
+  const stamp = bucket.changes.now(batch.atMs);
   batch.operations.forEach((operation, i) => {
     const post = posts.get(operation.post);
     outcomes[i] = applyOne(bucket, post, operation, stamp, rights);
     if ((outcomes[i] & APPLIED) > 0) post.state.updatedAtMs = nextUpdatedAtMs(post.state.updatedAtMs, batch.atMs);
   });
-  if (bucket.replication !== null) bucket.persistClock();
   const { counts, changed } = posts.write();
   bucket.setProducerState(batch.producerId, { batchNumber: batch.batchNumber, outcomes });
   return { kind: 'applied', outcomes, counts, changed };
@@ -49,7 +49,7 @@ export function apply(bucket: Bucket, metrics: Metrics, batch: Batch, rights: Co
 function applyOne(bucket: Bucket, post: WorkingPost, operation: Operation, stamp: number, rights: CountRights): number {
   const { session, seq } = operation;
   if (session !== null) {
-    if (seq <= bucket.lastSeq(session)) return DUPLICATE | stateOf(bucket, operation);
+    if (seq <= bucket.lastSeq(session)) return DUPLICATE | readState(bucket, operation);
     bucket.setLastSeq(session, seq);
   }
   const applied =
@@ -58,22 +58,19 @@ function applyOne(bucket: Bucket, post: WorkingPost, operation: Operation, stamp
   return (applied ? APPLIED : 0) | (operation.kind === 'set' && operation.value === 1 ? ON : 0);
 }
 
-function stateOf(bucket: Bucket, { kind, post, metric, actor }: Operation): number {
+function readState(bucket: Bucket, { kind, post, metric, actor }: Operation): number {
   return kind === 'set' && actor !== null && bucket.hasMember(post, metric, actor) ? ON : 0;
 }
 
 /**
- * A toggle sets a state, it does not add: the count moves only when the state does. With other regions it is a word in any
- * case, for one may have said the opposite meanwhile: the last word wins.
+ * An operation on a toggle sets a state, so the count moves only when the state does. Other regions get it in either case: one of them may
+ * have taken the opposite meanwhile, and the later update wins.
  */
 function set(bucket: Bucket, post: WorkingPost, { post: id, metric, actor, value }: Operation, stamp: number): boolean {
   if (actor === null) return false;
   const on = value === 1;
-  if (bucket.replication !== null) {
-    bucket.setRegisterStamp(id, metric, actor, stamp);
-    bucket.replication.recordToggle(id, metric, actor, stamp);
-    post.mustExist = true;
-  }
+  bucket.changes.recordToggle(id, metric, actor, stamp);
+  if (bucket.changes.keepsRegisters) post.mustExist = true;
   if (bucket.hasMember(id, metric, actor) === on) return false;
   bucket.setMember(id, metric, actor, on);
   ensureMetricState(post.state, metric).members += on ? 1 : -1;
@@ -88,17 +85,18 @@ function count(
   rights: CountRights,
 ): boolean {
   const state = ensureMetricState(post.state, metric);
-  const { incarnation: replica } = bucket;
-  if (value > 0 ? computeTotal(state) + value > COUNT_MAX : rights(state.counter, replica.region) + value < 0)
-    return false;
+  const { incarnation, changes } = bucket;
+  const mayCount =
+    value > 0 ? computeTotal(state) + value <= COUNT_MAX : rights(state.counter, incarnation.region) + value >= 0;
+  if (!mayCount) return false;
   const [p, n] = kind === 'add' || value > 0 ? [value, 0] : [0, -value];
-  state.counter = increment(state.counter, replica, p, n);
-  bucket.replication?.recordCount(id, stamp);
+  state.counter = increment(state.counter, incarnation, p, n);
+  changes.recordCount(id, stamp);
   return true;
 }
 
-/** The batch was applied before and its answer lost: the same outcomes again, with the counts as they are now. */
-function repeated(bucket: Bucket, metrics: Metrics, batch: Batch, outcomes: Uint8Array): CommitResult {
+/** For a batch that was applied before and whose result was lost: the same outcomes, with the current counts. */
+function repeatResult(bucket: Bucket, metrics: Metrics, batch: Batch, outcomes: Uint8Array): CommitResult {
   const counts = new Map<string, PostCounts>();
   for (const { post } of batch.operations) {
     if (!counts.has(post)) counts.set(post, buildCounts(post, bucket.epoch, bucket.post(post), metrics));

@@ -1,8 +1,6 @@
 import type { ProducerState, PostCounts } from './batch.js';
 import type { Key64 } from './ids.js';
 import type { Metrics } from './metrics.js';
-import type { ReplicationState } from './replication/replication-state.js';
-import type { ToggleRegister } from './replication/delta.js';
 import { COUNT_MAX, EMPTY_COUNTER, type PnCounter, type RegionIncarnation, sumEntries } from './pn-counter.js';
 
 /** One metric of a post. */
@@ -33,14 +31,33 @@ export const MARK_GENERATION_MS = 3_600_000;
 /** … or when a bucket has taken this many marks in it, which bounds what sessions can make a store keep. */
 export const MARK_GENERATION_MAX = 65_536;
 
+/** Records what a batch changes for other regions. */
+export interface ChangeRecorder {
+  /** Whether each update of a toggle leaves a register, so that its post must exist even if no count changed. */
+  readonly keepsRegisters: boolean;
+  /** The stamp of a batch that is applied at this wall time. */
+  now(wallMs: number): number;
+  /** The own region's entry of a counter of the post changed. */
+  recordCount(post: string, stamp: number): void;
+  /** An actor updated a toggle, perhaps to the state that it had. */
+  recordToggle(post: string, metric: number, actor: Key64, stamp: number): void;
+}
+
+/** The recorder of a store without other regions. */
+export const NO_CHANGES: ChangeRecorder = {
+  keepsRegisters: false,
+  now: () => 0,
+  recordCount: () => undefined,
+  recordToggle: () => undefined,
+};
+
 /** What applying a batch needs of a bucket. Reads see the writes before them; a store makes the whole atomic. */
 export interface Bucket {
-  /** The life of the store that counts here. */
+  /** The incarnation of the region's store that counts here now. */
   readonly incarnation: RegionIncarnation;
   /** The same as clients see it: the `e` of updates. */
   readonly epoch: string;
-  /** `null` where there are no other regions. */
-  readonly replication: ReplicationState | null;
+  readonly changes: ChangeRecorder;
 
   producerState(producerId: string): ProducerState | undefined;
   setProducerState(producerId: string, state: ProducerState): void;
@@ -50,18 +67,6 @@ export interface Bucket {
 
   hasMember(post: string, metric: number, actor: Key64): boolean;
   setMember(post: string, metric: number, actor: Key64, on: boolean): void;
-
-  /** Stamp of the actor's last word on the toggle; 0: it is not known any more, or never was. */
-  registerStamp(post: string, metric: number, actor: Key64): number;
-  setRegisterStamp(post: string, metric: number, actor: Key64, stamp: number): void;
-  /** All of a post that are kept, perhaps with some that are not needed any more; and the posts that have some. */
-  listRegisters(post: string): ToggleRegister[];
-  listPostsWithRegisters(): string[];
-  /** All who have the toggle on. */
-  listMembers(post: string, metric: number): Key64[];
-  /** Has the clock of `replication`, or all of it, written down with the other changes. */
-  persistClock(): void;
-  persistReplication(): void;
 
   markGeneration(): MarkGeneration;
   /** Starts a generation: marks of the one before are still found, older ones no more. */

@@ -1,12 +1,20 @@
 import type { ProducerState } from '../../src/counters/batch.js';
-import { type Bucket, formatEpoch, type MarkGeneration, type PostState } from '../../src/counters/bucket.js';
+import {
+  type ChangeRecorder,
+  formatEpoch,
+  type MarkGeneration,
+  NO_CHANGES,
+  type PostState,
+} from '../../src/counters/bucket.js';
 import type { Key64 } from '../../src/counters/ids.js';
 import type { RegionIncarnation } from '../../src/counters/pn-counter.js';
+import { type ReplicatedBucket, ReplicatedChanges } from '../../src/counters/replication/replicated-bucket.js';
 import { ReplicationState, type PersistentReplicationState } from '../../src/counters/replication/replication-state.js';
 import type { ToggleRegister } from '../../src/counters/replication/delta.js';
 
 /** A bucket in Maps: what `apply` is tried on, and what other stores are compared with. */
-export class MemoryBucket implements Bucket {
+export class MemoryBucket implements ReplicatedBucket {
+  readonly changes: ChangeRecorder;
   readonly #fences = new Map<string, ProducerState>();
   readonly #posts = new Map<string, PostState>();
   readonly #members = new Map<string, Member>();
@@ -18,8 +26,16 @@ export class MemoryBucket implements Bucket {
 
   constructor(
     public incarnation: RegionIncarnation,
-    readonly replication: ReplicationState | null = null,
-  ) {}
+    /** `null`: there are no other regions. */
+    readonly state: ReplicationState | null = null,
+  ) {
+    this.changes = state === null ? NO_CHANGES : new ReplicatedChanges(this);
+  }
+
+  get replication(): ReplicationState {
+    if (this.state === null) throw new Error('this bucket has no other regions');
+    return this.state;
+  }
 
   get epoch(): string {
     return formatEpoch(this.incarnation);
@@ -29,7 +45,7 @@ export class MemoryBucket implements Bucket {
   copy(): MemoryBucket {
     const copy = new MemoryBucket(
       this.incarnation,
-      this.replication && new ReplicationState(this.incarnation.region, this.#stateCopy()),
+      this.state && new ReplicationState(this.incarnation.region, this.#stateCopy()),
     );
     for (const [incarnation, fence] of this.#fences) copy.#fences.set(incarnation, fence);
     for (const [id, state] of this.#posts) copy.#posts.set(id, state);
@@ -43,7 +59,7 @@ export class MemoryBucket implements Bucket {
   }
 
   #stateCopy(): PersistentReplicationState {
-    const { state } = this.replication!;
+    const { state } = this.replication;
     return {
       ...state,
       versionVector: new Map(state.versionVector),
@@ -111,7 +127,7 @@ export class MemoryBucket implements Bucket {
 
   /** Those up to the floor are not needed any more. */
   dropStableRegisters(): void {
-    const { stableStamp: floor } = this.replication!.state;
+    const { stableStamp: floor } = this.replication.state;
     for (const [place, { stamp }] of this.#registers) if (stamp <= floor) this.#registers.delete(place);
   }
 

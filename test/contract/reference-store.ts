@@ -91,7 +91,7 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
   reportViewers(): void {}
 
   acquireLeases(wallMs: number): Promise<readonly number[]> {
-    for (const { replication: regional } of this.#buckets) regional!.receive(firstStampAt(wallMs));
+    for (const { replication: regional } of this.#buckets) regional.receive(firstStampAt(wallMs));
     return Promise.resolve(this.#buckets.map((_, number) => number));
   }
 
@@ -99,7 +99,7 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
     return Promise.resolve(
       buckets.map((number) => {
         const { incarnation: replica, replication: regional } = this.#buckets[number]!;
-        const { clock, recoveredUpTo, backfilling, syncedFrom } = regional!.state;
+        const { clock, recoveredUpTo, backfilling, syncedFrom } = regional.state;
         return { epoch: replica.epoch, nonce: replica.nonce, clock, recoveredUpTo, backfilling, syncedFrom };
       }),
     );
@@ -113,7 +113,7 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
     return Promise.resolve(
       asked.map(({ bucket: number, after, ackedUpTo: confirmed }) => {
         const bucket = this.#buckets[number]!;
-        bucket.replication!.advanceStability(confirmed, peers);
+        bucket.replication.advanceStability(confirmed, peers);
         bucket.dropStableRegisters();
         return buildDelta(number, bucket, after, limit);
       }),
@@ -125,7 +125,7 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
     lives: readonly (readonly [bucket: number, life: Incarnation])[],
   ): Promise<readonly boolean[]> {
     return Promise.resolve(
-      lives.map(([number, life]) => this.#buckets[number]!.replication!.observeIncarnation(region, life)),
+      lives.map(([number, life]) => this.#buckets[number]!.replication.observeIncarnation(region, life)),
     );
   }
 
@@ -174,19 +174,19 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
     for (const number of buckets) {
       const bucket = this.#buckets[number]!;
       const { incarnation: replica } = bucket;
-      const { state } = bucket.replication!;
+      const { state } = bucket.replication;
       if (replica.epoch <= epoch) bucket.incarnation = { ...replica, epoch: epoch + 1, nonce: this.nonce!() };
       if (comesBack) rewindClock(bucket, clock);
       else if (state.startedAtStamp < clock) restamp(bucket, state.startedAtStamp, clock);
       if (fills && !state.backfilling) state.backfilling = true;
-      if (fills || replica !== bucket.incarnation) bucket.replication!.startIncarnation(replica);
+      if (fills || replica !== bucket.incarnation) bucket.replication.startIncarnation(replica);
     }
     return Promise.resolve();
   }
 
   completeBackfill(buckets: readonly number[]): Promise<void> {
     for (const number of buckets) {
-      const { state } = this.#buckets[number]!.replication!;
+      const { state } = this.#buckets[number]!.replication;
       state.backfilling = false;
       state.recoveredUpTo = state.clock;
     }
@@ -207,7 +207,7 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
     for (const bucket of this.#buckets) {
       const { incarnation: replica } = bucket;
       bucket.incarnation = { ...replica, epoch: replica.epoch + 1, nonce: this.nonce!() };
-      bucket.replication!.restart(replica, wallMs);
+      bucket.replication.restart(replica, wallMs);
     }
   }
 

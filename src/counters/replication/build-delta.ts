@@ -10,6 +10,7 @@ import {
   type ToggleRegister,
   type Delta,
 } from './delta.js';
+import type { ReplicatedBucket } from './replicated-bucket.js';
 
 /** 8 bytes each. */
 const MEMBERS_A_PART = 10_000;
@@ -45,13 +46,13 @@ function allEntries(bucket: Bucket, state: PostState): EntryDelta[] {
 }
 
 /** A shipment that says nothing but what the receiver is asked to confirm. */
-export function emptyDelta(kind: Delta['kind'], number: number, bucket: Bucket, after: number): Delta {
+export function emptyDelta(kind: Delta['kind'], number: number, bucket: ReplicatedBucket, after: number): Delta {
   const {
     startedAtStamp: born,
     predecessors: goesOn,
     ackedUpTo: confirmed,
     stableStamp: floor,
-  } = bucket.replication!.state;
+  } = bucket.replication.state;
   const { incarnation: source } = bucket;
   return {
     kind,
@@ -72,8 +73,8 @@ export function emptyDelta(kind: Delta['kind'], number: number, bucket: Bucket, 
  * What was changed here after a stamp, newest state only; `null` if that is not known any more: it has to be scanned for.
  * @param limit about this many marks
  */
-export function buildDelta(number: number, bucket: Bucket, after: number, limit: number): Delta | null {
-  const regional = bucket.replication!;
+export function buildDelta(number: number, bucket: ReplicatedBucket, after: number, limit: number): Delta | null {
+  const regional = bucket.replication;
   const { feed, state } = regional;
   if (after < feed.droppedUpTo) return null;
   const { entries: marks, upTo } = feed.entriesAfter(after, limit);
@@ -102,9 +103,9 @@ export function buildDelta(number: number, bucket: Bucket, after: number, limit:
 }
 
 /** All that is known of a post here, whoever counted it. */
-export function buildFullPost(bucket: Bucket, metrics: Metrics, post: string): PostDelta {
+export function buildFullPost(bucket: ReplicatedBucket, metrics: Metrics, post: string): PostDelta {
   const state = bucket.post(post) ?? { v: 0, updatedAtMs: 0, metrics: [] };
-  const { stableStamp: floor } = bucket.replication!.state;
+  const { stableStamp: floor } = bucket.replication.state;
   const registers = bucket.listRegisters(post).filter(({ stamp }) => stamp > floor);
   const stamped = new Set(registers.map(({ metric, actor }) => `${metric} ${actor.hi} ${actor.lo}`));
   const hasRegister = (metric: number, { hi, lo }: Key64): boolean => stamped.has(`${metric} ${hi} ${lo}`);
@@ -132,8 +133,8 @@ export function splitMembers(metric: number, actors: readonly Key64[]): MembersD
  * it are given again, in their order, because others would take them for what they have.
  * @param startedAtStamp of the life before
  */
-export function restamp(bucket: Bucket, startedAtStamp: number, clock: number): void {
-  const regional = bucket.replication!;
+export function restamp(bucket: ReplicatedBucket, startedAtStamp: number, clock: number): void {
+  const regional = bucket.replication;
   // Of what all have heard nobody doubts the stamps.
   const above = Math.max(startedAtStamp, regional.state.stableStamp);
   const given = registersOf(bucket).filter(({ stamp }) => stamp > above && stamp <= clock && regional.isLocal(stamp));
@@ -146,8 +147,8 @@ export function restamp(bucket: Bucket, startedAtStamp: number, clock: number): 
  * The bucket has begun another life because its clock had run ahead: the clock goes back to `clock`, and what actors have said after it
  * is given again, in its order, whoever gave it. No count is lost. Does nothing where the clock is not ahead of that.
  */
-export function rewindClock(bucket: Bucket, clock: number): void {
-  const regional = bucket.replication!;
+export function rewindClock(bucket: ReplicatedBucket, clock: number): void {
+  const regional = bucket.replication;
   if (regional.state.clock <= clock) return;
   const { stableStamp: floor } = regional.state;
   const ahead = registersOf(bucket).filter(({ stamp }) => stamp > clock);
@@ -163,13 +164,13 @@ export function rewindClock(bucket: Bucket, clock: number): void {
 
 type PostRegister = ToggleRegister & { readonly post: string };
 
-function registersOf(bucket: Bucket): PostRegister[] {
+function registersOf(bucket: ReplicatedBucket): PostRegister[] {
   return bucket.listPostsWithRegisters().flatMap((post) => bucket.listRegisters(post).map((one) => ({ post, ...one })));
 }
 
 /** Stamps above all that there were, as if batches had said it. */
-function assignStamps(bucket: Bucket, given: PostRegister[]): void {
-  const regional = bucket.replication!;
+function assignStamps(bucket: ReplicatedBucket, given: PostRegister[]): void {
+  const regional = bucket.replication;
   // Of one stamp in any order, as long as it is the same in every store.
   given.sort((a, b) => a.stamp - b.stamp || (textOf(a) < textOf(b) ? -1 : 1));
   let stamp = 0;

@@ -1,8 +1,9 @@
-import { type Bucket, ensureMetricState } from '../bucket.js';
+import { ensureMetricState } from '../bucket.js';
 import type { Key64 } from '../ids.js';
 import type { Metrics } from '../metrics.js';
 import { type CounterEntry, findEntry, mergeEntry, compareIncarnations } from '../pn-counter.js';
 import { type WorkingPost, PostWorkingSet } from '../post-working-set.js';
+import type { ReplicatedBucket } from './replicated-bucket.js';
 import type { ReplicationState } from './replication-state.js';
 import { toRegionNumber, readRegionNumber, toWallMs } from './hybrid-clock.js';
 import {
@@ -32,12 +33,12 @@ export type CompareIncarnations = typeof compareIncarnations;
  * Cost: one read and one write a post, two reads and two writes a register; for members of a scan, all of the post's.
  */
 export function mergeDelta(
-  bucket: Bucket,
+  bucket: ReplicatedBucket,
   metrics: Metrics,
   delta: Delta,
   order: CompareIncarnations = compareIncarnations,
 ): MergeResult {
-  const regional = bucket.replication!;
+  const regional = bucket.replication;
   const { source } = delta;
   const known = regional.versionVectorEntry(source.region);
   const sameLife = order(source, known) === 'same';
@@ -56,9 +57,9 @@ export function mergeDelta(
 }
 
 /** What is here of the source from now on. Of a new life that is nothing before a scan has ended. */
-function note(bucket: Bucket, shipment: Delta, sameLife: boolean): void {
+function note(bucket: ReplicatedBucket, shipment: Delta, sameLife: boolean): void {
   const { source, after, upTo, ackedUpTo: confirmed, stableStamp: floor, fullSyncReceiver: shown } = shipment;
-  const regional = bucket.replication!;
+  const regional = bucket.replication;
   const { region, epoch, nonce } = source;
   const known = regional.versionVectorEntry(region);
   const whole = shown !== null && compareIncarnations(shown, bucket.incarnation) === 'same';
@@ -82,14 +83,14 @@ function note(bucket: Bucket, shipment: Delta, sameLife: boolean): void {
 }
 
 function receiptOf(
-  { incarnation: replica, replication: regional }: Bucket,
+  { incarnation: replica, replication: regional }: ReplicatedBucket,
   { bucket, source }: Delta,
   refused: boolean,
 ): DeltaAck {
-  const { upTo, ...known } = regional!.versionVectorEntry(source.region);
-  const { epoch, nonce } = refused ? regional!.latestIncarnation(source.region) : known;
+  const { upTo, ...known } = regional.versionVectorEntry(source.region);
+  const { epoch, nonce } = refused ? regional.latestIncarnation(source.region) : known;
   const receiver = { epoch: replica.epoch, nonce: replica.nonce };
-  const { backfilling: filling, syncedFrom: toldBy } = regional!.state;
+  const { backfilling: filling, syncedFrom: toldBy } = regional.state;
   return {
     bucket,
     epoch,
@@ -109,13 +110,13 @@ class Merging {
   readonly #source: number;
 
   constructor(
-    private readonly bucket: Bucket,
+    private readonly bucket: ReplicatedBucket,
     metrics: Metrics,
     private readonly shipment: Delta,
     private readonly order: CompareIncarnations,
   ) {
     this.posts = new PostWorkingSet(bucket, metrics);
-    this.#regional = bucket.replication!;
+    this.#regional = bucket.replication;
     this.#source = toRegionNumber(shipment.source.region);
   }
 

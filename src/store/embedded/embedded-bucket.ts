@@ -1,20 +1,26 @@
 import type { ProducerState } from '../../counters/batch.js';
-import { type Bucket, formatEpoch, type MarkGeneration, type PostState } from '../../counters/bucket.js';
+import {
+  type ChangeRecorder,
+  formatEpoch,
+  type MarkGeneration,
+  NO_CHANGES,
+  type PostState,
+} from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { RegionIncarnation } from '../../counters/pn-counter.js';
+import { type ReplicatedBucket, ReplicatedChanges } from '../../counters/replication/replicated-bucket.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
 import type { ToggleRegister } from '../../counters/replication/delta.js';
 import { STAMPS_PER_MS } from '../../counters/replication/hybrid-clock.js';
 import { encodeBigEndian, ByteReader, type ByteWriter } from './disk/record-bytes.js';
 import type { BucketRecords } from './bucket-records.js';
 import type { PendingWrite } from './disk/write-set.js';
+import { chunksFor, numberIn } from './mark-chunks.js';
 import { Chunks } from './disk/chunks.js';
 import { NUMBERED_BYTES, SortedKeyArray } from './disk/sorted-key-array.js';
 import { locateMembers } from './disk/post-record.js';
 import { CLOCK_SUFFIX, encodeReplicationState, STATE_SUFFIX } from './disk/replication-record.js';
 
-/** Mean marks a chunk: 960 bytes, so that few grow over what LMDB keeps within a page, 2 KB, before they are split. */
-const MARKS_CHUNK_MEAN = 64;
 /**
  * Marks in the bucket's own value, 8 KB, before they go to their chunks: where a bucket has more chunks than that nearly
  * each of them takes a write of its own, and with fewer several share one.
@@ -34,23 +40,12 @@ interface Generation {
   readonly marksBefore: number;
 }
 
-/** Marks of a generation stand in this many chunks. */
-function chunksFor(marks: number): number {
-  return Math.max(1, Math.ceil(marks / MARKS_CHUNK_MEAN));
-}
-
-/** The session's number, where there are this many marks. */
-function numberIn(chunks: Chunks, marks: number, session: Key64): number | undefined {
-  if (marks === 0) return undefined;
-  const { entries } = chunks.chunkFor(session, chunksFor(marks));
-  const index = entries.indexOf(session);
-  return index >= 0 ? entries.numberAt(index) : undefined;
-}
-
 /** One bucket, for as long as the records are kept in memory. */
-export class EmbeddedBucket implements Bucket, PendingWrite {
+export class EmbeddedBucket implements ReplicatedBucket, PendingWrite {
   isDirty = false;
-  readonly replication: ReplicationState | null;
+  readonly changes: ChangeRecorder;
+  /** `null` where there are no other regions. */
+  readonly #replication: ReplicationState | null;
   readonly #prefix: string;
   readonly #fences = new Map<string, ProducerState>();
   readonly #fencesSet = new Set<string>();
@@ -71,7 +66,8 @@ export class EmbeddedBucket implements Bucket, PendingWrite {
     readonly number: number,
     private readonly records: BucketRecords,
   ) {
-    this.replication = records.getReplicationState(number);
+    this.#replication = records.getReplicationState(number);
+    this.changes = this.#replication === null ? NO_CHANGES : new ReplicatedChanges(this);
     this.#prefix = encodeBigEndian(number, 2);
     const bytes = records.tables.generations.get(this.#prefix);
     const reader = bytes && new ByteReader(bytes);
@@ -92,6 +88,11 @@ export class EmbeddedBucket implements Bucket, PendingWrite {
 
   get epoch(): string {
     return formatEpoch(this.incarnation);
+  }
+
+  get replication(): ReplicationState {
+    if (this.#replication === null) throw new Error('this store has no other regions');
+    return this.#replication;
   }
 
   producerState(incarnation: string): ProducerState | undefined {
@@ -146,7 +147,7 @@ export class EmbeddedBucket implements Bucket, PendingWrite {
     const post = this.records.loadPost(id);
     this.records.changes.add(post);
     // The floor goes back where the clock does.
-    const floor = Math.min(this.#floor, this.replication!.state.stableStamp);
+    const floor = Math.min(this.#floor, this.replication.state.stableStamp);
     this.records.registers.set(id, metric, locateMembers(post.record, metric), actor, stamp, floor);
     this.records.indexRegister(this.number, id, stamp);
   }
@@ -166,14 +167,14 @@ export class EmbeddedBucket implements Bucket, PendingWrite {
 
   /** Some stamps are written down ahead, so that few batches have to. Until then they were given, after a crash. */
   persistClock(): void {
-    const { clock } = this.replication!.state;
+    const { clock } = this.replication.state;
     if (clock <= this.#reserved) return;
     this.#keepClock(clock + RESERVED);
   }
 
   /** For a store that closes: the next process goes on from here, and not from what is reserved. */
   persistExactClock(): void {
-    this.#keepClock(this.replication!.state.clock);
+    this.#keepClock(this.replication.state.clock);
   }
 
   #keepClock(clock: number): void {
@@ -184,7 +185,7 @@ export class EmbeddedBucket implements Bucket, PendingWrite {
 
   /** Registers up to the floor are dropped: after a crash what is said of them late would be taken for news without it. */
   persistStableStamp(): void {
-    if (this.replication!.state.stableStamp > this.#floor) this.persistReplication();
+    if (this.replication.state.stableStamp > this.#floor) this.persistReplication();
   }
 
   persistReplication(): void {
@@ -249,7 +250,7 @@ export class EmbeddedBucket implements Bucket, PendingWrite {
 
   #writeRegional(writer: ByteWriter): void {
     const { regional: table } = this.records.tables;
-    const { state } = this.replication!;
+    const { state } = this.replication;
     if (this.#clockSet) table.put(this.#prefix + CLOCK_SUFFIX, writer.varint(this.#reserved).value());
     if (this.#regionalSet) {
       table.put(this.#prefix + STATE_SUFFIX, writer.raw(encodeReplicationState(state)).value());

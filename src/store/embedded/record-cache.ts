@@ -192,7 +192,7 @@ export class RecordCache {
       const { post: id, metric, chunk } = parseChunkKey(key);
       const bucket = this.bucket(bucketOf(id, this.buckets));
       const post = this.loadPost(id);
-      const { stableStamp: floor } = bucket.replication!.state;
+      const { stableStamp: floor } = bucket.replication.state;
       const { registers } = locateMembers(post.record, metric);
       if (registers === null || !this.registers.expireChunk(id, metric, registers, chunk, floor)) continue;
       bucket.persistStableStamp();
