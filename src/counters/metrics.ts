@@ -1,8 +1,6 @@
-/** What is counted about a post. A metric is known inside by its index: the order of the `METRICS` setting. */
+import { METRIC_KINDS, type MetricKind } from './metric-kinds.js';
 
-/** `toggle`: at most one per actor, can be taken back. `tally`: only grows. */
-export type MetricKind = 'toggle' | 'tally';
-
+/** A count that a post has. Inside the gateway its index stands for it: its place in the `METRICS` setting. */
 export interface Metric {
   readonly name: string;
   readonly kind: MetricKind;
@@ -22,7 +20,7 @@ const RESERVED: ReadonlySet<string> = new Set(['post', 'e', 'v', 'd', 'live', 'm
 
 export class Metrics {
   readonly #byName: ReadonlyMap<string, Metric>;
-  /** Of each, what stands before its total in an update. */
+  /** By metric index: the text before the metric's total in an update. */
   readonly prefixes: readonly string[];
 
   private constructor(readonly list: readonly Metric[]) {
@@ -34,26 +32,31 @@ export class Metrics {
     return this.#byName.get(name);
   }
 
-  /** The setting's text again, e.g. `likes:toggle,views:tally`. */
+  /** The text of the setting, e.g. `likes:toggle,views:tally`. */
   toString(): string {
-    return this.list.map(({ name, kind }) => `${name}:${kind}`).join(',');
+    return this.list.map(({ name, kind }) => `${name}:${kind.name}`).join(',');
   }
 
-  /** @throws Error whose message says what would be right. */
+  /** @throws Error whose message says what would be right */
   static parse(text: string): Metrics {
     const parts = text.split(',').map((part) => part.trim());
     if (parts[LIKES] !== 'likes:toggle' || parts[VIEWS] !== 'views:tally') {
       throw new Error('must begin with likes:toggle,views:tally; more may follow, e.g. shares:tally,saves:toggle');
     }
     if (parts.length > METRICS_MAX) throw new Error(`may name at most ${METRICS_MAX} metrics`);
-    const list = parts.map((part, index) => {
-      const [name = '', kind] = part.split(':');
-      if (!NAME.test(name)) throw new Error(`"${part}": a name is a-z, then up to 31 of a-z 0-9 _`);
-      if (RESERVED.has(name)) throw new Error(`"${name}" is the name of another field`);
-      if (kind !== 'toggle' && kind !== 'tally') throw new Error(`"${part}": a kind is toggle or tally`);
-      return { name, kind, index } as const;
-    });
+    const list = parts.map(parseMetric);
     if (new Set(list.map(({ name }) => name)).size < list.length) throw new Error('names a metric twice');
     return new Metrics(list);
   }
+}
+
+function parseMetric(text: string, index: number): Metric {
+  const [name = '', kindName] = text.split(':');
+  if (!NAME.test(name)) throw new Error(`"${text}": a name is a-z, then up to 31 of a-z 0-9 _`);
+  if (RESERVED.has(name)) throw new Error(`"${name}" is the name of another field`);
+  const kind = METRIC_KINDS.find((one) => one.name === kindName);
+  if (kind === undefined) {
+    throw new Error(`"${text}": a kind is ${METRIC_KINDS.map((one) => one.name).join(' or ')}`);
+  }
+  return { name, kind, index };
 }

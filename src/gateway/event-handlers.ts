@@ -2,7 +2,8 @@ import type { z } from 'zod';
 import { TOKEN_REQUIRED } from '../access/authenticator.js';
 import { RATE_LIMITED_COST, INVALID_COST } from '../access/message-budget.js';
 import { copyText } from '../counters/ids.js';
-import { LIKES, type Metric, type MetricKind, VIEWS } from '../counters/metrics.js';
+import type { MetricKind } from '../counters/metric-kinds.js';
+import { LIKES, type Metric, VIEWS } from '../counters/metrics.js';
 import { computeTokenCost, type Operation } from '../counters/operation.js';
 import type { OperationKind } from '../ingest/operation-counts.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
@@ -70,13 +71,13 @@ export class EventHandlers implements EventReceiver {
 
   #add(payload: unknown, id: AckId): void {
     const request = this.#parse(ADD, payload, id);
-    const metric = request && this.#findMetric(request.metric, 'tally', id);
+    const metric = request && this.#findMetric(request.metric, 'add', id);
     if (request && metric) this.#act(id, request.post, request.seq, metric, 'add', request.by);
   }
 
   #set(payload: unknown, id: AckId): void {
     const request = this.#parse(SET, payload, id);
-    const metric = request && this.#findMetric(request.metric, 'toggle', id);
+    const metric = request && this.#findMetric(request.metric, 'set', id);
     if (request && metric) this.#act(id, request.post, request.seq, metric, 'set', request.on ? 1 : 0);
   }
 
@@ -135,13 +136,14 @@ export class EventHandlers implements EventReceiver {
     return null;
   }
 
-  #findMetric(name: string, kind: MetricKind, id: AckId): Metric | null {
+  /** The metric of this name, if the event takes metrics of its kind. */
+  #findMetric(name: string, event: MetricKind['event'], id: AckId): Metric | null {
     const { metrics } = this.context;
     const metric = metrics.byName(name);
-    if (metric?.kind === kind) return metric;
-    const names = metrics.list.filter((one) => one.kind === kind).map((one) => one.name);
-    const which = kind === 'tally' ? 'tallies' : 'toggles';
-    this.#rejectBadRequest(id, `metric must be one of the ${which}: ${names.join(', ')}`);
+    if (metric?.kind.event === event) return metric;
+    const taken = metrics.list.filter(({ kind }) => kind.event === event);
+    const kinds = [...new Set(taken.map(({ kind }) => kind.plural))].join(' or ');
+    this.#rejectBadRequest(id, `metric must be one of the ${kinds}: ${taken.map((one) => one.name).join(', ')}`);
     return null;
   }
 

@@ -123,8 +123,11 @@ export class CountersController {
     const metric = parseMetric(name, this.settings.metrics);
     if (metric === null) throw new ProtocolError('BAD_REQUEST', 'live cannot be put: it counts who watches now');
     const action = parseAction(body);
-    if (metric.kind === 'tally' && action === 'decrement') {
-      throw new ProtocolError('BAD_REQUEST', `action must be "increment": ${metric.name} is a tally, which only grows`);
+    if (action === 'decrement' && !metric.kind.canDecrement) {
+      throw new ProtocolError(
+        'BAD_REQUEST',
+        `action must be "increment": ${metric.name} is a ${metric.kind.name}, which only grows`,
+      );
     }
     return { post, metric, action, key: parseIdempotencyKey(request.headers) };
   }
@@ -177,8 +180,6 @@ export class CountersController {
 function operationOf({ post, metric, action, key }: PutRequest, identity: Identity): HttpOperation {
   const { actor } = identity;
   const session = key === null ? null : toRequestKey({ actor, idempotencyKey: key, post, metric: metric.name, action });
-  const up = action === 'increment';
-  if (metric.kind === 'tally') return new HttpOperation(post, metric.index, 'add', 1, identity.key, session);
-  if (identity.key !== null) return new HttpOperation(post, metric.index, 'set', up ? 1 : 0, identity.key, session);
-  return new HttpOperation(post, metric.index, 'adjust', up ? 1 : -1, null, session);
+  const { kind, value } = metric.kind.operationFor(action, identity.key !== null);
+  return new HttpOperation(post, metric.index, kind, value, identity.key, session);
 }

@@ -219,7 +219,7 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
     const bucket = this.#buckets[bucketOf(post, this.#buckets.length)]!;
     let on = 0;
     for (const { kind, index } of this.metrics.list) {
-      if (actor !== null && kind === 'toggle' && bucket.hasMember(post, index, actor)) on |= 1 << index;
+      if (actor !== null && kind.hasMembers && bucket.hasMember(post, index, actor)) on |= 1 << index;
     }
     return { counts: buildCounts(post, bucket.epoch, bucket.post(post), this.metrics), on };
   }

@@ -130,7 +130,7 @@ export class History {
 
   #asked({ kind }: Metric): Pick<Operation, 'kind' | 'value' | 'actor'> {
     const { random } = this;
-    if (kind === 'tally') {
+    if (!kind.hasMembers) {
       const value = random.chance(0.003) ? COUNT_MAX - random.below(3_000) : 1 + random.below(1_000);
       return { kind: 'add', value, actor: null };
     }

@@ -202,7 +202,7 @@ function checkMark(mark: string, history: History, fault: (what: string) => void
 function isToggleOf({ allPosts, shape }: History): (set: string) => boolean {
   return (set) => {
     const [post, metric] = set.split(' ');
-    return allPosts.includes(post!) && shape.metrics.list[Number(metric)]?.kind === 'toggle';
+    return allPosts.includes(post!) && shape.metrics.list[Number(metric)]?.kind.hasMembers === true;
   };
 }
 

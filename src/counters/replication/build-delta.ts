@@ -110,7 +110,7 @@ export function buildFullPost(bucket: ReplicatedBucket, metrics: Metrics, post: 
   const stamped = new Set(registers.map(({ metric, actor }) => `${metric} ${actor.hi} ${actor.lo}`));
   const hasRegister = (metric: number, { hi, lo }: Key64): boolean => stamped.has(`${metric} ${hi} ${lo}`);
   const members = metrics.list.flatMap(({ kind, index: metric }) => {
-    if (kind !== 'toggle') return [];
+    if (!kind.hasMembers) return [];
     return splitMembers(
       metric,
       bucket.listMembers(post, metric).filter((actor) => !hasRegister(metric, actor)),

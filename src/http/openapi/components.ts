@@ -87,7 +87,7 @@ function parameters(): NonNullable<Components['parameters']> {
 
 function schemas(metrics: Metrics): Schemas {
   const totals = Object.fromEntries(
-    metrics.list.map(({ name, kind }) => [name, { ...COUNT, description: `A ${kind}` }]),
+    metrics.list.map(({ name, kind }) => [name, { ...COUNT, description: `A ${kind.name}` }]),
   );
   const live = { ...COUNT, description: 'Connections that watch the post now' };
   const post = { post: POST, ...totals, live, updated_at: UPDATED_AT };

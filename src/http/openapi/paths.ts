@@ -1,4 +1,5 @@
 import type { OpenAPIV3_1 } from 'openapi-types';
+import { METRIC_KINDS, type MetricKind } from '../../counters/metric-kinds.js';
 import type { Metrics } from '../../counters/metrics.js';
 
 type Paths = Record<string, OpenAPIV3_1.PathItemObject>;
@@ -47,11 +48,15 @@ function readOne(metrics: Metrics): Operation {
 }
 
 function act(metrics: Metrics): Operation {
+  const kinds = METRIC_KINDS.filter((kind) => metrics.list.some((metric) => metric.kind === kind));
   return {
     tags: ['counters'],
     operationId: 'act',
     summary: 'Count up or down',
-    description: `Answered when it is committed and durable. A toggle (${names(metrics, 'toggle')}) is put on or off for the actor, so a repetition changes nothing; without an actor it is a plain +1 or -1; a -1 takes away only what was added so in this region, and else changes nothing. A tally (${names(metrics, 'tally')}) only grows: \`decrement\` is refused.`,
+    description: [
+      'Answered when it is committed and durable.',
+      ...kinds.map((kind) => describeKind(kind, metrics)),
+    ].join(' '),
     parameters: [
       metricParameter(['counter', ...metrics.list.map(({ name }) => name)]),
       { $ref: '#/components/parameters/actorId' },
@@ -117,11 +122,9 @@ function metricParameter(values: string[]) {
   return { name: 'metric', in: 'path' as const, required: true, schema: { type: 'string' as const, enum: values } };
 }
 
-function names(metrics: Metrics, kind: 'toggle' | 'tally'): string {
-  return metrics.list
-    .filter((metric) => metric.kind === kind)
-    .map(({ name }) => `\`${name}\``)
-    .join(', ');
+function describeKind(kind: MetricKind, { list }: Metrics): string {
+  const names = list.filter((metric) => metric.kind === kind).map(({ name }) => `\`${name}\``);
+  return `A ${kind.name} (${names.join(', ')}) ${kind.effect}.`;
 }
 
 function answer(description: string, schema: string): Response {

@@ -48,10 +48,10 @@ export class DeltaValidation {
       if (metric >= list.length) throw new WireError(`metric of an entry must be below ${list.length}`);
     }
     for (const { metric } of registers) {
-      if (list[metric]?.kind !== 'toggle') throw new WireError('metric of a register must be a toggle');
+      if (list[metric]?.kind.hasMembers !== true) throw new WireError('metric of a register must have members');
     }
     for (const { metric } of members) {
-      if (list[metric]?.kind !== 'toggle') throw new WireError('metric of members must be a toggle');
+      if (list[metric]?.kind.hasMembers !== true) throw new WireError('metric of members must have members');
     }
   }
 }

@@ -155,7 +155,7 @@ export class EmbeddedStore implements CounterStore {
     if (actor !== null) {
       for (const { kind, index } of metrics.list) {
         const place = record.members[index];
-        if (kind === 'toggle' && place !== undefined && records.members.has(id, index, place, actor)) on |= 1 << index;
+        if (kind.hasMembers && place !== undefined && records.members.has(id, index, place, actor)) on |= 1 << index;
       }
     }
     return { counts, on };

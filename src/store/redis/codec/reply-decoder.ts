@@ -33,7 +33,7 @@ export class ReplyDecoder {
     readonly metrics: Metrics,
     private readonly region: string,
   ) {
-    this.metricKinds = metrics.list.map(({ kind }) => (kind === 'toggle' ? KIND_WITH_MEMBERS : 'c')).join('');
+    this.metricKinds = metrics.list.map(({ kind }) => (kind.hasMembers ? KIND_WITH_MEMBERS : 'c')).join('');
   }
 
   decodeCommit({ posts, packed }: CommitReply): DecodedCommit {

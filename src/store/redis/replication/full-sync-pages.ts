@@ -157,7 +157,7 @@ export class FullSyncPages {
   ): PostDelta {
     const registers: ToggleRegister[] = [];
     const lists = this.metrics.list.flatMap(({ kind, index: metric }) => {
-      if (kind !== 'toggle') return [];
+      if (!kind.hasMembers) return [];
       const all = members.get(`${post} ${metric}`) ?? [];
       for (const { actor, stamp } of all) if (stamp > stableStamp) registers.push({ metric, actor, stamp, on: true });
       return splitMembers(

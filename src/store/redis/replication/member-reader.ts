@@ -22,7 +22,7 @@ export class MemberReader {
     private readonly scripts: ReplicationScripts,
     metrics: Metrics,
   ) {
-    this.#toggles = metrics.list.filter(({ kind }) => kind === 'toggle').map(({ index }) => index);
+    this.#toggles = metrics.list.filter(({ kind }) => kind.hasMembers).map(({ index }) => index);
   }
 
   /** @param readRecords  called once more each time that a set was split while it was read */
