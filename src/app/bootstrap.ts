@@ -19,8 +19,9 @@ import { serveFolder } from '../http/static-files.js';
 import { Drain } from '../ops/drain.js';
 import { createLogger, NestLog } from '../ops/logger.js';
 import type { Settings } from '../config/settings.js';
+import type { CounterStore } from '../store/counter-store.js';
 import type { RedisClient } from '../store/redis/client/redis-client.js';
-import { CLOCK, REDIS } from '../config/injection-tokens.js';
+import { CLOCK, REDIS, STORE } from '../config/injection-tokens.js';
 import type { ListeningMessage } from '../workers/messages.js';
 import { WorkerMetrics } from '../workers/worker-metrics.js';
 import { WorkerProcess } from '../workers/worker.js';
@@ -76,7 +77,7 @@ export async function bootstrap(settings: Settings): Promise<void> {
   // Before anybody is told that it listens, and might end it.
   endBySignal(app, logger, siblings, operators);
   const urls = { url, ...(opsUrl !== undefined && { opsUrl }) };
-  if (siblings === null) logger.info({ ...urls, ...(redis === null && { dataDir: settings.dataDir }) }, 'listening');
+  if (siblings === null) logger.info({ ...urls, ...app.get<CounterStore>(STORE).description }, 'listening');
   else process.send!({ kind: 'listening', ...urls } satisfies ListeningMessage);
 }
 

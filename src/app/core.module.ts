@@ -52,9 +52,6 @@ import {
  */
 const PUBLICATIONS_A_TICK = 2;
 
-/** How far back a failover may go: the lag of a replica, and the time until the gateways are back at the new primary. */
-const RETAIN_MS = 10_000;
-
 const METRICS: Provider[] = [
   { provide: Prometheus, useClass: Prometheus },
   { provide: Latencies, useClass: Latencies },
@@ -202,8 +199,7 @@ function machinery(settings: Settings): Provider[] {
       provide: Ingest,
       useFactory: (store: CounterStore, clock: Clock, dataClock: Clock, latencies: Latencies) => {
         const warn = (message: string): void => new Logger('ingest').warn(message);
-        // LMDB keeps what it has synced. Redis loses commits that one replica has when another one is promoted.
-        const replayWindowMs = redis === null ? 0 : RETAIN_MS;
+        const { replayWindowMs } = store;
         const batchTimeMs = (): number => dataClock.wallMs();
         const options = { buckets, flushMs, newProducerId: random64, replayWindowMs, batchTimeMs, warn };
         return new Ingest(store, clock, Math.random, options, latencies);
@@ -212,13 +208,13 @@ function machinery(settings: Settings): Provider[] {
     },
     {
       provide: REPLICATION,
-      useFactory: ({ replication }: EmbeddedStore | RedisStore, clock: Clock): Replication =>
+      useFactory: ({ replication }: CounterStore, clock: Clock): Replication =>
         replication === null ? NO_REPLICATION : createReplication(replication, clock, settings),
       inject: [STORE, DATA_CLOCK],
     },
     {
       provide: REMOTE_TOGGLES,
-      useFactory: (store: EmbeddedStore | RedisStore) => store.replication?.remoteToggles ?? EMPTY,
+      useFactory: (store: CounterStore) => store.replication?.remoteToggles ?? EMPTY,
       inject: [STORE],
     },
     {

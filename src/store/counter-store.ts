@@ -1,6 +1,7 @@
 import type { Observable } from 'rxjs';
 import type { Batch, CommitResult, PostCounts } from '../counters/batch.js';
 import type { Key64 } from '../counters/ids.js';
+import type { ReplicatedStore } from './replicated-store.js';
 
 /** A post as one actor sees it. */
 export interface PostView {
@@ -48,6 +49,15 @@ export interface CounterStore {
 
   /** No part of it is away. While one is, what was committed lately has to be kept for its return. */
   readonly allReachable: boolean;
+
+  /** Its side of replication; `null` where there are no other regions. */
+  readonly replication: ReplicatedStore | null;
+
+  /** How long ago commits may be that it loses, ms: gateways keep these, to replay them. 0: it loses none. */
+  readonly replayWindowMs: number;
+
+  /** Fields of the line that is logged at boot: where the data is. */
+  readonly description: Readonly<Record<string, string>>;
 
   close(): Promise<void>;
 }

@@ -38,6 +38,8 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
   readonly reconnected: Observable<void> = NEVER;
   readonly available = true;
   readonly allReachable = true;
+  readonly replayWindowMs = 0;
+  readonly description = {};
   readonly losesCommitsOnFailover = true;
   #buckets: readonly MemoryBucket[];
   readonly #watched = new Set<string>();
@@ -89,6 +91,11 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
   }
 
   reportViewers(): void {}
+
+  /** This store serves both ports. */
+  get replication(): ReplicatedStore | null {
+    return this.nonce === null ? null : this;
+  }
 
   acquireLeases(wallMs: number): Promise<readonly number[]> {
     for (const { replication: regional } of this.#buckets) regional.receive(firstStampAt(wallMs));

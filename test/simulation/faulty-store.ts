@@ -26,6 +26,9 @@ export class FaultyStore implements CounterStore {
     return this.available;
   }
   readonly reconnected = new Subject<void>();
+  readonly replication = null;
+  readonly replayWindowMs = 0;
+  readonly description = {};
   /** What was sent, in order, also what was sent again. */
   readonly sent: { readonly batch: Batch; readonly atMs: number }[] = [];
   /** What was applied, in order. */

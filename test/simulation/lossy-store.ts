@@ -16,6 +16,9 @@ export class LossyStore implements CounterStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly available = true;
   readonly allReachable = true;
+  readonly replication = null;
+  readonly replayWindowMs = 0;
+  readonly description = {};
   readonly reconnected: Observable<void> = NEVER;
   /** What the primary's counts are made of. */
   #history: Committed[] = [];

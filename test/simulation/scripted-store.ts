@@ -13,6 +13,9 @@ export class ScriptedStore implements CounterStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly available = true;
   readonly allReachable = true;
+  readonly replication = null;
+  readonly replayWindowMs = 0;
+  readonly description = {};
   readonly reconnected: Observable<void> = NEVER;
   /** What it was told of viewers, by post. */
   readonly reportedViewers = new Map<string, number>();

@@ -53,8 +53,9 @@ export class EmbeddedStore implements CounterStore {
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
   /** What it does for other regions; `null` where there are none. */
   readonly replication: EmbeddedReplication | null;
-  /** What was synced is not forgotten. */
+  /** LMDB keeps what it has synced. */
   readonly reconnected: Observable<void> = NEVER;
+  readonly replayWindowMs = 0;
 
   /** @throws Error with one line that says what is wrong with the data directory. */
   constructor(private readonly options: EmbeddedStoreOptions) {
@@ -65,6 +66,10 @@ export class EmbeddedStore implements CounterStore {
       void this.#write((records) => this.#keepRegionals(records));
     this.replication = this.#regionals && new EmbeddedReplication(this.#access(), this.#regionals);
     this.#purge = new Set(Array.from({ length: options.buckets }, (_, bucket) => bucket));
+  }
+
+  get description(): { readonly dataDir: string } {
+    return { dataDir: this.options.path };
   }
 
   get available(): boolean {

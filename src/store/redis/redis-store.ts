@@ -6,7 +6,7 @@ import type { CounterStore, PostView } from '../counter-store.js';
 import { BatchCommitter } from './batch-committer.js';
 import { BucketScripts, type BucketScriptsOptions } from './bucket-scripts.js';
 import { BucketSweeper } from './bucket-sweeper.js';
-import type { RedisClient } from './client/redis-client.js';
+import { FAILOVER_LOSS_MAX_MS, type RedisClient } from './client/redis-client.js';
 import { ReplyDecoder } from './codec/reply-decoder.js';
 import { ensureDataCompatible } from './data-compatibility.js';
 import { PostReader } from './post-reader.js';
@@ -37,7 +37,7 @@ export class RedisStore implements CounterStore {
   #closed = false;
 
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
-  /** `null` where there are no other regions. */
+  readonly replayWindowMs = FAILOVER_LOSS_MAX_MS;
   readonly replication: RedisReplication | null;
 
   /**
@@ -80,6 +80,10 @@ export class RedisStore implements CounterStore {
       this.#viewerReports.requestFullReport();
       void this.#refresh.readAll();
     });
+  }
+
+  get description(): { readonly redis: string } {
+    return { redis: this.client.url };
   }
 
   get available(): boolean {

@@ -11,6 +11,11 @@ import { type RunnableScript, type ScriptArguments, Server, type ServerEvents } 
 import { SinglePrimaryTopology } from './single-primary-topology.js';
 import { slotOf } from './slots.js';
 
+/**
+ * How far back a failover goes at most: the lag of the replica that is promoted, and the time until the gateways reach the new
+ * primary.
+ */
+export const FAILOVER_LOSS_MAX_MS = 10_000;
 /** How long servers may take to be there at boot, e.g. when all are started together. */
 const OPEN_MS = 10_000;
 const OPEN_CHECK_MS = 20;
@@ -105,6 +110,11 @@ export class RedisClient {
     return (
       [...this.#servers.servers].some(({ up }) => up) && this.options.clock.nowMs() - this.#refusedAtMs > REFUSED_MS
     );
+  }
+
+  /** The setting without its login. */
+  get url(): string {
+    return targetText(this.target);
   }
 
   /** Whether keys are spread over servers by slots, which may move. */
