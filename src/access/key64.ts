@@ -5,7 +5,6 @@ import type { ActorKeys, Key64 } from '../counters/ids.js';
  * Names are hashed as UTF-8, in which every half of a surrogate pair becomes the same U+FFFD: two names that differ in such
  * a half alone would be one actor. Whoever takes in a name checks it by `String.prototype.isWellFormed`.
  */
-export const WELL_FORMED_RULE = 'must be well-formed Unicode, without half a surrogate pair';
 
 /** The rule for names where `ACTOR_KEYS=int64`. */
 export const INT64_RULE =

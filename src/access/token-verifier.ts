@@ -1,9 +1,8 @@
 import { errors, type JWTPayload, jwtVerify, type JWTVerifyOptions } from 'jose';
 import { ProtocolError } from '../protocol/errors.js';
-import { ACTOR_MAX } from '../protocol/limits.js';
+import { ACTOR_MAX, WELL_FORMED_RULE } from '../protocol/limits.js';
 import type { JwtSettings } from '../config/settings.js';
 import { type KeySet, KeySetUnavailable } from './key-set.js';
-import { WELL_FORMED_RULE } from './key64.js';
 
 export interface VerifiedToken {
   readonly subject: string;

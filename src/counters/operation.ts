@@ -1,7 +1,5 @@
 import type { Key64 } from './ids.js';
 
-/** The most that one `add` may add. */
-export const BY_MAX = 1000;
 /** This much of `value` costs as much of a rate as a whole operation: an `add` of BY_MAX as 50, the burst of a connection. */
 const VALUE_A_TOKEN = 20;
 

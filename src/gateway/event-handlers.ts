@@ -7,11 +7,11 @@ import { LIKES, type Metric, VIEWS } from '../counters/metrics.js';
 import { computeTokenCost, type Operation } from '../counters/operation.js';
 import type { OperationKind } from '../ingest/operation-counts.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
-import { validationError } from '../protocol/invalid.js';
+import { validationError } from '../protocol/validation-error.js';
 import { type Act, BINARY, type EventReceiver, MESSAGE_TOO_LARGE, TOO_LARGE } from './transport/packet-decoder.js';
 import type { Connection } from './connection.js';
 import type { HandlerContext } from './handler-context.js';
-import { ACT, ADD, SET, SUBSCRIBE, UNSUBSCRIBE } from './schemas.js';
+import { ACT, ADD, SET, SUBSCRIBE, UNSUBSCRIBE } from '../protocol/request-schemas.js';
 import { SocketOperation } from './socket-operation.js';
 import type { AckId } from './socket-output.js';
 

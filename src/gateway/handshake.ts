@@ -9,13 +9,13 @@ import { toSessionKey } from '../access/key64.js';
 import { OriginPolicy } from '../access/origin-policy.js';
 import { SuspicionLog } from '../access/suspicions.js';
 import { type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
-import { validationError } from '../protocol/invalid.js';
+import { validationError } from '../protocol/validation-error.js';
 import type { EngineSocket } from './transport/engine-internals.js';
 import { MESSAGE_TOO_LARGE, TOO_LARGE_AUTH } from './transport/packet-decoder.js';
 import { PendingHandshakes } from './pending-handshakes.js';
 import type { GatewaySocket } from './gateway-socket.js';
 import { Intakes } from './intakes.js';
-import { HANDSHAKE } from './schemas.js';
+import { HANDSHAKE } from '../protocol/request-schemas.js';
 
 /** Decides who may connect, and as whom. A refusal is a `connect_error` whose `data` is the protocol's error object. */
 @Injectable()

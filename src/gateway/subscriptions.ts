@@ -6,7 +6,7 @@ import type { OperationCounts } from '../ingest/operation-counts.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import type { SubscribeResponse } from '../protocol/messages.js';
 import type { Connection } from './connection.js';
-import type { SUBSCRIBE } from './schemas.js';
+import type { SUBSCRIBE } from '../protocol/request-schemas.js';
 import { type AckId, toAsciiJson } from './socket-output.js';
 
 type Request = z.output<typeof SUBSCRIBE>;

@@ -2,16 +2,13 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import type { Credentials } from '../access/authenticator.js';
-import { ACTOR_MAX } from '../protocol/limits.js';
-import { isPostId, copyText, POST_RULE } from '../counters/ids.js';
+import { copyText } from '../counters/ids.js';
+import { ACTOR_MAX, isPostId, KEY_MAX, KEY_MIN, POST_RULE } from '../protocol/limits.js';
 import { LIKES, type Metric, type Metrics } from '../counters/metrics.js';
 import { ProtocolError } from '../protocol/errors.js';
-import { validationError } from '../protocol/invalid.js';
+import { validationError } from '../protocol/validation-error.js';
 
 /** The parts of requests, checked. Each function throws BAD_REQUEST, naming what does not fit, unless it says more. */
-
-export const KEY_MIN = 8;
-export const KEY_MAX = 64;
 
 export const ACTION_RULE = '{ "action": "increment" } or { "action": "decrement" }';
 

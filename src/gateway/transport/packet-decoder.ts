@@ -1,6 +1,5 @@
 import { Decoder, Encoder, isPacketValid, type Packet, PacketType } from 'socket.io-parser';
-import { POST_PATTERN } from '../../counters/ids.js';
-import { MESSAGE_BYTES_MAX } from '../../protocol/limits.js';
+import { MESSAGE_BYTES_MAX, POST_PATTERN } from '../../protocol/limits.js';
 
 export const MESSAGE_TOO_LARGE = `a message has at most ${MESSAGE_BYTES_MAX} bytes`;
 /**

@@ -1,9 +1,7 @@
 import type { OpenAPIV3_1 } from 'openapi-types';
-import { ACTOR_MAX } from '../../protocol/limits.js';
-import { POST_PATTERN, POST_RULE } from '../../counters/ids.js';
+import { ACTOR_MAX, KEY_MAX, KEY_MIN, POST_PATTERN, POST_RULE } from '../../protocol/limits.js';
 import type { Metrics } from '../../counters/metrics.js';
 import { type ErrorCode, HTTP_STATUS } from '../../protocol/errors.js';
-import { KEY_MAX, KEY_MIN } from '../parameters.js';
 
 type Components = NonNullable<OpenAPIV3_1.Document['components']>;
 type Schemas = NonNullable<Components['schemas']>;

@@ -1,8 +1,5 @@
 import { z } from 'zod';
-import { ACTOR_MAX } from '../protocol/limits.js';
-import { WELL_FORMED_RULE } from '../access/key64.js';
-import { isPostId, POST_RULE } from '../counters/ids.js';
-import { BY_MAX } from '../counters/operation.js';
+import { ACTOR_MAX, BY_MAX, isPostId, POST_RULE, WELL_FORMED_RULE } from './limits.js';
 
 /** The payloads of docs/protocol.md. What does not fit is answered with BAD_REQUEST, naming the field. */
 
