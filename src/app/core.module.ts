@@ -21,6 +21,7 @@ import { TokenVerifier } from '../access/token-verifier.js';
 import { type Clock, systemClock } from '../common/clock.js';
 import { Fanout } from '../fanout/fanout.js';
 import { GuardedClock } from '../common/guarded-clock.js';
+import { Lifecycle } from '../common/lifecycle.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
 import { Latencies } from '../ops/instruments.js';
@@ -78,7 +79,7 @@ export class CoreModule implements OnApplicationShutdown {
   ) {}
 
   static register(settings: Settings): DynamicModule {
-    const providers = [...edges(settings), ...machinery(settings), ...METRICS];
+    const providers = [...edges(settings), ...storage(settings), ...machinery(settings), ...METRICS];
     return { module: CoreModule, providers, exports: providers };
   }
 
@@ -94,6 +95,7 @@ function edges(settings: Settings): Provider[] {
   return [
     { provide: SETTINGS, useValue: settings },
     { provide: CLOCK, useValue: systemClock },
+    { provide: Lifecycle, useClass: Lifecycle },
     {
       provide: DATA_CLOCK,
       useFactory: (clock: Clock) => new GuardedClock(clock, (message) => new Logger('clock').warn(message)),
@@ -178,8 +180,8 @@ async function openStore(
   });
 }
 
-function machinery(settings: Settings): Provider[] {
-  const { redis, ack, buckets, flushMs, tickMs, metrics } = settings;
+function storage(settings: Settings): Provider[] {
+  const { redis, ack } = settings;
   return [
     {
       provide: REDIS,
@@ -195,16 +197,21 @@ function machinery(settings: Settings): Provider[] {
         openStore(settings, connections, clock, dataClock),
       inject: [REDIS, CLOCK, DATA_CLOCK],
     },
+  ];
+}
+
+function machinery(settings: Settings): Provider[] {
+  const { buckets, flushMs, tickMs, metrics } = settings;
+  return [
     {
       provide: Ingest,
-      useFactory: (store: CounterStore, clock: Clock, dataClock: Clock, latencies: Latencies) => {
+      useFactory: (store: CounterStore, clock: Clock, dataClock: Clock, lifecycle: Lifecycle, latencies: Latencies) => {
         const warn = (message: string): void => new Logger('ingest').warn(message);
-        const { replayWindowMs } = store;
         const batchTimeMs = (): number => dataClock.wallMs();
-        const options = { buckets, flushMs, newProducerId: random64, replayWindowMs, batchTimeMs, warn };
-        return new Ingest(store, clock, Math.random, options, latencies);
+        const options = { buckets, flushMs, newProducerId: random64, batchTimeMs, warn };
+        return new Ingest(store, clock, lifecycle, Math.random, options, latencies);
       },
-      inject: [STORE, CLOCK, DATA_CLOCK, Latencies],
+      inject: [STORE, CLOCK, DATA_CLOCK, Lifecycle, Latencies],
     },
     {
       provide: REPLICATION,

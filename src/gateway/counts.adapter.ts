@@ -12,6 +12,7 @@ import { HandshakeMemory } from './transport/handshake-memory.js';
 import { findConnection } from './transport/engine-internals.js';
 import { RequestGate } from './request-gate.js';
 import type { Shortcuts } from './transport/shortcuts.js';
+import { GATEWAY_CLOSING } from '../protocol/errors.js';
 import { takeWebSockets } from './transport/upgrades.js';
 
 /** A vanished client is noticed after the two together. */
@@ -58,7 +59,7 @@ export class CountsAdapter extends IoAdapter {
       allowRequest: (request, answer) => {
         const refused = pages.findRejection(request);
         if (refused !== null) answer(refused, false);
-        else if (handshake.draining) answer('the gateway is closing', false);
+        else if (handshake.lifecycle.isClosing) answer(GATEWAY_CLOSING, false);
         else answer('too many connect at once from your address', connecting.mayBegin(request));
       },
       cors: { origin: (origin, answer) => answer(null, origin !== undefined && this.origins.isListed(origin)) },

@@ -6,9 +6,10 @@ import type { WebSocket } from 'ws';
 import { AddressLimiter, toNetwork } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
 import { toSessionKey } from '../access/key64.js';
+import { Lifecycle } from '../common/lifecycle.js';
 import { OriginPolicy } from '../access/origin-policy.js';
 import { SuspicionLog } from '../access/suspicions.js';
-import { type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
+import { CLOSING_ERROR, type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
 import { validationError } from '../protocol/validation-error.js';
 import type { EngineSocket } from './transport/engine-internals.js';
 import { MESSAGE_TOO_LARGE, TOO_LARGE_AUTH } from './transport/packet-decoder.js';
@@ -20,8 +21,6 @@ import { HANDSHAKE } from '../protocol/request-schemas.js';
 /** Decides who may connect, and as whom. A refusal is a `connect_error` whose `data` is the protocol's error object. */
 @Injectable()
 export class Handshake {
-  /** Set when the gateway drains: nobody comes in any more. */
-  draining = false;
   readonly pending: PendingHandshakes;
   /** Those that have their socket or are about to: one each, or a client could multiply itself. */
   readonly #taken = new WeakSet<EngineSocket>();
@@ -33,6 +32,7 @@ export class Handshake {
     @Inject(Authenticator) private readonly identities: Authenticator,
     @Inject(Intakes) readonly intakes: Intakes,
     @Inject(SuspicionLog) private readonly suspicions: SuspicionLog,
+    @Inject(Lifecycle) readonly lifecycle: Lifecycle,
   ) {
     this.pending = new PendingHandshakes(addresses, suspicions);
   }
@@ -54,10 +54,10 @@ export class Handshake {
 
   async #check(socket: GatewaySocket): Promise<void> {
     const { conn, request, handshake } = socket;
-    if (this.draining) {
+    if (this.lifecycle.isClosing) {
       // So that nothing is answered: a stock client comes back after a lost connection, and not after a refusal.
       conn.close();
-      throw new ProtocolError('OVERLOADED', 'the gateway is closing; reconnect', 1_000);
+      throw refusal(CLOSING_ERROR);
     }
     const refused = this.origins.findRejection(request);
     if (refused !== null) throw new ProtocolError('FORBIDDEN', refused);

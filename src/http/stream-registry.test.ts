@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { NEVER } from 'rxjs';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
+import { Lifecycle } from '../common/lifecycle.js';
 import { systemClock } from '../common/clock.js';
 import { Metrics } from '../counters/metrics.js';
 import { Fanout } from '../fanout/fanout.js';
@@ -28,6 +29,7 @@ let presence: Presence;
 let addresses: AddressLimiter;
 let streams: StreamRegistry;
 let server: Server;
+let lifecycle: Lifecycle;
 /** The outcome of each call of `open`, and its response. */
 let opened: { readonly outcome: Promise<unknown>; readonly response: Response }[];
 
@@ -50,7 +52,8 @@ beforeEach(async () => {
   presence = new Presence(systemClock);
   addresses = new AddressLimiter({ operations: 0, connections: 1, trustProxy: ['127.0.0.1'] }, systemClock);
   const fanout = new Fanout(store, presence, systemClock, Metrics.parse('likes:toggle,views:tally'), 10);
-  streams = new StreamRegistry(fanout, addresses, new Authenticator(null, false, 'hash'), systemClock);
+  lifecycle = new Lifecycle();
+  streams = new StreamRegistry(fanout, addresses, new Authenticator(null, false, 'hash'), lifecycle, systemClock);
   server = createServer((request, response) => {
     const outcome = streams.open(request as Request, response as Response, ['a', 'b']).catch((error: unknown) => {
       response.writeHead(503).end();
@@ -131,7 +134,7 @@ describe('a stream', () => {
 
   it('is refused while the gateway drains, also when its snapshot comes only then', async () => {
     const { read, outcome } = await ask();
-    streams.draining = true;
+    lifecycle.startClosing();
     read.resolve(zeros(read));
     expect(await outcome).toMatchObject({ body: { code: 'OVERLOADED', retryAfterMs: 1_000 } });
     expect(streams.size).toBe(0);

@@ -4,23 +4,21 @@ import type { Socket } from 'node:net';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
 import type { Clock } from '../common/clock.js';
+import { Lifecycle } from '../common/lifecycle.js';
 import type { Key64 } from '../counters/ids.js';
 import { Fanout } from '../fanout/fanout.js';
 import type { Viewer } from '../fanout/viewer.js';
-import { ProtocolError } from '../protocol/errors.js';
+import { CLOSING_ERROR, ProtocolError, throwIfError } from '../protocol/errors.js';
 import { CLOCK } from '../config/injection-tokens.js';
 import { EventStream, STREAM_HEADERS } from './event-stream.js';
 import { parseCredentials } from './parameters.js';
 import { ResponseEnd } from './response-end.js';
 
-const DRAINING_RETRY_MS = 1_000;
 const ONE_STREAM = 'a connection carries one event stream; open another connection for another one';
 
 /** The open event streams: each is a viewer like a socket, and counts in `live`. */
 @Injectable()
 export class StreamRegistry {
-  /** Set when the gateway drains: nobody comes in any more. */
-  draining = false;
   readonly #open = new Map<EventStream, Viewer>();
   /** Connections that carry a stream, or are about to. */
   readonly #carrying = new WeakSet<Socket>();
@@ -29,6 +27,7 @@ export class StreamRegistry {
     @Inject(Fanout) private readonly fanout: Fanout,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(Authenticator) private readonly identities: Authenticator,
+    @Inject(Lifecycle) private readonly lifecycle: Lifecycle,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
@@ -42,7 +41,7 @@ export class StreamRegistry {
    * @throws ProtocolError while nothing has been written yet, so that it can be answered like any other.
    */
   async open(request: Request, response: Response, posts: readonly string[]): Promise<void> {
-    this.#refuseWhileDraining();
+    this.#rejectWhileClosing();
     if (isGone(response)) return;
     const { socket } = request;
     if (this.#carrying.has(socket)) throw new ProtocolError('BAD_REQUEST', ONE_STREAM);
@@ -66,7 +65,7 @@ export class StreamRegistry {
     });
     const snapshot = await this.#snapshot(viewer, posts, key);
     if (isGone(response)) return;
-    this.#refuseWhileDraining();
+    this.#rejectWhileClosing();
     this.#open.set(stream, viewer);
     stream.start(snapshot);
     stream.expireAt(expiresAtMs);
@@ -90,8 +89,8 @@ export class StreamRegistry {
     }
   }
 
-  #refuseWhileDraining(): void {
-    if (this.draining) throw new ProtocolError('OVERLOADED', 'the gateway is closing; reconnect', DRAINING_RETRY_MS);
+  #rejectWhileClosing(): void {
+    throwIfError(this.lifecycle.isClosing ? CLOSING_ERROR : null);
   }
 }
 

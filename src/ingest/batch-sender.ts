@@ -25,8 +25,6 @@ export interface BatchSenderOptions {
   readonly batchTimeMs: () => number;
   /** 64 random bits, others at each call. */
   readonly newProducerId: () => string;
-  /** How long confirmed batches are kept, in case a failover loses them. 0: the store loses nothing, none is kept. */
-  readonly replayWindowMs: number;
   /** Told what an operator should know, once. */
   readonly warn: (message: string) => void;
 }
@@ -86,7 +84,7 @@ export class BatchSender {
     private readonly abandon: (operations: readonly PendingOperation[]) => void,
   ) {
     this.#backoff = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS, random);
-    this.retained = new RetainedBatches(clock, options.replayWindowMs, () => store.allReachable);
+    this.retained = new RetainedBatches(clock, store.replayWindowMs, () => store.allReachable);
   }
 
   /** Sends the operations as the lane's next batch. `null` if all of them were abandoned; if some were, `asked` has the others. */

@@ -1,8 +1,9 @@
 import { type Observable, Subject } from 'rxjs';
 import type { Clock, Timer } from '../common/clock.js';
+import type { Lifecycle } from '../common/lifecycle.js';
 import { sleep } from '../common/sleep.js';
 import { bucketOf } from '../counters/ids.js';
-import { errorBody } from '../protocol/errors.js';
+import { CLOSING_ERROR, type ErrorBody, errorBody } from '../protocol/errors.js';
 import type { CounterStore } from '../store/counter-store.js';
 import { type AppliedResult, BatchSender, type BatchSenderOptions } from './batch-sender.js';
 import { BucketQueue, type OpenBatch } from './bucket-queue.js';
@@ -26,8 +27,7 @@ const SHARE_OF_ROOM = 1 / 2_000;
 const DEADLINE_MS = 5_000;
 const DEADLINE_CHECK_MS = 250;
 const DRAIN_CHECK_MS = 5;
-/** A client whose operation is shed is asked to wait this long. */
-const OVERLOADED_RETRY_MS = 1_000;
+const TOO_MANY_ERROR = errorBody('OVERLOADED', 'too many operations wait; retry later', 1_000);
 /** Lanes with nothing in flight that ask, after the store was away, whether it still has what it confirmed. */
 const CHECKS_AT_ONCE = 256;
 
@@ -68,7 +68,6 @@ export class Ingest {
   #gathered = 0;
   #deadlineTimer: Timer | null = null;
   #pending = 0;
-  #draining = false;
   #checkers = 0;
   /** Operations that were shed in the current turn of the event loop. */
   #shedOperations: PendingOperation[] = [];
@@ -80,6 +79,7 @@ export class Ingest {
   constructor(
     private readonly store: CounterStore,
     private readonly clock: Clock,
+    private readonly lifecycle: Lifecycle,
     random: () => number,
     private readonly options: IngestOptions,
     private readonly latency: { readonly commit: Observer; readonly acknowledgement: Observer },
@@ -99,7 +99,7 @@ export class Ingest {
 
   /** Whether more wait than are needed to keep the store busy, and it is there to take them. */
   get congested(): boolean {
-    return this.#pending >= CROWDED && this.store.allReachable && !this.#draining;
+    return this.#pending >= CROWDED && this.store.allReachable && !this.lifecycle.isClosing;
   }
 
   /** How many operations one connection may have waiting, while it is crowded, before it is made to wait itself. */
@@ -117,12 +117,12 @@ export class Ingest {
   }
 
   submit(operation: PendingOperation): void {
-    if (this.#draining) {
-      this.#shed(operation, 'the gateway is closing; reconnect and retry');
+    if (this.lifecycle.isClosing) {
+      this.#shed(operation, CLOSING_ERROR);
       return;
     }
     if (this.#pending >= PENDING_MAX) {
-      this.#shed(operation, 'too many operations wait; retry later');
+      this.#shed(operation, TOO_MANY_ERROR);
       return;
     }
     this.#pending += 1;
@@ -138,9 +138,8 @@ export class Ingest {
     else this.#flushBy(now + this.options.flushMs, now);
   }
 
-  /** Takes in nothing more; resolves when all is answered, or after `limitMs`. What is retained goes with the process. */
+  /** Once the gateway is closing: resolves when all is answered, or after `limitMs`. What is retained goes with the process. */
   async drain(limitMs: number): Promise<void> {
-    this.#draining = true;
     this.#flush();
     const end = this.clock.nowMs() + limitMs;
     while (this.#pending > 0 && this.clock.nowMs() < end) {
@@ -170,7 +169,7 @@ export class Ingest {
     lane.sending = true;
     for (let batch = first; ; batch = this.#next(lane)) {
       if (batch !== undefined) await this.#commit(lane, batch);
-      else if (lane.needsVerification && !this.#draining) await this.#delivery.verifyHistory(lane);
+      else if (lane.needsVerification && !this.lifecycle.isClosing) await this.#delivery.verifyHistory(lane);
       else break;
     }
     lane.sending = false;
@@ -183,7 +182,7 @@ export class Ingest {
     if (head === undefined) return undefined;
     const now = this.clock.nowMs();
     const dueAtMs = head.openedAtMs + this.options.flushMs;
-    if (head.operations.length >= BATCH_MAX || dueAtMs <= now || this.#draining) return lane.waiting.shift();
+    if (head.operations.length >= BATCH_MAX || dueAtMs <= now || this.lifecycle.isClosing) return lane.waiting.shift();
     this.#flushBy(dueAtMs, now);
     return undefined;
   }
@@ -229,9 +228,9 @@ export class Ingest {
     this.#rejected.next({ operations, code: 'UNAVAILABLE' });
   }
 
-  #shed(operation: PendingOperation, message: string): void {
+  #shed(operation: PendingOperation, error: ErrorBody): void {
     if (this.#shedOperations.push(operation) === 1) this.clock.soon(this.#emitShed);
-    operation.failed(errorBody('OVERLOADED', message, OVERLOADED_RETRY_MS));
+    operation.failed(error);
   }
 
   readonly #emitShed = (): void => {
@@ -253,6 +252,6 @@ export class Ingest {
   }
 
   #unchecked(): BucketQueue | undefined {
-    return this.#draining ? undefined : this.#lanes.find((lane) => lane.needsVerification && !lane.sending);
+    return this.lifecycle.isClosing ? undefined : this.#lanes.find((lane) => lane.needsVerification && !lane.sending);
   }
 }

@@ -1,11 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Clock } from '../common/clock.js';
+import { Lifecycle } from '../common/lifecycle.js';
 import { sleep } from '../common/sleep.js';
 import { Fanout } from '../fanout/fanout.js';
 import { CountsGateway } from '../gateway/counts.gateway.js';
-import { Handshake } from '../gateway/handshake.js';
 import { StreamRegistry } from '../http/stream-registry.js';
 import { Ingest } from '../ingest/ingest.js';
+import { GATEWAY_CLOSING } from '../protocol/errors.js';
 import { CLOCK } from '../config/injection-tokens.js';
 
 /** How long operations that are in flight may take. */
@@ -19,27 +20,22 @@ const LOOK_AGAIN_MS = 10;
 /** The orderly end: take nothing more in, answer what is in flight, send the last counts, say good-bye. */
 @Injectable()
 export class Drain {
-  hasBegun = false;
-
   constructor(
     @Inject(Ingest) private readonly ingest: Ingest,
     @Inject(Fanout) private readonly fanout: Fanout,
     @Inject(CountsGateway) private readonly gateway: CountsGateway,
-    @Inject(Handshake) private readonly handshake: Handshake,
     @Inject(StreamRegistry) private readonly streams: StreamRegistry,
+    @Inject(Lifecycle) private readonly lifecycle: Lifecycle,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   async run(): Promise<void> {
-    this.hasBegun = true;
-    this.handshake.draining = true;
-    this.streams.draining = true;
+    this.lifecycle.startClosing();
     await this.ingest.drain(COMMIT_LIMIT_MS);
-    const reason = 'the gateway is closing';
     const connections = [...this.gateway.connections.values()];
     this.fanout.flush(connections.map(({ viewer }) => viewer));
-    for (const connection of connections) connection.output.disconnect(reason, retryAfterMs());
-    this.streams.sendByeToAll(reason, retryAfterMs);
+    for (const connection of connections) connection.output.disconnect(GATEWAY_CLOSING, retryAfterMs());
+    this.streams.sendByeToAll(GATEWAY_CLOSING, retryAfterMs);
     await this.#allGone(LAST_WORDS_MS);
   }
 

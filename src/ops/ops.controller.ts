@@ -1,9 +1,10 @@
 import { Controller, Get, Header, HttpCode, HttpStatus, Inject, Res } from '@nestjs/common';
 import type { Response } from 'express';
+import { Lifecycle } from '../common/lifecycle.js';
+import { GATEWAY_CLOSING } from '../protocol/errors.js';
 import type { CounterStore } from '../store/counter-store.js';
 import type { Replication } from '../replication/start-replication.js';
 import { METRICS_PAGE, REPLICATION, STORE } from '../config/injection-tokens.js';
-import { Drain } from './drain.js';
 import { type MetricsPage, Prometheus } from './prometheus.js';
 
 /** Liveness, readiness and Prometheus metrics, for operators. */
@@ -12,7 +13,7 @@ export class OpsController {
   constructor(
     @Inject(STORE) private readonly store: CounterStore,
     @Inject(REPLICATION) private readonly replication: Replication,
-    @Inject(Drain) private readonly drain: Drain,
+    @Inject(Lifecycle) private readonly lifecycle: Lifecycle,
     @Inject(Prometheus) private readonly prometheus: Prometheus,
     @Inject(METRICS_PAGE) private readonly metricsPage: MetricsPage,
   ) {}
@@ -25,7 +26,7 @@ export class OpsController {
 
   @Get('readyz')
   readyz(@Res({ passthrough: true }) response: Response): { status: string } {
-    if (this.drain.hasBegun) return unready(response, 'the gateway is closing');
+    if (this.lifecycle.isClosing) return unready(response, GATEWAY_CLOSING);
     if (!this.store.available) return unready(response, 'the store does not answer');
     if (this.replication.backfilling) return unready(response, 'other regions backfill the store');
     return { status: 'ok' };

@@ -29,6 +29,12 @@ export function errorBody(code: ErrorCode, message: string, retryAfterMs?: numbe
   return retryAfterMs === undefined ? { code, message, retryable } : { code, message, retryable, retryAfterMs };
 }
 
+/** As a reason, and as the start of an error's message. */
+export const GATEWAY_CLOSING = 'the gateway is closing';
+
+/** For whatever comes in while the gateway closes. */
+export const CLOSING_ERROR = errorBody('OVERLOADED', `${GATEWAY_CLOSING}; reconnect and retry`, 1_000);
+
 /** An error on its way to the client. `message` says what was wrong and what would be right. */
 export class ProtocolError extends Error {
   readonly body: ErrorBody;

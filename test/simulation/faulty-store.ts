@@ -27,7 +27,6 @@ export class FaultyStore implements CounterStore {
   }
   readonly reconnected = new Subject<void>();
   readonly replication = null;
-  readonly replayWindowMs = 0;
   readonly description = {};
   /** What was sent, in order, also what was sent again. */
   readonly sent: { readonly batch: Batch; readonly atMs: number }[] = [];
@@ -42,6 +41,7 @@ export class FaultyStore implements CounterStore {
   constructor(
     private readonly inner: CounterStore,
     private readonly clock: SimulatedClock,
+    readonly replayWindowMs: number,
     public conduct: (batch: Batch) => Conduct = () => GOOD,
   ) {}
 

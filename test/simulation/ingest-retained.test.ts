@@ -70,7 +70,7 @@ describe('what is retained', () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(3);
     let done = false;
-    void world.ingest.drain(10_000).then(() => (done = true));
+    void world.drain(10_000).then(() => (done = true));
     await world.clock.advance(0);
     expect(done).toBe(true);
     world.store.up();

@@ -2,6 +2,7 @@ import type { PostCounts } from '../../src/counters/batch.js';
 import type { Key64 } from '../../src/counters/ids.js';
 import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
+import { Lifecycle } from '../../src/common/lifecycle.js';
 import { Ingest } from '../../src/ingest/ingest.js';
 import type { PendingOperation } from '../../src/ingest/pending-operation.js';
 import type { ErrorBody, ErrorCode } from '../../src/protocol/errors.js';
@@ -84,6 +85,7 @@ export class IngestWorld {
   readonly clock: SimulatedClock;
   readonly inner: CounterStore;
   readonly store: FaultyStore;
+  readonly lifecycle = new Lifecycle();
   readonly ingest: Ingest;
   /** Every attempt, with its place among those that were submitted. */
   readonly order = new Map<Attempt, number>();
@@ -95,18 +97,17 @@ export class IngestWorld {
   constructor({ buckets = 1, seed = 1, replayWindowMs = 0, conduct, clock, inner }: WorldOptions = {}) {
     this.clock = clock ?? new SimulatedClock();
     this.inner = inner ?? referenceStore(buckets);
-    this.store = new FaultyStore(this.inner, this.clock, conduct);
+    this.store = new FaultyStore(this.inner, this.clock, replayWindowMs, conduct);
     const random = new Random(seed);
     const options = {
       buckets,
       flushMs: FLUSH_MS,
       newProducerId: () => random.next().toString(16),
-      replayWindowMs,
       batchTimeMs: () => this.clock.wallMs(),
       warn: (message: string) => this.warnings.push(message),
     };
     const { commit, acknowledgement } = this.latencies;
-    this.ingest = new Ingest(this.store, this.clock, () => random.next(), options, {
+    this.ingest = new Ingest(this.store, this.clock, this.lifecycle, () => random.next(), options, {
       commit: { observe: (seconds) => commit.push(seconds) },
       acknowledgement: { observe: (seconds) => acknowledgement.push(seconds) },
     });
@@ -117,6 +118,11 @@ export class IngestWorld {
     this.order.set(attempt, this.order.size + 1);
     this.ingest.submit(attempt);
     return attempt;
+  }
+
+  drain(limitMs: number): Promise<void> {
+    this.lifecycle.startClosing();
+    return this.ingest.drain(limitMs);
   }
 
   /** Views of the post, each an operation of its own without a session. */

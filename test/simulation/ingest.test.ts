@@ -242,7 +242,7 @@ describe('a drain', () => {
     const world = new IngestWorld();
     const attempts = world.submitMany(count);
     let done = false;
-    void world.ingest.drain(1_000).then(() => (done = true));
+    void world.drain(1_000).then(() => (done = true));
     const late = world.submit(view('a'));
     await world.clock.advance(FLUSH_MS - 1);
     expect([done, late.answers]).toEqual([true, ['OVERLOADED']]);
@@ -253,14 +253,14 @@ describe('a drain', () => {
     const world = new IngestWorld({ conduct: () => REFUSES });
     world.submit(view('a'));
     let doneAtMs = 0;
-    void world.ingest.drain(1_000).then(() => (doneAtMs = world.clock.nowMs()));
+    void world.drain(1_000).then(() => (doneAtMs = world.clock.nowMs()));
     await world.clock.advance(2_000);
     expect([doneAtMs, world.ingest.pending]).toEqual([1_000, 1]);
   });
 
   test('with nothing pending ends at once', async () => {
     const world = new IngestWorld();
-    await world.ingest.drain(1_000);
+    await world.drain(1_000);
     expect(world.clock.timers).toBe(0);
   });
 });
