@@ -1,6 +1,6 @@
 /*
- * What is written down of operations: their latency, errors by code, and a ledger of what was acknowledged, from which
- * the totals of every post follow.
+ * Records of operations: latency, errors by code, and a ledger of acknowledged operations, from which the totals of
+ * every post follow.
  */
 #pragma once
 #include <stdbool.h>
@@ -11,7 +11,7 @@
 #include <time.h>
 
 #define SECONDS_MAX 3600
-/* Buckets of a histogram: 64 for each power of two of microseconds, so that a quantile is at most 1.6 % off. */
+/* Histogram buckets: 64 for each power of two of microseconds, so that a quantile is at most 1.6 % off. */
 #define SUB_BITS 6
 #define BUCKETS ((40 - SUB_BITS) << SUB_BITS)
 
@@ -24,10 +24,10 @@ struct latencies {
 
 struct books {
   uint64_t sent, acknowledged, applied, retried, errors[ERRORS];
-  /* Of what was acknowledged while it was measured. */
+  /* Latencies of operations acknowledged during the measured time. */
   struct latencies latencies;
   uint64_t acknowledged_in[SECONDS_MAX], refused_in[SECONDS_MAX];
-  /* By post. */
+  /* Indexed by post. */
   uint64_t *views, *likes;
 };
 
@@ -37,7 +37,7 @@ static inline uint64_t now_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* CPU seconds of a process and all its threads, also of those that have ended. */
+/* CPU seconds of a process and all its threads, ended ones included. */
 static inline double cpu_seconds(pid_t pid) {
   clockid_t clock;
   struct timespec t;
@@ -70,7 +70,7 @@ static inline double quantile_ms(const struct latencies *l, double q) {
   return (double)l->max_us / 1000;
 }
 
-/* `on`: a bit for each post, of one actor. */
+/* `on`: one bit for each post, for one actor. */
 static inline void book_like(struct books *b, uint8_t *on, uint32_t post, bool liked) {
   uint8_t *byte = &on[post >> 3], bit = (uint8_t)(1 << (post & 7));
   if (((*byte & bit) != 0) == liked) return;

@@ -1,18 +1,18 @@
-/* `name=value` of the command line. */
+/* Parses `name=value` of the command line. */
 #pragma once
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Either a number or a text. */
+/* An option has either a number or a text. */
 struct option {
   const char *name;
   unsigned *number;
   const char **text;
 };
 
-/* The last of `known` has no name. Ends the program at anything else. */
+/* The last entry of `known` has no name. Unknown options end the program. */
 static inline void parse_options(char **arguments, const struct option *known) {
   for (char **at = arguments + 1; *at != NULL; at++) {
     const char *value = strchr(*at, '=');

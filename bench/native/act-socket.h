@@ -1,4 +1,4 @@
-/* A socket of act and probe: a blocking handshake, then text frames out and in through buffers of its own. */
+/* A socket of act and probe: a blocking handshake, then text frames in both directions through its own buffers. */
 #pragma once
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,12 +13,12 @@
 #define IN_BYTES 16384
 #define OUT_BYTES 16384
 #define TEXT_BYTES 512
-/* Of a frame that is shorter than 64 KiB: its head and its mask. */
+/* Length of head and mask of a frame below 64 KiB. */
 #define FRAME_OVERHEAD 8
 
 struct websocket {
   int fd;
-  /* What came and was not yet looked at starts at `in_at`; what was written and has not left, at `out_at`. */
+  /* Unparsed received bytes start at `in_at`, unsent written bytes at `out_at`. */
   size_t in_at, in_end, out_at, out_end;
   unsigned char in[IN_BYTES], out[OUT_BYTES];
 };
@@ -28,7 +28,7 @@ static inline void fail(const char *what) {
   exit(1);
 }
 
-/* Reads what there is room for. Ends the program when the server has closed. */
+/* Reads as much as fits. Ends the program if the server has closed the connection. */
 static inline void websocket_read(struct websocket *s) {
   memmove(s->in, s->in + s->in_at, s->in_end - s->in_at);
   s->in_end -= s->in_at;
@@ -38,7 +38,7 @@ static inline void websocket_read(struct websocket *s) {
   else if (got == 0 || (errno != EAGAIN && errno != EINTR)) fail("the server closed, or a frame is too large");
 }
 
-/* Returns whether all has left; what has not is tried again when the socket is writable. */
+/* Returns whether all bytes are sent; the rest is tried again when the socket is writable. */
 static inline bool websocket_flush(struct websocket *s) {
   while (s->out_at < s->out_end) {
     ssize_t sent = send(s->fd, s->out + s->out_at, s->out_end - s->out_at, MSG_NOSIGNAL);
@@ -49,12 +49,12 @@ static inline bool websocket_flush(struct websocket *s) {
   return true;
 }
 
-/* The caller keeps to the room that there is. */
+/* The caller must check the free space. */
 static inline void websocket_text(struct websocket *s, const char *text, size_t length) {
   s->out_end += ws_frame_write(s->out + s->out_end, WS_TEXT, text, length, 1);
 }
 
-/* The next text that was read, without a 0 behind it, or NULL. */
+/* Returns the next received text, not terminated by 0, or NULL. */
 static inline const char *websocket_next(struct websocket *s, size_t *length) {
   struct ws_frame frame;
   size_t size = ws_frame_read(s->in + s->in_at, s->in_end - s->in_at, &frame);
@@ -83,7 +83,7 @@ static inline void websocket_open(struct websocket *s, int port, const char *pat
   s->in_at = (size_t)(end + 4 - s->in);
 }
 
-/* Reads until a text comes, which starts so. */
+/* Reads until the next text, which must begin with `start`. */
 static inline void websocket_expect(struct websocket *s, const char *start) {
   const char *text;
   size_t length;
@@ -94,7 +94,7 @@ static inline void websocket_expect(struct websocket *s, const char *start) {
   }
 }
 
-/* A Socket.IO connection that is through its handshake. https://socket.io/docs/v4/socket-io-protocol/ */
+/* Opens a Socket.IO connection and completes its handshake. https://socket.io/docs/v4/socket-io-protocol/ */
 static inline void socket_io_open(struct websocket *s, int port, const char *auth) {
   char connect[TEXT_BYTES];
   int length = snprintf(connect, sizeof connect, "40%s", auth);

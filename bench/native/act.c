@@ -1,20 +1,20 @@
 /*
- * Acts on posts over many WebSocket connections, and keeps the books.
+ * Acts on posts over many WebSocket connections, and keeps a ledger.
  *
  *     act port=P [connections=1000] [window=1] [rate=0] [posts=1000] [toggles=50] [warmup=2] [seconds=10]
  *         [run=r0] [prefix=r0-] [raw=0] [pids=1,2]
  *
- * Each connection is an actor. It views posts, and likes those that it does not, or takes its like back (`toggles`: how
- * many percent of the operations), so that every operation changes a count; the posts, `prefix`0, `prefix`1 …, are
- * drawn evenly. With `rate` 0 it keeps `window` operations unanswered. With a rate those of all connections are due at
- * fixed times, whether earlier ones were answered or not (as long as fewer than `window` of the connection are not),
- * and latency counts from the time one was due (no coordinated omission); what is due and not sent in the end is never
- * sent. An operation whose outcome is unknown (UNAVAILABLE) is sent again with its `seq`; others that are refused are
- * not. `raw` speaks JSON with an id over a bare WebSocket instead of Socket.IO.
+ * Each connection is an actor. It views posts, likes them, or takes its likes back (`toggles`: percentage of the
+ * operations), so that every operation changes a count. The posts, `prefix`0, `prefix`1 …, are drawn evenly. With `rate`
+ * 0 it keeps `window` operations unacknowledged. With a rate, operations of all connections are due at fixed times, even
+ * if earlier ones are not acknowledged (while the connection has fewer than `window` of those). Latency is measured from
+ * when an operation was due (no coordinated omission). Operations that are due but unsent at the end are dropped. An
+ * operation with an unknown outcome (UNAVAILABLE) is resent with its `seq`; other rejected ones are not. `raw` uses JSON
+ * with an id over a bare WebSocket instead of Socket.IO.
  *
- * Prints `connected`, then `measuring` when the warm-up is over, and JSON when all is answered: latencies and counts of
- * the measured seconds, CPU seconds in them of itself and of the processes `pids`, and the ledger, which holds every
- * operation.
+ * Prints `connected`, then `measuring` after the warm-up, and JSON when all operations are acknowledged: latencies and
+ * counts of the measured seconds, CPU seconds in them of itself and of the processes `pids`, and the ledger of all
+ * operations.
  */
 #define _GNU_SOURCE
 #include <sys/epoll.h>
@@ -24,14 +24,14 @@
 
 #define PIDS_MAX 16
 #define EVENTS_MAX 1024
-/* How long answers are waited for after the last operation. */
+/* Time for acknowledgements after the last operation. */
 #define DRAIN_NS 30000000000u
 /*
- * It rests for so long after each look at its sockets: who is asleep at a socket has to be woken by the sender, which a
- * browser's sleep would not have cost the server. The server's queue is deeper than what is due in that time.
+ * The pause after each read of the sockets. A process that sleeps in a read would be woken at the sender's cost, which a
+ * browser elsewhere would not cause. The server's queue is deeper than the operations due in that time.
  */
 #define REST_US 200
-/* Until an operation of unknown outcome is sent again: a gateway that refuses asks for so long. */
+/* Wait before an operation with an unknown outcome is resent: the gateway's `retryAfterMs`. */
 #define AGAIN_NS 1000000000u
 #define OPERATION_BYTES 160
 
@@ -39,11 +39,11 @@ enum kind { VIEW, LIKE, UNLIKE };
 static const char *const EVENTS[] = {"view", "like", "unlike"};
 
 struct operation {
-  /* When it was sent, or due; 0 when it is answered. */
+  /* When it was sent or due; 0 once it is acknowledged. */
   uint64_t since_ns;
   uint32_t post, seq;
   enum kind kind;
-  /* It may have been done: it is sent again until it is known. */
+  /* Its outcome is unknown: it is resent until it is acknowledged. */
   bool unknown;
 };
 
@@ -51,13 +51,13 @@ struct connection {
   struct websocket socket;
   uint32_t random, next_id, unanswered, seq, begun;
   bool blocked;
-  /* By id, modulo its size. */
+  /* Indexed by id modulo the size. */
   struct operation *ring;
-  /* Operations of unknown outcome, so many, to be sent again at that time. */
+  /* Number of operations with unknown outcome, and when they are resent. */
   struct operation *unknown;
   uint32_t again;
   uint64_t again_ns;
-  /* A bit for each post: whether its like was asked for last; whether the server said last that it is on. */
+  /* One bit for each post: whether the like is on after the last request; whether it is on by the last acknowledgement. */
   uint8_t *wanted, *on;
 };
 
@@ -76,7 +76,7 @@ static uint64_t start_ns, measure_ns, end_ns, unanswered, waiting;
 static int poll_fd;
 
 static void send_operation(struct connection *c, struct operation operation) {
-  // One that takes long keeps its place.
+  // A slow operation keeps its slot.
   while (c->ring[c->next_id & ring_mask].since_ns != 0) c->next_id++;
   uint32_t id = c->next_id++;
   const char *format = options.raw ? "{\"id\":%u,\"event\":\"%s\",\"post\":\"%s%u\",\"seq\":%u}"
@@ -102,14 +102,14 @@ static struct operation next_operation(struct connection *c, uint64_t since_ns) 
   return operation;
 }
 
-/* When the connection's next operation is due; a time that has come for one that waits only for answers. */
+/* When the connection's next operation is due; in the past if it waits only for acknowledgements. */
 static uint64_t due_ns(const struct connection *c, uint64_t now) {
   if (options.rate == 0) return now;
   uint64_t nth = (uint64_t)c->begun * options.connections + (uint64_t)(c - connections);
   return start_ns + (uint64_t)((double)nth * 1e9 / options.rate);
 }
 
-/* Asks to be told when a connection is writable, or no more. */
+/* Enables or disables events for a writable connection. */
 static void listen_to(struct connection *c, int operation) {
   struct epoll_event event = {.events = c->blocked ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.ptr = c};
   if (epoll_ctl(poll_fd, operation, c->socket.fd, &event) != 0) fail("epoll_ctl");
@@ -151,7 +151,7 @@ static void book_error(struct connection *c, struct operation operation, const c
   c->again_ns = now + AGAIN_NS;
 }
 
-/* `text` starts behind the id. */
+/* `text` starts after the id. */
 static void answered(struct connection *c, uint32_t id, const char *text, size_t length, uint64_t now) {
   struct operation *slot = &c->ring[id & ring_mask], operation = *slot;
   if (operation.since_ns == 0) fail("an answer to nothing");
@@ -220,7 +220,7 @@ static void pace(uint64_t now) {
 
 static double cpu[PIDS_MAX + 1];
 
-/* The processes' CPU seconds since the last call, and this one's behind them. */
+/* CPU seconds of the processes since the last call, followed by those of this process. */
 static void take_cpu(void) {
   for (unsigned i = 0; i <= pid_count; i++) {
     cpu[i] = cpu_seconds(i < pid_count ? pids[i] : getpid()) - cpu[i];

@@ -1,12 +1,12 @@
 /*
- * How long an operation takes to its acknowledgement, and to a screen: probes, each an actor that views a post and a
- * watcher of it. A probe sends its next view when both have come and a random time has passed, so that it meets all
- * phases of a tick. It is on the screen with the first frame whose total is at least that of its acknowledgement.
+ * Measures the time from an operation to its acknowledgement and to a screen. Each probe is an actor that views a post and
+ * a viewer of that post. It sends its next view a random time after both have arrived, so that it covers all phases of a
+ * tick. A view is on the screen with the first frame whose total is at least that of its acknowledgement.
  *
  *     probe port=P [probes=20] [posts=20] [prefix=r0-] [pause=250] [warmup=2] [seconds=10]
  *
- * The posts are `prefix`0, `prefix`1 …, as act calls them. `pause`: the mean of the random time, ms. Prints JSON at
- * the end: `acknowledged` and `shown`, latencies of the measured seconds.
+ * The posts are `prefix`0, `prefix`1 …, like those of act. `pause`: mean of the random time in ms. Prints JSON at the
+ * end: `acknowledged` and `shown`, latencies of the measured seconds.
  */
 #define _GNU_SOURCE
 #include <sys/epoll.h>
@@ -15,7 +15,7 @@
 #include "act-socket.h"
 
 #define EVENTS_MAX 256
-/* Frames that come before the acknowledgement: they do within milliseconds, a few ticks at most. */
+/* Frames kept before the acknowledgement, which follows within a few ticks. */
 #define FRAMES_MAX 64
 #define POLL_MS 1
 
@@ -23,7 +23,7 @@ struct probe {
   struct websocket actor, watcher;
   unsigned post, random, id;
   uint64_t due_ns, sent_ns;
-  /* Of the acknowledgement; 0 while there is none. */
+  /* Total in the acknowledgement; 0 before it. */
   uint64_t total;
   struct {
     uint64_t at_ns, total;
@@ -56,7 +56,7 @@ static void view(struct probe *p, uint64_t now) {
   websocket_flush(&p->actor);
 }
 
-/* The total of views in an update. */
+/* Parses the total of views in an update. */
 static uint64_t total_in(const char *text, size_t length) {
   static const char name[] = "\"views\":";
   const char *at = memmem(text, length, name, strlen(name));

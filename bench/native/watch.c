@@ -1,18 +1,18 @@
-/* Opens many WebSocket connections, says on each what a script tells it to, and then only reads: as little CPU as a
- * client can take.
+/* Opens many WebSocket connections, sends a script on each, and then only reads: the smallest possible CPU of a
+ * client.
  *
  *     watch --port P [--host 127.0.0.1] [--path /] [--sockets N] [--at-once 200] [--header 'Name: value' …]
  *           [--first TEXT] [--on PREFIX REPLY …] [--ready PREFIX] [--binary] [--posts K/M] [--pause-us 2000]
  *
- * A message that begins with PREFIX is answered with REPLY (nothing, if that is empty) and not counted. A connection is
- * ready after the message that begins with --ready's, or when it is upgraded. In REPLY, --first and --header %i is the
- * connection's number and %p its K posts out of p0 … pM-1, drawn at random, as JSON strings with commas between; with
- * K/0 they are s0 … and its alone. \r and \n stand for these. --binary: it speaks in binary frames.
- * Writes {"ready":N} when all are; then, for each line on stdin, what came since the last:
+ * A message that begins with PREFIX is answered with REPLY (not if that is empty) and not counted. A connection is ready
+ * after a message that begins with --ready's prefix, or when it is upgraded. In REPLY, --first and --header, %i is the
+ * connection's number and %p its K random posts of p0 … pM-1, as comma-separated JSON strings. With K/0 they are s0 …,
+ * different for each connection. \r and \n are escapes. --binary sends binary frames.
+ * Writes {"ready":N} when all are ready; then, for each line on stdin, the traffic since the last one:
  * {"frames":…,"payloadBytes":…,"wireBytes":…,"closed":…}. Ends with stdin. The posts are the same in every run.
  *
- * After each look at its sockets it rests for --pause-us: who is asleep at a socket has to be woken by the sender, and
- * a browser's sleep would not have been this machine's business. */
+ * After each read of its sockets it pauses for --pause-us: a process that sleeps in a read would be woken at the
+ * sender's cost, which a browser elsewhere would not cause. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,7 +33,7 @@ enum {
   TEXT_MAX = 256 * 1024,
   READ_MAX = 1024 * 1024,
   EVENTS_MAX = 1024,
-  /* Of one source address to one port; Linux has 28,232 unless told otherwise. */
+  /* Connections of one source address to one port; Linux allows 28,232 by default. */
   SOCKETS_PER_ADDRESS = 20000
 };
 
@@ -44,7 +44,7 @@ struct rule {
 struct connection {
   int fd;
   bool upgraded, ready;
-  /* What came of a message that is not all there. */
+  /* Received bytes of an incomplete message. */
   unsigned char *part;
   size_t part_length;
 };
@@ -184,7 +184,7 @@ static void take(struct connection *from, const struct ws_frame *frame, size_t w
   wire_bytes += wire;
 }
 
-/* Returns how much of it was the answer to the upgrade, 0 if that is not all there. */
+/* Returns the length of the response to the upgrade, 0 if it is incomplete. */
 static size_t take_upgrade(struct connection *from, const unsigned char *in, size_t size) {
   const unsigned char *ended = memmem(in, size, "\r\n\r\n", 4);
   if (ended == NULL) return 0;

@@ -1,4 +1,4 @@
-/* WebSocket (RFC 6455), as much as a load needs: the upgrade request, frames there and back. */
+/* The parts of WebSocket (RFC 6455) that a load needs: the upgrade request, and frames in both directions. */
 #ifndef WEBSOCKET_H
 #define WEBSOCKET_H
 
@@ -10,15 +10,15 @@
 
 enum { WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 9, WS_PONG = 10 };
 
-/* A frame that came in; `payload` points into what was read. */
+/* A received frame; `payload` points into the receive buffer. */
 struct ws_frame {
   int opcode;
   const unsigned char *payload;
   size_t length;
 };
 
-/* `headers`: more of them, each ended by \r\n. Returns the length, or -1 if it does not fit. The server's
- * Sec-WebSocket-Accept is not looked at, so the key may be the same for all. */
+/* `headers`: further headers, each ended by \r\n. Returns the length, or -1 if it does not fit. The server's
+ * Sec-WebSocket-Accept is not checked, so all connections use the same key. */
 static inline int ws_upgrade(char *out, size_t size, const char *host, int port, const char *path,
                              const char *headers) {
   int n = snprintf(out, size,
@@ -29,7 +29,7 @@ static inline int ws_upgrade(char *out, size_t size, const char *host, int port,
 }
 
 /* Writes a frame into `out`, which has room for 14 bytes more than the payload; `masked` as clients must. Returns its
- * length. The mask hides nothing here, it costs the server what every mask does. */
+ * length. The mask is constant; it costs the server as much as any other mask. */
 static inline size_t ws_frame_write(unsigned char *out, int opcode, const void *payload, size_t length, int masked) {
   static const unsigned char mask[4] = {0x5a, 0xc3, 0x96, 0x17};
   const unsigned char *from = payload;
@@ -56,8 +56,8 @@ static inline size_t ws_frame_write(unsigned char *out, int opcode, const void *
   return n + length;
 }
 
-/* Takes one frame from a server (not masked) off the front of what was read. Returns its length with its head, 0 if it
- * is not all there. */
+/* Parses one unmasked frame of a server at the start of the received bytes. Returns its length with its head, 0 if it is
+ * incomplete. */
 static inline size_t ws_frame_read(const unsigned char *in, size_t size, struct ws_frame *frame) {
   if (size < 2) return 0;
   size_t head = 2;

@@ -1,8 +1,8 @@
-/* The limit of any fan-out over sockets: one write() of a ready frame to each connection, every tick, and nothing else.
+/* The lower limit of fan-out over sockets: one write() of a prepared frame to each connection every tick.
  *
  *     write-loop --port P --sockets N --tick-ms T --bytes B
  *
- * Takes WebSocket upgrades (their key is not answered: the load does not look) and begins when N are there. */
+ * Accepts WebSocket upgrades (without Sec-WebSocket-Accept, which the load does not check) and starts when N are open. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,7 +39,7 @@ static int listen_on(int port) {
   return fd;
 }
 
-/* The next connection that asks for a WebSocket; one that says nothing and goes was only trying the door. */
+/* Returns the next connection that requests a WebSocket; skips one that closes without a request. */
 static int accept_upgraded(int listener) {
   static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
   static char request[65536];
