@@ -3,27 +3,27 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { HOST } from './processes.js';
 
 /**
- * How a cable is cut. `refused`: connections end at once, and so do new ones. `silent`: nothing arrives and nobody is told, as
- * when a firewall drops packets; what was on its way arrives when the cable is mended.
+ * How a cable is cut. `refused`: open and new connections end at once. `silent`: bytes stop without an error, as when a
+ * firewall drops packets; those on their way arrive when the cable is mended.
  */
 export type Cut = 'refused' | 'silent';
 
-/** One direction of the way between two regions: calls that `from` makes to `to`. */
+/** One direction between two regions: requests of `from` to `to`. */
 export class Cable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #cut: Cut | null = null;
 
-  /** @param port of the region that it leads to */
+  /** @param port port of the region `to` */
   constructor(
     readonly from: string,
     readonly to: string,
     private readonly port: number,
   ) {
-    this.#server = createServer((caller) => this.#join(caller));
+    this.#server = createServer((caller) => this.#connect(caller));
   }
 
-  /** @returns where the region that calls finds the other */
+  /** @returns the URL by which `from` reaches `to` */
   async open(): Promise<string> {
     this.#server.listen(0, HOST);
     await once(this.#server, 'listening');
@@ -52,7 +52,7 @@ export class Cable {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  #join(caller: Socket): void {
+  #connect(caller: Socket): void {
     if (this.#cut === 'refused') {
       caller.destroy();
       return;
@@ -65,7 +65,7 @@ export class Cable {
       this.#sockets.add(one);
       one.on('data', (chunk) => other.write(chunk));
       one.on('end', () => other.end());
-      // What it is comes with 'close'.
+      // 'close' follows and reports the error.
       one.on('error', () => undefined);
       one.on('close', () => {
         this.#sockets.delete(one);

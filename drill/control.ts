@@ -4,11 +4,11 @@ import { type RawData, WebSocketServer } from 'ws';
 import { HOST } from './processes.js';
 import type { Deployment } from './regions.js';
 
-const PUBLISH_MS = 250;
+const PUBLISH_INTERVAL_MS = 250;
 
 /**
- * Lets a page pull the cables, over a WebSocket: pages of a gateway may speak with other ports in no other way. It is told the
- * regions and the cables whenever they change, and says `{ from, to, cut }`. Only pages of these regions are heard.
+ * Lets a page pull the cables over a WebSocket, the only way in which pages of a gateway may use other ports. A page gets the
+ * regions and the cables whenever they change, and sends `{ from, to, cut }`. Only pages of these regions may connect.
  */
 export class Control {
   readonly #server: WebSocketServer;
@@ -21,10 +21,10 @@ export class Control {
     this.#server = new WebSocketServer({ host: HOST, port: 0, verifyClient, maxPayload: 1_024 });
     this.#server.on('connection', (page) => {
       page.send(this.#state());
-      page.on('message', (message) => this.#take(message));
+      page.on('message', (message) => this.#handleRequest(message));
       page.on('error', () => undefined);
     });
-    this.#timer = setInterval(() => this.#publish(), PUBLISH_MS);
+    this.#timer = setInterval(() => this.#publish(), PUBLISH_INTERVAL_MS);
   }
 
   async port(): Promise<number> {
@@ -38,11 +38,11 @@ export class Control {
     for (const page of this.#server.clients) page.terminate();
   }
 
-  #take(message: RawData): void {
-    const asked = parse(message);
-    const cable = this.deployment.cables.find(({ from, to }) => from === asked?.['from'] && to === asked['to']);
-    if (asked?.['cut'] === true) cable?.cut('refused');
-    if (asked?.['cut'] === false) cable?.mend();
+  #handleRequest(message: RawData): void {
+    const request = parse(message);
+    const cable = this.deployment.cables.find(({ from, to }) => from === request?.['from'] && to === request['to']);
+    if (request?.['cut'] === true) cable?.cut('refused');
+    if (request?.['cut'] === false) cable?.mend();
     this.#publish();
   }
 

@@ -4,14 +4,14 @@ import type { Counts, Deployment, RegionLink, Region } from './regions.js';
 import type { Scene, Screen } from './screen.js';
 import { PHASES, type Phase, type PhaseResult } from './script.js';
 
-/** Then it is waited for no more. */
-const LIMIT_MS = 15_000;
+/** Limit for the agreement of all regions. */
+const AGREEMENT_LIMIT_MS = 15_000;
 const POLL_MS = 10;
 const DRAW_MS = 200;
-/** Not the same in any two, so that they drift apart. */
-const PACES_MS = [35, 60, 110];
+/** Intervals between operations, different in each region, so that counts drift apart. */
+const INTERVALS_MS = [35, 60, 110];
 
-/** Plays the script, and draws what is to be seen. */
+/** Plays the script and draws the counts. */
 export class Drill {
   readonly #regions: readonly { readonly region: Region; readonly player: Player }[];
   readonly #shown = new Map<string, Counts>();
@@ -19,31 +19,31 @@ export class Drill {
   readonly #results: PhaseResult[] = [];
   readonly #startedMs = performance.now();
   #title = '';
-  #over = false;
+  #isOver = false;
 
   constructor(
     private readonly deployment: Deployment,
     private readonly screen: Screen,
     private readonly phaseMs: number,
   ) {
-    this.#regions = deployment.regions.map((region, i) => ({ region, player: new Player(region, PACES_MS[i]!) }));
+    this.#regions = deployment.regions.map((region, i) => ({ region, player: new Player(region, INTERVALS_MS[i]!) }));
   }
 
   async play(): Promise<readonly PhaseResult[]> {
-    await Promise.all([this.#script(), this.#drawOn()]);
+    await Promise.all([this.#playPhases(), this.#drawRepeatedly()]);
     await this.#draw();
     return this.#results;
   }
 
-  async #script(): Promise<void> {
+  async #playPhases(): Promise<void> {
     try {
-      for (const phase of PHASES) this.#results.push(await this.#phase(phase));
+      for (const phase of PHASES) this.#results.push(await this.#playPhase(phase));
     } finally {
-      this.#over = true;
+      this.#isOver = true;
     }
   }
 
-  async #phase({ title, cut }: Phase): Promise<PhaseResult> {
+  async #playPhase({ title, cut }: Phase): Promise<PhaseResult> {
     this.#title = title;
     const { cables } = this.deployment;
     for (const cable of cables) {
@@ -53,66 +53,66 @@ export class Drill {
     for (const { player } of this.#regions) player.start();
     await pause(this.phaseMs);
     await Promise.all(this.#regions.map(({ player }) => player.stop()));
-    await this.#look();
-    const apart = this.#apart();
+    await this.#readCounts();
+    const apart = this.#maxDifference();
     for (const cable of cables) cable.mend();
-    const agreedMs = await this.#agreement();
+    const agreedMs = await this.#measureAgreement();
     return {
       title,
       apart,
       agreedMs,
-      acknowledged: this.#acknowledged(),
+      acknowledged: this.#sumAcknowledged(),
       shown: this.#regions.map(({ region }) => ({ name: region.name, ...this.#shown.get(region.name)! })),
     };
   }
 
-  async #agreement(): Promise<number | null> {
+  async #measureAgreement(): Promise<number | null> {
     const mendedMs = performance.now();
     for (;;) {
-      await this.#look();
+      await this.#readCounts();
       const ms = performance.now() - mendedMs;
-      if (this.#apart() === 0) return ms;
-      if (ms > LIMIT_MS) return null;
+      if (this.#maxDifference() === 0) return ms;
+      if (ms > AGREEMENT_LIMIT_MS) return null;
       await pause(POLL_MS);
     }
   }
 
-  #acknowledged(): Counts {
+  #sumAcknowledged(): Counts {
     return sumAcknowledged(this.#regions.map(({ player }) => player));
   }
 
-  #apart(): number {
-    const { likes, views } = this.#acknowledged();
+  #maxDifference(): number {
+    const { likes, views } = this.#sumAcknowledged();
     const missing = [...this.#shown.values()].map(
       (shown) => Math.abs(likes - shown.likes) + Math.abs(views - shown.views),
     );
     return Math.max(...missing);
   }
 
-  async #look(): Promise<void> {
+  async #readCounts(): Promise<void> {
     await Promise.all(
       this.#regions.map(async ({ region }) => this.#shown.set(region.name, await region.readCounts(POST))),
     );
   }
 
-  async #drawOn(): Promise<void> {
-    while (!this.#over) {
+  async #drawRepeatedly(): Promise<void> {
+    while (!this.#isOver) {
       await this.#draw();
       await pause(DRAW_MS);
     }
   }
 
   async #draw(): Promise<void> {
-    await this.#look();
+    await this.#readCounts();
     await Promise.all(this.#regions.map(async ({ region }) => this.#links.set(region.name, await region.readLinks())));
-    this.screen.draw(this.#scene());
+    this.screen.draw(this.#makeScene());
   }
 
-  #scene(): Scene {
+  #makeScene(): Scene {
     return {
       title: this.#title,
       seconds: (performance.now() - this.#startedMs) / 1_000,
-      acknowledged: this.#acknowledged(),
+      acknowledged: this.#sumAcknowledged(),
       regions: this.#regions.map(({ region: { name }, player }) => {
         return { name, shown: this.#shown.get(name)!, counted: player.counted };
       }),

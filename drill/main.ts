@@ -13,11 +13,11 @@ const SECONDS = { min: 4, max: 600, default: 20 };
 const HELP = `npm run drill -- [options]
 Three regions count, are cut off from each other, and have to agree within ${PROMISED_MS / 1_000} s of being connected again.
 
-  --seconds  in which they count, all phases together (${SECONDS.min} to ${SECONDS.max}, ${SECONDS.default} if left out)
-  --redis    each region on a Redis of its own, instead of an embedded store
+  --seconds  duration of all phases together (${SECONDS.min} to ${SECONDS.max}, ${SECONDS.default} by default)
+  --redis    use a Redis for each region instead of an embedded store
   --page     no drill: a page on which you pull the cables yourself, until Ctrl-C
 
-The exit code is 0 if they agreed exactly and in time, 1 if not, 2 if it could not be run.
+The exit code is 0 if they agreed exactly and in time, 1 if not, 2 if the drill failed.
 `;
 
 interface Options {
@@ -26,7 +26,7 @@ interface Options {
   readonly page: boolean;
 }
 
-/** @returns what to do, or null if help is asked for. @throws DrillError */
+/** @returns the options, or null for `--help`. @throws DrillError */
 function parse(args: string[]): Options | null {
   const flag = { type: 'boolean', default: false } as const;
   const options = { seconds: { type: 'string' }, redis: flag, page: flag, help: { ...flag, short: 'h' } } as const;
@@ -41,7 +41,7 @@ function parse(args: string[]): Options | null {
   }
 }
 
-/** @returns the exit code. */
+/** @returns the exit code */
 async function main(): Promise<number> {
   const options = parse(process.argv.slice(2));
   if (options === null) {
@@ -52,7 +52,7 @@ async function main(): Promise<number> {
   const interrupted = new Promise<number>((resolve) => {
     let interrupts = 0;
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-      // Heard to the end, for one that is not would end the process before it has cleaned up.
+      // The handler stays until the end, because an unhandled signal would end the process before the cleanup.
       process.on(signal, () => {
         interrupts += 1;
         if (interrupts > 1) process.exit(INTERRUPTED);
@@ -68,16 +68,18 @@ async function main(): Promise<number> {
 }
 
 async function run(deployment: Deployment, { seconds, redis, page }: Options): Promise<number> {
-  process.stdout.write(`Starting three gateways, each with ${redis ? 'a Redis' : 'an embedded store'} of its own\n`);
+  process.stdout.write(`Starting three gateways, each with its own ${redis ? 'Redis' : 'embedded store'}\n`);
   await deployment.start(redis);
   if (page) return await servePage(deployment);
   const results = await new Drill(deployment, new Screen(process.stdout), (seconds * 1_000) / PHASES.length).play();
   const isKept = results.every(({ agreedMs }) => agreedMs !== null && agreedMs <= PROMISED_MS);
-  process.stdout.write(isKept ? '\nExact: all three show what was acknowledged.\n' : '\nNot as promised.\n');
+  process.stdout.write(
+    isKept ? '\nExact: all three show the acknowledged counts.\n' : '\nNot exact, or not in time.\n',
+  );
   return isKept ? 0 : NOT_EXACT;
 }
 
-/** Until Ctrl-C. */
+/** Serves the page until Ctrl-C. */
 async function servePage(deployment: Deployment): Promise<never> {
   const control = new Control(deployment);
   const [first] = deployment.regions;
@@ -89,7 +91,7 @@ async function servePage(deployment: Deployment): Promise<never> {
 }
 
 try {
-  // What still waits for an answer, of processes that have ended, is not waited for.
+  // Requests to processes that have ended may still be open, so exit explicitly.
   process.exit(await main());
 } catch (error) {
   if (!(error instanceof DrillError)) throw error;

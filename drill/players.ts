@@ -2,27 +2,27 @@ import { randomUUID } from 'node:crypto';
 import { DrillError } from './processes.js';
 import type { Counts, Region } from './regions.js';
 
-/** What is counted in the drill. */
+/** The post of the drill. */
 export const POST = 'drill';
-/** An operation that was not answered is sent again, under the same key: it counts once. */
+/** An unacknowledged operation is resent with the same key, so it counts once. */
 const RETRY_MS = 100;
 const GIVE_UP_MS = 10_000;
-/** Of this many operations two are new likes, one is of somebody who likes in every region, one takes a like back; views. */
-const ROUND = 12;
+/** Length of a cycle: two new likes, one like of an actor that likes in every region, one like taken back, and views. */
+const CYCLE = 12;
 
-/** Likes and views in one region, one after the other, and keeps book of what that region has acknowledged. */
+/** Likes and views in one region, one after the other, and records what that region has acknowledged. */
 export class Player {
   /** Actors whose like is on. */
   readonly likers = new Set<string>();
   #views = 0;
   #n = 0;
-  #playing = false;
-  #over: Promise<void> = Promise.resolve();
+  #isPlaying = false;
+  #stopped: Promise<void> = Promise.resolve();
 
-  /** @param paceMs between two operations */
+  /** @param intervalMs between two operations */
   constructor(
     private readonly region: Region,
-    private readonly paceMs: number,
+    private readonly intervalMs: number,
   ) {}
 
   get counted(): Counts {
@@ -30,62 +30,62 @@ export class Player {
   }
 
   start(): void {
-    this.#playing = true;
-    this.#over = this.#play();
-    this.#over.catch(() => undefined);
+    this.#isPlaying = true;
+    this.#stopped = this.#play();
+    this.#stopped.catch(() => undefined);
   }
 
-  /** Resolves when all that was done is acknowledged. */
+  /** Resolves when all operations are acknowledged. */
   async stop(): Promise<void> {
-    this.#playing = false;
-    await this.#over;
+    this.#isPlaying = false;
+    await this.#stopped;
   }
 
   async #play(): Promise<void> {
-    while (this.#playing) {
+    while (this.#isPlaying) {
       await this.#act(this.#n++);
-      await new Promise((resolve) => setTimeout(resolve, this.paceMs));
+      await new Promise((resolve) => setTimeout(resolve, this.intervalMs));
     }
   }
 
   async #act(n: number): Promise<void> {
-    const own = `${this.region.name}-${n - (n % ROUND)}`;
-    switch (n % ROUND) {
+    const own = `${this.region.name}-${n - (n % CYCLE)}`;
+    switch (n % CYCLE) {
       case 0:
       case 4:
-        await this.#like(n % ROUND === 0 ? own : `${own}-too`);
+        await this.#like(n % CYCLE === 0 ? own : `${own}-too`);
         return;
       case 6:
-        // The same name in every region: once all know of each other it is one like.
+        // The same actor in every region: after replication it is one like.
         await this.#like(`traveller-${n}`);
         return;
       case 9:
-        await this.#put('likes', 'decrement', own);
+        await this.#putUntilAcknowledged('likes', 'decrement', own);
         this.likers.delete(own);
         return;
       default:
-        await this.#put('views', 'increment', 'somebody');
+        await this.#putUntilAcknowledged('views', 'increment', 'somebody');
         this.#views++;
     }
   }
 
   async #like(actor: string): Promise<void> {
-    await this.#put('likes', 'increment', actor);
+    await this.#putUntilAcknowledged('likes', 'increment', actor);
     this.likers.add(actor);
   }
 
-  async #put(metric: string, action: string, actor: string): Promise<void> {
+  async #putUntilAcknowledged(metric: string, action: string, actor: string): Promise<void> {
     const headers = { 'Content-Type': 'application/json', 'Actor-Id': actor, 'Idempotency-Key': randomUUID() };
     const request = { method: 'PUT', headers, body: JSON.stringify({ action }) };
     const giveUpAt = performance.now() + GIVE_UP_MS;
-    while (!(await isDone(`${this.region.url}/v1/${POST}/${metric}`, request))) {
+    while (!(await isAcknowledged(`${this.region.url}/v1/${POST}/${metric}`, request))) {
       if (performance.now() > giveUpAt) throw new DrillError(`${this.region.name} acknowledged nothing for 10 s`);
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
 }
 
-async function isDone(url: string, request: RequestInit): Promise<boolean> {
+async function isAcknowledged(url: string, request: RequestInit): Promise<boolean> {
   try {
     const response = await fetch(url, request);
     await response.arrayBuffer();
@@ -95,7 +95,7 @@ async function isDone(url: string, request: RequestInit): Promise<boolean> {
   }
 }
 
-/** What every region has to show once it knows of all. */
+/** @returns the counts that every region must show after replication */
 export function sumAcknowledged(players: readonly Player[]): Counts {
   return {
     likes: new Set(players.flatMap(({ likers }) => [...likers])).size,

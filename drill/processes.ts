@@ -7,39 +7,39 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-/** The drill cannot go on; the message is for whoever runs it. */
+/** The drill failed; the message is for its user. */
 export class DrillError extends Error {}
 
 export const HOST = '127.0.0.1';
 
 /** A gateway that drains ends within 20 s. */
 const ENDING_MS = 22_000;
-/** What a process wrote last says why it ended. */
+/** The last lines of a process, which show why it ended. */
 const LOG_LINES = 5;
-/** Below the ports that systems give to outgoing connections, which could take one before its server does. */
+/** Below the ports that systems assign to outgoing connections, which could take one before its server does. */
 const LOWEST_PORT = 12_000;
 const END_PORT = 32_000;
 const PORT_ATTEMPTS = 20;
 
 interface Program {
-  /** In messages. */
+  /** Name in messages. */
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** It is ready when it has written a line with this in it. */
+  /** The process is ready when it has written a line that contains this text. */
   readonly ready: string;
-  /** What to do where there is no such command. */
+  /** Instructions if the command is missing. */
   readonly install?: string;
 }
 
-/** Processes and directories of this drill. None outlives it, however it ends. */
+/** Processes and directories of this drill, removed however it ends. */
 export class Processes {
   readonly #running = new Set<ChildProcess>();
   readonly #dirs: string[] = [];
   readonly #failed: Promise<never>;
   #fail!: (error: DrillError) => void;
-  #ending = false;
+  #isEnding = false;
 
   constructor() {
     this.#failed = new Promise((_, reject) => (this.#fail = reject));
@@ -47,7 +47,7 @@ export class Processes {
     process.once('exit', () => this.#endNow());
   }
 
-  /** Rejects when one ends that should not. */
+  /** Rejects when a process ends unexpectedly. */
   get failed(): Promise<never> {
     return this.#failed;
   }
@@ -58,11 +58,11 @@ export class Processes {
     return dir;
   }
 
-  /** Resolves when it is ready. */
+  /** Resolves when the process is ready. */
   async start({ name, command, args, env = {}, ready, install = '' }: Program): Promise<void> {
-    if (this.#ending) throw new DrillError(`${name} is not needed any more`);
+    if (this.#isEnding) throw new DrillError(`${name} is not needed any more`);
     const { PATH = '', HOME = '' } = process.env;
-    // In a group of its own: a Ctrl-C at the terminal is for the drill, which ends gateways before their stores.
+    // In its own process group, because Ctrl-C must reach the drill only, which ends gateways before their stores.
     const child = spawn(command, args, {
       env: { PATH, HOME, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -83,13 +83,13 @@ export class Processes {
     child.once('close', () => {
       this.#running.delete(child);
       const how = child.signalCode ?? `exit code ${child.exitCode ?? 'unknown'}`;
-      if (!this.#ending) this.#fail(new DrillError([`${name} ended, by ${how}`, ...log].join('\n')));
+      if (!this.#isEnding) this.#fail(new DrillError([`${name} ended, by ${how}`, ...log].join('\n')));
     });
     await Promise.race([isReady, this.#failed]);
   }
 
   async end(): Promise<void> {
-    this.#ending = true;
+    this.#isEnding = true;
     const timer = setTimeout(() => this.#endNow(), ENDING_MS);
     await Promise.all(
       [...this.#running].map(async (child) => {

@@ -6,7 +6,7 @@ import { Cable } from './cables.js';
 import { DrillError, freePort, HOST, Processes } from './processes.js';
 
 const NAMES = ['eu', 'us', 'ap'] as const;
-/** A read of a gateway on the same machine. */
+/** Deadline of a read from a gateway on this machine. */
 const READ_MS = 5_000;
 const POLL_MS = 50;
 const MAIN = fileURLToPath(new URL('../main.js', import.meta.url));
@@ -20,11 +20,11 @@ export interface Counts {
 export interface RegionLink {
   readonly region: string;
   readonly up: boolean;
-  /** Age of the oldest change that the other region lacks; 0 if it has all; `null`: that is not known. */
+  /** Age of the oldest change that the other region lacks; 0 if it has all; `null` if unknown. */
   readonly lagSeconds: number | null;
 }
 
-/** A gateway with a store of its own. */
+/** A gateway with its own store. */
 export class Region {
   readonly url: string;
 
@@ -40,7 +40,7 @@ export class Region {
     return counts[0];
   }
 
-  /** How it is doing with the others. */
+  /** Reads the status of its links to the other regions. */
   async readLinks(): Promise<readonly RegionLink[]> {
     const { peers } = await this.#read<{ peers: readonly RegionLink[] }>('/v1/regions');
     return peers;
@@ -53,7 +53,7 @@ export class Region {
   }
 }
 
-/** Three regions, and a cable from each to each. */
+/** Three regions with a cable from each to each. */
 export class Deployment {
   readonly #gateways = new Processes();
   readonly #stores = new Processes();
@@ -64,7 +64,7 @@ export class Deployment {
     readonly cables: readonly Cable[],
   ) {}
 
-  /** With their ports, but not started. */
+  /** Makes the regions with their ports, without starting them. */
   static async make(): Promise<Deployment> {
     if (!existsSync(MAIN)) throw new DrillError('dist/main.js is missing: run `npm run build` first');
     const regions: Region[] = [];
@@ -75,14 +75,14 @@ export class Deployment {
     return new Deployment(regions, cables);
   }
 
-  /** Rejects when a process ends that should not. */
+  /** Rejects when a process ends unexpectedly. */
   get failed(): Promise<never> {
     return Promise.race([this.#gateways.failed, this.#stores.failed]);
   }
 
   /**
    * Resolves when each region reaches each.
-   * @param redis whether each has a Redis of its own, instead of an embedded store
+   * @param redis whether each region has a Redis instead of an embedded store
    */
   async start(redis: boolean): Promise<void> {
     await Promise.all(this.regions.map((region) => this.#startRegion(region, redis)));

@@ -1,7 +1,7 @@
 import type { Cable, Cut } from './cables.js';
 import type { Counts } from './regions.js';
 
-/** The promise: this long after the mending all regions show the same. */
+/** All regions must show the same counts this long after the cables are mended. */
 export const PROMISED_MS = 2_000;
 
 export interface Phase {
@@ -9,7 +9,7 @@ export interface Phase {
   readonly cut: (cable: Cable) => Cut | null;
 }
 
-/** In each phase all regions count; then they stop, what was cut is mended, and they have to agree. */
+/** In each phase all regions count; then they stop, the cables are mended, and the regions must agree. */
 export const PHASES: readonly Phase[] = [
   { title: 'all three are connected', cut: () => null },
   { title: 'eu is cut off', cut: ({ from, to }) => (from === 'eu' || to === 'eu' ? 'refused' : null) },
@@ -17,14 +17,14 @@ export const PHASES: readonly Phase[] = [
   { title: 'each is alone', cut: () => 'refused' },
 ];
 
-/** How a phase ended. */
+/** The outcome of a phase. */
 export interface PhaseResult {
   readonly title: string;
-  /** Likes and views that the region that knew least did not know, just before the mending. */
+  /** Likes and views missing in the region that lacked most, just before the mending. */
   readonly apart: number;
-  /** From the mending until all agreed; `null`: they did not. */
+  /** Time from the mending until all agreed; `null` if they did not. */
   readonly agreedMs: number | null;
-  /** The counts that were acknowledged, and those that each region showed in the end. */
+  /** The acknowledged counts, and those that each region showed at the end. */
   readonly acknowledged: Counts;
   readonly shown: readonly (Counts & { readonly name: string })[];
 }

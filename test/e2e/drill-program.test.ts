@@ -39,7 +39,7 @@ describe('npm run drill', () => {
     await closed;
     expect({ code: child.exitCode, last: lines.at(-1) }).toEqual({
       code: 0,
-      last: 'Exact: all three show what was acknowledged.',
+      last: 'Exact: all three show the acknowledged counts.',
     });
     expect(lines.filter((line) => line.includes('✓'))).toHaveLength(4);
     expect(await readdir(dir)).toEqual([]);
