@@ -55,7 +55,7 @@ function liked(stamp: number): PostDelta {
 }
 
 describe('admission of deltas', () => {
-  it('admits correct deltas unchanged', () => {
+  it('correct deltas are admitted unchanged', () => {
     const deltas = [delta(), delta({ bucket: 1, posts: [entry('us', 3, 3), liked(stampIn(AHEAD_MAX_MS - 1))] })];
     const admitted = admission.admit('us', deltas);
     expect(admitted.map(({ delta: one }) => one)).toEqual(deltas);
@@ -65,7 +65,7 @@ describe('admission of deltas', () => {
   });
 
   it.each(['startedAtStamp', 'after', 'upTo', 'ackedUpTo', 'stableStamp', 'a register'])(
-    'replaces the delta of a bucket by an empty one if %s is over an hour ahead, and admits the other buckets',
+    'a delta is replaced by an empty one if %s is over an hour ahead, and other buckets are admitted',
     (which) => {
       const late = stampIn(AHEAD_MAX_MS + 60_000);
       const ahead = which === 'a register' ? delta({ posts: [liked(late)] }) : delta({ [which]: late });
@@ -91,7 +91,7 @@ describe('admission of deltas', () => {
     },
   );
 
-  it('logs rejections once in ten minutes and counts each of them', () => {
+  it('rejections are logged once in ten minutes, and each is counted', () => {
     const ahead = delta({ upTo: stampIn(2 * AHEAD_MAX_MS) });
     for (let i = 0; i < 20; i++) {
       admission.admit('us', [ahead]);
@@ -101,13 +101,13 @@ describe('admission of deltas', () => {
     expect(admission.rejectedByRegion.get('us')).toBe(20);
   });
 
-  it('rejects an entry that removed more than it added', () => {
+  it('an entry that removed more than it added is rejected', () => {
     const [first, second] = admission.admit('us', [delta({ posts: [entry('ap', 3, 4)] }), delta({ bucket: 1 })]);
     expect([first!.rejection, second!.rejection]).toEqual(['entries', undefined]);
     expect(log[0]).toContain('post story has an entry of region ap that removed 4 and added only 3');
   });
 
-  it('admits entries of 16 regions outside PEERS, and of no more', () => {
+  it('entries of 16 regions outside PEERS are admitted, and of no more', () => {
     const rejections = Array.from({ length: 40 }, (_, i) => {
       return admission.admit('us', [delta({ posts: [entry(`removed-${i}`, 1, 0)] })])[0]!.rejection;
     });
@@ -116,7 +116,7 @@ describe('admission of deltas', () => {
     expect(repeated[0]!.rejection).toBeUndefined();
   });
 
-  it('caps times of last changes at the current time', () => {
+  it('times of last changes are capped at the current time', () => {
     const posts = [post({ updatedAtMs: clock.wallMs() + 3 * AHEAD_MAX_MS }), post({ updatedAtMs: 7 })];
     const [admitted] = admission.admit('us', [delta({ posts })]);
     expect(admitted!.rejection).toBeUndefined();

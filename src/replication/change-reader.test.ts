@@ -42,7 +42,7 @@ describe('change reader', () => {
     reader = new ChangeReader(store, ['us', 'ap'], clock, INTERVAL_MS, 30);
   });
 
-  it('reads the same changes once for links that start an exchange at the same tick', async () => {
+  it('the same changes are read once for links that start an exchange at the same tick', async () => {
     const us = reader.joinRead(LEASED);
     const ap = reader.joinRead(LEASED);
     const [status] = [...(await us.bucketStatuses).values()];
@@ -57,7 +57,7 @@ describe('change reader', () => {
     expect(second[1]).toMatchObject({ bucket: 1, after: after + 1 });
   });
 
-  it('reads again at the next tick and after it was invalidated', () => {
+  it('changes are read again at the next tick and after an invalidation', () => {
     const before = reader.joinRead(LEASED);
     nowMs += INTERVAL_MS;
     const next = reader.joinRead(LEASED);
@@ -65,7 +65,7 @@ describe('change reader', () => {
     expect(new Set([before, next, reader.joinRead(LEASED)]).size).toBe(3);
   });
 
-  it('schedules every exchange at a tick', () => {
+  it('every exchange is scheduled at a tick', () => {
     expect([1_030, 1_029, 1_045, 1_079, 1_081].map((atMs) => reader.nextAtMs(atMs))).toEqual([
       1_130, 1_130, 1_130, 1_130, 1_230,
     ]);

@@ -21,7 +21,7 @@ const UP = { method: 'PUT', body: '{"action":"increment"}' };
 
 let eu: RegionGateway;
 let us: RegionGateway;
-/** Where the third region would be: nobody answers. */
+/** URL of the third region, which is down. */
 let apUrl: string;
 
 beforeAll(async () => {
@@ -35,7 +35,7 @@ beforeAll(async () => {
 
 afterAll(stopRegionGateways);
 
-/** eu as another region reaches it. */
+/** eu, as another region calls it. */
 function euFor(region: string, token = PEER_TOKEN, metrics = METRICS, actorKeys: ActorKeys = 'hash'): HttpPeer {
   const rules = new DeltaValidation(BUCKETS, actorKeys, Metrics.parse(metrics));
   return new HttpPeer(
@@ -44,7 +44,7 @@ function euFor(region: string, token = PEER_TOKEN, metrics = METRICS, actorKeys:
   );
 }
 
-/** Views of a post that a region has counted. */
+/** A delta with views of a post. */
 function views(post: string, p: number, region = 'us'): Delta {
   const source = { region, epoch: 1, nonce: 1 };
   const entries = [{ metric: 1, incarnation: source, p, n: 0 }];
@@ -81,77 +81,77 @@ describe('another region', () => {
     for (const one of peers) one.close();
   });
 
-  it('ships, and what it has counted counts here', async () => {
-    const shipment = views('shipped', 3);
-    const [receipt] = await peer('us').push([shipment]);
-    expect(receipt).toMatchObject({
-      bucket: shipment.bucket,
+  it('a pushed delta counts here', async () => {
+    const delta = views('pushed', 3);
+    const [ack] = await peer('us').push([delta]);
+    expect(ack).toMatchObject({
+      bucket: delta.bucket,
       incarnationRejected: false,
       receiver: { epoch: 1, nonce: 1 },
     });
-    expect(await countOf('/v1/shipped/views')).toBe(3);
+    expect(await countOf('/v1/pushed/views')).toBe(3);
   });
 
-  it('ships more than a client may send, and no more than 1 MiB at once', async () => {
-    const shipments = Array.from({ length: 20_000 }, (_, i) => views(`many-${i}`, i));
-    const receipts = await peer('us').push(shipments);
-    expect(receipts.map(({ bucket }) => bucket)).toEqual(shipments.map(({ bucket }) => bucket));
+  it('deltas larger than a client may send are pushed, 1 MiB at a time', async () => {
+    const deltas = Array.from({ length: 20_000 }, (_, i) => views(`many-${i}`, i));
+    const acks = await peer('us').push(deltas);
+    expect(acks.map(({ bucket }) => bucket)).toEqual(deltas.map(({ bucket }) => bucket));
     expect(await countOf('/v1/many-19999/views')).toBe(19_999);
   });
 
-  it('compares and is shown posts', async () => {
+  it('a peer compares digests and reads posts', async () => {
     expect(await peer('us').compareDigests([{ bucket: 5, beforeMs: 0, leaves: [1, 2] }])).toEqual([
       { bucket: 5, leaves: [0, 15] },
     ]);
-    const shown = await peer('us').readPosts(['shipped', 'nobody-knows-it']);
-    expect(shown).toEqual(await eu.service.readPosts(['shipped', 'nobody-knows-it']));
+    const shown = await peer('us').readPosts(['pushed', 'unknown']);
+    expect(shown).toEqual(await eu.service.readPosts(['pushed', 'unknown']));
   });
 
   it.each([
-    ['without the right token', () => peer('us', 'another token of somebody'), '401: PEER_TOKEN must be the same'],
-    ['that PEERS does not name', () => peer('ap'), '403: your region is not listed in PEERS of this gateway'],
+    ['with a wrong token', () => peer('us', 'another token of somebody'), '401: PEER_TOKEN must be the same'],
+    ['that is not in PEERS', () => peer('ap'), '403: your region is not listed in PEERS of this gateway'],
     [
-      'that has a metric more',
+      'that counts one more metric',
       () => peer('us', PEER_TOKEN, `${METRICS},saves:toggle`),
       '400: BUCKETS, ACTOR_KEYS and METRICS must be the same in all regions; here they are 64 hash likes:toggle,views:tally',
     ],
     [
-      'whose keys of actors are of another kind',
+      'with another kind of actor keys',
       () => peer('us', PEER_TOKEN, METRICS, 'int64'),
       '400: BUCKETS, ACTOR_KEYS and METRICS must be the same in all regions; here they are 64 hash likes:toggle,views:tally',
     ],
-  ])('%s is refused', async (_who, caller, message) => {
-    await expect(caller().push([views('refused', 1)])).rejects.toThrow(`eu answered ${message}`);
+  ])('a region %s is rejected', async (_who, caller, message) => {
+    await expect(caller().push([views('refused', 1)])).rejects.toThrow(`eu responded ${message}`);
     expect(await countOf('/v1/refused/views')).toBe(0);
   });
 
-  it('whose token is wrong is refused before its body is read', async () => {
+  it('a wrong token is rejected before the body is read', async () => {
     const response = await post('deltas', Buffer.alloc(2 * 1024 * 1024), { Authorization: 'Bearer no' });
     expect(response).toMatchObject({ status: 401, body: { code: 'UNAUTHORIZED' } });
   });
 
   it.each([
     ['of a third region', views('odd', 1, 'ap'), 'source must be us, the region that calls'],
-    ['of a bucket that is not there', { ...views('odd', 1), bucket: 64 }, 'bucket must be below 64'],
-    ['of posts in another bucket', { ...views('odd', 1), bucket: 1 }, 'post must be one of bucket 1'],
-  ])('is told what is wrong with a shipment %s', async (_what, shipment, message) => {
-    await expect(peer('us').push([shipment])).rejects.toThrow(`eu answered 400: ${message}`);
+    ['of a bucket that does not exist', { ...views('odd', 1), bucket: 64 }, 'bucket must be below 64'],
+    ['with posts of another bucket', { ...views('odd', 1), bucket: 1 }, 'post must be one of bucket 1'],
+  ])('a delta %s is rejected with the reason', async (_what, delta, message) => {
+    await expect(peer('us').push([delta])).rejects.toThrow(`eu responded 400: ${message}`);
     expect(await countOf('/v1/odd/views')).toBe(0);
   });
 });
 
-const COUNTS = { 'Tallycast-Region': 'us', 'Tallycast-Schema': `${BUCKETS} hash ${METRICS}` };
+const HEADERS = { 'Tallycast-Region': 'us', 'Tallycast-Schema': `${BUCKETS} hash ${METRICS}` };
 
 async function post(what: string, body: Buffer, headers: Record<string, string> = {}) {
-  const all = { Authorization: `Bearer ${PEER_TOKEN}`, ...COUNTS, ...headers };
+  const all = { Authorization: `Bearer ${PEER_TOKEN}`, ...HEADERS, ...headers };
   const response = await fetch(`${eu.url}/v1/replication/${what}`, { method: 'POST', body, headers: all });
   const bytes = Buffer.from(await response.arrayBuffer());
   const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
   return { status: response.status, body: isJson ? (JSON.parse(bytes.toString()) as unknown) : bytes };
 }
 
-describe('what is posted for regions', () => {
-  it('is answered in bytes', async () => {
+describe('POST /v1/replication', () => {
+  it('the response to deltas is binary', async () => {
     const { status, body } = await post('deltas', encodeDeltas([views('by-hand', 1)]));
     expect(status).toBe(200);
     expect(decodeAcks(body as Buffer)).toHaveLength(1);
@@ -168,20 +168,20 @@ describe('what is posted for regions', () => {
     ['digests', Buffer.from([4, 1, 64, 0, 0]), 'bucket must be below 64'],
     ['posts', Buffer.from([4, 1, 1, 0x20]), 'post must match ^[A-Za-z0-9_.:-]{1,64}$'],
     ['posts', encodePosts(new Array<string>(501).fill('a')), 'posts must be at most 500'],
-  ])('%s: what is no message is a BAD_REQUEST that names the field', async (what, body, message) => {
+  ])('%s: a malformed message is a BAD_REQUEST that names the field', async (what, body, message) => {
     const answer = await post(what, body);
     expect(answer).toMatchObject({ status: 400, body: { code: 'BAD_REQUEST', retryable: false } });
     expect((answer.body as { message: string }).message).toContain(message);
   });
 
-  it('over 1 MiB is PAYLOAD_TOO_LARGE', async () => {
+  it('a body over 1 MiB is PAYLOAD_TOO_LARGE', async () => {
     expect(await post('deltas', Buffer.alloc(1024 * 1024 + 1))).toEqual({
       status: 413,
       body: { code: 'PAYLOAD_TOO_LARGE', message: 'a body has at most 1048576 bytes', retryable: false },
     });
   });
 
-  it('from a page of another origin is refused, and no page is told that it may', async () => {
+  it('a page of another origin is rejected, and no preflight allows it', async () => {
     const Origin = 'https://elsewhere.example';
     expect(await post('deltas', encodeDeltas([]), { Origin })).toMatchObject({ status: 403 });
     const headers = { Origin, 'Access-Control-Request-Method': 'POST' };
@@ -189,7 +189,7 @@ describe('what is posted for regions', () => {
     expect(preflight.headers.get('access-control-allow-origin')).toBeNull();
   });
 
-  it('leaves a post of that name alone', async () => {
+  it('a post may be called replication', async () => {
     const response = await fetch(`${eu.url}/v1/replication/likes`, { ...UP, headers: { 'Actor-Id': 'ada' } });
     expect(await response.json()).toMatchObject({ count: 1 });
     expect(await countOf('/v1/replication/likes')).toBe(1);
@@ -197,7 +197,7 @@ describe('what is posted for regions', () => {
 });
 
 describe('consistency', () => {
-  it('all: what another region has counted is here before it was shipped; local: not yet', async () => {
+  it('all reads counts that another region has not pushed yet, and local does not', async () => {
     for (let i = 0; i < 2; i++) await fetch(`${us.url}/v1/far/views`, UP);
     await fetch(`${us.url}/v1/far/likes`, { ...UP, headers: { 'Actor-Id': 'ada' } });
     await fetch(`${eu.url}/v1/far/views`, UP);
@@ -214,7 +214,7 @@ describe('consistency', () => {
     });
   });
 
-  it('all: those who ask at the same time are asked for together', async () => {
+  it('concurrent reads of all regions share calls', async () => {
     const posts = Array.from({ length: 40 }, (_, i) => `crowd-${i}`);
     await Promise.all(posts.map((id) => fetch(`${us.url}/v1/${id}/views`, UP)));
     const before = us.readSizes.length;
@@ -225,7 +225,7 @@ describe('consistency', () => {
     expect(asked.reduce((sum, one) => sum + one, 0)).toBe(posts.length);
   });
 
-  it('all: regions that do not answer are named, and local still reads', async () => {
+  it('all names the regions that do not respond, and local still reads', async () => {
     const response = await fetch(`${us.url}/v1/far/views?consistency=all`);
     expect({ status: response.status, body: await response.json() }).toEqual({
       status: 503,
@@ -263,7 +263,7 @@ describe('operators', () => {
   };
   const DOWN: LinkStatus = { ...SEEN, sinceMs: Date.UTC(2026, 0, 2, 3, 4, 5, 678) };
 
-  it('see the links', async () => {
+  it('operators see the links in GET /v1/regions', async () => {
     eu.status = [DOWN, { ...DOWN, region: 'ap', sinceMs: null, error: '' }];
     expect(await (await fetch(`${eu.url}/v1/regions`)).json()).toEqual({
       region: 'eu',
@@ -274,7 +274,7 @@ describe('operators', () => {
     });
   });
 
-  it('see them in /metrics', async () => {
+  it('operators see the links in /metrics', async () => {
     eu.status = [DOWN, { ...DOWN, region: 'ap', up: true, sinceMs: null }];
     const metrics = await readMetrics(eu.url);
     const regional = [...metrics].filter(

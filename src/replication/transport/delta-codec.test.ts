@@ -29,7 +29,7 @@ interface Message {
 
 function message<T>(
   name: string,
-  make: (shipments: RandomDeltas, random: Random) => T,
+  make: (deltas: RandomDeltas, random: Random) => T,
   encode: (value: T) => Buffer,
   decode: (bytes: Uint8Array) => T,
 ): Message {
@@ -48,8 +48,8 @@ function list<T>(random: Random, make: () => T): T[] {
 }
 
 const MESSAGES: readonly Message[] = [
-  message('shipments', (make) => make.list(), encodeDeltas, decodeDeltas),
-  message('receipts', (make, random) => list(random, () => make.ack()), encodeAcks, decodeAcks),
+  message('deltas', (make) => make.list(), encodeDeltas, decodeDeltas),
+  message('acks', (make, random) => list(random, () => make.ack()), encodeAcks, decodeAcks),
   message(
     'digests',
     (make, random) =>
@@ -69,8 +69,8 @@ const MESSAGES: readonly Message[] = [
   message('posts', (make, random) => list(random, () => make.post()), encodePosts, decodePosts),
 ];
 
-describe.each(MESSAGES)('$name', ({ encode, decode }) => {
-  it(`are read as they were written (seed ${SEED})`, () => {
+describe.each(MESSAGES)('messages of $name', ({ encode, decode }) => {
+  it(`messages are decoded as they were encoded (seed ${SEED})`, () => {
     const random = new Random(SEED);
     for (let i = 0; i < ROUNDS; i++) {
       const { value, bytes } = encode(random);
@@ -78,37 +78,37 @@ describe.each(MESSAGES)('$name', ({ encode, decode }) => {
     }
   });
 
-  it(`that end anywhere too early, or go on, are a WireError (seed ${SEED})`, () => {
+  it(`messages that end early or late are a WireError (seed ${SEED})`, () => {
     const random = new Random(SEED);
     for (let i = 0; i < 10 * SCALE; i++) {
       const { bytes } = encode(random);
       const wrong = Array.from(bytes.keys(), (length) => bytes.subarray(0, length));
       wrong.push(Buffer.concat([bytes, Buffer.of(0)]));
-      expect(wrong.filter((one) => isRead(decode, one))).toEqual([]);
+      expect(wrong.filter((one) => isDecoded(decode, one))).toEqual([]);
     }
   });
 
-  it(`in which bytes were changed are read, or are a WireError and nothing else (seed ${SEED})`, () => {
+  it(`messages with changed bytes are decoded or a WireError, and nothing else (seed ${SEED})`, () => {
     const random = new Random(SEED);
     for (let i = 0; i < 10 * ROUNDS; i++) {
       const { bytes } = encode(random);
       for (let change = 0; change <= random.below(4); change++) bytes[random.below(bytes.length)] = random.below(256);
-      isRead(decode, bytes);
+      isDecoded(decode, bytes);
     }
   });
 
-  it(`that are random bytes are read, or are a WireError and nothing else (seed ${SEED})`, () => {
+  it(`random bytes are decoded or a WireError, and nothing else (seed ${SEED})`, () => {
     const random = new Random(SEED);
     for (let i = 0; i < 10 * ROUNDS; i++) {
       const bytes = Buffer.from(Array.from({ length: random.below(200) }, () => random.below(256)));
       if (random.chance(0.9)) bytes[0] = FORMAT;
-      isRead(decode, bytes);
+      isDecoded(decode, bytes);
     }
   });
 });
 
-/** Whether it was. @throws any error but a WireError of one line */
-function isRead(decode: Message['decode'], bytes: Uint8Array): boolean {
+/** Whether the bytes are decoded. @throws any error but a WireError of one line */
+function isDecoded(decode: Message['decode'], bytes: Uint8Array): boolean {
   try {
     decode(bytes);
     return true;
@@ -123,7 +123,7 @@ const EU = [4, 0, 0, 1, 2, 0x65, 0x75, 0, 0];
 const WALL_MS = Date.UTC(2026, 0, 1);
 const NOW = firstStampAt(WALL_MS);
 
-/** As they are a tenth of a second after the one before: of one bucket, a view of each post. */
+/** A delta of one bucket, 0.1 s after the last one: one view of each post. */
 function changes(posts: number): Delta {
   const source = { region: 'eu', epoch: 7, nonce: 4_000_000_000 };
   return {
@@ -147,14 +147,14 @@ function changes(posts: number): Delta {
   };
 }
 
-describe('on the wire', () => {
-  it('a changed post takes about 18 bytes, and less than 36 where it is the only one of its bucket', () => {
+describe('the encoding', () => {
+  it('a changed post takes about 18 bytes, and less than 36 if it is the only one of its bucket', () => {
     expect(encodeDeltas([changes(1_000)]).length / 1_000).toBeLessThan(19);
     const some = Array.from({ length: 64 }, (_, bucket) => ({ ...changes(1), bucket }));
     expect(encodeDeltas(some).length / 64).toBeLessThan(36);
   });
 
-  it("a toggle of an actor takes about 14 bytes besides its post's", () => {
+  it("an actor's toggle takes about 14 bytes besides those of its post", () => {
     const registers = Array.from({ length: 1_000 }, (_, lo) => {
       return { metric: 0, actor: { hi: 4_000_000_000 - lo, lo }, stamp: NOW - 8_192 * (lo % 100), on: true };
     });
@@ -165,20 +165,20 @@ describe('on the wire', () => {
 
   it.each([
     ['format 3 is not supported (this region reads format 4); run one version in all regions', [3]],
-    ['lives: the message ends before the last', [4, 0, 0, 200, 1]],
+    ['incarnations: the message ends before the last', [4, 0, 0, 200, 1]],
     ['region must match', [4, 0, 0, 1, 2, 0x45, 0x55, 0, 0]],
     ['latest stamp must be at most 9007199254740991', [4, ...new Array<number>(9).fill(0xff)]],
-    ['life of a source must be at most 0', [...EU, 1, 1, 0, 0]],
-    ['born must be at most 0', [...EU, 1, 0, 1, 0]],
+    ['incarnation of a source must be at most 0', [...EU, 1, 1, 0, 0]],
+    ['startedAtStamp must be at most 0', [...EU, 1, 0, 1, 0]],
     ['source must be at most 0', [...EU, 1, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0]],
-    ['up to must be at most 0', [...EU, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0]],
+    ['upTo must be at most 0', [...EU, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0]],
     ['kind must be at most 7', [...EU, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0, 0, 0, 0]],
     ['the message has 1 bytes too many', [4, 0, 0, 0, 0, 0, 0]],
-  ])('what is wrong is named: %s', (problem, bytes) => {
+  ])('a WireError names the wrong field: %s', (problem, bytes) => {
     expect(() => decodeDeltas(Buffer.from(bytes))).toThrow(problem);
   });
 
-  it('nothing is made for what is announced and not there', () => {
+  it('nothing is allocated for a list that is longer than its message', () => {
     const before = process.memoryUsage().heapUsed;
     for (let i = 0; i < 1_000; i++) {
       expect(() => decodePosts(Buffer.from([4, 0xff, 0xff, 0xff, 0xff, 0x7f, 1, 0x61]))).toThrow(WireError);

@@ -2,43 +2,43 @@ import { STORED_POST_PATTERN } from '../../counters/ids.js';
 import { METRICS_MAX } from '../../counters/metrics.js';
 import { INCARNATIONS_MAX, type RegionIncarnation } from '../../counters/pn-counter.js';
 import type {
+  Delta,
   EntryDelta,
   MembersDelta,
   PostDelta,
-  ToggleRegister,
-  Delta,
   Source,
+  ToggleRegister,
 } from '../../counters/replication/delta.js';
 import { REGION_PATTERN } from '../../config/peer-urls.js';
 import { WireError, WireReader, WireWriter } from './wire-format.js';
 
 /**
- * Shipments as bytes. Numbers are LEB128 where nothing else is said; lists begin with their length.
+ * Deltas as bytes. Numbers are LEB128 unless a width is given. A list begins with its length.
  *
- *     message        version (2) · latest stamp · latest time · life[] · source[] · shipment[]
- *       life           region (length, ASCII) · epoch · nonce
- *       source         index of a life · born (age) · lives that it goes on from: (epoch · nonce)[]
- *       shipment       kind and whether `fullSyncReceiver` (a byte) · bucket · index of a source · after, upTo, confirmed, floor (ages)
- *                      · shown: epoch, nonce · post[]
+ *     message        format (4) · latest stamp · latest time · incarnation[] · source[] · delta[]
+ *       incarnation    region (length, ASCII) · epoch · nonce
+ *       source         index of an incarnation · startedAtStamp (age) · predecessors: (epoch · nonce)[]
+ *       delta          kind + 4 if there is a `fullSyncReceiver` (a byte) · bucket · index of a source
+ *                      · after, upTo, ackedUpTo, stableStamp (ages) · fullSyncReceiver: epoch, nonce · post[]
  *       post           id (length, ASCII) · updated at (age) · 4 x number of entries + 2 if members + 1 if registers follow
  *                      · entry … · register[] · members[]
- *       entry          16 x index of a life + metric · P · N
+ *       entry          16 x index of an incarnation + metric · P · N
  *       register       16 x on + metric (a byte) · actor (8 bytes) · stamp (age)
- *       members        metric (a byte) · part · parts · actor[] (8 bytes each)
+ *       members        metric (a byte) · subset · subsets · actor[] (8 bytes each)
  *
- * An age is how much earlier something is than the latest, plus 1; 0 stands for 0, which is never.
+ * An age is the difference to the latest stamp or time, plus 1. Age 0 stands for the value 0, which means never.
  */
 const KINDS = ['changes', 'full-sync', 'full-sync-end', 'repair'] as const;
-const SHOWN = 4;
-const REGISTERS = 1;
-const MEMBERS = 2;
+const HAS_RECEIVER = 4;
+const HAS_REGISTERS = 1;
+const HAS_MEMBERS = 2;
 const ENTRY = 4;
 
-/** What a list's items have at least, in bytes: their count is held against what has come. */
-const LIFE_BYTES = 4;
+/** Least length of an item of each list. A list that is announced longer than the message is rejected before it is read. */
+const INCARNATION_BYTES = 4;
 const SOURCE_BYTES = 3;
-const GOES_ON_BYTES = 2;
-const SHIPMENT_BYTES = 8;
+const PREDECESSOR_BYTES = 2;
+const DELTA_BYTES = 8;
 const POST_BYTES = 4;
 const ENTRY_BYTES = 3;
 const REGISTER_BYTES = 10;
@@ -48,18 +48,18 @@ const KEY_BYTES = 8;
 /** The last time that a Date can hold. */
 const TIME_MAX = 8.64e15;
 
-/** What is said once for all shipments of a message. */
+/** The tables that all deltas of a message refer to. */
 interface Header {
   readonly latestStamp: number;
   readonly latestMs: number;
-  readonly lives: readonly RegionIncarnation[];
+  readonly incarnations: readonly RegionIncarnation[];
   readonly sources: readonly Source[];
 }
 
-export function encodeDeltas(shipments: readonly Delta[]): Buffer {
+export function encodeDeltas(deltas: readonly Delta[]): Buffer {
   const writer = new WireWriter();
-  const tables = new MessageTables(shipments);
-  const latest = findLatest(shipments);
+  const tables = new MessageTables(deltas);
+  const latest = findLatest(deltas);
   writer.varint(latest.latestStamp);
   writer.varint(latest.latestMs);
   writer.varint(tables.incarnations.length);
@@ -68,49 +68,42 @@ export function encodeDeltas(shipments: readonly Delta[]): Buffer {
     writer.incarnation({ epoch, nonce });
   }
   writer.varint(tables.sources.length);
-  for (const { source, startedAtStamp: born, predecessors: goesOn } of tables.sources) {
+  for (const { source, startedAtStamp, predecessors } of tables.sources) {
     writer.varint(tables.indexOfIncarnation(source));
-    writeAge(writer, born, latest.latestStamp);
-    writer.varint(goesOn.length);
-    for (const life of goesOn) writer.incarnation(life);
+    writeAge(writer, startedAtStamp, latest.latestStamp);
+    writer.varint(predecessors.length);
+    for (const predecessor of predecessors) writer.incarnation(predecessor);
   }
-  writer.varint(shipments.length);
-  for (const shipment of shipments) writeDelta(writer, shipment, latest, tables);
+  writer.varint(deltas.length);
+  for (const delta of deltas) writeDelta(writer, delta, latest, tables);
   return writer.message();
 }
 
-/** @throws WireError for anything else than what `encodeDeltas` makes */
+/** @throws WireError if `encodeDeltas` cannot have written the bytes */
 export function decodeDeltas(bytes: Uint8Array): Delta[] {
   const reader = new WireReader(bytes);
   const latestStamp = reader.varint('latest stamp');
   const latestMs = reader.varint('latest time', TIME_MAX);
-  const lives = reader.list('lives', LIFE_BYTES, (): RegionIncarnation => {
-    return { region: reader.text('region', REGION_PATTERN), ...reader.incarnation('life') };
+  const incarnations = reader.list('incarnations', INCARNATION_BYTES, (): RegionIncarnation => {
+    return { region: reader.text('region', REGION_PATTERN), ...reader.incarnation('incarnation') };
   });
-  // Besides them the one that ships.
-  if (lives.length > INCARNATIONS_MAX + 1) throw new WireError(`lives must be at most ${INCARNATIONS_MAX + 1}`);
-  const sources = reader.list('sources', SOURCE_BYTES, (): Source => {
-    const source = lives[reader.varint('life of a source', lives.length - 1)]!;
-    const born = readAge(reader, 'born', latestStamp);
-    return {
-      source,
-      startedAtStamp: born,
-      predecessors: reader.list('goes on', GOES_ON_BYTES, () => reader.incarnation('goes on')),
-    };
-  });
-  const heading = { latestStamp, latestMs, lives, sources };
-  const shipments = reader.list('shipments', SHIPMENT_BYTES, () => readDelta(reader, heading));
+  // INCARNATIONS_MAX of other regions, and the source itself.
+  const most = INCARNATIONS_MAX + 1;
+  if (incarnations.length > most) throw new WireError(`incarnations must be at most ${most}`);
+  const sources = reader.list('sources', SOURCE_BYTES, () => readSource(reader, incarnations, latestStamp));
+  const header = { latestStamp, latestMs, incarnations, sources };
+  const deltas = reader.list('deltas', DELTA_BYTES, () => readDelta(reader, header));
   reader.end();
-  return shipments;
+  return deltas;
 }
 
 type Latest = Pick<Header, 'latestStamp' | 'latestMs'>;
 
-function findLatest(shipments: readonly Delta[]): Latest {
+function findLatest(deltas: readonly Delta[]): Latest {
   let latestStamp = 0;
   let latestMs = 0;
-  for (const { startedAtStamp: born, after, upTo, ackedUpTo: confirmed, stableStamp: floor, posts } of shipments) {
-    latestStamp = Math.max(latestStamp, born, after, upTo, confirmed, floor);
+  for (const { startedAtStamp, after, upTo, ackedUpTo, stableStamp, posts } of deltas) {
+    latestStamp = Math.max(latestStamp, startedAtStamp, after, upTo, ackedUpTo, stableStamp);
     for (const { updatedAtMs, registers } of posts) {
       latestMs = Math.max(latestMs, updatedAtMs);
       for (const { stamp } of registers) latestStamp = Math.max(latestStamp, stamp);
@@ -119,34 +112,33 @@ function findLatest(shipments: readonly Delta[]): Latest {
   return { latestStamp, latestMs };
 }
 
-/** The lives and sources that shipments name, each once. */
+/** The incarnations and sources that deltas refer to, each once. */
 class MessageTables {
   readonly incarnations: RegionIncarnation[] = [];
   readonly sources: Source[] = [];
   readonly #indexes = new Map<string, number>();
-  /** Most that are named one after the other are the same. */
-  #last: { replica: RegionIncarnation; index: number } | null = null;
+  /** Saves a lookup, because successive entries mostly have the same incarnation. */
+  #last: { incarnation: RegionIncarnation; index: number } | null = null;
 
-  constructor(shipments: readonly Delta[]) {
-    for (const shipment of shipments) {
-      this.indexOfSource(shipment);
-      for (const { entries } of shipment.posts)
-        for (const { incarnation: replica } of entries) this.indexOfIncarnation(replica);
+  constructor(deltas: readonly Delta[]) {
+    for (const delta of deltas) {
+      this.indexOfSource(delta);
+      for (const { entries } of delta.posts) for (const entry of entries) this.indexOfIncarnation(entry.incarnation);
     }
   }
 
-  indexOfIncarnation(replica: RegionIncarnation): number {
-    if (this.#last?.replica === replica) return this.#last.index;
-    const index = this.#indexOf(this.incarnations, replica, `${replica.region} ${replica.epoch} ${replica.nonce}`);
-    this.#last = { replica, index };
+  indexOfIncarnation(incarnation: RegionIncarnation): number {
+    if (this.#last?.incarnation === incarnation) return this.#last.index;
+    const { region, epoch, nonce } = incarnation;
+    const index = this.#indexOf(this.incarnations, incarnation, `${region} ${epoch} ${nonce}`);
+    this.#last = { incarnation, index };
     return index;
   }
 
-  indexOfSource({ source, startedAtStamp: born, predecessors: goesOn }: Source): number {
-    const key = [this.indexOfIncarnation(source), born, ...goesOn.map(({ epoch, nonce }) => `${epoch}.${nonce}`)].join(
-      ' ',
-    );
-    return this.#indexOf(this.sources, { source, startedAtStamp: born, predecessors: goesOn }, key);
+  indexOfSource({ source, startedAtStamp, predecessors }: Source): number {
+    const names = predecessors.map(({ epoch, nonce }) => `${epoch}.${nonce}`);
+    const key = [this.indexOfIncarnation(source), startedAtStamp, ...names].join(' ');
+    return this.#indexOf(this.sources, { source, startedAtStamp, predecessors }, key);
   }
 
   #indexOf<T>(list: T[], one: T, key: string): number {
@@ -159,66 +151,47 @@ class MessageTables {
   }
 }
 
-function writeDelta(writer: WireWriter, shipment: Delta, latest: Latest, tables: MessageTables): void {
-  const {
-    kind,
-    bucket,
-    after,
-    upTo,
-    ackedUpTo: confirmed,
-    stableStamp: floor,
-    fullSyncReceiver: shown,
-    posts,
-  } = shipment;
-  writer.byte(KINDS.indexOf(kind) | (shown === null ? 0 : SHOWN));
+function readSource(reader: WireReader, incarnations: readonly RegionIncarnation[], latestStamp: number): Source {
+  const source = incarnations[reader.varint('incarnation of a source', incarnations.length - 1)]!;
+  const startedAtStamp = readAge(reader, 'startedAtStamp', latestStamp);
+  const predecessors = reader.list('predecessors', PREDECESSOR_BYTES, () => reader.incarnation('predecessor'));
+  return { source, startedAtStamp, predecessors };
+}
+
+function writeDelta(writer: WireWriter, delta: Delta, latest: Latest, tables: MessageTables): void {
+  const { kind, bucket, after, upTo, ackedUpTo, stableStamp, fullSyncReceiver, posts } = delta;
+  writer.byte(KINDS.indexOf(kind) | (fullSyncReceiver === null ? 0 : HAS_RECEIVER));
   writer.varint(bucket);
-  writer.varint(tables.indexOfSource(shipment));
-  for (const stamp of [after, upTo, confirmed, floor]) writeAge(writer, stamp, latest.latestStamp);
-  if (shown !== null) writer.incarnation(shown);
+  writer.varint(tables.indexOfSource(delta));
+  for (const stamp of [after, upTo, ackedUpTo, stableStamp]) writeAge(writer, stamp, latest.latestStamp);
+  if (fullSyncReceiver !== null) writer.incarnation(fullSyncReceiver);
   writer.varint(posts.length);
   for (const post of posts) writePost(writer, post, latest, tables);
 }
 
-function readDelta(reader: WireReader, heading: Header): Delta {
-  const { latestStamp, sources } = heading;
-  const head = reader.byte('kind', SHOWN | (KINDS.length - 1));
-  const kind = KINDS[head & ~SHOWN]!;
+function readDelta(reader: WireReader, header: Header): Delta {
+  const { latestStamp, sources } = header;
+  const head = reader.byte('kind', HAS_RECEIVER | (KINDS.length - 1));
+  const kind = KINDS[head & ~HAS_RECEIVER]!;
   const bucket = reader.varint('bucket');
-  const { source, startedAtStamp: born, predecessors: goesOn } = sources[reader.varint('source', sources.length - 1)]!;
+  const source = sources[reader.varint('source', sources.length - 1)]!;
   const after = readAge(reader, 'after', latestStamp);
-  const upTo = readAge(reader, 'up to', latestStamp);
-  const confirmed = readAge(reader, 'confirmed', latestStamp);
-  const floor = readAge(reader, 'floor', latestStamp);
-  const shown = (head & SHOWN) === 0 ? null : reader.incarnation('shown');
-  const posts = reader.list('posts', POST_BYTES, () => readPost(reader, heading));
-  return {
-    kind,
-    bucket,
-    source,
-    startedAtStamp: born,
-    predecessors: goesOn,
-    after,
-    upTo,
-    ackedUpTo: confirmed,
-    stableStamp: floor,
-    posts,
-    fullSyncReceiver: shown,
-  };
+  const upTo = readAge(reader, 'upTo', latestStamp);
+  const ackedUpTo = readAge(reader, 'ackedUpTo', latestStamp);
+  const stableStamp = readAge(reader, 'stableStamp', latestStamp);
+  const fullSyncReceiver = (head & HAS_RECEIVER) === 0 ? null : reader.incarnation('fullSyncReceiver');
+  const posts = reader.list('posts', POST_BYTES, () => readPost(reader, header));
+  return { kind, bucket, ...source, after, upTo, ackedUpTo, stableStamp, posts, fullSyncReceiver };
 }
 
-function writePost(
-  writer: WireWriter,
-  shipment: PostDelta,
-  { latestStamp, latestMs }: Latest,
-  tables: MessageTables,
-): void {
-  const { post, updatedAtMs, entries, registers, members } = shipment;
+function writePost(writer: WireWriter, delta: PostDelta, latest: Latest, tables: MessageTables): void {
+  const { post, updatedAtMs, entries, registers, members } = delta;
   writer.text(post);
-  writeAge(writer, updatedAtMs, latestMs);
-  const has = (registers.length > 0 ? REGISTERS : 0) + (members.length > 0 ? MEMBERS : 0);
-  writer.varint(entries.length * ENTRY + has);
-  for (const { metric, incarnation: replica, p, n } of entries) {
-    writer.varint(tables.indexOfIncarnation(replica) * METRICS_MAX + metric);
+  writeAge(writer, updatedAtMs, latest.latestMs);
+  const lists = (registers.length > 0 ? HAS_REGISTERS : 0) + (members.length > 0 ? HAS_MEMBERS : 0);
+  writer.varint(entries.length * ENTRY + lists);
+  for (const { metric, incarnation, p, n } of entries) {
+    writer.varint(tables.indexOfIncarnation(incarnation) * METRICS_MAX + metric);
     writer.varint(p);
     writer.varint(n);
   }
@@ -226,36 +199,37 @@ function writePost(
   for (const { metric, actor, stamp, on } of registers) {
     writer.byte(metric + (on ? METRICS_MAX : 0));
     writer.key(actor);
-    writeAge(writer, stamp, latestStamp);
+    writeAge(writer, stamp, latest.latestStamp);
   }
   if (members.length > 0) writer.varint(members.length);
-  for (const { metric, subset: part, subsets: parts, actors } of members) {
+  for (const { metric, subset, subsets, actors } of members) {
     writer.byte(metric);
-    writer.varint(part);
-    writer.varint(parts);
+    writer.varint(subset);
+    writer.varint(subsets);
     writer.varint(actors.length);
     for (const actor of actors) writer.key(actor);
   }
 }
 
-function readPost(reader: WireReader, { latestStamp, latestMs, lives }: Header): PostDelta {
+function readPost(reader: WireReader, { latestStamp, latestMs, incarnations }: Header): PostDelta {
   const post = reader.text('post', STORED_POST_PATTERN);
   const updatedAtMs = readAge(reader, 'updated at', latestMs);
-  const lists = reader.varint('entries');
-  const entries = reader.list('entries', ENTRY_BYTES, () => readEntry(reader, lives), Math.floor(lists / ENTRY));
-  const hasRegisters = (lists & REGISTERS) > 0;
+  const head = reader.varint('entries');
+  const count = Math.floor(head / ENTRY);
+  const entries = reader.list('entries', ENTRY_BYTES, () => readEntry(reader, incarnations), count);
+  const hasRegisters = (head & HAS_REGISTERS) > 0;
   const registers = hasRegisters
     ? reader.list('registers', REGISTER_BYTES, () => readRegister(reader, latestStamp))
     : [];
-  const hasMembers = (lists & MEMBERS) > 0;
+  const hasMembers = (head & HAS_MEMBERS) > 0;
   const members = hasMembers ? reader.list('members', MEMBERS_BYTES, () => readMembers(reader)) : [];
   return { post, updatedAtMs, entries, registers, members };
 }
 
-function readEntry(reader: WireReader, lives: readonly RegionIncarnation[]): EntryDelta {
-  const head = reader.varint('life and metric of an entry', lives.length * METRICS_MAX - 1);
-  const replica = lives[Math.floor(head / METRICS_MAX)]!;
-  return { metric: head % METRICS_MAX, incarnation: replica, p: reader.varint('p'), n: reader.varint('n') };
+function readEntry(reader: WireReader, incarnations: readonly RegionIncarnation[]): EntryDelta {
+  const head = reader.varint('incarnation and metric of an entry', incarnations.length * METRICS_MAX - 1);
+  const incarnation = incarnations[Math.floor(head / METRICS_MAX)]!;
+  return { metric: head % METRICS_MAX, incarnation, p: reader.varint('p'), n: reader.varint('n') };
 }
 
 function readRegister(reader: WireReader, latestStamp: number): ToggleRegister {
@@ -267,10 +241,10 @@ function readRegister(reader: WireReader, latestStamp: number): ToggleRegister {
 
 function readMembers(reader: WireReader): MembersDelta {
   const metric = reader.byte('metric of members', METRICS_MAX - 1);
-  const part = reader.varint('part');
-  const parts = reader.varint('parts');
-  if (part >= parts) throw new WireError('part must be below parts');
-  return { metric, subset: part, subsets: parts, actors: reader.list('actors', KEY_BYTES, () => reader.key('actor')) };
+  const subset = reader.varint('subset');
+  const subsets = reader.varint('subsets');
+  if (subset >= subsets) throw new WireError('subset must be below subsets');
+  return { metric, subset, subsets, actors: reader.list('actors', KEY_BYTES, () => reader.key('actor')) };
 }
 
 function writeAge(writer: WireWriter, value: number, latest: number): void {

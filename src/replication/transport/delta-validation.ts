@@ -1,14 +1,14 @@
 import { type ActorKeys, bucketOf } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
-import { type PostDelta, type Delta } from '../../counters/replication/delta.js';
+import type { Delta, PostDelta } from '../../counters/replication/delta.js';
 import { WireError } from './wire-format.js';
 
 /**
- * What shipments of another region have to be besides well-formed: a call that breaks a rule is refused as a whole, because regions that
- * are set up alike never send one. What depends on clocks and on what was counted is looked at bucket by bucket: see Admission.
+ * Checks decoded deltas of another region against the settings. A call that breaks a rule is rejected as a whole, because regions with the
+ * same settings never send one. Admission checks stamps and counts, bucket by bucket.
  */
 export class DeltaValidation {
-  /** What regions must agree on, in one line: `64 hash likes:toggle,views:tally`. */
+  /** The settings that regions must share, in one line: `64 hash likes:toggle,views:tally`. */
   readonly schema: string;
 
   constructor(
@@ -20,16 +20,16 @@ export class DeltaValidation {
   }
 
   /**
-   * Whether a region that counts so may ship to this one: it has the same buckets and kind of actor keys, and no metrics that are not known here.
-   * More may be known here, so that metrics are added in one region after the other.
+   * Whether a region with this schema may push to this one: it has the same buckets and kind of actor keys, and no metrics that are
+   * unknown here. This region may have more metrics, so that they can be added to one region after the other.
    */
   acceptsSchema(theirs: string): boolean {
     return this.schema === theirs || this.schema.startsWith(`${theirs},`);
   }
 
   /** @throws WireError */
-  check(from: string, shipments: readonly Delta[]): void {
-    for (const { source, bucket, posts } of shipments) {
+  check(from: string, deltas: readonly Delta[]): void {
+    for (const { source, bucket, posts } of deltas) {
       if (source.region !== from) throw new WireError(`source must be ${from}, the region that calls`);
       this.checkBucket(bucket);
       for (const post of posts) this.#checkPost(post, bucket);

@@ -8,7 +8,7 @@ import { Random } from '../../../test/support/random.js';
 import type { Clock } from '../../common/clock.js';
 import { bucketOf } from '../../counters/ids.js';
 import { Metrics } from '../../counters/metrics.js';
-import type { DeltaAck, Delta } from '../../counters/replication/delta.js';
+import type { Delta, DeltaAck } from '../../counters/replication/delta.js';
 import { HttpPeer } from './http-peer.js';
 import { PushRequests } from './request-splitter.js';
 import { DeltaValidation } from './delta-validation.js';
@@ -18,7 +18,7 @@ import { decodeDeltas, encodeDeltas } from './delta-codec.js';
 const BUCKETS = 4;
 const TOKEN = 'a-token-of-these-tests';
 
-/** A day on which nothing is ahead of the clock, whose timers run out when they are told to. */
+/** A clock that no stamp is ahead of. Its timers run out when a test calls `passes`. */
 class PatientClock implements Clock {
   readonly #timers = new Set<() => void>();
   nowMs = () => 0;
@@ -48,7 +48,7 @@ interface Called {
 let clock: PatientClock;
 let server: Server;
 let peer: HttpPeer;
-let answer: (called: Called, response: ServerResponse) => void;
+let respond: (called: Called, response: ServerResponse) => void;
 let calls: Called[];
 let connections: number;
 
@@ -57,10 +57,10 @@ beforeEach(async () => {
   calls = [];
   connections = 0;
   const listener: RequestListener = (request, response) => {
-    void bodyOf(request).then((body) => {
+    void readBody(request).then((body) => {
       const called = { url: request.url!, headers: request.headers, body };
       calls.push(called);
-      answer(called, response);
+      respond(called, response);
     });
   };
   server = createServer(listener).on('connection', () => (connections += 1));
@@ -74,33 +74,33 @@ afterEach(() => {
   server.close();
 });
 
-async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+async function readBody(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 
 function peerAt(port: number): HttpPeer {
-  const rules = new DeltaValidation(BUCKETS, 'hash', Metrics.parse('likes:toggle,views:tally'));
+  const validation = new DeltaValidation(BUCKETS, 'hash', Metrics.parse('likes:toggle,views:tally'));
   const address = { region: 'us', url: new URL(`http://127.0.0.1:${port}`) };
-  return new HttpPeer(address, { region: 'eu', token: TOKEN, validation: rules, requests: new PushRequests(), clock });
+  return new HttpPeer(address, { region: 'eu', token: TOKEN, validation, requests: new PushRequests(), clock });
 }
 
-function receiptFor({ bucket, source, upTo }: Delta, refused = false): DeltaAck {
+function ackFor({ bucket, source, upTo }: Delta, incarnationRejected = false): DeltaAck {
   const { epoch, nonce } = source;
   return {
     bucket,
     epoch,
     nonce,
     upTo,
-    incarnationRejected: refused,
+    incarnationRejected,
     receiver: { epoch: 1, nonce: 2 },
     backfilling: false,
     fullySynced: true,
   };
 }
 
-function shown(post: string, region = 'us'): Delta {
+function fullSync(post: string, region = 'us'): Delta {
   return {
     kind: 'full-sync',
     bucket: bucketOf(post, BUCKETS),
@@ -110,11 +110,11 @@ function shown(post: string, region = 'us'): Delta {
   };
 }
 
-describe('a peer', () => {
-  it('is told who calls, with what, in one connection', async () => {
-    answer = ({ body }, response) => response.end(encodeAcks(decodeDeltas(body).map((one) => receiptFor(one))));
-    const shipments = new RandomDeltas(new Random(7)).list();
-    for (let i = 0; i < 3; i++) expect(await peer.push(shipments)).toEqual(shipments.map((one) => receiptFor(one)));
+describe('HttpPeer', () => {
+  it('sends its name, its schema and the token with each call, over one connection', async () => {
+    respond = ({ body }, response) => response.end(encodeAcks(decodeDeltas(body).map((one) => ackFor(one))));
+    const deltas = new RandomDeltas(new Random(7)).list();
+    for (let i = 0; i < 3; i++) expect(await peer.push(deltas)).toEqual(deltas.map((one) => ackFor(one)));
     expect(connections).toBe(1);
     expect(calls[0]).toMatchObject({
       url: '/v1/replication/deltas',
@@ -124,45 +124,45 @@ describe('a peer', () => {
         'tallycast-schema': `${BUCKETS} hash likes:toggle,views:tally`,
         'content-type': 'application/octet-stream',
       },
-      body: encodeDeltas(shipments),
+      body: encodeDeltas(deltas),
     });
-    const heads = peer.stats.bytesSent - calls.reduce((sum, { body }) => sum + body.length, 0);
-    expect(heads / calls.length).toBeGreaterThan(100);
-    expect(heads / calls.length).toBeLessThan(400);
+    const headerBytes = peer.stats.bytesSent - calls.reduce((sum, { body }) => sum + body.length, 0);
+    expect(headerBytes / calls.length).toBeGreaterThan(100);
+    expect(headerBytes / calls.length).toBeLessThan(400);
   });
 
-  it('gets what is too large in parts, and its receipt for all of them is the last', async () => {
+  it('pushes a large delta in fragments and returns the ack of the last one', async () => {
     const actors = Array.from({ length: 300_000 }, (_, i) => ({ hi: i, lo: Math.imul(i, 0x9e3779b1) >>> 0 }));
-    const large = shown('large', 'eu');
+    const large = fullSync('large', 'eu');
     const members = [{ metric: 0, subset: 0, subsets: 1, actors }];
     const end = { kind: 'full-sync-end' as const, upTo: 9, fullSyncReceiver: { epoch: 1, nonce: 2 } };
-    const shipment = { ...large, ...end, posts: [{ ...large.posts[0]!, members }] };
+    const delta = { ...large, ...end, posts: [{ ...large.posts[0]!, members }] };
     let call = 0;
-    answer = ({ body }, response) => {
+    respond = ({ body }, response) => {
       call += 1;
-      response.end(encodeAcks(decodeDeltas(body).map((one) => receiptFor(one, call === 2))));
+      response.end(encodeAcks(decodeDeltas(body).map((one) => ackFor(one, call === 2))));
     };
-    expect(await peer.push([shipment, shown('small', 'eu')])).toEqual([
-      receiptFor({ ...shipment, upTo: 0 }, true),
-      receiptFor(shown('small')),
+    expect(await peer.push([delta, fullSync('small', 'eu')])).toEqual([
+      ackFor({ ...delta, upTo: 0 }, true),
+      ackFor(fullSync('small')),
     ]);
     expect(calls.length).toBeGreaterThan(2);
     call = 2;
-    expect(await peer.push([shipment])).toEqual([receiptFor(shipment)]);
+    expect(await peer.push([delta])).toEqual([ackFor(delta)]);
   });
 
-  it('shows posts, of itself alone', async () => {
-    answer = ({ body }, response) => response.end(encodeDeltas(decodePosts(body).map((post) => shown(post))));
-    expect(await peer.readPosts(['a', 'b'])).toEqual([shown('a'), shown('b')]);
-    answer = ({ body }, response) => response.end(encodeDeltas(decodePosts(body).map((post) => shown(post, 'ap'))));
-    await expect(peer.readPosts(['a'])).rejects.toThrow('us answered what it should not: source must be us');
+  it('reads posts and rejects those of a third region', async () => {
+    respond = ({ body }, response) => response.end(encodeDeltas(decodePosts(body).map((post) => fullSync(post))));
+    expect(await peer.readPosts(['a', 'b'])).toEqual([fullSync('a'), fullSync('b')]);
+    respond = ({ body }, response) => response.end(encodeDeltas(decodePosts(body).map((post) => fullSync(post, 'ap'))));
+    await expect(peer.readPosts(['a'])).rejects.toThrow('us sent an invalid response: source must be us');
   });
 
-  it('that closed a connection at the moment it was used again is asked once more', async () => {
-    answer = (_called, response) => response.end(encodeAcks([]));
+  it('repeats a call if the peer closes a kept connection just when it is used', async () => {
+    respond = (_called, response) => response.end(encodeAcks([]));
     await peer.push([]);
-    answer = (_called, response) => {
-      answer = (_again, second) => second.end(encodeAcks([]));
+    respond = (_called, response) => {
+      respond = (_again, second) => second.end(encodeAcks([]));
       response.socket!.resetAndDestroy();
     };
     expect(await peer.push([])).toEqual([]);
@@ -171,7 +171,7 @@ describe('a peer', () => {
   });
 });
 
-describe('a call that fails says in one line why', () => {
+describe('failed calls', () => {
   it.each([
     [
       403,
@@ -181,51 +181,57 @@ describe('a call that fails says in one line why', () => {
     [502, '<html>\n bad gateway é</html>', '<html> bad gateway </html>'],
     [503, 'null', 'null'],
     [500, 'x'.repeat(10_000), 'x'.repeat(200)],
-  ])('us answered %d', async (status, body, message) => {
-    answer = (_called, response) => response.writeHead(status).end(body);
-    await expect(peer.push([])).rejects.toMatchObject({ message: `us answered ${status}: ${message}` });
+  ])('a response with status %d is reported in one line', async (status, body, message) => {
+    respond = (_called, response) => response.writeHead(status).end(body);
+    await expect(peer.push([])).rejects.toMatchObject({ message: `us responded ${status}: ${message}` });
   });
 
-  it('redirects are not followed', async () => {
-    answer = (_called, response) => response.writeHead(307, { Location: '/elsewhere' }).end();
-    await expect(peer.push([])).rejects.toMatchObject({ message: 'us answered 307: ' });
+  it('a peer without the route runs another version, and the error says so', async () => {
+    respond = (_called, response) => response.writeHead(404).end('{}');
+    const message = 'us has no POST /v1/replication/deltas: run one version in all regions';
+    await expect(peer.push([])).rejects.toMatchObject({ message });
+  });
+
+  it('a redirect is not followed', async () => {
+    respond = (_called, response) => response.writeHead(307, { Location: '/elsewhere' }).end();
+    await expect(peer.push([])).rejects.toMatchObject({ message: 'us responded 307: ' });
     expect(calls).toHaveLength(1);
   });
 
-  it('nobody listens', async () => {
-    const away = peerAt(await freePort());
-    await expect(away.push([])).rejects.toMatchObject({ message: 'us: connect ECONNREFUSED' });
-    away.close();
+  it('a refused connection is reported without the address', async () => {
+    const down = peerAt(await freePort());
+    await expect(down.push([])).rejects.toMatchObject({ message: 'us: connect ECONNREFUSED' });
+    down.close();
   });
 
-  it('the answer does not come in time', async () => {
-    answer = (_called, response) => {
+  it('a late response is given up after 5 s', async () => {
+    respond = (_called, response) => {
       response.writeHead(200).write('some of it');
       setImmediate(() => clock.passes());
     };
-    await expect(peer.push([])).rejects.toMatchObject({ message: 'us: no answer within 5 s' });
+    await expect(peer.push([])).rejects.toMatchObject({ message: 'us: no response within 5 s' });
     expect(clock.waiting).toBe(0);
   });
 
-  it('the answer is none', async () => {
-    answer = (_called, response) => response.end('hello');
+  it('a response in another format, or with too many acks, is rejected', async () => {
+    respond = (_called, response) => response.end('hello');
     await expect(peer.push([])).rejects.toThrow(
-      /^us answered what it should not: format 104 is not supported \(this region reads format 4\); run one version in all regions$/,
+      /^us sent an invalid response: format 104 is not supported \(this region reads format 4\); run one version in all regions$/,
     );
-    answer = (_called, response) => response.end(encodeAcks([receiptFor(shown('a'))]));
-    await expect(peer.push([])).rejects.toThrow(/^us answered with 1 receipts for 0$/);
+    respond = (_called, response) => response.end(encodeAcks([ackFor(fullSync('a'))]));
+    await expect(peer.push([])).rejects.toThrow(/^us responded with 1 acks to 0 deltas$/);
   });
 
-  it('the answer is too large', async () => {
-    answer = (_called, response) => {
+  it('a response over 8 MiB is rejected', async () => {
+    respond = (_called, response) => {
       response.on('error', () => undefined);
       response.end(Buffer.alloc(9 * 1024 * 1024));
     };
-    await expect(peer.push([])).rejects.toMatchObject({ message: 'us: an answer of more than 8388608 bytes' });
+    await expect(peer.push([])).rejects.toMatchObject({ message: 'us: the response is larger than 8388608 bytes' });
   });
 
-  it('the answer ends in the middle', async () => {
-    answer = (_called, response) => {
+  it('a response that ends early is rejected', async () => {
+    respond = (_called, response) => {
       response.writeHead(200, { 'Content-Length': 1_000 }).write('half');
       setImmediate(() => response.socket!.resetAndDestroy());
     };

@@ -11,11 +11,11 @@ import { WireError } from './wire-format.js';
 import { decodeDifferences, decodeAcks } from './message-codec.js';
 import { decodeDeltas } from './delta-codec.js';
 
-/** From asking until the whole answer is there. */
+/** Time limit from the request to the end of the response. */
 const CALL_MS = 5_000;
-/** Beyond this a peer says what nobody has asked. */
-const ANSWER_BYTES_MAX = 8 * 1024 * 1024;
-/** Ships one at a time, and compares and shows beside it. */
+/** No valid response is longer. */
+const RESPONSE_BYTES_MAX = 8 * 1024 * 1024;
+/** One for pushes, which follow each other, and the rest for digests and reads. */
 const SOCKETS = 4;
 const ERROR_CHARS = 200;
 
@@ -28,18 +28,18 @@ export interface HttpPeerOptions {
   /** PEER_TOKEN */
   readonly token: string;
   readonly validation: DeltaValidation;
-  /** Shared by the peers of a gateway. */
+  /** Shared by all peers of a gateway. */
   readonly requests: PushRequests;
   readonly clock: Clock;
 }
 
 /**
- * Another region over HTTP: `POST /v1/replication/deltas`, `digests` and `posts`, bodies as in delta-codec.ts. A call that fails rejects with
- * one line: `us answered 403: …`, `us: connect ECONNREFUSED`. It repeats no address, for everybody may read it.
+ * Another region over HTTP: `POST /v1/replication/deltas`, `digests` and `posts`, bodies as in delta-codec.ts. A failed call rejects with
+ * one line: `us responded 403: …`, `us: connect ECONNREFUSED`. The line contains no address, because everybody may read it.
  */
 export class HttpPeer implements Peer {
   readonly region: string;
-  /** Heads and bodies, since boot. */
+  /** Headers and bodies, since boot. */
   readonly stats = { bytesSent: 0 };
   readonly #address: ReturnType<typeof urlToHttpOptions>;
   readonly #agent: HttpAgent | HttpsAgent;
@@ -54,19 +54,19 @@ export class HttpPeer implements Peer {
     this.#agent = url.protocol === 'https:' ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions);
   }
 
-  async push(shipments: readonly Delta[]): Promise<readonly DeltaAck[]> {
-    const receipts: DeltaAck[] = [];
-    for (const { bytes, items } of this.options.requests.encode(shipments)) {
-      const answers = await this.#call('deltas', bytes, decodeAcks);
-      if (answers.length !== items.length)
-        throw new Error(`${this.region} answered with ${answers.length} receipts for ${items.length}`);
-      for (const [i, receipt] of answers.entries()) {
+  async push(deltas: readonly Delta[]): Promise<readonly DeltaAck[]> {
+    const acks: DeltaAck[] = [];
+    for (const { bytes, items } of this.options.requests.encode(deltas)) {
+      const received = await this.#call('deltas', bytes, decodeAcks);
+      if (received.length !== items.length)
+        throw new Error(`${this.region} responded with ${received.length} acks to ${items.length} deltas`);
+      for (const [i, ack] of received.entries()) {
         const { index } = items[i]!;
-        // Of a shipment in parts the last counts, unless one before was refused.
-        if (receipts[index]?.incarnationRejected !== true) receipts[index] = receipt;
+        // Of a delta in fragments the last ack counts, unless the incarnation was rejected in one before.
+        if (acks[index]?.incarnationRejected !== true) acks[index] = ack;
       }
     }
-    return receipts;
+    return acks;
   }
 
   async compareDigests(digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
@@ -78,30 +78,29 @@ export class HttpPeer implements Peer {
   }
 
   async readPosts(posts: readonly string[]): Promise<readonly Delta[]> {
-    const shipments: Delta[] = [];
+    const deltas: Delta[] = [];
     for (const { bytes } of encodePostRequests(posts)) {
-      const shown = await this.#call('posts', bytes, (answer) => {
-        const decoded = decodeDeltas(answer);
+      const received = await this.#call('posts', bytes, (response) => {
+        const decoded = decodeDeltas(response);
         this.options.validation.check(this.region, decoded);
         return decoded;
       });
-      shipments.push(...shown);
+      deltas.push(...received);
     }
-    return shipments;
+    return deltas;
   }
 
-  /** Nothing more can be asked. */
   close(): void {
     this.#agent.destroy();
   }
 
-  async #call<T>(resource: Resource, body: Buffer, decode: (answer: Buffer) => T): Promise<T> {
-    const answer = await this.#within(CALL_MS, resource, body);
+  async #call<T>(resource: Resource, body: Buffer, decode: (response: Buffer) => T): Promise<T> {
+    const response = await this.#within(CALL_MS, resource, body);
     try {
-      return decode(answer);
+      return decode(response);
     } catch (error) {
       if (error instanceof WireError)
-        throw new Error(`${this.region} answered what it should not: ${error.message}`, { cause: error });
+        throw new Error(`${this.region} sent an invalid response: ${error.message}`, { cause: error });
       throw error;
     }
   }
@@ -115,7 +114,7 @@ export class HttpPeer implements Peer {
     try {
       return await this.#post(resource, body, call);
     } catch (error) {
-      if (call.isLate) throw new Error(`${this.region}: no answer within ${ms / 1000} s`, { cause: error });
+      if (call.isLate) throw new Error(`${this.region}: no response within ${ms / 1000} s`, { cause: error });
       throw error;
     } finally {
       timer.cancel();
@@ -126,23 +125,23 @@ export class HttpPeer implements Peer {
     const request = this.#request(resource, body);
     call.request = request;
     try {
-      const { status, answer } = await answerTo(request);
-      if (status === 200) return answer;
+      const { status, bytes } = await readResponse(request);
+      if (status === 200) return bytes;
       if (status === 404) {
-        throw new PeerRefusal(`${this.region} has no POST ${ROUTE}/${resource}: run one version in all regions`);
+        throw new PeerRejection(`${this.region} has no POST ${ROUTE}/${resource}: run one version in all regions`);
       }
-      throw new PeerRefusal(`${this.region} answered ${status}: ${messageOf(answer)}`);
+      throw new PeerRejection(`${this.region} responded ${status}: ${parseMessage(bytes)}`);
     } catch (error) {
-      if (error instanceof PeerRefusal) throw error;
-      // A connection that was kept is closed by the peer at the moment it is used again; all calls may be repeated.
-      if (!call.isLate && request.reusedSocket && codeOf(error) === 'ECONNRESET')
+      if (error instanceof PeerRejection) throw error;
+      // The peer closed a kept connection just when it was used again. Every call may be repeated.
+      if (!call.isLate && request.reusedSocket && readCode(error) === 'ECONNRESET')
         return this.#post(resource, body, call);
-      throw new Error(`${this.region}: ${reasonOf(error)}`, { cause: error });
+      throw new Error(`${this.region}: ${describeError(error)}`, { cause: error });
     }
   }
 
   #request(resource: Resource, body: Buffer): ClientRequest {
-    const { region, token, validation: rules } = this.options;
+    const { region, token, validation } = this.options;
     const send = this.#address.protocol === 'https:' ? httpsRequest : httpRequest;
     const request = send({
       ...this.#address,
@@ -152,7 +151,7 @@ export class HttpPeer implements Peer {
       headers: {
         Authorization: `Bearer ${token}`,
         'Tallycast-Region': region,
-        'Tallycast-Schema': rules.schema,
+        'Tallycast-Schema': validation.schema,
         'Content-Type': 'application/octet-stream',
         'Content-Length': body.length,
       },
@@ -166,16 +165,16 @@ export class HttpPeer implements Peer {
   }
 }
 
-/** A call that is under way, perhaps by a second request. */
+/** A call in flight. Its second request, if the first one failed on a kept connection, belongs to it, too. */
 interface Call {
   isLate: boolean;
   request: ClientRequest | null;
 }
 
-class PeerRefusal extends Error {}
+class PeerRejection extends Error {}
 
-/** Events and no signal, nor an iterator: they would take as long as the rest of a call. */
-function answerTo(request: ClientRequest): Promise<{ status: number; answer: Buffer }> {
+/** Uses events, because a signal or an iterator would take as long as the rest of the call. */
+function readResponse(request: ClientRequest): Promise<{ status: number; bytes: Buffer }> {
   return new Promise((resolve, reject) => {
     request.on('error', reject);
     request.once('response', (response) => {
@@ -185,31 +184,33 @@ function answerTo(request: ClientRequest): Promise<{ status: number; answer: Buf
       response.on('data', (chunk: Buffer) => {
         length += chunk.length;
         chunks.push(chunk);
-        if (length > ANSWER_BYTES_MAX) response.destroy(new Error(`an answer of more than ${ANSWER_BYTES_MAX} bytes`));
+        if (length > RESPONSE_BYTES_MAX) {
+          response.destroy(new Error(`the response is larger than ${RESPONSE_BYTES_MAX} bytes`));
+        }
       });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, answer: Buffer.concat(chunks) }));
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, bytes: Buffer.concat(chunks) }));
     });
   });
 }
 
-/** What the protocol's error object says, else its text; in one line. */
-function messageOf(answer: Buffer): string {
-  const text = answer.toString('utf8');
+/** @returns the message of the protocol's error object, else the whole text, as one line */
+function parseMessage(response: Buffer): string {
+  const text = response.toString('utf8');
   let message = text;
   try {
     const body = JSON.parse(text) as { message?: unknown } | null;
     if (typeof body?.message === 'string') message = body.message;
   } catch {
-    // A balancer's page, perhaps.
+    // Perhaps an error page of a balancer.
   }
   return message.replace(/[^\x21-\x7e]+/g, ' ').slice(0, ERROR_CHARS);
 }
 
-function codeOf(error: unknown): string | undefined {
+function readCode(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException).code;
 }
 
-function reasonOf(error: unknown): string {
+function describeError(error: unknown): string {
   const { syscall, code, message } = error as NodeJS.ErrnoException;
   return code === undefined ? message : [syscall, code].filter((part) => part !== undefined).join(' ');
 }

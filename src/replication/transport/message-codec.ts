@@ -4,68 +4,65 @@ import type { BucketDigest, Difference } from './peer.js';
 import { WireReader, WireWriter } from './wire-format.js';
 
 /*
- * What regions tell each other besides shipments, written as in delta-codec.ts:
+ * The other messages between regions, written as in delta-codec.ts:
  *
- *     receipts       (bucket · 16 x rejected for entries + 8 x rejected as ahead + 4 x told + 2 x filling + refused (a byte) · epoch · nonce · upTo · epoch and nonce of the receiver)[]
+ *     acks           (bucket · flags (a byte) · epoch · nonce · upTo · epoch and nonce of the receiver)[]
+ *                    flags: 1 incarnation rejected + 2 backfilling + 4 fully synced + 8 rejected as ahead + 16 rejected for its entries
  *     digests        (bucket · before · leaf[] (4 bytes each))[]
  *     differences    (bucket · leaf[])[]
  *     posts          (length, ASCII)[]
  */
-const REFUSED = 1;
-const FILLING = 2;
-const TOLD = 4;
-const AHEAD = 8;
-const ENTRIES = 16;
+const INCARNATION_REJECTED = 1;
+const BACKFILLING = 2;
+const FULLY_SYNCED = 4;
+const REJECTED_AHEAD = 8;
+const REJECTED_ENTRIES = 16;
+const REJECTED = REJECTED_AHEAD | REJECTED_ENTRIES;
 
-/** What each has at least, in bytes: their number is held against what has come. */
-const RECEIPT_BYTES = 7;
+/** Least length of an item of each list. A list that is announced longer than the message is rejected before it is read. */
+const ACK_BYTES = 7;
 const DIGEST_BYTES = 3;
 const LEAF_BYTES = 4;
 const DIFFERENCE_BYTES = 2;
 const POST_BYTES = 2;
 
-export function encodeAcks(receipts: readonly DeltaAck[]): Buffer {
-  return encodeList(
-    receipts,
-    (
-      writer,
-      {
-        bucket,
-        incarnationRejected: refused,
-        backfilling: filling,
-        fullySynced: told,
-        epoch,
-        nonce,
-        upTo,
-        receiver,
-        rejection,
-      },
-    ) => {
-      writer.varint(bucket);
-      const rejected = rejection === undefined ? 0 : rejection === 'ahead' ? AHEAD : ENTRIES;
-      writer.byte((refused ? REFUSED : 0) | (filling ? FILLING : 0) | (told ? TOLD : 0) | rejected);
-      writer.incarnation({ epoch, nonce });
-      writer.varint(upTo);
-      writer.incarnation(receiver);
-    },
-  );
+export function encodeAcks(acks: readonly DeltaAck[]): Buffer {
+  return encodeList(acks, (writer, ack) => {
+    writer.varint(ack.bucket);
+    writer.byte(encodeFlags(ack));
+    writer.incarnation(ack);
+    writer.varint(ack.upTo);
+    writer.incarnation(ack.receiver);
+  });
 }
 
-/** @throws WireError for anything else than what `encodeAcks` makes */
+/** @throws WireError if `encodeAcks` cannot have written the bytes */
 export function decodeAcks(bytes: Uint8Array): DeltaAck[] {
-  return decodeList(bytes, 'receipts', RECEIPT_BYTES, (reader) => {
+  return decodeList(bytes, 'acks', ACK_BYTES, (reader) => {
     const bucket = reader.varint('bucket');
-    const flags = reader.byte('refused', REFUSED | FILLING | TOLD | AHEAD | ENTRIES);
-    const life = reader.incarnation('life');
-    const upTo = reader.varint('up to');
-    const receiver = reader.incarnation('receiver');
-    const [incarnationRejected, backfilling, fullySynced] = [REFUSED, FILLING, TOLD].map(
-      (flag) => (flags & flag) > 0,
-    ) as [boolean, boolean, boolean];
-    const receipt = { bucket, incarnationRejected, backfilling, fullySynced, ...life, upTo, receiver };
-    const rejected = flags & (AHEAD | ENTRIES);
-    return rejected === 0 ? receipt : { ...receipt, rejection: rejected === AHEAD ? 'ahead' : 'entries' };
+    const flags = reader.byte('flags', INCARNATION_REJECTED | BACKFILLING | FULLY_SYNCED | REJECTED);
+    const ack = {
+      bucket,
+      incarnationRejected: (flags & INCARNATION_REJECTED) > 0,
+      backfilling: (flags & BACKFILLING) > 0,
+      fullySynced: (flags & FULLY_SYNCED) > 0,
+      ...reader.incarnation('incarnation'),
+      upTo: reader.varint('upTo'),
+      receiver: reader.incarnation('receiver'),
+    };
+    const rejected = flags & REJECTED;
+    return rejected === 0 ? ack : { ...ack, rejection: rejected === REJECTED_AHEAD ? 'ahead' : 'entries' };
   });
+}
+
+function encodeFlags({ incarnationRejected, backfilling, fullySynced, rejection }: DeltaAck): number {
+  const rejected = rejection === undefined ? 0 : rejection === 'ahead' ? REJECTED_AHEAD : REJECTED_ENTRIES;
+  return (
+    (incarnationRejected ? INCARNATION_REJECTED : 0) |
+    (backfilling ? BACKFILLING : 0) |
+    (fullySynced ? FULLY_SYNCED : 0) |
+    rejected
+  );
 }
 
 export function encodeDigests(digests: readonly BucketDigest[]): Buffer {
@@ -77,7 +74,7 @@ export function encodeDigests(digests: readonly BucketDigest[]): Buffer {
   });
 }
 
-/** @throws WireError for anything else than what `encodeDigests` makes */
+/** @throws WireError if `encodeDigests` cannot have written the bytes */
 export function decodeDigests(bytes: Uint8Array): BucketDigest[] {
   return decodeList(bytes, 'digests', DIGEST_BYTES, (reader) => {
     return {
@@ -96,7 +93,7 @@ export function encodeDifferences(differences: readonly Difference[]): Buffer {
   });
 }
 
-/** @throws WireError for anything else than what `encodeDifferences` makes */
+/** @throws WireError if `encodeDifferences` cannot have written the bytes */
 export function decodeDifferences(bytes: Uint8Array): Difference[] {
   return decodeList(bytes, 'differences', DIFFERENCE_BYTES, (reader) => {
     return { bucket: reader.varint('bucket'), leaves: reader.list('leaves', 1, () => reader.varint('leaf')) };
@@ -107,7 +104,7 @@ export function encodePosts(posts: readonly string[]): Buffer {
   return encodeList(posts, (writer, post) => writer.text(post));
 }
 
-/** @throws WireError for anything else than what `encodePosts` makes */
+/** @throws WireError if `encodePosts` cannot have written the bytes */
 export function decodePosts(bytes: Uint8Array): string[] {
   return decodeList(bytes, 'posts', POST_BYTES, (reader) => reader.text('post', STORED_POST_PATTERN));
 }

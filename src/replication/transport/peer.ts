@@ -1,43 +1,40 @@
-import type { DeltaAck, Delta } from '../../counters/replication/delta.js';
+import type { Delta, DeltaAck } from '../../counters/replication/delta.js';
 
-/** Digests of a bucket's posts, by leaf: see digest.ts. */
+/** Digests of a bucket's posts, one a leaf: see digest.ts. */
 export interface BucketDigest {
   readonly bucket: number;
-  /** Of posts that have not changed since then, ms since 1970. */
+  /** They cover the posts that have not changed since then, ms since 1970. */
   readonly beforeMs: number;
-  /** An unsigned 32-bit number a leaf. */
+  /** Unsigned 32-bit numbers. */
   readonly leaves: readonly number[];
 }
 
-/** Leaves of a bucket that are not the same in two regions. */
+/** Leaves of a bucket that differ between two regions. */
 export interface Difference {
   readonly bucket: number;
   readonly leaves: readonly number[];
 }
 
-/**
- * Another region, as this one reaches it. Calls reject when the peer is away, too slow, or refuses this region; all may be
- * repeated.
- */
+/** Another region, as this one calls it. Calls reject if the peer is down, too slow, or rejects this region. All may be repeated. */
 export interface Peer {
   readonly region: string;
-  /** Has shipments merged. @returns a receipt for each, in their order */
-  push(shipments: readonly Delta[]): Promise<readonly DeltaAck[]>;
-  /** Compares digests with the peer's own of the same time, if it has those. @returns the buckets that differ */
+  /** Has the peer merge deltas. @returns an ack for each, in their order */
+  push(deltas: readonly Delta[]): Promise<readonly DeltaAck[]>;
+  /** Compares digests with those that the peer has of the same time. @returns the buckets that differ */
   compareDigests(digests: readonly BucketDigest[]): Promise<readonly Difference[]>;
-  /** What the peer knows of these posts, as parts of a scan without members. */
+  /** @returns everything that the peer has of these posts, as deltas of a full sync without members */
   readPosts(posts: readonly string[]): Promise<readonly Delta[]>;
 }
 
-/** What a region does for its peers. The same calls, from the other side. */
+/** The same calls, as this region serves them to its peers. */
 export interface PeerService {
   /** @param from the region that calls */
-  mergeFrom(from: string, shipments: readonly Delta[]): Promise<readonly DeltaAck[]>;
+  mergeFrom(from: string, deltas: readonly Delta[]): Promise<readonly DeltaAck[]>;
   compareDigests(from: string, digests: readonly BucketDigest[]): Promise<readonly Difference[]>;
   readPosts(posts: readonly string[]): Promise<readonly Delta[]>;
 }
 
-/** How a link to a peer is doing, for operators. */
+/** State of the link to a peer, for operators. */
 export interface LinkStatus {
   readonly region: string;
   /** Whether the last call succeeded. */

@@ -16,8 +16,8 @@ const ROUNDS = 60 * Number(process.env['TEST_SCALE'] ?? 1);
 const BYTES_MAX = 320;
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 
-/** What is said of a post, in no order. */
-function factsOf({ post, updatedAtMs, entries, registers, members }: PostDelta): string[] {
+/** The facts that a delta states about a post, sorted. */
+function readFacts({ post, updatedAtMs, entries, registers, members }: PostDelta): string[] {
   return [
     ...entries.map((entry) => JSON.stringify([post, updatedAtMs, entry])),
     ...registers.map((register) => JSON.stringify([post, updatedAtMs, register])),
@@ -25,47 +25,47 @@ function factsOf({ post, updatedAtMs, entries, registers, members }: PostDelta):
   ].sort();
 }
 
-function factsOfAll(shipments: readonly Delta[]): string[] {
-  return shipments.flatMap(({ posts }) => posts.flatMap(factsOf)).sort();
+function readAllFacts(deltas: readonly Delta[]): string[] {
+  return deltas.flatMap(({ posts }) => posts.flatMap(readFacts)).sort();
 }
 
-describe('shipments that are too large for a request', () => {
-  it(`go in several, each under the limit, and say the same (seed ${SEED})`, () => {
+describe('request splitter', () => {
+  it(`large deltas are split into requests under the limit that state the same facts (seed ${SEED})`, () => {
     const random = new Random(SEED);
     const make = new RandomDeltas(random);
     for (let i = 0; i < ROUNDS; i++) {
-      const shipments = make.list();
-      const requests = encodePushRequests(shipments, BYTES_MAX);
+      const deltas = make.list();
+      const requests = encodePushRequests(deltas, BYTES_MAX);
       expect(Math.max(...requests.map(({ bytes }) => bytes.length))).toBeLessThanOrEqual(BYTES_MAX);
       const sent = requests.flatMap(({ bytes }) => decodeDeltas(bytes));
       const items = requests.flatMap((request) => request.items);
-      expect(sent).toEqual(items.map(({ shipment }) => shipment));
-      for (const [index, shipment] of shipments.entries()) {
-        const parts = items.filter((item) => item.index === index).map((item) => item.shipment);
-        expect(factsOfAll(parts)).toEqual(factsOfAll([shipment]));
-        expect({ ...parts.at(-1)!, posts: [] }).toEqual({ ...shipment, posts: [] });
-        for (const part of parts.slice(0, -1)) {
-          expect(part).toMatchObject({ upTo: shipment.after, fullSyncReceiver: null, source: shipment.source });
-          expect(part.kind).toBe(shipment.kind === 'full-sync-end' ? 'full-sync' : shipment.kind);
+      expect(sent).toEqual(items.map(({ delta }) => delta));
+      for (const [index, delta] of deltas.entries()) {
+        const fragments = items.filter((item) => item.index === index).map((item) => item.delta);
+        expect(readAllFacts(fragments)).toEqual(readAllFacts([delta]));
+        expect({ ...fragments.at(-1)!, posts: [] }).toEqual({ ...delta, posts: [] });
+        for (const fragment of fragments.slice(0, -1)) {
+          expect(fragment).toMatchObject({ upTo: delta.after, fullSyncReceiver: null, source: delta.source });
+          expect(fragment.kind).toBe(delta.kind === 'full-sync-end' ? 'full-sync' : delta.kind);
         }
       }
-      const members = items.flatMap(({ shipment }) => shipment.posts.flatMap((post) => post.members));
-      for (const { subset: part, subsets: parts, actors } of members) {
-        expect(actors.every((actor) => subsetOf(actor, parts) === part)).toBe(true);
+      const members = items.flatMap(({ delta }) => delta.posts.flatMap((post) => post.members));
+      for (const { subset, subsets, actors } of members) {
+        expect(actors.every((actor) => subsetOf(actor, subsets) === subset)).toBe(true);
       }
     }
   });
 
-  it('go in one if they fit, also where there are none', () => {
+  it('deltas that fit go into one request, even if there are none', () => {
     expect(encodePushRequests([])).toHaveLength(1);
     const requests = encodePushRequests(new RandomDeltas(new Random(SEED)).list());
     expect(requests).toHaveLength(1);
   });
 
-  it('leave nobody out of a large set: registers come before the members that do not name them', () => {
+  it('every actor of a large set is kept, because registers come before the members that do not name them', () => {
     const actors = Array.from({ length: 20_000 }, (_, i) => ({ hi: Math.imul(i, 0x9e3779b1) >>> 0, lo: i }));
-    const known = { metric: 0, actor: { hi: 1, lo: 2 }, stamp: 900_000, on: true };
-    const shipment: Delta = {
+    const newest = { metric: 0, actor: { hi: 1, lo: 2 }, stamp: 900_000, on: true };
+    const delta: Delta = {
       kind: 'full-sync',
       bucket: 0,
       source: { region: 'us', epoch: 1, nonce: 1 },
@@ -83,7 +83,7 @@ describe('shipments that are too large for a request', () => {
           post: 'large',
           updatedAtMs: 5,
           entries: [],
-          registers: [known],
+          registers: [newest],
           members: [{ metric: 0, subset: 0, subsets: 1, actors }],
         },
       ],
@@ -93,25 +93,25 @@ describe('shipments that are too large for a request', () => {
       new ReplicationState('eu', newReplicationState(0)),
     );
     here.setPost('large', { v: 1, updatedAtMs: 1, metrics: [{ members: 1, counter: [] }] });
-    here.setMember('large', 0, known.actor, true);
-    here.setRegisterStamp('large', 0, known.actor, 700_000);
-    const requests = encodePushRequests([shipment], 64 * 1024);
+    here.setMember('large', 0, newest.actor, true);
+    here.setRegisterStamp('large', 0, newest.actor, 700_000);
+    const requests = encodePushRequests([delta], 64 * 1024);
     expect(requests.length).toBeGreaterThan(1);
-    for (const { bytes } of requests) for (const part of decodeDeltas(bytes)) mergeDelta(here, METRICS, part);
+    for (const { bytes } of requests) for (const fragment of decodeDeltas(bytes)) mergeDelta(here, METRICS, fragment);
     expect(here.post('large')?.metrics[0]?.members).toBe(20_001);
-    expect(here.hasMember('large', 0, known.actor)).toBe(true);
+    expect(here.hasMember('large', 0, newest.actor)).toBe(true);
   });
 
-  it('cannot be divided without end', () => {
+  it('a delta that cannot be split further is rejected', () => {
     const actors = Array.from({ length: 1_000 }, (_, i) => ({ hi: i, lo: i }));
-    const [shipment] = Array.from({ length: 1 }, () => new RandomDeltas(new Random(SEED)).delta());
+    const [delta] = Array.from({ length: 1 }, () => new RandomDeltas(new Random(SEED)).delta());
     const post = { post: 'a', updatedAtMs: 0, entries: [], registers: [] };
-    const same = { ...shipment!, posts: [{ ...post, members: [{ metric: 0, subset: 0, subsets: 1, actors }] }] };
-    expect(() => encodePushRequests([same], BYTES_MAX)).toThrow('cannot be divided');
+    const same = { ...delta!, posts: [{ ...post, members: [{ metric: 0, subset: 0, subsets: 1, actors }] }] };
+    expect(() => encodePushRequests([same], BYTES_MAX)).toThrow('cannot be split');
   });
 });
 
-it('posts are asked for 500 at a time', () => {
+it('500 posts are requested at a time', () => {
   const posts = Array.from({ length: 1_001 }, (_, i) => `post-${i}`);
   const requests = encodePostRequests(posts);
   expect(requests.map(({ items }) => items.length)).toEqual([500, 500, 1]);

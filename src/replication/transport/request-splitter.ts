@@ -1,58 +1,58 @@
 import { pages } from '../../common/grouping.js';
-import { type MembersDelta, subsetOf, type PostDelta, type Delta } from '../../counters/replication/delta.js';
+import { type Delta, type MembersDelta, type PostDelta, subsetOf } from '../../counters/replication/delta.js';
 import type { BucketDigest } from './peer.js';
 import { encodeDigests, encodePosts } from './message-codec.js';
 import { encodeDeltas } from './delta-codec.js';
 
-/** A body that a region takes from another. */
+/** Largest body that a region accepts from another one. */
 export const REQUEST_BYTES_MAX = 1024 * 1024;
-/** Posts that one request may ask for, so that its answer stays small and takes no long time. */
+/** Bounds the size of the response and the time to make it. */
 export const POSTS_PER_READ_MAX = 500;
 
-/** Part of what is to be told, as one body. */
+/** Some of the items, as one body. */
 export interface EncodedRequest<T> {
   readonly bytes: Buffer;
-  /** What is in it, in order. */
+  /** The encoded items, in order. */
   readonly items: readonly T[];
 }
 
-/** A shipment or a part of one, and which of the list it was. */
+/** A delta or a fragment of one, and the index of the delta in the list. */
 export interface DeltaFragment {
-  readonly shipment: Delta;
+  readonly delta: Delta;
   readonly index: number;
 }
 
-/** Encodes what links to several peers carry at the same time once. Of that it keeps the last. */
+/** Encodes deltas once that links push to several peers at the same time. It keeps only the last requests. */
 export class PushRequests {
-  #shipments: readonly Delta[] = [];
+  #deltas: readonly Delta[] = [];
   #requests: readonly EncodedRequest<DeltaFragment>[] = [];
 
-  encode(shipments: readonly Delta[]): readonly EncodedRequest<DeltaFragment>[] {
-    const known = this.#shipments;
-    const isKnown = known.length === shipments.length && known.every((one, i) => one === shipments[i]);
-    if (!isKnown || known.length === 0) {
-      this.#requests = encodePushRequests(shipments);
-      this.#shipments = shipments;
+  encode(deltas: readonly Delta[]): readonly EncodedRequest<DeltaFragment>[] {
+    const last = this.#deltas;
+    const isSame = last.length > 0 && last.length === deltas.length && last.every((one, i) => one === deltas[i]);
+    if (!isSame) {
+      this.#requests = encodePushRequests(deltas);
+      this.#deltas = deltas;
     }
     return this.#requests;
   }
 }
 
 /**
- * Shipments as bodies under the limit, to be sent in this order. One that is larger alone goes in parts, of which only the last
- * says how far it reaches; of a post its entries and registers come before members, which would take off whom they do not name.
- * @throws Error if what cannot be divided is larger than `bytesMax`
+ * Encodes deltas as bodies under the limit, to be sent in this order. A larger delta is split into fragments, and only the last one has its
+ * `upTo`. The entries and registers of a post come before its members, because members switch off all actors that they do not name.
+ * @throws Error if a delta that cannot be split is larger than `bytesMax`
  */
 export function encodePushRequests(
-  shipments: readonly Delta[],
+  deltas: readonly Delta[],
   bytesMax = REQUEST_BYTES_MAX,
 ): EncodedRequest<DeltaFragment>[] {
-  const shipped = shipments.map((shipment, index) => ({ shipment, index }));
+  const fragments = deltas.map((delta, index) => ({ delta, index }));
   return splitToFit(
-    shipped,
-    (list) => encodeDeltas(list.map(({ shipment }) => shipment)),
+    fragments,
+    (list) => encodeDeltas(list.map(({ delta }) => delta)),
     bytesMax,
-    ({ shipment, index }) => splitDelta(shipment).map((part) => ({ shipment: part, index })),
+    ({ delta, index }) => splitDelta(delta).map((half) => ({ delta: half, index })),
   );
 }
 
@@ -64,7 +64,7 @@ export function encodePostRequests(posts: readonly string[]): EncodedRequest<str
   return pages(posts, POSTS_PER_READ_MAX).map((items) => ({ bytes: encodePosts(items), items }));
 }
 
-/** Halves what is too large, which is rare, until it is not. */
+/** Halves the items until each request fits. Most fit at once. */
 function splitToFit<T>(
   items: readonly T[],
   encode: (items: readonly T[]) => Buffer,
@@ -73,8 +73,8 @@ function splitToFit<T>(
 ): EncodedRequest<T>[] {
   const bytes = encode(items);
   if (bytes.length <= bytesMax) return [{ bytes, items }];
-  const parts = items.length === 1 ? split(items[0]!) : items;
-  return halve(parts).flatMap((half) => splitToFit(half, encode, bytesMax, split));
+  const smaller = items.length === 1 ? split(items[0]!) : items;
+  return halve(smaller).flatMap((half) => splitToFit(half, encode, bytesMax, split));
 }
 
 function halve<T>(list: readonly T[]): [T[], T[]] {
@@ -83,62 +83,57 @@ function halve<T>(list: readonly T[]): [T[], T[]] {
 }
 
 function tooLarge(): never {
-  throw new Error('what cannot be divided is larger than a request may be');
+  throw new Error('an item that cannot be split is larger than a request may be');
 }
 
-function splitDelta(shipment: Delta): Delta[] {
-  const { posts } = shipment;
+function splitDelta(delta: Delta): Delta[] {
+  const { posts } = delta;
   const [first, last] = posts.length > 1 ? halve(posts) : splitPost(posts[0] ?? tooLarge()).map((post) => [post]);
-  const kind = shipment.kind === 'full-sync-end' ? 'full-sync' : shipment.kind;
+  const kind = delta.kind === 'full-sync-end' ? 'full-sync' : delta.kind;
   return [
-    { ...shipment, kind, upTo: shipment.after, fullSyncReceiver: null, posts: first! },
-    { ...shipment, posts: last! },
+    { ...delta, kind, upTo: delta.after, fullSyncReceiver: null, posts: first! },
+    { ...delta, posts: last! },
   ];
 }
 
-function splitPost(shipment: PostDelta): [PostDelta, PostDelta] {
-  const { entries, registers, members } = shipment;
-  const nothing = { ...shipment, entries: [], registers: [], members: [] };
+function splitPost(delta: PostDelta): [PostDelta, PostDelta] {
+  const { entries, registers, members } = delta;
+  const empty = { ...delta, entries: [], registers: [], members: [] };
   if (members.length > 0 && entries.length + registers.length > 0) {
     return [
-      { ...shipment, members: [] },
-      { ...nothing, members },
+      { ...delta, members: [] },
+      { ...empty, members },
     ];
   }
   if (members.length > 0) {
     const [first, last] = members.length > 1 ? halve(members) : splitMembers(members[0]!);
     return [
-      { ...nothing, members: first },
-      { ...nothing, members: last },
+      { ...empty, members: first },
+      { ...empty, members: last },
     ];
   }
   if (registers.length > 1) {
     const [first, last] = halve(registers);
     return [
-      { ...shipment, registers: first },
-      { ...nothing, registers: last },
+      { ...delta, registers: first },
+      { ...empty, registers: last },
     ];
   }
   if (entries.length < 2) tooLarge();
   const [first, last] = halve(entries);
   return [
-    { ...shipment, entries: first },
-    { ...nothing, entries: last },
+    { ...delta, entries: first },
+    { ...empty, entries: last },
   ];
 }
 
-/** Twice as many parts: what falls into one of them falls into one of two, `subsets` apart. */
-function splitMembers({
-  metric,
-  subset: part,
-  subsets: parts,
-  actors,
-}: MembersDelta): [MembersDelta[], MembersDelta[]] {
-  // `subsetOf` tells no more than this many apart.
-  if (actors.length < 2 || parts > 2 ** 31) tooLarge();
-  const [first, last] = [part, part + parts].map((half): MembersDelta[] => {
-    const inHalf = actors.filter((actor) => subsetOf(actor, 2 * parts) === half);
-    return [{ metric, subset: half, subsets: 2 * parts, actors: inHalf }];
+/** Doubles the number of subsets: the actors of one subset fall into two, which are `subsets` apart. */
+function splitMembers({ metric, subset, subsets, actors }: MembersDelta): [MembersDelta[], MembersDelta[]] {
+  // `subsetOf` distinguishes 2^32 subsets at most.
+  if (actors.length < 2 || subsets > 2 ** 31) tooLarge();
+  const [first, last] = [subset, subset + subsets].map((half): MembersDelta[] => {
+    const inHalf = actors.filter((actor) => subsetOf(actor, 2 * subsets) === half);
+    return [{ metric, subset: half, subsets: 2 * subsets, actors: inHalf }];
   });
   return [first!, last!];
 }

@@ -3,7 +3,7 @@ import { readVarint, VARINT_BYTES_MAX, writeVarint } from '../../common/varint.j
 import type { Key64 } from '../../counters/ids.js';
 import type { Incarnation } from '../../counters/pn-counter.js';
 
-/** What came is not a message of another region; says which field is wrong. */
+/** The bytes are no message of another region. The text names the wrong field. */
 export class WireError extends Error {}
 
 /** First byte of every message. Regions of one deployment read one format only. */
@@ -54,7 +54,7 @@ export class WireWriter extends ByteBuffer {
   }
 }
 
-/** Reads one message. Each call names its field, for the WireError that it throws where the bytes are no such thing. */
+/** Reads one message. Each call takes the name of its field for the WireError that it throws if the bytes do not fit. */
 export class WireReader {
   readonly bytes: Buffer;
   position = 0;
@@ -105,7 +105,7 @@ export class WireReader {
     return text;
   }
 
-  /** As many as are announced: no more than the rest of the message has room for. @param leastBytes of one */
+  /** Rejects a list that is longer than the rest of the message can hold. @param leastBytes of one item */
   list<T>(field: string, leastBytes: number, read: () => T, length = this.varint(field)): T[] {
     if (length * leastBytes > this.bytes.length - this.position) {
       throw new WireError(`${field}: the message ends before the last`);
