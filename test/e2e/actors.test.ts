@@ -4,7 +4,7 @@ import { createShardedAdapter } from '@socket.io/redis-adapter';
 import { Cluster, Redis } from 'ioredis';
 import { Server } from 'socket.io';
 import type { MineEvent } from '../../src/protocol/messages.js';
-import { slotOf } from '../../src/store/redis/client/slots.js';
+import { hashSlot } from '../../src/store/redis/client/hash-slot.js';
 import { type Client, closeClients, connect, expectOk, untilConnected } from '../support/clients.js';
 import { type LocalGateway, startLocalGateway, stopLocalGateways } from '../support/local-gateway.js';
 import { closeWithRedis, type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
@@ -242,7 +242,7 @@ async function shareCluster(): Promise<Shared> {
   const cluster = await startCluster({ replicasEach: 0 });
   return {
     url: cluster.url,
-    clientOf: async (channel) => (await cluster.findPrimary(slotOf(channel))).client(),
+    clientOf: async (channel) => (await cluster.findPrimary(hashSlot(channel))).client(),
     adapterClient: () => new Cluster([...cluster.nodes], { shardedSubscribers: true }),
   };
 }

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { bucketOf } from '../../src/counters/ids.js';
-import { slotOf } from '../../src/store/redis/client/slots.js';
+import { hashSlot } from '../../src/store/redis/client/hash-slot.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { closeClients, LedgerClient, sumLedgers, readTotals } from '../support/clients.js';
 import { FAST_RECONNECT } from '../support/clients-crowd.js';
@@ -207,7 +207,7 @@ function postsOf(buckets: readonly number[], name: string): string[] {
 }
 
 function slotOfBucket(bucket: number): number {
-  return slotOf(`tc:{${bucket}}`);
+  return hashSlot(`tc:{${bucket}}`);
 }
 
 function shuffled<T>(items: readonly T[], random: Random): T[] {

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { slotOf } from '../../src/store/redis/client/slots.js';
+import { hashSlot } from '../../src/store/redis/client/hash-slot.js';
 import { patientClock } from '../support/patient-clock.js';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
 import { stopRedis } from '../support/redis-server.js';
@@ -39,7 +39,7 @@ describe('a cluster', () => {
   it.each(['', 'a', '42', 'tc:{61}:f', '{}', 'x{}y{z}', 'a{b', 'a}b{c}', 'ä{ö}', '{{x}}'])(
     'has the key %j in the slot that we think',
     async (key) => {
-      expect(slotOf(key)).toBe(await cluster.nodes[0]!.client().cluster('KEYSLOT', key));
+      expect(hashSlot(key)).toBe(await cluster.nodes[0]!.client().cluster('KEYSLOT', key));
     },
   );
 
@@ -48,7 +48,7 @@ describe('a cluster', () => {
     for (const key of KEYS) {
       const [sum, runId] = (await connections.write(INCR, [key], [])) as [number, string];
       expect(sum).toBe(1);
-      const owner = await cluster.findPrimary(slotOf(key));
+      const owner = await cluster.findPrimary(hashSlot(key));
       expect(await owner.client().info('server')).toContain(`run_id:${runId}`);
       expect(await connections.query(GET, [key], [])).toBe('1');
     }
@@ -78,9 +78,9 @@ describe('a cluster', () => {
     for (const key of keys) connections.pubSub.subscribe(`${key}:channel`, () => heard.add(key));
     const stop = writing((key) => increment(connections, key), keys);
     for (const key of keys) {
-      const from = await cluster.findPrimary(slotOf(key));
+      const from = await cluster.findPrimary(hashSlot(key));
       const others = cluster.nodes.slice(0, 3).filter((node) => node !== from);
-      await cluster.moveSlot(slotOf(key), others[0]!);
+      await cluster.moveSlot(hashSlot(key), others[0]!);
     }
     const done = await stop();
     for (const key of keys) {
@@ -103,7 +103,7 @@ describe('a cluster', () => {
     await until(() => succeeds(increment(connections, key)), 'is confirmed');
     const heard: string[] = [];
     connections.pubSub.subscribe(`${key}:a`, (message) => heard.push(message.toString()));
-    const primary = await cluster.findPrimary(slotOf(key));
+    const primary = await cluster.findPrimary(hashSlot(key));
     await primary.kill('SIGKILL');
     await expect(increment(connections, key)).rejects.toThrow();
     expect(connections.available).toBe(false);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
-import { slotOf } from '../../src/store/redis/client/slots.js';
+import { hashSlot } from '../../src/store/redis/client/hash-slot.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { BUCKETS, key, Producer, like, METRICS, postIn, START_MS, unlike, view } from '../contract/operations.js';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
@@ -24,7 +24,7 @@ async function fill(client: Redis, bucket: number): Promise<void> {
 
 /** The slot of the bucket is about to move, and none of its keys has yet. */
 async function beginMove(bucket: number): Promise<{ readonly from: Redis; readonly to: RedisServer }> {
-  const slot = slotOf(`tc:{${bucket}}`);
+  const slot = hashSlot(`tc:{${bucket}}`);
   const owner = await cluster.findPrimary(slot);
   const to = cluster.nodes.find(({ port }) => port !== owner.port)!;
   const from = owner.client();
@@ -71,7 +71,7 @@ describe('a bucket whose slot moves', () => {
 
     const batch = life.batch(1, [view(post, 2), like(post, ANN), like(post, BOB)]);
     await expect(store.commit(batch)).rejects.toThrow('non local key');
-    await cluster.moveSlot(slotOf('tc:{1}'), to);
+    await cluster.moveSlot(hashSlot('tc:{1}'), to);
     await until(
       () =>
         store.commit(batch).then(

@@ -3,7 +3,7 @@ import { LIKES, VIEWS } from '../../src/counters/metrics.js';
 import type { EntryDelta, Delta } from '../../src/counters/replication/delta.js';
 import { firstStampAt } from '../../src/counters/replication/hybrid-clock.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
-import { slotOf } from '../../src/store/redis/client/slots.js';
+import { hashSlot } from '../../src/store/redis/client/hash-slot.js';
 import { BUCKETS, key, Producer, METRICS, postIn, START_MS, view } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { readAllPages, plainPosts } from '../property/plain-shipments.js';
@@ -75,7 +75,7 @@ describe('a bucket whose slot moves', () => {
       const random = new Random(SEED);
       const reference = new ReferenceStore(METRICS, BUCKETS, { region: 'eu', epoch: 1, nonce: 7 }, () => 7);
       const life = new Producer('life-one');
-      const slot = slotOf('tc:{0}');
+      const slot = hashSlot('tc:{0}');
       const moving = new Set<number>();
       for (let n = 1, move = 0; move < MOVES; move++) {
         const to = random.pick(cluster.nodes);

@@ -1,62 +1,50 @@
 import { type Observable, Subject } from 'rxjs';
 import type { Clock } from '../../../common/clock.js';
-import { sleep } from '../../../common/sleep.js';
 import { ShardedPubSub } from './sharded-pubsub.js';
 import { ClusterTopology } from './cluster-topology.js';
 import { type Address, formatAddress, type RedisTarget } from '../../../config/redis-url.js';
 import { EvictionWatch } from './eviction-watch.js';
-import { checkServer } from './server-check.js';
 import type { ServerConnection } from './server-connection.js';
 import { type RunnableScript, type ScriptArguments, Server, type ServerEvents } from './server.js';
 import { SinglePrimaryTopology } from './single-primary-topology.js';
-import { slotOf } from './slots.js';
+import { STARTUP_MS, startUp } from './startup.js';
+import { isAllReachable, type Topology } from './topology.js';
+import { hashSlot } from './hash-slot.js';
 
 /**
  * How far back a failover goes at most: the lag of the replica that is promoted, and the time until the gateways reach the new
  * primary.
  */
 export const FAILOVER_LOSS_MAX_MS = 10_000;
-/** How long servers may take to be there at boot, e.g. when all are started together. */
-const OPEN_MS = 10_000;
-const OPEN_CHECK_MS = 20;
-/** For nodes at addresses that only the cluster names, as long as none of them answers: waiting for a route is in vain. */
-const ANNOUNCED_MS = 2_500;
-/** Calls in flight; far more than buckets. What comes on top finds servers that do not keep up. */
+/** Calls in flight, far more than buckets. Beyond it the servers do not keep up. */
 const CALLS_MAX = 10_000;
-/** A server that has refused a write, e.g. for want of memory, counts as away for this long, or until it takes one. */
-const REFUSED_MS = 5_000;
-/** What waiting does not heal. */
-const HOPELESS =
-  /WRONGPASS|NOAUTH|NOPERM|certificate|altname|SSL|TLS|not a node of a cluster|no primary of that name|not sentinels/i;
+/** A server that rejects a write, e.g. for lack of memory, counts as unavailable for this long, or until it takes one. */
+const REJECTED_MS = 5_000;
+/** Errors of a key or its slot, and not of the server. */
+const KEY_ERROR = /^(TRYAGAIN|ASK|MOVED|ERR|WRONGTYPE) /;
 
 export interface RedisClientOptions {
   readonly clock: Clock;
-  /** Whether a write is confirmed once a replica has it, too. */
+  /** Whether a write resolves only when a replica has it, too. */
   readonly replicated: boolean;
-  /** Called with one line: what the operator should know. */
+  /** Called with one line for the operator. */
   readonly warn: (message: string) => void;
 }
-
-/** Says something of these keys, and nothing of the server: a slot that moves, or a key that is not ours. */
-const OF_THESE_KEYS = /^(TRYAGAIN|ASK|MOVED|ERR|WRONGTYPE) /;
-
-/** What a command is rejected with when its connection ends. */
-const LOST = /connection was lost|not connected|no answer to|connection is closed/i;
 
 type Call = (server: Server, asking: boolean) => Promise<unknown>;
 
 /**
- * The way to the servers: a lone one, the primary that sentinels know, or the primaries of a cluster. Commands are sent
- * once and never again; what is rejected may have been done, so the caller sends it again, fenced.
+ * Connections to a single server, to the primary that sentinels name, or to the primaries of a cluster. A command is sent
+ * once. A rejected one may have been executed, so the caller has to make its retry idempotent.
  */
 export class RedisClient {
   readonly pubSub: ShardedPubSub;
-  readonly #servers: SinglePrimaryTopology | ClusterTopology;
+  readonly #topology: Topology;
   readonly #eviction: EvictionWatch;
-  readonly #returned = new Subject<void>();
+  readonly #reconnected = new Subject<void>();
   #calls = 0;
   #opened = false;
-  #refusedAtMs = -Infinity;
+  #rejectedAtMs = -Infinity;
 
   private constructor(
     private readonly target: RedisTarget,
@@ -67,119 +55,116 @@ export class RedisClient {
     const connect = (address: Address): Server => this.#connect(address);
     this.pubSub = new ShardedPubSub(
       {
-        subscriberFor: (slot) => this.#servers.serverForSlot(slot)?.subscriptions ?? null,
-        onRedirection: (error, from) => this.#redirected(error, from),
+        subscriberFor: (slot) => this.#topology.serverForSlot(slot)?.subscriptions ?? null,
+        onRedirection: (error, from) => this.#followRedirection(error, from),
         publish: (channel, message) => this.#publish(channel, message),
       },
       cluster,
       clock,
     );
-    this.#servers = cluster
-      ? new ClusterTopology(target, clock, connect, (gained) => this.#rerouted(gained))
+    this.#topology = cluster
+      ? new ClusterTopology(target, clock, connect, (gained) => this.#slotsMoved(gained))
       : new SinglePrimaryTopology(target, connect(target.addresses[0]));
-    this.#eviction = new EvictionWatch(() => this.#servers.servers, clock, options.warn);
+    this.#eviction = new EvictionWatch(() => this.#topology.servers, clock, options.warn);
   }
 
   /**
-   * Connects, waiting up to 10 s for the servers to be there, and checks them.
-   *
+   * Connects, waiting up to 10 s until all servers are reachable, and checks them.
    * @throws Error, one line, e.g. "REDIS_URL redis://10.0.0.1:6379: could not connect: connect ECONNREFUSED …".
    */
   static async open(target: RedisTarget, options: RedisClientOptions): Promise<RedisClient> {
-    const connections = new RedisClient(target, options);
+    const client = new RedisClient(target, options);
     // The clock's timers do not keep the process alive, and between two attempts to connect nothing else does.
-    const alive = setInterval(() => undefined, OPEN_MS);
+    const keepAlive = setInterval(() => undefined, STARTUP_MS);
     try {
-      await connections.#checked();
+      await startUp(client.#topology, target, options);
     } catch (error) {
-      await connections.close();
+      await client.close();
       const reason = error instanceof Error ? error.message : String(error);
-      throw new Error(`REDIS_URL ${targetText(target)}: ${reason}`, { cause: error });
+      throw new Error(`REDIS_URL ${formatTarget(target)}: ${reason}`, { cause: error });
     } finally {
-      clearInterval(alive);
+      clearInterval(keepAlive);
     }
-    connections.#opened = true;
-    return connections;
+    client.#opened = true;
+    return client;
   }
 
   /**
-   * A server is connected, answers probes, and the last write was not refused by it. One of a cluster's that is away leaves
-   * the others' posts to be served.
+   * Some server is connected and answers probes, and the last write was not rejected. While one server of a cluster is down, the
+   * posts of the others are served.
    */
   get available(): boolean {
-    return (
-      [...this.#servers.servers].some(({ up }) => up) && this.options.clock.nowMs() - this.#refusedAtMs > REFUSED_MS
-    );
+    if (this.options.clock.nowMs() - this.#rejectedAtMs <= REJECTED_MS) return false;
+    return [...this.#topology.servers].some(({ isUp }) => isUp);
   }
 
-  /** The setting without its login. */
+  /** REDIS_URL without its login. */
   get url(): string {
-    return targetText(this.target);
+    return formatTarget(this.target);
   }
 
-  /** Whether keys are spread over servers by slots, which may move. */
+  /** Whether keys are spread over several servers by slots, which may move. */
   get hasSlots(): boolean {
     return this.target.kind === 'cluster';
   }
 
   /**
-   * Emits when a server is there again after it was away, or another one instead of it: what was committed lately may be
-   * missing there.
+   * Emits when a server that was down, or another one in its place, is connected: it may lack recent commits.
    */
   get reconnected(): Observable<void> {
-    return this.#returned;
+    return this.#reconnected;
   }
 
   /**
-   * Runs the script where `keys` are, all of one slot, or anywhere where there are no slots. Its ARGV[1] is the run id of that
-   * server; `args` follow. Rejects when the outcome is unknown, or the server refuses. Replicated: resolves when a
-   * replica has all that the server had when the script had run.
+   * Runs the script on the server that has `keys`, which are of one slot if there are slots. ARGV[1] is the run id of that server;
+   * `args` follow. Rejects when the outcome is unknown, or with the server's error. With `replicated` it resolves when a replica has
+   * all that the server had after the script.
    */
   async write(script: RunnableScript, keys: readonly [string, ...string[]], args: ScriptArguments): Promise<unknown> {
     try {
-      const reply = await this.#run(slotOf(keys[0]), (server, asking) => server.write(script, keys, args, asking));
-      this.#refusedAtMs = -Infinity;
+      const reply = await this.#run(hashSlot(keys[0]), (server, asking) => server.write(script, keys, args, asking));
+      this.#rejectedAtMs = -Infinity;
       return reply;
     } catch (error) {
-      if (!OF_THESE_KEYS.test((error as Error).message)) this.#refusedAtMs = this.options.clock.nowMs();
+      if (!KEY_ERROR.test((error as Error).message)) this.#rejectedAtMs = this.options.clock.nowMs();
       throw error;
     }
   }
 
-  /** The same over a connection of its own, so that neither waits for the other, and without waiting for replicas. */
+  /** Like `write`, over another connection, so that neither waits for the other, and without waiting for replicas. */
   query(script: RunnableScript, keys: readonly [string, ...string[]], args: ScriptArguments): Promise<unknown> {
-    return this.#run(slotOf(keys[0]), (server, asking) => server.query(script, keys, args, asking));
+    return this.#run(hashSlot(keys[0]), (server, asking) => server.query(script, keys, args, asking));
   }
 
-  /** Ends all connections; what is in flight is rejected. */
+  /** Ends all connections, and rejects what is in flight. */
   async close(): Promise<void> {
     this.#opened = false;
-    this.#returned.complete();
+    this.#reconnected.complete();
     this.pubSub.close();
     this.#eviction.close();
-    await this.#servers.close();
+    await this.#topology.close();
   }
 
-  /** Servers that may throw counts away, because their eviction policy was changed. */
+  /** How many servers may evict counts, because their eviction policy was changed. */
   get evictingServers(): number {
     return this.#eviction.evictingServers;
   }
 
   /** Every server is connected and answers probes. */
   get allReachable(): boolean {
-    return this.#servers.isComplete && [...this.#servers.servers].every(({ up }) => up);
+    return isAllReachable(this.#topology);
   }
 
-  /** To where a redirection says, once; further ones are for the caller, who tries again later anyway. */
+  /** Follows one redirection. Further ones reject, because the caller retries later anyway. */
   async #run(slot: number, call: Call): Promise<unknown> {
     if (this.#calls >= CALLS_MAX) throw new Error(`Redis does not keep up: ${CALLS_MAX} calls wait`);
-    const server = this.#servers.serverForSlot(slot);
+    const server = this.#topology.serverForSlot(slot);
     if (server === null) throw new Error(`no server of the cluster has slot ${slot}`);
     this.#calls += 1;
     try {
       return await call(server, false);
     } catch (error) {
-      const redirection = this.#servers.followRedirection(error, server);
+      const redirection = this.#topology.followRedirection(error, server);
       if (redirection === null) throw error;
       return await call(redirection.server, redirection.asking);
     } finally {
@@ -188,26 +173,26 @@ export class RedisClient {
   }
 
   #publish(channel: string, message: string | Buffer): Promise<unknown> {
-    return this.#run(slotOf(channel), ({ queries }) => queries.sendCommand('spublish', [channel, message]));
+    return this.#run(hashSlot(channel), ({ queries }) => queries.sendCommand('spublish', [channel, message]));
   }
 
   #connect(address: Address): Server {
     const { clock, replicated, warn } = this.options;
     const events: ServerEvents = {
-      up: (server) => {
-        if (!this.#opened || !this.#servers.servers.has(server)) return;
+      onUp: (server) => {
+        if (!this.#opened || !this.#topology.servers.has(server)) return;
         warn(`Redis ${server.name}: connected`);
-        this.#returned.next();
+        this.#reconnected.next();
       },
-      down: (server, reason) => {
+      onDown: (server, reason) => {
         if (!this.#opened) return;
         warn(`Redis ${server.name}: connection lost: ${reason}`);
-        this.#servers.refresh();
+        this.#topology.refresh();
       },
-      subscriptionsUp: () => this.pubSub.subscribePending(),
-      subscriptionsDown: ({ subscriptions }) => this.pubSub.connectionLost(subscriptions),
-      subscriptionsMoved: (server) => {
-        this.#servers.refresh(server);
+      onSubscriptionsUp: () => this.pubSub.subscribePending(),
+      onSubscriptionsDown: ({ subscriptions }) => this.pubSub.connectionLost(subscriptions),
+      onSlotMoved: (server) => {
+        this.#topology.refresh(server);
         this.pubSub.slotsMoved(server.subscriptions);
       },
     };
@@ -215,71 +200,20 @@ export class RedisClient {
     return new Server(this.target, address, { clock, replicated, onMessage }, events);
   }
 
-  #redirected(error: Error, from: ServerConnection): void {
-    const server = [...this.#servers.servers].find(({ subscriptions }) => subscriptions === from);
-    if (server !== undefined) this.#servers.followRedirection(error, server);
+  #followRedirection(error: Error, from: ServerConnection): void {
+    const server = [...this.#topology.servers].find(({ subscriptions }) => subscriptions === from);
+    if (server !== undefined) this.#topology.followRedirection(error, server);
   }
 
-  #rerouted(gained: ReadonlySet<Server>): void {
+  #slotsMoved(gained: ReadonlySet<Server>): void {
     this.pubSub.reroute();
-    // Those that are not up emit when they are.
-    if (this.#opened && [...gained].some(({ writes }) => writes.isUp)) this.#returned.next();
-  }
-
-  /** A connection that is lost while it is checked says nothing of the server. */
-  async #checked(): Promise<void> {
-    const { clock } = this.options;
-    const end = clock.nowMs() + OPEN_MS;
-    for (;;) {
-      await this.#connected();
-      try {
-        await this.#check();
-        return;
-      } catch (error) {
-        if (!LOST.test((error as Error).message) || clock.nowMs() > end) throw error;
-      }
-    }
-  }
-
-  async #connected(): Promise<void> {
-    const { clock } = this.options;
-    const end = clock.nowMs() + OPEN_MS;
-    let announcedAtMs = Infinity;
-    while (!this.allReachable) {
-      const reason = this.#lastError;
-      if (this.#servers.isComplete) announcedAtMs = Math.min(announcedAtMs, clock.nowMs());
-      if (clock.nowMs() - announcedAtMs > ANNOUNCED_MS) this.#expectReachable(reason);
-      if (clock.nowMs() > end || HOPELESS.test(reason)) throw new Error(`could not connect: ${reason}`);
-      await sleep(clock, OPEN_CHECK_MS);
-    }
-  }
-
-  /** @throws Error if a cluster names its nodes by addresses that are not those of REDIS_URL, and none of them answers. */
-  #expectReachable(reason: string): void {
-    const { kind, addresses } = this.target;
-    const given = new Set(addresses.map(formatAddress));
-    const servers = [...this.#servers.servers];
-    const stranger = servers.find(({ name }) => !given.has(name));
-    if (kind !== 'cluster' || stranger === undefined || servers.some(({ writes }) => writes.isUp)) return;
-    throw new Error(
-      `the cluster announces its nodes as ${servers.map(({ name }) => name).join(', ')}, and none of these can be reached (${reason}); ` +
-        `set cluster-announce-ip of the nodes, or REDIS_NAT_MAP=${stranger.name}=host:port,… to where they are reached`,
-    );
-  }
-
-  get #lastError(): string {
-    if (!this.#servers.isComplete) return this.#servers.lastError;
-    return [...this.#servers.servers].find(({ up }) => !up)?.lastError ?? '';
-  }
-
-  async #check(): Promise<void> {
-    const { replicated, warn } = this.options;
-    for (const { writes } of this.#servers.servers) await checkServer(writes, this.target.kind, replicated, warn);
+    // A server that is not up yet emits when it is.
+    if (this.#opened && [...gained].some(({ writes }) => writes.isUp)) this.#reconnected.next();
   }
 }
 
-/** Without the login. */
-function targetText({ kind, addresses, master, tls, database }: RedisTarget): string {
+/** The URL without the login. */
+function formatTarget({ kind, addresses, master, tls, database }: RedisTarget): string {
   const scheme = `redis${tls ? 's' : ''}${kind === 'single' ? '' : `+${kind}`}`;
   const path = [master, database === 0 ? '' : String(database)].filter((part) => part !== '');
   return [`${scheme}://${addresses.map(formatAddress).join(',')}`, ...path].join('/');

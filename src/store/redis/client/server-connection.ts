@@ -2,39 +2,39 @@ import type { Redis } from 'ioredis';
 import type { Clock, Timer } from '../../../common/clock.js';
 
 /**
- * How long a command may take. Far more than any script of ours; short enough that a server that hangs is left before
- * clients give up (5 s).
+ * How long a command may take. Far more than any of our scripts; short enough to leave a server that hangs before clients
+ * give up (5 s).
  */
 const COMMAND_MS = 1_500;
-/** One that answers others meanwhile is busy, and waited for this long. */
+/** The same for a server that meanwhile replies to others: it is busy. */
 const BUSY_MS = 4_000;
-/** From the socket's connect to the first answer to INFO: the login, too. */
+/** From the socket's connect to the reply to INFO, the login included. */
 const HANDSHAKE_MS = 3_000;
 const PROBE_MS = 1_000;
-/** ioredis gives up where it should not, e.g. when left while it asks sentinels: it is started again. */
+/** ioredis gives up where it should not, e.g. when it is disconnected during a call to a sentinel. Then it is started again after this. */
 const REVIVE_MS = 500;
-/** Without a last error all have answered, with nothing. */
+/** Without a last error all sentinels have replied, and name no primary. */
 const ALL_SENTINELS = /^All sentinels are unreachable.*?(?: Last error: (.*))?$/s;
-/** Sockets end by themselves long before. */
+/** Longest wait for the end of the socket, which usually comes at once. */
 const CLOSE_MS = 3_000;
 
 export interface ConnectionEvents {
-  /** The server answers: for the first time, or again. */
-  isUp(): void;
-  down(reason: string): void;
+  /** The server has replied, for the first time or again. */
+  onUp(): void;
+  onDown(reason: string): void;
 }
 
 /**
- * One connection to a server: commands go over it in the order they are sent, or are rejected. What is rejected may
- * have been done nevertheless. After a deadline of its own the connection is dropped, and made again.
+ * One connection to a server. Commands are sent in order, or are rejected; a rejected one may have been executed. When a command
+ * has no reply by its deadline, the connection is dropped and made again.
  *
  *   waits ── socket, login, INFO ──▶ up ── closed, or a command's deadline ──▶ waits …
  */
 export class ServerConnection {
   #up = false;
-  #session = 0;
+  #socketNumber = 0;
   #runId = '';
-  #answeredAtMs = -Infinity;
+  #repliedAtMs = -Infinity;
   #closed = false;
   #lastError = '';
   #handshake: Timer | null = null;
@@ -42,15 +42,15 @@ export class ServerConnection {
 
   constructor(
     private readonly client: Redis,
-    /** For messages. */
+    /** The server's, for messages. */
     readonly name: string,
     private readonly clock: Clock,
     private readonly events: ConnectionEvents,
   ) {
-    client.on('error', (error: Error) => (this.#lastError = reasonOf(error)));
+    client.on('error', (error: Error) => (this.#lastError = describeError(error)));
     client.on('connect', () => this.#watchHandshake());
-    client.on('ready', () => void this.#greet());
-    client.on('close', () => this.#lost(this.#lastError === '' ? 'closed' : this.#lastError));
+    client.on('ready', () => void this.#readRunId());
+    client.on('close', () => this.#connectionLost(this.#lastError === '' ? 'closed' : this.#lastError));
     client.on('end', () => this.#revive());
     this.#connect();
     this.#probeLater();
@@ -61,56 +61,59 @@ export class ServerConnection {
     return this.#up;
   }
 
-  /** Changes with every socket: what was sent in the same session went over the same one. */
+  /** Another for each socket: what was sent under the same number went over the same one. */
   get socketNumber(): number {
-    return this.#session;
+    return this.#socketNumber;
   }
 
-  /** Names this life of the server, 40 hex digits. Empty until it is up for the first time. */
+  /** The server process, in 40 hex digits. Empty until the connection is up for the first time. */
   get runId(): string {
     return this.#runId;
   }
 
-  /** `address:port` of the other side. */
+  /** `address:port` of the server. */
   get remoteAddress(): string {
-    // There is none before the first attempt to connect, whatever its type says.
+    // Contrary to its type, there is no stream before the first attempt to connect.
     const stream = this.client.stream as Redis['stream'] | undefined;
     return `${stream?.remoteAddress ?? ''}:${stream?.remotePort ?? ''}`;
   }
 
-  /** Why it is not up. */
+  /** Why the connection is not up. */
   get lastError(): string {
     return this.#lastError;
   }
 
-  /** Rejects at once when not up, and after BUSY_MS in any case. Errors hold no arguments. Strings in the reply are UTF-8, or `bytes`. */
+  /**
+   * Rejects at once when the connection is not up, and after BUSY_MS in any case. Errors contain no arguments.
+   * @param bytes  whether strings in the reply are returned as bytes, else as UTF-8
+   */
   sendCommand(name: string, args: readonly (string | number | Buffer)[], bytes = false): Promise<unknown> {
     if (!this.#up) return Promise.reject(new Error(`${this.name}: not connected (${this.#lastError})`));
     return this.#send(name, args, bytes);
   }
 
-  /** Messages of the channels that this connection is subscribed to. */
+  /** @param call  called with messages of the channels that this connection is subscribed to */
   onMessage(call: (channel: Buffer, message: Buffer) => void): void {
     this.client.on('smessageBuffer', call);
   }
 
-  /** A channel's slot has another server now. */
+  /** @param call  called when the slot of a subscribed channel has moved to another server */
   onSlotMoved(call: () => void): void {
     this.client.on('moved', call);
   }
 
-  /** Leaves the server, which may hang or be deposed, and connects again; who is primary is asked again. */
+  /** Leaves the server, which may hang or be no primary any more, and connects again, to the primary that the sentinels name then. */
   drop(reason: string): void {
     this.#lastError = reason;
-    this.#lost(reason);
-    // In other states there is no socket that could hang, or ioredis ends by its own deadline; and it would be ended for good.
+    this.#connectionLost(reason);
+    // In other states there is no socket that could hang, or ioredis has a deadline of its own; and this would end it for good.
     if (this.client.status === 'ready' || this.client.status === 'connect') this.client.disconnect(true);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#up = false;
-    this.#session += 1;
+    this.#socketNumber += 1;
     this.#handshake?.cancel();
     this.#probe?.cancel();
     if (this.client.status === 'end') return;
@@ -127,27 +130,27 @@ export class ServerConnection {
   }
 
   #send(name: string, args: readonly (string | number | Buffer)[], bytes = false): Promise<unknown> {
-    const session = this.#session;
+    const socketNumber = this.#socketNumber;
     const sentAtMs = this.clock.nowMs();
     return new Promise((resolve, reject) => {
-      // ioredis may never settle a command whose connection was lost at the wrong moment. When it is us who were slow, the
-      // answer may be there already: what has arrived is read first.
+      // ioredis may never settle a command whose connection was lost at the wrong moment. If this process was slow, the reply
+      // may have arrived already: `soon` reads it first.
       const watch = (ms: number): Timer => this.clock.after(ms, () => this.clock.soon(expire));
       let deadline: Timer | null = watch(COMMAND_MS);
       const expire = (): void => {
         if (deadline === null) return;
         const now = this.clock.nowMs();
-        const silentMs = now - Math.max(this.#answeredAtMs, sentAtMs);
+        const silentMs = now - Math.max(this.#repliedAtMs, sentAtMs);
         if (silentMs < COMMAND_MS && now - sentAtMs < BUSY_MS) {
           deadline = watch(Math.min(COMMAND_MS - silentMs, BUSY_MS - (now - sentAtMs)));
           return;
         }
-        const reason = `no answer to ${name} within ${Math.round(now - sentAtMs)} ms`;
+        const reason = `no reply to ${name} within ${Math.round(now - sentAtMs)} ms`;
         reject(new Error(`${this.name}: ${reason}`));
-        if (session === this.#session) this.drop(reason);
+        if (socketNumber === this.#socketNumber) this.drop(reason);
       };
-      const answered = (): void => {
-        this.#answeredAtMs = this.clock.nowMs();
+      const onReply = (): void => {
+        this.#repliedAtMs = this.clock.nowMs();
         deadline?.cancel();
         deadline = null;
       };
@@ -155,18 +158,18 @@ export class ServerConnection {
       const all = args as (string | number | Buffer)[];
       (bytes ? this.client.callBuffer(name, all) : this.client.call(name, all)).then(
         (reply) => {
-          answered();
+          onReply();
           resolve(reply);
         },
         (error: unknown) => {
-          answered();
-          reject(new Error(reasonOf(error)));
+          onReply();
+          reject(new Error(describeError(error)));
         },
       );
     });
   }
 
-  /** What is sent in one turn leaves in one write. */
+  /** Sends all commands of one turn in one write to the socket. */
   #cork(): void {
     const { stream } = this.client;
     if (stream.writableCorked > 0) return;
@@ -174,40 +177,40 @@ export class ServerConnection {
     process.nextTick(() => stream.uncork());
   }
 
-  /** What every new socket starts with: whose is it? */
-  async #greet(): Promise<void> {
-    const session = ++this.#session;
+  /** Finds out which server process a new socket leads to. */
+  async #readRunId(): Promise<void> {
+    const socketNumber = ++this.#socketNumber;
     try {
       const runId = /^run_id:(\w+)/m.exec(String(await this.#send('info', ['server'])))?.[1];
-      if (session !== this.#session) return;
+      if (socketNumber !== this.#socketNumber) return;
       if (runId === undefined) throw new Error('INFO server has no run_id');
       this.#runId = runId;
       this.#lastError = '';
       this.#up = true;
       this.#handshake?.cancel();
-      this.events.isUp();
+      this.events.onUp();
     } catch (error) {
-      if (session === this.#session) this.drop(reasonOf(error));
+      if (socketNumber === this.#socketNumber) this.drop(describeError(error));
     }
   }
 
-  #lost(reason: string): void {
-    this.#session += 1;
+  #connectionLost(reason: string): void {
+    this.#socketNumber += 1;
     this.#handshake?.cancel();
     if (!this.#up) return;
     this.#up = false;
     this.#lastError = reason;
-    this.events.down(reason);
+    this.events.onDown(reason);
   }
 
   #watchHandshake(): void {
     this.#handshake?.cancel();
     this.#handshake = this.clock.after(HANDSHAKE_MS, () => {
-      if (!this.#up) this.drop(this.#lastError === '' ? 'connected, but no answer' : this.#lastError);
+      if (!this.#up) this.drop(this.#lastError === '' ? 'connected, but no reply' : this.#lastError);
     });
   }
 
-  /** Finds out, without traffic, that the server hangs. */
+  /** Detects that the server hangs even without traffic. */
   #probeLater(): void {
     this.#probe = this.clock.after(PROBE_MS, () => {
       if (this.#up) void this.#send('ping', []).catch(() => undefined);
@@ -216,7 +219,7 @@ export class ServerConnection {
   }
 
   #connect(): void {
-    // Why it failed comes as 'error'.
+    // The reason comes as an 'error' event.
     this.client.connect().catch(() => undefined);
   }
 
@@ -228,19 +231,19 @@ export class ServerConnection {
   }
 }
 
-/** One line, without the command's arguments, which errors of ioredis carry: a login is among them. */
-function reasonOf(error: unknown): string {
-  // By its shape, for errors of Node itself are of another realm in tests.
+/** One line, without the command's arguments, such as a login, which errors of ioredis carry. */
+function describeError(error: unknown): string {
+  // Not `instanceof`, because errors of Node itself are of another realm in tests.
   const { name, message, errors } = error as { name?: string; message?: string; errors?: readonly unknown[] };
   if (name === 'MaxRetriesPerRequestError') return 'the connection was lost';
-  // One for each address of a name.
-  if (message === '' && errors !== undefined) return reasonOf(errors.at(-1));
+  // One error for each address of a name.
+  if (message === '' && errors !== undefined) return describeError(errors.at(-1));
   const sentinels = ALL_SENTINELS.exec(message ?? '');
-  if (sentinels !== null) return sentinelReason(sentinels[1] ?? 'No such master');
+  if (sentinels !== null) return describeSentinelError(sentinels[1] ?? 'No such master');
   return (message ?? String(error)).split('\n')[0]!;
 }
 
-function sentinelReason(lastError: string): string {
+function describeSentinelError(lastError: string): string {
   if (lastError.includes('No such master')) return 'the sentinels know no primary of that name';
   if (lastError.includes("unknown command 'sentinel'")) return 'these are not sentinels; use redis://';
   return `no sentinel answers: ${lastError.split('\n')[0]!}`;

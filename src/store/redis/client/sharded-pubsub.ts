@@ -1,7 +1,7 @@
 import { Subject } from 'rxjs';
 import type { Clock, Timer } from '../../../common/clock.js';
 import type { ServerConnection } from './server-connection.js';
-import { slotOf } from './slots.js';
+import { hashSlot } from './hash-slot.js';
 
 /** Channels a command: about a millisecond of the server's time. */
 const CHANNELS_MAX = 500;
@@ -58,7 +58,7 @@ export class ShardedPubSub {
   /** From now on, once it is confirmed. One handler a channel: the last one counts. */
   subscribe(channel: string, handler: MessageHandler): void {
     this.unsubscribe(channel);
-    const subscription = { channel, slot: slotOf(channel), handler, at: null };
+    const subscription = { channel, slot: hashSlot(channel), handler, at: null };
     this.#subscriptions.set(channel, subscription);
     this.#later(subscription);
   }

@@ -1,9 +1,10 @@
 import { SentinelWatch } from './sentinel-watch.js';
 import type { RedisTarget } from '../../../config/redis-url.js';
 import type { Server } from './server.js';
+import type { Topology } from './topology.js';
 
-/** One server for all slots: a lone one, or whichever is the primary now of those that sentinels guard. */
-export class SinglePrimaryTopology {
+/** One server for all slots: a single one, or the current primary of those that sentinels guard. */
+export class SinglePrimaryTopology implements Topology {
   readonly isComplete = true;
   readonly lastError = '';
   readonly servers: ReadonlySet<Server>;
@@ -31,7 +32,7 @@ export class SinglePrimaryTopology {
   }
 
   refresh(): void {
-    // There is nothing to find out: who is the primary is asked with each new connection.
+    // Each new connection finds the primary by itself.
   }
 
   async close(): Promise<void> {

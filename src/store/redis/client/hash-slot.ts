@@ -1,8 +1,8 @@
 /** How a Redis Cluster divides keys: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ */
 export const SLOTS = 16_384;
 
-/** CRC16 (XMODEM) of what stands in the first braces, if anything does, else of the whole. */
-export function slotOf(key: string): number {
+/** CRC16 (XMODEM) of the text in the first braces, or of the whole key if there is none. */
+export function hashSlot(key: string): number {
   const open = key.indexOf('{');
   const close = open === -1 ? -1 : key.indexOf('}', open + 1);
   const hashed = close > open + 1 ? key.slice(open + 1, close) : key;
