@@ -1,19 +1,19 @@
 import { fmix32, fnv1a } from '../../common/hash.js';
 import type { Key64 } from '../ids.js';
 
-/** Marks a bucket keeps at most: about 150 bytes each. */
+/** Entries that a bucket keeps at most: about 150 bytes each. */
 export const FEED_MAX = 4_096;
 
-/** Something that changed: a post's own entries, or one actor's toggle. */
+/** The last change of one thing: of the own region's entries of a post's counters, or of one actor's toggle. */
 export interface FeedEntry {
   readonly post: string;
-  /** -1: the entries. */
+  /** -1: the counters. */
   readonly metric: number;
   readonly actor: Key64 | null;
   readonly stamp: number;
 }
 
-/** A mark where it stands: between others in the order of stamps, and among those whose hash is the same. */
+/** An entry in two linked lists: that of all entries by stamp, and that of the entries with the same hash. */
 class FeedNode implements FeedEntry {
   older: FeedNode | null = null;
   newer: FeedNode | null = null;
@@ -33,24 +33,24 @@ class FeedNode implements FeedEntry {
 }
 
 /**
- * What was changed here, in order of stamps, each thing once, at its last change: what a peer lacks is a tail of it. A peer
- * that stays away costs no more than FEED_MAX marks; then the oldest are dropped, and it is scanned for when it returns.
- * What has just been changed is found from the end, however much waits before it.
+ * The changes of a bucket in order of stamps, each thing once, at its last change: a peer lacks a tail of it. A peer that is away for long
+ * costs no more than FEED_MAX entries; then the oldest are dropped, and the peer needs a full sync when it returns. Reading starts at the
+ * newest entry, so that recent changes are found whatever waits before them.
  */
 export class ChangeFeed {
-  /** By hash, for a text of all that makes a thing would cost more than the rest of a like. */
+  /** Keyed by hash: building a string key costs more than the rest of a like. */
   readonly #nodes = new Map<number, FeedNode>();
   #size = 0;
   #oldest: FeedNode | null = null;
   #newest: FeedNode | null = null;
   #droppedUpTo = 0;
 
-  /** @param startsAt stamp before which changes are not known */
+  /** @param startsAt changes up to this stamp are not in the feed */
   constructor(startsAt: number) {
     this.#droppedUpTo = startsAt;
   }
 
-  /** A peer that lacks something up to here has to be scanned for. */
+  /** A peer that lacks changes up to this stamp needs a full sync. */
   get droppedUpTo(): number {
     return this.#droppedUpTo;
   }
@@ -64,22 +64,22 @@ export class ChangeFeed {
   }
 
   /**
-   * Marks after a stamp: all of a stamp or none, at most about `limit`.
-   * @returns `upTo`: the last stamp of those, `null` if there are no more after them
+   * Entries after a stamp, at most about `limit`: either all entries of a stamp or none.
+   * @returns `upTo`: the last stamp of these entries, `null` if no more follow
    */
   entriesAfter(stamp: number, limit: number): { entries: FeedEntry[]; upTo: number | null } {
     let first: FeedNode | null = null;
     for (let one = this.#newest; one !== null && one.stamp > stamp; one = one.older) first = one;
-    const marks: FeedEntry[] = [];
+    const entries: FeedEntry[] = [];
     for (let one = first; one !== null; one = one.newer) {
       const last = one.older;
-      if (marks.length >= limit && last!.stamp !== one.stamp) return { entries: marks, upTo: last!.stamp };
-      marks.push(one);
+      if (entries.length >= limit && last!.stamp !== one.stamp) return { entries, upTo: last!.stamp };
+      entries.push(one);
     }
-    return { entries: marks, upTo: null };
+    return { entries, upTo: null };
   }
 
-  /** All peers have what was changed up to here. */
+  /** Drops the entries up to a stamp, because all peers have them. */
   trim(upTo: number): void {
     while (this.#oldest !== null && this.#oldest.stamp <= upTo) this.#remove(this.#oldest);
     this.#droppedUpTo = Math.max(this.#droppedUpTo, upTo);
@@ -90,7 +90,7 @@ export class ChangeFeed {
   }
 
   #add(post: string, metric: number, actor: Key64 | null, stamp: number): void {
-    const hash = hashOf(post, metric, actor);
+    const hash = hashThing(post, metric, actor);
     const alike = this.#nodes.get(hash) ?? null;
     let one = alike;
     while (one?.matches(post, metric, actor) === false) one = one.sameHash;
@@ -124,7 +124,7 @@ export class ChangeFeed {
 
   #remove(one: FeedNode): void {
     this.#unlink(one);
-    // Or one that grew old in memory would keep those after it, which then grow old, too.
+    // Break the link, so that V8 does not promote the whole chain to old space.
     one.newer = null;
     this.#size -= 1;
     const first = this.#nodes.get(one.hash)!;
@@ -137,8 +137,8 @@ export class ChangeFeed {
   }
 }
 
-/** In 30 bits, which are a plain number to V8. */
-function hashOf(post: string, metric: number, actor: Key64 | null): number {
+/** 30 bits, because V8 keeps such a number without an allocation. */
+function hashThing(post: string, metric: number, actor: Key64 | null): number {
   let hash = fnv1a(post, metric);
   if (actor !== null) hash ^= Math.imul(actor.hi, 0x85ebca6b) ^ Math.imul(actor.lo, 0xc2b2ae35);
   return fmix32(hash) & 0x3fffffff;

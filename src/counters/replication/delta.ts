@@ -2,49 +2,50 @@ import type { PostCounts } from '../batch.js';
 import type { Key64 } from '../ids.js';
 import type { Incarnation, RegionIncarnation } from '../pn-counter.js';
 
-/** What one region has of another: everything that life has changed up to a stamp. */
+/** What this region has of another: everything that one incarnation changed up to a stamp. */
 export interface VersionVectorEntry {
   readonly epoch: number;
   readonly nonce: number;
   readonly upTo: number;
-  /** All regions are known to have what the source has changed up to this stamp. */
+  /** All regions are known to have what the source changed up to this stamp. */
   readonly ackedUpTo: number;
 }
 
-/** Nothing was ever heard of the region. */
+/** No delta of the region was ever received. */
 export const NEVER_SEEN: VersionVectorEntry = { epoch: 0, nonce: 0, upTo: 0, ackedUpTo: 0 };
 
-/** The life that ships. Buckets that began one at the same time share it. */
+/** The incarnation that sends a delta. Buckets that started one at the same time share it. */
 export interface Source {
-  /** Life of the source that counts in the bucket now. */
+  /** The incarnation of the source that counts in the bucket now. */
   readonly source: RegionIncarnation;
-  /** All stamps of that life are above it; and of those that it goes on from. */
+  /** All stamps of this incarnation are above it, and so are those of the incarnations that it succeeds. */
   readonly startedAtStamp: number;
   readonly predecessors: readonly Incarnation[];
 }
 
 /**
- * A part of one bucket's state, as a region sends it to a peer. Every value is absolute, so that a delta may arrive late, twice, or never.
+ * A part of one bucket's state, as a region sends it to a peer (Almeida, Shoker, Baquero: "Delta State Replicated Data Types", JPDC 111,
+ * 2018). All values are absolute, so that a delta may arrive late, twice, or never.
  *
- *     changes         changes of the source after `after` and up to `upTo`, latest state only
- *     full-sync       posts with all their state at the source, whoever counted it; `upTo` is `after`
- *     full-sync-end   the last delta of a full sync, which contained everything up to `upTo`
- *     repair          posts that differ at the receiver and that nobody has changed since the stamp `after`
+ *     changes         what the source changed after `after` and up to `upTo`, newest state only
+ *     full-sync       posts with everything that the source has of them, whichever region counted it; `upTo` is `after`, until …
+ *     full-sync-end   … the last delta of a full sync, which has covered everything that the source had at `upTo`
+ *     repair          such posts, unchanged since the stamp `after`, that differ at the receiver
  */
 export interface Delta extends Source {
   readonly kind: 'changes' | 'full-sync' | 'full-sync-end' | 'repair';
   readonly bucket: number;
   readonly after: number;
   readonly upTo: number;
-  /** All peers of the source are known to have what it has changed up to this stamp. */
+  /** All peers of the source are known to have what it changed up to this stamp. */
   readonly ackedUpTo: number;
   /**
-   * Stamp up to which all regions have heard of everything: what the source has no register for is from before. With an end: as
-   * it was when the scan began.
+   * Up to this stamp all regions have everything, so that updates without a register at the source are from before it. In a
+   * `full-sync-end`: its value when the full sync began.
    */
   readonly stableStamp: number;
   readonly posts: readonly PostDelta[];
-  /** With an end: the life of the receiver that was shown all. Another one may have lost it. */
+  /** In a `full-sync-end`: the incarnation of the receiver that got the full sync. Another one may have lost it. */
   readonly fullSyncReceiver: Incarnation | null;
 }
 
@@ -53,11 +54,11 @@ export interface PostDelta {
   readonly updatedAtMs: number;
   readonly entries: readonly EntryDelta[];
   readonly registers: readonly ToggleRegister[];
-  /** Of a scan and of quiet posts: of each toggle the actors that have it on and no register. */
+  /** In a full sync and a repair: of each toggle the actors that have it on and no register. */
   readonly members: readonly MembersDelta[];
 }
 
-/** A region's share of a metric's counter. */
+/** A region's entry of a metric's counter. */
 export interface EntryDelta {
   readonly metric: number;
   readonly incarnation: RegionIncarnation;
@@ -65,7 +66,10 @@ export interface EntryDelta {
   readonly n: number;
 }
 
-/** The last word of an actor on a toggle, which some region may not know yet. */
+/**
+ * The latest update of a toggle by an actor, which some region may lack: a LWW register (Shapiro, Preguiça, Baquero, Zawirski: INRIA
+ * RR-7506, 2011).
+ */
 export interface ToggleRegister {
   readonly metric: number;
   readonly actor: Key64;
@@ -73,7 +77,7 @@ export interface ToggleRegister {
   readonly on: boolean;
 }
 
-/** Those actors of a large set whose key falls into one of several parts: see `subsetOf`. */
+/** The actors of a large set that are in one of its subsets: see `subsetOf`. */
 export interface MembersDelta {
   readonly metric: number;
   readonly subset: number;
@@ -81,43 +85,43 @@ export interface MembersDelta {
   readonly actors: readonly Key64[];
 }
 
-/** Which of this many parts of a set an actor is in. */
+/** The index of the subset that an actor is in, when a set is divided into this many. */
 export function subsetOf({ hi, lo }: Key64, subsets: number): number {
   return ((hi ^ lo) >>> 0) % subsets;
 }
 
 /**
- * Why nothing of a shipment was looked at: `ahead`: its stamps are too far ahead of the receiver's clock; `entries`: it counts what cannot
- * be.
+ * Why a receiver merged nothing of a delta. `ahead`: its stamps are too far ahead of the receiver's clock. `entries`: it has counts that
+ * are impossible.
  */
 export type Rejection = 'ahead' | 'entries';
 
-/**
- * The answer to a shipment: what the receiver has of the source's bucket now. Refused: nothing of it was merged, for the
- * life is not newer than one that was heard of, which the receipt names then, or may give stamps that an older one has given.
- * Its source begins another, above both.
- */
+/** The answer to a delta: what the receiver now has of the source's bucket. */
 export interface DeltaAck extends Incarnation {
   readonly bucket: number;
   readonly upTo: number;
+  /**
+   * Nothing was merged, because the receiver knows a later incarnation of the source, which the ack then names, or because this one may
+   * give stamps that an earlier one gave. The source starts another incarnation, above both.
+   */
   readonly incarnationRejected: boolean;
   readonly receiver: Incarnation;
-  /** The source has told this life of the receiver all it knew. One before it may have known more. */
+  /** This incarnation of the receiver got a full sync of the source. An earlier one may have had more. */
   readonly fullySynced: boolean;
-  /** The receiver has lost history, and waits to be told of it by a scan. */
+  /** The receiver lost history and waits for full syncs to get it back. */
   readonly backfilling: boolean;
-  /** The rest of the receipt says what the receiver has without the shipment. Left out: it was merged, or refused for its life. */
+  /** The other fields say what the receiver has without the delta. Absent: it was merged, or its incarnation was rejected. */
   readonly rejection?: Rejection;
 }
 
-/** What merging a shipment did. */
+/** The result of merging a delta. */
 export interface MergeResult {
   readonly ack: DeltaAck;
   readonly changed: readonly PostCounts[];
   readonly remoteToggles: readonly RemoteToggle[];
 }
 
-/** An actor's toggle was changed in another region. */
+/** An actor's toggle that changed because of another region. */
 export interface RemoteToggle {
   readonly post: string;
   readonly metric: number;

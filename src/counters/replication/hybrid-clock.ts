@@ -1,20 +1,19 @@
 import { fnv1a } from '../../common/hash.js';
 
 /**
- * Stamps order the changes of all regions: hybrid logical clocks (Kulkarni, Demirbas, Madappa, Avva, Leone: "Logical
- * physical clocks", OPODIS 2014) in one integer below 2^53, so that to compare two is to compare two numbers:
+ * Stamps order the changes of all regions: hybrid logical clocks (Kulkarni, Demirbas, Madappa, Avva, Leone: "Logical physical clocks",
+ * OPODIS 2014) in one integer below 2^53, so that comparing two stamps is comparing two numbers:
  *
  *     40 bits: ms since 2024 (they last until 2058)   5 bits: counter within it   8 bits: number of the region
  *
- * Where a clock runs ahead, because it has seen a stamp of a region whose clock does, its counter carries into its milliseconds.
- * A stamp belongs to a batch: of what a batch says of one actor only the last word counts.
+ * A clock that received a stamp of a region whose clock runs ahead carries from its counter into its milliseconds. A batch has one stamp:
+ * of several updates that it makes to one toggle, the last one counts.
  */
 
 /** 2024-01-01, in milliseconds since 1970. */
 export const SINCE_MS = 1_704_067_200_000;
 export const STEPS_PER_MS = 32;
 export const REGION_NUMBERS = 256;
-/** Stamps of a millisecond. */
 export const STAMPS_PER_MS = STEPS_PER_MS * REGION_NUMBERS;
 
 /** The least stamp after `clock` that is not before the wall time. @param region number of the region that gives it */

@@ -1,239 +1,231 @@
 import { ensureMetricState } from '../bucket.js';
 import type { Key64 } from '../ids.js';
 import type { Metrics } from '../metrics.js';
-import { type CounterEntry, findEntry, mergeEntry, compareIncarnations } from '../pn-counter.js';
-import { type WorkingPost, PostWorkingSet } from '../post-working-set.js';
-import type { ReplicatedBucket } from './replicated-bucket.js';
-import type { ReplicationState } from './replication-state.js';
-import { toRegionNumber, readRegionNumber, toWallMs } from './hybrid-clock.js';
+import { compareIncarnations, type CounterEntry, findEntry, mergeEntry } from '../pn-counter.js';
+import { PostWorkingSet, type WorkingPost } from '../post-working-set.js';
 import {
+  type Delta,
+  type DeltaAck,
   type EntryDelta,
   type MembersDelta,
   type MergeResult,
-  subsetOf,
   type PostDelta,
-  type DeltaAck,
-  type ToggleRegister,
-  type Delta,
   type RemoteToggle,
+  subsetOf,
+  type ToggleRegister,
 } from './delta.js';
+import { readRegionNumber, toRegionNumber, toWallMs } from './hybrid-clock.js';
+import type { ReplicatedBucket } from './replicated-bucket.js';
+import type { ReplicationState } from './replication-state.js';
 
-/** Which life replaces which. There is one right answer; that it is right is tested against others. */
+/** Which incarnation replaces which: `compareIncarnations`. Tests plant other rules to see that they would be found. */
 export type CompareIncarnations = typeof compareIncarnations;
 
 /**
- * What a shipment of another region does to a bucket: the reference that every store must equal. It commutes, and a second
- * time it changes nothing, so that shipments may be lost, doubled and late.
+ * Merges a delta of another region into a bucket: the reference that every store must equal. Merging commutes and is idempotent, so
+ * deltas may be lost, doubled and late.
  *
- *     entries    lexicographic by (epoch, nonce), then the larger P and N; those of the own region are only looked at
- *     registers  the later stamp wins. Where a toggle has no register here, all up to `stableStamp` is known of it already
- *     members    those of a scan stand for registers of the source's floor: the region whose floor is higher knows better;
- *                of posts that are quiet at both ends, and all is known of, whoever is a member in one region is one
+ *     entries    lexicographic by (epoch, nonce), then the larger P and N; entries of the own region are only compared
+ *     registers  the later stamp wins. A toggle without a register here has every update up to `stableStamp`
+ *     members    in a full sync they stand for registers at the source's stable stamp: the region whose stable stamp is higher is right;
+ *                in a repair, of posts that are idle and stable at both ends, a member of one region becomes one of the other
  *
- * Cost: one read and one write a post, two reads and two writes a register; for members of a scan, all of the post's.
+ * Cost: one read and one write a post, two reads and two writes a register; for members in a full sync, all of the post's.
  */
 export function mergeDelta(
   bucket: ReplicatedBucket,
   metrics: Metrics,
   delta: Delta,
-  order: CompareIncarnations = compareIncarnations,
+  compare: CompareIncarnations = compareIncarnations,
 ): MergeResult {
-  const regional = bucket.replication;
+  const { replication } = bucket;
   const { source } = delta;
-  const known = regional.versionVectorEntry(source.region);
-  const sameLife = order(source, known) === 'same';
-  const life = order(source, regional.latestIncarnation(source.region));
-  const goesOn = sameLife || delta.predecessors.some((before) => order(before, known) === 'same');
-  const refused = life === 'older' || life === 'clash' || (!goesOn && delta.startedAtStamp < known.upTo);
-  const merging = new Merging(bucket, metrics, delta, order);
-  if (!refused) {
-    regional.learnIncarnation(source.region, source);
+  const entry = replication.versionVectorEntry(source.region);
+  const isSame = compare(source, entry) === 'same';
+  const order = compare(source, replication.latestIncarnation(source.region));
+  const succeeds = isSame || delta.predecessors.some((before) => compare(before, entry) === 'same');
+  const isRejected = order === 'older' || order === 'clash' || (!succeeds && delta.startedAtStamp < entry.upTo);
+  const merging = new Merging(bucket, metrics, delta, compare);
+  if (!isRejected) {
+    replication.observeIncarnation(source.region, source);
     for (const post of delta.posts) merging.merge(post);
-    note(bucket, delta, sameLife);
+    updateVersionVector(bucket, delta, isSame);
     bucket.persistReplication();
   }
   const { changed } = merging.posts.write();
-  return { ack: receiptOf(bucket, delta, refused), changed, remoteToggles: merging.toggled };
+  return { ack: buildAck(bucket, delta, isRejected), changed, remoteToggles: merging.remoteToggles };
 }
 
-/** What is here of the source from now on. Of a new life that is nothing before a scan has ended. */
-function note(bucket: ReplicatedBucket, shipment: Delta, sameLife: boolean): void {
-  const { source, after, upTo, ackedUpTo: confirmed, stableStamp: floor, fullSyncReceiver: shown } = shipment;
-  const regional = bucket.replication;
+/** Of an incarnation that is new here the bucket has nothing until a full sync has ended. */
+function updateVersionVector(bucket: ReplicatedBucket, delta: Delta, isSame: boolean): void {
+  const { source, after, upTo, ackedUpTo, stableStamp, fullSyncReceiver } = delta;
+  const { replication } = bucket;
   const { region, epoch, nonce } = source;
-  const known = regional.versionVectorEntry(region);
-  const whole = shown !== null && compareIncarnations(shown, bucket.incarnation) === 'same';
-  if (whole) {
-    regional.markSynced(region);
-    // All that the source was certain of when the scan began is here now.
-    regional.receive(floor);
-    regional.state.stableStamp = Math.max(regional.state.stableStamp, floor);
+  const entry = replication.versionVectorEntry(region);
+  const isFull = fullSyncReceiver !== null && compareIncarnations(fullSyncReceiver, bucket.incarnation) === 'same';
+  if (isFull) {
+    replication.markSynced(region);
+    // Everything that was stable at the source when the full sync began is here now.
+    replication.receive(stableStamp);
+    replication.state.stableStamp = Math.max(replication.state.stableStamp, stableStamp);
   }
-  if (!whole && !sameLife) return;
-  const reaches = whole || after <= known.upTo ? upTo : 0;
-  regional.state.versionVector.set(region, {
+  if (!isFull && !isSame) return;
+  const reached = isFull || after <= entry.upTo ? upTo : 0;
+  const acked = Math.max(entry.ackedUpTo, ackedUpTo);
+  replication.state.versionVector.set(region, {
     epoch,
     nonce,
-    upTo: sameLife ? Math.max(known.upTo, reaches) : reaches,
-    // A life whose clock came back from ahead is not confirmed by what others had of the one before.
-    ackedUpTo: sameLife
-      ? Math.max(known.ackedUpTo, confirmed)
-      : Math.min(Math.max(known.ackedUpTo, confirmed), reaches),
+    upTo: isSame ? Math.max(entry.upTo, reached) : reached,
+    // An incarnation whose clock was rewound is not acknowledged by what others had of the previous one.
+    ackedUpTo: isSame ? acked : Math.min(acked, reached),
   });
 }
 
-function receiptOf(
-  { incarnation: replica, replication: regional }: ReplicatedBucket,
+function buildAck(
+  { incarnation, replication }: ReplicatedBucket,
   { bucket, source }: Delta,
-  refused: boolean,
+  incarnationRejected: boolean,
 ): DeltaAck {
-  const { upTo, ...known } = regional.versionVectorEntry(source.region);
-  const { epoch, nonce } = refused ? regional.latestIncarnation(source.region) : known;
-  const receiver = { epoch: replica.epoch, nonce: replica.nonce };
-  const { backfilling: filling, syncedFrom: toldBy } = regional.state;
-  return {
-    bucket,
-    epoch,
-    nonce,
-    upTo,
-    incarnationRejected: refused,
-    receiver,
-    backfilling: filling,
-    fullySynced: toldBy.includes(source.region),
-  };
+  const { upTo, ...entry } = replication.versionVectorEntry(source.region);
+  const { epoch, nonce } = incarnationRejected ? replication.latestIncarnation(source.region) : entry;
+  const receiver = { epoch: incarnation.epoch, nonce: incarnation.nonce };
+  const { backfilling, syncedFrom } = replication.state;
+  const fullySynced = syncedFrom.includes(source.region);
+  return { bucket, epoch, nonce, upTo, incarnationRejected, receiver, backfilling, fullySynced };
 }
 
 class Merging {
   readonly posts: PostWorkingSet;
-  readonly toggled: RemoteToggle[] = [];
-  readonly #regional: ReplicationState;
-  readonly #source: number;
+  readonly remoteToggles: RemoteToggle[] = [];
+  readonly #replication: ReplicationState;
+  readonly #sourceNumber: number;
 
   constructor(
     private readonly bucket: ReplicatedBucket,
     metrics: Metrics,
-    private readonly shipment: Delta,
-    private readonly order: CompareIncarnations,
+    private readonly delta: Delta,
+    private readonly compare: CompareIncarnations,
   ) {
     this.posts = new PostWorkingSet(bucket, metrics);
-    this.#regional = bucket.replication;
-    this.#source = toRegionNumber(shipment.source.region);
+    this.#replication = bucket.replication;
+    this.#sourceNumber = toRegionNumber(delta.source.region);
   }
 
   merge({ post: id, updatedAtMs, entries, registers, members }: PostDelta): void {
     const post = this.posts.get(id);
-    for (const entry of entries) this.#entry(id, post, entry);
-    for (const register of registers) this.#register(id, post, register);
-    for (const one of members) this.#members(id, post, one, registers);
+    for (const entry of entries) this.#mergeEntry(id, post, entry);
+    for (const register of registers) this.#mergeRegister(id, post, register);
+    for (const one of members) this.#mergeMembers(id, post, one, registers);
     if (post.changed) post.state.updatedAtMs = Math.max(post.state.updatedAtMs, updatedAtMs);
   }
 
-  #entry(id: string, post: WorkingPost, { metric, incarnation: replica, p, n }: EntryDelta): void {
-    if (replica.region === this.bucket.incarnation.region) {
-      this.#own(id, post, metric, { incarnation: replica, p, n });
+  #mergeEntry(id: string, post: WorkingPost, { metric, incarnation, p, n }: EntryDelta): void {
+    const { region } = incarnation;
+    if (region === this.bucket.incarnation.region) {
+      this.#mergeOwnEntry(id, post, metric, { incarnation, p, n });
       return;
     }
-    if (!this.#regional.hasRoomFor(replica.region)) return;
-    // What a life has counted that is over, and of which its region has told all that is left, is left out here, too.
-    const life = this.order(replica, this.#regional.latestIncarnation(replica.region));
-    if (life === 'older' || life === 'clash') return;
-    this.#regional.learnIncarnation(replica.region, replica);
+    if (!this.#replication.hasRoomFor(region)) return;
+    // The region has sent what is left of earlier incarnations; the rest of their counts is lost there, and so it is here.
+    const order = this.compare(incarnation, this.#replication.latestIncarnation(region));
+    if (order === 'older' || order === 'clash') return;
+    this.#replication.observeIncarnation(region, incarnation);
     const state = ensureMetricState(post.state, metric);
-    const counter = mergeEntry(state.counter, { incarnation: replica, p, n }, this.order);
+    const counter = mergeEntry(state.counter, { incarnation, p, n }, this.compare);
     if (counter === state.counter) return;
     state.counter = counter;
     post.changed = true;
   }
 
-  /** What others know of the own region's count: nothing new, unless this store has lost something. */
-  #own(id: string, post: WorkingPost, metric: number, { incarnation: replica, p, n }: CounterEntry): void {
+  /** A peer's copy of the own region's entry has nothing new, unless this store lost something. */
+  #mergeOwnEntry(id: string, post: WorkingPost, metric: number, { incarnation, p, n }: CounterEntry): void {
     const { bucket } = this;
     const state = ensureMetricState(post.state, metric);
     const own = findEntry(state.counter, bucket.incarnation.region) ?? { p: 0, n: 0 };
-    const order = this.order(replica, bucket.incarnation);
-    // Of a life that is not known here the receipts tell.
-    if (order !== 'older' || (p === own.p && n === own.n)) return;
-    const filled = this.#regional.state.backfilling ? { p: Math.max(p, own.p), n: Math.max(n, own.n) } : own;
-    state.counter = mergeEntry(
-      state.counter,
-      { incarnation: bucket.incarnation, p: filled.p, n: filled.n },
-      () => 'newer',
-    );
+    // An incarnation that is unknown here is found by the acks.
+    if (this.compare(incarnation, bucket.incarnation) !== 'older' || (p === own.p && n === own.n)) return;
+    const kept = this.#replication.state.backfilling ? { p: Math.max(p, own.p), n: Math.max(n, own.n) } : own;
+    const entry = { incarnation: bucket.incarnation, p: kept.p, n: kept.n };
+    state.counter = mergeEntry(state.counter, entry, () => 'newer');
     post.changed = true;
-    // They are to hear what counts now, also where that is nothing.
-    this.#regional.recordCount(id, this.#regional.now(0));
+    // The peer needs the entry that counts now, even if it is 0.
+    this.#replication.recordCount(id, this.#replication.now(0));
   }
 
-  #register(id: string, post: WorkingPost, { metric, actor, stamp, on }: ToggleRegister): void {
-    this.#regional.receive(stamp);
+  #mergeRegister(id: string, post: WorkingPost, { metric, actor, stamp, on }: ToggleRegister): void {
+    const replication = this.#replication;
+    replication.receive(stamp);
     if (!this.#isNews(id, metric, actor, stamp, on)) return;
-    this.#put(id, post, metric, actor, stamp, on);
-    // Who said it may have lost it before all were told, and may have been told by all without it: it is passed on as if it were new.
-    if (readRegionNumber(stamp) !== this.#source) this.#regional.recordToggle(id, metric, actor, this.#regional.now(0));
+    this.#setRegister(id, post, metric, actor, stamp, on);
+    // The origin may have lost this update before replicating it everywhere, so forward it as a new change.
+    if (readRegionNumber(stamp) !== this.#sourceNumber) {
+      replication.recordToggle(id, metric, actor, replication.now(0));
+    }
   }
 
-  /** A life whose clock was set back may give a stamp that one before it gave, and that was lost: of such words `on` wins. */
+  /** An incarnation whose clock was set back may give a stamp of a lost update again: of two updates with one stamp, `on` wins. */
   #isNews(id: string, metric: number, actor: Key64, stamp: number, on: boolean): boolean {
-    if (stamp <= this.#regional.state.stableStamp) return false;
-    const known = this.bucket.registerStamp(id, metric, actor);
-    return stamp > known || (stamp === known && on && !this.bucket.hasMember(id, metric, actor));
+    if (stamp <= this.#replication.state.stableStamp) return false;
+    const own = this.bucket.registerStamp(id, metric, actor);
+    return stamp > own || (stamp === own && on && !this.bucket.hasMember(id, metric, actor));
   }
 
-  /** What the source knows for certain up to its floor, where less is certain here. */
-  #members(id: string, post: WorkingPost, theirs: MembersDelta, registers: readonly ToggleRegister[]): void {
-    const { bucket, shipment } = this;
-    const { stableStamp: floor } = shipment;
-    const { metric, subset: part, subsets: parts } = theirs;
-    if (floor > this.#regional.state.stableStamp) this.#regional.receive(floor);
-    if (shipment.kind === 'repair') this.#quietMembers(id, post, theirs);
-    if (shipment.kind === 'repair' || floor <= this.#regional.state.stableStamp) return;
-    const settled = new Set(theirs.actors.map(textOf));
-    const told = new Set(registers.filter((one) => one.metric === metric).map(({ actor }) => textOf(actor)));
+  /** Members are what the source has up to its stable stamp: they count where less is stable here. */
+  #mergeMembers(id: string, post: WorkingPost, theirs: MembersDelta, registers: readonly ToggleRegister[]): void {
+    const { bucket, delta } = this;
+    const { stableStamp } = delta;
+    const { metric, subset, subsets } = theirs;
+    if (stableStamp > this.#replication.state.stableStamp) this.#replication.receive(stableStamp);
+    if (delta.kind === 'repair') this.#repairMembers(id, post, theirs);
+    if (delta.kind === 'repair' || stableStamp <= this.#replication.state.stableStamp) return;
+    const on = new Set(theirs.actors.map(toMapKey));
+    const updated = new Set(registers.filter((one) => one.metric === metric).map(({ actor }) => toMapKey(actor)));
     for (const actor of bucket.listMembers(id, metric)) {
-      const text = textOf(actor);
-      if (subsetOf(actor, parts) !== part) continue;
-      if (settled.has(text) || told.has(text) || this.#stampOf(id, metric, actor) >= floor) continue;
-      this.#put(id, post, metric, actor, floor, false);
+      const key = toMapKey(actor);
+      if (subsetOf(actor, subsets) !== subset) continue;
+      if (on.has(key) || updated.has(key) || this.#knownUpTo(id, metric, actor) >= stableStamp) continue;
+      this.#setRegister(id, post, metric, actor, stableStamp, false);
     }
     for (const actor of theirs.actors) {
-      if (bucket.hasMember(id, metric, actor) || this.#stampOf(id, metric, actor) >= floor) continue;
-      this.#put(id, post, metric, actor, floor, true);
+      if (bucket.hasMember(id, metric, actor) || this.#knownUpTo(id, metric, actor) >= stableStamp) continue;
+      this.#setRegister(id, post, metric, actor, stableStamp, true);
     }
   }
 
   /**
-   * Both ends have nothing on its way, and all of what they have was heard by all: they differ since one has lost something
-   * without notice. Nothing tells which of them; a like is kept rather than its end.
+   * Neither end has anything in flight, and everything that either has is stable: they differ because one of them lost something
+   * without noticing. Nothing says which, and a like is kept rather than its removal.
    */
-  #quietMembers(id: string, post: WorkingPost, { metric, actors }: MembersDelta): void {
-    const { stableStamp: floor, after } = this.shipment;
-    if (floor < after || post.state.updatedAtMs >= toWallMs(after)) return;
+  #repairMembers(id: string, post: WorkingPost, { metric, actors }: MembersDelta): void {
+    const { stableStamp, after } = this.delta;
+    if (stableStamp < after || post.state.updatedAtMs >= toWallMs(after)) return;
     for (const actor of actors) {
-      const isSettled = this.bucket.registerStamp(id, metric, actor) <= this.#regional.state.stableStamp;
-      if (isSettled) this.#set(id, post, metric, actor, true);
+      const isStable = this.bucket.registerStamp(id, metric, actor) <= this.#replication.state.stableStamp;
+      if (isStable) this.#setToggle(id, post, metric, actor, true);
     }
   }
 
-  #stampOf(id: string, metric: number, actor: Key64): number {
-    return Math.max(this.bucket.registerStamp(id, metric, actor), this.#regional.state.stableStamp);
+  /** The stamp up to which every update of the toggle is here. */
+  #knownUpTo(id: string, metric: number, actor: Key64): number {
+    return Math.max(this.bucket.registerStamp(id, metric, actor), this.#replication.state.stableStamp);
   }
 
-  #put(id: string, post: WorkingPost, metric: number, actor: Key64, stamp: number, on: boolean): void {
+  #setRegister(id: string, post: WorkingPost, metric: number, actor: Key64, stamp: number, on: boolean): void {
     this.bucket.setRegisterStamp(id, metric, actor, stamp);
-    this.#set(id, post, metric, actor, on);
+    this.#setToggle(id, post, metric, actor, on);
   }
 
-  #set(id: string, post: WorkingPost, metric: number, actor: Key64, on: boolean): void {
+  #setToggle(id: string, post: WorkingPost, metric: number, actor: Key64, on: boolean): void {
     const { bucket } = this;
     post.mustExist = true;
     if (bucket.hasMember(id, metric, actor) === on) return;
     bucket.setMember(id, metric, actor, on);
     ensureMetricState(post.state, metric).members += on ? 1 : -1;
     post.changed = true;
-    this.toggled.push({ post: id, metric, actor, on });
+    this.remoteToggles.push({ post: id, metric, actor, on });
   }
 }
 
-function textOf({ hi, lo }: Key64): string {
+function toMapKey({ hi, lo }: Key64): string {
   return `${hi}:${lo}`;
 }

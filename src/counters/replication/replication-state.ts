@@ -1,46 +1,46 @@
-import { ChangeFeed } from './change-feed.js';
 import type { Key64 } from '../ids.js';
-import { type Incarnation, compareIncarnations, REGIONS_MAX } from '../pn-counter.js';
-import { type VersionVectorEntry, NEVER_SEEN } from './delta.js';
-import { nextStamp, toRegionNumber, readRegionNumber, firstStampAt } from './hybrid-clock.js';
+import { compareIncarnations, type Incarnation, REGIONS_MAX } from '../pn-counter.js';
+import { ChangeFeed } from './change-feed.js';
+import { NEVER_SEEN, type VersionVectorEntry } from './delta.js';
+import { firstStampAt, nextStamp, readRegionNumber, toRegionNumber } from './hybrid-clock.js';
 
 const NO_INCARNATION: Incarnation = { epoch: 0, nonce: 0 };
-/** More lives of one epoch, at once, are not to be expected; a peer that knows an older one has some stamps given again. */
+/** More than this many at once would need as many clashes of one epoch; a peer that has an older one gets some updates restamped. */
 export const PREDECESSORS_MAX = 4;
 
-/** What of a bucket's dealings with other regions has to last as long as its counts. */
+/** The part of a bucket's replication state that has to last as long as its counts. */
 export interface PersistentReplicationState {
-  /** The last stamp that was given or seen. */
+  /** The last stamp that was given or received. */
   clock: number;
-  /** The stamp of what was changed here last, or what all have confirmed since: to a peer that has it nothing is to be told. */
+  /** Stamp of the last change here, or up to which all peers acknowledged changes since: a peer that has it lacks nothing. */
   lastChangeStamp: number;
-  /** The clock when the present life began: all its stamps are above. */
+  /** The clock when the current incarnation started: all its stamps are above. */
   startedAtStamp: number;
-  /** Lives that the present one goes on from, with all they did: they only gave way to one that had taken their epoch. */
+  /** Incarnations that the current one succeeds without a loss: they ended only because of a clash of their epoch. */
   predecessors: readonly Incarnation[];
-  /** The clock that the present life found: what was counted later by the lives before is lost here. */
+  /** The clock that was recovered at start. What earlier incarnations counted after it is lost here. */
   recoveredUpTo: number;
-  /** Up to here nothing is missing of what this region has told anybody. */
+  /** Up to this stamp nothing is missing of what this region ever replicated. */
   completeUpTo: number;
-  /** What was lost is being filled from peers: what they know of the lives before counts again. */
+  /** Lost counts are being restored from peers: what these have of earlier incarnations counts again. */
   backfilling: boolean;
-  /** The regions that have told the present life all they know, and the clock when the last of them had; 0: not all have. */
+  /** Regions whose full sync the current incarnation got; and the clock when it got the last of them, 0 while some are missing. */
   syncedFrom: readonly string[];
   syncedAtStamp: number;
-  /** All peers are known to have what was changed here up to this stamp, whichever life did it. */
+  /** All peers are known to have what changed here up to this stamp, in whichever incarnation. */
   ackedUpTo: number;
-  /** All regions have what was changed in any up to this stamp: registers are not needed for it. */
+  /** All regions have what changed in any of them up to this stamp: it needs no registers. */
   stableStamp: number;
-  /** What is here of each other region. */
+  /** By region: what is here of it. */
   readonly versionVector: Map<string, VersionVectorEntry>;
   /**
-   * The newest life that was heard of, of each other region, by itself or from others. What one before it has sent, and comes
-   * late, would be something that the region is never told of; and another of the same epoch is not it: both are refused.
+   * By region: the latest incarnation that this region got to know, from the region or from others. Late deltas of an earlier one are
+   * rejected, because they would bring what their region lost and will never hear of; so are those of another one with the same epoch.
    */
   readonly latestIncarnations: Map<string, Incarnation>;
 }
 
-/** @param startsAt stamp up to which whatever is there has no stamps; 0 if nothing is there */
+/** @param startsAt stamp up to which the data that is there has no stamps; 0: there is none */
 export function newReplicationState(startsAt: number): PersistentReplicationState {
   return {
     clock: startsAt,
@@ -59,17 +59,17 @@ export function newReplicationState(startsAt: number): PersistentReplicationStat
   };
 }
 
-/** A bucket's dealings with other regions, while it is open. */
+/** The replication state of an open bucket: its clock, its change feed, and what is known of other regions. */
 export class ReplicationState {
   #feed: ChangeFeed;
-  readonly #number: number;
+  readonly #regionNumber: number;
 
-  /** @param state changed in place; whoever keeps it writes it down with the counts */
+  /** @param state changed in place; its owner writes it with the counts */
   constructor(
     region: string,
     readonly state: PersistentReplicationState,
   ) {
-    this.#number = toRegionNumber(region);
+    this.#regionNumber = toRegionNumber(region);
     this.#feed = new ChangeFeed(state.lastChangeStamp);
   }
 
@@ -77,29 +77,28 @@ export class ReplicationState {
     return this.#feed;
   }
 
-  /** A stamp for what is changed now. */
+  /** A new stamp, for a local change. */
   now(wallMs: number): number {
-    this.state.clock = nextStamp(this.state.clock, wallMs, this.#number);
+    this.state.clock = nextStamp(this.state.clock, wallMs, this.#regionNumber);
     return this.state.clock;
   }
 
-  /** Whether the stamp is of this region. */
+  /** Whether this region gave the stamp. */
   isLocal(stamp: number): boolean {
-    return readRegionNumber(stamp) === this.#number;
+    return readRegionNumber(stamp) === this.#regionNumber;
   }
 
-  /** Stamps given from now on are later than one that was seen. */
+  /** Moves the clock, so that later stamps are above a received one. */
   receive(stamp: number): void {
     if (stamp > this.state.clock) this.state.clock = stamp;
   }
 
-  /** The post's own entries were changed at this stamp. */
+  /** The own region's entries of the post's counters changed. */
   recordCount(post: string, stamp: number): void {
     this.state.lastChangeStamp = stamp;
     this.#feed.recordCount(post, stamp);
   }
 
-  /** An actor's toggle was. */
   recordToggle(post: string, metric: number, actor: Key64, stamp: number): void {
     this.state.lastChangeStamp = stamp;
     this.#feed.recordToggle(post, metric, actor, stamp);
@@ -113,27 +112,25 @@ export class ReplicationState {
     return this.state.latestIncarnations.get(region) ?? NO_INCARNATION;
   }
 
-  /** Whether another region can be counted for: whoever makes up names would make each record larger without end. */
+  /** Whether counts of the region may be stored: made-up names of regions would make each record larger without end. */
   hasRoomFor(region: string): boolean {
-    const { latestIncarnations: heard } = this.state;
-    return heard.has(region) || heard.size < REGIONS_MAX;
+    const { latestIncarnations } = this.state;
+    return latestIncarnations.has(region) || latestIncarnations.size < REGIONS_MAX;
   }
 
-  learnIncarnation(region: string, { epoch, nonce }: Incarnation): void {
-    if (epoch <= this.latestIncarnation(region).epoch) return;
-    this.state.latestIncarnations.set(region, { epoch, nonce });
-    // It may have forgotten that it has told all, and has heard more since from lives that are over.
-    this.state.syncedFrom = this.state.syncedFrom.filter((one) => one !== region);
-    this.state.syncedAtStamp = 0;
+  /** @returns whether it is the latest incarnation of the region, and no other has its epoch */
+  observeIncarnation(region: string, incarnation: Incarnation): boolean {
+    const { state } = this;
+    const latest = this.latestIncarnation(region);
+    if (incarnation.epoch <= latest.epoch) return compareIncarnations(incarnation, latest) === 'same';
+    state.latestIncarnations.set(region, { epoch: incarnation.epoch, nonce: incarnation.nonce });
+    // The new incarnation may not know that its full sync ended, and may have got more since, from incarnations that are over.
+    state.syncedFrom = state.syncedFrom.filter((one) => one !== region);
+    state.syncedAtStamp = 0;
+    return true;
   }
 
-  /** It is about to be told all. @returns whether it is the newest that was heard of, and no other of its epoch is */
-  observeIncarnation(region: string, life: Incarnation): boolean {
-    this.learnIncarnation(region, life);
-    return compareIncarnations(life, this.latestIncarnation(region)) === 'same';
-  }
-
-  /** Another life begins: it is to hear from all what the ones before may have told them. */
+  /** Starts an incarnation. It needs full syncs of all regions, which may have sent more to earlier incarnations. */
   startIncarnation(before: Incarnation): void {
     const { state } = this;
     state.predecessors = [...state.predecessors, { epoch: before.epoch, nonce: before.nonce }].slice(-PREDECESSORS_MAX);
@@ -142,7 +139,7 @@ export class ReplicationState {
     state.syncedAtStamp = 0;
   }
 
-  /** The store was started again, perhaps on a server that lacks what was done last: a life begins that goes on from none. */
+  /** The store was started again, perhaps on a server that lacks the last commits: starts an incarnation without predecessors. */
   restart(before: Incarnation, wallMs: number): void {
     const { state } = this;
     this.startIncarnation(before);
@@ -153,8 +150,8 @@ export class ReplicationState {
   }
 
   /**
-   * The clock had run ahead, and goes back to `clock`, at or above which no peer knows anything: a life begins. What was counted up to
-   * the clock before it is not lost. What is shipped is found by scans.
+   * The clock had run ahead: sets it back to `clock`, above which no peer has anything, and starts an incarnation. Nothing that was
+   * counted is lost. Peers get it by full syncs, because the change feed starts again.
    */
   rewindClock(clock: number): void {
     const { state } = this;
@@ -174,25 +171,26 @@ export class ReplicationState {
   }
 
   /**
-   * All peers have confirmed what this life has changed up to `ackedUpTo`, and need no mark of it. What every region has
-   * confirmed of every other needs no register, either: whatever comes is later. Causal stability (Baquero, Almeida, Shoker:
-   * "Making operation-based CRDTs operation-based", DAIS 2014).
+   * All peers acknowledged the changes of this incarnation up to `ackedUpTo`: the change feed drops them. What every region acknowledged
+   * to every other is stable and needs no register, because whatever comes is later. Causal stability (Baquero, Almeida, Shoker: "Making
+   * operation-based CRDTs operation-based", DAIS 2014).
    *
-   * A life that lost something does not count as confirmed what the ones before did, until it was told by all what they had
-   * heard, and has passed it on: some may not have.
+   * An incarnation that lost something does not take changes of earlier ones for acknowledged before it got full syncs of all regions
+   * and replicated them: some regions may lack what only the lost part would have brought them.
    */
   advanceStability(ackedUpTo: number, peers: readonly string[]): void {
     const { state } = this;
     this.#feed.trim(ackedUpTo);
     state.lastChangeStamp = Math.max(state.lastChangeStamp, ackedUpTo);
-    if (state.syncedAtStamp === 0 && peers.every((peer) => state.syncedFrom.includes(peer)))
-      state.syncedAtStamp = state.clock;
-    const whole = state.syncedAtStamp > 0 && ackedUpTo >= state.syncedAtStamp;
-    state.ackedUpTo = Math.max(state.ackedUpTo, whole ? ackedUpTo : Math.min(ackedUpTo, state.completeUpTo));
-    // What a peer knows to be confirmed may have been lost here since.
-    const heard = peers.map((peer) =>
-      Math.min(this.versionVectorEntry(peer).ackedUpTo, this.versionVectorEntry(peer).upTo),
-    );
-    state.stableStamp = Math.max(state.stableStamp, Math.min(state.ackedUpTo, ...heard));
+    const isSynced = peers.every((peer) => state.syncedFrom.includes(peer));
+    if (state.syncedAtStamp === 0 && isSynced) state.syncedAtStamp = state.clock;
+    const isComplete = state.syncedAtStamp > 0 && ackedUpTo >= state.syncedAtStamp;
+    state.ackedUpTo = Math.max(state.ackedUpTo, isComplete ? ackedUpTo : Math.min(ackedUpTo, state.completeUpTo));
+    // A stamp that a peer knows to be acknowledged may be lost here since.
+    const stableStamps = peers.map((peer) => {
+      const entry = this.versionVectorEntry(peer);
+      return Math.min(entry.ackedUpTo, entry.upTo);
+    });
+    state.stableStamp = Math.max(state.stableStamp, Math.min(state.ackedUpTo, ...stableStamps));
   }
 }
