@@ -1,12 +1,12 @@
 import type { Operation } from './operation.js';
 
 /**
- * Operations of one bucket, committed together or not at all. A gateway life (incarnation) numbers its batches of a
- * bucket 1, 2, 3 …, one in flight at a time; a store applies a number once (see Fence).
+ * Operations of one bucket, committed together or not at all. A producer (a gateway process, per bucket) numbers its batches 1, 2, 3 …, one in
+ * flight at a time; a store applies a number once: the idempotent producer of Kafka (KIP-98), see ProducerState.
  */
 export interface Batch {
   readonly bucket: number;
-  /** 64 random bits of this gateway life. */
+  /** 64 random bits. */
   readonly producerId: string;
   readonly batchNumber: number;
   /** Wall time at the gateway, ms since 1970. */
@@ -14,14 +14,14 @@ export interface Batch {
   readonly operations: readonly Operation[];
 }
 
-/** What a bucket remembers of an incarnation: its last batch, and what to answer when that one is sent again. */
+/** A producer's last batch in a bucket, and its outcomes, for when that batch is sent again. */
 export interface ProducerState {
   readonly batchNumber: number;
-  /** A byte of outcome bits for each operation of batch `batchNumber`. */
+  /** A byte of outcome bits for each operation of that batch. */
   readonly outcomes: Uint8Array;
 }
 
-/** The absolute counts of a post at one version: what is announced, read and answered. */
+/** The absolute counts of a post at one version: as they are published, read and acknowledged. */
 export interface PostCounts {
   readonly post: string;
   /** The epoch as clients see it. */
@@ -32,7 +32,7 @@ export interface PostCounts {
   readonly updatedAtMs: number | null;
   /** By metric index, integers from 0 to 2^53 - 1. */
   readonly totals: readonly number[];
-  /** Viewers on all gateways that share the store, as far as it was told; 0 where it is not. */
+  /** Viewers on all gateways that share the store, as far as these have reported them; 0 where they do not. */
   readonly live: number;
 }
 
@@ -41,10 +41,10 @@ export type CommitResult =
       readonly kind: 'applied';
       /** Outcome bits, one byte an operation. */
       readonly outcomes: Uint8Array;
-      /** The counts after the batch of every post that it names. */
+      /** The counts, after the batch, of every post that it names. */
       readonly counts: ReadonlyMap<string, PostCounts>;
-      /** Those of them that the batch changed. Empty when an already applied batch was sent again. */
+      /** The counts of posts that the batch changed. Empty when the batch was applied before. */
       readonly changed: readonly PostCounts[];
     }
-  /** `gap`: batches between `last` and this one are missing. `stale`: a later one was applied already. */
+  /** `gap`: batches between `last` and this one are missing. `stale`: a later batch was applied before. */
   | { readonly kind: 'gap' | 'stale'; readonly last: number };

@@ -1,13 +1,13 @@
-import type { ProducerState, PostCounts } from './batch.js';
+import type { PostCounts, ProducerState } from './batch.js';
 import type { Key64 } from './ids.js';
 import type { Metrics } from './metrics.js';
 import { COUNT_MAX, EMPTY_COUNTER, type PnCounter, type RegionIncarnation, sumEntries } from './pn-counter.js';
 
 /** One metric of a post. */
 export interface MetricState {
-  /** How many actors have the toggle on; 0 for a tally. */
+  /** How many actors have the toggle on; 0 for a kind without members. */
   members: number;
-  /** A tally's count; a toggle's plain part. */
+  /** A tally's count; a toggle's anonymous count. */
   counter: PnCounter;
 }
 
@@ -18,17 +18,17 @@ export interface PostState {
   metrics: MetricState[];
 }
 
-/** Session marks live for one to two generations, so old ones expire without being looked for. */
+/** High-water marks of sessions are kept for one to two generations, so that old ones expire without a search. */
 export interface MarkGeneration {
   readonly number: number;
   readonly startedAtMs: number;
-  /** Marks written in this generation. */
+  /** How many marks were written in this generation. */
   readonly marks: number;
 }
 
-/** A generation ends after an hour … */
+/** A generation ends after an hour, … */
 export const MARK_GENERATION_MS = 3_600_000;
-/** … or when a bucket has taken this many marks in it, which bounds what sessions can make a store keep. */
+/** … or when it has this many marks, which bounds what sessions can make a store keep. */
 export const MARK_GENERATION_MAX = 65_536;
 
 /** Records what a batch changes for other regions. */
@@ -86,15 +86,15 @@ export function computeTotal(state: MetricState | undefined): number {
   return Math.min(state.members + sumEntries(state.counter), COUNT_MAX);
 }
 
-/** A time of a last change that is further ahead was taken from a clock that had run ahead. */
+/** A time of a last change that is further ahead came from a clock that had run ahead. */
 export const TIME_AHEAD_MAX_MS = 60_000;
 
-/** Time of the last change, when another one happens at `atMs`: clocks of gateways differ, and it does not go back for that. */
+/** The time of the last change after one at `atMs`. It does not go back because clocks of gateways differ. */
 export function nextUpdatedAtMs(beforeMs: number, atMs: number): number {
   return beforeMs > atMs + TIME_AHEAD_MAX_MS ? atMs : Math.max(beforeMs, atMs);
 }
 
-/** The metric's state, added to the post if it has none yet. */
+/** The metric's state. It is added to the post if there is none yet. */
 export function ensureMetricState(post: PostState, metric: number): MetricState {
   while (post.metrics.length <= metric) post.metrics.push({ members: 0, counter: EMPTY_COUNTER });
   return post.metrics[metric]!;

@@ -1,15 +1,15 @@
 /**
- * A PN-counter (Shapiro, Preguiça, Baquero, Zawirski: "A comprehensive study of Convergent and Commutative Replicated
- * Data Types", INRIA RR-7506, 2011). Its replicas are regions, not processes: gateways are fenced writers to
- * their region's entry, so the vector does not grow with deployments.
+ * A PN-counter (Shapiro, Preguiça, Baquero, Zawirski: "A comprehensive study of Convergent and Commutative Replicated Data Types", INRIA
+ * RR-7506, 2011). It has an entry a region, not a process: gateways write to their region's entry as idempotent producers, so the
+ * vector does not grow with deployments.
  */
 
 /** Counts stay integers that a JavaScript number and a JSON reader hold exactly. */
 export const COUNT_MAX = Number.MAX_SAFE_INTEGER;
 
 /**
- * One life of a region's store. A store that may have lost its last commits takes a higher epoch and a new nonce;
- * two stores that by mistake took the same epoch differ in the nonce.
+ * An incarnation of a region's store. A store that may have lost its last commits starts another one, with a higher epoch and a new nonce.
+ * Two stores that took the same epoch by mistake differ in the nonce.
  */
 export interface RegionIncarnation {
   readonly region: string;
@@ -18,18 +18,18 @@ export interface RegionIncarnation {
 }
 
 /**
- * Lives of other regions that a store keeps and a message may name. Each failover or restored backup of a region adds one: 60 for
- * each of 15 peers. Records refer to lives by their place in a list that is read as a whole.
+ * Incarnations of other regions that a store keeps and a message may name. Each failover or restored backup of a region adds one: 60 for
+ * each of 15 peers. Records refer to incarnations by their index in a list that is read as a whole.
  */
 export const INCARNATIONS_MAX = 1_000;
 
-/** Other regions that were ever heard of: 15 peers, and those that were removed, whose counts stay. */
+/** Other regions that a store may know: 15 peers, and removed ones, whose counts stay. */
 export const REGIONS_MAX = 32;
 
-/** The name of a region that is the only one; its data may be given another one once. */
+/** The name of a region without a REGION setting. Its data may get another name once. */
 export const UNNAMED_REGION = 'local';
 
-/** A region's share of a counter: both numbers only grow within one (epoch, nonce). */
+/** A region's entry of a counter: both numbers only grow within one (epoch, nonce). */
 export interface CounterEntry {
   readonly incarnation: RegionIncarnation;
   readonly p: number;
@@ -48,16 +48,16 @@ export function sumEntries(counter: PnCounter): number {
 }
 
 /**
- * How many +1 the region may take away: those that its own entry has, a bounded counter without transfer of rights (Balegas,
- * Serra, Duarte, Ferreira, Shapiro, Rodrigues, Preguiça: "Extending Eventually Consistent Cloud Databases for Enforcing Numeric
- * Invariants", SRDS 2015). So P is at least N in every entry, whatever is merged in whatever order, and no sum is below 0.
+ * How many +1 the region may take away: as many as its own entry has. This is a bounded counter without transfer of rights (Balegas, Serra,
+ * Duarte, Ferreira, Shapiro, Rodrigues, Preguiça: "Extending Eventually Consistent Cloud Databases for Enforcing Numeric Invariants", SRDS
+ * 2015): in every entry P is at least N, whatever is merged in whatever order, and no sum is below 0.
  */
 export function countRights(counter: PnCounter, region: string): number {
   const own = findEntry(counter, region);
   return own === undefined ? 0 : own.p - own.n;
 }
 
-/** One life of a region beside another: which came later? `clash`: two that took the same epoch by mistake. */
+/** How an incarnation of a region compares with another one. `clash`: both took the same epoch by mistake. */
 export type IncarnationOrder = 'older' | 'same' | 'newer' | 'clash';
 
 export type Incarnation = Pick<RegionIncarnation, 'epoch' | 'nonce'>;
@@ -67,22 +67,22 @@ export function compareIncarnations(incarnation: Incarnation, other: Incarnation
   return incarnation.nonce === other.nonce ? 'same' : 'clash';
 }
 
-/** The region's share, if it has one. */
+/** The region's entry, if it has one. */
 export function findEntry(counter: PnCounter, region: string): CounterEntry | undefined {
-  return counter.find(({ incarnation: replica }) => replica.region === region);
+  return counter.find(({ incarnation }) => incarnation.region === region);
 }
 
-/** Adds to the own region's entry. An entry of an earlier epoch is carried over: what it counted was counted. */
-export function increment(counter: PnCounter, replica: RegionIncarnation, p: number, n: number): PnCounter {
-  const at = counter.findIndex((entry) => entry.incarnation.region === replica.region);
-  const own = counter[at];
-  if (own === undefined) return [...counter, { incarnation: replica, p, n }];
-  return counter.with(at, { incarnation: replica, p: own.p + p, n: own.n + n });
+/** Adds to the own region's entry. An entry of an earlier incarnation goes over to this one, because its counts stay valid. */
+export function increment(counter: PnCounter, incarnation: RegionIncarnation, p: number, n: number): PnCounter {
+  const index = counter.findIndex((entry) => entry.incarnation.region === incarnation.region);
+  const own = counter[index];
+  if (own === undefined) return [...counter, { incarnation, p, n }];
+  return counter.with(index, { incarnation, p: own.p + p, n: own.n + n });
 }
 
 /**
- * Lexicographic: a higher epoch replaces, the same (epoch, nonce) takes the maximum of P and of N, anything else changes
- * nothing (a clash is refused before it comes here). Commutative, associative and idempotent for lives that do not clash.
+ * Lexicographic: a higher epoch replaces, the same (epoch, nonce) takes the maximum of P and of N, anything else changes nothing (a clash
+ * is rejected earlier). Commutative, associative and idempotent for incarnations that do not clash.
  * @returns the counter itself if nothing changed
  */
 export function mergeEntry(
@@ -90,15 +90,15 @@ export function mergeEntry(
   entry: CounterEntry,
   order: typeof compareIncarnations = compareIncarnations,
 ): PnCounter {
-  const at = counter.findIndex(({ incarnation: replica }) => replica.region === entry.incarnation.region);
-  const known = counter[at];
-  if (known === undefined) return [...counter, entry];
-  switch (order(entry.incarnation, known.incarnation)) {
+  const index = counter.findIndex(({ incarnation }) => incarnation.region === entry.incarnation.region);
+  const present = counter[index];
+  if (present === undefined) return [...counter, entry];
+  switch (order(entry.incarnation, present.incarnation)) {
     case 'newer':
-      return counter.with(at, entry);
+      return counter.with(index, entry);
     case 'same': {
-      if (entry.p <= known.p && entry.n <= known.n) return counter;
-      return counter.with(at, { ...known, p: Math.max(known.p, entry.p), n: Math.max(known.n, entry.n) });
+      if (entry.p <= present.p && entry.n <= present.n) return counter;
+      return counter.with(index, { ...present, p: Math.max(present.p, entry.p), n: Math.max(present.n, entry.n) });
     }
     default:
       return counter;

@@ -2,16 +2,16 @@ import type { PostCounts } from './batch.js';
 import { type Bucket, buildCounts, type PostState } from './bucket.js';
 import type { Metrics } from './metrics.js';
 
-/** A post while something is done to it: read once, written once. */
+/** A post of a unit of work: read once, written once. */
 export interface WorkingPost {
   readonly state: PostState;
   readonly exists: boolean;
   changed: boolean;
-  /** Not changed, but to be found by a scan: an actor has said something of it. A post of version 0 is unknown to readers. */
+  /** To be written even if no count changed, because it has a register that a full sync must find. Readers do not see version 0. */
   mustExist: boolean;
 }
 
-/** The posts of a bucket that a batch or a shipment names. */
+/** The posts of a bucket that a batch or a delta names: a unit of work (Fowler, Patterns of Enterprise Application Architecture, 2002). */
 export class PostWorkingSet {
   readonly #posts = new Map<string, WorkingPost>();
 
@@ -35,7 +35,7 @@ export class PostWorkingSet {
     return post;
   }
 
-  /** Writes those that have changed, each as one version more. */
+  /** Writes the changed posts, each with the next version. */
   write(): { counts: Map<string, PostCounts>; changed: PostCounts[] } {
     const { bucket, metrics } = this;
     const counts = new Map<string, PostCounts>();

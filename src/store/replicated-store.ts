@@ -1,71 +1,71 @@
 import type { Observable } from 'rxjs';
 import type { Incarnation } from '../counters/pn-counter.js';
-import type { DeltaAck, Delta, RemoteToggle } from '../counters/replication/delta.js';
+import type { Delta, DeltaAck, RemoteToggle } from '../counters/replication/delta.js';
 
-/** What is asked of a bucket on behalf of one peer. */
+/** Asks a bucket for the changes that one peer lacks. */
 export interface ChangesRequest {
   readonly bucket: number;
-  /** The peer has all that was changed here up to this stamp … */
+  /** The peer has everything that changed here up to this stamp, … */
   readonly after: number;
-  /** … and all peers have what was changed up to this one. */
+  /** … and all peers have what changed up to this one. */
   readonly ackedUpTo: number;
 }
 
-/** One step of a scan. */
+/** One step of a full sync. */
 export interface FullSyncPage {
   readonly deltas: readonly Delta[];
-  /** Where to go on; `null`: that was all. */
+  /** Cursor of the next page; `null`: this was the last. */
   readonly next: string | null;
 }
 
-/** What a life has to be so that peers take it for a new one. */
+/** Requirements on an incarnation, so that peers accept it as a new one. */
 export interface NewIncarnation {
   /** Its epoch is above this one. */
   readonly epoch: number;
   /** Its stamps are above this one. */
   readonly clock: number;
-  /** Whether peers know better than this store what the lives before have counted. */
+  /** Whether peers have more of what earlier incarnations counted than this store has. */
   readonly needsBackfill: boolean;
   /**
-   * The clock of the lives before had run ahead: it goes back to `clock`, where it is above that, and what they have said since is given
-   * again. Nobody has lost anything.
+   * Whether the clock of earlier incarnations had run ahead: then it is set back to `clock` if it is above it, and later toggle updates are
+   * restamped. Nothing was lost.
    */
   readonly rewindsClock: boolean;
 }
 
-/** How a bucket of this store stands. */
+/** The state of replication in one bucket of this store. */
 export interface BucketStatus {
   readonly epoch: number;
   readonly nonce: number;
   readonly clock: number;
-  /** The clock that the present life found when it began: what was counted after it is lost here. */
+  /** The clock that was recovered at start. What earlier incarnations counted after it is lost here. */
   readonly recoveredUpTo: number;
-  /** What was lost is being filled from peers. */
+  /** Lost counts are being restored from peers. */
   readonly backfilling: boolean;
-  /** The regions that have told the present life all they know. */
+  /** The regions whose full sync the current incarnation got. */
   readonly syncedFrom: readonly string[];
 }
 
 /**
- * What a store does for other regions; its meaning is that of src/counters: `changesAfter`, `scanOf`, `merge`, `giveAnew`, `comeBack`.
- * Everything told is committed and durable.
+ * The port of a store to other regions. Its meaning is that of src/counters/replication: `buildDelta`, `buildFullPost`, `mergeDelta`,
+ * `restamp`, `rewindClock`. Everything that it returns is committed and durable.
  */
 export interface ReplicatedStore {
-  /** Whether lives of this store end with their last commits lost and sent again by gateways: a failover, and no restore. */
+  /** Whether a failover loses the last commits, which gateways then replay. A restored backup loses commits without a replay. */
   readonly losesCommitsOnFailover: boolean;
 
   /**
-   * The buckets that this gateway is to ship for now: under a lease of some seconds where several gateways share the store.
-   * Called each second. A store that `losesCommitsOnFailover` takes the clocks of these buckets forward to the wall time, if they are behind:
-   * so a life that begins finds a clock that tells how old the store is, also where nothing was counted for long.
+   * The buckets that this gateway replicates now: under a lease of some seconds where several gateways share the store. Called each
+   * second. A store that `losesCommitsOnFailover` moves the clocks of these buckets up to the wall time, so that the clock that an
+   * incarnation recovers says how old the data is, even if nothing was counted for long.
    */
   acquireLeases(wallMs: number): Promise<readonly number[]>;
 
   bucketStatus(buckets: readonly number[]): Promise<readonly BucketStatus[]>;
 
   /**
-   * Of each bucket what its peer lacks, about `limit` things; `null`: it has to be scanned for. What all peers have confirmed is
-   * forgotten. @param peers the names of all other regions
+   * By request: the changes that the peer lacks, about `limit` entries; `null`: it needs a full sync. Forgets what all peers acknowledged.
+   * @param peers the names of all other regions
    */
   changesSince(
     requests: readonly ChangesRequest[],
@@ -74,31 +74,29 @@ export interface ReplicatedStore {
   ): Promise<readonly (Delta | null)[]>;
 
   /**
-   * Lives of a peer are about to be scanned for: what older ones of that region have sent is refused from now on.
-   * @returns of each whether it is the newest that was heard of; else, and of two of one epoch, what others send is not refused
+   * Registers incarnations of a peer before full syncs for them: deltas of earlier incarnations of that region are rejected from now on.
+   * @returns for each, whether it is the latest incarnation known; else, and when two share an epoch, others are not rejected
    */
   observeIncarnations(
     region: string,
-    incarnations: readonly (readonly [bucket: number, life: Incarnation])[],
+    incarnations: readonly (readonly [bucket: number, incarnation: Incarnation])[],
   ): Promise<readonly boolean[]>;
 
-  /** Posts of these buckets in some order, from `cursor` on (`''`: from the first), about `limit` things. */
+  /** Posts of these buckets in some order, from `cursor` on (`''`: from the first), about `limit` entries and members. */
   fullSyncPage(buckets: ReadonlySet<number>, cursor: string, limit: number): Promise<FullSyncPage>;
 
-  /** All that is known of these posts here, as parts of a scan, without members: only registers and entries. */
+  /** Everything that is here of these posts, as deltas of a full sync without members: only registers and entries. */
   readPosts(posts: readonly string[]): Promise<readonly Delta[]>;
 
-  /** Merges them, each whole or not at all, and announces what they changed. */
+  /** Merges deltas, each whole or not at all, and publishes what they changed. */
   merge(deltas: readonly Delta[]): Promise<readonly DeltaAck[]>;
 
-  /**
-   * Begins a life of these buckets, unless the present one is such already.
-   */
+  /** Starts an incarnation of these buckets, unless the current one meets the requirements. */
   startIncarnation(buckets: readonly number[], incarnation: NewIncarnation): Promise<void>;
 
-  /** Filling is over: nothing is lost any more that anybody knows of, so that `recoveredUpTo` is now the clock. */
+  /** The backfill is over: peers have nothing that is missing here, so `recoveredUpTo` becomes the clock. */
   completeBackfill(buckets: readonly number[]): Promise<void>;
 
-  /** Toggles of actors that other regions have changed. */
+  /** Toggles of actors that changed because of other regions. */
   readonly remoteToggles: Observable<readonly RemoteToggle[]>;
 }
