@@ -1,9 +1,9 @@
 import { ByteBuffer } from './byte-buffer.js';
 
 const DIGIT_0 = 0x30;
-/** More is needed for a moment only: by what answers a subscription to some hundred posts. */
+/** Only the acknowledgement of a subscription to some hundred posts needs more, for a moment. */
 const BYTES = 64 * 1024;
-/** Below that a loop is faster than a call of Node's. */
+/** Up to this length a loop is faster than a call of Node's. */
 const LOOP_MAX = 64;
 
 /** A value that writes itself, as ASCII. */
@@ -12,15 +12,15 @@ export interface Writable {
 }
 
 /**
- * Puts JSON together, byte by byte, in memory that is used again: a string of a dozen pieces costs several times as much,
- * to be made, to be copied out, and to be collected.
+ * Writes JSON, byte by byte, into memory that is reused: a string of a dozen pieces costs several times as much to make, to copy
+ * and to collect.
  */
 export class AsciiWriter extends ByteBuffer {
   constructor() {
     super(BYTES);
   }
 
-  /** Characters above 0x7f would come out as others. */
+  /** @param text ASCII: other characters would become different ones */
   text(text: string): this {
     this.reserve(text.length);
     if (text.length > LOOP_MAX) this.length += this.bytes.write(text, this.length, 'latin1');
@@ -42,7 +42,7 @@ export class AsciiWriter extends ByteBuffer {
     return this;
   }
 
-  /** Bytes that are ASCII. */
+  /** @param bytes ASCII */
   raw(bytes: Uint8Array): this {
     this.reserve(bytes.length);
     this.bytes.set(bytes, this.length);
@@ -50,23 +50,23 @@ export class AsciiWriter extends ByteBuffer {
     return this;
   }
 
-  /** @returns a copy of all that was written, and begins again */
+  /** @returns a copy of everything that was written, and empties the writer */
   take(): Buffer {
     const taken = Buffer.allocUnsafe(this.length);
     this.bytes.copy(taken, 0, 0, this.length);
-    this.#beginAnew();
+    this.#reset();
     return taken;
   }
 
-  /** @returns what this one writes, while nothing else was written */
-  toText(text: Writable): string {
-    text.writeTo(this);
+  /** The text of a value; the writer must be empty. */
+  toText(value: Writable): string {
+    value.writeTo(this);
     const taken = this.bytes.toString('latin1', 0, this.length);
-    this.#beginAnew();
+    this.#reset();
     return taken;
   }
 
-  #beginAnew(): void {
+  #reset(): void {
     this.length = 0;
     if (this.bytes.length > BYTES) this.bytes = Buffer.allocUnsafe(BYTES);
   }

@@ -6,7 +6,7 @@ export interface Clock {
   nowMs(): number;
   /** Calls back once, `ms` from now. Timers do not keep the process alive. */
   after(ms: number, call: () => void): Timer;
-  /** Calls back once the events that wait have been handled. */
+  /** Calls back once all waiting events have been handled. */
   soon(call: () => void): void;
 }
 

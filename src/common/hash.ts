@@ -1,8 +1,8 @@
 /**
- * FNV-1a over the characters of an ASCII text. 32 bits, as JavaScript's bitwise operators give them: signed.
- * Alone it leaves the low bits of short texts uneven: mix it with `fmix32` where they are used.
+ * FNV-1a over the characters of an ASCII text: a signed 32-bit number, as JavaScript's bitwise operators give it.
+ * It leaves the low bits of short texts uneven: mix it with `fmix32` where they are used.
  * Source: http://www.isthe.com/chongo/tech/comp/fnv/
- * @param seed makes other hashes of the same text; 0 is the standard's
+ * @param seed gives other hashes of the same text; 0 is the standard's
  */
 export function fnv1a(text: string, seed = 0): number {
   let hash = 0x811c9dc5 ^ seed;
@@ -11,7 +11,7 @@ export function fnv1a(text: string, seed = 0): number {
 }
 
 /**
- * Spreads 32 bits over 32 bits, each of which then depends on all: the finalizer of MurmurHash3.
+ * The finalizer of MurmurHash3: each of the 32 bits of the result depends on all bits of the argument.
  * Source: Appleby, https://github.com/aappleby/smhasher (public domain)
  * @returns unsigned
  */

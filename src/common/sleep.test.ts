@@ -18,7 +18,7 @@ test('a sleep ends when its time is over', async () => {
   expect(await ended(slept)).toBe(true);
 });
 
-test('a sleep ends when it is aborted, and leaves no timer', async () => {
+test('a sleep ends when it is aborted and leaves no timer', async () => {
   const clock = new SimulatedClock();
   const abort = new AbortController();
   const slept = sleep(clock, 100, abort.signal);

@@ -1,8 +1,8 @@
 import type { Clock } from './clock.js';
 
 /**
- * Resolves after `ms`, at once when the signal is aborted. It does not keep the process alive. With 0 or less it resolves
- * once all that waits to run now has run.
+ * Resolves after `ms`, or at once when the signal is aborted. It does not keep the process alive. With 0 or less it resolves once
+ * all waiting events have been handled.
  */
 export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted === true) return Promise.resolve();

@@ -1,4 +1,4 @@
-/** The errors a client can be given, on every transport: see "Errors" in docs/protocol.md. */
+/** The errors that a client can get, on every transport: see "Errors" in docs/protocol.md. */
 
 export const HTTP_STATUS = {
   BAD_REQUEST: 400,
@@ -18,7 +18,7 @@ export interface ErrorBody {
   readonly message: string;
   /** Whether the same request, sent again later, can succeed. */
   readonly retryable: boolean;
-  /** Milliseconds; set where the gateway knows when a retry makes sense. */
+  /** Set where the gateway knows when a retry makes sense. */
   readonly retryAfterMs?: number;
 }
 
@@ -35,7 +35,7 @@ export const GATEWAY_CLOSING = 'the gateway is closing';
 /** For whatever comes in while the gateway closes. */
 export const CLOSING_ERROR = errorBody('OVERLOADED', `${GATEWAY_CLOSING}; reconnect and retry`, 1_000);
 
-/** An error on its way to the client. `message` says what was wrong and what would be right. */
+/** An error for the client. `message` says what was wrong and what would be right. */
 export class ProtocolError extends Error {
   readonly body: ErrorBody;
 
@@ -45,7 +45,7 @@ export class ProtocolError extends Error {
   }
 }
 
-/** @throws ProtocolError if there is an error */
+/** @throws ProtocolError if `error` is one */
 export function throwIfError(error: ErrorBody | null | undefined): void {
   if (error) throw new ProtocolError(error.code, error.message, error.retryAfterMs);
 }

@@ -1,17 +1,17 @@
-/** The shapes that cross the wire, version 1: see docs/protocol.md. Types only, for the gateway and its clients alike. */
+/** The shapes of the wire, version 1: see docs/protocol.md. Only types, which the gateway and its clients share. */
 
 import type { ErrorBody } from './errors.js';
 
 /** The absolute counts of one post at one version. Metric names stand beside `post`: `{ post, e, v, likes: 3, … }`. */
 export interface Update {
   readonly post: string;
-  /** Epoch: opaque. Another one than known replaces what is known. */
+  /** Epoch: opaque. Counts with another epoch replace all earlier ones. */
   readonly e: string;
-  /** Grows within an epoch; counts at or below the known version are old. */
+  /** Version: grows within an epoch; counts at or below the latest version are old. */
   readonly v: number;
-  /** Viewers now; taken as it comes, whatever `v`. */
+  /** Current viewers; valid whatever `v` is. */
   readonly live: number;
-  /** In frames only: what changed since the frame before. */
+  /** Only in frames: what changed since the previous frame. */
   readonly d?: Readonly<Record<string, number>>;
   readonly [metric: string]: unknown;
 }
@@ -30,11 +30,11 @@ export interface SubscribeResponse {
 
 export interface OperationResponse {
   readonly ok: true;
-  /** This request changed the count. */
+  /** Whether this request changed the count. */
   readonly applied: boolean;
-  /** The session had already done this `seq`. */
+  /** Whether the session had used this `seq` before. */
   readonly duplicate: boolean;
-  /** Toggles only: the actor's state now. */
+  /** Only for toggles: the actor's current state. */
   readonly on?: boolean;
   readonly counts: Update;
 }

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { ErrorBody } from './errors.js';
 
-/** Ends a connection that has no response to write to, with the error object over HTTP/1.1. */
+/** Ends a connection that has no response object with an error over HTTP/1.1. */
 export function endWithError(socket: Duplex, status: string, body: ErrorBody): void {
   const text = JSON.stringify(body);
   const head = [
@@ -10,7 +10,7 @@ export function endWithError(socket: Duplex, status: string, body: ErrorBody): v
     `Content-Length: ${Buffer.byteLength(text)}`,
     'Connection: close',
   ];
-  // Nobody else may listen to it any more.
+  // No other listener may be left.
   socket.on('error', () => socket.destroy());
   socket.end(`${head.join('\r\n')}\r\n\r\n${text}`, () => socket.destroy());
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ACTOR_MAX, BY_MAX, isPostId, POST_RULE, WELL_FORMED_RULE } from './limits.js';
 
-/** The payloads of docs/protocol.md. What does not fit is answered with BAD_REQUEST, naming the field. */
+/** The payloads of docs/protocol.md. An invalid one gets BAD_REQUEST, which names the field. */
 
 const OBJECT = 'must be one object';
 
@@ -11,7 +11,7 @@ function wholeNumber(max: number) {
 }
 
 const post = z.string(`must be ${POST_RULE}`).refine(isPostId, `must be ${POST_RULE}`);
-/** Looked at up to the first wrong one: a message has room for 8,000 of them, and zod would describe each. */
+/** Checked up to the first wrong id: a message has room for 8,000 of them, and zod would describe each. */
 const posts = z
   .array(z.unknown(), 'must be a list of post ids')
   .min(1, 'must name at least one post')
@@ -23,7 +23,7 @@ const posts = z
 const metric = z.string('must be the name of a metric');
 const seq = wholeNumber(Number.MAX_SAFE_INTEGER).optional();
 
-/** By post: the epoch and version that the client knows. Ids like `__proto__` are ordinary, so own properties only. */
+/** By post: the epoch and version that the client has. Only own properties, because ids like `__proto__` are ordinary. */
 const known = z.custom<Readonly<Record<string, readonly [string, number]>>>(
   (value) =>
     typeof value === 'object' &&

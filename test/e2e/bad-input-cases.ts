@@ -96,7 +96,7 @@ function fields(
 
 function extra(event: string, payload: Readonly<Record<string, unknown>>, names: readonly string[]): BadEvent[] {
   return names.map((name) => {
-    const message = `"${name.slice(0, 64)}" is not a field here; there are: `;
+    const message = `"${name.slice(0, 64)}" is not a field; expected one of: `;
     return bad(event, `a field ${name.slice(0, 12)}`, [{ ...payload, [name]: 1 }], message);
   });
 }

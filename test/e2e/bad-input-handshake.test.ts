@@ -10,7 +10,7 @@ import { until } from '../support/until.js';
 const SECRET = 'a-secret-of-at-least-32-characters';
 const ACTOR = 'actor must be a string of 1 to 128 characters';
 const SESSION = 'session must be a string of 8 to 64 characters';
-const NO_FIELD = ' is not a field here; there are: token, actor, session';
+const NO_FIELD = ' is not a field; expected one of: token, actor, session';
 
 /** Whose limits tests can meet: loopback is spared, so clients say that they come from elsewhere. */
 const BALANCED = { TRUST_PROXY: '127.0.0.1', MAX_CONNECTIONS_PER_ADDRESS: '2' };

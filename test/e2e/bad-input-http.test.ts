@@ -74,10 +74,10 @@ describe('a body that does not fit is refused and does nothing', () => {
     [
       '__proto__ beside it',
       '{"action":"increment","__proto__":null}',
-      '"__proto__" is not a field here; there are: action',
+      '"__proto__" is not a field; expected one of: action',
     ],
-    ['constructor beside it', '{"action":"increment","constructor":1}', '"constructor" is not a field here'],
-    ['by beside it', '{"action":"increment","by":1000}', '"by" is not a field here'],
+    ['constructor beside it', '{"action":"increment","constructor":1}', '"constructor" is not a field'],
+    ['by beside it', '{"action":"increment","by":1000}', '"by" is not a field'],
     ['a list', `[${UP}]`, 'the payload must be { "action": "increment" }'],
     ['8,000 lists', deep(8_000), 'the payload must be { "action": "increment" }'],
     ['null', 'null', NOT_JSON],

@@ -17,7 +17,7 @@ const POST = 'post must be a string of 1 to 64 characters';
 const TOO_LARGE = 'a message has at most 16384 bytes';
 const NOT_BINARY = 'the payload must be JSON without binary attachments';
 const NO_EVENT = 'unknown event';
-const NO_FIELD = ' is not a field here';
+const NO_FIELD = ' is not a field';
 
 function bad(title: string, packet: string, message: string, attachments: readonly Buffer[] = []): BadPacket {
   const code = message === TOO_LARGE ? 'PAYLOAD_TOO_LARGE' : 'BAD_REQUEST';

@@ -57,7 +57,7 @@ describe('a request that does not fit is told what would', () => {
     ['likes', '{"action":"double"}', 'action must be "increment" or "decrement"'],
     ['likes', '{}', 'action must be "increment" or "decrement"'],
     ['likes', '', 'action must be "increment" or "decrement"'],
-    ['likes', '{"action":"increment","by":2}', '"by" is not a field here; there are: action'],
+    ['likes', '{"action":"increment","by":2}', '"by" is not a field; expected one of: action'],
     ['likes', '[]', 'the payload must be { "action": "increment" } or { "action": "decrement" }'],
     ['likes', '"increment"', /^the body must be JSON/],
     ['likes', '{"action":', /^the body must be JSON/],
