@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe } from '@jest/globals';
 import type { CounterStore } from '../../src/store/counter-store.js';
-import { publishingTests, reopenTests } from './announcing.js';
+import { publishingTests, reopenTests } from './publishing.js';
 import { amountTests, operationTests, readingTests } from './counting.js';
 import { producerTests, lastSeqTests } from './delivery.js';
 import { Producer, START_MS } from './operations.js';

@@ -9,7 +9,7 @@ import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { Random } from '../support/random.js';
 import { History, readAlike, sendAlike, type Shape } from './histories.js';
-import { asRepair, plainFullSync, plainDelta } from './plain-shipments.js';
+import { asRepair, plainFullSync, plainDelta } from './plain-deltas.js';
 import { LIMIT_MS, SCALE } from './runs.js';
 
 const HISTORIES = 8 * SCALE;

@@ -14,7 +14,7 @@ import { key, START_MS } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
-import { plainPosts } from './plain-shipments.js';
+import { plainPosts } from './plain-deltas.js';
 import { LIMIT_MS, RUNS } from './runs.js';
 
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);

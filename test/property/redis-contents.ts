@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { COUNT_MAX } from '../../src/counters/pn-counter.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import type { History } from './histories.js';
-import { findToggleLogFaults } from './redis-words.js';
+import { findToggleLogFaults } from './redis-toggle-log.js';
 
 /** What Redis packs: entries of a hash, and members of a set of integers. No chunk may have more by its mean. */
 const HASH_PACKED = 128;

@@ -11,7 +11,7 @@ import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import type { ReferenceStore } from '../contract/reference-store.js';
 import type { Random } from '../support/random.js';
 import { type History, readAlike, sendAlike, type Shape } from './histories.js';
-import { readAllPages, asRepair, plainFullSync, plainDelta } from './plain-shipments.js';
+import { readAllPages, asRepair, plainFullSync, plainDelta } from './plain-deltas.js';
 import { findFaults } from './redis-contents.js';
 
 const READERS_MAX = 20;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
-import { PublishedCounts } from '../contract/announcements.js';
+import { PublishedCounts } from '../contract/published-counts.js';
 import { BUCKETS, key, Producer, like, METRICS, postIn, view } from '../contract/operations.js';
 import { ROOT } from '../support/gateway-process.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';

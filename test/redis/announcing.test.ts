@@ -5,7 +5,7 @@ import { buildCountsChannel } from '../../src/store/redis/codec/redis-keys.js';
 import { RedisClient } from '../../src/store/redis/client/redis-client.js';
 import { parseRedisUrl } from '../../src/config/redis-url.js';
 import { RedisStore } from '../../src/store/redis/redis-store.js';
-import { PublishedCounts } from '../contract/announcements.js';
+import { PublishedCounts } from '../contract/published-counts.js';
 import { BUCKETS, Producer, METRICS, postIn, view } from '../contract/operations.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';

@@ -6,7 +6,7 @@ import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { hashSlot } from '../../src/store/redis/client/hash-slot.js';
 import { BUCKETS, key, Producer, METRICS, postIn, START_MS, view } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
-import { readAllPages, plainPosts } from '../property/plain-shipments.js';
+import { readAllPages, plainPosts } from '../property/plain-deltas.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { Random } from '../support/random.js';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';

@@ -1,6 +1,6 @@
 import { expect, it } from '@jest/globals';
 import { APPLIED, DUPLICATE, ON } from '../../src/counters/operation.js';
-import { PublishedCounts } from './announcements.js';
+import { PublishedCounts } from './published-counts.js';
 import { adjust, key, Producer, like, postIn, START_MS, unlike, view } from './operations.js';
 import { applied, type StoreUnderTest } from './store-under-test.js';
 
