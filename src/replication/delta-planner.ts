@@ -15,7 +15,7 @@ export interface Plan {
 
 /**
  * Decides what each bucket needs now: its changes, a full sync, or, if the state of the peer is unknown or its last ack is old, a
- * heartbeat: a delta that only asks for an ack.
+ * heartbeat: a delta that only requests an ack.
  */
 export class DeltaPlanner {
   /** @param ackedUpTo the stamp up to which all peers have acked the bucket */

@@ -41,7 +41,7 @@ export class FullSync {
     return this.#synced.has(bucket);
   }
 
-  /** Its end is not sent, because the peer lacks some of its pages. */
+  /** The end of this bucket is not sent: the peer rejected a page of it, or another gateway leases it. */
   drop(bucket: number): void {
     this.#synced.delete(bucket);
   }

@@ -11,10 +11,10 @@ const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const REGIONS = ['eu', 'us', 'ap'] as const;
 const PEER_TOKEN = 'a-token-of-this-test';
 const BOTH_WAYS = 3;
-/** Some of the 64 ways in which six cables can be cut, besides those that cut both directions. */
+/** Random cuts, of the 64 that six cables allow, besides those of both directions. */
 const ONE_WAY_CUTS = 6 * SCALE;
 
-/** Calls that `from` makes to `to` go through it. */
+/** Carries the calls of `from` to `to`. */
 interface Cable {
   readonly from: number;
   readonly to: number;
@@ -37,7 +37,6 @@ let gateways: GatewayProcess[] = [];
 let cables: Cable[] = [];
 let cases = 0;
 
-/** A cut by its bits, one for each cable in their order: eu-us, eu-ap, us-eu, us-ap, ap-eu, ap-us. */
 const WAYS = REGIONS.flatMap((from) => REGIONS.filter((to) => to !== from).map((to) => `${from}→${to}`));
 const PAIRS = [
   ['eu→us', 'us→eu'],
@@ -63,7 +62,7 @@ async function startRegions(stores: readonly Record<string, string>[]): Promise<
       return startGateway({ REGION, PEERS, PEER_TOKEN, PORT: String(ports[i]), ...stores[i] });
     }),
   );
-  for (const i of REGIONS.keys()) await untilLinked(i, () => true);
+  for (const i of REGIONS.keys()) await waitUntilLinked(i, () => true);
 }
 
 async function stopRegions(): Promise<void> {
@@ -73,41 +72,41 @@ async function stopRegions(): Promise<void> {
   cables = [];
 }
 
-function nameOf({ from, to }: Cable): string {
+function formatCable({ from, to }: Cable): string {
   return `${REGIONS[from]!}→${REGIONS[to]!}`;
 }
 
-async function linksOf(region: number): Promise<readonly Link[]> {
-  const answer = await fetch(`${gateways[region]!.url}/v1/regions`);
-  return ((await answer.json()) as { peers: readonly Link[] }).peers;
+async function readLinks(region: number): Promise<readonly Link[]> {
+  const response = await fetch(`${gateways[region]!.url}/v1/regions`);
+  return ((await response.json()) as { peers: readonly Link[] }).peers;
 }
 
-/** Until the region sees as up those links that should be, and the others as down. */
-async function untilLinked(region: number, isUp: (to: string) => boolean): Promise<void> {
+/** Resolves when the region reports exactly these links as up. */
+async function waitUntilLinked(region: number, isUp: (to: string) => boolean): Promise<void> {
   await until(
-    async () => (await linksOf(region)).every(({ region: to, up }) => up === isUp(to)),
-    `${REGIONS[region]!} knows whom it reaches`,
+    async () => (await readLinks(region)).every(({ region: to, up }) => up === isUp(to)),
+    `${REGIONS[region]!} reports the links that are up`,
   );
 }
 
-async function countsOf(region: number, post: string): Promise<Counts> {
-  const answer = await fetch(`${gateways[region]!.url}/v1/counts?posts=${post}`);
-  const { counts } = (await answer.json()) as { counts: readonly [Counts] };
+async function readCounts(region: number, post: string): Promise<Counts> {
+  const response = await fetch(`${gateways[region]!.url}/v1/counts?posts=${post}`);
+  const { counts } = (await response.json()) as { counts: readonly [Counts] };
   return { likes: counts[0].likes, views: counts[0].views };
 }
 
-function allCounts(post: string): Promise<Counts[]> {
-  return Promise.all(REGIONS.map((_, i) => countsOf(i, post)));
+function readAllCounts(post: string): Promise<Counts[]> {
+  return Promise.all(REGIONS.map((_, i) => readCounts(i, post)));
 }
 
 async function put(region: number, post: string, metric: 'likes' | 'views', actor: string): Promise<void> {
   const headers = { 'Content-Type': 'application/json', 'Actor-Id': actor };
   const body = '{"action":"increment"}';
-  const answer = await fetch(`${gateways[region]!.url}/v1/${post}/${metric}`, { method: 'PUT', headers, body });
-  expect(answer.status).toBe(200);
+  const response = await fetch(`${gateways[region]!.url}/v1/${post}/${metric}`, { method: 'PUT', headers, body });
+  expect(response.status).toBe(200);
 }
 
-/** Likes of its own, one by somebody who likes everywhere, and views. */
+/** One like by an actor that likes in every region, likes by other actors, and views. */
 async function count(region: number, post: string, own: Counts): Promise<void> {
   const likers = ['everybody', ...Array.from({ length: own.likes - 1 }, (_, i) => `${REGIONS[region]!}-${cases}-${i}`)];
   for (const actor of likers) await put(region, post, 'likes', actor);
@@ -121,19 +120,19 @@ function sum(counts: readonly Counts[]): Counts {
   };
 }
 
-async function untilShown(post: string, shown: readonly Counts[]): Promise<void> {
+async function waitUntilShown(post: string, shown: readonly Counts[]): Promise<void> {
   const text = JSON.stringify(shown);
-  const isShown = async (): Promise<boolean> => JSON.stringify(await allCounts(post)) === text;
+  const isShown = async (): Promise<boolean> => JSON.stringify(await readAllCounts(post)) === text;
   await until(isShown, `all regions show ${text}`).catch(async (error: unknown) => {
-    throw new Error(`${String(error)}, but ${JSON.stringify(await allCounts(post))}`, { cause: error });
+    throw new Error(`${String(error)}, but ${JSON.stringify(await readAllCounts(post))}`, { cause: error });
   });
 }
 
-/** What a region shows of what the regions have counted themselves: that of those which reach it. */
-function reached(owns: readonly Counts[], cut: readonly string[]): Counts[] {
+/** The counts that each region shows: those of the regions that reach it. */
+function expectedCounts(owns: readonly Counts[], cut: readonly string[]): Counts[] {
   return REGIONS.map((_, to) => {
-    const isHeard = (from: number): boolean => from === to || !cut.includes(`${REGIONS[from]!}→${REGIONS[to]!}`);
-    return sum(owns.filter((_, from) => isHeard(from)));
+    const reaches = (from: number): boolean => from === to || !cut.includes(`${REGIONS[from]!}→${REGIONS[to]!}`);
+    return sum(owns.filter((_, from) => reaches(from)));
   });
 }
 
@@ -154,18 +153,18 @@ describe.each(Object.entries(STORES))('three regions on %s', (store, start) => {
 
   afterAll(stopRegions);
 
-  it('alone, each shows its own increments and no others; connected, all show the total', async () => {
+  it('each region shows its own increments while all are cut off, and the total afterwards', async () => {
     const owns = [
       { likes: 3, views: 4 },
       { likes: 1, views: 9 },
       { likes: 5, views: 1 },
     ];
     for (const { proxy } of cables) proxy.refuse();
-    for (const i of REGIONS.keys()) await untilLinked(i, () => false);
+    for (const i of REGIONS.keys()) await waitUntilLinked(i, () => false);
     await Promise.all(owns.map((own, i) => count(i, 'alone', own)));
-    expect(await allCounts('alone')).toEqual(owns);
+    expect(await readAllCounts('alone')).toEqual(owns);
     for (const { proxy } of cables) proxy.accept();
-    await untilShown('alone', [sum(owns), sum(owns), sum(owns)]);
+    await waitUntilShown('alone', [sum(owns), sum(owns), sum(owns)]);
   });
 
   it.each(
@@ -173,33 +172,33 @@ describe.each(Object.entries(STORES))('three regions on %s', (store, start) => {
       (cut) => [cut.join(' ') || 'nothing', cut] as const,
     ),
   )(
-    `cut: %s: regions that are reached show the counts, and the others after it (TEST_SEED=${SEED})`,
+    `while %s is cut, counts reach the regions that are reachable, and all afterwards (TEST_SEED=${SEED})`,
     async (_, cut) => {
       const post = `cut-${cases++}`;
       const isSilent = random.chance(0.5);
-      const pulled = cables.filter((cable) => cut.includes(nameOf(cable)));
+      const pulled = cables.filter((cable) => cut.includes(formatCable(cable)));
       for (const { proxy } of pulled) {
         if (isSilent) proxy.stall();
         else proxy.refuse();
       }
       const owns = REGIONS.map(() => ({ likes: 1 + random.below(3), views: 1 + random.below(5) }));
       await Promise.all(owns.map((own, i) => count(i, post, own)));
-      const shown = reached(owns, cut);
-      await untilShown(post, shown);
+      const shown = expectedCounts(owns, cut);
+      await waitUntilShown(post, shown);
       if (!isSilent) {
-        for (const [i, from] of REGIONS.entries()) await untilLinked(i, (to) => !cut.includes(`${from}→${to}`));
-        expect(await allCounts(post)).toEqual(shown);
+        for (const [i, from] of REGIONS.entries()) await waitUntilLinked(i, (to) => !cut.includes(`${from}→${to}`));
+        expect(await readAllCounts(post)).toEqual(shown);
       }
       for (const { proxy } of pulled) {
         proxy.accept();
         proxy.resume();
       }
-      await untilShown(post, [sum(owns), sum(owns), sum(owns)]);
+      await waitUntilShown(post, [sum(owns), sum(owns), sum(owns)]);
     },
   );
 
-  it('nobody takes a cut for a loss: no region has begun another life', async () => {
-    const links = await Promise.all(REGIONS.map((_, i) => linksOf(i)));
+  it('no region mistakes a cut for a loss and starts another incarnation', async () => {
+    const links = await Promise.all(REGIONS.map((_, i) => readLinks(i)));
     expect(links.flat().map(({ incarnationsStarted }) => incarnationsStarted)).toEqual([0, 0, 0, 0, 0, 0]);
   });
 });

@@ -47,43 +47,43 @@ async function untilBothShow(post: string, likes: number, views: number): Promis
 }
 
 describe('two regions', () => {
-  it('tell an actor in the one what it did in the other', async () => {
+  it('an actor is notified in one region of its like in the other', async () => {
     const [here, there] = [connect(eu, { actor: 'ann' }), connect(us, { actor: 'ann' })];
-    expectOk(await there.emitWithAck('subscribe', { posts: ['told'] }));
-    const told: unknown[] = [];
-    there.on('mine', (mine) => told.push(mine));
-    await act(here, 'like', 'told');
-    await until(() => told.length > 0, 'the other connection is told');
-    expect(told).toEqual([{ post: 'told', metric: 'likes', on: true }]);
-    const { counts } = expectOk(await there.emitWithAck('subscribe', { posts: ['told'] }));
+    expectOk(await there.emitWithAck('subscribe', { posts: ['notified'] }));
+    const notified: unknown[] = [];
+    there.on('mine', (mine) => notified.push(mine));
+    await act(here, 'like', 'notified');
+    await until(() => notified.length > 0, 'the other connection is notified');
+    expect(notified).toEqual([{ post: 'notified', metric: 'likes', on: true }]);
+    const { counts } = expectOk(await there.emitWithAck('subscribe', { posts: ['notified'] }));
     expect(counts).toMatchObject([{ likes: 1, mine: ['likes'] }]);
   });
 
-  it("announce the other's changes with what has changed", async () => {
-    const watcher = connect(us);
-    expectOk(await watcher.emitWithAck('subscribe', { posts: ['watched'] }));
+  it('a viewer in one region gets the changes of the other with their deltas', async () => {
+    const viewer = connect(us);
+    expectOk(await viewer.emitWithAck('subscribe', { posts: ['watched'] }));
     const frames: { views?: unknown; d?: unknown }[] = [];
-    watcher.on('counts', (updates) => frames.push(...updates));
+    viewer.on('counts', (updates) => frames.push(...updates));
     const actor = connect(eu);
     await act(actor, 'view', 'watched');
-    await until(() => frames.length > 0, 'a frame comes');
+    await until(() => frames.length > 0, 'a frame arrives');
     expect(frames[0]).toMatchObject({ post: 'watched', views: 1, d: { views: 1 } });
   });
 
-  it('count an actor who likes in both while they are cut off twice at most, and once when they are not', async () => {
+  it('an actor that likes in both regions during a cut counts once after it', async () => {
     const [here, there] = [connect(eu, { actor: 'bob' }), connect(us, { actor: 'bob' })];
     world.cutAll();
     await act(here, 'like', 'both');
     await act(there, 'like', 'both');
     await act(here, 'view', 'both');
     for (const url of [eu, us]) expect((await readTotals(url, ['both']))['both']!.likes).toBe(1);
-    const answer = await fetch(`${eu}/v1/both/likes?consistency=all`);
-    expect([answer.status, await answer.text()]).toEqual([503, expect.stringContaining('us')]);
+    const response = await fetch(`${eu}/v1/both/likes?consistency=all`);
+    expect([response.status, await response.text()]).toEqual([503, expect.stringContaining('us')]);
     world.mend();
     await untilBothShow('both', 1, 1);
   });
 
-  it('take the last word of an actor who said different things', async () => {
+  it('the last toggle of an actor wins after a cut', async () => {
     const [here, there] = [connect(eu, { actor: 'cid' }), connect(us, { actor: 'cid' })];
     await act(here, 'like', 'last');
     await untilBothShow('last', 1, 0);
@@ -100,7 +100,7 @@ describe('two regions', () => {
     await untilBothShow('last', 0, 0);
   });
 
-  it('fill one that comes back with an empty disk', async () => {
+  it('a region that returns with an empty disk is backfilled', async () => {
     const [here, there] = [connect(eu, { actor: 'dan' }), connect(us, { actor: 'eve' })];
     for (let i = 0; i < 5; i++) await act(here, 'view', 'filled');
     await act(here, 'like', 'filled');
@@ -109,17 +109,17 @@ describe('two regions', () => {
     const [region] = world.regions;
     await region!.gateways[0]!.kill('SIGKILL');
     await act(there, 'view', 'filled');
-    // It hears that it lacks something, and not yet what.
+    // The region learns by acks that it lost history, but receives no full sync yet.
     world.cut('us', 'eu', 'refuse');
     const again = await startGateway({ ...world.env(region!), PORT: String(region!.ports[0]!) });
     region!.gateways[0] = again;
-    await until(async () => !(await isReady(again.url)), 'it is not to get traffic');
+    await until(async () => !(await isReady(again.url)), 'eu is not ready');
     world.mend();
-    await until(() => isReady(again.url), 'it is');
+    await until(() => isReady(again.url), 'eu is ready');
     await untilBothShow('filled', 2, 6);
     await until(
       () => again.log.some((line) => /backfill of \d+ buckets from us is complete/.test(line)),
-      'the log says so',
+      'the log reports the end of the backfill',
     );
     const newcomer = connect(eu, { actor: 'fay' });
     await act(newcomer, 'view', 'filled');
@@ -127,24 +127,27 @@ describe('two regions', () => {
     await untilBothShow('filled', 3, 7);
   });
 
-  it('tell what was counted last before they end', async () => {
+  it('a gateway pushes its last changes before it ends', async () => {
     const [, region] = world.regions;
     const gateway = region!.gateways[0]!;
     const socket = connect(us);
-    for (let i = 1; i <= 5; i++) await act(socket, 'view', 'parting');
+    for (let i = 1; i <= 5; i++) await act(socket, 'view', 'last-pushed');
     await gateway.kill('SIGTERM');
-    await until(async () => (await readTotals(eu, ['parting']))['parting']!.views === 5, 'eu has been told');
+    await until(
+      async () => (await readTotals(eu, ['last-pushed']))['last-pushed']!.views === 5,
+      'eu has the last changes',
+    );
     const env = { ...world.env(region!), PORT: String(region!.ports[0]!), DATA_DIR: gateway.dataDir };
     region!.gateways[0] = await startGateway(env);
     await until(() => isLinked(us), 'us is back');
   });
 
-  it('start where they ended, without a scan', async () => {
+  it('a gateway resumes after a restart without a full sync', async () => {
     const [, region] = world.regions;
     const socket = connect(us, { actor: 'gil' });
     await act(socket, 'like', 'ended');
     await untilBothShow('ended', 1, 0);
-    await until(() => isLinked(us), 'us has told all');
+    await until(() => isLinked(us), 'eu has all changes of us');
     await region!.gateways[0]!.kill('SIGTERM');
     const { dataDir } = region!.gateways[0]!;
     const env = { ...world.env(region!), PORT: String(region!.ports[0]!), DATA_DIR: dataDir };

@@ -28,7 +28,7 @@ export interface RegionGateway {
   readonly url: string;
   readonly store: ReferenceStore;
   readonly service: PeerService;
-  /** How many posts each call of `readPosts` readSizes for. */
+  /** The number of posts in each call of `readPosts`. */
   readonly readSizes: readonly number[];
   /** The status that its links report. */
   status: LinkStatus[];

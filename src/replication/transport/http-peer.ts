@@ -62,7 +62,7 @@ export class HttpPeer implements Peer {
         throw new Error(`${this.region} responded with ${received.length} acks to ${items.length} deltas`);
       for (const [i, ack] of received.entries()) {
         const { index } = items[i]!;
-        // Of a delta in fragments the last ack counts, unless the incarnation was rejected in one before.
+        // The last fragment has the ack of the delta, unless the incarnation was rejected with an earlier one.
         if (acks[index]?.incarnationRejected !== true) acks[index] = ack;
       }
     }
