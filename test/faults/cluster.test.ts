@@ -25,7 +25,7 @@ const PRIMARIES = 3;
 /** What a primary with nothing in it already exceeds. */
 const TOO_LITTLE = '1mb';
 /** Keys of a bucket that operations, viewers or both need: docs/redis-keys.md. */
-const NEEDED_KEYS = ['', ':f', ':l', ':t', ':d', ':p0', ':m2:'];
+const NEEDED_KEYS = ['', ':producers', ':viewers', ':publish_after', ':publish_due', ':posts:0', ':marks:2:'];
 /** A session's mark is in one of these chunks. */
 const MARK_CHUNKS = 8;
 /** Takes what is there out of the way first. */

@@ -101,7 +101,7 @@ async function dump(client: Redis, { shape }: History, regional: boolean, faults
       const fields = await client.hgetallBuffer(`tc:{${number}}`);
       return {
         state: stateOf(fields),
-        lives: livesIn(fields['v']),
+        lives: livesIn(fields['incarnations']),
         marked: [],
         posts: new Map(),
         marks: new Map(),
@@ -109,8 +109,9 @@ async function dump(client: Redis, { shape }: History, regional: boolean, faults
       };
     }),
   );
-  const other = /^tc:config$|^tc:\{\d+\}(:[fgltdw]|:w:[\w-]+)?$/;
-  const forRegions = /^tc:\{\d+\}:([rh]|r\d+:(\d+|s|l))$/;
+  const other =
+    /^tc:config$|^tc:\{\d+\}(:(producers(:previous)?|publish_after|publish_due|gateways|viewers(:[\w-]+)?))?$/;
+  const forRegions = /^tc:\{\d+\}:(local_log|remote_log|registers:\d+:(\d+|sets|names))$/;
   let cursor = '0';
   do {
     const [next, keys] = await client.scan(cursor, 'COUNT', SCAN_COUNT);
@@ -118,8 +119,8 @@ async function dump(client: Redis, { shape }: History, regional: boolean, faults
     await Promise.all(
       keys.map(async (key) => {
         const [, number, posts, generation, marks, metric, post, members] =
-          /^tc:\{(\d+)\}:(?:p(\d+)|m(\d+):(\d+)|a(\d+):(.+):(\d+))$/.exec(key) ?? [];
-        const [, marked] = /^tc:\{(\d+)\}:n$/.exec(key) ?? [];
+          /^tc:\{(\d+)\}:(?:posts:(\d+)|marks:(\d+):(\d+)|members:(\d+):(.+):(\d+))$/.exec(key) ?? [];
+        const [, marked] = /^tc:\{(\d+)\}:changes$/.exec(key) ?? [];
         if (marked !== undefined && regional) {
           buckets[Number(marked)]!.marked.push(...(await client.zrangebyscore(key, '-inf', '+inf')));
           return;
@@ -138,7 +139,7 @@ async function dump(client: Redis, { shape }: History, regional: boolean, faults
 }
 
 function stateOf(fields: Readonly<Record<string, Buffer>>): State {
-  const { s: packed } = fields;
+  const { sizes: packed } = fields;
   const numbers = packed === undefined ? [0, 1, 1, 0, 0, 1, 0, 0] : numbersOf(packed, 0);
   const [posts, postChunks, generation, , marks, chunks, chunksBefore] = numbers as [
     number,
@@ -150,11 +151,11 @@ function stateOf(fields: Readonly<Record<string, Buffer>>): State {
     number,
   ];
   const older = Object.entries(fields).flatMap(([field, value]): [number, number][] => {
-    const [, number] = /^k(\d+)$/.exec(field) ?? [];
+    const [, number] = /^old_marks:(\d+)$/.exec(field) ?? [];
     return number === undefined ? [] : [[Number(number), Number(value)]];
   });
   const markChunks = new Map([...older, [generation - 1, chunksBefore], [generation, chunks]]);
-  return { posts, postChunks, generation, marks, markChunks, oldestGeneration: Number(fields['q'] ?? 1) };
+  return { posts, postChunks, generation, marks, markChunks, oldestGeneration: Number(fields['oldest_marks'] ?? 1) };
 }
 
 function put<K>(map: Map<K, Map<number, string[]>>, place: K, chunk: number, entries: string[]): void {

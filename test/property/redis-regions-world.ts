@@ -231,7 +231,7 @@ export class World {
 
   async #moveServer({ client }: Region): Promise<void> {
     for (let bucket = 0; bucket < this.kind.shape.buckets; bucket++) {
-      await client.hset(`tc:{${bucket}}`, 'r', 'another server');
+      await client.hset(`tc:{${bucket}}`, 'run_id', 'another server');
     }
   }
 

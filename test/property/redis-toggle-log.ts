@@ -37,13 +37,20 @@ export async function findToggleLogFaults(
   const fault = (what: string): void => void faults.push(`${key}: ${what}`);
   const fields = await client.hgetallBuffer(key);
   const number = (field: string): number => Number(fields[field] ?? 0);
-  await checkLog(client, `${key}:r`, number('w'), number('u'), isToggle, fault);
-  await checkLog(client, `${key}:h`, number('h'), number('d'), isToggle, fault);
-  const floor = floorIn(fields['x']);
-  for (const generation of generationsIn(fields['i'])) {
+  await checkLog(client, `${key}:local_log`, number('local_log_written'), number('local_log_removed'), isToggle, fault);
+  await checkLog(
+    client,
+    `${key}:remote_log`,
+    number('remote_log_written'),
+    number('remote_log_removed'),
+    isToggle,
+    fault,
+  );
+  const floor = floorIn(fields['replication']);
+  for (const generation of generationsIn(fields['segments'])) {
     // Else it is on its way out.
     if (generation.newest <= floor) continue;
-    await checkGeneration(client, `${key}:r${generation.number}:`, generation, isToggle, chunks, fault);
+    await checkGeneration(client, `${key}:registers:${generation.number}:`, generation, isToggle, chunks, fault);
   }
   return faults;
 }
@@ -107,8 +114,8 @@ async function checkGeneration(
   { chunkOf, hashOfKey }: Chunks,
   fault: (what: string) => void,
 ): Promise<void> {
-  const names = await client.lrange(`${prefix}l`, 0, -1);
-  const numbers = Object.entries(await client.hgetall(`${prefix}s`)).map(([set, number]) => [Number(number), set]);
+  const names = await client.lrange(`${prefix}names`, 0, -1);
+  const numbers = Object.entries(await client.hgetall(`${prefix}sets`)).map(([set, number]) => [Number(number), set]);
   const isRight = JSON.stringify(numbers.sort()) === JSON.stringify(names.map((set, i) => [i, set]).sort());
   if (!isRight || names.length !== sets || !names.every(isToggle)) fault(`${prefix} has sets ${names.join(', ')}`);
   let found = 0;

@@ -117,7 +117,7 @@ describe('announcements', () => {
     await until(() => messages.length > 0 && heard.length > 0, 'the watched post is published');
     monitor.disconnect();
     expect(new Set(heard)).toEqual(new Set([buildCountsChannel(0, POST)]));
-    expect(await client.zcard('tc:{0}:d')).toBe(0);
+    expect(await client.zcard('tc:{0}:publish_due')).toBe(0);
   });
 });
 
@@ -141,7 +141,7 @@ describe('viewers', () => {
     one.reportViewers(new Map([[POST, 0]]));
     two.reportViewers(new Map([[POST, 0]]));
     await until(() => told.every((seen) => seen.live === 0), 'both are told of 0 viewers');
-    await until(async () => (await client.exists('tc:{0}:l')) === 0, 'nothing is kept of a post without viewers');
+    await until(async () => (await client.exists('tc:{0}:viewers')) === 0, 'nothing is kept of a post without viewers');
   });
 
   it('of stores that vanish or are away for longer than their lease are taken back, and come back with them', async () => {
@@ -169,7 +169,7 @@ describe('viewers', () => {
     await vanish();
     await until(() => told.live === 1, 'those who watch are told of the viewers that are gone');
     await until(async () => (await lives()).join() === '1,0,0', 'those of posts that nobody watches are gone, too');
-    await until(async () => (await client.keys('tc:{0}:w:*')).length === 1, 'one gateway has shares');
+    await until(async () => (await client.keys('tc:{0}:viewers:*')).length === 1, 'one gateway has shares');
     clock.resume();
     await until(async () => (await live(stays, THIRD)) === 10, 'those of the store that was away come back');
   });

@@ -73,7 +73,7 @@ describe('a gateway that does not fit the data', () => {
   const longer = Metrics.parse(`${METRICS.toString()},extra:tally`);
 
   it.each([
-    ['another layout', { layout: '1' }, {}, /^the data in Redis has layout 1 \(this version reads layout 2\); use the/],
+    ['another layout', { layout: '2' }, {}, /^the data in Redis has layout 2 \(this version reads layout 3\); use the/],
     ['other BUCKETS', {}, { buckets: 2 * BUCKETS, metrics: longer }, `BUCKETS must be ${BUCKETS}: `],
     ['other ACTOR_KEYS', {}, { actorKeys: 'int64', metrics: longer }, 'ACTOR_KEYS must be hash: '],
     ['another REGION', { region: 'eu' }, { region: 'us', metrics: longer }, 'REGION must be eu: '],
@@ -100,7 +100,7 @@ describe('a gateway that does not fit the data', () => {
     const old = { layout: '1', buckets: String(BUCKETS), metrics: METRICS.toString(), region: 'local' };
     await client.hset(CONFIG_KEY, old);
     await expect(openRedisStore(server.url, data)).rejects.toThrow(
-      'the data in Redis has layout 1 (this version reads layout 2); use the version that wrote it',
+      'the data in Redis has layout 1 (this version reads layout 3); use the version that wrote it',
     );
     expect(await client.hgetall(CONFIG_KEY)).toEqual(old);
   });

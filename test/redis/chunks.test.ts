@@ -31,7 +31,9 @@ it.each([
     );
   }
   const client = server.client();
-  const sizes = await Promise.all((await client.keys(`tc:{0}:a0:${post}:*`)).map((chunk) => client.scard(chunk)));
+  const sizes = await Promise.all(
+    (await client.keys(`tc:{0}:members:0:${post}:*`)).map((chunk) => client.scard(chunk)),
+  );
   await store.close();
   expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(LIKES);
   expect(sizes.filter((size) => size > PACKED_MAX)).toEqual([]);

@@ -11,15 +11,17 @@ import { until } from '../support/until.js';
 const [ANN, BOB] = [key(1), key(2)];
 const DAY_MS = 86_400_000;
 /** Those that every commit names; a bucket's others are derived. */
-const DECLARED = ['', ':f', ':g', ':l', ':t', ':d'];
+const DECLARED = ['', ':producers', ':producers:previous', ':viewers', ':publish_after', ':publish_due'];
 
 let cluster: RedisCluster;
 let store: RedisStore;
 
 /** All declared keys are there: else a command that names them is refused until the slot has arrived. */
 async function fill(client: Redis, bucket: number): Promise<void> {
-  for (const hash of ['g', 'l', 'm1:0', 'm2:0']) await client.hset(`tc:{${bucket}}:${hash}`, 'none', '0');
-  for (const set of ['t', 'd']) await client.zadd(`tc:{${bucket}}:${set}`, START_MS + 1e12, 'none');
+  for (const hash of ['producers:previous', 'viewers', 'marks:1:0', 'marks:2:0'])
+    await client.hset(`tc:{${bucket}}:${hash}`, 'none', '0');
+  for (const set of ['publish_after', 'publish_due'])
+    await client.zadd(`tc:{${bucket}}:${set}`, START_MS + 1e12, 'none');
 }
 
 /** The slot of the bucket is about to move, and none of its keys has yet. */
@@ -50,13 +52,13 @@ describe('a bucket whose slot moves', () => {
     await store.commit(new Producer('life-one').batch(0, [like(post, ANN)]));
     const { from } = await beginMove(0);
     // The state ends with the start of the day of fences, in 8 bytes.
-    const state = await from.hgetBuffer('tc:{0}', 's');
+    const state = await from.hgetBuffer('tc:{0}', 'sizes');
     state!.writeBigUInt64BE(BigInt(Date.now() - 2 * DAY_MS), state!.length - 8);
-    await from.hset('tc:{0}', 's', state!);
+    await from.hset('tc:{0}', 'sizes', state!);
 
     const result = await store.commit(new Producer('life-two').batch(0, [unlike(post, ANN), like(post, BOB)]));
     expect(result.kind === 'applied' && [...result.outcomes]).toEqual([1, 5]);
-    expect(await from.hexists('tc:{0}:g', 'life-two')).toBe(1);
+    expect(await from.hexists('tc:{0}:producers:previous', 'life-two')).toBe(1);
     const [ann, bob] = await Promise.all([ANN, BOB].map((actor) => store.read([post], actor)));
     expect([ann![0]!.on, bob![0]!.on, bob![0]!.counts.totals[0]]).toEqual([0, 1, 1]);
   });

@@ -127,7 +127,10 @@ describe('a commit that Redis refuses has changed nothing', () => {
     await store.commit(life.batch(0, [view(OTHER, 1, SESSION)], START_MS - MARK_GENERATION_MS));
     await store.commit(life.batch(0, [view(POST), like(POST, key(1)), view(OTHER, 1, { ...SESSION, seq: 2 })]));
     // No sweep changes anything from here on.
-    await until(async () => (await client.hget(all.bucket, 'q')) === '2', 'the sweep is done with generation 1');
+    await until(
+      async () => (await client.hget(all.bucket, 'oldest_marks')) === '2',
+      'the sweep is done with generation 1',
+    );
     return life;
   };
 
@@ -137,10 +140,10 @@ describe('a commit that Redis refuses has changed nothing', () => {
     ['viewers', all.viewers],
     ['the pace', all.publishAfter],
     ['what is due', all.publishDue],
-    ['a chunk of posts', `${all.bucket}:p0`],
-    ['a chunk of marks', `${all.bucket}:m3:0`],
-    ['a chunk of marks of the generation before', `${all.bucket}:m2:0`],
-    ['a chunk of members', `${all.bucket}:a0:${POST}:0`],
+    ['a chunk of posts', `${all.bucket}:posts:0`],
+    ['a chunk of marks', `${all.bucket}:marks:3:0`],
+    ['a chunk of marks of the generation before', `${all.bucket}:marks:2:0`],
+    ['a chunk of members', `${all.bucket}:members:0:${POST}:0`],
   ])('as %s is of a wrong type', async (_, wrong) => {
     const life = await prepare();
     const kept = await dumpOf(wrong);
@@ -159,9 +162,9 @@ describe('a commit that Redis refuses has changed nothing', () => {
   });
 
   it.each([
-    ['posts', `${all.bucket}:p1`],
-    ['marks', `${all.bucket}:m3:1`],
-    ['members', `${all.bucket}:a0:${POST}:1`],
+    ['posts', `${all.bucket}:posts:1`],
+    ['marks', `${all.bucket}:marks:3:1`],
+    ['members', `${all.bucket}:members:0:${POST}:1`],
   ])('as something is in the way of a new chunk of %s', async (_, wrong) => {
     const life = await prepare();
     await client.set(wrong, 'in the way');

@@ -8,7 +8,7 @@ import { CONFIG_KEY } from './codec/redis-keys.js';
 import { Script } from './scripts/script.js';
 
 /** The layout of keys and values, as docs/redis-keys.md describes it. */
-const LAYOUT = '2';
+const LAYOUT = '3';
 /** How often it is tried at boot to learn what the data was made with. */
 const ATTEMPTS = 10;
 const PAUSE_MS = 100;

@@ -5,50 +5,50 @@ export const CONFIG_KEY = 'tc:config';
 
 /** Ends of the keys of a bucket, after those of its hash: by their names in scripts, which build most keys. */
 export const BUCKET_KEYS = {
-  PRODUCERS: ':f',
-  PREVIOUS_PRODUCERS: ':g',
-  VIEWERS: ':l',
-  PUBLISH_AFTER: ':t',
-  PUBLISH_DUE: ':d',
-  GATEWAYS: ':w',
+  PRODUCERS: ':producers',
+  PREVIOUS_PRODUCERS: ':producers:previous',
+  VIEWERS: ':viewers',
+  PUBLISH_AFTER: ':publish_after',
+  PUBLISH_DUE: ':publish_due',
+  GATEWAYS: ':gateways',
   /** Followed by a gateway. */
-  GATEWAY_VIEWERS: ':w:',
+  GATEWAY_VIEWERS: ':viewers:',
   /** Followed by a chunk. */
-  POSTS: ':p',
+  POSTS: ':posts:',
   /** Followed by `generation:chunk`. */
-  MARKS: ':m',
+  MARKS: ':marks:',
   /** Followed by `metric:post:chunk`. */
-  MEMBERS: ':a',
-  CHANGE_FEED: ':n',
-  LOCAL_LOG: ':r',
-  REMOTE_LOG: ':h',
+  MEMBERS: ':members:',
+  CHANGE_FEED: ':changes',
+  LOCAL_LOG: ':local_log',
+  REMOTE_LOG: ':remote_log',
   /** Followed by `segment:`, and a chunk or one of the next two. */
-  REGISTERS: ':r',
-  REGISTER_SETS: 's',
-  REGISTER_NAMES: 'l',
+  REGISTERS: ':registers:',
+  REGISTER_SETS: 'sets',
+  REGISTER_NAMES: 'names',
   /** A channel, followed by a post. */
-  COUNTS_CHANNEL: ':c:',
+  COUNTS_CHANNEL: ':counts:',
 } as const;
 
 /** Fields of a bucket's hash, by their names in scripts; docs/redis-keys.md says what they hold. */
 export const BUCKET_FIELDS = {
-  EPOCH: 'e',
-  NONCE: 'o',
-  RUN_ID: 'r',
-  SIZES: 's',
+  EPOCH: 'epoch',
+  NONCE: 'nonce',
+  RUN_ID: 'run_id',
+  SIZES: 'sizes',
   /** Followed by the number of a generation. */
-  OLD_MARKS: 'k',
-  OLDEST_MARKS: 'q',
-  CLOCK: 'c',
-  REPLICATION: 'x',
-  VERSION_VECTOR: 'y',
-  INCARNATIONS: 'v',
-  LEASE: 'j',
-  LOCAL_LOG_WRITTEN: 'w',
-  LOCAL_LOG_REMOVED: 'u',
-  REMOTE_LOG_WRITTEN: 'h',
-  REMOTE_LOG_REMOVED: 'd',
-  SEGMENTS: 'i',
+  OLD_MARKS: 'old_marks:',
+  OLDEST_MARKS: 'oldest_marks',
+  CLOCK: 'clock',
+  REPLICATION: 'replication',
+  VERSION_VECTOR: 'version_vector',
+  INCARNATIONS: 'incarnations',
+  LEASE: 'lease',
+  LOCAL_LOG_WRITTEN: 'local_log_written',
+  LOCAL_LOG_REMOVED: 'local_log_removed',
+  REMOTE_LOG_WRITTEN: 'remote_log_written',
+  REMOTE_LOG_REMOVED: 'remote_log_removed',
+  SEGMENTS: 'segments',
 } as const;
 
 export interface BucketKeys {

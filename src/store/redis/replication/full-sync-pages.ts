@@ -6,13 +6,12 @@ import type { Delta, PostDelta, ToggleRegister } from '../../../counters/replica
 import type { FullSyncPage } from '../../replicated-store.js';
 import { emptyFullSync } from '../codec/delta-decoder.js';
 import type { RedisPostRecord } from '../codec/redis-post-record.js';
+import { REGISTER_SOURCES } from '../codec/register-sources.js';
 import type { MemberReader, StampedMembers } from './member-reader.js';
-import type { PostRegister, RecordsPage, RegisterSource, ReplicationScripts } from './replication-scripts.js';
+import type { PostRegister, RecordsPage, ReplicationScripts } from './replication-scripts.js';
 
 /** Members of one post that may be read together with those of others. */
 const MEMBERS_TOGETHER_MAX = 5_000;
-/** In the order in which registers move: a register that moves while the sources are read is read in the later one. */
-const REGISTER_SOURCES: readonly RegisterSource[] = ['r', 'h', 'i'];
 
 interface BucketPage {
   readonly posts: PostDelta[];
@@ -33,7 +32,7 @@ export class FullSyncPages {
     private readonly metrics: Metrics,
   ) {}
 
-  /** @param cursor `bucket r index`, the same of h and i, or `bucket p chunk post`: after that post, in order of their names */
+  /** @param cursor `bucket source index`, or `bucket posts chunk post`: after that post, in order of their names */
   async readPage(buckets: ReadonlySet<number>, cursor: string, limit: number): Promise<FullSyncPage> {
     const order = [...buckets].sort((a, b) => a - b);
     for (let at = cursor === '' ? startCursor(order[0]) : cursor; at !== null;) {
@@ -100,7 +99,7 @@ export class FullSyncPages {
   async #readRegistersPage({ bucket, stableStamp }: Delta, at: number, index: string): Promise<BucketPage> {
     const source = REGISTER_SOURCES[at]!;
     const page = await this.scripts.readRegisters(bucket, source, index, stableStamp, []);
-    const after = `${bucket} ${REGISTER_SOURCES[at + 1] ?? 'p'} 0`;
+    const after = `${bucket} ${REGISTER_SOURCES[at + 1] ?? 'posts'} 0`;
     const next = page.next === '0' ? after : `${bucket} ${source} ${page.next}`;
     const registers = groupByPost(page.registers.filter(({ register }) => !register.on));
     if (registers.size === 0) return { posts: [], next };
@@ -127,8 +126,8 @@ export class FullSyncPages {
     const posts = names.map((post) => {
       return this.#buildPost(post, page.records.get(post)!, page.incarnations, members, empty);
     });
-    if (names.length < left.length) return { posts, next: `${bucket} p ${chunk} ${names.at(-1)!}` };
-    return { posts, next: chunk + 1 < chunks ? `${bucket} p ${chunk + 1}` : null };
+    if (names.length < left.length) return { posts, next: `${bucket} posts ${chunk} ${names.at(-1)!}` };
+    return { posts, next: chunk + 1 < chunks ? `${bucket} posts ${chunk + 1}` : null };
   }
 
   /** The first posts, at least one if there is one. */
@@ -176,7 +175,7 @@ function groupByPost(registers: Iterable<PostRegister>): Map<string, ToggleRegis
 }
 
 function startCursor(bucket: number | undefined): string | null {
-  return bucket === undefined ? null : `${bucket} ${REGISTER_SOURCES[0]!} 0`;
+  return bucket === undefined ? null : `${bucket} ${REGISTER_SOURCES[0]} 0`;
 }
 
 function listEntries(

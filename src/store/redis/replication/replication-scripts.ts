@@ -13,6 +13,7 @@ import { MsgpackReader } from '../codec/msgpack-reader.js';
 import { MsgpackWriter } from '../codec/msgpack-writer.js';
 import { buildBucketKeys } from '../codec/redis-keys.js';
 import { RedisPostRecord } from '../codec/redis-post-record.js';
+import type { RegisterSource } from '../codec/register-sources.js';
 import { CallCoalescer, scriptError, type ScriptCall } from '../scripts/call-coalescer.js';
 import { encodeNewIncarnation } from '../scripts/new-life.js';
 import { Script } from '../scripts/script.js';
@@ -73,9 +74,6 @@ export interface PostRegister {
   readonly post: string;
   readonly register: ToggleRegister;
 }
-
-/** Where a bucket keeps registers: r the local toggle log, h the remote one, i the segments of those that left the logs. */
-export type RegisterSource = 'r' | 'h' | 'i';
 
 export interface RegistersPage {
   readonly registers: readonly PostRegister[];
@@ -213,7 +211,7 @@ export class ReplicationScripts {
     aboveStamp: number,
     posts: readonly string[],
   ): Promise<RegistersPage> {
-    const limit = source === 'i' ? CALL_REGISTERS_MAX : CALL_LOG_ENTRIES_MAX;
+    const limit = source === 'registers' ? CALL_REGISTERS_MAX : CALL_LOG_ENTRIES_MAX;
     const args = [source, cursor, limit, aboveStamp, JSON.stringify(posts)];
     const reply = await this.client.query(this.#readRegisters, [this.#keyOf(bucket)], args);
     const [next, list] = reply as [string, (string | number)[]];

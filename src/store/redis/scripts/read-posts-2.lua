@@ -1,8 +1,8 @@
 #!lua flags=no-writes
 -- Reads posts of a bucket, and which of their toggles an actor has on.
 --
--- KEYS[1]  tc:{b}    the bucket's hash; derived from it: chunks of posts and members
--- KEYS[2]  tc:{b}:l  viewers of posts
+-- KEYS[1]  tc:{b}          the bucket's hash; derived from it: chunks of posts and members
+-- KEYS[2]  tc:{b}:viewers  viewers of posts
 -- ARGV[1]  run id of the server
 -- ARGV[2]  kinds of the metrics, a letter each: s (with a set of actors) or c (a count)
 -- ARGV[3]  the actor's key in decimal, or empty

@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
 -- Takes a gateway's viewers of posts, as absolute numbers under its lease, and sums them up over the gateways.
 --
--- KEYS[1]  tc:{b}        the bucket's hash; derived from it: chunks of posts
--- KEYS[2]  tc:{b}:l      viewers of posts, summed over the gateways
--- KEYS[3]  tc:{b}:t      when posts may be published again
--- KEYS[4]  tc:{b}:d      posts that are due to be published
--- KEYS[5]  tc:{b}:w      gateways, by the time when their leases end
--- KEYS[6]  tc:{b}:w:{g}  the gateway's viewers of posts
+-- KEYS[1]  tc:{b}                the bucket's hash; derived from it: chunks of posts
+-- KEYS[2]  tc:{b}:viewers        viewers of posts, summed over the gateways
+-- KEYS[3]  tc:{b}:publish_after  when posts may be published again
+-- KEYS[4]  tc:{b}:publish_due    posts that are due to be published
+-- KEYS[5]  tc:{b}:gateways       gateways, by the time when their leases end
+-- KEYS[6]  tc:{b}:viewers:{g}    the gateway's viewers of posts
 -- ARGV[1]  run id of the server
 -- ARGV[2]  ms between two publications of a post, at least
 -- ARGV[3]  number of metrics

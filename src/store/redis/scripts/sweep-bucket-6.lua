@@ -2,12 +2,12 @@
 -- Does what no operation does, a bounded part at a time: publishes posts that are due, renews the gateway's lease, removes the viewers
 -- of gateways whose lease has ended, and removes marks that are no longer read.
 --
--- KEYS[1]  tc:{b}        the bucket's hash; derived from it: chunks of posts and marks, viewers of other gateways
--- KEYS[2]  tc:{b}:l      viewers of posts, summed over the gateways
--- KEYS[3]  tc:{b}:t      when posts may be published again
--- KEYS[4]  tc:{b}:d      posts that are due to be published
--- KEYS[5]  tc:{b}:w      gateways, by the time when their leases end
--- KEYS[6]  tc:{b}:w:{g}  the gateway's viewers of posts
+-- KEYS[1]  tc:{b}                the bucket's hash; derived from it: chunks of posts and marks, viewers of other gateways
+-- KEYS[2]  tc:{b}:viewers        viewers of posts, summed over the gateways
+-- KEYS[3]  tc:{b}:publish_after  when posts may be published again
+-- KEYS[4]  tc:{b}:publish_due    posts that are due to be published
+-- KEYS[5]  tc:{b}:gateways       gateways, by the time when their leases end
+-- KEYS[6]  tc:{b}:viewers:{g}    the gateway's viewers of posts
 -- ARGV[1]  run id of the server
 -- ARGV[2]  ms between two publications of a post, at least
 -- ARGV[3]  number of metrics

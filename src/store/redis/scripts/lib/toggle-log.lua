@@ -21,7 +21,7 @@ end
 
 -- @param list  the values of the entry; `last`: their number
 local function append(key, stamp, written, list, last)
-  redis.call('XADD', key, stamp_text(stamp) .. '-' .. stamp_text(written), 'w', pack(last) .. msgpack.concat_packed(pack, list, last))
+  redis.call('XADD', key, stamp_text(stamp) .. '-' .. stamp_text(written), 'updates', pack(last) .. msgpack.concat_packed(pack, list, last))
 end
 
 -- @return stamp, number of updates written up to it
