@@ -111,7 +111,7 @@ async function dump(client: Redis, { shape }: History, regional: boolean, faults
   );
   const other =
     /^tc:config$|^tc:\{\d+\}(:(producers(:previous)?|publish_after|publish_due|gateways|viewers(:[\w-]+)?))?$/;
-  const forRegions = /^tc:\{\d+\}:(local_log|remote_log|registers:\d+:(\d+|sets|names))$/;
+  const forRegions = /^tc:\{\d+\}:(local_log|remote_log|registers:\d+)$/;
   let cursor = '0';
   do {
     const [next, keys] = await client.scan(cursor, 'COUNT', SCAN_COUNT);
@@ -269,7 +269,7 @@ function hashOfKey(key: string): number {
   return Math.floor(((Math.abs(Number(key.slice(-9))) * 1664525) % 4294967296) / 4096);
 }
 
-const CHUNKS = { chunkOf, hashOfKey };
+const CHUNKS = { chunkOf, hashOfToggle: hashOfPost };
 
 /** Milliseconds since 2024 in 5 bytes, then msgpack integers. */
 function recordOf(record: Buffer): PostRecord {

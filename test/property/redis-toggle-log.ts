@@ -1,26 +1,13 @@
 import type { Redis } from 'ioredis';
 import { MsgpackReader } from '../../src/store/redis/codec/msgpack-reader.js';
 
-/** Bytes of a set's number. */
-const SET_BYTES = 2;
-/** Actors that a chunk of registers has by its mean, at most and, where there are many, at least. */
-const [ACTORS_MOST, ACTORS_LEAST] = [128, 32] as const;
+/** Mean registers of a chunk, at most. */
+const REGISTERS_MOST = 128;
 
-/** What the bucket's hash says of one of its generations of registers: docs/redis-keys.md. */
-interface Generation {
-  readonly number: number;
-  readonly base: number;
-  readonly bytes: number;
-  readonly newest: number;
-  readonly sets: number;
-  readonly actors: number;
-  readonly chunks: number;
-}
-
-/** @returns the chunk of a hash among this many; and the hash of an actor's key */
+/** Linear hashing: the chunk of a hash among this many; the hash of a toggle. */
 export interface Chunks {
   readonly chunkOf: (hash: number, chunks: number) => number;
-  readonly hashOfKey: (key: string) => number;
+  readonly hashOfToggle: (toggle: string) => number;
 }
 
 /**
@@ -46,12 +33,7 @@ export async function findToggleLogFaults(
     isToggle,
     fault,
   );
-  const floor = floorIn(fields['replication']);
-  for (const generation of generationsIn(fields['segments'])) {
-    // Else it is on its way out.
-    if (generation.newest <= floor) continue;
-    await checkGeneration(client, `${key}:registers:${generation.number}:`, generation, isToggle, chunks, fault);
-  }
+  await checkRegisters(client, key, fields['registers'], isToggle, chunks, fault);
   return faults;
 }
 
@@ -82,57 +64,30 @@ async function checkLog(
   if (last !== written) fault(`${last} words in ${key} instead of ${written}`);
 }
 
-function floorIn(packed: Buffer | undefined): number {
-  if (packed === undefined) return 0;
-  const values = new MsgpackReader(packed);
-  for (let before = 3; before > 0; before--) values.readInteger();
-  return values.readInteger();
-}
-
-function generationsIn(packed: Buffer | undefined): Generation[] {
-  const generations: Generation[] = [];
-  const values = new MsgpackReader(packed ?? Buffer.alloc(0));
-  while (!values.isDone) {
-    const [number, base, bytes] = [values.readInteger(), values.readInteger(), values.readInteger()];
-    values.readInteger();
-    const [newest, sets, actors, chunks] = [
-      values.readInteger(),
-      values.readInteger(),
-      values.readInteger(),
-      values.readInteger(),
-    ];
-    generations.push({ number, base, bytes, newest, sets, actors, chunks });
-  }
-  return generations;
-}
-
-async function checkGeneration(
+async function checkRegisters(
   client: Redis,
-  prefix: string,
-  { base, bytes, newest, sets, actors, chunks }: Generation,
+  key: string,
+  packed: Buffer | undefined,
   isToggle: (set: string) => boolean,
-  { chunkOf, hashOfKey }: Chunks,
+  { chunkOf, hashOfToggle }: Chunks,
   fault: (what: string) => void,
 ): Promise<void> {
-  const names = await client.lrange(`${prefix}names`, 0, -1);
-  const numbers = Object.entries(await client.hgetall(`${prefix}sets`)).map(([set, number]) => [Number(number), set]);
-  const isRight = JSON.stringify(numbers.sort()) === JSON.stringify(names.map((set, i) => [i, set]).sort());
-  if (!isRight || names.length !== sets || !names.every(isToggle)) fault(`${prefix} has sets ${names.join(', ')}`);
+  const values = new MsgpackReader(packed ?? Buffer.of(0, 0, 0, 0));
+  const [count, chunks, oldest, newest] = [
+    values.readInteger(),
+    values.readInteger(),
+    values.readInteger(),
+    values.readInteger(),
+  ];
   let found = 0;
   for (let chunk = 0; chunk < chunks; chunk++) {
-    for (const [actor, packed] of Object.entries(await client.hgetallBuffer(`${prefix}${chunk}`))) {
+    for (const [toggle, stamp] of Object.entries(await client.hgetall(`${key}:registers:${chunk}`))) {
       found += 1;
-      if (chunkOf(hashOfKey(actor), chunks) !== chunk) fault(`${actor} stands in chunk ${chunk} of ${chunks}`);
-      const known = new Set<number>();
-      for (let at = 0; at < packed.length; at += SET_BYTES + bytes) {
-        const set = packed.readUIntBE(at, SET_BYTES);
-        if (known.has(set) || set >= sets) fault(`${actor} has a set ${set} in ${prefix}`);
-        const stamp = base + Number(`0x${packed.toString('hex', at + SET_BYTES, at + SET_BYTES + bytes)}`);
-        if (stamp <= base || stamp > newest) fault(`${actor} has a stamp ${stamp} in ${prefix}`);
-        known.add(set);
-      }
+      if (!isToggle(toggle.slice(0, toggle.lastIndexOf(' ')))) fault(`there is a register of ${toggle}`);
+      if (chunkOf(hashOfToggle(toggle), chunks) !== chunk) fault(`${toggle} is in chunk ${chunk} of ${chunks}`);
+      if (Number(stamp) < oldest || Number(stamp) > newest) fault(`${toggle} has the stamp ${stamp}`);
     }
   }
-  if (found !== actors) fault(`${prefix} has ${found} actors instead of ${actors}`);
-  if (chunks < actors / ACTORS_MOST || chunks > 1 + actors / ACTORS_LEAST) fault(`${chunks} chunks of ${prefix}`);
+  if (found !== count) fault(`${found} registers instead of ${count}`);
+  if (chunks < count / REGISTERS_MOST) fault(`${chunks} chunks for ${count} registers`);
 }

@@ -79,7 +79,7 @@ async function saidMuch(): Promise<number> {
 describe('of more last words than its logs have room for a bucket', () => {
   it('tells only by a scan, which shows each', async () => {
     await saidMuch();
-    expect(await client.keys('tc:{0}:registers:*')).toContain('tc:{0}:registers:1:0');
+    expect(await client.keys('tc:{0}:registers:*')).toContain('tc:{0}:registers:0');
     expect(await regions.changesSince([ASKED], ['us'], 500)).toEqual([null]);
     const registers = await registersNow();
     expect(registers.length).toBe(ACTORS.length);
@@ -125,6 +125,6 @@ describe('of more last words than its logs have room for a bucket', () => {
       return (await client.keys('tc:{0}:registers:*')).length === 0;
     }, 'registers are removed');
     expect(await client.xlen('tc:{0}:local_log')).toBe(0);
-    expect(await client.hexists('tc:{0}', 'segments')).toBe(0);
+    expect(await client.hexists('tc:{0}', 'registers')).toBe(0);
   });
 });

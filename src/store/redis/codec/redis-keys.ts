@@ -22,10 +22,8 @@ export const BUCKET_KEYS = {
   CHANGE_FEED: ':changes',
   LOCAL_LOG: ':local_log',
   REMOTE_LOG: ':remote_log',
-  /** Followed by `segment:`, and a chunk or one of the next two. */
+  /** Followed by a chunk. */
   REGISTERS: ':registers:',
-  REGISTER_SETS: 'sets',
-  REGISTER_NAMES: 'names',
   /** A channel, followed by a post. */
   COUNTS_CHANNEL: ':counts:',
 } as const;
@@ -48,7 +46,7 @@ export const BUCKET_FIELDS = {
   LOCAL_LOG_REMOVED: 'local_log_removed',
   REMOTE_LOG_WRITTEN: 'remote_log_written',
   REMOTE_LOG_REMOVED: 'remote_log_removed',
-  SEGMENTS: 'segments',
+  REGISTERS: 'registers',
 } as const;
 
 export interface BucketKeys {

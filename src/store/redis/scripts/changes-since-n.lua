@@ -19,10 +19,9 @@
 --              number of toggles, for each: index of its post from 0, metric, the actor's key in decimal, stamp, 1 if it is on else 0
 -- @include bucket keys incarnation hybrid-clock replication-state version-vector msgpack post-record posts members toggle-log registers
 -- @include replies
--- @constants VALUES_AT_ONCE CHANGES_FORGOTTEN CHANGES_FOUND FIELD_VERSION_VECTOR FIELD_SEGMENTS
+-- @constants VALUES_AT_ONCE CHANGES_FORGOTTEN CHANGES_FOUND FIELD_VERSION_VECTOR FIELD_REGISTERS
 -- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG KEY_REMOTE_LOG
 local call, unpack, pack, min, max = redis.call, unpack, cmsgpack.pack, math.min, math.max
-local REMOVED_CHUNKS = 100
 bucket.own_region, bucket.slots_may_move = tonumber(ARGV[3]), ARGV[4] == '1'
 local peers, limit, budget = cjson.decode(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local stamp_text = hybrid_clock.stamp_text
@@ -102,7 +101,7 @@ end
 local function read_latest(updates, forwarded)
   local sets, actors, stamps = {}, {}, {}
   for i, update in ipairs(updates) do stamps[i], sets[i], actors[i] = update[1], update[2], update[3] end
-  for _, toggle in ipairs(forwarded) do sets[#sets + 1], actors[#actors + 1] = string.match(toggle, '^(.+) (%S+)$') end
+  for _, toggle in ipairs(forwarded) do sets[#sets + 1], actors[#actors + 1] = toggle_log.parse_toggle(toggle) end
   local logs, least = nil, bucket.stable_stamp + 1
   if #forwarded == 0 then
     logs, least = bucket.remote_log_written > bucket.remote_log_removed and { bucket.key .. KEY_REMOTE_LOG } or {}, max(least, stamps[1] or 0)
@@ -132,7 +131,7 @@ local function build_toggles(updates, forwarded)
   local sets, actors, stamps = read_latest(updates, forwarded)
   for i, stamp in ipairs(stamps) do
     local set, actor = sets[i], actors[i]
-    local toggle_id = #forwarded > 0 and set .. ' ' .. actor
+    local toggle_id = #forwarded > 0 and toggle_log.toggle_name(set, actor)
     if stamp > bucket.stable_stamp and not seen[toggle_id] then
       if toggle_id then seen[toggle_id] = true end
       local name, metric = toggle_log.parse_set_name(set)
@@ -196,47 +195,28 @@ local function trim_log(key, written, removed)
   return (select(2, toggle_log.parse_id(last[1])))
 end
 
--- Takes chunks from the oldest segment of registers, if all its stamps are stable. @return their keys
-local function take_stable_chunks(segments)
-  local oldest, old_keys = segments[1], {}
-  if not oldest or oldest.newest > bucket.stable_stamp then return old_keys end
-  local prefix = keys.registers_prefix(oldest.number)
-  for chunk = max(0, oldest.chunks - REMOVED_CHUNKS), oldest.chunks - 1 do
-    old_keys[#old_keys + 1] = keys.track_key(prefix .. chunk)
-  end
-  oldest.chunks = oldest.chunks - #old_keys
-  if oldest.chunks > 0 then return old_keys end
-  old_keys[#old_keys + 1] = keys.track_key(keys.register_sets(oldest.number))
-  old_keys[#old_keys + 1] = keys.track_key(keys.register_names(oldest.number))
-  table.remove(segments, 1)
-  return old_keys
-end
-
 -- @return the reply, and about how many changes it has
 local function read_bucket(i)
   bucket.reset(KEYS[i])
   local request = msgpack.unpack_list(ARGV[7 + i])
   local after, acked = request[2], request[3]
   if bucket.tracked then bucket.tracked = { bucket.key .. KEY_CHANGE_FEED, bucket.key .. KEY_LOCAL_LOG, bucket.key .. KEY_REMOTE_LOG } end
-  local sizes, packed_vector, packed_segments = replication_state.open(FIELD_VERSION_VECTOR, FIELD_SEGMENTS)
+  local sizes, packed_vector, packed_registers = replication_state.open(FIELD_VERSION_VECTOR, FIELD_REGISTERS)
   bucket.set_sizes(sizes)
   local stable_before, dropped_before = bucket.stable_stamp, bucket.dropped_up_to
   advance_stability(acked, version_vector.unpack_vector(packed_vector))
   local reply, spent = build_delta(after)
-  local segments = registers.unpack_segments(packed_segments)
-  local old_keys = take_stable_chunks(segments)
+  local registers_state = registers.unpack_state(packed_registers)
+  local expiry = registers.plan_expiry(registers_state)
   keys.assert_slot_local()
-  local has_writes = bucket.is_new_incarnation or bucket.is_state_changed or after < bucket.clock or #old_keys > 0
+  local has_writes = bucket.is_new_incarnation or bucket.is_state_changed or after < bucket.clock or expiry
   if not has_writes then return reply, spent end
   if bucket.dropped_up_to > dropped_before then call('ZREMRANGEBYSCORE', bucket.key .. KEY_CHANGE_FEED, '-inf', acked) end
   if bucket.stable_stamp > stable_before then
     bucket.local_log_removed = trim_log(bucket.key .. KEY_LOCAL_LOG, bucket.local_log_written, bucket.local_log_removed)
     bucket.remote_log_removed = trim_log(bucket.key .. KEY_REMOTE_LOG, bucket.remote_log_written, bucket.remote_log_removed)
   end
-  if #old_keys > 0 then
-    call('UNLINK', unpack(old_keys))
-    registers.write_segments(segments)
-  end
+  if expiry then registers.write_expiry(expiry, registers_state) end
   incarnation.write()
   replication_state.write()
   return reply, spent

@@ -11,7 +11,7 @@
 -- Returns  {cursor, "0" if these are all,
 --           {a post, metric, the actor's key in decimal, stamp, 1 if it is on else 0, the next post …}}
 -- @include bucket keys hybrid-clock post-record posts members toggle-log registers
--- @constants FIELD_SIZES FIELD_SEGMENTS SOURCE_REGISTERS SOURCE_LOCAL_LOG
+-- @constants FIELD_SIZES FIELD_REGISTERS SOURCE_REGISTERS SOURCE_LOCAL_LOG
 -- @constants KEY_LOCAL_LOG KEY_REMOTE_LOG
 local call, min = redis.call, math.min
 local cursor, limit, low = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -22,7 +22,7 @@ for _, name in ipairs(cjson.decode(ARGV[6])) do
   wanted_posts = wanted_posts or {}
   wanted_posts[name] = true
 end
-local sizes, packed_segments = unpack(call('HMGET', bucket.key, FIELD_SIZES, FIELD_SEGMENTS))
+local sizes, packed_registers = unpack(call('HMGET', bucket.key, FIELD_SIZES, FIELD_REGISTERS))
 bucket.set_sizes(sizes)
 -- How many updates were looked at; the toggles of those that are wanted, and their stamps.
 local looked_at, sets, actors, stamps, least = 0, {}, {}, {}, math.huge
@@ -47,17 +47,12 @@ local function read_log(key)
   return cursor
 end
 
--- @return the next segment and chunk, "0" if there are no more
+-- @return the next chunk, "0" if there are no more
 local function read_registers()
-  local number, chunk = string.match(cursor, '^(%d+)-?(%d*)$')
-  number, chunk = tonumber(number), tonumber(chunk) or 0
-  for _, segment in ipairs(registers.unpack_segments(packed_segments)) do
-    if segment.number > number then number, chunk = segment.number, 0 end
-    while segment.number == number and chunk < segment.chunks do
-      if looked_at >= limit then return number .. '-' .. chunk end
-      registers.each(segment, chunk, take)
-      chunk = chunk + 1
-    end
+  local state = registers.unpack_state(packed_registers)
+  for chunk = tonumber(cursor), state and state.chunks - 1 or -1 do
+    if looked_at >= limit then return tostring(chunk) end
+    registers.each(chunk, take)
   end
   return '0'
 end

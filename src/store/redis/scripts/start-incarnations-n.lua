@@ -15,7 +15,7 @@
 -- ARGV[7]  1: the clock had run ahead, and is set back to that stamp; else 0
 -- Returns  number of toggle updates that were restamped
 -- @include bucket keys incarnation hybrid-clock replication-state toggle-log registers
--- @constants VALUES_AT_ONCE TOGGLES_PER_STAMP FIELD_SEGMENTS
+-- @constants VALUES_AT_ONCE TOGGLES_PER_STAMP FIELD_REGISTERS
 -- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG KEY_REMOTE_LOG
 local call, unpack, min, max = redis.call, unpack, math.min, math.max
 bucket.own_region = tonumber(ARGV[3])
@@ -36,16 +36,15 @@ local function read_stamps(low, is_wanted)
       for i = from, to do take(set, list[i], stamp) end
     end)
   end
-  for _, segment in ipairs(registers.read_segments()) do
-    for chunk = 0, segment.newest > low and segment.chunks - 1 or -1 do registers.each(segment, chunk, take) end
-  end
+  local state = registers.read_state()
+  for chunk = 0, state and state.newest > low and state.chunks - 1 or -1 do registers.each(chunk, take) end
   return stamps
 end
 
 -- @return {stamp, post, metric, actor, id of the toggle}, by the last of which updates of one stamp are sorted
 local function describe_update(stamp, set, actor)
   local post, metric = toggle_log.parse_set_name(set)
-  return { stamp, post, metric, actor, set .. ' ' .. actor }
+  return { stamp, post, metric, actor, toggle_log.toggle_name(set, actor) }
 end
 
 local function sort_updates(updates)
@@ -116,12 +115,8 @@ end
 -- @return all keys with stamps, but those of posts and members
 local function list_stamped_keys()
   local stamped = { keys.track_key(bucket.key .. KEY_LOCAL_LOG), keys.track_key(bucket.key .. KEY_REMOTE_LOG), keys.track_key(bucket.key .. KEY_CHANGE_FEED) }
-  for _, segment in ipairs(registers.read_segments()) do
-    local prefix = keys.registers_prefix(segment.number)
-    for chunk = 0, segment.chunks - 1 do stamped[#stamped + 1] = keys.track_key(prefix .. chunk) end
-    stamped[#stamped + 1] = keys.track_key(keys.register_sets(segment.number))
-    stamped[#stamped + 1] = keys.track_key(keys.register_names(segment.number))
-  end
+  local state = registers.read_state()
+  for chunk = 0, state and state.chunks - 1 or -1 do stamped[#stamped + 1] = keys.track_key(keys.registers_prefix() .. chunk) end
   return stamped
 end
 
@@ -180,7 +175,7 @@ local function start(key)
   for first = 1, #removed, VALUES_AT_ONCE do
     call('UNLINK', unpack(removed, first, min(first + VALUES_AT_ONCE - 1, #removed)))
   end
-  if #removed > 0 then call('HDEL', bucket.key, FIELD_SEGMENTS) end
+  if #removed > 0 then call('HDEL', bucket.key, FIELD_REGISTERS) end
   write_kept(kept)
   for _, entry in ipairs(entries) do toggle_log.append(bucket.key .. KEY_LOCAL_LOG, entry[1], entry[2], entry[3], #entry[3]) end
   bucket.is_state_changed = true

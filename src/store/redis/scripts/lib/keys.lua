@@ -1,7 +1,7 @@
 -- scripts/lib/keys.lua: names of a bucket's keys that have a number in them, as codec/redis-keys.ts explains them, and the check that
 -- none of a bucket's keys is on another server.
 -- @needs bucket
--- @constants VALUES_AT_ONCE KEY_MARKS KEY_MEMBERS KEY_REGISTERS KEY_REGISTER_SETS KEY_REGISTER_NAMES
+-- @constants VALUES_AT_ONCE KEY_MARKS KEY_MEMBERS KEY_REGISTERS
 local call, unpack, min = redis.call, unpack, math.min
 
 -- A chunk's key is one of these prefixes and the chunk's number.
@@ -13,18 +13,8 @@ local function members_prefix(metric, post)
   return bucket.key .. KEY_MEMBERS .. metric .. ':' .. post .. ':'
 end
 
-local function registers_prefix(segment)
-  return bucket.key .. KEY_REGISTERS .. segment .. ':'
-end
-
--- Numbers of a segment's sets by their names.
-local function register_sets(segment)
-  return registers_prefix(segment) .. KEY_REGISTER_SETS
-end
-
--- Names of a segment's sets by their numbers.
-local function register_names(segment)
-  return registers_prefix(segment) .. KEY_REGISTER_NAMES
+local function registers_prefix()
+  return bucket.key .. KEY_REGISTERS
 end
 
 -- Keys of a slot that is moving are on two servers. A key that has moved already looks as if it did not exist, but EXISTS of
@@ -47,6 +37,5 @@ end
 
 return {
   marks_prefix = marks_prefix, members_prefix = members_prefix,
-  registers_prefix = registers_prefix, register_sets = register_sets, register_names = register_names,
-  track_key = track_key, assert_slot_local = assert_slot_local,
+  registers_prefix = registers_prefix, track_key = track_key, assert_slot_local = assert_slot_local,
 }

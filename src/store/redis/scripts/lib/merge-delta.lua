@@ -80,7 +80,7 @@ local function read_toggles()
   for i = offsets.toggles + 1, offsets.predecessors, 6 do
     local index, metric, actor, stamp = values[i], values[i + 1], values[i + 2], values[i + 3]
     local set = toggle_log.set_name(names[index], metric)
-    local id = set .. ' ' .. actor
+    local id = toggle_log.toggle_name(set, actor)
     ids[#ids + 1], sets[#sets + 1], actors[#actors + 1] = id, set, actor
     least = min(least, values[i + 5] == FROM_REPAIR and 0 or stamp)
     if was_on[id] == nil then was_on[id] = redis.call('SISMEMBER', keys.track_key(members.chunk_key(index, metric, actor)), actor) end

@@ -1,114 +1,77 @@
 -- scripts/lib/registers.lua: LWW registers of toggles that the toggle logs have no room for: most of them while a region is down. They
--- are packed in segments. A segment has chunks of actors: actor → for each of its registers 2 bytes, the number of the toggle's set,
--- and the stamp less the segment's base, which is before all its stamps. The segment numbers its sets. It is removed as a whole when
--- all its stamps are stable.
+-- are in chunks: toggle (post, metric, actor) → stamp. Stable ones are removed some chunks at a time.
 -- @needs bucket keys chunks hybrid-clock toggle-log
--- @constants VALUES_AT_ONCE FIELD_SEGMENTS
--- @constants KEY_LOCAL_LOG KEY_REMOTE_LOG
+-- @constants VALUES_AT_ONCE FIELD_REGISTERS KEY_LOCAL_LOG KEY_REMOTE_LOG
 local call, unpack, min, max, pack = redis.call, unpack, math.min, math.max, cmsgpack.pack
-local unpack_bytes, track_key = struct.unpack, keys.track_key
-local SET_BYTES = 2
+local track_key = keys.track_key
+-- Chunks that a call looks through for stable registers: a fraction of a millisecond.
+local EXPIRED_CHUNKS = 10
 
--- @return struct's format of a register, and its bytes
-local function format_for(segment)
-  return '>I' .. SET_BYTES .. 'I' .. segment.stamp_bytes, SET_BYTES + segment.stamp_bytes
+-- @param packed  the field `registers`
+-- @return nil if there are none; else how many registers and chunks there are, stamps that none is below and none above, and how far
+--         the pass has come that looks for stable ones: chunks, and the oldest stamp that it has left
+local function unpack_state(packed)
+  if not packed then return nil end
+  local count, chunk_count, oldest, newest, expired_chunks, oldest_left = cmsgpack.unpack(packed)
+  return { count = count, chunks = chunk_count, oldest = oldest, newest = newest, expired_chunks = expired_chunks, oldest_left = oldest_left }
 end
 
--- @param packed  the field `segments`
--- @return the segments, oldest first. `first_moved` and `newest` are the latest stamps of the first move to the segment and of all
---         moves; `sets`, `actors` and `chunks` are numbers
-local function unpack_segments(packed)
-  local segments = {}
-  local list = packed and { cmsgpack.unpack(packed) } or {}
-  for i = 1, #list, 8 do
-    segments[#segments + 1] = {
-      number = list[i], base = list[i + 1], stamp_bytes = list[i + 2], first_moved = list[i + 3], newest = list[i + 4],
-      sets = list[i + 5], actors = list[i + 6], chunks = list[i + 7],
-    }
-  end
-  return segments
+local function read_state()
+  return unpack_state(call('HGET', bucket.key, FIELD_REGISTERS))
 end
 
-local function read_segments()
-  return unpack_segments(call('HGET', bucket.key, FIELD_SEGMENTS))
+local function write_state(state)
+  if state.count == 0 then
+    call('HDEL', bucket.key, FIELD_REGISTERS)
+  else
+    local packed = pack(state.count, state.chunks, state.oldest, state.newest, state.expired_chunks, state.oldest_left)
+    call('HSET', bucket.key, FIELD_REGISTERS, packed)
+  end
 end
 
-local function write_segments(segments)
-  if #segments == 0 then
-    call('HDEL', bucket.key, FIELD_SEGMENTS)
-    return
-  end
-  local list, last = {}, 0
-  for _, segment in ipairs(segments) do
-    list[last + 1], list[last + 2], list[last + 3], list[last + 4] = segment.number, segment.base, segment.stamp_bytes, segment.first_moved
-    list[last + 5], list[last + 6], list[last + 7], list[last + 8] = segment.newest, segment.sets, segment.actors, segment.chunks
-    last = last + 8
-  end
-  call('HSET', bucket.key, FIELD_SEGMENTS, pack(unpack(list)))
+-- @return groups, each the key of a chunk and indices of its toggles
+local function group_by_chunk(toggles, chunk_count)
+  local size = chunks.size_for(chunk_count)
+  local groups, add = chunks.group_by_chunk(keys.registers_prefix())
+  for i, toggle in ipairs(toggles) do add(chunks.chunk_for(chunks.hash_post(toggle), chunk_count, size), i) end
+  return groups
 end
 
-local function read_fields(key, fields)
-  local values = {}
-  for from = 1, #fields, VALUES_AT_ONCE do
-    local some = call('HMGET', track_key(key), unpack(fields, from, min(from + VALUES_AT_ONCE - 1, #fields)))
-    for i = 1, #some do values[from + i - 1] = some[i] end
+-- @return by index of a toggle: its stamp; toggles without a register are left out
+local function read_groups(groups, toggles)
+  local stamps = {}
+  for _, group in ipairs(groups) do
+    for first = 2, #group, VALUES_AT_ONCE do
+      local last, names = min(first + VALUES_AT_ONCE - 1, #group), {}
+      for i = first, last do names[i - first + 1] = toggles[group[i]] end
+      local found = call('HMGET', track_key(group[1]), unpack(names))
+      for i = first, last do stamps[group[i]] = tonumber(found[i - first + 1] or nil) end
+    end
   end
-  return values
-end
-
--- @return by set: its number in the segment; sets without one are left out
-local function read_set_numbers(segment, sets)
-  local numbers = {}
-  for i, number in ipairs(read_fields(keys.register_sets(segment.number), sets)) do
-    if number then numbers[sets[i]] = tonumber(number) end
-  end
-  return numbers
-end
-
--- @param by_actor  a table whose keys are actors
--- @return by actor: its packed registers; actors without any are left out
-local function read_actors(segment, by_actor)
-  local prefix, size, groups, found = keys.registers_prefix(segment.number), chunks.size_for(segment.chunks), {}, {}
-  for actor in pairs(by_actor) do
-    local chunk = chunks.chunk_for(chunks.hash_key(actor), segment.chunks, size)
-    local group = groups[chunk]
-    if group then group[#group + 1] = actor else groups[chunk] = { actor } end
-  end
-  for chunk, actors in pairs(groups) do
-    for i, packed in ipairs(read_fields(prefix .. chunk, actors)) do found[actors[i]] = packed or nil end
-  end
-  return found
+  return stamps
 end
 
 -- Calls `take(set, actor, stamp)` for each register in a chunk.
-local function each(segment, chunk, take)
-  local sets, format, step = {}, format_for(segment)
-  local list = call('HGETALL', track_key(keys.registers_prefix(segment.number) .. chunk))
+local function each(chunk, take)
+  local list = call('HGETALL', track_key(keys.registers_prefix() .. chunk))
   for i = 1, #list, 2 do
-    for at = 1, #list[i + 1], step do
-      local number, stamp = unpack_bytes(format, list[i + 1], at)
-      sets[number] = sets[number] or call('LINDEX', track_key(keys.register_names(segment.number)), number)
-      take(sets[number], list[i], segment.base + stamp)
-    end
+    local set, actor = toggle_log.parse_toggle(list[i])
+    take(set, actor, tonumber(list[i + 1]))
   end
 end
 
--- Raises the stamps in wanted[set][actor] to those in a segment.
-local function raise_stamps(wanted, segment)
-  local sets, by_actor, format, step = {}, {}, format_for(segment)
-  for set in pairs(wanted) do sets[#sets + 1] = set end
-  for set, number in pairs(read_set_numbers(segment, sets)) do
-    for actor in pairs(wanted[set]) do
-      local set_by_number = by_actor[actor] or {}
-      by_actor[actor], set_by_number[number] = set_by_number, set
+-- Raises the stamps in wanted[set][actor] to those of registers.
+local function raise_stamps(wanted, state)
+  local toggles, actors_of, actors = {}, {}, {}
+  for set, by_actor in pairs(wanted) do
+    for actor in pairs(by_actor) do
+      local i = #toggles + 1
+      toggles[i], actors_of[i], actors[i] = toggle_log.toggle_name(set, actor), by_actor, actor
     end
   end
-  for actor, packed in pairs(read_actors(segment, by_actor)) do
-    for i = 1, #packed, step do
-      local number, stamp = unpack_bytes(format, packed, i)
-      local set = by_actor[actor][number]
-      if set then wanted[set][actor] = max(wanted[set][actor], segment.base + stamp) end
-    end
+  for i, stamp in pairs(read_groups(group_by_chunk(toggles, state.chunks), toggles)) do
+    local by_actor = actors_of[i]
+    by_actor[actors[i]] = max(by_actor[actors[i]], stamp)
   end
 end
 
@@ -132,14 +95,44 @@ local function read_stamps(sets, actors, least, logs)
       end
     end)
   end
-  for _, segment in ipairs(read_segments()) do
-    if segment.newest >= least then raise_stamps(wanted, segment) end
-  end
+  local state = read_state()
+  if state and state.newest >= least then raise_stamps(wanted, state) end
   for i, set in ipairs(sets) do stamps[i] = wanted[set][actors[i]] end
   return stamps
 end
 
+-- Looks for stable registers in some chunks, and counts them out of the state.
+-- @return groups of them, each the key of a chunk and toggles; nil if none can be stable
+local function plan_expiry(state)
+  if not state or state.oldest > bucket.stable_stamp then return nil end
+  local groups, last = {}, min(state.expired_chunks + EXPIRED_CHUNKS, state.chunks)
+  for chunk = state.expired_chunks, last - 1 do
+    local group = { keys.registers_prefix() .. chunk }
+    each(chunk, function(set, actor, stamp)
+      if stamp > bucket.stable_stamp then
+        state.oldest_left = min(state.oldest_left, stamp)
+      else
+        group[#group + 1] = toggle_log.toggle_name(set, actor)
+      end
+    end)
+    if #group > 1 then groups[#groups + 1], state.count = group, state.count - #group + 1 end
+  end
+  state.expired_chunks = last
+  if last == state.chunks then state.oldest, state.oldest_left, state.expired_chunks = state.oldest_left, state.newest, 0 end
+  return groups
+end
+
+local function write_expiry(groups, state)
+  for _, group in ipairs(groups) do
+    for first = 2, #group, VALUES_AT_ONCE do
+      call('HDEL', group[1], unpack(group, first, min(first + VALUES_AT_ONCE - 1, #group)))
+    end
+  end
+  write_state(state)
+end
+
 return {
-  format_for = format_for, unpack_segments = unpack_segments, read_segments = read_segments, write_segments = write_segments,
-  read_set_numbers = read_set_numbers, each = each, read_stamps = read_stamps,
+  unpack_state = unpack_state, read_state = read_state, write_state = write_state,
+  group_by_chunk = group_by_chunk, read_groups = read_groups, each = each, read_stamps = read_stamps,
+  plan_expiry = plan_expiry, write_expiry = write_expiry,
 }

@@ -19,6 +19,16 @@ local function parse_set_name(set)
   return post, tonumber(metric)
 end
 
+-- Names an actor's toggle of a post.
+local function toggle_name(set, actor)
+  return set .. ' ' .. actor
+end
+
+-- @return set, actor
+local function parse_toggle(toggle)
+  return match(toggle, '^(%S+ %d+) (%S+)$')
+end
+
 -- @param list  the values of the entry; `last`: their number
 local function append(key, stamp, written, list, last)
   redis.call('XADD', key, stamp_text(stamp) .. '-' .. stamp_text(written), 'updates', pack(last) .. msgpack.concat_packed(pack, list, last))
@@ -43,4 +53,7 @@ local function each_group(entries, take)
   end
 end
 
-return { set_name = set_name, parse_set_name = parse_set_name, append = append, parse_id = parse_id, each_group = each_group }
+return {
+  set_name = set_name, parse_set_name = parse_set_name, toggle_name = toggle_name, parse_toggle = parse_toggle,
+  append = append, parse_id = parse_id, each_group = each_group,
+}
