@@ -5,10 +5,10 @@ import type { PendingOperation } from './pending-operation.js';
 /** Operations that will be committed as one batch. */
 export class OpenBatch {
   operations: PendingOperation[];
-  /** How many of them, from the first on, missed their deadline: who asked was told, and is not answered again. */
+  /** Operations before this index missed their deadline. Their clients got UNAVAILABLE and are not answered again. */
   answeredFrom = 0;
 
-  /** @param openedAtMs when its first operation came, on the monotonic clock */
+  /** @param openedAtMs monotonic time at which the first operation arrived */
   constructor(
     first: PendingOperation,
     readonly openedAtMs: number,
@@ -16,7 +16,7 @@ export class OpenBatch {
     this.operations = [first];
   }
 
-  /** Those that have waited since `sinceMs` or longer, each once: they count as told. */
+  /** Yields operations that have waited since `sinceMs` or longer, each once: they count as answered. */
   *takeOverdue(sinceMs: number): Iterable<PendingOperation> {
     while (this.answeredFrom < this.operations.length) {
       const operation = this.operations[this.answeredFrom]!;
@@ -26,16 +26,16 @@ export class OpenBatch {
     }
   }
 
-  /** Leaves only the operations that stay. @returns those of the others that were not told yet */
+  /** Removes all operations that `stays` does not select. @returns those of them that were not answered yet */
   keepOnly(stays: (operation: PendingOperation) => boolean): PendingOperation[] {
-    const { operations, answeredFrom: told } = this;
+    const { operations, answeredFrom } = this;
     this.operations = operations.filter(stays);
-    this.answeredFrom = operations.slice(0, told).filter(stays).length;
-    return operations.slice(told).filter((operation) => !stays(operation));
+    this.answeredFrom = operations.slice(0, answeredFrom).filter(stays).length;
+    return operations.slice(answeredFrom).filter((operation) => !stays(operation));
   }
 }
 
-/** A batch that the store confirmed. */
+/** A batch that the store has committed. */
 export interface RetainedBatch {
   readonly queue: BucketQueue;
   readonly batch: Batch;
@@ -43,27 +43,26 @@ export interface RetainedBatch {
 }
 
 /**
- * The operations of one bucket, in the order they came: at most one batch in flight, others behind it, and the last
- * ones that were confirmed, in case the store loses them.
+ * The operations of one bucket, in the order of arrival: at most one batch in flight, others behind it, and the last
+ * committed ones, in case the store loses them.
  *
  *     op op op →  [ filling ]  [ full ] …  →  in flight  →  store
- *                  waiting                        │ confirmed
- *                                              retained: n-3  n-2  n-1 →  sent again before it, when they are lost
+ *                  waiting                        │ committed
+ *                                              retained: n-3  n-2  n-1 →  replayed before n, if they are lost
  */
 export class BucketQueue {
   readonly waiting: OpenBatch[] = [];
   inFlight: OpenBatch | null = null;
-  /** Something is on its way: the batch in flight, or a retained one. Nothing else of the lane may be. */
+  /** Whether a batch is on its way to the store: the one in flight, or a retained one. No other may be sent meanwhile. */
   sending = false;
-  /** Number of the last batch that was sent: its fence. */
+  /** Number of the last batch that was sent. With the producer id it identifies the batch. */
   batchNumber = 0;
-  /** When a batch was last confirmed. */
   lastCommitAt: Instant | null = null;
-  /** Numbers without a gap up to the last confirmed; kept by RetainedBatches. */
+  /** Batches with consecutive numbers up to the last committed one; maintained by RetainedBatches. */
   readonly retained: RetainedBatch[] = [];
-  /** While it is not known what the store still has, all that is retained stays. */
+  /** Retained batches are not dropped while it is unknown which of them the store still has. */
   pinned = false;
-  /** The store was away and nothing that was sent since has been confirmed. */
+  /** The store was unreachable, and no batch that was sent since has been committed. */
   needsVerification = false;
 
   constructor(
@@ -71,7 +70,7 @@ export class BucketQueue {
     public producerId: string,
   ) {}
 
-  /** @returns whether the batch at the head is full, and so need not wait for company. */
+  /** @returns whether the first waiting batch is full and need not wait for more operations */
   add(operation: PendingOperation, nowMs: number, batchMax: number): boolean {
     const last = this.waiting.at(-1);
     if (last === undefined || last.operations.length >= batchMax) this.waiting.push(new OpenBatch(operation, nowMs));
@@ -79,7 +78,7 @@ export class BucketQueue {
     return this.waiting[0]!.operations.length >= batchMax;
   }
 
-  /** Operations that have waited since `sinceMs` or longer, each once: they count as told. */
+  /** Yields operations that have waited since `sinceMs` or longer, each once: they count as answered. */
   *takeOverdue(sinceMs: number): Iterable<PendingOperation> {
     if (this.inFlight !== null) yield* this.inFlight.takeOverdue(sinceMs);
     for (const batch of this.waiting) yield* batch.takeOverdue(sinceMs);

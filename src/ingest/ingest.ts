@@ -10,65 +10,66 @@ import { BucketQueue, type OpenBatch } from './bucket-queue.js';
 import type { CommittedBatch, RejectedOperations } from './committed-batch.js';
 import type { PendingOperation } from './pending-operation.js';
 
-/** Measured on LMDB: a batch of 500 costs little more than one of 50, and its answers still leave in one go. */
+/** Measured on LMDB: a batch of 500 costs little more than one of 50, and its acknowledgements still leave in one write. */
 const BATCH_MAX = 500;
-/** With this many waiting, batches are sent early: the store works on them while more are read. */
+/** Flush early once this many operations wait: the store commits them while more are read. */
 const GATHERED_MAX = 512;
-/** About a second of full load; what comes on top is shed, before anything was done. */
+/** About a second of full load. Operations beyond it are shed before they have any effect. */
 const PENDING_MAX = 50_000;
-/** A fraction of a second of full load: enough for full batches, and short enough to wait behind. */
-const CROWDED = 10_000;
+/** A fraction of a second of full load: enough for full batches, and short enough to wait for. */
+const CONGESTED_MIN = 10_000;
 /**
- * Each sender may fill this part of the room that is left of PENDING_MAX, as in a switch that shares its memory: the
- * more senders there are, the less each has. A thousand settle at 16 each, ten thousand at 4. https://doi.org/10.1109/90.664262
+ * Each connection may have this fraction of what is free of PENDING_MAX, as in a switch with shared memory (dynamic
+ * thresholds, https://doi.org/10.1109/90.664262): the more connections there are, the less each has. A thousand of them
+ * converge to 16 operations each, ten thousand to 4.
  */
-const SHARE_OF_ROOM = 1 / 2_000;
-/** How long a client waits before it is told that the outcome is unknown. */
+const SHARE_OF_FREE = 1 / 2_000;
+/** A client gets UNAVAILABLE after this time: the outcome is unknown. */
 const DEADLINE_MS = 5_000;
 const DEADLINE_CHECK_MS = 250;
 const DRAIN_CHECK_MS = 5;
-const TOO_MANY_ERROR = errorBody('OVERLOADED', 'too many operations wait; retry later', 1_000);
-/** Lanes with nothing in flight that ask, after the store was away, whether it still has what it confirmed. */
-const CHECKS_AT_ONCE = 256;
+const TOO_MANY_ERROR = errorBody('OVERLOADED', 'too many operations are waiting; retry later', 1_000);
+/** Idle queues that verify at the same time, after an outage, whether the store still has their batches. */
+const VERIFICATIONS_MAX = 256;
 
 export interface IngestOptions extends BatchSenderOptions {
   readonly buckets: number;
-  /** FLUSH_MS: how long an operation waits for company. */
+  /** FLUSH_MS: how long an operation waits for others to join its batch. */
   readonly flushMs: number;
 }
 
-/** Called with seconds; prom-client's histograms are such. */
+/** Observes seconds, as prom-client's histograms do. */
 export interface Observer {
   observe(seconds: number): void;
 }
 
 /**
- * Write combining and group commit: an operation joins the open batch of its post's bucket; the batch is committed
- * when it is full or FLUSH_MS old, or with all others when 512 operations wait for that; then each of its operations is
- * answered. One batch of a bucket is in flight at a time, so operations of one post take effect in the order they came.
+ * Write combining and group commit. An operation joins the open batch of its post's bucket. The batch is committed when it
+ * is full or FLUSH_MS old, or together with all others when 512 operations wait. Then its operations are acknowledged. A
+ * bucket has one batch in flight at a time, so operations of one post take effect in the order in which they arrived.
  *
- * BatchSender sends a batch until the store confirms it, and sends confirmed ones again that the store has lost. Nothing
- * that was taken in is dropped, so nothing overtakes it; a client whose deadline passes meanwhile is told UNAVAILABLE,
- * and its retry is found to be a duplicate.
+ * BatchSender sends a batch again until the store has committed it, and replays committed batches that the store has lost.
+ * No accepted operation is dropped, so none is overtaken. A client whose deadline passes meanwhile gets UNAVAILABLE, and
+ * its retry is recognised as a duplicate.
  *
- * A store that was away may have lost what it confirmed. A lane learns that from the answer to its next batch, and one
- * that has none from a check, behind which its new operations wait:
+ * After an outage the store may have lost committed batches. A queue learns that from the result of its next batch. An idle
+ * queue verifies it by sending its last batch again; new operations wait behind that:
  *
  *             operation                     FLUSH_MS, or full
- *     idle ──────────────▶ waiting ────────────────────────────▶ sending ──▶ answered: the next, a check, or idle
- *       └─ the store returned, lane unchecked ──▶ check ───────────┘
+ *     idle ──────────────▶ waiting ─────────────────────────────▶ sending ──▶ acknowledged: next batch, verify, or idle
+ *       └─ store reconnected, queue idle ──▶ verify its history ─────┘
  */
 export class Ingest {
-  readonly #lanes: readonly BucketQueue[];
+  readonly #queues: readonly BucketQueue[];
   readonly #busy = new Set<BucketQueue>();
-  readonly #delivery: BatchSender;
+  readonly #sender: BatchSender;
   #flushTimer: Timer | null = null;
   #flushAtMs = 0;
-  /** Operations since the last flush that need not wait for an answer. */
-  #gathered = 0;
+  /** Operations since the last flush whose bucket has no batch in flight. */
+  #waitingCount = 0;
   #deadlineTimer: Timer | null = null;
   #pending = 0;
-  #checkers = 0;
+  #verifiers = 0;
   /** Operations that were shed in the current turn of the event loop. */
   #shedOperations: PendingOperation[] = [];
   readonly #committed = new Subject<CommittedBatch>();
@@ -84,36 +85,36 @@ export class Ingest {
     private readonly options: IngestOptions,
     private readonly latency: { readonly commit: Observer; readonly acknowledgement: Observer },
   ) {
-    this.#delivery = new BatchSender(store, clock, random, options, (operations) => this.#failUnavailable(operations));
-    this.#lanes = Array.from(
+    this.#sender = new BatchSender(store, clock, random, options, (operations) => this.#failUnavailable(operations));
+    this.#queues = Array.from(
       { length: options.buckets },
       (_, bucket) => new BucketQueue(bucket, options.newProducerId()),
     );
-    store.reconnected.subscribe(() => this.#checkAll());
+    store.reconnected.subscribe(() => this.#verifyAll());
   }
 
-  /** Operations taken in and not yet confirmed. */
+  /** Operations that were accepted and are not committed yet. */
   get pending(): number {
     return this.#pending;
   }
 
-  /** Whether more wait than are needed to keep the store busy, and it is there to take them. */
+  /** Whether more operations wait than keep the store busy, and the store is reachable. */
   get congested(): boolean {
-    return this.#pending >= CROWDED && this.store.allReachable && !this.lifecycle.isClosing;
+    return this.#pending >= CONGESTED_MIN && this.store.allReachable && !this.lifecycle.isClosing;
   }
 
-  /** How many operations one connection may have waiting, while it is crowded, before it is made to wait itself. */
+  /** While ingest is congested, a connection with this many waiting operations is paused. */
   get fairShare(): number {
-    return (PENDING_MAX - this.#pending) * SHARE_OF_ROOM;
+    return (PENDING_MAX - this.#pending) * SHARE_OF_FREE;
   }
 
-  /** Operations of confirmed batches that are kept. */
+  /** Operations of committed batches that are kept for a replay. */
   get retained(): number {
-    return this.#delivery.retained.operations;
+    return this.#sender.retained.operations;
   }
 
   get stats(): BatchSender['stats'] {
-    return this.#delivery.stats;
+    return this.#sender.stats;
   }
 
   submit(operation: PendingOperation): void {
@@ -128,17 +129,17 @@ export class Ingest {
     this.#pending += 1;
     const now = this.clock.nowMs();
     operation.acceptedAtMs = now;
-    const lane = this.#lanes[bucketOf(operation.post, this.options.buckets)]!;
-    const full = lane.add(operation, now, BATCH_MAX);
-    this.#busy.add(lane);
+    const queue = this.#queues[bucketOf(operation.post, this.options.buckets)]!;
+    const full = queue.add(operation, now, BATCH_MAX);
+    this.#busy.add(queue);
     this.#deadlineTimer ??= this.clock.after(DEADLINE_CHECK_MS, () => this.#checkDeadlines());
-    if (lane.sending) return;
-    if (full) void this.#send(lane, lane.waiting.shift());
-    else if (++this.#gathered >= GATHERED_MAX) this.#flush();
+    if (queue.sending) return;
+    if (full) void this.#send(queue, queue.waiting.shift());
+    else if (++this.#waitingCount >= GATHERED_MAX) this.#flush();
     else this.#flushBy(now + this.options.flushMs, now);
   }
 
-  /** Once the gateway is closing: resolves when all is answered, or after `limitMs`. What is retained goes with the process. */
+  /** Once the gateway is closing: resolves when all operations are acknowledged, or after `limitMs`. Retained batches are dropped with the process. */
   async drain(limitMs: number): Promise<void> {
     this.#flush();
     const end = this.clock.nowMs() + limitMs;
@@ -147,7 +148,7 @@ export class Ingest {
     }
   }
 
-  /** One timer for all lanes, so that what they commit shares the store's syncs. */
+  /** Starts one timer for all queues, so that their commits share the store's syncs to disk. */
   #flushBy(atMs: number, nowMs: number): void {
     if (this.#flushTimer !== null) {
       if (this.#flushAtMs <= atMs) return;
@@ -160,49 +161,49 @@ export class Ingest {
   #flush(): void {
     this.#flushTimer?.cancel();
     this.#flushTimer = null;
-    this.#gathered = 0;
-    for (const lane of this.#busy) if (!lane.sending) void this.#send(lane, lane.waiting.shift());
+    this.#waitingCount = 0;
+    for (const queue of this.#busy) if (!queue.sending) void this.#send(queue, queue.waiting.shift());
   }
 
-  /** Sends this batch if there is one, and what is due after it. */
-  async #send(lane: BucketQueue, first: OpenBatch | undefined): Promise<void> {
-    lane.sending = true;
-    for (let batch = first; ; batch = this.#next(lane)) {
-      if (batch !== undefined) await this.#commit(lane, batch);
-      else if (lane.needsVerification && !this.lifecycle.isClosing) await this.#delivery.verifyHistory(lane);
+  /** Sends this batch if there is one, and then batches that are due. */
+  async #send(queue: BucketQueue, first: OpenBatch | undefined): Promise<void> {
+    queue.sending = true;
+    for (let batch = first; ; batch = this.#next(queue)) {
+      if (batch !== undefined) await this.#commit(queue, batch);
+      else if (queue.needsVerification && !this.lifecycle.isClosing) await this.#sender.verifyHistory(queue);
       else break;
     }
-    lane.sending = false;
-    if (lane.waiting.length === 0) this.#busy.delete(lane);
+    queue.sending = false;
+    if (queue.waiting.length === 0) this.#busy.delete(queue);
   }
 
-  /** The lane's next batch if it need not wait; else its turn comes with the timer. */
-  #next(lane: BucketQueue): OpenBatch | undefined {
-    const head = lane.waiting[0];
+  /** @returns the next batch if it is due; otherwise the timer will send it */
+  #next(queue: BucketQueue): OpenBatch | undefined {
+    const head = queue.waiting[0];
     if (head === undefined) return undefined;
     const now = this.clock.nowMs();
     const dueAtMs = head.openedAtMs + this.options.flushMs;
-    if (head.operations.length >= BATCH_MAX || dueAtMs <= now || this.lifecycle.isClosing) return lane.waiting.shift();
+    if (head.operations.length >= BATCH_MAX || dueAtMs <= now || this.lifecycle.isClosing) return queue.waiting.shift();
     this.#flushBy(dueAtMs, now);
     return undefined;
   }
 
-  async #commit(lane: BucketQueue, batch: OpenBatch): Promise<void> {
+  async #commit(queue: BucketQueue, batch: OpenBatch): Promise<void> {
     const { length } = batch.operations;
-    lane.inFlight = batch;
+    queue.inFlight = batch;
     const sentAtMs = this.clock.nowMs();
-    const result = await this.#delivery.send(lane, batch);
+    const result = await this.#sender.send(queue, batch);
     const now = this.clock.nowMs();
     this.latency.commit.observe((now - sentAtMs) / 1000);
     this.#pending -= length;
-    if (result !== null) this.#acknowledge(lane.bucket, batch, result, now);
-    lane.inFlight = null;
+    if (result !== null) this.#acknowledge(queue.bucket, batch, result, now);
+    queue.inFlight = null;
   }
 
   #acknowledge(bucket: number, batch: OpenBatch, result: AppliedResult, now: number): void {
     const { operations, answeredFrom } = batch;
     const { outcomes, counts } = result;
-    // The others waited less long. To look at each would cost as much as all else that is done for it here.
+    // Only the oldest: observing each would cost as much as all other work for an operation here.
     const oldest = operations[answeredFrom];
     if (oldest !== undefined) this.latency.acknowledgement.observe((now - oldest.acceptedAtMs) / 1000);
     for (let i = answeredFrom; i < operations.length; i++) {
@@ -215,7 +216,7 @@ export class Ingest {
   #checkDeadlines(): void {
     const sinceMs = this.clock.nowMs() - DEADLINE_MS;
     const overdue: PendingOperation[] = [];
-    for (const lane of this.#busy) for (const operation of lane.takeOverdue(sinceMs)) overdue.push(operation);
+    for (const queue of this.#busy) for (const operation of queue.takeOverdue(sinceMs)) overdue.push(operation);
     this.#failUnavailable(overdue);
     this.#deadlineTimer =
       this.#busy.size > 0 ? this.clock.after(DEADLINE_CHECK_MS, () => this.#checkDeadlines()) : null;
@@ -239,19 +240,22 @@ export class Ingest {
     this.#rejected.next({ operations, code: 'OVERLOADED' });
   };
 
-  #checkAll(): void {
-    // Also one with a batch on its way: its answer may be from before.
-    for (const lane of this.#lanes) if (lane.sending || lane.retained.length > 0) this.#delivery.suspect(lane);
-    while (this.#checkers < CHECKS_AT_ONCE && this.#unchecked() !== undefined) void this.#check();
+  #verifyAll(): void {
+    // Also a queue with a batch in flight, because its result may be from before the outage.
+    for (const queue of this.#queues) if (queue.sending || queue.retained.length > 0) this.#sender.suspect(queue);
+    while (this.#verifiers < VERIFICATIONS_MAX && this.#findUnverified() !== undefined) void this.#verifyInTurn();
   }
 
-  async #check(): Promise<void> {
-    this.#checkers += 1;
-    for (let lane = this.#unchecked(); lane !== undefined; lane = this.#unchecked()) await this.#send(lane, undefined);
-    this.#checkers -= 1;
+  async #verifyInTurn(): Promise<void> {
+    this.#verifiers += 1;
+    for (let queue = this.#findUnverified(); queue !== undefined; queue = this.#findUnverified())
+      await this.#send(queue, undefined);
+    this.#verifiers -= 1;
   }
 
-  #unchecked(): BucketQueue | undefined {
-    return this.lifecycle.isClosing ? undefined : this.#lanes.find((lane) => lane.needsVerification && !lane.sending);
+  #findUnverified(): BucketQueue | undefined {
+    return this.lifecycle.isClosing
+      ? undefined
+      : this.#queues.find((queue) => queue.needsVerification && !queue.sending);
   }
 }

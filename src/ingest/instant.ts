@@ -1,6 +1,6 @@
 import type { Clock } from '../common/clock.js';
 
-/** A moment on both clocks: one may stand still while a process or its machine sleeps, the other may be set. */
+/** A time on both clocks: the monotonic one may stop while the process or its machine sleeps, the wall clock may be set. */
 export interface Instant {
   readonly nowMs: number;
   readonly wallMs: number;
@@ -10,7 +10,7 @@ export function readInstant(clock: Clock): Instant {
   return { nowMs: clock.nowMs(), wallMs: clock.wallMs() };
 }
 
-/** How long ago it was, by the clock on which that is longer. */
+/** The age of the instant, on the clock on which it is older. */
 export function ageMs(clock: Clock, { nowMs, wallMs }: Instant): number {
   return Math.max(clock.nowMs() - nowMs, clock.wallMs() - wallMs);
 }

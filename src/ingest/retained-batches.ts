@@ -4,30 +4,30 @@ import type { Operation } from '../counters/operation.js';
 import type { RetainedBatch, BucketQueue } from './bucket-queue.js';
 import type { Instant } from './instant.js';
 
-/** Over all lanes: two seconds of full load, about 15 MB. */
+/** In all queues: two seconds of full load, about 15 MB. */
 const OPERATIONS_MAX = 100_000;
-/** At the limit a tenth goes at once, so that looking for the oldest costs nothing a batch. */
+/** At the maximum a tenth is dropped at once, so that finding the oldest costs no batch anything. */
 const OPERATIONS_LEFT = 90_000;
 
 /**
- * The batches that were confirmed recently, by lane: a store may come back without it (a replica that was promoted before it had the
- * last commits), and then they are sent again. The oldest go first: when they were kept for `retainMs` (at most twice that),
- * but not while the store, or a part of it, is away, because what is at risk then is at risk until it returns; or when there are too many. A
- * lane that is held loses none, since what the store still has of it is not known.
+ * Recently committed batches, by queue. A store may come back without them, when a replica that had not received the last
+ * commits was promoted; then they are replayed. The oldest are dropped when there are too many, or after `replayWindowMs`
+ * (at most twice that). None expires while a part of the store is unreachable, because a failover may still lose it. A
+ * pinned queue drops none, because it is unknown which of them the store still has.
  *
- * Operations are copied, because those that wait hold their connections.
+ * Operations are copied, because pending ones keep their connections in memory.
  */
 export class RetainedBatches {
-  /** The batches of lanes that are not held. */
+  /** The batches of queues that are not pinned. */
   readonly #oldestFirst = new Set<RetainedBatch>();
   #operations = 0;
   #timer: Timer | null = null;
 
-  /** @param retainMs 0 for a store that loses nothing: none is kept */
+  /** @param replayWindowMs 0 for a store that loses nothing: none is retained */
   constructor(
     private readonly clock: Clock,
-    private readonly retainMs: number,
-    private readonly whole: () => boolean,
+    private readonly replayWindowMs: number,
+    private readonly allReachable: () => boolean,
   ) {}
 
   get operations(): number {
@@ -35,58 +35,58 @@ export class RetainedBatches {
   }
 
   retain(queue: BucketQueue, batch: Batch, committedAt: Instant): void {
-    if (this.retainMs === 0) return;
-    const kept = { queue, batch: { ...batch, operations: batch.operations.map(copyOf) }, committedAt };
-    queue.retained.push(kept);
-    if (!queue.pinned) this.#oldestFirst.add(kept);
+    if (this.replayWindowMs === 0) return;
+    const retained = { queue, batch: { ...batch, operations: batch.operations.map(copyOperation) }, committedAt };
+    queue.retained.push(retained);
+    if (!queue.pinned) this.#oldestFirst.add(retained);
     this.#operations += batch.operations.length;
     if (this.#operations > OPERATIONS_MAX) this.#dropWhile(() => this.#operations > OPERATIONS_LEFT);
-    this.#timer ??= this.clock.after(this.retainMs, () => this.#expire());
+    this.#timer ??= this.clock.after(this.replayWindowMs, () => this.#expire());
   }
 
-  pin(lane: BucketQueue): void {
-    lane.pinned = true;
-    for (const kept of lane.retained) this.#oldestFirst.delete(kept);
+  pin(queue: BucketQueue): void {
+    queue.pinned = true;
+    for (const retained of queue.retained) this.#oldestFirst.delete(retained);
   }
 
-  unpin(lane: BucketQueue): void {
-    if (!lane.pinned) return;
-    lane.pinned = false;
-    for (const kept of lane.retained) this.#oldestFirst.add(kept);
+  unpin(queue: BucketQueue): void {
+    if (!queue.pinned) return;
+    queue.pinned = false;
+    for (const retained of queue.retained) this.#oldestFirst.add(retained);
   }
 
-  /** Hands over the lane's batches with numbers above `batchNumber`, in order. */
-  takeAfter(lane: BucketQueue, n: number): RetainedBatch[] {
-    const at = lane.retained.findIndex(({ batch }) => batch.batchNumber > n);
-    const taken = at === -1 ? [] : lane.retained.splice(at);
-    for (const kept of taken) this.#gone(kept);
+  /** Removes and returns the queue's batches with numbers above `batchNumber`, in order. */
+  takeAfter(queue: BucketQueue, batchNumber: number): RetainedBatch[] {
+    const at = queue.retained.findIndex(({ batch }) => batch.batchNumber > batchNumber);
+    const taken = at === -1 ? [] : queue.retained.splice(at);
+    for (const retained of taken) this.#forget(retained);
     return taken;
   }
 
-  discard(lane: BucketQueue): void {
-    this.takeAfter(lane, 0);
+  discard(queue: BucketQueue): void {
+    this.takeAfter(queue, 0);
   }
 
   #expire(): void {
-    const endMs = this.clock.nowMs() - this.retainMs;
-    if (this.whole()) this.#dropWhile(({ committedAt: confirmed }) => confirmed.nowMs <= endMs);
-    this.#timer = this.#operations > 0 ? this.clock.after(this.retainMs, () => this.#expire()) : null;
+    const endMs = this.clock.nowMs() - this.replayWindowMs;
+    if (this.allReachable()) this.#dropWhile(({ committedAt }) => committedAt.nowMs <= endMs);
+    this.#timer = this.#operations > 0 ? this.clock.after(this.replayWindowMs, () => this.#expire()) : null;
   }
 
   #dropWhile(condition: (oldest: RetainedBatch) => boolean): void {
-    for (const kept of this.#oldestFirst) {
-      if (!condition(kept)) return;
-      kept.queue.retained.shift();
-      this.#gone(kept);
+    for (const retained of this.#oldestFirst) {
+      if (!condition(retained)) return;
+      retained.queue.retained.shift();
+      this.#forget(retained);
     }
   }
 
-  #gone(kept: RetainedBatch): void {
-    this.#oldestFirst.delete(kept);
-    this.#operations -= kept.batch.operations.length;
+  #forget(retained: RetainedBatch): void {
+    this.#oldestFirst.delete(retained);
+    this.#operations -= retained.batch.operations.length;
   }
 }
 
-function copyOf({ post, metric, kind, value, actor, session, seq }: Operation): Operation {
+function copyOperation({ post, metric, kind, value, actor, session, seq }: Operation): Operation {
   return { post, metric, kind, value, actor, session, seq };
 }

@@ -87,7 +87,7 @@ export class Instruments {
     this.prometheus.addCounter(
       'tallycast_unknown_outcome_operations_total',
       'Operations sent to the store whose outcome will never be known: counted or not.',
-      () => stats.unconfirmedOperations,
+      () => stats.unknownOutcomeOperations,
     );
   }
 

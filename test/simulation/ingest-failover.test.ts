@@ -114,7 +114,7 @@ class FailoverWorld {
     return counted;
   }
 
-  sum(of: 'replayedBatches' | 'lostBatches' | 'unconfirmedOperations' | 'retries'): number {
+  sum(of: 'replayedBatches' | 'lostBatches' | 'unknownOutcomeOperations' | 'retries'): number {
     return this.gateways.reduce((sum, { ingest }) => sum + ingest.stats[of], 0);
   }
 
@@ -143,7 +143,7 @@ test(
       const faults = world.faults();
       for (const { sent: asked } of world.clients) for (const { attempts } of asked) checkRetries(attempts, faults);
       if (world.failovers < 2) faults.push('the server was too good');
-      if (world.sum('lostBatches') + world.sum('unconfirmedOperations') > 0) faults.push('something was given up');
+      if (world.sum('lostBatches') + world.sum('unknownOutcomeOperations') > 0) faults.push('something was given up');
       for (const post of POSTS) {
         const views = world.operations.filter((one) => one.post === post && one.kind === 'add').length;
         const likes = world.clients.filter((client) => client.likes(post)).length;
@@ -169,7 +169,7 @@ test(
       const world = new FailoverWorld(seed, { retainMs: 300, lagMaxMs: 10_000, awayMaxMs: 15_000 });
       await world.run();
       const faults: string[] = [];
-      if (world.sum('unconfirmedOperations') > 0) faults.push('a gap left something unconfirmed');
+      if (world.sum('unknownOutcomeOperations') > 0) faults.push('a gap left something unconfirmed');
       const more = POSTS.flatMap((post) => world.gateways.map((gateway) => world.view(post, gateway)));
       const totals = await Promise.all(POSTS.map((post) => world.gateways[0]!.totals(post)));
       await world.quiet();

@@ -15,7 +15,7 @@ describe('a store that has forgotten a fence', () => {
     const next = world.submit(view('a'));
     await world.clock.advance(1_000);
     expect([next.answers, await world.views(), world.numbers.slice(2)]).toEqual([['settled'], 3, ['0:3', '1:1']]);
-    expect([world.ingest.stats.lostBatches, world.ingest.stats.unconfirmedOperations]).toEqual([0, 0]);
+    expect([world.ingest.stats.lostBatches, world.ingest.stats.unknownOutcomeOperations]).toEqual([0, 0]);
   });
 
   test('a lane that has been quiet for long has nothing checked by it', async () => {
@@ -37,7 +37,7 @@ describe('a store that has forgotten a fence', () => {
     for (const applied of [true, false]) {
       const { world, attempts } = await unanswered({ before, applied, awayMs: 29 * MINUTE_MS });
       expect(attempts.map(({ answers }) => answers.join())).toEqual(['UNAVAILABLE', 'UNAVAILABLE']);
-      expect([await world.views(), world.ingest.stats.unconfirmedOperations]).toEqual([before + 2, 0]);
+      expect([await world.views(), world.ingest.stats.unknownOutcomeOperations]).toEqual([before + 2, 0]);
     }
   });
 
@@ -58,13 +58,13 @@ describe('a store that has forgotten a fence', () => {
       ]);
       // With a mark once; without, if it was applied the first time; and the next. Of those before nothing is known either.
       expect(await world.views()).toBe(before + 1 + (applied ? 1 : 0) + 1);
-      expect([world.ingest.stats.unconfirmedOperations, world.ingest.pending]).toEqual([before + 1, 0]);
+      expect([world.ingest.stats.unknownOutcomeOperations, world.ingest.pending]).toEqual([before + 1, 0]);
     }
   });
 
   test('after an hour, when marks may be forgotten, none of them go on', async () => {
     const { world } = await unanswered({ before: 2, applied: true, forgets: true, awayMs: 61 * MINUTE_MS });
-    expect([await world.views(), world.ingest.stats.unconfirmedOperations, world.ingest.pending]).toEqual([4, 4, 0]);
+    expect([await world.views(), world.ingest.stats.unknownOutcomeOperations, world.ingest.pending]).toEqual([4, 4, 0]);
   });
 
   test('those who have not been told yet are told, when the process was stopped meanwhile', async () => {

@@ -79,7 +79,7 @@ describe('a store that lost its last commits', () => {
     const second = world.submit(view('a'));
     await world.clock.advance(3_000);
     expect([second.answers, second.outcome, await world.views()]).toEqual([['settled'], APPLIED, 2]);
-    expect([world.ingest.stats.unconfirmedOperations, world.incarnations]).toEqual([0, 1]);
+    expect([world.ingest.stats.unknownOutcomeOperations, world.incarnations]).toEqual([0, 1]);
   });
 
   test('at most 256 lanes ask at once whether it still has everything', async () => {
@@ -155,7 +155,7 @@ describe('a store that has more than it was sent', () => {
       'settled',
     ]);
     expect(world.numbers).toEqual(['0:1', '0:2', '1:1']);
-    expect([await world.views(), world.ingest.stats.unconfirmedOperations, world.ingest.pending]).toEqual([2, 2, 0]);
+    expect([await world.views(), world.ingest.stats.unknownOutcomeOperations, world.ingest.pending]).toEqual([2, 2, 0]);
   });
 });
 
