@@ -1,16 +1,16 @@
-/** No viewer waits longer between two frames, however slow the gateway is: that is as good as standing still. */
+/** The longest tick, however slow the gateway is. Counts that change less often look frozen. */
 const TICK_MAX_MS = 2_000;
-/** After the load is gone, a longer tick falls to a third of its excess in such a time. */
+/** In this time after the load has ended, the excess of a longer tick falls to a third. */
 const RECOVERY_MS = 1_000;
-/** The part of the time that writing frames may take. The rest is for operations and for clients that connect. */
-const SHARE_MAX = 0.5;
+/** The fraction of the time that writing frames may take. The rest is for operations and for clients that connect. */
+const WRITING_TIME_MAX = 0.5;
 const WINDOW_MS = 250;
 
 /**
- * The tick, which stretches under load instead of queues growing: nothing queues, for frames tell the newest state.
+ * The tick stretches under load, so that no queue grows. Frames have the newest state, so viewers miss no final count.
  *
- * - Frames take more than half of the time: the tick grows by as much as they take too much.
- * - Other things take it, so that viewers wait for their turn: the tick is as long as they wait.
+ * - If frames take more than half of the time, the tick grows in proportion.
+ * - If other work takes the time, and viewers wait for their turn, the tick is as long as they wait.
  */
 export class AdaptiveTick {
   #excessMs = 0;
@@ -18,12 +18,12 @@ export class AdaptiveTick {
   #windowMs = 0;
   #writingMs = 0;
 
-  /** @param leastMs TICK_MS, the tick of a gateway that keeps up */
-  constructor(private readonly leastMs: number) {}
+  /** @param minMs TICK_MS, the tick of a gateway that keeps up */
+  constructor(private readonly minMs: number) {}
 
-  /** Milliseconds from a viewer's frame to its next, at least. */
+  /** The minimal time between two frames of a viewer. */
   tickMs(nowMs: number): number {
-    return this.leastMs + this.#excess(nowMs);
+    return this.minMs + this.#excess(nowMs);
   }
 
   /** Frames were written from `startMs` to `endMs`. */
@@ -31,20 +31,20 @@ export class AdaptiveTick {
     this.#writingMs += endMs - startMs;
     const elapsedMs = endMs - this.#windowMs;
     if (elapsedMs < WINDOW_MS) return;
-    const share = this.#writingMs / elapsedMs;
-    if (share > SHARE_MAX) this.#atLeast(this.tickMs(endMs) * (share / SHARE_MAX), endMs);
+    const writingTime = this.#writingMs / elapsedMs;
+    if (writingTime > WRITING_TIME_MAX) this.#raiseTo(this.tickMs(endMs) * (writingTime / WRITING_TIME_MAX), endMs);
     this.#windowMs = endMs;
     this.#writingMs = 0;
   }
 
-  /** All who were due have been written to, the last of them after `roundMs`. */
-  cycleTook(roundMs: number, nowMs: number): void {
-    this.#atLeast(roundMs, nowMs);
+  /** All ready viewers have been written to, the last of them after `cycleMs`. */
+  cycleTook(cycleMs: number, nowMs: number): void {
+    this.#raiseTo(cycleMs, nowMs);
   }
 
-  #atLeast(tickMs: number, nowMs: number): void {
-    const most = Math.max(0, TICK_MAX_MS - this.leastMs);
-    this.#excessMs = Math.min(most, Math.max(tickMs - this.leastMs, this.#excess(nowMs)));
+  #raiseTo(tickMs: number, nowMs: number): void {
+    const most = Math.max(0, TICK_MAX_MS - this.minMs);
+    this.#excessMs = Math.min(most, Math.max(tickMs - this.minMs, this.#excess(nowMs)));
     this.#atMs = nowMs;
   }
 

@@ -1,19 +1,19 @@
 import type { Clock, Timer } from '../common/clock.js';
 import type { Viewer } from './viewer.js';
 
-/** This long those who are written to in one go join one cohort, which waits for the last of them: fewer, longer passes. */
+/** Viewers that are written to within this time of consecutive slices join one cohort, which waits for the last of them. Slices become fewer and longer. */
 const COHORT_MS = 4;
 
 interface Cohort {
-  readonly begunAtMs: number;
+  readonly startedAtMs: number;
   dueAtMs: number;
   readonly viewers: Viewer[];
 }
 
 /**
- * Viewers that had a frame less than a tick ago. They leave in the order they came, so that those who came when the tick
- * was longer delay the others: a queue of cohorts, which are those that were written to in one go, and one timer,
- * whatever the number of viewers.
+ * Viewers that got a frame less than a tick ago. They leave in the order in which they entered, so those that entered when
+ * the tick was longer delay the others. The queue consists of cohorts, viewers written to in consecutive slices, and has
+ * one timer, whatever the number of viewers.
  */
 export class CooldownQueue {
   readonly #cohorts: Cohort[] = [];
@@ -21,21 +21,21 @@ export class CooldownQueue {
 
   constructor(
     private readonly clock: Clock,
-    private readonly tempo: { tickMs(nowMs: number): number },
+    private readonly tick: { tickMs(nowMs: number): number },
     private readonly due: (viewers: readonly Viewer[]) => void,
   ) {}
 
   /**
-   * @param nowMs not before the last of them was written to
-   * @param goesOn those before them were written to just now, in the same go
+   * @param nowMs not before the last of the viewers was written to
+   * @param isContinued whether the slice directly continues the one of the previous call
    */
-  add(viewers: Viewer[], nowMs: number, goesOn: boolean): void {
-    const tickMs = this.tempo.tickMs(nowMs);
+  add(viewers: Viewer[], nowMs: number, isContinued: boolean): void {
+    const tickMs = this.tick.tickMs(nowMs);
     const last = this.#cohorts.at(-1);
-    if (goesOn && last !== undefined && nowMs - last.begunAtMs < COHORT_MS) {
+    if (isContinued && last !== undefined && nowMs - last.startedAtMs < COHORT_MS) {
       last.dueAtMs = nowMs + tickMs;
       for (const viewer of viewers) last.viewers.push(viewer);
-    } else this.#cohorts.push({ begunAtMs: nowMs, dueAtMs: nowMs + tickMs, viewers });
+    } else this.#cohorts.push({ startedAtMs: nowMs, dueAtMs: nowMs + tickMs, viewers });
     this.#timer ??= this.clock.after(tickMs, () => this.#release());
   }
 

@@ -9,23 +9,23 @@ import { Snapshot } from './snapshot.js';
 import { type FrameSink, type Subscription, Viewer } from './viewer.js';
 import { WatchedPost } from './watched-post.js';
 
-/** The state of a post that a subscriber is shown first. */
+/** The state of a post that a new subscriber gets. */
 export interface FirstView {
   readonly snapshot: Snapshot;
-  /** Viewers now, which may be more or less than the snapshot has: they are told of it with everybody. */
+  /** Current viewers. The snapshot may have another number; then an update for all subscribers follows. */
   readonly live: number;
   /** A bit for each metric index whose toggle is on for the actor. */
   readonly on: number;
 }
 
 /**
- * Brings each change of a post to everyone who watches it: keeps which viewers lack which posts' newest state. When they
- * are given it is the pacer's matter. A change that comes before the viewers' next frame costs nothing.
+ * Delivers each change of a post to its viewers: keeps track of which viewers lack the newest state of which posts.
+ * FrameScheduler decides when they get it. A further change before a viewer's next frame costs nothing.
  */
 export class Fanout {
   readonly #posts = new Map<string, WatchedPost<Subscription>>();
-  readonly #pacer: FrameScheduler;
-  readonly #touched: (subscription: Subscription) => void;
+  readonly #scheduler: FrameScheduler;
+  readonly #markDirty: (subscription: Subscription) => void;
 
   constructor(
     private readonly store: CounterStore,
@@ -34,44 +34,44 @@ export class Fanout {
     private readonly metrics: Metrics,
     tickMs: number,
   ) {
-    this.#pacer = new FrameScheduler(clock, tickMs, (viewer) => this.close(viewer));
-    this.#touched = (subscription) => {
+    this.#scheduler = new FrameScheduler(clock, tickMs, (viewer) => this.close(viewer));
+    this.#markDirty = (subscription) => {
       subscription.viewer.dirty.push(subscription);
-      this.#pacer.schedule(subscription.viewer);
+      this.#scheduler.schedule(subscription.viewer);
     };
-    store.changes.subscribe((changed) => this.#changed(changed));
-    presence.changes.subscribe((posts) => this.#viewersChanged(posts));
+    store.changes.subscribe((changes) => this.#applyChanges(changes));
+    presence.changes.subscribe((posts) => this.#applyPresence(posts));
   }
 
-  /** Milliseconds: TICK_MS, or more while the gateway does not keep up. */
+  /** TICK_MS, or more while the gateway does not keep up. */
   get tickMs(): number {
-    return Math.round(this.#pacer.tickMs);
+    return Math.round(this.#scheduler.tickMs);
   }
 
   get stats(): FrameSchedulerStats {
-    return this.#pacer.stats;
+    return this.#scheduler.stats;
   }
 
   get watchedPosts(): number {
     return this.#posts.size;
   }
 
-  /** Whether somebody here watches the post and was shown that something was counted. Costs one look into a map. */
+  /** Whether a viewer of this gateway watches the post and has got counts of it. Costs one lookup in a map. */
   hasCounts(post: string): boolean {
     return (this.#posts.get(post)?.latest?.counts.v ?? 0) > 0;
   }
 
   open(actor: string | null, sink: FrameSink): Viewer {
-    this.#pacer.connectionOpened();
+    this.#scheduler.connectionOpened();
     return new Viewer(actor, sink);
   }
 
   /**
-   * Starts watching: gives the snapshots to `show`, and frames follow. Those of posts that the viewer left meanwhile are
-   * missing, and of one that is gone all are. Watching a post again gives its snapshot again.
-   * When the store cannot be read, it rejects and only what was watched before still is.
-   * @param show called before any frame that continues what it is given, so it has to send it, or keep it in order, at
-   * once. A promise of it would be too late: what the next viewer's read brings is written before it is looked at.
+   * Starts watching: passes snapshots to `show`; frames follow. Posts that the viewer left meanwhile are missing, and after
+   * the viewer was closed all are. Watching a post again passes its snapshot again. If the store cannot be read, the call
+   * rejects, and only posts that were watched before still are.
+   * @param show must send the snapshots, or put them in order, at once, because frames that continue them follow. Returning
+   * them in a promise would be too late: another viewer's read may complete before its callback runs, and write such frames.
    */
   async subscribe(
     viewer: Viewer,
@@ -99,7 +99,7 @@ export class Fanout {
       first.push({ snapshot, live, on });
     });
     show(first);
-    this.#pacer.runSlice();
+    this.#scheduler.runSlice();
   }
 
   unsubscribe(viewer: Viewer, posts: Iterable<string>): void {
@@ -115,28 +115,28 @@ export class Fanout {
   }
 
   /**
-   * Gives the newest state of posts that the viewer watches with its next frame, changed or not: what it has of them is
-   * not all it should know. A version it knows says nothing of `countLive`.
+   * Puts the newest state of posts that the viewer watches into its next frame, even if they did not change, because the
+   * viewer may lack a part of it: `live` changes without a new version.
    */
   resend(viewer: Viewer, posts: Iterable<string>): void {
     for (const post of posts) {
       const subscription = viewer.subscriptions.get(post);
-      if (subscription !== undefined) this.#repeat(subscription);
+      if (subscription !== undefined) this.#resend(subscription);
     }
-    this.#pacer.runSlice();
+    this.#scheduler.runSlice();
   }
 
   /**
-   * Sends what waits for a tick now: the last counts before a drain. To those who are behind as well: one frame more is
-   * all that will wait for them.
+   * Sends updates that wait for a tick at once: the last counts of a drain. Viewers with unsent frames get one, too, because
+   * no further frame will follow.
    */
   flush(viewers: Iterable<Viewer>): void {
-    this.#pacer.flush(viewers);
+    this.#scheduler.flush(viewers);
   }
 
   #watch(viewer: Viewer, post: string): Subscription {
-    const known = viewer.subscriptions.get(post);
-    if (known !== undefined) return known;
+    const existing = viewer.subscriptions.get(post);
+    if (existing !== undefined) return existing;
     let watched = this.#posts.get(post);
     if (watched === undefined) {
       watched = new WatchedPost(post);
@@ -150,17 +150,17 @@ export class Fanout {
     return subscription;
   }
 
-  /** @returns what the viewer is shown first, given what was read and the epoch that was known before. */
+  /** @returns the viewer's first snapshot, from the counts that were read and the epoch before the read */
   #begin(subscription: Subscription, counts: PostCounts, epochBefore: string | undefined): Snapshot {
     const { viewer, watched } = subscription;
     const { latest } = watched;
-    // Versions of two epochs cannot be compared. If one was announced during the read, the read may be older than it;
-    // and if it is newer, it will be announced as well.
-    const overtaken = latest !== null && latest.counts.e !== counts.e && latest.counts.e !== epochBefore;
-    const snapshot = overtaken ? latest : this.#offer(watched, counts);
+    // Versions of two epochs cannot be compared. If another epoch was published during the read, the counts that were
+    // read may be older. If they are newer, they will be published as well.
+    const isOvertaken = latest !== null && latest.counts.e !== counts.e && latest.counts.e !== epochBefore;
+    const snapshot = isOvertaken ? latest : this.#accept(watched, counts);
     subscription.baseline = snapshot;
     if (subscription.cleanIndex === -1) {
-      undirty(viewer, subscription);
+      unmarkDirty(viewer, subscription);
       watched.markClean(subscription);
     }
     return snapshot;
@@ -171,7 +171,7 @@ export class Fanout {
     const { viewer, watched } = subscription;
     subscription.closed = true;
     viewer.subscriptions.delete(watched.id);
-    if (!watched.removeClean(subscription)) undirty(viewer, subscription);
+    if (!watched.removeClean(subscription)) unmarkDirty(viewer, subscription);
     watched.subscriptionCount -= 1;
     this.presence.leave(watched.id, viewer.actor);
     if (watched.subscriptionCount > 0) return;
@@ -179,55 +179,55 @@ export class Fanout {
     this.store.unwatch(watched.id);
   }
 
-  #changed(changed: readonly PostCounts[]): void {
-    for (const counts of changed) {
+  #applyChanges(changes: readonly PostCounts[]): void {
+    for (const counts of changes) {
       const watched = this.#posts.get(counts.post);
-      if (watched !== undefined) this.#offer(watched, counts);
+      if (watched !== undefined) this.#accept(watched, counts);
     }
-    this.#pacer.runSlice();
+    this.#scheduler.runSlice();
   }
 
-  #viewersChanged(posts: readonly string[]): void {
-    this.store.reportViewers(new Map(posts.map((post) => [post, this.presence.connections(post)])));
+  #applyPresence(posts: readonly string[]): void {
+    this.store.reportViewers(new Map(posts.map((post) => [post, this.presence.countConnections(post)])));
     for (const post of posts) {
       const watched = this.#posts.get(post);
       if (watched === undefined) continue;
-      this.#showLive(watched);
-      for (const subscription of watched.withOutdatedViewerCount.splice(0)) this.#repeat(subscription);
+      this.#updateLive(watched);
+      for (const subscription of watched.withOutdatedViewerCount.splice(0)) this.#resend(subscription);
     }
-    this.#pacer.runSlice();
+    this.#scheduler.runSlice();
   }
 
-  #repeat(subscription: Subscription): void {
+  #resend(subscription: Subscription): void {
     if (!subscription.watched.removeClean(subscription)) return;
-    this.#touched(subscription);
+    this.#markDirty(subscription);
   }
 
-  /** Takes the counts if they are news; `countLive` is no part of their version. @returns the newest state. */
-  #offer(watched: WatchedPost<Subscription>, counts: PostCounts): Snapshot {
-    const told = watched.reportedViewers;
+  /** Accepts counts that are newer than the latest; `live` does not belong to their version. @returns the newest state */
+  #accept(watched: WatchedPost<Subscription>, counts: PostCounts): Snapshot {
+    const reportedBefore = watched.reportedViewers;
     watched.reportedViewers = counts.live;
-    const known = watched.latest?.counts;
-    if (known?.e !== counts.e || known.v < counts.v)
+    const latest = watched.latest?.counts;
+    if (latest?.e !== counts.e || latest.v < counts.v)
       return this.#replace(watched, counts, this.presence.countLive(counts));
-    if (told !== counts.live) this.#showLive(watched);
+    if (reportedBefore !== counts.live) this.#updateLive(watched);
     return watched.latest!;
   }
 
-  #showLive(watched: WatchedPost<Subscription>): void {
-    const { id, reportedViewers: told, latest } = watched;
-    const live = this.presence.countLive({ post: id, live: told });
+  #updateLive(watched: WatchedPost<Subscription>): void {
+    const { id, reportedViewers, latest } = watched;
+    const live = this.presence.countLive({ post: id, live: reportedViewers });
     if (latest !== null && latest.live !== live) this.#replace(watched, latest.counts, live);
   }
 
   #replace(watched: WatchedPost<Subscription>, counts: PostCounts, live: number): Snapshot {
     const snapshot = new Snapshot(counts, live, this.metrics);
-    watched.replace(snapshot, this.#touched);
+    watched.replace(snapshot, this.#markDirty);
     return snapshot;
   }
 }
 
-function undirty(viewer: Viewer, subscription: Subscription): void {
+function unmarkDirty(viewer: Viewer, subscription: Subscription): void {
   const at = viewer.dirty.indexOf(subscription);
   if (at !== -1) viewer.dirty.splice(at, 1);
 }

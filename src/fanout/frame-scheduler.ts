@@ -6,27 +6,27 @@ import { AdaptiveTick } from './adaptive-tick.js';
 import type { Subscription, Viewer } from './viewer.js';
 
 /**
- * Updates written before other events get their turn: about 3 ms. A fifth of that made each frame a tenth dearer, for
- * the turns between.
+ * Updates written in one slice, before other events of the loop: about 3 ms. With slices of 0.6 ms each frame cost 10 %
+ * more, because of the event-loop turns.
  */
-const PASS_WORK = 8_192;
-const PASS_MS = 3;
+const WORK_PER_SLICE = 8_192;
+const SLICE_MS = 3;
 /**
- * The same while viewers come, 0.1 ms: Node takes in one new connection a turn, and those of a gateway that died come by
- * the thousand.
+ * Updates in a slice while viewers connect, 0.1 ms: Node accepts one connection a turn of the loop, and the clients of a
+ * gateway that was killed reconnect by the thousand.
  */
-const ARRIVING_WORK = 256;
-/** After a viewer came, others may be about to. */
-const ARRIVING_MS = 500;
-/** Where other events take longer than that, this much more is written at once, or viewers would starve: 6 ms. */
-const PASSES_MAX = 2;
+const WORK_PER_SLICE_WHILE_CONNECTING = 256;
+/** After one viewer connected, more are likely to connect for this long. */
+const CONNECTING_MS = 500;
+/** If other events take longer than a slice, slices grow up to this factor, to 6 ms. Otherwise viewers would starve. */
+const SLICE_FACTOR_MAX = 2;
 /** Writing a frame costs as much as this many updates in it. */
 const WRITE_WORK = 32;
-/** How long a viewer may stay behind before it is cut. */
-const BEHIND_MAX_MS = 30_000;
+/** A viewer whose sink has unsent frames for this long is disconnected. */
+const SLOW_CONSUMER_MS = 30_000;
 
 export interface FrameSchedulerStats {
-  /** Since boot: frames written, bytes in them, frames put off because the viewer was behind, viewers cut. */
+  /** Since boot: frames written, their bytes, frames postponed because of unsent ones, slow viewers disconnected. */
   frames: number;
   frameBytes: number;
   postponed: number;
@@ -34,65 +34,65 @@ export interface FrameSchedulerStats {
 }
 
 /**
- * Writes to viewers: at most one frame each in a tick, with the newest state of all its posts that changed. Cost: a step
- * a viewer a frame. What a viewer has not been sent is never queued: only which of its posts are dirty.
+ * Writes to viewers: at most one frame each in a tick, with the newest state of all its posts that changed. Frames are never
+ * queued: a viewer only has a list of its dirty posts.
  *
  *     changes   c1 c2   c3                    c4
  *     viewer    ├f(c1)──────┤f(c3)──────┤     ├f(c4)──────┤       f: a frame; ├──┤: a tick
  */
 export class FrameScheduler {
-  readonly #cooling: CooldownQueue;
+  readonly #cooldown: CooldownQueue;
   readonly #ready = new ReadyQueue();
   readonly #frames = new FrameCache();
-  /** The parts of the frame that is being put together. */
-  readonly #parts: EncodedUpdate[] = [];
-  readonly #tempo: AdaptiveTick;
-  #passing = false;
-  #arrivedAtMs = -Infinity;
-  /** When a pass that is not through left the rest for later; `Infinity` when there is none. */
+  /** The updates of the frame that is being built. */
+  readonly #updates: EncodedUpdate[] = [];
+  readonly #tick: AdaptiveTick;
+  #isSliceDue = false;
+  #connectedAtMs = -Infinity;
+  /** When a slice ended with viewers left for the next; `Infinity`: none were left. */
   #yieldedAtMs = Infinity;
-  /** When those who wait now began to be written to; `null` while nobody waits. */
-  #roundAtMs: number | null = null;
+  /** When the current cycle began, which writes to all ready viewers once; `null` while none is ready. */
+  #cycleAtMs: number | null = null;
   readonly stats: FrameSchedulerStats = { frames: 0, frameBytes: 0, postponed: 0, disconnected: 0 };
 
   constructor(
     private readonly clock: Clock,
     tickMs: number,
-    /** A viewer stayed behind for too long: it is not to be given anything more. */
+    /** Is called for a viewer that is about to be disconnected as slow. */
     private readonly close: (viewer: Viewer) => void,
   ) {
-    this.#tempo = new AdaptiveTick(tickMs);
-    this.#cooling = new CooldownQueue(clock, this.#tempo, (viewers) => this.#cooled(viewers));
+    this.#tick = new AdaptiveTick(tickMs);
+    this.#cooldown = new CooldownQueue(clock, this.#tick, (viewers) => this.#endCooldown(viewers));
   }
 
   get tickMs(): number {
-    return this.#tempo.tickMs(this.clock.nowMs());
+    return this.#tick.tickMs(this.clock.nowMs());
   }
 
-  /** A connection came that may want frames, too. */
+  /** A viewer connected, and others may follow. */
   connectionOpened(): void {
-    this.#arrivedAtMs = this.clock.nowMs();
+    this.#connectedAtMs = this.clock.nowMs();
   }
 
-  /** Something of the viewer's became dirty; `runSlice` is to follow. */
+  /** To be called when a subscription of the viewer became dirty, before `runSlice`. */
   schedule(viewer: Viewer): void {
     if (viewer.frameState !== 'idle') return;
     viewer.frameState = 'ready';
     this.#ready.push(viewer);
   }
 
-  /** To those who are behind, too. */
+  /** Writes at once, also to viewers with unsent frames. */
   flush(viewers: Iterable<Viewer>): void {
     for (const viewer of viewers) if (viewer.dirty.length > 0) this.#send(viewer);
   }
 
-  /** Writes to all that are ready, a slice at a time so that other events are not kept waiting. */
+  /** Writes to ready viewers, a slice at a time, so that other events of the loop do not wait for long. */
   runSlice(): void {
-    if (this.#passing || this.#ready.length === 0) return;
+    if (this.#isSliceDue || this.#ready.length === 0) return;
     const startMs = this.clock.nowMs();
-    const { cycles: rounds } = this.#ready;
+    const { cycles } = this.#ready;
     const workMax = this.#workMax(startMs);
-    const goesOn = this.#yieldedAtMs !== Infinity;
+    const isContinued = this.#yieldedAtMs !== Infinity;
     const cooling: Viewer[] = [];
     for (let work = 0; work < workMax;) {
       const viewer = this.#ready.shift();
@@ -101,48 +101,48 @@ export class FrameScheduler {
       if (this.#write(viewer, startMs)) {
         viewer.frameState = 'cooling';
         cooling.push(viewer);
-      } else rest(viewer);
+      } else becomeIdle(viewer);
     }
     const nowMs = this.clock.nowMs();
-    this.#tempo.recordWriting(startMs, nowMs);
-    this.#timeRound(startMs, nowMs, this.#ready.cycles > rounds);
-    if (cooling.length > 0) this.#cooling.add(cooling, nowMs, goesOn);
+    this.#tick.recordWriting(startMs, nowMs);
+    this.#measureCycle(startMs, nowMs, this.#ready.cycles > cycles);
+    if (cooling.length > 0) this.#cooldown.add(cooling, nowMs, isContinued);
     this.#yieldedAtMs = Infinity;
-    if (this.#ready.length > 0) this.#passAgain(nowMs);
+    if (this.#ready.length > 0) this.#continueLater(nowMs);
   }
 
   #workMax(nowMs: number): number {
-    if (nowMs - this.#arrivedAtMs < ARRIVING_MS) return ARRIVING_WORK;
-    return PASS_WORK * Math.min(PASSES_MAX, Math.max(1, (nowMs - this.#yieldedAtMs) / PASS_MS));
+    if (nowMs - this.#connectedAtMs < CONNECTING_MS) return WORK_PER_SLICE_WHILE_CONNECTING;
+    return WORK_PER_SLICE * Math.min(SLICE_FACTOR_MAX, Math.max(1, (nowMs - this.#yieldedAtMs) / SLICE_MS));
   }
 
-  #passAgain(nowMs: number): void {
+  #continueLater(nowMs: number): void {
     this.#yieldedAtMs = nowMs;
-    this.#passing = true;
+    this.#isSliceDue = true;
     this.clock.soon(() => {
-      this.#passing = false;
+      this.#isSliceDue = false;
       this.runSlice();
     });
   }
 
-  #timeRound(startMs: number, nowMs: number, ended: boolean): void {
-    this.#roundAtMs ??= startMs;
+  #measureCycle(startMs: number, nowMs: number, ended: boolean): void {
+    this.#cycleAtMs ??= startMs;
     if (!ended) return;
-    this.#tempo.cycleTook(nowMs - this.#roundAtMs, nowMs);
-    this.#roundAtMs = this.#ready.length > 0 ? nowMs : null;
+    this.#tick.cycleTook(nowMs - this.#cycleAtMs, nowMs);
+    this.#cycleAtMs = this.#ready.length > 0 ? nowMs : null;
   }
 
-  #cooled(viewers: readonly Viewer[]): void {
+  #endCooldown(viewers: readonly Viewer[]): void {
     for (const viewer of viewers) {
       if (viewer.dirty.length > 0) {
         viewer.frameState = 'ready';
         this.#ready.push(viewer);
-      } else rest(viewer);
+      } else becomeIdle(viewer);
     }
     this.runSlice();
   }
 
-  /** @returns whether its next frame has to wait for a tick: not if there was nothing to send. */
+  /** @returns whether the viewer's next frame has to wait for a tick: not if nothing was to be sent */
   #write(viewer: Viewer, nowMs: number): boolean {
     if (viewer.dirty.length === 0) return false;
     if (viewer.sink.hasUnsent) return this.#postpone(viewer, nowMs);
@@ -152,11 +152,11 @@ export class FrameScheduler {
   }
 
   #send(viewer: Viewer): void {
-    const parts = this.#parts;
-    for (const subscription of viewer.dirty) parts.push(give(subscription));
+    const updates = this.#updates;
+    for (const subscription of viewer.dirty) updates.push(takeUpdate(subscription));
     viewer.dirty.length = 0;
-    const frame = this.#frames.frameFor(parts);
-    parts.length = 0;
+    const frame = this.#frames.frameFor(updates);
+    updates.length = 0;
     this.stats.frames += 1;
     this.stats.frameBytes += frame.length;
     viewer.sink.write(frame);
@@ -165,7 +165,7 @@ export class FrameScheduler {
   #postpone(viewer: Viewer, nowMs: number): boolean {
     this.stats.postponed += 1;
     viewer.unsentSinceMs ??= nowMs;
-    if (nowMs - viewer.unsentSinceMs < BEHIND_MAX_MS) return true;
+    if (nowMs - viewer.unsentSinceMs < SLOW_CONSUMER_MS) return true;
     this.stats.disconnected += 1;
     this.close(viewer);
     viewer.sink.disconnectSlow();
@@ -173,17 +173,17 @@ export class FrameScheduler {
   }
 }
 
-/** Nothing waits for the viewer, so there is nothing that it is behind with. */
-function rest(viewer: Viewer): void {
+/** Nothing is to be sent to the viewer, so it is not slow. */
+function becomeIdle(viewer: Viewer): void {
   viewer.frameState = 'idle';
   viewer.unsentSinceMs = null;
 }
 
-/** Gives the viewer the newest state of a post. A dirty subscription was given a state before, so it has a base. */
-function give(subscription: Subscription): EncodedUpdate {
-  const { watched, baseline: base } = subscription;
+/** Marks the newest state of a post as sent to the viewer. A dirty subscription got a state before, so it has a baseline. */
+function takeUpdate(subscription: Subscription): EncodedUpdate {
+  const { watched, baseline } = subscription;
   const latest = watched.latest!;
   subscription.baseline = latest;
   watched.markClean(subscription);
-  return latest.encodeSince(base!);
+  return latest.encodeSince(baseline!);
 }

@@ -1,14 +1,14 @@
 import type { AsciiWriter, Writable } from '../common/ascii-writer.js';
 
-/** One update in a frame: of a post, for viewers that were given the same state of it before. */
+/** One update in a frame: of a post, for viewers that got the same state of it before. */
 export class EncodedUpdate {
   #alone: Frame | null = null;
   #bytes: Buffer | null = null;
 
-  /** @param text the update as JSON: ASCII, for ids, epochs and names are */
+  /** @param text the update as JSON. It is ASCII, because ids, epochs and names of metrics are. */
   constructor(readonly text: string) {}
 
-  /** The frame of those who are given nothing else. */
+  /** The frame of viewers that get no other update. */
   get soleFrame(): Frame {
     return (this.#alone ??= new Frame([this]));
   }
@@ -20,7 +20,7 @@ export class EncodedUpdate {
 
 /** A `counts` frame. All viewers that get the same content share one, so that each kind of sink encodes it once. */
 export class Frame implements Writable {
-  /** As it goes over a WebSocket; kept here by the sink that encoded it first. */
+  /** The WebSocket frame, stored here by the sink that encoded it first. */
   encoded: Uint8Array | null = null;
   /** Characters and bytes of `body`. */
   readonly length: number;
@@ -37,7 +37,7 @@ export class Frame implements Writable {
     return `[${this.updates.map(({ text }) => text).join(',')}]`;
   }
 
-  /** Writes `body`, without putting it together as a string first. */
+  /** Writes `body` without building it as a string first. */
   writeTo(writer: AsciiWriter): void {
     let before = '[';
     for (const { bytes } of this.updates) {
@@ -48,14 +48,14 @@ export class Frame implements Writable {
   }
 }
 
-/** Puts frames together, and gives the last one again to the next viewer if that is due the same parts. */
+/** Builds frames, and returns the last one again if the next viewer gets the same updates. */
 export class FrameCache {
   #last = new Frame([]);
 
-  /** @param parts at least one; the caller may use the list again */
-  frameFor(parts: readonly EncodedUpdate[]): Frame {
-    if (parts.length === 1) return parts[0]!.soleFrame;
-    if (!isSame(parts, this.#last.updates)) this.#last = new Frame([...parts]);
+  /** @param updates at least one; the caller may use the list again */
+  frameFor(updates: readonly EncodedUpdate[]): Frame {
+    if (updates.length === 1) return updates[0]!.soleFrame;
+    if (!isSame(updates, this.#last.updates)) this.#last = new Frame([...updates]);
     return this.#last;
   }
 }

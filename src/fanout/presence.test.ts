@@ -7,18 +7,18 @@ const LIVE_MS = 250;
 test('connections are counted, and users once however many connections they have', () => {
   const presence = new Presence(new SimulatedClock());
   for (const actor of ['ada', 'ada', 'bob', null, null]) presence.enter('a', actor);
-  expect([presence.connections('a'), presence.countUsers('a')]).toEqual([5, 4]);
+  expect([presence.countConnections('a'), presence.countUsers('a')]).toEqual([5, 4]);
   presence.leave('a', 'ada');
-  expect([presence.connections('a'), presence.countUsers('a')]).toEqual([4, 4]);
+  expect([presence.countConnections('a'), presence.countUsers('a')]).toEqual([4, 4]);
   presence.leave('a', 'ada');
   presence.leave('a', null);
-  expect([presence.connections('a'), presence.countUsers('a')]).toEqual([2, 2]);
+  expect([presence.countConnections('a'), presence.countUsers('a')]).toEqual([2, 2]);
 });
 
 test('a post that nobody watches has no viewers', () => {
   const presence = new Presence(new SimulatedClock());
   presence.leave('a', 'ada');
-  expect([presence.connections('a'), presence.countUsers('a')]).toEqual([0, 0]);
+  expect([presence.countConnections('a'), presence.countUsers('a')]).toEqual([0, 0]);
 });
 
 test('totals are sums over the posts', () => {

@@ -1,36 +1,36 @@
 import { type Observable, Subject } from 'rxjs';
 import type { Clock, Timer } from '../common/clock.js';
 
-/** Viewers come and go in bursts; their number is told at most this often. A closed tab shows well within a second. */
+/** Viewers come and go in bursts, so their number is emitted at most this often. A closed tab shows well within a second. */
 const LIVE_MS = 250;
 
 interface Viewers {
-  countConnections: number;
-  /** Connections of actors with a name: how many each has. Connections without one are a user each. */
+  connections: number;
+  /** The number of connections of each named actor. Anonymous connections count as a user each. */
   readonly named: Map<string, number>;
   namedConnections: number;
 }
 
-/** The viewers of each post now: connections, and users, which are counted by actor. */
+/** Counts the current viewers of each post: connections, and users, which are different actors. */
 export class Presence {
   readonly #posts = new Map<string, Viewers>();
   readonly #changed = new Set<string>();
   readonly #changes = new Subject<readonly string[]>();
   #timer: Timer | null = null;
 
-  /** Posts whose viewers changed, at most once in LIVE_MS. */
+  /** Emits posts whose viewers changed, at most once in LIVE_MS. */
   readonly changes: Observable<readonly string[]> = this.#changes;
 
   constructor(private readonly clock: Clock) {}
 
-  /** `actor`: a name, or `null` for a connection that gave none. */
+  /** @param actor a name; `null`: anonymous */
   enter(post: string, actor: string | null): void {
     let viewers = this.#posts.get(post);
     if (viewers === undefined) {
-      viewers = { countConnections: 0, named: new Map(), namedConnections: 0 };
+      viewers = { connections: 0, named: new Map(), namedConnections: 0 };
       this.#posts.set(post, viewers);
     }
-    viewers.countConnections += 1;
+    viewers.connections += 1;
     if (actor !== null) {
       viewers.namedConnections += 1;
       viewers.named.set(actor, (viewers.named.get(actor) ?? 0) + 1);
@@ -41,37 +41,37 @@ export class Presence {
   leave(post: string, actor: string | null): void {
     const viewers = this.#posts.get(post);
     if (viewers === undefined) return;
-    viewers.countConnections -= 1;
+    viewers.connections -= 1;
     if (actor !== null) {
       viewers.namedConnections -= 1;
       const left = (viewers.named.get(actor) ?? 1) - 1;
       if (left > 0) viewers.named.set(actor, left);
       else viewers.named.delete(actor);
     }
-    if (viewers.countConnections === 0) this.#posts.delete(post);
+    if (viewers.connections === 0) this.#posts.delete(post);
     this.#touch(post);
   }
 
-  /** Connections that watch the post now. */
-  connections(post: string): number {
-    return this.#posts.get(post)?.countConnections ?? 0;
+  /** Counts the connections that watch the post. */
+  countConnections(post: string): number {
+    return this.#posts.get(post)?.connections ?? 0;
   }
 
-  /** Viewers on all gateways: the store knows of the others, and this one of its own sooner than the store. */
+  /** Counts viewers on all gateways. The store reports those of other gateways, and has those of this one later than it. */
   countLive({ post, live }: { readonly post: string; readonly live: number }): number {
-    return Math.max(this.connections(post), live);
+    return Math.max(this.countConnections(post), live);
   }
 
-  /** Different actors that watch the post now. */
+  /** Counts the different actors that watch the post. */
   countUsers(post: string): number {
     const viewers = this.#posts.get(post);
-    return viewers === undefined ? 0 : viewers.countConnections - viewers.namedConnections + viewers.named.size;
+    return viewers === undefined ? 0 : viewers.connections - viewers.namedConnections + viewers.named.size;
   }
 
   /** Sums over all posts. Cost: one step a watched post. */
   sumTotals(): { connections: number; users: number } {
     const sum = { connections: 0, users: 0 };
-    for (const [post, { countConnections: connections }] of this.#posts) {
+    for (const [post, { connections }] of this.#posts) {
       sum.connections += connections;
       sum.users += this.countUsers(post);
     }

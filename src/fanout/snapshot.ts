@@ -6,14 +6,14 @@ import { EncodedUpdate } from './frame.js';
 
 const writer = new AsciiWriter();
 
-/** An update as an object: for acknowledgements and first snapshots, which have no `d`. */
+/** Builds an update without `d`, for first snapshots. */
 export function toUpdate({ post, e, v, totals }: PostCounts, live: number, metrics: Metrics): Update {
   const update: Record<string, unknown> & { post: string; e: string; v: number; live: number } = { post, e, v, live };
   for (const { name, index } of metrics.list) update[name] = totals[index] ?? 0;
   return update;
 }
 
-/** Writes the same as JSON, without its closing brace: `d` may follow. */
+/** Writes the update as JSON, without its closing brace, because `d` may follow. */
 export function writeCounts(
   writer: AsciiWriter,
   { post, e, v, totals }: PostCounts,
@@ -27,15 +27,15 @@ export function writeCounts(
 }
 
 /**
- * A watched post's newest state, shared by all its subscribers. What is encoded is encoded once: the update for all,
- * and `d` once for each state that subscribers come from, of which there is seldom more than one.
+ * A watched post's newest state, shared by all its subscribers. The update is encoded once for all, and `d` once for each
+ * baseline of the subscribers; they seldom have more than one.
  */
 export class Snapshot {
   #head: string | null = null;
-  readonly #parts = new Map<Snapshot, EncodedUpdate>();
-  /** Most viewers come from the same state. */
-  #lastBase: Snapshot | null = null;
-  #lastPart: EncodedUpdate | null = null;
+  readonly #updates = new Map<Snapshot, EncodedUpdate>();
+  /** The last baseline, because most viewers have the same. */
+  #lastBaseline: Snapshot | null = null;
+  #lastUpdate: EncodedUpdate | null = null;
 
   constructor(
     readonly counts: PostCounts,
@@ -43,39 +43,39 @@ export class Snapshot {
     private readonly metrics: Metrics,
   ) {}
 
-  /** The update as JSON, with `d` as the change since `base`. */
-  encodeSince(base: Snapshot): EncodedUpdate {
-    if (this.#lastBase === base) return this.#lastPart!;
-    let part = this.#parts.get(base);
-    if (part === undefined) {
-      part = new EncodedUpdate(`${this.#encoded()},"d":${this.#delta(base)}}`);
-      this.#parts.set(base, part);
+  /** Encodes the update as JSON, with `d` as the change since `baseline`. */
+  encodeSince(baseline: Snapshot): EncodedUpdate {
+    if (this.#lastBaseline === baseline) return this.#lastUpdate!;
+    let update = this.#updates.get(baseline);
+    if (update === undefined) {
+      update = new EncodedUpdate(`${this.#encodeHead()},"d":${this.#changeSince(baseline)}}`);
+      this.#updates.set(baseline, update);
     }
-    this.#lastBase = base;
-    this.#lastPart = part;
-    return part;
+    this.#lastBaseline = baseline;
+    this.#lastUpdate = update;
+    return update;
   }
 
-  /** The update as JSON, without `d`: nothing went before it. */
+  /** Encodes the update as JSON without `d`, for viewers without a baseline. */
   encodeFull(): string {
-    return `${this.#encoded()}}`;
+    return `${this.#encodeHead()}}`;
   }
 
-  /** A newer one took its place: what was encoded is not needed again, and would keep older snapshots alive. */
+  /** To be called when a newer snapshot replaces it: drops encoded updates, which would keep older snapshots alive. */
   retire(): void {
-    this.#parts.clear();
-    this.#lastBase = null;
-    this.#lastPart = null;
+    this.#updates.clear();
+    this.#lastBaseline = null;
+    this.#lastUpdate = null;
   }
 
-  #encoded(): string {
+  #encodeHead(): string {
     return (this.#head ??= writer.toText({ writeTo: () => writeCounts(writer, this.counts, this.live, this.metrics) }));
   }
 
-  #delta(base: Snapshot): string {
+  #changeSince(baseline: Snapshot): string {
     let changed = '';
     for (const { name, index } of this.metrics.list) {
-      const by = (this.counts.totals[index] ?? 0) - (base.counts.totals[index] ?? 0);
+      const by = (this.counts.totals[index] ?? 0) - (baseline.counts.totals[index] ?? 0);
       if (by !== 0) changed += `${changed === '' ? '' : ','}"${name}":${by}`;
     }
     return `{${changed}}`;

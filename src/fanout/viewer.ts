@@ -2,13 +2,13 @@ import type { Frame } from './frame.js';
 import type { Snapshot } from './snapshot.js';
 import type { WatchedPost } from './watched-post.js';
 
-/** Where a viewer's frames go: a socket, an event stream. */
+/** Writes a viewer's frames: to a socket, or to an event stream. */
 export interface FrameSink {
   /** Must not throw. */
   write(frame: Frame): void;
-  /** Whether earlier frames still wait to be sent: then the newest state is sent later instead of queueing up. */
+  /** Whether an earlier frame still waits to be sent. Then the newest state is sent later, so that frames do not queue up. */
   readonly hasUnsent: boolean;
-  /** The viewer stayed behind for too long; the connection is to be closed. */
+  /** The sink has had unsent frames for too long: closes the connection. */
   disconnectSlow(): void;
 }
 
@@ -16,33 +16,33 @@ export interface FrameSink {
 export interface Subscription {
   readonly viewer: Viewer;
   readonly watched: WatchedPost<Subscription>;
-  /** The state that the viewer was given last; `null` before its first snapshot. */
+  /** The state that the viewer got last; `null` before its first snapshot. */
   baseline: Snapshot | null;
-  /** Its place in `watched.clean`; -1 while it is not there. */
+  /** Its index among the clean subscriptions of `watched`; -1 while it is not there. */
   cleanIndex: number;
-  /** Ended; whoever still holds it skips it. */
+  /** Set when unsubscribed. Holders must ignore it. */
   closed: boolean;
 }
 
 /**
  *     idle ──changed──→ ready ──written──→ cooling ──a tick later──→ ready, if something changed meanwhile; else idle
  *
- * So the first change after a pause goes out at once, and the last one before a pause within a tick.
+ * So the first change after a pause is sent at once, and the last one before a pause within a tick.
  */
 export type FrameState = 'idle' | 'ready' | 'cooling';
 
 /** A connection that watches posts. */
 export class Viewer {
   readonly subscriptions = new Map<string, Subscription>();
-  /** The subscriptions whose post changed since the last frame, each once. */
+  /** Subscriptions whose post changed since the last frame, each once. */
   readonly dirty: Subscription[] = [];
   frameState: FrameState = 'idle';
   closed = false;
-  /** Since when the sink is behind, on the monotonic clock; `null` when it is not. */
+  /** Monotonic time since which the sink has unsent frames; `null`: it has none. */
   unsentSinceMs: number | null = null;
 
   constructor(
-    /** The actor's name, `null` when it gave none. */
+    /** The actor's name; `null`: anonymous. */
     readonly actor: string | null,
     readonly sink: FrameSink,
   ) {}

@@ -1,55 +1,55 @@
 import type { Snapshot } from './snapshot.js';
 
-/** The part of a subscription that its post keeps. */
+/** The part of a subscription that its post maintains. */
 interface CleanListItem {
-  /** Its place in `#clean`; -1 while it is not there. */
+  /** Its index in `#clean`; -1 while it is not there. */
   cleanIndex: number;
 }
 
-/** A post that somebody here watches. */
+/** A post that viewers of this gateway watch. */
 export class WatchedPost<S extends CleanListItem> {
-  /** `null` until it was first read. */
+  /** `null` until the post was first read. */
   latest: Snapshot | null = null;
-  /** Subscriptions that have been given `latest`. The others are in their viewer's `dirty`, or wait for their snapshot. */
+  /** Subscriptions that have got `latest`. The others are in their viewer's `dirty`, or wait for their first snapshot. */
   #clean: S[] = [];
   subscriptionCount = 0;
-  /** Subscriptions that began with another number of viewers than `latest` had: to be told again, or for the first time. */
+  /** Subscriptions whose first snapshot had an outdated number of viewers. They get the post again with the next change of it. */
   readonly withOutdatedViewerCount: S[] = [];
-  /** Viewers on all gateways, as the store told it last. */
+  /** Viewers on all gateways, as the store reported last. */
   reportedViewers = 0;
 
   constructor(readonly id: string) {}
 
   /**
-   * Takes a newer state. No subscription is clean any more: further changes before its viewer's next frame cost nothing,
-   * however many viewers there are.
-   * @param touched takes each that was clean, once, to make it dirty
+   * Replaces the state by a newer one. Then no subscription is clean, so further changes before the viewers' next frames
+   * cost nothing, however many viewers there are.
+   * @param markDirty is called once for each subscription that was clean
    */
-  replace(next: Snapshot, touched: (subscription: S) => void): void {
+  replace(next: Snapshot, markDirty: (subscription: S) => void): void {
     this.latest?.retire();
     this.latest = next;
     const clean = this.#clean;
     this.#clean = [];
     for (const subscription of clean) {
       subscription.cleanIndex = -1;
-      touched(subscription);
+      markDirty(subscription);
     }
   }
 
-  /** The subscription, which is neither clean nor dirty, has been given `latest`. */
+  /** To be called when the subscription, neither clean nor dirty, has got `latest`. */
   markClean(subscription: S): void {
     subscription.cleanIndex = this.#clean.length;
     this.#clean.push(subscription);
   }
 
-  /** Whether it was clean: is no more, and not dirty. */
+  /** @returns whether the subscription was clean. It is neither clean nor dirty then. */
   removeClean(subscription: S): boolean {
-    const { cleanIndex: place } = subscription;
-    if (place === -1) return false;
+    const { cleanIndex } = subscription;
+    if (cleanIndex === -1) return false;
     const last = this.#clean.pop()!;
     if (last !== subscription) {
-      this.#clean[place] = last;
-      last.cleanIndex = place;
+      this.#clean[cleanIndex] = last;
+      last.cleanIndex = cleanIndex;
     }
     subscription.cleanIndex = -1;
     return true;

@@ -88,7 +88,7 @@ async function ask() {
 describe('a stream', () => {
   it('is a viewer from the moment its snapshot is read', async () => {
     const { read, outcome } = await ask();
-    expect(presence.connections('a')).toBe(1);
+    expect(presence.countConnections('a')).toBe(1);
     expect(streams.size).toBe(0);
     read.resolve(zeros(read));
     await outcome;
@@ -100,7 +100,7 @@ describe('a stream', () => {
     const closed = once(response, 'close');
     request.destroy();
     await closed;
-    expect(presence.connections('a')).toBe(0);
+    expect(presence.countConnections('a')).toBe(0);
     expect(addresses.mayConnect(ADDRESS)).toBe(true);
     read.resolve(zeros(read));
     expect(await outcome).toBeUndefined();
@@ -116,7 +116,7 @@ describe('a stream', () => {
     request.destroy();
     await closed;
     expect(streams.size).toBe(0);
-    expect(presence.connections('b')).toBe(0);
+    expect(presence.countConnections('b')).toBe(0);
     expect(addresses.mayConnect(ADDRESS)).toBe(true);
   });
 
@@ -129,7 +129,7 @@ describe('a stream', () => {
     message.resume();
     await closed;
     expect(message.statusCode).toBe(503);
-    expect(presence.connections('a')).toBe(0);
+    expect(presence.countConnections('a')).toBe(0);
   });
 
   it('is refused while the gateway drains, also when its snapshot comes only then', async () => {

@@ -215,7 +215,7 @@ export class FanoutModel {
       if (viewer.closed) continue;
       for (const post of viewer.subscriptions.keys()) {
         const { e, v, totals } = this.#world.store.counts(post);
-        const live = alsoLive ? this.#world.presence.connections(post) : known.get(post)?.live;
+        const live = alsoLive ? this.#world.presence.countConnections(post) : known.get(post)?.live;
         const is = JSON.stringify(known.get(post));
         const right = JSON.stringify({ e, v, live, totals });
         if (is !== right) this.faults.push(`viewer ${i}: ends with ${is} of ${post} instead of ${right}`);

@@ -173,7 +173,7 @@ describe('leaving', () => {
     const { viewer } = world.open('ada');
     world.fanout.close(viewer);
     expect(await world.subscribe(viewer, ['a'], null)).toEqual([]);
-    expect([world.fanout.watchedPosts, world.presence.connections('a')]).toEqual([0, 0]);
+    expect([world.fanout.watchedPosts, world.presence.countConnections('a')]).toEqual([0, 0]);
   });
 
   test('a viewer that has left is sent nothing of what was due', async () => {
@@ -193,7 +193,7 @@ describe('a store that cannot be read', () => {
     const { world, reading } = begun('a', 'b');
     world.store.held[0]!.fail();
     await expect(reading).rejects.toThrow('the store did not answer');
-    expect([world.fanout.watchedPosts, world.presence.connections('a')]).toEqual([0, 0]);
+    expect([world.fanout.watchedPosts, world.presence.countConnections('a')]).toEqual([0, 0]);
   });
 
   test('posts that were watched before still are', async () => {
