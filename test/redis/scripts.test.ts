@@ -21,7 +21,7 @@ const LIBRARIES = readdirSync(join(FOLDER, 'lib')).sort();
 /** Spare local variables that every script has room for, of the 200 that Lua allows a function. */
 const SPARE_LOCALS = Array.from({ length: 40 }, (_, i) => `spare_${i}`);
 
-/** No sweep changes what is due, or the pace, while a test looks on. */
+/** No sweep changes which posts are due, or when they may be published, during a test. */
 const PUBLISH_MS = 60_000;
 
 let server: RedisServer;
@@ -41,20 +41,20 @@ afterEach(() => store.close());
 
 describe.each(SCRIPTS)('%s', (file) => {
   const lines = readFileSync(join(FOLDER, file), 'utf8').split('\n');
-  /** By number, and of a list by "i" or what comes before it, as "5 + i". */
+  /** Lines of the header with their numbers: an index, "i", or e.g. "5 + i". */
   const numbered = (name: string): [string, string][] =>
     lines.flatMap((line) => {
       const [, number, text] = new RegExp(`^-- ${name}\\[(\\d+|(?:\\d+ \\+ )?i)\\] +(\\S.*)$`).exec(line) ?? [];
       return text === undefined ? [] : [[number!, text]];
     });
 
-  it('says first that it is Lua, with flags that Redis knows', () => {
+  it('begins with a shebang whose flags Redis knows, and says what it does', () => {
     expect(lines[0]).toMatch(/^#!lua( flags=(allow-oom|no-writes))?$/);
     expect(lines[1]).toMatch(/^-- [A-Z]/);
     expect(lines.some((line) => line.startsWith('-- Returns  '))).toBe(true);
   });
 
-  it('declares as many keys as its name says, by the names that keys.ts makes', () => {
+  it('declares as many keys as its name says, by names that redis-keys.ts builds', () => {
     const declared = numbered('KEYS').map(([number, text]) => [number, text.split('  ')[0]]);
     const keys = Object.values<string>({ ...buildBucketKeys(0, '{g}') });
     const made = new Set([CONFIG_KEY, ...keys.map((one) => one.replace('{0}', '{b}'))]);
@@ -64,7 +64,7 @@ describe.each(SCRIPTS)('%s', (file) => {
     expect(declared.filter(([, name]) => !made.has(String(name)))).toEqual([]);
   });
 
-  it('declares its arguments without a hole, and uses no others', () => {
+  it('declares its arguments without a gap, and uses no others', () => {
     const declared = numbered('ARGV').map(([number]) => number);
     expect(declared).toEqual(declared.map((number, i) => (number.endsWith('i') ? `${i} + i` : String(i + 1))));
     expect(declared.length).toBeGreaterThan(0);
@@ -110,49 +110,49 @@ async function dumpOf(one: string): Promise<Buffer | null> {
   return await client.dumpBuffer(one);
 }
 
-/** What keys hold, each as its DUMP, which has its type and all of its contents. */
+/** Reads all keys, each as its DUMP, which has its type and all of its contents. */
 async function contents(except?: string): Promise<Map<string, string | undefined>> {
   const keys = (await client.keys('*')).filter((one) => one !== except).sort();
   const dumps = await Promise.all(keys.map(async (one) => (await dumpOf(one))?.toString('hex')));
   return new Map(keys.map((one, i) => [one, dumps[i]!]));
 }
 
-describe('a commit that Redis refuses has changed nothing', () => {
+describe('a commit that Redis rejects', () => {
   const all = buildBucketKeys(0, 'gateway');
-  /** A post that is watched and was announced just now, so that a commit reads and writes all that it can. */
+  /** Makes a post that is watched and was published just now, so that a commit reads and writes every kind of key. */
   const prepare = async (): Promise<Producer> => {
-    const life = new Producer('life-one');
+    const producer = new Producer('life-one');
     store.watch(POST);
     await store.read([POST], null);
-    await store.commit(life.batch(0, [view(OTHER, 1, SESSION)], START_MS - MARK_GENERATION_MS));
-    await store.commit(life.batch(0, [view(POST), like(POST, key(1)), view(OTHER, 1, { ...SESSION, seq: 2 })]));
+    await store.commit(producer.batch(0, [view(OTHER, 1, SESSION)], START_MS - MARK_GENERATION_MS));
+    await store.commit(producer.batch(0, [view(POST), like(POST, key(1)), view(OTHER, 1, { ...SESSION, seq: 2 })]));
     // No sweep changes anything from here on.
     await until(
       async () => (await client.hget(all.bucket, 'oldest_marks')) === '2',
       'the sweep is done with generation 1',
     );
-    return life;
+    return producer;
   };
 
   it.each([
     ['the hash of the bucket', all.bucket],
-    ['fences', all.producers],
+    ['producers', all.producers],
     ['viewers', all.viewers],
-    ['the pace', all.publishAfter],
-    ['what is due', all.publishDue],
+    ['the times of the next publications', all.publishAfter],
+    ['the posts that are due', all.publishDue],
     ['a chunk of posts', `${all.bucket}:posts:0`],
     ['a chunk of marks', `${all.bucket}:marks:3:0`],
-    ['a chunk of marks of the generation before', `${all.bucket}:marks:2:0`],
+    ['a chunk of marks of the previous generation', `${all.bucket}:marks:2:0`],
     ['a chunk of members', `${all.bucket}:members:0:${POST}:0`],
-  ])('as %s is of a wrong type', async (_, wrong) => {
-    const life = await prepare();
+  ])('changes nothing if %s has a wrong type', async (_, wrong) => {
+    const producer = await prepare();
     const kept = await dumpOf(wrong);
     await client.del(wrong);
     await client.set(wrong, 'in the way');
     const before = await contents(wrong);
-    // The second has no mark in this generation, so the one before is asked.
+    // The second session has no mark in this generation, so the previous one is read.
     const marked = [7, 8].map((number) => view(OTHER, 1, { session: key(number), seq: 3 }));
-    const batch = life.batch(0, [view(POST), like(POST, key(2)), ...marked], START_MS + 1);
+    const batch = producer.batch(0, [view(POST), like(POST, key(2)), ...marked], START_MS + 1);
     await expect(store.commit(batch)).rejects.toThrow(/WRONGTYPE/);
     expect(await contents(wrong)).toEqual(before);
     await client.del(wrong);
@@ -165,14 +165,14 @@ describe('a commit that Redis refuses has changed nothing', () => {
     ['posts', `${all.bucket}:posts:1`],
     ['marks', `${all.bucket}:marks:3:1`],
     ['members', `${all.bucket}:members:0:${POST}:1`],
-  ])('as something is in the way of a new chunk of %s', async (_, wrong) => {
-    const life = await prepare();
+  ])('changes nothing if the key of a new chunk of %s is taken', async (_, wrong) => {
+    const producer = await prepare();
     await client.set(wrong, 'in the way');
     const before = await contents();
     const many = Array.from({ length: 500 }, (_, i) =>
       i < 100 ? view(postIn(0, i), 1, { session: key(100 + i), seq: 1 }) : like(POST, key(i)),
     );
-    const batch = life.batch(0, [...many, ...many.map((_, i) => like(POST, key(1_000 + i)))], START_MS + 1);
+    const batch = producer.batch(0, [...many, ...many.map((_, i) => like(POST, key(1_000 + i)))], START_MS + 1);
     await expect(store.commit(batch)).rejects.toThrow(/in the way/);
     expect(await contents()).toEqual(before);
     await client.del(wrong);
@@ -180,11 +180,11 @@ describe('a commit that Redis refuses has changed nothing', () => {
     expect((await store.read([POST], null))[0]!.counts.totals).toEqual([901, 2, 0, 0]);
   });
 
-  it('as Redis is out of memory; reads go on, and so do commits when there is some again', async () => {
-    const life = await prepare();
+  it('changes nothing while Redis is out of memory; reads go on, and it is accepted afterwards', async () => {
+    const producer = await prepare();
     const before = await contents();
     await client.config('SET', 'maxmemory', '1');
-    const batch = life.batch(0, [view(POST)]);
+    const batch = producer.batch(0, [view(POST)]);
     try {
       await expect(store.commit(batch)).rejects.toThrow(/OOM/);
       expect(store.available).toBe(false);
@@ -198,30 +198,30 @@ describe('a commit that Redis refuses has changed nothing', () => {
   });
 });
 
-describe('a server', () => {
-  it('that has forgotten the scripts is told them again', async () => {
-    const life = new Producer('life-one');
+describe('a Redis server', () => {
+  it('gets the scripts again after it has lost them', async () => {
+    const producer = new Producer('life-one');
     for (let i = 1; i <= 3; i++) {
       await client.script('FLUSH');
-      expect(await store.commit(life.batch(0, [view(POST)]))).toMatchObject({ kind: 'applied' });
+      expect(await store.commit(producer.batch(0, [view(POST)]))).toMatchObject({ kind: 'applied' });
       await client.script('FLUSH');
       expect((await store.read([POST], null))[0]!.counts.totals).toEqual([0, i, 0, 0]);
     }
   });
 
-  it('in its second life counts in a new epoch, the same for all gateways and for reads', async () => {
+  it('counts in a new epoch after a restart, the same for all gateways and for reads', async () => {
     const other = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS });
     try {
-      const lives = [new Producer('life-one'), new Producer('life-two')] as const;
-      await store.commit(lives[0].batch(0, [view(POST)]));
+      const producers = [new Producer('life-one'), new Producer('life-two')] as const;
+      await store.commit(producers[0].batch(0, [view(POST)]));
       await store.commit(BEFORE.batch(1, [view(postIn(1))]));
       await server.kill('SIGKILL');
       await server.restart();
       await until(() => store.available && other.available, 'both stores are back');
-      const first = await store.commit(lives[0].batch(0, [view(POST)]));
-      const second = await other.commit(lives[1].batch(0, [view(POST)]));
-      const told = [first, second].map((result) => result.kind === 'applied' && result.counts.get(POST));
-      expect(told).toMatchObject([
+      const first = await store.commit(producers[0].batch(0, [view(POST)]));
+      const second = await other.commit(producers[1].batch(0, [view(POST)]));
+      const counts = [first, second].map((result) => result.kind === 'applied' && result.counts.get(POST));
+      expect(counts).toMatchObject([
         { e: 'local.2.7', v: 2 },
         { e: 'local.2.7', v: 3 },
       ]);
@@ -230,7 +230,7 @@ describe('a server', () => {
         expect(views.map(({ counts }) => [counts.e, counts.totals[1]])).toEqual([
           ['local.2.7', 3],
           ['local.2.7', 1],
-          // Nothing was ever committed there: its first epoch.
+          // Nothing was ever committed in this bucket, so it has its first epoch.
           ['local.1.7', 0],
         ]);
       }

@@ -8,7 +8,7 @@ import { toDecimalKey } from './codec/decimal-key.js';
 import { type BucketKeys, buildBucketKeys } from './codec/redis-keys.js';
 import type { ReplyDecoder } from './codec/reply-decoder.js';
 import type { ScriptCall } from './scripts/call-coalescer.js';
-import { encodeNewIncarnation } from './scripts/new-life.js';
+import { encodeNewIncarnation } from './scripts/new-incarnation.js';
 import { Script } from './scripts/script.js';
 
 /** A gateway that does not report for this long is taken for gone, and its viewers with it. Five sweeps. */

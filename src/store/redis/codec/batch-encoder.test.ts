@@ -11,7 +11,7 @@ const [ANN, BOB] = [key(1), key(2)];
 const SESSION = { hi: 1, lo: 2 };
 const packer = new BatchEncoder();
 
-/** What msgpack says of the bytes, which have integers and strings only. */
+/** Decodes msgpack integers and strings. */
 function valuesOf(packed: Buffer): (number | string)[] {
   const values: (number | string)[] = [];
   const string = (at: number, length: number): number => {
@@ -45,8 +45,8 @@ function views(session: Key64): Operation {
   return view('a', 1, { session, seq: 1 });
 }
 
-describe('a packed batch', () => {
-  it('has what it names, each once, and then its operations', () => {
+describe('an encoded batch', () => {
+  it('has its names, each once, and then its operations', () => {
     const operations = [
       view('a', 1_000),
       like('a', ANN, { session: SESSION, seq: COUNT_MAX }),
@@ -68,7 +68,7 @@ describe('a packed batch', () => {
     ]);
   });
 
-  it('has members of one post and metric together', () => {
+  it('has the members of one post and metric together', () => {
     const { posts, values } = pack([like('a', ANN), like('b', BOB), like('a', BOB), like('a', ANN)]);
     const sets = values.slice(7 + 4, 7 + 4 + 6);
     const sizes = new Map([
@@ -88,15 +88,15 @@ describe('a packed batch', () => {
     expect(new Set(members).size).toBe(2);
   });
 
-  it('without operations names nothing', () => {
+  it('has no names if it has no operations', () => {
     expect(pack([])).toEqual({ posts: [], values: ['life', 300, AT_MS, 0, 0, 0, 0] });
   });
 
-  it('has place 0 for nobody', () => {
+  it('has index 0 for an operation without an actor', () => {
     expect(pack([{ ...like('a', ANN), actor: null }]).values.slice(-4)).toEqual([1, 1, 0, 0]);
   });
 
-  it('tells sessions apart that share a hash', () => {
+  it('distinguishes sessions that share a hash', () => {
     const [one, other] = [
       { hi: 0, lo: 5 },
       { hi: 0, lo: 1_000_000_005 },
@@ -123,7 +123,7 @@ describe('a packed batch', () => {
     expect(values.slice(9, 11)).toEqual([decimal, hash]);
   });
 
-  it('has thousands of posts and sessions', () => {
+  it('can have thousands of posts and sessions', () => {
     const operations = Array.from({ length: 5_000 }, (_, i) => view(`post-${i}`, 1, { session: key(i), seq: i + 1 }));
     const { posts, values } = pack(operations);
     expect(posts).toHaveLength(5_000);

@@ -12,34 +12,35 @@ export const OPERATION_WITH_SESSION = 4;
 export const BATCH_HEADER_VALUES = 7;
 const FIRST_OPERATIONS = 512;
 
-/** The actors that a batch puts a toggle of a post on or off for. */
+/** The actors for which a batch sets a toggle of a post. */
 interface MemberSet {
-  readonly place: number;
+  /** Index of the post. */
+  readonly post: number;
   readonly metric: number;
-  /** An operation of each. */
+  /** One operation for each actor. */
   readonly operations: number[];
-  /** How many members are in the sets before. */
+  /** Number of members in the sets before this one. */
   first: number;
 }
 
 /**
- * Writes batches as scripts/commit-batches-n.lua is given them. What takes Redis microseconds takes nanoseconds here, so all
- * that can be known beforehand is found here: what the batch names, each once, and in which order it is best looked up.
+ * Encodes batches for scripts/commit-batches-n.lua. Work that takes Redis microseconds takes nanoseconds here. So the names in a
+ * batch are found here, each once, and sorted in the order in which the script reads them with the fewest commands.
  */
 export class BatchEncoder {
   readonly #writer = new MsgpackWriter();
   readonly #postOrder = new HashSorter();
   readonly #sessions = new KeySorter();
   readonly #actors = new KeySorter();
-  readonly #known = new Map<string, number>();
-  readonly #newPlaces: number[] = [];
-  /** Of each operation: place of its post, of its session, of its member in the set; and that set. */
+  readonly #indices = new Map<string, number>();
+  readonly #sortedIndices: number[] = [];
+  /** By operation: index of its post, of its session, and of its actor in the member set; and that set. */
   #posts = new Int32Array(FIRST_OPERATIONS);
   #marks = new Int32Array(FIRST_OPERATIONS);
   #members = new Int32Array(FIRST_OPERATIONS);
   readonly #sets: MemberSet[] = [];
 
-  /** @returns the batch's posts, each once, and its bytes. Ids and incarnation are ASCII. */
+  /** @returns the batch's posts, each once, and its bytes. Ids are ASCII. */
   encode({ producerId: incarnation, batchNumber: n, atMs, operations }: Batch): { posts: string[]; packed: Buffer } {
     this.#gather(operations);
     const posts = this.#sortPosts(operations.length);
@@ -57,8 +58,8 @@ export class BatchEncoder {
     for (const post of posts) writer.writeInteger(hashPost(post));
     for (const i of sessions) writer.writeKey(operations[i]!.session!);
     for (const i of sessions) writer.writeInteger(this.#sessions.hashAt(i));
-    for (const { place, metric, operations: own } of sets) {
-      writer.writeInteger(place);
+    for (const { post, metric, operations: own } of sets) {
+      writer.writeInteger(post);
       writer.writeInteger(metric);
       writer.writeInteger(own.length);
     }
@@ -80,7 +81,7 @@ export class BatchEncoder {
     writer.writeInteger(seq);
   }
 
-  /** What the operations name. Posts have the place in which they came for now. */
+  /** Collects the names in the operations. Posts have indices in order of appearance until they are sorted. */
   #gather(operations: readonly Operation[]): void {
     const { length } = operations;
     if (length > this.#posts.length) {
@@ -88,43 +89,43 @@ export class BatchEncoder {
       this.#marks = new Int32Array(2 * length);
       this.#members = new Int32Array(2 * length);
     }
-    this.#known.clear();
+    this.#indices.clear();
     this.#postOrder.clear();
     this.#sessions.sorter.clear();
     this.#actors.sorter.clear();
     for (let i = 0; i < length; i++) {
       const { post, kind, actor, session } = operations[i]!;
-      let place = this.#known.get(post);
-      if (place === undefined) {
-        place = this.#known.size;
-        this.#known.set(post, place);
-        this.#postOrder.add(place, hashPost(post));
+      let index = this.#indices.get(post);
+      if (index === undefined) {
+        index = this.#indices.size;
+        this.#indices.set(post, index);
+        this.#postOrder.add(index, hashPost(post));
       }
-      this.#posts[i] = place;
+      this.#posts[i] = index;
       if (session !== null) this.#sessions.add(i, session);
       if (kind === 'set' && actor !== null) this.#actors.add(i, actor);
     }
   }
 
   #sortPosts(operations: number): string[] {
-    const came = [...this.#known.keys()];
+    const unsorted = [...this.#indices.keys()];
     const order = this.#postOrder;
     order.sort();
     const posts: string[] = [];
-    for (let place = 0; place < came.length; place++) {
-      this.#newPlaces[order.at(place)] = posts.push(came[order.at(place)]!);
+    for (let position = 0; position < unsorted.length; position++) {
+      this.#sortedIndices[order.indexAt(position)] = posts.push(unsorted[order.indexAt(position)]!);
     }
-    for (let i = 0; i < operations; i++) this.#posts[i] = this.#newPlaces[this.#posts[i]!]!;
+    for (let i = 0; i < operations; i++) this.#posts[i] = this.#sortedIndices[this.#posts[i]!]!;
     return posts;
   }
 
-  /** @returns an operation of each session */
+  /** @returns one operation for each session */
   #sortSessions(): number[] {
     const { sorter: order } = this.#sessions;
     const found: number[] = [];
     order.sort();
-    for (let place = 0; place < order.count; place++) {
-      const i = order.at(place);
+    for (let position = 0; position < order.count; position++) {
+      const i = order.indexAt(position);
       this.#marks[i] = this.#sessions.findOrAdd(found, i);
     }
     return found;
@@ -134,13 +135,13 @@ export class BatchEncoder {
     const { sorter: order } = this.#actors;
     const sets = new Map<number, MemberSet>();
     order.sort();
-    for (let at = 0; at < order.count; at++) {
-      const i = order.at(at);
+    for (let position = 0; position < order.count; position++) {
+      const i = order.indexAt(position);
       const { metric } = operations[i]!;
-      const place = this.#posts[i]!;
-      const id = place * METRICS_MAX + metric;
+      const post = this.#posts[i]!;
+      const id = post * METRICS_MAX + metric;
       let set = sets.get(id);
-      if (set === undefined) sets.set(id, (set = { place, metric, operations: [], first: 0 }));
+      if (set === undefined) sets.set(id, (set = { post, metric, operations: [], first: 0 }));
       this.#members[i] = this.#actors.findOrAdd(set.operations, i);
       this.#sets[i] = set;
     }
@@ -153,14 +154,14 @@ export class BatchEncoder {
   }
 }
 
-/** By which a post's chunk is found: 20 bits, the same as `hash_of_post` of scripts/lib/post-record.lua makes. */
+/** A post's chunk is found by this hash of 20 bits. Equals `hash_post` in scripts/lib/chunks.lua. */
 export function hashPost(post: string): number {
   let hash = 0;
   for (let i = 0; i < post.length; i++) hash = (Math.imul(hash, HASH_MULTIPLIER) + post.charCodeAt(i)) | 0;
   return Math.imul(hash, HASH_MULTIPLIER) >>> 12;
 }
 
-/** Posts in the order in which a script looks them up by the fewest commands. */
+/** @returns the posts in the order in which a script reads them with the fewest commands */
 export function sortForScript(posts: readonly string[]): string[] {
   return [...posts].sort((a, b) => reverseBits(hashPost(a)) - reverseBits(hashPost(b)));
 }

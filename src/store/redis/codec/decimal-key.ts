@@ -1,6 +1,6 @@
 import type { Key64 } from '../../../counters/ids.js';
 
-/** The key as a signed integer in decimal, of which Redis keeps 8 bytes in packed sets and hashes; `''` for nobody. */
+/** The key as a signed integer in decimal, of which Redis keeps 8 bytes in packed sets and hashes; `''` for no actor. */
 export function toDecimalKey(key: Key64 | null): string {
   return key === null ? '' : BigInt.asIntN(64, (BigInt(key.hi) << 32n) | BigInt(key.lo)).toString();
 }

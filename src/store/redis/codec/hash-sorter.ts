@@ -2,14 +2,14 @@ import type { Key64 } from '../../../counters/ids.js';
 import { hashKey } from './msgpack-writer.js';
 
 const FIRST_KEYS = 512;
-/** Room for an index beside a hash of 32 bits in what a double holds exactly. */
+/** A hash of 32 bits and an index below this fit a double exactly. */
 const INDEXES = 2 ** 20;
-/** Up to here sorting by insertion is faster than a call of the typed array's own. */
+/** Up to here sorting by insertion is faster than the typed array's own sort. */
 const FEW = 24;
 
 /**
- * Puts things in the order of their hashes' bits, the lowest first: whatever the number of chunks is, in this order all of a
- * chunk are neighbours, and so are equal ones.
+ * Sorts indices by the bits of their hashes, lowest bit first. In this order all hashes of a chunk are neighbours, whatever the
+ * number of chunks is, and so are equal hashes.
  */
 export class HashSorter {
   #order = new Float64Array(FIRST_KEYS);
@@ -41,19 +41,19 @@ export class HashSorter {
     }
     for (let i = 1; i < this.#count; i++) {
       const one = order[i]!;
-      let indexAt = i;
-      for (; indexAt > 0 && order[indexAt - 1]! > one; indexAt--) order[indexAt] = order[indexAt - 1]!;
-      order[indexAt] = one;
+      let at = i;
+      for (; at > 0 && order[at - 1]! > one; at--) order[at] = order[at - 1]!;
+      order[at] = one;
     }
   }
 
-  /** The index of the one at this place, from 0. */
-  at(place: number): number {
-    return this.#order[place]! & (INDEXES - 1);
+  /** @param position in the order, from 0 */
+  indexAt(position: number): number {
+    return this.#order[position]! & (INDEXES - 1);
   }
 }
 
-/** The keys of some of a batch's operations. */
+/** Sorts operations by the hashes of their sessions' or actors' keys. */
 export class KeySorter {
   readonly sorter = new HashSorter();
   readonly #keys: Key64[] = [];
@@ -75,7 +75,7 @@ export class KeySorter {
     return this.#hashes[index]!;
   }
 
-  /** The place, from 1, of a key that equals the one at `index` among those found; it is added if there is none. */
+  /** @returns the position, from 1, of the operation in `found` with the same key as this one, which is added if there is none */
   findOrAdd(found: number[], index: number): number {
     const hash = this.#hashes[index];
     const { hi, lo } = this.#keys[index]!;

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { COUNT_MAX } from '../../../counters/pn-counter.js';
 import { MsgpackReader } from './msgpack-reader.js';
 
-describe('packed values', () => {
+describe('MsgpackReader', () => {
   it.each([
     ['00', 0],
     ['7f', 127],
@@ -15,7 +15,7 @@ describe('packed values', () => {
     expect(new MsgpackReader(Buffer.from(hex, 'hex')).readInteger()).toBe(integer);
   });
 
-  it.each([0, 31, 32, 255, 256, 500, 65_536])('strings of %i bytes are read, and what follows', (length) => {
+  it.each([0, 31, 32, 255, 256, 500, 65_536])('reads a string of %i bytes and the value after it', (length) => {
     const bytes = Buffer.alloc(length, 5);
     const digits = length.toString(16);
     const head =
@@ -28,7 +28,7 @@ describe('packed values', () => {
     expect(values.readInteger()).toBe(9);
   });
 
-  it('something else is refused', () => {
+  it('rejects other types', () => {
     expect(() => new MsgpackReader(Buffer.from([0xc0])).readInteger()).toThrow('no integer at 0 of c0');
     expect(() => new MsgpackReader(Buffer.from([5])).readBytes()).toThrow('no string at 0 of 05');
   });
@@ -40,12 +40,12 @@ describe('packed values', () => {
     },
   );
 
-  it('an integer over 2^53 - 1 is refused', () => {
+  it('rejects an integer over 2^53 - 1', () => {
     const values = new MsgpackReader(Buffer.from('cf0020000000000000', 'hex'));
     expect(() => values.readInteger()).toThrow('no integer at 0 of cf0020000000000000');
   });
 
-  it.each(['', 'a1', 'd9', 'd901', 'da00', 'db00000001'])('a string that ends too early is refused: %s', (hex) => {
+  it.each(['', 'a1', 'd9', 'd901', 'da00', 'db00000001'])('rejects a string that ends too early: %s', (hex) => {
     expect(() => new MsgpackReader(Buffer.from(hex, 'hex')).readText()).toThrow();
   });
 });

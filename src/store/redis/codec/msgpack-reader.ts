@@ -1,4 +1,4 @@
-/** Reads what a script packed: msgpack's unsigned integers and strings, one after the other. */
+/** Reads values that a script has packed: msgpack's unsigned integers and strings, one after the other. */
 export class MsgpackReader {
   #at = 0;
 

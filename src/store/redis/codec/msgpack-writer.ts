@@ -3,14 +3,14 @@ import type { Key64 } from '../../../counters/ids.js';
 
 const FIRST_BYTES = 16_384;
 const COUNT_BYTES = 5;
-/** The longest text that is written: msgpack's strings may be longer, but ids and incarnations are not. */
+/** The longest text that is written. Strings of msgpack may be longer; ids are not. */
 const TEXT_MAX = 255;
 const TWO_32 = 0x1_0000_0000;
 const BILLION = 1_000_000_000;
-/** Of a linear congruential generator (Numerical Recipes, 1992): its products are exact in Lua's doubles, too. */
+/** The multiplier of a linear congruential generator (Numerical Recipes, 1992): its products are exact in Lua's doubles, too. */
 export const HASH_MULTIPLIER = 1_664_525;
 
-/** Writes msgpack values one after the other, after their number. It is done for every operation, so it makes no objects. */
+/** Writes a number of msgpack values, and then the values. It allocates no objects, because each operation writes several values. */
 export class MsgpackWriter extends ByteBuffer {
   #values = 0;
 
@@ -19,7 +19,7 @@ export class MsgpackWriter extends ByteBuffer {
     this.length = COUNT_BYTES;
   }
 
-  /** What was written since the last time. */
+  /** @returns the values since the last call, after their number */
   take(): Buffer {
     this.bytes[0] = 0xce;
     this.bytes.writeUInt32BE(this.#values, 1);
@@ -49,7 +49,7 @@ export class MsgpackWriter extends ByteBuffer {
     }
   }
 
-  /** Of at most 255 ASCII characters. */
+  /** @param text at most 255 ASCII characters */
   writeText(text: string): void {
     this.#beginValue();
     const { length } = text;
@@ -87,7 +87,7 @@ export class MsgpackWriter extends ByteBuffer {
     this.#decimal(rest, billions > 0 ? 9 : lengthOf(rest));
   }
 
-  /** Room for one value, and its place among them. */
+  /** Makes room for one value and counts it. */
   #beginValue(): void {
     this.#values += 1;
     this.reserve(TEXT_MAX + COUNT_BYTES);
@@ -113,7 +113,7 @@ export class MsgpackWriter extends ByteBuffer {
   }
 }
 
-/** Its chunk is found by it: 20 bits of the last nine digits of its decimal, as `hash_of_key` of scripts/lib/post-record.lua has it. */
+/** A key's chunk is found by this hash of 20 bits, of the last nine digits of its decimal. Equals `hash_key` in scripts/lib/chunks.lua. */
 export function hashKey({ hi, lo }: Key64): number {
   const digits = hi >= 0x8000_0000 ? restOf(negatedHigh(hi, lo), -lo >>> 0) : restOf(hi, lo);
   return Math.imul(digits, HASH_MULTIPLIER) >>> 12;

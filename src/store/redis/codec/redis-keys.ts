@@ -1,6 +1,6 @@
 /** Names of all keys and channels in Redis; drawn in docs/redis-keys.md. A bucket's have one hash tag, so one slot. */
 
-/** What the data was made with. */
+/** The settings that the data was made with. */
 export const CONFIG_KEY = 'tc:config';
 
 /** Ends of the keys of a bucket, after those of its hash: by their names in scripts, which build most keys. */
@@ -50,18 +50,18 @@ export const BUCKET_FIELDS = {
 } as const;
 
 export interface BucketKeys {
-  /** The bucket's hash; scripts derive the chunks of posts, members and marks from it. */
+  /** The bucket's hash; scripts derive most other keys from it. */
   readonly bucket: string;
   readonly producers: string;
   readonly previousProducers: string;
   /** Viewers of posts, summed over the gateways. */
   readonly viewers: string;
-  /** When posts may be announced again. */
+  /** Posts by the time when they may be published again. */
   readonly publishAfter: string;
-  /** Posts that are due to be announced. */
+  /** Posts that are due to be published. */
   readonly publishDue: string;
   readonly gateways: string;
-  /** The gateway's own shares of `viewers`. */
+  /** Viewers of posts at this gateway. */
   readonly gatewayViewers: string;
 }
 

@@ -12,7 +12,7 @@ export const TAGS_PER_METRIC = 4;
 export const TAGS_PER_SLOT = 64;
 const { MEMBERS, MORE_CHUNKS, P, N } = RECORD_TAGS;
 
-/** A post as it stands in Redis: docs/redis-keys.md draws the bytes. */
+/** A post's record in Redis. docs/redis-keys.md shows its bytes. */
 export class RedisPostRecord {
   readonly updatedAtMs: number;
   readonly #fields = new Map<number, number>();
@@ -20,7 +20,7 @@ export class RedisPostRecord {
   constructor(bytes: Buffer) {
     this.updatedAtMs = SINCE_MS + bytes.readUIntBE(0, TIME_BYTES);
     const values = new MsgpackReader(bytes.subarray(TIME_BYTES));
-    // Its version.
+    // The version is not needed.
     values.readInteger();
     while (!values.isDone) this.#fields.set(values.readInteger(), values.readInteger());
   }
@@ -29,29 +29,29 @@ export class RedisPostRecord {
     return this.#fields.get(TAGS_PER_METRIC * metric + MEMBERS) ?? 0;
   }
 
-  /** Chunks that hold its members. */
+  /** Number of chunks of members. */
   chunkCount(metric: number): number {
     return (this.#fields.get(TAGS_PER_METRIC * metric + MORE_CHUNKS) ?? 0) + 1;
   }
 
-  /** Of the own region, as of its present life. */
+  /** @param incarnation the current one of this region: it has all that earlier ones counted */
   ownEntries(incarnation: RegionIncarnation): EntryDelta[] {
     return this.#entries(0, TAGS_PER_SLOT).map(({ metric, p, n }) => ({ metric, incarnation, p, n }));
   }
 
   /**
-   * @param lives of other regions, by the slot of their entries, from 1
-   * @throws Error when an entry is of a life that is not among them
+   * @param incarnations of other regions, by the slots of their entries, from 1
+   * @throws Error when the record has an entry of another slot
    */
-  remoteEntries(lives: readonly RegionIncarnation[]): EntryDelta[] {
+  remoteEntries(incarnations: readonly RegionIncarnation[]): EntryDelta[] {
     return this.#entries(TAGS_PER_SLOT, Infinity).map(({ slot, metric, p, n }) => {
-      const incarnation = lives[slot - 1];
-      if (incarnation === undefined) throw new Error(`a record names life ${slot}, and its bucket has ${lives.length}`);
+      const incarnation = incarnations[slot - 1];
+      if (incarnation === undefined) throw new Error(`a record has an entry of slot ${slot} of ${incarnations.length}`);
       return { metric, incarnation, p, n };
     });
   }
 
-  /** With tags from `first` to below `end`. Where a region has an entry it has a P or an N, even if it is 0. */
+  /** Reads entries with tags from `first` to below `end`. An entry has a P or an N, even if it is 0. */
   #entries(first: number, end: number): { slot: number; metric: number; p: number; n: number }[] {
     const tags = [...this.#fields.keys()].filter((tag) => tag >= first && tag < end);
     const bases = new Set(tags.filter((tag) => tag % TAGS_PER_METRIC >= P).map((tag) => tag - (tag % TAGS_PER_METRIC)));

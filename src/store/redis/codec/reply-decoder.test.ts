@@ -21,12 +21,12 @@ describe('keys in decimal', () => {
     expect(toDecimalKey({ hi, lo })).toBe(decimal);
   });
 
-  it('nobody is the empty string', () => {
+  it('the key of no actor is the empty string', () => {
     expect(toDecimalKey(null)).toBe('');
   });
 });
 
-it('metrics have a letter each', () => {
+it('each metric has a letter', () => {
   expect(codec.metricKinds).toBe('scc');
 });
 
@@ -42,11 +42,11 @@ function packed(values: readonly (number | string)[]): Buffer {
   );
 }
 
-describe('answers', () => {
+describe('ReplyDecoder', () => {
   const a: PostCounts = { post: 'a', e: 'eu.3.k', v: 4, updatedAtMs: AT_MS, totals: [1, 2, COUNT_MAX], live: 5 };
   const unknown: PostCounts = { post: 'b', e: 'eu.3.k', v: 0, updatedAtMs: null, totals: [0, 0, 0], live: 6 };
 
-  it('an applied batch has outcomes, the counts of all its posts and those that changed', () => {
+  it('decodes outcomes, the counts of all posts and the changed counts of an applied batch', () => {
     const reply = [0, 3, 20, 41, '\x01\x05\x06', ...[4, AT_MS, 5, 1, 1, 2, COUNT_MAX], ...[0, 0, 6, 0, 0, 0, 0]];
     const { result, publishInMs: dueInMs } = codec.decodeCommit({ posts: ['a', 'b'], packed: packed(reply) });
     expect(dueInMs).toBe(40);
@@ -61,7 +61,7 @@ describe('answers', () => {
     });
   });
 
-  it('nothing is due when it says so', () => {
+  it('decodes 0 as no post being due', () => {
     expect(codec.decodeCommit({ posts: [], packed: packed([0, 3, 20, 0, '']) }).publishInMs).toBeNull();
   });
 
@@ -73,7 +73,7 @@ describe('answers', () => {
     expect(codec.decodeCommit(answer)).toEqual({ result: { kind, last: 9 }, publishInMs: null });
   });
 
-  it('views have the toggles that are on, and whether the life of the server is known', () => {
+  it('decodes toggles that are on, and whether the bucket has the run id of the server', () => {
     const reply = [1, 3, 20, ...[4, AT_MS, 5, 1, 1, 2, String(COUNT_MAX)], ...[0, 0, 6, 0, 0, 0, 0]];
     const views = [
       { counts: a, on: 1 },
@@ -83,19 +83,19 @@ describe('answers', () => {
     expect(codec.decodeViews([], [0, 0, 0]).isCurrent).toBe(false);
   });
 
-  it('an announcement has what a commit tells', () => {
+  it('decodes published counts like those of a commit', () => {
     expect(codec.decodePublished('a', `[3,20,4,${AT_MS},5,1,2,${COUNT_MAX}]`)).toEqual(a);
   });
 
-  it('metrics that the announcing gateway does not know of yet are zeros, and those unknown here are left out', () => {
+  it('decodes totals that were not published as zeros, and leaves out those of unknown metrics', () => {
     expect(codec.decodePublished('a', `[3,20,4,${AT_MS},5,1,2]`).totals).toEqual([1, 2, 0]);
     expect(codec.decodePublished('a', `[3,20,4,${AT_MS},5,1,2,3,4]`).totals).toEqual([1, 2, 3]);
   });
 
   it.each([
     ['no JSON', 'hello', 'not valid JSON'],
-    ['a text, though it is iterable', '"abcdefgh"', 'an announcement is a list'],
-    ['an object', '{"length":8}', 'an announcement is a list'],
+    ['a text, though it is iterable', '"abcdefgh"', 'published counts are a list'],
+    ['an object', '{"length":8}', 'published counts are a list'],
     ['too short', '[3,20,4]', 'counts are whole numbers'],
     ['of an epoch that is a text', `["3",20,4,${AT_MS},5,1,2,3]`, 'an epoch has two whole numbers'],
     ['of a nonce that is a text', `[3,"\\"}",4,${AT_MS},5,1,2,3]`, 'an epoch has two whole numbers'],

@@ -7,26 +7,26 @@ import { MsgpackReader } from './msgpack-reader.js';
 /** First value of a reply of scripts/commit-batches-n.lua. */
 export const COMMIT_REPLIES = { APPLIED: 0, GAP: 1, STALE: 2 } as const;
 const { GAP, STALE } = COMMIT_REPLIES;
-/** Of the kinds of metrics: those that have a set of actors. */
+/** The letter of metrics that have a set of actors; others have a `c`. */
 export const KIND_WITH_MEMBERS = 's';
-/** The last time that a Date can hold: what is later cannot be shown. */
+/** The last time that a Date can hold. */
 const TIME_MAX = 8.64e15;
 
 export interface CommitReply {
-  /** The batch's posts, each once, in the order of the answer. */
+  /** The batch's posts, each once, in the order of the reply. */
   readonly posts: readonly string[];
   readonly packed: Buffer;
 }
 
 export interface DecodedCommit {
   readonly result: CommitResult;
-  /** Until a post is due to be announced, ms; `null`: nothing is. */
+  /** Time until a post is due to be published, ms; `null` if none is. */
   readonly publishInMs: number | null;
 }
 
-/** What scripts are given and answer, as arguments and results of the store. Shapes: the headers of scripts/*.lua. */
+/** Decodes replies of scripts and messages of gateways, whose shapes are in the headers of scripts/*.lua. */
 export class ReplyDecoder {
-  /** A letter for each metric: a set of actors, or a count. */
+  /** A letter for each metric: see KIND_WITH_MEMBERS. */
   readonly metricKinds: string;
 
   constructor(
@@ -61,27 +61,27 @@ export class ReplyDecoder {
     return { result: { kind: 'applied', outcomes, counts, changed }, publishInMs: due === 0 ? null : due - 1 };
   }
 
-  /** `isCurrent`: whether the bucket knows the present life of the server; else it has to be opened first. */
+  /** `isCurrent`: whether the bucket has the run id of the server; otherwise it has to be opened first. */
   decodeViews(posts: readonly string[], reply: unknown): { isCurrent: boolean; views: PostView[] } {
-    const answer = reply as readonly number[];
-    const [current, epoch, nonce] = answer;
+    const numbers = reply as readonly number[];
+    const [current, epoch, nonce] = numbers;
     const e = this.#epoch(epoch!, nonce!);
     let at = 3;
     const views = posts.map((post) => {
-      const [v, updatedAtMs, live, on, ...totals] = answer.slice(at, (at += this.#width)) as Numbers;
-      return { counts: countsOf(post, e, v, updatedAtMs, live, totals), on };
+      const [v, updatedAtMs, live, on, ...totals] = numbers.slice(at, (at += this.#width)) as Numbers;
+      return { counts: checkCounts(post, e, v, updatedAtMs, live, totals), on };
     });
     return { isCurrent: current === 1, views };
   }
 
-  /** @throws Error when no gateway has published it. */
+  /** @throws Error when the message is not one that a gateway publishes */
   decodePublished(post: string, message: string): PostCounts {
     const counts: unknown = JSON.parse(message);
-    if (!Array.isArray(counts)) throw new Error('an announcement is a list');
-    const [epoch, nonce, v, updatedAtMs, live, ...told] = counts as [number, ...Numbers];
-    // A gateway that was started before a metric was added tells of fewer.
-    const totals = this.metrics.list.map(({ index }) => told[index] ?? 0);
-    return countsOf(post, this.#epoch(epoch, nonce), v, updatedAtMs, live, totals);
+    if (!Array.isArray(counts)) throw new Error('published counts are a list');
+    const [epoch, nonce, v, updatedAtMs, live, ...published] = counts as [number, ...Numbers];
+    // A gateway that was started before a metric was added publishes fewer totals.
+    const totals = this.metrics.list.map(({ index }) => published[index] ?? 0);
+    return checkCounts(post, this.#epoch(epoch, nonce), v, updatedAtMs, live, totals);
   }
 
   get #width(): number {
@@ -97,11 +97,18 @@ export class ReplyDecoder {
 type Numbers = [number, number, number, number, ...number[]];
 
 /**
- * The largest totals come as text: see lib/post-record.lua.
- * @throws Error when one of them is no count: it would be sent to viewers as it is
+ * The largest totals are texts: see read-posts-2.lua.
+ * @throws Error when a value is no count, because viewers would get it
  */
-function countsOf(post: string, e: string, v: number, at: number, live: number, told: readonly unknown[]): PostCounts {
-  const totals = told.map(Number);
+function checkCounts(
+  post: string,
+  e: string,
+  v: number,
+  at: number,
+  live: number,
+  values: readonly unknown[],
+): PostCounts {
+  const totals = values.map(Number);
   if (!isCount(v) || !isTime(at) || !isCount(live) || !totals.every(isCount)) {
     throw new Error('counts are whole numbers from 0 to 2^53 - 1');
   }

@@ -1,68 +1,71 @@
 /** A reply about one of several buckets that begins with it is an error; no msgpack integer does. */
 export const ERROR_PREFIX = '-';
 
-/** What is asked of a bucket, as a script is given it. */
+/** The argument of a script about one bucket. */
 export interface ScriptCall {
   readonly bucket: number;
   readonly packed: Buffer;
 }
 
-/** Asks about several buckets by one call. @returns the answer to each, in their order */
-type Call = (asked: readonly ScriptCall[]) => Promise<readonly Buffer[]>;
+/** Calls the script about several buckets. @returns the reply about each, in their order */
+type CallScript = (calls: readonly ScriptCall[]) => Promise<readonly Buffer[]>;
 
 interface QueuedCall extends ScriptCall {
-  readonly resolve: (answer: Buffer) => void;
+  readonly resolve: (reply: Buffer) => void;
   readonly reject: (error: Error) => void;
 }
 
-/** What is asked of buckets in one turn leaves together, where one server has all of them. */
+/** Coalesces the calls of one event-loop turn into one, where one server has all buckets. */
 export class CallCoalescer {
-  #open: QueuedCall[] = [];
-  #things = 0;
+  #queue: QueuedCall[] = [];
+  #queuedCost = 0;
 
   constructor(
     /** Whether one call may be about several buckets. */
-    private readonly together: boolean,
-    /** That one call carries at most, unless a single question has more. */
-    private readonly thingsMax: number,
-    private readonly call: Call,
+    private readonly coalesces: boolean,
+    /** Cost of one call at most, unless a single one costs more. */
+    private readonly costMax: number,
+    private readonly callScript: CallScript,
   ) {}
 
-  /** Rejects when it is not known what has become of it, or when the script has refused it and changed nothing. */
-  enqueue(bucket: number, packed: Buffer, things: number): Promise<Buffer> {
-    if (this.#things + things > this.thingsMax) this.#send();
-    return new Promise((answered, failed) => {
-      // What waits leaves after this turn; whatever is asked until then joins it.
-      if (this.#open.length === 0) process.nextTick(() => this.#send());
-      this.#open.push({ bucket, packed, resolve: answered, reject: failed });
-      this.#things += things;
-      if (!this.together) this.#send();
+  /**
+   * @param cost e.g. operations
+   * @returns rejects when the outcome is unknown, or when the script has failed and changed nothing
+   */
+  enqueue(bucket: number, packed: Buffer, cost: number): Promise<Buffer> {
+    if (this.#queuedCost + cost > this.costMax) this.#send();
+    return new Promise((resolve, reject) => {
+      // Calls are sent after this turn, together with those that are enqueued until then.
+      if (this.#queue.length === 0) process.nextTick(() => this.#send());
+      this.#queue.push({ bucket, packed, resolve, reject });
+      this.#queuedCost += cost;
+      if (!this.coalesces) this.#send();
     });
   }
 
   #send(): void {
-    const asked = this.#open;
-    if (asked.length === 0) return;
-    this.#open = [];
-    this.#things = 0;
-    this.call(asked).then(
-      (answers) => {
-        for (const [i, one] of asked.entries()) resolveCall(one, answers[i]!);
+    const calls = this.#queue;
+    if (calls.length === 0) return;
+    this.#queue = [];
+    this.#queuedCost = 0;
+    this.callScript(calls).then(
+      (replies) => {
+        for (const [i, call] of calls.entries()) resolveCall(call, replies[i]!);
       },
       (error: unknown) => {
-        for (const one of asked) one.reject(error as Error);
+        for (const call of calls) call.reject(error as Error);
       },
     );
   }
 }
 
-function resolveCall({ resolve: answered, reject: failed }: QueuedCall, answer: Buffer): void {
-  const error = scriptError(answer);
-  if (error === null) answered(answer);
-  else failed(error);
+function resolveCall({ resolve, reject }: QueuedCall, reply: Buffer): void {
+  const error = scriptError(reply);
+  if (error === null) resolve(reply);
+  else reject(error);
 }
 
-/** What a script says was wrong with one of several buckets; `null`: nothing. */
-export function scriptError(answer: Buffer): Error | null {
-  return answer[0] === ERROR_PREFIX.charCodeAt(0) ? new Error(answer.toString('utf8', 1)) : null;
+/** @returns the error in a reply about one of several buckets; `null` if it has none */
+export function scriptError(reply: Buffer): Error | null {
+  return reply[0] === ERROR_PREFIX.charCodeAt(0) ? new Error(reply.toString('utf8', 1)) : null;
 }

@@ -7,7 +7,7 @@ local get_field, set_field, UPDATED_AT = post_record.get_field, post_record.set_
 local names, records, is_changed = posts.names, posts.records, posts.is_changed
 local OLDER, CLASH, compare_incarnations = remote_entries.OLDER, remote_entries.CLASH, remote_entries.compare_incarnations
 
--- The current fragment: its values; what the source says of itself; after which of the values things are; how many they are.
+-- The current fragment: its values; the source and its stamps; after which of the values things are; how many they are.
 local fragment = {
   values = {},
   source = { region = '', epoch = 0, nonce = 0, started_at_stamp = 0, after = 0, up_to = 0, acked_up_to = 0, stable_stamp = 0,
@@ -44,7 +44,7 @@ local function parse(packed, own_region)
   fragment.values, fragment.own_region = values, own_region
 end
 
--- What another region has of this region's counter: nothing new, unless this store has lost something.
+-- Merges another region's copy of this region's entry: nothing new, unless this store has lost something.
 local function merge_own(index, metric, epoch, nonce, p, n)
   local post, tag = records[index], TAGS_PER_METRIC * metric
   local own_p, own_n = get_field(post, tag + TAG_P), get_field(post, tag + TAG_N)
