@@ -12,7 +12,7 @@ import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
 
 const POST = postIn(0);
-const ASKED = { bucket: 0, after: 0, ackedUpTo: 0 };
+const REQUEST = { bucket: 0, after: 0, ackedUpTo: 0 };
 const ACTORS = Array.from({ length: 3 * FEED_MAX }, (_, i) => key(i));
 const OFF = ACTORS.slice(0, 100);
 
@@ -38,15 +38,15 @@ beforeEach(async () => {
 });
 afterEach(() => store.close());
 
-/** What us tells of POST. */
-function shipmentOf(registers: readonly ToggleRegister[]): Delta {
+/** @returns a delta of region us about POST */
+function deltaOf(registers: readonly ToggleRegister[]): Delta {
   const posts = [{ post: POST, updatedAtMs: START_MS, entries: [], registers, members: [] }];
   const source = { region: 'us', epoch: 3, nonce: 9 };
   const stamps = { startedAtStamp: 0, after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0 };
   return { kind: 'changes', bucket: 0, source, predecessors: [], ...stamps, posts, fullSyncReceiver: null };
 }
 
-async function registersNow(): Promise<readonly ToggleRegister[]> {
+async function readRegisters(): Promise<readonly ToggleRegister[]> {
   const all: ToggleRegister[] = [];
   for (let cursor: string | null = ''; cursor !== null;) {
     const page: Awaited<ReturnType<RedisReplication['fullSyncPage']>> = await regions.fullSyncPage(
@@ -60,56 +60,56 @@ async function registersNow(): Promise<readonly ToggleRegister[]> {
   return all;
 }
 
-async function clockNow(): Promise<number> {
+async function readClock(): Promise<number> {
   return (await regions.bucketStatus([0]))[0]!.clock;
 }
 
-/** All actors say that they like POST, more than a log keeps of it; then some say that they do not. @returns the clock in between */
-async function saidMuch(): Promise<number> {
-  const life = new Producer('life-one');
-  const say = (operations: Operation[]): Promise<unknown> => store.commit(life.batch(0, operations));
+/** Commits likes of all actors, more than a log keeps, and then some unlikes. @returns the clock in between */
+async function overflowLog(): Promise<number> {
+  const producer = new Producer('life-one');
+  const commit = (operations: Operation[]): Promise<unknown> => store.commit(producer.batch(0, operations));
   for (let first = 0; first < ACTORS.length; first += FEED_MAX) {
-    await say(ACTORS.slice(first, first + FEED_MAX).map((actor) => like(POST, actor)));
+    await commit(ACTORS.slice(first, first + FEED_MAX).map((actor) => like(POST, actor)));
   }
-  const clock = await clockNow();
-  await say(OFF.map((actor) => unlike(POST, actor)));
+  const clock = await readClock();
+  await commit(OFF.map((actor) => unlike(POST, actor)));
   return clock;
 }
 
-describe('of more last words than its logs have room for a bucket', () => {
-  it('tells only by a scan, which shows each', async () => {
-    await saidMuch();
+describe('a bucket whose toggle log is full', () => {
+  it('sends its registers by a full sync only, each once', async () => {
+    await overflowLog();
     expect(await client.keys('tc:{0}:registers:*')).toContain('tc:{0}:registers:0');
-    expect(await regions.changesSince([ASKED], ['us'], 500)).toEqual([null]);
-    const registers = await registersNow();
+    expect(await regions.changesSince([REQUEST], ['us'], 500)).toEqual([null]);
+    const registers = await readRegisters();
     expect(registers.length).toBe(ACTORS.length);
     expect(registers.filter(({ on }) => !on).length).toBe(OFF.length);
     expect(new Set(registers.map(({ actor }) => actor.lo)).size).toBe(ACTORS.length);
   });
 
-  it('knows which are later than what it is told', async () => {
-    const clock = await saidMuch();
+  it('finds registers that are later than merged updates', async () => {
+    const clock = await overflowLog();
     const one = { metric: LIKES, actor: OFF[0]!, stamp: clock, on: true };
     const another = { metric: LIKES, actor: ACTORS[200]!, stamp: 1, on: false };
-    await regions.merge([shipmentOf([one, another])]);
+    await regions.merge([deltaOf([one, another])]);
     expect((await store.read([POST], null))[0]!.counts.totals[LIKES]).toBe(ACTORS.length - OFF.length);
-    await regions.merge([shipmentOf([{ ...another, stamp: clock }])]);
+    await regions.merge([deltaOf([{ ...another, stamp: clock }])]);
     expect((await store.read([POST], null))[0]!.counts.totals[LIKES]).toBe(ACTORS.length - OFF.length - 1);
   });
 
-  it('of both kinds gives anew what it gave itself', async () => {
-    await saidMuch();
-    const foreign = { metric: LIKES, actor: ACTORS[200]!, stamp: (await clockNow()) + 1, on: false };
-    await regions.merge([shipmentOf([foreign])]);
-    const clock = (await clockNow()) + 1_000_000;
+  it('restamps the updates of its own region and no others', async () => {
+    await overflowLog();
+    const foreign = { metric: LIKES, actor: ACTORS[200]!, stamp: (await readClock()) + 1, on: false };
+    await regions.merge([deltaOf([foreign])]);
+    const clock = (await readClock()) + 1_000_000;
     await regions.startIncarnation([0], { epoch: 1, clock, needsBackfill: false, rewindsClock: false });
-    const stamps = (await registersNow()).map(({ stamp }) => stamp);
+    const stamps = (await readRegisters()).map(({ stamp }) => stamp);
     expect(stamps.filter((stamp) => stamp > clock).length).toBe(ACTORS.length - 1);
     expect(stamps.length).toBe(ACTORS.length);
   });
 
-  it('keeps none that all regions know', async () => {
-    await saidMuch();
+  it('removes stable registers', async () => {
+    await overflowLog();
     const [{ clock, ...fullSyncReceiver } = { clock: 0, epoch: 0, nonce: 0 }] = await regions.bucketStatus([0]);
     const end = {
       kind: 'full-sync-end',
@@ -119,9 +119,9 @@ describe('of more last words than its logs have room for a bucket', () => {
       posts: [],
       fullSyncReceiver,
     } as const;
-    await regions.merge([{ ...shipmentOf([]), ...end }]);
+    await regions.merge([{ ...deltaOf([]), ...end }]);
     await until(async () => {
-      await regions.changesSince([{ ...ASKED, after: clock, ackedUpTo: clock }], ['us'], 500);
+      await regions.changesSince([{ ...REQUEST, after: clock, ackedUpTo: clock }], ['us'], 500);
       return (await client.keys('tc:{0}:registers:*')).length === 0;
     }, 'registers are removed');
     expect(await client.xlen('tc:{0}:local_log')).toBe(0);
