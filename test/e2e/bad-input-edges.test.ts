@@ -7,7 +7,7 @@ import { until } from '../support/until.js';
 
 const SEQ_MAX = Number.MAX_SAFE_INTEGER;
 
-/** The ids that look wrong and are not. */
+/** Unusual but valid ids. */
 const IDS = [
   ...['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'prototype', 'null', 'undefined', 'NaN', 'true'],
   ...['0', '-1', '9223372036854775807', '-9223372036854775808', '1e309', '00', 'a:b.c_d-1', 'likes', 'views', 'live'],
@@ -36,24 +36,24 @@ async function read(post: string): Promise<{ readonly live: number }> {
   return counts[0];
 }
 
-describe('what looks wrong and is right', () => {
-  it.each(IDS)('the id %s is an ordinary one', async (post) => {
+describe('unusual but valid input', () => {
+  it.each(IDS)('the id %s is valid', async (post) => {
     const socket = connect(gateway.url, { actor: 'ada' });
     const mine = connect(gateway.url, { actor: 'ada' });
     expectOk(await mine.emitWithAck('subscribe', { posts: [post] }));
-    const told = new Promise((resolve) => mine.once('mine', resolve));
+    const expected = new Promise((resolve) => mine.once('mine', resolve));
     expect(await socket.emitWithAck('like', { post })).toMatchObject({
       applied: true,
       on: true,
       counts: { post, likes: 1 },
     });
-    expect(await told).toEqual({ post, metric: 'likes', on: true });
+    expect(await expected).toEqual({ post, metric: 'likes', on: true });
     expect(await socket.emitWithAck('view', { post })).toMatchObject({ applied: true, counts: { post, views: 1 } });
     const { counts } = expectOk(await mine.emitWithAck('subscribe', { posts: [post, post] }));
     expect(counts).toMatchObject([{ post, likes: 1, views: 1, live: 1, mine: ['likes'] }]);
   });
 
-  it('all of them, known, are left out of a snapshot', async () => {
+  it('posts with a current version in `known` are left out of a snapshot', async () => {
     const socket = connect(gateway.url, { actor: 'ada' });
     const first = expectOk(await socket.emitWithAck('subscribe', { posts: IDS }));
     expect(first.counts.map(({ post }) => post)).toEqual(IDS);
@@ -141,7 +141,7 @@ describe('without an acknowledgement', () => {
     raw.send('42["subscribe",{"posts":["quiet-5","__proto__"]}]');
     expect(JSON.parse((await frame).slice(2))).toMatchObject(['counts', [{ post: 'quiet-5' }, { post: '__proto__' }]]);
     raw.send('42["unsubscribe",{"posts":["quiet-5","__proto__"]}]');
-    await until(async () => (await read('quiet-5')).live === 0, 'nobody watches');
+    await until(async () => (await read('quiet-5')).live === 0, 'no viewer is left');
     raw.destroy();
   });
 

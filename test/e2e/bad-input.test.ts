@@ -25,7 +25,7 @@ afterAll(async () => {
   await stopAll();
 });
 
-/** What bad input must leave alone. `updated_at` is part of the counts. */
+/** Reads the state that bad input must not change. The counts include `updated_at`. */
 async function state(): Promise<unknown> {
   const response = await fetch(`${gateway.url}/v1/counts?posts=${TARGETS.join()}`);
   const metrics = await readMetrics(gateway.url);
@@ -36,7 +36,7 @@ async function state(): Promise<unknown> {
   };
 }
 
-/** The same for every test of a group: compared before and after all of them. */
+/** Compares the state before and after all tests of a group. */
 function changesNothing(): void {
   let before: unknown;
   beforeAll(async () => {
@@ -118,7 +118,7 @@ describe('packets that end the connection', () => {
 
   it.each(BREAKING.filter(([, packet]) => packet.length < 1_000))('%s, over polling', async (_title, packet) => {
     const polling = await Polling.connect(gateway.url);
-    // The request may be answered or cut off; either way the session is over.
+    // The request may get a response or a reset; in both cases the session has ended.
     await polling.send(packet, '42["like",{"post":"target"}]').catch(() => undefined);
     await until(() => polling.hasEnded(), 'the end');
   });
@@ -127,7 +127,7 @@ describe('packets that end the connection', () => {
     await until(async () => {
       const metrics = await readMetrics(gateway.url);
       return metrics.get('tallycast_watched_posts') === 0 && metrics.get('tallycast_viewer_connections') === 0;
-    }, 'nobody watches');
+    }, 'no viewer is left');
   });
 
   changesNothing();

@@ -20,7 +20,7 @@ import { until } from '../support/until.js';
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const WRITES = 2_000 * SCALE;
-/** Longer than 125 and than 65,535 bytes: the length of a WebSocket frame has three forms. */
+/** Over 125 and over 65,535 bytes, because the length of a WebSocket frame has three forms. */
 const LENGTHS = [1, 125, 126, 200, 65_535, 65_536, 70_000];
 
 interface Connected {
@@ -145,8 +145,8 @@ async function imitating(): Promise<{ like: (transport?: object, webSocket?: obj
   return {
     like: (transport = {}, webSocket = {}) => {
       const socket = { readyState: 1, extensions, _socket, ...webSocket };
-      const parts = { name: 'websocket', readyState: 'open', writable: true, socket, ...transport };
-      return { transport: parts } as unknown as typeof conn;
+      const parameters = { name: 'websocket', readyState: 'open', writable: true, socket, ...transport };
+      return { transport: parameters } as unknown as typeof conn;
     },
   };
 }

@@ -11,9 +11,9 @@ import { until } from '../support/until.js';
 const LIKES = '/v1/story/likes';
 const HOURS_3_MS = 3 * 3_600_000;
 const CLOCK_OFFSET = new URL('../support/clock-offset.mjs', import.meta.url).href;
-/** Time passes faster, so that nobody waits for three minutes. */
+/** Time passes faster, so that the test need not wait for three minutes. */
 const FAST = stretchedTime(0.15);
-/** In their time; else they would do nothing but ask each other. */
+/** In their fast time; with the default they would only send requests to each other. */
 const REPLICATION_INTERVAL_MS = '1000';
 
 interface Reading {
@@ -36,7 +36,7 @@ async function peerOf(url: string): Promise<Peer> {
   return ((await (await fetch(`${url}/v1/regions`)).json()) as { peers: [Peer] }).peers[0];
 }
 
-/** Until it is taken: on a busy machine a commit may take longer than the gateways wait in their fast time. */
+/** Retries until the operation is accepted: on a busy machine a commit may exceed the gateways' fast deadlines. */
 async function put(url: string, action: 'increment' | 'decrement', actor: string): Promise<void> {
   const headers = { 'Content-Type': 'application/json', 'Actor-Id': actor };
   const body = JSON.stringify({ action });
@@ -48,7 +48,7 @@ async function put(url: string, action: 'increment' | 'decrement', actor: string
   await until(taken, `${actor}'s ${action} is taken`);
 }
 
-/** As the gateways have it: their time passes faster. */
+/** Wall time of the gateways, which passes faster. */
 function rightMs(): number {
   const since = Number(FAST.env['TIME_SCALE_SINCE_MS']);
   return since + (Date.now() - since) / Number(FAST.env['TIME_SCALE']);
@@ -89,14 +89,14 @@ describe.each([
     for (const url of [eu, us]) expect(Date.parse((await read(url)).updated_at!)).toBeLessThanOrEqual(rightMs());
   }
 
-  it('is heard while its clock is right', async () => {
+  it('replicates while its clock is right', async () => {
     await put(eu, 'increment', 'ann');
     await show(1);
   });
 
-  // The clock is the same for both stores, and this takes longest.
+  // Tested with one store, because the clock does not depend on the store and this takes long.
   if (!redis)
-    it('goes on by the time that has passed if its gateway was right before, and says so once', async () => {
+    it('continues by the elapsed time if its clock was right before, and logs that once', async () => {
       setClock(HOURS_3_MS);
       const jumped = (): string[] =>
         world.regions[0]!.gateways[0]!.log.filter((line) => line.includes('the wall clock jumped'));
@@ -110,7 +110,7 @@ describe.each([
       expect(jumped()).toHaveLength(1);
     });
 
-  it('is not heard if it was started so, which both regions say, and comes back when the clock is right', async () => {
+  it('is rejected if it starts with a wrong clock, which both regions report, until the clock is right', async () => {
     setClock(HOURS_3_MS);
     await region.killAndRestart(0, world.env(region));
     for (const actor of ['cid', 'dan', 'eve']) await put(eu, 'increment', actor);
@@ -121,19 +121,19 @@ describe.each([
     expect((await peerOf(us)).rejections).toBeGreaterThan(0);
     expect((await readMetrics(us)).get('tallycast_replication_rejections_total{peer="eu"}')).toBeGreaterThan(0);
     expect((await readMetrics(eu)).get('tallycast_replication_rejected_buckets{peer="us"}')).toBeGreaterThan(0);
-    const told = world.regions[1]!.gateways[0]!.log.filter((line) =>
+    const reported = world.regions[1]!.gateways[0]!.log.filter((line) =>
       line.includes('rejecting deltas of some buckets of region eu'),
     );
-    expect(told).toHaveLength(1);
-    // Changes of us reach eu: only the other way is closed.
+    expect(reported).toHaveLength(1);
+    // Changes of us reach eu; only the other direction is rejected.
     await put(us, 'increment', 'fay');
     await until(async () => (await read(eu)).count === 4, 'eu shows what us counts');
     expect((await read(us)).count).toBe(2);
 
     setClock(0);
     await show(4);
-    await until(async () => (await peerOf(eu)).error === '', 'us takes everything again');
-    // The last word is the last again, wherever it is said.
+    await until(async () => (await peerOf(eu)).error === '', 'us accepts all buckets again');
+    // The last toggle wins again, in whichever region it is made.
     await put(us, 'decrement', 'cid');
     await put(eu, 'increment', 'ann');
     await show(4);
@@ -147,7 +147,7 @@ describe.each([
     expect(await peerOf(eu)).toMatchObject({ error: '', rejectedBuckets: 0 });
   });
 
-  it('comes back at once if it is started again with the right clock, and says that its data is ahead', async () => {
+  it('is accepted at once after a restart with the right clock, and logs that its data is ahead', async () => {
     setClock(HOURS_3_MS);
     await region.killAndRestart(0, world.env(region));
     await put(eu, 'increment', 'hal');

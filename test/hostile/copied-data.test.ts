@@ -26,7 +26,7 @@ const PAGE_BYTES = 4_096;
 const LISTENS = 'it listens';
 const ENV = { BUCKETS: '1' };
 const REFUSED = 'the gateway ended before it listened, by exit code 1';
-/** What the operator of a torn copy reads, and nothing else. */
+/** The complete output for a torn copy. */
 const TORN = new RegExp(
   `^${REFUSED}\\nDATA_DIR [^\\n]+: its data file counters\\.mdb (is damaged: it was copied while a gateway ran, or the disk failed \\([^\\n]+\\)|was cut off: [^\\n]+); restore it from a backup[^\\n]+$`,
 );
@@ -55,7 +55,7 @@ function startOn(path: string, env: Record<string, string> = {}): Promise<Gatewa
   return startGateway({ ...ENV, ...env, DATA_DIR: path });
 }
 
-/** Starts a gateway and ends it again. @returns LISTENS, or how it ended before it listened and what it wrote */
+/** Starts a gateway and ends it again. @returns LISTENS, or how it ended before it listened and its output */
 async function outcomeOn(path: string): Promise<string> {
   try {
     const gateway = await startOn(path);
@@ -66,7 +66,7 @@ async function outcomeOn(path: string): Promise<string> {
   }
 }
 
-/** Copies the data file in blocks, in some order, while the store goes on writing between them. */
+/** Copies the data file in blocks, in a random order, while the store writes between them. */
 async function copyWhileWriting(store: StoreProcess, from: string, to: string, random: Random): Promise<void> {
   mkdirSync(to);
   const source = openSync(join(from, 'counters.mdb'), 'r');
@@ -85,7 +85,7 @@ async function copyWhileWriting(store: StoreProcess, from: string, to: string, r
 }
 
 describe('a data file that was copied while a gateway wrote to it', () => {
-  it(`boots, or is refused in one line, and never ends the gateway without a word (TEST_SEED=${SEED})`, async () => {
+  it(`boots or is rejected in one line, and never crashes the gateway (TEST_SEED=${SEED})`, async () => {
     const random = new Random(SEED);
     const path = join(home, 'running');
     const store = await startStore(path, 20);
@@ -99,7 +99,7 @@ describe('a data file that was copied while a gateway wrote to it', () => {
       expect(outcome).toMatch(TORN);
     }
     expect(await store.end('closed')).toBe(0);
-    // How much of what was written meanwhile the copy has is up to the seed.
+    // The seed determines how many of the concurrent writes the copy has.
     expect(refused).toBeGreaterThan(0);
   });
 
@@ -132,7 +132,7 @@ describe('a data file that a gateway has closed', () => {
     expect(readFileSync(join(path, 'closed'), 'utf8')).toBe(closed);
   });
 
-  it('is one of which the gateway says so while it does not run, and only then', async () => {
+  it('has the mark of a clean close only while the gateway does not run', async () => {
     const path = join(home, 'says');
     const gateway = await startOn(path);
     expect(existsSync(join(path, 'closed'))).toBe(false);

@@ -19,7 +19,7 @@ afterAll(async () => {
   rmSync(home, { recursive: true });
 });
 
-/** What a gateway writes that does not start on this directory. */
+/** Output of a gateway that does not start on this directory. */
 async function refusalOn(path: string): Promise<string> {
   const message = await startGateway({ DATA_DIR: path }).then(
     ({ url }) => `it listens on ${url}`,
@@ -34,8 +34,8 @@ function modeOf(path: string): string {
   return (statSync(path).mode & 0o777).toString(8);
 }
 
-describe('a data directory that is no directory, or whose files are no files', () => {
-  it('is a pipe, and the gateway says so instead of waiting for the other end', async () => {
+describe('a data directory or a data file of the wrong type', () => {
+  it('is a pipe, which the gateway reports instead of waiting for the other end', async () => {
     const path = join(home, 'pipe');
     execFileSync('mkfifo', [path]);
     expect(await refusalOn(path)).toBe(
@@ -64,8 +64,8 @@ describe('a data directory that is no directory, or whose files are no files', (
   });
 });
 
-describe('what the gateway makes', () => {
-  it('is for its user alone, also where the umask would let others in', async () => {
+describe('the created directory', () => {
+  it('is readable only by its user even with a permissive umask', async () => {
     const path = join(home, 'private', 'data');
     const before = process.umask(0);
     try {
@@ -83,7 +83,7 @@ describe('what the gateway makes', () => {
     }
   });
 
-  it('stays in a directory that its operator has opened to others, which a warning says, with the command', async () => {
+  it('keeps permissions that its operator has opened, and the gateway warns with the command to close them', async () => {
     const path = join(home, 'open');
     mkdirSync(path);
     chmodSync(path, 0o755);

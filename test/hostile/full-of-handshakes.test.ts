@@ -20,7 +20,7 @@ const BYTES_MAX_OF_ALL = 100_000;
 const HOSTILE = ['203.0.113.1', '203.0.113.2', '203.0.113.3'];
 const VICTIM = '198.51.100.1';
 
-/** The bounds of all addresses together, on a server of their own: in a gateway they are too high to be filled by a test. */
+/** Limits of all addresses together on a separate server, because those of a gateway are too high for a test. */
 const server = createServer();
 const warnings: string[] = [];
 const addresses = new AddressLimiter({ operations: 500, connections: 200, trustProxy: ['127.0.0.1'] }, systemClock);
@@ -49,13 +49,13 @@ afterAll(() => {
   server.closeAllConnections();
 });
 
-/** Begins a handshake and leaves it at that. @returns `null` where it was rejected */
+/** Starts a handshake without completing it. @returns `null` if it was rejected */
 async function begin(address: string): Promise<RawSocket | null> {
   return RawSocket.open(url, undefined, { 'X-Forwarded-For': address }).catch(() => null);
 }
 
 /** A fragment of a message that is never complete. */
-function part(size: number, opcode: number): Buffer {
+function fragment(size: number, opcode: number): Buffer {
   return encodeFrame('x'.repeat(size), { fin: false, opcode });
 }
 
@@ -63,7 +63,7 @@ function suspected(kind: string, address: string): number {
   return warnings.filter((line) => line.includes(`(${kind})`) && line.includes(`${address} `)).length;
 }
 
-it('an address that opens more handshakes than it may is rejected, and named', async () => {
+it('an address over its limit of handshakes is rejected and logged', async () => {
   const all = await Promise.all(Array.from({ length: LIMITS.ofAddress }, () => begin(HOSTILE[0]!)));
   expect([all.includes(null), await begin(HOSTILE[0]!), suspected('handshakes', HOSTILE[0]!)]).toEqual([
     false,
@@ -75,10 +75,10 @@ it('an address that opens more handshakes than it may is rejected, and named', a
     const raw = await begin(HOSTILE[0]!);
     raw?.destroy();
     return raw !== null;
-  }, 'its places are free again');
+  }, 'its handshakes are admitted again');
 });
 
-it('when all addresses together have too many, the one that has most loses them', async () => {
+it('the address with most handshakes loses them if all together have too many', async () => {
   const hostile = await Promise.all(HOSTILE.flatMap((address) => [1, 2, 3, 4, 5, 6].map(() => begin(address))));
   await Promise.all([begin(HOSTILE[1]!), begin(HOSTILE[1]!)]);
   const first = await begin(VICTIM);
@@ -89,11 +89,11 @@ it('when all addresses together have too many, the one that has most loses them'
   for (const raw of [...hostile, first, second]) raw!.destroy();
 });
 
-it('handshakes over long-polling are ended as well, also those that are closing since nobody polls', async () => {
+it('handshakes over long-polling are ended, too, even those that are closing without a poll', async () => {
   const address = '203.0.113.9';
   const poll = (from: string): Promise<Response> =>
     fetch(`${url}/socket.io/?EIO=4&transport=polling`, { headers: { 'X-Forwarded-For': from } });
-  await until(() => io.engine.clientsCount === 0, 'nobody is left');
+  await until(() => io.engine.clientsCount === 0, 'no client is left');
   for (let i = 0; i < LIMITS.ofAll; i++)
     expect((await poll(i < LIMITS.ofAddress ? address : `203.0.113.${20 + (i % 4)}`)).status).toBe(200);
   const { clients } = io.engine as unknown as { clients: Record<string, { close(): void }> };
@@ -103,13 +103,13 @@ it('handshakes over long-polling are ended as well, also those that are closing 
   for (const client of Object.values(clients)) terminateConnection(client as never);
 });
 
-it('when all together have sent too much, the address that has sent most is ended', async () => {
+it('the address with most sent bytes is ended if all together have sent too much', async () => {
   const victim = await begin(VICTIM);
-  victim!.write(part(1_000, OPCODE.text));
+  victim!.write(fragment(1_000, OPCODE.text));
   const [one, other] = await Promise.all([begin(HOSTILE[0]!), begin(HOSTILE[1]!)]);
-  one!.write(part(40_000, OPCODE.text));
-  other!.write(part(60_000, OPCODE.text));
+  one!.write(fragment(40_000, OPCODE.text));
+  other!.write(fragment(60_000, OPCODE.text));
   await other!.closed;
-  victim!.write(part(1_000, OPCODE.continuation));
+  victim!.write(fragment(1_000, OPCODE.continuation));
   expect([victim!.socket.destroyed, one!.socket.destroyed, suspected('handshakes', VICTIM)]).toEqual([false, false, 0]);
 });

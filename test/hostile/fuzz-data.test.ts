@@ -11,19 +11,19 @@ import { LIMIT_MS } from '../property/runs.js';
 import { scaled, SEED } from './fuzz/fuzzing.js';
 import { mutations } from './fuzz/mutations.js';
 
-/** Posts of bucket 0 whose values are damaged, and as many of bucket 1 that are left alone. */
+/** Posts of bucket 0, whose values are damaged, and as many of bucket 1, which are not. */
 const POSTS = 20;
 const HURT = 0;
 const WELL = 1;
-/** More than a record holds, so that a set has chunks. */
+/** More actors than a record holds, so that a set has chunks. */
 const ACTORS = 40;
 const TABLES = ['posts', 'members', 'marks', 'generations'] as const;
 type Table = (typeof TABLES)[number];
-/** Each of 20 to 40 values, but for generations. */
-const ROUNDS = 6;
+/** Runs of 20 to 40 damaged values each; fewer for generations. */
+const RUNS = 6;
 
 let path: string;
-let lives = 0;
+let producers = 0;
 
 const options = { buckets: BUCKETS, actorKeys: 'hash' as const, region: 'eu', nonce: () => 7 };
 
@@ -35,16 +35,16 @@ function postsIn(bucket: number): string[] {
   return Array.from({ length: POSTS }, (_, i) => postIn(bucket, i));
 }
 
-/** In one commit: to sync takes longer than all the rest. */
+/** Uses one commit, because a durable write takes longer than everything else. */
 async function fill(): Promise<void> {
   const store = open();
-  const life = new Producer(`life-${++lives}`);
+  const producer = new Producer(`producer-${++producers}`);
   const batches = [HURT, WELL].flatMap((bucket) =>
     postsIn(bucket).map((post, at) => {
       const likes = Array.from({ length: ACTORS }, (_, i) =>
         like(post, key(i), { session: key(1_000 * at + i), seq: 1 }),
       );
-      return life.batch(bucket, [view(post, 5), ...likes]);
+      return producer.batch(bucket, [view(post, 5), ...likes]);
     }),
   );
   await Promise.all(batches.map((batch) => store.commit(batch)));
@@ -59,7 +59,7 @@ const IS_HURT: Readonly<Record<Table, (of: string) => boolean>> = {
   generations: (of) => of.startsWith('\0\0'),
 };
 
-/** @returns how many values were changed */
+/** @returns the number of changed values */
 async function damage(name: Table, seed: number): Promise<number> {
   const directory = DataDirectory.open({ ...options, path, metrics: METRICS.toString() });
   const table = directory.tables[name];
@@ -70,14 +70,14 @@ async function damage(name: Table, seed: number): Promise<number> {
   return keys.length;
 }
 
-/** Whatever is answered of what is damaged, it is an answer or an error. @returns how many batches failed */
-async function use(store: EmbeddedStore, life: Producer): Promise<number> {
+/** Damaged values give a result or an error. @returns the number of failed batches */
+async function use(store: EmbeddedStore, producer: Producer): Promise<number> {
   let failed = 0;
   for (const [i, post] of postsIn(HURT).entries()) {
     await store.read([post], key(1)).catch(() => undefined);
-    const hurt = store.commit(life.batch(HURT, [view(post), like(post, key(ACTORS))])).catch(() => (failed += 1));
+    const hurt = store.commit(producer.batch(HURT, [view(post), like(post, key(ACTORS))])).catch(() => (failed += 1));
     const well = postsIn(WELL)[i]!;
-    const result = await store.commit(life.batch(WELL, [view(well)]));
+    const result = await store.commit(producer.batch(WELL, [view(well)]));
     expect(result).toMatchObject({ kind: 'applied', changed: [{ post: well, totals: [ACTORS, 6, 0, 0] }] });
     await hurt;
   }
@@ -86,23 +86,23 @@ async function use(store: EmbeddedStore, life: Producer): Promise<number> {
 
 describe(`values of a data file that are damaged (TEST_SEED=${SEED})`, () => {
   it.each(TABLES)(
-    '%s: fail what needs them, and no other bucket that is committed with it',
+    '%s: only batches that need damaged values fail, and no other bucket of the same commit',
     async (name) => {
-      const round = fc.asyncProperty(fc.integer(), async (seed) => {
+      const property = fc.asyncProperty(fc.integer(), async (seed) => {
         path = mkdtempSync(join(tmpdir(), 'tallycast-fuzz-'));
         try {
           await fill();
           expect(await damage(name, seed)).toBeGreaterThan(0);
           const warnings: string[] = [];
           const store = open((message) => warnings.push(message));
-          const failed = await use(store, new Producer(`life-${++lives}`));
+          const failed = await use(store, new Producer(`producer-${++producers}`));
           await store.close();
           expect(warnings).toEqual(failed > 0 ? [expect.stringContaining('a value is damaged')] : []);
         } finally {
           rmSync(path, { recursive: true });
         }
       });
-      await fc.assert(round, { seed: SEED, numRuns: scaled(ROUNDS), endOnFailure: true });
+      await fc.assert(property, { seed: SEED, numRuns: scaled(RUNS), endOnFailure: true });
     },
     LIMIT_MS,
   );

@@ -11,10 +11,10 @@ import { requests, streamRequests } from './fuzz/requests.js';
 
 const CLIENT_ERROR = 400;
 const SERVER_ERROR = 500;
-/** After what is taken for the body of a request before it, nothing is answered: this long the client waits for that. */
+/** Time that the client waits, because bytes taken for the body of an earlier request get no response. */
 const PATIENCE_MS = 150;
 
-/** Comes last on each connection: a request that counts, whatever was sent before it. */
+/** The last request of each connection, which is counted after any other bytes. */
 const LAST = { post: 'last', metric: 'views', by: 1 } as const;
 const LAST_REQUEST = Buffer.from(
   'PUT /v1/last/views HTTP/1.1\r\nHost: fuzz\r\nConnection: close\r\nContent-Length: 22\r\n\r\n{"action":"increment"}',
@@ -38,7 +38,7 @@ afterAll(async () => {
   await stopAll();
 });
 
-/** Sends, and resolves with all that is answered until the gateway closes, or the client has no patience left. */
+/** Sends the bytes, and resolves with all responses until the gateway closes or the client's wait is over. */
 async function answersTo(bytes: Buffer): Promise<Response[]> {
   const socket = tcp(gateway.process.port, '127.0.0.1');
   const answered: Buffer[] = [];
@@ -50,7 +50,7 @@ async function answersTo(bytes: Buffer): Promise<Response[]> {
   return responsesIn(Buffer.concat(answered).toString('latin1'));
 }
 
-/** With the bodies of those that are of one piece; a response to HEAD names a length and has none. */
+/** Splits responses, with bodies if they are not chunked; a response to HEAD has a length and no body. */
 function responsesIn(text: string): Response[] {
   return [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(({ index, 1: status }) => {
     const end = text.indexOf('\r\n\r\n', index) + 4;
@@ -61,7 +61,7 @@ function responsesIn(text: string): Response[] {
   });
 }
 
-/** No failure of the gateway's, and the protocol's error object for each error. */
+/** Checks that there is no internal error, and that each error has the protocol's error object. */
 function expectAnswers(responses: readonly Response[]): void {
   for (const { status, head, body } of responses) {
     expect({ head, isServed: status < SERVER_ERROR }).toEqual({ head, isServed: true });
@@ -78,7 +78,7 @@ async function giveRequests(list: readonly Buffer[]): Promise<void> {
   else books.unknown(LAST);
 }
 
-describe(`what requests hold (TEST_SEED=${SEED})`, () => {
+describe(`fuzzed requests (TEST_SEED=${SEED})`, () => {
   it(
     'requests are answered, or end their connection; each that is answered is the one that was sent',
     async () => {
@@ -102,5 +102,5 @@ describe(`what requests hold (TEST_SEED=${SEED})`, () => {
     LIMIT_MS,
   );
 
-  it('leaves nothing behind, in memory or in the log', () => gateway.expectNothingLeft(), LIMIT_MS);
+  it('leave no memory and no log lines behind', () => gateway.expectNothingLeft(), LIMIT_MS);
 });

@@ -25,7 +25,7 @@ let client: Redis;
 let gateway: GatewayUnderFuzz;
 
 beforeAll(async () => {
-  // It says nothing of what it would lose.
+  // With persistence the gateway logs no warning about lost data.
   server = await startRedis({ args: ['--appendonly', 'yes'] });
   client = server.client();
   gateway = await GatewayUnderFuzz.start({ REDIS_URL: server.url });
@@ -37,14 +37,14 @@ afterAll(async () => {
   await stopRedis();
 });
 
-/** A viewer of one post, with an actor: so that the gateway listens to what is said of both. */
+/** A viewer of one post with an actor, so that the gateway subscribes to the channels of both. */
 class Viewer {
   readonly malformed: string[] = [];
   latest: Update | null = null;
   frames = 0;
   #raw: RawSocket | null = null;
 
-  /** Comes back if a message was one that ends its connection, which is nothing against the gateway. */
+  /** Reconnects if a message ended its connection, which is allowed. */
   async beThere(): Promise<void> {
     if (this.#raw?.socket.closed === false) return;
     const raw = await RawSocket.connect(gateway.url, '{"actor":"ada"}');
@@ -74,12 +74,12 @@ class Viewer {
   }
 }
 
-/** As bytes, for which ioredis has no type. */
+/** Publishes bytes, for which ioredis has no type. */
 async function publish(channel: string, message: Buffer): Promise<void> {
   await client.call('SPUBLISH', channel, message);
 }
 
-describe(`what anybody publishes in Redis (TEST_SEED=${SEED})`, () => {
+describe(`fuzzed messages in Redis (TEST_SEED=${SEED})`, () => {
   const viewer = new Viewer();
 
   it(
@@ -98,7 +98,7 @@ describe(`what anybody publishes in Redis (TEST_SEED=${SEED})`, () => {
     LIMIT_MS,
   );
 
-  it('viewers are shown again what is so', async () => {
+  it('leave viewers with exact counts', async () => {
     await viewer.beThere();
     const response = await fetch(`${gateway.url}/v1/${POST}/views`, { method: 'PUT', body: '{"action":"increment"}' });
     const { count } = (await response.json()) as { count: number };
@@ -110,5 +110,5 @@ describe(`what anybody publishes in Redis (TEST_SEED=${SEED})`, () => {
     viewer.leave();
   });
 
-  it('leaves nothing behind, in memory or in the log', () => gateway.expectNothingLeft(), LIMIT_MS);
+  it('leave no memory and no log lines behind', () => gateway.expectNothingLeft(), LIMIT_MS);
 });

@@ -23,13 +23,13 @@ const HEADERS = {
 };
 const UNAVAILABLE = 503;
 
-/** What a peer posts: mostly changed in one place at most, so that much of it gets as far as the store. */
+/** Bodies of a peer with mostly one change at most, so that many of them reach the store. */
 const calls = fc.oneof(
   { weight: 2, arbitrary: callOf('deltas', shipments.map(encodeDeltas)) },
   { weight: 1, arbitrary: callOf('digests', digests.map(encodeDigests)) },
   { weight: 1, arbitrary: callOf('posts', postLists.map(encodePosts)) },
 );
-/** What a peer answers when it is asked to show posts. */
+/** Responses of a peer to reads of posts. */
 const answers = bytesOf(shipments.map(encodeDeltas));
 
 function callOf(what: string, valid: fc.Arbitrary<Buffer>): fc.Arbitrary<{ what: string; body: Buffer }> {
@@ -48,7 +48,7 @@ let env: Record<string, string>;
 beforeAll(async () => {
   peer = createServer((request, response) => {
     request.resume();
-    // What the gateway ships by itself is refused, so that every answer is one of the fuzz.
+    // The gateway's own deltas are rejected, so that every response is one of the fuzz.
     response.statusCode = request.url === '/v1/replication/posts' ? 200 : UNAVAILABLE;
     response.end(answer);
   });
@@ -74,14 +74,14 @@ async function post({ what, body }: { what: string; body: Buffer }): Promise<voi
   expectError(JSON.parse(bytes.toString()));
 }
 
-/** Of all posts that the fuzz has named. @throws Error when one of them cannot be read */
+/** Reads the counts of all posts of the fuzz. @throws Error if one of them cannot be read */
 async function countsAt(url: string): Promise<unknown> {
   const response = await fetch(`${url}/v1/counts?posts=${SHIPPED.join()}`);
   expect(response.status).toBe(200);
   return response.json();
 }
 
-describe(`what another region says (TEST_SEED=${SEED})`, () => {
+describe(`fuzzed requests and responses of a region (TEST_SEED=${SEED})`, () => {
   it(
     'calls are answered, or refused by an error that names the field',
     async () => {
@@ -120,7 +120,7 @@ describe(`what another region says (TEST_SEED=${SEED})`, () => {
     LIMIT_MS,
   );
 
-  it('leaves data that a gateway boots from, and reads the same counts in', async () => {
+  it('leave data with which a gateway boots and reads the same counts', async () => {
     const before = await countsAt(gateway.url);
     expect(await gateway.process.kill('SIGTERM')).toBe(0);
     const again = await startGateway({ ...env, DATA_DIR: gateway.process.dataDir });

@@ -13,11 +13,11 @@ import { KEPT } from './fuzz/kept-inputs.js';
 import { bodies, packets } from './fuzz/packets.js';
 
 const A_CONNECTION = 8;
-/** Characters: less than the 16 KiB of a message, whatever they are. */
+/** Characters of a packet: below the 16 KiB of a message, even if all are multi-byte. */
 const EVENT_MAX = 4_096;
-/** No packet of the fuzz has this number. */
+/** An acknowledgement id that no packet of the fuzz has. */
 const BARRIER = 888_888_888_888;
-/** Statuses of Engine.IO for bodies: taken, refused, too large. */
+/** Statuses of Engine.IO for bodies: accepted, rejected, too large. */
 const POLLING_STATUSES = [200, 400, 413];
 
 interface Answer {
@@ -39,14 +39,14 @@ afterAll(async () => {
   await stopAll();
 });
 
-/** Collects answers by id. Whatever else the gateway sends has to be JSON. */
+/** Collects acknowledgements by id. All other packets of the gateway must be JSON. */
 class Answers {
   readonly #byId = new Map<number, Answer[]>();
   readonly malformed: string[] = [];
 
   take(packet: string): void {
     try {
-      // Of another namespace is only the answer that there is none.
+      // The only packet for another namespace is the error that it does not exist.
       const [, type, id, json] = /^(\d)(?:\/[^,]*,)?(\d*)(.*)$/s.exec(packet)!;
       const content: unknown = json === '' ? null : JSON.parse(json!);
       if (type === '3') this.of(Number(id)).push((content as [Answer])[0]);
@@ -62,22 +62,22 @@ class Answers {
   }
 }
 
-/** Sends all packets in one write. @returns their answers, and whether the connection has lived on */
-async function answersTo(raw: RawSocket, sent: readonly string[]): Promise<{ answers: Answers; lives: boolean }> {
+/** Sends all packets in one write. @returns their acknowledgements, and whether the connection stayed open */
+async function answersTo(raw: RawSocket, sent: readonly string[]): Promise<{ answers: Answers; isOpen: boolean }> {
   const answers = new Answers();
   raw.onPacket = (packet) => answers.take(packet);
   const barrier = raw.nextMessage((text) => text.startsWith(`43${BARRIER}[`));
   const all = [...sent, `2${BARRIER}["unsubscribe",{"posts":["fuzz"]}]`];
   raw.write(Buffer.concat(all.map((packet) => encodeFrame(`4${packet}`))));
-  const lives = await barrier.then(
+  const isOpen = await barrier.then(
     () => true,
     () => false,
   );
   raw.destroy();
-  return { answers, lives };
+  return { answers, isOpen };
 }
 
-/** Events go eight to a connection, which has to live on. What may end its connection has one of its own. */
+/** Eight events share a connection, which must stay open. A packet that may end its connection has its own. */
 function connectionsFor(inputs: readonly string[]): string[][] {
   const [events, others] = [inputs.filter(isEvent), inputs.filter((packet) => !isEvent(packet))];
   const groups = others.map((packet) => [packet]);
@@ -85,7 +85,7 @@ function connectionsFor(inputs: readonly string[]): string[][] {
   return groups;
 }
 
-/** That asks for an answer, and can be answered. */
+/** Whether the packet requests an acknowledgement and can get one. */
 function isEvent(packet: string): boolean {
   const id = expectedOf(packet)?.id;
   return typeof id === 'number' && Number.isSafeInteger(id) && packet.length <= EVENT_MAX;
@@ -94,34 +94,34 @@ function isEvent(packet: string): boolean {
 async function givePackets(sent: readonly string[]): Promise<void> {
   const session = `fuzz-session-${++sessions}`;
   const raw = await RawSocket.connect(gateway.url, JSON.stringify({ session }));
-  const { answers, lives } = await answersTo(raw, sent);
+  const { answers, isOpen } = await answersTo(raw, sent);
   expect(answers.malformed).toEqual([]);
-  if (sent.every(isEvent)) expect({ sent, lives }).toEqual({ sent, lives: true });
+  if (sent.every(isEvent)) expect({ sent, isOpen }).toEqual({ sent, isOpen: true });
   const effects = new Map<number, (Effect | null)[]>();
   for (const packet of sent) {
     const expected = expectedOf(packet);
     if (expected === null) continue;
     const { id, effect } = expected;
     if (id !== null) effects.set(id, [...(effects.get(id) ?? []), effect]);
-    // The only one of its connection: nothing that it could repeat or take back was done before.
-    else if (effect !== null && lives) books.acknowledged(effect, effect.by > 0);
+    // The only operation of its connection, so it is neither a duplicate nor without effect.
+    else if (effect !== null && isOpen) books.acknowledged(effect, effect.by > 0);
     else if (effect !== null) books.unknown(effect);
   }
-  for (const [id, asked] of effects) {
+  for (const [id, expected] of effects) {
     const given = answers.of(id);
-    if (lives) expect(given.length).toBeGreaterThanOrEqual(asked.length);
-    enter(asked, given);
+    if (isOpen) expect(given.length).toBeGreaterThanOrEqual(expected.length);
+    enter(expected, given);
   }
 }
 
-/** An operation is done if and only if it is valid. */
-function enter(asked: readonly (Effect | null)[], given: readonly Answer[]): void {
+/** An operation is counted if and only if it is valid. */
+function enter(expected: readonly (Effect | null)[], given: readonly Answer[]): void {
   for (const { ok, error } of given) if (!ok) expectError(error);
-  const [effect] = asked;
+  const [effect] = expected;
   const [answer] = given;
-  if (asked.length > 1 || given.length !== 1) {
-    // Of two with one id nobody can say which was meant.
-    for (const one of asked) if (one !== null) books.unknown(one);
+  if (expected.length > 1 || given.length !== 1) {
+    // With two operations of one id the acknowledgements are ambiguous.
+    for (const one of expected) if (one !== null) books.unknown(one);
   } else if (effect == null) {
     expect(answer).not.toHaveProperty('applied');
   } else {
@@ -130,14 +130,14 @@ function enter(asked: readonly (Effect | null)[], given: readonly Answer[]): voi
   }
 }
 
-/** Into a connection that is new, has its socket, or takes over a session of long-polling. */
-async function giveFrames(parts: readonly Buffer[], turn: number): Promise<void> {
+/** Sends frames on a connection that is new, has its socket, or upgrades a session of long-polling. */
+async function giveFrames(frames: readonly Buffer[], turn: number): Promise<void> {
   const polling = turn % 3 === 0 ? await Polling.connect(gateway.url) : null;
   const raw = polling !== null ? await upgradeOf(polling) : await newSocket(turn);
   const answers = new Answers();
   raw.onPacket = (packet) => answers.take(packet);
-  for (const part of parts) {
-    raw.write(part);
+  for (const frame of frames) {
+    raw.write(frame);
     await new Promise((resolve) => void setImmediate(resolve));
   }
   raw.socket.end();
@@ -159,11 +159,11 @@ async function giveBody(body: Buffer, turn: number): Promise<void> {
   const polling = turn % 2 === 0 ? await Polling.open(gateway.url) : await Polling.connect(gateway.url);
   const { status } = await polling.post(body);
   expect(POLLING_STATUSES).toContain(status);
-  // Ends the session, if it has not ended.
+  // Ends the session unless it has ended already.
   await polling.send('1');
 }
 
-describe(`what connections send (TEST_SEED=${SEED})`, () => {
+describe(`fuzzed packets and frames (TEST_SEED=${SEED})`, () => {
   it(
     'packets of Socket.IO are answered, and done if they are valid',
     async () => {
@@ -198,5 +198,5 @@ describe(`what connections send (TEST_SEED=${SEED})`, () => {
     LIMIT_MS,
   );
 
-  it('leaves nothing behind, in memory or in the log', () => gateway.expectNothingLeft(), LIMIT_MS);
+  it('leave no memory and no log lines behind', () => gateway.expectNothingLeft(), LIMIT_MS);
 });

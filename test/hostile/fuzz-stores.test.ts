@@ -23,16 +23,16 @@ import { BUCKETS, shipments, SHIPPED } from './fuzz/shipments.js';
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 const NONCE = 7;
 const REGION = 'eu';
-const ROUNDS = 60;
+const RUNS = 60;
 const SHIPMENTS_MAX = 12;
 
 type Store = Pick<CounterStore, 'read'> & { readonly regions: Pick<ReplicatedStore, 'merge'> };
 
 const rules = new DeltaValidation(BUCKETS, 'hash', METRICS);
-/** When no stamp is ahead any more: clocks are no matter of stores. */
+/** Wall time after all stamps, because stores do not check clocks. */
 const clock = { ...systemClock, wallMs: () => Date.UTC(2059, 0) };
 const OTHERS = new Set(['us', 'ap']);
-/** What a gateway takes from another region, one call after the other. */
+/** Calls of a gateway for deltas of another region, one after the other. */
 const calls = fc.array(
   shipments.map((list) => admitted(list.filter(isAllowed))),
   { minLength: 1, maxLength: SHIPMENTS_MAX },
@@ -91,7 +91,7 @@ async function inRedis(use: (store: Store) => Promise<void>): Promise<void> {
   }
 }
 
-describe(`well-formed shipments of any sense (TEST_SEED=${SEED})`, () => {
+describe(`well-formed random deltas (TEST_SEED=${SEED})`, () => {
   it.each([
     ['the embedded store', onDisk],
     ['the store on Redis', inRedis],
@@ -113,7 +113,7 @@ describe(`well-formed shipments of any sense (TEST_SEED=${SEED})`, () => {
             expect(await store.read(SHIPPED, null)).toEqual(await reference.read(SHIPPED, null));
           }),
         ),
-        { seed: SEED, numRuns: scaled(ROUNDS), examples: KEPT.calls.map((lists): [Delta[][]] => [lists]) },
+        { seed: SEED, numRuns: scaled(RUNS), examples: KEPT.calls.map((lists): [Delta[][]] => [lists]) },
       );
     },
     LIMIT_MS,

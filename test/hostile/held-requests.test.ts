@@ -6,7 +6,7 @@ import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-p
 import { readMetric } from '../support/metrics.js';
 import { until } from '../support/until.js';
 
-/** More than an address may begin at once. */
+/** More requests than an address may start at once. */
 const HANDSHAKES = 230;
 const AT_ONCE = 200;
 const PIPELINED = 200;
@@ -32,7 +32,7 @@ async function isAlive(): Promise<boolean> {
   return (await fetch(`${gateway.url}/healthz`)).status === 200;
 }
 
-it('requests for WebSockets that have to wait may be reset', async () => {
+it('requests for WebSockets may be reset while they wait', async () => {
   const address = { 'X-Forwarded-For': '203.0.113.1' };
   let answered = 0;
   const begun = Array.from({ length: HANDSHAKES }, () =>
@@ -44,7 +44,7 @@ it('requests for WebSockets that have to wait may be reset', async () => {
     'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
   const sockets = await Promise.all(Array.from({ length: 20 }, connected));
   for (const socket of sockets) socket.write(upgrade);
-  // One after the other, so that some are reset while they wait.
+  // Reset one after the other, so that some are reset while they wait.
   for (const socket of sockets) {
     await new Promise((resolve) => setTimeout(resolve, 10));
     socket.resetAndDestroy();
@@ -53,28 +53,28 @@ it('requests for WebSockets that have to wait may be reset', async () => {
   expect(await isAlive()).toBe(true);
 });
 
-it('files that are asked for one behind the other are closed with their connection', async () => {
+it('files of pipelined requests are closed with their connection', async () => {
   expect((await fetch(`${gateway.url}/client/tallycast.js`)).status).toBe(200);
   const before = await readMetric(gateway.url, 'process_open_fds');
   const sockets = await Promise.all(Array.from({ length: 5 }, connected));
   const request = `GET /client/tallycast.js HTTP/1.1\r\nHost: 127.0.0.1:${gateway.port}\r\n\r\n`;
   for (const socket of sockets) socket.pause().write(request.repeat(PIPELINED));
-  await until(() => sockets.every(({ writableLength }) => writableLength === 0), 'all have been sent');
+  await until(() => sockets.every(({ writableLength }) => writableLength === 0), 'all requests are sent');
   expect(await isAlive()).toBe(true);
   for (const socket of sockets) socket.destroy();
-  await until(async () => (await readMetric(gateway.url, 'process_open_fds')) <= before + 10, 'all are closed');
+  await until(async () => (await readMetric(gateway.url, 'process_open_fds')) <= before + 10, 'all files are closed');
 });
 
-it('as many answers come as there were requests on a connection', async () => {
+it('every pipelined request gets a response', async () => {
   const socket = await connected();
   let answers = '';
   socket.on('data', (data) => (answers += data.toString('latin1')));
   socket.write(`GET /v1/a/views HTTP/1.1\r\nHost: 127.0.0.1:${gateway.port}\r\n\r\n`.repeat(PIPELINED));
-  await until(() => answers.split('HTTP/1.1 200 OK').length - 1 === PIPELINED, 'all are answered');
+  await until(() => answers.split('HTTP/1.1 200 OK').length - 1 === PIPELINED, 'all requests have a response');
   socket.destroy();
 });
 
-it('a page of a refused origin does not act behind the id of another connection', async () => {
+it('a page of a rejected origin cannot act with the session id of another connection', async () => {
   const webSocket = new WebSocket(`ws://127.0.0.1:${gateway.port}/socket.io/?EIO=4&transport=websocket`, {
     headers: SITE,
   });
@@ -86,7 +86,7 @@ it('a page of a refused origin does not act behind the id of another connection'
   webSocket.terminate();
 });
 
-/** As a browser sends it: reads of its own host without an origin. @returns the whole answer */
+/** Sends a request like a browser: reads of its own host without an origin. @returns the whole response */
 async function ask(method: 'GET' | 'POST', path: string, body: string | undefined): Promise<string> {
   const socket = await connected();
   let answer = '';

@@ -19,8 +19,8 @@ afterEach(closeClients);
 
 afterAll(stopAll);
 
-describe('a client whose balancer names it with its port', () => {
-  it.each(['198.51.100.1:PORT', '[2001:db8::1]:PORT'])('has one limit, whatever the port is: %s', async (address) => {
+describe('a client whose balancer sends its port, too,', () => {
+  it.each(['198.51.100.1:PORT', '[2001:db8::1]:PORT'])('has one limit for all ports: %s', async (address) => {
     const put = { method: 'PUT', body: '{"action":"increment"}' };
     const answers = await Promise.all(
       Array.from({ length: 10 }, (_, i) =>
@@ -44,7 +44,7 @@ describe('the ids . and ..', () => {
     },
   );
 
-  it('are refused on a socket, while those that only begin like them are ids', async () => {
+  it('are rejected on a socket, while ids that only begin like them are valid', async () => {
     const socket = connect(gateway.url);
     for (const post of ['.', '..']) {
       for (const answer of [
@@ -81,7 +81,7 @@ describe('a file', () => {
   });
 });
 
-it('connections wait for their next request for 65 s, or as long as they are set to', async () => {
+it('connections are kept alive for 65 s or the time of the setting', async () => {
   for (const [{ url }, seconds] of [
     [gateway, 65],
     [brief, 3],

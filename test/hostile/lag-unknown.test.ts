@@ -41,7 +41,7 @@ describe.each([
     await stopRedis();
   });
 
-  it('says that it does not know what the peer lacks, and 0 only when the peer has all', async () => {
+  it('reports an unknown lag as null, and 0 only if the peer has everything', async () => {
     world = await RegionProcesses.start(['eu', 'us'], { gateways: 1, redis });
     const [eu] = world.regions;
     const [url, far] = world.urls as [string, string];

@@ -4,7 +4,7 @@ import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-p
 import { readMetrics } from '../support/metrics.js';
 import { requestRaw } from '../support/raw-request.js';
 
-/** More than an address may send at once; time passes a hundred times slower, so that nothing of it comes back meanwhile. */
+/** More than an address may send at once; time passes a hundred times slower, so that the limit does not refill. */
 const REQUESTS = 2_200;
 const PIPELINED = 200;
 const TIME_SCALE = 100;
@@ -18,7 +18,7 @@ beforeAll(async () => {
 
 afterAll(stopAll);
 
-/** @returns everything that the gateway answered until it ended the connection, or all was answered */
+/** @returns all responses until the gateway ended the connection or every request had one */
 async function ask(path: string, address: string, method = 'GET', more: readonly string[] = []): Promise<string> {
   const socket = connect(gateway.port, '127.0.0.1');
   let answers = '';
@@ -32,7 +32,7 @@ async function ask(path: string, address: string, method = 'GET', more: readonly
   const head = `${lines.join('\r\n')}\r\n`;
   socket.write(`${head}\r\n`.repeat(PIPELINED - 1));
   socket.write(`${head}Connection: close\r\n\r\n`);
-  // Not `once`, which takes a reset for a failure.
+  // Not `once`, which rejects after a reset.
   await new Promise((resolve) => socket.once('close', resolve));
   return answers;
 }
@@ -49,7 +49,7 @@ it.each(['/nothing', '/docs-json'])('requests for %s beyond the limit are reject
   ).toHaveLength(1);
 });
 
-it('an address without units is still told whether the gateway lives and is ready', async () => {
+it('an address over its limit still gets liveness and readiness', async () => {
   const headers = { 'X-Forwarded-For': '203.0.113.8' };
   let answers = '';
   while (!answers.includes('HTTP/1.1 429')) answers = await ask('/nothing', headers['X-Forwarded-For']);
@@ -71,6 +71,6 @@ it.each([
   expect(await ask('/nothing', address)).toContain('HTTP/1.1 429');
 });
 
-it('requests that are rejected are counted', async () => {
+it('rejected requests are counted in the metrics', async () => {
   expect((await readMetrics(gateway.url)).get('tallycast_suspicious_total{kind="requests"}')).toBeGreaterThan(0);
 });

@@ -50,7 +50,7 @@ describe('with OPS_PORT', () => {
     gateway = await startGateway({ OPS_PORT: '0' });
   });
 
-  it('what is for operators is served there alone', async () => {
+  it('pages for operators are served on that port only', async () => {
     expect(await statuses(opsUrlOf(gateway), OPERATORS)).toEqual(all(OPERATORS, 200));
     expect(await statuses(gateway.url, OPERATORS)).toEqual(all(OPERATORS, 404));
     for (const path of ['/metrics?a=b', '/%6detrics', '//metrics', '/docs/../metrics', '/docs', '/v1/regions?a']) {
@@ -59,7 +59,7 @@ describe('with OPS_PORT', () => {
     }
   });
 
-  it('nothing else is served there, but whether the gateway is up', async () => {
+  it('no other pages are served there, except liveness and readiness', async () => {
     expect(await statuses(opsUrlOf(gateway), CLIENTS)).toEqual(all(CLIENTS, 404));
     expect(await statuses(gateway.url, CLIENTS)).toEqual(all(CLIENTS, 200));
     expect(await statuses(opsUrlOf(gateway), BOTH)).toEqual(all(BOTH, 200));
@@ -68,14 +68,14 @@ describe('with OPS_PORT', () => {
     expect((await requestRaw(`${opsUrlOf(gateway)}/v1/a/views`, {}, put)).status).toBe(404);
   });
 
-  it('an operator who keeps a connection open does not keep the gateway', async () => {
+  it('an open connection of an operator does not keep the gateway running', async () => {
     const ending = await startGateway({ OPS_PORT: '0' });
     expect((await fetch(`${opsUrlOf(ending)}/metrics`)).status).toBe(200);
     expect(await ending.kill('SIGTERM')).toBe(0);
   });
 });
 
-it('all workers serve it, and any of them tells the metrics of all', async () => {
+it('all workers serve that port, each with the metrics of all', async () => {
   const { port } = await startRedis();
   const gateway = await startGateway({ REDIS_URL: `redis://127.0.0.1:${port}`, WORKERS: '2', OPS_PORT: '0' });
   for (let i = 0; i < 4; i++) {
@@ -88,13 +88,13 @@ it('all workers serve it, and any of them tells the metrics of all', async () =>
   expect(await statuses(gateway.url, ['/metrics'])).toEqual({ '/metrics': 404 });
 });
 
-it('without it all is served on one port', async () => {
+it('all pages are served on one port without OPS_PORT', async () => {
   const gateway = await startGateway();
   const paths = [...OPERATORS, ...CLIENTS, ...BOTH];
   expect(await statuses(gateway.url, paths)).toEqual(all(paths, 200));
 });
 
-it('it has to be another port', () => {
+it('OPS_PORT must differ from PORT', () => {
   expect(() => readSettings({ PORT: '3000', OPS_PORT: '3000' })).toThrow(/^OPS_PORT must differ from PORT/);
   expect(readSettings({}).opsPort).toBeNull();
 });

@@ -7,16 +7,16 @@ import { startCluster } from '../support/redis-cluster.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 
-const [, WORDS] = /^ACL SETUSER (.+)$/m.exec(readFileSync(join(ROOT, 'docs/deploy.md'), 'utf8'))!;
+const [, RULES] = /^ACL SETUSER (.+)$/m.exec(readFileSync(join(ROOT, 'docs/deploy.md'), 'utf8'))!;
 const SCRIPTS = join(ROOT, 'src/store/redis/scripts');
 const PEER_TOKEN = 'a-token-of-all-the-regions';
 
 afterEach(stopAll);
 afterAll(stopRedis);
 
-/** Makes the user that docs/deploy.md shows. @returns a URL that logs in as it */
+/** Creates the user of docs/deploy.md. @returns a URL with its credentials */
 async function withUser(server: RedisServer): Promise<string> {
-  await server.client().call('ACL', 'SETUSER', ...WORDS!.split(' '));
+  await server.client().call('ACL', 'SETUSER', ...RULES!.split(' '));
   return server.url.replace('redis://', 'redis://tallycast:secret@');
 }
 
@@ -70,7 +70,7 @@ describe('the Redis user of docs/deploy.md', () => {
     );
     await like(eu!, 'ann');
     await like(us!, 'bob');
-    for (const gateway of [eu!, us!]) await until(async () => (await likes(gateway)) === 2, 'both likes are there');
+    for (const gateway of [eu!, us!]) await until(async () => (await likes(gateway)) === 2, 'both likes are counted');
     for (const server of servers) expect(await refusals(server)).toEqual([]);
   });
 

@@ -4,7 +4,7 @@ import { readMetric, untilMetric } from '../support/metrics.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 
-/** Nothing listens there. */
+/** An address where nothing listens. */
 const ANNOUNCED = '127.0.0.1:1';
 
 afterEach(stopAll);
@@ -28,7 +28,7 @@ describe('a cluster that announces addresses which cannot be reached', () => {
     expect(failure).toContain(`REDIS_NAT_MAP=${ANNOUNCED}=host:port`);
   });
 
-  it('is used where REDIS_NAT_MAP says that it is reached', async () => {
+  it('is used through the addresses in REDIS_NAT_MAP', async () => {
     const { at } = await startHiddenNode();
     const REDIS_NAT_MAP = `${ANNOUNCED}=${at}`;
     const { url } = await startGateway({ REDIS_URL: `redis+cluster://${at}`, REDIS_NAT_MAP });
@@ -39,13 +39,13 @@ describe('a cluster that announces addresses which cannot be reached', () => {
 });
 
 describe('an eviction policy', () => {
-  it('of keys with a time to live is accepted, with a line, because none of ours has one', async () => {
+  it('for keys with a time to live is accepted with a log line, because no key has one', async () => {
     const server = await startRedis({ args: ['--maxmemory-policy', 'volatile-lru'] });
     const { log } = await startGateway({ REDIS_URL: server.url });
     expect(log.filter((line) => line.includes('maxmemory-policy volatile-lru evicts nothing here'))).toHaveLength(1);
   });
 
-  it('that is changed while a gateway runs is noticed, and so is that it was put right', async () => {
+  it('that changes while a gateway runs is logged, and so is its correction', async () => {
     const server = await startRedis();
     const gateway = await startGateway({ REDIS_URL: server.url });
     const has = 'tallycast_redis_evicting_servers';

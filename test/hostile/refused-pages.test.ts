@@ -14,7 +14,7 @@ const CROSS_SITE = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'no-cors'
 const UP = { method: 'PUT', body: '{"action":"increment"}' };
 const FORBIDDEN = { status: 403, body: expect.stringContaining('"FORBIDDEN"') as unknown };
 
-/** Without a name, as on a laptop; with one, as behind a balancer; and open to all. */
+/** Gateways without a host name (laptop), with one (behind a balancer), and open to all origins. */
 let nameless: GatewayProcess;
 let named: GatewayProcess;
 let open: GatewayProcess;
@@ -41,7 +41,7 @@ function sidIn({ body }: RawResponse): string {
 }
 
 describe('JSONP', () => {
-  it.each(['&j=0', '&j=', '&%6a=1'])('is refused before the handshake, whoever asks: %s', async (parameter) => {
+  it.each(['&j=0', '&j=', '&%6a=1'])('is rejected before the handshake for every client: %s', async (parameter) => {
     for (const { url } of [nameless, open]) {
       const answer = await requestRaw(`${url}${POLLING}${parameter}`, { Origin: ALLOWED });
       expect(answer).toMatchObject({ status: 403, body: expect.stringContaining('JSONP is not served') });
@@ -49,7 +49,7 @@ describe('JSONP', () => {
   });
 });
 
-describe('a page under a name that somebody pointed at the gateway', () => {
+describe('a page under a rebound host name', () => {
   const page = { Host: REBOUND, Origin: `http://${REBOUND}` };
 
   it('may neither read nor act over HTTP', async () => {
@@ -74,13 +74,13 @@ describe('a page under a name that somebody pointed at the gateway', () => {
     };
     const webSocket = `${nameless.url}/socket.io/?EIO=4&transport=websocket&sid=${sid}`;
     expect(await requestRaw(webSocket, upgrade)).toMatchObject(FORBIDDEN);
-    // The same from no page goes on.
+    // The same request without a page is accepted.
     expect(await requestRaw(`${polling}&sid=${sid}`, {}, { method: 'POST', body: '40{}' })).toMatchObject({
       status: 200,
     });
   });
 
-  it('is reported once, with the line that makes it the own name', () => {
+  it('is logged once, with the setting that allows the name', () => {
     const lines = nameless.log.filter((line) => line.includes(REBOUND) && line.includes('"level":40'));
     expect(lines).toHaveLength(2);
     expect(lines[0]).toContain(`if it is yours set PUBLIC_URL=http://${REBOUND}"`);
@@ -88,7 +88,7 @@ describe('a page under a name that somebody pointed at the gateway', () => {
   });
 });
 
-describe('a page of another site that asks without CORS, by a picture or a script', () => {
+describe('a request of another site without CORS, by a picture or a script', () => {
   it.each(['/v1/picture/views', '/v1/counts?posts=picture', '/v1/stream?posts=picture', POLLING])(
     'is refused: %s',
     async (path) => {
@@ -100,7 +100,7 @@ describe('a page of another site that asks without CORS, by a picture or a scrip
     },
   );
 
-  it('may lead a person to what can be read, and to nothing else', async () => {
+  it('is served only if a user follows a link to a read', async () => {
     const visit = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' };
     expect((await requestRaw(`${nameless.url}/v1/picture/views`, visit)).status).toBe(200);
     expect((await requestRaw(`${nameless.url}/v1/picture/views`, visit, { method: 'HEAD' })).status).toBe(200);
@@ -141,11 +141,11 @@ describe('an event stream', () => {
   });
 });
 
-describe('pages that may', () => {
+describe('allowed pages', () => {
   const own = { Host: NAME, Origin: OWN };
   const ownRead = { Host: NAME, 'Sec-Fetch-Site': 'same-origin', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' };
 
-  it('are those of the own name, whatever a balancer makes of the host', async () => {
+  it('are those of PUBLIC_URL, even if a balancer changes the host', async () => {
     expect(await requestRaw(`${named.url}/v1/own/views`, own, UP)).toMatchObject({ status: 200 });
     expect(await requestRaw(`${named.url}/v1/own/views`, { Origin: OWN }, UP)).toMatchObject({ status: 200 });
     expect(await requestRaw(`${named.url}/v1/own/views`, ownRead)).toMatchObject({ status: 200 });
@@ -169,14 +169,14 @@ describe('pages that may', () => {
     }
   });
 
-  it('are those of the address or of localhost, where no name is set', async () => {
+  it('are those of the address and of localhost without PUBLIC_URL', async () => {
     for (const origin of [nameless.url, `http://localhost:${nameless.port}`]) {
       const page = { Host: new URL(origin).host, Origin: origin };
       expect(await requestRaw(`${nameless.url}/v1/laptop/views`, page, UP)).toMatchObject({ status: 200 });
     }
   });
 
-  it('are told by the error of a socket when they may not', async () => {
+  it('get an error on the socket if they are not allowed', async () => {
     for (const transports of [['polling'], ['websocket']]) {
       const extraHeaders = { Origin: 'https://elsewhere.example' };
       const socket = connect(nameless.url, {}, { transports, extraHeaders });
@@ -186,8 +186,8 @@ describe('pages that may', () => {
   });
 });
 
-describe('clients that are no page', () => {
-  it('need no header at all, by whatever name they reach the gateway', async () => {
+describe('clients without a page', () => {
+  it('need no header under any host name', async () => {
     for (const gateway of [nameless, named]) {
       const headers = { Host: 'gateway-1.internal:3000' };
       expect(await requestRaw(`${gateway.url}/v1/server/views`, headers, UP)).toMatchObject({ status: 200 });

@@ -19,7 +19,7 @@ interface Answer {
   readonly bytes: Buffer;
 }
 
-/** The bytes as they come. */
+/** Reads the raw bytes. */
 async function ask(path: string, headers: Record<string, string> = {}): Promise<Answer> {
   const outgoing = get({ host: '127.0.0.1', port: gateway.port, path, headers, agent: false });
   const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
@@ -30,7 +30,7 @@ async function ask(path: string, headers: Record<string, string> = {}): Promise<
 
 const GZIP = { 'Accept-Encoding': 'gzip, deflate, br, zstd' };
 
-describe('a file that the gateway serves was compressed at build, once', () => {
+describe('a served file is compressed once at build time', () => {
   it.each([
     ['/docs/swagger-ui-bundle.js', 'docs/swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
     ['/docs/', 'docs/index.html', 'text/html; charset=utf-8'],
@@ -50,7 +50,7 @@ describe('a file that the gateway serves was compressed at build, once', () => {
       expect(headers['content-type']).toBe(type);
       expect(headers.vary).toContain('Accept-Encoding');
     }
-    // Caches tell the two apart, and know each again.
+    // Caches distinguish the two forms and revalidate each.
     expect(plain.headers.etag).not.toBe(packed.headers.etag);
     for (const [{ headers }, accepted] of [
       [plain, {}],
@@ -62,14 +62,14 @@ describe('a file that the gateway serves was compressed at build, once', () => {
   });
 });
 
-it('a folder without its slash is still led to where its links are right', async () => {
+it('a folder without its slash is redirected', async () => {
   for (const path of ['/docs', '/feed']) {
     const { status, headers } = await ask(path, GZIP);
     expect([status, headers.location]).toEqual([301, `${path}/`]);
   }
 });
 
-it('the page of the documentation brings no source maps', async () => {
+it('the page of the documentation has no source maps', async () => {
   expect((await readdir(join(ROOT, 'dist', 'docs'))).filter((name) => name.includes('.map'))).toEqual([]);
   for (const name of ['swagger-ui-bundle.js.map', 'swagger-ui.css.map']) {
     expect((await ask(`/docs/${name}`, GZIP)).status).toBe(404);

@@ -12,7 +12,7 @@ beforeAll(async () => {
 
 afterAll(stopAll);
 
-/** What Java's HttpClient and `curl --http2` send with their first request. */
+/** Headers of the first request of Java's HttpClient and `curl --http2`. */
 const H2C = ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA'];
 const WEB_SOCKET = ['Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=='];
 const UP = '{"action":"increment"}';
@@ -21,7 +21,7 @@ function message(line: string, headers: readonly string[], body = ''): string {
   return [`${line} HTTP/1.1`, 'Host: 127.0.0.1', ...headers, '', body].join('\r\n');
 }
 
-/** Sends each text when the one before was answered, on one connection, and resolves with all answers. */
+/** Sends each text on one connection after the response to the previous one; resolves with all responses. */
 async function say(...texts: readonly (string | readonly string[])[]): Promise<string> {
   const socket = connect(gateway.port, '127.0.0.1').setEncoding('utf8');
   let answers = '';
@@ -61,7 +61,7 @@ describe('an Upgrade that the gateway does not know is ignored', () => {
     expect(answers).not.toMatch(/^Connection: close/im);
   });
 
-  it('by a PUT with its body, however it comes', async () => {
+  it('on a PUT with its body, in one piece or several', async () => {
     const length = `Content-Length: ${UP.length}`;
     const chunked = `${UP.length.toString(16)}\r\n${UP}\r\n0\r\n\r\n`;
     const head = message('PUT /v1/upgrade/views', [...H2C, length]);
@@ -75,8 +75,8 @@ describe('an Upgrade that the gateway does not know is ignored', () => {
     expect(answers.match(/"count":\d+/g)).toEqual([1, 2, 3, 3].map((count) => `"count":${count}`));
   });
 
-  it('when it comes behind requests that are not answered yet', async () => {
-    // One write, of which the second text waits for the second answer.
+  it('behind pipelined requests', async () => {
+    // The second text is written after the second response.
     const answers = await say(
       message('GET /v1/counts?posts=a,b,c', []) + message('GET /v1/second/likes', H2C),
       '',
@@ -86,12 +86,12 @@ describe('an Upgrade that the gateway does not know is ignored', () => {
     expect(answers).toMatch(/"counts":[^]*"count":0[^]*"status":"ok"/);
   });
 
-  it('on the path of Socket.IO, too', async () => {
+  it('on the path of Socket.IO', async () => {
     const answers = await say(message('GET /socket.io/?EIO=4&transport=polling', H2C));
     expect(answers).toMatch(/^HTTP\/1\.1 200 [^]*\r\n\r\n0\{"sid"/);
   });
 
-  it('while the gateway takes one that it knows from a list', async () => {
+  it('unless it lists a known protocol, which the gateway uses', async () => {
     const webSocket = message('GET /socket.io/?EIO=4&transport=websocket', [...WEB_SOCKET, 'Upgrade: foo, WebSocket']);
     expect(await say(webSocket)).toMatch(/^HTTP\/1\.1 101 /);
     const raw = await RawSocket.connect(gateway.url);
@@ -110,7 +110,7 @@ it.each(['/', '/v1/stream?posts=a', '/socket.io', '/ws'])(
   },
 );
 
-it('a tunnel is refused', async () => {
+it('a CONNECT tunnel is rejected', async () => {
   const answer = await say('CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n');
   expect(answer).toMatch(/^HTTP\/1\.1 400 [^]*"BAD_REQUEST"/);
 });

@@ -5,14 +5,14 @@ import { type GatewayProcess, startGateway } from '../../support/gateway-process
 import { readMetrics } from '../../support/metrics.js';
 import { until } from '../../support/until.js';
 
-/** A small heap is collected often, so that what is in use shows, and a leak of some KB an input ends the process. */
+/** A small heap is collected often, so that readings show used memory, and a leak of some KB an input ends the process. */
 const HEAP_MB = 96;
-/** Of what the least sample after the first batches has. Batches are uneven, and what V8 compiles comes late. */
+/** Allowed growth over the smallest sample after the first batches: batches vary, and V8 compiles code late. */
 const GROWTH_MAX = 1.5;
 const WARNING = 40;
 const HONEST = 'honest';
 
-/** What has to be 0 when nobody is there any more. */
+/** Series that must be 0 without clients. */
 const LEFT_BEHIND = [
   'tallycast_sockets',
   'tallycast_watched_posts',
@@ -20,7 +20,7 @@ const LEFT_BEHIND = [
   'tallycast_pending_operations',
 ];
 
-/** The built gateway, fed by a fuzz, and an honest client that keeps counting beside it. */
+/** The built gateway under fuzzed input, and an honest client that keeps making operations. */
 export class GatewayUnderFuzz {
   readonly #heap: number[] = [];
   #honest!: Socket;
@@ -31,7 +31,7 @@ export class GatewayUnderFuzz {
 
   static async start(env: Record<string, string> = {}): Promise<GatewayUnderFuzz> {
     const heap = `--max-old-space-size=${HEAP_MB}`;
-    // So that no test waits for the ends of connections that fetch keeps.
+    // Short, so that no test waits for keep-alive connections of fetch.
     const brief = { KEEP_ALIVE_MS: '1000' };
     const gateway = await startGateway({ MAX_OPS_PER_CONNECTION: '0', NODE_OPTIONS: heap, ...brief, ...env });
     const fuzzed = new GatewayUnderFuzz(gateway);
@@ -44,7 +44,7 @@ export class GatewayUnderFuzz {
     return this.process.url;
   }
 
-  /** To be called after each batch. @throws Error when the honest client is not served exactly */
+  /** Call it after each batch. @throws Error if the honest client is not served exactly */
   async expectHonestService(): Promise<void> {
     this.#honestViews += 1;
     const answer: unknown = await this.#honest.emitWithAck('view', { post: HONEST });
@@ -53,8 +53,8 @@ export class GatewayUnderFuzz {
   }
 
   /**
-   * To be called when all inputs were given and their connections are closed, by both sides.
-   * @param expected warnings that have their reason
+   * Call it after all inputs, when both sides have closed all connections.
+   * @param expected pattern of expected warnings
    */
   async expectNothingLeft(expected = /^$/): Promise<void> {
     this.#honest.close();
@@ -62,8 +62,8 @@ export class GatewayUnderFuzz {
     await until(async () => {
       metrics = await readMetrics(this.url);
       return LEFT_BEHIND.every((name) => metrics.get(name) === 0);
-    }, 'nobody is left');
-    // Connections that fetch keeps open are handles, too.
+    }, 'no client is left');
+    // Keep-alive connections of fetch are handles, too.
     await until(async () => {
       metrics = await readMetrics(this.url);
       return metrics.get('nodejs_active_handles_total')! <= this.#handlesBefore + 8;

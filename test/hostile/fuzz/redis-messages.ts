@@ -3,7 +3,7 @@ import { mostly, objectText, oddJson } from './json-texts.js';
 import { mutated } from './mutations.js';
 import { announcements } from './records.js';
 
-/** As socket.io-adapter numbers the messages of gateways to each other, without the one that disconnects all. */
+/** Types of socket.io-adapter's messages between gateways, except the one that disconnects all. */
 const TYPES = ['1', '2', '3', '3', '3', '3', '4', '5', '7', '8', '9', '10', '11', '12', '99'];
 
 const mine = fc.constant('["mine",{"post":"fuzz","metric":"likes","on":true}]');
@@ -25,7 +25,7 @@ const data = objectText([
   ['rooms', 1, fc.constant('["r"]')],
 ]);
 
-/** What gateways tell each other's socket.io. */
+/** Messages between the socket.io servers of gateways. */
 const adapterMessage = objectText([
   ['uid', 10, fc.constant('"0123456789abcdef"')],
   ['nsp', 10, fc.constant('"/"')],
@@ -33,14 +33,14 @@ const adapterMessage = objectText([
   ['data', 10, data],
 ]);
 
-/** A message, and on which of the channels that there are it is published, modulo their number. */
+/** A message, and its channel modulo the number of channels. */
 export const redisMessages: fc.Arbitrary<{ readonly channel: number; readonly message: Buffer }> = fc.record({
   channel: fc.nat(255),
   message: fc.oneof(
     { weight: 4, arbitrary: mutated(announcements.map((text) => Buffer.from(text))) },
     { weight: 4, arbitrary: mutated(adapterMessage.map((text) => Buffer.from(text))) },
     { weight: 1, arbitrary: mostly(oddJson).map((text) => Buffer.from(text)) },
-    // msgpack, if it is anything.
+    // Valid msgpack at most.
     { weight: 1, arbitrary: fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes)) },
   ),
 });

@@ -5,13 +5,13 @@ import type { PostDelta, DeltaAck, Delta } from '../../../src/counters/replicati
 import { firstStampAt } from '../../../src/counters/replication/hybrid-clock.js';
 
 export const BUCKETS = 64;
-/** Of `likes:toggle,views:tally`; as a rule a list names no other. */
+/** Metrics of `likes:toggle,views:tally`; lists rarely contain others. */
 const LIKES = 0;
 const METRICS = 2;
-const PARTS_MAX = 4;
-/** Posts that shipments are about. */
+const SUBSETS_MAX = 4;
+/** Posts of the deltas. */
 export const SHIPPED = ['p1', 'p2', '__proto__', 'constructor', 'x'.repeat(64)];
-/** Before every test, so that no stamp is ahead of the receiver's clock. */
+/** Wall time before every test, so that no stamp is ahead of the receiver's clock. */
 const WALL_MS = Date.UTC(2026, 0, 1);
 const REGIONS = ['us', 'us', 'us', 'eu', 'ap'];
 
@@ -19,7 +19,7 @@ const number = fc.oneof(
   { weight: 6, arbitrary: fc.nat(1_000) },
   { weight: 1, arbitrary: fc.constantFrom(Number.MAX_SAFE_INTEGER, 2 ** 32, 2 ** 31 - 1, 2 ** 52) },
 );
-/** Sums of the largest stay exact: beyond 2^53 - 1 they are rounded in the order of their parts, which stores do not share. */
+/** Sums of the largest counts stay exact. Beyond 2^53 - 1 they would depend on the order of addition, which differs by store. */
 const count = fc.oneof(
   { weight: 6, arbitrary: fc.nat(1_000) },
   { weight: 1, arbitrary: fc.constantFrom(2 ** 32, 2 ** 31 - 1, 2 ** 49) },
@@ -30,24 +30,24 @@ const stamp = fc.oneof(
   { weight: 5, arbitrary: fc.nat(1_000_000).map((ms) => firstStampAt(WALL_MS - ms)) },
   { weight: 1, arbitrary: fc.nat(1_000) },
 );
-/** Few, so that they meet: of one epoch and two nonces, of one that is older, and of one that is newer than all. */
-const life: fc.Arbitrary<Incarnation> = fc.oneof(
+/** Few incarnations, so that they repeat: one epoch with two nonces, an older one, and one newer than all. */
+const incarnation: fc.Arbitrary<Incarnation> = fc.oneof(
   {
     weight: 200,
     arbitrary: fc.record({ epoch: fc.integer({ min: 1, max: 3 }), nonce: fc.integer({ min: 7, max: 8 }) }),
   },
   { weight: 1, arbitrary: fc.record({ epoch: number, nonce: number }) },
 );
-const incarnation: fc.Arbitrary<RegionIncarnation> = fc
-  .tuple(fc.constantFrom(...REGIONS), life)
+const regionIncarnation: fc.Arbitrary<RegionIncarnation> = fc
+  .tuple(fc.constantFrom(...REGIONS), incarnation)
   .map(([region, of]) => ({ region, ...of }));
 const post = fc.constantFrom(...SHIPPED);
 const metric = fc.oneof({ weight: 20, arbitrary: fc.nat(METRICS - 1) }, { weight: 1, arbitrary: fc.nat(15) });
 
 const members = fc
   .record({
-    subsets: fc.integer({ min: 1, max: PARTS_MAX }),
-    subset: fc.nat(PARTS_MAX - 1),
+    subsets: fc.integer({ min: 1, max: SUBSETS_MAX }),
+    subset: fc.nat(SUBSETS_MAX - 1),
     actors: fc.array(actor, { maxLength: 6 }),
   })
   .map(({ subsets, subset, actors }) => ({ metric: LIKES, subsets, subset: subset % subsets, actors }));
@@ -55,24 +55,24 @@ const members = fc
 const posts: fc.Arbitrary<PostDelta> = fc.record({
   post,
   updatedAtMs: fc.nat(1_000_000).map((ms) => WALL_MS - ms),
-  entries: fc.array(fc.record({ metric, incarnation, p: count, n: count }), { maxLength: 3 }),
+  entries: fc.array(fc.record({ metric, incarnation: regionIncarnation, p: count, n: count }), { maxLength: 3 }),
   registers: fc.array(fc.record({ metric: fc.constant(LIKES), actor, stamp, on: fc.boolean() }), { maxLength: 3 }),
   members: fc.array(members, { maxLength: 2 }),
 });
 
-/** Of region us, and about posts of its bucket: what another region takes in, whatever it thinks of it. */
+/** Deltas of region us with posts of its bucket, which pass validation. */
 const shipment: fc.Arbitrary<Delta> = fc
   .record({
     kind: fc.constantFrom('changes' as const, 'full-sync' as const, 'full-sync-end' as const, 'repair' as const),
-    source: life.map((of) => ({ region: 'us', ...of })),
+    source: incarnation.map((of) => ({ region: 'us', ...of })),
     startedAtStamp: stamp,
-    predecessors: fc.array(life, { maxLength: 2 }),
+    predecessors: fc.array(incarnation, { maxLength: 2 }),
     after: stamp,
     upTo: stamp,
     ackedUpTo: stamp,
     stableStamp: stamp,
     posts: fc.uniqueArray(posts, { minLength: 1, maxLength: 3, selector: ({ post: id }) => id }),
-    fullSyncReceiver: fc.option(life, { freq: 3 }),
+    fullSyncReceiver: fc.option(incarnation, { freq: 3 }),
   })
   .map((one) => {
     const bucket = bucketOf(one.posts[0]!.post, BUCKETS);
@@ -83,14 +83,14 @@ export const shipments = fc.array(shipment, { maxLength: 3 });
 
 const receipt: fc.Arbitrary<DeltaAck> = fc
   .tuple(
-    life,
+    incarnation,
     fc.record({
       bucket: fc.nat(BUCKETS),
       incarnationRejected: fc.boolean(),
       backfilling: fc.boolean(),
       fullySynced: fc.boolean(),
       upTo: stamp,
-      receiver: life,
+      receiver: incarnation,
     }),
   )
   .map(([of, one]) => ({ ...of, ...one }));
