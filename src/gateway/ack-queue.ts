@@ -5,15 +5,15 @@ interface Flushable {
 }
 
 /**
- * Connections with answers that wait to be written. A commit answers thousands of operations at once: those of one
- * connection leave together, when the events of this turn have been dealt with.
+ * Connections with packets that wait to be written. A commit acknowledges thousands of operations at once; the packets of
+ * one connection are written together, at the end of the turn of the event loop.
  */
 export class AckQueue {
   #waiting: Flushable[] = [];
 
   constructor(private readonly clock: Clock) {}
 
-  /** To be called with the first answer. */
+  /** To be called with the first packet. */
   add(connection: Flushable): void {
     if (this.#waiting.push(connection) === 1) this.clock.soon(this.#flush);
   }

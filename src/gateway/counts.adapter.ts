@@ -9,32 +9,37 @@ import type { GatewaySocket } from './gateway-socket.js';
 import type { Handshake } from './handshake.js';
 import { PageGuard } from './page-guard.js';
 import { HandshakeMemory } from './transport/handshake-memory.js';
-import { findConnection } from './transport/engine-internals.js';
+import { type Engine, findConnection } from './transport/engine-internals.js';
 import { RequestGate } from './request-gate.js';
 import type { Shortcuts } from './transport/shortcuts.js';
 import { GATEWAY_CLOSING } from '../protocol/errors.js';
 import { takeWebSockets } from './transport/upgrades.js';
 
-/** A vanished client is noticed after the two together. */
+/** A client that vanished is detected after the two together. */
 const PING_INTERVAL_MS = 15_000;
 const PING_TIMEOUT_MS = 10_000;
-/** A connection that does not get through its handshake by then is closed. */
+/** A connection whose handshake is not done by then is closed. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /** socket.io under NestJS, with the limits of the protocol. */
 export class CountsAdapter extends IoAdapter {
-  /** Once the application is initialised. */
-  engine!: Server['engine'];
+  #engine: Engine | null = null;
 
   constructor(
     app: INestApplicationContext,
     private readonly handshake: Handshake,
     private readonly origins: OriginPolicy,
     private readonly shortcuts: Shortcuts,
-    /** Carries events between gateways; `null`: this one is alone. */
+    /** Carries events between gateways; `null`: there are no others. */
     private readonly socketAdapter: ServerOptions['adapter'] | null,
   ) {
     super(app);
+  }
+
+  /** @throws Error before the application is initialised */
+  get engine(): Engine {
+    if (this.#engine === null) throw new Error('the server of socket.io does not exist yet');
+    return this.#engine;
   }
 
   override createIOServer(port: number): Server {
@@ -55,12 +60,12 @@ export class CountsAdapter extends IoAdapter {
       connectTimeout: CONNECT_TIMEOUT_MS,
       serveClient: false,
       ...(this.socketAdapter !== null && { adapter: this.socketAdapter }),
-      // Stock clients try again after a request that failed, and not after a `connect_error`.
+      // Stock clients try again after a failed request, and not after a `connect_error`.
       allowRequest: (request, answer) => {
-        const refused = pages.findRejection(request);
-        if (refused !== null) answer(refused, false);
+        const rejection = pages.findRejection(request);
+        if (rejection !== null) answer(rejection, false);
         else if (handshake.lifecycle.isClosing) answer(GATEWAY_CLOSING, false);
-        else answer('too many connect at once from your address', connecting.mayBegin(request));
+        else answer('too many handshakes from your address are pending', connecting.mayBegin(request));
       },
       cors: { origin: (origin, answer) => answer(null, origin !== undefined && this.origins.isListed(origin)) },
     };
@@ -73,13 +78,13 @@ export class CountsAdapter extends IoAdapter {
     boundProbes(server);
     (this.httpServer as HttpServer).on('connection', (tcp) => handshake.admitTcp(tcp));
     new HandshakeMemory(this.shortcuts.handshakeMemory).watch(server);
-    this.engine = server.engine;
+    this.#engine = server.engine;
     server.use((socket, next) => {
       handshake.check(socket as GatewaySocket).then(() => next(), next);
     });
     return server;
   }
 
-  /** Nothing: they are the decoder's and CountsGateway's matter. NestJS would run an rxjs pipeline for each message. */
+  /** Binds nothing, because the decoder passes messages on. NestJS would run an rxjs pipeline for each. */
   override bindMessageHandlers(): void {}
 }

@@ -37,10 +37,10 @@ import { Shortcuts } from './transport/shortcuts.js';
 import { SocketOutput } from './socket-output.js';
 import { Subscriptions } from './subscriptions.js';
 
-/** Posts that a connection may look up in a second, if it may not watch more anyway. */
+/** Posts that a connection may look up in a second, at least; more if it may watch more. */
 const LOOKUPS_MIN = 500;
 
-/** Connections as they come and go; what they ask goes from their decoder straight to their Requests. */
+/** Opens and closes connections. Their events go from the packet decoder to EventHandlers, and not through NestJS. */
 @WebSocketGateway()
 export class CountsGateway
   implements OnGatewayInit, OnGatewayConnection<GatewaySocket>, OnGatewayDisconnect<GatewaySocket>
@@ -120,7 +120,7 @@ export class CountsGateway
   }
 }
 
-/** For an actor that gave no name: one for this connection, so that its toggles, too, count once. */
+/** Makes a key for one anonymous connection, so that its toggles count once, too. */
 function randomKey(): Key64 {
   const bytes = randomBytes(8);
   return { hi: bytes.readUInt32BE(0), lo: bytes.readUInt32BE(4) };

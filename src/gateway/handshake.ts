@@ -18,12 +18,12 @@ import type { GatewaySocket } from './gateway-socket.js';
 import { Intakes } from './intakes.js';
 import { HANDSHAKE } from '../protocol/request-schemas.js';
 
-/** Decides who may connect, and as whom. A refusal is a `connect_error` whose `data` is the protocol's error object. */
+/** Decides which clients may connect, and as which actor. A rejection is a `connect_error` whose `data` is the error object. */
 @Injectable()
 export class Handshake {
   readonly pending: PendingHandshakes;
-  /** Those that have their socket or are about to: one each, or a client could multiply itself. */
-  readonly #taken = new WeakSet<EngineSocket>();
+  /** Connections with a socket, or a handshake in progress: one each, or a client could open any number of sockets. */
+  readonly #connected = new WeakSet<EngineSocket>();
   readonly #admitted = new WeakSet<TcpSocket>();
 
   constructor(
@@ -37,17 +37,17 @@ export class Handshake {
     this.pending = new PendingHandshakes(addresses, suspicions);
   }
 
-  /** @throws an error as socket.io's middleware takes it. */
+  /** @throws an error in the form that socket.io's middlewares use */
   async check(socket: GatewaySocket): Promise<void> {
     const { conn } = socket;
-    if (this.#taken.has(conn)) throw refusal(errorBody('BAD_REQUEST', 'a connection connects only once'));
-    this.#taken.add(conn);
+    if (this.#connected.has(conn)) throw toConnectError(errorBody('BAD_REQUEST', 'a connection connects only once'));
+    this.#connected.add(conn);
     try {
       await this.#check(socket);
       this.pending.complete(conn, this.intakes.intakeFor(conn));
     } catch (error) {
-      this.#taken.delete(conn);
-      if (error instanceof ProtocolError) throw refusal(error.body);
+      this.#connected.delete(conn);
+      if (error instanceof ProtocolError) throw toConnectError(error.body);
       throw error;
     }
   }
@@ -57,13 +57,13 @@ export class Handshake {
     if (this.lifecycle.isClosing) {
       // So that nothing is answered: a stock client comes back after a lost connection, and not after a refusal.
       conn.close();
-      throw refusal(CLOSING_ERROR);
+      throw toConnectError(CLOSING_ERROR);
     }
-    const refused = this.origins.findRejection(request);
-    if (refused !== null) throw new ProtocolError('FORBIDDEN', refused);
+    const rejection = this.origins.findRejection(request);
+    if (rejection !== null) throw new ProtocolError('FORBIDDEN', rejection);
     if (handshake.auth === TOO_LARGE_AUTH) throw new ProtocolError('PAYLOAD_TOO_LARGE', MESSAGE_TOO_LARGE);
     const parsed = HANDSHAKE.safeParse({ ...handshake.auth });
-    if (!parsed.success) throw refusal(validationError(parsed.error, Object.keys(HANDSHAKE.shape)));
+    if (!parsed.success) throw toConnectError(validationError(parsed.error, Object.keys(HANDSHAKE.shape)));
     const address = this.addresses.addressOf(request);
     this.#count(conn, address);
     const { token, actor, session } = parsed.data;
@@ -74,8 +74,8 @@ export class Handshake {
   }
 
   /**
-   * From here on, also while its token is verified, until the connection and its TCP connections are closed; a second
-   * attempt on it adds nothing.
+   * Counts the connection for its address from now on, also while its token is verified, until it and its TCP connections are
+   * closed. A second handshake on it counts nothing.
    */
   #count(conn: EngineSocket, address: string): void {
     const intake = this.intakes.intakeFor(conn);
@@ -89,7 +89,7 @@ export class Handshake {
     for (const webSocket of intake.webSockets) intake.connectionSlot.holdUntilClosed(webSocket);
   }
 
-  /** @returns whether a WebSocket may be opened by this request */
+  /** @returns whether the request may open a WebSocket */
   admits(request: IncomingMessage, tcp: Duplex): boolean {
     const address = this.addresses.addressOf(request);
     if (this.addresses.openWebSocket(address, tcp)) return true;
@@ -97,9 +97,9 @@ export class Handshake {
     return false;
   }
 
-  /** Ends a TCP connection of an address that has as many as it may, whatever it is for. */
+  /** Destroys a TCP connection, for any protocol, if its address has as many as it may. */
   admitTcp(tcp: TcpSocket): void {
-    // Node emits a connection twice if its upgrade was ignored.
+    // Node emits `connection` twice if an upgrade was ignored.
     if (this.#admitted.has(tcp)) return;
     this.#admitted.add(tcp);
     if (this.addresses.openTcp(tcp)) return;
@@ -107,13 +107,13 @@ export class Handshake {
     tcp.destroy();
   }
 
-  /** A WebSocket has come, for a connection or for one that is about to begin. */
+  /** @param conn the connection that is upgraded; `undefined` if the WebSocket begins one */
   webSocketOpened(webSocket: WebSocket, request: IncomingMessage, tcp: Duplex, conn: EngineSocket | undefined): void {
     const intake = this.intakes.attach(webSocket, request, conn);
     if (!intake.handshakeDone) this.pending.watch(intake, webSocket, tcp);
   }
 }
 
-function refusal(body: ErrorBody): Error {
+function toConnectError(body: ErrorBody): Error {
   return Object.assign(new Error(body.message), { data: body });
 }

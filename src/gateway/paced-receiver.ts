@@ -3,24 +3,29 @@ import type { Intake } from './intake.js';
 import type { DeferredInput } from './transport/read-limits.js';
 import type { TurnCounter } from './transport/turns.js';
 
-/** Events of one connection in one turn of the event loop: less than a millisecond, even if all of them are refused. */
+/** Events of one connection in one turn of the event loop: less than a millisecond, even if all of them are rejected. */
 export const EVENTS_A_TURN = 64;
 
-type Held = { readonly act: Act; readonly post: string; readonly seq: number | undefined; readonly id: number | null };
-type HeldEvent = { readonly event: string; readonly args: readonly unknown[]; readonly id: number | null };
+type DeferredAct = {
+  readonly act: Act;
+  readonly post: string;
+  readonly seq: number | undefined;
+  readonly id: number | null;
+};
+type DeferredEvent = { readonly event: string; readonly args: readonly unknown[]; readonly id: number | null };
 
-/** Shared by all that hold none. */
-const NOTHING: (Held | HeldEvent)[] = [];
+/** Shared by all receivers without deferred events. */
+const NONE: (DeferredAct | DeferredEvent)[] = [];
 
 /**
- * Hands on a connection's events in their order, as many as a turn allows and its units pay for. The rest of what was read
- * waits here: of a WebSocket what TCP brought at once, 64 KiB, and of long-polling one request.
+ * Passes on a connection's events in order, as many as a turn allows and as have units. The rest of what was read waits
+ * here: up to 64 KiB from the TCP connection of a WebSocket, or one request of long-polling.
  */
 export class PacedReceiver implements PacketReceiver, DeferredInput {
   #left = 0;
   #turn = -1;
-  #held = NOTHING;
-  /** The first of those held. */
+  #deferred = NONE;
+  /** The index of the first deferred event. */
   #next = 0;
 
   constructor(
@@ -32,17 +37,17 @@ export class PacedReceiver implements PacketReceiver, DeferredInput {
   }
 
   get hasDeferred(): boolean {
-    return this.#next < this.#held.length;
+    return this.#next < this.#deferred.length;
   }
 
   act(act: Act, post: string, seq: number | undefined, id: number | null): void {
-    if (!this.hasDeferred && this.#mayTake()) this.receiver.act(act, post, seq, id);
-    else this.#hold({ act, post, seq, id });
+    if (!this.hasDeferred && this.#mayHandle()) this.receiver.act(act, post, seq, id);
+    else this.#defer({ act, post, seq, id });
   }
 
   event(event: string, args: readonly unknown[], id: number | null): void {
-    if (!this.hasDeferred && this.#mayTake()) this.receiver.event(event, args, id);
-    else this.#hold({ event, args, id });
+    if (!this.hasDeferred && this.#mayHandle()) this.receiver.event(event, args, id);
+    else this.#defer({ event, args, id });
   }
 
   otherPacket(): void {
@@ -50,18 +55,18 @@ export class PacedReceiver implements PacketReceiver, DeferredInput {
   }
 
   handleSome(): void {
-    while (this.hasDeferred && this.#mayTake()) {
-      const held = this.#held[this.#next]!;
+    while (this.hasDeferred && this.#mayHandle()) {
+      const deferred = this.#deferred[this.#next]!;
       this.#next += 1;
-      if ('act' in held) this.receiver.act(held.act, held.post, held.seq, held.id);
-      else this.receiver.event(held.event, held.args, held.id);
+      if ('act' in deferred) this.receiver.act(deferred.act, deferred.post, deferred.seq, deferred.id);
+      else this.receiver.event(deferred.event, deferred.args, deferred.id);
     }
     if (this.hasDeferred) return;
-    this.#held = NOTHING;
+    this.#deferred = NONE;
     this.#next = 0;
   }
 
-  #mayTake(): boolean {
+  #mayHandle(): boolean {
     if (this.intake.isBlocked || ((this.#left -= 1) < 0 && !this.#isNextTurn())) return false;
     this.intake.spendOne();
     return true;
@@ -75,9 +80,9 @@ export class PacedReceiver implements PacketReceiver, DeferredInput {
     return true;
   }
 
-  #hold(held: Held | HeldEvent): void {
-    if (this.#held === NOTHING) this.#held = [];
-    this.#held.push(held);
+  #defer(deferred: DeferredAct | DeferredEvent): void {
+    if (this.#deferred === NONE) this.#deferred = [];
+    this.#deferred.push(deferred);
     this.intake.deferRest();
   }
 }

@@ -1,95 +1,95 @@
 import type { Clock } from '../common/clock.js';
 
-/** Node reads up to 64 KiB of a connection at once: over a thousand operations. */
-const RELEASED_AT_ONCE = 4;
-const LOOK_AGAIN_MS = 2;
-/** With a few thousand who flood, each has its turn earlier. */
-const HELD_MAX_MS = 10_000;
-/** A fraction of what a client has to answer a ping (PING_TIMEOUT_MS): nobody sees its answer while it is not read. */
-const STAY_MS = 2_000;
+/** Connections resumed in one turn. Node reads up to 64 KiB of each at once: over a thousand operations. */
+const RESUMED_AT_ONCE = 4;
+const CHECK_MS = 2;
+/** The longest pause. Even with a few thousand flooding connections, each is resumed earlier. */
+const PAUSE_MAX_MS = 10_000;
+/** A fraction of PING_TIMEOUT_MS, because a client's answer to a ping is not read during a pause. */
+const KEEP_ALIVE_MS = 2_000;
 
-/** A connection whose client can be made to wait. */
+/** A connection whose reading can be paused. */
 export interface PausableConnection {
-  /** Operations taken in and not yet answered. */
+  /** Operations that ingest accepted and that were not acknowledged yet. */
   readonly unacknowledged: number;
-  /** @returns whether it can be paused: requests of long-polling cannot. */
+  /** @returns whether the connection can be paused: long-polling cannot */
   pause(): boolean;
-  /** Called when it was paused, and every few seconds while it is: its client cannot show that it is there. */
+  /** Called at a pause and every few seconds during it, because answers to pings are not read. */
   keepAliveWhilePaused(): void;
   resume(): void;
 }
 
-/** The part of ingest that says when. */
+/** The load of ingest. */
 export interface LoadSignal {
-  /** More operations wait than the store needs to be busy, and it is not away: they will be committed soon. */
+  /** Whether more operations wait than keep the store busy, and the store is reachable. */
   readonly congested: boolean;
-  /** How many of them a connection may have then and still be read. */
+  /** A connection with at least this many operations is paused while ingest is congested. */
   readonly fairShare: number;
 }
 
 /**
- * Backpressure: when operations come faster than they are committed, those who sent many are not read until there is
- * room. The rest of what they sent waits where it costs nothing, in the system's buffers and at the client; read all
- * the same it would keep the event loop busy for seconds with refusing it. Who waits for a few answers only is always
- * read. While the store is away so is everybody: who waits for it must be told, and so must those who come then.
+ * Backpressure: while operations arrive faster than they are committed, connections with many of them are not read. What
+ * they send waits in the system's buffers and at the client, where it costs nothing; reading it only to reject it would
+ * keep the event loop busy for seconds. A connection that waits for a few acknowledgements is always read. While the store
+ * is down no connection is paused, so that every client gets UNAVAILABLE.
  *
- *              crowded, and it has its share                  not crowded any more, or held for HELD_MAX_MS
- *     read ──────────────────────────────────▶ held, in order ────────────────────────────────────────────▶ read
- *                                                             a few in a turn of the event loop
+ *            congested, and the connection has its fair share            not congested any more, or after PAUSE_MAX_MS
+ *     read ──────────────────────────────────────────────────▶ paused, in order ─────────────────────────────────────▶ read
+ *                                                                     a few in a turn of the event loop
  */
 export class ReadBackpressure {
-  /** With the time since when; who waits longest comes first. */
-  readonly #held = new Map<PausableConnection, number>();
-  #looking = false;
-  #stayedAtMs = 0;
+  /** Paused connections with the time of their pause, the longest first. */
+  readonly #paused = new Map<PausableConnection, number>();
+  #isCheckScheduled = false;
+  #keptAliveAtMs = 0;
 
   constructor(
-    private readonly crowd: LoadSignal,
+    private readonly load: LoadSignal,
     private readonly clock: Clock,
   ) {}
 
-  /** Connections that are not read. */
+  /** The number of paused connections. */
   get paused(): number {
-    return this.#held.size;
+    return this.#paused.size;
   }
 
-  /** To be called when an operation of the connection was taken in while it is crowded. */
+  /** To be called when ingest has accepted an operation of the connection while it is congested. */
   pause(connection: PausableConnection): void {
-    if (this.#held.has(connection) || connection.unacknowledged < this.crowd.fairShare || !connection.pause()) return;
+    if (this.#paused.has(connection) || connection.unacknowledged < this.load.fairShare || !connection.pause()) return;
     connection.keepAliveWhilePaused();
-    this.#held.set(connection, this.clock.nowMs());
-    if (!this.#looking) this.#lookAgain();
+    this.#paused.set(connection, this.clock.nowMs());
+    if (!this.#isCheckScheduled) this.#checkLater();
   }
 
-  /** It is closing: the client's part of that has to be read. */
+  /** To be called when the connection closes, because the client's close frame has to be read. */
   remove(connection: PausableConnection): void {
-    this.#release(connection);
+    this.#resume(connection);
   }
 
-  #release(connection: PausableConnection): void {
-    if (this.#held.delete(connection)) connection.resume();
+  #resume(connection: PausableConnection): void {
+    if (this.#paused.delete(connection)) connection.resume();
   }
 
-  readonly #look = (): void => {
-    this.#looking = false;
+  readonly #check = (): void => {
+    this.#isCheckScheduled = false;
     const nowMs = this.clock.nowMs();
-    let released = 0;
-    for (const [connection, sinceMs] of this.#held) {
-      if (released === RELEASED_AT_ONCE || (this.crowd.congested && nowMs - sinceMs < HELD_MAX_MS)) break;
-      this.#release(connection);
-      released += 1;
+    let resumed = 0;
+    for (const [connection, sinceMs] of this.#paused) {
+      if (resumed === RESUMED_AT_ONCE || (this.load.congested && nowMs - sinceMs < PAUSE_MAX_MS)) break;
+      this.#resume(connection);
+      resumed += 1;
     }
-    if (nowMs - this.#stayedAtMs >= STAY_MS) {
-      this.#stayedAtMs = nowMs;
-      for (const connection of this.#held.keys()) connection.keepAliveWhilePaused();
+    if (nowMs - this.#keptAliveAtMs >= KEEP_ALIVE_MS) {
+      this.#keptAliveAtMs = nowMs;
+      for (const connection of this.#paused.keys()) connection.keepAliveWhilePaused();
     }
-    if (this.#held.size > 0) this.#lookAgain();
+    if (this.#paused.size > 0) this.#checkLater();
   };
 
-  /** In the next turn of the event loop, with what was sent by those released in this one; later if there is no room. */
-  #lookAgain(): void {
-    this.#looking = true;
-    if (this.crowd.congested) this.clock.after(LOOK_AGAIN_MS, this.#look);
-    else this.clock.soon(this.#look);
+  /** Checks in the next turn of the event loop, after reading from the resumed connections; later while congested. */
+  #checkLater(): void {
+    this.#isCheckScheduled = true;
+    if (this.load.congested) this.clock.after(CHECK_MS, this.#check);
+    else this.clock.soon(this.#check);
   }
 }

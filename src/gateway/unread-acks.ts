@@ -5,23 +5,23 @@ import { type Intake, UNREAD_ACKS } from './intake.js';
 import type { Shortcuts } from './transport/shortcuts.js';
 
 /**
- * Answers that may wait for a client; with more, one that reads nothing for UNREAD_MS is cut. Time decides and not the
- * number alone: a commit answers thousands at once, and nothing leaves before all have been written.
+ * Acknowledgements that may wait for a client. With more, a client that reads nothing for UNREAD_MS is disconnected. The
+ * number alone does not decide, because a commit acknowledges thousands at once, and none is sent before all are written.
  */
 export const UNREAD_MAX = 1_000;
 const UNREAD_MS = 2_000;
 /**
- * Bytes of answers that may wait for a client. With more, nothing is read of it until half of them have left, and it is
- * watched as above: an answer to `subscribe` has up to 53 KB, and was asked for in a few bytes.
+ * Bytes of acknowledgements that may wait for a client. With more, the client is not read until half of them are sent, and it
+ * is watched as above: the response to `subscribe` has up to 53 KB for a request of a few bytes.
  */
 const UNREAD_BYTES_MAX = 2 ** 20;
-/** More than that is waiting only if the client has asked for a great deal and reads nothing of it: it is cut at once. */
+/** More bytes wait only if the client requests a great deal and reads none of it. It is disconnected at once. */
 const UNREAD_BYTES_LIMIT = 16 * 2 ** 20;
 const UNCOMPRESSED = { compress: false };
 
-/** The answers that wait for one client to read them, while they cannot be written straight to its socket. */
+/** Acknowledgements that wait for one client to read, when they cannot be written to its socket directly. */
 export class UnreadAcks {
-  /** Answers that Engine.IO has not sent yet. */
+  /** Acknowledgements that Engine.IO has not sent yet. */
   #count = 0;
   #bytes = 0;
   #watched = false;
@@ -31,23 +31,23 @@ export class UnreadAcks {
     private readonly clock: Clock,
     private readonly shortcuts: Shortcuts,
     private readonly intake: Intake,
-    private readonly cut: () => void,
+    private readonly disconnect: () => void,
   ) {}
 
-  /** @param answers ASCII; at least one */
-  write(answers: readonly string[]): void {
+  /** @param packets ASCII; at least one */
+  write(packets: readonly string[]): void {
     let bytes = 0;
-    for (const answer of answers) bytes += answer.length;
-    this.#count += answers.length;
+    for (const packet of packets) bytes += packet.length;
+    this.#count += packets.length;
     this.#bytes += bytes;
-    const last = answers.length - 1;
-    for (let i = 0; i < last; i++) this.connection.write(answers[i]!, UNCOMPRESSED);
-    this.connection.write(answers[last]!, UNCOMPRESSED, () => this.#sent(answers.length, bytes));
-    if (this.#bytes > UNREAD_BYTES_LIMIT) this.cut();
+    const last = packets.length - 1;
+    for (let i = 0; i < last; i++) this.connection.write(packets[i]!, UNCOMPRESSED);
+    this.connection.write(packets[last]!, UNCOMPRESSED, () => this.#sent(packets.length, bytes));
+    if (this.#bytes > UNREAD_BYTES_LIMIT) this.disconnect();
     else this.watch();
   }
 
-  /** To be called when something was handed to Engine.IO. */
+  /** To be called after a packet was written to Engine.IO. */
   watch(): void {
     if (this.#bytes > UNREAD_BYTES_MAX) this.intake.pause(UNREAD_ACKS);
     const { count, next } = this.#unsent();
@@ -57,8 +57,8 @@ export class UnreadAcks {
     this.clock.after(UNREAD_MS, () => {
       this.#watched = false;
       const now = this.#unsent();
-      // Nothing of what waited has been sent: the first packet is the same, or no answer fewer waits.
-      if (now.next === next && now.count >= count && this.#bytes >= bytes) this.cut();
+      // None of the waiting packets has been sent: the first one is the same, or as many are waiting.
+      if (now.next === next && now.count >= count && this.#bytes >= bytes) this.disconnect();
       else this.watch();
     });
   }
@@ -69,7 +69,7 @@ export class UnreadAcks {
     if (this.#bytes <= UNREAD_BYTES_MAX / 2) this.intake.resume(UNREAD_ACKS);
   }
 
-  /** How many packets wait for the client, and the first of them if it can be seen. */
+  /** @returns the number of waiting packets, and the first of them if Engine.IO's list can be read */
   #unsent(): { readonly count: number; readonly next: unknown } {
     const packets = readUnsentPackets(this.connection, this.shortcuts.unsentPackets);
     return packets === null ? { count: this.#count, next: null } : { count: packets.length, next: packets[0] };

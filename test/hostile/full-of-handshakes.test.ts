@@ -10,7 +10,7 @@ import { systemClock } from '../../src/common/clock.js';
 import { createGuardedServer } from '../../src/gateway/transport/websocket-limits.js';
 import { PendingHandshakes } from '../../src/gateway/pending-handshakes.js';
 import { terminateConnection } from '../../src/gateway/transport/engine-internals.js';
-import { HandshakeBytes } from '../../src/gateway/unproved-bytes.js';
+import { HandshakeBytes } from '../../src/gateway/handshake-bytes.js';
 import type { Intake } from '../../src/gateway/intake.js';
 import { encodeFrame, OPCODE, RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';

@@ -3,8 +3,8 @@ import { AckArgument, PacketDecoder, type PacketReceiver } from './packet-decode
 import type { Shortcut } from './shortcut.js';
 
 /**
- * Hands a connection's events to `receiver`, in their order: straight from the decoder, which is the gateway's own, though
- * its field is private in socket.io's types; else as socket.io passes them to its listeners, in a later turn.
+ * Passes a connection's events to `receiver`, in order: directly from the gateway's own decoder, whose field is private in
+ * socket.io's types; without the shortcut, from socket.io's listeners, in a later turn.
  */
 export function receiveEvents(socket: Socket, receiver: PacketReceiver, shortcut: Shortcut): void {
   if (shortcut.isOn && attachReceiver(socket, receiver, shortcut)) return;
@@ -14,7 +14,7 @@ export function receiveEvents(socket: Socket, receiver: PacketReceiver, shortcut
   });
 }
 
-/** @returns whether the decoder was found where socket.io keeps it; it is not looked for again if not */
+/** @returns whether the decoder was found where socket.io keeps it. If it was not, the shortcut is disabled. */
 export function attachReceiver(socket: Socket, receiver: PacketReceiver, shortcut: Shortcut): boolean {
   try {
     const { decoder } = socket.client as unknown as { readonly decoder?: unknown };

@@ -5,23 +5,23 @@ import type { Shortcut } from './shortcut.js';
 
 type Listener = (...args: unknown[]) => unknown;
 
-/** Shared by all whose handshake is over. */
+/** Shared by all connections after their handshake. */
 const NO_HANDSHAKE = Object.freeze({ headers: {}, query: {}, auth: {} }) as unknown as Socket['handshake'];
-/** Shared by all clients, because they are never asked for an acknowledgement. */
+/** Shared by all connections, because no acknowledgement is ever requested from a client. */
 const NO_ACKS = new Map<number, Listener>();
-/** Events that come once, or whose second coming finds nothing left to do: how a connection ends. */
+/** Events at the end of a connection. They occur once, or find nothing left to do the second time. */
 const ENDINGS: ReadonlySet<string | symbol> = new Set(['close', 'disconnect', 'error']);
-/** Engine.IO's, for what nobody listens to: the end of the response that a WebSocket's request never gets. */
+/** Engine.IO's listener for the end of a response, which the request of a WebSocket never gets. */
 const RESPONSE_CLOSED = '() => this.emit("close")';
 
 /**
- * A connection that watches is idle most of its life, and half of what it costs was needed for its handshake only: the
- * request with its headers, which Engine.IO, Socket.IO and `ws` hold on to in five places, and room that V8 keeps in
- * lists and dictionaries once something was taken out. This gives it back when the WebSocket and its Socket.IO socket
- * stand; a connection on long-polling goes on with requests, and keeps them. docs/benchmarks.md has the bytes.
+ * Releases memory that only a handshake needs: half of the memory of a connection, which is idle most of the time. Engine.IO,
+ * Socket.IO and `ws` keep the request with its headers in five places, and V8 keeps the capacity of lists and dictionaries
+ * after elements were removed. It is released once the WebSocket and its Socket.IO socket are open; a connection on
+ * long-polling keeps it for further requests. docs/benchmarks.md has the bytes.
  *
- * The request goes as https://socket.io/docs/v4/memory-usage/ says. The rest is no part of any interface: each is looked
- * at first, and when one is not as expected nothing more is given back, by any connection.
+ * The request is released as https://socket.io/docs/v4/memory-usage/ documents. The rest belongs to no public interface: each
+ * internal is checked first, and if one is not as expected, no connection releases memory any more.
  */
 export class HandshakeMemory {
   /** One for all connections. */
@@ -38,7 +38,7 @@ export class HandshakeMemory {
     };
   }
 
-  /** Gives back what each connection of the server has needed, once it has come about. */
+  /** Releases the memory of each connection of the server once its handshake is done. */
   watch(server: Server): void {
     server.on('connection', (socket) => {
       // NestJS binds its listeners behind this one.
@@ -48,7 +48,7 @@ export class HandshakeMemory {
     });
   }
 
-  /** @throws Error when something is not as expected; the connection works on */
+  /** @throws Error if an internal is not as expected; the connection still works */
   release(socket: Socket): void {
     const { conn } = socket;
     const webSocket = findWebSocket(conn.transport);
@@ -57,12 +57,12 @@ export class HandshakeMemory {
     replace(socket, 'handshake', NO_HANDSHAKE);
     releaseListeners(conn.transport, webSocket);
     releaseOwnRoom(socket);
-    if (fieldOf(socket, 'acks', Map).size === 0) replace(socket, 'acks', NO_ACKS);
+    if (readField(socket, 'acks', Map).size === 0) replace(socket, 'acks', NO_ACKS);
     conn.on('heartbeat', this.#releaseReceived);
-    releaseRoom(fieldOf(conn, 'sentCallbackFn', Array));
-    cutToSize(conn, 'cleanupFn');
-    if (socket.listenersAnyOutgoing().length > 0) cutToSize(socket, '_anyOutgoingListeners');
-    cutToSize(objectIn(objectIn(socket.client, 'decoder'), '_callbacks'), '$decoded');
+    releaseCapacity(readField(conn, 'sentCallbackFn', Array));
+    shrink(conn, 'cleanupFn');
+    if (socket.listenersAnyOutgoing().length > 0) shrink(socket, '_anyOutgoingListeners');
+    shrink(readObject(readObject(socket.client, 'decoder'), '_callbacks'), '$decoded');
     for (const emitter of [socket, conn, conn.transport, webSocket]) compact(emitter);
   }
 
@@ -76,7 +76,7 @@ export class HandshakeMemory {
   };
 }
 
-/** Listeners to what can happen during a handshake only. Each holds the request. */
+/** Removes listeners for events that occur only during a handshake. Each keeps the request in memory. */
 function releaseListeners(transport: EngineTransport, webSocket: WebSocketInternals): void {
   transport.removeAllListeners('headers');
   remove(webSocket as unknown as EventEmitter, 'error', ({ name }) => name === 'onUpgradeError');
@@ -84,40 +84,40 @@ function releaseListeners(transport: EngineTransport, webSocket: WebSocketIntern
     remove(webSocket._socket, 'close', (listener) => String(listener) === RESPONSE_CLOSED);
 }
 
-function remove(emitter: EventEmitter, event: string, unneeded: (listener: Listener) => boolean): void {
+function remove(emitter: EventEmitter, event: string, isUnneeded: (listener: Listener) => boolean): void {
   for (const listener of emitter.listeners(event) as Listener[]) {
-    if (unneeded(listener)) emitter.removeListener(event, listener);
+    if (isUnneeded(listener)) emitter.removeListener(event, listener);
   }
 }
 
-/** A socket is in a room of its own, by which it could be told something. Nobody does, save those who share an actor. */
+/** Removes a socket from its own room, which nothing emits to. Sockets in an actor's room are left as they are. */
 function releaseOwnRoom({ id, rooms, nsp }: Socket): void {
   if (rooms.size === 1 && rooms.has(id)) nsp.adapter.delAll(id);
 }
 
 /**
- * Called as a message has been received whole, the answer to a ping: what it left behind. The mask, a view of what was
- * read from the network, has been used; the next frame brings its own.
+ * Releases memory of a completely received message, the answer to a ping. The mask, a view of the bytes read from the
+ * network, is not needed any more; the next frame has its own.
  */
 function releaseReceived(connection: EngineSocket): void {
-  releaseRoom(fieldOf(connection, 'sentCallbackFn', Array));
+  releaseCapacity(readField(connection, 'sentCallbackFn', Array));
   const webSocket = findWebSocket(connection.transport);
   if (webSocket === undefined) throw new Error('the transport has no socket of ws');
-  const receiver = objectIn(webSocket, '_receiver');
-  releaseRoom(fieldOf(receiver, '_buffers', Array));
+  const receiver = readObject(webSocket, '_receiver');
+  releaseCapacity(readField(receiver, '_buffers', Array));
   if (Reflect.get(receiver, '_mask') === undefined) return;
-  fieldOf(receiver, '_mask', Buffer);
+  readField(receiver, '_mask', Buffer);
   replace(receiver, '_mask', undefined);
 }
 
-/** An emptied list has room for 16. */
-function releaseRoom(list: unknown[]): void {
+/** An emptied list has capacity for 16 elements. */
+function releaseCapacity(list: unknown[]): void {
   if (list.length === 0) list.length = 0;
 }
 
-/** A list that something was added to has room for 16 more. */
-function cutToSize(holder: object, field: string): void {
-  replace(holder, field, [...fieldOf<unknown[]>(holder, field, Array)]);
+/** A list that grew has capacity for 16 more elements. */
+function shrink(holder: object, field: string): void {
+  replace(holder, field, [...readField<unknown[]>(holder, field, Array)]);
 }
 
 /** A dictionary that stays small: V8 lays it out as an object of a class, in a fifth of the space. It inherits nothing. */
@@ -127,7 +127,7 @@ class Listeners {
 Object.setPrototypeOf(Listeners.prototype, null);
 Reflect.deleteProperty(Listeners.prototype, 'constructor');
 
-/** Lays an emitter's listeners out again. Those of endings that were to be called once need not be taken out first. */
+/** Stores an emitter's listeners compactly. Listeners for endings that were added with `once` lose their wrapper. */
 function compact(emitter: object): void {
   const before = Reflect.get(emitter, '_events') as unknown;
   if (typeof before !== 'object' || before === null || Object.getPrototypeOf(before) !== null) {
@@ -136,26 +136,26 @@ function compact(emitter: object): void {
   const listeners = new Listeners();
   for (const event of Reflect.ownKeys(before)) {
     const held = Reflect.get(before, event) as Listener | Listener[];
-    const kept = ENDINGS.has(event) ? unwrapped : (listener: Listener) => listener;
+    const kept = ENDINGS.has(event) ? unwrap : (listener: Listener) => listener;
     listeners[event] = Array.isArray(held) ? held.map(kept) : kept(held);
   }
   replace(emitter, '_events', listeners);
 }
 
-/** Node wraps what is to be called once: https://nodejs.org/api/events.html#emitterrawlistenerseventname */
-function unwrapped(listener: Listener): Listener {
+/** Node wraps listeners that were added with `once`: https://nodejs.org/api/events.html#emitterrawlistenerseventname */
+function unwrap(listener: Listener): Listener {
   return (listener as Listener & { readonly listener?: Listener }).listener ?? listener;
 }
 
-/** @throws Error when there is no such field, or it holds no object */
-function objectIn(holder: object, field: string): object {
+/** @throws Error if the field is missing, or not an object */
+function readObject(holder: object, field: string): object {
   const value: unknown = Reflect.get(holder, field);
   if (typeof value === 'object' && value !== null) return value;
   throw new Error(`${holder.constructor.name} has no ${field}`);
 }
 
-/** @throws Error when there is no such field, or it holds something else */
-function fieldOf<T extends object>(holder: object, field: string, Type: abstract new (...args: never[]) => T): T {
+/** @throws Error if the field is missing, or of another type */
+function readField<T extends object>(holder: object, field: string, Type: abstract new (...args: never[]) => T): T {
   const value: unknown = Reflect.get(holder, field);
   if (value instanceof Type) return value;
   throw new Error(`${holder.constructor.name} has no ${field}`);

@@ -3,66 +3,66 @@ import { MESSAGE_BYTES_MAX, POST_PATTERN } from '../../protocol/limits.js';
 
 export const MESSAGE_TOO_LARGE = `a message has at most ${MESSAGE_BYTES_MAX} bytes`;
 /**
- * Engine.IO closes a connection that sends more at once. Larger than a message, since a polling client sends several
- * messages in one request, and so that one that is too large can be answered.
+ * Engine.IO closes a connection that sends more at once. Larger than a message, because a polling client sends several
+ * messages in one request, and so that an oversized message can be rejected.
  */
 export const TRANSPORT_BYTES_MAX = 256 * 1024;
-/** One request can carry thousands of attempts to connect, each a socket until it is refused. A stock client makes one. */
+/** One request can contain thousands of attempts to connect, each a socket until it is rejected. A stock client makes one. */
 const CONNECTS_MAX = 10;
-/** Attachments are dropped, not kept; a message that announces more of them ends the connection when they come. */
+/** Attachments are dropped. A message that announces more of them ends the connection when they arrive. */
 const ATTACHMENTS_MAX = 1_000;
 
-/** Stands for the payload of a message that was not decoded; its acknowledgement can still be answered. */
+/** Stands for the payload of a message that was not decoded. The event can still be acknowledged, with an error. */
 export const TOO_LARGE = Symbol('too large');
 export const BINARY = Symbol('binary');
-/** Stands for the handshake's `auth`, which has to be an object, in the same case. */
+/** Stands for the `auth` of an oversized handshake. It has to be an object. */
 export const TOO_LARGE_AUTH = Object.freeze({});
 
 /** The start of an event packet: type, attachments, namespace, acknowledgement id, and the event's name. */
 const EVENT_HEAD = /^(?:2|5(\d+)-)(?:(\/[^,]{0,64}),)?(\d{1,15})?\["([^"\\]{0,64})"/;
-/** `like`, `unlike` and `view` as clients' JSON writes them: they need neither to be parsed nor to be checked again. */
+/** `like`, `unlike` and `view` in the JSON of stock clients. They need no parser and no further validation. */
 const ACT = new RegExp(
   String.raw`^2(\d{1,15})?\["(like|unlike|view)",\{"post":"(${POST_PATTERN.source.slice(1, -1)})"(?:,"seq":([1-9]\d{0,14}))?\}\]$`,
 );
 /**
- * The start of an event packet in the only namespace, which may be named: its type, and the id of its acknowledgement. That of
- * an event in another namespace leaves what is no JSON.
+ * The start of an event packet in the only namespace, which may be named: its type, and the id of its acknowledgement. With
+ * another namespace, the rest is not JSON.
  */
 const EVENT_START = /^2(?:\/,)?(\d{1,15})?(?!\d)/;
 /** The start of a packet that connects: type and namespace. */
 const CONNECT_HEAD = /^0(?:(\/[^,]{0,64}),)?\{/;
 
-/** Takes a connection's events in the order they came, without what socket.io does for each. */
+/** Receives a connection's events in order, without socket.io's work for each. */
 export interface EventReceiver {
   act(event: Act, post: string, seq: number | undefined, id: number | null): void;
-  /** @param args what the client sent behind the event's name */
+  /** @param args everything that the client sent behind the event's name */
   event(event: string, args: readonly unknown[], id: number | null): void;
 }
 
 export interface PacketReceiver extends EventReceiver {
-  /** Another packet has come, such as an acknowledgement that nobody asked for. */
+  /** Another packet was received, such as an acknowledgement that was not requested. */
   otherPacket(): void;
 }
 
 export type Act = 'like' | 'unlike' | 'view';
 
 /**
- * Where a decoder has no receiver its events go through socket.io, whose listeners are not told the number of an event's
- * acknowledgement. So it is the last argument.
+ * The id of an event's acknowledgement, as the last argument of events that go through socket.io because their decoder has
+ * no receiver. socket.io does not pass the id to listeners.
  */
 export class AckArgument {
   constructor(readonly value: number | null) {}
 }
 
 /**
- * socket.io's parser, but a message over 16 KiB, or with binary attachments, is not decoded: its event comes with a
- * symbol in place of the payload.
+ * socket.io's decoder with limits: a message over 16 KiB, or with binary attachments, is not decoded. Its event has a symbol
+ * in place of the payload.
  */
 export class PacketDecoder extends Decoder {
-  /** Gets the events, once the client has connected and until it disconnects; without one socket.io's listeners do. */
+  /** Receives the events between connecting and disconnecting; `null`: socket.io's listeners receive them. */
   receiver: PacketReceiver | null = null;
   #connects = 0;
-  /** Attachments that are on their way and are dropped. */
+  /** Attachments that will arrive and are dropped. */
   #dropping = 0;
 
   override add(data: unknown): void {
@@ -84,7 +84,7 @@ export class PacketDecoder extends Decoder {
     super.destroy();
   }
 
-  /** @returns whether it was an event. */
+  /** @returns whether the packet was an event */
   #receive(data: string): boolean {
     const { receiver } = this;
     const act = receiver === null ? null : ACT.exec(data);
@@ -102,13 +102,13 @@ export class PacketDecoder extends Decoder {
       return true;
     }
     this.receiver?.otherPacket();
-    // Packets behind the one that disconnects belong to nobody.
+    // Packets behind the one that disconnects have no receiver.
     if (data.startsWith('1')) this.receiver = null;
     return false;
   }
 
   #pass(packet: Packet): void {
-    // Names that socket.io itself emits: a client that could send `disconnect` would be forgotten, and stay.
+    // Reserved names are those that socket.io itself emits: a client that could send `disconnect` would stay unnoticed.
     if (!isPacketValid(packet)) throw new Error('a reserved event');
     const { id, nsp, type } = packet;
     const [event, ...args] = packet.data as [unknown, ...unknown[]];

@@ -1,6 +1,6 @@
 /**
- * A way past a public interface of Node or of a library, which saves time or memory. It is off until it was proved on
- * this very Node, at boot, and goes off for good when an internal is not as expected; the public way is always there.
+ * A bypass of a public interface of Node or of a library, which saves time or memory. It is off until it was proved at
+ * boot, on this Node, and is disabled for good when an internal is not as expected. The public way always remains.
  */
 export class Shortcut {
   #on = false;
@@ -15,12 +15,12 @@ export class Shortcut {
     return this.#on;
   }
 
-  /** Called when the proof has held. */
+  /** To be called for its proof. */
   enable(): void {
     this.#on = !this.#failed;
   }
 
-  /** Switches it off for good, and says so once. Never throws. */
+  /** Switches the shortcut off for good, and logs one warning. Never throws. */
   disable(reason: unknown): void {
     this.#on = false;
     if (this.#failed) return;

@@ -1,24 +1,24 @@
 import { LibuvWriteShortcut } from './libuv-writer.js';
 import { Shortcut } from './shortcut.js';
 
-/** All shortcuts of a gateway, by what they do. Each is explained where it is taken. */
+/** All shortcuts of a gateway. Each is explained where it is used. */
 export class Shortcuts {
   /** Writes to libuv's handle of a TCP socket: libuv-writer.ts. */
   readonly libuvWrite: LibuvWriteShortcut;
   /** Writes frames to the TCP socket under `ws`: direct-socket.ts. */
   readonly directWrite: Shortcut;
-  /** Looks at what Engine.IO holds for a client that does not read: direct-socket.ts. */
+  /** Reads the list of packets that Engine.IO keeps for a client that does not read: direct-socket.ts. */
   readonly unsentPackets: Shortcut;
   /** Stops reading from a connection at once: direct-socket.ts. */
   readonly readPause: Shortcut;
-  /** Takes frames before `ws` does: ws-frame-reader.ts. */
+  /** Reads frames instead of `ws`: ws-frame-reader.ts. */
   readonly directRead: Shortcut;
-  /** Takes events from the connection's decoder: event-receiver.ts. */
+  /** Receives events from the connection's decoder: event-receiver.ts. */
   readonly packetDecoder: Shortcut;
-  /** Gives back what only a handshake needs: handshake-memory.ts. */
+  /** Releases memory that only a handshake needs: handshake-memory.ts. */
   readonly handshakeMemory: Shortcut;
 
-  /** @param warn is told once of each that is switched off */
+  /** @param warn is called once for each shortcut that is disabled */
   constructor(warn: (message: string) => void) {
     this.libuvWrite = new LibuvWriteShortcut('libuv-write', warn);
     this.directWrite = new Shortcut('direct-write', warn);

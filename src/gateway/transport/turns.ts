@@ -1,8 +1,8 @@
 import type { Clock } from '../../common/clock.js';
 
 /**
- * Numbers the turns of the event loop while somebody asks: a number is the same within a turn, and another in the next. It
- * costs one callback a turn, and none in a turn before which nobody asked.
+ * Numbers the turns of the event loop: a number stays the same within a turn, and changes with the next. It costs one
+ * callback in a turn that reads it, and none in others.
  */
 export class TurnCounter {
   #number = 0;

@@ -4,18 +4,19 @@ import { ExpressAdapter } from '@nestjs/platform-express';
 import { errorBody } from '../../protocol/errors.js';
 import { endWithError } from '../../protocol/raw-response.js';
 
-/** Where WebSockets are taken. */
+/** The path of WebSockets. */
 const PATH = '/socket.io/';
-const ELSEWHERE = `WebSockets are taken at ${PATH} alone, for Socket.IO clients; GET /v1/stream follows counts without one`;
-const NO_PROXY = 'this gateway is no proxy: CONNECT is not served';
-/** Headers of one connection: they end with the protocol that they were about. */
+const ELSEWHERE = `WebSockets are accepted only at ${PATH}, from Socket.IO clients; GET /v1/stream follows counts without one`;
+const NO_PROXY = 'this gateway is not a proxy: CONNECT is not served';
+/** Hop-by-hop headers about an upgrade, which are dropped with it. */
 const HEADERS_OF_UPGRADES: ReadonlySet<string> = new Set(['upgrade', 'http2-settings']);
 
 type UpgradeListener = (request: IncomingMessage, socket: Socket, head: Buffer) => void;
 
 /**
- * express on a server that asks which requests to upgrade: Node 24.9 and later, and later ones of 22. Others emit `upgrade` for
- * any `Upgrade` header, as clients of HTTP/2 send it with each first request (h2c), and answer no such request.
+ * express on a server with a callback that decides which requests to upgrade (Node 24.9 and later, and later ones of 22). Older
+ * ones emit `upgrade` for any `Upgrade` header and do not respond to such a request. Clients of HTTP/2 send that header with
+ * each first request (h2c).
  */
 export class UpgradeAwareAdapter extends ExpressAdapter {
   override initHttpServer(): void {
@@ -25,26 +26,26 @@ export class UpgradeAwareAdapter extends ExpressAdapter {
 }
 
 /**
- * Lets the server's own listeners take WebSockets at their path. Other upgrades are ignored, and the request is answered over
- * HTTP/1.1: https://www.rfc-editor.org/rfc/rfc9110#section-7.8. To be called when those listeners are there.
+ * Passes WebSockets at their path to the server's own listeners. Other upgrades are ignored, and the request gets a response over
+ * HTTP/1.1: https://www.rfc-editor.org/rfc/rfc9110#section-7.8. To be called after those listeners were added.
  */
 export function takeWebSockets(server: Server): void {
-  const takers = server.listeners('upgrade') as UpgradeListener[];
-  const responses = asksBeforeUpgrades(server) ? null : new OpenResponses(server);
+  const listeners = server.listeners('upgrade') as UpgradeListener[];
+  const responses = decidesUpgrades(server) ? null : new OpenResponses(server);
   server.removeAllListeners('upgrade');
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     if (!wantsWebSocket(request)) {
-      const goOn = (): void => goOnWithout(server, request, socket, head);
-      if (responses === null) goOn();
-      else responses.whenAnswered(socket, goOn);
+      const serve = (): void => serveWithoutUpgrade(server, request, socket, head);
+      if (responses === null) serve();
+      else responses.onceFinished(socket, serve);
     } else if (!request.url!.startsWith(PATH)) {
       endWithError(socket, '404 Not Found', errorBody('BAD_REQUEST', ELSEWHERE));
     } else {
-      // Node listens no more, and the takers do not yet, if the request has to wait.
+      // Node has removed its listener, and if the request has to wait, the others are not added yet.
       socket.on('error', () => socket.destroy());
-      // `ws` takes the name alone, and no list.
+      // `ws` accepts a single name only.
       request.headers.upgrade = 'websocket';
-      for (const take of takers) take.call(server, request, socket, head);
+      for (const listener of listeners) listener.call(server, request, socket, head);
     }
   });
   server.on('connect', (_request: IncomingMessage, socket: Socket) => {
@@ -52,7 +53,7 @@ export function takeWebSockets(server: Server): void {
   });
 }
 
-function asksBeforeUpgrades(server: Server): boolean {
+function decidesUpgrades(server: Server): boolean {
   return (server as { shouldUpgradeCallback?: unknown }).shouldUpgradeCallback === wantsWebSocket;
 }
 
@@ -60,8 +61,8 @@ function wantsWebSocket({ headers: { upgrade = '' } }: IncomingMessage): boolean
   return upgrade.split(',').some((protocol) => protocol.trim().toLowerCase() === 'websocket');
 }
 
-/** Gives the connection back to the server, as Node documents it for `connection`, with the request as it would be without upgrade. */
-function goOnWithout(server: Server, request: IncomingMessage, socket: Socket, head: Buffer): void {
+/** Returns the connection to the server, as Node documents it for `connection`, with the request rewritten without the upgrade. */
+function serveWithoutUpgrade(server: Server, request: IncomingMessage, socket: Socket, head: Buffer): void {
   const lines = [`${request.method!} ${request.url!} HTTP/${request.httpVersion}`];
   const { rawHeaders } = request;
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -80,40 +81,40 @@ function withoutUpgrades(connection: string): string {
   return names.filter((name) => !HEADERS_OF_UPGRADES.has(name.toLowerCase())).join(', ');
 }
 
-interface Unanswered {
+interface Unfinished {
   count: number;
-  whenAnswered: (() => void) | null;
+  onceFinished: (() => void) | null;
 }
 
-/** Responses that are not written yet, of each connection: a request behind them must not be answered before them. */
+/** Counts unfinished responses of each connection. The response to a later request must not overtake them. */
 class OpenResponses {
-  readonly #unanswered = new WeakMap<Socket, Unanswered>();
+  readonly #unfinished = new WeakMap<Socket, Unfinished>();
 
   constructor(server: Server) {
     server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
-      let unanswered = this.#unanswered.get(socket);
-      if (unanswered === undefined) this.#unanswered.set(socket, (unanswered = { count: 0, whenAnswered: null }));
-      const of = unanswered;
-      of.count += 1;
+      let unfinished = this.#unfinished.get(socket);
+      if (unfinished === undefined) this.#unfinished.set(socket, (unfinished = { count: 0, onceFinished: null }));
+      const counted = unfinished;
+      counted.count += 1;
       response.once('close', () => {
-        of.count -= 1;
-        if (of.count === 0) of.whenAnswered?.();
+        counted.count -= 1;
+        if (counted.count === 0) counted.onceFinished?.();
       });
     });
   }
 
-  /** Calls back when all are written; never when the connection ends before. */
-  whenAnswered(socket: Socket, callback: () => void): void {
-    const unanswered = this.#unanswered.get(socket);
-    if (unanswered === undefined || unanswered.count === 0) {
+  /** Calls back when all responses are written; never if the connection ends before. */
+  onceFinished(socket: Socket, callback: () => void): void {
+    const unfinished = this.#unfinished.get(socket);
+    if (unfinished === undefined || unfinished.count === 0) {
       callback();
       return;
     }
-    // Between the two the connection has no other listener.
+    // Meanwhile the connection has no other listener.
     const end = (): void => void socket.destroy();
     socket.on('error', end);
-    unanswered.whenAnswered = () => {
-      unanswered.whenAnswered = null;
+    unfinished.onceFinished = () => {
+      unfinished.onceFinished = null;
       socket.off('error', end);
       if (!socket.destroyed) callback();
     };

@@ -3,12 +3,12 @@ import { AsciiWriter, type Writable } from '../../common/ascii-writer.js';
 const TEXT = 0x81;
 const LENGTH_16 = 126;
 const LENGTH_64 = 127;
-/** The size of most heads: two bytes, and two of length. */
+/** The size of most frame headers: two bytes, and two of length. */
 const HEAD_BYTES = 4;
 
-/** Puts WebSocket frames together: final ones of text, without a mask, as servers send them. RFC 6455, section 5.2. */
+/** Writes WebSocket frames as servers send them: final, text, without a mask. RFC 6455, section 5.2. */
 export class WsFrameWriter extends AsciiWriter {
-  /** A frame with `text`, given or written, between two others. */
+  /** Writes a frame with `text`, a string or written by its object, between two other texts. */
   frame(before: string, text: string | Writable, after = ''): void {
     this.reserve(HEAD_BYTES);
     const start = this.length;
@@ -20,7 +20,7 @@ export class WsFrameWriter extends AsciiWriter {
     this.#begin(start, this.length - start - HEAD_BYTES);
   }
 
-  /** Writes the head of a frame whose text stands behind room for most heads. */
+  /** Writes the header of a frame whose text starts HEAD_BYTES behind `start`. */
   #begin(start: number, length: number): void {
     if (length < LENGTH_16) this.#moveText(start, length, 2);
     else if (length >= 2 ** 16) this.#moveText(start, length, 10);

@@ -5,24 +5,24 @@ import type { SuspicionKind, SuspicionLog } from '../access/suspicions.js';
 import type { Intake } from './intake.js';
 
 /**
- * The bytes that a WebSocket may send before its handshake is over: a token, and the packets around it. Less than the 256 KiB of
- * later, and enough that a handshake over 16 KiB can be answered.
+ * Bytes that a WebSocket may send before its handshake is done: a token, and the packets around it. Less than the 256 KiB
+ * of later messages, and enough to respond to a handshake over 16 KiB.
  */
 const BYTES_MAX = 64 * 1024;
-/** The pieces that they may come in. Each is an object, and `ws` keeps all pieces of a message that is not complete. */
-const PIECES_MAX = 64;
-/** All such connections together may send this much; with more, those of the address that has sent most are ended. */
+/** Chunks that they may arrive in. Each is an object, and `ws` keeps all chunks of an incomplete message. */
+const CHUNKS_MAX = 64;
+/** Bytes of all such WebSockets together. Beyond it, those of the address that has sent most are terminated. */
 const BYTES_MAX_OF_ALL = 32 * 2 ** 20;
 
 interface Watched {
   readonly webSocket: WebSocket;
   bytes: number;
-  pieces: number;
+  chunks: number;
   /** Stops watching. */
   end: () => void;
 }
 
-/** Bounds the bytes of WebSockets that are not through their handshake, for each and for all together. */
+/** Bounds the bytes of WebSockets before their handshake is done, for each and for all together. */
 export class HandshakeBytes {
   readonly #watched = new WeakMap<Intake, Set<Watched>>();
   readonly #byAddress = new Map<string, Set<Watched>>();
@@ -41,15 +41,15 @@ export class HandshakeBytes {
     this.#byAddress.set(address, ofAddress);
     const count = (chunk: Buffer): void => {
       watched.bytes += chunk.length;
-      watched.pieces += 1;
+      watched.chunks += 1;
       this.#all += chunk.length;
-      if (watched.bytes > BYTES_MAX || watched.pieces > PIECES_MAX) this.#terminate('fragments', address, [watched]);
-      else if (this.#all > this.bytesMaxOfAll) this.#makeRoom(address, watched);
+      if (watched.bytes > BYTES_MAX || watched.chunks > CHUNKS_MAX) this.#terminate('fragments', address, [watched]);
+      else if (this.#all > this.bytesMaxOfAll) this.#freeBytes(address, watched);
     };
     const watched: Watched = {
       webSocket,
       bytes: 0,
-      pieces: 0,
+      chunks: 0,
       end: () => {
         if (!ofIntake.delete(watched)) return;
         ofAddress.delete(watched);
@@ -65,26 +65,27 @@ export class HandshakeBytes {
     webSocket.on('close', watched.end);
   }
 
-  /** The connection is through its handshake. */
+  /** The connection's handshake is done. */
   end(intake: Intake): void {
     for (const { end } of this.#watched.get(intake) ?? []) end();
     this.#watched.delete(intake);
   }
-  /** Where loopback, which is spared, holds most, only the connection that has just sent something is ended. */
-  #makeRoom(sender: string, sent: Watched): void {
+
+  /** If loopback, which has no limit, holds most, only the WebSocket that has just sent something is terminated. */
+  #freeBytes(sender: string, sent: Watched): void {
     let largest = sender;
     let bytes = 0;
-    let spared = 0;
+    let ofLoopback = 0;
     for (const [address, ofAddress] of this.#byAddress) {
       let sum = 0;
       for (const watched of ofAddress) sum += watched.bytes;
-      if (isLoopback(address)) spared += sum;
+      if (isLoopback(address)) ofLoopback += sum;
       else if (sum > bytes) {
         largest = address;
         bytes = sum;
       }
     }
-    if (bytes > spared) this.#terminate('handshakes', largest, [...this.#byAddress.get(largest)!]);
+    if (bytes > ofLoopback) this.#terminate('handshakes', largest, [...this.#byAddress.get(largest)!]);
     else this.#terminate('handshakes', sender, [sent]);
   }
 
