@@ -4,12 +4,11 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NextFunction, Request, Response } from 'express';
 import { respondToClientError, acceptAnyExpectation } from './client-error.js';
 import { limitConnectionTimes } from './connection-times.js';
+import { pathPattern } from './openapi/paths.js';
 
-/** Matched as express matches: in any case, and with a slash at the end. */
-const FOR_OPERATORS = /^\/(metrics|docs|docs-json)(\/|$)/i;
-const REGIONS = /^\/v1\/regions\/?$/i;
-/** Balancers ask on the port that they send requests to, supervisors on either. */
-const FOR_ALL = /^\/(healthz|readyz)\/?$/i;
+const FOR_OPERATORS = pathPattern('OPS_PORT');
+/** Balancers probe the port that they send requests to, supervisors either. */
+const FOR_BOTH_PORTS = pathPattern('both');
 
 /**
  * A port of its own for operators (OPS_PORT), so that a firewall or a balancer can close it: with it, what is for them is served
@@ -31,7 +30,8 @@ export class OperatorPort {
     limitConnectionTimes(this.server, keepAliveMs);
     app.use((request: Request, _response: Response, next: NextFunction) => {
       const { path } = request;
-      if (!FOR_ALL.test(path) && isForOperators(request) !== this.#requests.has(request)) throw new NotFoundException();
+      if (!FOR_BOTH_PORTS.test(path) && FOR_OPERATORS.test(path) !== this.#requests.has(request))
+        throw new NotFoundException();
       next();
     });
   }
@@ -51,8 +51,4 @@ export class OperatorPort {
     this.server.close();
     this.server.closeAllConnections();
   }
-}
-
-function isForOperators({ path, method }: Request): boolean {
-  return FOR_OPERATORS.test(path) || (REGIONS.test(path) && (method === 'GET' || method === 'HEAD'));
 }

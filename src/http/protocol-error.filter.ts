@@ -3,12 +3,11 @@ import type { Response } from 'express';
 import { POST_RULE } from '../protocol/limits.js';
 import { type ErrorBody, errorBody, HTTP_STATUS, ProtocolError } from '../protocol/errors.js';
 import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
+import { type Route, ROUTES } from './openapi/paths.js';
 import { ACTION_RULE } from './parameters.js';
 
 const NOT_FOUND_STATUS = 404;
-const NOT_FOUND =
-  'there is no such method and path; there are: GET and PUT /v1/{post}/{metric}, GET /v1/counts?posts=a,b, ' +
-  'GET /v1/stream?posts=a,b, GET /healthz, GET /readyz, and on OPS_PORT where that is set: GET /v1/regions, GET /metrics, GET /docs';
+const NOT_FOUND = `unknown method or path; expected one of: ${listRoutes('PORT', 'both')}; on OPS_PORT, where it is set: ${listRoutes('OPS_PORT')}`;
 
 /** Refusals for files, which are served as HTTP defines it: https://www.rfc-editor.org/rfc/rfc9110#section-13 */
 const FILE_REFUSALS: Readonly<Record<number, string>> = {
@@ -61,4 +60,10 @@ function refusal(error: HttpException): { status: number; body: ErrorBody } {
       ? `the path is not percent-encoded UTF-8; post must be ${POST_RULE}`
       : `the body must be JSON in UTF-8: ${ACTION_RULE}`;
   return { status: HTTP_STATUS.BAD_REQUEST, body: errorBody('BAD_REQUEST', message) };
+}
+
+function listRoutes(...ports: readonly Route['port'][]): string {
+  return ROUTES.filter(({ port }) => ports.includes(port))
+    .map(({ method, path }) => `${method} ${path}`)
+    .join(', ');
 }

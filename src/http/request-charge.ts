@@ -3,12 +3,13 @@ import type { AddressLimiter } from '../access/address-limiter.js';
 import type { SuspicionLog } from '../access/suspicions.js';
 import type { Clock } from '../common/clock.js';
 import { errorBody } from '../protocol/errors.js';
+import { pathPattern } from './openapi/paths.js';
 
 /** Units of a request beside what it costs otherwise (src/access/message-budget.ts): 1,000 requests a second of an address. */
 const REQUEST_UNITS = 10;
 
 /** Probes of balancers and supervisors: they may share an address with much traffic, and would take the gateway for dead. */
-const NEVER_REJECTED = /^\/(healthz|readyz)\/?(\?|$)/i;
+const NEVER_REJECTED = pathPattern('both');
 
 /**
  * Charges each request to its address, whatever it asks for: also one that is answered with 404 takes 0.1 ms. An address
@@ -29,7 +30,7 @@ export function chargeRequests(
     }
     const address = addresses.addressOf(request);
     const waitMs = addresses.messageTokenBucket(address)?.take(clock.nowMs(), REQUEST_UNITS) ?? 0;
-    if (waitMs === 0 || NEVER_REJECTED.test(url)) {
+    if (waitMs === 0 || NEVER_REJECTED.test(url.split('?', 1)[0]!)) {
       next();
       return;
     }

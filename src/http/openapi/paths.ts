@@ -10,30 +10,48 @@ const JSON_TYPE = 'application/json';
 const POSTS = { $ref: '#/components/parameters/posts' };
 const CONSISTENCY = { $ref: '#/components/parameters/consistency' };
 
-export function buildPaths(metrics: Metrics): Paths {
-  return {
-    '/v1/{post}/{metric}': {
-      parameters: [{ $ref: '#/components/parameters/post' }],
-      get: readOne(metrics),
-      put: act(metrics),
-    },
-    '/v1/counts': { get: readSeveral() },
-    '/v1/stream': { get: stream() },
-    '/v1/regions': { get: regions() },
-    '/healthz': { get: probe('Whether the process lives', { 200: answer('It does.', 'Status') }) },
-    '/readyz': {
-      get: probe('Whether it should get traffic', {
-        200: answer('It should.', 'Status'),
-        503: answer('Not now: the store is away or being filled, or the gateway is closing.', 'Status'),
-      }),
-    },
-    '/metrics': { get: probe('How it is doing', { 200: text('Metrics in the format of Prometheus.', 'text/plain') }) },
-    '/docs': { get: probe('This documentation, as a page', { 200: text('A page.', 'text/html') }) },
-    '/docs-json': { get: probe('This documentation, as JSON', { 200: text('An OpenAPI 3.1 document.', JSON_TYPE) }) },
-  };
+/** A method and a path of the gateway. The routes between regions and those of socket.io are not listed. */
+export interface Route {
+  readonly method: 'GET' | 'PUT';
+  /** A template of OpenAPI. */
+  readonly path: string;
+  /** The port that serves it where OPS_PORT is set. */
+  readonly port: 'PORT' | 'OPS_PORT' | 'both';
+  /** Whether files are served below the path. */
+  readonly hasFiles?: boolean;
+  readonly describe: (metrics: Metrics) => Operation;
 }
 
-function readOne(metrics: Metrics): Operation {
+/** Every route for clients and operators: for the document, for the 404 text and for the two ports. */
+export const ROUTES: readonly Route[] = [
+  { method: 'GET', path: '/v1/{post}/{metric}', port: 'PORT', describe: describeGetCount },
+  { method: 'PUT', path: '/v1/{post}/{metric}', port: 'PORT', describe: describePutCount },
+  { method: 'GET', path: '/v1/counts', port: 'PORT', describe: describeGetCounts },
+  { method: 'GET', path: '/v1/stream', port: 'PORT', describe: describeStream },
+  { method: 'GET', path: '/healthz', port: 'both', describe: describeHealth },
+  { method: 'GET', path: '/readyz', port: 'both', describe: describeReadiness },
+  { method: 'GET', path: '/v1/regions', port: 'OPS_PORT', describe: describeRegions },
+  { method: 'GET', path: '/metrics', port: 'OPS_PORT', describe: describeMetrics },
+  { method: 'GET', path: '/docs', port: 'OPS_PORT', hasFiles: true, describe: describeDocs },
+  { method: 'GET', path: '/docs-json', port: 'OPS_PORT', describe: describeDocument },
+];
+
+export function buildPaths(metrics: Metrics): Paths {
+  const paths: Paths = {};
+  for (const { method, path, describe } of ROUTES) {
+    paths[path] ??= path.includes('{post}') ? { parameters: [{ $ref: '#/components/parameters/post' }] } : {};
+    paths[path][method === 'GET' ? 'get' : 'put'] = describe(metrics);
+  }
+  return paths;
+}
+
+/** Matches the paths that the port serves, as express does: in any case, with or without a slash at the end. */
+export function pathPattern(port: 'OPS_PORT' | 'both'): RegExp {
+  const paths = ROUTES.filter((route) => route.port === port);
+  return new RegExp(`^(?:${paths.map(({ path, hasFiles }) => path + (hasFiles ? '(?:/.*)?' : '/?')).join('|')})$`, 'i');
+}
+
+function describeGetCount(metrics: Metrics): Operation {
   return {
     tags: ['counters'],
     operationId: 'readCount',
@@ -41,20 +59,20 @@ function readOne(metrics: Metrics): Operation {
     description: '`counter` is another name of `likes`; `live` counts the connections that watch the post now.',
     parameters: [metricParameter(['counter', ...metrics.list.map(({ name }) => name), 'live']), CONSISTENCY],
     responses: {
-      200: answer('The count; 0 for a post that is not known.', 'Count'),
-      ...errors(400, 401, 403, 429, 503),
+      200: jsonResponse('The count; 0 for an unknown post.', 'Count'),
+      ...errorResponses(400, 401, 403, 429, 503),
     },
   };
 }
 
-function act(metrics: Metrics): Operation {
+function describePutCount(metrics: Metrics): Operation {
   const kinds = METRIC_KINDS.filter((kind) => metrics.list.some((metric) => metric.kind === kind));
   return {
     tags: ['counters'],
     operationId: 'act',
     summary: 'Count up or down',
     description: [
-      'Answered when it is committed and durable.',
+      'Responds when the operation is committed and durable.',
       ...kinds.map((kind) => describeKind(kind, metrics)),
     ].join(' '),
     parameters: [
@@ -63,26 +81,26 @@ function act(metrics: Metrics): Operation {
       { $ref: '#/components/parameters/idempotencyKey' },
     ],
     requestBody: { required: true, content: { [JSON_TYPE]: { schema: { $ref: '#/components/schemas/Action' } } } },
-    responses: { 200: answer('The count after it.', 'Count'), ...errors(400, 401, 403, 413, 429, 503) },
+    responses: { 200: jsonResponse('The count after it.', 'Count'), ...errorResponses(400, 401, 403, 413, 429, 503) },
   };
 }
 
-function readSeveral(): Operation {
+function describeGetCounts(): Operation {
   return {
     tags: ['counters'],
     operationId: 'readCounts',
     summary: 'All counts of several posts',
-    description: 'In the order asked; a post that is named twice comes once.',
+    description: 'In the order of the request; a post that is named twice comes once.',
     parameters: [POSTS, CONSISTENCY],
-    responses: { 200: answer('The counts.', 'Counts'), ...errors(400, 401, 403, 429, 503) },
+    responses: { 200: jsonResponse('The counts.', 'Counts'), ...errorResponses(400, 401, 403, 429, 503) },
   };
 }
 
-function stream(): Operation {
+function describeStream(): Operation {
   return {
     tags: ['stream'],
     operationId: 'streamCounts',
-    summary: 'Counts of several posts, whenever they change',
+    summary: 'Counts of several posts as they change',
     description:
       'Server-Sent Events. `counts`: an array of updates, first a snapshot of all posts, then at most one event a tick ' +
       'with those that changed. `bye`: the gateway is about to end the stream; come back after `retryAfterMs`. ' +
@@ -99,22 +117,47 @@ function stream(): Operation {
           },
         },
       },
-      ...errors(400, 401, 403, 429, 503),
+      ...errorResponses(400, 401, 403, 429, 503),
     },
   };
 }
 
-function regions(): Operation {
+function describeRegions(): Operation {
   return {
     tags: ['operation'],
     operationId: 'readRegions',
-    summary: 'The other regions, and how the links to them are doing',
-    description: 'As this gateway sees them. Without `PEERS` there are none.',
-    responses: { 200: answer('The regions.', 'Regions'), ...errors(401, 403, 429) },
+    summary: 'The other regions and the state of the links to them',
+    description: 'As seen by this gateway. Without `PEERS` there are none.',
+    responses: { 200: jsonResponse('The regions.', 'Regions'), ...errorResponses(401, 403, 429) },
   };
 }
 
-function probe(summary: string, responses: Operation['responses']): Operation {
+function describeHealth(): Operation {
+  return describeProbe('Liveness', { 200: jsonResponse('The process is alive.', 'Status') });
+}
+
+function describeReadiness(): Operation {
+  return describeProbe('Readiness', {
+    200: jsonResponse('The gateway takes traffic.', 'Status'),
+    503: jsonResponse('It takes none: the store is down or being backfilled, or the gateway is closing.', 'Status'),
+  });
+}
+
+function describeMetrics(): Operation {
+  return describeProbe('Prometheus metrics', {
+    200: textResponse('Metrics in the format of Prometheus.', 'text/plain'),
+  });
+}
+
+function describeDocs(): Operation {
+  return describeProbe('This documentation as a page', { 200: textResponse('A page.', 'text/html') });
+}
+
+function describeDocument(): Operation {
+  return describeProbe('This documentation as JSON', { 200: textResponse('An OpenAPI 3.1 document.', JSON_TYPE) });
+}
+
+function describeProbe(summary: string, responses: Operation['responses']): Operation {
   return { tags: ['operation'], summary, security: [], responses };
 }
 
@@ -127,14 +170,14 @@ function describeKind(kind: MetricKind, { list }: Metrics): string {
   return `A ${kind.name} (${names.join(', ')}) ${kind.effect}.`;
 }
 
-function answer(description: string, schema: string): Response {
+function jsonResponse(description: string, schema: string): Response {
   return { description, content: { [JSON_TYPE]: { schema: { $ref: `#/components/schemas/${schema}` } } } };
 }
 
-function text(description: string, type: string): Response {
+function textResponse(description: string, type: string): Response {
   return { description, content: { [type]: { schema: { type: type === JSON_TYPE ? 'object' : 'string' } } } };
 }
 
-function errors(...statuses: number[]): Operation['responses'] {
+function errorResponses(...statuses: number[]): Operation['responses'] {
   return Object.fromEntries(statuses.map((status) => [status, { $ref: `#/components/responses/${status}` }]));
 }
