@@ -11,6 +11,7 @@ import type { Metric } from '../counters/metrics.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts, type OperationKind } from '../ingest/operation-counts.js';
 import { Presence } from '../fanout/presence.js';
+import type { Action } from '../protocol/http-request-schemas.js';
 import { ProtocolError, throwIfError } from '../protocol/errors.js';
 import { GlobalRead } from '../replication/global-read.js';
 import type { Settings } from '../config/settings.js';
@@ -18,7 +19,6 @@ import type { CounterStore } from '../store/counter-store.js';
 import { CLOCK, DATA_CLOCK, SETTINGS, STORE } from '../config/injection-tokens.js';
 import { HttpOperation } from './http-operation.js';
 import {
-  type Action,
   parseAction,
   parseCredentials,
   parseConsistency,

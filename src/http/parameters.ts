@@ -1,26 +1,26 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Credentials } from '../access/authenticator.js';
 import { copyText } from '../counters/ids.js';
-import { ACTOR_MAX, isPostId, KEY_MAX, KEY_MIN, POST_RULE } from '../protocol/limits.js';
+import {
+  ACTION,
+  type Action,
+  ACTOR_ID,
+  CONSISTENCY,
+  type Consistency,
+  IDEMPOTENCY_KEY,
+  POST_ID,
+} from '../protocol/http-request-schemas.js';
+import { isPostId, POST_RULE } from '../protocol/limits.js';
 import { LIKES, type Metric, type Metrics } from '../counters/metrics.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { validationError } from '../protocol/validation-error.js';
 
-/** The parts of requests, checked. Each function throws BAD_REQUEST, naming what does not fit, unless it says more. */
+/** Checks the parts of requests. Each function throws BAD_REQUEST with the name of the wrong part, unless its comment says more. */
 
-export const ACTION_RULE = '{ "action": "increment" } or { "action": "decrement" }';
-
-/** A list that names events or any text, or that is nothing but "anything". */
+/** A list of media types with event streams or any text, or the single type for anything. */
 const EVENT_TYPES = /(^|,)\s*text\/(event-stream|\*)\s*(;|,|$)|^\s*(\*\/\*\s*(;[^,]*)?)?$/i;
-
-const ACTION = z.strictObject(
-  { action: z.enum(['increment', 'decrement'], 'must be "increment" or "decrement"') },
-  `must be ${ACTION_RULE}`,
-);
-
-export type Action = z.output<typeof ACTION>['action'];
 
 export function parseAction(body: unknown): Action {
   const parsed = ACTION.safeParse(body);
@@ -30,11 +30,10 @@ export function parseAction(body: unknown): Action {
 }
 
 export function parsePost(text: string): string {
-  if (isPostId(text)) return copyText(text);
-  throw new ProtocolError('BAD_REQUEST', `post must be ${POST_RULE}`);
+  return copyText(check(POST_ID, 'post', text));
 }
 
-/** `null` is `live`, which is seen and not kept. `counter` is another name of `likes`. */
+/** @returns `null` for `live`, which no store has. `counter` is another name of `likes`. */
 export function parseMetric(name: string, metrics: Metrics): Metric | null {
   if (name === 'live') return null;
   const metric = name === 'counter' ? metrics.list[LIKES] : metrics.byName(name);
@@ -44,8 +43,8 @@ export function parseMetric(name: string, metrics: Metrics): Metric | null {
 }
 
 /**
- * Different posts, in the order asked.
- * @throws ProtocolError TOO_MANY_POSTS when there are more than `max`, too.
+ * @returns different posts, in the order of the request
+ * @throws ProtocolError also TOO_MANY_POSTS, for more than `max`
  */
 export function parsePosts(list: unknown, max: number): string[] {
   if (typeof list !== 'string' || list === '') {
@@ -58,41 +57,34 @@ export function parsePosts(list: unknown, max: number): string[] {
   throw new ProtocolError('BAD_REQUEST', `posts[${wrong}] must be ${POST_RULE}`);
 }
 
-/** `local`: what this region knows. `all`: every region is asked first. */
-export type Consistency = 'local' | 'all';
-
 export function parseConsistency(value: unknown): Consistency {
-  if (value === undefined || value === 'local') return 'local';
-  if (value === 'all') return 'all';
-  throw new ProtocolError('BAD_REQUEST', 'consistency must be local or all');
+  return check(CONSISTENCY, 'consistency', value);
 }
 
 /**
- * A stream makes its client a viewer, and a picture or a script of any page can ask for it: so it is for those that ask as an
- * EventSource does, or as a program that takes anything.
+ * A stream makes its client a viewer, and a picture or a script of any page can request it. So it requires the headers of an
+ * EventSource, or of a program that accepts anything.
  */
 export function checkAcceptsEvents({ accept, 'sec-fetch-dest': destination }: IncomingHttpHeaders): void {
   const wants = accept === undefined || EVENT_TYPES.test(accept);
   if (wants && (destination === undefined || destination === 'empty')) return;
   throw new ProtocolError(
     'BAD_REQUEST',
-    'Accept must be text/event-stream or */*, asked by EventSource or fetch: this is a stream of events for programs, no page or picture',
+    'this is an event stream, not a page or a picture: Accept must be text/event-stream or */*, from EventSource or fetch',
   );
 }
 
 export function parseIdempotencyKey(headers: IncomingHttpHeaders): string | null {
   const key = headers['idempotency-key'];
-  if (key === undefined) return null;
-  if (typeof key === 'string' && key.length >= KEY_MIN && key.length <= KEY_MAX) return key;
-  throw new ProtocolError('BAD_REQUEST', `Idempotency-Key must have ${KEY_MIN} to ${KEY_MAX} characters`);
+  return key === undefined ? null : check(IDEMPOTENCY_KEY, 'Idempotency-Key', key);
 }
 
-/** The credentials that the client gives. A scheme other than Bearer is somebody else's, a proxy's for instance. */
+/** Ignores schemes other than Bearer: they may belong to a proxy. */
 export function parseCredentials(headers: IncomingHttpHeaders): Credentials {
   return { token: parseToken(headers), actor: parseActor(headers), actorField: 'Actor-Id' };
 }
 
-/** The same for those who only ask: who they are makes no difference, save where watching needs a token. */
+/** For reads, where the actor makes no difference: only a token may be required. */
 export function parseTokenOnly(headers: IncomingHttpHeaders): Credentials {
   return { token: parseToken(headers), actor: undefined, actorField: 'Actor-Id' };
 }
@@ -104,12 +96,17 @@ function parseToken({ authorization }: IncomingHttpHeaders): string | undefined 
 function parseActor(headers: IncomingHttpHeaders): string | undefined {
   const header = headers['actor-id'];
   if (header === undefined) return undefined;
-  const actor = typeof header === 'string' ? decodeHeader(header) : '';
-  if (actor.length >= 1 && actor.length <= ACTOR_MAX) return actor;
-  throw new ProtocolError('BAD_REQUEST', `Actor-Id must have 1 to ${ACTOR_MAX} characters`);
+  return check(ACTOR_ID, 'Actor-Id', typeof header === 'string' ? decodeHeader(header) : header);
 }
 
-/** Node reads headers as Latin-1. A name in UTF-8 is put together again, so that it is the same actor as on a socket. */
+/** @throws ProtocolError BAD_REQUEST, which names the part */
+function check<T>(schema: z.ZodType<T>, name: string, value: unknown): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new ProtocolError('BAD_REQUEST', `${name} ${parsed.error.issues[0]!.message}`);
+}
+
+/** Node decodes headers as Latin-1. A name in UTF-8 is decoded again, so that it is the same actor as on a socket. */
 function decodeHeader(header: string): string {
   // eslint-disable-next-line no-control-regex -- that is what ASCII is
   if (/^[\x00-\x7f]*$/.test(header)) return header;

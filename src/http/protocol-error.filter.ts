@@ -4,7 +4,7 @@ import { POST_RULE } from '../protocol/limits.js';
 import { type ErrorBody, errorBody, HTTP_STATUS, ProtocolError } from '../protocol/errors.js';
 import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
 import { type Route, ROUTES } from './openapi/paths.js';
-import { ACTION_RULE } from './parameters.js';
+import { ACTION_RULE } from '../protocol/http-request-schemas.js';
 
 const NOT_FOUND_STATUS = 404;
 const NOT_FOUND = `unknown method or path; expected one of: ${listRoutes('PORT', 'both')}; on OPS_PORT, where it is set: ${listRoutes('OPS_PORT')}`;

@@ -4,7 +4,7 @@ import { AddressLimiter } from '../access/address-limiter.js';
 import type { Clock } from '../common/clock.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { CLOCK } from '../config/injection-tokens.js';
-import type { Consistency } from './parameters.js';
+import type { Consistency } from '../protocol/http-request-schemas.js';
 
 /** Tokens of a request beside one for each post that it names: taking and answering it costs about as much as ten posts do. */
 const REQUEST_COST = 10;

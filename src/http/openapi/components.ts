@@ -1,12 +1,14 @@
-import type { OpenAPIV3_1 } from 'openapi-types';
-import { ACTOR_MAX, KEY_MAX, KEY_MIN, POST_PATTERN, POST_RULE } from '../../protocol/limits.js';
+import type { OpenAPIV3, OpenAPIV3_1 } from 'openapi-types';
+import { z } from 'zod';
+import { ACTION, ACTOR_ID, CONSISTENCY, IDEMPOTENCY_KEY, POST_ID } from '../../protocol/http-request-schemas.js';
+import { POST_RULE } from '../../protocol/limits.js';
 import type { Metrics } from '../../counters/metrics.js';
 import { type ErrorCode, HTTP_STATUS } from '../../protocol/errors.js';
 
 type Components = NonNullable<OpenAPIV3_1.Document['components']>;
 type Schemas = NonNullable<Components['schemas']>;
 
-const POST = { type: 'string', pattern: POST_PATTERN.source } as const;
+const POST = toSchema(POST_ID);
 const COUNT = {
   type: 'integer',
   minimum: 0,
@@ -16,17 +18,17 @@ const COUNT = {
 const UPDATED_AT = {
   type: ['string', 'null'],
   format: 'date-time',
-  description: 'When the post last changed, in UTC; `null` for a post that is not known.',
+  description: 'When the post last changed, in UTC; `null` for an unknown post.',
 } satisfies Schemas[string];
 
 /** The meaning of each status. */
 const MEANINGS: Readonly<Record<number, string>> = {
-  400: 'Something does not fit, and `message` names it; or too many posts were named.',
+  400: 'The request is wrong, and `message` names the part; or it names too many posts.',
   401: 'The token is missing, invalid or expired.',
-  403: 'The origin is refused.',
+  403: 'The origin is rejected.',
   413: 'The body is over 16 KiB.',
   429: 'Over a limit.',
-  503: 'Nothing was done (`OVERLOADED`), or the store did not answer in time (`UNAVAILABLE`): whether anything was counted is not known, so retry with the same key.',
+  503: 'The request had no effect (`OVERLOADED`), or the store did not respond in time (`UNAVAILABLE`): the outcome is unknown, so retry with the same key.',
 };
 
 export function buildComponents(metrics: Metrics): Components {
@@ -37,13 +39,20 @@ export function buildComponents(metrics: Metrics): Components {
         scheme: 'bearer',
         bearerFormat: 'JWT',
         description:
-          'Needed to act, and on a private gateway to watch, where tokens are verified. Its `sub` is the actor.',
+          'Where the gateway verifies tokens: required for writes, with `REQUIRE_TOKEN_TO_READ` also for reads. Its `sub` is the actor.',
       },
     },
     parameters: parameters(),
     schemas: schemas(metrics),
     responses: responses(),
   };
+}
+
+/** The schema by which the gateway checks requests, as OpenAPI writes it. */
+function toSchema(schema: z.ZodType): OpenAPIV3.NonArraySchemaObject {
+  const json = z.toJSONSchema(schema, { io: 'input' });
+  delete json.$schema;
+  return json as OpenAPIV3.NonArraySchemaObject;
 }
 
 function parameters(): NonNullable<Components['parameters']> {
@@ -63,22 +72,21 @@ function parameters(): NonNullable<Components['parameters']> {
       name: 'consistency',
       in: 'query',
       description:
-        '`local`: what this region knows. `all`: every other region is asked first, which takes at least a round trip to the ' +
-        'farthest; if one does not answer, `UNAVAILABLE` names it.',
-      schema: { type: 'string', enum: ['local', 'all'], default: 'local' },
+        '`local`: what this region has. `all`: every other region is read first, which takes at least a round trip to the ' +
+        'farthest; if one does not respond, `UNAVAILABLE` names it.',
+      schema: toSchema(CONSISTENCY),
     },
     actorId: {
       name: 'Actor-Id',
       in: 'header',
-      description: 'Who acts, where there are no tokens',
-      schema: { type: 'string', minLength: 1, maxLength: ACTOR_MAX },
+      description: 'The actor, without tokens',
+      schema: toSchema(ACTOR_ID),
     },
     idempotencyKey: {
       name: 'Idempotency-Key',
       in: 'header',
-      description:
-        'New and random for each request that may be repeated: its retries with the same key take effect once',
-      schema: { type: 'string', minLength: KEY_MIN, maxLength: KEY_MAX },
+      description: 'New and random for each request that may be retried: retries with the same key take effect once',
+      schema: toSchema(IDEMPOTENCY_KEY),
     },
   };
 }
@@ -90,12 +98,7 @@ function schemas(metrics: Metrics): Schemas {
   const live = { ...COUNT, description: 'Connections that watch the post now' };
   const post = { post: POST, ...totals, live, updated_at: UPDATED_AT };
   return {
-    Action: {
-      type: 'object',
-      required: ['action'],
-      properties: { action: { type: 'string', enum: ['increment', 'decrement'] } },
-      additionalProperties: false,
-    },
+    Action: toSchema(ACTION),
     Count: {
       type: 'object',
       required: ['count', 'updated_at'],
