@@ -3,7 +3,7 @@ import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { ReadBackpressure } from './read-backpressure.js';
 
 const SHARE = 10;
-/** Longer than anybody is held. */
+/** Longer than any pause. */
 const LONG_MS = 12_000;
 
 function world(size: number) {
@@ -29,21 +29,21 @@ function world(size: number) {
   return { clock, crowd, gate, log, connections };
 }
 
-test('who has its share waiting is held, once, and who has less is read', () => {
+test('the gateway pauses a connection at its fair share, once, and reads the others', () => {
   const { gate, log, connections } = world(3);
   connections[1]!.unacknowledged = SHARE - 1;
   for (const connection of [...connections, ...connections]) gate.pause(connection);
   expect([log, gate.paused]).toEqual([['-0', '-2'], 2]);
 });
 
-test('who cannot be paused is not held', () => {
+test('a connection that cannot be paused is not counted as paused', () => {
   const { gate, connections } = world(1);
   connections[0]!.pausable = false;
   gate.pause(connections[0]!);
   expect(gate.paused).toBe(0);
 });
 
-test('when there is room they go on in the order they were held, a few in a turn, until there is none', async () => {
+test('paused connections are resumed in order, a few in a turn, while ingest is not congested', async () => {
   const { clock, crowd, gate, log, connections } = world(10);
   for (const connection of connections) gate.pause(connection);
   log.length = 0;

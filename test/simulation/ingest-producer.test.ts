@@ -7,7 +7,7 @@ const MINUTE_MS = 60_000;
 const SESSION = { hi: 1, lo: 2 };
 
 describe('a store that has forgotten a fence', () => {
-  test('after a pause of hours the next batch is counted once and nothing is taken for lost', async () => {
+  test('after a pause of hours the next batch is counted once, and no batch counts as lost', async () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(2);
     await world.clock.advance(120 * MINUTE_MS);
@@ -18,7 +18,7 @@ describe('a store that has forgotten a fence', () => {
     expect([world.ingest.stats.lostBatches, world.ingest.stats.unknownOutcomeOperations]).toEqual([0, 0]);
   });
 
-  test('a lane that has been quiet for long has nothing checked by it', async () => {
+  test('a queue that was idle for long verifies nothing', async () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(1);
     // The machine slept: no timer ran.
@@ -62,12 +62,12 @@ describe('a store that has forgotten a fence', () => {
     }
   });
 
-  test('after an hour, when marks may be forgotten, none of them go on', async () => {
+  test('after an hour, when high-water marks may have expired, no operation is sent again', async () => {
     const { world } = await unanswered({ before: 2, applied: true, forgets: true, awayMs: 61 * MINUTE_MS });
     expect([await world.views(), world.ingest.stats.unknownOutcomeOperations, world.ingest.pending]).toEqual([4, 4, 0]);
   });
 
-  test('those who have not been told yet are told, when the process was stopped meanwhile', async () => {
+  test('operations that were not answered before the process was stopped get UNAVAILABLE afterwards', async () => {
     const world = new LossyWorld();
     world.store.conduct = () => REFUSES;
     const attempts = [world.submit(view('a')), world.submit(view('a', SESSION, 1))];

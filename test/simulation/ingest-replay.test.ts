@@ -9,7 +9,7 @@ const CHECKS_AT_ONCE = 256;
 const SESSION = { hi: 1, lo: 2 };
 
 describe('a store that lost its last commits', () => {
-  test('is sent them again before the next, the same as before, and nobody is answered twice', async () => {
+  test('a store that lost batches gets them again, unchanged, before the next, and no operation is acknowledged twice', async () => {
     const world = new LossyWorld();
     const attempts = await world.viewsOneByOne(4);
     await world.failOver(2);
@@ -21,7 +21,7 @@ describe('a store that lost its last commits', () => {
     expect([await world.views(), world.ingest.stats.replayedBatches]).toEqual([5, 2]);
   });
 
-  test('is sent them when it returns, though nobody does anything', async () => {
+  test('a store that lost batches gets them when it reconnects, even without new operations', async () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(4);
     await world.failOver(2);
@@ -31,7 +31,7 @@ describe('a store that lost its last commits', () => {
     expect([await world.views(), world.ingest.stats.replayedBatches]).toEqual([4, 2]);
   });
 
-  test('a store that returns with everything is asked once, and new operations wait behind that', async () => {
+  test('a store that lost nothing gets one batch again, and new operations wait behind it', async () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(2);
     world.store.conduct = () => ({ ...GOOD, endsAfterMs: 500 });
@@ -44,7 +44,7 @@ describe('a store that lost its last commits', () => {
     expect(await world.views()).toBe(3);
   });
 
-  test('operations that wait behind such a check are told UNAVAILABLE after 5 s, and done later', async () => {
+  test('operations that wait behind a verification get UNAVAILABLE after 5 s, and are committed later', async () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(2);
     world.store.conduct = () => REFUSES;
@@ -57,7 +57,7 @@ describe('a store that lost its last commits', () => {
     expect([next.answers, await world.views(), world.ingest.pending]).toEqual([['UNAVAILABLE'], 3, 0]);
   });
 
-  test('an answer from before that is heard after its return is not believed for good', async () => {
+  test('a result from before an outage that arrives after it does not end the verification', async () => {
     const world = new LossyWorld();
     world.store.conduct = () => ({ appliesAfterMs: 1, endsAfterMs: 500, answers: true });
     const attempt = world.submit(view('a'));
@@ -68,7 +68,7 @@ describe('a store that lost its last commits', () => {
     expect([attempt.answers, await world.views()]).toEqual([['settled'], 1]);
   });
 
-  test('what was sent before and arrives late, into a place that was filled for it, is counted once', async () => {
+  test('a batch that arrives late, after a replay of those before it, is counted once', async () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(1);
     await world.failOver(1);
@@ -82,7 +82,7 @@ describe('a store that lost its last commits', () => {
     expect([world.ingest.stats.unknownOutcomeOperations, world.incarnations]).toEqual([0, 1]);
   });
 
-  test('at most 256 lanes ask at once whether it still has everything', async () => {
+  test('at most 256 queues verify at the same time whether the store has everything', async () => {
     const buckets = 400;
     const world = new LossyWorld({ buckets });
     const posts = Array.from({ length: 8_000 }, (_, i) => `p${i}`);
@@ -106,7 +106,7 @@ describe('a store that lost its last commits', () => {
 });
 
 describe('a store that lost more than is retained', () => {
-  test('what is left is counted under a new incarnation, what is lost is told once, and operations go on', async () => {
+  test('batches that are left are counted under a new producer id, the loss is logged once, and operations continue', async () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(3);
     await world.clock.advance(3 * RETAIN_MS);
@@ -125,7 +125,7 @@ describe('a store that lost more than is retained', () => {
     expect(world.warnings).toHaveLength(1);
   });
 
-  test('with nothing retained the next batch alone goes on', async () => {
+  test('with nothing retained, only the next batch is committed', async () => {
     const world = new LossyWorld({ retainMs: 0 });
     await world.viewsOneByOne(3);
     expect(world.ingest.retained).toBe(0);
@@ -141,7 +141,7 @@ describe('a store that lost more than is retained', () => {
 });
 
 describe('a store that has more than it was sent', () => {
-  test('the outcome is unknown: told UNAVAILABLE, counted, never sent again; the next goes on', async () => {
+  test('an operation with an unknown outcome gets UNAVAILABLE, is counted as unknown and is not sent again', async () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(1);
     answerOnce(world, { kind: 'stale', last: 7 });

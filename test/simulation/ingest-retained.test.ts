@@ -9,7 +9,7 @@ const BATCH_MAX = 500;
 const MINUTE_MS = 60_000;
 
 describe('what is retained', () => {
-  test('does not hold what waits for an answer', async () => {
+  test('a retained batch does not keep pending operations in memory', async () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(1);
     await world.failOver(1);
@@ -20,7 +20,7 @@ describe('what is retained', () => {
     expect(again).toEqual(view('a'));
   });
 
-  test('is dropped after its time, and then nothing runs', async () => {
+  test('a retained batch is dropped after its window, and then no timer runs', async () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(3);
     expect(world.ingest.retained).toBe(3);
@@ -28,7 +28,7 @@ describe('what is retained', () => {
     expect([world.ingest.retained, world.clock.timers]).toEqual([0, 0]);
   });
 
-  test('is kept while the store is away, and while it hangs when it returns', async () => {
+  test('a retained batch is kept while the store is down, and while it hangs afterwards', async () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(3);
     await world.failOver(2);
@@ -43,7 +43,7 @@ describe('what is retained', () => {
     expect([await world.views(), world.ingest.retained]).toEqual([3, 0]);
   });
 
-  test('is at most 100,000 operations, the newest, of all lanes together', async () => {
+  test('at most 100,000 operations are retained, the newest of all queues together', async () => {
     const buckets = 8;
     const world = new LossyWorld({ buckets });
     const posts = Array.from({ length: 100 }, (_, i) => `p${i}`);
@@ -66,7 +66,7 @@ describe('what is retained', () => {
     expect(totals.map(({ views }) => views)).toEqual(Array(buckets).fill(rounds * BATCH_MAX));
   });
 
-  test('a drain does not wait for it', async () => {
+  test('a drain does not wait for retained batches', async () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(3);
     let done = false;

@@ -12,7 +12,7 @@ const DEADLINE_CHECK_MS = 250;
 const SESSION = { hi: 1, lo: 2 };
 
 describe('batches', () => {
-  test('an operation waits FLUSH_MS for company and is then committed with it', async () => {
+  test('an operation waits FLUSH_MS and is committed with those that joined it', async () => {
     const world = new IngestWorld();
     world.submit(view('a'));
     await world.clock.advance(FLUSH_MS - 1);
@@ -30,7 +30,7 @@ describe('batches', () => {
     expect(world.ingest.pending).toBe(0);
   });
 
-  test('when 512 are there, over all buckets, they do not wait for FLUSH_MS', () => {
+  test('512 operations, over all buckets, do not wait for FLUSH_MS', () => {
     const world = new IngestWorld({ buckets: 2 });
     const [here, there] = postsOf(2);
     world.submitMany(300, here);
@@ -40,7 +40,7 @@ describe('batches', () => {
     expect(world.batchSizes).toEqual([300, GATHERED_MAX - 300]);
   });
 
-  test('what comes while a batch is in flight waits for it, and no batch is larger than 500', async () => {
+  test('operations that arrive while a batch is in flight wait for it, and no batch is larger than 500', async () => {
     const world = new IngestWorld();
     world.submitMany(3 * BATCH_MAX + 7);
     expect(world.batchSizes).toEqual([BATCH_MAX]);
@@ -64,7 +64,7 @@ describe('batches', () => {
     expect(world.store.sent.map(({ atMs }) => atMs)).toEqual([FLUSH_MS, 2 * FLUSH_MS, 2 * FLUSH_MS]);
   });
 
-  test('a timer that gave way to an earlier one sends nothing', async () => {
+  test('a timer that an earlier one replaced sends nothing', async () => {
     const world = new IngestWorld({ buckets: 2 });
     const [here, there] = postsOf(2);
     const quick = { appliesAfterMs: 0.5, endsAfterMs: 0.5, answers: true };
@@ -90,7 +90,7 @@ describe('batches', () => {
     expect(attempts.map(({ answeredAtMs }) => answeredAtMs)).toEqual([FLUSH_MS + 1_000, FLUSH_MS + 1]);
   });
 
-  test('an answer has the outcome and the counts after the batch', async () => {
+  test('an acknowledgement has the outcome and the counts after the batch', async () => {
     const world = new IngestWorld();
     const [first, again] = [world.submit(view('a', SESSION, 1)), world.submit(view('a', SESSION, 1))];
     await world.clock.advance(2 * FLUSH_MS);
@@ -107,7 +107,7 @@ describe('batches', () => {
     expect(world.latencies).toEqual({ commit: [0.001], acknowledgement: [0.011] });
   });
 
-  test('operations that are submitted by the answers to others join later batches', async () => {
+  test('operations that are submitted while others are acknowledged join later batches', async () => {
     const world = new IngestWorld();
     let left = 3 * BATCH_MAX;
     const more = (): void => {
@@ -128,7 +128,7 @@ describe('batches', () => {
 });
 
 describe('a store that does not take a batch', () => {
-  test('the same batch is sent again until it is confirmed, less and less often', async () => {
+  test('the same batch is sent again until it is committed, less and less often', async () => {
     const world = new IngestWorld({ conduct: () => REFUSES });
     const attempt = world.submit(view('a'));
     await world.clock.advance(4_000);
@@ -142,7 +142,7 @@ describe('a store that does not take a batch', () => {
     expect(attempt.answers).toEqual(['settled']);
   });
 
-  test('a batch that the store says is not the next is not taken for committed', async () => {
+  test('a batch that the store rejects as not the next does not count as committed', async () => {
     const world = new IngestWorld();
     const commit = world.inner.commit.bind(world.inner);
     let gaps = 2;
@@ -154,7 +154,7 @@ describe('a store that does not take a batch', () => {
     expect([attempt.answers, world.ingest.stats.retries]).toEqual([['settled'], 2]);
   });
 
-  test('a batch whose answer was lost is counted once', async () => {
+  test('a batch whose result was lost is counted once', async () => {
     const world = new IngestWorld({ conduct: () => LOSES_ANSWER });
     const attempts = world.submitMany(20);
     await world.clock.advance(1_000);
@@ -164,7 +164,7 @@ describe('a store that does not take a batch', () => {
     expect(await world.totals('a')).toEqual({ likes: 0, views: 20 });
   });
 
-  test('after 5 s a client is told UNAVAILABLE; its operation is committed later, and its retry is a duplicate', async () => {
+  test('after 5 s a client gets UNAVAILABLE; its operation is committed later, and its retry is a duplicate', async () => {
     const world = new IngestWorld({ conduct: () => REFUSES });
     const first = world.submit(view('a', SESSION, 1));
     await world.clock.advance(DEADLINE_MS - 1);
@@ -192,7 +192,7 @@ describe('a store that does not take a batch', () => {
     expect(Math.max(...waits)).toBeLessThanOrEqual(DEADLINE_MS + DEADLINE_CHECK_MS);
   });
 
-  test('an operation that joins a batch whose first have been told UNAVAILABLE is answered when it is committed', async () => {
+  test('an operation that joins a batch whose first operations got UNAVAILABLE is acknowledged when it is committed', async () => {
     const world = new IngestWorld({ conduct: () => REFUSES });
     world.submit(view('a'));
     await world.clock.advance(FLUSH_MS);
@@ -220,7 +220,7 @@ describe('a store that does not take a batch', () => {
 });
 
 describe('limits', () => {
-  test('with 50,000 pending, what comes is shed before anything is done, and may come again later', async () => {
+  test('with 50,000 pending, further operations are shed without effect, and may be sent again later', async () => {
     const world = new IngestWorld({ buckets: 64, conduct: () => REFUSES });
     const taken = Array.from({ length: PENDING_MAX }, (_, i) => world.submit(view(`p${i % 100}`)));
     const shed = world.submit(view('p0'));
