@@ -8,78 +8,38 @@ import {
 } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { RegionIncarnation } from '../../counters/pn-counter.js';
+import type { ToggleRegister } from '../../counters/replication/delta.js';
 import { type ReplicatedBucket, ReplicatedChanges } from '../../counters/replication/replicated-bucket.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
-import type { ToggleRegister } from '../../counters/replication/delta.js';
-import { STAMPS_PER_MS } from '../../counters/replication/hybrid-clock.js';
-import { encodeBigEndian, ByteReader, type ByteWriter } from './disk/record-bytes.js';
 import type { BucketRecords } from './bucket-records.js';
-import type { PendingWrite } from './disk/write-set.js';
-import { chunksFor, numberIn } from './mark-chunks.js';
-import { Chunks } from './disk/chunks.js';
-import { NUMBERED_BYTES, SortedKeyArray } from './disk/sorted-key-array.js';
 import { locateMembers } from './disk/post-record.js';
-import { CLOCK_SUFFIX, encodeReplicationState, STATE_SUFFIX } from './disk/replication-record.js';
+import { encodeBigEndian } from './disk/record-bytes.js';
+import { ProducerStates } from './producer-states.js';
+import { ReplicationStateWriter } from './replication-state-writer.js';
+import { SessionMarks } from './session-marks.js';
 
-/**
- * Marks in the bucket's own value, 8 KB, before they go to their chunks: where a bucket has more chunks than that nearly
- * each of them takes a write of its own, and with fewer several share one.
- */
-const RECENT_MAX = 512;
-/** Fences kept in memory. One is used at a time, by the lane; more where a lane began a new incarnation. */
-const FENCES_MAX = 8;
-
-/** A second of stamps. */
-const RESERVED = 1_000 * STAMPS_PER_MS;
-
-interface Generation {
-  readonly number: number;
-  readonly startedAtMs: number;
-  marks: number;
-  /** Marks of the generation before. */
-  readonly marksBefore: number;
-}
-
-/** One bucket, for as long as the records are kept in memory. */
-export class EmbeddedBucket implements ReplicatedBucket, PendingWrite {
-  isDirty = false;
+/** One bucket, for as long as its records are cached. */
+export class EmbeddedBucket implements ReplicatedBucket {
   readonly changes: ChangeRecorder;
   /** `null` where there are no other regions. */
   readonly #replication: ReplicationState | null;
-  readonly #prefix: string;
-  readonly #fences = new Map<string, ProducerState>();
-  readonly #fencesSet = new Set<string>();
-  #generation: Generation;
-  #generationSet = false;
-  #clockSet = false;
-  /** No stamp above it was given, as far as the disk knows. */
-  #reserved = 0;
-  #regionalSet = false;
-  /** That is on disk, or is written with what changes now: registers up to it are not needed even after a crash. */
-  #floor = 0;
-  /** Marks of this generation that are not in their chunks yet, or changed since: so a commit writes one value for many. */
-  readonly #recent: SortedKeyArray;
-  #marks: Chunks;
-  #marksBefore: Chunks;
+  readonly #producers: ProducerStates;
+  readonly #marks: SessionMarks;
+  readonly #replicationWriter: ReplicationStateWriter | null;
 
   constructor(
     readonly number: number,
     private readonly records: BucketRecords,
   ) {
-    this.#replication = records.getReplicationState(number);
-    this.changes = this.#replication === null ? NO_CHANGES : new ReplicatedChanges(this);
-    this.#prefix = encodeBigEndian(number, 2);
-    const bytes = records.tables.generations.get(this.#prefix);
-    const reader = bytes && new ByteReader(bytes);
-    this.#generation = {
-      number: reader?.varint() ?? 1,
-      startedAtMs: reader?.varint() ?? 0,
-      marks: reader?.varint() ?? 0,
-      marksBefore: reader?.varint() ?? 0,
-    };
-    this.#recent = new SortedKeyArray(NUMBERED_BYTES, reader?.raw(reader.bytesLeft));
-    this.#marks = this.#chunksOf(this.#generation.number);
-    this.#marksBefore = this.#chunksOf(this.#generation.number - 1);
+    const { tables, changes } = records;
+    const prefix = encodeBigEndian(number, 2);
+    const replication = records.getReplicationState(number);
+    this.#replication = replication;
+    this.changes = replication === null ? NO_CHANGES : new ReplicatedChanges(this);
+    this.#producers = new ProducerStates(tables.producerStates, changes, prefix);
+    this.#marks = new SessionMarks(tables, changes, prefix);
+    this.#replicationWriter =
+      replication && new ReplicationStateWriter(replication.state, tables.replication, changes, prefix);
   }
 
   get incarnation(): RegionIncarnation {
@@ -95,21 +55,12 @@ export class EmbeddedBucket implements ReplicatedBucket, PendingWrite {
     return this.#replication;
   }
 
-  producerState(incarnation: string): ProducerState | undefined {
-    const known = this.#fences.get(incarnation);
-    if (known !== undefined) return known;
-    const bytes = this.records.tables.fences.get(this.#prefix + incarnation);
-    if (bytes === undefined) return undefined;
-    const reader = new ByteReader(bytes);
-    const n = reader.varint();
-    return { batchNumber: n, outcomes: reader.raw(reader.varint()) };
+  producerState(producerId: string): ProducerState | undefined {
+    return this.#producers.get(producerId);
   }
 
-  setProducerState(incarnation: string, fence: ProducerState): void {
-    if (this.#fences.size >= FENCES_MAX && this.#fencesSet.size === 0) this.#fences.clear();
-    this.#fences.set(incarnation, fence);
-    this.#fencesSet.add(incarnation);
-    this.records.changes.add(this);
+  setProducerState(producerId: string, state: ProducerState): void {
+    this.#producers.set(producerId, state);
   }
 
   post(id: string): PostState | undefined {
@@ -123,8 +74,8 @@ export class EmbeddedBucket implements ReplicatedBucket, PendingWrite {
 
   hasMember(id: string, metric: number, actor: Key64): boolean {
     const { members } = this.records.loadPost(id).record;
-    const place = members[metric];
-    return place !== undefined && this.records.members.has(id, metric, place, actor);
+    const location = members[metric];
+    return location !== undefined && this.records.members.has(id, metric, location, actor);
   }
 
   setMember(id: string, metric: number, actor: Key64, on: boolean): void {
@@ -134,166 +85,70 @@ export class EmbeddedBucket implements ReplicatedBucket, PendingWrite {
   }
 
   listMembers(id: string, metric: number): Key64[] {
-    const place = this.records.loadPost(id).record.members[metric];
-    return place === undefined ? [] : this.records.members.list(id, metric, place);
+    const location = this.records.loadPost(id).record.members[metric];
+    return location === undefined ? [] : this.records.members.list(id, metric, location);
   }
 
   registerStamp(id: string, metric: number, actor: Key64): number {
-    const place = this.records.loadPost(id).record.members[metric];
-    return place === undefined ? 0 : this.records.registers.get(id, metric, place, actor);
+    const location = this.records.loadPost(id).record.members[metric];
+    return location === undefined ? 0 : this.records.registers.get(id, metric, location, actor);
   }
 
   setRegisterStamp(id: string, metric: number, actor: Key64, stamp: number): void {
     const post = this.records.loadPost(id);
     this.records.changes.add(post);
-    // The floor goes back where the clock does.
-    const floor = Math.min(this.#floor, this.replication.state.stableStamp);
-    this.records.registers.set(id, metric, locateMembers(post.record, metric), actor, stamp, floor);
-    this.records.indexRegister(this.number, id, stamp);
+    const { durableStableStamp } = this.#replicationWriter!;
+    this.records.registers.set(id, metric, locateMembers(post.record, metric), actor, stamp, durableStableStamp);
+    this.records.registerExpiry.indexRegister(this.number, id, stamp);
   }
 
   listRegisters(id: string): ToggleRegister[] {
     const { record } = this.records.loadPost(id);
-    return record.members.flatMap((place, metric) =>
-      this.records.registers.list(id, metric, place).map(({ actor, stamp }) => {
+    return record.members.flatMap((location, metric) =>
+      this.records.registers.list(id, metric, location).map(({ actor, stamp }) => {
         return { metric, actor, stamp, on: this.hasMember(id, metric, actor) };
       }),
     );
   }
 
   listPostsWithRegisters(): string[] {
-    return this.records.listPostsWithRegisters(this.number);
+    return this.records.registerExpiry.listPostsWithRegisters(this.number);
   }
 
-  /** Some stamps are written down ahead, so that few batches have to. Until then they were given, after a crash. */
   persistClock(): void {
-    const { clock } = this.replication.state;
-    if (clock <= this.#reserved) return;
-    this.#keepClock(clock + RESERVED);
+    this.#replicationWriter!.persistClock();
   }
 
-  /** For a store that closes: the next process goes on from here, and not from what is reserved. */
   persistExactClock(): void {
-    this.#keepClock(this.replication.state.clock);
+    this.#replicationWriter!.persistExactClock();
   }
 
-  #keepClock(clock: number): void {
-    this.#reserved = clock;
-    this.#clockSet = true;
-    this.records.changes.add(this);
-  }
-
-  /** Registers up to the floor are dropped: after a crash what is said of them late would be taken for news without it. */
   persistStableStamp(): void {
-    if (this.replication.state.stableStamp > this.#floor) this.persistReplication();
+    this.#replicationWriter!.persistStableStamp();
   }
 
   persistReplication(): void {
-    this.#regionalSet = true;
-    this.records.changes.add(this);
-    this.persistClock();
+    this.#replicationWriter!.persistState();
   }
 
   markGeneration(): MarkGeneration {
-    return this.#generation;
+    return this.#marks.generation;
   }
 
   startMarkGeneration(atMs: number): void {
-    const { number, marks } = this.#generation;
-    this.#settleRecent();
-    this.#generation = { number: number + 1, startedAtMs: atMs, marks: 0, marksBefore: marks };
-    this.#marksBefore = this.#marks;
-    this.#marks = this.#chunksOf(number + 1);
-    this.#generationChanged();
+    this.#marks.startGeneration(atMs);
   }
 
   lastSeq(session: Key64): number {
-    const { marks, marksBefore } = this.#generation;
-    const recent = this.#recent.indexOf(session);
-    if (recent >= 0) return this.#recent.numberAt(recent);
-    return numberIn(this.#marks, marks, session) ?? numberIn(this.#marksBefore, marksBefore, session) ?? 0;
+    return this.#marks.get(session);
   }
 
   setLastSeq(session: Key64, seq: number): void {
-    const generation = this.#generation;
-    const index = this.#recent.indexOf(session);
-    if (index >= 0) this.#recent.setNumber(index, seq);
-    else {
-      this.#recent.insert(-1 - index, session);
-      this.#recent.setNumber(-1 - index, seq);
-      if (numberIn(this.#marks, generation.marks, session) === undefined) {
-        const chunks = chunksFor(generation.marks);
-        generation.marks += 1;
-        if (chunksFor(generation.marks) > chunks) this.#marks.split(chunks);
-      }
-      if (this.#recent.size >= RECENT_MAX) this.#settleRecent();
-    }
-    this.#generationChanged();
+    this.#marks.set(session, seq);
   }
 
-  write(writer: ByteWriter): void {
-    const { tables } = this.records;
-    if (this.#generationSet) {
-      const { number, startedAtMs, marks, marksBefore } = this.#generation;
-      writer.varint(number).varint(startedAtMs).varint(marks).varint(marksBefore);
-      writer.raw(this.#recent.bytes, this.#recent.byteLength);
-      tables.generations.put(this.#prefix, writer.value());
-      this.#generationSet = false;
-    }
-    if (this.#clockSet || this.#regionalSet) this.#writeRegional(writer);
-    for (const incarnation of this.#fencesSet) {
-      const { batchNumber: n, outcomes } = this.#fences.get(incarnation)!;
-      tables.fences.put(this.#prefix + incarnation, writer.varint(n).varint(outcomes.length).raw(outcomes).value());
-    }
-    this.#fencesSet.clear();
-  }
-
-  #writeRegional(writer: ByteWriter): void {
-    const { regional: table } = this.records.tables;
-    const { state } = this.replication;
-    if (this.#clockSet) table.put(this.#prefix + CLOCK_SUFFIX, writer.varint(this.#reserved).value());
-    if (this.#regionalSet) {
-      table.put(this.#prefix + STATE_SUFFIX, writer.raw(encodeReplicationState(state)).value());
-      this.#floor = state.stableStamp;
-    }
-    this.#clockSet = false;
-    this.#regionalSet = false;
-  }
-
-  /** Removes up to `limit` chunks of marks of generations that are no longer looked at, and says how many. */
+  /** Removes up to `limit` chunks of expired session marks. @returns how many it has removed */
   purgeMarks(limit: number): number {
-    const { tables, changes } = this.records;
-    const oldest = Math.max(this.#generation.number - 1, 0);
-    const keys = tables.marks.keys(
-      this.#prefix + encodeBigEndian(0, 4),
-      this.#prefix + encodeBigEndian(oldest, 4),
-      limit,
-    );
-    for (const key of keys) changes.add({ isDirty: false, write: () => tables.marks.remove(key) });
-    return keys.length;
-  }
-
-  /** Puts the recent marks into their chunks. */
-  #settleRecent(): void {
-    const recent = this.#recent;
-    for (let i = 0; i < recent.size; i++) {
-      const session = recent.keyAt(i);
-      const chunk = this.#marks.chunkFor(session, chunksFor(this.#generation.marks));
-      const index = chunk.entries.indexOf(session);
-      if (index < 0) chunk.entries.insert(-1 - index, session);
-      chunk.entries.setNumber(index < 0 ? -1 - index : index, recent.numberAt(i));
-      this.records.changes.add(chunk);
-    }
-    recent.clear();
-  }
-
-  #generationChanged(): void {
-    this.#generationSet = true;
-    this.records.changes.add(this);
-  }
-
-  #chunksOf(generation: number): Chunks {
-    const { tables, changes } = this.records;
-    return new Chunks(tables.marks, changes, this.#prefix + encodeBigEndian(generation, 4), NUMBERED_BYTES);
+    return this.#marks.purge(limit);
   }
 }

@@ -1,9 +1,8 @@
 import { type Observable, Subject } from 'rxjs';
-import type { PostCounts } from '../../counters/batch.js';
 import { bucketOf } from '../../counters/ids.js';
 import { mergeDelta } from '../../counters/replication/merge-delta.js';
 import type { Metrics } from '../../counters/metrics.js';
-import type { Incarnation, RegionIncarnation } from '../../counters/pn-counter.js';
+import type { Incarnation } from '../../counters/pn-counter.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
 import { buildDelta, rewindClock, emptyDelta, restamp, buildFullPost } from '../../counters/replication/build-delta.js';
 import type { PostDelta, DeltaAck, Delta, RemoteToggle } from '../../counters/replication/delta.js';
@@ -14,191 +13,181 @@ import type {
   ReplicatedStore,
   FullSyncPage,
 } from '../replicated-store.js';
-import type { RecordCache } from './record-cache.js';
+import type { DataDirectory } from './disk/data-directory.js';
+import type { GroupCommit } from './group-commit.js';
 
-/** Ids that a scan reads for each post that is in one of its buckets: 4,000 take some milliseconds. */
-const IDS_A_POST_MAX = 8;
-/** Chunks of registers that are looked at by one group commit. */
-const DROP_CHUNKS = 64;
-/** The same of posts whose records hold some. */
-const DROP_POSTS = 500;
+/** Ids that a full sync reads for each post that is in one of its buckets: 4,000 take some milliseconds. */
+const IDS_PER_POST_MAX = 8;
+/** Chunks of registers that one group commit checks for expired ones, … */
+const EXPIRY_CHUNKS = 64;
+/** … and posts whose records hold registers. */
+const EXPIRY_POSTS = 500;
 
-/** What regions need of the store that they are a part of. */
-export interface EmbeddedAccess {
-  readonly buckets: number;
-  readonly metrics: Metrics;
-  /** Runs within the next group commit, with what changes in it; resolves when that is synced. */
-  write<T>(change: (records: RecordCache) => T): Promise<T>;
-  /** Runs when all that is in memory is committed. */
-  look<T>(read: (records: RecordCache) => T): Promise<T>;
-  /** Announces them when the group commit that runs is synced. */
-  tell(changed: readonly PostCounts[]): void;
-  /** As records refer to them. @throws Error if they are too many */
-  known(lives: readonly RegionIncarnation[]): readonly RegionIncarnation[];
-  /** Begins a life of the own region, in all buckets. */
-  beginLife(epoch: number): void;
-}
-
-/** The embedded store among other regions: the functions of src/counters over its buckets. */
+/** Replicates the embedded store with other regions: the functions of src/counters/replication over its buckets. */
 export class EmbeddedReplication implements ReplicatedStore {
-  /** What was synced stays: a life begins only where the data comes from a copy, or from nothing. */
+  /** A durable commit stays: an incarnation begins only where the data comes from a copy, or from nothing. */
   readonly losesCommitsOnFailover = false;
-  readonly #toggled = new Subject<readonly RemoteToggle[]>();
-  readonly remoteToggles: Observable<readonly RemoteToggle[]> = this.#toggled;
-  readonly #dropped = { more: false, at: '', floor: -1 };
+  readonly #remoteToggles = new Subject<readonly RemoteToggle[]>();
+  readonly remoteToggles: Observable<readonly RemoteToggle[]> = this.#remoteToggles;
+  /** How far registers are expired: the last chunk of this cycle, and the sum of the stable stamps when it began. */
+  readonly #expiry = { hasMore: false, lastChunk: '', stableStamps: -1 };
 
+  /** @param states by bucket. The store changes the array in place when it reads them again */
   constructor(
-    private readonly access: EmbeddedAccess,
-    private readonly regionals: readonly ReplicationState[],
+    private readonly commits: GroupCommit,
+    private readonly directory: DataDirectory,
+    private readonly states: readonly ReplicationState[],
+    private readonly metrics: Metrics,
   ) {}
 
   acquireLeases(): Promise<readonly number[]> {
-    return Promise.resolve(this.regionals.map((_, bucket) => bucket));
+    return Promise.resolve(this.states.map((_, bucket) => bucket));
   }
 
   bucketStatus(buckets: readonly number[]): Promise<readonly BucketStatus[]> {
-    return this.access.look((records) => {
+    return this.commits.readCommitted((records) => {
       const { epoch, nonce } = records.incarnation;
       return buckets.map((bucket) => {
-        const { clock, recoveredUpTo, backfilling, syncedFrom } = this.regionals[bucket]!.state;
+        const { clock, recoveredUpTo, backfilling, syncedFrom } = this.states[bucket]!.state;
         return { epoch, nonce, clock, recoveredUpTo, backfilling, syncedFrom };
       });
     });
   }
 
   async changesSince(
-    asked: readonly ChangesRequest[],
+    requests: readonly ChangesRequest[],
     peers: readonly string[],
     limit: number,
   ): Promise<readonly (Delta | null)[]> {
-    const shipments = await this.access.look((records) =>
-      asked.map(({ bucket: number, after, ackedUpTo: confirmed }) => {
-        this.regionals[number]!.advanceStability(confirmed, peers);
-        return buildDelta(number, records.bucket(number), after, limit);
+    const deltas = await this.commits.readCommitted((records) =>
+      requests.map(({ bucket: number, after, ackedUpTo }) => {
+        this.states[number]!.advanceStability(ackedUpTo, peers);
+        return buildDelta(number, records.openBucket(number), after, limit);
       }),
     );
-    await this.#drop();
-    return shipments;
+    await this.#expireRegisters();
+    return deltas;
   }
 
   observeIncarnations(
     region: string,
-    lives: readonly (readonly [bucket: number, life: Incarnation])[],
+    incarnations: readonly (readonly [bucket: number, incarnation: Incarnation])[],
   ): Promise<readonly boolean[]> {
-    return this.access.write((records) =>
-      lives.map(([number, life]) => {
-        records.bucket(number).persistReplication();
-        return this.regionals[number]!.observeIncarnation(region, life);
+    return this.commits.enqueueWrite((records) =>
+      incarnations.map(([number, incarnation]) => {
+        records.openBucket(number).persistReplication();
+        return this.states[number]!.observeIncarnation(region, incarnation);
       }),
     );
   }
 
   fullSyncPage(buckets: ReadonlySet<number>, cursor: string, limit: number): Promise<FullSyncPage> {
-    return this.access.look((records) => {
-      const share = Math.min(IDS_A_POST_MAX, this.access.buckets / buckets.size);
-      const idsMax = Math.ceil(limit * share);
+    return this.commits.readCommitted((records) => {
+      const idsMax = Math.ceil(limit * Math.min(IDS_PER_POST_MAX, this.states.length / buckets.size));
       const ids = records.listPostsAfter(cursor, idsMax);
       const posts = new Map<number, PostDelta[]>();
       for (const id of ids) {
-        const number = bucketOf(id, this.access.buckets);
+        const number = bucketOf(id, this.states.length);
         if (!buckets.has(number)) continue;
-        const scanned = buildFullPost(records.bucket(number), this.access.metrics, id);
-        posts.set(number, [...(posts.get(number) ?? []), scanned]);
+        const full = buildFullPost(records.openBucket(number), this.metrics, id);
+        posts.set(number, [...(posts.get(number) ?? []), full]);
       }
-      const deltas = [...posts].map(([number, scanned]) => {
-        return { ...emptyDelta('full-sync', number, records.bucket(number), 0), posts: scanned };
+      const deltas = [...posts].map(([number, full]) => {
+        return { ...emptyDelta('full-sync', number, records.openBucket(number), 0), posts: full };
       });
       return { deltas, next: ids.length < idsMax ? null : ids.at(-1)! };
     });
   }
 
   readPosts(posts: readonly string[]): Promise<readonly Delta[]> {
-    return this.access.look((records) =>
+    return this.commits.readCommitted((records) =>
       posts.map((post) => {
-        const number = bucketOf(post, this.access.buckets);
-        const bucket = records.bucket(number);
-        const shown = { ...buildFullPost(bucket, this.access.metrics, post), members: [] };
-        return { ...emptyDelta('full-sync', number, bucket, 0), posts: [shown] };
+        const number = bucketOf(post, this.states.length);
+        const bucket = records.openBucket(number);
+        const registersAndEntries = { ...buildFullPost(bucket, this.metrics, post), members: [] };
+        return { ...emptyDelta('full-sync', number, bucket, 0), posts: [registersAndEntries] };
       }),
     );
   }
 
-  async merge(shipments: readonly Delta[]): Promise<readonly DeltaAck[]> {
-    const merged = await this.access.write((records) =>
-      shipments.map((shipment) => {
-        const known = this.#known(shipment);
-        if (known instanceof Error) return known;
-        const one = mergeDelta(records.bucket(shipment.bucket), this.access.metrics, known);
-        this.access.tell(one.changed);
-        return one;
+  async merge(deltas: readonly Delta[]): Promise<readonly DeltaAck[]> {
+    const merged = await this.commits.enqueueWrite((records) =>
+      deltas.map((delta) => {
+        const registered = this.#registerIncarnations(delta);
+        if (registered instanceof Error) return registered;
+        const result = mergeDelta(records.openBucket(delta.bucket), this.metrics, registered);
+        this.commits.addChanged(result.changed);
+        return result;
       }),
     );
-    const toggled = merged.flatMap((one) => (one instanceof Error ? [] : one.remoteToggles));
-    if (toggled.length > 0) this.#toggled.next(toggled);
-    return merged.map((one) => {
-      if (one instanceof Error) throw one;
-      return one.ack;
+    const toggles = merged.flatMap((result) => (result instanceof Error ? [] : result.remoteToggles));
+    if (toggles.length > 0) this.#remoteToggles.next(toggles);
+    return merged.map((result) => {
+      if (result instanceof Error) throw result;
+      return result.ack;
     });
   }
 
   startIncarnation(
     buckets: readonly number[],
-    { epoch, clock, needsBackfill: fills, rewindsClock: comesBack }: NewIncarnation,
+    { epoch, clock, needsBackfill, rewindsClock }: NewIncarnation,
   ): Promise<void> {
-    return this.access.write((records) => {
+    return this.commits.enqueueWrite((records) => {
       const before = records.incarnation;
-      if (before.epoch <= epoch) this.access.beginLife(epoch + 1);
+      if (before.epoch <= epoch) this.directory.startIncarnation(epoch + 1);
       for (const number of buckets) {
-        const { state } = this.regionals[number]!;
-        if (comesBack) {
-          rewindClock(records.bucket(number), clock);
-          records.resetClock(number);
-        } else if (state.startedAtStamp < clock) restamp(records.bucket(number), state.startedAtStamp, clock);
-        state.backfilling ||= fills;
+        const { state } = this.states[number]!;
+        if (rewindsClock) {
+          rewindClock(records.openBucket(number), clock);
+          records.registerExpiry.resetClock(number);
+        } else if (state.startedAtStamp < clock) restamp(records.openBucket(number), state.startedAtStamp, clock);
+        state.backfilling ||= needsBackfill;
       }
-      // All buckets count in the same life.
-      const begun = records.incarnation === before ? (fills ? buckets : []) : this.regionals.keys();
-      for (const number of begun) this.regionals[number]!.startIncarnation(before);
-      for (const number of this.regionals.keys()) records.bucket(number).persistReplication();
+      // All buckets count in the same incarnation.
+      const started = records.incarnation === before ? (needsBackfill ? buckets : []) : this.states.keys();
+      for (const number of started) this.states[number]!.startIncarnation(before);
+      for (const number of this.states.keys()) records.openBucket(number).persistReplication();
     });
   }
 
   completeBackfill(buckets: readonly number[]): Promise<void> {
-    return this.access.write((records) => {
+    return this.commits.enqueueWrite((records) => {
       for (const number of buckets) {
-        const { state } = this.regionals[number]!;
+        const { state } = this.states[number]!;
         state.backfilling = false;
         state.recoveredUpTo = state.clock;
-        records.bucket(number).persistReplication();
+        records.openBucket(number).persistReplication();
       }
     });
   }
 
-  /** Drops registers that all regions know, a bounded part at a time, as long as the floor has moved since the last round. */
-  async #drop(): Promise<void> {
-    const dropped = this.#dropped;
-    const floor = this.regionals.reduce((sum, { state }) => sum + state.stableStamp, 0);
-    if (!dropped.more && dropped.floor === floor) return;
-    dropped.floor = floor;
-    await this.access.write((records) => {
-      const isSought = records.findPostsWithRegisters(DROP_POSTS);
-      const inRecords = records.expireInline(DROP_POSTS);
-      dropped.at = records.expireChunks(dropped.at, DROP_CHUNKS);
-      dropped.more = !isSought || inRecords === DROP_POSTS || dropped.at !== '';
+  /** Expires registers that every region has, a bounded number at a time, as long as a stable stamp has moved since the last cycle. */
+  async #expireRegisters(): Promise<void> {
+    const expiry = this.#expiry;
+    const stableStamps = this.states.reduce((sum, { state }) => sum + state.stableStamp, 0);
+    if (!expiry.hasMore && expiry.stableStamps === stableStamps) return;
+    expiry.stableStamps = stableStamps;
+    await this.commits.enqueueWrite((records) => {
+      const hasFoundAll = records.registerExpiry.findPostsWithRegisters(EXPIRY_POSTS);
+      const posts = records.registerExpiry.expireInline(EXPIRY_POSTS);
+      expiry.lastChunk = records.registerExpiry.expireChunks(expiry.lastChunk, EXPIRY_CHUNKS);
+      expiry.hasMore = !hasFoundAll || posts === EXPIRY_POSTS || expiry.lastChunk !== '';
     });
   }
 
-  /** Records refer to lives by their place in a table. An error is returned: others share the group commit. */
-  #known(shipment: Delta): Delta | Error {
+  /**
+   * Replaces the incarnations of a delta by those that records refer to, by index, in the data directory. An error is returned and
+   * not thrown, because other writes share the group commit.
+   */
+  #registerIncarnations(delta: Delta): Delta | Error {
     try {
-      const lives = this.access.known(
-        shipment.posts.flatMap(({ entries }) => entries.map(({ incarnation: replica }) => replica)),
-      );
+      const named = delta.posts.flatMap(({ entries }) => entries.map(({ incarnation }) => incarnation));
+      const registered = this.directory.registerIncarnations(named);
       let next = 0;
-      const posts = shipment.posts.map((post) => {
-        return { ...post, entries: post.entries.map((entry) => ({ ...entry, incarnation: lives[next++]! })) };
+      const posts = delta.posts.map((post): PostDelta => {
+        return { ...post, entries: post.entries.map((entry) => ({ ...entry, incarnation: registered[next++]! })) };
       });
-      return { ...shipment, posts };
+      return { ...delta, posts };
     } catch (error) {
       return error as Error;
     }

@@ -43,32 +43,33 @@ async function marksOnDisk(): Promise<number> {
   return bytes / KEY64_BYTES;
 }
 
-describe('old marks', () => {
-  it('leave the disk as others come, a little with every commit, of each bucket that had them', async () => {
+describe('expired session marks', () => {
+  it('of every bucket are removed, a few with each commit, as new marks come', async () => {
     const store = openStore();
-    const life = new Producer('life-one');
-    for (const bucket of [0, 1]) await store.commit(life.batch(bucket, marked(bucket, 0, MARKS)));
+    const producer = new Producer('life-one');
+    for (const bucket of [0, 1]) await store.commit(producer.batch(bucket, marked(bucket, 0, MARKS)));
     for (const generation of [1, 2]) {
       const atMs = START_MS + generation * MARK_GENERATION_MS;
-      for (const bucket of [0, 1]) await store.commit(life.batch(bucket, [], atMs));
+      for (const bucket of [0, 1]) await store.commit(producer.batch(bucket, [], atMs));
     }
-    for (let i = 0; i < 20; i++) await store.commit(life.batch(0, marked(0, MARKS + i, 1), atTheEnd()));
+    for (let i = 0; i < 20; i++) await store.commit(producer.batch(0, marked(0, MARKS + i, 1), atTheEnd()));
     await store.close();
-    // The last ones stand in the value of their bucket.
+    // The newest marks are in the value of their bucket.
     expect(await marksOnDisk()).toBe(0);
   });
 
-  it('that a process left behind are removed by the next', async () => {
+  it('of an earlier process are removed by the next one', async () => {
     const store = openStore();
-    const life = new Producer('life-one');
-    await store.commit(life.batch(0, marked(0, 0, MARKS)));
-    for (const generation of [1, 2]) await store.commit(life.batch(0, [], START_MS + generation * MARK_GENERATION_MS));
+    const producer = new Producer('life-one');
+    await store.commit(producer.batch(0, marked(0, 0, MARKS)));
+    for (const generation of [1, 2])
+      await store.commit(producer.batch(0, [], START_MS + generation * MARK_GENERATION_MS));
     await store.close();
     expect(await marksOnDisk()).toBeGreaterThan(MARKS / 2);
 
     const next = openStore();
-    const nextLife = new Producer('life-two');
-    for (let i = 0; i < 10; i++) await next.commit(nextLife.batch(1, [], atTheEnd()));
+    const nextProducer = new Producer('life-two');
+    for (let i = 0; i < 10; i++) await next.commit(nextProducer.batch(1, [], atTheEnd()));
     await next.close();
     expect(await marksOnDisk()).toBe(0);
   });
@@ -78,24 +79,24 @@ describe('old marks', () => {
   }
 });
 
-describe('a store of more than is kept in memory', () => {
+describe('a store of more values than its cache holds', () => {
   /** Each has a chunk of members. */
   const POSTS = Array.from({ length: 5_000 }, (_, i) => `post-${i}`);
   const ACTORS = 18;
   const FIRST = POSTS[0]!;
-  /** This many posts fill both halves of the store's memory, and push out all others. */
+  /** This many posts fill both halves of the cache, and evict all others. */
   const OTHERS = Array.from({ length: 40_000 }, (_, i) => `other-${i}`);
-  /** All chunks are dropped when 20,000 were made or read. */
+  /** The cache is emptied when 20,000 chunks were created or read. */
   const READS = 5;
 
-  it('finds on disk what is not', async () => {
+  it('reads evicted values from disk', async () => {
     const store = openStore();
-    const life = new Producer('life-one');
+    const producer = new Producer('life-one');
     const session = { session: key(7), seq: 1 };
-    await store.commit(life.batch(0, [view(FIRST, 1, session)]));
+    await store.commit(producer.batch(0, [view(FIRST, 1, session)]));
     for (let actor = 0; actor < ACTORS; actor++) {
       await store.commit(
-        life.batch(
+        producer.batch(
           0,
           POSTS.map((post) => like(post, key(actor))),
         ),
@@ -107,19 +108,19 @@ describe('a store of more than is kept in memory', () => {
       expect(found.every(({ counts, on }) => counts.totals[LIKES] === ACTORS && on === 1)).toBe(true);
     }
     await store.read(OTHERS, null);
-    const again = await store.commit(life.batch(0, [view(FIRST, 1, session), like(FIRST, key(3))]));
+    const again = await store.commit(producer.batch(0, [view(FIRST, 1, session), like(FIRST, key(3))]));
     expect(again).toMatchObject({ kind: 'applied', outcomes: Uint8Array.of(DUPLICATE, ON), changed: [] });
     await store.close();
   });
 });
 
-describe('a store that is closed', () => {
-  it('has committed what it was given before, and ends its changes', async () => {
+describe('a store that closes', () => {
+  it('commits the batches that it has taken, and completes its changes', async () => {
     const store = openStore();
-    const life = new Producer('life-one');
+    const producer = new Producer('life-one');
     let ended = false;
     store.changes.subscribe({ complete: () => (ended = true) });
-    const commits = [1, 2, 3].map(() => store.commit(life.batch(0, [view(postIn(0))])));
+    const commits = [1, 2, 3].map(() => store.commit(producer.batch(0, [view(postIn(0))])));
     await store.close();
     expect((await Promise.all(commits)).map(({ kind }) => kind)).toEqual(['applied', 'applied', 'applied']);
     expect(ended).toBe(true);

@@ -1,6 +1,6 @@
 import type { RecordCache } from './record-cache.js';
 
-/** Something that changes records, and is done when they are synced. */
+/** Changes records within a group commit, and settles when these are durable. */
 export interface QueuedWrite {
   readonly run: (records: RecordCache) => unknown;
   readonly resolve: (result: unknown) => void;
@@ -8,39 +8,39 @@ export interface QueuedWrite {
 }
 
 /**
- * Makes the changes of one group commit. One that fails, because a value that it needs is damaged, is rejected alone: what
- * was changed so far is dropped, and the others are made again without it.
+ * Runs the writes of one group commit. One that fails, because a value that it needs is damaged, is rejected alone: the changes so
+ * far are dropped, and the other writes run again without it.
  *
- * Cost: as many rounds as there are changes that fail, and one.
- * @param begin gives the records; `again`: as they are on disk, for a change has failed halfway
- * @param failed is told of each error
+ * Cost: each write runs once, and once more for each one that fails.
+ * @param begin returns the records; `isRetry`: as they are on disk, because a write has failed halfway
+ * @param onError called with each error
  */
 export function runWrites(
   group: readonly QueuedWrite[],
-  begin: (again: boolean) => RecordCache,
-  failed: (error: unknown) => void,
+  begin: (isRetry: boolean) => RecordCache,
+  onError: (error: unknown) => void,
 ): ReadonlyMap<QueuedWrite, unknown> {
   for (let left = group; ;) {
     const results = new Map<QueuedWrite, unknown>();
-    const wrong = makeUntilOneFails(left, begin(left !== group), results, failed);
-    if (wrong === null) return results;
-    left = left.filter((one) => one !== wrong);
+    const failed = runUntilOneFails(left, begin(left !== group), results, onError);
+    if (failed === null) return results;
+    left = left.filter((write) => write !== failed);
   }
 }
 
-function makeUntilOneFails(
+function runUntilOneFails(
   group: readonly QueuedWrite[],
   records: RecordCache,
   results: Map<QueuedWrite, unknown>,
-  failed: (error: unknown) => void,
+  onError: (error: unknown) => void,
 ): QueuedWrite | null {
-  for (const one of group) {
+  for (const write of group) {
     try {
-      results.set(one, one.run(records));
+      results.set(write, write.run(records));
     } catch (error) {
-      failed(error);
-      one.reject(error);
-      return one;
+      onError(error);
+      write.reject(error);
+      return write;
     }
   }
   return null;

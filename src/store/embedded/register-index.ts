@@ -1,20 +1,20 @@
-/** Posts of a bucket: 100 bytes of memory each. */
+/** Posts indexed in a bucket: 100 bytes of memory each. */
 const POSTS_MAX = 2_000;
 
 /**
- * The posts whose records hold registers, by bucket, with the stamp that was the newest when they came, in that order: so those
- * that nobody needs any more are found without looking at all of them.
+ * The posts whose records hold registers, by bucket, with the newest stamp that they had when they were added, in that order, so that
+ * stable registers are found without reading every post.
  */
 export class RegisterIndex {
   readonly #buckets: readonly Map<string, number>[];
-  /** After a start they are looked for in the whole table: up to this post that is done; `null`: up to the end. */
+  /** After a start the whole table is searched for such posts. This is the last post that was searched; `null`: all were. */
   scannedUpTo: string | null = '';
 
   constructor(buckets: number) {
     this.#buckets = Array.from({ length: buckets }, () => new Map<string, number>());
   }
 
-  /** @returns the post that has to go for it: its registers are to stand elsewhere */
+  /** @returns the post that is evicted for it, whose registers the caller moves to chunks */
   add(bucket: number, post: string, stamp: number): string | undefined {
     const posts = this.#buckets[bucket]!;
     if (posts.has(post)) return undefined;
@@ -25,7 +25,7 @@ export class RegisterIndex {
     return oldest;
   }
 
-  /** They are looked for again. */
+  /** Forgets the posts of a bucket, and begins the search again. */
   restart(bucket: number): void {
     this.#buckets[bucket]!.clear();
     this.scannedUpTo = '';
@@ -35,12 +35,12 @@ export class RegisterIndex {
     return this.#buckets[bucket]!.keys();
   }
 
-  /** Takes out the oldest of those that came with stamps up to the floor, at most `limit`. */
-  takeUpTo(bucket: number, floor: number, limit: number): string[] {
+  /** Removes posts that were added with a stamp up to the stable stamp, the oldest first. @returns at most `limit` posts */
+  takeUpTo(bucket: number, stableStamp: number, limit: number): string[] {
     const posts = this.#buckets[bucket]!;
     const taken: string[] = [];
     for (const [post, stamp] of posts) {
-      if (stamp > floor || taken.length >= limit) break;
+      if (stamp > stableStamp || taken.length >= limit) break;
       posts.delete(post);
       taken.push(post);
     }

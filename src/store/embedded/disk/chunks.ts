@@ -6,15 +6,15 @@ import { readCompressed, writeCompressed } from './prefix-compression.js';
 import { NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
 import type { LmdbTable } from './lmdb-table.js';
 
-/** A chunk's number is kept in three bytes; a set of over 1.6 billion grows in its chunks. */
+/** A chunk's number is stored in three bytes. A set of more than 1.6 billion keys gets larger chunks instead of more. */
 export const CHUNKS_MAX = 2 ** 24;
 
-/** Bytes with their bits in the opposite order. */
+/** All bytes with their bits in the opposite order. */
 const REVERSED = Uint8Array.from({ length: 256 }, (_, byte) =>
   [0, 1, 2, 3, 4, 5, 6, 7].reduce((reversed, bit) => reversed | (((byte >>> bit) & 1) << (7 - bit)), 0),
 );
 
-/** One value of a set that has several. */
+/** One of the values that a set is spread over. */
 export class Chunk implements PendingWrite {
   isDirty = false;
 
@@ -38,8 +38,8 @@ export class Chunk implements PendingWrite {
 
 /**
  * A set of keys in chunks of sorted entries, by linear hashing (Litwin, "Linear hashing: a new tool for file and table
- * addressing", VLDB 1980): chunk numbers 0 to count - 1; a chunk is found by arithmetic, without an index, and the
- * set grows by splitting one chunk at a time. Chunks stay in memory once they were read.
+ * addressing", VLDB 1980): chunks have numbers from 0 to count - 1 and are found by arithmetic, without an index, and the set grows
+ * by splitting one chunk at a time. Chunks stay in memory once they were read.
  */
 export class Chunks {
   readonly #loaded = new Map<number, Chunk>();
@@ -55,17 +55,17 @@ export class Chunks {
     private readonly width: number,
   ) {}
 
-  /** The chunk where the key stands, or would stand, while there are `count`. */
+  /** @returns the chunk of the key, whether it is in the set or not, where there are `count` chunks */
   chunkFor(key: Key64, count: number): Chunk {
     return this.#chunk(count === 1 ? 0 : chunkOf(key, count));
   }
 
-  /** Makes the first chunk, of these entries. */
+  /** Creates the first chunk, of these entries. */
   createFirst(entries: SortedKeyArray): void {
     this.changes.add(this.#keep(0, entries));
   }
 
-  /** Makes chunk `count` out of the one that it is split from. */
+  /** Creates chunk `count` by splitting another one. */
   split(count: number): void {
     const number = count - powerBelow(count);
     const chunk = this.#chunk(number);
@@ -78,7 +78,7 @@ export class Chunks {
     return this.#chunk(number);
   }
 
-  /** All chunks, while there are `count`. */
+  /** Reads all chunks, where there are `count`. */
   *readAll(count: number): Iterable<Chunk> {
     for (let number = 0; number < Math.max(count, 1); number++) yield this.#chunk(number);
   }
@@ -86,13 +86,13 @@ export class Chunks {
   #chunk(number: number): Chunk {
     const loaded = this.#loaded.get(number);
     if (loaded !== undefined) return loaded;
-    const bytes = this.table.get(this.prefix + nameOf(number));
-    const isNarrow = bytes !== undefined && this.width === NUMBERED_BYTES;
-    return this.#keep(number, isNarrow ? readCompressed(bytes) : new SortedKeyArray(this.width, bytes));
+    const bytes = this.table.get(this.prefix + encodeChunkNumber(number));
+    const isCompressed = bytes !== undefined && this.width === NUMBERED_BYTES;
+    return this.#keep(number, isCompressed ? readCompressed(bytes) : new SortedKeyArray(this.width, bytes));
   }
 
   #keep(number: number, entries: SortedKeyArray): Chunk {
-    const chunk = new Chunk(this.prefix + nameOf(number), entries, this.table);
+    const chunk = new Chunk(this.prefix + encodeChunkNumber(number), entries, this.table);
     this.#loaded.set(number, chunk);
     this.changes.loadedChunks += 1;
     return chunk;
@@ -104,7 +104,7 @@ function powerBelow(n: number): number {
   return 1 << (31 - Math.clz32(n));
 }
 
-/** Numeric keys are not spread evenly, so their bits are mixed first. */
+/** Mixes the bits first, because numeric keys are not spread evenly. */
 function chunkOf({ hi, lo }: Key64, chunks: number): number {
   const h = fmix32(Math.imul(hi, 0x9e3779b1) ^ lo);
   const power = powerBelow(chunks);
@@ -112,15 +112,15 @@ function chunkOf({ hi, lo }: Key64, chunks: number): number {
   return wide < chunks ? wide : h & (power - 1);
 }
 
-/** Whose name it is. */
+/** The inverse of encodeChunkNumber. */
 export function parseChunkNumber(name: string): number {
   return REVERSED[name.charCodeAt(0)]! | (REVERSED[name.charCodeAt(1)]! << 8) | (REVERSED[name.charCodeAt(2)]! << 16);
 }
 
 /**
- * The number stands with its bits reversed, which puts a chunk beside the one that it was split from: their entries
- * stay on one page of LMDB's. In order of creation half of every page would be empty (17 bytes a like against 12).
+ * Reverses the bits of the number, which puts a chunk beside the one that it was split from, so that their entries stay on one page of
+ * LMDB. In order of creation half of every page would be empty (17 bytes a like against 12).
  */
-function nameOf(chunk: number): string {
+function encodeChunkNumber(chunk: number): string {
   return String.fromCharCode(REVERSED[chunk & 0xff]!, REVERSED[(chunk >>> 8) & 0xff]!, REVERSED[chunk >>> 16]!);
 }

@@ -1,9 +1,9 @@
 import { closeSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Database, open, type RootDatabase } from 'lmdb';
+import type { Database, RootDatabase } from 'lmdb';
 import type { ActorKeys } from '../../../counters/ids.js';
 import { INCARNATIONS_MAX, UNNAMED_REGION, type RegionIncarnation } from '../../../counters/pn-counter.js';
-import { checkDataFile } from './lmdb-file-check.js';
+import { checkCompatible, decodeMeta, encodeMeta, type Meta } from './data-format.js';
 import {
   DATA_FILE,
   isUnchangedSinceClose,
@@ -11,26 +11,9 @@ import {
   markClosed,
   markOpen,
   readFileId,
-  withPrivateFiles,
 } from './directory-files.js';
-import { LmdbTable } from './lmdb-table.js';
-import type { LmdbTables } from './tables.js';
-
-/** 4: keys of actors and sessions are made otherwise than in 3. */
-export const FORMAT = 4;
-
-/** What a data directory was made with. It stays so for the life of the data. */
-export interface Meta {
-  readonly format: number;
-  readonly buckets: number;
-  readonly actorKeys: ActorKeys;
-  /** As in `METRICS`; the records hold counts by its order, so it may only be added to. */
-  readonly metrics: string;
-  /** Device, inode and time of birth of the data file: one that was copied, or came from a backup, has others. */
-  readonly place: string;
-  /** Every life of every region whose counts are here; records refer to them by index. The own region's last one counts now. */
-  readonly replicas: readonly RegionIncarnation[];
-}
+import { type LmdbTables, openEnvironment, openMetaTable, openTables } from './lmdb-environment.js';
+import { checkDataFile } from './lmdb-file-check.js';
 
 export interface DataDirectoryOptions {
   /** DATA_DIR */
@@ -44,38 +27,35 @@ export interface DataDirectoryOptions {
   readonly nonce: () => number;
 }
 
-/**
- * An LMDB environment that belongs to one process: a lock file is held by the kernel until the process ends, however it
- * ends.
- */
+/** An LMDB environment that belongs to one process: the kernel holds its lock file until the process ends, however it ends. */
 export class DataDirectory {
   #root!: RootDatabase;
   #tables!: LmdbTables;
   #metaTable!: Database<string, string>;
   #meta: Meta;
+  /** The meta data that is on disk. */
+  #writtenMeta: Meta;
+  /** The incarnations of the meta data by their keys. */
+  #incarnations: Map<string, RegionIncarnation>;
+  #own: RegionIncarnation | null = null;
   /** Whether the last commit went through: after one that failed the next boot checks the data file. */
   #isSound = true;
-  #own: RegionIncarnation | null = null;
-  /** What the disk has of `#meta`. */
-  #written: Meta;
-  /** `#meta.replicas` by their names. */
-  #lives: Map<string, RegionIncarnation>;
 
   private constructor(
     private readonly options: DataDirectoryOptions,
     root: RootDatabase,
     meta: Meta,
-    /** Whether a life began when it was opened: what the one before did last may be missing. */
+    /** Whether an incarnation began when the directory was opened: the last commits of the one before may be missing. */
     readonly isNewIncarnation: boolean,
     private readonly lock: number,
   ) {
     this.#meta = meta;
-    this.#written = meta;
-    this.#lives = livesIn(meta);
+    this.#writtenMeta = meta;
+    this.#incarnations = indexIncarnations(meta);
     this.#use(root);
   }
 
-  /** @throws Error of one line that says what is wrong with the directory and what would be right. */
+  /** @throws Error of one line that says what is wrong with the directory and what would be right */
   static open(options: DataDirectoryOptions): DataDirectory {
     const { path } = options;
     let lock: number | undefined;
@@ -84,10 +64,10 @@ export class DataDirectory {
       lock = lockDirectory(path);
       if (!isUnchangedSinceClose(path)) checkFile(path);
       markOpen(path);
-      root = openRoot(path);
-      const { meta, isNewLife } = adopt(root, options);
-      const directory = new DataDirectory(options, root, meta, isNewLife, lock);
-      directory.#tables.fences.clear();
+      root = openEnvironment(path);
+      const { meta, isNewIncarnation } = openOrInitialize(root, options);
+      const directory = new DataDirectory(options, root, meta, isNewIncarnation, lock);
+      directory.#tables.producerStates.clear();
       return directory;
     } catch (error) {
       void root?.close();
@@ -96,58 +76,60 @@ export class DataDirectory {
     }
   }
 
-  get replicas(): readonly RegionIncarnation[] {
-    return this.#meta.replicas;
+  /** Every incarnation whose counts are here. Records refer to them by index. */
+  get incarnations(): readonly RegionIncarnation[] {
+    return this.#meta.incarnations;
   }
 
-  /** The own region's present life. */
-  get replica(): RegionIncarnation {
-    this.#own ??= this.replicas.findLast(({ region }) => region === this.options.region)!;
+  /** The own region's current incarnation. */
+  get incarnation(): RegionIncarnation {
+    this.#own ??= this.incarnations.findLast(({ region }) => region === this.options.region)!;
     return this.#own;
   }
 
-  /**
-   * Lives as records refer to them, by a look-up each; those that are new here are written down by the next commit. A life of the own
-   * region that did not begin here is not: no record refers to it, and the last one that is written down is the one that counts.
-   * @throws Error, with none of them taken, if more lives of other regions than LIVES_MAX would be known
-   */
-  registerIncarnations(lives: readonly RegionIncarnation[]): RegionIncarnation[] {
-    const added = new Map<string, RegionIncarnation>();
-    const known = lives.map((life) => {
-      const name = nameOf(life);
-      const found = this.#lives.get(name) ?? added.get(name);
-      if (found === undefined && life.region !== this.options.region) added.set(name, life);
-      return found ?? life;
-    });
-    if (added.size > 0) this.#add(added);
-    return known;
-  }
-
-  /** Begins another life of the own region. */
-  startIncarnation(epoch: number): void {
-    const life = { region: this.options.region, epoch, nonce: this.options.nonce() };
-    this.#add(new Map([[nameOf(life), life]]));
-    this.#own = null;
-  }
-
-  /** Others after `recover`. */
+  /** Replaced by `recover`. */
   get tables(): LmdbTables {
     return this.#tables;
   }
 
-  /** Commits what `write` puts into the tables, synced to disk. Rejects with nothing of it written. */
+  /**
+   * Registers incarnations, so that records can refer to them; the next commit writes new ones. An incarnation of the own region that
+   * did not begin here is not registered: no record refers to it, and the last one that is registered is the one that counts.
+   * @returns the same incarnations, as the objects that are registered
+   * @throws Error, with nothing registered, if there were more incarnations of other regions than INCARNATIONS_MAX
+   */
+  registerIncarnations(incarnations: readonly RegionIncarnation[]): RegionIncarnation[] {
+    const added = new Map<string, RegionIncarnation>();
+    const registered = incarnations.map((incarnation) => {
+      const key = incarnationKey(incarnation);
+      const found = this.#incarnations.get(key) ?? added.get(key);
+      if (found === undefined && incarnation.region !== this.options.region) added.set(key, incarnation);
+      return found ?? incarnation;
+    });
+    if (added.size > 0) this.#add(added);
+    return registered;
+  }
+
+  /** Starts another incarnation of the own region. */
+  startIncarnation(epoch: number): void {
+    const incarnation = { region: this.options.region, epoch, nonce: this.options.nonce() };
+    this.#add(new Map([[incarnationKey(incarnation), incarnation]]));
+    this.#own = null;
+  }
+
+  /** Commits what `write` puts into the tables, durably. Rejects with nothing of it written. */
   async commit(write: () => void): Promise<void> {
     const meta = this.#meta;
     try {
       await this.#root.batch(() => {
-        if (meta !== this.#written) void this.#metaTable.put('meta', JSON.stringify(meta));
+        if (meta !== this.#writtenMeta) void this.#metaTable.put('meta', encodeMeta(meta));
         write();
       });
-      this.#written = meta;
+      this.#writtenMeta = meta;
       this.#isSound = true;
     } catch (error) {
       this.#isSound = false;
-      // lmdb rejects with an error that says nothing but carries a promise, rejected with the reason.
+      // The error of lmdb gives no reason, but carries a promise that is rejected with it.
       const { commitError } = error as { commitError?: Promise<never> };
       await commitError?.catch((reason: unknown) => {
         throw dataDirectoryError(this.options.path, reason);
@@ -157,12 +139,12 @@ export class DataDirectory {
   }
 
   /**
-   * To be called after a failed commit. After most failures LMDB goes on; but once the write of its header has failed
-   * it refuses every read, and its binding would wait for a write for ever, until the file is opened again.
+   * To be called after a failed commit. After most failures LMDB goes on. But once the write of its header has failed it rejects
+   * every read, and its binding would wait for a write for ever, until the file is opened again.
    */
   async recover(): Promise<void> {
-    this.#meta = this.#written;
-    this.#lives = livesIn(this.#meta);
+    this.#meta = this.#writtenMeta;
+    this.#incarnations = indexIncarnations(this.#meta);
     this.#own = null;
     try {
       this.#root.resetReadTxn();
@@ -170,7 +152,7 @@ export class DataDirectory {
     } catch {
       await this.#root.close();
       checkFile(this.options.path);
-      this.#use(openRoot(this.options.path));
+      this.#use(openEnvironment(this.options.path));
     }
   }
 
@@ -180,39 +162,31 @@ export class DataDirectory {
     closeSync(this.lock);
   }
 
-  #add(lives: ReadonlyMap<string, RegionIncarnation>): void {
-    const replicas = [...this.replicas, ...lives.values()];
-    const others = replicas.filter(({ region }) => region !== this.options.region);
+  #add(added: ReadonlyMap<string, RegionIncarnation>): void {
+    const incarnations = [...this.incarnations, ...added.values()];
+    const others = incarnations.filter(({ region }) => region !== this.options.region);
     if (others.length > INCARNATIONS_MAX) {
       throw new Error(
         `${INCARNATIONS_MAX} lives of other regions are known, and ${others.at(-1)!.region} is said to have begun another`,
       );
     }
-    this.#meta = { ...this.#meta, replicas };
-    for (const [name, life] of lives) this.#lives.set(name, life);
+    this.#meta = { ...this.#meta, incarnations };
+    for (const [key, incarnation] of added) this.#incarnations.set(key, incarnation);
   }
 
   #use(root: RootDatabase): void {
     this.#root = root;
     this.#metaTable = openMetaTable(root);
-    this.#tables = {
-      posts: new LmdbTable(root, 'posts'),
-      members: new LmdbTable(root, 'members'),
-      marks: new LmdbTable(root, 'marks'),
-      generations: new LmdbTable(root, 'generations'),
-      fences: new LmdbTable(root, 'fences'),
-      registers: new LmdbTable(root, 'registers'),
-      regional: new LmdbTable(root, 'regional'),
-    };
+    this.#tables = openTables(root);
   }
 }
 
-function nameOf({ region, epoch, nonce }: RegionIncarnation): string {
+function incarnationKey({ region, epoch, nonce }: RegionIncarnation): string {
   return `${region} ${epoch} ${nonce}`;
 }
 
-function livesIn({ replicas }: Meta): Map<string, RegionIncarnation> {
-  return new Map(replicas.map((life) => [nameOf(life), life]));
+function indexIncarnations({ incarnations }: Meta): Map<string, RegionIncarnation> {
+  return new Map(incarnations.map((incarnation) => [incarnationKey(incarnation), incarnation]));
 }
 
 export function dataDirectoryError(path: string, error: unknown): Error {
@@ -224,60 +198,27 @@ function checkFile(directory: string): void {
   if (existsSync(path)) checkDataFile(path);
 }
 
-function openRoot(directory: string): RootDatabase {
-  return withPrivateFiles(directory, () =>
-    open({
-      path: join(directory, DATA_FILE),
-      noSubdir: true,
-      maxDbs: 16,
-      // A commit resolves when it is synced, not before: an acknowledgement follows from it.
-      overlappingSync: false,
-      // Batches are given whole; nothing else may join their transaction.
-      eventTurnBatching: false,
-    }),
-  );
-}
-
-export function openMetaTable(root: RootDatabase): Database<string, string> {
-  return root.openDB<string, string>({ name: 'meta', encoding: 'string' });
-}
-
-/** Checks what the directory was made with, makes it if it is new, and starts a new epoch if it came from a copy. */
-function adopt(root: RootDatabase, options: DataDirectoryOptions): { meta: Meta; isNewLife: boolean } {
-  const db = openMetaTable(root);
-  const place = readFileId(options.path);
-  const text = db.get('meta');
-  const known = text === undefined ? undefined : (JSON.parse(text) as Meta);
-  if (known !== undefined) check(known, options);
+/** Checks what the directory was made with, initializes it if it is new, and starts an incarnation if it came from a copy. */
+function openOrInitialize(
+  root: RootDatabase,
+  options: DataDirectoryOptions,
+): { meta: Meta; isNewIncarnation: boolean } {
+  const table = openMetaTable(root);
+  const fileId = readFileId(options.path);
+  const text = table.get('meta');
+  const stored = text === undefined ? undefined : decodeMeta(text);
+  if (stored !== undefined) checkCompatible(stored, options);
 
   const { region, buckets, actorKeys, metrics } = options;
-  // A region without a name has no peers, so nobody knows it by that.
-  const replicas = (known?.replicas ?? []).map((replica) =>
-    replica.region === UNNAMED_REGION ? { ...replica, region } : replica,
+  // No peer has seen a region without a name under that, because it has no peers.
+  const incarnations = (stored?.incarnations ?? []).map((incarnation) =>
+    incarnation.region === UNNAMED_REGION ? { ...incarnation, region } : incarnation,
   );
-  const last = replicas.findLast((replica) => replica.region === region);
-  const isNewLife = last === undefined || known?.place !== place;
-  if (isNewLife) replicas.push({ region, epoch: (last?.epoch ?? 0) + 1, nonce: options.nonce() });
-  const meta = { format: FORMAT, buckets, actorKeys, metrics, place, replicas };
-  if (JSON.stringify(meta) !== text) db.putSync('meta', JSON.stringify(meta));
-  return { meta, isNewLife };
-}
-
-function check(known: Meta, { buckets, actorKeys, metrics, region }: DataDirectoryOptions): void {
-  if (known.format !== FORMAT) {
-    throw new Error(
-      `format ${known.format} is not supported (this version reads format ${FORMAT}); use the version that wrote it`,
-    );
-  }
-  const named = known.replicas[0]?.region ?? UNNAMED_REGION;
-  if (named !== UNNAMED_REGION && named !== region)
-    throw new Error(`it belongs to REGION=${named}, which cannot be changed`);
-  if (known.buckets !== buckets) throw new Error(`it was made with BUCKETS=${known.buckets}, which cannot be changed`);
-  if (known.actorKeys !== actorKeys) {
-    const made = `ACTOR_KEYS=${known.actorKeys}`;
-    throw new Error(`it was made with ${made}, which cannot be changed; set ${made}`);
-  }
-  if (!`${metrics},`.startsWith(`${known.metrics},`)) {
-    throw new Error(`it was made with METRICS=${known.metrics}; new metrics may only be added at the end`);
-  }
+  const last = incarnations.findLast((incarnation) => incarnation.region === region);
+  const isNewIncarnation = last === undefined || stored?.fileId !== fileId;
+  if (isNewIncarnation) incarnations.push({ region, epoch: (last?.epoch ?? 0) + 1, nonce: options.nonce() });
+  const meta = { buckets, actorKeys, metrics, fileId, incarnations };
+  const encoded = encodeMeta(meta);
+  if (encoded !== text) table.putSync('meta', encoded);
+  return { meta, isNewIncarnation };
 }

@@ -5,7 +5,7 @@ const TREE_BYTES = 48;
 const BRANCH = 0x01;
 const LEAF = 0x02;
 const OVERFLOW = 0x04;
-/** Flags that tell kinds of pages apart; the others are LMDB's notes to itself. */
+/** The flags that distinguish kinds of pages. LMDB uses the others only in memory. */
 const KINDS = 0x6f;
 const NODE_HEADER_BYTES = 8;
 const NODE_IS_LARGE = 0x01;
@@ -15,7 +15,7 @@ const NO_PAGE = 0xffff_ffff_ffff_ffffn;
 /** LMDB's own limit (CURSOR_STACK), for a tree within the tree of tables. */
 const DEPTH_MAX = 64;
 
-/** A page on the way from the root to the one that is visited. */
+/** A page on the path from the root to the page that is visited. */
 interface Level {
   readonly page: Buffer;
   readonly number: number;
@@ -29,7 +29,7 @@ interface Tree {
   entries: number;
 }
 
-/** Where a key stands. */
+/** The bytes of a key in its page. */
 interface Key {
   readonly page: Buffer;
   readonly start: number;
@@ -41,14 +41,14 @@ export interface DataFile {
   readonly pageBytes: number;
   /** Whole pages in the file. */
   readonly pages: number;
-  /** As the header counts them; the last ones may be free and missing in the file. */
+  /** The number of pages in the header. The last ones may be free and missing in the file. */
   readonly pagesCounted: number;
 }
 
 /**
- * Visits every page in use and checks all that LMDB believes without a look: numbers, kinds, bounds and order of keys, that no
- * page is used twice, or used and free. A page of a later transaction than its parent's was overwritten
- * since: that is how a copy of a running store gives itself away. Of the layout (lmdb's mdb.c, data version 2):
+ * Visits every page in use and checks everything that LMDB trusts: numbers, kinds, bounds and order of keys, that no page is used
+ * twice, or used and free. A page of a later transaction than its parent's was overwritten after the parent was copied: so a copy of a
+ * running store is recognized. The layout (lmdb's mdb.c, data version 2), as far as it is read:
  *
  *     page:   number (0) 8   transaction (8) 8   flags (18) 2   end of offsets (20) 2, start of nodes (22) 2, both from 24 on;
  *             or, if it is the first of a large value, its pages (20) 4   offsets of nodes (24) 2 each
@@ -69,8 +69,8 @@ export class PageWalk {
   }
 
   /**
-   * @param tree where a header or a node describes it
-   * @throws Error that says what is wrong.
+   * @param tree its description in a header or a node
+   * @throws Error that says what is wrong
    */
   visitTree(tree: Buffer, transaction: bigint, isFreeList = false): void {
     const root = tree.readBigUInt64LE(40);
@@ -106,7 +106,7 @@ export class PageWalk {
   #visitBranch(tree: Tree, level: Level, nodes: number, depth: number, lower: Key | null, upper: Key | null): void {
     let from = lower;
     for (let i = 0; i < nodes; i++) {
-      // The first one has no key: it begins where its parent says.
+      // The first node has no key: its range begins at the key in its parent.
       const to = i + 1 < nodes ? keyOf(level, i + 1) : upper;
       if (from !== null && to !== null && order(tree, from, to) >= 0) outOfOrder(level);
       const child = level.page.readUIntLE(nodeAt(level, i), 6);
@@ -182,7 +182,7 @@ export class PageWalk {
   }
 }
 
-/** @param newest transaction that it can be of: that of the page that refers to it, which was written with it or later */
+/** @param newest the transaction of the page that refers to this one: it was written with it or later */
 function transactionOf(page: Buffer, number: number, newest: bigint): bigint {
   if (page.readBigUInt64LE(0) !== BigInt(number)) damaged(`page ${number} is another one`);
   const transaction = page.readBigUInt64LE(8);
@@ -205,8 +205,8 @@ function keyOf(level: Level, index: number): Key {
 }
 
 /**
- * Below 0, 0 or above it, as `a` is before, at or after `b`. Of two keys one of which begins with the other, LMDB's binding
- * has no order to rely on: they pass for ordered.
+ * Compares keys as sort functions do. Keys one of which begins with the other count as ordered, because LMDB's binding has no reliable
+ * order of them.
  */
 function order(tree: Tree, a: Key, b: Key): number {
   const [aBytes, bBytes] = [a.end - a.start, b.end - b.start];
@@ -236,7 +236,7 @@ function otherKind(number: number): never {
   return damaged(`page ${number} is of another kind`);
 }
 
-/** What is wrong is for those who look into it; the operator has to do the same whatever it is. */
+/** The message is for whoever examines the file. The operator has to do the same in every case. */
 function damaged(what: string): never {
   throw new RangeError(what);
 }

@@ -5,21 +5,21 @@ import { dataDirectoryError } from './data-directory.js';
 import { ADVICE, DAMAGED } from './lmdb-file-check.js';
 import { DATA_FILE, isUnchangedSinceClose, isOpenToOthers, lockDirectory, markClosed } from './directory-files.js';
 
-/** Beside this file, also where both are bundled. */
+/** The file is beside this one, also where both are bundled. */
 const CHECK_PROCESS = join(import.meta.dirname, 'check-process.js');
-/** From this on the check takes seconds, and the operator should know what the boot waits for. */
+/** From this size on the check takes seconds, so a log line says why the boot waits. */
 const LARGE_BYTES = 2 ** 30;
-/** LMDB reads what is no page, or is not in the file: that ends a process by these. */
+/** Signals that kill a process whose LMDB reads a damaged or missing page. */
 const DEATHS: ReadonlySet<string> = new Set(['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL', 'SIGFPE']);
 const LINE_MAX = 1_000;
 
 /**
- * Looks at a data directory before it is opened. A data file that was copied, restored, or not closed by a gateway is read in a
- * process of its own first, because LMDB ends its process when it reads a damaged one. That takes a fifth of a second, and one
- * to two seconds a gigabyte; where the file is as the last gateway closed it, nothing.
+ * Checks a data directory before it is opened. A data file that was copied, restored, or not closed by a gateway is read in a process
+ * of its own first, because LMDB kills its process when it reads a damaged one. That takes a fifth of a second, and one to two seconds
+ * a gigabyte. It is skipped where the file is as the last gateway closed it.
  *
- * @param warn called with one line: what the operator should know
- * @throws Error of one line that says what is wrong with the directory and what would be right.
+ * @param warn called with each warning for the operator, one line
+ * @throws Error of one line that says what is wrong with the directory and what would be right
  */
 export async function checkDirectory(path: string, warn: (message: string) => void): Promise<void> {
   let lock: number | undefined;

@@ -4,20 +4,20 @@ import { tryLock } from 'fs-native-extensions';
 
 export const DATA_FILE = 'counters.mdb';
 const LOCK_FILE = 'lock';
-/** Is there while no gateway has the directory open, and says which data file the last one left. */
+/** Exists while no gateway has the directory open, and describes the data file that the last one left. */
 const CLOSED_FILE = 'closed';
 const FILES = [DATA_FILE, `${DATA_FILE}-lock`, LOCK_FILE, CLOSED_FILE];
 
-/** Names of actors and posts are nobody else's business. */
+/** Only the owner may read names of posts and keys of actors. */
 const DIRECTORY_MODE = 0o700;
 const FILE_MODE = 0o600;
 const OF_OTHERS = 0o077;
 
 /**
- * Makes the directory if it is new, and takes its lock, which the kernel keeps until the process ends, however it ends.
+ * Creates the directory if it is new, and takes its lock, which the kernel keeps until the process ends, however it ends.
  *
  * @returns the lock's file descriptor
- * @throws Error that says what is wrong with the directory.
+ * @throws Error that says what is wrong with the directory
  */
 export function lockDirectory(path: string): number {
   const stat = statSync(path, { throwIfNoEntry: false });
@@ -25,7 +25,7 @@ export function lockDirectory(path: string): number {
   else if (!stat.isDirectory()) throw new Error('it is not a directory; name one, or a path where nothing is yet');
   for (const name of FILES) {
     const file = statSync(join(path, name), { throwIfNoEntry: false });
-    // Opening a pipe would wait for somebody at its other end.
+    // Opening a pipe would wait for a process at its other end.
     if (file !== undefined && !file.isFile()) throw new Error(`its ${name} is not a file; remove it`);
   }
   const lock = openSync(join(path, LOCK_FILE), 'a+', FILE_MODE);
@@ -33,18 +33,18 @@ export function lockDirectory(path: string): number {
   throw new Error('it is in use by another process; give each gateway a directory of its own');
 }
 
-/** Whether the data file is the one that a gateway closed here: no copy, and nobody has written to it since. */
+/** Whether the data file is the one that a gateway closed here: it is no copy, and was not written to since. */
 export function isUnchangedSinceClose(path: string): boolean {
   const closed = join(path, CLOSED_FILE);
   return existsSync(closed) && readFileSync(closed, 'utf8') === describeDataFile(path);
 }
 
-/** For a directory whose data file is closed and known to be good. */
+/** To be called when the data file is closed and intact. */
 export function markClosed(path: string): void {
   try {
     writeFileSync(join(path, CLOSED_FILE), describeDataFile(path), { mode: FILE_MODE });
   } catch {
-    // A full disk, perhaps: then the next boot takes a moment longer, as it checks the data file.
+    // The disk may be full. Then the next boot checks the data file, which takes a moment longer.
   }
 }
 
@@ -53,13 +53,13 @@ export function markOpen(path: string): void {
   rmSync(join(path, CLOSED_FILE), { force: true });
 }
 
-/** Device, inode and time of birth of the data file: a copy, or one that came from a backup, has others. */
+/** @returns device, inode and time of birth of the data file: those of a copy, or of a file from a backup, differ */
 export function readFileId(path: string): string {
   const { dev, ino, birthtimeNs } = statSync(join(path, DATA_FILE), { bigint: true });
   return `${dev}:${ino}:${birthtimeNs}`;
 }
 
-/** Runs `open`, and keeps to the owner the files that it makes. What was there already stays as its operator has it. */
+/** Runs `open`, and makes the files that it creates private to the owner. Files that exist keep the mode that the operator gave them. */
 export function withPrivateFiles<T>(path: string, open: () => T): T {
   const made = FILES.map((name) => join(path, name)).filter((file) => !existsSync(file));
   const opened = open();

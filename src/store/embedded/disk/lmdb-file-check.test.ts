@@ -41,7 +41,7 @@ beforeAll(async () => {
     put(501, 511, LARGE);
     for (let i = 501; i < 511; i++) void rows.remove(`row-${i}`);
   });
-  // What the batch above wrote last, far behind, moves to the free pages before it.
+  // The last pages of the batch above move to the free pages before them.
   for (let i = 0; i < 4; i++) await root.batch(() => put(0, 500, 100));
   await root.close();
 });
@@ -49,12 +49,12 @@ beforeAll(async () => {
 afterAll(() => rmSync(home, { recursive: true }));
 
 describe('a data file', () => {
-  it('that is whole is accepted', async () => {
+  it('that is complete is accepted', async () => {
     checkDataFile(path);
     expect(await bytesIn(path)).toBe(500 * 100 + LARGE);
   });
 
-  it('that was cut off is refused, unless all pages in use are there', async () => {
+  it('that was cut off is rejected, unless all pages in use are there', async () => {
     const pages = statSync(path).size / PAGE_BYTES;
     const cut = join(home, 'cut.mdb');
     let accepted = 0;

@@ -5,23 +5,22 @@ const MAGIC = 0xbeefc0de;
 const VERSION = 2;
 const META_BYTES = 144;
 
-/** How a data file that cannot be used came to be, and what to do about it. */
+/** The probable cause of a data file that cannot be used, and what to do about it. */
 export const DAMAGED = 'is damaged: it was copied while a gateway ran, or the disk failed';
 export const ADVICE = 'restore it from a backup, or remove it to start from nothing (docs/operations.md)';
 
 /**
- * Refuses a data file that LMDB would die of: it maps the file and believes it, so a page beyond the end kills the
- * process (SIGBUS), and so may a header or a page that is none, or one that is of another moment than the rest. A file may
- * rightly end before the last page that its header counts, if that page is free and was never written; so every page in
- * use is visited, which takes one to two seconds a gigabyte. What stands in the values is not looked at.
+ * Rejects a data file that would kill the process: LMDB maps the file and trusts it, so a page beyond the end raises SIGBUS, and so may
+ * a damaged header or page, or a page from another time than the rest. A valid file may end before the last page that its header
+ * counts, if that page is free and was never written. So every page in use is visited, which takes one to two seconds a gigabyte.
+ * Values are not checked.
  *
- * Of the layout (lmdb's mdb.c, data version 2) this reads, little-endian, the byte where it stands in parentheses; the rest
- * is in data-pages.ts:
+ * The layout (lmdb's mdb.c, data version 2), little-endian, with offsets in parentheses; the rest of it is in data-pages.ts:
  *
  *     meta, after the header of pages 0 and 1:  magic (0) 4   version (4) 4   page bytes (24) 4
  *            tree of free pages (24) 48   tree of tables (72) 48   last page (120) 8   transaction (128) 8
  *
- * @throws Error that says what is wrong with the file.
+ * @throws Error that says what is wrong with the file
  */
 export function checkDataFile(path: string): void {
   const fd = openSync(path, 'r');
@@ -31,7 +30,7 @@ export function checkDataFile(path: string): void {
     if (stat.size === 0) throw new Error('is empty');
     const metas = readMetas(fd);
     const pageBytes = pageBytesOf(metas[0]!);
-    // As LMDB chooses.
+    // LMDB uses the header of the later transaction.
     const meta = metas[0]!.readBigUInt64LE(128) >= metas[1]!.readBigUInt64LE(128) ? metas[0]! : metas[1]!;
     const file: DataFile = {
       fd,

@@ -1,6 +1,6 @@
 import type { Database, RootDatabase } from 'lmdb';
 
-/** Keys are binary strings (a character a byte): they serve as keys of a Map as they are, and cost on disk just their bytes. */
+/** Keys are binary strings, a character a byte: a Map takes them as they are, and on disk they cost only their bytes. */
 const keyEncoder = {
   writeKey(key: string, target: Buffer, start: number): number {
     for (let i = 0; i < key.length; i++) target[start + i] = key.charCodeAt(i);
@@ -11,7 +11,7 @@ const keyEncoder = {
   },
 };
 
-/** After all keys. */
+/** A key after all others. */
 export const END_OF_KEYS = '\u00ff';
 
 /** One LMDB table. */
@@ -24,12 +24,12 @@ export class LmdbTable {
     this.#db = root.openDB<Buffer, string>(options);
   }
 
-  /** What is committed; a copy. */
+  /** Reads a committed value. @returns a copy */
   get(key: string): Buffer | undefined {
     return this.#db.getBinary(key);
   }
 
-  /** Into the transaction that is being built. */
+  /** Adds a write to the transaction that is being built. */
   put(key: string, value: Buffer): void {
     void this.#db.put(key, value);
   }
@@ -38,7 +38,7 @@ export class LmdbTable {
     void this.#db.remove(key);
   }
 
-  /** Committed keys from `start` to before `end`, in order. */
+  /** @returns committed keys from `start` to before `end`, in order */
   keys(start: string, end: string, limit: number): string[] {
     return [...this.#db.getKeys({ start, end, limit })];
   }

@@ -8,7 +8,7 @@ import { KEY64_BYTES, SortedKeyArray } from './sorted-key-array.js';
 import type { MemberLocation } from './post-record.js';
 import type { LmdbTable } from './lmdb-table.js';
 
-/** A table in memory, of which members need no more. */
+/** The part of a table that members use, in memory. */
 class MapTable {
   readonly rows = new Map<string, Buffer>();
 
@@ -46,7 +46,7 @@ class Members {
     if (this.has(actor) !== on) this.#members.set('post', 0, this.place, actor, on);
   }
 
-  /** As they are on disk from then on. */
+  /** Replaces the members by what is on disk. */
   get chunkSizes(): number[] {
     this.#changes.write();
     this.#changes.commitDone();
@@ -61,7 +61,7 @@ const KINDS: Record<string, (i: number) => Key64> = {
   'large whole numbers in a row': (i) => ({ hi: 267_750_000 + Math.floor(i / 1000), lo: (i * 4_194_304) >>> 0 }),
 };
 
-/** Numbers without a pattern that are the same in every run. */
+/** Random numbers that are the same in every run. */
 function mixed(i: number, salt: number): number {
   return fmix32(Math.imul(i, 0x9e3779b1) + salt);
 }
@@ -69,7 +69,7 @@ function mixed(i: number, salt: number): number {
 describe.each(Object.keys(KINDS))('members that are %s', (kind) => {
   const actor = KINDS[kind]!;
 
-  it('are as a Set has them', () => {
+  it('equal those of a Set', () => {
     const members = new Members();
     const set = new Set<number>();
     for (let step = 0; step < 40_000; step++) {
@@ -98,7 +98,7 @@ describe.each(Object.keys(KINDS))('members that are %s', (kind) => {
 });
 
 describe('members', () => {
-  it('stand in the record of the post while they are few', () => {
+  it('are in the record of the post while they are few', () => {
     const members = new Members();
     for (let i = 0; i < 16; i++) members.set({ hi: 0, lo: i }, true);
     expect(members.place).toMatchObject({ size: 16, chunks: 0 });
@@ -109,7 +109,7 @@ describe('members', () => {
     expect(members.chunkSizes).toEqual([17]);
   });
 
-  it('that all leave can come again', () => {
+  it('that have all left can join again', () => {
     const members = new Members();
     const actors = Array.from({ length: 500 }, (_, lo) => ({ hi: 7, lo }));
     for (const on of [true, false, true]) for (const actor of actors) members.set(actor, on);
@@ -117,7 +117,7 @@ describe('members', () => {
     expect(actors.every((actor) => members.has(actor))).toBe(true);
   });
 
-  it('are as a Set has them, in any order of coming and leaving', () => {
+  it('equal those of a Set, in any order of joining and leaving', () => {
     const key = fc.record({ hi: fc.nat(3), lo: fc.nat({ max: 0xffffffff }) });
     fc.assert(
       fc.property(

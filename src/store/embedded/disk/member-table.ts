@@ -7,72 +7,73 @@ import { chunkKeyPrefix } from './register-table.js';
 import type { LmdbTable } from './lmdb-table.js';
 
 /**
- * Up to this many members stand in the post's own record: most posts have few likes, and need no chunk. Where there are
- * chunks; many changes wait there for them, and a commit writes one value for a post instead of two.
+ * Up to this many members are in the post's own record, because most posts have few likes and need no chunk. Where there are chunks,
+ * this many changes wait in the record, so that a commit writes one value for a post instead of two.
  */
 const INLINE_MAX = 16;
 /** Mean members a chunk: 768 bytes, so that LMDB's 4 KB pages fill well and a like rewrites little. */
 const CHUNK_MEAN = 96;
-/** The actors of toggles. A set that shrinks keeps its chunks. */
+
+/** The actors who have a toggle on. A set that shrinks keeps its chunks. */
 export class MemberTable {
   constructor(
     private readonly table: LmdbTable,
     private readonly changes: WriteSet,
   ) {}
 
-  has(post: string, metric: number, place: MemberLocation, actor: Key64): boolean {
-    const differs = place.inline.size > 0 && place.inline.indexOf(actor) >= 0;
-    if (place.chunks === 0) return differs;
-    const { entries } = this.#chunksOf(post, metric, place).chunkFor(actor, place.chunks);
+  has(post: string, metric: number, location: MemberLocation, actor: Key64): boolean {
+    const differs = location.inline.size > 0 && location.inline.indexOf(actor) >= 0;
+    if (location.chunks === 0) return differs;
+    const { entries } = this.#chunksOf(post, metric, location).chunkFor(actor, location.chunks);
     return entries.indexOf(actor) >= 0 !== differs;
   }
 
-  /** Puts in an actor who is out, or out one who is in. */
-  set(post: string, metric: number, place: MemberLocation, actor: Key64, on: boolean): void {
-    place.size += on ? 1 : -1;
-    toggle(place.inline, actor);
-    if (place.inline.size > INLINE_MAX) this.#settle(post, metric, place);
+  /** @param on the opposite of the state that the actor has */
+  set(post: string, metric: number, location: MemberLocation, actor: Key64, on: boolean): void {
+    location.size += on ? 1 : -1;
+    toggle(location.inline, actor);
+    if (location.inline.size > INLINE_MAX) this.#flushInline(post, metric, location);
   }
 
-  list(post: string, metric: number, place: MemberLocation): Key64[] {
-    if (place.chunks === 0) return keysOf(place.inline);
+  list(post: string, metric: number, location: MemberLocation): Key64[] {
+    if (location.chunks === 0) return keysOf(location.inline);
     const keys: Key64[] = [];
-    for (const { entries } of this.#chunksOf(post, metric, place).readAll(place.chunks)) {
-      for (const key of keysOf(entries)) if (place.inline.indexOf(key) < 0) keys.push(key);
+    for (const { entries } of this.#chunksOf(post, metric, location).readAll(location.chunks)) {
+      for (const key of keysOf(entries)) if (location.inline.indexOf(key) < 0) keys.push(key);
     }
-    for (const key of keysOf(place.inline)) if (this.has(post, metric, place, key)) keys.push(key);
+    for (const key of keysOf(location.inline)) if (this.has(post, metric, location, key)) keys.push(key);
     return keys;
   }
 
-  #split(post: string, metric: number, place: MemberLocation): void {
-    if (place.chunks >= CHUNKS_MAX) return;
-    this.#chunksOf(post, metric, place).split(place.chunks);
-    place.chunks += 1;
+  #split(post: string, metric: number, location: MemberLocation): void {
+    if (location.chunks >= CHUNKS_MAX) return;
+    this.#chunksOf(post, metric, location).split(location.chunks);
+    location.chunks += 1;
   }
 
-  /** Puts into chunks what stands in the record. */
-  #settle(post: string, metric: number, place: MemberLocation): void {
-    const { inline } = place;
-    const chunks = this.#chunksOf(post, metric, place);
-    if (place.chunks === 0) {
+  /** Moves the members in the record to chunks. */
+  #flushInline(post: string, metric: number, location: MemberLocation): void {
+    const { inline } = location;
+    const chunks = this.#chunksOf(post, metric, location);
+    if (location.chunks === 0) {
       chunks.createFirst(inline);
-      place.chunks = 1;
-      place.inline = new SortedKeyArray(KEY64_BYTES);
+      location.chunks = 1;
+      location.inline = new SortedKeyArray(KEY64_BYTES);
       return;
     }
     for (let i = 0; i < inline.size; i++) {
       const actor = inline.keyAt(i);
-      const chunk = chunks.chunkFor(actor, place.chunks);
+      const chunk = chunks.chunkFor(actor, location.chunks);
       toggle(chunk.entries, actor);
       this.changes.add(chunk);
     }
     inline.clear();
-    if (place.size > place.chunks * CHUNK_MEAN) this.#split(post, metric, place);
+    if (location.size > location.chunks * CHUNK_MEAN) this.#split(post, metric, location);
   }
 
-  #chunksOf(post: string, metric: number, place: MemberLocation): Chunks {
-    place.loaded ??= new Chunks(this.table, this.changes, chunkKeyPrefix(post, metric), KEY64_BYTES);
-    return place.loaded;
+  #chunksOf(post: string, metric: number, location: MemberLocation): Chunks {
+    location.loaded ??= new Chunks(this.table, this.changes, chunkKeyPrefix(post, metric), KEY64_BYTES);
+    return location.loaded;
   }
 }
 

@@ -22,14 +22,14 @@ function encode(record: PostRecord): Buffer {
   return Buffer.from(buffer.slice(start, end));
 }
 
-/** With these keys, of which the record has no chunks. */
+/** A location with these keys, which have no chunks. */
 function place(size: number, chunks: number, keys: readonly Key64[] = []): MemberLocation {
   const inline = new SortedKeyArray(KEY64_BYTES);
   for (const key of keys) inline.insert(inline.size, key);
   return { size, chunks, inline, loaded: null, registers: null };
 }
 
-/** To compare: the keys of a set are private to it. */
+/** For comparisons, because the keys of a set are private. */
 function plain({ state, members }: PostRecord): unknown {
   const keysOf = ({ inline }: MemberLocation): Key64[] =>
     Array.from({ length: inline.size }, (_, i) => inline.keyAt(i));
@@ -77,7 +77,7 @@ describe('the record of a post', () => {
     expect(encode(record).length).toBeLessThanOrEqual(21);
   });
 
-  it('of chunks that have lost all members keeps the chunks, and who differs from them', () => {
+  it('without members keeps their chunks, and the actors whose state differs from the chunks', () => {
     const record: PostRecord = {
       state: { v: 9, updatedAtMs: 1, metrics: [{ members: 0, counter: [] }] },
       members: [place(0, 3, [{ hi: 1, lo: 2 }])],
@@ -85,7 +85,7 @@ describe('the record of a post', () => {
     expect(plain(decodePost(encode(record), REPLICAS))).toEqual(plain(record));
   });
 
-  it('has registers that stand in it, and how many chunks there are of others', () => {
+  it('has the newest registers, and the number of chunks of the others', () => {
     const inline = new SortedKeyArray(NUMBERED_BYTES);
     inline.insert(0, { hi: 1, lo: 2 });
     inline.setNumber(0, Number.MAX_SAFE_INTEGER);
@@ -104,7 +104,7 @@ describe('the record of a post', () => {
     ]);
   });
 
-  it('of registers that are all gone is as if there had been none', () => {
+  it('whose registers are all gone equals one that never had any', () => {
     const record = (registers: RegisterLocation | null): PostRecord => {
       return {
         state: { v: 9, updatedAtMs: 1, metrics: [{ members: 0, counter: [] }] },
@@ -115,20 +115,22 @@ describe('the record of a post', () => {
     expect(encode(record(gone))).toEqual(encode(record(null)));
   });
 
-  it('that names an unknown replica, or ends in the middle, is an error', () => {
+  it('that names an unknown incarnation, or ends in the middle, is an error', () => {
     const counter = [{ incarnation: REPLICAS[1]!, p: 1, n: 0 }];
     const bytes = encode({ state: { v: 1, updatedAtMs: 1, metrics: [{ members: 0, counter }] }, members: [] });
-    expect(() => decodePost(bytes, REPLICAS.slice(0, 1))).toThrow('a replica that the data directory does not know');
+    expect(() => decodePost(bytes, REPLICAS.slice(0, 1))).toThrow(
+      'an incarnation that the data directory does not list',
+    );
     expect(() => decodePost(bytes.subarray(0, -1), REPLICAS)).toThrow('ends within a number');
   });
 
-  it('that has more chunks than there can be is an error', () => {
+  it('that has more chunks than are possible is an error', () => {
     const state = { v: 1, updatedAtMs: 1, metrics: [{ members: 0, counter: [] }] };
     const bytes = encode({ state, members: [place(0, 2 ** 24 + 1)] });
     expect(() => decodePost(bytes, REPLICAS)).toThrow('a record has 16777217 chunks; at most 16777216 can be');
   });
 
-  it('gets a place for the members of a metric when they come', () => {
+  it('gets a location for the members of a metric when these are added', () => {
     const record: PostRecord = { state: { v: 0, updatedAtMs: 0, metrics: [] }, members: [] };
     expect(locateMembers(record, 2)).toMatchObject({ size: 0, chunks: 0, loaded: null, registers: null });
     expect(record.members).toHaveLength(3);

@@ -2,10 +2,10 @@ import { describe, expect, it } from '@jest/globals';
 import { ByteReader, ByteWriter } from './record-bytes.js';
 
 const NUMBERS = [0, 1, 127, 128, 16_383, 16_384, 2 ** 31, 2 ** 32, 2 ** 40 + 1, 2 ** 52, Number.MAX_SAFE_INTEGER];
-/** As much as a writer has room for at first. */
+/** The size of a writer's memory at first. */
 const ROOM_BYTES = 65_536;
 
-/** The bytes of the value as they are now. */
+/** A copy of the bytes of the value. */
 function taken({ buffer, start, end }: ReturnType<ByteWriter['value']>): Buffer {
   return Buffer.from(buffer.slice(start, end));
 }
@@ -30,7 +30,7 @@ describe('a number', () => {
 });
 
 describe('bytes', () => {
-  it('are written behind numbers, however many, as many as are wanted of them', () => {
+  it('of any length are written behind numbers, in full or in part', () => {
     const writer = new ByteWriter();
     for (const length of [0, 5, 160, 161, 1_023, 1_024, 100_000]) {
       const bytes = Buffer.alloc(length + 3, length % 251);
@@ -46,7 +46,7 @@ describe('bytes', () => {
 });
 
 describe('values', () => {
-  it('stay where they are as others follow, also when these need more room', () => {
+  it('stay where they are when others follow, even if these need more memory', () => {
     const writer = new ByteWriter();
     const places = [1, 2, ROOM_BYTES, 3, 4 * ROOM_BYTES, 4].map((number) => {
       const { buffer, start, end } = writer
@@ -63,7 +63,7 @@ describe('values', () => {
     }
   });
 
-  it('are written over after a reset', () => {
+  it('are overwritten after a reset', () => {
     const writer = new ByteWriter();
     const first = writer.varint(1).value();
     writer.reset();

@@ -1,7 +1,7 @@
 import { ByteBuffer } from '../../../common/byte-buffer.js';
 import { readVarint, VARINT_BYTES_MAX, writeVarint } from '../../../common/varint.js';
 
-/** A buffer of which lmdb writes the bytes from `start` to `end`, without copying them first. */
+/** A buffer whose bytes from `start` to `end` lmdb writes without copying them first. */
 type Bounded = Buffer & { start: number; end: number };
 
 const WRITER_BYTES = 65_536;
@@ -20,7 +20,7 @@ export class ByteWriter extends ByteBuffer {
     return this;
   }
 
-  /** @param length of the bytes, as many as are meant */
+  /** @param length how many of the bytes are written */
   raw(bytes: Uint8Array, length = bytes.length): this {
     this.reserve(length);
     const target = this.bytes;
@@ -31,7 +31,7 @@ export class ByteWriter extends ByteBuffer {
     return this;
   }
 
-  /** The bytes that were written since the last value. They stay as they are until `reset`, but their bounds only until the next value. */
+  /** @returns the bytes since the last value. They stay as they are until `reset`, but their bounds only until the next value */
   value(): Bounded {
     const bytes = this.bytes as Bounded;
     bytes.start = this.#start;
@@ -40,7 +40,7 @@ export class ByteWriter extends ByteBuffer {
     return bytes;
   }
 
-  /** The values are no longer needed: their bytes are used again. */
+  /** To be called when the values are no longer needed: their memory is used again. */
   reset(): void {
     this.#start = 0;
     this.length = 0;
@@ -61,7 +61,7 @@ export class ByteWriter extends ByteBuffer {
   }
 }
 
-/** Up to this a loop is faster than the view and the call that it takes otherwise. */
+/** Up to this a loop is faster than a view and a call. */
 const COPY_BY_BYTE_MAX = 160;
 
 export class ByteReader {
@@ -73,12 +73,12 @@ export class ByteReader {
     return this.position >= this.bytes.length;
   }
 
-  /** How many bytes were not read yet. */
+  /** The number of bytes after the current one. */
   get bytesLeft(): number {
     return this.bytes.length - this.position;
   }
 
-  /** @throws RangeError where the bytes end in the middle, or the number exceeds 2^53 - 1. */
+  /** @throws RangeError if the bytes end within the number, or it exceeds 2^53 - 1 */
   varint(): number {
     const value = readVarint(this);
     if (value <= Number.MAX_SAFE_INTEGER) return value;
@@ -86,7 +86,7 @@ export class ByteReader {
     throw new RangeError('a record holds a number over 2^53 - 1');
   }
 
-  /** A copy: whoever keeps it does not keep the whole record. */
+  /** @returns a copy, so that keeping it does not keep the whole record in memory */
   raw(length: number): Uint8Array {
     if (this.position + length > this.bytes.length) throw new RangeError('a record ends within its members');
     const copy = new Uint8Array(length);
@@ -96,7 +96,7 @@ export class ByteReader {
   }
 }
 
-/** As text of this many characters, one a byte: keys of tables then are in the order of their numbers. */
+/** @returns a text of this many characters, one a byte, so that keys of tables are in the order of their numbers */
 export function encodeBigEndian(value: number, bytes: 2 | 4): string {
   const low = String.fromCharCode((value >>> 8) & 0xff, value & 0xff);
   return bytes === 2 ? low : String.fromCharCode(value >>> 24, (value >>> 16) & 0xff) + low;

@@ -36,7 +36,7 @@ function openStore(): EmbeddedStore {
   });
 }
 
-it('a store that was closed has nothing to tell a peer that has its last change, though it has seen later stamps', async () => {
+it('a store that was closed sends nothing to a peer that has its last change, even if it has received later stamps', async () => {
   const store = openStore();
   await store.commit(new Producer('life-one').batch(0, [like(postIn(0), key(1))]));
   const [changes] = await store.replication!.changesSince([{ bucket: 0, after: 0, ackedUpTo: 0 }], PEERS, LIMIT);
@@ -57,7 +57,7 @@ it('a store that was closed has nothing to tell a peer that has its last change,
   await next.close();
 });
 
-it('of a store that was not closed anything up to its clock may have changed', async () => {
+it('a store that was not closed may have changed everything up to its clock', async () => {
   const root = open({ path: join(path, 'counters.mdb'), noSubdir: true });
   const table = new LmdbTable(root, 'regional');
   const state: PersistentReplicationState = { ...newReplicationState(0), clock: 100, lastChangeStamp: 40 };

@@ -6,7 +6,7 @@ import type { LmdbTable } from './lmdb-table.js';
 export const STATE_SUFFIX = 's';
 export const CLOCK_SUFFIX = 'c';
 
-/** The names of the fields on disk. They are part of the format, so they differ from those in memory where these were renamed. */
+/** The fields on disk. Their names are part of the format. */
 interface StoredState {
   readonly clock: number;
   readonly changedAt: number;
@@ -33,7 +33,7 @@ interface StoredEntry extends StoredIncarnation {
   readonly confirmed: number;
 }
 
-/** Written where something of it changes besides the clock: some times a second a bucket. */
+/** Written where anything but the clock changes: some times a second a bucket. */
 export function encodeReplicationState(state: PersistentReplicationState): Buffer {
   const stored: StoredState = {
     clock: state.clock,
@@ -56,7 +56,7 @@ export function encodeReplicationState(state: PersistentReplicationState): Buffe
   return Buffer.from(JSON.stringify(stored));
 }
 
-/** @param prefix the bucket; `undefined`: it has had no dealings with other regions */
+/** @param prefix of the bucket's keys. @returns `undefined` if the bucket was never replicated */
 export function readReplicationState(table: LmdbTable, prefix: string): PersistentReplicationState | undefined {
   const bytes = table.get(prefix + STATE_SUFFIX);
   if (bytes === undefined) return undefined;
@@ -65,7 +65,7 @@ export function readReplicationState(table: LmdbTable, prefix: string): Persiste
   const clock = bytesOfClock === undefined ? stored.clock : new ByteReader(bytesOfClock).varint();
   return {
     clock,
-    // A store that was not closed has a clock that is ahead, and may have changed more than the state says.
+    // A store that was not closed has reserved stamps, and may have used them after the state was written.
     lastChangeStamp: clock === stored.clock ? stored.changedAt : clock,
     startedAtStamp: stored.born,
     predecessors: stored.goesOn,

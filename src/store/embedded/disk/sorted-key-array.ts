@@ -6,18 +6,18 @@ export const KEY64_BYTES = 8;
 export const NUMBERED_BYTES = 15;
 
 const NO_BYTES = new Uint8Array(0);
-/** Room for this many at first; then twice as many each time. */
-const ROOM_MIN = 4;
+/** The first allocation has memory for this many entries, each further one for twice as many as before. */
+const CAPACITY_MIN = 4;
 
-/** A set of keys, perhaps with a number each: their bytes, sorted, without separators. Changed in place. */
+/** A set of keys, each with or without a number, as their sorted bytes without separators. Changed in place. */
 export class SortedKeyArray {
   #bytes: Uint8Array;
   #length: number;
 
   /**
    * @param width bytes of an entry: KEY64_BYTES or NUMBERED_BYTES
-   * @param bytes the set's own from here on
-   * @throws RangeError where they end within an entry
+   * @param bytes become the set's own
+   * @throws RangeError if they end within an entry
    */
   constructor(
     readonly width: number,
@@ -36,12 +36,12 @@ export class SortedKeyArray {
     return this.#length;
   }
 
-  /** Only the first `byteLength` of them count. */
+  /** Only the first `byteLength` of them belong to the set. */
   get bytes(): Uint8Array {
     return this.#bytes;
   }
 
-  /** Where the key stands, or -1 - where it would stand; in keys, not bytes. */
+  /** @returns the index of the key, or -1 minus the index where it would be inserted; in keys, not bytes */
   indexOf({ hi, lo }: Key64): number {
     const { width } = this;
     const bytes = this.#bytes;
@@ -63,7 +63,7 @@ export class SortedKeyArray {
     return { hi: readUint32(this.#bytes, at), lo: readUint32(this.#bytes, at + 4) };
   }
 
-  /** Its number, if it has one, is to be set. */
+  /** The caller has to set the number, if the set has numbers. */
   insert(index: number, { hi, lo }: Key64): void {
     const { width } = this;
     const at = index * width;
@@ -97,12 +97,12 @@ export class SortedKeyArray {
     writeUint32(bytes, at + 3, value >>> 0);
   }
 
-  /** Takes out all; the room for them stays. */
+  /** Removes all keys and keeps the memory. */
   clear(): void {
     this.#length = 0;
   }
 
-  /** Takes out what does not stay, as a set of its own. */
+  /** Removes the keys for which `stays` is false. @returns these */
   split(stays: (key: Key64) => boolean): SortedKeyArray {
     const { width } = this;
     const moved = new SortedKeyArray(width, new Uint8Array(this.#length));
@@ -119,7 +119,7 @@ export class SortedKeyArray {
 
   #reserve(more: number): void {
     if (this.#length + more <= this.#bytes.length) return;
-    const larger = new Uint8Array(Math.max(ROOM_MIN * this.width, 2 * this.#length));
+    const larger = new Uint8Array(Math.max(CAPACITY_MIN * this.width, 2 * this.#length));
     larger.set(this.#bytes.subarray(0, this.#length));
     this.#bytes = larger;
   }

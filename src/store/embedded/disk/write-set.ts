@@ -1,15 +1,15 @@
 import { ByteWriter } from './record-bytes.js';
 
-/** Something in memory that differs from what is on disk. */
+/** A value in memory that differs from the one on disk. */
 export interface PendingWrite {
   isDirty: boolean;
-  /** Puts it into LMDB's transaction. */
+  /** Adds the value to LMDB's transaction. */
   write(writer: ByteWriter): void;
 }
 
-/** What the open group commit has changed in memory, each once. */
+/** The values that the open group commit has changed in memory, each once. */
 export class WriteSet {
-  /** Chunks that were read or made since the cache was last emptied. */
+  /** Chunks that were read or created since the cache was last emptied. */
   loadedChunks = 0;
   readonly #writer = new ByteWriter();
   #dirty: PendingWrite[] = [];
@@ -33,7 +33,7 @@ export class WriteSet {
     for (const change of this.#dirty) change.write(this.#writer);
   }
 
-  /** They are on disk. */
+  /** To be called when the values are on disk. */
   commitDone(): void {
     for (const change of this.#dirty) change.isDirty = false;
     this.#dirty = [];

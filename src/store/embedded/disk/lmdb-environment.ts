@@ -1,0 +1,53 @@
+import { join } from 'node:path';
+import { type Database, open, type RootDatabase } from 'lmdb';
+import { DATA_FILE, withPrivateFiles } from './directory-files.js';
+import { LmdbTable } from './lmdb-table.js';
+
+/** The tables of a data directory. A post belongs to one bucket, so only keys without a post carry the bucket's number. */
+export interface LmdbTables {
+  /** post → PostRecord */
+  readonly posts: LmdbTable;
+  /** metric, post, chunk number → a chunk of members */
+  readonly members: LmdbTable;
+  /** bucket, generation, chunk number → a chunk of sessions with their last seqs */
+  readonly marks: LmdbTable;
+  /** bucket → its mark generation */
+  readonly generations: LmdbTable;
+  /** bucket, producer id → ProducerState. Of this process only: emptied at boot */
+  readonly producerStates: LmdbTable;
+  /** metric, post, chunk number → a chunk of registers */
+  readonly registers: LmdbTable;
+  /** bucket, `s` or `c` → its replication state as JSON, or only the clock, which each batch changes */
+  readonly replication: LmdbTable;
+}
+
+export function openEnvironment(directory: string): RootDatabase {
+  return withPrivateFiles(directory, () =>
+    open({
+      path: join(directory, DATA_FILE),
+      noSubdir: true,
+      maxDbs: 16,
+      // A commit resolves when it is durable, not before, because it is acknowledged then.
+      overlappingSync: false,
+      // A transaction holds one group commit; nothing else may join it.
+      eventTurnBatching: false,
+    }),
+  );
+}
+
+/** The names of tables are part of the format on disk. */
+export function openTables(root: RootDatabase): LmdbTables {
+  return {
+    posts: new LmdbTable(root, 'posts'),
+    members: new LmdbTable(root, 'members'),
+    marks: new LmdbTable(root, 'marks'),
+    generations: new LmdbTable(root, 'generations'),
+    producerStates: new LmdbTable(root, 'fences'),
+    registers: new LmdbTable(root, 'registers'),
+    replication: new LmdbTable(root, 'regional'),
+  };
+}
+
+export function openMetaTable(root: RootDatabase): Database<string, string> {
+  return root.openDB<string, string>({ name: 'meta', encoding: 'string' });
+}
