@@ -36,7 +36,7 @@ let path: string;
 
 const DATA = { buckets: BUCKETS, actorKeys: 'hash', region: 'local' } as const;
 
-/** What a store is opened with instead. */
+/** Options that replace those of DATA. */
 interface Changed {
   readonly buckets?: number;
   readonly actorKeys?: ActorKeys;
@@ -66,7 +66,7 @@ async function countsOf(store: EmbeddedStore, post: string): Promise<PostCounts>
   return found!.counts;
 }
 
-/** Opens a store, which must refuse. @returns what it says, which is one line that names the directory */
+/** Opens a store, which must fail. @returns its error, which is one line that names the directory */
 function refusal(options: Changed = {}): string {
   let message = 'it was opened';
   try {
@@ -119,7 +119,7 @@ describe('a gateway on a directory that it must not use', () => {
 });
 
 describe('an embedded store', () => {
-  it.each([3, 5])('refuses a directory of format %i, and leaves it as it is', async (format) => {
+  it.each([3, 5])('rejects a directory of format %i, and leaves it as it is', async (format) => {
     await fill();
     const root = open({ path: dataFile(), noSubdir: true, overlappingSync: false });
     const db = root.openDB<string, string>({ name: 'meta', encoding: 'string' });
@@ -133,32 +133,32 @@ describe('an embedded store', () => {
     await after.close();
   });
 
-  it('refuses keys of actors of another kind', async () => {
+  it('rejects another kind of actor keys', async () => {
     await fill();
     const made = 'it was made with ACTOR_KEYS=hash, which cannot be changed; set ACTOR_KEYS=hash';
     expect(refusal({ actorKeys: 'int64' })).toContain(made);
   });
 
-  it('refuses another number of buckets', async () => {
+  it('rejects another number of buckets', async () => {
     await fill();
     expect(refusal({ buckets: 8 })).toContain('it was made with BUCKETS=1, which cannot be changed');
   });
 
   it.each(['likes:toggle,views:tally', 'likes:toggle,views:tally,saves:toggle,shares:tally'])(
-    'refuses METRICS=%s, which would read counts as others',
+    'rejects METRICS=%s, which would give counts to other metrics',
     async (metrics) => {
       await fill();
       expect(refusal({ metrics })).toContain(`it was made with METRICS=${METRICS}; new metrics may only`);
     },
   );
 
-  it('refuses a path that is no directory', () => {
+  it('rejects a path that is no directory', () => {
     writeFileSync(path, '');
     expect(refusal()).toContain('it is not a directory; name one');
   });
 });
 
-describe('an embedded store refuses a data file', () => {
+describe('an embedded store rejects a data file', () => {
   let intact: string;
 
   beforeAll(async () => {
@@ -202,7 +202,7 @@ describe('a data directory', () => {
     await Promise.all([store.close(), copied.close()]);
   });
 
-  it('whose file was put back from a backup begins an epoch, even if it gets the same place on the disk', async () => {
+  it('whose file was put back from a backup begins an epoch, even if it gets the same inode', async () => {
     await fill();
     cpSync(join(path, 'counters.mdb'), join(home, 'backup'));
     rmSync(join(path, 'counters.mdb'));
@@ -241,7 +241,7 @@ describe('a write that fails', () => {
     throw new Error('the disk was never full');
   }
 
-  it('because the disk is full rejects its batch, which goes through once there is space', async () => {
+  it('because the disk is full rejects its batch, which is committed once there is space', async () => {
     const store = new StoreProcess(path, FILE_BYTES_MAX);
     const acknowledged = await fillDisk(store);
     expect(acknowledged).toBeGreaterThan(2);
@@ -256,7 +256,7 @@ describe('a write that fails', () => {
     expect(await store.end('closed')).toBe(0);
   });
 
-  it('leaves everything before it, and nothing of itself, to the next process', async () => {
+  it('leaves every batch before it, and nothing of its own, to the next process', async () => {
     const store = new StoreProcess(path, FILE_BYTES_MAX);
     const acknowledged = await fillDisk(store);
     await store.end('killed');
@@ -274,7 +274,7 @@ describe('a write that fails', () => {
     await next.close();
   });
 
-  it('at the header of the file, after which LMDB refuses everything, is got over', async () => {
+  it('at the header of the file, after which LMDB rejects everything, is recovered from', async () => {
     const store = new StoreProcess(path);
     await store.commit(BATCH);
     await store.breakHeader();

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ROOT } from '../support/gateway-process.js';
 
-/** Of util-linux: sets limits of a process, from outside too. */
+/** A command of util-linux that sets the limits of a process, also of a running one. */
 const PRLIMIT = 'prlimit';
 
-/** @throws Error that says what is needed to make writes fail. */
+/** @throws Error that names what the tests need to make writes fail */
 export function needPrlimit(): void {
   if (process.platform === 'linux' && spawnSync(PRLIMIT, ['--version']).status === 0) return;
   throw new Error(
@@ -33,7 +33,7 @@ export class StoreProcess {
   readonly #lines: AsyncIterator<string, undefined>;
   readonly #closed: Promise<unknown>;
 
-  /** `fileBytesMax`: what it may write to a file before writes fail, as they do when a disk is full. */
+  /** @param fileBytesMax size of a file from which on writes fail, as they do when a disk is full */
   constructor(path: string, fileBytesMax?: number) {
     const node = [process.execPath, join(ROOT, 'test', 'faults', 'store-in-child.mjs'), path];
     const limit = fileBytesMax === undefined ? [] : [PRLIMIT, `--fsize=${fileBytesMax}:unlimited`];
@@ -60,12 +60,12 @@ export class StoreProcess {
     if (!answer.broken) throw new Error('the file was not taken away');
   }
 
-  /** From now on writes go through again. */
+  /** Lets writes succeed again. */
   makeSpace(): void {
     execFileSync(PRLIMIT, ['--pid', String(this.#child.pid), '--fsize=unlimited:unlimited']);
   }
 
-  /** Ends it, at once or after it has closed its store; resolves with its exit code. */
+  /** Ends the process, at once or after it has closed its store. @returns its exit code */
   async end(how: 'killed' | 'closed'): Promise<number | null> {
     if (how === 'killed') this.#child.kill('SIGKILL');
     else this.#child.stdin!.end();

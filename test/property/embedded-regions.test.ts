@@ -19,19 +19,19 @@ const NAMES = ['eu', 'us', 'ap'];
 const NONCE = 7;
 const BASE = { buckets: 2, postsABucket: 3, sessions: 5, gateways: 2, large: 300, largeChance: 0.03 };
 const METRICS = Metrics.parse('likes:toggle,views:tally,saves:toggle');
-/** Few actors, of whom much clashes; and so many that sets and registers move to chunks. */
+/** Few actors, so that much conflicts, and so many that sets and registers move to chunks. */
 const SHAPES: readonly Shape[] = [
   { ...BASE, metrics: METRICS, actors: 8 },
   { ...BASE, metrics: METRICS, actors: 900 },
 ];
 
-/** A region twice: on disk, and as it is meant. */
+/** A region twice: on disk, and as the reference. */
 class Region {
   readonly reference: ReferenceStore;
   readonly history: History;
   readonly #path = mkdtempSync(join(tmpdir(), 'tallycast-regions-'));
   store: EmbeddedStore;
-  /** What the last receipts of each peer say it has, by bucket. */
+  /** The stamps up to which each peer has acked, by bucket. */
   readonly has = new Map<string, number>();
 
   constructor(
@@ -78,11 +78,11 @@ class Region {
     });
   }
 
-  /** Asks both. @returns what both have answered */
-  async alike<T>(ask: (store: ReplicatedStore) => Promise<T>): Promise<T> {
-    const [meant, found] = [await ask(this.both[0]), await ask(this.both[1])];
-    expect([this.name, found]).toEqual([this.name, meant]);
-    return meant;
+  /** Calls both. @returns their result, which must be the same */
+  async compare<T>(ask: (store: ReplicatedStore) => Promise<T>): Promise<T> {
+    const [expected, found] = [await ask(this.both[0]), await ask(this.both[1])];
+    expect([this.name, found]).toEqual([this.name, expected]);
+    return expected;
   }
 }
 
@@ -91,53 +91,53 @@ async function step(regions: readonly Region[], random: Random): Promise<void> {
   const to = random.pick(regions.filter((region) => region !== from));
   const turn = random.next();
   if (turn < 0.4) await sendAlike(from.store, from.reference, [from.history.next(), from.history.next()], 0);
-  else if (turn < 0.75) await shipChanges(from, to, regions);
-  else if (turn < 0.9) await shipAll(from, to, random);
+  else if (turn < 0.75) await pushChanges(from, to, regions);
+  else if (turn < 0.9) await pushAll(from, to, random);
   else if (turn < 0.95) await from.reopen();
-  else await begin(from, random);
-  await from.alike((one) => one.bucketStatus(from.buckets));
+  else await startIncarnation(from, random);
+  await from.compare((one) => one.bucketStatus(from.buckets));
 }
 
-async function shipChanges(from: Region, to: Region, regions: readonly Region[]): Promise<void> {
+async function pushChanges(from: Region, to: Region, regions: readonly Region[]): Promise<void> {
   const peers = regions.filter((region) => region !== from).map(({ name }) => name);
   const has = (peer: string, bucket: number): number => from.has.get(`${peer} ${bucket}`) ?? 0;
-  const asked = from.buckets.map((bucket) => {
+  const requests = from.buckets.map((bucket) => {
     return { bucket, after: has(to.name, bucket), ackedUpTo: Math.min(...peers.map((peer) => has(peer, bucket))) };
   });
-  const [meant, found] = await Promise.all(from.both.map((one) => one.changesSince(asked, peers, 10_000)));
-  const shipments: Delta[] = [];
-  for (const [i, shipment] of found!.entries()) {
-    // After a restart the one on disk knows of fewer changes, and is scanned.
-    if (shipment === null || meant![i] === null) continue;
-    expect(plainDelta(shipment)).toEqual(plainDelta(meant![i]!));
-    shipments.push(shipment);
+  const [expected, found] = await Promise.all(from.both.map((one) => one.changesSince(requests, peers, 10_000)));
+  const deltas: Delta[] = [];
+  for (const [i, delta] of found!.entries()) {
+    // After a restart the store on disk has fewer changes in its feed, and needs a full sync.
+    if (delta === null || expected![i] === null) continue;
+    expect(plainDelta(delta)).toEqual(plainDelta(expected![i]!));
+    deltas.push(delta);
   }
-  await merge(from, to, shipments);
+  await merge(from, to, deltas);
 }
 
-async function shipAll(from: Region, to: Region, random: Random): Promise<void> {
-  const theirs = await to.alike((one) => one.bucketStatus(to.buckets));
-  await from.alike((one) =>
+async function pushAll(from: Region, to: Region, random: Random): Promise<void> {
+  const theirs = await to.compare((one) => one.bucketStatus(to.buckets));
+  await from.compare((one) =>
     one.observeIncarnations(
       to.name,
-      theirs.map((life, bucket) => [bucket, life] as const),
+      theirs.map((incarnation, bucket) => [bucket, incarnation] as const),
     ),
   );
-  const own = await from.alike((one) => one.bucketStatus(from.buckets));
+  const own = await from.compare((one) => one.bucketStatus(from.buckets));
   const pages = await Promise.all(from.both.map((one) => allPages(one, new Set(from.buckets))));
   expect(plainFullSync(pages[1]!)).toEqual(plainFullSync(pages[0]!));
-  const shipments = pages[0]!;
+  const deltas = pages[0]!;
   if (random.chance(0.3))
     return merge(
       from,
       to,
-      shipments.map((one) => asRepair(one, random)),
+      deltas.map((one) => asRepair(one, random)),
     );
-  const ends = shipments.map((shipment) => {
-    const { bucket } = shipment;
+  const ends = deltas.map((delta) => {
+    const { bucket } = delta;
     const { clock } = own[bucket]!;
     return {
-      ...shipment,
+      ...delta,
       posts: [],
       kind: 'full-sync-end' as const,
       after: clock,
@@ -145,13 +145,13 @@ async function shipAll(from: Region, to: Region, random: Random): Promise<void> 
       fullSyncReceiver: theirs[bucket]!,
     };
   });
-  await merge(from, to, [...shipments, ...ends]);
+  await merge(from, to, [...deltas, ...ends]);
 }
 
-async function begin(region: Region, random: Random): Promise<void> {
-  const [{ epoch, clock } = { epoch: 1, clock: 0 }] = await region.alike((one) => one.bucketStatus([0]));
-  if (random.chance(0.5)) await region.alike((one) => one.completeBackfill(region.buckets));
-  // One of all buckets: on disk they share their life.
+async function startIncarnation(region: Region, random: Random): Promise<void> {
+  const [{ epoch, clock } = { epoch: 1, clock: 0 }] = await region.compare((one) => one.bucketStatus([0]));
+  if (random.chance(0.5)) await region.compare((one) => one.completeBackfill(region.buckets));
+  // All buckets at once, because on disk they share their incarnation.
   else {
     const rewindsClock = random.chance(0.3);
     const about = {
@@ -159,14 +159,14 @@ async function begin(region: Region, random: Random): Promise<void> {
       needsBackfill: !rewindsClock && random.chance(0.5),
       rewindsClock,
     };
-    const life = { ...about, epoch: rewindsClock ? epoch : epoch - random.below(2) };
-    await region.alike((one) => one.startIncarnation(region.buckets, life));
+    const incarnation = { ...about, epoch: rewindsClock ? epoch : epoch - random.below(2) };
+    await region.compare((one) => one.startIncarnation(region.buckets, incarnation));
   }
 }
 
-async function merge(from: Region, to: Region, shipments: readonly Delta[]): Promise<void> {
-  const receipts = await to.alike((one) => one.merge(shipments));
-  for (const { bucket, upTo } of receipts) from.has.set(`${to.name} ${bucket}`, upTo);
+async function merge(from: Region, to: Region, deltas: readonly Delta[]): Promise<void> {
+  const acks = await to.compare((one) => one.merge(deltas));
+  for (const { bucket, upTo } of acks) from.has.set(`${to.name} ${bucket}`, upTo);
 }
 
 async function allPages(store: ReplicatedStore, buckets: ReadonlySet<number>): Promise<Delta[]> {
@@ -181,7 +181,7 @@ async function allPages(store: ReplicatedStore, buckets: ReadonlySet<number>): P
   return [...found.values()];
 }
 
-describe(`regions on disk answer and keep what the reference does (TEST_SEED=${SEED})`, () => {
+describe(`regions on disk return and keep what the reference does (TEST_SEED=${SEED})`, () => {
   it(
     `in ${HISTORIES} histories of ${STEPS} steps, with restarts`,
     async () => {

@@ -10,13 +10,13 @@ import { History, readAlike, sendAlike, type Shape } from './histories.js';
 import { LIMIT_MS, RUNS } from './runs.js';
 
 const ROUNDS = 20;
-/** Batches under way at once, at most. */
+/** Maximum number of batches in flight. */
 const ROUND_MAX = 4;
 const REOPENED = 0.1;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 
 const FEW = { buckets: 2, postsABucket: 2, sessions: 5, gateways: 3, large: 200, largeChance: 0.1, metrics: METRICS };
-/** More than a post keeps in its record, so that sets move to chunks. */
+/** More actors than the record of a post holds, so that sets move to chunks. */
 const SHAPES: readonly Shape[] = [
   { ...FEW, actors: 24 },
   { ...FEW, actors: 400 },
@@ -37,7 +37,7 @@ async function compare(shape: Shape, seed: number): Promise<void> {
       if (random.chance(REOPENED)) {
         await store.close();
         store = open();
-        // A store of one process is opened by a new life of its gateway.
+        // A store of one process is opened by a new gateway process.
         history.restart();
       }
       const batches = Array.from({ length: 1 + random.below(ROUND_MAX) }, () => history.next());
