@@ -64,6 +64,21 @@ async function readClock(): Promise<number> {
   return (await regions.bucketStatus([0]))[0]!.clock;
 }
 
+/** The other region has everything up to a stamp, and acked it. */
+async function ackUpTo(stamp: number): Promise<void> {
+  const [{ epoch, nonce } = { epoch: 0, nonce: 0 }] = await regions.bucketStatus([0]);
+  const stamps = { after: stamp, upTo: stamp, ackedUpTo: stamp };
+  await regions.merge([
+    { ...deltaOf([]), ...stamps, kind: 'full-sync-end', posts: [], fullSyncReceiver: { epoch, nonce } },
+  ]);
+  await regions.changesSince([{ ...REQUEST, after: stamp, ackedUpTo: stamp }], ['us'], 500);
+}
+
+async function countSpilled(): Promise<number> {
+  const counts = (await client.keys('tc:{0}:registers:*')).map((chunk) => client.hlen(chunk));
+  return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
+}
+
 /** Commits likes of all actors, more than a log keeps, and then some unlikes. @returns the clock in between */
 async function overflowLog(): Promise<number> {
   const producer = new Producer('life-one');
@@ -110,21 +125,33 @@ describe('a bucket whose toggle log is full', () => {
 
   it('removes stable registers', async () => {
     await overflowLog();
-    const [{ clock, ...fullSyncReceiver } = { clock: 0, epoch: 0, nonce: 0 }] = await regions.bucketStatus([0]);
-    const end = {
-      kind: 'full-sync-end',
-      after: clock,
-      upTo: clock,
-      ackedUpTo: clock,
-      posts: [],
-      fullSyncReceiver,
-    } as const;
-    await regions.merge([{ ...deltaOf([]), ...end }]);
+    const clock = await readClock();
+    await ackUpTo(clock);
     await until(async () => {
-      await regions.changesSince([{ ...REQUEST, after: clock, ackedUpTo: clock }], ['us'], 500);
+      await ackUpTo(clock);
       return (await client.keys('tc:{0}:registers:*')).length === 0;
     }, 'registers are removed');
     expect(await client.xlen('tc:{0}:local_log')).toBe(0);
     expect(await client.hexists('tc:{0}', 'registers')).toBe(0);
+  });
+
+  it('removes the stable registers of a bucket and keeps the others', async () => {
+    const producer = new Producer('producer1');
+    const commit = (operations: Operation[]): Promise<unknown> => store.commit(producer.batch(0, operations));
+    await commit([like(POST, ACTORS[0]!)]);
+    await ackUpTo(await readClock());
+    const clocks: number[] = [];
+    for (let first = 1; first + FEED_MAX <= ACTORS.length; first += FEED_MAX / 2) {
+      await commit(ACTORS.slice(first, first + FEED_MAX / 2).map((actor) => like(POST, actor)));
+      clocks.push(await readClock());
+    }
+    const [stable] = clocks;
+    await until(async () => {
+      await ackUpTo(stable!);
+      return (await countSpilled()) === FEED_MAX / 2;
+    }, 'the first of two spilled batches is removed');
+    const stamps = (await readRegisters()).map(({ stamp }) => stamp);
+    expect(stamps.length).toBe((clocks.length - 1) * (FEED_MAX / 2));
+    expect(stamps.filter((stamp) => stamp <= stable!)).toEqual([]);
   });
 });
