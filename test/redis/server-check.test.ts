@@ -128,7 +128,7 @@ describe('a boot waits', () => {
 describe('a warning', () => {
   it('says what a restart loses', async () => {
     const { warnings } = await open((await startRedis()).url);
-    expect(warnings).toEqual([expect.stringMatching(/a restart loses all since the last save.*; set appendonly yes$/)]);
+    expect(warnings).toEqual([expect.stringMatching(/a restart loses what was written since the last save.*; set appendonly yes$/)]);
   });
 
   it('is not needed when each write is logged', async () => {

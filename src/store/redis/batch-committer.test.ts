@@ -17,24 +17,24 @@ function batchOf(bucket: number, operations = 1): Batch {
   };
 }
 
-/** Commits of one turn: the buckets of each call, and what became of each batch. */
+/** Commits the batches in one turn. @returns the buckets of each call, and the result of each batch */
 async function commitAll(
   together: boolean,
   batches: readonly Batch[],
-  answerTo: (bucket: number) => Buffer = () => DONE,
+  replyTo: (bucket: number) => Buffer = () => DONE,
 ): Promise<{ calls: number[][]; settled: PromiseSettledResult<CommitReply>[] }> {
   const calls: number[][] = [];
   const commits = new BatchCommitter(together, async (packed) => {
     const buckets = packed.map(({ bucket }) => bucket);
     calls.push(buckets);
-    return Promise.resolve(buckets.map(answerTo));
+    return Promise.resolve(buckets.map(replyTo));
   });
   const settled = await Promise.allSettled(batches.map((batch) => commits.commit(batch)));
   return { calls, settled };
 }
 
-describe('batches that are committed in one turn', () => {
-  it('leave in one call', async () => {
+describe('BatchCommitter', () => {
+  it('batches of one turn are committed by one call', async () => {
     const { calls, settled } = await commitAll(
       true,
       [3, 1, 2].map((bucket) => batchOf(bucket)),
@@ -43,23 +43,23 @@ describe('batches that are committed in one turn', () => {
     expect(settled).toEqual(Array(3).fill({ status: 'fulfilled', value: { posts: ['a'], packed: DONE } }));
   });
 
-  it('leave in several calls when they are large', async () => {
+  it('large batches are committed by several calls', async () => {
     const batches = [batchOf(0, 100), batchOf(1, 150), batchOf(2, 1), batchOf(3, 500), batchOf(4, 249)];
     expect((await commitAll(true, batches)).calls).toEqual([[0, 1], [2], [3], [4]]);
   });
 
-  it('leave alone where each bucket may have a server of its own', async () => {
+  it('a batch has a call of its own where each bucket may be on another server', async () => {
     expect((await commitAll(false, [batchOf(0), batchOf(1)])).calls).toEqual([[0], [1]]);
   });
 
-  it('are refused one by one', async () => {
-    const answerTo = (bucket: number): Buffer => (bucket === 1 ? Buffer.from('-WRONGTYPE of a key') : DONE);
-    const { settled } = await commitAll(true, [batchOf(0), batchOf(1), batchOf(2)], answerTo);
+  it('a rejected batch does not reject the others of its call', async () => {
+    const replyTo = (bucket: number): Buffer => (bucket === 1 ? Buffer.from('-WRONGTYPE of a key') : DONE);
+    const { settled } = await commitAll(true, [batchOf(0), batchOf(1), batchOf(2)], replyTo);
     expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     expect(settled[1]).toMatchObject({ reason: { message: 'WRONGTYPE of a key' } });
   });
 
-  it('are all in doubt when their call fails', async () => {
+  it('all batches are rejected when their call fails', async () => {
     const commits = new BatchCommitter(true, () => Promise.reject(new Error('the connection was lost')));
     const settled = await Promise.allSettled([0, 1].map((bucket) => commits.commit(batchOf(bucket))));
     expect(settled).toMatchObject(

@@ -4,24 +4,24 @@ import type { CommitReply } from './codec/reply-decoder.js';
 import { type ScriptCall, CallCoalescer } from './scripts/call-coalescer.js';
 
 /**
- * Operations that one call carries at most, unless a single batch has more: some 20 batches of even traffic, which share
- * what a call costs on both sides, and about a millisecond of the server's time.
+ * Operations of one call, unless a single batch has more: some 20 batches of even traffic, which share the cost of a call
+ * on both sides, and about a millisecond of the server's time.
  */
 const CALL_OPERATIONS_MAX = 250;
 
-/** Batches that are committed in one turn leave together, where one server has all buckets. */
+/** Commits the batches of one turn by one call, where one server has all buckets. */
 export class BatchCommitter {
-  readonly #packer = new BatchEncoder();
+  readonly #encoder = new BatchEncoder();
   readonly #calls: CallCoalescer;
 
-  /** @param together  whether one call may be about several buckets */
+  /** @param together  whether one call may commit batches of several buckets */
   constructor(together: boolean, call: (batches: readonly ScriptCall[]) => Promise<readonly Buffer[]>) {
     this.#calls = new CallCoalescer(together, CALL_OPERATIONS_MAX, call);
   }
 
-  /** Rejects when the outcome is not known, or when the script has refused the batch and changed nothing. */
+  /** Rejects when the outcome is unknown, or when the script has rejected the batch and changed nothing. */
   async commit(batch: Batch): Promise<CommitReply> {
-    const { posts, packed } = this.#packer.encode(batch);
+    const { posts, packed } = this.#encoder.encode(batch);
     return { posts, packed: await this.#calls.enqueue(batch.bucket, packed, batch.operations.length) };
   }
 }

@@ -8,65 +8,65 @@ class World {
   readonly clock = new SimulatedClock();
   /** When each bucket was swept. */
   readonly sweeps = new Map<number, number[]>();
-  readonly upkeep: BucketSweeper;
+  readonly sweeper: BucketSweeper;
 
   constructor(buckets: number, sweep: (bucket: number) => Promise<number | null> = () => Promise.resolve(null)) {
-    this.upkeep = new BucketSweeper(buckets, this.clock, (bucket) => {
-      this.sweeps.set(bucket, [...this.of(bucket), this.clock.nowMs()]);
+    this.sweeper = new BucketSweeper(buckets, this.clock, (bucket) => {
+      this.sweeps.set(bucket, [...this.sweepsOf(bucket), this.clock.nowMs()]);
       return sweep(bucket);
     });
   }
 
-  of(bucket: number): number[] {
+  sweepsOf(bucket: number): number[] {
     return this.sweeps.get(bucket) ?? [];
   }
 }
 
-describe('upkeep', () => {
-  it('sweeps every bucket once in a second, in turn', async () => {
+describe('BucketSweeper', () => {
+  it('every bucket is swept once a second, in turn', async () => {
     const world = new World(64);
     await world.clock.advance(3 * SWEEP_MS);
     for (let bucket = 0; bucket < 64; bucket++) {
-      const [first, second, third] = world.of(bucket);
-      expect([world.of(bucket).length, second! - first!, third! - second!]).toEqual([3, SWEEP_MS, SWEEP_MS]);
+      const [first, second, third] = world.sweepsOf(bucket);
+      expect([world.sweepsOf(bucket).length, second! - first!, third! - second!]).toEqual([3, SWEEP_MS, SWEEP_MS]);
     }
     expect(new Set([...world.sweeps.values()].map(([first]) => first)).size).toBe(10);
   });
 
-  it('sweeps a bucket when something of it is due', async () => {
+  it('a bucket is swept when a post of it is due', async () => {
     const world = new World(20);
-    world.upkeep.schedulePublish(19, 40);
-    world.upkeep.schedulePublish(18, null);
+    world.sweeper.schedulePublish(19, 40);
+    world.sweeper.schedulePublish(18, null);
     await world.clock.advance(99);
     expect([...world.sweeps]).toEqual([[19, [40]]]);
   });
 
   it('the earlier of two times counts', async () => {
     const world = new World(20);
-    for (const inMs of [60, 30, 50]) world.upkeep.schedulePublish(19, inMs);
+    for (const inMs of [60, 30, 50]) world.sweeper.schedulePublish(19, inMs);
     await world.clock.advance(99);
-    expect(world.of(19)).toEqual([30]);
+    expect(world.sweepsOf(19)).toEqual([30]);
   });
 
-  it('sweeps again when a sweep says that more is due', async () => {
+  it('a bucket is swept again when its sweep returns that more is due', async () => {
     const answers = [0, 25, null];
     const world = new World(20, () => Promise.resolve(answers.shift() ?? null));
-    world.upkeep.schedulePublish(19, 10);
+    world.sweeper.schedulePublish(19, 10);
     await world.clock.advance(99);
-    expect(world.of(19)).toEqual([10, 10, 35]);
+    expect(world.sweepsOf(19)).toEqual([10, 10, 35]);
   });
 
-  it('goes on when Redis is away', async () => {
+  it('sweeps go on while Redis is down', async () => {
     const world = new World(1, () => Promise.reject(new Error('away')));
     await world.clock.advance(3 * SWEEP_MS);
-    expect(world.of(0).length).toBe(3);
+    expect(world.sweepsOf(0).length).toBe(3);
   });
 
   it('ends with its timers', async () => {
     const world = new World(2);
-    world.upkeep.schedulePublish(1, 10);
-    world.upkeep.close();
-    world.upkeep.schedulePublish(1, 10);
+    world.sweeper.schedulePublish(1, 10);
+    world.sweeper.close();
+    world.sweeper.schedulePublish(1, 10);
     expect(world.clock.timers).toBe(0);
     await world.clock.advance(SWEEP_MS);
     expect(world.sweeps.size).toBe(0);
@@ -75,11 +75,11 @@ describe('upkeep', () => {
   it('a sweep that ends after the close asks for nothing more', async () => {
     let finish: (inMs: number) => void = () => undefined;
     const world = new World(1, () => new Promise((resolve) => (finish = resolve)));
-    world.upkeep.schedulePublish(0, 10);
+    world.sweeper.schedulePublish(0, 10);
     await world.clock.advance(10);
-    world.upkeep.close();
+    world.sweeper.close();
     finish(5);
     await world.clock.advance(SWEEP_MS);
-    expect([world.of(0).length, world.clock.timers]).toEqual([1, 0]);
+    expect([world.sweepsOf(0).length, world.clock.timers]).toEqual([1, 0]);
   });
 });

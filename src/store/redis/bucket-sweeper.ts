@@ -1,20 +1,20 @@
 import type { Clock, Timer } from '../../common/clock.js';
 
-/** Between two sweeps of a bucket by one gateway. */
+/** Between two sweeps of a bucket by one gateway. Those of other gateways come in addition. */
 const SWEEP_MS = 1_000;
-/** Buckets are swept in this many groups, one after the other. */
+/** Buckets are swept in this many groups, one after another, to spread the load. */
 const GROUPS = 10;
 
-/** Sweeps a bucket. @returns ms until something of it is due, `null` if nothing is. */
+/** Sweeps a bucket. @returns ms until a post of it is due to be published; `null`: none is */
 type Sweep = (bucket: number) => Promise<number | null>;
 
 /**
- * Sweeps every bucket once in SWEEP_MS, and one in which a post is due to be announced at that time. The gateway that
- * caused it has a timer; the others' sweeps are there for those that end before it.
+ * Sweeps every bucket once in SWEEP_MS, and also when a post of it is due to be published. The gateway whose commit made it due
+ * has a timer; the periodic sweeps of the others publish it if that gateway ends before.
  */
 export class BucketSweeper {
-  readonly #due = new Map<number, { readonly atMs: number; readonly timer: Timer }>();
-  #turn = 0;
+  readonly #scheduled = new Map<number, { readonly atMs: number; readonly timer: Timer }>();
+  #group = 0;
   #timer: Timer | null = null;
   #closed = false;
 
@@ -23,44 +23,44 @@ export class BucketSweeper {
     private readonly clock: Clock,
     private readonly sweep: Sweep,
   ) {
-    this.#next();
+    this.#sweepNextGroup();
   }
 
-  /** Something of the bucket is due in `dueInMs`, if not null; a time further off than a sweep is asked for again by that. */
-  schedulePublish(bucket: number, dueInMs: number | null): void {
-    if (dueInMs === null || this.#closed) return;
-    const inMs = Math.min(dueInMs, SWEEP_MS);
+  /** A post of the bucket is due in `publishInMs`, if not null. Later than the next sweep, that returns the time again. */
+  schedulePublish(bucket: number, publishInMs: number | null): void {
+    if (publishInMs === null || this.#closed) return;
+    const inMs = Math.min(publishInMs, SWEEP_MS);
     const atMs = this.clock.nowMs() + inMs;
-    const known = this.#due.get(bucket);
-    if (known !== undefined && known.atMs <= atMs) return;
-    known?.timer.cancel();
+    const scheduled = this.#scheduled.get(bucket);
+    if (scheduled !== undefined && scheduled.atMs <= atMs) return;
+    scheduled?.timer.cancel();
     const timer = this.clock.after(inMs, () => {
-      this.#due.delete(bucket);
-      this.#run(bucket);
+      this.#scheduled.delete(bucket);
+      this.#sweep(bucket);
     });
-    this.#due.set(bucket, { atMs, timer });
+    this.#scheduled.set(bucket, { atMs, timer });
   }
 
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
-    for (const { timer } of this.#due.values()) timer.cancel();
-    this.#due.clear();
+    for (const { timer } of this.#scheduled.values()) timer.cancel();
+    this.#scheduled.clear();
   }
 
-  #next(): void {
+  #sweepNextGroup(): void {
     this.#timer = this.clock.after(SWEEP_MS / GROUPS, () => {
-      for (let bucket = this.#turn; bucket < this.buckets; bucket += GROUPS) this.#run(bucket);
-      this.#turn = (this.#turn + 1) % GROUPS;
-      this.#next();
+      for (let bucket = this.#group; bucket < this.buckets; bucket += GROUPS) this.#sweep(bucket);
+      this.#group = (this.#group + 1) % GROUPS;
+      this.#sweepNextGroup();
     });
   }
 
-  #run(bucket: number): void {
+  #sweep(bucket: number): void {
     if (this.#closed) return;
     this.sweep(bucket).then(
       (inMs) => this.schedulePublish(bucket, inMs),
-      // Redis is away; the sweeps to come find what is due.
+      // Redis is down; later sweeps find what is due.
       () => undefined,
     );
   }

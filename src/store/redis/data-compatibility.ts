@@ -9,12 +9,12 @@ import { Script } from './scripts/script.js';
 
 /** The layout of keys and values, as docs/redis-keys.md describes it. */
 const LAYOUT = '3';
-/** How often it is tried at boot to learn what the data was made with. */
+/** How often the call is tried at boot. */
 const ATTEMPTS = 10;
 const PAUSE_MS = 100;
 
-/** The settings that the data is made with, which cannot be changed later. */
-interface Making {
+/** Settings that cannot be changed once there is data. */
+interface DataSettings {
   readonly buckets: number;
   readonly actorKeys: ActorKeys;
   readonly metrics: Metrics;
@@ -22,16 +22,16 @@ interface Making {
 }
 
 /**
- * Writes down what the data is made with, or checks that it fits.
- * @throws Error with one line that says what does not.
+ * Records the settings that the data is made with, or checks that they fit.
+ * @throws Error with one line that says which setting does not
  */
 export async function ensureDataCompatible(
-  connections: RedisClient,
+  client: RedisClient,
   clock: Clock,
-  { buckets, actorKeys, metrics, region }: Making,
+  { buckets, actorKeys, metrics, region }: DataSettings,
 ): Promise<void> {
   const own = [LAYOUT, String(buckets), actorKeys, metrics.toString(), region, UNNAMED_REGION] as const;
-  const reply = await claim(connections, clock, own);
+  const reply = await claim(client, clock, own);
   const [layout, theirBuckets, theirActorKeys, theirMetrics, theirRegion] = reply as [string, ...string[]];
   if (layout !== LAYOUT) {
     const rule = `this version reads layout ${LAYOUT}`;
@@ -48,11 +48,11 @@ export async function ensureDataCompatible(
   }
 }
 
-/** It changes nothing the second time, so it may be tried again when an answer was lost. */
-async function claim(connections: RedisClient, clock: Clock, own: readonly string[]): Promise<unknown> {
+/** A second call changes nothing, so it can be retried when a reply was lost. */
+async function claim(client: RedisClient, clock: Clock, own: readonly string[]): Promise<unknown> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await connections.write(new Script('claim-config-1'), [CONFIG_KEY], own);
+      return await client.write(new Script('claim-config-1'), [CONFIG_KEY], own);
     } catch (error) {
       if (attempt === ATTEMPTS) throw error;
     }

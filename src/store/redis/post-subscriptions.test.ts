@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Subject } from 'rxjs';
 import { SimulatedClock } from '../../../test/simulation/simulated-clock.js';
 import { buildCountsChannel } from './codec/redis-keys.js';
+import type { MessageHandler } from './client/sharded-pubsub.js';
 import { PostSubscriptions } from './post-subscriptions.js';
 
 const LINGER_MS = 5_000;
@@ -10,145 +11,150 @@ const CHANNEL = buildCountsChannel(0, 'a');
 
 class World {
   readonly clock = new SimulatedClock();
-  readonly subscribed = new Map<string, (message: Buffer) => void>();
-  readonly confirmed = new Subject<readonly string[]>();
-  readonly heard: string[] = [];
-  readonly missed: string[] = [];
-  readonly watching = new PostSubscriptions(
+  readonly channels = new Map<string, MessageHandler>();
+  readonly subscribed = new Subject<readonly string[]>();
+  readonly messages: string[] = [];
+  readonly rereads: string[] = [];
+  readonly subscriptions = new PostSubscriptions(
     {
-      subscribe: (channel, heard) => void this.subscribed.set(channel, heard),
-      unsubscribe: (channel) => void this.subscribed.delete(channel),
-      subscribed: this.confirmed,
+      subscribe: (channel, onMessage) => void this.channels.set(channel, onMessage),
+      unsubscribe: (channel) => void this.channels.delete(channel),
+      subscribed: this.subscribed,
     },
     this.clock,
-    (post, message) => this.heard.push(`${post} ${message}`),
-    (posts) => this.missed.push(...posts),
+    (post, message) => this.messages.push(`${post} ${message}`),
+    (posts) => this.rereads.push(...posts),
   );
 
-  /** Whether reads of the posts may go on. */
-  reading(...posts: string[]): { goesOn: boolean } {
-    const read = { goesOn: false };
-    void this.watching.waitUntilSubscribed(posts).then(() => (read.goesOn = true));
+  /** The message of another gateway about `a`. */
+  publish(message: string): void {
+    this.channels.get(CHANNEL)!(Buffer.from(message), Buffer.from(CHANNEL));
+  }
+
+  /** @returns whether a read of the posts has stopped waiting */
+  reading(...posts: string[]): { isReady: boolean } {
+    const read = { isReady: false };
+    void this.subscriptions.waitUntilSubscribed(posts).then(() => (read.isReady = true));
     return read;
   }
 }
 
 describe('the channel of a post', () => {
-  it('is subscribed to while the post is watched and heard from', () => {
+  it('a watched post is subscribed to, and its messages arrive', () => {
     const world = new World();
-    world.watching.watch('a', 0);
-    expect([...world.subscribed.keys()]).toEqual([CHANNEL]);
-    world.subscribed.get(CHANNEL)!(Buffer.from('[1]'));
-    expect(world.heard).toEqual(['a [1]']);
-    expect([...world.watching.watchedPosts()]).toEqual(['a']);
+    world.subscriptions.watch('a', 0);
+    expect([...world.channels.keys()]).toEqual([CHANNEL]);
+    world.publish('[1]');
+    expect(world.messages).toEqual(['a [1]']);
+    expect([...world.subscriptions.watchedPosts()]).toEqual(['a']);
   });
 
-  it('is kept a while after the last viewer has left, but not heard', async () => {
+  it('a channel is kept for a while after the last viewer has left, and its messages are ignored', async () => {
     const world = new World();
-    world.watching.watch('a', 0);
-    world.watching.unwatch('a');
-    world.watching.unwatch('a');
+    world.subscriptions.watch('a', 0);
+    world.subscriptions.unwatch('a');
+    world.subscriptions.unwatch('a');
     await world.clock.advance(LINGER_MS - 1);
-    expect([...world.subscribed.keys()]).toEqual([CHANNEL]);
-    world.subscribed.get(CHANNEL)!(Buffer.from('[1]'));
-    expect(world.heard).toEqual([]);
-    expect([...world.watching.watchedPosts()]).toEqual([]);
+    expect([...world.channels.keys()]).toEqual([CHANNEL]);
+    world.publish('[1]');
+    expect(world.messages).toEqual([]);
+    expect([...world.subscriptions.watchedPosts()]).toEqual([]);
     await world.clock.advance(1);
-    expect(world.subscribed.size).toBe(0);
+    expect(world.channels.size).toBe(0);
     expect(world.clock.timers).toBe(0);
   });
 
-  it('that is confirmed while nobody watches lets later reads go on at once', async () => {
+  it('reads do not wait for a channel that was confirmed while nobody watched', async () => {
     const world = new World();
-    world.watching.watch('a', 0);
-    world.watching.unwatch('a');
-    world.confirmed.next([CHANNEL, 'tc:io#/#']);
-    world.watching.watch('a', 0);
+    world.subscriptions.watch('a', 0);
+    world.subscriptions.unwatch('a');
+    world.subscribed.next([CHANNEL, 'tc:io#/#']);
+    world.subscriptions.watch('a', 0);
     const read = world.reading('a');
     await world.clock.advance(0);
-    expect([read.goesOn, world.missed]).toEqual([true, []]);
+    expect([read.isReady, world.rereads]).toEqual([true, []]);
   });
 
-  it('outlives a viewer that comes back in time', async () => {
+  it('a channel survives when a viewer comes back in time', async () => {
     const world = new World();
-    world.watching.watch('a', 0);
-    world.watching.unwatch('a');
+    world.subscriptions.watch('a', 0);
+    world.subscriptions.unwatch('a');
     await world.clock.advance(LINGER_MS - 1);
-    world.watching.watch('a', 0);
+    world.subscriptions.watch('a', 0);
     await world.clock.advance(LINGER_MS);
-    world.subscribed.get(CHANNEL)!(Buffer.from('[2]'));
-    expect(world.heard).toEqual(['a [2]']);
+    world.publish('[2]');
+    expect(world.messages).toEqual(['a [2]']);
   });
 
-  it('leaves no timer behind when all is closed', () => {
+  it('no timer is left after close', () => {
     const world = new World();
-    world.watching.watch('a', 0);
-    world.watching.unwatch('a');
-    world.watching.close();
+    world.subscriptions.watch('a', 0);
+    world.subscriptions.unwatch('a');
+    world.subscriptions.close();
     expect(world.clock.timers).toBe(0);
   });
 });
 
 describe('a read', () => {
-  it('waits for the first confirmation of what is watched', async () => {
+  it('a read waits until all watched posts are subscribed to', async () => {
     const world = new World();
-    world.watching.watch('a', 0);
-    world.watching.watch('b', 0);
+    world.subscriptions.watch('a', 0);
+    world.subscriptions.watch('b', 0);
     const read = world.reading('a', 'b', 'unwatched');
-    world.confirmed.next([CHANNEL]);
+    world.subscribed.next([CHANNEL]);
     await world.clock.advance(1);
-    expect(read.goesOn).toBe(false);
-    world.confirmed.next([buildCountsChannel(0, 'b')]);
+    expect(read.isReady).toBe(false);
+    world.subscribed.next([buildCountsChannel(0, 'b')]);
     await world.clock.advance(0);
-    expect(read.goesOn).toBe(true);
-    expect(world.missed).toEqual([]);
+    expect(read.isReady).toBe(true);
+    expect(world.rereads).toEqual([]);
     expect(world.clock.timers).toBe(0);
   });
 
-  it('waits for nothing once that is there, nor for what nobody watches', async () => {
+  it('a read waits neither for a subscribed channel nor for a post that nobody watches', async () => {
     const world = new World();
-    world.watching.watch('a', 0);
-    world.confirmed.next([CHANNEL]);
+    world.subscriptions.watch('a', 0);
+    world.subscribed.next([CHANNEL]);
     const reads = [world.reading('a'), world.reading('b')];
     await world.clock.advance(0);
-    expect(reads).toEqual([{ goesOn: true }, { goesOn: true }]);
+    expect(reads).toEqual([{ isReady: true }, { isReady: true }]);
   });
 
-  it('that gave up waiting is made good for by the confirmation', async () => {
+  it('a post whose read gave up waiting is read again once it is subscribed to', async () => {
     const world = new World();
-    world.watching.watch('a', 0);
+    world.subscriptions.watch('a', 0);
     const read = world.reading('a');
     await world.clock.advance(SUBSCRIBED_WITHIN_MS);
-    expect(read.goesOn).toBe(true);
-    world.confirmed.next([CHANNEL]);
-    expect(world.missed).toEqual(['a']);
+    expect(read.isReady).toBe(true);
+    world.subscribed.next([CHANNEL]);
+    expect(world.rereads).toEqual(['a']);
   });
 });
 
 describe('a confirmation', () => {
-  it('that no read waited for tells what may have been missed', () => {
+  it('a post that no read waited for is read again once it is subscribed to', () => {
     const world = new World();
-    world.watching.watch('a', 0);
-    world.confirmed.next([CHANNEL]);
-    expect(world.missed).toEqual(['a']);
+    world.subscriptions.watch('a', 0);
+    world.subscribed.next([CHANNEL]);
+    expect(world.rereads).toEqual(['a']);
   });
 
-  it('after the first tells what may have been missed', async () => {
+  it('a post is read again when its channel is subscribed to again', async () => {
     const world = new World();
-    world.watching.watch('a', 0);
+    world.subscriptions.watch('a', 0);
     world.reading('a');
-    world.confirmed.next([CHANNEL]);
+    world.subscribed.next([CHANNEL]);
     await world.clock.advance(0);
-    expect(world.missed).toEqual([]);
-    world.confirmed.next([CHANNEL, buildCountsChannel(0, 'never-watched')]);
-    expect(world.missed).toEqual(['a']);
+    expect(world.rereads).toEqual([]);
+    world.subscribed.next([CHANNEL, buildCountsChannel(0, 'never-watched')]);
+    expect(world.rereads).toEqual(['a']);
   });
 
-  it('of what is no longer watched tells nothing', () => {
+  it('a post that nobody watches any more is not read again', () => {
     const world = new World();
-    world.watching.watch('a', 0);
-    world.watching.unwatch('a');
-    world.confirmed.next([CHANNEL]);
-    expect(world.missed).toEqual([]);
+    world.subscriptions.watch('a', 0);
+    world.subscriptions.unwatch('a');
+    world.subscribed.next([CHANNEL]);
+    expect(world.rereads).toEqual([]);
   });
 });

@@ -1,57 +1,49 @@
-import type { Observable } from 'rxjs';
 import type { Clock, Timer } from '../../common/clock.js';
+import type { ShardedPubSub } from './client/sharded-pubsub.js';
 import { buildCountsChannel, parseCountsChannel } from './codec/redis-keys.js';
 
-/** A post that is watched again soon keeps its channel: a page that is reloaded costs no subscription. */
+/** How long a channel is kept when nobody watches its post: to reload a page costs no subscription. */
 const LINGER_MS = 5_000;
-/** Reads wait no longer for a subscription; what they miss is read again when it comes. */
+/** Longest wait of a read for a subscription. What it misses is read again when the subscription is subscribed. */
 const SUBSCRIBED_WITHIN_MS = 1_000;
-
-/** Sharded channels that are kept up through reconnects. */
-export interface Channels {
-  subscribe(channel: string, heard: (message: Buffer) => void): void;
-  unsubscribe(channel: string): void;
-  /** Channels that are subscribed to from now on, for the first time or again after they were lost. */
-  readonly subscribed: Observable<readonly string[]>;
-}
 
 interface Channel {
   readonly bucket: number;
   readonly name: string;
-  /** Reads that wait for the first confirmation; `null` after it. */
+  /** Reads that wait until the channel is subscribed to for the first time; `null` afterwards. */
   waiting: Set<() => void> | null;
-  /** Runs while nobody watches, and ends the subscription. */
+  /** Runs while nobody watches the post, and ends the subscription. */
   leaving: Timer | null;
 }
 
-/** The channels of the posts that are watched here: one each, so that a gateway hears nothing of other posts. */
+/** The channels of the posts that are watched here. One channel a post, so that a gateway gets no messages about other posts. */
 export class PostSubscriptions {
   readonly #posts = new Map<string, Channel>();
 
   constructor(
-    private readonly channels: Channels,
+    private readonly pubSub: Pick<ShardedPubSub, 'subscribe' | 'unsubscribe' | 'subscribed'>,
     private readonly clock: Clock,
-    private readonly heard: (post: string, message: string) => void,
-    /** Told of posts whose announcements may have been missed. */
-    missed: (watchedPosts: readonly string[]) => void,
+    private readonly onMessage: (post: string, message: string) => void,
+    /** Called with posts about which messages may have been lost. */
+    onLoss: (posts: readonly string[]) => void,
   ) {
-    channels.subscribed.subscribe((names) => {
-      const posts = names.map(parseCountsChannel).filter((post) => !this.#awaited(post) && this.isWatched(post));
-      if (posts.length > 0) missed(posts);
+    pubSub.subscribed.subscribe((names) => {
+      const posts = names.map(parseCountsChannel).filter((post) => !this.#resolveReads(post) && this.isWatched(post));
+      if (posts.length > 0) onLoss(posts);
     });
   }
 
   watch(post: string, bucket: number): void {
-    const known = this.#posts.get(post);
-    if (known !== undefined) {
-      known.leaving?.cancel();
-      known.leaving = null;
+    const existing = this.#posts.get(post);
+    if (existing !== undefined) {
+      existing.leaving?.cancel();
+      existing.leaving = null;
       return;
     }
     const name = buildCountsChannel(bucket, post);
     this.#posts.set(post, { bucket, name, waiting: new Set(), leaving: null });
-    this.channels.subscribe(name, (message) => {
-      if (this.isWatched(post)) this.heard(post, message.toString());
+    this.pubSub.subscribe(name, (message) => {
+      if (this.isWatched(post)) this.onMessage(post, message.toString());
     });
   }
 
@@ -60,7 +52,7 @@ export class PostSubscriptions {
     if (channel === undefined || channel.leaving !== null) return;
     channel.leaving = this.clock.after(LINGER_MS, () => {
       this.#posts.delete(post);
-      this.channels.unsubscribe(channel.name);
+      this.pubSub.unsubscribe(channel.name);
     });
   }
 
@@ -68,29 +60,28 @@ export class PostSubscriptions {
     return this.#posts.get(post)?.leaving === null;
   }
 
-  /** All posts that are watched. */
   *watchedPosts(): Iterable<string> {
     for (const [post, { leaving }] of this.#posts) if (leaving === null) yield post;
   }
 
-  /** Resolves when those of the posts that are watched are subscribed to: what is read then misses no change. */
+  /** Resolves when the channels of those posts that are watched are subscribed to: a read after that misses no change. */
   async waitUntilSubscribed(posts: readonly string[]): Promise<void> {
     const channels = new Set(posts.map((post) => this.#posts.get(post)?.waiting).filter((waiting) => waiting != null));
     if (channels.size === 0) return;
     await new Promise<void>((resolve) => {
       let left = channels.size;
-      const confirmed = (): void => {
+      const subscribed = (): void => {
         left -= 1;
         if (left > 0) return;
         timer.cancel();
         resolve();
       };
       const timer = this.clock.after(SUBSCRIBED_WITHIN_MS, () => {
-        // Nobody waits any more: a confirmation tells now what was missed.
-        for (const waiting of channels) waiting.delete(confirmed);
+        // Without waiting reads, `subscribed` has the post read again.
+        for (const waiting of channels) waiting.delete(subscribed);
         resolve();
       });
-      for (const waiting of channels) waiting.add(confirmed);
+      for (const waiting of channels) waiting.add(subscribed);
     });
   }
 
@@ -99,12 +90,12 @@ export class PostSubscriptions {
     this.#posts.clear();
   }
 
-  /** Lets the reads go on that wait for the post's first confirmation. @returns whether there were any. */
-  #awaited(post: string): boolean {
+  /** Resolves the reads that wait for the post's channel. @returns whether there were any */
+  #resolveReads(post: string): boolean {
     const channel = this.#posts.get(post);
     const waiting = channel?.waiting ?? new Set();
     if (channel !== undefined) channel.waiting = null;
-    for (const confirmed of waiting) confirmed();
+    for (const subscribed of waiting) subscribed();
     return waiting.size > 0;
   }
 }

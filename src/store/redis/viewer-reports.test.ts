@@ -5,157 +5,162 @@ import { ViewerReports } from './viewer-reports.js';
 const PART = 500;
 
 interface Report {
-  readonly shares: Record<string, number>;
-  readonly all: boolean;
+  readonly viewers: Record<string, number>;
+  readonly isFull: boolean;
   readonly done: () => void;
   readonly fail: () => void;
 }
 
-/** Shares of one bucket, whose reports end when the test says so. */
-function setUp(): { readonly shares: ViewerReports; readonly reports: Report[]; readonly told: () => unknown[] } {
+/** Viewers of one bucket, whose reports end when the test calls `done` or `fail`. */
+function setUp(): { readonly viewers: ViewerReports; readonly reports: Report[]; readonly sent: () => unknown[] } {
   const reports: Report[] = [];
-  const shares = new ViewerReports(1, (_, posts, all) => {
+  const viewers = new ViewerReports(1, (_, posts, isFull) => {
     return new Promise((resolve, reject) => {
-      reports.push({ shares: Object.fromEntries(posts), all, done: resolve, fail: () => reject(new Error('away')) });
+      reports.push({
+        viewers: Object.fromEntries(posts),
+        isFull,
+        done: resolve,
+        fail: () => reject(new Error('away')),
+      });
     });
   });
-  return { shares, reports, told: () => reports.map((report) => [report.shares, report.all]) };
+  return { viewers, reports, sent: () => reports.map((report) => [report.viewers, report.isFull]) };
 }
 
-describe('shares', () => {
-  it('only what changed is reported, and nothing if nothing did', async () => {
-    const { shares, reports, told } = setUp();
-    shares.set(0, 'a', 1);
-    shares.set(0, 'b', 2);
-    const first = shares.flush(0);
+describe('ViewerReports', () => {
+  it('only changed viewers are reported, and nothing if none changed', async () => {
+    const { viewers, reports, sent } = setUp();
+    viewers.set(0, 'a', 1);
+    viewers.set(0, 'b', 2);
+    const first = viewers.flush(0);
     reports[0]!.done();
     await first;
-    shares.set(0, 'b', 3);
-    const second = shares.flush(0);
+    viewers.set(0, 'b', 3);
+    const second = viewers.flush(0);
     reports[1]!.done();
     await second;
-    await shares.flush(0);
-    expect(told()).toEqual([
+    await viewers.flush(0);
+    expect(sent()).toEqual([
       [{ a: 1, b: 2 }, false],
       [{ b: 3 }, false],
     ]);
   });
 
-  it('one report is under way at a time, and what changes meanwhile follows it', async () => {
-    const { shares, reports, told } = setUp();
-    shares.set(0, 'a', 1);
-    const flushed = shares.flush(0);
-    shares.set(0, 'a', 2);
-    shares.set(0, 'b', 1);
-    const joined = shares.flush(0);
+  it('one report runs at a time, and changes meanwhile are reported after it', async () => {
+    const { viewers, reports, sent } = setUp();
+    viewers.set(0, 'a', 1);
+    const flushed = viewers.flush(0);
+    viewers.set(0, 'a', 2);
+    viewers.set(0, 'b', 1);
+    const joined = viewers.flush(0);
     expect(reports.length).toBe(1);
     reports[0]!.done();
     await settled();
-    expect(told().slice(1)).toEqual([[{ a: 2, b: 1 }, false]]);
+    expect(sent().slice(1)).toEqual([[{ a: 2, b: 1 }, false]]);
     reports[1]!.done();
     await Promise.all([flushed, joined]);
     expect(reports.length).toBe(2);
   });
 
-  it('a share that is over is reported as 0', async () => {
-    const { shares, reports, told } = setUp();
-    shares.set(0, 'a', 1);
-    shares.set(0, 'a', 0);
-    void shares.flush(0);
+  it('a post without viewers is reported as 0', async () => {
+    const { viewers, reports, sent } = setUp();
+    viewers.set(0, 'a', 1);
+    viewers.set(0, 'a', 0);
+    void viewers.flush(0);
     reports[0]!.done();
     await settled();
-    expect(told()).toEqual([[{ a: 0 }, false]]);
+    expect(sent()).toEqual([[{ a: 0 }, false]]);
   });
 
-  it('what fails is reported by the next call, as it is then', async () => {
-    const { shares, reports, told } = setUp();
-    shares.set(0, 'a', 1);
-    shares.set(0, 'b', 1);
-    const failed = shares.flush(0);
-    shares.set(0, 'b', 5);
+  it('the next call repeats a failed report with the current viewers', async () => {
+    const { viewers, reports, sent } = setUp();
+    viewers.set(0, 'a', 1);
+    viewers.set(0, 'b', 1);
+    const failed = viewers.flush(0);
+    viewers.set(0, 'b', 5);
     reports[0]!.fail();
     await failed;
     expect(reports.length).toBe(1);
-    void shares.flush(0);
+    void viewers.flush(0);
     reports[1]!.done();
     await settled();
-    expect(told()).toEqual([
+    expect(sent()).toEqual([
       [{ a: 1, b: 1 }, false],
       [{ a: 1, b: 5 }, false],
     ]);
   });
 
-  it('when Redis may hold something else, all is reported and ends the rest, until that has worked', async () => {
-    const { shares, reports, told } = setUp();
-    shares.set(0, 'a', 1);
-    void shares.flush(0);
+  it('a requested full report is repeated until it succeeds', async () => {
+    const { viewers, reports, sent } = setUp();
+    viewers.set(0, 'a', 1);
+    void viewers.flush(0);
     reports[0]!.done();
     await settled();
-    shares.requestFullReport();
-    const failed = shares.flush(0);
+    viewers.requestFullReport();
+    const failed = viewers.flush(0);
     reports[1]!.fail();
     await failed;
-    shares.set(0, 'a', 0);
-    shares.set(0, 'b', 1);
-    void shares.flush(0);
+    viewers.set(0, 'a', 0);
+    viewers.set(0, 'b', 1);
+    void viewers.flush(0);
     await settled();
-    expect(reports[2]).toMatchObject({ shares: { b: 1 }, all: true });
+    expect(reports[2]).toMatchObject({ viewers: { b: 1 }, isFull: true });
     for (let i = 2; i < reports.length; i++) {
       reports[i]!.done();
       await settled();
     }
-    await shares.flush(0);
-    expect(told().filter((report) => (report as [unknown, boolean])[1]).length).toBe(2);
-    expect(reports.at(-1)!.shares).not.toHaveProperty('c');
+    await viewers.flush(0);
+    expect(sent().filter((report) => (report as [unknown, boolean])[1]).length).toBe(2);
+    expect(reports.at(-1)!.viewers).not.toHaveProperty('c');
   });
 
-  it('a sweep that finds another number of posts has all reported, one that finds the same has not', async () => {
-    const { shares, reports, told } = setUp();
-    shares.set(0, 'a', 1);
-    void shares.flush(0);
+  it('a sweep that finds another number of posts leads to a full report', async () => {
+    const { viewers, reports, sent } = setUp();
+    viewers.set(0, 'a', 1);
+    void viewers.flush(0);
     reports[0]!.done();
     await settled();
-    shares.checkPostCount(0, 1);
-    await shares.flush(0);
+    viewers.checkPostCount(0, 1);
+    await viewers.flush(0);
     expect(reports.length).toBe(1);
-    shares.checkPostCount(0, 0);
-    void shares.flush(0);
-    expect(told()[1]).toEqual([{ a: 1 }, true]);
+    viewers.checkPostCount(0, 0);
+    void viewers.flush(0);
+    expect(sent()[1]).toEqual([{ a: 1 }, true]);
     reports[1]!.done();
     await settled();
     expect(reports.length).toBe(2);
   });
 
-  it('shares that Redis has of a gateway without viewers are ended by an empty report', async () => {
-    const { shares, reports, told } = setUp();
-    shares.checkPostCount(0, 3);
-    void shares.flush(0);
+  it('an empty full report removes the viewers in Redis of a gateway that has none', async () => {
+    const { viewers, reports, sent } = setUp();
+    viewers.checkPostCount(0, 3);
+    void viewers.flush(0);
     reports[0]!.done();
     await settled();
-    expect(told()).toEqual([[{}, true]]);
+    expect(sent()).toEqual([[{}, true]]);
   });
 
-  it('what a sweep finds while a report is under way says nothing', async () => {
-    const { shares, reports } = setUp();
-    shares.set(0, 'a', 1);
-    void shares.flush(0);
-    shares.checkPostCount(0, 0);
+  it('the result of a sweep is ignored while a report runs', async () => {
+    const { viewers, reports } = setUp();
+    viewers.set(0, 'a', 1);
+    void viewers.flush(0);
+    viewers.checkPostCount(0, 0);
     reports[0]!.done();
     await settled();
     expect(reports.length).toBe(1);
   });
 
-  it('many posts go in parts, of which only the first ends the rest', async () => {
-    const { shares, reports } = setUp();
-    for (let i = 0; i < 2 * PART + 1; i++) shares.set(0, `post-${i}`, 1);
-    shares.requestFullReport();
-    void shares.flush(0);
+  it('many posts are reported in pages, of which only the first is a full report', async () => {
+    const { viewers, reports } = setUp();
+    for (let i = 0; i < 2 * PART + 1; i++) viewers.set(0, `post-${i}`, 1);
+    viewers.requestFullReport();
+    void viewers.flush(0);
     for (let i = 0; i < 3; i++) {
       expect(reports.length).toBe(i + 1);
       reports[i]!.done();
       await settled();
     }
-    expect(reports.map(({ shares: posts, all }) => [Object.keys(posts).length, all])).toEqual([
+    expect(reports.map(({ viewers: posts, isFull }) => [Object.keys(posts).length, isFull])).toEqual([
       [PART, true],
       [PART, false],
       [1, false],

@@ -1,27 +1,27 @@
-/** Posts reported by one call. */
+/** Posts that one call reports. */
 const REPORT_MAX = 500;
 
-/** Sends shares of a bucket: absolute, and `all` when what is not among them is over. */
+/** Reports viewers of a bucket's posts, in absolute numbers. `isFull`: there are none at other posts of it. */
 type Report = (
   bucket: number,
-  shares: readonly (readonly [post: string, viewers: number])[],
-  all: boolean,
+  viewers: readonly (readonly [post: string, viewers: number])[],
+  isFull: boolean,
 ) => Promise<void>;
 
 interface Bucket {
   /** Viewers here by post, none of them 0. */
   readonly viewers: Map<string, number>;
-  /** Posts whose share changed since it was reported. */
+  /** Posts whose viewers changed since they were reported. */
   changed: Set<string>;
-  /** Redis may hold other shares of this gateway than these: all are reported. */
-  unsure: boolean;
-  /** The report that is under way; it goes on until nothing is left to report. */
+  /** Redis may have other viewers of this gateway than these, so all are reported. */
+  needsFullReport: boolean;
+  /** The report that runs until nothing is left to report. */
   reporting: Promise<void> | null;
 }
 
 /**
- * This gateway's viewers by post, as Redis has to have them. Shares are absolute, and one report of a bucket is under way
- * at a time, so that one that is sent again does no harm.
+ * Reports this gateway's viewers to Redis, in absolute numbers, and one report of a bucket at a time, so that to repeat one does
+ * no harm.
  */
 export class ViewerReports {
   readonly #buckets: readonly Bucket[];
@@ -33,37 +33,38 @@ export class ViewerReports {
     this.#buckets = Array.from({ length: buckets }, () => ({
       viewers: new Map<string, number>(),
       changed: new Set<string>(),
-      unsure: false,
+      needsFullReport: false,
       reporting: null,
     }));
   }
 
   set(bucket: number, post: string, viewers: number): void {
-    const { viewers: shares, changed } = this.#buckets[bucket]!;
-    if (viewers > 0) shares.set(post, viewers);
-    else shares.delete(post);
+    const { viewers: byPost, changed } = this.#buckets[bucket]!;
+    if (viewers > 0) byPost.set(post, viewers);
+    else byPost.delete(post);
     changed.add(post);
   }
 
-  /** Another server answers: whatever it holds, it is to hold what is so. */
+  /** Called when another server may have replaced the one that got the reports. */
   requestFullReport(): void {
-    for (const bucket of this.#buckets) if (bucket.viewers.size > 0) bucket.unsure = true;
+    for (const bucket of this.#buckets) if (bucket.viewers.size > 0) bucket.needsFullReport = true;
   }
 
-  /** What a sweep found: of how many posts Redis has a share of this gateway. */
+  /** @param posts  of how many posts a sweep has found viewers of this gateway in Redis */
   checkPostCount(bucket: number, posts: number): void {
-    const { viewers, changed, reporting } = this.#buckets[bucket]!;
-    if (viewers.size !== posts && changed.size === 0 && reporting === null) this.#buckets[bucket]!.unsure = true;
+    const state = this.#buckets[bucket]!;
+    const isReported = state.changed.size === 0 && state.reporting === null;
+    if (isReported && state.viewers.size !== posts) state.needsFullReport = true;
   }
 
-  /** Resolves when nothing is left to report, or it failed: then it stays to be reported, by the next call. */
+  /** Resolves when nothing is left to report, or when a report failed, which the next call repeats. */
   flush(number: number): Promise<void> {
     const bucket = this.#buckets[number]!;
-    if (bucket.unsure || bucket.changed.size > 0) bucket.reporting ??= this.#report(number, bucket);
+    if (bucket.needsFullReport || bucket.changed.size > 0) bucket.reporting ??= this.#report(number, bucket);
     return bucket.reporting ?? Promise.resolve();
   }
 
-  /** Nobody watches here any more: takes all shares back. Those that cannot be, end with the lease. */
+  /** Reports 0 viewers of all posts. Where that fails they end with the lease. */
   async withdrawAll(): Promise<void> {
     for (const [number, { viewers }] of this.#buckets.entries()) {
       for (const post of viewers.keys()) this.set(number, post, 0);
@@ -73,28 +74,28 @@ export class ViewerReports {
 
   async #report(number: number, bucket: Bucket): Promise<void> {
     try {
-      while (bucket.unsure || bucket.changed.size > 0) await this.#next(number, bucket);
+      while (bucket.needsFullReport || bucket.changed.size > 0) await this.#reportChanged(number, bucket);
     } catch {
       // The next sweep tries again.
     }
     bucket.reporting = null;
   }
 
-  async #next(number: number, bucket: Bucket): Promise<void> {
-    const { viewers, unsure } = bucket;
-    const changed = unsure ? new Set(viewers.keys()) : bucket.changed;
+  async #reportChanged(number: number, bucket: Bucket): Promise<void> {
+    const { viewers, needsFullReport } = bucket;
+    const changed = needsFullReport ? new Set(viewers.keys()) : bucket.changed;
     bucket.changed = new Set();
-    bucket.unsure = false;
+    bucket.needsFullReport = false;
     const posts = [...changed];
     try {
-      // What is reported with `all` ends the others, so that only the first part may carry it.
+      // A full report removes all others, so that only the first page may be one.
       for (let first = 0; first === 0 || first < posts.length; first += REPORT_MAX) {
-        const part = posts.slice(first, first + REPORT_MAX).map((post) => [post, viewers.get(post) ?? 0] as const);
-        await this.report(number, part, unsure && first === 0);
+        const page = posts.slice(first, first + REPORT_MAX).map((post) => [post, viewers.get(post) ?? 0] as const);
+        await this.report(number, page, needsFullReport && first === 0);
       }
     } catch (error) {
       for (const post of posts) bucket.changed.add(post);
-      bucket.unsure ||= unsure;
+      bucket.needsFullReport ||= needsFullReport;
       throw error;
     }
   }

@@ -2,12 +2,12 @@ import type { Clock, Timer } from '../../../common/clock.js';
 import { readEvictionPolicy, evictsCounts } from './server-check.js';
 import type { Server } from './server.js';
 
-/** A command a server: cheap, and soon enough for an operator who has just changed it. */
+/** Each check is one command a server. Soon enough to warn the operator who has just changed the policy. */
 const INTERVAL_MS = 10_000;
 
-/** Notices servers that have come to evict keys: another policy, or another server after a failover. */
+/** Warns of servers that have begun to evict keys, because of another policy, or of another server after a failover. */
 export class EvictionWatch {
-  /** Names of servers that evict counts, with their policies. */
+  /** Policies of servers that may evict counts, by the server's name. */
   readonly #evicting = new Map<string, string>();
   #timer: Timer | null = null;
   #closed = false;
@@ -17,10 +17,9 @@ export class EvictionWatch {
     private readonly clock: Clock,
     private readonly warn: (message: string) => void,
   ) {
-    this.#lookLater();
+    this.#checkLater();
   }
 
-  /** Servers that may throw counts away. */
   get evictingServers(): number {
     return this.#evicting.size;
   }
@@ -30,26 +29,26 @@ export class EvictionWatch {
     this.#timer?.cancel();
   }
 
-  #lookLater(): void {
+  #checkLater(): void {
     if (this.#closed) return;
-    this.#timer = this.clock.after(INTERVAL_MS, () => void this.#lookAtAll().finally(() => this.#lookLater()));
+    this.#timer = this.clock.after(INTERVAL_MS, () => void this.#checkAll().finally(() => this.#checkLater()));
   }
 
-  async #lookAtAll(): Promise<void> {
+  async #checkAll(): Promise<void> {
     const servers = [...this.servers()];
     const names = new Set(servers.map(({ name }) => name));
     for (const name of this.#evicting.keys()) if (!names.has(name)) this.#evicting.delete(name);
-    await Promise.all(servers.map((server) => this.#lookAt(server)));
+    await Promise.all(servers.map((server) => this.#check(server)));
   }
 
-  async #lookAt({ name, queries }: Server): Promise<void> {
-    // A server that is away has nothing to say, and its connection says so.
+  async #check({ name, queries }: Server): Promise<void> {
+    // A server that is down is reported by its connection.
     const policy = await readEvictionPolicy(queries).catch(() => null);
     if (policy === null || policy === this.#evicting.get(name)) return;
     if (evictsCounts(policy)) {
       this.#evicting.set(name, policy);
       this.warn(
-        `Redis ${name}: maxmemory-policy is now ${policy}, which throws counts away; run CONFIG SET maxmemory-policy noeviction`,
+        `Redis ${name}: maxmemory-policy is now ${policy}, which evicts counts; run CONFIG SET maxmemory-policy noeviction`,
       );
     } else if (this.#evicting.delete(name)) this.warn(`Redis ${name}: maxmemory-policy is now ${policy}`);
   }

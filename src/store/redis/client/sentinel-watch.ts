@@ -5,22 +5,22 @@ import type { RedisTarget } from '../../../config/redis-url.js';
 const CHANNEL = '+switch-master';
 
 /**
- * Hears of failovers from the sentinels: a primary that is cut off from them, but not from us, takes writes that are
- * lost when it comes back as a replica, and would not tell us.
+ * Subscribes to the failovers that sentinels publish. A primary that is cut off from them, but not from this gateway, takes
+ * writes that are lost when it comes back as a replica, and reports nothing itself.
  */
 export class SentinelWatch {
   readonly #clients: readonly Redis[];
 
-  /** `switched` is called with `address:port` of the new primary, once for each sentinel. */
-  constructor(target: RedisTarget, switched: (primary: string) => void) {
+  /** @param onSwitch  called with `address:port` of the new primary, once for each sentinel */
+  constructor(target: RedisTarget, onSwitch: (primary: string) => void) {
     this.#clients = target.addresses.map((address) => {
       const client = createSentinelClient(target, address);
-      // It comes back by itself, and the others hear the same.
+      // It reconnects by itself, and the other sentinels publish the same.
       client.on('error', () => undefined);
       client.on('ready', () => void client.subscribe(CHANNEL).catch(() => undefined));
       client.on('message', (_channel: string, text: string) => {
         const [master, , , host, port] = text.split(' ');
-        if (master === target.master) switched(`${host ?? ''}:${port ?? ''}`);
+        if (master === target.master) onSwitch(`${host ?? ''}:${port ?? ''}`);
       });
       client.connect().catch(() => undefined);
       return client;

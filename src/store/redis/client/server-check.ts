@@ -2,19 +2,19 @@ import { createHash } from 'node:crypto';
 import type { RedisTarget } from '../../../config/redis-url.js';
 import type { ServerConnection } from './server-connection.js';
 
-/** Sharded channels came with it. */
+/** It introduced sharded pub/sub. */
 const OLDEST_MAJOR = 7;
 const PROBE_SCRIPT = 'return ARGV[1]';
 const PROBE_SHA = createHash('sha1').update(PROBE_SCRIPT).digest('hex');
 
 /**
- * What a server must be, checked at boot; and what its operator should know, as warnings.
+ * Checks at boot whether a server can keep the counts, and warns of how it may lose them.
  *
- * The least that a user of ours needs, besides the commands of the scripts: `~tc:* &tc:* +ping +info +eval +evalsha
+ * The least rights that a user needs, besides the commands of the scripts: `~tc:* &tc:* +ping +info +eval +evalsha
  * +ssubscribe +sunsubscribe +spublish`; with a database `+select`, with ACK=replicated `+wait`; in a cluster, on every node,
- * `+cluster|slots +asking`. With `+client|setname` the connections have names. CONFIG GET is not used: it shows passwords.
+ * `+cluster|slots +asking`. With `+client|setname` the connections have names. CONFIG GET is not used, because it returns passwords.
  *
- * @throws Error, one line, that says what would be right.
+ * @throws Error, one line, with what would be right
  */
 export async function checkServer(
   server: ServerConnection,
@@ -22,40 +22,40 @@ export async function checkServer(
   replicated: boolean,
   warn: (message: string) => void,
 ): Promise<void> {
-  const refuse = (what: string): never => {
-    throw new Error(`${server.name} ${what}`);
+  const reject = (reason: string): never => {
+    throw new Error(`${server.name} ${reason}`);
   };
-  const info = infoOf(await server.sendCommand('info', []));
+  const info = parseInfo(await server.sendCommand('info', []));
   const version = info.get('redis_version') ?? '';
-  if (!(Number.parseInt(version, 10) >= OLDEST_MAJOR)) refuse(`is Redis ${version}; 7.0 or later is needed`);
+  if (!(Number.parseInt(version, 10) >= OLDEST_MAJOR)) reject(`is Redis ${version}; 7.0 or later is needed`);
   const isNode = info.get('cluster_enabled') === '1';
-  if (isNode && kind !== 'cluster') refuse('is a node of a cluster; use redis+cluster://');
-  if (!isNode && kind === 'cluster') refuse('is not a node of a cluster; use redis://');
+  if (isNode && kind !== 'cluster') reject('is a node of a cluster; use redis+cluster://');
+  if (!isNode && kind === 'cluster') reject('is not a node of a cluster; use redis://');
   if (info.get('role') !== 'master') {
     const primary = `${info.get('master_host') ?? '?'}:${info.get('master_port') ?? '?'}`;
-    refuse(`is a replica and takes no writes; its primary is ${primary}`);
+    reject(`is a replica and takes no writes; its primary is ${primary}`);
   }
   const policy = info.get('maxmemory_policy') ?? '?';
-  if (evictsCounts(policy)) refuse(`has maxmemory-policy ${policy}, which throws counts away; set it to noeviction`);
+  if (evictsCounts(policy)) reject(`has maxmemory-policy ${policy}, which evicts counts; set it to noeviction`);
   if (policy !== 'noeviction') {
     warn(`Redis ${server.name}: maxmemory-policy ${policy} evicts nothing here: no key has a time to live`);
   }
-  if (replicated && onlineReplicas(info) === 0) refuse('has no replica online, which ACK=replicated needs');
-  await checkScripts(server, refuse);
-  warnOfLoss(server, info, warn);
+  if (replicated && countOnlineReplicas(info) === 0) reject('has no replica online, which ACK=replicated needs');
+  await checkScripts(server, reject);
+  warnAboutRestarts(server, info, warn);
 }
 
-/** The policy that the server has now. Takes `+info`. */
+/** Needs the right `+info`. */
 export async function readEvictionPolicy(server: ServerConnection): Promise<string> {
-  return infoOf(await server.sendCommand('info', ['memory'])).get('maxmemory_policy') ?? '?';
+  return parseInfo(await server.sendCommand('info', ['memory'])).get('maxmemory_policy') ?? '?';
 }
 
-/** Those of `volatile-…` evict keys with a time to live, and none of ours has one. */
+/** The policies `volatile-…` evict only keys with a time to live, which none of ours has. */
 export function evictsCounts(policy: string): boolean {
   return policy !== 'noeviction' && !policy.startsWith('volatile-');
 }
 
-function infoOf(reply: unknown): Map<string, string> {
+function parseInfo(reply: unknown): Map<string, string> {
   const info = new Map<string, string>();
   for (const line of String(reply).split('\r\n')) {
     const colon = line.indexOf(':');
@@ -64,26 +64,26 @@ function infoOf(reply: unknown): Map<string, string> {
   return info;
 }
 
-function onlineReplicas(info: ReadonlyMap<string, string>): number {
+function countOnlineReplicas(info: ReadonlyMap<string, string>): number {
   return [...info].filter(([name, value]) => /^slave\d+$/.test(name) && value.includes('state=online')).length;
 }
 
-async function checkScripts(server: ServerConnection, refuse: (what: string) => never): Promise<void> {
+async function checkScripts(server: ServerConnection, reject: (reason: string) => never): Promise<void> {
   try {
     await server.sendCommand('eval', [PROBE_SCRIPT, 0, '']);
     await server.sendCommand('evalsha', [PROBE_SHA, 0, '']);
   } catch (error) {
-    refuse(`does not run scripts; EVAL and EVALSHA must be permitted (${String(error)})`);
+    reject(`does not run scripts; permit EVAL and EVALSHA (${String(error)})`);
   }
 }
 
-function warnOfLoss(
+function warnAboutRestarts(
   server: ServerConnection,
   info: ReadonlyMap<string, string>,
   warn: (message: string) => void,
 ): void {
   if (info.get('aof_enabled') === '1') return;
   warn(
-    `Redis ${server.name}: a restart loses all since the last save, or everything if it never saves; set appendonly yes`,
+    `Redis ${server.name}: a restart loses what was written since the last save, or everything if it never saves; set appendonly yes`,
   );
 }

@@ -3,12 +3,12 @@ import type { Clock, Timer } from '../../../common/clock.js';
 import type { ServerConnection } from './server-connection.js';
 import { hashSlot } from './hash-slot.js';
 
-/** Channels a command: about a millisecond of the server's time. */
+/** Channels of one command: about a millisecond of the server's time. */
 const CHANNELS_MAX = 500;
-/** After which what did not work is tried again. */
+/** Before a failed subscription is tried again. */
 const RETRY_MS = 1_000;
-/** After a slot has moved, the connection's subscriptions are made again once, because it may be back already. */
-const DOUBT_MS = 5_000;
+/** After a slot has moved, all subscriptions of the connection are made again, and once: the slot may have moved back since. */
+const RESUBSCRIBE_MS = 5_000;
 
 export type MessageHandler = (message: Buffer, channel: Buffer) => void;
 
@@ -16,51 +16,51 @@ interface ChannelSubscription {
   readonly channel: string;
   readonly slot: number;
   readonly handler: MessageHandler;
-  /** Where it was asked for; `null`: nowhere, or not any more. */
+  /** The connection that was sent the subscription; `null`: none, or it lost it. */
   at: ServerConnection | null;
 }
 
 export interface ChannelRouting {
   /** The connection that subscribes to channels of the slot; `null` while there is none. */
   subscriberFor(slot: number): ServerConnection | null;
-  /** A server has said that the slot is elsewhere. */
+  /** Called when a server has replied that it does not have the slot. */
   onRedirection(error: Error, from: ServerConnection): void;
   publish(channel: string, message: string | Buffer): Promise<unknown>;
 }
 
 /**
- * Sharded channels. Subscriptions are kept up through reconnects, failovers and moves of slots; what is published while one
- * is away is lost, and `subscribed` tells when to read what may have been missed.
+ * Sharded pub/sub. Subscriptions survive reconnects, failovers and moves of slots. Messages that are published while one is down
+ * are lost; `subscribed` emits when to read what they may have been.
  */
 export class ShardedPubSub {
   readonly #subscriptions = new Map<string, ChannelSubscription>();
   readonly #pending = new Set<ChannelSubscription>();
-  readonly #confirmed = new Subject<readonly string[]>();
-  #scheduled = false;
-  #retry: Timer | null = null;
-  readonly #doubtful = new Set<ServerConnection>();
-  #doubt: Timer | null = null;
+  readonly #subscribed = new Subject<readonly string[]>();
+  #isScheduled = false;
+  #retryTimer: Timer | null = null;
+  readonly #uncertain = new Set<ServerConnection>();
+  #resubscribeTimer: Timer | null = null;
   #closed = false;
 
   constructor(
     private readonly routing: ChannelRouting,
-    /** Whether channels of one command must be of one slot. */
-    private readonly cluster: boolean,
+    /** Then channels of one command must be of one slot. */
+    private readonly isCluster: boolean,
     private readonly clock: Clock,
   ) {}
 
   /**
-   * Channels that a server has confirmed just now, for the first time or again: what is published from now on comes,
-   * and what was published before may have been missed.
+   * Channels that a server has just confirmed, for the first time or again: messages that are published from now on arrive,
+   * earlier ones may have been lost.
    */
-  readonly subscribed = this.#confirmed.asObservable();
+  readonly subscribed = this.#subscribed.asObservable();
 
-  /** From now on, once it is confirmed. One handler a channel: the last one counts. */
+  /** A channel has one handler: the last one replaces others. */
   subscribe(channel: string, handler: MessageHandler): void {
     this.unsubscribe(channel);
     const subscription = { channel, slot: hashSlot(channel), handler, at: null };
     this.#subscriptions.set(channel, subscription);
-    this.#later(subscription);
+    this.#subscribeLater(subscription);
   }
 
   unsubscribe(channel: string): void {
@@ -72,7 +72,7 @@ export class ShardedPubSub {
     if (subscription.at !== null) subscription.at.sendCommand('sunsubscribe', [channel]).catch(() => undefined);
   }
 
-  /** Rejects when the server is away, or does not answer in time. */
+  /** Rejects when the server is down, or does not reply in time. */
   publish(channel: string, message: string | Buffer): Promise<unknown> {
     return this.routing.publish(channel, message);
   }
@@ -81,36 +81,36 @@ export class ShardedPubSub {
     try {
       this.#subscriptions.get(channel.toString())?.handler(message, channel);
     } catch {
-      // None of ours: whoever may publish in Redis may publish anything, and it is not worth a gateway.
+      // Ignore malformed messages: anyone with access to Redis can publish here.
     }
   }
 
-  /** The connection has lost its subscriptions, or may have. */
+  /** Subscribes again to what the connection was subscribed to. */
   connectionLost(connection: ServerConnection): void {
     for (const subscription of this.#subscriptions.values())
-      if (subscription.at === connection) this.#later(subscription);
+      if (subscription.at === connection) this.#subscribeLater(subscription);
   }
 
-  /** The server has ended subscriptions, for a slot went elsewhere. Which ones, ioredis does not say. */
+  /** The server has ended subscriptions, because a slot has moved. ioredis does not report which. */
   slotsMoved(connection: ServerConnection): void {
-    this.#doubtful.add(connection);
-    this.#doubt ??= this.clock.after(DOUBT_MS, () => {
-      this.#doubt = null;
-      for (const doubtful of this.#doubtful) this.connectionLost(doubtful);
-      this.#doubtful.clear();
+    this.#uncertain.add(connection);
+    this.#resubscribeTimer ??= this.clock.after(RESUBSCRIBE_MS, () => {
+      this.#resubscribeTimer = null;
+      for (const connection of this.#uncertain) this.connectionLost(connection);
+      this.#uncertain.clear();
     });
   }
 
-  /** Channels may have other servers than before. */
+  /** Subscribes again to channels whose slots have other servers now. */
   reroute(): void {
     for (const subscription of this.#subscriptions.values()) {
       const { at, slot } = subscription;
-      if (at !== null && at !== this.routing.subscriberFor(slot)) this.#later(subscription);
+      if (at !== null && at !== this.routing.subscriberFor(slot)) this.#subscribeLater(subscription);
     }
     this.subscribePending();
   }
 
-  /** Asks for what waits, where there is a connection for it. */
+  /** Sends pending subscriptions for which there is a connection. */
   subscribePending(): void {
     const groups = new Map<string, { connection: ServerConnection; subscriptions: ChannelSubscription[] }>();
     const numbers = new Map<ServerConnection, number>();
@@ -118,66 +118,66 @@ export class ShardedPubSub {
       const connection = this.routing.subscriberFor(subscription.slot);
       if (connection?.isUp !== true) continue;
       if (!numbers.has(connection)) numbers.set(connection, numbers.size);
-      const key = `${numbers.get(connection)!}:${this.cluster ? subscription.slot : ''}`;
+      const key = `${numbers.get(connection)!}:${this.isCluster ? subscription.slot : ''}`;
       let group = groups.get(key);
       if (group === undefined) groups.set(key, (group = { connection, subscriptions: [] }));
       group.subscriptions.push(subscription);
     }
     for (const { connection, subscriptions } of groups.values())
       for (let first = 0; first < subscriptions.length; first += CHANNELS_MAX)
-        void this.#ask(connection, subscriptions.slice(first, first + CHANNELS_MAX));
+        void this.#send(connection, subscriptions.slice(first, first + CHANNELS_MAX));
   }
 
   close(): void {
     this.#closed = true;
-    this.#retry?.cancel();
-    this.#doubt?.cancel();
+    this.#retryTimer?.cancel();
+    this.#resubscribeTimer?.cancel();
     this.#subscriptions.clear();
     this.#pending.clear();
-    this.#confirmed.complete();
+    this.#subscribed.complete();
   }
 
-  async #ask(connection: ServerConnection, subscriptions: readonly ChannelSubscription[]): Promise<void> {
+  async #send(connection: ServerConnection, subscriptions: readonly ChannelSubscription[]): Promise<void> {
     for (const subscription of subscriptions) {
       this.#pending.delete(subscription);
       subscription.at = connection;
     }
-    const still = (): ChannelSubscription[] =>
+    const current = (): ChannelSubscription[] =>
       subscriptions.filter((one) => one.at === connection && this.#subscriptions.get(one.channel) === one);
     try {
       await connection.sendCommand(
         'ssubscribe',
         subscriptions.map(({ channel }) => channel),
       );
-      const channels = still().map(({ channel }) => channel);
-      if (channels.length > 0) this.#confirmed.next(channels);
+      const channels = current().map(({ channel }) => channel);
+      if (channels.length > 0) this.#subscribed.next(channels);
     } catch (error) {
-      for (const subscription of still()) this.#wait(subscription);
+      for (const subscription of current()) this.#markPending(subscription);
       if (error instanceof Error && error.message.startsWith('MOVED ')) this.routing.onRedirection(error, connection);
       this.#retryLater();
     }
   }
 
-  #wait(subscription: ChannelSubscription): void {
+  #markPending(subscription: ChannelSubscription): void {
     subscription.at = null;
     this.#pending.add(subscription);
   }
 
-  /** With all others of the same turn. */
-  #later(subscription: ChannelSubscription): void {
-    this.#wait(subscription);
-    if (this.#scheduled || this.#closed) return;
-    this.#scheduled = true;
+  /** Together with all others of the same turn. */
+  #subscribeLater(subscription: ChannelSubscription): void {
+    this.#markPending(subscription);
+    if (this.#isScheduled || this.#closed) return;
+    this.#isScheduled = true;
     this.clock.soon(() => {
-      this.#scheduled = false;
+      this.#isScheduled = false;
       if (!this.#closed) this.subscribePending();
     });
   }
 
   #retryLater(): void {
-    if (this.#retry !== null || this.#closed) return;
-    this.#retry = this.clock.after(RETRY_MS, () => {
-      this.#retry = null;
+    if (this.#retryTimer !== null || this.#closed) return;
+    this.#retryTimer = this.clock.after(RETRY_MS, () => {
+      this.#retryTimer = null;
       this.subscribePending();
       if (this.#pending.size > 0) this.#retryLater();
     });

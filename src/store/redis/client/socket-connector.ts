@@ -1,13 +1,13 @@
-import { connect as connectPlainly, type Socket } from 'node:net';
-import { connect as connectByTls } from 'node:tls';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { AbstractConnector, type Redis, type RedisOptions, SentinelConnector } from 'ioredis';
 
 /**
- * How ioredis gets its sockets. Its own connectors listen for one error of a socket; a refused certificate makes two, and
- * an error that nobody listens for ends the process. https://nodejs.org/api/events.html#error-events
+ * How ioredis opens its sockets. Its own connectors listen for one error of a socket, but a rejected certificate causes two, and
+ * an error without a listener ends the process. https://nodejs.org/api/events.html#error-events
  */
 
-/** Straight to a server, or to a sentinel. */
+/** Connects directly to a server or a sentinel. */
 export class SocketConnector extends AbstractConnector {
   readonly #options: RedisOptions;
 
@@ -20,29 +20,29 @@ export class SocketConnector extends AbstractConnector {
     const { host, port, tls } = this.#options;
     const at = { host: host!, port: port! };
     this.connecting = true;
-    const stream: Socket = guarded(tls ? connectByTls({ ...tls, ...at }) : connectPlainly(at));
+    const stream: Socket = ignoreLaterErrors(tls ? connectTls({ ...tls, ...at }) : connectTcp(at));
     this.stream = stream;
     stream.once('error', (error) => (this.firstError = error));
     return Promise.resolve(stream);
   }
 }
 
-/** To the primary that the sentinels name. */
+/** Connects to the primary that the sentinels name. */
 export class GuardedSentinelConnector extends SentinelConnector {
   constructor(options: unknown) {
     super(options as ConstructorParameters<typeof SentinelConnector>[0]);
     const self = this as unknown as { connectToSentinel?: (endpoint: unknown, options: RedisOptions) => Redis };
     const connectToSentinel = self.connectToSentinel?.bind(this);
-    // A version of ioredis that connects otherwise uses its own connector.
+    // A version of ioredis without this method uses its own connector.
     if (connectToSentinel === undefined) return;
     self.connectToSentinel = (endpoint, more) => connectToSentinel(endpoint, { ...more, Connector: SocketConnector });
   }
 
   override async connect(...args: Parameters<SentinelConnector['connect']>): Promise<Socket> {
-    return guarded(await super.connect(...args));
+    return ignoreLaterErrors(await super.connect(...args));
   }
 }
 
-function guarded<T extends Socket>(socket: T): T {
+function ignoreLaterErrors<T extends Socket>(socket: T): T {
   return socket.on('error', () => undefined);
 }
