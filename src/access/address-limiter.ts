@@ -8,17 +8,17 @@ import { TokenBucket } from './rate-limit.js';
 
 /** Addresses remembered at once, besides those that have a connection. */
 const ADDRESSES_MAX = 100_000;
-/** Room that is made when there is none, so that a flood of addresses does not look through all for each. */
+/** Addresses to forget at once when there are too many, so that a flood of addresses does not scan all of them for each. */
 const FORGET_AT_LEAST = 1_000;
-/** A client whose address has too many connections is asked to wait this long. */
+/** The time to wait for a client whose address has too many connections. */
 const TOO_MANY_RETRY_MS = 10_000;
 
-/** An IPv4 client of a server that listens on IPv6, too: https://www.rfc-editor.org/rfc/rfc4291#section-2.5.5.2 */
+/** An IPv4 client of a server that listens on IPv6: https://www.rfc-editor.org/rfc/rfc4291#section-2.5.5.2 */
 const IPV4_MAPPED = '::ffff:';
 /** IPv4 clients of a network that translates: each has its own address. https://www.rfc-editor.org/rfc/rfc6052#section-2.1 */
 const NAT64 = '64:ff9b::';
 
-/** Shared by clients whose balancer names them by something else, such as `unknown`. */
+/** Shared by clients whose balancer gives no address, but for example `unknown`. */
 const NO_ADDRESS = 'no address';
 
 /**
@@ -28,11 +28,11 @@ const NO_ADDRESS = 'no address';
 const READ_TOKENS = 5_000;
 
 /**
- * WebSockets of an address beyond its connections: those that are told so, or are about to close, and take up to 2 s for
- * it. With more of them a request for one is refused.
+ * WebSockets of an address beyond its connections: rejected ones and closing ones, which take up to 2 s. Further upgrades
+ * are rejected.
  */
 const CLOSING_MAX = 50;
-/** TCP connections of an address beyond its connections: requests of HTTP, whole or half. */
+/** TCP connections of an address beyond its connections: for HTTP requests, complete or not. */
 const REQUESTING_MAX = 200;
 
 interface AddressState {
@@ -41,18 +41,18 @@ interface AddressState {
   webSockets: number;
   /** TCP connections that the address has made itself, not through a balancer. */
   tcp: number;
-  /** `null`: it has read nothing yet. */
+  /** `null` before the first read. */
   reads: TokenBucket | null;
   readonly operations: TokenBucket;
   readonly messages: TokenBucket;
 }
 
-/** A connection, or the answer to a request: what tells once that it is over. */
+/** A connection or a response, which emits its end. */
 interface Closable {
   once(event: 'close', listener: () => void): unknown;
 }
 
-/** One of the connections that an address may have, until all that it consists of is closed. */
+/** One of the connections that an address may have, until all parts of the connection are closed. */
 export class ConnectionSlot {
   #open = 0;
 
@@ -70,11 +70,11 @@ export class ConnectionSlot {
   }
 }
 
-/** Shared by all connections that are not counted. */
+/** The slot of all connections that are not counted. */
 const UNCOUNTED_SLOT = new ConnectionSlot(null);
 
 export interface AddressLimits {
-  /** Operations a second; 0: no limit, neither of reads. */
+  /** 0: no limit, and no limit on reads. */
   readonly operations: number;
   /** 0: no limit. */
   readonly connections: number;
@@ -82,7 +82,7 @@ export interface AddressLimits {
   readonly trustProxy: readonly string[];
 }
 
-/** Limits by network address. Loopback is spared: a balancer on this host speaks for everyone. */
+/** Limits by network address. They exempt loopback, because a balancer on this host forwards for everyone. */
 export class AddressLimiter {
   readonly #addresses = new Map<string, AddressState>();
   readonly #trust: (address: string, distance: number) => boolean;
@@ -94,7 +94,7 @@ export class AddressLimiter {
     this.#trust = proxyaddr.compile([...limits.trustProxy]);
   }
 
-  /** The client's address: the peer's, or what trusted balancers say of it. Of IPv6 the network: it is given out whole. */
+  /** @returns the client's address: the peer's, or the one from trusted balancers. For IPv6 the /64, which one client has whole. */
   addressOf({ socket, headers }: IncomingMessage): string {
     let address = socket.remoteAddress ?? '';
     const forwarded = headers['x-forwarded-for'];
@@ -102,24 +102,24 @@ export class AddressLimiter {
     const named = hops.filter((hop) => hop !== '').reverse();
     for (const [distance, hop] of named.entries()) {
       if (isIP(address) === 0 || !this.#trust(address, distance)) break;
-      address = withoutPort(hop);
+      address = removePort(hop);
     }
     return isIP(address) === 0 ? NO_ADDRESS : toNetwork(address);
   }
 
-  /** The bucket that an address's operations are taken from; `null` when it is spared. */
+  /** The token bucket of an address's operations; `null` for exempt addresses. */
   operationTokenBucket(address: string): TokenBucket | null {
     return isLoopback(address) ? null : this.#get(address).operations;
   }
 
-  /** The bucket that an address's reads are taken from; `null` when it is spared. */
+  /** The token bucket of an address's reads; `null` for exempt addresses. */
   readTokenBucket(address: string): TokenBucket | null {
     if (isLoopback(address)) return null;
     const known = this.#get(address);
     return (known.reads ??= new TokenBucket(this.limits.operations === 0 ? 0 : READ_TOKENS, this.clock.nowMs()));
   }
 
-  /** The bucket that its messages are taken from, whether they are refused or not; `null` when it is spared. */
+  /** The token bucket of an address's messages, rejected ones too; `null` for exempt addresses. */
   messageTokenBucket(address: string): TokenBucket | null {
     return isLoopback(address) ? null : this.#get(address).messages;
   }
@@ -129,12 +129,12 @@ export class AddressLimiter {
     return max === 0 || isLoopback(address) || (this.#addresses.get(address)?.connections ?? 0) < max;
   }
 
-  /** Counts the WebSocket until its TCP connection is closed. @returns whether there is room for it */
+  /** Counts the WebSocket until its TCP connection is closed. @returns false if the address has too many */
   openWebSocket(address: string, tcp: Closable): boolean {
     return this.#open(address, 'webSockets', CLOSING_MAX, tcp);
   }
 
-  /** Counts a TCP connection, unless a balancer has made it. @returns whether there is room for it */
+  /** Counts a TCP connection, unless it is a balancer's. @returns false if the address has too many */
   openTcp(tcp: Closable & { readonly remoteAddress?: string | undefined }): boolean {
     const peer = tcp.remoteAddress ?? '';
     return this.#trust(peer, 0) || this.#open(toNetwork(peer), 'tcp', REQUESTING_MAX, tcp);
@@ -142,8 +142,8 @@ export class AddressLimiter {
 
   /**
    * Counts the connection for its address until it closes.
-   * @returns its place, which may be kept until something else of it has closed, too
-   * @throws ProtocolError RATE_LIMITED when the address has as many as it may.
+   * @returns its slot, which can also wait for other parts of the connection
+   * @throws ProtocolError RATE_LIMITED if the address has as many connections as it may
    */
   connect(address: string, connection: Closable): ConnectionSlot {
     if (!this.mayConnect(address)) {
@@ -152,9 +152,9 @@ export class AddressLimiter {
     if (isLoopback(address)) return UNCOUNTED_SLOT;
     const known = this.#get(address);
     known.connections += 1;
-    const place = new ConnectionSlot(() => (known.connections -= 1));
-    place.holdUntilClosed(connection);
-    return place;
+    const slot = new ConnectionSlot(() => (known.connections -= 1));
+    slot.holdUntilClosed(connection);
+    return slot;
   }
 
   #open(address: string, kind: 'webSockets' | 'tcp', beyond: number, tcp: Closable): boolean {
@@ -186,7 +186,7 @@ export class AddressLimiter {
     return known;
   }
 
-  /** Those that have nothing to remember; if there are too few of them, the ones that came first. */
+  /** Forgets addresses without state; if they are too few, also the oldest without connections. */
   #forgetIdle(): void {
     const now = this.clock.nowMs();
     for (const [address, known] of this.#addresses) {
@@ -204,8 +204,8 @@ export class AddressLimiter {
   }
 }
 
-/** Some balancers write `198.51.100.1:5678` and `[2001:db8::1]:443`; a zone (`%eth0`) means nothing elsewhere. */
-function withoutPort(hop: string): string {
+/** Some balancers write `198.51.100.1:5678` and `[2001:db8::1]:443`. A zone (`%eth0`) is local to its host. */
+function removePort(hop: string): string {
   const [, v6, v4] = /^(?:\[(.*)\](?::\d+)?|([\d.]+):\d+)$/.exec(hop) ?? [];
   return (v6 ?? v4 ?? hop).replace(/%.*$/, '');
 }
@@ -214,7 +214,7 @@ function isIdle({ connections, webSockets, tcp }: AddressState): boolean {
   return connections === 0 && webSockets === 0 && tcp === 0;
 }
 
-/** One name for an IPv4 address, also in one of the ways in which IPv6 writes it, and for each /64 of IPv6. */
+/** One text for an IPv4 address, however IPv6 writes it, and one for each /64 of IPv6. */
 export function toNetwork(peer: string): string {
   const address = peer.replace(/%.*$/, '');
   if (!address.includes(':') || isLoopback(address)) return address;
@@ -230,7 +230,7 @@ export function toNetwork(peer: string): string {
   return `${[...groups, ...after].slice(0, 4).join(':')}::/64`;
 }
 
-/** Limits by address spare it: a balancer on this host speaks for everyone. */
+/** Limits by address exempt loopback, because a balancer on this host forwards for everyone. */
 export function isLoopback(address: string): boolean {
   return address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.');
 }

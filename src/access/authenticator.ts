@@ -5,7 +5,7 @@ import type { KeySet } from './key-set.js';
 import { INT64_RULE, toActorKey } from './key64.js';
 import type { TokenVerifier } from './token-verifier.js';
 
-/** Node's timers go no further: 24 days. A token that lives longer is not watched. */
+/** The longest timer of Node: 24 days. The expiry of later tokens is not watched. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** The actor at the other end of a connection or a request. */
@@ -14,7 +14,7 @@ export interface Identity {
   readonly actor: string | null;
   /** The key under which the actor's toggles are kept; `null` when there is no actor. */
   readonly key: Key64 | null;
-  /** Whether operations are taken from here: not without a token, where tokens are asked for. */
+  /** Whether the client may write: not without a token, where the gateway verifies tokens. */
   readonly mayAct: boolean;
   /** When the token expires, ms since 1970; `null`: never. */
   readonly expiresAtMs: number | null;
@@ -29,12 +29,12 @@ export interface Credentials {
   readonly actorField: 'actor' | 'Actor-Id';
 }
 
-/** Tells who a client is: by its token where tokens are verified, else by what it says. */
+/** Identifies clients: by their token where the gateway verifies tokens, else by the name that they give. */
 export class Authenticator {
   constructor(
-    /** `null`: there are no tokens. */
+    /** `null`: the gateway verifies no tokens. */
     private readonly tokenVerifier: TokenVerifier | null,
-    /** Whether a token is needed even to watch. */
+    /** Whether reading and watching require a token, too. */
     private readonly requireTokenToRead: boolean,
     private readonly actorKeys: ActorKeys,
   ) {}
@@ -44,7 +44,7 @@ export class Authenticator {
     return this.tokenVerifier?.keys ?? null;
   }
 
-  /** @throws ProtocolError for a bad token, none where one is needed to watch, or an actor that `ACTOR_KEYS` does not take. */
+  /** @throws ProtocolError for an invalid token, a missing token where reading requires one, or an actor that `ACTOR_KEYS` rejects */
   async identify({ token, actor, actorField }: Credentials): Promise<Identity> {
     if (this.tokenVerifier === null) {
       if (actor === undefined) return { actor: null, key: null, mayAct: true, expiresAtMs: null };
@@ -53,7 +53,7 @@ export class Authenticator {
       return { actor, key, mayAct: true, expiresAtMs: null };
     }
     if (token === undefined) {
-      if (this.requireTokenToRead) throw new ProtocolError('UNAUTHORIZED', 'a token is needed here');
+      if (this.requireTokenToRead) throw new ProtocolError('UNAUTHORIZED', 'a token is required; send one');
       return { actor: null, key: null, mayAct: false, expiresAtMs: null };
     }
     const { subject, expiresAtMs } = await this.tokenVerifier.verify(token);
@@ -63,13 +63,13 @@ export class Authenticator {
   }
 }
 
-/** Calls back when a token expires; `null` when there is nothing to wait for. */
+/** Calls back when a token expires. @returns `null` if it does not expire within the longest timer */
 export function callAtExpiry(expiresAtMs: number | null, clock: Clock, call: () => void): Timer | null {
-  const lifeMs = (expiresAtMs ?? Infinity) - clock.wallMs();
-  return lifeMs <= TIMER_MAX_MS ? clock.after(lifeMs, call) : null;
+  const msUntilExpiry = (expiresAtMs ?? Infinity) - clock.wallMs();
+  return msUntilExpiry <= TIMER_MAX_MS ? clock.after(msUntilExpiry, call) : null;
 }
 
-/** Said as a connection ends with its token. */
+/** The reason for disconnecting a client whose token expires. */
 export const TOKEN_EXPIRED = 'the token has expired';
-/** Said to a client that may watch but not act. */
-export const TOKEN_REQUIRED = 'a token is needed to act; without one it is only possible to watch';
+/** The error for a write of a client that may only watch. */
+export const TOKEN_REQUIRED = 'a token is required for writes; this connection can only watch';

@@ -11,39 +11,39 @@ import type { SuspicionKind, SuspicionLog } from './suspicions.js';
 
 const MINUTE_S = 60;
 /**
- * A retry is recognised while its mark is in one of a bucket's two generations. Of the marks that fill a generation an
- * address begins at most this many in any hour, so that it cannot end one by itself, let alone two.
+ * A retry is recognised while its mark is in one of a bucket's two generations. In any hour an address begins at most this
+ * many of the marks that fill a generation, so it cannot end one alone.
  */
 const MARKS_AN_HOUR = MARK_GENERATION_MAX / 2;
-/** An address may begin this many at once. The rest comes at 7.96 a second: 500 operations a second, spread over 64 buckets, stay below that. */
+/** An address may begin this many at once, and 7.96 a second: 500 operations a second, spread over 64 buckets, need less. */
 const MARKS_BURST = 4_096;
-/** Seconds after which an address that has looked up as many posts as it may watch at once may look up as many again. */
+/** Seconds until an address that has used all of its lookups has them back. */
 const LOOKUPS_BACK_S = 20;
-/** Posts in each half of what is remembered: about 10 MB in all. */
+/** Posts in each half of the set of recent posts: about 10 MB in all. */
 const POSTS_REMEMBERED = 32_768;
-/** Actors likewise: about 4 MB. */
+/** The same for actors: about 4 MB. */
 const ACTORS_REMEMBERED = 32_768;
 
 export interface CreationLimits {
-  /** Posts that an address may begin in a minute, with a burst of as many; 0: no limit. */
+  /** New posts of an address in a minute, with a burst of the same size; 0: no limit. */
   readonly posts: number;
-  /** Actors without a token that may set toggles from an address for the first time, likewise. */
+  /** The same for actors without a token that set a toggle from the address for the first time. */
   readonly actors: number;
-  /** Posts that the connections of an address may watch at once, together; 0: no limit. */
+  /** Posts that all connections of an address may watch at once; 0: no limit. */
   readonly watched: number;
-  /** Whether an address may begin a share of a bucket's marks only. */
+  /** Whether the marks that an address begins are limited. */
   readonly marks: boolean;
   readonly buckets: number;
-  /** Gateways on this port: each grants a part of the share of marks. */
+  /** Gateways on this port: each grants an equal part of the marks. */
   readonly workers: number;
 }
 
 /**
- * Limits for what clients can make up at no cost and the store then keeps: posts, actors, and the sessions and keys of
- * retries; and for how many posts they look up, made up or not. Each address has rates of its own; loopback is spared, as it is by the other limits.
+ * Limits what clients can create at no cost and the store then keeps: posts, actors, and the sessions and keys of retries. Also
+ * limits how many posts they look up. Each address has its own rates; loopback is exempt, as from the other limits.
  *
- * Whether a post is new only its commit can tell. So an address pays for its new posts afterwards, and while it owes too
- * much it may act on posts alone that are known to exist: no operation waits for a look into the store.
+ * Only its commit shows whether a post is new. So an address pays for new posts afterwards, and while it owes too much it may
+ * act only on posts that are known to exist. No operation waits for a read of the store.
  */
 export class CreationLimiter {
   readonly posts: KeyedRateLimiter | null;
@@ -53,7 +53,7 @@ export class CreationLimiter {
   readonly postsSeen = new RecentSet<string>(POSTS_REMEMBERED);
   readonly actorsSeen = new RecentSet<number>(ACTORS_REMEMBERED);
 
-  /** @param isWatched whether somebody here watches the post and saw it counted */
+  /** @param isWatched whether a viewer of this gateway watches the post and has its counts */
   constructor(
     readonly limits: CreationLimits,
     clock: Clock,
@@ -74,18 +74,18 @@ export class CreationLimiter {
 
   /**
    * For a connection, or for one request.
-   * @param isNamed whether the actor gave its name, and so may come back under it
-   * @returns `null` where the address is spared
+   * @param isNamed whether the actor gave a name, and so may return under it
+   * @returns `null` for exempt addresses
    */
   openClient(address: string, actor: Key64 | null, isNamed: boolean): ClientCreations | null {
     return isLoopback(address) ? null : new ClientCreations(this, address, actor, isNamed);
   }
 }
 
-/** Charges one client for what it makes up: once for its actor, and once for its session in each bucket. */
+/** Charges one client for what it creates: once for its actor, and once for its session in each bucket. */
 export class ClientCreations {
   #actorAdmitted = false;
-  /** A bit for each bucket in which the session has a mark. */
+  /** A bit a bucket: set if the session has a mark in it. */
   #marked: Uint32Array | null = null;
 
   constructor(
@@ -96,7 +96,7 @@ export class ClientCreations {
   ) {}
 
   /**
-   * Costs nothing that is measurable while the address owes nothing.
+   * Cost: not measurable while the address owes nothing.
    * @param withSession whether the operation leaves a mark
    * @returns `null` when it may go on; else RATE_LIMITED
    */
@@ -109,7 +109,7 @@ export class ClientCreations {
   }
 
   /**
-   * A client that watches ever other made-up posts costs a read for each and, with Redis, a channel.
+   * A client that watches ever other invented posts costs a read for each and, with Redis, a channel.
    * @returns `null` when it may look up this many posts; else RATE_LIMITED
    */
   admitLookups(posts: number): ErrorBody | null {
@@ -118,12 +118,12 @@ export class ClientCreations {
     return this.#reject('lookups', 'too many posts looked up from your address; slow down', waitMs);
   }
 
-  /** The operation was committed. */
+  /** Call it after the commit of the operation. */
   chargeNewPost(outcome: number, { post, v }: PostCounts): void {
     const { posts, postsSeen } = this.limiter;
     if (posts === null || postsSeen.has(post)) return;
-    // The first version has just been made by those whose operations were applied. A post of version 0 may be kept as
-    // well, with the toggles that were set off there.
+    // Applied operations have just made version 1. The store may also keep a post of version 0, with toggles that were
+    // set off.
     if (v === 0 || (v === 1 && (outcome & APPLIED) !== 0)) posts.charge(this.address);
     postsSeen.add(post);
   }
@@ -132,7 +132,7 @@ export class ClientCreations {
     const { posts, postsSeen, isWatched: isShown } = this.limiter;
     const waitMs = posts?.waitMs(this.address) ?? 0;
     if (waitMs === 0 || postsSeen.has(post) || isShown(post)) return null;
-    return this.#reject('new-posts', 'too many new posts from your address; act on posts that were counted', waitMs);
+    return this.#reject('new-posts', 'too many new posts from your address; act on existing posts', waitMs);
   }
 
   #admitActor(): ErrorBody | null {

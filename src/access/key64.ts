@@ -10,28 +10,28 @@ import type { ActorKeys, Key64 } from '../counters/ids.js';
 export const INT64_RULE =
   'must be a decimal int64 such as 42: from -9223372036854775808 to 9223372036854775807, without leading zeros';
 
-/** One way to write each number, so that two names are never one actor. */
+/** Each number has one form, so that two names are never one actor. */
 const INT64 = /^(0|-?[1-9]\d{0,18})$/;
 
 /**
  * The key under which an actor's toggles are kept: the first 64 bits of the SHA-256 of its name, or the number that it is.
  * docs/decisions/0022 has the odds of two names with one key. Cost: about 2 µs, once for a connection or an HTTP request.
  * @param name well-formed
- * @returns `null` for a name that has no key: no decimal int64, where keys are those
+ * @returns `null` for a name without a key: not a decimal int64, with `ACTOR_KEYS=int64`
  */
 export function toActorKey(name: string, keys: ActorKeys): Key64 | null {
   return keys === 'int64' ? parseInt64(name) : hash64(name);
 }
 
 /**
- * The key of a client's session, which is a session of its actor: another actor that learns it cannot use up its numbers.
- * @param actor `null` for a client that names none, so that it finds its session again over its next connection
+ * The key of a client's session. It includes the actor, so that another actor who learns the session cannot use up its numbers.
+ * @param actor `null` for a client without a name, so that its next connection finds the session again
  */
 export function toSessionKey(actor: string | null, session: string): Key64 {
   return hash64(JSON.stringify(['session', actor, session]));
 }
 
-/** All that makes two requests over HTTP the same. */
+/** The parts that make two HTTP requests the same. */
 export interface RequestIdentity {
   /** `null`: none. */
   readonly actor: string | null;
@@ -41,7 +41,7 @@ export interface RequestIdentity {
   readonly action: string;
 }
 
-/** The key of a request that may be repeated, kept beside those of sessions: the kind comes first, so that no text is both. */
+/** The key of a request that may be retried. Stores keep it beside those of sessions: the kind comes first, so that no text is both. */
 export function toRequestKey({ actor, idempotencyKey, post, metric, action }: RequestIdentity): Key64 {
   return hash64(JSON.stringify(['request', actor, idempotencyKey, post, metric, action]));
 }

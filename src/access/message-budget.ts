@@ -2,7 +2,7 @@ import { TokenBucket } from './rate-limit.js';
 
 /**
  * The cost of messages, in units of some 10 µs of the event loop: one for each message, and more for one that is rejected.
- * A client that obeys `retryAfterMs` meets RATE_LIMITED; no client needs to meet the others.
+ * A client that obeys `retryAfterMs` may cause RATE_LIMITED; no client needs to cause the others.
  */
 export const MESSAGE_COST = 1;
 export const RATE_LIMITED_COST = 1;
@@ -10,13 +10,13 @@ export const INVALID_COST = 4;
 /** A request of long-polling, and one that begins a connection: they take as long as dozens of messages. */
 export const REQUEST_COST = 30;
 export const CONNECT_COST = 100;
-/** Bytes that cost a unit where packets are not counted one by one: of a request's body, and of frames that `ws` takes. */
+/** Bytes that cost a unit where packets are not counted singly: in a request's body, and in frames that `ws` reads. */
 export const BODY_BYTES_PER_UNIT = 64;
 export const FRAME_BYTES_PER_UNIT = 16;
 
-/** Each operation that may be done in a second lets through as many units: it, its retries, and the messages beside it. */
+/** Units for each operation that is allowed a second: for it, its retries and other messages. */
 const UNITS_PER_OPERATION = 10;
-/** Units a second, at least: of a connection, and of an address. Refusing them all takes some 2 % and 10 % of a core. */
+/** Units a second, at least: of a connection, and of an address. Rejecting all of them takes about 2 % and 10 % of a core. */
 const CONNECTION_RATE_MIN = 2_000;
 export const ADDRESS_RATE_MIN = 10_000;
 /**
@@ -27,7 +27,7 @@ const CONNECTION_BURST_S = 10;
 export const ADDRESS_BURST_S = 2;
 /** Units that a connection takes from its buckets at a time, so that most messages cost a decrement. */
 const GRANT = 32;
-/** The units that a connection has used beyond its own are forgotten above this, so that it waits a second or two, not minutes. */
+/** The largest debt of a connection: it waits for a second or two, not for minutes. */
 const DEBT_MAX = 2_000;
 
 /** @param operations a second; 0: no limit, so there is none for messages either */
@@ -35,13 +35,13 @@ export function toMessageRate(operations: number, min: number): number {
   return operations === 0 ? 0 : Math.max(min, operations * UNITS_PER_OPERATION);
 }
 
-/** The units of one connection, which it takes from a bucket of its own and from that of its address. */
+/** The units of one connection, from its own token bucket and from its address's. */
 export class MessageBudget {
   readonly #own: TokenBucket;
 
   /**
    * @param operations of the connection a second; 0: no limit
-   * @param address shared by all connections of an address; `null` where the address is spared
+   * @param address shared by all connections of an address; `null` for exempt addresses
    */
   constructor(
     operations: number,
@@ -54,7 +54,7 @@ export class MessageBudget {
 
   /**
    * @param credit units that are left; below 0 when more were used than there were
-   * @returns units for the next messages; 0 when there are none at present, and then nothing was taken
+   * @returns units for the next messages; 0 if there are none at present, and nothing was taken
    */
   renew(nowMs: number, credit: number): number {
     const units = GRANT + Math.min(Math.max(-credit, 0), DEBT_MAX);

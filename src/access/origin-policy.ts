@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 
-/** Names that are reported in the log; a page can ask under any number of them. */
+/** Rejected names in the log; a page can use any number of them. */
 const REPORTED_NAMES_MAX = 10;
 
 export interface OriginRules {
@@ -9,17 +9,17 @@ export interface OriginRules {
   readonly allowed: readonly string[];
   /** PUBLIC_URL: the origins under which browsers reach this gateway; empty: it has no name. */
   readonly own: readonly string[];
-  /** Told once of each name under which pages ask and that PUBLIC_URL does not list. */
+  /** Called once for each name of a page that PUBLIC_URL does not list. */
   readonly warn: (message: string) => void;
 }
 
 /**
- * Which pages may use the gateway. CORS guards neither WebSockets nor `<img>`, so each request says by `Origin` or, where
- * browsers send none, by `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/) whose page asks. Clients that are not
- * browsers send neither.
+ * Decides which pages may use the gateway. CORS protects neither WebSockets nor `<img>`, so the policy checks the `Origin` of each
+ * request or, where browsers send none, `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/). Clients other than browsers
+ * send neither.
  *
- * A name proves nothing: whoever owns it can point it at this gateway, and a page under it then is of the "same origin"
- * (DNS rebinding). Addresses and `localhost` cannot be pointed elsewhere.
+ * A name proves nothing: its owner can point it at this gateway, and a page under it then has the "same origin" (DNS
+ * rebinding). Addresses and `localhost` cannot be pointed elsewhere.
  */
 export class OriginPolicy {
   readonly #any: boolean;
@@ -44,48 +44,48 @@ export class OriginPolicy {
     return this.#any || this.#allowed.has(origin);
   }
 
-  /** Why the request may not come in, for the client; `null`: it may. */
+  /** @returns the error for the client; `null` if the request is allowed */
   findRejection(request: IncomingMessage): string | null {
     const { origin, host } = request.headers;
     if (this.#any) return null;
-    if (origin === undefined) return this.#refusalBySite(request);
+    if (origin === undefined) return this.#checkSite(request);
     if (this.#allowed.has(origin) || this.#own.has(origin)) return null;
     const page = URL.canParse(origin) ? new URL(origin) : null;
-    if (page === null || page.host !== hostOf(host)) return ORIGIN_REFUSED;
-    return this.#own.size === 0 && isAddress(page.hostname) ? null : this.#refuseName(page.origin);
+    if (page === null || page.host !== hostOf(host)) return ORIGIN_REJECTED;
+    return this.#own.size === 0 && isAddress(page.hostname) ? null : this.#rejectName(page.origin);
   }
 
-  #refusalBySite(request: IncomingMessage): string | null {
+  #checkSite(request: IncomingMessage): string | null {
     const { 'sec-fetch-site': site, host } = request.headers;
-    // `none`: a person typed the address.
+    // `none`: a user typed the address.
     if (site === undefined || site === 'none' || isVisit(request)) return null;
-    if (site !== 'same-origin') return PAGE_REFUSED;
+    if (site !== 'same-origin') return PAGE_REJECTED;
     const own = hostOf(host);
-    if (own === null) return ORIGIN_REFUSED;
+    if (own === null) return ORIGIN_REJECTED;
     if (this.#hosts.has(own)) return null;
     const url = new URL(`https://${own}`);
-    return this.#own.size === 0 && isAddress(url.hostname) ? null : this.#refuseName(url.origin);
+    return this.#own.size === 0 && isAddress(url.hostname) ? null : this.#rejectName(url.origin);
   }
 
-  #refuseName(origin: string): string {
+  #rejectName(origin: string): string {
     if (!this.#reported.has(origin) && this.#reported.size < REPORTED_NAMES_MAX) {
       this.#reported.add(origin);
       const all = [...this.#own, origin].join(',');
       this.rules.warn(
-        `refused a page of ${origin}, which asks under its own name: PUBLIC_URL does not list it; if it is yours set PUBLIC_URL=${all}`,
+        `rejected a page of ${origin}: PUBLIC_URL does not list it; if it is yours set PUBLIC_URL=${all}`,
       );
     }
-    return NAME_REFUSED;
+    return NAME_REJECTED;
   }
 }
 
-/** A link that somebody followed: it shows what it reads to that person, and to no page. */
+/** Whether a user followed a link: only the user sees the response, no page. */
 function isVisit({ method, headers }: IncomingMessage): boolean {
   const isRead = method === 'GET' || method === 'HEAD';
   return isRead && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
 }
 
-/** As URLs write it: in lower case, and without the usual port, which some balancers add. */
+/** The host as URLs write it: in lower case, and without the default port, which some balancers add. */
 function hostOf(header: string | undefined): string | null {
   if (header === undefined || !URL.canParse(`http://${header}`)) return null;
   return new URL(`http://${header}`).host.replace(/:(80|443)$/, '');
@@ -96,7 +96,7 @@ function isAddress(hostname: string): boolean {
   return hostname === 'localhost' || isIP(hostname.replace(/^\[(.*)\]$/, '$1')) !== 0;
 }
 
-const ORIGIN_REFUSED = 'pages of this origin may not use this gateway; ALLOWED_ORIGINS lists those that may';
-const PAGE_REFUSED =
+const ORIGIN_REJECTED = 'pages of this origin may not use this gateway; ALLOWED_ORIGINS lists those that may';
+const PAGE_REJECTED =
   'pages of other sites may not use this gateway without CORS: ask by fetch, EventSource or a WebSocket, from an origin that ALLOWED_ORIGINS lists';
-const NAME_REFUSED = 'this gateway is not known by this name; PUBLIC_URL lists the origins that are its own';
+const NAME_REJECTED = 'this gateway is not known by this name; PUBLIC_URL lists the origins that are its own';

@@ -1,5 +1,5 @@
 /**
- * A token bucket: `rate` a second, with a burst of as many unless said otherwise. A rate of 0 is no limit.
+ * A token bucket: `rate` tokens a second, with a burst of the same size unless given. A rate of 0 means no limit.
  * https://en.wikipedia.org/wiki/Token_bucket
  */
 export class TokenBucket {
@@ -16,9 +16,9 @@ export class TokenBucket {
   }
 
   /**
-   * @param tokens at most the burst is taken, so that whoever waits for all of it can go on
-   * @returns 0 when taken; else the milliseconds until the whole burst is back. A client that waits this long loses no
-   * throughput, and everything that it had sent before it heard of the rejection has arrived by then.
+   * @param tokens at most the burst is taken, so that a client that waits for all of it can go on
+   * @returns 0 if taken; else the milliseconds until the whole burst is back. A client that waits this long loses no
+   * throughput, and everything that it sent before it got the rejection has arrived by then.
    */
   take(nowMs: number, tokens = 1): number {
     if (this.rate === 0) return 0;
@@ -31,7 +31,7 @@ export class TokenBucket {
     return Math.max(1, Math.ceil(((this.burst - this.#tokens) / this.rate) * 1000));
   }
 
-  /** Whether as many could be taken now. */
+  /** Whether this many tokens could be taken now. */
   canTake(nowMs: number, tokens: number): boolean {
     if (this.rate === 0) return true;
     this.#refill(nowMs);
@@ -50,38 +50,38 @@ export class TokenBucket {
 }
 
 /**
- * How much longer than it was told a connection may take until the operation that was rejected first comes again. Until then
- * later ones are rejected, too: they were sent before the client knew.
+ * How long after its retry time a connection may resend the operation that was rejected first. Until then later operations are
+ * rejected, too: the client sent them before it got the rejection.
  */
 const RETRY_GRACE_MS = 5_000;
-/** A later operation is asked to wait this long: the first one has come by then. */
+/** The wait for a later operation: the first one has arrived by then. */
 const RETRY_LATER_MS = 100;
 /** The `seq` of operations whose retries are not recognised. */
 const NO_SEQ = 0;
 
 /**
- * The operations that one connection may send. Once it is rejected, it is rejected until the time it was told, and then until the first
- * operation that was rejected comes again: if a later one were let through before it, the session's mark would pass the
- * earlier one, and its retry would be taken for a duplicate. So the order of `seq` survives every rejection. Time alone
- * does not ensure it: a retry may come a millisecond early, and be rejected while those behind it are let through.
+ * Limits the operations of one connection. After a rejection it rejects operations until the retry time, and then until the
+ * first rejected operation arrives again. If a later one were admitted before it, the session's mark would pass the earlier
+ * one, and the earlier one's retry would count as a duplicate. So the order of `seq` survives every rejection. Time alone does
+ * not ensure it: a retry may arrive a millisecond early and be rejected while those behind it are admitted.
  */
 export class OperationLimiter {
   #closedUntilMs = 0;
-  /** Until when the first rejected operation is waited for. */
+  /** The end of the wait for the first rejected operation. */
   #graceUntilMs = 0;
-  /** The lowest `seq` that was rejected and has not been let through since. */
+  /** The lowest `seq` that was rejected and not admitted since. */
   #firstRejected = Infinity;
-  /** The highest `seq` that was let through: what comes again below it is no news, whether it is rejected or not. */
+  /** The highest admitted `seq`. A resent operation below it is a duplicate, rejected or not. */
   #highestAdmitted = 0;
 
   constructor(
     private readonly connection: TokenBucket,
-    /** Shared by the connections of an address; `null` where the address is spared. */
+    /** Shared by the connections of an address; `null` for exempt addresses. */
     private readonly address: TokenBucket | null,
   ) {}
 
   /**
-   * @param tokens what the operation costs; what is above the burst of the connection or of the address costs nothing there
+   * @param tokens the cost of the operation; tokens above the burst of the connection or of the address cost nothing there
    * @param seq its number in the session, from 1; 0: its order does not matter
    * @returns 0 when admitted, else the milliseconds to wait.
    */
@@ -97,19 +97,19 @@ export class OperationLimiter {
     return waitMs;
   }
 
-  /** The connection was rejected for another reason, and told to come back after `waitMs`. */
+  /** Blocks the connection for `waitMs` for another reason. */
   block(nowMs: number, waitMs: number, seq = NO_SEQ): void {
     this.#closedUntilMs = Math.max(this.#closedUntilMs, nowMs + waitMs);
     this.#graceUntilMs = this.#closedUntilMs + RETRY_GRACE_MS;
     this.#reject(seq);
   }
 
-  /** An operation that was let through was not counted, or nobody knows whether it was: its retry is news again. */
+  /** An admitted operation was not counted, or its outcome is unknown: its retry is no duplicate. */
   markFailed(seq: number): void {
     if (seq !== NO_SEQ) this.#highestAdmitted = Math.min(this.#highestAdmitted, seq - 1);
   }
 
-  /** The connection was not read for this long: what was on its way when it was rejected is still to come. */
+  /** The gateway did not read the connection for this long. Time spent paused does not shorten a block. */
   excludePause(nowMs: number, forMs: number): void {
     const sinceMs = nowMs - forMs;
     if (this.#closedUntilMs > sinceMs) this.#closedUntilMs += forMs;
@@ -121,7 +121,7 @@ export class OperationLimiter {
   }
 
   #admitted(seq: number): void {
-    // One below it was let through before, and comes again.
+    // One below it was admitted before and arrives again.
     if (seq >= this.#firstRejected) this.#firstRejected = Infinity;
     if (seq > this.#highestAdmitted) this.#highestAdmitted = seq;
   }

@@ -1,4 +1,4 @@
-/** The values that were added or asked for last: at least `max` of them, at most twice as many. */
+/** The values that were added or looked up last: at least `max` of them, at most twice as many. */
 export class RecentSet<T> {
   #recent = new Set<T>();
   #previous = new Set<T>();

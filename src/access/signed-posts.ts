@@ -8,7 +8,7 @@ import type { SuspicionLog } from './suspicions.js';
 const SIGNATURE_BYTES = 16;
 /** 16 bytes in base64url without padding. */
 const SIGNATURE_CHARACTERS = 22;
-/** Ids in each half of what is remembered: about 10 MB in all. Only ids with a right signature get there. */
+/** Ids in each half of the set of verified ids: about 10 MB in all. Only ids with a valid signature enter it. */
 const VERIFIED_REMEMBERED = 32_768;
 
 const UNSIGNED =
@@ -16,9 +16,9 @@ const UNSIGNED =
   'the name by POST_SECRET, in base64url';
 
 /**
- * Where POST_SECRET is set, only posts exist whose ids the page's server has signed, so that nobody can make up others:
- * an id is `<name>.<signature>`, and the whole of it is the id everywhere. Cost: a look into a set for an id that was
- * verified lately, else about 5 µs.
+ * With POST_SECRET only posts exist whose ids the page's server has signed, so that clients cannot invent others. An id is
+ * `<name>.<signature>`, and the whole text is the id everywhere. Cost: a lookup in a set for a recently verified id, else about
+ * 5 µs.
  */
 export class PostSignatureVerifier {
   readonly #verified = new RecentSet<string>(VERIFIED_REMEMBERED);
@@ -28,12 +28,12 @@ export class PostSignatureVerifier {
     private readonly suspicions: SuspicionLog,
   ) {}
 
-  /** @returns `null` if it is signed; else FORBIDDEN, which is counted as suspicious */
+  /** @returns `null` for a signed id; else FORBIDDEN, which counts as suspicious */
   check(post: string, address: string): ErrorBody | null {
     return this.#isSigned(post) ? null : this.#reject('post', address);
   }
 
-  /** The same for a list, up to the first that is not signed. */
+  /** Checks a list, up to the first unsigned id. */
   checkAll(posts: readonly string[], address: string): ErrorBody | null {
     const wrong = posts.findIndex((post) => !this.#isSigned(post));
     return wrong === -1 ? null : this.#reject(posts.length === 1 ? 'post' : `posts[${wrong}]`, address);
@@ -48,7 +48,7 @@ export class PostSignatureVerifier {
     if (this.#verified.has(post)) return true;
     const dot = post.length - SIGNATURE_CHARACTERS - 1;
     if (dot < 1 || post[dot] !== '.') return false;
-    // As texts: the last character holds four bits that the bytes do not have, so that many texts are the same bytes.
+    // Compare texts: the last character has four bits that the bytes lack, so several texts have the same bytes.
     const expected = Buffer.from(this.#sign(post.slice(0, dot)));
     if (!timingSafeEqual(expected, Buffer.from(post.slice(dot + 1)))) return false;
     this.#verified.add(copyText(post));

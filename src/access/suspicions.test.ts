@@ -22,7 +22,7 @@ describe('suspicions', () => {
       ['fragments', 1],
     ]);
     expect(lines).toHaveLength(3);
-    expect(lines[0]).toContain('suspicious (flood): address 203.0.113.9 keeps on');
+    expect(lines[0]).toContain('suspicious (flood): address 203.0.113.9 keeps sending');
   });
 
   test('name an address again after an hour', async () => {

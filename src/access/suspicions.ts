@@ -1,8 +1,8 @@
 import type { Clock } from '../common/clock.js';
 
-/** An address is named once within this time for each kind, so that an attack does not fill the log. */
+/** The log names an address once in this time for each kind, so that an attack does not fill it. */
 const NAMED_AGAIN_MS = 3_600_000;
-/** Addresses and kinds remembered at once; with more, those named first are forgotten and may be named again. */
+/** Addresses and kinds remembered at once. Above that the oldest are forgotten and may be logged again. */
 const NAMED_MAX = 10_000;
 
 /** The kind of attack that an address is suspected of. A label of `tallycast_suspicious_total`: few, and fixed. */
@@ -18,11 +18,11 @@ export type SuspicionKind =
   | 'requests'
   | 'unsigned-posts';
 
-/** For operators: the meaning of each kind, and the setting that mends it. */
+/** For operators: the meaning of each kind, and the setting that changes its limit. */
 const EXPLANATIONS: Readonly<Record<SuspicionKind, string>> = {
-  connections: 'holds all connections that it may have and opens more: see MAX_CONNECTIONS_PER_ADDRESS',
-  flood: 'keeps on sending more messages than it may: its connections are closed; see MAX_OPS_PER_ADDRESS',
-  fragments: 'sends messages in more pieces than any client needs: its connections are closed',
+  connections: 'opens more connections than it may have; see MAX_CONNECTIONS_PER_ADDRESS',
+  flood: 'keeps sending too many messages: its connections are closed; see MAX_OPS_PER_ADDRESS',
+  fragments: 'sends messages in more fragments than any client needs: its connections are closed',
   handshakes:
     'opens connections and does not finish their handshakes: more of them are rejected, or all of these ended',
   lookups: 'looks up more posts than its connections may watch: further ones are rejected for a while',
@@ -34,10 +34,10 @@ const EXPLANATIONS: Readonly<Record<SuspicionKind, string>> = {
   'unsigned-posts': 'names posts that are not signed with POST_SECRET, which the server of the page has to do',
 };
 
-/** Counts what looks like an attack, for `tallycast_suspicious_total{kind}`, and names each address once in the log. */
+/** Counts likely attacks, for `tallycast_suspicious_total{kind}`, and logs each address once an hour. */
 export class SuspicionLog {
   readonly #counts = new Map<SuspicionKind, number>();
-  /** When an address was named for a kind, milliseconds; those named first come first. */
+  /** When the log named an address for a kind, milliseconds; the oldest come first. */
   readonly #namedAtMs = new Map<string, number>();
 
   /** @param warn writes a line to the log */
@@ -46,7 +46,7 @@ export class SuspicionLog {
     private readonly warn: (message: string) => void,
   ) {}
 
-  /** @param address as the limits by address know it */
+  /** @param address as AddressLimiter writes it */
   add(kind: SuspicionKind, address: string): void {
     this.#counts.set(kind, (this.#counts.get(kind) ?? 0) + 1);
     const name = `${kind} ${address}`;

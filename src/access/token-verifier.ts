@@ -10,7 +10,7 @@ export interface VerifiedToken {
   readonly expiresAtMs: number | null;
 }
 
-/** With a secret only HMAC is accepted and with a key set only signatures, so that neither can pass for the other. */
+/** A secret verifies only HMAC and a key set only signatures, so that neither can pass for the other. */
 const HMAC = ['HS256', 'HS384', 'HS512'];
 const SIGNATURES = [
   'RS256',
@@ -49,7 +49,7 @@ export class TokenVerifier {
   /** @throws ProtocolError UNAUTHORIZED, or UNAVAILABLE when the key set cannot be fetched. */
   async verify(token: string): Promise<VerifiedToken> {
     const { payload } = await this.#verify(token).catch((error: unknown) => {
-      throw refusal(error);
+      throw toRejection(error);
     });
     const { sub, exp } = payload;
     if (typeof sub !== 'string' || sub.length < 1 || sub.length > ACTOR_MAX) {
@@ -60,15 +60,12 @@ export class TokenVerifier {
   }
 }
 
-function refusal(error: unknown): ProtocolError {
+function toRejection(error: unknown): ProtocolError {
   if (error instanceof errors.JWTExpired) {
     return new ProtocolError('UNAUTHORIZED', 'the token has expired; get a new one');
   }
   if (error instanceof errors.JWTClaimValidationFailed) {
-    return new ProtocolError(
-      'UNAUTHORIZED',
-      `the token's claim "${error.claim}" is not the one that is asked for here`,
-    );
+    return new ProtocolError('UNAUTHORIZED', `the token's claim "${error.claim}" does not have the required value`);
   }
   if (error instanceof KeySetUnavailable) {
     return new ProtocolError('UNAVAILABLE', 'the keys that verify tokens cannot be fetched; retry later', 1000);

@@ -25,7 +25,7 @@ import { chargeRequests } from './request-charge.js';
 /** How long a browser may remember what a preflight allowed, in seconds. */
 const PREFLIGHT_MAX_AGE_S = 600;
 
-/** Pages that the gateway serves load its own files and nothing else, and talk to it over HTTP and WebSockets. */
+/** Pages of the gateway load its own files only, and connect to it over HTTP and WebSockets. */
 const OWN_FILES = {
   defaultSrc: ["'self'"],
   connectSrc: ["'self'", 'ws:', 'wss:'],
@@ -34,19 +34,19 @@ const OWN_FILES = {
   formAction: ["'self'"],
   frameAncestors: ["'self'"],
 };
-/** Swagger UI brings style elements and pictures inside its style sheet. */
+/** Swagger UI has style elements, and pictures inside its style sheet. */
 const SWAGGER_UI = { ...OWN_FILES, styleSrc: ["'self'", "'unsafe-inline'"], imgSrc: ["'self'", 'data:'] };
 
 /**
- * Sets up everything around the routes: headers, compression, CORS, the limit on bodies, errors, /docs and /client. To be called
- * once, before the application listens; it must have been created with `bodyParser: false`, because its parser takes 100 KB.
+ * Sets up everything around the routes: headers, compression, CORS, the limit on bodies, errors, /docs and /client. Call it
+ * once, before the application listens. Create the application with `bodyParser: false`, because its parser accepts 100 KB.
  * @param assets the directory of the files that the build has made for browsers
- * @returns the port of operators, which has yet to listen; `null`: there is none
+ * @returns the port for operators, which does not listen yet; `null` without OPS_PORT
  */
 export function configureHttp(app: NestExpressApplication, assets: string): OperatorPort | null {
   const settings = app.get<Settings>(SETTINGS);
   if (settings.trustProxy.length > 0) app.set('trust proxy', [...settings.trustProxy]);
-  // Answers of /v1 are never cached, so hashing them would buy nothing.
+  // Responses of /v1 are never cached, so hashing them is useless.
   app.set('etag', false);
   app.set('query parser', 'simple');
 
@@ -54,12 +54,12 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   const peers = app.get(PeerAuthentication);
   const isFromPeer = (request: IncomingMessage): boolean => peers.authenticatedRegion(request) !== undefined;
   app.use(chargeRequests(app.get(AddressLimiter), app.get(SuspicionLog), app.get<Clock>(CLOCK), isFromPeer));
-  secure(app);
+  addSecurityHeaders(app);
   const operators = settings.opsPort === null ? null : new OperatorPort(app, settings.keepAliveMs);
   app.use(gzipOnly, compression({ filter: mayCompress, threshold: 0 }));
-  guard(app, app.get(OriginPolicy));
+  checkOrigins(app, app.get(OriginPolicy));
   takeFromPeers(app, peers, isFromPeer);
-  // Whatever it says it is: `curl -d` calls JSON a form. Pages cannot use that, since PUT is always preflighted.
+  // Any content type: `curl -d` declares JSON as a form. Pages cannot abuse that, because PUT is always preflighted.
   app.useBodyParser('json', { limit: MESSAGE_BYTES_MAX, type: () => true });
   serveDocs(app, settings.metrics, assets);
   serveClientScript(app, assets);
@@ -71,8 +71,8 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   return operators;
 }
 
-/** TLS, if any, ends before the gateway: neither HSTS nor an upgrade to https is its to ask for. */
-function secure(app: NestExpressApplication): void {
+/** TLS terminates in front of the gateway, so it demands neither HSTS nor an upgrade to https. */
+function addSecurityHeaders(app: NestExpressApplication): void {
   app.use(
     helmet({
       contentSecurityPolicy: { useDefaults: false, directives: OWN_FILES },
@@ -82,7 +82,7 @@ function secure(app: NestExpressApplication): void {
   app.use('/docs', helmet.contentSecurityPolicy({ useDefaults: false, directives: SWAGGER_UI }));
 }
 
-function guard(app: NestExpressApplication, origins: OriginPolicy): void {
+function checkOrigins(app: NestExpressApplication, origins: OriginPolicy): void {
   app.enableCors({
     origin: (origin: string | undefined, answer: (error: Error | null, allow: boolean) => void) =>
       answer(null, origin !== undefined && origins.isListed(origin)),
@@ -93,9 +93,9 @@ function guard(app: NestExpressApplication, origins: OriginPolicy): void {
   });
   app.use('/v1', (request: Request, response: Response, next: NextFunction) => {
     response.setHeader('Cache-Control', 'no-store');
-    // CORS only hides the answer from a page; what it must not do has to be refused before it is done.
-    const refused = origins.findRejection(request);
-    if (refused !== null) throw new ProtocolError('FORBIDDEN', refused);
+    // CORS only hides the response from a page, so reject forbidden requests before they have an effect.
+    const rejection = origins.findRejection(request);
+    if (rejection !== null) throw new ProtocolError('FORBIDDEN', rejection);
     next();
   });
 }
@@ -113,7 +113,7 @@ function takeFromPeers(
   app.useBodyParser('raw', { limit: REQUEST_BYTES_MAX, type: isFromPeer, inflate: false });
 }
 
-/** The protocol promises gzip to those who take it, for any answer; `compression` would give brotli to those who take both. */
+/** The protocol promises gzip to clients that accept it. `compression` would send brotli to clients that accept both. */
 function gzipOnly(request: Request, _response: Response, next: NextFunction): void {
   if (request.headers['accept-encoding'] !== undefined) {
     request.headers['accept-encoding'] = request.acceptsEncodings('gzip') === false ? 'identity' : 'gzip';
@@ -121,7 +121,7 @@ function gzipOnly(request: Request, _response: Response, next: NextFunction): vo
   next();
 }
 
-/** An event stream is not: the compressor would hold its frames back, and keep 256 KB for each. */
+/** Never an event stream: the compressor would delay its frames and take 256 KB for each stream. */
 function mayCompress(request: Request, response: Response): boolean {
   return response.getHeader('Content-Type') !== 'text/event-stream' && compression.filter(request, response);
 }

@@ -58,9 +58,9 @@ export class CountersController {
     @Inject(Ingest) private readonly ingest: Ingest,
     @Inject(Presence) private readonly presence: Presence,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
-    @Inject(CreationLimiter) private readonly inventions: CreationLimiter,
-    @Inject(PostSignatureVerifier) private readonly signedPosts: PostSignatureVerifier | null,
-    @Inject(Authenticator) private readonly identities: Authenticator,
+    @Inject(CreationLimiter) private readonly creationLimiter: CreationLimiter,
+    @Inject(PostSignatureVerifier) private readonly postSignatures: PostSignatureVerifier | null,
+    @Inject(Authenticator) private readonly authenticator: Authenticator,
     @Inject(OperationCounts) private readonly counts: OperationCounts,
     @Inject(ReadLimiter) private readonly reads: ReadLimiter,
     @Inject(GlobalRead) private readonly globalRead: GlobalRead,
@@ -71,18 +71,22 @@ export class CountersController {
   async getCounts(@Req() request: Request): Promise<{ counts: PostCountsResponse[] }> {
     const posts = parsePosts(request.query['posts'], this.settings.maxPostsPerConnection);
     const counts = await this.#read(request, posts);
-    return { counts: counts.map((getCount) => this.#allOf(getCount)) };
+    return { counts: counts.map((one) => this.#toPostCounts(one)) };
   }
 
   @Get(':post/:metric')
-  async one(@Req() request: Request, @Param('post') id: string, @Param('metric') name: string): Promise<CountResponse> {
+  async getCount(
+    @Req() request: Request,
+    @Param('post') id: string,
+    @Param('metric') name: string,
+  ): Promise<CountResponse> {
     const post = parsePost(id);
     const metric = parseMetric(name, this.settings.metrics);
     const [counts] = await this.#read(request, [post]);
-    return this.#reading(counts!, metric);
+    return this.#toCount(counts!, metric);
   }
 
-  /** Answers when the operation is committed and durable. */
+  /** Responds when the operation is committed and durable. */
   @Put(':post/:metric')
   async putCount(
     @Req() request: Request,
@@ -94,10 +98,10 @@ export class CountersController {
     this.ingest.submit(operation);
     const { counts, outcome } = await operation.done;
     creations?.chargeNewPost(outcome, counts);
-    return this.#reading(counts, this.settings.metrics.list[operation.metric]!);
+    return this.#toCount(counts, this.settings.metrics.list[operation.metric]!);
   }
 
-  /** Counts what it rejects; ingest's results are counted where ingest emits them. */
+  /** Counts only rejections from here: ingest emits the results of the others. */
   async #accept(
     request: Request,
     id: string,
@@ -106,10 +110,10 @@ export class CountersController {
   ): Promise<{ operation: HttpOperation; creations: ClientCreations | null }> {
     let kind: OperationKind = 'unknown';
     try {
-      const asked = this.#asked(request, id, name, body);
-      const identity = await this.identities.identify(parseCredentials(request.headers));
+      const put = this.#parsePut(request, id, name, body);
+      const identity = await this.authenticator.identify(parseCredentials(request.headers));
       if (!identity.mayAct) throw new ProtocolError('UNAUTHORIZED', TOKEN_REQUIRED);
-      const operation = operationOf(asked, identity);
+      const operation = toOperation(put, identity);
       kind = operation.kind;
       return { operation, creations: this.#admit(request, operation) };
     } catch (error) {
@@ -118,10 +122,10 @@ export class CountersController {
     }
   }
 
-  #asked(request: Request, id: string, name: string, body: unknown): PutRequest {
+  #parsePut(request: Request, id: string, name: string, body: unknown): PutRequest {
     const post = parsePost(id);
     const metric = parseMetric(name, this.settings.metrics);
-    if (metric === null) throw new ProtocolError('BAD_REQUEST', 'live cannot be put: it counts who watches now');
+    if (metric === null) throw new ProtocolError('BAD_REQUEST', 'live cannot be changed: it counts current viewers');
     const action = parseAction(body);
     if (action === 'decrement' && !metric.kind.canDecrement) {
       throw new ProtocolError(
@@ -136,8 +140,8 @@ export class CountersController {
     const address = this.addresses.addressOf(request);
     const waitMs = this.addresses.operationTokenBucket(address)?.take(this.clock.nowMs()) ?? 0;
     if (waitMs > 0) throw new ProtocolError('RATE_LIMITED', 'too many operations; slow down', waitMs);
-    throwIfError(this.signedPosts?.check(post, address));
-    const inventor = this.inventions.openClient(address, actor, true);
+    throwIfError(this.postSignatures?.check(post, address));
+    const inventor = this.creationLimiter.openClient(address, actor, true);
     throwIfError(inventor?.admit(kind, post, session !== null));
     return inventor;
   }
@@ -145,39 +149,39 @@ export class CountersController {
   async #read(request: Request, posts: readonly string[]): Promise<PostCounts[]> {
     const consistency = parseConsistency(request.query['consistency']);
     const address = this.reads.admit(request, posts.length, consistency);
-    await this.identities.identify(parseTokenOnly(request.headers));
-    throwIfError(this.signedPosts?.checkAll(posts, this.addresses.addressOf(request)));
+    await this.authenticator.identify(parseTokenOnly(request.headers));
+    throwIfError(this.postSignatures?.checkAll(posts, this.addresses.addressOf(request)));
     try {
       if (consistency === 'all') await this.globalRead.refresh(posts, address);
       const views = await this.store.read(posts, null);
       return views.map(({ counts }) => counts);
     } catch (error) {
       if (error instanceof ProtocolError) throw error;
-      throw new ProtocolError('UNAVAILABLE', 'the store did not answer in time; ask again');
+      throw new ProtocolError('UNAVAILABLE', 'the store did not respond in time; retry');
     }
   }
 
-  #reading(counts: PostCounts, metric: Metric | null): CountResponse {
+  #toCount(counts: PostCounts, metric: Metric | null): CountResponse {
     const count = metric === null ? this.presence.countLive(counts) : (counts.totals[metric.index] ?? 0);
-    return { count, updated_at: this.#timeOf(counts) };
+    return { count, updated_at: this.#toTimestamp(counts) };
   }
 
-  #allOf(counts: PostCounts): PostCountsResponse {
+  #toPostCounts(counts: PostCounts): PostCountsResponse {
     const { post, totals } = counts;
     const reading: Record<string, string | number | null> = { post };
     for (const { name, index } of this.settings.metrics.list) reading[name] = totals[index] ?? 0;
     reading['live'] = this.presence.countLive(counts);
-    reading['updated_at'] = this.#timeOf(counts);
+    reading['updated_at'] = this.#toTimestamp(counts);
     return reading;
   }
 
   /** Not in the future: clocks of gateways differ, and one may have run ahead. */
-  #timeOf({ updatedAtMs }: PostCounts): string | null {
+  #toTimestamp({ updatedAtMs }: PostCounts): string | null {
     return updatedAtMs === null ? null : new Date(Math.min(updatedAtMs, this.dataClock.wallMs())).toISOString();
   }
 }
 
-function operationOf({ post, metric, action, key }: PutRequest, identity: Identity): HttpOperation {
+function toOperation({ post, metric, action, key }: PutRequest, identity: Identity): HttpOperation {
   const { actor } = identity;
   const session = key === null ? null : toRequestKey({ actor, idempotencyKey: key, post, metric: metric.name, action });
   const { kind, value } = metric.kind.operationFor(action, identity.key !== null);

@@ -5,16 +5,16 @@ import type { Frame } from '../fanout/frame.js';
 import type { FrameSink } from '../fanout/viewer.js';
 import type { ByeEvent } from '../protocol/messages.js';
 
-/** Balancers close connections that are silent for a minute, some for half of that. */
+/** Balancers close connections that are idle for a minute, some after half of that. */
 const HEARTBEAT_MS = 15_000;
-/** How long a client may take to read what it was sent last. */
-const LAST_WORDS_MS = 5_000;
+/** Time for a client to read the last event. */
+const FINAL_READ_MS = 5_000;
 
-/** The connection ends with the stream, so that a drain need not wait for it to become idle. */
+/** The connection closes with the stream, so that a drain does not wait for it to become idle. */
 export const STREAM_HEADERS = {
   'Content-Type': 'text/event-stream',
   'Cache-Control': 'no-store',
-  // nginx would collect frames before it sends them.
+  // Otherwise nginx buffers frames.
   'X-Accel-Buffering': 'no',
   Connection: 'close',
 } as const;
@@ -22,7 +22,7 @@ export const STREAM_HEADERS = {
 /**
  * One client's Server-Sent Events: https://html.spec.whatwg.org/multipage/server-sent-events.html
  *
- *     new ──begin──→ open ──bye──→ ending ──read or LAST_WORDS_MS──→ closed
+ *     new ──begin──→ open ──bye──→ ending ──read or FINAL_READ_MS──→ closed
  *
  * Only while it is open anything is written, so before and after it is `hasUnsent`. It holds at most Node's buffer (16 KiB)
  * and a frame: then it is behind until that is sent, and fan-out keeps nothing for it but which posts changed.
@@ -76,7 +76,7 @@ export class EventStream implements FrameSink {
     this.#behind = true;
     this.response.end(`retry: ${event.retryAfterMs}\nevent: bye\ndata: ${JSON.stringify(event)}\n\n`);
     this.#timer?.cancel();
-    this.#timer = this.clock.after(LAST_WORDS_MS, () => this.disconnectSlow());
+    this.#timer = this.clock.after(FINAL_READ_MS, () => this.disconnectSlow());
   }
 
   /** The connection is gone. */

@@ -11,7 +11,7 @@ export interface CommittedOperation {
   readonly outcome: number;
 }
 
-/** An operation that came in a request, on its way through ingest; the request waits for `done`. */
+/** An operation of an HTTP request, on its way through ingest. The request waits for `done`. */
 export class HttpOperation implements PendingOperation {
   acceptedAtMs = 0;
   readonly socketId = null;

@@ -16,7 +16,7 @@ const globalRead = {
   inject: [REPLICATION],
 };
 
-/** REST and Server-Sent Events. What goes around them (CORS, limits, errors, documentation): configureHttp. */
+/** REST and Server-Sent Events. configureHttp adds CORS, limits, errors and documentation. */
 @Module({
   controllers: [RegionsController, ReplicationController, CountersController, StreamController],
   providers: [StreamRegistry, PeerAuthentication, ReadLimiter, globalRead],

@@ -1,30 +1,30 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** Requests of a connection that wait for their turn, some 5 KB each. A client that sends more before it has answers is ended. */
+/** Requests of a connection that wait, about 5 KB each. The gateway closes the connection of a client that pipelines more. */
 const WAITING_MAX = 256;
 
-const waitingOf = new WeakMap<Socket, number>();
+const waitingBySocket = new WeakMap<Socket, number>();
 
 /**
- * Begins a request when the answers before it, on the same connection, are written (HTTP pipelining). Node would begin all
- * at once and tell those that wait nothing of the end of their connection, so that files they have opened would stay open.
- * To be used before everything else.
+ * Starts a pipelined request when the earlier responses of its connection are written. Node would start all at once, and
+ * would not report the end of the connection to waiting responses, so their files would stay open. Use it before every other
+ * middleware.
  */
 export function serializeRequests({ socket }: IncomingMessage, response: ServerResponse, next: () => void): void {
   if (response.socket !== null) {
     next();
     return;
   }
-  const waiting = waitingOf.get(socket) ?? 0;
+  const waiting = waitingBySocket.get(socket) ?? 0;
   if (waiting >= WAITING_MAX) {
     socket.destroy();
     return;
   }
-  waitingOf.set(socket, waiting + 1);
-  // Node tells so when it is the response's turn.
+  waitingBySocket.set(socket, waiting + 1);
+  // Node emits this when the earlier responses are written.
   response.once('socket', () => {
-    waitingOf.set(socket, waitingOf.get(socket)! - 1);
+    waitingBySocket.set(socket, waitingBySocket.get(socket)! - 1);
     next();
   });
 }

@@ -11,14 +11,14 @@ const FOR_OPERATORS = pathPattern('OPS_PORT');
 const FOR_BOTH_PORTS = pathPattern('both');
 
 /**
- * A port of its own for operators (OPS_PORT), so that a firewall or a balancer can close it: with it, what is for them is served
- * there alone, and nothing else is.
+ * A separate port for operators (OPS_PORT), which a firewall or a balancer can close. It serves the routes for operators and no
+ * others, and the main port no longer serves them.
  */
 export class OperatorPort {
   readonly server: Server;
   readonly #requests = new WeakSet<IncomingMessage>();
 
-  /** To be made before the routes, which it stands before. */
+  /** Create it before the routes: its middleware must run first. */
   constructor(app: NestExpressApplication, keepAliveMs: number) {
     const handle = app.getHttpAdapter().getInstance() as (request: IncomingMessage, response: ServerResponse) => void;
     this.server = createServer((request, response) => {

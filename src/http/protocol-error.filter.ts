@@ -9,21 +9,21 @@ import { ACTION_RULE } from '../protocol/http-request-schemas.js';
 const NOT_FOUND_STATUS = 404;
 const NOT_FOUND = `unknown method or path; expected one of: ${listRoutes('PORT', 'both')}; on OPS_PORT, where it is set: ${listRoutes('OPS_PORT')}`;
 
-/** Refusals for files, which are served as HTTP defines it: https://www.rfc-editor.org/rfc/rfc9110#section-13 */
-const FILE_REFUSALS: Readonly<Record<number, string>> = {
-  412: 'the file is another one than If-Match or If-Unmodified-Since names; ask without',
-  416: 'Range begins behind the end of the file, whose length Content-Range tells; ask for less',
+/** Errors of conditional and range requests for files: https://www.rfc-editor.org/rfc/rfc9110#section-13 */
+const FILE_ERRORS: Readonly<Record<number, string>> = {
+  412: 'the file does not match If-Match or If-Unmodified-Since; repeat the request without them',
+  416: 'Range begins after the end of the file; its length is in Content-Range',
 };
 const FILE_HEADERS = ['Accept-Ranges', 'Content-Encoding', 'ETag', 'Last-Modified'];
 
-/** Answers every error over HTTP with the protocol's error object. */
+/** Responds to every error over HTTP with the protocol's error object. */
 @Catch()
 export class ProtocolErrorFilter implements ExceptionFilter {
   readonly #logger = new Logger('http');
 
   catch(error: unknown, host: ArgumentsHost): void {
     const response = host.switchToHttp().getResponse<Response>();
-    const { status, body } = this.#answerTo(error);
+    const { status, body } = this.#toResponse(error);
     if (response.headersSent) {
       response.destroy();
       return;
@@ -35,24 +35,24 @@ export class ProtocolErrorFilter implements ExceptionFilter {
     response.status(status).json(body);
   }
 
-  #answerTo(error: unknown): { status: number; body: ErrorBody } {
+  #toResponse(error: unknown): { status: number; body: ErrorBody } {
     if (error instanceof ProtocolError) return { status: HTTP_STATUS[error.body.code], body: error.body };
-    if (error instanceof HttpException && error.getStatus() < 500) return refusal(error);
+    if (error instanceof HttpException && error.getStatus() < 500) return toRejection(error);
     this.#logger.error(error);
-    const body = errorBody('UNAVAILABLE', 'the gateway failed; whether anything was done is not known');
+    const body = errorBody('UNAVAILABLE', 'the gateway failed; the outcome is unknown');
     return { status: HTTP_STATUS.UNAVAILABLE, body };
   }
 }
 
-/** The error for a request that express or its body parser rejects before a controller is asked. */
-function refusal(error: HttpException): { status: number; body: ErrorBody } {
+/** The error for a request that express or its body parser rejects before a controller runs. */
+function toRejection(error: HttpException): { status: number; body: ErrorBody } {
   const status = error.getStatus();
   if (status === HTTP_STATUS.PAYLOAD_TOO_LARGE) {
-    // The body parser says how much it takes: from other regions more than from clients.
+    // The limit of the body parser that failed: it is higher for other regions than for clients.
     const limit = (error.cause as { readonly limit?: number } | undefined)?.limit ?? MESSAGE_BYTES_MAX;
     return { status, body: errorBody('PAYLOAD_TOO_LARGE', `a body has at most ${limit} bytes`) };
   }
-  const file = FILE_REFUSALS[status];
+  const file = FILE_ERRORS[status];
   if (file !== undefined) return { status, body: errorBody('BAD_REQUEST', file) };
   if (status === NOT_FOUND_STATUS) return { status, body: errorBody('BAD_REQUEST', NOT_FOUND) };
   const message =

@@ -5,16 +5,16 @@ import type { Clock } from '../common/clock.js';
 import { errorBody } from '../protocol/errors.js';
 import { pathPattern } from './openapi/paths.js';
 
-/** Units of a request beside what it costs otherwise (src/access/message-budget.ts): 1,000 requests a second of an address. */
+/** Units of a request (src/access/message-budget.ts), besides its other costs: 1,000 requests a second of an address. */
 const REQUEST_UNITS = 10;
 
-/** Probes of balancers and supervisors: they may share an address with much traffic, and would take the gateway for dead. */
+/** Probes of balancers and supervisors: they may share an address with much traffic, and a 429 would look like a dead gateway. */
 const NEVER_REJECTED = pathPattern('both');
 
 /**
- * Charges each request to its address, whatever it asks for: also one that is answered with 404 takes 0.1 ms. An address
- * without units is answered before anything else is done, and its connection ends. To be used before the routes.
- * @param isFromPeer whether another region has sent the request, whose calls have limits of their own
+ * Charges every request to its address, because even a 404 takes 0.1 ms. An address without units gets 429 before the request
+ * has any effect, and its connection is closed. Use it before the routes.
+ * @param isFromPeer whether another region sent the request; the calls of regions have other limits
  */
 export function chargeRequests(
   addresses: AddressLimiter,
@@ -39,7 +39,7 @@ export function chargeRequests(
     response.writeHead(429, {
       'Content-Type': 'application/json; charset=utf-8',
       'Retry-After': String(Math.ceil(waitMs / 1_000)),
-      // Any page may read why it was refused.
+      // Every page may read the error.
       'Access-Control-Allow-Origin': '*',
       Connection: 'close',
     });

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
 
 /**
- * The end of a response, or of its connection if that comes first. Node tells a response that waits behind another one (HTTP
- * pipelining) nothing of the end of their connection, so what is held until `close` of the response would be held for good.
+ * The end of a response, or of its connection if that comes first. Node does not report the end of the connection to a
+ * pipelined response that waits, so resources that wait for its `close` would leak.
  */
 export class ResponseEnd {
   readonly #listeners: (() => void)[] = [];

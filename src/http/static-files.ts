@@ -8,18 +8,18 @@ const PACKED = '.gz';
 export interface FolderOptions {
   /** Path of the URLs, such as `/docs`. */
   readonly prefix: string;
-  /** Whether a folder shows its index.html. */
+  /** Whether a folder serves its index.html. */
   readonly index: boolean;
   readonly setHeaders?: (response: Response) => void;
 }
 
 /**
- * Serves the files of a folder. Those that the build has compressed (scripts/compress.mjs) are sent so to who takes gzip:
- * compressing the largest for each request takes some 30 ms of CPU.
+ * Serves the files of a folder. Clients that accept gzip get the files that the build has compressed (scripts/compress.mjs):
+ * compressing the largest for each request takes about 30 ms of CPU.
  */
 export function serveFolder(app: NestExpressApplication, folder: string, options: FolderOptions): void {
   const { prefix, index, setHeaders } = options;
-  const packed = packedIn(folder);
+  const packed = findPacked(folder);
   app.use(prefix, (request: Request, _response: Response, next: NextFunction) => {
     const isFolder = index && request.originalUrl.replace(/\?.*/s, '').endsWith('/');
     const path = isFolder ? `${request.path}index.html` : request.path;
@@ -38,8 +38,8 @@ export function serveFolder(app: NestExpressApplication, folder: string, options
   });
 }
 
-/** Paths of the files that stand compressed beside themselves, as URLs have them. One that was changed since is left out. */
-function packedIn(folder: string): ReadonlySet<string> {
+/** URL paths of the files that have a compressed copy beside them. Leaves out files that changed after their copy. */
+function findPacked(folder: string): ReadonlySet<string> {
   const packed = new Set<string>();
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
     if (!name.endsWith(PACKED)) continue;

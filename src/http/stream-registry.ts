@@ -26,31 +26,31 @@ export class StreamRegistry {
   constructor(
     @Inject(Fanout) private readonly fanout: Fanout,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
-    @Inject(Authenticator) private readonly identities: Authenticator,
+    @Inject(Authenticator) private readonly authenticator: Authenticator,
     @Inject(Lifecycle) private readonly lifecycle: Lifecycle,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** How many are open. */
+  /** The number of open streams. */
   get size(): number {
     return this.#open.size;
   }
 
   /**
-   * Resolves when the snapshot was written, or the client went away before; frames follow until it does.
-   * @throws ProtocolError while nothing has been written yet, so that it can be answered like any other.
+   * Resolves when the snapshot is written or the client has disconnected. Frames follow until the client disconnects.
+   * @throws ProtocolError before anything is written, so that the error is sent like any other
    */
   async open(request: Request, response: Response, posts: readonly string[]): Promise<void> {
     this.#rejectWhileClosing();
     if (isGone(response)) return;
     const { socket } = request;
     if (this.#carrying.has(socket)) throw new ProtocolError('BAD_REQUEST', ONE_STREAM);
-    // Here already, so that it counts while its token is verified.
+    // Count the connection before its token is verified.
     const end = new ResponseEnd(response);
     this.addresses.connect(this.addresses.addressOf(request), end);
     this.#carrying.add(socket);
     end.once('close', () => this.#carrying.delete(socket));
-    const { actor, key, expiresAtMs } = await this.identities.identify(parseCredentials(request.headers));
+    const { actor, key, expiresAtMs } = await this.authenticator.identify(parseCredentials(request.headers));
     if (isGone(response)) return;
     if (request.method === 'HEAD') {
       response.writeHead(200, STREAM_HEADERS).end();
@@ -71,7 +71,7 @@ export class StreamRegistry {
     stream.expireAt(expiresAtMs);
   }
 
-  /** Ends all, with what they have not been sent yet; each client is asked to come back after a time of its own. */
+  /** Ends all streams after their unsent counts; each client gets its own time to reconnect. */
   sendByeToAll(reason: string, retryAfterMs: () => number): void {
     this.fanout.flush(this.#open.values());
     for (const stream of this.#open.keys()) stream.sendBye({ reason, retryAfterMs: retryAfterMs() });
@@ -85,7 +85,7 @@ export class StreamRegistry {
       });
       return `[${whole}]`;
     } catch {
-      throw new ProtocolError('UNAVAILABLE', 'the store did not answer in time; ask again');
+      throw new ProtocolError('UNAVAILABLE', 'the store did not respond in time; retry');
     }
   }
 
@@ -94,7 +94,7 @@ export class StreamRegistry {
   }
 }
 
-/** The client went away: nothing will be read. */
+/** Whether the client has disconnected. */
 function isGone(response: Response): boolean {
   return response.closed || response.req.socket.destroyed;
 }

@@ -17,8 +17,8 @@ export class StreamController {
     @Inject(ReadLimiter) private readonly reads: ReadLimiter,
     @Inject(StreamRegistry) private readonly streams: StreamRegistry,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
-    @Inject(CreationLimiter) private readonly inventions: CreationLimiter,
-    @Inject(PostSignatureVerifier) private readonly signedPosts: PostSignatureVerifier | null,
+    @Inject(CreationLimiter) private readonly creationLimiter: CreationLimiter,
+    @Inject(PostSignatureVerifier) private readonly postSignatures: PostSignatureVerifier | null,
   ) {}
 
   @Get('stream')
@@ -27,8 +27,8 @@ export class StreamController {
     const posts = parsePosts(request.query['posts'], this.settings.maxPostsPerConnection);
     this.reads.admit(request, posts.length);
     const address = this.addresses.addressOf(request);
-    throwIfError(this.inventions.openClient(address, null, false)?.admitLookups(posts.length));
-    throwIfError(this.signedPosts?.checkAll(posts, address));
+    throwIfError(this.creationLimiter.openClient(address, null, false)?.admitLookups(posts.length));
+    throwIfError(this.postSignatures?.checkAll(posts, address));
     await this.streams.open(request, response, posts);
   }
 }

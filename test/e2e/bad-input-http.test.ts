@@ -144,7 +144,7 @@ describe('a body that does not fit is refused and does nothing', () => {
     ['/v1/target/constructor', 'metric must be one of: counter, likes, views'],
     ['/v1/target/Likes', 'metric must be one of: counter, likes, views'],
     ['/v1/target/%6cikes%20', 'metric must be one of: counter, likes, views'],
-    ['/v1/target/live', 'live cannot be put'],
+    ['/v1/target/live', 'live cannot be changed'],
   ])('PUT %s', async (path, message) => {
     expect(await put(path, UP)).toEqual(refusal(400, message));
   });

@@ -53,7 +53,7 @@ describe('a request that does not fit is told what would', () => {
 
   it.each([
     ['views', '{"action":"decrement"}', 'action must be "increment": views is a tally, which only grows'],
-    ['live', UP, 'live cannot be put: it counts who watches now'],
+    ['live', UP, 'live cannot be changed: it counts current viewers'],
     ['likes', '{"action":"double"}', 'action must be "increment" or "decrement"'],
     ['likes', '{}', 'action must be "increment" or "decrement"'],
     ['likes', '', 'action must be "increment" or "decrement"'],

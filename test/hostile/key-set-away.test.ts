@@ -113,7 +113,7 @@ describe('while the key provider is down', () => {
     expect(fetches).toBe(2);
     expect(warnings).toEqual([
       expect.stringMatching(
-        /^JWT_JWKS_URL http:\/\/127\.0\.0\.1:\d+\/keys: the keys cannot be fetched \(.+\); known keys verify tokens until 20[^\n]+$/,
+        /^JWT_JWKS_URL http:\/\/127\.0\.0\.1:\d+\/keys: the keys cannot be fetched \(.+\); cached keys verify tokens until 20[^\n]+$/,
       ),
     ]);
     expect(warnings.join()).not.toContain('s3cret');
@@ -132,8 +132,8 @@ describe('while the key provider is down', () => {
     await until(() => tokens.keys!.isUp, 'the keys are fetched');
     expect(await outcome(tokens, stranger)).toBe('ada');
     expect(warnings).toHaveLength(2);
-    expect(warnings[0]).toContain('no token can be verified until they can');
-    expect(warnings[1]).toContain('the keys can be fetched again');
+    expect(warnings[0]).toContain('no token can be verified until a fetch succeeds');
+    expect(warnings[1]).toContain('the keys were fetched again');
     expect([fetches, retries.length]).toEqual([3, 0]);
   });
 });
@@ -180,9 +180,9 @@ describe('an invalid response is logged and leaves the cached keys', () => {
     [
       'that redirects',
       (_, response) => void response.writeHead(302, { Location: 'http://127.0.0.1:1/new' }).end(),
-      /it answers 302, and redirects to http:\/\/127\.0\.0\.1:1\/new/,
+      /it responds with 302, a redirect to http:\/\/127\.0\.0\.1:1\/new/,
     ],
-    ['with an error', (_, response) => void response.writeHead(500).end('{"keys":[]}'), /it answers 500/],
+    ['with an error', (_, response) => void response.writeHead(500).end('{"keys":[]}'), /it responds with 500/],
     ['that is a page', (_, response) => void response.end('<h1>Maintenance</h1>'), /JSON/],
     ['of another shape', (_, response) => void response.end('{"keys":"none"}'), /malformed/],
     [
@@ -200,7 +200,7 @@ describe('an invalid response is logged and leaves the cached keys', () => {
         const timer = setInterval(() => response.write(' '), 200);
         response.on('close', () => clearInterval(timer));
       },
-      /no whole answer within 5000 ms/,
+      /no complete response within 5000 ms/,
     ],
   ])('%s', async (_what, bad, reason) => {
     const warnings: string[] = [];
@@ -237,6 +237,6 @@ describe('a gateway', () => {
     await untilMetric(started.url, 'tallycast_key_set_up', 1);
     expect(await read(started, await signed(known))).toBe(200);
     expect(await read(started, await signed(stranger))).toBe(401);
-    expect(started.log.filter((line) => line.includes('can be fetched again'))).toHaveLength(1);
+    expect(started.log.filter((line) => line.includes('were fetched again'))).toHaveLength(1);
   });
 });
