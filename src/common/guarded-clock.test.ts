@@ -27,13 +27,13 @@ beforeEach(() => {
   guarded = new GuardedClock(machine, (message) => log.push(message));
 });
 
-/** How far the guarded clock is from the right time. */
+/** How far the guarded clock is off. */
 function errorMs(): number {
   return guarded.wallMs() - machine.rightMs;
 }
 
 describe('a guarded clock', () => {
-  it('follows the wall clock while it goes as the time that has passed', () => {
+  it('the guarded clock follows a wall clock without jumps', () => {
     for (const off of [0, 20, -300, JUMP_MAX_MS - 300, 500]) {
       machine.spend(10_000);
       machine.offMs = off;
@@ -43,7 +43,7 @@ describe('a guarded clock', () => {
   });
 
   it.each([3 * HOUR_MS, -3 * HOUR_MS, JUMP_MAX_MS + 1, -JUMP_MAX_MS - 1])(
-    'does not follow a jump by %d ms that is over soon, and says so once',
+    'the guarded clock ignores a short jump by %d ms and logs it once',
     (jumpMs) => {
       machine.offMs = jumpMs;
       for (let i = 0; i < 10; i++) {
@@ -61,7 +61,7 @@ describe('a guarded clock', () => {
     },
   );
 
-  it.each([8 * HOUR_MS, -8 * HOUR_MS])('follows a jump by %d ms that stays', (jumpMs) => {
+  it.each([8 * HOUR_MS, -8 * HOUR_MS])('the guarded clock follows a jump by %d ms that lasts', (jumpMs) => {
     machine.offMs = jumpMs;
     expect(errorMs()).toBe(0);
     machine.spend(FOLLOW_AFTER_MS - 1);
@@ -76,7 +76,7 @@ describe('a guarded clock', () => {
     ]);
   });
 
-  it('begins to wait anew with each further jump, and does not fill the log', () => {
+  it('each further jump starts the wait again, and jumps do not fill the log', () => {
     for (let i = 1; i <= 10; i++) {
       machine.offMs = i * HOUR_MS;
       expect(errorMs()).toBe(0);
@@ -86,7 +86,7 @@ describe('a guarded clock', () => {
     expect(log).toHaveLength(5);
   });
 
-  it('passes on the monotonic clock and timers', async () => {
+  it('the guarded clock passes on the monotonic clock and timers', async () => {
     let calls = 0;
     guarded.after(500, () => (calls += 1));
     guarded.soon(() => (calls += 1));

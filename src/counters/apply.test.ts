@@ -16,10 +16,10 @@ let bucket: MemoryBucket;
 let n = 0;
 
 function send(number: number, operations: Operation[], atMs = START_MS): CommitResult {
-  return apply(bucket, METRICS, { bucket: 0, producerId: 'life-one', batchNumber: number, atMs, operations });
+  return apply(bucket, METRICS, { bucket: 0, producerId: 'prod-one', batchNumber: number, atMs, operations });
 }
 
-/** Applies the operations as the next batch and gives their outcomes. */
+/** Applies the operations as the next batch. @returns their outcomes */
 function outcomes(operations: Operation[], atMs = START_MS): number[] {
   const result = send(++n, operations, atMs);
   if (result.kind !== 'applied') throw new Error(result.kind);
@@ -31,8 +31,8 @@ function totals(post: string): readonly number[] | undefined {
   return result.kind === 'applied' ? result.counts.get(post)?.totals : undefined;
 }
 
-/** A post whose plain part of a metric stands at `value`, as if it had long been counted. */
-function plant(post: string, metric: number, value: number): void {
+/** Sets the anonymous count of a metric of the post. */
+function setCount(post: string, metric: number, value: number): void {
   const state = { v: 1, updatedAtMs: START_MS, metrics: [] };
   ensureMetricState(state, metric).counter = increment([], REPLICA, value, 0);
   bucket.setPost(post, state);
@@ -44,42 +44,42 @@ beforeEach(() => {
 });
 
 describe('a toggle', () => {
-  it('counts an actor once', () => {
+  it('a toggle counts an actor once', () => {
     expect(outcomes([like('p', ANN), like('p', ANN), like('p', BOB)])).toEqual([APPLIED | ON, ON, APPLIED | ON]);
     expect(totals('p')).toEqual([2, 0, 0, 0]);
   });
 
-  it('is taken back only by who put it on', () => {
+  it('a like can be taken back only by its actor', () => {
     expect(outcomes([like('p', ANN), unlike('p', BOB), unlike('p', ANN)])).toEqual([APPLIED | ON, 0, APPLIED]);
     expect(totals('p')).toEqual([0, 0, 0, 0]);
   });
 
-  it('is apart from other toggles and other posts', () => {
+  it('toggles of other metrics and posts are independent', () => {
     expect(outcomes([like('p', ANN), save('p', ANN), like('q', ANN)])).toEqual(Array(3).fill(APPLIED | ON));
     expect(bucket.post('p')?.metrics[SAVES]?.members).toBe(1);
   });
 
-  it('of nobody changes nothing', () => {
+  it('a toggle without an actor has no effect', () => {
     outcomes([{ ...like('p', ANN), actor: null }]);
     expect(bucket.post('p')).toBeUndefined();
   });
 });
 
 describe('a tally', () => {
-  it('grows by what is added', () => {
+  it('a tally grows by the values added', () => {
     expect(outcomes([view('p', 3), view('p', 1000)])).toEqual([APPLIED, APPLIED]);
     expect(totals('p')).toEqual([0, 1003, 0, 0]);
   });
 
-  it('never exceeds 2^53 - 1', () => {
-    plant('p', VIEWS, COUNT_MAX - 10);
+  it('a tally never exceeds 2^53 - 1', () => {
+    setCount('p', VIEWS, COUNT_MAX - 10);
     expect(outcomes([view('p', 11), view('p', 10), view('p', 1)])).toEqual([0, APPLIED, 0]);
     expect(totals('p')).toEqual([0, COUNT_MAX, 0, 0]);
   });
 });
 
-describe('the plain part of a toggle', () => {
-  it('moves up and down, and not below zero', () => {
+describe('the anonymous count of a toggle', () => {
+  it('an anonymous count moves up and down, but not below zero', () => {
     expect(outcomes([adjust('p', -1), adjust('p', 1), adjust('p', -1), adjust('p', -1)])).toEqual([
       0,
       APPLIED,
@@ -89,20 +89,20 @@ describe('the plain part of a toggle', () => {
     expect(totals('p')).toEqual([0, 0, 0, 0]);
   });
 
-  it('takes none of the likes of actors away', () => {
+  it('an anonymous -1 takes no like of an actor away', () => {
     expect(outcomes([like('p', ANN), adjust('p', -1)])).toEqual([APPLIED | ON, 0]);
     expect(totals('p')).toEqual([1, 0, 0, 0]);
   });
 
-  it('does not lift the total over 2^53 - 1, and neither do likes', () => {
-    plant('p', LIKES, COUNT_MAX - 1);
+  it('neither anonymous counts nor likes raise a total above 2^53 - 1', () => {
+    setCount('p', LIKES, COUNT_MAX - 1);
     expect(outcomes([adjust('p', 1), adjust('p', 1), like('p', ANN)])).toEqual([APPLIED, 0, APPLIED | ON]);
     expect(totals('p')).toEqual([COUNT_MAX, 0, 0, 0]);
   });
 });
 
 describe('a batch', () => {
-  it('raises the version of what it changed by one, however often it changed it', () => {
+  it('a batch raises the version of each changed post by one, however many changes it has', () => {
     const result = send(1, [view('p'), view('p'), like('p', ANN), unlike('q', ANN)], START_MS + 7);
     if (result.kind !== 'applied') throw new Error(result.kind);
     const p = { post: 'p', e: 'local.1.1', v: 1, updatedAtMs: START_MS + 7, totals: [1, 2, 0, 0], live: 0 };
@@ -111,24 +111,24 @@ describe('a batch', () => {
     expect(result.changed).toEqual([p]);
   });
 
-  it('counts as a change even when it takes itself back', () => {
+  it('a batch that undoes its own change is a change', () => {
     outcomes([like('p', ANN), unlike('p', ANN)]);
     expect(bucket.post('p')?.v).toBe(1);
   });
 
-  it('with an earlier clock leaves the time of the last change', () => {
+  it('a batch with an earlier time keeps the time of the last change', () => {
     outcomes([view('p')], START_MS + 7);
     outcomes([view('p')], START_MS);
     expect(bucket.post('p')).toMatchObject({ v: 2, updatedAtMs: START_MS + 7 });
   });
 });
 
-describe('the fence', () => {
-  it('answers the last batch again as it was answered, with the counts of now', () => {
+describe('the state of a producer', () => {
+  it('the last batch sent again gets its outcomes again, with the current counts', () => {
     const first = send(1, [view('p'), like('p', ANN)]);
     apply(bucket, METRICS, {
       bucket: 0,
-      producerId: 'life-two',
+      producerId: 'prod-two',
       batchNumber: 1,
       atMs: START_MS,
       operations: [view('p')],
@@ -140,7 +140,7 @@ describe('the fence', () => {
     expect(again.counts.get('p')).toMatchObject({ v: 2, totals: [1, 2, 0, 0] });
   });
 
-  it('lets only the next number pass', () => {
+  it('only the batch with the next number is applied', () => {
     expect(send(2, [view('p')])).toEqual({ kind: 'gap', last: 0 });
     for (const number of [1, 2]) expect(send(number, [view('p')]).kind).toBe('applied');
     expect(send(4, [view('p')])).toEqual({ kind: 'gap', last: 2 });
@@ -149,27 +149,27 @@ describe('the fence', () => {
   });
 });
 
-describe('the mark of a session', () => {
+describe('the last seq of a session', () => {
   const session = key(7);
 
-  it('passes growing numbers only, gaps among them', () => {
+  it('a session can only use growing seqs, which may have gaps', () => {
     const marked = [1, 5, 5, 3, 6].map((seq) => view('p', 1, { session, seq }));
     expect(outcomes(marked)).toEqual([APPLIED, APPLIED, DUPLICATE, DUPLICATE, APPLIED]);
   });
 
-  it('is left by what had no effect, too', () => {
+  it('an operation without effect uses up its seq', () => {
     expect(outcomes([unlike('p', ANN, { session, seq: 2 }), like('p', ANN, { session, seq: 2 })])).toEqual([
       0,
       DUPLICATE,
     ]);
   });
 
-  it('answers a repeated toggle with its state', () => {
+  it('a repeated toggle is a duplicate and returns the current state', () => {
     const repeated = outcomes([like('p', ANN, { session, seq: 1 }), unlike('p', ANN, { session, seq: 1 })]);
     expect(repeated).toEqual([APPLIED | ON, DUPLICATE | ON]);
   });
 
-  it('outlives the generation after its own, and no more', () => {
+  it('a last seq is kept in its generation and the next one, and then forgotten', () => {
     const marked = [view('p', 1, { session, seq: 1 })];
     expect(outcomes(marked, START_MS)).toEqual([APPLIED]);
     expect(outcomes(marked, START_MS + MARK_GENERATION_MS - 1)).toEqual([DUPLICATE]);
@@ -177,7 +177,7 @@ describe('the mark of a session', () => {
     expect(outcomes(marked, START_MS + 2 * MARK_GENERATION_MS)).toEqual([APPLIED]);
   });
 
-  it(`makes a generation end once it holds ${MARK_GENERATION_MAX}`, () => {
+  it(`a generation ends once it holds ${MARK_GENERATION_MAX} sessions`, () => {
     const marked = (from: number, count: number): Operation[] =>
       Array.from({ length: count }, (_, i) => view('p', 1, { session: key(from + i), seq: 1 }));
     outcomes(marked(0, MARK_GENERATION_MAX - 1));

@@ -4,7 +4,7 @@ import { LIKES, Metrics, METRICS_MAX, VIEWS } from './metrics.js';
 const REQUIRED = 'likes:toggle,views:tally';
 
 describe('METRICS', () => {
-  it('gives each metric the index of its place', () => {
+  it('the index of a metric is its position in METRICS', () => {
     const metrics = Metrics.parse(`${REQUIRED},shares:tally,saves:toggle`);
     expect(metrics.list).toEqual([
       { name: 'likes', kind: expect.objectContaining({ name: 'toggle', hasMembers: true }), index: LIKES },
@@ -16,14 +16,14 @@ describe('METRICS', () => {
     expect(metrics.byName('constructor')).toBeUndefined();
   });
 
-  it('may have spaces around its commas', () => {
+  it('METRICS may have spaces around its commas', () => {
     const text = `${REQUIRED},shares:tally`;
     expect(Metrics.parse(' likes:toggle , views:tally,shares:tally ').toString()).toBe(text);
     expect(Metrics.parse(text).toString()).toBe(text);
   });
 
   it.each(['', 'views:tally,likes:toggle', 'likes:toggle', 'likes:tally,views:tally', 'likes,views'])(
-    '%j is told how to begin',
+    'METRICS of %j is rejected because of its beginning',
     (text) => {
       expect(() => Metrics.parse(text)).toThrow('must begin with likes:toggle,views:tally');
     },
@@ -40,11 +40,11 @@ describe('METRICS', () => {
     [`${REQUIRED},shares:tally,shares:toggle`, 'names a metric twice'],
     [`${REQUIRED},mine:toggle`, '"mine" is the name of another field'],
     [`${REQUIRED},v:tally`, '"v" is the name of another field'],
-  ])('%j is told what is wrong', (text, message) => {
+  ])('METRICS of %j is rejected with the reason', (text, message) => {
     expect(() => Metrics.parse(text)).toThrow(message);
   });
 
-  it(`names up to ${METRICS_MAX}`, () => {
+  it(`METRICS may name up to ${METRICS_MAX} metrics`, () => {
     const more = Array.from({ length: METRICS_MAX - 2 }, (_, i) => `m${i}:tally`).join(',');
     expect(Metrics.parse(`${REQUIRED},${more}`).list).toHaveLength(METRICS_MAX);
     expect(() => Metrics.parse(`${REQUIRED},${more},last:tally`)).toThrow(`at most ${METRICS_MAX} metrics`);

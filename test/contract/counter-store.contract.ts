@@ -9,23 +9,24 @@ import { applied, type StoreUnderTest } from './store-under-test.js';
 /** A store for one test, empty at first, with BUCKETS and METRICS of operations.ts. */
 export interface OpenStore {
   readonly store: CounterStore;
-  /** Closes the store and opens another on the same data, as after the end of the process. */
+  /** Closes the store and opens another one with the same data, as a new process does. */
   reopen(): Promise<CounterStore>;
-  /** Closes what is open and removes the data. */
+  /** Closes the store and removes its data. */
   close(): Promise<void>;
 }
 
-/** What every store has to do. It may answer late and in its own order where CounterStore allows that. */
+/** Tests of everything that every store must do. Results may be late and in another order where CounterStore allows it. */
 export function describeStore(name: string, open: () => Promise<OpenStore>): void {
   describe(name, () => {
     let opened: OpenStore;
-    let life: Producer;
+    let producer: Producer;
     const under: StoreUnderTest = {
       get store() {
         return opened.store;
       },
       reopen: () => opened.reopen(),
-      apply: (operations, bucket = 0, atMs = START_MS) => applied(opened.store, life.batch(bucket, operations, atMs)),
+      apply: (operations, bucket = 0, atMs = START_MS) =>
+        applied(opened.store, producer.batch(bucket, operations, atMs)),
       async view(post, actor = null) {
         const [view] = await opened.store.read([post], actor);
         return view!;
@@ -34,16 +35,16 @@ export function describeStore(name: string, open: () => Promise<OpenStore>): voi
 
     beforeEach(async () => {
       opened = await open();
-      life = new Producer('life-one');
+      producer = new Producer('prod-one');
     });
     afterEach(() => opened.close());
 
     describe('reading', () => readingTests(under));
     describe('operations', () => operationTests(under));
-    describe('fences', () => producerTests(under));
-    describe('marks', () => lastSeqTests(under));
+    describe('producers', () => producerTests(under));
+    describe('last seqs', () => lastSeqTests(under));
     describe('changes', () => publishingTests(under));
-    describe('amounts', () => amountTests(under));
-    describe('opened again', () => reopenTests(under));
+    describe('large amounts', () => amountTests(under));
+    describe('a reopened store', () => reopenTests(under));
   });
 }

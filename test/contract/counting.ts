@@ -19,7 +19,7 @@ export function readingTests(under: StoreUnderTest): void {
     expect(on).toBe(0);
   });
 
-  it('posts come in the order asked, however often', async () => {
+  it('posts are read in the order asked, and as often', async () => {
     await under.apply([view(OTHER)]);
     const views = await under.store.read([OTHER, ELSEWHERE, POST, OTHER], null);
     expect(views.map(({ counts }) => [counts.post, counts.v])).toEqual([
@@ -30,18 +30,18 @@ export function readingTests(under: StoreUnderTest): void {
     ]);
   });
 
-  it('no posts are no answers', async () => {
+  it('reading no posts returns nothing', async () => {
     expect(await under.store.read([], ANN)).toEqual([]);
   });
 
-  it('a commit that has resolved is read', async () => {
+  it('a read has every commit that has resolved', async () => {
     for (let n = 1; n <= 50; n++) {
       await under.apply([view(POST)]);
       expect((await under.view(POST)).counts).toMatchObject({ v: n, totals: [0, n, 0, 0] });
     }
   });
 
-  it('what is read is what the commit answered', async () => {
+  it('a read returns the counts that the commit returned', async () => {
     const { counts, changed } = await under.apply([view(POST, 7), like(POST, ANN), adjust(POST, 1)]);
     const read = (await under.view(POST)).counts;
     expect(read).toMatchObject({ v: 1, updatedAtMs: START_MS, totals: [2, 7, 0, 0] });
@@ -49,7 +49,7 @@ export function readingTests(under: StoreUnderTest): void {
     expect(changed).toEqual([read]);
   });
 
-  it('an actor sees the own toggles and no others', async () => {
+  it('an actor sees only its own toggles', async () => {
     await under.apply([like(POST, ANN), save(POST, ANN), save(POST, BOB), like(OTHER, BOB)]);
     expect((await under.view(POST, ANN)).on).toBe((1 << LIKES) | (1 << SAVES));
     expect((await under.view(POST, BOB)).on).toBe(1 << SAVES);
@@ -57,7 +57,7 @@ export function readingTests(under: StoreUnderTest): void {
     expect((await under.view(POST, null)).on).toBe(0);
   });
 
-  it('ids that are names in JavaScript, or as long as they may be, are posts like others', async () => {
+  it('a post id may be a name in JavaScript or have the full length', async () => {
     const posts = ['__proto__', 'constructor', 'x'.repeat(64), 'A-z_0.9:'];
     for (const post of posts) await under.apply([view(post), like(post, ANN)], bucketOf(post, BUCKETS));
     const views = await under.store.read(posts, ANN);
@@ -80,7 +80,7 @@ export function operationTests(under: StoreUnderTest): void {
     expect(await under.view(POST, ANN)).toMatchObject({ counts: { totals: [1, 0, 0, 0] }, on: 1 });
   });
 
-  it('likes of nobody never fall below zero, and take none of the actors away', async () => {
+  it('anonymous likes never fall below zero and take no like of an actor away', async () => {
     const { outcomes } = await under.apply([like(POST, ANN), adjust(POST, -1), adjust(POST, 1), adjust(POST, -1)]);
     expect([...outcomes]).toEqual([APPLIED | ON, 0, APPLIED, APPLIED]);
     expect((await under.view(POST)).counts.totals[LIKES]).toBe(1);
@@ -113,9 +113,9 @@ export function operationTests(under: StoreUnderTest): void {
 
 export function amountTests(under: StoreUnderTest): void {
   it('batches of all buckets at once are all applied', async () => {
-    const lives = Array.from({ length: 8 }, (_, i) => new Producer(`life-00${i}`));
-    const batches = lives.flatMap((life, i) =>
-      Array.from({ length: BUCKETS }, (_, b) => life.batch(b, [view(postIn(b)), like(postIn(b), key(i))])),
+    const producers = Array.from({ length: 8 }, (_, i) => new Producer(`prod-00${i}`));
+    const batches = producers.flatMap((producer, i) =>
+      Array.from({ length: BUCKETS }, (_, b) => producer.batch(b, [view(postIn(b)), like(postIn(b), key(i))])),
     );
     const results = await Promise.all(batches.map((batch) => under.store.commit(batch)));
     expect(results.every(({ kind }) => kind === 'applied')).toBe(true);
@@ -125,10 +125,12 @@ export function amountTests(under: StoreUnderTest): void {
     expect(under.store.available).toBe(true);
   });
 
-  it('a reader sees the whole of a batch or nothing of it', async () => {
-    const lives = Array.from({ length: 30 }, (_, i) => new Producer(`life-0${10 + i}`));
-    const commits = lives.map((life, i) => under.store.commit(life.batch(0, [view(POST), like(POST, key(i))])));
-    for (let seen = 0; seen < lives.length;) {
+  it('a reader sees either all or nothing of a batch', async () => {
+    const producers = Array.from({ length: 30 }, (_, i) => new Producer(`prod-0${10 + i}`));
+    const commits = producers.map((producer, i) =>
+      under.store.commit(producer.batch(0, [view(POST), like(POST, key(i))])),
+    );
+    for (let seen = 0; seen < producers.length;) {
       const { v, totals } = (await under.view(POST)).counts;
       expect(totals).toEqual([v, v, 0, 0]);
       seen = v;
@@ -137,7 +139,7 @@ export function amountTests(under: StoreUnderTest): void {
     await Promise.all(commits);
   });
 
-  it('thousands like a post, some take it back, and each is known', async () => {
+  it('a post has the toggle of each of thousands of actors', async () => {
     const actors = Array.from({ length: 3_000 }, (_, i) => key(i));
     const extremes = [key(0), { hi: 0xffffffff, lo: 0xffffffff }, { hi: 0, lo: 0xffffffff }, { hi: 0xffffffff, lo: 0 }];
     await under.apply([...actors, ...extremes].map((actor) => like(POST, actor)));
@@ -158,7 +160,7 @@ export function amountTests(under: StoreUnderTest): void {
     expect(views.every(({ counts: { totals }, on }) => totals[VIEWS] === 1 && on === 1)).toBe(true);
   });
 
-  it(`marks are forgotten two generations later, which end at ${MARK_GENERATION_MAX} marks, too`, async () => {
+  it(`a last seq is forgotten two generations later, which may end at ${MARK_GENERATION_MAX} sessions`, async () => {
     const oldest = view(POST, 1, { session: key(0), seq: 1 });
     let sessions = 1;
     const fill = async (): Promise<void> => {

@@ -11,7 +11,7 @@ const ELSEWHERE = postIn(1);
 const ANN = key(1);
 
 export function producerTests(under: StoreUnderTest): void {
-  const one = (n: number, incarnation = 'life-two', bucket = 0): Batch => {
+  const one = (n: number, incarnation = 'prod-two', bucket = 0): Batch => {
     return {
       bucket,
       producerId: incarnation,
@@ -21,7 +21,7 @@ export function producerTests(under: StoreUnderTest): void {
     };
   };
 
-  it('a batch that is sent again is answered again and counted once', async () => {
+  it('a batch that is sent twice gets the same result twice and is counted once', async () => {
     const first = await applied(under.store, one(1));
     const again = await applied(under.store, one(1));
     expect([...again.outcomes]).toEqual([...first.outcomes]);
@@ -30,13 +30,13 @@ export function producerTests(under: StoreUnderTest): void {
     expect((await under.view(POST)).counts.totals[VIEWS]).toBe(1);
   });
 
-  it('a batch that is sent again is answered with the counts of now', async () => {
+  it('a batch that is sent again gets the current counts', async () => {
     await under.store.commit(one(1));
     await under.apply([view(POST, 5)]);
     expect((await applied(under.store, one(1))).counts.get(POST)).toMatchObject({ v: 2, totals: [1, 6, 0, 0] });
   });
 
-  it('a batch after a gap changes nothing and is told the last one', async () => {
+  it('a batch after a gap changes nothing and returns the last number', async () => {
     expect(await under.store.commit(one(2))).toEqual({ kind: 'gap', last: 0 });
     await under.store.commit(one(1));
     expect(await under.store.commit(one(3))).toEqual({ kind: 'gap', last: 1 });
@@ -56,15 +56,15 @@ export function producerTests(under: StoreUnderTest): void {
     expect((await under.view(POST)).counts.totals[VIEWS]).toBe(3);
   });
 
-  it('every incarnation and every bucket has numbers of its own', async () => {
+  it('every producer numbers the batches of each bucket separately', async () => {
     for (const n of [1, 2]) {
-      for (const incarnation of ['life-two', 'life-six', 'life-ten']) {
+      for (const incarnation of ['prod-two', 'prod-six', 'prod-ten']) {
         for (const bucket of [0, 1]) await applied(under.store, one(n, incarnation, bucket));
       }
     }
     for (const bucket of [0, 1]) {
       expect((await under.view(postIn(bucket))).counts).toMatchObject({ v: 6, totals: [1, 6, 0, 0] });
-      expect(await under.store.commit(one(1, 'life-six', bucket))).toEqual({ kind: 'stale', last: 2 });
+      expect(await under.store.commit(one(1, 'prod-six', bucket))).toEqual({ kind: 'stale', last: 2 });
     }
   });
 }
@@ -74,7 +74,7 @@ export function lastSeqTests(under: StoreUnderTest): void {
 
   it("a repetition of a session's operation takes effect once, through whichever gateway it comes", async () => {
     await under.apply([view(POST, 1, { session, seq: 4 })]);
-    const other = new Producer('life-two');
+    const other = new Producer('prod-two');
     const { outcomes, changed } = await applied(
       under.store,
       other.batch(0, [view(POST, 1, { session, seq: 4 }), view(POST, 1, { session, seq: 3 })]),
@@ -84,7 +84,7 @@ export function lastSeqTests(under: StoreUnderTest): void {
     expect((await under.view(POST)).counts).toMatchObject({ v: 1, totals: [0, 1, 0, 0] });
   });
 
-  it('a repetition is told the state of the toggle', async () => {
+  it('a duplicate returns the state of the toggle', async () => {
     await under.apply([like(POST, ANN, { session, seq: 1 })]);
     await under.apply([unlike(POST, ANN, { session, seq: 2 })]);
     expect([...(await under.apply([like(POST, ANN, { session, seq: 1 })])).outcomes]).toEqual([DUPLICATE]);
@@ -92,24 +92,24 @@ export function lastSeqTests(under: StoreUnderTest): void {
     expect([...(await under.apply([unlike(POST, ANN, { session, seq: 2 })])).outcomes]).toEqual([DUPLICATE | ON]);
   });
 
-  it('an operation without effect leaves its mark all the same', async () => {
+  it('an operation without effect uses up its seq', async () => {
     await under.apply([unlike(POST, ANN, { session, seq: 1 })]);
     expect([...(await under.apply([like(POST, ANN, { session, seq: 1 })])).outcomes]).toEqual([DUPLICATE]);
   });
 
-  it('a batch that is not next leaves no marks', async () => {
+  it('a batch that is not next uses up no seqs', async () => {
     const operations = [view(POST, 1, { session, seq: 1 })];
-    await under.store.commit({ bucket: 0, producerId: 'life-two', batchNumber: 2, atMs: START_MS, operations });
+    await under.store.commit({ bucket: 0, producerId: 'prod-two', batchNumber: 2, atMs: START_MS, operations });
     expect([...(await under.apply(operations)).outcomes]).toEqual([APPLIED]);
   });
 
-  it('buckets know nothing of the marks of others', async () => {
+  it('seqs are separate in each bucket', async () => {
     await under.apply([view(POST, 1, { session, seq: 9 })], 0);
     const { outcomes } = await under.apply([view(ELSEWHERE, 1, { session, seq: 1 })], 1);
     expect([...outcomes]).toEqual([APPLIED]);
   });
 
-  it('a mark is kept for one generation after its own and forgotten after two', async () => {
+  it('a last seq is kept for one generation after its own and forgotten after two', async () => {
     const operations = [view(POST, 1, { session, seq: 1 })];
     await under.apply(operations);
     await under.apply([view(POST)], 0, START_MS + MARK_GENERATION_MS);
@@ -118,7 +118,7 @@ export function lastSeqTests(under: StoreUnderTest): void {
     expect([...later.outcomes]).toEqual([APPLIED]);
   });
 
-  it('a session that goes on is never forgotten', async () => {
+  it('a session in use is never forgotten', async () => {
     for (let hour = 0; hour < 5; hour++) {
       const seen = { session, seq: hour + 1 };
       const { outcomes } = await under.apply([view(POST, 1, seen), view(POST, 1, seen)], 0, atHour(hour));

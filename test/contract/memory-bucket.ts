@@ -12,16 +12,16 @@ import { type ReplicatedBucket, ReplicatedChanges } from '../../src/counters/rep
 import { ReplicationState, type PersistentReplicationState } from '../../src/counters/replication/replication-state.js';
 import type { ToggleRegister } from '../../src/counters/replication/delta.js';
 
-/** A bucket in Maps: what `apply` is tried on, and what other stores are compared with. */
+/** A bucket in Maps: the reference for `apply`, `mergeDelta` and other stores. */
 export class MemoryBucket implements ReplicatedBucket {
   readonly changes: ChangeRecorder;
-  readonly #fences = new Map<string, ProducerState>();
+  readonly #producers = new Map<string, ProducerState>();
   readonly #posts = new Map<string, PostState>();
   readonly #members = new Map<string, Member>();
   readonly #registers = new Map<string, Member & { readonly stamp: number }>();
-  #marks = new Map<string, number>();
-  #marksBefore = new Map<string, number>();
-  #number = 1;
+  #lastSeqs = new Map<string, number>();
+  #lastSeqsBefore = new Map<string, number>();
+  #generation = 1;
   #startedAtMs = 0;
 
   constructor(
@@ -41,19 +41,19 @@ export class MemoryBucket implements ReplicatedBucket {
     return formatEpoch(this.incarnation);
   }
 
-  /** The same contents, apart from each other from now on. Marks of the feed are none of them. */
+  /** A bucket with the same contents, except for the change feed. */
   copy(): MemoryBucket {
     const copy = new MemoryBucket(
       this.incarnation,
       this.state && new ReplicationState(this.incarnation.region, this.#stateCopy()),
     );
-    for (const [incarnation, fence] of this.#fences) copy.#fences.set(incarnation, fence);
+    for (const [producerId, producer] of this.#producers) copy.#producers.set(producerId, producer);
     for (const [id, state] of this.#posts) copy.#posts.set(id, state);
     for (const [id, member] of this.#members) copy.#members.set(id, member);
     for (const [id, register] of this.#registers) copy.#registers.set(id, register);
-    copy.#marks = new Map(this.#marks);
-    copy.#marksBefore = new Map(this.#marksBefore);
-    copy.#number = this.#number;
+    copy.#lastSeqs = new Map(this.#lastSeqs);
+    copy.#lastSeqsBefore = new Map(this.#lastSeqsBefore);
+    copy.#generation = this.#generation;
     copy.#startedAtMs = this.#startedAtMs;
     return copy;
   }
@@ -68,24 +68,24 @@ export class MemoryBucket implements ReplicatedBucket {
   }
 
   forgetProducerStates(): void {
-    this.#fences.clear();
+    this.#producers.clear();
   }
 
-  producerState(incarnation: string): ProducerState | undefined {
-    return this.#fences.get(incarnation);
+  producerState(producerId: string): ProducerState | undefined {
+    return this.#producers.get(producerId);
   }
 
-  setProducerState(incarnation: string, fence: ProducerState): void {
-    this.#fences.set(incarnation, fence);
+  setProducerState(producerId: string, state: ProducerState): void {
+    this.#producers.set(producerId, state);
   }
 
   post(id: string): PostState | undefined {
     const state = this.#posts.get(id);
-    return state && copyOf(state);
+    return state && copyState(state);
   }
 
   setPost(id: string, state: PostState): void {
-    this.#posts.set(id, copyOf(state));
+    this.#posts.set(id, copyState(state));
   }
 
   get posts(): string[] {
@@ -93,12 +93,12 @@ export class MemoryBucket implements ReplicatedBucket {
   }
 
   hasMember(post: string, metric: number, actor: Key64): boolean {
-    return this.#members.has(placeOf(post, metric, actor));
+    return this.#members.has(toMapKey(post, metric, actor));
   }
 
   setMember(post: string, metric: number, actor: Key64, on: boolean): void {
-    if (on) this.#members.set(placeOf(post, metric, actor), { post, metric, actor });
-    else this.#members.delete(placeOf(post, metric, actor));
+    if (on) this.#members.set(toMapKey(post, metric, actor), { post, metric, actor });
+    else this.#members.delete(toMapKey(post, metric, actor));
   }
 
   listMembers(post: string, metric: number): Key64[] {
@@ -108,11 +108,11 @@ export class MemoryBucket implements ReplicatedBucket {
   }
 
   registerStamp(post: string, metric: number, actor: Key64): number {
-    return this.#registers.get(placeOf(post, metric, actor))?.stamp ?? 0;
+    return this.#registers.get(toMapKey(post, metric, actor))?.stamp ?? 0;
   }
 
   setRegisterStamp(post: string, metric: number, actor: Key64, stamp: number): void {
-    this.#registers.set(placeOf(post, metric, actor), { post, metric, actor, stamp });
+    this.#registers.set(toMapKey(post, metric, actor), { post, metric, actor, stamp });
   }
 
   listRegisters(post: string): ToggleRegister[] {
@@ -125,10 +125,10 @@ export class MemoryBucket implements ReplicatedBucket {
     return [...new Set([...this.#registers.values()].map(({ post }) => post))];
   }
 
-  /** Those up to the floor are not needed any more. */
+  /** Drops the registers up to the stable stamp, which are no longer needed. */
   dropStableRegisters(): void {
-    const { stableStamp: floor } = this.replication.state;
-    for (const [place, { stamp }] of this.#registers) if (stamp <= floor) this.#registers.delete(place);
+    const { stableStamp } = this.replication.state;
+    for (const [key, { stamp }] of this.#registers) if (stamp <= stableStamp) this.#registers.delete(key);
   }
 
   get registerCount(): number {
@@ -140,22 +140,22 @@ export class MemoryBucket implements ReplicatedBucket {
   persistReplication(): void {}
 
   markGeneration(): MarkGeneration {
-    return { number: this.#number, startedAtMs: this.#startedAtMs, marks: this.#marks.size };
+    return { number: this.#generation, startedAtMs: this.#startedAtMs, marks: this.#lastSeqs.size };
   }
 
   startMarkGeneration(atMs: number): void {
-    this.#number += 1;
+    this.#generation += 1;
     this.#startedAtMs = atMs;
-    this.#marksBefore = this.#marks;
-    this.#marks = new Map();
+    this.#lastSeqsBefore = this.#lastSeqs;
+    this.#lastSeqs = new Map();
   }
 
   lastSeq(session: Key64): number {
-    return this.#marks.get(textOf(session)) ?? this.#marksBefore.get(textOf(session)) ?? 0;
+    return this.#lastSeqs.get(toText(session)) ?? this.#lastSeqsBefore.get(toText(session)) ?? 0;
   }
 
   setLastSeq(session: Key64, seq: number): void {
-    this.#marks.set(textOf(session), seq);
+    this.#lastSeqs.set(toText(session), seq);
   }
 }
 
@@ -165,15 +165,15 @@ interface Member {
   readonly actor: Key64;
 }
 
-function placeOf(post: string, metric: number, actor: Key64): string {
-  return `${metric} ${post} ${textOf(actor)}`;
+function toMapKey(post: string, metric: number, actor: Key64): string {
+  return `${metric} ${post} ${toText(actor)}`;
 }
 
-function textOf({ hi, lo }: Key64): string {
+function toText({ hi, lo }: Key64): string {
   return `${hi}:${lo}`;
 }
 
-/** What is kept and what is lent out must not be the same objects: `apply` works on what it is given. */
-function copyOf(state: PostState): PostState {
+/** Copies in and out, because `apply` changes the objects that it reads. */
+function copyState(state: PostState): PostState {
   return { ...state, metrics: state.metrics.map((metric) => ({ ...metric })) };
 }

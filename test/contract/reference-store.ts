@@ -31,7 +31,7 @@ import type {
 } from '../../src/store/replicated-store.js';
 import { MemoryBucket } from './memory-bucket.js';
 
-/** `apply`, `mergeDelta` and what goes with them, and nothing else: the meaning that every store has to equal. */
+/** `apply`, `mergeDelta` and their companions over buckets in memory: the meaning that every store has to equal. */
 export class ReferenceStore implements CounterStore, ReplicatedStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly remoteToggles = new Subject<readonly RemoteToggle[]>();
@@ -47,26 +47,26 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
   constructor(
     private readonly metrics: Metrics,
     buckets: number,
-    private readonly replica: RegionIncarnation,
-    /** With other regions: gives nonces of lives that begin. Without, there are none. */
+    private readonly incarnation: RegionIncarnation,
+    /** Nonces of new incarnations; `null` without other regions. */
     private readonly nonce: (() => number) | null = null,
     private readonly order: CompareIncarnations = compareIncarnations,
     private readonly rights: CountRights = countRights,
   ) {
-    const regional = (): ReplicationState | null =>
-      nonce && new ReplicationState(replica.region, newReplicationState(0));
-    this.#buckets = Array.from({ length: buckets }, () => new MemoryBucket(replica, regional()));
+    const newReplication = (): ReplicationState | null =>
+      nonce && new ReplicationState(incarnation.region, newReplicationState(0));
+    this.#buckets = Array.from({ length: buckets }, () => new MemoryBucket(incarnation, newReplication()));
   }
 
-  /** Another store with the same contents, watched by nobody. */
+  /** A store with the same contents that watches no post. */
   copy(): ReferenceStore {
-    const { metrics, replica, nonce, order, rights } = this;
-    const copy = new ReferenceStore(metrics, this.#buckets.length, replica, nonce, order, rights);
+    const { metrics, incarnation, nonce, order, rights } = this;
+    const copy = new ReferenceStore(metrics, this.#buckets.length, incarnation, nonce, order, rights);
     copy.#buckets = this.#buckets.map((bucket) => bucket.copy());
     return copy;
   }
 
-  /** As a store does long after an incarnation's last batch. */
+  /** As a store does long after a producer's last batch. */
   forgetProducerStates(): void {
     for (const bucket of this.#buckets) bucket.forgetProducerStates();
   }
@@ -98,29 +98,29 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
   }
 
   acquireLeases(wallMs: number): Promise<readonly number[]> {
-    for (const { replication: regional } of this.#buckets) regional.receive(firstStampAt(wallMs));
+    for (const { replication } of this.#buckets) replication.receive(firstStampAt(wallMs));
     return Promise.resolve(this.#buckets.map((_, number) => number));
   }
 
   bucketStatus(buckets: readonly number[]): Promise<readonly BucketStatus[]> {
     return Promise.resolve(
       buckets.map((number) => {
-        const { incarnation: replica, replication: regional } = this.#buckets[number]!;
-        const { clock, recoveredUpTo, backfilling, syncedFrom } = regional.state;
-        return { epoch: replica.epoch, nonce: replica.nonce, clock, recoveredUpTo, backfilling, syncedFrom };
+        const { incarnation, replication } = this.#buckets[number]!;
+        const { clock, recoveredUpTo, backfilling, syncedFrom } = replication.state;
+        return { epoch: incarnation.epoch, nonce: incarnation.nonce, clock, recoveredUpTo, backfilling, syncedFrom };
       }),
     );
   }
 
   changesSince(
-    asked: readonly ChangesRequest[],
+    requests: readonly ChangesRequest[],
     peers: readonly string[],
     limit: number,
   ): Promise<readonly (Delta | null)[]> {
     return Promise.resolve(
-      asked.map(({ bucket: number, after, ackedUpTo: confirmed }) => {
+      requests.map(({ bucket: number, after, ackedUpTo }) => {
         const bucket = this.#buckets[number]!;
-        bucket.replication.advanceStability(confirmed, peers);
+        bucket.replication.advanceStability(ackedUpTo, peers);
         bucket.dropStableRegisters();
         return buildDelta(number, bucket, after, limit);
       }),
@@ -129,10 +129,12 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
 
   observeIncarnations(
     region: string,
-    lives: readonly (readonly [bucket: number, life: Incarnation])[],
+    incarnations: readonly (readonly [bucket: number, incarnation: Incarnation])[],
   ): Promise<readonly boolean[]> {
     return Promise.resolve(
-      lives.map(([number, life]) => this.#buckets[number]!.replication.observeIncarnation(region, life)),
+      incarnations.map(([number, incarnation]) =>
+        this.#buckets[number]!.replication.observeIncarnation(region, incarnation),
+      ),
     );
   }
 
@@ -142,9 +144,9 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
     const bucket = this.#buckets[number]!;
     const posts = buckets.has(number) ? bucket.posts.slice(at, at + limit) : [];
     const next = posts.length < limit ? `${number + 1} 0` : `${number} ${at + limit}`;
-    const shipment = emptyDelta('full-sync', number, bucket, 0);
-    const shipped = posts.map((post) => buildFullPost(bucket, this.metrics, post));
-    return Promise.resolve({ deltas: shipped.length > 0 ? [{ ...shipment, posts: shipped }] : [], next });
+    const delta = emptyDelta('full-sync', number, bucket, 0);
+    const full = posts.map((post) => buildFullPost(bucket, this.metrics, post));
+    return Promise.resolve({ deltas: full.length > 0 ? [{ ...delta, posts: full }] : [], next });
   }
 
   readPosts(posts: readonly string[]): Promise<readonly Delta[]> {
@@ -152,41 +154,41 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
       posts.map((post) => {
         const number = bucketOf(post, this.#buckets.length);
         const bucket = this.#buckets[number]!;
-        const shown = { ...buildFullPost(bucket, this.metrics, post), members: [] };
-        return { ...emptyDelta('full-sync', number, bucket, 0), posts: [shown] };
+        const full = { ...buildFullPost(bucket, this.metrics, post), members: [] };
+        return { ...emptyDelta('full-sync', number, bucket, 0), posts: [full] };
       }),
     );
   }
 
-  merge(shipments: readonly Delta[]): Promise<readonly DeltaAck[]> {
+  merge(deltas: readonly Delta[]): Promise<readonly DeltaAck[]> {
     return Promise.resolve(
-      shipments.map((shipment) => {
+      deltas.map((delta) => {
         const {
-          ack: receipt,
+          ack,
           changed,
           remoteToggles: toggled,
-        } = mergeDelta(this.#buckets[shipment.bucket]!, this.metrics, shipment, this.order);
+        } = mergeDelta(this.#buckets[delta.bucket]!, this.metrics, delta, this.order);
         const watched = changed.filter(({ post }) => this.#watched.has(post));
         if (watched.length > 0) this.changes.next(watched);
         if (toggled.length > 0) this.remoteToggles.next(toggled);
-        return receipt;
+        return ack;
       }),
     );
   }
 
   startIncarnation(
     buckets: readonly number[],
-    { epoch, clock, needsBackfill: fills, rewindsClock: comesBack }: NewIncarnation,
+    { epoch, clock, needsBackfill, rewindsClock }: NewIncarnation,
   ): Promise<void> {
     for (const number of buckets) {
       const bucket = this.#buckets[number]!;
-      const { incarnation: replica } = bucket;
+      const { incarnation } = bucket;
       const { state } = bucket.replication;
-      if (replica.epoch <= epoch) bucket.incarnation = { ...replica, epoch: epoch + 1, nonce: this.nonce!() };
-      if (comesBack) rewindClock(bucket, clock);
+      if (incarnation.epoch <= epoch) bucket.incarnation = { ...incarnation, epoch: epoch + 1, nonce: this.nonce!() };
+      if (rewindsClock) rewindClock(bucket, clock);
       else if (state.startedAtStamp < clock) restamp(bucket, state.startedAtStamp, clock);
-      if (fills && !state.backfilling) state.backfilling = true;
-      if (fills || replica !== bucket.incarnation) bucket.replication.startIncarnation(replica);
+      if (needsBackfill && !state.backfilling) state.backfilling = true;
+      if (needsBackfill || incarnation !== bucket.incarnation) bucket.replication.startIncarnation(incarnation);
     }
     return Promise.resolve();
   }
@@ -204,17 +206,17 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
     return this.#buckets.reduce((sum, bucket) => sum + bucket.registerCount, 0);
   }
 
-  /** Stamp of the actor's last word. */
+  /** Stamp of the actor's latest update. */
   registerStamp(post: string, metric: number, actor: Key64): number {
     return this.#buckets[bucketOf(post, this.#buckets.length)]!.registerStamp(post, metric, actor);
   }
 
-  /** As a store that was restarted, perhaps without what it did last, on a machine with this wall time. */
+  /** As a store does that was restarted, perhaps without its last commits, on a machine with this wall time. */
   restart(wallMs: number): void {
     for (const bucket of this.#buckets) {
-      const { incarnation: replica } = bucket;
-      bucket.incarnation = { ...replica, epoch: replica.epoch + 1, nonce: this.nonce!() };
-      bucket.replication.restart(replica, wallMs);
+      const { incarnation } = bucket;
+      bucket.incarnation = { ...incarnation, epoch: incarnation.epoch + 1, nonce: this.nonce!() };
+      bucket.replication.restart(incarnation, wallMs);
     }
   }
 

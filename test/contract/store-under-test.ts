@@ -2,11 +2,11 @@ import type { Batch, CommitResult } from '../../src/counters/batch.js';
 import type { Key64 } from '../../src/counters/ids.js';
 import type { CounterStore, PostView } from '../../src/store/counter-store.js';
 
-/** What the tests of the contract work with: the store that is open for the present test. */
+/** The store of the current test. */
 export interface StoreUnderTest {
   readonly store: CounterStore;
   reopen(): Promise<CounterStore>;
-  /** Commits the next batch of the test's life, which has to be applied. */
+  /** Commits the next batch of the test's producer, which has to be applied. */
   apply(operations: Batch['operations'], bucket?: number, atMs?: number): Promise<Applied>;
   view(post: string, actor?: Key64 | null): Promise<PostView>;
 }
@@ -15,6 +15,6 @@ export type Applied = Extract<CommitResult, { kind: 'applied' }>;
 
 export async function applied(store: CounterStore, batch: Batch): Promise<Applied> {
   const result = await store.commit(batch);
-  if (result.kind !== 'applied') throw new Error(`batch ${batch.batchNumber} was answered by ${result.kind}`);
+  if (result.kind !== 'applied') throw new Error(`batch ${batch.batchNumber} got ${result.kind}`);
   return result;
 }

@@ -3,8 +3,8 @@ import { ChangeFeed, FEED_MAX } from './change-feed.js';
 
 const ANN = { hi: 1, lo: 2 };
 
-describe('a feed', () => {
-  it('has each thing once, at its last change', () => {
+describe('a change feed', () => {
+  it('a feed has each thing once, at its last change', () => {
     const feed = new ChangeFeed(0);
     feed.recordCount('a', 1);
     feed.recordToggle('a', 0, ANN, 2);
@@ -16,7 +16,7 @@ describe('a feed', () => {
     expect(feed.entriesAfter(2, 10)).toMatchObject({ entries: [{ stamp: 3 }], upTo: null });
   });
 
-  it('tells things apart whose hashes are the same', () => {
+  it('a feed distinguishes things whose hashes are equal', () => {
     const feed = new ChangeFeed(0);
     const alike = ['p17831', 'p29033', 'p17831'];
     for (const [i, post] of alike.entries()) feed.recordCount(post, i + 1);
@@ -31,14 +31,14 @@ describe('a feed', () => {
     expect([feed.size, feed.entriesAfter(0, 10).entries[0]!.post]).toEqual([1, 'p17831']);
   });
 
-  it('gives all of a stamp or none', () => {
+  it('a feed returns either all entries of a stamp or none', () => {
     const feed = new ChangeFeed(0);
     for (const post of ['a', 'b', 'c']) feed.recordCount(post, 1);
     feed.recordCount('d', 2);
     expect(feed.entriesAfter(0, 1)).toMatchObject({ entries: [{ post: 'a' }, { post: 'b' }, { post: 'c' }], upTo: 1 });
   });
 
-  it('forgets what all peers have, and says so', () => {
+  it('a feed drops entries that all peers have and reports up to where', () => {
     const feed = new ChangeFeed(0);
     feed.recordCount('a', 1);
     feed.recordCount('b', 2);
@@ -46,7 +46,7 @@ describe('a feed', () => {
     expect([feed.size, feed.droppedUpTo]).toEqual([1, 1]);
   });
 
-  it(`keeps ${FEED_MAX} marks at most, the latest, and says up to where others are dropped`, () => {
+  it(`a feed keeps the latest ${FEED_MAX} entries and reports up to where others are dropped`, () => {
     const feed = new ChangeFeed(0);
     for (let stamp = 1; stamp <= FEED_MAX + 5; stamp++) feed.recordCount(`post-${stamp}`, stamp);
     expect([feed.size, feed.droppedUpTo]).toEqual([FEED_MAX, 5]);

@@ -41,7 +41,7 @@ function toldOn(): ToggleRegister[] {
   return buildDelta(0, bucket, 0, LIMIT)!.posts.flatMap(({ registers }) => registers);
 }
 
-it('a word is passed on if it is told by another region than the one that took it', () => {
+it('an update is forwarded if it comes from another region than its origin', () => {
   const stamp = stampOf('ap', 50);
   mergeDelta(bucket, METRICS, shipmentOf('ap', stamp, true));
   expect(toldOn()).toEqual([]);
@@ -51,7 +51,7 @@ it('a word is passed on if it is told by another region than the one that took i
   expect(toldOn()).toEqual([{ metric: LIKES, actor: key(1), stamp: stamp + 256, on: false }]);
 });
 
-it('of two words of the same stamp, the like stays, in whichever order they come', () => {
+it('of two updates with one stamp the like wins, in either order', () => {
   const stamp = stampOf('ap', 50);
   const likes = (): number => bucket.post(POST)?.metrics.at(LIKES)?.members ?? 0;
   for (const [on, expected] of [
