@@ -20,7 +20,7 @@ describe('ticks', () => {
     expect(sink.last).toMatchObject({ post: 'a', v: 3, likes: 3, d: { likes: 2 } });
   });
 
-  test('a viewer has a frame a tick while its post keeps changing', async () => {
+  test('a viewer gets one frame a tick while its post keeps changing', async () => {
     const { clock, store, sink } = await quiet();
     for (let likes = 1; likes <= 100; likes++) {
       store.change('a', likes);
@@ -56,7 +56,7 @@ describe('ticks', () => {
     expect(sink.frames).toHaveLength(2);
   });
 
-  test('leaving the only post that changed leaves the next change of another to be sent at once', async () => {
+  test('a change is sent at once after the only changed post was left', async () => {
     const world = new FanoutWorld();
     const { viewer, sink } = await world.watching('a', 'b');
     world.store.change('a', 1);
@@ -83,7 +83,7 @@ describe('updates', () => {
     });
   });
 
-  test('d leaves out what did not change, and is negative for what was taken back', async () => {
+  test('d omits metrics without a change and is negative for a decrease', async () => {
     const { clock, store, sink } = await quiet();
     store.change('a', 5, 9);
     await clock.advance(TICK_MS);
@@ -91,7 +91,7 @@ describe('updates', () => {
     expect(sink.last?.d).toEqual({ likes: -2 });
   });
 
-  test('d is relative to what the very viewer had last', async () => {
+  test('d is relative to the last update of the same viewer', async () => {
     const world = new FanoutWorld();
     const early = await world.watching('a');
     const late = await world.watching('a');
@@ -106,7 +106,7 @@ describe('updates', () => {
     expect(late.sink.updates.map(({ d }) => d)).toEqual([{ likes: 3 }]);
   });
 
-  test('a version that is known or older is not sent again', async () => {
+  test('a version that was sent, or an older one, is not sent again', async () => {
     const { clock, store, sink } = await quiet();
     const [one, two, three] = [store.put('a', 1), store.put('a', 2), store.put('a', 3)];
     for (const counts of [two, one, two, three, three, two]) {
@@ -139,7 +139,7 @@ describe('updates', () => {
     ]);
   });
 
-  test('the number of viewers is sent when it changes, with the counts as they were', async () => {
+  test('the number of viewers is sent when it changes, with unchanged counts', async () => {
     const world = new FanoutWorld();
     const { sink } = await world.watching('a');
     world.store.change('a', 7);
@@ -151,7 +151,7 @@ describe('updates', () => {
     expect(sink.last).toMatchObject({ v: 1, live: 1 });
   });
 
-  test('viewers who come and go between two announcements of their number cause no frame', async () => {
+  test('viewers who come and go between two updates of presence cause no frame', async () => {
     const world = new FanoutWorld();
     const { sink } = await world.watching('a');
     const { viewer } = world.open();
@@ -163,7 +163,7 @@ describe('updates', () => {
 });
 
 describe('the last frames before a drain', () => {
-  test('what waits for its tick is sent at once, and not again', async () => {
+  test('a flush sends at once what waits for its tick, and only once', async () => {
     const world = new FanoutWorld();
     const { viewer, sink } = await world.watching('a');
     world.store.change('a', 1);
@@ -174,7 +174,7 @@ describe('the last frames before a drain', () => {
     expect(sink.frames).toHaveLength(2);
   });
 
-  test('one whose last frame is still on its way is sent them as well, and one with nothing to be sent nothing', async () => {
+  test('a flush reaches a viewer that has not read its last frame, and sends nothing where nothing changed', async () => {
     const world = new FanoutWorld();
     const [still, behind] = [await world.watching('a'), await world.watching('b')];
     still.sink.clear();
@@ -186,7 +186,7 @@ describe('the last frames before a drain', () => {
     expect(behind.sink.updates.map(({ likes }) => likes)).toEqual([1]);
   });
 
-  test('frames written at once do not make later ones come sooner than a tick after each other', async () => {
+  test('frames after a flush are a tick apart', async () => {
     const world = new FanoutWorld();
     const { viewer, sink } = await world.watching('a');
     for (let likes = 1; likes <= 30; likes++) {
@@ -199,7 +199,7 @@ describe('the last frames before a drain', () => {
   });
 });
 
-/** One viewer of one post, and nothing going on. */
+/** One viewer of one post, and no changes yet. */
 async function quiet() {
   const world = new FanoutWorld();
   const { sink } = await world.watching('a');

@@ -15,7 +15,7 @@ export type Step =
   | { readonly do: 'announce'; readonly which: readonly number[] }
   | { readonly do: 'advance'; readonly ms: number }
   | { readonly do: 'subscribe'; readonly viewer: number; readonly posts: readonly string[] }
-  /** These end in one turn, as what one answer of Redis brings does. */
+  /** These end in one turn, like the reads that one reply of Redis resolves. */
   | { readonly do: 'read'; readonly which: readonly number[]; readonly fails: boolean }
   | { readonly do: 'unsubscribe'; readonly viewer: number; readonly posts: readonly string[] }
   | { readonly do: 'repeat'; readonly viewer: number; readonly posts: readonly string[] }
@@ -23,10 +23,10 @@ export type Step =
   | { readonly do: 'leave'; readonly viewer: number }
   | { readonly do: 'epoch' };
 
-/** The state of a post that a viewer knows. */
+/** The counts of a post that a viewer has. */
 type Known = Pick<Update, 'e' | 'v' | 'live'> & { readonly totals: readonly number[] };
 
-/** A viewer who believes what it is told, and notes what cannot be. */
+/** A viewer that applies its frames and records contradictions. */
 class CheckingViewer implements FrameSink {
   viewer!: Viewer;
   readonly known = new Map<string, Known>();
@@ -34,7 +34,7 @@ class CheckingViewer implements FrameSink {
   slow = false;
   reading = false;
   #lastFrameMs = -Infinity;
-  /** Since when it could be written to. */
+  /** When it last became writable. */
   freeSinceMs = 0;
 
   constructor(
@@ -55,7 +55,7 @@ class CheckingViewer implements FrameSink {
   }
 
   disconnectSlow(): void {
-    this.fault('it was cut');
+    this.fault('it was disconnected');
   }
 
   #check(update: Update): void {
@@ -72,16 +72,16 @@ class CheckingViewer implements FrameSink {
 }
 
 /**
- * Viewers, a store and time, taken through steps in any order. What breaks the protocol is noted in `faults`: a frame
- * too soon or on top of another, a `d` that does not add up, a version that goes back, a viewer that waits too long.
+ * Viewers, a store and time, which take steps in any order. Violations of the protocol are recorded in `faults`: a frame too soon or on top of
+ * another, a `d` that does not add up, a version that goes back, a viewer that waits too long.
  */
 export class FanoutModel {
   readonly faults: string[] = [];
   readonly #world = new FanoutWorld();
   readonly #viewers: CheckingViewer[];
-  /** Counts that were stored in this epoch and may be announced. */
+  /** Counts that were stored in this epoch and may be published. */
   #news: PostCounts[] = [];
-  /** The newest of this epoch that was announced, and when. */
+  /** The newest published counts of this epoch, and when they were. */
   readonly #announced = new Map<string, { readonly counts: PostCounts; readonly atMs: number }>();
   #epochs = 1;
 
@@ -109,7 +109,7 @@ export class FanoutModel {
     this.#checkTimeliness();
   }
 
-  /** The store announces the newest of all, everybody reads; a tick later all know it. Then everybody leaves. */
+  /** Publishes the newest counts and makes all viewers read; a tick later all must have them. Then all leave. */
   async end(): Promise<void> {
     const { clock, store, fanout } = this.#world;
     await this.#endReads(store.held.splice(0), false);
@@ -164,7 +164,7 @@ export class FanoutModel {
     } else if (step.do === 'unsubscribe') {
       fanout.unsubscribe(viewer.viewer, step.posts);
       for (const post of step.posts) viewer.known.delete(post);
-      // A connection's requests are handled one after the other.
+      // Requests of a connection are handled one after the other.
     } else if (step.do === 'subscribe' && !viewer.reading) void this.#subscribe(viewer, step.posts);
   }
 
@@ -196,7 +196,7 @@ export class FanoutModel {
     await settled();
   }
 
-  /** Every viewer that could be written to for a tick since the newest was announced has it. */
+  /** Every viewer that was writable for a tick since the newest counts were published has them. */
   #checkTimeliness(): void {
     const now = this.#world.clock.nowMs();
     for (const [i, { viewer, known, hasUnsent: behind, slow, freeSinceMs }] of this.#viewers.entries()) {
@@ -205,7 +205,7 @@ export class FanoutModel {
         const news = this.#announced.get(post);
         if (news === undefined || now - Math.max(news.atMs, freeSinceMs) < TICK_MS) continue;
         if (news.counts.e === this.#world.store.counts(post).e && (e !== news.counts.e || v < news.counts.v))
-          this.faults.push(`viewer ${i}: was not told of ${post} within a tick`);
+          this.faults.push(`viewer ${i}: did not get ${post} within a tick`);
       }
     }
   }

@@ -1,10 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import { CALM_MS, FanoutWorld, type RecordingSink, TICK_MS } from './fanout-world.js';
 
-const BEHIND_MAX_MS = 30_000;
+const SLOW_CONSUMER_MS = 30_000;
 
 describe('a viewer that reads slowly', () => {
-  test('gets the newest state in one frame within a tick after it has read the last', async () => {
+  test('a slow viewer gets the newest state in one frame within a tick after reading the last', async () => {
     const world = new FanoutWorld();
     const { sink } = await world.watching('a', 'b');
     sink.slow = true;
@@ -22,7 +22,7 @@ describe('a viewer that reads slowly', () => {
     ]);
   });
 
-  test('does not slow down the others', async () => {
+  test('a slow viewer does not slow down others', async () => {
     const world = new FanoutWorld();
     const [slow, fast] = [await world.watching('a'), await world.watching('a')];
     slow.sink.clear();
@@ -34,21 +34,21 @@ describe('a viewer that reads slowly', () => {
     expect([slow.sink.frames.length, fast.sink.frames.length]).toEqual([0, 10]);
   });
 
-  test('is cut once, after 30 s without having read a frame, and then watches nothing', async () => {
+  test('a viewer that reads no frame for 30 s is disconnected once and watches nothing', async () => {
     const world = new FanoutWorld();
     const { sink } = await world.watching('a');
     sink.slow = true;
     world.store.change('a', 1);
     world.store.change('a', 2);
-    await world.clock.advance(BEHIND_MAX_MS);
+    await world.clock.advance(SLOW_CONSUMER_MS);
     expect(sink.disconnects).toBe(0);
     await world.clock.advance(TICK_MS);
     expect([sink.disconnects, world.fanout.stats.disconnected, world.fanout.watchedPosts]).toEqual([1, 1, 0]);
-    await world.clock.advance(BEHIND_MAX_MS);
+    await world.clock.advance(SLOW_CONSUMER_MS);
     expect([sink.disconnects, sink.frames.length, world.clock.timers]).toEqual([1, 1, 0]);
   });
 
-  test('is given its 30 s again after each frame that it has read', async () => {
+  test('the 30 s of a slow viewer start again with each frame that it reads', async () => {
     const world = new FanoutWorld();
     const { sink } = await world.watching('a');
     sink.slow = true;
@@ -61,23 +61,23 @@ describe('a viewer that reads slowly', () => {
     expect([sink.disconnects, sink.updates.map(({ likes }) => likes)]).toEqual([0, [1, 21, 41, 61, 81]]);
   });
 
-  test('is left alone while there is nothing new for it', async () => {
+  test('a slow viewer stays connected while there is nothing new for it', async () => {
     const world = new FanoutWorld();
     const { sink } = await world.watching('a');
     sink.slow = true;
     world.store.change('a', 1);
-    await world.clock.advance(10 * BEHIND_MAX_MS);
+    await world.clock.advance(10 * SLOW_CONSUMER_MS);
     expect([sink.hasUnsent, sink.disconnects, world.clock.timers]).toEqual([true, 0, 0]);
   });
 
-  test('is not blamed later for posts that it has left', async () => {
+  test('posts that a slow viewer has left do not count against it', async () => {
     const world = new FanoutWorld();
     const { viewer, sink } = await world.watching('a', 'b');
     sink.hasUnsent = true;
     world.store.change('a', 1);
     await world.clock.advance(TICK_MS);
     world.fanout.unsubscribe(viewer, ['a']);
-    await world.clock.advance(2 * BEHIND_MAX_MS);
+    await world.clock.advance(2 * SLOW_CONSUMER_MS);
     world.store.change('b', 1);
     await world.clock.advance(TICK_MS);
     expect(sink.disconnects).toBe(0);
@@ -86,7 +86,7 @@ describe('a viewer that reads slowly', () => {
     expect(sink.updates.map(({ post }) => post)).toEqual(['b']);
   });
 
-  test('keeps nothing of posts that it leaves and watches again while it is behind', async () => {
+  test('a slow viewer that leaves a post and watches it again has it once among its changes', async () => {
     const world = new FanoutWorld();
     const { viewer, sink } = await world.watching('a');
     sink.hasUnsent = true;
@@ -101,11 +101,11 @@ describe('a viewer that reads slowly', () => {
 });
 
 describe('many viewers', () => {
-  /** About 3 ms of work for one event, and 0.1 ms. */
+  /** About 3 ms of work for one event; 0.1 ms while viewers connect. */
   const SLICE_MAX = 256;
   const SLICE_MAX_ARRIVING = 8;
 
-  test('5,000 are written to in slices, other events between them, all without waiting for a tick', async () => {
+  test('5,000 viewers are written to in slices with other events between them, without waiting for a tick', async () => {
     const { world, sinks } = await crowd(5_000, ['a']);
     const slices = [written(sinks, () => world.store.change('a', 1))];
     const start = world.clock.nowMs();
@@ -115,7 +115,7 @@ describe('many viewers', () => {
     expect(sinks.every(({ last }) => last?.likes === 1)).toBe(true);
   });
 
-  test('slices are smaller while viewers come', async () => {
+  test('slices are smaller while viewers connect', async () => {
     const { world, sinks } = await crowd(1_000, ['a']);
     world.open();
     expect(written(sinks, () => world.store.change('a', 1))).toBe(SLICE_MAX_ARRIVING);
@@ -123,7 +123,7 @@ describe('many viewers', () => {
     expect(sinks.every(({ last }) => last?.likes === 1)).toBe(true);
   });
 
-  test('the tick stretches until writing to all takes half of it, at most to 2 s, and comes back', async () => {
+  test('the tick stretches until writing takes half of it, up to 2 s, and shrinks again', async () => {
     const { world, sinks } = await crowd(1_000, ['a']);
     for (const sink of sinks) sink.writeMs = 0.5;
     for (let i = 1; i <= 400; i++) {
@@ -151,7 +151,7 @@ describe('many viewers', () => {
     expect(sinks.every(({ updates }) => updates.length === posts.length)).toBe(true);
   });
 
-  test('who is written to later has what changed meanwhile in the same frame', async () => {
+  test('a viewer of a later slice gets changes made meanwhile in the same frame', async () => {
     const { world, sinks } = await crowd(1_000, ['a', 'b']);
     world.store.change('a', 1);
     world.store.change('b', 2);
@@ -160,7 +160,7 @@ describe('many viewers', () => {
     expect(sinks.at(-1)?.frames.map(({ updates }) => updates.map(({ post }) => post))).toEqual([['a', 'b']]);
   });
 
-  test('who leaves while waiting for its slice is not written to', async () => {
+  test('a viewer that leaves while waiting for its slice gets no frame', async () => {
     const { world, sinks, viewers } = await crowd(1_000, ['a']);
     world.store.change('a', 1);
     for (const viewer of viewers) world.fanout.close(viewer);
@@ -171,7 +171,7 @@ describe('many viewers', () => {
     expect(world.clock.timers).toBe(0);
   });
 
-  test('a change takes one timer, however many viewers', async () => {
+  test('a change takes one timer, whatever the number of viewers', async () => {
     const { world } = await crowd(1_000, ['a']);
     world.store.change('a', 1);
     await world.clock.advance(1);

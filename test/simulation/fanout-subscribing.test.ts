@@ -7,7 +7,7 @@ import { CALM_MS, FanoutWorld, TICK_MS } from './fanout-world.js';
 import { settled } from './simulated-clock.js';
 
 describe('the first snapshot', () => {
-  test('is what is stored, with the toggles that are on', async () => {
+  test('the first snapshot has the stored counts and the toggles that are on', async () => {
     const world = new FanoutWorld();
     world.store.put('a', 4, 9);
     world.store.on = 1;
@@ -19,7 +19,7 @@ describe('the first snapshot', () => {
     ]);
   });
 
-  test('a change that is announced during the read is in the snapshot, and in no frame', async () => {
+  test('a change that is published during the read is in the snapshot and in no frame', async () => {
     const { world, viewer, sink, reading } = begun('a');
     world.store.change('a', 1);
     world.store.held[0]!.finish();
@@ -37,7 +37,7 @@ describe('the first snapshot', () => {
     expect(sink.last).toMatchObject({ v: 1, d: { likes: 2 } });
   });
 
-  test('comes before the frame for what another read of the same turn finds', async () => {
+  test('a snapshot comes before the frame for what another read of the same turn finds', async () => {
     const { world, viewer, sink } = begun('a');
     const shownAfter: number[] = [];
     const show = () => shownAfter.push(sink.frames.length);
@@ -49,7 +49,7 @@ describe('the first snapshot', () => {
     expect([shownAfter, sink.updates]).toMatchObject([[0], [{ likes: 3, d: { likes: 3 } }]]);
   });
 
-  test('a read that is newer than what was announced reaches all who watch the post', async () => {
+  test('a read that is newer than what was published reaches all viewers of the post', async () => {
     const world = new FanoutWorld();
     const { sink } = await world.watching('a');
     world.store.put('a', 3);
@@ -60,7 +60,7 @@ describe('the first snapshot', () => {
     expect(sink.frames).toHaveLength(1);
   });
 
-  test('an epoch that is announced during the read is not undone by it', async () => {
+  test('a read does not undo an epoch that is published during it', async () => {
     const world = new FanoutWorld();
     const { sink } = await world.watching('a');
     world.store.change('a', 5);
@@ -73,7 +73,7 @@ describe('the first snapshot', () => {
     expect(sink.last).toMatchObject({ e: 'test.2.b', likes: 4 });
   });
 
-  test('an epoch that the read finds first is taken from it', async () => {
+  test('an epoch that a read finds first replaces the counts', async () => {
     const world = new FanoutWorld();
     const { sink } = await world.watching('a');
     world.store.put('a', 5);
@@ -97,8 +97,8 @@ describe('the first snapshot', () => {
   });
 });
 
-describe('giving the newest state again', () => {
-  test('is one frame within a tick, whose d names nothing, and only of posts that the viewer watches', async () => {
+describe('resending the newest state', () => {
+  test('a resend is one frame within a tick, with an empty d, of watched posts only', async () => {
     const world = new FanoutWorld();
     const { viewer, sink } = await world.watching('a', 'b');
     world.store.change('a', 1);
@@ -113,7 +113,7 @@ describe('giving the newest state again', () => {
     ]);
   });
 
-  test('adds nothing to a frame that is due anyway', async () => {
+  test('a resend adds nothing to a frame that is due anyway', async () => {
     const world = new FanoutWorld();
     const { viewer, sink } = await world.watching('a');
     world.store.change('a', 1);
@@ -126,7 +126,7 @@ describe('giving the newest state again', () => {
     ]);
   });
 
-  test('is nothing to a viewer that has not had its snapshot, or has left', async () => {
+  test('a resend does nothing for a viewer without its snapshot, or one that has left', async () => {
     const { world, viewer, sink, reading } = begun('a');
     world.fanout.resend(viewer, ['a']);
     world.store.held[0]!.finish();
@@ -139,7 +139,7 @@ describe('giving the newest state again', () => {
 });
 
 describe('leaving', () => {
-  test('a post that is left while it is read is not in the answer, and not watched', async () => {
+  test('a post that is left while it is read is neither returned nor watched', async () => {
     const { world, viewer, reading } = begun('a', 'b');
     world.fanout.unsubscribe(viewer, ['a', 'never watched']);
     world.store.held[0]!.finish();
@@ -147,7 +147,7 @@ describe('leaving', () => {
     expect([...world.store.watched]).toEqual(['b']);
   });
 
-  test('a post that is left and watched again while it is read is in the second answer only', async () => {
+  test('a post that is left and watched again while it is read is returned once, by the second call', async () => {
     const { world, viewer, sink, reading } = begun('a');
     world.fanout.unsubscribe(viewer, ['a']);
     const again = world.subscribe(viewer, ['a'], null);
@@ -157,7 +157,7 @@ describe('leaving', () => {
     expect(sink.updates).toHaveLength(1);
   });
 
-  test('a viewer that leaves while its posts are read leaves nothing behind', async () => {
+  test('nothing is left of a viewer that leaves while its posts are read', async () => {
     const { world, viewer, sink, reading } = begun('a', 'b');
     world.fanout.close(viewer);
     world.store.held[0]!.finish();
@@ -168,7 +168,7 @@ describe('leaving', () => {
     expect(sink.frames).toEqual([]);
   });
 
-  test('a viewer that has left watches nothing any more', async () => {
+  test('a viewer that has left watches nothing', async () => {
     const world = new FanoutWorld();
     const { viewer } = world.open('ada');
     world.fanout.close(viewer);
@@ -176,7 +176,7 @@ describe('leaving', () => {
     expect([world.fanout.watchedPosts, world.presence.countConnections('a')]).toEqual([0, 0]);
   });
 
-  test('a viewer that has left is sent nothing of what was due', async () => {
+  test('a viewer that has left gets no frame that was due', async () => {
     const world = new FanoutWorld();
     const { viewer, sink } = await world.watching('a');
     world.store.change('a', 1);
@@ -189,14 +189,14 @@ describe('leaving', () => {
 });
 
 describe('a store that cannot be read', () => {
-  test('the answer is its error, and posts that were not watched before are not watched', async () => {
+  test('a failed read rejects, and posts that were not watched before are not watched', async () => {
     const { world, reading } = begun('a', 'b');
     world.store.held[0]!.fail();
     await expect(reading).rejects.toThrow('the store did not answer');
     expect([world.fanout.watchedPosts, world.presence.countConnections('a')]).toEqual([0, 0]);
   });
 
-  test('posts that were watched before still are', async () => {
+  test('posts that were watched before a failed read still are', async () => {
     const world = new FanoutWorld();
     const { viewer, sink } = await world.watching('a');
     world.store.holding = true;
@@ -207,7 +207,7 @@ describe('a store that cannot be read', () => {
     expect([sink.last?.post, ...world.store.watched]).toEqual(['a', 'a']);
   });
 
-  test('subscribing again works', async () => {
+  test('subscribing again after a failed read works', async () => {
     const { world, viewer, reading } = begun('a');
     world.store.held[0]!.fail();
     await expect(reading).rejects.toThrow();
@@ -216,8 +216,8 @@ describe('a store that cannot be read', () => {
   });
 });
 
-describe('nothing is left when everybody has gone', () => {
-  test('a post is watched in the store once, from its first viewer to its last', async () => {
+describe('a fan-out without viewers', () => {
+  test('the store watches a post once, from its first viewer to its last', async () => {
     const world = new FanoutWorld();
     const viewers = await Promise.all(Array.from({ length: 5 }, () => world.watching('a', 'b')));
     expect(world.store.calls).toEqual({ watch: 2, unwatch: 0 });
@@ -225,7 +225,7 @@ describe('nothing is left when everybody has gone', () => {
     expect(world.store.calls).toEqual({ watch: 2, unwatch: 2 });
   });
 
-  test('no posts, no viewers and, after a while, no timers', async () => {
+  test('nothing is left of viewers that have left: no post, no count and, after a while, no timer', async () => {
     const world = new FanoutWorld();
     for (let round = 0; round < 3; round++) {
       const viewers = await Promise.all(Array.from({ length: 20 }, (_, i) => world.watching(`p${i % 7}`, 'a')));
@@ -241,7 +241,7 @@ describe('nothing is left when everybody has gone', () => {
     expect(world.presence.sumTotals()).toEqual({ connections: 0, users: 0 });
   });
 
-  test('who began with a number of viewers that is gone before anybody was told is told the right one', async () => {
+  test('a viewer whose first snapshot has a number of viewers that was never sent gets the right one', async () => {
     const world = new FanoutWorld();
     const other = await world.watching('a');
     const { viewer, sink } = world.open();
@@ -252,7 +252,7 @@ describe('nothing is left when everybody has gone', () => {
     expect(sink.last).toMatchObject({ post: 'a', live: 1, d: {} });
   });
 
-  test('old snapshots are not kept alive, also by a viewer that is behind', async () => {
+  test('old snapshots are not kept alive, even by a slow viewer', async () => {
     setFlagsFromString('--expose-gc');
     const gc = runInNewContext('gc') as () => void;
     const world = new FanoutWorld();
@@ -271,7 +271,7 @@ describe('nothing is left when everybody has gone', () => {
   });
 });
 
-/** A viewer that has begun to subscribe, while the store takes its time. */
+/** A viewer that is subscribing while the read is held. */
 function begun(post: string, ...rest: (string | FanoutWorld)[]) {
   const world = rest.find((one) => one instanceof FanoutWorld) ?? new FanoutWorld();
   const posts = [post, ...rest.filter((one) => typeof one === 'string')];

@@ -11,14 +11,14 @@ import { SimulatedClock } from './simulated-clock.js';
 export const TICK_MS = 100;
 export const METRICS = Metrics.parse('likes:toggle,views:tally');
 
-/** Long enough for the number of viewers to have been told: presence and a tick. */
+/** Long enough for the number of viewers to be sent: presence and a tick. */
 export const CALM_MS = 1_000;
 
-/** A viewer's end of the connection: keeps the frames it was sent. */
+/** A viewer's end of the connection: records its frames. */
 export class RecordingSink implements FrameSink {
   readonly frames: { readonly atMs: number; readonly updates: readonly Update[] }[] = [];
   hasUnsent = false;
-  /** Whether a frame is read only when the test says so. */
+  /** Whether a frame stays unread until the test clears `hasUnsent`. */
   slow = false;
   /** How long it takes the gateway to write a frame. */
   writeMs = 0;
@@ -26,7 +26,7 @@ export class RecordingSink implements FrameSink {
 
   constructor(private readonly clock: SimulatedClock) {}
 
-  /** A drain sends its last frame behind one that is on its way. */
+  /** Whether a frame may follow an unread one, as in a drain. */
   draining = false;
 
   write({ body }: Frame): void {
@@ -49,13 +49,13 @@ export class RecordingSink implements FrameSink {
     return this.updates.at(-1);
   }
 
-  /** Forgets what came so far. */
+  /** Forgets the frames so far. */
   clear(): void {
     this.frames.length = 0;
   }
 }
 
-/** Fan-out in simulated time, over a store that does what it is told. */
+/** Fan-out in simulated time, over a scripted store. */
 export class FanoutWorld {
   readonly clock = new SimulatedClock();
   readonly store = new ScriptedStore();
@@ -67,14 +67,14 @@ export class FanoutWorld {
     return { viewer: this.fanout.open(actor, sink), sink };
   }
 
-  /** Resolves with what the viewer was shown first. */
+  /** Resolves with the viewer's first snapshot. */
   async subscribe(viewer: Viewer, posts: readonly string[], actor: Key64 | null): Promise<FirstView[]> {
     let shown: FirstView[] = [];
     await this.fanout.subscribe(viewer, posts, actor, (first) => (shown = first));
     return shown;
   }
 
-  /** A viewer of the posts, after the frames that its coming has caused. */
+  /** A viewer of the posts, after the frames caused by its arrival. */
   async watching(...posts: string[]): Promise<{ viewer: Viewer; sink: RecordingSink; first: FirstView[] }> {
     const { viewer, sink } = this.open();
     const first = await this.subscribe(viewer, posts, null);

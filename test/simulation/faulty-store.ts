@@ -5,13 +5,13 @@ import type { Operation } from '../../src/counters/operation.js';
 import type { CounterStore, PostView } from '../../src/store/counter-store.js';
 import type { SimulatedClock } from './simulated-clock.js';
 
-/** What becomes of one sending of a batch. */
+/** The fate of one commit call. */
 export interface Conduct {
-  /** When the batch is applied, which may be after its sender was let down; `null`: never. */
+  /** When the batch is applied, which may be after the call was rejected; `null`: never. */
   readonly appliesAfterMs: number | null;
   /** When its promise settles. */
   readonly endsAfterMs: number;
-  /** Whether with the answer; else it rejects. */
+  /** Whether it resolves with the result; else it rejects. */
   readonly answers: boolean;
 }
 
@@ -19,7 +19,7 @@ export const GOOD: Conduct = { appliesAfterMs: 1, endsAfterMs: 1, answers: true 
 export const REFUSES: Conduct = { appliesAfterMs: null, endsAfterMs: 1, answers: false };
 export const LOSES_ANSWER: Conduct = { appliesAfterMs: 1, endsAfterMs: 2, answers: false };
 
-/** A store behind a bad connection. It notes what its caller must not do. */
+/** A store behind a bad connection. It records calls that ingest must not make. */
 export class FaultyStore implements CounterStore {
   available = true;
   get allReachable(): boolean {
@@ -28,13 +28,13 @@ export class FaultyStore implements CounterStore {
   readonly reconnected = new Subject<void>();
   readonly replication = null;
   readonly description = {};
-  /** What was sent, in order, also what was sent again. */
+  /** All batches that were sent, in order, retries included. */
   readonly sent: { readonly batch: Batch; readonly atMs: number }[] = [];
-  /** What was applied, in order. */
+  /** Batches that were applied, in order. */
   readonly applied: Batch[] = [];
   readonly misuses: string[] = [];
   readonly #inFlight = new Set<number>();
-  /** By bucket, incarnation and number, the operations that were sent. */
+  /** By bucket, producer and batch number, the operations that were sent. */
   readonly #contents = new Map<string, string>();
   #server = 1;
 
@@ -70,7 +70,7 @@ export class FaultyStore implements CounterStore {
     });
   }
 
-  /** The server is gone: what it was sent and has not applied it never will; its answers may still come. */
+  /** The server goes down: batches that it has not applied are lost; results of others may still come. */
   down(): void {
     this.available = false;
     this.#server += 1;

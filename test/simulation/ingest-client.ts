@@ -5,13 +5,13 @@ import { type Attempt, type IngestWorld, like, view } from './ingest-world.js';
 export const POSTS = ['a', 'b', 'c', 'd', 'e'];
 const RETRY_MS = 200;
 
-/** An operation and all that its client was told of it. */
+/** An operation and its client's attempts. */
 export interface SentOperation {
   readonly operation: Operation;
   readonly attempts: Attempt[];
 }
 
-/** A client with a session: sends what was not acknowledged again, with the same seq. */
+/** A client with a session: retries operations that were not acknowledged, with the same seq. */
 export class Client {
   readonly sent: SentOperation[] = [];
   readonly actor: { hi: number; lo: number };
@@ -43,24 +43,23 @@ export class Client {
     asked.attempts.push(attempt);
   }
 
-  /** Whether the client's last word on the post was that it likes it. */
+  /** Whether the client's last operation on the post was a like. */
   likes(post: string): boolean {
     const last = this.sent.findLast(({ operation }) => operation.post === post && operation.kind === 'set');
     return last?.operation.value === 1;
   }
 }
 
-/** Each attempt is answered once; the last one is acknowledged, and only one of them may say that it did it. */
+/** Each attempt gets one result; the last one is acknowledged, and at most one of them was applied. */
 export function checkAnswers(attempts: readonly Attempt[], faults: string[]): void {
   const { seq } = attempts[0]!;
-  for (const { answers } of attempts)
-    if (answers.length !== 1) faults.push(`${seq} was answered by [${answers.join()}]`);
+  for (const { answers } of attempts) if (answers.length !== 1) faults.push(`${seq} got [${answers.join()}]`);
   if (attempts.at(-1)!.answers[0] !== 'settled') faults.push(`${seq} was never acknowledged`);
   if (attempts.filter(({ outcome }) => (outcome & APPLIED) !== 0).length > 1) faults.push(`${seq} was applied twice`);
 }
 
-/** With a store that loses nothing of it, what was told UNAVAILABLE is committed before its retry. */
+/** With a store that loses nothing, an operation that got UNAVAILABLE is committed before its retry. */
 export function checkRetries(attempts: readonly Attempt[], faults: string[]): void {
   if (attempts.length > 1 && (attempts.at(-1)!.outcome & DUPLICATE) === 0)
-    faults.push(`${attempts[0]!.seq} was told UNAVAILABLE and not committed`);
+    faults.push(`${attempts[0]!.seq} got UNAVAILABLE and was not committed`);
 }

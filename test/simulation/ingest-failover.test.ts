@@ -10,7 +10,7 @@ import { SimulatedClock } from './simulated-clock.js';
 
 const BUCKETS = 3;
 const GATEWAYS = 3;
-/** A client stays with its gateway: a session that moves on may leave behind what a failover loses. */
+/** A client stays with its gateway: a session that moves may leave losses of a failover behind. */
 const CLIENTS = 9;
 const ACTING_MS = 30_000;
 const RECOVERY_MS = 20_000;
@@ -18,18 +18,18 @@ const RETAIN_MS = 10_000;
 
 interface Failovers {
   readonly retainMs: number;
-  /** How much a promoted replica may lack, and how long it may take until it is promoted. */
+  /** The lag of a promoted replica, at most, and the time until it is promoted. */
   readonly lagMaxMs: number;
   readonly awayMaxMs: number;
 }
 
-/** Gateways that share a store whose server fails again and again, and their clients. */
+/** Gateways that share a store whose server fails repeatedly, and their clients. */
 class FailoverWorld {
   readonly clock = new SimulatedClock();
   readonly server: LossyStore;
   readonly gateways: readonly IngestWorld[];
   readonly clients: readonly Client[];
-  /** Operations without a session. Nobody looks at the actor of a view: it is their name here. */
+  /** Operations without a session. The actor of a view is ignored, so that it can serve as a name here. */
   readonly anonymous: Attempt[] = [];
   failovers = 0;
   lostBatches = 0;
@@ -61,7 +61,7 @@ class FailoverWorld {
     const random = this.#random;
     const { clock } = this;
     for (let failsAtMs = 1_000; clock.nowMs() < ACTING_MS;) {
-      // Bursts with quiet between them: a failover finds lanes in flight, and idle.
+      // Bursts with pauses between them: a failover finds queues with and without a batch in flight.
       if (random.chance(0.7)) for (let i = random.below(4); i > 0; i--) random.pick(this.clients).act(random);
       if (random.chance(0.3)) this.view(random.pick(POSTS), random.pick(this.gateways));
       await clock.advance(random.below(random.chance(0.1) ? 1_000 : 100));
@@ -87,7 +87,7 @@ class FailoverWorld {
     await this.clock.advance(random.below(awayMaxMs));
     for (const { store } of this.gateways) {
       store.up();
-      // Not all learn of it at once.
+      // The gateways reconnect at different times.
       await this.clock.advance(random.below(100));
     }
   }
@@ -134,7 +134,7 @@ function nameOf({ post, actor, session, seq }: Operation): string {
 }
 
 test(
-  'a failover loses nothing that was acknowledged while it is retained, and doubles nothing',
+  'a failover loses no acknowledged operation that is retained, and counts none twice',
   async () => {
     let [lost, replayed] = [0, 0];
     for (let seed = 1; seed <= RUNS; seed++) {
@@ -155,21 +155,21 @@ test(
       replayed += world.sum('replayedBatches');
       expect({ seed, faults }).toEqual({ seed, faults: [] });
     }
-    // A batch that was committed and lost may also have been in flight: it is sent again, and no replay.
+    // A lost batch may also have been in flight: its retry is no replay.
     expect([lost >= replayed, replayed > RUNS]).toEqual([true, true]);
   },
   LIMIT_MS,
 );
 
 test(
-  'what a failover loses beyond that is missed and told of; nothing is doubled, and operations go on',
+  'losses beyond the retained batches are reported; nothing is counted twice, and operations go on',
   async () => {
     let lost = 0;
     for (let seed = 1; seed <= RUNS; seed++) {
       const world = new FailoverWorld(seed, { retainMs: 300, lagMaxMs: 10_000, awayMaxMs: 15_000 });
       await world.run();
       const faults: string[] = [];
-      if (world.sum('unknownOutcomeOperations') > 0) faults.push('a gap left something unconfirmed');
+      if (world.sum('unknownOutcomeOperations') > 0) faults.push('a gap left an unknown outcome');
       const more = POSTS.flatMap((post) => world.gateways.map((gateway) => world.view(post, gateway)));
       const totals = await Promise.all(POSTS.map((post) => world.gateways[0]!.totals(post)));
       await world.quiet();
@@ -178,10 +178,10 @@ test(
         const { views } = await world.gateways[0]!.totals(post);
         if (views !== totals[i]!.views + GATEWAYS) faults.push(`${post} does not go on`);
       }
-      // A lane learns what it has lost from the answer to its next batch.
+      // A queue detects its loss with its next batch.
       const { counted } = world;
       const missing = world.operations.filter((one) => one.kind === 'add' && !counted.has(nameOf(one))).length;
-      if (missing > 0 && world.sum('lostBatches') === 0) faults.push(`${missing} are missing and nobody was told`);
+      if (missing > 0 && world.sum('lostBatches') === 0) faults.push(`${missing} are missing and were not reported`);
       faults.push(...world.faults());
       lost += world.sum('lostBatches');
       expect({ seed, faults }).toEqual({ seed, faults: [] });
@@ -191,7 +191,7 @@ test(
   LIMIT_MS,
 );
 
-/** From a good store to one that hangs for longer than clients wait, or applies a batch after it was given up. */
+/** From a good store to one that hangs longer than clients wait, or applies a batch after it rejected it. */
 function conductOf(random: Random): Conduct {
   const ms = 1 + random.below(40);
   const kind = random.next();

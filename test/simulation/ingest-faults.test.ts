@@ -9,11 +9,11 @@ const BUCKETS = 3;
 const CLIENTS = 6;
 /** How long clients act while the store misbehaves, … */
 const ACTING_MS = 15_000;
-/** … and how long it may take until all is told once it is well again: a hang, a pause, and a retry. */
+/** … and how long recovery may take after that: a hang, a pause, and a retry. */
 const RECOVERY_MS = 20_000;
 
 test(
-  'nothing acknowledged is lost or counted twice, whatever the store does to a batch',
+  'no acknowledged operation is lost or counted twice, whatever the store does to a batch',
   async () => {
     for (let seed = 1; seed <= RUNS; seed++) expect({ seed, ...(await history(seed)) }).toEqual({ seed, faults: [] });
   },
@@ -37,7 +37,7 @@ async function history(seed: number): Promise<{ faults: string[] }> {
   const asked = clients.flatMap((client) => client.sent);
   if (world.ingest.pending > 0) faults.push(`${world.ingest.pending} operations are pending`);
   if (world.ingest.stats.retries === 0) faults.push('the store was too good');
-  if (!asked.some(({ attempts }) => attempts.length > 1)) faults.push('nobody had to try again');
+  if (!asked.some(({ attempts }) => attempts.length > 1)) faults.push('no client had to retry');
   for (const { attempts } of asked) {
     checkAnswers(attempts, faults);
     checkRetries(attempts, faults);
@@ -56,7 +56,7 @@ async function history(seed: number): Promise<{ faults: string[] }> {
   return { faults };
 }
 
-/** From a good store to one that hangs for longer than clients wait, or applies a batch after it was given up. */
+/** From a good store to one that hangs longer than clients wait, or applies a batch after it rejected it. */
 function conductOf(random: Random): Conduct {
   const ms = 1 + random.below(40);
   const kind = random.next();
@@ -68,7 +68,7 @@ function conductOf(random: Random): Conduct {
   return { appliesAfterMs: random.chance(0.5) ? hangs : 1, endsAfterMs: hangs, answers: random.chance(0.5) };
 }
 
-/** What was taken in first was applied first, in every bucket and so of every post. */
+/** Operations are applied in the order of their submission, in every bucket and so for every post. */
 function checkOrder(world: IngestWorld, faults: string[]): void {
   const last = new Map<number, number>();
   for (const { bucket, operations } of world.store.applied) {

@@ -6,7 +6,7 @@ import { LossyWorld } from './lossy-world.js';
 const MINUTE_MS = 60_000;
 const SESSION = { hi: 1, lo: 2 };
 
-describe('a store that has forgotten a fence', () => {
+describe('a store that forgot the state of a producer', () => {
   test('after a pause of hours the next batch is counted once, and no batch counts as lost', async () => {
     const world = new LossyWorld();
     await world.viewsOneByOne(2);
@@ -33,7 +33,7 @@ describe('a store that has forgotten a fence', () => {
   test.each([
     { batch: 'first', before: 0 },
     { batch: 'third', before: 2 },
-  ])('what was sent in the $batch batch up to 30 minutes ago is known to be there or not', async ({ before }) => {
+  ])('whether the $batch batch was applied is certain for 30 minutes', async ({ before }) => {
     for (const applied of [true, false]) {
       const { world, attempts } = await unanswered({ before, applied, awayMs: 29 * MINUTE_MS });
       expect(attempts.map(({ answers }) => answers.join())).toEqual(['UNAVAILABLE', 'UNAVAILABLE']);
@@ -44,7 +44,7 @@ describe('a store that has forgotten a fence', () => {
   test.each([
     { batch: 'first', before: 0 },
     { batch: 'third', before: 2 },
-  ])('of what was sent in the $batch batch before that, only operations with a mark go on', async ({ before }) => {
+  ])('of the $batch batch only operations with a session are retried after 30 minutes', async ({ before }) => {
     for (const applied of [true, false]) {
       const forgets = true;
       const { world, attempts } = await unanswered({ before, applied, forgets, awayMs: 31 * MINUTE_MS });
@@ -82,15 +82,15 @@ describe('a store that has forgotten a fence', () => {
 });
 
 interface Unanswered {
-  /** Batches that were confirmed before. */
+  /** How many batches were committed before. */
   readonly before: number;
-  /** Whether the batch had been applied when its answer was lost. */
+  /** Whether the batch was applied when its result was lost. */
   readonly applied: boolean;
   readonly awayMs: number;
   readonly forgets?: boolean;
 }
 
-/** A batch without an answer, of a view without a session and one with; and then the store away. */
+/** Loses the result of a batch, of one view without a session and one with, and takes the store down. */
 async function unanswered({ before, applied, awayMs, forgets = false }: Unanswered) {
   const world = new LossyWorld();
   await world.viewsOneByOne(before);

@@ -79,7 +79,7 @@ describe('a store that lost its last commits', () => {
     const second = world.submit(view('a'));
     await world.clock.advance(3_000);
     expect([second.answers, second.outcome, await world.views()]).toEqual([['settled'], APPLIED, 2]);
-    expect([world.ingest.stats.unknownOutcomeOperations, world.incarnations]).toEqual([0, 1]);
+    expect([world.ingest.stats.unknownOutcomeOperations, world.producers]).toEqual([0, 1]);
   });
 
   test('at most 256 queues verify at the same time whether the store has everything', async () => {

@@ -15,7 +15,7 @@ import { SimulatedClock } from './simulated-clock.js';
 export const FLUSH_MS = 10;
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 
-/** One sending of an operation by a client, and what it was told. */
+/** One submission of an operation by a client, and its results. */
 export class Attempt implements PendingOperation {
   acceptedAtMs = -1;
   readonly socketId = null;
@@ -27,7 +27,7 @@ export class Attempt implements PendingOperation {
   readonly actor: Key64 | null;
   readonly session: Key64 | null;
   readonly seq: number;
-  /** Every answer that came: there must be one. */
+  /** All results: there must be one. */
   readonly answers: ('settled' | ErrorCode)[] = [];
   answeredAtMs: number | null = null;
   outcome = 0;
@@ -71,7 +71,7 @@ interface WorldOptions {
   readonly seed?: number;
   readonly replayWindowMs?: number;
   readonly conduct?: () => Conduct;
-  /** Shared by several gateways. */
+  /** Several gateways may share a clock and a store. */
   readonly clock?: SimulatedClock;
   readonly inner?: CounterStore;
 }
@@ -80,18 +80,18 @@ export function referenceStore(buckets: number): ReferenceStore {
   return new ReferenceStore(METRICS, buckets, { region: 'test', epoch: 1, nonce: 1 });
 }
 
-/** Ingest in simulated time, over the reference store behind a connection that is as bad as the test wants. */
+/** Ingest in simulated time, over the reference store behind a connection as bad as the test wants. */
 export class IngestWorld {
   readonly clock: SimulatedClock;
   readonly inner: CounterStore;
   readonly store: FaultyStore;
   readonly lifecycle = new Lifecycle();
   readonly ingest: Ingest;
-  /** Every attempt, with its place among those that were submitted. */
+  /** The position of every attempt among those submitted, from 1. */
   readonly order = new Map<Attempt, number>();
   readonly latencies: { commit: number[]; acknowledgement: number[] } = { commit: [], acknowledgement: [] };
 
-  /** What an operator was told. */
+  /** Warnings for the operator. */
   readonly warnings: string[] = [];
 
   constructor({ buckets = 1, seed = 1, replayWindowMs = 0, conduct, clock, inner }: WorldOptions = {}) {
@@ -136,7 +136,7 @@ export class IngestWorld {
     return { likes: likes!, views: views! };
   }
 
-  /** How many operations each batch that was sent had. */
+  /** The number of operations of each batch that was sent. */
   get batchSizes(): number[] {
     return this.store.sent.map(({ batch }) => batch.operations.length);
   }

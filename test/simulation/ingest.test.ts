@@ -81,7 +81,7 @@ describe('batches', () => {
     expect(world.store.sent.map(({ atMs }) => atMs)).toEqual([10, 20, 20, 30.75]);
   });
 
-  test('buckets are committed side by side', async () => {
+  test('batches of different buckets are committed concurrently', async () => {
     const world = new IngestWorld({ buckets: 2 });
     world.store.conduct = ({ bucket }) => ({ appliesAfterMs: 1, endsAfterMs: bucket === 0 ? 1_000 : 1, answers: true });
     const [slow, fast] = postsOf(2);
@@ -98,7 +98,7 @@ describe('batches', () => {
     expect(first.counts).toMatchObject({ post: 'a', v: 1, totals: [0, 1] });
   });
 
-  test('latencies are observed in seconds, of each batch and the operation that waited longest in it', async () => {
+  test('latencies of each batch and of its longest-waiting operation are observed in seconds', async () => {
     const world = new IngestWorld();
     world.submit(view('a'));
     await world.clock.advance(5);
@@ -119,7 +119,7 @@ describe('batches', () => {
     expect([world.ingest.pending, await world.totals('a')]).toEqual([0, { likes: 0, views: 4 * BATCH_MAX }]);
   });
 
-  test('nothing runs while there is nothing to do', async () => {
+  test('no timer runs while no operation is pending', async () => {
     const world = new IngestWorld();
     world.submitMany(3);
     await world.clock.advance(1_000);
@@ -179,7 +179,7 @@ describe('a store that does not take a batch', () => {
     expect(await world.totals('a')).toEqual({ likes: 0, views: 1 });
   });
 
-  test('each operation has its own 5 s, also one that joins others that have waited for long', async () => {
+  test('each operation has its own 5 s, even one that joins others that have waited for long', async () => {
     const world = new IngestWorld({ conduct: () => REFUSES });
     const attempts = [];
     for (let i = 0; i < 100; i++) {
@@ -205,7 +205,7 @@ describe('a store that does not take a batch', () => {
     expect(world.batchSizes.at(-1)).toBe(2);
   });
 
-  test('a hanging store holds up its bucket, and no operation overtakes another when it goes on', async () => {
+  test('a hanging store delays its bucket, and no operation overtakes another afterwards', async () => {
     const world = new IngestWorld();
     world.store.conduct = () => ({ appliesAfterMs: 20_000, endsAfterMs: 20_000, answers: true });
     const attempts = world.submitMany(3 * BATCH_MAX);
@@ -238,18 +238,21 @@ describe('limits', () => {
 });
 
 describe('a drain', () => {
-  test.each([3, BATCH_MAX + 3])('commits %d that wait at once, answers them, takes nothing more in', async (count) => {
-    const world = new IngestWorld();
-    const attempts = world.submitMany(count);
-    let done = false;
-    void world.drain(1_000).then(() => (done = true));
-    const late = world.submit(view('a'));
-    await world.clock.advance(FLUSH_MS - 1);
-    expect([done, late.answers]).toEqual([true, ['OVERLOADED']]);
-    expect(attempts.every(({ answers }) => answers.join() === 'settled')).toBe(true);
-  });
+  test.each([3, BATCH_MAX + 3])(
+    'a drain commits and acknowledges %d waiting operations at once and accepts no more',
+    async (count) => {
+      const world = new IngestWorld();
+      const attempts = world.submitMany(count);
+      let done = false;
+      void world.drain(1_000).then(() => (done = true));
+      const late = world.submit(view('a'));
+      await world.clock.advance(FLUSH_MS - 1);
+      expect([done, late.answers]).toEqual([true, ['OVERLOADED']]);
+      expect(attempts.every(({ answers }) => answers.join() === 'settled')).toBe(true);
+    },
+  );
 
-  test('ends when its time is up if the store does not answer', async () => {
+  test('a drain ends when its time is up, even if the store does not reply', async () => {
     const world = new IngestWorld({ conduct: () => REFUSES });
     world.submit(view('a'));
     let doneAtMs = 0;
@@ -258,7 +261,7 @@ describe('a drain', () => {
     expect([doneAtMs, world.ingest.pending]).toEqual([1_000, 1]);
   });
 
-  test('with nothing pending ends at once', async () => {
+  test('a drain ends at once if nothing is pending', async () => {
     const world = new IngestWorld();
     await world.drain(1_000);
     expect(world.clock.timers).toBe(0);

@@ -11,7 +11,7 @@ interface Committed {
   readonly atMs: number;
 }
 
-/** A primary and a replica that applies the same commits later, or never: a failover loses the last ones. */
+/** A primary, and a replica that applies the same commits later or never: a failover loses the last ones. */
 export class LossyStore implements CounterStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly available = true;
@@ -20,9 +20,9 @@ export class LossyStore implements CounterStore {
   readonly replayWindowMs = 0;
   readonly description = {};
   readonly reconnected: Observable<void> = NEVER;
-  /** What the primary's counts are made of. */
+  /** The commits that the primary's counts consist of. */
   #history: Committed[] = [];
-  /** How much of the history the replica has. */
+  /** How many commits the replica has. */
   #replicated = 0;
   #replica: ReferenceStore;
 
@@ -48,7 +48,7 @@ export class LossyStore implements CounterStore {
     return result;
   }
 
-  /** Goes on with a replica that lacks what was committed in the last `lagMs`. @returns how many batches that is */
+  /** Promotes the replica, which lacks the commits of the last `lagMs`. @returns how many these are */
   async failOver(lagMs: number): Promise<number> {
     const sinceMs = this.clock.nowMs() - lagMs;
     const lost = this.#history.filter(({ atMs }) => atMs > sinceMs).length;

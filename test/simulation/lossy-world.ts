@@ -15,7 +15,7 @@ export class LossyWorld extends IngestWorld {
     this.server = server;
   }
 
-  /** Each in a batch of its own. */
+  /** Submits views, each in a batch of its own. */
   async viewsOneByOne(count: number): Promise<Attempt[]> {
     const attempts: Attempt[] = [];
     for (let i = 0; i < count; i++) {
@@ -25,7 +25,7 @@ export class LossyWorld extends IngestWorld {
     return attempts;
   }
 
-  /** The store is another server, which lacks this many commits. It can be reached, and nobody has said so. */
+  /** The store becomes another server, which lacks this many commits. It is reachable, but has not emitted `reconnected`. */
   async failOver(commits: number): Promise<void> {
     this.store.down();
     await this.server.failOver(this.clock.nowMs() - this.server.history.at(-commits)!.atMs + 0.5);
@@ -36,13 +36,13 @@ export class LossyWorld extends IngestWorld {
     return (await this.totals('a')).views;
   }
 
-  /** Which incarnation, from 0 in the order seen, and which number of it each batch had that was sent. */
+  /** For each batch that was sent: its producer, numbered from 0 in the order seen, and its number. */
   get numbers(): string[] {
     const seen = [...new Set(this.store.sent.map(({ batch }) => batch.producerId))];
     return this.store.sent.map(({ batch }) => `${seen.indexOf(batch.producerId)}:${batch.batchNumber}`);
   }
 
-  get incarnations(): number {
+  get producers(): number {
     return new Set(this.store.sent.map(({ batch }) => batch.producerId)).size;
   }
 }

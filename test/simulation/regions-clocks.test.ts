@@ -19,11 +19,11 @@ const PLANTED = 200;
 
 type Region = RegionsWorld['regions'][number];
 
-/** Everything that was counted, in order. */
+/** Everything that was counted, in order, as the truth that regions are compared with. */
 class Truth {
   readonly #views = new Map<string, number>();
   readonly #plain = new Map<string, number>();
-  readonly #words = new Map<string, boolean>();
+  readonly #updates = new Map<string, boolean>();
 
   constructor(private readonly world: RegionsWorld) {}
 
@@ -31,7 +31,7 @@ class Truth {
     await region.commit([operation]);
     const { post, kind, value, actor } = operation;
     if (kind === 'add') this.#views.set(post, (this.#views.get(post) ?? 0) + value);
-    else if (kind === 'set') this.#words.set(`${post} ${actor!.lo}`, value === 1);
+    else if (kind === 'set') this.#updates.set(`${post} ${actor!.lo}`, value === 1);
     else
       this.#plain.set(
         post,
@@ -39,8 +39,8 @@ class Truth {
       );
   }
 
-  /** @returns what is wrong; `''`: nothing */
-  async fault({ words = true } = {}): Promise<string> {
+  /** @returns a description of a fault; `''`: there is none */
+  async fault({ updates = true } = {}): Promise<string> {
     const nowMs = this.world.clock.wallMs();
     for (const { name, primary } of this.world.regions) {
       for (const post of POSTS) {
@@ -49,8 +49,9 @@ class Truth {
           const { actor: key } = like(post, actor, true);
           const [seen] = await primary.read([post], key);
           if (seen!.on > 0) on.push(actor);
-          const word = this.#words.get(`${post} ${key!.lo}`) ?? false;
-          if (words && word !== seen!.on > 0) return `${name}: the last word of ${actor} on ${post} is ${String(word)}`;
+          const word = this.#updates.get(`${post} ${key!.lo}`) ?? false;
+          if (updates && word !== seen!.on > 0)
+            return `${name}: the last update by ${actor} on ${post} is ${String(word)}`;
         }
         const [{ counts } = { counts: null }] = await primary.read([post], null);
         const [likes, views] = counts!.totals;
@@ -81,16 +82,16 @@ function operationOf(random: Random): Operation {
   return like(post, random.below(ACTORS), random.chance(0.6));
 }
 
-async function settled(world: RegionsWorld, truth: Truth, words: boolean): Promise<string> {
-  let fault = 'not looked at';
+async function settled(world: RegionsWorld, truth: Truth, updates: boolean): Promise<string> {
+  let fault = 'not checked';
   for (let waitedMs = 0; fault !== '' && waitedMs < CALM_MS; waitedMs += 1_000) {
     await world.clock.advance(1_000);
-    fault = await truth.fault({ words });
+    fault = await truth.fault({ updates });
   }
   return fault;
 }
 
-/** Clocks of machines jump by hours, and come back before the gateways follow. */
+/** Clocks of machines jump by hours and come back before the gateways follow them. */
 async function jumping(seed: number, plant: Plant): Promise<string> {
   const random = new Random(seed);
   const world = new RegionsWorld(random, plant, { intervalMs: INTERVAL_MS });
@@ -108,7 +109,7 @@ async function jumping(seed: number, plant: Plant): Promise<string> {
   return fault;
 }
 
-/** Some gateways are started while their clocks are hours ahead; these are set right afterwards. */
+/** Some gateways are started while their clocks are hours ahead; the clocks are corrected afterwards. */
 async function startedAhead(seed: number, plant: Plant): Promise<string> {
   const random = new Random(seed);
   const world = new RegionsWorld(random, plant, { intervalMs: INTERVAL_MS });
@@ -130,7 +131,7 @@ async function startedAhead(seed: number, plant: Plant): Promise<string> {
   await act(STEPS / 4);
   await world.clock.advance(FOLLOW_AFTER_MS);
   await act(STEPS / 4);
-  // Each post is changed once more: so its time is the present one in the region that does.
+  // Change each post once more, so that its time is correct in the region that does.
   for (const region of world.regions) for (const post of POSTS) await truth.commit(region, view(post));
   const fault = await settled(world, truth, false);
   world.close();
@@ -147,7 +148,7 @@ async function found(run: (seed: number, plant: Plant) => Promise<string>, plant
 
 describe('regions whose clocks are hours wrong', () => {
   test(
-    `agree exactly after ${HISTORIES} histories of clocks that jump and come back (TEST_SEED=${SEED})`,
+    `regions agree exactly after ${HISTORIES} histories of clocks that jump and come back (TEST_SEED=${SEED})`,
     async () => {
       for (let seed = SEED; seed < SEED + HISTORIES; seed++) {
         const fault = await jumping(seed, 'none');
@@ -158,7 +159,7 @@ describe('regions whose clocks are hours wrong', () => {
   );
 
   test(
-    `lose no count in ${HISTORIES} histories of gateways that were started ahead (TEST_SEED=${SEED})`,
+    `regions lose no count in ${HISTORIES} histories of gateways that were started ahead (TEST_SEED=${SEED})`,
     async () => {
       for (let seed = SEED; seed < SEED + HISTORIES; seed++) {
         const fault = await startedAhead(seed, 'none');
@@ -169,10 +170,10 @@ describe('regions whose clocks are hours wrong', () => {
   );
 
   test.each([
-    ['no guard', jumping],
-    ['no way back', startedAhead],
+    ['no guarded clock', jumping],
+    ['no rewind', startedAhead],
   ] as const)(
-    'do not always agree with the fault: %s',
+    'regions with the planted fault %s do not always agree',
     async (plant, run) => {
       expect(await found(run, plant)).not.toBe('');
     },

@@ -18,10 +18,10 @@ import { SimulatedClock } from './simulated-clock.js';
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 const NAMES = ['ap', 'eu', 'us'] as const;
 const TIMEOUT_MS = 400;
-/** Longer than any history: digests would mend what links do wrong. */
+/** Longer than any history, because anti-entropy would repair faults of the links. */
 const NEVER_MS = 1e10;
 
-/** What is done to what goes from one region to another: the chances of each, 0 to 1. */
+/** How bad the links are: the probability of each fault, 0 to 1. */
 export interface Weather {
   readonly lost: number;
   readonly answerLost: number;
@@ -29,21 +29,21 @@ export interface Weather {
   readonly late: number;
 }
 
-/** What is wrong: which life replaces which, whether clashes are refused, or what may be taken away of the plain likes. */
+/** A planted fault: in the order of incarnations, in the rejection of clashes, in the rights to take likes away, or in the clocks. */
 export type Plant =
-  'none' | 'maximum' | 'epoch without nonce' | 'no refusal' | 'floor of the sum' | 'no guard' | 'no way back';
+  'none' | 'maximum' | 'epoch without nonce' | 'no rejection' | 'rights of the sum' | 'no guarded clock' | 'no rewind';
 
 const ORDERS: Partial<Record<Plant, CompareIncarnations>> = {
   maximum: () => 'same',
-  'no refusal': (life, known) => {
+  'no rejection': (life, known) => {
     if (life.epoch !== known.epoch) return life.epoch > known.epoch ? 'newer' : 'older';
     return life.nonce >= known.nonce ? 'newer' : 'older';
   },
 };
 
-const RIGHTS: Partial<Record<Plant, CountRights>> = { 'floor of the sum': (counter) => sumEntries(counter) };
+const RIGHTS: Partial<Record<Plant, CountRights>> = { 'rights of the sum': (counter) => sumEntries(counter) };
 
-/** What an actor said of a post's likes, and when by the clocks of the regions. */
+/** An actor's update of a like, and its stamp. */
 export interface ToggleUpdate {
   readonly operation: Operation;
   readonly stamp: number;
@@ -52,22 +52,22 @@ export interface ToggleUpdate {
 interface Committed {
   readonly batch: Batch;
   readonly toggleUpdates: readonly ToggleUpdate[];
-  /** Plain +1 and -1 that were applied. */
+  /** Anonymous +1 and -1 that were applied. */
   readonly anonymousLikes: readonly Operation[];
 }
 
-/** One region: a store that fails over, and a gateway that ships. */
+/** One region: a store that fails over, and a gateway that replicates. */
 class Region {
   primary: ReferenceStore;
-  /** What a replica had, and how many commits that were. */
+  /** The state of the replica, and how many commits it has. */
   #replica: { readonly store: ReferenceStore; readonly commits: number };
-  /** What the counts of the present primary are made of. */
+  /** The commits that the counts of the current primary consist of. */
   history: Committed[] = [];
-  /** What it was made of before failovers, and is not any more. */
+  /** Commits that failovers lost. */
   readonly lost: Committed[] = [];
   replicator!: Replicator;
   #n = 0;
-  /** By how much its clock is wrong, ms. */
+  /** How far its clock is off, ms. */
   #skewMs = 0;
   #jumpMs = 0;
   #guarded!: Clock;
@@ -85,17 +85,17 @@ class Region {
     this.#replica = { store: this.primary.copy(), commits: 0 };
   }
 
-  /** What stamps are taken from. */
+  /** The clock of its stamps. */
   get wallMs(): number {
     return this.#guarded.wallMs();
   }
 
-  /** Its clock jumps, or comes back. */
+  /** The machine's clock jumps, or comes back. */
   jump(ms: number): void {
     this.#jumpMs = ms;
   }
 
-  /** The gateway is started again, and believes its machine's clock. */
+  /** The gateway starts again, and trusts its machine's clock. */
   startClock(): void {
     const { world } = this;
     const machine: Clock = {
@@ -104,10 +104,10 @@ class Region {
       after: (ms, call) => world.clock.after(ms, call),
       soon: (call) => world.clock.soon(call),
     };
-    this.#guarded = world.plant === 'no guard' ? machine : new GuardedClock(machine, () => undefined);
+    this.#guarded = world.plant === 'no guarded clock' ? machine : new GuardedClock(machine, () => undefined);
   }
 
-  /** Another machine has another clock. */
+  /** Moves to another machine, which has another clock. */
   #setClock(): void {
     if (this.skewMaxMs > 0) this.#skewMs = this.world.random.below(2 * this.skewMaxMs) - this.skewMaxMs;
     this.startClock();
@@ -135,13 +135,13 @@ class Region {
     this.#replica = { store: this.primary.copy(), commits: this.history.length };
   }
 
-  /** The replica goes on; a gateway sends again what it confirmed and the replica lacks, or is gone, too. */
+  /** Promotes the replica. The gateway replays the commits that the replica lacks, or is down, too. */
   async failOver(replays: boolean): Promise<void> {
     const lost = this.history.slice(this.#replica.commits);
     this.lost.push(...lost);
     this.history = this.history.slice(0, this.#replica.commits);
     this.primary = this.#replica.store;
-    // If the next failover comes soon it finds a replica that has not heard of this one.
+    // If the next failover comes soon, its replica lacks the effects of this one.
     this.#replica = { store: this.primary.copy(), commits: this.history.length };
     this.#setClock();
     this.primary.restart(this.wallMs);
@@ -152,7 +152,7 @@ class Region {
 
   async #again(batch: Batch): Promise<void> {
     const result = await this.primary.commit(batch);
-    if (result.kind !== 'applied') throw new Error(`batch ${batch.batchNumber} was answered by ${result.kind}`);
+    if (result.kind !== 'applied') throw new Error(`batch ${batch.batchNumber} got ${result.kind}`);
     this.#remember(batch, result);
   }
 
@@ -166,7 +166,7 @@ class Region {
   }
 }
 
-/** Three regions on links as bad as a test wants, under a seed. */
+/** Three regions with links as bad as a test wants, under a seed. */
 export class RegionsWorld {
   readonly clock = new SimulatedClock();
   readonly regions: readonly Region[];
@@ -196,7 +196,7 @@ export class RegionsWorld {
     }
   }
 
-  /** Nothing goes from one to the other any more; the other way may stay open. */
+  /** Cuts the link in one direction. */
   cut(from: number, to: number): void {
     this.#cut.add(`${from} ${to}`);
   }
@@ -215,7 +215,7 @@ export class RegionsWorld {
   }
 }
 
-/** The region's store, whichever server it is on now. */
+/** The region's store, on whichever server it is now. */
 function following(region: Region): ReplicatedStore {
   return {
     losesCommitsOnFailover: true,
@@ -230,14 +230,14 @@ function following(region: Region): ReplicatedStore {
     readPosts: (posts) => region.primary.readPosts(posts),
     merge: (shipments) => region.primary.merge(shipments),
     startIncarnation: (buckets, life) => {
-      const comesBack = life.rewindsClock && region.world.plant !== 'no way back';
+      const comesBack = life.rewindsClock && region.world.plant !== 'no rewind';
       return region.primary.startIncarnation(buckets, { ...life, rewindsClock: comesBack });
     },
     completeBackfill: (buckets) => region.primary.completeBackfill(buckets),
   };
 }
 
-/** A link that loses requests and answers, delivers twice, and late. */
+/** A link that loses requests and responses, delivers twice, and late. */
 class LossyPeer implements Peer {
   readonly region: string;
 

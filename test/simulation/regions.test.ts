@@ -14,20 +14,20 @@ const NAMES = ['ap', 'eu', 'us'];
 const STEPS = 20;
 const STEP_MS = 300;
 const INTERVAL_MS = 500;
-/** By then nothing is on its way any more that was sent in bad weather. */
+/** By then everything that was sent over bad links has arrived. */
 const CALM_MS = 2_000;
 const RECOVERY_MS = 15_000;
 /** Histories within which a planted fault is found. */
 const PLANTED = 1_000;
-/** Clocks are wrong by up to this much, and jump with each failover. */
+/** Clocks are wrong by up to this, and jump with each failover. */
 const SKEW_MS = 5_000;
-/** The share of operations that are plain likes. */
-const PLAIN = 0.2;
-/** In which digests are compared. */
+/** How many of the operations are anonymous likes. */
+const ANONYMOUS = 0.2;
+/** The period of anti-entropy. */
 const ANTI_ENTROPY_PERIOD_MS = 4_000;
 
-/** Runs a history and tells what is wrong at its end; `''`: nothing. */
-async function history(seed: number, plant: Plant = 'none', skewMs = 0, plain = PLAIN): Promise<string> {
+/** Runs a history. @returns a description of a fault at its end; `''`: there is none */
+async function history(seed: number, plant: Plant = 'none', skewMs = 0, anonymous = ANONYMOUS): Promise<string> {
   const random = new Random(seed);
   const world = new RegionsWorld(random, plant, { intervalMs: INTERVAL_MS, skewMs });
   world.weather = {
@@ -40,7 +40,7 @@ async function history(seed: number, plant: Plant = 'none', skewMs = 0, plain = 
     const region = random.pick(world.regions);
     const turn = random.next();
     if (turn < 0.55) {
-      await region.commit(Array.from({ length: 1 + random.below(3) }, () => operationOf(random, plain)));
+      await region.commit(Array.from({ length: 1 + random.below(3) }, () => operationOf(random, anonymous)));
     } else if (turn < 0.65) region.replicate();
     else if (turn < 0.75) await region.failOver(random.chance(0.5));
     else if (turn < 0.85) world.cut(random.below(3), random.below(3));
@@ -57,11 +57,11 @@ async function history(seed: number, plant: Plant = 'none', skewMs = 0, plain = 
   return fault;
 }
 
-/** @param plain the share of plain likes */
-function operationOf(random: Random, plain: number): Operation {
+/** @param anonymous the probability of anonymous likes */
+function operationOf(random: Random, anonymous: number): Operation {
   const turn = random.next();
   const post = random.pick(POSTS);
-  if (turn < plain) return anonymousLike(post, random.chance(0.6) ? 1 : -1);
+  if (turn < anonymous) return anonymousLike(post, random.chance(0.6) ? 1 : -1);
   if (turn < 0.5) return view(post, 1 + random.below(3));
   return like(post, random.below(ACTORS), random.chance(0.6));
 }
@@ -87,31 +87,32 @@ async function faultOf(world: RegionsWorld): Promise<string> {
     if (new Set(on).size > 1) return `likes of ${post} by ${on.join(' | ')}`;
     for (let actor = 0; actor < ACTORS; actor++) {
       const isOn = on[0]!.includes(String(actor));
-      if (!isLastWord(world, post, actor, isOn)) return `the last word of ${actor} on ${post} is not ${String(isOn)}`;
+      if (!isLastUpdate(world, post, actor, isOn))
+        return `the last update by ${actor} on ${post} is not ${String(isOn)}`;
     }
-    const plain = plainOf(world, post);
-    if (plain < 0) return `${-plain} more plain likes of ${post} were taken away than there were`;
+    const plain = countAnonymousLikes(world, post);
+    if (plain < 0) return `${-plain} more anonymous likes of ${post} were taken away than there were`;
     if (likes.some((one) => one !== on[0]!.length + plain)) {
-      return `likes of ${post}: ${likes.join(', ')} instead of those of ${on[0]!} and ${plain} plain ones`;
+      return `likes of ${post}: ${likes.join(', ')} instead of those of ${on[0]!} and ${plain} anonymous ones`;
     }
   }
   return '';
 }
 
-function plainOf(world: RegionsWorld, post: string): number {
+function countAnonymousLikes(world: RegionsWorld, post: string): number {
   const applied = world.regions.flatMap(({ history }) => history.flatMap(({ anonymousLikes: plain }) => plain));
   return applied.filter((one) => one.post === post).reduce((sum, { value }) => sum + value, 0);
 }
 
-/** The last word is the durable one with the highest stamp, unless one that was lost has a higher. */
-function isLastWord(world: RegionsWorld, post: string, actor: number, on: boolean): boolean {
+/** The last update is the durable one with the highest stamp, unless a lost one has a higher stamp. */
+function isLastUpdate(world: RegionsWorld, post: string, actor: number, on: boolean): boolean {
   const key = like(post, actor, true).actor!;
   const of = (committed: (typeof world.regions)[number]['history']): ToggleUpdate[] =>
     committed.flatMap(({ toggleUpdates: words }) =>
       words.filter(({ operation }) => operation.post === post && operation.actor!.lo === key.lo),
     );
   const durable = of(world.regions.flatMap(({ history }) => history)).toSorted((a, b) => b.stamp - a.stamp);
-  // Of the same stamp: the last in its batch.
+  // Of updates with the same stamp the last one in its batch.
   const last = durable.filter(({ stamp }) => stamp === durable[0]?.stamp).at(-1);
   if ((last?.operation.value === 1) === on) return true;
   const lost = of(world.regions.flatMap((region) => region.lost));
@@ -128,7 +129,7 @@ async function whoLikes(store: RegionsWorld['regions'][number]['primary'], post:
 }
 
 describe('three regions', () => {
-  test('cut off from each other, each counts on alone; mended, all show the same', async () => {
+  test('regions that are cut off count on alone and show the same when they are connected again', async () => {
     const world = new RegionsWorld(new Random(1));
     await world.clock.advance(2_000);
     for (const from of [0, 1, 2]) for (const to of [0, 1, 2]) world.cut(from, to);
@@ -152,7 +153,7 @@ describe('three regions', () => {
   });
 
   test(
-    `agree after ${HISTORIES} histories of cuts, losses and failovers (TEST_SEED=${SEED})`,
+    `regions agree after ${HISTORIES} histories of cuts, losses and failovers (TEST_SEED=${SEED})`,
     async () => {
       for (let seed = SEED; seed < SEED + HISTORIES; seed++) {
         const fault = await history(seed);
@@ -162,8 +163,8 @@ describe('three regions', () => {
     LIMIT_MS,
   );
 
-  test.each(['maximum', 'epoch without nonce', 'no refusal', 'floor of the sum'] as const)(
-    'do not always agree with the fault: %s',
+  test.each(['maximum', 'epoch without nonce', 'no rejection', 'rights of the sum'] as const)(
+    'regions with the planted fault %s do not always agree',
     async (plant) => {
       const faults = [];
       for (let seed = 1; seed <= PLANTED && faults.length === 0; seed++) {
@@ -175,7 +176,7 @@ describe('three regions', () => {
     LIMIT_MS,
   );
 
-  test('find by their digests what is missing without anybody having noticed', async () => {
+  test('anti-entropy finds a loss that no region noticed', async () => {
     const world = new RegionsWorld(new Random(1), 'none', { antiEntropyPeriodMs: ANTI_ENTROPY_PERIOD_MS });
     const [ap, eu, us] = world.regions as [Region, Region, Region];
     await world.clock.advance(3_000);
@@ -183,7 +184,7 @@ describe('three regions', () => {
     await us.commit([view('a', 5), like('a', 1, true)]);
     await world.clock.advance(1_000);
     expect(await totalsOf(ap)).toEqual([1, 5]);
-    // As if it had been told, and had lost just that.
+    // The delta was acknowledged, and only its effect was lost.
     for (const { primary } of [eu, us]) {
       const [standing] = await primary.bucketStatus([0]);
       const [nothing] = await primary.changesSince([{ bucket: 0, after: standing!.clock, ackedUpTo: 0 }], NAMES, 1);
@@ -196,7 +197,7 @@ describe('three regions', () => {
     world.close();
   });
 
-  test('keep no registers once all have heard of all', async () => {
+  test('regions keep no registers once everything is stable', async () => {
     const world = new RegionsWorld(new Random(1));
     await world.clock.advance(3_000);
     for (const [i, region] of world.regions.entries()) await region.commit([like('a', i, true), like('b', 0, i === 1)]);
@@ -207,24 +208,24 @@ describe('three regions', () => {
   });
 
   test.each([
-    ['a scan goes on of which a page was refused', [183025, 183885]],
-    ['what a third region brings is not passed on', [180654, 182649]],
-    ['of two words of one stamp the first stays', [180025, 181512]],
-  ])('agree with wrong clocks where they do not if %s', async (_, seeds) => {
+    ['a full sync goes on after a page was rejected', [183025, 183885]],
+    ['an update from a third region is not forwarded', [180654, 182649]],
+    ['of two updates with one stamp the first wins', [180025, 181512]],
+  ])('regions with wrong clocks agree in the histories that found this fault: %s', async (_, seeds) => {
     for (const seed of seeds) {
-      // Without plain likes, as when these histories were found.
+      // Without anonymous likes, as when these histories were found.
       const fault = await history(seed, 'none', SKEW_MS, 0);
-      if (!fault.startsWith('the last word')) expect([seed, fault]).toEqual([seed, '']);
+      if (!fault.startsWith('the last update')) expect([seed, fault]).toEqual([seed, '']);
     }
   });
 
   test(
-    `agree after ${SKEWED_HISTORIES} histories, whatever their clocks say (TEST_SEED=${SEED})`,
+    `regions agree after ${SKEWED_HISTORIES} histories, whatever their clocks say (TEST_SEED=${SEED})`,
     async () => {
       for (let seed = SEED; seed < SEED + SKEWED_HISTORIES; seed++) {
         const fault = await history(seed, 'none', SKEW_MS);
-        // Which word was the last one, nobody can say then.
-        if (fault !== '' && !fault.startsWith('the last word')) throw new Error(`seed ${seed}: ${fault}`);
+        // Nothing defines which update is the last one then.
+        if (fault !== '' && !fault.startsWith('the last update')) throw new Error(`seed ${seed}: ${fault}`);
       }
     },
     LIMIT_MS,

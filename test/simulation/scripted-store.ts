@@ -2,13 +2,13 @@ import { NEVER, type Observable, Subject } from 'rxjs';
 import type { CommitResult, PostCounts } from '../../src/counters/batch.js';
 import type { CounterStore, PostView } from '../../src/store/counter-store.js';
 
-/** A read that the test ends. It has what was stored when it began. */
+/** A read that the test ends. It returns what was stored when it began. */
 export interface HeldRead {
   finish(): void;
   fail(): void;
 }
 
-/** A store whose contents, announcements and reads a test decides. Commits are none of its business. */
+/** A store whose contents, published changes and reads a test decides. It takes no commits. */
 export class ScriptedStore implements CounterStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly available = true;
@@ -17,12 +17,12 @@ export class ScriptedStore implements CounterStore {
   readonly replayWindowMs = 0;
   readonly description = {};
   readonly reconnected: Observable<void> = NEVER;
-  /** What it was told of viewers, by post. */
+  /** Reported viewers, by post. */
   readonly reportedViewers = new Map<string, number>();
-  /** Posts that are watched, and how often each was unwatched after. */
+  /** Posts that are watched. */
   readonly watched = new Set<string>();
   readonly calls = { watch: 0, unwatch: 0 };
-  /** While set, reads do not end by themselves. */
+  /** While set, the test ends the reads. */
   holding = false;
   readonly held: HeldRead[] = [];
   /** The bits of toggles that are on, for every actor. */
@@ -30,30 +30,30 @@ export class ScriptedStore implements CounterStore {
   #e = 'test.1.a';
   readonly #counts = new Map<string, PostCounts>();
 
-  /** What is stored of the post; zeros at version 0 if nothing is. */
+  /** The stored counts of the post; zeros at version 0 if there are none. */
   counts(post: string): PostCounts {
     return this.#counts.get(post) ?? { post, e: this.#e, v: 0, updatedAtMs: null, totals: [0, 0], live: 0 };
   }
 
-  /** Stores the post's next version, without a word to anybody. */
+  /** Stores the post's next version without publishing it. */
   put(post: string, likes: number, views = 0): PostCounts {
     const next = { post, e: this.#e, v: this.counts(post).v + 1, updatedAtMs: 1, totals: [likes, views], live: 0 };
     this.#counts.set(post, next);
     return next;
   }
 
-  /** Stores the post's next version and announces it. */
+  /** Stores the post's next version and publishes it. */
   change(post: string, likes: number, views = 0): void {
     this.publish(this.put(post, likes, views));
   }
 
-  /** Announces the counts of watched posts, as they are given. */
+  /** Publishes these counts where their post is watched. */
   publish(...counts: readonly PostCounts[]): void {
     const changed = counts.filter(({ post }) => this.watched.has(post));
     if (changed.length > 0) this.changes.next(changed);
   }
 
-  /** Another life of the store: versions start again, and what it has lost of the counts it has lost. */
+  /** Starts an epoch: versions start again, and each count has lost one. */
   startEpoch(e: string): void {
     this.#e = e;
     for (const [post, { totals }] of this.#counts) {
@@ -93,7 +93,7 @@ export class ScriptedStore implements CounterStore {
   }
 
   commit(): Promise<CommitResult> {
-    return Promise.reject(new Error('nothing is committed here'));
+    return Promise.reject(new Error('this store takes no commits'));
   }
 
   close(): Promise<void> {

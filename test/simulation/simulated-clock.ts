@@ -5,16 +5,16 @@ interface Event {
   readonly call: () => void;
 }
 
-/** Any moment will do, as long as a wall time is not taken for a monotonic one. */
+/** Any time far from 0, so that a wall time is not mistaken for a monotonic one. */
 const WALL_START_MS = Date.UTC(2026, 0, 1);
 
 /**
- * Time that moves only when a test advances it. Each event, a due timer or what was asked for `soon`, runs alone and
- * everything it resolves is handled before the next: the order of a real event loop, the same in every run.
+ * Time that moves only when a test advances it. Each event, a due timer or a `soon` callback, runs alone, and everything that it resolves is
+ * handled before the next one: the order of a real event loop, the same in every run.
  */
 export class SimulatedClock implements Clock {
   #nowMs = 0;
-  /** In the order they are due; of the same moment, in the order they were set. */
+  /** In the order in which they are due; those of the same moment in the order in which they were set. */
   readonly #timers: Event[] = [];
   readonly #soon: (() => void)[] = [];
 
@@ -42,17 +42,17 @@ export class SimulatedClock implements Clock {
     this.#soon.push(call);
   }
 
-  /** What runs now takes this long. */
+  /** Simulates that the running event takes this long. */
   spend(ms: number): void {
     this.#nowMs += ms;
   }
 
-  /** Timers that are set. */
+  /** How many timers are set. */
   get timers(): number {
     return this.#timers.length;
   }
 
-  /** Runs all that happens within the next `ms`; with 0, what is due already. */
+  /** Runs all events of the next `ms`; with 0, those that are due. */
   async advance(ms: number): Promise<void> {
     const endMs = this.#nowMs + ms;
     await settled();
@@ -60,7 +60,7 @@ export class SimulatedClock implements Clock {
     this.#nowMs = Math.max(this.#nowMs, endMs);
   }
 
-  /** Runs the next event if it is due until `endMs`. @returns whether there was one. */
+  /** Runs the next event if it is due until `endMs`. @returns whether there was one */
   step(endMs = Infinity): boolean {
     const soon = this.#soon.shift();
     if (soon !== undefined) {
@@ -76,7 +76,7 @@ export class SimulatedClock implements Clock {
   }
 }
 
-/** Resolves when every promise that can settle without time passing has. */
+/** Resolves when every promise that can settle without time passing has settled. */
 export function settled(): Promise<void> {
   return new Promise((resolve) => void setImmediate(resolve));
 }
