@@ -51,7 +51,7 @@ export const NO_CHANGES: ChangeRecorder = {
   recordToggle: () => undefined,
 };
 
-/** What applying a batch needs of a bucket. Reads see the writes before them; a store makes the whole atomic. */
+/** The bucket that a batch is applied to. Reads see earlier writes; the store makes all of them one atomic change. */
 export interface Bucket {
   /** The incarnation of the region's store that counts here now. */
   readonly incarnation: RegionIncarnation;

@@ -1,6 +1,6 @@
 import type { Operation } from './operation.js';
 
-/** What a request over HTTP asks for: one up, or one down. */
+/** The action of a request over HTTP: one up, or one down. */
 export type CountAction = 'increment' | 'decrement';
 
 /** How a kind of metric counts. What differs between kinds is read here; nothing else compares their names. */
@@ -9,7 +9,7 @@ export interface MetricKind {
   readonly name: string;
   /** Several metrics of the kind, in messages. */
   readonly plural: string;
-  /** What a request does to a metric of the kind, as the API document says after its name. */
+  /** The effect of a request, as the API document says it after the metric's name. */
   readonly effect: string;
   /** Whether the actors that it counts are kept: each counts once. Its state is these members besides a counter. */
   readonly hasMembers: boolean;

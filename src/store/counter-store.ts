@@ -52,7 +52,7 @@ export interface CounterStore {
   /** Its port to other regions; `null` where there are none. */
   readonly replication: ReplicatedStore | null;
 
-  /** Commits of the last so many milliseconds may be lost in a failover: gateways retain their batches to replay them. 0: none are lost. */
+  /** A failover may lose commits that are up to this old: gateways retain their batches to replay them. 0: none are lost. */
   readonly replayWindowMs: number;
 
   /** Fields of the log line at boot: where the data is. */

@@ -14,11 +14,11 @@ const METRICS = Metrics.parse('likes:toggle,views:tally');
 const REGIONS = ['ap', 'eu', 'us'] as const;
 const POST = 'story';
 const ACTORS = 4;
-/** Shipments that come late are this many scans old, at most. */
+/** A late full sync is at most this many full syncs old. */
 const LATE_MAX = 3;
 
-/** The fault: what all regions have added together may be taken away by each of them. */
-const ofTheSum: CountRights = (counter) => sumEntries(counter);
+/** The planted fault: each region may take away what all regions added together. */
+const countRightsOfSum: CountRights = (counter) => sumEntries(counter);
 
 const at = fc.nat(REGIONS.length - 1);
 const adjusted = fc.record({
@@ -28,15 +28,15 @@ const adjusted = fc.record({
   times: fc.integer({ min: 1, max: 4 }),
 });
 const toggled = fc.record({ kind: fc.constant('toggle' as const), at, actor: fc.nat(ACTORS - 1), on: fc.boolean() });
-const shipped = fc.record({ kind: fc.constant('ship' as const), at, to: at, late: fc.nat(LATE_MAX) });
+const synced = fc.record({ kind: fc.constant('sync' as const), at, to: at, late: fc.nat(LATE_MAX) });
 const restarted = fc.record({ kind: fc.constant('restart' as const), at });
 
-const steps = fc.array(fc.oneof(adjusted, adjusted, toggled, shipped, shipped, restarted), { maxLength: 50 });
+const steps = fc.array(fc.oneof(adjusted, adjusted, toggled, synced, synced, restarted), { maxLength: 50 });
 
-/** A region whose store keeps all it has acknowledged. */
+/** A region whose store loses nothing. */
 class Region {
   readonly store: ReferenceStore;
-  /** What it has shipped, each as it was then. */
+  /** Its full syncs, each as it was then. */
   readonly scans: (readonly Delta[])[] = [];
   #n = 0;
 
@@ -48,7 +48,7 @@ class Region {
   async commit(operation: Operation): Promise<{ applied: boolean; likes: number }> {
     const batch = {
       bucket: 0,
-      producerId: 'life-one',
+      producerId: 'prod-one',
       batchNumber: ++this.#n,
       atMs: START_MS,
       operations: [operation],
@@ -74,7 +74,7 @@ class Region {
   }
 }
 
-/** What holds after each step, in the region where it was done. @throws where it does not */
+/** Checks the invariants of a region after a step. @throws where one is broken */
 async function check(region: Region): Promise<void> {
   const [likes, named] = [await region.likes(), await region.named()];
   expect(likes).toBeGreaterThanOrEqual(named);
@@ -88,16 +88,16 @@ async function run(
   rights: CountRights,
 ): Promise<void> {
   const regions = REGIONS.map((name) => new Region(name, rights));
-  let plain = 0;
+  let anonymous = 0;
   for (const step of history) {
     const region = regions[step.at]!;
     if (step.kind === 'adjust') {
       for (let time = 0; time < step.times; time++) {
         const before = await region.likes();
         const { applied, likes } = await region.commit(adjust(POST, step.by));
-        if (applied) plain += step.by;
+        if (applied) anonymous += step.by;
         expect(likes).toBe(before + (applied ? step.by : 0));
-        // Each +1 shows; a -1 without a right changes nothing.
+        // Each +1 is counted; a -1 without a right has no effect.
         if (step.by === 1) expect(applied).toBe(true);
       }
     } else if (step.kind === 'toggle') await region.commit((step.on ? like : unlike)(POST, key(step.actor)));
@@ -107,7 +107,7 @@ async function run(
       const scans = region.scans;
       await regions[step.to]!.store.merge(scans.at(-1 - step.late) ?? scans[0]!);
     }
-    await check(step.kind === 'ship' ? regions[step.to]! : region);
+    await check(step.kind === 'sync' ? regions[step.to]! : region);
   }
   for (let round = 0; round < 2; round++) {
     for (const from of regions) for (const to of regions) if (from !== to) await to.store.merge(await from.scan());
@@ -115,21 +115,21 @@ async function run(
   const named = await regions[0]!.named();
   for (const region of regions) {
     await check(region);
-    expect(await region.likes()).toBe(named + plain);
+    expect(await region.likes()).toBe(named + anonymous);
   }
 }
 
-describe('plain likes over regions', () => {
-  it('converge, take no named like away, and each +1 shows', async () => {
+describe('anonymous likes in several regions', () => {
+  it('anonymous likes converge, take no like of an actor away, and each +1 is counted', async () => {
     await fc.assert(
       fc.asyncProperty(steps, (history) => run(history, countRights)),
       { numRuns: RUNS * 5 },
     );
   });
 
-  it('do not, if only their sum were kept from falling below 0', async () => {
+  it('anonymous likes do not converge if only their sum may not fall below 0', async () => {
     const found = await fc.check(
-      fc.asyncProperty(steps, (history) => run(history, ofTheSum)),
+      fc.asyncProperty(steps, (history) => run(history, countRightsOfSum)),
       { numRuns: 1_000 },
     );
     expect(found.failed).toBe(true);

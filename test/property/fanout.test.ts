@@ -7,13 +7,13 @@ const viewer = fc.nat(VIEWERS - 1);
 const post = fc.constantFrom(...POSTS);
 const posts = fc.subarray([...POSTS], { minLength: 1 });
 
-/** All that can happen, each as a step that the model takes. */
+/** Everything that can happen, each as a step of the model. */
 const step = fc.oneof(
   {
     weight: 6,
     arbitrary: fc.record({ do: fc.constant('change' as const), post, likes: fc.integer({ min: -3, max: 9 }) }),
   },
-  // Announced in any order, some twice, some never.
+  // Published in any order, some twice, some never.
   {
     weight: 5,
     arbitrary: fc.record({ do: fc.constant('announce' as const), which: fc.array(fc.nat(20), { maxLength: 4 }) }),
@@ -36,7 +36,7 @@ const step = fc.oneof(
 );
 
 test(
-  'whatever happens, every viewer that stays has exactly what is stored within a tick',
+  'every viewer that stays has exactly the stored counts within a tick, whatever happens',
   async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 100, size: 'max' }), async (steps) => {

@@ -9,7 +9,7 @@ import type { CounterStore } from '../../src/store/counter-store.js';
 import { key, START_MS } from '../contract/operations.js';
 import type { Random } from '../support/random.js';
 
-/** What a history is about: few things, so that much clashes, or many, so that much has to be kept. */
+/** The size of a history: few things, so that many operations meet, or many, so that the store is large. */
 export interface Shape {
   readonly metrics: Metrics;
   readonly buckets: number;
@@ -27,9 +27,9 @@ interface Session {
   seq: number;
 }
 
-/** Ids that trip up whoever takes them for something else than opaque. */
+/** Ids that break code that does not treat them as opaque. */
 const ODD_POSTS = ['__proto__', 'constructor', '-9223372036854775808', '0', '.', ':', 'a:0:0:b', 'x'.repeat(64)];
-/** The first ones are at the ends of what 64 bits hold. */
+/** The first ones are the ends of the range of 64 bits. */
 const ODD_KEYS: readonly Key64[] = [
   { hi: 0, lo: 0 },
   { hi: 0xffffffff, lo: 0xffffffff },
@@ -39,24 +39,24 @@ const ODD_KEYS: readonly Key64[] = [
 const REMEMBERED = 60;
 const SMALL_MAX = 20;
 
-/** Batches as several gateways might send them to a store, by chance: the same for the same seed. */
+/** Random batches as several gateways might send them to a store: the same for the same seed. */
 export class History {
   readonly posts: readonly (readonly string[])[];
   readonly actors: readonly Key64[];
   readonly #sessions: readonly Session[];
-  readonly #incarnations: string[] = [];
-  /** The last batch of an incarnation in a bucket. */
+  readonly #producerIds: string[] = [];
+  /** The last batch of a producer in a bucket. */
   readonly #last = new Map<string, Batch>();
-  /** Recent operations, by bucket: what is sent again is one of them. */
+  /** Recent operations, by bucket, some of which are sent again. */
   readonly #recent: Operation[][];
-  #lives = 0;
+  #processes = 0;
   #nowMs = START_MS;
 
   constructor(
     readonly shape: Shape,
     private readonly random: Random,
   ) {
-    this.posts = postsOf(shape);
+    this.posts = choosePosts(shape);
     this.actors = Array.from({ length: shape.actors }, (_, i) => ODD_KEYS[i] ?? key(i));
     this.#sessions = Array.from({ length: shape.sessions }, (_, i) => ({ key: ODD_KEYS[i] ?? key(~i), seq: 0 }));
     this.#recent = this.posts.map(() => []);
@@ -67,36 +67,36 @@ export class History {
     return this.posts.flat();
   }
 
-  /** Every gateway begins a new life. */
+  /** Every gateway becomes a new process, with new producers. */
   restart(): void {
     for (let gateway = 0; gateway < this.shape.gateways; gateway++) this.#begin(gateway);
   }
 
-  /** Most are the next of their gateway and bucket; some are one that a fence has to answer by itself. */
+  /** Mostly the next batch of a gateway and bucket; sometimes one that is no next batch, which the store must not apply. */
   next(): Batch {
     const { random } = this;
     const gateway = random.below(this.shape.gateways);
     const bucket = random.below(this.shape.buckets);
     if (random.chance(0.01)) this.#begin(gateway);
     this.#nowMs += this.#laterMs();
-    const producerId = this.#incarnations[gateway]!;
-    const place = `${producerId} ${bucket}`;
-    const last = this.#last.get(place);
+    const producerId = this.#producerIds[gateway]!;
+    const key = `${producerId} ${bucket}`;
+    const last = this.#last.get(key);
     const turn = random.next();
     if (turn < 0.06 && last !== undefined) return last;
     const after = turn < 0.08 ? 2 : turn < 0.1 ? -random.below(2) : 1;
     const batchNumber = (last?.batchNumber ?? 0) + after;
     const batch = { bucket, producerId, batchNumber, atMs: this.#nowMs, operations: this.#operations(bucket) };
-    if (after === 1) this.#last.set(place, batch);
+    if (after === 1) this.#last.set(key, batch);
     return batch;
   }
 
   #begin(gateway: number): void {
-    this.#lives += 1;
-    this.#incarnations[gateway] = String(this.#lives).padStart(8, '0');
+    this.#processes += 1;
+    this.#producerIds[gateway] = String(this.#processes).padStart(8, '0');
   }
 
-  /** On by some milliseconds, seldom by hours, and seldom back, for clocks of gateways differ. */
+  /** Usually some milliseconds, rarely hours, and rarely back, because clocks of gateways differ. */
   #laterMs(): number {
     const { random } = this;
     const turn = random.next();
@@ -125,10 +125,10 @@ export class History {
     const { random } = this;
     const post = random.pick(this.posts[bucket]!);
     const metric = random.pick(this.shape.metrics.list);
-    return { post, metric: metric.index, ...this.#asked(metric), ...this.#mark() };
+    return { post, metric: metric.index, ...this.#randomChange(metric), ...this.#randomSeq() };
   }
 
-  #asked({ kind }: Metric): Pick<Operation, 'kind' | 'value' | 'actor'> {
+  #randomChange({ kind }: Metric): Pick<Operation, 'kind' | 'value' | 'actor'> {
     const { random } = this;
     if (!kind.hasMembers) {
       const value = random.chance(0.003) ? COUNT_MAX - random.below(3_000) : 1 + random.below(1_000);
@@ -138,7 +138,7 @@ export class History {
     return { kind: 'set', value: random.chance(0.7) ? 1 : 0, actor: random.pick(this.actors) };
   }
 
-  #mark(): Pick<Operation, 'session' | 'seq'> {
+  #randomSeq(): Pick<Operation, 'session' | 'seq'> {
     const { random } = this;
     if (random.chance(0.4)) return { session: null, seq: 0 };
     const session = random.pick(this.#sessions);
@@ -150,7 +150,7 @@ export class History {
   }
 }
 
-function postsOf({ buckets, postsABucket }: Shape): string[][] {
+function choosePosts({ buckets, postsABucket }: Shape): string[][] {
   const posts = Array.from({ length: buckets }, (): string[] => []);
   for (let i = 0; posts.some(({ length }) => length < postsABucket); i++) {
     const post = ODD_POSTS[i] ?? `post-${i}`;
@@ -162,7 +162,7 @@ function postsOf({ buckets, postsABucket }: Shape): string[][] {
 
 /**
  * Sends the batches to the store, all at once, and to the reference.
- * @throws Error that names the first batch, counted from `first`, whose answers are not the same.
+ * @throws Error that names the first batch, counted from `first`, with different results
  */
 export async function sendAlike(
   store: Pick<CounterStore, 'commit'>,
@@ -175,15 +175,15 @@ export async function sendAlike(
     const expected = plain(await reference.commit(batch));
     const answer = plain(answers[i]!);
     if (isDeepStrictEqual(answer, expected)) continue;
-    const [told, meant] = [JSON.stringify(answer), JSON.stringify(expected)];
+    const [found, meant] = [JSON.stringify(answer), JSON.stringify(expected)];
     let at = 0;
-    while (at < told.length && told[at] === meant[at]) at += 1;
-    const around = [told, meant].map((text) => text.slice(Math.max(0, at - 200), at + 200));
-    throw new Error(`batch ${first + i}, ${placeOf(batch)}, was answered by …${around.join('… instead of …')}…`);
+    while (at < found.length && found[at] === meant[at]) at += 1;
+    const around = [found, meant].map((text) => text.slice(Math.max(0, at - 200), at + 200));
+    throw new Error(`batch ${first + i}, ${describeBatch(batch)}, got …${around.join('… instead of …')}…`);
   }
 }
 
-/** @throws Error that names a post that is read differently by one of the actors, or by nobody in particular. */
+/** @throws Error that names a post that one of the actors, or a reader without an actor, reads differently */
 export async function readAlike(
   store: Pick<CounterStore, 'read'>,
   reference: Pick<CounterStore, 'read'>,
@@ -198,18 +198,18 @@ export async function readAlike(
   }
 }
 
-function placeOf({ bucket, producerId: incarnation, batchNumber: n, operations }: Batch): string {
+function describeBatch({ bucket, producerId: incarnation, batchNumber: n, operations }: Batch): string {
   return `number ${n} of ${incarnation} in bucket ${bucket} with ${operations.length} operations`;
 }
 
-/** Without an order where there is none. */
+/** The result with sorted lists where their order is not defined. */
 function plain(result: CommitResult): object {
   if (result.kind !== 'applied') return result;
   const { kind, outcomes, counts, changed } = result;
   return {
     kind,
     outcomes: [...outcomes],
-    counts: Object.fromEntries([...counts].map(([post, told]) => [`post ${post}`, told])),
-    changed: Object.fromEntries(changed.map((told) => [`post ${told.post}`, told])),
+    counts: Object.fromEntries([...counts].map(([post, now]) => [`post ${post}`, now])),
+    changed: Object.fromEntries(changed.map((now) => [`post ${now.post}`, now])),
   };
 }

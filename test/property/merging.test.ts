@@ -18,19 +18,19 @@ import { plainPosts } from './plain-deltas.js';
 import { LIMIT_MS, RUNS } from './runs.js';
 
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-/** This many, that each way of merging has one of its own. */
+/** Enough that each order of merging has a bucket of its own. */
 const BUCKETS = 4_096;
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 const ACTORS = 3;
-/** Merges, and is told by the others of itself, too. */
+/** The region that merges. Deltas have entries of it, too. */
 const OWN = 'eu';
 const SOURCES = ['us', 'ap'] as const;
 const NEWEST = 3;
-/** Of stamps that are told: this many a region, so that they are often the same. */
+/** Stamps a region: few, so that they are often equal. */
 const STAMPS = 12;
 
-/** What one message says of a post: something that was counted, or who had a word on it, or both. */
-interface Told {
+/** The part of a delta about one post: counts, toggle updates, or both. */
+interface PostPart {
   readonly source: string;
   readonly entries: readonly EntryDelta[];
   readonly registers: readonly ToggleRegister[];
@@ -38,7 +38,7 @@ interface Told {
 
 const number = fc.integer({ min: 0, max: 9 });
 
-/** A source is known in its present life alone, of a region that has no link here others may still tell former ones. */
+/** A source sends only its current incarnation; of a region without a link here others may still send earlier ones. */
 const lives = fc.oneof(
   fc.constantFrom(...SOURCES).map((region) => ({ region, epoch: NEWEST })),
   fc.record({ region: fc.constant('sa'), epoch: fc.integer({ min: 1, max: NEWEST }) }),
@@ -54,14 +54,14 @@ const registers = fc
     actor: fc.integer({ min: 0, max: ACTORS - 1 }),
     region: fc.constantFrom(OWN, ...SOURCES),
     at: fc.integer({ min: 0, max: STAMPS - 1 }),
-    // A stamp may stand for two words: one was lost, and a clock that had been set back gave it again.
+    // Two updates may have one stamp: one was lost, and a clock that had been set back gave the stamp again.
     on: fc.boolean(),
   })
   .map(({ actor, region, at, on }): ToggleRegister => {
     return { metric: LIKES, actor: key(actor), stamp: firstStampAt(START_MS) + 256 * at + toRegionNumber(region), on };
   });
 
-const messages: fc.Arbitrary<Told[]> = fc.array(
+const messages: fc.Arbitrary<PostPart[]> = fc.array(
   fc.record({
     source: fc.constantFrom(...SOURCES),
     entries: fc.array(entries, { maxLength: 2 }),
@@ -70,11 +70,11 @@ const messages: fc.Arbitrary<Told[]> = fc.array(
   { minLength: 1, maxLength: 8 },
 );
 
-/** Messages, and an order in which all of them come, some twice. */
-const deliveries = messages.chain((told) => {
-  const index = fc.integer({ min: 0, max: told.length - 1 });
-  const all = fc.shuffledSubarray([...told.keys()], { minLength: told.length });
-  return fc.record({ told: fc.constant(told), order: all, again: fc.array(index, { maxLength: 4 }) });
+/** Messages, and an order in which all of them arrive, some twice. */
+const deliveries = messages.chain((parts) => {
+  const index = fc.integer({ min: 0, max: parts.length - 1 });
+  const all = fc.shuffledSubarray([...parts.keys()], { minLength: parts.length });
+  return fc.record({ parts: fc.constant(parts), order: all, again: fc.array(index, { maxLength: 4 }) });
 });
 
 let posts = 0;
@@ -90,8 +90,8 @@ function newPost(used: Set<number>): string {
   }
 }
 
-function shipmentOf(post: string, source: string, told: readonly Told[]): Delta {
-  const about = told.map(({ entries, registers }): PostDelta => ({
+function buildFullSync(post: string, source: string, parts: readonly PostPart[]): Delta {
+  const about = parts.map(({ entries, registers }): PostDelta => ({
     post,
     updatedAtMs: START_MS,
     entries,
@@ -108,38 +108,38 @@ function shipmentOf(post: string, source: string, told: readonly Told[]): Delta 
 
 interface Tested {
   readonly store: CounterStore;
-  readonly regions: ReplicatedStore;
+  readonly replication: ReplicatedStore;
 }
 
-/** What is known of a post: its counts, who likes it, entries and registers. */
-async function stateOf({ store, regions }: Tested, post: string): Promise<object> {
+/** Everything that a store has of a post: counts, likes, entries and registers. */
+async function readState({ store, replication }: Tested, post: string): Promise<object> {
   const views = await Promise.all(Array.from({ length: ACTORS }, (_, actor) => store.read([post], key(actor))));
-  const shipments = await regions.readPosts([post]);
+  const shipments = await replication.readPosts([post]);
   const known = plainPosts(shipments.flatMap((shipment) => shipment.posts));
   return { totals: views[0]![0]!.counts.totals, on: views.map(([view]) => view!.on), known: known[`post ${post}`] };
 }
 
-async function isTheSame(
+async function expectSameState(
   tested: Tested,
   used: Set<number>,
-  told: readonly Told[],
+  parts: readonly PostPart[],
   order: readonly number[],
 ): Promise<void> {
   const [one, other, together] = [newPost(used), newPost(used), newPost(used)];
-  for (const message of told) await tested.regions.merge([shipmentOf(one, message.source, [message])]);
-  for (const i of order) await tested.regions.merge([shipmentOf(other, told[i]!.source, [told[i]!])]);
-  await tested.regions.merge(
+  for (const message of parts) await tested.replication.merge([buildFullSync(one, message.source, [message])]);
+  for (const i of order) await tested.replication.merge([buildFullSync(other, parts[i]!.source, [parts[i]!])]);
+  await tested.replication.merge(
     SOURCES.map((source) =>
-      shipmentOf(
+      buildFullSync(
         together,
         source,
-        told.filter((message) => message.source === source),
+        parts.filter((message) => message.source === source),
       ),
     ),
   );
-  const meant = await stateOf(tested, one);
-  expect(await stateOf(tested, other)).toEqual(meant);
-  expect(await stateOf(tested, together)).toEqual(meant);
+  const meant = await readState(tested, one);
+  expect(await readState(tested, other)).toEqual(meant);
+  expect(await readState(tested, together)).toEqual(meant);
 }
 
 const path = mkdtempSync(join(tmpdir(), 'tallycast-merging-'));
@@ -147,7 +147,7 @@ const nonce = (): number => 7;
 
 function openReference(): Tested {
   const store = new ReferenceStore(METRICS, BUCKETS, { region: OWN, epoch: 1, nonce: 7 }, nonce);
-  return { store, regions: store };
+  return { store, replication: store };
 }
 
 function openEmbedded(): Tested {
@@ -161,16 +161,16 @@ function openEmbedded(): Tested {
     nonce,
     replication: regional,
   });
-  return { store, regions: store.replication! };
+  return { store, replication: store.replication! };
 }
 
 async function openRedis(): Promise<Tested> {
   const { url } = await startRedis();
   const store = await openRedisStore(url, { buckets: BUCKETS, metrics: METRICS, region: OWN, nonce });
-  return { store, regions: store.replication! };
+  return { store, replication: store.replication! };
 }
 
-describe(`merging entries and registers commutes, associates, and repeats without effect (TEST_SEED=${SEED})`, () => {
+describe(`merging entries and registers (TEST_SEED=${SEED})`, () => {
   let stores: Record<string, Tested>;
 
   beforeAll(async () => {
@@ -184,11 +184,11 @@ describe(`merging entries and registers commutes, associates, and repeats withou
   });
 
   it.each(['the reference', 'the embedded store', 'Redis'])(
-    `in %s, ${RUNS} times`,
+    `merging in %s commutes, associates and repeats without effect, ${RUNS} times`,
     async (name) => {
       const used = new Set<number>();
-      const property = fc.asyncProperty(deliveries, ({ told, order, again }) =>
-        isTheSame(stores[name]!, used, told, [...order, ...again]),
+      const property = fc.asyncProperty(deliveries, ({ parts, order, again }) =>
+        expectSameState(stores[name]!, used, parts, [...order, ...again]),
       );
       await fc.assert(property, { numRuns: RUNS, seed: SEED, endOnFailure: true });
     },

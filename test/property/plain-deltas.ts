@@ -4,12 +4,12 @@ import { firstStampAt } from '../../src/counters/replication/hybrid-clock.js';
 import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import type { Random } from '../support/random.js';
 
-/** A shipment without an order where there is none, and without posts of which it says nothing. */
+/** A delta with sorted lists where their order is not defined, and without empty posts. */
 export function plainDelta({ posts, ...about }: Delta): object {
   return { ...about, posts: plainPosts(posts) };
 }
 
-/** A whole scan. */
+/** All pages of a full sync. */
 export async function readAllPages(
   store: ReplicatedStore,
   buckets: ReadonlySet<number>,
@@ -24,7 +24,7 @@ export async function readAllPages(
   return all;
 }
 
-/** What the pages of a scan say together, by bucket. */
+/** The pages of a full sync merged into one object, by bucket. */
 export function plainFullSync(pages: readonly Delta[]): object {
   const buckets = new Map<number, { about: object; posts: PostDelta[] }>();
   for (const { posts, ...about } of pages) {
@@ -38,7 +38,7 @@ export function plainFullSync(pages: readonly Delta[]): object {
   return Object.fromEntries(told.filter(([, { posts }]) => Object.keys(posts).length > 0));
 }
 
-/** What is said of each post, by its name. */
+/** Everything in the deltas about each post, by its id. */
 export function plainPosts(posts: readonly PostDelta[]): Record<string, object> {
   const said = new Map<string, { updatedAtMs: number; things: Set<string> }>();
   for (const { post, updatedAtMs, entries, registers, members } of posts) {
@@ -57,7 +57,7 @@ function textOf({ hi, lo }: Key64): string {
   return `${hi}:${lo}`;
 }
 
-/** The same as if its posts had been quiet for a while, and mostly as if all had heard of them, so that no registers are left. */
+/** Turns a full sync into a repair: its posts are idle, and mostly stable, so that they have no registers. */
 export function asRepair(shipment: Delta, random: Random): Delta {
   const { updatedAtMs } = shipment.posts.length > 0 ? random.pick(shipment.posts) : { updatedAtMs: 0 };
   const since = firstStampAt(updatedAtMs + 1);

@@ -11,7 +11,7 @@ import { RUNS } from './runs.js';
 
 const REGIONS = ['ap', 'eu', 'us'] as const;
 
-/** Lives that do not clash: the nonce follows from region and epoch. */
+/** Incarnations that do not clash, because region and epoch determine the nonce. */
 const life = fc
   .record({ region: fc.constantFrom(...REGIONS), epoch: fc.integer({ min: 1, max: 3 }) })
   .map(({ region, epoch }): RegionIncarnation => ({ region, epoch, nonce: 100 * epoch + REGIONS.indexOf(region) }));
@@ -34,14 +34,14 @@ function merged(...counters: PnCounter[]): PnCounter {
 }
 
 describe('merging counters that do not clash', () => {
-  it('gives the same from either side', () => {
+  it('merging commutes', () => {
     fc.assert(
       fc.property(counter, counter, (a, b) => expect(merged(a, b)).toEqual(merged(b, a))),
       { numRuns: RUNS * 10 },
     );
   });
 
-  it('gives the same in any grouping', () => {
+  it('merging associates', () => {
     fc.assert(
       fc.property(counter, counter, counter, (a, b, c) => {
         expect(merged(a, merged(b, c))).toEqual(merged(merged(a, b), c));
@@ -50,7 +50,7 @@ describe('merging counters that do not clash', () => {
     );
   });
 
-  it('a second time changes nothing', () => {
+  it('merging twice equals merging once', () => {
     fc.assert(
       fc.property(counter, counter, (a, b) => {
         expect(merged(a, a)).toEqual(sorted(a));
@@ -62,7 +62,7 @@ describe('merging counters that do not clash', () => {
 });
 
 describe('a clash', () => {
-  it('changes nothing of what is known', () => {
+  it('an entry that clashes changes nothing', () => {
     const clashing = life.map((replica): RegionIncarnation => ({ ...replica, nonce: replica.nonce + 1_000 }));
     fc.assert(
       fc.property(counter, counterOf(clashing), (mine, theirs) => {
@@ -76,14 +76,14 @@ describe('a clash', () => {
   });
 });
 
-/** Either a region counts, or what it knows reaches another: at once, or as it was some steps ago. */
+/** Either a region counts, or its counter reaches another region: at once, or as it was some steps ago. */
 const step = fc.oneof(
   fc.record({ kind: fc.constant('count' as const), at: fc.nat(2), p: fc.nat(3), n: fc.nat(2) }),
-  fc.record({ kind: fc.constant('ship' as const), at: fc.nat(2), to: fc.nat(2), stale: fc.nat(3) }),
+  fc.record({ kind: fc.constant('merge' as const), at: fc.nat(2), to: fc.nat(2), stale: fc.nat(3) }),
 );
 
-describe('regions that count and ship what they know', () => {
-  it('lose nothing and count nothing twice, however late and often it arrives', () => {
+describe('regions that count and merge', () => {
+  it('regions lose nothing and count nothing twice, however late and often counters arrive', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const lives = REGIONS.map((region, i): RegionIncarnation => ({ region, epoch: 1, nonce: i }));
@@ -99,7 +99,7 @@ describe('regions that count and ship what they know', () => {
             const theirs = histories[step.to]!;
             theirs.push(merged(theirs.at(-1)!, shipped));
           }
-          // What a region counted itself never falls back by what others knew of it.
+          // A region's own entry never falls back by merging copies of it.
           const before = own.at(-2)?.find(({ incarnation: replica }) => replica === lives[step.at]);
           const now = own.at(-1)!.find(({ incarnation: replica }) => replica === lives[step.at]);
           if (before !== undefined) expect(now!.p >= before.p && now!.n >= before.n).toBe(true);

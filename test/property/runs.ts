@@ -1,8 +1,8 @@
-/** TEST_SCALE=20 tries what is tried at random for longer. A failure prints the seed to try again by. */
+/** TEST_SCALE=20 runs random tests twenty times longer. A failure prints the seed that repeats it. */
 export const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 
-/** How often a costly property is tried. */
+/** Runs of a costly property. */
 export const RUNS = 40 * SCALE;
 
-/** A guard against hanging, and no part of what is tested: a slow or busy machine may take this long. */
+/** A guard against hanging only: a slow or busy machine may take this long. */
 export const LIMIT_MS = 450_000 * SCALE;

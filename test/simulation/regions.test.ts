@@ -112,7 +112,7 @@ function isLastUpdate(world: RegionsWorld, post: string, actor: number, on: bool
       words.filter(({ operation }) => operation.post === post && operation.actor!.lo === key.lo),
     );
   const durable = of(world.regions.flatMap(({ history }) => history)).toSorted((a, b) => b.stamp - a.stamp);
-  // Of updates with the same stamp the last one in its batch.
+  // The last one of its batch, if several have this stamp.
   const last = durable.filter(({ stamp }) => stamp === durable[0]?.stamp).at(-1);
   if ((last?.operation.value === 1) === on) return true;
   const lost = of(world.regions.flatMap((region) => region.lost));

@@ -149,7 +149,7 @@ export function rewindClock(bucket: ReplicatedBucket, clock: number): void {
   const { stableStamp } = replication.state;
   const ahead = listAllRegisters(bucket).filter(({ stamp }) => stamp > clock);
   replication.rewindClock(clock);
-  // What all regions have needs no register: with the stable stamp, as it now is, the register is dropped.
+  // Stable updates need no register: at the rewound stable stamp their registers are dropped.
   const stable = ahead.filter(({ stamp }) => stamp <= stableStamp);
   for (const { post, metric, actor } of stable)
     bucket.setRegisterStamp(post, metric, actor, Math.min(stableStamp, clock));

@@ -2,7 +2,7 @@ import type { PostCounts } from '../batch.js';
 import type { Key64 } from '../ids.js';
 import type { Incarnation, RegionIncarnation } from '../pn-counter.js';
 
-/** What this region has of another: everything that one incarnation changed up to a stamp. */
+/** A region's state of another one: it has everything that one incarnation changed up to a stamp. */
 export interface VersionVectorEntry {
   readonly epoch: number;
   readonly nonce: number;

@@ -21,8 +21,8 @@ function stampOf(region: string, ms: number): number {
   return nextStamp(0, START_MS + ms, toRegionNumber(region));
 }
 
-/** What a region tells of who likes the post. */
-function shipmentOf(region: string, stamp: number, on: boolean): Delta {
+/** A delta of the region with an update of one like. */
+function likeDelta(region: string, stamp: number, on: boolean): Delta {
   const registers = [{ metric: LIKES, actor: key(1), stamp, on }];
   const posts = [{ post: POST, updatedAtMs: START_MS, entries: [], registers, members: [] }];
   const stamps = { startedAtStamp: 0, after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0 };
@@ -37,18 +37,18 @@ function shipmentOf(region: string, stamp: number, on: boolean): Delta {
   };
 }
 
-function toldOn(): ToggleRegister[] {
+function forwarded(): ToggleRegister[] {
   return buildDelta(0, bucket, 0, LIMIT)!.posts.flatMap(({ registers }) => registers);
 }
 
 it('an update is forwarded if it comes from another region than its origin', () => {
   const stamp = stampOf('ap', 50);
-  mergeDelta(bucket, METRICS, shipmentOf('ap', stamp, true));
-  expect(toldOn()).toEqual([]);
-  mergeDelta(bucket, METRICS, shipmentOf('us', stamp, true));
-  expect(toldOn()).toEqual([]);
-  mergeDelta(bucket, METRICS, shipmentOf('us', stamp + 256, false));
-  expect(toldOn()).toEqual([{ metric: LIKES, actor: key(1), stamp: stamp + 256, on: false }]);
+  mergeDelta(bucket, METRICS, likeDelta('ap', stamp, true));
+  expect(forwarded()).toEqual([]);
+  mergeDelta(bucket, METRICS, likeDelta('us', stamp, true));
+  expect(forwarded()).toEqual([]);
+  mergeDelta(bucket, METRICS, likeDelta('us', stamp + 256, false));
+  expect(forwarded()).toEqual([{ metric: LIKES, actor: key(1), stamp: stamp + 256, on: false }]);
 });
 
 it('of two updates with one stamp the like wins, in either order', () => {
@@ -59,7 +59,7 @@ it('of two updates with one stamp the like wins, in either order', () => {
     [true, 1],
     [false, 1],
   ] as const) {
-    mergeDelta(bucket, METRICS, shipmentOf('ap', stamp, on));
+    mergeDelta(bucket, METRICS, likeDelta('ap', stamp, on));
     expect(likes()).toBe(expected);
   }
 });

@@ -56,7 +56,7 @@ export function mergeDelta(
   return { ack: buildAck(bucket, delta, isRejected), changed, remoteToggles: merging.remoteToggles };
 }
 
-/** Of an incarnation that is new here the bucket has nothing until a full sync has ended. */
+/** The bucket has nothing of a new incarnation until a full sync has ended. */
 function updateVersionVector(bucket: ReplicatedBucket, delta: Delta, isSame: boolean): void {
   const { source, after, upTo, ackedUpTo, stableStamp, fullSyncReceiver } = delta;
   const { replication } = bucket;
