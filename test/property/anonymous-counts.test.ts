@@ -37,7 +37,7 @@ const steps = fc.array(fc.oneof(adjusted, adjusted, toggled, synced, synced, res
 class Region {
   readonly store: ReferenceStore;
   /** Its full syncs, each as it was then. */
-  readonly scans: (readonly Delta[])[] = [];
+  readonly fullSyncs: (readonly Delta[])[] = [];
   #n = 0;
 
   constructor(name: string, rights: CountRights) {
@@ -67,10 +67,10 @@ class Region {
     return views.filter(([view]) => view!.on > 0).length;
   }
 
-  async scan(): Promise<readonly Delta[]> {
-    const { deltas: shipments } = await this.store.fullSyncPage(new Set([0]), '', 10);
-    this.scans.push(shipments);
-    return shipments;
+  async fullSync(): Promise<readonly Delta[]> {
+    const { deltas } = await this.store.fullSyncPage(new Set([0]), '', 10);
+    this.fullSyncs.push(deltas);
+    return deltas;
   }
 }
 
@@ -103,14 +103,14 @@ async function run(
     } else if (step.kind === 'toggle') await region.commit((step.on ? like : unlike)(POST, key(step.actor)));
     else if (step.kind === 'restart') region.store.restart(START_MS);
     else {
-      await region.scan();
-      const scans = region.scans;
-      await regions[step.to]!.store.merge(scans.at(-1 - step.late) ?? scans[0]!);
+      await region.fullSync();
+      const fullSyncs = region.fullSyncs;
+      await regions[step.to]!.store.merge(fullSyncs.at(-1 - step.late) ?? fullSyncs[0]!);
     }
     await check(step.kind === 'sync' ? regions[step.to]! : region);
   }
   for (let round = 0; round < 2; round++) {
-    for (const from of regions) for (const to of regions) if (from !== to) await to.store.merge(await from.scan());
+    for (const from of regions) for (const to of regions) if (from !== to) await to.store.merge(await from.fullSync());
   }
   const named = await regions[0]!.named();
   for (const region of regions) {

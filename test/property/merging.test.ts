@@ -39,15 +39,17 @@ interface PostPart {
 const number = fc.integer({ min: 0, max: 9 });
 
 /** A source sends only its current incarnation; of a region without a link here others may still send earlier ones. */
-const lives = fc.oneof(
+const incarnations = fc.oneof(
   fc.constantFrom(...SOURCES).map((region) => ({ region, epoch: NEWEST })),
   fc.record({ region: fc.constant('sa'), epoch: fc.integer({ min: 1, max: NEWEST }) }),
 );
 
-const entries = fc.record({ life: lives, p: number, n: number }).map(({ life, p, n }): EntryDelta => {
-  // No region takes away more than it has added.
-  return { metric: LIKES, incarnation: { ...life, nonce: 10 * life.epoch }, p: p + 1 + n, n };
-});
+const entries = fc
+  .record({ incarnation: incarnations, p: number, n: number })
+  .map(({ incarnation, p, n }): EntryDelta => {
+    // No region takes away more than it has added.
+    return { metric: LIKES, incarnation: { ...incarnation, nonce: 10 * incarnation.epoch }, p: p + 1 + n, n };
+  });
 
 const registers = fc
   .record({
@@ -114,8 +116,8 @@ interface Tested {
 /** Everything that a store has of a post: counts, likes, entries and registers. */
 async function readState({ store, replication }: Tested, post: string): Promise<object> {
   const views = await Promise.all(Array.from({ length: ACTORS }, (_, actor) => store.read([post], key(actor))));
-  const shipments = await replication.readPosts([post]);
-  const known = plainPosts(shipments.flatMap((shipment) => shipment.posts));
+  const deltas = await replication.readPosts([post]);
+  const known = plainPosts(deltas.flatMap((delta) => delta.posts));
   return { totals: views[0]![0]!.counts.totals, on: views.map(([view]) => view!.on), known: known[`post ${post}`] };
 }
 

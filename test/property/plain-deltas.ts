@@ -32,39 +32,39 @@ export function plainFullSync(pages: readonly Delta[]): object {
     buckets.set(about.bucket, bucket);
     bucket.posts.push(...posts);
   }
-  const told = [...buckets].map(
+  const plain = [...buckets].map(
     ([bucket, { about, posts }]) => [bucket, { ...about, posts: plainPosts(posts) }] as const,
   );
-  return Object.fromEntries(told.filter(([, { posts }]) => Object.keys(posts).length > 0));
+  return Object.fromEntries(plain.filter(([, { posts }]) => Object.keys(posts).length > 0));
 }
 
 /** Everything in the deltas about each post, by its id. */
 export function plainPosts(posts: readonly PostDelta[]): Record<string, object> {
-  const said = new Map<string, { updatedAtMs: number; things: Set<string> }>();
+  const byPost = new Map<string, { updatedAtMs: number; things: Set<string> }>();
   for (const { post, updatedAtMs, entries, registers, members } of posts) {
-    const known = said.get(post) ?? { updatedAtMs, things: new Set<string>() };
-    said.set(post, known);
+    const known = byPost.get(post) ?? { updatedAtMs, things: new Set<string>() };
+    byPost.set(post, known);
     const add = (...thing: unknown[]): void => void known.things.add(JSON.stringify(thing));
     for (const entry of entries) add('entry', entry.metric, entry.incarnation, entry.p, entry.n);
-    for (const { metric, actor, stamp, on } of registers) add('register', metric, textOf(actor), stamp, on);
-    for (const { metric, actors } of members) for (const actor of actors) add('member', metric, textOf(actor));
+    for (const { metric, actor, stamp, on } of registers) add('register', metric, toText(actor), stamp, on);
+    for (const { metric, actors } of members) for (const actor of actors) add('member', metric, toText(actor));
   }
-  const told = [...said].filter(([, { things }]) => things.size > 0);
-  return Object.fromEntries(told.map(([post, { things }]) => [`post ${post}`, [...things].sort()]));
+  const plain = [...byPost].filter(([, { things }]) => things.size > 0);
+  return Object.fromEntries(plain.map(([post, { things }]) => [`post ${post}`, [...things].sort()]));
 }
 
-function textOf({ hi, lo }: Key64): string {
+function toText({ hi, lo }: Key64): string {
   return `${hi}:${lo}`;
 }
 
 /** Turns a full sync into a repair: its posts are idle, and mostly stable, so that they have no registers. */
-export function asRepair(shipment: Delta, random: Random): Delta {
-  const { updatedAtMs } = shipment.posts.length > 0 ? random.pick(shipment.posts) : { updatedAtMs: 0 };
+export function asRepair(delta: Delta, random: Random): Delta {
+  const { updatedAtMs } = delta.posts.length > 0 ? random.pick(delta.posts) : { updatedAtMs: 0 };
   const since = firstStampAt(updatedAtMs + 1);
-  const isHeard = random.chance(0.8);
-  const floor = isHeard ? Math.max(since, shipment.stableStamp) : shipment.stableStamp;
-  const posts = isHeard ? shipment.posts.map(withoutRegisters) : shipment.posts;
-  return { ...shipment, kind: 'repair', after: since, upTo: since, stableStamp: floor, posts };
+  const isStable = random.chance(0.8);
+  const stableStamp = isStable ? Math.max(since, delta.stableStamp) : delta.stableStamp;
+  const posts = isStable ? delta.posts.map(withoutRegisters) : delta.posts;
+  return { ...delta, kind: 'repair', after: since, upTo: since, stableStamp, posts };
 }
 
 function withoutRegisters(post: PostDelta): PostDelta {

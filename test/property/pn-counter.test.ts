@@ -12,7 +12,7 @@ import { RUNS } from './runs.js';
 const REGIONS = ['ap', 'eu', 'us'] as const;
 
 /** Incarnations that do not clash, because region and epoch determine the nonce. */
-const life = fc
+const incarnation = fc
   .record({ region: fc.constantFrom(...REGIONS), epoch: fc.integer({ min: 1, max: 3 }) })
   .map(({ region, epoch }): RegionIncarnation => ({ region, epoch, nonce: 100 * epoch + REGIONS.indexOf(region) }));
 const count = fc.oneof(fc.nat(5), fc.integer({ min: 0, max: 2 ** 52 }));
@@ -22,7 +22,7 @@ function counterOf(incarnation: fc.Arbitrary<RegionIncarnation>): fc.Arbitrary<P
   return fc.uniqueArray(entry, { selector: ({ incarnation: { region } }) => region });
 }
 
-const counter = counterOf(life);
+const counter = counterOf(incarnation);
 
 /** Entries have no order. */
 function sorted(entries: PnCounter): PnCounter {
@@ -63,7 +63,7 @@ describe('merging counters that do not clash', () => {
 
 describe('a clash', () => {
   it('an entry that clashes changes nothing', () => {
-    const clashing = life.map((replica): RegionIncarnation => ({ ...replica, nonce: replica.nonce + 1_000 }));
+    const clashing = incarnation.map((replica): RegionIncarnation => ({ ...replica, nonce: replica.nonce + 1_000 }));
     fc.assert(
       fc.property(counter, counterOf(clashing), (mine, theirs) => {
         for (const entry of theirs) {
@@ -86,22 +86,22 @@ describe('regions that count and merge', () => {
   it('regions lose nothing and count nothing twice, however late and often counters arrive', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-        const lives = REGIONS.map((region, i): RegionIncarnation => ({ region, epoch: 1, nonce: i }));
-        const histories: PnCounter[][] = lives.map(() => [[]]);
+        const incarnations = REGIONS.map((region, i): RegionIncarnation => ({ region, epoch: 1, nonce: i }));
+        const histories: PnCounter[][] = incarnations.map(() => [[]]);
         let counted = 0;
         for (const step of steps) {
           const own = histories[step.at]!;
           if (step.kind === 'count') {
-            own.push(increment(own.at(-1)!, lives[step.at]!, step.p, step.n));
+            own.push(increment(own.at(-1)!, incarnations[step.at]!, step.p, step.n));
             counted += step.p - step.n;
           } else {
-            const shipped = own.at(-1 - step.stale) ?? own[0]!;
+            const sent = own.at(-1 - step.stale) ?? own[0]!;
             const theirs = histories[step.to]!;
-            theirs.push(merged(theirs.at(-1)!, shipped));
+            theirs.push(merged(theirs.at(-1)!, sent));
           }
           // A region's own entry never falls back by merging copies of it.
-          const before = own.at(-2)?.find(({ incarnation: replica }) => replica === lives[step.at]);
-          const now = own.at(-1)!.find(({ incarnation: replica }) => replica === lives[step.at]);
+          const before = own.at(-2)?.find(({ incarnation: replica }) => replica === incarnations[step.at]);
+          const now = own.at(-1)!.find(({ incarnation: replica }) => replica === incarnations[step.at]);
           if (before !== undefined) expect(now!.p >= before.p && now!.n >= before.n).toBe(true);
         }
         const finals = histories.map((history) => history.at(-1)!);

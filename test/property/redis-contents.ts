@@ -4,19 +4,19 @@ import type { CounterStore } from '../../src/store/counter-store.js';
 import type { History } from './histories.js';
 import { findToggleLogFaults } from './redis-toggle-log.js';
 
-/** What Redis packs: entries of a hash, and members of a set of integers. No chunk may have more by its mean. */
+/** Redis packs hashes and sets of integers up to these sizes. No chunk may have more in the mean. */
 const HASH_PACKED = 128;
 const SET_PACKED = 512;
-/** Chunks of posts and marks that have fewer by their mean would waste what packing saves. */
+/** Chunks of posts and marks with fewer entries in the mean would waste what packing saves. */
 const HASH_LEAST = 32;
-/** Parts of a metric in a record. */
+/** Fields of a metric in a record. */
 const [MEMBERS, MORE_CHUNKS, P, N] = [0, 1, 2, 3] as const;
 const PARTS = 4;
-/** Tags of the own region; those of lives of others are above. */
+/** Tags below it are of the own region; those of other incarnations are above. */
 const TAGS = 64;
 const SCAN_COUNT = 1_000;
 
-/** Of the state in the bucket's hash: docs/redis-keys.md. */
+/** A part of the state in the bucket's hash: docs/redis-keys.md. */
 interface State {
   readonly posts: number;
   readonly postChunks: number;
@@ -27,15 +27,15 @@ interface State {
   readonly oldestGeneration: number;
 }
 
-/** All that a bucket has, as Redis tells it. */
+/** Everything that a bucket has in Redis. */
 interface Bucket {
   readonly state: State;
   /** Entries of the chunks of posts, then of marks by generation, then of members by metric and post. */
   readonly posts: Map<number, Map<string, Buffer>>;
   readonly marks: Map<number, Map<number, string[]>>;
   readonly members: Map<string, Map<number, string[]>>;
-  /** How many lives of other regions have a slot; and marks of the feed. */
-  readonly lives: number;
+  /** How many incarnations of other regions have a slot; and entries of the change feed. */
+  readonly incarnations: number;
   readonly marked: string[];
 }
 
@@ -46,14 +46,14 @@ interface PostRecord {
 }
 
 /**
- * What is wrong with what Redis holds, one line each: keys that nobody knows of, entries in a chunk where nothing looks
- * for them, numbers that do not fit what they number, or posts that are not what the reference has.
+ * Checks the contents of Redis. @returns a line for each fault: an unknown key, an entry in a chunk where no reader looks for it, a wrong number,
+ * or a post that differs from the reference
  */
 export async function findFaults(
   client: Redis,
   history: History,
   reference: CounterStore,
-  /** With what is kept for other regions; then versions may be higher, for large shipments are merged in several steps. */
+  /** Whether there are other regions; then versions may be higher, because large deltas are merged in several steps. */
   regional = false,
 ): Promise<string[]> {
   const faults: string[] = [];
@@ -65,7 +65,7 @@ export async function findFaults(
     const fault = (what: string): void => void faults.push(`bucket ${number}: ${what}`);
     checkMarks(bucket, fault);
     const records = checkPosts(bucket, fault);
-    checkEntries(records, bucket.lives, fault);
+    checkEntries(records, bucket.incarnations, fault);
     for (const mark of bucket.marked) checkMark(mark, history, fault);
     if (regional) faults.push(...(await findToggleLogFaults(client, `tc:{${number}}`, isToggleOf(history), CHUNKS)));
     const found = new Set<string>();
@@ -101,7 +101,7 @@ async function dump(client: Redis, { shape }: History, regional: boolean, faults
       const fields = await client.hgetallBuffer(`tc:{${number}}`);
       return {
         state: stateOf(fields),
-        lives: livesIn(fields['incarnations']),
+        incarnations: countIncarnations(fields['incarnations']),
         marked: [],
         posts: new Map(),
         marks: new Map(),
@@ -170,30 +170,31 @@ async function entriesOf(client: Redis, key: string): Promise<Map<string, Buffer
 
 function checkPosts({ state, posts }: Bucket, fault: (what: string) => void): Map<string, PostRecord> {
   const records = new Map<string, PostRecord>();
-  const { posts: told, postChunks: chunks } = state;
+  const { posts: expected, postChunks: chunks } = state;
   for (const [chunk, entries] of posts) {
     for (const [post, record] of entries) {
       if (chunkOf(hashOfPost(post), chunks) !== chunk) fault(`${post} stands in chunk ${chunk} of ${chunks}`);
       records.set(post, recordOf(record));
     }
   }
-  if (told !== records.size) fault(`says that it has ${told} posts, and has ${records.size}`);
-  if (!isFair(told, chunks)) fault(`${chunks} chunks for ${told} posts`);
+  if (expected !== records.size) fault(`has ${records.size} posts instead of ${expected}`);
+  if (!isFair(expected, chunks)) fault(`${chunks} chunks for ${expected} posts`);
   return records;
 }
 
-/** Each entry of another region has a life that is known, and a P. */
-function checkEntries(records: Map<string, PostRecord>, lives: number, fault: (what: string) => void): void {
+/** Each entry of another region has a known incarnation, and a P. */
+function checkEntries(records: Map<string, PostRecord>, incarnations: number, fault: (what: string) => void): void {
   for (const [post, { parts }] of records) {
     for (const tag of parts.keys()) {
       if (tag < TAGS) continue;
-      if (Math.floor(tag / TAGS) > lives) fault(`${post} has a part ${tag}, and there are ${lives} lives`);
-      if (tag % PARTS === N ? !parts.has(tag - 1) : tag % PARTS !== P) fault(`${post} has a part ${tag} and no P`);
+      if (Math.floor(tag / TAGS) > incarnations)
+        fault(`${post} has a field ${tag}, and there are ${incarnations} incarnations`);
+      if (tag % PARTS === N ? !parts.has(tag - 1) : tag % PARTS !== P) fault(`${post} has a field ${tag} and no P`);
     }
   }
 }
 
-/** A post, or a toggle of an actor. */
+/** An entry of the feed is a post, or a toggle of an actor. */
 function checkMark(mark: string, history: History, fault: (what: string) => void): void {
   const [post, metric, actor] = mark.split(' ');
   const isKnown = metric === undefined ? history.allPosts.includes(post!) : isToggleOf(history)(`${post!} ${metric}`);
@@ -207,18 +208,18 @@ function isToggleOf({ allPosts, shape }: History): (set: string) => boolean {
   };
 }
 
-/** Regions' names with an epoch and a nonce each. */
-function livesIn(packed: Buffer | undefined): number {
+/** Counts the regions' names in the list; each has an epoch and a nonce. */
+function countIncarnations(packed: Buffer | undefined): number {
   return packed === undefined ? 0 : [...packed.toString('latin1').matchAll(/[\xa1-\xaf][a-z]/g)].length;
 }
 
-/** Of the two generations that are looked at; older ones are on their way out. */
+/** Checks the two generations in use; older ones are being removed. */
 function checkMarks({ state, marks }: Bucket, fault: (what: string) => void): void {
-  const { generation, marks: told, markChunks, oldestGeneration } = state;
+  const { generation, marks: expected, markChunks, oldestGeneration } = state;
   const number = [...(marks.get(generation)?.values() ?? [])].reduce((sum, { length }) => sum + length, 0);
-  if (number !== told) fault(`says that it has ${told} marks, and has ${number}`);
+  if (number !== expected) fault(`has ${number} marks instead of ${expected}`);
   const chunksNow = markChunks.get(generation)!;
-  if (!isFair(told, chunksNow)) fault(`${chunksNow} chunks for ${told} marks`);
+  if (!isFair(expected, chunksNow)) fault(`${chunksNow} chunks for ${expected} marks`);
   for (const [of, found] of marks) {
     if (of > generation || of < oldestGeneration) fault(`marks of generation ${of}`);
     if (of < generation - 1) continue;
@@ -244,21 +245,21 @@ function checkMembers(
       if (chunkOf(hashOfKey(actor), chunks) !== chunk)
         fault(`${place}: ${actor} stands in chunk ${chunk} of ${chunks}`);
   }
-  if (sum !== members) fault(`${place}: ${members} members told, ${sum} there`);
+  if (sum !== members) fault(`${place}: ${sum} members instead of ${members}`);
 }
 
 function isFair(entries: number, chunks: number): boolean {
   return chunks >= entries / HASH_PACKED && chunks <= 1 + entries / HASH_LEAST;
 }
 
-/** Linear hashing, as its paper puts it: the chunks before the split pointer are addressed by one bit more. */
+/** Linear hashing, as in its paper: the chunks before the split pointer are addressed by one bit more. */
 function chunkOf(hash: number, chunks: number): number {
   const size = 2 ** Math.floor(Math.log2(chunks));
   const split = chunks - size;
   return hash % size < split ? hash % (2 * size) : hash % size;
 }
 
-/** With whole numbers of any size, so that it is known by other means than those of the store. */
+/** Computed with big integers, independently of the store. */
 function hashOfPost(post: string): number {
   const step = (hash: bigint, more: number): bigint => (hash * 1_664_525n + BigInt(more)) % 2n ** 32n;
   const hash = Buffer.from(post).reduce(step, 0n);
@@ -279,7 +280,7 @@ function recordOf(record: Buffer): PostRecord {
   return { updatedAtMs: Date.UTC(2024, 0, 1) + record.readUIntBE(0, 5), v: v!, parts };
 }
 
-/** Of msgpack's unsigned integers. */
+/** Decodes msgpack's unsigned integers. */
 function numbersOf(packed: Buffer, first: number): number[] {
   const numbers: number[] = [];
   for (let at = first; at < packed.length;) {

@@ -15,39 +15,39 @@ import { readAllPages, asRepair, plainFullSync, plainDelta } from './plain-delta
 import { findFaults } from './redis-contents.js';
 
 const READERS_MAX = 20;
-/** Of all lives: what tells them apart is the epoch. */
+/** The nonce of all incarnations, which differ in the epoch. */
 export const NONCE = 7;
 
-/** What the regions of a history are like. */
+/** The kind of a history. */
 export interface Kind {
   readonly shape: Shape;
   readonly regions: number;
-  /** Lives begin, too; then a batch says one word, for the order of several of one stamp is nobody's to tell. */
+  /** Incarnations start, too; then a batch updates one toggle, because the order of several with one stamp is undefined. */
   readonly begins: boolean;
-  /** Shipments are so large that a store may merge them in several steps, each of which makes a version. */
+  /** Deltas are so large that a store may merge them in several steps, each of which makes a version. */
   readonly large: boolean;
 }
 
-/** A region twice: in Redis, and as it is meant. What one is given the other is given, too, and answers the same. */
+/** A region in two stores: in Redis, and in the reference. Both get the same calls and must return the same. */
 export interface Region {
   readonly name: string;
   readonly client: Redis;
   readonly store: RedisStore;
   readonly regions: RedisReplication;
-  /** Another one when the store has lost something. */
+  /** Replaced when the store loses something. */
   reference: ReferenceStore;
   readonly history: History;
-  /** By peer and bucket: the last receipt. */
-  readonly receipts: Map<string, DeltaAck>;
-  /** By bucket: how often its batches have said something of a toggle. */
-  readonly togglesSaid: Map<number, number>;
+  /** By peer and bucket: the last ack. */
+  readonly acks: Map<string, DeltaAck>;
+  /** By bucket: how many toggle updates its batches had. */
+  readonly toggleCounts: Map<number, number>;
   backup: { readonly contents: ReadonlyMap<string, Buffer>; readonly reference: ReferenceStore } | null;
 }
 
-/** Regions to which anything may happen, by chance: the same for the same seed. */
+/** Regions with random events: the same for the same seed. */
 export class World {
-  readonly #words = new WeakMap<Batch, Batch>();
-  readonly #late: [to: Region, shipments: readonly Delta[]][] = [];
+  readonly #limited = new WeakMap<Batch, Batch>();
+  readonly #late: [to: Region, deltas: readonly Delta[]][] = [];
 
   constructor(
     readonly regions: readonly Region[],
@@ -61,10 +61,10 @@ export class World {
     const to = random.pick(this.regions.filter((region) => region !== from));
     const turn = random.next();
     if (turn < 0.45) await this.#commit(from);
-    else if (turn < 0.76) await this.#ship(from, to);
+    else if (turn < 0.76) await this.#push(from, to);
     else if (turn < 0.82 && this.#late.length > 0) await this.#merge(...random.pick(this.#late));
-    else if (turn < 0.88) await this.#scan(from, to);
-    else if (turn < 0.9) await this.#show(from);
+    else if (turn < 0.88) await this.#fullSync(from, to);
+    else if (turn < 0.9) await this.#readPosts(from);
     else if (this.kind.begins) await this.#begin(from, to);
   }
 
@@ -78,11 +78,11 @@ export class World {
     }
   }
 
-  async #commit({ store, reference, history, togglesSaid }: Region): Promise<void> {
-    const batches = Array.from({ length: 1 + this.random.below(5) }, () => this.#worded(history.next()));
+  async #commit({ store, reference, history, toggleCounts }: Region): Promise<void> {
+    const batches = Array.from({ length: 1 + this.random.below(5) }, () => this.#limitToggles(history.next()));
     for (const { bucket, operations } of batches) {
-      const said = operations.filter(({ kind }) => kind === 'set').length;
-      togglesSaid.set(bucket, (togglesSaid.get(bucket) ?? 0) + said);
+      const updates = operations.filter(({ kind }) => kind === 'set').length;
+      toggleCounts.set(bucket, (toggleCounts.get(bucket) ?? 0) + updates);
     }
     await sendAlike(this.#view(store), this.#view(reference), batches, 0);
   }
@@ -91,69 +91,69 @@ export class World {
     return this.kind.large ? withoutVersions(store) : store;
   }
 
-  /** The batch, or with one word of an actor at most. */
-  #worded(batch: Batch): Batch {
+  /** The batch, with at most one toggle update where incarnations start. */
+  #limitToggles(batch: Batch): Batch {
     if (!this.kind.begins) return batch;
-    let worded = this.#words.get(batch);
-    if (worded === undefined) {
+    let limited = this.#limited.get(batch);
+    if (limited === undefined) {
       const first = batch.operations.findIndex(({ kind }) => kind === 'set');
       const operations = batch.operations.filter(({ kind }, i) => kind !== 'set' || i === first);
-      this.#words.set(batch, (worded = { ...batch, operations }));
+      this.#limited.set(batch, (limited = { ...batch, operations }));
     }
-    return worded;
+    return limited;
   }
 
-  async #ship(from: Region, to: Region): Promise<void> {
+  async #push(from: Region, to: Region): Promise<void> {
     const { random } = this;
-    const standings = await this.#standings(from);
-    const asked = standings.map(({ epoch, nonce }, bucket) => {
+    const statuses = await this.#statuses(from);
+    const requests = statuses.map(({ epoch, nonce }, bucket) => {
       const upTo = (peer: Region): number => {
-        const receipt = from.receipts.get(`${peer.name} ${bucket}`);
-        return receipt?.epoch === epoch && receipt.nonce === nonce ? receipt.upTo : 0;
+        const ack = from.acks.get(`${peer.name} ${bucket}`);
+        return ack?.epoch === epoch && ack.nonce === nonce ? ack.upTo : 0;
       };
       const ackedUpTo = Math.min(...this.#peersOf(from).map(upTo));
       return { bucket, after: upTo(to), ackedUpTo };
     });
     const peers = this.#peersOf(from).map(({ name }) => name);
-    // What is passed on may have two marks in Redis, and is told twice if the limit falls between.
+    // Forwarded changes may have two entries in the feed in Redis, and come twice if the limit falls between them.
     const passesOn = from.backup !== null || this.regions.length > 2;
     const limit = !passesOn && random.chance(0.5) ? 1 + random.below(20) : 450;
-    const meant = await from.reference.changesSince(asked, peers, limit);
-    const found = await from.regions.changesSince(asked, peers, limit);
-    for (const [i, shipment] of meant.entries()) {
-      // Redis may know more: its feed counts only posts, and is not forgotten by a copy.
-      if (shipment === null) continue;
-      // Or less: its log has a toggle as often as it was said, and the reference only at its last word.
-      if (found[i] === null && from.togglesSaid.get(i)! > FEED_MAX) continue;
-      if (passesOn && Math.min(shipment.upTo, found[i]!.upTo) < standings[i]!.clock) continue;
-      expect([from.name, found[i] && plainDelta(found[i])]).toEqual([from.name, plainDelta(shipment)]);
+    const meant = await from.reference.changesSince(requests, peers, limit);
+    const found = await from.regions.changesSince(requests, peers, limit);
+    for (const [i, delta] of meant.entries()) {
+      // Redis may have more: its feed counts only posts, and a copy keeps it.
+      if (delta === null) continue;
+      // Or less: its log has a toggle once an update, the reference only at its last update.
+      if (found[i] === null && from.toggleCounts.get(i)! > FEED_MAX) continue;
+      if (passesOn && Math.min(delta.upTo, found[i]!.upTo) < statuses[i]!.clock) continue;
+      expect([from.name, found[i] && plainDelta(found[i])]).toEqual([from.name, plainDelta(delta)]);
     }
-    const shipments = meant.filter((one) => one !== null);
-    if (random.chance(0.1)) this.#late.push([to, shipments]);
-    if (random.chance(0.8)) await this.#merge(to, shipments, from);
-    if (random.chance(0.1)) await this.#merge(to, shipments, from);
-    if (meant.includes(null)) await this.#scan(from, to);
+    const deltas = meant.filter((one) => one !== null);
+    if (random.chance(0.1)) this.#late.push([to, deltas]);
+    if (random.chance(0.8)) await this.#merge(to, deltas, from);
+    if (random.chance(0.1)) await this.#merge(to, deltas, from);
+    if (meant.includes(null)) await this.#fullSync(from, to);
   }
 
-  async #scan(from: Region, to: Region): Promise<void> {
+  async #fullSync(from: Region, to: Region): Promise<void> {
     const { random } = this;
     const { buckets } = this.kind.shape;
     const some = new Set(Array.from({ length: buckets }, (_, bucket) => bucket).filter(() => random.chance(0.7)));
     if (some.size === 0) return;
-    const own = await this.#standings(from);
-    const theirs = await this.#standings(to);
-    const lives = [...some].map((bucket) => [bucket, theirs[bucket]!] as const);
-    await alike(from, (one) => one.observeIncarnations(to.name, lives));
+    const own = await this.#statuses(from);
+    const theirs = await this.#statuses(to);
+    const incarnations = [...some].map((bucket) => [bucket, theirs[bucket]!] as const);
+    await alike(from, (one) => one.observeIncarnations(to.name, incarnations));
     const limit = random.chance(0.5) ? 1 + random.below(20) : 500;
-    const shipments: Delta[] = [];
+    const deltas: Delta[] = [];
     await alike(from, async (one) => {
       const pages = await readAllPages(one, some, limit);
-      if (one === from.reference) shipments.push(...pages);
+      if (one === from.reference) deltas.push(...pages);
       return plainFullSync(pages);
     });
     const ends = [...some].map((bucket): Delta => {
       const { epoch, nonce, clock } = own[bucket]!;
-      const about = shipments.find((one) => one.bucket === bucket);
+      const about = deltas.find((one) => one.bucket === bucket);
       const source = { region: from.name, epoch, nonce };
       const none = { startedAtStamp: 0, predecessors: [], ackedUpTo: 0, stableStamp: 0, posts: [] };
       return {
@@ -171,35 +171,35 @@ export class World {
     if (random.chance(0.3))
       await this.#merge(
         to,
-        shipments.map((one) => asRepair(one, random)),
+        deltas.map((one) => asRepair(one, random)),
         from,
       );
-    else await this.#merge(to, shipments.concat(random.chance(0.8) ? ends : []), from);
+    else await this.#merge(to, deltas.concat(random.chance(0.8) ? ends : []), from);
   }
 
-  async #show(from: Region): Promise<void> {
+  async #readPosts(from: Region): Promise<void> {
     const posts = from.history.allPosts.filter(() => this.random.chance(0.3));
     await alike(from, async (one) => (await one.readPosts(posts)).map(plainDelta));
   }
 
   async #begin(region: Region, peer: Region): Promise<void> {
     const { random } = this;
-    const standings = await this.#standings(region);
-    const bucket = random.below(standings.length);
-    const { epoch, clock } = standings[bucket]!;
+    const statuses = await this.#statuses(region);
+    const bucket = random.below(statuses.length);
+    const { epoch, clock } = statuses[bucket]!;
     const turn = random.next();
     if (turn < 0.2) {
       await this.#moveServer(region);
       region.reference.restart(0);
     } else if (turn < 0.4) {
       const rewindsClock = random.chance(0.3);
-      const life = {
+      const incarnation = {
         epoch: rewindsClock ? epoch : epoch - random.below(2),
         clock: clock - random.below(20_000),
         needsBackfill: !rewindsClock && random.chance(0.5),
         rewindsClock,
       };
-      await alike(region, (one) => one.startIncarnation([bucket], life));
+      await alike(region, (one) => one.startIncarnation([bucket], incarnation));
     } else if (turn < 0.5) {
       await alike(region, (one) => one.completeBackfill([bucket]));
     } else if (turn < 0.7) {
@@ -207,13 +207,13 @@ export class World {
     } else if (turn < 0.9) {
       await this.#lose(region, peer);
     } else {
-      const life = { epoch: random.below(6), nonce: random.chance(0.9) ? NONCE : 8 };
-      await alike(region, (one) => one.observeIncarnations(peer.name, [[bucket, life]]));
+      const incarnation = { epoch: random.below(6), nonce: random.chance(0.9) ? NONCE : 8 };
+      await alike(region, (one) => one.observeIncarnations(peer.name, [[bucket, incarnation]]));
     }
-    await this.#standings(region);
+    await this.#statuses(region);
   }
 
-  /** The store is what it was at its last backup, on another server. */
+  /** Restores the last backup of the store on another server. */
   async #lose(region: Region, peer: Region): Promise<void> {
     const { backup, client, history } = region;
     if (backup === null) return;
@@ -224,9 +224,9 @@ export class World {
     region.reference.restart(0);
     history.restart();
     const all = Array.from({ length: this.kind.shape.buckets }, (_, bucket) => bucket);
-    const life = { epoch: 0, clock: 0, needsBackfill: this.random.chance(0.7), rewindsClock: false };
-    await alike(region, (one) => one.startIncarnation(all, life));
-    await this.#scan(peer, region);
+    const incarnation = { epoch: 0, clock: 0, needsBackfill: this.random.chance(0.7), rewindsClock: false };
+    await alike(region, (one) => one.startIncarnation(all, incarnation));
+    await this.#fullSync(peer, region);
   }
 
   async #moveServer({ client }: Region): Promise<void> {
@@ -235,21 +235,21 @@ export class World {
     }
   }
 
-  async #merge(to: Region, shipments: readonly Delta[], from?: Region): Promise<void> {
-    // A store may see a floor sooner than the reference does; what it gives stamps then would differ.
-    const floorMs = toWallMs(Math.max(0, ...shipments.map(({ stableStamp: floor }) => floor)));
-    await alike(to, (one) => one.acquireLeases(floorMs + 1));
-    const receipts = await alike(to, (one) => one.merge(shipments));
-    if (from !== undefined) for (const one of receipts) from.receipts.set(`${to.name} ${one.bucket}`, one);
-    await this.#standings(to);
+  async #merge(to: Region, deltas: readonly Delta[], from?: Region): Promise<void> {
+    // A store may receive a stable stamp sooner than the reference does, and then give other stamps.
+    const stableMs = toWallMs(Math.max(0, ...deltas.map(({ stableStamp }) => stableStamp)));
+    await alike(to, (one) => one.acquireLeases(stableMs + 1));
+    const acks = await alike(to, (one) => one.merge(deltas));
+    if (from !== undefined) for (const one of acks) from.acks.set(`${to.name} ${one.bucket}`, one);
+    await this.#statuses(to);
   }
 
-  #standings(region: Region): ReturnType<ReplicatedStore['bucketStatus']> {
+  #statuses(region: Region): ReturnType<ReplicatedStore['bucketStatus']> {
     const buckets = Array.from({ length: this.kind.shape.buckets }, (_, bucket) => bucket);
     return alike(region, async (one) => {
-      return (await one.bucketStatus(buckets)).map((standing) => ({
-        ...standing,
-        syncedFrom: [...standing.syncedFrom].sort(),
+      return (await one.bucketStatus(buckets)).map((status) => ({
+        ...status,
+        syncedFrom: [...status.syncedFrom].sort(),
       }));
     });
   }
@@ -265,7 +265,7 @@ function withoutVersions(store: CounterStore): Pick<CounterStore, 'commit' | 're
     async commit(batch) {
       const result = await store.commit(batch);
       if (result.kind !== 'applied') return result;
-      const counts = new Map([...result.counts].map(([post, told]) => [post, without(told)]));
+      const counts = new Map([...result.counts].map(([post, now]) => [post, without(now)]));
       return { ...result, counts, changed: result.changed.map(without) };
     },
     async read(posts, actor) {
@@ -274,10 +274,10 @@ function withoutVersions(store: CounterStore): Pick<CounterStore, 'commit' | 're
   };
 }
 
-/** Asks both. @returns what they both have answered */
-async function alike<T>(region: Region, ask: (store: ReplicatedStore) => Promise<T>): Promise<T> {
-  const meant = await ask(region.reference);
-  expect([region.name, await ask(region.regions)]).toEqual([region.name, meant]);
+/** Calls both stores. @returns their common result */
+async function alike<T>(region: Region, call: (store: ReplicatedStore) => Promise<T>): Promise<T> {
+  const meant = await call(region.reference);
+  expect([region.name, await call(region.regions)]).toEqual([region.name, meant]);
   return meant;
 }
 

@@ -12,7 +12,7 @@ import { LIMIT_MS, SCALE } from './runs.js';
 const STEPS_A_HISTORY = 100;
 const CHECK_EVERY = 50;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-/** Ahead of the servers' clocks, so that a life that begins finds its stamps without asking what time it is. */
+/** Ahead of the servers' clocks, so that the stamps of a new incarnation do not depend on the time. */
 const AHEAD_MS = Date.UTC(2040, 0, 1);
 const REGIONS = ['eu', 'us', 'ap'] as const;
 
@@ -25,7 +25,7 @@ const MANY_ACTORS = { ...SOME, buckets: 1, postsABucket: 2, actors: 6_000, large
 const kinds: readonly (readonly [string, Kind])[] = [
   ['few things of two regions', { shape: { ...FEW, metrics: TWO }, regions: 2, begins: false, large: false }],
   [
-    'few things of three regions whose lives end',
+    'few things of three regions whose incarnations end',
     { shape: { ...FEW, metrics: FIVE }, regions: 3, begins: true, large: false },
   ],
   [
@@ -33,7 +33,7 @@ const kinds: readonly (readonly [string, Kind])[] = [
     { shape: { ...SOME, metrics: FIVE }, regions: 3, begins: false, large: true },
   ],
   [
-    'some of everything of two regions whose lives end',
+    'some of everything of two regions whose incarnations end',
     { shape: { ...SOME, metrics: TWO }, regions: 2, begins: true, large: true },
   ],
   ['many actors of two regions', { shape: { ...MANY_ACTORS, metrics: TWO }, regions: 2, begins: false, large: true }],
@@ -76,8 +76,8 @@ async function openRegion(name: string, i: number, { shape }: Kind, seed: number
     regions,
     reference,
     history: new History(shape, new Random(seed + i)),
-    receipts: new Map(),
-    togglesSaid: new Map(),
+    acks: new Map(),
+    toggleCounts: new Map(),
     backup: null,
   };
 }
@@ -98,9 +98,9 @@ async function compare(kind: Kind, seed: number): Promise<void> {
   }
 }
 
-describe(`regions in Redis answer and keep what the reference does (TEST_SEED=${SEED})`, () => {
+describe(`regions in Redis (TEST_SEED=${SEED})`, () => {
   it.each(kinds.map(([name, kind], i) => [name, kind, SEED + i * HISTORIES] as const))(
-    `in ${HISTORIES} histories of ${STEPS_A_HISTORY} steps about %s`,
+    `regions in Redis equal the reference in ${HISTORIES} histories of ${STEPS_A_HISTORY} steps about %s`,
     async (_, kind, first) => {
       for (let seed = first; seed < first + HISTORIES; seed++) await compare(kind, seed);
     },

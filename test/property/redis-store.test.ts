@@ -10,7 +10,7 @@ import { findFaults } from './redis-contents.js';
 import { LIMIT_MS, SCALE } from './runs.js';
 
 const BATCHES_A_HISTORY = 1_000;
-/** Batches under way at once. */
+/** Batches in flight at once. */
 const ROUND = 50;
 const CHECKS_A_HISTORY = 2;
 /** Actors who read all posts at a check: fewer where there are many posts. */
@@ -72,9 +72,9 @@ async function compare(shape: Shape, seed: number): Promise<void> {
   }
 }
 
-describe(`the Redis store answers and keeps what the reference does (TEST_SEED=${SEED})`, () => {
+describe(`the Redis store (TEST_SEED=${SEED})`, () => {
   it.each(shapes.map(([name, shape], i) => [name, shape, SEED + i * HISTORIES] as const))(
-    `in ${HISTORIES} histories of ${BATCHES_A_HISTORY} batches about %s`,
+    `the Redis store equals the reference in ${HISTORIES} histories of ${BATCHES_A_HISTORY} batches about %s`,
     async (_, shape, firstSeed) => {
       for (let seed = firstSeed; seed < firstSeed + HISTORIES; seed++) {
         await compare(shape, seed).catch((error: unknown) => {

@@ -52,16 +52,16 @@ async function checkLog(
     const values = new MsgpackReader(packed);
     for (let left = values.readInteger(); left > 0;) {
       const set = `${values.readText()} ${values.readInteger()}`;
-      if (!isToggle(set)) fault(`${key} has words on ${set}`);
-      if (values.readInteger() > stamp) fault(`a word in ${id.toString()} of ${key} is later than that`);
+      if (!isToggle(set)) fault(`${key} has updates of ${set}`);
+      if (values.readInteger() > stamp) fault(`an update in ${id.toString()} of ${key} is later than that`);
       const actors = values.readInteger();
       for (let i = 0; i < actors; i++) values.readText();
       left -= 4 + actors;
       last += actors;
     }
-    if (!values.isDone || last !== upTo) fault(`${last} words up to ${id.toString()} of ${key}`);
+    if (!values.isDone || last !== upTo) fault(`${last} updates up to ${id.toString()} of ${key}`);
   }
-  if (last !== written) fault(`${last} words in ${key} instead of ${written}`);
+  if (last !== written) fault(`${last} updates in ${key} instead of ${written}`);
 }
 
 async function checkRegisters(

@@ -31,16 +31,16 @@ export class Client {
     const operation = random.chance(0.5)
       ? view(post, this.#session, seq)
       : like(post, this.actor, random.chance(0.6), this.#session, seq);
-    const asked = { operation, attempts: [] };
-    this.sent.push(asked);
-    this.#send(asked);
+    const sent = { operation, attempts: [] };
+    this.sent.push(sent);
+    this.#send(sent);
   }
 
-  #send(asked: SentOperation): void {
-    const attempt = this.world.submit(asked.operation, ({ answers }) => {
-      if (answers.at(-1) !== 'settled') this.world.clock.after(RETRY_MS, () => this.#send(asked));
+  #send(sent: SentOperation): void {
+    const attempt = this.world.submit(sent.operation, ({ answers }) => {
+      if (answers.at(-1) !== 'settled') this.world.clock.after(RETRY_MS, () => this.#send(sent));
     });
-    asked.attempts.push(attempt);
+    sent.attempts.push(attempt);
   }
 
   /** Whether the client's last operation on the post was a like. */

@@ -99,7 +99,7 @@ class FailoverWorld {
   }
 
   get operations(): Operation[] {
-    return [...this.clients.flatMap(({ sent: asked }) => asked.map(({ operation }) => operation)), ...this.anonymous];
+    return [...this.clients.flatMap(({ sent }) => sent.map(({ operation }) => operation)), ...this.anonymous];
   }
 
   /** How often each operation is contained in the counts. */
@@ -122,7 +122,7 @@ class FailoverWorld {
     const faults = this.gateways.flatMap(({ store }) => store.misuses);
     const pending = this.gateways.reduce((sum, { ingest }) => sum + ingest.pending, 0);
     if (pending > 0) faults.push(`${pending} operations are pending`);
-    for (const { sent: asked } of this.clients) for (const { attempts } of asked) checkAnswers(attempts, faults);
+    for (const { sent } of this.clients) for (const { attempts } of sent) checkAnswers(attempts, faults);
     for (const { answers } of this.anonymous) if (answers.length !== 1) faults.push(`answered by [${answers.join()}]`);
     for (const [name, times] of this.counted) if (times > 1) faults.push(`${name} was counted ${times} times`);
     return faults;
@@ -141,7 +141,7 @@ test(
       const world = new FailoverWorld(seed, { retainMs: RETAIN_MS, lagMaxMs: 3_000, awayMaxMs: 15_000 });
       await world.run();
       const faults = world.faults();
-      for (const { sent: asked } of world.clients) for (const { attempts } of asked) checkRetries(attempts, faults);
+      for (const { sent } of world.clients) for (const { attempts } of sent) checkRetries(attempts, faults);
       if (world.failovers < 2) faults.push('the server was too good');
       if (world.sum('lostBatches') + world.sum('unknownOutcomeOperations') > 0) faults.push('something was given up');
       for (const post of POSTS) {

@@ -34,18 +34,18 @@ async function history(seed: number): Promise<{ faults: string[] }> {
   await world.clock.advance(RECOVERY_MS);
 
   const faults = [...world.store.misuses];
-  const asked = clients.flatMap((client) => client.sent);
+  const sent = clients.flatMap((client) => client.sent);
   if (world.ingest.pending > 0) faults.push(`${world.ingest.pending} operations are pending`);
   if (world.ingest.stats.retries === 0) faults.push('the store was too good');
-  if (!asked.some(({ attempts }) => attempts.length > 1)) faults.push('no client had to retry');
-  for (const { attempts } of asked) {
+  if (!sent.some(({ attempts }) => attempts.length > 1)) faults.push('no client had to retry');
+  for (const { attempts } of sent) {
     checkAnswers(attempts, faults);
     checkRetries(attempts, faults);
   }
   for (const { answers } of anonymous) if (answers.length !== 1) faults.push(`answered by ${answers.join()}`);
   checkOrder(world, faults);
   for (const post of POSTS) {
-    const views = [...asked.map(({ operation }) => operation), ...anonymous].filter(
+    const views = [...sent.map(({ operation }) => operation), ...anonymous].filter(
       (one) => one.post === post && one.kind === 'add',
     ).length;
     const likes = clients.filter((client) => client.likes(post)).length;

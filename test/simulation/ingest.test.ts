@@ -196,12 +196,12 @@ describe('a store that does not take a batch', () => {
     const world = new IngestWorld({ conduct: () => REFUSES });
     world.submit(view('a'));
     await world.clock.advance(FLUSH_MS);
-    const told = world.submit(view('a'));
+    const rejected = world.submit(view('a'));
     await world.clock.advance(DEADLINE_MS + DEADLINE_CHECK_MS);
     const joined = world.submit(view('a'));
     world.store.conduct = () => GOOD;
     await world.clock.advance(2_000);
-    expect([told.answers, joined.answers]).toEqual([['UNAVAILABLE'], ['settled']]);
+    expect([rejected.answers, joined.answers]).toEqual([['UNAVAILABLE'], ['settled']]);
     expect(world.batchSizes.at(-1)).toBe(2);
   });
 

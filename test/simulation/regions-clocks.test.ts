@@ -49,9 +49,9 @@ class Truth {
           const { actor: key } = like(post, actor, true);
           const [seen] = await primary.read([post], key);
           if (seen!.on > 0) on.push(actor);
-          const word = this.#updates.get(`${post} ${key!.lo}`) ?? false;
-          if (updates && word !== seen!.on > 0)
-            return `${name}: the last update by ${actor} on ${post} is ${String(word)}`;
+          const update = this.#updates.get(`${post} ${key!.lo}`) ?? false;
+          if (updates && update !== seen!.on > 0)
+            return `${name}: the last update by ${actor} on ${post} is ${String(update)}`;
         }
         const [{ counts } = { counts: null }] = await primary.read([post], null);
         const [likes, views] = counts!.totals;

@@ -35,9 +35,9 @@ export type Plant =
 
 const ORDERS: Partial<Record<Plant, CompareIncarnations>> = {
   maximum: () => 'same',
-  'no rejection': (life, known) => {
-    if (life.epoch !== known.epoch) return life.epoch > known.epoch ? 'newer' : 'older';
-    return life.nonce >= known.nonce ? 'newer' : 'older';
+  'no rejection': (incarnation, other) => {
+    if (incarnation.epoch !== other.epoch) return incarnation.epoch > other.epoch ? 'newer' : 'older';
+    return incarnation.nonce >= other.nonce ? 'newer' : 'older';
   },
 };
 
@@ -79,8 +79,8 @@ class Region {
   ) {
     this.#setClock();
     const nonce = (): number => (world.plant === 'epoch without nonce' ? 1 : world.random.below(2 ** 32));
-    const life = { region: name, epoch: 1, nonce: nonce() };
-    this.primary = new ReferenceStore(METRICS, 1, life, nonce, ORDERS[world.plant], RIGHTS[world.plant]);
+    const incarnation = { region: name, epoch: 1, nonce: nonce() };
+    this.primary = new ReferenceStore(METRICS, 1, incarnation, nonce, ORDERS[world.plant], RIGHTS[world.plant]);
     void this.primary.acquireLeases(this.wallMs);
     this.#replica = { store: this.primary.copy(), commits: 0 };
   }
@@ -115,7 +115,7 @@ class Region {
 
   async commit(operations: readonly Operation[]): Promise<void> {
     this.#n += 1;
-    const batch = { bucket: 0, producerId: 'life-one', batchNumber: this.#n, atMs: this.wallMs, operations };
+    const batch = { bucket: 0, producerId: 'prod-one', batchNumber: this.#n, atMs: this.wallMs, operations };
     await this.#again(batch);
   }
 
@@ -157,12 +157,12 @@ class Region {
   }
 
   #remember(batch: Batch, { outcomes }: Extract<CommitResult, { kind: 'applied' }>): void {
-    const words = batch.operations.flatMap((operation) => {
+    const toggleUpdates = batch.operations.flatMap((operation) => {
       const { kind, post, metric, actor } = operation;
       return kind === 'set' ? [{ operation, stamp: this.primary.registerStamp(post, metric, actor!) }] : [];
     });
-    const plain = batch.operations.filter(({ kind }, i) => kind === 'adjust' && (outcomes[i]! & APPLIED) > 0);
-    this.history.push({ batch, toggleUpdates: words, anonymousLikes: plain });
+    const anonymousLikes = batch.operations.filter(({ kind }, i) => kind === 'adjust' && (outcomes[i]! & APPLIED) > 0);
+    this.history.push({ batch, toggleUpdates, anonymousLikes });
   }
 }
 
@@ -224,14 +224,14 @@ function following(region: Region): ReplicatedStore {
     },
     acquireLeases: () => region.primary.acquireLeases(region.wallMs),
     bucketStatus: (buckets) => region.primary.bucketStatus(buckets),
-    changesSince: (asked, peers, limit) => region.primary.changesSince(asked, peers, limit),
-    observeIncarnations: (name, lives) => region.primary.observeIncarnations(name, lives),
+    changesSince: (requests, peers, limit) => region.primary.changesSince(requests, peers, limit),
+    observeIncarnations: (name, incarnations) => region.primary.observeIncarnations(name, incarnations),
     fullSyncPage: (buckets, cursor, limit) => region.primary.fullSyncPage(buckets, cursor, limit),
     readPosts: (posts) => region.primary.readPosts(posts),
-    merge: (shipments) => region.primary.merge(shipments),
-    startIncarnation: (buckets, life) => {
-      const comesBack = life.rewindsClock && region.world.plant !== 'no rewind';
-      return region.primary.startIncarnation(buckets, { ...life, rewindsClock: comesBack });
+    merge: (deltas) => region.primary.merge(deltas),
+    startIncarnation: (buckets, incarnation) => {
+      const rewindsClock = incarnation.rewindsClock && region.world.plant !== 'no rewind';
+      return region.primary.startIncarnation(buckets, { ...incarnation, rewindsClock });
     },
     completeBackfill: (buckets) => region.primary.completeBackfill(buckets),
   };
@@ -249,14 +249,14 @@ class LossyPeer implements Peer {
     this.region = to.name;
   }
 
-  async push(shipments: readonly Delta[]): Promise<readonly DeltaAck[]> {
+  async push(deltas: readonly Delta[]): Promise<readonly DeltaAck[]> {
     const { random, weather, clock } = this.world;
     if (random.chance(weather.twice)) {
       clock.after(random.below(1_500), () => {
-        if (!this.world.isCut(this.from, this.to)) void this.to.replicator.mergeFrom(this.from.name, shipments);
+        if (!this.world.isCut(this.from, this.to)) void this.to.replicator.mergeFrom(this.from.name, deltas);
       });
     }
-    return this.#call(() => this.to.replicator.mergeFrom(this.from.name, shipments));
+    return this.#call(() => this.to.replicator.mergeFrom(this.from.name, deltas));
   }
 
   compareDigests(digests: readonly BucketDigest[]): Promise<readonly Difference[]> {

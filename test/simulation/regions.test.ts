@@ -80,8 +80,8 @@ async function faultOf(world: RegionsWorld): Promise<string> {
       .flatMap(({ history }) => history.flatMap(({ batch }) => batch.operations))
       .filter((operation) => operation.post === post && operation.kind === 'add')
       .reduce((sum, { value }) => sum + value, 0);
-    const told = views.map((of) => of[i]!.counts.totals[1]);
-    if (told.some((one) => one !== counted)) return `views of ${post}: ${told.join(', ')} instead of ${counted}`;
+    const totals = views.map((of) => of[i]!.counts.totals[1]);
+    if (totals.some((one) => one !== counted)) return `views of ${post}: ${totals.join(', ')} instead of ${counted}`;
     const likes = views.map((of) => of[i]!.counts.totals[0]!);
     const on = await Promise.all(world.regions.map(({ primary }) => whoLikes(primary, post)));
     if (new Set(on).size > 1) return `likes of ${post} by ${on.join(' | ')}`;
@@ -90,17 +90,17 @@ async function faultOf(world: RegionsWorld): Promise<string> {
       if (!isLastUpdate(world, post, actor, isOn))
         return `the last update by ${actor} on ${post} is not ${String(isOn)}`;
     }
-    const plain = countAnonymousLikes(world, post);
-    if (plain < 0) return `${-plain} more anonymous likes of ${post} were taken away than there were`;
-    if (likes.some((one) => one !== on[0]!.length + plain)) {
-      return `likes of ${post}: ${likes.join(', ')} instead of those of ${on[0]!} and ${plain} anonymous ones`;
+    const anonymous = countAnonymousLikes(world, post);
+    if (anonymous < 0) return `${-anonymous} more anonymous likes of ${post} were taken away than there were`;
+    if (likes.some((one) => one !== on[0]!.length + anonymous)) {
+      return `likes of ${post}: ${likes.join(', ')} instead of those of ${on[0]!} and ${anonymous} anonymous ones`;
     }
   }
   return '';
 }
 
 function countAnonymousLikes(world: RegionsWorld, post: string): number {
-  const applied = world.regions.flatMap(({ history }) => history.flatMap(({ anonymousLikes: plain }) => plain));
+  const applied = world.regions.flatMap(({ history }) => history.flatMap(({ anonymousLikes: anonymous }) => anonymous));
   return applied.filter((one) => one.post === post).reduce((sum, { value }) => sum + value, 0);
 }
 
@@ -108,8 +108,8 @@ function countAnonymousLikes(world: RegionsWorld, post: string): number {
 function isLastUpdate(world: RegionsWorld, post: string, actor: number, on: boolean): boolean {
   const key = like(post, actor, true).actor!;
   const of = (committed: (typeof world.regions)[number]['history']): ToggleUpdate[] =>
-    committed.flatMap(({ toggleUpdates: words }) =>
-      words.filter(({ operation }) => operation.post === post && operation.actor!.lo === key.lo),
+    committed.flatMap(({ toggleUpdates: updates }) =>
+      updates.filter(({ operation }) => operation.post === post && operation.actor!.lo === key.lo),
     );
   const durable = of(world.regions.flatMap(({ history }) => history)).toSorted((a, b) => b.stamp - a.stamp);
   // The last one of its batch, if several have this stamp.
@@ -186,8 +186,8 @@ describe('three regions', () => {
     expect(await totalsOf(ap)).toEqual([1, 5]);
     // The delta was acknowledged, and only its effect was lost.
     for (const { primary } of [eu, us]) {
-      const [standing] = await primary.bucketStatus([0]);
-      const [nothing] = await primary.changesSince([{ bucket: 0, after: standing!.clock, ackedUpTo: 0 }], NAMES, 1);
+      const [status] = await primary.bucketStatus([0]);
+      const [nothing] = await primary.changesSince([{ bucket: 0, after: status!.clock, ackedUpTo: 0 }], NAMES, 1);
       await before.merge([{ ...nothing!, after: 0 }]);
     }
     ap.primary = before;
