@@ -1,6 +1,6 @@
 import { METRIC_KINDS, type MetricKind } from './metric-kinds.js';
 
-/** A count that a post has. Inside the gateway its index stands for it: its place in the `METRICS` setting. */
+/** One of the counts that a post has. Inside the gateway it is identified by its index in the `METRICS` setting. */
 export interface Metric {
   readonly name: string;
   readonly kind: MetricKind;
@@ -39,12 +39,12 @@ export class Metrics {
 
   /** @throws Error whose message says what would be right */
   static parse(text: string): Metrics {
-    const parts = text.split(',').map((part) => part.trim());
-    if (parts[LIKES] !== 'likes:toggle' || parts[VIEWS] !== 'views:tally') {
+    const texts = text.split(',').map((one) => one.trim());
+    if (texts[LIKES] !== 'likes:toggle' || texts[VIEWS] !== 'views:tally') {
       throw new Error('must begin with likes:toggle,views:tally; more may follow, e.g. shares:tally,saves:toggle');
     }
-    if (parts.length > METRICS_MAX) throw new Error(`may name at most ${METRICS_MAX} metrics`);
-    const list = parts.map(parseMetric);
+    if (texts.length > METRICS_MAX) throw new Error(`may name at most ${METRICS_MAX} metrics`);
+    const list = texts.map(parseMetric);
     if (new Set(list.map(({ name }) => name)).size < list.length) throw new Error('names a metric twice');
     return new Metrics(list);
   }

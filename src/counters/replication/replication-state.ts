@@ -35,7 +35,7 @@ export interface PersistentReplicationState {
   readonly versionVector: Map<string, VersionVectorEntry>;
   /**
    * By region: the latest incarnation that this region got to know, from the region or from others. Late deltas of an earlier one are
-   * rejected, because they would bring what their region lost and will never hear of; so are those of another one with the same epoch.
+   * rejected, because they would bring what their region lost and never gets back; so are those of another one with the same epoch.
    */
   readonly latestIncarnations: Map<string, Incarnation>;
 }
