@@ -127,9 +127,8 @@ export function amountTests(under: StoreUnderTest): void {
 
   it('a reader sees either all or nothing of a batch', async () => {
     const producers = Array.from({ length: 30 }, (_, i) => new Producer(`prod-0${10 + i}`));
-    const commits = producers.map((producer, i) =>
-      under.store.commit(producer.batch(0, [view(POST), like(POST, key(i))])),
-    );
+    const batches = producers.map((producer, i) => producer.batch(0, [view(POST), like(POST, key(i))]));
+    const commits = batches.map((batch) => under.store.commit(batch));
     for (let seen = 0; seen < producers.length;) {
       const { v, totals } = (await under.view(POST)).counts;
       expect(totals).toEqual([v, v, 0, 0]);

@@ -11,8 +11,8 @@ export interface Chunks {
 }
 
 /**
- * What is wrong with the last words that a bucket keeps, one line each: logs whose numbers do not fit what they number, registers where nothing
- * looks for them, toggles that there are not.
+ * Checks the toggle updates that a bucket keeps. @returns a line for each fault: a log with wrong numbers, a register where no reader looks for it,
+ * or an unknown toggle
  */
 export async function findToggleLogFaults(
   client: Redis,
@@ -37,7 +37,7 @@ export async function findToggleLogFaults(
   return faults;
 }
 
-/** @param written, removed  words that were ever written, and those of them that are gone */
+/** @param written, removed  how many updates were ever written, and how many of them removed */
 async function checkLog(
   client: Redis,
   key: string,
