@@ -180,11 +180,11 @@ export class PostCounts {
     let on = this.#toggles.has(metric);
     let total = 0;
     const mayBeIn = [0];
-    for (const { metric: changed, value, markSent: sent } of this.#pending.values()) {
+    for (const { metric: changed, value, markSent } of this.#pending.values()) {
       if (changed !== metric) continue;
       total += typeof value === 'number' ? value : Number(value) - Number(on);
       if (typeof value === 'boolean') on = value;
-      if (sent) mayBeIn.push(total);
+      if (markSent) mayBeIn.push(total);
     }
     return { total, least: total - Math.max(...mayBeIn), most: total - Math.min(...mayBeIn) };
   }

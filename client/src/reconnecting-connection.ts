@@ -160,8 +160,8 @@ export class ReconnectingConnection {
   #opened(attempt: Attempt): void {
     if (attempt === this.#probe) {
       // A socket would not recognise the retry of an operation that is on its way over HTTP.
-      const { boundTransport: boundTo = attempt.transport.kind } = this.work;
-      if (boundTo !== attempt.transport.kind) {
+      const { boundTransport = attempt.transport.kind } = this.work;
+      if (boundTransport !== attempt.transport.kind) {
         this.#endProbe();
         this.#probeLater();
         return;

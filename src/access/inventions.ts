@@ -129,9 +129,9 @@ export class ClientCreations {
   }
 
   #admitPost(post: string): ErrorBody | null {
-    const { posts, postsSeen, isWatched: isShown } = this.limiter;
+    const { posts, postsSeen, isWatched } = this.limiter;
     const waitMs = posts?.waitMs(this.address) ?? 0;
-    if (waitMs === 0 || postsSeen.has(post) || isShown(post)) return null;
+    if (waitMs === 0 || postsSeen.has(post) || isWatched(post)) return null;
     return this.#reject('new-posts', 'too many new posts from your address; act on existing posts', waitMs);
   }
 

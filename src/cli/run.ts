@@ -33,8 +33,8 @@ async function start(environment: NodeJS.ProcessEnv): Promise<void> {
     await runWorkers(settings);
   } else {
     // The primary needs none of what a gateway is made of.
-    const { bootstrap: boot } = await import('../app/bootstrap.js');
-    await boot(settings);
+    const { bootstrap } = await import('../app/bootstrap.js');
+    await bootstrap(settings);
   }
 }
 

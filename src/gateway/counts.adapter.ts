@@ -45,7 +45,7 @@ export class CountsAdapter extends IoAdapter {
   override createIOServer(port: number): Server {
     const pages = new PageGuard(this.origins);
     const { handshake } = this;
-    const { pending: connecting, intakes } = handshake;
+    const { pending, intakes } = handshake;
     const wsEngine = createGuardedServer({
       admits: (request, tcp) => handshake.admits(request, tcp),
       webSocketOpened: (webSocket, request, tcp) =>
@@ -65,7 +65,7 @@ export class CountsAdapter extends IoAdapter {
         const rejection = pages.findRejection(request);
         if (rejection !== null) answer(rejection, false);
         else if (handshake.lifecycle.isClosing) answer(GATEWAY_CLOSING, false);
-        else answer('too many handshakes from your address are pending', connecting.mayBegin(request));
+        else answer('too many handshakes from your address are pending', pending.mayBegin(request));
       },
       cors: { origin: (origin, answer) => answer(null, origin !== undefined && this.origins.isListed(origin)) },
     };
@@ -73,7 +73,7 @@ export class CountsAdapter extends IoAdapter {
     takeWebSockets(this.httpServer as HttpServer);
     new RequestGate(server.engine, intakes, handshake.addresses).attach();
     intakes.watch(server);
-    server.engine.on('connection', (connection: GatewaySocket['conn']) => connecting.begin(connection));
+    server.engine.on('connection', (connection: GatewaySocket['conn']) => pending.begin(connection));
     pages.watch(server);
     boundProbes(server);
     (this.httpServer as HttpServer).on('connection', (tcp) => handshake.admitTcp(tcp));

@@ -151,9 +151,9 @@ export class BatchSender {
   }
 
   #recoverHistory(queue: BucketQueue, left: readonly Sending[], { kind, last }: RejectedResult): readonly Sending[] {
-    const { batchNumber: n } = left[0]!.batch;
-    if (kind === 'gap' && last < n - 1) return this.#replayMissing(queue, left, last);
-    if (kind === 'stale' && last > n) return this.#skipCommitted(queue, left, last);
+    const { batchNumber } = left[0]!.batch;
+    if (kind === 'gap' && last < batchNumber - 1) return this.#replayMissing(queue, left, last);
+    if (kind === 'stale' && last > batchNumber) return this.#skipCommitted(queue, left, last);
     // No history leads to such a result. The batch is sent again, as after any failure.
     return left;
   }

@@ -163,14 +163,15 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
   merge(deltas: readonly Delta[]): Promise<readonly DeltaAck[]> {
     return Promise.resolve(
       deltas.map((delta) => {
-        const {
-          ack,
-          changed,
-          remoteToggles: toggled,
-        } = mergeDelta(this.#buckets[delta.bucket]!, this.metrics, delta, this.order);
+        const { ack, changed, remoteToggles } = mergeDelta(
+          this.#buckets[delta.bucket]!,
+          this.metrics,
+          delta,
+          this.order,
+        );
         const watched = changed.filter(({ post }) => this.#watched.has(post));
         if (watched.length > 0) this.changes.next(watched);
-        if (toggled.length > 0) this.remoteToggles.next(toggled);
+        if (remoteToggles.length > 0) this.remoteToggles.next(remoteToggles);
         return ack;
       }),
     );

@@ -172,7 +172,7 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
     });
     for (const key of keys) await client.eval(SPOIL, 2, key, `${key}:aside`);
     view();
-    await until(() => clients.every(({ rejections: refusals }) => refusals > 0), 'all of them are refused');
+    await until(() => clients.every(({ rejections }) => rejections > 0), 'all of them are refused');
     await load.crowd.untilAcknowledgements(ACKNOWLEDGED);
     await load.expectExact({});
     expect(load.errors).toEqual({ refusals: 0, disconnects: 0 });
@@ -184,7 +184,7 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
     for (const key of keys) await client.eval(RESTORE, 2, key, `${key}:aside`);
     await Promise.all(clients.map((client) => client.untilAcknowledged()));
     const asked = sumLedgers(
-      clients.map(({ sent: asked }) => asked),
+      clients.map(({ sent }) => sent),
       posts,
     );
     for (const url of promptUrls) expect(await readTotals(url, posts)).toEqual(asked);

@@ -44,8 +44,8 @@ export class GatewaysUnderLoad {
   async expectExact(label: object): Promise<void> {
     this.crowd.stop();
     await this.crowd.untilAcknowledged();
-    const { sent: asked } = this.crowd;
-    const expected = this.urls.map(() => asked);
+    const { sent } = this.crowd;
+    const expected = this.urls.map(() => sent);
     const newcomers = await eventually(expected, () => this.#newcomers());
     expect({ ...label, newcomers }).toEqual({ ...label, newcomers: expected });
     const summed = await eventually(expected, () => this.watchers.map((watcher) => watcher.summed));

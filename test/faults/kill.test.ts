@@ -60,10 +60,10 @@ async function killAgainAndAgain(seed: number, actorKeys: ActorKeys): Promise<vo
     crowd.stop();
     await crowd.untilAcknowledged();
 
-    const { sent: asked } = crowd;
-    expect({ seed, round, totals: await readTotals(url, POSTS) }).toEqual({ seed, round, totals: asked });
-    await watcher.untilShows(asked);
-    expect({ seed, round, summed: watcher.summed }).toEqual({ seed, round, summed: asked });
+    const { sent } = crowd;
+    expect({ seed, round, totals: await readTotals(url, POSTS) }).toEqual({ seed, round, totals: sent });
+    await watcher.untilShows(sent);
+    expect({ seed, round, summed: watcher.summed }).toEqual({ seed, round, summed: sent });
   }
   await gateway.kill('SIGKILL');
 }

@@ -48,7 +48,7 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
     watchers = gateways.map(({ url }) => new TestViewer(url, [...posts, unnumbered(seed)], FAST_RECONNECT));
     await Promise.all(watchers.map((watcher) => watcher.untilSubscribed()));
     crowd = new HoppingCrowd(
-      gateways.map(({ clientUrl: door }) => door),
+      gateways.map(({ clientUrl }) => clientUrl),
       CLIENTS,
       posts,
       random,

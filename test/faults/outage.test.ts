@@ -139,11 +139,11 @@ class OutageRun {
     await until(() => this.shed >= FLOODED - PENDING_MAX, 'what is too much is shed');
     this.acted = await answers;
     this.subscribed = await snapshots;
-    await until(() => load.crowd.clients.every(({ rejections: refusals }) => refusals > 0), 'everyone is told');
+    await until(() => load.crowd.clients.every(({ rejections }) => rejections > 0), 'everyone is told');
     // Seconds after the last commit: its frames have come.
     const early = this.#totalsShown();
     await lasted;
-    this.clientsRefused = load.crowd.clients.filter(({ rejections: refusals }) => refusals > 0).length;
+    this.clientsRefused = load.crowd.clients.filter(({ rejections }) => rejections > 0).length;
     this.shown = { early, late: this.#totalsShown() };
     this.readyWhileAway = probes.map(({ readyz }) => [...readyz]);
     this.growths = (await this.#memory()).map((bytes, i) => bytes - before[i]!);
@@ -204,8 +204,8 @@ describe.each(OUTAGES.map((outage, i) => ({ ...outage, i })))(
       const actor = connect(run.urls[0]!);
       const some = Array.from({ length: 50 }, () => run.random.pick(run.quiet));
       for (const post of some) expectOk(await actor.emitWithAck('view', { post }));
-      const isShown = ({ latest: known, posts }: TestViewer): boolean =>
-        some.every((post) => !posts.includes(post) || Number(known.get(post)?.['views']) > 0);
+      const isShown = ({ latest, posts }: TestViewer): boolean =>
+        some.every((post) => !posts.includes(post) || Number(latest.get(post)?.['views']) > 0);
       await Promise.all(run.quietWatchers.map((watcher) => watcher.until(() => isShown(watcher))));
     });
 

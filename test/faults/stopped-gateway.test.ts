@@ -63,7 +63,7 @@ describe('a gateway that is stopped for longer than its leases while others shar
       await untilLive(GATEWAYS, watchers);
       const sockets = watchers.map(({ socket }) => socket.id);
 
-      const doors = gateways.map(({ clientUrl: door }) => door);
+      const doors = gateways.map(({ clientUrl }) => clientUrl);
       const clients = new HoppingCrowd(doors, CLIENTS, posts, random);
       clients.act();
       await clients.crowd.untilAcknowledgements(1 + random.below(BEFORE_STOP_MAX));
@@ -76,9 +76,9 @@ describe('a gateway that is stopped for longer than its leases while others shar
       for (const { clientUrl: door } of both) clients.leaveGateway(door);
       await clients.crowd.untilAcknowledgements(CLIENTS);
       await clients.stop();
-      const { sent: asked } = clients.crowd;
+      const { sent } = clients.crowd;
       const others = gateways.filter((gateway) => !both.includes(gateway));
-      for (const { url } of others) expect(await readTotals(url, posts)).toEqual(asked);
+      for (const { url } of others) expect(await readTotals(url, posts)).toEqual(sent);
       await untilLive(
         others.length,
         watchers.filter((_, i) => others.includes(gateways[i]!)),
@@ -96,10 +96,10 @@ describe('a gateway that is stopped for longer than its leases while others shar
       // All of it had been counted elsewhere.
       expect((await uncountedBy(after)) - uncounted[1]!).toBeGreaterThanOrEqual(IN_FLIGHT);
       expect((await uncountedBy(before)) - uncounted[0]!).toBeGreaterThanOrEqual(0);
-      for (const { url } of gateways) expect(await readTotals(url, posts)).toEqual(asked);
+      for (const { url } of gateways) expect(await readTotals(url, posts)).toEqual(sent);
       for (const watcher of watchers) {
-        await watcher.untilShows(asked);
-        expect(watcher.summed).toEqual(asked);
+        await watcher.untilShows(sent);
+        expect(watcher.summed).toEqual(sent);
       }
     },
     LIMIT_MS,

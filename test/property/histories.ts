@@ -198,8 +198,8 @@ export async function readAlike(
   }
 }
 
-function describeBatch({ bucket, producerId: incarnation, batchNumber: n, operations }: Batch): string {
-  return `number ${n} of ${incarnation} in bucket ${bucket} with ${operations.length} operations`;
+function describeBatch({ bucket, producerId, batchNumber, operations }: Batch): string {
+  return `number ${batchNumber} of ${producerId} in bucket ${bucket} with ${operations.length} operations`;
 }
 
 /** The result with sorted lists where their order is not defined. */

@@ -67,7 +67,7 @@ describe('a clash', () => {
     fc.assert(
       fc.property(counter, counterOf(clashing), (mine, theirs) => {
         for (const entry of theirs) {
-          const known = mine.find(({ incarnation: replica }) => replica.region === entry.incarnation.region);
+          const known = mine.find(({ incarnation }) => incarnation.region === entry.incarnation.region);
           if (known?.incarnation.epoch === entry.incarnation.epoch) expect(mergeEntry(mine, entry)).toBe(mine);
         }
       }),
@@ -100,8 +100,8 @@ describe('regions that count and merge', () => {
             theirs.push(merged(theirs.at(-1)!, sent));
           }
           // A region's own entry never falls back by merging copies of it.
-          const before = own.at(-2)?.find(({ incarnation: replica }) => replica === incarnations[step.at]);
-          const now = own.at(-1)!.find(({ incarnation: replica }) => replica === incarnations[step.at]);
+          const before = own.at(-2)?.find(({ incarnation }) => incarnation === incarnations[step.at]);
+          const now = own.at(-1)!.find(({ incarnation }) => incarnation === incarnations[step.at]);
           if (before !== undefined) expect(now!.p >= before.p && now!.n >= before.n).toBe(true);
         }
         const finals = histories.map((history) => history.at(-1)!);

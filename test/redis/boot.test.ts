@@ -56,8 +56,8 @@ describe('a gateway that boots', () => {
     const [read] = await named.read([post], key(1));
     expect(read).toMatchObject({ counts: { totals: [2, 4, 0, 0] }, on: 1 });
     const other = new ReferenceStore(METRICS, BUCKETS, { region: 'us', epoch: 1, nonce: 1 }, () => 1);
-    const { deltas: shipments } = await named.replication!.fullSyncPage(new Set([0]), '', 1_000);
-    await other.merge(shipments);
+    const { deltas } = await named.replication!.fullSyncPage(new Set([0]), '', 1_000);
+    await other.merge(deltas);
     expect(await totalsAt(other, post)).toEqual([2, 4, 0, 0]);
     for (const region of ['local', 'us']) {
       await expect(openRedisStore(url, { ...data, region })).rejects.toThrow('REGION must be eu');

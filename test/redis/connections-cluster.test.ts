@@ -69,7 +69,7 @@ describe('a cluster', () => {
   });
 
   it('counts each write once while slots move under them', async () => {
-    const { connections, reconnections: returns } = await open(cluster.url, { clock: patientClock });
+    const { connections, reconnections } = await open(cluster.url, { clock: patientClock });
     const keys = KEYS.slice(0, 8).map((key) => `${key}:moving`);
     const client = cluster.client();
     // So many that a slot is on its way for a while.
@@ -89,7 +89,7 @@ describe('a cluster', () => {
       // Redirections and refusals are no executions; nothing was lost that could have been done twice.
       expect(await connections.query(GET, [key], [])).toBe(String(sum));
     }
-    await until(() => returns() > 0, 'is told of new servers');
+    await until(() => reconnections() > 0, 'is told of new servers');
     const publisher = cluster.client();
     await until(async () => {
       for (const key of keys) await publisher.spublish(`${key}:channel`, '1');
@@ -98,7 +98,7 @@ describe('a cluster', () => {
   });
 
   it('goes on with the replica of a primary that is gone', async () => {
-    const { connections, reconnections: returns } = await open(cluster.url, { replicated: true });
+    const { connections, reconnections } = await open(cluster.url, { replicated: true });
     const key = 'tc:{0}:failover';
     await until(() => succeeds(increment(connections, key)), 'is confirmed');
     const heard: string[] = [];
@@ -107,7 +107,7 @@ describe('a cluster', () => {
     await primary.kill('SIGKILL');
     await expect(increment(connections, key)).rejects.toThrow();
     expect(connections.available).toBe(false);
-    await until(() => returns() > 0, 'is told of a new server');
+    await until(() => reconnections() > 0, 'is told of a new server');
     await until(async () => Number(await connections.query(GET, [key], []).catch(() => 0)) > 0, 'is what it was');
     const client = cluster.client();
     await until(async () => {

@@ -35,7 +35,7 @@ describe('replicated writes', () => {
   it('are rejected while the replica hangs, and confirmed when it goes on; queries do not wait', async () => {
     const primary = await startRedis();
     const replica = await startReplica(primary);
-    const { connections, reconnections: returns } = await open(primary.url, { replicated: true, clock: patientClock });
+    const { connections, reconnections } = await open(primary.url, { replicated: true, clock: patientClock });
     await until(() => succeeds(increment(connections, 'tc:{first}')), 'is confirmed');
     await replica.kill('SIGSTOP');
     const writes = Promise.allSettled(Array.from({ length: 20 }, () => increment(connections, 'tc:{1}')));
@@ -46,7 +46,7 @@ describe('replicated writes', () => {
     await replica.kill('SIGCONT');
     await until(() => succeeds(increment(connections, 'tc:{1}')), 'is confirmed again');
     await until(() => connections.available, 'is available');
-    expect(returns()).toBe(0);
+    expect(reconnections()).toBe(0);
   });
 
   it('are rejected when the connection is lost before they are confirmed', async () => {
@@ -73,14 +73,14 @@ describe('sentinels', () => {
     const primary = await startRedis();
     const replica = await startReplica(primary);
     const { url } = await startSentinels(primary);
-    const { connections, reconnections: returns } = await open(url, { replicated: true, clock: patientClock });
+    const { connections, reconnections } = await open(url, { replicated: true, clock: patientClock });
     await until(() => succeeds(increment(connections, 'tc:{1}')), 'is confirmed');
     const confirmed = await connections.query(GET, ['tc:{1}'], []);
     const heard: string[] = [];
     connections.pubSub.subscribe('tc:{1}:a', (message) => heard.push(message.toString()));
     await primary.kill('SIGKILL');
     await expect(increment(connections, 'tc:{1}')).rejects.toThrow();
-    await until(() => returns() > 0, 'is told that another server is there');
+    await until(() => reconnections() > 0, 'is told that another server is there');
     const value = (): Promise<unknown> => connections.query(GET, ['tc:{1}'], []).catch(() => null);
     await until(async () => (await value()) === confirmed, 'is what it was');
     const client = replica.client();
@@ -101,12 +101,12 @@ describe('sentinels', () => {
     const replica = await startReplica(primary);
     const seen = { ...primary, host: '127.0.0.1', port: proxy.port, client: () => primary.client() };
     const sentinels = await startSentinels(seen);
-    const { connections, reconnections: returns } = await open(sentinels.url);
+    const { connections, reconnections } = await open(sentinels.url);
     await until(() => connections.available, 'is available');
     await increment(connections, 'tc:{1}');
     proxy.stall();
     await until(async () => (await sentinels.readPrimary()).port === replica.port, 'is elected');
-    await until(() => returns() > 0, 'is told of');
+    await until(() => reconnections() > 0, 'is told of');
     await until(() => succeeds(increment(connections, 'tc:{1}')), 'takes writes');
     expect(await replica.client().get('tc:{1}')).toBe('2');
     await closeConnections();

@@ -37,17 +37,17 @@ describe('one server', () => {
 
   it('rejects while the server is away, and tells of its return', async () => {
     const server = await startRedis();
-    const { connections, warnings, reconnections: returns } = await open(server.url);
+    const { connections, warnings, reconnections } = await open(server.url);
     await increment(connections, 'tc:{1}');
     await server.kill('SIGKILL');
     await until(() => !connections.available, 'is seen to be away');
     await expect(increment(connections, 'tc:{1}')).rejects.toThrow(/not connected/);
     await server.restart();
-    await until(() => returns() > 0, 'is told of');
+    await until(() => reconnections() > 0, 'is told of');
     await until(() => succeeds(connections.query(GET, ['tc:{1}'], [])), 'answers queries');
     expect(await increment(connections, 'tc:{1}')).toBe(1);
     await until(() => connections.available, 'is available');
-    expect(returns()).toBe(1);
+    expect(reconnections()).toBe(1);
     expect(warnings.slice(1)).toEqual([
       expect.stringContaining('connection lost'),
       expect.stringContaining(': connected'),
@@ -56,7 +56,7 @@ describe('one server', () => {
 
   it('leaves a server that hangs, rejects in the meantime, and comes back to it', async () => {
     const server = await startRedis();
-    const { connections, reconnections: returns } = await open(server.url);
+    const { connections, reconnections } = await open(server.url);
     await server.kill('SIGSTOP');
     const calls = Array.from({ length: 50 }, () => increment(connections, 'tc:{1}'));
     for (const call of calls) await expect(call).rejects.toThrow();
@@ -64,7 +64,7 @@ describe('one server', () => {
     await server.kill('SIGCONT');
     await until(() => succeeds(increment(connections, 'tc:{1}')), 'answers again');
     await until(() => connections.available, 'is available');
-    expect(returns()).toBeGreaterThan(0);
+    expect(reconnections()).toBeGreaterThan(0);
   });
 
   it('finds without traffic that a server hangs', async () => {
@@ -103,14 +103,13 @@ describe('subscriptions', () => {
   it('bring messages, and are made again after the server was away', async () => {
     const server = await startRedis();
     const { connections } = await open(server.url);
-    const { pubSub: channels } = connections;
+    const { pubSub } = connections;
     const confirmed: string[] = [];
     const heard: string[] = [];
-    channels.subscribed.subscribe((names) => confirmed.push(...names));
+    pubSub.subscribed.subscribe((names) => confirmed.push(...names));
     const names = ['tc:{1}:a', 'tc:{2}:b', 'tc:{3}:c'];
-    for (const channel of names)
-      channels.subscribe(channel, (message) => heard.push(`${channel} ${message.toString()}`));
-    channels.unsubscribe('tc:{3}:c');
+    for (const channel of names) pubSub.subscribe(channel, (message) => heard.push(`${channel} ${message.toString()}`));
+    pubSub.unsubscribe('tc:{3}:c');
     await until(() => confirmed.length === 2, 'are confirmed');
     for (const channel of names) await server.client().spublish(channel, '1');
     await until(() => heard.length === 2, 'are heard');

@@ -54,8 +54,8 @@ function shipmentOf(n: number, random: Random): Delta {
   return { kind: 'changes', ...about, after: 0, upTo: stamp, posts };
 }
 
-function isOfUs({ incarnation: replica }: EntryDelta): boolean {
-  return replica.region === US.region;
+function isOfUs({ incarnation }: EntryDelta): boolean {
+  return incarnation.region === US.region;
 }
 
 /** As links and the ingest do: what could not be done is tried again, until it can. */

@@ -227,8 +227,8 @@ describe('a bucket', () => {
     await alone.commit(new Producer('life-one').batch(0, [view(POST, 7), like(POST, key(1))]));
     await alone.close();
     expect(await regions.changesSince([{ bucket: 0, after: 0, ackedUpTo: 0 }], ['us'], 100)).toEqual([null]);
-    const { deltas: shipments } = await regions.fullSyncPage(new Set(ALL), '', 100);
-    expect(shipments).toMatchObject([
+    const { deltas } = await regions.fullSyncPage(new Set(ALL), '', 100);
+    expect(deltas).toMatchObject([
       {
         bucket: 0,
         source: { region: 'eu', epoch: 1, nonce: 7 },
@@ -237,7 +237,7 @@ describe('a bucket', () => {
         ],
       },
     ]);
-    expect(shipments[0]!.stableStamp).toBeGreaterThan(0);
+    expect(deltas[0]!.stableStamp).toBeGreaterThan(0);
   });
 });
 

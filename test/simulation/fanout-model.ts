@@ -199,8 +199,8 @@ export class FanoutModel {
   /** Every viewer that was writable for a tick since the newest counts were published has them. */
   #checkTimeliness(): void {
     const now = this.#world.clock.nowMs();
-    for (const [i, { viewer, known, hasUnsent: behind, slow, freeSinceMs }] of this.#viewers.entries()) {
-      if (viewer.closed || behind || slow) continue;
+    for (const [i, { viewer, known, hasUnsent, slow, freeSinceMs }] of this.#viewers.entries()) {
+      if (viewer.closed || hasUnsent || slow) continue;
       for (const [post, { e, v }] of known) {
         const news = this.#announced.get(post);
         if (news === undefined || now - Math.max(news.atMs, freeSinceMs) < TICK_MS) continue;

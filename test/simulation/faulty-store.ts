@@ -107,15 +107,16 @@ export class FaultyStore implements CounterStore {
     return result;
   }
 
-  #check({ bucket, producerId: incarnation, batchNumber: n, operations }: Batch): void {
+  #check({ bucket, producerId, batchNumber, operations }: Batch): void {
     if (this.#inFlight.has(bucket)) this.misuses.push(`two batches of bucket ${bucket} in flight`);
     if (operations.length < 1 || operations.length > 500) this.misuses.push(`a batch of ${operations.length}`);
-    const name = (number: number): string => `${bucket} ${incarnation} ${number}`;
+    const name = (number: number): string => `${bucket} ${producerId} ${number}`;
     const content = contentOf(operations);
-    const before = this.#contents.get(name(n));
-    if (before !== undefined && before !== content) this.misuses.push(`another batch ${name(n)}`);
-    if (n > 1 && !this.#contents.has(name(n - 1))) this.misuses.push(`batch ${name(n)} comes too early`);
-    this.#contents.set(name(n), content);
+    const before = this.#contents.get(name(batchNumber));
+    if (before !== undefined && before !== content) this.misuses.push(`another batch ${name(batchNumber)}`);
+    if (batchNumber > 1 && !this.#contents.has(name(batchNumber - 1)))
+      this.misuses.push(`batch ${name(batchNumber)} comes too early`);
+    this.#contents.set(name(batchNumber), content);
   }
 }
 

@@ -211,7 +211,7 @@ export class RegionsWorld {
   }
 
   close(): void {
-    for (const { replicator: shipping } of this.regions) void shipping.close();
+    for (const { replicator } of this.regions) void replicator.close();
   }
 }
 

@@ -48,8 +48,8 @@ export function encodeReplicationState(state: PersistentReplicationState): Buffe
     confirmed: state.ackedUpTo,
     floor: state.stableStamp,
     known: Array.from(state.versionVector, ([region, known]) => {
-      const { epoch, nonce, upTo, ackedUpTo: confirmed } = known;
-      return [region, { epoch, nonce, upTo, confirmed }];
+      const { epoch, nonce, upTo, ackedUpTo } = known;
+      return [region, { epoch, nonce, upTo, confirmed: ackedUpTo }];
     }),
     heard: [...state.latestIncarnations],
   };

@@ -41,14 +41,14 @@ export class BatchEncoder {
   readonly #sets: MemberSet[] = [];
 
   /** @returns the batch's posts, each once, and its bytes. Ids are ASCII. */
-  encode({ producerId: incarnation, batchNumber: n, atMs, operations }: Batch): { posts: string[]; packed: Buffer } {
+  encode({ producerId, batchNumber, atMs, operations }: Batch): { posts: string[]; packed: Buffer } {
     this.#gather(operations);
     const posts = this.#sortPosts(operations.length);
     const sessions = this.#sortSessions();
     const sets = this.#sortMembers(operations);
     const writer = this.#writer;
-    writer.writeText(incarnation);
-    writer.writeInteger(n);
+    writer.writeText(producerId);
+    writer.writeInteger(batchNumber);
     writer.writeInteger(atMs);
     writer.writeInteger(posts.length);
     writer.writeInteger(sessions.length);
@@ -121,22 +121,22 @@ export class BatchEncoder {
 
   /** @returns one operation for each session */
   #sortSessions(): number[] {
-    const { sorter: order } = this.#sessions;
+    const { sorter } = this.#sessions;
     const found: number[] = [];
-    order.sort();
-    for (let position = 0; position < order.count; position++) {
-      const i = order.indexAt(position);
+    sorter.sort();
+    for (let position = 0; position < sorter.count; position++) {
+      const i = sorter.indexAt(position);
       this.#marks[i] = this.#sessions.findOrAdd(found, i);
     }
     return found;
   }
 
   #sortMembers(operations: readonly Operation[]): MemberSet[] {
-    const { sorter: order } = this.#actors;
+    const { sorter } = this.#actors;
     const sets = new Map<number, MemberSet>();
-    order.sort();
-    for (let position = 0; position < order.count; position++) {
-      const i = order.indexAt(position);
+    sorter.sort();
+    for (let position = 0; position < sorter.count; position++) {
+      const i = sorter.indexAt(position);
       const { metric } = operations[i]!;
       const post = this.#posts[i]!;
       const id = post * METRICS_MAX + metric;

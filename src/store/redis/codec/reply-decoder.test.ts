@@ -48,8 +48,8 @@ describe('ReplyDecoder', () => {
 
   it('decodes outcomes, the counts of all posts and the changed counts of an applied batch', () => {
     const reply = [0, 3, 20, 41, '\x01\x05\x06', ...[4, AT_MS, 5, 1, 1, 2, COUNT_MAX], ...[0, 0, 6, 0, 0, 0, 0]];
-    const { result, publishInMs: dueInMs } = codec.decodeCommit({ posts: ['a', 'b'], packed: packed(reply) });
-    expect(dueInMs).toBe(40);
+    const { result, publishInMs } = codec.decodeCommit({ posts: ['a', 'b'], packed: packed(reply) });
+    expect(publishInMs).toBe(40);
     expect(result).toEqual({
       kind: 'applied',
       outcomes: Uint8Array.of(1, 5, 6),
