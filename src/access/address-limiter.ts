@@ -23,7 +23,7 @@ const NO_ADDRESS = 'no address';
 
 /**
  * Tokens that an address may spend on reads, a second and at once: about 450 requests for one post, or ten for 500 posts
- * (src/http/reads.ts). Operations have another bucket, because a page's server may read for all of its visitors.
+ * (src/http/read-limiter.ts). Operations have another bucket, because a page's server may read for all of its visitors.
  */
 const READ_TOKENS = 5_000;
 

@@ -12,11 +12,11 @@ import {
 import { EMPTY } from 'rxjs';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
-import { type CreationLimits, CreationLimiter } from '../access/inventions.js';
+import { type CreationLimits, CreationLimiter } from '../access/creation-limiter.js';
 import { KeySet } from '../access/key-set.js';
 import { OriginPolicy } from '../access/origin-policy.js';
-import { PostSignatureVerifier } from '../access/signed-posts.js';
-import { SuspicionLog } from '../access/suspicions.js';
+import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
+import { SuspicionLog } from '../access/suspicion-log.js';
 import { TokenVerifier } from '../access/token-verifier.js';
 import { type Clock, systemClock } from '../common/clock.js';
 import { Fanout } from '../fanout/fanout.js';

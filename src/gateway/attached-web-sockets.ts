@@ -1,5 +1,5 @@
 import type { WebSocket } from 'ws';
-import type { SuspicionKind } from '../access/suspicions.js';
+import type { SuspicionKind } from '../access/suspicion-log.js';
 
 /** Is called for what the WebSockets of a connection receive beside messages. */
 interface ControlListener {

@@ -1,5 +1,5 @@
 import type { Identity } from '../access/authenticator.js';
-import type { ClientCreations } from '../access/inventions.js';
+import type { ClientCreations } from '../access/creation-limiter.js';
 import type { OperationLimiter, TokenBucket } from '../access/rate-limit.js';
 import type { Clock, Timer } from '../common/clock.js';
 import type { Key64 } from '../counters/ids.js';

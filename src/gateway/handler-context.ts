@@ -1,4 +1,4 @@
-import type { PostSignatureVerifier } from '../access/signed-posts.js';
+import type { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import type { Clock } from '../common/clock.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { Fanout } from '../fanout/fanout.js';

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { isLoopback } from '../access/address-limiter.js';
-import type { SuspicionKind, SuspicionLog } from '../access/suspicions.js';
+import type { SuspicionKind, SuspicionLog } from '../access/suspicion-log.js';
 import type { Intake } from './intake.js';
 
 /**

@@ -8,7 +8,7 @@ import { Authenticator } from '../access/authenticator.js';
 import { toSessionKey } from '../access/key64.js';
 import { Lifecycle } from '../common/lifecycle.js';
 import { OriginPolicy } from '../access/origin-policy.js';
-import { SuspicionLog } from '../access/suspicions.js';
+import { SuspicionLog } from '../access/suspicion-log.js';
 import { CLOSING_ERROR, type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
 import { validationError } from '../protocol/validation-error.js';
 import type { EngineSocket } from './transport/engine-internals.js';

@@ -4,7 +4,7 @@ import { TokenBucket } from '../access/rate-limit.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { CONGESTED, Intake, NO_UNITS } from './intake.js';
 import { EVENTS_A_TURN, PacedReceiver } from './paced-receiver.js';
-import { TurnCounter } from './transport/turns.js';
+import { TurnCounter } from './transport/turn-counter.js';
 import type { UnitWaiter } from './unit-queue.js';
 
 const UNITS = 100;

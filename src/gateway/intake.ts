@@ -1,7 +1,7 @@
 import type { WebSocket } from 'ws';
 import type { ConnectionSlot } from '../access/address-limiter.js';
 import { FRAME_BYTES_PER_UNIT, INVALID_COST, MESSAGE_COST, type MessageBudget } from '../access/message-budget.js';
-import type { SuspicionKind } from '../access/suspicions.js';
+import type { SuspicionKind } from '../access/suspicion-log.js';
 import { AttachedWebSockets } from './attached-web-sockets.js';
 import type { EngineSocket } from './transport/engine-internals.js';
 import type { DeferredInput, ReadLimits } from './transport/read-limits.js';

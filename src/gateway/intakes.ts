@@ -4,13 +4,13 @@ import type { Server } from 'socket.io';
 import type { WebSocket } from 'ws';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { MessageBudget } from '../access/message-budget.js';
-import { SuspicionLog } from '../access/suspicions.js';
+import { SuspicionLog } from '../access/suspicion-log.js';
 import type { Clock } from '../common/clock.js';
 import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
 import type { Settings } from '../config/settings.js';
 import { Intake } from './intake.js';
 import type { EngineSocket } from './transport/engine-internals.js';
-import { TurnCounter } from './transport/turns.js';
+import { TurnCounter } from './transport/turn-counter.js';
 import { UnitQueue } from './unit-queue.js';
 
 /** Creates an intake for each Engine.IO connection, and finds it again. */

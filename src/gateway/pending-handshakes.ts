@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { AddressLimiter } from '../access/address-limiter.js';
-import type { SuspicionLog } from '../access/suspicions.js';
+import type { SuspicionLog } from '../access/suspicion-log.js';
 import { type EngineSocket, terminateConnection } from './transport/engine-internals.js';
 import type { Intake } from './intake.js';
 import { HandshakeBytes } from './handshake-bytes.js';

@@ -1,4 +1,4 @@
-import type { SuspicionKind, SuspicionLog } from '../access/suspicions.js';
+import type { SuspicionKind, SuspicionLog } from '../access/suspicion-log.js';
 import type { Clock } from '../common/clock.js';
 
 /** How often waiting senders are checked. At 10,000 units a second, some 15 connections of an address continue each time. */

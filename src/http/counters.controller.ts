@@ -2,9 +2,9 @@ import { Body, Controller, Get, Inject, Param, Put, Req } from '@nestjs/common';
 import type { Request } from 'express';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator, type Identity, TOKEN_REQUIRED } from '../access/authenticator.js';
-import { CreationLimiter, type ClientCreations } from '../access/inventions.js';
+import { CreationLimiter, type ClientCreations } from '../access/creation-limiter.js';
 import { toRequestKey } from '../access/key64.js';
-import { PostSignatureVerifier } from '../access/signed-posts.js';
+import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import type { Clock } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import type { Metric } from '../counters/metrics.js';
@@ -28,7 +28,7 @@ import {
   parsePosts,
   parseTokenOnly,
 } from './parameters.js';
-import { ReadLimiter } from './reads.js';
+import { ReadLimiter } from './read-limiter.js';
 
 /** One count of one post. */
 export interface CountResponse {

@@ -4,7 +4,7 @@ import type { Replication } from '../replication/start-replication.js';
 import { REPLICATION } from '../config/injection-tokens.js';
 import { CountersController } from './counters.controller.js';
 import { PeerAuthentication } from './peer-authentication.js';
-import { ReadLimiter } from './reads.js';
+import { ReadLimiter } from './read-limiter.js';
 import { RegionsController } from './regions.controller.js';
 import { ReplicationController } from './replication.controller.js';
 import { StreamController } from './stream.controller.js';

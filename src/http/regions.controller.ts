@@ -6,7 +6,7 @@ import type { Settings } from '../config/settings.js';
 import type { Replication } from '../replication/start-replication.js';
 import type { LinkStatus } from '../replication/transport/peer.js';
 import { parseTokenOnly } from './parameters.js';
-import { ReadLimiter } from './reads.js';
+import { ReadLimiter } from './read-limiter.js';
 
 /** The state of the link to another region: LinkStatus, with a readable time. */
 export type PeerStatusResponse = Omit<LinkStatus, 'sinceMs'> & { readonly since: string | null };

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressLimiter } from '../access/address-limiter.js';
-import type { SuspicionLog } from '../access/suspicions.js';
+import type { SuspicionLog } from '../access/suspicion-log.js';
 import type { Clock } from '../common/clock.js';
 import { errorBody } from '../protocol/errors.js';
 import { pathPattern } from './openapi/paths.js';

@@ -1,13 +1,13 @@
 import { Controller, Get, Inject, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { AddressLimiter } from '../access/address-limiter.js';
-import { CreationLimiter } from '../access/inventions.js';
-import { PostSignatureVerifier } from '../access/signed-posts.js';
+import { CreationLimiter } from '../access/creation-limiter.js';
+import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import { throwIfError } from '../protocol/errors.js';
 import type { Settings } from '../config/settings.js';
 import { SETTINGS } from '../config/injection-tokens.js';
 import { checkAcceptsEvents, parsePosts } from './parameters.js';
-import { ReadLimiter } from './reads.js';
+import { ReadLimiter } from './read-limiter.js';
 import { StreamRegistry } from './stream-registry.js';
 
 @Controller('v1')

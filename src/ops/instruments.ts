@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Authenticator } from '../access/authenticator.js';
 import type { KeySet } from '../access/key-set.js';
-import { SuspicionLog } from '../access/suspicions.js';
+import { SuspicionLog } from '../access/suspicion-log.js';
 import { REDIS, REPLICATION } from '../config/injection-tokens.js';
 import { Fanout } from '../fanout/fanout.js';
 import { Presence } from '../fanout/presence.js';

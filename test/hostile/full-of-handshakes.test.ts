@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { Server } from 'socket.io';
 import type { WebSocket } from 'ws';
 import { AddressLimiter } from '../../src/access/address-limiter.js';
-import { SuspicionLog } from '../../src/access/suspicions.js';
+import { SuspicionLog } from '../../src/access/suspicion-log.js';
 import { systemClock } from '../../src/common/clock.js';
 import { createGuardedServer } from '../../src/gateway/transport/websocket-limits.js';
 import { PendingHandshakes } from '../../src/gateway/pending-handshakes.js';

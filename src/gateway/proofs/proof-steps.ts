@@ -1,5 +1,5 @@
 import { setImmediate, setTimeout as setTimeoutPromise } from 'node:timers/promises';
-import { receiveEvents } from '../transport/event-receiver.js';
+import { receiveEvents } from '../transport/receive-events.js';
 import type { Shortcuts } from '../transport/shortcuts.js';
 import type { ProofConnection, ProofServer } from './proof-server.js';
 

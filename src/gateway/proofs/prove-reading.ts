@@ -1,5 +1,5 @@
 import { DirectSocket } from '../transport/direct-socket.js';
-import { attachReceiver } from '../transport/event-receiver.js';
+import { attachReceiver } from '../transport/receive-events.js';
 import type { ReadLimits } from '../transport/read-limits.js';
 import type { Shortcut } from '../transport/shortcut.js';
 import type { Shortcuts } from '../transport/shortcuts.js';

@@ -13,7 +13,7 @@ export class Shortcuts {
   readonly readPause: Shortcut;
   /** Reads frames instead of `ws`: ws-frame-reader.ts. */
   readonly directRead: Shortcut;
-  /** Receives events from the connection's decoder: event-receiver.ts. */
+  /** Receives events from the connection's decoder: receive-events.ts. */
   readonly packetDecoder: Shortcut;
   /** Releases memory that only a handshake needs: handshake-memory.ts. */
   readonly handshakeMemory: Shortcut;

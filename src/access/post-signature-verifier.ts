@@ -2,7 +2,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import { copyText } from '../counters/ids.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import { RecentSet } from './recent-set.js';
-import type { SuspicionLog } from './suspicions.js';
+import type { SuspicionLog } from './suspicion-log.js';
 
 /** Half of the HMAC's bytes: a forger needs 2^127 tries on average. */
 const SIGNATURE_BYTES = 16;

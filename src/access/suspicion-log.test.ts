@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { SuspicionLog } from './suspicions.js';
+import { SuspicionLog } from './suspicion-log.js';
 
 const HOUR_MS = 3_600_000;
 const NAMED_MAX = 10_000;

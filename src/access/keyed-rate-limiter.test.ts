@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { KeyedRateLimiter } from './keyed-rate.js';
+import { KeyedRateLimiter } from './keyed-rate-limiter.js';
 
 const KEYS_MAX = 100_000;
 

@@ -3,16 +3,16 @@ import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import { MARK_GENERATION_MAX, MARK_GENERATION_MS } from '../counters/bucket.js';
 import { APPLIED } from '../counters/operation.js';
-import { type CreationLimits, CreationLimiter, type ClientCreations } from './inventions.js';
-import { SuspicionLog } from './suspicions.js';
+import { type CreationLimits, CreationLimiter, type ClientCreations } from './creation-limiter.js';
+import { SuspicionLog } from './suspicion-log.js';
 
 const ADDRESS = '203.0.113.1';
 
-function world(some: Partial<CreationLimits> = {}): { clock: SimulatedClock; inventions: CreationLimiter } {
+function world(some: Partial<CreationLimits> = {}): { clock: SimulatedClock; limiter: CreationLimiter } {
   const clock = new SimulatedClock();
   const limits = { posts: 10, actors: 10, watched: 100, marks: true, buckets: 1, workers: 1, ...some };
   const suspicions = new SuspicionLog(clock, () => undefined);
-  return { clock, inventions: new CreationLimiter(limits, clock, suspicions, () => false) };
+  return { clock, limiter: new CreationLimiter(limits, clock, suspicions, () => false) };
 }
 
 function counts(post: string, v: number): PostCounts {
@@ -21,10 +21,10 @@ function counts(post: string, v: number): PostCounts {
 
 /** Marks that an address is granted that begins new sessions as fast as it may, with the times of each. */
 function marksBegun(workers: number, hours: number): number[] {
-  const { clock, inventions } = world({ workers });
+  const { clock, limiter } = world({ workers });
   const times: number[] = [];
   while (clock.nowMs() < hours * MARK_GENERATION_MS) {
-    const error = inventions.openClient(ADDRESS, null, false)!.admit('add', 'page', true);
+    const error = limiter.openClient(ADDRESS, null, false)!.admit('add', 'page', true);
     if (error === null) times.push(clock.nowMs());
     else clock.spend(error.retryAfterMs!);
   }
@@ -44,10 +44,10 @@ describe('session marks of an address in a bucket', () => {
   });
 
   test('suffice for 500 requests a second with keys of their own, spread over 64 buckets', () => {
-    const { clock, inventions } = world({ buckets: 64 });
+    const { clock, limiter } = world({ buckets: 64 });
     const errors: unknown[] = [];
     for (let i = 0; i < 500 * 120; i++) {
-      const error = inventions.openClient(ADDRESS, null, true)!.admit('add', `page-${i % 10_000}`, true);
+      const error = limiter.openClient(ADDRESS, null, true)!.admit('add', `page-${i % 10_000}`, true);
       if (error !== null) errors.push(error);
       clock.spend(2);
     }
@@ -55,45 +55,45 @@ describe('session marks of an address in a bucket', () => {
   });
 
   test('are begun once for a connection in each bucket', () => {
-    const { inventions } = world({ buckets: 100 });
-    const inventor = inventions.openClient(ADDRESS, null, false)!;
+    const { limiter } = world({ buckets: 100 });
+    const client = limiter.openClient(ADDRESS, null, false)!;
     const posts = Array.from({ length: 100_000 }, (_, i) => `page-${i % 1_000}`);
-    expect(posts.filter((post) => inventor.admit('add', post, true) !== null)).toEqual([]);
+    expect(posts.filter((post) => client.admit('add', post, true) !== null)).toEqual([]);
   });
 });
 
 describe('a new post', () => {
-  function viewed(inventor: ClientCreations, post: string, v: number, outcome = APPLIED): void {
-    inventor.chargeNewPost(outcome, counts(post, v));
+  function viewed(client: ClientCreations, post: string, v: number, outcome = APPLIED): void {
+    client.chargeNewPost(outcome, counts(post, v));
   }
 
-  function mayBegin({ inventions }: { inventions: CreationLimiter }): boolean {
-    return inventions.openClient(ADDRESS, null, false)!.admit('add', 'another', false) === null;
+  function mayBegin({ limiter }: { limiter: CreationLimiter }): boolean {
+    return limiter.openClient(ADDRESS, null, false)!.admit('add', 'another', false) === null;
   }
 
   test('is paid for once, by the first that counted it', () => {
     const all = world();
-    const inventor = all.inventions.openClient(ADDRESS, null, false)!;
-    for (let i = 0; i < 9; i++) for (let again = 0; again < 5; again++) viewed(inventor, `post-${i}`, 1);
+    const client = all.limiter.openClient(ADDRESS, null, false)!;
+    for (let i = 0; i < 9; i++) for (let again = 0; again < 5; again++) viewed(client, `post-${i}`, 1);
     expect(mayBegin(all)).toBe(true);
-    viewed(inventor, 'post-9', 1);
+    viewed(client, 'post-9', 1);
     expect(mayBegin(all)).toBe(false);
   });
 
   test('is none that had been counted before, nor one of which a repetition is heard', () => {
     const all = world();
-    const inventor = all.inventions.openClient(ADDRESS, null, false)!;
+    const client = all.limiter.openClient(ADDRESS, null, false)!;
     for (let i = 0; i < 100; i++) {
-      viewed(inventor, `old-${i}`, 2);
-      viewed(inventor, `liked-once-${i}`, 1, 0);
+      viewed(client, `old-${i}`, 2);
+      viewed(client, `liked-once-${i}`, 1, 0);
     }
     expect(mayBegin(all)).toBe(true);
   });
 
   test('is one also that is kept although nothing was counted', () => {
     const all = world();
-    const inventor = all.inventions.openClient(ADDRESS, null, false)!;
-    for (let i = 0; i < 10; i++) viewed(inventor, `unliked-${i}`, 0, 0);
+    const client = all.limiter.openClient(ADDRESS, null, false)!;
+    for (let i = 0; i < 10; i++) viewed(client, `unliked-${i}`, 0, 0);
     expect(mayBegin(all)).toBe(false);
   });
 });

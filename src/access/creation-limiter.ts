@@ -5,9 +5,9 @@ import { bucketOf, type Key64 } from '../counters/ids.js';
 import { APPLIED, type Operation } from '../counters/operation.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import { isLoopback } from './address-limiter.js';
-import { KeyedRateLimiter } from './keyed-rate.js';
+import { KeyedRateLimiter } from './keyed-rate-limiter.js';
 import { RecentSet } from './recent-set.js';
-import type { SuspicionKind, SuspicionLog } from './suspicions.js';
+import type { SuspicionKind, SuspicionLog } from './suspicion-log.js';
 
 const MINUTE_S = 60;
 /**
