@@ -6,27 +6,27 @@ import { AddressLimiter } from './address-limiter.js';
 
 const ADDRESSES_MAX = 100_000;
 
-describe("a client's address", () => {
-  test("is the peer's, whatever X-Forwarded-For says, unless the peer is a trusted balancer", () => {
+describe('the address of a client', () => {
+  test('the address of a client is that of its peer, whatever X-Forwarded-For says, unless the peer is a trusted balancer', () => {
     const addresses = limits({});
     expect(addresses.addressOf(request('203.0.113.9', '198.51.100.1'))).toBe('203.0.113.9');
   });
 
-  test('is what trusted balancers say of it, up to the first that is not trusted', () => {
+  test('the address of a client behind trusted balancers is the last one that is not a balancer', () => {
     const addresses = limits({ trustProxy: ['10.0.0.0/8'] });
     expect(addresses.addressOf(request('10.0.0.2', '198.51.100.1'))).toBe('198.51.100.1');
     expect(addresses.addressOf(request('10.0.0.2', '1.2.3.4, 198.51.100.1, 10.0.0.3'))).toBe('198.51.100.1');
     expect(addresses.addressOf(request('203.0.113.9', '198.51.100.1'))).toBe('203.0.113.9');
   });
 
-  test('is not what a client puts before it into the header, to pass for a balancer on this host', () => {
+  test('a client cannot pass for a balancer on this host by an address that it puts into the header', () => {
     const addresses = limits({ trustProxy: ['10.0.0.0/8'] });
     expect(addresses.addressOf(request('10.0.0.2', '127.0.0.1, 198.51.100.1'))).toBe('198.51.100.1');
     expect(addresses.addressOf(request('10.0.0.2', 'not an address, 198.51.100.1'))).toBe('198.51.100.1');
   });
 });
 
-describe('what a balancer says of a client', () => {
+describe('X-Forwarded-For of a trusted balancer', () => {
   test.each([
     ['198.51.100.1:5678', '198.51.100.1'],
     ['[2001:db8:1:2:3::1]:443', '2001:db8:1:2::/64'],
@@ -40,12 +40,12 @@ describe('what a balancer says of a client', () => {
     ['1.2.3:80', 'no address'],
     ['', '10.0.0.2'],
     ['198.51.100.1, ', '198.51.100.1'],
-  ])('%s is %s', (forwardedFor, known) => {
+  ])('X-Forwarded-For: %s gives %s', (forwardedFor, known) => {
     const addresses = limits({ trustProxy: ['10.0.0.0/8'] });
     expect(addresses.addressOf(request('10.0.0.2', forwardedFor))).toBe(known);
   });
 
-  test('is nothing where the connection has no address any more', () => {
+  test('a closed connection has no address', () => {
     const addresses = limits({ trustProxy: ['10.0.0.0/8'] });
     expect(addresses.addressOf({ socket: {}, headers: {} } as unknown as IncomingMessage)).toBe('no address');
   });
@@ -67,7 +67,7 @@ describe('an IPv6 address', () => {
     ['::ffff:198.51.100.1%x', '198.51.100.1'],
     ['1111:2222:3333:4444:5555:6666:255.255.255.255', '1111:2222:3333:4444::/64'],
     ['64:ff9b::c633:6401', '64:ff9b::c633:6401'],
-  ])('%s is known as %s', (peer, known) => {
+  ])('the IPv6 address %s counts as %s', (peer, known) => {
     expect(limits({}).addressOf(request(peer, ''))).toBe(known);
   });
 });
@@ -78,7 +78,7 @@ describe('TCP connections of an address', () => {
     return { tcp, admitted: addresses.openTcp(tcp) };
   };
 
-  test('have room for requests beside its connections, and a place again when one is closed', () => {
+  test('an address may open TCP connections for requests besides its connections, and one more when one is closed', () => {
     const addresses = limits({ connections: 2 });
     const all = Array.from({ length: 203 }, () => open(addresses, '203.0.113.9'));
     expect(all.filter(({ admitted }) => admitted)).toHaveLength(202);
@@ -87,15 +87,18 @@ describe('TCP connections of an address', () => {
     expect([open(addresses, '203.0.113.9').admitted, open(addresses, '203.0.113.9').admitted]).toEqual([true, false]);
   });
 
-  test.each(['10.0.0.2', '127.0.0.1'])('are not limited from %s, a balancer or this host', (remoteAddress) => {
-    const addresses = limits({ connections: 1, trustProxy: ['10.0.0.0/8'] });
-    const all = Array.from({ length: 500 }, () => open(addresses, remoteAddress));
-    expect(all.every(({ admitted }) => admitted)).toBe(true);
-  });
+  test.each(['10.0.0.2', '127.0.0.1'])(
+    'TCP connections are not limited from %s, a balancer or this host',
+    (remoteAddress) => {
+      const addresses = limits({ connections: 1, trustProxy: ['10.0.0.0/8'] });
+      const all = Array.from({ length: 500 }, () => open(addresses, remoteAddress));
+      expect(all.every(({ admitted }) => admitted)).toBe(true);
+    },
+  );
 });
 
-describe('the place of a connection', () => {
-  test('is free once all of its parts are closed', () => {
+describe('the slot of a connection', () => {
+  test('a connection frees its slot once all of its sockets are closed', () => {
     const addresses = limits({ connections: 1 });
     const [session, webSocket] = [new EventEmitter(), new EventEmitter()];
     addresses.connect('203.0.113.9', session).holdUntilClosed(webSocket);
@@ -107,7 +110,7 @@ describe('the place of a connection', () => {
 });
 
 describe('connections of an address', () => {
-  test('are admitted up to the limit, and again after some have gone', () => {
+  test('connections of an address are accepted up to the limit, and again after some are closed', () => {
     const addresses = limits({ connections: 2 });
     const first = connect(addresses, '203.0.113.9');
     expect(addresses.mayConnect('203.0.113.9')).toBe(true);
@@ -118,21 +121,24 @@ describe('connections of an address', () => {
     expect(addresses.mayConnect('203.0.113.9')).toBe(true);
   });
 
-  test.each(['127.0.0.1', '127.8.0.1', '::1', '::ffff:127.0.0.1'])('are not limited from %s', (loopback) => {
-    const addresses = limits({ connections: 1, operations: 1 });
-    for (let i = 0; i < 3; i++) connect(addresses, loopback);
-    expect([addresses.mayConnect(loopback), addresses.operationTokenBucket(loopback)]).toEqual([true, null]);
-  });
+  test.each(['127.0.0.1', '127.8.0.1', '::1', '::ffff:127.0.0.1'])(
+    'connections are not limited from %s',
+    (loopback) => {
+      const addresses = limits({ connections: 1, operations: 1 });
+      for (let i = 0; i < 3; i++) connect(addresses, loopback);
+      expect([addresses.mayConnect(loopback), addresses.operationTokenBucket(loopback)]).toEqual([true, null]);
+    },
+  );
 
-  test('are not limited where the limit is 0', () => {
+  test('a limit of 0 means no limit on connections', () => {
     const addresses = limits({ connections: 0 });
     for (let i = 0; i < 1_000; i++) connect(addresses, '203.0.113.9');
     expect(addresses.mayConnect('203.0.113.9')).toBe(true);
   });
 });
 
-describe('what is remembered', () => {
-  test("an address's operations are taken from one bucket, also when its connections have gone", () => {
+describe('remembered addresses', () => {
+  test('an address keeps one token bucket for operations, even after its connections are closed', () => {
     const addresses = limits({ operations: 5 });
     const bucket = addresses.operationTokenBucket('203.0.113.9');
     connect(addresses, '203.0.113.9').emit('close');
@@ -140,7 +146,7 @@ describe('what is remembered', () => {
     expect(addresses.operationTokenBucket('203.0.113.8')).not.toBe(bucket);
   });
 
-  test('beyond 100,000 addresses, those are forgotten that have no connection and have done nothing lately', () => {
+  test('beyond 100,000 addresses, those without connections and recent operations are forgotten', () => {
     const addresses = limits({ operations: 5 });
     const [idle, busy, connected] = ['198.51.100.1', '198.51.100.2', '198.51.100.3'].map((address) => ({
       address,
@@ -156,7 +162,7 @@ describe('what is remembered', () => {
     expect(kept).toEqual([false, true, true]);
   });
 
-  test('beyond 100,000 that have all done something, the first are forgotten, save those that have a connection', () => {
+  test('beyond 100,000 recently used addresses, the oldest ones without a connection are forgotten', () => {
     const addresses = limits({ operations: 5 });
     const [connected, busy] = ['198.51.100.1', '198.51.100.2'].map((address) => ({
       address,

@@ -11,17 +11,17 @@ const nothing: Credentials = { token: undefined, actor: undefined, actorField: '
 describe('without tokens', () => {
   const identities = new Authenticator(null, false, 'hash');
 
-  test('a client is whom it says it is', async () => {
+  test('without tokens, a client names its actor itself', async () => {
     const identity = await identities.identify({ ...nothing, actor: 'ada' });
     expect(identity).toEqual({ actor: 'ada', key: toActorKey('ada', 'hash'), mayAct: true, expiresAtMs: null });
   });
 
-  test('a client that says nothing may act, as nobody', async () => {
+  test('without tokens, a client without an actor may act anonymously', async () => {
     const identity = await identities.identify(nothing);
     expect(identity).toEqual({ actor: null, key: null, mayAct: true, expiresAtMs: null });
   });
 
-  test('a token means nothing', async () => {
+  test('without tokens, a token is ignored', async () => {
     const identity = await identities.identify({ ...nothing, token: 'x' });
     expect(identity).toMatchObject({ actor: null, mayAct: true });
   });
@@ -30,7 +30,7 @@ describe('without tokens', () => {
 describe('with tokens', () => {
   const tokens = new TokenVerifier({ secret: SECRET }, null);
 
-  test('a client is whom its token says it is, whatever it says itself, until the token expires', async () => {
+  test('with tokens, the subject of the token is the actor until the token expires, whatever the client claims', async () => {
     const seconds = Math.floor(Date.now() / 1000) + 3_600;
     const token = await new SignJWT({ sub: 'ada' })
       .setProtectedHeader({ alg: 'HS256' })
@@ -45,23 +45,23 @@ describe('with tokens', () => {
     });
   });
 
-  test('without one it may watch but not act, and has no name', async () => {
+  test('with tokens, a client without one may watch but not act, and has no actor', async () => {
     const identity = await new Authenticator(tokens, false, 'hash').identify({ ...nothing, actor: 'ada' });
     expect(identity).toEqual({ actor: null, key: null, mayAct: false, expiresAtMs: null });
   });
 
-  test('without one it may not even watch where that is private', async () => {
+  test('REQUIRE_TOKEN_TO_READ rejects a client without a token', async () => {
     const refused = new Authenticator(tokens, true, 'hash').identify(nothing);
     await expect(refused).rejects.toMatchObject({ body: { code: 'UNAUTHORIZED' } });
   });
 
-  test('a bad one is refused, and does not make it somebody who only watches', async () => {
+  test('an invalid token is rejected instead of making its client a viewer without an actor', async () => {
     const refused = new Authenticator(tokens, false, 'hash').identify({ ...nothing, token: 'x' });
     await expect(refused).rejects.toMatchObject({ body: { code: 'UNAUTHORIZED' } });
   });
 });
 
-test('the end of a token is waited for, if timers go that far', async () => {
+test('the callback at the expiry of a token runs on time, and is not scheduled beyond the range of timers', async () => {
   const clock = new SimulatedClock();
   const expired: string[] = [];
   callAtExpiry(clock.wallMs() + 1_000, clock, () => expired.push('soon'));

@@ -35,7 +35,7 @@ test('names that differ in case, in spaces or in their Unicode form have differe
   expect(new Set(names.map((name) => JSON.stringify(toActorKey(name, 'hash')))).size).toBe(names.length);
 });
 
-test('a session of another actor, or of none, has another key', () => {
+test('sessions of different actors, or of none, have different keys', () => {
   const sessions = [
     ['ann', 'session-one'],
     ['ann', 'session-two'],
@@ -49,7 +49,7 @@ test('a session of another actor, or of none, has another key', () => {
   expect(new Set(keys).size).toBe(sessions.length);
 });
 
-test('a request has the key of no other request, nor of a session of the same text', () => {
+test('no two requests share a key, and none has that of a session of the same text', () => {
   const request = { actor: 'ann', idempotencyKey: '12345678', post: 'p', metric: 'views', action: 'increment' };
   const requests = [
     request,

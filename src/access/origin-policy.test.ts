@@ -16,7 +16,7 @@ describe('a request with an origin', () => {
     ['an opaque origin', 'null', false],
     ['no address at all', 'counts.example.org', false],
     ['nothing', '', false],
-  ])('of %s', (_, origin, allowed) => {
+  ])('a request from %s is judged by its origin', (_, origin, allowed) => {
     const origins = listing({ allowed: ['https://example.org'], own: ['https://counts.example.org'] });
     expect(origins.findRejection(request({ origin, host: 'counts.example.org' })) === null).toBe(allowed);
   });
@@ -30,7 +30,7 @@ describe('a request with an origin', () => {
     ['http://rebound.test:3000', 'rebound.test:3000', false],
     ['http://127.0.0.1.rebound.test', '127.0.0.1.rebound.test', false],
     ['https://example.org', undefined, false],
-  ])('%s is of the host %s itself, where no name is known: %s', (origin, host, allowed) => {
+  ])('without PUBLIC_URL, origin %s at host %s is allowed: %s', (origin, host, allowed) => {
     expect(listing({}).findRejection(request({ origin, host })) === null).toBe(allowed);
   });
 });
@@ -53,20 +53,20 @@ describe('a request without an origin', () => {
       { site: 'cross-site', mode: 'navigate', dest: 'document', method: 'POST' },
       false,
     ],
-  ])('%s', (_, parts, allowed) => {
+  ])('a request %s is judged by its Sec-Fetch headers', (_, fields, allowed) => {
     const origins = listing({ own: ['https://counts.example.org'] });
-    expect(origins.findRejection(request({ host: 'counts.example.org', ...parts })) === null).toBe(allowed);
+    expect(origins.findRejection(request({ host: 'counts.example.org', ...fields })) === null).toBe(allowed);
   });
 });
 
-test('with * all are allowed', () => {
+test('ALLOWED_ORIGINS=* allows every origin', () => {
   const origins = listing({ allowed: ['*'] });
   expect(origins.isListed('https://anywhere.test')).toBe(true);
   expect(origins.findRejection(request({ origin: 'null', host: 'counts.example.org' }))).toBeNull();
   expect(origins.findRejection(request({ site: 'cross-site' }))).toBeNull();
 });
 
-test('for the headers of other origins only listed ones count', () => {
+test('only listed origins get CORS headers', () => {
   const origins = listing({ allowed: ['https://example.org'], own: ['https://counts.example.org'] });
   expect(['https://example.org', 'https://counts.example.org'].map((origin) => origins.isListed(origin))).toEqual([
     true,
@@ -74,7 +74,7 @@ test('for the headers of other origins only listed ones count', () => {
   ]);
 });
 
-test('a name that may be its own is reported once, with the line that mends it, and ten names at most', () => {
+test("a host name that may be the gateway's own is reported once, with the setting that allows it, and ten names at most", () => {
   const warnings: string[] = [];
   const origins = listing({ own: ['https://one.test'], warn: (message) => warnings.push(message) });
   for (let i = 0; i < 2; i++) origins.findRejection(request({ origin: 'https://two.test', host: 'two.test' }));
@@ -88,7 +88,7 @@ function listing(some: { allowed?: string[]; own?: string[]; warn?: (message: st
   return new OriginPolicy({ allowed: [], own: [], warn: () => undefined, ...some });
 }
 
-interface Parts {
+interface RequestFields {
   readonly origin?: string | undefined;
   readonly host?: string | undefined;
   readonly site?: string;
@@ -97,7 +97,7 @@ interface Parts {
   readonly method?: string;
 }
 
-function request({ origin, host, site, mode, dest, method = 'GET' }: Parts): IncomingMessage {
+function request({ origin, host, site, mode, dest, method = 'GET' }: RequestFields): IncomingMessage {
   const headers = { origin, host, 'sec-fetch-site': site, 'sec-fetch-mode': mode, 'sec-fetch-dest': dest };
   return { method, headers } as unknown as IncomingMessage;
 }

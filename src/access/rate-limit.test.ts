@@ -2,24 +2,24 @@ import { describe, expect, test } from '@jest/globals';
 import { OperationLimiter, TokenBucket } from './rate-limit.js';
 
 describe('a token bucket', () => {
-  test('gives its burst at once, and then its rate', () => {
+  test('a token bucket gives its burst at once, and then its rate', () => {
     const bucket = new TokenBucket(10, 0);
     expect(taken(bucket, 0, 20)).toBe(10);
     expect(taken(bucket, 500, 20)).toBe(5);
     expect(taken(bucket, 10_000, 20)).toBe(10);
   });
 
-  test('may have a burst other than its rate', () => {
+  test('a token bucket may have a burst other than its rate', () => {
     const bucket = new TokenBucket(10, 0, 30);
     expect(taken(bucket, 0, 100)).toBe(30);
     expect(taken(bucket, 1_000, 100)).toBe(10);
   });
 
-  test('with a rate of 0 it is no limit', () => {
+  test('a token bucket with a rate of 0 has no limit', () => {
     expect(taken(new TokenBucket(0, 0), 0, 10_000)).toBe(10_000);
   });
 
-  test('a refusal says when the whole burst is back, and takes nothing', () => {
+  test('a rejection returns the time until the whole burst is back, and takes no tokens', () => {
     const bucket = new TokenBucket(10, 0);
     taken(bucket, 0, 10);
     expect([bucket.take(0), bucket.take(0), bucket.take(200)]).toEqual([1_000, 1_000, 0]);
@@ -27,18 +27,18 @@ describe('a token bucket', () => {
     expect(bucket.take(200.5, 5)).toBe(900);
   });
 
-  test('many tokens are taken together or not at all', () => {
+  test('several tokens are taken together or not at all', () => {
     const bucket = new TokenBucket(10, 0);
     expect([bucket.take(0, 8), bucket.take(0, 3), bucket.take(0, 2)]).toEqual([0, 800, 0]);
   });
 
-  test('what it is told to wait is never 0, however little is missing', () => {
+  test('the time to wait is never 0, however little is missing', () => {
     const bucket = new TokenBucket(1_000_000, 0);
     bucket.take(0, 1_000_000);
     expect(bucket.take(999.9999, 1_000_000)).toBe(1);
   });
 
-  test('it is full when nothing was taken for long enough', () => {
+  test('a token bucket is full when nothing was taken for long enough', () => {
     const bucket = new TokenBucket(10, 0);
     expect(bucket.isFull(0)).toBe(true);
     bucket.take(0, 5);
@@ -46,7 +46,7 @@ describe('a token bucket', () => {
     expect(new TokenBucket(0, 0).isFull(0)).toBe(true);
   });
 
-  test('over any time it gives no more than its burst and its rate', () => {
+  test('a token bucket never exceeds its burst and its rate over any time', () => {
     const bucket = new TokenBucket(50, 0);
     let given = 0;
     for (let ms = 0; ms < 10_000; ms += 7) given += taken(bucket, ms, 3);
@@ -56,7 +56,7 @@ describe('a token bucket', () => {
 });
 
 describe("a connection's limit", () => {
-  test('once refused it is refused until the time it was told, also what would have been let through', () => {
+  test('after a rejection all operations are rejected until the returned time, even those with tokens', () => {
     const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     for (let i = 0; i < 10; i++) expect(limit.admit(0)).toBe(0);
     expect(limit.admit(0)).toBe(1_000);
@@ -66,7 +66,7 @@ describe("a connection's limit", () => {
     expect(limit.admit(1_000)).toBe(0);
   });
 
-  test('what was refused can be sent again in its order, all of it, at the time that was told', () => {
+  test('all rejected operations are accepted in their order at the returned time', () => {
     const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     const waits = Array.from({ length: 20 }, () => limit.admit(0));
     expect(waits.filter((ms) => ms === 0)).toHaveLength(10);
@@ -86,46 +86,46 @@ describe("a connection's limit", () => {
     expect(rejected.map((seq) => limit.admit(1_150, 1, seq))).toEqual(Array(10).fill(0));
   });
 
-  test('operations without a number need no order, and keep none', () => {
+  test('operations without a seq are accepted in any order', () => {
     const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     for (let seq = 1; seq <= 11; seq++) limit.admit(0, 1, seq);
     expect([limit.admit(1_000), limit.admit(1_000, 1, 12), limit.admit(1_000, 1, 11)]).toEqual([0, 100, 0]);
   });
 
-  test('an earlier operation that comes again does not let later ones pass the one that was rejected', () => {
+  test('an earlier operation that is resent does not let later ones pass the rejected one', () => {
     const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     for (let seq = 1; seq <= 12; seq++) limit.admit(0, 1, seq);
     expect([limit.admit(1_000, 1, 5), limit.admit(1_000, 1, 12), limit.admit(1_000, 1, 11)]).toEqual([0, 100, 0]);
   });
 
-  test('a second copy of an operation that was let through may be rejected, and is not waited for', () => {
+  test('a second copy of an accepted operation may be rejected, and blocks no later ones', () => {
     const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     for (let seq = 1; seq <= 10; seq++) limit.admit(0, 1, seq);
     expect([limit.admit(0, 1, 10), limit.admit(1_000, 1, 11)]).toEqual([1_000, 0]);
   });
 
-  test('an operation that was let through and failed is waited for when its retry is rejected', () => {
+  test('an accepted operation that failed blocks later ones if its retry is rejected', () => {
     const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     for (let seq = 1; seq <= 10; seq++) limit.admit(0, 1, seq);
     for (let seq = 9; seq <= 10; seq++) limit.markFailed(seq);
     expect([limit.admit(0, 1, 9), limit.admit(1_000, 1, 11), limit.admit(1_000, 1, 9)]).toEqual([1_000, 100, 0]);
   });
 
-  test('time in which the connection was not read does not end the wait for the operation that was rejected', () => {
+  test('time in which the connection is paused does not end the wait for the rejected operation', () => {
     const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     for (let seq = 1; seq <= 11; seq++) limit.admit(0, 1, seq);
     limit.excludePause(9_000, 7_500);
     expect([limit.admit(9_000, 1, 12), limit.admit(9_000, 1, 11)]).toEqual([100, 0]);
   });
 
-  test('a client that never sends again what was rejected goes on after a while', () => {
+  test('a client that never resends a rejected operation continues after a while', () => {
     const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     for (let seq = 1; seq <= 11; seq++) limit.admit(0, 1, seq);
     const waits = Array.from({ length: 60 }, (_, i) => limit.admit(1_000 + i * 100, 1, 12 + i));
     expect(waits).toEqual(Array.from({ length: 60 }, (_, i) => (i < 50 ? 100 : 0)));
   });
 
-  test('the connections of an address share what it may do', () => {
+  test('the connections of an address share one token bucket', () => {
     const address = new TokenBucket(10, 0);
     const [one, other] = [
       new OperationLimiter(new TokenBucket(10, 0), address),
@@ -138,19 +138,19 @@ describe("a connection's limit", () => {
     expect(one.admit(0)).toBe(1_000);
   });
 
-  test('an address that is spared limits nothing', () => {
+  test('an exempt address has no limit', () => {
     const limit = new OperationLimiter(new TokenBucket(0, 0), null);
     expect(Array.from({ length: 1_000 }, () => limit.admit(0)).every((ms) => ms === 0)).toBe(true);
   });
 
-  test('a refusal for another reason holds as well, and a shorter one does not end a longer one', () => {
+  test('a rejection for another reason also blocks, and a shorter one does not end a longer one', () => {
     const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     limit.block(0, 2_000);
     limit.block(0, 500);
     expect([limit.admit(600), limit.admit(2_000)]).toEqual([1_400, 0]);
   });
 
-  test('time in which the connection was not read does not end a refusal, nor begin one', () => {
+  test('time in which the connection is paused neither ends a rejection nor starts one', () => {
     const limit = new OperationLimiter(new TokenBucket(10, 0), null);
     limit.block(1_000, 1_000);
     limit.excludePause(4_500, 3_000);

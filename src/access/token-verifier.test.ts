@@ -27,7 +27,7 @@ describe('by a shared secret', () => {
   const tokens = new TokenVerifier({ secret: SECRET }, null);
 
   test.each(['HS256', 'HS384', 'HS512'])(
-    'a token signed with it is taken, its subject is the actor: %s',
+    'a token signed with the secret is accepted, and its subject is the actor: %s',
     async (alg) => {
       const exp = nowS() + HOUR_S;
       const token = await signed({ sub: 'ada', exp }, SECRET_BYTES, { alg });
@@ -35,12 +35,12 @@ describe('by a shared secret', () => {
     },
   );
 
-  test('one without an end never expires', async () => {
+  test('a token without an expiry never expires', async () => {
     const token = await signed({ sub: 'ada' }, SECRET_BYTES);
     expect(await tokens.verify(token)).toEqual({ subject: 'ada', expiresAtMs: null });
   });
 
-  test('an expired one is refused, and told so', async () => {
+  test('an expired token is rejected with that reason', async () => {
     const token = await signed({ sub: 'ada', exp: nowS() - 1 }, SECRET_BYTES);
     expect(await refusal(tokens, token)).toMatchObject({
       code: 'UNAUTHORIZED',
@@ -48,37 +48,37 @@ describe('by a shared secret', () => {
     });
   });
 
-  test('one that is not valid yet is refused', async () => {
+  test('a token that is not valid yet is rejected', async () => {
     const token = await signed({ sub: 'ada', nbf: nowS() + HOUR_S }, SECRET_BYTES);
     expect(await refusal(tokens, token)).toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
-  test('one signed with another secret is refused', async () => {
+  test('a token signed with another secret is rejected', async () => {
     const token = await signed({ sub: 'ada' }, new TextEncoder().encode(`${SECRET}!`));
     expect(await refusal(tokens, token)).toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
-  test('one whose payload was changed is refused', async () => {
+  test('a token with a changed payload is rejected', async () => {
     const [header, , signature] = (await signed({ sub: 'ada' }, SECRET_BYTES)).split('.');
     const payload = base64url.encode(JSON.stringify({ sub: 'bob' }));
     expect(await refusal(tokens, `${header}.${payload}.${signature}`)).toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
-  test('one without a signature is refused', async () => {
+  test('a token without a signature is rejected', async () => {
     const unsecured = new UnsecuredJWT({ sub: 'ada' }).encode();
     const [header, payload] = (await signed({ sub: 'ada' }, SECRET_BYTES)).split('.');
     for (const token of [unsecured, `${header}.${payload}.`])
       expect(await refusal(tokens, token)).toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
-  test('one with a signature of a key pair is refused', async () => {
+  test('a token signed with a key pair is rejected where a secret is set', async () => {
     const { privateKey } = await generateKeyPair('RS256');
     const token = await signed({ sub: 'ada' }, privateKey, { alg: 'RS256' });
     expect(await refusal(tokens, token)).toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
   test.each(['', 'x', 'a.b', 'a.b.c', 'a.b.c.d.e', '..', '\u0000', 'eyJhbGciOiJIUzI1NiJ9.e30'])(
-    'what is no token is refused: "%s"',
+    'a text that is no token is rejected: "%s"',
     async (token) => {
       expect(await refusal(tokens, token)).toMatchObject({ code: 'UNAUTHORIZED', retryable: false });
     },
@@ -89,12 +89,12 @@ describe('by a shared secret', () => {
     ['an empty one', { sub: '' }],
     ['a number', { sub: 7 }],
     ['one that is too long', { sub: 'x'.repeat(ACTOR_MAX + 1) }],
-  ])('the subject must be 1 to 128 characters, not %s', async (_, payload) => {
+  ])('a subject must have 1 to 128 characters, not %s', async (_, payload) => {
     const token = await signed(payload as JWTPayload, SECRET_BYTES);
     expect(await refusal(tokens, token)).toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
-  test('a subject of 128 characters is taken', async () => {
+  test('a subject of 128 characters is accepted', async () => {
     const sub = 'x'.repeat(ACTOR_MAX);
     expect((await tokens.verify(await signed({ sub }, SECRET_BYTES))).subject).toBe(sub);
   });
@@ -104,7 +104,7 @@ describe('issuer and audience', () => {
   const tokens = new TokenVerifier({ secret: SECRET, issuer: 'https://id.example.org', audience: 'counts' }, null);
   const right = { sub: 'ada', iss: 'https://id.example.org', aud: ['shop', 'counts'] };
 
-  test('a token of the issuer for this audience is taken', async () => {
+  test('a token of the issuer for this audience is accepted', async () => {
     expect((await tokens.verify(await signed(right, SECRET_BYTES))).subject).toBe('ada');
   });
 
@@ -113,13 +113,13 @@ describe('issuer and audience', () => {
     ['iss', { sub: 'ada', aud: 'counts' }],
     ['aud', { ...right, aud: 'shop' }],
     ['aud', { sub: 'ada', iss: right.iss }],
-  ])('one with another %s, or none, is refused by its name: %j', async (claim, payload) => {
+  ])('a token with another %s, or none, is rejected with the name of the claim: %j', async (claim, payload) => {
     const error = await refusal(tokens, await signed(payload, SECRET_BYTES));
     expect(error).toMatchObject({ code: 'UNAUTHORIZED', message: expect.stringMatching(`"${claim}"`) });
   });
 });
 
-describe('by a key set that is fetched', () => {
+describe('by a fetched key set', () => {
   let server: Server;
   let url: URL;
   let keys: JWK[] = [];
@@ -147,7 +147,7 @@ describe('by a key set that is fetched', () => {
     await new Promise((resolve) => void server.close(resolve));
   });
 
-  test('tokens signed with one of its keys are taken, and it is fetched once for many', async () => {
+  test('tokens signed with one of the fetched keys are accepted after one fetch', async () => {
     const tokens = fetching(url);
     fetched = 0;
     const signedWith = await Promise.all([
@@ -159,7 +159,7 @@ describe('by a key set that is fetched', () => {
     expect(fetched).toBe(1);
   });
 
-  test('one signed with a key that is not in it is refused', async () => {
+  test('a token signed with a key outside the set is rejected', async () => {
     const { privateKey } = await generateKeyPair('RS256');
     for (const kid of ['one', 'three']) {
       const token = await signed({ sub: 'ada' }, privateKey, { alg: 'RS256', kid });
@@ -167,18 +167,18 @@ describe('by a key set that is fetched', () => {
     }
   });
 
-  test('one that takes the public key for a shared secret is refused', async () => {
+  test('a token that uses the public key as a shared secret is rejected', async () => {
     const publicText = new TextEncoder().encode(await exportSPKI(rsa.publicKey));
     const token = await signed({ sub: 'ada' }, publicText, { alg: 'HS256', kid: 'one' });
     expect(await refusal(fetching(url), token)).toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
-  test('one without a signature is refused', async () => {
+  test('a token without a signature is rejected where keys are fetched', async () => {
     const token = new UnsecuredJWT({ sub: 'ada' }).encode();
     expect(await refusal(fetching(url), token)).toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
-  test('an expired one, and one of another issuer, are refused', async () => {
+  test('expired tokens and tokens of another issuer are rejected', async () => {
     const tokens = fetching(url, { issuer: 'https://id.example.org' });
     for (const payload of [
       { sub: 'ada', iss: 'https://id.example.org', exp: nowS() - 1 },
@@ -193,7 +193,7 @@ describe('by a key set that is fetched', () => {
     ['an error', 500, '{}'],
     ['a page', 200, '<h1>Down for maintenance</h1>'],
     ['something else', 200, '{"hello":"world"}'],
-  ])('when its server answers with %s that is not held against the token', async (_what, status, body) => {
+  ])('a response of the key server with %s leaves the token unjudged', async (_what, status, body) => {
     const broken = createServer((_request, response) => void response.writeHead(status).end(body));
     await new Promise<void>((resolve) => void broken.listen(0, '127.0.0.1', resolve));
     const tokens = fetching(new URL(`http://127.0.0.1:${(broken.address() as AddressInfo).port}/keys`));
@@ -203,7 +203,7 @@ describe('by a key set that is fetched', () => {
     await new Promise((resolve) => void broken.close(resolve));
   });
 
-  test('when it cannot be fetched that is not held against the token, which may come again', async () => {
+  test('a failed fetch of the keys leaves the token unjudged, and a later retry may accept it', async () => {
     const closed = createServer();
     await new Promise<void>((resolve) => void closed.listen(0, '127.0.0.1', resolve));
     const { port } = closed.address() as AddressInfo;

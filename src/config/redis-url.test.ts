@@ -67,7 +67,7 @@ describe('REDIS_URL', () => {
         ],
       },
     ],
-  ])('%s is understood', (text, target) => {
+  ])('the URL %s is parsed', (text, target) => {
     expect(parseRedisUrl(text)).toEqual(target);
   });
 
@@ -102,7 +102,7 @@ describe('REDIS_URL', () => {
     ['redis://ann@a', 'has a user without a password'],
     ['redis://ann:@a', 'has a user without a password'],
     ['redis://:%zz@a', '%25'],
-  ])('%s is refused: %s', (text, reason) => {
+  ])('the URL %s is rejected: %s', (text, reason) => {
     expect(() => parseRedisUrl(text)).toThrow(reason);
   });
 
@@ -116,7 +116,7 @@ describe('REDIS_URL', () => {
     'redis://ann:s3cret,b@a,c',
     'redis+sentinel://a/m?sentinel_password=s3cret&x',
     'redis+sentinel://a/m?s3cret=x',
-  ])('%s is refused without a word of its password', (text) => {
+  ])('the error about the URL %s does not contain its password', (text) => {
     let message = '';
     try {
       parseRedisUrl(text);

@@ -3,7 +3,7 @@ import { AdaptiveTick } from './adaptive-tick.js';
 
 const LEAST_MS = 100;
 
-test('a gateway that keeps up has the tick that was set', () => {
+test('a gateway under low load has the configured tick', () => {
   const tempo = new AdaptiveTick(LEAST_MS);
   for (let now = 0; now < 10_000; now += 100) {
     tempo.recordWriting(now, now + 50);
@@ -20,7 +20,7 @@ test('a tick is as long as viewers wait for their turn', () => {
   expect(tempo.tickMs(1_001)).toBe(700);
 });
 
-test('where frames take all of the time, the tick doubles until they take half', () => {
+test('where writing takes all of the time, the tick doubles until writing takes half of it', () => {
   const tempo = new AdaptiveTick(LEAST_MS);
   let now = 0;
   const ticks = [0, 0, 0].map(() => {
@@ -33,7 +33,7 @@ test('where frames take all of the time, the tick doubles until they take half',
   expect(ticks[2]).toBeGreaterThan(500);
 });
 
-test('a tick has an end', () => {
+test('the tick has a maximum', () => {
   const tempo = new AdaptiveTick(LEAST_MS);
   tempo.cycleTook(60_000, 60_000);
   expect(tempo.tickMs(60_000)).toBe(2_000);
@@ -43,14 +43,14 @@ test('a tick has an end', () => {
   expect(tempo.tickMs(70_000)).toBeLessThanOrEqual(2_000);
 });
 
-test('a tick that was set longer than that stays as it is', () => {
+test('a configured tick above the maximum stays as it is', () => {
   const tempo = new AdaptiveTick(5_000);
   tempo.cycleTook(60_000, 60_000);
   tempo.recordWriting(60_000, 70_000);
   expect(tempo.tickMs(70_000)).toBe(5_000);
 });
 
-test('after the load the tick comes back, also without viewers, and not in one leap', () => {
+test('after load the tick returns to its length gradually, even without viewers', () => {
   const tempo = new AdaptiveTick(LEAST_MS);
   tempo.cycleTook(600, 1_000);
   const ticks = [1_200, 2_000, 4_000, 8_000].map((now) => tempo.tickMs(now));

@@ -6,7 +6,7 @@ import { Viewer } from './viewer.js';
 const TICK_MS = 100;
 const sink = { write: () => undefined, hasUnsent: false, disconnectSlow: () => undefined };
 
-test('viewers are due a tick after they came, those who came in one go within milliseconds together', async () => {
+test('viewers are due one tick after they were added, and those of one turn within milliseconds of each other', async () => {
   const { clock, cooling, due } = world();
   for (const [actor, at, goesOn] of [
     ['ada', 0, false],
@@ -28,7 +28,7 @@ test('viewers are due a tick after they came, those who came in one go within mi
   ]);
 });
 
-test('there is one timer while somebody waits, and none after', async () => {
+test('one timer runs while a viewer waits, and none afterwards', async () => {
   const { clock, cooling } = world();
   for (let i = 0; i < 50; i++) {
     cooling.add([new Viewer(null, sink), new Viewer(null, sink)], clock.nowMs(), false);
@@ -39,7 +39,7 @@ test('there is one timer while somebody waits, and none after', async () => {
   expect(clock.timers).toBe(0);
 });
 
-test('a timer that goes off too early releases nobody', async () => {
+test('a timer that fires too early releases no viewer', async () => {
   const { clock, cooling, due } = world();
   // Node's timers may: they count in whole milliseconds.
   cooling.add([new Viewer('ada', sink)], clock.nowMs() + 0.7, false);

@@ -8,37 +8,37 @@ const [a, b, c] = ['{"post":"a"}', '{"post":"b"}', '{"post":"c"}'].map((text) =>
   EncodedUpdate,
 ];
 
-test('a frame is the JSON array of its parts', () => {
+test('a frame is the JSON array of its updates', () => {
   const frames = new FrameCache();
   expect(frames.frameFor([a]).body).toBe('[{"post":"a"}]');
   expect(frames.frameFor([b, a, c]).body).toBe('[{"post":"b"},{"post":"a"},{"post":"c"}]');
 });
 
-test('viewers that are due the same share a frame', () => {
+test('viewers with the same due updates share a frame', () => {
   const frames = new FrameCache();
   expect(frames.frameFor([a])).toBe(new FrameCache().frameFor([a]));
   const [first, again] = [frames.frameFor([a, b]), frames.frameFor([a, b])];
   expect(again).toBe(first);
 });
 
-test('parts in another order, more or less of them are another frame', () => {
+test('updates in another order or number make another frame', () => {
   const frames = new FrameCache();
-  const bodies = [[a, b], [b, a], [a, b, c], [a, b], [c], [b, a]].map((parts) => frames.frameFor(parts).body);
+  const bodies = [[a, b], [b, a], [a, b, c], [a, b], [c], [b, a]].map((updates) => frames.frameFor(updates).body);
   expect(bodies.map((body) => body.replaceAll(/[^abc]|post/g, ''))).toEqual(['ab', 'ba', 'abc', 'ab', 'c', 'ba']);
 });
 
-test('the bytes of a frame are those of its body', () => {
+test('the bytes of a frame equal its body', () => {
   const writer = new AsciiWriter();
-  for (const parts of [[a], [a, b], [c, b, a]]) {
-    const frame = new Frame(parts);
+  for (const updates of [[a], [a, b], [c, b, a]]) {
+    const frame = new Frame(updates);
     expect(writer.toText(frame)).toBe(frame.body);
   }
 });
 
-test('a list of parts may be used again', () => {
+test('a list of updates may be changed after its frame was made', () => {
   const frames = new FrameCache();
-  const parts = [a, b];
-  const frame = frames.frameFor(parts);
-  parts.reverse();
+  const updates = [a, b];
+  const frame = frames.frameFor(updates);
+  updates.reverse();
   expect(frame.body).toBe('[{"post":"a"},{"post":"b"}]');
 });

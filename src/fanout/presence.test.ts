@@ -4,7 +4,7 @@ import { Presence } from './presence.js';
 
 const LIVE_MS = 250;
 
-test('connections are counted, and users once however many connections they have', () => {
+test('connections are counted each, and users once however many connections they have', () => {
   const presence = new Presence(new SimulatedClock());
   for (const actor of ['ada', 'ada', 'bob', null, null]) presence.enter('a', actor);
   expect([presence.countConnections('a'), presence.countUsers('a')]).toEqual([5, 4]);
@@ -29,14 +29,14 @@ test('totals are sums over the posts', () => {
   expect(presence.sumTotals()).toEqual({ connections: 0, users: 0 });
 });
 
-test('a change is announced within 250 ms', async () => {
+test('a change of viewers is published within 250 ms', async () => {
   const { clock, presence, announced } = world();
   presence.enter('a', null);
   await clock.advance(LIVE_MS);
   expect(announced).toEqual([{ atMs: LIVE_MS, posts: ['a'] }]);
 });
 
-test('however many come and go there is one announcement in 250 ms, with each post once', async () => {
+test('presence is published once in 250 ms, with each post once, however many viewers come and go', async () => {
   const { clock, presence, announced } = world();
   for (let i = 0; i < 200; i++) {
     presence.enter(i % 2 === 0 ? 'a' : 'b', null);
@@ -50,7 +50,7 @@ test('however many come and go there is one announcement in 250 ms, with each po
   expect(announced).toHaveLength(8);
 });
 
-test('what an announcement causes is announced too, later', async () => {
+test('a change that a publish causes is published later', async () => {
   const { clock, presence, announced } = world();
   let came = false;
   presence.changes.subscribe(() => {
@@ -62,7 +62,7 @@ test('what an announcement causes is announced too, later', async () => {
   expect(announced.map(({ posts }) => posts)).toEqual([['a'], ['b']]);
 });
 
-test('nothing is announced and no timer runs while nobody comes or goes', async () => {
+test('presence publishes nothing and runs no timer while no viewer comes or goes', async () => {
   const { clock, presence, announced } = world();
   presence.enter('a', null);
   await clock.advance(10 * LIVE_MS);

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { ReadyQueue } from './ready-queue.js';
 import { Viewer } from './viewer.js';
 
-test('viewers leave in the order they came, also while others come', () => {
+test('viewers leave the queue in the order in which they came, even while others come', () => {
   const queue = new ReadyQueue();
   const viewers = Array.from({ length: 9 }, (_, i) => new Viewer(String(i), sink));
   const left: (string | undefined)[] = [];

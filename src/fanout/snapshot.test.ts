@@ -8,14 +8,14 @@ function snapshot(v: number, totals: number[], live = 1): Snapshot {
   return new Snapshot({ post: '42', e: 'eu.3.k9', v, updatedAtMs: 1, totals, live: 0 }, live, METRICS);
 }
 
-test('an update and its encoding say the same', () => {
+test('an update has the same content as its encoding', () => {
   const { counts } = snapshot(7, [1, 2, 3]);
   const update = toUpdate(counts, 4, METRICS);
   expect(update).toEqual({ post: '42', e: 'eu.3.k9', v: 7, likes: 1, views: 2, shares: 3, live: 4 });
   expect(JSON.parse(snapshot(7, [1, 2, 3], 4).encodeFull())).toEqual(update);
 });
 
-test('d is what changed since the base, by metric', () => {
+test('d is what changed since the baseline, by metric', () => {
   const [old, now] = [snapshot(7, [5, 2, 3]), snapshot(9, [4, 2, 13])];
   expect(JSON.parse(now.encodeSince(old).text)).toEqual({
     ...toUpdate(now.counts, 1, METRICS),
@@ -23,7 +23,7 @@ test('d is what changed since the base, by metric', () => {
   });
 });
 
-test('each base has its own d, and the same base the same text', () => {
+test('each baseline has its own d, and equal baselines share one text', () => {
   const [first, second, now] = [snapshot(1, [1, 0, 0]), snapshot(2, [2, 0, 0]), snapshot(3, [4, 0, 0])];
   expect([first, second, first].map((base) => (JSON.parse(now.encodeSince(base).text) as { d: unknown }).d)).toEqual([
     { likes: 3 },

@@ -61,7 +61,7 @@ test('paused connections are resumed in order, a few in a turn, while ingest is 
   expect([gate.paused, clock.timers]).toEqual([0, 0]);
 });
 
-test('as long as somebody is held, it is said again and again', async () => {
+test('paused connections are logged repeatedly as long as there are any', async () => {
   const { clock, crowd, gate, connections } = world(2);
   for (const connection of connections) gate.pause(connection);
   const often = [];
@@ -78,7 +78,7 @@ test('as long as somebody is held, it is said again and again', async () => {
   expect(connections.map(({ stays }) => stays)).toEqual(last);
 });
 
-test('nobody is held for long, whatever waits', async () => {
+test('no connection stays paused for long, whatever waits', async () => {
   const { clock, gate, log, connections } = world(10);
   for (const connection of connections) gate.pause(connection);
   await clock.advance(LONG_MS);
@@ -86,7 +86,7 @@ test('nobody is held for long, whatever waits', async () => {
   expect(log.filter((entry) => entry.startsWith('+'))).toHaveLength(connections.length);
 });
 
-test('who leaves is read to its end, and forgotten', async () => {
+test('a connection that is closed is read to its end and forgotten', async () => {
   const { clock, crowd, gate, log, connections } = world(2);
   for (const connection of connections) gate.pause(connection);
   gate.remove(connections[0]!);

@@ -31,12 +31,12 @@ async function asking(request: string, listener: RequestListener): Promise<{ pee
   return { peer, closed: new Promise((resolve) => peer.once('close', resolve)) };
 }
 
-it('a connection that sends half a body and nothing more is ended', async () => {
+it('a connection that sends half a body and stops is ended', async () => {
   const { closed } = await asking('PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf', () => undefined);
   await closed;
 });
 
-it('a connection whose client does not read its answer is ended', async () => {
+it('a connection whose client does not read its response is ended', async () => {
   const { closed } = await asking(
     'GET / HTTP/1.1\r\nHost: a\r\n\r\n',
     (_request, response) => void response.end(LARGE),
@@ -44,7 +44,7 @@ it('a connection whose client does not read its answer is ended', async () => {
   await closed;
 });
 
-it('a stream that is written to now and then is not ended, and neither is a connection between two requests', async () => {
+it('a stream with occasional writes and a connection between two requests stay open', async () => {
   let beats = 0;
   const { peer } = await asking('GET / HTTP/1.1\r\nHost: a\r\n\r\n', (_request, response) => {
     const timer = setInterval(() => {

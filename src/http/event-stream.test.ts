@@ -5,7 +5,7 @@ import type { Clock } from '../common/clock.js';
 import { Frame, EncodedUpdate } from '../fanout/frame.js';
 import { EventStream } from './event-stream.js';
 
-/** A response whose client reads when it is told to. */
+/** A response whose client reads when the test emits `drain`. */
 class FakeResponse extends EventEmitter {
   readonly written: string[] = [];
   /** Whether the client keeps up. */
@@ -31,7 +31,7 @@ class FakeResponse extends EventEmitter {
   }
 }
 
-/** Time that passes when it is told to. */
+/** A clock that the test advances. */
 class FakeClock implements Clock {
   #now = 0;
   #timers: { readonly atMs: number; readonly call: () => void }[] = [];
@@ -59,7 +59,7 @@ class FakeClock implements Clock {
 }
 
 const HEARTBEAT_MS = 15_000;
-const LAST_WORDS_MS = 5_000;
+const FINAL_READ_MS = 5_000;
 
 let response: FakeResponse;
 let clock: FakeClock;
@@ -72,7 +72,7 @@ beforeEach(() => {
 });
 
 describe('an event stream', () => {
-  it('takes no frames before its snapshot', () => {
+  it('a stream takes no frames before its snapshot', () => {
     expect(stream.hasUnsent).toBe(true);
     stream.start('[1]');
     expect(stream.hasUnsent).toBe(false);
@@ -80,7 +80,7 @@ describe('an event stream', () => {
     expect(response.written).toEqual(['event: counts\ndata: [1]\n\n']);
   });
 
-  it('is behind from a write that was not taken until the client has read', () => {
+  it('a stream has unsent frames from a write that filled the buffer until the client has read', () => {
     stream.start('[1]');
     response.reads = false;
     stream.write(new Frame([new EncodedUpdate('2')]));
@@ -89,7 +89,7 @@ describe('an event stream', () => {
     expect(stream.hasUnsent).toBe(false);
   });
 
-  it('beats only for clients that have nothing to read', () => {
+  it('a stream sends heartbeats only to clients that have nothing to read', () => {
     stream.start('[1]');
     clock.pass(HEARTBEAT_MS);
     expect(response.written.splice(0)).toEqual(['event: counts\ndata: [1]\n\n', ': heartbeat\n\n']);
@@ -103,7 +103,7 @@ describe('an event stream', () => {
     expect(stream.hasUnsent).toBe(true);
   });
 
-  it('ends with bye, once, and takes nothing more', () => {
+  it('a stream ends with one bye and takes nothing more', () => {
     stream.start('[1]');
     stream.sendBye({ reason: 'closing', retryAfterMs: 700 });
     stream.sendBye({ reason: 'again', retryAfterMs: 0 });
@@ -117,16 +117,16 @@ describe('an event stream', () => {
     expect(stream.hasUnsent).toBe(true);
   });
 
-  it('is cut when its last words are not read in time', () => {
+  it('a stream is disconnected if its bye is not read in time', () => {
     stream.start('[1]');
     stream.sendBye({ reason: 'closing', retryAfterMs: 0 });
-    clock.pass(LAST_WORDS_MS - 1);
+    clock.pass(FINAL_READ_MS - 1);
     expect(response.destroyed).toBe(false);
     clock.pass(1);
     expect(response.destroyed).toBe(true);
   });
 
-  it('ends when its token does', () => {
+  it('a stream ends when its token expires', () => {
     stream.start('[1]');
     stream.expireAt(clock.wallMs() + 1_000);
     clock.pass(1_000);
@@ -134,7 +134,7 @@ describe('an event stream', () => {
     expect(response.written.at(-1)).toContain('the token has expired');
   });
 
-  it('leaves no timers behind when it is closed', () => {
+  it('a closed stream leaves no timers behind', () => {
     stream.start('[1]');
     stream.expireAt(clock.wallMs() + 1_000);
     stream.dispose();

@@ -24,7 +24,7 @@ interface Read {
 const ADDRESS = '203.0.113.1';
 
 let reads: Read[];
-let readAsked: (() => void) | null;
+let onRead: (() => void) | null;
 let presence: Presence;
 let addresses: AddressLimiter;
 let streams: StreamRegistry;
@@ -37,7 +37,7 @@ const store = {
   read: (posts: readonly string[]) =>
     new Promise<PostView[]>((resolve, reject) => {
       reads.push({ posts, resolve, reject });
-      readAsked?.();
+      onRead?.();
     }),
   watch: () => undefined,
   unwatch: () => undefined,
@@ -48,7 +48,7 @@ const store = {
 beforeEach(async () => {
   reads = [];
   opened = [];
-  readAsked = null;
+  onRead = null;
   presence = new Presence(systemClock);
   addresses = new AddressLimiter({ operations: 0, connections: 1, trustProxy: ['127.0.0.1'] }, systemClock);
   const fanout = new Fanout(store, presence, systemClock, Metrics.parse('likes:toggle,views:tally'), 10);
@@ -73,21 +73,21 @@ function zeros({ posts }: Read): PostView[] {
   return posts.map((post) => ({ counts: { post, e: 'x', v: 0, updatedAtMs: null, totals: [0, 0], live: 0 }, on: 0 }));
 }
 
-/** Asks for a stream and resolves when the store is asked for its snapshot. */
-async function ask() {
-  const asked = new Promise<void>((resolve) => (readAsked = resolve));
+/** Requests a stream and resolves when the read of its snapshot starts. */
+async function openStream() {
+  const readStarted = new Promise<void>((resolve) => (onRead = resolve));
   const { port } = server.address() as AddressInfo;
   const request = get({ host: '127.0.0.1', port, headers: { 'X-Forwarded-For': ADDRESS } });
   request.on('error', () => undefined);
-  const answer = once(request, 'response') as Promise<[IncomingMessage]>;
-  answer.catch(() => undefined);
-  await asked;
-  return { request, answer, read: reads.at(-1)!, ...opened.at(-1)! };
+  const received = once(request, 'response') as Promise<[IncomingMessage]>;
+  received.catch(() => undefined);
+  await readStarted;
+  return { request, received, read: reads.at(-1)!, ...opened.at(-1)! };
 }
 
 describe('a stream', () => {
-  it('is a viewer from the moment its snapshot is read', async () => {
-    const { read, outcome } = await ask();
+  it('a stream is a viewer from the moment its snapshot is read', async () => {
+    const { read, outcome } = await openStream();
     expect(presence.countConnections('a')).toBe(1);
     expect(streams.size).toBe(0);
     read.resolve(zeros(read));
@@ -95,8 +95,8 @@ describe('a stream', () => {
     expect(streams.size).toBe(1);
   });
 
-  it('is closed when its client goes away before the snapshot was read', async () => {
-    const { request, response, read, outcome } = await ask();
+  it('a stream is closed when its client leaves before the snapshot was read', async () => {
+    const { request, response, read, outcome } = await openStream();
     const closed = once(response, 'close');
     request.destroy();
     await closed;
@@ -107,8 +107,8 @@ describe('a stream', () => {
     expect(streams.size).toBe(0);
   });
 
-  it('is closed when its client goes away later', async () => {
-    const { request, response, read, outcome } = await ask();
+  it('a stream is closed when its client leaves later', async () => {
+    const { request, response, read, outcome } = await openStream();
     read.resolve(zeros(read));
     await outcome;
     expect(addresses.mayConnect(ADDRESS)).toBe(false);
@@ -120,31 +120,31 @@ describe('a stream', () => {
     expect(addresses.mayConnect(ADDRESS)).toBe(true);
   });
 
-  it('is UNAVAILABLE when the store cannot be read, and then no viewer', async () => {
-    const { answer, response, read, outcome } = await ask();
+  it('a stream gets UNAVAILABLE when the store cannot be read, and is no viewer afterwards', async () => {
+    const { received, response, read, outcome } = await openStream();
     const closed = once(response, 'close');
-    read.reject(new Error('away'));
+    read.reject(new Error('down'));
     expect(await outcome).toMatchObject({ body: { code: 'UNAVAILABLE', retryable: true } });
-    const [message] = await answer;
+    const [message] = await received;
     message.resume();
     await closed;
     expect(message.statusCode).toBe(503);
     expect(presence.countConnections('a')).toBe(0);
   });
 
-  it('is refused while the gateway drains, also when its snapshot comes only then', async () => {
-    const { read, outcome } = await ask();
+  it('a stream is rejected while the gateway drains, even if the drain starts during the read of its snapshot', async () => {
+    const { read, outcome } = await openStream();
     lifecycle.startClosing();
     read.resolve(zeros(read));
     expect(await outcome).toMatchObject({ body: { code: 'OVERLOADED', retryAfterMs: 1_000 } });
     expect(streams.size).toBe(0);
   });
 
-  it('hears bye, with when to come back', async () => {
-    const { answer, read, outcome } = await ask();
+  it('a stream gets a bye with the time to wait before it reconnects', async () => {
+    const { received, read, outcome } = await openStream();
     read.resolve(zeros(read));
     await outcome;
-    const [message] = await answer;
+    const [message] = await received;
     streams.sendByeToAll('closing', () => 300);
     let text = '';
     for await (const chunk of message) text += String(chunk);

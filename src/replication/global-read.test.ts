@@ -57,7 +57,7 @@ test('a post that waits is read once, and a post whose read is in flight is read
   await Promise.all(second);
 });
 
-test('addresses that use their whole share leave room for the next one', async () => {
+test('addresses that use their whole quota leave room for the next one', async () => {
   const waiting = Array.from({ length: 40 }, (_, i) =>
     globalRead.refresh(posts(`flood${i}-`, 500), `203.0.113.${i}`).catch((error: unknown) => error),
   );

@@ -38,12 +38,12 @@ function liked(post = 'a', on = true): object {
   return { post, metric: 'likes', on };
 }
 
-test("a room is named by the 64 bits of its actor's key", () => {
+test('the room of an actor is named by the 64 bits of its key', () => {
   expect(toActorRoom({ hi: 0, lo: 42 })).toBe('actor:000000000000002a');
   expect(toActorRoom({ hi: 2 ** 32 - 1, lo: 2 ** 32 - 1 })).toBe('actor:ffffffffffffffff');
 });
 
-test("an actor's connections are notified of a toggle, save for the one that sent it", () => {
+test("an actor's connections are notified of a toggle, except the one that sent it", () => {
   const { commit, emitted } = world(['one', 'two']);
   commit([like('one'), like(null, 'b')], [APPLIED | ON, APPLIED]);
   expect(emitted).toEqual([

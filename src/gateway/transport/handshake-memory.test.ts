@@ -29,7 +29,7 @@ beforeAll(async () => {
   new HandshakeMemory(shortcut).watch(server);
   server.on('connection', (socket) => {
     socket.onAnyOutgoing(() => undefined);
-    socket.on('echo', (word: string, answer: (word: string) => void) => answer(word));
+    socket.on('echo', (text: string, answer: (text: string) => void) => answer(text));
     socket.once('disconnect', () => disconnected.push(socket.id));
   });
   httpServer.listen(0, '127.0.0.1');
@@ -42,7 +42,7 @@ afterAll(async () => {
   await server.close();
 });
 
-test('a connection has what it needed for its handshake only until it stands', async () => {
+test('a connection releases the memory of its handshake once it is open', async () => {
   const { socket } = await connected();
   await until(() => isReleased(socket), 'the release');
   const { conn } = socket;
@@ -63,7 +63,7 @@ test('a connection has what it needed for its handshake only until it stands', a
   }
 });
 
-test('what is released later is where it is looked for', async () => {
+test('objects that are released after the handshake are where the shortcut expects them', async () => {
   const { socket } = await connected();
   const { conn } = socket;
   await until(() => isReleased(socket), 'the release');
@@ -79,15 +79,15 @@ test.each([
   ['over WebSocket', {}],
   ['over long-polling', POLLING],
   ['after an upgrade', UPGRADING],
-])('events go both ways, pings are answered, and an end is told once, %s', async (_, options) => {
+])('events go both ways, pings are answered, and the end of a connection is reported once, %s', async (_, options) => {
   const { client, socket } = await connected(options);
   if (options !== POLLING) await until(() => isReleased(socket), 'the release');
-  for (const word of ['one', 'two']) expect(await client.emitWithAck('echo', word)).toBe(word);
+  for (const text of ['one', 'two']) expect(await client.emitWithAck('echo', text)).toBe(text);
   const conn = socket.conn as unknown as NodeJS.EventEmitter;
   for (let pongs = 0; pongs < 3; pongs++) await once(conn, 'heartbeat');
-  const heard = new Promise((resolve) => client.once('told', resolve));
-  socket.emit('told', 'this');
-  expect(await heard).toBe('this');
+  const received = new Promise((resolve) => client.once('message', resolve));
+  socket.emit('message', 'this');
+  expect(await received).toBe('this');
   const others = server.engine.clientsCount - 1;
   client.close();
   await until(() => disconnected.includes(socket.id) && socket.conn.readyState === 'closed', 'the end');
@@ -96,7 +96,7 @@ test.each([
   expect(server.of('/').adapter.sids.has(socket.id)).toBe(false);
 });
 
-test('a connection that breaks is told as an end, and once', async () => {
+test('the end of a broken connection is reported once', async () => {
   const { socket } = await connected();
   await until(() => isReleased(socket), 'the release');
   findWebSocket(socket.conn.transport)!._socket!.destroy(new Error('broken'));
@@ -106,24 +106,24 @@ test('a connection that breaks is told as an end, and once', async () => {
 
 test('a connection on long-polling keeps its request', async () => {
   const { client, socket } = await connected(POLLING);
-  expect(await client.emitWithAck('echo', 'word')).toBe('word');
+  expect(await client.emitWithAck('echo', 'text')).toBe('text');
   expect(socket.request).toBeInstanceOf(IncomingMessage);
   expect(socket.handshake.headers.host).toBe(new URL(url).host);
 });
 
-test('a socket that is in a room keeps its own', async () => {
+test('a socket in a room keeps its set of rooms', async () => {
   const { client, socket } = await connected({}, (one) => void one.join('room'));
   await until(() => isReleased(socket), 'the release');
   expect([...socket.rooms]).toEqual([socket.id, 'room']);
-  const heard = new Promise((resolve) => client.once('told', resolve));
-  server.to('room').emit('told', 'all');
-  expect(await heard).toBe('all');
+  const received = new Promise((resolve) => client.once('message', resolve));
+  server.to('room').emit('message', 'all');
+  expect(await received).toBe('all');
 });
 
 test.each([
   ['acks', new Set()],
   ['_events', undefined],
-])('a socket whose %s is not as expected throws, and works on', async (field, value) => {
+])('a socket with an unexpected %s throws and keeps working', async (field, value) => {
   const { client, socket } = await connected();
   await until(() => isReleased(socket), 'the release');
   const held: unknown = Reflect.get(socket, field);
@@ -131,10 +131,10 @@ test.each([
   const memory = new HandshakeMemory(new Shortcut('handshake-memory', () => undefined));
   expect(() => memory.release(socket)).toThrow(field);
   Reflect.set(socket, field, held);
-  expect(await client.emitWithAck('echo', 'word')).toBe('word');
+  expect(await client.emitWithAck('echo', 'text')).toBe('text');
 });
 
-test('all memory of handshakes was given back as expected', () => {
+test('the memory of all handshakes is released without a warning', () => {
   expect(warnings).toEqual([]);
 });
 

@@ -33,7 +33,7 @@ async function connected(): Promise<{ own: Socket; other: Socket }> {
 }
 
 describe('writing past the stream of a TCP socket', () => {
-  it('keeps the order of its own and what the stream writes, also while the system takes no more', async () => {
+  it("the writer keeps the order of its own writes and the stream's, even while the system accepts no more", async () => {
     const { own, other } = await connected();
     const writer = libuvWrite.open(own)!;
     let waited = false;
@@ -53,7 +53,7 @@ describe('writing past the stream of a TCP socket', () => {
     expect(writer.hasUnsent).toBe(false);
   });
 
-  it('has nothing waiting when the system has taken all', async () => {
+  it('the writer has nothing queued when the system has accepted everything', async () => {
     const { own, other } = await connected();
     const writer = libuvWrite.open(own)!;
     writer.write(Buffer.from('one piece'));
@@ -64,7 +64,7 @@ describe('writing past the stream of a TCP socket', () => {
   });
 
   // libuv tries to write twice before a request waits for the system, and may succeed the second time.
-  it('goes on while a write is complete and has not been told so', async () => {
+  it('the writer continues when a write is complete before its callback has run', async () => {
     const { own, other } = await connected();
     const writer = libuvWrite.open(own)!;
     const { _handle: handle } = own as unknown as { readonly _handle: object };
@@ -78,7 +78,7 @@ describe('writing past the stream of a TCP socket', () => {
     own.destroy();
   });
 
-  it('ends a connection whose other side is gone', async () => {
+  it('the writer ends a connection that its peer has closed', async () => {
     const { own, other } = await connected();
     const writer = libuvWrite.open(own)!;
     own.on('error', () => undefined);
@@ -91,7 +91,7 @@ describe('writing past the stream of a TCP socket', () => {
     await closed;
   });
 
-  it('ends a connection that is reset while something waits', async () => {
+  it('the writer ends a connection that is reset while bytes are queued', async () => {
     const { own, other } = await connected();
     const writer = libuvWrite.open(own)!;
     own.on('error', () => undefined);
@@ -102,7 +102,7 @@ describe('writing past the stream of a TCP socket', () => {
     await closed;
   });
 
-  it('is not there for a socket that is closed', async () => {
+  it('a closed socket has no writer', async () => {
     const { own } = await connected();
     expect(libuvWrite.open(own)).not.toBeNull();
     own.destroy();

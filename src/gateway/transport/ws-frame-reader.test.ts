@@ -14,7 +14,7 @@ import type { Shortcut } from './shortcut.js';
 
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
-const ROUNDS = 40 * SCALE;
+const RUNS = 40 * SCALE;
 const LENGTHS = [1, 2, 50, 123, 124, 125, 126, 127, 300, 65_533, 65_534, 65_535, 70_000];
 const HELLO = encodeFrame('4hello', { mask: Buffer.from([1, 2, 3, 4]) });
 
@@ -36,7 +36,7 @@ afterEach(async () => {
 
 /** A WebSocket of Engine.IO's whose client is a bare TCP socket. */
 async function connected(
-  told: (conn: EngineSocket) => void = () => undefined,
+  onMessage: (conn: EngineSocket) => void = () => undefined,
 ): Promise<{ conn: EngineSocket; tcp: TcpSocket; taken: string[] }> {
   const http = createServer();
   const server = new Server(http);
@@ -51,67 +51,67 @@ async function connected(
   );
   const [conn] = (await once(server.engine, 'connection')) as [EngineSocket];
   const taken: string[] = [];
-  // Socket.IO's own; these are no packets of its protocol.
+  // Remove Socket.IO's listener, because these packets are not of its protocol.
   conn.removeAllListeners('data');
   conn.on('data', (data: string | Buffer) => {
     taken.push(data.toString());
-    told(conn);
+    onMessage(conn);
   });
   readFrames(conn, shortcut, unlimitedIntake());
   return { conn, tcp, taken };
 }
 
 /** The state of `ws`'s own receiver. */
-function receiverOf({ transport }: EngineSocket): { readonly _bufferedBytes: number; readonly _fragmented: number } {
-  return (findWebSocket(transport) as unknown as { _receiver: ReturnType<typeof receiverOf> })._receiver;
+function findReceiver({ transport }: EngineSocket): { readonly _bufferedBytes: number; readonly _fragmented: number } {
+  return (findWebSocket(transport) as unknown as { _receiver: ReturnType<typeof findReceiver> })._receiver;
 }
 
-function maskOf(random: Random): Buffer {
+function randomMask(random: Random): Buffer {
   return Buffer.from([0, 1, 2, 3].map(() => random.below(256)));
 }
 
-/** Frames of one message, or of none, and what Engine.IO is to make of them. */
-function something(random: Random): { bytes: Buffer; message: string | null } {
+/** Frames of one message, or of none, and the message that Engine.IO emits for them. */
+function randomFrames(random: Random): { bytes: Buffer; message: string | null } {
   const filler = random.below(5) === 0 ? 'ä' : 'abc';
   const message = filler.repeat(random.pick(LENGTHS)).slice(0, random.pick(LENGTHS));
   const payload = Buffer.from(`4${message}`);
-  const mask = maskOf(random);
-  const what = random.below(10);
-  if (what === 0) return { bytes: encodeFrame('are you there', { opcode: OPCODE.ping, mask }), message: null };
-  if (what === 1) return { bytes: encodeFrame(payload.subarray(1), { opcode: OPCODE.binary, mask }), message };
-  if (what > 2) return { bytes: encodeFrame(payload, { mask }), message };
+  const mask = randomMask(random);
+  const kind = random.below(10);
+  if (kind === 0) return { bytes: encodeFrame('are you there', { opcode: OPCODE.ping, mask }), message: null };
+  if (kind === 1) return { bytes: encodeFrame(payload.subarray(1), { opcode: OPCODE.binary, mask }), message };
+  if (kind > 2) return { bytes: encodeFrame(payload, { mask }), message };
   const at = random.below(payload.length + 1);
-  const parts = [encodeFrame(payload.subarray(0, at), { fin: false, mask })];
-  if (random.below(2) === 0) parts.push(encodeFrame('', { opcode: OPCODE.ping, mask }));
+  const frames = [encodeFrame(payload.subarray(0, at), { fin: false, mask })];
+  if (random.below(2) === 0) frames.push(encodeFrame('', { opcode: OPCODE.ping, mask }));
   return {
-    bytes: Buffer.concat([...parts, encodeFrame(payload.subarray(at), { opcode: OPCODE.continuation })]),
+    bytes: Buffer.concat([...frames, encodeFrame(payload.subarray(at), { opcode: OPCODE.continuation })]),
     message,
   };
 }
 
 describe('reading frames where TCP brings them', () => {
-  it('drops what was not taken yet when the connection is gone, whoever has ended it', async () => {
+  it('the reader drops bytes that are not read yet when either side ends the connection', async () => {
     const many = Buffer.concat([...Array<Buffer>(500).fill(HELLO), ...Array<Buffer>(500).fill(encodeFrame('6'))]);
     for (const end of [
       (conn: EngineSocket) => findWebSocket(conn.transport)!.terminate(),
       (conn: EngineSocket) => conn.close(),
     ]) {
-      const { conn, tcp, taken } = await connected((told) => end(told));
+      const { conn, tcp, taken } = await connected(end);
       tcp.write(many);
       await until(() => conn.readyState === 'closed', 'the end');
       tcp.destroy();
       await until(() => findWebSocket(conn.transport)!.readyState === 3, 'the end of TCP');
       for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
-      // `ws` passes on the rest of what it was given in that turn.
+      // `ws` emits the rest of the bytes that it got in that turn.
       expect(taken.length).toBeLessThan(200);
     }
   });
 
-  it(`gives the same messages in the same order, however they are sent and cut (TEST_SEED=${SEED})`, async () => {
+  it(`the reader returns the same messages in the same order, however they are sent and split (TEST_SEED=${SEED})`, async () => {
     const random = new Random(SEED);
-    for (let round = 0; round < ROUNDS; round++) {
+    for (let run = 0; run < RUNS; run++) {
       const { tcp, taken } = await connected();
-      const sent = Array.from({ length: 1 + random.below(30) }, () => something(random));
+      const sent = Array.from({ length: 1 + random.below(30) }, () => randomFrames(random));
       const bytes = Buffer.concat(sent.map((one) => one.bytes));
       for (let at = 0; at < bytes.length;) {
         const end = at + 1 + random.below(random.pick([3, 100, 5_000, 100_000]));
@@ -127,7 +127,7 @@ describe('reading frames where TCP brings them', () => {
     }
   });
 
-  it('takes nothing behind a close frame, or once the connection is closed', async () => {
+  it('the reader ignores bytes behind a close frame and after the connection is closed', async () => {
     const closing = await connected();
     closing.tcp.write(Buffer.concat([HELLO, encodeFrame(Buffer.from([3, 232]), { opcode: OPCODE.close }), HELLO]));
     await once(closing.conn, 'close');
@@ -145,14 +145,14 @@ describe('reading frames where TCP brings them', () => {
     ['with bits that are reserved', Buffer.from([0xc1, 0x82, 0, 0, 0, 0, 0x34, 0x61])],
     ['that is no UTF-8', Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x34, 0xff])],
     ['that continues nothing', Buffer.from([0x80, 0x82, 0, 0, 0, 0, 0x34, 0x61])],
-  ])('leaves a frame %s to be refused', async (_title, bad) => {
+  ])('the reader leaves a frame %s to ws, which rejects it', async (_title, bad) => {
     const { conn, tcp, taken } = await connected();
     tcp.write(Buffer.concat([HELLO, bad]));
     await once(conn, 'close');
     expect(taken).toEqual(['hello']);
   });
 
-  it('takes nothing while the connection is about to close', async () => {
+  it('the reader reads nothing while the connection is closing', async () => {
     const { tcp, conn, taken } = await connected((closing) => {
       // The second waits for the first to be sent, and the end for both.
       for (const packet of ['a', 'b']) closing.write(packet);
@@ -163,19 +163,19 @@ describe('reading frames where TCP brings them', () => {
     expect(taken).toEqual(['hello']);
   });
 
-  it('leaves a frame that comes before another message has its end to be refused', async () => {
+  it('the reader leaves a frame inside an unfinished message to ws, which rejects it', async () => {
     const { conn, tcp, taken } = await connected();
-    const receiver = receiverOf(conn);
+    const receiver = findReceiver(conn);
     tcp.write(encodeFrame('4part', { fin: false }));
-    await until(() => receiver._fragmented > 0, 'a part has come');
+    await until(() => receiver._fragmented > 0, 'the first fragment has come');
     tcp.write(HELLO);
     await once(conn, 'close');
     expect(taken).toEqual([]);
   });
 
-  it('does not take the rest of a frame for a frame', async () => {
+  it('the reader does not mistake the rest of a frame for a frame', async () => {
     const { conn, tcp, taken } = await connected();
-    const receiver = receiverOf(conn);
+    const receiver = findReceiver(conn);
     // Behind the first byte, what follows looks like a text frame of six bytes that begins with a 4.
     const pong = encodeFrame('3', { mask: Buffer.from([0x86, 0xb5, 0x80, 0x00]) });
     tcp.write(pong.subarray(0, 1));
@@ -187,7 +187,7 @@ describe('reading frames where TCP brings them', () => {
     expect(taken).toEqual(['hello']);
   });
 
-  it('tells Engine.IO of what comes while it waits for an answer to its ping', async () => {
+  it('the reader emits packets to Engine.IO while a ping is unanswered', async () => {
     const { conn, tcp, taken } = await connected();
     let packets = 0;
     conn.on('packet', () => (packets += 1));

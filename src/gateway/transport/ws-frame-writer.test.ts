@@ -7,7 +7,7 @@ import { WsFrameWriter } from './ws-frame-writer.js';
 /** Where the length of a frame begins to take more bytes, and around it. */
 const LENGTHS = [1, 2, 100, 124, 125, 126, 127, 128, 1_000, 65_534, 65_535, 65_536, 65_537, 100_000];
 
-test('a WebSocket client reads the frames that were put together', async () => {
+test('a WebSocket client reads the encoded frames', async () => {
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
   await once(server, 'listening');
   const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);

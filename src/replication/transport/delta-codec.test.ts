@@ -17,7 +17,7 @@ import {
 import { decodeDeltas, encodeDeltas } from './delta-codec.js';
 
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
-const ROUNDS = 60 * SCALE;
+const RUNS = 60 * SCALE;
 const SEED = 20_260_101;
 const FORMAT = 4;
 
@@ -72,7 +72,7 @@ const MESSAGES: readonly Message[] = [
 describe.each(MESSAGES)('messages of $name', ({ encode, decode }) => {
   it(`messages are decoded as they were encoded (seed ${SEED})`, () => {
     const random = new Random(SEED);
-    for (let i = 0; i < ROUNDS; i++) {
+    for (let i = 0; i < RUNS; i++) {
       const { value, bytes } = encode(random);
       expect(decode(bytes)).toEqual(value);
     }
@@ -90,7 +90,7 @@ describe.each(MESSAGES)('messages of $name', ({ encode, decode }) => {
 
   it(`messages with changed bytes are decoded or a WireError, and nothing else (seed ${SEED})`, () => {
     const random = new Random(SEED);
-    for (let i = 0; i < 10 * ROUNDS; i++) {
+    for (let i = 0; i < 10 * RUNS; i++) {
       const { bytes } = encode(random);
       for (let change = 0; change <= random.below(4); change++) bytes[random.below(bytes.length)] = random.below(256);
       isDecoded(decode, bytes);
@@ -99,7 +99,7 @@ describe.each(MESSAGES)('messages of $name', ({ encode, decode }) => {
 
   it(`random bytes are decoded or a WireError, and nothing else (seed ${SEED})`, () => {
     const random = new Random(SEED);
-    for (let i = 0; i < 10 * ROUNDS; i++) {
+    for (let i = 0; i < 10 * RUNS; i++) {
       const bytes = Buffer.from(Array.from({ length: random.below(200) }, () => random.below(256)));
       if (random.chance(0.9)) bytes[0] = FORMAT;
       isDecoded(decode, bytes);

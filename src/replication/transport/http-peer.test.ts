@@ -111,7 +111,7 @@ function fullSync(post: string, region = 'us'): Delta {
 }
 
 describe('HttpPeer', () => {
-  it('sends its name, its schema and the token with each call, over one connection', async () => {
+  it('HttpPeer sends its name, its schema and the token with each call, over one connection', async () => {
     respond = ({ body }, response) => response.end(encodeAcks(decodeDeltas(body).map((one) => ackFor(one))));
     const deltas = new RandomDeltas(new Random(7)).list();
     for (let i = 0; i < 3; i++) expect(await peer.push(deltas)).toEqual(deltas.map((one) => ackFor(one)));
@@ -131,7 +131,7 @@ describe('HttpPeer', () => {
     expect(headerBytes / calls.length).toBeLessThan(400);
   });
 
-  it('pushes a large delta in fragments and returns the ack of the last one', async () => {
+  it('HttpPeer pushes a large delta in fragments and returns the ack of the last one', async () => {
     const actors = Array.from({ length: 300_000 }, (_, i) => ({ hi: i, lo: Math.imul(i, 0x9e3779b1) >>> 0 }));
     const large = fullSync('large', 'eu');
     const members = [{ metric: 0, subset: 0, subsets: 1, actors }];
@@ -151,14 +151,14 @@ describe('HttpPeer', () => {
     expect(await peer.push([delta])).toEqual([ackFor(delta)]);
   });
 
-  it('reads posts and rejects those of a third region', async () => {
+  it('HttpPeer reads posts and rejects those of a third region', async () => {
     respond = ({ body }, response) => response.end(encodeDeltas(decodePosts(body).map((post) => fullSync(post))));
     expect(await peer.readPosts(['a', 'b'])).toEqual([fullSync('a'), fullSync('b')]);
     respond = ({ body }, response) => response.end(encodeDeltas(decodePosts(body).map((post) => fullSync(post, 'ap'))));
     await expect(peer.readPosts(['a'])).rejects.toThrow('us sent an invalid response: source must be us');
   });
 
-  it('repeats a call if the peer closes a kept connection just when it is used', async () => {
+  it('HttpPeer retries a call if the peer closes a kept connection at that moment', async () => {
     respond = (_called, response) => response.end(encodeAcks([]));
     await peer.push([]);
     respond = (_called, response) => {
@@ -204,7 +204,7 @@ describe('failed calls', () => {
     down.close();
   });
 
-  it('a late response is given up after 5 s', async () => {
+  it('a call whose response takes over 5 s is rejected', async () => {
     respond = (_called, response) => {
       response.writeHead(200).write('some of it');
       setImmediate(() => clock.passes());

@@ -11,8 +11,8 @@ import { decodePosts } from './message-codec.js';
 import { decodeDeltas } from './delta-codec.js';
 
 const SEED = 20_260_102;
-const ROUNDS = 60 * Number(process.env['TEST_SCALE'] ?? 1);
-/** So small that nearly everything is divided; one life, post and key fit in. */
+const RUNS = 60 * Number(process.env['TEST_SCALE'] ?? 1);
+/** Small enough that nearly everything is divided; one incarnation, post and key fit in. */
 const BYTES_MAX = 320;
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 
@@ -33,7 +33,7 @@ describe('request splitter', () => {
   it(`large deltas are split into requests under the limit that state the same facts (seed ${SEED})`, () => {
     const random = new Random(SEED);
     const make = new RandomDeltas(random);
-    for (let i = 0; i < ROUNDS; i++) {
+    for (let i = 0; i < RUNS; i++) {
       const deltas = make.list();
       const requests = encodePushRequests(deltas, BYTES_MAX);
       expect(Math.max(...requests.map(({ bytes }) => bytes.length))).toBeLessThanOrEqual(BYTES_MAX);

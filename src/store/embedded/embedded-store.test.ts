@@ -44,7 +44,7 @@ async function marksOnDisk(): Promise<number> {
 }
 
 describe('expired session marks', () => {
-  it('of every bucket are removed, a few with each commit, as new marks come', async () => {
+  it('expired session marks of every bucket are removed, a few with each commit, as new marks come', async () => {
     const store = openStore();
     const producer = new Producer('life-one');
     for (const bucket of [0, 1]) await store.commit(producer.batch(bucket, marked(bucket, 0, MARKS)));
@@ -58,7 +58,7 @@ describe('expired session marks', () => {
     expect(await marksOnDisk()).toBe(0);
   });
 
-  it('of an earlier process are removed by the next one', async () => {
+  it('expired session marks of an earlier process are removed by the next one', async () => {
     const store = openStore();
     const producer = new Producer('life-one');
     await store.commit(producer.batch(0, marked(0, 0, MARKS)));
@@ -89,7 +89,7 @@ describe('a store of more values than its cache holds', () => {
   /** The cache is emptied when 20,000 chunks were created or read. */
   const READS = 5;
 
-  it('reads evicted values from disk', async () => {
+  it('a store of more values than its cache holds reads evicted values from disk', async () => {
     const store = openStore();
     const producer = new Producer('life-one');
     const session = { session: key(7), seq: 1 };
@@ -115,7 +115,7 @@ describe('a store of more values than its cache holds', () => {
 });
 
 describe('a store that closes', () => {
-  it('commits the batches that it has taken, and completes its changes', async () => {
+  it('a store that closes commits its queued batches and completes its changes', async () => {
     const store = openStore();
     const producer = new Producer('life-one');
     let ended = false;

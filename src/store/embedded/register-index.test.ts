@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { RegisterIndex } from './register-index.js';
 
 describe('posts whose records hold registers', () => {
-  it('are taken by the stamps that they were added with, in each bucket apart', () => {
+  it('posts with registers are found by the stamps that they were added with, in each bucket separately', () => {
     const posts = new RegisterIndex(2);
     posts.add(0, 'a', 1);
     posts.add(0, 'b', 2);
@@ -14,7 +14,7 @@ describe('posts whose records hold registers', () => {
     expect([[...posts.postsIn(0)], [...posts.postsIn(1)]]).toEqual([[], ['c']]);
   });
 
-  it('are at most 2,000 a bucket: one more evicts the first', () => {
+  it('the index holds 2,000 posts a bucket: one more evicts the first', () => {
     const posts = new RegisterIndex(1);
     for (let i = 1; i <= 2_000; i++) expect(posts.add(0, `post-${i}`, i)).toBeUndefined();
     expect(posts.add(0, 'one more', 2_001)).toBe('post-1');

@@ -48,7 +48,7 @@ describe('BatchCommitter', () => {
     expect((await commitAll(true, batches)).calls).toEqual([[0, 1], [2], [3], [4]]);
   });
 
-  it('a batch has a call of its own where each bucket may be on another server', async () => {
+  it('a batch has a call of its own if each bucket may be on another server', async () => {
     expect((await commitAll(false, [batchOf(0), batchOf(1)])).calls).toEqual([[0], [1]]);
   });
 

@@ -62,7 +62,7 @@ describe('BucketSweeper', () => {
     expect(world.sweepsOf(0).length).toBe(3);
   });
 
-  it('ends with its timers', async () => {
+  it('a closed sweeper leaves no timers', async () => {
     const world = new World(2);
     world.sweeper.schedulePublish(1, 10);
     world.sweeper.close();
@@ -72,7 +72,7 @@ describe('BucketSweeper', () => {
     expect(world.sweeps.size).toBe(0);
   });
 
-  it('a sweep that ends after the close asks for nothing more', async () => {
+  it('a sweep that ends after the close schedules nothing more', async () => {
     let finish: (inMs: number) => void = () => undefined;
     const world = new World(1, () => new Promise((resolve) => (finish = resolve)));
     world.sweeper.schedulePublish(0, 10);

@@ -64,7 +64,7 @@ describe('the channel of a post', () => {
     expect(world.clock.timers).toBe(0);
   });
 
-  it('reads do not wait for a channel that was confirmed while nobody watched', async () => {
+  it('reads do not wait for a channel that was subscribed to while nobody watched', async () => {
     const world = new World();
     world.subscriptions.watch('a', 0);
     world.subscriptions.unwatch('a');
@@ -131,7 +131,7 @@ describe('a read', () => {
   });
 });
 
-describe('a confirmation', () => {
+describe('a reply to a subscription', () => {
   it('a post that no read waited for is read again once it is subscribed to', () => {
     const world = new World();
     world.subscriptions.watch('a', 0);

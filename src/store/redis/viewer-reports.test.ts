@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { settled } from '../../../test/simulation/simulated-clock.js';
 import { ViewerReports } from './viewer-reports.js';
 
-const PART = 500;
+const PAGE = 500;
 
 interface Report {
   readonly viewers: Record<string, number>;
@@ -20,7 +20,7 @@ function setUp(): { readonly viewers: ViewerReports; readonly reports: Report[];
         viewers: Object.fromEntries(posts),
         isFull,
         done: resolve,
-        fail: () => reject(new Error('away')),
+        fail: () => reject(new Error('down')),
       });
     });
   });
@@ -152,7 +152,7 @@ describe('ViewerReports', () => {
 
   it('many posts are reported in pages, of which only the first is a full report', async () => {
     const { viewers, reports } = setUp();
-    for (let i = 0; i < 2 * PART + 1; i++) viewers.set(0, `post-${i}`, 1);
+    for (let i = 0; i < 2 * PAGE + 1; i++) viewers.set(0, `post-${i}`, 1);
     viewers.requestFullReport();
     void viewers.flush(0);
     for (let i = 0; i < 3; i++) {
@@ -161,8 +161,8 @@ describe('ViewerReports', () => {
       await settled();
     }
     expect(reports.map(({ viewers: posts, isFull }) => [Object.keys(posts).length, isFull])).toEqual([
-      [PART, true],
-      [PART, false],
+      [PAGE, true],
+      [PAGE, false],
       [1, false],
     ]);
   });

@@ -34,7 +34,7 @@ it('watched posts are read again after each interval, even if a read failed', as
   expect([reads.length, counted.length]).toEqual([2, 1]);
 });
 
-it('requests for a read of all that come during one lead to one more', async () => {
+it('requests to read all posts that come during a read lead to one more', async () => {
   const { reads, refresh } = setUp();
   for (let i = 0; i < 3; i++) void refresh.readAll();
   reads[0]!();

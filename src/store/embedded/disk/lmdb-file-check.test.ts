@@ -49,12 +49,12 @@ beforeAll(async () => {
 afterAll(() => rmSync(home, { recursive: true }));
 
 describe('a data file', () => {
-  it('that is complete is accepted', async () => {
+  it('a complete data file is accepted', async () => {
     checkDataFile(path);
     expect(await bytesIn(path)).toBe(500 * 100 + LARGE);
   });
 
-  it('that was cut off is rejected, unless all pages in use are there', async () => {
+  it('a truncated data file is rejected, unless it has all pages in use', async () => {
     const pages = statSync(path).size / PAGE_BYTES;
     const cut = join(home, 'cut.mdb');
     let accepted = 0;

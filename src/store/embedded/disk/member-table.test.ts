@@ -8,7 +8,7 @@ import { KEY64_BYTES, SortedKeyArray } from './sorted-key-array.js';
 import type { MemberLocation } from './post-record.js';
 import type { LmdbTable } from './lmdb-table.js';
 
-/** The part of a table that members use, in memory. */
+/** The methods of a table that members use, in memory. */
 class MapTable {
   readonly rows = new Map<string, Buffer>();
 
@@ -27,7 +27,7 @@ class MapTable {
 }
 
 class Members {
-  readonly place: MemberLocation = {
+  readonly location: MemberLocation = {
     size: 0,
     chunks: 0,
     inline: new SortedKeyArray(KEY64_BYTES),
@@ -39,18 +39,18 @@ class Members {
   readonly #members = new MemberTable(this.#table as unknown as LmdbTable, this.#changes);
 
   has(actor: Key64): boolean {
-    return this.#members.has('post', 0, this.place, actor);
+    return this.#members.has('post', 0, this.location, actor);
   }
 
   set(actor: Key64, on: boolean): void {
-    if (this.has(actor) !== on) this.#members.set('post', 0, this.place, actor, on);
+    if (this.has(actor) !== on) this.#members.set('post', 0, this.location, actor, on);
   }
 
-  /** Replaces the members by what is on disk. */
+  /** Writes the members and reads their chunks back. */
   get chunkSizes(): number[] {
     this.#changes.write();
     this.#changes.commitDone();
-    this.place.loaded = null;
+    this.location.loaded = null;
     return [...this.#table.rows.values()].map((chunk) => chunk.length / KEY64_BYTES);
   }
 }
@@ -69,7 +69,7 @@ function mixed(i: number, salt: number): number {
 describe.each(Object.keys(KINDS))('members that are %s', (kind) => {
   const actor = KINDS[kind]!;
 
-  it('equal those of a Set', () => {
+  it('members that are %s equal those of a Set', () => {
     const members = new Members();
     const set = new Set<number>();
     for (let step = 0; step < 40_000; step++) {
@@ -79,17 +79,17 @@ describe.each(Object.keys(KINDS))('members that are %s', (kind) => {
       if (on) set.add(i);
       else set.delete(i);
     }
-    expect(members.place.size).toBe(set.size);
+    expect(members.location.size).toBe(set.size);
     for (let i = 0; i < 21_000; i++) if (members.has(actor(i)) !== set.has(i)) throw new Error(`member ${i} is wrong`);
     const inChunks = members.chunkSizes.reduce((sum, size) => sum + size, 0);
-    expect(Math.abs(inChunks - set.size)).toBeLessThanOrEqual(members.place.inline.size);
+    expect(Math.abs(inChunks - set.size)).toBeLessThanOrEqual(members.location.inline.size);
   });
 
-  it('fill their chunks evenly', () => {
+  it('members that are %s fill their chunks evenly', () => {
     const members = new Members();
     for (let i = 0; i < 20_000; i++) members.set(actor(i), true);
     const sizes = members.chunkSizes;
-    expect(sizes).toHaveLength(members.place.chunks);
+    expect(sizes).toHaveLength(members.location.chunks);
     expect(20_000 / sizes.length).toBeGreaterThan(90);
     // A chunk that has not been split yet holds twice the mean; one over 2,000 bytes would take a page of its own.
     expect(Math.max(...sizes) * KEY64_BYTES).toBeLessThan(2_000);
@@ -98,26 +98,26 @@ describe.each(Object.keys(KINDS))('members that are %s', (kind) => {
 });
 
 describe('members', () => {
-  it('are in the record of the post while they are few', () => {
+  it('a small set of members is in the record of the post', () => {
     const members = new Members();
     for (let i = 0; i < 16; i++) members.set({ hi: 0, lo: i }, true);
-    expect(members.place).toMatchObject({ size: 16, chunks: 0 });
-    expect(members.place.inline.size).toBe(16);
+    expect(members.location).toMatchObject({ size: 16, chunks: 0 });
+    expect(members.location.inline.size).toBe(16);
     members.set({ hi: 0, lo: 16 }, true);
-    expect(members.place).toMatchObject({ size: 17, chunks: 1 });
-    expect(members.place.inline.size).toBe(0);
+    expect(members.location).toMatchObject({ size: 17, chunks: 1 });
+    expect(members.location.inline.size).toBe(0);
     expect(members.chunkSizes).toEqual([17]);
   });
 
-  it('that have all left can join again', () => {
+  it('members that have all left can join again', () => {
     const members = new Members();
     const actors = Array.from({ length: 500 }, (_, lo) => ({ hi: 7, lo }));
     for (const on of [true, false, true]) for (const actor of actors) members.set(actor, on);
-    expect(members.place.size).toBe(500);
+    expect(members.location.size).toBe(500);
     expect(actors.every((actor) => members.has(actor))).toBe(true);
   });
 
-  it('equal those of a Set, in any order of joining and leaving', () => {
+  it('members equal those of a Set, in any order of joining and leaving', () => {
     const key = fc.record({ hi: fc.nat(3), lo: fc.nat({ max: 0xffffffff }) });
     fc.assert(
       fc.property(

@@ -26,7 +26,7 @@ it.each([
   ['of a day', [2 ** 52 + 5, 2 ** 52 + 2 ** 39], 1 + 2 + 2 * 13],
   ['anything', [0, 1, 2 ** 31, 2 ** 32 + 5, 2 ** 52, Number.MAX_SAFE_INTEGER], 1 + 6 * 15],
   ['many', Array.from({ length: 2_000 }, (_, i) => 2 ** 50 + i), 1 + 5 + 2_000 * 10],
-])('keys are read as they were written, with numbers that are %s', (_, numbers, bytes) => {
+])('keys are decoded as they were encoded, with numbers that are %s', (_, numbers, bytes) => {
   const set = setOf(numbers);
   const narrow = written(set);
   expect(narrow.length).toBe(bytes);
@@ -38,7 +38,7 @@ it.each([
 });
 
 it.each([[[]], [[7]], [[8, 1, 2, 3, 4, 5, 6, 7, 8]], [[0, 1]], [[200, 0]]])(
-  'bytes that are no chunk are refused: %j',
+  'bytes that are not a chunk are rejected: %j',
   (bytes) => {
     expect(() => readCompressed(Uint8Array.from(bytes))).toThrow('a chunk ends within an entry');
   },

@@ -11,17 +11,17 @@ function taken({ buffer, start, end }: ReturnType<ByteWriter['value']>): Buffer 
 }
 
 describe('a number', () => {
-  it.each(NUMBERS)('%d is read as it was written', (number) => {
+  it.each(NUMBERS)('the number %d is decoded as it was encoded', (number) => {
     const reader = new ByteReader(taken(new ByteWriter().varint(number).varint(number).value()));
     expect([reader.varint(), reader.varint(), reader.isAtEnd]).toEqual([number, number, true]);
   });
 
-  it('takes a byte for every 7 bits', () => {
+  it('a number takes a byte for every 7 bits', () => {
     const lengths = NUMBERS.map((number) => taken(new ByteWriter().varint(number).value()).length);
     expect(lengths).toEqual([1, 1, 1, 2, 2, 3, 5, 5, 6, 8, 8]);
   });
 
-  it('that ends too early or is too large is an error', () => {
+  it('a number that ends too early or is too large is an error', () => {
     expect(() => new ByteReader(Buffer.from([0x80])).varint()).toThrow('ends within a number');
     expect(() => new ByteReader(Buffer.from([])).varint()).toThrow('ends within a number');
     expect(() => new ByteReader(Buffer.alloc(20, 0xff)).varint()).toThrow('over 2^53 - 1');
@@ -30,7 +30,7 @@ describe('a number', () => {
 });
 
 describe('bytes', () => {
-  it('of any length are written behind numbers, in full or in part', () => {
+  it('bytes of any length are written behind numbers, in full or in part', () => {
     const writer = new ByteWriter();
     for (const length of [0, 5, 160, 161, 1_023, 1_024, 100_000]) {
       const bytes = Buffer.alloc(length + 3, length % 251);
@@ -40,22 +40,22 @@ describe('bytes', () => {
     }
   });
 
-  it('that end too early are an error', () => {
+  it('bytes that end too early are an error', () => {
     expect(() => new ByteReader(Buffer.alloc(7)).raw(8)).toThrow('ends within its members');
   });
 });
 
 describe('values', () => {
-  it('stay where they are when others follow, even if these need more memory', () => {
+  it('values stay where they are when others follow, even if these need more memory', () => {
     const writer = new ByteWriter();
-    const places = [1, 2, ROOM_BYTES, 3, 4 * ROOM_BYTES, 4].map((number) => {
+    const values = [1, 2, ROOM_BYTES, 3, 4 * ROOM_BYTES, 4].map((number) => {
       const { buffer, start, end } = writer
         .varint(number)
         .raw(Buffer.alloc(number, number & 0xff))
         .value();
       return { number, buffer, start, end };
     });
-    for (const { number, buffer, start, end } of places) {
+    for (const { number, buffer, start, end } of values) {
       const reader = new ByteReader(Buffer.from(buffer, start, end - start));
       expect(reader.varint()).toBe(number);
       expect(Buffer.from(reader.raw(number)).equals(Buffer.alloc(number, number & 0xff))).toBe(true);
@@ -63,7 +63,7 @@ describe('values', () => {
     }
   });
 
-  it('are overwritten after a reset', () => {
+  it('values are overwritten after a reset', () => {
     const writer = new ByteWriter();
     const first = writer.varint(1).value();
     writer.reset();

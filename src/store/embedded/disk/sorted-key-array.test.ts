@@ -19,7 +19,7 @@ function setOf(keys: readonly Key64[]): SortedKeyArray {
 }
 
 describe('a set of keys', () => {
-  it('is sorted, in whatever order they were inserted', () => {
+  it('a set of keys is sorted, in whatever order they were inserted', () => {
     for (const order of [KEYS, KEYS.toReversed(), [3, 0, 5, 1, 4, 2].map((i) => KEYS[i]!)]) {
       const set = setOf(order);
       expect(KEYS.map((key) => set.indexOf(key))).toEqual([0, 1, 2, 3, 4, 5]);
@@ -27,26 +27,26 @@ describe('a set of keys', () => {
     }
   });
 
-  it('returns the index where a missing key would be inserted', () => {
+  it('a set of keys returns the index where a missing key would be inserted', () => {
     const set = setOf([KEYS[1]!, KEYS[4]!]);
     expect(KEYS.map((key) => set.indexOf(key))).toEqual([-1, 0, -2, -2, 1, -3]);
   });
 
-  it('lacks a key that was removed', () => {
+  it('a set of keys lacks a key that was removed', () => {
     const set = setOf(KEYS);
     set.remove(2);
     expect(KEYS.map((key) => set.indexOf(key))).toEqual([0, 1, -3, 2, 3, 4]);
     expect([set.size, set.byteLength]).toEqual([5, 40]);
   });
 
-  it('equals the set that is made of its bytes', () => {
+  it('a set of keys equals the set that is made of its bytes', () => {
     const set = setOf(KEYS);
     const copy = new SortedKeyArray(KEY64_BYTES, set.bytes.slice(0, set.byteLength));
     copy.insert(-1 - copy.indexOf({ hi: 1, lo: 1 }), { hi: 1, lo: 1 });
     expect(KEYS.map((key) => copy.indexOf(key))).toEqual([0, 1, 2, 4, 5, 6]);
   });
 
-  it('is split into keys that stay and keys that move', () => {
+  it('a set of keys is split into keys that stay and keys that move', () => {
     const set = setOf(KEYS);
     const moved = set.split(({ lo }) => lo > 4);
     expect(KEYS.map((key) => set.indexOf(key) >= 0)).toEqual([false, true, false, true, false, true]);
@@ -57,7 +57,7 @@ describe('a set of keys', () => {
 });
 
 describe('numbers of keys', () => {
-  it('stay with them when other keys are inserted and removed', () => {
+  it('the number of a key stays with it when other keys are inserted and removed', () => {
     const set = new SortedKeyArray(NUMBERED_BYTES);
     for (const i of [3, 0, 5, 1, 4, 2]) {
       const index = -1 - set.indexOf(KEYS[i]!);

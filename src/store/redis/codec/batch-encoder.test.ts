@@ -46,7 +46,7 @@ function views(session: Key64): Operation {
 }
 
 describe('an encoded batch', () => {
-  it('has its names, each once, and then its operations', () => {
+  it('an encoded batch has its names, each once, and then its operations', () => {
     const operations = [
       view('a', 1_000),
       like('a', ANN, { session: SESSION, seq: COUNT_MAX }),
@@ -68,7 +68,7 @@ describe('an encoded batch', () => {
     ]);
   });
 
-  it('has the members of one post and metric together', () => {
+  it('an encoded batch has the members of one post and metric together', () => {
     const { posts, values } = pack([like('a', ANN), like('b', BOB), like('a', BOB), like('a', ANN)]);
     const sets = values.slice(7 + 4, 7 + 4 + 6);
     const sizes = new Map([
@@ -88,15 +88,15 @@ describe('an encoded batch', () => {
     expect(new Set(members).size).toBe(2);
   });
 
-  it('has no names if it has no operations', () => {
+  it('a batch without operations has no names', () => {
     expect(pack([])).toEqual({ posts: [], values: ['life', 300, AT_MS, 0, 0, 0, 0] });
   });
 
-  it('has index 0 for an operation without an actor', () => {
+  it('an operation without an actor has index 0', () => {
     expect(pack([{ ...like('a', ANN), actor: null }]).values.slice(-4)).toEqual([1, 1, 0, 0]);
   });
 
-  it('distinguishes sessions that share a hash', () => {
+  it('an encoded batch distinguishes sessions that share a hash', () => {
     const [one, other] = [
       { hi: 0, lo: 5 },
       { hi: 0, lo: 1_000_000_005 },
@@ -116,24 +116,24 @@ describe('an encoded batch', () => {
     [0x80000000, 1, '-9223372036854775807'],
     [0xffffffff, 0, '-4294967296'],
     [0xffffffff, 0xffffffff, '-1'],
-  ])('has the key of %i and %i as %s, with the hash of its last nine digits', (hi, lo, decimal) => {
+  ])('the key of %i and %i is encoded as %s, with the hash of its last nine digits', (hi, lo, decimal) => {
     const { values } = pack([views({ hi, lo })]);
     const digits = Math.abs(Number(decimal.slice(-9)));
     const hash = Math.floor(((digits * 1664525) % 4294967296) / 4096);
     expect(values.slice(9, 11)).toEqual([decimal, hash]);
   });
 
-  it('can have thousands of posts and sessions', () => {
+  it('a batch may have thousands of posts and sessions', () => {
     const operations = Array.from({ length: 5_000 }, (_, i) => view(`post-${i}`, 1, { session: key(i), seq: i + 1 }));
     const { posts, values } = pack(operations);
     expect(posts).toHaveLength(5_000);
     const first = 7 + 4 * 5_000;
     const wrong = operations.filter(({ post, session, seq }, i) => {
-      const [, place, , , mark, told] = values.slice(first + 6 * i, first + 6 * i + 6) as number[];
+      const [, postIndex, , , mark, sentSeq] = values.slice(first + 6 * i, first + 6 * i + 6) as number[];
       const known = values[7 + 2 * 5_000 + mark! - 1];
       return (
-        posts[place! - 1] !== post ||
-        told !== seq ||
+        posts[postIndex! - 1] !== post ||
+        sentSeq !== seq ||
         known !== String(BigInt.asIntN(64, (BigInt(session!.hi) << 32n) | BigInt(session!.lo)))
       );
     });
@@ -141,7 +141,7 @@ describe('an encoded batch', () => {
   });
 });
 
-it.each([1, 2, 3, 5, 8, 13, 100])('all posts of a chunk are neighbours with %i chunks', (chunks) => {
+it.each([1, 2, 3, 5, 8, 13, 100])('all posts of a chunk are adjacent with %i chunks', (chunks) => {
   const size = 2 ** Math.ceil(Math.log2(chunks));
   const chunkOf = (post: string): number => {
     const chunk = hashPost(post) % size;

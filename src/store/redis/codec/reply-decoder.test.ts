@@ -17,7 +17,7 @@ describe('keys in decimal', () => {
     [0x7fffffff, 0xffffffff, '9223372036854775807'],
     [0x80000000, 0, '-9223372036854775808'],
     [0xffffffff, 0xffffffff, '-1'],
-  ])('%i and %i are the signed integer %s', (hi, lo, decimal) => {
+  ])('the key of %i and %i is the signed integer %s', (hi, lo, decimal) => {
     expect(toDecimalKey({ hi, lo })).toBe(decimal);
   });
 
@@ -46,7 +46,7 @@ describe('ReplyDecoder', () => {
   const a: PostCounts = { post: 'a', e: 'eu.3.k', v: 4, updatedAtMs: AT_MS, totals: [1, 2, COUNT_MAX], live: 5 };
   const unknown: PostCounts = { post: 'b', e: 'eu.3.k', v: 0, updatedAtMs: null, totals: [0, 0, 0], live: 6 };
 
-  it('decodes outcomes, the counts of all posts and the changed counts of an applied batch', () => {
+  it('the decoder returns outcomes, the counts of all posts and the changed counts of an applied batch', () => {
     const reply = [0, 3, 20, 41, '\x01\x05\x06', ...[4, AT_MS, 5, 1, 1, 2, COUNT_MAX], ...[0, 0, 6, 0, 0, 0, 0]];
     const { result, publishInMs } = codec.decodeCommit({ posts: ['a', 'b'], packed: packed(reply) });
     expect(publishInMs).toBe(40);
@@ -61,19 +61,19 @@ describe('ReplyDecoder', () => {
     });
   });
 
-  it('decodes 0 as no post being due', () => {
+  it('the decoder reads 0 as no post being due', () => {
     expect(codec.decodeCommit({ posts: [], packed: packed([0, 3, 20, 0, '']) }).publishInMs).toBeNull();
   });
 
   it.each([
     ['gap', 1],
     ['stale', 2],
-  ])('%s tells the last number', (kind, number) => {
+  ])('the reply %s has the last batch number', (kind, number) => {
     const answer = { posts: ['a'], packed: packed([number, 9]) };
     expect(codec.decodeCommit(answer)).toEqual({ result: { kind, last: 9 }, publishInMs: null });
   });
 
-  it('decodes toggles that are on, and whether the bucket has the run id of the server', () => {
+  it('the decoder returns toggles that are on, and whether the bucket has the run id of the server', () => {
     const reply = [1, 3, 20, ...[4, AT_MS, 5, 1, 1, 2, String(COUNT_MAX)], ...[0, 0, 6, 0, 0, 0, 0]];
     const views = [
       { counts: a, on: 1 },
@@ -83,11 +83,11 @@ describe('ReplyDecoder', () => {
     expect(codec.decodeViews([], [0, 0, 0]).isCurrent).toBe(false);
   });
 
-  it('decodes published counts like those of a commit', () => {
+  it('published counts are decoded like those of a commit', () => {
     expect(codec.decodePublished('a', `[3,20,4,${AT_MS},5,1,2,${COUNT_MAX}]`)).toEqual(a);
   });
 
-  it('decodes totals that were not published as zeros, and leaves out those of unknown metrics', () => {
+  it('totals that were not published are decoded as zeros, and those of unknown metrics are left out', () => {
     expect(codec.decodePublished('a', `[3,20,4,${AT_MS},5,1,2]`).totals).toEqual([1, 2, 0]);
     expect(codec.decodePublished('a', `[3,20,4,${AT_MS},5,1,2,3,4]`).totals).toEqual([1, 2, 3]);
   });
@@ -104,7 +104,7 @@ describe('ReplyDecoder', () => {
     ['of a count over 2^53 - 1', `[3,20,4,${AT_MS},5,1,2,9007199254740992]`, 'counts are whole numbers'],
     ['of viewers that are a list', `[3,20,4,${AT_MS},[5],1,2,3]`, 'counts are whole numbers'],
     ['of a time that no date has', '[3,20,4,9e15,5,1,2,3]', 'counts are whole numbers'],
-  ])('a message that is %s is refused', (_what, message, error) => {
+  ])('a message that is %s is rejected', (_what, message, error) => {
     expect(() => codec.decodePublished('a', message)).toThrow(error);
   });
 });

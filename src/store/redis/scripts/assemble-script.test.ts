@@ -11,7 +11,7 @@ function assemble(files: Readonly<Record<string, string>>): string {
 }
 
 describe('assembleScript', () => {
-  it('puts each library before the script once, after the libraries that it needs', () => {
+  it('assembleScript puts each library before the script once, after the libraries that it needs', () => {
     const source = assemble({
       'entry.lua': '#!lua\n-- @include top left\n-- @include right\nreturn top',
       'lib/top.lua': '-- @needs left right\nreturn { 1 }',
@@ -26,7 +26,7 @@ describe('assembleScript', () => {
     expect(source.indexOf('return { 1 }')).toBeLessThan(source.indexOf('return top'));
   });
 
-  it('declares the constants that a file names, where it names them', () => {
+  it('assembleScript declares the constants that a file names, where it names them', () => {
     const source = assemble({
       'entry.lua': '#!lua\n-- @include lib\n-- @constants ERROR_PREFIX\nreturn 1',
       'lib/lib.lua': '-- @constants COUNT_MAX FEED_MAX\nreturn {}',
@@ -36,22 +36,22 @@ describe('assembleScript', () => {
     expect(source).toContain(`end)()\nlocal ERROR_PREFIX = "${ERROR_PREFIX!}"\n`);
   });
 
-  it('leaves a script without libraries and constants as it is', () => {
+  it('assembleScript leaves a script without libraries and constants as it is', () => {
     expect(assemble({ 'entry.lua': '#!lua\nreturn 1' })).toBe('#!lua\n\nreturn 1');
   });
 
-  it('names the file that needs a library that is missing', () => {
+  it('an error names the file that needs a missing library', () => {
     const files = { 'entry.lua': '#!lua\n-- @include one', 'lib/one.lua': '-- @needs other' };
     expect(() => assemble(files)).toThrow('lib/one.lua needs lib/other.lua, which cannot be read');
   });
 
-  it('names the libraries that need each other', () => {
+  it('an error names the libraries that need each other', () => {
     const files = { 'entry.lua': '-- @include one', 'lib/one.lua': '-- @needs two', 'lib/two.lua': '-- @needs one' };
     const libraries = 'entry.lua, lib/one.lua, lib/two.lua, lib/one.lua';
     expect(() => assemble(files)).toThrow(`Lua libraries need each other: ${libraries}`);
   });
 
-  it('names a constant that is missing', () => {
+  it('an error names a missing constant', () => {
     const files = { 'entry.lua': '#!lua\n-- @constants NOT_THERE' };
     expect(() => assemble(files)).toThrow('entry.lua names the constant NOT_THERE');
   });
