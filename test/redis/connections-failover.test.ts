@@ -9,34 +9,34 @@ import { closeConnections, GET, succeeds, increment, open } from './connections-
 afterEach(closeConnections);
 afterAll(stopRedis);
 
-describe('replicated writes', () => {
-  it('are confirmed when a replica has them', async () => {
+describe('a Redis client with replicated writes', () => {
+  it('replicated writes resolve when a replica has them', async () => {
     const primary = await startRedis();
     const replica = await startReplica(primary);
     const { connections } = await open(primary.url, { replicated: true });
-    // A new replica may take a second to say for the first time what it has.
-    await until(() => succeeds(increment(connections, 'tc:{first}')), 'is confirmed');
+    // A new replica may take a second to acknowledge its first offset.
+    await until(() => succeeds(increment(connections, 'tc:{first}')), 'a write is replicated');
     const client = replica.client();
     const keys = Array.from({ length: 20 }, (_, i) => `tc:{${i}}`);
-    let confirmed = 0;
+    let replicated = 0;
     for (let round = 1; round <= 20; round++) {
       const sums = await Promise.allSettled(keys.map((key) => increment(connections, key)));
       const values = await client.mget(keys);
-      // A replica that a busy machine keeps waiting for longer than WAIT does confirms nothing.
+      // On a busy machine a replica may not acknowledge before WAIT times out.
       for (const [i, sum] of sums.entries()) {
         if (sum.status === 'rejected') continue;
         expect(values[i]).toBe(String(sum.value));
-        confirmed += 1;
+        replicated += 1;
       }
     }
-    expect(confirmed).toBeGreaterThan(0);
+    expect(replicated).toBeGreaterThan(0);
   });
 
-  it('are rejected while the replica hangs, and confirmed when it goes on; queries do not wait', async () => {
+  it('replicated writes are rejected while the replica hangs and resolve afterwards; queries do not wait', async () => {
     const primary = await startRedis();
     const replica = await startReplica(primary);
     const { connections, reconnections } = await open(primary.url, { replicated: true, clock: patientClock });
-    await until(() => succeeds(increment(connections, 'tc:{first}')), 'is confirmed');
+    await until(() => succeeds(increment(connections, 'tc:{first}')), 'a write is replicated');
     await replica.kill('SIGSTOP');
     const writes = Promise.allSettled(Array.from({ length: 20 }, () => increment(connections, 'tc:{1}')));
     expect(await connections.query(GET, ['tc:{1}'], [])).toBe('20');
@@ -44,70 +44,70 @@ describe('replicated writes', () => {
       expect(String(write.status === 'rejected' && write.reason)).toContain('no replica confirmed');
     expect(connections.available).toBe(false);
     await replica.kill('SIGCONT');
-    await until(() => succeeds(increment(connections, 'tc:{1}')), 'is confirmed again');
-    await until(() => connections.available, 'is available');
+    await until(() => succeeds(increment(connections, 'tc:{1}')), 'a write is replicated again');
+    await until(() => connections.available, 'the client is available');
     expect(reconnections()).toBe(0);
   });
 
-  it('are rejected when the connection is lost before they are confirmed', async () => {
+  it('replicated writes are rejected when the connection is lost before a replica has them', async () => {
     const primary = await startRedis();
     const replica = await startReplica(primary);
     const proxy = await startProxy(primary);
     const { connections } = await open(`redis://127.0.0.1:${proxy.port}`, { replicated: true });
-    await until(() => succeeds(increment(connections, 'tc:{first}')), 'is confirmed');
+    await until(() => succeeds(increment(connections, 'tc:{first}')), 'a write is replicated');
     await replica.kill('SIGSTOP');
     const write = expect(increment(connections, 'tc:{1}')).rejects.toThrow();
     const client = primary.client();
-    await until(async () => (await client.get('tc:{1}')) === '1', 'is done at the primary');
+    await until(async () => (await client.get('tc:{1}')) === '1', 'the primary has run the command');
     proxy.cut();
     await write;
     await replica.kill('SIGCONT');
-    await until(() => succeeds(increment(connections, 'tc:{1}')), 'is confirmed again');
+    await until(() => succeeds(increment(connections, 'tc:{1}')), 'a write is replicated again');
     await closeConnections();
     await proxy.close();
   });
 });
 
-describe('sentinels', () => {
-  it('lead to the replica that was promoted', async () => {
+describe('a Redis client of sentinels', () => {
+  it('a Redis client of sentinels connects to the promoted replica', async () => {
     const primary = await startRedis();
     const replica = await startReplica(primary);
     const { url } = await startSentinels(primary);
     const { connections, reconnections } = await open(url, { replicated: true, clock: patientClock });
-    await until(() => succeeds(increment(connections, 'tc:{1}')), 'is confirmed');
-    const confirmed = await connections.query(GET, ['tc:{1}'], []);
-    const heard: string[] = [];
-    connections.pubSub.subscribe('tc:{1}:a', (message) => heard.push(message.toString()));
+    await until(() => succeeds(increment(connections, 'tc:{1}')), 'a write is replicated');
+    const replicated = await connections.query(GET, ['tc:{1}'], []);
+    const received: string[] = [];
+    connections.pubSub.subscribe('tc:{1}:a', (message) => received.push(message.toString()));
     await primary.kill('SIGKILL');
     await expect(increment(connections, 'tc:{1}')).rejects.toThrow();
-    await until(() => reconnections() > 0, 'is told that another server is there');
+    await until(() => reconnections() > 0, 'the client has reconnected');
     const value = (): Promise<unknown> => connections.query(GET, ['tc:{1}'], []).catch(() => null);
-    await until(async () => (await value()) === confirmed, 'is what it was');
+    await until(async () => (await value()) === replicated, 'the new primary has the value');
     const client = replica.client();
-    await until(async () => Number(await client.spublish('tc:{1}:a', 'new')) > 0, 'is subscribed to');
-    await until(() => heard.length > 0, 'is heard');
-    expect(heard[0]).toBe('new');
+    await until(async () => Number(await client.spublish('tc:{1}:a', 'new')) > 0, 'the subscription is renewed');
+    await until(() => received.length > 0, 'the message is received');
+    expect(received[0]).toBe('new');
     // There is no replica any more.
     await expect(increment(connections, 'tc:{1}')).rejects.toThrow('no replica confirmed');
     await primary.restart();
-    await until(() => succeeds(increment(connections, 'tc:{1}')), 'is confirmed by the old primary, now a replica');
-    await until(() => connections.available, 'is available');
+    await until(() => succeeds(increment(connections, 'tc:{1}')), 'the old primary, now a replica, confirms a write');
+    await until(() => connections.available, 'the client is available');
   });
 
-  it('tell of a new primary while the old one still answers us', async () => {
+  it('a Redis client of sentinels follows them to a new primary while the old one still responds', async () => {
     const primary = await startRedis();
-    // As if cut off from the others: the sentinels reach it only through the proxy, we do directly.
+    // The sentinels reach the primary through the proxy only, the client directly: a partition between the two.
     const proxy = await startProxy(primary);
     const replica = await startReplica(primary);
-    const seen = { ...primary, host: '127.0.0.1', port: proxy.port, client: () => primary.client() };
-    const sentinels = await startSentinels(seen);
+    const proxied = { ...primary, host: '127.0.0.1', port: proxy.port, client: () => primary.client() };
+    const sentinels = await startSentinels(proxied);
     const { connections, reconnections } = await open(sentinels.url);
-    await until(() => connections.available, 'is available');
+    await until(() => connections.available, 'the client is available');
     await increment(connections, 'tc:{1}');
     proxy.stall();
-    await until(async () => (await sentinels.readPrimary()).port === replica.port, 'is elected');
-    await until(() => reconnections() > 0, 'is told of');
-    await until(() => succeeds(increment(connections, 'tc:{1}')), 'takes writes');
+    await until(async () => (await sentinels.readPrimary()).port === replica.port, 'the replica is elected');
+    await until(() => reconnections() > 0, 'the client has reconnected');
+    await until(() => succeeds(increment(connections, 'tc:{1}')), 'writes succeed');
     expect(await replica.client().get('tc:{1}')).toBe('2');
     await closeConnections();
     await proxy.close();

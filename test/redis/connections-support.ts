@@ -4,7 +4,7 @@ import { RedisClient } from '../../src/store/redis/client/redis-client.js';
 import { parseRedisUrl } from '../../src/config/redis-url.js';
 import type { RunnableScript } from '../../src/store/redis/client/server.js';
 
-/** Adds one to KEYS[1]; returns the sum and the run id that it was given. */
+/** Adds one to KEYS[1]; returns the sum and the run id in ARGV[1]. */
 export const INCR = makeScript("return { redis.call('INCR', KEYS[1]), ARGV[1] }");
 export const GET = makeScript("return redis.call('GET', KEYS[1])");
 
@@ -22,15 +22,15 @@ export async function open(
   { replicated = false, clock = systemClock }: { replicated?: boolean; clock?: Clock } = {},
 ): Promise<Opened> {
   const warnings: string[] = [];
-  let returns = 0;
+  let reconnections = 0;
   const connections = await RedisClient.open(parseRedisUrl(url), {
     clock,
     replicated,
     warn: (message) => warnings.push(message),
   });
   opened.push(connections);
-  connections.reconnected.subscribe(() => (returns += 1));
-  return { connections, warnings, reconnections: () => returns };
+  connections.reconnected.subscribe(() => (reconnections += 1));
+  return { connections, warnings, reconnections: () => reconnections };
 }
 
 export async function closeConnections(): Promise<void> {
@@ -41,7 +41,7 @@ export function makeScript(source: string): RunnableScript {
   return { source, sha: createHash('sha1').update(source).digest('hex') };
 }
 
-/** The sum after one more. */
+/** @returns the sum after the increment */
 export async function increment(connections: RedisClient, key: string): Promise<number> {
   const [sum] = (await connections.write(INCR, [key], [])) as [number, string];
   return sum;

@@ -8,8 +8,8 @@ afterAll(async () => {
   await stopRedis();
 });
 
-describe('one server', () => {
-  it('runs scripts, and gives them the run id of the server', async () => {
+describe('a Redis client of one server', () => {
+  it('the Redis client runs scripts and passes them the run id of the server', async () => {
     const server = await startRedis();
     const { connections } = await open(server.url);
     const runId = /run_id:(\w+)/.exec(await server.client().info('server'))![1];
@@ -18,7 +18,7 @@ describe('one server', () => {
     expect(connections.available).toBe(true);
   });
 
-  it('runs a script once when the server does not know it any more', async () => {
+  it('the Redis client runs a script once when the server has flushed its scripts', async () => {
     const server = await startRedis();
     const { connections } = await open(server.url);
     for (let times = 1; times <= 3; times++) {
@@ -27,26 +27,26 @@ describe('one server', () => {
     }
   });
 
-  it('refuses what the script refuses, and goes on', async () => {
+  it('an error of a script rejects its call, and the next call succeeds', async () => {
     const server = await startRedis();
     const { connections } = await open(server.url);
-    const failing = makeScript("return redis.error_reply('NO of ours')");
-    await expect(connections.write(failing, ['tc:{1}'], [])).rejects.toThrow('NO of ours');
+    const failing = makeScript("return redis.error_reply('NO by the script')");
+    await expect(connections.write(failing, ['tc:{1}'], [])).rejects.toThrow('NO by the script');
     expect(await increment(connections, 'tc:{1}')).toBe(1);
   });
 
-  it('rejects while the server is away, and tells of its return', async () => {
+  it('the Redis client rejects calls while the server is down, and emits when it has reconnected', async () => {
     const server = await startRedis();
     const { connections, warnings, reconnections } = await open(server.url);
     await increment(connections, 'tc:{1}');
     await server.kill('SIGKILL');
-    await until(() => !connections.available, 'is seen to be away');
+    await until(() => !connections.available, 'the client is unavailable');
     await expect(increment(connections, 'tc:{1}')).rejects.toThrow(/not connected/);
     await server.restart();
-    await until(() => reconnections() > 0, 'is told of');
-    await until(() => succeeds(connections.query(GET, ['tc:{1}'], [])), 'answers queries');
+    await until(() => reconnections() > 0, 'the client has reconnected');
+    await until(() => succeeds(connections.query(GET, ['tc:{1}'], [])), 'queries succeed');
     expect(await increment(connections, 'tc:{1}')).toBe(1);
-    await until(() => connections.available, 'is available');
+    await until(() => connections.available, 'the client is available');
     expect(reconnections()).toBe(1);
     expect(warnings.slice(1)).toEqual([
       expect.stringContaining('connection lost'),
@@ -54,29 +54,29 @@ describe('one server', () => {
     ]);
   });
 
-  it('leaves a server that hangs, rejects in the meantime, and comes back to it', async () => {
+  it('the Redis client rejects calls while the server hangs, and reconnects afterwards', async () => {
     const server = await startRedis();
     const { connections, reconnections } = await open(server.url);
     await server.kill('SIGSTOP');
     const calls = Array.from({ length: 50 }, () => increment(connections, 'tc:{1}'));
     for (const call of calls) await expect(call).rejects.toThrow();
-    await until(() => !connections.available, 'is seen to hang');
+    await until(() => !connections.available, 'the client is unavailable');
     await server.kill('SIGCONT');
-    await until(() => succeeds(increment(connections, 'tc:{1}')), 'answers again');
-    await until(() => connections.available, 'is available');
+    await until(() => succeeds(increment(connections, 'tc:{1}')), 'calls succeed again');
+    await until(() => connections.available, 'the client is available');
     expect(reconnections()).toBeGreaterThan(0);
   });
 
-  it('finds without traffic that a server hangs', async () => {
+  it('the Redis client detects a hanging server without traffic', async () => {
     const server = await startRedis();
     const { connections } = await open(server.url);
     await server.kill('SIGSTOP');
-    await until(() => !connections.available, 'is seen to hang');
+    await until(() => !connections.available, 'the client is unavailable');
     await server.kill('SIGCONT');
-    await until(() => connections.available, 'is seen to be back');
+    await until(() => connections.available, 'the client is available');
   });
 
-  it('takes no more than 10,000 calls at a time', async () => {
+  it('the Redis client accepts at most 10,000 calls at a time', async () => {
     const server = await startRedis();
     const { connections } = await open(server.url);
     await server.kill('SIGSTOP');
@@ -84,10 +84,10 @@ describe('one server', () => {
     await expect(connections.query(GET, ['tc:{1}'], [])).rejects.toThrow('does not keep up');
     expect((await calls).every(({ status }) => status === 'rejected')).toBe(true);
     await server.kill('SIGCONT');
-    await until(() => succeeds(connections.query(GET, ['tc:{1}'], [])), 'answers again');
+    await until(() => succeeds(connections.query(GET, ['tc:{1}'], [])), 'calls succeed again');
   });
 
-  it('rejects what is in flight when it is closed', async () => {
+  it('the Redis client rejects the calls in flight when it is closed', async () => {
     const server = await startRedis();
     const { connections } = await open(server.url);
     await server.kill('SIGSTOP');
@@ -100,36 +100,37 @@ describe('one server', () => {
 });
 
 describe('subscriptions', () => {
-  it('bring messages, and are made again after the server was away', async () => {
+  it('subscriptions receive messages, and are renewed after a restart of the server', async () => {
     const server = await startRedis();
     const { connections } = await open(server.url);
     const { pubSub } = connections;
-    const confirmed: string[] = [];
-    const heard: string[] = [];
-    pubSub.subscribed.subscribe((names) => confirmed.push(...names));
-    const names = ['tc:{1}:a', 'tc:{2}:b', 'tc:{3}:c'];
-    for (const channel of names) pubSub.subscribe(channel, (message) => heard.push(`${channel} ${message.toString()}`));
+    const subscribed: string[] = [];
+    const received: string[] = [];
+    pubSub.subscribed.subscribe((channels) => subscribed.push(...channels));
+    const channels = ['tc:{1}:a', 'tc:{2}:b', 'tc:{3}:c'];
+    for (const channel of channels)
+      pubSub.subscribe(channel, (message) => received.push(`${channel} ${message.toString()}`));
     pubSub.unsubscribe('tc:{3}:c');
-    await until(() => confirmed.length === 2, 'are confirmed');
-    for (const channel of names) await server.client().spublish(channel, '1');
-    await until(() => heard.length === 2, 'are heard');
+    await until(() => subscribed.length === 2, 'the server confirmed the subscriptions');
+    for (const channel of channels) await server.client().spublish(channel, '1');
+    await until(() => received.length === 2, 'the messages are received');
 
     await server.kill('SIGKILL');
     await server.restart();
-    await until(() => confirmed.length === 4, 'are confirmed again');
-    for (const channel of names) await server.client().spublish(channel, '2');
-    await until(() => heard.length === 4, 'are heard again');
-    expect(heard.sort()).toEqual(['tc:{1}:a 1', 'tc:{1}:a 2', 'tc:{2}:b 1', 'tc:{2}:b 2']);
+    await until(() => subscribed.length === 4, 'the server confirmed the subscriptions again');
+    for (const channel of channels) await server.client().spublish(channel, '2');
+    await until(() => received.length === 4, 'the messages are received again');
+    expect(received.sort()).toEqual(['tc:{1}:a 1', 'tc:{1}:a 2', 'tc:{2}:b 1', 'tc:{2}:b 2']);
   });
 
-  it('end when nobody wants them', async () => {
+  it('an unsubscription ends the subscription at the server', async () => {
     const server = await startRedis();
     const { connections } = await open(server.url);
     const client = server.client();
     connections.pubSub.subscribe('tc:{1}:a', () => undefined);
-    const subscribed = async () => (await client.call('PUBSUB', 'SHARDCHANNELS')) as string[];
-    await until(async () => (await subscribed()).length === 1, 'is subscribed');
+    const readChannels = async () => (await client.call('PUBSUB', 'SHARDCHANNELS')) as string[];
+    await until(async () => (await readChannels()).length === 1, 'the server has the subscription');
     connections.pubSub.unsubscribe('tc:{1}:a');
-    await until(async () => (await subscribed()).length === 0, 'is unsubscribed');
+    await until(async () => (await readChannels()).length === 0, 'the server has no subscription');
   });
 });

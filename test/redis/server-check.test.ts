@@ -21,7 +21,7 @@ const run = promisify(execFile);
 /** Jest gives test files a copy, whose environment Node does not read. */
 const realProcess = runInThisContext('process') as NodeJS.Process;
 
-async function refusal(url: string, options?: { replicated?: boolean; clock?: Clock }): Promise<string> {
+async function readBootError(url: string, options?: { replicated?: boolean; clock?: Clock }): Promise<string> {
   const error = await open(url, options).then(
     () => 'opened',
     (reason: unknown) => reason,
@@ -32,91 +32,97 @@ async function refusal(url: string, options?: { replicated?: boolean; clock?: Cl
   return message;
 }
 
-/** A boot looks every 20 ms whether it is connected. After some looks it is late: more than the 10 s that a boot waits. */
-function hastyClock(): Clock {
-  const looksMin = 20;
-  let looks = 0;
+/** A boot polls its connection every 20 ms. After 20 polls this clock jumps past the 10 s that a boot waits. */
+function clockPastDeadline(): Clock {
+  const pollsMin = 20;
+  let polls = 0;
   return {
     ...systemClock,
-    nowMs: () => systemClock.nowMs() + (looks < looksMin ? 0 : 60_000),
+    nowMs: () => systemClock.nowMs() + (polls < pollsMin ? 0 : 60_000),
     after(ms, call) {
       return systemClock.after(ms, () => {
-        if (ms === 20) looks += 1;
+        if (ms === 20) polls += 1;
         call();
       });
     },
   };
 }
 
-describe('a boot is refused', () => {
-  it('by a server that throws keys away', async () => {
+describe('a boot that fails', () => {
+  it('a server that evicts keys is rejected', async () => {
     const { url } = await startRedis({ args: ['--maxmemory-policy', 'allkeys-lru'] });
-    expect(await refusal(url)).toMatch(/^REDIS_URL redis:\/\/127.* maxmemory-policy allkeys-lru.*noeviction$/);
+    expect(await readBootError(url)).toMatch(/^REDIS_URL redis:\/\/127.* maxmemory-policy allkeys-lru.*noeviction$/);
   });
 
-  it('by a replica', async () => {
+  it('a replica is rejected', async () => {
     const primary = await startRedis();
     const { url } = await startReplica(primary);
-    expect(await refusal(url)).toContain(`is a replica and takes no writes; its primary is 127.0.0.1:${primary.port}`);
+    expect(await readBootError(url)).toContain(
+      `is a replica and takes no writes; its primary is 127.0.0.1:${primary.port}`,
+    );
   });
 
-  it('by a primary without replicas if they must confirm', async () => {
+  it('a primary without replicas is rejected with ACK=replicated', async () => {
     const primary = await startRedis();
-    expect(await refusal(primary.url, { replicated: true })).toContain('no replica online, which ACK=replicated needs');
+    expect(await readBootError(primary.url, { replicated: true })).toContain(
+      'no replica online, which ACK=replicated needs',
+    );
     await startReplica(primary);
     const { connections } = await open(primary.url, { replicated: true });
-    await until(() => succeeds(increment(connections, 'tc:{1}')), 'is confirmed');
+    await until(() => succeeds(increment(connections, 'tc:{1}')), 'a write is replicated');
   });
 
-  it('by a node of a cluster that is taken for a lone server', async () => {
+  it('a node of a cluster is rejected as a single server', async () => {
     const { url } = await startRedis({ args: ['--cluster-enabled', 'yes'] });
-    expect(await refusal(url)).toContain('is a node of a cluster; use redis+cluster://');
+    expect(await readBootError(url)).toContain('is a node of a cluster; use redis+cluster://');
   });
 
-  it('by a lone server that is taken for a cluster', async () => {
+  it('a single server is rejected as a cluster', async () => {
     const { url } = await startRedis();
-    expect(await refusal(url.replace('redis:', 'redis+cluster:'))).toContain(
+    expect(await readBootError(url.replace('redis:', 'redis+cluster:'))).toContain(
       'is not a node of a cluster; use redis://',
     );
   });
 
-  it('by a wrong password, and a missing one', async () => {
+  it('a wrong password and a missing password are rejected', async () => {
     const server = await startRedis();
     const client = server.client();
     await client.acl('SETUSER', 'ann', 'on', '>s3cret-word', '~*', '&*', '+@all');
-    expect(await refusal(`redis://ann:s3cret-wrong@127.0.0.1:${server.port}`)).toContain('WRONGPASS');
+    expect(await readBootError(`redis://ann:s3cret-wrong@127.0.0.1:${server.port}`)).toContain('WRONGPASS');
     await client.config('SET', 'requirepass', 's3cret');
-    expect(await refusal(server.url)).toContain('NOAUTH');
+    expect(await readBootError(server.url)).toContain('NOAUTH');
   });
 
-  it('where scripts are not permitted', async () => {
+  it('a user without the right to run scripts is rejected', async () => {
     const server = await startRedis();
     await server.client().acl('SETUSER', 'ann', 'on', '>s3cret', '~*', '&*', '+@all', '-eval', '-evalsha');
-    expect(await refusal(`redis://ann:s3cret@127.0.0.1:${server.port}`)).toMatch(/does not run scripts.*NOPERM/);
+    expect(await readBootError(`redis://ann:s3cret@127.0.0.1:${server.port}`)).toMatch(/does not run scripts.*NOPERM/);
   });
 
-  it('by a primary that the sentinels do not know', async () => {
+  it('a primary that the sentinels do not monitor is rejected', async () => {
     const { url } = await startSentinels(await startRedis(), { count: 1 });
-    expect(await refusal(url.replace('/counts', '/other'))).toContain('the sentinels know no primary of that name');
+    expect(await readBootError(url.replace('/counts', '/other'))).toContain(
+      'the sentinels know no primary of that name',
+    );
   });
 
-  it('by a server that is taken for a sentinel', async () => {
+  it('a server is rejected as a sentinel', async () => {
     const { port } = await startRedis();
-    expect(await refusal(`redis+sentinel://127.0.0.1:${port}/counts`)).toContain(
+    expect(await readBootError(`redis+sentinel://127.0.0.1:${port}/counts`)).toContain(
       'these are not sentinels; use redis://',
     );
   });
 
-  it('where nobody listens, after a while', async () => {
+  it('a boot fails after 10 s when no server listens', async () => {
     const port = await freePort();
-    expect(await refusal(`redis://127.0.0.1:${port}`, { clock: hastyClock() })).toBe(
+    expect(await readBootError(`redis://127.0.0.1:${port}`, { clock: clockPastDeadline() })).toBe(
       `REDIS_URL redis://127.0.0.1:${port}: could not connect: connect ECONNREFUSED 127.0.0.1:${port}`,
     );
   });
 });
 
-describe('a boot waits', () => {
-  it('for a server that comes later', async () => {
+describe('a boot that waits', () => {
+  it('a boot waits for a server that starts later', async () => {
     const port = await freePort();
     const opening = open(`redis://127.0.0.1:${port}`);
     await startRedis({ port });
@@ -125,38 +131,40 @@ describe('a boot waits', () => {
   });
 });
 
-describe('a warning', () => {
-  it('says what a restart loses', async () => {
+describe('a warning at boot', () => {
+  it('a boot warns that a restart loses recent writes', async () => {
     const { warnings } = await open((await startRedis()).url);
-    expect(warnings).toEqual([expect.stringMatching(/a restart loses what was written since the last save.*; set appendonly yes$/)]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/a restart loses what was written since the last save.*; set appendonly yes$/),
+    ]);
   });
 
-  it('is not needed when each write is logged', async () => {
+  it('a boot with an append-only file logs no warning', async () => {
     const { warnings } = await open((await startRedis({ args: ['--appendonly', 'yes'] })).url);
     expect(warnings).toEqual([]);
   });
 });
 
-describe('a user', () => {
-  it('needs no more rights than the check says', async () => {
+describe('a Redis user', () => {
+  it('the Redis client needs only the rights that the check at boot names', async () => {
     const server = await startRedis();
     await startReplica(server);
     const rights =
       '~tc:* &tc:* +ping +info +eval +evalsha +ssubscribe +sunsubscribe +spublish +wait +select +get +incr'.split(' ');
     await server.client().acl('SETUSER', 'ann', 'on', '>s3cret', ...rights);
     const { connections } = await open(`redis://ann:s3cret@127.0.0.1:${server.port}/3`, { replicated: true });
-    await until(() => succeeds(increment(connections, 'tc:{1}')), 'is confirmed');
+    await until(() => succeeds(increment(connections, 'tc:{1}')), 'a write is replicated');
     expect(Number(await connections.query(GET, ['tc:{1}'], []))).toBeGreaterThan(0);
-    const heard: string[] = [];
-    connections.pubSub.subscribe('tc:{1}:a', (message) => heard.push(message.toString()));
-    await until(async () => (await connections.pubSub.publish('tc:{1}:a', 'x')) === 1, 'is subscribed');
-    await until(() => heard.length === 1, 'is heard');
+    const received: string[] = [];
+    connections.pubSub.subscribe('tc:{1}:a', (message) => received.push(message.toString()));
+    await until(async () => (await connections.pubSub.publish('tc:{1}:a', 'x')) === 1, 'the client is subscribed');
+    await until(() => received.length === 1, 'the message is received');
     await expect(increment(connections, 'other')).rejects.toThrow('NOPERM');
   });
 });
 
 describe('TLS', () => {
-  it('is spoken to a server whose certificate is trusted, and to no other', async () => {
+  it('the Redis client accepts only a server whose certificate is trusted', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'tallycast-test-'));
     try {
       const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
@@ -167,8 +175,8 @@ describe('TLS', () => {
       const files = ['--tls-cert-file', cert, '--tls-key-file', key, '--tls-ca-cert-file', cert];
       await startRedis({ args: ['--tls-port', String(tlsPort), '--tls-auth-clients', 'no', ...files] });
       const url = `rediss://localhost:${tlsPort}`;
-      expect(await refusal(url)).toMatch(/could not connect: .*certificate/);
-      // Which CAs are trusted is fixed when a process starts, so here: any.
+      expect(await readBootError(url)).toMatch(/could not connect: .*certificate/);
+      // A process reads its trusted CAs once, when it starts. This test therefore accepts every certificate.
       realProcess.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0';
       for (const trusted of [url, `rediss://127.0.0.1:${tlsPort}`]) {
         const { connections } = await open(trusted);

@@ -6,8 +6,8 @@ import { until } from '../support/until.js';
 
 afterAll(stopRedis);
 
-describe('one Redis', () => {
-  it('is empty after a kill and a restart on its port', async () => {
+describe('a test server of Redis', () => {
+  it('a server is empty after a kill and a restart on its port', async () => {
     const server = await startRedis();
     await server.client().set('likes', 1);
     const { pid } = server;
@@ -18,7 +18,7 @@ describe('one Redis', () => {
     expect(await server.client().get('likes')).toBeNull();
   });
 
-  it('has what it had before a kill if it syncs its log', async () => {
+  it('a server that fsyncs its log has its data after a kill', async () => {
     const server = await startRedis({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] });
     await server.client().set('likes', 1);
     await server.kill('SIGKILL');
@@ -26,7 +26,7 @@ describe('one Redis', () => {
     expect(await server.client().get('likes')).toBe('1');
   });
 
-  it('has a replica that is sent what it is told', async () => {
+  it('a replica receives the writes of its primary', async () => {
     const primary = await startRedis();
     await primary.client().set('likes', 1);
     const replica = await startReplica(primary);
@@ -38,62 +38,62 @@ describe('one Redis', () => {
   });
 });
 
-describe('a proxy before Redis', () => {
+describe('a proxy in front of Redis', () => {
   const proxies: TcpProxy[] = [];
 
   afterEach(async () => {
     await Promise.all(proxies.splice(0).map((proxy) => proxy.close()));
   });
 
-  const proxyBefore = async (server: { port: number }): Promise<TcpProxy> => {
+  const startProxyTo = async (server: { port: number }): Promise<TcpProxy> => {
     const proxy = await startProxy(server);
     proxies.push(proxy);
     return proxy;
   };
 
-  const clientOf = (proxy: TcpProxy): Redis =>
+  const openClient = (proxy: TcpProxy): Redis =>
     closeWithRedis(new Redis({ host: '127.0.0.1', port: proxy.port, retryStrategy: () => null }));
 
-  it('that drops a reply ends the connection after the command was done', async () => {
+  it('a dropped reply ends the connection after the command has run', async () => {
     const server = await startRedis();
-    const proxy = await proxyBefore(server);
-    const client = clientOf(proxy);
+    const proxy = await startProxyTo(server);
+    const client = openClient(proxy);
     expect(await client.incr('likes')).toBe(1);
     proxy.onReply = () => 'drop';
     await expect(client.incr('likes')).rejects.toThrow();
     expect(await server.client().get('likes')).toBe('2');
-    await until(() => proxy.connections === 0, 'the connection is gone');
+    await until(() => proxy.connections === 0, 'the connection is closed');
   });
 
-  it('that stalls holds requests back until it resumes', async () => {
+  it('a stalled proxy delays requests until it resumes', async () => {
     const server = await startRedis();
-    const proxy = await proxyBefore(server);
-    const client = clientOf(proxy);
+    const proxy = await startProxyTo(server);
+    const client = openClient(proxy);
     await client.ping();
     proxy.stall();
-    const held = [client.incr('likes'), clientOf(proxy).incr('likes')];
-    await until(() => proxy.connections === 2, 'the second one is accepted');
+    const delayed = [client.incr('likes'), openClient(proxy).incr('likes')];
+    await until(() => proxy.connections === 2, 'the second connection is accepted');
     expect(await server.client().get('likes')).toBeNull();
     proxy.resume();
-    expect((await Promise.all(held)).sort()).toEqual([1, 2]);
+    expect((await Promise.all(delayed)).sort()).toEqual([1, 2]);
   });
 
-  it('that refuses is like a server that is gone, until it accepts again', async () => {
-    const proxy = await proxyBefore(await startRedis());
-    const client = clientOf(proxy);
+  it('a proxy that rejects connections looks like a server that is down, until it accepts again', async () => {
+    const proxy = await startProxyTo(await startRedis());
+    const client = openClient(proxy);
     await client.ping();
     proxy.refuse();
     await expect(client.ping()).rejects.toThrow();
-    await expect(clientOf(proxy).ping()).rejects.toThrow();
+    await expect(openClient(proxy).ping()).rejects.toThrow();
     proxy.accept();
-    expect(await clientOf(proxy).ping()).toBe('PONG');
+    expect(await openClient(proxy).ping()).toBe('PONG');
   });
 
-  it('passes large replies to a slow reader whole', async () => {
+  it('large replies reach a slow reader complete', async () => {
     const server = await startRedis();
     const bytes = 20_000_000;
     await server.client().call('SETRANGE', 'large', bytes - 1, 'x');
-    const client = clientOf(await proxyBefore(server));
+    const client = openClient(await startProxyTo(server));
     const replies = await Promise.all([client.getBuffer('large'), client.getBuffer('large')]);
     expect(replies.map((reply) => reply?.length)).toEqual([bytes, bytes]);
   });
