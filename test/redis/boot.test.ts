@@ -7,66 +7,66 @@ import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { startProxy } from '../support/tcp-proxy.js';
 
-/** More pieces than a server answers in while a gateway boots: the last ones are never lost. */
-const PIECES = 30;
+/** More chunks of replies than a boot reads. The last ones are never dropped. */
+const CHUNKS = 30;
 
-/** What is to be ended, the last one first. */
-const ends: (() => Promise<void>)[] = [];
+/** Closes stores and proxies, the last one first. */
+const closers: (() => Promise<void>)[] = [];
 
-async function endAll(): Promise<void> {
-  for (let end = ends.pop(); end !== undefined; end = ends.pop()) await end();
+async function closeAll(): Promise<void> {
+  for (let close = closers.pop(); close !== undefined; close = closers.pop()) await close();
 }
 
 describe('a gateway that boots', () => {
-  afterEach(endAll);
+  afterEach(closeAll);
   afterAll(stopRedis);
 
-  it('does so whichever answer is lost on the way, with its connection', async () => {
+  it('a gateway boots whichever reply is lost together with its connection', async () => {
     const server = await startRedis();
     let lost = 0;
-    for (let nth = 1; nth <= PIECES; nth++) {
+    for (let dropped = 1; dropped <= CHUNKS; dropped++) {
       const proxy = await startProxy(server);
-      ends.push(() => proxy.close());
-      let pieces = 0;
+      closers.push(() => proxy.close());
+      let chunks = 0;
       proxy.onReply = () => {
-        pieces += 1;
-        if (pieces !== nth) return 'pass';
+        chunks += 1;
+        if (chunks !== dropped) return 'pass';
         lost += 1;
         return 'drop';
       };
       const store = await openRedisStore(`redis://127.0.0.1:${proxy.port}`, { metrics: METRICS, buckets: BUCKETS });
-      ends.push(() => store.close());
+      closers.push(() => store.close());
       expect((await store.read(['post'], null))[0]!.counts.v).toBe(0);
-      await endAll();
+      await closeAll();
     }
-    // Each of the three connections logs in and is checked: fewer would say that nothing was lost where it matters.
+    // Each of the three connections logs in and is checked. With fewer losses, one of these replies was never lost.
     expect(lost).toBeGreaterThan(8);
   });
 
-  it('gives a name to data that has none, once, and tells others of all that is there', async () => {
+  it('a gateway names the region of data without one, once, and sends all of it to other regions', async () => {
     const { url } = await startRedis();
     const data = { metrics: METRICS, buckets: BUCKETS };
     const post = postIn(0);
     const before = await openRedisStore(url, data);
-    await before.commit(new Producer('life-one').batch(0, [like(post, key(1)), view(post, 3)]));
+    await before.commit(new Producer('prod-one').batch(0, [like(post, key(1)), view(post, 3)]));
     await before.close();
     const named = await openRedisStore(url, { ...data, region: 'eu' });
-    ends.push(() => named.close());
-    await named.commit(new Producer('life-two').batch(0, [like(post, key(2)), view(post)]));
+    closers.push(() => named.close());
+    await named.commit(new Producer('prod-two').batch(0, [like(post, key(2)), view(post)]));
     const [read] = await named.read([post], key(1));
     expect(read).toMatchObject({ counts: { totals: [2, 4, 0, 0] }, on: 1 });
     const other = new ReferenceStore(METRICS, BUCKETS, { region: 'us', epoch: 1, nonce: 1 }, () => 1);
     const { deltas } = await named.replication!.fullSyncPage(new Set([0]), '', 1_000);
     await other.merge(deltas);
-    expect(await totalsAt(other, post)).toEqual([2, 4, 0, 0]);
+    expect(await readTotals(other, post)).toEqual([2, 4, 0, 0]);
     for (const region of ['local', 'us']) {
       await expect(openRedisStore(url, { ...data, region })).rejects.toThrow('REGION must be eu');
     }
   });
 });
 
-describe('a gateway that does not fit the data', () => {
-  afterEach(endAll);
+describe('a gateway whose settings do not fit the data', () => {
+  afterEach(closeAll);
   afterAll(stopRedis);
 
   const data = { metrics: METRICS, buckets: BUCKETS };
@@ -83,7 +83,7 @@ describe('a gateway that does not fit the data', () => {
       { metrics: Metrics.parse('likes:toggle,views:tally'), region: 'eu' },
       'METRICS must begin with ',
     ],
-  ] as const)('%s: it says so in one line and changes nothing', async (_what, written, options, message) => {
+  ] as const)('a boot with %s fails with one line and changes nothing', async (_title, written, options, message) => {
     const server = await startRedis();
     const first = await openRedisStore(server.url, data);
     await first.close();
@@ -94,7 +94,7 @@ describe('a gateway that does not fit the data', () => {
     expect(await client.hgetall(CONFIG_KEY)).toEqual(before);
   });
 
-  it('of layout 1, which knows no kind of keys, leaves the data as it is', async () => {
+  it('a boot on layout 1, which has no ACTOR_KEYS, fails and changes nothing', async () => {
     const server = await startRedis();
     const client = server.client();
     const old = { layout: '1', buckets: String(BUCKETS), metrics: METRICS.toString(), region: 'local' };
@@ -106,7 +106,7 @@ describe('a gateway that does not fit the data', () => {
   });
 });
 
-async function totalsAt(store: ReferenceStore, post: string): Promise<readonly number[]> {
+async function readTotals(store: ReferenceStore, post: string): Promise<readonly number[]> {
   const [read] = await store.read([post], null);
   return read!.counts.totals;
 }

@@ -10,27 +10,27 @@ import { until } from '../support/until.js';
 
 const [ANN, BOB] = [key(1), key(2)];
 const DAY_MS = 86_400_000;
-/** Those that every commit names; a bucket's others are derived. */
+/** The keys that every commit declares. A script derives the other keys of a bucket. */
 const DECLARED = ['', ':producers', ':producers:previous', ':viewers', ':publish_after', ':publish_due'];
 
 let cluster: RedisCluster;
 let store: RedisStore;
 
-/** All declared keys are there: else a command that names them is refused until the slot has arrived. */
-async function fill(client: Redis, bucket: number): Promise<void> {
+/** Creates all declared keys. Redis rejects a command that names a missing one until the slot has moved. */
+async function createKeys(client: Redis, bucket: number): Promise<void> {
   for (const hash of ['producers:previous', 'viewers', 'marks:1:0', 'marks:2:0'])
     await client.hset(`tc:{${bucket}}:${hash}`, 'none', '0');
   for (const set of ['publish_after', 'publish_due'])
     await client.zadd(`tc:{${bucket}}:${set}`, START_MS + 1e12, 'none');
 }
 
-/** The slot of the bucket is about to move, and none of its keys has yet. */
+/** Begins to move the slot of the bucket without moving any key. */
 async function beginMove(bucket: number): Promise<{ readonly from: Redis; readonly to: RedisServer }> {
   const slot = hashSlot(`tc:{${bucket}}`);
   const owner = await cluster.findPrimary(slot);
   const to = cluster.nodes.find(({ port }) => port !== owner.port)!;
   const from = owner.client();
-  await fill(from, bucket);
+  await createKeys(from, bucket);
   const [fromId, toId] = await Promise.all([from, to.client()].map((node) => node.cluster('MYID')));
   await to.client().cluster('SETSLOT', slot, 'IMPORTING', String(fromId));
   await from.cluster('SETSLOT', slot, 'MIGRATING', String(toId));
@@ -47,31 +47,31 @@ describe('a bucket whose slot moves', () => {
     await stopRedis();
   });
 
-  it('takes a batch whole that empties a set and fills it again, and that begins a day of fences', async () => {
+  it('a bucket whose slot moves commits a whole batch that empties a set, fills it again and begins a day of producer states', async () => {
     const post = postIn(0);
-    await store.commit(new Producer('life-one').batch(0, [like(post, ANN)]));
+    await store.commit(new Producer('prod-one').batch(0, [like(post, ANN)]));
     const { from } = await beginMove(0);
-    // The state ends with the start of the day of fences, in 8 bytes.
+    // The state ends with the start of the day of producer states, in 8 bytes.
     const state = await from.hgetBuffer('tc:{0}', 'sizes');
     state!.writeBigUInt64BE(BigInt(Date.now() - 2 * DAY_MS), state!.length - 8);
     await from.hset('tc:{0}', 'sizes', state!);
 
-    const result = await store.commit(new Producer('life-two').batch(0, [unlike(post, ANN), like(post, BOB)]));
+    const result = await store.commit(new Producer('prod-two').batch(0, [unlike(post, ANN), like(post, BOB)]));
     expect(result.kind === 'applied' && [...result.outcomes]).toEqual([1, 5]);
-    expect(await from.hexists('tc:{0}:producers:previous', 'life-two')).toBe(1);
+    expect(await from.hexists('tc:{0}:producers:previous', 'prod-two')).toBe(1);
     const [ann, bob] = await Promise.all([ANN, BOB].map((actor) => store.read([post], actor)));
     expect([ann![0]!.on, bob![0]!.on, bob![0]!.counts.totals[0]]).toEqual([0, 1, 1]);
   });
 
-  it('takes none while its chunks are still on their way, and then takes it as if nothing had been', async () => {
+  it('a bucket whose slot moves rejects a batch until its chunks have moved, and then commits it once', async () => {
     const post = postIn(1);
-    const life = new Producer('life-six');
-    await store.commit(life.batch(1, [view(post, 5), like(post, ANN)]));
+    const producer = new Producer('prod-six');
+    await store.commit(producer.batch(1, [view(post, 5), like(post, ANN)]));
     const { from, to } = await beginMove(1);
     const declared = DECLARED.map((name) => `tc:{1}${name}`);
     await from.migrate(to.host, to.port, '', 0, 5_000, 'KEYS', ...declared);
 
-    const batch = life.batch(1, [view(post, 2), like(post, ANN), like(post, BOB)]);
+    const batch = producer.batch(1, [view(post, 2), like(post, ANN), like(post, BOB)]);
     await expect(store.commit(batch)).rejects.toThrow('non local key');
     await cluster.moveSlot(hashSlot('tc:{1}'), to);
     await until(
@@ -80,7 +80,7 @@ describe('a bucket whose slot moves', () => {
           ({ kind }) => kind === 'applied',
           () => false,
         ),
-      'the slot has arrived',
+      'the slot has moved',
     );
     const [read] = await store.read([post], BOB);
     expect(read).toMatchObject({ counts: { v: 2, totals: [2, 7, 0, 0] }, on: 1 });

@@ -16,9 +16,9 @@ import { until } from '../support/until.js';
 
 const MOVES = 12 * SCALE;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-/** This many actors that their sets are several chunks. */
+/** With this many actors their sets have several chunks. */
 const ACTORS = 3_000;
-const WORDS = 20;
+const UPDATES = 20;
 const POST = postIn(0);
 const US = { region: 'us', epoch: 1, nonce: 9 };
 
@@ -34,14 +34,14 @@ afterAll(async () => {
   await stopRedis();
 });
 
-/** The nth thing that us tells: what it has counted by then, and the last words of some actors. */
-function shipmentOf(n: number, random: Random): Delta {
+/** The nth delta of region us: its entry by then, and toggle updates of some actors. */
+function buildDelta(n: number, random: Random): Delta {
   const stamp = firstStampAt(START_MS + n);
   const entries = [{ metric: VIEWS, incarnation: US, p: n, n: 0 }];
-  const registers = Array.from({ length: WORDS }, () => {
+  const registers = Array.from({ length: UPDATES }, () => {
     return { metric: LIKES, actor: key(random.below(ACTORS)), stamp, on: random.chance(0.7) };
   });
-  const about = {
+  const common = {
     bucket: 0,
     source: US,
     startedAtStamp: 0,
@@ -51,30 +51,30 @@ function shipmentOf(n: number, random: Random): Delta {
     fullSyncReceiver: null,
   };
   const posts = [{ post: POST, updatedAtMs: START_MS + n, entries, registers, members: [] }];
-  return { kind: 'changes', ...about, after: 0, upTo: stamp, posts };
+  return { kind: 'changes', ...common, after: 0, upTo: stamp, posts };
 }
 
-function isOfUs({ incarnation }: EntryDelta): boolean {
+function isEntryOfUs({ incarnation }: EntryDelta): boolean {
   return incarnation.region === US.region;
 }
 
-/** As links and the ingest do: what could not be done is tried again, until it can. */
-async function insist(call: () => Promise<unknown>): Promise<void> {
-  const done = (): Promise<boolean> =>
+/** Retries a call until it succeeds, as peer links and the ingest do. */
+async function retry(call: () => Promise<unknown>): Promise<void> {
+  const succeeds = (): Promise<boolean> =>
     call().then(
       () => true,
       () => false,
     );
-  await until(done, 'a bucket takes it whose slot moves');
+  await until(succeeds, 'a bucket whose slot moves accepts the call');
 }
 
 describe('a bucket whose slot moves', () => {
   it(
-    `merges what another region tells as if nothing were, ${MOVES} times (TEST_SEED=${SEED})`,
+    `a bucket whose slot moves ${MOVES} times merges the deltas of another region exactly (TEST_SEED=${SEED})`,
     async () => {
       const random = new Random(SEED);
       const reference = new ReferenceStore(METRICS, BUCKETS, { region: 'eu', epoch: 1, nonce: 7 }, () => 7);
-      const life = new Producer('life-one');
+      const producer = new Producer('prod-one');
       const slot = hashSlot('tc:{0}');
       const moving = new Set<number>();
       for (let n = 1, move = 0; move < MOVES; move++) {
@@ -82,26 +82,26 @@ describe('a bucket whose slot moves', () => {
         moving.add(move);
         const moved = cluster.moveSlot(slot, to).finally(() => moving.delete(move));
         do {
-          const shipment = shipmentOf(n++, random);
-          const batch = life.batch(0, [view(POST)]);
-          await reference.merge([shipment]);
+          const delta = buildDelta(n++, random);
+          const batch = producer.batch(0, [view(POST)]);
+          await reference.merge([delta]);
           await reference.commit(batch);
-          await insist(() => store.replication!.merge([shipment]));
-          await insist(() => store.commit(batch));
+          await retry(() => store.replication!.merge([delta]));
+          await retry(() => store.commit(batch));
         } while (moving.has(move));
         await moved;
       }
       const views = await Promise.all([reference, store].map((one) => one.read([POST], null)));
       expect(views[1]![0]!.counts.totals).toEqual(views[0]![0]!.counts.totals);
-      const scans = await Promise.all(
+      const pagesOfBoth = await Promise.all(
         [reference, store.replication!].map((one) => readAllPages(one, new Set([0]), 10_000)),
       );
-      // Where it has moved a life begins, as on any other server.
-      const [meant, found] = scans.map((pages) => {
+      // Each move begins an incarnation, as any change of the server does. Only the entries of us can be compared.
+      const [expected, found] = pagesOfBoth.map((pages) => {
         const posts = pages.flatMap((page) => page.posts);
-        return plainPosts(posts.map((post) => ({ ...post, entries: post.entries.filter(isOfUs) })));
+        return plainPosts(posts.map((post) => ({ ...post, entries: post.entries.filter(isEntryOfUs) })));
       });
-      expect(found).toEqual(meant);
+      expect(found).toEqual(expected);
     },
     LIMIT_MS,
   );

@@ -18,7 +18,7 @@ const SCRIPTS = readdirSync(FOLDER)
   .filter((file) => file.endsWith('.lua'))
   .sort();
 const LIBRARIES = readdirSync(join(FOLDER, 'lib')).sort();
-/** Spare local variables that every script has room for, of the 200 that Lua allows a function. */
+/** Lua allows 200 local variables a function. Every script leaves room for these. */
 const SPARE_LOCALS = Array.from({ length: 40 }, (_, i) => `spare_${i}`);
 
 /** No sweep changes which posts are due, or when they may be published, during a test. */
@@ -48,34 +48,34 @@ describe.each(SCRIPTS)('%s', (file) => {
       return text === undefined ? [] : [[number!, text]];
     });
 
-  it('begins with a shebang whose flags Redis knows, and says what it does', () => {
+  it('the script begins with a shebang of flags that Redis has, and describes itself', () => {
     expect(lines[0]).toMatch(/^#!lua( flags=(allow-oom|no-writes))?$/);
     expect(lines[1]).toMatch(/^-- [A-Z]/);
     expect(lines.some((line) => line.startsWith('-- Returns  '))).toBe(true);
   });
 
-  it('declares as many keys as its name says, by names that redis-keys.ts builds', () => {
+  it('the script declares as many keys as its name says, by names that redis-keys.ts builds', () => {
     const declared = numbered('KEYS').map(([number, text]) => [number, text.split('  ')[0]]);
     const keys = Object.values<string>({ ...buildBucketKeys(0, '{g}') });
-    const made = new Set([CONFIG_KEY, ...keys.map((one) => one.replace('{0}', '{b}'))]);
-    const [, number] = /-(\d+|n)\.lua$/.exec(file)!;
-    const expected = Array.from({ length: Number(number) || 0 }, (_, i) => String(i + 1));
-    expect(declared.map(([place]) => place)).toEqual(number === 'n' ? ['i'] : expected);
-    expect(declared.filter(([, name]) => !made.has(String(name)))).toEqual([]);
+    const built = new Set([CONFIG_KEY, ...keys.map((one) => one.replace('{0}', '{b}'))]);
+    const [, keyCount] = /-(\d+|n)\.lua$/.exec(file)!;
+    const expected = Array.from({ length: Number(keyCount) || 0 }, (_, i) => String(i + 1));
+    expect(declared.map(([number]) => number)).toEqual(keyCount === 'n' ? ['i'] : expected);
+    expect(declared.filter(([, name]) => !built.has(String(name)))).toEqual([]);
   });
 
-  it('declares its arguments without a gap, and uses no others', () => {
+  it('the script declares its arguments without a gap, and uses no others', () => {
     const declared = numbered('ARGV').map(([number]) => number);
     expect(declared).toEqual(declared.map((number, i) => (number.endsWith('i') ? `${i} + i` : String(i + 1))));
     expect(declared.length).toBeGreaterThan(0);
     const code = lines.filter((line) => !line.startsWith('--')).join('\n');
-    const used = [...code.matchAll(/\b(KEYS|ARGV)\[(\d+(?: \+ i)?)\]/g)].filter(
-      ([, name, number]) => !numbered(name!).some(([known]) => known === number),
+    const undeclared = [...code.matchAll(/\b(KEYS|ARGV)\[(\d+(?: \+ i)?)\]/g)].filter(
+      ([, name, number]) => !numbered(name!).some(([declaredNumber]) => declaredNumber === number),
     );
-    expect(used).toEqual([]);
+    expect(undeclared).toEqual([]);
   });
 
-  it('compiles with 40 spare local variables in front', async () => {
+  it('the script compiles with 40 more local variables', async () => {
     const [first, ...others] = new Script(file.replace('.lua', '')).source.split('\n');
     const source = [first, `local ${SPARE_LOCALS.join(', ')}`, ...others].join('\n');
     expect(await client.script('LOAD', source)).toMatch(/^[0-9a-f]{40}$/);
@@ -87,12 +87,12 @@ describe.each([...SCRIPTS, ...LIBRARIES.map((file) => `lib/${file}`)])('%s', (fi
   const code = lua.replaceAll(/^#!.*|--.*/gm, '').replaceAll(/'[^'\n]*'/g, "''");
   const isUsed = (name: string): boolean => new RegExp(`(?<![\\w.])${name}\\b`).test(code);
 
-  it('defines no constant that script-constants.ts has', () => {
+  it('the source defines no constant that script-constants.ts has', () => {
     const defined = [...code.matchAll(/\blocal ((?:\w+, )*\w+)/g)].flatMap(([, names]) => names!.split(', '));
     expect(defined.filter((name) => name in SCRIPT_CONSTANTS)).toEqual([]);
   });
 
-  it('names the libraries and constants that it uses, and no others', () => {
+  it('the source names the libraries and constants that it uses, and no others', () => {
     const named = [...namesIn(lua, 'include'), ...namesIn(lua, 'needs')].map(libraryTable);
     const tables = LIBRARIES.map((library) => libraryTable(library.replace('.lua', '')));
     const usedTables = tables.filter((table) => new RegExp(`(?<![\\w.])${table}\\.`).test(code));
@@ -106,14 +106,14 @@ const [POST, OTHER] = [postIn(0), postIn(0, 1)];
 const BEFORE = new Producer('before');
 const SESSION = { session: key(7), seq: 1 };
 
-async function dumpOf(one: string): Promise<Buffer | null> {
+async function dump(one: string): Promise<Buffer | null> {
   return await client.dumpBuffer(one);
 }
 
-/** Reads all keys, each as its DUMP, which has its type and all of its contents. */
-async function contents(except?: string): Promise<Map<string, string | undefined>> {
+/** Reads all keys, each as its DUMP, which contains its type and its value. */
+async function readContents(except?: string): Promise<Map<string, string | undefined>> {
   const keys = (await client.keys('*')).filter((one) => one !== except).sort();
-  const dumps = await Promise.all(keys.map(async (one) => (await dumpOf(one))?.toString('hex')));
+  const dumps = await Promise.all(keys.map(async (one) => (await dump(one))?.toString('hex')));
   return new Map(keys.map((one, i) => [one, dumps[i]!]));
 }
 
@@ -121,7 +121,7 @@ describe('a commit that Redis rejects', () => {
   const all = buildBucketKeys(0, 'gateway');
   /** Makes a post that is watched and was published just now, so that a commit reads and writes every kind of key. */
   const prepare = async (): Promise<Producer> => {
-    const producer = new Producer('life-one');
+    const producer = new Producer('prod-one');
     store.watch(POST);
     await store.read([POST], null);
     await store.commit(producer.batch(0, [view(OTHER, 1, SESSION)], START_MS - MARK_GENERATION_MS));
@@ -129,7 +129,7 @@ describe('a commit that Redis rejects', () => {
     // No sweep changes anything from here on.
     await until(
       async () => (await client.hget(all.bucket, 'oldest_marks')) === '2',
-      'the sweep is done with generation 1',
+      'the sweep has removed generation 1',
     );
     return producer;
   };
@@ -144,19 +144,19 @@ describe('a commit that Redis rejects', () => {
     ['a chunk of marks', `${all.bucket}:marks:3:0`],
     ['a chunk of marks of the previous generation', `${all.bucket}:marks:2:0`],
     ['a chunk of members', `${all.bucket}:members:0:${POST}:0`],
-  ])('changes nothing if %s has a wrong type', async (_, wrong) => {
+  ])('a rejected commit changes nothing if %s has a wrong type', async (_, wrong) => {
     const producer = await prepare();
-    const kept = await dumpOf(wrong);
+    const original = await dump(wrong);
     await client.del(wrong);
     await client.set(wrong, 'in the way');
-    const before = await contents(wrong);
+    const before = await readContents(wrong);
     // The second session has no mark in this generation, so the previous one is read.
-    const marked = [7, 8].map((number) => view(OTHER, 1, { session: key(number), seq: 3 }));
-    const batch = producer.batch(0, [view(POST), like(POST, key(2)), ...marked], START_MS + 1);
+    const withSessions = [7, 8].map((number) => view(OTHER, 1, { session: key(number), seq: 3 }));
+    const batch = producer.batch(0, [view(POST), like(POST, key(2)), ...withSessions], START_MS + 1);
     await expect(store.commit(batch)).rejects.toThrow(/WRONGTYPE/);
-    expect(await contents(wrong)).toEqual(before);
+    expect(await readContents(wrong)).toEqual(before);
     await client.del(wrong);
-    if (kept !== null) await client.restore(wrong, 0, kept);
+    if (original !== null) await client.restore(wrong, 0, original);
     expect(await store.commit(batch)).toMatchObject({ kind: 'applied', outcomes: Uint8Array.of(1, 5, 1, 1) });
     expect((await store.read([POST], key(2)))[0]).toMatchObject({ counts: { v: 2, totals: [2, 2, 0, 0] }, on: 1 });
   });
@@ -165,30 +165,30 @@ describe('a commit that Redis rejects', () => {
     ['posts', `${all.bucket}:posts:1`],
     ['marks', `${all.bucket}:marks:3:1`],
     ['members', `${all.bucket}:members:0:${POST}:1`],
-  ])('changes nothing if the key of a new chunk of %s is taken', async (_, wrong) => {
+  ])('a rejected commit changes nothing if the key of a new chunk of %s is taken', async (_, wrong) => {
     const producer = await prepare();
     await client.set(wrong, 'in the way');
-    const before = await contents();
+    const before = await readContents();
     const many = Array.from({ length: 500 }, (_, i) =>
       i < 100 ? view(postIn(0, i), 1, { session: key(100 + i), seq: 1 }) : like(POST, key(i)),
     );
     const batch = producer.batch(0, [...many, ...many.map((_, i) => like(POST, key(1_000 + i)))], START_MS + 1);
     await expect(store.commit(batch)).rejects.toThrow(/in the way/);
-    expect(await contents()).toEqual(before);
+    expect(await readContents()).toEqual(before);
     await client.del(wrong);
     expect(await store.commit(batch)).toMatchObject({ kind: 'applied' });
     expect((await store.read([POST], null))[0]!.counts.totals).toEqual([901, 2, 0, 0]);
   });
 
-  it('changes nothing while Redis is out of memory; reads go on, and it is accepted afterwards', async () => {
+  it('a commit is rejected while Redis is out of memory and accepted afterwards; reads go on', async () => {
     const producer = await prepare();
-    const before = await contents();
+    const before = await readContents();
     await client.config('SET', 'maxmemory', '1');
     const batch = producer.batch(0, [view(POST)]);
     try {
       await expect(store.commit(batch)).rejects.toThrow(/OOM/);
       expect(store.available).toBe(false);
-      expect(await contents()).toEqual(before);
+      expect(await readContents()).toEqual(before);
       expect((await store.read([POST], key(1)))[0]).toMatchObject({ counts: { totals: [1, 1, 0, 0] }, on: 1 });
     } finally {
       await client.config('SET', 'maxmemory', '0');
@@ -199,8 +199,8 @@ describe('a commit that Redis rejects', () => {
 });
 
 describe('a Redis server', () => {
-  it('gets the scripts again after it has lost them', async () => {
-    const producer = new Producer('life-one');
+  it('a Redis server gets the scripts again after they are flushed', async () => {
+    const producer = new Producer('prod-one');
     for (let i = 1; i <= 3; i++) {
       await client.script('FLUSH');
       expect(await store.commit(producer.batch(0, [view(POST)]))).toMatchObject({ kind: 'applied' });
@@ -209,15 +209,15 @@ describe('a Redis server', () => {
     }
   });
 
-  it('counts in a new epoch after a restart, the same for all gateways and for reads', async () => {
+  it('a restarted Redis server counts in a new epoch, the same for all gateways and for reads', async () => {
     const other = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS });
     try {
-      const producers = [new Producer('life-one'), new Producer('life-two')] as const;
+      const producers = [new Producer('prod-one'), new Producer('prod-two')] as const;
       await store.commit(producers[0].batch(0, [view(POST)]));
       await store.commit(BEFORE.batch(1, [view(postIn(1))]));
       await server.kill('SIGKILL');
       await server.restart();
-      await until(() => store.available && other.available, 'both stores are back');
+      await until(() => store.available && other.available, 'both stores are available');
       const first = await store.commit(producers[0].batch(0, [view(POST)]));
       const second = await other.commit(producers[1].batch(0, [view(POST)]));
       const counts = [first, second].map((result) => result.kind === 'applied' && result.counts.get(POST));
@@ -230,7 +230,7 @@ describe('a Redis server', () => {
         expect(views.map(({ counts }) => [counts.e, counts.totals[1]])).toEqual([
           ['local.2.7', 3],
           ['local.2.7', 1],
-          // Nothing was ever committed in this bucket, so it has its first epoch.
+          // This bucket has no commits, so it is in its first epoch.
           ['local.1.7', 0],
         ]);
       }

@@ -19,7 +19,7 @@ const OFF = ACTORS.slice(0, 100);
 let server: RedisServer;
 let client: Redis;
 let store: RedisStore;
-let regions: RedisReplication;
+let replication: RedisReplication;
 
 beforeAll(async () => {
   server = await startRedis();
@@ -34,12 +34,12 @@ beforeEach(async () => {
     publishIntervalMs: 60_000,
     region: 'eu',
   });
-  regions = store.replication!;
+  replication = store.replication!;
 });
 afterEach(() => store.close());
 
 /** @returns a delta of region us about POST */
-function deltaOf(registers: readonly ToggleRegister[]): Delta {
+function buildDelta(registers: readonly ToggleRegister[]): Delta {
   const posts = [{ post: POST, updatedAtMs: START_MS, entries: [], registers, members: [] }];
   const source = { region: 'us', epoch: 3, nonce: 9 };
   const stamps = { startedAtStamp: 0, after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0 };
@@ -49,7 +49,7 @@ function deltaOf(registers: readonly ToggleRegister[]): Delta {
 async function readRegisters(): Promise<readonly ToggleRegister[]> {
   const all: ToggleRegister[] = [];
   for (let cursor: string | null = ''; cursor !== null;) {
-    const page: Awaited<ReturnType<RedisReplication['fullSyncPage']>> = await regions.fullSyncPage(
+    const page: Awaited<ReturnType<RedisReplication['fullSyncPage']>> = await replication.fullSyncPage(
       new Set([0]),
       cursor,
       100,
@@ -61,17 +61,17 @@ async function readRegisters(): Promise<readonly ToggleRegister[]> {
 }
 
 async function readClock(): Promise<number> {
-  return (await regions.bucketStatus([0]))[0]!.clock;
+  return (await replication.bucketStatus([0]))[0]!.clock;
 }
 
-/** The other region has everything up to a stamp, and acked it. */
+/** Merges and collects as if the other region had everything up to the stamp. */
 async function ackUpTo(stamp: number): Promise<void> {
-  const [{ epoch, nonce } = { epoch: 0, nonce: 0 }] = await regions.bucketStatus([0]);
+  const [{ epoch, nonce } = { epoch: 0, nonce: 0 }] = await replication.bucketStatus([0]);
   const stamps = { after: stamp, upTo: stamp, ackedUpTo: stamp };
-  await regions.merge([
-    { ...deltaOf([]), ...stamps, kind: 'full-sync-end', posts: [], fullSyncReceiver: { epoch, nonce } },
+  await replication.merge([
+    { ...buildDelta([]), ...stamps, kind: 'full-sync-end', posts: [], fullSyncReceiver: { epoch, nonce } },
   ]);
-  await regions.changesSince([{ ...REQUEST, after: stamp, ackedUpTo: stamp }], ['us'], 500);
+  await replication.changesSince([{ ...REQUEST, after: stamp, ackedUpTo: stamp }], ['us'], 500);
 }
 
 async function countSpilled(): Promise<number> {
@@ -81,7 +81,7 @@ async function countSpilled(): Promise<number> {
 
 /** Commits likes of all actors, more than a log keeps, and then some unlikes. @returns the clock in between */
 async function overflowLog(): Promise<number> {
-  const producer = new Producer('life-one');
+  const producer = new Producer('prod-one');
   const commit = (operations: Operation[]): Promise<unknown> => store.commit(producer.batch(0, operations));
   for (let first = 0; first < ACTORS.length; first += FEED_MAX) {
     await commit(ACTORS.slice(first, first + FEED_MAX).map((actor) => like(POST, actor)));
@@ -95,7 +95,7 @@ describe('a bucket whose toggle log is full', () => {
   it('sends its registers by a full sync only, each once', async () => {
     await overflowLog();
     expect(await client.keys('tc:{0}:registers:*')).toContain('tc:{0}:registers:0');
-    expect(await regions.changesSince([REQUEST], ['us'], 500)).toEqual([null]);
+    expect(await replication.changesSince([REQUEST], ['us'], 500)).toEqual([null]);
     const registers = await readRegisters();
     expect(registers.length).toBe(ACTORS.length);
     expect(registers.filter(({ on }) => !on).length).toBe(OFF.length);
@@ -106,18 +106,18 @@ describe('a bucket whose toggle log is full', () => {
     const clock = await overflowLog();
     const one = { metric: LIKES, actor: OFF[0]!, stamp: clock, on: true };
     const another = { metric: LIKES, actor: ACTORS[200]!, stamp: 1, on: false };
-    await regions.merge([deltaOf([one, another])]);
+    await replication.merge([buildDelta([one, another])]);
     expect((await store.read([POST], null))[0]!.counts.totals[LIKES]).toBe(ACTORS.length - OFF.length);
-    await regions.merge([deltaOf([{ ...another, stamp: clock }])]);
+    await replication.merge([buildDelta([{ ...another, stamp: clock }])]);
     expect((await store.read([POST], null))[0]!.counts.totals[LIKES]).toBe(ACTORS.length - OFF.length - 1);
   });
 
   it('restamps the updates of its own region and no others', async () => {
     await overflowLog();
     const foreign = { metric: LIKES, actor: ACTORS[200]!, stamp: (await readClock()) + 1, on: false };
-    await regions.merge([deltaOf([foreign])]);
+    await replication.merge([buildDelta([foreign])]);
     const clock = (await readClock()) + 1_000_000;
-    await regions.startIncarnation([0], { epoch: 1, clock, needsBackfill: false, rewindsClock: false });
+    await replication.startIncarnation([0], { epoch: 1, clock, needsBackfill: false, rewindsClock: false });
     const stamps = (await readRegisters()).map(({ stamp }) => stamp);
     expect(stamps.filter((stamp) => stamp > clock).length).toBe(ACTORS.length - 1);
     expect(stamps.length).toBe(ACTORS.length);
@@ -136,7 +136,7 @@ describe('a bucket whose toggle log is full', () => {
   });
 
   it('removes the stable registers of a bucket and keeps the others', async () => {
-    const producer = new Producer('producer1');
+    const producer = new Producer('prod-one');
     const commit = (operations: Operation[]): Promise<unknown> => store.commit(producer.batch(0, operations));
     await commit([like(POST, ACTORS[0]!)]);
     await ackUpTo(await readClock());

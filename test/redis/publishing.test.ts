@@ -37,8 +37,8 @@ async function open(publishMs = 20): Promise<RedisStore> {
   return store;
 }
 
-/** What Redis publishes of a post, for as long as the test runs. */
-async function messagesOf(post: string): Promise<string[]> {
+/** Subscribes to the counts of a post. @returns the messages, which grow during the test */
+async function subscribeTo(post: string): Promise<string[]> {
   const messages: string[] = [];
   const subscriber = server.client();
   subscriber.on('smessage', (_: string, message: string) => messages.push(message));
@@ -46,43 +46,43 @@ async function messagesOf(post: string): Promise<string[]> {
   return messages;
 }
 
-/** This many commits of each store, each with a view. */
+/** Each store commits one view this many times. */
 async function viewByAll(stores: readonly RedisStore[], commits: number): Promise<void> {
-  const lives = stores.map((_, i) => new Producer(`life-of-${i}`));
+  const producers = stores.map((_, i) => new Producer(`prod-${i}`));
   for (let i = 0; i < commits; i++) {
-    await Promise.all(stores.map((store, j) => store.commit(lives[j]!.batch(0, [view(POST)]))));
+    await Promise.all(stores.map((store, j) => store.commit(producers[j]!.batch(0, [view(POST)]))));
   }
 }
 
-async function live(store: RedisStore, post: string): Promise<number> {
+async function readViewerCount(store: RedisStore, post: string): Promise<number> {
   return (await store.read([post], null))[0]!.counts.live;
 }
 
-describe('announcements', () => {
-  it('that are none of ours are not heard, and the next one is', async () => {
+describe('published counts', () => {
+  it('a store ignores malformed messages and reads the next one', async () => {
     const store = await open();
-    const announced = new PublishedCounts(store);
+    const published = new PublishedCounts(store);
     store.watch(POST);
     await store.read([POST], null);
     for (const junk of ['hello', '{"type":3}', '[', '']) await client.spublish(buildCountsChannel(0, POST), junk);
-    await store.commit(new Producer('life-one').batch(0, [view(POST)]));
-    await announced.waitFor(POST, 1);
-    expect(announced.latest(POST)?.totals).toEqual([0, 1, 0, 0]);
+    await store.commit(new Producer('prod-one').batch(0, [view(POST)]));
+    await published.waitFor(POST, 1);
+    expect(published.latest(POST)?.totals).toEqual([0, 1, 0, 0]);
   });
 
-  it('are at most one a post an interval, however many change it', async () => {
+  it('a post is published at most once an interval, however many stores change it', async () => {
     const stores = [await open(HOUR_MS), await open(HOUR_MS)];
-    const messages = await messagesOf(POST);
+    const messages = await subscribeTo(POST);
     await viewByAll(stores, 300);
-    // What was published before this is heard before it.
+    // Messages arrive in the order in which they were published.
     await client.spublish(buildCountsChannel(0, POST), 'the end');
-    await until(() => messages.at(-1) === 'the end', 'the end is heard');
+    await until(() => messages.at(-1) === 'the end', 'the last message is received');
     expect(messages).toHaveLength(2);
   });
 
-  it('go on after an interval, and the last tells the end', async () => {
+  it('a post is published again after an interval, and the last message has the final counts', async () => {
     const stores = [await open(50), await open(50)];
-    const messages = await messagesOf(POST);
+    const messages = await subscribeTo(POST);
     await viewByAll(stores, 300);
     const last = (): number[] => JSON.parse(messages.at(-1) ?? '[]') as number[];
     await until(() => last()[2] === 2 * 300, 'the last version is published');
@@ -90,93 +90,100 @@ describe('announcements', () => {
     expect(last().slice(5)).toEqual([0, 2 * 300, 0, 0]);
   });
 
-  it('the last change is announced, though the store that caused it is closed at once', async () => {
+  it('the last change is published even if the store that committed it is closed at once', async () => {
     const [one, two] = [await open(200), await open(200)];
-    const announced = new PublishedCounts(two);
+    const published = new PublishedCounts(two);
     two.watch(POST);
     await two.read([POST], null);
-    const life = new Producer('life-one');
-    await one.commit(life.batch(0, [view(POST)]));
-    await one.commit(life.batch(0, [view(POST)]));
+    const producer = new Producer('prod-one');
+    await one.commit(producer.batch(0, [view(POST)]));
+    await one.commit(producer.batch(0, [view(POST)]));
     await one.close();
-    await announced.waitFor(POST, 2);
-    expect(announced.latest(POST)?.totals).toEqual([0, 2, 0, 0]);
+    await published.waitFor(POST, 2);
+    expect(published.latest(POST)?.totals).toEqual([0, 2, 0, 0]);
   });
 
-  it('nothing is published of a post that nobody watches', async () => {
+  it('a post that nobody watches is not published', async () => {
     const store = await open();
-    const heard: string[] = [];
+    const channels: string[] = [];
     const monitor = await server.client().monitor();
     monitor.on('monitor', (_: string, [command, channel]: string[]) => {
-      if (command!.toLowerCase() === 'spublish') heard.push(channel!);
+      if (command!.toLowerCase() === 'spublish') channels.push(channel!);
     });
-    const messages = await messagesOf(POST);
-    const life = new Producer('life-one');
-    await store.commit(life.batch(0, [view(OTHER)]));
-    await store.commit(life.batch(0, [view(OTHER), view(POST)]));
-    await until(() => messages.length > 0 && heard.length > 0, 'the watched post is published');
+    const messages = await subscribeTo(POST);
+    const producer = new Producer('prod-one');
+    await store.commit(producer.batch(0, [view(OTHER)]));
+    await store.commit(producer.batch(0, [view(OTHER), view(POST)]));
+    await until(() => messages.length > 0 && channels.length > 0, 'the watched post is published');
     monitor.disconnect();
-    expect(new Set(heard)).toEqual(new Set([buildCountsChannel(0, POST)]));
+    expect(new Set(channels)).toEqual(new Set([buildCountsChannel(0, POST)]));
     expect(await client.zcard('tc:{0}:publish_due')).toBe(0);
   });
 });
 
 describe('viewers', () => {
-  it('of all stores are summed up, and told to all that watch', async () => {
+  it('the viewers of all stores are summed up and published to all stores that watch', async () => {
     const [one, two] = [await open(), await open()];
     for (const store of [one, two]) {
       store.watch(POST);
       await store.read([POST], null);
     }
-    const told = [one, two].map((store) => {
+    const latest = [one, two].map((store) => {
       const seen = { live: 0 };
       store.changes.subscribe((changed) => (seen.live = changed.at(-1)!.live));
       return seen;
     });
     one.reportViewers(new Map([[POST, 3]]));
     two.reportViewers(new Map([[POST, 4]]));
-    await until(() => told.every((seen) => seen.live === 7), 'both are told of 7 viewers');
+    await until(() => latest.every(({ live }) => live === 7), 'both stores emit 7 viewers');
     one.reportViewers(new Map([[POST, 1]]));
-    await until(() => told.every((seen) => seen.live === 5), 'both are told of 5 viewers');
+    await until(() => latest.every(({ live }) => live === 5), 'both stores emit 5 viewers');
     one.reportViewers(new Map([[POST, 0]]));
     two.reportViewers(new Map([[POST, 0]]));
-    await until(() => told.every((seen) => seen.live === 0), 'both are told of 0 viewers');
-    await until(async () => (await client.exists('tc:{0}:viewers')) === 0, 'nothing is kept of a post without viewers');
+    await until(() => latest.every(({ live }) => live === 0), 'both stores emit 0 viewers');
+    await until(async () => (await client.exists('tc:{0}:viewers')) === 0, 'a post without viewers has no record');
   });
 
-  it('of stores that vanish or are away for longer than their lease are taken back, and come back with them', async () => {
+  it('viewers of a store whose lease ends are subtracted, and are added again when the store resumes', async () => {
     const clock = new PausableClock();
-    const [{ store: gone, vanish }, { store: paused }] = [
-      await openWith('gone', systemClock),
+    const [{ store: killed, kill }, { store: paused }] = [
+      await openWith('killed', systemClock),
       await openWith('paused', clock),
     ];
-    const stays = await open();
-    stays.watch(POST);
-    await stays.read([POST], null);
-    stays.reportViewers(new Map([[POST, 1]]));
-    gone.reportViewers(
+    const remaining = await open();
+    remaining.watch(POST);
+    await remaining.read([POST], null);
+    remaining.reportViewers(new Map([[POST, 1]]));
+    killed.reportViewers(
       new Map([
         [POST, 10],
         [OTHER, 10],
       ]),
     );
     paused.reportViewers(new Map([[THIRD, 10]]));
-    const lives = (): Promise<number[]> => Promise.all([POST, OTHER, THIRD].map((post) => live(stays, post)));
-    await until(async () => (await lives()).join() === '11,10,10', 'all are told');
-    const told = { live: 11 };
-    stays.changes.subscribe((changed) => (told.live = changed.at(-1)!.live));
+    const readViewerCounts = (): Promise<number[]> =>
+      Promise.all([POST, OTHER, THIRD].map((post) => readViewerCount(remaining, post)));
+    await until(async () => (await readViewerCounts()).join() === '11,10,10', 'all viewers are reported');
+    const latest = { live: 11 };
+    remaining.changes.subscribe((changed) => (latest.live = changed.at(-1)!.live));
     clock.pause();
-    await vanish();
-    await until(() => told.live === 1, 'those who watch are told of the viewers that are gone');
-    await until(async () => (await lives()).join() === '1,0,0', 'those of posts that nobody watches are gone, too');
-    await until(async () => (await client.keys('tc:{0}:viewers:*')).length === 1, 'one gateway has shares');
+    await kill();
+    await until(() => latest.live === 1, 'the watching store emits the count without the viewers of the other stores');
+    await until(
+      async () => (await readViewerCounts()).join() === '1,0,0',
+      'the viewers of posts that nobody watches are subtracted, too',
+    );
+    await until(async () => (await client.keys('tc:{0}:viewers:*')).length === 1, 'one gateway has viewer reports');
     clock.resume();
-    await until(async () => (await live(stays, THIRD)) === 10, 'those of the store that was away come back');
+    await until(
+      async () => (await readViewerCount(remaining, THIRD)) === 10,
+      'the viewers of the resumed store are added again',
+    );
   });
 });
 
-/** With `vanish` its connections are closed, and it says nothing: as if its process were killed. */
-async function openWith(gateway: string, clock: Clock): Promise<{ store: RedisStore; vanish: () => Promise<void> }> {
+/** Opens a store. `kill` closes its connections without a final report, like the end of its process. */
+async function openWith(gateway: string, clock: Clock): Promise<{ store: RedisStore; kill: () => Promise<void> }> {
   const target = parseRedisUrl(server.url);
   const connections = await RedisClient.open(target, {
     clock: systemClock,
@@ -192,12 +199,12 @@ async function openWith(gateway: string, clock: Clock): Promise<{ store: RedisSt
     wallMs: () => clock.wallMs(),
   });
   stores.push(store);
-  return { store, vanish: () => connections.close() };
+  return { store, kill: () => connections.close() };
 }
 
-/** No timer fires while it is paused, as in a process that is stopped. */
+/** A clock whose timers do not fire while it is paused, as in a process that is stopped. */
 class PausableClock implements Clock {
-  #held: (() => void)[] | null = null;
+  #delayed: (() => void)[] | null = null;
 
   nowMs(): number {
     return systemClock.nowMs();
@@ -213,18 +220,18 @@ class PausableClock implements Clock {
 
   after(ms: number, call: () => void): Timer {
     return systemClock.after(ms, () => {
-      if (this.#held === null) call();
-      else this.#held.push(call);
+      if (this.#delayed === null) call();
+      else this.#delayed.push(call);
     });
   }
 
   pause(): void {
-    this.#held = [];
+    this.#delayed = [];
   }
 
   resume(): void {
-    const held = this.#held ?? [];
-    this.#held = null;
-    for (const call of held) call();
+    const delayed = this.#delayed ?? [];
+    this.#delayed = null;
+    for (const call of delayed) call();
   }
 }
