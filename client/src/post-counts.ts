@@ -22,7 +22,9 @@ export interface Change {
 
 interface Pending extends ClientOperation {
   /** True once the operation was sent: the gateway's counts may include it already. */
-  markSent: boolean;
+  wasSent: boolean;
+  /** True once it was acknowledged without counts: everything that the gateway reads from then on includes it. */
+  isAcknowledged: boolean;
 }
 
 /**
@@ -60,22 +62,30 @@ export class PostCounts {
   }
 
   addPending(operation: ClientOperation): void {
-    this.#moveShown(operation.metric, () => this.#pending.set(operation.seq, { ...operation, markSent: false }));
+    const pending = { ...operation, wasSent: false, isAcknowledged: false };
+    this.#moveShown(operation.metric, () => this.#pending.set(operation.seq, pending));
   }
 
   /** Records that the operation is on its way, for the first time or again. */
   sent(seq: number): void {
     const pending = this.#pending.get(seq);
-    if (!pending || pending.markSent) return;
+    if (!pending || pending.wasSent) return;
     const shown = this.#shown(pending.metric);
-    pending.markSent = true;
+    pending.wasSent = true;
     if (shown !== undefined) this.#expected.set(pending.metric, shown);
   }
 
-  /** Without counts the operation stays pending until `dropAcknowledged`: no frame says whether it includes it. */
+  /**
+   * Without counts the operation stays pending, because no frame says whether it includes it. It ends with
+   * `dropAcknowledged`, or with the next snapshot or acknowledgement over a socket: those were read after it.
+   */
   acknowledge(seq: number, { counts, on }: Acknowledgement): void {
-    if (!counts) return;
     const pending = this.#pending.get(seq);
+    if (!counts) {
+      if (pending) pending.isAcknowledged = true;
+      return;
+    }
+    this.#dropAllAcknowledged();
     if (pending && on !== undefined && !isOlder(counts, this.#toggleVersion)) {
       this.applyToggle(pending.metric, on);
       this.#toggleVersion = [counts.e, counts.v];
@@ -106,6 +116,7 @@ export class PostCounts {
     if (!mine || isOlder(update, this.#toggleVersion)) return;
     this.#toggles = new Set(mine);
     this.#toggleVersion = [e, v];
+    this.#dropAllAcknowledged();
     if (!taken) return;
     // Counts and toggles come from the same moment: a toggle that is on is included in the count.
     for (const { metric, value } of this.#pending.values()) {
@@ -152,6 +163,10 @@ export class PostCounts {
     return this.#gatewayCounts?.get(metric) ?? 0;
   }
 
+  #dropAllAcknowledged(): void {
+    for (const { seq, isAcknowledged } of [...this.#pending.values()]) if (isAcknowledged) this.dropAcknowledged(seq);
+  }
+
   #remove(seq: number): void {
     this.#pending.delete(seq);
     const metrics = new Set(Array.from(this.#pending.values(), ({ metric }) => metric));
@@ -180,11 +195,11 @@ export class PostCounts {
     let on = this.#toggles.has(metric);
     let total = 0;
     const mayBeIn = [0];
-    for (const { metric: changed, value, markSent } of this.#pending.values()) {
+    for (const { metric: changed, value, wasSent } of this.#pending.values()) {
       if (changed !== metric) continue;
       total += typeof value === 'number' ? value : Number(value) - Number(on);
       if (typeof value === 'boolean') on = value;
-      if (markSent) mayBeIn.push(total);
+      if (wasSent) mayBeIn.push(total);
     }
     return { total, least: total - Math.max(...mayBeIn), most: total - Math.min(...mayBeIn) };
   }

@@ -106,13 +106,18 @@ function stories(step: fc.Arbitrary<Step>): fc.Arbitrary<Story> {
   return fc.record({ seed: fc.nat(), transports: fc.tuple(kinds, kinds, kinds), steps, socketsFrom: fc.nat(10) });
 }
 
-async function run({ seed, transports, steps, socketsFrom }: Story): Promise<SimulatedWorld> {
+/** @param check called after each step and its pause */
+async function run(
+  { seed, transports, steps, socketsFrom }: Story,
+  check: (world: SimulatedWorld) => void = () => undefined,
+): Promise<SimulatedWorld> {
   const world = new SimulatedWorld(seed, transports);
   world.network.block('socket');
   for (const [at, [step, ms]] of steps.entries()) {
     if (at === socketsFrom) world.network.blocked.clear();
     step(world);
     await world.clock.advance(ms);
+    check(world);
   }
   return world;
 }
@@ -161,6 +166,24 @@ describe('clients of a simulated gateway', () => {
             }
           }
         }
+      }),
+      { numRuns: 1_000 * SCALE },
+    );
+  });
+
+  test('with no operation waiting, the only page of an actor shows its toggles, over any transport', async () => {
+    const turning = fc.boolean().map(
+      (on): Step =>
+        ({ pages }) =>
+          pages[2]!.act('p', 'likes', on),
+    );
+    await fc.assert(
+      fc.asyncProperty(stories(fc.oneof(turning, turning, blocking, interrupting)), async (story) => {
+        await run(story, ({ pages, gateway }) => {
+          const only = pages[2]!;
+          const change = only.lastChange('p');
+          if (change && only.live.waiting === 0) expect(change.mine).toEqual(gateway.mine('p', only.actor));
+        });
       }),
       { numRuns: 1_000 * SCALE },
     );
