@@ -30,13 +30,13 @@ import { WorkerProcess } from '../workers/worker.js';
 const ASSETS = join(import.meta.dirname, '..');
 
 /**
- * Connections that the system keeps until the gateway takes them in; it may allow less (net.core.somaxconn). Those of a
- * gateway that died come within a second, and what finds no room tries again after seconds, doubled each time.
+ * Connections that the system queues until the gateway accepts them; it may allow fewer (net.core.somaxconn). All clients of a
+ * gateway that died connect within a second, and TCP retries a dropped connection after seconds, doubled each time.
  */
 const BACKLOG = 4_096;
-/** How long HTTP requests that are under way when the gateway closes may take. */
+/** How long HTTP requests that are in flight when the gateway closes may take. */
 const LAST_REQUESTS_MS = 1_000;
-/** A process that was told to end is gone by then, whatever stands in the way. Supervisors kill after 30 s. */
+/** The process exits this long after SIGTERM even if the drain hangs. Supervisors kill after 30 s. */
 const END_LIMIT_MS = 20_000;
 
 /** Runs a gateway in this process, until a signal ends it. */
@@ -54,18 +54,18 @@ export async function bootstrap(settings: Settings): Promise<void> {
   const operators = configureHttp(app, ASSETS);
   serveFolder(app, join(ASSETS, 'client-demo'), { prefix: '/', index: true });
   const redis = app.get<RedisClient | null>(REDIS);
-  const elsewhere = redis && new BroadcastAdapter(redis.pubSub, app.get<Clock>(CLOCK));
+  const broadcast = redis && new BroadcastAdapter(redis.pubSub, app.get<Clock>(CLOCK));
   const adapter = new CountsAdapter(
     app,
     app.get(Handshake),
     app.get(OriginPolicy),
     app.get(Shortcuts),
-    elsewhere?.adapter ?? null,
+    broadcast?.adapter ?? null,
   );
   app.useWebSocketAdapter(adapter);
   await app.init();
-  const siblings = cluster.isWorker ? await joinWorkers(app, adapter) : null;
-  await listening(app, settings).catch((error: unknown) => {
+  const worker = cluster.isWorker ? await joinWorkers(app, adapter) : null;
+  await listen(app, settings).catch((error: unknown) => {
     throw new Error(`HOST ${settings.host}, PORT ${settings.port}: ${(error as Error).message}`, { cause: error });
   });
   const opsUrl = await operators?.listen(settings.opsPort!, settings.host).catch((error: unknown) => {
@@ -74,17 +74,17 @@ export async function bootstrap(settings: Settings): Promise<void> {
     });
   });
   const url = (await app.getUrl()).replace('[::1]', 'localhost');
-  // Before anybody is told that it listens, and might end it.
-  endBySignal(app, logger, siblings, operators);
+  // Before the log reports `listening`, because a reader of the log may send a signal then.
+  drainOnSignal(app, logger, worker, operators);
   const urls = { url, ...(opsUrl !== undefined && { opsUrl }) };
-  if (siblings === null) logger.info({ ...urls, ...app.get<CounterStore>(STORE).description }, 'listening');
+  if (worker === null) logger.info({ ...urls, ...app.get<CounterStore>(STORE).description }, 'listening');
   else process.send!({ kind: 'listening', ...urls } satisfies ListeningMessage);
 }
 
-/** Nest hands on what Node's `listen` takes; its types leave out the backlog. */
-function listening(app: NestExpressApplication, { port, host }: Settings): Promise<unknown> {
-  const listen = app.listen.bind(app) as unknown as (port: number, host: string, backlog: number) => Promise<unknown>;
-  return listen(port, host, BACKLOG);
+/** NestJS passes all arguments to Node's `listen`, but its types leave out the backlog. */
+function listen(app: NestExpressApplication, { port, host }: Settings): Promise<unknown> {
+  const bound = app.listen.bind(app) as unknown as (port: number, host: string, backlog: number) => Promise<unknown>;
+  return bound(port, host, BACKLOG);
 }
 
 async function joinWorkers(app: NestExpressApplication, { engine }: CountsAdapter): Promise<WorkerProcess> {
@@ -93,20 +93,20 @@ async function joinWorkers(app: NestExpressApplication, { engine }: CountsAdapte
   return worker;
 }
 
-function endBySignal(
+function drainOnSignal(
   app: NestExpressApplication,
   logger: Logger,
-  siblings: WorkerProcess | null,
+  worker: WorkerProcess | null,
   operators: OperatorPort | null,
 ): void {
-  let ending = false;
-  const end = (signal: NodeJS.Signals | 'the primary is gone'): void => {
+  let isDraining = false;
+  const drain = (signal: NodeJS.Signals | 'the primary has ended'): void => {
     // A terminal sends its signal to the primary and to its workers, and the primary sends its own.
-    if (ending) return;
-    ending = true;
+    if (isDraining) return;
+    isDraining = true;
     logger.info({ signal }, 'draining');
     setTimeout(() => process.exit(1), END_LIMIT_MS).unref();
-    close(app, siblings, operators).then(
+    close(app, worker, operators).then(
       () => {
         logger.info('closed');
         process.exit(0);
@@ -117,19 +117,19 @@ function endBySignal(
       },
     );
   };
-  onEndSignal(end);
-  siblings?.onPrimaryGone(() => end('the primary is gone'));
+  onEndSignal(drain);
+  worker?.onPrimaryEnd(() => drain('the primary has ended'));
 }
 
 async function close(
   app: NestExpressApplication,
-  siblings: WorkerProcess | null,
+  worker: WorkerProcess | null,
   operators: OperatorPort | null,
 ): Promise<void> {
   await app.get(Drain).run();
-  await siblings?.drained();
+  await worker?.waitForOtherWorkers();
   operators?.close();
-  // Some connections never become idle: half a request, one that was opened ahead of need.
+  // Some connections never become idle: with half a request, or opened before their first one.
   setTimeout(() => app.getHttpServer().closeAllConnections(), LAST_REQUESTS_MS);
   await app.close();
 }

@@ -48,8 +48,8 @@ import {
 } from '../config/injection-tokens.js';
 
 /**
- * A post's changes reach other gateways this often in a tick. What is announced just after a viewer's frame goes out
- * waits for the next, so that a change may take an interval and a tick to be seen everywhere.
+ * How often in a tick a post is published to the other gateways. A change that is published just after a viewer's frame waits for
+ * the next frame, so it may take one interval and one tick until all viewers have it.
  */
 const PUBLICATIONS_A_TICK = 2;
 
@@ -63,13 +63,13 @@ const METRICS: Provider[] = [
   },
   {
     provide: METRICS_PAGE,
-    useFactory: ({ registry }: Prometheus, ofWorkers: WorkerMetrics | null): MetricsPage =>
-      ofWorkers === null ? () => registry.metrics() : () => ofWorkers.renderPage(),
+    useFactory: ({ registry }: Prometheus, workerMetrics: WorkerMetrics | null): MetricsPage =>
+      workerMetrics === null ? () => registry.metrics() : () => workerMetrics.renderPage(),
     inject: [Prometheus, WorkerMetrics],
   },
 ];
 
-/** The counter's machinery, wired: plain classes that know neither NestJS nor which store is behind the port. */
+/** Wires the plain classes that count: they depend neither on NestJS nor on the store behind the port. */
 @Global()
 @Module({})
 export class CoreModule implements OnApplicationShutdown {
@@ -79,7 +79,7 @@ export class CoreModule implements OnApplicationShutdown {
   ) {}
 
   static register(settings: Settings): DynamicModule {
-    const providers = [...edges(settings), ...storage(settings), ...machinery(settings), ...METRICS];
+    const providers = [...provideAccess(settings), ...provideStore(settings), ...provideCounting(settings), ...METRICS];
     return { module: CoreModule, providers, exports: providers };
   }
 
@@ -89,7 +89,7 @@ export class CoreModule implements OnApplicationShutdown {
   }
 }
 
-function edges(settings: Settings): Provider[] {
+function provideAccess(settings: Settings): Provider[] {
   const { allowedOrigins, publicUrl, maxOpsPerAddress, maxConnectionsPerAddress, trustProxy, postSecret } = settings;
   const limits = { operations: maxOpsPerAddress, connections: maxConnectionsPerAddress, trustProxy };
   return [
@@ -104,7 +104,7 @@ function edges(settings: Settings): Provider[] {
     { provide: Authenticator, useFactory: (clock: Clock) => createAuthenticator(settings, clock), inject: [CLOCK] },
     {
       provide: OriginPolicy,
-      useValue: new OriginPolicy({ allowed: allowedOrigins, own: publicUrl, warn: warnOfOrigins }),
+      useValue: new OriginPolicy({ allowed: allowedOrigins, own: publicUrl, warn: warnAboutOrigins }),
     },
     { provide: AddressLimiter, useFactory: (clock: Clock) => new AddressLimiter(limits, clock), inject: [CLOCK] },
     {
@@ -121,7 +121,7 @@ function edges(settings: Settings): Provider[] {
   ];
 }
 
-function warnOfOrigins(message: string): void {
+function warnAboutOrigins(message: string): void {
   new Logger('origins').warn(message);
 }
 
@@ -145,10 +145,10 @@ function creationLimits(settings: Settings): CreationLimits {
   const { jwt, maxOpsPerAddress, maxConnectionsPerAddress, maxPostsPerConnection, buckets, workers } = settings;
   return {
     posts: settings.maxNewPostsPerAddress,
-    // With tokens an actor is whom somebody vouches for.
+    // With tokens, actor names are verified.
     actors: jwt === null ? settings.maxNewActorsPerAddress : 0,
     watched: maxConnectionsPerAddress * maxPostsPerConnection,
-    // Where addresses may act without limit they are trusted.
+    // Without a limit on operations, addresses are trusted.
     marks: maxOpsPerAddress > 0,
     buckets,
     workers,
@@ -180,7 +180,7 @@ async function openStore(
   });
 }
 
-function storage(settings: Settings): Provider[] {
+function provideStore(settings: Settings): Provider[] {
   const { redis, ack } = settings;
   return [
     {
@@ -200,7 +200,7 @@ function storage(settings: Settings): Provider[] {
   ];
 }
 
-function machinery(settings: Settings): Provider[] {
+function provideCounting(settings: Settings): Provider[] {
   const { buckets, flushMs, tickMs, metrics } = settings;
   return [
     {

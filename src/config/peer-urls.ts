@@ -1,21 +1,21 @@
 import { toRegionNumber } from '../counters/replication/hybrid-clock.js';
 
-/** Name of a region, in settings, on the wire and in what stores keep. */
+/** The name of a region in settings, on the wire and in stores. */
 export const REGION_PATTERN = /^[a-z][a-z0-9-]{0,15}$/;
 
-/** Every region ships to every other, and has an entry in each counter. */
+/** Each region pushes to every other one, and has an entry in each counter. */
 const PEERS_MAX = 15;
 
-/** Where another region is reached. */
+/** The address of another region. */
 export interface PeerAddress {
   readonly region: string;
   /** http or https, without a path. */
   readonly url: URL;
 }
 
-/** The PEERS setting: `us=https://us.example:3000,ap=…`. @throws Error whose message says what would be right */
+/** Parses PEERS: `us=https://us.example:3000,ap=…`. @throws Error whose message says what would be right */
 export function parsePeers(text: string): PeerAddress[] {
-  const peers = text.split(',').map((part) => parsePeer(part.trim()));
+  const peers = text.split(',').map((pair) => parsePeer(pair.trim()));
   if (peers.length > PEERS_MAX) throw new Error(`may name at most ${PEERS_MAX} other regions`);
   if (new Set(peers.map(({ region }) => region)).size < peers.length) throw new Error('names a region twice');
   if (new Set(peers.map(({ url }) => url.origin)).size < peers.length)
@@ -23,9 +23,9 @@ export function parsePeers(text: string): PeerAddress[] {
   return peers;
 }
 
-/** Errors do not repeat the URL: it may hold a password that does not belong there. */
-function parsePeer(part: string): PeerAddress {
-  const [region = '', address = ''] = part.split(/=(.*)/s);
+/** Errors do not repeat the URL, because it may contain a password by mistake. */
+function parsePeer(pair: string): PeerAddress {
+  const [region = '', address = ''] = pair.split(/=(.*)/s);
   if (!REGION_PATTERN.test(region)) {
     throw new Error(
       'must be name=URL pairs such as us=https://us.example:3000; a name is a-z, then up to 15 of a-z 0-9 -',
@@ -40,7 +40,7 @@ function parsePeer(part: string): PeerAddress {
   return { region, url };
 }
 
-/** @throws Error if stamps of two regions could be the same, for their names have the same number */
+/** @throws Error if two names have the same region number: stamps of these regions could be equal */
 export function checkRegionNames(own: string, peers: readonly PeerAddress[]): void {
   const byNumber = new Map([[toRegionNumber(own), own]]);
   for (const { region } of peers) {
@@ -48,7 +48,7 @@ export function checkRegionNames(own: string, peers: readonly PeerAddress[]): vo
     const other = byNumber.get(toRegionNumber(region));
     if (other !== undefined) {
       throw new Error(
-        `${other} and ${region}: by chance time stamps of these two names cannot be told apart; rename one`,
+        `${other} and ${region} have the same region number, so their stamps could be equal: rename one of them`,
       );
     }
     byNumber.set(toRegionNumber(region), region);

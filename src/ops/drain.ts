@@ -9,15 +9,15 @@ import { Ingest } from '../ingest/ingest.js';
 import { GATEWAY_CLOSING } from '../protocol/errors.js';
 import { CLOCK } from '../config/injection-tokens.js';
 
-/** How long operations that are in flight may take. */
+/** How long operations in flight may take. */
 const COMMIT_LIMIT_MS = 10_000;
-/** Clients are told to come back after a random part of this, so that they do not come all at once. */
+/** `retryAfterMs` of clients is random and at most this, so that they do not all reconnect at once. */
 const RECONNECT_WITHIN_MS = 2_000;
-/** How long clients may take to read what is left for them. One on long-polling has to come and ask for it. */
-const LAST_WORDS_MS = 3_000;
-const LOOK_AGAIN_MS = 10;
+/** How long clients may take to read their last frame and `bye`. A client on long-polling first has to send its next request. */
+const FINAL_READ_MS = 3_000;
+const CHECK_INTERVAL_MS = 10;
 
-/** The orderly end: take nothing more in, answer what is in flight, send the last counts, say good-bye. */
+/** Ends a gateway in order: accept no more operations, acknowledge those in flight, send the last counts and `bye`. */
 @Injectable()
 export class Drain {
   constructor(
@@ -36,13 +36,13 @@ export class Drain {
     this.fanout.flush(connections.map(({ viewer }) => viewer));
     for (const connection of connections) connection.output.disconnect(GATEWAY_CLOSING, retryAfterMs());
     this.streams.sendByeToAll(GATEWAY_CLOSING, retryAfterMs);
-    await this.#allGone(LAST_WORDS_MS);
+    await this.#waitUntilClosed(FINAL_READ_MS);
   }
 
-  async #allGone(limitMs: number): Promise<void> {
-    const end = this.clock.nowMs() + limitMs;
-    while (this.gateway.connections.size + this.streams.size > 0 && this.clock.nowMs() < end) {
-      await sleep(this.clock, LOOK_AGAIN_MS);
+  async #waitUntilClosed(limitMs: number): Promise<void> {
+    const endMs = this.clock.nowMs() + limitMs;
+    while (this.gateway.connections.size + this.streams.size > 0 && this.clock.nowMs() < endMs) {
+      await sleep(this.clock, CHECK_INTERVAL_MS);
     }
   }
 }

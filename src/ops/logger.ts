@@ -2,8 +2,8 @@ import type { LoggerService } from '@nestjs/common';
 import { type Logger, pino } from 'pino';
 
 /**
- * One line of JSON a record; readable text where a person watches the terminal. A gateway whose log nobody reads any more
- * goes on without one: pino's own writer would try again without end when the process ends.
+ * One line of JSON a record, or readable text on a terminal. A gateway whose log pipe is closed continues without a log: pino's
+ * own writer would retry without end when the process exits.
  */
 export async function createLogger(level: string): Promise<Logger> {
   process.stdout.on('error', () => undefined);
@@ -13,10 +13,10 @@ export async function createLogger(level: string): Promise<Logger> {
   return pino({ level }, pretty({ ...options, destination: process.stdout }));
 }
 
-/** NestJS's names for what it reports and then throws. */
+/** Contexts under which NestJS logs errors that it then throws. */
 const BOOT_FAILURES: ReadonlySet<unknown> = new Set(['ExceptionHandler', 'NestApplication']);
 
-/** NestJS writes into the same log; its messages while it starts have level debug. */
+/** Passes NestJS's messages to the same log. Its messages at boot get level debug. */
 export class NestLog implements LoggerService {
   constructor(private readonly logger: Logger) {}
 
@@ -29,7 +29,7 @@ export class NestLog implements LoggerService {
   }
 
   error(message: unknown, ...details: unknown[]): void {
-    // The command reports in one line why a boot fails.
+    // `run` prints the reason of a failed boot in one line.
     if (BOOT_FAILURES.has(details.at(-1))) return;
     this.logger.error({ details }, message instanceof Error ? (message.stack ?? message.message) : String(message));
   }

@@ -1,36 +1,36 @@
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 
-/** The environment variable by which the primary tells its workers the folder of their sockets. */
+/** The environment variable that holds the folder of the workers' sockets. The primary sets it. */
 export const SOCKETS_VARIABLE = 'TALLYCAST_WORKER_SOCKETS';
 
-/** Where a worker takes requests from its siblings. */
+/** The path of the socket on which a worker serves requests of other workers. */
 export function socketPath(folder: string, worker: number): string {
   return join(folder, String(worker));
 }
 
-/** From a worker to the primary: it takes connections at `url`. */
+/** From a worker to the primary: the worker accepts connections at `url`. */
 export interface ListeningMessage {
   readonly kind: 'listening';
   readonly url: string;
-  /** Where operators are served, if that is elsewhere. */
+  /** The URL of OPS_PORT, if that is set. */
   readonly opsUrl?: string;
 }
 
-/** Comes with a connection, from a worker by way of the primary to the worker `to`. */
+/** Carries a connection from a worker through the primary to the worker `to`. */
 export interface HandOverMessage {
   readonly kind: 'hand over';
   readonly to: number;
-  /** The bytes that were read from the connection: Latin-1, as HTTP has it. */
+  /** The bytes that the sender has read from the connection, as Latin-1 text. */
   readonly read: string;
 }
 
-/** From a worker to the primary: its sessions have ended, or had the time to. */
+/** From a worker to the primary: the worker's drain is done. */
 export interface DrainedMessage {
   readonly kind: 'drained';
 }
 
-/** The primary's answer: nobody needs the worker any more. */
+/** The primary's response to DrainedMessage, when no other worker needs this one any more. */
 export interface CloseMessage {
   readonly kind: 'close';
 }
@@ -38,9 +38,9 @@ export interface CloseMessage {
 export type WorkerMessage = ListeningMessage | HandOverMessage | DrainedMessage | CloseMessage;
 
 /**
- * To be called before a connection is sent to another process. Node goes on reading it until that process has it, and
- * would lose what comes in between. It has no public way to stop that at once: a paused stream reads up to 64 KiB more,
- * which a client that waits for an answer does not send.
+ * To be called before a connection is sent to another process. Otherwise Node reads it until the other process has it, and loses
+ * these bytes. Node has no public way to stop at once: a paused stream reads up to 64 KiB more. That fallback loses nothing as
+ * long as the client waits for a response.
  */
 export function stopReading(connection: Socket): void {
   const { _handle: handle } = connection as unknown as { readonly _handle?: { readStop?: () => unknown } | null };

@@ -18,11 +18,11 @@ import {
   type WorkerMessage,
 } from './messages.js';
 
-/** Before a worker that ended is started again. Not random: workers have nothing to collide at. */
+/** Pauses before a worker is restarted. They are not random, because restarts of workers do not collide. */
 const RESTART = new Backoff(100, 5_000, () => 1);
-/** A worker that lived this long had started well: its death is the first one again. */
+/** A worker that ran for this long had started well, so its end counts as a first failure. */
 const STEADY_MS = 30_000;
-/** Workers end themselves 20 s after they were told to. This is for those whose event loop stands still. */
+/** Workers exit at most 20 s after SIGTERM. The primary then kills those whose event loop is blocked. */
 const END_LIMIT_MS = 22_000;
 
 /** Runs `workers` gateways on one port, and resolves when all of them listen. */
@@ -40,16 +40,16 @@ export async function runWorkers(settings: Settings): Promise<void> {
 }
 
 /**
- * Keeps the workers alive, and passes connections on to them: the system's listening socket is this process's. It reads
- * nothing from them, and is no gateway itself.
+ * Restarts workers that end, and passes connections on to them, because this process owns the listening socket. The primary reads
+ * nothing from connections and runs no gateway.
  */
 class Primary {
   readonly #workers = new Map<number, Worker>();
   readonly #drained = new Set<Worker>();
-  /** By the worker that they go to: connections that it has not taken yet. */
+  /** Connections that were sent to a worker and that it has not taken over yet. */
   readonly #passing = new Map<Worker, Set<Socket>>();
-  #booted = false;
-  /** Set when it is to end, as soon as its workers are gone. */
+  #isBooted = false;
+  /** Set once the primary drains: it exits with this code after its last worker. */
   #exitCode: number | null = null;
 
   constructor(
@@ -58,10 +58,10 @@ class Primary {
   ) {}
 
   async run({ workers }: Settings): Promise<void> {
-    // One alone, so that what is wrong with the settings is said once.
+    // One worker boots first, so that a wrong setting is reported once.
     const { url, opsUrl } = await this.#start(0);
     await Promise.all(Array.from({ length: workers - 1 }, () => this.#start(0)));
-    this.#booted = true;
+    this.#isBooted = true;
     this.logger.info({ url, ...(opsUrl !== undefined && { opsUrl }), workers }, 'listening');
   }
 
@@ -73,12 +73,12 @@ class Primary {
 
   /** Passes the connection on to the worker that has its session. */
   handOver(message: HandOverMessage, connection: Socket | undefined): void {
-    // Without one the client has left in the meantime.
+    // Undefined if the client has closed the connection in the meantime.
     if (connection === undefined) return;
     const worker = this.#workers.get(message.to);
     stopReading(connection);
     const passing = worker && this.#passing.get(worker);
-    // The sender's server ends when Node has counted every connection that it passed on as closed here.
+    // The sender's server closes only when Node has counted every connection that it handed over as closed here.
     if (passing === undefined) {
       connection.destroy();
       return;
@@ -90,7 +90,7 @@ class Primary {
     });
   }
 
-  /** While all drain, each may have to relay requests for another, to the last word of that one's clients. */
+  /** While all workers drain, each may have to relay requests to another one, until that one's clients have read their `bye`. */
   drained(worker: Worker): void {
     this.#drained.add(worker);
     this.#closeDrained();
@@ -104,8 +104,8 @@ class Primary {
   }
 
   /**
-   * Resolves with its URLs when it listens.
-   * @param failures in a row, of workers that it takes the place of
+   * Starts a worker, and resolves with its URLs when it listens.
+   * @param failures consecutive failures before this start
    */
   #start(failures: number): Promise<ListeningMessage> {
     const worker = cluster.fork({ [SOCKETS_VARIABLE]: this.folder });
@@ -117,9 +117,9 @@ class Primary {
       this.#drained.delete(worker);
       this.#dropPassing(worker);
       rmSync(socketPath(this.folder, worker.id), { force: true });
-      if (this.#exitCode !== null) this.#exitWhenAlone(code);
-      else if (!this.#booted) this.#giveUp(worker, signal);
-      else this.#startAgain(worker, code, signal, performance.now() - startedMs > STEADY_MS ? 1 : failures + 1);
+      if (this.#exitCode !== null) this.#exitAfterLast(code);
+      else if (!this.#isBooted) this.#failBoot(worker, signal);
+      else this.#restart(worker, code, signal, performance.now() - startedMs > STEADY_MS ? 1 : failures + 1);
     });
     return new Promise((resolve) => {
       worker.on('message', (message: WorkerMessage) => {
@@ -128,13 +128,13 @@ class Primary {
     });
   }
 
-  /** Node forgets what a channel had queued when its other end dies: nobody would be called for these. */
+  /** Node drops the queue of a channel whose other end has exited, and calls no callbacks of `send`. */
   #dropPassing(worker: Worker): void {
     for (const connection of this.#passing.get(worker) ?? []) connection.destroy();
     this.#passing.delete(worker);
   }
 
-  #startAgain({ id, process: { pid } }: Worker, code: number, signal: string | null, failures: number): void {
+  #restart({ id, process: { pid } }: Worker, code: number, signal: string | null, failures: number): void {
     const pauseMs = RESTART.pauseMs(failures);
     this.logger.error({ worker: id, workerPid: pid, code, signal, pauseMs }, 'a worker ended and is started again');
     setTimeout(() => {
@@ -142,8 +142,8 @@ class Primary {
     }, pauseMs);
   }
 
-  /** A worker that cannot start says why. */
-  #giveUp({ process: { pid } }: Worker, signal: string | null): void {
+  /** A worker that cannot start has printed why. */
+  #failBoot({ process: { pid } }: Worker, signal: string | null): void {
     if (signal !== null) process.stderr.write(`worker ${pid ?? ''} was ended by ${signal} while it started\n`);
     this.#endWith(1);
   }
@@ -155,11 +155,11 @@ class Primary {
       process.exit(1);
     }, END_LIMIT_MS).unref();
     for (const worker of this.#workers.values()) worker.process.kill('SIGTERM');
-    this.#exitWhenAlone(0);
+    this.#exitAfterLast(0);
   }
 
-  /** With 1 if a worker's drain failed. One that a signal ended had nothing to drain yet. */
-  #exitWhenAlone(code: number | null): void {
+  /** The exit code is 1 if a worker's drain failed. A worker that a signal ended had nothing to drain yet. */
+  #exitAfterLast(code: number | null): void {
     this.#exitCode ||= code ?? 0;
     this.#closeDrained();
     if (this.#workers.size > 0) return;

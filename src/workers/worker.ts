@@ -19,11 +19,11 @@ type Engine = Server['engine'];
 const OWNER = /[?&]sid=(\d+)\./;
 
 /**
- * A worker among others on one port. Connections come to any of them, and a connection that is kept alive may carry
- * requests of several clients, while a session of long-polling lives in one worker. Its id names that worker:
- * - a request is relayed to it, over a socket in a folder that is the user's own;
- * - a connection that becomes a WebSocket is handed over to it, and is its own from then on.
- * The address of a client is looked at when it begins a session, which is never relayed.
+ * One of several workers on a port. Any worker accepts a connection, and a connection that is kept alive may carry requests of
+ * several clients, while each Engine.IO session belongs to one worker. The session id names its owner:
+ * - a request is relayed to the owner, over a socket in a folder that only this user can open;
+ * - a connection that becomes a WebSocket is handed over to the owner.
+ * A client's address is read from the first request of its session, which is never relayed.
  */
 export class WorkerProcess {
   readonly #id = cluster.worker!.id;
@@ -35,7 +35,7 @@ export class WorkerProcess {
     private readonly metrics: WorkerMetrics,
   ) {}
 
-  /** To be called before the worker takes connections. */
+  /** To be called before the worker accepts connections. */
   async join(): Promise<void> {
     const { engine } = this;
     const generateId = engine.generateId.bind(engine);
@@ -43,12 +43,12 @@ export class WorkerProcess {
     const handleUpgrade = engine.handleUpgrade.bind(engine);
     engine.generateId = async (message: IncomingMessage) => `${this.#id}.${await generateId(message)}`;
     engine.handleRequest = (message, response) => {
-      const owner = this.#ownerOf(message);
+      const owner = this.#findOwner(message);
       if (owner === null) handleRequest(message, response);
       else this.#relay(message, response, owner);
     };
     engine.handleUpgrade = (message, socket, head) => {
-      const owner = this.#ownerOf(message);
+      const owner = this.#findOwner(message);
       if (owner === null) handleUpgrade(message, socket, head);
       else handOver(message, socket as Socket, head, owner);
     };
@@ -60,13 +60,13 @@ export class WorkerProcess {
       if (message.url === '/metrics') void this.metrics.respond(response);
       else handleRequest(message, response);
     });
-    // `exclusive`: not shared with the others.
+    // `exclusive`: not shared with the other workers.
     own.listen({ path: socketPath(this.#folder, this.#id), exclusive: true });
     await once(own, 'listening');
   }
 
-  /** Resolves when no other worker has a session left that may need this one. */
-  async drained(): Promise<void> {
+  /** Resolves when no other worker has a session left that may need this worker. */
+  async waitForOtherWorkers(): Promise<void> {
     if (!process.connected) return;
     const drained: DrainedMessage = { kind: 'drained' };
     await new Promise<void>((resolve) => {
@@ -78,48 +78,48 @@ export class WorkerProcess {
     });
   }
 
-  onPrimaryGone(drain: () => void): void {
+  onPrimaryEnd(drain: () => void): void {
     cluster.worker!.once('disconnect', () => {
-      // Else Node ends the process here and now.
+      // Otherwise Node exits the process at once.
       cluster.worker!.exitedAfterDisconnect = true;
-      // The primary would have removed these.
+      // The primary would have removed this socket and the folder.
       process.once('exit', () => {
         rmSync(socketPath(this.#folder, this.#id), { force: true });
         try {
           rmdirSync(this.#folder);
         } catch {
-          // There are others yet.
+          // Other workers still have their sockets in it.
         }
       });
       drain();
     });
   }
 
-  /** `null`: it is ours, or nobody's, and Engine.IO says so. */
-  #ownerOf({ url }: IncomingMessage): number | null {
+  /** @returns the worker that has the request's session; `null`: this worker, or the session is unknown and Engine.IO rejects it */
+  #findOwner({ url }: IncomingMessage): number | null {
     const owner = Number(OWNER.exec(url!)?.[1] ?? this.#id);
     return owner !== this.#id && existsSync(socketPath(this.#folder, owner)) ? owner : null;
   }
 
   #relay(message: IncomingMessage, response: ServerResponse, owner: number): void {
-    const onward = request({
+    const relayed = request({
       socketPath: socketPath(this.#folder, owner),
       method: message.method,
       path: message.url,
-      // The other side must not close it: one that has its answer may still write the end of its body, which is empty.
+      // The owner must not close the connection: the relay may still write the empty end of a body after the response.
       headers: { ...message.headers, connection: 'keep-alive' },
       agent: false,
     });
-    onward.once('response', (answer: IncomingMessage) => {
-      delete answer.headers.connection;
-      delete answer.headers['keep-alive'];
-      response.writeHead(answer.statusCode!, answer.headers);
-      answer.pipe(response);
+    relayed.once('response', (relayedResponse: IncomingMessage) => {
+      delete relayedResponse.headers.connection;
+      delete relayedResponse.headers['keep-alive'];
+      response.writeHead(relayedResponse.statusCode!, relayedResponse.headers);
+      relayedResponse.pipe(response);
     });
-    // The worker has died, and the session with it: the client begins a new one.
-    onward.once('error', () => response.destroy());
-    response.once('close', () => onward.destroy());
-    message.pipe(onward);
+    // The owner has died, and the session with it: the client begins a new one.
+    relayed.once('error', () => response.destroy());
+    response.once('close', () => relayed.destroy());
+    message.pipe(relayed);
   }
 
   #takeOver({ read }: HandOverMessage, connection: Socket): void {
@@ -128,7 +128,7 @@ export class WorkerProcess {
   }
 }
 
-/** Sends the connection away with what was read from it. A client that wants a WebSocket says no more until it has it. */
+/** Sends the connection to the worker `to`, with the bytes read from it. The client sends nothing more until the WebSocket is open. */
 function handOver(message: IncomingMessage, connection: Socket, head: Buffer, to: number): void {
   const { method, url, rawHeaders } = message;
   const lines = [`${method!} ${url!} HTTP/1.1`];
