@@ -3,15 +3,15 @@
  * Checked by test/architecture; `npm run check` runs it too.
  */
 const layer = (folder, allowed) => ({
-  name: `${folder.replaceAll('/', '-')}-knows-its-layer`,
+  name: `${folder.replaceAll('/', '-')}-imports-lower-layers`,
   comment: `${folder} may import only ${allowed.join(', ') || 'itself'}`,
   severity: 'error',
   from: { path: `^src/${folder}/`, pathNot: ['\\.module\\.ts$', '\\.test\\.ts$'] },
   to: { path: '^src/', pathNot: [`^src/${folder}/`, ...allowed.map((one) => `^src/${one}/`)] },
 });
 
-/** A folder's part that does not know the folder. */
-const part = (folder, allowed) => ({
+/** A subfolder that must not import from its own folder. */
+const subfolder = (folder, allowed) => ({
   ...layer(folder, allowed),
   to: { path: '^src/', pathNot: [`^src/${folder}/[^/]+$`, ...allowed.map((one) => `^src/${one}/[^/]+$`)] },
 });
@@ -22,7 +22,7 @@ module.exports = {
   forbidden: [
     {
       name: 'no-circular',
-      comment: 'of files, also where only types are imported',
+      comment: 'files must not import each other in a circle, not even types',
       severity: 'error',
       from: {},
       to: { circular: true },
@@ -40,11 +40,11 @@ module.exports = {
     },
     layer('config', ['counters', 'common']),
     layer('store', ['counters', 'common', 'config']),
-    part('store/embedded/disk', pure),
-    part('store/redis/client', ['config', 'common']),
-    part('store/redis/codec', ['store', ...pure]),
-    part('store/redis/scripts', ['store/redis/codec', ...pure]),
-    part('store/redis/replication', [
+    subfolder('store/embedded/disk', pure),
+    subfolder('store/redis/client', ['config', 'common']),
+    subfolder('store/redis/codec', ['store', ...pure]),
+    subfolder('store/redis/scripts', ['store/redis/codec', ...pure]),
+    subfolder('store/redis/replication', [
       'store/redis/client',
       'store/redis/codec',
       'store/redis/scripts',
@@ -54,12 +54,12 @@ module.exports = {
     layer('ingest', ['store', 'counters', 'protocol', 'common']),
     layer('fanout', ['store', 'counters', 'protocol', 'common']),
     layer('replication', ['store', 'counters', 'config', 'protocol', 'common']),
-    part('replication/transport', ['config', 'protocol', ...pure]),
+    subfolder('replication/transport', ['config', 'protocol', ...pure]),
     layer('access', ['counters', 'config', 'protocol', 'common']),
     layer('gateway', ['ingest', 'fanout', 'access', 'counters', 'config', 'protocol', 'common']),
-    part('gateway/transport', ['counters', 'protocol', 'common']),
-    part('gateway/proofs', ['gateway/transport', 'counters', 'protocol', 'common']),
-    part('gateway/broadcast', ['ingest', 'protocol', ...pure]),
+    subfolder('gateway/transport', ['counters', 'protocol', 'common']),
+    subfolder('gateway/proofs', ['gateway/transport', 'counters', 'protocol', 'common']),
+    subfolder('gateway/broadcast', ['ingest', 'protocol', ...pure]),
     layer('http', ['ingest', 'fanout', 'access', 'replication', 'store', 'counters', 'config', 'protocol', 'common']),
     layer('workers', ['ops', 'config', 'common']),
     {

@@ -52,18 +52,18 @@ interface Closable {
   once(event: 'close', listener: () => void): unknown;
 }
 
-/** One of the connections that an address may have, until all parts of the connection are closed. */
+/** One of the connections that an address may have, until all its sockets and responses are closed. */
 export class ConnectionSlot {
   #open = 0;
 
-  /** @param free `null`: nothing is counted */
+  /** @param free `null`: the connection is not counted */
   constructor(private readonly free: (() => void) | null) {}
 
-  holdUntilClosed(part: Closable): void {
+  holdUntilClosed(closable: Closable): void {
     const { free } = this;
     if (free === null) return;
     this.#open += 1;
-    part.once('close', () => {
+    closable.once('close', () => {
       this.#open -= 1;
       if (this.#open === 0) free();
     });

@@ -3,7 +3,7 @@ import type { ActorKeys, Key64 } from '../counters/ids.js';
 
 /**
  * Names are hashed as UTF-8, in which every half of a surrogate pair becomes the same U+FFFD: two names that differ in such
- * a half alone would be one actor. Whoever takes in a name checks it by `String.prototype.isWellFormed`.
+ * a half alone would be one actor. Callers check names by `String.prototype.isWellFormed` first.
  */
 
 /** The rule for names where `ACTOR_KEYS=int64`. */

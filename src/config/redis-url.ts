@@ -7,7 +7,7 @@ export interface Address {
   readonly port: number;
 }
 
-/** Whom to log in as; `null` where the server asks for nothing. */
+/** `null` where the server requires no login. */
 interface Login {
   readonly username: string | null;
   readonly password: string;
@@ -15,23 +15,23 @@ interface Login {
 
 export interface RedisTarget {
   readonly kind: 'single' | 'sentinel' | 'cluster';
-  /** One server; the sentinels; nodes of the cluster to ask first. */
+  /** One server; the sentinels; the nodes of the cluster to connect to first. */
   readonly addresses: readonly [Address, ...Address[]];
-  /** The name of the primary, as the sentinels know it; empty for other kinds. */
+  /** The primary's name in the configuration of the sentinels; empty for other kinds. */
   readonly master: string;
   readonly login: Login | null;
   readonly sentinelLogin: Login | null;
   readonly tls: boolean;
   /** Number of the database; 0 in a cluster. */
   readonly database: number;
-  /** In a cluster: where nodes are reached, by the `host:port` that it announces. */
+  /** In a cluster: reachable addresses of nodes, by the `host:port` that the cluster announces. */
   readonly natMap?: ReadonlyMap<string, Address>;
 }
 
 const REDIS_PORT = 6379;
 const SENTINEL_PORT = 26379;
 
-const URL_PARTS =
+const REDIS_URL =
   /^redis(?<tls>s?)(?:\+(?<kind>sentinel|cluster))?:\/\/(?:(?<login>[^/?#]*)@)?(?<hosts>[^@/?#]*)(?:\/(?<path>[^?#]*))?(?:\?(?<query>[^#]*))?$/;
 const HOST_PORT = /^(?:\[(?<v6>[^\]]+)\]|(?<name>[A-Za-z0-9_.-]+))(?::(?<port>\d{1,5}))?$/;
 const DATABASE = /^\d{1,5}$/;
@@ -48,17 +48,17 @@ const FORMS = 'redis://host:port, redis+sentinel://host:port,host:port/master or
  * @throws Error whose message goes on from "REDIS_URL " and never holds a password.
  */
 export function parseRedisUrl(text: string): RedisTarget {
-  const parts = URL_PARTS.exec(text)?.groups;
-  if (parts === undefined) throw new Error(`must be ${FORMS} (rediss for TLS; /, ?, # and @ in a password as %XX)`);
-  const kind = parseKind(parts.kind);
-  const { master, database } = parsePath(kind, parts.path ?? '');
+  const groups = REDIS_URL.exec(text)?.groups;
+  if (groups === undefined) throw new Error(`must be ${FORMS} (rediss for TLS; /, ?, # and @ in a password as %XX)`);
+  const kind = parseKind(groups.kind);
+  const { master, database } = parsePath(kind, groups.path ?? '');
   return {
     kind,
-    addresses: parseAddresses(kind, parts.hosts!),
+    addresses: parseAddresses(kind, groups.hosts!),
     master,
-    login: parseLogin(parts.login),
-    sentinelLogin: parseSentinelLogin(kind, parts.query ?? ''),
-    tls: parts.tls === 's',
+    login: parseLogin(groups.login),
+    sentinelLogin: parseSentinelLogin(kind, groups.query ?? ''),
+    tls: groups.tls === 's',
     database,
   };
 }
@@ -93,17 +93,17 @@ function parseKind(text: string | undefined): RedisTarget['kind'] {
 
 function parseAddresses(kind: RedisTarget['kind'], text: string): [Address, ...Address[]] {
   const standard = kind === 'sentinel' ? SENTINEL_PORT : REDIS_PORT;
-  const [first, ...others] = text.split(',').map((part) => parseAddress(part, standard));
+  const [first, ...others] = text.split(',').map((address) => parseAddress(address, standard));
   if (kind === 'single' && others.length > 0)
     throw new Error('names several hosts: use redis+sentinel:// or redis+cluster://, or one host');
   return [first!, ...others];
 }
 
 function parseAddress(text: string, standard: number): Address {
-  const parts = HOST_PORT.exec(text)?.groups;
-  const host = parts?.v6 ?? parts?.name;
-  const port = Number(parts?.port ?? standard);
-  if (host === undefined || (parts?.v6 !== undefined && !isIPv6(host)) || port < 1 || port > 65_535)
+  const groups = HOST_PORT.exec(text)?.groups;
+  const host = groups?.v6 ?? groups?.name;
+  const port = Number(groups?.port ?? standard);
+  if (host === undefined || (groups?.v6 !== undefined && !isIPv6(host)) || port < 1 || port > 65_535)
     // Not the text itself: a password with a / or a ? in it may have ended up there.
     throw new Error('has a host that is not name, name:port or [IPv6]:port with a port from 1 to 65535');
   return { host, port };

@@ -10,10 +10,10 @@ import type { PausableConnection } from './read-backpressure.js';
 import { RequestOrder } from './request-order.js';
 import type { SocketOutput } from './socket-output.js';
 
-/** A client that is disconnected because it sent too much is asked to wait this long. */
+/** `retryAfterMs` for a client that is disconnected because it sent too much. */
 const FLOOD_RETRY_MS = 10_000;
 
-interface ConnectionParts {
+interface ConnectionOptions {
   readonly socket: GatewaySocket;
   readonly output: SocketOutput;
   readonly viewer: Viewer;
@@ -44,19 +44,19 @@ export class Connection implements PausableConnection, IntakeOwner {
   readonly #clock: Clock;
   readonly #expiry: Timer | null;
 
-  constructor(parts: ConnectionParts) {
-    this.socket = parts.socket;
-    this.output = parts.output;
-    this.order = new RequestOrder(parts.socket);
-    this.viewer = parts.viewer;
-    this.intake = parts.intake;
-    this.actor = parts.actor;
-    this.operations = parts.operations;
-    this.lookups = parts.lookups;
-    this.creations = parts.creations;
-    this.#clock = parts.clock;
-    this.#expiry = parts.expiry;
-    parts.intake.owner = this;
+  constructor(options: ConnectionOptions) {
+    this.socket = options.socket;
+    this.output = options.output;
+    this.order = new RequestOrder(options.socket);
+    this.viewer = options.viewer;
+    this.intake = options.intake;
+    this.actor = options.actor;
+    this.operations = options.operations;
+    this.lookups = options.lookups;
+    this.creations = options.creations;
+    this.#clock = options.clock;
+    this.#expiry = options.expiry;
+    options.intake.owner = this;
   }
 
   get identity(): Identity {

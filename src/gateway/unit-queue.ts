@@ -4,7 +4,7 @@ import type { Clock } from '../common/clock.js';
 /** How often waiting senders are checked. At 10,000 units a second, some 15 connections of an address continue each time. */
 const RENEW_MS = 50;
 /** A sender floods on if it uses up its units again within this time after it got some. */
-const QUIET_MS = 1_000;
+const FLOOD_GAP_MS = 1_000;
 /** A sender that floods for this long is disconnected. A client that sends 10,000 operations at once, twice, is done by then. */
 const FLOOD_MS = 10_000;
 /** Addresses with waiting messages that are remembered at once; those that began first are forgotten. */
@@ -46,7 +46,7 @@ export class UnitQueue {
   enqueue(waiter: UnitWaiter): void {
     const nowMs = this.clock.nowMs();
     this.recordWait(waiter.address);
-    if (nowMs - waiter.renewedAtMs > QUIET_MS) waiter.floodingSinceMs = nowMs;
+    if (nowMs - waiter.renewedAtMs > FLOOD_GAP_MS) waiter.floodingSinceMs = nowMs;
     else if (this.#disconnectFlooding(waiter, nowMs)) return;
     this.#waiting.add(waiter);
     this.#checkLater();
@@ -63,7 +63,7 @@ export class UnitQueue {
   recordWait(address: string): void {
     const nowMs = this.clock.nowMs();
     const entry = this.#addresses.get(address);
-    if (entry === undefined || nowMs - entry.atMs > QUIET_MS) {
+    if (entry === undefined || nowMs - entry.atMs > FLOOD_GAP_MS) {
       this.#addresses.delete(address);
       for (const first of this.#addresses.keys()) {
         if (this.#addresses.size < ADDRESSES_MAX) break;

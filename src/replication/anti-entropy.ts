@@ -20,7 +20,7 @@ interface DigestTable {
 }
 
 /**
- * Finds silent faults: regions compare digests of their posts and push each other the posts that differ, whoever counted them. All
+ * Finds silent faults: regions compare digests of their posts and push each other the posts that differ, with all entries. All
  * regions do so at the same times by their clocks, once a period. A digest covers the posts that were idle at the beginning of the period
  * and still are, so that changes in flight make no difference.
  *

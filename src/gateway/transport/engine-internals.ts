@@ -3,8 +3,8 @@ import type { Socket as TcpSocket } from 'node:net';
 import type { Server, Socket } from 'socket.io';
 
 /**
- * Internals of Engine.IO, `ws` and Node that their own types leave out. Whoever reads one checks it first, and switches
- * its shortcut off if the internal is not as declared here.
+ * Internals of Engine.IO, `ws` and Node that their own types leave out. Code that reads one checks it first, and disables
+ * its shortcut if the internal is not as declared here.
  */
 
 export type Engine = Server['engine'];

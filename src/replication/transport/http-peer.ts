@@ -212,5 +212,5 @@ function readCode(error: unknown): string | undefined {
 
 function describeError(error: unknown): string {
   const { syscall, code, message } = error as NodeJS.ErrnoException;
-  return code === undefined ? message : [syscall, code].filter((part) => part !== undefined).join(' ');
+  return code === undefined ? message : [syscall, code].filter((text) => text !== undefined).join(' ');
 }

@@ -15,8 +15,8 @@ export interface GroupCommitOptions {
 }
 
 /**
- * Group commit: the writes that come while a transaction is being synced share the next one, so the cost of a sync is divided by
- * whatever waits for it. A transaction that fails changes nothing.
+ * Group commit: the writes that come while a transaction is being made durable share the next one, and with it the cost of an
+ * fsync. A transaction that fails changes nothing.
  */
 export class GroupCommit {
   #records: RecordCache;
@@ -28,7 +28,7 @@ export class GroupCommit {
   #available = true;
   readonly #committed = new Subject<readonly PostCounts[]>();
 
-  /** Every change of a post, whoever made it, once it is durable. */
+  /** Every change of a post, by operations and by deltas, once it is durable. */
   readonly committed: Observable<readonly PostCounts[]> = this.#committed;
 
   constructor(private readonly options: GroupCommitOptions) {

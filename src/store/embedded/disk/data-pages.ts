@@ -236,7 +236,7 @@ function otherKind(number: number): never {
   return damaged(`page ${number} is of another kind`);
 }
 
-/** The message is for whoever examines the file. The operator has to do the same in every case. */
+/** The message helps to examine the file. The operator has to do the same in every case. */
 function damaged(what: string): never {
   throw new RangeError(what);
 }

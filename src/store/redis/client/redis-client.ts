@@ -215,6 +215,6 @@ export class RedisClient {
 /** The URL without the login. */
 function formatTarget({ kind, addresses, master, tls, database }: RedisTarget): string {
   const scheme = `redis${tls ? 's' : ''}${kind === 'single' ? '' : `+${kind}`}`;
-  const path = [master, database === 0 ? '' : String(database)].filter((part) => part !== '');
+  const path = [master, database === 0 ? '' : String(database)].filter((segment) => segment !== '');
   return [`${scheme}://${addresses.map(formatAddress).join(',')}`, ...path].join('/');
 }

@@ -1,5 +1,5 @@
--- scripts/lib/publish.lua: publishes counts of posts to the gateways that watch them: at most once an interval a post, whoever changes
--- it. A post that changes sooner becomes due. The next change after the interval publishes it, or a sweep.
+-- scripts/lib/publish.lua: publishes counts of posts to the gateways that watch them: at most once an interval a post, for the changes
+-- of all gateways together. A post that changes sooner becomes due. The next change after the interval publishes it, or a sweep.
 --
 --     changes    c1 c2   c3        c4
 --     published  c1 ├────────┤c3   c4 ├────────┤      ├──┤: the interval. c3 became due, and its gateway's timer published it
