@@ -59,7 +59,7 @@ module.exports = {
     layer('gateway', ['ingest', 'fanout', 'access', 'counters', 'config', 'protocol', 'common']),
     subfolder('gateway/transport', ['counters', 'protocol', 'common']),
     subfolder('gateway/proofs', ['gateway/transport', 'counters', 'protocol', 'common']),
-    subfolder('gateway/broadcast', ['ingest', 'protocol', ...pure]),
+    subfolder('gateway/actor-events', ['ingest', 'protocol', ...pure]),
     layer('http', ['ingest', 'fanout', 'access', 'replication', 'store', 'counters', 'config', 'protocol', 'common']),
     layer('workers', ['ops', 'config', 'common']),
     {

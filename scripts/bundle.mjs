@@ -30,7 +30,7 @@ await build({
     minify: false,
     license: { fileName: 'third-party-licenses.md' },
     rolldownOptions: {
-      input: { run: 'build/cli/run.js', 'check-process': 'build/store/embedded/disk/check-process.js' },
+      input: { run: 'build/cli/run.js', 'data-check-process': 'build/store/embedded/disk/data-check-process.js' },
       output: {
         // The code that starts the check of a data file expects it beside itself.
         entryFileNames: ({ name }) => (name === 'run' ? '[name].js' : 'chunks/[name].js'),

@@ -6,9 +6,9 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { Logger } from 'pino';
 import { OriginPolicy } from '../access/origin-policy.js';
 import { AppModule } from './app.module.js';
-import { BroadcastAdapter } from '../gateway/broadcast/broadcast-adapter.js';
+import { CrossGatewayAdapter } from '../gateway/actor-events/cross-gateway-adapter.js';
 import type { Clock } from '../common/clock.js';
-import { onEndSignal } from '../common/end-signal.js';
+import { onEndSignal } from '../common/process-signals.js';
 import { CountsAdapter } from '../gateway/counts.adapter.js';
 import { Handshake } from '../gateway/handshake.js';
 import { Shortcuts } from '../gateway/transport/shortcuts.js';
@@ -24,7 +24,7 @@ import type { RedisClient } from '../store/redis/client/redis-client.js';
 import { CLOCK, REDIS, STORE } from '../config/injection-tokens.js';
 import type { ListeningMessage } from '../workers/messages.js';
 import { WorkerMetrics } from '../workers/worker-metrics.js';
-import { WorkerProcess } from '../workers/worker.js';
+import { ConnectionHandover } from '../workers/connection-handover.js';
 
 /** The directory of files for browsers: `client`, `client-demo` and `docs`, in dist/. This file is in dist/chunks there. */
 const ASSETS = join(import.meta.dirname, '..');
@@ -54,7 +54,7 @@ export async function bootstrap(settings: Settings): Promise<void> {
   const operators = configureHttp(app, ASSETS);
   serveFolder(app, join(ASSETS, 'client-demo'), { prefix: '/', index: true });
   const redis = app.get<RedisClient | null>(REDIS);
-  const broadcast = redis && new BroadcastAdapter(redis.pubSub, app.get<Clock>(CLOCK));
+  const broadcast = redis && new CrossGatewayAdapter(redis.pubSub, app.get<Clock>(CLOCK));
   const adapter = new CountsAdapter(
     app,
     app.get(Handshake),
@@ -87,8 +87,8 @@ function listen(app: NestExpressApplication, { port, host }: Settings): Promise<
   return bound(port, host, BACKLOG);
 }
 
-async function joinWorkers(app: NestExpressApplication, { engine }: CountsAdapter): Promise<WorkerProcess> {
-  const worker = new WorkerProcess(engine, app.getHttpServer(), app.get(WorkerMetrics));
+async function joinWorkers(app: NestExpressApplication, { engine }: CountsAdapter): Promise<ConnectionHandover> {
+  const worker = new ConnectionHandover(engine, app.getHttpServer(), app.get(WorkerMetrics));
   await worker.join();
   return worker;
 }
@@ -96,7 +96,7 @@ async function joinWorkers(app: NestExpressApplication, { engine }: CountsAdapte
 function drainOnSignal(
   app: NestExpressApplication,
   logger: Logger,
-  worker: WorkerProcess | null,
+  worker: ConnectionHandover | null,
   operators: OperatorPort | null,
 ): void {
   let isDraining = false;
@@ -123,7 +123,7 @@ function drainOnSignal(
 
 async function close(
   app: NestExpressApplication,
-  worker: WorkerProcess | null,
+  worker: ConnectionHandover | null,
   operators: OperatorPort | null,
 ): Promise<void> {
   await app.get(Drain).run();

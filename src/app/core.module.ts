@@ -21,7 +21,7 @@ import { TokenVerifier } from '../access/token-verifier.js';
 import { type Clock, systemClock } from '../common/clock.js';
 import { Fanout } from '../fanout/fanout.js';
 import { GuardedClock } from '../common/guarded-clock.js';
-import { Lifecycle } from '../common/lifecycle.js';
+import { ClosingFlag } from '../common/closing-flag.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
 import { Latencies } from '../ops/instruments.js';
@@ -95,7 +95,7 @@ function provideAccess(settings: Settings): Provider[] {
   return [
     { provide: SETTINGS, useValue: settings },
     { provide: CLOCK, useValue: systemClock },
-    { provide: Lifecycle, useClass: Lifecycle },
+    { provide: ClosingFlag, useClass: ClosingFlag },
     {
       provide: DATA_CLOCK,
       useFactory: (clock: Clock) => new GuardedClock(clock, (message) => new Logger('clock').warn(message)),
@@ -205,13 +205,19 @@ function provideCounting(settings: Settings): Provider[] {
   return [
     {
       provide: Ingest,
-      useFactory: (store: CounterStore, clock: Clock, dataClock: Clock, lifecycle: Lifecycle, latencies: Latencies) => {
+      useFactory: (
+        store: CounterStore,
+        clock: Clock,
+        dataClock: Clock,
+        lifecycle: ClosingFlag,
+        latencies: Latencies,
+      ) => {
         const warn = (message: string): void => new Logger('ingest').warn(message);
         const batchTimeMs = (): number => dataClock.wallMs();
         const options = { buckets, flushMs, newProducerId: random64, batchTimeMs, warn };
         return new Ingest(store, clock, lifecycle, Math.random, options, latencies);
       },
-      inject: [STORE, CLOCK, DATA_CLOCK, Lifecycle, Latencies],
+      inject: [STORE, CLOCK, DATA_CLOCK, ClosingFlag, Latencies],
     },
     {
       provide: REPLICATION,

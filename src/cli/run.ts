@@ -2,7 +2,7 @@ import cluster from 'node:cluster';
 import { readFileSync } from 'node:fs';
 import * as nodeModule from 'node:module';
 import { join } from 'node:path';
-import { onEndSignal } from '../common/end-signal.js';
+import { onEndSignal } from '../common/process-signals.js';
 import { readSettings } from '../config/settings.js';
 import { parseCommandLine } from './command-line.js';
 

@@ -5,13 +5,13 @@ import type { Metrics } from '../counters/metrics.js';
 import type { Presence } from './presence.js';
 import type { CounterStore, PostView } from '../store/counter-store.js';
 import { FrameScheduler, type FrameSchedulerStats } from './frame-scheduler.js';
-import { Snapshot } from './snapshot.js';
+import { PostSnapshot } from './post-snapshot.js';
 import { type FrameSink, type Subscription, Viewer } from './viewer.js';
 import { WatchedPost } from './watched-post.js';
 
 /** The state of a post that a new subscriber gets. */
 export interface FirstView {
-  readonly snapshot: Snapshot;
+  readonly snapshot: PostSnapshot;
   /** Current viewers. The snapshot may have another number; then an update for all subscribers follows. */
   readonly live: number;
   /** A bit for each metric index whose toggle is on for the actor. */
@@ -151,7 +151,7 @@ export class Fanout {
   }
 
   /** @returns the viewer's first snapshot, from the counts that were read and the epoch before the read */
-  #begin(subscription: Subscription, counts: PostCounts, epochBefore: string | undefined): Snapshot {
+  #begin(subscription: Subscription, counts: PostCounts, epochBefore: string | undefined): PostSnapshot {
     const { viewer, watched } = subscription;
     const { latest } = watched;
     // Versions of two epochs cannot be compared. If another epoch was published during the read, the counts that were
@@ -204,7 +204,7 @@ export class Fanout {
   }
 
   /** Accepts counts that are newer than the latest; `live` does not belong to their version. @returns the newest state */
-  #accept(watched: WatchedPost<Subscription>, counts: PostCounts): Snapshot {
+  #accept(watched: WatchedPost<Subscription>, counts: PostCounts): PostSnapshot {
     const reportedBefore = watched.reportedViewers;
     watched.reportedViewers = counts.live;
     const latest = watched.latest?.counts;
@@ -220,8 +220,8 @@ export class Fanout {
     if (latest !== null && latest.live !== live) this.#replace(watched, latest.counts, live);
   }
 
-  #replace(watched: WatchedPost<Subscription>, counts: PostCounts, live: number): Snapshot {
-    const snapshot = new Snapshot(counts, live, this.metrics);
+  #replace(watched: WatchedPost<Subscription>, counts: PostCounts, live: number): PostSnapshot {
+    const snapshot = new PostSnapshot(counts, live, this.metrics);
     watched.replace(snapshot, this.#markDirty);
     return snapshot;
   }

@@ -1,5 +1,5 @@
 import type { Frame } from './frame.js';
-import type { Snapshot } from './snapshot.js';
+import type { PostSnapshot } from './post-snapshot.js';
 import type { WatchedPost } from './watched-post.js';
 
 /** Writes a viewer's frames: to a socket, or to an event stream. */
@@ -17,7 +17,7 @@ export interface Subscription {
   readonly viewer: Viewer;
   readonly watched: WatchedPost<Subscription>;
   /** The state that the viewer got last; `null` before its first snapshot. */
-  baseline: Snapshot | null;
+  baseline: PostSnapshot | null;
   /** Its index among the clean subscriptions of `watched`; -1 while it is not there. */
   cleanIndex: number;
   /** Set when unsubscribed. Holders must ignore it. */

@@ -1,4 +1,4 @@
-import type { Snapshot } from './snapshot.js';
+import type { PostSnapshot } from './post-snapshot.js';
 
 /** The part of a subscription that its post maintains. */
 interface CleanListItem {
@@ -9,7 +9,7 @@ interface CleanListItem {
 /** A post that viewers of this gateway watch. */
 export class WatchedPost<S extends CleanListItem> {
   /** `null` until the post was first read. */
-  latest: Snapshot | null = null;
+  latest: PostSnapshot | null = null;
   /** Subscriptions that have got `latest`. The others are in their viewer's `dirty`, or wait for their first snapshot. */
   #clean: S[] = [];
   subscriptionCount = 0;
@@ -25,7 +25,7 @@ export class WatchedPost<S extends CleanListItem> {
    * cost nothing, however many viewers there are.
    * @param markDirty is called once for each subscription that was clean
    */
-  replace(next: Snapshot, markDirty: (subscription: S) => void): void {
+  replace(next: PostSnapshot, markDirty: (subscription: S) => void): void {
     this.latest?.retire();
     this.latest = next;
     const clean = this.#clean;

@@ -7,10 +7,10 @@ import { boundedParser, TRANSPORT_BYTES_MAX } from './transport/packet-decoder.j
 import { boundProbes, createGuardedServer } from './transport/websocket-limits.js';
 import type { GatewaySocket } from './gateway-socket.js';
 import type { Handshake } from './handshake.js';
-import { PageGuard } from './page-guard.js';
+import { EngineOriginGuard } from './engine-origin-guard.js';
 import { HandshakeMemory } from './transport/handshake-memory.js';
 import { type Engine, findConnection } from './transport/engine-internals.js';
-import { RequestGate } from './request-gate.js';
+import { EngineRequestGate } from './engine-request-gate.js';
 import type { Shortcuts } from './transport/shortcuts.js';
 import { GATEWAY_CLOSING } from '../protocol/errors.js';
 import { takeWebSockets } from './transport/upgrades.js';
@@ -43,7 +43,7 @@ export class CountsAdapter extends IoAdapter {
   }
 
   override createIOServer(port: number): Server {
-    const pages = new PageGuard(this.origins);
+    const pages = new EngineOriginGuard(this.origins);
     const { handshake } = this;
     const { pending, intakes } = handshake;
     const wsEngine = createGuardedServer({
@@ -71,7 +71,7 @@ export class CountsAdapter extends IoAdapter {
     };
     const server = super.createIOServer(port, options as ServerOptions);
     takeWebSockets(this.httpServer as HttpServer);
-    new RequestGate(server.engine, intakes, handshake.addresses).attach();
+    new EngineRequestGate(server.engine, intakes, handshake.addresses).attach();
     intakes.watch(server);
     server.engine.on('connection', (connection: GatewaySocket['conn']) => pending.begin(connection));
     pages.watch(server);

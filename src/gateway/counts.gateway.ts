@@ -22,13 +22,13 @@ import { OperationCounts } from '../ingest/operation-counts.js';
 import { Presence } from '../fanout/presence.js';
 import type { Settings } from '../config/settings.js';
 import { CLOCK, REMOTE_TOGGLES, SETTINGS } from '../config/injection-tokens.js';
-import { ActorNotifier, toActorRoom } from './broadcast/actor-notifier.js';
+import { ActorNotifier, toActorRoom } from './actor-events/actor-notifier.js';
 import { Connection } from './connection.js';
 import type { GatewaySocket } from './gateway-socket.js';
 import type { HandlerContext } from './handler-context.js';
 import { receiveEvents } from './transport/receive-events.js';
 import { Intakes } from './intakes.js';
-import { AckQueue } from './ack-queue.js';
+import { FlushQueue } from './flush-queue.js';
 import { PacedReceiver } from './paced-receiver.js';
 import { ReadBackpressure } from './read-backpressure.js';
 import { EventHandlers } from './event-handlers.js';
@@ -48,7 +48,7 @@ export class CountsGateway
   readonly connections = new Map<GatewaySocket, Connection>();
   readonly backpressure: ReadBackpressure;
   readonly #context: HandlerContext;
-  readonly #ackQueue: AckQueue;
+  readonly #ackQueue: FlushQueue;
 
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
@@ -69,7 +69,7 @@ export class CountsGateway
     const backpressure = new ReadBackpressure(ingest, clock);
     this.backpressure = backpressure;
     this.#context = { subscriptions, ingest, backpressure, fanout, presence, metrics, counts, clock, signatures };
-    this.#ackQueue = new AckQueue(clock);
+    this.#ackQueue = new FlushQueue(clock);
   }
 
   afterInit(server: Server): void {

@@ -5,8 +5,8 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { WebSocket } from 'ws';
 import { AddressLimiter, toNetwork } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
-import { toSessionKey } from '../access/key64.js';
-import { Lifecycle } from '../common/lifecycle.js';
+import { toSessionKey } from '../access/client-keys.js';
+import { ClosingFlag } from '../common/closing-flag.js';
 import { OriginPolicy } from '../access/origin-policy.js';
 import { SuspicionLog } from '../access/suspicion-log.js';
 import { CLOSING_ERROR, type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
@@ -32,7 +32,7 @@ export class Handshake {
     @Inject(Authenticator) private readonly identities: Authenticator,
     @Inject(Intakes) readonly intakes: Intakes,
     @Inject(SuspicionLog) private readonly suspicions: SuspicionLog,
-    @Inject(Lifecycle) readonly lifecycle: Lifecycle,
+    @Inject(ClosingFlag) readonly lifecycle: ClosingFlag,
   ) {
     this.pending = new PendingHandshakes(addresses, suspicions);
   }

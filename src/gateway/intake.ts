@@ -2,7 +2,7 @@ import type { WebSocket } from 'ws';
 import type { ConnectionSlot } from '../access/address-limiter.js';
 import { FRAME_BYTES_PER_UNIT, INVALID_COST, MESSAGE_COST, type MessageBudget } from '../access/message-budget.js';
 import type { SuspicionKind } from '../access/suspicion-log.js';
-import { AttachedWebSockets } from './attached-web-sockets.js';
+import { ConnectionWebSockets } from './connection-web-sockets.js';
 import type { EngineSocket } from './transport/engine-internals.js';
 import type { DeferredInput, ReadLimits } from './transport/read-limits.js';
 import type { UnitQueue, UnitWaiter } from './unit-queue.js';
@@ -58,7 +58,7 @@ export class Intake implements UnitWaiter, ReadLimits {
   #isOver = false;
   #resumeReading: (() => void) | null = null;
   #whenReading: (() => void)[] | null = null;
-  readonly #webSockets = new AttachedWebSockets(this);
+  readonly #webSockets = new ConnectionWebSockets(this);
 
   constructor(
     readonly address: string,

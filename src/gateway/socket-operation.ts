@@ -2,7 +2,7 @@ import type { AsciiWriter, Writable } from '../common/ascii-writer.js';
 import type { PostCounts } from '../counters/batch.js';
 import type { Key64 } from '../counters/ids.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from '../counters/operation.js';
-import { writeCounts } from '../fanout/snapshot.js';
+import { writeCounts } from '../fanout/post-snapshot.js';
 import type { PendingOperation } from '../ingest/pending-operation.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { Connection } from './connection.js';

@@ -3,7 +3,7 @@ import type { Clock } from '../common/clock.js';
 import type { Frame } from '../fanout/frame.js';
 import type { FrameSink } from '../fanout/viewer.js';
 import type { ErrorBody } from '../protocol/errors.js';
-import type { AckQueue } from './ack-queue.js';
+import type { FlushQueue } from './flush-queue.js';
 import type { GatewaySocket } from './gateway-socket.js';
 import type { Intake } from './intake.js';
 import { DirectSocket } from './transport/direct-socket.js';
@@ -42,7 +42,7 @@ export class SocketOutput implements FrameSink {
 
   constructor(
     private readonly socket: GatewaySocket,
-    private readonly ackQueue: AckQueue,
+    private readonly ackQueue: FlushQueue,
     private readonly clock: Clock,
     private readonly shortcuts: Shortcuts,
     private readonly intake: Intake,

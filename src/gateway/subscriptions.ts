@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Metrics } from '../counters/metrics.js';
 import type { Fanout, FirstView } from '../fanout/fanout.js';
-import { toUpdate } from '../fanout/snapshot.js';
+import { toUpdate } from '../fanout/post-snapshot.js';
 import type { OperationCounts } from '../ingest/operation-counts.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import type { SubscribeResponse } from '../protocol/messages.js';

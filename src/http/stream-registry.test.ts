@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { NEVER } from 'rxjs';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
-import { Lifecycle } from '../common/lifecycle.js';
+import { ClosingFlag } from '../common/closing-flag.js';
 import { systemClock } from '../common/clock.js';
 import { Metrics } from '../counters/metrics.js';
 import { Fanout } from '../fanout/fanout.js';
@@ -29,7 +29,7 @@ let presence: Presence;
 let addresses: AddressLimiter;
 let streams: StreamRegistry;
 let server: Server;
-let lifecycle: Lifecycle;
+let lifecycle: ClosingFlag;
 /** The outcome of each call of `open`, and its response. */
 let opened: { readonly outcome: Promise<unknown>; readonly response: Response }[];
 
@@ -52,7 +52,7 @@ beforeEach(async () => {
   presence = new Presence(systemClock);
   addresses = new AddressLimiter({ operations: 0, connections: 1, trustProxy: ['127.0.0.1'] }, systemClock);
   const fanout = new Fanout(store, presence, systemClock, Metrics.parse('likes:toggle,views:tally'), 10);
-  lifecycle = new Lifecycle();
+  lifecycle = new ClosingFlag();
   streams = new StreamRegistry(fanout, addresses, new Authenticator(null, false, 'hash'), lifecycle, systemClock);
   server = createServer((request, response) => {
     const outcome = streams.open(request as Request, response as Response, ['a', 'b']).catch((error: unknown) => {

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
 import type { Clock } from '../common/clock.js';
-import { Lifecycle } from '../common/lifecycle.js';
+import { ClosingFlag } from '../common/closing-flag.js';
 import type { Key64 } from '../counters/ids.js';
 import { Fanout } from '../fanout/fanout.js';
 import type { Viewer } from '../fanout/viewer.js';
@@ -27,7 +27,7 @@ export class StreamRegistry {
     @Inject(Fanout) private readonly fanout: Fanout,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(Authenticator) private readonly authenticator: Authenticator,
-    @Inject(Lifecycle) private readonly lifecycle: Lifecycle,
+    @Inject(ClosingFlag) private readonly lifecycle: ClosingFlag,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 

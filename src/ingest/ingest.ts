@@ -1,6 +1,6 @@
 import { type Observable, Subject } from 'rxjs';
 import type { Clock, Timer } from '../common/clock.js';
-import type { Lifecycle } from '../common/lifecycle.js';
+import type { ClosingFlag } from '../common/closing-flag.js';
 import { sleep } from '../common/sleep.js';
 import { bucketOf } from '../counters/ids.js';
 import { CLOSING_ERROR, type ErrorBody, errorBody } from '../protocol/errors.js';
@@ -80,7 +80,7 @@ export class Ingest {
   constructor(
     private readonly store: CounterStore,
     private readonly clock: Clock,
-    private readonly lifecycle: Lifecycle,
+    private readonly lifecycle: ClosingFlag,
     random: () => number,
     private readonly options: IngestOptions,
     private readonly latency: { readonly commit: Observer; readonly acknowledgement: Observer },

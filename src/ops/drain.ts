@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Clock } from '../common/clock.js';
-import { Lifecycle } from '../common/lifecycle.js';
+import { ClosingFlag } from '../common/closing-flag.js';
 import { sleep } from '../common/sleep.js';
 import { Fanout } from '../fanout/fanout.js';
 import { CountsGateway } from '../gateway/counts.gateway.js';
@@ -25,7 +25,7 @@ export class Drain {
     @Inject(Fanout) private readonly fanout: Fanout,
     @Inject(CountsGateway) private readonly gateway: CountsGateway,
     @Inject(StreamRegistry) private readonly streams: StreamRegistry,
-    @Inject(Lifecycle) private readonly lifecycle: Lifecycle,
+    @Inject(ClosingFlag) private readonly lifecycle: ClosingFlag,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 

@@ -1,6 +1,6 @@
 import { Controller, Get, Header, HttpCode, HttpStatus, Inject, Res } from '@nestjs/common';
 import type { Response } from 'express';
-import { Lifecycle } from '../common/lifecycle.js';
+import { ClosingFlag } from '../common/closing-flag.js';
 import { GATEWAY_CLOSING } from '../protocol/errors.js';
 import type { CounterStore } from '../store/counter-store.js';
 import type { Replication } from '../replication/start-replication.js';
@@ -13,7 +13,7 @@ export class OpsController {
   constructor(
     @Inject(STORE) private readonly store: CounterStore,
     @Inject(REPLICATION) private readonly replication: Replication,
-    @Inject(Lifecycle) private readonly lifecycle: Lifecycle,
+    @Inject(ClosingFlag) private readonly lifecycle: ClosingFlag,
     @Inject(Prometheus) private readonly prometheus: Prometheus,
     @Inject(METRICS_PAGE) private readonly metricsPage: MetricsPage,
   ) {}

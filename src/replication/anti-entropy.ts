@@ -3,7 +3,7 @@ import { sleep } from '../common/sleep.js';
 import type { Delta, PostDelta } from '../counters/replication/delta.js';
 import { firstStampAt } from '../counters/replication/hybrid-clock.js';
 import type { FullSyncPage, ReplicatedStore } from '../store/replicated-store.js';
-import { digestPost, leafFor, LEAVES } from './digest.js';
+import { digestPost, leafFor, LEAVES } from './post-digest.js';
 import type { BucketDigest, Difference, Peer } from './transport/peer.js';
 
 const PAGE_MAX = 500;

@@ -4,10 +4,10 @@ import type { Incarnation } from '../counters/pn-counter.js';
 import type { Delta, DeltaAck } from '../counters/replication/delta.js';
 import { toWallMs } from '../counters/replication/hybrid-clock.js';
 import type { BucketStatus, ReplicatedStore } from '../store/replicated-store.js';
-import { Admission } from './admission.js';
+import { DeltaAdmission } from './delta-admission.js';
 import { AntiEntropy } from './anti-entropy.js';
 import { ChangeReader } from './change-reader.js';
-import { ClockRewind } from './clock-rewind.js';
+import { AheadClockReset } from './ahead-clock-reset.js';
 import { PeerLink, type PeerLinkOptions } from './peer-link.js';
 import type { BucketDigest, Difference, LinkStatus, Peer, PeerService } from './transport/peer.js';
 
@@ -38,7 +38,7 @@ export class Replicator implements PeerService {
   readonly #links: readonly PeerLink[];
   readonly #changeReader: ChangeReader;
   readonly #antiEntropy: AntiEntropy;
-  readonly #admission: Admission;
+  readonly #admission: DeltaAdmission;
   /** `null`: unknown yet. */
   #leasedBuckets: readonly number[] | null = null;
   readonly #startedAtMs: number;
@@ -57,8 +57,8 @@ export class Replicator implements PeerService {
     const names = peers.map(({ region }) => region);
     const { intervalMs, antiEntropyPeriodMs = ANTI_ENTROPY_PERIOD_MS, buckets, random, warn } = options;
     this.#antiEntropy = new AntiEntropy(store, clock, antiEntropyPeriodMs, buckets);
-    this.#admission = new Admission(new Set(names), clock, warn);
-    const clockRewind = new ClockRewind(store, clock, () => this.#links, warn);
+    this.#admission = new DeltaAdmission(new Set(names), clock, warn);
+    const clockRewind = new AheadClockReset(store, clock, () => this.#links, warn);
     const changeReader = new ChangeReader(store, names, clock, intervalMs, random() * intervalMs);
     this.#changeReader = changeReader;
     const linkOptions: PeerLinkOptions = {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { Backoff } from '../common/backoff.js';
-import { onEndSignal } from '../common/end-signal.js';
+import { onEndSignal } from '../common/process-signals.js';
 import { createLogger } from '../ops/logger.js';
 import type { Settings } from '../config/settings.js';
 import {

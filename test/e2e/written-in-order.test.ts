@@ -10,7 +10,7 @@ import type { GatewaySocket } from '../../src/gateway/gateway-socket.js';
 import { SocketOutput } from '../../src/gateway/socket-output.js';
 import { DirectSocket } from '../../src/gateway/transport/direct-socket.js';
 import { findWebSocket } from '../../src/gateway/transport/engine-internals.js';
-import { AckQueue } from '../../src/gateway/ack-queue.js';
+import { FlushQueue } from '../../src/gateway/flush-queue.js';
 import type { Shortcuts } from '../../src/gateway/transport/shortcuts.js';
 import { provedShortcuts } from '../support/proved-shortcuts.js';
 import { Random } from '../support/random.js';
@@ -53,7 +53,7 @@ async function connected(transports: string[]): Promise<Connected> {
   const client = io(`http://127.0.0.1:${(http.address() as AddressInfo).port}`, { transports, reconnection: false });
   clients.push(client);
   const [socket] = (await once(server, 'connection')) as [GatewaySocket];
-  const output = new SocketOutput(socket, new AckQueue(systemClock), systemClock, shortcuts, unlimitedIntake());
+  const output = new SocketOutput(socket, new FlushQueue(systemClock), systemClock, shortcuts, unlimitedIntake());
   return { socket, output, client };
 }
 

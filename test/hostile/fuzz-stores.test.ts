@@ -7,7 +7,7 @@ import type { Redis } from 'ioredis';
 import { systemClock } from '../../src/common/clock.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import type { Delta } from '../../src/counters/replication/delta.js';
-import { Admission } from '../../src/replication/admission.js';
+import { DeltaAdmission } from '../../src/replication/delta-admission.js';
 import { DeltaValidation } from '../../src/replication/transport/delta-validation.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
@@ -48,7 +48,7 @@ function isAllowed(shipment: Delta): boolean {
 }
 
 function admitted(list: readonly Delta[]): Delta[] {
-  const admission = new Admission(OTHERS, clock, () => undefined);
+  const admission = new DeltaAdmission(OTHERS, clock, () => undefined);
   return admission.admit('us', list).map(({ delta }) => delta);
 }
 

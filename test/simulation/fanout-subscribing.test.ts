@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from '@jest/globals';
 import type { FirstView } from '../../src/fanout/fanout.js';
-import type { Snapshot } from '../../src/fanout/snapshot.js';
+import type { PostSnapshot } from '../../src/fanout/post-snapshot.js';
 import { CALM_MS, FanoutWorld, TICK_MS } from './fanout-world.js';
 import { settled } from './simulated-clock.js';
 
@@ -258,7 +258,7 @@ describe('a fan-out without viewers', () => {
     const world = new FanoutWorld();
     const [fast, behind] = [await world.watching('a'), await world.watching('a')];
     behind.sink.hasUnsent = true;
-    const snapshots: WeakRef<Snapshot>[] = [];
+    const snapshots: WeakRef<PostSnapshot>[] = [];
     for (let likes = 1; likes <= 200; likes++) {
       world.store.change('a', likes);
       snapshots.push(new WeakRef(fast.viewer.subscriptions.get('a')!.watched.latest!));

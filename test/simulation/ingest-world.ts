@@ -2,7 +2,7 @@ import type { PostCounts } from '../../src/counters/batch.js';
 import type { Key64 } from '../../src/counters/ids.js';
 import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
-import { Lifecycle } from '../../src/common/lifecycle.js';
+import { ClosingFlag } from '../../src/common/closing-flag.js';
 import { Ingest } from '../../src/ingest/ingest.js';
 import type { PendingOperation } from '../../src/ingest/pending-operation.js';
 import type { ErrorBody, ErrorCode } from '../../src/protocol/errors.js';
@@ -85,7 +85,7 @@ export class IngestWorld {
   readonly clock: SimulatedClock;
   readonly inner: CounterStore;
   readonly store: FaultyStore;
-  readonly lifecycle = new Lifecycle();
+  readonly lifecycle = new ClosingFlag();
   readonly ingest: Ingest;
   /** The position of every attempt among those submitted, from 1. */
   readonly order = new Map<Attempt, number>();

@@ -16,7 +16,7 @@ import { locateMembers } from './disk/post-record.js';
 import { encodeBigEndian } from './disk/record-bytes.js';
 import { ProducerStates } from './producer-states.js';
 import { ReplicationStateWriter } from './replication-state-writer.js';
-import { SessionMarks } from './session-marks.js';
+import { SessionSeqs } from './session-seqs.js';
 
 /** One bucket, for as long as its records are cached. */
 export class EmbeddedBucket implements ReplicatedBucket {
@@ -24,7 +24,7 @@ export class EmbeddedBucket implements ReplicatedBucket {
   /** `null` where there are no other regions. */
   readonly #replication: ReplicationState | null;
   readonly #producers: ProducerStates;
-  readonly #marks: SessionMarks;
+  readonly #marks: SessionSeqs;
   readonly #replicationWriter: ReplicationStateWriter | null;
 
   constructor(
@@ -37,7 +37,7 @@ export class EmbeddedBucket implements ReplicatedBucket {
     this.#replication = replication;
     this.changes = replication === null ? NO_CHANGES : new ReplicatedChanges(this);
     this.#producers = new ProducerStates(tables.producerStates, changes, prefix);
-    this.#marks = new SessionMarks(tables, changes, prefix);
+    this.#marks = new SessionSeqs(tables, changes, prefix);
     this.#replicationWriter =
       replication && new ReplicationStateWriter(replication.state, tables.replication, changes, prefix);
   }

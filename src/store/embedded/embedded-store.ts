@@ -9,10 +9,10 @@ import type { CounterStore, PostView } from '../counter-store.js';
 import { DataDirectory, type DataDirectoryOptions } from './disk/data-directory.js';
 import { EmbeddedReplication } from './embedded-replication.js';
 import { GroupCommit } from './group-commit.js';
-import { MarkPurge } from './mark-purge.js';
+import { SessionSeqPurge } from './session-seq-purge.js';
 import { RecordCache } from './record-cache.js';
 import { RegisterIndex } from './register-index.js';
-import { readReplicationStates } from './replication-states.js';
+import { readReplicationStates } from './read-replication-states.js';
 
 export interface EmbeddedStoreOptions extends Omit<DataDirectoryOptions, 'metrics'> {
   readonly metrics: Metrics;
@@ -27,7 +27,7 @@ export class EmbeddedStore implements CounterStore {
   readonly #directory: DataDirectory;
   /** By bucket; `null` where there are no other regions. Changed in place. */
   readonly #replicationStates: ReplicationState[] | null;
-  readonly #purge: MarkPurge;
+  readonly #purge: SessionSeqPurge;
   readonly #commits: GroupCommit;
   readonly #watched = new Set<string>();
   #isDamageReported = false;
@@ -43,7 +43,7 @@ export class EmbeddedStore implements CounterStore {
     const directory = DataDirectory.open({ ...options, metrics: options.metrics.toString() });
     this.#directory = directory;
     this.#replicationStates = options.replication === undefined ? null : [];
-    this.#purge = new MarkPurge(options.buckets);
+    this.#purge = new SessionSeqPurge(options.buckets);
     const openRecords = (): RecordCache => this.#openRecords();
     const reportDamage = (error: unknown): void => this.#reportDamage(error);
     this.#commits = new GroupCommit({ directory, openRecords, purge: this.#purge, reportDamage });

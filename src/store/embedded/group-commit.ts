@@ -1,15 +1,15 @@
 import { type Observable, Subject } from 'rxjs';
 import type { PostCounts } from '../../counters/batch.js';
 import type { DataDirectory } from './disk/data-directory.js';
-import type { MarkPurge } from './mark-purge.js';
-import { type QueuedWrite, runWrites } from './queued-writes.js';
+import type { SessionSeqPurge } from './session-seq-purge.js';
+import { type QueuedWrite, runWrites } from './run-writes.js';
 import type { RecordCache } from './record-cache.js';
 
 export interface GroupCommitOptions {
   readonly directory: DataDirectory;
   /** Opens the cache on what is committed: at first, and where changes in memory have to be dropped. */
   readonly openRecords: () => RecordCache;
-  readonly purge: MarkPurge;
+  readonly purge: SessionSeqPurge;
   /** Called with the error of each write that fails because a value that it needs is damaged. */
   readonly reportDamage: (error: unknown) => void;
 }

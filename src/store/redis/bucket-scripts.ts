@@ -4,7 +4,7 @@ import { toRegionNumber } from '../../counters/replication/hybrid-clock.js';
 import type { PostView } from '../counter-store.js';
 import type { RedisClient } from './client/redis-client.js';
 import { sortForScript } from './codec/batch-encoder.js';
-import { toDecimalKey } from './codec/decimal-key.js';
+import { toDecimalKey } from './codec/key64-decimal.js';
 import { type BucketKeys, buildBucketKeys } from './codec/redis-keys.js';
 import type { ReplyDecoder } from './codec/reply-decoder.js';
 import type { ScriptCall } from './scripts/call-coalescer.js';

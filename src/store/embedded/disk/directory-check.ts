@@ -6,7 +6,7 @@ import { ADVICE, DAMAGED } from './lmdb-file-check.js';
 import { DATA_FILE, isUnchangedSinceClose, isOpenToOthers, lockDirectory, markClosed } from './directory-files.js';
 
 /** The file is beside this one, also where both are bundled. */
-const CHECK_PROCESS = join(import.meta.dirname, 'check-process.js');
+const CHECK_PROCESS = join(import.meta.dirname, 'data-check-process.js');
 /** From this size on the check takes seconds, so a log line says why the boot waits. */
 const LARGE_BYTES = 2 ** 30;
 /** Signals that kill a process whose LMDB reads a damaged or missing page. */

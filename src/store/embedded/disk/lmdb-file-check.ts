@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { type DataFile, HEADER_BYTES, PageWalk } from './data-pages.js';
+import { type DataFile, HEADER_BYTES, PageWalk } from './lmdb-page-walk.js';
 
 const MAGIC = 0xbeefc0de;
 const VERSION = 2;

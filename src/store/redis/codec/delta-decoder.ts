@@ -3,7 +3,7 @@ import type { Delta, PostDelta, ToggleRegister } from '../../../counters/replica
 import type { BucketStatus } from '../../replicated-store.js';
 import { MsgpackReader } from './msgpack-reader.js';
 import { RedisPostRecord } from './redis-post-record.js';
-import { parseDecimalKey } from './decimal-key.js';
+import { parseDecimalKey } from './key64-decimal.js';
 
 /** First value of a reply of scripts/changes-since-n.lua. */
 export const CHANGES_REPLIES = { FORGOTTEN: 0, FOUND: 1 } as const;

@@ -3,7 +3,7 @@ import type { PostCounts } from '../../../counters/batch.js';
 import { Metrics } from '../../../counters/metrics.js';
 import { COUNT_MAX } from '../../../counters/pn-counter.js';
 import { ReplyDecoder } from './reply-decoder.js';
-import { toDecimalKey } from './decimal-key.js';
+import { toDecimalKey } from './key64-decimal.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally,shares:tally');
 const codec = new ReplyDecoder(METRICS, 'eu');

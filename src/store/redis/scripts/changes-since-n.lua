@@ -18,7 +18,7 @@
 --              number of posts, for each: its name, 1 if its counts have changed else 0, its record
 --              number of toggles, for each: index of its post from 0, metric, the actor's key in decimal, stamp, 1 if it is on else 0
 -- @include bucket keys incarnation hybrid-clock replication-state version-vector msgpack post-record posts members toggle-log registers
--- @include replies
+-- @include error-reply
 -- @constants VALUES_AT_ONCE CHANGES_FORGOTTEN CHANGES_FOUND FIELD_VERSION_VECTOR FIELD_REGISTERS
 -- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG KEY_REMOTE_LOG
 local call, unpack, pack, min, max = redis.call, unpack, cmsgpack.pack, math.min, math.max
@@ -227,7 +227,7 @@ for i = 1, #KEYS do
   deltas[i] = ''
   if budget > 0 then
     local is_done, reply, spent = pcall(read_bucket, i)
-    deltas[i], budget = is_done and reply or replies.error_reply(reply), budget - (spent or 1)
+    deltas[i], budget = is_done and reply or error_reply.error_reply(reply), budget - (spent or 1)
   end
 end
 return deltas

@@ -29,7 +29,7 @@
 --            0 (applied), epoch, nonce, 1 + ms until a post is due (0: none is), outcomes (a byte each),
 --              for each post: version, ms of its last change, viewers, 1 if it has changed else 0, total of each metric
 -- @include bucket keys server-time incarnation hybrid-clock replication-state msgpack post-record chunk-growth batch posts publish
--- @include session-marks members record-changes apply-operations replies
+-- @include session-seqs members record-changes apply-operations error-reply
 -- @constants COMMIT_APPLIED COMMIT_GAP COMMIT_STALE
 -- @constants FIELD_EPOCH FIELD_NONCE FIELD_RUN_ID FIELD_SIZES
 -- @constants KEY_PREVIOUS_PRODUCERS KEY_PRODUCERS KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS
@@ -73,15 +73,15 @@ end
 -- @return the outcomes, and ms until a post is due
 local function apply(producers, previous_producers, publish_after, publish_due, is_new_producer)
   local at_ms, has_sessions, has_sets = batch.at_ms, batch.sessions_count > 0, batch.sets_count > 0
-  local begins, old_field, old_chunks = session_marks.begin_generation(at_ms)
-  if has_sessions then session_marks.read() end
+  local begins, old_field, old_chunks = session_seqs.begin_generation(at_ms)
+  if has_sessions then session_seqs.read() end
   if has_sets then members.read() end
   if is_replicated then record_changes.clear() end
   local outcomes = apply_operations.apply()
   local changed_count, new_posts = posts.count_changed(at_ms)
-  local new_marks = has_sessions and session_marks.count_new() or 0
+  local new_marks = has_sessions and session_seqs.count_new() or 0
   if new_posts > 0 then posts.grow(new_posts) end
-  if new_marks > 0 then session_marks.grow(new_marks) end
+  if new_marks > 0 then session_seqs.grow(new_marks) end
   if has_sets then members.grow() end
   if is_replicated then record_changes.prepare() end
   local watched_count = publish.filter_watched(changed_count, publish_after)
@@ -92,7 +92,7 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   -- key counts as moved. So members are added before others are removed, and producers are renamed last.
   chunk_growth.write()
   posts.write(changed_count)
-  if has_sessions then session_marks.write() end
+  if has_sessions then session_seqs.write() end
   if has_sets then members.write() end
   if is_replicated then record_changes.write(hybrid_clock.now(at_ms)) end
   local begins_day = write_producer(producers, previous_producers, pack(batch.number, outcomes), is_new_producer)
@@ -148,6 +148,6 @@ end
 local answers = {}
 for i, key in ipairs(KEYS) do
   local is_done, answer = pcall(commit, key, ARGV[6 + i])
-  answers[i] = is_done and answer or replies.error_reply(answer)
+  answers[i] = is_done and answer or error_reply.error_reply(answer)
 end
 return answers

@@ -36,7 +36,7 @@
 --              number of changed posts, for each: its index, version, ms of its last change, viewers, total of each metric
 --              number of changed toggles, for each: its index, 1 if it is on else 0
 -- @include bucket keys incarnation hybrid-clock replication-state version-vector msgpack post-record chunk-growth posts publish members
--- @include toggle-log spill-toggle-log remote-entries merge-delta replies
+-- @include toggle-log spill-toggle-log remote-entries merge-delta error-reply
 -- @constants FIELD_VERSION_VECTOR
 -- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_REMOTE_LOG KEY_VIEWERS
 local call, pack, min, max = redis.call, cmsgpack.pack, math.min, math.max
@@ -231,6 +231,6 @@ end
 local acks = {}
 for i = 1, #KEYS do
   local is_done, ack = pcall(merge_fragment, i)
-  acks[i] = is_done and ack or replies.error_reply(ack)
+  acks[i] = is_done and ack or error_reply.error_reply(ack)
 end
 return acks

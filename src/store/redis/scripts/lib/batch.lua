@@ -8,7 +8,7 @@ local POSTS_AT = 1 + BATCH_HEADER_VALUES
 local batch = {
   values = {}, producer_id = '', number = 0, at_ms = 0,
   posts_count = 0, sessions_count = 0, sets_count = 0,
-  -- `marks_at`: hashes of sessions, which lib/session-marks.lua replaces by their last seqs. `states_at`: hashes of members, which
+  -- `marks_at`: hashes of sessions, which lib/session-seqs.lua replaces by their last seqs. `states_at`: hashes of members, which
   -- lib/members.lua replaces by whether they are on.
   posts_at = POSTS_AT, sessions_at = 0, marks_at = 0, sets_at = 0, members_at = 0, states_at = 0, operations_at = 0,
 }

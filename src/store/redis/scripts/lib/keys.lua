@@ -18,7 +18,7 @@ local function registers_prefix()
 end
 
 -- Keys of a slot that is moving are on two servers. A key that has moved already looks as if it did not exist, but EXISTS of
--- several keys is rejected then. So a script asks for all keys that it has read before it writes or replies.
+-- several keys is rejected then. So a script asks for all keys that it has read before it writes or error_reply.
 -- https://redis.io/docs/latest/commands/cluster-setslot/
 local function track_key(key)
   local tracked = bucket.tracked

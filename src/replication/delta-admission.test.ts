@@ -3,19 +3,19 @@ import { LIKES } from '../counters/metrics.js';
 import type { PostDelta, Delta } from '../counters/replication/delta.js';
 import { firstStampAt } from '../counters/replication/hybrid-clock.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { Admission, AHEAD_MAX_MS } from './admission.js';
+import { DeltaAdmission, AHEAD_MAX_MS } from './delta-admission.js';
 
 const US = { region: 'us', epoch: 1, nonce: 1 };
 const ANN = { hi: 1, lo: 2 };
 
 let clock: SimulatedClock;
 let log: string[];
-let admission: Admission;
+let admission: DeltaAdmission;
 
 beforeEach(() => {
   clock = new SimulatedClock();
   log = [];
-  admission = new Admission(new Set(['us', 'ap']), clock, (message) => log.push(message));
+  admission = new DeltaAdmission(new Set(['us', 'ap']), clock, (message) => log.push(message));
 });
 
 function stampIn(ms: number): number {

@@ -3,7 +3,7 @@ import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import type { Incarnation } from '../counters/pn-counter.js';
 import { firstStampAt, toWallMs } from '../counters/replication/hybrid-clock.js';
 import type { ReplicatedStore } from '../store/replicated-store.js';
-import { AHEAD_MAX_MS } from './admission.js';
+import { AHEAD_MAX_MS } from './delta-admission.js';
 
 /** The last acks of a peer. */
 interface PeerAcks {
@@ -16,7 +16,7 @@ interface PeerAcks {
  * buckets, and the clock of this gateway, which is guarded against jumps. If that clock is as far ahead as the buckets are, either the
  * peer's clock is behind or this one has not been corrected yet.
  */
-export class ClockRewind {
+export class AheadClockReset {
   #running = false;
 
   constructor(

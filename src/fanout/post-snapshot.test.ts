@@ -1,11 +1,11 @@
 import { expect, test } from '@jest/globals';
 import { Metrics } from '../counters/metrics.js';
-import { Snapshot, toUpdate } from './snapshot.js';
+import { PostSnapshot, toUpdate } from './post-snapshot.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally,shares:tally');
 
-function snapshot(v: number, totals: number[], live = 1): Snapshot {
-  return new Snapshot({ post: '42', e: 'eu.3.k9', v, updatedAtMs: 1, totals, live: 0 }, live, METRICS);
+function snapshot(v: number, totals: number[], live = 1): PostSnapshot {
+  return new PostSnapshot({ post: '42', e: 'eu.3.k9', v, updatedAtMs: 1, totals, live: 0 }, live, METRICS);
 }
 
 test('an update has the same content as its encoding', () => {

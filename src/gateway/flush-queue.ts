@@ -8,7 +8,7 @@ interface Flushable {
  * Connections with packets that wait to be written. A commit acknowledges thousands of operations at once; the packets of
  * one connection are written together, at the end of the turn of the event loop.
  */
-export class AckQueue {
+export class FlushQueue {
   #waiting: Flushable[] = [];
 
   constructor(private readonly clock: Clock) {}

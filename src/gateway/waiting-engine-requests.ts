@@ -8,7 +8,7 @@ const WAITING_OF_ADDRESS_MAX = 50;
 const RETRY_AFTER_S = 10;
 
 /** Bounds the requests that wait for units, in all and by address. */
-export class WaitingRequests {
+export class WaitingEngineRequests {
   #count = 0;
   readonly #countByAddress = new Map<string, number>();
   /** TCP connections with a waiting request. No browser sends another one before the response, so its connection is destroyed. */

@@ -1,4 +1,4 @@
--- scripts/lib/session-marks.lua: high-water marks of the sessions that the current batch names: the last seq of each, by which an
+-- scripts/lib/session-seqs.lua: high-water marks of the sessions that the current batch names: the last seq of each, by which an
 -- operation is found to be a duplicate. Marks are kept by generations: written to the current one, and read from the previous one, too.
 -- @needs bucket keys chunks chunk-growth msgpack batch
 -- @constants MARK_GENERATION_MS MARK_GENERATION_MAX FIELD_OLD_MARKS

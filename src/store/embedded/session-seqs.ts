@@ -23,7 +23,7 @@ interface Generation {
 }
 
 /** The last seq of each session in a bucket, its high-water mark, in two generations: older ones expire without being looked for. */
-export class SessionMarks implements PendingWrite {
+export class SessionSeqs implements PendingWrite {
   isDirty = false;
   #generation: Generation;
   /** Marks that are not in their chunks yet, or changed since, so that a commit writes one value for many sessions. */

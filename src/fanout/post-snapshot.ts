@@ -30,11 +30,11 @@ export function writeCounts(
  * A watched post's newest state, shared by all its subscribers. The update is encoded once for all, and `d` once for each
  * baseline of the subscribers; they seldom have more than one.
  */
-export class Snapshot {
+export class PostSnapshot {
   #head: string | null = null;
-  readonly #updates = new Map<Snapshot, EncodedUpdate>();
+  readonly #updates = new Map<PostSnapshot, EncodedUpdate>();
   /** The last baseline, because most viewers have the same. */
-  #lastBaseline: Snapshot | null = null;
+  #lastBaseline: PostSnapshot | null = null;
   #lastUpdate: EncodedUpdate | null = null;
 
   constructor(
@@ -44,7 +44,7 @@ export class Snapshot {
   ) {}
 
   /** Encodes the update as JSON, with `d` as the change since `baseline`. */
-  encodeSince(baseline: Snapshot): EncodedUpdate {
+  encodeSince(baseline: PostSnapshot): EncodedUpdate {
     if (this.#lastBaseline === baseline) return this.#lastUpdate!;
     let update = this.#updates.get(baseline);
     if (update === undefined) {
@@ -72,7 +72,7 @@ export class Snapshot {
     return (this.#head ??= writer.toText({ writeTo: () => writeCounts(writer, this.counts, this.live, this.metrics) }));
   }
 
-  #changeSince(baseline: Snapshot): string {
+  #changeSince(baseline: PostSnapshot): string {
     let changed = '';
     for (const { name, index } of this.metrics.list) {
       const by = (this.counts.totals[index] ?? 0) - (baseline.counts.totals[index] ?? 0);

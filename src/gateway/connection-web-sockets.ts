@@ -8,7 +8,7 @@ interface ControlListener {
 }
 
 /** The WebSockets of one connection: none, one, or two during an upgrade. They are read and paused together. */
-export class AttachedWebSockets {
+export class ConnectionWebSockets {
   #list: readonly WebSocket[] = [];
 
   constructor(readonly listener: ControlListener) {}
@@ -43,7 +43,7 @@ export class AttachedWebSockets {
   }
 }
 
-const attachedTo = new WeakMap<WebSocket, AttachedWebSockets>();
+const attachedTo = new WeakMap<WebSocket, ConnectionWebSockets>();
 
 // One listener for all WebSockets, because a closure for each would take memory.
 

@@ -1,5 +1,5 @@
 /** Whether the gateway still accepts work: one object, read by every part that lets something in. */
-export class Lifecycle {
+export class ClosingFlag {
   #isClosing = false;
 
   /** The gateway drains and ends: connections, streams and operations that come now are rejected. */

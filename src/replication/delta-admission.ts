@@ -21,7 +21,7 @@ export interface Admitted {
  * Checks deltas of other regions before they are merged: each bucket on its own, so that a wrong one delays no other. A rejected delta is
  * replaced by an empty one, because the source needs the ack to correct itself.
  */
-export class Admission {
+export class DeltaAdmission {
   /** Deltas rejected since boot, by region. */
   readonly rejectedByRegion = new Map<string, number>();
   readonly #unlisted = new Set<string>();

@@ -1,4 +1,4 @@
--- scripts/lib/replies.lua: one reply a bucket, where a call is about several.
+-- scripts/lib/error-reply.lua: one reply a bucket, where a call is about several.
 -- @needs chunk-growth
 -- @constants ERROR_PREFIX
 -- @param failure  what pcall has caught

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../../test/simulation/simulated-clock.js';
-import { SubscriberCache } from './subscriber-cache.js';
+import { RemoteSubscribers } from './remote-subscribers.js';
 
 /** A channel to which this gateway and `others` subscribe. */
 function world() {
@@ -14,7 +14,7 @@ function world() {
     const reached = state.others + (state.isSubscribed ? 1 : 0);
     return new Promise((resolve) => replies.push(() => resolve(reached)));
   };
-  const cache = new SubscriberCache(clock, publish, () => state.isSubscribed);
+  const cache = new RemoteSubscribers(clock, publish, () => state.isSubscribed);
   const reply = (): void => replies.splice(0).forEach((one) => one());
   const send = async (...messages: string[]): Promise<void> => {
     for (const message of messages) {

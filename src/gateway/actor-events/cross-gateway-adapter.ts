@@ -3,7 +3,7 @@ import { createShardedAdapter } from '@socket.io/redis-adapter';
 import type { Observable } from 'rxjs';
 import type { ServerOptions } from 'socket.io';
 import type { Clock } from '../../common/clock.js';
-import { SubscriberCache } from './subscriber-cache.js';
+import { RemoteSubscribers } from './remote-subscribers.js';
 
 /** Prefix of all channels. The channel of a room puts it, with the only namespace, before the room's name, and `#` behind it. */
 const CHANNEL_PREFIX = 'tc:io';
@@ -47,7 +47,7 @@ interface AdapterReceiver {
  * Carries rare events for an actor's connections on all gateways: `mine`, `bye`, disconnecting. A message is lost while
  * Redis is down, and right after a connection was made; the response to `subscribe` has the state that such an event was about.
  */
-export class BroadcastAdapter {
+export class CrossGatewayAdapter {
   readonly #client: ChannelsClient;
 
   constructor(channels: ShardedChannels, clock: Clock) {
@@ -83,7 +83,7 @@ function isEvent({ type, data: { packet, requestId } }: Message): boolean {
 
 /** Has the shape of a client of the package `redis`, which the adapter recognises by `sSubscribe`. None of its methods ever fails. */
 class ChannelsClient {
-  readonly cache: SubscriberCache;
+  readonly cache: RemoteSubscribers;
   readonly #subscribed = new Set<string>();
   readonly #hello = Buffer.from(HELLO_START + randomBytes(8).toString('hex') + HELLO_END);
   #publishing = 0;
@@ -93,7 +93,7 @@ class ChannelsClient {
     clock: Clock,
   ) {
     const publish = (channel: string, message: string | Buffer): Promise<unknown> => channels.publish(channel, message);
-    this.cache = new SubscriberCache(clock, publish, (channel) => this.#subscribed.has(channel));
+    this.cache = new RemoteSubscribers(clock, publish, (channel) => this.#subscribed.has(channel));
     channels.subscribed.subscribe((subscribed) => {
       for (const channel of subscribed) if (channel.startsWith(ROOM_PREFIX)) this.#sendHello(channel);
     });

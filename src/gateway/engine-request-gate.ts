@@ -6,7 +6,7 @@ import type { Intakes } from './intakes.js';
 import { type Engine, findConnection, prependMiddleware } from './transport/engine-internals.js';
 import { TRANSPORT_BYTES_MAX } from './transport/packet-decoder.js';
 import type { UnitWaiter } from './unit-queue.js';
-import { WaitingRequests } from './waiting-requests.js';
+import { WaitingEngineRequests } from './waiting-engine-requests.js';
 
 type Next = () => void;
 
@@ -17,8 +17,8 @@ const CHUNKS_MAX = 1_024;
  * Charges Engine.IO's requests, as messages are charged. A request without units waits. For Engine.IO's `use`, before any
  * other middleware.
  */
-export class RequestGate {
-  readonly #waiting = new WaitingRequests();
+export class EngineRequestGate {
+  readonly #waiting = new WaitingEngineRequests();
 
   constructor(
     private readonly engine: Engine,

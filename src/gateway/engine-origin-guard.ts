@@ -2,7 +2,7 @@ import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Server } from 'socket.io';
 import type { OriginPolicy } from '../access/origin-policy.js';
 import { type ErrorBody, errorBody, HTTP_STATUS } from '../protocol/errors.js';
-import { endWithError } from '../protocol/raw-response.js';
+import { endWithError } from '../protocol/socket-error-response.js';
 import { type EngineSocket, readId } from './transport/engine-internals.js';
 
 const JSONP_REJECTED = 'JSONP is not served, because any page could use it; use a WebSocket, or polling without "j"';
@@ -12,7 +12,7 @@ const NAVIGATION_REJECTED = 'this URL is for Socket.IO clients; a browser cannot
  * Decides which pages may connect to Engine.IO, before a connection exists. The origin of a handshake itself is checked
  * later, by Handshake, because its rejection is an event on the connection: docs/protocol.md, "A refused origin".
  */
-export class PageGuard {
+export class EngineOriginGuard {
   /** Ids of connections whose handshake has an origin that Handshake is about to reject. */
   readonly #rejectedLater = new Set<string>();
 

@@ -15,7 +15,7 @@ type Message = string | Buffer;
  * So an actor that likes a hundred posts a second costs Redis nothing, and a connection one message. Where this gateway
  * does not subscribe itself it receives no hello, and publishes everything.
  */
-export class SubscriberCache {
+export class RemoteSubscribers {
   /** Until when a channel has no remote subscribers. Contains only channels to which this gateway subscribes. */
   readonly #noneUntilMs = new Map<string, number>();
   /** Channels on which a message is on its way to Redis, and no hello was received since. */
