@@ -71,10 +71,6 @@ export function isOriginOrAny(value: string): boolean {
   return value === '*' || isOrigin(value);
 }
 
-export function isHttpUrl(value: string): boolean {
-  return URL.canParse(value) && /^https?:$/.test(new URL(value).protocol);
-}
-
 export function isNetwork(value: string): boolean {
   try {
     proxyaddr.compile(value);

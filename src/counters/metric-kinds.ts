@@ -1,7 +1,7 @@
 import type { Operation } from './operation.js';
 
 /** The action of a request over HTTP: one up, or one down. */
-export type CountAction = 'increment' | 'decrement';
+type CountAction = 'increment' | 'decrement';
 
 /** How a kind of metric counts. What differs between kinds is read here; nothing else compares their names. */
 export interface MetricKind {

@@ -42,7 +42,16 @@ describe('an example of docs/protocol.md loses no operation if it exceeds the li
   let printed: Map<Example, Promise<string>>;
 
   beforeAll(() => {
-    printed = inParallel(examples, (example) => runExample(example, proxy.url));
+    const run = (example: Example): Promise<string> => runExample(example, proxy.url);
+    // All examples have the same actor: one that waits for `mine` would get that of another.
+    const [others, waiting] = [examples.filter((one) => !waitsForMine(one)), examples.filter(waitsForMine)];
+    printed = inParallel(others, run);
+    const done = Promise.allSettled(printed.values());
+    for (const example of waiting)
+      printed.set(
+        example,
+        done.then(() => run(example)),
+      );
   });
 
   it.each(examples)('$heading ($client)', async (example) => {
@@ -62,6 +71,10 @@ describe('README.md', () => {
     expect(await readTotals(limited.url, ['42'])).toEqual({ 42: { likes: 1, views: VIEWS } });
   });
 });
+
+function waitsForMine({ code }: Example): boolean {
+  return code.includes("'mine', resolve");
+}
 
 /** Starts them in order, some in parallel. */
 function inParallel<T, R>(all: readonly T[], start: (one: T) => Promise<R>): Map<T, Promise<R>> {
