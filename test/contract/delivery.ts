@@ -72,7 +72,7 @@ export function producerTests(under: StoreUnderTest): void {
 export function lastSeqTests(under: StoreUnderTest): void {
   const session = key(100);
 
-  it("a repetition of a session's operation takes effect once, through whichever gateway it comes", async () => {
+  it('a repeated operation of a session takes effect once, through whichever gateway it comes', async () => {
     await under.apply([view(POST, 1, { session, seq: 4 })]);
     const other = new Producer('prod-two');
     const { outcomes, changed } = await applied(

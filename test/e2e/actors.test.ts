@@ -50,7 +50,7 @@ describe.each(REDISES)('the connections of an actor on two gateways with %s', (_
 
   afterAll(end);
 
-  it('get `mine` for a like over another one of them, and other actors get nothing', async () => {
+  it('other connections of an actor get `mine` for its like, and other actors get nothing', async () => {
     const [one, two, far] = [listen(a, actor), listen(a, actor), listen(b, actor)];
     const strangers = [listen(a, 'bob'), listen(b, 'bob'), listen(a), listen(b)];
     await Promise.all([one, two, far, ...strangers].map(({ socket }) => untilConnected(socket)));
@@ -67,7 +67,7 @@ describe.each(REDISES)('the connections of an actor on two gateways with %s', (_
     expect([one, two, far, ...strangers].map(({ received }) => received)).toEqual([[y], [x, y], [x], [], [], [], []]);
   });
 
-  it('all get `mine` for a like over HTTP', async () => {
+  it('all connections of an actor get `mine` for its like over HTTP', async () => {
     const here = [listen(a, actor), listen(b, actor), listen(b, actor)];
     await Promise.all(here.map(({ socket }) => untilConnected(socket)));
     await untilSubscribed(shared, actor, 2);
@@ -81,7 +81,7 @@ describe.each(REDISES)('the connections of an actor on two gateways with %s', (_
     for (const { received } of here) expect(received.map(({ on }) => on)).toEqual([true, false]);
   });
 
-  it('end with `bye` on every gateway, and stock clients reconnect', async () => {
+  it('connections end with `bye` on every gateway, and stock clients reconnect', async () => {
     const { here, strangers } = await crowd();
     const byes = here.map((socket) => new Promise((resolve) => socket.once('bye', resolve)));
     const reasons = here.map(closedBy);
@@ -93,7 +93,7 @@ describe.each(REDISES)('the connections of an actor on two gateways with %s', (_
     expect(strangers.map(({ connected }) => connected)).toEqual([true, true]);
   });
 
-  it('are disconnected on every gateway, and stock clients do not reconnect', async () => {
+  it('connections are closed on every gateway, and stock clients do not reconnect', async () => {
     const { here, strangers } = await crowd();
     const reasons = here.map(closedBy);
     operator.in(roomOf(actor)).disconnectSockets(true);
@@ -103,7 +103,7 @@ describe.each(REDISES)('the connections of an actor on two gateways with %s', (_
     await untilSubscribed(shared, actor, 0);
   });
 
-  it('are not listed: a program that requests all sockets gets no answer and does no harm', async () => {
+  it('a program that requests all sockets gets no reply and does no harm', async () => {
     const { here } = await crowd();
     await expect(operator.timeout(300).fetchSockets()).rejects.toThrow('timeout');
     const event = new Promise((resolve) => here[2]!.once('mine', resolve));
@@ -136,7 +136,7 @@ describe('the connections of an actor', () => {
 
   afterAll(end);
 
-  it('on the same gateway get `mine` while Redis hangs', async () => {
+  it('connections of an actor on the same gateway get `mine` while Redis hangs', async () => {
     const [one, two] = [listen(a, actor), listen(a, actor)];
     await Promise.all([one, two].map(({ socket }) => untilConnected(socket)));
     await redis.kill('SIGSTOP');
@@ -148,7 +148,7 @@ describe('the connections of an actor', () => {
     }
   });
 
-  it('cost Redis nothing on one gateway, and get `mine` as soon as one is on another', async () => {
+  it('connections of an actor on one gateway cost Redis nothing, and get `mine` as soon as one is on another', async () => {
     const client = redis.client();
     const published = async (): Promise<number> => {
       const [, calls] = /cmdstat_spublish:calls=(\d+)/.exec(await client.info('commandstats')) ?? [];
@@ -181,7 +181,7 @@ describe('the connections of an actor', () => {
     await until(() => far.received.length >= length + 4, 'each like is sent as `mine`');
   });
 
-  it('on the same gateway get `mine` while Redis is down, and on all gateways afterwards', async () => {
+  it('connections of an actor on the same gateway get `mine` while Redis is down, and on all gateways afterwards', async () => {
     const [one, two, far] = [listen(a, actor), listen(a, actor), listen(b, actor)];
     await Promise.all([one, two, far].map(({ socket }) => untilConnected(socket)));
     await untilSubscribed(shared, actor, 2);

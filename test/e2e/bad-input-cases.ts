@@ -1,17 +1,17 @@
 import type { ErrorCode } from '../../src/protocol/errors.js';
 
-/** What a stock client can send and a gateway must refuse. */
+/** An event that a stock client can send and a gateway must reject. */
 export interface BadEvent {
   readonly title: string;
   readonly event: string;
   /** Without the acknowledgement. */
   readonly args: readonly unknown[];
   readonly code: ErrorCode;
-  /** How the error's message begins: with the field, where one does not fit. */
+  /** The beginning of the error message. It is the name of the invalid field, if one is invalid. */
   readonly message: string;
 }
 
-/** Every bad event aims at these; nothing of it may arrive. */
+/** Every bad event names one of these posts, whose counts must not change. */
 export const TARGET = 'target';
 export const TARGETS = [TARGET, '__proto__', 'constructor'];
 
@@ -171,15 +171,15 @@ const WRONG_KNOWN: readonly (readonly [string, unknown])[] = [
   ['a text', 'e'],
   ['a version alone', { [TARGET]: 1 }],
   ['an epoch alone', { [TARGET]: ['e'] }],
-  ['three parts', { [TARGET]: ['e', 1, 2] }],
+  ['three items', { [TARGET]: ['e', 1, 2] }],
   ['a number as epoch', { [TARGET]: [1, 1] }],
   ['a text as version', { [TARGET]: ['e', '1'] }],
   ['-1 as version', { [TARGET]: ['e', -1] }],
   ['1.5 as version', { [TARGET]: ['e', 1.5] }],
   ['2^53 as version', { [TARGET]: ['e', 2 ** 53] }],
   ['NaN as version', { [TARGET]: ['e', NaN] }],
-  ['an id that is none', { 'tar get': ['e', 1] }],
-  ['a wrong one for the id constructor', { [TARGET]: ['e', 1], constructor: 1 }],
+  ['an invalid id', { 'tar get': ['e', 1] }],
+  ['a wrong version of the id constructor', { [TARGET]: ['e', 1], constructor: 1 }],
 ];
 
 const MANY = Array.from({ length: 501 }, (_, i) => `many-${i}`);
@@ -198,7 +198,7 @@ const subscriptions = [
   bad('subscribe', '501 posts', [{ posts: MANY }], 'a connection watches at most 500 posts', 'TOO_MANY_POSTS'),
 ];
 
-/** Among them names that an object has by nature, that socket.io uses itself, and that only the gateway sends. */
+/** Includes properties of every object, events of socket.io itself, and events that only the gateway sends. */
 const UNKNOWN_EVENTS = [
   ...['', 'LIKE', 'like ', 'applaud', 'x'.repeat(1_000), '😀', '{"post":"target"}'],
   ...['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'handleConnection'],
@@ -235,7 +235,7 @@ const large = [
   ),
 ];
 
-/** By what they have in common. */
+/** By group. */
 export const BAD_EVENTS: Readonly<Record<string, readonly BadEvent[]>> = {
   operations,
   metrics,

@@ -71,7 +71,7 @@ describe('unusual but valid input', () => {
     ['the version 1.0', '["e",1.0]'],
     ['an epoch of 0 characters', '["",1]'],
     ['an epoch of 10,000 characters', `["${'e'.repeat(10_000)}",1]`],
-  ])('known of __proto__ with %s', async (_title, known) => {
+  ])('the gateway accepts known of __proto__ with %s', async (_title, known) => {
     const raw = await RawSocket.connect(gateway.url);
     const answer = await raw.emitWithAck(
       `2#["subscribe",{"posts":["__proto__"],"known":{"__proto__":${known},"other":["e",1]}}]`,
@@ -88,12 +88,16 @@ describe('unusual but valid input', () => {
     ['no by', '2#["add",{"metric":"views","post":"edge-5"}]', { applied: true, counts: { views: 1 } }],
     ['the seq 2^53 - 1', `2#["view",{"post":"edge-6","seq":${SEQ_MAX}}]`, { applied: true, counts: { views: 1 } }],
     ['the seq 1e0', '2#["view",{"post":"edge-7","seq":1e0}]', { applied: true, counts: { views: 1 } }],
-    ['off what was never on', '2#["set",{"post":"edge-8","metric":"likes","on":false}]', { applied: false, on: false }],
+    [
+      'a set to off of a toggle that is off',
+      '2#["set",{"post":"edge-8","metric":"likes","on":false}]',
+      { applied: false, on: false },
+    ],
     ['white space', '2# [ "like" , { "post" : "edge-9" } ] ', { applied: true, counts: { likes: 1 } }],
     ['escapes', '2#["\\u006cike",{"p\\u006fst":"\\u0065dge-10"}]', { applied: true, counts: { post: 'edge-10' } }],
     ['a field given twice', '2#["like",{"post":5,"post":"edge-11"}]', { applied: true, counts: { post: 'edge-11' } }],
-    ['leaving what it does not watch', '2#["unsubscribe",{"posts":["edge-12"]}]', { ok: true }],
-  ])('%s', async (_title, packet, answer) => {
+    ['an unsubscribe from a post that is not watched', '2#["unsubscribe",{"posts":["edge-12"]}]', { ok: true }],
+  ])('the gateway accepts %s', async (_title, packet, answer) => {
     const raw = await RawSocket.connect(gateway.url, '{"session":"12345678"}');
     expect(await raw.emitWithAck(packet)).toMatchObject({ ok: true, ...answer });
     raw.destroy();
@@ -120,41 +124,41 @@ describe('unusual but valid input', () => {
 
 describe('without an acknowledgement', () => {
   it.each([
-    ['like', 'set', ['like",{"post":"quiet-0"}'], { likes: 1, views: 0 }],
-    ['unlike', 'set', ['like",{"post":"quiet-1"}', 'unlike",{"post":"quiet-1"}'], { likes: 0, views: 0 }],
-    ['view', 'add', ['view",{"post":"quiet-2"}', 'view",{"post":"quiet-2","seq":1}'], { likes: 0, views: 2 }],
-    ['add', 'add', ['add",{"post":"quiet-3","metric":"views","by":1000}'], { likes: 0, views: 1000 }],
-    ['set', 'set', ['set",{"post":"quiet-4","metric":"likes","on":true}'], { likes: 1, views: 0 }],
-  ])('a good %s is done', async (_event, kind, events, totals) => {
+    ['like', 'set', ['like",{"post":"no-ack-0"}'], { likes: 1, views: 0 }],
+    ['unlike', 'set', ['like",{"post":"no-ack-1"}', 'unlike",{"post":"no-ack-1"}'], { likes: 0, views: 0 }],
+    ['view', 'add', ['view",{"post":"no-ack-2"}', 'view",{"post":"no-ack-2","seq":1}'], { likes: 0, views: 2 }],
+    ['add', 'add', ['add",{"post":"no-ack-3","metric":"views","by":1000}'], { likes: 0, views: 1000 }],
+    ['set', 'set', ['set",{"post":"no-ack-4","metric":"likes","on":true}'], { likes: 1, views: 0 }],
+  ])('a valid %s without an acknowledgement is committed', async (_event, kind, events, totals) => {
     const raw = await RawSocket.connect(gateway.url, '{"actor":"grace"}');
     const before = await operations(kind, 'applied');
     for (const event of events) raw.send(`42["${event}]`);
     await until(async () => (await operations(kind, 'applied')) === before + events.length, 'done');
-    const post = /quiet-\d/.exec(events[0]!)![0];
+    const post = /no-ack-\d/.exec(events[0]!)![0];
     expect(await readTotals(gateway.url, [post])).toEqual({ [post]: totals });
     raw.destroy();
   });
 
-  it('a good subscribe is answered by a frame, and an unsubscribe ends it', async () => {
+  it('a valid subscribe without an acknowledgement gets a frame, and an unsubscribe ends it', async () => {
     const raw = await RawSocket.connect(gateway.url);
     const frame = raw.nextMessage((text) => text.startsWith('42["counts"'));
-    raw.send('42["subscribe",{"posts":["quiet-5","__proto__"]}]');
-    expect(JSON.parse((await frame).slice(2))).toMatchObject(['counts', [{ post: 'quiet-5' }, { post: '__proto__' }]]);
-    raw.send('42["unsubscribe",{"posts":["quiet-5","__proto__"]}]');
-    await until(async () => (await read('quiet-5')).live === 0, 'no viewer is left');
+    raw.send('42["subscribe",{"posts":["no-ack-5","__proto__"]}]');
+    expect(JSON.parse((await frame).slice(2))).toMatchObject(['counts', [{ post: 'no-ack-5' }, { post: '__proto__' }]]);
+    raw.send('42["unsubscribe",{"posts":["no-ack-5","__proto__"]}]');
+    await until(async () => (await read('no-ack-5')).live === 0, 'no viewer is left');
     raw.destroy();
   });
 
   it.each([
     ['a wrong post', '42["like",{"post":"no spaces"}]', 'unknown', 'BAD_REQUEST'],
-    ['a wrong seq', '42["view",{"post":"quiet-6","seq":1e309}]', 'unknown', 'BAD_REQUEST'],
-    ['a wrong metric', '42["add",{"post":"quiet-6","metric":"likes"}]', 'unknown', 'BAD_REQUEST'],
-    ['an extra field', '42["set",{"post":"quiet-6","metric":"likes","on":true,"by":1}]', 'unknown', 'BAD_REQUEST'],
+    ['a wrong seq', '42["view",{"post":"no-ack-6","seq":1e309}]', 'unknown', 'BAD_REQUEST'],
+    ['a wrong metric', '42["add",{"post":"no-ack-6","metric":"likes"}]', 'unknown', 'BAD_REQUEST'],
+    ['an extra field', '42["set",{"post":"no-ack-6","metric":"likes","on":true,"by":1}]', 'unknown', 'BAD_REQUEST'],
     ['no payload', '42["like"]', 'unknown', 'BAD_REQUEST'],
-    ['two payloads', '42["like",{"post":"quiet-6"},{"post":"quiet-6"}]', 'unknown', 'BAD_REQUEST'],
-    ['an unknown event', '42["applaud",{"post":"quiet-6"}]', 'unknown', 'BAD_REQUEST'],
-    ['bytes', '450-["like",{"post":"quiet-6"}]', 'unknown', 'BAD_REQUEST'],
-    ['a wrong list', '42["subscribe",{"posts":["quiet-6",null]}]', 'unknown', 'BAD_REQUEST'],
+    ['two payloads', '42["like",{"post":"no-ack-6"},{"post":"no-ack-6"}]', 'unknown', 'BAD_REQUEST'],
+    ['an unknown event', '42["applaud",{"post":"no-ack-6"}]', 'unknown', 'BAD_REQUEST'],
+    ['bytes', '450-["like",{"post":"no-ack-6"}]', 'unknown', 'BAD_REQUEST'],
+    ['a wrong list', '42["subscribe",{"posts":["no-ack-6",null]}]', 'unknown', 'BAD_REQUEST'],
     ['20,000 characters', `42["like",{"post":"${'x'.repeat(20_000)}"}]`, 'unknown', 'PAYLOAD_TOO_LARGE'],
     [
       '501 posts',
@@ -162,15 +166,18 @@ describe('without an acknowledgement', () => {
       'subscribe',
       'TOO_MANY_POSTS',
     ],
-  ])('%s is dropped, and shows in the metrics', async (_title, packet, kind, result) => {
-    const raw = await RawSocket.connect(gateway.url);
-    const before = await operations(kind, result);
-    const answered = raw.nextMessage((text) => !text.startsWith('43'));
-    raw.send(packet);
-    expect(await raw.emitWithAck('2#["unsubscribe",{"posts":["quiet-6"]}]')).toEqual({ ok: true });
-    expect(await operations(kind, result)).toBe(before + 1);
-    expect(await read('quiet-6')).toEqual({ post: 'quiet-6', likes: 0, views: 0, live: 0, updated_at: null });
-    raw.destroy();
-    await expect(answered).rejects.toThrow('closed');
-  });
+  ])(
+    'a message without an acknowledgement and with %s is dropped and counted in the metrics',
+    async (_title, packet, kind, result) => {
+      const raw = await RawSocket.connect(gateway.url);
+      const before = await operations(kind, result);
+      const answered = raw.nextMessage((text) => !text.startsWith('43'));
+      raw.send(packet);
+      expect(await raw.emitWithAck('2#["unsubscribe",{"posts":["no-ack-6"]}]')).toEqual({ ok: true });
+      expect(await operations(kind, result)).toBe(before + 1);
+      expect(await read('no-ack-6')).toEqual({ post: 'no-ack-6', likes: 0, views: 0, live: 0, updated_at: null });
+      raw.destroy();
+      await expect(answered).rejects.toThrow('closed');
+    },
+  );
 });

@@ -12,7 +12,7 @@ const ACTOR = 'actor must be a string of 1 to 128 characters';
 const SESSION = 'session must be a string of 8 to 64 characters';
 const NO_FIELD = ' is not a field; expected one of: token, actor, session';
 
-/** Whose limits tests can meet: loopback is spared, so clients say that they come from elsewhere. */
+/** A gateway behind a balancer, because loopback has no limits: clients send other addresses in X-Forwarded-For. */
 const BALANCED = { TRUST_PROXY: '127.0.0.1', MAX_CONNECTIONS_PER_ADDRESS: '2' };
 
 let open: GatewayProcess;
@@ -30,7 +30,7 @@ afterAll(async () => {
   await stopAll();
 });
 
-/** What is answered to a handshake with this text as `auth`: of a refusal the error object. */
+/** Sends a handshake with this text as `auth`. @returns `connected`, or the error object of a rejection */
 async function handshake(origin: string, auth: string): Promise<unknown> {
   const raw = await RawSocket.open(origin);
   const answered = raw.nextMessage((text) => text.startsWith('40') || text.startsWith('44'));
@@ -41,11 +41,11 @@ async function handshake(origin: string, auth: string): Promise<unknown> {
   return answer.startsWith('40') ? 'connected' : data;
 }
 
-function refusal(code: string, message: string): unknown {
+function rejection(code: string, message: string): unknown {
   return { code, message: expect.stringContaining(message) as unknown, retryable: false };
 }
 
-describe('a handshake that does not fit is refused, naming the field', () => {
+describe('an invalid handshake', () => {
   it.each([
     ['0 characters as actor', '{"actor":""}', ACTOR],
     ['129 characters as actor', `{"actor":"${'x'.repeat(129)}"}`, ACTOR],
@@ -61,21 +61,21 @@ describe('a handshake that does not fit is refused, naming the field', () => {
     ['null as session', '{"session":null}', SESSION],
     ['a number as token', '{"token":1}', 'token must be a string'],
     ['null as token', '{"token":null}', 'token must be a string'],
-    ['a field that is none', '{"user":"ada"}', `"user"${NO_FIELD}`],
+    ['an unknown field', '{"user":"ada"}', `"user"${NO_FIELD}`],
     ['__proto__ as a field', '{"__proto__":{"actor":"ada"}}', `"__proto__"${NO_FIELD}`],
     ['constructor as a field', '{"actor":"ada","constructor":1}', `"constructor"${NO_FIELD}`],
-    ['the ids of a recovery that nobody offered', '{"pid":"x","offset":"y"}', `"pid"${NO_FIELD}`],
-  ])('%s', async (_title, auth, message) => {
-    expect(await handshake(open.url, auth)).toEqual(refusal('BAD_REQUEST', message));
+    ['the ids of a connection state recovery', '{"pid":"x","offset":"y"}', `"pid"${NO_FIELD}`],
+  ])('a handshake with %s is rejected with the name of the field', async (_title, auth, message) => {
+    expect(await handshake(open.url, auth)).toEqual(rejection('BAD_REQUEST', message));
   });
 
-  it.each(['token', 'actor', 'nonsense'])('20,000 characters as %s', async (name) => {
+  it.each(['token', 'actor', 'nonsense'])('a handshake with 20,000 characters as %s is rejected', async (name) => {
     const message = 'a message has at most 16384 bytes';
     const auth = JSON.stringify({ [name]: 'x'.repeat(20_000) });
-    expect(await handshake(open.url, auth)).toEqual(refusal('PAYLOAD_TOO_LARGE', message));
+    expect(await handshake(open.url, auth)).toEqual(rejection('PAYLOAD_TOO_LARGE', message));
   });
 
-  it('and a stock client is told by connect_error', async () => {
+  it('a stock client gets the rejection by connect_error', async () => {
     const socket = connect(open.url, { actor: '' });
     const error = await new Promise((resolve) => socket.once('connect_error', resolve));
     expect(error).toMatchObject({ data: { code: 'BAD_REQUEST', message: ACTOR, retryable: false } });
@@ -88,18 +88,18 @@ describe('a handshake that does not fit is refused, naming the field', () => {
     ['false', 'false'],
     ['half an object', '{"actor":"a'],
     ['20,000 characters of text', `"${'x'.repeat(20_000)}"`],
-  ])('%s in place of the object ends the connection', async (_title, auth) => {
+  ])('a handshake with %s in place of the object ends the connection', async (_title, auth) => {
     const raw = await RawSocket.open(open.url);
     raw.send(`40${auth}`);
     await raw.closed;
   });
 
-  it('another namespace is refused', async () => {
+  it('a handshake for another namespace is rejected', async () => {
     const raw = await RawSocket.open(open.url);
     for (const namespace of ['/admin', '/__proto__', '/socket.io', '//']) {
-      const refused = raw.nextMessage((text) => text.startsWith(`44${namespace},`));
+      const rejected = raw.nextMessage((text) => text.startsWith(`44${namespace},`));
       raw.send(`40${namespace},{"actor":"ada"}`);
-      expect(await refused).toContain('Invalid namespace');
+      expect(await rejected).toContain('Invalid namespace');
     }
     raw.destroy();
   });
@@ -111,7 +111,7 @@ describe('a handshake that does not fit is refused, naming the field', () => {
   });
 });
 
-describe('a handshake at the edge of what fits is taken', () => {
+describe('an unusual but valid handshake', () => {
   it.each([
     ['nothing', ''],
     ['an empty object', '{}'],
@@ -122,13 +122,13 @@ describe('a handshake at the edge of what fits is taken', () => {
     ['8 characters as session', '{"session":"12345678"}'],
     ['64 emoji halves as session', `{"session":"${'😀'.repeat(32)}"}`],
     ['a token, where none are verified', '{"token":"nonsense"}'],
-  ])('%s', async (_title, auth) => {
+  ])('a handshake with %s is accepted', async (_title, auth) => {
     expect(await handshake(open.url, auth)).toBe('connected');
   });
 });
 
-describe('a connection has one socket', () => {
-  it('whatever comes in one request', async () => {
+describe('the socket of a connection', () => {
+  it('a connection has one socket, however many handshakes come in one request', async () => {
     const polling = await Polling.open(open.url);
     await polling.send(...Array<string>(8).fill('40{"actor":"many"}'));
     const packets = await polling.packets(({ length }) => length >= 8);
@@ -137,17 +137,17 @@ describe('a connection has one socket', () => {
     expect((await readMetrics(open.url)).get('tallycast_sockets')).toBe(1);
   });
 
-  it('and ends when it asks for a great many', async () => {
+  it('a connection that sends thousands of handshakes is ended', async () => {
     const polling = await Polling.open(open.url);
     await polling.send(...Array<string>(50_000).fill('40')).catch(() => undefined);
     await until(() => polling.hasEnded(), 'the end');
   });
 
-  it('a refused handshake can be made again on it', async () => {
+  it('a connection may retry a rejected handshake', async () => {
     const raw = await RawSocket.open(open.url);
-    const refused = raw.nextMessage((text) => text.startsWith('44'));
+    const rejected = raw.nextMessage((text) => text.startsWith('44'));
     raw.send('40{"actor":""}');
-    await refused;
+    await rejected;
     const connected = raw.nextMessage((text) => text.startsWith('40'));
     raw.send('40{"actor":"ada"}');
     await connected;
@@ -172,14 +172,14 @@ describe('connections of an address', () => {
   };
   const tooMany = { data: { code: 'RATE_LIMITED', retryable: true, retryAfterMs: 10_000 } };
 
-  it('are limited, each address by itself', async () => {
+  it('connections of an address are limited, each address separately', async () => {
     expect(await admitted('10.0.0.1')).toBe(true);
     expect(await admitted('10.0.0.1')).toBe(true);
     expect(await admitted('10.0.0.1')).toMatchObject(tooMany);
     expect(await admitted('10.0.0.2')).toBe(true);
   });
 
-  it('count until they end, and no longer', async () => {
+  it('a connection counts for its address until it ends, and no longer', async () => {
     const [first, second] = [connect(open.url, {}, from('10.0.0.3')), connect(open.url, {}, from('10.0.0.3'))];
     expectOk(await first.emitWithAck('subscribe', { posts: ['crowd'] }));
     expectOk(await second.emitWithAck('subscribe', { posts: ['crowd'] }));
@@ -188,7 +188,7 @@ describe('connections of an address', () => {
     expect(await admitted('10.0.0.3')).toMatchObject(tooMany);
   });
 
-  it('that never get through their handshake are limited, too', async () => {
+  it('connections that never complete their handshake are limited, too', async () => {
     const statuses: number[] = [];
     for (let i = 0; i < 101; i++) {
       statuses.push(...(await Promise.all(Array.from({ length: 10 }, () => begin('10.0.0.4')))));
@@ -200,7 +200,7 @@ describe('connections of an address', () => {
   });
 });
 
-describe('a token that is not good is refused', () => {
+describe('tokens', () => {
   const key = new TextEncoder().encode(SECRET);
   const good = () =>
     new SignJWT().setIssuer('us').setAudience('counts').setSubject('ada').setProtectedHeader({ alg: 'HS256' });
@@ -208,16 +208,16 @@ describe('a token that is not good is refused', () => {
 
   it.each([
     ['no characters', () => ''],
-    ['a word', () => 'nonsense'],
+    ['plain text', () => 'nonsense'],
     ['two dots', () => '..'],
-    ['three parts of nonsense', () => 'a.b.c'],
+    ['three fields of nonsense', () => 'a.b.c'],
     ['a zero byte', () => 'a.\u0000.c'],
     ['15,000 dots', () => '.'.repeat(15_000)],
     ['no signature', () => new UnsecuredJWT().setSubject('ada').setIssuer('us').setAudience('counts').encode()],
     ['the signature of another key', () => sign(good(), new TextEncoder().encode(SECRET.toUpperCase()))],
     ['a signature cut short', async () => (await sign(good())).slice(0, -2)],
-    ['a past', () => sign(good().setExpirationTime(1))],
-    ['a future that has not begun', () => sign(good().setNotBefore(4e9))],
+    ['an expiry in the past', () => sign(good().setExpirationTime(1))],
+    ['a start in the future', () => sign(good().setNotBefore(4e9))],
     ['another issuer', () => sign(good().setIssuer('them'))],
     ['another audience', () => sign(good().setAudience('likes'))],
     [
@@ -235,22 +235,22 @@ describe('a token that is not good is refused', () => {
             .setProtectedHeader({ alg: 'HS256' }),
         ),
     ],
-  ])('%s', async (_title, token) => {
+  ])('a token with %s is rejected', async (_title, token) => {
     expect(await handshake(guarded.url, JSON.stringify({ token: await token() }))).toEqual(
-      refusal('UNAUTHORIZED', 'token'),
+      rejection('UNAUTHORIZED', 'token'),
     );
   });
 
-  it('a good one is taken, even if it never expires or does in a million years', async () => {
+  it('a valid token is accepted, even if it never expires or does in a million years', async () => {
     for (const token of [good(), good().setExpirationTime(3e13)]) {
       expect(await handshake(guarded.url, JSON.stringify({ token: await sign(token) }))).toBe('connected');
     }
   });
 
-  it('without one it is only possible to watch', async () => {
+  it('a client without a token may only watch', async () => {
     const socket = connect(guarded.url, { actor: 'ada' });
     expect(await socket.emitWithAck('like', { post: 'target' })).toMatchObject({
-      error: refusal('UNAUTHORIZED', 'token'),
+      error: rejection('UNAUTHORIZED', 'token'),
     });
     const { counts } = expectOk(await socket.emitWithAck('subscribe', { posts: ['target'] }));
     expect(counts).toMatchObject([{ post: 'target', v: 0, likes: 0, mine: [] }]);

@@ -44,7 +44,7 @@ async function get(path: string): Promise<Answer> {
   return { status: response.status, body: await response.json() };
 }
 
-function refusal(status: number, message: string, code = 'BAD_REQUEST'): Answer {
+function rejection(status: number, message: string, code = 'BAD_REQUEST'): Answer {
   return { status, body: { code, message: expect.stringContaining(message) as unknown, retryable: false } };
 }
 
@@ -52,14 +52,14 @@ function deep(levels: number): string {
   return '['.repeat(levels) + ']'.repeat(levels);
 }
 
-/** UTF-8 cut in the middle of a character, one byte too long for what it says, and bytes that never occur in it. */
+/** UTF-8 cut in the middle of a character, a byte longer than needed, and bytes that never occur in it. */
 const BAD_UTF8 = [
   Buffer.concat([Buffer.from('{"action":"increment'), Buffer.from([0xe2, 0x82]), Buffer.from('"}')]),
   Buffer.concat([Buffer.from('{"action":"'), Buffer.from([0xc0, 0xaf]), Buffer.from('increment"}')]),
   Buffer.concat([Buffer.from([0xff, 0xfe]), Buffer.from(UP)]),
 ];
 
-describe('a body that does not fit is refused and does nothing', () => {
+describe('an invalid body or header', () => {
   it.each<[string, string | Uint8Array, string]>([
     ['nothing', '', ACTION],
     ['an empty object', '{}', ACTION],
@@ -89,33 +89,29 @@ describe('a body that does not fit is refused and does nothing', () => {
     ['a form', 'action=increment', NOT_JSON],
     ['a zero byte', '\u0000', NOT_JSON],
     ['8,000 opening braces', '{'.repeat(8_000), NOT_JSON],
-  ])('%s', async (_title, body, message) => {
-    expect(await put('/v1/target/likes', body)).toEqual(refusal(400, message));
+  ])('a body with %s is rejected and changes nothing', async (_title, body, message) => {
+    expect(await put('/v1/target/likes', body)).toEqual(rejection(400, message));
     expect(await get('/v1/target/likes')).toEqual({ status: 200, body: { count: 0, updated_at: null } });
   });
 
-  it.each(BAD_UTF8)('bytes that are not UTF-8: %p', async (body) => {
+  it.each(BAD_UTF8)('a body that is not UTF-8 is rejected: %p', async (body) => {
     expect(await put('/v1/target/likes', body)).toMatchObject({ status: 400, body: { code: 'BAD_REQUEST' } });
   });
 
   it.each<[string, string | Uint8Array, Record<string, string>]>([
     ['one byte more', UP.padEnd(BODY_BYTES_MAX + 1), {}],
     ['a megabyte', 'x'.repeat(2 ** 20), {}],
-    [
-      '10 MB of nothing, compressed to 10 KB',
-      gzipSync(Buffer.alloc(10 * 2 ** 20, ' ')),
-      { 'Content-Encoding': 'gzip' },
-    ],
-  ])('over 16 KiB: %s', async (_title, body, headers) => {
-    const tooLarge = refusal(413, 'a body has at most 16384 bytes', 'PAYLOAD_TOO_LARGE');
+    ['10 MB of spaces, compressed to 10 KB', gzipSync(Buffer.alloc(10 * 2 ** 20, ' ')), { 'Content-Encoding': 'gzip' }],
+  ])('a body over 16 KiB is rejected: %s', async (_title, body, headers) => {
+    const tooLarge = rejection(413, 'a body has at most 16384 bytes', 'PAYLOAD_TOO_LARGE');
     expect(await put('/v1/target/likes', body, { ...JSON_TYPE, ...headers })).toEqual(tooLarge);
   });
 
   it.each([
-    ['what is not compressed', { 'Content-Encoding': 'gzip' }],
+    ['a plain body declared as gzip', { 'Content-Encoding': 'gzip' }],
     ['an unknown compression', { 'Content-Encoding': 'rot13' }],
     ['an unknown character set', { 'Content-Type': 'application/json; charset=klingon' }],
-  ])('%s', async (_title, headers) => {
+  ])('a request with %s is rejected', async (_title, headers) => {
     expect(await put('/v1/target/likes', UP, headers)).toMatchObject({ status: 400, body: { code: 'BAD_REQUEST' } });
   });
 
@@ -127,9 +123,13 @@ describe('a body that does not fit is refused and does nothing', () => {
       { 'Idempotency-Key': '1234567' },
       'Idempotency-Key must have 8 to 64 characters',
     ],
-    ['65 as Idempotency-Key', { 'Idempotency-Key': 'x'.repeat(65) }, 'Idempotency-Key must have 8 to 64 characters'],
-  ])('%s', async (_title, headers, message) => {
-    expect(await put('/v1/target/likes', UP, headers)).toEqual(refusal(400, message));
+    [
+      '65 characters as Idempotency-Key',
+      { 'Idempotency-Key': 'x'.repeat(65) },
+      'Idempotency-Key must have 8 to 64 characters',
+    ],
+  ])('a request with %s is rejected with the rule', async (_title, headers, message) => {
+    expect(await put('/v1/target/likes', UP, headers)).toEqual(rejection(400, message));
   });
 
   it.each([
@@ -145,11 +145,11 @@ describe('a body that does not fit is refused and does nothing', () => {
     ['/v1/target/Likes', 'metric must be one of: counter, likes, views'],
     ['/v1/target/%6cikes%20', 'metric must be one of: counter, likes, views'],
     ['/v1/target/live', 'live cannot be changed'],
-  ])('PUT %s', async (path, message) => {
-    expect(await put(path, UP)).toEqual(refusal(400, message));
+  ])('PUT %s is rejected with the rule', async (path, message) => {
+    expect(await put(path, UP)).toEqual(rejection(400, message));
   });
 
-  it('nothing was counted, and all of it shows in the metrics', async () => {
+  it('the metrics count all rejected requests, and no operation', async () => {
     const metrics = await readMetrics(gateway.url);
     expect(countOperations(metrics, 'applied', 'unchanged', 'duplicate')).toBe(0);
     expect(metrics.get('tallycast_operations_total{kind="unknown",result="BAD_REQUEST"}')).toBeGreaterThan(10);
@@ -157,9 +157,9 @@ describe('a body that does not fit is refused and does nothing', () => {
   });
 });
 
-describe('what looks wrong over HTTP and is right', () => {
+describe('unusual but valid requests', () => {
   it.each(['__proto__', 'constructor', 'a:b.c_d-1', 'x'.repeat(64), 'likes', '%61%3Ab', '-1'])(
-    'the id %s',
+    'the id %s is valid over HTTP',
     async (id) => {
       expect(await put(`/v1/${id}/likes`, UP)).toMatchObject({ status: 200, body: { count: 1 } });
       const post = decodeURIComponent(id);
@@ -177,7 +177,7 @@ describe('what looks wrong over HTTP and is right', () => {
     },
   );
 
-  it('a body of exactly 16 KiB', async () => {
+  it('a body of exactly 16 KiB is accepted', async () => {
     expect(await put('/v1/wide/views', UP.padEnd(BODY_BYTES_MAX))).toMatchObject({ status: 200, body: { count: 1 } });
   });
 });
@@ -198,19 +198,19 @@ describe('long-polling requests that Engine.IO does not know', () => {
     ['two sessions', 'POST', `${path}&sid=a&sid=b`],
     ['a session of 10,000 characters', 'POST', `${path}&sid=${'x'.repeat(10_000)}`],
     ['no session', 'POST', path],
-  ])('%s', async (_title, method, address) => {
+  ])('a long-polling request with %s is rejected', async (_title, method, address) => {
     const response = await fetch(gateway.url + address, { method, ...(method === 'POST' && { body: '40' }) });
     expect(response.status).toBe(400);
     expect(await response.json()).toHaveProperty('message');
   });
 
-  it('a request over 256 KiB is refused, and the session goes on', async () => {
+  it('a long-polling request over 256 KiB is rejected, and its session continues', async () => {
     const polling = await Polling.connect(gateway.url);
     expect(await polling.send('x'.repeat(256 * 1024 + 1))).toMatchObject({ status: 413 });
     expect(await polling.emitWithAck(['2#["like",{"post":"after-all"}]'])).toMatchObject([{ ok: true, applied: true }]);
   });
 
-  it('bytes in place of text end the session', async () => {
+  it('a long-polling request with bytes in place of text ends its session', async () => {
     const polling = await Polling.connect(gateway.url);
     const posted = polling.post(Buffer.from([0, 1, 2]), { 'Content-Type': 'application/octet-stream' });
     expect(await posted).toMatchObject({ status: 400 });
@@ -226,11 +226,11 @@ describe('long-polling requests that Engine.IO does not know', () => {
       'half a character as id',
       Buffer.concat([Buffer.from('421["like",{"post":"a'), Buffer.of(0xe2, 0x82), Buffer.from('"}]')]),
     ],
-  ])('%s are answered', async (_title, body) => {
+  ])('a long-polling request with %s gets an error', async (_title, body) => {
     const polling = await Polling.connect(gateway.url);
     await polling.post(body);
     const [answer] = await polling.packets(([packet]) => packet!.startsWith('431'));
-    expect(JSON.parse(answer!.slice(3))).toMatchObject([{ ok: false, error: refusal(400, POST).body }]);
+    expect(JSON.parse(answer!.slice(3))).toMatchObject([{ ok: false, error: rejection(400, POST).body }]);
   });
 
   it.each([
@@ -239,31 +239,34 @@ describe('long-polling requests that Engine.IO does not know', () => {
     ['a separator behind', '42["like",{"post":"x y"}]\x1e'],
     ['bad Base64', 'b!!!!'],
     ['a frame of another protocol', 'hello'],
-  ])('%s as a request ends the session', async (_title, body) => {
+  ])('a long-polling request with %s ends its session', async (_title, body) => {
     const polling = await Polling.connect(gateway.url);
     await polling.post(body).catch(() => undefined);
     await until(() => polling.hasEnded(), 'the end');
   });
 
-  it('two polls at once end the session', async () => {
+  it('two polls at once end their session', async () => {
     const polling = await Polling.connect(gateway.url);
     await Promise.allSettled([fetch(polling.url), fetch(polling.url)]);
     await until(() => polling.hasEnded(), 'the end');
   });
 
-  it.each(['PUT', 'DELETE', 'PATCH', 'OPTIONS', 'HEAD'])('%s is not among its methods', async (method) => {
-    const polling = await Polling.connect(gateway.url);
-    const response = await fetch(polling.url, { method });
-    await response.text();
-    expect(await polling.emitWithAck(['2#["unsubscribe",{"posts":["a"]}]'])).toEqual([{ ok: true }]);
-  });
+  it.each(['PUT', 'DELETE', 'PATCH', 'OPTIONS', 'HEAD'])(
+    'a request by %s does not end the session of long-polling',
+    async (method) => {
+      const polling = await Polling.connect(gateway.url);
+      const response = await fetch(polling.url, { method });
+      await response.text();
+      expect(await polling.emitWithAck(['2#["unsubscribe",{"posts":["a"]}]'])).toEqual([{ ok: true }]);
+    },
+  );
 
   it.each([
     ['an unknown session', `/socket.io/?EIO=4&transport=websocket&sid=nonsense`],
     ['polling', `/socket.io/?EIO=4&transport=polling`],
     ['version 3', `/socket.io/?EIO=3&transport=websocket`],
     ['another path', `/elsewhere/?EIO=4&transport=websocket`],
-  ])('an upgrade to %s is refused', async (_title, address) => {
+  ])('an upgrade with %s is rejected', async (_title, address) => {
     const upgraded = RawSocket.open(gateway.url, address).then(async (raw) => {
       raw.send('40');
       await raw.closed;
@@ -272,7 +275,7 @@ describe('long-polling requests that Engine.IO does not know', () => {
     await expect(upgraded).rejects.toThrow();
   });
 
-  it('and none of it leaves a socket behind', async () => {
+  it('rejected requests leave no socket behind', async () => {
     const raw = await RawSocket.connect(gateway.url);
     expect(await raw.emitWithAck('2#["like",{"post":"after-everything"}]')).toMatchObject({
       ok: true,

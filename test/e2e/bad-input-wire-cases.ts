@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../../src/protocol/errors.js';
 
-/** A packet of Socket.IO that no stock client sends, for `RawSocket.ask`: the gateway answers, and the socket lives on. */
+/** A packet of Socket.IO that no stock client sends, for `RawSocket.emitWithAck`: the gateway acknowledges it, and the connection stays open. */
 export interface BadPacket {
   readonly title: string;
   readonly packet: string;
@@ -32,15 +32,15 @@ function deep(levels: number): string {
   return '['.repeat(levels) + ']'.repeat(levels);
 }
 
-/** An event of this many bytes, with a field that is none, and the acknowledgement id of one digit that it will get. */
-function ofBytes(bytes: number): string {
+/** An event of this many bytes, with an unknown field and the acknowledgement id of one digit that it will get. */
+function eventOfBytes(bytes: number): string {
   const [head, tail] = ['2#["like",{"post":"target","x":"', '"}]'];
   return head + 'x'.repeat(bytes - head.length - tail.length) + tail;
 }
 
 export const BAD_PACKETS: readonly BadPacket[] = [
-  bad(`${MESSAGE_BYTES_MAX} bytes`, ofBytes(MESSAGE_BYTES_MAX), `"x"${NO_FIELD}`),
-  bad(`${MESSAGE_BYTES_MAX + 1} bytes`, ofBytes(MESSAGE_BYTES_MAX + 1), TOO_LARGE),
+  bad(`${MESSAGE_BYTES_MAX} bytes`, eventOfBytes(MESSAGE_BYTES_MAX), `"x"${NO_FIELD}`),
+  bad(`${MESSAGE_BYTES_MAX + 1} bytes`, eventOfBytes(MESSAGE_BYTES_MAX + 1), TOO_LARGE),
   bad('1e309 as seq', like('"post":"target","seq":1e309'), SEQ),
   bad('-1e309 as seq', like('"post":"target","seq":-1e309'), SEQ),
   bad('2^53 + 1 as seq', like('"post":"target","seq":9007199254740993'), SEQ),
@@ -81,7 +81,7 @@ export const BAD_PACKETS: readonly BadPacket[] = [
   bad('a broken text of 20,000 characters', `2#["like",${'x'.repeat(20_000)}`, TOO_LARGE),
 ];
 
-/** Packets of Engine.IO that break the protocol so that no answer is possible: the gateway closes the connection. */
+/** Packets of Engine.IO that break the protocol, so that no acknowledgement is possible: the gateway disconnects. */
 export const BREAKING: readonly (readonly [string, string])[] = [
   ['NaN, which is not JSON', '42["like",NaN]'],
   ['NaN as seq', '421["like",{"post":"target","seq":NaN}]'],
@@ -94,10 +94,10 @@ export const BREAKING: readonly (readonly [string, string])[] = [
   ['null as event', '421[null,{"post":"target"}]'],
   ['an object as event', '421[{"post":"target"}]'],
   ['nothing but the type of an event', '42x'],
-  ['an event that socket.io keeps to itself: connect', '421["connect",{}]'],
-  ['an event that socket.io keeps to itself: disconnect', '421["disconnect",{}]'],
-  ['an event that socket.io keeps to itself: disconnecting', '421["disconnecting",{}]'],
-  ['an event that socket.io keeps to itself: newListener', '421["newListener",{}]'],
+  ['an event that socket.io reserves: connect', '421["connect",{}]'],
+  ['an event that socket.io reserves: disconnect', '421["disconnect",{}]'],
+  ['an event that socket.io reserves: disconnecting', '421["disconnecting",{}]'],
+  ['an event that socket.io reserves: newListener', '421["newListener",{}]'],
   ['the same with bytes', '451-1["disconnect",{"_placeholder":true,"num":0}]'],
   ['the same in 20,000 bytes', `421["disconnect","${'x'.repeat(20_000)}"]`],
   ['an event of 20,000 bytes that is only a name', `421["${'x'.repeat(20_000)}"]`],
@@ -107,10 +107,10 @@ export const BREAKING: readonly (readonly [string, string])[] = [
   ['an acknowledgement that is an object', '431{}'],
   ['an acknowledgement with bytes', '461-1[{"_placeholder":true,"num":0}]'],
   ['an acknowledgement of 20,000 bytes', `431["${'x'.repeat(20_000)}"]`],
-  ['a refusal', '44{"message":"no"}'],
+  ['a rejection', '44{"message":"no"}'],
   ['attachments without a number', '45-["like",{"post":"target"}]'],
   ['a negative number of attachments', '45-1-["like",{"post":"target"}]'],
-  ['no end of attachments', `45${'1'.repeat(1_000)}`],
+  ['an endless number of attachments', `45${'1'.repeat(1_000)}`],
   ['bytes in Base64 without an event', 'bAAAA'],
   ['an empty message', '4'],
   ['an unknown type of Socket.IO', '47["like",{"post":"target"}]'],
@@ -120,19 +120,19 @@ export const BREAKING: readonly (readonly [string, string])[] = [
   ['an empty packet', ''],
   ['a ping, which only the gateway sends', '2'],
   ['a second handshake', '40{}'],
-  ['leave', '41'],
+  ['a packet that disconnects', '41'],
   ['200,000 digits', `42${'1'.repeat(200_000)}`],
   ['200,000 opening brackets', `42${'['.repeat(200_000)}`],
 ];
 
-/** Nobody waits for these, and they mean nothing here. */
+/** Valid packets without a meaning for the gateway, and without an acknowledgement. */
 export const IGNORED: readonly (readonly [string, string])[] = [
-  ['a pong that was not asked for', '3'],
+  ['a pong without a ping', '3'],
   ['a pong with text', '3probe'],
   ['a packet that opens', '0{"sid":"x"}'],
-  ['an upgrade to nowhere', '5'],
-  ['nothing', '6'],
-  ['an acknowledgement that was not asked for', '430[{"ok":true}]'],
+  ['an upgrade packet without a probe', '5'],
+  ['a noop packet', '6'],
+  ['an acknowledgement without an event', '430[{"ok":true}]'],
   ['an acknowledgement without a number', '43["like",{"post":"target"}]'],
   ['an acknowledgement numbered with 30 digits', `43${'9'.repeat(30)}[]`],
 ];

@@ -42,7 +42,7 @@ function changesNothing(): void {
   beforeAll(async () => {
     before = await state();
   });
-  it('changes nothing', async () => {
+  it('bad input changes nothing', async () => {
     expect(await state()).toEqual(before);
     expect(before).toMatchObject({
       counts: { counts: TARGETS.map((post) => ({ post, likes: 1, views: 1, live: 0 })) },
@@ -50,7 +50,7 @@ function changesNothing(): void {
   });
 }
 
-function refusal({ code, message }: { readonly code: string; readonly message: string }): unknown {
+function rejection({ code, message }: { readonly code: string; readonly message: string }): unknown {
   const start = message.replaceAll(/[^\w ]/g, '\\$&');
   return { ok: false, error: { code, message: expect.stringMatching(`^${start}`) as unknown, retryable: false } };
 }
@@ -64,8 +64,8 @@ describe.each(['websocket', 'polling'])('a stock client over %s', (transport) =>
   });
 
   describe.each(Object.entries(BAD_EVENTS))('%s', (_group, cases) => {
-    it.each(cases)('$title', async ({ event, args, ...expected }) => {
-      expect(await socket.emitWithAck(event, ...args)).toEqual(refusal(expected));
+    it.each(cases)('the gateway rejects $title', async ({ event, args, ...expected }) => {
+      expect(await socket.emitWithAck(event, ...args)).toEqual(rejection(expected));
       expect(await socket.emitWithAck('unsubscribe', { posts: [TARGET] })).toEqual({ ok: true });
     });
 
@@ -82,12 +82,12 @@ describe('packets that no stock client sends', () => {
 
   afterAll(() => raw.destroy());
 
-  it.each(BAD_PACKETS)('$title', async ({ packet, attachments = [], ...expected }) => {
-    expect(await raw.emitWithAck(packet, ...attachments)).toEqual(refusal(expected));
+  it.each(BAD_PACKETS)('the gateway rejects $title', async ({ packet, attachments = [], ...expected }) => {
+    expect(await raw.emitWithAck(packet, ...attachments)).toEqual(rejection(expected));
     expect(await raw.emitWithAck('2#["unsubscribe",{"posts":["target"]}]')).toEqual({ ok: true });
   });
 
-  it('all of them in one request', async () => {
+  it('all bad packets in one request are rejected, each with its error', async () => {
     const polling = await Polling.connect(gateway.url);
     const cases = BAD_PACKETS.filter(
       ({ attachments = [], packet }) => attachments.length === 0 && packet.length < 1_000,
@@ -96,7 +96,7 @@ describe('packets that no stock client sends', () => {
       ...cases.map(({ packet }) => packet),
       '2#["unsubscribe",{"posts":["target"]}]',
     ]);
-    expect(answers).toEqual([...cases.map(refusal), { ok: true }]);
+    expect(answers).toEqual([...cases.map(rejection), { ok: true }]);
   });
 
   it.each(IGNORED)('%s is ignored', async (_title, packet) => {
@@ -108,7 +108,7 @@ describe('packets that no stock client sends', () => {
 });
 
 describe('packets that end the connection', () => {
-  it.each(BREAKING)('%s', async (_title, packet) => {
+  it.each(BREAKING)('a connection ends after %s', async (_title, packet) => {
     const raw = await RawSocket.connect(gateway.url);
     await raw.emitWithAck('2#["subscribe",{"posts":["brief"]}]');
     raw.send(packet);
@@ -116,14 +116,17 @@ describe('packets that end the connection', () => {
     await raw.closed;
   });
 
-  it.each(BREAKING.filter(([, packet]) => packet.length < 1_000))('%s, over polling', async (_title, packet) => {
-    const polling = await Polling.connect(gateway.url);
-    // The request may get a response or a reset; in both cases the session has ended.
-    await polling.send(packet, '42["like",{"post":"target"}]').catch(() => undefined);
-    await until(() => polling.hasEnded(), 'the end');
-  });
+  it.each(BREAKING.filter(([, packet]) => packet.length < 1_000))(
+    'a connection ends after %s, over polling',
+    async (_title, packet) => {
+      const polling = await Polling.connect(gateway.url);
+      // The request may get a response or a reset; in both cases the session has ended.
+      await polling.send(packet, '42["like",{"post":"target"}]').catch(() => undefined);
+      await until(() => polling.hasEnded(), 'the end');
+    },
+  );
 
-  it('leave nothing behind', async () => {
+  it('connections that were ended leave no viewer behind', async () => {
     await until(async () => {
       const metrics = await readMetrics(gateway.url);
       return metrics.get('tallycast_watched_posts') === 0 && metrics.get('tallycast_viewer_connections') === 0;

@@ -96,7 +96,7 @@ function socketsOf(gateway: GatewayProcess): Promise<number> {
 }
 
 describe('behind HAProxy', () => {
-  it('keeps sessions of long-polling on their gateway, upgraded or not', async () => {
+  it('sessions of long-polling stay on their gateway behind HAProxy, upgraded or not', async () => {
     const transports = [['polling'], ['polling', 'websocket']];
     const clients = Array.from(
       { length: 20 },
@@ -120,7 +120,7 @@ describe('behind HAProxy', () => {
     }
   });
 
-  it('spreads WebSockets over all gateways without a cookie', async () => {
+  it('HAProxy spreads WebSockets over all gateways without a cookie', async () => {
     const sockets = Array.from({ length: 20 }, () => connect(url));
     await Promise.all(sockets.map(untilConnected));
     const each = await Promise.all(gateways.map(socketsOf));
@@ -128,7 +128,7 @@ describe('behind HAProxy', () => {
     expect(each[0]! + each[1]!).toBe(sockets.length);
   });
 
-  it('sets a cookie for long-polling only', async () => {
+  it('HAProxy sets a cookie for long-polling only', async () => {
     const cookieOf = async (path: string): Promise<string | null> => {
       const answer = await fetch(url + path);
       await answer.text();
@@ -141,7 +141,7 @@ describe('behind HAProxy', () => {
     expect(await cookieOf('/healthz')).toBeNull();
   });
 
-  it('limits a client by its own address', async () => {
+  it('a client behind HAProxy is limited by its own address', async () => {
     const stream = (address: string): Promise<Response> =>
       fetch(`${url}/v1/stream?posts=a`, { headers: { 'X-Forwarded-For': address } });
     // Loopback is trusted here, so its X-Forwarded-For counts.
@@ -157,7 +157,7 @@ describe.each([
   ['drains', 'SIGTERM', [BYE]],
   ['is killed', 'SIGKILL', []],
 ] as const)('when a gateway behind HAProxy %s', (_, signal, byes) => {
-  it(`its clients reconnect to the other one, and no operation is lost or counted twice (TEST_SEED=${SEED})`, async () => {
+  it(`clients of a gateway behind HAProxy that stops reconnect to the other one, and no operation is lost or counted twice (TEST_SEED=${SEED})`, async () => {
     const posts = POSTS.map((post) => `${signal}-${post}`);
     const random = new Random(SEED);
     const crowd = new Crowd(url, SOCKETS, posts, random, { ...FAST_RECONNECT, ...COOKIES });

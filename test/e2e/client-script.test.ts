@@ -31,7 +31,7 @@ async function get(path: string, headers: Record<string, string> = {}): Promise<
   return { status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks) };
 }
 
-test('the script equals the built file, compressed for clients that accept gzip', async () => {
+test('the client script equals the built file, compressed for clients that accept gzip', async () => {
   const plain = await get('/client/tallycast.js');
   const packed = await get('/client/tallycast.js', { 'Accept-Encoding': 'gzip' });
   expect(plain.body.equals(built)).toBe(true);
@@ -42,7 +42,7 @@ test('the script equals the built file, compressed for clients that accept gzip'
   expect(gunzipSync(packed.body).equals(built)).toBe(true);
 });
 
-test('a page of any origin may load the script, even if the gateway lists none', async () => {
+test('a page of any origin may load the client script, even if the gateway lists none', async () => {
   const { status, headers } = await get('/client/tallycast.js', { Origin: 'https://elsewhere.example' });
   expect(status).toBe(200);
   expect(headers).toMatchObject({
@@ -53,7 +53,7 @@ test('a page of any origin may load the script, even if the gateway lists none',
   });
 });
 
-test('the script may be cached for ten minutes, and is sent again only after a change', async () => {
+test('the client script may be cached for ten minutes, and is sent again only after a change', async () => {
   const { headers } = await get('/client/tallycast.js');
   expect(headers['cache-control']).toBe('public, max-age=600, stale-while-revalidate=86400');
   const again = await get('/client/tallycast.js', { 'If-None-Match': String(headers['etag']) });
@@ -61,7 +61,7 @@ test('the script may be cached for ten minutes, and is sent again only after a c
   expect((await get('/client/tallycast.js', { 'If-None-Match': '"another"' })).status).toBe(200);
 });
 
-test('the folder of the script has only its source map besides', async () => {
+test('the folder of the client script has only its source map besides', async () => {
   const map = JSON.parse((await get('/client/tallycast.js.map')).body.toString()) as { sources: string[] };
   expect(built.toString()).toMatch(/\/\/# sourceMappingURL=tallycast\.js\.map\s*$/);
   expect(map.sources.some((source) => source.endsWith('client/src/client.ts'))).toBe(true);

@@ -20,13 +20,13 @@ function tallycast(...args: string[]): { status: number | null; stdout: string; 
 }
 
 describe('the command tallycast', () => {
-  it('prints its version', () => {
+  it('the command tallycast prints its version', () => {
     for (const args of [['--version'], ['-v'], ['version']]) {
       expect(tallycast(...args)).toMatchObject({ status: 0, stdout: `${MANIFEST.version}\n`, stderr: '' });
     }
   });
 
-  it('prints each setting with its default', () => {
+  it('the command tallycast prints each setting with its default', () => {
     const { status, stdout } = tallycast('--help');
     expect(status).toBe(0);
     expect(stdout).toMatch(/^ +--port +3000 +Port to listen on/m);
@@ -50,14 +50,14 @@ describe('the command tallycast', () => {
     [['--help=5'], '--help takes no value\n'],
     [['--tick-ms=5'], 'TICK_MS must be a whole number from 10 to 60000\n'],
     [['--workers', '2'], 'WORKERS above 1 needs REDIS_URL: the embedded store is for one process\n'],
-  ])('ends with one line and exit code 1 when it is given %j', (args, line) => {
+  ])('the command tallycast ends with one line and exit code 1 if its arguments are %j', (args, line) => {
     expect(tallycast(...args)).toMatchObject({ status: 1, stdout: '', stderr: line });
   });
 });
 
 describe('a Node that is too old', () => {
   it.each(['18.20.4', '20.18.3', '21.7.3', '22.12.0'])(
-    'the command says in one line that Node %s is too old',
+    'the command tallycast says in one line that Node %s is too old',
     (version) => {
       const preload = `Object.defineProperty(process, 'versions', { value: { node: '${version}' } })`;
       const args = ['--import', `data:text/javascript,${preload}`, join(ROOT, 'dist', 'main.js')];
@@ -68,8 +68,8 @@ describe('a Node that is too old', () => {
   );
 });
 
-describe('a gateway as it is shipped', () => {
-  it('drains and ends when its log has no reader any more', async () => {
+describe('a gateway with its default settings', () => {
+  it('a gateway drains and ends after its log has lost its reader', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'tallycast-command-'));
     const { PATH = '' } = process.env;
     const env = { PATH, PORT: '0', DATA_DIR: directory };
@@ -85,7 +85,7 @@ describe('a gateway as it is shipped', () => {
     await rm(directory, { recursive: true, force: true });
   });
 
-  it('has all shortcuts on and logs no warning', async () => {
+  it('a gateway has all shortcuts on and logs no warning', async () => {
     const gateway = await startGateway();
     const page = await readMetrics(gateway.url);
     const shortcuts = [...page].filter(([name]) => name.startsWith('tallycast_shortcut{'));

@@ -34,7 +34,7 @@ function drill(args: readonly string[], env: Record<string, string> = {}) {
 }
 
 describe('npm run drill', () => {
-  it('ends with 0 when all regions have agreed after each cut, and leaves nothing behind', async () => {
+  it('npm run drill ends with 0 when all regions have agreed after each cut, and leaves nothing behind', async () => {
     const { child, closed, lines } = drill(['--seconds', '4']);
     await closed;
     expect({ code: child.exitCode, last: lines.at(-1) }).toEqual({
@@ -46,7 +46,7 @@ describe('npm run drill', () => {
   });
 
   it.each(['SIGINT', 'SIGTERM'] as const)(
-    '--page ends by %s with its gateways and their directories',
+    'npm run drill -- --page ends by %s with its gateways and their directories',
     async (signal) => {
       const { child, closed, lines, out } = drill(['--page']);
       for await (const line of out) if (line.includes('/regions/?drill=')) break;
@@ -65,7 +65,7 @@ describe('npm run drill', () => {
     [['--redis'], 'no-such-program cannot be started. Install Redis 7 (apt-get install redis-server'],
     [['--seconds', '1'], '--seconds must be a whole number from 4 to 600'],
     [['--regions', '4'], "Unknown option '--regions'"],
-  ])('%j: what does not work is said, and ends with 2', async (args, message) => {
+  ])('npm run drill ends with 2 and an explanation if it cannot run: %j', async (args, message) => {
     const { child, closed, lines } = drill(args, { REDIS_SERVER_BIN: 'no-such-program' });
     await closed;
     expect(child.exitCode).toBe(2);

@@ -110,7 +110,7 @@ async function put(region: number, post: string, metric: 'likes' | 'views', acto
 async function count(region: number, post: string, own: Counts): Promise<void> {
   const likers = ['everybody', ...Array.from({ length: own.likes - 1 }, (_, i) => `${REGIONS[region]!}-${cases}-${i}`)];
   for (const actor of likers) await put(region, post, 'likes', actor);
-  for (let i = 0; i < own.views; i++) await put(region, post, 'views', 'somebody');
+  for (let i = 0; i < own.views; i++) await put(region, post, 'views', 'a reader');
 }
 
 function sum(counts: readonly Counts[]): Counts {

@@ -35,7 +35,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     await stopAll();
   });
 
-  it(`counts ${ACTORS} likes of as many actors, each sent three times over different sockets with and without seq`, async () => {
+  it(`${ACTORS} likes of as many actors count once, each sent three times over different sockets with and without seq`, async () => {
     const post = 'thrice';
     const answers = { applied: 0, duplicate: 0, sent: 0 };
     const likeThrice = async (actor: string): Promise<void> => {
@@ -60,7 +60,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     expect(await readTotals(gateway.url, [post])).toEqual({ [post]: { likes: ACTORS, views: 0 } });
   });
 
-  it('ends in the state of the last of a thousand likes and unlikes, sent at once over one socket', async () => {
+  it('the last of a thousand likes and unlikes sent at once over one socket wins', async () => {
     for (const last of ['like', 'unlike'] as const) {
       const post = `wavering-${last}`;
       const socket = connect(gateway.url, { actor: ada });
@@ -74,7 +74,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     }
   });
 
-  it('ends in the state of the last of a thousand likes and unlikes, ten at a time over three sockets in turn', async () => {
+  it('the last of a thousand likes and unlikes sent ten at a time over three sockets in turn wins', async () => {
     const post = 'three-tabs';
     const sockets = [0, 1, 2].map(() => connect(gateway.url, { actor: ada }));
     const events = ['unlike', 'like', 'unlike', 'like', 'unlike', 'like', 'unlike', 'like', 'unlike', 'like'] as const;
@@ -86,7 +86,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     expect(await seenBy(ada, post)).toEqual({ likes: 1, mine: ['likes'] });
   });
 
-  it('counts a seq once, even if two sockets send it several times', async () => {
+  it('a seq counts once, even if two sockets send it several times', async () => {
     const post = 'twice';
     const session = randomUUID();
     const sockets = [connect(gateway.url, { session }), connect(gateway.url, { session })];
@@ -99,7 +99,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     expect(await readTotals(gateway.url, [post])).toEqual({ [post]: { likes: 0, views: 100 } });
   });
 
-  it('recognises a seq after a restart', async () => {
+  it('a seq counts once, even over a restart', async () => {
     const first = await startGateway({ ACTOR_KEYS });
     const auth = { actor: ada, session: randomUUID() };
     const before = connect(first.url, auth);
@@ -119,7 +119,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     expect(await readTotals(second.url, ['kept'])).toEqual({ kept: { likes: 1, views: 2 } });
   });
 
-  it('counts a repeated seq again without a session in the handshake', async () => {
+  it('a repeated seq counts again without a session in the handshake', async () => {
     const socket = connect(gateway.url);
     for (let i = 0; i < 3; i++) {
       const { applied, duplicate } = expectOk(await socket.emitWithAck('view', { post: 'sessionless', seq: 1 }));
@@ -128,7 +128,7 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     expect(await readTotals(gateway.url, ['sessionless'])).toEqual({ sessionless: { likes: 0, views: 3 } });
   });
 
-  it('includes an unacknowledged like in the snapshot of the next subscribe, in every try', async () => {
+  it('the snapshot of a subscribe includes an earlier like that is not acknowledged yet', async () => {
     const socket = connect(gateway.url, { actor: ada });
     const post = 'behind';
     for (let i = 0; i < 50; i++) {
@@ -140,25 +140,25 @@ describe.each(ACTORS_BY_KEYS)('counting with ACTOR_KEYS=%s', (ACTOR_KEYS, ada, b
     }
   });
 
-  it('sends `mine` to the other connections of the actor only, in order', async () => {
+  it('`mine` goes to the other connections of the actor only, in order', async () => {
     const post = 'tabs';
     const tabs = [0, 1, 2].map(() => connect(gateway.url, { actor: ada }));
     const strangers = [connect(gateway.url, { actor: bob }), connect(gateway.url)];
-    const heard = new Map<Client, MineEvent[]>();
+    const receivedBy = new Map<Client, MineEvent[]>();
     for (const socket of [...tabs, ...strangers]) {
       const events: MineEvent[] = [];
-      heard.set(socket, events);
+      receivedBy.set(socket, events);
       socket.on('mine', (event) => events.push(event));
       expectOk(await socket.emitWithAck('subscribe', { posts: [post] }));
     }
     for (const event of ['like', 'like', 'unlike'] as const) expectOk(await tabs[0]!.emitWithAck(event, { post }));
     // Events sent to a socket before this acknowledgement have arrived by now.
-    for (const socket of heard.keys()) expectOk(await socket.emitWithAck('unsubscribe', { posts: [post] }));
+    for (const socket of receivedBy.keys()) expectOk(await socket.emitWithAck('unsubscribe', { posts: [post] }));
     const received = [true, false].map((on) => ({ post, metric: 'likes', on }));
-    expect([...heard.values()]).toEqual([[], received, received, [], []]);
+    expect([...receivedBy.values()]).toEqual([[], received, received, [], []]);
   });
 
-  it('loses no operation of a burst over the rate limit if the client resends the rejected ones', async () => {
+  it('no operation of a burst over the rate limit is lost if the client resends the rejected ones', async () => {
     const limited = await startGateway({ ACTOR_KEYS });
     const client = new LedgerClient(limited.url, ada);
     for (let i = 0; i < 120; i++) client.act({ event: 'view', post: 'rush' });

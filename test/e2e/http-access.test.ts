@@ -3,7 +3,7 @@ import { SignJWT } from 'jose';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
 
-const SECRET = 'a secret of the tests, and of nobody else';
+const SECRET = 'a secret of at least thirty-two bytes';
 const UP = { method: 'PUT', body: '{"action":"increment"}' };
 
 afterAll(stopAll);
@@ -20,7 +20,7 @@ function bearer(text: string): Record<string, string> {
   return { Authorization: `Bearer ${text}` };
 }
 
-async function answerOf(response: Response): Promise<{ status: number; body: unknown }> {
+async function readResponse(response: Response): Promise<{ status: number; body: unknown }> {
   return { status: response.status, body: await response.json() };
 }
 
@@ -33,37 +33,37 @@ describe('where tokens are verified', () => {
     gateway = await startGateway({ JWT_SECRET: SECRET });
   });
 
-  it('acting needs one', async () => {
+  it('a write without a token is UNAUTHORIZED', async () => {
     const response = await fetch(`${gateway.url}/v1/safe/views`, UP);
     expect(response.headers.get('www-authenticate')).toBe('Bearer');
-    expect(await answerOf(response)).toEqual(UNAUTHORIZED);
+    expect(await readResponse(response)).toEqual(UNAUTHORIZED);
     const named = { ...UP, headers: { 'Actor-Id': 'ada' } };
-    expect(await answerOf(await fetch(`${gateway.url}/v1/safe/likes`, named))).toEqual(UNAUTHORIZED);
+    expect(await readResponse(await fetch(`${gateway.url}/v1/safe/likes`, named))).toEqual(UNAUTHORIZED);
   });
 
-  it('its subject is the actor, whatever Actor-Id says', async () => {
+  it('the subject of the token is the actor, whatever Actor-Id says', async () => {
     for (const actor of ['ada', 'grace']) {
       const headers = { ...bearer(await token('ada')), 'Actor-Id': actor };
-      const answer = await answerOf(await fetch(`${gateway.url}/v1/subject/likes`, { ...UP, headers }));
+      const answer = await readResponse(await fetch(`${gateway.url}/v1/subject/likes`, { ...UP, headers }));
       expect(answer).toMatchObject({ status: 200, body: { count: 1 } });
     }
   });
 
-  it('one that is forged, expired or no token is refused', async () => {
+  it('a forged, expired or malformed token is UNAUTHORIZED', async () => {
     const wrong = [await token('ada', 600, `${SECRET}?`), await token('ada', -60), 'abc', ''];
     for (const text of wrong) {
-      const answer = await answerOf(await fetch(`${gateway.url}/v1/safe/likes`, { ...UP, headers: bearer(text) }));
+      const answer = await readResponse(await fetch(`${gateway.url}/v1/safe/likes`, { ...UP, headers: bearer(text) }));
       expect(answer).toEqual(UNAUTHORIZED);
     }
   });
 
-  it('watching needs none', async () => {
+  it('reads need no token', async () => {
     for (const path of ['/v1/safe/likes', '/v1/counts?posts=safe']) {
       expect((await fetch(gateway.url + path)).status).toBe(200);
     }
   });
 
-  it('a stream ends with its token', async () => {
+  it('a stream ends when its token expires', async () => {
     const headers = bearer(await token('ada', 2));
     const response = await fetch(`${gateway.url}/v1/stream?posts=brief`, { headers });
     const text = await response.text();
@@ -72,7 +72,7 @@ describe('where tokens are verified', () => {
   });
 });
 
-describe('a private gateway', () => {
+describe('a gateway with REQUIRE_TOKEN_TO_READ', () => {
   let gateway: GatewayProcess;
 
   beforeAll(async () => {
@@ -80,9 +80,9 @@ describe('a private gateway', () => {
   });
 
   it.each(['/v1/secret/likes', '/v1/counts?posts=secret', '/v1/stream?posts=secret', '/v1/regions'])(
-    'shows %s to those with a token only',
+    'with REQUIRE_TOKEN_TO_READ, GET %s needs a token',
     async (path) => {
-      expect(await answerOf(await fetch(gateway.url + path))).toEqual(UNAUTHORIZED);
+      expect(await readResponse(await fetch(gateway.url + path))).toEqual(UNAUTHORIZED);
       const response = await fetch(gateway.url + path, { headers: bearer(await token('ada')) });
       expect(response.status).toBe(200);
       await response.body?.cancel();
@@ -105,18 +105,18 @@ describe('limits by address', () => {
     return { 'X-Forwarded-For': address };
   }
 
-  async function sameTime(requests: number, address: string): Promise<Response[]> {
+  async function putAtOnce(requests: number, address: string): Promise<Response[]> {
     const init = { ...UP, headers: from(address) };
     return Promise.all(Array.from({ length: requests }, () => fetch(`${gateway.url}/v1/limited/views`, init)));
   }
 
-  it('refuse operations beyond the rate, count none of them, and say when to retry', async () => {
-    const responses = await sameTime(10, '203.0.113.1');
+  it('operations of an address beyond the rate are rejected with the time to wait, and not counted', async () => {
+    const responses = await putAtOnce(10, '203.0.113.1');
     const done = responses.filter(({ status }) => status === 200).length;
-    const refused = responses.find(({ status }) => status === 429)!;
+    const rejected = responses.find(({ status }) => status === 429)!;
     expect(done).toBeGreaterThanOrEqual(1);
-    expect(refused.headers.get('retry-after')).toBe('1');
-    expect(await refused.json()).toEqual({
+    expect(rejected.headers.get('retry-after')).toBe('1');
+    expect(await rejected.json()).toEqual({
       code: 'RATE_LIMITED',
       message: 'too many operations; slow down',
       retryable: true,
@@ -126,30 +126,33 @@ describe('limits by address', () => {
     expect(counted.count).toBe(done);
   });
 
-  it('are of each address by itself', async () => {
-    await sameTime(5, '203.0.113.2');
-    const [other] = await sameTime(1, '203.0.113.3');
+  it('each address has limits of its own', async () => {
+    await putAtOnce(5, '203.0.113.2');
+    const [other] = await putAtOnce(1, '203.0.113.3');
     expect(other!.status).toBe(200);
   });
 
-  it('spare loopback', async () => {
-    const responses = await sameTime(10, '127.0.0.1');
+  it('loopback has no limits', async () => {
+    const responses = await putAtOnce(10, '127.0.0.1');
     expect(new Set(responses.map(({ status }) => status))).toEqual(new Set([200]));
   });
 
-  it('do not concern who only reads', async () => {
+  it('the limit of operations does not apply to reads', async () => {
     const init = { headers: from('203.0.113.4') };
     const reads = Array.from({ length: 10 }, () => fetch(`${gateway.url}/v1/limited/views`, init));
     expect(new Set((await Promise.all(reads)).map(({ status }) => status))).toEqual(new Set([200]));
   });
 
-  it('refuse a stream too many, until another ends', async () => {
+  it('a stream beyond the limit of its address is rejected until another ends', async () => {
     const open = () => fetch(`${gateway.url}/v1/stream?posts=narrow`, { headers: from('203.0.113.5') });
     const first = await open();
     expect(first.status).toBe(200);
     const second = await open();
     expect(second.headers.get('retry-after')).toBe('10');
-    expect(await answerOf(second)).toMatchObject({ status: 429, body: { code: 'RATE_LIMITED', retryAfterMs: 10_000 } });
+    expect(await readResponse(second)).toMatchObject({
+      status: 429,
+      body: { code: 'RATE_LIMITED', retryAfterMs: 10_000 },
+    });
     await first.body!.cancel();
     await until(async () => {
       const next = await open();
@@ -158,7 +161,7 @@ describe('limits by address', () => {
     }, 'room for another');
   });
 
-  it('a stream that was refused for another reason is not counted', async () => {
+  it('a stream that is rejected for another reason does not count towards the limit', async () => {
     const init = { headers: from('203.0.113.6') };
     for (let i = 0; i < 3; i++) expect((await fetch(`${gateway.url}/v1/stream`, init)).status).toBe(400);
     const response = await fetch(`${gateway.url}/v1/stream?posts=a`, init);
@@ -166,7 +169,7 @@ describe('limits by address', () => {
     await response.body!.cancel();
   });
 
-  it('believe X-Forwarded-For of nobody who is not named', async () => {
+  it('the gateway ignores X-Forwarded-For of peers outside TRUST_PROXY', async () => {
     const direct = await startGateway({ MAX_OPS_PER_ADDRESS: '1' });
     const init = { ...UP, headers: from('203.0.113.1') };
     const responses = await Promise.all(Array.from({ length: 5 }, () => fetch(`${direct.url}/v1/a/views`, init)));

@@ -20,7 +20,7 @@ async function documented(): Promise<Document> {
 }
 
 describe('the documentation', () => {
-  it('is OpenAPI 3.1 and names every path and method', async () => {
+  it('the documentation is OpenAPI 3.1 and names every path and method', async () => {
     const { openapi, paths } = await documented();
     expect(openapi).toMatch(/^3\.1\./);
     const named = Object.entries(paths).flatMap(([path, item]) =>
@@ -44,7 +44,7 @@ describe('the documentation', () => {
     );
   });
 
-  it('lists the metrics of this gateway', async () => {
+  it('the documentation lists the metrics of this gateway', async () => {
     const { paths } = await documented();
     const { get, put } = paths['/v1/{post}/{metric}']!;
     const metric = { name: 'metric', in: 'path', required: true };
@@ -53,14 +53,14 @@ describe('the documentation', () => {
     expect(put!.parameters).toContainEqual({ ...metric, schema: { type: 'string', enum: names } });
   });
 
-  it('has all components that it refers to', async () => {
+  it('the documentation has all components that it refers to', async () => {
     const document = await documented();
     const references = [...JSON.stringify(document).matchAll(/"\$ref":"#\/components\/(\w+)\/(\w+)"/g)];
     expect(references.length).toBeGreaterThan(10);
     for (const [, kind, name] of references) expect(document.components[kind!]).toHaveProperty(name!);
   });
 
-  it('loads no file from another origin', async () => {
+  it('the page of the documentation loads no file from another origin', async () => {
     const response = await fetch(`${gateway.url}/docs`);
     const page = await response.text();
     const policy = response.headers.get('content-security-policy')!.split(';');
@@ -74,7 +74,7 @@ describe('the documentation', () => {
     }
   });
 
-  it('is the only page that may have inline styles', async () => {
+  it('only the page of the documentation may have inline styles', async () => {
     const { headers } = await fetch(`${gateway.url}/healthz`);
     expect(headers.get('content-security-policy')).toBe(
       "default-src 'self';connect-src 'self' ws: wss:;object-src 'none';base-uri 'self';form-action 'self';frame-ancestors 'self'",

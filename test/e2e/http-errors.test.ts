@@ -19,7 +19,12 @@ interface Answer {
   readonly body: unknown;
 }
 
-async function ask(method: string, path: string, body?: string, headers: Record<string, string> = {}): Promise<Answer> {
+async function send(
+  method: string,
+  path: string,
+  body?: string,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
   const init = body === undefined ? { method, headers } : { method, headers, body };
   const response = await fetch(gateway.url + path, init);
   return { status: response.status, body: await response.json() };
@@ -32,7 +37,7 @@ function badRequest(message: string | RegExp, status = 400): Answer {
 
 const UP = '{"action":"increment"}';
 
-describe('a request that does not fit is told what would', () => {
+describe('an invalid request', () => {
   it.each([
     ['/v1/no%20spaces/likes', `post must be ${POST_RULE}`],
     ['/v1/a%2Fb/likes', `post must be ${POST_RULE}`],
@@ -47,8 +52,8 @@ describe('a request that does not fit is told what would', () => {
     ['/v1/counts?posts=a,,b', `posts[1] must be ${POST_RULE}`],
     ['/v1/stream', 'posts must name at least one post, once in the query: ?posts=a,b,c'],
     ['/v1/stream?posts=a%20b', `posts[0] must be ${POST_RULE}`],
-  ])('GET %s', async (path, message) => {
-    expect(await ask('GET', path)).toEqual(badRequest(message));
+  ])('GET %s is rejected with the rule', async (path, message) => {
+    expect(await send('GET', path)).toEqual(badRequest(message));
   });
 
   it.each([
@@ -61,11 +66,11 @@ describe('a request that does not fit is told what would', () => {
     ['likes', '[]', 'the payload must be { "action": "increment" } or { "action": "decrement" }'],
     ['likes', '"increment"', /^the body must be JSON/],
     ['likes', '{"action":', /^the body must be JSON/],
-  ])('PUT %s with %s', async (metric, body, message) => {
-    expect(await ask('PUT', `/v1/hat/${metric}`, body, { 'Content-Type': 'application/json' })).toEqual(
+  ])('PUT of %s with %s is rejected with the rule', async (metric, body, message) => {
+    expect(await send('PUT', `/v1/hat/${metric}`, body, { 'Content-Type': 'application/json' })).toEqual(
       badRequest(message),
     );
-    expect(await ask('GET', '/v1/hat/likes')).toEqual({ status: 200, body: { count: 0, updated_at: null } });
+    expect(await send('GET', '/v1/hat/likes')).toEqual({ status: 200, body: { count: 0, updated_at: null } });
   });
 
   it.each([
@@ -73,8 +78,8 @@ describe('a request that does not fit is told what would', () => {
     ['Idempotency-Key', 'x'.repeat(65), 'Idempotency-Key must have 8 to 64 characters'],
     ['Actor-Id', '', 'Actor-Id must have 1 to 128 characters'],
     ['Actor-Id', 'x'.repeat(129), 'Actor-Id must have 1 to 128 characters'],
-  ])('%s: %s', async (name, value, message) => {
-    expect(await ask('PUT', '/v1/hat/likes', UP, { [name]: value })).toEqual(badRequest(message));
+  ])('a PUT with the header %s: %s is rejected with the rule', async (name, value, message) => {
+    expect(await send('PUT', '/v1/hat/likes', UP, { [name]: value })).toEqual(badRequest(message));
   });
 
   it.each([
@@ -83,43 +88,46 @@ describe('a request that does not fit is told what would', () => {
     ['POST', '/v1/hat/likes'],
     ['DELETE', '/v1/hat/likes'],
     ['PUT', '/v1/counts'],
-  ])('%s %s, which is not there', async (method, path) => {
-    const answer = await ask(method, path);
+  ])('%s %s gets 404 with the list of routes', async (method, path) => {
+    const answer = await send(method, path);
     expect(answer).toEqual(badRequest(/GET .*, PUT \/v1\/\{post\}\/\{metric\}, GET \/v1\/counts/, 404));
   });
 
-  it.each(['deltas', 'digests', 'posts'])('POST /v1/replication/%s, for it has no peers', async (what) => {
-    const body = { code: 'FORBIDDEN', message: 'this gateway has no PEERS', retryable: false };
-    expect(await ask('POST', `/v1/replication/${what}`, '', { 'Tallycast-Region': 'us' })).toEqual({
-      status: 403,
-      body,
-    });
-  });
+  it.each(['deltas', 'digests', 'posts'])(
+    'POST /v1/replication/%s is FORBIDDEN on a gateway without peers',
+    async (route) => {
+      const body = { code: 'FORBIDDEN', message: 'this gateway has no PEERS', retryable: false };
+      expect(await send('POST', `/v1/replication/${route}`, '', { 'Tallycast-Region': 'us' })).toEqual({
+        status: 403,
+        body,
+      });
+    },
+  );
 
-  it.each(['counts', 'stream'])('more posts than the limit in %s', async (path) => {
+  it.each(['counts', 'stream'])('more posts than the limit are rejected in %s', async (path) => {
     const body = { code: 'TOO_MANY_POSTS', message: 'posts may name at most 3 posts', retryable: false };
-    expect(await ask('GET', `/v1/${path}?posts=a,b,c,d`)).toEqual({ status: 400, body });
+    expect(await send('GET', `/v1/${path}?posts=a,b,c,d`)).toEqual({ status: 400, body });
   });
 
-  it('repeated posts are not too many', async () => {
-    expect(await ask('GET', '/v1/counts?posts=a,a,a,b,c')).toMatchObject({ status: 200 });
+  it('repeated posts count once towards the limit', async () => {
+    expect(await send('GET', '/v1/counts?posts=a,a,a,b,c')).toMatchObject({ status: 200 });
   });
 });
 
 describe('a request that is too large', () => {
-  it('is refused, whatever its body is', async () => {
+  it('a request with too large a body is rejected, whatever its content', async () => {
     const message = 'a body has at most 16384 bytes';
     const body = { code: 'PAYLOAD_TOO_LARGE', message, retryable: false };
-    expect(await ask('PUT', '/v1/hat/likes', 'x'.repeat(16_385))).toEqual({ status: 413, body });
-    expect(await ask('PUT', '/v1/hat/likes', UP.padEnd(16_384))).toMatchObject({ status: 200, body: { count: 1 } });
+    expect(await send('PUT', '/v1/hat/likes', 'x'.repeat(16_385))).toEqual({ status: 413, body });
+    expect(await send('PUT', '/v1/hat/likes', UP.padEnd(16_384))).toMatchObject({ status: 200, body: { count: 1 } });
   });
 
-  it('is refused when its address is too long', async () => {
-    const { status, body } = await ask('GET', `/v1/counts?posts=${'x'.repeat(17_000)}`);
+  it('a request with too long an address is rejected', async () => {
+    const { status, body } = await send('GET', `/v1/counts?posts=${'x'.repeat(17_000)}`);
     expect({ status, body }).toMatchObject({ status: 413, body: { code: 'PAYLOAD_TOO_LARGE' } });
   });
 
-  it('is refused when it is not HTTP at all', async () => {
+  it('bytes that are not HTTP get a BAD_REQUEST', async () => {
     const socket = connect(gateway.port, '127.0.0.1').setEncoding('utf8');
     let text = '';
     socket.on('data', (fragment: string) => (text += fragment)).end('good day\r\n\r\n');
@@ -136,18 +144,18 @@ describe('an origin', () => {
     ['GET', '/v1/counts?posts=door'],
     ['GET', '/v1/stream?posts=door'],
     ['OPTIONS', '/v1/door/likes'],
-  ])('that is not allowed is refused: %s %s', async (method, path) => {
+  ])('a request of an origin that is not allowed is rejected: %s %s', async (method, path) => {
     const message = 'pages of this origin may not use this gateway; ALLOWED_ORIGINS lists those that may';
     const body = { code: 'FORBIDDEN', message, retryable: false };
-    expect(await ask(method, path, undefined, evil)).toEqual({ status: 403, body });
+    expect(await send(method, path, undefined, evil)).toEqual({ status: 403, body });
   });
 
-  it('that is not allowed changes nothing', async () => {
-    expect((await ask('PUT', '/v1/door/views', UP, evil)).status).toBe(403);
-    expect(await ask('GET', '/v1/door/views')).toMatchObject({ body: { count: 0 } });
+  it('a PUT of an origin that is not allowed changes nothing', async () => {
+    expect((await send('PUT', '/v1/door/views', UP, evil)).status).toBe(403);
+    expect(await send('GET', '/v1/door/views')).toMatchObject({ body: { count: 0 } });
   });
 
-  it('that is allowed may read the answer, errors and Retry-After included', async () => {
+  it('an allowed origin may read responses, errors and Retry-After included', async () => {
     for (const path of ['/v1/door/likes', '/v1/door/nonsense']) {
       const { headers } = await fetch(gateway.url + path, { headers: { Origin: ALLOWED } });
       expect(headers.get('access-control-allow-origin')).toBe(ALLOWED);
@@ -155,7 +163,7 @@ describe('an origin', () => {
     }
   });
 
-  it('that is allowed is told so before it puts', async () => {
+  it('a preflight of an allowed origin allows PUT and its headers', async () => {
     const { status, headers } = await fetch(`${gateway.url}/v1/door/likes`, {
       method: 'OPTIONS',
       headers: {
@@ -170,7 +178,7 @@ describe('an origin', () => {
     expect(headers.get('access-control-allow-headers')).toBe('Authorization,Actor-Id,Idempotency-Key,Content-Type');
   });
 
-  it("that is the gateway's own needs no permission", async () => {
+  it("the gateway's own origin needs no CORS headers", async () => {
     const { status, headers } = await fetch(`${gateway.url}/v1/door/likes`, { headers: { Origin: gateway.url } });
     expect(status).toBe(200);
     expect(headers.get('access-control-allow-origin')).toBeNull();

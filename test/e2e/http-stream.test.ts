@@ -88,7 +88,7 @@ async function liveOf(post: string): Promise<number> {
 }
 
 describe('an event stream', () => {
-  it('is one to browsers and balancers, and is never compressed', async () => {
+  it('a stream has the type text/event-stream and is never compressed', async () => {
     const { reader, headers } = await open('headers');
     expect(headers.get('content-type')).toBe('text/event-stream');
     expect(headers.get('cache-control')).toBe('no-store');
@@ -97,7 +97,7 @@ describe('an event stream', () => {
     reader.close();
   });
 
-  it('begins with a snapshot of all its posts, the unknown among them', async () => {
+  it('a stream begins with a snapshot of all its posts, unknown ones included', async () => {
     await increment('/v1/known/views');
     const { reader } = await open('known,unknown,known');
     const [known, unknown, ...others] = await reader.frame();
@@ -107,7 +107,7 @@ describe('an event stream', () => {
     reader.close();
   });
 
-  it('brings every change, and the sum of all d is the change of the totals', async () => {
+  it('a stream sends every change, and the sum of all d is the change of the totals', async () => {
     const { reader } = await open('busy');
     await reader.frame();
     await Promise.all(Array.from({ length: 30 }, (_, i) => increment('/v1/busy/likes', { 'Actor-Id': `actor-${i}` })));
@@ -117,7 +117,7 @@ describe('an event stream', () => {
     reader.close();
   });
 
-  it('brings nothing of posts that it did not name', async () => {
+  it('a stream sends nothing about posts that it did not name', async () => {
     const { reader } = await open('named');
     await reader.frame();
     await increment('/v1/other/likes');
@@ -127,7 +127,7 @@ describe('an event stream', () => {
     reader.close();
   });
 
-  it('is a viewer until its client goes away', async () => {
+  it('a stream is a viewer until its client leaves', async () => {
     const [first, second] = [await open('stage'), await open('stage')];
     await first.reader.until(({ live }) => live === 2);
     expect(await liveOf('stage')).toBe(2);
@@ -137,14 +137,14 @@ describe('an event stream', () => {
     first.reader.close();
   });
 
-  it('is no viewer when HEAD asks for its headers', async () => {
+  it('a HEAD request for the headers of a stream is no viewer', async () => {
     const { status, headers } = await fetch(`${gateway.url}/v1/stream?posts=head`, { method: 'HEAD' });
     expect(status).toBe(200);
     expect(headers.get('content-type')).toBe('text/event-stream');
     expect(await liveOf('head')).toBe(0);
   });
 
-  it('has a heartbeat', async () => {
+  it('a stream sends heartbeats', async () => {
     // Its 15 s pass in 1.5 s.
     const { reader } = await open('quiet', await startGateway({}, { timeScale: 0.1 }));
     let block = await reader.block();
@@ -153,7 +153,7 @@ describe('an event stream', () => {
     reader.close();
   });
 
-  it('is read by an EventSource', async () => {
+  it('an EventSource reads a stream', async () => {
     const source = new EventSource(`${gateway.url}/v1/stream?posts=standard`);
     const seen = new Promise<Update>((resolve) => {
       source.addEventListener('counts', ({ data }) => {
@@ -165,7 +165,7 @@ describe('an event stream', () => {
     source.close();
   });
 
-  it('says good-bye when the gateway drains, after the last counts, and the gateway ends at once', async () => {
+  it('a stream ends with bye after the last counts when the gateway drains, and the gateway ends at once', async () => {
     const closing = await startGateway({ TICK_MS: '60000' });
     const { reader } = await open('drained', closing);
     const path = `${closing.url}/v1/drained/views`;

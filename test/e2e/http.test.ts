@@ -49,14 +49,14 @@ describe('a counter', () => {
     expect(await get(`/v1/unknown/${metric}`)).toEqual({ count: 0, updated_at: null });
   });
 
-  it('is called likes, too', async () => {
+  it('the metric likes is called likes, too', async () => {
     expect(await put('/v1/two-names/counter', 'increment')).toBe(1);
     expect(await put('/v1/two-names/likes', 'increment')).toBe(2);
     expect((await get('/v1/two-names/counter')).count).toBe(2);
     expect((await get('/v1/two-names/likes')).count).toBe(2);
   });
 
-  it('states when its post last changed, in UTC', async () => {
+  it('a count has the time of the last change of its post, in UTC', async () => {
     const before = Date.now();
     await put('/v1/clock/views', 'increment');
     const { updated_at } = await get('/v1/clock/likes');
@@ -65,7 +65,7 @@ describe('a counter', () => {
     expect(Date.parse(updated_at!)).toBeLessThanOrEqual(Date.now());
   });
 
-  it('has a percent-encoded id as well as a plain one', async () => {
+  it('a post has the same count by its percent-encoded id and by its plain one', async () => {
     await put('/v1/a%3Ab.c_d-e/likes', 'increment');
     expect((await get('/v1/a:b.c_d-e/likes')).count).toBe(1);
   });
@@ -78,13 +78,13 @@ describe('a counter', () => {
     },
   );
 
-  it('is never cached', async () => {
+  it('a count is never cached', async () => {
     const response = await fetch(`${gateway.url}/v1/fresh/likes`);
     expect(response.headers.get('cache-control')).toBe('no-store');
     expect(response.headers.get('content-type')).toBe('application/json; charset=utf-8');
   });
 
-  it('is counted when a body comes without a content type, as curl -d sends it', async () => {
+  it('a PUT is counted without a content type, as curl -d sends it', async () => {
     const response = await fetch(`${gateway.url}/v1/plain/likes`, {
       method: 'PUT',
       headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
@@ -95,7 +95,7 @@ describe('a counter', () => {
 });
 
 describe('a toggle', () => {
-  it('counts an actor once, and takes it back once', async () => {
+  it('a like counts an actor once, and an unlike takes it back once', async () => {
     const ada = { 'Actor-Id': 'ada' };
     const grace = { 'Actor-Id': 'grace' };
     expect(await put('/v1/toggle/likes', 'increment', ada)).toBe(1);
@@ -105,7 +105,7 @@ describe('a toggle', () => {
     expect(await put('/v1/toggle/likes', 'decrement', ada)).toBe(1);
   });
 
-  it('moves by one without an actor, and never below 0', async () => {
+  it('an anonymous like moves the count by one, and never below 0', async () => {
     expect(await put('/v1/floor/saves', 'decrement')).toBe(0);
     expect(await put('/v1/floor/saves', 'increment')).toBe(1);
     expect(await put('/v1/floor/saves', 'increment')).toBe(2);
@@ -114,12 +114,12 @@ describe('a toggle', () => {
     expect(await put('/v1/floor/saves', 'decrement')).toBe(0);
   });
 
-  it("keeps an actor's like when somebody without a name takes one back", async () => {
+  it("an anonymous unlike takes no actor's like away", async () => {
     await put('/v1/kept/likes', 'increment', { 'Actor-Id': 'ada' });
     expect(await put('/v1/kept/likes', 'decrement')).toBe(1);
   });
 
-  it('belongs to the same actor over HTTP and over a socket, and the socket learns of it', async () => {
+  it('an actor has one like over HTTP and over a socket, and the socket is notified', async () => {
     const actor = 'Åda ☃';
     const socket = io(gateway.url, { auth: { actor } });
     try {
@@ -137,13 +137,13 @@ describe('a toggle', () => {
 });
 
 describe('a tally', () => {
-  it('grows with every request, whoever sends it', async () => {
+  it('a tally grows with every request, from any client', async () => {
     expect(await put('/v1/tally/views', 'increment')).toBe(1);
     expect(await put('/v1/tally/views', 'increment', { 'Actor-Id': 'ada' })).toBe(2);
     expect(await put('/v1/tally/views', 'increment', { 'Actor-Id': 'ada' })).toBe(3);
   });
 
-  it('counts what is sent at the same time', async () => {
+  it('a tally counts concurrent requests', async () => {
     await Promise.all(Array.from({ length: 40 }, () => put('/v1/crowd/shares', 'increment')));
     expect((await get('/v1/crowd/shares')).count).toBe(40);
   });
@@ -152,18 +152,18 @@ describe('a tally', () => {
 describe('an Idempotency-Key', () => {
   const key = { 'Idempotency-Key': 'key-0001' };
 
-  it('makes a retry take effect once', async () => {
+  it('an Idempotency-Key makes a retry take effect once', async () => {
     expect(await put('/v1/retry/views', 'increment', key)).toBe(1);
     expect(await put('/v1/retry/views', 'increment', key)).toBe(1);
     expect(await put('/v1/retry/views', 'increment', { 'Idempotency-Key': 'key-0002' })).toBe(2);
   });
 
-  it('makes a plain +1 take effect once', async () => {
+  it('an Idempotency-Key makes an anonymous like take effect once', async () => {
     expect(await put('/v1/retry-plain/likes', 'increment', key)).toBe(1);
     expect(await put('/v1/retry-plain/counter', 'increment', key)).toBe(1);
   });
 
-  it('of another post, metric, action or actor is another', async () => {
+  it('an Idempotency-Key counts apart for each post, metric, action and actor', async () => {
     expect(await put('/v1/key-a/views', 'increment', key)).toBe(1);
     expect(await put('/v1/key-b/views', 'increment', key)).toBe(1);
     expect(await put('/v1/key-a/shares', 'increment', key)).toBe(1);
@@ -172,7 +172,7 @@ describe('an Idempotency-Key', () => {
     expect(await put('/v1/key-a/likes', 'decrement', key)).toBe(0);
   });
 
-  it('is remembered by the next gateway after a crash', async () => {
+  it('an Idempotency-Key is known after a crash of the gateway', async () => {
     const first = await startGateway();
     expect(await put('/v1/crash/views', 'increment', key, first)).toBe(1);
     await first.kill('SIGKILL');
@@ -182,7 +182,7 @@ describe('an Idempotency-Key', () => {
 });
 
 describe('counts', () => {
-  it('come in the order asked, each post once, with every metric', async () => {
+  it('counts are in the requested order, each post once, with every metric', async () => {
     await put('/v1/second/shares', 'increment');
     const { counts } = await get<Counts>('/v1/counts?posts=second,first,second');
     expect(counts).toEqual([
@@ -204,13 +204,16 @@ describe('counts', () => {
 describe('compression', () => {
   const many = `/v1/counts?posts=${Array.from({ length: 60 }, (_, i) => `crate-${i}`).join(',')}`;
 
-  it.each(['gzip', 'br, gzip, deflate', '*'])('is gzip for Accept-Encoding: %s', async (accepted) => {
-    const response = await fetch(gateway.url + many, { headers: { 'Accept-Encoding': accepted } });
-    expect(response.headers.get('content-encoding')).toBe('gzip');
-    expect(((await response.json()) as Counts).counts).toHaveLength(60);
-  });
+  it.each(['gzip', 'br, gzip, deflate', '*'])(
+    'a response to Accept-Encoding: %s is compressed by gzip',
+    async (accepted) => {
+      const response = await fetch(gateway.url + many, { headers: { 'Accept-Encoding': accepted } });
+      expect(response.headers.get('content-encoding')).toBe('gzip');
+      expect(((await response.json()) as Counts).counts).toHaveLength(60);
+    },
+  );
 
-  it.each(['identity', 'gzip;q=0'])('is none for Accept-Encoding: %s', async (accepted) => {
+  it.each(['identity', 'gzip;q=0'])('a response to Accept-Encoding: %s is not compressed', async (accepted) => {
     const response = await fetch(gateway.url + many, { headers: { 'Accept-Encoding': accepted } });
     expect(response.headers.get('content-encoding')).toBeNull();
     expect(((await response.json()) as Counts).counts).toHaveLength(60);

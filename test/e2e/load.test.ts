@@ -73,7 +73,7 @@ describe('the load generator', () => {
     return ((await response.json()) as { count: number }).count;
   }
 
-  it('reports an exact gateway on the terminal, as JSON and as a page', async () => {
+  it('the load generator reports an exact gateway on the terminal, as JSON and as a page', async () => {
     const dir = await processes.newDir();
     const [json, page] = [join(dir, 'result.json'), join(dir, 'report.html')];
     const threads = ['--threads', '2', '--watch', '2'];
@@ -93,7 +93,7 @@ describe('the load generator', () => {
     expect(html.replaceAll(gateway.url, '')).not.toMatch(/https?:|<script|<link|NaN|undefined/);
   });
 
-  it('resends unacknowledged operations when connections are cut, so that all counts are exact', async () => {
+  it('the load generator resends unacknowledged operations when connections are cut, so that all counts are exact', async () => {
     const passed = { answers: 0, frames: 0 };
     proxy = await startProxy({ port: gateway.port });
     proxy.onReply = (chunk) => {
@@ -112,7 +112,7 @@ describe('the load generator', () => {
     expect(shown.stale).toBe(0);
   });
 
-  it('detects a view of another client and names the post', async () => {
+  it('the load generator detects a view of another client and names the post', async () => {
     const { child, ended } = start(['--url', gateway.url, ...SMALL, ...ENDLESS, '--prefix', 'meddled']);
     await until(async () => (await views('meddled-3')) > 0, 'the load has begun');
     const headers = { 'Content-Type': 'application/json' };
@@ -125,14 +125,14 @@ describe('the load generator', () => {
     expect(stdout).toMatch(/\nNOT EXACT: .+, 0 lost, 1 doubled\n {2}meddled-3: views changed by/);
   });
 
-  it('ends early when it is interrupted, with a verdict on the operations so far', async () => {
+  it('the load generator ends early when it is interrupted, with a verdict on the operations so far', async () => {
     const { child, ended } = start(['--url', gateway.url, ...SMALL, ...ENDLESS, '--prefix', 'stopped']);
     await until(async () => (await views('stopped-0')) > 0, 'the load has begun');
     child.kill('SIGINT');
     expect(await ended).toMatchObject({ code: 0, stdout: expect.stringContaining('\nEXACT: ') });
   });
 
-  it('gives each actor a token if it has the secret, and reports a missing secret otherwise', async () => {
+  it('the load generator gives each actor a token if it has the secret, and reports a missing secret otherwise', async () => {
     const args = ['--url', guarded.url, ...SMALL];
     const refused = `${guarded.url} answers 401 to /v1/counts; set JWT_SECRET as the gateway has it\n`;
     expect(await start(args).ended).toMatchObject({ code: 2, stderr: refused });
@@ -142,12 +142,12 @@ describe('the load generator', () => {
   it.each([
     ['an option that is wrong', ['--viewers', 'many'], /^--viewers must be [^\n]+\n$/],
     ['a file that cannot be written', ['--json', '/nowhere/at/all.json'], /^--json must be [^\n]+\n$/],
-  ])('answers %s with one line and exit code 2', async (_, args, line) => {
+  ])('the load generator answers %s with one line and exit code 2', async (_, args, line) => {
     const { code, stderr } = await start(args).ended;
     expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringMatching(line) });
   });
 
-  it('reports an unreachable gateway in one line', async () => {
+  it('the load generator reports an unreachable gateway in one line', async () => {
     const url = `http://127.0.0.1:${await freePort()}`;
     const { code, stderr } = await start(['--url', url, ...SMALL]).ended;
     expect({ code, stderr }).toEqual({ code: 2, stderr: `${url} does not answer: ECONNREFUSED\n` });

@@ -30,7 +30,7 @@ describe('viewers of a post at two gateways on one Redis', () => {
     await stopRedis();
   });
 
-  it('are summed for the viewers of both gateways as they come and go', async () => {
+  it('viewers of two gateways are summed for the viewers of both as they come and go', async () => {
     const here = await watching(first, 3);
     const there = await watching(second, 2);
     await untilAllShow([...here, ...there], 5);
@@ -43,14 +43,14 @@ describe('viewers of a post at two gateways on one Redis', () => {
     await untilAllShow(here, 2);
   });
 
-  it('are summed over HTTP on every gateway, even on one without viewers', async () => {
+  it('viewers of two gateways are summed over HTTP on every gateway, even on one without viewers', async () => {
     await watching(second, 3);
     await untilBothSay(3);
     await watching(first, 1);
     await untilBothSay(4);
   });
 
-  it('stay the same number when a viewer moves from one gateway to the other', async () => {
+  it('the number of viewers stays the same when a viewer moves from one gateway to the other', async () => {
     const [stays] = await watching(first, 1);
     const [leaves] = await watching(first, 1);
     await watching(second, 1);
@@ -61,7 +61,7 @@ describe('viewers of a post at two gateways on one Redis', () => {
     await untilAllShow([stays!], 3);
   });
 
-  it('are those of one gateway at once after the other one gets SIGTERM', async () => {
+  it('the viewers of a gateway leave the sum at once after its SIGTERM', async () => {
     const third = await gateway();
     const here = await watching(first, 2);
     await watching(third, 4);
@@ -72,7 +72,7 @@ describe('viewers of a post at two gateways on one Redis', () => {
     await untilBothSay(2);
   });
 
-  it('are those of one gateway after the lease of a killed one has expired', async () => {
+  it('the viewers of a killed gateway leave the sum after its lease has expired', async () => {
     const here = await watching(first, 2);
     await watching(second, 4);
     await untilAllShow(here, 6);

@@ -21,7 +21,7 @@ describe('the number of viewers now', () => {
     await stopAll();
   });
 
-  it('rises with each viewer and falls with each closed tab', async () => {
+  it('the number of viewers rises with each viewer and falls with each closed tab', async () => {
     const first = await watching('stage');
     const others: TestViewer[] = [];
     for (const transport of ['websocket', 'polling', 'websocket', 'polling']) {
@@ -34,7 +34,7 @@ describe('the number of viewers now', () => {
     }
   });
 
-  it('falls when a connection breaks without a close', async () => {
+  it('the number of viewers falls when a connection breaks without a close', async () => {
     const first = await watching('broken');
     const second = await RawSocket.connect(url);
     second.emit('subscribe', { posts: ['broken'] });
@@ -43,13 +43,13 @@ describe('the number of viewers now', () => {
     await first.until(() => first.viewerCount('broken') === 1);
   });
 
-  it('is in the first snapshot, which includes the new viewer', async () => {
+  it('the number of viewers is in the first snapshot, which includes the new viewer', async () => {
     await watching('hall');
     const second = await watching('hall');
     expect(second.viewerCount('hall')).toBe(2);
   });
 
-  it('counts a connection once a post, even if it subscribes again, and not after it unsubscribed', async () => {
+  it('a connection counts once a post, even if it subscribes again, and not after it unsubscribed', async () => {
     const first = await watching('desk');
     const { socket } = await watching('other');
     const subscribe = async (): Promise<unknown> =>
@@ -60,7 +60,7 @@ describe('the number of viewers now', () => {
     await first.until(() => first.viewerCount('desk') === 1);
   });
 
-  it('counts event streams too', async () => {
+  it('event streams count as viewers', async () => {
     const first = await watching('radio');
     const streams = [0, 1].map(() => new EventSource(`${url}/v1/stream?posts=radio`));
     await first.until(() => first.viewerCount('radio') === 3);
@@ -70,7 +70,7 @@ describe('the number of viewers now', () => {
     }
   });
 
-  it('falls when a viewer answers no ping without closing its connection', async () => {
+  it('the number of viewers falls when a viewer answers no ping without closing its connection', async () => {
     const gateway = await startGateway({}, FAST);
     const live = async (): Promise<number> => {
       const response = await fetch(`${gateway.url}/v1/left/live`);

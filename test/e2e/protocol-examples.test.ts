@@ -21,25 +21,25 @@ describe('docs/protocol.md', () => {
 
   afterAll(stopAll);
 
-  it('has examples for every kind of client', () => {
+  it('docs/protocol.md has examples for every kind of client', () => {
     expect(new Set(examples.map(({ client }) => client))).toEqual(
       new Set(['socket.io-client', 'python-socketio', 'curl', 'EventSource']),
     );
     expect(examples.length).toBeGreaterThanOrEqual(EXAMPLES_MIN);
   });
 
-  it('has a known language on every block', () => {
+  it('every block of docs/protocol.md has a known language', () => {
     const languages = [...document.matchAll(/^```(.*)\n[\s\S]*?^```$/gm)].map(([, language = '']) => language);
     expect(languages.filter((language) => !(language in INTERPRETERS) && !SHOWN.includes(language))).toEqual([]);
   });
 
-  it('gives each example its own heading, the default address and its output', () => {
+  it('each example of docs/protocol.md has its own heading, the default address and its output', () => {
     expect(new Set(examples.map(({ heading }) => heading)).size).toBe(examples.length);
     expect(examples.filter(({ code }) => !code.includes(ADDRESS))).toEqual([]);
     expect(examples.filter(({ printed }) => printed === undefined)).toEqual([]);
   });
 
-  it.each(examples)('$heading ($client)', async (example) => {
+  it.each(examples)('the example of docs/protocol.md works: $heading ($client)', async (example) => {
     expect(await runExample(example, gateway.url)).toBe(example.printed);
   });
 });

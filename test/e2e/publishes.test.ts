@@ -23,13 +23,13 @@ const BUCKETS = 64;
 
 describe('one Redis that gateways share', () => {
   let redis: RedisServer;
-  let asking: Redis;
+  let client: Redis;
   let gateways: GatewayProcess[];
   let sockets: Client[][];
 
   beforeAll(async () => {
     redis = await startRedis();
-    asking = redis.client();
+    client = redis.client();
     const env = { REDIS_URL: redis.url, TICK_MS: String(TICK_MS), MAX_OPS_PER_CONNECTION: '0' };
     gateways = await Promise.all(Array.from({ length: GATEWAYS.at(-1)! }, () => startGateway(env)));
     sockets = gateways.map(({ url }) => Array.from({ length: SOCKETS_A_GATEWAY }, () => connect(url)));
@@ -43,18 +43,18 @@ describe('one Redis that gateways share', () => {
   });
 
   it.each(GATEWAYS)(
-    `is sent at most one message in ${PUBLISH_MS} ms about a watched post under the full load of %d gateways, and its end`,
+    `%d gateways under full load send Redis at most one message in ${PUBLISH_MS} ms about a watched post, and the last change`,
     async (count) => {
       const post = `hot-${count}`;
-      const heard = await listen(post);
-      const watchers = gateways.slice(0, count).map(({ url }) => new TestViewer(url, [post]));
-      await Promise.all(watchers.map((watcher) => watcher.untilSubscribed()));
+      const published = await listen(post);
+      const viewers = gateways.slice(0, count).map(({ url }) => new TestViewer(url, [post]));
+      await Promise.all(viewers.map((viewer) => viewer.untilSubscribed()));
       const fromMs = await redisMs();
-      heard.length = 0;
-      const views = await viewUntil(() => heard.length > MESSAGES, sockets.slice(0, count).flat(), post);
-      await Promise.all(watchers.map((watcher) => watcher.untilShows({ [post]: { likes: 0, views } })));
-      await until(() => viewsIn(heard.at(-1)) === views, 'the end is published');
-      const { length } = heard;
+      published.length = 0;
+      const views = await viewUntil(() => published.length > MESSAGES, sockets.slice(0, count).flat(), post);
+      await Promise.all(viewers.map((viewer) => viewer.untilShows({ [post]: { likes: 0, views } })));
+      await until(() => viewsIn(published.at(-1)) === views, 'the end is published');
+      const { length } = published;
       const passedMs = (await redisMs()) - fromMs;
       process.stderr.write(
         `${count} gateways: ${Math.round((views / passedMs) * 1_000)} views a second of one post, ` +
@@ -64,11 +64,11 @@ describe('one Redis that gateways share', () => {
     },
   );
 
-  it('gets no publishes of posts without viewers', async () => {
-    await asking.config('RESETSTAT');
+  it('gateways publish nothing about posts without viewers', async () => {
+    await client.config('RESETSTAT');
     let sent = 0;
     await viewUntil(() => (sent += 1) > UNSEEN_VIEWS, sockets.flat(), 'unseen');
-    const stats = await asking.info('commandstats');
+    const stats = await client.info('commandstats');
     // The statistics include commands that scripts call.
     expect(stats).toMatch(/^cmdstat_hset:/m);
     expect(stats).not.toMatch(/^cmdstat_s?publish:/m);
@@ -76,16 +76,16 @@ describe('one Redis that gateways share', () => {
 
   /** Collects all publishes of the post from now on. */
   async function listen(post: string): Promise<string[]> {
-    const heard: string[] = [];
+    const published: string[] = [];
     const subscriber = redis.client();
-    subscriber.on('smessage', (_channel: string, message: string) => heard.push(message));
+    subscriber.on('smessage', (_channel: string, message: string) => published.push(message));
     await subscriber.ssubscribe(buildCountsChannel(bucketOf(post, BUCKETS), post));
-    return heard;
+    return published;
   }
 
   /** Uses Redis's clock, which spaces the publishes. */
   async function redisMs(): Promise<number> {
-    const [seconds, microseconds] = await asking.time();
+    const [seconds, microseconds] = await client.time();
     return Number(seconds) * 1_000 + Number(microseconds) / 1_000;
   }
 });

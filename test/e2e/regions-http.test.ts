@@ -108,7 +108,7 @@ describe('another region', () => {
   });
 
   it.each([
-    ['with a wrong token', () => peer('us', 'another token of somebody'), '401: PEER_TOKEN must be the same'],
+    ['with a wrong token', () => peer('us', 'another peer token'), '401: PEER_TOKEN must be the same'],
     ['that is not in PEERS', () => peer('ap'), '403: your region is not listed in PEERS of this gateway'],
     [
       'that counts one more metric',
@@ -220,9 +220,9 @@ describe('consistency', () => {
     const before = us.readSizes.length;
     const counts = await Promise.all(posts.map((id) => countOf(`/v1/${id}/views?consistency=all`)));
     expect(counts).toEqual(posts.map(() => 1));
-    const asked = us.readSizes.slice(before);
-    expect(asked.length).toBeLessThan(posts.length);
-    expect(asked.reduce((sum, one) => sum + one, 0)).toBe(posts.length);
+    const calls = us.readSizes.slice(before);
+    expect(calls.length).toBeLessThan(posts.length);
+    expect(calls.reduce((sum, one) => sum + one, 0)).toBe(posts.length);
   });
 
   it('all names the regions that do not respond, and local still reads', async () => {
@@ -239,7 +239,7 @@ describe('consistency', () => {
   });
 
   it.each(['/v1/far/views?consistency=strong', '/v1/counts?posts=far&consistency='])(
-    'GET %s is a BAD_REQUEST that names it',
+    'GET %s is a BAD_REQUEST that names the parameter',
     async (path) => {
       const response = await fetch(eu.url + path);
       expect(response.status).toBe(400);

@@ -6,7 +6,7 @@ import { type GatewayOptions, startGateway, stopAll } from '../support/gateway-p
 const STANDARD = 'likes:toggle,views:tally';
 const PEER_TOKEN = '0123456789abcdef';
 
-/** By variable: a value that will not do, and what the one line on stderr says of it. */
+/** By variable: an invalid value, and a text in the error line on stderr. */
 const BAD: readonly (readonly [string, string, string])[] = [
   ['HOST', '256.1.1.1', 'must be an address of this host'],
   ['HOST', 'two words', 'must be an address of this host'],
@@ -81,8 +81,8 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['LOG_LEVEL', 'loud', 'must be fatal, error, warn, info, debug, trace or silent'],
 ];
 
-/** Left empty, a setting is as if it were unset. */
-const LEFT_EMPTY = [
+/** An empty setting equals an unset one. */
+const EMPTY = [
   'TICK_MS',
   'METRICS',
   'REDIS_URL',
@@ -99,7 +99,7 @@ afterEach(closeClients);
 afterAll(stopAll);
 
 /** The stderr of a gateway that ends with exit code 1 before it listens, and writes nothing else. */
-async function refusal(env: Record<string, string>, options?: GatewayOptions): Promise<string> {
+async function readFailure(env: Record<string, string>, options?: GatewayOptions): Promise<string> {
   const failure = await startGateway({ LOG_LEVEL: 'silent', ...env }, options).then(
     ({ url }) => `it listens on ${url}`,
     (error: unknown) => (error as Error).message,
@@ -114,30 +114,30 @@ async function listening(env: Record<string, string>): Promise<Record<string, un
   return JSON.parse(log.find((line) => line.includes('"listening"'))!) as Record<string, unknown>;
 }
 
-describe('a setting that will not do ends the gateway with one line that names it and says what would', () => {
-  it.each(BAD)('%s=%s', (name, value, message) => {
+describe('an invalid setting', () => {
+  it.each(BAD)('%s=%s is rejected with a line that names the setting and the rule', (name, value, message) => {
     const line = new RegExp(`^[^\\n]*\\b${name}\\b[^\\n]*$`);
     expect(() => readSettings({ [name]: value })).toThrow(line);
     expect(() => readSettings({ [name]: value })).toThrow(message);
   });
 
-  it('the program ends with exit code 1 and that line', async () => {
+  it('a gateway with an invalid setting ends with exit code 1 and one line', async () => {
     const [port, directory, redis] = await Promise.all([
-      refusal({ PORT: 'http' }),
-      refusal({ DATA_DIR: '/dev/null/data' }),
+      readFailure({ PORT: 'http' }),
+      readFailure({ DATA_DIR: '/dev/null/data' }),
       // The 10 s in which it tries to connect pass in one.
-      refusal({ REDIS_URL: 'redis+cluster://127.0.0.1:1' }, { timeScale: 0.1 }),
+      readFailure({ REDIS_URL: 'redis+cluster://127.0.0.1:1' }, { timeScale: 0.1 }),
     ]);
     expect(port).toMatch(/^PORT [^\n]*must be a whole number from 0 to 65535[^\n]*$/);
     expect(directory).toMatch(/^DATA_DIR [^\n]*not a directory[^\n]*$/);
     expect(redis).toMatch(/^REDIS_URL [^\n]*could not connect[^\n]*$/);
   });
 
-  it('a password in REDIS_URL that has to be encoded is not repeated', () => {
+  it('the error about REDIS_URL does not repeat a password that has to be encoded', () => {
     expect(() => readSettings({ REDIS_URL: 'redis://:pa/ss@127.0.0.1' })).toThrow(/^REDIS_URL (?!.*pa\/?ss)/);
   });
 
-  it('two that need each other', () => {
+  it('REDIS_URL allows ACK=replicated and WORKERS', () => {
     const REDIS_URL = 'redis://127.0.0.1';
     expect(readSettings({ REDIS_URL, ACK: 'replicated', WORKERS: '2' })).toMatchObject({
       redis: { kind: 'single', addresses: [{ host: '127.0.0.1', port: 6379 }] },
@@ -159,34 +159,34 @@ describe('a setting that will not do ends the gateway with one line that names i
       { REGION: 'eu', PEERS: 'us=https://us.example,us248=https://r.example', PEER_TOKEN },
       /^PEERS us and us248: .*rename one$/,
     ],
-  ])('regions with %s', (_what, env, message) => {
+  ])('regions with %s are rejected', (_what, env, message) => {
     expect(() => readSettings(env)).toThrow(message);
   });
 
-  it('passwords and tokens are not repeated', () => {
+  it('errors about settings do not repeat passwords and tokens', () => {
     const secrets = [{ PEER_TOKEN: 'a secret\n' }, { JWT_SECRET: 'a secret\n' }];
     for (const env of [{ PEERS: 'us=https://ann:secret@us.example' }, ...secrets]) {
       expect(() => readSettings(env)).toThrow(/^(?![\s\S]*secret@|[\s\S]*a secret\n)/);
     }
   });
 
-  it('two that exclude each other', () => {
+  it('JWT_SECRET and JWT_JWKS_URL exclude each other', () => {
     expect(() => readSettings({ JWT_SECRET: 'x'.repeat(32), JWT_JWKS_URL: 'https://example.org/keys.json' })).toThrow(
       'JWT_SECRET and JWT_JWKS_URL exclude each other: set the one that your tokens are signed with',
     );
   });
 
-  it('one that does not fit the data that is there', async () => {
+  it('a gateway does not start with data that is in use or was made with other BUCKETS', async () => {
     const gateway = await startGateway();
     const DATA_DIR = gateway.dataDir;
-    expect(await refusal({ DATA_DIR })).toMatch(/^DATA_DIR .+ in use by another process;.+$/);
+    expect(await readFailure({ DATA_DIR })).toMatch(/^DATA_DIR .+ in use by another process;.+$/);
     await gateway.kill('SIGTERM');
-    expect(await refusal({ DATA_DIR, BUCKETS: '32' })).toMatch(/^DATA_DIR .+ made with BUCKETS=64.+$/);
+    expect(await readFailure({ DATA_DIR, BUCKETS: '32' })).toMatch(/^DATA_DIR .+ made with BUCKETS=64.+$/);
   });
 });
 
-describe('settings that do', () => {
-  it('are peers and what goes with them', () => {
+describe('valid settings', () => {
+  it('PEERS and the settings of regions are parsed', () => {
     const PEERS = 'us=https://us.example, ap=http://127.0.0.1:3000/';
     const settings = readSettings({ REGION: 'eu', PEERS, PEER_TOKEN, REPLICATION_INTERVAL_MS: '250' });
     expect(settings).toMatchObject({ region: 'eu', peerToken: PEER_TOKEN, replicationIntervalMs: 250 });
@@ -197,8 +197,8 @@ describe('settings that do', () => {
     expect(readSettings({})).toMatchObject({ region: 'local', peers: [], peerToken: '', replicationIntervalMs: 100 });
   });
 
-  it('are the defaults where they are left empty, with port 0 a free one that is printed', async () => {
-    const record = await listening(Object.fromEntries(LEFT_EMPTY.map((name) => [name, ''])));
+  it('empty settings have their defaults, and PORT=0 takes a free port, which is logged', async () => {
+    const record = await listening(Object.fromEntries(EMPTY.map((name) => [name, ''])));
     const { url } = record as { url: string };
     expect(record).toMatchObject({ level: 30, msg: 'listening' });
     expect(new URL(url)).toMatchObject({ hostname: '127.0.0.1' });
@@ -212,7 +212,7 @@ describe('settings that do', () => {
     expect(Object.keys(answer.counts[0]!).sort()).toEqual(['e', 'likes', 'live', 'mine', 'post', 'v', 'views']);
   });
 
-  it('are taken as they are, at the edges too', async () => {
+  it('settings have their effects, even at their limits', async () => {
     const { url } = (await listening({
       ...{
         TICK_MS: '60000',

@@ -69,7 +69,7 @@ describe(`${VIEWERS} viewers of one post on two gateways`, () => {
     return ((await response.json()) as { count: number }).count;
   }
 
-  it('show the exact total, and `d` adds up to it in every frame', async () => {
+  it('all viewers get the exact total, and `d` adds up to it in every frame', async () => {
     for (let sent = 0; sent < VIEWS; sent += VIEWS / 10) {
       view(VIEWS / 10);
       await senders[0]!.untilAcknowledged();
@@ -78,7 +78,7 @@ describe(`${VIEWERS} viewers of one post on two gateways`, () => {
     expect(viewers.map(({ adrift }) => adrift)).toEqual(viewers.map(() => 0));
   });
 
-  it('show the exact total from the other gateway when one is killed, and are all counted again', async () => {
+  it('viewers of a killed gateway get the exact total from the other one, and are all counted again', async () => {
     const [killed, survivor] = gateways;
     view(VIEWS / 10);
     for (const { socket } of senders) (socket.io as unknown as { uri: string }).uri = survivor.url;

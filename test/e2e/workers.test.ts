@@ -49,17 +49,17 @@ function start(env: Record<string, string> = {}): Promise<GatewayProcess> {
 }
 
 describe('workers on one port', () => {
-  it('log one record when all of them listen', () => {
+  it('workers log one record when all of them listen', () => {
     expect(listeningRecords(gateway).map((line) => JSON.parse(line) as unknown)).toEqual([
       expect.objectContaining({ msg: 'listening', url: gateway.url, workers: WORKERS }),
     ]);
     expect(listWorkers(gateway)).toHaveLength(WORKERS);
   });
 
-  it('serve requests of all sessions over one keep-alive connection', async () => {
-    const anew = new Agent({ keepAlive: false });
+  it('workers serve requests of all sessions over one keep-alive connection', async () => {
+    const newConnections = new Agent({ keepAlive: false });
     const one = new Agent({ keepAlive: true, maxSockets: 1 });
-    const sids = await Promise.all(Array.from({ length: 4 * WORKERS }, () => openPolling(gateway.url, anew)));
+    const sids = await Promise.all(Array.from({ length: 4 * WORKERS }, () => openPolling(gateway.url, newConnections)));
     expect(new Set(sids.map((sid) => sid.split('.')[0])).size).toBe(WORKERS);
     for (const sid of sids) expect(await pollOnce(gateway.url, one, sid, 'POST', '40')).toBe('ok');
     for (const sid of sids) expect(await pollOnce(gateway.url, one, sid, 'GET')).toMatch(/^40\{"sid"/);
@@ -68,11 +68,11 @@ describe('workers on one port', () => {
     for (const sid of sids) expect(await pollOnce(gateway.url, one, sid, 'GET')).toMatch(/^430\[\{"ok":true/);
     for (const sid of sids) expect(await pollOnce(gateway.url, one, sid, 'POST', '41')).toBe('ok');
     one.destroy();
-    anew.destroy();
+    newConnections.destroy();
   });
 
   it.each(['999.abcdefghijklmnopqrst', 'abcdefghijklmnopqrst', '1.gone'])(
-    'know nothing of a session %s',
+    'workers reject a session %s',
     async (sid) => {
       const answer = await fetch(`${gateway.url}/socket.io/?EIO=4&transport=polling&sid=${sid}`);
       expect({ status: answer.status, body: await answer.json() }).toEqual({
@@ -82,7 +82,7 @@ describe('workers on one port', () => {
     },
   );
 
-  it(`upgrade ${UPGRADES} sessions to WebSockets, even if another worker gets the connection`, async () => {
+  it(`workers upgrade ${UPGRADES} sessions to WebSockets, even if another worker gets the connection`, async () => {
     for (let done = 0; done < UPGRADES; done += AT_ONCE) {
       const sockets = Array.from({ length: AT_ONCE }, () =>
         connect(gateway.url, {}, { transports: ['polling', 'websocket'], reconnection: false }),
@@ -97,7 +97,7 @@ describe('workers on one port', () => {
     expect(await readTotals(gateway.url, ['upgraded'])).toEqual({ upgraded: { likes: 0, views: UPGRADES } });
   });
 
-  it('serve event streams that show operations of all workers', async () => {
+  it('event streams of one worker send operations of all workers', async () => {
     const streams = Array.from({ length: WORKERS }, () => new EventSource(`${gateway.url}/v1/stream?posts=streamed`));
     const latest = streams.map((stream) => {
       const seen = { views: 0 };
@@ -116,7 +116,7 @@ describe('workers on one port', () => {
     for (const stream of streams) stream.close();
   });
 
-  it('share one page of metrics, with a series each', async () => {
+  it('workers share one page of metrics, with a series each', async () => {
     const sockets = Array.from({ length: 2 * WORKERS }, () => connect(gateway.url));
     await Promise.all(sockets.map(untilConnected));
     const each = await readWorkerMetric(gateway.url, 'tallycast_sockets');
@@ -128,7 +128,7 @@ describe('workers on one port', () => {
 });
 
 /** The tests depend on their order: later ones end processes that earlier ones use. */
-describe('the end', () => {
+describe('the end of workers', () => {
   let doomed: GatewayProcess;
 
   beforeAll(async () => {

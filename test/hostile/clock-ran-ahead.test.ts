@@ -43,7 +43,7 @@ async function read(url: string): Promise<Reading> {
   return reading!;
 }
 
-async function peerOf(url: string): Promise<Peer> {
+async function readPeer(url: string): Promise<Peer> {
   return ((await (await fetch(`${url}/v1/regions`)).json()) as { peers: [Peer] }).peers[0];
 }
 
@@ -100,36 +100,36 @@ describe.each([
     for (const url of [eu, us]) expect(Date.parse((await read(url)).updated_at!)).toBeLessThanOrEqual(rightMs());
   }
 
-  it('replicates while its clock is right', async () => {
+  it('a region replicates while its clock is right', async () => {
     await put(eu, 'increment', 'ann');
     await show(1);
   });
 
   // Tested with one store, because the clock does not depend on the store and this takes long.
   if (!redis)
-    it('continues by the elapsed time if its clock was right before, and logs that once', async () => {
+    it('a clock that jumps ahead after a correct start is replaced by the elapsed time, which is logged once', async () => {
       setClock(HOURS_3_MS);
       const jumped = (): string[] =>
         world.regions[0]!.gateways[0]!.log.filter((line) => line.includes('the wall clock jumped'));
       await until(() => jumped().length > 0, 'the jump is logged');
       await put(eu, 'increment', 'bob');
       await show(2);
-      expect(await peerOf(eu)).toMatchObject({ error: '', rejectedBuckets: 0 });
+      expect(await readPeer(eu)).toMatchObject({ error: '', rejectedBuckets: 0 });
       setClock(0);
       await put(eu, 'decrement', 'bob');
       await show(1);
       expect(jumped()).toHaveLength(1);
     });
 
-  it('is rejected if it starts with a wrong clock, which both regions report, until the clock is right', async () => {
+  it('deltas of a region that starts with a wrong clock are rejected, which both regions report, until the clock is right', async () => {
     setClock(HOURS_3_MS);
     await region.killAndRestart(0, world.env(region));
     for (const actor of ['cid', 'dan', 'eve']) await put(eu, 'increment', actor);
     await put(eu, 'decrement', 'ann');
-    await until(async () => (await peerOf(eu)).rejectedBuckets > 0, 'us rejects some buckets of eu');
-    const { error } = await peerOf(eu);
+    await until(async () => (await readPeer(eu)).rejectedBuckets > 0, 'us rejects some buckets of eu');
+    const { error } = await readPeer(eu);
     expect(error).toMatch(/^us rejects \d+ buckets: their stamps are over an hour ahead of its clock/);
-    expect((await peerOf(us)).rejections).toBeGreaterThan(0);
+    expect((await readPeer(us)).rejections).toBeGreaterThan(0);
     expect((await readMetrics(us)).get('tallycast_replication_rejections_total{peer="eu"}')).toBeGreaterThan(0);
     expect((await readMetrics(eu)).get('tallycast_replication_rejected_buckets{peer="us"}')).toBeGreaterThan(0);
     const reported = world.regions[1]!.gateways[0]!.log.filter((line) =>
@@ -143,7 +143,7 @@ describe.each([
 
     setClock(0);
     await show(4);
-    await until(async () => (await peerOf(eu)).error === '', 'us accepts all buckets again');
+    await until(async () => (await readPeer(eu)).error === '', 'us accepts all buckets again');
     // The last toggle wins again, in whichever region it is made.
     await put(us, 'decrement', 'cid');
     await put(eu, 'increment', 'ann');
@@ -154,15 +154,15 @@ describe.each([
     await region.killAndRestart(0, world.env(region));
     await put(eu, 'increment', 'gus');
     await show(4);
-    await until(async () => (await peerOf(eu)).lagChanges === 0, 'us has all of eu');
-    expect(await peerOf(eu)).toMatchObject({ error: '', rejectedBuckets: 0 });
+    await until(async () => (await readPeer(eu)).lagChanges === 0, 'us has all of eu');
+    expect(await readPeer(eu)).toMatchObject({ error: '', rejectedBuckets: 0 });
   });
 
-  it('is accepted at once after a restart with the right clock, and logs that its data is ahead', async () => {
+  it('a region that restarts with the right clock is accepted at once, and logs that its data is ahead', async () => {
     setClock(HOURS_3_MS);
     await region.killAndRestart(0, world.env(region));
     await put(eu, 'increment', 'hal');
-    await until(async () => (await peerOf(eu)).rejectedBuckets > 0, 'us rejects some buckets of eu');
+    await until(async () => (await readPeer(eu)).rejectedBuckets > 0, 'us rejects some buckets of eu');
     setClock(0);
     await region.killAndRestart(0, world.env(region));
     await show(5);

@@ -55,22 +55,22 @@ async function admitted(url: string, headers: Record<string, string>): Promise<b
 }
 
 describe('a connection counts for its address', () => {
-  it('until its TCP connection is closed, even after a disconnect of Socket.IO', async () => {
+  it('a connection counts for its address until its TCP connection is closed, even after a disconnect of Socket.IO', async () => {
     const headers = stranger();
-    const held = [await open(slow.url, headers), await open(slow.url, headers)];
-    for (const raw of held) {
+    const opened = [await open(slow.url, headers), await open(slow.url, headers)];
+    for (const raw of opened) {
       raw.answersClose = false;
       expect(await shake(raw)).toMatch(/^40/);
     }
-    for (const raw of held) raw.send('41');
+    for (const raw of opened) raw.send('41');
     await until(async () => (await readMetrics(slow.url)).get('tallycast_sockets') === 0, 'no sockets');
-    expect(held.map(({ socket }) => socket.destroyed)).toEqual([false, false]);
+    expect(opened.map(({ socket }) => socket.destroyed)).toEqual([false, false]);
     expect(await admitted(slow.url, headers)).toBe(false);
-    await Promise.all(held.map(({ closed }) => closed));
+    await Promise.all(opened.map(({ closed }) => closed));
     await until(() => admitted(slow.url, headers), 'a free place');
   });
 
-  it('for two seconds if its client ignores the close frame, and then it is ended', async () => {
+  it('a connection whose client ignores the close frame counts for two seconds, and then it is ended', async () => {
     const raw = await open(gateway.url, stranger());
     raw.answersClose = false;
     await shake(raw);
@@ -78,7 +78,7 @@ describe('a connection counts for its address', () => {
     await raw.closed;
   });
 
-  it('once when its session upgrades from long-polling to a WebSocket, until it ends', async () => {
+  it('a session that upgrades from long-polling to a WebSocket counts once, until it ends', async () => {
     const extraHeaders = stranger();
     for (let i = 0; i < MAX; i++) {
       const client = io(gateway.url, { extraHeaders, forceNew: true, reconnection: false });
@@ -93,14 +93,14 @@ describe('a connection counts for its address', () => {
 });
 
 describe('WebSockets without a handshake', () => {
-  it('are limited for each address, are logged with it, and are admitted again later', async () => {
+  it('WebSockets without a handshake are limited for each address, are logged with it, and are accepted again later', async () => {
     const headers = stranger();
     const results = await Promise.allSettled(
       Array.from({ length: MAX + CLOSING_MAX + 5 }, () => open(gateway.url, headers)),
     );
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(MAX + CLOSING_MAX);
-    const refused = results.find((result) => result.status === 'rejected');
-    expect(String(refused?.reason)).toContain('answered 429');
+    const rejected = results.find((result) => result.status === 'rejected');
+    expect(String(rejected?.reason)).toContain('answered 429');
     const lines = gateway.log.filter((line) => line.includes(`(connections): address ${headers['X-Forwarded-For']} `));
     expect(lines).toHaveLength(1);
     expect(await admitted(gateway.url, stranger())).toBe(true);

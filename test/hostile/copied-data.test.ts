@@ -85,25 +85,25 @@ async function copyWhileWriting(store: StoreProcess, from: string, to: string, r
 }
 
 describe('a data file that was copied while a gateway wrote to it', () => {
-  it(`boots or is rejected in one line, and never crashes the gateway (TEST_SEED=${SEED})`, async () => {
+  it(`a data file that was copied during writes is accepted or rejected in one line, and never crashes the gateway (TEST_SEED=${SEED})`, async () => {
     const random = new Random(SEED);
     const path = join(home, 'running');
     const store = await startStore(path, 20);
-    let refused = 0;
+    let rejected = 0;
     for (let i = 0; i < COPIES; i++) {
       const copy = join(home, `copy-${i}`);
       await copyWhileWriting(store, path, copy, random);
       const outcome = await outcomeOn(copy);
       if (outcome === LISTENS) continue;
-      refused += 1;
+      rejected += 1;
       expect(outcome).toMatch(TORN);
     }
     expect(await store.end('closed')).toBe(0);
     // The seed determines how many of the concurrent writes the copy has.
-    expect(refused).toBeGreaterThan(0);
+    expect(rejected).toBeGreaterThan(0);
   });
 
-  it('is accepted with all its counts if nothing was written meanwhile', async () => {
+  it('a data file that was copied without writes meanwhile is accepted with all its counts', async () => {
     const path = join(home, 'calm');
     const store = await startStore(path, 5);
     cpSync(path, join(home, 'calm-copy'), { recursive: true });
@@ -120,7 +120,7 @@ describe('a data file that was copied while a gateway wrote to it', () => {
 });
 
 describe('a data file that a gateway has closed', () => {
-  it('is checked again if it was written to since', async () => {
+  it('a data file that was written to after its gateway closed it is checked again', async () => {
     const path = join(home, 'closed');
     await (await startStore(path, 5)).end('closed');
     const closed = readFileSync(join(path, 'closed'), 'utf8');
@@ -132,7 +132,7 @@ describe('a data file that a gateway has closed', () => {
     expect(readFileSync(join(path, 'closed'), 'utf8')).toBe(closed);
   });
 
-  it('has the mark of a clean close only while the gateway does not run', async () => {
+  it('a data file has the mark of a clean close only while no gateway runs on it', async () => {
     const path = join(home, 'says');
     const gateway = await startOn(path);
     expect(existsSync(join(path, 'closed'))).toBe(false);

@@ -38,7 +38,7 @@ afterAll(async () => {
   await stopAll();
 });
 
-describe('an example of docs/protocol.md loses no operation if it exceeds the limits', () => {
+describe('examples of docs/protocol.md', () => {
   let printed: Map<Example, Promise<string>>;
 
   beforeAll(() => {
@@ -54,7 +54,7 @@ describe('an example of docs/protocol.md loses no operation if it exceeds the li
       );
   });
 
-  it.each(examples)('$heading ($client)', async (example) => {
+  it.each(examples)('the example loses no operation if it exceeds the limits: $heading ($client)', async (example) => {
     expect(await printed.get(example)).toBe(example.printed);
   });
 });
@@ -65,7 +65,7 @@ describe('README.md', () => {
   it.each([
     ['awaited in turn', `for (let i = 0; i < ${VIEWS}; i++) await operate('view', { post: '42' });`],
     ['at once', `await Promise.all(Array.from({ length: ${VIEWS} }, () => operate('view', { post: '42' })));`],
-  ])('counts every operation of its example %s, however many', async (_, loop) => {
+  ])('the example of README.md for %s counts every operation, however many', async (_, loop) => {
     const limited = await startGateway({ MAX_OPS_PER_CONNECTION: String(README_OPS) });
     await runExample({ language: 'js', code: `${example.code}\n${loop}\nsocket.close();\n` }, limited.url);
     expect(await readTotals(limited.url, ['42'])).toEqual({ 42: { likes: 1, views: VIEWS } });

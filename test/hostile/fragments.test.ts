@@ -49,8 +49,8 @@ async function writeSingly(raw: RawSocket, bytes: Buffer, count: number): Promis
   }
 }
 
-describe('a connection is ended if it sends a message', () => {
-  it('in more than 16 fragments, before its handshake and after it', async () => {
+describe('messages in fragments', () => {
+  it('a connection that sends a message in more than 16 fragments is ended, before its handshake and after it', async () => {
     for (const connect of [RawSocket.open(gateway.url, undefined, stranger()), RawSocket.connect(gateway.url)]) {
       const raw = await connect;
       const before = await suspected();
@@ -60,7 +60,7 @@ describe('a connection is ended if it sends a message', () => {
     }
   });
 
-  it('with pings between the fragments', async () => {
+  it('a connection that sends pings between the fragments of a message is ended', async () => {
     const raw = await RawSocket.connect(gateway.url, '', stranger());
     const fragments = Array.from({ length: FRAGMENTS_MAX + 1 }, (_, i) => [
       encodeFrame('x', { fin: false, opcode: i === 0 ? OPCODE.text : OPCODE.continuation }),
@@ -70,19 +70,19 @@ describe('a connection is ended if it sends a message', () => {
     expect(await raw.closed).toBe(1008);
   });
 
-  it('whose bytes come one by one', async () => {
+  it('a connection that sends a message byte by byte is ended', async () => {
     const raw = await RawSocket.connect(gateway.url, '', stranger());
     await writeSingly(raw, encodeFrame(Buffer.alloc(60 * KIB, 'x')), PIECES);
     await raw.closed;
   });
 });
 
-describe('a connection is ended if it sends before the end of its handshake', () => {
+describe('before the end of the handshake', () => {
   it.each([
     ['more than 64 KiB in one frame', () => encodeFrame(Buffer.alloc(65 * KIB, 'x'))],
     ['half a frame of more than 64 KiB', () => encodeFrame(Buffer.alloc(65 * KIB, 'x'), { length: 200 * KIB })],
     ['packets that are no handshake', () => Buffer.concat(Array<Buffer>(20_000).fill(encodeFrame('6')))],
-  ])('%s', async (_title, bytes) => {
+  ])('a connection that sends %s before the end of its handshake is ended', async (_title, bytes) => {
     const before = await suspected();
     const raw = await RawSocket.open(gateway.url, undefined, stranger());
     raw.write(bytes());
@@ -90,15 +90,15 @@ describe('a connection is ended if it sends before the end of its handshake', ()
     expect(await suspected()).toBe(before + 1);
   });
 
-  it('bytes of an incomplete head one by one', async () => {
+  it('a connection that sends an incomplete head byte by byte before its handshake is ended', async () => {
     const raw = await RawSocket.open(gateway.url, undefined, stranger());
     await writeSingly(raw, encodeFrame(Buffer.alloc(60 * KIB, 'x')), PIECES);
     await raw.closed;
   });
 });
 
-describe('a connection stays open if it sends', () => {
-  it('a handshake of 16 KiB in 16 fragments', async () => {
+describe('a handshake in fragments', () => {
+  it('a connection with a handshake of 16 KiB in 16 fragments stays open', async () => {
     const raw = await RawSocket.open(gateway.url, undefined, stranger());
     const text = Buffer.from(`40{"token":"${'x'.repeat(15 * KIB)}"}`);
     const connected = raw.nextMessage((message) => message.startsWith('40'));
@@ -112,8 +112,8 @@ describe('a connection stays open if it sends', () => {
   });
 });
 
-describe('a request of long-polling is ended', () => {
-  it('if its body arrives in more pieces than any client needs', async () => {
+describe('requests of long-polling', () => {
+  it('a request of long-polling is ended if its body arrives in more pieces than any client needs', async () => {
     const { url } = await Polling.connect(gateway.url);
     const piece = Buffer.from('1\r\nx\r\n');
     let ended = false;

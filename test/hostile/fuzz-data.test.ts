@@ -84,7 +84,7 @@ async function use(store: EmbeddedStore, producer: Producer): Promise<number> {
   return failed;
 }
 
-describe(`values of a data file that are damaged (TEST_SEED=${SEED})`, () => {
+describe(`damaged values of a data file (TEST_SEED=${SEED})`, () => {
   it.each(TABLES)(
     '%s: only batches that need damaged values fail, and no other bucket of the same commit',
     async (name) => {

@@ -16,7 +16,7 @@ import { KEPT } from './fuzz/kept-inputs.js';
 import { mutated } from './fuzz/mutations.js';
 import { packets } from './fuzz/packets.js';
 import * as records from './fuzz/records.js';
-import * as messages from './fuzz/shipments.js';
+import * as messages from './fuzz/deltas.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 const MESSAGE_BYTES_MAX = 16 * 1024;
@@ -38,8 +38,8 @@ interface Surface {
 
 /** Decoders for peers: a WireError becomes a BAD_REQUEST that names the field. */
 const OF_REGIONS: readonly Surface[] = [
-  { name: 'shipments', count: 3_000, input: messages.shipments.map(encodeDeltas), decode: decodeDeltas },
-  { name: 'receipts', count: 3_000, input: messages.receipts.map(lists.encodeAcks), decode: lists.decodeAcks },
+  { name: 'deltas', count: 3_000, input: messages.deltas.map(encodeDeltas), decode: decodeDeltas },
+  { name: 'acks', count: 3_000, input: messages.acks.map(lists.encodeAcks), decode: lists.decodeAcks },
   { name: 'digests', count: 2_000, input: messages.digests.map(lists.encodeDigests), decode: lists.decodeDigests },
   {
     name: 'differences',
@@ -84,10 +84,10 @@ const OF_REDIS: readonly Surface[] = [
     },
   },
   {
-    name: 'announcements',
+    name: 'published counts',
     count: 8_000,
-    input: records.announcements.map((text) => Buffer.from(text)),
-    kept: KEPT.announcements,
+    input: records.publishedTexts.map((text) => Buffer.from(text)),
+    kept: KEPT.publishedTexts,
     decode: (bytes: Buffer) => codec.decodePublished('a', bytes.toString()),
   },
 ];
@@ -124,31 +124,31 @@ function expectCounts(value: unknown): void {
   } else if (value === undefined) throw new Error('a value is missing');
 }
 
-describe(`bytes that were changed anywhere (TEST_SEED=${SEED})`, () => {
+describe(`changed bytes (TEST_SEED=${SEED})`, () => {
   it.each([...OF_REGIONS, ...OF_REDIS, ...ON_DISK])(
-    '$name are decoded to counts, or refused by an error of their kind',
+    '$name with changed bytes are decoded to counts, or rejected by an error of their type',
     ({ count, input, kept = [], decode, error }) => {
-      const seen = { decoded: 0, refused: 0 };
+      const seen = { decoded: 0, rejected: 0 };
       fuzz(count, mutated(input), kept, (bytes) => {
         const decoded = decodedBy(decode, bytes, error);
-        if (decoded === REFUSED) seen.refused += 1;
+        if (decoded === REJECTED) seen.rejected += 1;
         else {
           seen.decoded += 1;
           expectCounts(decoded);
         }
       });
-      expect(Math.min(seen.decoded, seen.refused)).toBeGreaterThan(count / 50);
+      expect(Math.min(seen.decoded, seen.rejected)).toBeGreaterThan(count / 50);
     },
   );
 });
 
-const REFUSED = Symbol('refused');
+const REJECTED = Symbol('rejected');
 
 function decodedBy(decode: Surface['decode'], bytes: Buffer, error: Surface['error']): unknown {
   try {
     return decode(bytes);
   } catch (thrown) {
-    if (error === undefined || thrown instanceof error) return REFUSED;
+    if (error === undefined || thrown instanceof error) return REJECTED;
     throw thrown;
   }
 }
@@ -189,7 +189,7 @@ function byStock(packet: string): Event | null {
 }
 
 describe(`packets of Socket.IO (TEST_SEED=${SEED})`, () => {
-  it('decode to the same events in the gateway and in the stock decoder', () => {
+  it('packets of Socket.IO decode to the same events in the gateway and in the stock decoder', () => {
     let events = 0;
     fuzz(8_000, packets, KEPT.packets, (packet) => {
       const isTooLarge = Buffer.byteLength(packet) > MESSAGE_BYTES_MAX;

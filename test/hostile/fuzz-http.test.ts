@@ -80,7 +80,7 @@ async function giveRequests(list: readonly Buffer[]): Promise<void> {
 
 describe(`fuzzed requests (TEST_SEED=${SEED})`, () => {
   it(
-    'requests are answered, or end their connection; each that is answered is the one that was sent',
+    'fuzzed requests get a response or end their connection, and each response belongs to its request',
     async () => {
       await fuzzInBatches(1_000, requests, [], async (inputs) => {
         await Promise.all(inputs.map(giveRequests));
@@ -92,7 +92,7 @@ describe(`fuzzed requests (TEST_SEED=${SEED})`, () => {
   );
 
   it(
-    'requests for an event stream are answered, and leave no viewer',
+    'fuzzed requests for an event stream get a response and leave no viewer',
     async () => {
       await fuzzInBatches(300, streamRequests, [], async (inputs) => {
         await Promise.all(inputs.map(async (input) => expectAnswers(await answersTo(input))));
@@ -102,5 +102,5 @@ describe(`fuzzed requests (TEST_SEED=${SEED})`, () => {
     LIMIT_MS,
   );
 
-  it('leave no memory and no log lines behind', () => gateway.expectNothingLeft(), LIMIT_MS);
+  it('fuzzed requests leave no memory and no log lines behind', () => gateway.expectNothingLeft(), LIMIT_MS);
 });

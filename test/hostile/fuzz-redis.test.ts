@@ -83,7 +83,7 @@ describe(`fuzzed messages in Redis (TEST_SEED=${SEED})`, () => {
   const viewer = new Viewer();
 
   it(
-    'messages are ignored, or shown as counts',
+    'fuzzed messages in Redis are ignored or decoded as counts',
     async () => {
       await viewer.beThere();
       const channels = (await client.call('PUBSUB', 'SHARDCHANNELS', 'tc:*')) as string[];
@@ -98,17 +98,17 @@ describe(`fuzzed messages in Redis (TEST_SEED=${SEED})`, () => {
     LIMIT_MS,
   );
 
-  it('leave viewers with exact counts', async () => {
+  it('viewers have exact counts after fuzzed messages in Redis', async () => {
     await viewer.beThere();
     const response = await fetch(`${gateway.url}/v1/${POST}/views`, { method: 'PUT', body: '{"action":"increment"}' });
     const { count } = (await response.json()) as { count: number };
     expect(count).toBe(1);
     await until(
       () => viewer.latest?.views === count && viewer.latest.e.startsWith('local.1.'),
-      'the true count is shown',
+      'the viewer gets the true count',
     );
     viewer.leave();
   });
 
-  it('leave no memory and no log lines behind', () => gateway.expectNothingLeft(), LIMIT_MS);
+  it('fuzzed messages in Redis leave no memory and no log lines behind', () => gateway.expectNothingLeft(), LIMIT_MS);
 });

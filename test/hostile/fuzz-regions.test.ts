@@ -12,7 +12,7 @@ import { expectError } from './fuzz/books.js';
 import { fuzzInBatches, SEED } from './fuzz/fuzzing.js';
 import { GatewayUnderFuzz } from './fuzz/gateway-under-fuzz.js';
 import { mutated } from './fuzz/mutations.js';
-import { BUCKETS, digests, postLists, shipments, SHIPPED } from './fuzz/shipments.js';
+import { BUCKETS, digests, postLists, deltas, DELTA_POSTS } from './fuzz/deltas.js';
 
 const TOKEN = 'a-token-of-these-tests';
 const METRICS = 'likes:toggle,views:tally';
@@ -25,12 +25,12 @@ const UNAVAILABLE = 503;
 
 /** Bodies of a peer with mostly one change at most, so that many of them reach the store. */
 const calls = fc.oneof(
-  { weight: 2, arbitrary: callOf('deltas', shipments.map(encodeDeltas)) },
+  { weight: 2, arbitrary: callOf('deltas', deltas.map(encodeDeltas)) },
   { weight: 1, arbitrary: callOf('digests', digests.map(encodeDigests)) },
   { weight: 1, arbitrary: callOf('posts', postLists.map(encodePosts)) },
 );
 /** Responses of a peer to reads of posts. */
-const answers = bytesOf(shipments.map(encodeDeltas));
+const answers = bytesOf(deltas.map(encodeDeltas));
 
 function callOf(what: string, valid: fc.Arbitrary<Buffer>): fc.Arbitrary<{ what: string; body: Buffer }> {
   return fc.record({ what: fc.constant(what), body: bytesOf(valid) });
@@ -76,14 +76,14 @@ async function post({ what, body }: { what: string; body: Buffer }): Promise<voi
 
 /** Reads the counts of all posts of the fuzz. @throws Error if one of them cannot be read */
 async function countsAt(url: string): Promise<unknown> {
-  const response = await fetch(`${url}/v1/counts?posts=${SHIPPED.join()}`);
+  const response = await fetch(`${url}/v1/counts?posts=${DELTA_POSTS.join()}`);
   expect(response.status).toBe(200);
   return response.json();
 }
 
 describe(`fuzzed requests and responses of a region (TEST_SEED=${SEED})`, () => {
   it(
-    'calls are answered, or refused by an error that names the field',
+    'fuzzed calls of a region get a response, or an error that names the field',
     async () => {
       await fuzzInBatches(1_000, calls, [], async (inputs) => {
         await Promise.all(inputs.map(post));
@@ -94,7 +94,7 @@ describe(`fuzzed requests and responses of a region (TEST_SEED=${SEED})`, () => 
   );
 
   it(
-    'answers are merged, or their region is named as one that did not send its counts',
+    'fuzzed responses of a region are merged, or the error names the region as one that did not send its counts',
     async () => {
       await fuzzInBatches(600, answers, [], async (inputs) => {
         for (const input of inputs) {
@@ -115,12 +115,12 @@ describe(`fuzzed requests and responses of a region (TEST_SEED=${SEED})`, () => 
   );
 
   it(
-    'leaves nothing behind, in memory or in the log',
+    'fuzzed calls leave no memory and no log lines behind',
     () => gateway.expectNothingLeft(/^(region us |(rejecting|merging) deltas of .*region us)/),
     LIMIT_MS,
   );
 
-  it('leave data with which a gateway boots and reads the same counts', async () => {
+  it('a gateway boots on the data that fuzzed calls leave, and reads the same counts', async () => {
     const before = await countsAt(gateway.url);
     expect(await gateway.process.kill('SIGTERM')).toBe(0);
     const again = await startGateway({ ...env, DATA_DIR: gateway.process.dataDir });

@@ -5,7 +5,7 @@ import { stopAll } from '../support/gateway-process.js';
 import { Polling } from '../support/polling.js';
 import { encodeFrame, RawSocket } from '../support/raw-socket.js';
 import { Books, expectError } from './fuzz/books.js';
-import { type Effect, expectedOf } from './fuzz/expected.js';
+import { type Effect, parseExpected } from './fuzz/expected.js';
 import { frames } from './fuzz/frames.js';
 import { fuzzInBatches, SEED } from './fuzz/fuzzing.js';
 import { GatewayUnderFuzz } from './fuzz/gateway-under-fuzz.js';
@@ -87,7 +87,7 @@ function connectionsFor(inputs: readonly string[]): string[][] {
 
 /** Whether the packet requests an acknowledgement and can get one. */
 function isEvent(packet: string): boolean {
-  const id = expectedOf(packet)?.id;
+  const id = parseExpected(packet)?.id;
   return typeof id === 'number' && Number.isSafeInteger(id) && packet.length <= EVENT_MAX;
 }
 
@@ -99,7 +99,7 @@ async function givePackets(sent: readonly string[]): Promise<void> {
   if (sent.every(isEvent)) expect({ sent, isOpen }).toEqual({ sent, isOpen: true });
   const effects = new Map<number, (Effect | null)[]>();
   for (const packet of sent) {
-    const expected = expectedOf(packet);
+    const expected = parseExpected(packet);
     if (expected === null) continue;
     const { id, effect } = expected;
     if (id !== null) effects.set(id, [...(effects.get(id) ?? []), effect]);
@@ -165,7 +165,7 @@ async function giveBody(body: Buffer, turn: number): Promise<void> {
 
 describe(`fuzzed packets and frames (TEST_SEED=${SEED})`, () => {
   it(
-    'packets of Socket.IO are answered, and done if they are valid',
+    'fuzzed packets of Socket.IO get a reply, and valid ones are committed',
     async () => {
       await fuzzInBatches(5_000, packets, KEPT.packets, async (inputs) => {
         await Promise.all(connectionsFor(inputs).map(givePackets));
@@ -177,7 +177,7 @@ describe(`fuzzed packets and frames (TEST_SEED=${SEED})`, () => {
   );
 
   it(
-    'frames of WebSocket end their connection, or are answered',
+    'fuzzed frames of WebSocket end their connection or get a reply',
     async () => {
       await fuzzInBatches(600, frames, [], async (inputs) => {
         await Promise.all(inputs.map(giveFrames));
@@ -188,7 +188,7 @@ describe(`fuzzed packets and frames (TEST_SEED=${SEED})`, () => {
   );
 
   it(
-    'bodies of long-polling end their session, or are taken',
+    'fuzzed bodies of long-polling end their session or are accepted',
     async () => {
       await fuzzInBatches(300, bodies, [], async (inputs) => {
         await Promise.all(inputs.map(giveBody));
@@ -198,5 +198,5 @@ describe(`fuzzed packets and frames (TEST_SEED=${SEED})`, () => {
     LIMIT_MS,
   );
 
-  it('leave no memory and no log lines behind', () => gateway.expectNothingLeft(), LIMIT_MS);
+  it('fuzzed packets leave no memory and no log lines behind', () => gateway.expectNothingLeft(), LIMIT_MS);
 });

@@ -18,7 +18,7 @@ import { type RedisServer, startRedis, stopRedis } from '../support/redis-server
 import { openRedisStore } from '../support/redis-store.js';
 import { scaled, SEED } from './fuzz/fuzzing.js';
 import { KEPT } from './fuzz/kept-inputs.js';
-import { BUCKETS, shipments, SHIPPED } from './fuzz/shipments.js';
+import { BUCKETS, deltas, DELTA_POSTS } from './fuzz/deltas.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 const NONCE = 7;
@@ -34,13 +34,13 @@ const clock = { ...systemClock, wallMs: () => Date.UTC(2059, 0) };
 const OTHERS = new Set(['us', 'ap']);
 /** Calls of a gateway for deltas of another region, one after the other. */
 const calls = fc.array(
-  shipments.map((list) => admitted(list.filter(isAllowed))),
+  deltas.map((list) => admitted(list.filter(isAllowed))),
   { minLength: 1, maxLength: SHIPMENTS_MAX },
 );
 
-function isAllowed(shipment: Delta): boolean {
+function isAllowed(delta: Delta): boolean {
   try {
-    rules.check('us', [shipment]);
+    rules.check('us', [delta]);
     return true;
   } catch {
     return false;
@@ -96,7 +96,7 @@ describe(`well-formed random deltas (TEST_SEED=${SEED})`, () => {
     ['the embedded store', onDisk],
     ['the store on Redis', inRedis],
   ])(
-    '%s merges what the reference does, and answers the same',
+    '%s merges random deltas like the reference and returns the same acks',
     async (_name, open) => {
       await fc.assert(
         fc.asyncProperty(calls, (lists) =>
@@ -110,7 +110,7 @@ describe(`well-formed random deltas (TEST_SEED=${SEED})`, () => {
             for (const list of lists) {
               expect(await store.regions.merge(list)).toEqual(await reference.merge(list));
             }
-            expect(await store.read(SHIPPED, null)).toEqual(await reference.read(SHIPPED, null));
+            expect(await store.read(DELTA_POSTS, null)).toEqual(await reference.read(DELTA_POSTS, null));
           }),
         ),
         { seed: SEED, numRuns: scaled(RUNS), examples: KEPT.calls.map((lists): [Delta[][]] => [lists]) },

@@ -19,23 +19,30 @@ afterEach(closeClients);
 
 afterAll(stopAll);
 
-describe('a client whose balancer sends its port, too,', () => {
-  it.each(['198.51.100.1:PORT', '[2001:db8::1]:PORT'])('has one limit for all ports: %s', async (address) => {
-    const put = { method: 'PUT', body: '{"action":"increment"}' };
-    const answers = await Promise.all(
-      Array.from({ length: 10 }, (_, i) =>
-        requestRaw(`${gateway.url}/v1/a/views`, { 'X-Forwarded-For': address.replace('PORT', String(5_000 + i)) }, put),
-      ),
-    );
-    expect(answers.map(({ status }) => status)).toContain(429);
-  });
+describe('addresses with ports', () => {
+  it.each(['198.51.100.1:PORT', '[2001:db8::1]:PORT'])(
+    'a client whose balancer sends its port, too, has one limit for all ports: %s',
+    async (address) => {
+      const put = { method: 'PUT', body: '{"action":"increment"}' };
+      const answers = await Promise.all(
+        Array.from({ length: 10 }, (_, i) =>
+          requestRaw(
+            `${gateway.url}/v1/a/views`,
+            { 'X-Forwarded-For': address.replace('PORT', String(5_000 + i)) },
+            put,
+          ),
+        ),
+      );
+      expect(answers.map(({ status }) => status)).toContain(429);
+    },
+  );
 });
 
 describe('the ids . and ..', () => {
   const rule = /post[^"]* must be a string of 1 to 64 characters[^"]*, other than \. and \.\./;
 
   it.each(['/v1/%2E/likes', '/v1/%2e%2e/likes', '/v1/counts?posts=a,..', '/v1/stream?posts=.'])(
-    'are refused over HTTP: %s',
+    'the ids . and .. are rejected over HTTP: %s',
     async (path) => {
       expect(await requestRaw(gateway.url + path, {})).toMatchObject({
         status: 400,
@@ -44,7 +51,7 @@ describe('the ids . and ..', () => {
     },
   );
 
-  it('are rejected on a socket, while ids that only begin like them are valid', async () => {
+  it('the ids . and .. are rejected on a socket, while longer ids that begin with dots are valid', async () => {
     const socket = connect(gateway.url);
     for (const post of ['.', '..']) {
       for (const answer of [
@@ -69,7 +76,7 @@ describe('a file', () => {
     [416, { Range: 'bytes=99999999-' }],
     [412, { 'If-Match': '"another"', 'Accept-Encoding': 'gzip' }],
     [416, { Range: 'bytes=99999999-', 'Accept-Encoding': 'gzip' }],
-  ])('is refused with %i and the error object: %j', async (status, headers) => {
+  ])('a file is rejected with %i and the error object: %j', async (status, headers) => {
     for (const path of [SCRIPT, '/docs/swagger-ui.css', '/index.html']) {
       const answer = await requestRaw(gateway.url + path, headers);
       const { code, message } = JSON.parse(answer.body) as { code: string; message: string };

@@ -19,7 +19,7 @@ beforeAll(async () => {
 afterAll(stopAll);
 
 /** @returns all responses until the gateway ended the connection or every request had one */
-async function ask(path: string, address: string, method = 'GET', more: readonly string[] = []): Promise<string> {
+async function send(path: string, address: string, method = 'GET', more: readonly string[] = []): Promise<string> {
   const socket = connect(gateway.port, '127.0.0.1');
   let answers = '';
   socket.on('error', () => undefined).on('data', (data) => (answers += data.toString('latin1')));
@@ -40,7 +40,7 @@ async function ask(path: string, address: string, method = 'GET', more: readonly
 it.each(['/nothing', '/docs-json'])('requests for %s beyond the limit are rejected, and no others', async (path) => {
   const address = `203.0.113.${path.length}`;
   let answers = '';
-  for (let sent = 0; sent < REQUESTS; sent += PIPELINED) answers += await ask(path, address);
+  for (let sent = 0; sent < REQUESTS; sent += PIPELINED) answers += await send(path, address);
   const rejected = answers.slice(answers.indexOf('HTTP/1.1 429 Too Many Requests'));
   expect(rejected).toMatch(/\r\nConnection: close\r\n.*"code":"RATE_LIMITED"/s);
   expect((await requestRaw(`${gateway.url}/healthz`, { 'X-Forwarded-For': '198.51.100.1' })).status).toBe(200);
@@ -52,7 +52,7 @@ it.each(['/nothing', '/docs-json'])('requests for %s beyond the limit are reject
 it('an address over its limit still gets liveness and readiness', async () => {
   const headers = { 'X-Forwarded-For': '203.0.113.8' };
   let answers = '';
-  while (!answers.includes('HTTP/1.1 429')) answers = await ask('/nothing', headers['X-Forwarded-For']);
+  while (!answers.includes('HTTP/1.1 429')) answers = await send('/nothing', headers['X-Forwarded-For']);
   expect((await requestRaw(`${gateway.url}/healthz`, headers)).status).toBe(200);
   expect((await requestRaw(`${gateway.url}/readyz`, headers)).status).toBe(200);
 });
@@ -65,10 +65,11 @@ it.each([
     'OPTIONS',
     ['Access-Control-Request-Method: POST'],
   ],
-])('%s are charged, too', async (_, path, method, more) => {
+])('requests for %s are charged, too', async (_, path, method, more) => {
   const address = `203.0.113.${100 + method.length}`;
-  for (let sent = 0; sent < REQUESTS; sent += PIPELINED) await ask(path, address, method, [`Origin: ${PAGE}`, ...more]);
-  expect(await ask('/nothing', address)).toContain('HTTP/1.1 429');
+  for (let sent = 0; sent < REQUESTS; sent += PIPELINED)
+    await send(path, address, method, [`Origin: ${PAGE}`, ...more]);
+  expect(await send('/nothing', address)).toContain('HTTP/1.1 429');
 });
 
 it('rejected requests are counted in the metrics', async () => {

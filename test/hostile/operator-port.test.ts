@@ -22,7 +22,7 @@ const CLIENTS = [
 ];
 const BOTH = ['/healthz', '/readyz'];
 
-function opsUrlOf({ log }: GatewayProcess): string {
+function findOpsUrl({ log }: GatewayProcess): string {
   const record = JSON.parse(log.find((line) => line.includes('"listening"'))!) as { opsUrl: string };
   return record.opsUrl;
 }
@@ -50,8 +50,8 @@ describe('with OPS_PORT', () => {
     gateway = await startGateway({ OPS_PORT: '0' });
   });
 
-  it('pages for operators are served on that port only', async () => {
-    expect(await statuses(opsUrlOf(gateway), OPERATORS)).toEqual(all(OPERATORS, 200));
+  it('with OPS_PORT, pages for operators are served on that port only', async () => {
+    expect(await statuses(findOpsUrl(gateway), OPERATORS)).toEqual(all(OPERATORS, 200));
     expect(await statuses(gateway.url, OPERATORS)).toEqual(all(OPERATORS, 404));
     for (const path of ['/metrics?a=b', '/%6detrics', '//metrics', '/docs/../metrics', '/docs', '/v1/regions?a']) {
       const answer = await requestRaw(gateway.url + path, {});
@@ -59,27 +59,27 @@ describe('with OPS_PORT', () => {
     }
   });
 
-  it('no other pages are served there, except liveness and readiness', async () => {
-    expect(await statuses(opsUrlOf(gateway), CLIENTS)).toEqual(all(CLIENTS, 404));
+  it('with OPS_PORT, no other pages are served on that port, except liveness and readiness', async () => {
+    expect(await statuses(findOpsUrl(gateway), CLIENTS)).toEqual(all(CLIENTS, 404));
     expect(await statuses(gateway.url, CLIENTS)).toEqual(all(CLIENTS, 200));
-    expect(await statuses(opsUrlOf(gateway), BOTH)).toEqual(all(BOTH, 200));
+    expect(await statuses(findOpsUrl(gateway), BOTH)).toEqual(all(BOTH, 200));
     expect(await statuses(gateway.url, BOTH)).toEqual(all(BOTH, 200));
     const put = { method: 'PUT', body: '{"action":"increment"}' };
-    expect((await requestRaw(`${opsUrlOf(gateway)}/v1/a/views`, {}, put)).status).toBe(404);
+    expect((await requestRaw(`${findOpsUrl(gateway)}/v1/a/views`, {}, put)).status).toBe(404);
   });
 
   it('an open connection of an operator does not keep the gateway running', async () => {
     const ending = await startGateway({ OPS_PORT: '0' });
-    expect((await fetch(`${opsUrlOf(ending)}/metrics`)).status).toBe(200);
+    expect((await fetch(`${findOpsUrl(ending)}/metrics`)).status).toBe(200);
     expect(await ending.kill('SIGTERM')).toBe(0);
   });
 });
 
-it('all workers serve that port, each with the metrics of all', async () => {
+it('all workers serve OPS_PORT, each with the metrics of all', async () => {
   const { port } = await startRedis();
   const gateway = await startGateway({ REDIS_URL: `redis://127.0.0.1:${port}`, WORKERS: '2', OPS_PORT: '0' });
   for (let i = 0; i < 4; i++) {
-    const { status, body } = await requestRaw(`${opsUrlOf(gateway)}/metrics`, {});
+    const { status, body } = await requestRaw(`${findOpsUrl(gateway)}/metrics`, {});
     expect(status).toBe(200);
     expect(new Set([...body.matchAll(/^tallycast_sockets\{worker="(\d)"\}/gm)].map(([, worker]) => worker)).size).toBe(
       2,

@@ -36,11 +36,11 @@ function posts(prefix: string): string[] {
 
 it('an address over its read limit is rejected until it has waited, and other addresses are not', async () => {
   const answers = await Promise.all(Array.from({ length: 200 }, () => read(url, posts('p'), '203.0.113.1')));
-  const refused = answers.find(({ status }) => status === 429)!;
+  const rejected = answers.find(({ status }) => status === 429)!;
   expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200, 429]));
-  const { code, retryAfterMs } = JSON.parse(refused.body) as { code: string; retryAfterMs: number };
+  const { code, retryAfterMs } = JSON.parse(rejected.body) as { code: string; retryAfterMs: number };
   expect(code).toBe('RATE_LIMITED');
-  expect(refused.headers['retry-after']).toBe('1');
+  expect(rejected.headers['retry-after']).toBe('1');
   expect((await read(url, posts('p'), '203.0.113.2')).status).toBe(200);
   await setTimeout(retryAfterMs);
   expect((await read(url, posts('p'), '203.0.113.1')).status).toBe(200);

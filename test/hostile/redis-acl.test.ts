@@ -20,7 +20,7 @@ async function withUser(server: RedisServer): Promise<string> {
   return server.url.replace('redis://', 'redis://tallycast:secret@');
 }
 
-async function refusals(server: RedisServer): Promise<unknown> {
+async function findDenials(server: RedisServer): Promise<unknown> {
   return server.client().call('ACL', 'LOG');
 }
 
@@ -36,7 +36,7 @@ async function likes({ url }: GatewayProcess): Promise<number> {
 }
 
 describe('the Redis user of docs/deploy.md', () => {
-  it('may use every command of every script, and may not read the configuration', async () => {
+  it('the Redis user of docs/deploy.md may use every command of every script, and may not read the configuration', async () => {
     const server = await startRedis();
     await withUser(server);
     const client = server.client();
@@ -46,17 +46,17 @@ describe('the Redis user of docs/deploy.md', () => {
     const commands = new Set([...source.join('\n').matchAll(/call\('([A-Z]+)'/g)].map(([, name]) => name!));
     commands.delete('PUBSUB');
     expect(commands.size).toBeGreaterThan(30);
-    const refused: string[] = [];
+    const denied: string[] = [];
     for (const name of commands) {
       const [info] = (await client.call('COMMAND', 'INFO', name)) as [[string, number]];
       const args = Array.from({ length: Math.abs(info[1]) - 1 }, () => 'tc:{1}');
-      if ((await client.call('ACL', 'DRYRUN', 'tallycast', name, ...args)) !== 'OK') refused.push(name);
+      if ((await client.call('ACL', 'DRYRUN', 'tallycast', name, ...args)) !== 'OK') denied.push(name);
     }
-    expect(refused).toEqual([]);
+    expect(denied).toEqual([]);
     expect(await client.call('ACL', 'DRYRUN', 'tallycast', 'CONFIG', 'GET', 'requirepass')).toMatch(/no permissions/);
   });
 
-  it('is enough for regions of several workers each', async () => {
+  it('the Redis user of docs/deploy.md is enough for regions of several workers each', async () => {
     const servers = await Promise.all([startRedis(), startRedis()]);
     const urls = await Promise.all(servers.map(withUser));
     const ports = [await freePort(), await freePort()];
@@ -71,16 +71,16 @@ describe('the Redis user of docs/deploy.md', () => {
     await like(eu!, 'ann');
     await like(us!, 'bob');
     for (const gateway of [eu!, us!]) await until(async () => (await likes(gateway)) === 2, 'both likes are counted');
-    for (const server of servers) expect(await refusals(server)).toEqual([]);
+    for (const server of servers) expect(await findDenials(server)).toEqual([]);
   });
 
-  it('is enough for a cluster', async () => {
+  it('the Redis user of docs/deploy.md is enough for a cluster', async () => {
     const { nodes } = await startCluster({ primaries: 3, replicasEach: 0 });
     await Promise.all(nodes.map(withUser));
     const hosts = nodes.map(({ host, port }) => `${host}:${port}`).join(',');
     const gateway = await startGateway({ REDIS_URL: `redis+cluster://tallycast:secret@${hosts}` });
     await like(gateway, 'ann');
     expect(await likes(gateway)).toBe(1);
-    for (const node of nodes) expect(await refusals(node)).toEqual([]);
+    for (const node of nodes) expect(await findDenials(node)).toEqual([]);
   });
 });

@@ -20,15 +20,15 @@ async function startHiddenNode(): Promise<{ at: string }> {
   return { at: `${server.host}:${server.port}` };
 }
 
-describe('a cluster that announces addresses which cannot be reached', () => {
-  it('ends the boot with a line that names them, and REDIS_NAT_MAP', async () => {
+describe('a cluster that announces unreachable addresses', () => {
+  it('the boot on a cluster with unreachable addresses ends with a line that names them, and REDIS_NAT_MAP', async () => {
     const { at } = await startHiddenNode();
     const failure = await startGateway({ REDIS_URL: `redis+cluster://${at}` }).catch((error: unknown) => String(error));
     expect(failure).toContain(`the cluster announces its nodes as ${ANNOUNCED}, and none of these can be reached`);
     expect(failure).toContain(`REDIS_NAT_MAP=${ANNOUNCED}=host:port`);
   });
 
-  it('is used through the addresses in REDIS_NAT_MAP', async () => {
+  it('a gateway reaches a cluster through the addresses in REDIS_NAT_MAP', async () => {
     const { at } = await startHiddenNode();
     const REDIS_NAT_MAP = `${ANNOUNCED}=${at}`;
     const { url } = await startGateway({ REDIS_URL: `redis+cluster://${at}`, REDIS_NAT_MAP });
@@ -39,13 +39,13 @@ describe('a cluster that announces addresses which cannot be reached', () => {
 });
 
 describe('an eviction policy', () => {
-  it('for keys with a time to live is accepted with a log line, because no key has one', async () => {
+  it('an eviction policy for keys with a time to live is accepted with a log line, because no key has one', async () => {
     const server = await startRedis({ args: ['--maxmemory-policy', 'volatile-lru'] });
     const { log } = await startGateway({ REDIS_URL: server.url });
     expect(log.filter((line) => line.includes('maxmemory-policy volatile-lru evicts nothing here'))).toHaveLength(1);
   });
 
-  it('that changes while a gateway runs is logged, and so is its correction', async () => {
+  it('a change of the eviction policy while a gateway runs is logged, and so is its correction', async () => {
     const server = await startRedis();
     const gateway = await startGateway({ REDIS_URL: server.url });
     const has = 'tallycast_redis_evicting_servers';

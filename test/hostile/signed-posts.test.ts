@@ -47,20 +47,22 @@ afterAll(async () => {
   await stopAll();
 });
 
-async function answerOf(path: string, init?: RequestInit): Promise<{ status: number; body: unknown }> {
+async function readResponse(path: string, init?: RequestInit): Promise<{ status: number; body: unknown }> {
   const response = await fetch(`${gateway.url}${path}`, init);
   return { status: response.status, body: await response.json() };
 }
 
-describe('where POST_SECRET is set', () => {
-  it('a post with a signed id is counted and shown like any other', async () => {
+describe('with POST_SECRET', () => {
+  it('a post with a signed id is counted and read like any other', async () => {
     const client = connect(gateway.url, { actor: 'ada' });
     expectOk(await client.emitWithAck('subscribe', { posts: [RIGHT] }));
     const { counts } = expectOk(await client.emitWithAck('like', { post: RIGHT }));
     expect(counts).toMatchObject({ post: RIGHT, likes: 1 });
     expectOk(await client.emitWithAck('add', { post: RIGHT, metric: 'views', by: 2 }));
-    expect((await answerOf(`/v1/${RIGHT}/views`, UP)).body).toMatchObject({ count: 3 });
-    expect((await answerOf(`/v1/counts?posts=${RIGHT}`)).body).toMatchObject({ counts: [{ post: RIGHT, likes: 1 }] });
+    expect((await readResponse(`/v1/${RIGHT}/views`, UP)).body).toMatchObject({ count: 3 });
+    expect((await readResponse(`/v1/counts?posts=${RIGHT}`)).body).toMatchObject({
+      counts: [{ post: RIGHT, likes: 1 }],
+    });
     const stream = await fetch(`${gateway.url}/v1/stream?posts=${RIGHT}`);
     expect(stream.status).toBe(200);
     await stream.body!.cancel();
@@ -68,9 +70,9 @@ describe('where POST_SECRET is set', () => {
     await untilMetric(gateway.url, 'tallycast_watched_posts', 0);
   });
 
-  it('a name may have dots and a signature that looks like one', async () => {
+  it('a signed id may have dots and a text that looks like a signature in its name', async () => {
     for (const name of ['a.b', RIGHT.slice(0, 41), '.', '__proto__']) {
-      expect((await answerOf(`/v1/${signed(name)}/views`, UP)).body).toMatchObject({ count: 1 });
+      expect((await readResponse(`/v1/${signed(name)}/views`, UP)).body).toMatchObject({ count: 1 });
     }
   });
 
@@ -95,23 +97,23 @@ describe('where POST_SECRET is set', () => {
   });
 
   it.each(Object.entries(WRONG))('an id %s is rejected by every HTTP route', async (_, post) => {
-    const refused = { status: 403, body: FORBIDDEN };
-    expect(await answerOf(`/v1/${post}/likes`, UP)).toEqual(refused);
+    const rejected = { status: 403, body: FORBIDDEN };
+    expect(await readResponse(`/v1/${post}/likes`, UP)).toEqual(rejected);
     for (const path of [`${post}/likes`, `${post}/live`, `counts?posts=${post}`, `stream?posts=${post}`]) {
-      expect(await answerOf(`/v1/${path}`)).toEqual(refused);
+      expect(await readResponse(`/v1/${path}`)).toEqual(rejected);
     }
   });
 
-  it('a list is rejected for the first id that is not signed, which is named', async () => {
+  it('a list is rejected with the name of its first id that is not signed', async () => {
     const client = connect(gateway.url);
     const posts = [RIGHT, 'made-up', 'made-up-too'];
     const answer = (await client.emitWithAck('subscribe', { posts })) as unknown as { error: { message: string } };
     expect(answer.error.message).toMatch(/^posts\[1\] must be signed by the page's server: <name>\.<signature>/);
-    expect((await answerOf(`/v1/counts?posts=${posts.join(',')}`)).status).toBe(403);
+    expect((await readResponse(`/v1/counts?posts=${posts.join(',')}`)).status).toBe(403);
     expect((await readMetrics(gateway.url)).get('tallycast_watched_posts')).toBe(0);
   });
 
-  it('the log names the address once, and what the page has to do', async () => {
+  it('the log names the address once, and what the page must do', async () => {
     const suspicious = (await readMetrics(gateway.url)).get('tallycast_suspicious_total{kind="unsigned-posts"}');
     expect(suspicious).toBeGreaterThan(Object.keys(WRONG).length * 10);
     const lines = gateway.log.filter((line) => line.includes('unsigned-posts'));

@@ -16,7 +16,7 @@ const KINDS: readonly [kind: string, frame: Buffer][] = [
   ['bad payloads', encodeFrame('421["like",{"post":7}]')],
   ['pongs of Engine.IO', encodeFrame('3')],
   ['pings of WebSocket', encodeFrame('', { opcode: OPCODE.ping })],
-  ['acknowledgements that nobody asked for', encodeFrame('4399[]')],
+  ['acknowledgements without an event', encodeFrame('4399[]')],
   ['packets of Engine.IO that mean nothing', encodeFrame('6')],
 ];
 
@@ -78,7 +78,7 @@ it('flooding connections are ended and logged once an address, and other clients
 });
 
 describe('requests of long-polling', () => {
-  it('end their session if they keep carrying thousands of rejected messages each', async () => {
+  it('sessions of long-polling that keep sending thousands of rejected messages a request are ended', async () => {
     const address = '203.0.113.200';
     const polling = await Polling.connect(gateway.url, { 'X-Forwarded-For': address });
     const packets = Array<string>(8_000).fill('42["like",{"post":"hostile"}]');
@@ -89,7 +89,7 @@ describe('requests of long-polling', () => {
     await until(() => polling.hasEnded(), 'the end of the session');
   });
 
-  it('that open connections and abandon them are logged once with their address', async () => {
+  it('an address that opens and abandons sessions of long-polling is logged once', async () => {
     const address = '203.0.113.202';
     const headers = { 'X-Forwarded-For': address };
     const begin = async (): Promise<void> => {
@@ -101,7 +101,7 @@ describe('requests of long-polling', () => {
     expect((await fetch(`${gateway.url}/healthz`)).status).toBe(200);
   });
 
-  it('of an ended session are delayed, too', async () => {
+  it('requests of an ended session of long-polling are delayed, too', async () => {
     const { url } = await Polling.open(gateway.url);
     const gone = url.replace(/sid=.*/, 'sid=gone');
     const headers = { 'X-Forwarded-For': '203.0.113.201' };
@@ -116,16 +116,16 @@ describe('requests of long-polling', () => {
 });
 
 describe('a client that sends thousands of operations at once and obeys retryAfterMs', () => {
-  it('is counted exactly and never disconnected', async () => {
+  it('a client that sends thousands of operations at once and obeys retryAfterMs is counted exactly and never disconnected', async () => {
     const own = await startGateway({ ...ENV, MAX_OPS_PER_CONNECTION: '500' });
     const headers = { 'X-Forwarded-For': '203.0.113.210' };
     const raw = await RawSocket.connect(own.url, '{"session":"pipelining"}', headers);
     let open = Array.from({ length: 3_000 }, (_, i) => i + 1);
     while (open.length > 0) {
       const answers = await Promise.all(open.map((seq) => raw.emitWithAck(`2#["view",{"post":"all","seq":${seq}}]`)));
-      const refused = answers as { ok: boolean; error?: { code: string; retryAfterMs: number } }[];
-      const waitMs = Math.max(0, ...refused.map(({ error }) => error?.retryAfterMs ?? 0));
-      open = open.filter((_, i) => !refused[i]!.ok);
+      const results = answers as { ok: boolean; error?: { code: string; retryAfterMs: number } }[];
+      const waitMs = Math.max(0, ...results.map(({ error }) => error?.retryAfterMs ?? 0));
+      open = open.filter((_, i) => !results[i]!.ok);
       await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
     const response = await fetch(`${own.url}/v1/all/views`);

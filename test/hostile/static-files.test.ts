@@ -20,7 +20,7 @@ interface Answer {
 }
 
 /** Reads the raw bytes. */
-async function ask(path: string, headers: Record<string, string> = {}): Promise<Answer> {
+async function send(path: string, headers: Record<string, string> = {}): Promise<Answer> {
   const outgoing = get({ host: '127.0.0.1', port: gateway.port, path, headers, agent: false });
   const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
   const chunks: Buffer[] = [];
@@ -30,7 +30,7 @@ async function ask(path: string, headers: Record<string, string> = {}): Promise<
 
 const GZIP = { 'Accept-Encoding': 'gzip, deflate, br, zstd' };
 
-describe('a served file is compressed once at build time', () => {
+describe('served files', () => {
   it.each([
     ['/docs/swagger-ui-bundle.js', 'docs/swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
     ['/docs/', 'docs/index.html', 'text/html; charset=utf-8'],
@@ -38,9 +38,9 @@ describe('a served file is compressed once at build time', () => {
     ['/client/tallycast.js.map', 'client/tallycast.js.map', 'application/json; charset=utf-8'],
     ['/', 'client-demo/index.html', 'text/html; charset=utf-8'],
     ['/feed/?from=here', 'client-demo/feed/index.html', 'text/html; charset=utf-8'],
-  ])('%s', async (path, file, type) => {
-    const plain = await ask(path);
-    const packed = await ask(path, GZIP);
+  ])('a served file is compressed once at build time: %s', async (path, file, type) => {
+    const plain = await send(path);
+    const packed = await send(path, GZIP);
     expect(plain.bytes.equals(await readFile(join(ROOT, 'dist', file)))).toBe(true);
     expect(packed.bytes.equals(await readFile(join(ROOT, 'dist', `${file}.gz`)))).toBe(true);
     expect(packed.headers['content-encoding']).toBe('gzip');
@@ -56,7 +56,7 @@ describe('a served file is compressed once at build time', () => {
       [plain, {}],
       [packed, GZIP],
     ] as const) {
-      const again = await ask(path, { ...accepted, 'If-None-Match': headers.etag! });
+      const again = await send(path, { ...accepted, 'If-None-Match': headers.etag! });
       expect([again.status, again.bytes.length]).toEqual([304, 0]);
     }
   });
@@ -64,7 +64,7 @@ describe('a served file is compressed once at build time', () => {
 
 it('a folder without its slash is redirected', async () => {
   for (const path of ['/docs', '/feed']) {
-    const { status, headers } = await ask(path, GZIP);
+    const { status, headers } = await send(path, GZIP);
     expect([status, headers.location]).toEqual([301, `${path}/`]);
   }
 });
@@ -72,6 +72,6 @@ it('a folder without its slash is redirected', async () => {
 it('the page of the documentation has no source maps', async () => {
   expect((await readdir(join(ROOT, 'dist', 'docs'))).filter((name) => name.includes('.map'))).toEqual([]);
   for (const name of ['swagger-ui-bundle.js.map', 'swagger-ui.css.map']) {
-    expect((await ask(`/docs/${name}`, GZIP)).status).toBe(404);
+    expect((await send(`/docs/${name}`, GZIP)).status).toBe(404);
   }
 });

@@ -44,13 +44,13 @@ function statuses(answers: string): string[] {
   return [...answers.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status]) => status!);
 }
 
-describe('an Upgrade that the gateway does not know is ignored', () => {
+describe('an unknown Upgrade', () => {
   it.each([
     ['h2c', H2C],
     ['TLS', ['Connection: upgrade', 'Upgrade: TLS/1.0']],
-    ['several', ['Connection: keep-alive, Upgrade', 'Upgrade: foo, bar/2']],
-    ['one that only begins like one it knows', ['Connection: Upgrade', 'Upgrade: websocket2']],
-  ])('by a GET, and the connection goes on: %s', async (_, headers) => {
+    ['several protocols', ['Connection: keep-alive, Upgrade', 'Upgrade: foo, bar/2']],
+    ['a protocol that begins like a known one', ['Connection: Upgrade', 'Upgrade: websocket2']],
+  ])('an unknown Upgrade of a GET is ignored, and the connection continues: %s', async (_, headers) => {
     const answers = await say(
       message('GET /v1/upgrade/live', headers),
       message('GET /healthz', []),
@@ -61,7 +61,7 @@ describe('an Upgrade that the gateway does not know is ignored', () => {
     expect(answers).not.toMatch(/^Connection: close/im);
   });
 
-  it('on a PUT with its body, in one piece or several', async () => {
+  it('an unknown Upgrade of a PUT with its body is ignored, in one piece or several', async () => {
     const length = `Content-Length: ${UP.length}`;
     const chunked = `${UP.length.toString(16)}\r\n${UP}\r\n0\r\n\r\n`;
     const head = message('PUT /v1/upgrade/views', [...H2C, length]);
@@ -75,7 +75,7 @@ describe('an Upgrade that the gateway does not know is ignored', () => {
     expect(answers.match(/"count":\d+/g)).toEqual([1, 2, 3, 3].map((count) => `"count":${count}`));
   });
 
-  it('behind pipelined requests', async () => {
+  it('an unknown Upgrade behind pipelined requests is ignored', async () => {
     // The second text is written after the second response.
     const answers = await say(
       message('GET /v1/counts?posts=a,b,c', []) + message('GET /v1/second/likes', H2C),
@@ -86,12 +86,12 @@ describe('an Upgrade that the gateway does not know is ignored', () => {
     expect(answers).toMatch(/"counts":[^]*"count":0[^]*"status":"ok"/);
   });
 
-  it('on the path of Socket.IO', async () => {
+  it('an unknown Upgrade on the path of Socket.IO is ignored', async () => {
     const answers = await say(message('GET /socket.io/?EIO=4&transport=polling', H2C));
     expect(answers).toMatch(/^HTTP\/1\.1 200 [^]*\r\n\r\n0\{"sid"/);
   });
 
-  it('unless it lists a known protocol, which the gateway uses', async () => {
+  it('an Upgrade with an unknown and a known protocol is done with the known one', async () => {
     const webSocket = message('GET /socket.io/?EIO=4&transport=websocket', [...WEB_SOCKET, 'Upgrade: foo, WebSocket']);
     expect(await say(webSocket)).toMatch(/^HTTP\/1\.1 101 /);
     const raw = await RawSocket.connect(gateway.url);
@@ -101,7 +101,7 @@ describe('an Upgrade that the gateway does not know is ignored', () => {
 });
 
 it.each(['/', '/v1/stream?posts=a', '/socket.io', '/ws'])(
-  'a WebSocket elsewhere than at /socket.io/ is told where: %s',
+  'a WebSocket elsewhere than at /socket.io/ is rejected with the path: %s',
   async (path) => {
     const answer = await say(message(`GET ${path}`, [...WEB_SOCKET, 'Upgrade: websocket']));
     expect(answer).toMatch(/^HTTP\/1\.1 404 Not Found\r\n/);

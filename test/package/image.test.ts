@@ -36,14 +36,14 @@ function instructionsNamed(stage: readonly Instruction[], name: string): string[
 }
 
 describe('the image', () => {
-  it('uses the Node version of .nvmrc and runs as a user that is not root', async () => {
+  it('the image uses the Node version of .nvmrc and runs as a user that is not root', async () => {
     const line = (await readFile(join(ROOT, '.nvmrc'), 'utf8')).trim();
     expect(instructionsNamed(build, 'FROM')).toEqual([`node:${line}-slim AS build`]);
     expect(instructionsNamed(runtime, 'FROM')).toEqual([`node:${line}-slim`]);
     expect(instructionsNamed(runtime, 'USER')).toEqual(['node']);
   });
 
-  it('has all files of a gateway and no development packages', async () => {
+  it('the image has all files of a gateway and no development packages', async () => {
     const app = join(directory, 'app');
     await mkdir(app);
     for (const file of ['package.json', 'package-lock.json']) await cp(join(ROOT, file), join(app, file));
@@ -75,7 +75,7 @@ describe('the image', () => {
 
   // The first stage equals a clean clone and build, which takes too long for each run.
   if (SCALE > 1) {
-    it('builds in a clean folder by the commands of its first stage', async () => {
+    it('the image builds in a clean folder by the commands of its first stage', async () => {
       const app = join(directory, 'build');
       await mkdir(app);
       await runToEnd('sh', ['-c', `git archive HEAD | tar -x -C '${app}'`], ROOT);

@@ -36,12 +36,12 @@ describe('the packed server', () => {
     ['/client/tallycast.js', /live-like/],
     ['/docs/', /swagger-ui/],
     ['/docs-json', /"openapi"/],
-  ])('serves %s', async (path, content) => {
+  ])('the packed server serves %s', async (path, content) => {
     const response = await fetch(server.url + path);
     expect([response.status, await response.text()]).toEqual([200, expect.stringMatching(content)]);
   });
 
-  it('counts likes with all shortcuts on', async () => {
+  it('the packed server counts likes with all shortcuts on', async () => {
     const like = { method: 'PUT', headers: { 'Actor-Id': 'ann' }, body: '{"action":"increment"}' };
     for (let i = 0; i < 2; i++) {
       const response = await fetch(`${server.url}/v1/42/likes`, like);
@@ -51,7 +51,7 @@ describe('the packed server', () => {
     expect([...page].filter(([name, on]) => name.startsWith('tallycast_shortcut{') && on !== 1)).toEqual([]);
   });
 
-  it('has the licences of the bundled packages', async () => {
+  it('the packed server has the licences of the bundled packages', async () => {
     const installed = join(directory, 'node_modules', 'tallycast');
     const licences = await readFile(join(installed, 'dist', 'third-party-licenses.md'), 'utf8');
     for (const name of ['@nestjs/core', 'socket.io', 'ioredis', 'rxjs']) expect(licences).toContain(`## ${name} - `);

@@ -183,7 +183,7 @@ async function allPages(store: ReplicatedStore, buckets: ReadonlySet<number>): P
 
 describe(`regions on disk return and keep what the reference does (TEST_SEED=${SEED})`, () => {
   it(
-    `in ${HISTORIES} histories of ${STEPS} steps, with restarts`,
+    `regions on disk equal the reference in ${HISTORIES} histories of ${STEPS} steps, with restarts`,
     async () => {
       for (let seed = SEED; seed < SEED + HISTORIES; seed++) {
         const shape = SHAPES[seed % SHAPES.length]!;

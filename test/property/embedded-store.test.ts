@@ -53,7 +53,7 @@ async function compare(shape: Shape, seed: number): Promise<void> {
 
 describe(`the embedded store (TEST_SEED=${SEED})`, () => {
   it(
-    `answers and keeps what the reference does in ${2 * RUNS} histories of what gateways send`,
+    `the embedded store equals the reference in ${2 * RUNS} histories of batches of gateways`,
     async () => {
       for (let seed = SEED; seed < SEED + 2 * RUNS; seed++) {
         await compare(SHAPES[seed % SHAPES.length]!, seed).catch((error: unknown) => {

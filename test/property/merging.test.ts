@@ -29,8 +29,8 @@ const NEWEST = 3;
 /** Stamps a region: few, so that they are often equal. */
 const STAMPS = 12;
 
-/** The part of a delta about one post: counts, toggle updates, or both. */
-interface PostPart {
+/** The fragment of a delta about one post: counts, toggle updates, or both. */
+interface PostFragment {
   readonly source: string;
   readonly entries: readonly EntryDelta[];
   readonly registers: readonly ToggleRegister[];
@@ -63,7 +63,7 @@ const registers = fc
     return { metric: LIKES, actor: key(actor), stamp: firstStampAt(START_MS) + 256 * at + toRegionNumber(region), on };
   });
 
-const messages: fc.Arbitrary<PostPart[]> = fc.array(
+const messages: fc.Arbitrary<PostFragment[]> = fc.array(
   fc.record({
     source: fc.constantFrom(...SOURCES),
     entries: fc.array(entries, { maxLength: 2 }),
@@ -73,10 +73,10 @@ const messages: fc.Arbitrary<PostPart[]> = fc.array(
 );
 
 /** Messages, and an order in which all of them arrive, some twice. */
-const deliveries = messages.chain((parts) => {
-  const index = fc.integer({ min: 0, max: parts.length - 1 });
-  const all = fc.shuffledSubarray([...parts.keys()], { minLength: parts.length });
-  return fc.record({ parts: fc.constant(parts), order: all, again: fc.array(index, { maxLength: 4 }) });
+const deliveries = messages.chain((fragments) => {
+  const index = fc.integer({ min: 0, max: fragments.length - 1 });
+  const all = fc.shuffledSubarray([...fragments.keys()], { minLength: fragments.length });
+  return fc.record({ fragments: fc.constant(fragments), order: all, again: fc.array(index, { maxLength: 4 }) });
 });
 
 let posts = 0;
@@ -92,8 +92,8 @@ function newPost(used: Set<number>): string {
   }
 }
 
-function buildFullSync(post: string, source: string, parts: readonly PostPart[]): Delta {
-  const about = parts.map(({ entries, registers }): PostDelta => ({
+function buildFullSync(post: string, source: string, fragments: readonly PostFragment[]): Delta {
+  const about = fragments.map(({ entries, registers }): PostDelta => ({
     post,
     updatedAtMs: START_MS,
     entries,
@@ -124,18 +124,18 @@ async function readState({ store, replication }: Tested, post: string): Promise<
 async function expectSameState(
   tested: Tested,
   used: Set<number>,
-  parts: readonly PostPart[],
+  fragments: readonly PostFragment[],
   order: readonly number[],
 ): Promise<void> {
   const [one, other, together] = [newPost(used), newPost(used), newPost(used)];
-  for (const message of parts) await tested.replication.merge([buildFullSync(one, message.source, [message])]);
-  for (const i of order) await tested.replication.merge([buildFullSync(other, parts[i]!.source, [parts[i]!])]);
+  for (const message of fragments) await tested.replication.merge([buildFullSync(one, message.source, [message])]);
+  for (const i of order) await tested.replication.merge([buildFullSync(other, fragments[i]!.source, [fragments[i]!])]);
   await tested.replication.merge(
     SOURCES.map((source) =>
       buildFullSync(
         together,
         source,
-        parts.filter((message) => message.source === source),
+        fragments.filter((message) => message.source === source),
       ),
     ),
   );
@@ -186,11 +186,11 @@ describe(`merging entries and registers (TEST_SEED=${SEED})`, () => {
   });
 
   it.each(['the reference', 'the embedded store', 'Redis'])(
-    `merging in %s commutes, associates and repeats without effect, ${RUNS} times`,
+    `merging in %s is commutative, associative and idempotent, ${RUNS} times`,
     async (name) => {
       const used = new Set<number>();
-      const property = fc.asyncProperty(deliveries, ({ parts, order, again }) =>
-        expectSameState(stores[name]!, used, parts, [...order, ...again]),
+      const property = fc.asyncProperty(deliveries, ({ fragments, order, again }) =>
+        expectSameState(stores[name]!, used, fragments, [...order, ...again]),
       );
       await fc.assert(property, { numRuns: RUNS, seed: SEED, endOnFailure: true });
     },

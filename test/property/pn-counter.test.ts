@@ -34,14 +34,14 @@ function merged(...counters: PnCounter[]): PnCounter {
 }
 
 describe('merging counters that do not clash', () => {
-  it('merging commutes', () => {
+  it('merging counters is commutative', () => {
     fc.assert(
       fc.property(counter, counter, (a, b) => expect(merged(a, b)).toEqual(merged(b, a))),
       { numRuns: RUNS * 10 },
     );
   });
 
-  it('merging associates', () => {
+  it('merging counters is associative', () => {
     fc.assert(
       fc.property(counter, counter, counter, (a, b, c) => {
         expect(merged(a, merged(b, c))).toEqual(merged(merged(a, b), c));
@@ -50,7 +50,7 @@ describe('merging counters that do not clash', () => {
     );
   });
 
-  it('merging twice equals merging once', () => {
+  it('merging a counter twice equals merging it once', () => {
     fc.assert(
       fc.property(counter, counter, (a, b) => {
         expect(merged(a, a)).toEqual(sorted(a));

@@ -11,12 +11,12 @@ const SET_PACKED = 512;
 const HASH_LEAST = 32;
 /** Fields of a metric in a record. */
 const [MEMBERS, MORE_CHUNKS, P, N] = [0, 1, 2, 3] as const;
-const PARTS = 4;
+const FIELDS = 4;
 /** Tags below it are of the own region; those of other incarnations are above. */
 const TAGS = 64;
 const SCAN_COUNT = 1_000;
 
-/** A part of the state in the bucket's hash: docs/redis-keys.md. */
+/** The fields of the state that are checked, from the bucket's hash: docs/redis-keys.md. */
 interface State {
   readonly posts: number;
   readonly postChunks: number;
@@ -42,7 +42,7 @@ interface Bucket {
 interface PostRecord {
   readonly updatedAtMs: number;
   readonly v: number;
-  readonly parts: ReadonlyMap<number, number>;
+  readonly fields: ReadonlyMap<number, number>;
 }
 
 /**
@@ -62,7 +62,7 @@ export async function findFaults(
   const countsOf = new Map(views.map(({ counts }) => [counts.post, counts]));
   const metrics = history.shape.metrics.list;
   for (const [number, bucket] of buckets.entries()) {
-    const fault = (what: string): void => void faults.push(`bucket ${number}: ${what}`);
+    const fault = (message: string): void => void faults.push(`bucket ${number}: ${message}`);
     checkMarks(bucket, fault);
     const records = checkPosts(bucket, fault);
     checkEntries(records, bucket.incarnations, fault);
@@ -72,23 +72,23 @@ export async function findFaults(
     for (const [post, record] of records) {
       const expected = countsOf.get(post);
       const totals = metrics.map(({ index }) => {
-        const of = (part: number): number => record.parts.get(PARTS * index + part) ?? 0;
-        const place = `${index} ${post}`;
-        found.add(place);
-        checkMembers(place, bucket.members.get(place), of(MEMBERS), of(MORE_CHUNKS) + 1, fault);
-        const plain = [...record.parts].reduce((sum, [tag, value]) => {
-          const part = (tag % TAGS) - PARTS * index;
-          return sum + (part === P ? value : part === N ? -value : 0);
+        const valueOf = (field: number): number => record.fields.get(FIELDS * index + field) ?? 0;
+        const set = `${index} ${post}`;
+        found.add(set);
+        checkMembers(set, bucket.members.get(set), valueOf(MEMBERS), valueOf(MORE_CHUNKS) + 1, fault);
+        const anonymous = [...record.fields].reduce((sum, [tag, value]) => {
+          const field = (tag % TAGS) - FIELDS * index;
+          return sum + (field === P ? value : field === N ? -value : 0);
         }, 0);
-        return Math.min(Math.max(of(MEMBERS) + plain, 0), COUNT_MAX);
+        return Math.min(Math.max(valueOf(MEMBERS) + anonymous, 0), COUNT_MAX);
       });
       const v = regional ? Math.min(record.v, expected?.v ?? 0) : record.v;
       const { updatedAtMs } = record;
       const { v: expectedV, updatedAtMs: expectedAtMs, totals: expectedTotals } = expected ?? {};
-      const [held, right] = [JSON.stringify([v, updatedAtMs, totals]), [expectedV, expectedAtMs, expectedTotals]];
-      if (held !== JSON.stringify(right)) fault(`${post} is ${held} instead of ${JSON.stringify(right)}`);
+      const [actual, wanted] = [JSON.stringify([v, updatedAtMs, totals]), [expectedV, expectedAtMs, expectedTotals]];
+      if (actual !== JSON.stringify(wanted)) fault(`${post} is ${actual} instead of ${JSON.stringify(wanted)}`);
     }
-    for (const place of bucket.members.keys()) if (!found.has(place)) fault(`members of ${place}, which has no record`);
+    for (const set of bucket.members.keys()) if (!found.has(set)) fault(`members of ${set}, which has no record`);
     const known = history.posts[number]!.filter((post) => countsOf.get(post)!.v > 0).length;
     if (known !== records.size) fault(`${records.size} posts instead of ${known}`);
   }
@@ -158,9 +158,9 @@ function stateOf(fields: Readonly<Record<string, Buffer>>): State {
   return { posts, postChunks, generation, marks, markChunks, oldestGeneration: Number(fields['oldest_marks'] ?? 1) };
 }
 
-function put<K>(map: Map<K, Map<number, string[]>>, place: K, chunk: number, entries: string[]): void {
-  const chunks = map.get(place) ?? new Map<number, string[]>();
-  map.set(place, chunks.set(chunk, entries));
+function put<K>(map: Map<K, Map<number, string[]>>, key: K, chunk: number, entries: string[]): void {
+  const chunks = map.get(key) ?? new Map<number, string[]>();
+  map.set(key, chunks.set(chunk, entries));
 }
 
 async function entriesOf(client: Redis, key: string): Promise<Map<string, Buffer>> {
@@ -168,7 +168,7 @@ async function entriesOf(client: Redis, key: string): Promise<Map<string, Buffer
   return new Map(Object.entries(records));
 }
 
-function checkPosts({ state, posts }: Bucket, fault: (what: string) => void): Map<string, PostRecord> {
+function checkPosts({ state, posts }: Bucket, fault: (message: string) => void): Map<string, PostRecord> {
   const records = new Map<string, PostRecord>();
   const { posts: expected, postChunks: chunks } = state;
   for (const [chunk, entries] of posts) {
@@ -183,19 +183,19 @@ function checkPosts({ state, posts }: Bucket, fault: (what: string) => void): Ma
 }
 
 /** Each entry of another region has a known incarnation, and a P. */
-function checkEntries(records: Map<string, PostRecord>, incarnations: number, fault: (what: string) => void): void {
-  for (const [post, { parts }] of records) {
-    for (const tag of parts.keys()) {
+function checkEntries(records: Map<string, PostRecord>, incarnations: number, fault: (message: string) => void): void {
+  for (const [post, { fields }] of records) {
+    for (const tag of fields.keys()) {
       if (tag < TAGS) continue;
       if (Math.floor(tag / TAGS) > incarnations)
         fault(`${post} has a field ${tag}, and there are ${incarnations} incarnations`);
-      if (tag % PARTS === N ? !parts.has(tag - 1) : tag % PARTS !== P) fault(`${post} has a field ${tag} and no P`);
+      if (tag % FIELDS === N ? !fields.has(tag - 1) : tag % FIELDS !== P) fault(`${post} has a field ${tag} and no P`);
     }
   }
 }
 
 /** An entry of the feed is a post, or a toggle of an actor. */
-function checkMark(mark: string, history: History, fault: (what: string) => void): void {
+function checkMark(mark: string, history: History, fault: (message: string) => void): void {
   const [post, metric, actor] = mark.split(' ');
   const isKnown = metric === undefined ? history.allPosts.includes(post!) : isToggleOf(history)(`${post!} ${metric}`);
   if (!isKnown || (metric === undefined) !== (actor === undefined)) fault(`a mark ${mark}`);
@@ -214,7 +214,7 @@ function countIncarnations(packed: Buffer | undefined): number {
 }
 
 /** Checks the two generations in use; older ones are being removed. */
-function checkMarks({ state, marks }: Bucket, fault: (what: string) => void): void {
+function checkMarks({ state, marks }: Bucket, fault: (message: string) => void): void {
   const { generation, marks: expected, markChunks, oldestGeneration } = state;
   const number = [...(marks.get(generation)?.values() ?? [])].reduce((sum, { length }) => sum + length, 0);
   if (number !== expected) fault(`has ${number} marks instead of ${expected}`);
@@ -231,21 +231,20 @@ function checkMarks({ state, marks }: Bucket, fault: (what: string) => void): vo
 }
 
 function checkMembers(
-  place: string,
+  set: string,
   found: ReadonlyMap<number, readonly string[]> = new Map(),
   members: number,
   chunks: number,
-  fault: (what: string) => void,
+  fault: (message: string) => void,
 ): void {
-  if (chunks < Math.ceil(members / SET_PACKED)) fault(`${place}: ${chunks} chunks for ${members} members`);
+  if (chunks < Math.ceil(members / SET_PACKED)) fault(`${set}: ${chunks} chunks for ${members} members`);
   let sum = 0;
   for (const [chunk, actors] of found) {
     sum += actors.length;
     for (const actor of actors)
-      if (chunkOf(hashOfKey(actor), chunks) !== chunk)
-        fault(`${place}: ${actor} stands in chunk ${chunk} of ${chunks}`);
+      if (chunkOf(hashOfKey(actor), chunks) !== chunk) fault(`${set}: ${actor} stands in chunk ${chunk} of ${chunks}`);
   }
-  if (sum !== members) fault(`${place}: ${sum} members instead of ${members}`);
+  if (sum !== members) fault(`${set}: ${sum} members instead of ${members}`);
 }
 
 function isFair(entries: number, chunks: number): boolean {
@@ -275,9 +274,9 @@ const CHUNKS = { chunkOf, hashOfToggle: hashOfPost };
 /** Milliseconds since 2024 in 5 bytes, then msgpack integers. */
 function recordOf(record: Buffer): PostRecord {
   const [v, ...tagged] = numbersOf(record, 5);
-  const parts = new Map<number, number>();
-  for (let i = 0; i < tagged.length; i += 2) parts.set(tagged[i]!, tagged[i + 1]!);
-  return { updatedAtMs: Date.UTC(2024, 0, 1) + record.readUIntBE(0, 5), v: v!, parts };
+  const fields = new Map<number, number>();
+  for (let i = 0; i < tagged.length; i += 2) fields.set(tagged[i]!, tagged[i + 1]!);
+  return { updatedAtMs: Date.UTC(2024, 0, 1) + record.readUIntBE(0, 5), v: v!, fields };
 }
 
 /** Decodes msgpack's unsigned integers. */

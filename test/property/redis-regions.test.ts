@@ -40,15 +40,15 @@ const kinds: readonly (readonly [string, Kind])[] = [
 ];
 const HISTORIES = SCALE;
 
-interface Place {
+interface RedisLocation {
   readonly url: string;
   readonly client: Redis;
 }
 
-let places: readonly Place[];
+let servers: readonly RedisLocation[];
 
 beforeAll(async () => {
-  places = await Promise.all(
+  servers = await Promise.all(
     REGIONS.map(async () => {
       const server = await startRedis();
       return { url: server.url, client: server.client() };
@@ -58,7 +58,7 @@ beforeAll(async () => {
 afterAll(stopRedis);
 
 async function openRegion(name: string, i: number, { shape }: Kind, seed: number): Promise<Region> {
-  const { client, url } = places[i]!;
+  const { client, url } = servers[i]!;
   await client.flushall();
   const store = await openRedisStore(url, { ...shape, region: name, nonce: () => NONCE });
   const reference = new ReferenceStore(

@@ -3,13 +3,13 @@ import { CALM_MS, FanoutWorld, TICK_MS } from './fanout-world.js';
 
 describe('ticks', () => {
   test('the first change after a pause is sent at once', async () => {
-    const { clock, store, sink } = await quiet();
+    const { clock, store, sink } = await createIdleWorld();
     store.change('a', 1);
     expect(sink.frames.map(({ atMs }) => atMs)).toEqual([clock.nowMs()]);
   });
 
   test('the last change before a pause arrives within a tick', async () => {
-    const { clock, store, sink } = await quiet();
+    const { clock, store, sink } = await createIdleWorld();
     const start = clock.nowMs();
     for (const likes of [1, 2, 3]) {
       store.change('a', likes);
@@ -21,7 +21,7 @@ describe('ticks', () => {
   });
 
   test('a viewer gets one frame a tick while its post keeps changing', async () => {
-    const { clock, store, sink } = await quiet();
+    const { clock, store, sink } = await createIdleWorld();
     for (let likes = 1; likes <= 100; likes++) {
       store.change('a', likes);
       await clock.advance(10);
@@ -49,7 +49,7 @@ describe('ticks', () => {
   });
 
   test('a change after an idle tick is sent at once again', async () => {
-    const { clock, store, sink } = await quiet();
+    const { clock, store, sink } = await createIdleWorld();
     store.change('a', 1);
     await clock.advance(TICK_MS);
     store.change('a', 2);
@@ -70,7 +70,7 @@ describe('ticks', () => {
 
 describe('updates', () => {
   test('an update has the post, its epoch and version, all totals, the viewers, and what changed', async () => {
-    const { store, sink } = await quiet();
+    const { store, sink } = await createIdleWorld();
     store.change('a', 5, 9);
     expect(sink.last).toEqual({
       post: 'a',
@@ -84,7 +84,7 @@ describe('updates', () => {
   });
 
   test('d omits metrics without a change and is negative for a decrease', async () => {
-    const { clock, store, sink } = await quiet();
+    const { clock, store, sink } = await createIdleWorld();
     store.change('a', 5, 9);
     await clock.advance(TICK_MS);
     store.change('a', 3, 9);
@@ -107,7 +107,7 @@ describe('updates', () => {
   });
 
   test('a version that was sent, or an older one, is not sent again', async () => {
-    const { clock, store, sink } = await quiet();
+    const { clock, store, sink } = await createIdleWorld();
     const [one, two, three] = [store.put('a', 1), store.put('a', 2), store.put('a', 3)];
     for (const counts of [two, one, two, three, three, two]) {
       store.publish(counts);
@@ -117,7 +117,7 @@ describe('updates', () => {
   });
 
   test('another epoch replaces the counts, whatever its version', async () => {
-    const { clock, store, sink } = await quiet();
+    const { clock, store, sink } = await createIdleWorld();
     for (const likes of [4, 6]) {
       store.change('a', likes);
       await clock.advance(TICK_MS);
@@ -200,7 +200,7 @@ describe('the last frames before a drain', () => {
 });
 
 /** One viewer of one post, and no changes yet. */
-async function quiet() {
+async function createIdleWorld() {
   const world = new FanoutWorld();
   const { sink } = await world.watching('a');
   return { clock: world.clock, store: world.store, sink };

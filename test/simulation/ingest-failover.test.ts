@@ -70,10 +70,10 @@ class FailoverWorld {
         failsAtMs = clock.nowMs() + random.below(5_000);
       }
     }
-    await this.quiet();
+    await this.recover();
   }
 
-  async quiet(): Promise<void> {
+  async recover(): Promise<void> {
     for (const { store } of this.gateways) store.conduct = () => ({ appliesAfterMs: 1, endsAfterMs: 1, answers: true });
     await this.clock.advance(RECOVERY_MS);
   }
@@ -172,7 +172,7 @@ test(
       if (world.sum('unknownOutcomeOperations') > 0) faults.push('a gap left an unknown outcome');
       const more = POSTS.flatMap((post) => world.gateways.map((gateway) => world.view(post, gateway)));
       const totals = await Promise.all(POSTS.map((post) => world.gateways[0]!.totals(post)));
-      await world.quiet();
+      await world.recover();
       if (!more.every(({ answers }) => answers.join() === 'settled')) faults.push('a later one was not committed');
       for (const [i, post] of POSTS.entries()) {
         const { views } = await world.gateways[0]!.totals(post);

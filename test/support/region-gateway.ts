@@ -43,7 +43,7 @@ export async function startRegionGateway(env: Record<string, string>): Promise<R
   const store = new ReferenceStore(metrics, buckets, { region, epoch: 1, nonce: 1 }, () => 2);
   const readSizes: number[] = [];
   const service: PeerService = {
-    mergeFrom: (_from, shipments) => store.merge(shipments),
+    mergeFrom: (_from, deltas) => store.merge(deltas),
     compareDigests: (_from, digests) => Promise.resolve(digests.map(({ bucket }) => ({ bucket, leaves: [0, 15] }))),
     readPosts: (posts) => {
       readSizes.push(posts.length);

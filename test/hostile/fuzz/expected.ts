@@ -28,10 +28,10 @@ export interface Expected {
 }
 
 /** Uses the stock parser and the tables of the protocol, without code of the gateway. @returns `null` for other packets */
-export function expectedOf(packet: string): Expected | null {
+export function parseExpected(packet: string): Expected | null {
   const decoded = decodedBy(packet);
   if (decoded?.type !== PacketType.EVENT || decoded.nsp !== '/' || !Array.isArray(decoded.data)) return null;
-  const effect = Buffer.byteLength(packet) > MESSAGE_BYTES_MAX ? null : effectOf(decoded.data);
+  const effect = Buffer.byteLength(packet) > MESSAGE_BYTES_MAX ? null : parseEffect(decoded.data);
   return { id: decoded.id ?? null, effect };
 }
 
@@ -47,7 +47,7 @@ function decodedBy(packet: string): Packet | null {
   return decoded;
 }
 
-function effectOf([name, payload, ...more]: readonly unknown[]): Effect | null {
+function parseEffect([name, payload, ...more]: readonly unknown[]): Effect | null {
   if (more.length > 0 || typeof name !== 'string' || !Object.hasOwn(FIELDS, name)) return null;
   if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) return null;
   if (!Object.keys(payload).every((key) => FIELDS[name]!.includes(key))) return null;

@@ -7,7 +7,7 @@ import type { Delta } from '../../../src/counters/replication/delta.js';
 const packets = ['2/,1["like",{"post":"fuzz"}]'];
 
 /** JavaScript destructures a text like a list; its second character became the end of an epoch. */
-const announcements = ['"xxxxxx"', '[1,"\\"},",1,1,1,1,1]', '[1,1,1,1,1,"x"]', '[1,1,1,9e15,1,1,1]'].map((text) =>
+const publishedTexts = ['"xxxxxx"', '[1,"\\"},",1,1,1,1,1]', '[1,1,1,1,1,"x"]', '[1,1,1,9e15,1,1,1]'].map((text) =>
   Buffer.from(text),
 );
 
@@ -57,7 +57,7 @@ export const KEPT = {
   redisMessages,
   calls,
   packets,
-  announcements,
+  publishedTexts,
   commitReplies,
   standingReplies,
   changesReplies,

@@ -80,7 +80,7 @@ export const changesReplies = all(
 ).map(pack);
 
 /** Messages that a gateway publishes of a post, and invalid ones. Their epoch is new, so that the next read replaces them. */
-export const announcements = fc
+export const publishedTexts = fc
   .oneof(
     { weight: 3, arbitrary: fc.array(mostly(count.map(String)), { minLength: 5, maxLength: 9 }) },
     { weight: 1, arbitrary: fc.array(oddJson, { maxLength: 9 }) },

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { mostly, objectText, oddJson } from './json-texts.js';
 import { mutated } from './mutations.js';
-import { announcements } from './records.js';
+import { publishedTexts } from './records.js';
 
 /** Types of socket.io-adapter's messages between gateways, except the one that disconnects all. */
 const TYPES = ['1', '2', '3', '3', '3', '3', '4', '5', '7', '8', '9', '10', '11', '12', '99'];
@@ -37,7 +37,7 @@ const adapterMessage = objectText([
 export const redisMessages: fc.Arbitrary<{ readonly channel: number; readonly message: Buffer }> = fc.record({
   channel: fc.nat(255),
   message: fc.oneof(
-    { weight: 4, arbitrary: mutated(announcements.map((text) => Buffer.from(text))) },
+    { weight: 4, arbitrary: mutated(publishedTexts.map((text) => Buffer.from(text))) },
     { weight: 4, arbitrary: mutated(adapterMessage.map((text) => Buffer.from(text))) },
     { weight: 1, arbitrary: mostly(oddJson).map((text) => Buffer.from(text)) },
     // Valid msgpack at most.

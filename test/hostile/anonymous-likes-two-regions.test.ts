@@ -22,14 +22,14 @@ async function likesAt(url: string): Promise<number> {
   return ((await (await fetch(url + LIKES)).json()) as { count: number }).count;
 }
 
-async function countsOf(urls: readonly string[]): Promise<number[]> {
+async function readCounts(urls: readonly string[]): Promise<number[]> {
   return Promise.all(urls.map(likesAt));
 }
 
 describe.each([
   ['the embedded store', false],
   ['Redis', true],
-])('two regions on %s that both take away the same plain likes', (_, redis) => {
+])('two regions on %s that take away the same anonymous likes', (_, redis) => {
   let world: RegionProcesses | undefined;
 
   afterAll(async () => {
@@ -38,13 +38,13 @@ describe.each([
     await stopRedis();
   });
 
-  it("show every actor's like and every later +1", async () => {
+  it("regions that take away the same anonymous likes keep every actor's like and every later +1", async () => {
     world = await RegionProcesses.start(['eu', 'us'], { gateways: 1, redis });
     const { urls } = world;
     const [eu, us] = urls as [string, string];
     const show = (counts: number[]): Promise<void> =>
       until(
-        async () => String(await countsOf(urls)) === String(counts),
+        async () => String(await readCounts(urls)) === String(counts),
         `the regions show ${counts.join(' and ')}`,
         30_000,
       );

@@ -6,7 +6,7 @@ import { type Client, closeClients, connect, expectOk } from '../support/clients
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 
-const SECRET = 'a secret of the tests, and of nobody else';
+const SECRET = 'a secret of at least thirty-two bytes';
 /** The first 64 bits of SHA-256("alice"), as a decimal int64. */
 const NUMBER_OF_ALICE = '3159282601090220207';
 const HALF_A_PAIR = '\ud800';
@@ -16,13 +16,13 @@ afterAll(async () => {
   await Promise.all([stopAll(), stopRedis()]);
 });
 
-function tokenOf(subject: string): Promise<string> {
+function signToken(subject: string): Promise<string> {
   return new SignJWT({ sub: subject }).setProtectedHeader({ alg: 'HS256' }).sign(new TextEncoder().encode(SECRET));
 }
 
 /** A stock client with a token of this actor. */
 async function enter(gateway: GatewayProcess, actor: string, session?: string): Promise<Client> {
-  const token = await tokenOf(actor);
+  const token = await signToken(actor);
   return connect(gateway.url, { token, ...(session !== undefined && { session }) });
 }
 
@@ -40,11 +40,11 @@ async function countAfter(response: Promise<Response>): Promise<unknown> {
 }
 
 /** The first 64 bits of the SHA-256 of a text, as a decimal int64. */
-function decimalOf(text: string): string {
+function toDecimalKey(text: string): string {
   return String(createHash('sha256').update(text).digest().readBigInt64BE(0));
 }
 
-async function refusalOf(socket: Client): Promise<unknown> {
+async function untilRejected(socket: Client): Promise<unknown> {
   const { data } = await new Promise<{ data?: unknown }>((resolve) => {
     socket.once('connect_error', (error) => resolve(error as { data?: unknown }));
     socket.once('connect', () => resolve({ data: 'connected' }));
@@ -65,17 +65,17 @@ describe('with tokens', () => {
   });
 
   it('the number equal to the hash of alice is another actor than alice', async () => {
-    expect(decimalOf('alice')).toBe(NUMBER_OF_ALICE);
+    expect(toDecimalKey('alice')).toBe(NUMBER_OF_ALICE);
     const post = 'of-alice';
     const [alice, alicesPhone, mallory] = [
       await enter(gateway, 'alice'),
       await enter(gateway, 'alice'),
       await enter(gateway, NUMBER_OF_ALICE),
     ] as const;
-    const heard = new Map<Client, MineEvent[]>();
+    const received = new Map<Client, MineEvent[]>();
     for (const socket of [alice, alicesPhone, mallory]) {
       const events: MineEvent[] = [];
-      heard.set(socket, events);
+      received.set(socket, events);
       socket.on('mine', (event) => events.push(event));
       expectOk(await socket.emitWithAck('subscribe', { posts: [post] }));
     }
@@ -85,21 +85,21 @@ describe('with tokens', () => {
       { likes: 1, mine: [] },
     ]);
     expect(expectOk(await mallory.emitWithAck('unlike', { post }))).toMatchObject({ applied: false, on: false });
-    const headers = { Authorization: `Bearer ${await tokenOf(NUMBER_OF_ALICE)}` };
+    const headers = { Authorization: `Bearer ${await signToken(NUMBER_OF_ALICE)}` };
     expect(await countAfter(put(gateway, `/v1/${post}/likes`, headers, 'decrement'))).toBe(1);
     expect(expectOk(await mallory.emitWithAck('like', { post }))).toMatchObject({
       applied: true,
       counts: { likes: 2 },
     });
     // Events sent to a socket before this acknowledgement have arrived by now.
-    for (const socket of heard.keys()) expectOk(await socket.emitWithAck('unsubscribe', { posts: [post] }));
-    expect([...heard.values()]).toEqual([[], [{ post, metric: 'likes', on: true }], []]);
+    for (const socket of received.keys()) expectOk(await socket.emitWithAck('unsubscribe', { posts: [post] }));
+    expect([...received.values()]).toEqual([[], [{ post, metric: 'likes', on: true }], []]);
   });
 
   it("an actor with ann's session text cannot block ann's operations by a high seq", async () => {
     const session = 'the session of ann';
     const [post, seq] = ['silenced', Number.MAX_SAFE_INTEGER];
-    for (const known of [session, decimalOf(session), decimalOf(JSON.stringify(['session', 'ann', session]))]) {
+    for (const known of [session, toDecimalKey(session), toDecimalKey(JSON.stringify(['session', 'ann', session]))]) {
       const mallory = await enter(gateway, 'mallory', known);
       expect(expectOk(await mallory.emitWithAck('view', { post, seq })).applied).toBe(true);
     }
@@ -114,8 +114,8 @@ describe('with tokens', () => {
     const texts = [
       JSON.stringify(['ann', ...request]),
       JSON.stringify(['request', 'ann', ...request]),
-      decimalOf(JSON.stringify(['ann', ...request])),
-      decimalOf(JSON.stringify(['request', 'ann', ...request])),
+      toDecimalKey(JSON.stringify(['ann', ...request])),
+      toDecimalKey(JSON.stringify(['request', 'ann', ...request])),
     ];
     for (const actor of ['mallory', 'ann']) {
       for (const text of texts) {
@@ -123,26 +123,26 @@ describe('with tokens', () => {
         expect(expectOk(await socket.emitWithAck('view', { post, seq: 1 })).applied).toBe(true);
       }
     }
-    const headers = { Authorization: `Bearer ${await tokenOf('ann')}`, 'Idempotency-Key': key };
+    const headers = { Authorization: `Bearer ${await signToken('ann')}`, 'Idempotency-Key': key };
     expect(await countAfter(put(gateway, `/v1/${post}/views`, headers))).toBe(9);
     expect(await countAfter(put(gateway, `/v1/${post}/views`, headers))).toBe(9);
   });
 
-  it("mallory's Idempotency-Key does not use up the same one of ann", async () => {
+  it('the Idempotency-Key of one actor does not use up the same one of another', async () => {
     for (const [actor, count] of [
       ['mallory', 1],
       ['ann', 2],
       ['ann', 2],
     ] as const) {
-      const headers = { Authorization: `Bearer ${await tokenOf(actor)}`, 'Idempotency-Key': 'the same key' };
+      const headers = { Authorization: `Bearer ${await signToken(actor)}`, 'Idempotency-Key': 'the same key' };
       expect(await countAfter(put(gateway, '/v1/same-key/views', headers))).toBe(count);
     }
   });
 
   it('a token whose subject has half a surrogate pair is rejected, because such names would share a key', async () => {
     const rejection = { code: 'UNAUTHORIZED', message: expect.stringContaining('"sub" must be well-formed Unicode') };
-    expect(await refusalOf(await enter(gateway, `ann${HALF_A_PAIR}`))).toMatchObject(rejection);
-    const headers = { Authorization: `Bearer ${await tokenOf(`ann${HALF_A_PAIR}`)}` };
+    expect(await untilRejected(await enter(gateway, `ann${HALF_A_PAIR}`))).toMatchObject(rejection);
+    const headers = { Authorization: `Bearer ${await signToken(`ann${HALF_A_PAIR}`)}` };
     const response = await put(gateway, '/v1/halves/likes', headers);
     expect({ status: response.status, body: await response.json() }).toMatchObject({ status: 401, body: rejection });
   });
@@ -160,7 +160,7 @@ describe('without tokens', () => {
     ['actor', { actor: `\udc00\ud800` }],
     ['session', { session: `a session ${HALF_A_PAIR}` }],
   ])('a handshake with half a surrogate pair in its %s is rejected', async (field, auth) => {
-    const data = await refusalOf(connect(gateway.url, auth));
+    const data = await untilRejected(connect(gateway.url, auth));
     expect(data).toEqual(badRequest(`${field} must be well-formed Unicode`));
   });
 
@@ -177,14 +177,16 @@ describe('without tokens', () => {
   });
 
   it('a client without an actor keeps its session over a reconnection', async () => {
-    const session = 'a session of nobody';
+    const session = 'an anonymous session';
     for (const duplicate of [false, true]) {
       const socket = connect(gateway.url, { session });
-      expect(expectOk(await socket.emitWithAck('view', { post: 'nobody', seq: 1 }))).toMatchObject({ duplicate });
+      expect(expectOk(await socket.emitWithAck('view', { post: 'anonymous', seq: 1 }))).toMatchObject({ duplicate });
       socket.close();
     }
     const named = connect(gateway.url, { actor: 'null', session });
-    expect(expectOk(await named.emitWithAck('view', { post: 'nobody', seq: 1 }))).toMatchObject({ duplicate: false });
+    expect(expectOk(await named.emitWithAck('view', { post: 'anonymous', seq: 1 }))).toMatchObject({
+      duplicate: false,
+    });
   });
 });
 
@@ -202,8 +204,8 @@ describe('with ACTOR_KEYS=int64', () => {
     ]);
   });
 
-  it.each(NAMES)('the actor "%s" is rejected in the handshake and over HTTP', async (actor) => {
-    expect(await refusalOf(connect(open.url, { actor }))).toEqual(badRequest(`actor ${RULE}`));
+  it.each(NAMES)('with ACTOR_KEYS=int64, the actor "%s" is rejected in the handshake and over HTTP', async (actor) => {
+    expect(await untilRejected(connect(open.url, { actor }))).toEqual(badRequest(`actor ${RULE}`));
     // HTTP strips blanks around a header's value.
     if (actor !== actor.trim()) return;
     const headers = { 'Actor-Id': actor };
@@ -216,14 +218,14 @@ describe('with ACTOR_KEYS=int64', () => {
     }
   });
 
-  it.each(NAMES)('a token of "%s" is rejected', async (actor) => {
+  it.each(NAMES)('with ACTOR_KEYS=int64, a token of "%s" is rejected', async (actor) => {
     const rejection = { code: 'UNAUTHORIZED', message: expect.stringContaining(`the token's "sub" ${RULE}`) };
-    expect(await refusalOf(await enter(guarded, actor))).toMatchObject(rejection);
-    const response = await put(guarded, '/v1/named/likes', { Authorization: `Bearer ${await tokenOf(actor)}` });
+    expect(await untilRejected(await enter(guarded, actor))).toMatchObject(rejection);
+    const response = await put(guarded, '/v1/named/likes', { Authorization: `Bearer ${await signToken(actor)}` });
     expect({ status: response.status, body: await response.json() }).toMatchObject({ status: 401, body: rejection });
   });
 
-  it('each number acts once, over a socket and over HTTP', async () => {
+  it('with ACTOR_KEYS=int64, each number acts once, over a socket and over HTTP', async () => {
     for (const [i, actor] of ['0', '42', LEAST, NUMBER_OF_ALICE].entries()) {
       const socket = connect(open.url, { actor });
       expect(expectOk(await socket.emitWithAck('like', { post: 'numbers' }))).toMatchObject({
@@ -236,23 +238,23 @@ describe('with ACTOR_KEYS=int64', () => {
     expect(expectOk(await socket.emitWithAck('like', { post: 'numbers' })).applied).toBe(true);
   });
 
-  it('clients without an actor can act', async () => {
+  it('with ACTOR_KEYS=int64, clients without an actor can act', async () => {
     const socket = connect(open.url);
     expect(expectOk(await socket.emitWithAck('like', { post: 'unnamed' })).applied).toBe(true);
     expect(await countAfter(put(open, '/v1/unnamed/likes', {}))).toBe(2);
   });
 
-  it('a name beside a token is ignored, because the token has the actor', async () => {
-    const socket = connect(guarded.url, { token: await tokenOf('7'), actor: 'alice' });
+  it('with ACTOR_KEYS=int64, a name beside a token is ignored, because the token has the actor', async () => {
+    const socket = connect(guarded.url, { token: await signToken('7'), actor: 'alice' });
     expect(expectOk(await socket.emitWithAck('like', { post: 'beside' })).applied).toBe(true);
   });
 });
 
-describe('a gateway does not start with another ACTOR_KEYS than its data', () => {
+describe('another ACTOR_KEYS than that of the data', () => {
   it.each([
     ['hash', 'int64'],
     ['int64', 'hash'],
-  ])('on an embedded store made with %s, set to %s', async (made, set) => {
+  ])('a gateway does not start on an embedded store made with ACTOR_KEYS=%s, set to %s', async (made, set) => {
     const first = await startGateway({ ACTOR_KEYS: made });
     await first.kill('SIGTERM');
     const line = `DATA_DIR ${first.dataDir}: it was made with ACTOR_KEYS=${made}, which cannot be changed; set ACTOR_KEYS=${made}`;
@@ -264,12 +266,12 @@ describe('a gateway does not start with another ACTOR_KEYS than its data', () =>
   it.each([
     ['hash', 'int64'],
     ['int64', 'hash'],
-  ])('on Redis with data made with %s, set to %s', async (made, set) => {
+  ])('a gateway does not start on Redis with data made with ACTOR_KEYS=%s, set to %s', async (made, set) => {
     // With persistence there is no warning, so this is the only line.
     const { url } = await startRedis({ args: ['--appendonly', 'yes'] });
     const first = await startGateway({ ACTOR_KEYS: made, REDIS_URL: url });
-    const refused = startGateway({ ACTOR_KEYS: set, REDIS_URL: url });
-    await expect(refused).rejects.toThrow(
+    const starting = startGateway({ ACTOR_KEYS: set, REDIS_URL: url });
+    await expect(starting).rejects.toThrow(
       `exit code 1\nACTOR_KEYS must be ${made}: the data in Redis was made with that one`,
     );
     const second = await startGateway({ ACTOR_KEYS: made, REDIS_URL: url });

@@ -21,7 +21,7 @@ describe('a connection that reads nothing', () => {
 
   afterAll(stopAll);
 
-  it('is closed when its actor makes many operations over another connection, which stays open', async () => {
+  it('a connection that reads nothing is closed while its actor sends many operations over another one, which stays open', async () => {
     const { url } = gateway;
     const deaf = await RawSocket.connect(url, ADA);
     const actor = await RawSocket.connect(url, ADA);

@@ -14,7 +14,7 @@ interface Peer {
   readonly lagChanges: number | null;
 }
 
-async function peerOf(url: string): Promise<Peer> {
+async function readPeer(url: string): Promise<Peer> {
   const { peers } = (await (await fetch(`${url}/v1/regions`)).json()) as { peers: [Peer] };
   return peers[0];
 }
@@ -41,18 +41,18 @@ describe.each([
     await stopRedis();
   });
 
-  it('reports an unknown lag as null, and 0 only if the peer has everything', async () => {
+  it('a restarted region reports an unknown lag as null, and 0 only if the peer has everything', async () => {
     world = await RegionProcesses.start(['eu', 'us'], { gateways: 1, redis });
     const [eu] = world.regions;
     const [url, far] = world.urls as [string, string];
-    await until(async () => (await peerOf(url)).lagChanges === 0, 'us has all of eu', LIMIT_MS);
+    await until(async () => (await readPeer(url)).lagChanges === 0, 'us has all of eu', LIMIT_MS);
     world.cut('eu', 'us', 'refuse');
     for (let i = 0; i < 20; i++) await like(url);
-    await until(async () => ((await peerOf(url)).lagChanges ?? 0) > 0, 'eu knows that us lacks something', LIMIT_MS);
+    await until(async () => ((await readPeer(url)).lagChanges ?? 0) > 0, 'eu knows that us lacks something', LIMIT_MS);
 
     await eu!.killAndRestart(0, world.env(eu!));
     for (let look = 0; look < 20; look++) {
-      expect(await peerOf(url)).toMatchObject({ region: 'us', lagChanges: null, lagSeconds: null });
+      expect(await readPeer(url)).toMatchObject({ region: 'us', lagChanges: null, lagSeconds: null });
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     const metrics = await readMetrics(url);
@@ -61,8 +61,8 @@ describe.each([
     expect(await likesAt(far)).toBe(0);
 
     world.mend();
-    await until(async () => (await peerOf(url)).lagChanges === 0, 'us has all of eu again', LIMIT_MS);
+    await until(async () => (await readPeer(url)).lagChanges === 0, 'us has all of eu again', LIMIT_MS);
     expect(await likesAt(far)).toBe(20);
-    expect(await peerOf(url)).toMatchObject({ lagSeconds: 0 });
+    expect(await readPeer(url)).toMatchObject({ lagSeconds: 0 });
   });
 });

@@ -21,13 +21,13 @@ const BASE = { actorKeys: 'hash' as const, buckets: 1, metrics: METRICS, region:
 let path: string;
 
 beforeEach(() => {
-  path = mkdtempSync(join(tmpdir(), 'tallycast-lives-'));
+  path = mkdtempSync(join(tmpdir(), 'tallycast-incarnations-'));
 });
 afterEach(() => rmSync(path, { recursive: true }));
 afterAll(stopRedis);
 
 /** A post for each entry, so that entries of one region do not replace each other. */
-function shipmentOf(entries: readonly Omit<EntryDelta, 'metric' | 'n'>[], post = 'post'): Delta {
+function buildDelta(entries: readonly Omit<EntryDelta, 'metric' | 'n'>[], post = 'post'): Delta {
   return {
     ...{
       kind: 'full-sync',
@@ -48,33 +48,33 @@ function shipmentOf(entries: readonly Omit<EntryDelta, 'metric' | 'n'>[], post =
   };
 }
 
-/** Ever later lives of a third region. */
+/** Successive incarnations of a third region. */
 function incarnations(count: number, first = 1): Delta {
   const epochs = Array.from({ length: count }, (_, i) => first + i);
   const entries = epochs.map((epoch) => ({ incarnation: { region: 'ap', epoch, nonce: epoch }, p: 1 }));
-  return shipmentOf(entries, `from-${first}`);
+  return buildDelta(entries, `from-${first}`);
 }
 
 function openEmbedded(): EmbeddedStore {
   return new EmbeddedStore({ path, ...BASE, replication: { wallMs: () => START_MS } });
 }
 
-/** How many transactions the data file has seen. */
-async function transactions(): Promise<number> {
+/** Reads the number of transactions of the data file. */
+async function readTransactions(): Promise<number> {
   const root = open({ path: join(path, 'counters.mdb'), noSubdir: true });
   const { lastTxnId } = root.getStats() as { lastTxnId: number };
   await root.close();
   return lastTxnId;
 }
 
-async function transactionsOf(shipment: Delta): Promise<number> {
+async function countTransactions(delta: Delta): Promise<number> {
   let store = openEmbedded();
   await store.close();
-  const before = await transactions();
+  const before = await readTransactions();
   store = openEmbedded();
-  await store.replication!.merge([shipment]);
+  await store.replication!.merge([delta]);
   await store.close();
-  return (await transactions()) - before;
+  return (await readTransactions()) - before;
 }
 
 interface Opened {
@@ -108,9 +108,9 @@ const stores: readonly (readonly [string, () => Promise<Opened>])[] = [
 
 describe('a delta with many incarnations of a third region', () => {
   it('a delta with many incarnations takes as few transactions as one with a single incarnation', async () => {
-    const one = await transactionsOf(incarnations(1));
+    const one = await countTransactions(incarnations(1));
     rmSync(path, { recursive: true });
-    expect(await transactionsOf(incarnations(INCARNATIONS_MAX))).toBe(one);
+    expect(await countTransactions(incarnations(INCARNATIONS_MAX))).toBe(one);
   });
 
   it('a message with more incarnations than the limit is rejected', () => {
@@ -126,27 +126,27 @@ describe('a delta with many incarnations of a third region', () => {
     await expect(regions.merge([incarnations(1, INCARNATIONS_MAX + 1)])).rejects.toThrow(
       /1000 (lives|incarnations) of other regions/,
     );
-    const [receipt] = await regions.merge([
-      shipmentOf([{ incarnation: { region: 'ap', epoch: INCARNATIONS_MAX, nonce: INCARNATIONS_MAX }, p: 7 }]),
+    const [ack] = await regions.merge([
+      buildDelta([{ incarnation: { region: 'ap', epoch: INCARNATIONS_MAX, nonce: INCARNATIONS_MAX }, p: 7 }]),
     ]);
-    expect(receipt).toMatchObject({ incarnationRejected: false });
-    await store.commit(new Producer('life-one').batch(0, [view('post-0')]));
+    expect(ack).toMatchObject({ incarnationRejected: false });
+    await store.commit(new Producer('producer-1').batch(0, [view('post-0')]));
     expect((await store.read(['post-0'], null))[0]!.counts.totals).toEqual([0, 8]);
     await store.close();
   });
 });
 
-describe('a shipment that counts in the names of many regions', () => {
-  it.each(stores)('is taken by %s for the first of them only', async (_, openStore) => {
+describe('a delta with entries of many regions', () => {
+  it.each(stores)('%s accepts entries of unknown regions up to the limit only', async (_, openStore) => {
     const { store, regions } = await openStore();
     const names = Array.from({ length: 3 * REGIONS_MAX }, (_, i) => `r-${i}`);
     for (const region of names) {
-      const replica = { region, epoch: 1, nonce: 1 };
-      await regions.merge([shipmentOf([{ incarnation: replica, p: 1 }])]);
+      const incarnation = { region, epoch: 1, nonce: 1 };
+      await regions.merge([buildDelta([{ incarnation, p: 1 }])]);
     }
-    // One of them is the region that ships.
+    // One of the regions is the one that pushes.
     expect((await store.read(['post-0'], null))[0]!.counts.totals).toEqual([0, REGIONS_MAX - 1]);
-    await store.commit(new Producer('life-one').batch(0, [view('post-0')]));
+    await store.commit(new Producer('producer-1').batch(0, [view('post-0')]));
     expect((await store.read(['post-0'], null))[0]!.counts.totals).toEqual([0, REGIONS_MAX]);
     await store.close();
   });

@@ -43,7 +43,7 @@ async function put(
 }
 
 /** Resolves with the error code of an event. */
-function rejectionOf(answer: { readonly ok: boolean }): Rejection {
+function expectRejection(answer: { readonly ok: boolean }): Rejection {
   expect(answer.ok).toBe(false);
   return (answer as unknown as { readonly error: Rejection }).error;
 }
@@ -52,41 +52,41 @@ async function suspiciousAt({ url }: GatewayProcess, kind: string): Promise<numb
   return (await readMetrics(url)).get(`tallycast_suspicious_total{kind="${kind}"}`) ?? 0;
 }
 
-function linesOf({ log }: GatewayProcess, address: string): string[] {
+function findLines({ log }: GatewayProcess, address: string): string[] {
   return log.filter((line) => line.includes(address));
 }
 
 describe('an add', () => {
-  it('of 1,000 costs as much of the rate of its connection as 50 views', async () => {
+  it('an add of 1,000 costs as much of the rate of its connection as 50 views', async () => {
     const gateway = await gatewayWith({});
     const adder = clientAt('203.0.113.1', gateway);
     expectOk(await adder.emitWithAck('add', { post: 'sum', metric: 'views', by: 1_000 }));
-    const refused = rejectionOf(await adder.emitWithAck('view', { post: 'sum' }));
-    expect(refused.code).toBe('RATE_LIMITED');
+    const rejected = expectRejection(await adder.emitWithAck('view', { post: 'sum' }));
+    expect(rejected.code).toBe('RATE_LIMITED');
     const small = clientAt('203.0.113.2', gateway);
     for (let i = 0; i < 50; i++) expectOk(await small.emitWithAck('add', { post: 'sum', metric: 'views', by: 20 }));
-    expect(rejectionOf(await small.emitWithAck('view', { post: 'sum' })).code).toBe('RATE_LIMITED');
+    expect(expectRejection(await small.emitWithAck('view', { post: 'sum' })).code).toBe('RATE_LIMITED');
   });
 
-  it('of 1,000 is accepted even if the whole burst is less than it costs', async () => {
+  it('an add of 1,000 is accepted even if the whole burst is less than it costs', async () => {
     const gateway = await gatewayWith({ MAX_OPS_PER_CONNECTION: '10', MAX_OPS_PER_ADDRESS: '10' });
     const adder = clientAt('203.0.113.1', gateway);
     expectOk(await adder.emitWithAck('add', { post: 'sum', metric: 'views', by: 1_000 }));
-    expect(rejectionOf(await adder.emitWithAck('view', { post: 'sum' })).code).toBe('RATE_LIMITED');
+    expect(expectRejection(await adder.emitWithAck('view', { post: 'sum' })).code).toBe('RATE_LIMITED');
   });
 
-  it('costs as much of the rate of its address', async () => {
+  it('an add costs as much of the rate of its address', async () => {
     const gateway = await gatewayWith({ MAX_OPS_PER_ADDRESS: '60' });
     const add = (client: Client, by: number) => client.emitWithAck('add', { post: 'sum', metric: 'views', by });
     const clients = [1, 2, 3].map(() => clientAt('203.0.113.1', gateway));
     expectOk(await add(clients[0]!, 1_000));
-    expect(rejectionOf(await add(clients[1]!, 1_000)).code).toBe('RATE_LIMITED');
+    expect(expectRejection(await add(clients[1]!, 1_000)).code).toBe('RATE_LIMITED');
     expectOk(await add(clients[2]!, 200));
   });
 });
 
 describe('an address that has started its limit of new posts', () => {
-  it('starts no more, over sockets and HTTP, and still acts on existing posts', async () => {
+  it('an address at its limit of new posts starts no more, over sockets and HTTP, and still acts on existing posts', async () => {
     const gateway = await gatewayWith({ MAX_NEW_POSTS_PER_ADDRESS: '10' });
     const [inventor, elsewhere] = ['203.0.113.1', '203.0.113.2'];
     for (const post of ['old-1', 'old-2']) expect(await put(gateway, elsewhere, `${post}/views`)).toBe(200);
@@ -98,35 +98,35 @@ describe('an address that has started its limit of new posts', () => {
     expectOk(await watching.emitWithAck('like', { post: 'old-1' }));
     expectOk(await watching.emitWithAck('like', { post: 'old-2' }));
 
-    const { code, message, retryAfterMs } = rejectionOf(await watching.emitWithAck('view', { post: 'made-up-10' }));
+    const { code, message, retryAfterMs } = expectRejection(await watching.emitWithAck('view', { post: 'made-up-10' }));
     expect({ code, message }).toEqual({ code: 'RATE_LIMITED', message: expect.stringContaining('new posts') });
     expect(retryAfterMs).toBeGreaterThan(0);
     expect(retryAfterMs).toBeLessThanOrEqual(MINUTE_MS);
     expect(await put(gateway, inventor, 'made-up-11/views')).toBe(429);
     expect(await put(gateway, inventor, 'old-2/views')).toBe(200);
     // A later operation must not overtake the rejected one.
-    expect(rejectionOf(await watching.emitWithAck('like', { post: 'old-2' })).code).toBe('RATE_LIMITED');
+    expect(expectRejection(await watching.emitWithAck('like', { post: 'old-2' })).code).toBe('RATE_LIMITED');
     expect(await put(gateway, elsewhere, 'made-up-12/views')).toBe(200);
 
     expect(await suspiciousAt(gateway, 'new-posts')).toBe(2);
-    const lines = linesOf(gateway, inventor);
+    const lines = findLines(gateway, inventor);
     expect(lines).toHaveLength(1);
     expect(lines[0]).toContain('MAX_NEW_POSTS_PER_ADDRESS');
   });
 
-  it('has started only a few more if it sends all of them before the first is counted', async () => {
+  it('an address that sends many new posts before the first is counted starts only a few more than its limit', async () => {
     const limits = { MAX_NEW_POSTS_PER_ADDRESS: '10', MAX_OPS_PER_CONNECTION: '0' };
     const gateway = await gatewayWith({ ...limits, FLUSH_MS: '1' });
     const inventor = clientAt('203.0.113.1', gateway);
     const views = Array.from({ length: 200 }, (_, i) => inventor.emitWithAck('view', { post: `at-once-${i}` }));
     for (const answer of await Promise.all(views)) expectOk(answer);
-    const { retryAfterMs } = rejectionOf(await inventor.emitWithAck('view', { post: 'one-more' }));
+    const { retryAfterMs } = expectRejection(await inventor.emitWithAck('view', { post: 'one-more' }));
     // Its debt is at most one burst.
     expect(retryAfterMs).toBeGreaterThan(MINUTE_MS);
     expect(retryAfterMs).toBeLessThanOrEqual(MINUTE_MS + MINUTE_MS / 10);
   });
 
-  it('may act on a post that the gateway has shown as counted to a viewer', async () => {
+  it('an address at its limit may act on a post that the gateway has sent as counted to a viewer', async () => {
     const before = await gatewayWith({});
     expect(await put(before, '203.0.113.2', 'shown/views')).toBe(200);
     await before.kill('SIGKILL');
@@ -135,7 +135,7 @@ describe('an address that has started its limit of new posts', () => {
     expectOk(await client.emitWithAck('view', { post: 'made-up-1' }));
     expectOk(await client.emitWithAck('subscribe', { posts: ['shown', 'never-counted'] }));
     expectOk(await client.emitWithAck('view', { post: 'shown' }));
-    expect(rejectionOf(await client.emitWithAck('view', { post: 'never-counted' })).code).toBe('RATE_LIMITED');
+    expect(expectRejection(await client.emitWithAck('view', { post: 'never-counted' })).code).toBe('RATE_LIMITED');
   });
 });
 
@@ -157,7 +157,7 @@ describe('with several gateways on one Redis', () => {
 });
 
 describe('without tokens an address at its limit of new actors', () => {
-  it('gets errors for likes of further actors, named or not', async () => {
+  it('without tokens, an address at its limit of new actors gets errors for likes of further actors, named or not', async () => {
     const gateway = await gatewayWith({ MAX_NEW_ACTORS_PER_ADDRESS: '4' });
     const address = '203.0.113.1';
     const likeAs = (actor: string): Promise<number> => put(gateway, address, 'idol/likes', { 'Actor-Id': actor });
@@ -171,21 +171,21 @@ describe('without tokens an address at its limit of new actors', () => {
     const late = clientAt(address, gateway);
     // A view stores no actor.
     expectOk(await late.emitWithAck('view', { post: 'idol' }));
-    const { code, message } = rejectionOf(await late.emitWithAck('like', { post: 'idol' }));
+    const { code, message } = expectRejection(await late.emitWithAck('like', { post: 'idol' }));
     expect({ code, message }).toEqual({ code: 'RATE_LIMITED', message: expect.stringContaining('new actors') });
     expect(await likeAs('fan-3')).toBe(429);
     expect(await likeAs('fan-2')).toBe(200);
     expect(await put(gateway, '203.0.113.2', 'idol/likes', { 'Actor-Id': 'fan-3' })).toBe(200);
 
     expect(await suspiciousAt(gateway, 'new-actors')).toBe(2);
-    const lines = linesOf(gateway, address);
+    const lines = findLines(gateway, address);
     expect(lines).toHaveLength(1);
     expect(lines[0]).toContain('MAX_NEW_ACTORS_PER_ADDRESS');
   });
 });
 
 describe('an address that keeps looking up posts', () => {
-  it('may look up as many as its connections may watch together, over sockets and streams, and more later', async () => {
+  it('an address may look up as many posts as its connections may watch together, over sockets and streams, and more later', async () => {
     const gateway = await gatewayWith({ MAX_CONNECTIONS_PER_ADDRESS: '4', MAX_POSTS_PER_CONNECTION: '50' });
     const address = '203.0.113.1';
     const posts = (from: number): string[] => Array.from({ length: 50 }, (_, i) => `made-up-${from + i}`);
@@ -201,7 +201,7 @@ describe('an address that keeps looking up posts', () => {
       expectOk(await client.emitWithAck('unsubscribe', { posts: posts(from) }));
     }
     expect(await stream(150)).toBe(200);
-    const { code, retryAfterMs } = rejectionOf(await client.emitWithAck('subscribe', { posts: posts(200) }));
+    const { code, retryAfterMs } = expectRejection(await client.emitWithAck('subscribe', { posts: posts(200) }));
     expect(code).toBe('RATE_LIMITED');
     // All 200 take twenty seconds to refill, 50 take five.
     expect(retryAfterMs).toBeGreaterThan(0);
@@ -210,12 +210,12 @@ describe('an address that keeps looking up posts', () => {
     const elsewhere = clientAt('203.0.113.2', gateway);
     expectOk(await elsewhere.emitWithAck('subscribe', { posts: posts(200) }));
     expect(await suspiciousAt(gateway, 'lookups')).toBe(2);
-    expect(linesOf(gateway, address)).toHaveLength(1);
+    expect(findLines(gateway, address)).toHaveLength(1);
   });
 });
 
 describe('limits on new posts and actors', () => {
-  it('do not apply to loopback', async () => {
+  it('limits on new posts and actors do not apply to loopback', async () => {
     const gateway = await gatewayWith({ MAX_NEW_POSTS_PER_ADDRESS: '1', MAX_NEW_ACTORS_PER_ADDRESS: '1' });
     for (let i = 0; i < 10; i++) {
       const client = connect(gateway.url, { actor: `own-${i}` });
@@ -223,7 +223,7 @@ describe('limits on new posts and actors', () => {
     }
   });
 
-  it('are switched off by 0', async () => {
+  it('limits on new posts and actors are switched off by 0', async () => {
     const gateway = await gatewayWith({ MAX_NEW_POSTS_PER_ADDRESS: '0', MAX_NEW_ACTORS_PER_ADDRESS: '0' });
     const statuses = Array.from({ length: 400 }, (_, i) =>
       put(gateway, '203.0.113.1', `lifted-${i}/likes`, { 'Actor-Id': `fan-${i}` }),
@@ -231,7 +231,7 @@ describe('limits on new posts and actors', () => {
     expect(new Set(await Promise.all(statuses))).toEqual(new Set([200]));
   });
 
-  it('do not limit actors with tokens', async () => {
+  it('limits on new actors do not apply to actors with tokens', async () => {
     const gateway = await gatewayWith({ JWT_SECRET: SECRET, MAX_NEW_ACTORS_PER_ADDRESS: '1' });
     for (let i = 0; i < 5; i++) {
       const token = await new SignJWT({})

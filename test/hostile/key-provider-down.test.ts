@@ -81,7 +81,7 @@ function withKeys(...keys: JWK[]): RequestListener {
 
 const AWAY: RequestListener = (request) => void request.socket.destroy();
 
-function tokensOf(warnings: string[]): TokenVerifier {
+function createVerifier(warnings: string[]): TokenVerifier {
   return new TokenVerifier({ jwksUrl: url }, new KeySet(url, clock, (line) => warnings.push(line)));
 }
 
@@ -97,7 +97,7 @@ async function outcome(tokens: TokenVerifier, by: { privateKey: CryptoKey; jwk: 
 describe('while the key provider is down', () => {
   it('cached keys verify tokens for a day, unknown ones are UNAVAILABLE, and one line is logged', async () => {
     const warnings: string[] = [];
-    const tokens = tokensOf(warnings);
+    const tokens = createVerifier(warnings);
     expect(await outcome(tokens, known)).toBe('ada');
     answer = AWAY;
     aheadMs = 11 * MINUTE_MS;
@@ -121,7 +121,7 @@ describe('while the key provider is down', () => {
 
   it('keys are fetched again by retries, and one line is logged when that succeeds', async () => {
     const warnings: string[] = [];
-    const tokens = tokensOf(warnings);
+    const tokens = createVerifier(warnings);
     answer = AWAY;
     expect(await outcome(tokens, known)).toBe('UNAVAILABLE');
     expect(retries).toHaveLength(1);
@@ -140,7 +140,7 @@ describe('while the key provider is down', () => {
 
 describe('while the key provider is up', () => {
   it('a withdrawn key is rejected after ten minutes, at the first token', async () => {
-    const tokens = tokensOf([]);
+    const tokens = createVerifier([]);
     expect(await outcome(tokens, known)).toBe('ada');
     answer = withKeys(stranger.jwk);
     aheadMs = 11 * MINUTE_MS;
@@ -148,7 +148,7 @@ describe('while the key provider is up', () => {
   });
 
   it('tokens of unknown keys cause one fetch in half a minute, however many there are', async () => {
-    const tokens = tokensOf([]);
+    const tokens = createVerifier([]);
     expect(await outcome(tokens, known)).toBe('ada');
     for (let i = 0; i < 50; i++) expect(await outcome(tokens, stranger)).toBe('UNAUTHORIZED');
     expect(fetches).toBe(1);
@@ -159,7 +159,7 @@ describe('while the key provider is up', () => {
   });
 
   it('a new key is fetched at the first token that names it', async () => {
-    const tokens = tokensOf([]);
+    const tokens = createVerifier([]);
     expect(await outcome(tokens, known)).toBe('ada');
     answer = withKeys(known.jwk, stranger.jwk);
     aheadMs = MINUTE_MS;
@@ -167,7 +167,7 @@ describe('while the key provider is up', () => {
   });
 });
 
-describe('an invalid response is logged and leaves the cached keys', () => {
+describe('an invalid response of the key provider', () => {
   const large = JSON.stringify({ keys: [], filler: 'x'.repeat(2 * MEGABYTE) });
 
   it.each<[string, RequestListener, RegExp]>([
@@ -202,9 +202,9 @@ describe('an invalid response is logged and leaves the cached keys', () => {
       },
       /no complete response within 5000 ms/,
     ],
-  ])('%s', async (_what, bad, reason) => {
+  ])('an invalid response of the key provider is logged and leaves the cached keys: %s', async (_what, bad, reason) => {
     const warnings: string[] = [];
-    const tokens = tokensOf(warnings);
+    const tokens = createVerifier(warnings);
     expect(await outcome(tokens, known)).toBe('ada');
     answer = bad;
     aheadMs = 11 * MINUTE_MS;
@@ -222,7 +222,7 @@ describe('a gateway', () => {
     return (await fetch(`${gateway.url}/v1/counts?posts=a`, { headers })).status;
   }
 
-  it('reports a down provider by a log line and a metric, and responds 503 to tokens of unknown keys', async () => {
+  it('a gateway reports a down key provider by a log line and a metric, and responds 503 to tokens of unknown keys', async () => {
     const gateway = await startGateway({ JWT_JWKS_URL: url.href, REQUIRE_TOKEN_TO_READ: 'true' });
     expect(await read(gateway, await signed(known))).toBe(200);
     expect(await readMetric(gateway.url, 'tallycast_key_set_up')).toBe(1);

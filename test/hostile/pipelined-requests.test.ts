@@ -80,14 +80,14 @@ it('a page of a rejected origin cannot act with the session id of another connec
   });
   const [open] = (await once(webSocket, 'message')) as [Buffer];
   const own = (JSON.parse(open.toString().slice(1)) as { sid: string }).sid;
-  const begun = await ask('GET', POLL, undefined);
+  const begun = await send('GET', POLL, undefined);
   const other = (JSON.parse(begun.slice(begun.indexOf('{'))) as { sid: string }).sid;
-  expect(await ask('POST', `${POLL}&sid=${own}&sid=${other}`, '40{"actor":"victim"}')).toContain(' 403 ');
+  expect(await send('POST', `${POLL}&sid=${own}&sid=${other}`, '40{"actor":"victim"}')).toContain(' 403 ');
   webSocket.terminate();
 });
 
 /** Sends a request like a browser: reads of its own host without an origin. @returns the whole response */
-async function ask(method: 'GET' | 'POST', path: string, body: string | undefined): Promise<string> {
+async function send(method: 'GET' | 'POST', path: string, body: string | undefined): Promise<string> {
   const socket = await connected();
   let answer = '';
   socket.on('data', (data) => (answer += data.toString()));

@@ -55,7 +55,7 @@ afterAll(async () => {
   await stopAll();
 });
 
-describe('an address that keeps starting sessions', () => {
+describe('session marks of an address', () => {
   let honest: Client;
   let early: Client;
 
@@ -71,7 +71,7 @@ describe('an address that keeps starting sessions', () => {
     }
   });
 
-  it('starts as many as its limit, and gets RATE_LIMITED for more', async () => {
+  it('an address starts as many sessions as its limit, and gets RATE_LIMITED for more', async () => {
     // The early session counts towards the limit.
     expect(Object.fromEntries(statuses)).toEqual({ 200: BURST - 1, 429: 501 });
     const late = clientAt(ATTACKER, 'late-session');
@@ -86,7 +86,7 @@ describe('an address that keeps starting sessions', () => {
     expect((await late.emitWithAck('view', { post: 'page' })).ok).toBe(false);
   });
 
-  it('may act without a session and in existing sessions', async () => {
+  it('an address at its limit of sessions may act without a session and in existing sessions', async () => {
     const before = await seen();
     expect(await view(ATTACKER, null)).toBe(200);
     const { duplicate } = expectOk(await early.emitWithAck('view', { post: 'page', seq: 2 }));
@@ -95,7 +95,7 @@ describe('an address that keeps starting sessions', () => {
     expect(await seen()).toBe(before + 2);
   });
 
-  it('cannot make a retry of another address count twice', async () => {
+  it('an address at its limit of sessions cannot make a retry of another address count twice', async () => {
     const before = await seen();
     expect(expectOk(await honest.emitWithAck('view', { post: 'page', seq: 1 })).duplicate).toBe(true);
     expect(await view('203.0.113.2', 'honest-key')).toBe(200);
@@ -103,7 +103,7 @@ describe('an address that keeps starting sessions', () => {
     expect(await seen()).toBe(before + 1);
   });
 
-  it('is counted in the metrics and logged once', async () => {
+  it('an address at its limit of sessions is counted in the metrics and logged once', async () => {
     const metrics = await readMetrics(gateway.url);
     expect(metrics.get('tallycast_suspicious_total{kind="marks"}')).toBe(502);
     const lines = gateway.log.filter((line) => line.includes(ATTACKER));

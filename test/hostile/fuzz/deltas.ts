@@ -10,7 +10,7 @@ const LIKES = 0;
 const METRICS = 2;
 const SUBSETS_MAX = 4;
 /** Posts of the deltas. */
-export const SHIPPED = ['p1', 'p2', '__proto__', 'constructor', 'x'.repeat(64)];
+export const DELTA_POSTS = ['p1', 'p2', '__proto__', 'constructor', 'x'.repeat(64)];
 /** Wall time before every test, so that no stamp is ahead of the receiver's clock. */
 const WALL_MS = Date.UTC(2026, 0, 1);
 const REGIONS = ['us', 'us', 'us', 'eu', 'ap'];
@@ -41,7 +41,7 @@ const incarnation: fc.Arbitrary<Incarnation> = fc.oneof(
 const regionIncarnation: fc.Arbitrary<RegionIncarnation> = fc
   .tuple(fc.constantFrom(...REGIONS), incarnation)
   .map(([region, of]) => ({ region, ...of }));
-const post = fc.constantFrom(...SHIPPED);
+const post = fc.constantFrom(...DELTA_POSTS);
 const metric = fc.oneof({ weight: 20, arbitrary: fc.nat(METRICS - 1) }, { weight: 1, arbitrary: fc.nat(15) });
 
 const members = fc
@@ -61,7 +61,7 @@ const posts: fc.Arbitrary<PostDelta> = fc.record({
 });
 
 /** Deltas of region us with posts of its bucket, which pass validation. */
-const shipment: fc.Arbitrary<Delta> = fc
+const delta: fc.Arbitrary<Delta> = fc
   .record({
     kind: fc.constantFrom('changes' as const, 'full-sync' as const, 'full-sync-end' as const, 'repair' as const),
     source: incarnation.map((of) => ({ region: 'us', ...of })),
@@ -79,9 +79,9 @@ const shipment: fc.Arbitrary<Delta> = fc
     return { ...one, bucket, posts: one.posts.filter(({ post: id }) => bucketOf(id, BUCKETS) === bucket) };
   });
 
-export const shipments = fc.array(shipment, { maxLength: 3 });
+export const deltas = fc.array(delta, { maxLength: 3 });
 
-const receipt: fc.Arbitrary<DeltaAck> = fc
+const ack: fc.Arbitrary<DeltaAck> = fc
   .tuple(
     incarnation,
     fc.record({
@@ -95,7 +95,7 @@ const receipt: fc.Arbitrary<DeltaAck> = fc
   )
   .map(([of, one]) => ({ ...of, ...one }));
 
-export const receipts = fc.array(receipt, { maxLength: 4 });
+export const acks = fc.array(ack, { maxLength: 4 });
 
 export const digests = fc.array(
   fc.record({ bucket: fc.nat(BUCKETS), beforeMs: number, leaves: fc.array(half, { maxLength: 16 }) }),

@@ -49,7 +49,7 @@ describe('viewers that read slowly', () => {
     await stopAll();
   });
 
-  it(`do not fill the gateway's memory in ${CHANGES} changes, and get the newest counts when they read again`, async () => {
+  it(`viewers that do not read ${CHANGES} changes use bounded memory, and get the newest counts when they read again`, async () => {
     const { url } = patient;
     const postponed = (): Promise<number> => readMetric(url, 'tallycast_frames_postponed_total');
     const readers = await Promise.all(Array.from({ length: SLOW }, () => SlowReader.watch(url)));
@@ -73,7 +73,7 @@ describe('viewers that read slowly', () => {
     for (const { client } of readers) client.destroy();
   });
 
-  it('get exact totals over long-polling, a frame a request', async () => {
+  it('viewers over long-polling get exact totals, one frame a request', async () => {
     const { url } = gateway;
     const pollers = [0, 1].map(() => new TestViewer(url, POSTS, { transports: ['polling'] }));
     await Promise.all(pollers.map((poller) => poller.untilSubscribed()));
@@ -82,7 +82,7 @@ describe('viewers that read slowly', () => {
     for (const { summed } of pollers) expect(summed).toEqual(shown(POLLED_BATCHES));
   });
 
-  it('are closed at once if they keep sending requests and do not read the acknowledgements', async () => {
+  it('viewers that keep sending requests and do not read the acknowledgements are disconnected', async () => {
     const { url } = gateway;
     const witness = new TestViewer(url, ['unread']);
     await witness.untilSubscribed();

@@ -31,7 +31,7 @@ afterEach(closeClients);
 
 afterAll(stopAll);
 
-async function countOf(gateway: GatewayProcess, path: string): Promise<number> {
+async function readCount(gateway: GatewayProcess, path: string): Promise<number> {
   const { count } = (await (await fetch(`${gateway.url}/v1/${path}`)).json()) as { count: number };
   return count;
 }
@@ -41,28 +41,31 @@ function sidIn({ body }: RawResponse): string {
 }
 
 describe('JSONP', () => {
-  it.each(['&j=0', '&j=', '&%6a=1'])('is rejected before the handshake for every client: %s', async (parameter) => {
-    for (const { url } of [nameless, open]) {
-      const answer = await requestRaw(`${url}${POLLING}${parameter}`, { Origin: ALLOWED });
-      expect(answer).toMatchObject({ status: 403, body: expect.stringContaining('JSONP is not served') });
-    }
-  });
+  it.each(['&j=0', '&j=', '&%6a=1'])(
+    'JSONP is rejected before the handshake for every client: %s',
+    async (parameter) => {
+      for (const { url } of [nameless, open]) {
+        const answer = await requestRaw(`${url}${POLLING}${parameter}`, { Origin: ALLOWED });
+        expect(answer).toMatchObject({ status: 403, body: expect.stringContaining('JSONP is not served') });
+      }
+    },
+  );
 });
 
 describe('a page under a rebound host name', () => {
   const page = { Host: REBOUND, Origin: `http://${REBOUND}` };
 
-  it('may neither read nor act over HTTP', async () => {
+  it('a page under a rebound host name may neither read nor act over HTTP', async () => {
     for (const gateway of [nameless, named]) {
       expect(await requestRaw(`${gateway.url}/v1/rebound/views`, page)).toMatchObject(FORBIDDEN);
       expect(await requestRaw(`${gateway.url}/v1/rebound/views`, page, UP)).toMatchObject(FORBIDDEN);
       const read = { Host: REBOUND, 'Sec-Fetch-Site': 'same-origin', 'Sec-Fetch-Mode': 'cors' };
       expect(await requestRaw(`${gateway.url}/v1/rebound/views`, read)).toMatchObject(FORBIDDEN);
-      expect(await countOf(gateway, 'rebound/views')).toBe(0);
+      expect(await readCount(gateway, 'rebound/views')).toBe(0);
     }
   });
 
-  it('may not act over long-polling, whose first request has no origin', async () => {
+  it('a page under a rebound host name may not act over long-polling, whose first request has no origin', async () => {
     const polling = `${nameless.url}${POLLING}`;
     const sid = sidIn(await requestRaw(polling, { Host: REBOUND }));
     const posted = await requestRaw(`${polling}&sid=${sid}`, page, { method: 'POST', body: '40{}' });
@@ -80,7 +83,7 @@ describe('a page under a rebound host name', () => {
     });
   });
 
-  it('is logged once, with the setting that allows the name', () => {
+  it('a rebound host name is logged once, with the setting that allows the name', () => {
     const lines = nameless.log.filter((line) => line.includes(REBOUND) && line.includes('"level":40'));
     expect(lines).toHaveLength(2);
     expect(lines[0]).toContain(`if it is yours set PUBLIC_URL=http://${REBOUND}"`);
@@ -88,9 +91,9 @@ describe('a page under a rebound host name', () => {
   });
 });
 
-describe('a request of another site without CORS, by a picture or a script', () => {
+describe('a request of another site without CORS', () => {
   it.each(['/v1/picture/views', '/v1/counts?posts=picture', '/v1/stream?posts=picture', POLLING])(
-    'is refused: %s',
+    'a request of another site by a picture or a script is rejected: %s',
     async (path) => {
       for (const site of ['cross-site', 'same-site']) {
         const answer = await requestRaw(nameless.url + path, { ...CROSS_SITE, 'Sec-Fetch-Site': site });
@@ -100,7 +103,7 @@ describe('a request of another site without CORS, by a picture or a script', () 
     },
   );
 
-  it('is served only if a user follows a link to a read', async () => {
+  it('a request of another site is accepted only if a user follows a link to a read', async () => {
     const visit = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' };
     expect((await requestRaw(`${nameless.url}/v1/picture/views`, visit)).status).toBe(200);
     expect((await requestRaw(`${nameless.url}/v1/picture/views`, visit, { method: 'HEAD' })).status).toBe(200);
@@ -118,13 +121,13 @@ describe('an event stream', () => {
     ['a person', { Accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' }],
     ['JSON', { Accept: 'application/json, text/plain, */*' }],
     ['a script', { Accept: '*/*', 'Sec-Fetch-Dest': 'script' }],
-    ['a film', { 'Sec-Fetch-Dest': 'video' }],
-  ])('is not opened for %s, which would be a viewer', async (_, headers) => {
+    ['a video', { 'Sec-Fetch-Dest': 'video' }],
+  ])('an event stream is not opened for %s, which would be a viewer', async (_, headers) => {
     for (const { url } of [nameless, open]) {
       const answer = await requestRaw(`${url}/v1/stream?posts=seen`, headers);
       expect(answer).toMatchObject({ status: 400, body: expect.stringMatching(/"BAD_REQUEST".*text\/event-stream/) });
     }
-    expect(await countOf(nameless, 'seen/live')).toBe(0);
+    expect(await readCount(nameless, 'seen/live')).toBe(0);
   });
 
   it.each([
@@ -133,7 +136,7 @@ describe('an event stream', () => {
     ['events', { Accept: 'text/event-stream', 'Sec-Fetch-Dest': 'empty', 'Sec-Fetch-Mode': 'cors' }],
     ['events among others', { Accept: 'Text/Event-Stream;q=1, application/json' }],
     ['text', { Accept: 'text/*' }],
-  ])('is opened for %s', async (_, headers) => {
+  ])('an event stream is opened for %s', async (_, headers) => {
     for (const method of ['GET', 'HEAD']) {
       const answer = await requestRaw(`${nameless.url}/v1/stream?posts=seen`, headers, { method });
       expect(answer).toMatchObject({ status: 200, headers: { 'content-type': 'text/event-stream' } });
@@ -145,7 +148,7 @@ describe('allowed pages', () => {
   const own = { Host: NAME, Origin: OWN };
   const ownRead = { Host: NAME, 'Sec-Fetch-Site': 'same-origin', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' };
 
-  it('are those of PUBLIC_URL, even if a balancer changes the host', async () => {
+  it('pages of PUBLIC_URL are allowed, even if a balancer changes the host', async () => {
     expect(await requestRaw(`${named.url}/v1/own/views`, own, UP)).toMatchObject({ status: 200 });
     expect(await requestRaw(`${named.url}/v1/own/views`, { Origin: OWN }, UP)).toMatchObject({ status: 200 });
     expect(await requestRaw(`${named.url}/v1/own/views`, ownRead)).toMatchObject({ status: 200 });
@@ -154,7 +157,7 @@ describe('allowed pages', () => {
     expect(await socket.emitWithAck('view', { post: 'own' })).toMatchObject({ ok: true });
   });
 
-  it('are those of an allowed origin, over HTTP and both transports', async () => {
+  it('pages of an allowed origin may use HTTP and both transports', async () => {
     const page = {
       Origin: ALLOWED,
       'Sec-Fetch-Site': 'cross-site',
@@ -169,14 +172,14 @@ describe('allowed pages', () => {
     }
   });
 
-  it('are those of the address and of localhost without PUBLIC_URL', async () => {
+  it('without PUBLIC_URL, pages of the address and of localhost are allowed', async () => {
     for (const origin of [nameless.url, `http://localhost:${nameless.port}`]) {
       const page = { Host: new URL(origin).host, Origin: origin };
       expect(await requestRaw(`${nameless.url}/v1/laptop/views`, page, UP)).toMatchObject({ status: 200 });
     }
   });
 
-  it('get an error on the socket if they are not allowed', async () => {
+  it('pages of an origin that is not allowed get an error on the socket', async () => {
     for (const transports of [['polling'], ['websocket']]) {
       const extraHeaders = { Origin: 'https://elsewhere.example' };
       const socket = connect(nameless.url, {}, { transports, extraHeaders });
@@ -187,7 +190,7 @@ describe('allowed pages', () => {
 });
 
 describe('clients without a page', () => {
-  it('need no header under any host name', async () => {
+  it('clients without a page need no header under any host name', async () => {
     for (const gateway of [nameless, named]) {
       const headers = { Host: 'gateway-1.internal:3000' };
       expect(await requestRaw(`${gateway.url}/v1/server/views`, headers, UP)).toMatchObject({ status: 200 });
