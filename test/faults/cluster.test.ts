@@ -19,31 +19,31 @@ const MOVES = 4 * SCALE;
 const KILLS = SCALE;
 const FLUSHES = 4 * SCALE;
 const OUT_OF_MEMORY = SCALE;
-/** In between, so that each fault meets work. */
+/** Acknowledgements between two faults, so that each fault comes under load. */
 const ACKNOWLEDGED = 100;
 const PRIMARIES = 3;
-/** What a primary with nothing in it already exceeds. */
-const TOO_LITTLE = '1mb';
+/** Even an empty primary exceeds this limit. */
+const TOO_LITTLE_MEMORY = '1mb';
 /** Keys of a bucket that operations, viewers or both need: docs/redis-keys.md. */
 const NEEDED_KEYS = ['', ':producers', ':viewers', ':publish_after', ':publish_due', ':posts:0', ':marks:2:'];
 /** A session's mark is in one of these chunks. */
 const MARK_CHUNKS = 8;
-/** Takes what is there out of the way first. */
-const SPOIL = `
+/** Replaces a key by a string, and keeps the original under another name. */
+const REPLACE = `
   if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('RENAME', KEYS[1], KEYS[2]) end
   redis.call('SET', KEYS[1], 'not what it should be')`;
 const RESTORE = `
   redis.call('DEL', KEYS[1])
   if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('RENAME', KEYS[2], KEYS[1]) end`;
 
-/** A fault that takes long on a slow machine is to end before operations are refused, which is after 5 s. */
+/** Operations are rejected after 5 s. A fault on a slow machine takes longer, so the gateways wait longer. */
 const TIME_SCALE = 3;
 
 describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, () => {
   const random = new Random(SEED);
   let cluster: RedisCluster;
   let urls: string[];
-  /** Of two more, which refuse after 5 s. */
+  /** URLs of two more gateways, which reject operations after 5 s. */
   let promptUrls: string[];
 
   beforeAll(async () => {
@@ -61,9 +61,9 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
   });
 
   it(
-    `count exactly while ${MOVES} slots move under load`,
+    `two gateways count exactly while ${MOVES} slots move under load`,
     async () => {
-      const load = new GatewaysUnderLoad(urls, postsOf(BUCKETS, 'moved'), SOCKETS, random);
+      const load = new GatewaysUnderLoad(urls, buildPosts(BUCKETS, 'moved'), SOCKETS, random);
       load.crowd.act();
       await load.crowd.untilAcknowledgements(ACKNOWLEDGED);
       for (let move = 0; move < MOVES; move++) {
@@ -74,15 +74,15 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
       }
       await load.expectNothingLost({});
       await load.expectExact({});
-      expect(load.errors).toEqual({ refusals: 0, disconnects: 0 });
+      expect(load.errors).toEqual({ rejections: 0, disconnects: 0 });
     },
     LIMIT_MS,
   );
 
   it(
-    `count exactly when a primary is killed and its replica promoted, ${KILLS} times`,
+    `two gateways count exactly when a primary is killed and its replica promoted, ${KILLS} times`,
     async () => {
-      const load = new GatewaysUnderLoad(urls, postsOf(BUCKETS, 'killed'), SOCKETS, random);
+      const load = new GatewaysUnderLoad(urls, buildPosts(BUCKETS, 'killed'), SOCKETS, random);
       for (let round = 1; round <= KILLS; round++) {
         load.crowd.act();
         await load.crowd.untilAcknowledgements(ACKNOWLEDGED * 5);
@@ -94,7 +94,7 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
         await load.crowd.untilAcknowledgements(ACKNOWLEDGED);
         await load.expectNothingLost({ round });
         await load.expectExact({ round });
-        expect({ round, ...load.errors }).toEqual({ round, refusals: 0, disconnects: 0 });
+        expect({ round, ...load.errors }).toEqual({ round, rejections: 0, disconnects: 0 });
         await untilInSync(old, await cluster.findPrimary(slot));
       }
     },
@@ -102,9 +102,9 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
   );
 
   it(
-    `go on without a word when scripts are flushed everywhere, ${FLUSHES} times`,
+    `two gateways reject nothing when all scripts are flushed, ${FLUSHES} times`,
     async () => {
-      const load = new GatewaysUnderLoad(urls, postsOf(BUCKETS, 'flushed'), SOCKETS, random);
+      const load = new GatewaysUnderLoad(urls, buildPosts(BUCKETS, 'flushed'), SOCKETS, random);
       load.crowd.act();
       for (let flush = 0; flush < FLUSHES; flush++) {
         await load.crowd.untilAcknowledgements(ACKNOWLEDGED);
@@ -112,55 +112,55 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
       }
       await load.crowd.untilAcknowledgements(ACKNOWLEDGED);
       await load.expectExact({});
-      expect(load.errors).toEqual({ refusals: 0, disconnects: 0 });
+      expect(load.errors).toEqual({ rejections: 0, disconnects: 0 });
     },
     LIMIT_MS,
   );
 
   it(
-    `wait for a primary that is out of memory, and only those who need it, ${OUT_OF_MEMORY} times`,
+    `only operations of a primary that is out of memory wait for it, ${OUT_OF_MEMORY} times`,
     async () => {
       const full = await cluster.findPrimary(slotOfBucket(0));
-      const needIt = await bucketsOf(full);
-      const others = BUCKETS.filter((bucket) => !needIt.includes(bucket));
-      const [waiting, going] = [needIt, others].map((buckets, i) => {
-        return new GatewaysUnderLoad(urls, postsOf(buckets, `memory-${i}`), SOCKETS / 2, random);
+      const concerned = await findBuckets(full);
+      const others = BUCKETS.filter((bucket) => !concerned.includes(bucket));
+      const [waiting, unaffected] = [concerned, others].map((buckets, i) => {
+        return new GatewaysUnderLoad(urls, buildPosts(buckets, `memory-${i}`), SOCKETS / 2, random);
       }) as [GatewaysUnderLoad, GatewaysUnderLoad];
       const retries = async (url: string): Promise<number> => await readMetric(url, 'tallycast_commit_retries_total');
       for (let round = 1; round <= OUT_OF_MEMORY; round++) {
-        for (const { crowd } of [waiting, going]) crowd.act();
+        for (const { crowd } of [waiting, unaffected]) crowd.act();
         await waiting.crowd.untilAcknowledgements(ACKNOWLEDGED);
         const before = await Promise.all(urls.map(retries));
-        await withClient(full, (client) => client.config('SET', 'maxmemory', TOO_LITTLE));
+        await withClient(full, (client) => client.config('SET', 'maxmemory', TOO_LITTLE_MEMORY));
         await until(async () => {
           const after = await Promise.all(urls.map(retries));
           return after.every((count, i) => count > before[i]!);
-        }, 'both gateways are refused');
-        await going.crowd.untilAcknowledgements(ACKNOWLEDGED * 5);
-        await going.expectExact({ round });
+        }, 'both gateways have a rejected commit');
+        await unaffected.crowd.untilAcknowledgements(ACKNOWLEDGED * 5);
+        await unaffected.expectExact({ round });
         await withClient(full, (client) => client.config('SET', 'maxmemory', '0'));
         await waiting.crowd.untilAcknowledgements(ACKNOWLEDGED);
         await waiting.expectExact({ round });
       }
-      for (const { errors } of [waiting, going]) expect(errors).toEqual({ refusals: 0, disconnects: 0 });
+      for (const { errors } of [waiting, unaffected]) expect(errors).toEqual({ rejections: 0, disconnects: 0 });
     },
     LIMIT_MS,
   );
 
-  it('say UNAVAILABLE of buckets whose keys hold something else, and count all when they are restored', async () => {
-    const spoilt = shuffled(BUCKETS, random).slice(0, NEEDED_KEYS.length);
-    const posts = postsOf(spoilt, 'spoilt');
-    const well = postsOf(
-      BUCKETS.filter((bucket) => !spoilt.includes(bucket)),
-      'well',
+  it('operations of buckets with keys of a wrong type get UNAVAILABLE, and are counted once the keys are restored', async () => {
+    const broken = shuffle(BUCKETS, random).slice(0, NEEDED_KEYS.length);
+    const posts = buildPosts(broken, 'broken');
+    const otherPosts = buildPosts(
+      BUCKETS.filter((bucket) => !broken.includes(bucket)),
+      'others',
     );
-    const load = new GatewaysUnderLoad(promptUrls, well, SOCKETS, random);
+    const load = new GatewaysUnderLoad(promptUrls, otherPosts, SOCKETS, random);
     const watching = new GatewaysUnderLoad(promptUrls, posts, 0, random);
     const clients = posts.flatMap((_, i) =>
       promptUrls.map((url, j) => new LedgerClient(url, `viewer-${i}-${j}`, FAST_RECONNECT)),
     );
     const view = (): void => clients.forEach((client, i) => client.act({ event: 'view', post: posts[i >> 1]! }));
-    await Promise.all(watching.watchers.map((watcher) => watcher.untilSubscribed()));
+    await Promise.all(watching.viewers.map((viewer) => viewer.untilSubscribed()));
     view();
     await Promise.all(clients.map((client) => client.untilAcknowledged()));
     load.crowd.act();
@@ -168,14 +168,14 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
     const client = cluster.client();
     const keys = NEEDED_KEYS.flatMap((suffix, i) => {
       const chunks = suffix.endsWith(':') ? Array.from({ length: MARK_CHUNKS }, (_, chunk) => chunk) : [''];
-      return chunks.map((chunk) => `tc:{${spoilt[i]!}}${suffix}${chunk}`);
+      return chunks.map((chunk) => `tc:{${broken[i]!}}${suffix}${chunk}`);
     });
-    for (const key of keys) await client.eval(SPOIL, 2, key, `${key}:aside`);
+    for (const key of keys) await client.eval(REPLACE, 2, key, `${key}:aside`);
     view();
-    await until(() => clients.every(({ rejections }) => rejections > 0), 'all of them are refused');
+    await until(() => clients.every(({ rejections }) => rejections > 0), 'every client has a rejection');
     await load.crowd.untilAcknowledgements(ACKNOWLEDGED);
     await load.expectExact({});
-    expect(load.errors).toEqual({ refusals: 0, disconnects: 0 });
+    expect(load.errors).toEqual({ rejections: 0, disconnects: 0 });
     for (const url of promptUrls) {
       const metrics = await readMetrics(url);
       expect(countOperations(metrics, 'UNAVAILABLE')).toBeGreaterThanOrEqual(posts.length);
@@ -183,24 +183,24 @@ describe(`two gateways on a cluster, with ACK=replicated (TEST_SEED=${SEED})`, (
 
     for (const key of keys) await client.eval(RESTORE, 2, key, `${key}:aside`);
     await Promise.all(clients.map((client) => client.untilAcknowledged()));
-    const asked = sumLedgers(
+    const sent = sumLedgers(
       clients.map(({ sent }) => sent),
       posts,
     );
-    for (const url of promptUrls) expect(await readTotals(url, posts)).toEqual(asked);
-    await Promise.all(watching.watchers.map((watcher) => watcher.untilShows(asked)));
-    expect(watching.watchers.map(({ summed }) => summed)).toEqual(promptUrls.map(() => asked));
+    for (const url of promptUrls) expect(await readTotals(url, posts)).toEqual(sent);
+    await Promise.all(watching.viewers.map((viewer) => viewer.untilShows(sent)));
+    expect(watching.viewers.map(({ summed }) => summed)).toEqual(promptUrls.map(() => sent));
     expect(watching.errors.disconnects).toBe(0);
   });
 
-  async function bucketsOf(server: RedisServer): Promise<number[]> {
+  async function findBuckets(server: RedisServer): Promise<number[]> {
     const owners = await Promise.all(BUCKETS.map((bucket) => cluster.findPrimary(slotOfBucket(bucket))));
     return BUCKETS.filter((bucket) => owners[bucket] === server);
   }
 });
 
-/** One post of each of the buckets. */
-function postsOf(buckets: readonly number[], name: string): string[] {
+/** Builds one post of each bucket. */
+function buildPosts(buckets: readonly number[], name: string): string[] {
   return buckets.map((bucket) => {
     for (let i = 0; ; i++) if (bucketOf(`${name}-${i}`, BUCKETS.length) === bucket) return `${name}-${i}`;
   });
@@ -210,9 +210,9 @@ function slotOfBucket(bucket: number): number {
   return hashSlot(`tc:{${bucket}}`);
 }
 
-function shuffled<T>(items: readonly T[], random: Random): T[] {
+function shuffle<T>(items: readonly T[], random: Random): T[] {
   return items
-    .map((item) => ({ item, place: random.next() }))
-    .sort((a, b) => a.place - b.place)
+    .map((item) => ({ item, order: random.next() }))
+    .sort((a, b) => a.order - b.order)
     .map(({ item }) => item);
 }

@@ -6,13 +6,13 @@ import { readMetric, untilMetric } from '../support/metrics.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 
-/** So many that a turn of the event loop takes in more than the store commits, though each has a bounded part of it. */
+/** With this many sockets, a turn of the event loop reads more than the store commits, although it reads little of each. */
 const FLOODING = 100;
 const FLOOD_EACH = 1_000;
 const FLOODED = FLOODING * FLOOD_EACH;
-/** 10,000 that wait, and of each socket what is taken in a turn. Without an end to reading it would be most of the flood. */
+/** 10,000 waiting operations and one read of each socket. Without pauses, most of the flood would be pending. */
 const PENDING_BOUND = 30_000;
-/** Operations that wait for their turn are not told that they took too long, however slow the machine. */
+/** Operations that wait do not time out, however slow the machine. */
 const TIME_SCALE = 10;
 const ENV = { MAX_OPS_PER_CONNECTION: '0' };
 
@@ -36,52 +36,52 @@ describe('a gateway that is sent far more than it commits', () => {
     await stopRedis();
   });
 
-  it('lets those wait who send it, commits all of it, and answers others meanwhile', async () => {
+  it('a flooded gateway pauses the flooding connections, commits all operations and serves others meanwhile', async () => {
     const { url } = patient;
-    const posts = named('all');
+    const posts = buildPosts('all');
     const flood = await Flood.start(url, FLOODING, FLOOD_EACH, posts);
     floods.push(flood);
-    await until(async () => (await held(url)) > 0, 'some are held');
+    await until(async () => (await readPaused(url)) > 0, 'some connections are paused');
     expectOk(await connect(url).emitWithAck('view', { post: 'another' }));
     expect(flood.acknowledged).toBeLessThan(FLOODED);
     const pending: number[] = [];
-    const answered = async (): Promise<boolean> => {
+    const isAcknowledged = async (): Promise<boolean> => {
       pending.push(await readMetric(url, 'tallycast_pending_operations'));
       return flood.acknowledged === FLOODED;
     };
-    await until(answered, 'all is answered');
+    await until(isAcknowledged, 'all operations are acknowledged');
     expect([...flood.acknowledgements]).toEqual([['ok', FLOODED]]);
-    expect(await views(url, posts)).toBe(FLOODED);
+    expect(await sumViews(url, posts)).toBe(FLOODED);
     expect(Math.max(...pending)).toBeLessThan(PENDING_BOUND);
-    expect(await held(url)).toBe(0);
+    expect(await readPaused(url)).toBe(0);
   });
 
-  it('reads those again, and tells them, when its store goes away meanwhile; and counts what it took', async () => {
+  it('a flooded gateway whose store goes down reads all connections again, rejects operations and counts what it accepted', async () => {
     const { url } = gateway;
-    const posts = named('away');
+    const posts = buildPosts('down');
     const flood = await Flood.start(url, FLOODING, FLOOD_EACH, posts);
     floods.push(flood);
-    await until(async () => (await held(url)) > 0, 'some are held');
+    await until(async () => (await readPaused(url)) > 0, 'some connections are paused');
     await redis.kill('SIGSTOP');
-    await until(() => flood.count('OVERLOADED') > 0 && flood.count('UNAVAILABLE') > 0, 'they are told');
-    await until(async () => (await held(url)) === 0, 'all are read again');
+    await until(() => flood.count('OVERLOADED') > 0 && flood.count('UNAVAILABLE') > 0, 'operations are rejected');
+    await until(async () => (await readPaused(url)) === 0, 'no connection is paused');
     await redis.kill('SIGCONT');
-    await until(() => flood.acknowledged === FLOODED, 'all is answered');
+    await until(() => flood.acknowledged === FLOODED, 'all operations are acknowledged');
     await untilMetric(url, 'tallycast_pending_operations', 0);
-    expect(await views(url, posts)).toBe(flood.count('ok') + flood.count('UNAVAILABLE'));
-    expect(await held(url)).toBe(0);
+    expect(await sumViews(url, posts)).toBe(flood.count('ok') + flood.count('UNAVAILABLE'));
+    expect(await readPaused(url)).toBe(0);
   });
 });
 
-function held(url: string): Promise<number> {
+function readPaused(url: string): Promise<number> {
   return readMetric(url, 'tallycast_paused_connections');
 }
 
-async function views(url: string, posts: readonly string[]): Promise<number> {
+async function sumViews(url: string, posts: readonly string[]): Promise<number> {
   const totals = Object.values(await readTotals(url, posts));
   return totals.reduce((sum, { views }) => sum + views, 0);
 }
 
-function named(name: string): string[] {
+function buildPosts(name: string): string[] {
   return Array.from({ length: 20 }, (_, i) => `${name}-${i}`);
 }

@@ -6,10 +6,10 @@ import { TestViewer } from '../support/clients-viewer.js';
 import type { Random } from '../support/random.js';
 import { until } from '../support/until.js';
 
-/** Gateways that share a store, with a crowd spread over them and at each one a viewer of all posts. */
+/** Gateways that share a store, a crowd that acts on all of them, and a viewer of all posts at each. */
 export class GatewaysUnderLoad {
   readonly crowd: Crowd;
-  readonly watchers: readonly TestViewer[];
+  readonly viewers: readonly TestViewer[];
   #disconnects = 0;
 
   constructor(
@@ -19,54 +19,54 @@ export class GatewaysUnderLoad {
     random: Random,
   ) {
     this.crowd = new Crowd(urls, sockets, posts, random);
-    this.watchers = urls.map((url) => new TestViewer(url, posts, FAST_RECONNECT));
-    for (const { socket } of [...this.crowd.clients, ...this.watchers]) {
+    this.viewers = urls.map((url) => new TestViewer(url, posts, FAST_RECONNECT));
+    for (const { socket } of [...this.crowd.clients, ...this.viewers]) {
       socket.on('disconnect', () => (this.#disconnects += 1));
     }
   }
 
-  /** What the clients noticed of a fault, but for the pause. */
-  get errors(): { readonly refusals: number; readonly disconnects: number } {
-    const refusals = this.crowd.clients.reduce((sum, client) => sum + client.rejections, 0);
-    return { refusals, disconnects: this.#disconnects };
+  /** Effects of a fault on the clients, apart from a pause. */
+  get errors(): { readonly rejections: number; readonly disconnects: number } {
+    const rejections = this.crowd.clients.reduce((sum, client) => sum + client.rejections, 0);
+    return { rejections, disconnects: this.#disconnects };
   }
 
-  /** Fails if a newcomer at any gateway is shown fewer views than were acknowledged before it came. */
+  /** Fails if a new viewer of any gateway gets fewer views than were acknowledged before it came. */
   async expectNothingLost(label: object): Promise<void> {
     const { acknowledged } = this.crowd;
-    for (const shown of await this.#newcomers()) {
-      const lost = this.posts.filter((post) => shown[post]!.views < acknowledged[post]!.views);
+    for (const totals of await this.#readByNewViewers()) {
+      const lost = this.posts.filter((post) => totals[post]!.views < acknowledged[post]!.views);
       expect({ ...label, lost }).toEqual({ ...label, lost: [] });
     }
   }
 
-  /** Lets the crowd rest, and fails if not all of them are shown exactly what was asked when all is acknowledged. */
+  /** Stops the crowd. Fails unless all viewers get exactly what was sent, once all of it is acknowledged. */
   async expectExact(label: object): Promise<void> {
     this.crowd.stop();
     await this.crowd.untilAcknowledged();
     const { sent } = this.crowd;
     const expected = this.urls.map(() => sent);
-    const newcomers = await eventually(expected, () => this.#newcomers());
-    expect({ ...label, newcomers }).toEqual({ ...label, newcomers: expected });
-    const summed = await eventually(expected, () => this.watchers.map((watcher) => watcher.summed));
+    const byNewViewers = await eventually(expected, () => this.#readByNewViewers());
+    expect({ ...label, byNewViewers }).toEqual({ ...label, byNewViewers: expected });
+    const summed = await eventually(expected, () => this.viewers.map((viewer) => viewer.summed));
     expect({ ...label, summed }).toEqual({ ...label, summed: expected });
-    expect({ ...label, shown: this.watchers.map(({ totals }) => totals) }).toEqual({ ...label, shown: expected });
+    expect({ ...label, shown: this.viewers.map(({ totals }) => totals) }).toEqual({ ...label, shown: expected });
   }
 
-  /** What a newcomer at each gateway is shown. While the store is away it is refused, and tries again. */
-  async #newcomers(): Promise<Record<string, Totals>[]> {
-    const shownAt = async (url: string): Promise<Record<string, Totals>> => {
-      let shown: Record<string, Totals> | null = null;
-      const isShown = async (): Promise<boolean> =>
-        (shown = await readTotals(url, this.posts).catch(() => null)) !== null;
-      await until(isShown, `a newcomer at ${url} is shown the counts`);
-      return shown!;
+  /** Reads the totals as a new viewer of each gateway. It is rejected while the store is down, and retries. */
+  async #readByNewViewers(): Promise<Record<string, Totals>[]> {
+    const readAt = async (url: string): Promise<Record<string, Totals>> => {
+      let totals: Record<string, Totals> | null = null;
+      const isRead = async (): Promise<boolean> =>
+        (totals = await readTotals(url, this.posts).catch(() => null)) !== null;
+      await until(isRead, `a new viewer at ${url} gets the counts`);
+      return totals!;
     };
-    return await Promise.all(this.urls.map(shownAt));
+    return await Promise.all(this.urls.map(readAt));
   }
 }
 
-/** The value as soon as it is as expected, else as it is in the end: a comparison then shows the difference. */
+/** @returns the value once it is as expected; after the time limit the last value, for a comparison */
 async function eventually<T>(expected: T, read: () => Promise<T> | T): Promise<T> {
   let last = await read();
   const isReached = async (): Promise<boolean> => isDeepStrictEqual((last = await read()), expected);

@@ -21,27 +21,27 @@ const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const REPLICATED_ROUNDS = 2 * SCALE;
 const COMMITTED_ROUNDS = SCALE;
-/** In every such round the primary is not killed: it stops, and goes on when another one is there. */
+/** In every second round the primary hangs until another one is elected, instead of being killed. */
 const HANGS_EVERY = 2;
 const ACKNOWLEDGED_MAX = 1_000;
-/** What a replica lacks, at least, when it is promoted. */
-const LACKED = 300;
-/** With less, a busy machine makes them take a primary for dead that has just been promoted. */
+/** Acknowledged operations that a promoted replica lacks, at least. */
+const MISSING = 300;
+/** With a shorter time, sentinels on a busy machine fail over from a primary that has just been promoted. */
 const DOWN_AFTER_MS = 1_000;
-/** Four of these, and sentinels correct whom a replica follows: normally soon, … */
+/** Sentinels correct the primary of a replica after four periods. This one makes them correct it soon. */
 const PUBLISH_MS = 200;
-/** … and not while it is to follow nobody. */
+/** This period keeps sentinels from correcting a replica that the test has detached. */
 const PUBLISH_SELDOM_MS = 60_000;
-/** Refuses. */
-const NOWHERE = 1;
-/** A failover that takes long on a slow machine is to end before operations are refused, which is after 5 s. */
+/** A port on which no server listens. */
+const UNUSED_PORT = 1;
+/** Operations are rejected after 5 s. A failover on a slow machine takes longer, so the gateways wait longer. */
 const TIME_SCALE = 3;
 
 describe('a primary that dies or hangs under load', () => {
   let replicated: Promise<void>;
   let committed: Promise<void>;
 
-  // Side by side: a failover is mostly waiting.
+  // Both run at once, because a failover is mostly waiting.
   beforeAll(async () => {
     replicated = failOverReplicated();
     committed = failOverCommitted();
@@ -54,17 +54,17 @@ describe('a primary that dies or hangs under load', () => {
     await stopRedis();
   });
 
-  it(`costs clients of ACK=replicated a pause and nothing else, ${REPLICATED_ROUNDS} times (TEST_SEED=${SEED})`, () =>
+  it(`${REPLICATED_ROUNDS} failovers with ACK=replicated lose nothing and reject nothing (TEST_SEED=${SEED})`, () =>
     replicated);
 
-  it(`with ACK=committed, too, when its replica lacks the last commits, ${COMMITTED_ROUNDS} times (TEST_SEED=${SEED})`, () =>
+  it(`${COMMITTED_ROUNDS} failovers with ACK=committed lose and reject nothing, although the replica lacks the last commits (TEST_SEED=${SEED})`, () =>
     committed);
 });
 
 async function failOverReplicated(): Promise<void> {
   const random = new Random(SEED);
-  const guarded = await Guarded.start(2);
-  const urls = await startGateways(guarded, 'replicated');
+  const monitored = await MonitoredPrimary.start(2);
+  const urls = await startGateways(monitored, 'replicated');
   const load = new GatewaysUnderLoad(urls, POSTS, SOCKETS, random);
   for (let round = 1; round <= REPLICATED_ROUNDS; round++) {
     const label = { seed: SEED, round };
@@ -72,19 +72,19 @@ async function failOverReplicated(): Promise<void> {
     const enough = load.crowd.untilAcknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
     load.crowd.act();
     await enough;
-    await guarded.failOver(hangs);
+    await monitored.failOver(hangs);
     await load.crowd.untilAcknowledgements(SOCKETS);
     if (!hangs) await load.expectNothingLost(label);
-    await guarded.untilWhole();
+    await monitored.untilAllReplicate();
     await load.expectExact(label);
-    expect({ ...label, ...load.errors }).toEqual({ ...label, refusals: 0, disconnects: 0 });
+    expect({ ...label, ...load.errors }).toEqual({ ...label, rejections: 0, disconnects: 0 });
   }
 }
 
 async function failOverCommitted(): Promise<void> {
   const random = new Random(SEED);
-  const guarded = await Guarded.start(1);
-  const urls = await startGateways(guarded, 'committed');
+  const monitored = await MonitoredPrimary.start(1);
+  const urls = await startGateways(monitored, 'committed');
   const load = new GatewaysUnderLoad(urls, POSTS, SOCKETS, random);
   for (let round = 1; round <= COMMITTED_ROUNDS; round++) {
     const label = { seed: SEED, round };
@@ -93,39 +93,39 @@ async function failOverCommitted(): Promise<void> {
     const enough = load.crowd.untilAcknowledgements(1 + random.below(ACKNOWLEDGED_MAX));
     load.crowd.act();
     await enough;
-    await guarded.detachReplica();
-    await load.crowd.untilAcknowledgements(LACKED);
-    // With no operation on its way only the gateways can know that something is missing.
+    await monitored.detachReplica();
+    await load.crowd.untilAcknowledgements(MISSING);
+    // Without an operation in flight, the gateways must detect the loss themselves.
     if (round % 2 === 1) {
       load.crowd.stop();
       await load.crowd.untilAcknowledged();
     }
-    await guarded.failOver(hangs);
+    await monitored.failOver(hangs);
     await load.expectExact(label);
     expect(await sumAt(urls, 'tallycast_replayed_batches_total')).toBeGreaterThan(before);
-    await guarded.untilWhole();
-    expect({ ...label, ...load.errors }).toEqual({ ...label, refusals: 0, disconnects: 0 });
+    await monitored.untilAllReplicate();
+    expect({ ...label, ...load.errors }).toEqual({ ...label, rejections: 0, disconnects: 0 });
   }
   expect(await sumAt(urls, 'tallycast_lost_batches_total')).toBe(0);
   expect(await sumAt(urls, 'tallycast_unknown_outcome_operations_total')).toBe(0);
 }
 
-/** A primary and its replicas, guarded by three sentinels. */
-class Guarded {
+/** A primary and its replicas, monitored by three sentinels. */
+class MonitoredPrimary {
   private constructor(
     readonly sentinels: Sentinels,
     private readonly servers: readonly RedisServer[],
     private primary: RedisServer,
   ) {}
 
-  static async start(replicas: number): Promise<Guarded> {
+  static async start(replicas: number): Promise<MonitoredPrimary> {
     const primary = await startRedis();
     const others = await Promise.all(Array.from({ length: replicas }, () => startReplica(primary)));
     const sentinels = await startSentinels(primary, { downAfterMs: DOWN_AFTER_MS });
-    return new Guarded(sentinels, [primary, ...others], primary);
+    return new MonitoredPrimary(sentinels, [primary, ...others], primary);
   }
 
-  /** Ends the primary, and starts it again when another one is elected: the sentinels make it a replica. */
+  /** Ends the primary, and starts it again once another one is elected. The sentinels make it a replica. */
   async failOver(hangs: boolean): Promise<void> {
     const old = this.primary;
     await old.kill(hangs ? 'SIGSTOP' : 'SIGKILL');
@@ -139,16 +139,16 @@ class Guarded {
     await (hangs ? old.kill('SIGCONT') : old.restart());
   }
 
-  async untilWhole(): Promise<void> {
+  async untilAllReplicate(): Promise<void> {
     await Promise.all(this.#replicas.map((replica) => untilInSync(replica, this.primary)));
     await this.sentinels.untilHealthy(this.#replicas.length);
   }
 
-  /** From now on the replica gets nothing, until after the next failover. */
+  /** Stops replication until the next failover has ended. */
   async detachReplica(): Promise<void> {
     await this.#publishEvery(PUBLISH_SELDOM_MS);
     for (const replica of this.#replicas) {
-      await withClient(replica, (client) => client.replicaof(replica.host, NOWHERE));
+      await withClient(replica, (client) => client.replicaof(replica.host, UNUSED_PORT));
     }
   }
 
@@ -157,14 +157,14 @@ class Guarded {
   }
 
   async #publishEvery(ms: number): Promise<void> {
-    const pace = ['PUBLISH-PERIOD', ms];
+    const period = ['PUBLISH-PERIOD', ms];
     for (const sentinel of this.sentinels.sentinels) {
-      await withClient(sentinel, (client) => client.call('SENTINEL', 'DEBUG', ...pace));
+      await withClient(sentinel, (client) => client.call('SENTINEL', 'DEBUG', ...period));
     }
   }
 }
 
-async function startGateways({ sentinels }: Guarded, ack: string): Promise<string[]> {
+async function startGateways({ sentinels }: MonitoredPrimary, ack: string): Promise<string[]> {
   const env = { REDIS_URL: sentinels.url, ACK: ack, MAX_OPS_PER_CONNECTION: '0' };
   const gateways = await Promise.all([0, 1].map(() => startGateway(env, { timeScale: TIME_SCALE })));
   return gateways.map(({ url }) => url);
