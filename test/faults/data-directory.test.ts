@@ -31,7 +31,7 @@ const POSTS = Array.from({ length: 2_000 }, (_, i) => `post-${i}`);
 const ANN = key(1);
 
 let home: string;
-/** A data directory in it. */
+/** A data directory in `home`. */
 let path: string;
 
 const DATA = { buckets: BUCKETS, actorKeys: 'hash', region: 'local' } as const;
@@ -53,21 +53,21 @@ function openStore(directory = path, { metrics = METRICS, ...data }: Changed = {
   return new EmbeddedStore({ ...DATA, ...data, metrics: Metrics.parse(metrics), path: directory, nonce: () => 1 });
 }
 
-/** Makes the data directory, with a view and a like of every post. */
-async function fill(directory = path): Promise<void> {
+/** Creates the data directory, with a view and a like of every post. */
+async function createData(directory = path): Promise<void> {
   const store = openStore(directory);
   const operations = POSTS.flatMap((post) => [view(post), like(post, ANN)]);
-  await store.commit(new Producer('life-one').batch(0, operations));
+  await store.commit(new Producer('prod-one').batch(0, operations));
   await store.close();
 }
 
-async function countsOf(store: EmbeddedStore, post: string): Promise<PostCounts> {
+async function readCounts(store: EmbeddedStore, post: string): Promise<PostCounts> {
   const [found] = await store.read([post], null);
   return found!.counts;
 }
 
-/** Opens a store, which must fail. @returns its error, which is one line that names the directory */
-function refusal(options: Changed = {}): string {
+/** Opens a store, which must fail. @returns its error, one line that names the directory */
+function readOpenError(options: Changed = {}): string {
   let message = 'it was opened';
   try {
     void openStore(path, options).close();
@@ -79,7 +79,7 @@ function refusal(options: Changed = {}): string {
   return message;
 }
 
-/** Starts the gateway as an operator does, and resolves with how it ends. */
+/** Starts the gateway as an operator does. @returns its exit code and its stderr */
 function startGateway(): Promise<{ code: unknown; stderr: string }> {
   const { PATH = '', HOME = '' } = process.env;
   const env = { PATH, HOME, PORT: '0', BUCKETS: String(BUCKETS), METRICS, DATA_DIR: path };
@@ -101,7 +101,7 @@ function overwrite(from: number, bytes: number): void {
 }
 
 describe('a gateway on a directory that it must not use', () => {
-  it('ends with exit code 1 and one line when another process uses the directory', async () => {
+  it('a gateway ends with exit code 1 and one line when another process uses its directory', async () => {
     const other = new StoreProcess(path);
     await other.commit(1);
     const stderr = `DATA_DIR ${path}: it is in use by another process; give each gateway a directory of its own\n`;
@@ -110,8 +110,8 @@ describe('a gateway on a directory that it must not use', () => {
     await openStore(path, { metrics: 'likes:toggle,views:tally' }).close();
   });
 
-  it('ends with exit code 1 and one line when the data file is damaged', async () => {
-    await fill();
+  it('a gateway ends with exit code 1 and one line when its data file is damaged', async () => {
+    await createData();
     overwrite(8_192, statSync(dataFile()).size - 8_192);
     const stderr = expect.stringMatching(/^DATA_DIR [^\n]+ its data file counters\.mdb [^\n]+\n$/);
     expect(await startGateway()).toEqual({ code: 1, stderr });
@@ -119,42 +119,42 @@ describe('a gateway on a directory that it must not use', () => {
 });
 
 describe('an embedded store', () => {
-  it.each([3, 5])('rejects a directory of format %i, and leaves it as it is', async (format) => {
-    await fill();
+  it.each([3, 5])('a store rejects a directory of format %i and does not change it', async (format) => {
+    await createData();
     const root = open({ path: dataFile(), noSubdir: true, overlappingSync: false });
     const db = root.openDB<string, string>({ name: 'meta', encoding: 'string' });
     const meta = db.get('meta')!.replace('"format":4', `"format":${format}`);
     db.putSync('meta', meta);
     await root.close();
     const rule = `format ${format} is not supported (this version reads format 4); use the version that wrote it`;
-    expect(refusal()).toBe(`DATA_DIR ${path}: ${rule}`);
+    expect(readOpenError()).toBe(`DATA_DIR ${path}: ${rule}`);
     const after = open({ path: dataFile(), noSubdir: true, overlappingSync: false });
     expect(after.openDB<string, string>({ name: 'meta', encoding: 'string' }).get('meta')).toBe(meta);
     await after.close();
   });
 
-  it('rejects another kind of actor keys', async () => {
-    await fill();
-    const made = 'it was made with ACTOR_KEYS=hash, which cannot be changed; set ACTOR_KEYS=hash';
-    expect(refusal({ actorKeys: 'int64' })).toContain(made);
+  it('a store rejects other ACTOR_KEYS than those of its directory', async () => {
+    await createData();
+    const rule = 'it was made with ACTOR_KEYS=hash, which cannot be changed; set ACTOR_KEYS=hash';
+    expect(readOpenError({ actorKeys: 'int64' })).toContain(rule);
   });
 
-  it('rejects another number of buckets', async () => {
-    await fill();
-    expect(refusal({ buckets: 8 })).toContain('it was made with BUCKETS=1, which cannot be changed');
+  it('a store rejects another number of buckets', async () => {
+    await createData();
+    expect(readOpenError({ buckets: 8 })).toContain('it was made with BUCKETS=1, which cannot be changed');
   });
 
   it.each(['likes:toggle,views:tally', 'likes:toggle,views:tally,saves:toggle,shares:tally'])(
-    'rejects METRICS=%s, which would give counts to other metrics',
+    'a store rejects METRICS=%s, which would assign counts to other metrics',
     async (metrics) => {
-      await fill();
-      expect(refusal({ metrics })).toContain(`it was made with METRICS=${METRICS}; new metrics may only`);
+      await createData();
+      expect(readOpenError({ metrics })).toContain(`it was made with METRICS=${METRICS}; new metrics may only`);
     },
   );
 
-  it('rejects a path that is no directory', () => {
+  it('a store rejects a path that is not a directory', () => {
     writeFileSync(path, '');
-    expect(refusal()).toContain('it is not a directory; name one');
+    expect(readOpenError()).toContain('it is not a directory; name one');
   });
 });
 
@@ -163,7 +163,7 @@ describe('an embedded store rejects a data file', () => {
 
   beforeAll(async () => {
     intact = mkdtempSync(join(tmpdir(), 'tallycast-faults-'));
-    await fill(intact);
+    await createData(intact);
   });
   afterAll(() => rmSync(intact, { recursive: true }));
 
@@ -178,47 +178,47 @@ describe('an embedded store rejects a data file', () => {
     'that is empty': () => truncateSync(dataFile(), 0),
   };
 
-  it.each(Object.keys(DAMAGES))('%s', (damage) => {
+  it.each(Object.keys(DAMAGES))('a store rejects a data file %s', (damage) => {
     cpSync(intact, path, { recursive: true });
     DAMAGES[damage]!();
-    expect(refusal()).toMatch(/its data file counters\.mdb .*; restore it from a backup, or remove it/);
+    expect(readOpenError()).toMatch(/its data file counters\.mdb .*; restore it from a backup, or remove it/);
   });
 
-  it('that is a directory', () => {
+  it('a store rejects a data file that is a directory', () => {
     mkdirSync(dataFile(), { recursive: true });
-    expect(refusal()).toContain('its counters.mdb is not a file; remove it');
+    expect(readOpenError()).toContain('its counters.mdb is not a file; remove it');
   });
 });
 
 describe('a data directory', () => {
-  it('that was copied goes on from the same counts in an epoch of its own', async () => {
-    await fill();
+  it('a copied data directory continues from the same counts in an epoch of its own', async () => {
+    await createData();
     const copy = join(home, 'copy');
     cpSync(path, copy, { recursive: true });
     const [store, copied] = [openStore(), openStore(copy)];
-    await copied.commit(new Producer('life-two').batch(0, [view('post-7')]));
-    expect(await countsOf(store, 'post-7')).toMatchObject({ e: 'local.1.1', v: 1, totals: [1, 1, 0] });
-    expect(await countsOf(copied, 'post-7')).toMatchObject({ e: 'local.2.1', v: 2, totals: [1, 2, 0] });
+    await copied.commit(new Producer('prod-two').batch(0, [view('post-7')]));
+    expect(await readCounts(store, 'post-7')).toMatchObject({ e: 'local.1.1', v: 1, totals: [1, 1, 0] });
+    expect(await readCounts(copied, 'post-7')).toMatchObject({ e: 'local.2.1', v: 2, totals: [1, 2, 0] });
     await Promise.all([store.close(), copied.close()]);
   });
 
-  it('whose file was put back from a backup begins an epoch, even if it gets the same inode', async () => {
-    await fill();
+  it('a data directory with a restored file begins an epoch, even if the file gets the same inode', async () => {
+    await createData();
     cpSync(join(path, 'counters.mdb'), join(home, 'backup'));
     rmSync(join(path, 'counters.mdb'));
     cpSync(join(home, 'backup'), join(path, 'counters.mdb'));
     const store = openStore();
-    expect(await countsOf(store, 'post-7')).toMatchObject({ e: 'local.2.1', v: 1, totals: [1, 1, 0] });
+    expect(await readCounts(store, 'post-7')).toMatchObject({ e: 'local.2.1', v: 1, totals: [1, 1, 0] });
     await store.close();
   });
 
-  it('that was moved, and is given one more metric, stays in its epoch', async () => {
-    await fill();
+  it('a data directory that is moved and gets one more metric stays in its epoch', async () => {
+    await createData();
     const moved = join(home, 'moved');
     renameSync(path, moved);
     const metrics = Metrics.parse(`${METRICS},saves:toggle`);
     const store = new EmbeddedStore({ ...DATA, path: moved, metrics, nonce: () => 2 });
-    expect(await countsOf(store, 'post-7')).toMatchObject({ e: 'local.1.1', totals: [1, 1, 0, 0] });
+    expect(await readCounts(store, 'post-7')).toMatchObject({ e: 'local.1.1', totals: [1, 1, 0, 0] });
     await store.close();
   });
 });
@@ -229,7 +229,7 @@ describe('a write that fails', () => {
 
   beforeAll(needPrlimit);
 
-  /** Commits until the disk is full, and gives the number of batches that were acknowledged. */
+  /** Commits until the disk is full. @returns the number of acknowledged batches */
   async function fillDisk(store: StoreProcess): Promise<number> {
     for (let acknowledged = 0; acknowledged < 1_000; acknowledged++) {
       const { kind, error, available } = await store.commit(BATCH);
@@ -241,22 +241,22 @@ describe('a write that fails', () => {
     throw new Error('the disk was never full');
   }
 
-  it('because the disk is full rejects its batch, which is committed once there is space', async () => {
+  it('a batch is rejected while the disk is full, and committed once there is space', async () => {
     const store = new StoreProcess(path, FILE_BYTES_MAX);
     const acknowledged = await fillDisk(store);
     expect(acknowledged).toBeGreaterThan(2);
-    for (let i = 0; i < 3; i++) expect(await store.again()).toMatchObject({ available: false });
+    for (let i = 0; i < 3; i++) expect(await store.commitAgain()).toMatchObject({ available: false });
     expect(await store.read()).toEqual({ once: acknowledged * BATCH, never: BATCH });
 
     store.makeSpace();
-    expect(await store.again()).toEqual({ kind: 'applied', available: true });
+    expect(await store.commitAgain()).toEqual({ kind: 'applied', available: true });
     expect(await store.commit(BATCH)).toEqual({ kind: 'applied', available: true });
-    expect(await store.again()).toEqual({ kind: 'applied', available: true });
+    expect(await store.commitAgain()).toEqual({ kind: 'applied', available: true });
     expect(await store.read()).toEqual({ once: (acknowledged + 2) * BATCH, never: 0 });
     expect(await store.end('closed')).toBe(0);
   });
 
-  it('leaves every batch before it, and nothing of its own, to the next process', async () => {
+  it('a failed write leaves every batch before it, and nothing of its own, to the next process', async () => {
     const store = new StoreProcess(path, FILE_BYTES_MAX);
     const acknowledged = await fillDisk(store);
     await store.end('killed');
@@ -274,13 +274,13 @@ describe('a write that fails', () => {
     await next.close();
   });
 
-  it('at the header of the file, after which LMDB rejects everything, is recovered from', async () => {
+  it('a store recovers from a failed write of the header, after which LMDB rejects all writes', async () => {
     const store = new StoreProcess(path);
     await store.commit(BATCH);
     await store.breakHeader();
     expect(await store.commit(BATCH)).toMatchObject({ error: expect.stringContaining('DATA_DIR'), available: false });
     expect(await store.read()).toEqual({ once: BATCH, never: BATCH });
-    expect(await store.again()).toEqual({ kind: 'applied', available: true });
+    expect(await store.commitAgain()).toEqual({ kind: 'applied', available: true });
     expect(await store.read()).toEqual({ once: 2 * BATCH, never: 0 });
     expect(await store.end('closed')).toBe(0);
   });

@@ -17,7 +17,7 @@ const SOCKETS = 50;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const ROUNDS = SCALE;
-/** Clients get 3 s for what is left for them, which is little for a slow machine. */
+/** Clients have 3 s to receive their last frames, too little for a slow machine. */
 const TIME_SCALE = 5;
 const ENV = { MAX_OPS_PER_CONNECTION: '0' };
 const BYE = { reason: expect.stringMatching(/./), retryAfterMs: expect.any(Number) };
@@ -25,21 +25,21 @@ const BYE = { reason: expect.stringMatching(/./), retryAfterMs: expect.any(Numbe
 describe('a gateway that is ended by SIGTERM', () => {
   const random = new Random(SEED);
   let crowd: Crowd;
-  let watchers: TestViewer[];
+  let viewers: TestViewer[];
   let streamed: readonly unknown[];
   let exitCode: number | null;
-  /** The next one, on the same data. */
+  /** The next gateway, on the same data. */
   let gateway: GatewayProcess;
 
   beforeAll(async () => {
     const first = await startGateway(ENV, { timeScale: TIME_SCALE });
     const { url, port, dataDir } = first;
     crowd = new Crowd(url, SOCKETS, POSTS, random, { reconnection: false });
-    watchers = ['websocket', 'polling'].map(
+    viewers = ['websocket', 'polling'].map(
       (transport) => new TestViewer(url, POSTS, { transports: [transport], reconnection: false }),
     );
-    await Promise.all(watchers.map((watcher) => watcher.untilSubscribed()));
-    const stream = await watchStream(url, 'streamed');
+    await Promise.all(viewers.map((viewer) => viewer.untilSubscribed()));
+    const stream = await openStream(url, 'streamed');
     const enough = crowd.untilAcknowledgements(1000 + random.below(1000));
     crowd.act();
     await enough;
@@ -47,8 +47,8 @@ describe('a gateway that is ended by SIGTERM', () => {
     await actOnStreamed(url);
 
     const ended = first.kill('SIGTERM');
-    await Promise.all([...crowd.clients, ...watchers].map(({ socket }) => untilClosed(socket)));
-    streamed = await stream.left;
+    await Promise.all([...crowd.clients, ...viewers].map(({ socket }) => untilClosed(socket)));
+    streamed = await stream.received;
     exitCode = await ended;
     gateway = await startGateway({ ...ENV, PORT: String(port), DATA_DIR: dataDir });
   }, LIMIT_MS);
@@ -58,21 +58,21 @@ describe('a gateway that is ended by SIGTERM', () => {
     await stopAll();
   });
 
-  it(`has counted what it acknowledged and nothing else, and shown it before bye (TEST_SEED=${SEED})`, async () => {
+  it(`a drained gateway has counted exactly what it acknowledged, and sent it before bye (TEST_SEED=${SEED})`, async () => {
     expect(exitCode).toBe(0);
-    const parties = [...crowd.clients, ...watchers];
+    const parties = [...crowd.clients, ...viewers];
     expect(parties.map(({ byes }) => byes)).toEqual(parties.map(() => [BYE]));
     const totals = await readTotals(gateway.url, POSTS);
     expect(totals).toEqual(crowd.acknowledged);
-    for (const { totalsAtBye } of watchers) expect(totalsAtBye).toEqual(totals);
+    for (const { totalsAtBye } of viewers) expect(totalsAtBye).toEqual(totals);
   });
 
-  it('says bye to event streams, after the last counts', () => {
+  it('a drained gateway sends bye to event streams after the last counts', () => {
     expect(streamed.slice(-2)).toEqual([expect.objectContaining({ post: 'streamed', likes: 1, views: 1 }), BYE]);
   });
 
   it(
-    `leaves nothing to be lost when its clients resend, ${ROUNDS} times in a row (TEST_SEED=${SEED})`,
+    `${ROUNDS} drains in a row lose nothing when clients retry (TEST_SEED=${SEED})`,
     async () => {
       const { url } = gateway;
       const posts = POSTS.map((post) => `resent-${post}`);
@@ -90,14 +90,14 @@ describe('a gateway that is ended by SIGTERM', () => {
         await Promise.all([returning.untilAcknowledged(), putters.done]);
         expect({ round, totals: await readTotals(url, posts) }).toEqual({ round, totals: returning.sent });
         expect(await readTotals(url, [`put-${round}`])).toEqual({
-          [`put-${round}`]: { likes: 0, views: putters.asked },
+          [`put-${round}`]: { likes: 0, views: putters.sent },
         });
       }
     },
     LIMIT_MS,
   );
 
-  it('is found again by stock clients with their own settings, and does not wait for connections on which nothing happens', async () => {
+  it('stock clients with default settings reconnect after a drain, which does not wait for idle connections', async () => {
     const { url, port } = gateway;
     const clients = [['websocket'], ['polling'], ['polling', 'websocket']].map(
       (transports, i) => new LedgerClient(url, `actor-${i}`, { transports }),
@@ -108,18 +108,18 @@ describe('a gateway that is ended by SIGTERM', () => {
     };
     await actTogether();
     await untilUpgraded({ clients });
-    const endSilent = await connectSilently(url, port);
-    // A gateway that waits for them is ended by its own limit of 20 s, with exit code 1.
+    const closeIdle = await openIdleConnections(url, port);
+    // A gateway that waited for idle connections would end at its limit of 20 s, with exit code 1.
     await restart();
-    endSilent();
+    closeIdle();
     await actTogether();
     expect(await readTotals(url, ['again'])).toEqual({ again: { likes: 0, views: 2 * clients.length } });
     expect(clients.map(({ byes }) => byes)).toEqual(clients.map(() => [BYE]));
   });
 
-  it('is not mistaken for the next one by a stock client that comes while it drains', async () => {
+  it('a stock client that connects during a drain reaches the next gateway', async () => {
     const { url } = gateway;
-    await holdUpDrain(url);
+    await delayDrain(url);
     let connected: Promise<unknown> = Promise.resolve();
     await restart(async () => {
       await untilUnready(url);
@@ -131,7 +131,7 @@ describe('a gateway that is ended by SIGTERM', () => {
     await connected;
   });
 
-  /** @param meanwhile called while the gateway drains */
+  /** @param meanwhile runs while the gateway drains */
   async function restart(meanwhile: () => Promise<void> | void = () => undefined): Promise<void> {
     const { port, dataDir } = gateway;
     const ended = gateway.kill('SIGTERM');
@@ -141,21 +141,21 @@ describe('a gateway that is ended by SIGTERM', () => {
   }
 });
 
-/** Resolves when the stream is open. `left`: what it said up to its bye. */
-async function watchStream(url: string, post: string): Promise<{ left: Promise<readonly unknown[]> }> {
+/** Resolves when the stream is open. `received` resolves with its messages up to bye. */
+async function openStream(url: string, post: string): Promise<{ received: Promise<readonly unknown[]> }> {
   const stream = new EventSource(`${url}/v1/stream?posts=${post}`);
-  const said: unknown[] = [];
+  const messages: unknown[] = [];
   const opened = once(stream, 'open');
-  stream.addEventListener('counts', ({ data }) => said.push((JSON.parse(String(data)) as [unknown])[0]));
-  const left = new Promise<readonly unknown[]>((resolve) => {
+  stream.addEventListener('counts', ({ data }) => messages.push((JSON.parse(String(data)) as [unknown])[0]));
+  const received = new Promise<readonly unknown[]>((resolve) => {
     stream.addEventListener('bye', ({ data }) => {
-      said.push(JSON.parse(String(data)));
+      messages.push(JSON.parse(String(data)));
       stream.close();
-      resolve(said);
+      resolve(messages);
     });
   });
   await opened;
-  return { left };
+  return { received };
 }
 
 async function actOnStreamed(url: string): Promise<void> {
@@ -166,13 +166,13 @@ async function actOnStreamed(url: string): Promise<void> {
   }
 }
 
-/** HTTP requests of many at once, each sent again with the same key until it is answered. */
+/** Parallel HTTP clients that retry each request with the same key until it succeeds. */
 class Putters {
-  asked = 0;
-  readonly enough = gate();
-  readonly startedAgain = gate();
+  sent = 0;
+  readonly enough = createGate();
+  readonly startedAgain = createGate();
   readonly done: Promise<unknown>;
-  #answered = 0;
+  #acknowledged = 0;
   #ending = false;
 
   constructor(private readonly url: string) {
@@ -186,39 +186,39 @@ class Putters {
   async #put(): Promise<void> {
     while (!this.#ending) {
       const key = randomUUID();
-      this.asked += 1;
+      this.sent += 1;
       while (!(await isCounted(this.url, key))) await this.startedAgain.opened;
-      this.#answered += 1;
-      if (this.#answered === 10 * SOCKETS) this.enough.open();
+      this.#acknowledged += 1;
+      if (this.#acknowledged === 10 * SOCKETS) this.enough.open();
     }
   }
 }
 
-/** Opens connections on which nothing happens. @returns what closes them */
-async function connectSilently(url: string, port: number): Promise<() => void> {
+/** Opens connections that stay idle. @returns a function that closes them */
+async function openIdleConnections(url: string, port: number): Promise<() => void> {
   const agent = new Agent({ keepAlive: true });
-  const answer = await new Promise<number | undefined>((resolve, reject) => {
+  const status = await new Promise<number | undefined>((resolve, reject) => {
     get(`${url}/healthz`, { agent }, (response) =>
       response.resume().once('end', () => resolve(response.statusCode)),
     ).once('error', reject);
   });
-  expect(answer).toBe(200);
-  // Browsers open connections ahead of need and say nothing on them; and one says half of a request.
-  const [silent, half] = [connectTcp(port, '127.0.0.1'), connectTcp(port, '127.0.0.1')];
+  expect(status).toBe(200);
+  // Browsers open connections in advance and send nothing on them. One more sends half of a request.
+  const [unused, half] = [connectTcp(port, '127.0.0.1'), connectTcp(port, '127.0.0.1')];
   half.write('GET /healthz HTTP/1.1\r\nHost: a\r\n');
-  for (const socket of [silent, half]) {
+  for (const socket of [unused, half]) {
     await once(socket, 'connect');
     socket.on('error', () => undefined);
   }
   return () => {
     agent.destroy();
-    silent.destroy();
+    unused.destroy();
     half.destroy();
   };
 }
 
-/** Connects over long-polling and does not ask again, so that its bye cannot be delivered. */
-async function holdUpDrain(url: string): Promise<void> {
+/** Connects over long-polling and then stops polling, so that its bye cannot be delivered. */
+async function delayDrain(url: string): Promise<void> {
   const path = `${url}/socket.io/?EIO=4&transport=polling`;
   const opened = await (await fetch(path)).text();
   const { sid } = JSON.parse(opened.slice(1)) as { sid: string };
@@ -226,19 +226,19 @@ async function holdUpDrain(url: string): Promise<void> {
   await (await fetch(`${path}&sid=${sid}`)).text();
 }
 
-/** Asks until the gateway says that it is not ready. */
+/** Polls until the gateway is not ready. */
 async function untilUnready(url: string): Promise<void> {
   await until(async () => !(await fetch(`${url}/readyz`)).ok, 'not ready');
 }
 
-/** Something to be waited for, by as many as like. */
-function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
+/** A promise with its resolver, for any number of waiters. */
+function createGate(): { readonly opened: Promise<void>; readonly open: () => void } {
   let open!: () => void;
   const opened = new Promise<void>((resolve) => (open = resolve));
   return { opened, open };
 }
 
-/** Whether the gateway said so: it may refuse, or be gone before it answers. */
+/** @returns whether the gateway confirmed the request. It may reject it, or end before it responds. */
 async function isCounted(url: string, key: string): Promise<boolean> {
   try {
     const body = JSON.stringify({ action: 'increment' });

@@ -42,7 +42,7 @@ function start(): Promise<GatewayProcess> {
 
 describe('a worker that dies', () => {
   it(
-    `is started again, and nothing is lost or counted twice (TEST_SEED=${SEED})`,
+    `a worker that dies is restarted, and no operation is lost or counted twice (TEST_SEED=${SEED})`,
     async () => {
       const random = new Random(SEED);
       const gateway = await start();
@@ -57,12 +57,12 @@ describe('a worker that dies', () => {
         const victim = random.pick(before);
         process.kill(victim, 'SIGKILL');
         await crowd.untilAcknowledgements(SOCKETS);
-        // A boot beside a crowd that never pauses takes many times as long.
+        // A boot takes many times as long while the crowd acts.
         crowd.stop();
         await crowd.untilAcknowledged();
         await until(
           async () => !isAlive(victim) && (await readWorkerMetric(gateway.url, 'tallycast_sockets')).length === WORKERS,
-          'there are as many as before',
+          'all workers run',
         );
       }
       expect(await readTotals(gateway.url, POSTS)).toEqual(crowd.sent);
@@ -73,14 +73,17 @@ describe('a worker that dies', () => {
     LIMIT_MS,
   );
 
-  it('does not keep the others from ending, with connections on their way to it', async () => {
+  it('a worker that dies does not block the end of the others, even with connections in transit to it', async () => {
     const gateway = await start();
     const sids = await Promise.all(Array.from({ length: 4 * WORKERS }, () => openPolling(gateway.url, new Agent())));
     const victim = listWorkers(gateway)[0]!;
     process.kill(victim, 'SIGSTOP');
     const upgrades = sids.map((sid) => requestUpgrade(gateway.port, sid));
-    // The worker that is left sends on what is not its own, in the order that it came.
-    await until(async () => (await fetch(`${gateway.url}/healthz`)).ok, 'the other has taken them');
+    // The remaining worker forwards connections of the other one, in order of arrival.
+    await until(
+      async () => (await fetch(`${gateway.url}/healthz`)).ok,
+      'the remaining worker has forwarded the upgrades',
+    );
     process.kill(victim, 'SIGKILL');
     expect(await gateway.kill('SIGTERM')).toBe(0);
     for (const connection of upgrades) connection.destroy();

@@ -12,7 +12,7 @@ import { until } from '../support/until.js';
 const SEED = Number(process.env['TEST_SEED'] ?? 20_260_801);
 
 let gateway: GatewayProcess;
-/** One whose deadlines last so long that a slow machine does not meet them. */
+/** A gateway whose deadlines are too long for a slow machine to miss. */
 let patient: GatewayProcess;
 let silent: RawSocket;
 
@@ -27,7 +27,7 @@ afterAll(async () => {
   await stopAll();
 });
 
-/** Whatever was sent, others are served as before. */
+/** The gateway serves other clients as before, whatever a test has sent. */
 afterEach(async () => {
   const health = await fetch(`${gateway.url}/healthz`);
   expect(health.status).toBe(200);
@@ -38,23 +38,23 @@ afterEach(async () => {
 
 const random = new Random(SEED);
 
-function randomBytes(most: number): Buffer {
-  return Buffer.from(Array.from({ length: random.below(most) + 1 }, () => random.below(256)));
+function randomBytes(lengthMax: number): Buffer {
+  return Buffer.from(Array.from({ length: random.below(lengthMax) + 1 }, () => random.below(256)));
 }
 
-/** A WebSocket that asks to take over the session of Engine.IO. */
-function upgradeOf({ url }: Polling): Promise<RawSocket> {
+/** Opens a WebSocket that requests the upgrade of an Engine.IO session. */
+function openUpgrade({ url }: Polling): Promise<RawSocket> {
   const sid = new URL(url).searchParams.get('sid')!;
   return RawSocket.open(gateway.url, `/socket.io/?EIO=4&transport=websocket&sid=${sid}`);
 }
 
-/** Writes to the port and hangs up; resolves when the gateway has, too. */
-async function throwAt(...parts: readonly (string | Buffer)[]): Promise<void> {
+/** Writes to the port and ends the connection. Resolves when the gateway has ended it, too. */
+async function writeToPort(...chunks: readonly (string | Buffer)[]): Promise<void> {
   const socket = tcp(gateway.port, '127.0.0.1');
-  // A connection that is cut is as good as one that is closed.
+  // The gateway may reset the connection instead of closing it.
   socket.on('error', () => undefined);
   socket.resume();
-  for (const part of parts) socket.write(part);
+  for (const chunk of chunks) socket.write(chunk);
   socket.end();
   await once(socket, 'close');
 }
@@ -64,26 +64,30 @@ const UPGRADE =
   'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
 
 describe(`garbage (TEST_SEED=${SEED})`, () => {
-  it('random bytes on the port', async () => {
-    for (let i = 0; i < 200; i++) await throwAt(randomBytes(4_000));
+  it('the gateway survives random bytes on its port', async () => {
+    for (let i = 0; i < 200; i++) await writeToPort(randomBytes(4_000));
   });
 
-  it('random bytes in place of headers, of a body and of frames', async () => {
+  it('the gateway survives random bytes instead of headers, a body and frames', async () => {
     for (let i = 0; i < 100; i++) {
-      await throwAt('GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\n', randomBytes(500), '\r\n\r\n');
-      await throwAt('PUT /v1/x/likes HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n', randomBytes(500));
-      await throwAt(UPGRADE, randomBytes(2_000));
-      await throwAt(UPGRADE, encodeFrame('40'), randomBytes(2_000));
+      await writeToPort('GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\n', randomBytes(500), '\r\n\r\n');
+      await writeToPort('PUT /v1/x/likes HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n', randomBytes(500));
+      await writeToPort(UPGRADE, randomBytes(2_000));
+      await writeToPort(UPGRADE, encodeFrame('40'), randomBytes(2_000));
     }
   });
 
-  it('a request or a frame that ends in the middle, wherever that is', async () => {
-    const whole = Buffer.concat([Buffer.from(UPGRADE), encodeFrame('40{}'), encodeFrame('421["like",{"post":"half"}')]);
-    for (let length = 1; length < whole.length; length += 3) await throwAt(whole.subarray(0, length));
+  it('the gateway survives requests and frames that are cut at any byte', async () => {
+    const complete = Buffer.concat([
+      Buffer.from(UPGRADE),
+      encodeFrame('40{}'),
+      encodeFrame('421["like",{"post":"half"}'),
+    ]);
+    for (let length = 1; length < complete.length; length += 3) await writeToPort(complete.subarray(0, length));
   });
 
-  it('packets put together at random', async () => {
-    const words = [
+  it('the gateway survives packets of random tokens', async () => {
+    const tokens = [
       ...['0', '1', '2', '3', '4', '5', '6', '40', '41', '42', '43', '44', '45', '46', 'b', '-', '/', ',', '\x1e', '9'],
       ...['["like",', '{"post":', '"x"', '}', ']', '[', '{', '"', 'null', '1e309', '"__proto__"', ':', '\\u0000', '😀'],
       ...['["subscribe",{"posts":["x"]}]', '{"actor":"ada"}', '{"_placeholder":true,"num":0}', '"disconnect"'],
@@ -92,7 +96,7 @@ describe(`garbage (TEST_SEED=${SEED})`, () => {
       const raw = await RawSocket.open(gateway.url);
       if (connection % 3 > 0) raw.send('40');
       for (let i = 0; i < 20; i++) {
-        const text = Array.from({ length: random.below(12) + 1 }, () => random.pick(words)).join('');
+        const text = Array.from({ length: random.below(12) + 1 }, () => random.pick(tokens)).join('');
         raw.write(encodeFrame(connection % 2 === 0 ? text : `4${text}`, { opcode: random.pick([1, 1, 1, 2]) }));
       }
       raw.write(encodeFrame('', { opcode: OPCODE.close }));
@@ -100,11 +104,11 @@ describe(`garbage (TEST_SEED=${SEED})`, () => {
     }
   });
 
-  it('leaves no socket and no watched post behind', async () => {
+  it('garbage leaves no socket and no watched post behind', async () => {
     await until(async () => {
       const metrics = await readMetrics(gateway.url);
       return metrics.get('tallycast_sockets') === 0 && metrics.get('tallycast_watched_posts') === 0;
-    }, 'nobody is left');
+    }, 'no socket is left');
   });
 });
 
@@ -113,20 +117,20 @@ const BROKEN = 1002;
 const NOT_UTF8 = 1007;
 const TOO_BIG = 1009;
 
-/** A message may come in this many. */
-const PARTS = 16;
+/** Fragments of one message. */
+const FRAGMENTS = 16;
 
-describe('a frame that breaks the WebSocket protocol ends its connection, with the code', () => {
+describe('a frame that breaks the WebSocket protocol', () => {
   const event = '420["like",{"post":"frame"}]';
 
   it.each<[string, number, Buffer[]]>([
     ['without a mask', BROKEN, [encodeFrame(event, { masked: false })]],
-    ['compressed, which was not agreed on', BROKEN, [encodeFrame(Buffer.alloc(1_000, 'U'), { rsv1: true })]],
-    ['of an unknown kind', BROKEN, [encodeFrame(event, { opcode: 3 })]],
-    ['of an unknown kind of control', BROKEN, [encodeFrame('', { opcode: 11 })]],
+    ['with compression that was not negotiated', BROKEN, [encodeFrame(Buffer.alloc(1_000, 'U'), { rsv1: true })]],
+    ['of an unknown type', BROKEN, [encodeFrame(event, { opcode: 3 })]],
+    ['of an unknown control type', BROKEN, [encodeFrame('', { opcode: 11 })]],
     ['that continues nothing', BROKEN, [encodeFrame(event, { opcode: OPCODE.continuation })]],
-    ['between the parts of another', BROKEN, [encodeFrame('42', { fin: false }), encodeFrame(event)]],
-    ['of control in parts', BROKEN, [encodeFrame('x', { opcode: OPCODE.ping, fin: false })]],
+    ['between the fragments of another', BROKEN, [encodeFrame('42', { fin: false }), encodeFrame(event)]],
+    ['of control in fragments', BROKEN, [encodeFrame('x', { opcode: OPCODE.ping, fin: false })]],
     ['of control with 126 bytes', BROKEN, [encodeFrame(Buffer.alloc(126), { opcode: OPCODE.ping })]],
     ['that closes with one byte', BROKEN, [encodeFrame('x', { opcode: OPCODE.close })]],
     ['that closes with the code 0', BROKEN, [encodeFrame(Buffer.alloc(2), { opcode: OPCODE.close })]],
@@ -142,10 +146,10 @@ describe('a frame that breaks the WebSocket protocol ends its connection, with t
       [encodeFrame(Buffer.concat([Buffer.from(event), Buffer.of(0xed, 0xa0, 0xbd)]))],
     ],
     ['of text cut within a character', NOT_UTF8, [encodeFrame(Buffer.of(0x34, 0xe2, 0x82))]],
-    ['that announces 256 KiB and a byte', TOO_BIG, [encodeFrame(event, { length: 256 * 1024 + 1 })]],
-    ['that announces 2^53 bytes', TOO_BIG, [encodeFrame(event, { length: 2 ** 53 })]],
+    ['with a declared length of 256 KiB and a byte', TOO_BIG, [encodeFrame(event, { length: 256 * 1024 + 1 })]],
+    ['with a declared length of 2^53 bytes', TOO_BIG, [encodeFrame(event, { length: 2 ** 53 })]],
     [
-      'in parts of 100 KB, of which there are three',
+      'in three fragments of 100 KB',
       TOO_BIG,
       Array(3)
         .fill(null)
@@ -153,19 +157,19 @@ describe('a frame that breaks the WebSocket protocol ends its connection, with t
           encodeFrame(Buffer.alloc(100_000, 'x'), { fin: false, opcode: i === 0 ? OPCODE.text : OPCODE.continuation }),
         ),
     ],
-  ])('one %s', async (_title, code, frames) => {
+  ])('a frame %s closes its connection with code %i', async (_title, code, frames) => {
     const raw = await RawSocket.connect(gateway.url);
     for (const frame of frames) raw.write(frame);
     expect(await raw.closed).toBe(code);
   });
 
-  it('one in 16 parts, with pings between, is none of these', async () => {
+  it('a message in 16 fragments with pings between them is accepted', async () => {
     const raw = await RawSocket.connect(gateway.url);
     const answered = raw.nextMessage((text) => text.startsWith('430'));
     const bytes = Buffer.from(event);
-    for (let i = 0; i < PARTS; i++) {
+    for (let i = 0; i < FRAGMENTS; i++) {
       const opcode = i === 0 ? OPCODE.text : OPCODE.continuation;
-      const fin = i === PARTS - 1;
+      const fin = i === FRAGMENTS - 1;
       raw.write(encodeFrame(fin ? bytes.subarray(i) : bytes.subarray(i, i + 1), { opcode, fin }));
       raw.write(encodeFrame('', { opcode: OPCODE.ping }));
     }
@@ -174,8 +178,8 @@ describe('a frame that breaks the WebSocket protocol ends its connection, with t
   });
 });
 
-describe('a connection that does not behave', () => {
-  it('and leaves right after it asked to watch is not counted as a viewer', async () => {
+describe('a misbehaving connection', () => {
+  it('a connection that closes right after its subscription is not counted as a viewer', async () => {
     for (let i = 0; i < 50; i++) {
       const raw = await RawSocket.connect(gateway.url);
       raw.send('42["view",{"post":"gone"}]');
@@ -188,58 +192,58 @@ describe('a connection that does not behave', () => {
     await until(async () => {
       const metrics = await readMetrics(gateway.url);
       return metrics.get('tallycast_pending_operations') === 0 && metrics.get('tallycast_sockets') === 0;
-    }, 'all have left');
+    }, 'all connections are closed');
     const metrics = await readMetrics(gateway.url);
     expect(metrics.get('tallycast_watched_posts')).toBe(0);
     expect(metrics.get('tallycast_viewer_connections')).toBe(0);
   });
 
-  it('and asks a great deal without reading the answers is cut', async () => {
+  it('a connection that sends many events and reads no acknowledgement is closed', async () => {
     const raw = await RawSocket.connect(gateway.url);
     raw.pause();
-    const question = encodeFrame(`421["${'x'.repeat(200)}",{}]`);
-    const many = Buffer.concat(Array<Buffer>(1_000).fill(question));
+    const event = encodeFrame(`421["${'x'.repeat(200)}",{}]`);
+    const many = Buffer.concat(Array<Buffer>(1_000).fill(event));
     await until(async () => {
       raw.write(many);
       return (await readMetrics(gateway.url)).get('tallycast_sockets') === 0;
-    }, 'it is cut');
+    }, 'it is closed');
     raw.destroy();
   });
 
-  it('but reads what it is told may ask 5,000 things at once', async () => {
+  it('a connection that reads its acknowledgements may send 5,000 events at once', async () => {
     const socket = connect(patient.url);
-    const asked = Array.from({ length: 5_000 }, (_, i) => socket.emitWithAck('view', { post: `many-${i}` }));
-    expect((await Promise.all(asked)).filter(({ ok }) => ok)).toHaveLength(5_000);
+    const acknowledgements = Array.from({ length: 5_000 }, (_, i) => socket.emitWithAck('view', { post: `many-${i}` }));
+    expect((await Promise.all(acknowledgements)).filter(({ ok }) => ok)).toHaveLength(5_000);
     socket.close();
   });
 
-  it('and pings without reading the pongs takes no memory', async () => {
-    const resident = async (): Promise<number> =>
+  it('a connection that sends pings and reads no pong takes no memory', async () => {
+    const readResidentBytes = async (): Promise<number> =>
       (await readMetrics(gateway.url)).get('process_resident_memory_bytes')!;
-    const before = await resident();
+    const before = await readResidentBytes();
     const raw = await RawSocket.connect(gateway.url);
     raw.pause();
     const pings = Buffer.concat(Array<Buffer>(1_000).fill(encodeFrame(Buffer.alloc(125), { opcode: OPCODE.ping })));
     for (let i = 0; i < 400; i++) await raw.flushed(pings);
-    // What was kept of each would be 4 bytes for each of these 52 MB.
-    expect((await resident()) - before).toBeLessThan(80e6);
+    // These are 52 MB of pings. Retaining them would take 4 bytes a byte.
+    expect((await readResidentBytes()) - before).toBeLessThan(80e6);
     raw.resume();
     expect(await raw.emitWithAck('2#["unsubscribe",{"posts":["x"]}]')).toEqual({ ok: true });
     raw.destroy();
   });
 
-  it('and probes more than once before it upgrades does not get to', async () => {
+  it('an upgrade that probes more than once is closed, and its session keeps polling', async () => {
     const polling = await Polling.connect(gateway.url);
-    const raw = await upgradeOf(polling);
+    const raw = await openUpgrade(polling);
     raw.send('2probe');
     raw.send('2probe');
     expect(await raw.closed).toBeNull();
     expect(await polling.emitWithAck(['2#["unsubscribe",{"posts":["x"]}]'])).toEqual([{ ok: true }]);
   });
 
-  it('but probes once is upgraded, and its pings are answered', async () => {
+  it('a connection that probes once is upgraded, and gets pongs', async () => {
     const polling = await Polling.connect(gateway.url);
-    const raw = await upgradeOf(polling);
+    const raw = await openUpgrade(polling);
     const probed = raw.nextMessage((text) => text === '3probe');
     raw.send('2probe');
     await probed;
@@ -251,7 +255,7 @@ describe('a connection that does not behave', () => {
     raw.destroy();
   });
 
-  it('300 that never finish their request keep nobody out', async () => {
+  it('300 connections that never finish their request do not block others', async () => {
     const sockets = Array.from({ length: 300 }, () => tcp(gateway.port, '127.0.0.1'));
     for (const socket of sockets) socket.on('error', () => undefined).write('GET / HTTP/1.1\r\nX-Slow: ');
     await Promise.all(sockets.map((socket) => once(socket, 'connect')));
@@ -259,11 +263,11 @@ describe('a connection that does not behave', () => {
     for (const socket of sockets) socket.destroy();
   });
 
-  it('and says nothing is closed, as it has 10 s to get through its handshake', async () => {
+  it('a connection that sends nothing is closed when its handshake times out after 10 s', async () => {
     await silent.closed;
   });
 
-  it('none of this is worth a warning in the log', () => {
+  it('misbehaving connections log no warning', () => {
     const levels = gateway.log.map((line) => (JSON.parse(line) as { level: number }).level);
     expect(levels.filter((level) => level >= 40)).toEqual([]);
   });

@@ -9,12 +9,12 @@ import { Random } from '../support/random.js';
 import { type Sabotage, sabotage } from '../support/sabotage.js';
 import { until } from '../support/until.js';
 
-/** An object of Node's or of a library's that the gateway looks into, found from a connection. */
+/** Finds, from a connection, an object of Node or of a library whose internals the gateway uses. */
 type Holder = (connection: ProofConnection) => object;
 
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
-const HOWS: readonly Sabotage[] = ['absent', 'throwing', 'something else'];
+const SABOTAGES: readonly Sabotage[] = ['absent', 'throwing', 'something else'];
 const random = new Random(SEED);
 const VIEWS_EACH = 5;
 const CLIENTS = 3;
@@ -27,7 +27,7 @@ const handle: Holder = (connection) => {
   const tcp = Reflect.get(webSocket(connection), '_socket') as object;
   return Reflect.get(tcp, '_handle') as object;
 };
-/** Of the class that handles and their requests share. */
+/** The prototype that handles and their requests share. */
 const asyncWrap: Holder = (connection) => {
   let holder = handle(connection);
   while (!Object.hasOwn(Object.getPrototypeOf(holder) as object, 'getAsyncId')) {
@@ -37,7 +37,7 @@ const asyncWrap: Holder = (connection) => {
 };
 const client: Holder = ({ socket }) => socket.client;
 
-/** Each internal, its holder, the shortcuts that fail without it, and whether traffic shows it while running. */
+/** Each internal, its holder, the shortcuts that fail without it, and whether traffic reveals its absence. */
 const INTERNALS: readonly [property: string, holder: Holder, shortcuts: readonly string[], whileRunning: boolean][] = [
   ['writeBuffer', handle, ['libuv-write'], true],
   ['getAsyncId', asyncWrap, ['libuv-write'], false],
@@ -60,9 +60,9 @@ const INTERNALS: readonly [property: string, holder: Holder, shortcuts: readonly
 ];
 
 const sockets: Socket[] = [];
-const undone: (() => void)[] = [];
+const restorers: (() => void)[] = [];
 let server: ProofServer;
-/** Prototypes are spoilt, not objects, so that other connections have it, too. */
+/** Sabotage changes prototypes instead of objects, so that it affects new connections, too. */
 const prototypes = new Map<Holder, object>();
 
 beforeAll(async () => {
@@ -74,30 +74,30 @@ beforeAll(async () => {
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.close();
   await stopLocalGateways();
-  for (const undo of undone.splice(0)) undo();
+  for (const restore of restorers.splice(0)) restore();
 });
 
 afterAll(() => server.close());
 
-/** The ways that are tried with an internal: all of them at a larger scale, else one, which is drawn. */
-function drawn(whileRunning: boolean): { atBoot: readonly Sabotage[]; later: readonly Sabotage[] } {
-  if (SCALE > 1) return { atBoot: HOWS, later: whileRunning ? HOWS : [] };
-  const how = [random.pick(HOWS)];
-  return whileRunning && random.chance(0.5) ? { atBoot: [], later: how } : { atBoot: how, later: [] };
+/** Draws the kinds of sabotage of an internal: all of them at a larger scale, else one. */
+function drawSabotages(whileRunning: boolean): { atBoot: readonly Sabotage[]; later: readonly Sabotage[] } {
+  if (SCALE > 1) return { atBoot: SABOTAGES, later: whileRunning ? SABOTAGES : [] };
+  const kinds = [random.pick(SABOTAGES)];
+  return whileRunning && random.chance(0.5) ? { atBoot: [], later: kinds } : { atBoot: kinds, later: [] };
 }
 
-function spoil(property: string, holder: Holder, how: Sabotage): void {
-  undone.push(sabotage(prototypes.get(holder)!, property, how));
+function sabotageInternal(property: string, holder: Holder, kind: Sabotage): void {
+  restorers.push(sabotage(prototypes.get(holder)!, property, kind));
 }
 
-/** Clients that view and like at once, each operation until it is acknowledged, while all of them watch. */
+/** Lets several clients watch, view and like at once, and expects exact counts at each. */
 async function expectExact(url: string, post: string): Promise<void> {
-  const shown = new Map<Socket, { views: number; likes: number }>();
+  const latest = new Map<Socket, { views: number; likes: number }>();
   const clients = Array.from({ length: CLIENTS }, (_, i) => {
-    const auth = { actor: `${post}-${i}`, session: `session-of-${post}-${i}` };
+    const auth = { actor: `${post}-${i}`, session: `session-${post}-${i}` };
     const socket = io(url, { transports: ['websocket'], auth, ackTimeout: 100_000, retries: 5, forceNew: true });
     sockets.push(socket);
-    socket.on('counts', (updates: { views: number; likes: number }[]) => shown.set(socket, updates.at(-1)!));
+    socket.on('counts', (updates: { views: number; likes: number }[]) => latest.set(socket, updates.at(-1)!));
     socket.on('connect', () => void socket.emit('subscribe', { posts: [post] }));
     return socket;
   });
@@ -105,14 +105,14 @@ async function expectExact(url: string, post: string): Promise<void> {
     ...Array.from({ length: VIEWS_EACH }, (_, i) => socket.emitWithAck('view', { post, seq: i + 1 })),
     socket.emitWithAck('like', { post, seq: VIEWS_EACH + 1 }),
   ]);
-  for (const answer of await Promise.all(acknowledged)) expect(answer).toMatchObject({ ok: true });
+  for (const acknowledgement of await Promise.all(acknowledged)) expect(acknowledgement).toMatchObject({ ok: true });
   const response = await fetch(`${url}/v1/counts?posts=${post}`);
   const exact = { views: CLIENTS * VIEWS_EACH, likes: CLIENTS };
   expect(await response.json()).toMatchObject({ counts: [exact] });
   await until(
     () =>
-      clients.every((socket) => shown.get(socket)?.views === exact.views && shown.get(socket)?.likes === exact.likes),
-    'every viewer is shown the exact counts',
+      clients.every((socket) => latest.get(socket)?.views === exact.views && latest.get(socket)?.likes === exact.likes),
+    'every viewer has the exact counts',
   );
 }
 
@@ -127,47 +127,53 @@ async function expectOff({ url, warnings }: LocalGateway, names: readonly string
 }
 
 describe('a gateway whose internals are as expected', () => {
-  it('has all shortcuts on, and says nothing', async () => {
+  it('a gateway has all shortcuts on and logs no warning', async () => {
     const gateway = await startLocalGateway();
     await expectExact(gateway.url, 'expected');
     await expectOff(gateway, []);
   });
 });
 
-describe.each(INTERNALS)(`with %s other than expected (TEST_SEED=${SEED})`, (property, holder, names, whileRunning) => {
-  const { atBoot, later } = drawn(whileRunning);
+describe.each(INTERNALS)(
+  `a gateway with an unexpected %s (TEST_SEED=${SEED})`,
+  (property, holder, names, whileRunning) => {
+    const { atBoot, later } = drawSabotages(whileRunning);
 
-  if (atBoot.length > 0)
-    it.each(atBoot)('(%s) at boot, a gateway is exact, and says once what is off', async (how) => {
-      spoil(property, holder, how);
-      const gateway = await startLocalGateway();
-      await expectExact(gateway.url, 'boot');
-      await expectOff(gateway, names);
-    });
+    if (atBoot.length > 0)
+      it.each(atBoot)(
+        'a gateway counts exactly and warns once a shortcut if an internal is %s at boot',
+        async (kind) => {
+          sabotageInternal(property, holder, kind);
+          const gateway = await startLocalGateway();
+          await expectExact(gateway.url, 'boot');
+          await expectOff(gateway, names);
+        },
+      );
 
-  if (later.length > 0)
-    it.each(later)('(%s) while it runs, a gateway is exact, and says once what is off', async (how) => {
-      const gateway = await startLocalGateway();
-      await expectExact(gateway.url, 'before');
-      spoil(property, holder, how);
-      await expectExact(gateway.url, 'after');
-      const found = gateway.warnings.map((warning) => /^shortcut (\S+) is off/.exec(warning)?.[1]);
-      expect(found.length).toBeGreaterThan(0);
-      expect(names).toEqual(expect.arrayContaining(found));
-      await expectOff(gateway, found as string[]);
-    });
-});
+    if (later.length > 0)
+      it.each(later)('a gateway counts exactly and warns once a shortcut if an internal becomes %s', async (kind) => {
+        const gateway = await startLocalGateway();
+        await expectExact(gateway.url, 'before');
+        sabotageInternal(property, holder, kind);
+        await expectExact(gateway.url, 'after');
+        const found = gateway.warnings.map((warning) => /^shortcut (\S+) is off/.exec(warning)?.[1]);
+        expect(found.length).toBeGreaterThan(0);
+        expect(names).toEqual(expect.arrayContaining(found));
+        await expectOff(gateway, found as string[]);
+      });
+  },
+);
 
-describe('a connection that is to be paused', () => {
-  it.each(['readStop', 'readStart'].flatMap((property) => HOWS.map((how) => [property, how] as const)))(
-    'is read on or closed when %s is other than expected (%s) while the gateway runs',
-    async (property, how) => {
+describe('a connection that the gateway wants to pause', () => {
+  it.each(['readStop', 'readStart'].flatMap((property) => SABOTAGES.map((kind) => [property, kind] as const)))(
+    'a connection is read on or closed when %s becomes unexpected (%s) before a pause',
+    async (property, kind) => {
       const warnings: string[] = [];
       const shortcuts = await provedShortcuts((message) => warnings.push(message));
       const connection = await server.connect();
       const direct = DirectSocket.open(connection.socket.conn, shortcuts)!;
       const paused = property === 'readStart' && direct.pauseReading();
-      spoil(property, handle, how);
+      sabotageInternal(property, handle, kind);
       if (paused) direct.resumeReading();
       else expect(direct.pauseReading()).toBe(false);
       expect(shortcuts.readPause.isOn).toBe(false);

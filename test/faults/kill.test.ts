@@ -10,11 +10,11 @@ import { untilUpgraded } from './upgrades.js';
 
 const SOCKETS = 50;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
-/** Of each gateway. */
+/** Rounds of each gateway, at least. */
 const ROUNDS = 2 * SCALE;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-/** A few flushes, so that the moment falls anywhere between two commits, and within one. */
-const MOMENT_MAX_MS = 40;
+/** A few flushes, so that kills fall between two commits and within one. */
+const DELAY_MAX_MS = 40;
 const ACKNOWLEDGED_MAX = 1_500;
 
 describe('a gateway that is killed', () => {
@@ -24,26 +24,26 @@ describe('a gateway that is killed', () => {
   });
 
   it(
-    `counts exactly what ${SOCKETS} sockets asked of ${POSTS.length} posts, ${ACTOR_KEYS.length * ROUNDS} times (TEST_SEED=${SEED})`,
+    `a gateway that is killed ${ACTOR_KEYS.length * ROUNDS} times counts exactly what ${SOCKETS} sockets sent (TEST_SEED=${SEED})`,
     async () => {
-      // Side by side, each over and over on its own data.
-      await Promise.all(ACTOR_KEYS.map((keys, i) => killAgainAndAgain(SEED + i, keys)));
+      // The gateways run at once, each repeatedly on its own data.
+      await Promise.all(ACTOR_KEYS.map((keys, i) => killRepeatedly(SEED + i, keys)));
     },
     LIMIT_MS,
   );
 });
 
 /**
- * Goes on until operations that had been counted before a kill were sent again after it: without them no kill met an
- * operation between its commit and its acknowledgement, and the kills showed nothing.
+ * Repeats until clients have retried operations that were counted before a kill. Otherwise no kill came between a
+ * commit and its acknowledgement, and the kills would prove nothing.
  */
-async function killAgainAndAgain(seed: number, actorKeys: ActorKeys): Promise<void> {
+async function killRepeatedly(seed: number, actorKeys: ActorKeys): Promise<void> {
   const env = { MAX_OPS_PER_CONNECTION: '0', ACTOR_KEYS: actorKeys };
   const random = new Random(seed);
   let gateway = await startGateway(env);
   const { url, port, dataDir } = gateway;
   const crowd = new Crowd(url, SOCKETS, POSTS, random);
-  const watcher = new TestViewer(url, POSTS, FAST_RECONNECT);
+  const viewer = new TestViewer(url, POSTS, FAST_RECONNECT);
   const duplicates = (): number => crowd.clients.reduce((sum, client) => sum + client.duplicates, 0);
 
   for (let round = 1; round <= ROUNDS || duplicates() === 0; round++) {
@@ -52,8 +52,8 @@ async function killAgainAndAgain(seed: number, actorKeys: ActorKeys): Promise<vo
     await enough;
     await untilUpgraded(crowd);
     await crowd.untilAcknowledgements(1);
-    // At once other acknowledgements of the same commit are on their way.
-    if (random.chance(0.5)) await moment(random.next() * MOMENT_MAX_MS);
+    // Without a delay, other acknowledgements of the same commit are still in flight.
+    if (random.chance(0.5)) await delay(random.next() * DELAY_MAX_MS);
     await gateway.kill('SIGKILL');
     gateway = await startGateway({ ...env, PORT: String(port), DATA_DIR: dataDir });
     await crowd.untilAcknowledgements(SOCKETS);
@@ -62,13 +62,13 @@ async function killAgainAndAgain(seed: number, actorKeys: ActorKeys): Promise<vo
 
     const { sent } = crowd;
     expect({ seed, round, totals: await readTotals(url, POSTS) }).toEqual({ seed, round, totals: sent });
-    await watcher.untilShows(sent);
-    expect({ seed, round, summed: watcher.summed }).toEqual({ seed, round, summed: sent });
+    await viewer.untilShows(sent);
+    expect({ seed, round, summed: viewer.summed }).toEqual({ seed, round, summed: sent });
   }
   await gateway.kill('SIGKILL');
 }
 
-/** Not a wait for anything: the kill is to come at a random point of the gateway's work. */
-function moment(ms: number): Promise<void> {
+/** Waits for no event, because the kill comes at a random point of the gateway's work. */
+function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -14,20 +14,21 @@ const GATEWAYS = 4;
 const CLIENTS = 200;
 const POSTS = 20;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-const LOSSES = seeds(SCALE, SEED);
-const CRASHES = seeds(SCALE, SEED + LOSSES.length);
+const LOSSES = buildSeeds(SCALE, SEED);
+const CRASHES = buildSeeds(SCALE, SEED + LOSSES.length);
 const KILLS = 2;
-/** Acknowledgements in a round, and at most between two kills. */
+/** Acknowledgements in a round. */
 const ENOUGH = 600;
+/** Acknowledgements between two kills, at most. */
 const BETWEEN_KILLS_MAX = 300;
-/** Views that are asked for at once, without a number. */
-const UNNUMBERED = 5;
+/** Views without a `seq` that are sent at once. */
+const WITHOUT_SEQ = 5;
 const ENV = { MAX_OPS_PER_CONNECTION: '0', ACTOR_KEYS: new Random(SEED).pick(ACTOR_KEYS) };
 
 describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`, () => {
   let gateways: ProxiedGateway[] = [];
   let crowd: HoppingCrowd;
-  let watchers: TestViewer[];
+  let viewers: TestViewer[];
 
   beforeAll(async () => {
     gateways = await startProxied(GATEWAYS, ENV);
@@ -41,12 +42,12 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
 
   afterAll(() => endProxied(gateways));
 
-  /** Posts and sessions that nobody has seen before, so that one round leaves nothing to the next. */
+  /** Starts a crowd with new posts and sessions, so that no round depends on the one before. */
   async function begin(seed: number): Promise<void> {
     const random = new Random(seed);
     const posts = Array.from({ length: POSTS }, (_, i) => `${seed}-${i}`);
-    watchers = gateways.map(({ url }) => new TestViewer(url, [...posts, unnumbered(seed)], FAST_RECONNECT));
-    await Promise.all(watchers.map((watcher) => watcher.untilSubscribed()));
+    viewers = gateways.map(({ url }) => new TestViewer(url, [...posts, buildPostWithoutSeq(seed)], FAST_RECONNECT));
+    await Promise.all(viewers.map((viewer) => viewer.untilSubscribed()));
     crowd = new HoppingCrowd(
       gateways.map(({ clientUrl }) => clientUrl),
       CLIENTS,
@@ -65,34 +66,36 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
       const totals = await readTotals(url, Object.keys(expected));
       expect({ seed, url, totals }).toEqual({ seed, url, totals: expected });
     }
-    for (const watcher of watchers) {
-      await watcher.untilShows(expected);
-      expect({ seed, summed: watcher.summed }).toEqual({ seed, summed: expected });
+    for (const viewer of viewers) {
+      await viewer.untilShows(expected);
+      expect({ seed, summed: viewer.summed }).toEqual({ seed, summed: expected });
     }
   }
 
   it.each(LOSSES)(
-    `are counted exactly while answers get lost on the way to them and to the gateways (TEST_SEED=${SEED}, round %d)`,
+    `operations are counted exactly while responses to clients and replies to gateways are lost (TEST_SEED=${SEED}, round %d)`,
     async (seed) => {
-      const retries = await sumOfRetries(gateways);
+      const retries = await sumRetries(gateways);
       await begin(seed);
-      let resting = false;
-      const counted = Promise.all(gateways.map(({ url }) => viewUnnumbered(url, unnumbered(seed), () => resting)));
-      // Should something else fail first, that is to be told and not this.
+      let isOver = false;
+      const counted = Promise.all(
+        gateways.map(({ url }) => viewWithoutSeq(url, buildPostWithoutSeq(seed), () => isOver)),
+      );
+      // Another failure that comes first is the one to report.
       counted.catch(() => undefined);
       await crowd.crowd.untilAcknowledgements(ENOUGH);
-      // Without these nothing was lost between a commit and its answer, and the round would show nothing.
-      await until(() => crowd.duplicates > 0, 'an operation that was counted is sent again');
-      await until(async () => (await sumOfRetries(gateways)) > retries, 'a batch is sent again');
+      // Without retries no reply to a commit was lost, and the round would prove nothing.
+      await until(() => crowd.duplicates > 0, 'a counted operation is retried');
+      await until(async () => (await sumRetries(gateways)) > retries, 'a batch is retried');
       await crowd.stop();
-      resting = true;
+      isOver = true;
       const views = (await counted).reduce((sum, count) => sum + count, 0);
-      await expectExact(seed, { ...crowd.crowd.sent, [unnumbered(seed)]: { likes: 0, views } });
+      await expectExact(seed, { ...crowd.crowd.sent, [buildPostWithoutSeq(seed)]: { likes: 0, views } });
     },
   );
 
   it.each(CRASHES)(
-    `are counted exactly while, besides, gateways are killed ${KILLS} times (TEST_SEED=${SEED}, round %d)`,
+    `operations are counted exactly while, besides, gateways are killed ${KILLS} times (TEST_SEED=${SEED}, round %d)`,
     async (seed) => {
       const random = new Random(seed);
       await begin(seed);
@@ -103,41 +106,41 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
         restarting.set(gateway, gateway.killAndRestart());
       }
       await crowd.crowd.untilAcknowledgements(CLIENTS);
-      // A boot beside a crowd that never pauses takes many times as long.
+      // A boot takes many times as long while the crowd acts.
       crowd.crowd.stop();
       await Promise.all(restarting.values());
       crowd.act();
       await crowd.crowd.untilAcknowledgements(CLIENTS);
-      await until(() => crowd.duplicates > 0, 'an operation that was counted is sent again');
+      await until(() => crowd.duplicates > 0, 'a counted operation is retried');
       await crowd.stop();
-      await expectExact(seed, { ...crowd.crowd.sent, [unnumbered(seed)]: { likes: 0, views: 0 } });
+      await expectExact(seed, { ...crowd.crowd.sent, [buildPostWithoutSeq(seed)]: { likes: 0, views: 0 } });
     },
   );
 });
 
-function seeds(count: number, first: number): number[] {
+function buildSeeds(count: number, first: number): number[] {
   return Array.from({ length: count }, (_, i) => first + i);
 }
 
-async function sumOfRetries(gateways: readonly ProxiedGateway[]): Promise<number> {
+async function sumRetries(gateways: readonly ProxiedGateway[]): Promise<number> {
   const retries = await Promise.all(gateways.map(({ url }) => readMetric(url, 'tallycast_commit_retries_total')));
   return retries.reduce((sum, number) => sum + number, 0);
 }
 
-function unnumbered(seed: number): string {
-  return `${seed}-unnumbered`;
+function buildPostWithoutSeq(seed: number): string {
+  return `${seed}-without-seq`;
 }
 
 /**
- * Views the post over and over, without session and number: whether a batch that is sent again counts again is decided
- * by its own number only. @returns how often; all has been answered
+ * Views the post repeatedly without session and `seq`: only the batch number decides whether a retried batch counts
+ * again. @returns the number of views, all acknowledged
  */
-async function viewUnnumbered(url: string, post: string, enough: () => boolean): Promise<number> {
+async function viewWithoutSeq(url: string, post: string, isEnough: () => boolean): Promise<number> {
   const socket = connect(url);
   let views = 0;
-  while (!enough()) {
-    await Promise.all(Array.from({ length: UNNUMBERED }, () => socket.emitWithAck('view', { post })));
-    views += UNNUMBERED;
+  while (!isEnough()) {
+    await Promise.all(Array.from({ length: WITHOUT_SEQ }, () => socket.emitWithAck('view', { post })));
+    views += WITHOUT_SEQ;
   }
   return views;
 }

@@ -15,9 +15,9 @@ import { until } from '../support/until.js';
 const NAMES = ['eu', 'us', 'ap'];
 const CLIENTS_A_REGION = 34;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
-const EVENTS = 4 * SCALE;
+const FAULTS = 4 * SCALE;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-/** Most acknowledgements of a region between two faults. */
+/** Acknowledgements of a region between two faults, at most. */
 const BETWEEN_MAX = 600;
 
 describe('three regions of two gateways on a Redis each', () => {
@@ -41,17 +41,17 @@ describe('three regions of two gateways on a Redis each', () => {
   });
 
   it(
-    `three regions agree exactly after ${EVENTS} cuts and kills of gateways and Redis servers (TEST_SEED=${SEED})`,
+    `three regions agree exactly after ${FAULTS} cuts and kills of gateways and Redis servers (TEST_SEED=${SEED})`,
     async () => {
       const random = new Random(SEED);
       for (const crowd of crowds) crowd.act();
-      for (let event = 0; event < EVENTS; event++) {
+      for (let fault = 0; fault < FAULTS; fault++) {
         await Promise.all(crowds.map(({ crowd }) => crowd.untilAcknowledgements(1 + random.below(BETWEEN_MAX))));
-        await fault(random);
+        await causeFault(random);
       }
       world.cutAll();
-      // No region waits for another one: each acknowledges alone.
-      await acknowledgedEverywhere(CLIENTS_A_REGION);
+      // No region waits for another one before it acknowledges.
+      await untilAcknowledgedInAll(CLIENTS_A_REGION);
       await Promise.all(crowds.map((crowd) => crowd.stop()));
       world.mend();
       const expected = addUp(crowds.map(({ crowd }) => crowd.sent));
@@ -64,33 +64,33 @@ describe('three regions of two gateways on a Redis each', () => {
     LIMIT_MS,
   );
 
-  async function fault(random: Random): Promise<void> {
+  async function causeFault(random: Random): Promise<void> {
     const region = random.pick(world.regions);
-    const turn = random.next();
-    if (turn < 0.5) world.cutOne(random);
-    else if (turn < 0.65) world.mend();
-    else if (turn < 0.9) await killGateway(region, random);
+    const draw = random.next();
+    if (draw < 0.5) world.cutOne(random);
+    else if (draw < 0.65) world.mend();
+    else if (draw < 0.9) await killGateway(region, random);
     else {
       await region.redis!.kill('SIGKILL');
       await region.redis!.restart();
     }
   }
 
-  /** The crowds go on for a while, then pause, because a boot beside busy crowds takes many times as long. */
+  /** The crowds act for a while, then pause, because a boot takes many times as long while they act. */
   async function killGateway(region: RegionProcesses['regions'][number], random: Random): Promise<void> {
     const restarted = region.killAndRestart(random.below(2), world.env(region));
-    await acknowledgedEverywhere(CLIENTS_A_REGION);
+    await untilAcknowledgedInAll(CLIENTS_A_REGION);
     for (const { crowd } of crowds) crowd.stop();
     await restarted;
     for (const { crowd } of crowds) crowd.act();
   }
 
-  async function acknowledgedEverywhere(count: number): Promise<void> {
+  async function untilAcknowledgedInAll(count: number): Promise<void> {
     await Promise.all(crowds.map(({ crowd }) => crowd.untilAcknowledgements(count)));
   }
 });
 
 function addUp(totals: readonly Record<string, Totals>[]): Record<string, Totals> {
-  const sum = (post: string, of: keyof Totals): number => totals.reduce((all, one) => all + one[post]![of], 0);
+  const sum = (post: string, metric: keyof Totals): number => totals.reduce((all, one) => all + one[post]![metric], 0);
   return Object.fromEntries(POSTS.map((post) => [post, { likes: sum(post, 'likes'), views: sum(post, 'views') }]));
 }

@@ -15,7 +15,7 @@ const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const SEEDS = Array.from({ length: SCALE }, (_, i) => SEED + i);
 /** Acknowledgements before the stop, at most. */
 const BEFORE_STOP_MAX = 500;
-/** Operations whose batches are under way, or wait for those, when it is stopped. */
+/** Operations that are pending, at least, when a gateway is stopped. */
 const IN_FLIGHT = 20;
 const ENV = { MAX_OPS_PER_CONNECTION: '0' };
 
@@ -36,7 +36,7 @@ describe('a gateway that is stopped for longer than its leases while others shar
 
   afterAll(() => endProxied(gateways));
 
-  /** What it has sent does not get to Redis until the proxy resumes. */
+  /** Stops a gateway. Its commits in flight do not reach Redis until the proxy resumes. */
   async function stopInFlight(gateway: ProxiedGateway): Promise<void> {
     gateway.toRedis.stall();
     await until(
@@ -47,33 +47,33 @@ describe('a gateway that is stopped for longer than its leases while others shar
     process.kill(gateway.pid, 'SIGSTOP');
   }
 
-  // What is in flight gets to Redis before its clients ask for it elsewhere, or after: one gateway of each kind.
+  // The commits in flight of one gateway reach Redis before its clients retry elsewhere, those of another one after.
   it.each(SEEDS)(
-    'counts once what it sent, and its viewers are missed as long (TEST_SEED=%d)',
+    'the operations of a stopped gateway are counted once, and its viewers are subtracted until it resumes (TEST_SEED=%d)',
     async (seed) => {
       const random = new Random(seed);
       const posts = Array.from({ length: POSTS }, (_, i) => `${seed}-${i}`);
-      const watchers = gateways.map(({ url }) => new TestViewer(url, posts));
-      await Promise.all(watchers.map((watcher) => watcher.untilSubscribed()));
-      const untilLive = (viewers: number, at: readonly TestViewer[]): Promise<void> =>
+      const viewers = gateways.map(({ url }) => new TestViewer(url, posts));
+      await Promise.all(viewers.map((viewer) => viewer.untilSubscribed()));
+      const untilLive = (count: number, at: readonly TestViewer[]): Promise<void> =>
         until(
-          () => at.every((watcher) => posts.every((post) => watcher.viewerCount(post) === viewers)),
-          `${viewers} viewers are seen`,
+          () => at.every((viewer) => posts.every((post) => viewer.viewerCount(post) === count)),
+          `the gateways show ${count} viewers`,
         );
-      await untilLive(GATEWAYS, watchers);
-      const sockets = watchers.map(({ socket }) => socket.id);
+      await untilLive(GATEWAYS, viewers);
+      const sockets = viewers.map(({ socket }) => socket.id);
 
-      const doors = gateways.map(({ clientUrl }) => clientUrl);
-      const clients = new HoppingCrowd(doors, CLIENTS, posts, random);
+      const clientUrls = gateways.map(({ clientUrl }) => clientUrl);
+      const clients = new HoppingCrowd(clientUrls, CLIENTS, posts, random);
       clients.act();
       await clients.crowd.untilAcknowledgements(1 + random.below(BEFORE_STOP_MAX));
       const before = random.pick(gateways);
       const after = random.pick(gateways.filter((gateway) => gateway !== before));
       const both = [before, after];
-      const uncounted = await Promise.all(both.map(uncountedBy));
+      const uncounted = await Promise.all(both.map(readUncounted));
       await Promise.all(both.map(stopInFlight));
       before.toRedis.resume();
-      for (const { clientUrl: door } of both) clients.leaveGateway(door);
+      for (const { clientUrl } of both) clients.leaveGateway(clientUrl);
       await clients.crowd.untilAcknowledgements(CLIENTS);
       await clients.stop();
       const { sent } = clients.crowd;
@@ -81,32 +81,32 @@ describe('a gateway that is stopped for longer than its leases while others shar
       for (const { url } of others) expect(await readTotals(url, posts)).toEqual(sent);
       await untilLive(
         others.length,
-        watchers.filter((_, i) => others.includes(gateways[i]!)),
+        viewers.filter((_, i) => others.includes(gateways[i]!)),
       );
 
       after.toRedis.resume();
       for (const { pid } of stopped.splice(0)) process.kill(pid, 'SIGCONT');
-      await untilLive(GATEWAYS, watchers);
-      expect(watchers.map(({ socket }) => socket.id)).toEqual(sockets);
+      await untilLive(GATEWAYS, viewers);
+      expect(viewers.map(({ socket }) => socket.id)).toEqual(sockets);
       for (const { toClients, url } of both) {
-        // Its clients left long ago: once their connections are gone, it has read all that they had asked.
-        await until(() => toClients.connections === 0, 'its connections are gone');
+        // Its clients left long ago. When their connections are closed, the gateway has read all that they sent.
+        await until(() => toClients.connections === 0, 'its connections are closed');
         await untilMetric(url, 'tallycast_pending_operations', 0);
       }
-      // All of it had been counted elsewhere.
-      expect((await uncountedBy(after)) - uncounted[1]!).toBeGreaterThanOrEqual(IN_FLIGHT);
-      expect((await uncountedBy(before)) - uncounted[0]!).toBeGreaterThanOrEqual(0);
+      // Other gateways had already counted these operations.
+      expect((await readUncounted(after)) - uncounted[1]!).toBeGreaterThanOrEqual(IN_FLIGHT);
+      expect((await readUncounted(before)) - uncounted[0]!).toBeGreaterThanOrEqual(0);
       for (const { url } of gateways) expect(await readTotals(url, posts)).toEqual(sent);
-      for (const watcher of watchers) {
-        await watcher.untilShows(sent);
-        expect(watcher.summed).toEqual(sent);
+      for (const viewer of viewers) {
+        await viewer.untilShows(sent);
+        expect(viewer.summed).toEqual(sent);
       }
     },
     LIMIT_MS,
   );
 });
 
-/** Operations that had been counted already, or waited for so long that their clients were told to ask again. */
-async function uncountedBy({ url }: ProxiedGateway): Promise<number> {
+/** Reads the number of operations that were duplicates, or were rejected because they had waited too long. */
+async function readUncounted({ url }: ProxiedGateway): Promise<number> {
   return countOperations(await readMetrics(url), 'duplicate', 'UNAVAILABLE');
 }

@@ -5,14 +5,14 @@ import { Metrics } from '../../build/counters/metrics.js';
 import { EmbeddedStore } from '../../build/store/embedded/embedded-store.js';
 
 /**
- * An embedded store in a process of its own, which does what it reads, a line each, and answers with a line of JSON:
+ * An embedded store in a process of its own. It reads commands, one a line, and replies to each with a line of JSON:
  *
- *     commit N       a batch of N posts that were never named before, each with a view and a like
- *     again          the last batch once more
- *     read           how many posts have exactly one view and one like, and how many have none, out of those named
- *     break-header   takes the file away from under LMDB by which it writes its header
+ *     commit N       commits a batch of N new posts, each with a view and a like
+ *     commit-again   commits the last batch again
+ *     read           counts the posts so far that have exactly one view and one like, and those that have none
+ *     break-header   replaces the file descriptor through which LMDB writes its header
  *
- * It ends when its input does, and so never outlives the test.
+ * The process ends when its input does, and so never outlives the test.
  */
 const O_DSYNC = 0o10000;
 const BUCKETS = 1;
@@ -39,14 +39,14 @@ const commands = {
       operations.push({ ...common, metric: 0, kind: 'set', actor: { hi: 0, lo: posts } });
     }
     batch = { ...batch, batchNumber: batch.batchNumber + 1, operations };
-    return commands.again();
+    return commands['commit-again']();
   },
-  async again() {
-    const answer = await store.commit(batch).then(
+  async 'commit-again'() {
+    const result = await store.commit(batch).then(
       ({ kind }) => ({ kind }),
       (error) => ({ error: error.message }),
     );
-    return { ...answer, available: store.available };
+    return { ...result, available: store.available };
   },
   async read() {
     const names = Array.from({ length: posts }, (_, i) => `post-${i}`);
@@ -56,17 +56,17 @@ const commands = {
   },
   'break-header'() {
     const fd = readdirSync('/proc/self/fd').find(
-      (fd) => linkOf(fd).endsWith('/counters.mdb') && (flagsOf(fd) & O_DSYNC) !== 0,
+      (fd) => readTarget(fd).endsWith('/counters.mdb') && (readFlags(fd) & O_DSYNC) !== 0,
     );
     closeSync(Number(fd));
-    // Something that cannot be written has to take the number, before anything else does. Lower ones may be free, too.
-    let taken = openSync('/dev/null', 'r');
-    while (taken < Number(fd)) taken = openSync('/dev/null', 'r');
-    return { broken: taken === Number(fd) };
+    // A file that LMDB cannot write must get this number first. Lower numbers may be free, too.
+    let opened = openSync('/dev/null', 'r');
+    while (opened < Number(fd)) opened = openSync('/dev/null', 'r');
+    return { broken: opened === Number(fd) };
   },
 };
 
-function linkOf(fd) {
+function readTarget(fd) {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`);
   } catch {
@@ -74,7 +74,7 @@ function linkOf(fd) {
   }
 }
 
-function flagsOf(fd) {
+function readFlags(fd) {
   return parseInt(/flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))[1], 8);
 }
 

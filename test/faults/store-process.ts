@@ -7,11 +7,11 @@ import { ROOT } from '../support/gateway-process.js';
 /** A command of util-linux that sets the limits of a process, also of a running one. */
 const PRLIMIT = 'prlimit';
 
-/** @throws Error that names what the tests need to make writes fail */
+/** @throws Error that names the tools with which the tests make writes fail */
 export function needPrlimit(): void {
   if (process.platform === 'linux' && spawnSync(PRLIMIT, ['--version']).status === 0) return;
   throw new Error(
-    'these tests make writes fail, for which they need Linux and prlimit of util-linux. ' +
+    'these tests need Linux and prlimit of util-linux to make writes fail. ' +
       'On Debian or Ubuntu: apt-get install util-linux. Elsewhere: run them in a container of Linux.',
   );
 }
@@ -27,13 +27,13 @@ export interface Found {
   readonly never: number;
 }
 
-/** Drives store-in-child.mjs: an embedded store that can be killed, and whose disk can be made full. */
+/** Controls store-in-child.mjs: an embedded store that can be killed, and whose disk can be made full. */
 export class StoreProcess {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string, undefined>;
   readonly #closed: Promise<unknown>;
 
-  /** @param fileBytesMax size of a file from which on writes fail, as they do when a disk is full */
+  /** @param fileBytesMax size of a file at which writes fail, as they do when a disk is full */
   constructor(path: string, fileBytesMax?: number) {
     const node = [process.execPath, join(ROOT, 'test', 'faults', 'store-in-child.mjs'), path];
     const limit = fileBytesMax === undefined ? [] : [PRLIMIT, `--fsize=${fileBytesMax}:unlimited`];
@@ -44,20 +44,20 @@ export class StoreProcess {
   }
 
   async commit(posts: number): Promise<Committed> {
-    return (await this.#ask(`commit ${posts}`)) as Committed;
+    return (await this.#send(`commit ${posts}`)) as Committed;
   }
 
-  async again(): Promise<Committed> {
-    return (await this.#ask('again')) as Committed;
+  async commitAgain(): Promise<Committed> {
+    return (await this.#send('commit-again')) as Committed;
   }
 
   async read(): Promise<Found> {
-    return (await this.#ask('read')) as Found;
+    return (await this.#send('read')) as Found;
   }
 
   async breakHeader(): Promise<void> {
-    const answer = (await this.#ask('break-header')) as { broken: boolean };
-    if (!answer.broken) throw new Error('the file was not taken away');
+    const reply = (await this.#send('break-header')) as { broken: boolean };
+    if (!reply.broken) throw new Error('the file descriptor was not replaced');
   }
 
   /** Lets writes succeed again. */
@@ -73,10 +73,10 @@ export class StoreProcess {
     return this.#child.exitCode;
   }
 
-  async #ask(line: string): Promise<unknown> {
+  async #send(line: string): Promise<unknown> {
     this.#child.stdin!.write(`${line}\n`);
-    const answer = await this.#lines.next();
-    if (answer.done === true) throw new Error(`the store ended at "${line}", by ${String(this.#child.signalCode)}`);
-    return JSON.parse(answer.value);
+    const reply = await this.#lines.next();
+    if (reply.done === true) throw new Error(`the store ended at "${line}", by ${String(this.#child.signalCode)}`);
+    return JSON.parse(reply.value);
   }
 }
