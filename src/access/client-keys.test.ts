@@ -49,7 +49,7 @@ test('sessions of different actors, or of none, have different keys', () => {
   expect(new Set(keys).size).toBe(sessions.length);
 });
 
-test('no two requests share a key, and none has that of a session of the same text', () => {
+test('no two requests share a key, and no request has the key of a session with the same text', () => {
   const request = { actor: 'ann', idempotencyKey: '12345678', post: 'p', metric: 'views', action: 'increment' };
   const requests = [
     request,

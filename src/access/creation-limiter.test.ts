@@ -32,7 +32,7 @@ function marksBegun(workers: number, hours: number): number[] {
 }
 
 describe('session marks of an address in a bucket', () => {
-  test.each([1, 4])('are half a generation at most in any hour, with %i workers', (workers) => {
+  test.each([1, 4])('an address starts at most half a generation of marks in any hour, with %i workers', (workers) => {
     const times = marksBegun(workers, 3);
     let most = 0;
     for (let from = 0, to = 0; to < times.length; to++) {
@@ -43,7 +43,7 @@ describe('session marks of an address in a bucket', () => {
     expect(most * workers).toBeGreaterThan(MARK_GENERATION_MAX / 2 - 20 * workers);
   });
 
-  test('suffice for 500 requests a second with keys of their own, spread over 64 buckets', () => {
+  test('an address may start marks for 500 requests a second with their own keys, spread over 64 buckets', () => {
     const { clock, limiter } = world({ buckets: 64 });
     const errors: unknown[] = [];
     for (let i = 0; i < 500 * 120; i++) {
@@ -54,7 +54,7 @@ describe('session marks of an address in a bucket', () => {
     expect(errors).toEqual([]);
   });
 
-  test('are begun once for a connection in each bucket', () => {
+  test('a connection starts one mark in each bucket', () => {
     const { limiter } = world({ buckets: 100 });
     const client = limiter.openClient(ADDRESS, null, false)!;
     const posts = Array.from({ length: 100_000 }, (_, i) => `page-${i % 1_000}`);
@@ -71,7 +71,7 @@ describe('a new post', () => {
     return limiter.openClient(ADDRESS, null, false)!.admit('add', 'another', false) === null;
   }
 
-  test('is paid for once, by the first that counted it', () => {
+  test('a new post is charged once, to the first client that counted it', () => {
     const all = world();
     const client = all.limiter.openClient(ADDRESS, null, false)!;
     for (let i = 0; i < 9; i++) for (let again = 0; again < 5; again++) viewed(client, `post-${i}`, 1);
@@ -80,7 +80,7 @@ describe('a new post', () => {
     expect(mayBegin(all)).toBe(false);
   });
 
-  test('is none that had been counted before, nor one of which a repetition is heard', () => {
+  test('a post that was counted before is not new, and neither is one of a repeated operation', () => {
     const all = world();
     const client = all.limiter.openClient(ADDRESS, null, false)!;
     for (let i = 0; i < 100; i++) {
@@ -90,7 +90,7 @@ describe('a new post', () => {
     expect(mayBegin(all)).toBe(true);
   });
 
-  test('is one also that is kept although nothing was counted', () => {
+  test('a post that is stored although nothing was counted is new', () => {
     const all = world();
     const client = all.limiter.openClient(ADDRESS, null, false)!;
     for (let i = 0; i < 10; i++) viewed(client, `unliked-${i}`, 0, 0);

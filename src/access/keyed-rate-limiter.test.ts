@@ -15,7 +15,7 @@ function waits(of: KeyedRateLimiter, key: string, tries: number): number[] {
 }
 
 describe('a rate by keys', () => {
-  test('gives each key its burst at once, then its rate, and says how long the next takes', () => {
+  test('each key has its burst at once, then its rate, and the limiter returns the time until the next token', () => {
     const { clock, rate: all } = rate();
     expect(waits(all, 'a', 7)).toEqual([0, 0, 0, 0, 0, 100, 100]);
     expect(waits(all, 'b', 2)).toEqual([0, 0]);
@@ -27,7 +27,7 @@ describe('a rate by keys', () => {
     expect(waits(all, 'a', 6)).toEqual([0, 0, 0, 0, 0, 100]);
   });
 
-  test('lets a key owe a burst at most', () => {
+  test('a key owes at most one burst', () => {
     const { clock, rate: all } = rate();
     for (let i = 0; i < 1_000; i++) all.charge('a');
     expect(all.waitMs('a')).toBe(600);
@@ -35,7 +35,7 @@ describe('a rate by keys', () => {
     expect(waits(all, 'a', 2)).toEqual([0, 100]);
   });
 
-  test('gives several at once or none, and a whole burst for more than that', () => {
+  test('several tokens are taken together or not at all, and at most a whole burst', () => {
     const { clock, rate: all } = rate();
     expect([all.take('a', 3), all.take('a', 3), all.take('a', 2)]).toEqual([0, 100, 0]);
     clock.spend(400);
@@ -44,14 +44,14 @@ describe('a rate by keys', () => {
     expect([all.take('a', 50), all.take('a')]).toEqual([0, 100]);
   });
 
-  test('asking what the wait is takes nothing', () => {
+  test('reading the time to wait takes no token', () => {
     const { rate: all } = rate();
     for (let i = 0; i < 100; i++) expect(all.waitMs('a')).toBe(0);
     expect(all.size).toBe(0);
     expect(waits(all, 'a', 5)).toEqual([0, 0, 0, 0, 0]);
   });
 
-  test('forgets keys that owe nothing any more', () => {
+  test('the limiter forgets keys that owe nothing any more', () => {
     const { clock, rate: all } = rate();
     for (let i = 0; i < 50_000; i++) {
       all.take(`key ${i}`);
@@ -60,7 +60,7 @@ describe('a rate by keys', () => {
     expect(all.size).toBeLessThan(1_500);
   });
 
-  test('remembers 100,000 keys that owe something, and forgets the first beyond them', () => {
+  test('the limiter keeps 100,000 keys that owe something, and forgets the first beyond them', () => {
     const { rate: all } = rate();
     for (let i = 0; i < 6; i++) all.take('first');
     for (let i = 0; i < KEYS_MAX - 1; i++) all.take(`key ${i}`);

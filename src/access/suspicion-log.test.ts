@@ -12,7 +12,7 @@ function suspicions(): { clock: SimulatedClock; lines: string[]; suspicions: Sus
 }
 
 describe('suspicions', () => {
-  test('are all counted, and an address is named once for each kind', () => {
+  test('every suspicion is counted, and an address is logged once for each kind', () => {
     const { lines, suspicions: all } = suspicions();
     for (let i = 0; i < 5; i++) all.add('flood', '203.0.113.9');
     all.add('fragments', '203.0.113.9');
@@ -25,7 +25,7 @@ describe('suspicions', () => {
     expect(lines[0]).toContain('suspicious (flood): address 203.0.113.9 keeps sending');
   });
 
-  test('name an address again after an hour', async () => {
+  test('an address is logged again after an hour', async () => {
     const { clock, lines, suspicions: all } = suspicions();
     all.add('flood', '203.0.113.9');
     await clock.advance(HOUR_MS - 1);
@@ -36,7 +36,7 @@ describe('suspicions', () => {
     expect(lines).toHaveLength(2);
   });
 
-  test('forget the address named first when they remember as many as they may', () => {
+  test('the address that was logged first is forgotten at the limit', () => {
     const { lines, suspicions: all } = suspicions();
     for (let i = 0; i <= NAMED_MAX; i++) all.add('flood', `address ${i}`);
     all.add('flood', `address ${NAMED_MAX}`);

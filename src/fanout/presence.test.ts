@@ -15,7 +15,7 @@ test('connections are counted each, and users once however many connections they
   expect([presence.countConnections('a'), presence.countUsers('a')]).toEqual([2, 2]);
 });
 
-test('a post that nobody watches has no viewers', () => {
+test('a post without connections has no viewers', () => {
   const presence = new Presence(new SimulatedClock());
   presence.leave('a', 'ada');
   expect([presence.countConnections('a'), presence.countUsers('a')]).toEqual([0, 0]);

@@ -19,7 +19,7 @@ export function readingTests(under: StoreUnderTest): void {
     expect(on).toBe(0);
   });
 
-  it('posts are read in the order asked, and as often', async () => {
+  it('posts are read in the requested order, and as often', async () => {
     await under.apply([view(OTHER)]);
     const views = await under.store.read([OTHER, ELSEWHERE, POST, OTHER], null);
     expect(views.map(({ counts }) => [counts.post, counts.v])).toEqual([

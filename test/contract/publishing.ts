@@ -49,7 +49,7 @@ export function publishingTests(under: StoreUnderTest): void {
     expect(published.latest(POST)?.totals).toEqual([0, 40, 0, 0]);
   });
 
-  it('changes of posts that nobody watches are not published', async () => {
+  it('changes of posts without viewers are not published', async () => {
     const published = new PublishedCounts(under.store);
     under.store.watch(POST);
     await under.apply([view(OTHER), view(POST)]);

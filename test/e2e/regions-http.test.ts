@@ -214,7 +214,7 @@ describe('consistency', () => {
     });
   });
 
-  it('concurrent reads of all regions share calls', async () => {
+  it('concurrent reads of all regions use shared calls', async () => {
     const posts = Array.from({ length: 40 }, (_, i) => `crowd-${i}`);
     await Promise.all(posts.map((id) => fetch(`${us.url}/v1/${id}/views`, UP)));
     const before = us.readSizes.length;

@@ -124,7 +124,7 @@ describe('a delta with many incarnations of a third region', () => {
     const { store, regions } = await openStore();
     await regions.merge([incarnations(INCARNATIONS_MAX)]);
     await expect(regions.merge([incarnations(1, INCARNATIONS_MAX + 1)])).rejects.toThrow(
-      /1000 (lives|incarnations) of other regions/,
+      /1000 incarnations of other regions/,
     );
     const [ack] = await regions.merge([
       buildDelta([{ incarnation: { region: 'ap', epoch: INCARNATIONS_MAX, nonce: INCARNATIONS_MAX }, p: 7 }]),

@@ -151,7 +151,7 @@ describe('updates', () => {
     expect(sink.last).toMatchObject({ v: 1, live: 1 });
   });
 
-  test('viewers who come and go between two updates of presence cause no frame', async () => {
+  test('viewers that come and go between two updates of presence cause no frame', async () => {
     const world = new FanoutWorld();
     const { sink } = await world.watching('a');
     const { viewer } = world.open();
@@ -163,7 +163,7 @@ describe('updates', () => {
 });
 
 describe('the last frames before a drain', () => {
-  test('a flush sends at once what waits for its tick, and only once', async () => {
+  test('a flush sends at once the changes that wait for a tick, and only once', async () => {
     const world = new FanoutWorld();
     const { viewer, sink } = await world.watching('a');
     world.store.change('a', 1);

@@ -14,13 +14,13 @@ const RESERVE = `
 `;
 
 describe('a free port', () => {
-  it('is returned once in a test file', async () => {
+  it('a free port is returned once in a test file', async () => {
     const ports = new Set<number>();
     for (let i = 0; i < PORTS; i++) ports.add(await freePort());
     expect(ports.size).toBe(PORTS);
   });
 
-  it('cannot be reserved by another test process, although nothing listens there', async () => {
+  it('a free port cannot be reserved by another test process, although nothing listens there', async () => {
     const port = await freePort();
     const { stdout } = await run(process.execPath, ['-e', RESERVE, String(port)]);
     expect(stdout).toBe('EADDRINUSE\n');

@@ -198,7 +198,7 @@ describe('failed calls', () => {
     expect(calls).toHaveLength(1);
   });
 
-  it('a refused connection is reported without the address', async () => {
+  it('a rejected connection is reported without the address', async () => {
     const down = peerAt(await freePort());
     await expect(down.push([])).rejects.toMatchObject({ message: 'us: connect ECONNREFUSED' });
     down.close();

@@ -64,7 +64,7 @@ describe('the channel of a post', () => {
     expect(world.clock.timers).toBe(0);
   });
 
-  it('reads do not wait for a channel that was subscribed to while nobody watched', async () => {
+  it('reads do not wait for a channel that was subscribed to without viewers', async () => {
     const world = new World();
     world.subscriptions.watch('a', 0);
     world.subscriptions.unwatch('a');
@@ -111,7 +111,7 @@ describe('a read', () => {
     expect(world.clock.timers).toBe(0);
   });
 
-  it('a read waits neither for a subscribed channel nor for a post that nobody watches', async () => {
+  it('a read waits neither for a subscribed channel nor for a post without viewers', async () => {
     const world = new World();
     world.subscriptions.watch('a', 0);
     world.subscribed.next([CHANNEL]);
@@ -150,7 +150,7 @@ describe('a reply to a subscription', () => {
     expect(world.rereads).toEqual(['a']);
   });
 
-  it('a post that nobody watches any more is not read again', () => {
+  it('a post without viewers is not read again', () => {
     const world = new World();
     world.subscriptions.watch('a', 0);
     world.subscriptions.unwatch('a');

@@ -167,7 +167,7 @@ export class DataDirectory {
     const others = incarnations.filter(({ region }) => region !== this.options.region);
     if (others.length > INCARNATIONS_MAX) {
       throw new Error(
-        `${INCARNATIONS_MAX} lives of other regions are known, and ${others.at(-1)!.region} is said to have begun another`,
+        `${INCARNATIONS_MAX} incarnations of other regions are registered, and ${others.at(-1)!.region} has started another`,
       );
     }
     this.#meta = { ...this.#meta, incarnations };
