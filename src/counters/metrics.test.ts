@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { LIKES, Metrics, METRICS_MAX, VIEWS } from './metrics.js';
+import { explainNoDecrement, LIKES, Metrics, METRICS_MAX, VIEWS } from './metrics.js';
 
 const REQUIRED = 'likes:toggle,views:tally';
 
@@ -49,4 +49,10 @@ describe('METRICS', () => {
     expect(Metrics.parse(`${REQUIRED},${more}`).list).toHaveLength(METRICS_MAX);
     expect(() => Metrics.parse(`${REQUIRED},${more},last:tally`)).toThrow(`at most ${METRICS_MAX} metrics`);
   });
+});
+
+it('a metric that cannot be counted down is explained by its name and kind', () => {
+  const [likes, views] = Metrics.parse(REQUIRED).list;
+  expect(explainNoDecrement(likes!)).toBeNull();
+  expect(explainNoDecrement(views!)).toBe('views is a tally, which only grows');
 });

@@ -50,6 +50,11 @@ export class Metrics {
   }
 }
 
+/** @returns why the metric cannot be counted down; `null` if it can */
+export function explainNoDecrement({ name, kind }: Pick<Metric, 'name' | 'kind'>): string | null {
+  return kind.canDecrement ? null : `${name} is a ${kind.name}, which only grows`;
+}
+
 function parseMetric(text: string, index: number): Metric {
   const [name = '', kindName] = text.split(':');
   if (!NAME.test(name)) throw new Error(`"${text}": a name is a-z, then up to 31 of a-z 0-9 _`);

@@ -3,7 +3,7 @@ import { TOKEN_REQUIRED } from '../access/authenticator.js';
 import { RATE_LIMITED_COST, INVALID_COST } from '../access/message-budget.js';
 import { copyText } from '../counters/ids.js';
 import type { MetricKind } from '../counters/metric-kinds.js';
-import { LIKES, type Metric, VIEWS } from '../counters/metrics.js';
+import { explainNoDecrement, LIKES, type Metric, VIEWS } from '../counters/metrics.js';
 import { computeTokenCost, type Operation } from '../counters/operation.js';
 import type { OperationKind } from '../ingest/operation-counts.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
@@ -78,7 +78,10 @@ export class EventHandlers implements EventReceiver {
   #set(payload: unknown, id: AckId): void {
     const request = this.#parse(SET, payload, id);
     const metric = request && this.#findMetric(request.metric, 'set', id);
-    if (request && metric) this.#act(id, request.post, request.seq, metric, 'set', request.on ? 1 : 0);
+    if (!request || !metric) return;
+    const fault = request.on ? null : explainNoDecrement(metric);
+    if (fault === null) this.#act(id, request.post, request.seq, metric, 'set', request.on ? 1 : 0);
+    else this.#rejectBadRequest(id, `on must be true: ${fault}`);
   }
 
   #act(id: AckId, post: string, seq: number | undefined, metric: Metric, kind: Operation['kind'], value: number): void {

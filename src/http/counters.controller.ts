@@ -7,7 +7,7 @@ import { toRequestKey } from '../access/client-keys.js';
 import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import type { Clock } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
-import type { Metric } from '../counters/metrics.js';
+import { explainNoDecrement, type Metric } from '../counters/metrics.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts, type OperationKind } from '../ingest/operation-counts.js';
 import { Presence } from '../fanout/presence.js';
@@ -127,12 +127,8 @@ export class CountersController {
     const metric = parseMetric(name, this.settings.metrics);
     if (metric === null) throw new ProtocolError('BAD_REQUEST', 'live cannot be changed: it counts current viewers');
     const action = parseAction(body);
-    if (action === 'decrement' && !metric.kind.canDecrement) {
-      throw new ProtocolError(
-        'BAD_REQUEST',
-        `action must be "increment": ${metric.name} is a ${metric.kind.name}, which only grows`,
-      );
-    }
+    const fault = action === 'decrement' ? explainNoDecrement(metric) : null;
+    if (fault !== null) throw new ProtocolError('BAD_REQUEST', `action must be "increment": ${fault}`);
     return { post, metric, action, key: parseIdempotencyKey(request.headers) };
   }
 
