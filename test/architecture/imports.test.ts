@@ -41,7 +41,7 @@ test('the rules for imports find each import against the allowed direction', () 
     'src/store/alone.ts': 'export const alone = 1;\n',
   });
   expect(rules).toEqual([
-    'src/counters/planted.ts counters-knows-its-layer',
+    'src/counters/planted.ts counters-imports-lower-layers',
     'src/ingest/ingest.ts edges-know-the-ports-alone',
     'src/store/alone.ts no-orphans',
     'src/store/disk/store.ts nest-only-at-the-edges',
