@@ -69,12 +69,12 @@ async function startBalancer(): Promise<string> {
   for (const output of [child.stdout!, child.stderr!]) {
     createInterface({ input: output }).on('line', (line) => balancerLog.push(line));
   }
-  await until(async () => (await answerOf(`http://${listen}/readyz`)) === 200, 'the balancer answers');
+  await until(async () => (await readStatus(`http://${listen}/readyz`)) === 200, 'the balancer answers');
   await untilInState('g3', 'DOWN');
   return `http://${listen}`;
 }
 
-async function answerOf(address: string): Promise<number> {
+async function readStatus(address: string): Promise<number> {
   try {
     return (await fetch(address)).status;
   } catch {
@@ -181,7 +181,7 @@ describe.each([
 
     gateways[0] = await start(String(gone.port));
     await untilInState('g1', 'UP');
-    await until(async () => (await answerOf(`${url}/readyz`)) === 200, 'the balancer answers');
+    await until(async () => (await readStatus(`${url}/readyz`)) === 200, 'the balancer answers');
     expect(await readTotals(gateways[0].url, posts)).toEqual(crowd.sent);
   });
 });

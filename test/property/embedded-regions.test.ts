@@ -9,7 +9,7 @@ import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { Random } from '../support/random.js';
 import { History, readAlike, sendAlike, type Shape } from './histories.js';
-import { asRepair, plainFullSync, plainDelta } from './plain-deltas.js';
+import { asRepair, normalizeFullSync, normalizeDelta } from './normalized-deltas.js';
 import { LIMIT_MS, SCALE } from './runs.js';
 
 const HISTORIES = 8 * SCALE;
@@ -79,8 +79,8 @@ class Region {
   }
 
   /** Calls both. @returns their result, which must be the same */
-  async compare<T>(ask: (store: ReplicatedStore) => Promise<T>): Promise<T> {
-    const [expected, found] = [await ask(this.both[0]), await ask(this.both[1])];
+  async compare<T>(call: (store: ReplicatedStore) => Promise<T>): Promise<T> {
+    const [expected, found] = [await call(this.both[0]), await call(this.both[1])];
     expect([this.name, found]).toEqual([this.name, expected]);
     return expected;
   }
@@ -109,7 +109,7 @@ async function pushChanges(from: Region, to: Region, regions: readonly Region[])
   for (const [i, delta] of found!.entries()) {
     // After a restart the store on disk has fewer changes in its feed, and needs a full sync.
     if (delta === null || expected![i] === null) continue;
-    expect(plainDelta(delta)).toEqual(plainDelta(expected![i]!));
+    expect(normalizeDelta(delta)).toEqual(normalizeDelta(expected![i]!));
     deltas.push(delta);
   }
   await merge(from, to, deltas);
@@ -125,7 +125,7 @@ async function pushAll(from: Region, to: Region, random: Random): Promise<void> 
   );
   const own = await from.compare((one) => one.bucketStatus(from.buckets));
   const pages = await Promise.all(from.both.map((one) => allPages(one, new Set(from.buckets))));
-  expect(plainFullSync(pages[1]!)).toEqual(plainFullSync(pages[0]!));
+  expect(normalizeFullSync(pages[1]!)).toEqual(normalizeFullSync(pages[0]!));
   const deltas = pages[0]!;
   if (random.chance(0.3))
     return merge(

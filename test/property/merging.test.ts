@@ -14,7 +14,7 @@ import { key, START_MS } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
-import { plainPosts } from './plain-deltas.js';
+import { normalizePosts } from './normalized-deltas.js';
 import { LIMIT_MS, RUNS } from './runs.js';
 
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
@@ -117,7 +117,7 @@ interface Tested {
 async function readState({ store, replication }: Tested, post: string): Promise<object> {
   const views = await Promise.all(Array.from({ length: ACTORS }, (_, actor) => store.read([post], key(actor))));
   const deltas = await replication.readPosts([post]);
-  const known = plainPosts(deltas.flatMap((delta) => delta.posts));
+  const known = normalizePosts(deltas.flatMap((delta) => delta.posts));
   return { totals: views[0]![0]!.counts.totals, on: views.map(([view]) => view!.on), known: known[`post ${post}`] };
 }
 

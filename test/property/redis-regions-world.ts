@@ -11,7 +11,7 @@ import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import type { ReferenceStore } from '../contract/reference-store.js';
 import type { Random } from '../support/random.js';
 import { type History, readAlike, sendAlike, type Shape } from './histories.js';
-import { readAllPages, asRepair, plainFullSync, plainDelta } from './plain-deltas.js';
+import { readAllPages, asRepair, normalizeFullSync, normalizeDelta } from './normalized-deltas.js';
 import { findFaults } from './redis-contents.js';
 
 const READERS_MAX = 20;
@@ -126,7 +126,7 @@ export class World {
       // Or less: its log has a toggle once an update, the reference only at its last update.
       if (found[i] === null && from.toggleCounts.get(i)! > FEED_MAX) continue;
       if (passesOn && Math.min(delta.upTo, found[i]!.upTo) < statuses[i]!.clock) continue;
-      expect([from.name, found[i] && plainDelta(found[i])]).toEqual([from.name, plainDelta(delta)]);
+      expect([from.name, found[i] && normalizeDelta(found[i])]).toEqual([from.name, normalizeDelta(delta)]);
     }
     const deltas = meant.filter((one) => one !== null);
     if (random.chance(0.1)) this.#late.push([to, deltas]);
@@ -149,7 +149,7 @@ export class World {
     await alike(from, async (one) => {
       const pages = await readAllPages(one, some, limit);
       if (one === from.reference) deltas.push(...pages);
-      return plainFullSync(pages);
+      return normalizeFullSync(pages);
     });
     const ends = [...some].map((bucket): Delta => {
       const { epoch, nonce, clock } = own[bucket]!;
@@ -179,7 +179,7 @@ export class World {
 
   async #readPosts(from: Region): Promise<void> {
     const posts = from.history.allPosts.filter(() => this.random.chance(0.3));
-    await alike(from, async (one) => (await one.readPosts(posts)).map(plainDelta));
+    await alike(from, async (one) => (await one.readPosts(posts)).map(normalizeDelta));
   }
 
   async #begin(region: Region, peer: Region): Promise<void> {
@@ -288,5 +288,7 @@ async function contentsOf(client: Redis): Promise<Map<string, Buffer>> {
 }
 
 async function allOf(store: ReplicatedStore, buckets: number): Promise<object> {
-  return plainFullSync(await readAllPages(store, new Set(Array.from({ length: buckets }, (_, bucket) => bucket)), 500));
+  return normalizeFullSync(
+    await readAllPages(store, new Set(Array.from({ length: buckets }, (_, bucket) => bucket)), 500),
+  );
 }

@@ -6,7 +6,7 @@ import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { hashSlot } from '../../src/store/redis/client/hash-slot.js';
 import { BUCKETS, key, Producer, METRICS, postIn, START_MS, view } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
-import { readAllPages, plainPosts } from '../property/plain-deltas.js';
+import { readAllPages, normalizePosts } from '../property/normalized-deltas.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { Random } from '../support/random.js';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
@@ -99,7 +99,7 @@ describe('a bucket whose slot moves', () => {
       // Each move begins an incarnation, as any change of the server does. Only the entries of us can be compared.
       const [expected, found] = pagesOfBoth.map((pages) => {
         const posts = pages.flatMap((page) => page.posts);
-        return plainPosts(posts.map((post) => ({ ...post, entries: post.entries.filter(isEntryOfUs) })));
+        return normalizePosts(posts.map((post) => ({ ...post, entries: post.entries.filter(isEntryOfUs) })));
       });
       expect(found).toEqual(expected);
     },

@@ -5,8 +5,8 @@ import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import type { Random } from '../support/random.js';
 
 /** A delta with sorted lists where their order is not defined, and without empty posts. */
-export function plainDelta({ posts, ...about }: Delta): object {
-  return { ...about, posts: plainPosts(posts) };
+export function normalizeDelta({ posts, ...about }: Delta): object {
+  return { ...about, posts: normalizePosts(posts) };
 }
 
 /** All pages of a full sync. */
@@ -25,7 +25,7 @@ export async function readAllPages(
 }
 
 /** The pages of a full sync merged into one object, by bucket. */
-export function plainFullSync(pages: readonly Delta[]): object {
+export function normalizeFullSync(pages: readonly Delta[]): object {
   const buckets = new Map<number, { about: object; posts: PostDelta[] }>();
   for (const { posts, ...about } of pages) {
     const bucket = buckets.get(about.bucket) ?? { about, posts: [] };
@@ -33,13 +33,13 @@ export function plainFullSync(pages: readonly Delta[]): object {
     bucket.posts.push(...posts);
   }
   const plain = [...buckets].map(
-    ([bucket, { about, posts }]) => [bucket, { ...about, posts: plainPosts(posts) }] as const,
+    ([bucket, { about, posts }]) => [bucket, { ...about, posts: normalizePosts(posts) }] as const,
   );
   return Object.fromEntries(plain.filter(([, { posts }]) => Object.keys(posts).length > 0));
 }
 
 /** Everything in the deltas about each post, by its id. */
-export function plainPosts(posts: readonly PostDelta[]): Record<string, object> {
+export function normalizePosts(posts: readonly PostDelta[]): Record<string, object> {
   const byPost = new Map<string, { updatedAtMs: number; things: Set<string> }>();
   for (const { post, updatedAtMs, entries, registers, members } of posts) {
     const known = byPost.get(post) ?? { updatedAtMs, things: new Set<string>() };
