@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { SignJWT } from 'jose';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { callAtExpiry, type Credentials, Authenticator } from './authenticator.js';
-import { toActorKey } from './client-keys.js';
+import { toActorKey } from './name-hashing.js';
 import { TokenVerifier } from './token-verifier.js';
 
 const SECRET = 'a secret of at least thirty-two bytes';

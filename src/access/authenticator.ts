@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../common/clock.js';
 import type { ActorKeys, Key64 } from '../counters/ids.js';
 import { ProtocolError } from '../protocol/errors.js';
 import type { KeySet } from './key-set.js';
-import { INT64_RULE, toActorKey } from './client-keys.js';
+import { INT64_RULE, toActorKey } from './name-hashing.js';
 import type { TokenVerifier } from './token-verifier.js';
 
 /** The longest timer of Node: 24 days. The expiry of later tokens is not watched. */

@@ -24,7 +24,7 @@ import type { RedisClient } from '../store/redis/client/redis-client.js';
 import { CLOCK, REDIS, STORE } from '../config/injection-tokens.js';
 import type { ListeningMessage } from '../workers/messages.js';
 import { WorkerMetrics } from '../workers/worker-metrics.js';
-import { ConnectionHandover } from '../workers/connection-handover.js';
+import { SessionRouter } from '../workers/session-router.js';
 
 /** The directory of files for browsers: `client`, `client-demo` and `docs`, in dist/. This file is in dist/chunks there. */
 const ASSETS = join(import.meta.dirname, '..');
@@ -87,8 +87,8 @@ function listen(app: NestExpressApplication, { port, host }: Settings): Promise<
   return bound(port, host, BACKLOG);
 }
 
-async function joinWorkers(app: NestExpressApplication, { engine }: CountsAdapter): Promise<ConnectionHandover> {
-  const worker = new ConnectionHandover(engine, app.getHttpServer(), app.get(WorkerMetrics));
+async function joinWorkers(app: NestExpressApplication, { engine }: CountsAdapter): Promise<SessionRouter> {
+  const worker = new SessionRouter(engine, app.getHttpServer(), app.get(WorkerMetrics));
   await worker.join();
   return worker;
 }
@@ -96,7 +96,7 @@ async function joinWorkers(app: NestExpressApplication, { engine }: CountsAdapte
 function drainOnSignal(
   app: NestExpressApplication,
   logger: Logger,
-  worker: ConnectionHandover | null,
+  worker: SessionRouter | null,
   operators: OperatorPort | null,
 ): void {
   let isDraining = false;
@@ -123,7 +123,7 @@ function drainOnSignal(
 
 async function close(
   app: NestExpressApplication,
-  worker: ConnectionHandover | null,
+  worker: SessionRouter | null,
   operators: OperatorPort | null,
 ): Promise<void> {
   await app.get(Drain).run();

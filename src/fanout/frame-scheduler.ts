@@ -1,7 +1,7 @@
 import type { Clock } from '../common/clock.js';
-import { CooldownQueue } from './cooldown-queue.js';
+import { ViewerCooldownQueue } from './viewer-cooldown-queue.js';
 import { FrameCache, type EncodedUpdate } from './frame.js';
-import { ReadyQueue } from './ready-queue.js';
+import { ReadyViewers } from './ready-viewers.js';
 import { AdaptiveTick } from './adaptive-tick.js';
 import type { Subscription, Viewer } from './viewer.js';
 
@@ -41,8 +41,8 @@ export interface FrameSchedulerStats {
  *     viewer    ├f(c1)──────┤f(c3)──────┤     ├f(c4)──────┤       f: a frame; ├──┤: a tick
  */
 export class FrameScheduler {
-  readonly #cooldown: CooldownQueue;
-  readonly #ready = new ReadyQueue();
+  readonly #cooldown: ViewerCooldownQueue;
+  readonly #ready = new ReadyViewers();
   readonly #frames = new FrameCache();
   /** The updates of the frame that is being built. */
   readonly #updates: EncodedUpdate[] = [];
@@ -62,7 +62,7 @@ export class FrameScheduler {
     private readonly close: (viewer: Viewer) => void,
   ) {
     this.#tick = new AdaptiveTick(tickMs);
-    this.#cooldown = new CooldownQueue(clock, this.#tick, (viewers) => this.#endCooldown(viewers));
+    this.#cooldown = new ViewerCooldownQueue(clock, this.#tick, (viewers) => this.#endCooldown(viewers));
   }
 
   get tickMs(): number {

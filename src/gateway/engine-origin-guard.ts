@@ -2,7 +2,7 @@ import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Server } from 'socket.io';
 import type { OriginPolicy } from '../access/origin-policy.js';
 import { type ErrorBody, errorBody, HTTP_STATUS } from '../protocol/errors.js';
-import { endWithError } from '../protocol/socket-error-response.js';
+import { endWithError } from '../protocol/raw-http-error.js';
 import { type EngineSocket, readId } from './transport/engine-internals.js';
 
 const JSONP_REJECTED = 'JSONP is not served, because any page could use it; use a WebSocket, or polling without "j"';

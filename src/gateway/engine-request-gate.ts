@@ -5,7 +5,7 @@ import type { TokenBucket } from '../access/rate-limit.js';
 import type { Intakes } from './intakes.js';
 import { type Engine, findConnection, prependMiddleware } from './transport/engine-internals.js';
 import { TRANSPORT_BYTES_MAX } from './transport/packet-decoder.js';
-import type { UnitWaiter } from './unit-queue.js';
+import type { UnitWaiter } from './waiting-senders.js';
 import { WaitingEngineRequests } from './waiting-engine-requests.js';
 
 type Next = () => void;

@@ -5,7 +5,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { WebSocket } from 'ws';
 import { AddressLimiter, toNetwork } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
-import { toSessionKey } from '../access/client-keys.js';
+import { toSessionKey } from '../access/name-hashing.js';
 import { ClosingFlag } from '../common/closing-flag.js';
 import { OriginPolicy } from '../access/origin-policy.js';
 import { SuspicionLog } from '../access/suspicion-log.js';

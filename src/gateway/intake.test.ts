@@ -5,7 +5,7 @@ import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { CONGESTED, Intake, NO_UNITS } from './intake.js';
 import { EVENTS_A_TURN, PacedReceiver } from './paced-receiver.js';
 import { TurnCounter } from './transport/turn-counter.js';
-import type { UnitWaiter } from './unit-queue.js';
+import type { UnitWaiter } from './waiting-senders.js';
 
 const UNITS = 100;
 

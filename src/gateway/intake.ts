@@ -4,8 +4,8 @@ import { FRAME_BYTES_PER_UNIT, INVALID_COST, MESSAGE_COST, type MessageBudget } 
 import type { SuspicionKind } from '../access/suspicion-log.js';
 import { ConnectionWebSockets } from './connection-web-sockets.js';
 import type { EngineSocket } from './transport/engine-internals.js';
-import type { DeferredInput, ReadLimits } from './transport/read-limits.js';
-import type { UnitQueue, UnitWaiter } from './unit-queue.js';
+import type { DeferredInput, ReadControl } from './transport/read-control.js';
+import type { WaitingSenders, UnitWaiter } from './waiting-senders.js';
 
 /** Reasons why a connection is not read, as bits. It is read again when none is left. */
 export const NO_UNITS = 1;
@@ -34,7 +34,7 @@ export interface IntakeOwner {
  *       ▲                                                                    │
  *       └─────────── input that was read before is handled, in order ◀───────┘
  */
-export class Intake implements UnitWaiter, ReadLimits {
+export class Intake implements UnitWaiter, ReadControl {
   /** Whether nothing may be handled at present. Read for each message. */
   isBlocked = false;
   floodingSinceMs = 0;
@@ -63,7 +63,7 @@ export class Intake implements UnitWaiter, ReadLimits {
   constructor(
     readonly address: string,
     private readonly budget: MessageBudget,
-    private readonly queue: Pick<UnitQueue, 'clock' | 'enqueue' | 'remove' | 'reportSuspicion'>,
+    private readonly queue: Pick<WaitingSenders, 'clock' | 'enqueue' | 'remove' | 'reportSuspicion'>,
   ) {}
 
   get isReading(): boolean {

@@ -11,13 +11,13 @@ import type { Settings } from '../config/settings.js';
 import { Intake } from './intake.js';
 import type { EngineSocket } from './transport/engine-internals.js';
 import { TurnCounter } from './transport/turn-counter.js';
-import { UnitQueue } from './unit-queue.js';
+import { WaitingSenders } from './waiting-senders.js';
 
 /** Creates an intake for each Engine.IO connection, and finds it again. */
 @Injectable()
 export class Intakes {
   readonly turns: TurnCounter;
-  readonly queue: UnitQueue;
+  readonly queue: WaitingSenders;
   readonly #byRequest = new WeakMap<IncomingMessage, Intake>();
   readonly #byConnection = new WeakMap<EngineSocket, Intake>();
 
@@ -28,7 +28,7 @@ export class Intakes {
     @Inject(SuspicionLog) suspicions: SuspicionLog,
   ) {
     this.turns = new TurnCounter(clock);
-    this.queue = new UnitQueue(clock, suspicions);
+    this.queue = new WaitingSenders(clock, suspicions);
   }
 
   /** Creates intakes for the server's connections from now on. */

@@ -1,6 +1,6 @@
 import type { Act, EventReceiver, PacketReceiver } from './transport/packet-decoder.js';
 import type { Intake } from './intake.js';
-import type { DeferredInput } from './transport/read-limits.js';
+import type { DeferredInput } from './transport/read-control.js';
 import type { TurnCounter } from './transport/turn-counter.js';
 
 /** Events of one connection in one turn of the event loop: less than a millisecond, even if all of them are rejected. */

@@ -1,7 +1,7 @@
 import { maxHeaderSize, type Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { errorBody } from '../protocol/errors.js';
-import { endWithError } from '../protocol/socket-error-response.js';
+import { endWithError } from '../protocol/raw-http-error.js';
 
 /**
  * Responds with the protocol's error object to bytes that never become a request: not HTTP, or a head that is too long.

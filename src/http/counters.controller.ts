@@ -3,7 +3,7 @@ import type { Request } from 'express';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator, type Identity, TOKEN_REQUIRED } from '../access/authenticator.js';
 import { CreationLimiter, type ClientCreations } from '../access/creation-limiter.js';
-import { toRequestKey } from '../access/client-keys.js';
+import { toRequestKey } from '../access/name-hashing.js';
 import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import type { Clock } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';

@@ -5,7 +5,7 @@ import type { Batch, CommitResult } from '../counters/batch.js';
 import type { Operation } from '../counters/operation.js';
 import type { CounterStore } from '../store/counter-store.js';
 import type { RetainedBatch, BucketQueue, OpenBatch } from './bucket-queue.js';
-import { ageMs, type Instant, readInstant } from './instant.js';
+import { ageMs, type Instant, readInstant } from './dual-clock-instant.js';
 import type { PendingOperation } from './pending-operation.js';
 import { RetainedBatches } from './retained-batches.js';
 

@@ -1,5 +1,5 @@
 import type { Batch } from '../counters/batch.js';
-import type { Instant } from './instant.js';
+import type { Instant } from './dual-clock-instant.js';
 import type { PendingOperation } from './pending-operation.js';
 
 /** Operations that will be committed as one batch. */

@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../common/clock.js';
 import type { Batch } from '../counters/batch.js';
 import type { Operation } from '../counters/operation.js';
 import type { RetainedBatch, BucketQueue } from './bucket-queue.js';
-import type { Instant } from './instant.js';
+import type { Instant } from './dual-clock-instant.js';
 
 /** In all queues: two seconds of full load, about 15 MB. */
 const OPERATIONS_MAX = 100_000;

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerOptions, ty
 import type { Socket } from 'node:net';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { errorBody } from '../../protocol/errors.js';
-import { endWithError } from '../../protocol/socket-error-response.js';
+import { endWithError } from '../../protocol/raw-http-error.js';
 
 /** The path of WebSockets. */
 const PATH = '/socket.io/';

@@ -11,12 +11,30 @@ import type { RegionIncarnation } from '../../counters/pn-counter.js';
 import type { ToggleRegister } from '../../counters/replication/delta.js';
 import { type ReplicatedBucket, ReplicatedChanges } from '../../counters/replication/replicated-bucket.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
-import type { BucketRecords } from './bucket-records.js';
+import type { CachedPost } from './cached-post.js';
+import type { LmdbTables } from './disk/lmdb-environment.js';
+import type { MemberTable } from './disk/member-table.js';
 import { locateMembers } from './disk/post-record.js';
 import { encodeBigEndian } from './disk/record-bytes.js';
+import type { RegisterTable } from './disk/register-table.js';
+import type { WriteSet } from './disk/write-set.js';
 import { ProducerStates } from './producer-states.js';
+import type { RegisterExpiry } from './register-expiry.js';
 import { ReplicationStateWriter } from './replication-state-writer.js';
 import { SessionSeqs } from './session-seqs.js';
+
+/** The part of the cache that a bucket uses. */
+interface BucketRecords {
+  readonly tables: LmdbTables;
+  readonly changes: WriteSet;
+  readonly members: MemberTable;
+  readonly registers: RegisterTable;
+  readonly registerExpiry: RegisterExpiry;
+  /** The own region's current incarnation. */
+  readonly incarnation: RegionIncarnation;
+  getReplicationState(bucket: number): ReplicationState | null;
+  loadPost(id: string): CachedPost;
+}
 
 /** One bucket, for as long as its records are cached. */
 export class EmbeddedBucket implements ReplicatedBucket {

@@ -1,7 +1,7 @@
 import { expect, it } from '@jest/globals';
 import { SimulatedClock } from '../../../test/simulation/simulated-clock.js';
 import type { PostView } from '../counter-store.js';
-import type { BucketScripts } from './bucket-scripts.js';
+import type { CounterScripts } from './counter-scripts.js';
 import { PostReader } from './post-reader.js';
 
 const CALL_POSTS_MAX = 250;
@@ -14,7 +14,7 @@ function viewOf(post: string): PostView {
 function setUp(failures: number) {
   const clock = new SimulatedClock();
   const pages: number[] = [];
-  const scripts: Pick<BucketScripts, 'read' | 'open'> = {
+  const scripts: Pick<CounterScripts, 'read' | 'open'> = {
     read: (_, posts) => {
       if (failures-- > 0) return Promise.reject(new Error('down'));
       pages.push(posts.length);
@@ -22,7 +22,7 @@ function setUp(failures: number) {
     },
     open: () => Promise.resolve(),
   };
-  return { clock, pages, reader: new PostReader(scripts as BucketScripts, 1, clock) };
+  return { clock, pages, reader: new PostReader(scripts as CounterScripts, 1, clock) };
 }
 
 it('many posts of a bucket are read by several calls', async () => {

@@ -3,7 +3,7 @@ import { groupBy, pages } from '../../common/grouping.js';
 import { sleep } from '../../common/sleep.js';
 import { bucketOf, type Key64 } from '../../counters/ids.js';
 import type { PostView } from '../counter-store.js';
-import type { BucketScripts } from './bucket-scripts.js';
+import type { CounterScripts } from './counter-scripts.js';
 
 /** Posts that one call reads, so that no script keeps the server for more than about a millisecond. */
 const CALL_POSTS_MAX = 250;
@@ -22,7 +22,7 @@ export class PostReader {
   #closed = false;
 
   constructor(
-    private readonly scripts: BucketScripts,
+    private readonly scripts: CounterScripts,
     private readonly buckets: number,
     private readonly clock: Clock,
   ) {}

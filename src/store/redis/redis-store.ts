@@ -4,7 +4,7 @@ import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
 import { type ActorKeys, bucketOf, type Key64 } from '../../counters/ids.js';
 import type { CounterStore, PostView } from '../counter-store.js';
 import { BatchCommitter } from './batch-committer.js';
-import { BucketScripts, type BucketScriptsOptions } from './bucket-scripts.js';
+import { CounterScripts, type CounterScriptsOptions } from './counter-scripts.js';
 import { BucketSweeper } from './bucket-sweeper.js';
 import { FAILOVER_LOSS_MAX_MS, type RedisClient } from './client/redis-client.js';
 import { ReplyDecoder } from './codec/reply-decoder.js';
@@ -15,7 +15,7 @@ import { RedisReplication } from './replication/redis-replication.js';
 import { ViewerReports } from './viewer-reports.js';
 import { WatchedRefresh } from './watched-refresh.js';
 
-export interface RedisStoreOptions extends BucketScriptsOptions {
+export interface RedisStoreOptions extends CounterScriptsOptions {
   readonly actorKeys: ActorKeys;
 }
 
@@ -26,7 +26,7 @@ export interface RedisStoreOptions extends BucketScriptsOptions {
  */
 export class RedisStore implements CounterStore {
   readonly #decoder: ReplyDecoder;
-  readonly #scripts: BucketScripts;
+  readonly #scripts: CounterScripts;
   readonly #committer: BatchCommitter;
   readonly #reader: PostReader;
   readonly #changes = new Subject<readonly PostCounts[]>();
@@ -56,7 +56,7 @@ export class RedisStore implements CounterStore {
   ) {
     const { buckets, metrics, region, hasPeers } = options;
     this.#decoder = new ReplyDecoder(metrics, region);
-    this.#scripts = new BucketScripts(client, this.#decoder, options);
+    this.#scripts = new CounterScripts(client, this.#decoder, options);
     this.#committer = new BatchCommitter(!client.hasSlots, (batches) => this.#scripts.commit(batches));
     this.#reader = new PostReader(this.#scripts, buckets, clock);
     this.#subscriptions = new PostSubscriptions(

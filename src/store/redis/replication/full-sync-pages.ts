@@ -6,7 +6,7 @@ import type { Delta, PostDelta, ToggleRegister } from '../../../counters/replica
 import type { FullSyncPage } from '../../replicated-store.js';
 import { emptyFullSync } from '../codec/delta-decoder.js';
 import type { RedisPostRecord } from '../codec/redis-post-record.js';
-import { REGISTER_SOURCES } from '../codec/register-locations.js';
+import { REGISTER_SOURCES } from '../codec/register-sources.js';
 import type { MemberReader, StampedMembers } from './member-reader.js';
 import type { PostRegister, RecordsPage, ReplicationScripts } from './replication-scripts.js';
 

@@ -13,7 +13,7 @@ import { MsgpackReader } from '../codec/msgpack-reader.js';
 import { MsgpackWriter } from '../codec/msgpack-writer.js';
 import { buildBucketKeys } from '../codec/redis-keys.js';
 import { RedisPostRecord } from '../codec/redis-post-record.js';
-import type { RegisterSource } from '../codec/register-locations.js';
+import type { RegisterSource } from '../codec/register-sources.js';
 import { CallCoalescer, scriptError, type ScriptCall } from '../scripts/call-coalescer.js';
 import { encodeNewIncarnation } from '../scripts/new-incarnation.js';
 import { Script } from '../scripts/script.js';

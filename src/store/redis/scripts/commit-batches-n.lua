@@ -28,7 +28,7 @@
 --            2 (stale), the same
 --            0 (applied), epoch, nonce, 1 + ms until a post is due (0: none is), outcomes (a byte each),
 --              for each post: version, ms of its last change, viewers, 1 if it has changed else 0, total of each metric
--- @include bucket keys server-time incarnation hybrid-clock replication-state msgpack post-record chunk-growth batch posts publish
+-- @include bucket keys server-time incarnation hybrid-clock replication-state msgpack post-record chunk-growth current-batch posts publish
 -- @include session-seqs members record-changes apply-operations error-reply
 -- @constants COMMIT_APPLIED COMMIT_GAP COMMIT_STALE
 -- @constants FIELD_EPOCH FIELD_NONCE FIELD_RUN_ID FIELD_SIZES
@@ -47,7 +47,7 @@ publish.configure(tonumber(ARGV[3]), metrics)
 local function build_reply(outcomes, due_ms)
   local last = 5
   reply[1], reply[2], reply[3], reply[4], reply[5] = COMMIT_APPLIED, bucket.epoch, bucket.nonce, due_ms + 1, outcomes
-  for i = 1, batch.posts_count do
+  for i = 1, current_batch.posts_count do
     local post = records[i]
     reply[last + 1], reply[last + 2] = post[VERSION], post[UPDATED_AT]
     reply[last + 3], reply[last + 4] = tonumber(viewers[i]), is_changed[i]
@@ -61,7 +61,7 @@ end
 -- @param is_new  whether the producer had no state
 -- @return whether a day of producers begins
 local function write_producer(producers, previous_producers, state, is_new)
-  call('HSET', producers, batch.producer_id, state)
+  call('HSET', producers, current_batch.producer_id, state)
   if not is_new then return false end
   local now, since = server_time.now_ms(), bucket.producers_since_ms
   if since > 0 and now - since < PRODUCERS_MS and call('HLEN', producers) <= PRODUCERS_MAX then return false end
@@ -72,7 +72,7 @@ end
 
 -- @return the outcomes, and ms until a post is due
 local function apply(producers, previous_producers, publish_after, publish_due, is_new_producer)
-  local at_ms, has_sessions, has_sets = batch.at_ms, batch.sessions_count > 0, batch.sets_count > 0
+  local at_ms, has_sessions, has_sets = current_batch.at_ms, current_batch.sessions_count > 0, current_batch.sets_count > 0
   local begins, old_field, old_chunks = session_seqs.begin_generation(at_ms)
   if has_sessions then session_seqs.read() end
   if has_sets then members.read() end
@@ -95,7 +95,7 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if has_sessions then session_seqs.write() end
   if has_sets then members.write() end
   if is_replicated then record_changes.write(hybrid_clock.now(at_ms)) end
-  local begins_day = write_producer(producers, previous_producers, pack(batch.number, outcomes), is_new_producer)
+  local begins_day = write_producer(producers, previous_producers, pack(current_batch.number, outcomes), is_new_producer)
   if begins or begins_day or new_posts > 0 or new_marks > 0 then bucket.write_sizes() end
   if old_field then call('HSET', bucket.key, old_field, old_chunks) end
   incarnation.write()
@@ -119,14 +119,14 @@ local function open(key)
 end
 
 local function commit(key, packed)
-  batch.parse(packed)
+  current_batch.parse(packed)
   local producers, previous_producers = key .. KEY_PRODUCERS, key .. KEY_PREVIOUS_PRODUCERS
   local publish_after, publish_due = key .. KEY_PUBLISH_AFTER, key .. KEY_PUBLISH_DUE
   bucket.key = key
   bucket.tracked = slots_may_move and { producers, previous_producers, publish_after, publish_due, key .. KEY_VIEWERS }
   open(key)
 
-  local producer_id, number = batch.producer_id, batch.number
+  local producer_id, number = current_batch.producer_id, current_batch.number
   local state = call('HGET', producers, producer_id) or call('HGET', previous_producers, producer_id)
   local last, last_outcomes = 0, nil
   if state then last, last_outcomes = unpack_values(state) end
@@ -134,7 +134,7 @@ local function commit(key, packed)
     assert_slot_local()
     return pack(number > last and COMMIT_GAP or COMMIT_STALE, last)
   end
-  posts.read(batch.values, batch.posts_at, batch.posts_at + batch.posts_count, batch.posts_count)
+  posts.read(current_batch.values, current_batch.posts_at, current_batch.posts_at + current_batch.posts_count, current_batch.posts_count)
   if number == last + 1 then return build_reply(apply(producers, previous_producers, publish_after, publish_due, not state)) end
   local due_ms = next_due_ms(publish_due)
   assert_slot_local()

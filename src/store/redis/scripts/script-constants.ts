@@ -11,7 +11,7 @@ import { FRAGMENT_HEADER_VALUES, TOGGLE_BASES } from '../codec/delta-encoder.js'
 import { HASH_MULTIPLIER } from '../codec/msgpack-writer.js';
 import { BUCKET_FIELDS, BUCKET_KEYS } from '../codec/redis-keys.js';
 import { RECORD_TAGS, TAGS_PER_METRIC, TAGS_PER_SLOT } from '../codec/redis-post-record.js';
-import { REGISTER_SOURCES } from '../codec/register-locations.js';
+import { REGISTER_SOURCES } from '../codec/register-sources.js';
 import { COMMIT_REPLIES, KIND_WITH_MEMBERS } from '../codec/reply-decoder.js';
 import { ERROR_PREFIX } from './call-coalescer.js';
 

@@ -1,6 +1,6 @@
 -- scripts/lib/apply-operations.lua: the outcome of each operation of the current batch; the meaning is that of apply.ts. It changes the
 -- posts, marks and members that were read, and writes nothing.
--- @needs bucket msgpack post-record posts batch record-changes
+-- @needs bucket msgpack post-record posts current-batch record-changes
 -- @constants COUNT_MAX TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
 -- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ON OPERATION_COUNT OPERATION_WITH_SESSION
 local get_field, set_field, compute_total = post_record.get_field, post_record.set_field, post_record.compute_total
@@ -44,8 +44,8 @@ end
 
 -- @return the outcomes, a byte each
 local function apply()
-  values, states_at, is_replicated = batch.values, batch.states_at, bucket.own_region >= 0
-  local marks_at, number, i, last = batch.marks_at, 0, batch.operations_at + 1, #values
+  values, states_at, is_replicated = current_batch.values, current_batch.states_at, bucket.own_region >= 0
+  local marks_at, number, i, last = current_batch.marks_at, 0, current_batch.operations_at + 1, #values
   while i <= last do
     local kind, index, metric, value = values[i], values[i + 1], values[i + 2], values[i + 3]
     local is_duplicate, on = false, nil

@@ -1,9 +1,9 @@
 -- scripts/lib/chunk-growth.lua: splits chunks before they outgrow what Redis packs. Entries of chunks that are split are read with the
 -- script's other reads, and written with its other writes.
--- @needs keys chunks
+-- @needs keys linear-hashing
 -- @constants VALUES_AT_ONCE
 local call, unpack, min, max = redis.call, unpack, math.min, math.max
-local size_for, chunk_for, track_key = chunks.size_for, chunks.chunk_for, keys.track_key
+local size_for, chunk_for, track_key = linear_hashing.size_for, linear_hashing.chunk_for, keys.track_key
 -- All chunks are split between this share of the load and the whole of it: a few with each batch, instead of all at once.
 local SPLITTING_FROM = 0.75
 
@@ -45,7 +45,7 @@ local function plan(prefix, from, to, read, step, hash)
   end
   local size = size_for(to)
   for _, key in pairs(sources) do
-    local groups, add = chunks.group_by_chunk(prefix)
+    local groups, add = linear_hashing.group_by_chunk(prefix)
     local entries = call(read, track_key(key))
     for i = 1, #entries, step do
       local chunk = chunk_for(hash(entries[i]), to, size)

@@ -1,8 +1,8 @@
 -- scripts/lib/members.lua: sets of actors that have a toggle of a post on, and the members that the current batch names.
--- @needs keys chunks chunk-growth post-record msgpack posts batch
+-- @needs keys linear-hashing chunk-growth post-record msgpack posts current-batch
 -- @constants TAG_MEMBERS TAG_MORE_CHUNKS TAGS_PER_METRIC
 local call, unpack = redis.call, unpack
-local each_chunk, chunk_for, size_for, hash_key = chunks.each_chunk, chunks.chunk_for, chunks.size_for, chunks.hash_key
+local each_chunk, chunk_for, size_for, hash_key = linear_hashing.each_chunk, linear_hashing.chunk_for, linear_hashing.size_for, linear_hashing.hash_key
 local get_field, member_chunks, members_prefix = post_record.get_field, post_record.member_chunks, keys.members_prefix
 local names, records, args = posts.names, posts.records, msgpack.args
 local SPLITTING_AT = chunk_growth.SET_LOAD_MAX * chunk_growth.SPLITTING_FROM
@@ -52,8 +52,8 @@ end
 local function read()
   local first = 0
   group_count = 0
-  values, members_at, states_at = batch.values, batch.members_at, batch.states_at
-  for i = batch.sets_at + 1, members_at, 3 do
+  values, members_at, states_at = current_batch.values, current_batch.members_at, current_batch.states_at
+  for i = current_batch.sets_at + 1, members_at, 3 do
     local index, metric, count = values[i], values[i + 1], values[i + 2]
     each_chunk(values, states_at + first, count, member_chunks(records[index], metric), members_prefix(metric, names[index]), read_chunk, first)
     first = first + count
@@ -61,7 +61,7 @@ local function read()
 end
 
 local function grow()
-  local has_grown, sets_at = false, batch.sets_at
+  local has_grown, sets_at = false, current_batch.sets_at
   for i = sets_at + 1, members_at, 3 do
     has_grown = grow_set(records[values[i]], values[i + 1], names[values[i]]) or has_grown
   end

@@ -1,9 +1,9 @@
 -- scripts/lib/posts.lua: the posts that are being processed, by index: read, changed and written.
--- @needs bucket keys chunks chunk-growth post-record msgpack
+-- @needs bucket keys linear-hashing chunk-growth post-record msgpack
 -- @constants VALUES_AT_ONCE TIME_AHEAD_MAX_MS
 -- @constants KEY_POSTS KEY_VIEWERS
 local call, unpack, min = redis.call, unpack, math.min
-local decode, encode, hash_post = post_record.decode, post_record.encode, chunks.hash_post
+local decode, encode, hash_post = post_record.decode, post_record.encode, linear_hashing.hash_post
 local UPDATED_AT, VERSION = post_record.UPDATED_AT, post_record.VERSION
 local args = msgpack.args
 
@@ -27,7 +27,7 @@ end
 -- Reads posts and their viewers: `from[at + i]` is the name of the i-th, `from[hashes_at + i]` its hash.
 local function read(from, at, hashes_at, count_of_names)
   list, names_at, count = from, at, count_of_names
-  chunks.each_chunk(list, hashes_at, count, bucket.post_chunks, bucket.key .. KEY_POSTS, read_chunk)
+  linear_hashing.each_chunk(list, hashes_at, count, bucket.post_chunks, bucket.key .. KEY_POSTS, read_chunk)
   for first = 1, count, VALUES_AT_ONCE do
     local last = min(count, first + VALUES_AT_ONCE - 1)
     local found = call('HMGET', bucket.key .. KEY_VIEWERS, unpack(list, names_at + first, names_at + last))
@@ -47,7 +47,7 @@ end
 -- Key of the chunk that holds, or would hold, a post.
 local function chunk_key(name)
   local post_chunks = bucket.post_chunks
-  return keys.track_key(bucket.key .. KEY_POSTS .. chunks.chunk_for(hash_post(name), post_chunks, chunks.size_for(post_chunks)))
+  return keys.track_key(bucket.key .. KEY_POSTS .. linear_hashing.chunk_for(hash_post(name), post_chunks, linear_hashing.size_for(post_chunks)))
 end
 
 -- @param at_ms  time of the batch; 0 keeps the times of the posts. See nextUpdatedAtMs in bucket.ts
@@ -71,9 +71,9 @@ local function grow(new_count)
   bucket.post_count = bucket.post_count + new_count
   local needed = chunk_growth.chunks_needed(bucket.post_count, chunk_growth.HASH_LOAD_MAX, bucket.post_chunks)
   if needed == bucket.post_chunks then return end
-  local prefix, size = bucket.key .. KEY_POSTS, chunks.size_for(needed)
+  local prefix, size = bucket.key .. KEY_POSTS, linear_hashing.size_for(needed)
   chunk_growth.plan(prefix, bucket.post_chunks, needed, 'HGETALL', 2, hash_post)
-  for i = 1, count do chunk_keys[i] = prefix .. chunks.chunk_for(hash_post(names[i]), needed, size) end
+  for i = 1, count do chunk_keys[i] = prefix .. linear_hashing.chunk_for(hash_post(names[i]), needed, size) end
   bucket.post_chunks = needed
 end
 

@@ -1,6 +1,6 @@
 -- scripts/lib/record-changes.lua: records for other regions what the current batch has changed: posts whose counts it has changed, and
 -- toggles that it has set.
--- @needs bucket keys hybrid-clock replication-state toggle-log spill-toggle-log msgpack posts batch
+-- @needs bucket keys hybrid-clock replication-state toggle-log spill-toggle-log msgpack posts current-batch
 -- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG
 local args = msgpack.args
 
@@ -30,7 +30,7 @@ end
 
 local function write_counts(stamp)
   local list, last = {}, 0
-  for i = 1, batch.posts_count do
+  for i = 1, current_batch.posts_count do
     if is_counted[i] then
       list[last + 1], list[last + 2] = stamp, posts.names[i]
       last = last + 2
@@ -40,8 +40,8 @@ local function write_counts(stamp)
 end
 
 local function write_toggles(stamp)
-  local values, last, first, updates = batch.values, 0, 0, 0
-  for i = batch.sets_at + 1, batch.members_at, 3 do
+  local values, last, first, updates = current_batch.values, 0, 0, 0
+  for i = current_batch.sets_at + 1, current_batch.members_at, 3 do
     local count, group = values[i + 2], nil
     for member = first + 1, first + count do
       if is_toggled[member] then
@@ -50,7 +50,7 @@ local function write_toggles(stamp)
           group, last = last + 4, last + 4
         end
         last = last + 1
-        args[last] = values[batch.members_at + member]
+        args[last] = values[current_batch.members_at + member]
       end
     end
     if group then

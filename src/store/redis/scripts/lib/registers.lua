@@ -1,6 +1,6 @@
 -- scripts/lib/registers.lua: LWW registers of toggles that the toggle logs have no room for: most of them while a region is down. They
 -- are in chunks: toggle (post, metric, actor) → stamp. Stable ones are removed some chunks at a time.
--- @needs bucket keys chunks hybrid-clock toggle-log
+-- @needs bucket keys linear-hashing hybrid-clock toggle-log
 -- @constants VALUES_AT_ONCE FIELD_REGISTERS KEY_LOCAL_LOG KEY_REMOTE_LOG
 local call, unpack, min, max, pack = redis.call, unpack, math.min, math.max, cmsgpack.pack
 local track_key = keys.track_key
@@ -31,9 +31,9 @@ end
 
 -- @return groups, each the key of a chunk and indices of its toggles
 local function group_by_chunk(toggles, chunk_count)
-  local size = chunks.size_for(chunk_count)
-  local groups, add = chunks.group_by_chunk(keys.registers_prefix())
-  for i, toggle in ipairs(toggles) do add(chunks.chunk_for(chunks.hash_post(toggle), chunk_count, size), i) end
+  local size = linear_hashing.size_for(chunk_count)
+  local groups, add = linear_hashing.group_by_chunk(keys.registers_prefix())
+  for i, toggle in ipairs(toggles) do add(linear_hashing.chunk_for(linear_hashing.hash_post(toggle), chunk_count, size), i) end
   return groups
 end
 

@@ -1,6 +1,6 @@
 -- scripts/lib/session-seqs.lua: high-water marks of the sessions that the current batch names: the last seq of each, by which an
 -- operation is found to be a duplicate. Marks are kept by generations: written to the current one, and read from the previous one, too.
--- @needs bucket keys chunks chunk-growth msgpack batch
+-- @needs bucket keys linear-hashing chunk-growth msgpack current-batch
 -- @constants MARK_GENERATION_MS MARK_GENERATION_MAX FIELD_OLD_MARKS
 local call, unpack = redis.call, unpack
 local args = msgpack.args
@@ -49,7 +49,7 @@ end
 -- @param indices  their indices in the batch
 local function read_previous(missing, indices, count)
   local prefix = keys.marks_prefix(bucket.mark_generation - 1)
-  chunks.each_chunk(missing, count, count, bucket.previous_mark_chunks, prefix, function(key, from, to)
+  linear_hashing.each_chunk(missing, count, count, bucket.previous_mark_chunks, prefix, function(key, from, to)
     local seqs = call('HMGET', key, unpack(missing, from, to))
     for i = from, to do
       local seq = seqs[i - from + 1]
@@ -63,10 +63,10 @@ end
 
 local function read()
   group_count = 0
-  local sessions_count = batch.sessions_count
+  local sessions_count = current_batch.sessions_count
   if sessions_count == 0 then return end
-  values, sessions_at, marks_at = batch.values, batch.sessions_at, batch.marks_at
-  chunks.each_chunk(values, marks_at, sessions_count, bucket.mark_chunks, keys.marks_prefix(bucket.mark_generation), read_chunk)
+  values, sessions_at, marks_at = current_batch.values, current_batch.sessions_at, current_batch.marks_at
+  linear_hashing.each_chunk(values, marks_at, sessions_count, bucket.mark_chunks, keys.marks_prefix(bucket.mark_generation), read_chunk)
   local missing, indices, count = {}, {}, 0
   for i = 1, sessions_count do
     if not current_seqs[i] then
@@ -86,7 +86,7 @@ end
 -- @return how many marks are added to the current generation
 local function count_new()
   local count = 0
-  for i = 1, batch.sessions_count do
+  for i = 1, current_batch.sessions_count do
     if not current_seqs[i] and values[marks_at + i] ~= read_seqs[i] then count = count + 1 end
   end
   return count
@@ -96,13 +96,13 @@ local function grow(new_count)
   bucket.mark_count = bucket.mark_count + new_count
   local needed = chunk_growth.chunks_needed(bucket.mark_count, chunk_growth.HASH_LOAD_MAX, bucket.mark_chunks)
   if needed == bucket.mark_chunks then return end
-  local prefix, size = keys.marks_prefix(bucket.mark_generation), chunks.size_for(needed)
-  chunk_growth.plan(prefix, bucket.mark_chunks, needed, 'HGETALL', 2, chunks.hash_key)
-  for i = 1, batch.sessions_count do
-    group_keys[i] = prefix .. chunks.chunk_for(chunks.hash_key(values[sessions_at + i]), needed, size)
+  local prefix, size = keys.marks_prefix(bucket.mark_generation), linear_hashing.size_for(needed)
+  chunk_growth.plan(prefix, bucket.mark_chunks, needed, 'HGETALL', 2, linear_hashing.hash_key)
+  for i = 1, current_batch.sessions_count do
+    group_keys[i] = prefix .. linear_hashing.chunk_for(linear_hashing.hash_key(values[sessions_at + i]), needed, size)
     group_ends[i] = i
   end
-  group_count, bucket.mark_chunks = batch.sessions_count, needed
+  group_count, bucket.mark_chunks = current_batch.sessions_count, needed
 end
 
 local function write()

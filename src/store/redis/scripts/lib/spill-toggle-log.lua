@@ -1,5 +1,5 @@
 -- scripts/lib/spill-toggle-log.lua: moves updates that a toggle log has no room for to the registers of lib/registers.lua.
--- @needs bucket keys chunks chunk-growth hybrid-clock replication-state toggle-log registers
+-- @needs bucket keys linear-hashing chunk-growth hybrid-clock replication-state toggle-log registers
 -- @constants VALUES_AT_ONCE FEED_MAX
 local call, unpack, min, max = redis.call, unpack, math.min, math.max
 -- A log has at most FEED_MAX updates, like the change feed, and this many entries: reading all of a log takes some milliseconds.
@@ -33,7 +33,7 @@ local function plan_registers(plan, toggles, stamps)
   end
   local needed = chunk_growth.chunks_needed(state.count, chunk_growth.HASH_LOAD_MAX, state.chunks)
   if needed == state.chunks then return end
-  chunk_growth.plan(keys.registers_prefix(), state.chunks, needed, 'HGETALL', 2, chunks.hash_post)
+  chunk_growth.plan(keys.registers_prefix(), state.chunks, needed, 'HGETALL', 2, linear_hashing.hash_post)
   state.chunks = needed
   plan.groups = registers.group_by_chunk(toggles, needed)
 end

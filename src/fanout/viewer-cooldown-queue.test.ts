@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { CooldownQueue } from './cooldown-queue.js';
+import { ViewerCooldownQueue } from './viewer-cooldown-queue.js';
 import { Viewer } from './viewer.js';
 
 const TICK_MS = 100;
@@ -52,7 +52,7 @@ test('a timer that fires too early releases no viewer', async () => {
 function world() {
   const clock = new SimulatedClock();
   const due: [string | null, number][] = [];
-  const cooling = new CooldownQueue(clock, { tickMs: () => TICK_MS }, (viewers) => {
+  const cooling = new ViewerCooldownQueue(clock, { tickMs: () => TICK_MS }, (viewers) => {
     for (const { actor } of viewers) due.push([actor, clock.nowMs()]);
   });
   return { clock, cooling, due };

@@ -15,7 +15,7 @@ interface Cohort {
  * the tick was longer delay the others. The queue consists of cohorts, viewers written to in consecutive slices, and has
  * one timer, whatever the number of viewers.
  */
-export class CooldownQueue {
+export class ViewerCooldownQueue {
   readonly #cohorts: Cohort[] = [];
   #timer: Timer | null = null;
 

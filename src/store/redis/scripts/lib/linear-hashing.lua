@@ -1,4 +1,4 @@
--- scripts/lib/chunks.lua: finds the chunk that holds a post, a session or an actor by linear hashing (Litwin, VLDB 1980).
+-- scripts/lib/linear-hashing.lua: finds the chunk that holds a post, a session or an actor by linear hashing (Litwin, VLDB 1980).
 -- docs/redis-keys.md explains it.
 -- @needs bucket
 -- @constants VALUES_AT_ONCE HASH_MULTIPLIER

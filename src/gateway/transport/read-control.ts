@@ -6,7 +6,7 @@ export interface DeferredInput {
 }
 
 /** The limits that the reader of a connection's frames respects. */
-export interface ReadLimits {
+export interface ReadControl {
   /** Whether nothing may be handled at present. */
   readonly isBlocked: boolean;
   deferredBytes: DeferredInput | null;

@@ -14,7 +14,7 @@ import { Script } from './scripts/script.js';
 /** A gateway that does not report for this long is taken for gone, and its viewers with it. Five sweeps. */
 const LEASE_MS = 5_000;
 
-export interface BucketScriptsOptions {
+export interface CounterScriptsOptions {
   readonly metrics: Metrics;
   readonly buckets: number;
   readonly region: string;
@@ -38,7 +38,7 @@ export interface SweepResult {
 }
 
 /** The scripts that a gateway calls for its own clients, as typed methods. */
-export class BucketScripts {
+export class CounterScripts {
   readonly #commitBatches = new Script('commit-batches-n', true);
   readonly #readPosts = new Script('read-posts-2');
   readonly #openBucket = new Script('open-bucket-1');
@@ -51,7 +51,7 @@ export class BucketScripts {
   constructor(
     private readonly client: RedisClient,
     private readonly decoder: ReplyDecoder,
-    private readonly options: BucketScriptsOptions,
+    private readonly options: CounterScriptsOptions,
   ) {
     const { buckets, gateway, hasPeers, region } = options;
     this.#regionNumber = hasPeers ? toRegionNumber(region) : -1;

@@ -31,7 +31,7 @@ interface WaitingAddress {
 }
 
 /** Senders without units: connections and requests. They continue when they have units again, or are disconnected for flooding. */
-export class UnitQueue {
+export class WaitingSenders {
   /** In the order in which they began to wait, so that the connections of an address take turns. */
   readonly #waiting = new Set<UnitWaiter>();
   /** Addresses whose messages wait again and again. */

@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
-import { ReadyQueue } from './ready-queue.js';
+import { ReadyViewers } from './ready-viewers.js';
 import { Viewer } from './viewer.js';
 
 test('viewers leave the queue in the order in which they came, even while others come', () => {
-  const queue = new ReadyQueue();
+  const queue = new ReadyViewers();
   const viewers = Array.from({ length: 9 }, (_, i) => new Viewer(String(i), sink));
   const left: (string | undefined)[] = [];
   for (const [i, viewer] of viewers.entries()) {

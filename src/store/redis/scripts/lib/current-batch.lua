@@ -1,4 +1,4 @@
--- scripts/lib/batch.lua: the current batch: its values, as the header of commit-batches-n.lua lists them, and after which of them the
+-- scripts/lib/current-batch.lua: values of the current batch, as the header of commit-batches-n.lua lists them, and after which of them the
 -- things are that it names.
 -- @needs msgpack
 -- @constants BATCH_HEADER_VALUES

@@ -25,7 +25,7 @@ const OWNER = /[?&]sid=(\d+)\./;
  * - a connection that becomes a WebSocket is handed over to the owner.
  * A client's address is read from the first request of its session, which is never relayed.
  */
-export class ConnectionHandover {
+export class SessionRouter {
   readonly #id = cluster.worker!.id;
   readonly #folder = process.env[SOCKETS_VARIABLE]!;
 

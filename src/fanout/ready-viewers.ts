@@ -4,7 +4,7 @@ import type { Viewer } from './viewer.js';
  * Viewers whose frame is due, the one that has waited longest first. Two arrays take turns, one being filled while the
  * other is emptied: moving up the rest of 100,000 for every slice would take a sixth of the time of the writes.
  */
-export class ReadyQueue {
+export class ReadyViewers {
   #entering: Viewer[] = [];
   #leaving: Viewer[] = [];
   #next = 0;

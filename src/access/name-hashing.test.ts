@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { toActorKey, toRequestKey, toSessionKey } from './client-keys.js';
+import { toActorKey, toRequestKey, toSessionKey } from './name-hashing.js';
 
 const INT64S = [
   ['0', 0, 0],
