@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The entry is parsed by every Node, however old, so that one that is too old says so: it may use nothing newer than
-// Node 12 knows, has no static import, and is shipped as it is compiled here. See `engines` in package.json.
+// Old versions of Node must be able to parse this file, so that they print the message below. It therefore uses no syntax newer
+// than Node 12, has no static import, and is not bundled. See `engines` in package.json.
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19) || major === 21 || (major === 22 && minor < 13)) {
   process.stderr.write(

@@ -31,7 +31,7 @@ export function toSessionKey(actor: string | null, session: string): Key64 {
   return hash64(JSON.stringify(['session', actor, session]));
 }
 
-/** The parts that make two HTTP requests the same. */
+/** HTTP requests that agree in these fields are the same. */
 export interface RequestIdentity {
   /** `null`: none. */
   readonly actor: string | null;

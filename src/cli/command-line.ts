@@ -18,13 +18,13 @@ export function toFlag(variable: string): string {
   return `--${variable.toLowerCase().replaceAll('_', '-')}`;
 }
 
-/** Settings that are true when their flag stands without a value. */
+/** Settings that are true when their flag has no value. */
 const SWITCHES: ReadonlySet<string> = new Set(['REQUIRE_TOKEN_TO_READ']);
 
 const VARIABLE_BY_FLAG = new Map(VARIABLES.map((variable) => [toFlag(variable), variable]));
 
 /**
- * Reads `[start|help|version] [--setting value | --setting=value]…`. Values are checked where the environment's are.
+ * Parses `[start|help|version] [--setting value | --setting=value]…`. readSettings checks the values, as those of the environment.
  * @throws Error with one line that names the nearest command or flag
  */
 export function parseCommandLine(args: readonly string[]): Command {
@@ -48,7 +48,7 @@ function parseSettings(args: readonly string[]): Record<string, string> {
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
     if (!arg.startsWith('--')) throw new Error(`unexpected ${arg}: a setting is given as ${toFlag('PORT')} 4000`);
-    const [flag, given] = splitAtEquals(arg);
+    const [flag, inlineValue] = splitAtEquals(arg);
     const variable = VARIABLE_BY_FLAG.get(flag);
     if (OTHER_FLAGS.includes(flag)) throw new Error(`${flag} takes no value`);
     if (variable === undefined) {
@@ -57,9 +57,9 @@ function parseSettings(args: readonly string[]): Record<string, string> {
     }
     if (variable in settings) throw new Error(`${flag} is given twice`);
     const next = args[i + 1];
-    const follows = given === undefined && next !== undefined && !next.startsWith('--');
-    const value = follows ? next : (given ?? (SWITCHES.has(variable) ? 'true' : ''));
-    // In the environment empty means unset; a flag that was meant to set something must not unset it.
+    const follows = inlineValue === undefined && next !== undefined && !next.startsWith('--');
+    const value = follows ? next : (inlineValue ?? (SWITCHES.has(variable) ? 'true' : ''));
+    // In the environment an empty value means unset, but an empty flag is a mistake.
     if (value === '') throw new Error(`${flag} needs a value: ${flag} VALUE`);
     settings[variable] = value;
     if (follows) i += 1;
@@ -72,7 +72,7 @@ function splitAtEquals(arg: string): [flag: string, value: string | undefined] {
   return at < 0 ? [arg, undefined] : [arg.slice(0, at), arg.slice(at + 1)];
 }
 
-function nearest(text: string, known: readonly string[]): string {
+function nearest(text: string, candidates: readonly string[]): string {
   const lower = text.toLowerCase();
-  return known.reduce((best, one) => (distance(lower, one) < distance(lower, best) ? one : best));
+  return candidates.reduce((best, one) => (distance(lower, one) < distance(lower, best) ? one : best));
 }

@@ -2,7 +2,7 @@ import { SETTING_GROUPS } from '../config/environment-schema.js';
 import { SETTING_RULES } from '../config/settings-rules.js';
 import { describeSetting } from './setting-text.js';
 
-/** docs/configuration.md, which `npm run docs` writes. */
+/** Renders docs/configuration.md. `npm run docs` writes it. */
 export function configurationPage(): string {
   const groups = SETTING_GROUPS.flatMap(({ title, settings, notes }) => [
     `## ${title}`,

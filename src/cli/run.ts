@@ -6,10 +6,10 @@ import { onEndSignal } from '../common/process-signals.js';
 import { readSettings } from '../config/settings.js';
 import { parseCommandLine } from './command-line.js';
 
-/** Beside the program's own files: a directory that others may write to must not be trusted with code. */
+/** The cache is beside the program's own files, because it contains code, and other users may write to shared directories. */
 const COMPILE_CACHE = join(import.meta.dirname, 'compile-cache');
 
-/** Does what the command line asks for; what is wrong with it or with a setting is one line, and exit code 1. */
+/** Runs the command. A wrong command line or setting prints one line and exits with code 1. */
 export async function run(args: readonly string[], environment: NodeJS.ProcessEnv): Promise<void> {
   try {
     const command = parseCommandLine(args);
@@ -24,7 +24,7 @@ export async function run(args: readonly string[], environment: NodeJS.ProcessEn
 }
 
 async function start(environment: NodeJS.ProcessEnv): Promise<void> {
-  // The first process of a container has no default for these. What boots replaces it by a drain.
+  // The first process of a container has no default handlers of signals. The gateway replaces this one by its drain.
   onEndSignal(() => process.exit(0));
   const settings = readSettings(environment);
   useCompileCache();
@@ -32,13 +32,13 @@ async function start(environment: NodeJS.ProcessEnv): Promise<void> {
     const { runWorkers } = await import('../workers/primary.js');
     await runWorkers(settings);
   } else {
-    // The primary needs none of what a gateway is made of.
+    // Imported here, because the primary of several workers runs no gateway.
     const { bootstrap } = await import('../app/bootstrap.js');
     await bootstrap(settings);
   }
 }
 
-/** Node 22.1 and later keep compiled code from one boot to the next; it saves a sixth of the CPU of a boot. */
+/** Node 22.1 and later can keep compiled code between boots, which saves a sixth of the CPU of a boot. */
 function useCompileCache(): void {
   const { enableCompileCache } = nodeModule as { enableCompileCache?: (directory: string) => unknown };
   enableCompileCache?.(COMPILE_CACHE);

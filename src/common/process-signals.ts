@@ -4,7 +4,7 @@ type EndSignal = (typeof SIGNALS)[number];
 
 let current: ((signal: EndSignal) => void) | null = null;
 
-/** Calls `end` when a signal asks the process to end, once a signal. A later call replaces an earlier one. */
+/** Calls `end` on SIGTERM, SIGINT or SIGHUP, once a signal. A later call replaces an earlier one. */
 export function onEndSignal(end: (signal: EndSignal) => void): void {
   for (const signal of SIGNALS) {
     if (current !== null) process.off(signal, current);

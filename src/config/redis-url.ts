@@ -1,7 +1,5 @@
 import { isIPv6 } from 'node:net';
 
-/** Where `REDIS_URL` points. */
-
 export interface Address {
   readonly host: string;
   readonly port: number;
@@ -104,7 +102,7 @@ function parseAddress(text: string, standard: number): Address {
   const host = groups?.v6 ?? groups?.name;
   const port = Number(groups?.port ?? standard);
   if (host === undefined || (groups?.v6 !== undefined && !isIPv6(host)) || port < 1 || port > 65_535)
-    // Not the text itself: a password with a / or a ? in it may have ended up there.
+    // The message leaves out the text, because it may contain a password with an unescaped / or ?.
     throw new Error('has a host that is not name, name:port or [IPv6]:port with a port from 1 to 65535');
   return { host, port };
 }
@@ -141,7 +139,7 @@ function login(username: string, password: string): Login {
 
 function parseSentinelLogin(kind: RedisTarget['kind'], query: string): Login | null {
   if (query === '') return null;
-  if (kind !== 'sentinel') throw new Error('has parameters after ?, which only redis+sentinel:// knows');
+  if (kind !== 'sentinel') throw new Error('has parameters after ?, which only redis+sentinel:// has');
   let username = '';
   let password: string | undefined;
   for (const pair of query.split('&')) {
@@ -150,7 +148,7 @@ function parseSentinelLogin(kind: RedisTarget['kind'], query: string): Login | n
     const value = equals === -1 ? '' : decode(pair.slice(equals + 1));
     if (name === 'sentinel_username') username = value;
     else if (name === 'sentinel_password') password = value;
-    else throw new Error('has an unknown parameter after ?; known are sentinel_username and sentinel_password');
+    else throw new Error('has an unknown parameter after ?; expected sentinel_username or sentinel_password');
   }
   if (password === undefined) throw new Error('has sentinel_username without sentinel_password: give both');
   return login(username, password);

@@ -24,7 +24,7 @@ export function matching(pattern: RegExp, values: string) {
   return z.string().regex(pattern, `must be ${values}`).meta({ values });
 }
 
-/** @param values what a valid value is, for docs and for errors */
+/** @param values describes valid values in docs and errors */
 export function text(isValid: (value: string) => boolean, values: string) {
   return z.string().refine(isValid, `must be ${values}`).meta({ values });
 }

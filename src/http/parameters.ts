@@ -17,7 +17,7 @@ import { LIKES, type Metric, type Metrics } from '../counters/metrics.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { validationError } from '../protocol/validation-error.js';
 
-/** Checks the parts of requests. Each function throws BAD_REQUEST with the name of the wrong part, unless its comment says more. */
+/** Checks fields of requests. Each function throws BAD_REQUEST with the name of the wrong field, unless its comment says more. */
 
 /** A list of media types with event streams or any text, or the single type for anything. */
 const EVENT_TYPES = /(^|,)\s*text\/(event-stream|\*)\s*(;|,|$)|^\s*(\*\/\*\s*(;[^,]*)?)?$/i;
@@ -99,7 +99,7 @@ function parseActor(headers: IncomingHttpHeaders): string | undefined {
   return check(ACTOR_ID, 'Actor-Id', typeof header === 'string' ? decodeHeader(header) : header);
 }
 
-/** @throws ProtocolError BAD_REQUEST, which names the part */
+/** @throws ProtocolError BAD_REQUEST, which names the field */
 function check<T>(schema: z.ZodType<T>, name: string, value: unknown): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ACTOR_MAX, KEY_MAX, KEY_MIN, POST_PATTERN, POST_RULE } from './limits.js';
 
-/** The parts of HTTP requests: controllers check requests by them, and the OpenAPI document is made from them. */
+/** Schemas of the fields of HTTP requests: controllers check requests by them, and the OpenAPI document is built from them. */
 
 export const POST_ID = z.string().regex(POST_PATTERN, `must be ${POST_RULE}`);
 

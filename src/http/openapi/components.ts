@@ -23,7 +23,7 @@ const UPDATED_AT = {
 
 /** The meaning of each status. */
 const MEANINGS: Readonly<Record<number, string>> = {
-  400: 'The request is wrong, and `message` names the part; or it names too many posts.',
+  400: 'The request is wrong, and `message` names the field; or it names too many posts.',
   401: 'The token is missing, invalid or expired.',
   403: 'The origin is rejected.',
   413: 'The body is over 16 KiB.',
