@@ -79,7 +79,7 @@ describe('TCP connections of an address', () => {
   };
 
   test('an address may open TCP connections for requests besides its connections, and one more when one is closed', () => {
-    const addresses = limits({ connections: 2 });
+    const addresses = limits({ connectionsMax: 2 });
     const all = Array.from({ length: 203 }, () => open(addresses, '203.0.113.9'));
     expect(all.filter(({ admitted }) => admitted)).toHaveLength(202);
     expect(open(addresses, '203.0.113.8').admitted).toBe(true);
@@ -90,7 +90,7 @@ describe('TCP connections of an address', () => {
   test.each(['10.0.0.2', '127.0.0.1'])(
     'TCP connections are not limited from %s, a balancer or this host',
     (remoteAddress) => {
-      const addresses = limits({ connections: 1, trustProxy: ['10.0.0.0/8'] });
+      const addresses = limits({ connectionsMax: 1, trustProxy: ['10.0.0.0/8'] });
       const all = Array.from({ length: 500 }, () => open(addresses, remoteAddress));
       expect(all.every(({ admitted }) => admitted)).toBe(true);
     },
@@ -99,7 +99,7 @@ describe('TCP connections of an address', () => {
 
 describe('the slot of a connection', () => {
   test('a connection frees its slot once all of its sockets are closed', () => {
-    const addresses = limits({ connections: 1 });
+    const addresses = limits({ connectionsMax: 1 });
     const [session, webSocket] = [new EventEmitter(), new EventEmitter()];
     addresses.connect('203.0.113.9', session).holdUntilClosed(webSocket);
     session.emit('close');
@@ -111,7 +111,7 @@ describe('the slot of a connection', () => {
 
 describe('connections of an address', () => {
   test('connections of an address are accepted up to the limit, and again after some are closed', () => {
-    const addresses = limits({ connections: 2 });
+    const addresses = limits({ connectionsMax: 2 });
     const first = connect(addresses, '203.0.113.9');
     expect(addresses.mayConnect('203.0.113.9')).toBe(true);
     connect(addresses, '203.0.113.9');
@@ -124,14 +124,14 @@ describe('connections of an address', () => {
   test.each(['127.0.0.1', '127.8.0.1', '::1', '::ffff:127.0.0.1'])(
     'connections are not limited from %s',
     (loopback) => {
-      const addresses = limits({ connections: 1, operations: 1 });
+      const addresses = limits({ connectionsMax: 1, operationsPerSecond: 1 });
       for (let i = 0; i < 3; i++) connect(addresses, loopback);
       expect([addresses.mayConnect(loopback), addresses.operationTokenBucket(loopback)]).toEqual([true, null]);
     },
   );
 
   test('a limit of 0 means no limit on connections', () => {
-    const addresses = limits({ connections: 0 });
+    const addresses = limits({ connectionsMax: 0 });
     for (let i = 0; i < 1_000; i++) connect(addresses, '203.0.113.9');
     expect(addresses.mayConnect('203.0.113.9')).toBe(true);
   });
@@ -139,7 +139,7 @@ describe('connections of an address', () => {
 
 describe('remembered addresses', () => {
   test('an address keeps one token bucket for operations, even after its connections are closed', () => {
-    const addresses = limits({ operations: 5 });
+    const addresses = limits({ operationsPerSecond: 5 });
     const bucket = addresses.operationTokenBucket('203.0.113.9');
     connect(addresses, '203.0.113.9').emit('close');
     expect(addresses.operationTokenBucket('203.0.113.9')).toBe(bucket);
@@ -147,7 +147,7 @@ describe('remembered addresses', () => {
   });
 
   test('beyond 100,000 addresses, those without connections and recent operations are forgotten', () => {
-    const addresses = limits({ operations: 5 });
+    const addresses = limits({ operationsPerSecond: 5 });
     const [idle, busy, connected] = ['198.51.100.1', '198.51.100.2', '198.51.100.3'].map((address) => ({
       address,
       bucket: addresses.operationTokenBucket(address),
@@ -163,7 +163,7 @@ describe('remembered addresses', () => {
   });
 
   test('beyond 100,000 recently used addresses, the oldest ones without a connection are forgotten', () => {
-    const addresses = limits({ operations: 5 });
+    const addresses = limits({ operationsPerSecond: 5 });
     const [connected, busy] = ['198.51.100.1', '198.51.100.2'].map((address) => ({
       address,
       bucket: addresses.operationTokenBucket(address),
@@ -177,8 +177,15 @@ describe('remembered addresses', () => {
   });
 });
 
-function limits(some: { operations?: number; connections?: number; trustProxy?: string[] }): AddressLimiter {
-  return new AddressLimiter({ operations: 50, connections: 50, trustProxy: [], ...some }, new SimulatedClock());
+function limits(some: {
+  operationsPerSecond?: number;
+  connectionsMax?: number;
+  trustProxy?: string[];
+}): AddressLimiter {
+  return new AddressLimiter(
+    { operationsPerSecond: 50, connectionsMax: 50, trustProxy: [], ...some },
+    new SimulatedClock(),
+  );
 }
 
 function connect(addresses: AddressLimiter, address: string): EventEmitter {

@@ -75,9 +75,9 @@ const UNCOUNTED_SLOT = new ConnectionSlot(null);
 
 export interface AddressLimits {
   /** 0: no limit, and no limit on reads. */
-  readonly operations: number;
+  readonly operationsPerSecond: number;
   /** 0: no limit. */
-  readonly connections: number;
+  readonly connectionsMax: number;
   /** Balancers whose X-Forwarded-For is believed. */
   readonly trustProxy: readonly string[];
 }
@@ -115,8 +115,11 @@ export class AddressLimiter {
   /** The token bucket of an address's reads; `null` for exempt addresses. */
   readTokenBucket(address: string): TokenBucket | null {
     if (isLoopback(address)) return null;
-    const known = this.#get(address);
-    return (known.reads ??= new TokenBucket(this.limits.operations === 0 ? 0 : READ_TOKENS, this.clock.nowMs()));
+    const state = this.#get(address);
+    return (state.reads ??= new TokenBucket(
+      this.limits.operationsPerSecond === 0 ? 0 : READ_TOKENS,
+      this.clock.nowMs(),
+    ));
   }
 
   /** The token bucket of an address's messages, rejected ones too; `null` for exempt addresses. */
@@ -125,7 +128,7 @@ export class AddressLimiter {
   }
 
   mayConnect(address: string): boolean {
-    const max = this.limits.connections;
+    const max = this.limits.connectionsMax;
     return max === 0 || isLoopback(address) || (this.#addresses.get(address)?.connections ?? 0) < max;
   }
 
@@ -150,54 +153,54 @@ export class AddressLimiter {
       throw new ProtocolError('RATE_LIMITED', 'too many connections from your address', TOO_MANY_RETRY_MS);
     }
     if (isLoopback(address)) return UNCOUNTED_SLOT;
-    const known = this.#get(address);
-    known.connections += 1;
-    const slot = new ConnectionSlot(() => (known.connections -= 1));
+    const state = this.#get(address);
+    state.connections += 1;
+    const slot = new ConnectionSlot(() => (state.connections -= 1));
     slot.holdUntilClosed(connection);
     return slot;
   }
 
   #open(address: string, kind: 'webSockets' | 'tcp', beyond: number, tcp: Closable): boolean {
-    const max = this.limits.connections;
+    const max = this.limits.connectionsMax;
     if (max === 0 || isLoopback(address)) return true;
-    const known = this.#get(address);
-    if (known[kind] >= max + beyond) return false;
-    known[kind] += 1;
-    tcp.once('close', () => (known[kind] -= 1));
+    const state = this.#get(address);
+    if (state[kind] >= max + beyond) return false;
+    state[kind] += 1;
+    tcp.once('close', () => (state[kind] -= 1));
     return true;
   }
 
   #get(address: string): AddressState {
-    let known = this.#addresses.get(address);
-    if (known === undefined) {
+    let state = this.#addresses.get(address);
+    if (state === undefined) {
       if (this.#addresses.size >= ADDRESSES_MAX) this.#forgetIdle();
       const now = this.clock.nowMs();
-      const rate = toMessageRate(this.limits.operations, ADDRESS_RATE_MIN);
-      known = {
+      const rate = toMessageRate(this.limits.operationsPerSecond, ADDRESS_RATE_MIN);
+      state = {
         connections: 0,
         webSockets: 0,
         tcp: 0,
         reads: null,
-        operations: new TokenBucket(this.limits.operations, now),
+        operations: new TokenBucket(this.limits.operationsPerSecond, now),
         messages: new TokenBucket(rate, now, rate * ADDRESS_BURST_S),
       };
-      this.#addresses.set(address, known);
+      this.#addresses.set(address, state);
     }
-    return known;
+    return state;
   }
 
   /** Forgets addresses without state; if they are too few, also the oldest without connections. */
   #forgetIdle(): void {
     const now = this.clock.nowMs();
-    for (const [address, known] of this.#addresses) {
-      const { operations, messages, reads } = known;
+    for (const [address, state] of this.#addresses) {
+      const { operations, messages, reads } = state;
       const isFull = operations.isFull(now) && messages.isFull(now) && reads?.isFull(now) !== false;
-      if (isIdle(known) && isFull) this.#addresses.delete(address);
+      if (isIdle(state) && isFull) this.#addresses.delete(address);
     }
     let excess = this.#addresses.size - (ADDRESSES_MAX - FORGET_AT_LEAST);
-    for (const [address, known] of this.#addresses) {
+    for (const [address, state] of this.#addresses) {
       if (excess <= 0) return;
-      if (!isIdle(known)) continue;
+      if (!isIdle(state)) continue;
       this.#addresses.delete(address);
       excess -= 1;
     }

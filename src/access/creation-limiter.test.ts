@@ -10,7 +10,15 @@ const ADDRESS = '203.0.113.1';
 
 function world(some: Partial<CreationLimits> = {}): { clock: SimulatedClock; limiter: CreationLimiter } {
   const clock = new SimulatedClock();
-  const limits = { posts: 10, actors: 10, watched: 100, marks: true, buckets: 1, workers: 1, ...some };
+  const limits = {
+    postsPerMinute: 10,
+    actorsPerMinute: 10,
+    watchedMax: 100,
+    limitsMarks: true,
+    buckets: 1,
+    workers: 1,
+    ...some,
+  };
   const suspicions = new SuspicionLog(clock, () => undefined);
   return { clock, limiter: new CreationLimiter(limits, clock, suspicions, () => false) };
 }

@@ -26,15 +26,15 @@ const ACTORS_REMEMBERED = 32_768;
 
 export interface CreationLimits {
   /** New posts of an address in a minute, with a burst of the same size; 0: no limit. */
-  readonly posts: number;
+  readonly postsPerMinute: number;
   /** The same for actors without a token that set a toggle from the address for the first time. */
-  readonly actors: number;
+  readonly actorsPerMinute: number;
   /** Posts that all connections of an address may watch at once; 0: no limit. */
-  readonly watched: number;
+  readonly watchedMax: number;
   /** Whether the marks that an address begins are limited. */
-  readonly marks: boolean;
+  readonly limitsMarks: boolean;
   readonly buckets: number;
-  /** Gateways on this port: each grants an equal part of the marks. */
+  /** Gateways on this port: each grants an equal fraction of the marks. */
   readonly workers: number;
 }
 
@@ -62,12 +62,12 @@ export class CreationLimiter {
   ) {
     const aMinute = (limit: number): KeyedRateLimiter | null =>
       limit === 0 ? null : new KeyedRateLimiter(clock, limit / MINUTE_S, limit);
-    this.posts = aMinute(limits.posts);
-    this.actors = aMinute(limits.actors);
-    const { watched } = limits;
-    this.lookups = watched === 0 ? null : new KeyedRateLimiter(clock, watched / LOOKUPS_BACK_S, watched);
+    this.posts = aMinute(limits.postsPerMinute);
+    this.actors = aMinute(limits.actorsPerMinute);
+    const { watchedMax } = limits;
+    this.lookups = watchedMax === 0 ? null : new KeyedRateLimiter(clock, watchedMax / LOOKUPS_BACK_S, watchedMax);
     const marksPerSecond = (MARKS_AN_HOUR - MARKS_BURST) / (MARK_GENERATION_MS / 1_000);
-    this.marks = limits.marks
+    this.marks = limits.limitsMarks
       ? new KeyedRateLimiter(clock, marksPerSecond / limits.workers, MARKS_BURST / limits.workers)
       : null;
   }
@@ -84,7 +84,7 @@ export class CreationLimiter {
 
 /** Charges one client for what it creates: once for its actor, and once for its session in each bucket. */
 export class ClientCreations {
-  #actorAdmitted = false;
+  #isActorAdmitted = false;
   /** A bit a bucket: set if the session has a mark in it. */
   #marked: Uint32Array | null = null;
 
@@ -138,14 +138,14 @@ export class ClientCreations {
   #admitActor(): ErrorBody | null {
     const { actors, actorsSeen } = this.limiter;
     const { actor } = this;
-    if (actors === null || actor === null || this.#actorAdmitted) return null;
+    if (actors === null || actor === null || this.#isActorAdmitted) return null;
     const number = actor.hi * 2 ** 21 + (actor.lo >>> 11);
     if (!this.isNamed || !actorsSeen.has(number)) {
       const waitMs = actors.take(this.address);
       if (waitMs > 0) return this.#reject('new-actors', 'too many new actors from your address; retry later', waitMs);
       if (this.isNamed) actorsSeen.add(number);
     }
-    this.#actorAdmitted = true;
+    this.#isActorAdmitted = true;
     return null;
   }
 

@@ -25,7 +25,7 @@ export class KeySet {
   readonly #remote: ReturnType<typeof createRemoteJWKSet>;
   #fetchedAtMs = -Infinity;
   #fetching: Promise<void> | null = null;
-  #failed = false;
+  #hasFailed = false;
 
   constructor(
     private readonly url: URL,
@@ -44,7 +44,7 @@ export class KeySet {
 
   /** Whether the last fetch succeeded; true before the first one. */
   get isUp(): boolean {
-    return !this.#failed;
+    return !this.#hasFailed;
   }
 
   /** The age of the cached keys in seconds; 0 without keys. */
@@ -56,12 +56,12 @@ export class KeySet {
   readonly keyFor: JWTVerifyGetKey = async (header, token) => {
     if (!this.#hasKeys || this.#ageMs > STALE_MAX_MS) await this.#fetchUnlessAway();
     // After a failed fetch, which is logged, the cached keys are used.
-    else if (this.#ageMs > FRESH_MS && !this.#failed) await this.#fetch().catch(() => undefined);
+    else if (this.#ageMs > FRESH_MS && !this.#hasFailed) await this.#fetch().catch(() => undefined);
     try {
       return await this.#remote(header, token);
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
-      if (!this.#failed && this.#ageMs < UNKNOWN_KEY_PAUSE_MS) throw error;
+      if (!this.#hasFailed && this.#ageMs < UNKNOWN_KEY_PAUSE_MS) throw error;
       await this.#fetchUnlessAway();
       return await this.#remote(header, token);
     }
@@ -77,7 +77,7 @@ export class KeySet {
 
   /** While the provider is down only the retries fetch: a request that waited for one would probably fail, too. */
   async #fetchUnlessAway(): Promise<void> {
-    if (this.#failed) throw new KeySetUnavailable();
+    if (this.#hasFailed) throw new KeySetUnavailable();
     await this.#fetch();
   }
 
@@ -91,13 +91,13 @@ export class KeySet {
       await this.#remote.reload();
     } catch (error) {
       this.clock.after(RETRY_MS, () => void this.#fetch().catch(() => undefined));
-      if (!this.#failed) this.warn(this.#describeFailure(error));
-      this.#failed = true;
+      if (!this.#hasFailed) this.warn(this.#describeFailure(error));
+      this.#hasFailed = true;
       throw new KeySetUnavailable(undefined, { cause: error });
     }
     this.#fetchedAtMs = this.clock.nowMs();
-    if (this.#failed) this.warn(`${this.#name}: the keys were fetched again`);
-    this.#failed = false;
+    if (this.#hasFailed) this.warn(`${this.#name}: the keys were fetched again`);
+    this.#hasFailed = false;
   }
 
   #describeFailure(error: unknown): string {

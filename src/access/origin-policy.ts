@@ -22,7 +22,7 @@ export interface OriginRules {
  * rebinding). Addresses and `localhost` cannot be pointed elsewhere.
  */
 export class OriginPolicy {
-  readonly #any: boolean;
+  readonly #allowsAny: boolean;
   readonly #allowed: ReadonlySet<string>;
   readonly #own: ReadonlySet<string>;
   /** The hosts of both lists. */
@@ -31,7 +31,7 @@ export class OriginPolicy {
 
   constructor(private readonly rules: OriginRules) {
     const { allowed, own } = rules;
-    this.#any = allowed.includes('*');
+    this.#allowsAny = allowed.includes('*');
     this.#allowed = new Set(allowed);
     this.#own = new Set(own);
     this.#hosts = new Set(
@@ -41,13 +41,13 @@ export class OriginPolicy {
 
   /** For the CORS headers of other origins. */
   isListed(origin: string): boolean {
-    return this.#any || this.#allowed.has(origin);
+    return this.#allowsAny || this.#allowed.has(origin);
   }
 
   /** @returns the error for the client; `null` if the request is allowed */
   findRejection(request: IncomingMessage): string | null {
     const { origin, host } = request.headers;
-    if (this.#any) return null;
+    if (this.#allowsAny) return null;
     if (origin === undefined) return this.#checkSite(request);
     if (this.#allowed.has(origin) || this.#own.has(origin)) return null;
     const page = URL.canParse(origin) ? new URL(origin) : null;

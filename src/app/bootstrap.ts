@@ -52,7 +52,7 @@ export async function bootstrap(settings: Settings): Promise<void> {
     },
   );
   const operators = configureHttp(app, ASSETS);
-  serveFolder(app, join(ASSETS, 'client-demo'), { prefix: '/', index: true });
+  serveFolder(app, join(ASSETS, 'client-demo'), { prefix: '/', servesIndex: true });
   const redis = app.get<RedisClient | null>(REDIS);
   const broadcast = redis && new CrossGatewayAdapter(redis.pubSub, app.get<Clock>(CLOCK));
   const adapter = new CountsAdapter(

@@ -91,7 +91,7 @@ export class CoreModule implements OnApplicationShutdown {
 
 function provideAccess(settings: Settings): Provider[] {
   const { allowedOrigins, publicUrl, maxOpsPerAddress, maxConnectionsPerAddress, trustProxy, postSecret } = settings;
-  const limits = { operations: maxOpsPerAddress, connections: maxConnectionsPerAddress, trustProxy };
+  const limits = { operationsPerSecond: maxOpsPerAddress, connectionsMax: maxConnectionsPerAddress, trustProxy };
   return [
     { provide: SETTINGS, useValue: settings },
     { provide: CLOCK, useValue: systemClock },
@@ -144,12 +144,12 @@ function createReplication(store: ReplicatedStore, clock: Clock, settings: Setti
 function creationLimits(settings: Settings): CreationLimits {
   const { jwt, maxOpsPerAddress, maxConnectionsPerAddress, maxPostsPerConnection, buckets, workers } = settings;
   return {
-    posts: settings.maxNewPostsPerAddress,
+    postsPerMinute: settings.maxNewPostsPerAddress,
     // With tokens, actor names are verified.
-    actors: jwt === null ? settings.maxNewActorsPerAddress : 0,
-    watched: maxConnectionsPerAddress * maxPostsPerConnection,
+    actorsPerMinute: jwt === null ? settings.maxNewActorsPerAddress : 0,
+    watchedMax: maxConnectionsPerAddress * maxPostsPerConnection,
     // Without a limit on operations, addresses are trusted.
-    marks: maxOpsPerAddress > 0,
+    limitsMarks: maxOpsPerAddress > 0,
     buckets,
     workers,
   };

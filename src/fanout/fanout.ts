@@ -79,7 +79,7 @@ export class Fanout {
     actor: Key64 | null,
     show: (first: FirstView[]) => void,
   ): Promise<void> {
-    if (viewer.closed) return show([]);
+    if (viewer.isClosed) return show([]);
     const subscriptions = posts.map((post) => this.#watch(viewer, post));
     const epochs = subscriptions.map(({ watched }) => watched.latest?.counts.e);
     let views: PostView[];
@@ -91,7 +91,7 @@ export class Fanout {
     }
     const first: FirstView[] = [];
     subscriptions.forEach((subscription, i) => {
-      if (subscription.closed) return;
+      if (subscription.isClosed) return;
       const { counts, on } = views[i]!;
       const snapshot = this.#begin(subscription, counts, epochs[i]);
       const live = this.presence.countLive({ post: counts.post, live: subscription.watched.reportedViewers });
@@ -110,7 +110,7 @@ export class Fanout {
   }
 
   close(viewer: Viewer): void {
-    viewer.closed = true;
+    viewer.isClosed = true;
     this.unsubscribe(viewer, viewer.subscriptions.keys());
   }
 
@@ -144,7 +144,7 @@ export class Fanout {
       this.store.watch(post);
     }
     watched.subscriptionCount += 1;
-    const subscription: Subscription = { viewer, watched, baseline: null, cleanIndex: -1, closed: false };
+    const subscription: Subscription = { viewer, watched, baseline: null, cleanIndex: -1, isClosed: false };
     viewer.subscriptions.set(post, subscription);
     this.presence.enter(post, viewer.actor);
     return subscription;
@@ -167,9 +167,9 @@ export class Fanout {
   }
 
   #end(subscription: Subscription): void {
-    if (subscription.closed) return;
+    if (subscription.isClosed) return;
     const { viewer, watched } = subscription;
-    subscription.closed = true;
+    subscription.isClosed = true;
     viewer.subscriptions.delete(watched.id);
     if (!watched.removeClean(subscription)) unmarkDirty(viewer, subscription);
     watched.subscriptionCount -= 1;

@@ -21,7 +21,7 @@ export interface Subscription {
   /** Its index among the clean subscriptions of `watched`; -1 while it is not there. */
   cleanIndex: number;
   /** Set when unsubscribed. Holders must ignore it. */
-  closed: boolean;
+  isClosed: boolean;
 }
 
 /**
@@ -37,7 +37,7 @@ export class Viewer {
   /** Subscriptions whose post changed since the last frame, each once. */
   readonly dirty: Subscription[] = [];
   frameState: FrameState = 'idle';
-  closed = false;
+  isClosed = false;
   /** Monotonic time since which the sink has unsent frames; `null`: it has none. */
   unsentSinceMs: number | null = null;
 

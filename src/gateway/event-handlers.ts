@@ -96,7 +96,7 @@ export class EventHandlers implements EventReceiver {
       return;
     }
     context.ingest.submit(new SocketOperation(context, connection, id, post, metric.index, kind, value, seq));
-    if (context.ingest.congested) context.backpressure.pause(connection);
+    if (context.ingest.isCongested) context.backpressure.pause(connection);
   }
 
   /** @returns `null` if the operation is admitted */

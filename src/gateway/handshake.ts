@@ -110,7 +110,7 @@ export class Handshake {
   /** @param conn the connection that is upgraded; `undefined` if the WebSocket begins one */
   webSocketOpened(webSocket: WebSocket, request: IncomingMessage, tcp: Duplex, conn: EngineSocket | undefined): void {
     const intake = this.intakes.attach(webSocket, request, conn);
-    if (!intake.handshakeDone) this.pending.watch(intake, webSocket, tcp);
+    if (!intake.isHandshakeDone) this.pending.watch(intake, webSocket, tcp);
   }
 }
 

@@ -39,7 +39,7 @@ export class Intake implements UnitWaiter, ReadControl {
   isBlocked = false;
   floodingSinceMs = 0;
   renewedAtMs = -Infinity;
-  handshakeDone = false;
+  isHandshakeDone = false;
   /** The connection's slot among those of its address, kept until its last WebSocket is closed. */
   connectionSlot: ConnectionSlot | null = null;
   /** Events and bytes of the connection that were read and not handled yet. Events are handled first. */
@@ -53,7 +53,7 @@ export class Intake implements UnitWaiter, ReadControl {
   #reasons = 0;
   #pausedAtMs = 0;
   #overrun = 0;
-  #scheduled = false;
+  #isScheduled = false;
   /** Whether nothing that arrives is handled any more. */
   #isOver = false;
   #resumeReading: (() => void) | null = null;
@@ -128,8 +128,8 @@ export class Intake implements UnitWaiter, ReadControl {
 
   deferRest(): void {
     this.pause(DEFERRED_INPUT);
-    if (this.#scheduled || this.isBlocked) return;
-    this.#scheduled = true;
+    if (this.#isScheduled || this.isBlocked) return;
+    this.#isScheduled = true;
     this.queue.clock.soon(this.#handleDeferred);
   }
 
@@ -186,7 +186,7 @@ export class Intake implements UnitWaiter, ReadControl {
   }
 
   readonly #handleDeferred = (): void => {
-    this.#scheduled = false;
+    this.#isScheduled = false;
     if (this.isBlocked) return;
     this.#excludePause();
     if (this.deferredEvents?.hasDeferred === true) this.deferredEvents.handleSome();

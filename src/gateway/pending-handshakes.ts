@@ -74,7 +74,7 @@ export class PendingHandshakes {
   /** The connection has its socket. */
   complete(connection: EngineSocket, intake: Intake): void {
     this.end(connection);
-    intake.handshakeDone = true;
+    intake.isHandshakeDone = true;
     this.#bytes.end(intake);
   }
 

@@ -8,7 +8,7 @@ const LONG_MS = 12_000;
 
 function world(size: number) {
   const clock = new SimulatedClock();
-  const crowd = { congested: true, fairShare: SHARE };
+  const crowd = { isCongested: true, fairShare: SHARE };
   const gate = new ReadBackpressure(crowd, clock);
   const log: string[] = [];
   const connections = Array.from({ length: size }, (_, i) => ({
@@ -49,13 +49,13 @@ test('paused connections are resumed in order, a few in a turn, while ingest is 
   log.length = 0;
   await clock.advance(1_000);
   expect(log).toEqual([]);
-  crowd.congested = false;
+  crowd.isCongested = false;
   clock.step();
   expect(log).toEqual(['+0', '+1', '+2', '+3']);
-  crowd.congested = true;
+  crowd.isCongested = true;
   await clock.advance(1_000);
   expect([log.length, gate.paused]).toEqual([4, 6]);
-  crowd.congested = false;
+  crowd.isCongested = false;
   await clock.advance(1_000);
   expect(log).toEqual(connections.map((_, i) => `+${i}`));
   expect([gate.paused, clock.timers]).toEqual([0, 0]);
@@ -71,7 +71,7 @@ test('paused connections are logged repeatedly as long as there are any', async 
   }
   expect(often[1]![0]).toBeGreaterThan(often[0]![0]!);
   expect(often[0]).toEqual([1, 1]);
-  crowd.congested = false;
+  crowd.isCongested = false;
   await clock.advance(1_000);
   const last = connections.map(({ stays }) => stays);
   await clock.advance(LONG_MS);
@@ -92,7 +92,7 @@ test('a connection that is closed is read to its end and forgotten', async () =>
   gate.remove(connections[0]!);
   gate.remove(connections[0]!);
   expect([log, gate.paused]).toEqual([['-0', '-1', '+0'], 1]);
-  crowd.congested = false;
+  crowd.isCongested = false;
   await clock.advance(1_000);
   expect(log).toEqual(['-0', '-1', '+0', '+1']);
 });

@@ -22,7 +22,7 @@ export interface PausableConnection {
 /** The load of ingest. */
 export interface LoadSignal {
   /** Whether more operations wait than keep the store busy, and the store is reachable. */
-  readonly congested: boolean;
+  readonly isCongested: boolean;
   /** A connection with at least this many operations is paused while ingest is congested. */
   readonly fairShare: number;
 }
@@ -75,7 +75,7 @@ export class ReadBackpressure {
     const nowMs = this.clock.nowMs();
     let resumed = 0;
     for (const [connection, sinceMs] of this.#paused) {
-      if (resumed === RESUMED_AT_ONCE || (this.load.congested && nowMs - sinceMs < PAUSE_MAX_MS)) break;
+      if (resumed === RESUMED_AT_ONCE || (this.load.isCongested && nowMs - sinceMs < PAUSE_MAX_MS)) break;
       this.#resume(connection);
       resumed += 1;
     }
@@ -89,7 +89,7 @@ export class ReadBackpressure {
   /** Checks in the next turn of the event loop, after reading from the resumed connections; later while congested. */
   #checkLater(): void {
     this.#isCheckScheduled = true;
-    if (this.load.congested) this.clock.after(CHECK_MS, this.#check);
+    if (this.load.isCongested) this.clock.after(CHECK_MS, this.#check);
     else this.clock.soon(this.#check);
   }
 }

@@ -24,7 +24,7 @@ export class UnreadAcks {
   /** Acknowledgements that Engine.IO has not sent yet. */
   #count = 0;
   #bytes = 0;
-  #watched = false;
+  #isWatched = false;
 
   constructor(
     private readonly connection: EngineSocket,
@@ -51,11 +51,11 @@ export class UnreadAcks {
   watch(): void {
     if (this.#bytes > UNREAD_BYTES_MAX) this.intake.pause(UNREAD_ACKS);
     const { count, next } = this.#unsent();
-    if (this.#watched || (count <= UNREAD_MAX && this.#bytes <= UNREAD_BYTES_MAX)) return;
-    this.#watched = true;
+    if (this.#isWatched || (count <= UNREAD_MAX && this.#bytes <= UNREAD_BYTES_MAX)) return;
+    this.#isWatched = true;
     const bytes = this.#bytes;
     this.clock.after(UNREAD_MS, () => {
-      this.#watched = false;
+      this.#isWatched = false;
       const now = this.#unsent();
       // None of the waiting packets has been sent: the first one is the same, or as many are waiting.
       if (now.next === next && now.count >= count && this.#bytes >= bytes) this.disconnect();

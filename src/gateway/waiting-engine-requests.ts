@@ -10,7 +10,7 @@ const RETRY_AFTER_S = 10;
 /** Bounds the requests that wait for units, in all and by address. */
 export class WaitingEngineRequests {
   #count = 0;
-  readonly #countByAddress = new Map<string, number>();
+  readonly #countsByAddress = new Map<string, number>();
   /** TCP connections with a waiting request. No browser sends another one before the response, so its connection is destroyed. */
   readonly #busy = new WeakSet<TcpSocket>();
 
@@ -27,7 +27,7 @@ export class WaitingEngineRequests {
       tcp.destroy();
       return;
     }
-    const ofAddress = this.#countByAddress.get(address) ?? 0;
+    const ofAddress = this.#countsByAddress.get(address) ?? 0;
     if (this.#count >= WAITING_MAX || ofAddress >= WAITING_OF_ADDRESS_MAX) {
       reject(response);
       return;
@@ -51,9 +51,9 @@ export class WaitingEngineRequests {
 
   #add(address: string, change: 1 | -1): void {
     this.#count += change;
-    const count = (this.#countByAddress.get(address) ?? 0) + change;
-    if (count === 0) this.#countByAddress.delete(address);
-    else this.#countByAddress.set(address, count);
+    const count = (this.#countsByAddress.get(address) ?? 0) + change;
+    if (count === 0) this.#countsByAddress.delete(address);
+    else this.#countsByAddress.set(address, count);
   }
 }
 

@@ -17,7 +17,7 @@ const CACHE_CONTROL = 'public, max-age=600, stale-while-revalidate=86400';
 export function serveClientScript(app: NestExpressApplication, assets: string): void {
   serveFolder(app, join(assets, 'client'), {
     prefix: '/client',
-    index: false,
+    servesIndex: false,
     setHeaders: (response) => {
       response.setHeader('Access-Control-Allow-Origin', '*');
       response.setHeader('Cross-Origin-Resource-Policy', 'cross-origin');

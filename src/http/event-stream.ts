@@ -28,10 +28,10 @@ export const STREAM_HEADERS = {
  * and a frame: then it is behind until that is sent, and fan-out keeps nothing for it but which posts changed.
  */
 export class EventStream implements FrameSink {
-  #behind = true;
+  #hasUnsent = true;
   #timer: Timer | null = null;
   #expiry: Timer | null = null;
-  #ending = false;
+  #isEnding = false;
 
   constructor(
     private readonly response: ServerResponse,
@@ -39,24 +39,24 @@ export class EventStream implements FrameSink {
   ) {}
 
   get hasUnsent(): boolean {
-    return this.#behind;
+    return this.#hasUnsent;
   }
 
   /** `body`: the snapshot, as a frame's. */
   start(body: string): void {
     this.response.on('drain', this.#drained);
     this.response.writeHead(200, STREAM_HEADERS);
-    this.#behind = false;
+    this.#hasUnsent = false;
     this.#write(body);
     this.#timer = this.clock.after(HEARTBEAT_MS, this.#beat);
   }
 
   write({ body }: Frame): void {
-    if (!this.#ending) this.#write(body);
+    if (!this.#isEnding) this.#write(body);
   }
 
   #write(body: string): void {
-    if (!this.response.write(`event: counts\ndata: ${body}\n\n`)) this.#behind = true;
+    if (!this.response.write(`event: counts\ndata: ${body}\n\n`)) this.#hasUnsent = true;
   }
 
   /** The connection, because a response that waits behind another has none to destroy yet. */
@@ -71,9 +71,9 @@ export class EventStream implements FrameSink {
 
   /** The last event; `retry` makes an EventSource come back no sooner. */
   sendBye(event: ByeEvent): void {
-    if (this.#ending) return;
-    this.#ending = true;
-    this.#behind = true;
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    this.#hasUnsent = true;
     this.response.end(`retry: ${event.retryAfterMs}\nevent: bye\ndata: ${JSON.stringify(event)}\n\n`);
     this.#timer?.cancel();
     this.#timer = this.clock.after(FINAL_READ_MS, () => this.disconnectSlow());
@@ -86,12 +86,12 @@ export class EventStream implements FrameSink {
   }
 
   readonly #drained = (): void => {
-    this.#behind = this.#ending;
+    this.#hasUnsent = this.#isEnding;
   };
 
   /** One who is behind has something to read. */
   readonly #beat = (): void => {
-    if (!this.#behind && !this.response.write(': heartbeat\n\n')) this.#behind = true;
+    if (!this.#hasUnsent && !this.response.write(': heartbeat\n\n')) this.#hasUnsent = true;
     this.#timer = this.clock.after(HEARTBEAT_MS, this.#beat);
   };
 }

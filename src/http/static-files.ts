@@ -9,7 +9,7 @@ export interface FolderOptions {
   /** Path of the URLs, such as `/docs`. */
   readonly prefix: string;
   /** Whether a folder serves its index.html. */
-  readonly index: boolean;
+  readonly servesIndex: boolean;
   readonly setHeaders?: (response: Response) => void;
 }
 
@@ -18,17 +18,17 @@ export interface FolderOptions {
  * compressing the largest for each request takes about 30 ms of CPU.
  */
 export function serveFolder(app: NestExpressApplication, folder: string, options: FolderOptions): void {
-  const { prefix, index, setHeaders } = options;
+  const { prefix, servesIndex, setHeaders } = options;
   const packed = findPacked(folder);
   app.use(prefix, (request: Request, _response: Response, next: NextFunction) => {
-    const isFolder = index && request.originalUrl.replace(/\?.*/s, '').endsWith('/');
+    const isFolder = servesIndex && request.originalUrl.replace(/\?.*/s, '').endsWith('/');
     const path = isFolder ? `${request.path}index.html` : request.path;
     if (packed.has(path) && request.acceptsEncodings('gzip') !== false) request.url = path + PACKED;
     next();
   });
   app.useStaticAssets(folder, {
     prefix,
-    ...(!index && { index: false, redirect: false }),
+    ...(!servesIndex && { index: false, redirect: false }),
     setHeaders: (response: Response, path: string) => {
       setHeaders?.(response);
       if (!path.endsWith(PACKED)) return;

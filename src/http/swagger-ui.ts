@@ -13,7 +13,7 @@ const INITIALIZER = `window.onload = () => {
 `;
 
 /**
- * Swagger UI at /docs and the OpenAPI document at /docs-json, which is made when first asked for. The files are served as
+ * Swagger UI at /docs and the OpenAPI document at /docs-json, which is built on its first request. The files are served as
  * they come in their package: @nestjs/swagger would derive the document from decorators, and take a sixth of each boot.
  * @param assets the directory that the build has put Swagger UI's files into, as `docs`
  */
@@ -26,5 +26,5 @@ export function serveDocs(app: NestExpressApplication, metrics: Metrics, assets:
   express.get('/docs/swagger-initializer.js', (_request: Request, response: Response) => {
     response.type('js').send(INITIALIZER);
   });
-  serveFolder(app, join(assets, 'docs'), { prefix: '/docs', index: true });
+  serveFolder(app, join(assets, 'docs'), { prefix: '/docs', servesIndex: true });
 }

@@ -54,14 +54,14 @@ export class BucketQueue {
   readonly waiting: OpenBatch[] = [];
   inFlight: OpenBatch | null = null;
   /** Whether a batch is on its way to the store: the one in flight, or a retained one. No other may be sent meanwhile. */
-  sending = false;
+  isSending = false;
   /** Number of the last batch that was sent. With the producer id it identifies the batch. */
   batchNumber = 0;
   lastCommitAt: Instant | null = null;
   /** Batches with consecutive numbers up to the last committed one; maintained by RetainedBatches. */
   readonly retained: RetainedBatch[] = [];
   /** Retained batches are not dropped while it is unknown which of them the store still has. */
-  pinned = false;
+  isPinned = false;
   /** The store was unreachable, and no batch that was sent since has been committed. */
   needsVerification = false;
 

@@ -99,7 +99,7 @@ export class Ingest {
   }
 
   /** Whether more operations wait than keep the store busy, and the store is reachable. */
-  get congested(): boolean {
+  get isCongested(): boolean {
     return this.#pending >= CONGESTED_MIN && this.store.allReachable && !this.lifecycle.isClosing;
   }
 
@@ -133,7 +133,7 @@ export class Ingest {
     const full = queue.add(operation, now, BATCH_MAX);
     this.#busy.add(queue);
     this.#deadlineTimer ??= this.clock.after(DEADLINE_CHECK_MS, () => this.#checkDeadlines());
-    if (queue.sending) return;
+    if (queue.isSending) return;
     if (full) void this.#send(queue, queue.waiting.shift());
     else if (++this.#waitingCount >= GATHERED_MAX) this.#flush();
     else this.#flushBy(now + this.options.flushMs, now);
@@ -162,18 +162,18 @@ export class Ingest {
     this.#flushTimer?.cancel();
     this.#flushTimer = null;
     this.#waitingCount = 0;
-    for (const queue of this.#busy) if (!queue.sending) void this.#send(queue, queue.waiting.shift());
+    for (const queue of this.#busy) if (!queue.isSending) void this.#send(queue, queue.waiting.shift());
   }
 
   /** Sends this batch if there is one, and then batches that are due. */
   async #send(queue: BucketQueue, first: OpenBatch | undefined): Promise<void> {
-    queue.sending = true;
+    queue.isSending = true;
     for (let batch = first; ; batch = this.#next(queue)) {
       if (batch !== undefined) await this.#commit(queue, batch);
       else if (queue.needsVerification && !this.lifecycle.isClosing) await this.#sender.verifyHistory(queue);
       else break;
     }
-    queue.sending = false;
+    queue.isSending = false;
     if (queue.waiting.length === 0) this.#busy.delete(queue);
   }
 
@@ -242,7 +242,7 @@ export class Ingest {
 
   #verifyAll(): void {
     // Also a queue with a batch in flight, because its result may be from before the outage.
-    for (const queue of this.#queues) if (queue.sending || queue.retained.length > 0) this.#sender.suspect(queue);
+    for (const queue of this.#queues) if (queue.isSending || queue.retained.length > 0) this.#sender.suspect(queue);
     while (this.#verifiers < VERIFICATIONS_MAX && this.#findUnverified() !== undefined) void this.#verifyInTurn();
   }
 
@@ -256,6 +256,6 @@ export class Ingest {
   #findUnverified(): BucketQueue | undefined {
     return this.lifecycle.isClosing
       ? undefined
-      : this.#queues.find((queue) => queue.needsVerification && !queue.sending);
+      : this.#queues.find((queue) => queue.needsVerification && !queue.isSending);
   }
 }

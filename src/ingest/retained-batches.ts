@@ -38,20 +38,20 @@ export class RetainedBatches {
     if (this.replayWindowMs === 0) return;
     const retained = { queue, batch: { ...batch, operations: batch.operations.map(copyOperation) }, committedAt };
     queue.retained.push(retained);
-    if (!queue.pinned) this.#oldestFirst.add(retained);
+    if (!queue.isPinned) this.#oldestFirst.add(retained);
     this.#operations += batch.operations.length;
     if (this.#operations > OPERATIONS_MAX) this.#dropWhile(() => this.#operations > OPERATIONS_LEFT);
     this.#timer ??= this.clock.after(this.replayWindowMs, () => this.#expire());
   }
 
   pin(queue: BucketQueue): void {
-    queue.pinned = true;
+    queue.isPinned = true;
     for (const retained of queue.retained) this.#oldestFirst.delete(retained);
   }
 
   unpin(queue: BucketQueue): void {
-    if (!queue.pinned) return;
-    queue.pinned = false;
+    if (!queue.isPinned) return;
+    queue.isPinned = false;
     for (const retained of queue.retained) this.#oldestFirst.add(retained);
   }
 

@@ -14,10 +14,10 @@ import type { Replication } from '../replication/start-replication.js';
 import type { LinkStatus } from '../replication/transport/peer.js';
 import { Prometheus, type Aggregator } from './prometheus.js';
 
-/** Seconds; from a commit on a fast disk to the deadline of an operation. */
+/** In seconds: from a commit on a fast disk to the deadline of an operation. */
 const LATENCY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
-/** Latencies, which ingest observes where they happen. */
+/** Histograms that ingest fills. */
 @Injectable()
 export class Latencies {
   readonly commit;

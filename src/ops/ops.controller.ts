@@ -28,7 +28,7 @@ export class OpsController {
   readyz(@Res({ passthrough: true }) response: Response): { status: string } {
     if (this.lifecycle.isClosing) return unready(response, GATEWAY_CLOSING);
     if (!this.store.available) return unready(response, 'the store does not answer');
-    if (this.replication.backfilling) return unready(response, 'other regions backfill the store');
+    if (this.replication.isBackfilling) return unready(response, 'other regions backfill the store');
     return { status: 'ok' };
   }
 

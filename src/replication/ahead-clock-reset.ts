@@ -17,7 +17,7 @@ interface PeerAcks {
  * peer's clock is behind or this one has not been corrected yet.
  */
 export class AheadClockReset {
-  #running = false;
+  #isRunning = false;
 
   constructor(
     private readonly store: ReplicatedStore,
@@ -28,12 +28,12 @@ export class AheadClockReset {
 
   /** @param leasedBuckets all of this gateway, because the buckets of an embedded store share an incarnation: all that are ahead start one */
   async run(leasedBuckets: readonly number[]): Promise<void> {
-    if (this.#running) return;
-    this.#running = true;
+    if (this.#isRunning) return;
+    this.#isRunning = true;
     try {
       await this.#rewind(leasedBuckets);
     } finally {
-      this.#running = false;
+      this.#isRunning = false;
     }
   }
 

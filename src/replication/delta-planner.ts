@@ -10,7 +10,7 @@ type Statuses = ReadonlyMap<number, BucketStatus>;
 export interface Plan {
   readonly deltas: readonly Delta[];
   /** Whether the peer lacks more than these deltas contain, so that the next exchange is due at once. */
-  readonly more: boolean;
+  readonly hasMore: boolean;
 }
 
 /**
@@ -31,7 +31,7 @@ export class DeltaPlanner {
     const requests = this.#requests(read.leasedBuckets, statuses, heartbeats);
     const found = await read.changesSince(requests);
     const deltas: Delta[] = [];
-    let more = false;
+    let hasMore = false;
     for (const [i, { bucket }] of requests.entries()) {
       const delta = found[i] ?? null;
       if (delta === null) {
@@ -43,14 +43,14 @@ export class DeltaPlanner {
       const isIncremental = this.#isIncremental(bucket, status);
       if (isIncremental) lag.setMissing(delta, this.clock.nowMs());
       const isPartial = isIncremental && delta.upTo < status.clock;
-      more ||= isPartial && !rejections.has(bucket);
+      hasMore ||= isPartial && !rejections.has(bucket);
       const isHeartbeat = heartbeats.has(bucket);
       // A rejected bucket is offered again with each heartbeat only.
       if (!isHeartbeat && rejections.has(bucket)) continue;
       if (isHeartbeat || (isIncremental && (isPartial || delta.posts.length > 0))) deltas.push(delta);
       else if (isIncremental) progress.markUnchanged(bucket, delta.upTo);
     }
-    return { deltas, more };
+    return { deltas, hasMore };
   }
 
   /** Leaves out buckets without changes since the last ack until their heartbeat is due. */

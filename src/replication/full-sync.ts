@@ -47,16 +47,16 @@ export class FullSync {
   }
 
   /** @returns the deltas to push next, and whether they are the last */
-  async nextPage(): Promise<{ deltas: readonly Delta[]; done: boolean }> {
+  async nextPage(): Promise<{ deltas: readonly Delta[]; isLast: boolean }> {
     if (!this.#isObserved) await this.#observeIncarnations();
-    if (this.#synced.size === 0) return { deltas: [], done: true };
-    if (this.#cursor === null) return { deltas: await this.#buildEnds(), done: true };
+    if (this.#synced.size === 0) return { deltas: [], isLast: true };
+    if (this.#cursor === null) return { deltas: await this.#buildEnds(), isLast: true };
     const { deltas, next } = await this.store.fullSyncPage(new Set(this.buckets), this.#cursor, PAGE_MAX);
     this.#cursor = next;
     for (const { bucket, stableStamp } of deltas) {
       this.#stableStamps.set(bucket, Math.min(stableStamp, this.#stableStamps.get(bucket) ?? stableStamp));
     }
-    return { deltas: deltas.filter(({ bucket, source }) => this.#isCurrent(bucket, source)), done: false };
+    return { deltas: deltas.filter(({ bucket, source }) => this.#isCurrent(bucket, source)), isLast: false };
   }
 
   /**

@@ -2,7 +2,7 @@ import type { Clock } from '../common/clock.js';
 
 /** Whether a peer is up, since when, and the error of the last call. */
 export class LinkState {
-  #up = false;
+  #isUp = false;
   #sinceMs: number | null = null;
   #error = '';
 
@@ -12,8 +12,8 @@ export class LinkState {
     private readonly warn: (message: string) => void,
   ) {}
 
-  get up(): boolean {
-    return this.#up;
+  get isUp(): boolean {
+    return this.#isUp;
   }
 
   /** Since when, ms since 1970; `null`: the peer was not called yet. */
@@ -28,8 +28,8 @@ export class LinkState {
 
   set(up: boolean, error: string): void {
     this.#error = error;
-    if (this.#up === up && this.#sinceMs !== null) return;
-    this.#up = up;
+    if (this.#isUp === up && this.#sinceMs !== null) return;
+    this.#isUp = up;
     this.#sinceMs = this.clock.wallMs();
     this.warn(up ? `region ${this.region} is up` : `region ${this.region} is down: ${error}`);
   }

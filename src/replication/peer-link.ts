@@ -45,7 +45,7 @@ export class PeerLink {
   readonly #backoff: Backoff;
   /** Exchanges that failed in a row. */
   #failures = 0;
-  #closed = false;
+  #isClosed = false;
   #ended: Promise<void> = Promise.resolve();
   readonly #stop = new AbortController();
 
@@ -67,8 +67,8 @@ export class PeerLink {
     return this.peer.region;
   }
 
-  get up(): boolean {
-    return this.#state.up;
+  get isUp(): boolean {
+    return this.#state.isUp;
   }
 
   /** The last ack of the bucket. */
@@ -87,7 +87,7 @@ export class PeerLink {
     const lag = leased && this.#buckets.lag.measure(leased);
     return {
       region: this.region,
-      up: this.up,
+      up: this.isUp,
       sinceMs: this.#state.sinceMs,
       error: this.#state.error || rejections.description,
       lagSeconds: lag && (lag.sinceMs === null ? 0 : (this.clock.nowMs() - lag.sinceMs) / 1000),
@@ -104,35 +104,35 @@ export class PeerLink {
 
   /** Resolves when the peer has acked the last changes, or does not answer. */
   close(): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
     this.#stop.abort();
     return this.#ended;
   }
 
   async #run(): Promise<void> {
-    while (!this.#closed) {
+    while (!this.#isClosed) {
       const startedAtMs = this.clock.nowMs();
-      const more = await this.#tryExchange();
-      await sleep(this.clock, this.#nextAtMs(startedAtMs, more) - this.clock.nowMs(), this.#stop.signal);
+      const hasMore = await this.#tryExchange();
+      await sleep(this.clock, this.#nextAtMs(startedAtMs, hasMore) - this.clock.nowMs(), this.#stop.signal);
     }
-    if (this.up) await this.#tryExchange();
+    if (this.isUp) await this.#tryExchange();
   }
 
-  #nextAtMs(startedAtMs: number, more: boolean | null): number {
-    if (more === null) {
+  #nextAtMs(startedAtMs: number, hasMore: boolean | null): number {
+    if (hasMore === null) {
       this.#failures += 1;
       return startedAtMs + this.#backoff.pauseMs(this.#failures);
     }
     this.#failures = 0;
-    return more ? startedAtMs : this.options.changeReader.nextAtMs(startedAtMs);
+    return hasMore ? startedAtMs : this.options.changeReader.nextAtMs(startedAtMs);
   }
 
   /** @returns whether the next exchange is due at once; `null`: this one failed */
   async #tryExchange(): Promise<boolean | null> {
     try {
-      const more = await this.#exchange();
+      const hasMore = await this.#exchange();
       this.#state.set(true, '');
-      return more;
+      return hasMore;
     } catch (error) {
       this.#state.set(false, error instanceof Error ? error.message : String(error));
       return null;
@@ -144,9 +144,9 @@ export class PeerLink {
     this.#buckets.keepOnly(leased);
     const read = this.options.changeReader.joinRead(leased);
     const statuses = await read.bucketStatuses;
-    const { deltas, more } = await this.#planner.plan(read, statuses);
+    const { deltas, hasMore } = await this.#planner.plan(read, statuses);
     if (deltas.length > 0) await this.#ackHandler.handle(deltas, await this.peer.push(deltas), statuses);
-    return (await this.#pushFullSyncPage(statuses)) || more;
+    return (await this.#pushFullSyncPage(statuses)) || hasMore;
   }
 
   /** @returns whether another page is due */
@@ -155,11 +155,11 @@ export class PeerLink {
     const sync = fullSyncs.runOrStart(statuses);
     if (sync === null) return false;
     try {
-      const { deltas, done } = await sync.nextPage();
+      const { deltas, isLast } = await sync.nextPage();
       const acks = deltas.length === 0 ? [] : await this.peer.push(deltas);
-      if (done) fullSyncs.finish();
+      if (isLast) fullSyncs.finish();
       await this.#ackHandler.handle(deltas, acks, statuses);
-      return !done;
+      return !isLast;
     } catch (error) {
       fullSyncs.restart(sync);
       throw error;

@@ -8,7 +8,7 @@ const REASONS: Readonly<Record<Rejection, string>> = {
 /** The buckets that a peer rejects, and why. */
 export class Rejections {
   readonly #buckets = new Map<number, Rejection>();
-  #warned = false;
+  #hasWarned = false;
 
   constructor(
     private readonly region: string,
@@ -37,8 +37,8 @@ export class Rejections {
       else this.#buckets.set(bucket, rejection);
       if (rejection === 'ahead') ahead.push(bucket);
     }
-    if (this.size > 0 && !this.#warned) this.warn(`region ${this.description}`);
-    this.#warned = this.size > 0;
+    if (this.size > 0 && !this.#hasWarned) this.warn(`region ${this.description}`);
+    this.#hasWarned = this.size > 0;
     return ahead;
   }
 

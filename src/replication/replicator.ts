@@ -42,10 +42,10 @@ export class Replicator implements PeerService {
   /** `null`: unknown yet. */
   #leasedBuckets: readonly number[] | null = null;
   readonly #startedAtMs: number;
-  #backfilling = false;
+  #isBackfilling = false;
   #isTimeChecked = false;
   #timers: Timer[] = [];
-  #closed = false;
+  #isClosed = false;
 
   constructor(
     private readonly store: ReplicatedStore,
@@ -85,7 +85,7 @@ export class Replicator implements PeerService {
 
   /** Pushes the last changes. A peer that does not ack them in time gets them from the next holder of the leases. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
     for (const timer of this.#timers) timer.cancel();
     this.#changeReader.invalidate();
     let limit: Timer | undefined;
@@ -95,8 +95,8 @@ export class Replicator implements PeerService {
   }
 
   /** Some leased buckets lost history and get it back from the peers. */
-  get backfilling(): boolean {
-    return this.#backfilling;
+  get isBackfilling(): boolean {
+    return this.#isBackfilling;
   }
 
   linkStatuses(): LinkStatus[] {
@@ -144,14 +144,14 @@ export class Replicator implements PeerService {
 
   /** A backfill is complete when every region that is up has finished a full sync. */
   async #completeBackfills(leased: readonly number[]): Promise<void> {
-    const up = this.#links.filter((link) => link.up).map(({ region }) => region);
+    const up = this.#links.filter((link) => link.isUp).map(({ region }) => region);
     const statuses = await this.store.bucketStatus(leased);
     if (!this.#isTimeChecked) this.#checkTime(statuses);
     const complete = leased.filter((_, i) => {
       const { backfilling, syncedFrom } = statuses[i]!;
       return backfilling && up.length > 0 && up.every((region) => syncedFrom.includes(region));
     });
-    this.#backfilling = statuses.filter(({ backfilling }) => backfilling).length > complete.length;
+    this.#isBackfilling = statuses.filter(({ backfilling }) => backfilling).length > complete.length;
     if (complete.length === 0) return;
     await this.store.completeBackfill(complete);
     this.options.warn(`backfill of ${complete.length} buckets from ${up.join(', ')} is complete`);
@@ -172,7 +172,7 @@ export class Replicator implements PeerService {
   }
 
   #reportLostHistory(buckets: number, region: string): void {
-    this.#backfilling = true;
+    this.#isBackfilling = true;
     this.options.warn(`${buckets} buckets are behind region ${region}; starting backfill`);
   }
 
@@ -188,7 +188,7 @@ export class Replicator implements PeerService {
 
   async #repairPeers(): Promise<void> {
     for (const [i, peer] of this.peers.entries()) {
-      if (!this.#links[i]!.up) continue;
+      if (!this.#links[i]!.isUp) continue;
       try {
         const repaired = await this.#antiEntropy.repairPeer(peer, this.#leasedBuckets ?? []);
         if (repaired === 0) continue;
@@ -200,7 +200,7 @@ export class Replicator implements PeerService {
   }
 
   #after(ms: number, call: () => void): void {
-    if (this.#closed) return;
+    if (this.#isClosed) return;
     const timer = this.clock.after(ms, () => {
       this.#timers = this.#timers.filter((one) => one !== timer);
       call();

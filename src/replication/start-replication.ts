@@ -28,7 +28,7 @@ export interface Replication {
   /** Serves the peers. */
   readonly peerService: PeerService;
   /** The store lost history and gets it back from the peers. */
-  readonly backfilling: boolean;
+  readonly isBackfilling: boolean;
   /** The state of the link to each peer. */
   linkStatuses(): readonly LinkStatus[];
   readonly peers: readonly HttpPeer[];
@@ -43,7 +43,7 @@ export const NO_REPLICATION: Replication = {
     compareDigests: () => Promise.resolve([]),
     readPosts: () => Promise.resolve([]),
   },
-  backfilling: false,
+  isBackfilling: false,
   linkStatuses: () => [],
   peers: [],
   close: () => Promise.resolve(),
@@ -60,8 +60,8 @@ export function startReplication(store: ReplicatedStore, options: ReplicationOpt
   replicator.start();
   return {
     peerService: replicator,
-    get backfilling() {
-      return replicator.backfilling;
+    get isBackfilling() {
+      return replicator.isBackfilling;
     },
     linkStatuses: () => replicator.linkStatuses(),
     peers,

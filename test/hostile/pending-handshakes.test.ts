@@ -23,7 +23,10 @@ const VICTIM = '198.51.100.1';
 /** Limits of all addresses together on a separate server, because those of a gateway are too high for a test. */
 const server = createServer();
 const warnings: string[] = [];
-const addresses = new AddressLimiter({ operations: 500, connections: 200, trustProxy: ['127.0.0.1'] }, systemClock);
+const addresses = new AddressLimiter(
+  { operationsPerSecond: 500, connectionsMax: 200, trustProxy: ['127.0.0.1'] },
+  systemClock,
+);
 const suspicions = new SuspicionLog(systemClock, (line) => warnings.push(line));
 const connecting = new PendingHandshakes(addresses, suspicions, LIMITS);
 const bytes = new HandshakeBytes(suspicions, BYTES_MAX_OF_ALL);

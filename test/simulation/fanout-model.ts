@@ -44,7 +44,7 @@ class CheckingViewer implements FrameSink {
 
   write({ body }: Frame): void {
     const now = this.world.clock.nowMs();
-    if (this.viewer.closed) this.fault('a frame came after it had left');
+    if (this.viewer.isClosed) this.fault('a frame came after it had left');
     if (this.hasUnsent) this.fault('a second frame was on its way');
     if (now - this.#lastFrameMs < TICK_MS) this.fault('two frames came within a tick');
     this.#lastFrameMs = now;
@@ -200,7 +200,7 @@ export class FanoutModel {
   #checkTimeliness(): void {
     const now = this.#world.clock.nowMs();
     for (const [i, { viewer, known, hasUnsent, slow, freeSinceMs }] of this.#viewers.entries()) {
-      if (viewer.closed || hasUnsent || slow) continue;
+      if (viewer.isClosed || hasUnsent || slow) continue;
       for (const [post, { e, v }] of known) {
         const news = this.#announced.get(post);
         if (news === undefined || now - Math.max(news.atMs, freeSinceMs) < TICK_MS) continue;
@@ -212,7 +212,7 @@ export class FanoutModel {
 
   #checkAll(alsoLive: boolean): void {
     for (const [i, { viewer, known }] of this.#viewers.entries()) {
-      if (viewer.closed) continue;
+      if (viewer.isClosed) continue;
       for (const post of viewer.subscriptions.keys()) {
         const { e, v, totals } = this.#world.store.counts(post);
         const live = alsoLive ? this.#world.presence.countConnections(post) : known.get(post)?.live;

@@ -53,7 +53,7 @@ export async function startRegionGateway(env: Record<string, string>): Promise<R
   const rules = new DeltaValidation(buckets, actorKeys, metrics);
   const regions: Replication = {
     peerService: service,
-    backfilling: false,
+    isBackfilling: false,
     linkStatuses: () => gateway.status,
     close: () => Promise.resolve(),
     peers: peers.map(

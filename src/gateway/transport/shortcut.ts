@@ -3,8 +3,8 @@
  * boot, on this Node, and is disabled for good when an internal is not as expected. The public way always remains.
  */
 export class Shortcut {
-  #on = false;
-  #failed = false;
+  #isOn = false;
+  #hasFailed = false;
 
   constructor(
     readonly name: string,
@@ -12,19 +12,19 @@ export class Shortcut {
   ) {}
 
   get isOn(): boolean {
-    return this.#on;
+    return this.#isOn;
   }
 
   /** To be called for its proof. */
   enable(): void {
-    this.#on = !this.#failed;
+    this.#isOn = !this.#hasFailed;
   }
 
   /** Switches the shortcut off for good, and logs one warning. Never throws. */
   disable(reason: unknown): void {
-    this.#on = false;
-    if (this.#failed) return;
-    this.#failed = true;
+    this.#isOn = false;
+    if (this.#hasFailed) return;
+    this.#hasFailed = true;
     const text = reason instanceof Error ? reason.message : String(reason);
     this.warn(`shortcut ${this.name} is off, the public way is used: ${text}`);
   }

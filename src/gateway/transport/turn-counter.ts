@@ -6,20 +6,20 @@ import type { Clock } from '../../common/clock.js';
  */
 export class TurnCounter {
   #number = 0;
-  #counting = false;
+  #isCounting = false;
 
   constructor(private readonly clock: Clock) {}
 
   get number(): number {
-    if (!this.#counting) {
-      this.#counting = true;
+    if (!this.#isCounting) {
+      this.#isCounting = true;
       this.clock.soon(this.#next);
     }
     return this.#number;
   }
 
   readonly #next = (): void => {
-    this.#counting = false;
+    this.#isCounting = false;
     this.#number += 1;
   };
 }

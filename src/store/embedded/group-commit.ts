@@ -25,7 +25,7 @@ export class GroupCommit {
   /** Posts that the running group has changed. */
   #changed: PostCounts[] = [];
   #running: Promise<void> | null = null;
-  #available = true;
+  #isAvailable = true;
   readonly #committed = new Subject<readonly PostCounts[]>();
 
   /** Every change of a post, by operations and by deltas, once it is durable. */
@@ -42,7 +42,7 @@ export class GroupCommit {
 
   /** Whether the last transaction went through. */
   get available(): boolean {
-    return this.#available;
+    return this.#isAvailable;
   }
 
   /** Runs `run` within the next group. Resolves when what it has changed is durable. */
@@ -86,11 +86,11 @@ export class GroupCommit {
       this.#writes = [];
       try {
         const results = await this.#commit(group);
-        this.#available = true;
+        this.#isAvailable = true;
         for (const [{ resolve }, result] of results) resolve(result);
         if (this.#changed.length > 0) this.#committed.next(this.#changed);
       } catch (error) {
-        this.#available = false;
+        this.#isAvailable = false;
         // If that fails too, the next commit fails at once and tries again.
         await this.options.directory.recover().catch(() => undefined);
         this.#invalidateCache();

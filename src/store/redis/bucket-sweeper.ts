@@ -16,7 +16,7 @@ export class BucketSweeper {
   readonly #scheduled = new Map<number, { readonly atMs: number; readonly timer: Timer }>();
   #group = 0;
   #timer: Timer | null = null;
-  #closed = false;
+  #isClosed = false;
 
   constructor(
     private readonly buckets: number,
@@ -28,7 +28,7 @@ export class BucketSweeper {
 
   /** A post of the bucket is due in `publishInMs`, if not null. Later than the next sweep, that returns the time again. */
   schedulePublish(bucket: number, publishInMs: number | null): void {
-    if (publishInMs === null || this.#closed) return;
+    if (publishInMs === null || this.#isClosed) return;
     const inMs = Math.min(publishInMs, SWEEP_MS);
     const atMs = this.clock.nowMs() + inMs;
     const scheduled = this.#scheduled.get(bucket);
@@ -42,7 +42,7 @@ export class BucketSweeper {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#isClosed = true;
     this.#timer?.cancel();
     for (const { timer } of this.#scheduled.values()) timer.cancel();
     this.#scheduled.clear();
@@ -57,7 +57,7 @@ export class BucketSweeper {
   }
 
   #sweep(bucket: number): void {
-    if (this.#closed) return;
+    if (this.#isClosed) return;
     this.sweep(bucket).then(
       (inMs) => this.schedulePublish(bucket, inMs),
       // Redis is down; later sweeps find what is due.

@@ -19,7 +19,7 @@ export interface PostPage {
 
 /** Reads posts from the buckets that they are in. */
 export class PostReader {
-  #closed = false;
+  #isClosed = false;
 
   constructor(
     private readonly scripts: CounterScripts,
@@ -50,7 +50,7 @@ export class PostReader {
 
   /** Ends retries. */
   close(): void {
-    this.#closed = true;
+    this.#isClosed = true;
   }
 
   async #readWithRetries(page: PostPage, actor: Key64 | null): Promise<PostView[]> {
@@ -59,7 +59,7 @@ export class PostReader {
       try {
         return await this.readPage(page, actor);
       } catch (error) {
-        if (this.#closed || this.clock.nowMs() > endMs) throw error;
+        if (this.#isClosed || this.clock.nowMs() > endMs) throw error;
       }
       await sleep(this.clock, RETRY_PAUSE_MS);
     }

@@ -34,7 +34,7 @@ export class RedisStore implements CounterStore {
   readonly #refresh: WatchedRefresh;
   readonly #viewerReports: ViewerReports;
   readonly #sweeper: BucketSweeper;
-  #closed = false;
+  #isClosed = false;
 
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
   readonly replayWindowMs = FAILOVER_LOSS_MAX_MS;
@@ -121,7 +121,7 @@ export class RedisStore implements CounterStore {
 
   reportViewers(viewers: ReadonlyMap<string, number>): void {
     // The close has withdrawn all viewers.
-    if (this.#closed) return;
+    if (this.#isClosed) return;
     const changed = new Set<number>();
     for (const [post, connections] of viewers) {
       const bucket = this.#bucketOf(post);
@@ -132,7 +132,7 @@ export class RedisStore implements CounterStore {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
     this.#reader.close();
     this.#refresh.close();
     this.#sweeper.close();

@@ -9,8 +9,8 @@ const REREAD_INTERVAL_MS = 3_000;
 export class WatchedRefresh {
   #timer: Timer | null = null;
   #isReadingAll = false;
-  #rereadRequested = false;
-  #closed = false;
+  #isRereadRequested = false;
+  #isClosed = false;
 
   constructor(
     private readonly reader: PostReader,
@@ -23,11 +23,11 @@ export class WatchedRefresh {
 
   /** Reads all watched posts, one time after another: slot after slot of a cluster may report that it has moved. */
   async readAll(): Promise<void> {
-    this.#rereadRequested = true;
+    this.#isRereadRequested = true;
     if (this.#isReadingAll) return;
     this.#isReadingAll = true;
-    while (this.#rereadRequested && !this.#closed) {
-      this.#rereadRequested = false;
+    while (this.#isRereadRequested && !this.#isClosed) {
+      this.#isRereadRequested = false;
       await this.read(this.watchedPosts());
     }
     this.#isReadingAll = false;
@@ -46,12 +46,12 @@ export class WatchedRefresh {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#isClosed = true;
     this.#timer?.cancel();
   }
 
   #scheduleNext(): void {
-    if (this.#closed) return;
+    if (this.#isClosed) return;
     this.#timer = this.clock.after(REREAD_INTERVAL_MS, () => {
       void this.readAll().then(() => this.#scheduleNext());
     });

@@ -34,12 +34,12 @@ export class ClusterTopology implements Topology {
   readonly #targets = new Map<Server, number>();
   readonly #owners = new Array<Server | null>(SLOTS).fill(null);
   #replicas: readonly Address[] = [];
-  #loaded = false;
+  #isLoaded = false;
   #refreshing: Promise<void> | null = null;
-  #refreshRequested = false;
+  #isRefreshRequested = false;
   #timer: Timer | null = null;
   #ticks = 0;
-  #closed = false;
+  #isClosed = false;
   #lastError = '';
 
   constructor(
@@ -60,11 +60,11 @@ export class ClusterTopology implements Topology {
   }
 
   get isComplete(): boolean {
-    return this.#loaded && !this.#owners.includes(null);
+    return this.#isLoaded && !this.#owners.includes(null);
   }
 
   get lastError(): string {
-    return this.#loaded ? 'some slots have no server' : this.#lastError;
+    return this.#isLoaded ? 'some slots have no server' : this.#lastError;
   }
 
   serverForSlot(slot: number): Server | null {
@@ -93,21 +93,21 @@ export class ClusterTopology implements Topology {
   }
 
   refresh(first?: Server): void {
-    this.#refreshRequested = true;
-    if (this.#refreshing !== null || this.#closed) return;
+    this.#isRefreshRequested = true;
+    if (this.#refreshing !== null || this.#isClosed) return;
     this.#refreshing = this.#refreshAll(first).finally(() => (this.#refreshing = null));
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
     this.#timer?.cancel();
     await Promise.all([...this.#servers.values()].map((server) => server.close()));
     await this.#refreshing;
   }
 
   async #refreshAll(first: Server | undefined): Promise<void> {
-    while (this.#refreshRequested && !this.#closed) {
-      this.#refreshRequested = false;
+    while (this.#isRefreshRequested && !this.#isClosed) {
+      this.#isRefreshRequested = false;
       const ranges = await this.#readSlots(first);
       if (ranges !== null) this.#apply(ranges);
       await sleep(this.clock, REFRESH_PAUSE_MS);
@@ -122,7 +122,7 @@ export class ClusterTopology implements Topology {
       if (ranges !== null) return ranges;
     }
     for (const address of [...this.#replicas, ...shuffled([...this.target.addresses])]) {
-      const ranges = this.#closed ? null : await this.#readSlotsOfNode(address);
+      const ranges = this.#isClosed ? null : await this.#readSlotsOfNode(address);
       if (ranges !== null) return ranges;
     }
     return null;
@@ -158,7 +158,7 @@ export class ClusterTopology implements Topology {
   }
 
   #apply(ranges: readonly Range[]): void {
-    if (this.#closed) return;
+    if (this.#isClosed) return;
     const owners = new Array<Server | null>(SLOTS).fill(null);
     for (const { first, last, nodes } of ranges) owners.fill(this.#serverAt(nodes[0]), first, last + 1);
     const gained = new Set<Server>();
@@ -167,9 +167,9 @@ export class ClusterTopology implements Topology {
       this.#owners[slot] = owner;
     }
     this.#replicas = ranges.flatMap(({ nodes }) => nodes.slice(1).map((node) => this.#translate(node)));
-    const isFirst = !this.#loaded;
-    this.#loaded = ranges.length > 0;
-    if (!this.#loaded) this.#lastError = 'no node has slots yet';
+    const isFirst = !this.#isLoaded;
+    this.#isLoaded = ranges.length > 0;
+    if (!this.#isLoaded) this.#lastError = 'no node has slots yet';
     this.#closeUnused();
     if (gained.size > 0 && !isFirst) this.onSlotsMoved(gained);
   }

@@ -10,7 +10,7 @@ export class EvictionWatch {
   /** Policies of servers that may evict counts, by the server's name. */
   readonly #evicting = new Map<string, string>();
   #timer: Timer | null = null;
-  #closed = false;
+  #isClosed = false;
 
   constructor(
     private readonly servers: () => Iterable<Server>,
@@ -25,12 +25,12 @@ export class EvictionWatch {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#isClosed = true;
     this.#timer?.cancel();
   }
 
   #checkLater(): void {
-    if (this.#closed) return;
+    if (this.#isClosed) return;
     this.#timer = this.clock.after(INTERVAL_MS, () => void this.#checkAll().finally(() => this.#checkLater()));
   }
 

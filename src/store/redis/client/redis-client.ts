@@ -43,7 +43,7 @@ export class RedisClient {
   readonly #eviction: EvictionWatch;
   readonly #reconnected = new Subject<void>();
   #calls = 0;
-  #opened = false;
+  #isOpen = false;
   #rejectedAtMs = -Infinity;
 
   private constructor(
@@ -85,7 +85,7 @@ export class RedisClient {
     } finally {
       clearInterval(keepAlive);
     }
-    client.#opened = true;
+    client.#isOpen = true;
     return client;
   }
 
@@ -138,7 +138,7 @@ export class RedisClient {
 
   /** Ends all connections, and rejects what is in flight. */
   async close(): Promise<void> {
-    this.#opened = false;
+    this.#isOpen = false;
     this.#reconnected.complete();
     this.pubSub.close();
     this.#eviction.close();
@@ -180,12 +180,12 @@ export class RedisClient {
     const { clock, replicated, warn } = this.options;
     const events: ServerEvents = {
       onUp: (server) => {
-        if (!this.#opened || !this.#topology.servers.has(server)) return;
+        if (!this.#isOpen || !this.#topology.servers.has(server)) return;
         warn(`Redis ${server.name}: connected`);
         this.#reconnected.next();
       },
       onDown: (server, reason) => {
-        if (!this.#opened) return;
+        if (!this.#isOpen) return;
         warn(`Redis ${server.name}: connection lost: ${reason}`);
         this.#topology.refresh();
       },
@@ -208,7 +208,7 @@ export class RedisClient {
   #slotsMoved(gained: ReadonlySet<Server>): void {
     this.pubSub.reroute();
     // A server that is not up yet emits when it is.
-    if (this.#opened && [...gained].some(({ writes }) => writes.isUp)) this.#reconnected.next();
+    if (this.#isOpen && [...gained].some(({ writes }) => writes.isUp)) this.#reconnected.next();
   }
 }
 

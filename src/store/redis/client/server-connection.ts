@@ -31,11 +31,11 @@ export interface ConnectionEvents {
  *   waits ── socket, login, INFO ──▶ up ── closed, or a command's deadline ──▶ waits …
  */
 export class ServerConnection {
-  #up = false;
+  #isUp = false;
   #socketNumber = 0;
   #runId = '';
   #repliedAtMs = -Infinity;
-  #closed = false;
+  #isClosed = false;
   #lastError = '';
   #handshake: Timer | null = null;
   #probe: Timer | null = null;
@@ -58,7 +58,7 @@ export class ServerConnection {
 
   /** Whether commands can be sent. */
   get isUp(): boolean {
-    return this.#up;
+    return this.#isUp;
   }
 
   /** Another for each socket: what was sent under the same number went over the same one. */
@@ -88,7 +88,7 @@ export class ServerConnection {
    * @param bytes  whether strings in the reply are returned as bytes, else as UTF-8
    */
   sendCommand(name: string, args: readonly (string | number | Buffer)[], bytes = false): Promise<unknown> {
-    if (!this.#up) return Promise.reject(new Error(`${this.name}: not connected (${this.#lastError})`));
+    if (!this.#isUp) return Promise.reject(new Error(`${this.name}: not connected (${this.#lastError})`));
     return this.#send(name, args, bytes);
   }
 
@@ -111,8 +111,8 @@ export class ServerConnection {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    this.#up = false;
+    this.#isClosed = true;
+    this.#isUp = false;
     this.#socketNumber += 1;
     this.#handshake?.cancel();
     this.#probe?.cancel();
@@ -186,7 +186,7 @@ export class ServerConnection {
       if (runId === undefined) throw new Error('INFO server has no run_id');
       this.#runId = runId;
       this.#lastError = '';
-      this.#up = true;
+      this.#isUp = true;
       this.#handshake?.cancel();
       this.events.onUp();
     } catch (error) {
@@ -197,8 +197,8 @@ export class ServerConnection {
   #connectionLost(reason: string): void {
     this.#socketNumber += 1;
     this.#handshake?.cancel();
-    if (!this.#up) return;
-    this.#up = false;
+    if (!this.#isUp) return;
+    this.#isUp = false;
     this.#lastError = reason;
     this.events.onDown(reason);
   }
@@ -206,14 +206,14 @@ export class ServerConnection {
   #watchHandshake(): void {
     this.#handshake?.cancel();
     this.#handshake = this.clock.after(HANDSHAKE_MS, () => {
-      if (!this.#up) this.drop(this.#lastError === '' ? 'connected, but no reply' : this.#lastError);
+      if (!this.#isUp) this.drop(this.#lastError === '' ? 'connected, but no reply' : this.#lastError);
     });
   }
 
   /** Detects that the server hangs even without traffic. */
   #probeLater(): void {
     this.#probe = this.clock.after(PROBE_MS, () => {
-      if (this.#up) void this.#send('ping', []).catch(() => undefined);
+      if (this.#isUp) void this.#send('ping', []).catch(() => undefined);
       this.#probeLater();
     });
   }
@@ -224,9 +224,9 @@ export class ServerConnection {
   }
 
   #revive(): void {
-    if (!this.#closed)
+    if (!this.#isClosed)
       this.clock.after(REVIVE_MS, () => {
-        if (!this.#closed && this.client.status === 'end') this.#connect();
+        if (!this.#isClosed && this.client.status === 'end') this.#connect();
       });
   }
 }

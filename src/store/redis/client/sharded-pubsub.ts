@@ -40,7 +40,7 @@ export class ShardedPubSub {
   #retryTimer: Timer | null = null;
   readonly #uncertain = new Set<ServerConnection>();
   #resubscribeTimer: Timer | null = null;
-  #closed = false;
+  #isClosed = false;
 
   constructor(
     private readonly routing: ChannelRouting,
@@ -129,7 +129,7 @@ export class ShardedPubSub {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#isClosed = true;
     this.#retryTimer?.cancel();
     this.#resubscribeTimer?.cancel();
     this.#subscriptions.clear();
@@ -166,16 +166,16 @@ export class ShardedPubSub {
   /** Together with all others of the same turn. */
   #subscribeLater(subscription: ChannelSubscription): void {
     this.#markPending(subscription);
-    if (this.#isScheduled || this.#closed) return;
+    if (this.#isScheduled || this.#isClosed) return;
     this.#isScheduled = true;
     this.clock.soon(() => {
       this.#isScheduled = false;
-      if (!this.#closed) this.subscribePending();
+      if (!this.#isClosed) this.subscribePending();
     });
   }
 
   #retryLater(): void {
-    if (this.#retryTimer !== null || this.#closed) return;
+    if (this.#retryTimer !== null || this.#isClosed) return;
     this.#retryTimer = this.clock.after(RETRY_MS, () => {
       this.#retryTimer = null;
       this.subscribePending();
