@@ -152,12 +152,12 @@ describe('an invalid setting', () => {
     [
       'a name like the own',
       { REGION: 'eu', PEERS: 'r240=https://r.example', PEER_TOKEN },
-      /^PEERS eu and r240: .*rename one$/,
+      /^PEERS eu and r240 have the same region number, .*rename one of them$/,
     ],
     [
       'names like each other',
       { REGION: 'eu', PEERS: 'us=https://us.example,us248=https://r.example', PEER_TOKEN },
-      /^PEERS us and us248: .*rename one$/,
+      /^PEERS us and us248 have the same region number, .*rename one of them$/,
     ],
   ])('regions with %s are rejected', (_what, env, message) => {
     expect(() => readSettings(env)).toThrow(message);
