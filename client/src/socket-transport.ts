@@ -134,9 +134,19 @@ class SocketConnection implements TransportConnection {
   }
 
   #receiveEvent([name, payload]: [string, unknown]): void {
-    if (name === 'counts') this.listener.counts(payload as Update[]);
-    else if (name === 'mine') this.listener.mine(payload as MineEvent);
+    if (name === 'counts') this.#deliver(() => this.listener.counts(payload as Update[]));
+    else if (name === 'mine') this.#deliver(() => this.listener.mine(payload as MineEvent));
     else if (name === 'bye') this.#byeMs = (payload as ByeEvent).retryAfterMs;
+  }
+
+  /**
+   * Delivers an event after the acknowledgements before it, which resolve promises. A browser runs a task for each message, but
+   * `ws` in Node.js emits all messages of one read in one.
+   */
+  #deliver(event: () => void): void {
+    queueMicrotask(() => {
+      if (!this.#hasEnded) event();
+    });
   }
 
   #resolveRequest(text: string): void {

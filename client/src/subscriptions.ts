@@ -176,9 +176,15 @@ export class Subscriptions {
       watched.phase = 'requested';
       if (watched.counts.knownVersion) known.set(post, watched.counts.knownVersion);
     }
-    const answer = await connection.subscribe([...requested.keys()], known).catch(() => undefined);
-    // The connection ended before the answer: the posts are subscribed again over the next one.
-    if (!answer || connection !== this.#connection) return;
+    let answer: Awaited<ReturnType<TransportConnection['subscribe']>>;
+    try {
+      // Awaited without a step between, because frames that follow the answer are delivered right after it.
+      answer = await connection.subscribe([...requested.keys()], known);
+    } catch {
+      // The connection ended before the answer: the posts are subscribed again over the next one.
+      return;
+    }
+    if (connection !== this.#connection) return;
     if (!answer.ok) {
       this.#reject([...requested.values()], answer.error);
     } else {
