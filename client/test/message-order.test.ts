@@ -1,10 +1,21 @@
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
-import { afterEach, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { closeClients, connect, PostWatcher } from './clients.js';
 
+let server: WebSocketServer;
+
+beforeAll(async () => {
+  server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+  server.on('connection', (webSocket, { socket }) => serve(webSocket, socket));
+  await once(server, 'listening');
+});
 afterEach(closeClients);
+afterAll(() => {
+  for (const webSocket of server.clients) webSocket.terminate();
+  server.close();
+});
 
 const OPEN = '0{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":16384}';
 const UPDATE = { post: '42', e: 'local.1.a', v: 1, d: {}, likes: 1, views: 0 };
@@ -26,9 +37,6 @@ function serve(webSocket: WebSocket, tcp: Socket): void {
 }
 
 test('a frame that arrives together with the acknowledgement of subscribe is shown after it', async () => {
-  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
-  server.on('connection', (webSocket, { socket }) => serve(webSocket, socket));
-  await once(server, 'listening');
   const live = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, { actor: 'ann' });
   const seen = new PostWatcher(live, '42');
   await seen.until(({ counts }) => counts.live === 2);
@@ -36,6 +44,4 @@ test('a frame that arrives together with the acknowledgement of subscribe is sho
     [['likes'], 1],
     [['likes'], 2],
   ]);
-  live.close();
-  server.close();
 });
