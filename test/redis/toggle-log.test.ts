@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { FEED_MAX } from '../../src/counters/replication/change-feed.js';
+import { REGION_NUMBERS } from '../../src/counters/replication/hybrid-clock.js';
 import { LIKES } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 import type { ToggleRegister, Delta } from '../../src/counters/replication/delta.js';
@@ -153,5 +154,29 @@ describe('a bucket whose toggle log is full', () => {
     const stamps = (await readRegisters()).map(({ stamp }) => stamp);
     expect(stamps.length).toBe((clocks.length - 1) * (FEED_MAX / 2));
     expect(stamps.filter((stamp) => stamp <= stable!)).toEqual([]);
+  });
+
+  it('keeps the later of two updates of a toggle, whichever log is spilled first', async () => {
+    const producer = new Producer('producer1');
+    const commit = (actors: typeof ACTORS): Promise<unknown> =>
+      store.commit(
+        producer.batch(
+          0,
+          actors.map((actor) => like(POST, actor)),
+        ),
+      );
+    const [actor, ...others] = ACTORS;
+    const mergeLikes = (actors: typeof ACTORS, stamp: number): Promise<unknown> =>
+      replication.merge([buildDelta(actors.map((one) => ({ metric: LIKES, actor: one, stamp, on: true })))]);
+    await commit([actor!]);
+    const earlier = await readClock();
+    const later = earlier + REGION_NUMBERS * 1_000;
+    await replication.merge([buildDelta([{ metric: LIKES, actor: actor!, stamp: later, on: false }])]);
+    await mergeLikes(others.slice(0, FEED_MAX), later);
+    expect(await countSpilled()).toBeGreaterThan(0);
+    await commit(others.slice(FEED_MAX, 2 * FEED_MAX));
+    await commit(others.slice(2 * FEED_MAX));
+    const stamps = (await readRegisters()).filter((one) => one.actor.lo === actor!.lo).map(({ stamp }) => stamp);
+    expect(stamps).toEqual([later]);
   });
 });
