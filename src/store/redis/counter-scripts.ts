@@ -1,5 +1,4 @@
 import type { Key64 } from '../../counters/ids.js';
-import type { Metrics } from '../../counters/metrics.js';
 import { toRegionNumber } from '../../counters/replication/hybrid-clock.js';
 import type { PostView } from '../counter-store.js';
 import type { RedisClient } from './client/redis-client.js';
@@ -9,25 +8,16 @@ import { type BucketKeys, buildBucketKeys } from './codec/redis-keys.js';
 import type { ReplyDecoder } from './codec/reply-decoder.js';
 import type { ScriptCall } from './scripts/call-coalescer.js';
 import { encodeNewIncarnation } from './scripts/new-incarnation.js';
+import type { ReplicationScriptsOptions } from './replication/replication-scripts.js';
 import { Script } from './scripts/script.js';
 
 /** A gateway that does not report for this long is taken for gone, and its viewers with it. Five sweeps. */
 const LEASE_MS = 5_000;
 
-export interface CounterScriptsOptions {
-  readonly metrics: Metrics;
+export interface CounterScriptsOptions extends ReplicationScriptsOptions {
   readonly buckets: number;
-  readonly region: string;
   /** Whether there are other regions. Without, nothing is kept for them. */
   readonly hasPeers: boolean;
-  /** Names this gateway process among those that share the store. */
-  readonly gateway: string;
-  /** Least time between two messages about a post. */
-  readonly publishIntervalMs: number;
-  /** 32 random bits for a new epoch. */
-  readonly nonce: () => number;
-  /** Wall time that an incarnation starts with, ms since 1970; guarded against jumps. */
-  readonly wallMs: () => number;
 }
 
 export interface SweepResult {
