@@ -179,4 +179,38 @@ describe('a bucket whose toggle log is full', () => {
     const stamps = (await readRegisters()).filter((one) => one.actor.lo === actor!.lo).map(({ stamp }) => stamp);
     expect(stamps).toEqual([later]);
   });
+
+  it('expires 10 chunks of registers in a call, of all its buckets together', async () => {
+    const buckets = [0, 1];
+    const producer = new Producer('prod-one');
+    for (let first = 0; first < ACTORS.length; first += FEED_MAX) {
+      const actors = ACTORS.slice(first, first + FEED_MAX);
+      for (const bucket of buckets) {
+        await store.commit(
+          producer.batch(
+            bucket,
+            actors.map((actor) => like(postIn(bucket), actor)),
+          ),
+        );
+      }
+    }
+    const statuses = await replication.bucketStatus(buckets);
+    const requests = statuses.map(({ clock }, bucket) => ({ bucket, after: clock, ackedUpTo: clock }));
+    await replication.merge(
+      statuses.map(({ clock, epoch, nonce }, bucket) => {
+        const stamps = { after: clock, upTo: clock, ackedUpTo: clock };
+        const fullSyncReceiver = { epoch, nonce };
+        return { ...buildDelta([]), ...stamps, bucket, kind: 'full-sync-end', posts: [], fullSyncReceiver };
+      }),
+    );
+    const countChunks = async (): Promise<number> => (await client.keys('tc:{*}:registers:*')).length;
+    const before = await countChunks();
+    expect(before).toBeGreaterThan(40);
+    await replication.changesSince(requests, ['us'], 500);
+    expect(before - (await countChunks())).toBe(10);
+    await until(async () => {
+      await replication.changesSince(requests, ['us'], 500);
+      return (await countChunks()) === 0;
+    }, 'the registers of both buckets are removed');
+  });
 });

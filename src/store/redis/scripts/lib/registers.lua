@@ -4,8 +4,8 @@
 -- @constants VALUES_AT_ONCE FIELD_REGISTERS KEY_LOCAL_LOG KEY_REMOTE_LOG
 local call, unpack, min, max, pack = redis.call, unpack, math.min, math.max, cmsgpack.pack
 local track_key = keys.track_key
--- Chunks that a call looks through for stable registers: a fraction of a millisecond.
-local EXPIRED_CHUNKS = 10
+-- Chunks that a call may still look through for stable registers, in all of its buckets together: about a millisecond.
+local expiry_chunks_left = 10
 
 -- @param packed  the field `registers`
 -- @return nil if there are none; else how many registers and chunks there are, stamps that none is below and none above, and how far
@@ -102,19 +102,22 @@ local function read_stamps(sets, actors, least, logs)
 end
 
 -- Looks for stable registers in some chunks, and counts them out of the state.
--- @return groups of them, each the key of a chunk and toggles; nil if none can be stable
+-- @return groups of them, each the key of a chunk and toggles; nil if none can be stable, or the call has looked through enough
 local function plan_expiry(state)
-  if not state or state.oldest > bucket.stable_stamp then return nil end
-  local groups, last = {}, min(state.expired_chunks + EXPIRED_CHUNKS, state.chunks)
+  if not state or state.oldest > bucket.stable_stamp or expiry_chunks_left == 0 then return nil end
+  local groups, last = {}, min(state.expired_chunks + expiry_chunks_left, state.chunks)
+  expiry_chunks_left = expiry_chunks_left - (last - state.expired_chunks)
   for chunk = state.expired_chunks, last - 1 do
     local group = { keys.registers_prefix() .. chunk }
-    each(chunk, function(set, actor, stamp)
+    local list = call('HGETALL', track_key(group[1]))
+    for i = 1, #list, 2 do
+      local stamp = tonumber(list[i + 1])
       if stamp > bucket.stable_stamp then
         state.oldest_left = min(state.oldest_left, stamp)
       else
-        group[#group + 1] = toggle_log.toggle_name(set, actor)
+        group[#group + 1] = list[i]
       end
-    end)
+    end
     if #group > 1 then groups[#groups + 1], state.count = group, state.count - #group + 1 end
   end
   state.expired_chunks = last
