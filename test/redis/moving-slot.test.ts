@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
+import { REGION_NUMBERS } from '../../src/counters/replication/hybrid-clock.js';
+import { LIKES } from '../../src/counters/metrics.js';
 import { hashSlot } from '../../src/store/redis/client/hash-slot.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { BUCKETS, key, Producer, like, METRICS, postIn, START_MS, unlike, view } from '../contract/operations.js';
@@ -84,5 +86,26 @@ describe('a bucket whose slot moves', () => {
     );
     const [read] = await store.read([post], BOB);
     expect(read).toMatchObject({ counts: { v: 2, totals: [2, 7, 0, 0] }, on: 1 });
+  });
+
+  it('a bucket whose slot moves keeps its toggle logs if its clock cannot be rewound', async () => {
+    const post = postIn(2);
+    const other = await openRedisStore(cluster.url, { metrics: METRICS, buckets: BUCKETS, region: 'eu' });
+    try {
+      await other.commit(new Producer('prod-two').batch(2, [like(post, ANN), view(post)]));
+      const [{ clock, epoch } = { clock: 0, epoch: 0 }] = await other.replication!.bucketStatus([2]);
+      const registers = [{ metric: LIKES, actor: BOB, stamp: clock - REGION_NUMBERS, on: true }];
+      const stamps = { startedAtStamp: 0, after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0 };
+      const posts = [{ post, updatedAtMs: START_MS, entries: [], registers, members: [] }];
+      const delta = { kind: 'changes', bucket: 2, source: { region: 'us', epoch: 1, nonce: 9 }, posts } as const;
+      await other.replication!.merge([{ ...delta, ...stamps, predecessors: [], fullSyncReceiver: null }]);
+      const { from } = await beginMove(2);
+      const rewind = { epoch, clock: clock - REGION_NUMBERS, needsBackfill: false, rewindsClock: true };
+      await expect(other.replication!.startIncarnation([2], rewind)).rejects.toThrow();
+      const logs = ['local_log', 'remote_log'].map((name) => from.xlen(`tc:{2}:${name}`));
+      expect(await Promise.all(logs)).toEqual([1, 1]);
+    } finally {
+      await other.close();
+    }
   });
 });

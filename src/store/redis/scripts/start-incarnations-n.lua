@@ -116,7 +116,11 @@ end
 local function list_stamped_keys()
   local stamped = { keys.track_key(bucket.key .. KEY_LOCAL_LOG), keys.track_key(bucket.key .. KEY_REMOTE_LOG), keys.track_key(bucket.key .. KEY_CHANGE_FEED) }
   local state = registers.read_state()
-  for chunk = 0, state and state.chunks - 1 or -1 do stamped[#stamped + 1] = keys.track_key(keys.registers_prefix() .. chunk) end
+  local chunk_count = state and state.chunks or 0
+  for chunk = 0, chunk_count - 1 do stamped[#stamped + 1] = keys.track_key(keys.registers_prefix() .. chunk) end
+  -- In a slot that is moving, a log that was removed cannot be written again. A tracked key that does not exist makes
+  -- `assert_slot_local` fail there, before anything is removed.
+  keys.track_key(keys.registers_prefix() .. chunk_count)
   return stamped
 end
 
