@@ -2,7 +2,7 @@
  * The data of the byte measurements, the same in every run: posts, likes, last seqs of sessions. Groups of operations are
  * committed as by a gateway, one batch a bucket.
  */
-import { bucketOf } from '../build/counters/ids.js';
+import { bucketOf } from '../build/counters/bucket-of.js';
 
 const LIKES = 0;
 const VIEWS = 1;

@@ -134,7 +134,7 @@ async function measure(operationOf, buckets, size, operations, cores) {
 async function openStore(url, buckets) {
   const from = (path) => import(`../../build/${path}.js`);
   const { systemClock: clock } = await from('common/clock');
-  const { bucketOf } = await from('counters/ids');
+  const { bucketOf } = await from('counters/bucket-of');
   const { Metrics } = await from('counters/metrics');
   const { RedisClient } = await from('store/redis/client/redis-client');
   const { parseRedisUrl } = await from('config/redis-url');

@@ -1,7 +1,8 @@
 import type { Clock } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import { MARK_GENERATION_MAX, MARK_GENERATION_MS } from '../counters/bucket.js';
-import { bucketOf, type Key64 } from '../counters/ids.js';
+import { bucketOf } from '../counters/bucket-of.js';
+import type { Key64 } from '../counters/ids.js';
 import { APPLIED, type Operation } from '../counters/operation.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import { isLoopback } from './address-limiter.js';

@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { copyText } from '../counters/ids.js';
+import { copyText } from '../common/copy-text.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import { RecentSet } from './recent-set.js';
 import type { SuspicionLog } from './suspicion-log.js';

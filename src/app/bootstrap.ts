@@ -12,7 +12,7 @@ import { onEndSignal } from '../common/process-signals.js';
 import { CountsAdapter } from '../gateway/counts.adapter.js';
 import { Handshake } from '../gateway/handshake.js';
 import { Shortcuts } from '../gateway/transport/shortcuts.js';
-import { UpgradeAwareAdapter } from '../gateway/transport/upgrades.js';
+import { UpgradeAwareAdapter } from '../gateway/transport/upgrade-filter.js';
 import { configureHttp } from '../http/configure-http.js';
 import type { OperatorPort } from '../http/operator-port.js';
 import { serveFolder } from '../http/static-files.js';

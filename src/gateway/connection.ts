@@ -5,7 +5,7 @@ import type { Clock, Timer } from '../common/clock.js';
 import type { Key64 } from '../counters/ids.js';
 import type { Viewer } from '../fanout/viewer.js';
 import type { GatewaySocket } from './gateway-socket.js';
-import { CONGESTED, type Intake, type IntakeOwner } from './intake.js';
+import { CONGESTED, type FlowControl, type FlowControlOwner } from './connection-flow-control.js';
 import type { PausableConnection } from './read-backpressure.js';
 import { RequestOrder } from './request-order.js';
 import type { SocketOutput } from './socket-output.js';
@@ -17,7 +17,7 @@ interface ConnectionOptions {
   readonly socket: GatewaySocket;
   readonly output: SocketOutput;
   readonly viewer: Viewer;
-  readonly intake: Intake;
+  readonly flowControl: FlowControl;
   readonly clock: Clock;
   /** Ends the connection when its token expires; `null`: the token never does. */
   readonly expiry: Timer | null;
@@ -31,12 +31,12 @@ interface ConnectionOptions {
 }
 
 /** One client's connection: who acts there, what the client may do, and how the connection ends. */
-export class Connection implements PausableConnection, IntakeOwner {
+export class Connection implements PausableConnection, FlowControlOwner {
   readonly socket: GatewaySocket;
   readonly output: SocketOutput;
   readonly order: RequestOrder;
   readonly viewer: Viewer;
-  readonly intake: Intake;
+  readonly flowControl: FlowControl;
   readonly actor: Key64;
   readonly operations: OperationLimiter;
   readonly lookups: TokenBucket;
@@ -49,14 +49,14 @@ export class Connection implements PausableConnection, IntakeOwner {
     this.output = options.output;
     this.order = new RequestOrder(options.socket);
     this.viewer = options.viewer;
-    this.intake = options.intake;
+    this.flowControl = options.flowControl;
     this.actor = options.actor;
     this.operations = options.operations;
     this.lookups = options.lookups;
     this.creations = options.creations;
     this.#clock = options.clock;
     this.#expiry = options.expiry;
-    options.intake.owner = this;
+    options.flowControl.owner = this;
   }
 
   get identity(): Identity {
@@ -81,12 +81,12 @@ export class Connection implements PausableConnection, IntakeOwner {
 
   pause(): boolean {
     if (this.socket.conn.transport.name !== 'websocket') return false;
-    this.intake.pause(CONGESTED);
+    this.flowControl.pause(CONGESTED);
     return true;
   }
 
   resume(): void {
-    this.intake.resume(CONGESTED);
+    this.flowControl.resume(CONGESTED);
   }
 
   keepAliveWhilePaused(): void {

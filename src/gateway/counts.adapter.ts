@@ -4,7 +4,7 @@ import { IoAdapter } from '@nestjs/platform-socket.io';
 import type { Server, ServerOptions } from 'socket.io';
 import type { OriginPolicy } from '../access/origin-policy.js';
 import { boundedParser, TRANSPORT_BYTES_MAX } from './transport/packet-decoder.js';
-import { boundProbes, createGuardedServer } from './transport/websocket-limits.js';
+import { boundProbes, createGuardedServer } from './transport/bounded-websocket-server.js';
 import type { GatewaySocket } from './gateway-socket.js';
 import type { Handshake } from './handshake.js';
 import { EngineOriginGuard } from './engine-origin-guard.js';
@@ -13,7 +13,7 @@ import { type Engine, findConnection } from './transport/engine-internals.js';
 import { EngineRequestGate } from './engine-request-gate.js';
 import type { Shortcuts } from './transport/shortcuts.js';
 import { GATEWAY_CLOSING } from '../protocol/errors.js';
-import { takeWebSockets } from './transport/upgrades.js';
+import { takeWebSockets } from './transport/upgrade-filter.js';
 
 /** A client that vanished is detected after the two together. */
 const PING_INTERVAL_MS = 15_000;
@@ -45,7 +45,7 @@ export class CountsAdapter extends IoAdapter {
   override createIOServer(port: number): Server {
     const pages = new EngineOriginGuard(this.origins);
     const { handshake } = this;
-    const { pending, intakes } = handshake;
+    const { pending, flowControls } = handshake;
     const wsEngine = createGuardedServer({
       admits: (request, tcp) => handshake.admits(request, tcp),
       webSocketOpened: (webSocket, request, tcp) =>
@@ -71,8 +71,8 @@ export class CountsAdapter extends IoAdapter {
     };
     const server = super.createIOServer(port, options as ServerOptions);
     takeWebSockets(this.httpServer as HttpServer);
-    new EngineRequestGate(server.engine, intakes, handshake.addresses).attach();
-    intakes.watch(server);
+    new EngineRequestGate(server.engine, flowControls, handshake.addresses).attach();
+    flowControls.watch(server);
     server.engine.on('connection', (connection: GatewaySocket['conn']) => pending.begin(connection));
     pages.watch(server);
     boundProbes(server);

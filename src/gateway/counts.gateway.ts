@@ -27,7 +27,7 @@ import { Connection } from './connection.js';
 import type { GatewaySocket } from './gateway-socket.js';
 import type { HandlerContext } from './handler-context.js';
 import { receiveEvents } from './transport/receive-events.js';
-import { Intakes } from './intakes.js';
+import { FlowControlRegistry } from './flow-control-registry.js';
 import { FlushQueue } from './flush-queue.js';
 import { PacedReceiver } from './paced-receiver.js';
 import { ReadBackpressure } from './read-backpressure.js';
@@ -62,7 +62,7 @@ export class CountsGateway
     @Inject(PostSignatureVerifier) signatures: PostSignatureVerifier | null,
     @Inject(OperationCounts) counts: OperationCounts,
     @Inject(Shortcuts) private readonly shortcuts: Shortcuts,
-    @Inject(Intakes) private readonly intakes: Intakes,
+    @Inject(FlowControlRegistry) private readonly flowControls: FlowControlRegistry,
   ) {
     const { metrics, maxPostsPerConnection } = settings;
     const subscriptions = new Subscriptions(fanout, metrics, counts, maxPostsPerConnection);
@@ -81,12 +81,12 @@ export class CountsGateway
     const { clock, shortcuts } = this;
     const { identity, address } = socket.data;
     const actor = identity.key ?? randomKey();
-    const intake = this.intakes.intakeFor(socket.conn);
-    const output = new SocketOutput(socket, this.#ackQueue, clock, shortcuts, intake);
+    const flowControl = this.flowControls.flowControlOf(socket.conn);
+    const output = new SocketOutput(socket, this.#ackQueue, clock, shortcuts, flowControl);
     const connection = new Connection({
       socket,
       output,
-      intake,
+      flowControl,
       clock,
       actor,
       viewer: this.fanout.open(identity.actor, output),
@@ -96,8 +96,8 @@ export class CountsGateway
     });
     this.connections.set(socket, connection);
     if (identity.key !== null) void socket.join(toActorRoom(identity.key));
-    readFrames(socket.conn, shortcuts.directRead, intake);
-    const receiver = new PacedReceiver(new EventHandlers(this.#context, connection), intake, this.intakes.turns);
+    readFrames(socket.conn, shortcuts.directRead, flowControl);
+    const receiver = new PacedReceiver(new EventHandlers(this.#context, connection), flowControl, this.flowControls.turns);
     receiveEvents(socket, receiver, shortcuts.packetDecoder);
   }
 

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressLimiter } from '../access/address-limiter.js';
 import { BODY_BYTES_PER_UNIT, CONNECT_COST, MessageBudget, REQUEST_COST } from '../access/message-budget.js';
 import type { TokenBucket } from '../access/rate-limit.js';
-import type { Intakes } from './intakes.js';
+import type { FlowControlRegistry } from './flow-control-registry.js';
 import { type Engine, findConnection, prependMiddleware } from './transport/engine-internals.js';
 import { TRANSPORT_BYTES_MAX } from './transport/packet-decoder.js';
 import type { UnitWaiter } from './waiting-senders.js';
@@ -22,7 +22,7 @@ export class EngineRequestGate {
 
   constructor(
     private readonly engine: Engine,
-    private readonly intakes: Intakes,
+    private readonly flowControls: FlowControlRegistry,
     private readonly addresses: AddressLimiter,
   ) {}
 
@@ -38,26 +38,26 @@ export class EngineRequestGate {
 
   readonly #handle = (request: IncomingMessage, response: ServerResponse, next: Next): void => {
     const connection = findConnection(this.engine, request);
-    const intake = connection && this.intakes.find(connection);
-    if (intake === undefined) {
+    const flowControl = connection && this.flowControls.find(connection);
+    if (flowControl === undefined) {
       this.#handleUnknown(request, response, next);
       return;
     }
-    intake.spend(computeCost(request));
+    flowControl.spend(computeCost(request));
     if (request.method !== 'POST') next();
     else {
       const read = (): void => {
         boundChunks(request);
         next();
       };
-      if (intake.isReading) read();
-      else this.#waiting.wait(intake.address, request, response, read, (proceed) => intake.onceReading(proceed));
+      if (flowControl.isReading) read();
+      else this.#waiting.wait(flowControl.address, request, response, read, (proceed) => flowControl.onceReading(proceed));
     }
   };
 
   /** Charges the address, because the request belongs to no connection, or to none any more. */
   #handleUnknown(request: IncomingMessage, response: ServerResponse, next: Next): void {
-    const { queue } = this.intakes;
+    const { queue } = this.flowControls;
     const address = this.addresses.addressOf(request);
     const cost = request.method === 'GET' ? CONNECT_COST : computeCost(request);
     const units = this.addresses.messageTokenBucket(address);

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { TOKEN_REQUIRED } from '../access/authenticator.js';
 import { RATE_LIMITED_COST, INVALID_COST } from '../access/message-budget.js';
-import { copyText } from '../counters/ids.js';
+import { copyText } from '../common/copy-text.js';
 import type { MetricKind } from '../counters/metric-kinds.js';
 import { explainNoDecrement, LIKES, type Metric, VIEWS } from '../counters/metrics.js';
 import { computeTokenCost, type Operation } from '../counters/operation.js';
@@ -156,7 +156,7 @@ export class EventHandlers implements EventReceiver {
 
   #reject(error: ErrorBody, id: AckId, kind: OperationKind = 'unknown'): void {
     this.context.counts.add(kind, error.code);
-    this.connection.intake.charge(error.code === 'RATE_LIMITED' ? RATE_LIMITED_COST : INVALID_COST);
+    this.connection.flowControl.charge(error.code === 'RATE_LIMITED' ? RATE_LIMITED_COST : INVALID_COST);
     this.connection.output.reject(id, error);
   }
 }

@@ -1,7 +1,7 @@
 import { Inject, Logger, Module, type OnModuleInit } from '@nestjs/common';
 import { CountsGateway } from './counts.gateway.js';
 import { Handshake } from './handshake.js';
-import { Intakes } from './intakes.js';
+import { FlowControlRegistry } from './flow-control-registry.js';
 import { proveShortcuts } from './proofs/prove-shortcuts.js';
 import { Shortcuts } from './transport/shortcuts.js';
 
@@ -10,7 +10,7 @@ const shortcuts = {
   useFactory: () => new Shortcuts((message) => new Logger('shortcuts').warn(message)),
 };
 
-@Module({ providers: [CountsGateway, Handshake, Intakes, shortcuts], exports: [CountsGateway, Handshake, Shortcuts] })
+@Module({ providers: [CountsGateway, Handshake, FlowControlRegistry, shortcuts], exports: [CountsGateway, Handshake, Shortcuts] })
 export class GatewayModule implements OnModuleInit {
   constructor(@Inject(Shortcuts) private readonly shortcuts: Shortcuts) {}
 

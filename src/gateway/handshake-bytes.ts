@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { isLoopback } from '../access/address-limiter.js';
 import type { SuspicionKind, SuspicionLog } from '../access/suspicion-log.js';
-import type { Intake } from './intake.js';
+import type { FlowControl } from './connection-flow-control.js';
 
 /**
  * Bytes that a WebSocket may send before its handshake is done: a token, and the packets around it. Less than the 256 KiB
@@ -24,7 +24,7 @@ interface Watched {
 
 /** Bounds the bytes of WebSockets before their handshake is done, for each and for all together. */
 export class HandshakeBytes {
-  readonly #watched = new WeakMap<Intake, Set<Watched>>();
+  readonly #watched = new WeakMap<FlowControl, Set<Watched>>();
   readonly #byAddress = new Map<string, Set<Watched>>();
   #all = 0;
 
@@ -33,10 +33,10 @@ export class HandshakeBytes {
     private readonly bytesMaxOfAll = BYTES_MAX_OF_ALL,
   ) {}
 
-  watch(intake: Intake, webSocket: WebSocket, tcp: Duplex): void {
-    const { address } = intake;
-    const ofIntake = this.#watched.get(intake) ?? new Set();
-    this.#watched.set(intake, ofIntake);
+  watch(flowControl: FlowControl, webSocket: WebSocket, tcp: Duplex): void {
+    const { address } = flowControl;
+    const watchedHere = this.#watched.get(flowControl) ?? new Set();
+    this.#watched.set(flowControl, watchedHere);
     const ofAddress = this.#byAddress.get(address) ?? new Set();
     this.#byAddress.set(address, ofAddress);
     const count = (chunk: Buffer): void => {
@@ -51,7 +51,7 @@ export class HandshakeBytes {
       bytes: 0,
       chunks: 0,
       end: () => {
-        if (!ofIntake.delete(watched)) return;
+        if (!watchedHere.delete(watched)) return;
         ofAddress.delete(watched);
         if (ofAddress.size === 0 && this.#byAddress.get(address) === ofAddress) this.#byAddress.delete(address);
         this.#all -= watched.bytes;
@@ -59,16 +59,16 @@ export class HandshakeBytes {
         webSocket.off('close', watched.end);
       },
     };
-    ofIntake.add(watched);
+    watchedHere.add(watched);
     ofAddress.add(watched);
     tcp.on('data', count);
     webSocket.on('close', watched.end);
   }
 
   /** The connection's handshake is done. */
-  end(intake: Intake): void {
-    for (const { end } of this.#watched.get(intake) ?? []) end();
-    this.#watched.delete(intake);
+  end(flowControl: FlowControl): void {
+    for (const { end } of this.#watched.get(flowControl) ?? []) end();
+    this.#watched.delete(flowControl);
   }
 
   /** If loopback, which has no limit, holds most, only the WebSocket that has just sent something is terminated. */

@@ -15,7 +15,7 @@ import type { EngineSocket } from './transport/engine-internals.js';
 import { MESSAGE_TOO_LARGE, TOO_LARGE_AUTH } from './transport/packet-decoder.js';
 import { PendingHandshakes } from './pending-handshakes.js';
 import type { GatewaySocket } from './gateway-socket.js';
-import { Intakes } from './intakes.js';
+import { FlowControlRegistry } from './flow-control-registry.js';
 import { HANDSHAKE } from '../protocol/request-schemas.js';
 
 /** Decides which clients may connect, and as which actor. A rejection is a `connect_error` whose `data` is the error object. */
@@ -30,7 +30,7 @@ export class Handshake {
     @Inject(OriginPolicy) private readonly origins: OriginPolicy,
     @Inject(AddressLimiter) readonly addresses: AddressLimiter,
     @Inject(Authenticator) private readonly identities: Authenticator,
-    @Inject(Intakes) readonly intakes: Intakes,
+    @Inject(FlowControlRegistry) readonly flowControls: FlowControlRegistry,
     @Inject(SuspicionLog) private readonly suspicions: SuspicionLog,
     @Inject(ClosingFlag) readonly lifecycle: ClosingFlag,
   ) {
@@ -44,7 +44,7 @@ export class Handshake {
     this.#connected.add(conn);
     try {
       await this.#check(socket);
-      this.pending.complete(conn, this.intakes.intakeFor(conn));
+      this.pending.complete(conn, this.flowControls.flowControlOf(conn));
     } catch (error) {
       this.#connected.delete(conn);
       if (error instanceof ProtocolError) throw toConnectError(error.body);
@@ -78,15 +78,15 @@ export class Handshake {
    * closed. A second handshake on it counts nothing.
    */
   #count(conn: EngineSocket, address: string): void {
-    const intake = this.intakes.intakeFor(conn);
-    if (intake.connectionSlot !== null || conn.readyState === 'closed') return;
+    const flowControl = this.flowControls.flowControlOf(conn);
+    if (flowControl.connectionSlot !== null || conn.readyState === 'closed') return;
     try {
-      intake.connectionSlot = this.addresses.connect(address, conn);
+      flowControl.connectionSlot = this.addresses.connect(address, conn);
     } catch (error) {
       this.suspicions.add('connections', address);
       throw error;
     }
-    for (const webSocket of intake.webSockets) intake.connectionSlot.holdUntilClosed(webSocket);
+    for (const webSocket of flowControl.webSockets) flowControl.connectionSlot.holdUntilClosed(webSocket);
   }
 
   /** @returns whether the request may open a WebSocket */
@@ -109,8 +109,8 @@ export class Handshake {
 
   /** @param conn the connection that is upgraded; `undefined` if the WebSocket begins one */
   webSocketOpened(webSocket: WebSocket, request: IncomingMessage, tcp: Duplex, conn: EngineSocket | undefined): void {
-    const intake = this.intakes.attach(webSocket, request, conn);
-    if (!intake.isHandshakeDone) this.pending.watch(intake, webSocket, tcp);
+    const flowControl = this.flowControls.attach(webSocket, request, conn);
+    if (!flowControl.isHandshakeDone) this.pending.watch(flowControl, webSocket, tcp);
   }
 }
 

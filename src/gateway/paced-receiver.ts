@@ -1,6 +1,6 @@
 import type { Act, EventReceiver, PacketReceiver } from './transport/packet-decoder.js';
-import type { Intake } from './intake.js';
-import type { DeferredInput } from './transport/read-control.js';
+import type { FlowControl } from './connection-flow-control.js';
+import type { DeferredInput } from './transport/reader-limits.js';
 import type { TurnCounter } from './transport/turn-counter.js';
 
 /** Events of one connection in one turn of the event loop: less than a millisecond, even if all of them are rejected. */
@@ -30,10 +30,10 @@ export class PacedReceiver implements PacketReceiver, DeferredInput {
 
   constructor(
     private readonly receiver: EventReceiver,
-    private readonly intake: Intake,
+    private readonly flowControl: FlowControl,
     private readonly turns: TurnCounter,
   ) {
-    intake.deferredEvents = this;
+    flowControl.deferredEvents = this;
   }
 
   get hasDeferred(): boolean {
@@ -51,7 +51,7 @@ export class PacedReceiver implements PacketReceiver, DeferredInput {
   }
 
   otherPacket(): void {
-    this.intake.chargeControl();
+    this.flowControl.chargeControl();
   }
 
   handleSome(): void {
@@ -67,8 +67,8 @@ export class PacedReceiver implements PacketReceiver, DeferredInput {
   }
 
   #mayHandle(): boolean {
-    if (this.intake.isBlocked || ((this.#left -= 1) < 0 && !this.#isNextTurn())) return false;
-    this.intake.spendOne();
+    if (this.flowControl.isBlocked || ((this.#left -= 1) < 0 && !this.#isNextTurn())) return false;
+    this.flowControl.spendOne();
     return true;
   }
 
@@ -83,6 +83,6 @@ export class PacedReceiver implements PacketReceiver, DeferredInput {
   #defer(deferred: DeferredAct | DeferredEvent): void {
     if (this.#deferred === NONE) this.#deferred = [];
     this.#deferred.push(deferred);
-    this.intake.deferRest();
+    this.flowControl.deferRest();
   }
 }

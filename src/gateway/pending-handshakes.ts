@@ -4,7 +4,7 @@ import type { WebSocket } from 'ws';
 import type { AddressLimiter } from '../access/address-limiter.js';
 import type { SuspicionLog } from '../access/suspicion-log.js';
 import { type EngineSocket, terminateConnection } from './transport/engine-internals.js';
-import type { Intake } from './intake.js';
+import type { FlowControl } from './connection-flow-control.js';
 import { HandshakeBytes } from './handshake-bytes.js';
 
 /** Maximal numbers of pending handshakes. More are rejected with 403, after which stock clients try again. */
@@ -67,15 +67,15 @@ export class PendingHandshakes {
   }
 
   /** Bounds the bytes of a WebSocket whose connection has no socket yet. */
-  watch(intake: Intake, webSocket: WebSocket, tcp: Duplex): void {
-    this.#bytes.watch(intake, webSocket, tcp);
+  watch(flowControl: FlowControl, webSocket: WebSocket, tcp: Duplex): void {
+    this.#bytes.watch(flowControl, webSocket, tcp);
   }
 
   /** The connection has its socket. */
-  complete(connection: EngineSocket, intake: Intake): void {
+  complete(connection: EngineSocket, flowControl: FlowControl): void {
     this.end(connection);
-    intake.isHandshakeDone = true;
-    this.#bytes.end(intake);
+    flowControl.isHandshakeDone = true;
+    this.#bytes.end(flowControl);
   }
 
   /** The connection has its socket, or is closed. Only the first call has an effect. */

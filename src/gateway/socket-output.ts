@@ -5,11 +5,11 @@ import type { FrameSink } from '../fanout/viewer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { FlushQueue } from './flush-queue.js';
 import type { GatewaySocket } from './gateway-socket.js';
-import type { Intake } from './intake.js';
+import type { FlowControl } from './connection-flow-control.js';
 import { DirectSocket } from './transport/direct-socket.js';
 import { terminateConnection } from './transport/engine-internals.js';
 import type { Shortcuts } from './transport/shortcuts.js';
-import { CLOSE_TIMEOUT_MS } from './transport/websocket-limits.js';
+import { CLOSE_TIMEOUT_MS } from './transport/bounded-websocket-server.js';
 import { WsFrameWriter } from './transport/ws-frame-writer.js';
 import { UNREAD_MAX, UnreadAcks } from './unread-acks.js';
 
@@ -45,7 +45,7 @@ export class SocketOutput implements FrameSink {
     private readonly ackQueue: FlushQueue,
     private readonly clock: Clock,
     private readonly shortcuts: Shortcuts,
-    private readonly intake: Intake,
+    private readonly flowControl: FlowControl,
   ) {
     socket.data.output = this;
     socket.onAnyOutgoing(beforeEmit);
@@ -118,7 +118,7 @@ export class SocketOutput implements FrameSink {
   /** Closes the transport once everything written has been sent, and terminates a WebSocket that is not closed by then. */
   close(): void {
     this.clock.soon(() => this.socket.conn.close());
-    this.clock.after(CLOSE_TIMEOUT_MS, () => this.intake.terminateWebSockets());
+    this.clock.after(CLOSE_TIMEOUT_MS, () => this.flowControl.terminateWebSockets());
   }
 
   /**
@@ -132,8 +132,8 @@ export class SocketOutput implements FrameSink {
   }
 
   #unreadAcks(): UnreadAcks {
-    const { socket, clock, shortcuts, intake } = this;
-    return (this.#unread ??= new UnreadAcks(socket.conn, clock, shortcuts, intake, () => this.disconnectSlow()));
+    const { socket, clock, shortcuts, flowControl } = this;
+    return (this.#unread ??= new UnreadAcks(socket.conn, clock, shortcuts, flowControl, () => this.disconnectSlow()));
   }
 }
 

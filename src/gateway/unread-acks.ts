@@ -1,7 +1,7 @@
 import type { Clock } from '../common/clock.js';
 import type { EngineSocket } from './transport/engine-internals.js';
 import { readUnsentPackets } from './transport/direct-socket.js';
-import { type Intake, UNREAD_ACKS } from './intake.js';
+import { type FlowControl, UNREAD_ACKS } from './connection-flow-control.js';
 import type { Shortcuts } from './transport/shortcuts.js';
 
 /**
@@ -30,7 +30,7 @@ export class UnreadAcks {
     private readonly connection: EngineSocket,
     private readonly clock: Clock,
     private readonly shortcuts: Shortcuts,
-    private readonly intake: Intake,
+    private readonly flowControl: FlowControl,
     private readonly disconnect: () => void,
   ) {}
 
@@ -49,7 +49,7 @@ export class UnreadAcks {
 
   /** To be called after a packet was written to Engine.IO. */
   watch(): void {
-    if (this.#bytes > UNREAD_BYTES_MAX) this.intake.pause(UNREAD_ACKS);
+    if (this.#bytes > UNREAD_BYTES_MAX) this.flowControl.pause(UNREAD_ACKS);
     const { count, next } = this.#unsent();
     if (this.#isWatched || (count <= UNREAD_MAX && this.#bytes <= UNREAD_BYTES_MAX)) return;
     this.#isWatched = true;
@@ -66,7 +66,7 @@ export class UnreadAcks {
   #sent(count: number, bytes: number): void {
     this.#count -= count;
     this.#bytes -= bytes;
-    if (this.#bytes <= UNREAD_BYTES_MAX / 2) this.intake.resume(UNREAD_ACKS);
+    if (this.#bytes <= UNREAD_BYTES_MAX / 2) this.flowControl.resume(UNREAD_ACKS);
   }
 
   /** @returns the number of waiting packets, and the first of them if Engine.IO's list can be read */

@@ -4,7 +4,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NextFunction, Request, Response } from 'express';
 import { respondToClientError, acceptAnyExpectation } from './client-error.js';
 import { limitConnectionTimes } from './connection-times.js';
-import { pathPattern } from './openapi/paths.js';
+import { pathPattern } from './openapi/routes.js';
 
 const FOR_OPERATORS = pathPattern('OPS_PORT');
 /** Balancers probe the port that they send requests to, supervisors either. */

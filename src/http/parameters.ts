@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { z } from 'zod';
 import type { Credentials } from '../access/authenticator.js';
-import { copyText } from '../counters/ids.js';
+import { copyText } from '../common/copy-text.js';
 import {
   ACTION,
   type Action,

@@ -3,7 +3,7 @@ import type { Response } from 'express';
 import { POST_RULE } from '../protocol/limits.js';
 import { type ErrorBody, errorBody, HTTP_STATUS, ProtocolError } from '../protocol/errors.js';
 import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
-import { type Route, ROUTES } from './openapi/paths.js';
+import { type Route, ROUTES } from './openapi/routes.js';
 import { ACTION_RULE } from '../protocol/http-request-schemas.js';
 
 const NOT_FOUND_STATUS = 404;

@@ -3,7 +3,7 @@ import type { AddressLimiter } from '../access/address-limiter.js';
 import type { SuspicionLog } from '../access/suspicion-log.js';
 import type { Clock } from '../common/clock.js';
 import { errorBody } from '../protocol/errors.js';
-import { pathPattern } from './openapi/paths.js';
+import { pathPattern } from './openapi/routes.js';
 
 /** Units of a request (src/access/message-budget.ts), besides its other costs: 1,000 requests a second of an address. */
 const REQUEST_UNITS = 10;

@@ -2,12 +2,12 @@ import { type Observable, Subject } from 'rxjs';
 import type { Clock, Timer } from '../common/clock.js';
 import type { ClosingFlag } from '../common/closing-flag.js';
 import { sleep } from '../common/sleep.js';
-import { bucketOf } from '../counters/ids.js';
+import { bucketOf } from '../counters/bucket-of.js';
 import { CLOSING_ERROR, type ErrorBody, errorBody } from '../protocol/errors.js';
 import type { CounterStore } from '../store/counter-store.js';
 import { type AppliedResult, BatchSender, type BatchSenderOptions } from './batch-sender.js';
 import { BucketQueue, type OpenBatch } from './bucket-queue.js';
-import type { CommittedBatch, RejectedOperations } from './committed-batch.js';
+import type { CommittedBatch, RejectedOperations } from './ingest-events.js';
 import type { PendingOperation } from './pending-operation.js';
 
 /** Measured on LMDB: a batch of 500 costs little more than one of 50, and its acknowledgements still leave in one write. */

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { Subject } from 'rxjs';
 import { APPLIED, DUPLICATE, ON, type Operation } from '../counters/operation.js';
-import type { CommittedBatch, RejectedOperations } from './committed-batch.js';
+import type { CommittedBatch, RejectedOperations } from './ingest-events.js';
 import { OperationCounts } from './operation-counts.js';
 import type { PendingOperation } from './pending-operation.js';
 

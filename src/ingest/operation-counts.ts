@@ -1,7 +1,7 @@
 import type { Observable } from 'rxjs';
 import { APPLIED, DUPLICATE, type Operation } from '../counters/operation.js';
 import type { ErrorCode } from '../protocol/errors.js';
-import type { CommittedBatch, RejectedOperations } from './committed-batch.js';
+import type { CommittedBatch, RejectedOperations } from './ingest-events.js';
 
 export type OperationResult = 'applied' | 'unchanged' | 'duplicate' | ErrorCode;
 /** `unknown`: the request was rejected before its kind was parsed. */

@@ -3,13 +3,13 @@ import type { ReplicatedStore } from '../store/replicated-store.js';
 import { FullSyncQueue } from './full-sync-queue.js';
 import { PeerLag } from './peer-lag.js';
 import { PeerProgress } from './peer-progress.js';
-import { Rejections } from './rejections.js';
+import { PeerRejections } from './peer-rejections.js';
 
 /** The state of each bucket at one peer, as its acks report it. */
 export class PeerBuckets {
   readonly progress: PeerProgress;
   readonly lag = new PeerLag();
-  readonly rejections: Rejections;
+  readonly rejections: PeerRejections;
   readonly fullSyncs: FullSyncQueue;
 
   /** @param region the peer @param peers the names of all peers */
@@ -21,7 +21,7 @@ export class PeerBuckets {
     warn: (message: string) => void,
   ) {
     this.progress = new PeerProgress(clock);
-    this.rejections = new Rejections(region, warn);
+    this.rejections = new PeerRejections(region, warn);
     this.fullSyncs = new FullSyncQueue(store, region, this.progress, peers);
   }
 

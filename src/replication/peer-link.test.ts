@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { Producer, view } from '../../test/contract/operations.js';
 import { ReferenceStore } from '../../test/contract/reference-store.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { bucketOf } from '../counters/ids.js';
+import { bucketOf } from '../counters/bucket-of.js';
 import { Metrics } from '../counters/metrics.js';
 import type { Delta, DeltaAck } from '../counters/replication/delta.js';
 import { ChangeReader } from './change-reader.js';

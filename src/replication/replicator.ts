@@ -13,7 +13,7 @@ import type { BucketDigest, Difference, LinkStatus, Peer, PeerService } from './
 
 /** Leases are renewed, and backfills are checked for completion, this often. */
 const LEASE_RENEWAL_MS = 1_000;
-/** By then the leases of the gateway process before this one have expired (LEASE_MS in src/store/redis/replication/redis-replication.ts). */
+/** By then the leases of the gateway process before this one have expired (LEASE_MS in replication-scripts.ts). */
 const LEASES_EXPIRED_AFTER_MS = 5_000;
 /** A sixteenth of the buckets is compared this often. */
 const ANTI_ENTROPY_PERIOD_MS = 60_000;

@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { expect, it } from '@jest/globals';
 import { RequestMethod } from '@nestjs/common';
 import { HttpModule } from '../../src/http/http.module.js';
-import { ROUTES } from '../../src/http/openapi/paths.js';
+import { ROUTES } from '../../src/http/openapi/routes.js';
 import { ReplicationController } from '../../src/http/replication.controller.js';
 import { OpsModule } from '../../src/ops/ops.module.js';
 

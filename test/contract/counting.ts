@@ -1,6 +1,6 @@
 import { expect, it } from '@jest/globals';
 import { MARK_GENERATION_MAX } from '../../src/counters/bucket.js';
-import { bucketOf } from '../../src/counters/ids.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
 import { LIKES, VIEWS } from '../../src/counters/metrics.js';
 import { APPLIED, DUPLICATE, ON } from '../../src/counters/operation.js';
 import { adjust, BUCKETS, key, Producer, like, postIn, save, SAVES, START_MS, unlike, view } from './operations.js';

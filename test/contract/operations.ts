@@ -1,5 +1,6 @@
 import type { Batch } from '../../src/counters/batch.js';
-import { bucketOf, type Key64 } from '../../src/counters/ids.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
+import type { Key64 } from '../../src/counters/ids.js';
 import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 

@@ -2,7 +2,8 @@ import { NEVER, type Observable, Subject } from 'rxjs';
 import { apply, type CountRights } from '../../src/counters/apply.js';
 import type { Batch, CommitResult, PostCounts } from '../../src/counters/batch.js';
 import { buildCounts } from '../../src/counters/bucket.js';
-import { bucketOf, type Key64 } from '../../src/counters/ids.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
+import type { Key64 } from '../../src/counters/ids.js';
 import { type CompareIncarnations, mergeDelta } from '../../src/counters/replication/merge-delta.js';
 import type { Metrics } from '../../src/counters/metrics.js';
 import {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { ROUTES } from '../../src/http/openapi/paths.js';
+import { ROUTES } from '../../src/http/openapi/routes.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 
 interface Document {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
-import { bucketOf } from '../../src/counters/ids.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
 import { buildCountsChannel } from '../../src/store/redis/codec/redis-keys.js';
 import { type Client, closeClients, connect, expectOk, untilConnected } from '../support/clients.js';
 import { TestViewer } from '../support/clients-viewer.js';

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { systemClock } from '../../src/common/clock.js';
-import { type ActorKeys, bucketOf } from '../../src/counters/ids.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
+import type { ActorKeys } from '../../src/counters/ids.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import type { Delta } from '../../src/counters/replication/delta.js';
 import { firstStampAt } from '../../src/counters/replication/hybrid-clock.js';

@@ -14,7 +14,7 @@ import { FlushQueue } from '../../src/gateway/flush-queue.js';
 import type { Shortcuts } from '../../src/gateway/transport/shortcuts.js';
 import { provedShortcuts } from '../support/proved-shortcuts.js';
 import { Random } from '../support/random.js';
-import { unlimitedIntake } from '../support/unlimited-intake.js';
+import { unlimitedFlowControl } from '../support/unlimited-flow-control.js';
 import { until } from '../support/until.js';
 
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
@@ -53,7 +53,7 @@ async function connected(transports: string[]): Promise<Connected> {
   const client = io(`http://127.0.0.1:${(http.address() as AddressInfo).port}`, { transports, reconnection: false });
   clients.push(client);
   const [socket] = (await once(server, 'connection')) as [GatewaySocket];
-  const output = new SocketOutput(socket, new FlushQueue(systemClock), systemClock, shortcuts, unlimitedIntake());
+  const output = new SocketOutput(socket, new FlushQueue(systemClock), systemClock, shortcuts, unlimitedFlowControl());
   return { socket, output, client };
 }
 

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { bucketOf } from '../../src/counters/ids.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
 import { hashSlot } from '../../src/store/redis/client/hash-slot.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { closeClients, LedgerClient, sumLedgers, readTotals } from '../support/clients.js';

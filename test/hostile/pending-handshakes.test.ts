@@ -7,11 +7,11 @@ import type { WebSocket } from 'ws';
 import { AddressLimiter } from '../../src/access/address-limiter.js';
 import { SuspicionLog } from '../../src/access/suspicion-log.js';
 import { systemClock } from '../../src/common/clock.js';
-import { createGuardedServer } from '../../src/gateway/transport/websocket-limits.js';
+import { createGuardedServer } from '../../src/gateway/transport/bounded-websocket-server.js';
 import { PendingHandshakes } from '../../src/gateway/pending-handshakes.js';
 import { terminateConnection } from '../../src/gateway/transport/engine-internals.js';
 import { HandshakeBytes } from '../../src/gateway/handshake-bytes.js';
-import type { Intake } from '../../src/gateway/intake.js';
+import type { FlowControl } from '../../src/gateway/connection-flow-control.js';
 import { encodeFrame, OPCODE, RawSocket } from '../support/raw-socket.js';
 import { until } from '../support/until.js';
 
@@ -35,7 +35,7 @@ let io: Server;
 
 beforeAll(async () => {
   const watch = (webSocket: WebSocket, request: IncomingMessage, tcp: Parameters<HandshakeBytes['watch']>[2]): void =>
-    bytes.watch({ address: addresses.addressOf(request) } as Intake, webSocket, tcp);
+    bytes.watch({ address: addresses.addressOf(request) } as FlowControl, webSocket, tcp);
   io = new Server(server, {
     connectTimeout: 600_000,
     wsEngine: createGuardedServer({ admits: () => true, webSocketOpened: watch }),

@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Batch, CommitResult } from '../../src/counters/batch.js';
 import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
-import { bucketOf, type Key64 } from '../../src/counters/ids.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
+import type { Key64 } from '../../src/counters/ids.js';
 import { type Metric, Metrics } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 import { COUNT_MAX } from '../../src/counters/pn-counter.js';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { bucketOf } from '../../src/counters/ids.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
 import { LIKES, Metrics } from '../../src/counters/metrics.js';
 import type { EntryDelta, PostDelta, ToggleRegister, Delta } from '../../src/counters/replication/delta.js';
 import { toRegionNumber, firstStampAt } from '../../src/counters/replication/hybrid-clock.js';

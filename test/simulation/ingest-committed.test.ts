@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { APPLIED, DUPLICATE } from '../../src/counters/operation.js';
-import type { CommittedBatch, RejectedOperations } from '../../src/ingest/committed-batch.js';
+import type { CommittedBatch, RejectedOperations } from '../../src/ingest/ingest-events.js';
 import { GOOD } from './faulty-store.js';
 import { FLUSH_MS, IngestWorld, view } from './ingest-world.js';
 

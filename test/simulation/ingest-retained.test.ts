@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { bucketOf } from '../../src/counters/ids.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
 import { GOOD, REFUSES } from './faulty-store.js';
 import { Attempt, FLUSH_MS, view } from './ingest-world.js';
 import { LossyWorld, RETAIN_MS } from './lossy-world.js';

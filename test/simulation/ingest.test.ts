@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { bucketOf } from '../../src/counters/ids.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
 import { APPLIED, DUPLICATE } from '../../src/counters/operation.js';
 import { GOOD, LOSES_ANSWER, REFUSES } from './faulty-store.js';
 import { FLUSH_MS, IngestWorld, view } from './ingest-world.js';

@@ -4,7 +4,7 @@ import type { Key64 } from '../../counters/ids.js';
 import { LIKES, Metrics, VIEWS } from '../../counters/metrics.js';
 import { APPLIED, ON } from '../../counters/operation.js';
 import type { RemoteToggle } from '../../counters/replication/delta.js';
-import type { CommittedBatch } from '../../ingest/committed-batch.js';
+import type { CommittedBatch } from '../../ingest/ingest-events.js';
 import type { PendingOperation } from '../../ingest/pending-operation.js';
 import { ActorNotifier, toActorRoom } from './actor-notifier.js';
 

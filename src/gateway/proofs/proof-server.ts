@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer as createTcpServer, type Socket
 import { Server, type Socket } from 'socket.io';
 import { WebSocket } from 'ws';
 import { boundedParser } from '../transport/packet-decoder.js';
-import { OnePongServer } from '../transport/websocket-limits.js';
+import { OnePongServer } from '../transport/bounded-websocket-server.js';
 
 const LOOPBACK = '127.0.0.1';
 /** Exclusive, because workers of one gateway would otherwise share the port and accept each other's connections. */

@@ -1,6 +1,6 @@
 import { DirectSocket } from '../transport/direct-socket.js';
 import { attachReceiver } from '../transport/receive-events.js';
-import type { ReadControl } from '../transport/read-control.js';
+import type { ReaderLimits } from '../transport/reader-limits.js';
 import type { Shortcut } from '../transport/shortcut.js';
 import type { Shortcuts } from '../transport/shortcuts.js';
 import { readFrames } from '../transport/ws-frame-reader.js';
@@ -71,7 +71,7 @@ export async function proveReadPause(server: ProofServer, shortcuts: Shortcuts):
 }
 
 /** The proof sends less than a turn may handle, so its input is never deferred. */
-function createUnlimited(): ReadControl {
+function createUnlimited(): ReaderLimits {
   return { isBlocked: false, deferredBytes: null, spendBytes: () => undefined, deferRest: () => undefined };
 }
 

@@ -6,7 +6,7 @@ import { Server } from 'socket.io';
 import { provedShortcuts } from '../../../test/support/proved-shortcuts.js';
 import { encodeFrame, OPCODE } from '../../../test/support/raw-socket.js';
 import { Random } from '../../../test/support/random.js';
-import { unlimitedIntake } from '../../../test/support/unlimited-intake.js';
+import { unlimitedFlowControl } from '../../../test/support/unlimited-flow-control.js';
 import { until } from '../../../test/support/until.js';
 import { readFrames } from './ws-frame-reader.js';
 import { type EngineSocket, findWebSocket } from './engine-internals.js';
@@ -57,7 +57,7 @@ async function connected(
     taken.push(data.toString());
     onMessage(conn);
   });
-  readFrames(conn, shortcut, unlimitedIntake());
+  readFrames(conn, shortcut, unlimitedFlowControl());
   return { conn, tcp, taken };
 }
 

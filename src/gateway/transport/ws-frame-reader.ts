@@ -7,7 +7,7 @@ import {
   type WebSocketInternals,
   type WebSocketReceiver,
 } from './engine-internals.js';
-import type { DeferredInput, ReadControl } from './read-control.js';
+import type { DeferredInput, ReaderLimits } from './reader-limits.js';
 import type { Shortcut } from './shortcut.js';
 
 type Listener<A extends unknown[]> = (this: TcpSocket, ...args: A) => void;
@@ -34,7 +34,7 @@ const BYTES_A_TURN = 1_024;
  * all work for an operation until it waits for its batch. Other frames go to `ws`, in order, and so do all frames once
  * one of these internals is not as expected.
  */
-export function readFrames(connection: EngineSocket, shortcut: Shortcut, limits: ReadControl): void {
+export function readFrames(connection: EngineSocket, shortcut: Shortcut, limits: ReaderLimits): void {
   if (!shortcut.isOn) return;
   if (connection.transport.name === 'polling') {
     connection.once('upgrade', () => readFrames(connection, shortcut, limits));
@@ -56,7 +56,7 @@ function install(
   webSocket: WebSocketInternals,
   tcp: TcpSocket,
   shortcut: Shortcut,
-  limits: ReadControl,
+  limits: ReaderLimits,
 ): void {
   const { _receiver: receiver } = webSocket;
   if (receiver === undefined) throw new Error('ws has no _receiver');
@@ -84,7 +84,7 @@ class WsFrameReader implements DeferredInput {
     private readonly handle: (message: string) => void,
     private readonly passToWs: Listener<[Buffer]>,
     private readonly shortcut: Shortcut,
-    private readonly limits: ReadControl,
+    private readonly limits: ReaderLimits,
   ) {}
 
   get hasDeferred(): boolean {

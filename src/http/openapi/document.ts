@@ -1,7 +1,7 @@
 import type { OpenAPIV3_1 } from 'openapi-types';
 import type { Metrics } from '../../counters/metrics.js';
 import { buildComponents } from './components.js';
-import { buildPaths } from './paths.js';
+import { buildPaths } from './routes.js';
 
 const DESCRIPTION = `Likes, views and viewers now, counted exactly.
 

@@ -1,4 +1,5 @@
-import { type ActorKeys, bucketOf } from '../../counters/ids.js';
+import { bucketOf } from '../../counters/bucket-of.js';
+import type { ActorKeys } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { Delta, PostDelta } from '../../counters/replication/delta.js';
 import { WireError } from './wire-format.js';

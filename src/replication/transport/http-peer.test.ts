@@ -6,7 +6,7 @@ import { freePort } from '../../../test/support/free-port.js';
 import { RandomDeltas } from '../../../test/support/random-deltas.js';
 import { Random } from '../../../test/support/random.js';
 import type { Clock } from '../../common/clock.js';
-import { bucketOf } from '../../counters/ids.js';
+import { bucketOf } from '../../counters/bucket-of.js';
 import { Metrics } from '../../counters/metrics.js';
 import type { Delta, DeltaAck } from '../../counters/replication/delta.js';
 import { HttpPeer } from './http-peer.js';

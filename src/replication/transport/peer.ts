@@ -1,6 +1,6 @@
 import type { Delta, DeltaAck } from '../../counters/replication/delta.js';
 
-/** Digests of a bucket's posts, one a leaf: see digest.ts. */
+/** Digests of a bucket's posts, one a leaf: see post-digest.ts. */
 export interface BucketDigest {
   readonly bucket: number;
   /** They cover the posts that have not changed since then, ms since 1970. */

@@ -1,5 +1,5 @@
 import { type Observable, Subject } from 'rxjs';
-import { bucketOf } from '../../counters/ids.js';
+import { bucketOf } from '../../counters/bucket-of.js';
 import { mergeDelta } from '../../counters/replication/merge-delta.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { Incarnation } from '../../counters/pn-counter.js';

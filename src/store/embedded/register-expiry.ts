@@ -1,4 +1,4 @@
-import { bucketOf } from '../../counters/ids.js';
+import { bucketOf } from '../../counters/bucket-of.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
 import { CachedPost } from './cached-post.js';
 import type { LmdbTables } from './disk/lmdb-environment.js';

@@ -1,6 +1,6 @@
 import type { MarkGeneration } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
-import { Chunks } from './disk/chunks.js';
+import { LinearHashSet } from './disk/linear-hash-set.js';
 import { ByteReader, type ByteWriter, encodeBigEndian } from './disk/record-bytes.js';
 import { NUMBERED_BYTES, SortedKeyArray } from './disk/sorted-key-array.js';
 import type { LmdbTables } from './disk/lmdb-environment.js';
@@ -28,8 +28,8 @@ export class SessionSeqs implements PendingWrite {
   #generation: Generation;
   /** Marks that are not in their chunks yet, or changed since, so that a commit writes one value for many sessions. */
   readonly #recent: SortedKeyArray;
-  #chunks: Chunks;
-  #chunksBefore: Chunks;
+  #chunks: LinearHashSet;
+  #chunksBefore: LinearHashSet;
 
   /** @param prefix of the bucket's keys */
   constructor(
@@ -119,9 +119,9 @@ export class SessionSeqs implements PendingWrite {
     recent.clear();
   }
 
-  #openChunks(generation: number): Chunks {
+  #openChunks(generation: number): LinearHashSet {
     const prefix = this.prefix + encodeBigEndian(generation, 4);
-    return new Chunks(this.tables.marks, this.changes, prefix, NUMBERED_BYTES);
+    return new LinearHashSet(this.tables.marks, this.changes, prefix, NUMBERED_BYTES);
   }
 }
 
@@ -131,7 +131,7 @@ function chunksFor(marks: number): number {
 }
 
 /** @param marks how many marks the chunks hold */
-function findSeq(chunks: Chunks, marks: number, session: Key64): number | undefined {
+function findSeq(chunks: LinearHashSet, marks: number, session: Key64): number | undefined {
   if (marks === 0) return undefined;
   const { entries } = chunks.chunkFor(session, chunksFor(marks));
   const index = entries.indexOf(session);

@@ -7,7 +7,7 @@ import { toDecimalKey } from './codec/key64-decimal.js';
 import { type BucketKeys, buildBucketKeys } from './codec/redis-keys.js';
 import type { ReplyDecoder } from './codec/reply-decoder.js';
 import type { ScriptCall } from './scripts/call-coalescer.js';
-import { encodeNewIncarnation } from './scripts/new-incarnation.js';
+import { encodeNewIncarnation } from './scripts/incarnation-argument.js';
 import type { ReplicationScriptsOptions } from './replication/replication-scripts.js';
 import { Script } from './scripts/script.js';
 

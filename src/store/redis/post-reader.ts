@@ -1,7 +1,8 @@
 import type { Clock } from '../../common/clock.js';
 import { groupBy, pages } from '../../common/grouping.js';
 import { sleep } from '../../common/sleep.js';
-import { bucketOf, type Key64 } from '../../counters/ids.js';
+import { bucketOf } from '../../counters/bucket-of.js';
+import type { Key64 } from '../../counters/ids.js';
 import type { PostView } from '../counter-store.js';
 import type { CounterScripts } from './counter-scripts.js';
 

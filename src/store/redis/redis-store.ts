@@ -1,7 +1,8 @@
 import { type Observable, Subject } from 'rxjs';
 import type { Clock } from '../../common/clock.js';
 import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
-import { type ActorKeys, bucketOf, type Key64 } from '../../counters/ids.js';
+import { bucketOf } from '../../counters/bucket-of.js';
+import type { ActorKeys, Key64 } from '../../counters/ids.js';
 import type { CounterStore, PostView } from '../counter-store.js';
 import { BatchCommitter } from './batch-committer.js';
 import { CounterScripts, type CounterScriptsOptions } from './counter-scripts.js';

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { bucketOf } from '../../../src/counters/ids.js';
+import { bucketOf } from '../../../src/counters/bucket-of.js';
 import type { Incarnation, RegionIncarnation } from '../../../src/counters/pn-counter.js';
 import type { PostDelta, DeltaAck, Delta } from '../../../src/counters/replication/delta.js';
 import { firstStampAt } from '../../../src/counters/replication/hybrid-clock.js';

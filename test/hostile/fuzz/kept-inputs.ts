@@ -1,4 +1,4 @@
-import { bucketOf } from '../../../src/counters/ids.js';
+import { bucketOf } from '../../../src/counters/bucket-of.js';
 import type { Delta } from '../../../src/counters/replication/delta.js';
 
 /** Inputs that have failed once, by surface. They run before all others. */

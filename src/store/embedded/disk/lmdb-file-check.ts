@@ -15,7 +15,7 @@ export const ADVICE = 'restore it from a backup, or remove it to start from noth
  * counts, if that page is free and was never written. So every page in use is visited, which takes one to two seconds a gigabyte.
  * Values are not checked.
  *
- * The layout (lmdb's mdb.c, data version 2), little-endian, with offsets in parentheses; the rest of it is in data-pages.ts:
+ * The layout (lmdb's mdb.c, data version 2), little-endian, with offsets in parentheses; the rest of it is in lmdb-page-walk.ts:
  *
  *     meta, after the header of pages 0 and 1:  magic (0) 4   version (4) 4   page bytes (24) 4
  *            tree of free pages (24) 48   tree of tables (72) 48   last page (120) 8   transaction (128) 8

@@ -1,6 +1,6 @@
 import type { Key64 } from '../../../counters/ids.js';
 import type { WriteSet } from './write-set.js';
-import { Chunks, CHUNKS_MAX } from './chunks.js';
+import { LinearHashSet, CHUNKS_MAX } from './linear-hash-set.js';
 import { KEY64_BYTES, SortedKeyArray } from './sorted-key-array.js';
 import type { MemberLocation } from './post-record.js';
 import { chunkKeyPrefix } from './register-table.js';
@@ -71,8 +71,8 @@ export class MemberTable {
     if (location.size > location.chunks * CHUNK_MEAN) this.#split(post, metric, location);
   }
 
-  #chunksOf(post: string, metric: number, location: MemberLocation): Chunks {
-    location.loaded ??= new Chunks(this.table, this.changes, chunkKeyPrefix(post, metric), KEY64_BYTES);
+  #chunksOf(post: string, metric: number, location: MemberLocation): LinearHashSet {
+    location.loaded ??= new LinearHashSet(this.table, this.changes, chunkKeyPrefix(post, metric), KEY64_BYTES);
     return location.loaded;
   }
 }

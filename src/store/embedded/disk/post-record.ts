@@ -1,7 +1,7 @@
 import type { MetricState, PostState } from '../../../counters/bucket.js';
 import { EMPTY_COUNTER, type CounterEntry, type RegionIncarnation } from '../../../counters/pn-counter.js';
 import { ByteReader, type ByteWriter } from './record-bytes.js';
-import { type Chunks, CHUNKS_MAX } from './chunks.js';
+import { type LinearHashSet, CHUNKS_MAX } from './linear-hash-set.js';
 import { KEY64_BYTES, NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
 
 /**
@@ -30,7 +30,7 @@ export interface MemberLocation {
   /** … and this lists the actors who joined or left since, whose state is the opposite of the one in the chunks. */
   inline: SortedKeyArray;
   /** Gives access to the chunks once one was needed. */
-  loaded: Chunks | null;
+  loaded: LinearHashSet | null;
   /** LWW registers of the toggle, with other regions; `null`: there are none. */
   registers: RegisterLocation | null;
 }
@@ -40,7 +40,7 @@ export interface RegisterLocation {
   chunks: number;
   /** … and the newest are here. */
   readonly inline: SortedKeyArray;
-  loaded: Chunks | null;
+  loaded: LinearHashSet | null;
 }
 
 /** Added to the number of entries where there are registers: more than there are regions. */

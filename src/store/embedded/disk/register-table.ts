@@ -1,6 +1,6 @@
 import type { Key64 } from '../../../counters/ids.js';
 import type { WriteSet } from './write-set.js';
-import { Chunks, CHUNKS_MAX, parseChunkNumber } from './chunks.js';
+import { LinearHashSet, CHUNKS_MAX, parseChunkNumber } from './linear-hash-set.js';
 import { NUMBERED_BYTES, SortedKeyArray } from './sorted-key-array.js';
 import type { MemberLocation, RegisterLocation } from './post-record.js';
 import type { LmdbTable } from './lmdb-table.js';
@@ -77,8 +77,8 @@ export class RegisterTable {
     return true;
   }
 
-  #chunksOf(post: string, metric: number, registers: RegisterLocation): Chunks {
-    registers.loaded ??= new Chunks(this.table, this.changes, chunkKeyPrefix(post, metric), NUMBERED_BYTES);
+  #chunksOf(post: string, metric: number, registers: RegisterLocation): LinearHashSet {
+    registers.loaded ??= new LinearHashSet(this.table, this.changes, chunkKeyPrefix(post, metric), NUMBERED_BYTES);
     return registers.loaded;
   }
 }

@@ -2,7 +2,7 @@ import type { PersistentReplicationState } from '../../../counters/replication/r
 import { ByteReader } from './record-bytes.js';
 import type { LmdbTable } from './lmdb-table.js';
 
-/** Suffixes of the keys in the table `regional`, after the bucket's prefix. */
+/** Suffixes of the keys in the table `replication`, after the bucket's prefix. */
 export const STATE_SUFFIX = 's';
 export const CLOCK_SUFFIX = 'c';
 

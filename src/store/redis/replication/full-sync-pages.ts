@@ -6,7 +6,7 @@ import type { Delta, PostDelta, ToggleRegister } from '../../../counters/replica
 import type { FullSyncPage } from '../../replicated-store.js';
 import { emptyFullSync } from '../codec/delta-decoder.js';
 import type { RedisPostRecord } from '../codec/redis-post-record.js';
-import { REGISTER_SOURCES } from '../codec/register-sources.js';
+import { REGISTER_STORAGES } from '../codec/register-storage.js';
 import type { MemberReader, StampedMembers } from './member-reader.js';
 import type { PostRegister, RecordsPage, ReplicationScripts } from './replication-scripts.js';
 
@@ -70,7 +70,7 @@ export class FullSyncPages {
     posts: readonly string[],
   ): Promise<Map<string, ToggleRegister[]>> {
     const found = new Map<string, PostRegister>();
-    for (const source of REGISTER_SOURCES) {
+    for (const source of REGISTER_STORAGES) {
       let cursor = '0';
       do {
         const page = await this.scripts.readRegisters(bucket, source, cursor, aboveStamp, posts);
@@ -87,7 +87,7 @@ export class FullSyncPages {
   async #readBucketPage(bucket: number, cursor: string, limit: number): Promise<{ delta: Delta; next: string | null }> {
     const [, kind, index, name = ''] = cursor.split(' ');
     const empty = await this.#emptyDelta(bucket);
-    const at = REGISTER_SOURCES.findIndex((one) => one === kind);
+    const at = REGISTER_STORAGES.findIndex((one) => one === kind);
     const { posts, next } =
       at < 0
         ? await this.#readPostsPage(empty, Number(index), name, limit)
@@ -97,9 +97,9 @@ export class FullSyncPages {
 
   /** Registers of toggles that are off. Those of toggles that are on come with the members. */
   async #readRegistersPage({ bucket, stableStamp }: Delta, at: number, index: string): Promise<BucketPage> {
-    const source = REGISTER_SOURCES[at]!;
+    const source = REGISTER_STORAGES[at]!;
     const page = await this.scripts.readRegisters(bucket, source, index, stableStamp, []);
-    const after = `${bucket} ${REGISTER_SOURCES[at + 1] ?? 'posts'} 0`;
+    const after = `${bucket} ${REGISTER_STORAGES[at + 1] ?? 'posts'} 0`;
     const next = page.next === '0' ? after : `${bucket} ${source} ${page.next}`;
     const registers = groupByPost(page.registers.filter(({ register }) => !register.on));
     if (registers.size === 0) return { posts: [], next };
@@ -175,7 +175,7 @@ function groupByPost(registers: Iterable<PostRegister>): Map<string, ToggleRegis
 }
 
 function startCursor(bucket: number | undefined): string | null {
-  return bucket === undefined ? null : `${bucket} ${REGISTER_SOURCES[0]} 0`;
+  return bucket === undefined ? null : `${bucket} ${REGISTER_STORAGES[0]} 0`;
 }
 
 function listEntries(

@@ -1,7 +1,7 @@
 import { Subject } from 'rxjs';
 import type { Clock } from '../../../common/clock.js';
 import { groupBy } from '../../../common/grouping.js';
-import { bucketOf } from '../../../counters/ids.js';
+import { bucketOf } from '../../../counters/bucket-of.js';
 import type { Incarnation } from '../../../counters/pn-counter.js';
 import type { Delta, DeltaAck, RemoteToggle } from '../../../counters/replication/delta.js';
 import type {

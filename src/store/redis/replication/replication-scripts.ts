@@ -13,9 +13,9 @@ import { MsgpackReader } from '../codec/msgpack-reader.js';
 import { MsgpackWriter } from '../codec/msgpack-writer.js';
 import { buildBucketKeys } from '../codec/redis-keys.js';
 import { RedisPostRecord } from '../codec/redis-post-record.js';
-import type { RegisterSource } from '../codec/register-sources.js';
+import type { RegisterStorage } from '../codec/register-storage.js';
 import { CallCoalescer, scriptError, type ScriptCall } from '../scripts/call-coalescer.js';
-import { encodeNewIncarnation } from '../scripts/new-incarnation.js';
+import { encodeNewIncarnation } from '../scripts/incarnation-argument.js';
 import { Script } from '../scripts/script.js';
 
 /**
@@ -206,7 +206,7 @@ export class ReplicationScripts {
    */
   async readRegisters(
     bucket: number,
-    source: RegisterSource,
+    source: RegisterStorage,
     cursor: string,
     aboveStamp: number,
     posts: readonly string[],

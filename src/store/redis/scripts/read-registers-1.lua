@@ -11,7 +11,7 @@
 -- Returns  {cursor, "0" if these are all,
 --           {a post, metric, the actor's key in decimal, stamp, 1 if it is on else 0, the next post …}}
 -- @include bucket keys hybrid-clock post-record posts members toggle-log registers
--- @constants FIELD_SIZES FIELD_REGISTERS SOURCE_REGISTERS SOURCE_LOCAL_LOG
+-- @constants FIELD_SIZES FIELD_REGISTERS STORAGE_REGISTERS STORAGE_LOCAL_LOG
 -- @constants KEY_LOCAL_LOG KEY_REMOTE_LOG
 local call, min = redis.call, math.min
 local cursor, limit, low = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -58,8 +58,8 @@ local function read_registers()
 end
 
 local function read_source()
-  if ARGV[2] == SOURCE_REGISTERS then return read_registers() end
-  return read_log(ARGV[2] == SOURCE_LOCAL_LOG and bucket.key .. KEY_LOCAL_LOG or bucket.key .. KEY_REMOTE_LOG)
+  if ARGV[2] == STORAGE_REGISTERS then return read_registers() end
+  return read_log(ARGV[2] == STORAGE_LOCAL_LOG and bucket.key .. KEY_LOCAL_LOG or bucket.key .. KEY_REMOTE_LOG)
 end
 
 -- @return index of the post, which is read if it has none

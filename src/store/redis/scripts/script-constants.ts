@@ -11,11 +11,11 @@ import { FRAGMENT_HEADER_VALUES, TOGGLE_BASES } from '../codec/delta-encoder.js'
 import { HASH_MULTIPLIER } from '../codec/msgpack-writer.js';
 import { BUCKET_FIELDS, BUCKET_KEYS } from '../codec/redis-keys.js';
 import { RECORD_TAGS, TAGS_PER_METRIC, TAGS_PER_SLOT } from '../codec/redis-post-record.js';
-import { REGISTER_SOURCES } from '../codec/register-sources.js';
+import { REGISTER_STORAGES } from '../codec/register-storage.js';
 import { COMMIT_REPLIES, KIND_WITH_MEMBERS } from '../codec/reply-decoder.js';
 import { ERROR_PREFIX } from './call-coalescer.js';
 
-const [SOURCE_LOCAL_LOG, , SOURCE_REGISTERS] = REGISTER_SOURCES;
+const [STORAGE_LOCAL_LOG, , STORAGE_REGISTERS] = REGISTER_STORAGES;
 
 /** Values that one command or one call of a C function has at most: C has room for 8,000, and some commands take two each. */
 const VALUES_AT_ONCE = 3_000;
@@ -50,8 +50,8 @@ export const SCRIPT_CONSTANTS: Readonly<Record<string, number | string | undefin
   ...withPrefix('CHANGES', CHANGES_REPLIES),
   FROM_MEMBERS: TOGGLE_BASES.indexOf('members'),
   FROM_REPAIR: TOGGLE_BASES.indexOf('repair'),
-  SOURCE_LOCAL_LOG,
-  SOURCE_REGISTERS,
+  STORAGE_LOCAL_LOG,
+  STORAGE_REGISTERS,
   KIND_WITH_MEMBERS,
   ERROR_PREFIX,
 };

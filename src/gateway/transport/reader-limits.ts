@@ -6,7 +6,7 @@ export interface DeferredInput {
 }
 
 /** The limits that the reader of a connection's frames respects. */
-export interface ReadControl {
+export interface ReaderLimits {
   /** Whether nothing may be handled at present. */
   readonly isBlocked: boolean;
   deferredBytes: DeferredInput | null;

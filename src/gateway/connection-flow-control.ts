@@ -4,7 +4,7 @@ import { FRAME_BYTES_PER_UNIT, INVALID_COST, MESSAGE_COST, type MessageBudget } 
 import type { SuspicionKind } from '../access/suspicion-log.js';
 import { ConnectionWebSockets } from './connection-web-sockets.js';
 import type { EngineSocket } from './transport/engine-internals.js';
-import type { DeferredInput, ReadControl } from './transport/read-control.js';
+import type { DeferredInput, ReaderLimits } from './transport/reader-limits.js';
 import type { WaitingSenders, UnitWaiter } from './waiting-senders.js';
 
 /** Reasons why a connection is not read, as bits. It is read again when none is left. */
@@ -16,8 +16,8 @@ const DEFERRED_INPUT = 8;
 /** Control frames that may still arrive at a paused connection: the rest of what was read before. */
 const CONTROL_OVERRUN_MAX = 100;
 
-/** The connection of an intake, once its handshake is done. */
-export interface IntakeOwner {
+/** The connection that is controlled, once its handshake is done. */
+export interface FlowControlOwner {
   /** Stops reading at once. @returns a function that starts it again; `null` if reading cannot be stopped at once */
   pauseReading(): (() => void) | null;
   /** Nothing was read for this long. */
@@ -34,7 +34,7 @@ export interface IntakeOwner {
  *       ▲                                                                    │
  *       └─────────── input that was read before is handled, in order ◀───────┘
  */
-export class Intake implements UnitWaiter, ReadControl {
+export class FlowControl implements UnitWaiter, ReaderLimits {
   /** Whether nothing may be handled at present. Read for each message. */
   isBlocked = false;
   floodingSinceMs = 0;
@@ -45,7 +45,7 @@ export class Intake implements UnitWaiter, ReadControl {
   /** Events and bytes of the connection that were read and not handled yet. Events are handled first. */
   deferredEvents: DeferredInput | null = null;
   deferredBytes: DeferredInput | null = null;
-  owner: IntakeOwner | null = null;
+  owner: FlowControlOwner | null = null;
   /** `null` until Engine.IO has created it. */
   connection: EngineSocket | null = null;
   /** Units that are left of those that the budget granted. */

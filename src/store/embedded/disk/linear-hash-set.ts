@@ -41,7 +41,7 @@ export class Chunk implements PendingWrite {
  * addressing", VLDB 1980): chunks have numbers from 0 to count - 1 and are found by arithmetic, without an index, and the set grows
  * by splitting one chunk at a time. Chunks stay in memory once they were read.
  */
-export class Chunks {
+export class LinearHashSet {
   readonly #loaded = new Map<number, Chunk>();
 
   /**

@@ -6,7 +6,7 @@ const REASONS: Readonly<Record<Rejection, string>> = {
 };
 
 /** The buckets that a peer rejects, and why. */
-export class Rejections {
+export class PeerRejections {
   readonly #buckets = new Map<number, Rejection>();
   #hasWarned = false;
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { MessageBudget } from '../access/message-budget.js';
 import { TokenBucket } from '../access/rate-limit.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
-import { CONGESTED, Intake, NO_UNITS } from './intake.js';
+import { CONGESTED, FlowControl, NO_UNITS } from './connection-flow-control.js';
 import { EVENTS_A_TURN, PacedReceiver } from './paced-receiver.js';
 import { TurnCounter } from './transport/turn-counter.js';
 import type { UnitWaiter } from './waiting-senders.js';
@@ -19,10 +19,10 @@ function world(operations = 0, address: TokenBucket | null = null) {
     remove: () => undefined,
     reportSuspicion: () => undefined,
   };
-  const intake = new Intake('203.0.113.9', new MessageBudget(operations, address, 0), queue);
+  const flowControl = new FlowControl('203.0.113.9', new MessageBudget(operations, address, 0), queue);
   const log: string[] = [];
   const pausesMs: number[] = [];
-  intake.owner = {
+  flowControl.owner = {
     pauseReading: () => {
       log.push('pause');
       return () => log.push('resume');
@@ -33,13 +33,13 @@ function world(operations = 0, address: TokenBucket | null = null) {
   const handled: number[] = [];
   const receiver = new PacedReceiver(
     { act: (_act, _post, seq) => void handled.push(seq!), event: () => undefined },
-    intake,
+    flowControl,
     new TurnCounter(clock),
   );
   const send = (count: number): void => {
     for (let i = 1; i <= count; i++) receiver.act('view', 'post', i, null);
   };
-  return { clock, waiting, intake, log, pausesMs, handled, receiver, send };
+  return { clock, waiting, flowControl, log, pausesMs, handled, receiver, send };
 }
 
 describe('a connection', () => {
@@ -63,31 +63,31 @@ describe('a connection', () => {
 
   test('events without units wait until some are renewed, and the time is excluded as a pause', async () => {
     const address = new TokenBucket(UNITS, 0);
-    const { clock, waiting, log, pausesMs, handled, intake, send } = world(50, address);
+    const { clock, waiting, log, pausesMs, handled, flowControl, send } = world(50, address);
     send(UNITS + 50);
     await clock.advance(0);
     expect(handled).toHaveLength(UNITS);
-    expect([waiting.includes(intake), log]).toEqual([true, ['pause']]);
+    expect([waiting.includes(flowControl), log]).toEqual([true, ['pause']]);
     await clock.advance(10);
-    expect(intake.renew(clock.nowMs())).toBe(false);
+    expect(flowControl.renew(clock.nowMs())).toBe(false);
     await clock.advance(2_000);
-    expect(intake.renew(clock.nowMs())).toBe(true);
+    expect(flowControl.renew(clock.nowMs())).toBe(true);
     expect(log).toEqual(['pause']);
-    intake.proceed();
+    flowControl.proceed();
     await clock.advance(0);
     expect(Math.max(...pausesMs)).toBe(2_010);
     expect(handled).toHaveLength(UNITS + 50);
   });
 
   test('a connection stays paused while one of several reasons is left', async () => {
-    const { clock, log, handled, intake, send } = world();
-    intake.pause(CONGESTED);
-    intake.pause(NO_UNITS);
+    const { clock, log, handled, flowControl, send } = world();
+    flowControl.pause(CONGESTED);
+    flowControl.pause(NO_UNITS);
     send(3);
-    intake.resume(CONGESTED);
+    flowControl.resume(CONGESTED);
     await clock.advance(0);
     expect([handled, log]).toEqual([[], ['pause']]);
-    intake.resume(NO_UNITS);
+    flowControl.resume(NO_UNITS);
     await clock.advance(0);
     expect([handled, log]).toEqual([
       [1, 2, 3],
@@ -98,16 +98,16 @@ describe('a connection', () => {
 
 describe('onceReading', () => {
   test('requests that wait for a connection continue when it is read again, and when it has ended', () => {
-    const { intake, log } = world();
+    const { flowControl, log } = world();
     const went: string[] = [];
-    intake.pause(NO_UNITS);
-    intake.onceReading(() => went.push('read'));
+    flowControl.pause(NO_UNITS);
+    flowControl.onceReading(() => went.push('read'));
     expect(went).toEqual([]);
-    intake.resume(NO_UNITS);
-    intake.pause(NO_UNITS);
-    intake.onceReading(() => went.push('ended'));
-    intake.disconnectFlooding();
-    intake.onceReading(() => went.push('at once'));
+    flowControl.resume(NO_UNITS);
+    flowControl.pause(NO_UNITS);
+    flowControl.onceReading(() => went.push('ended'));
+    flowControl.disconnectFlooding();
+    flowControl.onceReading(() => went.push('at once'));
     expect([went, log.at(-1)]).toEqual([['read', 'ended', 'at once'], 'end']);
   });
 });

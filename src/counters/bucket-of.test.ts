@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { bucketOf } from './ids.js';
+import { bucketOf } from './bucket-of.js';
 
 describe('the bucket of a post', () => {
   it('the bucket of a post is fixed for the lifetime of the data', () => {

@@ -1,4 +1,0 @@
-/** Where a bucket keeps registers: in the logs of recent toggle updates, and in the segments of those that left the logs. */
-export const REGISTER_SOURCES = ['local', 'remote', 'registers'] as const;
-
-export type RegisterSource = (typeof REGISTER_SOURCES)[number];
