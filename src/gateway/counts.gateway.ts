@@ -97,7 +97,11 @@ export class CountsGateway
     this.connections.set(socket, connection);
     if (identity.key !== null) void socket.join(toActorRoom(identity.key));
     readFrames(socket.conn, shortcuts.directRead, flowControl);
-    const receiver = new PacedReceiver(new EventHandlers(this.#context, connection), flowControl, this.flowControls.turns);
+    const receiver = new PacedReceiver(
+      new EventHandlers(this.#context, connection),
+      flowControl,
+      this.flowControls.turns,
+    );
     receiveEvents(socket, receiver, shortcuts.packetDecoder);
   }
 

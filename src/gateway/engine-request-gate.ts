@@ -51,7 +51,8 @@ export class EngineRequestGate {
         next();
       };
       if (flowControl.isReading) read();
-      else this.#waiting.wait(flowControl.address, request, response, read, (proceed) => flowControl.onceReading(proceed));
+      else
+        this.#waiting.wait(flowControl.address, request, response, read, (proceed) => flowControl.onceReading(proceed));
     }
   };
 

@@ -10,7 +10,10 @@ const shortcuts = {
   useFactory: () => new Shortcuts((message) => new Logger('shortcuts').warn(message)),
 };
 
-@Module({ providers: [CountsGateway, Handshake, FlowControlRegistry, shortcuts], exports: [CountsGateway, Handshake, Shortcuts] })
+@Module({
+  providers: [CountsGateway, Handshake, FlowControlRegistry, shortcuts],
+  exports: [CountsGateway, Handshake, Shortcuts],
+})
 export class GatewayModule implements OnModuleInit {
   constructor(@Inject(Shortcuts) private readonly shortcuts: Shortcuts) {}
 
