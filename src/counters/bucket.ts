@@ -51,6 +51,12 @@ export const NO_CHANGES: ChangeRecorder = {
   recordToggle: () => undefined,
 };
 
+/** Records for copies in other systems which posts changed. */
+export interface ChangedPostsRecorder {
+  /** @param before its totals by metric index, before the change */
+  record(post: string, before: readonly number[], after: readonly number[], updatedAtMs: number): void;
+}
+
 /** The bucket that a batch is applied to. Reads see earlier writes; the store makes all of them one atomic change. */
 export interface Bucket {
   /** The incarnation of the region's store that counts here now. */
@@ -58,6 +64,8 @@ export interface Bucket {
   /** The same as clients see it: the `e` of updates. */
   readonly epoch: string;
   readonly changes: ChangeRecorder;
+  /** `null` where nobody asked for changed posts. */
+  readonly changedPosts: ChangedPostsRecorder | null;
 
   producerState(producerId: string): ProducerState | undefined;
   setProducerState(producerId: string, state: ProducerState): void;
@@ -106,7 +114,12 @@ export function buildCounts(post: string, e: string, state: PostState | undefine
     e,
     v: state?.v ?? 0,
     updatedAtMs: state === undefined || state.v === 0 ? null : state.updatedAtMs,
-    totals: metrics.list.map((_, index) => computeTotal(state?.metrics[index])),
+    totals: computeTotals(state, metrics),
     live: 0,
   };
+}
+
+/** By metric index. */
+export function computeTotals(state: PostState | undefined, metrics: Metrics): number[] {
+  return metrics.list.map((_, index) => computeTotal(state?.metrics[index]));
 }

@@ -1,11 +1,13 @@
 import type { PostCounts } from './batch.js';
-import { type Bucket, buildCounts, type PostState } from './bucket.js';
+import { type Bucket, buildCounts, computeTotals, type PostState } from './bucket.js';
 import type { Metrics } from './metrics.js';
 
 /** A post of a unit of work: read once, written once. */
 export interface WorkingPost {
   readonly state: PostState;
   readonly exists: boolean;
+  /** By metric index; `null` where changed posts are not recorded. */
+  readonly totalsBefore: readonly number[] | null;
   changed: boolean;
   /** To be written even if no count changed, because it has a register that a full sync must find. Readers do not see version 0. */
   mustExist: boolean;
@@ -27,6 +29,7 @@ export class PostWorkingSet {
       post = {
         state: state ?? { v: 0, updatedAtMs: 0, metrics: [] },
         exists: state !== undefined,
+        totalsBefore: this.bucket.changedPosts && computeTotals(state, this.metrics),
         changed: false,
         mustExist: false,
       };
@@ -47,7 +50,9 @@ export class PostWorkingSet {
       } else if (post.mustExist && !post.exists) bucket.setPost(id, post.state);
       const now = buildCounts(id, bucket.epoch, post.exists || post.changed ? post.state : undefined, metrics);
       counts.set(id, now);
-      if (post.changed) changed.push(now);
+      if (!post.changed) continue;
+      changed.push(now);
+      bucket.changedPosts?.record(id, post.totalsBefore!, now.totals, post.state.updatedAtMs);
     }
     return { counts, changed };
   }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe } from '@jest/globals';
 import type { CounterStore } from '../../src/store/counter-store.js';
+import { changedPostsTests } from './changed-posts.js';
 import { publishingTests, reopenTests } from './publishing.js';
 import { amountTests, operationTests, readingTests } from './counting.js';
 import { producerTests, lastSeqTests } from './delivery.js';
@@ -44,6 +45,7 @@ export function describeStore(name: string, open: () => Promise<OpenStore>): voi
     describe('producers', () => producerTests(under));
     describe('last seqs', () => lastSeqTests(under));
     describe('changes', () => publishingTests(under));
+    describe('changed posts', () => changedPostsTests(under));
     describe('large amounts', () => amountTests(under));
     describe('a reopened store', () => reopenTests(under));
   });

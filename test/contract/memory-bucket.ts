@@ -6,15 +6,20 @@ import {
   NO_CHANGES,
   type PostState,
 } from '../../src/counters/bucket.js';
+import { SEQ_BEFORE_FIRST } from '../../src/counters/changed-posts.js';
 import type { Key64 } from '../../src/counters/ids.js';
 import type { RegionIncarnation } from '../../src/counters/pn-counter.js';
 import { type ReplicatedBucket, ReplicatedChanges } from '../../src/counters/replication/replicated-bucket.js';
 import { ReplicationState, type PersistentReplicationState } from '../../src/counters/replication/replication-state.js';
 import type { ToggleRegister } from '../../src/counters/replication/delta.js';
+import type { MemoryChangeRecord } from './memory-change-record.js';
 
 /** A bucket in Maps: the reference for `apply`, `mergeDelta` and other stores. */
 export class MemoryBucket implements ReplicatedBucket {
   readonly changes: ChangeRecorder;
+  /** The seq of a change record that was stopped. */
+  stoppedAtSeq = SEQ_BEFORE_FIRST;
+  changedPosts: MemoryChangeRecord | null = null;
   readonly #producers = new Map<string, ProducerState>();
   readonly #posts = new Map<string, PostState>();
   readonly #members = new Map<string, Member>();
@@ -55,6 +60,8 @@ export class MemoryBucket implements ReplicatedBucket {
     copy.#lastSeqsBefore = new Map(this.#lastSeqsBefore);
     copy.#generation = this.#generation;
     copy.#startedAtMs = this.#startedAtMs;
+    copy.changedPosts = this.changedPosts?.copy(copy) ?? null;
+    copy.stoppedAtSeq = this.stoppedAtSeq;
     return copy;
   }
 

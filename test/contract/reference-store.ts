@@ -31,6 +31,7 @@ import type {
   FullSyncPage,
 } from '../../src/store/replicated-store.js';
 import { MemoryBucket } from './memory-bucket.js';
+import { ReferenceChangeStore } from './reference-change-store.js';
 
 /** `apply`, `mergeDelta` and their companions over buckets in memory: the meaning that every store has to equal. */
 export class ReferenceStore implements CounterStore, ReplicatedStore {
@@ -41,6 +42,7 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
   readonly allReachable = true;
   readonly replayWindowMs = 0;
   readonly description = {};
+  readonly changeStore: ReferenceChangeStore;
   readonly losesCommitsOnFailover = true;
   #buckets: readonly MemoryBucket[];
   readonly #watched = new Set<string>();
@@ -57,6 +59,7 @@ export class ReferenceStore implements CounterStore, ReplicatedStore {
     const newReplication = (): ReplicationState | null =>
       nonce && new ReplicationState(incarnation.region, newReplicationState(0));
     this.#buckets = Array.from({ length: buckets }, () => new MemoryBucket(incarnation, newReplication()));
+    this.changeStore = new ReferenceChangeStore(() => this.#buckets, metrics);
   }
 
   /** A store with the same contents that watches no post. */

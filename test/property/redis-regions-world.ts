@@ -1,7 +1,7 @@
 import { expect } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import type { Batch, PostCounts } from '../../src/counters/batch.js';
-import { FEED_MAX } from '../../src/counters/replication/change-feed.js';
+import { FEED_MAX } from '../../src/counters/change-feed.js';
 import { toWallMs } from '../../src/counters/replication/hybrid-clock.js';
 import type { DeltaAck, Delta } from '../../src/counters/replication/delta.js';
 import type { CounterStore } from '../../src/store/counter-store.js';

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import type { Batch } from '../../src/counters/batch.js';
-import { FEED_MAX } from '../../src/counters/replication/change-feed.js';
+import { FEED_MAX } from '../../src/counters/change-feed.js';
 import { LIKES, VIEWS } from '../../src/counters/metrics.js';
 import type { Delta, RemoteToggle } from '../../src/counters/replication/delta.js';
 import { firstStampAt } from '../../src/counters/replication/hybrid-clock.js';

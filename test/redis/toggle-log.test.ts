@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
-import { FEED_MAX } from '../../src/counters/replication/change-feed.js';
+import { FEED_MAX } from '../../src/counters/change-feed.js';
 import { REGION_NUMBERS } from '../../src/counters/replication/hybrid-clock.js';
 import { LIKES } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';

@@ -1,6 +1,6 @@
 import type { Key64 } from '../ids.js';
 import { compareIncarnations, type Incarnation, REGIONS_MAX } from '../pn-counter.js';
-import { ChangeFeed } from './change-feed.js';
+import { ChangeFeed } from '../change-feed.js';
 import { NEVER_SEEN, type VersionVectorEntry } from './delta.js';
 import { firstStampAt, nextStamp, readRegionNumber, toRegionNumber } from './hybrid-clock.js';
 

@@ -1,5 +1,6 @@
 import type { ProducerState } from '../../counters/batch.js';
 import {
+  type ChangedPostsRecorder,
   type ChangeRecorder,
   formatEpoch,
   type MarkGeneration,
@@ -12,6 +13,7 @@ import type { ToggleRegister } from '../../counters/replication/delta.js';
 import { type ReplicatedBucket, ReplicatedChanges } from '../../counters/replication/replicated-bucket.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
 import type { CachedPost } from './cached-post.js';
+import type { ChangeRecords } from './change-records.js';
 import type { LmdbTables } from './disk/lmdb-environment.js';
 import type { MemberTable } from './disk/member-table.js';
 import { locateMembers } from './disk/post-record.js';
@@ -32,6 +34,7 @@ interface BucketRecords {
   readonly registerExpiry: RegisterExpiry;
   /** The own region's current incarnation. */
   readonly incarnation: RegionIncarnation;
+  readonly changeRecords: ChangeRecords;
   getReplicationState(bucket: number): ReplicationState | null;
   loadPost(id: string): CachedPost;
 }
@@ -66,6 +69,10 @@ export class EmbeddedBucket implements ReplicatedBucket {
 
   get epoch(): string {
     return formatEpoch(this.incarnation);
+  }
+
+  get changedPosts(): ChangedPostsRecorder | null {
+    return this.records.changeRecords.recorder(this.number);
   }
 
   get replication(): ReplicationState {

@@ -5,8 +5,10 @@ import { buildCounts, formatEpoch } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
+import type { ChangeStore } from '../change-store.js';
 import type { CounterStore, PostView } from '../counter-store.js';
 import { DataDirectory, type DataDirectoryOptions } from './disk/data-directory.js';
+import { EmbeddedChangeStore } from './embedded-change-store.js';
 import { EmbeddedReplication } from './embedded-replication.js';
 import { GroupCommit } from './group-commit.js';
 import { SessionSeqPurge } from './session-seq-purge.js';
@@ -33,6 +35,7 @@ export class EmbeddedStore implements CounterStore {
   #isDamageReported = false;
 
   readonly changes: Observable<readonly PostCounts[]>;
+  readonly changeStore: ChangeStore;
   readonly replication: EmbeddedReplication | null;
   /** Never emits, because a durable commit is never lost. */
   readonly reconnected: Observable<void> = NEVER;
@@ -55,6 +58,7 @@ export class EmbeddedStore implements CounterStore {
     if (this.#replicationStates !== null && directory.isNewIncarnation) {
       void this.#commits.enqueueWrite((records) => this.#persistReplication(records));
     }
+    this.changeStore = new EmbeddedChangeStore(this.#commits, options.buckets, options.metrics);
     this.replication =
       this.#replicationStates &&
       new EmbeddedReplication(this.#commits, directory, this.#replicationStates, options.metrics);
@@ -106,7 +110,7 @@ export class EmbeddedStore implements CounterStore {
     if (states !== null) {
       states.splice(0, Infinity, ...readReplicationStates(this.#directory, buckets, replication!.wallMs()));
     }
-    return new RecordCache(this.#directory.tables, this.#directory, buckets, states, new RegisterIndex(buckets));
+    return new RecordCache(this.#directory, this.options, states, new RegisterIndex(buckets));
   }
 
   #persistReplication(records: RecordCache, exactClock = false): void {

@@ -1,6 +1,8 @@
+import type { Metrics } from '../../counters/metrics.js';
 import type { RegionIncarnation } from '../../counters/pn-counter.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
 import { CachedPost } from './cached-post.js';
+import { ChangeRecords } from './change-records.js';
 import type { DataDirectory } from './disk/data-directory.js';
 import type { LmdbTables } from './disk/lmdb-environment.js';
 import { END_OF_KEYS } from './disk/lmdb-table.js';
@@ -26,9 +28,11 @@ const LOADED_CHUNKS_MAX = 20_000;
  */
 export class RecordCache {
   readonly changes = new WriteSet();
+  readonly tables: LmdbTables;
   readonly members: MemberTable;
   readonly registers: RegisterTable;
   readonly registerExpiry: RegisterExpiry;
+  readonly changeRecords: ChangeRecords;
   #recent = new Map<string, CachedPost>();
   #previous = new Map<string, CachedPost>();
   /** The post that was loaded last, because most operations load it several times. */
@@ -36,16 +40,24 @@ export class RecordCache {
   #buckets = new Map<number, EmbeddedBucket>();
 
   constructor(
-    readonly tables: LmdbTables,
-    private readonly directory: Pick<DataDirectory, 'incarnations' | 'incarnation'>,
-    buckets: number,
+    private readonly directory: Pick<DataDirectory, 'tables' | 'incarnations' | 'incarnation'>,
+    { buckets, metrics }: { readonly buckets: number; readonly metrics: Metrics },
     /** By bucket; `null` where there are no other regions. They outlast the values in memory. */
     private readonly replicationStates: readonly ReplicationState[] | null,
     index: RegisterIndex,
   ) {
-    this.members = new MemberTable(tables.members, this.changes);
-    this.registers = new RegisterTable(tables.registers, this.changes);
+    const { changes } = this;
+    this.tables = directory.tables;
+    const { tables } = this;
+    this.members = new MemberTable(tables.members, changes);
+    this.registers = new RegisterTable(tables.registers, changes);
     this.registerExpiry = new RegisterExpiry(this, index, replicationStates, buckets);
+    this.changeRecords = new ChangeRecords(buckets, {
+      table: tables.changeRecords,
+      changes,
+      metricCount: metrics.list.length,
+      incarnation: () => this.incarnation,
+    });
   }
 
   get incarnations(): readonly RegionIncarnation[] {

@@ -19,6 +19,10 @@ export interface LmdbTables {
   readonly registers: LmdbTable;
   /** bucket, `s` or `c` → its replication state as JSON, or only the clock, which each batch changes */
   readonly replication: LmdbTable;
+  /** bucket → its change record, without the changed posts */
+  readonly changeRecords: LmdbTable;
+  /** name of a copy, 0, bucket → the copy's position */
+  readonly positions: LmdbTable;
 }
 
 export function openEnvironment(directory: string): RootDatabase {
@@ -45,6 +49,8 @@ export function openTables(root: RootDatabase): LmdbTables {
     producerStates: new LmdbTable(root, 'fences'),
     registers: new LmdbTable(root, 'registers'),
     replication: new LmdbTable(root, 'regional'),
+    changeRecords: new LmdbTable(root, 'changes'),
+    positions: new LmdbTable(root, 'positions'),
   };
 }
 

@@ -2,7 +2,7 @@ import { MARK_GENERATION_MAX, MARK_GENERATION_MS, TIME_AHEAD_MAX_MS } from '../.
 import { APPLIED, DUPLICATE, ON } from '../../../counters/operation.js';
 import { COUNT_MAX, INCARNATIONS_MAX, REGIONS_MAX } from '../../../counters/pn-counter.js';
 import { TOGGLES_PER_STAMP } from '../../../counters/replication/build-delta.js';
-import { FEED_MAX } from '../../../counters/replication/change-feed.js';
+import { FEED_MAX } from '../../../counters/change-feed.js';
 import { REGION_NUMBERS, SINCE_MS, STEPS_PER_MS } from '../../../counters/replication/hybrid-clock.js';
 import { PREDECESSORS_MAX } from '../../../counters/replication/replication-state.js';
 import { BATCH_HEADER_VALUES, OPERATION_COUNT, OPERATION_WITH_SESSION } from '../codec/batch-encoder.js';

@@ -1,5 +1,5 @@
-import { fmix32, fnv1a } from '../../common/hash.js';
-import type { Key64 } from '../ids.js';
+import { fmix32, fnv1a } from '../common/hash.js';
+import type { Key64 } from './ids.js';
 
 /** Entries that a bucket keeps at most: about 150 bytes each. */
 export const FEED_MAX = 4_096;
@@ -55,8 +55,9 @@ export class ChangeFeed {
     return this.#droppedUpTo;
   }
 
-  recordCount(post: string, stamp: number): void {
-    this.#add(post, -1, null, stamp);
+  /** @returns whether its entry is new, or had an older stamp */
+  recordCount(post: string, stamp: number): boolean {
+    return this.#add(post, -1, null, stamp);
   }
 
   recordToggle(post: string, metric: number, actor: Key64, stamp: number): void {
@@ -89,7 +90,7 @@ export class ChangeFeed {
     return this.#size;
   }
 
-  #add(post: string, metric: number, actor: Key64 | null, stamp: number): void {
+  #add(post: string, metric: number, actor: Key64 | null, stamp: number): boolean {
     const hash = hashThing(post, metric, actor);
     const alike = this.#nodes.get(hash) ?? null;
     let one = alike;
@@ -98,10 +99,15 @@ export class ChangeFeed {
       one = new FeedNode(post, metric, actor, hash, stamp, alike);
       this.#nodes.set(hash, one);
       this.#size += 1;
-    } else this.#unlink(one);
+    } else if (one.stamp === stamp) return false;
+    else this.#unlink(one);
     one.stamp = stamp;
     this.#append(one);
-    if (this.#size <= FEED_MAX) return;
+    if (this.#size > FEED_MAX) this.#dropOldest();
+    return true;
+  }
+
+  #dropOldest(): void {
     const oldest = this.#oldest!;
     this.#remove(oldest);
     this.#droppedUpTo = oldest.stamp;

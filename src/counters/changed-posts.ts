@@ -1,0 +1,114 @@
+import { ChangeFeed } from './change-feed.js';
+import type { Incarnation } from './pn-counter.js';
+
+/** A page of changed posts has all posts of a seq or none: so many at most stand under one. */
+export const POSTS_PER_SEQ = 500;
+/** A copy that stopped before more incarnations than these has to be adopted by hand. */
+export const STARTS_MAX = 8;
+/** The seq before the first one that is ever given, so that a copy at 0 is told that it lacks everything. */
+export const SEQ_BEFORE_FIRST = 1;
+/** Sums are kept modulo this, so that they and what is added to them are exact in doubles. */
+export const SUM_MODULUS = 2 ** 52;
+/** What an incarnation recovered of the change record when it started. A copy that is at or past `startSeq` may have more. */
+export interface IncarnationStart extends Incarnation {
+  readonly startSeq: number;
+  /** The last change that was recovered, ms since 1970. */
+  readonly startMs: number;
+}
+
+/** How far a copy of one bucket's counts is: it has every change up to `upTo`, as this incarnation numbers them. */
+export interface CopyPosition extends Incarnation {
+  readonly upTo: number;
+  /** Of the last change that the copy has, ms since 1970. */
+  readonly changedAtMs: number;
+}
+
+/** The part of a bucket's change record that changes with its counts, in one transaction. */
+export interface ChangedPostsState {
+  /** The number under which changed posts are entered now. */
+  seq: number;
+  /** How many posts were entered under it. */
+  postsUnderSeq: number;
+  /** Of the last change, ms since 1970. */
+  changedAtMs: number;
+  /** By metric index: the changes of all totals since recording began, modulo SUM_MODULUS. */
+  sums: number[];
+  /** Oldest first; the last one is the current incarnation. */
+  starts: readonly IncarnationStart[];
+}
+
+/** Changed posts after some seq. */
+export interface CollectedPosts {
+  readonly posts: readonly string[];
+  /** Every change up to it is in `posts`, or was before. */
+  readonly upTo: number;
+  /** Whether nothing has changed after `upTo`. */
+  readonly isComplete: boolean;
+}
+
+/** @param seq above those of a record that was stopped before, so that no copy takes an old position for a current one */
+export function newChangedPostsState(seq: number, metricCount: number): ChangedPostsState {
+  return { seq, postsUnderSeq: 0, changedAtMs: 0, sums: new Array<number>(metricCount).fill(0), starts: [] };
+}
+
+/**
+ * Which posts of a bucket changed, for copies of its counts in other systems: each changed post once, under the seq of its last change.
+ * A copy at `P` lacks the posts above `P`. The seq advances when somebody collects, so a post that changes all the time is entered
+ * once between two collections. Memory is bounded by distinct posts: FEED_MAX.
+ */
+export class ChangedPosts {
+  /**
+   * @param state changed in place; its owner writes it with the counts
+   * @param feed the changed posts, with seqs for stamps
+   */
+  constructor(
+    readonly state: ChangedPostsState,
+    private readonly feed: ChangeFeed,
+  ) {}
+
+  /** A copy below this seq needs a full sync. */
+  get droppedUpTo(): number {
+    return this.feed.droppedUpTo;
+  }
+
+  /** Notes with which seq an incarnation goes on. To be called before anything is recorded in it. */
+  startIncarnation({ epoch, nonce }: Incarnation): void {
+    const { starts, seq, changedAtMs } = this.state;
+    const last = starts.at(-1);
+    if (last?.epoch === epoch && last.nonce === nonce) return;
+    this.state.starts = [...starts, { epoch, nonce, startSeq: seq, startMs: changedAtMs }].slice(-STARTS_MAX);
+  }
+
+  /** @param before its totals by metric index, before the change */
+  record(post: string, before: readonly number[], after: readonly number[], updatedAtMs: number): void {
+    const { state } = this;
+    for (let i = 0; i < after.length; i++) state.sums[i] = moveSum(state.sums[i] ?? 0, (after[i] ?? 0) - (before[i] ?? 0));
+    state.changedAtMs = Math.max(state.changedAtMs, updatedAtMs);
+    if (!this.feed.recordCount(post, state.seq)) return;
+    state.postsUnderSeq += 1;
+    if (state.postsUnderSeq >= POSTS_PER_SEQ) this.#advance();
+  }
+
+  /**
+   * The posts that changed after a seq, about `limit` of them, oldest change first. Later changes get a later seq than `upTo`.
+   * A seq below `droppedUpTo` gets no posts: a copy that reads all posts from now on lacks what changes after `upTo`.
+   */
+  collect(after: number, limit: number): CollectedPosts {
+    if (after < this.droppedUpTo) return { posts: [], upTo: this.droppedUpTo, isComplete: false };
+    const { entries, upTo } = this.feed.entriesAfter(after, limit);
+    const posts = entries.map(({ post }) => post);
+    if (upTo !== null) return { posts, upTo, isComplete: false };
+    if (this.state.postsUnderSeq > 0) this.#advance();
+    return { posts, upTo: this.state.seq - 1, isComplete: true };
+  }
+
+  #advance(): void {
+    this.state.seq += 1;
+    this.state.postsUnderSeq = 0;
+  }
+}
+
+/** The sum after a change of one total. */
+export function moveSum(sum: number, change: number): number {
+  return (((sum + (change % SUM_MODULUS)) % SUM_MODULUS) + SUM_MODULUS) % SUM_MODULUS;
+}

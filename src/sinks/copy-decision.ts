@@ -1,0 +1,31 @@
+import type { CopyPosition, IncarnationStart } from '../counters/changed-posts.js';
+import { compareIncarnations } from '../counters/pn-counter.js';
+import type { ChangePage } from '../store/change-store.js';
+
+/** A store that has lost more than this is taken for a backup: its copy is not overwritten. */
+export const LOSS_MAX_MS = 60_000;
+
+/**
+ * How a copy goes on: with the changes after its position, with a full sync, or not at all, because it has what the store lacks and
+ * somebody has to say which of the two is right.
+ */
+export type CopyDecision = 'changes' | 'full-sync' | 'halt';
+
+/**
+ * A copy of an earlier incarnation goes on with changes if it was below every seq with which later incarnations started: then the store has
+ * all that the copy has. At the seq itself it may have less, because a post may have been entered under it after the last write that
+ * the store recovered.
+ */
+export function decideCopy(
+  position: CopyPosition | undefined,
+  { starts, droppedUpTo }: Pick<ChangePage, 'starts' | 'droppedUpTo'>,
+): CopyDecision {
+  if (position === undefined) return 'full-sync';
+  const index = starts.findIndex((start) => compareIncarnations(start, position) === 'same');
+  if (index === -1) return 'halt';
+  const next: IncarnationStart | undefined = starts[index + 1];
+  if (next !== undefined && position.upTo >= next.startSeq) {
+    return position.changedAtMs - next.startMs > LOSS_MAX_MS ? 'halt' : 'full-sync';
+  }
+  return position.upTo < droppedUpTo ? 'full-sync' : 'changes';
+}

@@ -1,0 +1,62 @@
+import type { Clock } from '../common/clock.js';
+import type { PostCounts } from '../counters/batch.js';
+import type { CopyPosition } from '../counters/changed-posts.js';
+import type { Metrics } from '../counters/metrics.js';
+
+/** Posts of one bucket that a sink gets, and how far it is then. */
+export interface BucketWrite {
+  readonly bucket: number;
+  /** The epoch of the bucket's current incarnation: of a post the higher (epoch, v) is right. */
+  readonly epoch: number;
+  readonly posts: readonly PostCounts[];
+  /** The sink's position once it has these posts; `null` within a full sync, which leaves the position as it is. */
+  readonly position: CopyPosition | null;
+  /** What the store says of the bucket at this position, see ChangePage; `null` if it had already changed again. */
+  readonly sums: readonly number[] | null;
+  /** Whether a full sync ends: the sink has every post of the store now. Its posts of earlier epochs were lost there. */
+  readonly endsFullSync: boolean;
+}
+
+/** A copy of the counts in another system. */
+export interface Sink {
+  /** In logs and metrics, without secrets. */
+  readonly name: string;
+
+  /**
+   * By bucket: how far the sink is. None for a bucket that needs a full sync.
+   * @throws SinkError
+   */
+  readPositions(): Promise<ReadonlyMap<number, CopyPosition>>;
+
+  /**
+   * Writes posts and positions together, if the sink can; else the posts first.
+   * @returns false: another gateway has written since `readPositions`, which is to be called again; nothing was written
+   * @throws SinkError; then it is unknown whether the sink has them
+   */
+  write(writes: readonly BucketWrite[]): Promise<boolean>;
+
+  close(): Promise<void>;
+}
+
+/** What the sinks of a gateway have in common. */
+export interface SinkOptions {
+  /** One of SINK_URL. It may have a password: use `name` in messages. */
+  readonly url: URL;
+  readonly region: string;
+  readonly buckets: number;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly warn: (message: string) => void;
+}
+
+/** A sink that cannot be written now. */
+export class SinkError extends Error {
+  /** @param isConfiguration whether somebody has to change something before it goes on, as the message says */
+  constructor(
+    message: string,
+    readonly isConfiguration: boolean,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}

@@ -1,0 +1,67 @@
+import type { PostCounts } from '../counters/batch.js';
+import type { CopyPosition, IncarnationStart } from '../counters/changed-posts.js';
+
+/** What changed in one bucket after some seq. All of a page is of one instant. */
+export interface ChangePage {
+  readonly bucket: number;
+  /** The last incarnations of the bucket, oldest first: the last one is current. */
+  readonly starts: readonly IncarnationStart[];
+  /** A copy below this seq needs a full sync, because changes were dropped. `posts` is empty then. */
+  readonly droppedUpTo: number;
+  /** Every change up to this seq is in `posts`, or was up to the seq that was asked for. */
+  readonly upTo: number;
+  /** Whether nothing changed after `upTo`: posts, `sums` and `changedAtMs` are the state of the bucket at one instant. */
+  readonly isComplete: boolean;
+  /** Of the bucket's last change, ms since 1970; 0: none was recorded. */
+  readonly changedAtMs: number;
+  /** By metric index: the changes of all totals of the bucket since recording began, modulo SUM_MODULUS. */
+  readonly sums: readonly number[];
+  /** In their newest state. */
+  readonly posts: readonly PostCounts[];
+}
+
+/** Some of the posts of the store. */
+export interface CountsPage {
+  readonly posts: readonly PostCounts[];
+  /** Cursor of the next page; `null`: this was the last. */
+  readonly next: string | null;
+}
+
+/**
+ * The port of a store for copies of its counts in other systems. Which posts changed is recorded only after `changesSince` was called
+ * for their bucket, and until `stopRecording`: without copies it costs nothing. All that is returned is durable.
+ */
+export interface ChangeStore {
+  /**
+   * Whether this gateway may do something that one gateway of the deployment does at a time. To be called each second; who does not
+   * call loses the lease after two. Two may believe to have it for a moment.
+   */
+  acquireLease(duty: string): Promise<boolean>;
+
+  /**
+   * By request: the posts that changed after a seq, about `limit`, oldest change first. Starts recording where nothing was recorded.
+   * Merges of other regions are changes, too.
+   */
+  changesSince(
+    requests: readonly { readonly bucket: number; readonly after: number }[],
+    limit: number,
+  ): Promise<readonly ChangePage[]>;
+
+  /** Stops recording, and forgets what was recorded. */
+  stopRecording(): Promise<void>;
+
+  /** Whether any bucket records changes. */
+  isRecording(): Promise<boolean>;
+
+  /**
+   * Posts of these buckets in some order, from `cursor` on (`''`: from the first), about `limit`. A post that exists from before the
+   * first page to after the last is returned at least once.
+   */
+  readAll(buckets: ReadonlySet<number>, cursor: string, limit: number): Promise<CountsPage>;
+
+  /** By bucket: the positions of a copy that cannot keep its own. */
+  readPositions(copy: string): Promise<ReadonlyMap<number, CopyPosition>>;
+
+  /** Saves positions; those of other buckets stay. */
+  savePositions(copy: string, positions: ReadonlyMap<number, CopyPosition>): Promise<void>;
+}

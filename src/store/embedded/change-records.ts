@@ -1,0 +1,119 @@
+import type { ChangedPostsRecorder } from '../../counters/bucket.js';
+import { ChangeFeed } from '../../counters/change-feed.js';
+import { ChangedPosts, type CollectedPosts, newChangedPostsState, SEQ_BEFORE_FIRST } from '../../counters/changed-posts.js';
+import type { Incarnation } from '../../counters/pn-counter.js';
+import { decodeChangedPosts, encodeChangedPosts, type StoredChangedPosts } from './disk/changed-posts-record.js';
+import type { LmdbTable } from './disk/lmdb-table.js';
+import { ByteReader, type ByteWriter, encodeBigEndian } from './disk/record-bytes.js';
+import type { PendingWrite, WriteSet } from './disk/write-set.js';
+
+/** What the change records of the buckets share. */
+interface ChangeRecordOptions {
+  readonly table: LmdbTable;
+  readonly changes: WriteSet;
+  readonly metricCount: number;
+  /** The own region's current incarnation. */
+  readonly incarnation: () => Incarnation;
+}
+
+/**
+ * The change record of one bucket. Only its numbers are on disk; which posts changed is kept in memory, so that a commit costs one
+ * small write more. A copy that was not up to date when the process ended needs a full sync therefore.
+ */
+class ChangeRecord implements ChangedPostsRecorder, PendingWrite {
+  isDirty = false;
+  /** `null` while nothing is recorded. */
+  #posts: ChangedPosts | null = null;
+  #stoppedAtSeq = SEQ_BEFORE_FIRST;
+  readonly #key: string;
+
+  constructor(
+    bucket: number,
+    private readonly options: ChangeRecordOptions,
+  ) {
+    this.#key = encodeBigEndian(bucket, 2);
+    const bytes = options.table.get(this.#key);
+    if (bytes !== undefined) this.#open(decodeChangedPosts(new ByteReader(bytes)));
+  }
+
+  get posts(): ChangedPosts | null {
+    return this.#posts;
+  }
+
+  record(post: string, before: readonly number[], after: readonly number[], updatedAtMs: number): void {
+    const { options } = this;
+    this.#posts!.startIncarnation(options.incarnation());
+    this.#posts!.record(post, before, after, updatedAtMs);
+    options.changes.add(this);
+  }
+
+  /** Starts recording if it has not started. */
+  collect(after: number, limit: number): CollectedPosts {
+    const { options } = this;
+    this.#posts ??= this.#start();
+    const { seq } = this.#posts.state;
+    const { starts } = this.#posts.state;
+    this.#posts.startIncarnation(options.incarnation());
+    const collected = this.#posts.collect(after, limit);
+    if (this.#posts.state.seq !== seq || this.#posts.state.starts !== starts) options.changes.add(this);
+    return collected;
+  }
+
+  stop(): void {
+    if (this.#posts === null) return;
+    this.#stoppedAtSeq = this.#posts.state.seq;
+    this.#posts = null;
+    this.options.changes.add(this);
+  }
+
+  write(writer: ByteWriter): void {
+    const stored = this.#posts === null ? { stoppedAtSeq: this.#stoppedAtSeq } : this.#posts.state;
+    this.options.table.put(this.#key, encodeChangedPosts(stored, writer).value());
+  }
+
+  /** Goes on with a later seq than before: what was entered under earlier ones is not known any more. */
+  #open(stored: StoredChangedPosts): void {
+    if ('stoppedAtSeq' in stored) {
+      this.#stoppedAtSeq = stored.stoppedAtSeq;
+      return;
+    }
+    const { seq, postsUnderSeq } = stored;
+    const droppedUpTo = postsUnderSeq > 0 ? seq : seq - 1;
+    this.#posts = new ChangedPosts({ ...stored, seq: droppedUpTo + 1, postsUnderSeq: 0 }, new ChangeFeed(droppedUpTo));
+  }
+
+  #start(): ChangedPosts {
+    const seq = this.#stoppedAtSeq + 1;
+    return new ChangedPosts(newChangedPostsState(seq, this.options.metricCount), new ChangeFeed(seq - 1));
+  }
+}
+
+/** The change records of all buckets, read from disk once. */
+export class ChangeRecords {
+  readonly #records: readonly ChangeRecord[];
+
+  constructor(buckets: number, options: ChangeRecordOptions) {
+    this.#records = Array.from({ length: buckets }, (_, bucket) => new ChangeRecord(bucket, options));
+  }
+
+  /** `null` where nothing is recorded. */
+  recorder(bucket: number): ChangedPostsRecorder | null {
+    const record = this.#records[bucket]!;
+    return record.posts === null ? null : record;
+  }
+
+  /** Starts recording in this bucket if it has not started. */
+  collect(bucket: number, after: number, limit: number): { collected: CollectedPosts; record: ChangedPosts } {
+    const record = this.#records[bucket]!;
+    const collected = record.collect(after, limit);
+    return { collected, record: record.posts! };
+  }
+
+  stop(): void {
+    for (const record of this.#records) record.stop();
+  }
+
+  get isRecording(): boolean {
+    return this.#records.some(({ posts }) => posts !== null);
+  }
+}

@@ -1,0 +1,40 @@
+import type { ChangedPostsState, CopyPosition } from '../../../counters/changed-posts.js';
+import type { ByteReader, ByteWriter } from './record-bytes.js';
+
+/** What is on disk of a bucket's change record. */
+export type StoredChangedPosts = ChangedPostsState | { readonly stoppedAtSeq: number };
+
+const RECORDING = 1;
+const STOPPED = 0;
+
+export function encodeChangedPosts(stored: StoredChangedPosts, writer: ByteWriter): ByteWriter {
+  if ('stoppedAtSeq' in stored) return writer.varint(STOPPED).varint(stored.stoppedAtSeq);
+  const { seq, postsUnderSeq, changedAtMs, sums, starts } = stored;
+  writer.varint(RECORDING).varint(seq).varint(postsUnderSeq).varint(changedAtMs).varint(sums.length);
+  for (const sum of sums) writer.varint(sum);
+  for (const { epoch, nonce, startSeq, startMs } of starts) {
+    writer.varint(epoch).varint(nonce).varint(startSeq).varint(startMs);
+  }
+  return writer;
+}
+
+export function decodeChangedPosts(reader: ByteReader): StoredChangedPosts {
+  if (reader.varint() === STOPPED) return { stoppedAtSeq: reader.varint() };
+  const [seq, postsUnderSeq, changedAtMs] = [reader.varint(), reader.varint(), reader.varint()];
+  const sums = Array.from({ length: reader.varint() }, () => reader.varint());
+  const starts = [];
+  while (!reader.isAtEnd) {
+    const [epoch, nonce, startSeq, startMs] = [reader.varint(), reader.varint(), reader.varint(), reader.varint()];
+    starts.push({ epoch, nonce, startSeq, startMs });
+  }
+  return { seq, postsUnderSeq, changedAtMs, sums, starts };
+}
+
+export function encodePosition({ epoch, nonce, upTo, changedAtMs }: CopyPosition, writer: ByteWriter): ByteWriter {
+  return writer.varint(epoch).varint(nonce).varint(upTo).varint(changedAtMs);
+}
+
+export function decodePosition(reader: ByteReader): CopyPosition {
+  const [epoch, nonce, upTo, changedAtMs] = [reader.varint(), reader.varint(), reader.varint(), reader.varint()];
+  return { epoch, nonce, upTo, changedAtMs };
+}
