@@ -2,7 +2,7 @@ import { groupBy, pages } from '../common/grouping.js';
 import { bucketOf } from '../counters/bucket-of.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { Operation } from '../counters/operation.js';
-import type { CounterStore } from '../store/counter-store.js';
+import type { CopyableStore } from '../store/change-store.js';
 
 /** Operations of a batch, as a gateway commits them. */
 const BATCH_OPERATIONS_MAX = 500;
@@ -33,7 +33,7 @@ export class CountsRestore {
   #posts = 0;
 
   constructor(
-    private readonly store: CounterStore,
+    private readonly store: CopyableStore,
     private readonly options: RestoreOptions,
   ) {
     this.#batchNumbers = new Array<number>(options.buckets).fill(0);

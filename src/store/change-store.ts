@@ -1,5 +1,11 @@
 import type { PostCounts } from '../counters/batch.js';
 import type { CopyPosition, IncarnationStart } from '../counters/changed-posts.js';
+import type { CounterStore } from './counter-store.js';
+
+/** A store whose counts can be copied to other systems. */
+export interface CopyableStore extends CounterStore {
+  readonly changeStore: ChangeStore;
+}
 
 /** What changed in one bucket after some seq. All of a page is of one instant. */
 export interface ChangePage {

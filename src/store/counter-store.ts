@@ -1,7 +1,6 @@
 import type { Observable } from 'rxjs';
 import type { Batch, CommitResult, PostCounts } from '../counters/batch.js';
 import type { Key64 } from '../counters/ids.js';
-import type { ChangeStore } from './change-store.js';
 import type { ReplicatedStore } from './replicated-store.js';
 
 /** A post as one actor sees it. */
@@ -49,9 +48,6 @@ export interface CounterStore {
 
   /** Whether all its servers are reachable. While one is not, recent commits have to be retained until it is. */
   readonly allReachable: boolean;
-
-  /** Its port for copies of its counts in other systems. */
-  readonly changeStore: ChangeStore;
 
   /** Its port to other regions; `null` where there are none. */
   readonly replication: ReplicatedStore | null;

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe } from '@jest/globals';
-import type { CounterStore } from '../../src/store/counter-store.js';
+import type { CopyableStore } from '../../src/store/change-store.js';
 import { changedPostsTests } from './changed-posts.js';
 import { publishingTests, reopenTests } from './publishing.js';
 import { amountTests, operationTests, readingTests } from './counting.js';
@@ -9,9 +9,9 @@ import { applied, type StoreUnderTest } from './store-under-test.js';
 
 /** A store for one test, empty at first, with BUCKETS and METRICS of operations.ts. */
 export interface OpenStore {
-  readonly store: CounterStore;
+  readonly store: CopyableStore;
   /** Closes the store and opens another one with the same data, as a new process does. */
-  reopen(): Promise<CounterStore>;
+  reopen(): Promise<CopyableStore>;
   /** Closes the store and removes its data. */
   close(): Promise<void>;
 }

@@ -22,7 +22,8 @@ import {
 } from '../../src/counters/replication/build-delta.js';
 import type { DeltaAck, Delta, RemoteToggle } from '../../src/counters/replication/delta.js';
 import { firstStampAt } from '../../src/counters/replication/hybrid-clock.js';
-import type { CounterStore, PostView } from '../../src/store/counter-store.js';
+import type { CopyableStore } from '../../src/store/change-store.js';
+import type { PostView } from '../../src/store/counter-store.js';
 import type {
   ChangesRequest,
   BucketStatus,
@@ -34,7 +35,7 @@ import { MemoryBucket } from './memory-bucket.js';
 import { ReferenceChangeStore } from './reference-change-store.js';
 
 /** `apply`, `mergeDelta` and their companions over buckets in memory: the meaning that every store has to equal. */
-export class ReferenceStore implements CounterStore, ReplicatedStore {
+export class ReferenceStore implements CopyableStore, ReplicatedStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly remoteToggles = new Subject<readonly RemoteToggle[]>();
   readonly reconnected: Observable<void> = NEVER;

@@ -5,8 +5,8 @@ import { buildCounts, formatEpoch } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
-import type { ChangeStore } from '../change-store.js';
-import type { CounterStore, PostView } from '../counter-store.js';
+import type { ChangeStore, CopyableStore } from '../change-store.js';
+import type { PostView } from '../counter-store.js';
 import { DataDirectory, type DataDirectoryOptions } from './disk/data-directory.js';
 import { EmbeddedChangeStore } from './embedded-change-store.js';
 import { EmbeddedReplication } from './embedded-replication.js';
@@ -25,7 +25,7 @@ export interface EmbeddedStoreOptions extends Omit<DataDirectoryOptions, 'metric
 }
 
 /** Counters in LMDB, for one process. */
-export class EmbeddedStore implements CounterStore {
+export class EmbeddedStore implements CopyableStore {
   readonly #directory: DataDirectory;
   /** By bucket; `null` where there are no other regions. Changed in place. */
   readonly #replicationStates: ReplicationState[] | null;
