@@ -10,26 +10,19 @@
 -- ARGV[5]  ms of a lease
 -- ARGV[6]  wall time, ms since 1970
 -- Returns  for each bucket 1 if the gateway has its lease, else 0
--- @include bucket server-time incarnation hybrid-clock replication-state
+-- @include bucket lease incarnation hybrid-clock replication-state
 -- @constants FIELD_LEASE
-local call = redis.call
 bucket.own_region = tonumber(ARGV[3])
 local gateway, lease_ms, wall_ms = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local replies = {}
 for i, key in ipairs(KEYS) do
   bucket.reset(key)
-  local now, lease = server_time.now_ms(), call('HGET', bucket.key, FIELD_LEASE)
-  local holder, ends = '', 0
-  if lease then holder, ends = cmsgpack.unpack(lease) end
-  replies[i] = 0
-  -- A lease that ends later than any that begins now was acquired while the server's clock was ahead.
-  if holder == gateway or ends <= now or ends > now + lease_ms then
+  replies[i] = lease.acquire(bucket.key, FIELD_LEASE, gateway, lease_ms) and 1 or 0
+  if replies[i] == 1 then
     replication_state.open()
     hybrid_clock.receive(hybrid_clock.first_stamp_at(wall_ms))
-    call('HSET', bucket.key, FIELD_LEASE, cmsgpack.pack(gateway, now + lease_ms))
     incarnation.write()
     replication_state.write()
-    replies[i] = 1
   end
 end
 return replies
