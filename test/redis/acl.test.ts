@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
+import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { PublishedCounts } from '../contract/published-counts.js';
 import { BUCKETS, key, Producer, like, METRICS, postIn, view } from '../contract/operations.js';
 import { ROOT } from '../support/gateway-process.js';
@@ -9,9 +10,20 @@ import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
 
 const POST = postIn(0);
+const OTHER = postIn(0, 1);
 const ACTORS = 1_000;
 
 afterAll(stopRedis);
+
+/** Calls everything that a copy of the counts in another system needs. */
+async function copyCounts({ changeStore }: RedisStore): Promise<void> {
+  expect(await changeStore.acquireLease('copies')).toBe(true);
+  const [page] = await changeStore.changesSince([{ bucket: 0, after: 0 }], 500);
+  const { posts } = await changeStore.readAll(new Set([0]), '', 500);
+  await changeStore.savePositions('copy', new Map([[0, { ...page!.starts[0]!, ...page! }]]));
+  expect((await changeStore.readPositions('copy')).get(0)).toMatchObject({ upTo: page!.upTo });
+  expect([posts.length, await changeStore.isRecording()]).toEqual([1, true]);
+}
 
 test('the user of docs/deploy.md has all rights that a store needs', async () => {
   const server = await startRedis();
@@ -31,6 +43,10 @@ test('the user of docs/deploy.md has all rights that a store needs', async () =>
   await published.waitFor(POST, 1);
   other!.reportViewers(new Map([[POST, 3]]));
   await until(() => published.latest(POST)?.live === 3, 'the viewers are published');
+  await copyCounts(store!);
+  await other!.commit(new Producer('prod-two').batch(0, [view(OTHER)]));
+  expect((await store!.changeStore.changesSince([{ bucket: 0, after: 1 }], 500))[0]!.posts).toHaveLength(1);
+  await store!.changeStore.stopRecording();
   await Promise.all([store!.close(), other!.close()]);
 
   expect(published.latest(POST)).toMatchObject({ v: 1, totals: [ACTORS, 1, 0, 0], live: 3 });

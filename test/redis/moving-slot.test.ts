@@ -88,6 +88,30 @@ describe('a bucket whose slot moves', () => {
     expect(read).toMatchObject({ counts: { v: 2, totals: [2, 7, 0, 0] }, on: 1 });
   });
 
+  it('a bucket whose slot moves records each batch that it commits, and no batch that it rejects', async () => {
+    const post = postIn(3);
+    const producer = new Producer('prod-ten');
+    await store.commit(producer.batch(3, [view(post)]));
+    const [before] = await store.changeStore.changesSince([{ bucket: 3, after: 0 }], 500);
+    await store.commit(producer.batch(3, [view(post)]));
+    const { from, to } = await beginMove(3);
+    const batch = producer.batch(3, [view(post)]);
+    expect(await store.commit(batch)).toMatchObject({ kind: 'applied' });
+    await from.migrate(to.host, to.port, '', 0, 5_000, 'KEYS', 'tc:{3}:changed_posts');
+    const rejected = producer.batch(3, [view(post)]);
+    await expect(store.commit(rejected)).rejects.toThrow('non local key');
+    await expect(store.changeStore.changesSince([{ bucket: 3, after: before!.upTo }], 500)).rejects.toThrow();
+    await cluster.moveSlot(hashSlot('tc:{3}'), to);
+    const isApplied = (): Promise<boolean> =>
+      store.commit(rejected).then(
+        ({ kind }) => kind === 'applied',
+        () => false,
+      );
+    await until(isApplied, 'the slot has moved');
+    const [page] = await store.changeStore.changesSince([{ bucket: 3, after: before!.upTo }], 500);
+    expect(page).toMatchObject({ isComplete: true, sums: [0, 3, 0, 0], posts: [{ post, v: 4 }] });
+  });
+
   it('a bucket whose slot moves keeps its toggle logs if its clock cannot be rewound', async () => {
     const post = postIn(2);
     const other = await openRedisStore(cluster.url, { metrics: METRICS, buckets: BUCKETS, region: 'eu' });

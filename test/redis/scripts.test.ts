@@ -3,7 +3,7 @@ import { basename, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
-import { CONFIG_KEY, buildBucketKeys } from '../../src/store/redis/codec/redis-keys.js';
+import { buildBucketKeys, buildPositionsKey, CONFIG_KEY, LEASES_KEY } from '../../src/store/redis/codec/redis-keys.js';
 import { libraryTable, namesIn } from '../../src/store/redis/scripts/assemble-script.js';
 import { SCRIPT_CONSTANTS } from '../../src/store/redis/scripts/script-constants.js';
 import { Script } from '../../src/store/redis/scripts/script.js';
@@ -57,7 +57,8 @@ describe.each(SCRIPTS)('%s', (file) => {
   it('the script declares as many keys as its name says, by names that redis-keys.ts builds', () => {
     const declared = numbered('KEYS').map(([number, text]) => [number, text.split('  ')[0]]);
     const keys = Object.values<string>({ ...buildBucketKeys(0, '{g}') });
-    const built = new Set([CONFIG_KEY, ...keys.map((one) => one.replace('{0}', '{b}'))]);
+    const deployment = [CONFIG_KEY, LEASES_KEY, buildPositionsKey('name')];
+    const built = new Set([...deployment, ...keys.map((one) => one.replace('{0}', '{b}'))]);
     const [, keyCount] = /-(\d+|n)\.lua$/.exec(file)!;
     const expected = Array.from({ length: Number(keyCount) || 0 }, (_, i) => String(i + 1));
     expect(declared.map(([number]) => number)).toEqual(keyCount === 'n' ? ['i'] : expected);
@@ -122,6 +123,7 @@ describe('a commit that Redis rejects', () => {
   /** Makes a post that is watched and was published just now, so that a commit reads and writes every kind of key. */
   const prepare = async (): Promise<Producer> => {
     const producer = new Producer('prod-one');
+    await store.changeStore.changesSince([{ bucket: 0, after: 0 }], 500);
     store.watch(POST);
     await store.read([POST], null);
     await store.commit(producer.batch(0, [view(OTHER, 1, SESSION)], START_MS - MARK_GENERATION_MS));
@@ -140,6 +142,7 @@ describe('a commit that Redis rejects', () => {
     ['viewers', all.viewers],
     ['the times of the next publications', all.publishAfter],
     ['the posts that are due', all.publishDue],
+    ['the changed posts', `${all.bucket}:changed_posts`],
     ['a chunk of posts', `${all.bucket}:posts:0`],
     ['a chunk of marks', `${all.bucket}:marks:3:0`],
     ['a chunk of marks of the previous generation', `${all.bucket}:marks:2:0`],

@@ -27,6 +27,11 @@ export interface SweepResult {
   readonly viewedPosts: number;
 }
 
+/** How scripts name the region; negative where there are no others. */
+export function toScriptRegion({ hasPeers, region }: CounterScriptsOptions): number {
+  return hasPeers ? toRegionNumber(region) : -1;
+}
+
 /** The scripts that a gateway calls for its own clients, as typed methods. */
 export class CounterScripts {
   readonly #commitBatches = new Script('commit-batches-n', true);
@@ -35,7 +40,6 @@ export class CounterScripts {
   readonly #reportViewers = new Script('report-viewers-6');
   readonly #sweepBucket = new Script('sweep-bucket-6');
   readonly #keys: readonly BucketKeys[];
-  /** How scripts name the region; negative where there are no others. */
   readonly #regionNumber: number;
 
   constructor(
@@ -43,8 +47,8 @@ export class CounterScripts {
     private readonly decoder: ReplyDecoder,
     private readonly options: CounterScriptsOptions,
   ) {
-    const { buckets, gateway, hasPeers, region } = options;
-    this.#regionNumber = hasPeers ? toRegionNumber(region) : -1;
+    const { buckets, gateway } = options;
+    this.#regionNumber = toScriptRegion(options);
     this.#keys = Array.from({ length: buckets }, (_, bucket) => buildBucketKeys(bucket, gateway));
   }
 

@@ -3,8 +3,10 @@ import type { Clock } from '../../common/clock.js';
 import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
 import { bucketOf } from '../../counters/bucket-of.js';
 import type { ActorKeys, Key64 } from '../../counters/ids.js';
-import type { CounterStore, PostView } from '../counter-store.js';
+import type { CopyableStore } from '../change-store.js';
+import type { PostView } from '../counter-store.js';
 import { BatchCommitter } from './batch-committer.js';
+import { ChangeScripts } from './change-scripts.js';
 import { CounterScripts, type CounterScriptsOptions } from './counter-scripts.js';
 import { BucketSweeper } from './bucket-sweeper.js';
 import { FAILOVER_LOSS_MAX_MS, type RedisClient } from './client/redis-client.js';
@@ -12,6 +14,7 @@ import { ReplyDecoder } from './codec/reply-decoder.js';
 import { ensureDataCompatible } from './data-compatibility.js';
 import { PostReader } from './post-reader.js';
 import { PostSubscriptions } from './post-subscriptions.js';
+import { RedisChangeStore } from './redis-change-store.js';
 import { RedisReplication } from './replication/redis-replication.js';
 import { ViewerReports } from './viewer-reports.js';
 import { WatchedRefresh } from './watched-refresh.js';
@@ -25,7 +28,7 @@ export interface RedisStoreOptions extends CounterScriptsOptions {
  * or not at all. Changes by other gateways come through the channels of the posts that are watched here; this gateway's
  * own come with the replies to its commits.
  */
-export class RedisStore implements CounterStore {
+export class RedisStore implements CopyableStore {
   readonly #decoder: ReplyDecoder;
   readonly #scripts: CounterScripts;
   readonly #committer: BatchCommitter;
@@ -39,6 +42,7 @@ export class RedisStore implements CounterStore {
 
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
   readonly replayWindowMs = FAILOVER_LOSS_MAX_MS;
+  readonly changeStore: RedisChangeStore;
   readonly replication: RedisReplication | null;
 
   /**
@@ -76,6 +80,7 @@ export class RedisStore implements CounterStore {
       this.#sweeper.schedulePublish(bucket, await this.#scripts.reportViewers(bucket, viewers, isFull));
     });
     this.#sweeper = new BucketSweeper(buckets, clock, (bucket) => this.#sweep(bucket));
+    this.changeStore = new RedisChangeStore(new ChangeScripts(client, options), this.#scripts);
     this.replication = hasPeers ? this.#openReplication(clock) : null;
     client.reconnected.subscribe(() => {
       this.#viewerReports.requestFullReport();

@@ -2,6 +2,8 @@
 
 /** The settings that the data was made with. */
 export const CONFIG_KEY = 'tc:config';
+/** Which gateway has a duty that one gateway of the deployment has at a time. */
+export const LEASES_KEY = 'tc:leases';
 
 /** Ends of the keys of a bucket, after those of its hash: by their names in scripts, which build most keys. */
 export const BUCKET_KEYS = {
@@ -19,6 +21,7 @@ export const BUCKET_KEYS = {
   MARKS: ':marks:',
   /** Followed by `metric:post:chunk`. */
   MEMBERS: ':members:',
+  CHANGED_POSTS: ':changed_posts',
   CHANGE_FEED: ':changes',
   LOCAL_LOG: ':local_log',
   REMOTE_LOG: ':remote_log',
@@ -37,6 +40,8 @@ export const BUCKET_FIELDS = {
   /** Followed by the number of a generation. */
   OLD_MARKS: 'old_marks:',
   OLDEST_MARKS: 'oldest_marks',
+  CHANGED_POSTS: 'changed_posts',
+  CHANGED_POSTS_HISTORY: 'changed_posts_history',
   CLOCK: 'clock',
   REPLICATION: 'replication',
   VERSION_VECTOR: 'version_vector',
@@ -77,6 +82,11 @@ export function buildBucketKeys(bucket: number, gateway: string): BucketKeys {
     gateways: prefix + BUCKET_KEYS.GATEWAYS,
     gatewayViewers: prefix + BUCKET_KEYS.GATEWAY_VIEWERS + gateway,
   };
+}
+
+/** The positions of a copy of the counts in another system. */
+export function buildPositionsKey(copy: string): string {
+  return `tc:positions:${copy}`;
 }
 
 /** The channel on which a post's counts are published. */

@@ -1,4 +1,4 @@
-import type { RegionIncarnation } from '../../../counters/pn-counter.js';
+import { COUNT_MAX, type RegionIncarnation } from '../../../counters/pn-counter.js';
 import type { EntryDelta } from '../../../counters/replication/delta.js';
 import { SINCE_MS } from '../../../counters/replication/hybrid-clock.js';
 import { MsgpackReader } from './msgpack-reader.js';
@@ -15,13 +15,13 @@ const { MEMBERS, MORE_CHUNKS, P, N } = RECORD_TAGS;
 /** A post's record in Redis. docs/redis-keys.md shows its bytes. */
 export class RedisPostRecord {
   readonly updatedAtMs: number;
+  readonly version: number;
   readonly #fields = new Map<number, number>();
 
   constructor(bytes: Buffer) {
     this.updatedAtMs = SINCE_MS + bytes.readUIntBE(0, TIME_BYTES);
     const values = new MsgpackReader(bytes.subarray(TIME_BYTES));
-    // The version is not needed.
-    values.readInteger();
+    this.version = values.readInteger();
     while (!values.isDone) this.#fields.set(values.readInteger(), values.readInteger());
   }
 
@@ -32,6 +32,18 @@ export class RedisPostRecord {
   /** Number of chunks of members. */
   chunkCount(metric: number): number {
     return (this.#fields.get(TAGS_PER_METRIC * metric + MORE_CHUNKS) ?? 0) + 1;
+  }
+
+  /** By metric index, over all regions. */
+  computeTotals(metricCount: number): number[] {
+    const totals = new Array<number>(metricCount).fill(0);
+    for (const [tag, value] of this.#fields) {
+      const field = tag % TAGS_PER_METRIC;
+      const metric = ((tag % TAGS_PER_SLOT) - field) / TAGS_PER_METRIC;
+      if (field === MORE_CHUNKS || metric >= metricCount) continue;
+      totals[metric]! += field === N ? -value : value;
+    }
+    return totals.map((total) => Math.min(total, COUNT_MAX));
   }
 
   /** @param incarnation the current one of this region: it has all that earlier ones counted */

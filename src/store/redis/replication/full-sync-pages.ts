@@ -5,10 +5,11 @@ import type { RegionIncarnation } from '../../../counters/pn-counter.js';
 import type { Delta, PostDelta, ToggleRegister } from '../../../counters/replication/delta.js';
 import type { FullSyncPage } from '../../replicated-store.js';
 import { emptyFullSync } from '../codec/delta-decoder.js';
+import type { RecordsPage } from '../codec/records-decoder.js';
 import type { RedisPostRecord } from '../codec/redis-post-record.js';
 import { REGISTER_STORAGES } from '../codec/register-storage.js';
 import type { MemberReader, StampedMembers } from './member-reader.js';
-import type { PostRegister, RecordsPage, ReplicationScripts } from './replication-scripts.js';
+import type { PostRegister, ReplicationScripts } from './replication-scripts.js';
 
 /** Members of one post that may be read together with those of others. */
 const MEMBERS_TOGETHER_MAX = 5_000;

@@ -1,7 +1,7 @@
 import { pages } from '../../../common/grouping.js';
 import type { Key64 } from '../../../counters/ids.js';
 import type { Metrics } from '../../../counters/metrics.js';
-import type { Incarnation, RegionIncarnation } from '../../../counters/pn-counter.js';
+import type { Incarnation } from '../../../counters/pn-counter.js';
 import type { Delta, ToggleRegister } from '../../../counters/replication/delta.js';
 import { toRegionNumber } from '../../../counters/replication/hybrid-clock.js';
 import type { ChangesRequest, NewIncarnation } from '../../replicated-store.js';
@@ -9,10 +9,9 @@ import type { RedisClient } from '../client/redis-client.js';
 import type { ScriptArguments } from '../client/server.js';
 import { parseDecimalKey } from '../codec/key64-decimal.js';
 import { decodeChanges, decodeStatus, type ReplicationStatus } from '../codec/delta-decoder.js';
-import { MsgpackReader } from '../codec/msgpack-reader.js';
 import { MsgpackWriter } from '../codec/msgpack-writer.js';
 import { buildBucketKeys } from '../codec/redis-keys.js';
-import { RedisPostRecord } from '../codec/redis-post-record.js';
+import { decodeRecords, type RecordsPage } from '../codec/records-decoder.js';
 import type { RegisterStorage } from '../codec/register-storage.js';
 import { CallCoalescer, scriptError, type ScriptCall } from '../scripts/call-coalescer.js';
 import { encodeNewIncarnation } from '../scripts/incarnation-argument.js';
@@ -45,14 +44,6 @@ export interface ReplicationScriptsOptions {
   readonly nonce: () => number;
   /** Wall time that an incarnation starts with, ms since 1970; guarded against jumps. */
   readonly wallMs: () => number;
-}
-
-export interface RecordsPage {
-  /** Incarnations of other regions, by the slot of their entries, from 1. */
-  readonly incarnations: readonly RegionIncarnation[];
-  /** Chunks of posts that the bucket has. */
-  readonly chunks: number;
-  readonly records: ReadonlyMap<string, RedisPostRecord>;
 }
 
 /** A member, and the stamp of its register, 0 if it has none. */
@@ -224,12 +215,8 @@ export class ReplicationScripts {
   }
 
   async #records(bucket: number, chunk: number, posts: readonly string[]): Promise<RecordsPage> {
-    const reply = await this.client.query(this.#readRecords, [this.#keyOf(bucket)], [chunk, JSON.stringify(posts)]);
-    const [incarnations, chunks, ...list] = reply as [Buffer, number, ...Buffer[]];
-    const records = new Map(
-      pages(list, 2).map(([post, record]) => [post!.toString('latin1'), new RedisPostRecord(record!)]),
-    );
-    return { incarnations: decodeIncarnations(incarnations), chunks, records };
+    const args = [chunk, JSON.stringify(posts)];
+    return decodeRecords(await this.client.query(this.#readRecords, [this.#keyOf(bucket)], args));
   }
 
   #keyOf(bucket: number): string {
@@ -260,13 +247,4 @@ export class ReplicationScripts {
     const all = [encodeNewIncarnation(this.options), this.#regionNumber, ...args];
     return await this.client.write(script, [first, ...others], all);
   }
-}
-
-function decodeIncarnations(encoded: Buffer): RegionIncarnation[] {
-  const values = new MsgpackReader(encoded);
-  const incarnations: RegionIncarnation[] = [];
-  while (!values.isDone) {
-    incarnations.push({ region: values.readText(), epoch: values.readInteger(), nonce: values.readInteger() });
-  }
-  return incarnations;
 }

@@ -1,4 +1,4 @@
-/** A reply about one of several buckets that begins with it is an error; no msgpack integer does. */
+/** A reply about one of several buckets that begins with it is an error. Others begin with another integer than 45, which is this byte. */
 export const ERROR_PREFIX = '-';
 
 /** The argument of a script about one bucket. */

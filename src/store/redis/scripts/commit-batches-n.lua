@@ -29,9 +29,9 @@
 --            0 (applied), epoch, nonce, 1 + ms until a post is due (0: none is), outcomes (a byte each),
 --              for each post: version, ms of its last change, viewers, 1 if it has changed else 0, total of each metric
 -- @include bucket keys server-time incarnation hybrid-clock replication-state msgpack post-record chunk-growth current-batch posts publish
--- @include session-seqs members record-changes apply-operations error-reply
+-- @include session-seqs members record-changes changed-posts apply-operations error-reply
 -- @constants COMMIT_APPLIED COMMIT_GAP COMMIT_STALE
--- @constants FIELD_EPOCH FIELD_NONCE FIELD_RUN_ID FIELD_SIZES
+-- @constants FIELD_CHANGED_POSTS FIELD_EPOCH FIELD_NONCE FIELD_RUN_ID FIELD_SIZES
 -- @constants KEY_PREVIOUS_PRODUCERS KEY_PRODUCERS KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS
 local call, pack, unpack_values, pcall = redis.call, cmsgpack.pack, cmsgpack.unpack, pcall
 local UPDATED_AT, VERSION, compute_total = post_record.UPDATED_AT, post_record.VERSION, post_record.compute_total
@@ -90,6 +90,7 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
 
   -- Writes. Nothing fails from here on, as long as no command names a key that one before it has emptied: while a slot moves, such a
   -- key counts as moved. So members are added before others are removed, and producers are renamed last.
+  if bucket.is_recording then changed_posts.record(changed_count) end
   chunk_growth.write()
   posts.write(changed_count)
   if has_sessions then session_seqs.write() end
@@ -110,12 +111,15 @@ end
 -- Reads the bucket's hash.
 local function open(key)
   if is_replicated then
-    bucket.set_sizes((replication_state.open_clock()))
+    local sizes, packed_state = replication_state.open_clock(FIELD_CHANGED_POSTS)
+    bucket.set_sizes(sizes)
+    changed_posts.open(packed_state)
     return
   end
-  local fields = call('HMGET', key, FIELD_EPOCH, FIELD_NONCE, FIELD_RUN_ID, FIELD_SIZES)
+  local fields = call('HMGET', key, FIELD_EPOCH, FIELD_NONCE, FIELD_RUN_ID, FIELD_SIZES, FIELD_CHANGED_POSTS)
   incarnation.set(fields[1], fields[2], fields[3])
   bucket.set_sizes(fields[4])
+  changed_posts.open(fields[5])
 end
 
 local function commit(key, packed)

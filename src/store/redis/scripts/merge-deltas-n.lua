@@ -36,8 +36,8 @@
 --              number of changed posts, for each: its index, version, ms of its last change, viewers, total of each metric
 --              number of changed toggles, for each: its index, 1 if it is on else 0
 -- @include bucket keys incarnation hybrid-clock replication-state version-vector msgpack post-record chunk-growth posts publish members
--- @include toggle-log spill-toggle-log remote-entries merge-delta error-reply
--- @constants FIELD_VERSION_VECTOR
+-- @include toggle-log spill-toggle-log remote-entries changed-posts merge-delta error-reply
+-- @constants FIELD_CHANGED_POSTS FIELD_VERSION_VECTOR
 -- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_REMOTE_LOG KEY_VIEWERS
 local call, pack, min, max = redis.call, cmsgpack.pack, math.min, math.max
 local metrics, own_region = tonumber(ARGV[4]), ARGV[7]
@@ -174,6 +174,7 @@ local function merge(is_same)
   keys.assert_slot_local()
 
   -- Writes: see commit-batches-n.lua.
+  if bucket.is_recording then changed_posts.record(changed_count) end
   chunk_growth.write()
   posts.write(changed_count)
   if spill then
@@ -213,8 +214,9 @@ local function merge_fragment(i)
       bucket.key .. KEY_PUBLISH_AFTER, bucket.key .. KEY_PUBLISH_DUE, bucket.key .. KEY_VIEWERS, bucket.key .. KEY_CHANGE_FEED, bucket.key .. KEY_LOCAL_LOG, bucket.key .. KEY_REMOTE_LOG,
     }
   end
-  local sizes, packed_vector = replication_state.open(FIELD_VERSION_VECTOR)
+  local sizes, packed_vector, packed_changed_posts = replication_state.open(FIELD_VERSION_VECTOR, FIELD_CHANGED_POSTS)
   bucket.set_sizes(sizes)
+  changed_posts.open(packed_changed_posts)
   fragment.vector = version_vector.unpack_vector(packed_vector)
   remote_entries.read_incarnations()
   local entry = version_vector.entry_for(fragment.vector, source.region)

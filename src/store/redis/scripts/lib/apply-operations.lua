@@ -1,26 +1,29 @@
 -- scripts/lib/apply-operations.lua: the outcome of each operation of the current batch; the meaning is that of apply.ts. It changes the
 -- posts, marks and members that were read, and writes nothing.
--- @needs bucket msgpack post-record posts current-batch record-changes
+-- @needs bucket msgpack post-record posts current-batch record-changes changed-posts
 -- @constants COUNT_MAX TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
 -- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ON OPERATION_COUNT OPERATION_WITH_SESSION
 local get_field, set_field, compute_total = post_record.get_field, post_record.set_field, post_record.compute_total
 local record_count, record_toggle = record_changes.record_count, record_changes.record_toggle
-local records, is_changed = posts.records, posts.is_changed
+local records, is_changed, keep_total = posts.records, posts.is_changed, changed_posts.keep_total
 
 -- The values of the current batch, and where they have whether members are on.
 local values, states_at
-local is_replicated = false
+local is_replicated, is_recording = false, false
 local outcomes = {}
 
 local function add(index, metric, value)
   local post, first_tag = records[index], TAGS_PER_METRIC * metric
   if value > 0 then
-    if compute_total(post, metric) + value > COUNT_MAX then return 0 end
+    local total = compute_total(post, metric)
+    if total + value > COUNT_MAX then return 0 end
+    if is_recording then keep_total(index, metric, total) end
     set_field(post, first_tag + TAG_P, get_field(post, first_tag + TAG_P) + value)
   else
     local n = get_field(post, first_tag + TAG_N) - value
     -- A region takes away only what it has added itself: see countRights in pn-counter.ts.
     if get_field(post, first_tag + TAG_P) < n then return 0 end
+    if is_recording then keep_total(index, metric) end
     set_field(post, first_tag + TAG_N, n)
   end
   if is_replicated then record_count(index) end
@@ -35,6 +38,7 @@ local function apply_one(kind, index, metric, value, on)
   if kind == OPERATION_COUNT then return add(index, metric, value) end
   if is_replicated and value > 0 then record_toggle(value) end
   if on == nil or on == kind then return OUTCOME_ON * kind end
+  if is_recording then keep_total(index, metric) end
   values[states_at + value] = kind
   local tag = TAGS_PER_METRIC * metric + TAG_MEMBERS
   set_field(records[index], tag, get_field(records[index], tag) + 2 * kind - 1)
@@ -44,7 +48,8 @@ end
 
 -- @return the outcomes, a byte each
 local function apply()
-  values, states_at, is_replicated = current_batch.values, current_batch.states_at, bucket.own_region >= 0
+  values, states_at = current_batch.values, current_batch.states_at
+  is_replicated, is_recording = bucket.own_region >= 0, bucket.is_recording
   local marks_at, number, i, last = current_batch.marks_at, 0, current_batch.operations_at + 1, #values
   while i <= last do
     local kind, index, metric, value = values[i], values[i + 1], values[i + 2], values[i + 3]

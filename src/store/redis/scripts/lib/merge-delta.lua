@@ -1,6 +1,6 @@
 -- scripts/lib/merge-delta.lua: merges a delta fragment into the posts that were read, which are written afterwards; the meaning is that of
 -- merge-delta.ts. The header of merge-deltas-n.lua lists the fragment's values.
--- @needs bucket keys hybrid-clock version-vector msgpack post-record posts members toggle-log registers remote-entries
+-- @needs bucket keys hybrid-clock version-vector msgpack post-record posts members toggle-log registers remote-entries changed-posts
 -- @constants FRAGMENT_HEADER_VALUES FROM_MEMBERS FROM_REPAIR TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
 local min, max = math.min, math.max
 local get_field, set_field, UPDATED_AT = post_record.get_field, post_record.set_field, post_record.UPDATED_AT
@@ -49,6 +49,7 @@ local function merge_own(index, metric, epoch, nonce, p, n)
   local post, tag = records[index], TAGS_PER_METRIC * metric
   local own_p, own_n = get_field(post, tag + TAG_P), get_field(post, tag + TAG_N)
   if compare_incarnations(epoch, nonce, bucket.epoch, bucket.nonce) ~= OLDER or (p == own_p and n == own_n) then return end
+  if bucket.is_recording then changed_posts.keep_total(index, metric) end
   if bucket.is_backfilling == 1 then own_p, own_n = max(p, own_p), max(n, own_n) end
   set_field(post, tag + TAG_P, own_p)
   if own_n > 0 then set_field(post, tag + TAG_N, own_n) end
@@ -71,6 +72,7 @@ local function merge_entry(i)
   if order == OLDER or order == CLASH then return end
   local is_latest = version_vector.learn_incarnation(vector, remote.region, remote.epoch, remote.nonce)
   fragment.is_vector_changed = fragment.is_vector_changed or is_latest
+  if bucket.is_recording then changed_posts.keep_total(index, metric) end
   if remote_entries.merge_entry(records[index], metric, remote, p, n) then is_changed[index] = 1 end
 end
 
@@ -93,6 +95,7 @@ end
 
 local function set_member(index, metric, id, on)
   local tag = TAGS_PER_METRIC * metric + TAG_MEMBERS
+  if bucket.is_recording then changed_posts.keep_total(index, metric) end
   fragment.is_on[id] = on
   set_field(records[index], tag, get_field(records[index], tag) + 2 * on - 1)
   is_changed[index] = 1

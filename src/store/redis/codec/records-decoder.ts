@@ -1,0 +1,39 @@
+import { pages } from '../../../common/grouping.js';
+import type { Incarnation, RegionIncarnation } from '../../../counters/pn-counter.js';
+import { MsgpackReader } from './msgpack-reader.js';
+import { RedisPostRecord } from './redis-post-record.js';
+
+/** Records of posts of one bucket. */
+export interface RecordsPage {
+  /** The current incarnation of the bucket; epoch 0: it has none yet. */
+  readonly incarnation: Incarnation;
+  /** Whether the bucket has the run id of its server; otherwise another incarnation is about to start. */
+  readonly isCurrent: boolean;
+  /** Incarnations of other regions, by the slot of their entries, from 1. */
+  readonly incarnations: readonly RegionIncarnation[];
+  /** Chunks of posts that the bucket has. */
+  readonly chunks: number;
+  readonly records: ReadonlyMap<string, RedisPostRecord>;
+}
+
+/** @param reply of scripts/read-records-1.lua */
+export function decodeRecords(reply: unknown): RecordsPage {
+  const [current, epoch, nonce, incarnations, chunks, list] = reply as [
+    ...[current: number, epoch: number, nonce: number, incarnations: Buffer, chunks: number],
+    list: Buffer[],
+  ];
+  const records = new Map(
+    pages(list, 2).map(([post, record]) => [post!.toString('latin1'), new RedisPostRecord(record!)]),
+  );
+  const incarnation = { epoch, nonce };
+  return { incarnation, isCurrent: current === 1, incarnations: decodeIncarnations(incarnations), chunks, records };
+}
+
+function decodeIncarnations(encoded: Buffer): RegionIncarnation[] {
+  const values = new MsgpackReader(encoded);
+  const incarnations: RegionIncarnation[] = [];
+  while (!values.isDone) {
+    incarnations.push({ region: values.readText(), epoch: values.readInteger(), nonce: values.readInteger() });
+  }
+  return incarnations;
+}
