@@ -13,6 +13,8 @@ import type { Random } from '../support/random.js';
 import { type History, readAlike, sendAlike, type Shape } from './histories.js';
 import { readAllPages, asRepair, normalizeFullSync, normalizeDelta } from './normalized-deltas.js';
 import { findFaults } from './redis-contents.js';
+import type { StoreCopies } from './redis-copies.js';
+import { readContents, writeContents } from './redis-dumps.js';
 
 const READERS_MAX = 20;
 /** The nonce of all incarnations, which differ in the epoch. */
@@ -41,7 +43,13 @@ export interface Region {
   readonly acks: Map<string, DeltaAck>;
   /** By bucket: how many toggle updates its batches had. */
   readonly toggleCounts: Map<number, number>;
-  backup: { readonly contents: ReadonlyMap<string, Buffer>; readonly reference: ReferenceStore } | null;
+  backup: {
+    readonly contents: ReadonlyMap<string, Buffer>;
+    readonly reference: ReferenceStore;
+    readonly copies: ReturnType<StoreCopies['backUp']>;
+  } | null;
+  /** `null`: nobody asks which posts have changed. */
+  readonly copies: StoreCopies | null;
 }
 
 /** Regions with random events: the same for the same seed. */
@@ -66,6 +74,7 @@ export class World {
     else if (turn < 0.88) await this.#fullSync(from, to);
     else if (turn < 0.9) await this.#readPosts(from);
     else if (this.kind.begins) await this.#begin(from, to);
+    if (random.chance(0.5)) await from.copies?.step();
   }
 
   async check(): Promise<void> {
@@ -75,6 +84,7 @@ export class World {
       await readAlike(this.#view(store), this.#view(reference), posts, history.actors.slice(0, READERS_MAX));
       await alike(region, (one) => allOf(one, this.kind.shape.buckets));
       expect([name, await findFaults(client, history, reference, true)]).toEqual([name, []]);
+      await region.copies?.check();
     }
   }
 
@@ -203,7 +213,8 @@ export class World {
     } else if (turn < 0.5) {
       await alike(region, (one) => one.completeBackfill([bucket]));
     } else if (turn < 0.7) {
-      region.backup = { contents: await contentsOf(region.client), reference: region.reference.copy() };
+      const copies = region.copies?.backUp() ?? new Map();
+      region.backup = { contents: await readContents(region.client), reference: region.reference.copy(), copies };
     } else if (turn < 0.9) {
       await this.#lose(region, peer);
     } else {
@@ -217,12 +228,12 @@ export class World {
   async #lose(region: Region, peer: Region): Promise<void> {
     const { backup, client, history } = region;
     if (backup === null) return;
-    await client.flushall();
-    for (const [key, dump] of backup.contents) await client.restore(key, 0, dump);
+    await writeContents(client, backup.contents);
     await this.#moveServer(region);
     region.reference = backup.reference.copy();
     region.reference.restart(0);
     history.restart();
+    region.copies?.startAgain(backup.copies);
     const all = Array.from({ length: this.kind.shape.buckets }, (_, bucket) => bucket);
     const incarnation = { epoch: 0, clock: 0, needsBackfill: this.random.chance(0.7), rewindsClock: false };
     await alike(region, (one) => one.startIncarnation(all, incarnation));
@@ -279,12 +290,6 @@ async function alike<T>(region: Region, call: (store: ReplicatedStore) => Promis
   const meant = await call(region.reference);
   expect([region.name, await call(region.regions)]).toEqual([region.name, meant]);
   return meant;
-}
-
-async function contentsOf(client: Redis): Promise<Map<string, Buffer>> {
-  const contents = new Map<string, Buffer>();
-  for (const key of await client.keys('*')) contents.set(key, await client.dumpBuffer(key));
-  return contents;
 }
 
 async function allOf(store: ReplicatedStore, buckets: number): Promise<object> {

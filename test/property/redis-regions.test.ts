@@ -6,6 +6,8 @@ import { Random } from '../support/random.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { History } from './histories.js';
+import { pairChanges } from './paired-changes.js';
+import { StoreCopies } from './redis-copies.js';
 import { type Kind, NONCE, type Region, World } from './redis-regions-world.js';
 import { LIMIT_MS, SCALE } from './runs.js';
 
@@ -57,7 +59,8 @@ beforeAll(async () => {
 });
 afterAll(stopRedis);
 
-async function openRegion(name: string, i: number, { shape }: Kind, seed: number): Promise<Region> {
+async function openRegion(name: string, i: number, kind: Kind, seed: number): Promise<Region> {
+  const { shape } = kind;
   const { client, url } = servers[i]!;
   await client.flushall();
   const store = await openRedisStore(url, { ...shape, region: name, nonce: () => NONCE });
@@ -69,17 +72,19 @@ async function openRegion(name: string, i: number, { shape }: Kind, seed: number
   );
   const regions = store.replication!;
   for (const one of [reference, regions]) await one.acquireLeases(AHEAD_MS);
-  return {
-    name,
-    client,
-    store,
-    regions,
-    reference,
-    history: new History(shape, new Random(seed + i)),
-    acks: new Map(),
-    toggleCounts: new Map(),
-    backup: null,
-  };
+  const random = new Random(seed + i);
+  const history = new History(shape, random);
+  const region = { name, client, store, regions, reference, history, acks: new Map(), toggleCounts: new Map() };
+  return withCopies(region, kind, random);
+}
+
+/** Every second region has copies. */
+function withCopies(alone: Omit<Region, 'backup' | 'copies'>, kind: Kind, random: Random): Region {
+  const { client, history, store } = alone;
+  const region: Region = { ...alone, backup: null, copies: null };
+  if (random.chance(0.5)) return region;
+  const changes = pairChanges(region, kind.large);
+  return Object.assign(region, { copies: new StoreCopies({ client, history, changes, counters: store }, random) });
 }
 
 async function compare(kind: Kind, seed: number): Promise<void> {

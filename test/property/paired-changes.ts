@@ -1,0 +1,35 @@
+import { expect } from '@jest/globals';
+import type { ChangePage, ChangeStore } from '../../src/store/change-store.js';
+import type { CopiedStore } from './redis-copies.js';
+
+interface StoreAndReference {
+  readonly store: { readonly changeStore: ChangeStore };
+  readonly reference: { readonly changeStore: ChangeStore };
+}
+
+/**
+ * Changes of a store that must be those of the reference.
+ * @param pair its reference may be replaced
+ * @param withoutVersions large deltas are merged in several steps, each of which makes a version
+ */
+export function pairChanges(pair: StoreAndReference, withoutVersions: boolean): CopiedStore['changes'] {
+  const normalize = ({ posts, ...page }: ChangePage): object => ({
+    ...page,
+    posts: posts
+      .map((counts) => (withoutVersions ? { ...counts, v: Math.min(counts.v, 1) } : counts))
+      .sort((a, b) => (a.post < b.post ? -1 : 1)),
+  });
+  return {
+    async changesSince(requests, limit) {
+      const meant = await pair.reference.changeStore.changesSince(requests, limit);
+      const found = await pair.store.changeStore.changesSince(requests, limit);
+      expect(found.map(normalize)).toEqual(meant.map(normalize));
+      return found;
+    },
+    readAll: (buckets, cursor, limit) => pair.store.changeStore.readAll(buckets, cursor, limit),
+    async stopRecording() {
+      await pair.reference.changeStore.stopRecording();
+      await pair.store.changeStore.stopRecording();
+    },
+  };
+}
