@@ -1,8 +1,8 @@
 /** CPU of a batch in Redis and in the gateway's process, by the amount of data to look up. */
 import process from 'node:process';
-import { short, spread } from '../harness/alternate.mjs';
+import { alternate, short, spread } from '../harness/alternate.mjs';
 import { measureCpu } from '../harness/cpu.mjs';
-import { check } from '../harness/results.mjs';
+import { check, tableOf } from '../harness/results.mjs';
 import { startRedis } from '../harness/servers.mjs';
 import { randomOf } from '../workload.mjs';
 
@@ -50,6 +50,19 @@ const LOADS = [
   ['likes, every session and actor new', (post) => like(post, 1, key(), { session: key(), seq: 1 })],
 ];
 
+/**
+ * Batches of which each operation changes another post, with and without a record of changed posts. A copy collects them once a second,
+ * which is about this many flushes at 50,000 operations a second, or, at worst, after each flush.
+ */
+const RECORDED = [
+  { name: 'not recorded', collectEvery: 0 },
+  { name: 'recorded, collected each second', collectEvery: 100 },
+  { name: 'recorded, collected after each flush', collectEvery: 1 },
+];
+const RECORDED_SIZE = 8;
+/** Redis's CPU for recorded operations, divided by that for operations that are not recorded. */
+const RECORDED_RATIO_MAX = 1.1;
+
 /** µs of Redis an operation: at 55,000 operations a second half of its core stays idle. */
 const REDIS_MICROS_MAX = 9;
 const REALISTIC = LOADS[2][0];
@@ -60,7 +73,8 @@ export async function run({ rounds, cores, options: { operations }, log }) {
     for (const [what, operationOf] of LOADS) {
       const measured = [];
       for (let round = 0; round < rounds; round++) {
-        measured.push(await measure(operationOf, buckets, size, operations, cores));
+        const load = { operationOf, buckets, size, posts: POSTS / buckets, pick: pickRandomly, collectEvery: 0 };
+        measured.push(await measure(load, operations, cores));
       }
       const row = { what, buckets, size };
       for (const figure of ['redis', 'gateway']) row[figure] = spread(measured.map((of) => of[figure]));
@@ -69,16 +83,33 @@ export async function run({ rounds, cores, options: { operations }, log }) {
     }
   }
   const realistic = rows.find(({ what, buckets }) => what === REALISTIC && buckets === BUCKETS);
+  const recorded = await measureRecorded({ rounds, cores, operations, log });
+  const { redis } = recorded.ratios[RECORDED[1].name];
+  const heading = `${BUCKETS} batches of ${RECORDED_SIZE}, each operation on another post, ${REALISTIC}`;
   return {
-    tables: SHAPES.map(([buckets, size]) => tableOf(buckets, size, rows)),
+    tables: [
+      ...SHAPES.map(([buckets, size]) => tableOfShape(buckets, size, rows)),
+      tableOf(heading, recorded, { redis: 'Redis', gateway: 'gateway' }),
+    ],
     checks: [
       check(`Redis, ${BUCKETS} batches of 8, ${REALISTIC}`, realistic.redis.median, { atMost: REDIS_MICROS_MAX }),
+      check(`Redis, ${RECORDED[1].name} / ${RECORDED[0].name}`, redis.median, { atMost: RECORDED_RATIO_MAX }),
     ],
-    data: { operations, rows },
+    data: { operations, rows, recorded },
   };
 }
 
-function tableOf(buckets, size, rows) {
+function measureRecorded({ rounds, cores, operations, log }) {
+  const [, operationOf] = LOADS[2];
+  const candidates = RECORDED.map(({ name, collectEvery }) => {
+    const shape = { buckets: BUCKETS, size: RECORDED_SIZE, posts: RECORDED_SIZE };
+    const load = { operationOf, ...shape, pick: (posts, i) => posts[i], collectEvery };
+    return { name, measure: () => measure(load, operations, cores) };
+  });
+  return alternate(candidates, { rounds, baseline: RECORDED[0].name, log });
+}
+
+function tableOfShape(buckets, size, rows) {
   return {
     title: `${buckets} ${buckets === 1 ? 'batch' : 'batches'} of ${size} in flight together`,
     columns: ['', 'Redis', 'min to max', 'gateway', 'min to max'],
@@ -92,36 +123,30 @@ function cellsOf({ median, min, max }) {
   return [short(median), `${short(min)} to ${short(max)}`];
 }
 
+function pickRandomly(posts) {
+  return posts[below(posts.length)];
+}
+
 /** @returns µs an operation */
-async function measure(operationOf, buckets, size, operations, cores) {
+async function measure({ operationOf, buckets, size, posts, pick, collectEvery }, operations, cores) {
   const server = await startRedis(cores.server);
-  const { store, postsByBucket } = await openStore(server.url, buckets);
+  const { store, postsByBucket } = await openStore(server.url, buckets, posts);
   try {
-    const numbers = postsByBucket.map(() => 0);
-    const batchesOf = (operationsOf) =>
-      postsByBucket.map((posts, bucket) => {
-        const batchNumber = ++numbers[bucket];
-        const operations = operationsOf(posts, batchNumber);
-        return { bucket, producerId: 'bench-01', batchNumber, atMs: AT_MS, operations };
-      });
+    const batchesOf = numberBatches(postsByBucket);
     const commit = (batches) => Promise.all(batches.map((batch) => store.commit(batch)));
-    // All sessions and actors exist in every bucket, and each actor likes every second post.
-    for (let first = 0; first < PEOPLE; first += 250) {
-      const some = people.slice(first, first + 250);
-      await commit(batchesOf((posts) => some.map((person) => view(posts[0], nextSeq(person)))));
-      for (let i = 0; i < POSTS / buckets; i += 1) {
-        const likes = (posts) => some.filter(() => below(2) > 0).map(({ actor }) => like(posts[i], 1, actor, NOBODY));
-        await commit(batchesOf(likes));
-      }
-    }
-    const flush = () =>
-      batchesOf((posts, n) => Array.from({ length: size }, (_, i) => operationOf(posts[below(posts.length)], n + i)));
+    await createData(posts, batchesOf, commit);
+    const flush = () => batchesOf((own, n) => Array.from({ length: size }, (_, i) => operationOf(pick(own, i), n + i)));
     const flushes = Array.from({ length: Math.ceil(operations / (buckets * size)) }, flush);
     const warm = flushes.splice(0, Math.ceil(flushes.length / 5));
+    const collect = startCollecting(store, buckets);
+    if (collectEvery > 0) await collect();
     for (const batches of warm) await commit(batches);
     const redis = measureCpu([server.pid], cores.server);
     const gateway = measureCpu([process.pid], cores.load);
-    for (const batches of flushes) await commit(batches);
+    for (const [i, batches] of flushes.entries()) {
+      await commit(batches);
+      if (collectEvery > 0 && i % collectEvery === 0) await collect();
+    }
     const count = flushes.length * buckets * size;
     return { redis: redis().micros / count, gateway: gateway().micros / count };
   } finally {
@@ -130,8 +155,40 @@ async function measure(operationOf, buckets, size, operations, cores) {
   }
 }
 
+/** @returns a function that builds the next batch of each bucket from its posts and the batch's number */
+function numberBatches(postsByBucket) {
+  const numbers = postsByBucket.map(() => 0);
+  return (operationsOf) =>
+    postsByBucket.map((posts, bucket) => {
+      const batchNumber = ++numbers[bucket];
+      const operations = operationsOf(posts, batchNumber);
+      return { bucket, producerId: 'bench-01', batchNumber, atMs: AT_MS, operations };
+    });
+}
+
+/** Makes all sessions and actors exist in every bucket, and each actor like every second post. */
+async function createData(posts, batchesOf, commit) {
+  for (let first = 0; first < PEOPLE; first += 250) {
+    const some = people.slice(first, first + 250);
+    await commit(batchesOf((own) => some.map((person) => view(own[0], nextSeq(person)))));
+    for (let i = 0; i < posts; i += 1) {
+      const likes = (own) => some.filter(() => below(2) > 0).map(({ actor }) => like(own[i], 1, actor, NOBODY));
+      await commit(batchesOf(likes));
+    }
+  }
+}
+
+/** @returns a function that reads what has changed since its last call, as a copy in another system does */
+function startCollecting(store, buckets) {
+  const after = Array.from({ length: buckets }, () => 0);
+  return async () => {
+    const requests = after.map((seq, bucket) => ({ bucket, after: seq }));
+    for (const { bucket, upTo } of await store.changeStore.changesSince(requests, 500)) after[bucket] = upTo;
+  };
+}
+
 /** Opens the built store, and makes posts: the same number in each of the first buckets. */
-async function openStore(url, buckets) {
+async function openStore(url, buckets, postsABucket) {
   const from = (path) => import(`../../build/${path}.js`);
   const { systemClock: clock } = await from('common/clock');
   const { bucketOf } = await from('counters/bucket-of');
@@ -149,9 +206,9 @@ async function openStore(url, buckets) {
   const data = { ...about, hasPeers: false, publishIntervalMs: 50, nonce: () => 1, wallMs: () => Date.now() };
   const store = await RedisStore.open(connections, clock, data);
   const postsByBucket = Array.from({ length: buckets }, () => []);
-  for (let id = 10_000_000; postsByBucket.some(({ length }) => length < POSTS / buckets); id++) {
+  for (let id = 10_000_000; postsByBucket.some(({ length }) => length < postsABucket); id++) {
     const posts = postsByBucket[bucketOf(String(id), BUCKETS)];
-    if (posts !== undefined && posts.length < POSTS / buckets) posts.push(String(id));
+    if (posts !== undefined && posts.length < postsABucket) posts.push(String(id));
   }
   return { store, postsByBucket };
 }
