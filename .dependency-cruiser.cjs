@@ -55,6 +55,7 @@ module.exports = {
     layer('fanout', ['store', 'counters', 'protocol', 'common']),
     layer('replication', ['store', 'counters', 'config', 'protocol', 'common']),
     subfolder('replication/transport', ['config', 'protocol', ...pure]),
+    layer('sinks', ['store', 'counters', 'config', 'common']),
     layer('access', ['counters', 'config', 'protocol', 'common']),
     layer('gateway', ['ingest', 'fanout', 'access', 'counters', 'config', 'protocol', 'common']),
     subfolder('gateway/transport', ['counters', 'protocol', 'common']),
@@ -65,7 +66,10 @@ module.exports = {
     {
       name: 'edges-know-the-ports-alone',
       severity: 'error',
-      from: { path: '^src/(ingest|fanout|replication|gateway|http)/', pathNot: ['\\.module\\.ts$', '\\.test\\.ts$'] },
+      from: {
+        path: '^src/(ingest|fanout|replication|sinks|gateway|http)/',
+        pathNot: ['\\.module\\.ts$', '\\.test\\.ts$'],
+      },
       to: { path: '^src/store/[^/]+/' },
     },
     {
@@ -76,9 +80,10 @@ module.exports = {
     },
     {
       name: 'nest-only-at-the-edges',
-      comment: 'ingest, fanout, access, replication and stores are plain classes, which src/app/core.module.ts wires',
+      comment:
+        'ingest, fanout, access, replication, sinks and stores are plain classes, which src/app/core.module.ts wires',
       severity: 'error',
-      from: { path: '^src/(ingest|fanout|store|access|replication)/', pathNot: '\\.module\\.ts$' },
+      from: { path: '^src/(ingest|fanout|store|access|replication|sinks)/', pathNot: '\\.module\\.ts$' },
       to: { path: 'node_modules/@nestjs/' },
     },
     {
