@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
 
 /** A program that tests run and npm does not install. */
 interface Tool {
@@ -52,14 +52,6 @@ const TOOLS: readonly Tool[] = [
     otherwise: 'brew install redis',
   },
   {
-    name: 'nats-server',
-    usedBy: ['sinks'],
-    setting: 'NATS_SERVER_BIN',
-    candidates: ['nats-server', '/usr/sbin/nats-server'],
-    debianPackages: ['nats-server'],
-    otherwise: 'brew install nats-server',
-  },
-  {
     name: 'haproxy',
     usedBy: ['e2e'],
     setting: 'HAPROXY_BIN',
@@ -68,8 +60,30 @@ const TOOLS: readonly Tool[] = [
     debianPackages: ['haproxy'],
     otherwise: 'brew install haproxy',
   },
+  {
+    name: 'postgres',
+    usedBy: ['sinks'],
+    setting: 'POSTGRES_BIN',
+    // Debian has a folder for each version, which is not on PATH.
+    candidates: [
+      'postgres',
+      ...[18, 17, 16, 15, 14, 13].map((version) => `/usr/lib/postgresql/${version}/bin/postgres`),
+    ],
+    debianPackages: ['postgresql'],
+    otherwise: 'brew install postgresql',
+  },
+  {
+    name: 'pgbouncer',
+    usedBy: ['sinks'],
+    setting: 'PGBOUNCER_BIN',
+    candidates: ['pgbouncer', '/usr/sbin/pgbouncer'],
+    debianPackages: ['pgbouncer'],
+    otherwise: 'brew install pgbouncer',
+  },
 ];
 
+/** Debian's package would start a server of its own, which no test uses. */
+const NO_CLUSTER = '/etc/postgresql-common/createcluster.d/tallycast-tests.conf';
 /** Folders of test/ that run the built gateway. */
 const RUN_THE_GATEWAY = ['e2e', 'browser', 'faults', 'hostile'];
 const INSTALL_MS = 600_000;
@@ -157,10 +171,14 @@ function install(missing: readonly Tool[]): void {
 
   process.stderr.write(`test setup: installing ${packages.join(' ')} with apt-get\n`);
   try {
+    mkdirSync(dirname(NO_CLUSTER), { recursive: true });
+    writeFileSync(NO_CLUSTER, 'create_main_cluster = false\n');
     aptGet(['update']);
     aptGet(['install', '--yes', '--no-install-recommends', ...packages]);
   } catch (error) {
     throw new Error(`the tests need ${names}, and installing it failed: ${String(error)}\n${how}`, { cause: error });
+  } finally {
+    rmSync(NO_CLUSTER, { force: true });
   }
   const still = missing.filter((tool) => findProgram(tool) === undefined).map(({ name }) => name);
   if (still.length > 0) throw new Error(`apt-get installed no working ${still.join(', ')}.\n${how}`);
