@@ -56,6 +56,7 @@ module.exports = {
     layer('replication', ['store', 'counters', 'config', 'protocol', 'common']),
     subfolder('replication/transport', ['config', 'protocol', ...pure]),
     layer('sinks', ['store', 'counters', 'config', 'common']),
+    subfolder('sinks/postgres', ['sinks', 'counters', 'common']),
     layer('access', ['counters', 'config', 'protocol', 'common']),
     layer('gateway', ['ingest', 'fanout', 'access', 'counters', 'config', 'protocol', 'common']),
     subfolder('gateway/transport', ['counters', 'protocol', 'common']),

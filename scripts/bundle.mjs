@@ -6,10 +6,10 @@ import { dirname, join } from 'node:path';
 import { build } from 'vite';
 
 const NATIVE = ['lmdb', 'fs-native-extensions'];
-/** NestJS tries to import these and works without them. */
+/** NestJS and pg try to import these and work without them. */
 const OPTIONAL = [
   ...['@nestjs/microservices', 'class-transformer', 'class-validator', 'file-type'],
-  ...['bufferutil', 'utf-8-validate'],
+  ...['bufferutil', 'utf-8-validate', 'pg-native'],
 ];
 /** The files of Swagger UI that /docs serves, with their licences. */
 const DOCS_FILES = [

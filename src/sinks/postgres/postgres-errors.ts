@@ -1,0 +1,78 @@
+import { DatabaseError } from 'pg';
+import { SinkError } from '../sink.js';
+import type { PostgresTables } from './postgres-tables.js';
+import type { PostgresTarget } from './postgres-url.js';
+import { quoteName } from './sql-text.js';
+
+/** Classes of SQLSTATE that need somebody to change something: logins, missing databases and schemas, rights and altered tables. */
+const CONFIGURATION_CLASSES = new Set(['28', '3D', '3F', '42']);
+/** Classes of values that are not accepted: wrong data, constraints, views with a check. */
+const REJECTION_CLASSES = new Set(['22', '23', '44']);
+/** RAISE EXCEPTION of a trigger. */
+const RAISED = 'P0001';
+const NOT_NULL_VIOLATION = '23502';
+
+/** Errors of Node.js, the more special ones first: a retry gets the same certificate. */
+const CERTIFICATE_ADVICE: readonly (readonly [RegExp, string])[] = [
+  [/ALTNAME/, 'name the server in SINK_URL as its certificate does, or use sslmode=require'],
+  [/EXPIRED/, 'renew the certificate of the server, or use sslmode=require'],
+  [
+    /CERT|SIGNATURE|ENOENT|EACCES/,
+    'name a file with the certificate of its authority with sslrootcert in SINK_URL, or use sslmode=require',
+  ],
+];
+
+/** Whether the server rejected rows because of their values. Rows have no NULL in the columns of Tallycast that must not have one. */
+export function isRejection(error: unknown): error is DatabaseError & { readonly code: string } {
+  return error instanceof DatabaseError && isRejectionCode(error.code ?? '');
+}
+
+function isRejectionCode(code: string): boolean {
+  return code !== NOT_NULL_VIOLATION && (REJECTION_CLASSES.has(code.slice(0, 2)) || code === RAISED);
+}
+
+/** In one line, as sinks report errors: what is wrong, then what would be right. */
+export function toSinkError(error: unknown, target: PostgresTarget, tables: PostgresTables): SinkError {
+  if (error instanceof SinkError) return error;
+  const code = readCode(error);
+  const message = readMessage(error);
+  const advice =
+    error instanceof DatabaseError ? adviseOnState(code, target, tables) : adviseOnConnection(code, message);
+  if (advice === null) return new SinkError(`cannot be written now: ${message}`, false, { cause: error });
+  return new SinkError(`${message}: ${advice}`, true, { cause: error });
+}
+
+/** @returns what would be right; `null` if a retry may help */
+function adviseOnState(code: string, target: PostgresTarget, tables: PostgresTables): string | null {
+  const { user, database, schema } = target;
+  const stateClass = code.slice(0, 2);
+  if (isRejectionCode(code)) return 'drop the constraint or trigger that was added to the tables of Tallycast';
+  if (code === NOT_NULL_VIOLATION) return 'give the column that was added to the table a default, or drop it';
+  if (!CONFIGURATION_CLASSES.has(stateClass)) return null;
+  if (stateClass === '28') return 'check the user, the password and sslmode in SINK_URL, and pg_hba.conf of the server';
+  if (stateClass === '3D') return `CREATE DATABASE ${quoteName(database)}, or name another one in SINK_URL`;
+  if (stateClass === '3F') return `CREATE SCHEMA ${quoteName(schema)}, or name another one with ?schema= in SINK_URL`;
+  if (code === '42501') return tables.grants(user).join('; ');
+  return (
+    'the tables must have the columns and keys that tallycast sink schema prints: restore them, or drop ' +
+    `${tables.names} to have them made and written again`
+  );
+}
+
+function adviseOnConnection(code: string, message: string): string | null {
+  if (message.includes('does not support SSL')) return 'enable ssl in the server, or use sslmode=disable in SINK_URL';
+  if (message.startsWith('SASL')) return 'check the password in SINK_URL';
+  return CERTIFICATE_ADVICE.find(([pattern]) => pattern.test(code))?.[1] ?? null;
+}
+
+function readCode(error: unknown): string {
+  const { code } = error as { readonly code?: unknown };
+  return typeof code === 'string' ? code : '';
+}
+
+/** An error for several addresses of one host has no message. */
+function readMessage(error: unknown): string {
+  const { message } = error as { readonly message?: unknown };
+  const text = typeof message === 'string' && message !== '' ? message : readCode(error);
+  return text.replaceAll(/\s*\n\s*/g, ' ');
+}

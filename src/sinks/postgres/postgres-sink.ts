@@ -1,0 +1,247 @@
+import type { CopyPosition } from '../../counters/changed-posts.js';
+import type { BucketWrite, Sink, SinkOptions } from '../sink.js';
+import { type CountRow, CountStatements } from './count-statements.js';
+import { DeadRows, type RejectedRow } from './dead-rows.js';
+import {
+  addGeneration,
+  type BucketTurn,
+  type NextTurn,
+  PositionStatements,
+  splitEpoch,
+} from './position-statements.js';
+import { PostgresConnection, type Query, RollBack } from './postgres-connection.js';
+import { toSinkError } from './postgres-errors.js';
+import { checkMetricNames, PostgresTables } from './postgres-tables.js';
+import { parsePostgresUrl, type PostgresTarget } from './postgres-url.js';
+import { SourceStatements } from './source-statements.js';
+
+/** Rows of posts that the store has lost, written at once. */
+const LOST_ROWS_MAX = 1_000;
+
+/** The tables as a gateway knows them, until another gateway writes or a write fails. */
+interface TablesState {
+  readonly generation: number;
+  readonly turns: Map<number, BucketTurn>;
+  /** Posts whose newest row was rejected. */
+  readonly dead: Set<string>;
+}
+
+/** A row, for audits and for restoring a store. */
+export interface StoredCounts extends Omit<CountRow, 'bucket'> {
+  /** How often the tables had been adopted when it was written. Its epoch is that of the store then. */
+  readonly generation: number;
+}
+
+/**
+ * Copies the counts to tables of a PostgreSQL database. Rows and positions are written in one transaction, so that they cannot differ
+ * whatever fails. A post has one row with its newest counts, and an older state never replaces it.
+ */
+export class PostgresSink implements Sink {
+  readonly name: string;
+  readonly #target: PostgresTarget;
+  readonly #connection: PostgresConnection;
+  readonly #tables: PostgresTables;
+  readonly #source: SourceStatements;
+  readonly #positions: PositionStatements;
+  readonly #counts: CountStatements;
+  readonly #dead: DeadRows;
+  readonly #noTotals: readonly number[];
+  readonly #warn: (message: string) => void;
+  /** `null`: to be read. */
+  #state: TablesState | null = null;
+  #deadCount = 0;
+
+  /** @throws Error if the URL or the name of a metric is wrong */
+  constructor({ url, region, buckets, metrics, clock, warn }: SinkOptions) {
+    checkMetricNames(metrics);
+    this.#target = parsePostgresUrl(url);
+    this.name = this.#target.name;
+    this.#connection = new PostgresConnection(this.#target, clock);
+    this.#tables = new PostgresTables({ ...this.#target, region, buckets, metrics });
+    this.#source = new SourceStatements(this.#tables, this.#target);
+    this.#positions = new PositionStatements(this.#tables);
+    this.#counts = new CountStatements(this.#tables);
+    this.#dead = new DeadRows(this.#tables, this.#counts);
+    this.#noTotals = metrics.list.map(() => 0);
+    this.#warn = warn;
+  }
+
+  /** Posts whose newest row the database rejected, as far as this gateway knows. */
+  get deadCount(): number {
+    return this.#deadCount;
+  }
+
+  /** The statements that make the tables, for operators whose gateway may not make them. */
+  get schemaSql(): string {
+    const statements = [...this.#tables.create(), ...this.#tables.grants(this.#target.user)];
+    return ['BEGIN', ...statements, 'COMMIT', ''].join(';\n');
+  }
+
+  /** Makes the tables if there are none. */
+  async readPositions(): Promise<ReadonlyMap<number, CopyPosition>> {
+    this.#state = null;
+    this.#state = await this.#reporting(() => this.#readState());
+    this.#deadCount = this.#state.dead.size;
+    const positions = new Map<number, CopyPosition>();
+    for (const [bucket, { position }] of this.#state.turns) if (position !== null) positions.set(bucket, position);
+    return positions;
+  }
+
+  async write(writes: readonly BucketWrite[]): Promise<boolean> {
+    const state = this.#state;
+    if (state === null) return false;
+    this.#state = null;
+    if (!(await this.#reporting(() => this.#writeAll(state, writes)))) return false;
+    this.#state = state;
+    return true;
+  }
+
+  /**
+   * Makes the tables follow the store, whatever they hold: every bucket gets a full sync, and all rows until now are older than its.
+   * For when an operator has decided that the store is right.
+   */
+  async adopt(): Promise<void> {
+    await this.#change(async (query) => {
+      await this.#positions.forgetAll(query);
+      await this.#source.raiseGeneration(query);
+    });
+  }
+
+  /** Sends posts with rejected rows again, with all others of their buckets. @returns how many were rejected */
+  async retryDead(): Promise<number> {
+    return await this.#change(async (query) => {
+      const buckets = await this.#dead.forgetAll(query);
+      await this.#positions.rewind(query, [...new Set(buckets)]);
+      return buckets.length;
+    });
+  }
+
+  /** Rows of a bucket after a post, in the order of posts. The tables must exist. */
+  async readRows(bucket: number, after: string, limit: number): Promise<StoredCounts[]> {
+    const rows = await this.#reporting(() =>
+      this.#connection.transact((query) => this.#counts.read(query, bucket, after, limit)),
+    );
+    return rows.map(({ post, v, updatedAtMs, totals, epoch }) => ({
+      post,
+      v,
+      updatedAtMs,
+      totals,
+      ...splitEpoch(epoch),
+    }));
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+
+  async #readState(): Promise<TablesState> {
+    await this.#source.prepare(this.#connection);
+    return await this.#connection.transact(async (query) => {
+      // All of one instant. With the generation before an adoption, and the turns after it, rows of the old generation would be written.
+      await query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
+      const generation = await this.#source.readGeneration(query);
+      const turns = await this.#positions.read(query, generation);
+      return { generation, turns, dead: await this.#dead.readPosts(query) };
+    });
+  }
+
+  async #writeAll(state: TablesState, writes: readonly BucketWrite[]): Promise<boolean> {
+    const prepared = writes.map((write) => ({ ...write, epoch: addGeneration(state.generation, write.epoch) }));
+    const rows = newestRows(prepared);
+    for (const write of prepared) {
+      if (write.endsFullSync && !(await this.#clearLost(state, write, rows))) return false;
+    }
+    return await this.#commit(state, prepared, [...rows.values()]);
+  }
+
+  /**
+   * At the end of a full sync: zeroes posts whose rows are of an earlier epoch still, because the store does not have them any more.
+   * After an emptied store was adopted that is all of them, so they are written page by page, before the write that ends the full sync.
+   */
+  async #clearLost(state: TablesState, write: BucketWrite, rows: ReadonlyMap<string, CountRow>): Promise<boolean> {
+    const { bucket, epoch } = write;
+    for (let after: string | undefined = ''; after !== undefined;) {
+      const from: string = after;
+      const lost = await this.#connection.transact((query) =>
+        this.#counts.readLost(query, bucket, from, epoch, LOST_ROWS_MAX),
+      );
+      const zeroes = lost
+        .filter((post) => !rows.has(post))
+        .map((post) => ({ post, bucket, epoch, v: 0, updatedAtMs: null, totals: this.#noTotals }));
+      const within = { ...write, position: null, sums: null, endsFullSync: false };
+      if (zeroes.length > 0 && !(await this.#commit(state, [within], zeroes))) return false;
+      after = lost.at(LOST_ROWS_MAX - 1);
+    }
+    return true;
+  }
+
+  /** @returns false: another gateway has written */
+  async #commit(state: TablesState, writes: readonly BucketWrite[], rows: readonly CountRow[]): Promise<boolean> {
+    const turns = writes.map((write) => nextTurn(state, write));
+    const synced = state.dead.size === 0 ? [] : writes.filter(({ endsFullSync }) => endsFullSync);
+    try {
+      const { forgotten, rejected } = await this.#connection.transact(async (query) => {
+        if (!(await this.#positions.advance(query, state.generation, turns))) throw new RollBack();
+        return {
+          forgotten: synced.length === 0 ? [] : await this.#dead.forgetLost(query, synced),
+          rejected: await this.#dead.writeAccepted(query, rows, state.dead),
+        };
+      });
+      for (const turn of turns) state.turns.set(turn.bucket, turn);
+      this.#noteDead(state.dead, [...forgotten, ...rows.map(({ post }) => post)], rejected);
+      return true;
+    } catch (error) {
+      if (error instanceof RollBack) return false;
+      throw error;
+    }
+  }
+
+  /** @param alive posts that are dead no more, unless they are rejected */
+  #noteDead(dead: Set<string>, alive: readonly string[], rejected: readonly RejectedRow[]): void {
+    const added = rejected.filter(({ row }) => !dead.has(row.post));
+    if (dead.size > 0) for (const post of alive) dead.delete(post);
+    for (const { row } of rejected) dead.add(row.post);
+    this.#deadCount = dead.size;
+    const [first] = added;
+    if (first === undefined) return;
+    this.#warn(
+      `${this.name}: ${added.length} rows were rejected, such as that of post ${first.row.post}: ${first.reason}. They are in ` +
+        'tallycast_dead until the posts change, or until tallycast sink retry',
+    );
+  }
+
+  async #change<T>(change: (query: Query) => Promise<T>): Promise<T> {
+    return await this.#reporting(async () => {
+      await this.#source.prepare(this.#connection);
+      return await this.#connection.transact(async (query) => {
+        await this.#positions.lock(query);
+        return await change(query);
+      });
+    });
+  }
+
+  /** @throws SinkError instead of other errors */
+  async #reporting<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw toSinkError(error, this.#target, this.#tables);
+    }
+  }
+}
+
+/** By post, each once: a page of all posts may have a post twice. */
+function newestRows(writes: readonly BucketWrite[]): Map<string, CountRow> {
+  const rows = new Map<string, CountRow>();
+  for (const { bucket, epoch, posts } of writes) {
+    for (const { post, v, updatedAtMs, totals } of posts) {
+      if ((rows.get(post)?.v ?? 0) <= v) rows.set(post, { post, v, updatedAtMs, totals, bucket, epoch });
+    }
+  }
+  return rows;
+}
+
+function nextTurn({ turns }: TablesState, { bucket, position, sums }: BucketWrite): NextTurn {
+  const last = turns.get(bucket);
+  return { bucket, turn: (last?.turn ?? 0) + 1, position: position ?? last?.position ?? null, sums };
+}
