@@ -52,6 +52,14 @@ const TOOLS: readonly Tool[] = [
     otherwise: 'brew install redis',
   },
   {
+    name: 'nats-server',
+    usedBy: ['sinks'],
+    setting: 'NATS_SERVER_BIN',
+    candidates: ['nats-server', '/usr/sbin/nats-server'],
+    debianPackages: ['nats-server'],
+    otherwise: 'brew install nats-server',
+  },
+  {
     name: 'haproxy',
     usedBy: ['e2e'],
     setting: 'HAPROXY_BIN',

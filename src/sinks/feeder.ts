@@ -55,6 +55,8 @@ export class Feeder {
   #fullSyncs = 0;
   #postsWritten = 0;
   #isMisconfigured = false;
+  /** How long the sink wants to be left alone after the last failure. */
+  #leastPauseMs = 0;
   #haltCheckedAtMs = 0;
   #warned = '';
   #timer: Timer | null = null;
@@ -146,11 +148,13 @@ export class Feeder {
 
   #pauseMs(): number {
     if (this.#failures === 0) return 0;
-    return this.#isMisconfigured ? RECHECK_MS : this.#backoff.pauseMs(this.#failures);
+    const pauseMs = this.#isMisconfigured ? RECHECK_MS : this.#backoff.pauseMs(this.#failures);
+    return Math.max(pauseMs, this.#leastPauseMs);
   }
 
   #reportFailure(error: unknown): void {
     this.#isMisconfigured = error instanceof SinkError && error.isConfiguration;
+    this.#leastPauseMs = error instanceof SinkError ? error.pauseMs : 0;
     this.#warnOnce(`${this.sink.name}: ${error instanceof Error ? error.message : String(error)}`);
   }
 

@@ -51,12 +51,16 @@ export interface SinkOptions {
 
 /** A sink that cannot be written now. */
 export class SinkError extends Error {
+  /** How long the sink wants to be left alone at least. */
+  readonly pauseMs: number;
+
   /** @param isConfiguration whether somebody has to change something before it goes on, as the message says */
   constructor(
     message: string,
     readonly isConfiguration: boolean,
-    options?: ErrorOptions,
+    { pauseMs = 0, ...options }: ErrorOptions & { readonly pauseMs?: number } = {},
   ) {
     super(message, options);
+    this.pauseMs = pauseMs;
   }
 }

@@ -63,3 +63,22 @@ it('of two updates with one stamp the like wins, in either order', () => {
     expect(likes()).toBe(expected);
   }
 });
+
+it.each([
+  ['repaired', -1, 1],
+  ['not repaired', 0, 0],
+])('a member of a post is %s whose last change at the source was %d ms after the digests', (_, ms, expected) => {
+  const after = stampOf('us', 0);
+  const members = [{ metric: LIKES, subset: 0, subsets: 1, actors: [key(1)] }];
+  const posts = [{ post: POST, updatedAtMs: START_MS + ms, entries: [], registers: [], members }];
+  const repair = {
+    ...likeDelta('us', 0, true),
+    kind: 'repair' as const,
+    after,
+    upTo: after,
+    stableStamp: after,
+    posts,
+  };
+  mergeDelta(bucket, METRICS, repair);
+  expect(bucket.post(POST)?.metrics.at(LIKES)?.members ?? 0).toBe(expected);
+});

@@ -111,11 +111,12 @@ class Merging {
     this.#sourceNumber = toRegionNumber(delta.source.region);
   }
 
-  merge({ post: id, updatedAtMs, entries, registers, members }: PostDelta): void {
+  merge(delta: PostDelta): void {
+    const { post: id, updatedAtMs, entries, registers, members } = delta;
     const post = this.posts.get(id);
     for (const entry of entries) this.#mergeEntry(id, post, entry);
     for (const register of registers) this.#mergeRegister(id, post, register);
-    for (const one of members) this.#mergeMembers(id, post, one, registers);
+    for (const one of members) this.#mergeMembers(delta, post, one);
     if (post.changed) post.state.updatedAtMs = Math.max(post.state.updatedAtMs, updatedAtMs);
   }
 
@@ -171,12 +172,12 @@ class Merging {
   }
 
   /** Members are what the source has up to its stable stamp: they count where less is stable here. */
-  #mergeMembers(id: string, post: WorkingPost, theirs: MembersDelta, registers: readonly ToggleRegister[]): void {
+  #mergeMembers({ post: id, updatedAtMs, registers }: PostDelta, post: WorkingPost, theirs: MembersDelta): void {
     const { bucket, delta } = this;
     const { stableStamp } = delta;
     const { metric, subset, subsets } = theirs;
     if (stableStamp > this.#replication.state.stableStamp) this.#replication.receive(stableStamp);
-    if (delta.kind === 'repair') this.#repairMembers(id, post, theirs);
+    if (delta.kind === 'repair') this.#repairMembers(id, post, theirs, updatedAtMs);
     if (delta.kind === 'repair' || stableStamp <= this.#replication.state.stableStamp) return;
     const on = new Set(theirs.actors.map(toMapKey));
     const updated = new Set(registers.filter((one) => one.metric === metric).map(({ actor }) => toMapKey(actor)));
@@ -196,9 +197,9 @@ class Merging {
    * Neither end has anything in flight, and everything that either has is stable: they differ because one of them lost something
    * without noticing. Nothing says which, and a like is kept rather than its removal.
    */
-  #repairMembers(id: string, post: WorkingPost, { metric, actors }: MembersDelta): void {
+  #repairMembers(id: string, post: WorkingPost, { metric, actors }: MembersDelta, updatedAtMs: number): void {
     const { stableStamp, after } = this.delta;
-    if (stableStamp < after || post.state.updatedAtMs >= toWallMs(after)) return;
+    if (stableStamp < after || Math.max(updatedAtMs, post.state.updatedAtMs) >= toWallMs(after)) return;
     for (const actor of actors) {
       const isStable = this.bucket.registerStamp(id, metric, actor) <= this.#replication.state.stableStamp;
       if (isStable) this.#setToggle(id, post, metric, actor, true);

@@ -101,9 +101,11 @@ local function set_member(index, metric, id, on)
   is_changed[index] = 1
 end
 
+-- A post that is not idle at the source is not repaired. Else the first fragment of its delta would be merged, and make it recent.
 -- @return whether the toggle has changed
 local function repair_toggle(index, metric, id, since)
-  local is_recent = records[index][UPDATED_AT] >= hybrid_clock.to_wall_ms(since)
+  local updated_at = max(records[index][UPDATED_AT], fragment.values[fragment.offsets.times + index])
+  local is_recent = updated_at >= hybrid_clock.to_wall_ms(since)
   if fragment.is_on[id] == 1 or latest_stamps[id] > bucket.stable_stamp or is_recent then return false end
   set_member(index, metric, id, 1)
   return true

@@ -1,0 +1,111 @@
+import type { CopyPosition } from '../counters/changed-posts.js';
+import { compareIncarnations } from '../counters/pn-counter.js';
+import type { ChangeStore } from '../store/change-store.js';
+import type { BucketWrite, Sink } from './sink.js';
+
+/** Takes posts to a system that cannot keep positions for them. */
+export interface PostReceiver {
+  /** In logs and metrics, without secrets. */
+  readonly name: string;
+
+  /**
+   * Called before anything is sent, and again after each failure and whenever another gateway has sent.
+   * @returns whether the receiver still has what it got before: one that was emptied gets all posts again. The next call returns
+   * false, too, if nothing is sent before it.
+   * @throws SinkError
+   */
+  open(): Promise<boolean>;
+
+  /**
+   * Resolves when the receiver has all posts.
+   * @returns false: another gateway sends now, and the receiver has some of the posts at most
+   * @throws SinkError; then it is unknown which of the posts it has
+   */
+  send(writes: readonly BucketWrite[]): Promise<boolean>;
+
+  close(): Promise<void>;
+}
+
+/**
+ * A sink whose positions the store keeps. They are saved after the posts have arrived, so posts that arrived before a failure are sent
+ * again: at least once.
+ */
+export class StoredPositions implements Sink {
+  /** As this gateway last read or saved them. */
+  #positions = new Map<number, CopyPosition>();
+  /** Whether the receiver was emptied, and the store does not say so yet. */
+  #wasEmptied = false;
+
+  /** @param copy stable, because the positions are kept under it */
+  constructor(
+    private readonly store: Pick<ChangeStore, 'readPositions' | 'savePositions'>,
+    private readonly copy: string,
+    private readonly receiver: PostReceiver,
+  ) {}
+
+  get name(): string {
+    return this.receiver.name;
+  }
+
+  async readPositions(): Promise<ReadonlyMap<number, CopyPosition>> {
+    if (!(await this.receiver.open())) this.#wasEmptied = true;
+    this.#positions = new Map(await this.store.readPositions(this.copy));
+    if (this.#wasEmptied) await this.#voidPositions([...this.#positions.keys()]);
+    this.#wasEmptied = false;
+    return new Map([...this.#positions].filter(([, { upTo }]) => upTo > 0));
+  }
+
+  async write(writes: readonly BucketWrite[]): Promise<boolean> {
+    // A gateway that was paused for long may have lost the lease. It must not send states that are older than those of its successor.
+    if (!(await this.#isUnchanged())) return false;
+    const uncertain = writes.filter((write) => this.#mayHaveMore(write));
+    if (uncertain.length > 0) {
+      await this.#voidPositions(uncertain.map(({ bucket }) => bucket));
+      return false;
+    }
+    if (writes.some(({ posts }) => posts.length > 0) && !(await this.receiver.send(writes))) return false;
+    const reached = writes.flatMap(({ bucket, position }) => (position === null ? [] : [[bucket, position] as const]));
+    if (reached.length > 0) await this.#save(reached);
+    return true;
+  }
+
+  close(): Promise<void> {
+    return this.receiver.close();
+  }
+
+  /**
+   * Whether a store that lost its last commits goes on. It has lost the positions after them, too, so nobody knows what the receiver has.
+   * A full sync replaces it.
+   */
+  #mayHaveMore({ bucket, position, endsFullSync }: BucketWrite): boolean {
+    const before = this.#positions.get(bucket);
+    if (position === null || endsFullSync || before === undefined) return false;
+    return compareIncarnations(position, before) !== 'same';
+  }
+
+  /** Remembers in the store that buckets need a full sync, because this gateway may end before it is done. */
+  async #voidPositions(buckets: readonly number[]): Promise<void> {
+    await this.#save(buckets.map((bucket) => [bucket, { ...this.#positions.get(bucket)!, upTo: 0 }]));
+  }
+
+  async #save(positions: readonly (readonly [number, CopyPosition])[]): Promise<void> {
+    await this.store.savePositions(this.copy, new Map(positions));
+    for (const [bucket, position] of positions) this.#positions.set(bucket, position);
+  }
+
+  async #isUnchanged(): Promise<boolean> {
+    const stored = await this.store.readPositions(this.copy);
+    const isSame = ([bucket, position]: [number, CopyPosition]): boolean =>
+      isEqual(position, this.#positions.get(bucket));
+    return stored.size === this.#positions.size && [...stored].every(isSame);
+  }
+}
+
+function isEqual(position: CopyPosition, other: CopyPosition | undefined): boolean {
+  return (
+    other !== undefined &&
+    compareIncarnations(position, other) === 'same' &&
+    position.upTo === other.upTo &&
+    position.changedAtMs === other.changedAtMs
+  );
+}

@@ -1,0 +1,28 @@
+import { createHash } from 'node:crypto';
+import { checkWebhookUrl, formatSinkUrl } from '../../config/sink-urls.js';
+import type { ChangeStore } from '../../store/change-store.js';
+import { RowEncoder } from '../count-row.js';
+import type { Sink, SinkOptions } from '../sink.js';
+import { StoredPositions } from '../stored-positions.js';
+import { WebhookReceiver } from './webhook-receiver.js';
+
+/** Tells copies apart whose URLs differ in the query alone. */
+const DIGEST_CHARS = 8;
+
+/**
+ * A sink that posts counts to `https://…`, or to `http://` on this host.
+ * @param key SINK_SECRET
+ * @throws Error, one line for the operator
+ */
+export function buildWebhookSink({ url, region, metrics, clock }: SinkOptions, store: ChangeStore, key: Buffer): Sink {
+  checkWebhookUrl(url);
+  const name = formatSinkUrl(url);
+  const receiver = new WebhookReceiver({ name, url, key, rows: new RowEncoder(region, metrics), clock });
+  return new StoredPositions(store, nameCopy(url), receiver);
+}
+
+/** The query may have a secret, so the store gets a digest of it. */
+function nameCopy(url: URL): string {
+  if (url.search === '') return formatSinkUrl(url);
+  return `${formatSinkUrl(url)}?${createHash('sha256').update(url.search).digest('hex').slice(0, DIGEST_CHARS)}`;
+}
