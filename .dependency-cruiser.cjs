@@ -57,18 +57,22 @@ module.exports = {
     subfolder('replication/transport', ['config', 'protocol', ...pure]),
     layer('sinks', ['store', 'counters', 'config', 'common']),
     subfolder('sinks/postgres', ['sinks', 'counters', 'common']),
+    layer('admin', ['sinks', 'store', 'counters', 'protocol', 'common']),
     layer('access', ['counters', 'config', 'protocol', 'common']),
     layer('gateway', ['ingest', 'fanout', 'access', 'counters', 'config', 'protocol', 'common']),
     subfolder('gateway/transport', ['counters', 'protocol', 'common']),
     subfolder('gateway/proofs', ['gateway/transport', 'counters', 'protocol', 'common']),
     subfolder('gateway/actor-events', ['ingest', 'protocol', ...pure]),
-    layer('http', ['ingest', 'fanout', 'access', 'replication', 'store', 'counters', 'config', 'protocol', 'common']),
+    layer('http', [
+      ...['ingest', 'fanout', 'access', 'replication', 'sinks', 'admin'],
+      ...['store', 'counters', 'config', 'protocol', 'common'],
+    ]),
     layer('workers', ['ops', 'config', 'common']),
     {
       name: 'edges-know-the-ports-alone',
       severity: 'error',
       from: {
-        path: '^src/(ingest|fanout|replication|sinks|gateway|http)/',
+        path: '^src/(ingest|fanout|replication|sinks|admin|gateway|http)/',
         pathNot: ['\\.module\\.ts$', '\\.test\\.ts$'],
       },
       to: { path: '^src/store/[^/]+/' },
@@ -82,9 +86,9 @@ module.exports = {
     {
       name: 'nest-only-at-the-edges',
       comment:
-        'ingest, fanout, access, replication, sinks and stores are plain classes, which src/app/core.module.ts wires',
+        'ingest, fanout, access, replication, sinks, admin and stores are plain classes, which src/app/core.module.ts wires',
       severity: 'error',
-      from: { path: '^src/(ingest|fanout|store|access|replication|sinks)/', pathNot: '\\.module\\.ts$' },
+      from: { path: '^src/(ingest|fanout|store|access|replication|sinks|admin)/', pathNot: '\\.module\\.ts$' },
       to: { path: 'node_modules/@nestjs/' },
     },
     {

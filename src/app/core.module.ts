@@ -30,6 +30,8 @@ import { WorkerMetrics } from '../workers/worker-metrics.js';
 import { Presence } from '../fanout/presence.js';
 import { NO_REPLICATION, type Replication, startReplication } from '../replication/start-replication.js';
 import type { Settings } from '../config/settings.js';
+import { NO_SINKS, type Sinks, startSinks, warnIfRecording } from '../sinks/start-sinks.js';
+import type { CopyableStore } from '../store/change-store.js';
 import type { CounterStore } from '../store/counter-store.js';
 import { checkDirectory } from '../store/embedded/disk/directory-check.js';
 import { EmbeddedStore } from '../store/embedded/embedded-store.js';
@@ -44,6 +46,7 @@ import {
   REMOTE_TOGGLES,
   REPLICATION,
   SETTINGS,
+  SINKS,
   STORE,
 } from '../config/injection-tokens.js';
 
@@ -76,6 +79,7 @@ export class CoreModule implements OnApplicationShutdown {
   constructor(
     @Inject(STORE) private readonly store: CounterStore,
     @Inject(REPLICATION) private readonly replication: Replication,
+    @Inject(SINKS) private readonly sinks: Sinks,
   ) {}
 
   static register(settings: Settings): DynamicModule {
@@ -84,7 +88,7 @@ export class CoreModule implements OnApplicationShutdown {
   }
 
   async onApplicationShutdown(): Promise<void> {
-    await this.replication.close();
+    await Promise.all([this.replication.close(), this.sinks.close()]);
     await this.store.close();
   }
 }
@@ -141,6 +145,16 @@ function createReplication(store: ReplicatedStore, clock: Clock, settings: Setti
   return startReplication(store, { ...settings, clock, random: Math.random, warn });
 }
 
+async function createSinks({ changeStore }: CopyableStore, clock: Clock, settings: Settings): Promise<Sinks> {
+  const { sinkUrls: urls, sinkIntervalMs: intervalMs } = settings;
+  const warn = (message: string): void => new Logger('sinks').warn(message);
+  if (urls.length > 0)
+    return startSinks(changeStore, { ...settings, urls, intervalMs, clock, random: Math.random, warn });
+  // One of several workers warns for all.
+  if (cluster.worker === undefined || cluster.worker.id === 1) void warnIfRecording(changeStore, warn);
+  return NO_SINKS;
+}
+
 function creationLimits(settings: Settings): CreationLimits {
   const { jwt, maxOpsPerAddress, maxConnectionsPerAddress, maxPostsPerConnection, buckets, workers } = settings;
   return {
@@ -160,7 +174,7 @@ async function openStore(
   connections: RedisClient | null,
   clock: Clock,
   dataClock: Clock,
-): Promise<CounterStore> {
+): Promise<CopyableStore> {
   const { dataDir, buckets, actorKeys, metrics, region } = settings;
   const hasPeers = settings.peers.length > 0;
   const data = { buckets, actorKeys, metrics, region, nonce: () => randomInt(2 ** 32) };
@@ -224,6 +238,11 @@ function provideCounting(settings: Settings): Provider[] {
       useFactory: ({ replication }: CounterStore, clock: Clock): Replication =>
         replication === null ? NO_REPLICATION : createReplication(replication, clock, settings),
       inject: [STORE, DATA_CLOCK],
+    },
+    {
+      provide: SINKS,
+      useFactory: (store: CopyableStore, clock: Clock) => createSinks(store, clock, settings),
+      inject: [STORE, CLOCK],
     },
     {
       provide: REMOTE_TOGGLES,

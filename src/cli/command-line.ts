@@ -5,10 +5,30 @@ import { ENVIRONMENT } from '../config/environment-schema.js';
 export type Command =
   | { readonly kind: 'start'; readonly settings: Readonly<Record<string, string>> }
   | { readonly kind: 'help' }
-  | { readonly kind: 'version' };
+  | { readonly kind: 'version' }
+  | { readonly kind: 'sink schema'; readonly settings: Readonly<Record<string, string>> }
+  | { readonly kind: 'request'; readonly path: string; readonly url: string | null };
 
-const COMMANDS = ['start', 'help', 'version'] as const;
+/** A command that a running gateway carries out. */
+interface RemoteCommand {
+  readonly name: string;
+  readonly path: string;
+  readonly summary: string;
+}
+
+export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
+  {
+    name: 'sink adopt',
+    path: '/admin/sinks/adopt',
+    summary: "Overwrite the sinks with the store's counts, even if they are newer",
+  },
+  { name: 'sink off', path: '/admin/sinks/off', summary: 'Stop recording changes for sinks, when SINK_URL is gone' },
+];
+
+const LOCAL_COMMANDS = ['start', 'help', 'version', 'sink schema'] as const;
+const COMMANDS: readonly string[] = [...LOCAL_COMMANDS, ...REMOTE_COMMANDS.map(({ name }) => name)];
 const OTHER_FLAGS = ['--help', '--version'];
+const URL_FLAG = '--url';
 
 /** The settings' names, in the order of the schema. */
 export const VARIABLES: readonly string[] = Object.keys(ENVIRONMENT.shape);
@@ -24,47 +44,64 @@ const SWITCHES: ReadonlySet<string> = new Set(['REQUIRE_TOKEN_TO_READ']);
 const VARIABLE_BY_FLAG = new Map(VARIABLES.map((variable) => [toFlag(variable), variable]));
 
 /**
- * Parses `[start|help|version] [--setting value | --setting=value]…`. readSettings checks the values, as those of the environment.
+ * Parses `[COMMAND] [--setting value | --setting=value]…`. readSettings checks the values, as those of the environment.
  * @throws Error with one line that names the nearest command or flag
  */
 export function parseCommandLine(args: readonly string[]): Command {
   if (args.some((arg) => arg === '--help' || arg === '-h')) return { kind: 'help' };
   if (args.some((arg) => arg === '--version' || arg === '-v')) return { kind: 'version' };
-  const [first = 'start'] = args;
-  const named = !first.startsWith('-');
-  const kind = named ? parseName(first) : 'start';
-  if (kind !== 'start') return { kind };
-  return { kind, settings: parseSettings(named ? args.slice(1) : args) };
+  const { name, flags } = splitName(args);
+  const remote = REMOTE_COMMANDS.find((command) => command.name === name);
+  if (remote !== undefined) {
+    return { kind: 'request', path: remote.path, url: parseFlags(flags, new Map([[URL_FLAG, 'url']]))['url'] ?? null };
+  }
+  const kind = name as (typeof LOCAL_COMMANDS)[number];
+  if (kind === 'help' || kind === 'version') return { kind };
+  return { kind, settings: parseFlags(flags, VARIABLE_BY_FLAG) };
 }
 
-function parseName(name: string): Command['kind'] {
-  const command = COMMANDS.find((one) => one === name);
-  if (command !== undefined) return command;
-  throw new Error(`unknown command ${name}; did you mean ${nearest(name, COMMANDS)}? See tallycast --help`);
+/** Without a name the command is `start`. A name has one or two texts. */
+function splitName(args: readonly string[]): { name: string; flags: readonly string[] } {
+  const [first = '--', second = '--'] = args;
+  if (first.startsWith('-')) return { name: 'start', flags: args };
+  if (COMMANDS.includes(first)) return { name: first, flags: args.slice(1) };
+  const pair = second.startsWith('-') ? first : `${first} ${second}`;
+  if (COMMANDS.includes(pair)) return { name: pair, flags: args.slice(2) };
+  const group = COMMANDS.filter((command) => command.startsWith(`${first} `));
+  if (group.length > 0 && pair === first)
+    throw new Error(`incomplete command ${first}; expected one of: ${group.join(', ')}`);
+  throw new Error(`unknown command ${pair}; did you mean ${nearest(pair, COMMANDS)}? See tallycast --help`);
 }
 
-function parseSettings(args: readonly string[]): Record<string, string> {
-  const settings: Record<string, string> = {};
+/** @param names by flag: the name under which its value is returned */
+function parseFlags(args: readonly string[], names: ReadonlyMap<string, string>): Record<string, string> {
+  const values: Record<string, string> = {};
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
-    if (!arg.startsWith('--')) throw new Error(`unexpected ${arg}: a setting is given as ${toFlag('PORT')} 4000`);
+    if (!arg.startsWith('--')) throw new Error(`unexpected ${arg}: ${exampleOf(names)}`);
     const [flag, inlineValue] = splitAtEquals(arg);
-    const variable = VARIABLE_BY_FLAG.get(flag);
+    const name = names.get(flag);
     if (OTHER_FLAGS.includes(flag)) throw new Error(`${flag} takes no value`);
-    if (variable === undefined) {
-      const flags = [...VARIABLE_BY_FLAG.keys(), ...OTHER_FLAGS];
-      throw new Error(`unknown flag ${flag}; did you mean ${nearest(flag, flags)}? See tallycast --help`);
+    if (name === undefined) {
+      throw new Error(
+        `unknown flag ${flag}; did you mean ${nearest(flag, [...names.keys(), ...OTHER_FLAGS])}? See tallycast --help`,
+      );
     }
-    if (variable in settings) throw new Error(`${flag} is given twice`);
+    if (name in values) throw new Error(`${flag} is given twice`);
     const next = args[i + 1];
     const follows = inlineValue === undefined && next !== undefined && !next.startsWith('--');
-    const value = follows ? next : (inlineValue ?? (SWITCHES.has(variable) ? 'true' : ''));
+    const value = follows ? next : (inlineValue ?? (SWITCHES.has(name) ? 'true' : ''));
     // In the environment an empty value means unset, but an empty flag is a mistake.
     if (value === '') throw new Error(`${flag} needs a value: ${flag} VALUE`);
-    settings[variable] = value;
+    values[name] = value;
     if (follows) i += 1;
   }
-  return settings;
+  return values;
+}
+
+function exampleOf(names: ReadonlyMap<string, string>): string {
+  if (names.has(URL_FLAG)) return `a gateway is given as ${URL_FLAG} http://127.0.0.1:3000`;
+  return `a setting is given as ${toFlag('PORT')} 4000`;
 }
 
 function splitAtEquals(arg: string): [flag: string, value: string | undefined] {

@@ -1,4 +1,4 @@
-import { toFlag, VARIABLES } from './command-line.js';
+import { REMOTE_COMMANDS, toFlag, VARIABLES } from './command-line.js';
 import { describeSetting } from './setting-text.js';
 
 /** The text of `tallycast --help`: each setting with its default and one line about it. */
@@ -12,13 +12,22 @@ export function helpText(): string {
   const settings = rows.map(
     ({ flag, standard, description }) => `  ${flag.padEnd(flagWidth)}${standard.padEnd(defaultWidth)}${description}`,
   );
+  const nameWidth = Math.max(...REMOTE_COMMANDS.map(({ name }) => name.length)) + 2;
+  const commands = REMOTE_COMMANDS.map(({ name, summary }) => `  ${name.padEnd(nameWidth)}${summary}`);
   return [
     'Usage: tallycast [start] [--setting value …]',
+    '       tallycast sink schema [--setting value …]',
+    '       tallycast COMMAND [--url URL]',
     '       tallycast --help | --version',
     '',
     'Runs a live counter gateway with its demo, in the foreground; SIGTERM and Ctrl+C drain and end it.',
     'Each setting is read from the environment, too (PORT=4000); a flag overrides it.',
     'Give secrets by the environment, because other users of the machine can see a command line.',
+    '',
+    'Commands for a running gateway: --url or TALLYCAST_URL names it (http://127.0.0.1:3000), and the environment has its ADMIN_TOKEN.',
+    ...commands,
+    '',
+    '`sink schema` prints the tables of a PostgreSQL sink for these settings, and needs no gateway.',
     '',
     'Settings, with their defaults:',
     ...settings,

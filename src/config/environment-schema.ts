@@ -16,6 +16,7 @@ import {
   parsed,
   text,
 } from './setting-values.js';
+import { parseSinkUrls } from './sink-url-list.js';
 
 /** Settings of one subject, for the page of settings (docs/configuration.md) and for `--help`. */
 interface SettingGroup {
@@ -50,7 +51,7 @@ const NETWORK = {
     PORT: setting(integer(0, 65_535), '3000', 'Port to listen on; 0 takes a free one and prints it'),
     OPS_PORT: optional(
       integer(0, 65_535),
-      'Port for /metrics, /docs and /v1/regions, which PORT then does not serve; 0 takes a free one',
+      'Port for /metrics, /docs, /admin and /v1/regions, which PORT then does not serve; 0 takes a free one',
     ),
     KEEP_ALIVE_MS: setting(
       integer(1_000, 3_600_000, 'ms'),
@@ -165,11 +166,16 @@ const ACCESS = {
       'false',
       'With tokens: reading and watching require one, too',
     ),
+    ADMIN_TOKEN: optional(
+      matching(/^[!-~]{16,256}$/, '16 to 256 visible ASCII characters'),
+      'The secret that requests to /admin need; without it there are none',
+    ),
   },
   notes: [
     'The `sub` of a token is the actor. Without tokens, actor names are not verified.',
     'To make a secret: `openssl rand -base64 48`.',
     'While `JWT_JWKS_URL` is down, cached keys verify tokens for a day.',
+    '[operations.md](operations.md#administer-a-gateway) lists the requests and commands that need `ADMIN_TOKEN`.',
   ],
 } satisfies SettingGroup;
 
@@ -234,7 +240,26 @@ const REGIONS = {
   notes: ['[regions.md](regions.md) describes how to set regions up.'],
 } satisfies SettingGroup;
 
-export const SETTING_GROUPS: readonly SettingGroup[] = [NETWORK, STORE, COUNTING, ACCESS, LIMITS, REGIONS];
+const SINKS = {
+  title: 'Sinks',
+  settings: {
+    SINK_URL: optional(
+      parsed(parseSinkUrls, 'URLs, comma-separated'),
+      'Systems that get a copy of the counts: postgres://…, nats://…, https://… or file:///…',
+    ),
+    SINK_MS: setting(integer(100, 60_000, 'ms'), '1000', 'Least time between two writes to a sink'),
+    SINK_SECRET: optional(
+      matching(/^[!-~]{16,256}$/, '16 to 256 visible ASCII characters'),
+      'Signs the requests to webhooks',
+    ),
+  },
+  notes: [
+    '[sinks.md](sinks.md) describes the sinks, their tables and what happens when one of them is down.',
+    'Set `SINK_URL` on all gateways that may feed the sinks; one of them does at a time.',
+  ],
+} satisfies SettingGroup;
+
+export const SETTING_GROUPS: readonly SettingGroup[] = [NETWORK, STORE, COUNTING, ACCESS, LIMITS, REGIONS, SINKS];
 
 /** Declares each setting once: variable, valid values, default, and one line about it. */
 export const ENVIRONMENT = z.object({
@@ -244,6 +269,7 @@ export const ENVIRONMENT = z.object({
   ...ACCESS.settings,
   ...LIMITS.settings,
   ...REGIONS.settings,
+  ...SINKS.settings,
 });
 
 export type Environment = z.output<typeof ENVIRONMENT>;

@@ -10,5 +10,7 @@ export const REMOTE_TOGGLES = Symbol('RemoteToggles');
 export const REDIS = Symbol('Redis');
 /** The Replication with other regions; NO_REPLICATION without any. */
 export const REPLICATION = Symbol('Replication');
+/** The Sinks that this gateway feeds or may feed; NO_SINKS without SINK_URL. */
+export const SINKS = Symbol('Sinks');
 /** The page of /metrics, as a function; with several workers it covers all of them. */
 export const METRICS_PAGE = Symbol('MetricsPage');

@@ -47,6 +47,10 @@ export const SETTING_RULES: readonly Rule[] = [
     isBroken: (env) => env.PEERS !== undefined && env.PEER_TOKEN === undefined,
     message: 'PEERS needs PEER_TOKEN: set a secret that is the same in all regions',
   },
+  {
+    isBroken: (env) => env.SINK_SECRET !== undefined && !hasWebhook(env),
+    message: 'SINK_SECRET has no effect without a webhook: add its https URL to SINK_URL',
+  },
 ];
 
 /** @throws Error with the message of the first broken rule */
@@ -66,4 +70,8 @@ function verifiesTokens({ JWT_SECRET, JWT_JWKS_URL }: Environment): boolean {
 
 function requiresTokens({ JWT_ISSUER, JWT_AUDIENCE, REQUIRE_TOKEN_TO_READ }: Environment): boolean {
   return JWT_ISSUER !== undefined || JWT_AUDIENCE !== undefined || REQUIRE_TOKEN_TO_READ === 'true';
+}
+
+function hasWebhook({ SINK_URL = [] }: Environment): boolean {
+  return SINK_URL.some(({ protocol }) => /^https?:$/.test(protocol));
 }

@@ -57,6 +57,10 @@ function toSettings(env: Environment) {
     peers: env.PEERS ?? [],
     peerToken: env.PEER_TOKEN ?? '',
     replicationIntervalMs: env.REPLICATION_INTERVAL_MS,
+    adminToken: env.ADMIN_TOKEN ?? null,
+    sinkUrls: env.SINK_URL ?? [],
+    sinkIntervalMs: env.SINK_MS,
+    sinkSecret: env.SINK_SECRET ?? null,
   };
 }
 

@@ -15,6 +15,7 @@ import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
 import { respondToClientError, acceptAnyExpectation } from './client-error.js';
 import { serveClientScript } from './client-script.js';
 import { limitConnectionTimes } from './connection-times.js';
+import { JOB_TYPE } from './job-response.js';
 import { serveDocs } from './swagger-ui.js';
 import { OperatorPort } from './operator-port.js';
 import { serializeRequests } from './serialize-requests.js';
@@ -24,6 +25,11 @@ import { chargeRequests } from './request-charge.js';
 
 /** How long a browser may remember what a preflight allowed, in seconds. */
 const PREFLIGHT_MAX_AGE_S = 600;
+
+/** No page of another origin may send requests to them or read their responses. */
+const FOR_ADMINISTRATORS = /^\/admin\//i;
+
+const STREAMS: ReadonlySet<unknown> = new Set(['text/event-stream', JOB_TYPE]);
 
 /** Pages of the gateway load its own files only, and connect to it over HTTP and WebSockets. */
 const OWN_FILES = {
@@ -83,13 +89,15 @@ function addSecurityHeaders(app: NestExpressApplication): void {
 }
 
 function checkOrigins(app: NestExpressApplication, origins: OriginPolicy): void {
-  app.enableCors({
-    origin: (origin: string | undefined, answer: (error: Error | null, allow: boolean) => void) =>
-      answer(null, origin !== undefined && origins.isListed(origin)),
+  const forPages = {
     methods: ['GET', 'PUT'],
     allowedHeaders: ['Authorization', 'Actor-Id', 'Idempotency-Key', 'Content-Type'],
     exposedHeaders: ['Retry-After'],
     maxAge: PREFLIGHT_MAX_AGE_S,
+  };
+  app.enableCors(({ headers, url = '' }: IncomingMessage, answer: (error: null, options: object) => void) => {
+    const isListed = headers.origin !== undefined && origins.isListed(headers.origin);
+    answer(null, { ...forPages, origin: isListed && !FOR_ADMINISTRATORS.test(url) });
   });
   app.use('/v1', (request: Request, response: Response, next: NextFunction) => {
     response.setHeader('Cache-Control', 'no-store');
@@ -121,7 +129,7 @@ function gzipOnly(request: Request, _response: Response, next: NextFunction): vo
   next();
 }
 
-/** Never an event stream: the compressor would delay its frames and take 256 KB for each stream. */
+/** Never a stream: the compressor would delay its frames or lines, and take 256 KB for each stream. */
 function mayCompress(request: Request, response: Response): boolean {
-  return response.getHeader('Content-Type') !== 'text/event-stream' && compression.filter(request, response);
+  return !STREAMS.has(response.getHeader('Content-Type')) && compression.filter(request, response);
 }

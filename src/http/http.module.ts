@@ -1,7 +1,12 @@
 import { Module } from '@nestjs/common';
+import { SinkAdministration } from '../admin/sink-administration.js';
 import { GlobalRead } from '../replication/global-read.js';
 import type { Replication } from '../replication/start-replication.js';
-import { REPLICATION } from '../config/injection-tokens.js';
+import type { Sinks } from '../sinks/start-sinks.js';
+import type { CopyableStore } from '../store/change-store.js';
+import { REPLICATION, SINKS, STORE } from '../config/injection-tokens.js';
+import { AdminAuthentication } from './admin-authentication.js';
+import { AdminController } from './admin.controller.js';
 import { CountersController } from './counters.controller.js';
 import { PeerAuthentication } from './peer-authentication.js';
 import { ReadLimiter } from './read-limiter.js';
@@ -16,10 +21,16 @@ const globalRead = {
   inject: [REPLICATION],
 };
 
+const sinkAdministration = {
+  provide: SinkAdministration,
+  useFactory: ({ changeStore }: CopyableStore, sinks: Sinks) => new SinkAdministration(changeStore, sinks),
+  inject: [STORE, SINKS],
+};
+
 /** REST and Server-Sent Events. configureHttp adds CORS, limits, errors and documentation. */
 @Module({
-  controllers: [RegionsController, ReplicationController, CountersController, StreamController],
-  providers: [StreamRegistry, PeerAuthentication, ReadLimiter, globalRead],
+  controllers: [RegionsController, ReplicationController, CountersController, StreamController, AdminController],
+  providers: [StreamRegistry, PeerAuthentication, AdminAuthentication, ReadLimiter, globalRead, sinkAdministration],
   exports: [StreamRegistry, PeerAuthentication],
 })
 export class HttpModule {}

@@ -16,12 +16,16 @@ export async function createLogger(level: string): Promise<Logger> {
 /** Contexts under which NestJS logs errors that it then throws. */
 const BOOT_FAILURES: ReadonlySet<unknown> = new Set(['ExceptionHandler', 'NestApplication']);
 
+/** Contexts of the gateway itself whose messages are for operators. */
+const INFORMATIVE: ReadonlySet<unknown> = new Set(['admin']);
+
 /** Passes NestJS's messages to the same log. Its messages at boot get level debug. */
 export class NestLog implements LoggerService {
   constructor(private readonly logger: Logger) {}
 
   log(message: unknown, context?: unknown): void {
-    this.logger.debug({ context }, String(message));
+    if (INFORMATIVE.has(context)) this.logger.info({ context }, String(message));
+    else this.logger.debug({ context }, String(message));
   }
 
   warn(message: unknown, context?: unknown): void {

@@ -4,11 +4,12 @@ import { HttpModule } from '../http/http.module.js';
 import { Drain } from './drain.js';
 import { Instruments } from './instruments.js';
 import { OpsController } from './ops.controller.js';
+import { SinkInstruments } from './sink-instruments.js';
 
 @Module({
   imports: [GatewayModule, HttpModule],
   controllers: [OpsController],
-  providers: [Drain, Instruments],
+  providers: [Drain, Instruments, SinkInstruments],
   exports: [Drain],
 })
 export class OpsModule {}

@@ -61,6 +61,8 @@ export class Prometheus {
       aggregator,
       registers: [this.registry],
       collect() {
+        // Labels that are not read any more have no value.
+        this.reset();
         for (const [labels, value] of read()) this.set(labels, value);
       },
     });

@@ -94,6 +94,12 @@ export class Feeder {
     };
   }
 
+  /** Makes the sink follow the store, whichever gateway feeds it; another one notices it within RECHECK_MS. @throws SinkError */
+  async adopt(): Promise<void> {
+    await this.sink.adopt();
+    this.#haltCheckedAtMs = -Infinity;
+  }
+
   /** Writes what is missing, if that takes no longer than some seconds. */
   async close(): Promise<void> {
     this.#timer?.cancel();

@@ -35,6 +35,13 @@ export interface Sink {
    */
   write(writes: readonly BucketWrite[]): Promise<boolean>;
 
+  /**
+   * Makes the sink follow the store from now on, even if that has less: `readPositions` then returns no position, and the next writes
+   * replace posts that are newer.
+   * @throws SinkError
+   */
+  adopt(): Promise<void>;
+
   close(): Promise<void>;
 }
 

@@ -15,7 +15,7 @@ const MANIFEST = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as
 /** Runs the command until it ends. A command that starts a gateway would not end. */
 function tallycast(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   const { PATH = '' } = process.env;
-  const env = { PATH, PORT: '0', DATA_DIR: '/dev/null/none' };
+  const env = { PATH, PORT: '0', DATA_DIR: '/dev/null/none', ADMIN_TOKEN: 'a-token-of-an-operator' };
   return spawnSync(process.execPath, [join(ROOT, 'dist', 'main.js'), ...args], { env, encoding: 'utf8' });
 }
 
@@ -49,6 +49,18 @@ describe('the command tallycast', () => {
     [['--PORT', '4000'], 'unknown flag --PORT; did you mean --port? See tallycast --help\n'],
     [['--help=5'], '--help takes no value\n'],
     [['--tick-ms=5'], 'TICK_MS must be a whole number from 10 to 60000\n'],
+    [['sink'], 'incomplete command sink; expected one of: sink schema, sink adopt, sink off\n'],
+    [['sink', 'adpot'], 'unknown command sink adpot; did you mean sink adopt? See tallycast --help\n'],
+    [['sink', 'off', '--ulr', 'x'], 'unknown flag --ulr; did you mean --url? See tallycast --help\n'],
+    [['sink', 'off', 'now'], 'unexpected now: a gateway is given as --url http://127.0.0.1:3000\n'],
+    [
+      ['sink', 'off', '--url=127.0.0.1'],
+      '--url, or TALLYCAST_URL, must be the http or https URL of a gateway, such as http://127.0.0.1:3000\n',
+    ],
+    [
+      ['sink', 'off', '--url=http://127.0.0.1:2'],
+      'no connection to http://127.0.0.1:2 (ECONNREFUSED): name the gateway with --url or TALLYCAST_URL\n',
+    ],
     [['--workers', '2'], 'WORKERS above 1 needs REDIS_URL: the embedded store is for one process\n'],
   ])('the command tallycast ends with one line and exit code 1 if its arguments are %j', (args, line) => {
     expect(tallycast(...args)).toMatchObject({ status: 1, stdout: '', stderr: line });

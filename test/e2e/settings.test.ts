@@ -78,6 +78,21 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['TRUST_PROXY', 'balancer.example', 'must be addresses or networks'],
   ['TRUST_PROXY', '10.0.0.0/33', 'must be addresses or networks'],
   ['REGION', 'EU-West', 'must be a-z, then up to 15 of a-z 0-9 -'],
+  [
+    'SINK_URL',
+    'mysql://127.0.0.1/app',
+    'must be URLs, comma-separated: postgres://user:password@host/database, nats://host',
+  ],
+  ['SINK_URL', 'postgres:app', 'must be URLs, comma-separated: postgres://'],
+  ['SINK_URL', 'file:///counts,', 'must be URLs, comma-separated: postgres://'],
+  ['SINK_URL', 'nats://one,nats://one', 'names a sink twice'],
+  ['SINK_URL', Array.from({ length: 9 }, (_, i) => `nats://n${i}`).join(), 'may name at most 8 sinks'],
+  ['SINK_URL', 'nats://ann:50%@127.0.0.1', 'has a % in its login that is not followed by two hex digits'],
+  ['SINK_MS', '99', 'must be a whole number from 100 to 60000'],
+  ['SINK_SECRET', 'too short', 'must be 16 to 256 visible ASCII characters'],
+  ['SINK_SECRET', 'x'.repeat(16), 'has no effect without a webhook: add its https URL to SINK_URL'],
+  ['ADMIN_TOKEN', 'x'.repeat(15), 'must be 16 to 256 visible ASCII characters'],
+  ['ADMIN_TOKEN', 'a token with spaces', 'must be 16 to 256 visible ASCII characters'],
   ['LOG_LEVEL', 'loud', 'must be fatal, error, warn, info, debug, trace or silent'],
 ];
 
@@ -164,8 +179,9 @@ describe('an invalid setting', () => {
   });
 
   it('errors about settings do not repeat passwords and tokens', () => {
-    const secrets = [{ PEER_TOKEN: 'a secret\n' }, { JWT_SECRET: 'a secret\n' }];
-    for (const env of [{ PEERS: 'us=https://ann:secret@us.example' }, ...secrets]) {
+    const secrets = [{ PEER_TOKEN: 'a secret\n' }, { JWT_SECRET: 'a secret\n' }, { ADMIN_TOKEN: 'a secret\n' }];
+    const urls = [{ PEERS: 'us=https://ann:secret@us.example' }, { SINK_URL: 'mysql://ann:secret@db.example/app' }];
+    for (const env of [...urls, ...secrets]) {
       expect(() => readSettings(env)).toThrow(/^(?![\s\S]*secret@|[\s\S]*a secret\n)/);
     }
   });
@@ -186,6 +202,15 @@ describe('an invalid setting', () => {
 });
 
 describe('valid settings', () => {
+  it('SINK_URL names several sinks', () => {
+    const settings = readSettings({ SINK_URL: 'postgres://ann:s%2Cecret@db.example/app, https://example.org/counts' });
+    expect(settings).toMatchObject({ sinkIntervalMs: 1_000, sinkSecret: null, adminToken: null });
+    expect(settings.sinkUrls.map(({ protocol, hostname, password }) => [protocol, hostname, password])).toEqual([
+      ['postgres:', 'db.example', 's%2Cecret'],
+      ['https:', 'example.org', ''],
+    ]);
+  });
+
   it('PEERS and the settings of regions are parsed', () => {
     const PEERS = 'us=https://us.example, ap=http://127.0.0.1:3000/';
     const settings = readSettings({ REGION: 'eu', PEERS, PEER_TOKEN, REPLICATION_INTERVAL_MS: '250' });

@@ -25,7 +25,7 @@ const UPDATED_AT = {
 const MEANINGS: Readonly<Record<number, string>> = {
   400: 'The request is wrong, and `message` names the field; or it names too many posts.',
   401: 'The token is missing, invalid or expired.',
-  403: 'The origin is rejected.',
+  403: 'The origin is rejected, or the gateway has no `ADMIN_TOKEN`.',
   413: 'The body is over 16 KiB.',
   429: 'Over a limit.',
   503: 'The request had no effect (`OVERLOADED`), or the store did not respond in time (`UNAVAILABLE`): the outcome is unknown, so retry with the same key.',
@@ -41,6 +41,7 @@ export function buildComponents(metrics: Metrics): Components {
         description:
           'Where the gateway verifies tokens: required for writes, with `REQUIRE_TOKEN_TO_READ` also for reads. Its `sub` is the actor.',
       },
+      adminToken: { type: 'http', scheme: 'bearer', description: '`ADMIN_TOKEN` of the gateway.' },
     },
     parameters: parameters(),
     schemas: schemas(metrics),
@@ -119,6 +120,8 @@ function schemas(metrics: Metrics): Schemas {
       },
     },
     Peer: peer(),
+    Done: done({}),
+    SinkNames: done({ sinks: { type: 'array', items: { type: 'string' }, description: 'Their names' } }),
     Status: { type: 'object', required: ['status'], properties: { status: { type: 'string' } } },
     Error: {
       type: 'object',
@@ -131,6 +134,11 @@ function schemas(metrics: Metrics): Schemas {
       },
     },
   };
+}
+
+function done(properties: Schemas): Schemas[string] {
+  const all = { done: { type: 'boolean' as const, const: true }, ...properties };
+  return { type: 'object', required: Object.keys(all), properties: all };
 }
 
 function peer(): Schemas[string] {

@@ -18,6 +18,7 @@ export function buildDocument(metrics: Metrics): OpenAPIV3_1.Document {
       { name: 'counters', description: 'Read and change counts' },
       { name: 'stream', description: 'Follow counts' },
       { name: 'operation', description: 'For those who run the gateway' },
+      { name: 'administration', description: 'Changes by those who run the gateway; needs `ADMIN_TOKEN`' },
     ],
     // A token where the gateway is set to verify them; else none is needed.
     security: [{}, { token: [] }],

@@ -12,7 +12,7 @@ const CONSISTENCY = { $ref: '#/components/parameters/consistency' };
 
 /** A method and a path of the gateway. The routes between regions and those of socket.io are not listed. */
 export interface Route {
-  readonly method: 'GET' | 'PUT';
+  readonly method: 'GET' | 'PUT' | 'POST';
   /** A template of OpenAPI. */
   readonly path: string;
   /** The port that serves it where OPS_PORT is set. */
@@ -31,16 +31,21 @@ export const ROUTES: readonly Route[] = [
   { method: 'GET', path: '/healthz', port: 'both', describe: describeHealth },
   { method: 'GET', path: '/readyz', port: 'both', describe: describeReadiness },
   { method: 'GET', path: '/v1/regions', port: 'OPS_PORT', describe: describeRegions },
+  { method: 'POST', path: '/admin/sinks/off', port: 'OPS_PORT', describe: describeSinksOff },
+  { method: 'POST', path: '/admin/sinks/adopt', port: 'OPS_PORT', describe: describeSinksAdopt },
   { method: 'GET', path: '/metrics', port: 'OPS_PORT', describe: describeMetrics },
   { method: 'GET', path: '/docs', port: 'OPS_PORT', hasFiles: true, describe: describeDocs },
   { method: 'GET', path: '/docs-json', port: 'OPS_PORT', describe: describeDocument },
 ];
 
+/** The names of methods in OpenAPI. */
+const OPERATIONS = { GET: 'get', PUT: 'put', POST: 'post' } as const;
+
 export function buildPaths(metrics: Metrics): Paths {
   const paths: Paths = {};
   for (const { method, path, describe } of ROUTES) {
     paths[path] ??= path.includes('{post}') ? { parameters: [{ $ref: '#/components/parameters/post' }] } : {};
-    paths[path][method === 'GET' ? 'get' : 'put'] = describe(metrics);
+    paths[path][OPERATIONS[method]] = describe(metrics);
   }
   return paths;
 }
@@ -129,6 +134,41 @@ function describeRegions(): Operation {
     summary: 'The other regions and the state of the links to them',
     description: 'As seen by this gateway. Without `PEERS` there are none.',
     responses: { 200: jsonResponse('The regions.', 'Regions'), ...errorResponses(401, 403, 429) },
+  };
+}
+
+function describeSinksOff(): Operation {
+  return describeAdministration(
+    'sinksOff',
+    'Stop recording changes for sinks',
+    'For a store whose gateways have no `SINK_URL` any more.',
+    { 200: jsonResponse('No change is recorded any more.', 'Done') },
+  );
+}
+
+function describeSinksAdopt(): Operation {
+  return describeAdministration(
+    'sinksAdopt',
+    'Overwrite the sinks with the counts of the store',
+    'For sinks that are halted because they have changes that the store lacks. It is done when the gateway that feeds them has read ' +
+      'their positions again, which it does every 30 s.',
+    { 200: jsonResponse('The sinks follow the store.', 'SinkNames') },
+  );
+}
+
+function describeAdministration(
+  operationId: string,
+  summary: string,
+  description: string,
+  responses: Operation['responses'],
+): Operation {
+  return {
+    tags: ['administration'],
+    operationId,
+    summary,
+    description,
+    security: [{ adminToken: [] }],
+    responses: { ...responses, ...errorResponses(400, 401, 403, 429, 503) },
   };
 }
 

@@ -1,0 +1,49 @@
+import { ProtocolError } from '../protocol/errors.js';
+import { SinkError } from '../sinks/sink.js';
+import { type Sinks, SINKS_DUTY } from '../sinks/start-sinks.js';
+import type { ChangeStore } from '../store/change-store.js';
+
+/** Changes of the sinks of a gateway by operators. */
+export class SinkAdministration {
+  constructor(
+    private readonly store: ChangeStore,
+    private readonly sinks: Sinks,
+  ) {}
+
+  /** Ends the recording of changes. @throws ProtocolError while a gateway feeds sinks, because it would start it again */
+  async off(): Promise<void> {
+    if (this.sinks.feeders.length > 0) {
+      throw new ProtocolError('BAD_REQUEST', 'this gateway has SINK_URL: restart all gateways without it first');
+    }
+    const isAlone = await this.store.acquireLease(SINKS_DUTY);
+    if (!isAlone) {
+      throw new ProtocolError(
+        'BAD_REQUEST',
+        'another gateway feeds sinks: restart all gateways without SINK_URL first',
+      );
+    }
+    await this.store.stopRecording();
+  }
+
+  /** Lets the sinks follow the store, even if it has less than they. @returns their names */
+  async adopt(): Promise<string[]> {
+    const { feeders } = this.#requireSinks();
+    for (const feeder of feeders) await reportSinkErrors(feeder.adopt());
+    return feeders.map(({ status }) => status.name);
+  }
+
+  #requireSinks(): Sinks {
+    if (this.sinks.feeders.length > 0) return this.sinks;
+    throw new ProtocolError('BAD_REQUEST', 'this gateway has no SINK_URL: use a gateway that has it');
+  }
+}
+
+/** @throws ProtocolError for a sink that is down or set up wrong; other errors as they are */
+async function reportSinkErrors<T>(response: Promise<T>): Promise<T> {
+  try {
+    return await response;
+  } catch (error) {
+    if (error instanceof SinkError) throw new ProtocolError('UNAVAILABLE', error.message);
+    throw error;
+  }
+}

@@ -1,0 +1,70 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { SINKS } from '../config/injection-tokens.js';
+import type { SinkStatus } from '../sinks/feeder.js';
+import type { Sinks } from '../sinks/start-sinks.js';
+import { type Aggregator, Prometheus } from './prometheus.js';
+
+/** Registers the series of the sinks, on a gateway that has some. The state of a sink is known to the gateway that feeds it. */
+@Injectable()
+export class SinkInstruments {
+  constructor(
+    @Inject(Prometheus) private readonly prometheus: Prometheus,
+    @Inject(SINKS) private readonly sinks: Sinks,
+  ) {
+    if (sinks.feeders.length === 0) return;
+    this.#addGauges();
+    this.#addCounters();
+  }
+
+  #addGauges(): void {
+    this.#gauge(
+      'tallycast_sink_up',
+      '1 if the last write to the sink succeeded, 0 if not. Only on the gateway that feeds it.',
+      ({ isUp }) => (isUp ? 1 : 0),
+      'min',
+    );
+    this.#gauge(
+      'tallycast_sink_lag_seconds',
+      'Time since the sink last had all counts. Only on the gateway that feeds it.',
+      ({ lagSeconds }) => lagSeconds,
+      'max',
+    );
+    this.#gauge(
+      'tallycast_sink_halted',
+      'Buckets that are not written, because the sink has changes that the store lacks. Only on the gateway that feeds it.',
+      ({ haltedBuckets }) => haltedBuckets,
+      'sum',
+    );
+  }
+
+  #addCounters(): void {
+    this.#counter(
+      'tallycast_sink_full_syncs_total',
+      'Full syncs of buckets: writes of all their posts.',
+      ({ fullSyncs }) => fullSyncs,
+    );
+    this.#counter(
+      'tallycast_sink_rows_total',
+      'Posts written to the sink, even if it had them already.',
+      ({ postsWritten }) => postsWritten,
+    );
+  }
+
+  #gauge(name: string, help: string, read: (status: SinkStatus) => number, aggregator: Aggregator): void {
+    const readAll = (): [{ sink: string }, number][] =>
+      this.#statuses()
+        .filter(({ isFed }) => isFed)
+        .map((status) => [{ sink: status.name }, read(status)]);
+    this.prometheus.addLabeledGauge(name, help, ['sink'], readAll, aggregator);
+  }
+
+  #counter(name: string, help: string, read: (status: SinkStatus) => number): void {
+    this.prometheus.addLabeledCounter(name, help, ['sink'], () =>
+      this.#statuses().map((status) => [{ sink: status.name }, read(status)]),
+    );
+  }
+
+  #statuses(): SinkStatus[] {
+    return this.sinks.feeders.map(({ status }) => status);
+  }
+}

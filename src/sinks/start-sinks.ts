@@ -1,0 +1,60 @@
+import type { Clock } from '../common/clock.js';
+import { sleep } from '../common/sleep.js';
+import type { ChangeStore } from '../store/change-store.js';
+import { createSink, type SinkSettings } from './create-sink.js';
+import { Feeder } from './feeder.js';
+import { Lease } from './lease.js';
+
+/** The duty of the gateway that feeds the sinks. */
+export const SINKS_DUTY = 'sinks';
+/** How long the last writes to all sinks may take when the gateway ends: a sink may be down, and the store has to be closed. */
+const CLOSE_MAX_MS = 5_000;
+
+export interface SinksOptions extends SinkSettings {
+  readonly urls: readonly URL[];
+  /** SINK_MS */
+  readonly intervalMs: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+}
+
+/** The sinks of a gateway, as operators see them. */
+export interface Sinks {
+  readonly feeders: readonly Feeder[];
+  /** Writes the last changes to the sinks that are up. */
+  close(): Promise<void>;
+}
+
+/** Sinks of a gateway without SINK_URL. */
+export const NO_SINKS: Sinks = { feeders: [], close: () => Promise.resolve() };
+
+/** @throws Error with one line for a sink that cannot be as SINK_URL and METRICS say */
+export async function startSinks(store: ChangeStore, options: SinksOptions): Promise<Sinks> {
+  const { urls, clock } = options;
+  const sinks = await Promise.all(urls.map((url) => createSink(url, options)));
+  const names = sinks.map(({ name }) => name);
+  const repeated = names.find((name, i) => names.indexOf(name) < i);
+  if (repeated !== undefined) throw new Error(`SINK_URL names the sink ${repeated} twice`);
+  const lease = new Lease(store, SINKS_DUTY, clock);
+  const feeders = sinks.map((sink) => new Feeder(store, sink, lease, options));
+  lease.start();
+  for (const feeder of feeders) feeder.start();
+  return {
+    feeders,
+    async close() {
+      await Promise.race([Promise.all(feeders.map((feeder) => feeder.close())), sleep(clock, CLOSE_MAX_MS)]);
+      lease.close();
+    },
+  };
+}
+
+/** Warns about a store that records changes for sinks, which costs time at each commit, when this gateway has no sinks. */
+export async function warnIfRecording(store: ChangeStore, warn: (message: string) => void): Promise<void> {
+  // A store that is down now has other warnings.
+  const isRecording = await store.isRecording().catch(() => false);
+  if (isRecording) {
+    warn(
+      'the store records changes for sinks, but SINK_URL is not set: set it, or run tallycast sink off to end the recording',
+    );
+  }
+}
