@@ -32,6 +32,13 @@ export class SinkAdministration {
     return feeders.map(({ status }) => status.name);
   }
 
+  /** Writes rows again that sinks rejected. @returns how many there were */
+  async retryDead(): Promise<number> {
+    let rows = 0;
+    for (const feeder of this.#requireSinks().feeders) rows += await reportSinkErrors(feeder.retryDead());
+    return rows;
+  }
+
   #requireSinks(): Sinks {
     if (this.sinks.feeders.length > 0) return this.sinks;
     throw new ProtocolError('BAD_REQUEST', 'this gateway has no SINK_URL: use a gateway that has it');

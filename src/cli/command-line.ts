@@ -22,6 +22,7 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
     path: '/admin/sinks/adopt',
     summary: "Overwrite the sinks with the store's counts, even if they are newer",
   },
+  { name: 'sink retry', path: '/admin/sinks/retry', summary: 'Write rows again that the sinks rejected' },
   { name: 'sink off', path: '/admin/sinks/off', summary: 'Stop recording changes for sinks, when SINK_URL is gone' },
 ];
 

@@ -17,6 +17,10 @@ export async function run(args: readonly string[], environment: NodeJS.ProcessEn
     else process.stdout.on('error', () => process.exit(1));
     if (command.kind === 'version') process.stdout.write(`${version()}\n`);
     if (command.kind === 'help') process.stdout.write((await import('./help.js')).helpText());
+    if (command.kind === 'sink schema') {
+      const { buildSinkSchema } = await import('./sink-schema.js');
+      process.stdout.write(buildSinkSchema(readSettings({ ...environment, ...command.settings })));
+    }
     if (command.kind === 'request') {
       const { runRemotely } = await import('./remote-command.js');
       await runRemotely(command.path, command.url, environment, (line) => process.stdout.write(`${line}\n`));

@@ -17,6 +17,7 @@ import {
   text,
 } from './setting-values.js';
 import { parseSinkUrls } from './sink-url-list.js';
+import { parseSinkSecret } from './sink-urls.js';
 
 /** Settings of one subject, for the page of settings (docs/configuration.md) and for `--help`. */
 interface SettingGroup {
@@ -249,11 +250,12 @@ const SINKS = {
     ),
     SINK_MS: setting(integer(100, 60_000, 'ms'), '1000', 'Least time between two writes to a sink'),
     SINK_SECRET: optional(
-      matching(/^[!-~]{16,256}$/, '16 to 256 visible ASCII characters'),
-      'Signs the requests to webhooks',
+      parsed(parseSinkSecret, '24 to 64 random bytes in base64, with or without whsec_ before them'),
+      'The key that signs requests to webhooks',
     ),
   },
   notes: [
+    'To make a secret: `echo "whsec_$(openssl rand -base64 32)"`.',
     '[sinks.md](sinks.md) describes the sinks, their tables and what happens when one of them is down.',
     'Set `SINK_URL` on all gateways that may feed the sinks; one of them does at a time.',
   ],

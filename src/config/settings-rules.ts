@@ -48,6 +48,10 @@ export const SETTING_RULES: readonly Rule[] = [
     message: 'PEERS needs PEER_TOKEN: set a secret that is the same in all regions',
   },
   {
+    isBroken: (env) => hasWebhook(env) && env.SINK_SECRET === undefined,
+    message: 'SINK_URL with a webhook needs SINK_SECRET: make one with echo "whsec_$(openssl rand -base64 32)"',
+  },
+  {
     isBroken: (env) => env.SINK_SECRET !== undefined && !hasWebhook(env),
     message: 'SINK_SECRET has no effect without a webhook: add its https URL to SINK_URL',
   },

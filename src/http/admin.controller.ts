@@ -20,4 +20,10 @@ export class AdminController {
   async adoptStore(): Promise<{ done: true; sinks: string[] }> {
     return { done: true, sinks: await this.sinks.adopt() };
   }
+
+  @Post('sinks/retry')
+  @HttpCode(HttpStatus.OK)
+  async retryDead(): Promise<{ done: true; rows: number }> {
+    return { done: true, rows: await this.sinks.retryDead() };
+  }
 }

@@ -13,6 +13,7 @@ export class SinkInstruments {
   ) {
     if (sinks.feeders.length === 0) return;
     this.#addGauges();
+    this.#addDead();
     this.#addCounters();
   }
 
@@ -34,6 +35,20 @@ export class SinkInstruments {
       'Buckets that are not written, because the sink has changes that the store lacks. Only on the gateway that feeds it.',
       ({ haltedBuckets }) => haltedBuckets,
       'sum',
+    );
+  }
+
+  /** Only for sinks that reject single rows. */
+  #addDead(): void {
+    const readAll = (): [{ sink: string }, number][] =>
+      this.#statuses().flatMap(({ name, isFed, deadRows }) =>
+        isFed && deadRows !== null ? [[{ sink: name }, deadRows]] : [],
+      );
+    this.prometheus.addLabeledGauge(
+      'tallycast_sink_dead',
+      'Posts whose newest row the database rejected. Only on the gateway that feeds it.',
+      ['sink'],
+      readAll,
     );
   }
 

@@ -1,15 +1,41 @@
 import { type SinkScheme, sinkScheme } from '../config/sink-url-list.js';
+import type { ChangeStore } from '../store/change-store.js';
 import type { Sink, SinkOptions } from './sink.js';
 
-export type SinkSettings = Omit<SinkOptions, 'url'>;
+/** Settings that several sinks share, and what some of them need. */
+export interface SinkSettings extends Omit<SinkOptions, 'url'> {
+  /** The key that signs requests to webhooks. */
+  readonly sinkSecret: Buffer | null;
+}
 
-/** Creates the sinks of a scheme. Its class and the library of its protocol are loaded only then. */
-const FACTORIES: Readonly<Partial<Record<SinkScheme, (options: SinkOptions) => Promise<Sink>>>> = {};
+/** A class and the library of its protocol are loaded when a sink of the scheme is created. */
+type Factory = (options: SinkOptions, store: ChangeStore, sinkSecret: Buffer | null) => Promise<Sink>;
+
+const createPostgresSink: Factory = async (options) =>
+  new (await import('./postgres/postgres-sink.js')).PostgresSink(options);
+
+const createNatsSink: Factory = async (options, store) =>
+  (await import('./nats/nats-sink.js')).buildNatsSink(options, store);
+
+const createFileSink: Factory = async (options, store) =>
+  (await import('./file/file-sink.js')).buildFileSink(options, store);
+
+const createWebhook: Factory = async (options, store, sinkSecret) =>
+  // A rule of the settings demands the secret.
+  (await import('./webhook/webhook-sink.js')).buildWebhookSink(options, store, sinkSecret!);
+
+const FACTORIES: Readonly<Record<SinkScheme, Factory>> = {
+  'postgres:': createPostgresSink,
+  'postgresql:': createPostgresSink,
+  'nats:': createNatsSink,
+  'nats+tls:': createNatsSink,
+  'http:': createWebhook,
+  'https:': createWebhook,
+  'file:': createFileSink,
+};
 
 /** @throws Error with one line for a sink that cannot be as the settings say */
-export async function createSink(url: URL, settings: SinkSettings): Promise<Sink> {
-  const create = FACTORIES[sinkScheme(url)];
-  if (create === undefined)
-    throw new Error(`SINK_URL names a sink of ${url.protocol}//, which this version does not have`);
-  return await create({ ...settings, url });
+export function createSink(url: URL, store: ChangeStore, settings: SinkSettings): Promise<Sink> {
+  const { sinkSecret, ...options } = settings;
+  return FACTORIES[sinkScheme(url)]({ ...options, url }, store, sinkSecret);
 }

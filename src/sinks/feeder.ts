@@ -37,6 +37,8 @@ export interface SinkStatus {
   readonly haltedBuckets: number;
   readonly fullSyncs: number;
   readonly postsWritten: number;
+  /** Posts whose rows the sink rejected; `null`: it rejects no single rows. */
+  readonly deadRows: number | null;
 }
 
 /**
@@ -91,6 +93,7 @@ export class Feeder {
       haltedBuckets: this.#copier.haltedBuckets,
       fullSyncs: this.#fullSyncs,
       postsWritten: this.#postsWritten,
+      deadRows: this.sink.deadCount ?? null,
     };
   }
 
@@ -98,6 +101,11 @@ export class Feeder {
   async adopt(): Promise<void> {
     await this.sink.adopt();
     this.#haltCheckedAtMs = -Infinity;
+  }
+
+  /** Writes rejected rows again. @returns how many there were. @throws SinkError */
+  async retryDead(): Promise<number> {
+    return (await this.sink.retryDead?.()) ?? 0;
   }
 
   /** Writes what is missing, if that takes no longer than some seconds. */

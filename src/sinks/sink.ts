@@ -35,6 +35,12 @@ export interface Sink {
    */
   write(writes: readonly BucketWrite[]): Promise<boolean>;
 
+  /** Posts whose rows the system rejected, as far as this gateway knows; `undefined`: it rejects no single rows. */
+  readonly deadCount?: number;
+
+  /** Writes these rows again. @returns how many there were. @throws SinkError */
+  retryDead?(): Promise<number>;
+
   /**
    * Makes the sink follow the store from now on, even if that has less: `readPositions` then returns no position, and the next writes
    * replace posts that are newer.

@@ -31,7 +31,7 @@ export const NO_SINKS: Sinks = { feeders: [], close: () => Promise.resolve() };
 /** @throws Error with one line for a sink that cannot be as SINK_URL and METRICS say */
 export async function startSinks(store: ChangeStore, options: SinksOptions): Promise<Sinks> {
   const { urls, clock } = options;
-  const sinks = await Promise.all(urls.map((url) => createSink(url, options)));
+  const sinks = await Promise.all(urls.map((url) => createSink(url, store, options)));
   const names = sinks.map(({ name }) => name);
   const repeated = names.find((name, i) => names.indexOf(name) < i);
   if (repeated !== undefined) throw new Error(`SINK_URL names the sink ${repeated} twice`);

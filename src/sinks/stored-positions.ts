@@ -69,6 +69,12 @@ export class StoredPositions implements Sink {
     return true;
   }
 
+  /** Another gateway, or this one, notices at its next write that the positions are other ones, and reads them again. */
+  async adopt(): Promise<void> {
+    const positions = await this.store.readPositions(this.copy);
+    await this.store.savePositions(this.copy, new Map([...positions].map(([bucket, one]) => [bucket, voided(one)])));
+  }
+
   close(): Promise<void> {
     return this.receiver.close();
   }
@@ -85,7 +91,7 @@ export class StoredPositions implements Sink {
 
   /** Remembers in the store that buckets need a full sync, because this gateway may end before it is done. */
   async #voidPositions(buckets: readonly number[]): Promise<void> {
-    await this.#save(buckets.map((bucket) => [bucket, { ...this.#positions.get(bucket)!, upTo: 0 }]));
+    await this.#save(buckets.map((bucket) => [bucket, voided(this.#positions.get(bucket)!)]));
   }
 
   async #save(positions: readonly (readonly [number, CopyPosition])[]): Promise<void> {
@@ -99,6 +105,11 @@ export class StoredPositions implements Sink {
       isEqual(position, this.#positions.get(bucket));
     return stored.size === this.#positions.size && [...stored].every(isSame);
   }
+}
+
+/** A full sync follows. The store keeps the position, because it cannot forget one. */
+function voided(position: CopyPosition): CopyPosition {
+  return { ...position, upTo: 0 };
 }
 
 function isEqual(position: CopyPosition, other: CopyPosition | undefined): boolean {

@@ -49,7 +49,7 @@ describe('the command tallycast', () => {
     [['--PORT', '4000'], 'unknown flag --PORT; did you mean --port? See tallycast --help\n'],
     [['--help=5'], '--help takes no value\n'],
     [['--tick-ms=5'], 'TICK_MS must be a whole number from 10 to 60000\n'],
-    [['sink'], 'incomplete command sink; expected one of: sink schema, sink adopt, sink off\n'],
+    [['sink'], 'incomplete command sink; expected one of: sink schema, sink adopt, sink retry, sink off\n'],
     [['sink', 'adpot'], 'unknown command sink adpot; did you mean sink adopt? See tallycast --help\n'],
     [['sink', 'off', '--ulr', 'x'], 'unknown flag --ulr; did you mean --url? See tallycast --help\n'],
     [['sink', 'off', 'now'], 'unexpected now: a gateway is given as --url http://127.0.0.1:3000\n'],

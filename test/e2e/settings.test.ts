@@ -89,8 +89,9 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['SINK_URL', Array.from({ length: 9 }, (_, i) => `nats://n${i}`).join(), 'may name at most 8 sinks'],
   ['SINK_URL', 'nats://ann:50%@127.0.0.1', 'has a % in its login that is not followed by two hex digits'],
   ['SINK_MS', '99', 'must be a whole number from 100 to 60000'],
-  ['SINK_SECRET', 'too short', 'must be 16 to 256 visible ASCII characters'],
-  ['SINK_SECRET', 'x'.repeat(16), 'has no effect without a webhook: add its https URL to SINK_URL'],
+  ['SINK_URL', 'https://example.org/counts', 'with a webhook needs SINK_SECRET: make one with echo'],
+  ['SINK_SECRET', 'too short', 'must be 24 to 64 random bytes in base64'],
+  ['SINK_SECRET', 'x'.repeat(32), 'has no effect without a webhook: add its https URL to SINK_URL'],
   ['ADMIN_TOKEN', 'x'.repeat(15), 'must be 16 to 256 visible ASCII characters'],
   ['ADMIN_TOKEN', 'a token with spaces', 'must be 16 to 256 visible ASCII characters'],
   ['LOG_LEVEL', 'loud', 'must be fatal, error, warn, info, debug, trace or silent'],
@@ -179,7 +180,12 @@ describe('an invalid setting', () => {
   });
 
   it('errors about settings do not repeat passwords and tokens', () => {
-    const secrets = [{ PEER_TOKEN: 'a secret\n' }, { JWT_SECRET: 'a secret\n' }, { ADMIN_TOKEN: 'a secret\n' }];
+    const secrets = [
+      { PEER_TOKEN: 'a secret\n' },
+      { JWT_SECRET: 'a secret\n' },
+      { ADMIN_TOKEN: 'a secret\n' },
+      { SINK_SECRET: 'a secret\n' },
+    ];
     const urls = [{ PEERS: 'us=https://ann:secret@us.example' }, { SINK_URL: 'mysql://ann:secret@db.example/app' }];
     for (const env of [...urls, ...secrets]) {
       expect(() => readSettings(env)).toThrow(/^(?![\s\S]*secret@|[\s\S]*a secret\n)/);
@@ -203,8 +209,12 @@ describe('an invalid setting', () => {
 
 describe('valid settings', () => {
   it('SINK_URL names several sinks', () => {
-    const settings = readSettings({ SINK_URL: 'postgres://ann:s%2Cecret@db.example/app, https://example.org/counts' });
-    expect(settings).toMatchObject({ sinkIntervalMs: 1_000, sinkSecret: null, adminToken: null });
+    const SINK_SECRET = `whsec_${Buffer.alloc(24).toString('base64')}`;
+    const settings = readSettings({
+      SINK_URL: 'postgres://ann:s%2Cecret@db.example/app, https://example.org/counts',
+      SINK_SECRET,
+    });
+    expect(settings).toMatchObject({ sinkIntervalMs: 1_000, sinkSecret: Buffer.alloc(24), adminToken: null });
     expect(settings.sinkUrls.map(({ protocol, hostname, password }) => [protocol, hostname, password])).toEqual([
       ['postgres:', 'db.example', 's%2Cecret'],
       ['https:', 'example.org', ''],

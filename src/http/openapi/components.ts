@@ -121,6 +121,7 @@ function schemas(metrics: Metrics): Schemas {
     },
     Peer: peer(),
     Done: done({}),
+    RetriedRows: done({ rows: { type: 'integer', minimum: 0, description: 'Rejected rows' } }),
     SinkNames: done({ sinks: { type: 'array', items: { type: 'string' }, description: 'Their names' } }),
     Status: { type: 'object', required: ['status'], properties: { status: { type: 'string' } } },
     Error: {

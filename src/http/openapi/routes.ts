@@ -33,6 +33,7 @@ export const ROUTES: readonly Route[] = [
   { method: 'GET', path: '/v1/regions', port: 'OPS_PORT', describe: describeRegions },
   { method: 'POST', path: '/admin/sinks/off', port: 'OPS_PORT', describe: describeSinksOff },
   { method: 'POST', path: '/admin/sinks/adopt', port: 'OPS_PORT', describe: describeSinksAdopt },
+  { method: 'POST', path: '/admin/sinks/retry', port: 'OPS_PORT', describe: describeSinksRetry },
   { method: 'GET', path: '/metrics', port: 'OPS_PORT', describe: describeMetrics },
   { method: 'GET', path: '/docs', port: 'OPS_PORT', hasFiles: true, describe: describeDocs },
   { method: 'GET', path: '/docs-json', port: 'OPS_PORT', describe: describeDocument },
@@ -153,6 +154,15 @@ function describeSinksAdopt(): Operation {
     'For sinks that are halted because they have changes that the store lacks. It is done when the gateway that feeds them has read ' +
       'their positions again, which it does every 30 s.',
     { 200: jsonResponse('The sinks follow the store.', 'SinkNames') },
+  );
+}
+
+function describeSinksRetry(): Operation {
+  return describeAdministration(
+    'sinksRetry',
+    'Write rows again that the sinks rejected',
+    'They are written with the next changes, and rejected again if their cause is left.',
+    { 200: jsonResponse('They are about to be written again.', 'RetriedRows') },
   );
 }
 

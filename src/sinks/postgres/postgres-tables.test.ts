@@ -6,7 +6,7 @@ it.each(['bucket', 'epoch', 'updated_at', 'ctid'])(
   'a metric named %s is rejected, because a column has that name',
   (name) => {
     expect(() => checkMetricNames(Metrics.parse(`likes:toggle,views:tally,${name}:tally`))).toThrow(
-      `has "${name}", which is another column in PostgreSQL: give the metric another name`,
+      `METRICS has "${name}", which is another column in PostgreSQL: give the metric another name`,
     );
   },
 );

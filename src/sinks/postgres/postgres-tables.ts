@@ -30,11 +30,11 @@ export interface TableOptions {
   readonly metrics: Metrics;
 }
 
-/** @throws Error whose message goes on from "METRICS " */
+/** @throws Error with one line for the operator */
 export function checkMetricNames(metrics: Metrics): void {
   const taken = metrics.list.find(({ name }) => COLUMNS.has(name));
   if (taken === undefined) return;
-  throw new Error(`has "${taken.name}", which is another column in PostgreSQL: give the metric another name`);
+  throw new Error(`METRICS has "${taken.name}", which is another column in PostgreSQL: give the metric another name`);
 }
 
 /** The SQL that makes and changes the tables. */

@@ -36,5 +36,5 @@ it.each([
   [`postgres://user:secret@host/a?schema=${'é'.repeat(32)}`, 'has a schema that is not a name of 1 to 63 bytes'],
   ['postgres://user:100%@host/a', 'has a % that is not followed by two hex digits: write it as %25'],
 ])('%s is rejected', (url, message) => {
-  expect(() => parsePostgresUrl(new URL(url))).toThrow(new Error(message));
+  expect(() => parsePostgresUrl(new URL(url))).toThrow(`SINK_URL ${message}`);
 });

@@ -28,9 +28,17 @@ const NAME_BYTES_MAX = 63;
  * `postgres://user:password@host[:port]/database[?schema=…&sslmode=…&sslrootcert=…]`. Special characters of a name or a password are
  * percent-encoded.
  *
- * @throws Error whose message goes on from "SINK_URL " and never holds a password
+ * @throws Error with one line, which never holds a password
  */
 export function parsePostgresUrl(url: URL): PostgresTarget {
+  try {
+    return parseTarget(url);
+  } catch (error) {
+    throw new Error(`SINK_URL ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function parseTarget(url: URL): PostgresTarget {
   const host = decode(url.hostname).replace(/^\[(.*)\]$/, '$1');
   const user = decode(url.username);
   const database = decode(url.pathname.slice(1));

@@ -1,0 +1,233 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { isDeepStrictEqual } from 'node:util';
+import { closeClients, connect, expectOk, readTotals, type Totals } from '../support/clients.js';
+import { runCommand } from '../support/command.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { readMetrics } from '../support/metrics.js';
+import { type PostgresServer, startPostgres, stopPostgres, type TestDatabase } from '../support/postgres-server.js';
+import { type RedisServer, startRedis, stopRedis, withClient } from '../support/redis-server.js';
+import { until } from '../support/until.js';
+import { isAlive, listWorkers } from '../support/workers.js';
+
+const ADMIN_TOKEN = 'a-token-of-an-operator';
+const POSTS = ['42', 'an-article', 'third'];
+
+let postgres: PostgresServer;
+let redis: RedisServer;
+
+beforeAll(async () => {
+  [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
+});
+
+afterEach(closeClients);
+
+afterAll(async () => {
+  await stopAll();
+  await Promise.all([stopPostgres(), stopRedis()]);
+});
+
+async function readRows(database: TestDatabase): Promise<Record<string, Totals>> {
+  const rows = await database
+    .sql<{ post: string; likes: string; views: string }>('SELECT post, likes, views FROM tallycast_counts')
+    // The tables are made by the first gateway that feeds them.
+    .catch(() => []);
+  return Object.fromEntries(
+    rows.map(({ post, likes, views }) => [post, { likes: Number(likes), views: Number(views) }]),
+  );
+}
+
+/** Waits until the rows are the totals that the gateway has, and returns these. */
+async function untilEqual(database: TestDatabase, { url }: GatewayProcess): Promise<Record<string, Totals>> {
+  const totals = await readTotals(url, POSTS);
+  const isEqual = async (): Promise<boolean> => {
+    const rows = await readRows(database);
+    return isDeepStrictEqual(rows, totals);
+  };
+  await until(isEqual, 'the rows equal the totals');
+  return totals;
+}
+
+/** Each actor likes every post and views it twice. */
+async function act({ url }: GatewayProcess, ...actors: readonly string[]): Promise<void> {
+  for (const actor of actors) {
+    const socket = connect(url, { actor });
+    for (const post of POSTS) {
+      expectOk(await socket.emitWithAck('like', { post }));
+      expectOk(await socket.emitWithAck('view', { post }));
+      expectOk(await socket.emitWithAck('view', { post }));
+    }
+  }
+}
+
+function warningsOf({ log }: GatewayProcess): string[] {
+  const records = log.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>);
+  return records.filter(({ context }) => context === 'sinks').map(({ msg }) => String(msg));
+}
+
+async function command(gateway: GatewayProcess, ...args: string[]): Promise<unknown> {
+  const { status, stdout, stderr } = await runCommand(args, { ADMIN_TOKEN, TALLYCAST_URL: gateway.url });
+  return status === 0 ? (JSON.parse(stdout) as unknown) : stderr;
+}
+
+function totalsOf(likes: number, views: number): Record<string, Totals> {
+  return Object.fromEntries(POSTS.map((post) => [post, { likes, views }]));
+}
+
+describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQL sink', (kind) => {
+  let database: TestDatabase;
+  let gateway: GatewayProcess;
+  let env: Record<string, string>;
+
+  beforeAll(async () => {
+    if (kind === 'Redis') await withClient(redis, (client) => client.flushall());
+    database = await postgres.createDatabase();
+    env = {
+      SINK_URL: database.url.href,
+      SINK_MS: '100',
+      ADMIN_TOKEN,
+      ...(kind === 'Redis' && { REDIS_URL: redis.url }),
+    };
+    gateway = await startGateway(env);
+    env['DATA_DIR'] = gateway.dataDir;
+  });
+
+  afterAll(async () => {
+    await gateway.kill('SIGTERM');
+  });
+
+  it(`likes and views become rows (${kind})`, async () => {
+    await act(gateway, 'ada', 'grace');
+    expect(await untilEqual(database, gateway)).toEqual(totalsOf(2, 4));
+  });
+
+  it(`the series of the sink have its name, without its password (${kind})`, async () => {
+    const label = `{sink="postgres://127.0.0.1:${postgres.port}/${database.name}"}`;
+    const page = await readMetrics(gateway.url);
+    expect(page.get(`tallycast_sink_up${label}`)).toBe(1);
+    expect(page.get(`tallycast_sink_halted${label}`)).toBe(0);
+    expect(page.get(`tallycast_sink_lag_seconds${label}`)).toBeGreaterThanOrEqual(0);
+    expect(page.get(`tallycast_sink_rows_total${label}`)).toBeGreaterThanOrEqual(POSTS.length);
+    expect(page.get(`tallycast_sink_full_syncs_total${label}`)).toBeGreaterThanOrEqual(1);
+  });
+
+  it(`rows equal the totals after the gateway was killed and started again (${kind})`, async () => {
+    await act(gateway, 'edsger');
+    await gateway.kill('SIGKILL');
+    gateway = await startGateway(env);
+    await act(gateway, 'barbara');
+    expect(await untilEqual(database, gateway)).toEqual(totalsOf(4, 8));
+    expect(warningsOf(gateway)).toEqual([]);
+  });
+
+  it(`a gateway that ends in order writes the last changes first (${kind})`, async () => {
+    await act(gateway, 'alan');
+    const totals = await readTotals(gateway.url, POSTS);
+    await gateway.kill('SIGTERM');
+    expect(await readRows(database)).toEqual(totals);
+    gateway = await startGateway(env);
+  });
+
+  it(`sinks cannot be turned off on a gateway that has SINK_URL (${kind})`, async () => {
+    expect(await command(gateway, 'sink', 'off')).toBe(
+      'BAD_REQUEST: this gateway has SINK_URL: restart all gateways without it first\n',
+    );
+  });
+
+  it(`a gateway without SINK_URL warns that changes are recorded, until sinks are turned off (${kind})`, async () => {
+    await gateway.kill('SIGTERM');
+    gateway = await startGateway({ ...env, SINK_URL: '' });
+    await until(() => warningsOf(gateway).length > 0, 'the gateway warns');
+    expect(warningsOf(gateway)).toEqual([expect.stringContaining('run tallycast sink off')]);
+    expect(await command(gateway, 'sink', 'off')).toEqual({ done: true });
+    await act(gateway, 'donald');
+    await gateway.kill('SIGTERM');
+    gateway = await startGateway(env);
+    expect(await untilEqual(database, gateway)).toEqual(totalsOf(6, 12));
+    expect(warningsOf(gateway)).toEqual([]);
+  });
+
+  it(`a sink of an emptied store is halted until it adopts the store (${kind})`, async () => {
+    const before = await readRows(database);
+    await gateway.kill('SIGTERM');
+    if (kind === 'Redis') await withClient(redis, (client) => client.flushall());
+    else delete env['DATA_DIR'];
+    gateway = await startGateway(env);
+    env['DATA_DIR'] = gateway.dataDir;
+    await act(gateway, 'ada');
+    await until(() => warningsOf(gateway).length > 0, 'the gateway warns');
+    expect(warningsOf(gateway)[0]).toMatch(
+      /halted: it has changes up to .* that this store lacks.*tallycast sink adopt/,
+    );
+    const page = await readMetrics(gateway.url);
+    expect(page.get(`tallycast_sink_halted{sink="${sinkName()}"}`)).toBeGreaterThan(0);
+    expect(await readRows(database)).toEqual(before);
+    expect(await command(gateway, 'sink', 'adopt')).toEqual({ done: true, sinks: [sinkName()] });
+    expect(await untilEqual(database, gateway)).toEqual(totalsOf(1, 2));
+  });
+
+  function sinkName(): string {
+    return `postgres://127.0.0.1:${postgres.port}/${database.name}`;
+  }
+});
+
+describe('workers with a PostgreSQL sink', () => {
+  it('one of several workers feeds, and another one goes on when it is killed', async () => {
+    await withClient(redis, (client) => client.flushall());
+    const database = await postgres.createDatabase();
+    const gateway = await startGateway({
+      ...{ SINK_URL: database.url.href, SINK_MS: '100', REDIS_URL: redis.url, WORKERS: '2' },
+      MAX_OPS_PER_CONNECTION: '0',
+    });
+    await act(gateway, 'ada');
+    expect(await untilEqual(database, gateway)).toEqual(totalsOf(1, 2));
+    const feeding = [...(await readMetrics(gateway.url)).keys()].filter((name) =>
+      name.startsWith('tallycast_sink_up{'),
+    );
+    expect(feeding).toHaveLength(1);
+    for (const [i, pid] of listWorkers(gateway).entries()) {
+      process.kill(pid, 'SIGKILL');
+      await until(() => !isAlive(pid), 'the worker has ended');
+      await act(gateway, `actor-${i}`);
+      expect(await untilEqual(database, gateway)).toEqual(totalsOf(2 + i, 4 + 2 * i));
+    }
+  });
+});
+
+describe('boots with a PostgreSQL sink', () => {
+  it.each([
+    ['METRICS', { METRICS: 'likes:toggle,views:tally,epoch:tally' }, /^METRICS has "epoch"/],
+    ['SINK_URL', { SINK_URL: 'postgres://ann:secret@127.0.0.1' }, /^SINK_URL (?!.*secret)names no database/],
+  ])('a wrong %s ends the boot with one line', async (_name, env, line) => {
+    const boot = startGateway({ SINK_URL: 'postgres://ann:secret@127.0.0.1:1/app', ...env });
+    const failure = await boot.then(String, (error: unknown) => (error as Error).message.split('\n'));
+    expect(failure).toEqual([
+      'the gateway ended before it listened, by exit code 1',
+      expect.stringMatching(line) as unknown,
+    ]);
+  });
+
+  it('a gateway is ready while its sink is down', async () => {
+    const gateway = await startGateway({ SINK_URL: 'postgres://ann:secret@127.0.0.1:1/app' });
+    await until(() => warningsOf(gateway).length > 0, 'the gateway warns');
+    expect(warningsOf(gateway)).toEqual([expect.stringMatching(/^postgres:\/\/127.0.0.1:1\/app: .*ECONNREFUSED/)]);
+    expect((await fetch(`${gateway.url}/readyz`)).status).toBe(200);
+    expect((await readMetrics(gateway.url)).get('tallycast_sink_up{sink="postgres://127.0.0.1:1/app"}')).toBe(0);
+    expect(await gateway.kill('SIGTERM')).toBe(0);
+  });
+
+  it('sink schema prints the tables for the settings', async () => {
+    const args = ['sink', 'schema', '--metrics', 'likes:toggle,views:tally,shares:tally'];
+    const { status, stdout } = await runCommand(args, {
+      SINK_URL: 'postgres://ann:secret@db.example/app?schema=counts',
+    });
+    expect(status).toBe(0);
+    expect(stdout).toContain('CREATE TABLE "counts".tallycast_counts');
+    expect(stdout).toContain('"shares" bigint NOT NULL DEFAULT 0');
+    expect(stdout).not.toContain('secret');
+    expect(await runCommand(args, {})).toEqual({
+      status: 1,
+      stdout: '',
+      stderr: 'sink schema needs SINK_URL=postgres://…: the schema and the user of the tables stand in it\n',
+    });
+  });
+});
