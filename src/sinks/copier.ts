@@ -136,7 +136,8 @@ function buildWrite(before: CopyPosition, page: ChangePage): BucketWrite | null 
 }
 
 function describeHalt({ changedAtMs }: CopyPosition, page: ChangePage): string {
-  const ofStore = page.changedAtMs === 0 ? 'the store has recorded no change' : `the store's last is of ${toText(page.changedAtMs)}`;
+  const ofStore =
+    page.changedAtMs === 0 ? 'the store has recorded no change' : `the store's last is of ${toText(page.changedAtMs)}`;
   return (
     `halted: it has changes up to ${toText(changedAtMs)} that this store lacks (${ofStore}), so the store was emptied, restored from ` +
     'an old backup, or is that of another deployment. To bring the counts back: tallycast restore; to overwrite the sink with the ' +

@@ -47,7 +47,7 @@ export class CountsRestore {
   /** @throws Error unless the store has no posts */
   async requireEmpty(): Promise<void> {
     const all = new Set(this.#batchNumbers.keys());
-    for (let cursor: string | null = ''; cursor !== null; ) {
+    for (let cursor: string | null = ''; cursor !== null;) {
       const page = await this.store.changeStore.readAll(all, cursor, 1);
       if (page.posts.length > 0) {
         throw new Error(`the store has counts, such as those of ${page.posts[0]!.post}: restore into an empty one`);

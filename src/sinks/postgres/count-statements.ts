@@ -34,7 +34,7 @@ export class CountStatements {
     this.#select = `
 SELECT post, bucket, epoch, v, (extract(epoch FROM updated_at) * 1000)::bigint AS updated_ms,
   ${metrics.map((metric, index) => `${metric} AS total_${index}`).join(', ')}
-FROM ${name} WHERE bucket = $1 AND post > $2 ORDER BY post LIMIT $3`;
+FROM ${name}`;
     this.#selectLost = `
 SELECT post FROM ${name} AS c WHERE bucket = $1 AND post > $2 AND epoch < $3
   AND NOT EXISTS (SELECT FROM ${tables.name('tallycast_dead')} AS d WHERE d.post = c.post AND d.epoch >= $3)
@@ -56,7 +56,16 @@ ORDER BY post LIMIT $4`;
 
   /** The bucket's rows after a post, in the order of their posts. */
   async read(query: Query, bucket: number, after: string, limit: number): Promise<CountRow[]> {
-    const rows = await query<StoredRow>(this.#select, [bucket, after, limit]);
+    const which = 'WHERE bucket = $1 AND post > $2 ORDER BY post LIMIT $3';
+    return this.#toRows(await query<StoredRow>(`${this.#select} ${which}`, [bucket, after, limit]));
+  }
+
+  /** The rows of these posts, in any order. */
+  async readNamed(query: Query, posts: readonly string[]): Promise<CountRow[]> {
+    return this.#toRows(await query<StoredRow>(`${this.#select} WHERE post = ANY ($1::text[])`, [posts]));
+  }
+
+  #toRows(rows: readonly StoredRow[]): CountRow[] {
     return rows.map((row) => ({
       ...{ post: row.post, bucket: row.bucket, epoch: row.epoch, v: row.v, updatedAtMs: row.updated_ms },
       totals: this.#metrics.map((_, index) => Number(row[`total_${index}`])),

@@ -1,5 +1,7 @@
 import type { CopyPosition } from '../../counters/changed-posts.js';
-import type { BucketWrite, Sink, SinkOptions } from '../sink.js';
+import type { AuditedRow, AuditedSink, BucketSums } from '../audit.js';
+import type { BucketWrite, SinkOptions } from '../sink.js';
+import { AuditStatements } from './audit-statements.js';
 import { type CountRow, CountStatements } from './count-statements.js';
 import { DeadRows, type RejectedRow } from './dead-rows.js';
 import {
@@ -36,7 +38,7 @@ export interface StoredCounts extends Omit<CountRow, 'bucket'> {
  * Copies the counts to tables of a PostgreSQL database. Rows and positions are written in one transaction, so that they cannot differ
  * whatever fails. A post has one row with its newest counts, and an older state never replaces it.
  */
-export class PostgresSink implements Sink {
+export class PostgresSink implements AuditedSink {
   readonly name: string;
   readonly #target: PostgresTarget;
   readonly #connection: PostgresConnection;
@@ -45,6 +47,7 @@ export class PostgresSink implements Sink {
   readonly #positions: PositionStatements;
   readonly #counts: CountStatements;
   readonly #dead: DeadRows;
+  readonly #audits: AuditStatements;
   readonly #noTotals: readonly number[];
   readonly #warn: (message: string) => void;
   /** `null`: to be read. */
@@ -62,6 +65,7 @@ export class PostgresSink implements Sink {
     this.#positions = new PositionStatements(this.#tables);
     this.#counts = new CountStatements(this.#tables);
     this.#dead = new DeadRows(this.#tables, this.#counts);
+    this.#audits = new AuditStatements(this.#tables);
     this.#noTotals = metrics.list.map(() => 0);
     this.#warn = warn;
   }
@@ -128,6 +132,36 @@ export class PostgresSink implements Sink {
       totals,
       ...splitEpoch(epoch),
     }));
+  }
+
+  /** Rows from before the tables were adopted are left out. */
+  async readCounts(posts: readonly string[]): Promise<ReadonlyMap<string, AuditedRow>> {
+    return await this.#reporting(() =>
+      this.#connection.transact(async (query) => {
+        const current = await this.#source.readGeneration(query);
+        const rows = await this.#counts.readNamed(query, posts);
+        return new Map(
+          rows.flatMap(({ post, v, totals, epoch: stored }) => {
+            const { generation, epoch } = splitEpoch(stored);
+            return generation === current ? [[post, { epoch, v, totals }] as const] : [];
+          }),
+        );
+      }),
+    );
+  }
+
+  readSums(bucket: number): Promise<BucketSums> {
+    return this.#reporting(() => this.#connection.transact((query) => this.#audits.readSums(query, bucket)));
+  }
+
+  keepBase(bucket: number, turn: number, base: readonly number[]): Promise<void> {
+    return this.#reporting(() =>
+      this.#connection.transact((query) => this.#audits.keepBase(query, bucket, turn, base)),
+    );
+  }
+
+  async syncAgain(buckets: readonly number[]): Promise<void> {
+    await this.#change((query) => this.#positions.rewind(query, buckets));
   }
 
   close(): Promise<void> {

@@ -1,0 +1,92 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
+import { systemClock } from '../../src/common/clock.js';
+import { Audit, type AuditSummary, type Drift } from '../../src/sinks/audit.js';
+import { PostgresSink } from '../../src/sinks/postgres/postgres-sink.js';
+import { BUCKETS, METRICS } from '../contract/operations.js';
+import { type PostgresServer, startPostgres, stopPostgres, type TestDatabase } from '../support/postgres-server.js';
+import { FedStore } from './fed-store.js';
+import { closeSinks, openSink } from './postgres-fixtures.js';
+
+const SEED = 7;
+const POST = 'post.3';
+
+let server: PostgresServer;
+let database: TestDatabase;
+let fed: FedStore;
+
+beforeAll(async () => {
+  server = await startPostgres();
+});
+afterAll(stopPostgres);
+
+beforeEach(async () => {
+  database = await server.createDatabase();
+  fed = await FedStore.open(SEED);
+  fed.startGateway((options) => new PostgresSink({ ...options, url: database.url }));
+  await fed.change(300);
+  // The first audit waits until the rows are there, and notes by how much they differ from the sums.
+  expect(await audit()).toMatchObject({ drift: 0 });
+});
+afterEach(async () => {
+  await closeSinks();
+  await fed.close();
+});
+
+async function audit(repairs = false): Promise<AuditSummary & { readonly found: Drift[] }> {
+  const found: Drift[] = [];
+  const sink = openSink(database.url, { buckets: BUCKETS, metrics: METRICS });
+  const summary = await new Audit(fed.changeStore, sink, {
+    ...{ buckets: BUCKETS, metrics: METRICS, clock: systemClock, repairs, signal: new AbortController().signal },
+    report: (drift) => void found.push(drift),
+  }).run();
+  return { ...summary, found };
+}
+
+async function readRow(post: string): Promise<unknown> {
+  const [row] = await database.sql(`SELECT v, likes, views FROM tallycast_counts WHERE post = '${post}'`);
+  return row;
+}
+
+it('a sink that has everything has no drift, while counts go on changing', async () => {
+  for (let round = 0; round < 3; round++) {
+    await fed.change(100);
+    const [, summary] = await Promise.all([fed.change(50), audit()]);
+    expect(summary).toMatchObject({ buckets: BUCKETS, drift: 0, found: [] });
+    expect(summary.posts).toBeGreaterThan(50);
+  }
+});
+
+it('a row that was edited is found by its sum and by itself, and is repaired only if asked', async () => {
+  await database.sql(`UPDATE tallycast_counts SET likes = likes + 5 WHERE post = '${POST}'`);
+  const edited = await readRow(POST);
+  const { found } = await audit();
+  expect(found).toEqual([
+    expect.objectContaining({ arm: 'sums', metric: 'likes', difference: 5 }),
+    expect.objectContaining({ arm: 'rows', post: POST }),
+  ]);
+  expect(await readRow(POST)).toEqual(edited);
+  expect(await audit(true)).toMatchObject({ drift: 2, syncedAgain: 1 });
+  expect(await audit()).toMatchObject({ drift: 0, skippedBuckets: 0 });
+});
+
+it('a change that was lost is found', async () => {
+  await database.sql(`UPDATE tallycast_counts SET v = v - 1, views = views - 3 WHERE post = '${POST}'`);
+  expect((await audit()).found).toEqual([
+    expect.objectContaining({ arm: 'sums', metric: 'views', difference: -3 }),
+    expect.objectContaining({ arm: 'rows', post: POST }),
+  ]);
+  expect(await audit(true)).toMatchObject({ syncedAgain: 1 });
+  expect(await audit()).toMatchObject({ drift: 0, skippedBuckets: 0 });
+});
+
+it('a row that was deleted is found', async () => {
+  await database.sql(`DELETE FROM tallycast_counts WHERE post = '${POST}'`);
+  expect((await audit()).found).toContainEqual(expect.objectContaining({ arm: 'rows', post: POST, sink: null }));
+});
+
+it('an audit that is cut off ends without a result about the rest', async () => {
+  const sink = openSink(database.url, { buckets: BUCKETS, metrics: METRICS });
+  const options = { buckets: BUCKETS, metrics: METRICS, clock: systemClock, repairs: false, report: () => undefined };
+  const summary = await new Audit(fed.changeStore, sink, { ...options, signal: AbortSignal.abort() }).run();
+  expect(summary).toMatchObject({ posts: 0, drift: 0 });
+});
