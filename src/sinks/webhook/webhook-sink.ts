@@ -6,7 +6,7 @@ import type { Sink, SinkOptions } from '../sink.js';
 import { StoredPositions } from '../stored-positions.js';
 import { WebhookReceiver } from './webhook-receiver.js';
 
-/** Tells copies apart whose URLs differ in the query alone. */
+/** Tells webhooks apart whose URLs differ in the query alone. */
 const DIGEST_CHARS = 8;
 
 /**
@@ -16,13 +16,13 @@ const DIGEST_CHARS = 8;
  */
 export function buildWebhookSink({ url, region, metrics, clock }: SinkOptions, store: ChangeStore, key: Buffer): Sink {
   checkWebhookUrl(url);
-  const name = formatSinkUrl(url);
+  const name = nameWebhook(url);
   const receiver = new WebhookReceiver({ name, url, key, rows: new RowEncoder(region, metrics), clock });
-  return new StoredPositions(store, nameCopy(url), receiver);
+  return new StoredPositions(store, name, receiver);
 }
 
-/** The query may have a secret, so the store gets a digest of it. */
-function nameCopy(url: URL): string {
+/** The query may have a secret, so logs, metrics and the store get a digest of it. */
+function nameWebhook(url: URL): string {
   if (url.search === '') return formatSinkUrl(url);
   return `${formatSinkUrl(url)}?${createHash('sha256').update(url.search).digest('hex').slice(0, DIGEST_CHARS)}`;
 }
