@@ -1,5 +1,4 @@
 import cluster from 'node:cluster';
-import { randomBytes, randomInt } from 'node:crypto';
 import {
   type DynamicModule,
   Global,
@@ -33,10 +32,7 @@ import type { Settings } from '../config/settings.js';
 import { NO_SINKS, type Sinks, startSinks, warnIfRecording } from '../sinks/start-sinks.js';
 import type { CopyableStore } from '../store/change-store.js';
 import type { CounterStore } from '../store/counter-store.js';
-import { checkDirectory } from '../store/embedded/disk/directory-check.js';
-import { EmbeddedStore } from '../store/embedded/embedded-store.js';
-import { RedisClient } from '../store/redis/client/redis-client.js';
-import { RedisStore } from '../store/redis/redis-store.js';
+import type { RedisClient } from '../store/redis/client/redis-client.js';
 import type { ReplicatedStore } from '../store/replicated-store.js';
 import {
   CLOCK,
@@ -49,12 +45,7 @@ import {
   SINKS,
   STORE,
 } from '../config/injection-tokens.js';
-
-/**
- * How often in a tick a post is published to the other gateways. A change that is published just after a viewer's frame waits for
- * the next frame, so it may take one interval and one tick until all viewers have it.
- */
-const PUBLICATIONS_A_TICK = 2;
+import { openRedis, openStore, random64 } from './open-store.js';
 
 const METRICS: Provider[] = [
   { provide: Prometheus, useClass: Prometheus },
@@ -136,10 +127,6 @@ function createAuthenticator({ jwt, requireTokenToRead, actorKeys }: Settings, c
   return new Authenticator(new TokenVerifier(jwt, keys), requireTokenToRead, actorKeys);
 }
 
-function random64(): string {
-  return randomBytes(8).toString('hex');
-}
-
 function createReplication(store: ReplicatedStore, clock: Clock, settings: Settings): Replication {
   const warn = (message: string): void => new Logger('regions').warn(message);
   return startReplication(store, { ...settings, clock, random: Math.random, warn });
@@ -169,40 +156,11 @@ function creationLimits(settings: Settings): CreationLimits {
   };
 }
 
-async function openStore(
-  settings: Settings,
-  connections: RedisClient | null,
-  clock: Clock,
-  dataClock: Clock,
-): Promise<CopyableStore> {
-  const { dataDir, buckets, actorKeys, metrics, region } = settings;
-  const hasPeers = settings.peers.length > 0;
-  const data = { buckets, actorKeys, metrics, region, nonce: () => randomInt(2 ** 32) };
-  if (connections === null) {
-    const warn = (message: string): void => new Logger('store').warn(message);
-    await checkDirectory(dataDir, warn);
-    return new EmbeddedStore({ path: dataDir, ...data, warn, ...(hasPeers && { replication: dataClock }) });
-  }
-  const publishMs = settings.tickMs / PUBLICATIONS_A_TICK;
-  const wallMs = (): number => dataClock.wallMs();
-  return RedisStore.open(connections, clock, {
-    ...data,
-    gateway: random64(),
-    publishIntervalMs: publishMs,
-    hasPeers,
-    wallMs,
-  });
-}
-
 function provideStore(settings: Settings): Provider[] {
-  const { redis, ack } = settings;
   return [
     {
       provide: REDIS,
-      useFactory: (clock: Clock): Promise<RedisClient> | null => {
-        const warn = (message: string): void => new Logger('redis').warn(message);
-        return redis && RedisClient.open(redis, { clock, replicated: ack === 'replicated', warn });
-      },
+      useFactory: (clock: Clock) => openRedis(settings, clock),
       inject: [CLOCK],
     },
     {

@@ -6,7 +6,7 @@ export type Command =
   | { readonly kind: 'start'; readonly settings: Readonly<Record<string, string>> }
   | { readonly kind: 'help' }
   | { readonly kind: 'version' }
-  | { readonly kind: 'sink schema'; readonly settings: Readonly<Record<string, string>> }
+  | { readonly kind: 'sink schema' | 'restore'; readonly settings: Readonly<Record<string, string>> }
   | { readonly kind: 'request'; readonly path: string; readonly url: string | null };
 
 /** A command that a running gateway carries out. */
@@ -26,7 +26,7 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   { name: 'sink off', path: '/admin/sinks/off', summary: 'Stop recording changes for sinks, when SINK_URL is gone' },
 ];
 
-const LOCAL_COMMANDS = ['start', 'help', 'version', 'sink schema'] as const;
+const LOCAL_COMMANDS = ['start', 'help', 'version', 'sink schema', 'restore'] as const;
 const COMMANDS: readonly string[] = [...LOCAL_COMMANDS, ...REMOTE_COMMANDS.map(({ name }) => name)];
 const OTHER_FLAGS = ['--help', '--version'];
 const URL_FLAG = '--url';

@@ -17,6 +17,7 @@ export function helpText(): string {
   return [
     'Usage: tallycast [start] [--setting value …]',
     '       tallycast sink schema [--setting value …]',
+    '       tallycast restore [--setting value …]',
     '       tallycast COMMAND [--url URL]',
     '       tallycast --help | --version',
     '',
@@ -28,6 +29,7 @@ export function helpText(): string {
     ...commands,
     '',
     '`sink schema` prints the tables of a PostgreSQL sink for these settings, and needs no gateway.',
+    '`restore` fills the empty store of REDIS_URL or DATA_DIR from the PostgreSQL sink in SINK_URL, while no gateway runs.',
     '',
     'Settings, with their defaults:',
     ...settings,

@@ -21,6 +21,10 @@ export async function run(args: readonly string[], environment: NodeJS.ProcessEn
       const { buildSinkSchema } = await import('./sink-schema.js');
       process.stdout.write(buildSinkSchema(readSettings({ ...environment, ...command.settings })));
     }
+    if (command.kind === 'restore') {
+      const { restore } = await import('../app/restore.js');
+      await restore(readSettings({ ...environment, ...command.settings }), (line) => process.stdout.write(`${line}\n`));
+    }
     if (command.kind === 'request') {
       const { runRemotely } = await import('./remote-command.js');
       await runRemotely(command.path, command.url, environment, (line) => process.stdout.write(`${line}\n`));

@@ -1,4 +1,7 @@
+import type { Clock } from '../common/clock.js';
 import { groupBy, pages } from '../common/grouping.js';
+import { sleep } from '../common/sleep.js';
+import type { Batch } from '../counters/batch.js';
 import { bucketOf } from '../counters/bucket-of.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { Operation } from '../counters/operation.js';
@@ -6,6 +9,9 @@ import type { CopyableStore } from '../store/change-store.js';
 
 /** Operations of a batch, as a gateway commits them. */
 const BATCH_OPERATIONS_MAX = 500;
+/** Half a minute of a store that is down, which a failover takes at most. */
+const ATTEMPTS_MAX = 30;
+const RETRY_MS = 1_000;
 
 /** A post as a copy of the counts has it. */
 export interface CopiedPost {
@@ -19,7 +25,7 @@ export interface RestoreOptions {
   readonly buckets: number;
   /** 64 random bits: of the producer whose batches these are. */
   readonly producerId: string;
-  readonly wallMs: () => number;
+  readonly clock: Clock;
 }
 
 /**
@@ -68,8 +74,21 @@ export class CountsRestore {
     const operations = posts.flatMap((post) => this.#toOperations(post));
     for (const batch of pages(operations, BATCH_OPERATIONS_MAX)) {
       const batchNumber = (this.#batchNumbers[bucket]! += 1);
-      const { producerId, wallMs } = this.options;
-      await this.store.commit({ bucket, producerId, batchNumber, atMs: wallMs(), operations: batch });
+      const { producerId, clock } = this.options;
+      await this.#commitOne({ bucket, producerId, batchNumber, atMs: clock.wallMs(), operations: batch });
+    }
+  }
+
+  /** The store applies a batch once, however often it is sent. */
+  async #commitOne(batch: Batch): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.store.commit(batch);
+        return;
+      } catch (error) {
+        if (attempt === ATTEMPTS_MAX) throw error;
+        await sleep(this.options.clock, RETRY_MS);
+      }
     }
   }
 

@@ -1,0 +1,51 @@
+import { randomBytes, randomInt } from 'node:crypto';
+import { Logger } from '@nestjs/common';
+import type { Clock } from '../common/clock.js';
+import type { Settings } from '../config/settings.js';
+import type { CopyableStore } from '../store/change-store.js';
+import { checkDirectory } from '../store/embedded/disk/directory-check.js';
+import { EmbeddedStore } from '../store/embedded/embedded-store.js';
+import { RedisClient } from '../store/redis/client/redis-client.js';
+import { RedisStore } from '../store/redis/redis-store.js';
+
+/**
+ * How often in a tick a post is published to the other gateways. A change that is published just after a viewer's frame waits for
+ * the next frame, so it may take one interval and one tick until all viewers have it.
+ */
+const PUBLICATIONS_A_TICK = 2;
+
+export function random64(): string {
+  return randomBytes(8).toString('hex');
+}
+
+/** @returns `null` without REDIS_URL */
+export function openRedis({ redis, ack }: Settings, clock: Clock): Promise<RedisClient> | null {
+  const warn = (message: string): void => new Logger('redis').warn(message);
+  return redis && RedisClient.open(redis, { clock, replicated: ack === 'replicated', warn });
+}
+
+/** @param connections `null`: the embedded store */
+export async function openStore(
+  settings: Settings,
+  connections: RedisClient | null,
+  clock: Clock,
+  dataClock: Clock,
+): Promise<CopyableStore> {
+  const { dataDir, buckets, actorKeys, metrics, region } = settings;
+  const hasPeers = settings.peers.length > 0;
+  const data = { buckets, actorKeys, metrics, region, nonce: () => randomInt(2 ** 32) };
+  if (connections === null) {
+    const warn = (message: string): void => new Logger('store').warn(message);
+    await checkDirectory(dataDir, warn);
+    return new EmbeddedStore({ path: dataDir, ...data, warn, ...(hasPeers && { replication: dataClock }) });
+  }
+  const publishMs = settings.tickMs / PUBLICATIONS_A_TICK;
+  const wallMs = (): number => dataClock.wallMs();
+  return RedisStore.open(connections, clock, {
+    ...data,
+    gateway: random64(),
+    publishIntervalMs: publishMs,
+    hasPeers,
+    wallMs,
+  });
+}
