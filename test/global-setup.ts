@@ -53,7 +53,7 @@ const TOOLS: readonly Tool[] = [
   },
   {
     name: 'nats-server',
-    usedBy: ['sinks'],
+    usedBy: ['sinks', 'e2e'],
     setting: 'NATS_SERVER_BIN',
     candidates: ['nats-server', '/usr/sbin/nats-server'],
     debianPackages: ['nats-server'],

@@ -1,13 +1,20 @@
+import type { Clock } from '../common/clock.js';
+import { sleep } from '../common/sleep.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { SinkError } from '../sinks/sink.js';
 import { type Sinks, SINKS_DUTY } from '../sinks/start-sinks.js';
 import type { ChangeStore } from '../store/change-store.js';
+
+/** A lease ends 2 s after its last renewal. */
+const LEASE_END_MAX_MS = 3_000;
+const LEASE_CHECK_MS = 250;
 
 /** Changes of the sinks of a gateway by operators. */
 export class SinkAdministration {
   constructor(
     private readonly store: ChangeStore,
     private readonly sinks: Sinks,
+    private readonly clock: Clock,
   ) {}
 
   /** Ends the recording of changes. @throws ProtocolError while a gateway feeds sinks, because it would start it again */
@@ -15,8 +22,7 @@ export class SinkAdministration {
     if (this.sinks.feeders.length > 0) {
       throw new ProtocolError('BAD_REQUEST', 'this gateway has SINK_URL: restart all gateways without it first');
     }
-    const isAlone = await this.store.acquireLease(SINKS_DUTY);
-    if (!isAlone) {
+    if (!(await this.#isLeaseFree())) {
       throw new ProtocolError(
         'BAD_REQUEST',
         'another gateway feeds sinks: restart all gateways without SINK_URL first',
@@ -37,6 +43,16 @@ export class SinkAdministration {
     let rows = 0;
     for (const feeder of this.#requireSinks().feeders) rows += await reportSinkErrors(feeder.retryDead());
     return rows;
+  }
+
+  /** Waits for the end of a lease whose gateway has ended. */
+  async #isLeaseFree(): Promise<boolean> {
+    const endMs = this.clock.nowMs() + LEASE_END_MAX_MS;
+    while (!(await this.store.acquireLease(SINKS_DUTY))) {
+      if (this.clock.nowMs() >= endMs) return false;
+      await sleep(this.clock, LEASE_CHECK_MS);
+    }
+    return true;
   }
 
   #requireSinks(): Sinks {

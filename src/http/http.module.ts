@@ -4,7 +4,8 @@ import { GlobalRead } from '../replication/global-read.js';
 import type { Replication } from '../replication/start-replication.js';
 import type { Sinks } from '../sinks/start-sinks.js';
 import type { CopyableStore } from '../store/change-store.js';
-import { REPLICATION, SINKS, STORE } from '../config/injection-tokens.js';
+import type { Clock } from '../common/clock.js';
+import { CLOCK, REPLICATION, SINKS, STORE } from '../config/injection-tokens.js';
 import { AdminAuthentication } from './admin-authentication.js';
 import { AdminController } from './admin.controller.js';
 import { CountersController } from './counters.controller.js';
@@ -23,8 +24,9 @@ const globalRead = {
 
 const sinkAdministration = {
   provide: SinkAdministration,
-  useFactory: ({ changeStore }: CopyableStore, sinks: Sinks) => new SinkAdministration(changeStore, sinks),
-  inject: [STORE, SINKS],
+  useFactory: ({ changeStore }: CopyableStore, sinks: Sinks, clock: Clock) =>
+    new SinkAdministration(changeStore, sinks, clock),
+  inject: [STORE, SINKS, CLOCK],
 };
 
 /** REST and Server-Sent Events. configureHttp adds CORS, limits, errors and documentation. */

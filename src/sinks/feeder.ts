@@ -60,6 +60,8 @@ export class Feeder {
   /** How long the sink wants to be left alone after the last failure. */
   #leastPauseMs = 0;
   #haltCheckedAtMs = 0;
+  /** Whether an operator has changed the positions of the sink. */
+  #isChanged = false;
   #warned = '';
   #timer: Timer | null = null;
   #running: Promise<void> | null = null;
@@ -100,12 +102,14 @@ export class Feeder {
   /** Makes the sink follow the store, whichever gateway feeds it; another one notices it within RECHECK_MS. @throws SinkError */
   async adopt(): Promise<void> {
     await this.sink.adopt();
-    this.#haltCheckedAtMs = -Infinity;
+    this.#isChanged = true;
   }
 
   /** Writes rejected rows again. @returns how many there were. @throws SinkError */
   async retryDead(): Promise<number> {
-    return (await this.sink.retryDead?.()) ?? 0;
+    const rows = (await this.sink.retryDead?.()) ?? 0;
+    this.#isChanged = true;
+    return rows;
   }
 
   /** Writes what is missing, if that takes no longer than some seconds. */
@@ -144,6 +148,8 @@ export class Feeder {
 
   /** @returns whether the sink has everything that can be written to it */
   async #cycle(): Promise<boolean> {
+    if (this.#isChanged) this.#copier.reset();
+    this.#isChanged = false;
     try {
       const isCurrent = await this.#copier.cycle();
       this.#isUp = true;

@@ -1,15 +1,25 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { Metrics } from '../../src/counters/metrics.js';
+import { FileFollower } from '../sinks/file-follower.js';
+import { NatsReader } from '../sinks/nats-reader.js';
+import { RowConsumer } from '../sinks/row-consumer.js';
+import { SECRET, WebhookServer } from '../sinks/webhook-server.js';
 import { closeClients, connect, expectOk, readTotals, type Totals } from '../support/clients.js';
 import { runCommand } from '../support/command.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { readMetrics } from '../support/metrics.js';
+import { startNats, stopNats } from '../support/nats-server.js';
 import { type PostgresServer, startPostgres, stopPostgres, type TestDatabase } from '../support/postgres-server.js';
 import { type RedisServer, startRedis, stopRedis, withClient } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 import { isAlive, listWorkers } from '../support/workers.js';
 
 const ADMIN_TOKEN = 'a-token-of-an-operator';
+const METRICS = Metrics.parse('likes:toggle,views:tally');
 const POSTS = ['42', 'an-article', 'third'];
 
 let postgres: PostgresServer;
@@ -23,7 +33,7 @@ afterEach(closeClients);
 
 afterAll(async () => {
   await stopAll();
-  await Promise.all([stopPostgres(), stopRedis()]);
+  await Promise.all([stopPostgres(), stopRedis(), stopNats()]);
 });
 
 async function readRows(database: TestDatabase): Promise<Record<string, Totals>> {
@@ -67,6 +77,10 @@ function warningsOf({ log }: GatewayProcess): string[] {
 async function command(gateway: GatewayProcess, ...args: string[]): Promise<unknown> {
   const { status, stdout, stderr } = await runCommand(args, { ADMIN_TOKEN, TALLYCAST_URL: gateway.url });
   return status === 0 ? (JSON.parse(stdout) as unknown) : stderr;
+}
+
+function totalsIn({ counts }: RowConsumer): Record<string, Totals> {
+  return Object.fromEntries([...counts].map(([post, { totals }]) => [post, { likes: totals[0]!, views: totals[1]! }]));
 }
 
 function totalsOf(likes: number, views: number): Record<string, Totals> {
@@ -127,6 +141,19 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
     gateway = await startGateway(env);
   });
 
+  it(`a row that the database rejected is written by sink retry (${kind})`, async () => {
+    const label = `{sink="${sinkName()}"}`;
+    await database.sql('ALTER TABLE tallycast_counts ADD CONSTRAINT few CHECK (likes <= 5)');
+    await act(gateway, 'tony');
+    const readDead = async (): Promise<unknown> => (await readMetrics(gateway.url)).get(`tallycast_sink_dead${label}`);
+    await until(async () => (await readDead()) === POSTS.length, 'the rows are rejected');
+    expect(warningsOf(gateway).at(-1)).toContain('tallycast sink retry');
+    await database.sql('ALTER TABLE tallycast_counts DROP CONSTRAINT few');
+    expect(await command(gateway, 'sink', 'retry')).toEqual({ done: true, rows: expect.any(Number) });
+    expect(await untilEqual(database, gateway)).toEqual(totalsOf(6, 12));
+    await until(async () => (await readDead()) === 0, 'no row is rejected any more');
+  });
+
   it(`sinks cannot be turned off on a gateway that has SINK_URL (${kind})`, async () => {
     expect(await command(gateway, 'sink', 'off')).toBe(
       'BAD_REQUEST: this gateway has SINK_URL: restart all gateways without it first\n',
@@ -142,7 +169,7 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
     await act(gateway, 'donald');
     await gateway.kill('SIGTERM');
     gateway = await startGateway(env);
-    expect(await untilEqual(database, gateway)).toEqual(totalsOf(6, 12));
+    expect(await untilEqual(database, gateway)).toEqual(totalsOf(7, 14));
     expect(warningsOf(gateway)).toEqual([]);
   });
 
@@ -170,6 +197,34 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
   }
 });
 
+describe('a gateway with several sinks', () => {
+  it('each sink gets all counts', async () => {
+    const [nats, database] = await Promise.all([startNats(), postgres.createDatabase()]);
+    const consumers = [new RowConsumer(METRICS), new RowConsumer(METRICS), new RowConsumer(METRICS)] as const;
+    const [ofFile, ofNats, ofWebhook] = consumers;
+    const webhook = new WebhookServer(ofWebhook);
+    const directory = await mkdtemp(join(tmpdir(), 'tallycast-sinks-'));
+    const urls = [
+      ...[database.url.href, `file://${directory}/counts.ndjson`, `${nats.url}?stream=COUNTS`],
+      `http://127.0.0.1:${await webhook.listen()}/counts`,
+    ];
+    const gateway = await startGateway({ SINK_URL: urls.join(), SINK_SECRET: SECRET, SINK_MS: '100' });
+    await act(gateway, 'ada');
+    const totals = await untilEqual(database, gateway);
+    const file = new FileFollower(directory, ofFile);
+    const stream = new NatsReader(nats, 'COUNTS', ofNats);
+    const areEqual = async (): Promise<boolean> => {
+      await Promise.all([file.poll(), stream.poll()]);
+      return consumers.every((consumer) => isDeepStrictEqual(totalsIn(consumer), totals));
+    };
+    await until(areEqual, 'all sinks have the totals');
+    expect(warningsOf(gateway)).toEqual([]);
+    await gateway.kill('SIGTERM');
+    await webhook.close();
+    await rm(directory, { recursive: true, force: true });
+  });
+});
+
 describe('workers with a PostgreSQL sink', () => {
   it('one of several workers feeds, and another one goes on when it is killed', async () => {
     await withClient(redis, (client) => client.flushall());
@@ -184,6 +239,11 @@ describe('workers with a PostgreSQL sink', () => {
       name.startsWith('tallycast_sink_up{'),
     );
     expect(feeding).toHaveLength(1);
+    const other = await startGateway({ REDIS_URL: redis.url, ADMIN_TOKEN });
+    expect(await command(other, 'sink', 'off')).toBe(
+      'BAD_REQUEST: another gateway feeds sinks: restart all gateways without SINK_URL first\n',
+    );
+    await other.kill('SIGTERM');
     for (const [i, pid] of listWorkers(gateway).entries()) {
       process.kill(pid, 'SIGKILL');
       await until(() => !isAlive(pid), 'the worker has ended');
