@@ -1,9 +1,10 @@
-import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import { ProtocolError } from '../protocol/errors.js';
+import { Audit, type AuditOptions, type Drift } from '../sinks/audit.js';
 import { SinkError } from '../sinks/sink.js';
 import { type Sinks, SINKS_DUTY } from '../sinks/start-sinks.js';
 import type { ChangeStore } from '../store/change-store.js';
+import type { Job } from './job-runner.js';
 
 /** A lease ends 2 s after its last renewal. */
 const LEASE_END_MAX_MS = 3_000;
@@ -14,7 +15,7 @@ export class SinkAdministration {
   constructor(
     private readonly store: ChangeStore,
     private readonly sinks: Sinks,
-    private readonly clock: Clock,
+    private readonly options: Pick<AuditOptions, 'buckets' | 'metrics' | 'clock'>,
   ) {}
 
   /** Ends the recording of changes. @throws ProtocolError while a gateway feeds sinks, because it would start it again */
@@ -45,12 +46,35 @@ export class SinkAdministration {
     return rows;
   }
 
+  /**
+   * Compares the sinks with the store. Its reports are what differs, and its summary has the figures of each sink.
+   * @param repairs whether buckets in which something differs are sent again
+   */
+  audit(repairs: boolean): Job {
+    return async (report, signal) => {
+      const sinks = await this.#requireSinks().connectAudited();
+      try {
+        if (sinks.length === 0) throw new ProtocolError('BAD_REQUEST', 'only PostgreSQL sinks can be audited');
+        const summaries = [];
+        for (const sink of sinks) {
+          const options = { ...this.options, repairs, signal, report: (drift: Drift) => report({ ...drift }) };
+          const summary = await reportSinkErrors(new Audit(this.store, sink, options).run());
+          summaries.push({ sink: sink.name, ...summary });
+        }
+        return { sinks: summaries, drift: summaries.reduce((sum, { drift }) => sum + drift, 0) };
+      } finally {
+        await Promise.all(sinks.map((sink) => sink.close()));
+      }
+    };
+  }
+
   /** Waits for the end of a lease whose gateway has ended. */
   async #isLeaseFree(): Promise<boolean> {
-    const endMs = this.clock.nowMs() + LEASE_END_MAX_MS;
+    const { clock } = this.options;
+    const endMs = clock.nowMs() + LEASE_END_MAX_MS;
     while (!(await this.store.acquireLease(SINKS_DUTY))) {
-      if (this.clock.nowMs() >= endMs) return false;
-      await sleep(this.clock, LEASE_CHECK_MS);
+      if (clock.nowMs() >= endMs) return false;
+      await sleep(clock, LEASE_CHECK_MS);
     }
     return true;
   }

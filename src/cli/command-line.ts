@@ -14,9 +14,17 @@ interface RemoteCommand {
   readonly name: string;
   readonly path: string;
   readonly summary: string;
+  /** Flags without a value, which become parameters of the request. */
+  readonly switches?: readonly string[];
 }
 
 export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
+  {
+    name: 'audit',
+    path: '/admin/audit',
+    summary: 'Compare the sinks with the store; --repair sends again what differs. Exit code 1 if anything did',
+    switches: ['repair'],
+  },
   {
     name: 'sink adopt',
     path: '/admin/sinks/adopt',
@@ -39,8 +47,8 @@ export function toFlag(variable: string): string {
   return `--${variable.toLowerCase().replaceAll('_', '-')}`;
 }
 
-/** Settings that are true when their flag has no value. */
-const SWITCHES: ReadonlySet<string> = new Set(['REQUIRE_TOKEN_TO_READ']);
+/** Settings and parameters that are true when their flag has no value. */
+const SWITCHES: ReadonlySet<string> = new Set(['REQUIRE_TOKEN_TO_READ', 'repair']);
 
 const VARIABLE_BY_FLAG = new Map(VARIABLES.map((variable) => [toFlag(variable), variable]));
 
@@ -54,11 +62,18 @@ export function parseCommandLine(args: readonly string[]): Command {
   const { name, flags } = splitName(args);
   const remote = REMOTE_COMMANDS.find((command) => command.name === name);
   if (remote !== undefined) {
-    return { kind: 'request', path: remote.path, url: parseFlags(flags, new Map([[URL_FLAG, 'url']]))['url'] ?? null };
+    return parseRequest(remote, flags);
   }
   const kind = name as (typeof LOCAL_COMMANDS)[number];
   if (kind === 'help' || kind === 'version') return { kind };
   return { kind, settings: parseFlags(flags, VARIABLE_BY_FLAG) };
+}
+
+function parseRequest({ path, switches = [] }: RemoteCommand, flags: readonly string[]): Command {
+  const names = new Map([[URL_FLAG, 'url'], ...switches.map((name) => [`--${name}`, name] as const)]);
+  const { url = null, ...given } = parseFlags(flags, names);
+  const query = new URLSearchParams(given).toString();
+  return { kind: 'request', path: query === '' ? path : `${path}?${query}`, url };
 }
 
 /** Without a name the command is `start`. A name has one or two texts. */

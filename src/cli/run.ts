@@ -27,7 +27,10 @@ export async function run(args: readonly string[], environment: NodeJS.ProcessEn
     }
     if (command.kind === 'request') {
       const { runRemotely } = await import('./remote-command.js');
-      await runRemotely(command.path, command.url, environment, (line) => process.stdout.write(`${line}\n`));
+      const last = await runRemotely(command.path, command.url, environment, (line) =>
+        process.stdout.write(`${line}\n`),
+      );
+      if (Number(last['drift'] ?? 0) > 0) process.exitCode = 1;
     }
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);

@@ -82,7 +82,8 @@ export class ChangedPosts {
   /** @param before its totals by metric index, before the change */
   record(post: string, before: readonly number[], after: readonly number[], updatedAtMs: number): void {
     const { state } = this;
-    for (let i = 0; i < after.length; i++) state.sums[i] = moveSum(state.sums[i] ?? 0, (after[i] ?? 0) - (before[i] ?? 0));
+    for (let i = 0; i < after.length; i++)
+      state.sums[i] = moveSum(state.sums[i] ?? 0, (after[i] ?? 0) - (before[i] ?? 0));
     state.changedAtMs = Math.max(state.changedAtMs, updatedAtMs);
     if (!this.feed.recordCount(post, state.seq)) return;
     state.postsUnderSeq += 1;

@@ -1,12 +1,31 @@
-import { Controller, HttpCode, HttpStatus, Inject, Post, UseGuards } from '@nestjs/common';
+import { Controller, HttpCode, HttpStatus, Inject, Post, Query, Res, UseGuards } from '@nestjs/common';
+import type { Response } from 'express';
+import { JobRunner } from '../admin/job-runner.js';
 import { SinkAdministration } from '../admin/sink-administration.js';
+import type { Clock } from '../common/clock.js';
+import { CLOCK } from '../config/injection-tokens.js';
+import { ProtocolError } from '../protocol/errors.js';
 import { AdminAuthentication } from './admin-authentication.js';
+import { respondWithJob } from './job-response.js';
 
 /** Changes by operators of a running gateway. docs/operations.md lists them. */
 @Controller('admin')
 @UseGuards(AdminAuthentication)
 export class AdminController {
-  constructor(@Inject(SinkAdministration) private readonly sinks: SinkAdministration) {}
+  constructor(
+    @Inject(SinkAdministration) private readonly sinks: SinkAdministration,
+    @Inject(JobRunner) private readonly jobs: JobRunner,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /** @throws ProtocolError */
+  @Post('audit')
+  async audit(@Query('repair') repair: unknown, @Res() response: Response): Promise<void> {
+    if (repair !== undefined && repair !== 'true' && repair !== 'false') {
+      throw new ProtocolError('BAD_REQUEST', 'repair must be true or false');
+    }
+    await respondWithJob(response, this.jobs, this.sinks.audit(repair === 'true'), this.clock);
+  }
 
   @Post('sinks/off')
   @HttpCode(HttpStatus.OK)

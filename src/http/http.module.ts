@@ -1,11 +1,13 @@
 import { Module } from '@nestjs/common';
+import { JobRunner } from '../admin/job-runner.js';
 import { SinkAdministration } from '../admin/sink-administration.js';
 import { GlobalRead } from '../replication/global-read.js';
 import type { Replication } from '../replication/start-replication.js';
 import type { Sinks } from '../sinks/start-sinks.js';
 import type { CopyableStore } from '../store/change-store.js';
+import { CLOCK, REPLICATION, SETTINGS, SINKS, STORE } from '../config/injection-tokens.js';
 import type { Clock } from '../common/clock.js';
-import { CLOCK, REPLICATION, SINKS, STORE } from '../config/injection-tokens.js';
+import type { Settings } from '../config/settings.js';
 import { AdminAuthentication } from './admin-authentication.js';
 import { AdminController } from './admin.controller.js';
 import { CountersController } from './counters.controller.js';
@@ -24,15 +26,23 @@ const globalRead = {
 
 const sinkAdministration = {
   provide: SinkAdministration,
-  useFactory: ({ changeStore }: CopyableStore, sinks: Sinks, clock: Clock) =>
-    new SinkAdministration(changeStore, sinks, clock),
-  inject: [STORE, SINKS, CLOCK],
+  useFactory: ({ changeStore }: CopyableStore, sinks: Sinks, settings: Settings, clock: Clock) =>
+    new SinkAdministration(changeStore, sinks, { ...settings, clock }),
+  inject: [STORE, SINKS, SETTINGS, CLOCK],
 };
 
 /** REST and Server-Sent Events. configureHttp adds CORS, limits, errors and documentation. */
 @Module({
   controllers: [RegionsController, ReplicationController, CountersController, StreamController, AdminController],
-  providers: [StreamRegistry, PeerAuthentication, AdminAuthentication, ReadLimiter, globalRead, sinkAdministration],
+  providers: [
+    StreamRegistry,
+    PeerAuthentication,
+    AdminAuthentication,
+    ReadLimiter,
+    globalRead,
+    sinkAdministration,
+    JobRunner,
+  ],
   exports: [StreamRegistry, PeerAuthentication],
 })
 export class HttpModule {}

@@ -68,7 +68,8 @@ export interface AuditOptions {
   readonly clock: Clock;
   /** Whether buckets in which something differs are sent again. */
   readonly repairs: boolean;
-  readonly report: (drift: Drift) => void;
+  /** The audit waits for it, so that it is not faster than its reader. */
+  readonly report: (drift: Drift) => Promise<void>;
   /** Ends the audit early. */
   readonly signal: AbortSignal;
 }
@@ -120,7 +121,7 @@ export class Audit {
       if (sums !== null) {
         const differences = rows.map((sum, metric) => subtract(sum, sums[metric] ?? 0));
         if (base === null) await this.sink.keepBase(bucket, turn, differences);
-        else this.#compareSums(bucket, differences, base);
+        else await this.#compareSums(bucket, differences, base);
         return;
       }
       await sleep(this.options.clock, PAUSE_MS);
@@ -128,12 +129,12 @@ export class Audit {
     this.#skippedBuckets += 1;
   }
 
-  #compareSums(bucket: number, differences: readonly number[], base: readonly number[]): void {
+  async #compareSums(bucket: number, differences: readonly number[], base: readonly number[]): Promise<void> {
     for (const { name, index } of this.options.metrics.list) {
       const difference = subtract(differences[index] ?? 0, base[index] ?? 0);
       if (difference === 0) continue;
       const signed = difference > SUM_MODULUS / 2 ? difference - SUM_MODULUS : difference;
-      this.#report(bucket, { arm: 'sums', bucket, metric: name, difference: signed });
+      await this.#report(bucket, { arm: 'sums', bucket, metric: name, difference: signed });
     }
   }
 
@@ -152,15 +153,17 @@ export class Audit {
   async #findOther(posts: readonly PostCounts[], isCurrent: boolean): Promise<PostCounts[]> {
     if (posts.length === 0) return [];
     const rows = await this.sink.readCounts(posts.map(({ post }) => post));
-    return posts.filter((counts) => {
-      const row = rows.get(counts.post) ?? null;
-      const wanted = { epoch: readEpoch(counts), v: counts.v, totals: counts.totals };
-      if (row !== null && (isNewer(row, wanted) || isAlike(row, wanted))) return false;
-      const { post } = counts;
-      if (isCurrent)
-        this.#report(bucketOf(post, this.options.buckets), { arm: 'rows', post, store: wanted, sink: row });
-      return true;
-    });
+    const other: PostCounts[] = [];
+    for (const counts of posts) {
+      const { post, v, totals } = counts;
+      const row = rows.get(post) ?? null;
+      const wanted = { epoch: readEpoch(counts), v, totals };
+      if (row !== null && (isNewer(row, wanted) || isAlike(row, wanted))) continue;
+      other.push(counts);
+      if (!isCurrent) continue;
+      await this.#report(bucketOf(post, this.options.buckets), { arm: 'rows', post, store: wanted, sink: row });
+    }
+    return other;
   }
 
   /** Resolves when the sink has what the store had when this was called. @throws Error if that takes half a minute */
@@ -183,11 +186,16 @@ export class Audit {
     );
   }
 
-  #report(bucket: number, drift: Drift): void {
+  async #report(bucket: number, drift: Drift): Promise<void> {
     this.#drift += 1;
     this.#wrongBuckets.add(bucket);
-    this.options.report(drift);
+    await this.options.report(drift);
   }
+}
+
+/** Whether a sink can be compared with the store. */
+export function isAudited(sink: Sink): sink is AuditedSink {
+  return 'readSums' in sink;
 }
 
 /** The epoch's number in `e`: see formatEpoch. */

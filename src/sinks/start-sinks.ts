@@ -1,6 +1,7 @@
 import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import type { ChangeStore } from '../store/change-store.js';
+import { type AuditedSink, isAudited } from './audit.js';
 import { createSink, type SinkSettings } from './create-sink.js';
 import { Feeder } from './feeder.js';
 import { Lease } from './lease.js';
@@ -21,12 +22,18 @@ export interface SinksOptions extends SinkSettings {
 /** The sinks of a gateway, as operators see them. */
 export interface Sinks {
   readonly feeders: readonly Feeder[];
+  /** Connects to the sinks that can be compared with the store once more. The caller closes them. */
+  connectAudited(): Promise<AuditedSink[]>;
   /** Writes the last changes to the sinks that are up. */
   close(): Promise<void>;
 }
 
 /** Sinks of a gateway without SINK_URL. */
-export const NO_SINKS: Sinks = { feeders: [], close: () => Promise.resolve() };
+export const NO_SINKS: Sinks = {
+  feeders: [],
+  connectAudited: () => Promise.resolve([]),
+  close: () => Promise.resolve(),
+};
 
 /** @throws Error with one line for a sink that cannot be as SINK_URL and METRICS say */
 export async function startSinks(store: ChangeStore, options: SinksOptions): Promise<Sinks> {
@@ -41,6 +48,12 @@ export async function startSinks(store: ChangeStore, options: SinksOptions): Pro
   for (const feeder of feeders) feeder.start();
   return {
     feeders,
+    async connectAudited() {
+      const connected = await Promise.all(urls.map((url) => createSink(url, store, options)));
+      const audited = connected.filter(isAudited);
+      await Promise.all(connected.filter((sink) => !isAudited(sink)).map((sink) => sink.close()));
+      return audited;
+    },
     async close() {
       await Promise.race([Promise.all(feeders.map((feeder) => feeder.close())), sleep(clock, CLOSE_MAX_MS)]);
       lease.close();

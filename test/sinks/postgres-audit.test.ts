@@ -37,7 +37,7 @@ async function audit(repairs = false): Promise<AuditSummary & { readonly found: 
   const sink = openSink(database.url, { buckets: BUCKETS, metrics: METRICS });
   const summary = await new Audit(fed.changeStore, sink, {
     ...{ buckets: BUCKETS, metrics: METRICS, clock: systemClock, repairs, signal: new AbortController().signal },
-    report: (drift) => void found.push(drift),
+    report: (drift) => Promise.resolve(void found.push(drift)),
   }).run();
   return { ...summary, found };
 }
@@ -86,7 +86,13 @@ it('a row that was deleted is found', async () => {
 
 it('an audit that is cut off ends without a result about the rest', async () => {
   const sink = openSink(database.url, { buckets: BUCKETS, metrics: METRICS });
-  const options = { buckets: BUCKETS, metrics: METRICS, clock: systemClock, repairs: false, report: () => undefined };
+  const options = {
+    buckets: BUCKETS,
+    metrics: METRICS,
+    clock: systemClock,
+    repairs: false,
+    report: () => Promise.resolve(),
+  };
   const summary = await new Audit(fed.changeStore, sink, { ...options, signal: AbortSignal.abort() }).run();
   expect(summary).toMatchObject({ posts: 0, drift: 0 });
 });

@@ -7,6 +7,7 @@ type Operation = NonNullable<Paths[string]['get']>;
 type Response = NonNullable<Operation['responses']['default']>;
 
 const JSON_TYPE = 'application/json';
+const JOB_TYPE = 'application/x-ndjson';
 const POSTS = { $ref: '#/components/parameters/posts' };
 const CONSISTENCY = { $ref: '#/components/parameters/consistency' };
 
@@ -31,6 +32,7 @@ export const ROUTES: readonly Route[] = [
   { method: 'GET', path: '/healthz', port: 'both', describe: describeHealth },
   { method: 'GET', path: '/readyz', port: 'both', describe: describeReadiness },
   { method: 'GET', path: '/v1/regions', port: 'OPS_PORT', describe: describeRegions },
+  { method: 'POST', path: '/admin/audit', port: 'OPS_PORT', describe: describeAudit },
   { method: 'POST', path: '/admin/sinks/off', port: 'OPS_PORT', describe: describeSinksOff },
   { method: 'POST', path: '/admin/sinks/adopt', port: 'OPS_PORT', describe: describeSinksAdopt },
   { method: 'POST', path: '/admin/sinks/retry', port: 'OPS_PORT', describe: describeSinksRetry },
@@ -136,6 +138,18 @@ function describeRegions(): Operation {
     description: 'As seen by this gateway. Without `PEERS` there are none.',
     responses: { 200: jsonResponse('The regions.', 'Regions'), ...errorResponses(401, 403, 429) },
   };
+}
+
+function describeAudit(): Operation {
+  const repair = { name: 'repair', in: 'query' as const, schema: { type: 'boolean' as const, default: false } };
+  const audit = describeAdministration(
+    'audit',
+    'Compare the sinks with the store',
+    'A line for each thing that differs, and a summary with `drift`, their number. With `repair` the posts of their buckets are sent ' +
+      'again. One long job runs at a time.',
+    { 200: textResponse('Lines of JSON; empty lines are a heartbeat.', JOB_TYPE) },
+  );
+  return { ...audit, parameters: [repair] };
 }
 
 function describeSinksOff(): Operation {

@@ -1,6 +1,11 @@
 import type { ChangedPostsRecorder } from '../../counters/bucket.js';
 import { ChangeFeed } from '../../counters/change-feed.js';
-import { ChangedPosts, type CollectedPosts, newChangedPostsState, SEQ_BEFORE_FIRST } from '../../counters/changed-posts.js';
+import {
+  ChangedPosts,
+  type CollectedPosts,
+  newChangedPostsState,
+  SEQ_BEFORE_FIRST,
+} from '../../counters/changed-posts.js';
 import type { Incarnation } from '../../counters/pn-counter.js';
 import { decodeChangedPosts, encodeChangedPosts, type StoredChangedPosts } from './disk/changed-posts-record.js';
 import type { LmdbTable } from './disk/lmdb-table.js';
