@@ -45,8 +45,14 @@ export class ChangeFeed {
   #newest: FeedNode | null = null;
   #droppedUpTo = 0;
 
-  /** @param startsAt changes up to this stamp are not in the feed */
-  constructor(startsAt: number) {
+  /**
+   * @param startsAt changes up to this stamp are not in the feed
+   * @param max entries that are kept
+   */
+  constructor(
+    startsAt: number,
+    private readonly max = FEED_MAX,
+  ) {
     this.#droppedUpTo = startsAt;
   }
 
@@ -103,7 +109,7 @@ export class ChangeFeed {
     else this.#unlink(one);
     one.stamp = stamp;
     this.#append(one);
-    if (this.#size > FEED_MAX) this.#dropOldest();
+    if (this.#size > this.max) this.#dropOldest();
     return true;
   }
 

@@ -37,6 +37,12 @@ export interface ChangedPostsState {
   starts: readonly IncarnationStart[];
 }
 
+/** A record that goes on without the posts up to `droppedUpTo`. */
+export interface ReopenedChangedPosts {
+  readonly state: ChangedPostsState;
+  readonly droppedUpTo: number;
+}
+
 /** Changed posts after some seq. */
 export interface CollectedPosts {
   readonly posts: readonly string[];
@@ -60,10 +66,12 @@ export class ChangedPosts {
   /**
    * @param state changed in place; its owner writes it with the counts
    * @param feed the changed posts, with seqs for stamps
+   * @param postsPerSeq below the feed's maximum, so that no post of the current seq is ever dropped
    */
   constructor(
     readonly state: ChangedPostsState,
     private readonly feed: ChangeFeed,
+    private readonly postsPerSeq = POSTS_PER_SEQ,
   ) {}
 
   /** A copy below this seq needs a full sync. */
@@ -72,11 +80,8 @@ export class ChangedPosts {
   }
 
   /** Notes with which seq an incarnation goes on. To be called before anything is recorded in it. */
-  startIncarnation({ epoch, nonce }: Incarnation): void {
-    const { starts, seq, changedAtMs } = this.state;
-    const last = starts.at(-1);
-    if (last?.epoch === epoch && last.nonce === nonce) return;
-    this.state.starts = [...starts, { epoch, nonce, startSeq: seq, startMs: changedAtMs }].slice(-STARTS_MAX);
+  startIncarnation(incarnation: Incarnation): void {
+    this.state.starts = addStart(this.state, incarnation);
   }
 
   /** @param before its totals by metric index, before the change */
@@ -87,7 +92,7 @@ export class ChangedPosts {
     state.changedAtMs = Math.max(state.changedAtMs, updatedAtMs);
     if (!this.feed.recordCount(post, state.seq)) return;
     state.postsUnderSeq += 1;
-    if (state.postsUnderSeq >= POSTS_PER_SEQ) this.#advance();
+    if (state.postsUnderSeq >= this.postsPerSeq) this.#advance();
   }
 
   /**
@@ -107,6 +112,28 @@ export class ChangedPosts {
     this.state.seq += 1;
     this.state.postsUnderSeq = 0;
   }
+}
+
+/**
+ * The record of a store that keeps only its numbers, after the store was opened again: the posts that were entered are not known any
+ * more. The incarnation starts at the seq of before, because a copy may have more posts under it than the store has recovered.
+ */
+export function reopenChangedPosts(stored: ChangedPostsState, incarnation: Incarnation): ReopenedChangedPosts {
+  const { seq, postsUnderSeq } = stored;
+  const droppedUpTo = postsUnderSeq > 0 ? seq : seq - 1;
+  const starts = addStart(stored, incarnation);
+  return { state: { ...stored, starts, seq: droppedUpTo + 1, postsUnderSeq: 0 }, droppedUpTo };
+}
+
+/** @returns the starts themselves if the incarnation is the current one already */
+function addStart(
+  { starts, seq, changedAtMs }: ChangedPostsState,
+  incarnation: Incarnation,
+): readonly IncarnationStart[] {
+  const { epoch, nonce } = incarnation;
+  const last = starts.at(-1);
+  if (last?.epoch === epoch && last.nonce === nonce) return starts;
+  return [...starts, { epoch, nonce, startSeq: seq, startMs: changedAtMs }].slice(-STARTS_MAX);
 }
 
 /** The sum after a change of one total. */

@@ -4,6 +4,7 @@ import {
   ChangedPosts,
   type CollectedPosts,
   newChangedPostsState,
+  reopenChangedPosts,
   SEQ_BEFORE_FIRST,
 } from '../../counters/changed-posts.js';
 import type { Incarnation } from '../../counters/pn-counter.js';
@@ -76,15 +77,13 @@ class ChangeRecord implements ChangedPostsRecorder, PendingWrite {
     this.options.table.put(this.#key, encodeChangedPosts(stored, writer).value());
   }
 
-  /** Goes on with a later seq than before: what was entered under earlier ones is not known any more. */
   #open(stored: StoredChangedPosts): void {
     if ('stoppedAtSeq' in stored) {
       this.#stoppedAtSeq = stored.stoppedAtSeq;
       return;
     }
-    const { seq, postsUnderSeq } = stored;
-    const droppedUpTo = postsUnderSeq > 0 ? seq : seq - 1;
-    this.#posts = new ChangedPosts({ ...stored, seq: droppedUpTo + 1, postsUnderSeq: 0 }, new ChangeFeed(droppedUpTo));
+    const { state, droppedUpTo } = reopenChangedPosts(stored, this.options.incarnation());
+    this.#posts = new ChangedPosts(state, new ChangeFeed(droppedUpTo));
   }
 
   #start(): ChangedPosts {

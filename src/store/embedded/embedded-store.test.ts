@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -128,5 +128,26 @@ describe('a store that closes', () => {
     const next = openStore();
     expect((await next.read([postIn(0)], null))[0]?.counts.v).toBe(3);
     await next.close();
+  });
+});
+
+describe('a store that is restored from a backup', () => {
+  it('a copy that has more posts of the last seq of a backup is past the start of the restored incarnation', async () => {
+    const store = openStore();
+    const producer = new Producer('producer-one');
+    const [nothing] = await store.changeStore.changesSince([{ bucket: 0, after: 0 }], 500);
+    await store.commit(producer.batch(0, [view(postIn(0))]));
+    cpSync(path, `${path}-backup`, { recursive: true });
+    await store.commit(producer.batch(0, [view(postIn(0, 1))]));
+    const [page] = await store.changeStore.changesSince([{ bucket: 0, after: nothing!.upTo }], 500);
+    expect(page!.posts).toHaveLength(2);
+    await store.close();
+    rmSync(path, { recursive: true });
+    renameSync(`${path}-backup`, path);
+    const restored = openStore();
+    const [after] = await restored.changeStore.changesSince([{ bucket: 0, after: page!.upTo }], 500);
+    expect(after!.starts).toHaveLength(2);
+    expect(after!.starts[1]!.startSeq).toBeLessThanOrEqual(page!.upTo);
+    await restored.close();
   });
 });
