@@ -49,7 +49,8 @@ export class Feeder {
   readonly #copier: Copier;
   readonly #backoff: Backoff;
   readonly #startedAtMs: number;
-  #isFed = false;
+  /** Of the lease when the positions of the sink were last forgotten; `null`: another gateway feeds it. */
+  #term: number | null = null;
   #isUp = true;
   /** When the sink last had everything. */
   #currentAtMs: number | null = null;
@@ -69,7 +70,7 @@ export class Feeder {
   constructor(
     store: ChangeStore,
     private readonly sink: Sink,
-    private readonly lease: Pick<Lease, 'isHeld'>,
+    private readonly lease: Pick<Lease, 'term'>,
     private readonly options: FeederOptions,
   ) {
     const { buckets, clock, random } = options;
@@ -119,8 +120,12 @@ export class Feeder {
     this.#timer?.cancel();
     const { clock } = this.options;
     const endMs = clock.nowMs() + CLOSE_MAX_MS;
-    while (this.lease.isHeld && this.#isUp && clock.nowMs() < endMs && !(await this.#cycle()));
+    while (this.#isFed && this.#isUp && clock.nowMs() < endMs && !(await this.#cycle()));
     await this.sink.close();
+  }
+
+  get #isFed(): boolean {
+    return this.#term !== null && this.lease.term === this.#term;
   }
 
   #schedule(afterMs: number): void {
@@ -130,7 +135,7 @@ export class Feeder {
   }
 
   async #run(): Promise<void> {
-    if (this.lease.isHeld !== this.#isFed) this.#switch();
+    if (this.lease.term !== this.#term) this.#switch();
     if (!this.#isFed) {
       this.#schedule(LEASE_CHECK_MS);
       return;
@@ -141,7 +146,7 @@ export class Feeder {
 
   /** Another gateway fed the sink, or will. */
   #switch(): void {
-    this.#isFed = this.lease.isHeld;
+    this.#term = this.lease.term;
     this.#copier.reset();
     this.#currentAtMs = null;
   }

@@ -1,12 +1,16 @@
 import type { Clock, Timer } from '../common/clock.js';
 import type { ChangeStore } from '../store/change-store.js';
 
-/** Half of the time after which a lease that is not renewed ends. */
+/** A lease that is not renewed ends after this, as the store counts it. */
+const LEASE_MS = 2_000;
+/** Twice in LEASE_MS, so that one renewal may fail. */
 const RENEWAL_MS = 1_000;
 
 /** Renews the lease of a duty. Of the gateways that share a store one holds it; for a moment two may believe that they do. */
 export class Lease {
-  #isHeld = false;
+  /** Counted from when the renewal was sent: the store counts from when it arrived. */
+  #heldUntilMs = -Infinity;
+  #term = 0;
   #isClosed = false;
   #timer: Timer | null = null;
 
@@ -16,8 +20,9 @@ export class Lease {
     private readonly clock: Clock,
   ) {}
 
-  get isHeld(): boolean {
-    return this.#isHeld;
+  /** Changes whenever the lease was lost and got again, because another gateway may have held it; `null` while it is not held. */
+  get term(): number | null {
+    return this.clock.nowMs() < this.#heldUntilMs ? this.#term : null;
   }
 
   start(): void {
@@ -30,12 +35,19 @@ export class Lease {
   }
 
   async #renew(): Promise<void> {
+    const sentAtMs = this.clock.nowMs();
     try {
-      this.#isHeld = await this.store.acquireLease(this.duty);
+      this.#update(await this.store.acquireLease(this.duty), sentAtMs);
     } catch {
-      // The store is down. Another gateway may get the lease when it is back.
-      this.#isHeld = false;
+      // The store is down. The lease ends in time, if the store does not come back before.
     }
-    if (!this.#isClosed) this.#timer = this.clock.after(RENEWAL_MS, () => void this.#renew());
+    if (this.#isClosed) return;
+    const waitMs = Math.max(sentAtMs + RENEWAL_MS - this.clock.nowMs(), 0);
+    this.#timer = this.clock.after(waitMs, () => void this.#renew());
+  }
+
+  #update(isHeld: boolean, sentAtMs: number): void {
+    if (isHeld && this.term === null) this.#term += 1;
+    this.#heldUntilMs = isHeld ? sentAtMs + LEASE_MS : -Infinity;
   }
 }
