@@ -1,5 +1,5 @@
+import { type CopyPosition, STARTS_MAX } from '../counters/changed-posts.js';
 import { compareIncarnations } from '../counters/pn-counter.js';
-import type { CopyPosition } from '../counters/changed-posts.js';
 import type { ChangePage, ChangeStore } from '../store/change-store.js';
 import { decideCopy } from './copy-decision.js';
 import { FullSyncRun } from './full-sync-run.js';
@@ -10,19 +10,39 @@ const PAGE_POSTS = 500;
 /** Posts of one write. */
 const WRITE_POSTS_MAX = 5_000;
 
-export interface CopierEvents {
+/** Rules of copying. Tests plant other ones to see that they would be found. */
+export interface CopyRules {
+  readonly decide: typeof decideCopy;
+  readonly startFullSync: (store: ChangeStore, buckets: number) => FullSyncRun;
+}
+
+export const COPY_RULES: CopyRules = {
+  decide: decideCopy,
+  startFullSync: (store, buckets) => new FullSyncRun(store, buckets),
+};
+
+export interface CopierOptions {
+  readonly buckets: number;
+  /** Whether this gateway may still write to the sink. */
+  readonly mayWrite: () => boolean;
   /** A full sync of a bucket has begun. */
-  fullSyncStarted(): void;
-  written(posts: number): void;
+  readonly fullSyncStarted: () => void;
+  readonly written: (posts: number) => void;
 }
 
 /**
- * Brings one sink up to date, cycle by cycle. It holds nothing but positions: what is not written is read again.
+ * How far a cycle came. `current`: the sink had everything at some time during it, but for halted buckets. `behind`: there is more to
+ * copy. `overtaken`: another gateway writes, or may.
+ */
+export type CycleResult = 'current' | 'behind' | 'overtaken';
+
+/**
+ * Brings one sink up to date, cycle by cycle. It holds nothing but positions and a page of posts: what is not written is read again.
  *
  *     positions ─▶ changes since ─▶ decide by bucket ─▶ write posts and positions ─▶ … until every bucket is complete
- *                                     │ full sync                   │ someone else wrote
- *                                     ▼                             ▼
- *                                 all posts, page by page       read the positions again
+ *                    ▲                │ full sync                   │ someone else wrote
+ *                    │                ▼                             ▼
+ *                  a page of the posts of the bucket          read the positions again
  */
 export class Copier {
   /** `null`: to be read. */
@@ -35,8 +55,8 @@ export class Copier {
   constructor(
     private readonly store: ChangeStore,
     private readonly sink: Sink,
-    private readonly buckets: number,
-    private readonly events: CopierEvents,
+    private readonly options: CopierOptions,
+    private readonly rules: CopyRules = COPY_RULES,
   ) {}
 
   get haltedBuckets(): number {
@@ -48,7 +68,12 @@ export class Copier {
     return this.#haltReason;
   }
 
-  /** To be called after a cycle that failed, or when another gateway may have written. */
+  /** Whether a full sync goes on. */
+  get isSyncing(): boolean {
+    return this.#run?.isEmpty === false;
+  }
+
+  /** Begins again from the positions of the sink: after a cycle that failed, or when another gateway may have written. */
   reset(): void {
     this.#positions = null;
     this.#run = null;
@@ -57,30 +82,29 @@ export class Copier {
 
   /**
    * Copies about one page of each bucket.
-   * @returns whether the sink had everything at some time during the cycle, but for halted buckets
    * @throws SinkError, or an error of the store; then `reset` is to be called
    */
-  async cycle(): Promise<boolean> {
+  async cycle(): Promise<CycleResult> {
     this.#positions ??= new Map(await this.sink.readPositions());
+    if (this.#run?.isEmpty === true) this.#run = null;
     if (this.#run !== null && !(await this.#write(await this.#run.nextPage()))) return this.#startAgain();
-    const pages = await this.#readChanges();
+    const pages = await this.store.changesSince(this.#buildRequests(), PAGE_POSTS);
     const writes = pages.map((page) => this.#take(page)).filter((write) => write !== null);
     if (!(await this.#write(writes))) return this.#startAgain();
-    if (this.#run?.isEmpty === true) this.#run = null;
-    return this.#run === null && pages.every(({ isComplete }) => isComplete);
+    return this.#run === null && pages.every(({ isComplete }) => isComplete) ? 'current' : 'behind';
   }
 
-  #startAgain(): false {
+  #startAgain(): CycleResult {
     this.reset();
-    return false;
+    return 'overtaken';
   }
 
-  #readChanges(): Promise<readonly ChangePage[]> {
+  #buildRequests(): { bucket: number; after: number }[] {
     const requests = [];
-    for (let bucket = 0; bucket < this.buckets; bucket++) {
+    for (let bucket = 0; bucket < this.options.buckets; bucket++) {
       if (!this.#halted.has(bucket)) requests.push({ bucket, after: this.#after(bucket) });
     }
-    return this.store.changesSince(requests, PAGE_POSTS);
+    return requests;
   }
 
   #after(bucket: number): number {
@@ -91,7 +115,7 @@ export class Copier {
     const { bucket } = page;
     if (this.#run?.has(bucket) === true) return this.#run.take(page);
     const position = this.#positions!.get(bucket);
-    switch (decideCopy(position, page)) {
+    switch (this.rules.decide(position, page)) {
       case 'halt':
         this.#halted.add(bucket);
         this.#haltReason = describeHalt(position!, page);
@@ -106,19 +130,19 @@ export class Copier {
 
   #planFullSync(page: ChangePage): void {
     // A run that has begun reads on first: the bucket asks again, and joins the next one.
-    this.#run ??= new FullSyncRun(this.store, this.buckets);
+    this.#run ??= this.rules.startFullSync(this.store, this.options.buckets);
     if (!this.#run.accepts) return;
     this.#run.add(page);
-    this.events.fullSyncStarted();
+    this.options.fullSyncStarted();
   }
 
-  /** @returns false: another gateway has written */
+  /** @returns false: another gateway has written, or may */
   async #write(writes: readonly BucketWrite[]): Promise<boolean> {
     for (const group of groupWrites(writes)) {
-      if (!(await this.sink.write(group))) return false;
+      if (!this.options.mayWrite() || !(await this.sink.write(group))) return false;
       for (const { bucket, position, posts } of group) {
         if (position !== null) this.#positions!.set(bucket, position);
-        this.events.written(posts.length);
+        this.options.written(posts.length);
       }
     }
     return true;
@@ -139,9 +163,9 @@ function describeHalt({ changedAtMs }: CopyPosition, page: ChangePage): string {
   const ofStore =
     page.changedAtMs === 0 ? 'the store has recorded no change' : `the store's last is of ${toText(page.changedAtMs)}`;
   return (
-    `halted: it has changes up to ${toText(changedAtMs)} that this store lacks (${ofStore}), so the store was emptied, restored from ` +
-    'an old backup, or is that of another deployment. To bring the counts back: tallycast restore; to overwrite the sink with the ' +
-    "store's counts: tallycast sink adopt"
+    `halted: it may have changes up to ${toText(changedAtMs)} that this store lacks (${ofStore}), because the store was emptied, restored ` +
+    `from an old backup, is that of another deployment, or lost its last changes over ${STARTS_MAX} times. To bring the counts back: ` +
+    "tallycast restore; to overwrite the sink with the store's counts: tallycast sink adopt"
   );
 }
 

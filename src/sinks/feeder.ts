@@ -1,14 +1,18 @@
 import { Backoff } from '../common/backoff.js';
 import type { Clock, Timer } from '../common/clock.js';
+import { sleep } from '../common/sleep.js';
 import type { ChangeStore } from '../store/change-store.js';
-import { Copier } from './copier.js';
+import { Copier, COPY_RULES, type CopyRules, type CycleResult } from './copier.js';
 import type { Lease } from './lease.js';
 import { type Sink, SinkError } from './sink.js';
 
 /** Pauses after a failure. */
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 1_000;
-/** After an error that somebody has to mend, and while a bucket is halted, the sink is read again this often. */
+/**
+ * The positions of the sink are read again this often, because somebody may have adopted the store, or the sink may have lost its last
+ * writes. After an error that somebody has to mend the sink is tried again this often.
+ */
 const RECHECK_MS = 30_000;
 /** A gateway without the lease looks again this often whether it has got it. */
 const LEASE_CHECK_MS = 1_000;
@@ -32,7 +36,7 @@ export interface SinkStatus {
   readonly isFed: boolean;
   /** Whether the last cycle went through. */
   readonly isUp: boolean;
-  /** Since the sink last had everything. */
+  /** Since the sink last had everything, or since this gateway feeds it. */
   readonly lagSeconds: number;
   readonly haltedBuckets: number;
   readonly fullSyncs: number;
@@ -48,22 +52,24 @@ export interface SinkStatus {
 export class Feeder {
   readonly #copier: Copier;
   readonly #backoff: Backoff;
-  readonly #startedAtMs: number;
   /** Of the lease when the positions of the sink were last forgotten; `null`: another gateway feeds it. */
   #term: number | null = null;
   #isUp = true;
-  /** When the sink last had everything. */
-  #currentAtMs: number | null = null;
+  /** When the sink last had everything, or this gateway began to feed it. */
+  #currentAtMs = 0;
   #failures = 0;
+  /** How long the sink is left alone at least after the last failure. */
+  #leastPauseMs = 0;
   #fullSyncs = 0;
   #postsWritten = 0;
-  #isMisconfigured = false;
-  /** How long the sink wants to be left alone after the last failure. */
-  #leastPauseMs = 0;
-  #haltCheckedAtMs = 0;
+  /** When the positions of the sink were last forgotten because of their age. */
+  #checkedAtMs = 0;
   /** Whether an operator has changed the positions of the sink. */
   #isChanged = false;
+  #haltedBuckets = 0;
+  /** The last message about failures in a row. */
   #warned = '';
+  #isClosed = false;
   #timer: Timer | null = null;
   #running: Promise<void> | null = null;
 
@@ -72,14 +78,16 @@ export class Feeder {
     private readonly sink: Sink,
     private readonly lease: Pick<Lease, 'term'>,
     private readonly options: FeederOptions,
+    rules: CopyRules = COPY_RULES,
   ) {
-    const { buckets, clock, random } = options;
-    this.#startedAtMs = clock.nowMs();
-    this.#backoff = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS, random);
-    this.#copier = new Copier(store, sink, buckets, {
+    this.#backoff = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS, options.random);
+    const copierOptions = {
+      buckets: options.buckets,
+      mayWrite: () => this.#isFed,
       fullSyncStarted: () => (this.#fullSyncs += 1),
-      written: (posts) => (this.#postsWritten += posts),
-    });
+      written: (posts: number) => (this.#postsWritten += posts),
+    };
+    this.#copier = new Copier(store, sink, copierOptions, rules);
   }
 
   start(): void {
@@ -87,13 +95,12 @@ export class Feeder {
   }
 
   get status(): SinkStatus {
-    const sinceMs = this.options.clock.nowMs() - (this.#currentAtMs ?? this.#startedAtMs);
     return {
       name: this.sink.name,
       isFed: this.#isFed,
       isUp: this.#isUp,
-      lagSeconds: this.#isFed ? sinceMs / 1_000 : 0,
-      haltedBuckets: this.#copier.haltedBuckets,
+      lagSeconds: this.#isFed ? (this.options.clock.nowMs() - this.#currentAtMs) / 1_000 : 0,
+      haltedBuckets: this.#haltedBuckets,
       fullSyncs: this.#fullSyncs,
       postsWritten: this.#postsWritten,
       deadRows: this.sink.deadCount ?? null,
@@ -115,12 +122,12 @@ export class Feeder {
 
   /** Writes what is missing, if that takes no longer than some seconds. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#timer?.cancel();
-    await this.#running;
-    this.#timer?.cancel();
-    const { clock } = this.options;
-    const endMs = clock.nowMs() + CLOSE_MAX_MS;
-    while (this.#isFed && this.#isUp && clock.nowMs() < endMs && !(await this.#cycle()));
+    const limit = new AbortController();
+    const timeout = sleep(this.options.clock, CLOSE_MAX_MS, limit.signal).then(() => limit.abort());
+    await Promise.race([this.#finish(limit.signal), timeout]);
+    limit.abort();
     await this.sink.close();
   }
 
@@ -129,6 +136,7 @@ export class Feeder {
   }
 
   #schedule(afterMs: number): void {
+    if (this.#isClosed) return;
     this.#timer = this.options.clock.after(afterMs, () => {
       this.#running = this.#run();
     });
@@ -140,67 +148,77 @@ export class Feeder {
       this.#schedule(LEASE_CHECK_MS);
       return;
     }
-    const isCurrent = await this.#cycle();
-    this.#schedule(isCurrent ? this.options.intervalMs : this.#pauseMs());
+    const result = await this.#cycle();
+    this.#schedule(this.#pauseMs(result));
+  }
+
+  async #finish(limit: AbortSignal): Promise<void> {
+    await this.#running;
+    let result: CycleResult | 'failed' = this.#isFed && this.#isUp ? 'behind' : 'failed';
+    while (result === 'behind' && !limit.aborted) result = await this.#cycle();
   }
 
   /** Another gateway fed the sink, or will. */
   #switch(): void {
     this.#term = this.lease.term;
+    this.#currentAtMs = this.options.clock.nowMs();
+    this.#checkedAtMs = this.#currentAtMs;
+    this.#failures = 0;
+    this.#haltedBuckets = 0;
     this.#copier.reset();
-    this.#currentAtMs = null;
   }
 
-  /** @returns whether the sink has everything that can be written to it */
-  async #cycle(): Promise<boolean> {
-    if (this.#isChanged) this.#copier.reset();
-    this.#isChanged = false;
+  async #cycle(): Promise<CycleResult | 'failed'> {
+    const startedAtMs = this.options.clock.nowMs();
     try {
-      const isCurrent = await this.#copier.cycle();
+      this.#recheck();
+      const result = await this.#copier.cycle();
       this.#isUp = true;
-      this.#failures = 0;
-      if (isCurrent && this.#copier.haltedBuckets === 0) this.#currentAtMs = this.options.clock.nowMs();
-      this.#checkHalt();
-      return isCurrent;
+      this.#leastPauseMs = 0;
+      this.#warned = '';
+      if (result === 'current') this.#failures = 0;
+      if (result === 'overtaken') this.#failures += 1;
+      if (result !== 'overtaken') this.#reportHalted();
+      if (result === 'current' && this.#haltedBuckets === 0) this.#currentAtMs = startedAtMs;
+      return result;
     } catch (error) {
       this.#isUp = false;
       this.#failures += 1;
       this.#copier.reset();
       this.#reportFailure(error);
-      return false;
+      return 'failed';
     }
   }
 
-  #pauseMs(): number {
-    if (this.#failures === 0) return 0;
-    const pauseMs = this.#isMisconfigured ? RECHECK_MS : this.#backoff.pauseMs(this.#failures);
-    return Math.max(pauseMs, this.#leastPauseMs);
-  }
-
-  #reportFailure(error: unknown): void {
-    this.#isMisconfigured = error instanceof SinkError && error.isConfiguration;
-    this.#leastPauseMs = error instanceof SinkError ? error.pauseMs : 0;
-    this.#warnOnce(`${this.sink.name}: ${error instanceof Error ? error.message : String(error)}`);
-  }
-
-  /** Halted buckets are looked at again from time to time, because somebody may have adopted the store. */
-  #checkHalt(): void {
-    const { haltedBuckets, haltReason } = this.#copier;
-    if (haltedBuckets === 0) {
-      this.#warned = '';
-      return;
-    }
-    this.#warnOnce(`${this.sink.name}: ${haltReason}`);
-    const nowMs = this.options.clock.nowMs();
-    if (nowMs < this.#haltCheckedAtMs + RECHECK_MS) return;
-    this.#haltCheckedAtMs = nowMs;
-    this.#copier.reset();
+  #pauseMs(result: CycleResult | 'failed'): number {
+    if (result === 'current') return this.options.intervalMs;
+    if (result === 'behind') return 0;
+    return Math.max(this.#backoff.pauseMs(this.#failures), this.#leastPauseMs);
   }
 
   /** Once in a row: a store or a sink that is down fails each cycle. */
-  #warnOnce(message: string): void {
+  #reportFailure(error: unknown): void {
+    const { isConfiguration, pauseMs } = error instanceof SinkError ? error : { isConfiguration: false, pauseMs: 0 };
+    this.#leastPauseMs = Math.max(pauseMs, isConfiguration ? RECHECK_MS : 0);
+    const message = error instanceof Error ? error.message : String(error);
     if (message === this.#warned) return;
     this.#warned = message;
-    this.options.warn(message);
+    this.options.warn(`${this.sink.name}: ${message}`);
+  }
+
+  #recheck(): void {
+    const nowMs = this.options.clock.nowMs();
+    // A full sync would begin again. Its writes find out by themselves whether the sink was changed.
+    const isOld = nowMs >= this.#checkedAtMs + RECHECK_MS && !this.#copier.isSyncing;
+    if (!isOld && !this.#isChanged) return;
+    this.#checkedAtMs = nowMs;
+    this.#isChanged = false;
+    this.#copier.reset();
+  }
+
+  #reportHalted(): void {
+    const { haltedBuckets, haltReason } = this.#copier;
+    if (haltedBuckets > 0 && this.#haltedBuckets === 0) this.options.warn(`${this.sink.name}: ${haltReason}`);
+    this.#haltedBuckets = haltedBuckets;
   }
 }

@@ -28,7 +28,7 @@ class Deployment {
     const feeder = new Feeder(
       this.#store.changeStore,
       sink,
-      { isHeld: true },
+      { term: 1 },
       {
         ...{ buckets: BUCKETS, intervalMs: 10, clock: systemClock, random: () => this.random.next() },
         warn: () => undefined,
