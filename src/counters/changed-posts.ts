@@ -7,6 +7,8 @@ export const POSTS_PER_SEQ = 500;
 export const STARTS_MAX = 8;
 /** The seq before the first one that is ever given, so that a copy at 0 is told that it lacks everything. */
 export const SEQ_BEFORE_FIRST = 1;
+/** The seq of a copy in a full sync: it may have any change of its incarnation, and may lack any. */
+export const NOT_SYNCED = 0;
 /** Sums are kept modulo this, so that they and what is added to them are exact in doubles. */
 export const SUM_MODULUS = 2 ** 52;
 /** What an incarnation recovered of the change record when it started. A copy that is at or past `startSeq` may have more. */
@@ -18,8 +20,9 @@ export interface IncarnationStart extends Incarnation {
 
 /** How far a copy of one bucket's counts is: it has every change up to `upTo`, as this incarnation numbers them. */
 export interface CopyPosition extends Incarnation {
+  /** NOT_SYNCED: a full sync has begun, and has not ended. */
   readonly upTo: number;
-  /** Of the last change that the copy has, ms since 1970. */
+  /** No change that the copy has is later, ms since 1970. */
   readonly changedAtMs: number;
 }
 

@@ -87,16 +87,14 @@ export class Copier {
   async cycle(): Promise<CycleResult> {
     this.#positions ??= new Map(await this.sink.readPositions());
     if (this.#run?.isEmpty === true) this.#run = null;
-    if (this.#run !== null && !(await this.#write(await this.#run.nextPage()))) return this.#startAgain();
+    await this.#run?.readPage();
     const pages = await this.store.changesSince(this.#buildRequests(), PAGE_POSTS);
     const writes = pages.map((page) => this.#take(page)).filter((write) => write !== null);
-    if (!(await this.#write(writes))) return this.#startAgain();
+    if (!(await this.#write(writes))) {
+      this.reset();
+      return 'overtaken';
+    }
     return this.#run === null && pages.every(({ isComplete }) => isComplete) ? 'current' : 'behind';
-  }
-
-  #startAgain(): CycleResult {
-    this.reset();
-    return 'overtaken';
   }
 
   #buildRequests(): { bucket: number; after: number }[] {
@@ -141,7 +139,7 @@ export class Copier {
     for (const group of groupWrites(writes)) {
       if (!this.options.mayWrite() || !(await this.sink.write(group))) return false;
       for (const { bucket, position, posts } of group) {
-        if (position !== null) this.#positions!.set(bucket, position);
+        this.#positions!.set(bucket, position);
         this.options.written(posts.length);
       }
     }
@@ -160,12 +158,13 @@ function buildWrite(before: CopyPosition, page: ChangePage): BucketWrite | null 
 }
 
 function describeHalt({ changedAtMs }: CopyPosition, page: ChangePage): string {
-  const ofStore =
-    page.changedAtMs === 0 ? 'the store has recorded no change' : `the store's last is of ${toText(page.changedAtMs)}`;
+  const inSink = changedAtMs === 0 ? 'counts' : `changes up to ${toText(changedAtMs)}`;
+  const inStore =
+    page.changedAtMs === 0 ? 'has recorded no change' : `has recorded some up to ${toText(page.changedAtMs)}`;
   return (
-    `halted: it may have changes up to ${toText(changedAtMs)} that this store lacks (${ofStore}), because the store was emptied, restored ` +
-    `from an old backup, is that of another deployment, or lost its last changes over ${STARTS_MAX} times. To bring the counts back: ` +
-    "tallycast restore; to overwrite the sink with the store's counts: tallycast sink adopt"
+    `halted: it may have ${inSink} that this store lacks, which ${inStore}: the store was emptied, restored from an old backup, is that ` +
+    `of another deployment, or lost its last changes over ${STARTS_MAX} times. To bring the counts back: tallycast restore; to overwrite ` +
+    "the sink with the store's counts: tallycast sink adopt"
   );
 }
 

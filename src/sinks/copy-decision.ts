@@ -1,4 +1,4 @@
-import type { CopyPosition, IncarnationStart } from '../counters/changed-posts.js';
+import { type CopyPosition, type IncarnationStart, NOT_SYNCED } from '../counters/changed-posts.js';
 import { compareIncarnations } from '../counters/pn-counter.js';
 import type { ChangePage } from '../store/change-store.js';
 
@@ -11,11 +11,7 @@ export const LOSS_MAX_MS = 60_000;
  */
 export type CopyDecision = 'changes' | 'full-sync' | 'halt';
 
-/**
- * A copy of an earlier incarnation goes on with changes if it was below every seq with which later incarnations started: then the store has
- * all that the copy has. At the seq itself it may have less, because a post may have been entered under it after the last write that
- * the store recovered.
- */
+/** How a copy goes on. A copy of an earlier incarnation goes on with changes if the store has all that it has. */
 export function decideCopy(
   position: CopyPosition | undefined,
   { starts, droppedUpTo }: Pick<ChangePage, 'starts' | 'droppedUpTo'>,
@@ -23,9 +19,18 @@ export function decideCopy(
   if (position === undefined) return 'full-sync';
   const index = starts.findIndex((start) => compareIncarnations(start, position) === 'same');
   if (index === -1) return 'halt';
+  // The later ones started at the same seq or above.
   const next: IncarnationStart | undefined = starts[index + 1];
-  if (next !== undefined && position.upTo >= next.startSeq) {
+  if (next !== undefined && mayHaveMore(position, next)) {
     return position.changedAtMs - next.startMs > LOSS_MAX_MS ? 'halt' : 'full-sync';
   }
   return position.upTo < droppedUpTo ? 'full-sync' : 'changes';
+}
+
+/**
+ * Whether a copy may have posts that the store did not recover. At the seq itself it may, because a post may have been entered under it after
+ * the last write that was recovered. A full sync brings posts as they are, whatever their seq.
+ */
+function mayHaveMore({ upTo }: CopyPosition, { startSeq }: IncarnationStart): boolean {
+  return upTo >= startSeq || upTo === NOT_SYNCED;
 }

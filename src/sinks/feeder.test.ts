@@ -31,7 +31,7 @@ class ScriptedSink implements Sink {
     this.writes += 1;
     if (!(await this.beforeWrite())) return false;
     for (const { bucket, position, posts } of writes) {
-      if (position !== null) this.positions.set(bucket, position);
+      this.positions.set(bucket, position);
       for (const { post, totals } of posts) this.posts.set(post, totals);
     }
     return true;

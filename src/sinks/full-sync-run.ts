@@ -1,10 +1,12 @@
 import { groupBy } from '../common/grouping.js';
+import type { PostCounts } from '../counters/batch.js';
 import { bucketOf } from '../counters/bucket-of.js';
+import { NOT_SYNCED } from '../counters/changed-posts.js';
 import { compareIncarnations, type Incarnation } from '../counters/pn-counter.js';
 import type { ChangePage, ChangeStore } from '../store/change-store.js';
 import type { BucketWrite } from './sink.js';
 
-/** Posts of a page. The changes of all buckets are written between two pages, so that a long run does not fall behind them. */
+/** Posts of a page. The changes of all buckets are written with each page, so that a long run does not fall behind them. */
 const PAGE_POSTS = 500;
 
 interface SyncedBucket {
@@ -16,14 +18,19 @@ interface SyncedBucket {
 
 /**
  * Full syncs of some buckets at once. All their posts are read page by page while their changes go on; the first complete page of
- * changes after the last page of posts ends the full sync of its bucket.
+ * changes after the last page of posts ends the full sync of its bucket. Changes are read after each page of posts, so if they are of
+ * the same incarnation as before, so are the posts.
  */
 export class FullSyncRun {
   readonly #buckets = new Map<number, SyncedBucket>();
+  /** The buckets whose posts are read, all that were added: a cursor is valid for these. `null`: no page was read yet. */
+  #readBuckets: ReadonlySet<number> | null = null;
   #cursor: string | null = '';
+  /** By bucket: posts of the last page. */
+  #page: ReadonlyMap<number, readonly PostCounts[]> = new Map();
 
   constructor(
-    private readonly store: ChangeStore,
+    private readonly store: Pick<ChangeStore, 'readAll'>,
     private readonly bucketCount: number,
   ) {}
 
@@ -33,7 +40,7 @@ export class FullSyncRun {
 
   /** Whether buckets may be added: no page was read yet. */
   get accepts(): boolean {
-    return this.#cursor === '';
+    return this.#readBuckets === null;
   }
 
   /** Adds a bucket, at most once, while the run accepts some. */
@@ -50,37 +57,40 @@ export class FullSyncRun {
     return this.#buckets.get(bucket)?.upTo;
   }
 
-  /** @returns the writes of the next page of posts */
-  async nextPage(): Promise<BucketWrite[]> {
-    if (this.#cursor === null || this.isEmpty) return [];
-    const { posts, next } = await this.store.readAll(new Set(this.#buckets.keys()), this.#cursor, PAGE_POSTS);
+  /** Reads the next page of posts. Then the changes of all buckets are to be read, and taken. */
+  async readPage(): Promise<void> {
+    this.#page = new Map();
+    if (this.#cursor === null || this.isEmpty) return;
+    this.#readBuckets ??= new Set(this.#buckets.keys());
+    const { posts, next } = await this.store.readAll(this.#readBuckets, this.#cursor, PAGE_POSTS);
     this.#cursor = next;
-    const byBucket = groupBy(posts, ({ post }) => bucketOf(post, this.bucketCount));
-    return [...byBucket].flatMap(([bucket, counts]) => {
-      const synced = this.#buckets.get(bucket);
-      if (synced === undefined) return [];
-      const { epoch } = synced.incarnation;
-      return [{ bucket, epoch, posts: counts, position: null, sums: null, endsFullSync: false }];
-    });
+    this.#page = groupBy(posts, ({ post }) => bucketOf(post, this.bucketCount));
   }
 
   /**
    * Takes changes of a bucket that is in the run.
-   * @returns their write; `null`: the run of this bucket is void, because its incarnation is over or changes were dropped
+   * @returns their write, with the bucket's posts of the page; `null`: there is nothing to write, or the run of this bucket is void,
+   * because its incarnation is over or changes were dropped
    */
-  take(page: ChangePage): BucketWrite | null {
-    const { bucket, starts, posts, isComplete, upTo, changedAtMs, sums, droppedUpTo } = page;
+  take(changes: ChangePage): BucketWrite | null {
+    const { bucket, starts, isComplete, upTo, changedAtMs, sums, droppedUpTo } = changes;
     const synced = this.#buckets.get(bucket)!;
-    const current = starts.at(-1)!;
-    if (compareIncarnations(current, synced.incarnation) !== 'same' || synced.upTo < droppedUpTo) {
+    const { epoch, nonce } = starts.at(-1)!;
+    if (compareIncarnations({ epoch, nonce }, synced.incarnation) !== 'same' || synced.upTo < droppedUpTo) {
       this.#buckets.delete(bucket);
       return null;
     }
     synced.upTo = upTo;
-    const { epoch, nonce } = current;
     const endsFullSync = isComplete && this.#cursor === null;
     if (endsFullSync) this.#buckets.delete(bucket);
-    const position = endsFullSync ? { epoch, nonce, upTo, changedAtMs } : null;
+    const posts = newestStates(this.#page.get(bucket) ?? [], changes.posts);
+    if (posts.length === 0 && !endsFullSync) return null;
+    const position = { epoch, nonce, upTo: endsFullSync ? upTo : NOT_SYNCED, changedAtMs };
     return { bucket, epoch, posts, position, sums: endsFullSync ? sums : null, endsFullSync };
   }
+}
+
+/** Each post once, as it was read last. */
+function newestStates(before: readonly PostCounts[], after: readonly PostCounts[]): PostCounts[] {
+  return [...new Map([...before, ...after].map((counts) => [counts.post, counts])).values()];
 }

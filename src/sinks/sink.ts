@@ -8,12 +8,19 @@ export interface BucketWrite {
   readonly bucket: number;
   /** The epoch of the bucket's current incarnation: of a post the higher (epoch, v) is right. */
   readonly epoch: number;
+  /** Each post once. */
   readonly posts: readonly PostCounts[];
-  /** The sink's position once it has these posts; `null` within a full sync, which leaves the position as it is. */
-  readonly position: CopyPosition | null;
+  /**
+   * The sink's position once it has these posts. Within a full sync its `upTo` is NOT_SYNCED, so that another one begins if this one
+   * ends early: the sink has posts then that are newer than the position before.
+   */
+  readonly position: CopyPosition;
   /** What the store says of the bucket at this position, see ChangePage; `null` if it had already changed again. */
   readonly sums: readonly number[] | null;
-  /** Whether a full sync ends: the sink has every post of the store now. Its posts of earlier epochs were lost there. */
+  /**
+   * Whether a full sync ends: the sink got every post of the store, with its epoch, even those that it had already. Its posts of
+   * earlier epochs were lost there. Only now it is known what its counts add up to besides `sums`.
+   */
   readonly endsFullSync: boolean;
 }
 
@@ -23,13 +30,14 @@ export interface Sink {
   readonly name: string;
 
   /**
-   * By bucket: how far the sink is. None for a bucket that needs a full sync.
+   * By bucket: how far the sink is. None for a bucket that follows the store whatever that has, because the sink is new or adopted it.
    * @throws SinkError
    */
   readPositions(): Promise<ReadonlyMap<number, CopyPosition>>;
 
   /**
    * Writes posts and positions together, if the sink can; else the posts first.
+   * @param writes at most one of a bucket
    * @returns false: another gateway has written since `readPositions`, which is to be called again; nothing was written
    * @throws SinkError; then it is unknown whether the sink has them
    */

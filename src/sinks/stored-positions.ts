@@ -1,4 +1,4 @@
-import type { CopyPosition } from '../counters/changed-posts.js';
+import { type CopyPosition, NOT_SYNCED } from '../counters/changed-posts.js';
 import { compareIncarnations } from '../counters/pn-counter.js';
 import type { ChangeStore } from '../store/change-store.js';
 import type { BucketWrite, Sink } from './sink.js';
@@ -52,7 +52,7 @@ export class StoredPositions implements Sink {
     this.#positions = new Map(await this.store.readPositions(this.copy));
     if (this.#wasEmptied) await this.#voidPositions([...this.#positions.keys()]);
     this.#wasEmptied = false;
-    return new Map([...this.#positions].filter(([, { upTo }]) => upTo > 0));
+    return new Map([...this.#positions].filter(([, { upTo }]) => upTo !== NOT_SYNCED));
   }
 
   async write(writes: readonly BucketWrite[]): Promise<boolean> {
@@ -64,8 +64,7 @@ export class StoredPositions implements Sink {
       return false;
     }
     if (writes.some(({ posts }) => posts.length > 0) && !(await this.receiver.send(writes))) return false;
-    const reached = writes.flatMap(({ bucket, position }) => (position === null ? [] : [[bucket, position] as const]));
-    if (reached.length > 0) await this.#save(reached);
+    await this.#save(writes.map(({ bucket, position }) => [bucket, position]));
     return true;
   }
 
@@ -85,7 +84,7 @@ export class StoredPositions implements Sink {
    */
   #mayHaveMore({ bucket, position, endsFullSync }: BucketWrite): boolean {
     const before = this.#positions.get(bucket);
-    if (position === null || endsFullSync || before === undefined) return false;
+    if (position.upTo === NOT_SYNCED || endsFullSync || before === undefined) return false;
     return compareIncarnations(position, before) !== 'same';
   }
 
@@ -109,7 +108,7 @@ export class StoredPositions implements Sink {
 
 /** A full sync follows. The store keeps the position, because it cannot forget one. */
 function voided(position: CopyPosition): CopyPosition {
-  return { ...position, upTo: 0 };
+  return { ...position, upTo: NOT_SYNCED };
 }
 
 function isEqual(position: CopyPosition, other: CopyPosition | undefined): boolean {

@@ -182,9 +182,7 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
     env['DATA_DIR'] = gateway.dataDir;
     await act(gateway, 'ada');
     await until(() => warningsOf(gateway).length > 0, 'the gateway warns');
-    expect(warningsOf(gateway)[0]).toMatch(
-      /halted: it has changes up to .* that this store lacks.*tallycast sink adopt/,
-    );
+    expect(warningsOf(gateway)[0]).toMatch(/halted: it may have counts that this store lacks.*tallycast sink adopt/);
     const page = await readMetrics(gateway.url);
     expect(page.get(`tallycast_sink_halted{sink="${sinkName()}"}`)).toBeGreaterThan(0);
     expect(await readRows(database)).toEqual(before);

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
+import { NOT_SYNCED } from '../../src/counters/changed-posts.js';
 import type { PostgresSink } from '../../src/sinks/postgres/postgres-sink.js';
 import { type PostgresServer, startPostgres, stopPostgres, type TestDatabase } from '../support/postgres-server.js';
 import { changes, closeSinks, counts, openSink, position, readDead, readTable } from './postgres-fixtures.js';
@@ -104,7 +105,7 @@ it.each([
 it('a rejected post of a full sync keeps its row, until the store has lost it', async () => {
   await sink.write([changes(1, [counts('bad', 7)])]);
   await rejectAbove100();
-  await sink.write([changes(0, [counts('bad', 100)], { epoch: 2, position: null })]);
+  await sink.write([changes(NOT_SYNCED, [counts('bad', 100)], { epoch: 2 })]);
   await sink.write([changes(2, [counts('good', 1)], { epoch: 2, endsFullSync: true })]);
   expect(await readTable(database)).toEqual(['bad 1.7 7 0', 'good 2.1 1 0']);
   await sink.write([changes(3, [], { epoch: 3, endsFullSync: true })]);

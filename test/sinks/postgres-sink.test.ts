@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { NOT_SYNCED } from '../../src/counters/changed-posts.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import { type PostgresServer, startPostgres, stopPostgres, type TestDatabase } from '../support/postgres-server.js';
 import { startProxy } from '../support/tcp-proxy.js';
@@ -162,27 +163,21 @@ describe('turns', () => {
 });
 
 describe('full syncs', () => {
-  it('the position stays until the full sync ends', async () => {
+  it('the position says that a full sync has not ended', async () => {
     const sink = await readySink();
     await sink.write([changes(5, [counts('a', 1)], { sums: [1, 0] })]);
-    await sink.write([changes(0, [counts('a', 2), counts('b', 2)], { position: null })]);
-    expect(await sink.readPositions()).toEqual(new Map([[0, position(5)]]));
+    await sink.write([changes(NOT_SYNCED, [counts('a', 2), counts('b', 2)])]);
+    expect(await sink.readPositions()).toEqual(new Map([[0, position(NOT_SYNCED)]]));
     const [row] = await database.sql('SELECT turn, sums FROM tallycast_buckets WHERE bucket = 0');
     expect(row).toEqual({ turn: '2', sums: null });
     expect(await readTable(database)).toEqual(['a 1.2 2 0', 'b 1.2 2 0']);
-  });
-
-  it('a first full sync that was not finished leaves no position', async () => {
-    const sink = await readySink();
-    await sink.write([changes(0, [counts('a', 2)], { position: null })]);
-    expect(await sink.readPositions()).toEqual(new Map());
   });
 
   it('at its end posts of earlier epochs are zero, because the store has lost them', async () => {
     const sink = await readySink();
     const posts = Array.from({ length: 2_100 }, (_, i) => counts(`post-${i}`, 3));
     await sink.write([changes(5, posts), changes(5, [counts('other', 3)], { bucket: 1 })]);
-    await sink.write([changes(0, [counts('post-7', 1)], { epoch: 2, position: null })]);
+    await sink.write([changes(NOT_SYNCED, [counts('post-7', 1)], { epoch: 2 })]);
     expect((await readTable(database)).filter((row) => !row.endsWith(' 1.3 3 0'))).toEqual(['post-7 2.1 1 0']);
     const end = changes(9, [counts('post-8', 2)], { epoch: 2, endsFullSync: true, sums: [3, 0] });
     expect(await sink.write([end])).toBe(true);

@@ -19,6 +19,7 @@ export interface BucketTurn {
 /** The next transaction of a bucket. */
 export interface NextTurn extends BucketTurn {
   readonly bucket: number;
+  readonly position: CopyPosition;
   readonly sums: readonly number[] | null;
 }
 
@@ -81,10 +82,10 @@ RETURNING b.bucket`;
     const changed = await query(this.#advance, [
       numbers(({ bucket }) => bucket),
       numbers(({ turn }) => turn),
-      numbers(({ position }) => (position === null ? 0 : addGeneration(generation, position.epoch))),
-      numbers(({ position }) => position?.nonce ?? 0),
-      numbers(({ position }) => position?.upTo ?? 0),
-      numbers(({ position }) => position?.changedAtMs ?? 0),
+      numbers(({ position }) => addGeneration(generation, position.epoch)),
+      numbers(({ position }) => position.nonce),
+      numbers(({ position }) => position.upTo),
+      numbers(({ position }) => position.changedAtMs),
       sumsLiteral(turns),
     ]);
     return changed.length === turns.length;

@@ -1,4 +1,4 @@
-import type { CopyPosition } from '../../counters/changed-posts.js';
+import { type CopyPosition, NOT_SYNCED } from '../../counters/changed-posts.js';
 import type { AuditedRow, AuditedSink, BucketSums } from '../audit.js';
 import type { BucketWrite, SinkOptions } from '../sink.js';
 import { AuditStatements } from './audit-statements.js';
@@ -202,7 +202,8 @@ export class PostgresSink implements AuditedSink {
       const zeroes = lost
         .filter((post) => !rows.has(post))
         .map((post) => ({ post, bucket, epoch, v: 0, updatedAtMs: null, totals: this.#noTotals }));
-      const within = { ...write, position: null, sums: null, endsFullSync: false };
+      const position = { ...write.position, upTo: NOT_SYNCED };
+      const within = { ...write, position, sums: null, endsFullSync: false };
       if (zeroes.length > 0 && !(await this.#commit(state, [within], zeroes))) return false;
       after = lost.at(LOST_ROWS_MAX - 1);
     }
@@ -276,6 +277,5 @@ function newestRows(writes: readonly BucketWrite[]): Map<string, CountRow> {
 }
 
 function nextTurn({ turns }: TablesState, { bucket, position, sums }: BucketWrite): NextTurn {
-  const last = turns.get(bucket);
-  return { bucket, turn: (last?.turn ?? 0) + 1, position: position ?? last?.position ?? null, sums };
+  return { bucket, turn: (turns.get(bucket)?.turn ?? 0) + 1, position, sums };
 }

@@ -12,7 +12,7 @@ const WRITE = {
   bucket: 0,
   epoch: 1,
   posts: [{ post: 'a', e: 'eu.1.1', v: 1, updatedAtMs: 5, totals: [1, 2], live: 0 }],
-  position: null,
+  position: { epoch: 1, nonce: 1, upTo: 2, changedAtMs: 5 },
   sums: null,
   endsFullSync: false,
 };
