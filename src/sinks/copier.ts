@@ -1,7 +1,7 @@
 import { type CopyPosition, STARTS_MAX } from '../counters/changed-posts.js';
 import { compareIncarnations } from '../counters/pn-counter.js';
 import type { ChangePage, ChangeStore } from '../store/change-store.js';
-import { decideCopy } from './copy-decision.js';
+import { decideCopy, decideStoredCopy } from './copy-decision.js';
 import { FullSyncRun } from './full-sync-run.js';
 import type { BucketWrite, Sink } from './sink.js';
 
@@ -51,13 +51,16 @@ export class Copier {
   readonly #halted = new Set<number>();
   #haltReason = '';
   #run: FullSyncRun | null = null;
+  readonly #decide: CopyRules['decide'];
 
   constructor(
     private readonly store: ChangeStore,
     private readonly sink: Sink,
     private readonly options: CopierOptions,
     private readonly rules: CopyRules = COPY_RULES,
-  ) {}
+  ) {
+    this.#decide = sink.keepsPositions ? rules.decide : decideStoredCopy;
+  }
 
   get haltedBuckets(): number {
     return this.#halted.size;
@@ -113,7 +116,7 @@ export class Copier {
     const { bucket } = page;
     if (this.#run?.has(bucket) === true) return this.#run.take(page);
     const position = this.#positions!.get(bucket);
-    switch (this.rules.decide(position, page)) {
+    switch (this.#decide(position, page)) {
       case 'halt':
         this.#halted.add(bucket);
         this.#haltReason = describeHalt(position!, page);

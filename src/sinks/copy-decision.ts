@@ -11,11 +11,10 @@ export const LOSS_MAX_MS = 60_000;
  */
 export type CopyDecision = 'changes' | 'full-sync' | 'halt';
 
-/** How a copy goes on. A copy of an earlier incarnation goes on with changes if the store has all that it has. */
-export function decideCopy(
-  position: CopyPosition | undefined,
-  { starts, droppedUpTo }: Pick<ChangePage, 'starts' | 'droppedUpTo'>,
-): CopyDecision {
+type History = Pick<ChangePage, 'starts' | 'droppedUpTo'>;
+
+/** How a copy that keeps its own position goes on: a copy of an earlier incarnation with changes if the store has all that it has. */
+export function decideCopy(position: CopyPosition | undefined, { starts, droppedUpTo }: History): CopyDecision {
   if (position === undefined) return 'full-sync';
   const index = starts.findIndex((start) => compareIncarnations(start, position) === 'same');
   if (index === -1) return 'halt';
@@ -25,6 +24,16 @@ export function decideCopy(
     return position.changedAtMs - next.startMs > LOSS_MAX_MS ? 'halt' : 'full-sync';
   }
   return position.upTo < droppedUpTo ? 'full-sync' : 'changes';
+}
+
+/**
+ * How a copy goes on whose position the store keeps. A position of an earlier incarnation was recovered with the counts and may be older than
+ * the copy, so it does not say whether the store has all that the copy has. There is nothing to halt for: the position of a store that
+ * was emptied is gone, too.
+ */
+export function decideStoredCopy(position: CopyPosition | undefined, { starts, droppedUpTo }: History): CopyDecision {
+  if (position === undefined || position.upTo < droppedUpTo) return 'full-sync';
+  return compareIncarnations(starts.at(-1)!, position) === 'same' ? 'changes' : 'full-sync';
 }
 
 /**

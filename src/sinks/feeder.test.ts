@@ -12,6 +12,7 @@ const INTERVAL_MS = 1_000;
 /** A sink in memory that keeps its positions, and does what a test wants before each call. */
 class ScriptedSink implements Sink {
   readonly name = 'scripted';
+  readonly keepsPositions = true;
   readonly positions = new Map<number, CopyPosition>();
   readonly posts = new Map<string, readonly number[]>();
   reads = 0;

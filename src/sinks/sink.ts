@@ -28,6 +28,8 @@ export interface BucketWrite {
 export interface Sink {
   /** In logs and metrics, without secrets. */
   readonly name: string;
+  /** Whether it keeps its positions itself. Those that the store keeps may be lost with its last commits, and posts of the sink stay. */
+  readonly keepsPositions: boolean;
 
   /**
    * By bucket: how far the sink is. None for a bucket that follows the store whatever that has, because the sink is new or adopted it.

@@ -31,6 +31,7 @@ export interface PostReceiver {
  * again: at least once.
  */
 export class StoredPositions implements Sink {
+  readonly keepsPositions = false;
   /** As this gateway last read or saved them. */
   #positions = new Map<number, CopyPosition>();
   /** Whether the receiver was emptied, and the store does not say so yet. */
@@ -50,19 +51,14 @@ export class StoredPositions implements Sink {
   async readPositions(): Promise<ReadonlyMap<number, CopyPosition>> {
     if (!(await this.receiver.open())) this.#wasEmptied = true;
     this.#positions = new Map(await this.store.readPositions(this.copy));
-    if (this.#wasEmptied) await this.#voidPositions([...this.#positions.keys()]);
+    if (this.#wasEmptied) await this.#voidPositions();
     this.#wasEmptied = false;
-    return new Map([...this.#positions].filter(([, { upTo }]) => upTo !== NOT_SYNCED));
+    return new Map(this.#positions);
   }
 
   async write(writes: readonly BucketWrite[]): Promise<boolean> {
     // A gateway that was paused for long may have lost the lease. It must not send states that are older than those of its successor.
     if (!(await this.#isUnchanged())) return false;
-    const uncertain = writes.filter((write) => this.#mayHaveMore(write));
-    if (uncertain.length > 0) {
-      await this.#voidPositions(uncertain.map(({ bucket }) => bucket));
-      return false;
-    }
     if (writes.some(({ posts }) => posts.length > 0) && !(await this.receiver.send(writes))) return false;
     await this.#save(writes.map(({ bucket, position }) => [bucket, position]));
     return true;
@@ -78,19 +74,9 @@ export class StoredPositions implements Sink {
     return this.receiver.close();
   }
 
-  /**
-   * Whether a store that lost its last commits goes on. It has lost the positions after them, too, so nobody knows what the receiver has.
-   * A full sync replaces it.
-   */
-  #mayHaveMore({ bucket, position, endsFullSync }: BucketWrite): boolean {
-    const before = this.#positions.get(bucket);
-    if (position.upTo === NOT_SYNCED || endsFullSync || before === undefined) return false;
-    return compareIncarnations(position, before) !== 'same';
-  }
-
-  /** Remembers in the store that buckets need a full sync, because this gateway may end before it is done. */
-  async #voidPositions(buckets: readonly number[]): Promise<void> {
-    await this.#save(buckets.map((bucket) => [bucket, voided(this.#positions.get(bucket)!)]));
+  /** Remembers in the store that all buckets need a full sync, because this gateway may end before it is done. */
+  async #voidPositions(): Promise<void> {
+    await this.#save([...this.#positions].map(([bucket, position]) => [bucket, voided(position)]));
   }
 
   async #save(positions: readonly (readonly [number, CopyPosition])[]): Promise<void> {

@@ -40,6 +40,7 @@ export interface StoredCounts extends Omit<CountRow, 'bucket'> {
  */
 export class PostgresSink implements AuditedSink {
   readonly name: string;
+  readonly keepsPositions = true;
   readonly #target: PostgresTarget;
   readonly #connection: PostgresConnection;
   readonly #tables: PostgresTables;
