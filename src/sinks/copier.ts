@@ -1,9 +1,9 @@
-import { type CopyPosition, STARTS_MAX } from '../counters/changed-posts.js';
+import { STARTS_MAX } from '../counters/changed-posts.js';
 import { compareIncarnations } from '../counters/pn-counter.js';
 import type { ChangePage, ChangeStore } from '../store/change-store.js';
 import { decideCopy, decideStoredCopy } from './copy-decision.js';
 import { FullSyncRun } from './full-sync-run.js';
-import type { BucketWrite, Sink } from './sink.js';
+import type { BucketWrite, Sink, SinkPosition } from './sink.js';
 
 /** Changed posts of one bucket that are read at once. */
 const PAGE_POSTS = 500;
@@ -46,7 +46,7 @@ export type CycleResult = 'current' | 'behind' | 'overtaken';
  */
 export class Copier {
   /** `null`: to be read. */
-  #positions: Map<number, CopyPosition> | null = null;
+  #positions: Map<number, SinkPosition> | null = null;
   /** Buckets that are not written any more, because the sink has what the store lacks. */
   readonly #halted = new Set<number>();
   #haltReason = '';
@@ -141,8 +141,8 @@ export class Copier {
   async #write(writes: readonly BucketWrite[]): Promise<boolean> {
     for (const group of groupWrites(writes)) {
       if (!this.options.mayWrite() || !(await this.sink.write(group))) return false;
-      for (const { bucket, position, posts } of group) {
-        this.#positions!.set(bucket, position);
+      for (const { bucket, position, posts, sums } of group) {
+        this.#positions!.set(bucket, { ...position, isComplete: sums !== null });
         this.options.written(posts.length);
       }
     }
@@ -151,7 +151,7 @@ export class Copier {
 }
 
 /** @returns `null`: the sink has all of it */
-function buildWrite(before: CopyPosition, page: ChangePage): BucketWrite | null {
+function buildWrite(before: SinkPosition, page: ChangePage): BucketWrite | null {
   const { bucket, starts, upTo, changedAtMs, posts, isComplete, sums } = page;
   const { epoch, nonce } = starts.at(-1)!;
   const isSame = before.upTo === upTo && compareIncarnations(before, { epoch, nonce }) === 'same';
@@ -160,7 +160,7 @@ function buildWrite(before: CopyPosition, page: ChangePage): BucketWrite | null 
   return { bucket, epoch, posts, position, sums: isComplete ? sums : null, endsFullSync: false };
 }
 
-function describeHalt({ changedAtMs }: CopyPosition, page: ChangePage): string {
+function describeHalt({ changedAtMs }: SinkPosition, page: ChangePage): string {
   const inSink = changedAtMs === 0 ? 'counts' : `changes up to ${toText(changedAtMs)}`;
   const inStore =
     page.changedAtMs === 0 ? 'has recorded no change' : `has recorded some up to ${toText(page.changedAtMs)}`;

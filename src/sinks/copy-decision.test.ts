@@ -1,6 +1,7 @@
 import { expect, test } from '@jest/globals';
-import { type CopyPosition, type IncarnationStart, NOT_SYNCED } from '../counters/changed-posts.js';
+import { type IncarnationStart, NOT_SYNCED } from '../counters/changed-posts.js';
 import { type CopyDecision, decideCopy, decideStoredCopy, LOSS_MAX_MS } from './copy-decision.js';
+import type { SinkPosition } from './sink.js';
 
 const NOW_MS = Date.UTC(2026, 0, 1);
 const FIRST = { epoch: 1, nonce: 11 };
@@ -15,10 +16,14 @@ const STARTS: readonly IncarnationStart[] = [
 ];
 const HISTORY = { starts: STARTS, droppedUpTo: 9 };
 
-type Case = readonly [title: string, position: CopyPosition | undefined, own: CopyDecision, stored: CopyDecision];
+type Case = readonly [title: string, position: SinkPosition | undefined, own: CopyDecision, stored: CopyDecision];
 
-function at(incarnation: { epoch: number; nonce: number }, upTo: number, afterMs = 0): CopyPosition {
-  return { ...incarnation, upTo, changedAtMs: NOW_MS + afterMs };
+function at(incarnation: { epoch: number; nonce: number }, upTo: number, afterMs = 0): SinkPosition {
+  return { ...incarnation, upTo, changedAtMs: NOW_MS + afterMs, isComplete: upTo !== NOT_SYNCED };
+}
+
+function amid(incarnation: { epoch: number; nonce: number }, upTo: number): SinkPosition {
+  return { ...at(incarnation, upTo), isComplete: false };
 }
 
 const CASES: readonly Case[] = [
@@ -28,6 +33,8 @@ const CASES: readonly Case[] = [
   ['a copy of the current incarnation below it', at(THIRD, 8), 'full-sync', 'full-sync'],
   ['a full sync of the current incarnation that did not end', at(THIRD, NOT_SYNCED), 'full-sync', 'full-sync'],
   ['a copy below all later starts', at(FIRST, 19), 'changes', 'full-sync'],
+  ['a copy below all later starts with more pages to come', amid(FIRST, 19), 'full-sync', 'full-sync'],
+  ['a copy of the current incarnation with more pages to come', amid(THIRD, 35), 'changes', 'changes'],
   ['a copy below all later starts and what was dropped', at(FIRST, 8), 'full-sync', 'full-sync'],
   ['a copy at a later start', at(FIRST, 20), 'full-sync', 'full-sync'],
   ['a copy between two later starts', at(FIRST, 25), 'full-sync', 'full-sync'],

@@ -1,6 +1,7 @@
 import { type CopyPosition, type IncarnationStart, NOT_SYNCED } from '../counters/changed-posts.js';
 import { compareIncarnations } from '../counters/pn-counter.js';
 import type { ChangePage } from '../store/change-store.js';
+import type { SinkPosition } from './sink.js';
 
 /** A store that has lost more than this is taken for a backup: its copy is not overwritten. */
 export const LOSS_MAX_MS = 60_000;
@@ -13,8 +14,11 @@ export type CopyDecision = 'changes' | 'full-sync' | 'halt';
 
 type History = Pick<ChangePage, 'starts' | 'droppedUpTo'>;
 
-/** How a copy that keeps its own position goes on: a copy of an earlier incarnation with changes if the store has all that it has. */
-export function decideCopy(position: CopyPosition | undefined, { starts, droppedUpTo }: History): CopyDecision {
+/**
+ * How a copy that keeps its own position goes on. A copy of an earlier incarnation goes on with changes if it was the bucket at one
+ * instant, and the store has recovered that instant.
+ */
+export function decideCopy(position: SinkPosition | undefined, { starts, droppedUpTo }: History): CopyDecision {
   if (position === undefined) return 'full-sync';
   const index = starts.findIndex((start) => compareIncarnations(start, position) === 'same');
   if (index === -1) return 'halt';
@@ -23,7 +27,8 @@ export function decideCopy(position: CopyPosition | undefined, { starts, dropped
   if (next !== undefined && mayHaveMore(position, next)) {
     return position.changedAtMs - next.startMs > LOSS_MAX_MS ? 'halt' : 'full-sync';
   }
-  return position.upTo < droppedUpTo ? 'full-sync' : 'changes';
+  const mayHaveLess = next !== undefined && !position.isComplete;
+  return mayHaveLess || position.upTo < droppedUpTo ? 'full-sync' : 'changes';
 }
 
 /**

@@ -3,9 +3,8 @@ import { BUCKETS, key, like, METRICS, postIn, Producer, view } from '../../test/
 import { ReferenceStore } from '../../test/contract/reference-store.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { bucketOf } from '../counters/bucket-of.js';
-import type { CopyPosition } from '../counters/changed-posts.js';
 import { Feeder } from './feeder.js';
-import { type BucketWrite, type Sink, SinkError } from './sink.js';
+import { type BucketWrite, type Sink, SinkError, type SinkPosition } from './sink.js';
 
 const INTERVAL_MS = 1_000;
 
@@ -13,7 +12,7 @@ const INTERVAL_MS = 1_000;
 class ScriptedSink implements Sink {
   readonly name = 'scripted';
   readonly keepsPositions = true;
-  readonly positions = new Map<number, CopyPosition>();
+  readonly positions = new Map<number, SinkPosition>();
   readonly posts = new Map<string, readonly number[]>();
   reads = 0;
   writes = 0;
@@ -22,7 +21,7 @@ class ScriptedSink implements Sink {
   /** @returns whether nobody else has written */
   beforeWrite: () => Promise<boolean> = () => Promise.resolve(true);
 
-  async readPositions(): Promise<ReadonlyMap<number, CopyPosition>> {
+  async readPositions(): Promise<ReadonlyMap<number, SinkPosition>> {
     this.reads += 1;
     await this.beforeRead();
     return new Map(this.positions);
@@ -31,8 +30,8 @@ class ScriptedSink implements Sink {
   async write(writes: readonly BucketWrite[]): Promise<boolean> {
     this.writes += 1;
     if (!(await this.beforeWrite())) return false;
-    for (const { bucket, position, posts } of writes) {
-      this.positions.set(bucket, position);
+    for (const { bucket, position, posts, sums } of writes) {
+      this.positions.set(bucket, { ...position, isComplete: sums !== null });
       for (const { post, totals } of posts) this.posts.set(post, totals);
     }
     return true;
@@ -171,7 +170,7 @@ test('another gateway that writes all the time does not make a feeder busy', asy
 
 test('a sink of another store is halted with one warning, and followed once it was adopted', async () => {
   const world = new World();
-  const position = { epoch: 7, nonce: 7, upTo: 70, changedAtMs: 70 };
+  const position = { epoch: 7, nonce: 7, upTo: 70, changedAtMs: 70, isComplete: true };
   for (let bucket = 0; bucket < BUCKETS; bucket++) world.sink.positions.set(bucket, position);
   await world.commit();
   await world.start();

@@ -24,6 +24,15 @@ export interface BucketWrite {
   readonly endsFullSync: boolean;
 }
 
+/** How far a sink is. */
+export interface SinkPosition extends CopyPosition {
+  /**
+   * Whether the last write had `sums`: the sink was the bucket at one instant. Else it may lack a post that changed before `upTo` and
+   * again after it. If the later change is lost, the store does not name the post after `upTo` any more.
+   */
+  readonly isComplete: boolean;
+}
+
 /** A copy of the counts in another system. */
 export interface Sink {
   /** In logs and metrics, without secrets. */
@@ -35,7 +44,7 @@ export interface Sink {
    * By bucket: how far the sink is. None for a bucket that follows the store whatever that has, because the sink is new or adopted it.
    * @throws SinkError
    */
-  readPositions(): Promise<ReadonlyMap<number, CopyPosition>>;
+  readPositions(): Promise<ReadonlyMap<number, SinkPosition>>;
 
   /**
    * Writes posts and positions together, if the sink can; else the posts first.

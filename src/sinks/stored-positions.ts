@@ -1,7 +1,7 @@
 import { type CopyPosition, NOT_SYNCED } from '../counters/changed-posts.js';
 import { compareIncarnations } from '../counters/pn-counter.js';
 import type { ChangeStore } from '../store/change-store.js';
-import type { BucketWrite, Sink } from './sink.js';
+import type { BucketWrite, Sink, SinkPosition } from './sink.js';
 
 /** Takes posts to a system that cannot keep positions for them. */
 export interface PostReceiver {
@@ -48,12 +48,13 @@ export class StoredPositions implements Sink {
     return this.receiver.name;
   }
 
-  async readPositions(): Promise<ReadonlyMap<number, CopyPosition>> {
+  async readPositions(): Promise<ReadonlyMap<number, SinkPosition>> {
     if (!(await this.receiver.open())) this.#wasEmptied = true;
     this.#positions = new Map(await this.store.readPositions(this.copy));
     if (this.#wasEmptied) await this.#voidPositions();
     this.#wasEmptied = false;
-    return new Map(this.#positions);
+    // Whether they are complete is of no use, because they are of the current incarnation or of none.
+    return new Map([...this.#positions].map(([bucket, position]) => [bucket, { ...position, isComplete: false }]));
   }
 
   async write(writes: readonly BucketWrite[]): Promise<boolean> {

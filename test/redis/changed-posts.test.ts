@@ -87,7 +87,7 @@ describe('changed posts in Redis', () => {
     const { upTo } = await collect(0, 0);
     await store.commit(producer.batch(0, [view(POST)]));
     const before = await collect(0, upTo);
-    const position = { ...before.starts.at(-1)!, upTo: before.upTo, changedAtMs: before.changedAtMs };
+    const position = { ...before.starts.at(-1)!, upTo: before.upTo, changedAtMs: before.changedAtMs, isComplete: true };
     await server.kill('SIGKILL');
     await server.restart();
     client = server.client();

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/gl
 import { NOT_SYNCED } from '../../src/counters/changed-posts.js';
 import type { PostgresSink } from '../../src/sinks/postgres/postgres-sink.js';
 import { type PostgresServer, startPostgres, stopPostgres, type TestDatabase } from '../support/postgres-server.js';
-import { changes, closeSinks, counts, openSink, position, readDead, readTable } from './postgres-fixtures.js';
+import { changes, closeSinks, counts, openSink, positionRead, readDead, readTable } from './postgres-fixtures.js';
 
 let server: PostgresServer;
 let database: TestDatabase;
@@ -40,7 +40,7 @@ it('only rejected rows are dead, the others are written, and the position advanc
   expect(rows).toHaveLength(301);
   expect(rows).toContain('bad 1.7 7 0');
   expect(sink.deadCount).toBe(2);
-  expect(await sink.readPositions()).toEqual(new Map([[0, position(2)]]));
+  expect(await sink.readPositions()).toEqual(new Map([[0, positionRead(2)]]));
   expect(warnings).toEqual([expect.stringContaining('2 rows were rejected, such as that of post bad: new row for')]);
 });
 
@@ -76,8 +76,8 @@ it('a retry forgets the dead posts and has their buckets sent again', async () =
   expect(await sink.write([changes(2, [])])).toBe(false);
   expect(await sink.readPositions()).toEqual(
     new Map([
-      [0, { ...position(1), upTo: 0 }],
-      [1, position(1)],
+      [0, { ...positionRead(1), upTo: NOT_SYNCED }],
+      [1, positionRead(1)],
     ]),
   );
   expect(await readDead(database)).toEqual([]);

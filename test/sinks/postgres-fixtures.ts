@@ -2,7 +2,7 @@ import { systemClock } from '../../src/common/clock.js';
 import type { PostCounts } from '../../src/counters/batch.js';
 import type { CopyPosition } from '../../src/counters/changed-posts.js';
 import { Metrics } from '../../src/counters/metrics.js';
-import type { BucketWrite, SinkOptions } from '../../src/sinks/sink.js';
+import type { BucketWrite, SinkOptions, SinkPosition } from '../../src/sinks/sink.js';
 import { PostgresSink } from '../../src/sinks/postgres/postgres-sink.js';
 import type { TestDatabase } from '../support/postgres-server.js';
 
@@ -34,6 +34,11 @@ export function counts(post: string, v: number, totals: readonly number[] = [v, 
 
 export function position(upTo: number, epoch = 1): CopyPosition {
   return { epoch, nonce: 4_294_967_295, upTo, changedAtMs: START_MS + upTo };
+}
+
+/** The same as it is read. */
+export function positionRead(upTo: number, epoch = 1, isComplete = false): SinkPosition {
+  return { ...position(upTo, epoch), isComplete };
 }
 
 /** Changes of bucket 0 up to a seq. */

@@ -3,7 +3,7 @@ import { NOT_SYNCED } from '../../src/counters/changed-posts.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import { type PostgresServer, startPostgres, stopPostgres, type TestDatabase } from '../support/postgres-server.js';
 import { startProxy } from '../support/tcp-proxy.js';
-import { changes, closeSinks, counts, openSink, position, readTable, START_MS } from './postgres-fixtures.js';
+import { changes, closeSinks, counts, openSink, positionRead, readTable, START_MS } from './postgres-fixtures.js';
 
 const MORE_METRICS = Metrics.parse('likes:toggle,views:tally,shares:tally');
 /** The second generation of the tables, as the upper half of an epoch. */
@@ -43,8 +43,8 @@ describe('writes', () => {
     expect(await sink.write(writes)).toBe(true);
     expect(await readTable(database)).toEqual(['a 1.1 1 0', 'b 1.3 2 1', 'null 1.2 2 0']);
     const positions = new Map([
-      [3, position(7)],
-      [1, position(9)],
+      [3, positionRead(7, 1, true)],
+      [1, positionRead(9)],
     ]);
     expect(await openSink(database.url).readPositions()).toEqual(positions);
     const [row] = await database.sql('SELECT turn, sums FROM tallycast_buckets WHERE bucket = 3');
@@ -56,7 +56,7 @@ describe('writes', () => {
     const sink = await readySink();
     const at = { epoch: 4_294_967_295, nonce: 4_294_967_295, upTo: max, changedAtMs: START_MS };
     await sink.write([changes(1, [counts('a', max, [max, max])], { epoch: at.epoch, position: at, sums: [max, 0] })]);
-    expect(await sink.readPositions()).toEqual(new Map([[0, at]]));
+    expect(await sink.readPositions()).toEqual(new Map([[0, { ...at, isComplete: true }]]));
     expect(await readTable(database)).toEqual([`a ${at.epoch}.${max} ${max} ${max}`]);
   });
 
@@ -137,7 +137,7 @@ describe('turns', () => {
     const writes = [changes(1, [counts('b', 1)], { bucket: 1 }), changes(1, [counts('c', 1)], { bucket: 2 })];
     expect(await second.write(writes)).toBe(false);
     expect(await readTable(database)).toEqual(['a 1.1 1 0']);
-    expect(await second.readPositions()).toEqual(new Map([[2, position(1)]]));
+    expect(await second.readPositions()).toEqual(new Map([[2, positionRead(1)]]));
   });
 
   it('a commit whose reply is lost is found when the positions are read', async () => {
@@ -147,7 +147,7 @@ describe('turns', () => {
     proxy.onReply = (chunk) => (chunk.includes('COMMIT\0') ? 'drop' : 'pass');
     await expect(sink.write([changes(1, [counts('a', 1)])])).rejects.toMatchObject({ isConfiguration: false });
     proxy.onReply = null;
-    expect(await sink.readPositions()).toEqual(new Map([[0, position(1)]]));
+    expect(await sink.readPositions()).toEqual(new Map([[0, positionRead(1)]]));
     expect(await sink.write([changes(2, [counts('a', 2)])])).toBe(true);
     expect(await readTable(database)).toEqual(['a 1.2 2 0']);
     await proxy.close();
@@ -167,7 +167,7 @@ describe('full syncs', () => {
     const sink = await readySink();
     await sink.write([changes(5, [counts('a', 1)], { sums: [1, 0] })]);
     await sink.write([changes(NOT_SYNCED, [counts('a', 2), counts('b', 2)])]);
-    expect(await sink.readPositions()).toEqual(new Map([[0, position(NOT_SYNCED)]]));
+    expect(await sink.readPositions()).toEqual(new Map([[0, positionRead(NOT_SYNCED)]]));
     const [row] = await database.sql('SELECT turn, sums FROM tallycast_buckets WHERE bucket = 0');
     expect(row).toEqual({ turn: '2', sums: null });
     expect(await readTable(database)).toEqual(['a 1.2 2 0', 'b 1.2 2 0']);
@@ -190,8 +190,8 @@ describe('full syncs', () => {
     expect(rows).toHaveLength(2_101);
     expect(await sink.readPositions()).toEqual(
       new Map([
-        [0, position(9, 2)],
-        [1, position(5)],
+        [0, positionRead(9, 2, true)],
+        [1, positionRead(5)],
       ]),
     );
   });
@@ -223,7 +223,7 @@ describe('adoption', () => {
     expect(await feeding.readPositions()).toEqual(new Map());
     expect(await feeding.write([changes(2, [counts('a', 1)], { endsFullSync: true })])).toBe(true);
     expect(await readTable(database)).toEqual([`a ${GENERATION + 1}.1 1 0`, `b ${GENERATION + 1}.0 0 0`]);
-    expect(await feeding.readPositions()).toEqual(new Map([[0, position(2)]]));
+    expect(await feeding.readPositions()).toEqual(new Map([[0, positionRead(2)]]));
     expect(await feeding.readRows(0, '', 1)).toMatchObject([{ generation: 1, epoch: 1, v: 1 }]);
   });
 });
@@ -234,7 +234,7 @@ describe('metrics that are added', () => {
     await before.write([changes(5, [counts('a', 9)], { sums: [9, 0] })]);
     await database.sql('UPDATE tallycast_buckets SET base = ARRAY[1, 2]');
     const after = await readySink({ metrics: MORE_METRICS });
-    expect(await after.readPositions()).toEqual(new Map([[0, { ...position(5), upTo: 0 }]]));
+    expect(await after.readPositions()).toEqual(new Map([[0, { ...positionRead(5), upTo: NOT_SYNCED }]]));
     const [row] = await database.sql('SELECT sums, base FROM tallycast_buckets WHERE bucket = 0');
     expect(row).toEqual({ sums: null, base: null });
     expect(await after.write([changes(6, [counts('a', 9, [9, 0, 4])])])).toBe(true);

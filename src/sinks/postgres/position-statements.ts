@@ -1,4 +1,5 @@
 import type { CopyPosition } from '../../counters/changed-posts.js';
+import type { SinkPosition } from '../sink.js';
 import type { Query } from './postgres-connection.js';
 import type { PostgresTables } from './postgres-tables.js';
 import { numbersLiteral } from './sql-text.js';
@@ -6,19 +7,21 @@ import { numbersLiteral } from './sql-text.js';
 /** Epochs of the store are 32 bits; above them is the generation of the tables. */
 const GENERATION = 2 ** 32;
 
-/**
- * How far the tables are with a bucket. Each transaction of the bucket raises the turn by one and needs the turn that its gateway
- * read, so that the transactions are a chain: none of a gateway that another one has overtaken can be committed.
- */
-export interface BucketTurn {
-  readonly turn: number;
-  /** `null`: nothing is known, or the tables were adopted since. */
-  readonly position: CopyPosition | null;
+/** By bucket. */
+export interface StoredTurns {
+  /** How far the tables are; none of a bucket of which nothing is known, or whose tables were adopted since. */
+  readonly positions: Map<number, SinkPosition>;
+  /**
+   * Each transaction of a bucket raises its turn by one and needs the turn that its gateway read, so that the transactions are a chain:
+   * none of a gateway that another one has overtaken can be committed.
+   */
+  readonly turns: Map<number, number>;
 }
 
 /** The next transaction of a bucket. */
-export interface NextTurn extends BucketTurn {
+export interface NextTurn {
   readonly bucket: number;
+  readonly turn: number;
   readonly position: CopyPosition;
   readonly sums: readonly number[] | null;
 }
@@ -34,13 +37,14 @@ export function splitEpoch(epoch: number): { readonly generation: number; readon
 }
 
 interface PositionRow {
-  readonly [column: string]: number;
+  readonly [column: string]: number | boolean;
   readonly bucket: number;
   readonly turn: number;
   readonly epoch: number;
   readonly nonce: number;
   readonly up_to: number;
   readonly changed_ms: number;
+  readonly has_sums: boolean;
 }
 
 /** Reads and writes tallycast_buckets. */
@@ -58,7 +62,9 @@ export class PositionStatements {
 UPDATE ${name} SET turn = turn + 1, epoch = 0, nonce = 0, up_to = 0, changed_at = to_timestamp(0), sums = NULL, base = NULL`;
     this.#rewind = `UPDATE ${name} SET turn = turn + 1, up_to = 0, sums = NULL WHERE bucket = ANY ($1::int[])`;
     this.#select = `
-SELECT bucket, turn, epoch, nonce, up_to, (extract(epoch FROM changed_at) * 1000)::bigint AS changed_ms FROM ${name}`;
+SELECT bucket, turn, epoch, nonce, up_to, (extract(epoch FROM changed_at) * 1000)::bigint AS changed_ms,
+  sums IS NOT NULL AS has_sums
+FROM ${name}`;
     this.#advance = `
 INSERT INTO ${name} AS b (bucket, turn, epoch, nonce, up_to, changed_at, sums)
 SELECT t.bucket, t.turn, t.epoch, t.nonce, t.up_to, to_timestamp(t.changed_ms / 1000), t.sums::bigint[]
@@ -71,9 +77,14 @@ WHERE b.turn = excluded.turn - 1
 RETURNING b.bucket`;
   }
 
-  async read(query: Query, generation: number): Promise<Map<number, BucketTurn>> {
+  async read(query: Query, generation: number): Promise<StoredTurns> {
     const rows = await query<PositionRow>(this.#select);
-    return new Map(rows.map((row) => [row.bucket, { turn: row.turn, position: toPosition(row, generation) }]));
+    const positions = new Map<number, SinkPosition>();
+    for (const row of rows) {
+      const position = toPosition(row, generation);
+      if (position !== null) positions.set(row.bucket, position);
+    }
+    return { positions, turns: new Map(rows.map(({ bucket, turn }) => [bucket, turn])) };
   }
 
   /** @returns false: another gateway had one of these turns */
@@ -115,8 +126,8 @@ function sumsLiteral(turns: readonly NextTurn[]): string {
   return `{${turns.map(({ sums }) => (sums === null ? 'NULL' : `"${numbersLiteral(sums)}"`)).join(',')}}`;
 }
 
-function toPosition(row: PositionRow, wanted: number): CopyPosition | null {
+function toPosition(row: PositionRow, wanted: number): SinkPosition | null {
   const { generation, epoch } = splitEpoch(row.epoch);
   if (epoch === 0 || generation !== wanted) return null;
-  return { epoch, nonce: row.nonce, upTo: row.up_to, changedAtMs: row.changed_ms };
+  return { epoch, nonce: row.nonce, upTo: row.up_to, changedAtMs: row.changed_ms, isComplete: row.has_sums };
 }

@@ -1,16 +1,10 @@
-import { type CopyPosition, NOT_SYNCED } from '../../counters/changed-posts.js';
+import { NOT_SYNCED } from '../../counters/changed-posts.js';
 import type { AuditedRow, AuditedSink, BucketSums } from '../audit.js';
-import type { BucketWrite, SinkOptions } from '../sink.js';
+import type { BucketWrite, SinkOptions, SinkPosition } from '../sink.js';
 import { AuditStatements } from './audit-statements.js';
 import { type CountRow, CountStatements } from './count-statements.js';
 import { DeadRows, type RejectedRow } from './dead-rows.js';
-import {
-  addGeneration,
-  type BucketTurn,
-  type NextTurn,
-  PositionStatements,
-  splitEpoch,
-} from './position-statements.js';
+import { addGeneration, type NextTurn, PositionStatements, splitEpoch } from './position-statements.js';
 import { PostgresConnection, type Query, RollBack } from './postgres-connection.js';
 import { toSinkError } from './postgres-errors.js';
 import { checkMetricNames, PostgresTables } from './postgres-tables.js';
@@ -23,7 +17,9 @@ const LOST_ROWS_MAX = 1_000;
 /** The tables as a gateway knows them, until another gateway writes or a write fails. */
 interface TablesState {
   readonly generation: number;
-  readonly turns: Map<number, BucketTurn>;
+  /** As they were when they were read. */
+  readonly positions: ReadonlyMap<number, SinkPosition>;
+  readonly turns: Map<number, number>;
   /** Posts whose newest row was rejected. */
   readonly dead: Set<string>;
 }
@@ -83,13 +79,11 @@ export class PostgresSink implements AuditedSink {
   }
 
   /** Makes the tables if there are none. */
-  async readPositions(): Promise<ReadonlyMap<number, CopyPosition>> {
+  async readPositions(): Promise<ReadonlyMap<number, SinkPosition>> {
     this.#state = null;
     this.#state = await this.#reporting(() => this.#readState());
     this.#deadCount = this.#state.dead.size;
-    const positions = new Map<number, CopyPosition>();
-    for (const [bucket, { position }] of this.#state.turns) if (position !== null) positions.set(bucket, position);
-    return positions;
+    return this.#state.positions;
   }
 
   async write(writes: readonly BucketWrite[]): Promise<boolean> {
@@ -175,8 +169,8 @@ export class PostgresSink implements AuditedSink {
       // All of one instant. With the generation before an adoption, and the turns after it, rows of the old generation would be written.
       await query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
       const generation = await this.#source.readGeneration(query);
-      const turns = await this.#positions.read(query, generation);
-      return { generation, turns, dead: await this.#dead.readPosts(query) };
+      const { positions, turns } = await this.#positions.read(query, generation);
+      return { generation, positions, turns, dead: await this.#dead.readPosts(query) };
     });
   }
 
@@ -223,7 +217,7 @@ export class PostgresSink implements AuditedSink {
           rejected: await this.#dead.writeAccepted(query, rows, state.dead),
         };
       });
-      for (const turn of turns) state.turns.set(turn.bucket, turn);
+      for (const { bucket, turn } of turns) state.turns.set(bucket, turn);
       this.#noteDead(state.dead, [...forgotten, ...rows.map(({ post }) => post)], rejected);
       return true;
     } catch (error) {
@@ -278,5 +272,5 @@ function newestRows(writes: readonly BucketWrite[]): Map<string, CountRow> {
 }
 
 function nextTurn({ turns }: TablesState, { bucket, position, sums }: BucketWrite): NextTurn {
-  return { bucket, turn: (turns.get(bucket)?.turn ?? 0) + 1, position, sums };
+  return { bucket, turn: (turns.get(bucket) ?? 0) + 1, position, sums };
 }
