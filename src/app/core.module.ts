@@ -116,6 +116,10 @@ function provideAccess(settings: Settings): Provider[] {
   ];
 }
 
+function warnAbout(context: string): (message: string) => void {
+  return (message) => new Logger(context).warn(message);
+}
+
 function warnAboutOrigins(message: string): void {
   new Logger('origins').warn(message);
 }
@@ -160,13 +164,13 @@ function provideStore(settings: Settings): Provider[] {
   return [
     {
       provide: REDIS,
-      useFactory: (clock: Clock) => openRedis(settings, clock),
+      useFactory: (clock: Clock) => openRedis(settings, clock, warnAbout('redis')),
       inject: [CLOCK],
     },
     {
       provide: STORE,
       useFactory: (connections: RedisClient | null, clock: Clock, dataClock: Clock) =>
-        openStore(settings, connections, clock, dataClock),
+        openStore(settings, connections, clock, dataClock, warnAbout('store')),
       inject: [REDIS, CLOCK, DATA_CLOCK],
     },
   ];

@@ -1,5 +1,4 @@
 import { randomBytes, randomInt } from 'node:crypto';
-import { Logger } from '@nestjs/common';
 import type { Clock } from '../common/clock.js';
 import type { Settings } from '../config/settings.js';
 import type { CopyableStore } from '../store/change-store.js';
@@ -18,9 +17,11 @@ export function random64(): string {
   return randomBytes(8).toString('hex');
 }
 
+/** Passed in, so that a command which opens a store does without NestJS. */
+type Warn = (message: string) => void;
+
 /** @returns `null` without REDIS_URL */
-export function openRedis({ redis, ack }: Settings, clock: Clock): Promise<RedisClient> | null {
-  const warn = (message: string): void => new Logger('redis').warn(message);
+export function openRedis({ redis, ack }: Settings, clock: Clock, warn: Warn): Promise<RedisClient> | null {
   return redis && RedisClient.open(redis, { clock, replicated: ack === 'replicated', warn });
 }
 
@@ -30,12 +31,12 @@ export async function openStore(
   connections: RedisClient | null,
   clock: Clock,
   dataClock: Clock,
+  warn: Warn,
 ): Promise<CopyableStore> {
   const { dataDir, buckets, actorKeys, metrics, region } = settings;
   const hasPeers = settings.peers.length > 0;
   const data = { buckets, actorKeys, metrics, region, nonce: () => randomInt(2 ** 32) };
   if (connections === null) {
-    const warn = (message: string): void => new Logger('store').warn(message);
     await checkDirectory(dataDir, warn);
     return new EmbeddedStore({ path: dataDir, ...data, warn, ...(hasPeers && { replication: dataClock }) });
   }
