@@ -12,7 +12,7 @@ export async function findRecordFaults(client: Redis, bucket: number, known: rea
   const seqs = entries.filter((_, i) => i % 2 === 1).map(Number);
   if (state === null) return posts.length > 0 ? ['nothing is recorded, and there are changed posts'] : [];
   const values = new MsgpackReader(state!);
-  const [seq, underSeq] = [values.readInteger(), values.readInteger()];
+  const [seq, underSeq] = [Number(values.readText()), values.readInteger()];
   const droppedUpTo = new MsgpackReader(history!).readInteger();
   const faults: string[] = [];
   const underNow = seqs.filter((one) => one === seq).length;
@@ -21,7 +21,8 @@ export async function findRecordFaults(client: Redis, bucket: number, known: rea
   if (seqs.some((one) => one > seq || one <= droppedUpTo))
     faults.push(`a seq is not from ${droppedUpTo + 1} to ${seq}`);
   if (posts.length > FEED_MAX + underSeq) faults.push(`${posts.length} posts are entered`);
-  const unknown = posts.filter((post) => !known.includes(post));
+  const names = new Set(known);
+  const unknown = posts.filter((post) => !names.has(post));
   if (unknown.length > 0) faults.push(`unknown posts: ${unknown.join(' ')}`);
   return faults;
 }

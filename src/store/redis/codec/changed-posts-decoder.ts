@@ -43,7 +43,7 @@ export function buildPostCounts(
 function decodeState(bytes: Buffer, { metricCount }: CountsContext): Pick<ChangePage, 'changedAtMs' | 'sums'> {
   const values = new MsgpackReader(bytes);
   // The seq, and how many posts stand under it.
-  values.readInteger();
+  values.readText();
   values.readInteger();
   const changedAtMs = values.readInteger();
   // Epoch and nonce of the last start, which is in the history, too.

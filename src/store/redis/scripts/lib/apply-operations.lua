@@ -5,7 +5,7 @@
 -- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ON OPERATION_COUNT OPERATION_WITH_SESSION
 local get_field, set_field, compute_total = post_record.get_field, post_record.set_field, post_record.compute_total
 local record_count, record_toggle = record_changes.record_count, record_changes.record_toggle
-local records, is_changed, keep_total = posts.records, posts.is_changed, changed_posts.keep_total
+local records, is_changed = posts.records, posts.is_changed
 
 -- The values of the current batch, and where they have whether members are on.
 local values, states_at
@@ -17,14 +17,15 @@ local function add(index, metric, value)
   if value > 0 then
     local total = compute_total(post, metric)
     if total + value > COUNT_MAX then return 0 end
-    if is_recording then keep_total(index, metric, total) end
     set_field(post, first_tag + TAG_P, get_field(post, first_tag + TAG_P) + value)
+    if is_recording then changed_posts.move_sum(post, metric, total, value) end
   else
     local n = get_field(post, first_tag + TAG_N) - value
     -- A region takes away only what it has added itself: see countRights in pn-counter.ts.
     if get_field(post, first_tag + TAG_P) < n then return 0 end
-    if is_recording then keep_total(index, metric) end
+    local total = is_recording and compute_total(post, metric)
     set_field(post, first_tag + TAG_N, n)
+    if total then changed_posts.move_sum(post, metric, total, value) end
   end
   if is_replicated then record_count(index) end
   is_changed[index] = 1
@@ -38,10 +39,11 @@ local function apply_one(kind, index, metric, value, on)
   if kind == OPERATION_COUNT then return add(index, metric, value) end
   if is_replicated and value > 0 then record_toggle(value) end
   if on == nil or on == kind then return OUTCOME_ON * kind end
-  if is_recording then keep_total(index, metric) end
   values[states_at + value] = kind
-  local tag = TAGS_PER_METRIC * metric + TAG_MEMBERS
-  set_field(records[index], tag, get_field(records[index], tag) + 2 * kind - 1)
+  local post, tag, change = records[index], TAGS_PER_METRIC * metric + TAG_MEMBERS, 2 * kind - 1
+  local total = is_recording and compute_total(post, metric)
+  set_field(post, tag, get_field(post, tag) + change)
+  if total then changed_posts.move_sum(post, metric, total, change) end
   is_changed[index] = 1
   return OUTCOME_APPLIED + OUTCOME_ON * kind
 end

@@ -3,7 +3,8 @@
 -- @needs bucket keys hybrid-clock version-vector msgpack post-record posts members toggle-log registers remote-entries changed-posts
 -- @constants FRAGMENT_HEADER_VALUES FROM_MEMBERS FROM_REPAIR TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
 local min, max = math.min, math.max
-local get_field, set_field, UPDATED_AT = post_record.get_field, post_record.set_field, post_record.UPDATED_AT
+local get_field, set_field, compute_total = post_record.get_field, post_record.set_field, post_record.compute_total
+local UPDATED_AT = post_record.UPDATED_AT
 local names, records, is_changed = posts.names, posts.records, posts.is_changed
 local OLDER, CLASH, compare_incarnations = remote_entries.OLDER, remote_entries.CLASH, remote_entries.compare_incarnations
 
@@ -49,10 +50,11 @@ local function merge_own(index, metric, epoch, nonce, p, n)
   local post, tag = records[index], TAGS_PER_METRIC * metric
   local own_p, own_n = get_field(post, tag + TAG_P), get_field(post, tag + TAG_N)
   if compare_incarnations(epoch, nonce, bucket.epoch, bucket.nonce) ~= OLDER or (p == own_p and n == own_n) then return end
-  if bucket.is_recording then changed_posts.keep_total(index, metric) end
+  local total = bucket.is_recording and compute_total(post, metric)
   if bucket.is_backfilling == 1 then own_p, own_n = max(p, own_p), max(n, own_n) end
   set_field(post, tag + TAG_P, own_p)
   if own_n > 0 then set_field(post, tag + TAG_N, own_n) end
+  if total then changed_posts.move_sum(post, metric, total) end
   is_changed[index] = 1
   -- Sent to all regions, even if the count here is 0.
   fragment.forwarded[names[index]] = hybrid_clock.now(0)
@@ -72,8 +74,12 @@ local function merge_entry(i)
   if order == OLDER or order == CLASH then return end
   local is_latest = version_vector.learn_incarnation(vector, remote.region, remote.epoch, remote.nonce)
   fragment.is_vector_changed = fragment.is_vector_changed or is_latest
-  if bucket.is_recording then changed_posts.keep_total(index, metric) end
-  if remote_entries.merge_entry(records[index], metric, remote, p, n) then is_changed[index] = 1 end
+  local post = records[index]
+  local total = bucket.is_recording and compute_total(post, metric)
+  if remote_entries.merge_entry(post, metric, remote, p, n) then
+    is_changed[index] = 1
+    if total then changed_posts.move_sum(post, metric, total) end
+  end
 end
 
 local function read_toggles()
@@ -95,9 +101,11 @@ end
 
 local function set_member(index, metric, id, on)
   local tag = TAGS_PER_METRIC * metric + TAG_MEMBERS
-  if bucket.is_recording then changed_posts.keep_total(index, metric) end
+  local post, change = records[index], 2 * on - 1
+  local total = bucket.is_recording and compute_total(post, metric)
   fragment.is_on[id] = on
-  set_field(records[index], tag, get_field(records[index], tag) + 2 * on - 1)
+  set_field(post, tag, get_field(post, tag) + change)
+  if total then changed_posts.move_sum(post, metric, total, change) end
   is_changed[index] = 1
 end
 
