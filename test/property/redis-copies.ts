@@ -56,15 +56,16 @@ class BucketCopy {
     this.#completePosts = null;
   }
 
-  /** Reads a page. @returns it, if the copy has everything now, else `null` */
-  async read(limit: number): Promise<ChangePage | null> {
+  /** Reads a page. @returns its sums and all counts of the store, if the copy has everything now, else `null` */
+  async read(limit: number): Promise<{ sums: readonly number[]; counts: readonly PostCounts[] } | null> {
     if (this.#sync !== null) await this.#readPosts(this.#sync, limit);
     const after = this.#sync?.upTo ?? this.#position?.upTo ?? 0;
     const [page] = await this.store.changes.changesSince([{ bucket: this.bucket, after }], limit);
     checkPage(page!, after);
     if (!(this.#sync === null ? this.#takeChanges(page!) : this.#takeSync(this.#sync, page!))) return null;
-    await this.#check();
-    return page!;
+    const now = await this.readCounts(this.bucket);
+    this.#check(now);
+    return { sums: page!.sums, counts: [...now.values()] };
   }
 
   async #readPosts(sync: FullSync, limit: number): Promise<void> {
@@ -117,8 +118,7 @@ class BucketCopy {
   }
 
   /** @throws Error if the copy, which should have everything, has not, or was sent posts that had not changed */
-  async #check(): Promise<void> {
-    const now = await this.readCounts(this.bucket);
+  #check(now: ReadonlyMap<string, PostCounts>): void {
     const differing = [...now].filter(([post, counts]) => !isAlike(counts, this.#posts.get(post)));
     const surplus = [...this.#posts.keys()].filter((post) => !now.has(post));
     if (differing.length + surplus.length > 0) {
@@ -201,19 +201,18 @@ export class StoreCopies {
 
   async #read(bucket: number, copy: BucketCopy, limit: number): Promise<boolean> {
     const isRecording = await this.store.client.hexists(`tc:{${bucket}}`, 'changed_posts');
-    if (isRecording === 0) this.#bases.set(bucket, await this.#sumTotals(bucket));
-    const page = await copy.read(limit);
-    if (page === null) return false;
-    const sums = page.sums.map((sum, metric) => BigInt(sum) + this.#bases.get(bucket)![metric]!);
-    const expected = await this.#sumTotals(bucket);
+    if (isRecording === 0) this.#bases.set(bucket, this.#sumTotals([...(await this.#readCounts(bucket)).values()]));
+    const complete = await copy.read(limit);
+    if (complete === null) return false;
+    const sums = complete.sums.map((sum, metric) => BigInt(sum) + this.#bases.get(bucket)![metric]!);
+    const expected = this.#sumTotals(complete.counts);
     if (!sums.every((sum, metric) => (sum - expected[metric]!) % BigInt(SUM_MODULUS) === 0n)) {
       throw new Error(`bucket ${bucket}: the sums are ${sums.join()} instead of ${expected.join()}`);
     }
     return true;
   }
 
-  async #sumTotals(bucket: number): Promise<bigint[]> {
-    const counts = [...(await this.#readCounts(bucket)).values()];
+  #sumTotals(counts: readonly PostCounts[]): bigint[] {
     return this.store.history.shape.metrics.list.map(({ index }) =>
       counts.reduce((sum, { totals }) => sum + BigInt(totals[index]!), 0n),
     );

@@ -1,5 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
+import { pages } from '../../src/common/grouping.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
 import { decideCopy } from '../../src/sinks/copy-decision.js';
 import type { ChangePage } from '../../src/store/change-store.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
@@ -35,6 +37,11 @@ function openStore(): Promise<RedisStore> {
   return openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS, nonce: () => ++incarnations });
 }
 
+function listPosts(bucket: number, count: number): string[] {
+  const numbered = Array.from({ length: 2 * BUCKETS * count }, (_, i) => `post-${i}`);
+  return numbered.filter((post) => bucketOf(post, BUCKETS) === bucket).slice(0, count);
+}
+
 async function collect(bucket: number, after: number): Promise<ChangePage> {
   const [page] = await store.changeStore.changesSince([{ bucket, after }], 500);
   return page!;
@@ -65,7 +72,7 @@ describe('changed posts in Redis', () => {
       ALL.map((bucket) => ({ bucket, after: 0 })),
       500,
     );
-    const posts = ALL.map((bucket) => Array.from({ length: 400 }, (_, i) => postIn(bucket, i)));
+    const posts = ALL.map((bucket) => listPosts(bucket, 400));
     await Promise.all(
       ALL.map((bucket) =>
         store.commit(
@@ -81,6 +88,34 @@ describe('changed posts in Redis', () => {
     for (const { bucket, isComplete, posts: changed } of pages) {
       expect([isComplete, changed.map(({ post }) => post).sort()]).toEqual([true, [...posts[bucket]!].sort()]);
     }
+  });
+
+  it('seqs are dropped whole: a copy of any age is sent all it lacks, or has to sync', async () => {
+    const groups = pages(listPosts(0, 5_200), 400);
+    const copies: number[] = [(await collect(0, 0)).upTo];
+    for (const group of groups) {
+      await store.commit(
+        producer.batch(
+          0,
+          group.map((post) => view(post)),
+        ),
+      );
+      copies.push((await collect(0, copies.at(-1)!)).upTo);
+    }
+    const kept = new Set<boolean>();
+    for (const [i, upTo] of copies.entries()) {
+      const posts: string[] = [];
+      let page = await collect(0, upTo);
+      kept.add(upTo >= page.droppedUpTo);
+      if (upTo < page.droppedUpTo) continue;
+      posts.push(...page.posts.map(({ post }) => post));
+      while (!page.isComplete) {
+        page = await collect(0, page.upTo);
+        posts.push(...page.posts.map(({ post }) => post));
+      }
+      expect(posts.sort()).toEqual(groups.slice(i).flat().sort());
+    }
+    expect([...kept]).toEqual([false, true]);
   });
 
   it('a copy that had everything goes on with changes after a restart that lost nothing', async () => {
