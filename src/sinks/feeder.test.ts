@@ -134,6 +134,19 @@ test('a sink that is down is tried again with pauses up to a second, its lag gro
   expect(world.warnings).toEqual(['scripted: down']);
 });
 
+test('a sink that can be read and not written is down, and one warning is given', async () => {
+  const world = new World();
+  await world.commit();
+  world.sink.beforeWrite = down;
+  await world.start();
+  await world.clock.advance(60_000);
+  expect(world.feeder.status.isUp).toBe(false);
+  expect(world.warnings).toEqual(['scripted: down']);
+  world.sink.beforeWrite = () => Promise.resolve(true);
+  await world.clock.advance(2_000);
+  expect(world.feeder.status.isUp).toBe(true);
+});
+
 test('a sink that is down again is warned of again', async () => {
   const world = new World();
   await world.start();

@@ -85,7 +85,10 @@ export class Feeder {
       buckets: options.buckets,
       mayWrite: () => this.#isFed,
       fullSyncStarted: () => (this.#fullSyncs += 1),
-      written: (posts: number) => (this.#postsWritten += posts),
+      written: (posts: number) => {
+        this.#postsWritten += posts;
+        this.#recover();
+      },
     };
     this.#copier = new Copier(store, sink, copierOptions, rules);
   }
@@ -173,10 +176,10 @@ export class Feeder {
     try {
       this.#recheck();
       const result = await this.#copier.cycle();
-      this.#isUp = true;
-      this.#leastPauseMs = 0;
-      this.#warned = '';
-      if (result === 'current') this.#failures = 0;
+      if (result === 'current') {
+        this.#recover();
+        this.#failures = 0;
+      }
       if (result === 'overtaken') this.#failures += 1;
       if (result !== 'overtaken') this.#reportHalted();
       if (result === 'current' && this.#haltedBuckets === 0) this.#currentAtMs = startedAtMs;
@@ -188,6 +191,13 @@ export class Feeder {
       this.#reportFailure(error);
       return 'failed';
     }
+  }
+
+  /** Not when positions could be read: a sink that rejects all writes is down, and its failures are one row. */
+  #recover(): void {
+    this.#isUp = true;
+    this.#leastPauseMs = 0;
+    this.#warned = '';
   }
 
   #pauseMs(result: CycleResult | 'failed'): number {
