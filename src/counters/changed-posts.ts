@@ -1,17 +1,18 @@
 import { ChangeFeed } from './change-feed.js';
 import type { Incarnation } from './pn-counter.js';
 
-/** A page of changed posts has all posts of a seq or none: so many at most stand under one. */
+/** At most this many posts stand under one seq, because a page of changed posts has all posts of a seq or none. */
 export const POSTS_PER_SEQ = 500;
 /** A copy that stopped before more incarnations than these has to be adopted by hand. */
 export const STARTS_MAX = 8;
-/** The seq before the first one that is ever given, so that a copy at 0 is told that it lacks everything. */
+/** The seq before the first one that is ever given, so that a copy at 0 gets a full sync. */
 export const SEQ_BEFORE_FIRST = 1;
 /** The seq of a copy in a full sync: it may have any change of its incarnation, and may lack any. */
 export const NOT_SYNCED = 0;
 /** Sums are kept modulo this, so that they and what is added to them are exact in doubles. */
 export const SUM_MODULUS = 2 ** 52;
-/** What an incarnation recovered of the change record when it started. A copy that is at or past `startSeq` may have more. */
+
+/** The part of the change record that an incarnation recovered when it started. A copy at or past `startSeq` may have more. */
 export interface IncarnationStart extends Incarnation {
   readonly startSeq: number;
   /** The last change that was recovered, ms since 1970. */
@@ -32,7 +33,7 @@ export interface ChangedPostsState {
   seq: number;
   /** How many posts were entered under it. */
   postsUnderSeq: number;
-  /** Of the last change, ms since 1970. */
+  /** Time of the last change, ms since 1970. */
   changedAtMs: number;
   /** By metric index: the changes of all totals since recording began, modulo SUM_MODULUS. */
   sums: number[];

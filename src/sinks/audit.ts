@@ -17,7 +17,7 @@ const TRIES_MAX = 120;
 /** Above every seq: what a store returns for it has no posts. */
 const NO_POSTS_AFTER = 2 ** 52;
 
-/** What a sink says of a bucket, all of one instant. */
+/** The sums of one bucket in a sink, all of one instant. */
 export interface BucketSums {
   /** Changes with each write. */
   readonly turn: number;

@@ -52,7 +52,7 @@ export interface SinkStatus {
 export class Feeder {
   readonly #copier: Copier;
   readonly #backoff: Backoff;
-  /** Of the lease when the positions of the sink were last forgotten; `null`: another gateway feeds it. */
+  /** The term of the lease when the positions of the sink were last forgotten; `null`: another gateway feeds it. */
   #term: number | null = null;
   #isUp = true;
   /** When the sink last had everything, or this gateway began to feed it. */

@@ -15,7 +15,7 @@ export interface BucketWrite {
    * ends early: the sink has posts then that are newer than the position before.
    */
   readonly position: CopyPosition;
-  /** What the store says of the bucket at this position, see ChangePage; `null` if it had already changed again. */
+  /** The sums of the bucket in the store at this position, see ChangePage; `null` if it had already changed again. */
   readonly sums: readonly number[] | null;
   /**
    * Whether a full sync ends: the sink got every post of the store, with its epoch, even those that it had already. Its posts of
@@ -70,7 +70,7 @@ export interface Sink {
   close(): Promise<void>;
 }
 
-/** What the sinks of a gateway have in common. */
+/** Options that the sinks of a gateway have in common. */
 export interface SinkOptions {
   /** One of SINK_URL. It may have a password: use `name` in messages. */
   readonly url: URL;

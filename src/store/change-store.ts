@@ -7,18 +7,18 @@ export interface CopyableStore extends CounterStore {
   readonly changeStore: ChangeStore;
 }
 
-/** What changed in one bucket after some seq. All of a page is of one instant. */
+/** Changes of one bucket after some seq. All of a page is of one instant. */
 export interface ChangePage {
   readonly bucket: number;
   /** The last incarnations of the bucket, oldest first: the last one is current. */
   readonly starts: readonly IncarnationStart[];
   /** A copy below this seq needs a full sync, because changes were dropped. `posts` is empty then. */
   readonly droppedUpTo: number;
-  /** Every change up to this seq is in `posts`, or was up to the seq that was asked for. */
+  /** Every change up to this seq is in `posts`, or was before the seq of the request. */
   readonly upTo: number;
   /** Whether nothing changed after `upTo`: posts, `sums` and `changedAtMs` are the state of the bucket at one instant. */
   readonly isComplete: boolean;
-  /** Of the bucket's last change, ms since 1970; 0: none was recorded. */
+  /** Time of the bucket's last change, ms since 1970; 0: none was recorded. */
   readonly changedAtMs: number;
   /** By metric index: the changes of all totals of the bucket since recording began, modulo SUM_MODULUS. */
   readonly sums: readonly number[];

@@ -29,7 +29,7 @@ function named(pages: readonly ChangePage[]): string[] {
 
 async function readAll({ store }: StoreUnderTest, buckets = EVERY_BUCKET, limit = 3): Promise<PostCounts[]> {
   const posts = new Map<string, PostCounts>();
-  for (let cursor: string | null = ''; cursor !== null; ) {
+  for (let cursor: string | null = ''; cursor !== null;) {
     const page = await store.changeStore.readAll(buckets, cursor, limit);
     for (const counts of page.posts) posts.set(counts.post, counts);
     cursor = page.next;
@@ -37,8 +37,14 @@ async function readAll({ store }: StoreUnderTest, buckets = EVERY_BUCKET, limit 
   return [...posts.values()].sort((a, b) => (a.post < b.post ? -1 : 1));
 }
 
-/** What is recorded for copies. */
+/** Tests of the changes that a store records for copies. */
 export function changedPostsTests(under: StoreUnderTest): void {
+  recordingTests(under);
+  pagingTests(under);
+  copyTests(under);
+}
+
+function recordingTests(under: StoreUnderTest): void {
   it('nothing is recorded before somebody asks, and after recording was stopped', async () => {
     const { changeStore } = under.store;
     expect(await changeStore.isRecording()).toBe(false);
@@ -87,7 +93,9 @@ export function changedPostsTests(under: StoreUnderTest): void {
     await under.apply([unlike(post, key(1))]);
     expect((await collect(under, at)).at(-1)!.sums).toEqual([1, 0, 0, 0]);
   });
+}
 
+function pagingTests(under: StoreUnderTest): void {
   it('pages hold about as many posts as asked for, oldest change first', async () => {
     const at = await startRecording(under);
     let upTo = at;
@@ -127,7 +135,9 @@ export function changedPostsTests(under: StoreUnderTest): void {
     const ofOne = (await readAll(under, new Set([2]))).map(({ post }) => post);
     expect(ofOne).toEqual(posts.filter((_, i) => i % BUCKETS === 2).sort());
   });
+}
 
+function copyTests(under: StoreUnderTest): void {
   it('positions of copies are kept apart', async () => {
     const { changeStore } = under.store;
     const position = { epoch: 3, nonce: 4_294_967_295, upTo: 2 ** 52, changedAtMs: START_MS };
@@ -161,7 +171,7 @@ export function changedPostsTests(under: StoreUnderTest): void {
     await applied(reopened, new Producer('prod-two').batch(0, [view(postIn(0, 1))]));
     const again = await under.reopen();
     const [page] = await again.changeStore.changesSince([{ bucket: 0, after: synced!.upTo }], 500);
-    const isToldToSync = page!.droppedUpTo > synced!.upTo;
-    expect(isToldToSync || named([page!]).includes(postIn(0, 1))).toBe(true);
+    const needsFullSync = page!.droppedUpTo > synced!.upTo;
+    expect(needsFullSync || named([page!]).includes(postIn(0, 1))).toBe(true);
   });
 }

@@ -32,7 +32,7 @@ export function counts(post: string, v: number, totals: readonly number[] = [v, 
   return { post, e: 'eu.1.a', v, updatedAtMs: START_MS + v, totals, live: 0 };
 }
 
-export function position(upTo: number, epoch = 1): CopyPosition {
+function position(upTo: number, epoch = 1): CopyPosition {
   return { epoch, nonce: 4_294_967_295, upTo, changedAtMs: START_MS + upTo };
 }
 

@@ -13,7 +13,7 @@ import type { LmdbTable } from './disk/lmdb-table.js';
 import { ByteReader, type ByteWriter, encodeBigEndian } from './disk/record-bytes.js';
 import type { PendingWrite, WriteSet } from './disk/write-set.js';
 
-/** What the change records of the buckets share. */
+/** Options that the change records of all buckets share. */
 interface ChangeRecordOptions {
   readonly table: LmdbTable;
   readonly changes: WriteSet;

@@ -1,7 +1,7 @@
 import type { ChangedPostsState, CopyPosition } from '../../../counters/changed-posts.js';
 import type { ByteReader, ByteWriter } from './record-bytes.js';
 
-/** What is on disk of a bucket's change record. */
+/** The part of a bucket's change record that is on disk. */
 export type StoredChangedPosts = ChangedPostsState | { readonly stoppedAtSeq: number };
 
 const RECORDING = 1;
