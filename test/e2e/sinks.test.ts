@@ -8,8 +8,18 @@ import { FileFollower } from '../sinks/file-follower.js';
 import { NatsReader } from '../sinks/nats-reader.js';
 import { RowConsumer } from '../sinks/row-consumer.js';
 import { SECRET, WebhookServer } from '../sinks/webhook-server.js';
-import { closeClients, connect, expectOk, readTotals, type Totals } from '../support/clients.js';
+import { closeClients, readTotals, type Totals } from '../support/clients.js';
 import { runCommand } from '../support/command.js';
+import {
+  ADMIN_TOKEN,
+  likeAndView,
+  POSTS,
+  readRows,
+  readSinkWarnings,
+  runAdminCommand,
+  totalsOfEach,
+  untilEqual,
+} from '../support/fed-gateway.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { readMetrics } from '../support/metrics.js';
 import { startNats, stopNats } from '../support/nats-server.js';
@@ -18,9 +28,7 @@ import { type RedisServer, startRedis, stopRedis, withClient } from '../support/
 import { until } from '../support/until.js';
 import { isAlive, listWorkers } from '../support/workers.js';
 
-const ADMIN_TOKEN = 'a-token-of-an-operator';
 const METRICS = Metrics.parse('likes:toggle,views:tally');
-const POSTS = ['42', 'an-article', 'third'];
 
 let postgres: PostgresServer;
 let redis: RedisServer;
@@ -35,57 +43,6 @@ afterAll(async () => {
   await stopAll();
   await Promise.all([stopPostgres(), stopRedis(), stopNats()]);
 });
-
-async function readRows(database: TestDatabase): Promise<Record<string, Totals>> {
-  const rows = await database
-    .sql<{ post: string; likes: string; views: string }>('SELECT post, likes, views FROM tallycast_counts')
-    // The tables are made by the first gateway that feeds them.
-    .catch(() => []);
-  return Object.fromEntries(
-    rows.map(({ post, likes, views }) => [post, { likes: Number(likes), views: Number(views) }]),
-  );
-}
-
-/** Waits until the rows are the totals that the gateway has, and returns these. */
-async function untilEqual(database: TestDatabase, { url }: GatewayProcess): Promise<Record<string, Totals>> {
-  const totals = await readTotals(url, POSTS);
-  const isEqual = async (): Promise<boolean> => {
-    const rows = await readRows(database);
-    return isDeepStrictEqual(rows, totals);
-  };
-  await until(isEqual, 'the rows equal the totals');
-  return totals;
-}
-
-/** Each actor likes every post and views it twice. */
-async function act({ url }: GatewayProcess, ...actors: readonly string[]): Promise<void> {
-  for (const actor of actors) {
-    const socket = connect(url, { actor });
-    for (const post of POSTS) {
-      expectOk(await socket.emitWithAck('like', { post }));
-      expectOk(await socket.emitWithAck('view', { post }));
-      expectOk(await socket.emitWithAck('view', { post }));
-    }
-  }
-}
-
-function warningsOf({ log }: GatewayProcess): string[] {
-  const records = log.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>);
-  return records.filter(({ context }) => context === 'sinks').map(({ msg }) => String(msg));
-}
-
-async function command(gateway: GatewayProcess, ...args: string[]): Promise<unknown> {
-  const { status, stdout, stderr } = await runCommand(args, { ADMIN_TOKEN, TALLYCAST_URL: gateway.url });
-  return status === 0 ? (JSON.parse(stdout) as unknown) : stderr;
-}
-
-function totalsIn({ counts }: RowConsumer): Record<string, Totals> {
-  return Object.fromEntries([...counts].map(([post, { totals }]) => [post, { likes: totals[0]!, views: totals[1]! }]));
-}
-
-function totalsOf(likes: number, views: number): Record<string, Totals> {
-  return Object.fromEntries(POSTS.map((post) => [post, { likes, views }]));
-}
 
 describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQL sink', (kind) => {
   let database: TestDatabase;
@@ -110,8 +67,8 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
   });
 
   it(`likes and views become rows (${kind})`, async () => {
-    await act(gateway, 'ada', 'grace');
-    expect(await untilEqual(database, gateway)).toEqual(totalsOf(2, 4));
+    await likeAndView(gateway, 'ada', 'grace');
+    expect(await untilEqual(database, gateway)).toEqual(totalsOfEach(2, 4));
   });
 
   it(`the series of the sink have its name, without its password (${kind})`, async () => {
@@ -125,16 +82,16 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
   });
 
   it(`rows equal the totals after the gateway was killed and started again (${kind})`, async () => {
-    await act(gateway, 'edsger');
+    await likeAndView(gateway, 'edsger');
     await gateway.kill('SIGKILL');
     gateway = await startGateway(env);
-    await act(gateway, 'barbara');
-    expect(await untilEqual(database, gateway)).toEqual(totalsOf(4, 8));
-    expect(warningsOf(gateway)).toEqual([]);
+    await likeAndView(gateway, 'barbara');
+    expect(await untilEqual(database, gateway)).toEqual(totalsOfEach(4, 8));
+    expect(readSinkWarnings(gateway)).toEqual([]);
   });
 
   it(`a gateway that ends in order writes the last changes first (${kind})`, async () => {
-    await act(gateway, 'alan');
+    await likeAndView(gateway, 'alan');
     const totals = await readTotals(gateway.url, POSTS);
     await gateway.kill('SIGTERM');
     expect(await readRows(database)).toEqual(totals);
@@ -144,18 +101,18 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
   it(`a row that the database rejected is written by sink retry (${kind})`, async () => {
     const label = `{sink="${sinkName()}"}`;
     await database.sql('ALTER TABLE tallycast_counts ADD CONSTRAINT few CHECK (likes <= 5)');
-    await act(gateway, 'tony');
+    await likeAndView(gateway, 'tony');
     const readDead = async (): Promise<unknown> => (await readMetrics(gateway.url)).get(`tallycast_sink_dead${label}`);
     await until(async () => (await readDead()) === POSTS.length, 'the rows are rejected');
-    expect(warningsOf(gateway).at(-1)).toContain('tallycast sink retry');
+    expect(readSinkWarnings(gateway).at(-1)).toContain('tallycast sink retry');
     await database.sql('ALTER TABLE tallycast_counts DROP CONSTRAINT few');
-    expect(await command(gateway, 'sink', 'retry')).toEqual({ done: true, rows: expect.any(Number) });
-    expect(await untilEqual(database, gateway)).toEqual(totalsOf(6, 12));
+    expect(await runAdminCommand(gateway, 'sink', 'retry')).toEqual({ done: true, rows: expect.any(Number) });
+    expect(await untilEqual(database, gateway)).toEqual(totalsOfEach(6, 12));
     await until(async () => (await readDead()) === 0, 'no row is rejected any more');
   });
 
   it(`sinks cannot be turned off on a gateway that has SINK_URL (${kind})`, async () => {
-    expect(await command(gateway, 'sink', 'off')).toBe(
+    expect(await runAdminCommand(gateway, 'sink', 'off')).toBe(
       'BAD_REQUEST: this gateway has SINK_URL: restart all gateways without it first\n',
     );
   });
@@ -163,14 +120,14 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
   it(`a gateway without SINK_URL warns that changes are recorded, until sinks are turned off (${kind})`, async () => {
     await gateway.kill('SIGTERM');
     gateway = await startGateway({ ...env, SINK_URL: '' });
-    await until(() => warningsOf(gateway).length > 0, 'the gateway warns');
-    expect(warningsOf(gateway)).toEqual([expect.stringContaining('run tallycast sink off')]);
-    expect(await command(gateway, 'sink', 'off')).toEqual({ done: true });
-    await act(gateway, 'donald');
+    await until(() => readSinkWarnings(gateway).length > 0, 'the gateway warns');
+    expect(readSinkWarnings(gateway)).toEqual([expect.stringContaining('run tallycast sink off')]);
+    expect(await runAdminCommand(gateway, 'sink', 'off')).toEqual({ done: true });
+    await likeAndView(gateway, 'donald');
     await gateway.kill('SIGTERM');
     gateway = await startGateway(env);
-    expect(await untilEqual(database, gateway)).toEqual(totalsOf(7, 14));
-    expect(warningsOf(gateway)).toEqual([]);
+    expect(await untilEqual(database, gateway)).toEqual(totalsOfEach(7, 14));
+    expect(readSinkWarnings(gateway)).toEqual([]);
   });
 
   it(`a sink of an emptied store is halted until it adopts the store (${kind})`, async () => {
@@ -180,14 +137,16 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
     else delete env['DATA_DIR'];
     gateway = await startGateway(env);
     env['DATA_DIR'] = gateway.dataDir;
-    await act(gateway, 'ada');
-    await until(() => warningsOf(gateway).length > 0, 'the gateway warns');
-    expect(warningsOf(gateway)[0]).toMatch(/halted: it may have counts that this store lacks.*tallycast sink adopt/);
+    await likeAndView(gateway, 'ada');
+    await until(() => readSinkWarnings(gateway).length > 0, 'the gateway warns');
+    expect(readSinkWarnings(gateway)[0]).toMatch(
+      /halted: it may have counts that this store lacks.*tallycast sink adopt/,
+    );
     const page = await readMetrics(gateway.url);
     expect(page.get(`tallycast_sink_halted{sink="${sinkName()}"}`)).toBeGreaterThan(0);
     expect(await readRows(database)).toEqual(before);
-    expect(await command(gateway, 'sink', 'adopt')).toEqual({ done: true, sinks: [sinkName()] });
-    expect(await untilEqual(database, gateway)).toEqual(totalsOf(1, 2));
+    expect(await runAdminCommand(gateway, 'sink', 'adopt')).toEqual({ done: true, sinks: [sinkName()] });
+    expect(await untilEqual(database, gateway)).toEqual(totalsOfEach(1, 2));
   });
 
   function sinkName(): string {
@@ -207,7 +166,7 @@ describe('a gateway with several sinks', () => {
       `http://127.0.0.1:${await webhook.listen()}/counts`,
     ];
     const gateway = await startGateway({ SINK_URL: urls.join(), SINK_SECRET: SECRET, SINK_MS: '100' });
-    await act(gateway, 'ada');
+    await likeAndView(gateway, 'ada');
     const totals = await untilEqual(database, gateway);
     const file = new FileFollower(directory, ofFile);
     const stream = new NatsReader(nats, 'COUNTS', ofNats);
@@ -216,7 +175,7 @@ describe('a gateway with several sinks', () => {
       return consumers.every((consumer) => isDeepStrictEqual(totalsIn(consumer), totals));
     };
     await until(areEqual, 'all sinks have the totals');
-    expect(warningsOf(gateway)).toEqual([]);
+    expect(readSinkWarnings(gateway)).toEqual([]);
     await gateway.kill('SIGTERM');
     await webhook.close();
     await rm(directory, { recursive: true, force: true });
@@ -231,22 +190,22 @@ describe('workers with a PostgreSQL sink', () => {
       ...{ SINK_URL: database.url.href, SINK_MS: '100', REDIS_URL: redis.url, WORKERS: '2' },
       MAX_OPS_PER_CONNECTION: '0',
     });
-    await act(gateway, 'ada');
-    expect(await untilEqual(database, gateway)).toEqual(totalsOf(1, 2));
+    await likeAndView(gateway, 'ada');
+    expect(await untilEqual(database, gateway)).toEqual(totalsOfEach(1, 2));
     const feeding = [...(await readMetrics(gateway.url)).keys()].filter((name) =>
       name.startsWith('tallycast_sink_up{'),
     );
     expect(feeding).toHaveLength(1);
     const other = await startGateway({ REDIS_URL: redis.url, ADMIN_TOKEN });
-    expect(await command(other, 'sink', 'off')).toBe(
+    expect(await runAdminCommand(other, 'sink', 'off')).toBe(
       'BAD_REQUEST: another gateway feeds sinks: restart all gateways without SINK_URL first\n',
     );
     await other.kill('SIGTERM');
     for (const [i, pid] of listWorkers(gateway).entries()) {
       process.kill(pid, 'SIGKILL');
       await until(() => !isAlive(pid), 'the worker has ended');
-      await act(gateway, `actor-${i}`);
-      expect(await untilEqual(database, gateway)).toEqual(totalsOf(2 + i, 4 + 2 * i));
+      await likeAndView(gateway, `actor-${i}`);
+      expect(await untilEqual(database, gateway)).toEqual(totalsOfEach(2 + i, 4 + 2 * i));
     }
   });
 });
@@ -266,8 +225,10 @@ describe('boots with a PostgreSQL sink', () => {
 
   it('a gateway is ready while its sink is down', async () => {
     const gateway = await startGateway({ SINK_URL: 'postgres://ann:secret@127.0.0.1:1/app' });
-    await until(() => warningsOf(gateway).length > 0, 'the gateway warns');
-    expect(warningsOf(gateway)).toEqual([expect.stringMatching(/^postgres:\/\/127.0.0.1:1\/app: .*ECONNREFUSED/)]);
+    await until(() => readSinkWarnings(gateway).length > 0, 'the gateway warns');
+    expect(readSinkWarnings(gateway)).toEqual([
+      expect.stringMatching(/^postgres:\/\/127.0.0.1:1\/app: .*ECONNREFUSED/),
+    ]);
     expect((await fetch(`${gateway.url}/readyz`)).status).toBe(200);
     expect((await readMetrics(gateway.url)).get('tallycast_sink_up{sink="postgres://127.0.0.1:1/app"}')).toBe(0);
     expect(await gateway.kill('SIGTERM')).toBe(0);
@@ -289,3 +250,7 @@ describe('boots with a PostgreSQL sink', () => {
     });
   });
 });
+
+function totalsIn({ counts }: RowConsumer): Record<string, Totals> {
+  return Object.fromEntries([...counts].map(([post, { totals }]) => [post, { likes: totals[0]!, views: totals[1]! }]));
+}

@@ -1,13 +1,13 @@
 import type { OpenAPIV3_1 } from 'openapi-types';
 import { METRIC_KINDS, type MetricKind } from '../../counters/metric-kinds.js';
 import type { Metrics } from '../../counters/metrics.js';
+import { JOB_TYPE } from '../job-response.js';
 
 type Paths = Record<string, OpenAPIV3_1.PathItemObject>;
 type Operation = NonNullable<Paths[string]['get']>;
 type Response = NonNullable<Operation['responses']['default']>;
 
 const JSON_TYPE = 'application/json';
-const JOB_TYPE = 'application/x-ndjson';
 const POSTS = { $ref: '#/components/parameters/posts' };
 const CONSISTENCY = { $ref: '#/components/parameters/consistency' };
 
