@@ -36,7 +36,7 @@ export class SinkAdministration {
   async adopt(): Promise<string[]> {
     const { feeders } = this.#requireSinks();
     for (const feeder of feeders) await reportSinkErrors(feeder.adopt());
-    return feeders.map(({ status }) => status.name);
+    return feeders.map(({ name }) => name);
   }
 
   /** Writes rows again that sinks rejected. @returns how many there were */
@@ -60,6 +60,7 @@ export class SinkAdministration {
           const options = { ...this.options, repairs, signal, report: (drift: Drift) => report({ ...drift }) };
           const summary = await reportSinkErrors(new Audit(this.store, sink, options).run());
           summaries.push({ sink: sink.name, ...summary });
+          if (summary.syncedAgain > 0) this.sinks.feeders.find(({ name }) => name === sink.name)?.recheck();
         }
         return { sinks: summaries, drift: summaries.reduce((sum, { drift }) => sum + drift, 0) };
       } finally {

@@ -97,6 +97,10 @@ export class Feeder {
     this.#schedule(0);
   }
 
+  get name(): string {
+    return this.sink.name;
+  }
+
   get status(): SinkStatus {
     return {
       name: this.sink.name,
@@ -110,16 +114,21 @@ export class Feeder {
     };
   }
 
+  /** Reads the positions of the sink again with the next cycle, because an operator has changed them. */
+  recheck(): void {
+    this.#isChanged = true;
+  }
+
   /** Makes the sink follow the store, whichever gateway feeds it; another one notices it within RECHECK_MS. @throws SinkError */
   async adopt(): Promise<void> {
     await this.sink.adopt();
-    this.#isChanged = true;
+    this.recheck();
   }
 
   /** Writes rejected rows again. @returns how many there were. @throws SinkError */
   async retryDead(): Promise<number> {
     const rows = (await this.sink.retryDead?.()) ?? 0;
-    this.#isChanged = true;
+    this.recheck();
     return rows;
   }
 
