@@ -75,7 +75,10 @@ local function create_functions()
     if not state[sum] then
       for missing = #state + 1, sum do state[missing] = 0 end
     end
-    state[sum] = (state[sum] + change % SUM_MODULUS) % SUM_MODULUS
+    local moved = state[sum] + change
+    -- Both terms of a sum have to be small for it to be exact.
+    if moved < 0 or moved >= SUM_MODULUS then moved = (state[sum] + change % SUM_MODULUS) % SUM_MODULUS end
+    state[sum] = moved
   end
 
   -- Enters later changes under the next seq. Drops the oldest seqs, whole ones, if more posts are entered than FEED_MAX.
