@@ -89,6 +89,14 @@ it('a change that was lost is found', async () => {
   expect(await audit()).toMatchObject({ drift: 0, skippedBuckets: 0 });
 });
 
+it('a sink has no drift after the store has stopped recording changes and begun again', async () => {
+  await fed.changeStore.stopRecording();
+  await fed.change(100);
+  expect(await audit()).toMatchObject({ drift: 0, skippedBuckets: 0 });
+  await fed.change(100);
+  expect(await audit()).toMatchObject({ drift: 0, skippedBuckets: 0 });
+});
+
 it('a row that was deleted is found', async () => {
   await database.sql(`DELETE FROM tallycast_counts WHERE post = '${POST}'`);
   expect((await audit()).found).toContainEqual(expect.objectContaining({ arm: 'rows', post: POST, sink: null }));

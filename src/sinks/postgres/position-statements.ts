@@ -23,6 +23,7 @@ export interface NextTurn {
   readonly bucket: number;
   readonly turn: number;
   readonly position: CopyPosition;
+  readonly endsFullSync: boolean;
   readonly sums: readonly number[] | null;
 }
 
@@ -51,6 +52,7 @@ interface PositionRow {
 export class PositionStatements {
   readonly #select: string;
   readonly #advance: string;
+  readonly #forgetBases: string;
   readonly #lock: string;
   readonly #forget: string;
   readonly #rewind: string;
@@ -75,6 +77,7 @@ ON CONFLICT (bucket) DO UPDATE SET turn = excluded.turn, epoch = excluded.epoch,
   up_to = excluded.up_to, changed_at = excluded.changed_at, sums = excluded.sums, written_at = now()
 WHERE b.turn = excluded.turn - 1
 RETURNING b.bucket`;
+    this.#forgetBases = `UPDATE ${name} SET base = NULL WHERE bucket = ANY ($1::int[]) AND base IS NOT NULL`;
   }
 
   async read(query: Query, generation: number): Promise<StoredTurns> {
@@ -99,6 +102,9 @@ RETURNING b.bucket`;
       numbers(({ position }) => position.changedAtMs),
       sumsLiteral(turns),
     ]);
+    // The store may have begun to record changes again, with sums of 0. That leads to a full sync.
+    const synced = turns.filter(({ endsFullSync }) => endsFullSync).map(({ bucket }) => bucket);
+    if (synced.length > 0) await query(this.#forgetBases, [numbersLiteral(synced)]);
     return changed.length === turns.length;
   }
 

@@ -271,6 +271,6 @@ function newestRows(writes: readonly BucketWrite[]): Map<string, CountRow> {
   return rows;
 }
 
-function nextTurn({ turns }: TablesState, { bucket, position, sums }: BucketWrite): NextTurn {
-  return { bucket, turn: (turns.get(bucket) ?? 0) + 1, position, sums };
+function nextTurn({ turns }: TablesState, { bucket, position, sums, endsFullSync }: BucketWrite): NextTurn {
+  return { bucket, turn: (turns.get(bucket) ?? 0) + 1, position, sums, endsFullSync };
 }
