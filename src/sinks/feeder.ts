@@ -9,11 +9,13 @@ import { type Sink, SinkError } from './sink.js';
 /** Pauses after a failure. */
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 1_000;
+/** After an error that somebody has to mend the sink is tried again this often. */
+const MISCONFIGURED_RETRY_MS = 30_000;
 /**
- * The positions of the sink are read again this often, because somebody may have adopted the store, or the sink may have lost its last
- * writes. After an error that somebody has to mend the sink is tried again this often.
+ * The positions of the sink are read again this often, because another gateway may have let it adopt the store, and because it may have
+ * lost its last writes. A sink that nothing is written to would not show either.
  */
-const RECHECK_MS = 30_000;
+const POSITIONS_MAX_AGE_MS = 10_000;
 /** A gateway without the lease looks again this often whether it has got it. */
 const LEASE_CHECK_MS = 1_000;
 /** How long the last cycles may take when the gateway ends. */
@@ -119,7 +121,7 @@ export class Feeder {
     this.#isChanged = true;
   }
 
-  /** Makes the sink follow the store, whichever gateway feeds it; another one notices it within RECHECK_MS. @throws SinkError */
+  /** Makes the sink follow the store, whichever gateway feeds it; another one notices it within POSITIONS_MAX_AGE_MS. @throws SinkError */
   async adopt(): Promise<void> {
     await this.sink.adopt();
     this.recheck();
@@ -183,7 +185,7 @@ export class Feeder {
   async #cycle(): Promise<CycleResult | 'failed'> {
     const startedAtMs = this.options.clock.nowMs();
     try {
-      this.#recheck();
+      this.#forgetOldPositions();
       const result = await this.#copier.cycle();
       if (result === 'current') {
         this.#recover();
@@ -218,17 +220,17 @@ export class Feeder {
   /** Once in a row: a store or a sink that is down fails each cycle. */
   #reportFailure(error: unknown): void {
     const { isConfiguration, pauseMs } = error instanceof SinkError ? error : { isConfiguration: false, pauseMs: 0 };
-    this.#leastPauseMs = Math.max(pauseMs, isConfiguration ? RECHECK_MS : 0);
+    this.#leastPauseMs = Math.max(pauseMs, isConfiguration ? MISCONFIGURED_RETRY_MS : 0);
     const message = error instanceof Error ? error.message : String(error);
     if (message === this.#warned) return;
     this.#warned = message;
     this.options.warn(`${this.sink.name}: ${message}`);
   }
 
-  #recheck(): void {
+  #forgetOldPositions(): void {
     const nowMs = this.options.clock.nowMs();
     // A full sync would begin again. Its writes find out by themselves whether the sink was changed.
-    const isOld = nowMs >= this.#checkedAtMs + RECHECK_MS && !this.#copier.isSyncing;
+    const isOld = nowMs >= this.#checkedAtMs + POSITIONS_MAX_AGE_MS && !this.#copier.isSyncing;
     if (!isOld && !this.#isChanged) return;
     this.#checkedAtMs = nowMs;
     this.#isChanged = false;

@@ -166,7 +166,7 @@ function describeSinksAdopt(): Operation {
     'sinksAdopt',
     'Overwrite the sinks with the counts of the store',
     'For sinks that are halted because they have changes that the store lacks. It is done when the gateway that feeds them has read ' +
-      'their positions again, which it does every 30 s.',
+      'their positions again, which it does every 10 s.',
     { 200: jsonResponse('The sinks follow the store.', 'SinkNames') },
   );
 }
