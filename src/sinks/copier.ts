@@ -139,8 +139,9 @@ export class Copier {
 
   /** @returns false: another gateway has written, or may */
   async #write(writes: readonly BucketWrite[]): Promise<boolean> {
+    const { mayWrite } = this.options;
     for (const group of groupWrites(writes)) {
-      if (!this.options.mayWrite() || !(await this.sink.write(group))) return false;
+      if (!mayWrite() || !(await this.sink.write(group, mayWrite))) return false;
       for (const { bucket, position, posts, sums } of group) {
         this.#positions!.set(bucket, { ...position, isComplete: sums !== null });
         this.options.written(posts.length);

@@ -49,10 +49,12 @@ export interface Sink {
   /**
    * Writes posts and positions together, if the sink can; else the posts first.
    * @param writes at most one of a bucket
+   * @param mayWrite whether this gateway feeds the sink still. A sink that cannot recognize a gateway that was overtaken asks just before
+   * it sends something, because the gateway may have been frozen until then
    * @returns false: another gateway has written since `readPositions`, which is to be called again; nothing was written
    * @throws SinkError; then it is unknown whether the sink has them
    */
-  write(writes: readonly BucketWrite[]): Promise<boolean>;
+  write(writes: readonly BucketWrite[], mayWrite: () => boolean): Promise<boolean>;
 
   /** Posts whose rows the system rejected, as far as this gateway knows; `undefined`: it rejects no single rows. */
   readonly deadCount?: number;

@@ -57,9 +57,9 @@ export class StoredPositions implements Sink {
     return new Map([...this.#positions].map(([bucket, position]) => [bucket, { ...position, isComplete: false }]));
   }
 
-  async write(writes: readonly BucketWrite[]): Promise<boolean> {
+  async write(writes: readonly BucketWrite[], mayWrite: () => boolean): Promise<boolean> {
     // A gateway that was paused for long may have lost the lease. It must not send states that are older than those of its successor.
-    if (!(await this.#isUnchanged())) return false;
+    if (!(await this.#isUnchanged()) || !mayWrite()) return false;
     if (writes.some(({ posts }) => posts.length > 0) && !(await this.receiver.send(writes))) return false;
     await this.#save(writes.map(({ bucket, position }) => [bucket, position]));
     return true;
