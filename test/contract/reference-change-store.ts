@@ -3,7 +3,7 @@ import type { CopyPosition } from '../../src/counters/changed-posts.js';
 import type { Metrics } from '../../src/counters/metrics.js';
 import type { ChangePage, ChangeStore, CountsPage } from '../../src/store/change-store.js';
 import type { MemoryBucket } from './memory-bucket.js';
-import { MemoryChangeRecord } from './memory-change-record.js';
+import { type ChangeRecordRules, MemoryChangeRecord } from './memory-change-record.js';
 
 /** Changed posts of the reference. */
 export class ReferenceChangeStore implements ChangeStore {
@@ -12,7 +12,13 @@ export class ReferenceChangeStore implements ChangeStore {
   constructor(
     private readonly buckets: () => readonly MemoryBucket[],
     private readonly metrics: Metrics,
+    private readonly rules: ChangeRecordRules,
   ) {}
+
+  /** Takes over the positions of another store, as a replica has them. */
+  copyPositions(other: ReferenceChangeStore): void {
+    for (const [copy, positions] of other.#positions) this.#positions.set(copy, positions);
+  }
 
   acquireLease(): Promise<boolean> {
     return Promise.resolve(true);
@@ -59,7 +65,7 @@ export class ReferenceChangeStore implements ChangeStore {
 
   #collect(number: number, after: number, limit: number): ChangePage {
     const bucket = this.buckets()[number]!;
-    bucket.changedPosts ??= MemoryChangeRecord.start(bucket, bucket.stoppedAtSeq + 1, this.metrics.list.length);
+    bucket.changedPosts ??= MemoryChangeRecord.start(bucket, this.metrics.list.length, this.rules);
     const { posts: ids, upTo, isComplete } = bucket.changedPosts.collect(after, limit);
     const { posts } = bucket.changedPosts;
     const { changedAtMs, sums, starts } = posts.state;

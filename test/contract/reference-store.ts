@@ -32,6 +32,7 @@ import type {
   FullSyncPage,
 } from '../../src/store/replicated-store.js';
 import { MemoryBucket } from './memory-bucket.js';
+import { CHANGE_RECORD_RULES } from './memory-change-record.js';
 import { ReferenceChangeStore } from './reference-change-store.js';
 
 /** `apply`, `mergeDelta` and their companions over buckets in memory: the meaning that every store has to equal. */
@@ -56,18 +57,24 @@ export class ReferenceStore implements CopyableStore, ReplicatedStore {
     private readonly nonce: (() => number) | null = null,
     private readonly order: CompareIncarnations = compareIncarnations,
     private readonly rights: CountRights = countRights,
+    private readonly changeRecords = CHANGE_RECORD_RULES,
   ) {
     const newReplication = (): ReplicationState | null =>
       nonce && new ReplicationState(incarnation.region, newReplicationState(0));
     this.#buckets = Array.from({ length: buckets }, () => new MemoryBucket(incarnation, newReplication()));
-    this.changeStore = new ReferenceChangeStore(() => this.#buckets, metrics);
+    this.changeStore = new ReferenceChangeStore(() => this.#buckets, metrics, changeRecords);
+  }
+
+  get buckets(): readonly MemoryBucket[] {
+    return this.#buckets;
   }
 
   /** A store with the same contents that watches no post. */
   copy(): ReferenceStore {
-    const { metrics, incarnation, nonce, order, rights } = this;
-    const copy = new ReferenceStore(metrics, this.#buckets.length, incarnation, nonce, order, rights);
+    const { metrics, incarnation, nonce, order, rights, changeRecords } = this;
+    const copy = new ReferenceStore(metrics, this.#buckets.length, incarnation, nonce, order, rights, changeRecords);
     copy.#buckets = this.#buckets.map((bucket) => bucket.copy());
+    copy.changeStore.copyPositions(this.changeStore);
     return copy;
   }
 

@@ -1,0 +1,42 @@
+import type { PostCounts } from '../../src/counters/batch.js';
+import type { BucketWrite, Sink } from '../../src/sinks/sink.js';
+import type { PostReceiver } from '../../src/sinks/stored-positions.js';
+import type { UnreliableCall } from './unreliable-call.js';
+
+/** Gets posts at least once and follows the rule of browsers: of the same `e` the higher `v` stays, another `e` replaces. */
+export class SinkConsumer {
+  readonly posts = new Map<string, PostCounts>();
+
+  receive(posts: readonly PostCounts[]): void {
+    for (const counts of posts) {
+      const known = this.posts.get(counts.post);
+      if (known?.e !== counts.e || known.v < counts.v) this.posts.set(counts.post, counts);
+    }
+  }
+}
+
+/** The consumer as one gateway sends to it. */
+export function connectConsumer(consumer: SinkConsumer, call: UnreliableCall): PostReceiver {
+  return {
+    name: 'consumer',
+    open: () => Promise.resolve(true),
+    send: async (writes: readonly BucketWrite[]) => {
+      await call(() => consumer.receive(writes.flatMap(({ posts }) => posts)));
+      return true;
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+/** A planted fault: takes the positions that the store keeps for those that the consumer has. */
+export function trustPositions(sink: Sink): Sink {
+  return {
+    name: sink.name,
+    keepsPositions: true,
+    readPositions: async () =>
+      new Map([...(await sink.readPositions())].map(([bucket, one]) => [bucket, { ...one, isComplete: true }])),
+    write: (writes, mayWrite) => sink.write(writes, mayWrite),
+    adopt: () => sink.adopt(),
+    close: () => sink.close(),
+  };
+}

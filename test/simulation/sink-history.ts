@@ -1,0 +1,222 @@
+import { compareIncarnations } from '../../src/counters/pn-counter.js';
+import { Random } from '../support/random.js';
+import type { SinkRules } from './sink-rules.js';
+import { BUCKETS } from './sink-store.js';
+import { SinkWorld } from './sink-world.js';
+import type { CallWeather } from './unreliable-call.js';
+
+const STEPS = 40;
+const STEP_MS = 1_200;
+/** By then everything that was sent over slow connections has arrived. */
+const ARRIVAL_MS = 7_000;
+/** Two cycles, a pause after failures, and the end of the lease of a gateway that was killed. */
+const RECOVERY_MS = 7_000;
+/** After this time positions are read again, which shows that a table has lost its last transactions. */
+const RECHECK_MS = 11_000;
+/** A store that lost changes over such a time is a backup. */
+const LOSS_MS = 65_000;
+/** On average over a history: after a failure a gateway pauses for 50 ms or longer. */
+const CYCLES_PER_SECOND_MAX = 20;
+const LAG_SECONDS_MAX = 3;
+
+export interface HistoryResult {
+  /** A broken invariant; `''`: there is none. */
+  readonly fault: string;
+  /** Whether buckets were halted before the end. */
+  readonly isHalted: boolean;
+}
+
+/** Runs a history of commits and failures. In some the store is lost at the end. */
+export async function runHistory(seed: number, rules: SinkRules): Promise<HistoryResult> {
+  const random = new Random(seed);
+  const history = new History(new SinkWorld(random, rules), random);
+  const fault = await history.run();
+  return { fault, isHalted: history.isHalted };
+}
+
+class BrokenInvariant extends Error {}
+
+class History {
+  isHalted = false;
+  /** Events of a step, and how often they happen, relative to each other. */
+  readonly #actions: readonly (readonly [weight: number, run: () => void | Promise<void>])[] = [
+    [0.45, () => this.world.store.commit()],
+    [0.1, () => this.world.store.merge()],
+    [0.04, () => this.#commitMany()],
+    [0.06, () => this.world.store.failOver()],
+    [0.02, () => this.world.store.backUp()],
+    [0.01, () => this.world.store.restoreBackup()],
+    [0.03, () => this.#restoreSoon()],
+    [0.01, () => this.world.store.primary.changeStore.stopRecording()],
+    [0.07, () => this.#stopOrResume()],
+    [0.03, () => this.world.replaceGateway()],
+    [0.07, () => this.#toggle(this.world.weatherOf.table)],
+    [0.04, () => this.#toggle(this.world.weatherOf.consumer)],
+    [0.04, () => this.#toggle(this.world.store.weather)],
+    [0.04, () => this.#loseTransactions()],
+  ];
+  #losesTransactions = false;
+  /** How often the replica gets everything, by step. */
+  readonly #replicationRate: number;
+  /** Swarm testing (Groce et al., ISSTA 2012): each history lacks some kinds of failures, so that others come more often and closer. */
+  readonly #weights: readonly number[];
+
+  constructor(
+    private readonly world: SinkWorld,
+    private readonly random: Random,
+  ) {
+    this.#replicationRate = random.next();
+    this.#weights = this.#actions.map(([weight], i) => (i > 0 && random.chance(0.3) ? 0 : weight * random.next()));
+  }
+
+  /** @returns the invariant that is broken; `''`: none is */
+  async run(): Promise<string> {
+    try {
+      await this.#run();
+      return '';
+    } catch (error) {
+      if (!(error instanceof BrokenInvariant)) throw error;
+      return error.message;
+    } finally {
+      for (const { process } of this.world.gateways) process.kill();
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { world, random } = this;
+    world.makeWeather();
+    for (let step = 0; step < STEPS; step++) {
+      await this.#step();
+      await this.#advance(random.below(STEP_MS));
+    }
+    world.mend();
+    await this.#advance(ARRIVAL_MS);
+    await this.#recover();
+    if (random.chance(0.15)) await this.#loseStore();
+    const perSecond = world.store.cycles / (world.clock.nowMs() / 1_000);
+    if (perSecond > CYCLES_PER_SECOND_MAX) fail(`${perSecond} cycles a second`);
+  }
+
+  async #step(): Promise<void> {
+    const { random } = this;
+    if (random.chance(this.#replicationRate)) this.world.store.replicate();
+    const sum = this.#weights.reduce((one, other) => one + other);
+    let choice = random.next() * sum;
+    const index = this.#weights.findIndex((weight) => (choice -= weight) < 0);
+    await this.#actions[index]![1]();
+  }
+
+  async #commitMany(): Promise<void> {
+    for (let i = 0; i < 8; i++) await this.world.store.commit();
+  }
+
+  /** The store falls back to what it was a moment ago. */
+  async #restoreSoon(): Promise<void> {
+    const { store } = this.world;
+    await store.commit();
+    store.backUp();
+    if (this.random.chance(0.5)) await store.commitViews();
+    else await store.commit();
+    await this.#advance(this.random.below(2_000));
+    store.restoreBackup();
+  }
+
+  #loseTransactions(): void {
+    this.#losesTransactions = true;
+    this.world.table.loseTransactions(this.random.below(4));
+  }
+
+  #toggle(weather: CallWeather): void {
+    weather.isDown = !weather.isDown;
+  }
+
+  #stopOrResume(): void {
+    const gateway = this.random.pick(this.world.gateways);
+    if (gateway.process.isStopped) gateway.process.resume();
+    else gateway.stop(this.random);
+  }
+
+  async #advance(ms: number): Promise<void> {
+    const { world } = this;
+    await world.clock.advance(ms);
+    if (world.fault !== '') fail(world.fault);
+  }
+
+  /** Waits until the copies equal the store, or are halted for a reason. */
+  async #recover(): Promise<void> {
+    await this.#advance(RECOVERY_MS);
+    const isHalted = this.#haltedBuckets > 0;
+    if (isHalted || (this.#losesTransactions && this.world.difference() !== ''))
+      await this.#advance(RECHECK_MS + RECOVERY_MS);
+    if (this.#haltedBuckets > 0) {
+      this.isHalted = true;
+      this.#checkHalts();
+      await this.#adopt();
+    }
+    this.#checkCopies();
+  }
+
+  /** The table follows the store, whatever that has. */
+  async #adopt(): Promise<void> {
+    this.world.table.adopt();
+    await this.#advance(RECHECK_MS + RECOVERY_MS);
+  }
+
+  /** Halting is right if the table has changes that the store lacks for certain, or may have some for long. */
+  #checkHalts(): void {
+    let justified = 0;
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      const { position } = this.world.table.bucket(bucket);
+      const starts = this.world.store.primary.buckets[bucket]!.changedPosts!.posts.state.starts;
+      if (position === null) continue;
+      const index = starts.findIndex((start) => compareIncarnations(start, position) === 'same');
+      const next = starts[index + 1];
+      const isLong = next !== undefined && position.changedAtMs - next.startMs > 60_000;
+      if (index === -1 || isLong) justified += 1;
+    }
+    if (this.#haltedBuckets > justified) fail(`${this.#haltedBuckets} buckets are halted, ${justified} for a reason`);
+  }
+
+  get #haltedBuckets(): number {
+    return Math.max(0, ...this.world.statusesOf('table').map(({ haltedBuckets }) => haltedBuckets));
+  }
+
+  #checkCopies(): void {
+    const difference = this.world.difference();
+    if (difference !== '') fail(difference);
+    for (const name of ['table', 'consumer'] as const) {
+      const statuses = this.world.statusesOf(name);
+      if (statuses.length !== 1) fail(`${statuses.length} gateways feed the ${name}`);
+      const { isUp, haltedBuckets, lagSeconds } = statuses[0]!;
+      if (!isUp || haltedBuckets > 0 || lagSeconds > LAG_SECONDS_MAX)
+        fail(`the ${name} is ${JSON.stringify(statuses[0])}`);
+    }
+  }
+
+  /** The store is emptied or restored from an old backup: the table is not changed before somebody adopts the store. */
+  async #loseStore(): Promise<void> {
+    const { store, table, warnings } = this.world;
+    store.backUp();
+    await this.#advance(LOSS_MS);
+    await store.commitViews();
+    await this.#advance(RECOVERY_MS);
+    this.#checkCopies();
+    const before = JSON.stringify([...table.state.rows]);
+    warnings.length = 0;
+    if (this.random.chance(0.5)) store.restoreBackup();
+    else store.empty();
+    await store.commitViews();
+    await this.#advance(RECHECK_MS);
+    await store.merge();
+    await this.#advance(RECHECK_MS);
+    if (this.#haltedBuckets < BUCKETS) fail(`${this.#haltedBuckets} buckets are halted`);
+    if (JSON.stringify([...table.state.rows]) !== before) fail('rows of a halted table have changed');
+    if (warnings.length !== 1 || !warnings[0]!.includes('halted')) fail(`warnings: ${JSON.stringify(warnings)}`);
+    await this.#adopt();
+    this.#checkCopies();
+  }
+}
+
+function fail(message: string): never {
+  throw new BrokenInvariant(message);
+}

@@ -1,0 +1,214 @@
+import type { Batch } from '../../src/counters/batch.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
+import { computeTotals } from '../../src/counters/bucket.js';
+import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
+import type { Operation } from '../../src/counters/operation.js';
+import type { Incarnation } from '../../src/counters/pn-counter.js';
+import type { ChangePage, ChangeStore } from '../../src/store/change-store.js';
+import { key } from '../contract/operations.js';
+import { ReferenceStore } from '../contract/reference-store.js';
+import type { Random } from '../support/random.js';
+import type { SimulatedClock } from './simulated-clock.js';
+import type { SimulatedProcess } from './simulated-process.js';
+import type { SinkRules } from './sink-rules.js';
+import { callFrom, calmWeather } from './unreliable-call.js';
+
+export const METRICS = Metrics.parse('likes:toggle,views:tally');
+export const BUCKETS = 2;
+const POSTS = Array.from({ length: 14 }, (_, i) => `post-${i}`);
+const ACTORS = 3;
+const LEASE_MS = 2_000;
+/** Posts of a page: far fewer than in the field, so that few posts take several pages. */
+const PAGE_POSTS = 2;
+
+/** By post: its version and totals. */
+export type BucketContents = ReadonlyMap<string, { readonly v: number; readonly totals: readonly number[] }>;
+
+/** The store of some gateways: it fails over, is restored from backups, and gets the counts of another region. */
+export class SinkStore {
+  readonly weather = calmWeather();
+  primary: ReferenceStore;
+  #replica: ReferenceStore;
+  #backup: ReferenceStore;
+  /** Batches that the replica lacks. */
+  #unreplicated: Batch[] = [];
+  readonly #peer: ReferenceStore;
+  /** By duty: the gateway that has its lease, and until when. */
+  readonly #leases = new Map<string, { readonly process: SimulatedProcess; readonly untilMs: number }>();
+  /** By bucket, incarnation and seq: the contents of the bucket when its changes were complete. */
+  readonly #complete = new Map<string, BucketContents>();
+  #batches = 0;
+  /** How often changes were read. */
+  cycles = 0;
+
+  constructor(
+    private readonly clock: SimulatedClock,
+    private readonly random: Random,
+    private readonly rules: SinkRules,
+    /** Whether it loses no commits, and forgets which posts changed when it is opened again. */
+    readonly isEmbedded: boolean,
+  ) {
+    this.primary = this.#create('eu');
+    this.#peer = this.#create('us');
+    this.#replica = this.primary.copy();
+    this.#backup = this.primary.copy();
+  }
+
+  /** The store as a gateway sees it. */
+  connect(process: SimulatedProcess): ChangeStore {
+    const call = callFrom(process, this.random, this.weather, () => new Error('the store is down'));
+    return {
+      acquireLease: (duty) => call(() => this.#acquireLease(process, duty)),
+      changesSince: (requests) => call(() => this.#changesSince(requests)),
+      stopRecording: () => call(() => this.primary.changeStore.stopRecording()),
+      isRecording: () => call(() => this.primary.changeStore.isRecording()),
+      readAll: (buckets, cursor) => call(() => this.primary.changeStore.readAll(buckets, cursor, PAGE_POSTS)),
+      readPositions: (copy) => call(() => this.primary.changeStore.readPositions(copy)),
+      savePositions: (copy, positions) => call(() => this.primary.changeStore.savePositions(copy, positions)),
+    };
+  }
+
+  /** Counts something in a bucket: the operations, or random ones, some of which change nothing. */
+  async commit(bucket = this.random.below(BUCKETS), operations = this.#randomOperations(bucket)): Promise<void> {
+    const batch = this.#buildBatch(bucket, operations);
+    this.#unreplicated.push(batch);
+    await this.primary.commit(batch);
+  }
+
+  /** Counts a view in each bucket. */
+  async commitViews(): Promise<void> {
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      const post = this.#randomPost(bucket);
+      const view = { post, metric: VIEWS, kind: 'add', value: 1, actor: null, session: null, seq: 0 } as const;
+      await this.commit(bucket, [view]);
+    }
+  }
+
+  /** The other region counts something, and all that it has is merged. */
+  async merge(): Promise<void> {
+    const bucket = this.random.below(BUCKETS);
+    await this.#peer.commit(this.#buildBatch(bucket, this.#randomOperations(bucket)));
+    const buckets = new Set(Array.from({ length: BUCKETS }, (_, bucket) => bucket));
+    for (let cursor: string | null = ''; cursor !== null;) {
+      const { deltas, next } = await this.#peer.fullSyncPage(buckets, cursor, POSTS.length);
+      this.rules.merge(this.primary, () => void this.primary.merge(deltas));
+      cursor = next;
+    }
+  }
+
+  replicate(): void {
+    this.#replica = this.primary.copy();
+    this.#unreplicated = [];
+  }
+
+  backUp(): void {
+    this.#backup = this.primary.copy();
+  }
+
+  /** Promotes the replica. An embedded store is opened again, with all that was committed, or restored from a backup. */
+  async failOver(): Promise<void> {
+    if (this.isEmbedded) {
+      if (this.random.chance(0.5)) this.#reopen();
+      else this.restoreBackup();
+      return;
+    }
+    const lost = this.#unreplicated;
+    this.primary = this.#replica;
+    // If the next failover comes soon, its replica lacks the effects of this one.
+    this.replicate();
+    this.primary.restart(this.clock.wallMs());
+    this.#leases.delete('table');
+    if (this.random.chance(0.7)) this.replicate();
+    if (this.random.chance(0.5)) for (const batch of lost) await this.primary.commit(batch);
+  }
+
+  restoreBackup(): void {
+    this.primary = this.#backup.copy();
+    this.primary.restart(this.clock.wallMs());
+    if (this.isEmbedded) this.#reopen();
+    this.replicate();
+  }
+
+  /** A store without counts takes over. */
+  empty(): void {
+    this.primary = this.#create('eu');
+    this.replicate();
+  }
+
+  readContents(bucket: number): BucketContents {
+    const { buckets } = this.primary;
+    return new Map(
+      buckets[bucket]!.posts.map((post) => {
+        const state = buckets[bucket]!.post(post);
+        return [post, { v: state!.v, totals: computeTotals(state, METRICS) }] as const;
+      }),
+    );
+  }
+
+  /** The contents of a bucket when an incarnation was at a seq; `undefined`: its changes were never complete there. */
+  contentsAt(bucket: number, incarnation: Incarnation, upTo: number): BucketContents | undefined {
+    return this.#complete.get(toMapKey(bucket, incarnation, upTo));
+  }
+
+  async #changesSince(requests: Parameters<ChangeStore['changesSince']>[0]): Promise<readonly ChangePage[]> {
+    this.cycles += 1;
+    const reading = this.primary.changeStore.changesSince(requests, 1);
+    const contents = requests.map(({ bucket }) => this.readContents(bucket));
+    const pages = await reading;
+    for (const [i, { bucket, isComplete, starts, upTo }] of pages.entries()) {
+      if (isComplete) this.#complete.set(toMapKey(bucket, starts.at(-1)!, upTo), contents[i]!);
+    }
+    return pages;
+  }
+
+  #acquireLease(process: SimulatedProcess, duty: string): boolean {
+    const lease = this.#leases.get(duty);
+    const nowMs = this.clock.nowMs();
+    if (lease !== undefined && lease.process !== process && lease.untilMs > nowMs) return false;
+    this.#leases.set(duty, { process, untilMs: nowMs + LEASE_MS });
+    return true;
+  }
+
+  #create(region: string): ReferenceStore {
+    const nonce = (): number => this.random.below(2 ** 32);
+    const incarnation = { region, epoch: 1, nonce: nonce() };
+    const store = new ReferenceStore(METRICS, BUCKETS, incarnation, nonce, undefined, undefined, this.rules.records);
+    void store.acquireLeases(this.clock.wallMs());
+    return store;
+  }
+
+  /** Forgets which posts changed. */
+  #reopen(): void {
+    for (const bucket of this.primary.buckets) {
+      if (bucket.changedPosts !== null)
+        bucket.changedPosts = this.rules.reopen(bucket.changedPosts, bucket.incarnation);
+    }
+  }
+
+  #buildBatch(bucket: number, operations: readonly Operation[]): Batch {
+    this.#batches += 1;
+    const producerId = `producer-${this.#batches}`;
+    return { bucket, producerId, batchNumber: 1, atMs: this.clock.wallMs(), operations };
+  }
+
+  #randomPost(bucket: number): string {
+    return this.random.pick(POSTS.filter((post) => bucketOf(post, BUCKETS) === bucket));
+  }
+
+  #randomOperations(bucket: number): Operation[] {
+    return Array.from({ length: 1 + this.random.below(3) }, () => this.#randomOperation(bucket));
+  }
+
+  #randomOperation(bucket: number): Operation {
+    const { random } = this;
+    const base = { post: this.#randomPost(bucket), session: null, seq: 0 };
+    if (random.chance(0.5)) return { ...base, metric: VIEWS, kind: 'add', value: 1 + random.below(3), actor: null };
+    const isOn = random.chance(0.6);
+    if (random.chance(0.3)) return { ...base, metric: LIKES, kind: 'adjust', value: isOn ? 1 : -1, actor: null };
+    return { ...base, metric: LIKES, kind: 'set', value: isOn ? 1 : 0, actor: key(random.below(ACTORS)) };
+  }
+}
+
+function toMapKey(bucket: number, { epoch, nonce }: Incarnation, upTo: number): string {
+  return `${bucket} ${epoch} ${nonce} ${upTo}`;
+}

@@ -1,0 +1,177 @@
+import { moveSum } from '../../src/counters/changed-posts.js';
+import { Feeder, type SinkStatus } from '../../src/sinks/feeder.js';
+import { Lease } from '../../src/sinks/lease.js';
+import { StoredPositions } from '../../src/sinks/stored-positions.js';
+import type { Random } from '../support/random.js';
+import { SimulatedClock } from './simulated-clock.js';
+import { SimulatedProcess } from './simulated-process.js';
+import { connectConsumer, SinkConsumer, trustPositions } from './sink-consumer.js';
+import { FEED_MAX, SINK_RULES, type SinkRules } from './sink-rules.js';
+import { BUCKETS, METRICS, SinkStore } from './sink-store.js';
+import { downError, sumRows, SinkTable, TableSink } from './sink-table.js';
+import { callFrom, calmWeather, type CallWeather } from './unreliable-call.js';
+
+const INTERVAL_MS = 1_000;
+
+type SinkName = 'table' | 'consumer';
+
+/** A gateway process that feeds one sink while it has its lease. */
+class SinkGateway {
+  readonly process: SimulatedProcess;
+  readonly feeder: Feeder;
+
+  constructor(
+    readonly sinkName: SinkName,
+    world: SinkWorld,
+  ) {
+    const { random, clock, rules } = world;
+    this.process = new SimulatedProcess(clock);
+    const { process } = this;
+    const store = world.store.connect(process);
+    const call = callFrom(process, random, world.weatherOf[sinkName], downError);
+    const stored = new StoredPositions(store, sinkName, connectConsumer(world.consumer, call));
+    const copy = rules.trustsStoredPositions ? trustPositions(stored) : stored;
+    const sink = sinkName === 'table' ? new TableSink(world.table, rules.table, call) : copy;
+    const lease = new Lease(store, sinkName, process.clock);
+    const options = {
+      buckets: BUCKETS,
+      intervalMs: INTERVAL_MS,
+      clock: process.clock,
+      random: () => random.next(),
+      warn: (message: string) => world.warnings.push(message),
+    };
+    this.feeder = new Feeder(store, sink, lease, options, rules.copy);
+    lease.start();
+    this.feeder.start();
+  }
+
+  /**
+   * Stops the process for a time. Only the table recognizes writes of a gateway whose clock stood still, and which does not know therefore
+   * that its lease has ended: consumers get posts at least once, and perhaps an older state last.
+   */
+  stop(random: Random): void {
+    this.process.stop(this.sinkName === 'table' && random.chance(0.5));
+  }
+}
+
+/** A store, a table and a consumer, and two gateways that copy the counts of one to the others, under a seed. */
+export class SinkWorld {
+  readonly clock = new SimulatedClock();
+  readonly table = new SinkTable();
+  readonly consumer = new SinkConsumer();
+  readonly store: SinkStore;
+  readonly weatherOf: Readonly<Record<SinkName, CallWeather>> = { table: calmWeather(), consumer: calmWeather() };
+  readonly warnings: string[] = [];
+  /** The first broken one of the invariants that hold at any time; `''`: none is. */
+  fault = '';
+  gateways: readonly SinkGateway[];
+
+  constructor(
+    readonly random: Random,
+    readonly rules: SinkRules = SINK_RULES,
+    isEmbedded = random.chance(0.3),
+  ) {
+    this.store = new SinkStore(this.clock, random, rules, isEmbedded);
+    // No other gateway shares an embedded store.
+    const names = isEmbedded ? (['table', 'consumer'] as const) : (['table', 'table', 'consumer', 'consumer'] as const);
+    this.gateways = names.map((name) => new SinkGateway(name, this));
+    this.table.committed = () => (this.fault ||= this.#findFault());
+  }
+
+  makeWeather(): void {
+    const { random, store, weatherOf } = this;
+    for (const weather of [store.weather, weatherOf.table, weatherOf.consumer]) {
+      weather.failsBefore = random.chance(0.5) ? random.next() / 4 : 0;
+      weather.failsAfter = random.chance(0.5) ? random.next() / 4 : 0;
+      weather.slow = random.chance(0.5) ? random.next() / 2 : 0;
+    }
+    // A post that is delivered late may be older than what another gateway delivered meanwhile.
+    weatherOf.consumer.slow = 0;
+  }
+
+  /** Kills a gateway and starts another one. */
+  replaceGateway(): void {
+    const killed = this.random.pick(this.gateways);
+    killed.process.kill();
+    this.gateways = this.gateways.map((one) => (one === killed ? new SinkGateway(killed.sinkName, this) : one));
+  }
+
+  /** Everything is up, and nothing fails any more. */
+  mend(): void {
+    const { store, weatherOf } = this;
+    for (const weather of [store.weather, weatherOf.table, weatherOf.consumer]) Object.assign(weather, calmWeather());
+    for (const { process } of this.gateways) process.resume();
+  }
+
+  /** The status of a sink, from each gateway that feeds it. */
+  statusesOf(name: SinkName): SinkStatus[] {
+    const feeders = this.gateways.filter(({ sinkName }) => sinkName === name).map(({ feeder }) => feeder);
+    return feeders.map(({ status }) => status).filter(({ isFed }) => isFed);
+  }
+
+  /** @returns where the copies differ from the store; `''`: nowhere */
+  difference(): string {
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      const contents = this.store.readContents(bucket);
+      for (const [post, { v, totals }] of contents) {
+        if (v === 0) continue;
+        const row = this.table.state.rows.get(post);
+        if (row?.v !== v || String(row.totals) !== String(totals)) {
+          return `S4: ${post} is ${row?.v}: ${String(row?.totals)} in the table and ${v}: ${String(totals)} in the store`;
+        }
+        const received = this.consumer.posts.get(post);
+        if (received?.v !== v || String(received.totals) !== String(totals)) {
+          return `S4: ${post} is ${String(received?.totals)} at the consumer and ${String(totals)} in the store`;
+        }
+      }
+      const lost = this.table
+        .rowsOf(bucket)
+        .find(([post, { totals }]) => !contents.has(post) && totals.some((one) => one > 0));
+      if (lost !== undefined) return `S4: ${lost[0]} is in the table and not in the store`;
+    }
+    return '';
+  }
+
+  #findFault(): string {
+    if (this.table.fallenRow !== '') return `S2: ${this.table.fallenRow}`;
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      const fault = this.#faultOfSums(bucket) || this.#faultOfSnapshot(bucket) || this.#faultOfRecord(bucket);
+      if (fault !== '') return fault;
+    }
+    return '';
+  }
+
+  #faultOfSums(bucket: number): string {
+    const { sums, base } = this.table.bucket(bucket);
+    if (sums === null) return '';
+    if (base === null) return `S3: bucket ${bucket} has sums and no base`;
+    const rows = sumRows(this.table.state.rows, bucket, METRICS.list.length);
+    const expected = sums.map((sum, i) => moveSum(sum, base[i]!));
+    return String(rows) === String(expected)
+      ? ''
+      : `S3: the rows of bucket ${bucket} add up to ${String(rows)} instead of ${String(expected)}`;
+  }
+
+  /** F1 and F3: with sums, the rows are the bucket at one instant. */
+  #faultOfSnapshot(bucket: number): string {
+    const { sums, position } = this.table.bucket(bucket);
+    if (sums === null || position === null) return '';
+    const contents = this.store.contentsAt(bucket, position, position.upTo);
+    if (contents === undefined) return `F1: bucket ${bucket} was never complete at ${position.upTo}`;
+    const rows = new Map(this.table.rowsOf(bucket));
+    for (const post of new Set([...rows.keys(), ...contents.keys()])) {
+      const none = METRICS.list.map(() => 0);
+      const [inTable, inStore] = [rows.get(post)?.totals ?? none, contents.get(post)?.totals ?? none];
+      if (String(inTable) !== String(inStore)) {
+        return `F1: ${post} is ${String(inTable)} instead of ${String(inStore)} at ${position.upTo}`;
+      }
+    }
+    return '';
+  }
+
+  #faultOfRecord(bucket: number): string {
+    const record = this.store.primary.buckets[bucket]!.changedPosts;
+    if (record === null || record.feed.size <= FEED_MAX) return '';
+    return `F4: bucket ${bucket} has ${record.feed.size} entries`;
+  }
+}
