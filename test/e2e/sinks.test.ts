@@ -30,6 +30,11 @@ import { isAlive, listWorkers } from '../support/workers.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 
+async function isReady({ url }: GatewayProcess): Promise<boolean> {
+  const response = await fetch(`${url}/readyz`).catch(() => null);
+  return response?.ok === true;
+}
+
 let postgres: PostgresServer;
 let redis: RedisServer;
 
@@ -204,6 +209,8 @@ describe('workers with a PostgreSQL sink', () => {
     for (const [i, pid] of listWorkers(gateway).entries()) {
       process.kill(pid, 'SIGKILL');
       await until(() => !isAlive(pid), 'the worker has ended');
+      // The one that replaces the worker before may still be booting.
+      await until(() => isReady(gateway), 'another worker takes connections');
       await likeAndView(gateway, `actor-${i}`);
       expect(await untilEqual(database, gateway)).toEqual(totalsOfEach(2 + i, 4 + 2 * i));
     }
