@@ -73,6 +73,7 @@ function set(bucket: Bucket, post: WorkingPost, { post: id, metric, actor, value
   if (bucket.changes.keepsRegisters) post.mustExist = true;
   if (bucket.hasMember(id, metric, actor) === on) return false;
   bucket.setMember(id, metric, actor, on);
+  bucket.changedPosts?.recordMember(id, metric, actor);
   ensureMetricState(post.state, metric).members += on ? 1 : -1;
   return true;
 }

@@ -51,10 +51,12 @@ export const NO_CHANGES: ChangeRecorder = {
   recordToggle: () => undefined,
 };
 
-/** Records for copies in other systems which posts changed. */
+/** Records for copies in other systems what changed. */
 export interface ChangedPostsRecorder {
   /** @param before its totals by metric index, before the change */
   record(post: string, before: readonly number[], after: readonly number[], updatedAtMs: number): void;
+  /** An actor turned a toggle on or off. */
+  recordMember(post: string, metric: number, actor: Key64): void;
 }
 
 /** The bucket that a batch is applied to. Reads see earlier writes; the store makes all of them one atomic change. */

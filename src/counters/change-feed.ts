@@ -66,8 +66,9 @@ export class ChangeFeed {
     return this.#add(post, -1, null, stamp);
   }
 
-  recordToggle(post: string, metric: number, actor: Key64, stamp: number): void {
-    this.#add(post, metric, actor, stamp);
+  /** @returns the same as `recordCount` */
+  recordToggle(post: string, metric: number, actor: Key64, stamp: number): boolean {
+    return this.#add(post, metric, actor, stamp);
   }
 
   /**

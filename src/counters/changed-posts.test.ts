@@ -2,9 +2,11 @@ import { expect, test } from '@jest/globals';
 import { ChangeFeed } from './change-feed.js';
 import {
   ChangedPosts,
+  feedMax,
   moveSum,
   newChangedPostsState,
   reopenChangedPosts,
+  startMembers,
   STARTS_MAX,
   SUM_MODULUS,
 } from './changed-posts.js';
@@ -12,8 +14,8 @@ import {
 const FIRST = { epoch: 1, nonce: 11 };
 const SECOND = { epoch: 2, nonce: 22 };
 
-function openRecord(feedMax?: number, postsPerSeq?: number): ChangedPosts {
-  const posts = new ChangedPosts(newChangedPostsState(2, 1), new ChangeFeed(1, feedMax), postsPerSeq);
+function openRecord(feedMax?: number, entriesPerSeq?: number): ChangedPosts {
+  const posts = new ChangedPosts(newChangedPostsState(2, 1), new ChangeFeed(1, feedMax), entriesPerSeq);
   posts.startIncarnation(FIRST);
   return posts;
 }
@@ -25,9 +27,9 @@ function record(posts: ChangedPosts, post: string): void {
 test('a post that changes all the time stands under one seq until somebody collects', () => {
   const posts = openRecord();
   for (let i = 0; i < 1_000; i++) record(posts, 'a');
-  expect(posts.state).toMatchObject({ seq: 2, postsUnderSeq: 1, sums: [1_000] });
-  expect(posts.collect(1, 10)).toEqual({ posts: ['a'], upTo: 2, isComplete: true });
-  expect(posts.collect(2, 10)).toEqual({ posts: [], upTo: 2, isComplete: true });
+  expect(posts.state).toMatchObject({ seq: 2, entriesUnderSeq: 1, sums: [1_000] });
+  expect(posts.collect(1, 10)).toEqual({ posts: ['a'], members: [], upTo: 2, isComplete: true });
+  expect(posts.collect(2, 10)).toEqual({ posts: [], members: [], upTo: 2, isComplete: true });
   expect(posts.state.seq).toBe(3);
 });
 
@@ -35,15 +37,15 @@ test('a copy below the dropped seqs gets no posts, and the seq from which on cha
   const posts = openRecord(4, 2);
   for (const post of ['a', 'b', 'c', 'd', 'e', 'f']) record(posts, post);
   expect(posts.droppedUpTo).toBe(2);
-  expect(posts.collect(1, 10)).toEqual({ posts: [], upTo: 2, isComplete: false });
-  expect(posts.collect(2, 10)).toEqual({ posts: ['c', 'd', 'e', 'f'], upTo: 4, isComplete: true });
+  expect(posts.collect(1, 10)).toEqual({ posts: [], members: [], upTo: 2, isComplete: false });
+  expect(posts.collect(2, 10)).toEqual({ posts: ['c', 'd', 'e', 'f'], members: [], upTo: 4, isComplete: true });
 });
 
 test('a page has all posts of a seq', () => {
   const posts = openRecord(4, 2);
   for (const post of ['a', 'b', 'c', 'd']) record(posts, post);
-  expect(posts.collect(1, 1)).toEqual({ posts: ['a', 'b'], upTo: 2, isComplete: false });
-  expect(posts.collect(2, 1)).toEqual({ posts: ['c', 'd'], upTo: 3, isComplete: true });
+  expect(posts.collect(1, 1)).toEqual({ posts: ['a', 'b'], members: [], upTo: 2, isComplete: false });
+  expect(posts.collect(2, 1)).toEqual({ posts: ['c', 'd'], members: [], upTo: 3, isComplete: true });
 });
 
 test('an incarnation is noted once, with what was recovered, and only the last ones are kept', () => {
@@ -69,10 +71,10 @@ test('a record that is opened again does not know its posts, and a restored one 
   record(posts, 'b');
   const { upTo } = posts.collect(1, 10);
   const same = reopenChangedPosts(posts.state, FIRST);
-  expect(same).toMatchObject({ droppedUpTo: upTo, state: { seq: upTo + 1, postsUnderSeq: 0 } });
+  expect(same).toMatchObject({ droppedUpTo: upTo, state: { seq: upTo + 1, entriesUnderSeq: 0 } });
   expect(same.state.starts).toHaveLength(1);
   const restored = reopenChangedPosts(backup, SECOND);
-  expect(restored).toMatchObject({ droppedUpTo: 2, state: { seq: 3, postsUnderSeq: 0 } });
+  expect(restored).toMatchObject({ droppedUpTo: 2, state: { seq: 3, entriesUnderSeq: 0 } });
   // So that the copy, which is at this seq, is seen to have more than the store.
   expect(restored.state.starts.at(-1)).toMatchObject({ ...SECOND, startSeq: upTo });
 });
@@ -82,4 +84,24 @@ test('sums follow totals up to 2^53 and back', () => {
   expect(moveSum(SUM_MODULUS - 1, 1)).toBe(0);
   const large = Number.MAX_SAFE_INTEGER;
   expect(moveSum(moveSum(17, large), -large)).toBe(17);
+});
+
+test('members are entered like posts, once somebody asked for them', () => {
+  const posts = openRecord();
+  posts.recordMember('a', 0, { hi: 0, lo: 1 });
+  expect(posts.collect(1, 10).members).toEqual([]);
+  const { state, droppedUpTo } = startMembers(posts.state);
+  const withMembers = new ChangedPosts(state, new ChangeFeed(droppedUpTo, feedMax(state)));
+  record(withMembers, 'a');
+  for (const lo of [1, 2, 1]) withMembers.recordMember('a', 0, { hi: 0, lo });
+  const changes = withMembers.collect(droppedUpTo, 10);
+  expect(changes).toMatchObject({ posts: ['a'], isComplete: true });
+  expect(changes.members).toEqual([1, 2].map((lo) => ({ post: 'a', metric: 0, actor: { hi: 0, lo } })));
+});
+
+test('a record that starts with members has forgotten what changed until then', () => {
+  const posts = openRecord();
+  record(posts, 'a');
+  const { state, droppedUpTo } = startMembers(posts.state);
+  expect([state.seq, droppedUpTo, state.entriesUnderSeq]).toEqual([3, 2, 0]);
 });

@@ -1,8 +1,11 @@
-import { ChangeFeed } from './change-feed.js';
+import { ChangeFeed, FEED_MAX } from './change-feed.js';
+import type { Key64 } from './ids.js';
 import type { Incarnation } from './pn-counter.js';
 
-/** At most this many posts stand under one seq, because a page of changed posts has all posts of a seq or none. */
-export const POSTS_PER_SEQ = 500;
+/** At most this many posts and members stand under one seq, because a page of changes has all of a seq or none. */
+export const ENTRIES_PER_SEQ = 500;
+/** Posts and members that a bucket keeps at most if it records members, because one post may get thousands of likes a second. */
+export const FEED_WITH_MEMBERS_MAX = 32_768;
 /** A copy that stopped before more incarnations than these has to be adopted by hand. */
 export const STARTS_MAX = 8;
 /** The seq before the first one that is ever given, so that a copy at 0 gets a full sync. */
@@ -31,26 +34,38 @@ export interface CopyPosition extends Incarnation {
 export interface ChangedPostsState {
   /** The number under which changed posts are entered now. */
   seq: number;
-  /** How many posts were entered under it. */
-  postsUnderSeq: number;
+  /** How many posts and members were entered under it. */
+  entriesUnderSeq: number;
   /** Time of the last change, ms since 1970. */
   changedAtMs: number;
   /** By metric index: the changes of all totals since recording began, modulo SUM_MODULUS. */
   sums: number[];
   /** Oldest first; the last one is the current incarnation. */
   starts: readonly IncarnationStart[];
+  /** Whether members are recorded besides posts. */
+  recordsMembers: boolean;
 }
 
-/** A record that goes on without the posts up to `droppedUpTo`. */
+/** One actor in the set of those who have, or had, a toggle of a post on. */
+export interface Member {
+  readonly post: string;
+  /** Index of the toggle. */
+  readonly metric: number;
+  readonly actor: Key64;
+}
+
+/** A record that goes on without what changed up to `droppedUpTo`. */
 export interface ReopenedChangedPosts {
   readonly state: ChangedPostsState;
   readonly droppedUpTo: number;
 }
 
-/** Changed posts after some seq. */
-export interface CollectedPosts {
+/** Posts and members that changed after some seq. */
+export interface CollectedChanges {
   readonly posts: readonly string[];
-  /** Every change up to it is in `posts`, or was before. */
+  /** None unless they are recorded. */
+  readonly members: readonly Member[];
+  /** Every change up to it is in `posts` and `members`, or was before. */
   readonly upTo: number;
   /** Whether nothing has changed after `upTo`. */
   readonly isComplete: boolean;
@@ -58,24 +73,32 @@ export interface CollectedPosts {
 
 /** @param seq above those of a record that was stopped before, so that no copy takes an old position for a current one */
 export function newChangedPostsState(seq: number, metricCount: number): ChangedPostsState {
-  return { seq, postsUnderSeq: 0, changedAtMs: 0, sums: new Array<number>(metricCount).fill(0), starts: [] };
+  return {
+    seq,
+    entriesUnderSeq: 0,
+    changedAtMs: 0,
+    sums: new Array<number>(metricCount).fill(0),
+    starts: [],
+    recordsMembers: false,
+  };
 }
 
 /**
  * Which posts of a bucket changed, for copies of its counts in other systems: each changed post once, under the seq of its last change.
  * A copy at `P` lacks the posts above `P`. The seq advances when somebody collects, so a post that changes all the time is entered
- * once between two collections. Memory is bounded by distinct posts: FEED_MAX.
+ * once between two collections. Members are entered like posts if somebody asked for them. Memory is bounded by distinct posts and
+ * members: see `feedMax`.
  */
 export class ChangedPosts {
   /**
    * @param state changed in place; its owner writes it with the counts
    * @param feed the changed posts, with seqs for stamps
-   * @param postsPerSeq below the feed's maximum, so that no post of the current seq is ever dropped
+   * @param entriesPerSeq below the feed's maximum, so that no post of the current seq is ever dropped
    */
   constructor(
     readonly state: ChangedPostsState,
     private readonly feed: ChangeFeed,
-    private readonly postsPerSeq = POSTS_PER_SEQ,
+    private readonly entriesPerSeq = ENTRIES_PER_SEQ,
   ) {}
 
   /** A copy below this seq needs a full sync. */
@@ -94,27 +117,41 @@ export class ChangedPosts {
     for (let i = 0; i < after.length; i++)
       state.sums[i] = moveSum(state.sums[i] ?? 0, (after[i] ?? 0) - (before[i] ?? 0));
     state.changedAtMs = Math.max(state.changedAtMs, updatedAtMs);
-    if (!this.feed.recordCount(post, state.seq)) return;
-    state.postsUnderSeq += 1;
-    if (state.postsUnderSeq >= this.postsPerSeq) this.#advance();
+    if (this.feed.recordCount(post, state.seq)) this.#countEntry();
+  }
+
+  /** Records that a toggle was turned on or off. */
+  recordMember(post: string, metric: number, actor: Key64): void {
+    const { state } = this;
+    if (state.recordsMembers && this.feed.recordToggle(post, metric, actor, state.seq)) this.#countEntry();
   }
 
   /**
-   * The posts that changed after a seq, about `limit` of them, oldest change first. Later changes get a later seq than `upTo`.
-   * A seq below `droppedUpTo` gets no posts: a copy that reads all posts from now on lacks what changes after `upTo`.
+   * The posts and members that changed after a seq, about `limit` of them, oldest change first. Later changes get a later seq than `upTo`.
+   * A seq below `droppedUpTo` gets nothing: a copy that reads all posts from now on lacks what changes after `upTo`.
    */
-  collect(after: number, limit: number): CollectedPosts {
-    if (after < this.droppedUpTo) return { posts: [], upTo: this.droppedUpTo, isComplete: false };
+  collect(after: number, limit: number): CollectedChanges {
+    if (after < this.droppedUpTo) return { posts: [], members: [], upTo: this.droppedUpTo, isComplete: false };
     const { entries, upTo } = this.feed.entriesAfter(after, limit);
-    const posts = entries.map(({ post }) => post);
-    if (upTo !== null) return { posts, upTo, isComplete: false };
-    if (this.state.postsUnderSeq > 0) this.#advance();
-    return { posts, upTo: this.state.seq - 1, isComplete: true };
+    const posts: string[] = [];
+    const members: Member[] = [];
+    for (const { post, metric, actor } of entries) {
+      if (actor === null) posts.push(post);
+      else members.push({ post, metric, actor });
+    }
+    if (upTo !== null) return { posts, members, upTo, isComplete: false };
+    if (this.state.entriesUnderSeq > 0) this.#advance();
+    return { posts, members, upTo: this.state.seq - 1, isComplete: true };
+  }
+
+  #countEntry(): void {
+    this.state.entriesUnderSeq += 1;
+    if (this.state.entriesUnderSeq >= this.entriesPerSeq) this.#advance();
   }
 
   #advance(): void {
     this.state.seq += 1;
-    this.state.postsUnderSeq = 0;
+    this.state.entriesUnderSeq = 0;
   }
 }
 
@@ -123,10 +160,9 @@ export class ChangedPosts {
  * more. The incarnation starts at the seq of before, because a copy may have more posts under it than the store has recovered.
  */
 export function reopenChangedPosts(stored: ChangedPostsState, incarnation: Incarnation): ReopenedChangedPosts {
-  const { seq, postsUnderSeq } = stored;
-  const droppedUpTo = postsUnderSeq > 0 ? seq : seq - 1;
+  const droppedUpTo = lastSeqInUse(stored);
   const starts = addStart(stored, incarnation);
-  return { state: { ...stored, starts, seq: droppedUpTo + 1, postsUnderSeq: 0 }, droppedUpTo };
+  return { state: { ...stored, starts, seq: droppedUpTo + 1, entriesUnderSeq: 0 }, droppedUpTo };
 }
 
 /** @returns the starts themselves if the incarnation is the current one already */
@@ -138,6 +174,21 @@ function addStart(
   const last = starts.at(-1);
   if (last?.epoch === epoch && last.nonce === nonce) return starts;
   return [...starts, { epoch, nonce, startSeq: seq, startMs: changedAtMs }].slice(-STARTS_MAX);
+}
+
+/** A record that goes on with members, too. What stands in it is dropped, because nobody knows which members changed until now. */
+export function startMembers(state: ChangedPostsState): ReopenedChangedPosts {
+  const droppedUpTo = lastSeqInUse(state);
+  return { state: { ...state, recordsMembers: true, seq: droppedUpTo + 1, entriesUnderSeq: 0 }, droppedUpTo };
+}
+
+/** How many posts and members a record keeps at most. */
+export function feedMax({ recordsMembers }: ChangedPostsState): number {
+  return recordsMembers ? FEED_WITH_MEMBERS_MAX : FEED_MAX;
+}
+
+function lastSeqInUse({ seq, entriesUnderSeq }: ChangedPostsState): number {
+  return entriesUnderSeq > 0 ? seq : seq - 1;
 }
 
 /** The sum after a change of one total. */

@@ -169,7 +169,7 @@ export class Audit {
   /** Resolves when the sink has what the store had when this was called. @throws Error if that takes half a minute */
   async #untilCurrent(buckets: ReadonlySet<number>): Promise<void> {
     const requests = [...buckets].map((bucket) => ({ bucket, after: NO_POSTS_AFTER }));
-    const wanted = await this.store.changesSince(requests, 1);
+    const wanted = await this.store.changesSince(requests, { limit: 1, withMembers: false });
     for (let tries = 0; tries < TRIES_MAX && !this.options.signal.aborted; tries++) {
       const positions = await this.sink.readPositions();
       const isCurrent = wanted.every(({ bucket, starts, upTo }) => {

@@ -5,20 +5,20 @@ import { decideCopy, decideStoredCopy } from './copy-decision.js';
 import { FullSyncRun } from './full-sync-run.js';
 import type { BucketWrite, Sink, SinkPosition } from './sink.js';
 
-/** Changed posts of one bucket that are read at once. */
-const PAGE_POSTS = 500;
-/** Posts of one write. */
-const WRITE_POSTS_MAX = 5_000;
+/** Changed posts and members of one bucket that are read at once. */
+const PAGE_CHANGES = 500;
+/** Posts and members of one write, about. */
+const WRITE_ROWS_MAX = 5_000;
 
 /** Rules of copying. Tests plant other ones to see that they would be found. */
 export interface CopyRules {
   readonly decide: typeof decideCopy;
-  readonly startFullSync: (store: ChangeStore, buckets: number) => FullSyncRun;
+  readonly startFullSync: (store: ChangeStore, buckets: number, withMembers: boolean) => FullSyncRun;
 }
 
 export const COPY_RULES: CopyRules = {
   decide: decideCopy,
-  startFullSync: (store, buckets) => new FullSyncRun(store, buckets),
+  startFullSync: (store, buckets, withMembers) => new FullSyncRun(store, buckets, withMembers),
 };
 
 export interface CopierOptions {
@@ -51,6 +51,8 @@ export class Copier {
   readonly #halted = new Set<number>();
   #haltReason = '';
   #run: FullSyncRun | null = null;
+  /** Whether changes of its buckets wait, which come before its next page: else many changes would overtake it. */
+  #isRunBehind = false;
   readonly #decide: CopyRules['decide'];
 
   constructor(
@@ -80,6 +82,7 @@ export class Copier {
   reset(): void {
     this.#positions = null;
     this.#run = null;
+    this.#isRunBehind = false;
     this.#halted.clear();
   }
 
@@ -90,9 +93,11 @@ export class Copier {
   async cycle(): Promise<CycleResult> {
     this.#positions ??= new Map(await this.sink.readPositions());
     if (this.#run?.isEmpty === true) this.#run = null;
-    await this.#run?.readPage();
-    const pages = await this.store.changesSince(this.#buildRequests(), PAGE_POSTS);
+    if (!this.#isRunBehind) await this.#run?.readPage();
+    const options = { limit: PAGE_CHANGES, withMembers: this.sink.keepsMembers };
+    const pages = await this.store.changesSince(this.#buildRequests(), options);
     const writes = pages.map((page) => this.#take(page)).filter((write) => write !== null);
+    this.#isRunBehind = pages.some(({ bucket, isComplete }) => !isComplete && this.#run?.has(bucket) === true);
     if (!(await this.#write(writes))) {
       this.reset();
       return 'overtaken';
@@ -131,7 +136,7 @@ export class Copier {
 
   #planFullSync(page: ChangePage): void {
     // A run that has begun reads on first: the bucket asks again, and joins the next one.
-    this.#run ??= this.rules.startFullSync(this.store, this.options.buckets);
+    this.#run ??= this.rules.startFullSync(this.store, this.options.buckets, this.sink.keepsMembers);
     if (!this.#run.accepts) return;
     this.#run.add(page);
     this.options.fullSyncStarted();
@@ -153,12 +158,21 @@ export class Copier {
 
 /** @returns `null`: the sink has all of it */
 function buildWrite(before: SinkPosition, page: ChangePage): BucketWrite | null {
-  const { bucket, starts, upTo, changedAtMs, posts, isComplete, sums } = page;
+  const { bucket, starts, upTo, changedAtMs, posts, members, isComplete, sums } = page;
   const { epoch, nonce } = starts.at(-1)!;
   const isSame = before.upTo === upTo && compareIncarnations(before, { epoch, nonce }) === 'same';
-  if (isSame && posts.length === 0) return null;
+  if (isSame && posts.length === 0 && members.length === 0) return null;
   const position = { epoch, nonce, upTo, changedAtMs };
-  return { bucket, epoch, posts, position, sums: isComplete ? sums : null, endsFullSync: false };
+  const changes = { posts, members, postsWithAllMembers: [] };
+  return {
+    bucket,
+    epoch,
+    ...changes,
+    position,
+    sums: isComplete ? sums : null,
+    startsFullSync: false,
+    endsFullSync: false,
+  };
 }
 
 function describeHalt({ changedAtMs }: SinkPosition, page: ChangePage): string {
@@ -176,17 +190,18 @@ function toText(wallMs: number): string {
   return new Date(wallMs).toISOString();
 }
 
-/** Groups of at most WRITE_POSTS_MAX posts, or of one write. */
+/** Groups of at most WRITE_ROWS_MAX posts and members, or of one write. */
 function groupWrites(writes: readonly BucketWrite[]): BucketWrite[][] {
   const groups: BucketWrite[][] = [];
-  let posts = Infinity;
+  let rows = Infinity;
   for (const write of writes) {
-    if (posts + write.posts.length > WRITE_POSTS_MAX) {
+    const rowsOfWrite = write.posts.length + write.members.length;
+    if (rows + rowsOfWrite > WRITE_ROWS_MAX) {
       groups.push([]);
-      posts = 0;
+      rows = 0;
     }
     groups.at(-1)!.push(write);
-    posts += write.posts.length;
+    rows += rowsOfWrite;
   }
   return groups;
 }

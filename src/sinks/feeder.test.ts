@@ -12,6 +12,7 @@ const INTERVAL_MS = 1_000;
 class ScriptedSink implements Sink {
   readonly name = 'scripted';
   readonly keepsPositions = true;
+  readonly keepsMembers = false;
   readonly positions = new Map<number, SinkPosition>();
   readonly posts = new Map<string, readonly number[]>();
   reads = 0;

@@ -24,15 +24,17 @@ async function openRun(): Promise<{ store: ReferenceStore; run: FullSyncRun; buc
         buckets.push(wanted);
         return store.changeStore.readAll(wanted, cursor, limit);
       },
+      readMembers: (posts, cursor, limit) => store.changeStore.readMembers(posts, cursor, limit),
     },
     BUCKETS,
+    false,
   );
   for (const bucket of [0, 1]) run.add(await readChanges(store, bucket, 0));
   return { store, run, buckets };
 }
 
 async function readChanges({ changeStore }: ReferenceStore, bucket: number, after: number): Promise<ChangePage> {
-  const [page] = await changeStore.changesSince([{ bucket, after }], 500);
+  const [page] = await changeStore.changesSince([{ bucket, after }], { limit: 500, withMembers: false });
   return page!;
 }
 

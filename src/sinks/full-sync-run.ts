@@ -1,23 +1,37 @@
 import { groupBy } from '../common/grouping.js';
 import type { PostCounts } from '../counters/batch.js';
 import { bucketOf } from '../counters/bucket-of.js';
-import { NOT_SYNCED } from '../counters/changed-posts.js';
+import { type Member, NOT_SYNCED } from '../counters/changed-posts.js';
 import { compareIncarnations, type Incarnation } from '../counters/pn-counter.js';
-import type { ChangePage, ChangeStore } from '../store/change-store.js';
+import type { ChangePage, ChangeStore, MemberState } from '../store/change-store.js';
 import type { BucketWrite } from './sink.js';
 
-/** Posts of a page. The changes of all buckets are written with each page, so that a long run does not fall behind them. */
+/** Posts, and members, of a page. The changes of all buckets are written with each page, so that a long run does not fall behind them. */
 const PAGE_POSTS = 500;
+const PAGE_MEMBERS = 5_000;
 
 interface SyncedBucket {
   /** The bucket's incarnation when the run began. */
   readonly incarnation: Incarnation;
   /** The sink has what changed up to this seq since the run began. */
   upTo: number;
+  /** Whether something was written in the run. */
+  hasBegun: boolean;
 }
 
+/** Posts and members of one bucket that were read and not yet written. */
+interface SyncedPage {
+  readonly posts: readonly PostCounts[];
+  readonly members: readonly Member[];
+  /** Posts whose last members these are. */
+  readonly postsWithAllMembers: readonly string[];
+}
+
+const NOTHING: SyncedPage = { posts: [], members: [], postsWithAllMembers: [] };
+
 /**
- * Full syncs of some buckets at once. All their posts are read page by page while their changes go on; the first complete page of
+ * Full syncs of some buckets at once. All their posts are read page by page while their changes go on, each page of posts with its
+ * members, which may take more pages; the first complete page of
  * changes after the last page of posts ends the full sync of its bucket. Changes are read after each page of posts, so if they are of
  * the same incarnation as before, so are the posts.
  */
@@ -26,12 +40,17 @@ export class FullSyncRun {
   /** The buckets whose posts are read, all that were added: a cursor is valid for these. `null`: no page was read yet. */
   #readBuckets: ReadonlySet<number> | null = null;
   #cursor: string | null = '';
-  /** By bucket: posts of the last page. */
-  #page: ReadonlyMap<number, readonly PostCounts[]> = new Map();
+  /** The posts whose members are being read. */
+  #posts: readonly string[] = [];
+  /** Cursor of the next page of their members; `null`: all were read. */
+  #memberCursor: string | null = null;
+  /** By bucket: the last page. */
+  #page = new Map<number, SyncedPage>();
 
   constructor(
-    private readonly store: Pick<ChangeStore, 'readAll'>,
+    private readonly store: Pick<ChangeStore, 'readAll' | 'readMembers'>,
     private readonly bucketCount: number,
+    private readonly withMembers: boolean,
   ) {}
 
   get isEmpty(): boolean {
@@ -45,7 +64,7 @@ export class FullSyncRun {
 
   /** Adds a bucket, at most once, while the run accepts some. */
   add({ bucket, starts, upTo }: ChangePage): void {
-    this.#buckets.set(bucket, { incarnation: starts.at(-1)!, upTo });
+    this.#buckets.set(bucket, { incarnation: starts.at(-1)!, upTo, hasBegun: false });
   }
 
   has(bucket: number): boolean {
@@ -57,14 +76,55 @@ export class FullSyncRun {
     return this.#buckets.get(bucket)?.upTo;
   }
 
-  /** Reads the next page of posts. Then the changes of all buckets are to be read, and taken. */
+  /** Reads the next page of posts or members. Then the changes of all buckets are to be read, and taken. */
   async readPage(): Promise<void> {
     this.#page = new Map();
-    if (this.#cursor === null || this.isEmpty) return;
+    if (this.#isRead || this.isEmpty) return;
+    const posts = this.#memberCursor === null ? await this.#readPosts() : [];
+    const members = this.#memberCursor === null ? [] : await this.#readMembers(this.#memberCursor);
+    const complete = this.withMembers && this.#memberCursor === null ? this.#posts : [];
+    this.#page = this.#byBucket(posts, members, complete);
+  }
+
+  async #readPosts(): Promise<readonly PostCounts[]> {
     this.#readBuckets ??= new Set(this.#buckets.keys());
-    const { posts, next } = await this.store.readAll(this.#readBuckets, this.#cursor, PAGE_POSTS);
+    const { posts, next } = await this.store.readAll(this.#readBuckets, this.#cursor!, PAGE_POSTS);
     this.#cursor = next;
-    this.#page = groupBy(posts, ({ post }) => bucketOf(post, this.bucketCount));
+    this.#posts = posts.map(({ post }) => post);
+    if (this.withMembers && posts.length > 0) this.#memberCursor = '';
+    return posts;
+  }
+
+  async #readMembers(cursor: string): Promise<readonly Member[]> {
+    const { members, next } = await this.store.readMembers(this.#posts, cursor, PAGE_MEMBERS);
+    this.#memberCursor = next;
+    return members;
+  }
+
+  /** Whether all posts and members were read. */
+  get #isRead(): boolean {
+    return this.#cursor === null && this.#memberCursor === null;
+  }
+
+  #byBucket(
+    posts: readonly PostCounts[],
+    members: readonly Member[],
+    postsWithAllMembers: readonly string[],
+  ): Map<number, SyncedPage> {
+    const postsOf = groupBy(posts, ({ post }) => bucketOf(post, this.bucketCount));
+    const membersOf = groupBy(members, ({ post }) => bucketOf(post, this.bucketCount));
+    const completeOf = groupBy(postsWithAllMembers, (post) => bucketOf(post, this.bucketCount));
+    const buckets = [...new Set([...postsOf.keys(), ...membersOf.keys(), ...completeOf.keys()])];
+    return new Map(
+      buckets.map((bucket) => [
+        bucket,
+        {
+          posts: postsOf.get(bucket) ?? [],
+          members: membersOf.get(bucket) ?? [],
+          postsWithAllMembers: completeOf.get(bucket) ?? [],
+        },
+      ]),
+    );
   }
 
   /**
@@ -81,16 +141,34 @@ export class FullSyncRun {
       return null;
     }
     synced.upTo = upTo;
-    const endsFullSync = isComplete && this.#cursor === null;
+    const endsFullSync = isComplete && this.#isRead;
     if (endsFullSync) this.#buckets.delete(bucket);
-    const posts = newestStates(this.#page.get(bucket) ?? [], changes.posts);
-    if (posts.length === 0 && !endsFullSync) return null;
+    const page = this.#page.get(bucket) ?? NOTHING;
+    this.#page.delete(bucket);
+    const posts = newestPosts(page.posts, changes.posts);
+    const members = newestMembers(page.members, changes.members);
+    const { postsWithAllMembers } = page;
+    if (posts.length + members.length + postsWithAllMembers.length === 0 && !endsFullSync) return null;
+    const startsFullSync = !synced.hasBegun;
+    synced.hasBegun = true;
     const position = { epoch, nonce, upTo: endsFullSync ? upTo : NOT_SYNCED, changedAtMs };
-    return { bucket, epoch, posts, position, sums: endsFullSync ? sums : null, endsFullSync };
+    const rows = { posts, members, postsWithAllMembers };
+    return { bucket, epoch, ...rows, position, sums: endsFullSync ? sums : null, startsFullSync, endsFullSync };
   }
 }
 
+/** Each member once, as it was read last. */
+function newestMembers(read: readonly Member[], changed: readonly MemberState[]): readonly MemberState[] {
+  if (read.length === 0) return changed;
+  const on = read.map((member) => ({ ...member, on: true }));
+  return [...new Map([...on, ...changed].map((member) => [toMapKey(member), member])).values()];
+}
+
+function toMapKey({ post, metric, actor }: Member): string {
+  return `${post} ${metric} ${actor.hi} ${actor.lo}`;
+}
+
 /** Each post once, as it was read last. */
-function newestStates(before: readonly PostCounts[], after: readonly PostCounts[]): PostCounts[] {
+function newestPosts(before: readonly PostCounts[], after: readonly PostCounts[]): PostCounts[] {
   return [...new Map([...before, ...after].map((counts) => [counts.post, counts])).values()];
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import type { CopyPosition } from '../counters/changed-posts.js';
 import type { Metrics } from '../counters/metrics.js';
+import type { MemberState } from '../store/change-store.js';
 
 /** Posts of one bucket that a sink gets, and how far it is then. */
 export interface BucketWrite {
@@ -10,6 +11,10 @@ export interface BucketWrite {
   readonly epoch: number;
   /** Each post once. */
   readonly posts: readonly PostCounts[];
+  /** Each member once; none unless the sink keeps members. */
+  readonly members: readonly MemberState[];
+  /** Posts of which the sink got every member since the full sync began: others that it has of them are gone in the store. */
+  readonly postsWithAllMembers: readonly string[];
   /**
    * The sink's position once it has these posts. Within a full sync its `upTo` is NOT_SYNCED, so that another one begins if this one
    * ends early: the sink has posts then that are newer than the position before.
@@ -17,6 +22,8 @@ export interface BucketWrite {
   readonly position: CopyPosition;
   /** The sums of the bucket in the store at this position, see ChangePage; `null` if it had already changed again. */
   readonly sums: readonly number[] | null;
+  /** Whether a full sync begins: what follows until its end is newer than all that the sink has of the bucket. */
+  readonly startsFullSync: boolean;
   /**
    * Whether a full sync ends: the sink got every post of the store, with its epoch, even those that it had already. Its posts of
    * earlier epochs were lost there. Only now it is known what its counts add up to besides `sums`.
@@ -39,6 +46,8 @@ export interface Sink {
   readonly name: string;
   /** Whether it keeps its positions itself. Those that the store keeps may be lost with its last commits, and posts of the sink stay. */
   readonly keepsPositions: boolean;
+  /** Whether it gets members, too: who has which toggle on. */
+  readonly keepsMembers: boolean;
 
   /**
    * By bucket: how far the sink is. None for a bucket that follows the store whatever that has, because the sink is new or adopted it.

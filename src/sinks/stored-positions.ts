@@ -32,6 +32,7 @@ export interface PostReceiver {
  */
 export class StoredPositions implements Sink {
   readonly keepsPositions = false;
+  readonly keepsMembers = false;
   /** As this gateway last read or saved them. */
   #positions = new Map<number, CopyPosition>();
   /** Whether the receiver was emptied, and the store does not say so yet. */

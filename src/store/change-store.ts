@@ -1,5 +1,6 @@
 import type { PostCounts } from '../counters/batch.js';
-import type { CopyPosition, IncarnationStart } from '../counters/changed-posts.js';
+import type { MembersDrift } from '../counters/check-members.js';
+import type { CopyPosition, IncarnationStart, Member } from '../counters/changed-posts.js';
 import type { CounterStore } from './counter-store.js';
 
 /** A store whose counts can be copied to other systems. */
@@ -24,6 +25,34 @@ export interface ChangePage {
   readonly sums: readonly number[];
   /** In their newest state. */
   readonly posts: readonly PostCounts[];
+  /** Whose toggles were turned on or off, in their newest state; none unless members are recorded. */
+  readonly members: readonly MemberState[];
+}
+
+/** Whether an actor has a toggle on. */
+export interface MemberState extends Member {
+  readonly on: boolean;
+}
+
+/** A copy of one bucket that asks for what it lacks. */
+export interface CopyRequest {
+  readonly bucket: number;
+  /** A seq. */
+  readonly after: number;
+}
+
+export interface CollectOptions {
+  /** Posts and members of a bucket, about. */
+  readonly limit: number;
+  /** Whether members are to be recorded, too: a bucket that did not has forgotten what changed until now. */
+  readonly withMembers: boolean;
+}
+
+/** Some of the members of posts. */
+export interface MembersPage {
+  readonly members: readonly Member[];
+  /** Cursor of the next page; `null`: this was the last. */
+  readonly next: string | null;
 }
 
 /** Some of the posts of the store. */
@@ -45,13 +74,10 @@ export interface ChangeStore {
   acquireLease(duty: string): Promise<boolean>;
 
   /**
-   * By request: the posts that changed after a seq, about `limit`, oldest change first. Starts recording where nothing was recorded.
+   * By request: the posts and members that changed after a seq, oldest change first. Starts recording where nothing was recorded.
    * Merges of other regions are changes, too.
    */
-  changesSince(
-    requests: readonly { readonly bucket: number; readonly after: number }[],
-    limit: number,
-  ): Promise<readonly ChangePage[]>;
+  changesSince(requests: readonly CopyRequest[], options: CollectOptions): Promise<readonly ChangePage[]>;
 
   /** Stops recording, and forgets what was recorded. */
   stopRecording(): Promise<void>;
@@ -64,6 +90,19 @@ export interface ChangeStore {
    * first page to after the last is returned at least once.
    */
   readAll(buckets: ReadonlySet<number>, cursor: string, limit: number): Promise<CountsPage>;
+
+  /**
+   * Members of all toggles of these posts, from `cursor` on (`''`: from the first), about `limit`. A member that is one from before
+   * the first page to after the last is returned at least once.
+   */
+  readMembers(posts: readonly string[], cursor: string, limit: number): Promise<MembersPage>;
+
+  /**
+   * Counts the members of these posts.
+   * @param repairs whether a post that counts others is made to count them, as an ordinary change
+   * @returns where the numbers differed
+   */
+  checkMembers(posts: readonly string[], repairs: boolean): Promise<readonly MembersDrift[]>;
 
   /** By bucket: the positions of a copy that cannot keep its own. */
   readPositions(copy: string): Promise<ReadonlyMap<number, CopyPosition>>;

@@ -11,7 +11,7 @@ const EVERY_BUCKET = new Set(Array.from({ length: BUCKETS }, (_, bucket) => buck
 async function collect({ store }: StoreUnderTest, after: number, limit = 500): Promise<ChangePage[]> {
   const pages: ChangePage[] = [];
   for (let from = after; ; from = pages.at(-1)!.upTo) {
-    const [page] = await store.changeStore.changesSince([{ bucket: 0, after: from }], limit);
+    const [page] = await store.changeStore.changesSince([{ bucket: 0, after: from }], { limit, withMembers: false });
     pages.push(page!);
     if (page!.isComplete) return pages;
   }
@@ -19,7 +19,10 @@ async function collect({ store }: StoreUnderTest, after: number, limit = 500): P
 
 /** Starts recording. @returns the position of a copy that has everything so far */
 async function startRecording(under: StoreUnderTest): Promise<number> {
-  const [page] = await under.store.changeStore.changesSince([{ bucket: 0, after: 0 }], 500);
+  const [page] = await under.store.changeStore.changesSince([{ bucket: 0, after: 0 }], {
+    limit: 500,
+    withMembers: false,
+  });
   return (await collect(under, page!.upTo)).at(-1)!.upTo;
 }
 
@@ -55,13 +58,16 @@ function recordingTests(under: StoreUnderTest): void {
     await changeStore.stopRecording();
     expect(await changeStore.isRecording()).toBe(false);
     await under.apply([view(postIn(0))]);
-    const [page] = await changeStore.changesSince([{ bucket: 0, after: at }], 500);
+    const [page] = await changeStore.changesSince([{ bucket: 0, after: at }], { limit: 500, withMembers: false });
     expect(page).toMatchObject({ posts: [], isComplete: false });
     expect(page!.droppedUpTo).toBeGreaterThan(at);
   });
 
   it('a copy that has never been synced is told that it needs a full sync', async () => {
-    const [page] = await under.store.changeStore.changesSince([{ bucket: 0, after: 0 }], 500);
+    const [page] = await under.store.changeStore.changesSince([{ bucket: 0, after: 0 }], {
+      limit: 500,
+      withMembers: false,
+    });
     expect(page!.droppedUpTo).toBe(page!.upTo);
     expect(page).toMatchObject({ bucket: 0, isComplete: false, posts: [] });
   });
@@ -116,7 +122,10 @@ function pagingTests(under: StoreUnderTest): void {
     const numbered = Array.from({ length: 22_000 }, (_, i) => `post-${i}`);
     const posts = numbered.filter((post) => bucketOf(post, BUCKETS) === 0).slice(0, 5_200);
     for (let i = 0; i < posts.length; i += 400) await under.apply(posts.slice(i, i + 400).map((post) => view(post)));
-    const [page] = await under.store.changeStore.changesSince([{ bucket: 0, after: at }], 500);
+    const [page] = await under.store.changeStore.changesSince([{ bucket: 0, after: at }], {
+      limit: 500,
+      withMembers: false,
+    });
     expect(page!.droppedUpTo).toBeGreaterThan(at);
     expect(page).toMatchObject({ posts: [], upTo: page!.droppedUpTo, isComplete: false });
     const pages = await collect(under, page!.droppedUpTo);
@@ -165,12 +174,18 @@ function copyTests(under: StoreUnderTest): void {
     const [before] = await collect(under, at);
     const reopened = await under.reopen();
     expect(await reopened.changeStore.isRecording()).toBe(true);
-    const [synced] = await reopened.changeStore.changesSince([{ bucket: 0, after: before!.upTo }], 500);
+    const [synced] = await reopened.changeStore.changesSince([{ bucket: 0, after: before!.upTo }], {
+      limit: 500,
+      withMembers: false,
+    });
     // The copy had everything: no full sync.
     expect(synced).toMatchObject({ posts: [], isComplete: true, sums: [0, 1, 0, 0] });
     await applied(reopened, new Producer('prod-two').batch(0, [view(postIn(0, 1))]));
     const again = await under.reopen();
-    const [page] = await again.changeStore.changesSince([{ bucket: 0, after: synced!.upTo }], 500);
+    const [page] = await again.changeStore.changesSince([{ bucket: 0, after: synced!.upTo }], {
+      limit: 500,
+      withMembers: false,
+    });
     const needsFullSync = page!.droppedUpTo > synced!.upTo;
     expect(needsFullSync || named([page!]).includes(postIn(0, 1))).toBe(true);
   });

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe } from '@jest/globals';
 import type { CopyableStore } from '../../src/store/change-store.js';
+import { changedMembersTests } from './changed-members.js';
 import { changedPostsTests } from './changed-posts.js';
 import { publishingTests, reopenTests } from './publishing.js';
 import { amountTests, operationTests, readingTests } from './counting.js';
@@ -46,6 +47,7 @@ export function describeStore(name: string, open: () => Promise<OpenStore>): voi
     describe('last seqs', () => lastSeqTests(under));
     describe('changes', () => publishingTests(under));
     describe('changed posts', () => changedPostsTests(under));
+    describe('changed members', () => changedMembersTests(under));
     describe('large amounts', () => amountTests(under));
     describe('a reopened store', () => reopenTests(under));
   });

@@ -114,6 +114,10 @@ export class MemoryBucket implements ReplicatedBucket {
       .map(({ actor }) => actor);
   }
 
+  countMembers(post: string, metric: number): number {
+    return this.listMembers(post, metric).length;
+  }
+
   registerStamp(post: string, metric: number, actor: Key64): number {
     return this.#registers.get(toMapKey(post, metric, actor))?.stamp ?? 0;
   }

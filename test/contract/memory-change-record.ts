@@ -2,25 +2,29 @@ import type { ChangedPostsRecorder } from '../../src/counters/bucket.js';
 import { ChangeFeed } from '../../src/counters/change-feed.js';
 import {
   ChangedPosts,
-  type ChangedPostsState,
-  type CollectedPosts,
+  type CollectedChanges,
+  feedMax,
   newChangedPostsState,
-  POSTS_PER_SEQ,
+  ENTRIES_PER_SEQ,
+  type ReopenedChangedPosts,
   reopenChangedPosts,
+  startMembers,
 } from '../../src/counters/changed-posts.js';
+import type { Key64 } from '../../src/counters/ids.js';
 import type { Incarnation } from '../../src/counters/pn-counter.js';
+import type { CollectOptions } from '../../src/store/change-store.js';
 
 /** The limits and the start of a record. Simulations have small ones, and plant faults. */
 export interface ChangeRecordRules {
-  readonly newFeed: (startsAt: number) => ChangeFeed;
-  readonly postsPerSeq: number;
+  readonly newFeed: (startsAt: number, max: number) => ChangeFeed;
+  readonly entriesPerSeq: number;
   /** The first seq of a record that starts after another one was stopped at a seq. */
   readonly firstSeq: (stoppedAtSeq: number) => number;
 }
 
 export const CHANGE_RECORD_RULES: ChangeRecordRules = {
-  newFeed: (startsAt) => new ChangeFeed(startsAt),
-  postsPerSeq: POSTS_PER_SEQ,
+  newFeed: (startsAt, max) => new ChangeFeed(startsAt, max),
+  entriesPerSeq: ENTRIES_PER_SEQ,
   firstSeq: (stoppedAtSeq) => stoppedAtSeq + 1,
 };
 
@@ -31,20 +35,25 @@ interface RecordedBucket {
 
 /** The change record of a bucket in memory, with its posts: a copy of the bucket has a copy of them, as a replica has. */
 export class MemoryChangeRecord implements ChangedPostsRecorder {
-  readonly posts: ChangedPosts;
+  posts: ChangedPosts;
+  feed: ChangeFeed;
 
   private constructor(
     private readonly bucket: RecordedBucket,
-    state: ChangedPostsState,
-    readonly feed: ChangeFeed,
+    { state, droppedUpTo }: ReopenedChangedPosts,
     private readonly rules: ChangeRecordRules,
   ) {
-    this.posts = new ChangedPosts(state, feed, rules.postsPerSeq);
+    this.feed = rules.newFeed(droppedUpTo, feedMax(state));
+    this.posts = new ChangedPosts(state, this.feed, rules.entriesPerSeq);
   }
 
   static start(bucket: RecordedBucket, metricCount: number, rules: ChangeRecordRules): MemoryChangeRecord {
     const seq = rules.firstSeq(bucket.stoppedAtSeq);
-    return new MemoryChangeRecord(bucket, newChangedPostsState(seq, metricCount), rules.newFeed(seq - 1), rules);
+    return new MemoryChangeRecord(
+      bucket,
+      { state: newChangedPostsState(seq, metricCount), droppedUpTo: seq - 1 },
+      rules,
+    );
   }
 
   record(post: string, before: readonly number[], after: readonly number[], updatedAtMs: number): void {
@@ -52,21 +61,39 @@ export class MemoryChangeRecord implements ChangedPostsRecorder {
     this.posts.record(post, before, after, updatedAtMs);
   }
 
-  collect(after: number, limit: number): CollectedPosts {
+  recordMember(post: string, metric: number, actor: Key64): void {
+    this.posts.recordMember(post, metric, actor);
+  }
+
+  collect(after: number, { limit, withMembers }: CollectOptions): CollectedChanges {
+    if (withMembers && !this.posts.state.recordsMembers) this.#startMembers();
     this.posts.startIncarnation(this.bucket.incarnation);
     return this.posts.collect(after, limit);
   }
 
   copy(bucket: RecordedBucket): MemoryChangeRecord {
     const { state } = this.posts;
-    const feed = this.rules.newFeed(this.feed.droppedUpTo);
-    for (const { post, stamp } of this.feed.entriesAfter(0, Infinity).entries) feed.recordCount(post, stamp);
-    return new MemoryChangeRecord(bucket, { ...state, sums: [...state.sums] }, feed, this.rules);
+    const { droppedUpTo } = this.feed;
+    const copy = new MemoryChangeRecord(
+      bucket,
+      { state: { ...state, sums: [...state.sums] }, droppedUpTo },
+      this.rules,
+    );
+    for (const { post, metric, actor, stamp } of this.feed.entriesAfter(0, Infinity).entries) {
+      if (actor === null) copy.feed.recordCount(post, stamp);
+      else copy.feed.recordToggle(post, metric, actor, stamp);
+    }
+    return copy;
   }
 
   /** The record of a store that keeps only its numbers, after it was opened again in this incarnation. */
   reopen(incarnation: Incarnation): MemoryChangeRecord {
-    const { state, droppedUpTo } = reopenChangedPosts(this.posts.state, incarnation);
-    return new MemoryChangeRecord(this.bucket, state, this.rules.newFeed(droppedUpTo), this.rules);
+    return new MemoryChangeRecord(this.bucket, reopenChangedPosts(this.posts.state, incarnation), this.rules);
+  }
+
+  #startMembers(): void {
+    const { state, droppedUpTo } = startMembers(this.posts.state);
+    this.feed = this.rules.newFeed(droppedUpTo, feedMax(state));
+    this.posts = new ChangedPosts(state, this.feed, this.rules.entriesPerSeq);
   }
 }

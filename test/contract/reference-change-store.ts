@@ -1,7 +1,17 @@
+import type { PostCounts } from '../../src/counters/batch.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
 import { buildCounts } from '../../src/counters/bucket.js';
 import type { CopyPosition } from '../../src/counters/changed-posts.js';
+import { checkMembers, type MembersDrift } from '../../src/counters/check-members.js';
 import type { Metrics } from '../../src/counters/metrics.js';
-import type { ChangePage, ChangeStore, CountsPage } from '../../src/store/change-store.js';
+import type {
+  ChangePage,
+  ChangeStore,
+  CollectOptions,
+  CopyRequest,
+  CountsPage,
+  MembersPage,
+} from '../../src/store/change-store.js';
 import type { MemoryBucket } from './memory-bucket.js';
 import { type ChangeRecordRules, MemoryChangeRecord } from './memory-change-record.js';
 
@@ -13,6 +23,7 @@ export class ReferenceChangeStore implements ChangeStore {
     private readonly buckets: () => readonly MemoryBucket[],
     private readonly metrics: Metrics,
     private readonly rules: ChangeRecordRules,
+    private readonly changed: (counts: readonly PostCounts[]) => void,
   ) {}
 
   /** Takes over the positions of another store, as a replica has them. */
@@ -24,11 +35,8 @@ export class ReferenceChangeStore implements ChangeStore {
     return Promise.resolve(true);
   }
 
-  changesSince(
-    requests: readonly { readonly bucket: number; readonly after: number }[],
-    limit: number,
-  ): Promise<readonly ChangePage[]> {
-    return Promise.resolve(requests.map(({ bucket, after }) => this.#collect(bucket, after, limit)));
+  changesSince(requests: readonly CopyRequest[], options: CollectOptions): Promise<readonly ChangePage[]> {
+    return Promise.resolve(requests.map((request) => this.#collect(request, options)));
   }
 
   stopRecording(): Promise<void> {
@@ -54,6 +62,30 @@ export class ReferenceChangeStore implements ChangeStore {
     return Promise.resolve({ posts, next: at + limit < all.length ? String(at + limit) : null });
   }
 
+  readMembers(posts: readonly string[], cursor: string, limit: number): Promise<MembersPage> {
+    const at = Number(cursor);
+    const all = posts.flatMap((post) => {
+      const bucket = this.#bucketOf(post);
+      return this.metrics.list.flatMap(({ index: metric }) =>
+        bucket.listMembers(post, metric).map((actor) => ({ post, metric, actor })),
+      );
+    });
+    return Promise.resolve({
+      members: all.slice(at, at + limit),
+      next: at + limit < all.length ? String(at + limit) : null,
+    });
+  }
+
+  checkMembers(posts: readonly string[], repairs: boolean): Promise<readonly MembersDrift[]> {
+    return Promise.resolve(
+      posts.flatMap((post) => {
+        const { drift, changed } = checkMembers(this.#bucketOf(post), this.metrics, [post], repairs);
+        this.changed(changed);
+        return drift;
+      }),
+    );
+  }
+
   readPositions(copy: string): Promise<ReadonlyMap<number, CopyPosition>> {
     return Promise.resolve(new Map(this.#positions.get(copy)));
   }
@@ -63,10 +95,15 @@ export class ReferenceChangeStore implements ChangeStore {
     return Promise.resolve();
   }
 
-  #collect(number: number, after: number, limit: number): ChangePage {
+  #bucketOf(post: string): MemoryBucket {
+    const buckets = this.buckets();
+    return buckets[bucketOf(post, buckets.length)]!;
+  }
+
+  #collect({ bucket: number, after }: CopyRequest, options: CollectOptions): ChangePage {
     const bucket = this.buckets()[number]!;
     bucket.changedPosts ??= MemoryChangeRecord.start(bucket, this.metrics.list.length, this.rules);
-    const { posts: ids, upTo, isComplete } = bucket.changedPosts.collect(after, limit);
+    const { posts: ids, members, upTo, isComplete } = bucket.changedPosts.collect(after, options);
     const { posts } = bucket.changedPosts;
     const { changedAtMs, sums, starts } = posts.state;
     return {
@@ -78,6 +115,9 @@ export class ReferenceChangeStore implements ChangeStore {
       changedAtMs,
       sums: [...sums],
       posts: ids.map((id) => buildCounts(id, bucket.epoch, bucket.post(id), this.metrics)),
+      members: members.map((member) => {
+        return { ...member, on: bucket.hasMember(member.post, member.metric, member.actor) };
+      }),
     };
   }
 }

@@ -62,7 +62,8 @@ export class ReferenceStore implements CopyableStore, ReplicatedStore {
     const newReplication = (): ReplicationState | null =>
       nonce && new ReplicationState(incarnation.region, newReplicationState(0));
     this.#buckets = Array.from({ length: buckets }, () => new MemoryBucket(incarnation, newReplication()));
-    this.changeStore = new ReferenceChangeStore(() => this.#buckets, metrics, changeRecords);
+    const publish = (changed: readonly PostCounts[]): void => this.#publish(changed);
+    this.changeStore = new ReferenceChangeStore(() => this.#buckets, metrics, changeRecords, publish);
   }
 
   get buckets(): readonly MemoryBucket[] {
@@ -85,8 +86,7 @@ export class ReferenceStore implements CopyableStore, ReplicatedStore {
 
   commit(batch: Batch): Promise<CommitResult> {
     const result = apply(this.#buckets[batch.bucket]!, this.metrics, batch, this.rights);
-    const changed = result.kind === 'applied' ? result.changed.filter(({ post }) => this.#watched.has(post)) : [];
-    if (changed.length > 0) this.changes.next(changed);
+    if (result.kind === 'applied') this.#publish(result.changed);
     return Promise.resolve(result);
   }
 
@@ -181,8 +181,7 @@ export class ReferenceStore implements CopyableStore, ReplicatedStore {
           delta,
           this.order,
         );
-        const watched = changed.filter(({ post }) => this.#watched.has(post));
-        if (watched.length > 0) this.changes.next(watched);
+        this.#publish(changed);
         if (remoteToggles.length > 0) this.remoteToggles.next(remoteToggles);
         return ack;
       }),
@@ -235,6 +234,11 @@ export class ReferenceStore implements CopyableStore, ReplicatedStore {
 
   close(): Promise<void> {
     return Promise.resolve();
+  }
+
+  #publish(changed: readonly PostCounts[]): void {
+    const watched = changed.filter(({ post }) => this.#watched.has(post));
+    if (watched.length > 0) this.changes.next(watched);
   }
 
   #view(post: string, actor: Key64 | null): PostView {

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { FEED_MAX } from '../../src/counters/change-feed.js';
-import { POSTS_PER_SEQ } from '../../src/counters/changed-posts.js';
+import { ENTRIES_PER_SEQ } from '../../src/counters/changed-posts.js';
 import { MsgpackReader } from '../../src/store/redis/codec/msgpack-reader.js';
 
 /** Checks what Redis has recorded of a bucket's changed posts. @returns a line for each fault */
@@ -17,7 +17,7 @@ export async function findRecordFaults(client: Redis, bucket: number, known: rea
   const faults: string[] = [];
   const underNow = seqs.filter((one) => one === seq).length;
   if (underNow !== underSeq) faults.push(`${underNow} posts stand under seq ${seq} instead of ${underSeq}`);
-  if (underSeq >= POSTS_PER_SEQ) faults.push(`${underSeq} posts stand under one seq`);
+  if (underSeq >= ENTRIES_PER_SEQ) faults.push(`${underSeq} posts stand under one seq`);
   if (seqs.some((one) => one > seq || one <= droppedUpTo))
     faults.push(`a seq is not from ${droppedUpTo + 1} to ${seq}`);
   if (posts.length > FEED_MAX + underSeq) faults.push(`${posts.length} posts are entered`);

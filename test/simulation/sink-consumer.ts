@@ -33,6 +33,7 @@ export function trustPositions(sink: Sink): Sink {
   return {
     name: sink.name,
     keepsPositions: true,
+    keepsMembers: false,
     readPositions: async () =>
       new Map([...(await sink.readPositions())].map(([bucket, one]) => [bucket, { ...one, isComplete: true }])),
     write: (writes, mayWrite) => sink.write(writes, mayWrite),

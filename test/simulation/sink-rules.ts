@@ -15,7 +15,7 @@ import { TABLE_RULES, type TableRules } from './sink-table.js';
 
 /** Entries that a record keeps, and posts of a seq: few, so that a history of seconds reaches them. */
 export const FEED_MAX = 6;
-const POSTS_PER_SEQ = 2;
+const ENTRIES_PER_SEQ = 2;
 
 /** The rules of a history. A planted fault replaces one of them. */
 export interface SinkRules {
@@ -34,7 +34,7 @@ export const SINK_RULES: SinkRules = {
   records: {
     ...CHANGE_RECORD_RULES,
     newFeed: (startsAt) => new ChangeFeed(startsAt, FEED_MAX),
-    postsPerSeq: POSTS_PER_SEQ,
+    entriesPerSeq: ENTRIES_PER_SEQ,
   },
   table: TABLE_RULES,
   merge: (_store, merge) => merge(),
@@ -94,9 +94,11 @@ export const PLANTS: Readonly<Record<string, SinkRules>> = {
   'merges do not move sums': { ...SINK_RULES, merge: mergeWithoutSums },
   'lost posts are not zeroed': withTable({ zeroesLostPosts: false }),
   'rows that a full sync finds unchanged keep their epoch': withTable({ renewsEpoch: false }),
-  'a full sync goes on in another incarnation': withFullSync((store, buckets) => new ContinuedRun(store, buckets)),
+  'a full sync goes on in another incarnation': withFullSync(
+    (store, buckets, withMembers) => new ContinuedRun(store, buckets, withMembers),
+  ),
   'a full sync ends with changes from before its last page': withFullSync(
-    (store, buckets) => new EarlyRun(store, buckets),
+    (store, buckets, withMembers) => new EarlyRun(store, buckets, withMembers),
   ),
   'the position of before stays during a full sync': withTable({ keepsPosition: true }),
   'recording that was stopped starts at the first seq': withRecords({ firstSeq: () => 2 }),
@@ -122,10 +124,11 @@ class EarlyRun extends FullSyncRun {
   #changes = new Map<number, ChangePage>();
 
   constructor(
-    private readonly changes: Pick<ChangeStore, 'changesSince' | 'readAll'>,
+    private readonly changes: Pick<ChangeStore, 'changesSince' | 'readAll' | 'readMembers'>,
     buckets: number,
+    withMembers: boolean,
   ) {
-    super(changes, buckets);
+    super(changes, buckets, withMembers);
   }
 
   override add(page: ChangePage): void {
@@ -138,7 +141,7 @@ class EarlyRun extends FullSyncRun {
       const after = this.upTo(bucket);
       return after === undefined ? [] : [{ bucket, after }];
     });
-    const pages = await this.changes.changesSince(requests, 500);
+    const pages = await this.changes.changesSince(requests, { limit: 500, withMembers: false });
     this.#changes = new Map(pages.map((page) => [page.bucket, page]));
     await super.readPage();
   }

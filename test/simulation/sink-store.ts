@@ -4,7 +4,7 @@ import { computeTotals } from '../../src/counters/bucket.js';
 import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 import type { Incarnation } from '../../src/counters/pn-counter.js';
-import type { ChangePage, ChangeStore } from '../../src/store/change-store.js';
+import type { ChangePage, ChangeStore, CopyRequest } from '../../src/store/change-store.js';
 import { key } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import type { Random } from '../support/random.js';
@@ -20,6 +20,7 @@ const ACTORS = 3;
 const LEASE_MS = 2_000;
 /** Posts of a page: far fewer than in the field, so that few posts take several pages. */
 const PAGE_POSTS = 2;
+const PAGE_MEMBERS = 2;
 
 /** By post: its version and totals. */
 export type BucketContents = ReadonlyMap<string, { readonly v: number; readonly totals: readonly number[] }>;
@@ -59,10 +60,12 @@ export class SinkStore {
     const call = callFrom(process, this.random, this.weather, () => new Error('the store is down'));
     return {
       acquireLease: (duty) => call(() => this.#acquireLease(process, duty)),
-      changesSince: (requests) => call(() => this.#changesSince(requests)),
+      changesSince: (requests, { withMembers }) => call(() => this.#changesSince(requests, withMembers)),
       stopRecording: () => call(() => this.primary.changeStore.stopRecording()),
       isRecording: () => call(() => this.primary.changeStore.isRecording()),
       readAll: (buckets, cursor) => call(() => this.primary.changeStore.readAll(buckets, cursor, PAGE_POSTS)),
+      readMembers: (posts, cursor) => call(() => this.primary.changeStore.readMembers(posts, cursor, PAGE_MEMBERS)),
+      checkMembers: (posts, repairs) => call(() => this.primary.changeStore.checkMembers(posts, repairs)),
       readPositions: (copy) => call(() => this.primary.changeStore.readPositions(copy)),
       savePositions: (copy, positions) => call(() => this.primary.changeStore.savePositions(copy, positions)),
     };
@@ -150,9 +153,9 @@ export class SinkStore {
     return this.#complete.get(toMapKey(bucket, incarnation, upTo));
   }
 
-  async #changesSince(requests: Parameters<ChangeStore['changesSince']>[0]): Promise<readonly ChangePage[]> {
+  async #changesSince(requests: readonly CopyRequest[], withMembers: boolean): Promise<readonly ChangePage[]> {
     this.cycles += 1;
-    const reading = this.primary.changeStore.changesSince(requests, 1);
+    const reading = this.primary.changeStore.changesSince(requests, { limit: 1, withMembers });
     const contents = requests.map(({ bucket }) => this.readContents(bucket));
     const pages = await reading;
     for (const [i, { bucket, isComplete, starts, upTo }] of pages.entries()) {

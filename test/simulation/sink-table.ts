@@ -115,6 +115,7 @@ export class SinkTable {
 export class TableSink implements Sink {
   readonly name = 'table';
   readonly keepsPositions = true;
+  readonly keepsMembers = false;
   #turns = new Map<number, number>();
   #generation = 0;
 

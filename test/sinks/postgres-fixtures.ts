@@ -44,7 +44,18 @@ export function positionRead(upTo: number, epoch = 1, isComplete = false): SinkP
 /** Changes of bucket 0 up to a seq. */
 export function changes(upTo: number, posts: readonly PostCounts[], more: Partial<BucketWrite> = {}): BucketWrite {
   const epoch = more.epoch ?? 1;
-  return { bucket: 0, epoch, posts, position: position(upTo, epoch), sums: null, endsFullSync: false, ...more };
+  return {
+    bucket: 0,
+    epoch,
+    posts,
+    members: [],
+    postsWithAllMembers: [],
+    position: position(upTo, epoch),
+    sums: null,
+    startsFullSync: false,
+    endsFullSync: false,
+    ...more,
+  };
 }
 
 interface TableRow extends Record<string, unknown> {

@@ -221,6 +221,7 @@ class Merging {
     post.mustExist = true;
     if (bucket.hasMember(id, metric, actor) === on) return;
     bucket.setMember(id, metric, actor, on);
+    bucket.changedPosts?.recordMember(id, metric, actor);
     ensureMetricState(post.state, metric).members += on ? 1 : -1;
     post.changed = true;
     this.remoteToggles.push({ post: id, metric, actor, on });

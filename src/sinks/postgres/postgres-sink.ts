@@ -37,6 +37,7 @@ export interface StoredCounts extends Omit<CountRow, 'bucket'> {
 export class PostgresSink implements AuditedSink {
   readonly name: string;
   readonly keepsPositions = true;
+  readonly keepsMembers = false;
   readonly #target: PostgresTarget;
   readonly #connection: PostgresConnection;
   readonly #tables: PostgresTables;

@@ -13,7 +13,10 @@ const WRITE = {
   epoch: 1,
   posts: [{ post: 'a', e: 'eu.1.1', v: 1, updatedAtMs: 5, totals: [1, 2], live: 0 }],
   position: { epoch: 1, nonce: 1, upTo: 2, changedAtMs: 5 },
+  members: [],
+  postsWithAllMembers: [],
   sums: null,
+  startsFullSync: false,
   endsFullSync: false,
 };
 

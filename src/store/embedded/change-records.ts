@@ -2,12 +2,17 @@ import type { ChangedPostsRecorder } from '../../counters/bucket.js';
 import { ChangeFeed } from '../../counters/change-feed.js';
 import {
   ChangedPosts,
-  type CollectedPosts,
+  type CollectedChanges,
+  feedMax,
   newChangedPostsState,
+  type ReopenedChangedPosts,
   reopenChangedPosts,
   SEQ_BEFORE_FIRST,
+  startMembers,
 } from '../../counters/changed-posts.js';
+import type { Key64 } from '../../counters/ids.js';
 import type { Incarnation } from '../../counters/pn-counter.js';
+import type { CopyRequest, CollectOptions } from '../change-store.js';
 import { decodeChangedPosts, encodeChangedPosts, type StoredChangedPosts } from './disk/changed-posts-record.js';
 import type { LmdbTable } from './disk/lmdb-table.js';
 import { ByteReader, type ByteWriter, encodeBigEndian } from './disk/record-bytes.js';
@@ -53,15 +58,23 @@ class ChangeRecord implements ChangedPostsRecorder, PendingWrite {
     options.changes.add(this);
   }
 
+  recordMember(post: string, metric: number, actor: Key64): void {
+    // Written with its post, which has changed, too.
+    this.#posts!.recordMember(post, metric, actor);
+  }
+
   /** Starts recording if it has not started. */
-  collect(after: number, limit: number): CollectedPosts {
+  collect(after: number, { limit, withMembers }: CollectOptions): CollectedChanges {
     const { options } = this;
     this.#posts ??= this.#start();
-    const { seq } = this.#posts.state;
-    const { starts } = this.#posts.state;
-    this.#posts.startIncarnation(options.incarnation());
-    const collected = this.#posts.collect(after, limit);
-    if (this.#posts.state.seq !== seq || this.#posts.state.starts !== starts) options.changes.add(this);
+    const { seq, starts, recordsMembers } = this.#posts.state;
+    if (withMembers && !recordsMembers) this.#posts = openPosts(startMembers(this.#posts.state));
+    const posts = this.#posts;
+    posts.startIncarnation(options.incarnation());
+    const collected = posts.collect(after, limit);
+    if (posts.state.seq !== seq || posts.state.starts !== starts || posts.state.recordsMembers !== recordsMembers) {
+      options.changes.add(this);
+    }
     return collected;
   }
 
@@ -82,14 +95,17 @@ class ChangeRecord implements ChangedPostsRecorder, PendingWrite {
       this.#stoppedAtSeq = stored.stoppedAtSeq;
       return;
     }
-    const { state, droppedUpTo } = reopenChangedPosts(stored, this.options.incarnation());
-    this.#posts = new ChangedPosts(state, new ChangeFeed(droppedUpTo));
+    this.#posts = openPosts(reopenChangedPosts(stored, this.options.incarnation()));
   }
 
   #start(): ChangedPosts {
     const seq = this.#stoppedAtSeq + 1;
-    return new ChangedPosts(newChangedPostsState(seq, this.options.metricCount), new ChangeFeed(seq - 1));
+    return openPosts({ state: newChangedPostsState(seq, this.options.metricCount), droppedUpTo: seq - 1 });
   }
+}
+
+function openPosts({ state, droppedUpTo }: ReopenedChangedPosts): ChangedPosts {
+  return new ChangedPosts(state, new ChangeFeed(droppedUpTo, feedMax(state)));
 }
 
 /** The change records of all buckets, read from disk once. */
@@ -107,9 +123,12 @@ export class ChangeRecords {
   }
 
   /** Starts recording in this bucket if it has not started. */
-  collect(bucket: number, after: number, limit: number): { collected: CollectedPosts; record: ChangedPosts } {
+  collect(
+    { bucket, after }: CopyRequest,
+    options: CollectOptions,
+  ): { collected: CollectedChanges; record: ChangedPosts } {
     const record = this.#records[bucket]!;
-    const collected = record.collect(after, limit);
+    const collected = record.collect(after, options);
     return { collected, record: record.posts! };
   }
 

@@ -114,6 +114,10 @@ export class EmbeddedBucket implements ReplicatedBucket {
     return location === undefined ? [] : this.records.members.list(id, metric, location);
   }
 
+  countMembers(id: string, metric: number): number {
+    return this.listMembers(id, metric).length;
+  }
+
   registerStamp(id: string, metric: number, actor: Key64): number {
     const location = this.records.loadPost(id).record.members[metric];
     return location === undefined ? 0 : this.records.registers.get(id, metric, location, actor);

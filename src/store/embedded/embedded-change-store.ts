@@ -1,9 +1,11 @@
+import { groupBy } from '../../common/grouping.js';
 import type { PostCounts } from '../../counters/batch.js';
 import { bucketOf } from '../../counters/bucket-of.js';
 import { buildCounts } from '../../counters/bucket.js';
-import type { CopyPosition } from '../../counters/changed-posts.js';
+import type { CopyPosition, Member } from '../../counters/changed-posts.js';
+import { checkMembers, type MembersDrift } from '../../counters/check-members.js';
 import type { Metrics } from '../../counters/metrics.js';
-import type { ChangePage, ChangeStore, CountsPage } from '../change-store.js';
+import type { ChangePage, ChangeStore, CollectOptions, CopyRequest, CountsPage, MembersPage } from '../change-store.js';
 import { decodePosition, encodePosition } from './disk/changed-posts-record.js';
 import { ByteReader, ByteWriter, encodeBigEndian } from './disk/record-bytes.js';
 import type { PendingWrite } from './disk/write-set.js';
@@ -26,13 +28,8 @@ export class EmbeddedChangeStore implements ChangeStore {
     return Promise.resolve(true);
   }
 
-  changesSince(
-    requests: readonly { readonly bucket: number; readonly after: number }[],
-    limit: number,
-  ): Promise<readonly ChangePage[]> {
-    return this.commits.enqueueWrite((records) =>
-      requests.map(({ bucket, after }) => this.#collect(records, bucket, after, limit)),
-    );
+  changesSince(requests: readonly CopyRequest[], options: CollectOptions): Promise<readonly ChangePage[]> {
+    return this.commits.enqueueWrite((records) => requests.map((request) => this.#collect(records, request, options)));
   }
 
   stopRecording(): Promise<void> {
@@ -51,6 +48,20 @@ export class EmbeddedChangeStore implements ChangeStore {
       const posts = wanted.map((id) => this.#readCounts(records, id)).filter(({ v }) => v > 0);
       return { posts, next: ids.length < idsMax ? null : ids.at(-1)! };
     });
+  }
+
+  readMembers(posts: readonly string[], cursor: string, limit: number): Promise<MembersPage> {
+    return this.commits.readCommitted((records) => readMembers(records, posts, cursor, limit));
+  }
+
+  checkMembers(posts: readonly string[], repairs: boolean): Promise<readonly MembersDrift[]> {
+    return this.commits.enqueueWrite((records) =>
+      [...groupBy(posts, (post) => bucketOf(post, this.buckets))].flatMap(([number, some]) => {
+        const { drift, changed } = checkMembers(records.openBucket(number), this.metrics, some, repairs);
+        this.commits.addChanged(changed);
+        return drift;
+      }),
+    );
   }
 
   readPositions(copy: string): Promise<ReadonlyMap<number, CopyPosition>> {
@@ -75,8 +86,9 @@ export class EmbeddedChangeStore implements ChangeStore {
     });
   }
 
-  #collect(records: RecordCache, bucket: number, after: number, limit: number): ChangePage {
-    const { collected, record } = records.changeRecords.collect(bucket, after, limit);
+  #collect(records: RecordCache, request: CopyRequest, options: CollectOptions): ChangePage {
+    const { bucket } = request;
+    const { collected, record } = records.changeRecords.collect(request, options);
     const { changedAtMs, sums, starts } = record.state;
     return {
       bucket,
@@ -87,6 +99,10 @@ export class EmbeddedChangeStore implements ChangeStore {
       changedAtMs,
       sums: [...sums],
       posts: collected.posts.map((id) => this.#readCounts(records, id)),
+      members: collected.members.map((member) => {
+        const { post, metric, actor } = member;
+        return { ...member, on: records.openBucket(bucket).hasMember(post, metric, actor) };
+      }),
     };
   }
 
@@ -98,4 +114,26 @@ export class EmbeddedChangeStore implements ChangeStore {
 
 function positionKey(copy: string, bucket: number): string {
   return `${copy}\0${encodeBigEndian(bucket, 2)}`;
+}
+
+/**
+ * Reads members chunk by chunk, a whole number of chunks. A member moves only to chunks with higher numbers, so none is missed.
+ * @param cursor `index of the post, metric, chunk`
+ */
+function readMembers(records: RecordCache, posts: readonly string[], cursor: string, limit: number): MembersPage {
+  let [index = 0, metric = 0, chunk = 0] = cursor === '' ? [] : cursor.split(' ').map(Number);
+  const members: Member[] = [];
+  for (; index < posts.length; index++, metric = 0) {
+    const post = posts[index]!;
+    const locations = records.loadPost(post).record.members;
+    for (; metric < locations.length; metric++, chunk = 0) {
+      const location = locations[metric]!;
+      for (; chunk < Math.max(location.chunks, 1); chunk++) {
+        if (members.length >= limit) return { members, next: `${index} ${metric} ${chunk}` };
+        for (const actor of records.members.listChunk(post, metric, location, chunk))
+          members.push({ post, metric, actor });
+      }
+    }
+  }
+  return { members, next: null };
 }

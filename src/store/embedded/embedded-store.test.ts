@@ -135,17 +135,26 @@ describe('a store that is restored from a backup', () => {
   it('a copy that has more posts of the last seq of a backup is past the start of the restored incarnation', async () => {
     const store = openStore();
     const producer = new Producer('producer-one');
-    const [nothing] = await store.changeStore.changesSince([{ bucket: 0, after: 0 }], 500);
+    const [nothing] = await store.changeStore.changesSince([{ bucket: 0, after: 0 }], {
+      limit: 500,
+      withMembers: false,
+    });
     await store.commit(producer.batch(0, [view(postIn(0))]));
     cpSync(path, `${path}-backup`, { recursive: true });
     await store.commit(producer.batch(0, [view(postIn(0, 1))]));
-    const [page] = await store.changeStore.changesSince([{ bucket: 0, after: nothing!.upTo }], 500);
+    const [page] = await store.changeStore.changesSince([{ bucket: 0, after: nothing!.upTo }], {
+      limit: 500,
+      withMembers: false,
+    });
     expect(page!.posts).toHaveLength(2);
     await store.close();
     rmSync(path, { recursive: true });
     renameSync(`${path}-backup`, path);
     const restored = openStore();
-    const [after] = await restored.changeStore.changesSince([{ bucket: 0, after: page!.upTo }], 500);
+    const [after] = await restored.changeStore.changesSince([{ bucket: 0, after: page!.upTo }], {
+      limit: 500,
+      withMembers: false,
+    });
     expect(after!.starts).toHaveLength(2);
     expect(after!.starts[1]!.startSeq).toBeLessThanOrEqual(page!.upTo);
     await restored.close();

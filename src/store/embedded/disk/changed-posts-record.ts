@@ -4,13 +4,19 @@ import type { ByteReader, ByteWriter } from './record-bytes.js';
 /** The part of a bucket's change record that is on disk. */
 export type StoredChangedPosts = ChangedPostsState | { readonly stoppedAtSeq: number };
 
-const RECORDING = 1;
 const STOPPED = 0;
+const RECORDING = 1;
+const RECORDING_MEMBERS = 2;
 
 export function encodeChangedPosts(stored: StoredChangedPosts, writer: ByteWriter): ByteWriter {
   if ('stoppedAtSeq' in stored) return writer.varint(STOPPED).varint(stored.stoppedAtSeq);
-  const { seq, postsUnderSeq, changedAtMs, sums, starts } = stored;
-  writer.varint(RECORDING).varint(seq).varint(postsUnderSeq).varint(changedAtMs).varint(sums.length);
+  const { seq, entriesUnderSeq, changedAtMs, sums, starts, recordsMembers } = stored;
+  writer
+    .varint(recordsMembers ? RECORDING_MEMBERS : RECORDING)
+    .varint(seq)
+    .varint(entriesUnderSeq)
+    .varint(changedAtMs)
+    .varint(sums.length);
   for (const sum of sums) writer.varint(sum);
   for (const { epoch, nonce, startSeq, startMs } of starts) {
     writer.varint(epoch).varint(nonce).varint(startSeq).varint(startMs);
@@ -19,15 +25,16 @@ export function encodeChangedPosts(stored: StoredChangedPosts, writer: ByteWrite
 }
 
 export function decodeChangedPosts(reader: ByteReader): StoredChangedPosts {
-  if (reader.varint() === STOPPED) return { stoppedAtSeq: reader.varint() };
-  const [seq, postsUnderSeq, changedAtMs] = [reader.varint(), reader.varint(), reader.varint()];
+  const kind = reader.varint();
+  if (kind === STOPPED) return { stoppedAtSeq: reader.varint() };
+  const [seq, entriesUnderSeq, changedAtMs] = [reader.varint(), reader.varint(), reader.varint()];
   const sums = Array.from({ length: reader.varint() }, () => reader.varint());
   const starts = [];
   while (!reader.isAtEnd) {
     const [epoch, nonce, startSeq, startMs] = [reader.varint(), reader.varint(), reader.varint(), reader.varint()];
     starts.push({ epoch, nonce, startSeq, startMs });
   }
-  return { seq, postsUnderSeq, changedAtMs, sums, starts };
+  return { seq, entriesUnderSeq, changedAtMs, sums, starts, recordsMembers: kind === RECORDING_MEMBERS };
 }
 
 export function encodePosition({ epoch, nonce, upTo, changedAtMs }: CopyPosition, writer: ByteWriter): ByteWriter {

@@ -45,6 +45,16 @@ export class MemberTable {
     return keys;
   }
 
+  /** The members of one chunk. Members of a set without chunks are in its first one; a member moves only to a chunk with a higher number. */
+  listChunk(post: string, metric: number, location: MemberLocation, chunk: number): Key64[] {
+    const { inline, chunks } = location;
+    if (chunks === 0) return keysOf(inline);
+    const set = this.#chunksOf(post, metric, location);
+    const { entries } = set.getChunk(chunk);
+    const joined = keysOf(inline).filter((key) => set.chunkFor(key, chunks) === set.getChunk(chunk));
+    return [...keysOf(entries), ...joined].filter((key) => inline.indexOf(key) < 0 || entries.indexOf(key) < 0);
+  }
+
   #split(post: string, metric: number, location: MemberLocation): void {
     if (location.chunks >= CHUNKS_MAX) return;
     this.#chunksOf(post, metric, location).split(location.chunks);

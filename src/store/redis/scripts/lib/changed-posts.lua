@@ -1,7 +1,7 @@
 -- scripts/lib/changed-posts.lua: records which posts changed, for copies of the counts in other systems; the meaning is that of
 -- changed-posts.ts. A bucket without the field `changed_posts` records nothing, because nobody asked which of its posts changed.
 -- @needs bucket keys msgpack post-record posts
--- @constants COUNT_MAX FEED_MAX POSTS_PER_SEQ SEQ_BEFORE_FIRST STARTS_MAX SUM_MODULUS
+-- @constants COUNT_MAX FEED_MAX ENTRIES_PER_SEQ SEQ_BEFORE_FIRST STARTS_MAX SUM_MODULUS
 -- @constants FIELD_CHANGED_POSTS FIELD_CHANGED_POSTS_HISTORY KEY_CHANGED_POSTS
 local changed_posts = {}
 local are_functions_created = false
@@ -13,7 +13,7 @@ local function create_functions()
   local names, records, to_publish, args = posts.names, posts.records, posts.to_publish, msgpack.args
   -- Indices of the values in the field `changed_posts`. The seq is a text, because each commit needs it as one. The last ones are sums;
   -- those of metrics that have not changed may be missing.
-  local SEQ, POSTS_UNDER_SEQ, CHANGED_AT, EPOCH, NONCE, FIRST_SUM = 1, 2, 3, 4, 5, 6
+  local SEQ, ENTRIES_UNDER_SEQ, CHANGED_AT, EPOCH, NONCE, FIRST_SUM = 1, 2, 3, 4, 5, 6
   -- The same in `changed_posts_history`; the last ones are the starts of incarnations: epoch, nonce, seq, time of the last change.
   local DROPPED_UP_TO, START_VALUES = 1, 4
 
@@ -83,7 +83,7 @@ local function create_functions()
 
   -- Enters later changes under the next seq. Drops the oldest seqs, whole ones, if more posts are entered than FEED_MAX.
   local function advance()
-    state[SEQ], state[POSTS_UNDER_SEQ] = format('%.0f', state[SEQ] + 1), 0
+    state[SEQ], state[ENTRIES_UNDER_SEQ] = format('%.0f', state[SEQ] + 1), 0
     local excess = call('ZCARD', posts_key) - FEED_MAX
     if excess <= 0 then return end
     read_history()
@@ -112,7 +112,7 @@ local function create_functions()
     local from, changed_at = 1, state[CHANGED_AT]
     args[1], args[2] = posts_key, 'CH'
     while from <= changed_count do
-      local seq, last, to = state[SEQ], 2, min(changed_count, from + POSTS_PER_SEQ - state[POSTS_UNDER_SEQ] - 1)
+      local seq, last, to = state[SEQ], 2, min(changed_count, from + ENTRIES_PER_SEQ - state[ENTRIES_UNDER_SEQ] - 1)
       for i = from, to do
         local index = to_publish[i]
         local updated_at = records[index][UPDATED_AT]
@@ -120,8 +120,8 @@ local function create_functions()
         args[last + 1], args[last + 2] = seq, names[index]
         last = last + 2
       end
-      state[POSTS_UNDER_SEQ] = state[POSTS_UNDER_SEQ] + call('ZADD', unpack(args, 1, last))
-      if state[POSTS_UNDER_SEQ] >= POSTS_PER_SEQ then advance() end
+      state[ENTRIES_UNDER_SEQ] = state[ENTRIES_UNDER_SEQ] + call('ZADD', unpack(args, 1, last))
+      if state[ENTRIES_UNDER_SEQ] >= ENTRIES_PER_SEQ then advance() end
       from = to + 1
     end
     state[CHANGED_AT] = changed_at
@@ -130,12 +130,12 @@ local function create_functions()
 
   -- Whether a copy that has all up to this seq may lack something.
   function changed_posts.may_have_changes(after)
-    return state[POSTS_UNDER_SEQ] > 0 or after < state[SEQ] - 1
+    return state[ENTRIES_UNDER_SEQ] > 0 or after < state[SEQ] - 1
   end
 
   -- Makes later changes get a later seq than those that are collected now. @return the last seq of these; whether something has changed
   function changed_posts.close_seq()
-    local has_posts = state[POSTS_UNDER_SEQ] > 0
+    local has_posts = state[ENTRIES_UNDER_SEQ] > 0
     if has_posts then advance() end
     return state[SEQ] - 1, has_posts
   end
