@@ -16,6 +16,8 @@ const BUCKETS = 64;
 const AT_MS = Date.UTC(2026, 0, 1);
 const POSTS = 128;
 const PEOPLE = 1_000;
+/** Changed posts of a bucket that a copy without members reads at once. */
+const PAGE = { limit: 500, withMembers: false };
 const NOBODY = { actor: null, session: null, seq: 0 };
 
 /** Batches in flight together, and operations in each: over all buckets, over some, and in one. */
@@ -183,7 +185,7 @@ function startCollecting(store, buckets) {
   const after = Array.from({ length: buckets }, () => 0);
   return async () => {
     const requests = after.map((seq, bucket) => ({ bucket, after: seq }));
-    for (const { bucket, upTo } of await store.changeStore.changesSince(requests, 500)) after[bucket] = upTo;
+    for (const { bucket, upTo } of await store.changeStore.changesSince(requests, PAGE)) after[bucket] = upTo;
   };
 }
 

@@ -60,7 +60,10 @@ class BucketCopy {
   async read(limit: number): Promise<{ sums: readonly number[]; counts: readonly PostCounts[] } | null> {
     if (this.#sync !== null) await this.#readPosts(this.#sync, limit);
     const after = this.#sync?.upTo ?? this.#position?.upTo ?? 0;
-    const [page] = await this.store.changes.changesSince([{ bucket: this.bucket, after }], { limit, withMembers: false });
+    const [page] = await this.store.changes.changesSince([{ bucket: this.bucket, after }], {
+      limit,
+      withMembers: false,
+    });
     checkPage(page!, after);
     if (!(this.#sync === null ? this.#takeChanges(page!) : this.#takeSync(this.#sync, page!))) return null;
     const now = await this.readCounts(this.bucket);

@@ -12,14 +12,17 @@ import { until } from '../support/until.js';
 const POST = postIn(0);
 const OTHER = postIn(0, 1);
 const ACTORS = 1_000;
+const WITH_MEMBERS = { limit: 500, withMembers: true };
 
 afterAll(stopRedis);
 
 /** Calls everything that a copy of the counts in another system needs. */
 async function copyCounts({ changeStore }: RedisStore): Promise<void> {
   expect(await changeStore.acquireLease('copies')).toBe(true);
-  const [page] = await changeStore.changesSince([{ bucket: 0, after: 0 }], 500);
+  const [page] = await changeStore.changesSince([{ bucket: 0, after: 0 }], WITH_MEMBERS);
   const { posts } = await changeStore.readAll(new Set([0]), '', 500);
+  expect((await changeStore.readMembers([POST], '', ACTORS)).members).toHaveLength(ACTORS);
+  expect(await changeStore.checkMembers([POST], false)).toEqual([]);
   await changeStore.savePositions('copy', new Map([[0, { ...page!.starts[0]!, ...page! }]]));
   expect((await changeStore.readPositions('copy')).get(0)).toMatchObject({ upTo: page!.upTo });
   expect([posts.length, await changeStore.isRecording()]).toEqual([1, true]);
@@ -44,8 +47,11 @@ test('the user of docs/deploy.md has all rights that a store needs', async () =>
   other!.reportViewers(new Map([[POST, 3]]));
   await until(() => published.latest(POST)?.live === 3, 'the viewers are published');
   await copyCounts(store!);
-  await other!.commit(new Producer('prod-two').batch(0, [view(OTHER)]));
-  expect((await store!.changeStore.changesSince([{ bucket: 0, after: 1 }], 500))[0]!.posts).toHaveLength(1);
+  await other!.commit(new Producer('prod-two').batch(0, [like(OTHER, key(1))]));
+  const [changes] = await store!.changeStore.changesSince([{ bucket: 0, after: 1 }], WITH_MEMBERS);
+  expect([changes!.posts.length, changes!.members.length]).toEqual([1, 1]);
+  await admin.sadd(`tc:{0}:members:0:${OTHER}:0`, '77');
+  expect(await store!.changeStore.checkMembers([OTHER], true)).toMatchObject([{ counted: 1, members: 2 }]);
   await store!.changeStore.stopRecording();
   await Promise.all([store!.close(), other!.close()]);
 

@@ -11,6 +11,7 @@ import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
 
 const [ANN, BOB] = [key(1), key(2)];
+const WITH_MEMBERS = { limit: 500, withMembers: true };
 const DAY_MS = 86_400_000;
 /** The keys that every commit declares. A script derives the other keys of a bucket. */
 const DECLARED = ['', ':producers', ':producers:previous', ':viewers', ':publish_after', ':publish_due'];
@@ -92,15 +93,18 @@ describe('a bucket whose slot moves', () => {
     const post = postIn(3);
     const producer = new Producer('prod-ten');
     await store.commit(producer.batch(3, [view(post)]));
-    const [before] = await store.changeStore.changesSince([{ bucket: 3, after: 0 }], 500);
-    await store.commit(producer.batch(3, [view(post)]));
+    const [before] = await store.changeStore.changesSince([{ bucket: 3, after: 0 }], WITH_MEMBERS);
+    await store.commit(producer.batch(3, [view(post), like(post, ANN)]));
     const { from, to } = await beginMove(3);
     const batch = producer.batch(3, [view(post)]);
     expect(await store.commit(batch)).toMatchObject({ kind: 'applied' });
     await from.migrate(to.host, to.port, '', 0, 5_000, 'KEYS', 'tc:{3}:changed_posts');
     const rejected = producer.batch(3, [view(post)]);
     await expect(store.commit(rejected)).rejects.toThrow('non local key');
-    await expect(store.changeStore.changesSince([{ bucket: 3, after: before!.upTo }], 500)).rejects.toThrow();
+    await expect(store.changeStore.changesSince([{ bucket: 3, after: before!.upTo }], WITH_MEMBERS)).rejects.toThrow();
+    await from.migrate(to.host, to.port, '', 0, 5_000, 'KEYS', `tc:{3}:members:0:${post}:0`);
+    await expect(store.changeStore.readMembers([post], '', 10)).rejects.toThrow();
+    await expect(store.changeStore.checkMembers([post], true)).rejects.toThrow();
     await cluster.moveSlot(hashSlot('tc:{3}'), to);
     const isApplied = (): Promise<boolean> =>
       store.commit(rejected).then(
@@ -108,8 +112,10 @@ describe('a bucket whose slot moves', () => {
         () => false,
       );
     await until(isApplied, 'the slot has moved');
-    const [page] = await store.changeStore.changesSince([{ bucket: 3, after: before!.upTo }], 500);
-    expect(page).toMatchObject({ isComplete: true, sums: [0, 3, 0, 0], posts: [{ post, v: 4 }] });
+    const [page] = await store.changeStore.changesSince([{ bucket: 3, after: before!.upTo }], WITH_MEMBERS);
+    expect(page).toMatchObject({ isComplete: true, sums: [1, 3, 0, 0], posts: [{ post, v: 4 }] });
+    expect(page!.members).toEqual([{ post, metric: LIKES, actor: ANN, on: true }]);
+    expect(await store.changeStore.checkMembers([post], true)).toEqual([]);
   });
 
   it('a bucket whose slot moves keeps its toggle logs if its clock cannot be rewound', async () => {

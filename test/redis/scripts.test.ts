@@ -123,7 +123,7 @@ describe('a commit that Redis rejects', () => {
   /** Makes a post that is watched and was published just now, so that a commit reads and writes every kind of key. */
   const prepare = async (): Promise<Producer> => {
     const producer = new Producer('prod-one');
-    await store.changeStore.changesSince([{ bucket: 0, after: 0 }], 500);
+    await store.changeStore.changesSince([{ bucket: 0, after: 0 }], { limit: 500, withMembers: true });
     store.watch(POST);
     await store.read([POST], null);
     await store.commit(producer.batch(0, [view(OTHER, 1, SESSION)], START_MS - MARK_GENERATION_MS));

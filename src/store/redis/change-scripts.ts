@@ -1,10 +1,14 @@
-import { pages } from '../../common/grouping.js';
-import type { CopyPosition } from '../../counters/changed-posts.js';
-import type { ChangePage } from '../change-store.js';
+import { groupBy, pages } from '../../common/grouping.js';
+import type { CopyPosition, Member } from '../../counters/changed-posts.js';
+import type { MembersDrift } from '../../counters/check-members.js';
+import type { ChangePage, CollectOptions, CopyRequest } from '../change-store.js';
 import type { RedisClient } from './client/redis-client.js';
+import { sortForScript } from './codec/batch-encoder.js';
 import { type CountsContext, decodeChangePage } from './codec/changed-posts-decoder.js';
+import { parseDecimalKey } from './codec/key64-decimal.js';
 import { decodeRecords, type RecordsPage } from './codec/records-decoder.js';
 import { buildBucketKeys, buildPositionsKey, LEASES_KEY } from './codec/redis-keys.js';
+import { formatKinds } from './codec/reply-decoder.js';
 import { type CounterScriptsOptions, toScriptRegion } from './counter-scripts.js';
 import { scriptError } from './scripts/call-coalescer.js';
 import { encodeNewIncarnation } from './scripts/incarnation-argument.js';
@@ -14,12 +18,26 @@ import { Script } from './scripts/script.js';
 const LEASE_MS = 2_000;
 /** Buckets of a call that reads little more than their hashes. */
 const CALL_BUCKETS_MAX = 128;
-/** Changed posts of a bucket, and of all buckets, that one call reads: some milliseconds of the server's time. */
-const CALL_POSTS_MAX = 500;
+/** Changed posts and members of a bucket, and of all buckets, that one call reads: some milliseconds of the server's time. */
+const CALL_CHANGES_MAX = 500;
+/** Members, and posts and chunks of members, that one call lists: a millisecond or two of the server's time. */
+const CALL_MEMBERS_MAX = 2_000;
+const CALL_READS_MAX = 1_000;
+/** Posts of a bucket whose members one call counts: a chunk of 400 members costs about half a microsecond. */
+export const CALL_CHECKED_POSTS_MAX = 100;
 
-export interface CollectRequest {
+/** How far members of a list of posts were listed. */
+export interface MembersCursor {
+  /** Posts of which all members were listed. */
+  readonly postsRead: number;
+  /** The next chunk of members of the post after these: its metric and number. */
+  readonly metric: number;
+  readonly chunk: number;
+}
+
+interface PostOfBucket {
   readonly bucket: number;
-  readonly after: number;
+  readonly post: string;
 }
 
 /** The scripts for copies of the counts in other systems, as typed methods. */
@@ -27,12 +45,15 @@ export class ChangeScripts {
   readonly #collect = new Script('collect-changed-posts-n', true);
   readonly #recordingStatus = new Script('recording-status-n');
   readonly #stopRecording = new Script('stop-recording-n');
+  readonly #listMembers = new Script('list-members-n');
+  readonly #checkMembers = new Script('check-members-1');
   readonly #readRecords = new Script('read-records-1', true);
   readonly #acquireLease = new Script('acquire-lease-1');
   readonly #readPositions = new Script('read-positions-1');
   readonly #savePositions = new Script('save-positions-1');
   /** Counts have these beside what is in a record. */
   readonly context: CountsContext;
+  readonly #kinds: string;
   /** Keys of the buckets' hashes. */
   readonly #keys: readonly string[];
 
@@ -41,6 +62,7 @@ export class ChangeScripts {
     private readonly options: CounterScriptsOptions,
   ) {
     const { buckets, gateway, region, metrics } = options;
+    this.#kinds = formatKinds(metrics);
     this.context = { region, metricCount: metrics.list.length };
     this.#keys = Array.from({ length: buckets }, (_, bucket) => buildBucketKeys(bucket, gateway).bucket);
   }
@@ -55,11 +77,14 @@ export class ChangeScripts {
    * @param requests those of one call
    * @returns `undefined` for buckets that were not read, because those before them had enough for one call
    */
-  async collect(requests: readonly CollectRequest[], limit: number): Promise<(ChangePage | undefined)[]> {
+  async collect(
+    requests: readonly CopyRequest[],
+    { limit, withMembers }: CollectOptions,
+  ): Promise<(ChangePage | undefined)[]> {
     const { options, client } = this;
     const [first, ...others] = requests.map(({ bucket }) => this.#keys[bucket]!);
     const start = [encodeNewIncarnation(options), toScriptRegion(options), client.hasSlots ? 1 : 0];
-    const limits = [Math.min(limit, CALL_POSTS_MAX), CALL_POSTS_MAX];
+    const limits = [withMembers ? 1 : 0, Math.min(limit, CALL_CHANGES_MAX), CALL_CHANGES_MAX];
     const args = [...start, ...limits, ...requests.map(({ after }) => after)];
     const replies = (await client.write(this.#collect, [first!, ...others], args)) as Buffer[];
     return replies.map((reply, i) => {
@@ -91,6 +116,46 @@ export class ChangeScripts {
   /** The posts of a chunk. */
   async readChunk(bucket: number, chunk: number): Promise<RecordsPage> {
     return decodeRecords(await this.client.query(this.#readRecords, [this.#keys[bucket]!], [chunk, '[]']));
+  }
+
+  /**
+   * Lists some members of posts, about `limit` at most.
+   * @param posts those of a bucket are neighbours
+   */
+  async listMembers(
+    posts: readonly PostOfBucket[],
+    { postsRead, metric, chunk }: MembersCursor,
+    limit: number,
+  ): Promise<{ members: Member[]; next: MembersCursor }> {
+    const { client } = this;
+    const groups = [...groupBy(posts.slice(postsRead, postsRead + CALL_READS_MAX), ({ bucket }) => bucket)];
+    const [first, ...others] = this.groupForCalls(groups)[0]!;
+    const keys = others.map(([bucket]) => this.#keys[bucket]!);
+    const names = [first!, ...others].map(([, group]) => JSON.stringify(group.map(({ post }) => post)));
+    const limits = [Math.min(limit, CALL_MEMBERS_MAX), CALL_READS_MAX];
+    const args = [client.hasSlots ? 1 : 0, this.#kinds, metric, chunk, ...limits, ...names];
+    const reply = await client.query(this.#listMembers, [this.#keys[first![0]]!, ...keys], args);
+    const [read, nextMetric, nextChunk, chunks] = reply as [number, number, number, [string, number, string[]][]];
+    const members = chunks.flatMap(([post, index, actors]) =>
+      actors.map((actor) => ({ post, metric: index, actor: parseDecimalKey(actor) })),
+    );
+    return { members, next: { postsRead: postsRead + read, metric: nextMetric, chunk: nextChunk } };
+  }
+
+  /**
+   * Compares what posts of one bucket count with the members that they have.
+   * @param posts at most CALL_CHECKED_POSTS_MAX, each once
+   */
+  async checkMembers(bucket: number, posts: readonly string[], repairs: boolean): Promise<MembersDrift[]> {
+    const { options, client } = this;
+    const sorted = sortForScript(posts);
+    const start = [encodeNewIncarnation(options), options.publishIntervalMs, this.#kinds, toScriptRegion(options)];
+    const args = [...start, repairs ? 1 : 0, JSON.stringify(sorted)];
+    const reply = await client.write(this.#checkMembers, [this.#keys[bucket]!], args);
+    return pages(reply as number[], 4).map((found) => {
+      const [index, metric, counted, members] = found as [number, number, number, number];
+      return { post: sorted[index - 1]!, metric, counted, members };
+    });
   }
 
   async acquireLease(duty: string): Promise<boolean> {

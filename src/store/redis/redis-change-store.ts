@@ -1,28 +1,32 @@
+import { groupBy, pages } from '../../common/grouping.js';
 import type { PostCounts } from '../../counters/batch.js';
-import type { CopyPosition } from '../../counters/changed-posts.js';
-import type { ChangePage, ChangeStore, CountsPage } from '../change-store.js';
-import type { ChangeScripts, CollectRequest } from './change-scripts.js';
+import { bucketOf } from '../../counters/bucket-of.js';
+import type { CopyPosition, Member } from '../../counters/changed-posts.js';
+import type { MembersDrift } from '../../counters/check-members.js';
+import type { ChangePage, ChangeStore, CollectOptions, CopyRequest, CountsPage, MembersPage } from '../change-store.js';
+import { CALL_CHECKED_POSTS_MAX, type ChangeScripts, type MembersCursor } from './change-scripts.js';
 import { buildPostCounts } from './codec/changed-posts-decoder.js';
 import type { RecordsPage } from './codec/records-decoder.js';
 import type { CounterScripts } from './counter-scripts.js';
 
-/** Changed posts of the counters in Redis, for copies in other systems. docs/redis-keys.md describes its keys. */
+/** Changed posts and members of the counters in Redis, for copies in other systems. docs/redis-keys.md describes its keys. */
 export class RedisChangeStore implements ChangeStore {
   constructor(
     private readonly scripts: ChangeScripts,
     private readonly counterScripts: Pick<CounterScripts, 'open'>,
+    private readonly buckets: number,
   ) {}
 
   acquireLease(duty: string): Promise<boolean> {
     return this.scripts.acquireLease(duty);
   }
 
-  async changesSince(requests: readonly CollectRequest[], limit: number): Promise<readonly ChangePage[]> {
-    const found = new Map<CollectRequest, ChangePage>();
+  async changesSince(requests: readonly CopyRequest[], options: CollectOptions): Promise<readonly ChangePage[]> {
+    const found = new Map<CopyRequest, ChangePage>();
     await Promise.all(
       this.scripts.groupForCalls(requests).map(async (group) => {
         for (let left = group; left.length > 0; left = left.filter((request) => !found.has(request))) {
-          const read = await this.scripts.collect(left, limit);
+          const read = await this.scripts.collect(left, options);
           for (const [i, page] of read.entries()) if (page !== undefined) found.set(left[i]!, page);
         }
       }),
@@ -62,12 +66,43 @@ export class RedisChangeStore implements ChangeStore {
     return { posts, next: bucket === undefined ? null : `${bucket} ${chunk}` };
   }
 
+  /**
+   * Reads posts in the order of their buckets, chunk by chunk of their members. A member moves only to chunks with higher numbers, so
+   * none is missed.
+   * @param cursor `posts that were read, metric, chunk`
+   */
+  async readMembers(posts: readonly string[], cursor: string, limit: number): Promise<MembersPage> {
+    const [postsRead = 0, metric = 0, chunk = 0] = cursor === '' ? [] : cursor.split(' ').map(Number);
+    const groups = [...groupBy(posts, (post) => this.#bucketOf(post))];
+    const order = groups.flatMap(([bucket, group]) => group.map((post) => ({ bucket, post })));
+    const members: Member[] = [];
+    let at: MembersCursor = { postsRead, metric, chunk };
+    while (at.postsRead < order.length && members.length < limit) {
+      const page = await this.scripts.listMembers(order, at, limit - members.length);
+      for (const member of page.members) members.push(member);
+      at = page.next;
+    }
+    const isDone = at.postsRead === order.length;
+    return { members, next: isDone ? null : `${at.postsRead} ${at.metric} ${at.chunk}` };
+  }
+
+  async checkMembers(posts: readonly string[], repairs: boolean): Promise<readonly MembersDrift[]> {
+    const calls = [...groupBy(new Set(posts), (post) => this.#bucketOf(post))].flatMap(([bucket, group]) =>
+      pages(group, CALL_CHECKED_POSTS_MAX).map((some) => this.scripts.checkMembers(bucket, some, repairs)),
+    );
+    return (await Promise.all(calls)).flat();
+  }
+
   readPositions(copy: string): Promise<ReadonlyMap<number, CopyPosition>> {
     return this.scripts.readPositions(copy);
   }
 
   savePositions(copy: string, positions: ReadonlyMap<number, CopyPosition>): Promise<void> {
     return this.scripts.savePositions(copy, positions);
+  }
+
+  #bucketOf(post: string): number {
+    return bucketOf(post, this.buckets);
   }
 
   async #readChunk(bucket: number, chunk: number): Promise<RecordsPage> {

@@ -80,7 +80,7 @@ export class RedisStore implements CopyableStore {
       this.#sweeper.schedulePublish(bucket, await this.#scripts.reportViewers(bucket, viewers, isFull));
     });
     this.#sweeper = new BucketSweeper(buckets, clock, (bucket) => this.#sweep(bucket));
-    this.changeStore = new RedisChangeStore(new ChangeScripts(client, options), this.#scripts);
+    this.changeStore = new RedisChangeStore(new ChangeScripts(client, options), this.#scripts, buckets);
     this.replication = hasPeers ? this.#openReplication(clock) : null;
     client.reconnected.subscribe(() => {
       this.#viewerReports.requestFullReport();

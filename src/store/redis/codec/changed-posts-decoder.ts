@@ -2,7 +2,8 @@ import type { PostCounts } from '../../../counters/batch.js';
 import { formatEpoch } from '../../../counters/bucket.js';
 import type { IncarnationStart } from '../../../counters/changed-posts.js';
 import type { Incarnation } from '../../../counters/pn-counter.js';
-import type { ChangePage } from '../../change-store.js';
+import type { ChangePage, MemberState } from '../../change-store.js';
+import { parseDecimalKey } from './key64-decimal.js';
 import { MsgpackReader } from './msgpack-reader.js';
 import { RedisPostRecord } from './redis-post-record.js';
 
@@ -20,11 +21,23 @@ export function decodeChangePage(bucket: number, reply: Buffer, context: CountsC
   const { droppedUpTo, starts } = decodeHistory(Buffer.from(values.readBytes()));
   const current = starts.at(-1)!;
   const posts: PostCounts[] = [];
-  while (!values.isDone) {
+  for (let left = values.readInteger(); left > 0; left--) {
     const post = values.readText();
     posts.push(buildPostCounts(post, new RedisPostRecord(Buffer.from(values.readBytes())), current, context));
   }
-  return { bucket, starts, droppedUpTo, upTo, isComplete, ...state, posts };
+  return { bucket, starts, droppedUpTo, upTo, isComplete, ...state, posts, members: decodeMembers(values) };
+}
+
+/** Decodes sets of members until the end. */
+function decodeMembers(values: MsgpackReader): MemberState[] {
+  const members: MemberState[] = [];
+  while (!values.isDone) {
+    const [post, metric] = [values.readText(), values.readInteger()];
+    for (let left = values.readInteger(); left > 0; left--) {
+      members.push({ post, metric, actor: parseDecimalKey(values.readText()), on: values.readInteger() === 1 });
+    }
+  }
+  return members;
 }
 
 /** @param current the current incarnation of the bucket */
@@ -42,11 +55,12 @@ export function buildPostCounts(
 /** Decodes the field `changed_posts`. */
 function decodeState(bytes: Buffer, { metricCount }: CountsContext): Pick<ChangePage, 'changedAtMs' | 'sums'> {
   const values = new MsgpackReader(bytes);
-  // The seq, and how many posts stand under it.
+  // The seq, and how many posts and members stand under it.
   values.readText();
   values.readInteger();
   const changedAtMs = values.readInteger();
-  // Epoch and nonce of the last start, which is in the history, too.
+  // Epoch and nonce of the last start, which is in the history, too; and whether members are recorded.
+  values.readInteger();
   values.readInteger();
   values.readInteger();
   const sums = Array.from({ length: metricCount }, () => (values.isDone ? 0 : values.readInteger()));

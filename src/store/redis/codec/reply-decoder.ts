@@ -33,7 +33,7 @@ export class ReplyDecoder {
     readonly metrics: Metrics,
     private readonly region: string,
   ) {
-    this.metricKinds = metrics.list.map(({ kind }) => (kind.hasMembers ? KIND_WITH_MEMBERS : 'c')).join('');
+    this.metricKinds = formatKinds(metrics);
   }
 
   decodeCommit({ posts, packed }: CommitReply): DecodedCommit {
@@ -92,6 +92,11 @@ export class ReplyDecoder {
     if (!isCount(epoch) || !isCount(nonce)) throw new Error('an epoch has two whole numbers');
     return formatEpoch({ region: this.region, epoch, nonce });
   }
+}
+
+/** @returns a letter for each metric: see KIND_WITH_MEMBERS */
+export function formatKinds(metrics: Metrics): string {
+  return metrics.list.map(({ kind }) => (kind.hasMembers ? KIND_WITH_MEMBERS : 'c')).join('');
 }
 
 type Numbers = [number, number, number, number, ...number[]];

@@ -1,27 +1,32 @@
 #!lua flags=allow-oom
--- Collects posts that changed after a seq, in their newest state, and starts recording where nothing is recorded; the meaning is that of
--- ChangedPosts in changed-posts.ts. A bucket without changes costs little more than the read of its hash.
+-- Collects posts and members that changed after a seq, in their newest state, and starts recording where nothing is recorded; the meaning
+-- is that of ChangedPosts in changed-posts.ts. A bucket without changes costs little more than the read of its hash.
 --
--- KEYS[i]  tc:{b}    the bucket's hash; derived from it: changed posts, chunks of posts
+-- KEYS[i]  tc:{b}    the bucket's hash; derived from it: changed posts, chunks of posts and members
 -- ARGV[1]  run id of the server
 -- ARGV[2]  nonce of an incarnation that starts, a blank, wall time (ms since 1970)
 -- ARGV[3]  number of this region, -1 without replication
 -- ARGV[4]  1 if slots may move (a cluster), else 0
--- ARGV[5]  posts of a bucket, about
--- ARGV[6]  posts of all buckets, about; the buckets after them that have changes are skipped
--- ARGV[6 + i]  of bucket i: the seq
+-- ARGV[5]  1 if members are to be recorded, too, else 0
+-- ARGV[6]  posts and members of a bucket, about
+-- ARGV[7]  posts and members of all buckets, about; the buckets after them that have changes are skipped
+-- ARGV[7 + i]  of bucket i: the seq
 -- Returns  for each bucket a string: nothing if it was skipped; "-" and an error; or msgpack values:
 --            1 if nothing has changed after these else 0, seq up to which these are all changes
 --            the fields `changed_posts` and `changed_posts_history`
---            for each post: its name, its record
--- @include bucket keys incarnation replication-state msgpack posts changed-posts error-reply
+--            number of posts, for each: its name, its record
+--            for each set with changed members: its post, metric, number of these members; for each: the actor's key in decimal,
+--              1 if it is on else 0
+-- @include bucket keys linear-hashing incarnation replication-state msgpack post-record posts changed-posts error-reply
 -- @constants FIELD_CHANGED_POSTS FIELD_CHANGED_POSTS_HISTORY KEY_CHANGED_POSTS
-local call, pack, min = redis.call, cmsgpack.pack, math.min
+local call, pack, min, match = redis.call, cmsgpack.pack, math.min, string.match
 bucket.own_region, bucket.slots_may_move = tonumber(ARGV[3]), ARGV[4] == '1'
-local limit, budget = tonumber(ARGV[5]), tonumber(ARGV[6])
+local wants_members, limit, budget = ARGV[5] == '1', tonumber(ARGV[6]), tonumber(ARGV[7])
+-- Values of a reply before its posts.
+local HEADER_VALUES = 5
 
--- All posts of a seq or none.
--- @return names; the last seq of these posts as text, nil if there are no more
+-- All entries of a seq or none.
+-- @return names of posts and members; the last seq of these as text, nil if there are no more
 local function read_names(after, count)
   local key, low = bucket.key .. KEY_CHANGED_POSTS, '(' .. after
   local entries = call('ZRANGEBYSCORE', key, low, '+inf', 'WITHSCORES', 'LIMIT', 0, count)
@@ -34,38 +39,85 @@ local function read_names(after, count)
   return call('ZRANGEBYSCORE', key, low, last), call('ZCOUNT', key, '(' .. last, '+inf') > 0 and last or nil
 end
 
--- Adds each post and its record to the list. @return its new length
+-- Groups the names of members that are neighbours in a set, as they are under one seq. @return posts; sets: post, metric, actors …
+local function group_names(entries)
+  local names, sets, set = {}, {}, nil
+  for _, entry in ipairs(entries) do
+    local post, metric, actor = match(entry, '^(%S+) (%d+) (%S+)$')
+    if not post then
+      names[#names + 1] = entry
+    elseif set and set[1] == post and set[2] == metric then
+      set[#set + 1] = actor
+    else
+      set = { post, metric, actor }
+      sets[#sets + 1] = set
+    end
+  end
+  return names, sets
+end
+
+-- Adds each post and its record to the list. @return its new length, and the number of posts
 local function add_records(list, last, names)
+  local count = 0
   for _, name in ipairs(names) do
     local record = call('HGET', posts.chunk_key(name), name)
     if record then
       list[last + 1], list[last + 2] = name, record
+      last, count = last + 2, count + 1
+    end
+  end
+  return last, count
+end
+
+-- Adds the members of a set and whether each is on. @return the new length of the list
+local function add_set(list, last, set)
+  local name, metric = set[1], set[2]
+  local record = post_record.decode(call('HGET', posts.chunk_key(name), name))
+  local chunks = post_record.member_chunks(record, tonumber(metric))
+  local size = linear_hashing.size_for(chunks)
+  local groups, add = linear_hashing.group_by_chunk(keys.members_prefix(metric, name))
+  for i = 3, #set do add(linear_hashing.chunk_for(linear_hashing.hash_key(set[i]), chunks, size), set[i]) end
+  list[last + 1], list[last + 2], list[last + 3] = name, tonumber(metric), #set - 2
+  last = last + 3
+  for _, group in ipairs(groups) do
+    local states = call('SMISMEMBER', keys.track_key(group[1]), unpack(group, 2))
+    for i, on in ipairs(states) do
+      list[last + 1], list[last + 2] = group[i + 1], on
       last = last + 2
     end
   end
   return last
 end
 
--- @return the reply, and about how many posts it has
+-- Adds what is needed of posts and members. @return the new length of the list
+local function add_entries(list, last, entries)
+  local names, sets = group_names(entries)
+  last, list[HEADER_VALUES] = add_records(list, last, names)
+  for _, set in ipairs(sets) do last = add_set(list, last, set) end
+  return last
+end
+
+-- @return the reply, and about how many posts and members it has
 local function collect(i)
   bucket.reset(KEYS[i])
-  local after = ARGV[6 + i]
+  local after = ARGV[7 + i]
   local sizes, packed_state, packed_history = replication_state.open_clock(FIELD_CHANGED_POSTS, FIELD_CHANGED_POSTS_HISTORY)
   bucket.set_sizes(sizes)
   changed_posts.open(packed_state, packed_history)
   if not bucket.is_recording then changed_posts.start() end
-  local is_changed = changed_posts.start_incarnation()
-  local list, last, up_to, is_complete = {}, 4, changed_posts.dropped_up_to(), 0
+  local is_changed = wants_members and not changed_posts.records_members()
+  if is_changed then changed_posts.start_members() end
+  is_changed = changed_posts.start_incarnation() or is_changed
+  local list, last, up_to, is_complete, entries = {}, HEADER_VALUES, changed_posts.dropped_up_to(), 0, {}
   if tonumber(after) >= up_to then
-    local names = {}
     if changed_posts.may_have_changes(tonumber(after)) then
       if budget <= 0 then return '', 0 end
-      names, up_to = read_names(after, min(limit, budget))
+      entries, up_to = read_names(after, min(limit, budget))
     else
       up_to = nil
     end
-    last = add_records(list, last, names)
   end
+  last = add_entries(list, last, entries)
   keys.assert_slot_local()
   if not up_to then
     local is_closed
@@ -73,19 +125,19 @@ local function collect(i)
     is_complete, is_changed = 1, is_changed or is_closed
   end
   -- Written again with posts, so that waiting for replicas on this connection waits for their changes.
-  if is_changed or last > 4 then
+  if is_changed or #entries > 0 then
     local state, history = changed_posts.flush()
     packed_state, packed_history = state, history or packed_history
   end
   incarnation.write()
   if bucket.own_region >= 0 and bucket.is_state_changed then replication_state.write() end
   list[1], list[2], list[3], list[4] = is_complete, tonumber(up_to), packed_state, packed_history
-  return msgpack.concat_packed(pack, list, last), last / 2 - 2
+  return msgpack.concat_packed(pack, list, last), #entries
 end
 
 local pages = {}
 for i = 1, #KEYS do
-  local is_done, page, post_count = pcall(collect, i)
-  pages[i], budget = is_done and page or error_reply.error_reply(page), budget - (post_count or 1)
+  local is_done, page, entry_count = pcall(collect, i)
+  pages[i], budget = is_done and page or error_reply.error_reply(page), budget - (entry_count or 1)
 end
 return pages

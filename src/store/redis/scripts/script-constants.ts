@@ -1,5 +1,11 @@
 import { MARK_GENERATION_MAX, MARK_GENERATION_MS, TIME_AHEAD_MAX_MS } from '../../../counters/bucket.js';
-import { ENTRIES_PER_SEQ, SEQ_BEFORE_FIRST, STARTS_MAX, SUM_MODULUS } from '../../../counters/changed-posts.js';
+import {
+  ENTRIES_PER_SEQ,
+  FEED_WITH_MEMBERS_MAX,
+  SEQ_BEFORE_FIRST,
+  STARTS_MAX,
+  SUM_MODULUS,
+} from '../../../counters/changed-posts.js';
 import { APPLIED, DUPLICATE, ON } from '../../../counters/operation.js';
 import { COUNT_MAX, INCARNATIONS_MAX, REGIONS_MAX } from '../../../counters/pn-counter.js';
 import { TOGGLES_PER_STAMP } from '../../../counters/replication/build-delta.js';
@@ -31,6 +37,7 @@ export const SCRIPT_CONSTANTS: Readonly<Record<string, number | string | undefin
   INCARNATIONS_MAX,
   REGIONS_MAX,
   FEED_MAX,
+  FEED_WITH_MEMBERS_MAX,
   ENTRIES_PER_SEQ,
   SEQ_BEFORE_FIRST,
   STARTS_MAX,

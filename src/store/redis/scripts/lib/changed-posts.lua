@@ -1,7 +1,7 @@
--- scripts/lib/changed-posts.lua: records which posts changed, for copies of the counts in other systems; the meaning is that of
--- changed-posts.ts. A bucket without the field `changed_posts` records nothing, because nobody asked which of its posts changed.
+-- scripts/lib/changed-posts.lua: records which posts and members changed, for copies of the counts in other systems; the meaning is that
+-- of changed-posts.ts. A bucket without the field `changed_posts` records nothing, because nobody asked which of its posts changed.
 -- @needs bucket keys msgpack post-record posts
--- @constants COUNT_MAX FEED_MAX ENTRIES_PER_SEQ SEQ_BEFORE_FIRST STARTS_MAX SUM_MODULUS
+-- @constants COUNT_MAX FEED_MAX FEED_WITH_MEMBERS_MAX ENTRIES_PER_SEQ SEQ_BEFORE_FIRST STARTS_MAX SUM_MODULUS
 -- @constants FIELD_CHANGED_POSTS FIELD_CHANGED_POSTS_HISTORY KEY_CHANGED_POSTS
 local changed_posts = {}
 local are_functions_created = false
@@ -13,13 +13,13 @@ local function create_functions()
   local names, records, to_publish, args = posts.names, posts.records, posts.to_publish, msgpack.args
   -- Indices of the values in the field `changed_posts`. The seq is a text, because each commit needs it as one. The last ones are sums;
   -- those of metrics that have not changed may be missing.
-  local SEQ, ENTRIES_UNDER_SEQ, CHANGED_AT, EPOCH, NONCE, FIRST_SUM = 1, 2, 3, 4, 5, 6
+  local SEQ, ENTRIES_UNDER_SEQ, CHANGED_AT, EPOCH, NONCE, RECORDS_MEMBERS, FIRST_SUM = 1, 2, 3, 4, 5, 6, 7
   -- The same in `changed_posts_history`; the last ones are the starts of incarnations: epoch, nonce, seq, time of the last change.
   local DROPPED_UP_TO, START_VALUES = 1, 4
 
   -- Key of the sorted set; values of the two fields. The history is nil until it is read, which is rarely needed.
   local posts_key, state, history
-  local is_history_changed = false
+  local is_history_changed, drops_all = false, false
 
   local function unpack_history(packed)
     return packed and { unpack_values(packed) } or { SEQ_BEFORE_FIRST }
@@ -28,7 +28,8 @@ local function create_functions()
   -- @param packed_state, packed_history  the fields, false if there is none; nil: the history was not read
   function changed_posts.set_fields(packed_state, packed_history)
     posts_key = keys.track_key(bucket.key .. KEY_CHANGED_POSTS)
-    state, history, is_history_changed = packed_state and { unpack_values(packed_state) }, nil, false
+    state, history = packed_state and { unpack_values(packed_state) }, nil
+    is_history_changed, drops_all = false, false
     if packed_history ~= nil then history = unpack_history(packed_history) end
   end
 
@@ -40,7 +41,20 @@ local function create_functions()
   function changed_posts.start()
     history = { history[DROPPED_UP_TO] }
     -- No incarnation has epoch 0: so the current one is noted as the first.
-    bucket.is_recording, state = true, { format('%.0f', history[DROPPED_UP_TO] + 1), 0, 0, 0, 0 }
+    bucket.is_recording, state = true, { format('%.0f', history[DROPPED_UP_TO] + 1), 0, 0, 0, 0, 0 }
+  end
+
+  -- Whether members are recorded besides posts.
+  function changed_posts.records_members()
+    return state[RECORDS_MEMBERS] == 1
+  end
+
+  -- Records members from now on. What stands in the record is dropped, because nobody knows which members changed until now.
+  function changed_posts.start_members()
+    read_history()
+    local dropped = state[ENTRIES_UNDER_SEQ] > 0 and tonumber(state[SEQ]) or state[SEQ] - 1
+    state[SEQ], state[ENTRIES_UNDER_SEQ], state[RECORDS_MEMBERS] = format('%.0f', dropped + 1), 0, 1
+    history[DROPPED_UP_TO], is_history_changed, drops_all = dropped, true, true
   end
 
   -- Forgets all but the seq, so that no copy takes its position for a current one when recording starts again.
@@ -81,10 +95,10 @@ local function create_functions()
     state[sum] = moved
   end
 
-  -- Enters later changes under the next seq. Drops the oldest seqs, whole ones, if more posts are entered than FEED_MAX.
+  -- Enters later changes under the next seq. Drops the oldest seqs, whole ones, if more is entered than is kept.
   local function advance()
     state[SEQ], state[ENTRIES_UNDER_SEQ] = format('%.0f', state[SEQ] + 1), 0
-    local excess = call('ZCARD', posts_key) - FEED_MAX
+    local excess = call('ZCARD', posts_key) - (state[RECORDS_MEMBERS] == 1 and FEED_WITH_MEMBERS_MAX or FEED_MAX)
     if excess <= 0 then return end
     read_history()
     local dropped = call('ZRANGE', posts_key, excess - 1, excess - 1, 'WITHSCORES')[2]
@@ -94,6 +108,7 @@ local function create_functions()
 
   -- Writes what is recorded. @return both fields as they are now; the history is nil if it has not changed
   local function flush()
+    if drops_all then call('UNLINK', posts_key) end
     local packed_state = pack(unpack(state))
     if not is_history_changed then
       call('HSET', bucket.key, FIELD_CHANGED_POSTS, packed_state)
@@ -104,20 +119,27 @@ local function create_functions()
     return packed_state, packed_history
   end
 
-  -- Records the first posts of `to_publish`, which have changed. A post that stands under the seq already stays where it is, which is cheap.
-  -- To be called before all other writes, because it fails, and writes nothing, if the key of the sorted set has another type.
-  function changed_posts.record(changed_count)
+  -- Records the first posts of `to_publish`, which have changed, and members. One that stands under the seq already stays where it is,
+  -- which is cheap. To be called before all other writes, because it fails, and writes nothing, if the key of the sorted set has another
+  -- type.
+  -- @param member_count, list_of_members  members that were turned on or off, `post metric actor`; 0: none, or they are not recorded
+  function changed_posts.record(changed_count, member_count, list_of_members)
     if changed_count == 0 then return end
     start_incarnation()
-    local from, changed_at = 1, state[CHANGED_AT]
+    local from, count, changed_at = 1, member_count + changed_count, state[CHANGED_AT]
     args[1], args[2] = posts_key, 'CH'
-    while from <= changed_count do
-      local seq, last, to = state[SEQ], 2, min(changed_count, from + ENTRIES_PER_SEQ - state[ENTRIES_UNDER_SEQ] - 1)
+    while from <= count do
+      local seq, last, to = state[SEQ], 2, min(count, from + ENTRIES_PER_SEQ - state[ENTRIES_UNDER_SEQ] - 1)
       for i = from, to do
-        local index = to_publish[i]
-        local updated_at = records[index][UPDATED_AT]
-        if updated_at > changed_at then changed_at = updated_at end
-        args[last + 1], args[last + 2] = seq, names[index]
+        args[last + 1] = seq
+        if i <= member_count then
+          args[last + 2] = list_of_members[i]
+        else
+          local index = to_publish[i - member_count]
+          local updated_at = records[index][UPDATED_AT]
+          if updated_at > changed_at then changed_at = updated_at end
+          args[last + 2] = names[index]
+        end
         last = last + 2
       end
       state[ENTRIES_UNDER_SEQ] = state[ENTRIES_UNDER_SEQ] + call('ZADD', unpack(args, 1, last))
@@ -135,9 +157,9 @@ local function create_functions()
 
   -- Makes later changes get a later seq than those that are collected now. @return the last seq of these; whether something has changed
   function changed_posts.close_seq()
-    local has_posts = state[ENTRIES_UNDER_SEQ] > 0
-    if has_posts then advance() end
-    return state[SEQ] - 1, has_posts
+    local has_entries = state[ENTRIES_UNDER_SEQ] > 0
+    if has_entries then advance() end
+    return state[SEQ] - 1, has_entries
   end
 
   -- A copy below this seq needs a full sync.

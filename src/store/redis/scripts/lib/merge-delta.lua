@@ -161,4 +161,16 @@ local function merge()
   return list, last
 end
 
-return { fragment = fragment, parse = parse, read_toggles = read_toggles, merge = merge }
+-- Lists the toggles that differ from what was read. @return their number; the list: `post metric actor`, some perhaps twice
+local function list_changed()
+  local was_on, is_on, list, last = fragment.was_on, fragment.is_on, {}, 0
+  for _, id in ipairs(fragment.toggle_ids) do
+    if is_on[id] ~= was_on[id] then
+      last = last + 1
+      list[last] = id
+    end
+  end
+  return last, list
+end
+
+return { fragment = fragment, parse = parse, read_toggles = read_toggles, merge = merge, list_changed = list_changed }
