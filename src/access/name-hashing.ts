@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ActorKeys, Key64 } from '../counters/ids.js';
+import { type ActorKeys, fromInt64, type Key64 } from '../counters/ids.js';
 
 /**
  * Names are hashed as UTF-8, in which every half of a surrogate pair becomes the same U+FFFD: two names that differ in such
@@ -50,7 +50,7 @@ function parseInt64(text: string): Key64 | null {
   if (!INT64.test(text)) return null;
   const value = BigInt(text);
   if (value !== BigInt.asIntN(64, value)) return null;
-  return { hi: Number(BigInt.asUintN(32, value >> 32n)), lo: Number(BigInt.asUintN(32, value)) };
+  return fromInt64(value);
 }
 
 function hash64(text: string): Key64 {

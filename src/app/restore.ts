@@ -1,5 +1,6 @@
 import { systemClock } from '../common/clock.js';
 import type { Settings } from '../config/settings.js';
+import { isPostgres } from '../config/sink-url-list.js';
 import { PostgresSink } from '../sinks/postgres/postgres-sink.js';
 import { CountsRestore } from '../sinks/restore-counts.js';
 import { openRedis, openStore, random64 } from './open-store.js';
@@ -18,7 +19,7 @@ const PROGRESS_POSTS = 100_000;
  * @throws Error with one line
  */
 export async function restore(settings: Settings, print: (line: string) => void): Promise<void> {
-  const url = settings.sinkUrls.find(({ protocol }) => /^postgres(ql)?:$/.test(protocol));
+  const url = settings.sinkUrls.find(isPostgres);
   if (url === undefined) throw new Error('restore needs SINK_URL=postgres://…: the database that has the counts');
   if (settings.peers.length > 0) {
     throw new Error(

@@ -48,7 +48,7 @@ export function toFlag(variable: string): string {
 }
 
 /** Settings and parameters that are true when their flag has no value. */
-const SWITCHES: ReadonlySet<string> = new Set(['REQUIRE_TOKEN_TO_READ', 'repair']);
+const SWITCHES: ReadonlySet<string> = new Set(['REQUIRE_TOKEN_TO_READ', 'SINK_MEMBERS', 'repair']);
 
 const VARIABLE_BY_FLAG = new Map(VARIABLES.map((variable) => [toFlag(variable), variable]));
 

@@ -249,6 +249,11 @@ const SINKS = {
       'Systems that get a copy of the counts: postgres://…, nats://…, https://… or file:///…',
     ),
     SINK_MS: setting(integer(100, 60_000, 'ms'), '1000', 'Least time between two writes to a sink'),
+    SINK_MEMBERS: setting(
+      oneOf('true', 'false'),
+      'false',
+      'With PostgreSQL: it also gets who has which toggle on, such as who likes a post',
+    ),
     SINK_SECRET: optional(
       parsed(parseSinkSecret, '24 to 64 random bytes in base64, with or without whsec_ before them'),
       'The key that signs requests to webhooks',
@@ -257,7 +262,7 @@ const SINKS = {
   notes: [
     'To make a secret: `echo "whsec_$(openssl rand -base64 32)"`.',
     '[sinks.md](sinks.md) describes the sinks, their tables and what happens when one of them is down.',
-    'Set `SINK_URL` on all gateways that may feed the sinks; one of them does at a time.',
+    'Set `SINK_URL` on all gateways that may feed the sinks; one of them does at a time. `SINK_MEMBERS` has to be the same on them.',
   ],
 } satisfies SettingGroup;
 

@@ -1,6 +1,7 @@
 import { UNNAMED_REGION } from '../counters/pn-counter.js';
 import type { Environment } from './environment-schema.js';
 import { checkRegionNames } from './peer-urls.js';
+import { isPostgres } from './sink-url-list.js';
 
 interface Rule {
   readonly isBroken: (env: Environment) => boolean;
@@ -48,6 +49,11 @@ export const SETTING_RULES: readonly Rule[] = [
     message: 'PEERS needs PEER_TOKEN: set a secret that is the same in all regions',
   },
   {
+    isBroken: (env) => env.SINK_MEMBERS === 'true' && !hasPostgres(env),
+    message:
+      'SINK_MEMBERS=true needs a PostgreSQL sink, because no other one keeps members: add postgres://… to SINK_URL',
+  },
+  {
     isBroken: (env) => hasWebhook(env) && env.SINK_SECRET === undefined,
     message: 'SINK_URL with a webhook needs SINK_SECRET: make one with echo "whsec_$(openssl rand -base64 32)"',
   },
@@ -74,6 +80,10 @@ function verifiesTokens({ JWT_SECRET, JWT_JWKS_URL }: Environment): boolean {
 
 function requiresTokens({ JWT_ISSUER, JWT_AUDIENCE, REQUIRE_TOKEN_TO_READ }: Environment): boolean {
   return JWT_ISSUER !== undefined || JWT_AUDIENCE !== undefined || REQUIRE_TOKEN_TO_READ === 'true';
+}
+
+function hasPostgres({ SINK_URL = [] }: Environment): boolean {
+  return SINK_URL.some(isPostgres);
 }
 
 function hasWebhook({ SINK_URL = [] }: Environment): boolean {

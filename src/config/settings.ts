@@ -60,6 +60,7 @@ function toSettings(env: Environment) {
     adminToken: env.ADMIN_TOKEN ?? null,
     sinkUrls: env.SINK_URL ?? [],
     sinkIntervalMs: env.SINK_MS,
+    sinkMembers: env.SINK_MEMBERS === 'true',
     sinkSecret: env.SINK_SECRET ?? null,
   };
 }

@@ -20,6 +20,10 @@ export function sinkScheme({ protocol }: URL): SinkScheme {
   return SINK_SCHEMES.find((scheme) => scheme === protocol)!;
 }
 
+export function isPostgres({ protocol }: URL): boolean {
+  return protocol === 'postgres:' || protocol === 'postgresql:';
+}
+
 function parseSinkUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url === null || !SINK_SCHEMES.some((scheme) => scheme === url.protocol) || !text.includes('://')) {

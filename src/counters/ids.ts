@@ -10,6 +10,16 @@ export interface Key64 {
   readonly lo: number;
 }
 
+/** The key as a signed number, as databases keep it. */
+export function toInt64({ hi, lo }: Key64): bigint {
+  return BigInt.asIntN(64, (BigInt(hi) << 32n) | BigInt(lo));
+}
+
+/** @param int64 from -2^63 to 2^63 - 1 */
+export function fromInt64(int64: bigint): Key64 {
+  return { hi: Number(BigInt.asUintN(32, int64 >> 32n)), lo: Number(BigInt.asUintN(32, int64)) };
+}
+
 /** How the name of an actor becomes its key: any name by a hash, or decimal int64 names as they are. */
 export const ACTOR_KEYS = ['hash', 'int64'] as const;
 /** Fixed for the lifetime of the data and equal in all regions, because the data holds keys of this kind. */

@@ -88,6 +88,8 @@ export interface SinkOptions {
   readonly region: string;
   readonly buckets: number;
   readonly metrics: Metrics;
+  /** SINK_MEMBERS: whether sinks that can keep members get them. */
+  readonly sinkMembers: boolean;
   readonly clock: Clock;
   readonly warn: (message: string) => void;
 }

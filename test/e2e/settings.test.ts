@@ -91,6 +91,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['SINK_MS', '99', 'must be a whole number from 100 to 60000'],
   ['SINK_URL', 'https://example.org/counts', 'with a webhook needs SINK_SECRET: make one with echo'],
   ['SINK_SECRET', 'too short', 'must be 24 to 64 random bytes in base64'],
+  ['SINK_MEMBERS', 'true', 'needs a PostgreSQL sink'],
   ['SINK_SECRET', 'x'.repeat(32), 'has no effect without a webhook: add its https URL to SINK_URL'],
   ['ADMIN_TOKEN', 'x'.repeat(15), 'must be 16 to 256 visible ASCII characters'],
   ['ADMIN_TOKEN', 'a token with spaces', 'must be 16 to 256 visible ASCII characters'],

@@ -2,6 +2,7 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Operation } from '../../src/counters/operation.js';
+import type { Member } from '../../src/counters/changed-posts.js';
 import { bucketOf } from '../../src/counters/bucket-of.js';
 import { groupBy } from '../../src/common/grouping.js';
 import { Feeder } from '../../src/sinks/feeder.js';
@@ -42,12 +43,14 @@ export class FedStore {
   private constructor(
     private path: string,
     private readonly random: Random,
+    private readonly nonce: number,
   ) {
     this.#open();
   }
 
-  static async open(seed: number): Promise<FedStore> {
-    return new FedStore(await newPath(), new Random(seed));
+  /** @param nonce of its incarnations: two stores with different ones are not taken for one */
+  static async open(seed: number, nonce = 1): Promise<FedStore> {
+    return new FedStore(await newPath(), new Random(seed), nonce);
   }
 
   get changeStore(): ChangeStore {
@@ -60,7 +63,8 @@ export class FedStore {
     const warnings: string[] = [];
     const warn = (message: string): void => void warnings.push(message);
     const clock = hurriedClock;
-    const sink = build({ region: 'eu', buckets: BUCKETS, metrics: METRICS, clock, warn }, this.changeStore);
+    const settings = { region: 'eu', buckets: BUCKETS, metrics: METRICS, sinkMembers: false };
+    const sink = build({ ...settings, clock, warn }, this.changeStore);
     const lease = new Lease({ acquireLease: () => Promise.resolve(this.#holder === number) }, 'sinks', clock);
     const options = { buckets: BUCKETS, intervalMs: INTERVAL_MS, clock, random: () => this.random.next(), warn };
     const feeder = new Feeder(this.changeStore, sink, lease, options);
@@ -86,8 +90,11 @@ export class FedStore {
 
   /** Changes posts at random. */
   async change(operations: number, posts = 60): Promise<void> {
-    const chosen = Array.from({ length: operations }, () => this.#choose(`post.${this.random.below(posts)}`));
-    for (const [bucket, some] of groupBy(chosen, ({ post }) => bucketOf(post, BUCKETS))) {
+    await this.commit(Array.from({ length: operations }, () => this.#choose(`post.${this.random.below(posts)}`)));
+  }
+
+  async commit(operations: readonly Operation[]): Promise<void> {
+    for (const [bucket, some] of groupBy(operations, ({ post }) => bucketOf(post, BUCKETS))) {
       await applied(this.#store, this.#producer.batch(bucket, some, START_MS));
     }
   }
@@ -101,6 +108,18 @@ export class FedStore {
       cursor = page.next;
     }
     return counts;
+  }
+
+  /** The members of all posts. */
+  async readMembers(): Promise<Member[]> {
+    const posts = [...(await this.readCounts()).keys()];
+    const members: Member[] = [];
+    for (let cursor: string | null = ''; cursor !== null;) {
+      const page = await this.changeStore.readMembers(posts, cursor, 1_000);
+      members.push(...page.members);
+      cursor = page.next;
+    }
+    return members;
   }
 
   /** Waits until a consumer has the counts of the store. */
@@ -129,7 +148,7 @@ export class FedStore {
 
   /** Another process would be another producer, too. */
   #open(): void {
-    this.#store = openStore(this.path);
+    this.#store = openStore(this.path, this.nonce);
     this.#producer = new Producer(`prod-${String(++this.#storesOpened).padStart(3, '0')}`);
   }
 
@@ -144,14 +163,14 @@ export class FedStore {
   }
 }
 
-function openStore(path: string): EmbeddedStore {
+function openStore(path: string, nonce: number): EmbeddedStore {
   return new EmbeddedStore({
     path,
     buckets: BUCKETS,
     actorKeys: 'hash',
     metrics: METRICS,
     region: 'eu',
-    nonce: () => 1,
+    nonce: () => nonce,
   });
 }
 

@@ -1,7 +1,9 @@
 import { systemClock } from '../../src/common/clock.js';
 import type { PostCounts } from '../../src/counters/batch.js';
 import type { CopyPosition } from '../../src/counters/changed-posts.js';
+import { fromInt64 } from '../../src/counters/ids.js';
 import { Metrics } from '../../src/counters/metrics.js';
+import type { MemberState } from '../../src/store/change-store.js';
 import type { BucketWrite, SinkOptions, SinkPosition } from '../../src/sinks/sink.js';
 import { PostgresSink } from '../../src/sinks/postgres/postgres-sink.js';
 import type { TestDatabase } from '../support/postgres-server.js';
@@ -14,7 +16,7 @@ const sinks = new Set<PostgresSink>();
 /** A sink that `closeSinks` closes. `warnings` gets what it logs. */
 export function openSink(url: URL, options: Partial<SinkOptions> = {}, warnings: string[] = []): PostgresSink {
   const sink = new PostgresSink({
-    ...{ url, region: 'eu', buckets: 4, metrics: METRICS, clock: systemClock },
+    ...{ url, region: 'eu', buckets: 4, metrics: METRICS, sinkMembers: false, clock: systemClock },
     warn: (message) => warnings.push(message),
     ...options,
   });
@@ -77,4 +79,17 @@ export async function readDead(database: TestDatabase): Promise<string[]> {
     'SELECT post, sqlstate, v, tries FROM tallycast_dead ORDER BY post',
   );
   return rows.map(({ post, sqlstate, v, tries }) => `${post} ${v} ${sqlstate} ${tries}`);
+}
+
+/** A member as the store has it, and as the table has it. */
+export function member(post: string, actor: bigint | number, on = true, metric = 0): MemberState {
+  return { post, metric, actor: fromInt64(BigInt(actor)), on };
+}
+
+/** Text of each member: `post metric actor`, in the order of keys. */
+export async function readMembers(database: TestDatabase): Promise<string[]> {
+  const rows = await database.sql<Record<'text', string>>(
+    "SELECT concat_ws(' ', post, metric, actor) AS text FROM tallycast_members ORDER BY post, metric, actor",
+  );
+  return rows.map(({ text }) => text);
 }

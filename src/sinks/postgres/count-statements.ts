@@ -1,4 +1,5 @@
 import type { PostCounts } from '../../counters/batch.js';
+import type { BucketWrite } from '../sink.js';
 import type { Query } from './postgres-connection.js';
 import type { PostgresTables } from './postgres-tables.js';
 import { numbersLiteral, plainTextsLiteral } from './sql-text.js';
@@ -77,6 +78,17 @@ ORDER BY post LIMIT $4`;
     const rows = await query<{ readonly post: string }>(this.#selectLost, [bucket, after, epoch, limit]);
     return rows.map(({ post }) => post);
   }
+}
+
+/** By post, each once: a page of all posts may have a post twice. */
+export function newestRows(writes: readonly BucketWrite[]): Map<string, CountRow> {
+  const rows = new Map<string, CountRow>();
+  for (const { bucket, epoch, posts } of writes) {
+    for (const { post, v, updatedAtMs, totals } of posts) {
+      if ((rows.get(post)?.v ?? 0) <= v) rows.set(post, { post, v, updatedAtMs, totals, bucket, epoch });
+    }
+  }
+  return rows;
 }
 
 /**

@@ -2,7 +2,7 @@ import { DatabaseError } from 'pg';
 import { SinkError } from '../sink.js';
 import type { PostgresTables } from './postgres-tables.js';
 import type { PostgresTarget } from './postgres-url.js';
-import { quoteName } from './sql-text.js';
+import { quoteName, toLine } from './sql-text.js';
 
 /** Classes of SQLSTATE that need somebody to change something: logins, missing databases and schemas, rights and altered tables. */
 const CONFIGURATION_CLASSES = new Set(['28', '3D', '3F', '42']);
@@ -74,5 +74,5 @@ function readCode(error: unknown): string {
 function readMessage(error: unknown): string {
   const { message } = error as { readonly message?: unknown };
   const text = typeof message === 'string' && message !== '' ? message : readCode(error);
-  return text.replaceAll(/\s*\n\s*/g, ' ');
+  return toLine(text);
 }

@@ -2,8 +2,10 @@ import { NOT_SYNCED } from '../../counters/changed-posts.js';
 import type { AuditedRow, AuditedSink, BucketSums } from '../audit.js';
 import type { BucketWrite, SinkOptions, SinkPosition } from '../sink.js';
 import { AuditStatements } from './audit-statements.js';
-import { type CountRow, CountStatements } from './count-statements.js';
+import { type CountRow, CountStatements, newestRows } from './count-statements.js';
 import { DeadRows, type RejectedRow } from './dead-rows.js';
+import { MemberStatements, type StoredMember } from './member-statements.js';
+import { MemberWrites, type SyncTurns } from './member-writes.js';
 import { addGeneration, type NextTurn, PositionStatements, splitEpoch } from './position-statements.js';
 import { PostgresConnection, type Query, RollBack } from './postgres-connection.js';
 import { toSinkError } from './postgres-errors.js';
@@ -22,6 +24,7 @@ interface TablesState {
   readonly turns: Map<number, number>;
   /** Posts whose newest row was rejected. */
   readonly dead: Set<string>;
+  readonly syncTurns: SyncTurns;
 }
 
 /** A row, for audits and for restoring a store. */
@@ -37,7 +40,7 @@ export interface StoredCounts extends Omit<CountRow, 'bucket'> {
 export class PostgresSink implements AuditedSink {
   readonly name: string;
   readonly keepsPositions = true;
-  readonly keepsMembers = false;
+  readonly keepsMembers: boolean;
   readonly #target: PostgresTarget;
   readonly #connection: PostgresConnection;
   readonly #tables: PostgresTables;
@@ -45,6 +48,8 @@ export class PostgresSink implements AuditedSink {
   readonly #positions: PositionStatements;
   readonly #counts: CountStatements;
   readonly #dead: DeadRows;
+  readonly #members: MemberStatements;
+  readonly #memberWrites: MemberWrites;
   readonly #audits: AuditStatements;
   readonly #noTotals: readonly number[];
   readonly #warn: (message: string) => void;
@@ -53,16 +58,19 @@ export class PostgresSink implements AuditedSink {
   #deadCount = 0;
 
   /** @throws Error if the URL or the name of a metric is wrong */
-  constructor({ url, region, buckets, metrics, clock, warn }: SinkOptions) {
+  constructor({ url, region, buckets, metrics, sinkMembers, clock, warn }: SinkOptions) {
     checkMetricNames(metrics);
     this.#target = parsePostgresUrl(url);
     this.name = this.#target.name;
+    this.keepsMembers = sinkMembers;
     this.#connection = new PostgresConnection(this.#target, clock);
-    this.#tables = new PostgresTables({ ...this.#target, region, buckets, metrics });
+    this.#tables = new PostgresTables({ ...this.#target, region, buckets, metrics, sinkMembers });
     this.#source = new SourceStatements(this.#tables, this.#target);
     this.#positions = new PositionStatements(this.#tables);
     this.#counts = new CountStatements(this.#tables);
     this.#dead = new DeadRows(this.#tables, this.#counts);
+    this.#members = new MemberStatements(this.#tables, metrics);
+    this.#memberWrites = new MemberWrites(this.#members, buckets);
     this.#audits = new AuditStatements(this.#tables);
     this.#noTotals = metrics.list.map(() => 0);
     this.#warn = warn;
@@ -130,6 +138,11 @@ export class PostgresSink implements AuditedSink {
     }));
   }
 
+  /** Members in the order of their keys, after one (`null`: from the first). The tables must keep members. */
+  readMembers(after: StoredMember | null, limit: number): Promise<StoredMember[]> {
+    return this.#reporting(() => this.#connection.transact((query) => this.#members.read(query, after, limit)));
+  }
+
   /** Rows from before the tables were adopted are left out. */
   async readCounts(posts: readonly string[]): Promise<ReadonlyMap<string, AuditedRow>> {
     return await this.#reporting(() =>
@@ -171,7 +184,7 @@ export class PostgresSink implements AuditedSink {
       await query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
       const generation = await this.#source.readGeneration(query);
       const { positions, turns } = await this.#positions.read(query, generation);
-      return { generation, positions, turns, dead: await this.#dead.readPosts(query) };
+      return { generation, positions, turns, dead: await this.#dead.readPosts(query), syncTurns: new Map() };
     });
   }
 
@@ -199,24 +212,36 @@ export class PostgresSink implements AuditedSink {
         .filter((post) => !rows.has(post))
         .map((post) => ({ post, bucket, epoch, v: 0, updatedAtMs: null, totals: this.#noTotals }));
       const position = { ...write.position, upTo: NOT_SYNCED };
-      const within = { ...write, position, sums: null, endsFullSync: false };
-      if (zeroes.length > 0 && !(await this.#commit(state, [within], zeroes))) return false;
+      const noMembers = { members: [], postsWithAllMembers: [] };
+      const within = { ...write, ...noMembers, position, sums: null, endsFullSync: false };
+      if (zeroes.length > 0 && !(await this.#commit(state, [within], zeroes, zeroes))) return false;
       after = lost.at(LOST_ROWS_MAX - 1);
     }
     return true;
   }
 
-  /** @returns false: another gateway has written */
-  async #commit(state: TablesState, writes: readonly BucketWrite[], rows: readonly CountRow[]): Promise<boolean> {
+  /**
+   * @param lost rows of posts that the store does not have any more
+   * @returns false: another gateway has written
+   */
+  async #commit(
+    state: TablesState,
+    writes: readonly BucketWrite[],
+    rows: readonly CountRow[],
+    lost: readonly CountRow[] = [],
+  ): Promise<boolean> {
     const turns = writes.map((write) => nextTurn(state, write));
     const synced = state.dead.size === 0 ? [] : writes.filter(({ endsFullSync }) => endsFullSync);
     try {
       const { forgotten, rejected } = await this.#connection.transact(async (query) => {
         if (!(await this.#positions.advance(query, state.generation, turns))) throw new RollBack();
-        return {
-          forgotten: synced.length === 0 ? [] : await this.#dead.forgetLost(query, synced),
-          rejected: await this.#dead.writeAccepted(query, rows, state.dead),
-        };
+        const forgotten = synced.length === 0 ? [] : await this.#dead.forgetLost(query, synced);
+        const rejected = await this.#dead.writeAccepted(query, rows, state.dead);
+        if (this.keepsMembers) {
+          const gone = [...forgotten, ...lost.map(({ post }) => post)];
+          await this.#memberWrites.write(query, writes, turns, state.syncTurns, gone);
+        }
+        return { forgotten, rejected };
       });
       for (const { bucket, turn } of turns) state.turns.set(bucket, turn);
       this.#noteDead(state.dead, [...forgotten, ...rows.map(({ post }) => post)], rejected);
@@ -259,17 +284,6 @@ export class PostgresSink implements AuditedSink {
       throw toSinkError(error, this.#target, this.#tables);
     }
   }
-}
-
-/** By post, each once: a page of all posts may have a post twice. */
-function newestRows(writes: readonly BucketWrite[]): Map<string, CountRow> {
-  const rows = new Map<string, CountRow>();
-  for (const { bucket, epoch, posts } of writes) {
-    for (const { post, v, updatedAtMs, totals } of posts) {
-      if ((rows.get(post)?.v ?? 0) <= v) rows.set(post, { post, v, updatedAtMs, totals, bucket, epoch });
-    }
-  }
-  return rows;
 }
 
 function nextTurn({ turns }: TablesState, { bucket, position, sums, endsFullSync }: BucketWrite): NextTurn {

@@ -3,7 +3,9 @@ import { SinkError } from '../sink.js';
 import { quoteName, quoteText } from './sql-text.js';
 
 const TABLES = ['tallycast_source', 'tallycast_buckets', 'tallycast_counts', 'tallycast_dead'] as const;
-type TableName = (typeof TABLES)[number];
+/** There only if the tables keep members. */
+const MEMBERS = 'tallycast_members';
+type TableName = (typeof TABLES)[number] | typeof MEMBERS;
 
 /** The version of these tables. A gateway does not write to those of a later one. */
 const VERSION = 1;
@@ -13,7 +15,7 @@ const COLUMNS: ReadonlySet<string> = new Set([
   ...['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid'],
 ]);
 
-/** The row of tallycast_source: whose counts the tables have. */
+/** Whose counts the tables have: the row of tallycast_source, and whether there are members. */
 export interface Source {
   readonly schema: number;
   readonly region: string;
@@ -21,6 +23,8 @@ export interface Source {
   readonly metrics: string;
   /** How often the tables were adopted: it is the higher half of each epoch. */
   readonly generation: number;
+  /** Whether there is a table of members. */
+  readonly hasMembers: boolean;
 }
 
 export interface TableOptions {
@@ -28,6 +32,8 @@ export interface TableOptions {
   readonly region: string;
   readonly buckets: number;
   readonly metrics: Metrics;
+  /** SINK_MEMBERS */
+  readonly sinkMembers: boolean;
 }
 
 /** @throws Error with one line for the operator */
@@ -43,12 +49,18 @@ export class PostgresTables {
 
   /** All tables, in SQL. */
   get names(): string {
-    return TABLES.map((table) => this.name(table)).join(', ');
+    const names: TableName[] = [...TABLES];
+    if (this.keepsMembers) names.push(MEMBERS);
+    return names.map((table) => this.name(table)).join(', ');
   }
 
   /** The table's name in SQL. */
   name(table: TableName): string {
     return `${quoteName(this.options.schema)}.${table}`;
+  }
+
+  get keepsMembers(): boolean {
+    return this.options.sinkMembers;
   }
 
   get metricColumns(): readonly string[] {
@@ -88,6 +100,20 @@ export class PostgresTables {
       );
     }
     return metrics.list.slice(known.length);
+  }
+
+  /**
+   * @returns whether the table of members is to be made
+   * @throws SinkError if there is one that this gateway would not write
+   */
+  lacksMembers({ hasMembers }: Source): boolean {
+    if (hasMembers && !this.keepsMembers) {
+      throw misconfigured(
+        `the tables have members, which would not be those of the store any more, because SINK_MEMBERS is false: set SINK_MEMBERS=true ` +
+          `on all gateways, or DROP TABLE ${this.name(MEMBERS)}`,
+      );
+    }
+    return this.keepsMembers && !hasMembers;
   }
 
   /** Makes the tables, with a position for every bucket, so that voiding all positions leaves none out. */
@@ -137,7 +163,31 @@ ${columns.join(',\n')}
   VALUES (${VERSION}, ${quoteText(region)}, ${buckets}, ${quoteText(metrics.toString())}, 0)`,
       `INSERT INTO ${this.name('tallycast_buckets')} (bucket, turn, epoch, nonce, up_to, changed_at)
   SELECT bucket, 0, 0, 0, 0, to_timestamp(0) FROM generate_series(0, ${buckets - 1}) AS t(bucket)`,
+      ...(this.keepsMembers ? this.#createMembers() : []),
     ];
+  }
+
+  /** Makes the table of members beside tables that have counts already. All posts are sent again, because that brings their members. */
+  addMembers(): string[] {
+    return [this.lockBuckets(), ...this.#createMembers(), this.#voidPositions()];
+  }
+
+  /** In the order of bytes, which is that of JavaScript, too. */
+  #createMembers(): string[] {
+    return [
+      `CREATE TABLE ${this.name(MEMBERS)} (
+  post text COLLATE "C" NOT NULL,
+  metric text COLLATE "C" NOT NULL,
+  actor bigint NOT NULL,
+  turn bigint NOT NULL,
+  PRIMARY KEY (post, metric, actor)
+)`,
+      `CREATE INDEX tallycast_members_actor ON ${this.name(MEMBERS)} (actor)`,
+    ];
+  }
+
+  #voidPositions(): string {
+    return `UPDATE ${this.name('tallycast_buckets')} SET turn = turn + 1, up_to = 0, sums = NULL, base = NULL`;
   }
 
   /**
@@ -151,7 +201,7 @@ ${columns.join(',\n')}
       this.lockBuckets(),
       `ALTER TABLE ${this.name('tallycast_counts')} ${columns.join(', ')}`,
       `UPDATE ${this.name('tallycast_source')} SET metrics = ${quoteText(metrics.toString())}`,
-      `UPDATE ${this.name('tallycast_buckets')} SET turn = turn + 1, up_to = 0, sums = NULL, base = NULL`,
+      this.#voidPositions(),
     ];
   }
 

@@ -3,7 +3,7 @@ import { SinkError } from '../sink.js';
 import type { PostgresConnection, Query } from './postgres-connection.js';
 import type { PostgresTables, Source } from './postgres-tables.js';
 import type { PostgresTarget } from './postgres-url.js';
-import { quoteName } from './sql-text.js';
+import { quoteName, quoteText, toLine } from './sql-text.js';
 
 /** One gateway at a time makes or changes tables: CREATE TABLE IF NOT EXISTS fails if two do it at once. The key is "tally" in ASCII. */
 const LOCK = 'SELECT pg_advisory_xact_lock(500135619705)';
@@ -22,21 +22,29 @@ export class SourceStatements {
     private readonly target: PostgresTarget,
   ) {
     const name = tables.name('tallycast_source');
-    this.#select = `SELECT schema, region, buckets, metrics, generation FROM ${name}`;
+    this.#select = `
+SELECT schema, region, buckets, metrics, generation,
+  to_regclass(${quoteText(tables.name('tallycast_members'))}) IS NOT NULL AS "hasMembers"
+FROM ${name}`;
     this.#raiseGeneration = `UPDATE ${name} SET generation = generation + 1`;
   }
 
   /** @throws SinkError if the tables hold other counts, or the user may not make them */
   async prepare(connection: PostgresConnection): Promise<void> {
     const source = await connection.transact((query) => this.#read(query)).catch(ignoreUndefinedTable);
-    if (source === null) await this.#change(connection, (query) => this.#create(query), this.#adviseOnCreate());
-    else if (this.tables.findNewMetrics(source).length > 0) await this.#addMetrics(connection, source);
+    if (source === null) {
+      await this.#change(connection, (query) => this.#create(query), this.#adviseOnCreate());
+      return;
+    }
+    if (this.tables.findNewMetrics(source).length > 0) await this.#addMetrics(connection, source);
+    if (this.tables.lacksMembers(source)) await this.#addMembers(connection);
   }
 
-  /** To be called once the tables are prepared. @throws SinkError if a gateway with more metrics has changed them since */
+  /** To be called once the tables are prepared. @throws SinkError if a gateway with more metrics, or members, has changed them since */
   async readGeneration(query: Query): Promise<number> {
     const source = await this.#read(query);
     this.tables.findNewMetrics(source);
+    this.tables.lacksMembers(source);
     return source.generation;
   }
 
@@ -64,6 +72,16 @@ export class SourceStatements {
     const add = async (query: Query): Promise<void> => {
       const added = this.tables.findNewMetrics(await this.#read(query));
       if (added.length > 0) for (const statement of this.tables.addMetrics(added)) await query(statement);
+    };
+    await this.#change(connection, add, advice);
+  }
+
+  async #addMembers(connection: PostgresConnection): Promise<void> {
+    const statements = [...this.tables.addMembers(), ...this.tables.grants(this.target.user)];
+    const advice = `run as the owner of the tables: BEGIN; ${toLine(statements.join('; '))}; COMMIT`;
+    const add = async (query: Query): Promise<void> => {
+      if (!this.tables.lacksMembers(await this.#read(query))) return;
+      for (const statement of this.tables.addMembers()) await query(statement);
     };
     await this.#change(connection, add, advice);
   }

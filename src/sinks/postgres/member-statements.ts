@@ -1,0 +1,129 @@
+import { toInt64 } from '../../counters/ids.js';
+import type { Metrics } from '../../counters/metrics.js';
+import type { MemberState } from '../../store/change-store.js';
+import { SinkError } from '../sink.js';
+import type { Query } from './postgres-connection.js';
+import { isRejection } from './postgres-errors.js';
+import type { PostgresTables } from './postgres-tables.js';
+import { numbersLiteral, plainTextsLiteral, toLine } from './sql-text.js';
+
+/** Rows that one statement deletes: deleting a million may reach the limit of its time. */
+const SWEPT_ROWS_MAX = 50_000;
+
+/** A member that a transaction writes. */
+export interface MemberWrite extends MemberState {
+  /** That of its bucket in the transaction. */
+  readonly turn: number;
+}
+
+/** A post all of whose members were written within these turns of its bucket. */
+export interface SyncedMembers {
+  readonly post: string;
+  readonly fromTurn: number;
+  readonly toTurn: number;
+}
+
+/** A row of tallycast_members. */
+export interface StoredMember {
+  readonly post: string;
+  /** A name, which may be none of METRICS if somebody else wrote the row. */
+  readonly metric: string;
+  readonly actor: bigint;
+}
+
+interface MemberRow {
+  readonly [column: string]: string;
+  readonly post: string;
+  readonly metric: string;
+  /** Other columns of type bigint are numbers, which cannot hold it. */
+  readonly actor_text: string;
+}
+
+/**
+ * Reads and writes tallycast_members: a row for each member, with the turn of its last write. Writers of a bucket wait for each other
+ * at its row in tallycast_buckets, before they lock any member.
+ */
+export class MemberStatements {
+  readonly #upsert: string;
+  readonly #delete: string;
+  readonly #sweep: string;
+  readonly #selectAfter: string;
+
+  constructor(
+    tables: PostgresTables,
+    private readonly metrics: Metrics,
+  ) {
+    const name = tables.name('tallycast_members');
+    this.#upsert = `
+INSERT INTO ${name} AS m (post, metric, actor, turn)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
+ON CONFLICT (post, metric, actor) DO UPDATE SET turn = excluded.turn WHERE m.turn <> excluded.turn`;
+    this.#delete = `
+DELETE FROM ${name} AS m USING unnest($1::text[], $2::text[], $3::bigint[]) AS t(post, metric, actor)
+WHERE m.post = t.post AND m.metric = t.metric AND m.actor = t.actor`;
+    this.#sweep = `
+WITH swept AS (
+  DELETE FROM ${name} WHERE ctid = ANY (ARRAY(
+    SELECT m.ctid FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS t(post, from_turn, to_turn)
+    JOIN ${name} AS m ON m.post = t.post AND m.turn NOT BETWEEN t.from_turn AND t.to_turn
+    LIMIT ${SWEPT_ROWS_MAX}
+  )) RETURNING 1
+)
+SELECT count(*) AS count FROM swept`;
+    this.#selectAfter = `
+SELECT post, metric, actor::text AS actor_text FROM ${name}
+WHERE (post, metric, actor) > ($1, $2, $3::bigint) ORDER BY post, metric, actor LIMIT $4`;
+  }
+
+  /** Each member at most once. @throws SinkError if the database rejects a row */
+  async write(query: Query, members: readonly MemberWrite[]): Promise<void> {
+    const sorted = members.toSorted(compareMembers);
+    const on = sorted.filter((member) => member.on);
+    const off = sorted.filter((member) => !member.on);
+    try {
+      if (off.length > 0) await query(this.#delete, this.#keys(off));
+      if (on.length > 0) await query(this.#upsert, [...this.#keys(on), numbersLiteral(on.map(({ turn }) => turn))]);
+    } catch (error) {
+      if (!isRejection(error)) throw error;
+      // Nobody could tell later which members are missing.
+      const advice =
+        'nothing is written until the constraint or trigger that was added to tallycast_members is dropped';
+      throw new SinkError(`tallycast_members: ${toLine(error.message)}: ${advice}`, true, { cause: error });
+    }
+  }
+
+  /** Deletes the members of these posts that were not written within the turns: the store does not have them any more. */
+  async sweep(query: Query, posts: readonly SyncedMembers[]): Promise<void> {
+    if (posts.length === 0) return;
+    const values = [
+      plainTextsLiteral(posts.map(({ post }) => post)),
+      numbersLiteral(posts.map(({ fromTurn }) => fromTurn)),
+      numbersLiteral(posts.map(({ toTurn }) => toTurn)),
+    ];
+    for (let swept = SWEPT_ROWS_MAX; swept === SWEPT_ROWS_MAX;) {
+      const [row] = await query<{ readonly count: number }>(this.#sweep, values);
+      swept = row!.count;
+    }
+  }
+
+  /** Members in the order of their keys. @param after `null`: from the first one */
+  async read(query: Query, after: StoredMember | null, limit: number): Promise<StoredMember[]> {
+    const { post, metric, actor } = after ?? { post: '', metric: '', actor: 0n };
+    const rows = await query<MemberRow>(this.#selectAfter, [post, metric, String(actor), limit]);
+    return rows.map((row) => ({ post: row.post, metric: row.metric, actor: BigInt(row.actor_text) }));
+  }
+
+  #keys(members: readonly MemberState[]): string[] {
+    return [
+      plainTextsLiteral(members.map(({ post }) => post)),
+      plainTextsLiteral(members.map(({ metric }) => this.metrics.list[metric]!.name)),
+      numbersLiteral(members.map(({ actor }) => toInt64(actor))),
+    ];
+  }
+}
+
+/** By post, so that rows of one page of the index are written together. */
+function compareMembers(one: MemberState, other: MemberState): number {
+  if (one.post !== other.post) return one.post < other.post ? -1 : 1;
+  return one.metric - other.metric || (one.actor.hi | 0) - (other.actor.hi | 0) || one.actor.lo - other.actor.lo;
+}
