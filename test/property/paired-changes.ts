@@ -1,6 +1,7 @@
 import { expect } from '@jest/globals';
 import type { ChangePage, ChangeStore } from '../../src/store/change-store.js';
-import type { CopiedStore } from './redis-copies.js';
+import { toDecimalKey } from '../../src/store/redis/codec/key64-decimal.js';
+import type { CopiedStore } from './bucket-copy.js';
 
 interface StoreAndReference {
   readonly store: { readonly changeStore: ChangeStore };
@@ -13,20 +14,23 @@ interface StoreAndReference {
  * @param withoutVersions large deltas are merged in several steps, each of which makes a version
  */
 export function pairChanges(pair: StoreAndReference, withoutVersions: boolean): CopiedStore['changes'] {
-  const normalize = ({ posts, ...page }: ChangePage): object => ({
+  const normalize = ({ posts, members, ...page }: ChangePage): object => ({
     ...page,
     posts: posts
       .map((counts) => (withoutVersions ? { ...counts, v: Math.min(counts.v, 1) } : counts))
       .sort((a, b) => (a.post < b.post ? -1 : 1)),
+    members: members.map(({ post, metric, actor, on }) => `${post} ${metric} ${toDecimalKey(actor)} ${on}`).sort(),
   });
   return {
-    async changesSince(requests, limit) {
-      const meant = await pair.reference.changeStore.changesSince(requests, limit);
-      const found = await pair.store.changeStore.changesSince(requests, limit);
+    async changesSince(requests, options) {
+      const meant = await pair.reference.changeStore.changesSince(requests, options);
+      const found = await pair.store.changeStore.changesSince(requests, options);
       expect(found.map(normalize)).toEqual(meant.map(normalize));
       return found;
     },
     readAll: (buckets, cursor, limit) => pair.store.changeStore.readAll(buckets, cursor, limit),
+    readMembers: (posts, cursor, limit) => pair.store.changeStore.readMembers(posts, cursor, limit),
+    checkMembers: (posts, repairs) => pair.store.changeStore.checkMembers(posts, repairs),
     async stopRecording() {
       await pair.reference.changeStore.stopRecording();
       await pair.store.changeStore.stopRecording();

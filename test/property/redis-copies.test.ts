@@ -28,20 +28,38 @@ interface Kind {
   readonly shape: Shape;
   readonly histories: number;
   readonly steps: number;
+  /** How often a copy has members. */
+  readonly membersChance: number;
 }
 
 const kinds: readonly Kind[] = [
-  { name: 'few posts, 2 metrics', shape: { ...FEW, metrics: TWO }, histories: 10, steps: 300 },
-  { name: 'some posts, 16 metrics', shape: { ...SOME, metrics: SIXTEEN }, histories: 5, steps: 300 },
+  { name: 'few posts, 2 metrics', shape: { ...FEW, metrics: TWO }, histories: 10, steps: 300, membersChance: 0.5 },
+  {
+    name: 'some posts, 16 metrics',
+    shape: { ...SOME, metrics: SIXTEEN },
+    histories: 5,
+    steps: 300,
+    membersChance: 0.5,
+  },
   {
     name: 'more posts than stand under one seq',
     shape: { ...SOME, buckets: 1, postsABucket: 900, largeChance: 0.02, metrics: TWO },
-    ...{ histories: 1, steps: 300 },
+    ...{ histories: 1, steps: 300, membersChance: 0.5 },
   },
   {
     name: 'more posts than are kept',
     shape: { ...SOME, buckets: 1, postsABucket: Math.ceil(1.5 * FEED_MAX), largeChance: 0.4, metrics: TWO },
-    ...{ histories: 1, steps: 120 },
+    ...{ histories: 1, steps: 120, membersChance: 0.5 },
+  },
+  {
+    name: 'more members than stand under one seq',
+    shape: { ...SOME, buckets: 1, postsABucket: 2, actors: 6_000, large: 2_500, largeChance: 0.05, metrics: TWO },
+    ...{ histories: 2, steps: 200, membersChance: 0.8 },
+  },
+  {
+    name: 'more members than are kept',
+    shape: { ...SOME, buckets: 1, postsABucket: 4, actors: 40_000, large: 8_000, largeChance: 0.3, metrics: TWO },
+    ...{ histories: 1, steps: 100, membersChance: 1 },
   },
 ];
 
@@ -65,10 +83,11 @@ class World {
     private readonly store: RedisStore,
     private readonly shape: Shape,
     private readonly random: Random,
+    membersChance: number,
   ) {
     this.#history = new History(shape, random);
     const copied = { client, history: this.#history, changes: store.changeStore, counters: store };
-    this.#copies = new StoreCopies(copied, random);
+    this.#copies = new StoreCopies(copied, random, membersChance);
   }
 
   async step(): Promise<void> {
@@ -108,11 +127,11 @@ class World {
   }
 }
 
-async function run({ shape, steps }: Kind, seed: number): Promise<void> {
+async function run({ shape, steps, membersChance }: Kind, seed: number): Promise<void> {
   await client.flushall();
   let incarnations = 0;
   const store = await openRedisStore(url, { ...shape, nonce: () => ++incarnations });
-  const world = new World(store, shape, new Random(seed));
+  const world = new World(store, shape, new Random(seed), membersChance);
   try {
     for (let step = 1; step <= steps; step++) {
       await world.step().catch((error: unknown) => {

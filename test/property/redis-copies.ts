@@ -1,142 +1,13 @@
-import { isDeepStrictEqual } from 'node:util';
-import type { Redis } from 'ioredis';
 import type { PostCounts } from '../../src/counters/batch.js';
-import { STARTS_MAX, SUM_MODULUS } from '../../src/counters/changed-posts.js';
-import { compareIncarnations, type Incarnation } from '../../src/counters/pn-counter.js';
-import { decideCopy } from '../../src/sinks/copy-decision.js';
-import type { SinkPosition } from '../../src/sinks/sink.js';
-import type { ChangePage, ChangeStore } from '../../src/store/change-store.js';
-import type { CounterStore } from '../../src/store/counter-store.js';
+import { SUM_MODULUS } from '../../src/counters/changed-posts.js';
 import type { Random } from '../support/random.js';
-import type { History } from './histories.js';
+import { type BucketContents, BucketCopy, type CopiedStore } from './bucket-copy.js';
 import { findRecordFaults } from './redis-change-record.js';
 
 const COPIES_A_BUCKET = 2;
 /** The second copy of a bucket reads rarely, so that it lacks much. */
 const READS_RARELY = 0.1;
 const LIMIT_MAX = 500;
-
-/** The store whose changes the copies read. */
-export interface CopiedStore {
-  readonly client: Redis;
-  readonly history: History;
-  readonly changes: Pick<ChangeStore, 'changesSince' | 'readAll' | 'stopRecording'>;
-  readonly counters: Pick<CounterStore, 'read'>;
-}
-
-/** A full sync: all posts are read page by page, and then what has changed meanwhile. */
-interface FullSync {
-  readonly incarnation: Incarnation;
-  readonly posts: Map<string, PostCounts>;
-  /** `null`: all posts were read. */
-  cursor: string | null;
-  upTo: number;
-}
-
-/** A copy of one bucket's counts, which has what it was sent and nothing else. */
-class BucketCopy {
-  #posts = new Map<string, PostCounts>();
-  #position: SinkPosition | undefined;
-  #sync: FullSync | null = null;
-  /** When it last had everything: its posts then; `null` if the store has lost something since. Names of the posts sent since. */
-  #completePosts: ReadonlyMap<string, PostCounts> | null = null;
-  #sent = new Set<string>();
-  /** Whether the store has lost something, or what was recorded, since the position was written. */
-  #mayLack = false;
-
-  constructor(
-    private readonly bucket: number,
-    private readonly store: CopiedStore,
-    /** By post. */
-    private readonly readCounts: (bucket: number) => Promise<ReadonlyMap<string, PostCounts>>,
-  ) {}
-
-  lose(): void {
-    this.#mayLack = true;
-    this.#completePosts = null;
-  }
-
-  /** Reads a page. @returns its sums and all counts of the store, if the copy has everything now, else `null` */
-  async read(limit: number): Promise<{ sums: readonly number[]; counts: readonly PostCounts[] } | null> {
-    if (this.#sync !== null) await this.#readPosts(this.#sync, limit);
-    const after = this.#sync?.upTo ?? this.#position?.upTo ?? 0;
-    const [page] = await this.store.changes.changesSince([{ bucket: this.bucket, after }], {
-      limit,
-      withMembers: false,
-    });
-    checkPage(page!, after);
-    if (!(this.#sync === null ? this.#takeChanges(page!) : this.#takeSync(this.#sync, page!))) return null;
-    const now = await this.readCounts(this.bucket);
-    this.#check(now);
-    return { sums: page!.sums, counts: [...now.values()] };
-  }
-
-  async #readPosts(sync: FullSync, limit: number): Promise<void> {
-    if (sync.cursor === null) return;
-    const { posts, next } = await this.store.changes.readAll(new Set([this.bucket]), sync.cursor, limit);
-    for (const counts of posts) sync.posts.set(counts.post, counts);
-    sync.cursor = next;
-  }
-
-  #takeSync(sync: FullSync, page: ChangePage): boolean {
-    const current = page.starts.at(-1)!;
-    if (compareIncarnations(current, sync.incarnation) !== 'same' || sync.upTo < page.droppedUpTo) {
-      this.#sync = null;
-      return false;
-    }
-    for (const counts of page.posts) sync.posts.set(counts.post, counts);
-    sync.upTo = page.upTo;
-    if (!page.isComplete || sync.cursor !== null) return false;
-    this.#posts = sync.posts;
-    this.#sync = null;
-    this.#completePosts = null;
-    this.#moveTo(page);
-    return true;
-  }
-
-  #takeChanges(page: ChangePage): boolean {
-    const decision = decideCopy(this.#position, page);
-    if (decision !== 'changes') {
-      const isDropped = (this.#position?.upTo ?? 0) < page.droppedUpTo;
-      const isForgotten = decision === 'halt' && page.starts.length === STARTS_MAX;
-      // Between two pages a copy may lack posts whose last change was lost.
-      const isPartial = this.#position?.isComplete === false;
-      if (!isDropped && !isForgotten && !isPartial && !this.#mayLack)
-        throw new Error(`${decision}, and nothing was lost`);
-      this.#sync = { incarnation: page.starts.at(-1)!, posts: new Map(), cursor: '', upTo: page.upTo };
-      return false;
-    }
-    for (const counts of page.posts) {
-      this.#posts.set(counts.post, counts);
-      this.#sent.add(counts.post);
-    }
-    this.#moveTo(page);
-    return page.isComplete;
-  }
-
-  #moveTo({ starts, upTo, changedAtMs, isComplete }: ChangePage): void {
-    const { epoch, nonce } = starts.at(-1)!;
-    this.#position = { epoch, nonce, upTo, changedAtMs, isComplete };
-    this.#mayLack = false;
-  }
-
-  /** @throws Error if the copy, which should have everything, has not, or was sent posts that had not changed */
-  #check(now: ReadonlyMap<string, PostCounts>): void {
-    const differing = [...now].filter(([post, counts]) => !isAlike(counts, this.#posts.get(post)));
-    const surplus = [...this.#posts.keys()].filter((post) => !now.has(post));
-    if (differing.length + surplus.length > 0) {
-      const about = differing.map(([post, counts]) => ({ counts, copy: this.#posts.get(post) }));
-      throw new Error(`a complete copy differs: ${JSON.stringify({ about: about.slice(0, 3), surplus })}`);
-    }
-    const before = this.#completePosts;
-    const changed = [...now].filter(([post, { v }]) => before?.get(post)?.v !== v).map(([post]) => post);
-    if (before !== null && !isDeepStrictEqual([...this.#sent].sort(), changed.sort())) {
-      throw new Error(`sent ${[...this.#sent].join(' ')} where ${changed.join(' ')} had changed`);
-    }
-    this.#completePosts = new Map(this.#posts);
-    this.#sent = new Set();
-  }
-}
 
 /** Copies of all buckets of a store, each of which reads at its own times. */
 export class StoreCopies {
@@ -147,6 +18,8 @@ export class StoreCopies {
   constructor(
     private readonly store: CopiedStore,
     private readonly random: Random,
+    /** How often a copy has members. */
+    private readonly membersChance: number,
   ) {
     this.#copies = this.#newCopies();
   }
@@ -165,7 +38,10 @@ export class StoreCopies {
   async check(): Promise<void> {
     for (const [bucket, copies] of this.#copies.entries()) {
       for (const copy of copies) await this.#complete(bucket, copy, LIMIT_MAX);
-      const faults = await findRecordFaults(this.store.client, bucket, this.store.history.posts[bucket]!);
+      const posts = this.store.history.posts[bucket]!;
+      const drift = await this.store.changes.checkMembers(posts, true);
+      if (drift.length > 0) throw new Error(`bucket ${bucket} counts other members: ${JSON.stringify(drift)}`);
+      const faults = await findRecordFaults(this.store.client, bucket, posts);
       if (faults.length > 0) throw new Error(`bucket ${bucket}: ${faults.join('; ')}`);
     }
   }
@@ -192,9 +68,12 @@ export class StoreCopies {
   }
 
   #newCopies(): BucketCopy[][] {
-    const readCounts = (bucket: number): Promise<Map<string, PostCounts>> => this.#readCounts(bucket);
+    const readContents = (bucket: number): Promise<BucketContents> => this.#readContents(bucket);
     return Array.from({ length: this.store.history.shape.buckets }, (_, bucket) =>
-      Array.from({ length: COPIES_A_BUCKET }, () => new BucketCopy(bucket, this.store, readCounts)),
+      Array.from({ length: COPIES_A_BUCKET }, () => {
+        const withMembers = this.random.chance(this.membersChance);
+        return new BucketCopy(this.store, { bucket, withMembers, readContents });
+      }),
     );
   }
 
@@ -225,24 +104,20 @@ export class StoreCopies {
     const views = await this.store.counters.read(this.store.history.posts[bucket]!, null);
     return new Map(views.filter(({ counts }) => counts.v > 0).map(({ counts }) => [counts.post, counts]));
   }
-}
 
-/** The epoch of a copy is that of the last change, so it may be an earlier one. */
-function isAlike(counts: PostCounts, copy: PostCounts | undefined): boolean {
-  const { v, updatedAtMs, totals } = counts;
-  return isDeepStrictEqual([v, updatedAtMs, totals], copy && [copy.v, copy.updatedAtMs, copy.totals]);
-}
+  async #readContents(bucket: number): Promise<BucketContents> {
+    return { posts: await this.#readCounts(bucket), members: await this.#readMembers(bucket) };
+  }
 
-/** @throws Error if the page contradicts itself */
-function checkPage({ posts, upTo, droppedUpTo, isComplete }: ChangePage, after: number): void {
-  const names = new Set(posts.map(({ post }) => post));
-  const isDropped = after < droppedUpTo;
-  const isConsistent = isDropped
-    ? posts.length === 0 && upTo === droppedUpTo && !isComplete
-    : isComplete || (upTo > after && posts.length > 0);
-  if (names.size < posts.length || !isConsistent) {
-    throw new Error(
-      `a page after ${after} with ${JSON.stringify({ upTo, droppedUpTo, isComplete, posts: [...names] })}`,
-    );
+  /** Reads the sets of members themselves. */
+  async #readMembers(bucket: number): Promise<Set<string>> {
+    const { client } = this.store;
+    const prefix = `tc:{${bucket}}:members:`;
+    const found = new Set<string>();
+    for (const key of await client.keys(`${prefix}*`)) {
+      const [, metric, post] = /^(\d+):(.+):\d+$/.exec(key.slice(prefix.length))!;
+      for (const actor of await client.smembers(key)) found.add(`${post} ${metric} ${actor}`);
+    }
+    return found;
   }
 }

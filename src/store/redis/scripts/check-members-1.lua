@@ -62,7 +62,7 @@ local function repair(drift)
   if new_posts > 0 then posts.grow(new_posts) end
   local watched_count = publish.filter_watched(changed_count, publish_after)
   keys.assert_slot_local()
-  if bucket.is_recording then changed_posts.record(changed_count, 0) end
+  if bucket.is_recording then changed_posts.record(changed_count) end
   chunk_growth.write()
   posts.write(changed_count)
   if new_posts > 0 then bucket.write_sizes() end

@@ -105,7 +105,7 @@ local function collect(i)
   bucket.set_sizes(sizes)
   changed_posts.open(packed_state, packed_history)
   if not bucket.is_recording then changed_posts.start() end
-  local is_changed = wants_members and not changed_posts.records_members()
+  local is_changed = wants_members and not bucket.records_members
   if is_changed then changed_posts.start_members() end
   is_changed = changed_posts.start_incarnation() or is_changed
   local list, last, up_to, is_complete, entries = {}, HEADER_VALUES, changed_posts.dropped_up_to(), 0, {}

@@ -70,12 +70,6 @@ local function write_producer(producers, previous_producers, state, is_new)
   return true
 end
 
-local function record(changed_count)
-  local member_count, list = 0, nil
-  if current_batch.sets_count > 0 and changed_posts.records_members() then member_count, list = members.list_changed() end
-  changed_posts.record(changed_count, member_count, list)
-end
-
 -- @return the outcomes, and ms until a post is due
 local function apply(producers, previous_producers, publish_after, publish_due, is_new_producer)
   local at_ms, has_sessions, has_sets = current_batch.at_ms, current_batch.sessions_count > 0, current_batch.sets_count > 0
@@ -96,7 +90,7 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
 
   -- Writes. Nothing fails from here on, as long as no command names a key that one before it has emptied: while a slot moves, such a
   -- key counts as moved. So members are added before others are removed, and producers are renamed last.
-  if bucket.is_recording then record(changed_count) end
+  if bucket.is_recording then changed_posts.record(changed_count) end
   chunk_growth.write()
   posts.write(changed_count)
   if has_sessions then session_seqs.write() end

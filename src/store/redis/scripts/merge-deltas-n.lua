@@ -156,12 +156,6 @@ local function build_reply(changed_count, toggled, toggled_last, due_ms)
   return msgpack.concat_packed(pack, list, last + toggled_last)
 end
 
-local function record(changed_count)
-  local member_count, list = 0, nil
-  if changed_posts.records_members() then member_count, list = merge_delta.list_changed() end
-  changed_posts.record(changed_count, member_count, list)
-end
-
 local function merge(is_same)
   fragment.forwarded = {}
   fragment.is_vector_changed = version_vector.learn_incarnation(fragment.vector, source.region, source.epoch, source.nonce)
@@ -180,7 +174,7 @@ local function merge(is_same)
   keys.assert_slot_local()
 
   -- Writes: see commit-batches-n.lua.
-  if bucket.is_recording then record(changed_count) end
+  if bucket.is_recording then changed_posts.record(changed_count) end
   chunk_growth.write()
   posts.write(changed_count)
   if spill then

@@ -7,9 +7,9 @@ local get_field, set_field, compute_total = post_record.get_field, post_record.s
 local record_count, record_toggle = record_changes.record_count, record_changes.record_toggle
 local records, is_changed = posts.records, posts.is_changed
 
--- The values of the current batch, and where they have whether members are on.
-local values, states_at
-local is_replicated, is_recording = false, false
+-- The values of the current batch, and where they have members and whether these are on.
+local values, members_at, states_at
+local is_replicated, is_recording, records_members = false, false, false
 local outcomes = {}
 
 local function add(index, metric, value)
@@ -43,15 +43,18 @@ local function apply_one(kind, index, metric, value, on)
   local post, tag, change = records[index], TAGS_PER_METRIC * metric + TAG_MEMBERS, 2 * kind - 1
   local total = is_recording and compute_total(post, metric)
   set_field(post, tag, get_field(post, tag) + change)
-  if total then changed_posts.move_sum(post, metric, total, change) end
+  if total then
+    changed_posts.move_sum(post, metric, total, change)
+    if records_members then changed_posts.record_member(index, metric, values[members_at + value]) end
+  end
   is_changed[index] = 1
   return OUTCOME_APPLIED + OUTCOME_ON * kind
 end
 
 -- @return the outcomes, a byte each
 local function apply()
-  values, states_at = current_batch.values, current_batch.states_at
-  is_replicated, is_recording = bucket.own_region >= 0, bucket.is_recording
+  values, members_at, states_at = current_batch.values, current_batch.members_at, current_batch.states_at
+  is_replicated, is_recording, records_members = bucket.own_region >= 0, bucket.is_recording, bucket.records_members
   local marks_at, number, i, last = current_batch.marks_at, 0, current_batch.operations_at + 1, #values
   while i <= last do
     local kind, index, metric, value = values[i], values[i + 1], values[i + 2], values[i + 3]

@@ -20,8 +20,8 @@ local bucket = {
   mark_generation = 1, generation_started_ms = 0, mark_count = 0, mark_chunks = 1, previous_mark_chunks = 0,
   producers_since_ms = 0,
 
-  -- Set by lib/changed-posts.lua: whether it records for copies in other systems which posts change.
-  is_recording = false,
+  -- Set by lib/changed-posts.lua: whether it records for copies in other systems which posts change, and which members.
+  is_recording = false, records_members = false,
 
   -- Set by lib/replication-state.lua: stamps, except `is_backfilling` (0 or 1), `synced_from` (names of regions with commas between them)
   -- and `predecessors` (epoch, nonce, the next epoch …).

@@ -20,6 +20,8 @@ local function create_functions()
   -- Key of the sorted set; values of the two fields. The history is nil until it is read, which is rarely needed.
   local posts_key, state, history
   local is_history_changed, drops_all = false, false
+  -- Members that were turned on or off and are to be recorded, `post metric actor`, and their number.
+  local changed_members, member_count = {}, 0
 
   local function unpack_history(packed)
     return packed and { unpack_values(packed) } or { SEQ_BEFORE_FIRST }
@@ -29,7 +31,8 @@ local function create_functions()
   function changed_posts.set_fields(packed_state, packed_history)
     posts_key = keys.track_key(bucket.key .. KEY_CHANGED_POSTS)
     state, history = packed_state and { unpack_values(packed_state) }, nil
-    is_history_changed, drops_all = false, false
+    is_history_changed, drops_all, member_count = false, false, 0
+    bucket.records_members = packed_state and state[RECORDS_MEMBERS] == 1
     if packed_history ~= nil then history = unpack_history(packed_history) end
   end
 
@@ -44,17 +47,12 @@ local function create_functions()
     bucket.is_recording, state = true, { format('%.0f', history[DROPPED_UP_TO] + 1), 0, 0, 0, 0, 0 }
   end
 
-  -- Whether members are recorded besides posts.
-  function changed_posts.records_members()
-    return state[RECORDS_MEMBERS] == 1
-  end
-
   -- Records members from now on. What stands in the record is dropped, because nobody knows which members changed until now.
   function changed_posts.start_members()
     read_history()
     local dropped = state[ENTRIES_UNDER_SEQ] > 0 and tonumber(state[SEQ]) or state[SEQ] - 1
     state[SEQ], state[ENTRIES_UNDER_SEQ], state[RECORDS_MEMBERS] = format('%.0f', dropped + 1), 0, 1
-    history[DROPPED_UP_TO], is_history_changed, drops_all = dropped, true, true
+    history[DROPPED_UP_TO], is_history_changed, drops_all, bucket.records_members = dropped, true, true, true
   end
 
   -- Forgets all but the seq, so that no copy takes its position for a current one when recording starts again.
@@ -98,7 +96,7 @@ local function create_functions()
   -- Enters later changes under the next seq. Drops the oldest seqs, whole ones, if more is entered than is kept.
   local function advance()
     state[SEQ], state[ENTRIES_UNDER_SEQ] = format('%.0f', state[SEQ] + 1), 0
-    local excess = call('ZCARD', posts_key) - (state[RECORDS_MEMBERS] == 1 and FEED_WITH_MEMBERS_MAX or FEED_MAX)
+    local excess = call('ZCARD', posts_key) - (bucket.records_members and FEED_WITH_MEMBERS_MAX or FEED_MAX)
     if excess <= 0 then return end
     read_history()
     local dropped = call('ZRANGE', posts_key, excess - 1, excess - 1, 'WITHSCORES')[2]
@@ -119,11 +117,16 @@ local function create_functions()
     return packed_state, packed_history
   end
 
-  -- Records the first posts of `to_publish`, which have changed, and members. One that stands under the seq already stays where it is,
+  -- To be called when a member of a post was turned on or off, if members are recorded.
+  function changed_posts.record_member(index, metric, actor)
+    member_count = member_count + 1
+    changed_members[member_count] = names[index] .. ' ' .. metric .. ' ' .. actor
+  end
+
+  -- Records the first posts of `to_publish`, which have changed, and their members. One that stands under the seq already stays where it is,
   -- which is cheap. To be called before all other writes, because it fails, and writes nothing, if the key of the sorted set has another
   -- type.
-  -- @param member_count, list_of_members  members that were turned on or off, `post metric actor`; 0: none, or they are not recorded
-  function changed_posts.record(changed_count, member_count, list_of_members)
+  function changed_posts.record(changed_count)
     if changed_count == 0 then return end
     start_incarnation()
     local from, count, changed_at = 1, member_count + changed_count, state[CHANGED_AT]
@@ -133,7 +136,7 @@ local function create_functions()
       for i = from, to do
         args[last + 1] = seq
         if i <= member_count then
-          args[last + 2] = list_of_members[i]
+          args[last + 2] = changed_members[i]
         else
           local index = to_publish[i - member_count]
           local updated_at = records[index][UPDATED_AT]
@@ -173,7 +176,7 @@ end
 
 -- @param packed_state, packed_history  fields of the bucket's hash, false if there is none; nil: the history was not read
 function changed_posts.open(packed_state, packed_history)
-  bucket.is_recording = packed_state and true
+  bucket.is_recording, bucket.records_members = packed_state and true, false
   if not packed_state and packed_history == nil then return end
   if not are_functions_created then create_functions() end
   changed_posts.set_fields(packed_state, packed_history)

@@ -76,22 +76,6 @@ local function grow()
   end
 end
 
--- Lists the members that `write` writes. @return their number; the list: `post metric actor`
-local function list_changed()
-  local list, last, first = {}, 0, 0
-  for i = current_batch.sets_at + 1, members_at, 3 do
-    local prefix, to = names[values[i]] .. ' ' .. values[i + 1] .. ' ', first + values[i + 2]
-    for member = first + 1, to do
-      if values[states_at + member] ~= was_on[member] then
-        last = last + 1
-        list[last] = prefix .. values[members_at + member]
-      end
-    end
-    first = to
-  end
-  return last, list
-end
-
 local function write_changed(command, key, from, to, on)
   local last = 1
   args[1] = key
@@ -120,4 +104,4 @@ local function write()
   end
 end
 
-return { chunk_key = chunk_key, grow_set = grow_set, read = read, grow = grow, list_changed = list_changed, write = write }
+return { chunk_key = chunk_key, grow_set = grow_set, read = read, grow = grow, write = write }

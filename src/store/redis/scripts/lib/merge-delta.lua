@@ -99,31 +99,34 @@ local function read_toggles()
   fragment.toggle_ids, fragment.was_on, fragment.is_on, fragment.taken_stamps = ids, was_on, is_on, {}
 end
 
-local function set_member(index, metric, id, on)
+local function set_member(index, metric, actor, id, on)
   local tag = TAGS_PER_METRIC * metric + TAG_MEMBERS
   local post, change = records[index], 2 * on - 1
   local total = bucket.is_recording and compute_total(post, metric)
   fragment.is_on[id] = on
   set_field(post, tag, get_field(post, tag) + change)
-  if total then changed_posts.move_sum(post, metric, total, change) end
+  if total then
+    changed_posts.move_sum(post, metric, total, change)
+    if bucket.records_members then changed_posts.record_member(index, metric, actor) end
+  end
   is_changed[index] = 1
 end
 
 -- A post that is not idle at the source is not repaired. Else the first fragment of its delta would be merged, and make it recent.
 -- @return whether the toggle has changed
-local function repair_toggle(index, metric, id, since)
+local function repair_toggle(index, metric, actor, id, since)
   local updated_at = max(records[index][UPDATED_AT], fragment.values[fragment.offsets.times + index])
   local is_recent = updated_at >= hybrid_clock.to_wall_ms(since)
   if fragment.is_on[id] == 1 or latest_stamps[id] > bucket.stable_stamp or is_recent then return false end
-  set_member(index, metric, id, 1)
+  set_member(index, metric, actor, id, 1)
   return true
 end
 
 -- @return whether the toggle has changed
 local function merge_toggle(i, id)
   local values, is_on = fragment.values, fragment.is_on
-  local index, metric, stamp, on, basis = values[i + 1], values[i + 2], values[i + 4], values[i + 5], values[i + 6]
-  if basis == FROM_REPAIR then return repair_toggle(index, metric, id, stamp) end
+  local index, metric, actor, stamp, on, basis = unpack(values, i + 1, i + 6)
+  if basis == FROM_REPAIR then return repair_toggle(index, metric, actor, id, stamp) end
   local is_from_members = basis == FROM_MEMBERS
   if not is_from_members then hybrid_clock.receive(stamp) end
   local latest = max(latest_stamps[id], bucket.stable_stamp)
@@ -132,7 +135,7 @@ local function merge_toggle(i, id)
   if (stamp <= latest and not is_reused) or (is_from_members and is_on[id] == on) then return false end
   latest_stamps[id], fragment.taken_stamps[id] = stamp, stamp
   local has_changed = is_on[id] ~= on
-  if has_changed then set_member(index, metric, id, on) end
+  if has_changed then set_member(index, metric, actor, id, on) end
   -- The origin may have lost this update before replicating it everywhere, so it is forwarded as a new change.
   local is_from_origin = hybrid_clock.read_region_number(stamp) == fragment.source.number
   if not is_from_members and not is_from_origin then fragment.forwarded[id] = hybrid_clock.now(0) end
@@ -161,16 +164,4 @@ local function merge()
   return list, last
 end
 
--- Lists the toggles that differ from what was read. @return their number; the list: `post metric actor`, some perhaps twice
-local function list_changed()
-  local was_on, is_on, list, last = fragment.was_on, fragment.is_on, {}, 0
-  for _, id in ipairs(fragment.toggle_ids) do
-    if is_on[id] ~= was_on[id] then
-      last = last + 1
-      list[last] = id
-    end
-  end
-  return last, list
-end
-
-return { fragment = fragment, parse = parse, read_toggles = read_toggles, merge = merge, list_changed = list_changed }
+return { fragment = fragment, parse = parse, read_toggles = read_toggles, merge = merge }
