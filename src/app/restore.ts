@@ -1,24 +1,29 @@
 import { systemClock } from '../common/clock.js';
 import type { Settings } from '../config/settings.js';
 import { isPostgres } from '../config/sink-url-list.js';
+import { fromInt64 } from '../counters/ids.js';
+import type { Metrics } from '../counters/metrics.js';
+import type { StoredMember } from '../sinks/postgres/member-statements.js';
 import { PostgresSink } from '../sinks/postgres/postgres-sink.js';
 import { CountsRestore } from '../sinks/restore-counts.js';
 import { openRedis, openStore, random64 } from './open-store.js';
 
-/** Rows that are read, and posts that are restored, at once. */
+/** Rows, and members, that are read at once. */
 const PAGE_ROWS = 5_000;
 /** Posts between two lines of progress. */
 const PROGRESS_POSTS = 100_000;
+
+type Print = (line: string) => void;
 
 /**
  * Restores an empty store, that of REDIS_URL or DATA_DIR, from the PostgreSQL sink of SINK_URL, which then follows the store. No
  * gateway may use either meanwhile.
  *
- * Cost: some 20,000 posts a second.
+ * Cost: some 20,000 posts or members a second.
  * @param print gets lines of JSON: progress, and a summary
  * @throws Error with one line
  */
-export async function restore(settings: Settings, print: (line: string) => void): Promise<void> {
+export async function restore(settings: Settings, print: Print): Promise<void> {
   const url = settings.sinkUrls.find(isPostgres);
   if (url === undefined) throw new Error('restore needs SINK_URL=postgres://…: the database that has the counts');
   if (settings.peers.length > 0) {
@@ -31,33 +36,85 @@ export async function restore(settings: Settings, print: (line: string) => void)
   const connections = await openRedis(settings, clock, warn);
   const store = await openStore(settings, connections, clock, clock, warn);
   const sink = new PostgresSink({ ...settings, url, clock, warn });
+  const counts = new CountsRestore(store, { ...settings, producerId: random64(), clock });
   try {
-    const counts = new CountsRestore(store, { ...settings, producerId: random64(), clock });
     await counts.requireEmpty();
     // Checks that the rows are those of this region, with these buckets and metrics.
     await sink.readPositions();
-    for (let bucket = 0; bucket < settings.buckets; bucket++) await restoreBucket(sink, bucket, counts, print);
+    await restoreAll(sink, counts, settings.metrics, print);
     await sink.adopt();
-    print(JSON.stringify({ done: true, posts: counts.posts }));
+    print(JSON.stringify({ done: true, posts: counts.posts, ...(sink.keepsMembers && { members: counts.members }) }));
   } finally {
+    await counts.idle();
     await sink.close();
     await store.close();
   }
 }
 
-async function restoreBucket(
-  sink: PostgresSink,
-  bucket: number,
-  counts: CountsRestore,
-  print: (line: string) => void,
-): Promise<void> {
+/** Reads posts and members in the same order, so that both are read once. */
+async function restoreAll(sink: PostgresSink, counts: CountsRestore, metrics: Metrics, print: Print): Promise<void> {
+  const members = new RestoredMembers(sink, counts, metrics);
+  const few: string[] = [];
   for (let after: string | undefined = ''; after !== undefined;) {
-    const rows = await sink.readRows(bucket, after, PAGE_ROWS);
-    const before = counts.posts;
-    await counts.add(rows);
-    if (Math.floor(before / PROGRESS_POSTS) < Math.floor(counts.posts / PROGRESS_POSTS)) {
-      print(JSON.stringify({ posts: counts.posts }));
+    const rows = await sink.readRows(after, PAGE_ROWS);
+    for (const row of rows) {
+      await members.addUpTo(row.post);
+      few.push(...counts.addPost(row).map((metric) => `${metric} of ${row.post}`));
+      if (counts.posts % PROGRESS_POSTS === 0) print(JSON.stringify({ posts: counts.posts }));
     }
+    await counts.ready();
     after = rows.at(PAGE_ROWS - 1)?.post;
+  }
+  // The rows of their posts were rejected.
+  await members.addUpTo(null);
+  await counts.finish();
+  if (few.length === 0) return;
+  const warning = `${few.length} counts, such as ${few[0]!}, were below the number of members: the members were restored`;
+  print(JSON.stringify({ warning }));
+}
+
+/** Members of a sink that are restored in the order of posts. */
+class RestoredMembers {
+  #page: readonly StoredMember[] = [];
+  #index = 0;
+  #isRead: boolean;
+
+  constructor(
+    private readonly sink: PostgresSink,
+    private readonly counts: CountsRestore,
+    private readonly metrics: Metrics,
+  ) {
+    this.#isRead = !sink.keepsMembers;
+  }
+
+  /**
+   * Adds the members of all posts up to one.
+   * @param last `null`: of all others
+   * @throws Error for a row that Tallycast has not written
+   */
+  async addUpTo(last: string | null): Promise<void> {
+    for (;;) {
+      for (; this.#index < this.#page.length; this.#index++) {
+        const member = this.#page[this.#index]!;
+        if (last !== null && member.post > last) return;
+        this.#add(member);
+      }
+      if (this.#isRead) return;
+      await this.counts.ready();
+      this.#page = await this.sink.readMembers(this.#page.at(-1) ?? null, PAGE_ROWS);
+      this.#index = 0;
+      this.#isRead = this.#page.length < PAGE_ROWS;
+    }
+  }
+
+  #add({ post, metric: name, actor }: StoredMember): void {
+    const metric = this.metrics.byName(name);
+    if (metric?.kind.hasMembers !== true) {
+      throw new Error(
+        `tallycast_members has a member of "${name}" of post ${post}, which is no toggle of METRICS: delete such rows, empty the store, ` +
+          'and restore again',
+      );
+    }
+    this.counts.addMember({ post, metric: metric.index, actor: fromInt64(actor) });
   }
 }

@@ -63,11 +63,11 @@ describe('writes', () => {
   it('rows are read in pages, with the time of their last change', async () => {
     const sink = await readySink();
     await sink.write([changes(1, [counts('a', 1), counts('b', 2), counts('c', 3, [1, 2])])]);
-    expect((await sink.readRows(0, '', 2)).map(({ post }) => post)).toEqual(['a', 'b']);
-    expect(await sink.readRows(0, 'b', 2)).toEqual([
+    expect((await sink.readRows('', 2)).map(({ post }) => post)).toEqual(['a', 'b']);
+    expect(await sink.readRows('b', 2)).toEqual([
       { post: 'c', generation: 0, epoch: 1, v: 3, updatedAtMs: START_MS + 3, totals: [1, 2] },
     ]);
-    expect(await sink.readRows(1, '', 2)).toEqual([]);
+    expect(await sink.readRows('c', 2)).toEqual([]);
   });
 
   it('an older row never replaces a newer one', async () => {
@@ -224,7 +224,7 @@ describe('adoption', () => {
     expect(await feeding.write([changes(2, [counts('a', 1)], { endsFullSync: true })])).toBe(true);
     expect(await readTable(database)).toEqual([`a ${GENERATION + 1}.1 1 0`, `b ${GENERATION + 1}.0 0 0`]);
     expect(await feeding.readPositions()).toEqual(new Map([[0, positionRead(2)]]));
-    expect(await feeding.readRows(0, '', 1)).toMatchObject([{ generation: 1, epoch: 1, v: 1 }]);
+    expect(await feeding.readRows('', 1)).toMatchObject([{ generation: 1, epoch: 1, v: 1 }]);
   });
 });
 

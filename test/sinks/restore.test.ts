@@ -6,14 +6,18 @@ import { restore } from '../../src/app/restore.js';
 import { openRedis, openStore } from '../../src/app/open-store.js';
 import { systemClock } from '../../src/common/clock.js';
 import { readSettings } from '../../src/config/settings.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
+import { toInt64 } from '../../src/counters/ids.js';
+import { LIKES } from '../../src/counters/metrics.js';
 import { PostgresSink } from '../../src/sinks/postgres/postgres-sink.js';
 import type { CopyableStore } from '../../src/store/change-store.js';
-import { BUCKETS, METRICS } from '../contract/operations.js';
+import { adjust, BUCKETS, key, like, METRICS, Producer, save } from '../contract/operations.js';
+import { applied } from '../contract/store-under-test.js';
 import { type PostgresServer, startPostgres, stopPostgres, type TestDatabase } from '../support/postgres-server.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 import { FedStore } from './fed-store.js';
-import { closeSinks, openSink } from './postgres-fixtures.js';
+import { closeSinks, openSink, readMembers } from './postgres-fixtures.js';
 
 let server: PostgresServer;
 let redisUrl: string;
@@ -34,14 +38,23 @@ beforeEach(async () => {
   database = await server.createDatabase();
   dataDir = await mkdtemp(join(tmpdir(), 'tallycast-restore-'));
   fed = await FedStore.open(3);
-  const gateway = fed.startGateway((options) => new PostgresSink({ ...options, url: database.url }));
+  const gateway = fed.startGateway((options) => new PostgresSink({ ...options, sinkMembers: true, url: database.url }));
   await fed.change(400);
-  const sink = openSink(database.url, { buckets: BUCKETS, metrics: METRICS });
+  await fed.commit([
+    like('post.7', key(1)),
+    like('post.7', key(2)),
+    save('post.7', key(1)),
+    adjust('post.7', 1),
+    adjust('post.7', 1),
+  ]);
+  const sink = openSink(database.url, { buckets: BUCKETS, metrics: METRICS, sinkMembers: true });
   await sink.readPositions();
   const expected = await fed.readCounts();
+  const members = (await fed.readMembers()).length;
   await until(async () => {
     const rows = await sink.readCounts([...expected.keys()]);
-    return rows.size === expected.size && [...expected].every(([post, { v }]) => rows.get(post)?.v === v);
+    const areEqual = rows.size === expected.size && [...expected].every(([post, { v }]) => rows.get(post)?.v === v);
+    return areEqual && (await readMembers(database)).length === members;
   }, 'the rows are those of the store');
   await gateway.close();
 });
@@ -56,7 +69,7 @@ type Environment = Readonly<Record<string, string>>;
 function settingsWith(more: Environment): ReturnType<typeof readSettings> {
   return readSettings({
     ...{ DATA_DIR: dataDir, SINK_URL: database.url.href, BUCKETS: String(BUCKETS), METRICS: METRICS.toString() },
-    ...{ REGION: 'eu', ...more },
+    ...{ REGION: 'eu', SINK_MEMBERS: 'true', ...more },
   });
 }
 
@@ -84,25 +97,73 @@ async function readTotals(more: Environment, posts: readonly string[]): Promise<
   return new Map(views.map(({ counts: { post, totals } }) => [post, totals]));
 }
 
-it.each([
-  ['embedded', (): Environment => ({})],
-  ['Redis', (): Environment => ({ REDIS_URL: redisUrl })],
-])('an empty %s store gets the counts of the rows', async (_, build) => {
+/** The members of a store, as the table has them. */
+async function readStored(more: Environment, posts: readonly string[]): Promise<string[]> {
+  const { members } = await withStore(more, ({ changeStore }) => changeStore.readMembers(posts, '', 100_000));
+  return members.map(({ post, metric, actor }) => `${post} ${METRICS.list[metric]!.name} ${toInt64(actor)}`).sort();
+}
+
+const STORES: readonly (readonly [string, () => Environment])[] = [
+  ['embedded', () => ({})],
+  ['Redis', () => ({ REDIS_URL: redisUrl })],
+];
+
+it.each(STORES)('an empty %s store gets the counts and the members of the rows', async (_, build) => {
   const more = build();
   const expected = new Map([...(await fed.readCounts())].map(([post, { totals }]) => [post, totals]));
+  const members = (await readMembers(database)).sort();
   const lines = (await restoreWith(more)).filter((line) => !('warning' in line));
-  expect(lines).toEqual([{ done: true, posts: expected.size }]);
-  expect(await readTotals(more, [...expected.keys()])).toEqual(expected);
+  expect(lines).toEqual([{ done: true, posts: expected.size, members: members.length }]);
+  const posts = [...expected.keys()];
+  expect(await readTotals(more, posts)).toEqual(expected);
+  expect(await readStored(more, posts)).toEqual(members);
+  // Somebody who likes again is not counted again.
+  const again = (await fed.readMembers()).filter(({ metric }) => metric === LIKES);
+  await withStore(more, async (store) => {
+    const producer = new Producer('producer-of-again');
+    for (const { post, actor } of again) {
+      await applied(store, producer.batch(bucketOf(post, BUCKETS), [like(post, actor)]));
+    }
+  });
+  expect(await readTotals(more, posts)).toEqual(expected);
   // The rows follow the restored store from now on.
-  const sink = openSink(database.url, { buckets: BUCKETS, metrics: METRICS });
+  const sink = openSink(database.url, { buckets: BUCKETS, metrics: METRICS, sinkMembers: true });
   expect(await sink.readPositions()).toEqual(new Map());
   await expect(restoreWith(more)).rejects.toThrow(
     /^the store has counts, such as those of post\.\d+: restore into an empty/,
   );
 });
 
+it('without a table of members all likes become anonymous counts', async () => {
+  await database.sql('DROP TABLE tallycast_members');
+  const expected = new Map([...(await fed.readCounts())].map(([post, { totals }]) => [post, totals]));
+  const more = { SINK_MEMBERS: 'false' };
+  expect(await restoreWith(more)).toEqual([{ done: true, posts: expected.size }]);
+  expect(await readTotals(more, [...expected.keys()])).toEqual(expected);
+  expect(await readStored(more, [...expected.keys()])).toEqual([]);
+});
+
+it('members are right where a row counts fewer, and those of posts without a row are restored', async () => {
+  const members = (await readMembers(database)).filter((one) => one.startsWith('post.7 likes ')).length;
+  await database.sql("UPDATE tallycast_counts SET likes = 1 WHERE post = 'post.7'");
+  await database.sql("INSERT INTO tallycast_members VALUES ('zz', 'likes', 1, 1), ('a', 'likes', 1, 1)");
+  const [warning] = await restoreWith();
+  expect(warning).toEqual({
+    warning: '1 counts, such as likes of post.7, were below the number of members: the members were restored',
+  });
+  const totals = await readTotals({}, ['post.7', 'zz', 'a']);
+  expect([...totals.values()].map((one) => one[LIKES])).toEqual([members, 1, 1]);
+});
+
+it('a member of a metric without members ends the restore', async () => {
+  await database.sql("INSERT INTO tallycast_members VALUES ('post.7', 'views', 1, 1)");
+  await expect(restoreWith()).rejects.toThrow(
+    /^tallycast_members has a member of "views" of post post\.7, which is no toggle of METRICS: delete such rows, empty/,
+  );
+});
+
 it('a store with peers, or without a database, is not restored', async () => {
   const peers = { PEERS: 'us=http://127.0.0.1:1', PEER_TOKEN: 'x'.repeat(32) };
   await expect(restoreWith(peers)).rejects.toThrow(/PEERS is set/);
-  await expect(restoreWith({ SINK_URL: '' })).rejects.toThrow('restore needs SINK_URL=postgres://');
+  await expect(restoreWith({ SINK_URL: '', SINK_MEMBERS: '' })).rejects.toThrow('restore needs SINK_URL=postgres://');
 });

@@ -55,10 +55,10 @@ ORDER BY post LIMIT $4`;
     ]);
   }
 
-  /** The bucket's rows after a post, in the order of their posts. */
-  async read(query: Query, bucket: number, after: string, limit: number): Promise<CountRow[]> {
-    const which = 'WHERE bucket = $1 AND post > $2 ORDER BY post LIMIT $3';
-    return this.#toRows(await query<StoredRow>(`${this.#select} ${which}`, [bucket, after, limit]));
+  /** The rows after a post, in the order of their posts. */
+  async read(query: Query, after: string, limit: number): Promise<CountRow[]> {
+    const which = 'WHERE post > $1 ORDER BY post LIMIT $2';
+    return this.#toRows(await query<StoredRow>(`${this.#select} ${which}`, [after, limit]));
   }
 
   /** The rows of these posts, in any order. */

@@ -124,10 +124,10 @@ export class PostgresSink implements AuditedSink {
     });
   }
 
-  /** Rows of a bucket after a post, in the order of posts. The tables must exist. */
-  async readRows(bucket: number, after: string, limit: number): Promise<StoredCounts[]> {
+  /** Rows after a post, in the order of posts. The tables must exist. */
+  async readRows(after: string, limit: number): Promise<StoredCounts[]> {
     const rows = await this.#reporting(() =>
-      this.#connection.transact((query) => this.#counts.read(query, bucket, after, limit)),
+      this.#connection.transact((query) => this.#counts.read(query, after, limit)),
     );
     return rows.map(({ post, v, updatedAtMs, totals, epoch }) => ({
       post,
