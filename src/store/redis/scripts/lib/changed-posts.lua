@@ -123,9 +123,9 @@ local function create_functions()
     changed_members[member_count] = names[index] .. ' ' .. metric .. ' ' .. actor
   end
 
-  -- Records the first posts of `to_publish`, which have changed, and their members. One that stands under the seq already stays where it is,
-  -- which is cheap. To be called before all other writes, because it fails, and writes nothing, if the key of the sorted set has another
-  -- type.
+  -- Records the first posts of `to_publish`, which have changed, and their members. An entry that stands under the seq already stays where it
+  -- is, which is cheap. To be called before all other writes, because it fails, and writes nothing, if the key of the sorted set has
+  -- another type.
   function changed_posts.record(changed_count)
     if changed_count == 0 then return end
     start_incarnation()
