@@ -1,6 +1,7 @@
 import { sleep } from '../common/sleep.js';
 import { ProtocolError } from '../protocol/errors.js';
-import { Audit, type AuditOptions, type Drift } from '../sinks/audit.js';
+import { Audit, type AuditOptions } from '../sinks/audit.js';
+import type { Drift } from '../sinks/audit-checks.js';
 import { SinkError } from '../sinks/sink.js';
 import { type Sinks, SINKS_DUTY } from '../sinks/start-sinks.js';
 import type { ChangeStore } from '../store/change-store.js';

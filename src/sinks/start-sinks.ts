@@ -1,7 +1,7 @@
 import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import type { ChangeStore } from '../store/change-store.js';
-import { type AuditedSink, isAudited } from './audit.js';
+import { type AuditedSink, isAudited } from './audited-sink.js';
 import { createSink, type SinkSettings } from './create-sink.js';
 import { Feeder } from './feeder.js';
 import { Lease } from './lease.js';

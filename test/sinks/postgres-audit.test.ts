@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import { systemClock } from '../../src/common/clock.js';
-import { Audit, type AuditSummary, type Drift } from '../../src/sinks/audit.js';
+import { Audit, type AuditSummary } from '../../src/sinks/audit.js';
+import type { Drift } from '../../src/sinks/audit-checks.js';
 import { PostgresSink } from '../../src/sinks/postgres/postgres-sink.js';
 import { BUCKETS, METRICS } from '../contract/operations.js';
 import { type PostgresServer, startPostgres, stopPostgres, type TestDatabase } from '../support/postgres-server.js';
@@ -100,6 +101,13 @@ it('a sink has no drift after the store has stopped recording changes and begun 
 it('a row that was deleted is found', async () => {
   await database.sql(`DELETE FROM tallycast_counts WHERE post = '${POST}'`);
   expect((await audit()).found).toContainEqual(expect.objectContaining({ arm: 'rows', post: POST, sink: null }));
+});
+
+it('a rejected row is no drift, because tallycast_dead has its post', async () => {
+  await database.sql(`ALTER TABLE tallycast_counts ADD CONSTRAINT other CHECK (post <> '${POST}') NOT VALID`);
+  await fed.change(300);
+  expect(await audit()).toMatchObject({ drift: 0, skippedBuckets: 1 });
+  expect(await database.sql('SELECT post FROM tallycast_dead')).toEqual([{ post: POST }]);
 });
 
 it('an audit that is cut off ends without a result about the rest', async () => {

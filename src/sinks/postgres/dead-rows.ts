@@ -21,6 +21,7 @@ export interface RejectedRow {
 /** Reads and writes tallycast_dead: the posts whose newest row the database rejected. */
 export class DeadRows {
   readonly #select: string;
+  readonly #selectNamed: string;
   readonly #insert: string;
   readonly #delete: string;
   readonly #deleteLost: string;
@@ -33,6 +34,7 @@ export class DeadRows {
   ) {
     const name = tables.name('tallycast_dead');
     this.#select = `SELECT post FROM ${name}`;
+    this.#selectNamed = `${this.#select} WHERE post = ANY ($1::text[])`;
     this.#insert = `
 INSERT INTO ${name} AS d (post, bucket, epoch, v, sqlstate, reason, tries)
 SELECT t.*, 1 FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::text[], $6::text[]) AS t
@@ -48,6 +50,12 @@ WHERE d.bucket = t.bucket AND d.epoch < t.epoch RETURNING d.post`;
 
   async readPosts(query: Query): Promise<Set<string>> {
     const rows = await query<{ readonly post: string }>(this.#select);
+    return new Set(rows.map(({ post }) => post));
+  }
+
+  /** Those of these posts that are dead. */
+  async readNamed(query: Query, posts: readonly string[]): Promise<Set<string>> {
+    const rows = await query<{ readonly post: string }>(this.#selectNamed, [posts]);
     return new Set(rows.map(({ post }) => post));
   }
 

@@ -1,5 +1,5 @@
 import { NOT_SYNCED } from '../../counters/changed-posts.js';
-import type { AuditedRow, AuditedSink, BucketSums } from '../audit.js';
+import type { AuditedRow, AuditedSink, BucketSums } from '../audited-sink.js';
 import type { BucketWrite, SinkOptions, SinkPosition } from '../sink.js';
 import { AuditStatements } from './audit-statements.js';
 import { type CountRow, CountStatements } from './count-statements.js';
@@ -143,6 +143,10 @@ export class PostgresSink implements AuditedSink {
         );
       }),
     );
+  }
+
+  findDead(posts: readonly string[]): Promise<ReadonlySet<string>> {
+    return this.#reporting(() => this.#connection.transact((query) => this.#dead.readNamed(query, posts)));
   }
 
   readSums(bucket: number): Promise<BucketSums> {
