@@ -15,6 +15,7 @@ export class SinkInstruments {
     this.#addGauges();
     this.#addDead();
     this.#addCounters();
+    this.#addDrift();
   }
 
   #addGauges(): void {
@@ -65,6 +66,21 @@ export class SinkInstruments {
     );
   }
 
+  /** Only for sinks that can be compared with the store. */
+  #addDrift(): void {
+    type Sample = [labels: Record<'sink' | 'arm' | 'metric', string>, value: number];
+    const readAll = (): Sample[] =>
+      this.sinks.audits.flatMap(({ sinkName, figures }) =>
+        figures.map(({ arm, metric, count }): Sample => [{ sink: sinkName, arm, metric }, count]),
+      );
+    this.prometheus.addLabeledGauge(
+      'tallycast_drift',
+      'Differences between the sink and the store that the last pass of the audit found. Only on the gateway that feeds it.',
+      ['sink', 'arm', 'metric'],
+      readAll,
+    );
+  }
+
   #gauge(name: string, help: string, read: (status: SinkStatus) => number, aggregator: Aggregator): void {
     const readAll = (): [{ sink: string }, number][] =>
       this.#statuses()
@@ -75,7 +91,10 @@ export class SinkInstruments {
 
   #counter(name: string, help: string, read: (status: SinkStatus) => number): void {
     this.prometheus.addLabeledCounter(name, help, ['sink'], () =>
-      this.#statuses().map((status) => [{ sink: status.name }, read(status)]),
+      this.#statuses().flatMap((status): [{ sink: string }, number][] => {
+        const value = read(status);
+        return value === null ? [] : [[{ sink: status.name }, value]];
+      }),
     );
   }
 

@@ -40,6 +40,8 @@ export interface SinkStatus {
   readonly isUp: boolean;
   /** Since the sink last had everything, or since this gateway feeds it. */
   readonly lagSeconds: number;
+  /** The beginning of the last cycle after which the sink had everything; `null`: none since this gateway feeds it. */
+  readonly currentAtMs: number | null;
   readonly haltedBuckets: number;
   readonly fullSyncs: number;
   readonly postsWritten: number;
@@ -59,6 +61,7 @@ export class Feeder {
   #isUp = true;
   /** When the sink last had everything, or this gateway began to feed it. */
   #currentAtMs = 0;
+  #hasBeenCurrent = false;
   #failures = 0;
   /** How long the sink is left alone at least after the last failure. */
   #leastPauseMs = 0;
@@ -109,6 +112,7 @@ export class Feeder {
       isFed: this.#isFed,
       isUp: this.#isUp,
       lagSeconds: this.#isFed ? (this.options.clock.nowMs() - this.#currentAtMs) / 1_000 : 0,
+      currentAtMs: this.#hasBeenCurrent ? this.#currentAtMs : null,
       haltedBuckets: this.#haltedBuckets,
       fullSyncs: this.#fullSyncs,
       postsWritten: this.#postsWritten,
@@ -176,6 +180,7 @@ export class Feeder {
   #switch(): void {
     this.#term = this.lease.term;
     this.#currentAtMs = this.options.clock.nowMs();
+    this.#hasBeenCurrent = false;
     this.#checkedAtMs = this.#currentAtMs;
     this.#failures = 0;
     this.#haltedBuckets = 0;
@@ -193,7 +198,10 @@ export class Feeder {
       }
       if (result === 'overtaken') this.#failures += 1;
       if (result !== 'overtaken') this.#reportHalted();
-      if (result === 'current' && this.#haltedBuckets === 0) this.#currentAtMs = startedAtMs;
+      if (result === 'current' && this.#haltedBuckets === 0) {
+        this.#currentAtMs = startedAtMs;
+        this.#hasBeenCurrent = true;
+      }
       return result;
     } catch (error) {
       this.#isUp = false;

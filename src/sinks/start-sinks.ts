@@ -2,6 +2,7 @@ import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import type { ChangeStore } from '../store/change-store.js';
 import { type AuditedSink, isAudited } from './audited-sink.js';
+import { BackgroundAudit } from './background-audit.js';
 import { createSink, type SinkSettings } from './create-sink.js';
 import { Feeder } from './feeder.js';
 import { Lease } from './lease.js';
@@ -22,6 +23,8 @@ export interface SinksOptions extends SinkSettings {
 /** The sinks of a gateway, as operators see them. */
 export interface Sinks {
   readonly feeders: readonly Feeder[];
+  /** One for each sink that can be compared with the store. */
+  readonly audits: readonly BackgroundAudit[];
   /** Connects to the sinks that can be compared with the store once more. The caller closes them. */
   connectAudited(): Promise<AuditedSink[]>;
   /** Writes the last changes to the sinks that are up. */
@@ -31,6 +34,7 @@ export interface Sinks {
 /** Sinks of a gateway without SINK_URL. */
 export const NO_SINKS: Sinks = {
   feeders: [],
+  audits: [],
   connectAudited: () => Promise.resolve([]),
   close: () => Promise.resolve(),
 };
@@ -44,10 +48,16 @@ export async function startSinks(store: ChangeStore, options: SinksOptions): Pro
   if (repeated !== undefined) throw new Error(`SINK_URL names the sink ${repeated} twice`);
   const lease = new Lease(store, SINKS_DUTY, clock);
   const feeders = sinks.map((sink) => new Feeder(store, sink, lease, options));
+  const audits = feeders.flatMap((feeder, i) => {
+    if (!isAudited(sinks[i]!)) return [];
+    const connect = (): Promise<AuditedSink> => createSink(urls[i]!, store, options) as Promise<AuditedSink>;
+    return [new BackgroundAudit(store, feeder, connect, options)];
+  });
   lease.start();
-  for (const feeder of feeders) feeder.start();
+  for (const one of [...feeders, ...audits]) one.start();
   return {
     feeders,
+    audits,
     async connectAudited() {
       const connected = await Promise.all(urls.map((url) => createSink(url, store, options)));
       const audited = connected.filter(isAudited);
@@ -55,7 +65,8 @@ export async function startSinks(store: ChangeStore, options: SinksOptions): Pro
       return audited;
     },
     async close() {
-      await Promise.race([Promise.all(feeders.map((feeder) => feeder.close())), sleep(clock, CLOSE_MAX_MS)]);
+      const closing = Promise.all([...feeders, ...audits].map((one) => one.close()));
+      await Promise.race([closing, sleep(clock, CLOSE_MAX_MS)]);
       lease.close();
     },
   };
