@@ -51,6 +51,11 @@ export class SinkInstruments {
       ['sink'],
       readAll,
     );
+    this.#counter(
+      'tallycast_sink_rejections_total',
+      'Rows that the database rejected, counted each time.',
+      ({ rejections }) => rejections,
+    );
   }
 
   #addCounters(): void {
@@ -89,7 +94,8 @@ export class SinkInstruments {
     this.prometheus.addLabeledGauge(name, help, ['sink'], readAll, aggregator);
   }
 
-  #counter(name: string, help: string, read: (status: SinkStatus) => number): void {
+  /** @param read `null`: the sink has no such figure */
+  #counter(name: string, help: string, read: (status: SinkStatus) => number | null): void {
     this.prometheus.addLabeledCounter(name, help, ['sink'], () =>
       this.#statuses().flatMap((status): [{ sink: string }, number][] => {
         const value = read(status);

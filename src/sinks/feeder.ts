@@ -47,6 +47,8 @@ export interface SinkStatus {
   readonly postsWritten: number;
   /** Posts whose rows the sink rejected; `null`: it rejects no single rows. */
   readonly deadRows: number | null;
+  /** How often it rejected a row, for this gateway; `null` as before. */
+  readonly rejections: number | null;
 }
 
 /**
@@ -117,6 +119,7 @@ export class Feeder {
       fullSyncs: this.#fullSyncs,
       postsWritten: this.#postsWritten,
       deadRows: this.sink.deadCount ?? null,
+      rejections: this.sink.rejections ?? null,
     };
   }
 

@@ -59,6 +59,9 @@ export interface Sink {
   /** Posts whose rows the system rejected, as far as this gateway knows; `undefined`: it rejects no single rows. */
   readonly deadCount?: number;
 
+  /** How often this gateway had a row rejected, the same row each time; `undefined`: the system rejects no single rows. */
+  readonly rejections?: number;
+
   /** Writes these rows again. @returns how many there were. @throws SinkError */
   retryDead?(): Promise<number>;
 

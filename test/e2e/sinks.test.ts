@@ -72,13 +72,19 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
   });
 
   it(`the series of the sink have its name, without its password (${kind})`, async () => {
-    const label = `{sink="postgres://127.0.0.1:${postgres.port}/${database.name}"}`;
+    const label = `{sink="${sinkName()}"}`;
     const page = await readMetrics(gateway.url);
     expect(page.get(`tallycast_sink_up${label}`)).toBe(1);
     expect(page.get(`tallycast_sink_halted${label}`)).toBe(0);
     expect(page.get(`tallycast_sink_lag_seconds${label}`)).toBeGreaterThanOrEqual(0);
     expect(page.get(`tallycast_sink_rows_total${label}`)).toBeGreaterThanOrEqual(POSTS.length);
     expect(page.get(`tallycast_sink_full_syncs_total${label}`)).toBeGreaterThanOrEqual(1);
+    expect(page.get(`tallycast_sink_rejections_total${label}`)).toBe(0);
+    for (const arm of ['sums', 'rows']) {
+      for (const { name } of METRICS.list) {
+        expect(page.get(`tallycast_drift{sink="${sinkName()}",arm="${arm}",metric="${name}"}`)).toBe(0);
+      }
+    }
   });
 
   it(`rows equal the totals after the gateway was killed and started again (${kind})`, async () => {
@@ -106,6 +112,8 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
     await until(async () => (await readDead()) === POSTS.length, 'the rows are rejected');
     expect(readSinkWarnings(gateway).at(-1)).toContain('tallycast sink retry');
     await database.sql('ALTER TABLE tallycast_counts DROP CONSTRAINT few');
+    const rejections = (await readMetrics(gateway.url)).get(`tallycast_sink_rejections_total${label}`);
+    expect(rejections).toBeGreaterThanOrEqual(POSTS.length);
     expect(await runAdminCommand(gateway, 'sink', 'retry')).toEqual({ done: true, rows: expect.any(Number) });
     expect(await untilEqual(database, gateway)).toEqual(totalsOfEach(6, 12));
     await until(async () => (await readDead()) === 0, 'no row is rejected any more');

@@ -27,6 +27,7 @@ export class DeadRows {
   readonly #deleteLost: string;
   readonly #deleteAll: string;
   readonly #count: string;
+  #rejections = 0;
 
   constructor(
     tables: PostgresTables,
@@ -46,6 +47,11 @@ DELETE FROM ${name} AS d USING unnest($1::int[], $2::bigint[]) AS t(bucket, epoc
 WHERE d.bucket = t.bucket AND d.epoch < t.epoch RETURNING d.post`;
     this.#deleteAll = `DELETE FROM ${name} RETURNING bucket`;
     this.#count = `SELECT count(*) AS count FROM ${name}`;
+  }
+
+  /** How often a row was rejected. */
+  get rejections(): number {
+    return this.#rejections;
   }
 
   async readPosts(query: Query): Promise<Set<string>> {
@@ -105,6 +111,7 @@ WHERE d.bucket = t.bucket AND d.epoch < t.epoch RETURNING d.post`;
       await query('ROLLBACK TO SAVEPOINT rows; RELEASE SAVEPOINT rows');
       if (rows.length === 1) {
         const reason = error.message.slice(0, REASON_LENGTH_MAX);
+        this.#rejections += 1;
         rejected.push({ row: rows[0]!, sqlstate: error.code, reason });
         if (rejected.length > max) throw tooMany(`over ${max} rows of one write were rejected`, reason);
         return;

@@ -72,6 +72,10 @@ export class PostgresSink implements AuditedSink {
     return this.#deadCount;
   }
 
+  get rejections(): number {
+    return this.#dead.rejections;
+  }
+
   /** The statements that make the tables, for operators whose gateway may not make them. */
   get schemaSql(): string {
     const statements = [...this.#tables.create(), ...this.#tables.grants(this.#target.user)];
