@@ -7,7 +7,10 @@ import { createSink, type SinkSettings } from './create-sink.js';
 import { Feeder } from './feeder.js';
 import { Lease } from './lease.js';
 
-/** The duty of the gateway that feeds the sinks. */
+/**
+ * The duty of one of the gateways that feed sinks. It entitles to nothing, and says that there are such gateways. Those with another SINK_URL
+ * feed at the same time, so each sink has a duty of its own besides.
+ */
 export const SINKS_DUTY = 'sinks';
 /** How long the last writes to all sinks may take when the gateway ends: a sink may be down, and the store has to be closed. */
 const CLOSE_MAX_MS = 5_000;
@@ -46,15 +49,15 @@ export async function startSinks(store: ChangeStore, options: SinksOptions): Pro
   const names = sinks.map(({ name }) => name);
   const repeated = names.find((name, i) => names.indexOf(name) < i);
   if (repeated !== undefined) throw new Error(`SINK_URL names the sink ${repeated} twice`);
-  const lease = new Lease(store, SINKS_DUTY, clock);
-  const feeders = sinks.map((sink) => new Feeder(store, sink, lease, options));
+  const common = new Lease(store, SINKS_DUTY, clock);
+  const leases = names.map((name) => new Lease(store, `${SINKS_DUTY} ${name}`, clock));
+  const feeders = sinks.map((sink, i) => new Feeder(store, sink, leases[i]!, options));
   const audits = feeders.flatMap((feeder, i) => {
     if (!isAudited(sinks[i]!)) return [];
     const connect = (): Promise<AuditedSink> => createSink(urls[i]!, store, options) as Promise<AuditedSink>;
     return [new BackgroundAudit(store, feeder, connect, options)];
   });
-  lease.start();
-  for (const one of [...feeders, ...audits]) one.start();
+  for (const one of [common, ...leases, ...feeders, ...audits]) one.start();
   return {
     feeders,
     audits,
@@ -67,7 +70,7 @@ export async function startSinks(store: ChangeStore, options: SinksOptions): Pro
     async close() {
       const closing = Promise.all([...feeders, ...audits].map((one) => one.close()));
       await Promise.race([closing, sleep(clock, CLOSE_MAX_MS)]);
-      lease.close();
+      for (const lease of [common, ...leases]) lease.close();
     },
   };
 }

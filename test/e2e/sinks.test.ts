@@ -190,6 +190,27 @@ describe('a gateway with several sinks', () => {
   });
 });
 
+describe('gateways of one store with different sinks', () => {
+  it('each feeds its own, and sinks cannot be turned off while one of them is left', async () => {
+    await withClient(redis, (client) => client.flushall());
+    const databases = await Promise.all([postgres.createDatabase(), postgres.createDatabase()]);
+    const settings = { REDIS_URL: redis.url, SINK_MS: '100', ADMIN_TOKEN };
+    const [first, second] = await Promise.all(
+      databases.map(({ url }) => startGateway({ ...settings, SINK_URL: url.href })),
+    );
+    await likeAndView(first!, 'ada');
+    for (const database of databases) expect(await untilEqual(database, second!)).toEqual(totalsOfEach(1, 2));
+    const other = await startGateway({ ...settings, SINK_URL: '' });
+    // Either of them may have the lease that both ask for.
+    for (const gateway of [first!, second!]) {
+      expect(await runAdminCommand(other, 'sink', 'off')).toMatch(/^BAD_REQUEST: another gateway feeds sinks/);
+      await gateway.kill('SIGKILL');
+    }
+    expect(await runAdminCommand(other, 'sink', 'off')).toEqual({ done: true });
+    await other.kill('SIGTERM');
+  });
+});
+
 describe('workers with a PostgreSQL sink', () => {
   it('one of several workers feeds, and rows go on when a worker is killed', async () => {
     await withClient(redis, (client) => client.flushall());
