@@ -19,6 +19,7 @@
 local call, pack, min = redis.call, cmsgpack.pack, math.min
 bucket.own_region, bucket.slots_may_move = tonumber(ARGV[3]), ARGV[4] == '1'
 local limit, budget = tonumber(ARGV[5]), tonumber(ARGV[6])
+local _, wall_ms = incarnation.new_values()
 
 -- All posts of a seq or none.
 -- @return names; the last seq of these posts as text, nil if there are no more
@@ -54,7 +55,8 @@ local function collect(i)
   bucket.set_sizes(sizes)
   changed_posts.open(packed_state, packed_history)
   if not bucket.is_recording then changed_posts.start() end
-  local is_changed = changed_posts.start_incarnation()
+  local is_started = changed_posts.start_incarnation()
+  local is_changed = changed_posts.note_read(wall_ms) or is_started
   local list, last, up_to, is_complete = {}, 4, changed_posts.dropped_up_to(), 0
   if tonumber(after) >= up_to then
     local names = {}
