@@ -8,6 +8,7 @@ import { Backoff } from '../common/backoff.js';
 import { onEndSignal } from '../common/process-signals.js';
 import { createLogger } from '../ops/logger.js';
 import type { Settings } from '../config/settings.js';
+import { closeConnectionsInTransit } from './connections-in-transit.js';
 import {
   type CloseMessage,
   type HandOverMessage,
@@ -109,6 +110,7 @@ class Primary {
    */
   #start(failures: number): Promise<ListeningMessage> {
     const worker = cluster.fork({ [SOCKETS_VARIABLE]: this.folder });
+    closeConnectionsInTransit(worker);
     const startedMs = performance.now();
     this.#workers.set(worker.id, worker);
     this.#passing.set(worker, new Set());
