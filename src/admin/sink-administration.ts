@@ -13,6 +13,11 @@ import type { Job } from './job-runner.js';
  */
 const LEASE_CHANGE_MAX_MS = 5_000;
 
+/** A change of positions takes effect when the gateway that feeds the sink reads them. */
+interface NoticedChange {
+  readonly startsWithinMs: number;
+}
+
 /** Changes of the sinks of a gateway by operators. */
 export class SinkAdministration {
   constructor(
@@ -36,17 +41,18 @@ export class SinkAdministration {
   }
 
   /** Lets the sinks follow the store, even if it has less than they. @returns their names */
-  async adopt(): Promise<string[]> {
+  async adopt(): Promise<NoticedChange & { readonly sinks: readonly string[] }> {
     const { feeders } = this.#requireSinks();
     for (const feeder of feeders) await reportSinkErrors(feeder.adopt());
-    return feeders.map(({ name }) => name);
+    return { sinks: feeders.map(({ name }) => name), startsWithinMs: readNotice(feeders) };
   }
 
   /** Writes rows again that sinks rejected. @returns how many there were */
-  async retryDead(): Promise<number> {
+  async retryDead(): Promise<NoticedChange & { readonly rows: number }> {
+    const { feeders } = this.#requireSinks();
     let rows = 0;
-    for (const feeder of this.#requireSinks().feeders) rows += await reportSinkErrors(feeder.retryDead());
-    return rows;
+    for (const feeder of feeders) rows += await reportSinkErrors(feeder.retryDead());
+    return { rows, startsWithinMs: readNotice(feeders) };
   }
 
   /**
@@ -82,6 +88,10 @@ export class SinkAdministration {
     if (this.sinks.feeders.length > 0) return this.sinks;
     throw new ProtocolError('BAD_REQUEST', 'this gateway has no SINK_URL: use a gateway that has it');
   }
+}
+
+function readNotice(feeders: Sinks['feeders']): number {
+  return Math.max(...feeders.map(({ noticesWithinMs }) => noticesWithinMs));
 }
 
 /** @throws ProtocolError for a sink that is down or set up wrong; other errors as they are */

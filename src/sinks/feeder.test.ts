@@ -236,6 +236,16 @@ test('a gateway that loses the lease within a cycle does not write, and begins a
   expect(await world.countWithin(2_000)).toMatchObject({ reads: 1, writes: 1 });
 });
 
+test('a gateway notices an adoption with its next cycle, and one by another gateway when it reads positions again', async () => {
+  const world = new World();
+  await world.start();
+  expect(world.feeder.noticesWithinMs).toBe(INTERVAL_MS);
+  await world.sink.adopt();
+  expect(await world.countWithin(INTERVAL_MS + 10_000)).toMatchObject({ reads: 1 });
+  world.lease.term = null;
+  expect(world.feeder.noticesWithinMs).toBe(INTERVAL_MS + 10_000);
+});
+
 test('a gateway writes what is missing when it ends', async () => {
   const world = new World();
   await world.start();

@@ -128,7 +128,12 @@ export class Feeder {
     this.#isChanged = true;
   }
 
-  /** Makes the sink follow the store, whichever gateway feeds it; another one notices it within POSITIONS_MAX_AGE_MS. @throws SinkError */
+  /** How soon the gateway that feeds the sink notices that its positions were changed, unless the sink is down. */
+  get noticesWithinMs(): number {
+    return this.options.intervalMs + (this.#isFed ? 0 : POSITIONS_MAX_AGE_MS);
+  }
+
+  /** Makes the sink follow the store, whichever gateway feeds it. @throws SinkError */
   async adopt(): Promise<void> {
     await this.sink.adopt();
     this.recheck();

@@ -114,7 +114,9 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
     await database.sql('ALTER TABLE tallycast_counts DROP CONSTRAINT few');
     const rejections = (await readMetrics(gateway.url)).get(`tallycast_sink_rejections_total${label}`);
     expect(rejections).toBeGreaterThanOrEqual(POSTS.length);
-    expect(await runAdminCommand(gateway, 'sink', 'retry')).toEqual({ done: true, rows: expect.any(Number) });
+    expect(await runAdminCommand(gateway, 'sink', 'retry')).toEqual({
+      ...{ done: true, rows: expect.any(Number) as unknown, startsWithinMs: 100 },
+    });
     expect(await untilEqual(database, gateway)).toEqual(totalsOfEach(6, 12));
     await until(async () => (await readDead()) === 0, 'no row is rejected any more');
   });
@@ -153,7 +155,9 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
     const page = await readMetrics(gateway.url);
     expect(page.get(`tallycast_sink_halted{sink="${sinkName()}"}`)).toBeGreaterThan(0);
     expect(await readRows(database)).toEqual(before);
-    expect(await runAdminCommand(gateway, 'sink', 'adopt')).toEqual({ done: true, sinks: [sinkName()] });
+    expect(await runAdminCommand(gateway, 'sink', 'adopt')).toEqual({
+      ...{ done: true, sinks: [sinkName()], startsWithinMs: 100 },
+    });
     expect(await untilEqual(database, gateway)).toEqual(totalsOfEach(1, 2));
   });
 

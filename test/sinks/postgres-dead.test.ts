@@ -1,7 +1,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import { NOT_SYNCED } from '../../src/counters/changed-posts.js';
 import type { PostgresSink } from '../../src/sinks/postgres/postgres-sink.js';
+import { BUCKETS, METRICS } from '../contract/operations.js';
 import { type PostgresServer, startPostgres, stopPostgres, type TestDatabase } from '../support/postgres-server.js';
+import { until } from '../support/until.js';
+import { FedStore } from './fed-store.js';
 import { changes, closeSinks, counts, openSink, positionRead, readDead, readTable } from './postgres-fixtures.js';
 
 let server: PostgresServer;
@@ -153,4 +156,36 @@ it('more than 10,000 dead posts stop the sink', async () => {
     isConfiguration: true,
     message: expect.stringMatching(/^over 10000 posts have rejected rows, such as: new row/),
   });
+});
+
+it('a retry of a halted bucket sends its posts when the halt ends', async () => {
+  const fed = await FedStore.open(3);
+  const options = { buckets: BUCKETS, metrics: METRICS };
+  const fedDatabase = await server.createDatabase();
+  const { feeder } = fed.startGateway(() => openSink(fedDatabase.url, options));
+  const untilRow = async (condition: string, what: string): Promise<void> =>
+    until(async () => (await fedDatabase.sql(`SELECT 1 WHERE ${condition}`)).length > 0, what);
+  // Positions of an incarnation that the store does not know stand for a store that was exchanged.
+  const exchangeStore = async (by: number): Promise<void> => {
+    await fedDatabase.sql(`UPDATE tallycast_buckets SET turn = turn + 1, epoch = epoch + ${by}`);
+    feeder.recheck();
+  };
+  await fed.change(100);
+  await until(() => feeder.status.currentAtMs !== null, 'the sink has everything');
+  await fedDatabase.sql(`ALTER TABLE tallycast_counts ADD CONSTRAINT other CHECK (post <> 'post.3') NOT VALID`);
+  while (feeder.status.deadRows === 0) await fed.change(100);
+  await exchangeStore(5);
+  await until(() => feeder.status.haltedBuckets === BUCKETS, 'all buckets are halted');
+  await fedDatabase.sql('ALTER TABLE tallycast_counts DROP CONSTRAINT other');
+  expect(await feeder.retryDead()).toBe(1);
+  await until(() => feeder.status.deadRows === 0, 'the gateway reads the positions');
+  expect(feeder.status.haltedBuckets).toBe(BUCKETS);
+  await exchangeStore(-5);
+  const row = (await fed.readCounts()).get('post.3')!;
+  await untilRow(
+    `EXISTS (SELECT FROM tallycast_counts WHERE post = 'post.3' AND v = ${row.v})`,
+    'the post has its row',
+  );
+  expect(await readDead(fedDatabase)).toEqual([]);
+  await fed.close();
 });
