@@ -3,12 +3,11 @@ import { compareIncarnations } from '../counters/pn-counter.js';
 import type { ChangePage, ChangeStore } from '../store/change-store.js';
 import { decideCopy, decideStoredCopy } from './copy-decision.js';
 import { FullSyncRun } from './full-sync-run.js';
-import type { BucketWrite, Sink, SinkPosition } from './sink.js';
+import { type BucketWrite, type Sink, SinkError, type SinkPosition } from './sink.js';
+import { WriteSize } from './write-size.js';
 
 /** Changed posts of one bucket that are read at once. */
 const PAGE_POSTS = 500;
-/** Posts of one write. */
-const WRITE_POSTS_MAX = 5_000;
 
 /** Rules of copying. Tests plant other ones to see that they would be found. */
 export interface CopyRules {
@@ -51,6 +50,7 @@ export class Copier {
   readonly #halted = new Set<number>();
   #haltReason = '';
   #run: FullSyncRun | null = null;
+  readonly #writeSize = new WriteSize();
   readonly #decide: CopyRules['decide'];
 
   constructor(
@@ -140,14 +140,25 @@ export class Copier {
   /** @returns false: another gateway has written, or may */
   async #write(writes: readonly BucketWrite[]): Promise<boolean> {
     const { mayWrite } = this.options;
-    for (const group of groupWrites(writes)) {
-      if (!mayWrite() || !(await this.sink.write(group, mayWrite))) return false;
+    for (const group of this.#writeSize.group(writes)) {
+      if (!mayWrite() || !(await this.#writeGroup(group))) return false;
       for (const { bucket, position, posts, sums } of group) {
         this.#positions!.set(bucket, { ...position, isComplete: sums !== null });
         this.options.written(posts.length);
       }
     }
     return true;
+  }
+
+  async #writeGroup(group: readonly BucketWrite[]): Promise<boolean> {
+    try {
+      const isWritten = await this.sink.write(group, this.options.mayWrite);
+      if (isWritten) this.#writeSize.grow();
+      return isWritten;
+    } catch (error) {
+      if (error instanceof SinkError && error.isTimeout) this.#writeSize.shrink();
+      throw error;
+    }
   }
 }
 
@@ -174,19 +185,4 @@ function describeHalt({ changedAtMs }: SinkPosition, page: ChangePage): string {
 
 function toText(wallMs: number): string {
   return new Date(wallMs).toISOString();
-}
-
-/** Groups of at most WRITE_POSTS_MAX posts, or of one write. */
-function groupWrites(writes: readonly BucketWrite[]): BucketWrite[][] {
-  const groups: BucketWrite[][] = [];
-  let posts = Infinity;
-  for (const write of writes) {
-    if (posts + write.posts.length > WRITE_POSTS_MAX) {
-      groups.push([]);
-      posts = 0;
-    }
-    groups.at(-1)!.push(write);
-    posts += write.posts.length;
-  }
-  return groups;
 }
