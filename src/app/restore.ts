@@ -27,9 +27,10 @@ export async function restore(settings: Settings, print: (line: string) => void)
   }
   const clock = systemClock;
   const warn = (message: string): void => print(JSON.stringify({ warning: message }));
+  // Checks the URL, too, and connects to nothing yet.
+  const sink = new PostgresSink({ ...settings, url, clock, warn });
   const connections = await openRedis(settings, clock, warn);
   const store = await openStore(settings, connections, clock, clock, warn);
-  const sink = new PostgresSink({ ...settings, url, clock, warn });
   try {
     const counts = new CountsRestore(store, { ...settings, producerId: random64(), clock });
     await counts.requireEmpty();

@@ -2,6 +2,7 @@ import cluster from 'node:cluster';
 import { readFileSync } from 'node:fs';
 import * as nodeModule from 'node:module';
 import { join } from 'node:path';
+import { systemClock } from '../common/clock.js';
 import { onEndSignal } from '../common/process-signals.js';
 import { readSettings } from '../config/settings.js';
 import { parseCommandLine } from './command-line.js';
@@ -43,6 +44,10 @@ async function start(environment: NodeJS.ProcessEnv, flags: Readonly<Record<stri
   onEndSignal(() => process.exit(0));
   const settings = readSettings({ ...environment, ...flags });
   useCompileCache();
+  if (settings.sinkUrls.length > 0 && cluster.isPrimary) {
+    const { checkSinks } = await import('../sinks/start-sinks.js');
+    await checkSinks({ ...settings, urls: settings.sinkUrls, clock: systemClock, warn: () => undefined });
+  }
   if (settings.workers > 1 && cluster.isPrimary) {
     const { runWorkers } = await import('../workers/primary.js');
     await runWorkers(settings, flags);

@@ -6,6 +6,7 @@ import { BackgroundAudit } from './background-audit.js';
 import { createSink, type SinkSettings } from './create-sink.js';
 import { Feeder } from './feeder.js';
 import { Lease } from './lease.js';
+import type { PositionStore } from './stored-positions.js';
 
 /**
  * The duty of one of the gateways that feed sinks. It entitles to nothing, and says that there are such gateways. Those with another SINK_URL
@@ -34,6 +35,12 @@ export interface Sinks {
   close(): Promise<void>;
 }
 
+/** Sinks that are checked are not used. */
+const NO_POSITIONS: PositionStore = {
+  readPositions: () => Promise.reject(new Error('no store is open')),
+  savePositions: () => Promise.reject(new Error('no store is open')),
+};
+
 /** Sinks of a gateway without SINK_URL. */
 export const NO_SINKS: Sinks = {
   feeders: [],
@@ -42,13 +49,22 @@ export const NO_SINKS: Sinks = {
   close: () => Promise.resolve(),
 };
 
-/** @throws Error with one line for a sink that cannot be as SINK_URL and METRICS say */
+/**
+ * Finds sinks that cannot be as SINK_URL and METRICS say, before a store is opened for them. Nothing is connected to.
+ * @throws Error with one line
+ */
+export async function checkSinks({ urls, ...settings }: SinkSettings & Pick<SinksOptions, 'urls'>): Promise<void> {
+  const sinks = await Promise.all(urls.map((url) => createSink(url, NO_POSITIONS, settings)));
+  const names = sinks.map(({ name }) => name);
+  const repeated = names.find((name, i) => names.indexOf(name) < i);
+  if (repeated !== undefined) throw new Error(`SINK_URL names the sink ${repeated} twice`);
+}
+
+/** @param options those that `checkSinks` has found right */
 export async function startSinks(store: ChangeStore, options: SinksOptions): Promise<Sinks> {
   const { urls, clock } = options;
   const sinks = await Promise.all(urls.map((url) => createSink(url, store, options)));
   const names = sinks.map(({ name }) => name);
-  const repeated = names.find((name, i) => names.indexOf(name) < i);
-  if (repeated !== undefined) throw new Error(`SINK_URL names the sink ${repeated} twice`);
   const common = new Lease(store, SINKS_DUTY, clock);
   const leases = names.map((name) => new Lease(store, `${SINKS_DUTY} ${name}`, clock));
   const feeders = sinks.map((sink, i) => new Feeder(store, sink, leases[i]!, options));

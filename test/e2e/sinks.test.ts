@@ -9,7 +9,6 @@ import { NatsReader } from '../sinks/nats-reader.js';
 import { RowConsumer } from '../sinks/row-consumer.js';
 import { SECRET, WebhookServer } from '../sinks/webhook-server.js';
 import { closeClients, readTotals, type Totals } from '../support/clients.js';
-import { runCommand } from '../support/command.js';
 import {
   ADMIN_TOKEN,
   likeAndView,
@@ -241,47 +240,6 @@ describe('workers with a PostgreSQL sink', () => {
       await likeAndView(gateway, `actor-${i}`);
       expect(await untilEqual(database, gateway)).toEqual(totalsOfEach(2 + i, 4 + 2 * i));
     }
-  });
-});
-
-describe('boots with a PostgreSQL sink', () => {
-  it.each([
-    ['METRICS', { METRICS: 'likes:toggle,views:tally,epoch:tally' }, /^METRICS has "epoch"/],
-    ['SINK_URL', { SINK_URL: 'postgres://ann:secret@127.0.0.1' }, /^SINK_URL (?!.*secret)names no database/],
-  ])('a wrong %s ends the boot with one line', async (_name, env, line) => {
-    const boot = startGateway({ SINK_URL: 'postgres://ann:secret@127.0.0.1:1/app', ...env });
-    const failure = await boot.then(String, (error: unknown) => (error as Error).message.split('\n'));
-    expect(failure).toEqual([
-      'the gateway ended before it listened, by exit code 1',
-      expect.stringMatching(line) as unknown,
-    ]);
-  });
-
-  it('a gateway is ready while its sink is down', async () => {
-    const gateway = await startGateway({ SINK_URL: 'postgres://ann:secret@127.0.0.1:1/app' });
-    await until(() => readSinkWarnings(gateway).length > 0, 'the gateway warns');
-    expect(readSinkWarnings(gateway)).toEqual([
-      expect.stringMatching(/^postgres:\/\/127.0.0.1:1\/app: .*ECONNREFUSED/),
-    ]);
-    expect((await fetch(`${gateway.url}/readyz`)).status).toBe(200);
-    expect((await readMetrics(gateway.url)).get('tallycast_sink_up{sink="postgres://127.0.0.1:1/app"}')).toBe(0);
-    expect(await gateway.kill('SIGTERM')).toBe(0);
-  });
-
-  it('sink schema prints the tables for the settings', async () => {
-    const args = ['sink', 'schema', '--metrics', 'likes:toggle,views:tally,shares:tally'];
-    const { status, stdout } = await runCommand(args, {
-      SINK_URL: 'postgres://ann:secret@db.example/app?schema=counts',
-    });
-    expect(status).toBe(0);
-    expect(stdout).toContain('CREATE TABLE "counts".tallycast_counts');
-    expect(stdout).toContain('"shares" bigint NOT NULL DEFAULT 0');
-    expect(stdout).not.toContain('secret');
-    expect(await runCommand(args, {})).toEqual({
-      status: 1,
-      stdout: '',
-      stderr: 'sink schema needs SINK_URL=postgres://…: the schema and the user of the tables stand in it\n',
-    });
   });
 });
 
