@@ -70,7 +70,7 @@ const TOOLS: readonly Tool[] = [
   },
   {
     name: 'postgres',
-    usedBy: ['sinks', 'e2e'],
+    usedBy: ['sinks', 'faults', 'e2e'],
     setting: 'POSTGRES_BIN',
     // Debian has a folder for each version, which is not on PATH.
     candidates: [

@@ -33,9 +33,10 @@ export async function restore(settings: Settings, print: Print): Promise<void> {
   }
   const clock = systemClock;
   const warn = (message: string): void => print(JSON.stringify({ warning: message }));
+  // Checks the URL, too, and connects to nothing yet.
+  const sink = new PostgresSink({ ...settings, url, clock, warn });
   const connections = await openRedis(settings, clock, warn);
   const store = await openStore(settings, connections, clock, clock, warn);
-  const sink = new PostgresSink({ ...settings, url, clock, warn });
   const counts = new CountsRestore(store, { ...settings, producerId: random64(), clock });
   try {
     await counts.requireEmpty();

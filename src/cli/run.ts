@@ -2,6 +2,7 @@ import cluster from 'node:cluster';
 import { readFileSync } from 'node:fs';
 import * as nodeModule from 'node:module';
 import { join } from 'node:path';
+import { systemClock } from '../common/clock.js';
 import { onEndSignal } from '../common/process-signals.js';
 import { readSettings } from '../config/settings.js';
 import { parseCommandLine } from './command-line.js';
@@ -13,7 +14,7 @@ const COMPILE_CACHE = join(import.meta.dirname, 'compile-cache');
 export async function run(args: readonly string[], environment: NodeJS.ProcessEnv): Promise<void> {
   try {
     const command = parseCommandLine(args);
-    if (command.kind === 'start') await start({ ...environment, ...command.settings });
+    if (command.kind === 'start') await start(environment, command.settings);
     else process.stdout.on('error', () => process.exit(1));
     if (command.kind === 'version') process.stdout.write(`${version()}\n`);
     if (command.kind === 'help') process.stdout.write((await import('./help.js')).helpText());
@@ -38,14 +39,18 @@ export async function run(args: readonly string[], environment: NodeJS.ProcessEn
   }
 }
 
-async function start(environment: NodeJS.ProcessEnv): Promise<void> {
+async function start(environment: NodeJS.ProcessEnv, flags: Readonly<Record<string, string>>): Promise<void> {
   // The first process of a container has no default handlers of signals. The gateway replaces this one by its drain.
   onEndSignal(() => process.exit(0));
-  const settings = readSettings(environment);
+  const settings = readSettings({ ...environment, ...flags });
   useCompileCache();
+  if (settings.sinkUrls.length > 0 && cluster.isPrimary) {
+    const { checkSinks } = await import('../sinks/start-sinks.js');
+    await checkSinks({ ...settings, urls: settings.sinkUrls, clock: systemClock, warn: () => undefined });
+  }
   if (settings.workers > 1 && cluster.isPrimary) {
     const { runWorkers } = await import('../workers/primary.js');
-    await runWorkers(settings);
+    await runWorkers(settings, flags);
   } else {
     // Imported here, because the primary of several workers runs no gateway.
     const { bootstrap } = await import('../app/bootstrap.js');

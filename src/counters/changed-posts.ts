@@ -18,7 +18,7 @@ export const SUM_MODULUS = 2 ** 52;
 /** The part of the change record that an incarnation recovered when it started. A copy at or past `startSeq` may have more. */
 export interface IncarnationStart extends Incarnation {
   readonly startSeq: number;
-  /** The last change that was recovered, ms since 1970. */
+  /** No change before it was lost, ms since 1970: the time of the last change that was recovered, or of a read after it. */
   readonly startMs: number;
 }
 

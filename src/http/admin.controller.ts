@@ -36,13 +36,13 @@ export class AdminController {
 
   @Post('sinks/adopt')
   @HttpCode(HttpStatus.OK)
-  async adoptStore(): Promise<{ done: true; sinks: string[] }> {
-    return { done: true, sinks: await this.sinks.adopt() };
+  async adoptStore(): Promise<object> {
+    return { done: true, ...(await this.sinks.adopt()) };
   }
 
   @Post('sinks/retry')
   @HttpCode(HttpStatus.OK)
-  async retryDead(): Promise<{ done: true; rows: number }> {
-    return { done: true, rows: await this.sinks.retryDead() };
+  async retryDead(): Promise<object> {
+    return { done: true, ...(await this.sinks.retryDead()) };
   }
 }

@@ -15,6 +15,7 @@ export class SinkInstruments {
     this.#addGauges();
     this.#addDead();
     this.#addCounters();
+    this.#addDrift();
   }
 
   #addGauges(): void {
@@ -50,6 +51,11 @@ export class SinkInstruments {
       ['sink'],
       readAll,
     );
+    this.#counter(
+      'tallycast_sink_rejections_total',
+      'Rows that the database rejected, counted each time.',
+      ({ rejections }) => rejections,
+    );
   }
 
   #addCounters(): void {
@@ -65,6 +71,21 @@ export class SinkInstruments {
     );
   }
 
+  /** Only for sinks that can be compared with the store. */
+  #addDrift(): void {
+    type Sample = [labels: Record<'sink' | 'arm' | 'metric', string>, value: number];
+    const readAll = (): Sample[] =>
+      this.sinks.audits.flatMap(({ sinkName, figures }) =>
+        figures.map(({ arm, metric, count }): Sample => [{ sink: sinkName, arm, metric }, count]),
+      );
+    this.prometheus.addLabeledGauge(
+      'tallycast_drift',
+      'Differences between the sink and the store that the last pass of the audit found. Only on the gateway that feeds it.',
+      ['sink', 'arm', 'metric'],
+      readAll,
+    );
+  }
+
   #gauge(name: string, help: string, read: (status: SinkStatus) => number, aggregator: Aggregator): void {
     const readAll = (): [{ sink: string }, number][] =>
       this.#statuses()
@@ -73,9 +94,13 @@ export class SinkInstruments {
     this.prometheus.addLabeledGauge(name, help, ['sink'], readAll, aggregator);
   }
 
-  #counter(name: string, help: string, read: (status: SinkStatus) => number): void {
+  /** @param read `null`: the sink has no such figure */
+  #counter(name: string, help: string, read: (status: SinkStatus) => number | null): void {
     this.prometheus.addLabeledCounter(name, help, ['sink'], () =>
-      this.#statuses().map((status) => [{ sink: status.name }, read(status)]),
+      this.#statuses().flatMap((status): [{ sink: string }, number][] => {
+        const value = read(status);
+        return value === null ? [] : [[{ sink: status.name }, value]];
+      }),
     );
   }
 

@@ -3,12 +3,11 @@ import { compareIncarnations } from '../counters/pn-counter.js';
 import type { ChangePage, ChangeStore } from '../store/change-store.js';
 import { decideCopy, decideStoredCopy } from './copy-decision.js';
 import { FullSyncRun } from './full-sync-run.js';
-import type { BucketWrite, Sink, SinkPosition } from './sink.js';
+import { type BucketWrite, type Sink, SinkError, type SinkPosition } from './sink.js';
+import { WriteSize } from './write-size.js';
 
 /** Changed posts and members of one bucket that are read at once. */
 const PAGE_CHANGES = 500;
-/** Posts and members of one write, about. */
-const WRITE_ROWS_MAX = 5_000;
 
 /** Rules of copying. Tests plant other ones to see that they would be found. */
 export interface CopyRules {
@@ -53,6 +52,7 @@ export class Copier {
   #run: FullSyncRun | null = null;
   /** Whether changes of its buckets wait, which come before its next page: else many changes would overtake it. */
   #isRunBehind = false;
+  readonly #writeSize = new WriteSize();
   readonly #decide: CopyRules['decide'];
 
   constructor(
@@ -145,14 +145,25 @@ export class Copier {
   /** @returns false: another gateway has written, or may */
   async #write(writes: readonly BucketWrite[]): Promise<boolean> {
     const { mayWrite } = this.options;
-    for (const group of groupWrites(writes)) {
-      if (!mayWrite() || !(await this.sink.write(group, mayWrite))) return false;
+    for (const group of this.#writeSize.group(writes)) {
+      if (!mayWrite() || !(await this.#writeGroup(group))) return false;
       for (const { bucket, position, posts, sums } of group) {
         this.#positions!.set(bucket, { ...position, isComplete: sums !== null });
         this.options.written(posts.length);
       }
     }
     return true;
+  }
+
+  async #writeGroup(group: readonly BucketWrite[]): Promise<boolean> {
+    try {
+      const isWritten = await this.sink.write(group, this.options.mayWrite);
+      if (isWritten) this.#writeSize.grow();
+      return isWritten;
+    } catch (error) {
+      if (error instanceof SinkError && error.isTimeout) this.#writeSize.shrink();
+      throw error;
+    }
   }
 }
 
@@ -188,20 +199,4 @@ function describeHalt({ changedAtMs }: SinkPosition, page: ChangePage): string {
 
 function toText(wallMs: number): string {
   return new Date(wallMs).toISOString();
-}
-
-/** Groups of at most WRITE_ROWS_MAX posts and members, or of one write. */
-function groupWrites(writes: readonly BucketWrite[]): BucketWrite[][] {
-  const groups: BucketWrite[][] = [];
-  let rows = Infinity;
-  for (const write of writes) {
-    const rowsOfWrite = write.posts.length + write.members.length;
-    if (rows + rowsOfWrite > WRITE_ROWS_MAX) {
-      groups.push([]);
-      rows = 0;
-    }
-    groups.at(-1)!.push(write);
-    rows += rowsOfWrite;
-  }
-  return groups;
 }

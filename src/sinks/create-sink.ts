@@ -1,6 +1,6 @@
 import { type SinkScheme, sinkScheme } from '../config/sink-url-list.js';
-import type { ChangeStore } from '../store/change-store.js';
 import type { Sink, SinkOptions } from './sink.js';
+import type { PositionStore } from './stored-positions.js';
 
 /** Settings that several sinks share, and what some of them need. */
 export interface SinkSettings extends Omit<SinkOptions, 'url'> {
@@ -9,7 +9,7 @@ export interface SinkSettings extends Omit<SinkOptions, 'url'> {
 }
 
 /** A class and the library of its protocol are loaded when a sink of the scheme is created. */
-type Factory = (options: SinkOptions, store: ChangeStore, sinkSecret: Buffer | null) => Promise<Sink>;
+type Factory = (options: SinkOptions, store: PositionStore, sinkSecret: Buffer | null) => Promise<Sink>;
 
 const createPostgresSink: Factory = async (options) =>
   new (await import('./postgres/postgres-sink.js')).PostgresSink(options);
@@ -35,7 +35,7 @@ const FACTORIES: Readonly<Record<SinkScheme, Factory>> = {
 };
 
 /** @throws Error with one line for a sink that cannot be as the settings say */
-export function createSink(url: URL, store: ChangeStore, settings: SinkSettings): Promise<Sink> {
+export function createSink(url: URL, store: PositionStore, settings: SinkSettings): Promise<Sink> {
   const { sinkSecret, ...options } = settings;
   return FACTORIES[sinkScheme(url)]({ ...options, url }, store, sinkSecret);
 }

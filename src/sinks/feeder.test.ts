@@ -65,9 +65,9 @@ class World {
     const { clock } = this;
     const { changeStore } = this.store;
     const changesSince = changeStore.changesSince.bind(changeStore);
-    changeStore.changesSince = async (requests, limit) => {
+    changeStore.changesSince = async (requests, options) => {
       this.cycles += 1;
-      const pages = await changesSince(requests, limit);
+      const pages = await changesSince(requests, options);
       this.changesRead();
       return pages;
     };
@@ -235,6 +235,16 @@ test('a gateway that loses the lease within a cycle does not write, and begins a
   };
   await world.commit();
   expect(await world.countWithin(2_000)).toMatchObject({ reads: 1, writes: 1 });
+});
+
+test('a gateway notices an adoption with its next cycle, and one by another gateway when it reads positions again', async () => {
+  const world = new World();
+  await world.start();
+  expect(world.feeder.noticesWithinMs).toBe(INTERVAL_MS);
+  await world.sink.adopt();
+  expect(await world.countWithin(INTERVAL_MS + 10_000)).toMatchObject({ reads: 1 });
+  world.lease.term = null;
+  expect(world.feeder.noticesWithinMs).toBe(INTERVAL_MS + 10_000);
 });
 
 test('a gateway writes what is missing when it ends', async () => {

@@ -40,11 +40,15 @@ export interface SinkStatus {
   readonly isUp: boolean;
   /** Since the sink last had everything, or since this gateway feeds it. */
   readonly lagSeconds: number;
+  /** The beginning of the last cycle after which the sink had everything; `null`: none since this gateway feeds it. */
+  readonly currentAtMs: number | null;
   readonly haltedBuckets: number;
   readonly fullSyncs: number;
   readonly postsWritten: number;
   /** Posts whose rows the sink rejected; `null`: it rejects no single rows. */
   readonly deadRows: number | null;
+  /** How often it rejected a row, for this gateway; `null` as before. */
+  readonly rejections: number | null;
 }
 
 /**
@@ -59,6 +63,7 @@ export class Feeder {
   #isUp = true;
   /** When the sink last had everything, or this gateway began to feed it. */
   #currentAtMs = 0;
+  #hasBeenCurrent = false;
   #failures = 0;
   /** How long the sink is left alone at least after the last failure. */
   #leastPauseMs = 0;
@@ -109,10 +114,12 @@ export class Feeder {
       isFed: this.#isFed,
       isUp: this.#isUp,
       lagSeconds: this.#isFed ? (this.options.clock.nowMs() - this.#currentAtMs) / 1_000 : 0,
+      currentAtMs: this.#hasBeenCurrent ? this.#currentAtMs : null,
       haltedBuckets: this.#haltedBuckets,
       fullSyncs: this.#fullSyncs,
       postsWritten: this.#postsWritten,
       deadRows: this.sink.deadCount ?? null,
+      rejections: this.sink.rejections ?? null,
     };
   }
 
@@ -121,7 +128,12 @@ export class Feeder {
     this.#isChanged = true;
   }
 
-  /** Makes the sink follow the store, whichever gateway feeds it; another one notices it within POSITIONS_MAX_AGE_MS. @throws SinkError */
+  /** How soon the gateway that feeds the sink notices that its positions were changed, unless the sink is down. */
+  get noticesWithinMs(): number {
+    return this.options.intervalMs + (this.#isFed ? 0 : POSITIONS_MAX_AGE_MS);
+  }
+
+  /** Makes the sink follow the store, whichever gateway feeds it. @throws SinkError */
   async adopt(): Promise<void> {
     await this.sink.adopt();
     this.recheck();
@@ -176,6 +188,7 @@ export class Feeder {
   #switch(): void {
     this.#term = this.lease.term;
     this.#currentAtMs = this.options.clock.nowMs();
+    this.#hasBeenCurrent = false;
     this.#checkedAtMs = this.#currentAtMs;
     this.#failures = 0;
     this.#haltedBuckets = 0;
@@ -193,7 +206,10 @@ export class Feeder {
       }
       if (result === 'overtaken') this.#failures += 1;
       if (result !== 'overtaken') this.#reportHalted();
-      if (result === 'current' && this.#haltedBuckets === 0) this.#currentAtMs = startedAtMs;
+      if (result === 'current' && this.#haltedBuckets === 0) {
+        this.#currentAtMs = startedAtMs;
+        this.#hasBeenCurrent = true;
+      }
       return result;
     } catch (error) {
       this.#isUp = false;

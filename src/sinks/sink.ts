@@ -68,6 +68,9 @@ export interface Sink {
   /** Posts whose rows the system rejected, as far as this gateway knows; `undefined`: it rejects no single rows. */
   readonly deadCount?: number;
 
+  /** How often this gateway had a row rejected, the same row each time; `undefined`: the system rejects no single rows. */
+  readonly rejections?: number;
+
   /** Writes these rows again. @returns how many there were. @throws SinkError */
   retryDead?(): Promise<number>;
 
@@ -94,18 +97,23 @@ export interface SinkOptions {
   readonly warn: (message: string) => void;
 }
 
+type SinkErrorOptions = ErrorOptions & Partial<Pick<SinkError, 'pauseMs' | 'isTimeout'>>;
+
 /** A sink that cannot be written now. */
 export class SinkError extends Error {
   /** How long the sink wants to be left alone at least. */
   readonly pauseMs: number;
+  /** Whether a write took too long, so that a smaller one may succeed. */
+  readonly isTimeout: boolean;
 
   /** @param isConfiguration whether somebody has to change something before it goes on, as the message says */
   constructor(
     message: string,
     readonly isConfiguration: boolean,
-    { pauseMs = 0, ...options }: ErrorOptions & { readonly pauseMs?: number } = {},
+    { pauseMs = 0, isTimeout = false, ...options }: SinkErrorOptions = {},
   ) {
     super(message, options);
     this.pauseMs = pauseMs;
+    this.isTimeout = isTimeout;
   }
 }

@@ -3,6 +3,9 @@ import { compareIncarnations } from '../counters/pn-counter.js';
 import type { ChangeStore } from '../store/change-store.js';
 import type { BucketWrite, Sink, SinkPosition } from './sink.js';
 
+/** The part of a store that keeps positions. */
+export type PositionStore = Pick<ChangeStore, 'readPositions' | 'savePositions'>;
+
 /** Takes posts to a system that cannot keep positions for them. */
 export interface PostReceiver {
   /** In logs and metrics, without secrets. */
@@ -40,7 +43,7 @@ export class StoredPositions implements Sink {
 
   /** @param copy stable, because the positions are kept under it */
   constructor(
-    private readonly store: Pick<ChangeStore, 'readPositions' | 'savePositions'>,
+    private readonly store: PositionStore,
     private readonly copy: string,
     private readonly receiver: PostReceiver,
   ) {}

@@ -9,6 +9,11 @@ export function socketPath(folder: string, worker: number): string {
   return join(folder, String(worker));
 }
 
+/** From a worker to the primary: the worker listens next. */
+export interface AboutToListenMessage {
+  readonly kind: 'about to listen';
+}
+
 /** From a worker to the primary: the worker accepts connections at `url`. */
 export interface ListeningMessage {
   readonly kind: 'listening';
@@ -35,7 +40,7 @@ export interface CloseMessage {
   readonly kind: 'close';
 }
 
-export type WorkerMessage = ListeningMessage | HandOverMessage | DrainedMessage | CloseMessage;
+export type WorkerMessage = AboutToListenMessage | ListeningMessage | HandOverMessage | DrainedMessage | CloseMessage;
 
 /**
  * To be called before a connection is sent to another process. Otherwise Node reads it until the other process has it, and loses

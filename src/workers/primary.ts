@@ -8,6 +8,8 @@ import { Backoff } from '../common/backoff.js';
 import { onEndSignal } from '../common/process-signals.js';
 import { createLogger } from '../ops/logger.js';
 import type { Settings } from '../config/settings.js';
+import { closeConnectionsInTransit } from './connections-in-transit.js';
+import { HeldPorts } from './held-ports.js';
 import {
   type CloseMessage,
   type HandOverMessage,
@@ -25,13 +27,22 @@ const STEADY_MS = 30_000;
 /** Workers exit at most 20 s after SIGTERM. The primary then kills those whose event loop is blocked. */
 const END_LIMIT_MS = 22_000;
 
-/** Runs `workers` gateways on one port, and resolves when all of them listen. */
-export async function runWorkers(settings: Settings): Promise<void> {
+/**
+ * Runs `workers` gateways on one port, and resolves when all of them listen.
+ * @param flags the settings of the command line, as environment variables
+ */
+export async function runWorkers(settings: Settings, flags: Readonly<Record<string, string>>): Promise<void> {
   const logger = await createLogger(settings.logLevel);
   const folder = mkdtempSync(join(tmpdir(), 'tallycast-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-  const primary = new Primary(logger, folder);
+  const ports = new HeldPorts();
+  // A flag would take precedence over the port that the primary chose, so workers get the flags as variables.
+  cluster.setupPrimary({ args: [] });
+  const environment = { ...flags, ...(await ports.hold(settings)), [SOCKETS_VARIABLE]: folder };
+  const primary = new Primary(logger, folder, environment);
   cluster.on('message', (from, message: WorkerMessage, connection: unknown) => {
+    // The worker's request for the port follows in the same channel.
+    if (message.kind === 'about to listen') ports.release();
     if (message.kind === 'hand over') primary.handOver(message, connection as Socket | undefined);
     if (message.kind === 'drained') primary.drained(from);
   });
@@ -55,6 +66,7 @@ class Primary {
   constructor(
     private readonly logger: Logger,
     private readonly folder: string,
+    private readonly environment: Readonly<Record<string, string>>,
   ) {}
 
   async run({ workers }: Settings): Promise<void> {
@@ -108,7 +120,8 @@ class Primary {
    * @param failures consecutive failures before this start
    */
   #start(failures: number): Promise<ListeningMessage> {
-    const worker = cluster.fork({ [SOCKETS_VARIABLE]: this.folder });
+    const worker = cluster.fork(this.environment);
+    closeConnectionsInTransit(worker);
     const startedMs = performance.now();
     this.#workers.set(worker.id, worker);
     this.#passing.set(worker, new Set());

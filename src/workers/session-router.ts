@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, request, type Server as HttpServer,
 import type { Socket } from 'node:net';
 import type { Server } from 'socket.io';
 import {
+  type AboutToListenMessage,
   type DrainedMessage,
   type HandOverMessage,
   SOCKETS_VARIABLE,
@@ -35,7 +36,7 @@ export class SessionRouter {
     private readonly metrics: WorkerMetrics,
   ) {}
 
-  /** To be called before the worker accepts connections. */
+  /** To be called right before the worker listens. */
   async join(): Promise<void> {
     const { engine } = this;
     const generateId = engine.generateId.bind(engine);
@@ -63,6 +64,8 @@ export class SessionRouter {
     // `exclusive`: not shared with the other workers.
     own.listen({ path: socketPath(this.#folder, this.#id), exclusive: true });
     await once(own, 'listening');
+    const aboutToListen: AboutToListenMessage = { kind: 'about to listen' };
+    process.send!(aboutToListen);
   }
 
   /** Resolves when no other worker has a session left that may need this worker. */

@@ -43,9 +43,9 @@ afterAll(async () => {
 });
 
 /** Stretched, because the drain gives clients 3 s to read the last counts and `bye`. */
-function start(env: Record<string, string> = {}): Promise<GatewayProcess> {
+function start(env: Record<string, string> = {}, args: readonly string[] = []): Promise<GatewayProcess> {
   const standard = { REDIS_URL: redis.url, WORKERS: String(WORKERS), MAX_OPS_PER_CONNECTION: '0' };
-  return startGateway({ ...standard, ...env }, { timeScale: 3 });
+  return startGateway({ ...standard, ...env }, { timeScale: 3, args });
 }
 
 describe('workers on one port', () => {
@@ -174,6 +174,24 @@ describe('the end of workers', () => {
     await Promise.all(clients.map(({ socket }) => untilClosed(socket)));
     expect(clients.map(({ byes }) => byes)).toEqual(clients.map(() => [BYE]));
     await until(() => !workers.some(isAlive), 'no worker is left');
+  });
+
+  it.each([
+    ['environment variables', { PORT: '0', OPS_PORT: '0' }, []],
+    ['flags', { PORT: '1' }, ['--port', '0', '--ops-port=0']],
+  ])('workers that replace all others listen on the same free ports, chosen by %s', async (_name, env, args) => {
+    const all = await start(env, args);
+    const { opsUrl } = JSON.parse(listeningRecords(all)[0]!) as { opsUrl: string };
+    const client = new LedgerClient(all.url, 'ada', FAST_RECONNECT);
+    client.act({ event: 'view', post: 'same-port' });
+    await client.untilAcknowledged();
+    const workers = listWorkers(all);
+    for (const pid of workers) process.kill(pid, 'SIGKILL');
+    await until(() => !workers.some(isAlive), 'all workers have ended');
+    client.act({ event: 'view', post: 'same-port' });
+    await client.untilAcknowledged();
+    await until(async () => (await fetch(`${opsUrl}/healthz`).catch(() => null))?.ok === true, 'OPS_PORT is served');
+    expect(await all.kill('SIGTERM')).toBe(0);
   });
 
   it('a gateway whose workers cannot start ends with one line', async () => {

@@ -73,6 +73,27 @@ describe('a worker that dies', () => {
     LIMIT_MS,
   );
 
+  it('a connection in transit to a worker that dies is closed', async () => {
+    const gateway = await start();
+    const victim = listWorkers(gateway)[0]!;
+    process.kill(victim, 'SIGSTOP');
+    const outcomes: string[] = [];
+    const requests = Array.from({ length: 2 * WORKERS }, async () => {
+      outcomes.push(
+        await openPolling(gateway.url, new Agent()).then(
+          () => 'served',
+          () => 'closed',
+        ),
+      );
+    });
+    // A worker gets its next connection when it has taken over the one before.
+    await until(() => outcomes.length === requests.length - 1, 'the remaining worker serves all connections but one');
+    process.kill(victim, 'SIGKILL');
+    await Promise.all(requests);
+    expect(outcomes).toEqual(['served', 'served', 'served', 'closed']);
+    expect(await gateway.kill('SIGTERM')).toBe(0);
+  });
+
   it('a worker that dies does not block the end of the others, even with connections in transit to it', async () => {
     const gateway = await start();
     const sids = await Promise.all(Array.from({ length: 4 * WORKERS }, () => openPolling(gateway.url, new Agent())));

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { expect } from '@jest/globals';
+import type { ManagerOptions, SocketOptions } from 'socket.io-client';
 import { type Totals, readTotals } from '../support/clients.js';
 import { Crowd, FAST_RECONNECT } from '../support/clients-crowd.js';
 import { TestViewer } from '../support/clients-viewer.js';
@@ -17,8 +18,9 @@ export class GatewaysUnderLoad {
     private readonly posts: readonly string[],
     sockets: number,
     random: Random,
+    options: Partial<ManagerOptions & SocketOptions> = FAST_RECONNECT,
   ) {
-    this.crowd = new Crowd(urls, sockets, posts, random);
+    this.crowd = new Crowd(urls, sockets, posts, random, options);
     this.viewers = urls.map((url) => new TestViewer(url, posts, FAST_RECONNECT));
     for (const { socket } of [...this.crowd.clients, ...this.viewers]) {
       socket.on('disconnect', () => (this.#disconnects += 1));

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Redis } from 'ioredis';
 import { pages } from '../../src/common/grouping.js';
 import { bucketOf } from '../../src/counters/bucket-of.js';
-import { decideCopy } from '../../src/sinks/copy-decision.js';
+import { decideCopy, LOSS_MAX_MS } from '../../src/sinks/copy-decision.js';
 import type { ChangePage } from '../../src/store/change-store.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { BUCKETS, METRICS, postIn, Producer, view } from '../contract/operations.js';
@@ -133,6 +133,22 @@ describe('changed posts in Redis', () => {
     expect(after.starts.map(({ epoch }) => epoch)).toEqual([1, 2]);
     expect(decideCopy(position, after)).toBe('changes');
     expect(after).toMatchObject({ isComplete: true, sums: [0, 2, 0, 0], posts: [{ post: POST, v: 2 }] });
+  });
+
+  it('a copy that lost the first change of a quiet bucket in a failover is not halted', async () => {
+    await store.commit(producer.batch(0, [view(POST)]));
+    const before = await collect(0, 0);
+    const changedAtMs = Date.now();
+    expect(changedAtMs - before.changedAtMs).toBeGreaterThan(LOSS_MAX_MS);
+    await server.kill('SIGKILL');
+    await server.restart();
+    client = server.client();
+    await until(() => store.available, 'the store is available');
+    const position = { ...before.starts.at(-1)!, upTo: before.upTo + 1, changedAtMs, isComplete: true };
+    const after = await collect(0, position.upTo);
+    expect(after.changedAtMs).toBe(before.changedAtMs);
+    expect(decideCopy(position, after)).toBe('full-sync');
+    expect(decideCopy({ ...position, changedAtMs: changedAtMs + 2 * LOSS_MAX_MS }, after)).toBe('halt');
   });
 
   it('all posts are read in the epoch of the restarted server', async () => {

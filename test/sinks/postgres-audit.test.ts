@@ -1,9 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import { systemClock } from '../../src/common/clock.js';
-import { Audit, type AuditSummary, type Drift } from '../../src/sinks/audit.js';
+import { Audit, type AuditSummary } from '../../src/sinks/audit.js';
+import type { Drift } from '../../src/sinks/audit-checks.js';
 import { PostgresSink } from '../../src/sinks/postgres/postgres-sink.js';
 import { BUCKETS, METRICS } from '../contract/operations.js';
 import { type PostgresServer, startPostgres, stopPostgres, type TestDatabase } from '../support/postgres-server.js';
+import { until } from '../support/until.js';
 import { FedStore } from './fed-store.js';
 import { closeSinks, openSink } from './postgres-fixtures.js';
 
@@ -100,6 +102,13 @@ it('a sink has no drift after the store has stopped recording changes and begun 
 it('a row that was deleted is found', async () => {
   await database.sql(`DELETE FROM tallycast_counts WHERE post = '${POST}'`);
   expect((await audit()).found).toContainEqual(expect.objectContaining({ arm: 'rows', post: POST, sink: null }));
+});
+
+it('a rejected row is no drift, because tallycast_dead has its post', async () => {
+  await database.sql(`ALTER TABLE tallycast_counts ADD CONSTRAINT other CHECK (post <> '${POST}') NOT VALID`);
+  await fed.change(300);
+  await until(async () => (await database.sql('SELECT 1 FROM tallycast_dead')).length === 1, 'the row is rejected');
+  expect(await audit()).toMatchObject({ drift: 0, skippedBuckets: 1 });
 });
 
 it('an audit that is cut off ends without a result about the rest', async () => {

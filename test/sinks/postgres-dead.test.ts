@@ -1,7 +1,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import { NOT_SYNCED } from '../../src/counters/changed-posts.js';
 import type { PostgresSink } from '../../src/sinks/postgres/postgres-sink.js';
+import { BUCKETS, METRICS } from '../contract/operations.js';
 import { type PostgresServer, startPostgres, stopPostgres, type TestDatabase } from '../support/postgres-server.js';
+import { until } from '../support/until.js';
+import { FedStore } from './fed-store.js';
 import { changes, closeSinks, counts, openSink, positionRead, readDead, readTable } from './postgres-fixtures.js';
 
 let server: PostgresServer;
@@ -39,7 +42,7 @@ it('only rejected rows are dead, the others are written, and the position advanc
   const rows = await readTable(database);
   expect(rows).toHaveLength(301);
   expect(rows).toContain('bad 1.7 7 0');
-  expect(sink.deadCount).toBe(2);
+  expect([sink.deadCount, sink.rejections]).toEqual([2, 2]);
   expect(await sink.readPositions()).toEqual(new Map([[0, positionRead(2)]]));
   expect(warnings).toEqual([expect.stringContaining('2 rows were rejected, such as that of post bad: new row for')]);
 });
@@ -49,6 +52,7 @@ it('a later change of a dead post is tried again, and forgets it if it is accept
   await sink.write([changes(1, [...accepted(5), counts('bad', 100)])]);
   await sink.write([changes(2, [counts('good-1', 2), counts('bad', 101)])]);
   expect(await readDead(database)).toEqual(['bad 101 23514 2']);
+  expect([sink.deadCount, sink.rejections]).toEqual([1, 2]);
   expect(warnings).toHaveLength(1);
   await database.sql('ALTER TABLE tallycast_counts DROP CONSTRAINT few');
   await sink.write([changes(3, [counts('good-1', 3), counts('bad', 102)])]);
@@ -152,4 +156,36 @@ it('more than 10,000 dead posts stop the sink', async () => {
     isConfiguration: true,
     message: expect.stringMatching(/^over 10000 posts have rejected rows, such as: new row/),
   });
+});
+
+it('a retry of a halted bucket sends its posts when the halt ends', async () => {
+  const fed = await FedStore.open(3);
+  const options = { buckets: BUCKETS, metrics: METRICS };
+  const fedDatabase = await server.createDatabase();
+  const { feeder } = fed.startGateway(() => openSink(fedDatabase.url, options));
+  const untilRow = async (condition: string, what: string): Promise<void> =>
+    until(async () => (await fedDatabase.sql(`SELECT 1 WHERE ${condition}`)).length > 0, what);
+  // Positions of an incarnation that the store does not know stand for a store that was exchanged.
+  const exchangeStore = async (by: number): Promise<void> => {
+    await fedDatabase.sql(`UPDATE tallycast_buckets SET turn = turn + 1, epoch = epoch + ${by}`);
+    feeder.recheck();
+  };
+  await fed.change(100);
+  await until(() => feeder.status.currentAtMs !== null, 'the sink has everything');
+  await fedDatabase.sql(`ALTER TABLE tallycast_counts ADD CONSTRAINT other CHECK (post <> 'post.3') NOT VALID`);
+  while (feeder.status.deadRows === 0) await fed.change(100);
+  await exchangeStore(5);
+  await until(() => feeder.status.haltedBuckets === BUCKETS, 'all buckets are halted');
+  await fedDatabase.sql('ALTER TABLE tallycast_counts DROP CONSTRAINT other');
+  expect(await feeder.retryDead()).toBe(1);
+  await until(() => feeder.status.deadRows === 0, 'the gateway reads the positions');
+  expect(feeder.status.haltedBuckets).toBe(BUCKETS);
+  await exchangeStore(-5);
+  const row = (await fed.readCounts()).get('post.3')!;
+  await untilRow(
+    `EXISTS (SELECT FROM tallycast_counts WHERE post = 'post.3' AND v = ${row.v})`,
+    'the post has its row',
+  );
+  expect(await readDead(fedDatabase)).toEqual([]);
+  await fed.close();
 });

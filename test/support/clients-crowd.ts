@@ -19,7 +19,7 @@ export class Crowd {
   readonly clients: readonly LedgerClient[];
   #acting = false;
   #acknowledged = 0;
-  #awaited: { readonly count: number; readonly resolve: () => void } | null = null;
+  #awaited: { readonly count: number; readonly resolve: () => void }[] = [];
 
   constructor(
     url: string | readonly string[],
@@ -57,7 +57,7 @@ export class Crowd {
 
   /** Resolves after this many more acknowledgements. */
   untilAcknowledgements(count: number): Promise<void> {
-    return new Promise((resolve) => (this.#awaited = { count: this.#acknowledged + count, resolve }));
+    return new Promise((resolve) => this.#awaited.push({ count: this.#acknowledged + count, resolve }));
   }
 
   async untilAcknowledged(): Promise<void> {
@@ -91,8 +91,8 @@ export class Crowd {
 
   #countAcknowledgement(): void {
     this.#acknowledged += 1;
-    if (this.#awaited === null || this.#acknowledged < this.#awaited.count) return;
-    this.#awaited.resolve();
-    this.#awaited = null;
+    if (!this.#awaited.some(({ count }) => this.#acknowledged >= count)) return;
+    for (const { count, resolve } of this.#awaited) if (this.#acknowledged >= count) resolve();
+    this.#awaited = this.#awaited.filter(({ count }) => this.#acknowledged < count);
   }
 }

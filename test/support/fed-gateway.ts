@@ -44,13 +44,13 @@ export async function likeAndView({ url }: GatewayProcess, ...actors: readonly s
 }
 
 /** Log lines about sinks. */
-export function readSinkWarnings({ log }: GatewayProcess): string[] {
+export function readSinkWarnings({ log }: Pick<GatewayProcess, 'log'>): string[] {
   const records = log.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>);
   return records.filter(({ context }) => context === 'sinks').map(({ msg }) => String(msg));
 }
 
 /** Runs a command of `tallycast` for this gateway. @returns what it prints, or its error line */
-export async function runAdminCommand(gateway: GatewayProcess, ...args: string[]): Promise<unknown> {
+export async function runAdminCommand(gateway: Pick<GatewayProcess, 'url'>, ...args: string[]): Promise<unknown> {
   const { status, stdout, stderr } = await runCommand(args, { ADMIN_TOKEN, TALLYCAST_URL: gateway.url });
   return status === 0 ? (JSON.parse(stdout) as unknown) : stderr;
 }

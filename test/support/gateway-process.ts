@@ -33,6 +33,8 @@ export interface GatewayOptions {
    * tests that would only wait: then no client may depend on the gateway's deadlines.
    */
   readonly timeScale?: number;
+  /** Arguments of the command line; none by default. */
+  readonly args?: readonly string[];
 }
 
 const processes = new Processes();
@@ -44,13 +46,13 @@ const processes = new Processes();
  */
 export async function startGateway(
   env: Record<string, string> = {},
-  { timeScale = 1 }: GatewayOptions = {},
+  { timeScale = 1, args = [] }: GatewayOptions = {},
 ): Promise<GatewayProcess> {
   if (!existsSync(MAIN)) throw new Error('dist/main.js is missing: run `npm run build` first');
   const dataDir = env['DATA_DIR'] ?? (await processes.newDir());
   const { PATH = '', HOME = '' } = process.env;
   const stretched = stretchedTime(timeScale);
-  const { child, closed } = processes.start(process.execPath, [...stretched.args, MAIN], {
+  const { child, closed } = processes.start(process.execPath, [...stretched.args, MAIN, ...args], {
     cwd: ROOT,
     env: { PATH, HOME, HOST: '127.0.0.1', PORT: '0', ...stretched.env, ...env, DATA_DIR: dataDir },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,6 +1,6 @@
 import { type GatewayProcess, startGateway, stopAll } from './gateway-process.js';
 import type { Random } from './random.js';
-import { type RedisServer, startRedis, stopRedis } from './redis-server.js';
+import { startRedis, stopRedis } from './redis-server.js';
 import { startProxy, type TcpProxy } from './tcp-proxy.js';
 
 /** Probability that a chunk of a reply is lost together with its connection. */
@@ -13,8 +13,11 @@ export class ProxiedGateway {
   /** URL of the lossy proxy for clients. */
   readonly clientUrl: string;
   #process: GatewayProcess;
+  /** Output of the processes that have ended. */
+  readonly #log: string[] = [];
 
-  static async start(redis: RedisServer, env: Record<string, string>): Promise<ProxiedGateway> {
+  /** @param redis its port is read for each connection, so that a failover may change it */
+  static async start(redis: { readonly port: number }, env: Record<string, string>): Promise<ProxiedGateway> {
     const toRedis = await startProxy(redis);
     const withRedis = { ...env, REDIS_URL: `redis://127.0.0.1:${toRedis.port}` };
     const process = await startGateway(withRedis);
@@ -23,7 +26,7 @@ export class ProxiedGateway {
 
   private constructor(
     process: GatewayProcess,
-    private readonly env: Record<string, string>,
+    private env: Record<string, string>,
     readonly toRedis: TcpProxy,
     readonly toClients: TcpProxy,
   ) {
@@ -34,6 +37,11 @@ export class ProxiedGateway {
   /** URL of the gateway itself. */
   get url(): string {
     return this.#process.url;
+  }
+
+  /** Lines of its output so far, of all its processes. */
+  get log(): readonly string[] {
+    return [...this.#log, ...this.#process.log];
   }
 
   get pid(): number {
@@ -55,9 +63,16 @@ export class ProxiedGateway {
 
   /** Kills the gateway, and resolves when a new process listens on its port. */
   async killAndRestart(): Promise<void> {
-    const { port, dataDir } = this.#process;
-    await this.#process.kill('SIGKILL');
+    await this.restart('SIGKILL');
+  }
+
+  /** Ends the gateway, and starts it again on its port with these settings changed. If that fails, it may be called again. */
+  async restart(signal: 'SIGKILL' | 'SIGTERM', changes: Record<string, string> = {}): Promise<void> {
+    const { port, dataDir, log } = this.#process;
+    await this.#process.kill(signal);
+    this.env = { ...this.env, ...changes };
     this.#process = await startGateway({ ...this.env, PORT: String(port), DATA_DIR: dataDir });
+    this.#log.push(...log);
   }
 
   async close(): Promise<void> {

@@ -21,11 +21,13 @@ export interface RejectedRow {
 /** Reads and writes tallycast_dead: the posts whose newest row the database rejected. */
 export class DeadRows {
   readonly #select: string;
+  readonly #selectNamed: string;
   readonly #insert: string;
   readonly #delete: string;
   readonly #deleteLost: string;
   readonly #deleteAll: string;
   readonly #count: string;
+  #rejections = 0;
 
   constructor(
     tables: PostgresTables,
@@ -33,6 +35,7 @@ export class DeadRows {
   ) {
     const name = tables.name('tallycast_dead');
     this.#select = `SELECT post FROM ${name}`;
+    this.#selectNamed = `${this.#select} WHERE post = ANY ($1::text[])`;
     this.#insert = `
 INSERT INTO ${name} AS d (post, bucket, epoch, v, sqlstate, reason, tries)
 SELECT t.*, 1 FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::text[], $6::text[]) AS t
@@ -46,8 +49,19 @@ WHERE d.bucket = t.bucket AND d.epoch < t.epoch RETURNING d.post`;
     this.#count = `SELECT count(*) AS count FROM ${name}`;
   }
 
+  /** How often a row was rejected. */
+  get rejections(): number {
+    return this.#rejections;
+  }
+
   async readPosts(query: Query): Promise<Set<string>> {
     const rows = await query<{ readonly post: string }>(this.#select);
+    return new Set(rows.map(({ post }) => post));
+  }
+
+  /** Those of these posts that are dead. */
+  async readNamed(query: Query, posts: readonly string[]): Promise<Set<string>> {
+    const rows = await query<{ readonly post: string }>(this.#selectNamed, [posts]);
     return new Set(rows.map(({ post }) => post));
   }
 
@@ -97,6 +111,7 @@ WHERE d.bucket = t.bucket AND d.epoch < t.epoch RETURNING d.post`;
       await query('ROLLBACK TO SAVEPOINT rows; RELEASE SAVEPOINT rows');
       if (rows.length === 1) {
         const reason = error.message.slice(0, REASON_LENGTH_MAX);
+        this.#rejections += 1;
         rejected.push({ row: rows[0]!, sqlstate: error.code, reason });
         if (rejected.length > max) throw tooMany(`over ${max} rows of one write were rejected`, reason);
         return;

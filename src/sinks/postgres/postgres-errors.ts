@@ -11,6 +11,8 @@ const REJECTION_CLASSES = new Set(['22', '23', '44']);
 /** RAISE EXCEPTION of a trigger. */
 const RAISED = 'P0001';
 const NOT_NULL_VIOLATION = '23502';
+/** A statement ran into statement_timeout. */
+const QUERY_CANCELED = '57014';
 
 /** Errors of Node.js, the more special ones first: a retry gets the same certificate. */
 const CERTIFICATE_ADVICE: readonly (readonly [RegExp, string])[] = [
@@ -38,7 +40,10 @@ export function toSinkError(error: unknown, target: PostgresTarget, tables: Post
   const message = readMessage(error);
   const advice =
     error instanceof DatabaseError ? adviseOnState(code, target, tables) : adviseOnConnection(code, message);
-  if (advice === null) return new SinkError(`cannot be written now: ${message}`, false, { cause: error });
+  if (advice === null) {
+    const isTimeout = code === QUERY_CANCELED;
+    return new SinkError(`cannot be written now: ${message}`, false, { isTimeout, cause: error });
+  }
   return new SinkError(`${message}: ${advice}`, true, { cause: error });
 }
 

@@ -1,5 +1,5 @@
 import { NOT_SYNCED } from '../../counters/changed-posts.js';
-import type { AuditedRow, AuditedSink, BucketSums } from '../audit.js';
+import type { AuditedRow, AuditedSink, BucketSums } from '../audited-sink.js';
 import type { BucketWrite, SinkOptions, SinkPosition } from '../sink.js';
 import { AuditStatements } from './audit-statements.js';
 import { type CountRow, CountStatements, newestRows } from './count-statements.js';
@@ -81,6 +81,10 @@ export class PostgresSink implements AuditedSink {
     return this.#deadCount;
   }
 
+  get rejections(): number {
+    return this.#dead.rejections;
+  }
+
   /** The statements that make the tables, for operators whose gateway may not make them. */
   get schemaSql(): string {
     const statements = [...this.#tables.create(), ...this.#tables.grants(this.#target.user)];
@@ -157,6 +161,10 @@ export class PostgresSink implements AuditedSink {
         );
       }),
     );
+  }
+
+  findDead(posts: readonly string[]): Promise<ReadonlySet<string>> {
+    return this.#reporting(() => this.#connection.transact((query) => this.#dead.readNamed(query, posts)));
   }
 
   readSums(bucket: number): Promise<BucketSums> {

@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
 import { checkWebhookUrl, formatSinkUrl } from '../../config/sink-urls.js';
-import type { ChangeStore } from '../../store/change-store.js';
 import { RowEncoder } from '../count-row.js';
 import type { Sink, SinkOptions } from '../sink.js';
-import { StoredPositions } from '../stored-positions.js';
+import { type PositionStore, StoredPositions } from '../stored-positions.js';
 import { WebhookReceiver } from './webhook-receiver.js';
 
 /** Tells webhooks apart whose URLs differ in the query alone. */
@@ -14,7 +13,11 @@ const DIGEST_CHARS = 8;
  * @param key SINK_SECRET
  * @throws Error, one line for the operator
  */
-export function buildWebhookSink({ url, region, metrics, clock }: SinkOptions, store: ChangeStore, key: Buffer): Sink {
+export function buildWebhookSink(
+  { url, region, metrics, clock }: SinkOptions,
+  store: PositionStore,
+  key: Buffer,
+): Sink {
   checkWebhookUrl(url);
   const name = nameWebhook(url);
   const receiver = new WebhookReceiver({ name, url, key, rows: new RowEncoder(region, metrics), clock });

@@ -71,6 +71,8 @@ function decodeState(bytes: Buffer, { metricCount }: CountsContext): Pick<Change
 function decodeHistory(bytes: Buffer): Pick<ChangePage, 'droppedUpTo' | 'starts'> {
   const values = new MsgpackReader(bytes);
   const droppedUpTo = values.readInteger();
+  // The time of the last read that was noted.
+  values.readInteger();
   const starts: IncarnationStart[] = [];
   while (!values.isDone) {
     const [epoch, nonce] = [values.readInteger(), values.readInteger()];

@@ -24,6 +24,7 @@ bucket.own_region, bucket.slots_may_move = tonumber(ARGV[3]), ARGV[4] == '1'
 local wants_members, limit, budget = ARGV[5] == '1', tonumber(ARGV[6]), tonumber(ARGV[7])
 -- Values of a reply before its posts.
 local HEADER_VALUES = 5
+local _, wall_ms = incarnation.new_values()
 
 -- All entries of a seq or none.
 -- @return names of posts and members; the last seq of these as text, nil if there are no more
@@ -108,6 +109,7 @@ local function collect(i)
   local is_changed = wants_members and not bucket.records_members
   if is_changed then changed_posts.start_members() end
   is_changed = changed_posts.start_incarnation() or is_changed
+  is_changed = changed_posts.note_read(wall_ms) or is_changed
   local list, last, up_to, is_complete, entries = {}, HEADER_VALUES, changed_posts.dropped_up_to(), 0, {}
   if tonumber(after) >= up_to then
     if changed_posts.may_have_changes(tonumber(after)) then

@@ -5,17 +5,20 @@
 -- @constants FIELD_CHANGED_POSTS FIELD_CHANGED_POSTS_HISTORY KEY_CHANGED_POSTS
 local changed_posts = {}
 local are_functions_created = false
+-- A read is noted if the last one that was is longer ago: a sixth of the loss for which no copy is halted (LOSS_MAX_MS in copy-decision.ts).
+local READ_NOTED_MS = 10000
 
 -- Creates all functions but `open`. That is 3 % of a call with one batch of eight operations, so a call in which no bucket records does without.
 local function create_functions()
-  local call, pack, unpack, unpack_values, min, format = redis.call, cmsgpack.pack, unpack, cmsgpack.unpack, math.min, string.format
+  local call, pack, unpack, unpack_values = redis.call, cmsgpack.pack, unpack, cmsgpack.unpack
+  local min, max, format = math.min, math.max, string.format
   local compute_total, UPDATED_AT = post_record.compute_total, post_record.UPDATED_AT
   local names, records, to_publish, args = posts.names, posts.records, posts.to_publish, msgpack.args
   -- Indices of the values in the field `changed_posts`. The seq is a text, because each commit needs it as one. The last ones are sums;
   -- those of metrics that have not changed may be missing.
   local SEQ, ENTRIES_UNDER_SEQ, CHANGED_AT, EPOCH, NONCE, RECORDS_MEMBERS, FIRST_SUM = 1, 2, 3, 4, 5, 6, 7
-  -- The same in `changed_posts_history`; the last ones are the starts of incarnations: epoch, nonce, seq, time of the last change.
-  local DROPPED_UP_TO, START_VALUES = 1, 4
+  -- The same in `changed_posts_history`; the last ones are the starts of incarnations: epoch, nonce, seq, time up to which nothing was lost.
+  local DROPPED_UP_TO, READ_AT, START_VALUES = 1, 2, 4
 
   -- Key of the sorted set; values of the two fields. The history is nil until it is read, which is rarely needed.
   local posts_key, state, history
@@ -42,7 +45,7 @@ local function create_functions()
 
   -- Begins above the seq at which recording was stopped.
   function changed_posts.start()
-    history = { history[DROPPED_UP_TO] }
+    history = { history[DROPPED_UP_TO], 0 }
     -- No incarnation has epoch 0: so the current one is noted as the first.
     bucket.is_recording, state = true, { format('%.0f', history[DROPPED_UP_TO] + 1), 0, 0, 0, 0, 0 }
   end
@@ -70,10 +73,18 @@ local function create_functions()
     state[EPOCH], state[NONCE], is_history_changed = bucket.epoch, bucket.nonce, true
     local last = #history
     history[last + 1], history[last + 2] = bucket.epoch, bucket.nonce
-    history[last + 3], history[last + 4] = tonumber(state[SEQ]), state[CHANGED_AT]
-    if last >= DROPPED_UP_TO + START_VALUES * STARTS_MAX then
-      history = { history[DROPPED_UP_TO], unpack(history, DROPPED_UP_TO + START_VALUES + 1) }
+    history[last + 3], history[last + 4] = tonumber(state[SEQ]), max(state[CHANGED_AT], history[READ_AT])
+    if last >= READ_AT + START_VALUES * STARTS_MAX then
+      history = { history[DROPPED_UP_TO], history[READ_AT], unpack(history, READ_AT + START_VALUES + 1) }
     end
+    return true
+  end
+
+  -- Notes that the bucket is read, after the current incarnation was started. If the next one still has the note, it has recovered all changes
+  -- before, even if the last one is long ago. @return whether something is to be written
+  function changed_posts.note_read(wall_ms)
+    if wall_ms < history[READ_AT] + READ_NOTED_MS then return false end
+    history[READ_AT], is_history_changed = wall_ms, true
     return true
   end
 

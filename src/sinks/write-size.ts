@@ -1,0 +1,40 @@
+import type { BucketWrite } from './sink.js';
+
+/** Posts and members of one write. */
+const ROWS_MAX = 5_000;
+/** About a page of one bucket, which is the least that can be written. */
+const ROWS_MIN = 500;
+/** A write that succeeds lets the next ones grow by this, so that a sink at its limit runs into a timeout once in many writes. */
+const GROWTH_ROWS = 50;
+
+/**
+ * The size of writes to one sink. One that ran into a time limit would do so again, forever: the next ones have half as many posts and members, and grow
+ * again when they succeed (additive increase, multiplicative decrease: Chiu, Jain 1989).
+ */
+export class WriteSize {
+  #rows = ROWS_MAX;
+
+  /** Groups of at most this many posts and members, or of one write. */
+  group(writes: readonly BucketWrite[]): BucketWrite[][] {
+    const groups: BucketWrite[][] = [];
+    let rows = Infinity;
+    for (const write of writes) {
+      const rowsOfWrite = write.posts.length + write.members.length;
+      if (rows + rowsOfWrite > this.#rows) {
+        groups.push([]);
+        rows = 0;
+      }
+      groups.at(-1)!.push(write);
+      rows += rowsOfWrite;
+    }
+    return groups;
+  }
+
+  shrink(): void {
+    this.#rows = Math.max(this.#rows / 2, ROWS_MIN);
+  }
+
+  grow(): void {
+    this.#rows = Math.min(this.#rows + GROWTH_ROWS, ROWS_MAX);
+  }
+}
