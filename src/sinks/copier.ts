@@ -96,8 +96,10 @@ export class Copier {
     if (!this.#isRunBehind) await this.#run?.readPage();
     const options = { limit: PAGE_CHANGES, withMembers: this.sink.keepsMembers };
     const pages = await this.store.changesSince(this.#buildRequests(), options);
+    const isInRun = ({ bucket }: ChangePage): boolean => this.#run?.has(bucket) === true;
+    const pagesOfRun = pages.filter(isInRun);
     const writes = pages.map((page) => this.#take(page)).filter((write) => write !== null);
-    this.#isRunBehind = pages.some(({ bucket, isComplete }) => !isComplete && this.#run?.has(bucket) === true);
+    this.#isRunBehind = pagesOfRun.some((page) => !page.isComplete && isInRun(page));
     if (!(await this.#write(writes))) {
       this.reset();
       return 'overtaken';
