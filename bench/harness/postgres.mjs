@@ -1,17 +1,18 @@
 /** A PostgreSQL for measurements, durable as an operator's, with a new data directory. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chownSync, realpathSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { chownSync, existsSync, realpathSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
 import { start, temporaryDirectory } from './processes.mjs';
 import { freePort } from './servers.mjs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const USER = 'postgres';
 const READY_TRIES = 300;
+const VERSIONS = [18, 17, 16, 15, 14, 13];
 
 /** @returns `{ createDatabase(), end() }`: `createDatabase` returns the URL of a new database */
 export async function startPostgres(core) {
-  const programs = dirname(realpathSync(process.env.POSTGRES_BIN ?? which('postgres')));
+  const programs = findPrograms();
   const directory = temporaryDirectory();
   // PostgreSQL does not run as root.
   const prefix = process.getuid() === 0 ? ['setpriv', '--reuid', USER, '--regid', USER, '--init-groups'] : [];
@@ -42,8 +43,13 @@ function isReady(programs, port) {
   return spawnSync(join(programs, 'pg_isready'), ['-h', '127.0.0.1', '-p', String(port)]).status === 0;
 }
 
-function which(name) {
-  return execFileSync('which', [name], { encoding: 'utf8' }).trim();
+/** All programs lie in the folder of the server; Debian has a folder for each version, which is not on PATH. */
+function findPrograms() {
+  const folders = [...process.env.PATH.split(delimiter), ...VERSIONS.map((version) => `/usr/lib/postgresql/${version}/bin`)];
+  const candidates = [process.env.POSTGRES_BIN ?? '', ...folders.map((folder) => join(folder, 'postgres'))];
+  const found = candidates.find((path) => path !== '' && existsSync(path));
+  if (found === undefined) throw new Error('PostgreSQL is missing: set POSTGRES_BIN to the path of its program postgres');
+  return dirname(realpathSync(found));
 }
 
 function idOf(option) {
