@@ -24,6 +24,14 @@ export function* twoOfEach(ids) {
   }
 }
 
+/** A like of an actor and views. */
+export function* likeAndViewOfEach(ids) {
+  for (const post of ids) {
+    yield { post, metric: LIKES, kind: 'set', value: 1, ...NOBODY, actor: key() };
+    yield { post, metric: VIEWS, kind: 'add', value: 1 + (random32() % 1000), ...NOBODY };
+  }
+}
+
 export function* likeOfEach(ids) {
   for (const post of ids) yield { post, metric: LIKES, kind: 'set', value: 1, ...NOBODY, actor: key() };
 }

@@ -45,10 +45,14 @@ function isReady(programs, port) {
 
 /** All programs lie in the folder of the server; Debian has a folder for each version, which is not on PATH. */
 function findPrograms() {
-  const folders = [...process.env.PATH.split(delimiter), ...VERSIONS.map((version) => `/usr/lib/postgresql/${version}/bin`)];
+  const folders = [
+    ...process.env.PATH.split(delimiter),
+    ...VERSIONS.map((version) => `/usr/lib/postgresql/${version}/bin`),
+  ];
   const candidates = [process.env.POSTGRES_BIN ?? '', ...folders.map((folder) => join(folder, 'postgres'))];
   const found = candidates.find((path) => path !== '' && existsSync(path));
-  if (found === undefined) throw new Error('PostgreSQL is missing: set POSTGRES_BIN to the path of its program postgres');
+  if (found === undefined)
+    throw new Error('PostgreSQL is missing: set POSTGRES_BIN to the path of its program postgres');
   return dirname(realpathSync(found));
 }
 
