@@ -90,7 +90,7 @@ test('members are entered like posts, once somebody asked for them', () => {
   const posts = openRecord();
   posts.recordMember('a', 0, { hi: 0, lo: 1 });
   expect(posts.collect(1, 10).members).toEqual([]);
-  const { state, droppedUpTo } = startMembers(posts.state);
+  const { state, droppedUpTo } = startMembers(posts.state, FIRST);
   const withMembers = new ChangedPosts(state, new ChangeFeed(droppedUpTo, feedMax(state)));
   record(withMembers, 'a');
   for (const lo of [1, 2, 1]) withMembers.recordMember('a', 0, { hi: 0, lo });
@@ -102,6 +102,22 @@ test('members are entered like posts, once somebody asked for them', () => {
 test('a record that starts with members has forgotten what changed until then', () => {
   const posts = openRecord();
   record(posts, 'a');
-  const { state, droppedUpTo } = startMembers(posts.state);
+  const { state, droppedUpTo } = startMembers(posts.state, FIRST);
   expect([state.seq, droppedUpTo, state.entriesUnderSeq]).toEqual([3, 2, 0]);
+});
+
+test('an incarnation that starts with members starts at the seq that it recovered', () => {
+  const posts = openRecord();
+  record(posts, 'a');
+  const { state } = startMembers(posts.state, SECOND);
+  expect([state.seq, state.starts.at(-1)]).toEqual([3, expect.objectContaining({ ...SECOND, startSeq: 2 })]);
+});
+
+test('the post of a member is returned with it, even if it changed again later', () => {
+  const { state, droppedUpTo } = startMembers(openRecord().state, FIRST);
+  const posts = new ChangedPosts(state, new ChangeFeed(droppedUpTo, feedMax(state)), 1);
+  posts.recordMember('a', 0, { hi: 0, lo: 1 });
+  record(posts, 'b');
+  record(posts, 'a');
+  expect(posts.collect(droppedUpTo, 1)).toMatchObject({ posts: ['a'], members: [{ post: 'a' }], isComplete: false });
 });

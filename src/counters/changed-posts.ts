@@ -62,6 +62,7 @@ export interface ReopenedChangedPosts {
 
 /** Posts and members that changed after some seq. */
 export interface CollectedChanges {
+  /** Those of `members` among them, so that a copy never has members of a post that it does not have: it could not see that it was lost. */
   readonly posts: readonly string[];
   /** None unless they are recorded. */
   readonly members: readonly Member[];
@@ -133,12 +134,8 @@ export class ChangedPosts {
   collect(after: number, limit: number): CollectedChanges {
     if (after < this.droppedUpTo) return { posts: [], members: [], upTo: this.droppedUpTo, isComplete: false };
     const { entries, upTo } = this.feed.entriesAfter(after, limit);
-    const posts: string[] = [];
-    const members: Member[] = [];
-    for (const { post, metric, actor } of entries) {
-      if (actor === null) posts.push(post);
-      else members.push({ post, metric, actor });
-    }
+    const posts = [...new Set(entries.map(({ post }) => post))];
+    const members = entries.flatMap(({ post, metric, actor }) => (actor === null ? [] : [{ post, metric, actor }]));
     if (upTo !== null) return { posts, members, upTo, isComplete: false };
     if (this.state.entriesUnderSeq > 0) this.#advance();
     return { posts, members, upTo: this.state.seq - 1, isComplete: true };
@@ -176,10 +173,12 @@ function addStart(
   return [...starts, { epoch, nonce, startSeq: seq, startMs: changedAtMs }].slice(-STARTS_MAX);
 }
 
-/** A record that goes on with members, too. What stands in it is dropped, because nobody knows which members changed until now. */
-export function startMembers(state: ChangedPostsState): ReopenedChangedPosts {
-  const droppedUpTo = lastSeqInUse(state);
-  return { state: { ...state, recordsMembers: true, seq: droppedUpTo + 1, entriesUnderSeq: 0 }, droppedUpTo };
+/**
+ * A record that goes on with members, too. What stands in it is dropped, because nobody knows which members changed until now. The
+ * incarnation starts at the seq of before, as in a record that is opened again.
+ */
+export function startMembers(state: ChangedPostsState, incarnation: Incarnation): ReopenedChangedPosts {
+  return reopenChangedPosts({ ...state, recordsMembers: true }, incarnation);
 }
 
 /** How many posts and members a record keeps at most. */

@@ -89,6 +89,23 @@ function recordingTests(under: StoreUnderTest): void {
 }
 
 function boundTests(under: StoreUnderTest): void {
+  it('the post of a member is in the same page, even if it changed again later', async () => {
+    const at = await startRecording(under);
+    const [post, other] = [postIn(0), postIn(0, 1)];
+    await under.apply([like(post, key(1))]);
+    for (let i = 0; i < 1_500; i += 500) {
+      await under.apply(Array.from({ length: 500 }, (_, j) => like(other, key(i + j))));
+    }
+    await under.apply([view(post)]);
+    const pages = await collect(under, at, { limit: 100, withMembers: true });
+    expect(pages.length).toBeGreaterThan(2);
+    for (const { posts, members } of pages) {
+      const named = new Set(posts.map((counts) => counts.post));
+      expect(named.size).toBe(posts.length);
+      for (const member of members) expect(named).toContain(member.post);
+    }
+  });
+
   it('a set of many members is recorded whole', async () => {
     const at = await startRecording(under);
     const post = postIn(0);

@@ -2,6 +2,7 @@ import type { ChangedPostsRecorder } from '../../src/counters/bucket.js';
 import { ChangeFeed } from '../../src/counters/change-feed.js';
 import {
   ChangedPosts,
+  type ChangedPostsState,
   type CollectedChanges,
   feedMax,
   newChangedPostsState,
@@ -17,15 +18,24 @@ import type { CollectOptions } from '../../src/store/change-store.js';
 /** The limits and the start of a record. Simulations have small ones, and plant faults. */
 export interface ChangeRecordRules {
   readonly newFeed: (startsAt: number, max: number) => ChangeFeed;
+  readonly feedMax: (state: ChangedPostsState) => number;
   readonly entriesPerSeq: number;
   /** The first seq of a record that starts after another one was stopped at a seq. */
   readonly firstSeq: (stoppedAtSeq: number) => number;
+  /** @param droppedUpTo of the record without members */
+  readonly startMembers: (
+    state: ChangedPostsState,
+    incarnation: Incarnation,
+    droppedUpTo: number,
+  ) => ReopenedChangedPosts;
 }
 
 export const CHANGE_RECORD_RULES: ChangeRecordRules = {
   newFeed: (startsAt, max) => new ChangeFeed(startsAt, max),
+  feedMax,
   entriesPerSeq: ENTRIES_PER_SEQ,
   firstSeq: (stoppedAtSeq) => stoppedAtSeq + 1,
+  startMembers,
 };
 
 interface RecordedBucket {
@@ -43,7 +53,7 @@ export class MemoryChangeRecord implements ChangedPostsRecorder {
     { state, droppedUpTo }: ReopenedChangedPosts,
     private readonly rules: ChangeRecordRules,
   ) {
-    this.feed = rules.newFeed(droppedUpTo, feedMax(state));
+    this.feed = rules.newFeed(droppedUpTo, rules.feedMax(state));
     this.posts = new ChangedPosts(state, this.feed, rules.entriesPerSeq);
   }
 
@@ -62,6 +72,7 @@ export class MemoryChangeRecord implements ChangedPostsRecorder {
   }
 
   recordMember(post: string, metric: number, actor: Key64): void {
+    this.posts.startIncarnation(this.bucket.incarnation);
     this.posts.recordMember(post, metric, actor);
   }
 
@@ -79,10 +90,7 @@ export class MemoryChangeRecord implements ChangedPostsRecorder {
       { state: { ...state, sums: [...state.sums] }, droppedUpTo },
       this.rules,
     );
-    for (const { post, metric, actor, stamp } of this.feed.entriesAfter(0, Infinity).entries) {
-      if (actor === null) copy.feed.recordCount(post, stamp);
-      else copy.feed.recordToggle(post, metric, actor, stamp);
-    }
+    copy.#addEntries(this.feed);
     return copy;
   }
 
@@ -92,8 +100,18 @@ export class MemoryChangeRecord implements ChangedPostsRecorder {
   }
 
   #startMembers(): void {
-    const { state, droppedUpTo } = startMembers(this.posts.state);
-    this.feed = this.rules.newFeed(droppedUpTo, feedMax(state));
-    this.posts = new ChangedPosts(state, this.feed, this.rules.entriesPerSeq);
+    const { bucket, feed, rules } = this;
+    const { state, droppedUpTo } = rules.startMembers(this.posts.state, bucket.incarnation, feed.droppedUpTo);
+    this.feed = rules.newFeed(droppedUpTo, rules.feedMax(state));
+    this.posts = new ChangedPosts(state, this.feed, rules.entriesPerSeq);
+    this.#addEntries(feed);
+  }
+
+  /** Takes over the entries that were not dropped. */
+  #addEntries(feed: ChangeFeed): void {
+    for (const { post, metric, actor, stamp } of feed.entriesAfter(this.feed.droppedUpTo, Infinity).entries) {
+      if (actor === null) this.feed.recordCount(post, stamp);
+      else this.feed.recordToggle(post, metric, actor, stamp);
+    }
   }
 }

@@ -63,17 +63,19 @@ export class ReferenceChangeStore implements ChangeStore {
   }
 
   readMembers(posts: readonly string[], cursor: string, limit: number): Promise<MembersPage> {
-    const at = Number(cursor);
-    const all = posts.flatMap((post) => {
+    const all = posts.flatMap((post, i) => {
       const bucket = this.#bucketOf(post);
       return this.metrics.list.flatMap(({ index: metric }) =>
-        bucket.listMembers(post, metric).map((actor) => ({ post, metric, actor })),
+        bucket
+          .listMembers(post, metric)
+          .map((actor) => ({ key: toSortKey([i, metric, actor.hi, actor.lo]), post, metric, actor })),
       );
     });
-    return Promise.resolve({
-      members: all.slice(at, at + limit),
-      next: at + limit < all.length ? String(at + limit) : null,
-    });
+    // Not a number of members: one that leaves must not move others to a page that was read.
+    const rest = all.filter(({ key }) => key > cursor).sort((one, other) => (one.key < other.key ? -1 : 1));
+    const page = rest.slice(0, limit);
+    const members = page.map(({ post, metric, actor }) => ({ post, metric, actor }));
+    return Promise.resolve({ members, next: page.length < rest.length ? page.at(-1)!.key : null });
   }
 
   checkMembers(posts: readonly string[], repairs: boolean): Promise<readonly MembersDrift[]> {
@@ -120,4 +122,9 @@ export class ReferenceChangeStore implements ChangeStore {
       }),
     };
   }
+}
+
+/** Texts in the order of the numbers, which are below 2^32. */
+function toSortKey(numbers: readonly number[]): string {
+  return numbers.map((number) => String(number).padStart(10, '0')).join(' ');
 }

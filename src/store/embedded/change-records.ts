@@ -59,8 +59,10 @@ class ChangeRecord implements ChangedPostsRecorder, PendingWrite {
   }
 
   recordMember(post: string, metric: number, actor: Key64): void {
+    const posts = this.#posts!;
+    posts.startIncarnation(this.options.incarnation());
     // Written with its post, which has changed, too.
-    this.#posts!.recordMember(post, metric, actor);
+    posts.recordMember(post, metric, actor);
   }
 
   /** Starts recording if it has not started. */
@@ -68,7 +70,7 @@ class ChangeRecord implements ChangedPostsRecorder, PendingWrite {
     const { options } = this;
     this.#posts ??= this.#start();
     const { seq, starts, recordsMembers } = this.#posts.state;
-    if (withMembers && !recordsMembers) this.#posts = openPosts(startMembers(this.#posts.state));
+    if (withMembers && !recordsMembers) this.#posts = openPosts(startMembers(this.#posts.state, options.incarnation()));
     const posts = this.#posts;
     posts.startIncarnation(options.incarnation());
     const collected = posts.collect(after, limit);
