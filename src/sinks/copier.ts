@@ -8,6 +8,11 @@ import { WriteSize } from './write-size.js';
 
 /** Changed posts and members of one bucket that are read at once. */
 const PAGE_CHANGES = 500;
+/**
+ * Cycles that a full sync waits at most before it reads its next page. In one of its buckets more may change all the time than is read at
+ * once, and the others must not wait for it forever.
+ */
+const RUN_WAIT_MAX = 10;
 
 /** Rules of copying. Tests plant other ones to see that they would be found. */
 export interface CopyRules {
@@ -50,8 +55,8 @@ export class Copier {
   readonly #halted = new Set<number>();
   #haltReason = '';
   #run: FullSyncRun | null = null;
-  /** Whether changes of its buckets wait, which come before its next page: else many changes would overtake it. */
-  #isRunBehind = false;
+  /** For this many cycles changes of its buckets have waited, which come before its next page: else many changes would overtake it. */
+  #runWaits = 0;
   readonly #writeSize = new WriteSize();
   readonly #decide: CopyRules['decide'];
 
@@ -82,7 +87,7 @@ export class Copier {
   reset(): void {
     this.#positions = null;
     this.#run = null;
-    this.#isRunBehind = false;
+    this.#runWaits = 0;
     this.#halted.clear();
   }
 
@@ -93,18 +98,26 @@ export class Copier {
   async cycle(): Promise<CycleResult> {
     this.#positions ??= new Map(await this.sink.readPositions());
     if (this.#run?.isEmpty === true) this.#run = null;
-    if (!this.#isRunBehind) await this.#run?.readPage();
-    const options = { limit: PAGE_CHANGES, withMembers: this.sink.keepsMembers };
-    const pages = await this.store.changesSince(this.#buildRequests(), options);
+    if (this.#runWaits % RUN_WAIT_MAX === 0) await this.#run?.readPage();
+    const pages = await this.#readChanges();
     const isInRun = ({ bucket }: ChangePage): boolean => this.#run?.has(bucket) === true;
     const pagesOfRun = pages.filter(isInRun);
     const writes = pages.map((page) => this.#take(page)).filter((write) => write !== null);
-    this.#isRunBehind = pagesOfRun.some((page) => !page.isComplete && isInRun(page));
+    const isRunBehind = pagesOfRun.some((page) => !page.isComplete && isInRun(page));
+    this.#runWaits = isRunBehind ? this.#runWaits + 1 : 0;
     if (!(await this.#write(writes))) {
       this.reset();
       return 'overtaken';
     }
     return this.#run === null && pages.every(({ isComplete }) => isComplete) ? 'current' : 'behind';
+  }
+
+  async #readChanges(): Promise<readonly ChangePage[]> {
+    const { keepsMembers } = this.sink;
+    const options = { limit: PAGE_CHANGES, withMembers: keepsMembers };
+    const pages = await this.store.changesSince(this.#buildRequests(), options);
+    // Another copy may have members.
+    return keepsMembers ? pages : pages.map((page) => ({ ...page, members: [] }));
   }
 
   #buildRequests(): { bucket: number; after: number }[] {
@@ -174,7 +187,7 @@ function buildWrite(before: SinkPosition, page: ChangePage): BucketWrite | null 
   const { bucket, starts, upTo, changedAtMs, posts, members, isComplete, sums } = page;
   const { epoch, nonce } = starts.at(-1)!;
   const isSame = before.upTo === upTo && compareIncarnations(before, { epoch, nonce }) === 'same';
-  if (isSame && posts.length === 0 && members.length === 0) return null;
+  if (isSame && posts.length === 0) return null;
   const position = { epoch, nonce, upTo, changedAtMs };
   const changes = { posts, members, postsWithAllMembers: [] };
   return {

@@ -11,9 +11,13 @@ export interface BucketWrite {
   readonly epoch: number;
   /** Each post once. */
   readonly posts: readonly PostCounts[];
-  /** Each member once; none unless the sink keeps members. */
+  /** Each member once, of posts that the sink has or gets with it; none unless the sink keeps members. */
   readonly members: readonly MemberState[];
-  /** Posts of which the sink got every member since the full sync began: others that it has of them are gone in the store. */
+  /**
+   * Posts of which the sink got every member since the full sync began: others that it has of them are gone in the store. So are those
+   * of a post that was of an earlier epoch in the sink, or not there, when a write of a full sync brings it: the store may have lost it,
+   * and created it again after its place in the full sync.
+   */
   readonly postsWithAllMembers: readonly string[];
   /**
    * The sink's position once it has these posts. Within a full sync its `upTo` is NOT_SYNCED, so that another one begins if this one
@@ -26,7 +30,7 @@ export interface BucketWrite {
   readonly startsFullSync: boolean;
   /**
    * Whether a full sync ends: the sink got every post of the store, with its epoch, even those that it had already. Its posts of
-   * earlier epochs were lost there. Only now it is known what its counts add up to besides `sums`.
+   * earlier epochs were lost there, with their members. Only now it is known what its counts add up to besides `sums`.
    */
   readonly endsFullSync: boolean;
 }
