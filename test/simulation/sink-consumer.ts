@@ -21,6 +21,7 @@ export function connectConsumer(consumer: SinkConsumer, call: UnreliableCall): P
     name: 'consumer',
     open: () => Promise.resolve(true),
     send: async (writes: readonly BucketWrite[]) => {
+      if (writes.some(({ members }) => members.length > 0)) throw new Error('unwanted members');
       await call(() => consumer.receive(writes.flatMap(({ posts }) => posts)));
       return true;
     },

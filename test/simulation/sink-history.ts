@@ -2,7 +2,7 @@ import { compareIncarnations } from '../../src/counters/pn-counter.js';
 import { Random } from '../support/random.js';
 import type { SinkRules } from './sink-rules.js';
 import { BUCKETS } from './sink-store.js';
-import { SinkWorld } from './sink-world.js';
+import { SinkWorld, TRAFFIC_MAX } from './sink-world.js';
 import type { CallWeather } from './unreliable-call.js';
 
 const STEPS = 40;
@@ -50,6 +50,8 @@ class History {
     [0.01, () => this.world.store.primary.changeStore.stopRecording()],
     [0.07, () => this.#stopOrResume()],
     [0.03, () => this.world.replaceGateway()],
+    [0.02, () => this.world.keepMembers()],
+    [0.02, () => this.#loseStartOfMembers()],
     [0.07, () => this.#toggle(this.world.weatherOf.table)],
     [0.04, () => this.#toggle(this.world.weatherOf.consumer)],
     [0.04, () => this.#toggle(this.world.store.weather)],
@@ -112,13 +114,29 @@ class History {
 
   /** The store falls back to what it was a moment ago. */
   async #restoreSoon(): Promise<void> {
-    const { store } = this.world;
-    await store.commit();
+    const { store, weatherOf } = this.world;
+    const { slow } = weatherOf.table;
+    // The table has some of the pages then.
+    if (this.random.chance(0.5)) weatherOf.table.slow = 1;
+    if (this.random.chance(0.5)) await this.#commitMany();
+    else await store.commit();
     store.backUp();
     if (this.random.chance(0.5)) await store.commitViews();
     else await store.commit();
     await this.#advance(this.random.below(2_000));
     store.restoreBackup();
+    weatherOf.table.slow = slow;
+  }
+
+  /** The store falls back to what it was before members were recorded. */
+  async #loseStartOfMembers(): Promise<void> {
+    const { store } = this.world;
+    await this.#advance(this.random.below(2_000));
+    store.backUp();
+    this.world.keepMembers();
+    await this.#advance(this.random.below(4_000));
+    store.restoreBackup();
+    await store.commit();
   }
 
   #loseTransactions(): void {
@@ -156,10 +174,14 @@ class History {
     this.#checkCopies();
   }
 
-  /** The table follows the store, whatever that has. */
+  /** The table follows the store, whatever that has, while more is counted. */
   async #adopt(): Promise<void> {
-    this.world.table.adopt();
-    await this.#advance(RECHECK_MS + RECOVERY_MS);
+    const { store, table } = this.world;
+    store.traffic = TRAFFIC_MAX;
+    table.adopt();
+    await this.#advance(RECHECK_MS);
+    store.traffic = 0;
+    await this.#advance(RECOVERY_MS);
   }
 
   /** Halting is right if the table has changes that the store lacks for certain, or may have some for long. */

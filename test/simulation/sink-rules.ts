@@ -1,4 +1,5 @@
 import { ChangeFeed, type FeedEntry } from '../../src/counters/change-feed.js';
+import type { ChangedPostsState } from '../../src/counters/changed-posts.js';
 import { compareIncarnations, type Incarnation } from '../../src/counters/pn-counter.js';
 import { COPY_RULES, type CopyRules } from '../../src/sinks/copier.js';
 import { decideCopy } from '../../src/sinks/copy-decision.js';
@@ -11,10 +12,12 @@ import {
   type MemoryChangeRecord,
 } from '../contract/memory-change-record.js';
 import type { ReferenceStore } from '../contract/reference-store.js';
+import { MEMBER_RULES, type MemberRules, memberKey } from './sink-members.js';
 import { TABLE_RULES, type TableRules } from './sink-table.js';
 
-/** Entries that a record keeps, and posts of a seq: few, so that a history of seconds reaches them. */
-export const FEED_MAX = 6;
+/** Entries that a record keeps, and entries of a seq: few, so that a history of seconds reaches them. */
+const FEED_MAX = 6;
+const FEED_WITH_MEMBERS_MAX = 12;
 const ENTRIES_PER_SEQ = 2;
 
 /** The rules of a history. A planted fault replaces one of them. */
@@ -27,19 +30,22 @@ export interface SinkRules {
   readonly reopen: (record: MemoryChangeRecord, incarnation: Incarnation) => MemoryChangeRecord;
   /** Whether the positions that the store keeps for the consumer are taken for those that the consumer has. */
   readonly trustsStoredPositions: boolean;
+  /** Whether the store reads members of a page one commit later than the page. */
+  readonly readsMembersLate: boolean;
 }
 
 export const SINK_RULES: SinkRules = {
   copy: COPY_RULES,
   records: {
     ...CHANGE_RECORD_RULES,
-    newFeed: (startsAt) => new ChangeFeed(startsAt, FEED_MAX),
+    feedMax: feedMaxOf,
     entriesPerSeq: ENTRIES_PER_SEQ,
   },
   table: TABLE_RULES,
   merge: (_store, merge) => merge(),
   reopen: (record, incarnation) => record.reopen(incarnation),
   trustsStoredPositions: false,
+  readsMembersLate: false,
 };
 
 /** The faults that the simulation has to find. */
@@ -72,17 +78,16 @@ export const PLANTS: Readonly<Record<string, SinkRules>> = {
         return this.startsAt;
       }
 
-      constructor(private readonly startsAt: number) {
-        super(startsAt, FEED_MAX);
+      constructor(
+        private readonly startsAt: number,
+        max: number,
+      ) {
+        super(startsAt, max);
       }
     },
   ),
   'a page ends inside a seq': withFeed(
     class extends ChangeFeed {
-      constructor(startsAt: number) {
-        super(startsAt, FEED_MAX);
-      }
-
       override entriesAfter(stamp: number, limit: number): { entries: FeedEntry[]; upTo: number | null } {
         const { entries } = super.entriesAfter(stamp, Infinity);
         if (entries.length <= limit) return { entries, upTo: null };
@@ -108,6 +113,19 @@ export const PLANTS: Readonly<Record<string, SinkRules>> = {
     reopen: (record, incarnation) => record.reopen(record.posts.state.starts.at(-1) ?? incarnation),
   },
   'positions of the store are taken for those of the consumer': { ...SINK_RULES, trustsStoredPositions: true },
+  'merges do not record members': { ...SINK_RULES, merge: mergeWithoutMembers },
+  'members are read later than their page': { ...SINK_RULES, readsMembersLate: true },
+  'older members of a post stay when a full sync has sent all of them': withMemberTable({ sweepsPosts: false }),
+  'members of earlier pages of the same full sync are swept': withMemberTable({ sweepsBelow: 'current turn' }),
+  'members are swept from the turn of a full sync that did not end': withMemberTable({ renewsFirstTurn: false }),
+  'lost posts keep their members': withMemberTable({ clearsLostPosts: false }),
+  'lost posts that are there again keep their members': withMemberTable({ clearsRenewedPosts: false }),
+  'a record that starts with members keeps its entries': withRecords({
+    startMembers: (state, _incarnation, droppedUpTo) => ({ state: { ...state, recordsMembers: true }, droppedUpTo }),
+  }),
+  'members of a page overwrite newer ones': withFullSync(
+    (store, buckets, withMembers) => new OverwritingRun(store, buckets, withMembers),
+  ),
 };
 
 /** A full sync that goes on when the incarnation of a bucket is over. */
@@ -126,9 +144,9 @@ class EarlyRun extends FullSyncRun {
   constructor(
     private readonly changes: Pick<ChangeStore, 'changesSince' | 'readAll' | 'readMembers'>,
     buckets: number,
-    withMembers: boolean,
+    private readonly collectsMembers: boolean,
   ) {
-    super(changes, buckets, withMembers);
+    super(changes, buckets, collectsMembers);
   }
 
   override add(page: ChangePage): void {
@@ -141,13 +159,47 @@ class EarlyRun extends FullSyncRun {
       const after = this.upTo(bucket);
       return after === undefined ? [] : [{ bucket, after }];
     });
-    const pages = await this.changes.changesSince(requests, { limit: 500, withMembers: false });
+    const pages = await this.changes.changesSince(requests, { limit: 500, withMembers: this.collectsMembers });
     this.#changes = new Map(pages.map((page) => [page.bucket, page]));
     await super.readPage();
   }
 
   override take(page: ChangePage): BucketWrite | null {
-    return super.take(this.#changes.get(page.bucket) ?? page);
+    const earlier = this.#changes.get(page.bucket) ?? page;
+    this.#changes.delete(page.bucket);
+    return super.take(earlier);
+  }
+}
+
+/** A full sync in which the members of a page are on, whatever their changes say. */
+class OverwritingRun extends FullSyncRun {
+  readonly #read: Set<string>;
+
+  constructor(store: Pick<ChangeStore, 'readAll' | 'readMembers'>, buckets: number, withMembers: boolean) {
+    const read = new Set<string>();
+    const readMembers: ChangeStore['readMembers'] = async (posts, cursor, limit) => {
+      const page = await store.readMembers(posts, cursor, limit);
+      for (const member of page.members) read.add(memberKey(member));
+      return page;
+    };
+    const readAll: ChangeStore['readAll'] = (bucketSet, cursor, limit) => store.readAll(bucketSet, cursor, limit);
+    super({ readAll, readMembers }, buckets, withMembers);
+    this.#read = read;
+  }
+
+  override async readPage(): Promise<void> {
+    this.#read.clear();
+    await super.readPage();
+  }
+
+  override take(page: ChangePage): BucketWrite | null {
+    const write = super.take(page);
+    return (
+      write && {
+        ...write,
+        members: write.members.map((one) => ({ ...one, on: one.on || this.#read.has(memberKey(one)) })),
+      }
+    );
   }
 }
 
@@ -167,8 +219,16 @@ function withRecords(rules: Partial<ChangeRecordRules>): SinkRules {
   return { ...SINK_RULES, records: { ...SINK_RULES.records, ...rules } };
 }
 
-function withFeed(Feed: new (startsAt: number) => ChangeFeed): SinkRules {
-  return withRecords({ newFeed: (startsAt) => new Feed(startsAt) });
+function withFeed(Feed: new (startsAt: number, max: number) => ChangeFeed): SinkRules {
+  return withRecords({ newFeed: (startsAt, max) => new Feed(startsAt, max) });
+}
+
+function withMemberTable(rules: Partial<MemberRules>): SinkRules {
+  return withTable({ members: { ...MEMBER_RULES, ...rules } });
+}
+
+function feedMaxOf({ recordsMembers }: ChangedPostsState): number {
+  return recordsMembers ? FEED_WITH_MEMBERS_MAX : FEED_MAX;
 }
 
 function mergeUnrecorded({ buckets }: ReferenceStore, merge: () => void): void {
@@ -183,4 +243,12 @@ function mergeWithoutSums({ buckets }: ReferenceStore, merge: () => void): void 
   merge();
   for (const [i, { changedPosts }] of buckets.entries())
     if (changedPosts !== null) changedPosts.posts.state.sums = sums[i]!;
+}
+
+function mergeWithoutMembers({ buckets }: ReferenceStore, merge: () => void): void {
+  const states = buckets.flatMap(({ changedPosts }) => (changedPosts === null ? [] : [changedPosts.posts.state]));
+  const recording = states.filter(({ recordsMembers }) => recordsMembers);
+  for (const state of recording) state.recordsMembers = false;
+  merge();
+  for (const state of recording) state.recordsMembers = true;
 }

@@ -4,14 +4,15 @@ import { computeTotals } from '../../src/counters/bucket.js';
 import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 import type { Incarnation } from '../../src/counters/pn-counter.js';
-import type { ChangePage, ChangeStore, CopyRequest } from '../../src/store/change-store.js';
+import type { ChangePage, ChangeStore, CopyRequest, MembersPage } from '../../src/store/change-store.js';
 import { key } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import type { Random } from '../support/random.js';
 import type { SimulatedClock } from './simulated-clock.js';
 import type { SimulatedProcess } from './simulated-process.js';
+import { memberKey } from './sink-members.js';
 import type { SinkRules } from './sink-rules.js';
-import { callFrom, calmWeather } from './unreliable-call.js';
+import { callFrom, calmWeather, type UnreliableCall } from './unreliable-call.js';
 
 export const METRICS = Metrics.parse('likes:toggle,views:tally');
 export const BUCKETS = 2;
@@ -21,13 +22,21 @@ const LEASE_MS = 2_000;
 /** Posts of a page: far fewer than in the field, so that few posts take several pages. */
 const PAGE_POSTS = 2;
 const PAGE_MEMBERS = 2;
+const PAGE_CHANGES_MAX = 3;
 
-/** By post: its version and totals. */
-export type BucketContents = ReadonlyMap<string, { readonly v: number; readonly totals: readonly number[] }>;
+/** The state of a bucket at one instant. */
+export interface BucketContents {
+  /** By post: its version and totals. */
+  readonly posts: ReadonlyMap<string, { readonly v: number; readonly totals: readonly number[] }>;
+  /** Keys of its members. */
+  readonly members: ReadonlySet<string>;
+}
 
 /** The store of some gateways: it fails over, is restored from backups, and gets the counts of another region. */
 export class SinkStore {
   readonly weather = calmWeather();
+  /** The probability that something is counted after a call, before the gateway's next one. */
+  traffic = 0;
   primary: ReferenceStore;
   #replica: ReferenceStore;
   #backup: ReferenceStore;
@@ -38,6 +47,9 @@ export class SinkStore {
   readonly #leases = new Map<string, { readonly process: SimulatedProcess; readonly untilMs: number }>();
   /** By bucket, incarnation and seq: the contents of the bucket when its changes were complete. */
   readonly #complete = new Map<string, BucketContents>();
+  /** How many of the operations are views. Posts and members of a page of changes, about. */
+  readonly #viewShare: number;
+  readonly #pageChanges: number;
   #batches = 0;
   /** How often changes were read. */
   cycles = 0;
@@ -49,6 +61,8 @@ export class SinkStore {
     /** Whether it loses no commits, and forgets which posts changed when it is opened again. */
     readonly isEmbedded: boolean,
   ) {
+    this.#viewShare = random.next();
+    this.#pageChanges = random.chance(0.8) ? 1 : PAGE_CHANGES_MAX;
     this.primary = this.#create('eu');
     this.#peer = this.#create('us');
     this.#replica = this.primary.copy();
@@ -57,14 +71,20 @@ export class SinkStore {
 
   /** The store as a gateway sees it. */
   connect(process: SimulatedProcess): ChangeStore {
-    const call = callFrom(process, this.random, this.weather, () => new Error('the store is down'));
+    const callStore = callFrom(process, this.random, this.weather, () => new Error('the store is down'));
+    const call: UnreliableCall = (run) =>
+      callStore(async () => {
+        const result = await run();
+        if (this.random.chance(this.traffic)) await this.commit();
+        return result;
+      });
     return {
       acquireLease: (duty) => call(() => this.#acquireLease(process, duty)),
       changesSince: (requests, { withMembers }) => call(() => this.#changesSince(requests, withMembers)),
       stopRecording: () => call(() => this.primary.changeStore.stopRecording()),
       isRecording: () => call(() => this.primary.changeStore.isRecording()),
       readAll: (buckets, cursor) => call(() => this.primary.changeStore.readAll(buckets, cursor, PAGE_POSTS)),
-      readMembers: (posts, cursor) => call(() => this.primary.changeStore.readMembers(posts, cursor, PAGE_MEMBERS)),
+      readMembers: (posts, cursor) => call(() => this.#readMembers(posts, cursor)),
       checkMembers: (posts, repairs) => call(() => this.primary.changeStore.checkMembers(posts, repairs)),
       readPositions: (copy) => call(() => this.primary.changeStore.readPositions(copy)),
       savePositions: (copy, positions) => call(() => this.primary.changeStore.savePositions(copy, positions)),
@@ -138,14 +158,16 @@ export class SinkStore {
     this.replicate();
   }
 
-  readContents(bucket: number): BucketContents {
-    const { buckets } = this.primary;
-    return new Map(
-      buckets[bucket]!.posts.map((post) => {
-        const state = buckets[bucket]!.post(post);
-        return [post, { v: state!.v, totals: computeTotals(state, METRICS) }] as const;
-      }),
+  readContents(number: number): BucketContents {
+    const bucket = this.primary.buckets[number]!;
+    const posts = bucket.posts.map((post) => {
+      const state = bucket.post(post);
+      return [post, { v: state!.v, totals: computeTotals(state, METRICS) }] as const;
+    });
+    const members = bucket.posts.flatMap((post) =>
+      bucket.listMembers(post, LIKES).map((actor) => memberKey({ post, metric: LIKES, actor })),
     );
+    return { posts: new Map(posts), members: new Set(members) };
   }
 
   /** The contents of a bucket when an incarnation was at a seq; `undefined`: its changes were never complete there. */
@@ -155,13 +177,34 @@ export class SinkStore {
 
   async #changesSince(requests: readonly CopyRequest[], withMembers: boolean): Promise<readonly ChangePage[]> {
     this.cycles += 1;
-    const reading = this.primary.changeStore.changesSince(requests, { limit: 1, withMembers });
+    const reading = this.primary.changeStore.changesSince(requests, { limit: this.#pageChanges, withMembers });
     const contents = requests.map(({ bucket }) => this.readContents(bucket));
     const pages = await reading;
     for (const [i, { bucket, isComplete, starts, upTo }] of pages.entries()) {
       if (isComplete) this.#complete.set(toMapKey(bucket, starts.at(-1)!, upTo), contents[i]!);
     }
-    return pages;
+    return this.rules.readsMembersLate ? await this.#readMembersLate(pages) : pages;
+  }
+
+  async #readMembers(posts: readonly string[], cursor: string): Promise<MembersPage> {
+    const page = await this.primary.changeStore.readMembers(posts, cursor, PAGE_MEMBERS);
+    // One of them leaves at once. Random operations would rarely hit one.
+    if (page.members.length > 0 && this.random.chance(2 * this.traffic)) {
+      const { post, metric, actor } = this.random.pick(page.members);
+      const leave = { post, metric, kind: 'set', value: 0, actor, session: null, seq: 0 } as const;
+      await this.commit(bucketOf(post, BUCKETS), [leave]);
+    }
+    return page;
+  }
+
+  /** A planted fault: the members of pages as they are after the next commit. */
+  async #readMembersLate(pages: readonly ChangePage[]): Promise<readonly ChangePage[]> {
+    if (pages.some(({ members }) => members.length > 0)) await this.commit();
+    return pages.map((page) => {
+      const bucket = this.primary.buckets[page.bucket]!;
+      const members = page.members.map((one) => ({ ...one, on: bucket.hasMember(one.post, one.metric, one.actor) }));
+      return { ...page, members };
+    });
   }
 
   #acquireLease(process: SimulatedProcess, duty: string): boolean {
@@ -205,7 +248,8 @@ export class SinkStore {
   #randomOperation(bucket: number): Operation {
     const { random } = this;
     const base = { post: this.#randomPost(bucket), session: null, seq: 0 };
-    if (random.chance(0.5)) return { ...base, metric: VIEWS, kind: 'add', value: 1 + random.below(3), actor: null };
+    if (random.chance(this.#viewShare))
+      return { ...base, metric: VIEWS, kind: 'add', value: 1 + random.below(3), actor: null };
     const isOn = random.chance(0.6);
     if (random.chance(0.3)) return { ...base, metric: LIKES, kind: 'adjust', value: isOn ? 1 : -1, actor: null };
     return { ...base, metric: LIKES, kind: 'set', value: isOn ? 1 : 0, actor: key(random.below(ACTORS)) };

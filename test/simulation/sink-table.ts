@@ -1,5 +1,6 @@
-import { type CopyPosition, moveSum } from '../../src/counters/changed-posts.js';
+import { type CopyPosition, moveSum, NOT_SYNCED } from '../../src/counters/changed-posts.js';
 import { type BucketWrite, type Sink, SinkError, type SinkPosition } from '../../src/sinks/sink.js';
+import { MEMBER_RULES, type MemberRules, removeMembers, type TableMember, writeMembers } from './sink-members.js';
 import type { UnreliableCall } from './unreliable-call.js';
 
 /** Rules of the transaction. Tests plant others. */
@@ -15,6 +16,7 @@ export interface TableRules {
   /** Whether the position of before stays during a full sync. */
   readonly keepsPosition: boolean;
   readonly order: 'one transaction' | 'rows first' | 'position first';
+  readonly members: MemberRules;
 }
 
 export const TABLE_RULES: TableRules = {
@@ -24,6 +26,7 @@ export const TABLE_RULES: TableRules = {
   renewsEpoch: true,
   keepsPosition: false,
   order: 'one transaction',
+  members: MEMBER_RULES,
 };
 
 export interface TableRow {
@@ -40,22 +43,43 @@ export interface TableBucket {
   readonly sums: readonly number[] | null;
   /** The sum of the rows minus `sums`. */
   readonly base: readonly number[] | null;
+  /** The turn of the transaction in which the last full sync began; `null`: it has ended. */
+  readonly syncTurn: number | null;
 }
 
 interface TableState {
   readonly generation: number;
+  readonly keepsMembers: boolean;
   readonly buckets: ReadonlyMap<number, TableBucket>;
   readonly rows: ReadonlyMap<string, TableRow>;
+  readonly members: ReadonlyMap<string, TableMember>;
 }
 
-const NEW_BUCKET: TableBucket = { turn: 0, position: null, sums: null, base: null };
+/** The part of it that a transaction changes. */
+interface TableChanges {
+  readonly buckets: Map<number, TableBucket>;
+  readonly rows: Map<string, TableRow>;
+  readonly members: Map<string, TableMember>;
+}
+
+const NEW_BUCKET: TableBucket = { turn: 0, position: null, sums: null, base: null, syncTurn: null };
+const NEW_TABLE: TableState = {
+  generation: 0,
+  keepsMembers: false,
+  buckets: new Map(),
+  rows: new Map(),
+  members: new Map(),
+};
 /** Transactions that may be lost. */
 const HISTORY_MAX = 20;
 
 /** Tables in memory, which do what a transaction of the PostgreSQL sink does. */
 export class SinkTable {
-  #history: TableState[] = [{ generation: 0, buckets: new Map(), rows: new Map() }];
+  #history: TableState[] = [NEW_TABLE];
   #turns = 0;
+
+  constructor(private readonly buckets: number) {}
+
   /** The first row that fell in (epoch, v). */
   fallenRow = '';
   /** Called after each transaction. */
@@ -73,17 +97,20 @@ export class SinkTable {
     return [...this.state.rows].filter(([, row]) => row.bucket === bucket);
   }
 
+  membersOf(bucket: number): string[] {
+    return [...this.state.members].flatMap(([key, member]) => (member.bucket === bucket ? [key] : []));
+  }
+
   /** @returns whether the transaction was committed */
-  transact(change: (rows: Map<string, TableRow>, buckets: Map<number, TableBucket>) => boolean): boolean {
+  transact(change: (changes: TableChanges) => boolean): boolean {
     const { state } = this;
-    const rows = new Map(state.rows);
-    const buckets = new Map(state.buckets);
-    if (!change(rows, buckets)) return false;
+    const changes = { buckets: new Map(state.buckets), rows: new Map(state.rows), members: new Map(state.members) };
+    if (!change(changes)) return false;
     for (const [post, { epoch, v }] of state.rows) {
-      const after = rows.get(post)!;
+      const after = changes.rows.get(post)!;
       if (isBelow(after, { epoch, v })) this.fallenRow = `${post} fell from ${epoch}/${v} to ${after.epoch}/${after.v}`;
     }
-    this.#commit({ ...state, rows, buckets });
+    this.#commit({ ...state, ...changes });
     return true;
   }
 
@@ -100,9 +127,22 @@ export class SinkTable {
   }
 
   adopt(): void {
-    const { generation, rows, buckets } = this.state;
-    const voided = [...buckets.keys()].map((bucket) => [bucket, { ...NEW_BUCKET, turn: this.nextTurn() }] as const);
-    this.#commit({ generation: generation + 1, rows, buckets: new Map(voided) });
+    const { state } = this;
+    this.#commit({ ...state, generation: state.generation + 1, buckets: this.#mapBuckets(() => NEW_BUCKET) });
+  }
+
+  /** Keeps members from now on. All turns are over, so that no gateway without members writes any more, and all positions are void. */
+  keepMembers(): void {
+    const buckets = this.#mapBuckets(({ position }) => {
+      return { ...NEW_BUCKET, position: position && { ...position, upTo: NOT_SYNCED } };
+    });
+    this.#commit({ ...this.state, keepsMembers: true, buckets });
+  }
+
+  /** All turns are over. */
+  #mapBuckets(change: (before: TableBucket) => TableBucket): Map<number, TableBucket> {
+    const numbers = Array.from({ length: this.buckets }, (_, bucket) => bucket);
+    return new Map(numbers.map((bucket) => [bucket, { ...change(this.bucket(bucket)), turn: this.nextTurn() }]));
   }
 
   #commit(state: TableState): void {
@@ -115,7 +155,6 @@ export class SinkTable {
 export class TableSink implements Sink {
   readonly name = 'table';
   readonly keepsPositions = true;
-  readonly keepsMembers = false;
   #turns = new Map<number, number>();
   #generation = 0;
 
@@ -123,10 +162,13 @@ export class TableSink implements Sink {
     private readonly table: SinkTable,
     private readonly rules: TableRules,
     private readonly call: UnreliableCall,
+    readonly keepsMembers: boolean,
   ) {}
 
   readPositions(): Promise<ReadonlyMap<number, SinkPosition>> {
     return this.call(() => {
+      if (this.table.state.keepsMembers && !this.keepsMembers) throw new SinkError('the table has members', true);
+      if (this.keepsMembers && !this.table.state.keepsMembers) this.table.keepMembers();
       const { generation, buckets } = this.table.state;
       this.#generation = generation;
       this.#turns = new Map([...buckets].map(([bucket, { turn }]) => [bucket, turn]));
@@ -139,6 +181,7 @@ export class TableSink implements Sink {
 
   async write(writes: readonly BucketWrite[]): Promise<boolean> {
     if (new Set(writes.map(({ bucket }) => bucket)).size < writes.length) throw new Error('two writes of one bucket');
+    if (!this.keepsMembers && writes.some(({ members }) => members.length > 0)) throw new Error('unwanted members');
     switch (this.rules.order) {
       case 'one transaction':
         return this.#transact(writes, true, true);
@@ -160,12 +203,13 @@ export class TableSink implements Sink {
   #transact(writes: readonly BucketWrite[], withRows: boolean, withPositions: boolean): Promise<boolean> {
     return this.call(() => {
       const turns = new Map(writes.map(({ bucket }) => [bucket, this.table.nextTurn()]));
-      const isCommitted = this.table.transact((rows, buckets) => {
+      const isCommitted = this.table.transact((changes) => {
         if (withPositions && this.rules.checksTurn && !writes.every(({ bucket }) => this.#isMyTurn(bucket)))
           return false;
         for (const write of writes) {
-          if (withRows) this.#writeRows(rows, write);
-          if (withPositions) this.#writePosition(rows, buckets, write, turns.get(write.bucket)!);
+          const turn = turns.get(write.bucket)!;
+          if (withRows) this.#writeRows(changes, write, turn);
+          if (withPositions) this.#writePosition(changes, write, turn);
         }
         return true;
       });
@@ -178,32 +222,48 @@ export class TableSink implements Sink {
     return this.table.bucket(bucket).turn === (this.#turns.get(bucket) ?? NEW_BUCKET.turn);
   }
 
-  #writeRows(rows: Map<string, TableRow>, { bucket, epoch: ofStore, posts, endsFullSync }: BucketWrite): void {
+  #writeRows({ rows, members, buckets }: TableChanges, write: BucketWrite, turn: number): void {
     const { checksVersion, renewsEpoch, zeroesLostPosts } = this.rules;
-    const epoch = this.#generation * 2 ** 32 + ofStore;
+    const { bucket, posts, endsFullSync } = write;
+    const epoch = this.#generation * 2 ** 32 + write.epoch;
+    const turns = { current: turn, first: this.#syncTurn(buckets, write, turn) };
+    if (this.keepsMembers) writeMembers(members, write, turns, this.rules.members);
+    const isInFullSync = endsFullSync || write.position.upTo === NOT_SYNCED;
+    if (isInFullSync && this.rules.members.clearsRenewedPosts) {
+      // A post that was created after its place was read is not among those with all members. Its older members are of the lost one.
+      const renewed = posts.map(({ post }) => post).filter((post) => (rows.get(post)?.epoch ?? 0) < epoch);
+      removeMembers(members, renewed, turns.first);
+    }
     for (const { post, v, totals } of posts) {
       const row = rows.get(post);
       const isSame = row?.v === v && isEqual(row.totals, totals);
       if (row !== undefined && checksVersion && isBelow({ epoch, v }, row)) continue;
       if (!isSame || renewsEpoch) rows.set(post, { bucket, epoch, v, totals });
     }
-    if (!endsFullSync || !zeroesLostPosts) return;
-    for (const [post, row] of rows) {
-      if (row.bucket !== bucket || row.epoch >= epoch) continue;
-      rows.set(post, { bucket, epoch, v: 0, totals: row.totals.map(() => 0) });
-    }
+    if (!endsFullSync) return;
+    const lost = [...rows].filter(([, row]) => row.bucket === bucket && row.epoch < epoch);
+    if (this.rules.members.clearsLostPosts)
+      removeMembers(
+        members,
+        lost.map(([post]) => post),
+        Infinity,
+      );
+    if (!zeroesLostPosts) return;
+    for (const [post, row] of lost) rows.set(post, { bucket, epoch, v: 0, totals: row.totals.map(() => 0) });
   }
 
-  #writePosition(
-    rows: ReadonlyMap<string, TableRow>,
-    buckets: Map<number, TableBucket>,
-    { bucket, position, sums, endsFullSync }: BucketWrite,
-    turn: number,
-  ): void {
+  #syncTurn(buckets: ReadonlyMap<number, TableBucket>, { bucket, startsFullSync }: BucketWrite, turn: number): number {
+    const syncTurn = buckets.get(bucket)?.syncTurn ?? turn;
+    return startsFullSync && this.rules.members.renewsFirstTurn ? turn : syncTurn;
+  }
+
+  #writePosition({ rows, buckets }: TableChanges, write: BucketWrite, turn: number): void {
+    const { bucket, position, sums, endsFullSync } = write;
     const before = buckets.get(bucket) ?? NEW_BUCKET;
     const isKept = this.rules.keepsPosition && position.upTo === 0;
     const base = endsFullSync && sums !== null ? findBase(rows, bucket, sums) : before.base;
-    buckets.set(bucket, { turn, position: isKept ? before.position : position, sums, base });
+    const syncTurn = position.upTo === NOT_SYNCED ? this.#syncTurn(buckets, write, turn) : null;
+    buckets.set(bucket, { turn, position: isKept ? before.position : position, sums, base, syncTurn });
   }
 }
 

@@ -6,12 +6,14 @@ import type { Random } from '../support/random.js';
 import { SimulatedClock } from './simulated-clock.js';
 import { SimulatedProcess } from './simulated-process.js';
 import { connectConsumer, SinkConsumer, trustPositions } from './sink-consumer.js';
-import { FEED_MAX, SINK_RULES, type SinkRules } from './sink-rules.js';
+import { SINK_RULES, type SinkRules } from './sink-rules.js';
 import { BUCKETS, METRICS, SinkStore } from './sink-store.js';
 import { downError, sumRows, SinkTable, TableSink } from './sink-table.js';
 import { callFrom, calmWeather, type CallWeather } from './unreliable-call.js';
 
 const INTERVAL_MS = 1_000;
+/** Few enough that a gateway, which calls again without a pause while it is behind, comes to an end. */
+export const TRAFFIC_MAX = 0.15;
 
 type SinkName = 'table' | 'consumer';
 
@@ -19,19 +21,22 @@ type SinkName = 'table' | 'consumer';
 class SinkGateway {
   readonly process: SimulatedProcess;
   readonly feeder: Feeder;
+  /** Whether its table gets members. */
+  readonly keepsMembers: boolean;
 
   constructor(
     readonly sinkName: SinkName,
     world: SinkWorld,
   ) {
     const { random, clock, rules } = world;
+    this.keepsMembers = world.keepsMembers;
     this.process = new SimulatedProcess(clock);
     const { process } = this;
     const store = world.store.connect(process);
     const call = callFrom(process, random, world.weatherOf[sinkName], downError);
     const stored = new StoredPositions(store, sinkName, connectConsumer(world.consumer, call));
     const copy = rules.trustsStoredPositions ? trustPositions(stored) : stored;
-    const sink = sinkName === 'table' ? new TableSink(world.table, rules.table, call) : copy;
+    const sink = sinkName === 'table' ? new TableSink(world.table, rules.table, call, this.keepsMembers) : copy;
     const lease = new Lease(store, sinkName, process.clock);
     const options = {
       buckets: BUCKETS,
@@ -57,13 +62,15 @@ class SinkGateway {
 /** A store, a table and a consumer, and two gateways that copy the counts of one to the others, under a seed. */
 export class SinkWorld {
   readonly clock = new SimulatedClock();
-  readonly table = new SinkTable();
+  readonly table = new SinkTable(BUCKETS);
   readonly consumer = new SinkConsumer();
   readonly store: SinkStore;
   readonly weatherOf: Readonly<Record<SinkName, CallWeather>> = { table: calmWeather(), consumer: calmWeather() };
   readonly warnings: string[] = [];
   /** The first broken one of the invariants that hold at any time; `''`: none is. */
   fault = '';
+  /** Whether gateways that start now keep members in the table. */
+  keepsMembers: boolean;
   gateways: readonly SinkGateway[];
 
   constructor(
@@ -72,6 +79,7 @@ export class SinkWorld {
     isEmbedded = random.chance(0.3),
   ) {
     this.store = new SinkStore(this.clock, random, rules, isEmbedded);
+    this.keepsMembers = random.chance(0.5);
     // No other gateway shares an embedded store.
     const names = isEmbedded ? (['table', 'consumer'] as const) : (['table', 'table', 'consumer', 'consumer'] as const);
     this.gateways = names.map((name) => new SinkGateway(name, this));
@@ -85,21 +93,36 @@ export class SinkWorld {
       weather.failsAfter = random.chance(0.5) ? random.next() / 4 : 0;
       weather.slow = random.chance(0.5) ? random.next() / 2 : 0;
     }
+    store.traffic = random.chance(0.5) ? random.next() * TRAFFIC_MAX : 0;
     // A post that is delivered late may be older than what another gateway delivered meanwhile.
     weatherOf.consumer.slow = 0;
   }
 
   /** Kills a gateway and starts another one. */
-  replaceGateway(): void {
-    const killed = this.random.pick(this.gateways);
+  replaceGateway(killed = this.random.pick(this.gateways)): void {
     killed.process.kill();
     this.gateways = this.gateways.map((one) => (one === killed ? new SinkGateway(killed.sinkName, this) : one));
+  }
+
+  /** The setting is changed, and one gateway at least starts again with it. */
+  keepMembers(): void {
+    this.keepsMembers = true;
+    const outdated = this.#outdatedGateways;
+    for (const gateway of this.random.chance(0.5) ? outdated : outdated.slice(1)) this.replaceGateway(gateway);
+  }
+
+  get #outdatedGateways(): readonly SinkGateway[] {
+    return this.gateways.filter(
+      ({ sinkName, keepsMembers }) => sinkName === 'table' && keepsMembers !== this.keepsMembers,
+    );
   }
 
   /** Everything is up, and nothing fails any more. */
   mend(): void {
     const { store, weatherOf } = this;
+    store.traffic = 0;
     for (const weather of [store.weather, weatherOf.table, weatherOf.consumer]) Object.assign(weather, calmWeather());
+    for (const gateway of this.#outdatedGateways) this.replaceGateway(gateway);
     for (const { process } of this.gateways) process.resume();
   }
 
@@ -112,8 +135,8 @@ export class SinkWorld {
   /** @returns where the copies differ from the store; `''`: nowhere */
   difference(): string {
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
-      const contents = this.store.readContents(bucket);
-      for (const [post, { v, totals }] of contents) {
+      const { posts, members } = this.store.readContents(bucket);
+      for (const [post, { v, totals }] of posts) {
         if (v === 0) continue;
         const row = this.table.state.rows.get(post);
         if (row?.v !== v || String(row.totals) !== String(totals)) {
@@ -126,10 +149,21 @@ export class SinkWorld {
       }
       const lost = this.table
         .rowsOf(bucket)
-        .find(([post, { totals }]) => !contents.has(post) && totals.some((one) => one > 0));
+        .find(([post, { totals }]) => !posts.has(post) && totals.some((one) => one > 0));
       if (lost !== undefined) return `S4: ${lost[0]} is in the table and not in the store`;
+      const difference = this.#differenceOfMembers(bucket, members);
+      if (difference !== '') return `S4: ${difference}`;
     }
     return '';
+  }
+
+  #differenceOfMembers(bucket: number, inStore: ReadonlySet<string>): string {
+    if (!this.table.state.keepsMembers) return '';
+    const inTable = new Set(this.table.membersOf(bucket));
+    const missing = [...inStore].find((key) => !inTable.has(key));
+    if (missing !== undefined) return `${missing} is not a member in the table`;
+    const added = [...inTable].find((key) => !inStore.has(key));
+    return added === undefined ? '' : `${added} is a member in the table only`;
   }
 
   #findFault(): string {
@@ -158,10 +192,12 @@ export class SinkWorld {
     if (sums === null || position === null) return '';
     const contents = this.store.contentsAt(bucket, position, position.upTo);
     if (contents === undefined) return `F1: bucket ${bucket} was never complete at ${position.upTo}`;
+    const difference = this.#differenceOfMembers(bucket, contents.members);
+    if (difference !== '') return `F1: ${difference} at ${position.upTo}`;
     const rows = new Map(this.table.rowsOf(bucket));
-    for (const post of new Set([...rows.keys(), ...contents.keys()])) {
+    for (const post of new Set([...rows.keys(), ...contents.posts.keys()])) {
       const none = METRICS.list.map(() => 0);
-      const [inTable, inStore] = [rows.get(post)?.totals ?? none, contents.get(post)?.totals ?? none];
+      const [inTable, inStore] = [rows.get(post)?.totals ?? none, contents.posts.get(post)?.totals ?? none];
       if (String(inTable) !== String(inStore)) {
         return `F1: ${post} is ${String(inTable)} instead of ${String(inStore)} at ${position.upTo}`;
       }
@@ -171,7 +207,7 @@ export class SinkWorld {
 
   #faultOfRecord(bucket: number): string {
     const record = this.store.primary.buckets[bucket]!.changedPosts;
-    if (record === null || record.feed.size <= FEED_MAX) return '';
+    if (record === null || record.feed.size <= this.rules.records.feedMax(record.posts.state)) return '';
     return `F4: bucket ${bucket} has ${record.feed.size} entries`;
   }
 }
