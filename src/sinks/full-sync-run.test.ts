@@ -87,3 +87,15 @@ test('a run whose bucket has another incarnation ends for it, reads the same buc
   await run.readPage();
   expect(buckets).toHaveLength(3);
 });
+
+test('a post that was created after its place was read is among those with all members when the full sync ends', async () => {
+  const store = new ReferenceStore(METRICS, BUCKETS, { region: 'eu', epoch: 1, nonce: 1 });
+  await store.commit(producer.batch(1, [view(postIn(1))]));
+  const run = new FullSyncRun(store.changeStore, BUCKETS, true);
+  run.add(await readChanges(store, 1, 0));
+  await run.readPage();
+  await store.commit(producer.batch(1, [view(postIn(1, 1))]));
+  const write = run.take(await readChanges(store, 1, run.upTo(1)!))!;
+  expect(write.endsFullSync).toBe(true);
+  expect(write.postsWithAllMembers).toEqual([postIn(1), postIn(1, 1)]);
+});

@@ -17,6 +17,8 @@ interface SyncedBucket {
   upTo: number;
   /** Whether something was written in the run. */
   hasBegun: boolean;
+  /** Posts that changed, with members only. Some may have been created after their place was read, so that no page has them. */
+  readonly changedPosts: Set<string>;
 }
 
 /** Posts and members of one bucket that were read and not yet written. */
@@ -31,9 +33,8 @@ const NOTHING: SyncedPage = { posts: [], members: [], postsWithAllMembers: [] };
 
 /**
  * Full syncs of some buckets at once. All their posts are read page by page while their changes go on, each page of posts with its
- * members, which may take more pages; the first complete page of
- * changes after the last page of posts ends the full sync of its bucket. Changes are read after each page of posts, so if they are of
- * the same incarnation as before, so are the posts.
+ * members, which may take more pages; the first complete page of changes after the last page of posts ends the full sync of its bucket.
+ * Changes are read after each page of posts, so if they are of the same incarnation as before, so are the posts.
  */
 export class FullSyncRun {
   readonly #buckets = new Map<number, SyncedBucket>();
@@ -64,7 +65,7 @@ export class FullSyncRun {
 
   /** Adds a bucket, at most once, while the run accepts some. */
   add({ bucket, starts, upTo }: ChangePage): void {
-    this.#buckets.set(bucket, { incarnation: starts.at(-1)!, upTo, hasBegun: false });
+    this.#buckets.set(bucket, { incarnation: starts.at(-1)!, upTo, hasBegun: false, changedPosts: new Set() });
   }
 
   has(bucket: number): boolean {
@@ -147,13 +148,29 @@ export class FullSyncRun {
     this.#page.delete(bucket);
     const posts = newestPosts(page.posts, changes.posts);
     const members = newestMembers(page.members, changes.members);
-    const { postsWithAllMembers } = page;
+    const postsWithAllMembers = this.#postsWithAllMembers(synced, page, changes, endsFullSync);
     if (posts.length + members.length + postsWithAllMembers.length === 0 && !endsFullSync) return null;
     const startsFullSync = !synced.hasBegun;
     synced.hasBegun = true;
     const position = { epoch, nonce, upTo: endsFullSync ? upTo : NOT_SYNCED, changedAtMs };
     const rows = { posts, members, postsWithAllMembers };
     return { bucket, epoch, ...rows, position, sums: endsFullSync ? sums : null, startsFullSync, endsFullSync };
+  }
+
+  /**
+   * Those of the page; at the end those that changed, too: one that the store had lost, and that was created again after its place was
+   * read, has other members in the sink.
+   */
+  #postsWithAllMembers(
+    { changedPosts }: SyncedBucket,
+    { postsWithAllMembers }: SyncedPage,
+    { posts }: ChangePage,
+    endsFullSync: boolean,
+  ): readonly string[] {
+    if (!this.withMembers) return [];
+    for (const { post } of posts) changedPosts.add(post);
+    for (const post of postsWithAllMembers) changedPosts.delete(post);
+    return endsFullSync ? [...postsWithAllMembers, ...changedPosts] : postsWithAllMembers;
   }
 }
 

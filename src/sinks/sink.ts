@@ -13,11 +13,7 @@ export interface BucketWrite {
   readonly posts: readonly PostCounts[];
   /** Each member once, of posts that the sink has or gets with it; none unless the sink keeps members. */
   readonly members: readonly MemberState[];
-  /**
-   * Posts of which the sink got every member since the full sync began: others that it has of them are gone in the store. So are those
-   * of a post that was of an earlier epoch in the sink, or not there, when a write of a full sync brings it: the store may have lost it,
-   * and created it again after its place in the full sync.
-   */
+  /** Posts of which the sink got every member since the full sync began: others that it has of them are gone in the store. */
   readonly postsWithAllMembers: readonly string[];
   /**
    * The sink's position once it has these posts. Within a full sync its `upTo` is NOT_SYNCED, so that another one begins if this one
