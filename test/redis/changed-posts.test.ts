@@ -151,6 +151,18 @@ describe('changed posts in Redis', () => {
     expect(decideCopy({ ...position, changedAtMs: changedAtMs + 2 * LOSS_MAX_MS }, after)).toBe('halt');
   });
 
+  it('an incarnation that begins with recording members starts at the seq that was recovered', async () => {
+    const { upTo } = await collect(0, (await collect(0, 0)).upTo);
+    await store.commit(producer.batch(0, [view(POST)]));
+    await server.kill('SIGKILL');
+    await server.restart();
+    client = server.client();
+    await until(() => store.available, 'the store is available');
+    const [page] = await store.changeStore.changesSince([{ bucket: 0, after: upTo }], { limit: 500, withMembers: true });
+    expect(page!.droppedUpTo).toBe(upTo + 1);
+    expect(page!.starts.at(-1)!.startSeq).toBe(upTo + 1);
+  });
+
   it('all posts are read in the epoch of the restarted server', async () => {
     await store.commit(producer.batch(0, [view(POST)]));
     await server.kill('SIGKILL');

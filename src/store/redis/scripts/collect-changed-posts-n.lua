@@ -40,16 +40,17 @@ local function read_names(after, count)
   return call('ZRANGEBYSCORE', key, low, last), call('ZCOUNT', key, '(' .. last, '+inf') > 0 and last or nil
 end
 
--- Groups the names of members that are neighbours in a set, as they are under one seq. @return posts; sets: post, metric, actors …
+-- Groups the names of members that are neighbours in a set, as they are under one seq.
+-- @return posts, with those of the members, each once; sets: post, metric, actors …
 local function group_names(entries)
-  local names, sets, set = {}, {}, nil
+  local names, are_named, sets, set = {}, {}, {}, nil
   for _, entry in ipairs(entries) do
     local post, metric, actor = match(entry, '^(%S+) (%d+) (%S+)$')
-    if not post then
-      names[#names + 1] = entry
-    elseif set and set[1] == post and set[2] == metric then
+    local name = post or entry
+    if not are_named[name] then names[#names + 1], are_named[name] = name, true end
+    if post and set and set[1] == post and set[2] == metric then
       set[#set + 1] = actor
-    else
+    elseif post then
       set = { post, metric, actor }
       sets[#sets + 1] = set
     end
@@ -106,9 +107,12 @@ local function collect(i)
   bucket.set_sizes(sizes)
   changed_posts.open(packed_state, packed_history)
   if not bucket.is_recording then changed_posts.start() end
-  local is_changed = wants_members and not bucket.records_members
-  if is_changed then changed_posts.start_members() end
-  is_changed = changed_posts.start_incarnation() or is_changed
+  -- Before members are recorded, because that raises the seq.
+  local is_changed = changed_posts.start_incarnation()
+  if wants_members and not bucket.records_members then
+    changed_posts.start_members()
+    is_changed = true
+  end
   is_changed = changed_posts.note_read(wall_ms) or is_changed
   local list, last, up_to, is_complete, entries = {}, HEADER_VALUES, changed_posts.dropped_up_to(), 0, {}
   if tonumber(after) >= up_to then
