@@ -11,8 +11,6 @@ export interface MemberRules {
   readonly renewsFirstTurn: boolean;
   /** Whether posts that the store has lost lose their members. */
   readonly clearsLostPosts: boolean;
-  /** Whether posts that the store has lost, and that are there again before the full sync ends, lose their older members. */
-  readonly clearsRenewedPosts: boolean;
 }
 
 export const MEMBER_RULES: MemberRules = {
@@ -20,7 +18,6 @@ export const MEMBER_RULES: MemberRules = {
   sweepsBelow: 'first turn',
   renewsFirstTurn: true,
   clearsLostPosts: true,
-  clearsRenewedPosts: true,
 };
 
 /** A row of the table of members. */

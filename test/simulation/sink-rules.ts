@@ -119,7 +119,9 @@ export const PLANTS: Readonly<Record<string, SinkRules>> = {
   'members of earlier pages of the same full sync are swept': withMemberTable({ sweepsBelow: 'current turn' }),
   'members are swept from the turn of a full sync that did not end': withMemberTable({ renewsFirstTurn: false }),
   'lost posts keep their members': withMemberTable({ clearsLostPosts: false }),
-  'lost posts that are there again keep their members': withMemberTable({ clearsRenewedPosts: false }),
+  'posts that are created again within a full sync keep their members': withFullSync(
+    (store, buckets, withMembers) => new PagesOnlyRun(store, buckets, withMembers),
+  ),
   'a record that starts with members keeps its entries': withRecords({
     startMembers: (state, _incarnation, droppedUpTo) => ({ state: { ...state, recordsMembers: true }, droppedUpTo }),
   }),
@@ -200,6 +202,27 @@ class OverwritingRun extends FullSyncRun {
         members: write.members.map((one) => ({ ...one, on: one.on || this.#read.has(memberKey(one)) })),
       }
     );
+  }
+}
+
+/** A full sync that ends without the posts that no page has. */
+class PagesOnlyRun extends FullSyncRun {
+  readonly #read: Set<string>;
+
+  constructor(store: Pick<ChangeStore, 'readAll' | 'readMembers'>, buckets: number, withMembers: boolean) {
+    const read = new Set<string>();
+    const readMembers: ChangeStore['readMembers'] = (posts, cursor, limit) => {
+      for (const post of posts) read.add(post);
+      return store.readMembers(posts, cursor, limit);
+    };
+    const readAll: ChangeStore['readAll'] = (bucketSet, cursor, limit) => store.readAll(bucketSet, cursor, limit);
+    super({ readAll, readMembers }, buckets, withMembers);
+    this.#read = read;
+  }
+
+  override take(page: ChangePage): BucketWrite | null {
+    const write = super.take(page);
+    return write && { ...write, postsWithAllMembers: write.postsWithAllMembers.filter((post) => this.#read.has(post)) };
   }
 }
 

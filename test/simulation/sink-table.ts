@@ -228,12 +228,6 @@ export class TableSink implements Sink {
     const epoch = this.#generation * 2 ** 32 + write.epoch;
     const turns = { current: turn, first: this.#syncTurn(buckets, write, turn) };
     if (this.keepsMembers) writeMembers(members, write, turns, this.rules.members);
-    const isInFullSync = endsFullSync || write.position.upTo === NOT_SYNCED;
-    if (isInFullSync && this.rules.members.clearsRenewedPosts) {
-      // A post that was created after its place was read is not among those with all members. Its older members are of the lost one.
-      const renewed = posts.map(({ post }) => post).filter((post) => (rows.get(post)?.epoch ?? 0) < epoch);
-      removeMembers(members, renewed, turns.first);
-    }
     for (const { post, v, totals } of posts) {
       const row = rows.get(post);
       const isSame = row?.v === v && isEqual(row.totals, totals);
