@@ -158,7 +158,10 @@ describe('changed posts in Redis', () => {
     await server.restart();
     client = server.client();
     await until(() => store.available, 'the store is available');
-    const [page] = await store.changeStore.changesSince([{ bucket: 0, after: upTo }], { limit: 500, withMembers: true });
+    const [page] = await store.changeStore.changesSince([{ bucket: 0, after: upTo }], {
+      limit: 500,
+      withMembers: true,
+    });
     expect(page!.droppedUpTo).toBe(upTo + 1);
     expect(page!.starts.at(-1)!.startSeq).toBe(upTo + 1);
   });
