@@ -2,6 +2,12 @@ import { sleep } from '../common/sleep.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { Audit, type AuditOptions } from '../sinks/audit.js';
 import type { Drift } from '../sinks/audit-checks.js';
+import {
+  auditCountedMembers,
+  hasAuditedMembers,
+  type MembersAuditDrift,
+  SinkMembersAudit,
+} from '../sinks/audit-members.js';
 import { SinkError } from '../sinks/sink.js';
 import { type Sinks, SINKS_DUTY } from '../sinks/start-sinks.js';
 import type { ChangeStore } from '../store/change-store.js';
@@ -16,6 +22,12 @@ const LEASE_CHANGE_MAX_MS = 5_000;
 /** A change of positions takes effect when the gateway that feeds the sink reads them. */
 interface NoticedChange {
   readonly startsWithinMs: number;
+}
+
+/** What an operator wants of an audit. */
+export interface AuditDemand {
+  readonly repairs: boolean;
+  readonly withMembers: boolean;
 }
 
 /** Changes of the sinks of a gateway by operators. */
@@ -58,20 +70,29 @@ export class SinkAdministration {
   /**
    * Compares the sinks with the store. Its reports are what differs, and its summary has the figures of each sink.
    * @param repairs whether buckets in which something differs are sent again
+   * @param withMembers whether members are compared, too: with what posts count, and with those of sinks that keep them
    */
-  audit(repairs: boolean): Job {
+  audit({ repairs, withMembers }: AuditDemand): Job {
     return async (report, signal) => {
       const sinks = await this.#requireSinks().connectAudited();
       try {
         if (sinks.length === 0) throw new ProtocolError('BAD_REQUEST', 'only PostgreSQL sinks can be audited');
+        const reportDrift = (drift: Drift | MembersAuditDrift): Promise<void> => report({ ...drift });
+        const options = { ...this.options, repairs, signal, report: reportDrift };
+        const miscounted = withMembers ? await auditCountedMembers(this.store, options) : 0;
         const summaries = [];
         for (const sink of sinks) {
-          const options = { ...this.options, repairs, signal, report: (drift: Drift) => report({ ...drift }) };
           const summary = await reportSinkErrors(new Audit(this.store, sink, options).run());
-          summaries.push({ sink: sink.name, ...summary });
-          if (summary.syncedAgain > 0) this.sinks.feeders.find(({ name }) => name === sink.name)?.recheck();
+          const members =
+            withMembers && hasAuditedMembers(sink)
+              ? await reportSinkErrors(new SinkMembersAudit(this.store, sink, options).run())
+              : null;
+          summaries.push({ sink: sink.name, ...summary, ...(members !== null && { members }) });
+          const syncedAgain = summary.syncedAgain + (members?.syncedAgain ?? 0);
+          if (syncedAgain > 0) this.sinks.feeders.find(({ name }) => name === sink.name)?.recheck();
         }
-        return { sinks: summaries, drift: summaries.reduce((sum, { drift }) => sum + drift, 0) };
+        const drift = summaries.reduce((sum, one) => sum + one.drift + (one.members?.drift ?? 0), miscounted);
+        return { sinks: summaries, ...(withMembers && { miscounted }), drift };
       } finally {
         await Promise.all(sinks.map((sink) => sink.close()));
       }

@@ -3,7 +3,7 @@ import type { Settings } from '../config/settings.js';
 import { isPostgres } from '../config/sink-url-list.js';
 import { fromInt64 } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
-import type { StoredMember } from '../sinks/postgres/member-statements.js';
+import type { SinkMember } from '../sinks/audit-members.js';
 import { PostgresSink } from '../sinks/postgres/postgres-sink.js';
 import { CountsRestore } from '../sinks/restore-counts.js';
 import { openRedis, openStore, random64 } from './open-store.js';
@@ -76,7 +76,7 @@ async function restoreAll(sink: PostgresSink, counts: CountsRestore, metrics: Me
 
 /** Members of a sink that are restored in the order of posts. */
 class RestoredMembers {
-  #page: readonly StoredMember[] = [];
+  #page: readonly SinkMember[] = [];
   #index = 0;
   #isRead: boolean;
 
@@ -102,13 +102,13 @@ class RestoredMembers {
       }
       if (this.#isRead) return;
       await this.counts.ready();
-      this.#page = await this.sink.readMembers(this.#page.at(-1) ?? null, PAGE_ROWS);
+      this.#page = await this.sink.members.readAll(this.#page.at(-1) ?? null, PAGE_ROWS);
       this.#index = 0;
       this.#isRead = this.#page.length < PAGE_ROWS;
     }
   }
 
-  #add({ post, metric: name, actor }: StoredMember): void {
+  #add({ post, metric: name, actor }: SinkMember): void {
     const metric = this.metrics.byName(name);
     if (metric?.kind.hasMembers !== true) {
       throw new Error(

@@ -22,8 +22,9 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   {
     name: 'audit',
     path: '/admin/audit',
-    summary: 'Compare the sinks with the store; --repair sends again what differs. Exit code 1 if anything did',
-    switches: ['repair'],
+    summary:
+      'Compare the sinks with the store; --members: members, too; --repair sends again what differs. Exit code 1 if anything did',
+    switches: ['repair', 'members'],
   },
   {
     name: 'sink adopt',
@@ -48,7 +49,7 @@ export function toFlag(variable: string): string {
 }
 
 /** Settings and parameters that are true when their flag has no value. */
-const SWITCHES: ReadonlySet<string> = new Set(['REQUIRE_TOKEN_TO_READ', 'SINK_MEMBERS', 'repair']);
+const SWITCHES: ReadonlySet<string> = new Set(['REQUIRE_TOKEN_TO_READ', 'SINK_MEMBERS', 'repair', 'members']);
 
 const VARIABLE_BY_FLAG = new Map(VARIABLES.map((variable) => [toFlag(variable), variable]));
 

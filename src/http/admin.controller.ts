@@ -20,11 +20,13 @@ export class AdminController {
 
   /** @throws ProtocolError */
   @Post('audit')
-  async audit(@Query('repair') repair: unknown, @Res() response: Response): Promise<void> {
-    if (repair !== undefined && repair !== 'true' && repair !== 'false') {
-      throw new ProtocolError('BAD_REQUEST', 'repair must be true or false');
-    }
-    await respondWithJob(response, this.jobs, this.sinks.audit(repair === 'true'), this.clock);
+  async audit(
+    @Query('repair') repair: unknown,
+    @Query('members') members: unknown,
+    @Res() response: Response,
+  ): Promise<void> {
+    const demand = { repairs: parseSwitch('repair', repair), withMembers: parseSwitch('members', members) };
+    await respondWithJob(response, this.jobs, this.sinks.audit(demand), this.clock);
   }
 
   @Post('sinks/off')
@@ -45,4 +47,12 @@ export class AdminController {
   async retryDead(): Promise<object> {
     return { done: true, ...(await this.sinks.retryDead()) };
   }
+}
+
+/** @throws ProtocolError */
+function parseSwitch(name: string, value: unknown): boolean {
+  if (value !== undefined && value !== 'true' && value !== 'false') {
+    throw new ProtocolError('BAD_REQUEST', `${name} must be true or false`);
+  }
+  return value === 'true';
 }

@@ -3,13 +3,12 @@ import { bucketOf } from '../counters/bucket-of.js';
 import { SUM_MODULUS } from '../counters/changed-posts.js';
 import type { Metrics } from '../counters/metrics.js';
 import { compareIncarnations, type Incarnation } from '../counters/pn-counter.js';
-import type { ChangePage, ChangeStore } from '../store/change-store.js';
+import type { ChangeStore } from '../store/change-store.js';
 import type { AuditedRow, AuditedSink, BucketSums } from './audited-sink.js';
+import { readProgress } from './until-current.js';
 
 /** Posts that are compared at once. */
 export const PAGE_POSTS = 500;
-/** Above every seq: what a store returns for it has no posts. */
-const NO_POSTS_AFTER = 2 ** 52;
 
 /** The rows of a bucket do not add up to the changes of the store. */
 export interface SumsDrift {
@@ -69,19 +68,11 @@ export class AuditChecks {
     // Read before the rows: a post that is not dead has its row from then on.
     const dead = await this.sink.findDead(other.map(({ post }) => post));
     const wrong = await this.#compareRows(other.filter(({ post }) => !dead.has(post)));
-    const pages = await this.readPages(wrong.map(({ counts }) => counts));
+    const pages = await readProgress(this.store, new Set(wrong.map(({ counts }) => this.bucketOf(counts))));
     const current = new Map(pages.map(({ bucket, starts }) => [bucket, starts.at(-1)!]));
     return wrong
       .filter(({ counts }) => isOf(counts, current.get(this.bucketOf(counts))!))
       .map(({ counts, row }) => ({ arm: 'rows', post: counts.post, store: toRow(counts), sink: row }));
-  }
-
-  /** How far the store is now with the buckets of these posts. */
-  async readPages(posts: readonly PostCounts[]): Promise<readonly ChangePage[]> {
-    if (posts.length === 0) return [];
-    const buckets = new Set(posts.map((counts) => this.bucketOf(counts)));
-    const requests = [...buckets].map((bucket) => ({ bucket, after: NO_POSTS_AFTER }));
-    return await this.store.changesSince(requests, { limit: 1, withMembers: false });
   }
 
   bucketOf({ post }: Pick<PostCounts, 'post'>): number {

@@ -1,10 +1,10 @@
 import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import type { PostCounts } from '../counters/batch.js';
-import { compareIncarnations } from '../counters/pn-counter.js';
-import type { ChangePage, ChangeStore } from '../store/change-store.js';
+import type { ChangeStore } from '../store/change-store.js';
 import { AuditChecks, type AuditChecksOptions, type Drift, PAGE_POSTS } from './audit-checks.js';
 import type { AuditedSink } from './audited-sink.js';
+import { untilCurrent } from './until-current.js';
 
 /** A bucket that changes all the time is read again after this, … */
 const PAUSE_MS = 250;
@@ -90,26 +90,9 @@ export class Audit {
     this.#posts += posts.length;
     const other = await this.#checks.findOther(posts);
     if (other.length === 0) return;
-    await this.#untilCurrent(await this.#checks.readPages(other));
+    const buckets = new Set(other.map((counts) => this.#checks.bucketOf(counts)));
+    await untilCurrent(this.store, this.sink, buckets, this.options);
     for (const drift of await this.#checks.compareAgain(other)) await this.#report(this.#checks.bucketOf(drift), drift);
-  }
-
-  /** Resolves when the sink has what the store had with these pages. @throws Error if that takes half a minute */
-  async #untilCurrent(wanted: readonly ChangePage[]): Promise<void> {
-    for (let tries = 0; tries < TRIES_MAX && !this.options.signal.aborted; tries++) {
-      const positions = await this.sink.readPositions();
-      const isCurrent = wanted.every(({ bucket, starts, upTo }) => {
-        const position = positions.get(bucket);
-        if (position === undefined) return false;
-        const order = compareIncarnations(position, starts.at(-1)!);
-        return order === 'newer' || (order === 'same' && position.upTo >= upTo);
-      });
-      if (isCurrent) return;
-      await sleep(this.options.clock, PAUSE_MS);
-    }
-    throw new Error(
-      `${this.sink.name} does not get what the store has: see tallycast_sink_up and tallycast_sink_halted`,
-    );
   }
 
   async #report(bucket: number, drift: Drift): Promise<void> {

@@ -5,10 +5,12 @@ import { isDeepStrictEqual } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Metrics } from '../../src/counters/metrics.js';
 import { FileFollower } from '../sinks/file-follower.js';
+import { readMembers } from '../sinks/postgres-fixtures.js';
 import { NatsReader } from '../sinks/nats-reader.js';
 import { RowConsumer } from '../sinks/row-consumer.js';
 import { SECRET, WebhookServer } from '../sinks/webhook-server.js';
-import { closeClients, readTotals, type Totals } from '../support/clients.js';
+import { closeClients, connect, expectOk, readTotals, type Totals } from '../support/clients.js';
+import { runCommand } from '../support/command.js';
 import {
   ADMIN_TOKEN,
   likeAndView,
@@ -163,6 +165,37 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
   function sinkName(): string {
     return `postgres://127.0.0.1:${postgres.port}/${database.name}`;
   }
+});
+
+describe('a gateway with SINK_MEMBERS', () => {
+  it('members are rows, and audit --members compares them', async () => {
+    const database = await postgres.createDatabase();
+    const env = { SINK_URL: database.url.href, SINK_MS: '100', SINK_MEMBERS: 'true', ACTOR_KEYS: 'int64', ADMIN_TOKEN };
+    const gateway = await startGateway(env);
+    const untilMembers = async (...actors: number[]): Promise<void> => {
+      const expected = POSTS.flatMap((post) => actors.map((actor) => `${post} likes ${actor}`)).sort();
+      const areEqual = async (): Promise<boolean> =>
+        isDeepStrictEqual((await readMembers(database).catch(() => [])).sort(), expected);
+      await until(areEqual, 'the table has the members');
+    };
+    await likeAndView(gateway, '4711', '-5', '7');
+    await untilMembers(4711, -5, 7);
+    const socket = connect(gateway.url, { actor: '7' });
+    for (const post of POSTS) expectOk(await socket.emitWithAck('unlike', { post }));
+    await untilMembers(4711, -5);
+    const liked = await database.sql('SELECT count(*)::int AS count FROM tallycast_members WHERE actor = 4711');
+    expect(liked).toEqual([{ count: POSTS.length }]);
+    const clean = { done: true, miscounted: 0, drift: 0, sinks: [expect.objectContaining({ posts: POSTS.length })] };
+    expect(await runAdminCommand(gateway, 'audit', '--members')).toEqual(clean);
+    await database.sql("DELETE FROM tallycast_members WHERE post = '42' AND actor = -5");
+    const audit = await runCommand(['audit', '--members', '--repair'], { ADMIN_TOKEN, TALLYCAST_URL: gateway.url });
+    expect(audit.status).toBe(1);
+    expect(JSON.parse(audit.stdout.split('\n')[0]!)).toMatchObject({ post: '42', missing: 1, missingActors: ['-5'] });
+    await untilMembers(4711, -5);
+    expect(await runAdminCommand(gateway, 'audit', '--members')).toEqual(clean);
+    expect(readSinkWarnings(gateway)).toEqual([]);
+    await gateway.kill('SIGTERM');
+  });
 });
 
 describe('a gateway with several sinks', () => {

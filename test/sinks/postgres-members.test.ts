@@ -74,8 +74,8 @@ describe('writes', () => {
     expect(actors.map(({ actor }) => actor).sort()).toEqual(names.toSorted());
     expect(await database.sql('SELECT post FROM tallycast_members WHERE actor = 4711')).toEqual([{ post: A }]);
     const first = { post: A, metric: 'likes', actor: -9223372036854775808n };
-    expect(await sink.readMembers(null, 1)).toEqual([first]);
-    expect((await sink.readMembers(first, 2)).map(({ actor }) => actor)).toEqual([-4711n, 0n]);
+    expect(await sink.members.readAll(null, 1)).toEqual([first]);
+    expect((await sink.members.readAll(first, 2)).map(({ actor }) => actor)).toEqual([-4711n, 0n]);
   });
 
   it('of two writers the one that is overtaken writes no members', async () => {

@@ -141,15 +141,16 @@ function describeRegions(): Operation {
 }
 
 function describeAudit(): Operation {
-  const repair = { name: 'repair', in: 'query' as const, schema: { type: 'boolean' as const, default: false } };
+  const schema = { type: 'boolean' as const, default: false };
+  const parameters = ['repair', 'members'].map((name) => ({ name, in: 'query' as const, schema }));
   const audit = describeAdministration(
     'audit',
     'Compare the sinks with the store',
     'A line for each thing that differs, and a summary with `drift`, their number. With `repair` the posts of their buckets are sent ' +
-      'again. One long job runs at a time.',
+      'again. With `members` those who have a toggle on are compared, too. One long job runs at a time.',
     { 200: textResponse('Lines of JSON; empty lines are a heartbeat.', JOB_TYPE) },
   );
-  return { ...audit, parameters: [repair] };
+  return { ...audit, parameters };
 }
 
 function describeSinksOff(): Operation {

@@ -1,4 +1,5 @@
 import { toInt64 } from '../../counters/ids.js';
+import type { Member } from '../../counters/changed-posts.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { MemberState } from '../../store/change-store.js';
 import { SinkError } from '../sink.js';
@@ -23,31 +24,14 @@ export interface SyncedMembers {
   readonly toTurn: number;
 }
 
-/** A row of tallycast_members. */
-export interface StoredMember {
-  readonly post: string;
-  /** A name, which may be none of METRICS if somebody else wrote the row. */
-  readonly metric: string;
-  readonly actor: bigint;
-}
-
-interface MemberRow {
-  readonly [column: string]: string;
-  readonly post: string;
-  readonly metric: string;
-  /** Other columns of type bigint are numbers, which cannot hold it. */
-  readonly actor_text: string;
-}
-
 /**
- * Reads and writes tallycast_members: a row for each member, with the turn of its last write. Writers of a bucket wait for each other
+ * Writes tallycast_members: a row for each member, with the turn of its last write. Writers of a bucket wait for each other
  * at its row in tallycast_buckets, before they lock any member.
  */
 export class MemberStatements {
   readonly #upsert: string;
   readonly #delete: string;
   readonly #sweep: string;
-  readonly #selectAfter: string;
 
   constructor(
     tables: PostgresTables,
@@ -70,9 +54,6 @@ WITH swept AS (
   )) RETURNING 1
 )
 SELECT count(*) AS count FROM swept`;
-    this.#selectAfter = `
-SELECT post, metric, actor::text AS actor_text FROM ${name}
-WHERE (post, metric, actor) > ($1, $2, $3::bigint) ORDER BY post, metric, actor LIMIT $4`;
   }
 
   /** Each member at most once. @throws SinkError if the database rejects a row */
@@ -81,8 +62,9 @@ WHERE (post, metric, actor) > ($1, $2, $3::bigint) ORDER BY post, metric, actor 
     const on = sorted.filter((member) => member.on);
     const off = sorted.filter((member) => !member.on);
     try {
-      if (off.length > 0) await query(this.#delete, this.#keys(off));
-      if (on.length > 0) await query(this.#upsert, [...this.#keys(on), numbersLiteral(on.map(({ turn }) => turn))]);
+      if (off.length > 0) await query(this.#delete, memberKeys(off, this.metrics));
+      if (on.length > 0)
+        await query(this.#upsert, [...memberKeys(on, this.metrics), numbersLiteral(on.map(({ turn }) => turn))]);
     } catch (error) {
       if (!isRejection(error)) throw error;
       // Nobody could tell later which members are missing.
@@ -105,21 +87,15 @@ WHERE (post, metric, actor) > ($1, $2, $3::bigint) ORDER BY post, metric, actor 
       swept = row!.count;
     }
   }
+}
 
-  /** Members in the order of their keys. @param after `null`: from the first one */
-  async read(query: Query, after: StoredMember | null, limit: number): Promise<StoredMember[]> {
-    const { post, metric, actor } = after ?? { post: '', metric: '', actor: 0n };
-    const rows = await query<MemberRow>(this.#selectAfter, [post, metric, String(actor), limit]);
-    return rows.map((row) => ({ post: row.post, metric: row.metric, actor: BigInt(row.actor_text) }));
-  }
-
-  #keys(members: readonly MemberState[]): string[] {
-    return [
-      plainTextsLiteral(members.map(({ post }) => post)),
-      plainTextsLiteral(members.map(({ metric }) => this.metrics.list[metric]!.name)),
-      numbersLiteral(members.map(({ actor }) => toInt64(actor))),
-    ];
-  }
+/** Three array literals. */
+export function memberKeys(members: readonly Member[], metrics: Metrics): string[] {
+  return [
+    plainTextsLiteral(members.map(({ post }) => post)),
+    plainTextsLiteral(members.map(({ metric }) => metrics.list[metric]!.name)),
+    numbersLiteral(members.map(({ actor }) => toInt64(actor))),
+  ];
 }
 
 /** By post, so that rows of one page of the index are written together. */

@@ -4,7 +4,7 @@ import type { BucketWrite, SinkOptions, SinkPosition } from '../sink.js';
 import { AuditStatements } from './audit-statements.js';
 import { type CountRow, CountStatements, newestRows } from './count-statements.js';
 import { DeadRows, type RejectedRow } from './dead-rows.js';
-import { MemberStatements, type StoredMember } from './member-statements.js';
+import { MemberStatements } from './member-statements.js';
 import { MemberWrites, type SyncTurns } from './member-writes.js';
 import { addGeneration, type NextTurn, PositionStatements, splitEpoch } from './position-statements.js';
 import { PostgresConnection, type Query, RollBack } from './postgres-connection.js';
@@ -12,6 +12,7 @@ import { toSinkError } from './postgres-errors.js';
 import { checkMetricNames, PostgresTables } from './postgres-tables.js';
 import { parsePostgresUrl, type PostgresTarget } from './postgres-url.js';
 import { SourceStatements } from './source-statements.js';
+import { StoredMembers } from './stored-members.js';
 
 /** Rows of posts that the store has lost, written at once. */
 const LOST_ROWS_MAX = 1_000;
@@ -41,6 +42,7 @@ export class PostgresSink implements AuditedSink {
   readonly name: string;
   readonly keepsPositions = true;
   readonly keepsMembers: boolean;
+  readonly members: StoredMembers;
   readonly #target: PostgresTarget;
   readonly #connection: PostgresConnection;
   readonly #tables: PostgresTables;
@@ -48,7 +50,6 @@ export class PostgresSink implements AuditedSink {
   readonly #positions: PositionStatements;
   readonly #counts: CountStatements;
   readonly #dead: DeadRows;
-  readonly #members: MemberStatements;
   readonly #memberWrites: MemberWrites;
   readonly #audits: AuditStatements;
   readonly #noTotals: readonly number[];
@@ -69,8 +70,10 @@ export class PostgresSink implements AuditedSink {
     this.#positions = new PositionStatements(this.#tables);
     this.#counts = new CountStatements(this.#tables);
     this.#dead = new DeadRows(this.#tables, this.#counts);
-    this.#members = new MemberStatements(this.#tables, metrics);
-    this.#memberWrites = new MemberWrites(this.#members, buckets);
+    this.#memberWrites = new MemberWrites(new MemberStatements(this.#tables, metrics), buckets);
+    this.members = new StoredMembers(this.#tables, metrics, (work) =>
+      this.#reporting(() => this.#connection.transact(work)),
+    );
     this.#audits = new AuditStatements(this.#tables);
     this.#noTotals = metrics.list.map(() => 0);
     this.#warn = warn;
@@ -140,11 +143,6 @@ export class PostgresSink implements AuditedSink {
       totals,
       ...splitEpoch(epoch),
     }));
-  }
-
-  /** Members in the order of their keys, after one (`null`: from the first). The tables must keep members. */
-  readMembers(after: StoredMember | null, limit: number): Promise<StoredMember[]> {
-    return this.#reporting(() => this.#connection.transact((query) => this.#members.read(query, after, limit)));
   }
 
   /** Rows from before the tables were adopted are left out. */
