@@ -24,7 +24,7 @@ interface NoticedChange {
   readonly startsWithinMs: number;
 }
 
-/** What an operator wants of an audit. */
+/** Options of an audit that an operator demands. */
 export interface AuditDemand {
   readonly repairs: boolean;
   readonly withMembers: boolean;

@@ -78,6 +78,14 @@ describe('writes', () => {
     expect((await sink.members.readAll(first, 2)).map(({ actor }) => actor)).toEqual([-4711n, 0n]);
   });
 
+  it('with ACTOR_KEYS=hash SQL finds the key of a name', async () => {
+    const sink = await readySink();
+    const actor = toActorKey('ada', 'hash')!;
+    await sink.write([changes(1, [counts(A, 1)], { members: [{ ...member(A, 0), actor }] })]);
+    const key = "('x' || left(encode(sha256('ada'), 'hex'), 16))::bit(64)::bigint";
+    expect(await database.sql(`SELECT post FROM tallycast_members WHERE actor = ${key}`)).toEqual([{ post: A }]);
+  });
+
   it('of two writers the one that is overtaken writes no members', async () => {
     const [first, second] = [await readySink(), await readySink()];
     await first.write([changes(1, [counts(A, 1)], { members: [member(A, 1)] })]);
@@ -105,7 +113,7 @@ describe('writes', () => {
 });
 
 describe('full syncs', () => {
-  it('members that the store does not have any more are swept once all of their post were sent', async () => {
+  it('members that the store does not have any more are pruned once all of their post were sent', async () => {
     const sink = await readySink();
     const before = [member(A, 1), member(A, 2), member(A, 1, true, SAVES), member(B, 1)];
     await sink.write([changes(5, [counts(A, 3), counts(B, 1)], { members: before })]);
@@ -122,7 +130,7 @@ describe('full syncs', () => {
     expect(await readMembers(database)).toEqual([`${A} likes 2`, `${A} likes 3`, `${B} likes 1`]);
   });
 
-  it('members that somebody else wrote are swept, whatever their turn', async () => {
+  it('members that somebody else wrote are pruned, whatever their turn', async () => {
     const sink = await readySink();
     await database.sql(`INSERT INTO tallycast_members VALUES ('${A}', 'likes', 1, 99), ('${A}', 'hits', 1, 0)`);
     const write = { members: [member(A, 2)], postsWithAllMembers: [A], startsFullSync: true };
@@ -142,7 +150,7 @@ describe('full syncs', () => {
     expect((await readTable(database)).sort()).toEqual([`${A} 2.1 1 0`, `${B} 2.0 0 0`].sort());
   });
 
-  it('more members are swept than one statement deletes', async () => {
+  it('more members are pruned than one statement deletes', async () => {
     const sink = await readySink();
     await database.sql(
       `INSERT INTO tallycast_members SELECT '${A}', 'likes', actor, 0 FROM generate_series(1, 120000) AS t(actor)`,

@@ -1,15 +1,16 @@
 import { toInt64 } from '../../counters/ids.js';
 import type { Member } from '../../counters/changed-posts.js';
 import type { Metrics } from '../../counters/metrics.js';
-import type { MemberState } from '../../store/change-store.js';
-import { SinkError } from '../sink.js';
+import { type BucketWrite, SinkError } from '../sink.js';
 import type { Query } from './postgres-connection.js';
 import { isRejection } from './postgres-errors.js';
 import type { PostgresTables } from './postgres-tables.js';
 import { numbersLiteral, plainTextsLiteral, toLine } from './sql-text.js';
 
 /** Rows that one statement deletes: deleting a million may reach the limit of its time. */
-const SWEPT_ROWS_MAX = 50_000;
+const PRUNED_ROWS_MAX = 50_000;
+
+type MemberState = BucketWrite['members'][number];
 
 /** A member that a transaction writes. */
 export interface MemberWrite extends MemberState {
@@ -31,7 +32,7 @@ export interface SyncedMembers {
 export class MemberStatements {
   readonly #upsert: string;
   readonly #delete: string;
-  readonly #sweep: string;
+  readonly #prune: string;
 
   constructor(
     tables: PostgresTables,
@@ -45,15 +46,15 @@ ON CONFLICT (post, metric, actor) DO UPDATE SET turn = excluded.turn WHERE m.tur
     this.#delete = `
 DELETE FROM ${name} AS m USING unnest($1::text[], $2::text[], $3::bigint[]) AS t(post, metric, actor)
 WHERE m.post = t.post AND m.metric = t.metric AND m.actor = t.actor`;
-    this.#sweep = `
-WITH swept AS (
+    this.#prune = `
+WITH pruned AS (
   DELETE FROM ${name} WHERE ctid = ANY (ARRAY(
     SELECT m.ctid FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS t(post, from_turn, to_turn)
     JOIN ${name} AS m ON m.post = t.post AND m.turn NOT BETWEEN t.from_turn AND t.to_turn
-    LIMIT ${SWEPT_ROWS_MAX}
+    LIMIT ${PRUNED_ROWS_MAX}
   )) RETURNING 1
 )
-SELECT count(*) AS count FROM swept`;
+SELECT count(*) AS count FROM pruned`;
   }
 
   /** Each member at most once. @throws SinkError if the database rejects a row */
@@ -75,16 +76,16 @@ SELECT count(*) AS count FROM swept`;
   }
 
   /** Deletes the members of these posts that were not written within the turns: the store does not have them any more. */
-  async sweep(query: Query, posts: readonly SyncedMembers[]): Promise<void> {
+  async prune(query: Query, posts: readonly SyncedMembers[]): Promise<void> {
     if (posts.length === 0) return;
     const values = [
       plainTextsLiteral(posts.map(({ post }) => post)),
       numbersLiteral(posts.map(({ fromTurn }) => fromTurn)),
       numbersLiteral(posts.map(({ toTurn }) => toTurn)),
     ];
-    for (let swept = SWEPT_ROWS_MAX; swept === SWEPT_ROWS_MAX;) {
-      const [row] = await query<{ readonly count: number }>(this.#sweep, values);
-      swept = row!.count;
+    for (let pruned = PRUNED_ROWS_MAX; pruned === PRUNED_ROWS_MAX;) {
+      const [row] = await query<{ readonly count: number }>(this.#prune, values);
+      pruned = row!.count;
     }
   }
 }

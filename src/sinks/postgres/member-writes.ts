@@ -36,6 +36,6 @@ export class MemberWrites {
       const bucket = bucketOf(post, this.buckets);
       return { post, fromTurn: syncTurns.get(bucket)!, toTurn: turnOf.get(bucket)! };
     });
-    await this.statements.sweep(query, synced);
+    await this.statements.prune(query, synced);
   }
 }
