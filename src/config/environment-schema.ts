@@ -262,7 +262,8 @@ const SINKS = {
   notes: [
     'To make a secret: `echo "whsec_$(openssl rand -base64 32)"`.',
     '[sinks.md](sinks.md) describes the sinks, their tables and what happens when one of them is down.',
-    'Set `SINK_URL` on all gateways that may feed the sinks; one of them feeds a sink at a time. `SINK_MEMBERS` has to be the same on them.',
+    'Set `SINK_URL` on all gateways that may feed the sinks; one of them feeds a sink at a time.',
+    '`SINK_MEMBERS` has to be the same on all of these.',
   ],
 } satisfies SettingGroup;
 
