@@ -25,7 +25,7 @@ export class DeadRows {
   readonly #insert: string;
   readonly #delete: string;
   readonly #deleteLost: string;
-  readonly #deleteAll: string;
+  readonly #selectBuckets: string;
   readonly #count: string;
   #rejections = 0;
 
@@ -45,7 +45,7 @@ ON CONFLICT (post) DO UPDATE SET epoch = excluded.epoch, v = excluded.v, sqlstat
     this.#deleteLost = `
 DELETE FROM ${name} AS d USING unnest($1::int[], $2::bigint[]) AS t(bucket, epoch)
 WHERE d.bucket = t.bucket AND d.epoch < t.epoch RETURNING d.post`;
-    this.#deleteAll = `DELETE FROM ${name} RETURNING bucket`;
+    this.#selectBuckets = `SELECT bucket FROM ${name}`;
     this.#count = `SELECT count(*) AS count FROM ${name}`;
   }
 
@@ -73,9 +73,9 @@ WHERE d.bucket = t.bucket AND d.epoch < t.epoch RETURNING d.post`;
     return rows.map(({ post }) => post);
   }
 
-  /** Forgets all. @returns their buckets, one a post */
-  async forgetAll(query: Query): Promise<number[]> {
-    const rows = await query<{ readonly bucket: number }>(this.#deleteAll);
+  /** @returns their buckets, one a post */
+  async readBuckets(query: Query): Promise<number[]> {
+    const rows = await query<{ readonly bucket: number }>(this.#selectBuckets);
     return rows.map(({ bucket }) => bucket);
   }
 
