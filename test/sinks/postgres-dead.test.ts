@@ -61,6 +61,15 @@ it('a later change of a dead post is tried again, and forgets it if it is accept
   expect((await readTable(database)).slice(0, 3)).toEqual(['bad 1.102 102 0', 'good-0 1.1 1 0', 'good-1 1.3 3 0']);
 });
 
+it('the message of a trigger is noted in one line', async () => {
+  await database.sql(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION E'first\\nsecond'; END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON tallycast_counts FOR EACH ROW EXECUTE FUNCTION refuse()`);
+  await sink.write([changes(1, [counts('a', 1)])]);
+  expect(await database.sql('SELECT reason FROM tallycast_dead')).toEqual([{ reason: 'first second' }]);
+  expect(warnings).toEqual([expect.stringContaining('such as that of post a: first second. They are in')]);
+});
+
 it('another gateway knows which posts are dead', async () => {
   await rejectAbove100();
   await sink.write([changes(1, [counts('bad', 100)])]);

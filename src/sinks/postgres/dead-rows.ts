@@ -1,7 +1,7 @@
 import { SinkError } from '../sink.js';
 import type { CountRow, CountStatements } from './count-statements.js';
 import type { Query } from './postgres-connection.js';
-import { isRejection } from './postgres-errors.js';
+import { isRejection, toOneLine } from './postgres-errors.js';
 import type { PostgresTables } from './postgres-tables.js';
 import { numbersLiteral } from './sql-text.js';
 
@@ -110,7 +110,7 @@ WHERE d.bucket = t.bucket AND d.epoch < t.epoch RETURNING d.post`;
       if (!isRejection(error)) throw error;
       await query('ROLLBACK TO SAVEPOINT rows; RELEASE SAVEPOINT rows');
       if (rows.length === 1) {
-        const reason = error.message.slice(0, REASON_LENGTH_MAX);
+        const reason = toOneLine(error.message).slice(0, REASON_LENGTH_MAX);
         this.#rejections += 1;
         rejected.push({ row: rows[0]!, sqlstate: error.code, reason });
         if (rejected.length > max) throw tooMany(`over ${max} rows of one write were rejected`, reason);
