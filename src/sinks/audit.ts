@@ -5,6 +5,7 @@ import { compareIncarnations } from '../counters/pn-counter.js';
 import type { ChangePage, ChangeStore } from '../store/change-store.js';
 import { AuditChecks, type AuditChecksOptions, type Drift, PAGE_POSTS } from './audit-checks.js';
 import type { AuditedSink } from './audited-sink.js';
+import { SinkError } from './sink.js';
 
 /** A bucket that changes all the time is read again after this, … */
 const PAUSE_MS = 250;
@@ -94,7 +95,7 @@ export class Audit {
     for (const drift of await this.#checks.compareAgain(other)) await this.#report(this.#checks.bucketOf(drift), drift);
   }
 
-  /** Resolves when the sink has what the store had with these pages. @throws Error if that takes half a minute */
+  /** Resolves when the sink has what the store had with these pages. @throws SinkError if that takes half a minute */
   async #untilCurrent(wanted: readonly ChangePage[]): Promise<void> {
     for (let tries = 0; tries < TRIES_MAX && !this.options.signal.aborted; tries++) {
       const positions = await this.sink.readPositions();
@@ -107,8 +108,9 @@ export class Audit {
       if (isCurrent) return;
       await sleep(this.options.clock, PAUSE_MS);
     }
-    throw new Error(
+    throw new SinkError(
       `${this.sink.name} does not get what the store has: see tallycast_sink_up and tallycast_sink_halted`,
+      false,
     );
   }
 
