@@ -109,7 +109,7 @@ describe('rights and schemas', () => {
     await expectAdvice(
       more,
       'must be owner of table tallycast_counts: run as the owner of the tables: BEGIN; ',
-      'ALTER TABLE "public".tallycast_counts ADD COLUMN "shares" bigint NOT NULL DEFAULT 0; ',
+      'ALTER TABLE "public".tallycast_counts ADD COLUMN IF NOT EXISTS "shares" bigint NOT NULL DEFAULT 0; ',
     );
     await sink.readPositions();
     const sql = /BEGIN; .*COMMIT/.exec((await failure(more.readPositions())).message)![0];
