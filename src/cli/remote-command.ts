@@ -21,6 +21,10 @@ export async function runRemotely(
   const { ADMIN_TOKEN: token = '', TALLYCAST_URL = '' } = environment;
   const base = parseBase(url ?? (TALLYCAST_URL === '' ? STANDARD_URL : TALLYCAST_URL));
   if (token === '') throw new Error("ADMIN_TOKEN is not set: the environment must have the gateway's");
+  // An error about the header would print the token.
+  if (!/^[!-~]+$/.test(token)) {
+    throw new Error("ADMIN_TOKEN has a space, a line break or a character that is not ASCII: set it to the gateway's");
+  }
   const response = await send(`${base}${path}`, token);
   if (!response.ok) throw new Error(await describeRejection(response, path));
   let last: Record<string, unknown> = {};

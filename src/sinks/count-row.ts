@@ -16,7 +16,7 @@ export class RowEncoder {
   ) {
     const hidden = metrics.list.find(({ name }) => FIELDS.has(name));
     if (hidden !== undefined) {
-      throw new Error(`METRICS: rows of a sink have a field ${hidden.name} already; call the metric otherwise`);
+      throw new Error(`METRICS has "${hidden.name}", which is another field of rows: give the metric another name`);
     }
   }
 

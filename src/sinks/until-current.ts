@@ -2,7 +2,7 @@ import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import { compareIncarnations } from '../counters/pn-counter.js';
 import type { ChangePage, ChangeStore } from '../store/change-store.js';
-import type { Sink } from './sink.js';
+import { type Sink, SinkError } from './sink.js';
 
 /** The positions of the sink are read again after this, … */
 const PAUSE_MS = 250;
@@ -27,7 +27,7 @@ export async function readProgress(
   return await store.changesSince(requests, { limit: 1, withMembers: false });
 }
 
-/** Resolves when a sink has what the store had of some buckets when this was called. @throws Error if that takes half a minute */
+/** Resolves when a sink has what the store had of some buckets when this was called. @throws SinkError if that takes half a minute */
 export async function untilCurrent(
   store: Pick<ChangeStore, 'changesSince'>,
   sink: Pick<Sink, 'name' | 'readPositions'>,
@@ -46,5 +46,6 @@ export async function untilCurrent(
     if (isCurrent) return;
     await sleep(clock, PAUSE_MS);
   }
-  throw new Error(`${sink.name} does not get what the store has: see tallycast_sink_up and tallycast_sink_halted`);
+  const message = `${sink.name} does not get what the store has: see tallycast_sink_up and tallycast_sink_halted`;
+  throw new SinkError(message, false);
 }

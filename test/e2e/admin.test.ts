@@ -82,6 +82,11 @@ describe('requests of operators', () => {
       status: 1,
       stderr: "ADMIN_TOKEN is not set: the environment must have the gateway's\n",
     });
+    expect(await runCommand(['sink', 'off'], { ...env, ADMIN_TOKEN: `${ADMIN_TOKEN}\n!` })).toEqual({
+      status: 1,
+      stdout: '',
+      stderr: "ADMIN_TOKEN has a space, a line break or a character that is not ASCII: set it to the gateway's\n",
+    });
     expect(await runCommand(['sink', 'off'], { ...env, ADMIN_TOKEN: 'another-token-of-16' })).toMatchObject({
       status: 1,
       stderr: 'UNAUTHORIZED: send the ADMIN_TOKEN of this gateway as Authorization: Bearer\n',

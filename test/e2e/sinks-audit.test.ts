@@ -1,8 +1,9 @@
 import { afterAll, afterEach, beforeAll, expect, it } from '@jest/globals';
 import { closeClients } from '../support/clients.js';
 import { runCommand } from '../support/command.js';
-import { ADMIN_TOKEN, likeAndView, untilEqual } from '../support/fed-gateway.js';
+import { ADMIN_TOKEN, likeAndView, readRows, readSinkWarnings, untilEqual } from '../support/fed-gateway.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { readMetrics } from '../support/metrics.js';
 import { startPostgres, stopPostgres, type TestDatabase } from '../support/postgres-server.js';
 import { until } from '../support/until.js';
 
@@ -39,6 +40,23 @@ it('an audit finds a row that was edited, and repairs it on demand', async () =>
   ]);
   await untilEqual(database, gateway);
   expect(await runCommand(['audit'], env)).toEqual(same);
+});
+
+it('a gateway finds a row that was edited unasked, reports it, and repairs nothing', async () => {
+  const sink = `postgres://127.0.0.1:${database.url.port}/${database.name}`;
+  const readDrift = async (): Promise<unknown> =>
+    (await readMetrics(gateway.url)).get(`tallycast_drift{sink="${sink}",arm="rows",metric="views"}`);
+  expect(await readDrift()).toBe(0);
+  await database.sql("UPDATE tallycast_counts SET views = views - 1 WHERE post = '42'");
+  await until(async () => (await readDrift()) === 1, 'the row is found');
+  expect(readSinkWarnings(gateway)).toContainEqual(
+    expect.stringMatching(
+      /: it differs from the store: post 42 has the row likes 2, views 3 .*tallycast audit --repair$/,
+    ),
+  );
+  expect((await readRows(database))['42']).toEqual({ likes: 2, views: 3 });
+  await runCommand(['audit', '--repair'], { ADMIN_TOKEN, TALLYCAST_URL: gateway.url });
+  await until(async () => (await readDrift()) === 0, 'the row is right again');
 });
 
 it('one of two audits is rejected, and one whose client goes away ends', async () => {

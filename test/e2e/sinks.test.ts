@@ -247,25 +247,39 @@ describe('gateways of one store with different sinks', () => {
   });
 });
 
+/** The tests depend on their order: the last one kills the workers. */
 describe('workers with a PostgreSQL sink', () => {
-  it('one of several workers feeds, and rows go on when each is killed', async () => {
+  let database: TestDatabase;
+  let gateway: GatewayProcess;
+
+  beforeAll(async () => {
     await withClient(redis, (client) => client.flushall());
-    const database = await postgres.createDatabase();
-    const gateway = await startGateway({
+    database = await postgres.createDatabase();
+    gateway = await startGateway({
       ...{ SINK_URL: database.url.href, SINK_MS: '100', REDIS_URL: redis.url, WORKERS: '2' },
       MAX_OPS_PER_CONNECTION: '0',
     });
+  });
+
+  it('one of several workers feeds', async () => {
     await likeAndView(gateway, 'ada');
     expect(await untilEqual(database, gateway)).toEqual(totalsOfEach(1, 2));
-    const feeding = [...(await readMetrics(gateway.url)).keys()].filter((name) =>
-      name.startsWith('tallycast_sink_up{'),
-    );
-    expect(feeding).toHaveLength(1);
+    const countFeeding = async (): Promise<number> =>
+      [...(await readMetrics(gateway.url)).keys()].filter((name) => name.startsWith('tallycast_sink_up{')).length;
+    // The page leaves out a worker that responds late.
+    await until(async () => (await countFeeding()) > 0, 'the page has the series of the worker that feeds');
+    expect(await countFeeding()).toBeLessThan(2);
+  });
+
+  it('a gateway without SINK_URL cannot turn sinks off while workers feed', async () => {
     const other = await startGateway({ REDIS_URL: redis.url, ADMIN_TOKEN });
     expect(await runAdminCommand(other, 'sink', 'off')).toBe(
       'BAD_REQUEST: another gateway feeds sinks: restart all gateways without SINK_URL first\n',
     );
     await other.kill('SIGTERM');
+  });
+
+  it('rows go on when all workers are killed one after another', async () => {
     for (const [i, pid] of listWorkers(gateway).entries()) {
       process.kill(pid, 'SIGKILL');
       await until(() => !isAlive(pid), 'the worker has ended');

@@ -1,4 +1,4 @@
-import { jetstreamManager } from '@nats-io/jetstream';
+import { DiscardPolicy, jetstreamManager, RetentionPolicy } from '@nats-io/jetstream';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { parseNatsUrl } from '../../src/config/sink-urls.js';
 import { buildNatsSink } from '../../src/sinks/nats/nats-sink.js';
@@ -211,6 +211,34 @@ describe('NATS', () => {
     const { warnings } = store.startGateway((options, changeStore) => buildNatsSink({ ...options, url }, changeStore));
     await until(() => warnings.length > 0, 'the failure is reported');
     expect(warnings.join()).toContain("does not support 'tls'");
+  });
+
+  it.each([
+    [{ subjects: ['other.>'] }, 'its subjects are other.> instead of tallycast.>'],
+    [{ subjects: ['tallycast.counts.>'] }, 'its subjects are tallycast.counts.> instead of tallycast.>'],
+    [{ max_age: 1e9 }, 'max_age is not 0'],
+    [{ max_msgs: 5 }, 'max_msgs is 5 and discard is old'],
+    [{ max_bytes: 1e6 }, 'max_bytes is 1000000 and discard is old'],
+    [{ retention: RetentionPolicy.Interest }, 'retention is interest instead of limits'],
+    [{ no_ack: true }, 'no_ack is true'],
+  ])('a stream that exists with %j is reported, and gets nothing', async (config, problem) => {
+    const manager = await jetstreamManager(await server.connect());
+    await manager.streams.add({ name: STREAM, subjects: ['tallycast.>'], max_msgs_per_subject: 1, ...config });
+    await store.change(10);
+    const { warnings } = startGateway();
+    await until(() => warnings.length > 0, 'the failure is reported');
+    expect(warnings.join()).toContain(`the stream ${STREAM} does not keep every row: ${problem}. Change that`);
+    expect((await readInfo()).state.last_seq).toBe(0);
+  });
+
+  it('a stream that exists and keeps every row is fed', async () => {
+    const manager = await jetstreamManager(await server.connect());
+    const limits = { max_msgs: 10_000, discard: DiscardPolicy.New };
+    const subjects = ['tallycast.feeder', 'tallycast.counts.*.*'];
+    await manager.streams.add({ name: STREAM, subjects, max_msgs_per_subject: 1, ...limits });
+    await store.change(10);
+    startGateway();
+    await untilCopied();
   });
 
   it('subjects that another stream has are reported', async () => {

@@ -1,10 +1,12 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import { systemClock } from '../../src/common/clock.js';
+import { SinkError } from '../../src/sinks/sink.js';
 import { Audit, type AuditSummary } from '../../src/sinks/audit.js';
 import type { Drift } from '../../src/sinks/audit-checks.js';
 import { PostgresSink } from '../../src/sinks/postgres/postgres-sink.js';
 import { BUCKETS, METRICS } from '../contract/operations.js';
 import { type PostgresServer, startPostgres, stopPostgres, type TestDatabase } from '../support/postgres-server.js';
+import { hurriedClock } from '../support/hurried-clock.js';
 import { until } from '../support/until.js';
 import { FedStore } from './fed-store.js';
 import { closeSinks, openSink } from './postgres-fixtures.js';
@@ -42,11 +44,11 @@ function startGateway(): void {
   fed.passLease(gateways++);
 }
 
-async function audit(repairs = false): Promise<AuditSummary & { readonly found: Drift[] }> {
+async function audit(repairs = false, clock = systemClock): Promise<AuditSummary & { readonly found: Drift[] }> {
   const found: Drift[] = [];
   const sink = openSink(database.url, { buckets: BUCKETS, metrics: METRICS });
   const summary = await new Audit(fed.changeStore, sink, {
-    ...{ buckets: BUCKETS, metrics: METRICS, clock: systemClock, repairs, signal: new AbortController().signal },
+    ...{ buckets: BUCKETS, metrics: METRICS, clock, repairs, signal: new AbortController().signal },
     report: (drift) => Promise.resolve(void found.push(drift)),
   }).run();
   return { ...summary, found };
@@ -102,6 +104,14 @@ it('a sink has no drift after the store has stopped recording changes and begun 
 it('a row that was deleted is found', async () => {
   await database.sql(`DELETE FROM tallycast_counts WHERE post = '${POST}'`);
   expect((await audit()).found).toContainEqual(expect.objectContaining({ arm: 'rows', post: POST, sink: null }));
+});
+
+it('an audit of a sink that is not written any more says so to the operator', async () => {
+  await database.sql('ALTER TABLE tallycast_buckets ADD CHECK (turn < 1) NOT VALID');
+  await fed.change(300);
+  const failure = await audit(false, hurriedClock).catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(SinkError);
+  expect((failure as SinkError).message).toContain('does not get what the store has: see tallycast_sink_up');
 });
 
 it('a rejected row is no drift, because tallycast_dead has its post', async () => {

@@ -109,12 +109,20 @@ describe('rights and schemas', () => {
     await expectAdvice(
       more,
       'must be owner of table tallycast_counts: run as the owner of the tables: BEGIN; ',
-      'ALTER TABLE "public".tallycast_counts ADD COLUMN "shares" bigint NOT NULL DEFAULT 0; ',
+      'ALTER TABLE "public".tallycast_counts ADD COLUMN IF NOT EXISTS "shares" bigint NOT NULL DEFAULT 0; ',
     );
     await sink.readPositions();
     const sql = /BEGIN; .*COMMIT/.exec((await failure(more.readPositions())).message)![0];
     await database.sql(sql);
     expect(await more.readPositions()).not.toEqual(new Map());
+  });
+
+  it('row-level security is reported, which no right helps against', async () => {
+    await openSink(database.url).readPositions();
+    const url = await urlOf('secured', 'GRANT ALL ON ALL TABLES IN SCHEMA public TO secured');
+    await database.sql('ALTER TABLE tallycast_counts ENABLE ROW LEVEL SECURITY');
+    const advice = 'disable row-level security on "public".tallycast_source, ';
+    await expectAdvice(openSink(url), advice, ', or ALTER ROLE "secured" BYPASSRLS');
   });
 
   it('a user that may not write the tables is reported', async () => {
@@ -126,6 +134,28 @@ describe('rights and schemas', () => {
       'permission denied for table tallycast_buckets: GRANT USAGE ON SCHEMA "public" TO "reader"; ',
       'GRANT SELECT, INSERT, UPDATE, DELETE ON "public".tallycast_source, "public".tallycast_buckets, ',
     );
+  });
+});
+
+describe('sessions that cannot write', () => {
+  it('a session that is read-only is reported and retried soon, and a new one notices that it may write', async () => {
+    await openSink(database.url).readPositions();
+    await database.sql(`ALTER DATABASE ${database.name} SET default_transaction_read_only = on`);
+    const sink = openSink(database.url);
+    await sink.readPositions();
+    const { message, isConfiguration } = await failure(sink.write([changes(1, [counts('a', 1)])]));
+    expect(message).toContain('cannot execute INSERT in a read-only transaction: the server is a standby, or');
+    expect(isConfiguration).toBe(false);
+    await database.sql(`BEGIN READ WRITE; ALTER DATABASE ${database.name} RESET default_transaction_read_only; COMMIT`);
+    await sink.readPositions();
+    expect(await sink.write([changes(1, [counts('a', 1)])])).toBe(true);
+  });
+
+  it('a socket that is missing is no certificate that is missing', async () => {
+    const url = new URL(`postgres://user@${encodeURIComponent(server.dir)}:1/counts`);
+    const { message, isConfiguration } = await failure(openSink(url).readPositions());
+    expect(message).toBe(`cannot be written now: connect ENOENT ${server.dir}/.s.PGSQL.1`);
+    expect(isConfiguration).toBe(false);
   });
 });
 

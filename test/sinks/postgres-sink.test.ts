@@ -251,6 +251,18 @@ describe('metrics that are added', () => {
     });
   });
 
+  it('metrics that another deployment has added are undone as the message says, and may be added later', async () => {
+    const before = await readySink();
+    await readySink({ metrics: MORE_METRICS });
+    const { message } = (await before.readPositions().catch((error: unknown) => error)) as Error;
+    await database.sql(/UPDATE [^)]*/.exec(message)![0]);
+    await before.readPositions();
+    expect(await before.write([changes(5, [counts('a', 9)])])).toBe(true);
+    const after = await readySink({ metrics: MORE_METRICS });
+    expect(await after.write([changes(6, [counts('a', 9, [9, 0, 4])])])).toBe(true);
+    expect(await database.sql('SELECT likes, shares FROM tallycast_counts')).toEqual([{ likes: '9', shares: '4' }]);
+  });
+
   it('two gateways that start with them at once add them once', async () => {
     await readySink();
     await Promise.all([readySink({ metrics: MORE_METRICS }), readySink({ metrics: MORE_METRICS })]);

@@ -9,6 +9,7 @@ import { connect, type NatsConnection } from '@nats-io/transport-node';
 import type { NatsTarget } from '../../config/sink-urls.js';
 import { SinkError } from '../sink.js';
 import { isStreamNotFound, isWrongLastSequence } from './nats-errors.js';
+import { requireKept } from './stream-config.js';
 
 const SUBJECTS = 'tallycast.>';
 const FEEDER_SUBJECT = 'tallycast.feeder';
@@ -71,10 +72,11 @@ export class NatsStream {
   async open(): Promise<StreamState> {
     const { streams } = this.manager;
     const { stream } = this.target;
-    const { state } = await streams.info(stream).catch((error: unknown) => {
+    const { state, config } = await streams.info(stream).catch((error: unknown) => {
       if (!isStreamNotFound(error)) throw error;
       return streams.add({ name: stream, subjects: [SUBJECTS], max_msgs_per_subject: 1 });
     });
+    requireKept(config);
     return state;
   }
 

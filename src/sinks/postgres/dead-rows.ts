@@ -3,7 +3,7 @@ import type { CountRow, CountStatements } from './count-statements.js';
 import type { Query } from './postgres-connection.js';
 import { isRejection } from './postgres-errors.js';
 import type { PostgresTables } from './postgres-tables.js';
-import { numbersLiteral } from './sql-text.js';
+import { numbersLiteral, toLine } from './sql-text.js';
 
 /** If one write makes more posts dead, it is not the fault of their rows. */
 const REJECTED_MAX = 100;
@@ -25,7 +25,7 @@ export class DeadRows {
   readonly #insert: string;
   readonly #delete: string;
   readonly #deleteLost: string;
-  readonly #deleteAll: string;
+  readonly #selectBuckets: string;
   readonly #count: string;
   #rejections = 0;
 
@@ -45,7 +45,7 @@ ON CONFLICT (post) DO UPDATE SET epoch = excluded.epoch, v = excluded.v, sqlstat
     this.#deleteLost = `
 DELETE FROM ${name} AS d USING unnest($1::int[], $2::bigint[]) AS t(bucket, epoch)
 WHERE d.bucket = t.bucket AND d.epoch < t.epoch RETURNING d.post`;
-    this.#deleteAll = `DELETE FROM ${name} RETURNING bucket`;
+    this.#selectBuckets = `SELECT bucket FROM ${name}`;
     this.#count = `SELECT count(*) AS count FROM ${name}`;
   }
 
@@ -73,9 +73,9 @@ WHERE d.bucket = t.bucket AND d.epoch < t.epoch RETURNING d.post`;
     return rows.map(({ post }) => post);
   }
 
-  /** Forgets all. @returns their buckets, one a post */
-  async forgetAll(query: Query): Promise<number[]> {
-    const rows = await query<{ readonly bucket: number }>(this.#deleteAll);
+  /** @returns their buckets, one a post */
+  async readBuckets(query: Query): Promise<number[]> {
+    const rows = await query<{ readonly bucket: number }>(this.#selectBuckets);
     return rows.map(({ bucket }) => bucket);
   }
 
@@ -110,7 +110,7 @@ WHERE d.bucket = t.bucket AND d.epoch < t.epoch RETURNING d.post`;
       if (!isRejection(error)) throw error;
       await query('ROLLBACK TO SAVEPOINT rows; RELEASE SAVEPOINT rows');
       if (rows.length === 1) {
-        const reason = error.message.slice(0, REASON_LENGTH_MAX);
+        const reason = toLine(error.message).slice(0, REASON_LENGTH_MAX);
         this.#rejections += 1;
         rejected.push({ row: rows[0]!, sqlstate: error.code, reason });
         if (rejected.length > max) throw tooMany(`over ${max} rows of one write were rejected`, reason);

@@ -3,6 +3,7 @@ import { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { Client, DatabaseError, types } from 'pg';
 import type { Clock } from '../../common/clock.js';
+import { isReadOnly } from './postgres-errors.js';
 import type { PostgresTarget } from './postgres-url.js';
 
 type Row = Readonly<Record<string, unknown>>;
@@ -126,7 +127,8 @@ export class PostgresConnection {
   /** After an error of the server the connection can go on. After others a reply may be missing. */
   async #rollBack(client: Client, error: unknown): Promise<void> {
     try {
-      if (!(error instanceof DatabaseError || error instanceof RollBack)) this.#drop(client);
+      const canGoOn = error instanceof RollBack || (error instanceof DatabaseError && !isReadOnly(error));
+      if (!canGoOn) this.#drop(client);
       else await client.query('ROLLBACK');
     } catch {
       this.#drop(client);

@@ -13,6 +13,10 @@ const RAISED = 'P0001';
 const NOT_NULL_VIOLATION = '23502';
 /** A statement ran into statement_timeout. */
 const QUERY_CANCELED = '57014';
+/** The server may be a primary again in a moment, so retries stay quick. */
+const READ_ONLY = '25006';
+/** The function of the server that checks policies: a missing right has the same SQLSTATE, and messages may be translated. */
+const POLICY_CHECK = 'ExecWithCheckOptions';
 
 /** Errors of Node.js, the more special ones first: a retry gets the same certificate. */
 const CERTIFICATE_ADVICE: readonly (readonly [RegExp, string])[] = [
@@ -29,6 +33,11 @@ export function isRejection(error: unknown): error is DatabaseError & { readonly
   return error instanceof DatabaseError && isRejectionCode(error.code ?? '');
 }
 
+/** Whether the session cannot write. A new one may: another server, or other defaults. */
+export function isReadOnly(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code === READ_ONLY;
+}
+
 function isRejectionCode(code: string): boolean {
   return code !== NOT_NULL_VIOLATION && (REJECTION_CLASSES.has(code.slice(0, 2)) || code === RAISED);
 }
@@ -36,19 +45,22 @@ function isRejectionCode(code: string): boolean {
 /** In one line, as sinks report errors: what is wrong, then what would be right. */
 export function toSinkError(error: unknown, target: PostgresTarget, tables: PostgresTables): SinkError {
   if (error instanceof SinkError) return error;
-  const code = readCode(error);
   const message = readMessage(error);
   const advice =
-    error instanceof DatabaseError ? adviseOnState(code, target, tables) : adviseOnConnection(code, message);
+    error instanceof DatabaseError ? adviseOnState(error, target, tables) : adviseOnConnection(error, message);
   if (advice === null) {
-    const isTimeout = code === QUERY_CANCELED;
-    return new SinkError(`cannot be written now: ${message}`, false, { isTimeout, cause: error });
+    const isTimeout = readCode(error) === QUERY_CANCELED;
+    const hint = isReadOnly(error)
+      ? ': the server is a standby, or default_transaction_read_only is on; SINK_URL has to name a primary'
+      : '';
+    return new SinkError(`cannot be written now: ${message}${hint}`, false, { isTimeout, cause: error });
   }
   return new SinkError(`${message}: ${advice}`, true, { cause: error });
 }
 
 /** @returns what would be right; `null` if a retry may help */
-function adviseOnState(code: string, target: PostgresTarget, tables: PostgresTables): string | null {
+function adviseOnState(error: DatabaseError, target: PostgresTarget, tables: PostgresTables): string | null {
+  const code = readCode(error);
   const { user, database, schema } = target;
   const stateClass = code.slice(0, 2);
   if (isRejectionCode(code)) return 'drop the constraint or trigger that was added to the tables of Tallycast';
@@ -57,6 +69,9 @@ function adviseOnState(code: string, target: PostgresTarget, tables: PostgresTab
   if (stateClass === '28') return 'check the user, the password and sslmode in SINK_URL, and pg_hba.conf of the server';
   if (stateClass === '3D') return `CREATE DATABASE ${quoteName(database)}, or name another one in SINK_URL`;
   if (stateClass === '3F') return `CREATE SCHEMA ${quoteName(schema)}, or name another one with ?schema= in SINK_URL`;
+  if (error.routine === POLICY_CHECK) {
+    return `disable row-level security on ${tables.names}, or ALTER ROLE ${quoteName(user)} BYPASSRLS`;
+  }
   if (code === '42501') return tables.grants(user).join('; ');
   return (
     'the tables must have the columns and keys that tallycast sink schema prints: restore them, or drop ' +
@@ -64,7 +79,10 @@ function adviseOnState(code: string, target: PostgresTarget, tables: PostgresTab
   );
 }
 
-function adviseOnConnection(code: string, message: string): string | null {
+function adviseOnConnection(error: unknown, message: string): string | null {
+  // A socket of a server that is down is missing like a file.
+  if ((error as { readonly syscall?: unknown }).syscall === 'connect') return null;
+  const code = readCode(error);
   if (message.includes('does not support SSL')) return 'enable ssl in the server, or use sslmode=disable in SINK_URL';
   if (message.startsWith('SASL')) return 'check the password in SINK_URL';
   return CERTIFICATE_ADVICE.find(([pattern]) => pattern.test(code))?.[1] ?? null;

@@ -125,7 +125,7 @@ export class PostgresSink implements AuditedSink {
   /** Sends posts with rejected rows again, with all others of their buckets. @returns how many were rejected */
   async retryDead(): Promise<number> {
     return await this.#change(async (query) => {
-      const buckets = await this.#dead.forgetAll(query);
+      const buckets = await this.#dead.readBuckets(query);
       await this.#positions.rewind(query, [...new Set(buckets)]);
       return buckets.length;
     });

@@ -96,7 +96,7 @@ export class PostgresTables {
     if (!known.every((metric, index) => wanted[index] === metric)) {
       throw misconfigured(
         `the tables hold the metrics ${source.metrics}, and METRICS is ${metrics.toString()}: new metrics may follow these, and all ` +
-          'gateways must have the same',
+          `gateways must have the same${this.#adviseOnUndo(known, wanted)}`,
       );
     }
     return metrics.list.slice(known.length);
@@ -114,6 +114,13 @@ export class PostgresTables {
       );
     }
     return this.keepsMembers && !hasMembers;
+  }
+
+  /** A gateway of another deployment adds its metrics before it finds that the counts are not those of its store. */
+  #adviseOnUndo(known: readonly string[], wanted: readonly string[]): string {
+    if (!wanted.every((metric, index) => known[index] === metric)) return '';
+    const update = `UPDATE ${this.name('tallycast_source')} SET metrics = ${quoteText(wanted.join(','))}`;
+    return ` (if another deployment has added the others: take this SINK_URL from it, and ${update})`;
   }
 
   /** Makes the tables, with a position for every bucket, so that voiding all positions leaves none out. */
@@ -196,7 +203,7 @@ ${columns.join(',\n')}
    */
   addMetrics(added: readonly Metric[]): string[] {
     const { metrics } = this.options;
-    const columns = added.map(({ name }) => `ADD COLUMN ${quoteName(name)} bigint NOT NULL DEFAULT 0`);
+    const columns = added.map(({ name }) => `ADD COLUMN IF NOT EXISTS ${quoteName(name)} bigint NOT NULL DEFAULT 0`);
     return [
       this.lockBuckets(),
       `ALTER TABLE ${this.name('tallycast_counts')} ${columns.join(', ')}`,

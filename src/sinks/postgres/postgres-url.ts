@@ -23,6 +23,8 @@ const TLS_MODES: readonly TlsMode[] = ['disable', 'require', 'verify-full'];
 const PARAMETERS = new Set(['schema', 'sslmode', 'sslrootcert']);
 /** NAMEDATALEN - 1: PostgreSQL cuts longer names, so that two could be the same. */
 const NAME_BYTES_MAX = 63;
+/** PostgreSQL reserves these names. Tables in `pg_temp` would even be made, and end with each connection. */
+const RESERVED_SCHEMA = /^pg_/;
 
 /**
  * `postgres://user:password@host[:port]/database[?schema=…&sslmode=…&sslrootcert=…]`. Special characters of a name or a password are
@@ -39,7 +41,10 @@ export function parsePostgresUrl(url: URL): PostgresTarget {
 }
 
 function parseTarget(url: URL): PostgresTarget {
-  const host = decode(url.hostname).replace(/^\[(.*)\]$/, '$1');
+  if (url.hash !== '') throw new Error('has a # after the database: write it as %23 if a name has one');
+  // Hosts have no case, but only URLs of the web are parsed so. A path is that of a socket, and has one.
+  const decodedHost = decode(url.hostname).replace(/^\[(.*)\]$/, '$1');
+  const host = decodedHost.startsWith('/') ? decodedHost : decodedHost.toLowerCase();
   const user = decode(url.username);
   const database = decode(url.pathname.slice(1));
   if (host === '') throw new Error('names no host: write postgres://user:password@host:5432/database');
@@ -47,6 +52,7 @@ function parseTarget(url: URL): PostgresTarget {
   if (database === '' || database.includes('/'))
     throw new Error('names no database: end with /database after the host');
   const port = url.port === '' ? PORT : Number(url.port);
+  if (port === 0) throw new Error(`has port 0: write that of the server, such as ${PORT}`);
   const schema = parseSchema(url.searchParams);
   const address = isIP(host) === 6 ? `[${host}]` : host;
   return {
@@ -66,11 +72,14 @@ function parseSchema(parameters: URLSearchParams): string {
     if (!PARAMETERS.has(name)) {
       throw new Error(`has the unknown parameter "${name}"; expected ${[...PARAMETERS].join(', ')}`);
     }
+    if (parameters.getAll(name).length > 1) throw new Error(`has the parameter ${name} twice: write it once`);
   }
   const schema = parameters.get('schema') ?? 'public';
   if (schema === '' || Buffer.byteLength(schema) > NAME_BYTES_MAX) {
     throw new Error(`has a schema that is not a name of 1 to ${NAME_BYTES_MAX} bytes`);
   }
+  if (RESERVED_SCHEMA.test(schema)) throw new Error('has a schema that begins with pg_: name one of your own');
+  requirePrintable(schema);
   return schema;
 }
 
@@ -87,8 +96,15 @@ function parseTls(parameters: URLSearchParams): Pick<PostgresTarget, 'tls' | 'ro
 
 function decode(text: string): string {
   try {
-    return decodeURIComponent(text);
-  } catch {
-    throw new Error('has a % that is not followed by two hex digits: write it as %25');
+    return requirePrintable(decodeURIComponent(text));
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error;
+    throw new Error('has a % that is not followed by two hex digits: write it as %25', { cause: error });
   }
+}
+
+/** The protocol ends texts at a NUL, and messages for operators have one line. */
+function requirePrintable(text: string): string {
+  if (/\p{Cc}/u.test(text)) throw new Error('has a control character, such as %00 or %0A: remove it');
+  return text;
 }

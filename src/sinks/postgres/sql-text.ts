@@ -22,5 +22,5 @@ export function plainTextsLiteral(texts: readonly string[]): string {
 
 /** SQL or a message as one line. */
 export function toLine(text: string): string {
-  return text.replaceAll(/\s*\n\s*/g, ' ');
+  return text.trim().replaceAll(/\s*\n\s*/g, ' ');
 }
