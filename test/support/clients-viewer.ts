@@ -2,6 +2,9 @@ import type { ManagerOptions, SocketOptions } from 'socket.io-client';
 import type { ByeEvent, Update } from '../../src/protocol/messages.js';
 import { type Client, connect, type Totals, parseTotals } from './clients.js';
 
+/** The wait after an error without `retryAfterMs`. */
+const RETRY_MS = 100;
+
 /** A viewer that follows the protocol: it subscribes at each connection, and orders updates by epoch and version. */
 export class TestViewer {
   readonly socket: Client;
@@ -74,6 +77,7 @@ export class TestViewer {
     this.socket.emit('subscribe', { posts: this.posts }, (answer) => {
       if (!answer.ok) {
         for (const { reject } of this.#waiting.values()) reject(new Error(answer.error.message));
+        if (answer.error.retryable) setTimeout(() => this.#subscribe(), answer.error.retryAfterMs ?? RETRY_MS);
         return;
       }
       for (const update of answer.counts) {
