@@ -14,8 +14,10 @@ interface StoreAndReference {
  * @param withoutVersions large deltas are merged in several steps, each of which makes a version
  */
 export function pairChanges(pair: StoreAndReference, withoutVersions: boolean): CopiedStore['changes'] {
-  const normalize = ({ posts, members, ...page }: ChangePage): object => ({
+  const normalize = ({ posts, members, starts, ...page }: ChangePage): object => ({
     ...page,
+    // Redis also takes the times of reads for `startMs`.
+    starts: starts.map(({ epoch, nonce, startSeq }) => ({ epoch, nonce, startSeq })),
     posts: posts
       .map((counts) => (withoutVersions ? { ...counts, v: Math.min(counts.v, 1) } : counts))
       .sort((a, b) => (a.post < b.post ? -1 : 1)),
@@ -26,6 +28,7 @@ export function pairChanges(pair: StoreAndReference, withoutVersions: boolean): 
       const meant = await pair.reference.changeStore.changesSince(requests, options);
       const found = await pair.store.changeStore.changesSince(requests, options);
       expect(found.map(normalize)).toEqual(meant.map(normalize));
+      expect(earliestStarts(found, meant)).toEqual(meant.map(({ starts }) => starts.map(({ startMs }) => startMs)));
       return found;
     },
     readAll: (buckets, cursor, limit) => pair.store.changeStore.readAll(buckets, cursor, limit),
@@ -36,4 +39,11 @@ export function pairChanges(pair: StoreAndReference, withoutVersions: boolean): 
       await pair.store.changeStore.stopRecording();
     },
   };
+}
+
+/** By page and start: the earlier one of both times. */
+function earliestStarts(found: readonly ChangePage[], meant: readonly ChangePage[]): number[][] {
+  return found.map(({ starts }, page) =>
+    starts.map(({ startMs }, i) => Math.min(startMs, meant[page]!.starts[i]!.startMs)),
+  );
 }

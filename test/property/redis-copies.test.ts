@@ -33,23 +33,23 @@ interface Kind {
 }
 
 const kinds: readonly Kind[] = [
-  { name: 'few posts, 2 metrics', shape: { ...FEW, metrics: TWO }, histories: 10, steps: 300, membersChance: 0.5 },
+  { name: 'few posts, 2 metrics', shape: { ...FEW, metrics: TWO }, histories: 8, steps: 300, membersChance: 0.5 },
   {
     name: 'some posts, 16 metrics',
     shape: { ...SOME, metrics: SIXTEEN },
-    histories: 5,
+    histories: 3,
     steps: 300,
     membersChance: 0.5,
   },
   {
     name: 'more posts than stand under one seq',
     shape: { ...SOME, buckets: 1, postsABucket: 900, largeChance: 0.02, metrics: TWO },
-    ...{ histories: 1, steps: 300, membersChance: 0.5 },
+    ...{ histories: 1, steps: 200, membersChance: 0.5 },
   },
   {
     name: 'more posts than are kept',
     shape: { ...SOME, buckets: 1, postsABucket: Math.ceil(1.5 * FEED_MAX), largeChance: 0.4, metrics: TWO },
-    ...{ histories: 1, steps: 120, membersChance: 0.5 },
+    ...{ histories: 1, steps: 60, membersChance: 0.5 },
   },
   {
     name: 'more members than stand under one seq',
