@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { URL } from 'node:url';
+import { short } from '../harness/alternate.mjs';
 import { startPostgres } from '../harness/postgres.mjs';
 import { start, temporaryDirectory } from '../harness/processes.mjs';
 import { check } from '../harness/results.mjs';
@@ -34,7 +35,17 @@ export async function run({ log, cores, options: { posts } }) {
   }
   await postgres.end();
   return {
-    tables: [],
+    tables: [
+      {
+        title: 'posts a second',
+        columns: ['', 'copied after an outage', 'restored'],
+        rows: data.map(({ name, copiedPerSecond, restoredPerSecond }) => [
+          name,
+          short(copiedPerSecond),
+          short(restoredPerSecond),
+        ]),
+      },
+    ],
     checks: data.flatMap(({ name, copiedPerSecond, wrongPosts }) => [
       check(`${name}: posts a second after an outage`, copiedPerSecond, { atLeast: POSTS_A_SECOND_MIN }),
       check(`${name}: posts with other totals or members after the restore`, wrongPosts, { atMost: 0 }),

@@ -19,7 +19,7 @@ type Print = (line: string) => void;
  * Restores an empty store, that of REDIS_URL or DATA_DIR, from the PostgreSQL sink of SINK_URL, which then follows the store. No
  * gateway may use either meanwhile.
  *
- * Cost: some 80,000 counts and members a second on two cores that do nothing else.
+ * Cost: some 100,000 counts and members a second.
  * @param print gets lines of JSON: progress, and a summary
  * @throws Error with one line
  */
