@@ -82,3 +82,17 @@ it.each([
   mergeDelta(bucket, METRICS, repair);
   expect(bucket.post(POST)?.metrics.at(LIKES)?.members ?? 0).toBe(expected);
 });
+
+it('an incarnation does not take over what the previous one of its region knew to be acknowledged', () => {
+  const [first, second] = [stampOf('us', 0), stampOf('us', 1)];
+  const fullSync = (epoch: number, upTo: number, ackedUpTo: number): Delta => ({
+    ...likeDelta('us', first, true),
+    source: { region: 'us', epoch, nonce: 20 + epoch },
+    ...{ startedAtStamp: upTo, upTo, ackedUpTo },
+    fullSyncReceiver: { epoch: 1, nonce: 10 },
+  });
+  mergeDelta(bucket, METRICS, fullSync(1, first, first));
+  expect(bucket.replication.versionVectorEntry('us').ackedUpTo).toBe(first);
+  mergeDelta(bucket, METRICS, fullSync(2, second, 0));
+  expect(bucket.replication.versionVectorEntry('us')).toMatchObject({ epoch: 2, upTo: second, ackedUpTo: 0 });
+});

@@ -71,13 +71,12 @@ function updateVersionVector(bucket: ReplicatedBucket, delta: Delta, isSame: boo
   }
   if (!isFull && !isSame) return;
   const reached = isFull || after <= entry.upTo ? upTo : 0;
-  const acked = Math.max(entry.ackedUpTo, ackedUpTo);
   replication.state.versionVector.set(region, {
     epoch,
     nonce,
     upTo: isSame ? Math.max(entry.upTo, reached) : reached,
-    // An incarnation whose clock was rewound is not acknowledged by what others had of the previous one.
-    ackedUpTo: isSame ? acked : Math.min(acked, reached),
+    // A new incarnation may lack changes of other regions that the previous one had, so what that one knew to be acknowledged is void.
+    ackedUpTo: isSame ? Math.max(entry.ackedUpTo, ackedUpTo) : Math.min(ackedUpTo, reached),
   });
 }
 

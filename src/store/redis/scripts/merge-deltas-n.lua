@@ -118,9 +118,8 @@ local function update_vector(is_same)
   if not is_full_sync and not is_same then return end
   local up_to = (is_full_sync or source.after <= entry.up_to) and source.up_to or 0
   if is_same then up_to = max(up_to, entry.up_to) end
-  local acked_up_to = max(entry.acked_up_to, source.acked_up_to)
-  -- Acks for an incarnation whose clock had run ahead do not count for one whose clock was set back.
-  if not is_same then acked_up_to = min(acked_up_to, up_to) end
+  -- A new incarnation does not take over what the previous one knew to be acknowledged: see merge-delta.ts.
+  local acked_up_to = is_same and max(entry.acked_up_to, source.acked_up_to) or min(source.acked_up_to, up_to)
   if is_same and up_to == entry.up_to and acked_up_to == entry.acked_up_to then return end
   entry.epoch, entry.nonce, entry.up_to, entry.acked_up_to = source.epoch, source.nonce, up_to, acked_up_to
   fragment.vector[source.region], fragment.is_vector_changed = entry, true
