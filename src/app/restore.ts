@@ -1,6 +1,7 @@
 import { systemClock } from '../common/clock.js';
 import type { Settings } from '../config/settings.js';
 import { isPostgres } from '../config/sink-url-list.js';
+import { NOT_SYNCED } from '../counters/changed-posts.js';
 import { fromInt64 } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { SinkMember } from '../sinks/audit-members.js';
@@ -41,7 +42,10 @@ export async function restore(settings: Settings, print: Print): Promise<void> {
   try {
     await counts.requireEmpty();
     // Checks that the rows are those of this region, with these buckets and metrics.
-    await sink.readPositions();
+    const positions = await sink.readPositions();
+    if ([...positions.values()].some(({ upTo }) => upTo === NOT_SYNCED)) {
+      warn('a full sync of the sink had not ended: it may lack posts, and members come back as anonymous counts');
+    }
     await restoreAll(sink, counts, settings.metrics, print);
     await sink.adopt();
     print(JSON.stringify({ done: true, posts: counts.posts, ...(sink.keepsMembers && { members: counts.members }) }));

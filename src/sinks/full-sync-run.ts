@@ -8,7 +8,7 @@ import type { BucketWrite } from './sink.js';
 
 /** Posts, and members, of a page. The changes of all buckets are written with each page, so that a long run does not fall behind them. */
 const PAGE_POSTS = 500;
-const PAGE_MEMBERS = 5_000;
+const PAGE_MEMBERS = 1_000;
 
 interface SyncedBucket {
   /** The bucket's incarnation when the run began. */

@@ -2,7 +2,7 @@ import type { BucketWrite } from './sink.js';
 
 /** Posts and members of one write. */
 const ROWS_MAX = 5_000;
-/** About a page of one bucket, which is the least that can be written. */
+/** About a page of changes of one bucket. A page of a full sync is twice that with members, and cannot be divided. */
 const ROWS_MIN = 500;
 /** A write that succeeds lets the next ones grow by this, so that a sink at its limit runs into a timeout once in many writes. */
 const GROWTH_ROWS = 50;

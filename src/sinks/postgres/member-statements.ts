@@ -7,8 +7,10 @@ import { isRejection } from './postgres-errors.js';
 import type { PostgresTables } from './postgres-tables.js';
 import { numbersLiteral, plainTextsLiteral, toLine } from './sql-text.js';
 
-/** Rows that one statement deletes: deleting a million may reach the limit of its time. */
+/** Rows that one statement reads, and may delete: a million may reach the limit of its time. */
 const PRUNED_ROWS_MAX = 50_000;
+/** The key of a row before all members of a post. */
+const BEFORE_FIRST = { metric: '', actor: '0' };
 
 type MemberState = BucketWrite['members'][number];
 
@@ -16,6 +18,13 @@ type MemberState = BucketWrite['members'][number];
 export interface MemberWrite extends MemberState {
   /** That of its bucket in the transaction. */
   readonly turn: number;
+}
+
+interface MemberKey {
+  readonly [column: string]: string;
+  readonly post: string;
+  readonly metric: string;
+  readonly actor: string;
 }
 
 /** A post all of whose members were written within these turns of its bucket. */
@@ -47,14 +56,20 @@ ON CONFLICT (post, metric, actor) DO UPDATE SET turn = excluded.turn WHERE m.tur
 DELETE FROM ${name} AS m USING unnest($1::text[], $2::text[], $3::bigint[]) AS t(post, metric, actor)
 WHERE m.post = t.post AND m.metric = t.metric AND m.actor = t.actor`;
     this.#prune = `
-WITH pruned AS (
-  DELETE FROM ${name} WHERE ctid = ANY (ARRAY(
-    SELECT m.ctid FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS t(post, from_turn, to_turn)
-    JOIN ${name} AS m ON m.post = t.post AND m.turn NOT BETWEEN t.from_turn AND t.to_turn
-    LIMIT ${PRUNED_ROWS_MAX}
-  )) RETURNING 1
+WITH page AS (
+  SELECT t.*, m.metric, m.actor, m.turn, row_number() OVER (PARTITION BY t.post ORDER BY m.metric, m.actor) AS number
+  FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[])
+    AS t(post, from_turn, to_turn, after_metric, after_actor)
+  CROSS JOIN LATERAL (
+    SELECT metric, actor, turn FROM ${name} AS m
+    WHERE m.post = t.post AND (m.metric, m.actor) > (t.after_metric COLLATE "C", t.after_actor)
+    ORDER BY m.metric, m.actor LIMIT $6
+  ) AS m
+), pruned AS (
+  DELETE FROM ${name} AS m USING page AS p
+  WHERE m.post = p.post AND m.metric = p.metric AND m.actor = p.actor AND p.turn NOT BETWEEN p.from_turn AND p.to_turn
 )
-SELECT count(*) AS count FROM pruned`;
+SELECT post, metric, actor::text AS actor FROM page WHERE number = $6`;
   }
 
   /** Each member at most once. @throws SinkError if the database rejects a row */
@@ -77,15 +92,19 @@ SELECT count(*) AS count FROM pruned`;
 
   /** Deletes the members of these posts that were not written within the turns: the store does not have them any more. */
   async prune(query: Query, posts: readonly SyncedMembers[]): Promise<void> {
-    if (posts.length === 0) return;
-    const values = [
-      plainTextsLiteral(posts.map(({ post }) => post)),
-      numbersLiteral(posts.map(({ fromTurn }) => fromTurn)),
-      numbersLiteral(posts.map(({ toTurn }) => toTurn)),
-    ];
-    for (let pruned = PRUNED_ROWS_MAX; pruned === PRUNED_ROWS_MAX;) {
-      const [row] = await query<{ readonly count: number }>(this.#prune, values);
-      pruned = row!.count;
+    const turnsOf = new Map(posts.map((synced) => [synced.post, synced]));
+    // A post may be named twice, by its page and because it changed.
+    let left: readonly MemberKey[] = [...turnsOf.keys()].map((post) => ({ post, ...BEFORE_FIRST }));
+    while (left.length > 0) {
+      const rowsOfPost = Math.ceil(PRUNED_ROWS_MAX / left.length);
+      left = await query<MemberKey>(this.#prune, [
+        plainTextsLiteral(left.map(({ post }) => post)),
+        numbersLiteral(left.map(({ post }) => turnsOf.get(post)!.fromTurn)),
+        numbersLiteral(left.map(({ post }) => turnsOf.get(post)!.toTurn)),
+        plainTextsLiteral(left.map(({ metric }) => metric)),
+        left.map(({ actor }) => actor),
+        rowsOfPost,
+      ]);
     }
   }
 }

@@ -123,7 +123,7 @@ function positionKey(copy: string, bucket: number): string {
 function readMembers(records: RecordCache, posts: readonly string[], cursor: string, limit: number): MembersPage {
   let [index = 0, metric = 0, chunk = 0] = cursor === '' ? [] : cursor.split(' ').map(Number);
   const members: Member[] = [];
-  for (; index < posts.length; index++, metric = 0) {
+  for (; index < posts.length; index++, metric = 0, chunk = 0) {
     const post = posts[index]!;
     const locations = records.loadPost(post).record.members;
     for (; metric < locations.length; metric++, chunk = 0) {
