@@ -46,6 +46,8 @@ export async function untilCurrent(
     if (isCurrent) return;
     await sleep(clock, PAUSE_MS);
   }
-  const message = `${sink.name} does not get what the store has: see tallycast_sink_up and tallycast_sink_halted`;
+  const message =
+    `${sink.name} does not get what the store has: see tallycast_sink_up and tallycast_sink_halted; ` +
+    'if a full sync goes on, as after a repair, run the audit again when tallycast_sink_lag_seconds is low';
   throw new SinkError(message, false);
 }
