@@ -21,6 +21,7 @@ import { type Clock, systemClock } from '../common/clock.js';
 import { Fanout } from '../fanout/fanout.js';
 import { GuardedClock } from '../common/guarded-clock.js';
 import { ClosingFlag } from '../common/closing-flag.js';
+import { DirectIntake } from '../ingest/direct-intake.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
 import { Latencies } from '../ops/instruments.js';
@@ -37,6 +38,7 @@ import type { ReplicatedStore } from '../store/replicated-store.js';
 import {
   CLOCK,
   DATA_CLOCK,
+  EVENT_INTAKE,
   METRICS_PAGE,
   REDIS,
   REMOTE_TOGGLES,
@@ -211,6 +213,7 @@ function provideCounting(settings: Settings): Provider[] {
       useFactory: (store: CounterStore) => store.replication?.remoteToggles ?? EMPTY,
       inject: [STORE],
     },
+    { provide: EVENT_INTAKE, useFactory: (ingest: Ingest) => new DirectIntake(ingest), inject: [Ingest] },
     {
       provide: OperationCounts,
       useFactory: (ingest: Ingest) => new OperationCounts(ingest.committed, ingest.rejected),

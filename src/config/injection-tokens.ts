@@ -8,6 +8,8 @@ export const STORE = Symbol('CounterStore');
 export const REMOTE_TOGGLES = Symbol('RemoteToggles');
 /** The RedisClient; `null` with the embedded store. */
 export const REDIS = Symbol('Redis');
+/** The EventIntake: keeps events that are answered before their outcome is. */
+export const EVENT_INTAKE = Symbol('EventIntake');
 /** The Replication with other regions; NO_REPLICATION without any. */
 export const REPLICATION = Symbol('Replication');
 /** The Sinks that this gateway feeds or may feed; NO_SINKS without SINK_URL. */
