@@ -22,11 +22,13 @@ export type CountRights = typeof countRights;
  * fails half way. Cost: one read and one write a post, a read and a write an operation for its session and its member.
  */
 export function apply(bucket: Bucket, metrics: Metrics, batch: Batch, rights: CountRights = countRights): CommitResult {
-  const producer = bucket.producerState(batch.producerId);
-  const last = producer?.batchNumber ?? 0;
-  if (producer !== undefined && batch.batchNumber === last)
-    return repeatResult(bucket, metrics, batch, producer.outcomes);
-  if (batch.batchNumber !== last + 1) return { kind: batch.batchNumber > last ? 'gap' : 'stale', last };
+  const { producerId, batchNumber, afterInLog } = batch;
+  const isFromLog = afterInLog !== undefined;
+  const producer = isFromLog ? undefined : bucket.producerState(producerId);
+  if (producer?.batchNumber === batchNumber) return repeatResult(bucket, metrics, batch, producer.outcomes);
+  const last = isFromLog ? bucket.logPosition(producerId) : (producer?.batchNumber ?? 0);
+  const after = afterInLog ?? batchNumber - 1;
+  if (after !== last) return { kind: after > last ? 'gap' : 'stale', last };
 
   const { startedAtMs, marks } = bucket.markGeneration();
   if (batch.atMs >= startedAtMs + MARK_GENERATION_MS || marks >= MARK_GENERATION_MAX) {
@@ -42,7 +44,8 @@ export function apply(bucket: Bucket, metrics: Metrics, batch: Batch, rights: Co
     if ((outcomes[i] & APPLIED) > 0) post.state.updatedAtMs = nextUpdatedAtMs(post.state.updatedAtMs, batch.atMs);
   });
   const { counts, changed } = posts.write();
-  bucket.setProducerState(batch.producerId, { batchNumber: batch.batchNumber, outcomes });
+  if (isFromLog) bucket.setLogPosition(producerId, batchNumber);
+  else bucket.setProducerState(producerId, { batchNumber, outcomes });
   return { kind: 'applied', outcomes, counts, changed };
 }
 

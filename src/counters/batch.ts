@@ -3,12 +3,20 @@ import type { Operation } from './operation.js';
 /**
  * Operations of one bucket, committed together or not at all. A producer (a gateway process, per bucket) numbers its batches 1, 2, 3 …, one in
  * flight at a time; a store applies a number once: the idempotent producer of Kafka (KIP-98), see ProducerState.
+ *
+ * A log of events is a producer, too. Its numbers are offsets, and have gaps. So its batches say after which number they continue.
  */
 export interface Batch {
   readonly bucket: number;
-  /** 64 random bits. */
+  /** 64 random bits, or the name of a log. */
   readonly producerId: string;
+  /** With `afterInLog`: the bucket's position in the log after the batch. */
   readonly batchNumber: number;
+  /**
+   * Only if the producer is a log: the batch has all operations of the bucket after this position, up to `batchNumber`. It is applied
+   * if this is the bucket's position. A position is kept for good, and without outcomes: a batch that is sent again is stale.
+   */
+  readonly afterInLog?: number;
   /** Wall time at the gateway, ms since 1970. */
   readonly atMs: number;
   readonly operations: readonly Operation[];

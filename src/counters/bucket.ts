@@ -72,6 +72,10 @@ export interface Bucket {
   producerState(producerId: string): ProducerState | undefined;
   setProducerState(producerId: string, state: ProducerState): void;
 
+  /** Up to where the events of a log are applied to the bucket; 0: none are. */
+  logPosition(log: string): number;
+  setLogPosition(log: string, position: number): void;
+
   post(id: string): PostState | undefined;
   setPost(id: string, state: PostState): void;
 

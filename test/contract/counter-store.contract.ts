@@ -1,18 +1,19 @@
 import { afterEach, beforeEach, describe } from '@jest/globals';
-import type { CopyableStore } from '../../src/store/change-store.js';
+import type { StoreBehindLog } from '../../src/store/store-behind-log.js';
 import { changedMembersTests } from './changed-members.js';
 import { changedPostsTests } from './changed-posts.js';
 import { publishingTests, reopenTests } from './publishing.js';
 import { amountTests, operationTests, readingTests } from './counting.js';
 import { producerTests, lastSeqTests } from './delivery.js';
+import { logPositionTests } from './log-positions.js';
 import { Producer, START_MS } from './operations.js';
 import { applied, type StoreUnderTest } from './store-under-test.js';
 
 /** A store for one test, empty at first, with BUCKETS and METRICS of operations.ts. */
 export interface OpenStore {
-  readonly store: CopyableStore;
+  readonly store: StoreBehindLog;
   /** Closes the store and opens another one with the same data, as a new process does. */
-  reopen(): Promise<CopyableStore>;
+  reopen(): Promise<StoreBehindLog>;
   /** Closes the store and removes its data. */
   close(): Promise<void>;
 }
@@ -45,6 +46,7 @@ export function describeStore(name: string, open: () => Promise<OpenStore>): voi
     describe('operations', () => operationTests(under));
     describe('producers', () => producerTests(under));
     describe('last seqs', () => lastSeqTests(under));
+    describe('positions in logs', () => logPositionTests(under));
     describe('changes', () => publishingTests(under));
     describe('changed posts', () => changedPostsTests(under));
     describe('changed members', () => changedMembersTests(under));

@@ -21,6 +21,7 @@ export class MemoryBucket implements ReplicatedBucket {
   stoppedAtSeq = SEQ_BEFORE_FIRST;
   changedPosts: MemoryChangeRecord | null = null;
   readonly #producers = new Map<string, ProducerState>();
+  readonly #logPositions = new Map<string, number>();
   readonly #posts = new Map<string, PostState>();
   readonly #members = new Map<string, Member>();
   readonly #registers = new Map<string, Member & { readonly stamp: number }>();
@@ -53,6 +54,7 @@ export class MemoryBucket implements ReplicatedBucket {
       this.state && new ReplicationState(this.incarnation.region, this.#stateCopy()),
     );
     for (const [producerId, producer] of this.#producers) copy.#producers.set(producerId, producer);
+    for (const [log, position] of this.#logPositions) copy.#logPositions.set(log, position);
     for (const [id, state] of this.#posts) copy.#posts.set(id, state);
     for (const [id, member] of this.#members) copy.#members.set(id, member);
     for (const [id, register] of this.#registers) copy.#registers.set(id, register);
@@ -84,6 +86,14 @@ export class MemoryBucket implements ReplicatedBucket {
 
   setProducerState(producerId: string, state: ProducerState): void {
     this.#producers.set(producerId, state);
+  }
+
+  logPosition(log: string): number {
+    return this.#logPositions.get(log) ?? 0;
+  }
+
+  setLogPosition(log: string, position: number): void {
+    this.#logPositions.set(log, position);
   }
 
   post(id: string): PostState | undefined {

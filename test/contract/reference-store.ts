@@ -22,8 +22,8 @@ import {
 } from '../../src/counters/replication/build-delta.js';
 import type { DeltaAck, Delta, RemoteToggle } from '../../src/counters/replication/delta.js';
 import { firstStampAt } from '../../src/counters/replication/hybrid-clock.js';
-import type { CopyableStore } from '../../src/store/change-store.js';
 import type { PostView } from '../../src/store/counter-store.js';
+import type { StoreBehindLog } from '../../src/store/store-behind-log.js';
 import type {
   ChangesRequest,
   BucketStatus,
@@ -36,7 +36,7 @@ import { CHANGE_RECORD_RULES } from './memory-change-record.js';
 import { ReferenceChangeStore } from './reference-change-store.js';
 
 /** `apply`, `mergeDelta` and their companions over buckets in memory: the meaning that every store has to equal. */
-export class ReferenceStore implements CopyableStore, ReplicatedStore {
+export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
   readonly changes = new Subject<readonly PostCounts[]>();
   readonly remoteToggles = new Subject<readonly RemoteToggle[]>();
   readonly reconnected: Observable<void> = NEVER;
@@ -88,6 +88,10 @@ export class ReferenceStore implements CopyableStore, ReplicatedStore {
     const result = apply(this.#buckets[batch.bucket]!, this.metrics, batch, this.rights);
     if (result.kind === 'applied') this.#publish(result.changed);
     return Promise.resolve(result);
+  }
+
+  logPosition(log: string, bucket: number): Promise<number> {
+    return Promise.resolve(this.#buckets[bucket]!.logPosition(log));
   }
 
   read(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {

@@ -1,12 +1,12 @@
 import type { Batch, CommitResult } from '../../src/counters/batch.js';
 import type { Key64 } from '../../src/counters/ids.js';
-import type { CopyableStore } from '../../src/store/change-store.js';
+import type { StoreBehindLog } from '../../src/store/store-behind-log.js';
 import type { CounterStore, PostView } from '../../src/store/counter-store.js';
 
 /** The store of the current test. */
 export interface StoreUnderTest {
-  readonly store: CopyableStore;
-  reopen(): Promise<CopyableStore>;
+  readonly store: StoreBehindLog;
+  reopen(): Promise<StoreBehindLog>;
   /** Commits the next batch of the test's producer, which has to be applied. */
   apply(operations: Batch['operations'], bucket?: number, atMs?: number): Promise<Applied>;
   view(post: string, actor?: Key64 | null): Promise<PostView>;

@@ -6,6 +6,7 @@ import type { Key64 } from '../../src/counters/ids.js';
 import { type Metric, Metrics } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 import { COUNT_MAX } from '../../src/counters/pn-counter.js';
+import { OFFSETS_PER_INCARNATION } from '../../src/log/event-log.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import { key, START_MS } from '../contract/operations.js';
 import type { Random } from '../support/random.js';
@@ -50,6 +51,8 @@ export class History {
   readonly #last = new Map<string, Batch>();
   /** Recent operations, by bucket, some of which are sent again. */
   readonly #recent: Operation[][];
+  /** By bucket, the last batch of a log. */
+  readonly #lastOfLog: Batch[] = [];
   #processes = 0;
   #nowMs = START_MS;
 
@@ -80,6 +83,7 @@ export class History {
     const bucket = random.below(this.shape.buckets);
     if (random.chance(0.01)) this.#begin(gateway);
     this.#nowMs += this.#laterMs();
+    if (random.chance(0.1)) return this.#nextOfLog(bucket);
     const producerId = this.#producerIds[gateway]!;
     const key = `${producerId} ${bucket}`;
     const last = this.#last.get(key);
@@ -89,6 +93,22 @@ export class History {
     const batchNumber = (last?.batchNumber ?? 0) + after;
     const batch = { bucket, producerId, batchNumber, atMs: this.#nowMs, operations: this.#operations(bucket) };
     if (after === 1) this.#last.set(key, batch);
+    return batch;
+  }
+
+  /** Mostly the log's next batch for the bucket; sometimes one that starts elsewhere. */
+  #nextOfLog(bucket: number): Batch {
+    const { random } = this;
+    const last = this.#lastOfLog[bucket];
+    const position = last?.batchNumber ?? 0;
+    const turn = random.next();
+    if (turn < 0.1 && last !== undefined) return last;
+    const afterInLog = Math.max(0, position + (turn < 0.15 ? 1 : turn < 0.2 ? -1 : 0));
+    const incarnation = random.chance(0.02) || last === undefined ? OFFSETS_PER_INCARNATION : 0;
+    const batchNumber = position + incarnation + 1 + random.below(1_000);
+    const operations = this.#operations(bucket);
+    const batch = { bucket, producerId: 'log-0001', batchNumber, afterInLog, atMs: this.#nowMs, operations };
+    if (afterInLog === position) this.#lastOfLog[bucket] = batch;
     return batch;
   }
 

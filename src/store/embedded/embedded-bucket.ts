@@ -20,6 +20,7 @@ import { locateMembers } from './disk/post-record.js';
 import { encodeBigEndian } from './disk/record-bytes.js';
 import type { RegisterTable } from './disk/register-table.js';
 import type { WriteSet } from './disk/write-set.js';
+import { LogPositions } from './log-positions.js';
 import { ProducerStates } from './producer-states.js';
 import type { RegisterExpiry } from './register-expiry.js';
 import { ReplicationStateWriter } from './replication-state-writer.js';
@@ -45,6 +46,7 @@ export class EmbeddedBucket implements ReplicatedBucket {
   /** `null` where there are no other regions. */
   readonly #replication: ReplicationState | null;
   readonly #producers: ProducerStates;
+  readonly #logPositions: LogPositions;
   readonly #marks: SessionSeqs;
   readonly #replicationWriter: ReplicationStateWriter | null;
 
@@ -58,6 +60,7 @@ export class EmbeddedBucket implements ReplicatedBucket {
     this.#replication = replication;
     this.changes = replication === null ? NO_CHANGES : new ReplicatedChanges(this);
     this.#producers = new ProducerStates(tables.producerStates, changes, prefix);
+    this.#logPositions = new LogPositions(tables.logPositions, changes, prefix);
     this.#marks = new SessionSeqs(tables, changes, prefix);
     this.#replicationWriter =
       replication && new ReplicationStateWriter(replication.state, tables.replication, changes, prefix);
@@ -86,6 +89,14 @@ export class EmbeddedBucket implements ReplicatedBucket {
 
   setProducerState(producerId: string, state: ProducerState): void {
     this.#producers.set(producerId, state);
+  }
+
+  logPosition(log: string): number {
+    return this.#logPositions.get(log);
+  }
+
+  setLogPosition(log: string, position: number): void {
+    this.#logPositions.set(log, position);
   }
 
   post(id: string): PostState | undefined {

@@ -5,8 +5,9 @@ import { buildCounts, formatEpoch } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
-import type { ChangeStore, CopyableStore } from '../change-store.js';
+import type { ChangeStore } from '../change-store.js';
 import type { PostView } from '../counter-store.js';
+import type { StoreBehindLog } from '../store-behind-log.js';
 import { DataDirectory, type DataDirectoryOptions } from './disk/data-directory.js';
 import { EmbeddedChangeStore } from './embedded-change-store.js';
 import { EmbeddedReplication } from './embedded-replication.js';
@@ -25,7 +26,7 @@ export interface EmbeddedStoreOptions extends Omit<DataDirectoryOptions, 'metric
 }
 
 /** Counters in LMDB, for one process. */
-export class EmbeddedStore implements CopyableStore {
+export class EmbeddedStore implements StoreBehindLog {
   readonly #directory: DataDirectory;
   /** By bucket; `null` where there are no other regions. Changed in place. */
   readonly #replicationStates: ReplicationState[] | null;
@@ -78,6 +79,10 @@ export class EmbeddedStore implements CopyableStore {
 
   commit(batch: Batch): Promise<CommitResult> {
     return this.#commits.enqueueWrite((records) => this.#apply(records, batch));
+  }
+
+  logPosition(log: string, bucket: number): Promise<number> {
+    return this.#commits.readCommitted((records) => records.openBucket(bucket).logPosition(log));
   }
 
   // eslint-disable-next-line @typescript-eslint/require-await -- LMDB reads at once; what it throws must reject

@@ -36,6 +36,7 @@ export function toScriptRegion({ hasPeers, region }: CounterScriptsOptions): num
 export class CounterScripts {
   readonly #commitBatches = new Script('commit-batches-n', true);
   readonly #readPosts = new Script('read-posts-2');
+  readonly #readLogPosition = new Script('read-log-position-1');
   readonly #openBucket = new Script('open-bucket-1');
   readonly #reportViewers = new Script('report-viewers-6');
   readonly #sweepBucket = new Script('sweep-bucket-6');
@@ -72,6 +73,10 @@ export class CounterScripts {
     const args = [this.decoder.metricKinds, toDecimalKey(actor), JSON.stringify(sorted)];
     const reply = await this.client.query(this.#readPosts, [keys.bucket, keys.viewers], args);
     return this.decoder.decodeViews(sorted, reply);
+  }
+
+  async readLogPosition(log: string, bucket: number): Promise<number> {
+    return Number(await this.client.query(this.#readLogPosition, [this.#keys[bucket]!.logPositions], [log]));
   }
 
   /** Starts a new epoch of the bucket if its server was restarted or replaced. */

@@ -3,8 +3,8 @@ import type { Clock } from '../../common/clock.js';
 import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
 import { bucketOf } from '../../counters/bucket-of.js';
 import type { ActorKeys, Key64 } from '../../counters/ids.js';
-import type { CopyableStore } from '../change-store.js';
 import type { PostView } from '../counter-store.js';
+import type { StoreBehindLog } from '../store-behind-log.js';
 import { BatchCommitter } from './batch-committer.js';
 import { ChangeScripts } from './change-scripts.js';
 import { CounterScripts, type CounterScriptsOptions } from './counter-scripts.js';
@@ -28,7 +28,7 @@ export interface RedisStoreOptions extends CounterScriptsOptions {
  * or not at all. Changes by other gateways come through the channels of the posts that are watched here; this gateway's
  * own come with the replies to its commits.
  */
-export class RedisStore implements CopyableStore {
+export class RedisStore implements StoreBehindLog {
   readonly #decoder: ReplyDecoder;
   readonly #scripts: CounterScripts;
   readonly #committer: BatchCommitter;
@@ -109,6 +109,10 @@ export class RedisStore implements CopyableStore {
     this.#sweeper.schedulePublish(batch.bucket, publishInMs);
     if (result.kind === 'applied') this.#publishLocally(result.changed);
     return result;
+  }
+
+  logPosition(log: string, bucket: number): Promise<number> {
+    return this.#scripts.readLogPosition(log, bucket);
   }
 
   async read(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {

@@ -23,6 +23,8 @@ export interface LmdbTables {
   readonly changeRecords: LmdbTable;
   /** name of a copy, 0, bucket → the copy's position */
   readonly positions: LmdbTable;
+  /** bucket, name of a log → up to where its events are applied */
+  readonly logPositions: LmdbTable;
 }
 
 export function openEnvironment(directory: string): RootDatabase {
@@ -51,6 +53,7 @@ export function openTables(root: RootDatabase): LmdbTables {
     replication: new LmdbTable(root, 'regional'),
     changeRecords: new LmdbTable(root, 'changes'),
     positions: new LmdbTable(root, 'positions'),
+    logPositions: new LmdbTable(root, 'log_positions'),
   };
 }
 

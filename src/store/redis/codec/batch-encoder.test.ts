@@ -56,7 +56,7 @@ describe('an encoded batch', () => {
     const { posts, values } = pack(operations);
     expect(posts).toEqual(['a']);
     expect(values).toEqual([
-      ...['life', 300, AT_MS, 1, 1, 1, 1],
+      ...['life', 300, 0, AT_MS, 1, 1, 1, 1],
       ...['a', hashPost('a')],
       ...['4294967298', 306_460],
       ...[1, 0, 1],
@@ -70,7 +70,7 @@ describe('an encoded batch', () => {
 
   it('an encoded batch has the members of one post and metric together', () => {
     const { posts, values } = pack([like('a', ANN), like('b', BOB), like('a', BOB), like('a', ANN)]);
-    const sets = values.slice(7 + 4, 7 + 4 + 6);
+    const sets = values.slice(8 + 4, 8 + 4 + 6);
     const sizes = new Map([
       [sets[0], sets[2]!],
       [sets[3], sets[5]!],
@@ -81,15 +81,27 @@ describe('an encoded batch', () => {
         [posts.indexOf('b') + 1, 1],
       ]),
     );
-    const members = [17, 18, 19].map((at) => values[at]);
-    const operations = [0, 1, 2, 3].map((i) => values[23 + 4 * i + 3] as number);
+    const members = [18, 19, 20].map((at) => values[at]);
+    const operations = [0, 1, 2, 3].map((i) => values[24 + 4 * i + 3] as number);
     expect(operations[0]).toBe(operations[3]);
     expect(operations.slice(0, 3).sort()).toEqual([1, 2, 3]);
     expect(new Set(members).size).toBe(2);
   });
 
   it('a batch without operations has no names', () => {
-    expect(pack([])).toEqual({ posts: [], values: ['life', 300, AT_MS, 0, 0, 0, 0] });
+    expect(pack([])).toEqual({ posts: [], values: ['life', 300, 0, AT_MS, 0, 0, 0, 0] });
+  });
+
+  it('the position before a batch of a log is one more than 0', () => {
+    const batch = {
+      bucket: 0,
+      producerId: 'log',
+      batchNumber: COUNT_MAX,
+      afterInLog: 300,
+      atMs: AT_MS,
+      operations: [],
+    };
+    expect(valuesOf(packer.encode(batch).packed)).toEqual([8, 'log', COUNT_MAX, 301, AT_MS, 0, 0, 0, 0]);
   });
 
   it('an operation without an actor has index 0', () => {
@@ -102,8 +114,8 @@ describe('an encoded batch', () => {
       { hi: 0, lo: 1_000_000_005 },
     ];
     const { values } = pack([one, other, one, other].map(views));
-    expect(values.slice(9, 13)).toEqual(['5', '1000000005', 2_031, 2_031]);
-    expect([0, 1, 2, 3].map((i) => values[13 + 6 * i + 4])).toEqual([1, 2, 1, 2]);
+    expect(values.slice(10, 14)).toEqual(['5', '1000000005', 2_031, 2_031]);
+    expect([0, 1, 2, 3].map((i) => values[14 + 6 * i + 4])).toEqual([1, 2, 1, 2]);
   });
 
   it.each([
@@ -120,17 +132,17 @@ describe('an encoded batch', () => {
     const { values } = pack([views({ hi, lo })]);
     const digits = Math.abs(Number(decimal.slice(-9)));
     const hash = Math.floor(((digits * 1664525) % 4294967296) / 4096);
-    expect(values.slice(9, 11)).toEqual([decimal, hash]);
+    expect(values.slice(10, 12)).toEqual([decimal, hash]);
   });
 
   it('a batch may have thousands of posts and sessions', () => {
     const operations = Array.from({ length: 5_000 }, (_, i) => view(`post-${i}`, 1, { session: key(i), seq: i + 1 }));
     const { posts, values } = pack(operations);
     expect(posts).toHaveLength(5_000);
-    const first = 7 + 4 * 5_000;
+    const first = 8 + 4 * 5_000;
     const wrong = operations.filter(({ post, session, seq }, i) => {
       const [, postIndex, , , mark, sentSeq] = values.slice(first + 6 * i, first + 6 * i + 6) as number[];
-      const known = values[7 + 2 * 5_000 + mark! - 1];
+      const known = values[8 + 2 * 5_000 + mark! - 1];
       return (
         posts[postIndex! - 1] !== post ||
         sentSeq !== seq ||

@@ -9,7 +9,7 @@ export const OPERATION_COUNT = 2;
 /** Added to the kind of an operation that has a session. */
 export const OPERATION_WITH_SESSION = 4;
 /** Values of a batch before the names of its posts. */
-export const BATCH_HEADER_VALUES = 7;
+export const BATCH_HEADER_VALUES = 8;
 const FIRST_OPERATIONS = 512;
 
 /** The actors for which a batch sets a toggle of a post. */
@@ -41,7 +41,7 @@ export class BatchEncoder {
   readonly #sets: MemberSet[] = [];
 
   /** @returns the batch's posts, each once, and its bytes. Ids are ASCII. */
-  encode({ producerId, batchNumber, atMs, operations }: Batch): { posts: string[]; packed: Buffer } {
+  encode({ producerId, batchNumber, afterInLog, atMs, operations }: Batch): { posts: string[]; packed: Buffer } {
     this.#gather(operations);
     const posts = this.#sortPosts(operations.length);
     const sessions = this.#sortSessions();
@@ -49,6 +49,7 @@ export class BatchEncoder {
     const writer = this.#writer;
     writer.writeText(producerId);
     writer.writeInteger(batchNumber);
+    writer.writeInteger(afterInLog === undefined ? 0 : afterInLog + 1);
     writer.writeInteger(atMs);
     writer.writeInteger(posts.length);
     writer.writeInteger(sessions.length);

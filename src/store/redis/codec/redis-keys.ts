@@ -9,6 +9,7 @@ export const LEASES_KEY = 'tc:leases';
 export const BUCKET_KEYS = {
   PRODUCERS: ':producers',
   PREVIOUS_PRODUCERS: ':producers:previous',
+  LOG_POSITIONS: ':log_positions',
   VIEWERS: ':viewers',
   PUBLISH_AFTER: ':publish_after',
   PUBLISH_DUE: ':publish_due',
@@ -59,6 +60,8 @@ export interface BucketKeys {
   readonly bucket: string;
   readonly producers: string;
   readonly previousProducers: string;
+  /** Up to where the events of logs are applied. */
+  readonly logPositions: string;
   /** Viewers of posts, summed over the gateways. */
   readonly viewers: string;
   /** Posts by the time when they may be published again. */
@@ -76,6 +79,7 @@ export function buildBucketKeys(bucket: number, gateway: string): BucketKeys {
     bucket: prefix,
     producers: prefix + BUCKET_KEYS.PRODUCERS,
     previousProducers: prefix + BUCKET_KEYS.PREVIOUS_PRODUCERS,
+    logPositions: prefix + BUCKET_KEYS.LOG_POSITIONS,
     viewers: prefix + BUCKET_KEYS.VIEWERS,
     publishAfter: prefix + BUCKET_KEYS.PUBLISH_AFTER,
     publishDue: prefix + BUCKET_KEYS.PUBLISH_DUE,

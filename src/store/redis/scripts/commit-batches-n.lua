@@ -11,7 +11,9 @@
 -- ARGV[6]  number of this region, -1 without replication
 -- ARGV[6 + i]  batch i, msgpack values (batch-encoder.ts):
 --            how many values follow
---            producer id, batch number, time of the batch (ms since 1970)
+--            producer id, or name of a log; batch number, or position in the log after the batch
+--            0, or 1 + position in the log before the batch
+--            time of the batch (ms since 1970)
 --            numbers of posts, sessions, sets and members
 --            names of the posts
 --            their hashes
@@ -24,7 +26,7 @@
 --              index of the member (0: nobody) or the value to count, with a session also its index and the seq
 --          Indices begin at 1. Posts, sessions, and members of a set are in the order that each_chunk needs
 -- Returns  for each batch a string: "-" and an error; or msgpack values, one of
---            1 (gap), number of the producer's last batch
+--            1 (gap), number of the producer's last batch, or position in the log
 --            2 (stale), the same
 --            0 (applied), epoch, nonce, 1 + ms until a post is due (0: none is), outcomes (a byte each),
 --              for each post: version, ms of its last change, viewers, 1 if it has changed else 0, total of each metric
@@ -32,8 +34,8 @@
 -- @include session-seqs members record-changes changed-posts apply-operations error-reply
 -- @constants COMMIT_APPLIED COMMIT_GAP COMMIT_STALE
 -- @constants FIELD_CHANGED_POSTS FIELD_EPOCH FIELD_NONCE FIELD_RUN_ID FIELD_SIZES
--- @constants KEY_PREVIOUS_PRODUCERS KEY_PRODUCERS KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS
-local call, pack, unpack_values, pcall = redis.call, cmsgpack.pack, cmsgpack.unpack, pcall
+-- @constants KEY_LOG_POSITIONS KEY_PREVIOUS_PRODUCERS KEY_PRODUCERS KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS
+local call, pack, unpack_values, pcall, format = redis.call, cmsgpack.pack, cmsgpack.unpack, pcall, string.format
 local UPDATED_AT, VERSION, compute_total = post_record.UPDATED_AT, post_record.VERSION, post_record.compute_total
 local assert_slot_local, next_due_ms, concat_packed = keys.assert_slot_local, publish.next_due_ms, msgpack.concat_packed
 local records, viewers, is_changed, reply = posts.records, posts.viewers, posts.is_changed, msgpack.args
@@ -70,6 +72,24 @@ local function write_producer(producers, previous_producers, state, is_new)
   return true
 end
 
+-- @return whether a day of producers begins
+local function write_number(producers, previous_producers, outcomes, is_new_producer)
+  local number = current_batch.number
+  if not current_batch.after_in_log then return write_producer(producers, previous_producers, pack(number, outcomes), is_new_producer) end
+  call('HSET', bucket.key .. KEY_LOG_POSITIONS, current_batch.producer_id, format('%.0f', number))
+  return false
+end
+
+-- @return number of the producer's last batch; packed, this number and its outcomes, which a log does not have
+local function read_number(producers, previous_producers)
+  local producer_id = current_batch.producer_id
+  if current_batch.after_in_log then
+    return tonumber(call('HGET', keys.track_key(bucket.key .. KEY_LOG_POSITIONS), producer_id) or 0), nil
+  end
+  local state = call('HGET', producers, producer_id) or call('HGET', previous_producers, producer_id)
+  return state and unpack_values(state) or 0, state
+end
+
 -- @return the outcomes, and ms until a post is due
 local function apply(producers, previous_producers, publish_after, publish_due, is_new_producer)
   local at_ms, has_sessions, has_sets = current_batch.at_ms, current_batch.sessions_count > 0, current_batch.sets_count > 0
@@ -96,7 +116,7 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if has_sessions then session_seqs.write() end
   if has_sets then members.write() end
   if is_replicated then record_changes.write(hybrid_clock.now(at_ms)) end
-  local begins_day = write_producer(producers, previous_producers, pack(current_batch.number, outcomes), is_new_producer)
+  local begins_day = write_number(producers, previous_producers, outcomes, is_new_producer)
   if begins or begins_day or new_posts > 0 or new_marks > 0 then bucket.write_sizes() end
   if old_field then call('HSET', bucket.key, old_field, old_chunks) end
   incarnation.write()
@@ -130,22 +150,22 @@ local function commit(key, packed)
   bucket.tracked = slots_may_move and { producers, previous_producers, publish_after, publish_due, key .. KEY_VIEWERS }
   open(key)
 
-  local producer_id, number = current_batch.producer_id, current_batch.number
-  local state = call('HGET', producers, producer_id) or call('HGET', previous_producers, producer_id)
-  local last, last_outcomes = 0, nil
-  if state then last, last_outcomes = unpack_values(state) end
-  if number ~= last + 1 and not (state and number == last) then
+  local number = current_batch.number
+  local after = current_batch.after_in_log or number - 1
+  local last, state = read_number(producers, previous_producers)
+  if after ~= last and not (state and number == last) then
     assert_slot_local()
-    return pack(number > last and COMMIT_GAP or COMMIT_STALE, last)
+    return pack(after > last and COMMIT_GAP or COMMIT_STALE, last)
   end
   posts.read(current_batch.values, current_batch.posts_at, current_batch.posts_at + current_batch.posts_count, current_batch.posts_count)
-  if number == last + 1 then return build_reply(apply(producers, previous_producers, publish_after, publish_due, not state)) end
+  if after == last then return build_reply(apply(producers, previous_producers, publish_after, publish_due, not state)) end
   local due_ms = next_due_ms(publish_due)
   assert_slot_local()
   -- Written again, so that waiting for replicas on this connection waits for the batch.
-  call('HSET', producers, producer_id, state)
+  call('HSET', producers, current_batch.producer_id, state)
   incarnation.write()
   if is_replicated then replication_state.write() end
+  local _, last_outcomes = unpack_values(state)
   return build_reply(last_outcomes, due_ms)
 end
 

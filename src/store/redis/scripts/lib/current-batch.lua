@@ -6,7 +6,7 @@
 local POSTS_AT = 1 + BATCH_HEADER_VALUES
 
 local batch = {
-  values = {}, producer_id = '', number = 0, at_ms = 0,
+  values = {}, producer_id = '', number = 0, after_in_log = nil, at_ms = 0,
   posts_count = 0, sessions_count = 0, sets_count = 0,
   -- `marks_at`: hashes of sessions, which lib/session-seqs.lua replaces by their last seqs. `states_at`: hashes of members, which
   -- lib/members.lua replaces by whether they are on.
@@ -15,8 +15,9 @@ local batch = {
 
 function batch.parse(packed)
   local values = msgpack.unpack_list(packed)
-  local posts_count, sessions_count, sets_count, members_count = values[5], values[6], values[7], values[8]
-  batch.values, batch.producer_id, batch.number, batch.at_ms = values, values[2], values[3], values[4]
+  local posts_count, sessions_count, sets_count, members_count = values[6], values[7], values[8], values[9]
+  batch.values, batch.producer_id, batch.number, batch.at_ms = values, values[2], values[3], values[5]
+  batch.after_in_log = values[4] > 0 and values[4] - 1 or nil
   batch.posts_count, batch.sessions_count, batch.sets_count = posts_count, sessions_count, sets_count
   local sessions_at = POSTS_AT + 2 * posts_count
   local sets_at = sessions_at + 2 * sessions_count

@@ -1,0 +1,107 @@
+/**
+ * Partitions of a log. The events of a bucket are in partition `bucket mod LOG_PARTITIONS`, in the order in which they were appended.
+ * Fixed: another number would move buckets to partitions in which their position means nothing.
+ */
+export const LOG_PARTITIONS = 16;
+
+/** Offsets of one incarnation of a log: `incarnation · OFFSETS_PER_INCARNATION + n`, so 2^13 incarnations stay exact integers. */
+export const OFFSETS_PER_INCARNATION = 2 ** 40;
+
+/** What one request adds to one partition. It is read as it was appended, whole. */
+export interface LogAppend {
+  readonly partition: number;
+  /** How many events are in `payload`, 1 or more. */
+  readonly events: number;
+  /** src/log/log-entry.ts encodes it. */
+  readonly payload: string;
+}
+
+export interface LogEntry {
+  /** Grows within a partition, and is never used again, also after a failover of the log that lost entries. */
+  readonly offset: number;
+  readonly events: number;
+  readonly payload: string;
+}
+
+export interface LogPage {
+  readonly partition: number;
+  /** Random, made with the log. Another one: the log was emptied, and its offsets begin anew. */
+  readonly log: string;
+  /** Entries up to this offset were trimmed; 0: none. */
+  readonly trimmedUpTo: number;
+  /** The oldest entries after the requested offset, without a gap. */
+  readonly entries: readonly LogEntry[];
+  /** Whether the partition has no entry after these. */
+  readonly isLast: boolean;
+}
+
+/** An event that cannot be counted. */
+export interface DeadLetter {
+  readonly partition: number;
+  /** Of its entry. */
+  readonly offset: number;
+  /** Of the event within its entry; 0 for an entry that cannot be decoded at all. */
+  readonly index: number;
+  /** One line. */
+  readonly reason: string;
+  /** The event, or the payload of an entry that cannot be decoded. */
+  readonly event: string;
+}
+
+/** One partition, for metrics and `tallycast log status`. */
+export interface PartitionStatus {
+  readonly partition: number;
+  /** Events that are stored, the applied ones that are kept for a while included. */
+  readonly events: number;
+  readonly deadLetters: number;
+  /** Dead letters that were dropped because there were too many. */
+  readonly droppedDeadLetters: number;
+}
+
+/**
+ * The port to where events wait to be counted. Appended entries stay until they are trimmed. Nothing here knows counters.
+ * All methods reject when the log does not respond; each may then be called again.
+ */
+export interface EventLog {
+  /**
+   * Appends all or nothing, and resolves when that is durable.
+   * @throws LogFullError when the log holds as many events as it may: nothing was appended
+   * @throws Error when the outcome is unknown
+   */
+  append(appends: readonly LogAppend[]): Promise<void>;
+
+  /** @param eventsMax of a partition, about: a page ends with the entry that exceeds it */
+  read(
+    requests: readonly { readonly partition: number; readonly after: number }[],
+    eventsMax: number,
+  ): Promise<readonly LogPage[]>;
+
+  /** Removes entries up to an offset of the log of this name; does nothing in another one. */
+  trim(log: string, partition: number, upTo: number): Promise<void>;
+
+  /** Adds letters, or replaces those of the same partition, offset and index. Keeps the newest of each partition. */
+  addDeadLetters(letters: readonly DeadLetter[]): Promise<void>;
+
+  /** Oldest first. */
+  listDeadLetters(partition: number, limit: number): Promise<readonly DeadLetter[]>;
+
+  removeDeadLetters(letters: readonly DeadLetter[]): Promise<void>;
+
+  status(): Promise<{
+    readonly log: string;
+    readonly eventsMax: number;
+    readonly partitions: readonly PartitionStatus[];
+  }>;
+
+  /** Whether its server responds. */
+  readonly available: boolean;
+
+  close(): Promise<void>;
+}
+
+/** The log holds as many events as it may. */
+export class LogFullError extends Error {
+  constructor(eventsMax: number) {
+    super(`the log holds ${eventsMax} events that are not counted yet (LOG_MAX)`);
+  }
+}
