@@ -7,7 +7,7 @@ export const LOG_PARTITIONS = 16;
 /** Offsets of one incarnation of a log: `incarnation · OFFSETS_PER_INCARNATION + n`, so 2^13 incarnations stay exact integers. */
 export const OFFSETS_PER_INCARNATION = 2 ** 40;
 
-/** What one request adds to one partition. It is read as it was appended, whole. */
+/** The events of one request for one partition: appended, read and trimmed as a whole. */
 export interface LogAppend {
   readonly partition: number;
   /** How many events are in `payload`, 1 or more. */
@@ -25,7 +25,7 @@ export interface LogEntry {
 
 export interface LogPage {
   readonly partition: number;
-  /** Random, made with the log. Another one: the log was emptied, and its offsets begin anew. */
+  /** Random, made with the log. Another name means that the log was emptied and that its offsets start from the first again. */
   readonly log: string;
   /** Entries up to this offset were trimmed; 0: none. */
   readonly trimmedUpTo: number;
@@ -38,9 +38,9 @@ export interface LogPage {
 /** An event that cannot be counted. */
 export interface DeadLetter {
   readonly partition: number;
-  /** Of its entry. */
+  /** The offset of its entry. */
   readonly offset: number;
-  /** Of the event within its entry; 0 for an entry that cannot be decoded at all. */
+  /** Its place within its entry; 0 for an entry that cannot be decoded at all. */
   readonly index: number;
   /** One line. */
   readonly reason: string;
