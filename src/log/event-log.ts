@@ -4,9 +4,6 @@
  */
 export const LOG_PARTITIONS = 16;
 
-/** Offsets of one incarnation of a log: `incarnation · OFFSETS_PER_INCARNATION + n`, so 2^13 incarnations stay exact integers. */
-export const OFFSETS_PER_INCARNATION = 2 ** 40;
-
 /** The events of one request for one partition: appended, read and trimmed as a whole. */
 export interface LogAppend {
   readonly partition: number;
@@ -17,7 +14,7 @@ export interface LogAppend {
 }
 
 export interface LogEntry {
-  /** Grows within a partition, and is never used again, also after a failover of the log that lost entries. */
+  /** An integer that grows within a partition, and is never used again, also after a failover of the log that lost entries. */
   readonly offset: number;
   readonly events: number;
   readonly payload: string;
@@ -31,8 +28,8 @@ export interface LogPage {
   readonly trimmedUpTo: number;
   /** The oldest entries after the requested offset, without a gap. */
   readonly entries: readonly LogEntry[];
-  /** Whether the partition has no entry after these. */
-  readonly isLast: boolean;
+  /** How many events the partition has after these entries; 0: none. */
+  readonly eventsLeft: number;
 }
 
 /** An event that cannot be counted. */
@@ -55,6 +52,14 @@ export interface PartitionStatus {
   readonly events: number;
   readonly deadLetters: number;
   /** Dead letters that were dropped because there were too many. */
+  readonly droppedDeadLetters: number;
+}
+
+/** Figures of this gateway since its boot, for metrics. */
+export interface LogStats {
+  readonly appendedEvents: number;
+  /** Each letter once, also when it was replaced. */
+  readonly deadLetters: number;
   readonly droppedDeadLetters: number;
 }
 
@@ -95,6 +100,8 @@ export interface EventLog {
 
   /** Whether its server responds. */
   readonly available: boolean;
+
+  readonly stats: LogStats;
 
   close(): Promise<void>;
 }

@@ -2,14 +2,13 @@ import { expect, it } from '@jest/globals';
 import type { Batch } from '../../src/counters/batch.js';
 import { VIEWS } from '../../src/counters/metrics.js';
 import { DUPLICATE } from '../../src/counters/operation.js';
-import { OFFSETS_PER_INCARNATION } from '../../src/log/event-log.js';
 import { key, like, postIn, START_MS, view } from './operations.js';
 import { applied, type StoreUnderTest } from './store-under-test.js';
 
 const POST = postIn(0);
 const LOG = '0123456789abcdef';
 /** Offsets as logs have them. */
-const FIRST = OFFSETS_PER_INCARNATION;
+const FIRST = 2 ** 40;
 const LAST = 2 ** 53 - 1;
 
 export function logPositionTests(under: StoreUnderTest): void {

@@ -6,10 +6,12 @@ import type { Key64 } from '../../src/counters/ids.js';
 import { type Metric, Metrics } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 import { COUNT_MAX } from '../../src/counters/pn-counter.js';
-import { OFFSETS_PER_INCARNATION } from '../../src/log/event-log.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import { key, START_MS } from '../contract/operations.js';
 import type { Random } from '../support/random.js';
+
+/** How far the offsets of a log are from those of its next incarnation, about. */
+const NEXT_INCARNATION = 2 ** 40;
 
 /** The size of a history: few things, so that many operations meet, or many, so that the store is large. */
 export interface Shape {
@@ -104,7 +106,7 @@ export class History {
     const turn = random.next();
     if (turn < 0.1 && last !== undefined) return last;
     const afterInLog = Math.max(0, position + (turn < 0.15 ? 1 : turn < 0.2 ? -1 : 0));
-    const incarnation = random.chance(0.02) || last === undefined ? OFFSETS_PER_INCARNATION : 0;
+    const incarnation = random.chance(0.02) || last === undefined ? NEXT_INCARNATION : 0;
     const batchNumber = position + incarnation + 1 + random.below(1_000);
     const operations = this.#operations(bucket);
     const batch = { bucket, producerId: 'log-0001', batchNumber, afterInLog, atMs: this.#nowMs, operations };
