@@ -57,6 +57,7 @@ module.exports = {
     subfolder('replication/transport', ['config', 'protocol', ...pure]),
     layer('sinks', ['store', 'counters', 'config', 'common']),
     subfolder('sinks/postgres', ['sinks', 'counters', 'common']),
+    layer('log', ['ingest', 'store', 'counters', 'config', 'protocol', 'common']),
     layer('admin', ['sinks', 'store', 'counters', 'protocol', 'common']),
     layer('access', ['counters', 'config', 'protocol', 'common']),
     layer('gateway', ['ingest', 'fanout', 'access', 'counters', 'config', 'protocol', 'common']),
@@ -72,7 +73,7 @@ module.exports = {
       name: 'edges-know-the-ports-alone',
       severity: 'error',
       from: {
-        path: '^src/(ingest|fanout|replication|sinks|admin|gateway|http)/',
+        path: '^src/((ingest|fanout|replication|sinks|admin|gateway|http)/|log/[^/]+$)',
         pathNot: ['\\.module\\.ts$', '\\.test\\.ts$'],
       },
       to: { path: '^src/store/[^/]+/' },
@@ -86,9 +87,9 @@ module.exports = {
     {
       name: 'nest-only-at-the-edges',
       comment:
-        'ingest, fanout, access, replication, sinks, admin and stores are plain classes, which src/app/core.module.ts wires',
+        'ingest, fanout, access, replication, sinks, log, admin and stores are plain classes, which src/app/core.module.ts wires',
       severity: 'error',
-      from: { path: '^src/(ingest|fanout|store|access|replication|sinks|admin)/', pathNot: '\\.module\\.ts$' },
+      from: { path: '^src/(ingest|fanout|store|access|replication|sinks|log|admin)/', pathNot: '\\.module\\.ts$' },
       to: { path: 'node_modules/@nestjs/' },
     },
     {
