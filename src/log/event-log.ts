@@ -14,7 +14,11 @@ export interface LogAppend {
 }
 
 export interface LogEntry {
-  /** An integer that grows within a partition, and is never used again, also after a failover of the log that lost entries. */
+  /**
+   * An integer that grows within a partition, and is never used again, also after a failover of the log that lost entries: an event whose
+   * offset the store has passed is skipped. A server that counts its incarnations from the last one that it has recorded may use a number
+   * twice, because a restarted server may be lost before its replica has heard of the restart. Numbers that contain the time do not.
+   */
   readonly offset: number;
   readonly events: number;
   readonly payload: string;
