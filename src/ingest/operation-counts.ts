@@ -3,7 +3,8 @@ import { APPLIED, DUPLICATE, type Operation } from '../counters/operation.js';
 import type { ErrorCode } from '../protocol/errors.js';
 import type { CommittedBatch, RejectedOperations } from './ingest-events.js';
 
-export type OperationResult = 'applied' | 'unchanged' | 'duplicate' | ErrorCode;
+/** `accepted`: the event is in the log, and its effect is not known yet. */
+export type OperationResult = 'applied' | 'unchanged' | 'duplicate' | 'accepted' | ErrorCode;
 /** `unknown`: the request was rejected before its kind was parsed. */
 export type OperationKind = Operation['kind'] | 'subscribe' | 'unknown';
 
@@ -21,7 +22,7 @@ export class OperationCounts {
     });
   }
 
-  /** Called from outside only for a request that never reached ingest. */
+  /** Called from outside only for what never reaches ingest. */
   add(kind: OperationKind, result: OperationResult): void {
     let results = this.#counts.get(kind);
     if (results === undefined) this.#counts.set(kind, (results = new Map<OperationResult, number>()));

@@ -68,7 +68,7 @@ export class Instruments {
     const { stats } = ingest;
     this.prometheus.addLabeledCounter(
       'tallycast_operations_total',
-      'Operations by kind and result: applied, unchanged, duplicate, or the code of the error.',
+      'Operations by kind and result: applied, unchanged, duplicate, accepted by the log, or the code of the error.',
       ['kind', 'result'],
       function* () {
         for (const { kind, result, count } of counts.entries()) yield [{ kind, result }, count];

@@ -1,0 +1,75 @@
+import type { ClosingFlag } from '../common/closing-flag.js';
+import { groupBy, pages } from '../common/grouping.js';
+import { bucketOf } from '../counters/bucket-of.js';
+import type { Metrics } from '../counters/metrics.js';
+import type { AcceptedEvent, EventIntake } from '../ingest/event-intake.js';
+import type { OperationCounts, OperationResult } from '../ingest/operation-counts.js';
+import { CLOSING_ERROR, type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
+import { type EventLog, type LogAppend, LogFullError, LOG_PARTITIONS } from './event-log.js';
+import { encodeEntry, ENTRY_EVENTS_MAX } from './log-entry.js';
+
+/** As many as operations that may wait in ingest: a log that stalls for seconds must not fill the memory. */
+const WAITING_MAX = 50_000;
+const RETRY_AFTER_MS = 1_000;
+const TOO_MANY_ERROR = errorBody('OVERLOADED', 'too many events are waiting; retry later', RETRY_AFTER_MS);
+const FULL_ERROR = errorBody('OVERLOADED', 'the log of events is full; retry later', RETRY_AFTER_MS);
+const UNKNOWN_ERROR = errorBody(
+  'UNAVAILABLE',
+  'the log of events did not answer in time; retry with the same seqs or keys',
+);
+
+export interface LogIntakeOptions {
+  readonly buckets: number;
+  readonly metrics: Metrics;
+  /** Wall time of acceptance, ms since 1970. */
+  readonly wallMs: () => number;
+}
+
+/** Keeps events by appending them to the log: they are counted later, also if the store is down now. */
+export class LogIntake implements EventIntake {
+  /** Events that are on their way to the log. */
+  #waiting = 0;
+
+  constructor(
+    private readonly log: Pick<EventLog, 'append'>,
+    private readonly counts: Pick<OperationCounts, 'add'>,
+    private readonly lifecycle: ClosingFlag,
+    private readonly options: LogIntakeOptions,
+  ) {}
+
+  async accept(events: readonly AcceptedEvent[]): Promise<readonly null[]> {
+    if (this.lifecycle.isClosing) throw this.#reject(events, CLOSING_ERROR);
+    if (this.#waiting + events.length > WAITING_MAX) throw this.#reject(events, TOO_MANY_ERROR);
+    const appends = this.#toAppends(events);
+    this.#waiting += events.length;
+    try {
+      if (appends.length > 0) await this.log.append(appends);
+    } catch (error) {
+      throw this.#reject(events, error instanceof LogFullError ? FULL_ERROR : UNKNOWN_ERROR);
+    } finally {
+      this.#waiting -= events.length;
+    }
+    this.#count(events, 'accepted');
+    return events.map(() => null);
+  }
+
+  #toAppends(events: readonly AcceptedEvent[]): LogAppend[] {
+    const { buckets, metrics, wallMs } = this.options;
+    const atMs = wallMs();
+    const byPartition = groupBy(events, ({ post }) => bucketOf(post, buckets) % LOG_PARTITIONS);
+    return [...byPartition].flatMap(([partition, group]) =>
+      pages(group, ENTRY_EVENTS_MAX).map((page) => {
+        return { partition, events: page.length, payload: encodeEntry(atMs, page, metrics) };
+      }),
+    );
+  }
+
+  #reject(events: readonly AcceptedEvent[], { code, message, retryAfterMs }: ErrorBody): ProtocolError {
+    this.#count(events, code);
+    return new ProtocolError(code, message, retryAfterMs);
+  }
+
+  #count(events: readonly AcceptedEvent[], result: OperationResult): void {
+    for (const { kind } of events) this.counts.add(kind, result);
+  }
+}
