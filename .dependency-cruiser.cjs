@@ -68,6 +68,7 @@ module.exports = {
       ...['ingest', 'fanout', 'access', 'replication', 'sinks', 'admin'],
       ...['store', 'counters', 'config', 'protocol', 'common'],
     ]),
+    subfolder('http/events', ['http', 'ingest', 'access', 'counters', 'config', 'protocol', 'common']),
     layer('workers', ['ops', 'config', 'common']),
     {
       name: 'edges-know-the-ports-alone',

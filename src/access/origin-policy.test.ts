@@ -35,6 +35,25 @@ describe('a request with an origin', () => {
   });
 });
 
+describe('a picture', () => {
+  test.each([
+    [{}, true],
+    [{ site: 'cross-site' }, true],
+    [{ site: 'cross-site', referer: 'https://example.org/a?b#c' }, true],
+    [{ site: 'same-origin', referer: 'https://counts.example.org/' }, true],
+    [{ site: 'none', referer: 'https://evil.test/' }, false],
+    [{ referer: 'https://example.org.evil.test/' }, false],
+    [{ referer: 'https://example.org@evil.test/' }, false],
+    [{ referer: 'example.org' }, false],
+    [{ referer: '' }, false],
+    [{ origin: 'https://evil.test', referer: 'https://example.org/' }, false],
+  ])('a picture for %j is allowed: %s', (fields, allowed) => {
+    const origins = listing({ allowed: ['https://example.org'], own: ['https://counts.example.org'] });
+    const shown = request({ host: 'counts.example.org', ...fields });
+    expect(origins.findPictureRejection(shown) === null).toBe(allowed);
+  });
+});
+
 describe('a request without an origin', () => {
   test.each([
     ['of no browser', {}, true],
@@ -92,12 +111,13 @@ interface RequestFields {
   readonly origin?: string | undefined;
   readonly host?: string | undefined;
   readonly site?: string;
+  readonly referer?: string;
   readonly mode?: string;
   readonly dest?: string;
   readonly method?: string;
 }
 
-function request({ origin, host, site, mode, dest, method = 'GET' }: RequestFields): IncomingMessage {
-  const headers = { origin, host, 'sec-fetch-site': site, 'sec-fetch-mode': mode, 'sec-fetch-dest': dest };
+function request({ origin, host, site, referer, mode, dest, method = 'GET' }: RequestFields): IncomingMessage {
+  const headers = { origin, host, referer, 'sec-fetch-site': site, 'sec-fetch-mode': mode, 'sec-fetch-dest': dest };
   return { method, headers } as unknown as IncomingMessage;
 }

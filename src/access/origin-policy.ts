@@ -48,7 +48,21 @@ export class OriginPolicy {
   findRejection(request: IncomingMessage): string | null {
     const { origin, host } = request.headers;
     if (this.#allowsAny) return null;
-    if (origin === undefined) return this.#checkSite(request);
+    return origin === undefined ? this.#checkSite(request) : this.#checkOrigin(origin, host);
+  }
+
+  /**
+   * For a picture that pages of other sites show: for `<img>` browsers send the page's address as `Referer` instead of an
+   * `Origin`. Mail programs, and pages whose policy forbids it, send neither, and are allowed.
+   * @returns the error for the client; `null` if the request is allowed
+   */
+  findPictureRejection({ headers }: IncomingMessage): string | null {
+    const { origin, referer, host } = headers;
+    const page = origin ?? (referer === undefined ? undefined : originOf(referer));
+    return this.#allowsAny || page === undefined ? null : this.#checkOrigin(page, host);
+  }
+
+  #checkOrigin(origin: string, host: string | undefined): string | null {
     if (this.#allowed.has(origin) || this.#own.has(origin)) return null;
     const page = URL.canParse(origin) ? new URL(origin) : null;
     if (page === null || page.host !== hostOf(host)) return ORIGIN_REJECTED;
@@ -83,6 +97,11 @@ export class OriginPolicy {
 function isVisit({ method, headers }: IncomingMessage): boolean {
   const isRead = method === 'GET' || method === 'HEAD';
   return isRead && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
+}
+
+/** `null`, as browsers write it, for a page without an origin. */
+function originOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).origin : 'null';
 }
 
 /** The host as URLs write it: in lower case, and without the default port, which some balancers add. */

@@ -15,6 +15,7 @@ import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
 import { respondToClientError, acceptAnyExpectation } from './client-error.js';
 import { serveClientScript } from './client-script.js';
 import { limitConnectionTimes } from './connection-times.js';
+import { takesEvents } from './events/event-bodies.js';
 import { JOB_TYPE } from './job-response.js';
 import { serveDocs } from './swagger-ui.js';
 import { OperatorPort } from './operator-port.js';
@@ -28,6 +29,8 @@ const PREFLIGHT_MAX_AGE_S = 600;
 
 /** No page of another origin may send requests to them or read their responses. */
 const FOR_ADMINISTRATORS = /^\/admin\//i;
+
+const PICTURES = /^\/v1\/[^/]+\/[^/]+\.gif\/?$/i;
 
 const STREAMS: ReadonlySet<unknown> = new Set(['text/event-stream', JOB_TYPE]);
 
@@ -66,7 +69,7 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   checkOrigins(app, app.get(OriginPolicy));
   takeFromPeers(app, peers, isFromPeer);
   // Any content type: `curl -d` declares JSON as a form. Pages cannot abuse that, because PUT is always preflighted.
-  app.useBodyParser('json', { limit: MESSAGE_BYTES_MAX, type: () => true });
+  app.useBodyParser('json', { limit: MESSAGE_BYTES_MAX, type: (request) => !takesEvents(request) });
   serveDocs(app, settings.metrics, assets);
   serveClientScript(app, assets);
   app.useGlobalFilters(new ProtocolErrorFilter());
@@ -90,7 +93,7 @@ function addSecurityHeaders(app: NestExpressApplication): void {
 
 function checkOrigins(app: NestExpressApplication, origins: OriginPolicy): void {
   const forPages = {
-    methods: ['GET', 'PUT'],
+    methods: ['GET', 'PUT', 'POST'],
     allowedHeaders: ['Authorization', 'Actor-Id', 'Idempotency-Key', 'Content-Type'],
     exposedHeaders: ['Retry-After'],
     maxAge: PREFLIGHT_MAX_AGE_S,
@@ -99,13 +102,18 @@ function checkOrigins(app: NestExpressApplication, origins: OriginPolicy): void 
     const isListed = headers.origin !== undefined && origins.isListed(headers.origin);
     answer(null, { ...forPages, origin: isListed && !FOR_ADMINISTRATORS.test(url) });
   });
-  app.use('/v1', (request: Request, response: Response, next: NextFunction) => {
+  app.use(['/v1', '/view'], (request: Request, response: Response, next: NextFunction) => {
     response.setHeader('Cache-Control', 'no-store');
     // CORS only hides the response from a page, so reject forbidden requests before they have an effect.
-    const rejection = origins.findRejection(request);
+    const rejection = isPicture(request) ? origins.findPictureRejection(request) : origins.findRejection(request);
     if (rejection !== null) throw new ProtocolError('FORBIDDEN', rejection);
     next();
   });
+}
+
+/** Whether pages of other sites, and mails, may show the response. No metric has a dot in its name. */
+function isPicture({ method, originalUrl }: Request): boolean {
+  return (method === 'GET' || method === 'HEAD') && PICTURES.test(originalUrl.split('?', 1)[0]!);
 }
 
 /** Lets peers post to /v1/replication: bytes, up to the largest body that a region sends. */

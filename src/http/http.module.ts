@@ -11,6 +11,9 @@ import type { Settings } from '../config/settings.js';
 import { AdminAuthentication } from './admin-authentication.js';
 import { AdminController } from './admin.controller.js';
 import { CountersController } from './counters.controller.js';
+import { EventAcceptor } from './events/event-acceptor.js';
+import { EventBodies } from './events/event-bodies.js';
+import { EventsController } from './events/events.controller.js';
 import { PeerAuthentication } from './peer-authentication.js';
 import { ReadLimiter } from './read-limiter.js';
 import { RegionsController } from './regions.controller.js';
@@ -33,12 +36,21 @@ const sinkAdministration = {
 
 /** REST and Server-Sent Events. configureHttp adds CORS, limits, errors and documentation. */
 @Module({
-  controllers: [RegionsController, ReplicationController, CountersController, StreamController, AdminController],
+  controllers: [
+    RegionsController,
+    ReplicationController,
+    EventsController,
+    CountersController,
+    StreamController,
+    AdminController,
+  ],
   providers: [
     StreamRegistry,
     PeerAuthentication,
     AdminAuthentication,
     ReadLimiter,
+    EventAcceptor,
+    EventBodies,
     globalRead,
     sinkAdministration,
     JobRunner,

@@ -29,7 +29,7 @@ export function parseAction(body: unknown): Action {
   throw new ProtocolError(code, message);
 }
 
-export function parsePost(text: string): string {
+export function parsePost(text: unknown): string {
   return copyText(check(POST_ID, 'post', text));
 }
 
@@ -40,6 +40,18 @@ export function parseMetric(name: string, metrics: Metrics): Metric | null {
   if (metric !== undefined) return metric;
   const names = metrics.list.map((one) => one.name).join(', ');
   throw new ProtocolError('BAD_REQUEST', `metric must be one of: counter, ${names}, live`);
+}
+
+/** @returns a metric that is added to */
+export function parseTally(name: unknown, { list }: Metrics): Metric {
+  const tallies = list.filter(({ kind }) => kind.event === 'add');
+  const metric = tallies.find((one) => one.name === name);
+  if (metric !== undefined) return metric;
+  const kinds = [...new Set(tallies.map(({ kind }) => kind.plural))].join(' or ');
+  throw new ProtocolError(
+    'BAD_REQUEST',
+    `metric must be one of the ${kinds}: ${tallies.map((one) => one.name).join(', ')}`,
+  );
 }
 
 /**
@@ -76,7 +88,8 @@ export function checkAcceptsEvents({ accept, 'sec-fetch-dest': destination }: In
 
 export function parseIdempotencyKey(headers: IncomingHttpHeaders): string | null {
   const key = headers['idempotency-key'];
-  return key === undefined ? null : check(IDEMPOTENCY_KEY, 'Idempotency-Key', key);
+  if (key === undefined) return null;
+  return check(IDEMPOTENCY_KEY, 'Idempotency-Key', typeof key === 'string' ? decodeHeader(key) : key);
 }
 
 /** Ignores schemes other than Bearer: they may belong to a proxy. */
@@ -106,7 +119,7 @@ function check<T>(schema: z.ZodType<T>, name: string, value: unknown): T {
   throw new ProtocolError('BAD_REQUEST', `${name} ${parsed.error.issues[0]!.message}`);
 }
 
-/** Node decodes headers as Latin-1. A name in UTF-8 is decoded again, so that it is the same actor as on a socket. */
+/** Node decodes headers as Latin-1. A text in UTF-8 is decoded again, so that an actor is the same as on a socket, and a key as in a body. */
 function decodeHeader(header: string): string {
   // eslint-disable-next-line no-control-regex -- that is what ASCII is
   if (/^[\x00-\x7f]*$/.test(header)) return header;

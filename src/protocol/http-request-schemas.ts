@@ -1,9 +1,19 @@
 import { z } from 'zod';
-import { ACTOR_MAX, KEY_MAX, KEY_MIN, POST_PATTERN, POST_RULE } from './limits.js';
+import {
+  ACTOR_MAX,
+  BY_MAX,
+  EVENTS_MAX,
+  KEY_MAX,
+  KEY_MIN,
+  POST_PATTERN,
+  POST_RULE,
+  WELL_FORMED_RULE,
+} from './limits.js';
+import { HANDSHAKE, wholeNumber } from './request-schemas.js';
 
 /** Schemas of the fields of HTTP requests: controllers check requests by them, and the OpenAPI document is built from them. */
 
-export const POST_ID = z.string().regex(POST_PATTERN, `must be ${POST_RULE}`);
+export const POST_ID = z.string(`must be ${POST_RULE}`).regex(POST_PATTERN, `must be ${POST_RULE}`);
 
 /** `local`: what this region has. `all`: every region is read first. */
 export const CONSISTENCY = z.enum(['local', 'all'], 'must be local or all').default('local');
@@ -19,7 +29,31 @@ export const ACTION = z.strictObject(
   `must be ${ACTION_RULE}`,
 );
 
+/** An operation whose client does not wait for its outcome. The kind of its metric decides between `by` and `on`. */
+export const EVENT = z.strictObject(
+  {
+    post: POST_ID,
+    metric: z.string('must be the name of a metric').default('views'),
+    by: wholeNumber(BY_MAX).optional(),
+    on: z.boolean('must be true or false').optional(),
+    key: IDEMPOTENCY_KEY.refine((key) => key.isWellFormed(), WELL_FORMED_RULE).optional(),
+    seq: wholeNumber(Number.MAX_SAFE_INTEGER).optional(),
+  },
+  'must be one object such as { "post": "42" }',
+);
+
+export const EVENTS_RULE = `must have 1 to ${EVENTS_MAX} events`;
+
+/** The fields of a handshake, because a beacon has no headers. Each event is checked alone, by `EVENT`. */
+export const EVENT_LIST = HANDSHAKE.extend({
+  events: z
+    .array(z.unknown(), `must be a list of 1 to ${EVENTS_MAX} events`)
+    .min(1, EVENTS_RULE)
+    .max(EVENTS_MAX, EVENTS_RULE),
+});
+
 export type Consistency = z.output<typeof CONSISTENCY>;
+export type EventList = z.output<typeof EVENT_LIST>;
 export type Action = z.output<typeof ACTION>['action'];
 
 function characters(min: number, max: number) {

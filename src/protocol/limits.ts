@@ -26,3 +26,7 @@ export const KEY_MAX = 64;
 
 /** The most that one `add` may add. */
 export const BY_MAX = 1000;
+
+/** Events and bytes of one request that is answered before their outcome. */
+export const EVENTS_MAX = 500;
+export const EVENT_BYTES_MAX = 256 * 1024;

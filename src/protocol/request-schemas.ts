@@ -5,7 +5,7 @@ import { ACTOR_MAX, BY_MAX, isPostId, POST_RULE, WELL_FORMED_RULE } from './limi
 
 const OBJECT = 'must be one object';
 
-function wholeNumber(max: number) {
+export function wholeNumber(max: number) {
   const rule = `must be a whole number from 1 to ${max}`;
   return z.number(rule).int(rule).min(1, rule).max(max, rule);
 }

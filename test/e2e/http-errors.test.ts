@@ -163,7 +163,7 @@ describe('an origin', () => {
     }
   });
 
-  it('a preflight of an allowed origin allows PUT and its headers', async () => {
+  it('a preflight of an allowed origin allows PUT and POST, and their headers', async () => {
     const { status, headers } = await fetch(`${gateway.url}/v1/door/likes`, {
       method: 'OPTIONS',
       headers: {
@@ -174,7 +174,7 @@ describe('an origin', () => {
     });
     expect(status).toBe(204);
     expect(headers.get('access-control-allow-origin')).toBe(ALLOWED);
-    expect(headers.get('access-control-allow-methods')).toBe('GET,PUT');
+    expect(headers.get('access-control-allow-methods')).toBe('GET,PUT,POST');
     expect(headers.get('access-control-allow-headers')).toBe('Authorization,Actor-Id,Idempotency-Key,Content-Type');
   });
 

@@ -1,7 +1,15 @@
 import type { OpenAPIV3, OpenAPIV3_1 } from 'openapi-types';
 import { z } from 'zod';
-import { ACTION, ACTOR_ID, CONSISTENCY, IDEMPOTENCY_KEY, POST_ID } from '../../protocol/http-request-schemas.js';
-import { POST_RULE } from '../../protocol/limits.js';
+import {
+  ACTION,
+  ACTOR_ID,
+  CONSISTENCY,
+  EVENT,
+  EVENT_LIST,
+  IDEMPOTENCY_KEY,
+  POST_ID,
+} from '../../protocol/http-request-schemas.js';
+import { EVENTS_MAX, POST_RULE } from '../../protocol/limits.js';
 import type { Metrics } from '../../counters/metrics.js';
 import { type ErrorCode, HTTP_STATUS } from '../../protocol/errors.js';
 
@@ -26,7 +34,7 @@ const MEANINGS: Readonly<Record<number, string>> = {
   400: 'The request is wrong, and `message` names the field; or it names too many posts.',
   401: 'The token is missing, invalid or expired.',
   403: 'The origin is rejected, or the gateway has no `ADMIN_TOKEN`.',
-  413: 'The body is over 16 KiB.',
+  413: 'The body is over 16 KiB, or 256 KiB of events.',
   429: 'Over a limit.',
   503: 'The request had no effect (`OVERLOADED`), or the store did not respond in time (`UNAVAILABLE`): the outcome is unknown, so retry with the same key.',
 };
@@ -59,6 +67,14 @@ function toSchema(schema: z.ZodType): OpenAPIV3.NonArraySchemaObject {
 function parameters(): NonNullable<Components['parameters']> {
   return {
     post: { name: 'post', in: 'path', required: true, description: POST_RULE, schema: POST, example: '42' },
+    postInQuery: {
+      name: 'post',
+      in: 'query',
+      required: true,
+      description: POST_RULE,
+      schema: POST,
+      example: '42',
+    },
     posts: {
       name: 'posts',
       in: 'query',
@@ -100,6 +116,9 @@ function schemas(metrics: Metrics): Schemas {
   const post = { post: POST, ...totals, live, updated_at: UPDATED_AT };
   return {
     Action: toSchema(ACTION),
+    Event: toSchema(EVENT),
+    Events: events(),
+    AcceptedEvents: acceptedEvents(),
     Count: {
       type: 'object',
       required: ['count', 'updated_at'],
@@ -133,6 +152,30 @@ function schemas(metrics: Metrics): Schemas {
         retryable: { type: 'boolean', description: 'Whether the same request, sent again later, can succeed' },
         retryAfterMs: { type: 'integer', minimum: 0, description: 'Milliseconds to wait before that' },
       },
+    },
+  };
+}
+
+function events(): Schemas[string] {
+  const list = toSchema(EVENT_LIST);
+  const items = { $ref: '#/components/schemas/Event' };
+  const withEvents = { ...list, properties: { ...list.properties, events: { ...list.properties!['events'], items } } };
+  return { anyOf: [withEvents, { type: 'array', items, minItems: 1, maxItems: EVENTS_MAX }] };
+}
+
+function acceptedEvents(): Schemas[string] {
+  const index = {
+    type: 'integer' as const,
+    minimum: 0,
+    description: 'The position of the event in the request, from 0',
+  };
+  const properties = { index, error: { $ref: '#/components/schemas/Error' } };
+  return {
+    type: 'object',
+    required: ['accepted', 'rejected'],
+    properties: {
+      accepted: { ...index, description: 'Events that are counted, duplicates among them' },
+      rejected: { type: 'array', items: { type: 'object', required: Object.keys(properties), properties } },
     },
   };
 }

@@ -16,6 +16,7 @@ export function buildDocument(metrics: Metrics): OpenAPIV3_1.Document {
     servers: [{ url: '/' }],
     tags: [
       { name: 'counters', description: 'Read and change counts' },
+      { name: 'events', description: 'Count without waiting for the counts' },
       { name: 'stream', description: 'Follow counts' },
       { name: 'operation', description: 'For those who run the gateway' },
       { name: 'administration', description: 'Changes by those who run the gateway; needs `ADMIN_TOKEN`' },

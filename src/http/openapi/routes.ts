@@ -2,12 +2,18 @@ import type { OpenAPIV3_1 } from 'openapi-types';
 import { METRIC_KINDS, type MetricKind } from '../../counters/metric-kinds.js';
 import type { Metrics } from '../../counters/metrics.js';
 import { JOB_TYPE } from '../job-response.js';
+import { describeEvents, describePicture, describeView } from './event-routes.js';
+import {
+  errorResponses,
+  JSON_TYPE,
+  jsonResponse,
+  metricParameter,
+  type Operation,
+  textResponse,
+} from './operation-parts.js';
 
 type Paths = Record<string, OpenAPIV3_1.PathItemObject>;
-type Operation = NonNullable<Paths[string]['get']>;
-type Response = NonNullable<Operation['responses']['default']>;
 
-const JSON_TYPE = 'application/json';
 const POSTS = { $ref: '#/components/parameters/posts' };
 const CONSISTENCY = { $ref: '#/components/parameters/consistency' };
 
@@ -29,6 +35,9 @@ export const ROUTES: readonly Route[] = [
   { method: 'PUT', path: '/v1/{post}/{metric}', port: 'PORT', describe: describePutCount },
   { method: 'GET', path: '/v1/counts', port: 'PORT', describe: describeGetCounts },
   { method: 'GET', path: '/v1/stream', port: 'PORT', describe: describeStream },
+  { method: 'POST', path: '/v1/events', port: 'PORT', describe: describeEvents },
+  { method: 'POST', path: '/view', port: 'PORT', describe: describeView },
+  { method: 'GET', path: '/v1/{post}/{metric}.gif', port: 'PORT', describe: describePicture },
   { method: 'GET', path: '/healthz', port: 'both', describe: describeHealth },
   { method: 'GET', path: '/readyz', port: 'both', describe: describeReadiness },
   { method: 'GET', path: '/v1/regions', port: 'OPS_PORT', describe: describeRegions },
@@ -226,23 +235,7 @@ function describeProbe(summary: string, responses: Operation['responses']): Oper
   return { tags: ['operation'], summary, security: [], responses };
 }
 
-function metricParameter(values: string[]) {
-  return { name: 'metric', in: 'path' as const, required: true, schema: { type: 'string' as const, enum: values } };
-}
-
 function describeKind(kind: MetricKind, { list }: Metrics): string {
   const names = list.filter((metric) => metric.kind === kind).map(({ name }) => `\`${name}\``);
   return `A ${kind.name} (${names.join(', ')}) ${kind.effect}.`;
-}
-
-function jsonResponse(description: string, schema: string): Response {
-  return { description, content: { [JSON_TYPE]: { schema: { $ref: `#/components/schemas/${schema}` } } } };
-}
-
-function textResponse(description: string, type: string): Response {
-  return { description, content: { [type]: { schema: { type: type === JSON_TYPE ? 'object' : 'string' } } } };
-}
-
-function errorResponses(...statuses: number[]): Operation['responses'] {
-  return Object.fromEntries(statuses.map((status) => [status, { $ref: `#/components/responses/${status}` }]));
 }

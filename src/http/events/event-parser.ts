@@ -1,0 +1,82 @@
+import type { Identity } from '../../access/authenticator.js';
+import { toRequestKey } from '../../access/name-hashing.js';
+import type { Key64 } from '../../counters/ids.js';
+import { explainNoDecrement, type Metric, type Metrics } from '../../counters/metrics.js';
+import type { AcceptedEvent } from '../../ingest/event-intake.js';
+import { type ErrorBody, errorBody } from '../../protocol/errors.js';
+import { EVENT } from '../../protocol/http-request-schemas.js';
+import { validationError } from '../../protocol/validation-error.js';
+import { UNREADABLE } from './event-list.js';
+
+/** The properties that all events of a request have in common. */
+export interface EventSource {
+  readonly identity: Identity;
+  /** The session that the `seq` of events belongs to; `null`: none. */
+  readonly session: Key64 | null;
+  readonly onCommitted: AcceptedEvent['onCommitted'];
+}
+
+type EventFields = Readonly<ReturnType<typeof EVENT.parse>>;
+
+const FIELDS = Object.keys(EVENT.shape);
+
+/** Turns the events of one request, in order, into operations. */
+export class EventParser {
+  #lastSeq = 0;
+
+  constructor(
+    private readonly source: EventSource,
+    private readonly metrics: Metrics,
+  ) {}
+
+  /** @returns BAD_REQUEST, with the name of the field, for an event that does not fit */
+  parse(value: unknown): AcceptedEvent | ErrorBody {
+    if (value === UNREADABLE) return errorBody('BAD_REQUEST', 'the line must be one event in JSON');
+    const parsed = EVENT.safeParse(value);
+    if (!parsed.success) return validationError(parsed.error, FIELDS);
+    const metric = this.metrics.byName(parsed.data.metric);
+    if (metric === undefined) {
+      const names = this.metrics.list.map(({ name }) => name).join(', ');
+      return errorBody('BAD_REQUEST', `metric must be one of: ${names}`);
+    }
+    const fault = findKindFault(parsed.data, metric) ?? this.#findSeqFault(parsed.data);
+    return fault === null ? this.#toEvent(parsed.data, metric) : errorBody('BAD_REQUEST', fault);
+  }
+
+  /** A session has counted everything below its last `seq`, so a lower one would be accepted and never counted. */
+  #findSeqFault({ seq, key }: EventFields): string | null {
+    if (seq === undefined) return null;
+    if (key !== undefined) return 'seq must not come with a key: one of them recognises a retry';
+    if (this.source.session === null) return 'seq needs a session, beside events in the body';
+    if (seq < this.#lastSeq) return 'seq must not be below that of an earlier event: send them in order';
+    this.#lastSeq = seq;
+    return null;
+  }
+
+  #toEvent({ post, by, on, key, seq }: EventFields, metric: Metric): AcceptedEvent {
+    const { identity, session, onCommitted } = this.source;
+    const action = on === false ? 'decrement' : 'increment';
+    const { kind, value } = metric.kind.operationFor(action, identity.key !== null);
+    const request = { actor: identity.actor, post, metric: metric.name, action };
+    return {
+      post,
+      metric: metric.index,
+      kind,
+      value: by ?? value,
+      actor: identity.key,
+      session:
+        key === undefined ? (seq === undefined ? null : session) : toRequestKey({ ...request, idempotencyKey: key }),
+      seq: key === undefined ? (seq ?? 0) : 1,
+      notifiesActor: identity.key !== null,
+      onCommitted,
+    };
+  }
+}
+
+function findKindFault({ by, on }: EventFields, metric: Metric): string | null {
+  const { name, kind } = metric;
+  if (kind.event === 'add') return on === undefined ? null : `on must be left out: ${name} is a ${kind.name}, use by`;
+  if (by !== undefined) return `by must be left out: ${name} is a ${kind.name}, use on`;
+  const fault = on === false ? explainNoDecrement(metric) : null;
+  return fault === null ? null : `on must be true: ${fault}`;
+}
