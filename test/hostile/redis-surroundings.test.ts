@@ -52,7 +52,7 @@ describe('an eviction policy', () => {
     expect(await readMetric(gateway.url, has)).toBe(0);
     await server.client().config('SET', 'maxmemory-policy', 'allkeys-lru');
     await untilMetric(gateway.url, has, 1);
-    expect(gateway.log.filter((line) => line.includes('is now allkeys-lru, which evicts counts'))).toHaveLength(1);
+    expect(gateway.log.filter((line) => line.includes('is now allkeys-lru, which evicts keys'))).toHaveLength(1);
     await server.client().config('SET', 'maxmemory-policy', 'noeviction');
     await untilMetric(gateway.url, has, 0);
   });

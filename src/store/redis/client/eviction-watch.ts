@@ -48,7 +48,7 @@ export class EvictionWatch {
     if (evictsCounts(policy)) {
       this.#evicting.set(name, policy);
       this.warn(
-        `Redis ${name}: maxmemory-policy is now ${policy}, which evicts counts; run CONFIG SET maxmemory-policy noeviction`,
+        `Redis ${name}: maxmemory-policy is now ${policy}, which evicts keys; run CONFIG SET maxmemory-policy noeviction`,
       );
     } else if (this.#evicting.delete(name)) this.warn(`Redis ${name}: maxmemory-policy is now ${policy}`);
   }

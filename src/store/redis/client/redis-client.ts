@@ -4,6 +4,7 @@ import { ShardedPubSub } from './sharded-pubsub.js';
 import { ClusterTopology } from './cluster-topology.js';
 import { type Address, formatAddress, type RedisTarget } from '../../../config/redis-url.js';
 import { EvictionWatch } from './eviction-watch.js';
+import type { ServerCheckOptions } from './server-check.js';
 import type { ServerConnection } from './server-connection.js';
 import { type RunnableScript, type ScriptArguments, Server, type ServerEvents } from './server.js';
 import { SinglePrimaryTopology } from './single-primary-topology.js';
@@ -27,6 +28,8 @@ export interface RedisClientOptions {
   readonly clock: Clock;
   /** Whether a write resolves only when a replica has it, too. */
   readonly replicated: boolean;
+  /** The setting that names the servers, for errors at boot; REDIS_URL if left out. */
+  readonly setting?: ServerCheckOptions['setting'];
   /** Called with one line for the operator. */
   readonly warn: (message: string) => void;
 }
@@ -73,15 +76,16 @@ export class RedisClient {
    * @throws Error, one line, e.g. "REDIS_URL redis://10.0.0.1:6379: could not connect: connect ECONNREFUSED …".
    */
   static async open(target: RedisTarget, options: RedisClientOptions): Promise<RedisClient> {
+    const { setting = 'REDIS_URL' } = options;
     const client = new RedisClient(target, options);
     // The clock's timers do not keep the process alive, and between two attempts to connect nothing else does.
     const keepAlive = setInterval(() => undefined, STARTUP_MS);
     try {
-      await startUp(client.#topology, target, options);
+      await startUp(client.#topology, target, { ...options, setting });
     } catch (error) {
       await client.close();
       const reason = error instanceof Error ? error.message : String(error);
-      throw new Error(`REDIS_URL ${formatTarget(target)}: ${reason}`, { cause: error });
+      throw new Error(`${setting} ${formatTarget(target)}: ${reason}`, { cause: error });
     } finally {
       clearInterval(keepAlive);
     }
@@ -98,7 +102,7 @@ export class RedisClient {
     return [...this.#topology.servers].some(({ isUp }) => isUp);
   }
 
-  /** REDIS_URL without its login. */
+  /** The URL without its login. */
   get url(): string {
     return formatTarget(this.target);
   }

@@ -5,7 +5,18 @@ import type { ServerConnection } from './server-connection.js';
 /** It introduced sharded pub/sub. */
 const OLDEST_MAJOR = 7;
 const PROBE_SCRIPT = 'return ARGV[1]';
+const NODE = {
+  REDIS_URL: 'is a node of a cluster; use redis+cluster://',
+  LOG_URL: 'is a node of a cluster; use a single server, or one that sentinels guard',
+} as const;
 const PROBE_SHA = createHash('sha1').update(PROBE_SCRIPT).digest('hex');
+
+export interface ServerCheckOptions {
+  /** The setting that names the servers. */
+  readonly setting: 'REDIS_URL' | 'LOG_URL';
+  readonly replicated: boolean;
+  readonly warn: (message: string) => void;
+}
 
 /**
  * Checks at boot whether a server can keep the counts, and warns of how it may lose them.
@@ -19,8 +30,7 @@ const PROBE_SHA = createHash('sha1').update(PROBE_SCRIPT).digest('hex');
 export async function checkServer(
   server: ServerConnection,
   kind: RedisTarget['kind'],
-  replicated: boolean,
-  warn: (message: string) => void,
+  { setting, replicated, warn }: ServerCheckOptions,
 ): Promise<void> {
   const reject = (reason: string): never => {
     throw new Error(`${server.name} ${reason}`);
@@ -29,14 +39,14 @@ export async function checkServer(
   const version = info.get('redis_version') ?? '';
   if (!(Number.parseInt(version, 10) >= OLDEST_MAJOR)) reject(`is Redis ${version}; 7.0 or later is needed`);
   const isNode = info.get('cluster_enabled') === '1';
-  if (isNode && kind !== 'cluster') reject('is a node of a cluster; use redis+cluster://');
+  if (isNode && kind !== 'cluster') reject(NODE[setting]);
   if (!isNode && kind === 'cluster') reject('is not a node of a cluster; use redis://');
   if (info.get('role') !== 'master') {
     const primary = `${info.get('master_host') ?? '?'}:${info.get('master_port') ?? '?'}`;
     reject(`is a replica and takes no writes; its primary is ${primary}`);
   }
   const policy = info.get('maxmemory_policy') ?? '?';
-  if (evictsCounts(policy)) reject(`has maxmemory-policy ${policy}, which evicts counts; set it to noeviction`);
+  if (evictsCounts(policy)) reject(`has maxmemory-policy ${policy}, which evicts keys; set it to noeviction`);
   if (policy !== 'noeviction') {
     warn(`Redis ${server.name}: maxmemory-policy ${policy} evicts nothing here: no key has a time to live`);
   }

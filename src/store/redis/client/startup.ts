@@ -1,7 +1,7 @@
 import type { Clock } from '../../../common/clock.js';
 import { sleep } from '../../../common/sleep.js';
 import { formatAddress, type RedisTarget } from '../../../config/redis-url.js';
-import { checkServer } from './server-check.js';
+import { checkServer, type ServerCheckOptions } from './server-check.js';
 import { isAllReachable, type Topology } from './topology.js';
 
 /** How long servers may take to become reachable, e.g. when all are started together. */
@@ -15,10 +15,8 @@ const PERMANENT =
 /** Errors of commands whose connection ended: they say nothing about the server. */
 const CONNECTION_LOST = /connection was lost|not connected|no reply to|connection is closed/i;
 
-export interface StartupOptions {
+interface StartupOptions extends ServerCheckOptions {
   readonly clock: Clock;
-  readonly replicated: boolean;
-  readonly warn: (message: string) => void;
 }
 
 /**
@@ -26,12 +24,12 @@ export interface StartupOptions {
  * @throws Error, one line
  */
 export async function startUp(topology: Topology, target: RedisTarget, options: StartupOptions): Promise<void> {
-  const { clock, replicated, warn } = options;
+  const { clock } = options;
   const endMs = clock.nowMs() + STARTUP_MS;
   for (;;) {
     await untilReachable(topology, target, clock);
     try {
-      for (const { writes } of topology.servers) await checkServer(writes, target.kind, replicated, warn);
+      for (const { writes } of topology.servers) await checkServer(writes, target.kind, options);
       return;
     } catch (error) {
       if (!CONNECTION_LOST.test((error as Error).message) || clock.nowMs() > endMs) throw error;

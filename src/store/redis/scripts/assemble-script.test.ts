@@ -3,11 +3,12 @@ import { assembleScript } from './assemble-script.js';
 import { SCRIPT_CONSTANTS } from './script-constants.js';
 
 function assemble(files: Readonly<Record<string, string>>): string {
-  return assembleScript('entry', (path) => {
+  const read = (path: string): string => {
     const lua = files[path];
     if (lua === undefined) throw new Error('no such file');
     return lua;
-  });
+  };
+  return assembleScript('entry', { read, constants: SCRIPT_CONSTANTS });
 }
 
 describe('assembleScript', () => {

@@ -27,8 +27,10 @@ const [STORAGE_LOCAL_LOG, , STORAGE_REGISTERS] = REGISTER_STORAGES;
 /** Values that one command or one call of a C function has at most: C has room for 8,000, and some commands take two each. */
 const VALUES_AT_ONCE = 3_000;
 
+export type ScriptConstants = Readonly<Record<string, number | string | undefined>>;
+
 /** The constants that Lua files may name after `-- @constants`: those that TypeScript has, too, or several libraries. */
-export const SCRIPT_CONSTANTS: Readonly<Record<string, number | string | undefined>> = {
+export const SCRIPT_CONSTANTS: ScriptConstants = {
   VALUES_AT_ONCE,
   COUNT_MAX,
   TIME_AHEAD_MAX_MS,

@@ -2,9 +2,16 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { assembleScript } from './assemble-script.js';
+import { SCRIPT_CONSTANTS, type ScriptConstants } from './script-constants.js';
 
-/** The Lua files are beside this file, in the bundle, too. */
-const FOLDER = import.meta.dirname;
+/** Where Lua files are, and the constants that they may name. */
+export interface LuaFolder {
+  readonly folder: string;
+  readonly constants: ScriptConstants;
+}
+
+/** The Lua files of the store are beside this file, in the bundle, too. */
+const STORE_LUA: LuaFolder = { folder: import.meta.dirname, constants: SCRIPT_CONSTANTS };
 /** Lua files that were read, by path: most scripts need the same libraries. */
 const files = new Map<string, string>();
 
@@ -23,14 +30,15 @@ export class Script {
   constructor(
     readonly name: string,
     readonly repliesInBytes = false,
+    { folder, constants }: LuaFolder = STORE_LUA,
   ) {
-    this.source = assembleScript(name, readLua);
+    this.source = assembleScript(name, { read: (path) => readLua(join(folder, path)), constants });
     this.sha = createHash('sha1').update(this.source).digest('hex');
   }
 }
 
 function readLua(path: string): string {
   let lua = files.get(path);
-  if (lua === undefined) files.set(path, (lua = readFileSync(join(FOLDER, path), 'utf8')));
+  if (lua === undefined) files.set(path, (lua = readFileSync(path, 'utf8')));
   return lua;
 }
