@@ -43,8 +43,10 @@ await build({
 const entry = readFileSync('build/main.js', 'utf8').replace('./cli/run.js', './run.js');
 writeFileSync('dist/main.js', entry.replace(/\n(export \{\};|\/\/# sourceMappingURL=.*)$/gm, ''));
 chmodSync('dist/main.js', 0o755);
-for (const file of readdirSync('src/store/redis/scripts', { recursive: true })) {
-  if (file.endsWith('.lua')) cpSync(join('src/store/redis/scripts', file), join('dist/chunks', file));
+for (const folder of ['src/store/redis/scripts', 'src/log/redis/scripts']) {
+  for (const file of readdirSync(folder, { recursive: true })) {
+    if (file.endsWith('.lua')) cpSync(join(folder, file), join('dist/chunks', file));
+  }
 }
 
 const swaggerUi = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));

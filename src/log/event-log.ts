@@ -59,6 +59,12 @@ export interface PartitionStatus {
   readonly droppedDeadLetters: number;
 }
 
+export interface LogStatus {
+  readonly log: string;
+  readonly eventsMax: number;
+  readonly partitions: readonly PartitionStatus[];
+}
+
 /** Figures of this gateway since its boot, for metrics. */
 export interface LogStats {
   readonly appendedEvents: number;
@@ -96,14 +102,13 @@ export interface EventLog {
 
   removeDeadLetters(letters: readonly DeadLetter[]): Promise<void>;
 
-  status(): Promise<{
-    readonly log: string;
-    readonly eventsMax: number;
-    readonly partitions: readonly PartitionStatus[];
-  }>;
+  status(): Promise<LogStatus>;
 
   /** Whether its server responds. */
   readonly available: boolean;
+
+  /** Where it is, without a login. */
+  readonly url: string;
 
   readonly stats: LogStats;
 
@@ -113,6 +118,6 @@ export interface EventLog {
 /** The log holds as many events as it may. */
 export class LogFullError extends Error {
   constructor(eventsMax: number) {
-    super(`the log holds ${eventsMax} events that are not counted yet (LOG_MAX)`);
+    super(`the log is full: it holds ${eventsMax} events at most (LOG_MAX)`);
   }
 }

@@ -8,7 +8,7 @@ import { type RedisServer, startRedis, stopRedis } from '../support/redis-server
 import { until } from '../support/until.js';
 
 const [, RULES] = /^ACL SETUSER (.+)$/m.exec(readFileSync(join(ROOT, 'docs/deploy.md'), 'utf8'))!;
-const SCRIPTS = join(ROOT, 'src/store/redis/scripts');
+const SCRIPTS = ['src/store/redis/scripts', 'src/log/redis/scripts'].map((folder) => join(ROOT, folder));
 const PEER_TOKEN = 'a-token-of-all-the-regions';
 
 afterEach(stopAll);
@@ -40,9 +40,11 @@ describe('the Redis user of docs/deploy.md', () => {
     const server = await startRedis();
     await withUser(server);
     const client = server.client();
-    const source = readdirSync(SCRIPTS, { encoding: 'utf8', recursive: true })
-      .filter((file) => file.endsWith('.lua'))
-      .map((name) => readFileSync(join(SCRIPTS, name), 'utf8'));
+    const source = SCRIPTS.flatMap((folder) =>
+      readdirSync(folder, { encoding: 'utf8', recursive: true })
+        .filter((file) => file.endsWith('.lua'))
+        .map((name) => readFileSync(join(folder, name), 'utf8')),
+    );
     const commands = new Set([...source.join('\n').matchAll(/call\('([A-Z]+)'/g)].map(([, name]) => name!));
     commands.delete('PUBSUB');
     expect(commands.size).toBeGreaterThan(30);

@@ -3,21 +3,28 @@ import { basename, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
+import { LOG_CONSTANTS } from '../../src/log/redis/scripts/log-constants.js';
+import { LOG_KEY } from '../../src/log/redis/scripts/log-scripts.js';
 import { buildBucketKeys, buildPositionsKey, CONFIG_KEY, LEASES_KEY } from '../../src/store/redis/codec/redis-keys.js';
 import { libraryTable, namesIn } from '../../src/store/redis/scripts/assemble-script.js';
 import { SCRIPT_CONSTANTS } from '../../src/store/redis/scripts/script-constants.js';
-import { Script } from '../../src/store/redis/scripts/script.js';
+import { type LuaFolder, Script } from '../../src/store/redis/scripts/script.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { BUCKETS, key, Producer, like, METRICS, postIn, START_MS, view } from '../contract/operations.js';
+import { ROOT } from '../support/gateway-process.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
 
-const FOLDER = join(import.meta.dirname, '../../src/store/redis/scripts');
-const SCRIPTS = readdirSync(FOLDER)
-  .filter((file) => file.endsWith('.lua'))
-  .sort();
-const LIBRARIES = readdirSync(join(FOLDER, 'lib')).sort();
+/** Folders of scripts, by the constants that their Lua files may name. */
+const FOLDERS: readonly LuaFolder[] = [
+  { folder: join(ROOT, 'src/store/redis/scripts'), constants: SCRIPT_CONSTANTS },
+  { folder: join(ROOT, 'src/log/redis/scripts'), constants: LOG_CONSTANTS },
+];
+const SCRIPTS = FOLDERS.flatMap((lua) => listLua(lua.folder).map((file) => ({ file, ...lua })));
+const LIBRARIES = FOLDERS.flatMap((lua) =>
+  listLua(join(lua.folder, 'lib')).map((file) => ({ file: `lib/${file}`, ...lua })),
+);
 /** Lua allows 200 local variables a function. Every script leaves room for these. */
 const SPARE_LOCALS = Array.from({ length: 40 }, (_, i) => `spare_${i}`);
 
@@ -39,8 +46,19 @@ beforeEach(async () => {
 });
 afterEach(() => store.close());
 
-describe.each(SCRIPTS)('%s', (file) => {
-  const lines = readFileSync(join(FOLDER, file), 'utf8').split('\n');
+function listLua(folder: string): string[] {
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.lua'))
+    .sort();
+}
+
+it('no two Lua files have the same name, because the bundle has all of them in one folder', () => {
+  const files = [...SCRIPTS, ...LIBRARIES].map(({ file }) => file);
+  expect(files).toEqual([...new Set(files)]);
+});
+
+describe.each(SCRIPTS)('$file', ({ file, ...lua }) => {
+  const lines = readFileSync(join(lua.folder, file), 'utf8').split('\n');
   /** Lines of the header with their numbers: an index, "i", or e.g. "5 + i". */
   const numbered = (name: string): [string, string][] =>
     lines.flatMap((line) => {
@@ -57,7 +75,7 @@ describe.each(SCRIPTS)('%s', (file) => {
   it('the script declares as many keys as its name says, by names that redis-keys.ts builds', () => {
     const declared = numbered('KEYS').map(([number, text]) => [number, text.split('  ')[0]]);
     const keys = Object.values<string>({ ...buildBucketKeys(0, '{g}') });
-    const deployment = [CONFIG_KEY, LEASES_KEY, buildPositionsKey('name')];
+    const deployment = [CONFIG_KEY, LEASES_KEY, LOG_KEY, buildPositionsKey('name')];
     const built = new Set([...deployment, ...keys.map((one) => one.replace('{0}', '{b}'))]);
     const [, keyCount] = /-(\d+|n)\.lua$/.exec(file)!;
     const expected = Array.from({ length: Number(keyCount) || 0 }, (_, i) => String(i + 1));
@@ -77,29 +95,29 @@ describe.each(SCRIPTS)('%s', (file) => {
   });
 
   it('the script compiles with 40 more local variables', async () => {
-    const [first, ...others] = new Script(file.replace('.lua', '')).source.split('\n');
+    const [first, ...others] = new Script(file.replace('.lua', ''), false, lua).source.split('\n');
     const source = [first, `local ${SPARE_LOCALS.join(', ')}`, ...others].join('\n');
     expect(await client.script('LOAD', source)).toMatch(/^[0-9a-f]{40}$/);
   });
 });
 
-describe.each([...SCRIPTS, ...LIBRARIES.map((file) => `lib/${file}`)])('%s', (file) => {
-  const lua = readFileSync(join(FOLDER, file), 'utf8');
+describe.each([...SCRIPTS, ...LIBRARIES])('$file', ({ file, folder, constants }) => {
+  const lua = readFileSync(join(folder, file), 'utf8');
   const code = lua.replaceAll(/^#!.*|--.*/gm, '').replaceAll(/'[^'\n]*'/g, "''");
   const isUsed = (name: string): boolean => new RegExp(`(?<![\\w.])${name}\\b`).test(code);
 
   it('the source defines no constant that script-constants.ts has', () => {
     const defined = [...code.matchAll(/\blocal ((?:\w+, )*\w+)/g)].flatMap(([, names]) => names!.split(', '));
-    expect(defined.filter((name) => name in SCRIPT_CONSTANTS)).toEqual([]);
+    expect(defined.filter((name) => name in constants)).toEqual([]);
   });
 
   it('the source names the libraries and constants that it uses, and no others', () => {
     const named = [...namesIn(lua, 'include'), ...namesIn(lua, 'needs')].map(libraryTable);
-    const tables = LIBRARIES.map((library) => libraryTable(library.replace('.lua', '')));
+    const tables = LIBRARIES.map((library) => libraryTable(basename(library.file, '.lua')));
     const usedTables = tables.filter((table) => new RegExp(`(?<![\\w.])${table}\\.`).test(code));
     const own = libraryTable(basename(file, '.lua'));
     expect(usedTables.filter((table) => table !== own)).toEqual(named.filter((table) => table !== own).sort());
-    expect(Object.keys(SCRIPT_CONSTANTS).filter(isUsed).sort()).toEqual(namesIn(lua, 'constants').sort());
+    expect(Object.keys(constants).filter(isUsed).sort()).toEqual(namesIn(lua, 'constants').sort());
   });
 });
 
