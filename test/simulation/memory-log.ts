@@ -1,3 +1,4 @@
+import { groupBy } from '../../src/common/grouping.js';
 import {
   type DeadLetter,
   type EventLog,
@@ -49,6 +50,7 @@ const NO_ENTRIES: Partition = {
 /** A log in memory with a replica: the meaning of EventLog that every log has to equal. */
 export class MemoryLog implements EventLog {
   readonly available = true;
+  readonly url = 'memory://log';
   readonly stats = { appendedEvents: 0, deadLetters: 0, droppedDeadLetters: 0 };
   #contents: Contents;
   #replica: Contents;
@@ -110,12 +112,12 @@ export class MemoryLog implements EventLog {
   }
 
   addDeadLetters(letters: readonly DeadLetter[]): Promise<void> {
-    for (const letter of letters) {
-      const { letters: present, droppedLetters } = this.#contents.partitions[letter.partition]!;
-      const all = new Map(present).set(toMapKey(letter), letter);
+    for (const [partition, group] of groupBy(letters, (letter) => letter.partition)) {
+      const { letters: present, droppedLetters } = this.#contents.partitions[partition]!;
+      const all = new Map([...present, ...group.map((letter) => [toMapKey(letter), letter] as const)]);
       const kept = [...all].sort(([, a], [, b]) => a.offset - b.offset || a.index - b.index).slice(-LETTERS_MAX);
       const dropped = all.size - kept.length;
-      this.#update(letter.partition, { letters: new Map(kept), droppedLetters: droppedLetters + dropped });
+      this.#update(partition, { letters: new Map(kept), droppedLetters: droppedLetters + dropped });
       this.stats.deadLetters += all.size - present.size;
       this.stats.droppedDeadLetters += dropped;
     }
