@@ -32,7 +32,7 @@ export interface LogPage {
   readonly trimmedUpTo: number;
   /** The oldest entries after the requested offset, without a gap. */
   readonly entries: readonly LogEntry[];
-  /** How many events the partition has after these entries; 0: none. */
+  /** How many events the partition has after these entries, or entries where a log counts these; 0: none. */
   readonly eventsLeft: number;
 }
 
