@@ -115,11 +115,14 @@ function receive(request: IncomingMessage, take: (chunk: Buffer) => ProtocolErro
       request.off('data', onData);
       reject(error);
     };
-    const rejectCutOff = (): void => reject(new ProtocolError('BAD_REQUEST', 'the body must have its whole length'));
-    if (request.destroyed) rejectCutOff();
+    const onCutOff = (): void => reject(new ProtocolError('BAD_REQUEST', 'the body must have its whole length'));
+    if (request.destroyed) onCutOff();
     request.on('data', onData);
-    request.once('end', resolve);
-    request.once('close', rejectCutOff);
+    request.once('close', onCutOff);
+    request.once('end', () => {
+      request.off('close', onCutOff);
+      resolve();
+    });
   });
 }
 

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { mostly, objectText, oddJson } from './json-texts.js';
+import { listText, mostly, objectText, oddJson } from './json-texts.js';
 import { mutated } from './mutations.js';
 import { POSTS } from './packets.js';
 
@@ -109,8 +109,32 @@ const version = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom('HTTP/1.0', 'HTTP/2.0', 'HTTP/9', 'http/1.1', '') },
 );
 
-function requestFor(method: fc.Arbitrary<string>, to: fc.Arbitrary<string>): fc.Arbitrary<Buffer> {
-  return fc.tuple(method, to, version, headers, body).map(([verb, address, protocol, fields, text]) => {
+const event = objectText([
+  ['post', 10, post.map((id) => JSON.stringify(id))],
+  ['metric', 5, metric.map((name) => JSON.stringify(name))],
+  ['by', 2, fc.constantFrom('1', '3', '1000')],
+  ['on', 2, fc.constantFrom('true', 'false')],
+  ['key', 2, fc.constantFrom('"a-key-of-the-fuzz"', '"short"')],
+  ['seq', 2, fc.constantFrom('1', '2', '0')],
+]);
+const eventBody = fc.oneof(
+  listText(event, 5),
+  fc.array(event, { maxLength: 5 }).map((lines) => lines.join('\n')),
+  objectText([
+    ['events', 10, listText(event, 5)],
+    ['session', 5, fc.constantFrom('"session-of-the-fuzz"', '"short"')],
+    ['actor', 3, fc.constantFrom('"ada"', '""')],
+    ['token', 1, fc.constantFrom('"a.b.c"')],
+  ]),
+);
+const eventPath = fc.oneof(
+  { weight: 3, arbitrary: fc.constantFrom('/v1/events', '/v1/events/', '/V1/Events?x=y') },
+  { weight: 1, arbitrary: fc.tuple(post, metric).map(([id, name]) => `/view?post=${id}&metric=${name}`) },
+  { weight: 1, arbitrary: fc.tuple(post, metric).map(([id, name]) => `/v1/${id}/${name}.gif`) },
+);
+
+function requestFor(method: fc.Arbitrary<string>, to: fc.Arbitrary<string>, content = body): fc.Arbitrary<Buffer> {
+  return fc.tuple(method, to, version, headers, content).map(([verb, address, protocol, fields, text]) => {
     const hasBody = verb !== 'GET' && verb !== 'HEAD';
     const length = hasBody ? [`Content-Length: ${Buffer.byteLength(text)}`] : [];
     const head = [`${verb} ${address} ${protocol}`, 'Host: fuzz', ...fields, ...length].join(LINE);
@@ -122,7 +146,10 @@ const method = fc.oneof(
   { weight: 6, arbitrary: fc.constantFrom('GET', 'PUT') },
   { weight: 1, arbitrary: fc.constantFrom(...METHODS) },
 );
-const request = requestFor(method, path);
+const request = fc.oneof(
+  { weight: 3, arbitrary: requestFor(method, path) },
+  { weight: 1, arbitrary: requestFor(fc.constantFrom('POST', 'POST', 'GET'), eventPath, eventBody) },
+);
 
 /** Requests of one connection, one after the other, some of them changed anywhere. */
 export const requests: fc.Arbitrary<readonly Buffer[]> = fc.array(
