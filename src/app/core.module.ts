@@ -24,6 +24,7 @@ import { ClosingFlag } from '../common/closing-flag.js';
 import { DirectIntake } from '../ingest/direct-intake.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
+import type { EventLog } from '../log/event-log.js';
 import { Latencies } from '../ops/instruments.js';
 import { type MetricsPage, Prometheus } from '../ops/prometheus.js';
 import { WorkerMetrics } from '../workers/worker-metrics.js';
@@ -39,6 +40,7 @@ import {
   CLOCK,
   DATA_CLOCK,
   EVENT_INTAKE,
+  EVENT_LOG,
   METRICS_PAGE,
   REDIS,
   REMOTE_TOGGLES,
@@ -47,7 +49,9 @@ import {
   SINKS,
   STORE,
 } from '../config/injection-tokens.js';
-import { openRedis, openStore, random64 } from './open-store.js';
+import { openLog } from './open-log.js';
+import { openRedis, openStore } from './open-store.js';
+import { random64 } from './random64.js';
 
 const METRICS: Provider[] = [
   { provide: Prometheus, useClass: Prometheus },
@@ -73,16 +77,23 @@ export class CoreModule implements OnApplicationShutdown {
     @Inject(STORE) private readonly store: CounterStore,
     @Inject(REPLICATION) private readonly replication: Replication,
     @Inject(SINKS) private readonly sinks: Sinks,
+    @Inject(EVENT_LOG) private readonly log: EventLog | null,
   ) {}
 
   static register(settings: Settings): DynamicModule {
-    const providers = [...provideAccess(settings), ...provideStore(settings), ...provideCounting(settings), ...METRICS];
+    const providers = [
+      ...provideAccess(settings),
+      ...provideStore(settings),
+      ...provideLog(settings),
+      ...provideCounting(settings),
+      ...METRICS,
+    ];
     return { module: CoreModule, providers, exports: providers };
   }
 
   async onApplicationShutdown(): Promise<void> {
     await Promise.all([this.replication.close(), this.sinks.close()]);
-    await this.store.close();
+    await Promise.all([this.store.close(), this.log?.close()]);
   }
 }
 
@@ -174,6 +185,16 @@ function provideStore(settings: Settings): Provider[] {
       useFactory: (connections: RedisClient | null, clock: Clock, dataClock: Clock) =>
         openStore(settings, connections, clock, dataClock, warnAbout('store')),
       inject: [REDIS, CLOCK, DATA_CLOCK],
+    },
+  ];
+}
+
+function provideLog(settings: Settings): Provider[] {
+  return [
+    {
+      provide: EVENT_LOG,
+      useFactory: (clock: Clock) => openLog(settings, clock, warnAbout('log')),
+      inject: [CLOCK],
     },
   ];
 }

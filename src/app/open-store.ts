@@ -1,4 +1,4 @@
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import type { Clock } from '../common/clock.js';
 import type { Settings } from '../config/settings.js';
 import type { CopyableStore } from '../store/change-store.js';
@@ -6,16 +6,13 @@ import { checkDirectory } from '../store/embedded/disk/directory-check.js';
 import { EmbeddedStore } from '../store/embedded/embedded-store.js';
 import { RedisClient } from '../store/redis/client/redis-client.js';
 import { RedisStore } from '../store/redis/redis-store.js';
+import { random64 } from './random64.js';
 
 /**
  * How often in a tick a post is published to the other gateways. A change that is published just after a viewer's frame waits for
  * the next frame, so it may take one interval and one tick until all viewers have it.
  */
 const PUBLICATIONS_A_TICK = 2;
-
-export function random64(): string {
-  return randomBytes(8).toString('hex');
-}
 
 /** Passed in, so that a command which opens a store does without NestJS. */
 type Warn = (message: string) => void;

@@ -7,7 +7,8 @@ import type { Metrics } from '../counters/metrics.js';
 import type { SinkMember } from '../sinks/audit-members.js';
 import { PostgresSink } from '../sinks/postgres/postgres-sink.js';
 import { CountsRestore } from '../sinks/restore-counts.js';
-import { openRedis, openStore, random64 } from './open-store.js';
+import { openRedis, openStore } from './open-store.js';
+import { random64 } from './random64.js';
 
 /** Rows, and members, that are read at once. */
 const PAGE_ROWS = 5_000;

@@ -2,8 +2,10 @@ import { z } from 'zod';
 import { ACTOR_KEYS } from '../counters/ids.js';
 import { Metrics } from '../counters/metrics.js';
 import { UNNAMED_REGION } from '../counters/pn-counter.js';
+import { LOG } from './log-settings.js';
 import { parsePeers, REGION_PATTERN } from './peer-urls.js';
 import { parseNatMap, parseRedisUrl } from './redis-url.js';
+import { optional, setting, type SettingGroup } from './setting-group.js';
 import {
   integer,
   isHost,
@@ -19,27 +21,10 @@ import {
 import { parseSinkUrls } from './sink-url-list.js';
 import { parseSinkSecret } from './sink-urls.js';
 
-/** Settings of one subject, for the page of settings (docs/configuration.md) and for `--help`. */
-interface SettingGroup {
-  readonly title: string;
-  readonly settings: Readonly<Record<string, z.ZodType<unknown, string | undefined>>>;
-  /** Markdown sentences about these settings that have no room in a table. */
-  readonly notes: readonly string[];
-}
-
 /** HS256 needs a key of 256 bits; a character of base64 has 6, one of ordinary text about 8. */
 const JWT_SECRET_MIN = 32;
 
 const SECRET_RULE = `must be ${JWT_SECRET_MIN} characters or more: HS256 needs a key of 256 bits (RFC 7518, section 3.2), and a shorter one can be guessed from any token. To make one: openssl rand -base64 48`;
-
-/** @param standard as one would write it in the environment */
-function setting<T extends z.ZodType<unknown, string>>(schema: T, standard: string, description: string) {
-  return schema.prefault(standard as z.input<T>).meta({ ...schema.meta(), description });
-}
-
-function optional<T extends z.ZodType<unknown, string>>(schema: T, description: string) {
-  return schema.optional().meta({ ...schema.meta(), description });
-}
 
 const NETWORK = {
   title: 'Network',
@@ -267,7 +252,7 @@ const SINKS = {
   ],
 } satisfies SettingGroup;
 
-export const SETTING_GROUPS: readonly SettingGroup[] = [NETWORK, STORE, COUNTING, ACCESS, LIMITS, REGIONS, SINKS];
+export const SETTING_GROUPS: readonly SettingGroup[] = [NETWORK, STORE, COUNTING, ACCESS, LIMITS, REGIONS, SINKS, LOG];
 
 /** Declares each setting once: variable, valid values, default, and one line about it. */
 export const ENVIRONMENT = z.object({
@@ -278,6 +263,7 @@ export const ENVIRONMENT = z.object({
   ...LIMITS.settings,
   ...REGIONS.settings,
   ...SINKS.settings,
+  ...LOG.settings,
 });
 
 export type Environment = z.output<typeof ENVIRONMENT>;

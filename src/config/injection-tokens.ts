@@ -10,6 +10,8 @@ export const REMOTE_TOGGLES = Symbol('RemoteToggles');
 export const REDIS = Symbol('Redis');
 /** The EventIntake: keeps events that are answered before their outcome is. */
 export const EVENT_INTAKE = Symbol('EventIntake');
+/** The EventLog in front of the store; `null` without LOG_URL. */
+export const EVENT_LOG = Symbol('EventLog');
 /** The Replication with other regions; NO_REPLICATION without any. */
 export const REPLICATION = Symbol('Replication');
 /** The Sinks that this gateway feeds or may feed; NO_SINKS without SINK_URL. */

@@ -88,6 +88,11 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['SINK_URL', 'nats://one,nats://one', 'names a sink twice'],
   ['SINK_URL', Array.from({ length: 9 }, (_, i) => `nats://n${i}`).join(), 'may name at most 8 sinks'],
   ['SINK_URL', 'nats://ann:50%@127.0.0.1', 'has a % in its login that is not followed by two hex digits'],
+  ['LOG_URL', 'nats+tls://127.0.0.1', 'must be redis://host:port or redis+sentinel://'],
+  ['LOG_URL', 'redis+cluster://127.0.0.1', 'names a cluster, and a log is on one server'],
+  ['LOG_MAX', '999', 'must be a whole number from 1000 to 100000000'],
+  ['LOG_MS', '9', 'must be a whole number from 10 to 60000'],
+  ['LOG_KEEP_S', '86401', 'must be a whole number from 10 to 86400'],
   ['SINK_MS', '99', 'must be a whole number from 100 to 60000'],
   ['SINK_URL', 'https://example.org/counts', 'with a webhook needs SINK_SECRET: make one with echo'],
   ['SINK_SECRET', 'too short', 'must be 24 to 64 random bytes in base64'],
@@ -139,15 +144,17 @@ describe('an invalid setting', () => {
   });
 
   it('a gateway with an invalid setting ends with exit code 1 and one line', async () => {
-    const [port, directory, redis] = await Promise.all([
+    const [port, directory, redis, log] = await Promise.all([
       readFailure({ PORT: 'http' }),
       readFailure({ DATA_DIR: '/dev/null/data' }),
       // The 10 s in which it tries to connect pass in one.
       readFailure({ REDIS_URL: 'redis+cluster://127.0.0.1:1' }, { timeScale: 0.1 }),
+      readFailure({ LOG_URL: 'redis://127.0.0.1:1' }, { timeScale: 0.1 }),
     ]);
     expect(port).toMatch(/^PORT [^\n]*must be a whole number from 0 to 65535[^\n]*$/);
     expect(directory).toMatch(/^DATA_DIR [^\n]*not a directory[^\n]*$/);
     expect(redis).toMatch(/^REDIS_URL [^\n]*could not connect[^\n]*$/);
+    expect(log).toMatch(/^LOG_URL [^\n]*could not connect[^\n]*$/);
   });
 
   it('the error about REDIS_URL does not repeat a password that has to be encoded', () => {

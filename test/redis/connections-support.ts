@@ -19,11 +19,16 @@ const opened: RedisClient[] = [];
 
 export async function open(
   url: string,
-  { replicated = false, clock = systemClock }: { replicated?: boolean; clock?: Clock } = {},
+  {
+    replicated = false,
+    clock = systemClock,
+    setting = 'REDIS_URL',
+  }: { replicated?: boolean; clock?: Clock; setting?: 'REDIS_URL' | 'LOG_URL' } = {},
 ): Promise<Opened> {
   const warnings: string[] = [];
   let reconnections = 0;
   const connections = await RedisClient.open(parseRedisUrl(url), {
+    setting,
     clock,
     replicated,
     warn: (message) => warnings.push(message),

@@ -21,7 +21,10 @@ const run = promisify(execFile);
 /** Jest gives test files a copy, whose environment Node does not read. */
 const realProcess = runInThisContext('process') as NodeJS.Process;
 
-async function readBootError(url: string, options?: { replicated?: boolean; clock?: Clock }): Promise<string> {
+async function readBootError(
+  url: string,
+  options?: { replicated?: boolean; clock?: Clock; setting?: 'LOG_URL' },
+): Promise<string> {
   const error = await open(url, options).then(
     () => 'opened',
     (reason: unknown) => reason,
@@ -75,6 +78,9 @@ describe('a boot that fails', () => {
   it('a node of a cluster is rejected as a single server', async () => {
     const { url } = await startRedis({ args: ['--cluster-enabled', 'yes'] });
     expect(await readBootError(url)).toContain('is a node of a cluster; use redis+cluster://');
+    expect(await readBootError(url, { setting: 'LOG_URL' })).toMatch(
+      /^LOG_URL .* is a node of a cluster; use a single server, or one that sentinels guard$/,
+    );
   });
 
   it('a single server is rejected as a cluster', async () => {
