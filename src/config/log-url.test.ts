@@ -8,7 +8,7 @@ describe('LOG_URL', () => {
     ['127.0.0.1:6379', 'must be redis://host:port or redis+sentinel://'],
     ['redis+cluster://one,two', 'names a cluster, and a log is on one server: use redis://host:port or redis+sentinel'],
     ['redis://one,two', 'names several hosts'],
-    ['redis://:s3cret/word@one', 'has a host that is not name'],
+    ['redis://:s3cret/word@one', 'names a database that is not a number'],
   ])('%s is rejected, without its password', (text, message) => {
     expect(() => parseLogUrl(text)).toThrow(message);
     expect(() => parseLogUrl(text)).not.toThrow('s3cret');
