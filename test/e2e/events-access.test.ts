@@ -7,6 +7,8 @@ import { readMetrics } from '../support/metrics.js';
 
 const SECRET = 'a-secret-of-at-least-thirty-two-bytes';
 const JSON_TYPE = { 'Content-Type': 'application/json' };
+const MARKS_BURST = 4_096;
+const REQUESTS = 9;
 /** By this factor time passes slower in a gateway, so that no token comes back during a test. */
 const TIME_SCALE = 1_000;
 
@@ -117,4 +119,28 @@ describe('limits of events', () => {
     expect(await readCount(gateway.url, third!, 'views')).toBe(1);
     expect(await readCount(gateway.url, known!, 'views')).toBe(4);
   });
+});
+
+it('each key leaves a mark of its own and is limited so, and a session leaves one for many events', async () => {
+  const env = { TRUST_PROXY: '127.0.0.1', MAX_OPS_PER_ADDRESS: '100000', FLUSH_MS: '0' };
+  const gateway = await startGateway(env, { timeScale: TIME_SCALE });
+  const headers = { ...JSON_TYPE, 'X-Forwarded-For': '203.0.113.1' };
+  const session = randomUUID();
+  const lists = Array.from({ length: REQUESTS }, (_, list) =>
+    Array.from({ length: 500 }, (_event, i) => 500 * list + i + 1),
+  );
+  for (const numbers of lists) {
+    const events = numbers.map((seq) => ({ post: 'marked', seq }));
+    expect(await postEvents(gateway.url, { session, events }, headers)).toEqual(allAccepted(500));
+  }
+  let accepted = 0;
+  for (const numbers of lists) {
+    const events = numbers.map((number) => ({ post: 'marked', key: `key-number-${number}` }));
+    const { body } = await postEvents(gateway.url, events, headers);
+    if ('accepted' in body) accepted += body.accepted;
+    else expect(body).toMatchObject({ code: 'RATE_LIMITED', message: expect.stringContaining('sessions or keys') });
+  }
+  // Each request of the session has taken one of the marks that an address may begin at once.
+  expect(accepted).toBe(MARKS_BURST - REQUESTS);
+  expect(await readCount(gateway.url, 'marked', 'views')).toBe(500 * REQUESTS + accepted);
 });

@@ -111,6 +111,7 @@ it('requests beyond the operations that may wait are shed, and repeated ones cou
   const answers = await Promise.all(lists.map((list) => postEvents(stalled.url, list)));
   const codes = answers.map(({ body }) => ('code' in body ? body.code : 'accepted'));
   expect(new Set(codes)).toEqual(new Set(['UNAVAILABLE', 'OVERLOADED']));
+  expect(answers.find(({ body }) => 'code' in body && body.code === 'OVERLOADED')!.retryAfter).toBe('1');
   expect(codes.filter((code) => code === 'OVERLOADED').length).toBeGreaterThanOrEqual(REQUESTS - 100);
   await redis.kill('SIGCONT');
   for (const list of lists) {
