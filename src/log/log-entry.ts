@@ -28,7 +28,7 @@ export interface LoggedEvent extends Operation {
 }
 
 /** An event that cannot be counted. */
-export interface DeadEvent {
+interface DeadEvent {
   /** Its index in the entry; 0 for an entry that cannot be decoded at all. */
   readonly index: number;
   /** One line. */
@@ -45,6 +45,7 @@ export interface DecodedEntry {
 }
 
 const KEY = /^[0-9a-f]{16}$/;
+const FOREIGN_POST = 'events of the post belong to another partition';
 const OPTIONS: ReadonlySet<string> = new Set(['actor', 'session', 'seq', 'silent']);
 /** Characters of a foreign value in a reason. */
 const QUOTED_MAX = 64;
@@ -54,8 +55,15 @@ export function encodeEntry(acceptedAtMs: number, events: readonly LoggedEvent[]
   return JSON.stringify({ at: acceptedAtMs, events: events.map((event) => toTuple(event, metrics)) });
 }
 
-/** Never throws: what cannot be counted is dead, and the other events of the entry are not. */
-export function decodeEntry(payload: string, metrics: Metrics): DecodedEntry {
+/**
+ * Never throws: what cannot be counted is dead, and the other events of the entry are not.
+ * @param isExpected whether events of the post may be in this entry
+ */
+export function decodeEntry(
+  payload: string,
+  metrics: Metrics,
+  isExpected: (post: string) => boolean = () => true,
+): DecodedEntry {
   const deadEntry = (reason: string): DecodedEntry => {
     return { acceptedAtMs: null, events: [], dead: [{ index: 0, reason, event: payload }] };
   };
@@ -69,8 +77,9 @@ export function decodeEntry(payload: string, metrics: Metrics): DecodedEntry {
   const dead: DeadEvent[] = [];
   for (const [index, tuple] of tuples.entries()) {
     const event = fromTuple(tuple, metrics);
-    if (typeof event === 'string') dead.push({ index, reason: event, event: JSON.stringify(tuple) });
-    else events.push(event);
+    const reason = typeof event === 'string' ? event : isExpected(event.post) ? null : FOREIGN_POST;
+    if (reason === null) events.push(event as LoggedEvent);
+    else dead.push({ index, reason, event: JSON.stringify(tuple) });
   }
   return { acceptedAtMs: at, events, dead };
 }

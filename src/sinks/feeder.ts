@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import type { ChangeStore } from '../store/change-store.js';
 import { Copier, COPY_RULES, type CopyRules, type CycleResult } from './copier.js';
-import type { Lease } from './lease.js';
+import type { Lease } from '../store/lease.js';
 import { type Sink, SinkError } from './sink.js';
 
 /** Pauses after a failure. */

@@ -5,7 +5,7 @@ import { type AuditedSink, isAudited } from './audited-sink.js';
 import { BackgroundAudit } from './background-audit.js';
 import { createSink, type SinkSettings } from './create-sink.js';
 import { Feeder } from './feeder.js';
-import { Lease } from './lease.js';
+import { Lease } from '../store/lease.js';
 import type { PositionStore } from './stored-positions.js';
 
 /**

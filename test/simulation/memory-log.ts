@@ -37,6 +37,7 @@ export interface MemoryLogOptions {
   readonly isReplicated: boolean;
   /** The incarnation of a server that starts, after this one; larger than all before, also than those that were lost. */
   readonly nextIncarnation: (last: number) => number;
+  readonly appended?: (partition: number, entry: LogEntry) => void;
 }
 
 const NO_ENTRIES: Partition = {
@@ -78,7 +79,9 @@ export class MemoryLog implements EventLog {
       const { entries, lastOffset } = this.#contents.partitions[partition]!;
       const first = this.#contents.incarnation * INCARNATION_OFFSETS;
       const offset = Math.max(lastOffset, first) + 1;
-      this.#update(partition, { entries: [...entries, { offset, events: count, payload }], lastOffset: offset });
+      const entry = { offset, events: count, payload };
+      this.#update(partition, { entries: [...entries, entry], lastOffset: offset });
+      this.options.appended?.(partition, entry);
     }
     this.stats.appendedEvents += events;
     if (this.options.isReplicated) this.replicate();

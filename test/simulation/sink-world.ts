@@ -1,6 +1,6 @@
 import { moveSum } from '../../src/counters/changed-posts.js';
 import { Feeder, type SinkStatus } from '../../src/sinks/feeder.js';
-import { Lease } from '../../src/sinks/lease.js';
+import { Lease } from '../../src/store/lease.js';
 import { StoredPositions } from '../../src/sinks/stored-positions.js';
 import type { Random } from '../support/random.js';
 import { SimulatedClock } from './simulated-clock.js';

@@ -6,7 +6,7 @@ import type { Member } from '../../src/counters/changed-posts.js';
 import { bucketOf } from '../../src/counters/bucket-of.js';
 import { groupBy } from '../../src/common/grouping.js';
 import { Feeder } from '../../src/sinks/feeder.js';
-import { Lease } from '../../src/sinks/lease.js';
+import { Lease } from '../../src/store/lease.js';
 import type { Sink, SinkOptions } from '../../src/sinks/sink.js';
 import type { ChangeStore } from '../../src/store/change-store.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';

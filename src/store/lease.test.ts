@@ -41,10 +41,11 @@ test('a lease that another gateway has is not held, and is got in a new term', a
   const { term } = lease;
   store.answer = () => Promise.resolve(false);
   await clock.advance(1_000);
-  expect(lease.term).toBeNull();
+  expect([lease.term, lease.isHeldElsewhere]).toEqual([null, true]);
   store.answer = () => Promise.resolve(true);
   await clock.advance(1_000);
   expect(lease.term).toBeGreaterThan(term!);
+  expect(lease.isHeldElsewhere).toBe(false);
   lease.close();
 });
 
@@ -56,7 +57,7 @@ test('a lease outlasts one renewal that fails, and ends with the second', async 
   await clock.advance(1_000);
   expect(lease.term).not.toBeNull();
   await clock.advance(1_000);
-  expect(lease.term).toBeNull();
+  expect([lease.term, lease.isHeldElsewhere]).toEqual([null, false]);
   lease.close();
 });
 

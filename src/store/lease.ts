@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../common/clock.js';
-import type { ChangeStore } from '../store/change-store.js';
+import type { ChangeStore } from './change-store.js';
 
 /** A lease that is not renewed ends after this, as the store counts it. */
 const LEASE_MS = 2_000;
@@ -11,6 +11,7 @@ export class Lease {
   /** Counted from when the renewal was sent: the store counts from when it arrived. */
   #heldUntilMs = -Infinity;
   #term = 0;
+  #isHeldElsewhere = false;
   #isClosed = false;
   #timer: Timer | null = null;
 
@@ -23,6 +24,11 @@ export class Lease {
   /** Changes whenever the lease was lost and got again, because another gateway may have held it; `null` while it is not held. */
   get term(): number | null {
     return this.clock.nowMs() < this.#heldUntilMs ? this.#term : null;
+  }
+
+  /** Whether another gateway had it at the last answer. While the store is down, a lease that has ended is nobody's. */
+  get isHeldElsewhere(): boolean {
+    return this.#isHeldElsewhere;
   }
 
   start(): void {
@@ -48,6 +54,7 @@ export class Lease {
 
   #update(isHeld: boolean, sentAtMs: number): void {
     if (isHeld && this.term === null) this.#term += 1;
+    this.#isHeldElsewhere = !isHeld;
     this.#heldUntilMs = isHeld ? sentAtMs + LEASE_MS : -Infinity;
   }
 }
