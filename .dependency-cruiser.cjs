@@ -59,7 +59,7 @@ module.exports = {
     subfolder('sinks/postgres', ['sinks', 'counters', 'common']),
     layer('log', ['ingest', 'store', 'counters', 'config', 'protocol', 'common']),
     subfolder('log/redis', ['log/redis/scripts', 'log', 'store/redis/client', 'store/redis/scripts', 'common']),
-    layer('admin', ['sinks', 'store', 'counters', 'protocol', 'common']),
+    layer('admin', ['sinks', 'log', 'store', 'access', 'counters', 'protocol', 'common']),
     layer('access', ['counters', 'config', 'protocol', 'common']),
     layer('gateway', ['ingest', 'fanout', 'access', 'counters', 'config', 'protocol', 'common']),
     subfolder('gateway/transport', ['counters', 'protocol', 'common']),

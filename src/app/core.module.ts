@@ -25,6 +25,7 @@ import { DirectIntake } from '../ingest/direct-intake.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
 import type { EventLog } from '../log/event-log.js';
+import { LogProgress } from '../log/log-progress.js';
 import { Latencies } from '../ops/instruments.js';
 import { type MetricsPage, Prometheus } from '../ops/prometheus.js';
 import { WorkerMetrics } from '../workers/worker-metrics.js';
@@ -36,6 +37,7 @@ import type { CopyableStore } from '../store/change-store.js';
 import type { CounterStore } from '../store/counter-store.js';
 import type { RedisClient } from '../store/redis/client/redis-client.js';
 import type { ReplicatedStore } from '../store/replicated-store.js';
+import type { StoreBehindLog } from '../store/store-behind-log.js';
 import {
   CLOCK,
   DATA_CLOCK,
@@ -195,6 +197,11 @@ function provideLog(settings: Settings): Provider[] {
       provide: EVENT_LOG,
       useFactory: (clock: Clock) => openLog(settings, clock, warnAbout('log')),
       inject: [CLOCK],
+    },
+    {
+      provide: LogProgress,
+      useFactory: (log: EventLog | null, store: StoreBehindLog) => log && new LogProgress(log, store, settings),
+      inject: [EVENT_LOG, STORE],
     },
   ];
 }

@@ -16,6 +16,8 @@ interface RemoteCommand {
   readonly summary: string;
   /** Flags without a value, which become parameters of the request. */
   readonly switches?: readonly string[];
+  /** Flags with a value, which become parameters of the request. */
+  readonly parameters?: readonly string[];
 }
 
 export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
@@ -32,6 +34,18 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
     summary: "Overwrite the sinks with the store's counts, even if they are newer",
   },
   { name: 'sink retry', path: '/admin/sinks/retry', summary: 'Write rows again that the sinks rejected' },
+  {
+    name: 'log status',
+    path: '/admin/log/status',
+    summary: 'Report how many events are in the log, and how many wait',
+  },
+  {
+    name: 'log dead',
+    path: '/admin/log/dead',
+    summary: 'List events that cannot be counted; --limit: how many at most, 100 by default',
+    parameters: ['limit'],
+  },
+  { name: 'log retry', path: '/admin/log/retry', summary: 'Count these events if that is possible now' },
   { name: 'sink off', path: '/admin/sinks/off', summary: 'Stop recording changes for sinks, when SINK_URL is gone' },
 ];
 
@@ -70,8 +84,11 @@ export function parseCommandLine(args: readonly string[]): Command {
   return { kind, settings: parseFlags(flags, VARIABLE_BY_FLAG) };
 }
 
-function parseRequest({ path, switches = [] }: RemoteCommand, flags: readonly string[]): Command {
-  const names = new Map([[URL_FLAG, 'url'], ...switches.map((name) => [`--${name}`, name] as const)]);
+function parseRequest({ path, switches = [], parameters = [] }: RemoteCommand, flags: readonly string[]): Command {
+  const names = new Map([
+    [URL_FLAG, 'url'],
+    ...[...switches, ...parameters].map((name) => [`--${name}`, name] as const),
+  ]);
   const { url = null, ...given } = parseFlags(flags, names);
   const query = new URLSearchParams(given).toString();
   return { kind: 'request', path: query === '' ? path : `${path}?${query}`, url };

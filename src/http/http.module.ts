@@ -1,11 +1,14 @@
 import { Module } from '@nestjs/common';
 import { JobRunner } from '../admin/job-runner.js';
+import { LogAdministration } from '../admin/log-administration.js';
 import { SinkAdministration } from '../admin/sink-administration.js';
+import type { EventLog } from '../log/event-log.js';
+import { LogProgress } from '../log/log-progress.js';
 import { GlobalRead } from '../replication/global-read.js';
 import type { Replication } from '../replication/start-replication.js';
 import type { Sinks } from '../sinks/start-sinks.js';
 import type { CopyableStore } from '../store/change-store.js';
-import { CLOCK, REPLICATION, SETTINGS, SINKS, STORE } from '../config/injection-tokens.js';
+import { CLOCK, EVENT_LOG, REPLICATION, SETTINGS, SINKS, STORE } from '../config/injection-tokens.js';
 import type { Clock } from '../common/clock.js';
 import type { Settings } from '../config/settings.js';
 import { AdminAuthentication } from './admin-authentication.js';
@@ -34,6 +37,13 @@ const sinkAdministration = {
   inject: [STORE, SINKS, SETTINGS, CLOCK],
 };
 
+const logAdministration = {
+  provide: LogAdministration,
+  useFactory: (log: EventLog | null, progress: LogProgress | null, settings: Settings, clock: Clock) =>
+    new LogAdministration(log, progress, { ...settings, clock }),
+  inject: [EVENT_LOG, LogProgress, SETTINGS, CLOCK],
+};
+
 /** REST and Server-Sent Events. configureHttp adds CORS, limits, errors and documentation. */
 @Module({
   controllers: [
@@ -53,6 +63,7 @@ const sinkAdministration = {
     EventBodies,
     globalRead,
     sinkAdministration,
+    logAdministration,
     JobRunner,
   ],
   exports: [StreamRegistry, PeerAuthentication],

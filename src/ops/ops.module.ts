@@ -3,13 +3,14 @@ import { GatewayModule } from '../gateway/gateway.module.js';
 import { HttpModule } from '../http/http.module.js';
 import { Drain } from './drain.js';
 import { Instruments } from './instruments.js';
+import { LogInstruments } from './log-instruments.js';
 import { OpsController } from './ops.controller.js';
 import { SinkInstruments } from './sink-instruments.js';
 
 @Module({
   imports: [GatewayModule, HttpModule],
   controllers: [OpsController],
-  providers: [Drain, Instruments, SinkInstruments],
+  providers: [Drain, Instruments, SinkInstruments, LogInstruments],
   exports: [Drain],
 })
 export class OpsModule {}

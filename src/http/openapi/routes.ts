@@ -1,7 +1,15 @@
 import type { OpenAPIV3_1 } from 'openapi-types';
 import { METRIC_KINDS, type MetricKind } from '../../counters/metric-kinds.js';
 import type { Metrics } from '../../counters/metrics.js';
-import { JOB_TYPE } from '../job-response.js';
+import {
+  describeAudit,
+  describeDeadLetters,
+  describeLogRetry,
+  describeLogStatus,
+  describeSinksAdopt,
+  describeSinksOff,
+  describeSinksRetry,
+} from './administration-routes.js';
 import { describeEvents, describePicture, describeView } from './event-routes.js';
 import {
   errorResponses,
@@ -45,6 +53,9 @@ export const ROUTES: readonly Route[] = [
   { method: 'POST', path: '/admin/sinks/off', port: 'OPS_PORT', describe: describeSinksOff },
   { method: 'POST', path: '/admin/sinks/adopt', port: 'OPS_PORT', describe: describeSinksAdopt },
   { method: 'POST', path: '/admin/sinks/retry', port: 'OPS_PORT', describe: describeSinksRetry },
+  { method: 'POST', path: '/admin/log/status', port: 'OPS_PORT', describe: describeLogStatus },
+  { method: 'POST', path: '/admin/log/dead', port: 'OPS_PORT', describe: describeDeadLetters },
+  { method: 'POST', path: '/admin/log/retry', port: 'OPS_PORT', describe: describeLogRetry },
   { method: 'GET', path: '/metrics', port: 'OPS_PORT', describe: describeMetrics },
   { method: 'GET', path: '/docs', port: 'OPS_PORT', hasFiles: true, describe: describeDocs },
   { method: 'GET', path: '/docs-json', port: 'OPS_PORT', describe: describeDocument },
@@ -146,63 +157,6 @@ function describeRegions(): Operation {
     summary: 'The other regions and the state of the links to them',
     description: 'As seen by this gateway. Without `PEERS` there are none.',
     responses: { 200: jsonResponse('The regions.', 'Regions'), ...errorResponses(401, 403, 429) },
-  };
-}
-
-function describeAudit(): Operation {
-  const schema = { type: 'boolean' as const, default: false };
-  const parameters = ['repair', 'members'].map((name) => ({ name, in: 'query' as const, schema }));
-  const audit = describeAdministration(
-    'audit',
-    'Compare the sinks with the store',
-    'A line for each thing that differs, and a summary with `drift`, their number. With `repair` the posts of their buckets are sent ' +
-      'again. With `members` those who have a toggle on are compared, too. One long job runs at a time.',
-    { 200: textResponse('Lines of JSON; empty lines are a heartbeat.', JOB_TYPE) },
-  );
-  return { ...audit, parameters };
-}
-
-function describeSinksOff(): Operation {
-  return describeAdministration(
-    'sinksOff',
-    'Stop recording changes for sinks',
-    'For a store whose gateways have no `SINK_URL` any more.',
-    { 200: jsonResponse('No change is recorded any more.', 'Done') },
-  );
-}
-
-function describeSinksAdopt(): Operation {
-  return describeAdministration(
-    'sinksAdopt',
-    'Overwrite the sinks with the counts of the store',
-    'For sinks that are halted because they have changes that the store lacks. It is done when the gateway that feeds them has read ' +
-      'their positions again, which it does every 10 s.',
-    { 200: jsonResponse('The sinks follow the store.', 'SinkNames') },
-  );
-}
-
-function describeSinksRetry(): Operation {
-  return describeAdministration(
-    'sinksRetry',
-    'Write rows again that the sinks rejected',
-    'They are written with the next changes, and rejected again if their cause is left.',
-    { 200: jsonResponse('They are about to be written again.', 'RetriedRows') },
-  );
-}
-
-function describeAdministration(
-  operationId: string,
-  summary: string,
-  description: string,
-  responses: Operation['responses'],
-): Operation {
-  return {
-    tags: ['administration'],
-    operationId,
-    summary,
-    description,
-    security: [{ adminToken: [] }],
-    responses: { ...responses, ...errorResponses(400, 401, 403, 429, 503) },
   };
 }
 
