@@ -1,10 +1,16 @@
 import type { Clock } from '../common/clock.js';
 import { isOnServer } from '../config/log-url.js';
+import type { NatsTarget } from '../config/nats-url.js';
 import type { Settings } from '../config/settings.js';
 import type { EventLog } from '../log/event-log.js';
+import { connectNats } from '../log/nats/connect-nats.js';
+import { NatsLog } from '../log/nats/nats-log.js';
 import { RedisLog } from '../log/redis/redis-log.js';
 import { RedisClient } from '../store/redis/client/redis-client.js';
 import { random64 } from './random64.js';
+
+/** Bytes of a stream of NATS for each event: more than an entry with a single view takes (docs/events.md). */
+const BYTES_PER_EVENT = 200;
 
 /** @returns `null` without LOG_URL. @throws Error with one line */
 export async function openLog(
@@ -16,7 +22,29 @@ export async function openLog(
   if (redis !== null && isOnServer(log, redis)) {
     warn('LOG_URL names a server of REDIS_URL: the log is down whenever the counts are; use another server');
   }
+  if (log.scheme === 'nats') return await openNatsLog(log.nats, eventsMax, clock);
   const replicated = ack === 'replicated';
   const client = await RedisClient.open(log.redis, { setting: 'LOG_URL', clock, replicated, warn });
   return await RedisLog.open(client, { clock, eventsMax, newName: random64 });
+}
+
+async function openNatsLog(target: NatsTarget, eventsMax: number, clock: Clock): Promise<EventLog> {
+  const { server, stream, tls } = target;
+  const url = `${tls ? 'nats+tls' : 'nats'}://${server}?stream=${stream}`;
+  const bytesMax = eventsMax * BYTES_PER_EVENT;
+  try {
+    return await NatsLog.open(await connectNats(target), {
+      stream,
+      url,
+      eventsMax,
+      bytesMax,
+      clock,
+      newName: random64,
+    });
+  } catch (error) {
+    const { message, cause } = error as Error;
+    // The client names some failures in the cause alone.
+    const reason = message === '' && cause instanceof Error ? cause.message : message;
+    throw new Error(`LOG_URL ${url}: ${reason}`, { cause: error });
+  }
 }

@@ -7,7 +7,7 @@ export const LOG = {
   settings: {
     LOG_URL: optional(
       parsed(parseLogUrl, 'a URL, as below'),
-      'Redis 7.0 or later that keeps events until they are counted: redis:// or redis+sentinel://',
+      'Server that keeps events until they are counted: redis://, redis+sentinel:// (Redis 7.0 or later) or nats://',
     ),
     LOG_MAX: setting(integer(1_000, 100_000_000), '1000000', 'Events that the log holds; more are rejected'),
     LOG_MS: setting(integer(10, 60_000, 'ms'), '250', 'Least time between two reads of new events from the log'),
@@ -19,8 +19,9 @@ export const LOG = {
   },
   notes: [
     '`LOG_URL` is `redis://[user:password@]host:port[/database]` or `redis+sentinel://h:p,h:p/master`; with TLS `rediss…`.',
+    'With NATS it is `nats://[user:password@|token@]host[:port]?stream=NAME`, with TLS `nats+tls://…`: JetStream keeps the log in this stream and in `NAME_STATE`, which are created if they are missing.',
     'Use another server than that of `REDIS_URL`: events can then be accepted while the store is down.',
-    '`ACK=replicated` holds for the log, too: events are accepted when a replica of it has them.',
+    '`ACK=replicated` holds for a log in Redis, too: events are accepted when a replica of it has them. In NATS the streams say how many replicas they have.',
     '[events.md](events.md#the-log) describes the log, and what happens when it is full or down.',
   ],
 } satisfies SettingGroup;

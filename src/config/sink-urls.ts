@@ -1,25 +1,12 @@
 import { fileURLToPath } from 'node:url';
+import { type NatsTarget, parseNatsTarget } from './nats-url.js';
 
 /** A host on which nobody else can read requests in the clear. */
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
-/** As NATS wants it: no whitespace, dots, wildcards or slashes. */
-const STREAM = /^[A-Za-z0-9_-]{1,255}$/;
 /** Standard Webhooks: "At least 24 bytes (192 bits, 512 maximum)". */
 const KEY_BYTES_MIN = 24;
 const KEY_BYTES_MAX = 64;
 const SECRET = /^(?:whsec_)?(?<base64>[A-Za-z0-9+/]+={0,2})$/;
-const NATS_PORT = 4222;
-
-/** A server of NATS and a stream of its JetStream. */
-export interface NatsTarget {
-  /** `host:port`. */
-  readonly server: string;
-  readonly stream: string;
-  /** Whether the connection has to be encrypted. Without it, it is encrypted if the server offers that. */
-  readonly tls: boolean;
-  /** `null`: the server requires none. Without a password the user is a token. */
-  readonly login: { readonly user: string; readonly password: string } | null;
-}
 
 /** A sink as logs and metrics name it: without its login, and without a query, which may have secrets, too. */
 export function formatSinkUrl({ protocol, host, pathname }: URL): string {
@@ -46,21 +33,13 @@ export function parseFileUrl(url: URL): string {
   }
 }
 
-/** `nats://[user:password@|token@]host[:port]?stream=NAME`; `nats+tls` is TLS. @throws Error, one line for the operator */
+/** @throws Error, one line for the operator */
 export function parseNatsUrl(url: URL): NatsTarget {
-  if (url.hostname === '') fail(url, 'names no host; write nats://host:port?stream=NAME');
-  if (!/^\/?$/.test(url.pathname) || url.hash !== '') fail(url, 'has a path; write nats://host:port?stream=NAME');
-  const parameters = [...url.searchParams.keys()];
-  const stream = url.searchParams.get('stream') ?? '';
-  if (parameters.length !== 1 || !STREAM.test(stream)) {
-    fail(url, 'has to end with ?stream= and the name of a stream: letters, digits, _ and -');
+  try {
+    return parseNatsTarget(url);
+  } catch (error) {
+    return fail(url, (error as Error).message);
   }
-  return {
-    server: `${url.hostname}:${url.port === '' ? NATS_PORT : url.port}`,
-    stream,
-    tls: url.protocol === 'nats+tls:',
-    login: url.username === '' ? null : { user: decode(url, url.username), password: decode(url, url.password) },
-  };
 }
 
 /**
@@ -74,14 +53,6 @@ export function parseSinkSecret(text: string): Buffer {
     `must be ${KEY_BYTES_MIN} to ${KEY_BYTES_MAX} random bytes in base64, with or without whsec_ before them. ` +
       'To make one: echo "whsec_$(openssl rand -base64 32)"',
   );
-}
-
-function decode(url: URL, text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return fail(url, 'has a % in its login that is not followed by two hex digits; write % as %25');
-  }
 }
 
 function fail(url: URL, problem: string): never {

@@ -3,9 +3,9 @@ import type { Clock } from '../../common/clock.js';
 import { LOG_PARTITIONS } from '../event-log.js';
 import type { LogStreams } from './log-streams.js';
 
-/** What other gateways append and trim is known after this time, … */
+/** How often a gateway that appends asks what the others have appended and trimmed, … */
 const REFRESH_MS = 1_000;
-/** … and sooner where the log seems to be full. */
+/** … and how often while the log seems to be full. */
 const REFRESH_WHEN_FULL_MS = 100;
 
 /**

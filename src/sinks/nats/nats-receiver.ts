@@ -1,5 +1,5 @@
 import { pages } from '../../common/grouping.js';
-import type { NatsTarget } from '../../config/sink-urls.js';
+import type { NatsTarget } from '../../config/nats-url.js';
 import type { RowEncoder } from '../count-row.js';
 import type { BucketWrite } from '../sink.js';
 import type { PostReceiver } from '../stored-positions.js';

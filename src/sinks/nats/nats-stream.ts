@@ -6,7 +6,7 @@ import {
   type StreamState,
 } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
-import type { NatsTarget } from '../../config/sink-urls.js';
+import type { NatsTarget } from '../../config/nats-url.js';
 import { SinkError } from '../sink.js';
 import { isStreamNotFound, isWrongLastSequence } from './nats-errors.js';
 import { requireKept } from './stream-config.js';
