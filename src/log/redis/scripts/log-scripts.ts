@@ -12,7 +12,7 @@ export const LOG_KEY = 'tc:{log}';
 const LUA: LuaFolder = { folder: import.meta.dirname, constants: LOG_CONSTANTS };
 
 /** Entries, and bytes of their payloads, that one call reads: some 3 ms of the server's time. */
-const CALL_ENTRIES_MAX = 1_000;
+const CALL_ENTRIES_MAX = 500;
 const CALL_BYTES_MAX = 2 ** 20;
 /** Entries that one call removes: a tenth of a millisecond, or some if they are large. */
 const CALL_TRIMMED_MAX = 1_000;
