@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
+import { allAccepted, postEvents, readCount } from '../support/events.js';
 import { freePort } from '../support/free-port.js';
 import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
 import { startCluster } from '../support/redis-cluster.js';
@@ -58,14 +59,14 @@ describe('the Redis user of docs/deploy.md', () => {
     expect(await client.call('ACL', 'DRYRUN', 'tallycast', 'CONFIG', 'GET', 'requirepass')).toMatch(/no permissions/);
   });
 
-  it('the Redis user of docs/deploy.md is enough for regions of several workers each', async () => {
+  it('the Redis user of docs/deploy.md is enough for regions of several workers each, with a log', async () => {
     const servers = await Promise.all([startRedis(), startRedis()]);
     const urls = await Promise.all(servers.map(withUser));
     const ports = [await freePort(), await freePort()];
     const [eu, us] = await Promise.all(
       ['eu', 'us'].map((REGION, i) =>
         startGateway({
-          ...{ REGION, PEER_TOKEN, WORKERS: '2', REDIS_URL: urls[i]!, PORT: String(ports[i]!) },
+          ...{ REGION, PEER_TOKEN, WORKERS: '2', REDIS_URL: urls[i]!, LOG_URL: urls[i]!, PORT: String(ports[i]!) },
           PEERS: `${REGION === 'eu' ? 'us' : 'eu'}=http://127.0.0.1:${ports[1 - i]!}`,
         }),
       ),
@@ -73,7 +74,10 @@ describe('the Redis user of docs/deploy.md', () => {
     await like(eu!, 'ann');
     await like(us!, 'bob');
     for (const gateway of [eu!, us!]) await until(async () => (await likes(gateway)) === 2, 'both likes are counted');
+    expect(await postEvents(eu!.url, { events: [{ post: 'b' }] })).toEqual(allAccepted(1));
+    await until(async () => (await readCount(eu!.url, 'b', 'views')) === 1, 'the view is counted');
     for (const server of servers) expect(await findDenials(server)).toEqual([]);
+    expect(eu!.log.join()).toContain('LOG_URL names a server of REDIS_URL: the log is down whenever the counts are');
   });
 
   it('the Redis user of docs/deploy.md is enough for a cluster', async () => {
