@@ -119,7 +119,12 @@ export class ClientCreations {
     return this.#reject('lookups', 'too many posts looked up from your address; slow down', waitMs);
   }
 
-  /** Call it after the commit of the operation. */
+  /** Whether `chargeNewPost` would have no effect. */
+  isKnown(post: string): boolean {
+    return this.limiter.posts === null || this.limiter.postsSeen.has(post);
+  }
+
+  /** Call it after the commit of the operation, or with the counts of before and outcome 0. */
   chargeNewPost(outcome: number, { post, v }: PostCounts): void {
     const { posts, postsSeen } = this.limiter;
     if (posts === null || postsSeen.has(post)) return;

@@ -8,7 +8,7 @@ import {
   type OnApplicationShutdown,
   type Provider,
 } from '@nestjs/common';
-import { EMPTY } from 'rxjs';
+import { EMPTY, merge } from 'rxjs';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
 import { type CreationLimits, CreationLimiter } from '../access/creation-limiter.js';
@@ -21,11 +21,10 @@ import { type Clock, systemClock } from '../common/clock.js';
 import { Fanout } from '../fanout/fanout.js';
 import { GuardedClock } from '../common/guarded-clock.js';
 import { ClosingFlag } from '../common/closing-flag.js';
-import { DirectIntake } from '../ingest/direct-intake.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
+import type { Aggregator } from '../log/aggregator.js';
 import type { EventLog } from '../log/event-log.js';
-import { LogProgress } from '../log/log-progress.js';
 import { Latencies } from '../ops/instruments.js';
 import { type MetricsPage, Prometheus } from '../ops/prometheus.js';
 import { WorkerMetrics } from '../workers/worker-metrics.js';
@@ -37,11 +36,10 @@ import type { CopyableStore } from '../store/change-store.js';
 import type { CounterStore } from '../store/counter-store.js';
 import type { RedisClient } from '../store/redis/client/redis-client.js';
 import type { ReplicatedStore } from '../store/replicated-store.js';
-import type { StoreBehindLog } from '../store/store-behind-log.js';
 import {
+  AGGREGATOR,
   CLOCK,
   DATA_CLOCK,
-  EVENT_INTAKE,
   EVENT_LOG,
   METRICS_PAGE,
   REDIS,
@@ -51,8 +49,8 @@ import {
   SINKS,
   STORE,
 } from '../config/injection-tokens.js';
-import { openLog } from './open-log.js';
 import { openRedis, openStore } from './open-store.js';
+import { provideLog } from './provide-log.js';
 import { random64 } from './random64.js';
 
 const METRICS: Provider[] = [
@@ -80,6 +78,7 @@ export class CoreModule implements OnApplicationShutdown {
     @Inject(REPLICATION) private readonly replication: Replication,
     @Inject(SINKS) private readonly sinks: Sinks,
     @Inject(EVENT_LOG) private readonly log: EventLog | null,
+    @Inject(AGGREGATOR) private readonly aggregator: Aggregator | null,
   ) {}
 
   static register(settings: Settings): DynamicModule {
@@ -94,7 +93,7 @@ export class CoreModule implements OnApplicationShutdown {
   }
 
   async onApplicationShutdown(): Promise<void> {
-    await Promise.all([this.replication.close(), this.sinks.close()]);
+    await Promise.all([this.replication.close(), this.sinks.close(), this.aggregator?.close()]);
     await Promise.all([this.store.close(), this.log?.close()]);
   }
 }
@@ -191,21 +190,6 @@ function provideStore(settings: Settings): Provider[] {
   ];
 }
 
-function provideLog(settings: Settings): Provider[] {
-  return [
-    {
-      provide: EVENT_LOG,
-      useFactory: (clock: Clock) => openLog(settings, clock, warnAbout('log')),
-      inject: [CLOCK],
-    },
-    {
-      provide: LogProgress,
-      useFactory: (log: EventLog | null, store: StoreBehindLog) => log && new LogProgress(log, store, settings),
-      inject: [EVENT_LOG, STORE],
-    },
-  ];
-}
-
 function provideCounting(settings: Settings): Provider[] {
   const { buckets, flushMs, tickMs, metrics } = settings;
   return [
@@ -238,10 +222,10 @@ function provideCounting(settings: Settings): Provider[] {
     },
     {
       provide: REMOTE_TOGGLES,
-      useFactory: (store: CounterStore) => store.replication?.remoteToggles ?? EMPTY,
-      inject: [STORE],
+      useFactory: ({ replication }: CounterStore, aggregator: Aggregator | null) =>
+        merge(replication?.remoteToggles ?? EMPTY, aggregator?.toggled ?? EMPTY),
+      inject: [STORE, AGGREGATOR],
     },
-    { provide: EVENT_INTAKE, useFactory: (ingest: Ingest) => new DirectIntake(ingest), inject: [Ingest] },
     {
       provide: OperationCounts,
       useFactory: (ingest: Ingest) => new OperationCounts(ingest.committed, ingest.rejected),

@@ -83,7 +83,7 @@ class PendingEvent implements PendingOperation {
   }
 
   settled(outcome: number, counts: PostCounts): void {
-    this.event.onCommitted?.(outcome, counts);
+    this.event.onCounts?.(outcome, counts);
     this.request.committed();
   }
 

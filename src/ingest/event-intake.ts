@@ -6,8 +6,11 @@ import type { ErrorBody } from '../protocol/errors.js';
 export interface AcceptedEvent extends Operation {
   /** Whether the actor may have connections, which show that a toggle has changed. */
   readonly notifiesActor: boolean;
-  /** Called when the operation is committed, by an intake that commits before it resolves. May not throw. */
-  readonly onCommitted: ((outcome: number, counts: PostCounts) => void) | null;
+  /**
+   * Called once with the counts of its post, if the event is kept: after the commit, by an intake that commits before it resolves; else
+   * with those of before, and outcome 0. May not throw.
+   */
+  readonly onCounts: ((outcome: number, counts: PostCounts) => void) | null;
 }
 
 /** Takes the events of one request, which are counted in this order for each post. */

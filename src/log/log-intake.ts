@@ -1,10 +1,12 @@
 import type { ClosingFlag } from '../common/closing-flag.js';
 import { groupBy, pages } from '../common/grouping.js';
+import type { PostCounts } from '../counters/batch.js';
 import { bucketOf } from '../counters/bucket-of.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { AcceptedEvent, EventIntake } from '../ingest/event-intake.js';
 import type { OperationCounts, OperationResult } from '../ingest/operation-counts.js';
 import { CLOSING_ERROR, type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
+import type { CounterStore } from '../store/counter-store.js';
 import { type EventLog, type LogAppend, LogFullError, LOG_PARTITIONS } from './event-log.js';
 import { encodeEntry, ENTRY_EVENTS_MAX } from './log-entry.js';
 
@@ -32,6 +34,7 @@ export class LogIntake implements EventIntake {
 
   constructor(
     private readonly log: Pick<EventLog, 'append'>,
+    private readonly store: Pick<CounterStore, 'read'>,
     private readonly counts: Pick<OperationCounts, 'add'>,
     private readonly lifecycle: ClosingFlag,
     private readonly options: LogIntakeOptions,
@@ -41,6 +44,7 @@ export class LogIntake implements EventIntake {
     if (this.lifecycle.isClosing) throw this.#reject(events, CLOSING_ERROR);
     if (this.#waiting + events.length > WAITING_MAX) throw this.#reject(events, TOO_MANY_ERROR);
     const appends = this.#toAppends(events);
+    const counts = this.#readCounts(events);
     this.#waiting += events.length;
     try {
       if (appends.length > 0) await this.log.append(appends);
@@ -50,6 +54,7 @@ export class LogIntake implements EventIntake {
       this.#waiting -= events.length;
     }
     this.#count(events, 'accepted');
+    void counts.then((byPost) => reportCounts(events, byPost));
     return events.map(() => null);
   }
 
@@ -64,6 +69,17 @@ export class LogIntake implements EventIntake {
     );
   }
 
+  /**
+   * Reads the counts of the posts that need reporting. While the store is down they are those of unknown posts, which cost their address
+   * more.
+   */
+  async #readCounts(events: readonly AcceptedEvent[]): Promise<ReadonlyMap<string, PostCounts>> {
+    const posts = [...new Set(events.flatMap(({ post, onCounts }) => (onCounts === null ? [] : [post])))];
+    if (posts.length === 0) return new Map();
+    const views = await this.store.read(posts, null).catch(() => posts.map((post) => ({ counts: toUnknown(post) })));
+    return new Map(views.map(({ counts }) => [counts.post, counts]));
+  }
+
   #reject(events: readonly AcceptedEvent[], { code, message, retryAfterMs }: ErrorBody): ProtocolError {
     this.#count(events, code);
     return new ProtocolError(code, message, retryAfterMs);
@@ -72,4 +88,12 @@ export class LogIntake implements EventIntake {
   #count(events: readonly AcceptedEvent[], result: OperationResult): void {
     for (const { kind } of events) this.counts.add(kind, result);
   }
+}
+
+function reportCounts(events: readonly AcceptedEvent[], byPost: ReadonlyMap<string, PostCounts>): void {
+  for (const { post, onCounts } of events) onCounts?.(0, byPost.get(post)!);
+}
+
+function toUnknown(post: string): PostCounts {
+  return { post, e: '', v: 0, updatedAtMs: null, totals: [], live: 0 };
 }

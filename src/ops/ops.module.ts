@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { GatewayModule } from '../gateway/gateway.module.js';
 import { HttpModule } from '../http/http.module.js';
+import { AggregatorInstruments } from './aggregator-instruments.js';
 import { Drain } from './drain.js';
 import { Instruments } from './instruments.js';
 import { LogInstruments } from './log-instruments.js';
@@ -10,7 +11,7 @@ import { SinkInstruments } from './sink-instruments.js';
 @Module({
   imports: [GatewayModule, HttpModule],
   controllers: [OpsController],
-  providers: [Drain, Instruments, SinkInstruments, LogInstruments],
+  providers: [Drain, Instruments, SinkInstruments, LogInstruments, AggregatorInstruments],
   exports: [Drain],
 })
 export class OpsModule {}

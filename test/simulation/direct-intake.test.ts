@@ -60,6 +60,6 @@ function createIntake(): { world: IngestWorld; intake: DirectIntake } {
   return { world, intake: new DirectIntake(world.ingest) };
 }
 
-function event(seq: number, onCommitted: AcceptedEvent['onCommitted'] = null): AcceptedEvent {
-  return { ...view('a', SESSION, seq), notifiesActor: false, onCommitted };
+function event(seq: number, onCounts: AcceptedEvent['onCounts'] = null): AcceptedEvent {
+  return { ...view('a', SESSION, seq), notifiesActor: false, onCounts };
 }

@@ -1,14 +1,18 @@
 import { describe, expect, test } from '@jest/globals';
 import { EMPTY } from 'rxjs';
 import { ClosingFlag } from '../../src/common/closing-flag.js';
+import type { PostCounts } from '../../src/counters/batch.js';
 import { bucketOf } from '../../src/counters/bucket-of.js';
 import type { AcceptedEvent } from '../../src/ingest/event-intake.js';
 import { OperationCounts } from '../../src/ingest/operation-counts.js';
 import { type EventLog, LOG_PARTITIONS } from '../../src/log/event-log.js';
 import { decodeEntry } from '../../src/log/log-entry.js';
 import { LogIntake } from '../../src/log/log-intake.js';
+import type { CounterStore } from '../../src/store/counter-store.js';
 import { key, like, METRICS, START_MS, view } from '../contract/operations.js';
+import { ReferenceStore } from '../contract/reference-store.js';
 import { MemoryLog } from './memory-log.js';
+import { settled } from './simulated-clock.js';
 
 const BUCKETS = 64;
 const EVENTS_MAX = 1_000;
@@ -20,7 +24,7 @@ describe('the intake of the log', () => {
     const { intake, log, results } = createIntake();
     const events = Array.from({ length: 40 }, (_, i) => event(`post-${i % 20}`, i + 1));
     expect(
-      await intake.accept([...events, { ...like('post-0', key(7)), notifiesActor: true, onCommitted: null }]),
+      await intake.accept([...events, { ...like('post-0', key(7)), notifiesActor: true, onCounts: null }]),
     ).toEqual(Array.from({ length: 41 }, () => null));
     const kept = Array.from({ length: LOG_PARTITIONS }, (_, partition) => readEvents(log, partition));
     for (const [partition, ofPartition] of kept.entries())
@@ -70,6 +74,26 @@ describe('the intake of the log', () => {
     await expect(intake.accept([event('a')])).rejects.toMatchObject({ body: { code: 'OVERLOADED' } });
   });
 
+  test.each([
+    ['the counts of before', {}],
+    ['those of an unknown post while the store is down', { read: () => Promise.reject(new Error('down')) }],
+  ])('the counts of a post are reported once for each of its events that is kept: %s', async (_, broken) => {
+    const { intake } = createIntake(broken);
+    const reported: unknown[] = [];
+    const onCounts = (outcome: number, { post, v }: PostCounts): void => void reported.push([outcome, post, v]);
+    await intake.accept([event('b'), ...['a', 'a'].map((post) => ({ ...event(post), onCounts }))]);
+    await settled();
+    expect(reported).toEqual([
+      [0, 'a', 0],
+      [0, 'a', 0],
+    ]);
+    await expect(
+      intake.accept(Array.from({ length: EVENTS_MAX }, () => ({ ...event('c'), onCounts }))),
+    ).rejects.toThrow();
+    await settled();
+    expect(reported).toHaveLength(2);
+  });
+
   test('a gateway that is closing accepts no events', async () => {
     const { intake, log, lifecycle } = createIntake();
     lifecycle.startClosing();
@@ -78,7 +102,7 @@ describe('the intake of the log', () => {
   });
 });
 
-function createIntake(broken: Partial<Pick<EventLog, 'append'>> = {}): {
+function createIntake(broken: Partial<Pick<EventLog, 'append'> & Pick<CounterStore, 'read'>> = {}): {
   readonly intake: LogIntake;
   readonly log: MemoryLog;
   readonly lifecycle: ClosingFlag;
@@ -94,13 +118,15 @@ function createIntake(broken: Partial<Pick<EventLog, 'append'>> = {}): {
   const lifecycle = new ClosingFlag();
   const append: EventLog['append'] = (appends) => log.append(appends);
   const options = { buckets: BUCKETS, metrics: METRICS, wallMs: () => START_MS };
-  const intake = new LogIntake({ append, ...broken }, counts, lifecycle, options);
+  const store = new ReferenceStore(METRICS, BUCKETS, { region: 'eu', epoch: 1, nonce: 1 });
+  const read: CounterStore['read'] = (posts, actor) => store.read(posts, actor);
+  const intake = new LogIntake({ append, ...broken }, { read, ...broken }, counts, lifecycle, options);
   const results = (): string[] => [...counts.entries()].map(({ kind, result, count }) => `${kind} ${result} ${count}`);
   return { intake, log, lifecycle, results };
 }
 
 function event(post: string, by = 1): AcceptedEvent {
-  return { ...view(post, by), notifiesActor: false, onCommitted: null };
+  return { ...view(post, by), notifiesActor: false, onCounts: null };
 }
 
 function readEvents(log: MemoryLog, partition: number): readonly { post: string; kind: string; value: number }[] {

@@ -47,7 +47,8 @@ class LogGateway {
     const log = world.connectLog(this.process);
     const counts = new OperationCounts(EMPTY, EMPTY);
     const wallMs = (): number => clock.wallMs();
-    this.intake = new LogIntake(log, counts, this.#lifecycle, { buckets: BUCKETS, metrics: METRICS, wallMs });
+    const read = { read: () => Promise.resolve([]) };
+    this.intake = new LogIntake(log, read, counts, this.#lifecycle, { buckets: BUCKETS, metrics: METRICS, wallMs });
     const options = {
       ...{ buckets: BUCKETS, metrics: METRICS, partitions: PARTITIONS, intervalMs: INTERVAL_MS },
       ...{ keepMs: world.rules.keepsApplied ? KEEP_MS : 0, clock, wallMs },
@@ -210,7 +211,7 @@ export class LogWorld {
       post: POSTS[(this.#post + random.below(RECENT_POSTS)) % POSTS.length]!,
       session: hasKey ? key(++this.#sessions) : null,
       seq: hasKey ? 1 : 0,
-      onCommitted: null,
+      onCounts: null,
     };
     if (random.chance(0.75))
       return { ...base, metric: VIEWS, kind: 'add', value: 1 + random.below(1_000), actor: null, notifiesActor: false };

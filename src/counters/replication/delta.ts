@@ -121,7 +121,7 @@ export interface MergeResult {
   readonly remoteToggles: readonly RemoteToggle[];
 }
 
-/** An actor's toggle that changed because of another region. */
+/** An actor's toggle that changed, but by no request to this gateway. */
 export interface RemoteToggle {
   readonly post: string;
   readonly metric: number;

@@ -82,7 +82,7 @@ export class EventAcceptor {
       identity,
       session: session === undefined ? null : toSessionKey(identity.actor, session),
       creations,
-      onCommitted: creations && ((outcome, counts) => creations.chargeNewPost(outcome, counts)),
+      onCounts: creations && ((outcome, counts) => creations.chargeNewPost(outcome, counts)),
     };
   }
 
@@ -112,7 +112,7 @@ export class EventAcceptor {
       const isInSession = event.session !== null && event.session === client.session;
       // Once a later `seq` is counted, a repetition of the rejected one would count as a duplicate.
       const error: ErrorBody | null = (isInSession ? behind : null) ?? this.#admit(client, event, isInSession);
-      if (error === null) return event;
+      if (error === null) return client.creations?.isKnown(event.post) === true ? { ...event, onCounts: null } : event;
       if (isInSession && error.retryable) behind = error;
       this.counts.add(event.kind, error.code);
       return error;

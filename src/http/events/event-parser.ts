@@ -13,7 +13,7 @@ export interface EventSource {
   readonly identity: Identity;
   /** The session that the `seq` of events belongs to; `null`: none. */
   readonly session: Key64 | null;
-  readonly onCommitted: AcceptedEvent['onCommitted'];
+  readonly onCounts: AcceptedEvent['onCounts'];
 }
 
 type EventFields = Readonly<ReturnType<typeof EVENT.parse>>;
@@ -54,7 +54,7 @@ export class EventParser {
   }
 
   #toEvent({ post, by, on, key, seq }: EventFields, metric: Metric): AcceptedEvent {
-    const { identity, session, onCommitted } = this.source;
+    const { identity, session, onCounts } = this.source;
     const action = on === false ? 'decrement' : 'increment';
     const { kind, value } = metric.kind.operationFor(action, identity.key !== null);
     const request = { actor: identity.actor, post, metric: metric.name, action };
@@ -68,7 +68,7 @@ export class EventParser {
         key === undefined ? (seq === undefined ? null : session) : toRequestKey({ ...request, idempotencyKey: key }),
       seq: key === undefined ? (seq ?? 0) : 1,
       notifiesActor: identity.key !== null,
-      onCommitted,
+      onCounts,
     };
   }
 }
