@@ -6,6 +6,9 @@ import { startProxy, type TcpProxy } from '../support/tcp-proxy.js';
 /** A Redis whose port may change with a failover. */
 type Server = Pick<RedisServer, 'port'>;
 
+export const redisUrl = (port: number): string => `redis://127.0.0.1:${port}`;
+export const natsUrl = (port: number): string => `nats://127.0.0.1:${port}?stream=EVENTS`;
+
 const ENV = { LOG_MS: '50', MAX_OPS_PER_CONNECTION: '0' };
 
 /** Two gateways on one store, with one log in front of it. */
@@ -20,10 +23,14 @@ export class LogDeployment {
     readonly addresses: readonly string[],
   ) {}
 
-  static async start(store: Server, log: Server, env: Record<string, string>): Promise<LogDeployment> {
+  static async start(
+    store: Server,
+    log: Server,
+    env: Record<string, string>,
+    toLogUrl = redisUrl,
+  ): Promise<LogDeployment> {
     const [toStore, toLog] = await Promise.all([startProxy(store), startProxy(log)]);
-    const [REDIS_URL, LOG_URL] = [toStore, toLog].map(({ port }) => `redis://127.0.0.1:${port}`) as [string, string];
-    const whole = { ...ENV, ...env, REDIS_URL, LOG_URL };
+    const whole = { ...ENV, ...env, REDIS_URL: redisUrl(toStore.port), LOG_URL: toLogUrl(toLog.port) };
     const gateways = await Promise.all([startGateway(whole), startGateway(whole)]);
     return new LogDeployment(
       toStore,

@@ -1,12 +1,13 @@
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { stopAll } from '../support/gateway-process.js';
+import { startNats, stopNats } from '../support/nats-server.js';
 import { Random } from '../support/random.js';
 import { RedisPair } from '../support/redis-pair.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 import { EventSenders } from './event-senders.js';
-import { LogDeployment } from './log-deployment.js';
+import { LogDeployment, natsUrl } from './log-deployment.js';
 
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 /** With TEST_SCALE=20: 5,000 events a second, and a store that is down for 30 s. */
@@ -27,7 +28,7 @@ afterEach(async () => {
   await stopAll();
 });
 
-afterAll(stopRedis);
+afterAll(() => Promise.all([stopRedis(), stopNats()]));
 
 function startSenders(): void {
   senders = new EventSenders(deployment.addresses, new Random(SEED), EVENTS_PER_SECOND);
@@ -112,6 +113,28 @@ describe(`a log in front of a store (TEST_SEED=${SEED})`, () => {
         await untilApplied(PHASE_EVENTS / 2);
         await log.failOver();
         await log.attachReplica();
+      }
+      await untilApplied(PHASE_EVENTS / 2);
+      await expectExact();
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'a log in NATS counts each event once while it, a gateway or the store is killed',
+    async () => {
+      const [store, log] = await Promise.all([startRedis({ args: DURABLE }), startNats()]);
+      deployment = await LogDeployment.start(store, log, {}, natsUrl);
+      startSenders();
+      for (let round = 1; round <= ROUNDS; round++) {
+        await untilApplied(PHASE_EVENTS / 2);
+        await store.kill('SIGKILL');
+        await untilAccepted(PHASE_EVENTS);
+        await store.restart();
+        await untilApplied(PHASE_EVENTS);
+        await log.kill();
+        await log.restart();
+        await deployment.killReader(() => untilApplied(PHASE_EVENTS / 2));
       }
       await untilApplied(PHASE_EVENTS / 2);
       await expectExact();
