@@ -4,6 +4,7 @@ import { parseRedisUrl } from '../../src/config/redis-url.js';
 import { RedisLog } from '../../src/log/redis/redis-log.js';
 import { RedisClient } from '../../src/store/redis/client/redis-client.js';
 import { type CommandResult, runCommand } from '../support/command.js';
+import { readCount } from '../support/events.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { readMetric, readMetrics, untilMetric } from '../support/metrics.js';
 import { patientClock } from '../support/patient-clock.js';
@@ -12,6 +13,8 @@ import { until } from '../support/until.js';
 
 const ADMIN_TOKEN = 'a-token-of-an-operator';
 const STANDARD = 'likes:toggle,views:tally';
+
+const SHARES = { partition: 3, offset: 7, index: 2, reason: 'unknown metric "shares"', event: '["a","shares",5]' };
 
 let server: RedisServer;
 let gateway: GatewayProcess;
@@ -24,7 +27,7 @@ beforeAll(async () => {
   const newName = (): string => randomBytes(8).toString('hex');
   log = await RedisLog.open(client, { clock: patientClock, eventsMax: 1_000, newName });
   await log.addDeadLetters([
-    { partition: 3, offset: 7, index: 2, reason: 'unknown metric "shares"', event: '["a","shares",5]' },
+    SHARES,
     { partition: 4, offset: 8, index: 0, reason: 'the entry is no JSON object', event: 'höhe' },
   ]);
   // Time passes faster in the gateway, because the log is measured every 10 s.
@@ -83,14 +86,24 @@ describe('tallycast log', () => {
       expect.stringMatching(/^\{"at":\d+,"events":\[\["a","shares",5,\{"session":"\w{16}"\}\]\]\}$/),
     ]);
     expect(await log.listDeadLetters(3, 10)).toEqual([]);
+    await until(async () => (await readCount(gateway.url, 'a', 'shares')) === 5, 'the event is counted');
+  });
+
+  it('a letter that is retried twice counts once', async () => {
+    await log.addDeadLetters([SHARES]);
+    expect(parseLines(await runLogCommand('retry')).at(-1)).toEqual({ done: true, retried: 1, left: 1 });
+    await untilMetric(gateway.url, 'tallycast_log_applied_total', 2);
+    expect(await readCount(gateway.url, 'a', 'shares')).toBe(5);
   });
 
   it('metrics show the log, and the gateway is ready while it is down', async () => {
+    await untilMetric(gateway.url, 'tallycast_log_events', 2);
+    await untilMetric(gateway.url, 'tallycast_log_waiting_events', 0);
     await untilMetric(gateway.url, 'tallycast_log_dead_letters', 1);
     const metrics = await readMetrics(gateway.url);
     expect(metrics.get('tallycast_log_up')).toBe(1);
-    expect(metrics.get('tallycast_log_events')).toBe(1);
-    expect(metrics.get('tallycast_log_appended_total')).toBe(1);
+    expect(metrics.get('tallycast_log_events')).toBe(2);
+    expect(metrics.get('tallycast_log_appended_total')).toBe(2);
     await server.kill('SIGKILL');
     await untilMetric(gateway.url, 'tallycast_log_up', 0);
     await until(
