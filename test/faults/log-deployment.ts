@@ -6,7 +6,7 @@ import { startProxy, type TcpProxy } from '../support/tcp-proxy.js';
 /** A Redis whose port may change with a failover. */
 type Server = Pick<RedisServer, 'port'>;
 
-export const redisUrl = (port: number): string => `redis://127.0.0.1:${port}`;
+const redisUrl = (port: number): string => `redis://127.0.0.1:${port}`;
 export const natsUrl = (port: number): string => `nats://127.0.0.1:${port}?stream=EVENTS`;
 
 const ENV = { LOG_MS: '50', MAX_OPS_PER_CONNECTION: '0' };
