@@ -1,7 +1,6 @@
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import compression from 'compression';
-import type { NextFunction, Request, Response } from 'express';
-import helmet from 'helmet';
+import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import type { IncomingMessage } from 'node:http';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { OriginPolicy } from '../access/origin-policy.js';
@@ -15,7 +14,7 @@ import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
 import { respondToClientError, acceptAnyExpectation } from './client-error.js';
 import { serveClientScript } from './client-script.js';
 import { limitConnectionTimes } from './connection-times.js';
-import { takesEvents } from './events/event-bodies.js';
+import { serveEvents } from './events/event-routes.js';
 import { JOB_TYPE } from './job-response.js';
 import { serveDocs } from './swagger-ui.js';
 import { OperatorPort } from './operator-port.js';
@@ -23,6 +22,7 @@ import { serializeRequests } from './serialize-requests.js';
 import { PeerAuthentication } from './peer-authentication.js';
 import { ProtocolErrorFilter } from './protocol-error.filter.js';
 import { chargeRequests } from './request-charge.js';
+import { addSecurityHeaders, allowSwaggerUi } from './security-headers.js';
 
 /** How long a browser may remember what a preflight allowed, in seconds. */
 const PREFLIGHT_MAX_AGE_S = 600;
@@ -33,18 +33,6 @@ const FOR_ADMINISTRATORS = /^\/admin\//i;
 const PICTURES = /^\/v1\/[^/]+\/[^/]+\.gif\/?$/i;
 
 const STREAMS: ReadonlySet<unknown> = new Set(['text/event-stream', JOB_TYPE]);
-
-/** Pages of the gateway load its own files only, and connect to it over HTTP and WebSockets. */
-const OWN_FILES = {
-  defaultSrc: ["'self'"],
-  connectSrc: ["'self'", 'ws:', 'wss:'],
-  objectSrc: ["'none'"],
-  baseUri: ["'self'"],
-  formAction: ["'self'"],
-  frameAncestors: ["'self'"],
-};
-/** Swagger UI has style elements, and pictures inside its style sheet. */
-const SWAGGER_UI = { ...OWN_FILES, styleSrc: ["'self'", "'unsafe-inline'"], imgSrc: ["'self'", 'data:'] };
 
 /**
  * Sets up everything around the routes: headers, compression, CORS, the limit on bodies, errors, /docs and /client. Call it
@@ -65,11 +53,14 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   app.use(chargeRequests(app.get(AddressLimiter), app.get(SuspicionLog), app.get<Clock>(CLOCK), isFromPeer));
   addSecurityHeaders(app);
   const operators = settings.opsPort === null ? null : new OperatorPort(app, settings.keepAliveMs);
-  app.use(gzipOnly, compression({ filter: mayCompress, threshold: 0 }));
+  const compress = compressByGzip();
   checkOrigins(app, app.get(OriginPolicy));
+  serveEvents(app, compress);
+  app.use(compress);
+  allowSwaggerUi(app);
   takeFromPeers(app, peers, isFromPeer);
   // Any content type: `curl -d` declares JSON as a form. Pages cannot abuse that, because PUT is always preflighted.
-  app.useBodyParser('json', { limit: MESSAGE_BYTES_MAX, type: (request) => !takesEvents(request) });
+  app.useBodyParser('json', { limit: MESSAGE_BYTES_MAX, type: () => true });
   serveDocs(app, settings.metrics, assets);
   serveClientScript(app, assets);
   app.useGlobalFilters(new ProtocolErrorFilter());
@@ -78,17 +69,6 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   acceptAnyExpectation(server);
   limitConnectionTimes(server, settings.keepAliveMs);
   return operators;
-}
-
-/** TLS terminates in front of the gateway, so it demands neither HSTS nor an upgrade to https. */
-function addSecurityHeaders(app: NestExpressApplication): void {
-  app.use(
-    helmet({
-      contentSecurityPolicy: { useDefaults: false, directives: OWN_FILES },
-      strictTransportSecurity: false,
-    }),
-  );
-  app.use('/docs', helmet.contentSecurityPolicy({ useDefaults: false, directives: SWAGGER_UI }));
 }
 
 function checkOrigins(app: NestExpressApplication, origins: OriginPolicy): void {
@@ -130,11 +110,14 @@ function takeFromPeers(
 }
 
 /** The protocol promises gzip to clients that accept it. `compression` would send brotli to clients that accept both. */
-function gzipOnly(request: Request, _response: Response, next: NextFunction): void {
-  if (request.headers['accept-encoding'] !== undefined) {
-    request.headers['accept-encoding'] = request.acceptsEncodings('gzip') === false ? 'identity' : 'gzip';
-  }
-  next();
+function compressByGzip(): RequestHandler {
+  const compress = compression({ filter: mayCompress, threshold: 0 });
+  return (request, response, next) => {
+    if (request.headers['accept-encoding'] !== undefined) {
+      request.headers['accept-encoding'] = request.acceptsEncodings('gzip') === false ? 'identity' : 'gzip';
+    }
+    compress(request, response, next);
+  };
 }
 
 /** Never a stream: the compressor would delay its frames or lines, and take 256 KB for each stream. */

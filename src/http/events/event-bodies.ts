@@ -16,13 +16,6 @@ const CHUNKS_MAX = 1_024;
 const SHARE_OF_FREE = 1 / 8;
 const RETRY_MS = 1_000;
 
-const PATHS = /^\/(?:v1\/events|view)\/?$/i;
-
-/** Whether the path is one whose bodies are not parsed before its handler runs. */
-export function takesEvents({ url = '' }: IncomingMessage): boolean {
-  return PATHS.test(url.split('?', 1)[0]!);
-}
-
 /** Reads bodies of events into memory, and bounds it: a client that sends its body slowly holds what it has sent for a minute. */
 @Injectable()
 export class EventBodies {
@@ -41,7 +34,7 @@ export class EventBodies {
       throw new ProtocolError('BAD_REQUEST', 'Content-Encoding must be identity: send events uncompressed');
     }
     if (Number(length) > EVENT_BYTES_MAX) throw tooLarge();
-    const body = new Body();
+    const body = new Body(Number(length));
     try {
       await receive(request, (chunk) => {
         if (body.size + chunk.length > EVENT_BYTES_MAX) return tooLarge();
@@ -86,7 +79,8 @@ export class EventBodies {
 class Body extends ByteBuffer {
   chunks = 0;
 
-  constructor() {
+  /** @param expectedBytes Content-Length; NaN or 0 if there is none */
+  constructor(private readonly expectedBytes: number) {
     super(0);
   }
 
@@ -99,10 +93,13 @@ class Body extends ByteBuffer {
   }
 
   append(chunk: Buffer): void {
-    this.reserve(chunk.length);
-    chunk.copy(this.bytes, this.length);
-    this.length += chunk.length;
     this.chunks += 1;
+    if (chunk.length === this.expectedBytes) this.bytes = chunk;
+    else {
+      this.reserve(chunk.length);
+      chunk.copy(this.bytes, this.length);
+    }
+    this.length += chunk.length;
   }
 }
 

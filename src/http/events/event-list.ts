@@ -6,6 +6,8 @@ import { validationError } from '../../protocol/validation-error.js';
 /** Stands for a line that is not JSON: that event is rejected, and the others are counted. */
 export const UNREADABLE = Symbol('Unreadable');
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
 const JSON_TYPE = /^application\/(?:[^;\s]+\+)?json\s*(?:;|$)/i;
 
 const BODY_RULE =
@@ -30,7 +32,7 @@ export function parseEventList(body: Buffer, type: string | undefined): EventLis
 
 function decode(body: Buffer): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(body);
+    return UTF8.decode(body);
   } catch {
     throw new ProtocolError('BAD_REQUEST', BODY_RULE);
   }

@@ -21,7 +21,10 @@ const GIF = Buffer.from('R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAE
 /** https://wicg.github.io/nav-speculation/prefetch.html#sec-purpose-header, and `Purpose` of older browsers */
 const PREFETCH = /\bprefetch\b/i;
 
-/** Events whose clients do not wait for an outcome, as docs/events.md has them. */
+/**
+ * Events whose clients do not wait for an outcome, as docs/events.md has them. event-routes.ts takes those that are posted before Nest's
+ * router does.
+ */
 @Controller()
 export class EventsController {
   constructor(
@@ -79,7 +82,10 @@ export class EventsController {
 
 /** @throws ProtocolError when no event is kept, so that clients which look at the status alone send all of them again or none */
 function toResponse(results: readonly (ErrorBody | null)[]): EventsResponse {
-  const rejected = results.flatMap((error, index) => (error === null ? [] : [{ index, error }]));
+  const rejected: { index: number; error: ErrorBody }[] = [];
+  results.forEach((error, index) => {
+    if (error !== null) rejected.push({ index, error });
+  });
   if (rejected.length < results.length) return { accepted: results.length - rejected.length, rejected };
   const { index, error } = rejected.find((one) => one.error.retryable) ?? rejected[0]!;
   throw new ProtocolError(error.code, `events[${index}]: ${error.message}`, error.retryAfterMs);
