@@ -13,7 +13,7 @@ export class DirectIntake implements EventIntake {
   accept(events: readonly AcceptedEvent[]): Promise<readonly (ErrorBody | null)[]> {
     return new Promise((resolve, reject) => {
       const request = new EventRequest(events.length, resolve, reject);
-      for (const [index, event] of events.entries()) this.ingest.submit(new PendingEvent(event, request, index));
+      events.forEach((event, index) => this.ingest.submit(new PendingEvent(event, request, index)));
     });
   }
 }

@@ -29,11 +29,13 @@ export const ACTION = z.strictObject(
   `must be ${ACTION_RULE}`,
 );
 
+export const DEFAULT_EVENT_METRIC = 'views';
+
 /** An operation whose client does not wait for its outcome. The kind of its metric decides between `by` and `on`. */
 export const EVENT = z.strictObject(
   {
     post: POST_ID,
-    metric: z.string('must be the name of a metric').default('views'),
+    metric: z.string('must be the name of a metric').default(DEFAULT_EVENT_METRIC),
     by: wholeNumber(BY_MAX).optional(),
     on: z.boolean('must be true or false').optional(),
     key: IDEMPOTENCY_KEY.refine((key) => key.isWellFormed(), WELL_FORMED_RULE).optional(),

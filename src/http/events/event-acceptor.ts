@@ -53,7 +53,9 @@ export class EventAcceptor {
     this.#takeTokens(address, events);
     const results = this.#admitAll(client, events);
     const admitted = results.filter((result): result is AcceptedEvent => !isError(result));
-    const kept = (await this.intake.accept(admitted)).values();
+    const outcomes = await this.intake.accept(admitted);
+    if (admitted.length === results.length) return outcomes;
+    const kept = outcomes.values();
     return results.map((result) => (isError(result) ? result : kept.next().value!));
   }
 

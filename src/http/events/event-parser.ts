@@ -1,10 +1,12 @@
+import type { z } from 'zod';
 import type { Identity } from '../../access/authenticator.js';
 import { toRequestKey } from '../../access/name-hashing.js';
 import type { Key64 } from '../../counters/ids.js';
 import { explainNoDecrement, type Metric, type Metrics } from '../../counters/metrics.js';
 import type { AcceptedEvent } from '../../ingest/event-intake.js';
 import { type ErrorBody, errorBody } from '../../protocol/errors.js';
-import { EVENT } from '../../protocol/http-request-schemas.js';
+import { DEFAULT_EVENT_METRIC, EVENT } from '../../protocol/http-request-schemas.js';
+import { BY_MAX, isPostId } from '../../protocol/limits.js';
 import { validationError } from '../../protocol/validation-error.js';
 import { UNREADABLE } from './event-list.js';
 
@@ -16,7 +18,7 @@ export interface EventSource {
   readonly onCounts: AcceptedEvent['onCounts'];
 }
 
-type EventFields = Readonly<ReturnType<typeof EVENT.parse>>;
+type EventFields = Readonly<z.input<typeof EVENT>>;
 
 const FIELDS = Object.keys(EVENT.shape);
 
@@ -32,15 +34,19 @@ export class EventParser {
   /** @returns BAD_REQUEST, with the name of the field, for an event that does not fit */
   parse(value: unknown): AcceptedEvent | ErrorBody {
     if (value === UNREADABLE) return errorBody('BAD_REQUEST', 'the line must be one event in JSON');
+    if (isPlainEvent(value)) return this.#checkFields(value);
     const parsed = EVENT.safeParse(value);
-    if (!parsed.success) return validationError(parsed.error, FIELDS);
-    const metric = this.metrics.byName(parsed.data.metric);
+    return parsed.success ? this.#checkFields(parsed.data) : validationError(parsed.error, FIELDS);
+  }
+
+  #checkFields(fields: EventFields): AcceptedEvent | ErrorBody {
+    const metric = this.metrics.byName(fields.metric ?? DEFAULT_EVENT_METRIC);
     if (metric === undefined) {
       const names = this.metrics.list.map(({ name }) => name).join(', ');
       return errorBody('BAD_REQUEST', `metric must be one of: ${names}`);
     }
-    const fault = findKindFault(parsed.data, metric) ?? this.#findSeqFault(parsed.data);
-    return fault === null ? this.#toEvent(parsed.data, metric) : errorBody('BAD_REQUEST', fault);
+    const fault = findKindFault(fields, metric) ?? this.#findSeqFault(fields);
+    return fault === null ? this.#toEvent(fields, metric) : errorBody('BAD_REQUEST', fault);
   }
 
   /** A session has counted everything below its last `seq`, so a lower one would be accepted and never counted. */
@@ -56,8 +62,9 @@ export class EventParser {
   #toEvent({ post, by, on, key, seq }: EventFields, metric: Metric): AcceptedEvent {
     const { identity, session, onCounts } = this.source;
     const action = on === false ? 'decrement' : 'increment';
+    const { actor } = identity;
+    const sessionOfSeq = seq === undefined ? null : session;
     const { kind, value } = metric.kind.operationFor(action, identity.key !== null);
-    const request = { actor: identity.actor, post, metric: metric.name, action };
     return {
       post,
       metric: metric.index,
@@ -65,7 +72,9 @@ export class EventParser {
       value: by ?? value,
       actor: identity.key,
       session:
-        key === undefined ? (seq === undefined ? null : session) : toRequestKey({ ...request, idempotencyKey: key }),
+        key === undefined
+          ? sessionOfSeq
+          : toRequestKey({ actor, idempotencyKey: key, post, metric: metric.name, action }),
       seq: key === undefined ? (seq ?? 0) : 1,
       notifiesActor: identity.key !== null,
       onCounts,
@@ -79,4 +88,28 @@ function findKindFault({ by, on }: EventFields, metric: Metric): string | null {
   if (by !== undefined) return `by must be left out: ${name} is a ${kind.name}, use on`;
   const fault = on === false ? explainNoDecrement(metric) : null;
   return fault === null ? null : `on must be true: ${fault}`;
+}
+
+/**
+ * Whether EVENT accepts the value as it is: without a key, and several times as fast. EVENT checks all others.
+ * @param value parsed from JSON
+ */
+export function isPlainEvent(value: unknown): value is EventFields {
+  if (typeof value !== 'object' || value === null) return false;
+  const { post, metric, by, on, seq } = value as Partial<Record<keyof EventFields, unknown>>;
+  const fields =
+    1 + Number(metric !== undefined) + Number(by !== undefined) + Number(on !== undefined) + Number(seq !== undefined);
+  return (
+    typeof post === 'string' &&
+    isPostId(post) &&
+    (metric === undefined || typeof metric === 'string') &&
+    (by === undefined || isWholeNumber(by, BY_MAX)) &&
+    (on === undefined || typeof on === 'boolean') &&
+    (seq === undefined || isWholeNumber(seq, Number.MAX_SAFE_INTEGER)) &&
+    Object.keys(value).length === fields
+  );
+}
+
+function isWholeNumber(value: unknown, max: number): boolean {
+  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= max;
 }
