@@ -24,6 +24,19 @@ describe('the counts of a post', () => {
     expect(shown).toEqual([10, 11, undefined, undefined]);
   });
 
+  test('a toggle that another connection of this actor counted first moves no number until its counts arrive', () => {
+    const counts = new PostCounts();
+    counts.applySnapshot({ ...update(1, 10), mine: [] });
+    counts.addPending({ seq: 1, post: 'p', metric: 'likes', value: true });
+    counts.sent(1);
+    expect(counts.takeChange('local')?.counts.likes).toBe(11);
+    counts.applyToggle('likes', true);
+    expect(counts.takeChange('remote')).toBeUndefined();
+    counts.applyFrame(update(2, 11));
+    counts.acknowledge(1, { ok: true, on: true, counts: update(2, 11) });
+    expect(counts.takeChange('remote')).toBeUndefined();
+  });
+
   test('a rejected operation takes back only itself', () => {
     const counts = new PostCounts();
     counts.applySnapshot({ ...update(1, 0, 10), mine: [] });

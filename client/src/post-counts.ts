@@ -46,6 +46,8 @@ export class PostCounts {
   #toggles = new Set<string>();
   #toggleVersion: KnownVersion | undefined;
   #receivesToggles = false;
+  /** By metric, the change of a toggle that came after the gateway's counts: they may lack it. */
+  readonly #lags = new Map<string, number>();
   /** Keyed by seq, in its order. */
   readonly #pending = new Map<number, Pending>();
   /** Keyed by metric, while operations of that metric are pending. */
@@ -129,8 +131,9 @@ export class PostCounts {
     this.#applyTotals(update);
   }
 
-  /** Takes a toggle that this actor changed through another connection. */
+  /** Takes a toggle that this actor changed through another connection. It arrives before the counts that include it. */
   applyToggle(metric: string, on: boolean): void {
+    if (this.#toggles.has(metric) !== on) this.#lags.set(metric, on ? 1 : -1);
     if (on) this.#toggles.add(metric);
     else this.#toggles.delete(metric);
   }
@@ -187,7 +190,9 @@ export class PostCounts {
     const received = this.#gatewayCount(metric);
     const { least, most } = this.#effects(metric);
     const expected = this.#expected.get(metric) ?? received + least;
-    return Math.max(0, Math.min(Math.max(expected, received + least), received + most));
+    const lag = this.#lags.get(metric) ?? 0;
+    const bounded = Math.max(expected, received + least + Math.min(0, lag));
+    return Math.max(0, Math.min(bounded, received + most + Math.max(0, lag)));
   }
 
   /** The sum of the pending operations, and its bounds if the gateway's counts include some of those that were sent. */
@@ -214,6 +219,7 @@ export class PostCounts {
     }
     this.#gatewayCounts = parseCounts(update);
     this.#version = [e, v];
+    this.#lags.clear();
     return true;
   }
 }
