@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { reached, PostWatcher } from '../test/clients.js';
 import { type Acknowledge, acknowledgeAll, FakeGateway, update, HeldClock } from '../test/fake-gateway.js';
+import { MemoryStorage } from '../test/memory-storage.js';
 import { LINGER_MS } from './subscriptions.js';
 
 let end: FakeGateway;
@@ -157,10 +158,10 @@ describe('a client', () => {
         socket.on('disconnect', resolve);
       };
     });
-    let emitChange = (): void => undefined;
+    let emitChange: (isAway: boolean) => void = () => undefined;
     const page = {
       hidden: false,
-      onChange(call: () => void) {
+      onChange(call: (isAway: boolean) => void) {
         emitChange = call;
         return () => undefined;
       },
@@ -170,12 +171,12 @@ describe('a client', () => {
     live.post('a').subscribe(() => undefined);
     await reached(live, 'synced');
     page.hidden = true;
-    emitChange();
+    emitChange(true);
     clock.ring();
     await gone;
     expect(live.state).toBe('syncing');
     page.hidden = false;
-    emitChange();
+    emitChange(false);
     await reached(live, 'synced');
   });
 
@@ -185,16 +186,10 @@ describe('a client', () => {
       actors.push(socket.handshake.auth['actor']);
       acknowledgeAll(socket);
     };
-    const kept = new Map<string, string>();
-    const storage = {
-      getItem: (key: string) => kept.get(key) ?? null,
-      setItem: (key: string, value: string) => void kept.set(key, value),
-    };
-    const blocked = {
-      getItem: () => {
-        throw new Error('site data is blocked');
-      },
-      setItem: () => undefined,
+    const storage = new MemoryStorage();
+    const blocked = new MemoryStorage();
+    blocked.getItem = () => {
+      throw new Error('site data is blocked');
     };
     for (const one of [storage, storage, blocked, blocked]) await end.connect({ storage: one }, '').post('a').view();
     expect(actors[0]).toMatch(/^-?[1-9][0-9]{0,18}$/);

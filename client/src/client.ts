@@ -1,9 +1,10 @@
 import { type Environment, systemEnvironment } from './environment.js';
 import { LiveCountsError } from './errors.js';
 import { randomId, storedActor } from './identity.js';
+import { LeavingPage } from './leaving-page.js';
 import { ReconnectingConnection } from './reconnecting-connection.js';
 import type { Change } from './post-counts.js';
-import { Session } from './session.js';
+import { Session, type SessionListener } from './session.js';
 import { rethrowLater, Subscriptions } from './subscriptions.js';
 import type { TransportConnection, Credentials, Transport } from './transport.js';
 
@@ -76,10 +77,12 @@ export class Client implements LiveCounts {
   readonly #session: Session;
   readonly #subscriptions: Subscriptions;
   readonly #connection: ReconnectingConnection;
+  readonly #leavingPage: LeavingPage;
   readonly #listeners = new Map<keyof LiveCountsEvents, Set<(error: LiveCountsError) => void>>();
   /** Drop operations that were acknowledged over HTTP. Run when synced: by then received counts include them. */
   readonly #dropCalls: (() => void)[] = [];
-  #actor: string | undefined;
+  /** The last ones; undefined before the first connection. */
+  #credentials: Credentials | undefined;
   #closed = false;
 
   constructor(
@@ -89,13 +92,17 @@ export class Client implements LiveCounts {
   ) {
     const environment = { ...systemEnvironment(), ...options.environment };
     this.#environment = environment;
-    this.#session = this.#makeSession();
+    const origin = parseOrigin(url);
+    const offered = transports(origin, environment);
+    // HTTP comes last, because it always gets through.
+    this.#session = this.#makeSession(offered.at(-1)!);
     this.#subscriptions = new Subscriptions(
       environment.clock,
       () => this.#updateState(),
       () => this.#connection.markProven(),
     );
-    this.#connection = this.#makeConnection(transports(parseOrigin(url), environment));
+    this.#connection = this.#makeConnection(offered);
+    this.#leavingPage = new LeavingPage(`${origin}/v1/events`, environment, this.#session);
   }
 
   get watched(): number {
@@ -103,7 +110,7 @@ export class Client implements LiveCounts {
   }
 
   get waiting(): number {
-    return this.#session.size;
+    return this.#session.unacknowledged.length;
   }
 
   post(id: string): Post {
@@ -154,12 +161,13 @@ export class Client implements LiveCounts {
     await done;
   }
 
-  #makeSession(): Session {
+  #makeSession(http: Transport): Session {
     const { clock } = this.#environment;
-    return new Session(clock, {
+    const listener: SessionListener = {
       sent: ({ post, seq }) => this.#subscriptions.act(post, (counts) => counts.sent(seq)),
       acknowledged: ({ post, seq }, answer) => {
         this.#connection.markProven();
+        this.#leavingPage.update(this.#credentials!);
         this.#subscriptions.act(post, (counts) => counts.acknowledge(seq, answer));
         if (answer.counts) return;
         clock.after(FRAMES_ARRIVED_MS, () => {
@@ -167,8 +175,12 @@ export class Client implements LiveCounts {
           this.#dropAcknowledged();
         });
       },
-      refused: ({ post, seq }) => this.#subscriptions.act(post, (counts) => counts.reject(seq)),
-    });
+      refused: ({ post, seq }) => {
+        this.#leavingPage.update(this.#credentials!);
+        this.#subscriptions.act(post, (counts) => counts.reject(seq));
+      },
+    };
+    return new Session(clock, listener, (operation) => http.operate!(this.#credentials!, operation));
   }
 
   #makeConnection(transports: readonly Transport[]): ReconnectingConnection {
@@ -190,6 +202,7 @@ export class Client implements LiveCounts {
         mine: (event) => subscriptions.applyToggle(event),
         failed: (error) => this.#emit('error', error),
         refused: (error) => session.rejectAll(error),
+        left: () => this.#credentials && this.#leavingPage.leave(this.#credentials),
       },
     );
   }
@@ -198,16 +211,17 @@ export class Client implements LiveCounts {
     this.#subscriptions.attach(connection);
     this.#session.attach(connection, kind);
     this.#updateState();
+    this.#leavingPage.resend(this.#credentials!);
   }
 
   async #readCredentials(refused: boolean): Promise<Credentials> {
     const { token, actor } = this.options;
     const given = typeof token === 'function' ? await token(refused) : token;
-    const session = this.#sessionId;
-    if (given !== undefined || actor !== undefined) return { token: given, actor, session };
-    // Kept here as well: the actor stays the same at every connection even if nothing can be stored.
-    this.#actor ??= storedActor(this.#environment.storage);
-    return { token: given, actor: this.#actor, session };
+    // The last actor is used again: it stays the same at every connection even if nothing can be stored.
+    const made = (): string => this.#credentials?.actor ?? storedActor(this.#environment.storage);
+    const acting = actor ?? (given === undefined ? made() : undefined);
+    this.#credentials = { token: given, actor: acting, session: this.#sessionId };
+    return this.#credentials;
   }
 
   #updateState(): void {

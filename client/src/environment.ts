@@ -17,21 +17,24 @@ export interface Clock {
 interface Page {
   readonly hidden: boolean;
   /**
-   * Calls back at every change of `hidden`, and when the network is back.
+   * Calls back when the page is hidden or shown, when it is left, and when the network is back. `isAway` is true while it is
+   * hidden and when it is left: it may end without another call.
    * @returns a function that ends the calls
    */
-  onChange(call: () => void): () => void;
+  onChange(call: (isAway: boolean) => void): () => void;
 }
 
 export interface Environment {
   readonly clock: Clock;
   /** Returns a number from 0 to below 1. */
   readonly random: () => number;
-  /** Keeps the actor; without it each client has a new one. */
-  readonly storage: Pick<Storage, 'getItem' | 'setItem'> | undefined;
-  /** Without a page the client never sleeps. */
+  /** Keeps the actor, and the operations that a page leaves unacknowledged. Without it each client has a new actor. */
+  readonly storage: Pick<Storage, 'length' | 'key' | 'getItem' | 'setItem' | 'removeItem'> | undefined;
+  /** Without a page the client never sleeps and never leaves. */
   readonly page: Page | undefined;
   readonly fetch: typeof fetch;
+  /** Sends a body that outlives the page, where `fetch` has no `keepalive`: Firefox before 133. */
+  readonly sendBeacon: ((url: string, body: string) => boolean) | undefined;
   /** Without a WebSocket (Node.js before 22 has none) the client uses Server-Sent Events and HTTP. */
   readonly WebSocket: typeof WebSocket | undefined;
 }
@@ -60,6 +63,10 @@ export function systemEnvironment(): Environment {
     storage: browserStorage(),
     page: typeof document === 'undefined' ? undefined : documentPage(document),
     fetch: (input, init) => fetch(input, init),
+    sendBeacon:
+      typeof Request === 'undefined' || 'keepalive' in Request.prototype
+        ? undefined
+        : (url, body) => navigator.sendBeacon(url, body),
     WebSocket: typeof WebSocket === 'undefined' ? undefined : WebSocket,
   };
 }
@@ -81,8 +88,9 @@ function documentPage(document: Document): Page {
     },
     onChange(call) {
       const stop = new AbortController();
-      document.addEventListener('visibilitychange', call, stop);
-      addEventListener('online', call, stop);
+      const change = ({ type }: Event): void => call(document.hidden || type === 'pagehide');
+      // A change reaches the window after the page's own listeners on the document, which may still count something.
+      for (const type of ['visibilitychange', 'pagehide', 'online']) addEventListener(type, change, stop);
       return () => stop.abort();
     },
   };

@@ -2,6 +2,7 @@ import type { ErrorBody } from '../../src/protocol/errors.js';
 import type { ByeEvent, Failure, Update } from '../../src/protocol/messages.js';
 import type { Environment, Timer } from './environment.js';
 import { readEvents } from './event-reader.js';
+import { requestKey } from './posted-events.js';
 import {
   type Acknowledgement,
   ACK_TIMEOUT_MS,
@@ -29,18 +30,52 @@ export class EventsTransport implements Transport {
 
   constructor(
     private readonly origin: string,
-    private readonly environment: Environment,
+    readonly environment: Environment,
   ) {}
 
   connect(credentials: Credentials, listener: ConnectionListener): TransportConnection {
-    return new EventsConnection(this.origin, this.environment, credentials, listener);
+    return new EventsConnection(this, credentials, listener);
+  }
+
+  async operate(
+    credentials: Credentials,
+    { seq, post, metric, value }: ClientOperation,
+    isWanted = () => true,
+  ): Promise<Acknowledgement | Failure> {
+    const path = `/v1/${post}/${metric}`;
+    const body = JSON.stringify({ action: value === false ? 'decrement' : 'increment' });
+    const times = typeof value === 'number' ? value : 1;
+    // HTTP adds one at a time. When the operation is retried, the keys of those that were counted are recognised.
+    for (let n = 1; n <= times; n++) {
+      if (!isWanted()) throw new Error('the connection has ended');
+      const key = requestKey(credentials.session, seq, n);
+      const headers = { ...toHeaders(credentials), 'Content-Type': 'application/json', 'Idempotency-Key': key };
+      const answer = await this.fetch(path, { method: 'PUT', headers, body, keepalive: true });
+      if (!answer.ok) {
+        const error = await readError(answer);
+        // Some of the additions are counted already, so the operation as a whole must be retried.
+        return { ok: false, error: n > 1 ? { ...error, retryable: true } : error };
+      }
+      await answer.body?.cancel();
+    }
+    return { ok: true };
+  }
+
+  /** Aborts if no response begins in time. A caller that passes `request` can also end the body with it. */
+  async fetch(path: string, init?: RequestInit, request = new AbortController()): Promise<Response> {
+    const timer = this.environment.clock.after(ACK_TIMEOUT_MS, () => request.abort());
+    try {
+      return await this.environment.fetch(`${this.origin}${path}`, { ...init, signal: request.signal });
+    } finally {
+      timer.cancel();
+    }
   }
 }
 
 class EventsConnection implements TransportConnection {
   readonly #posts = new Set<string>();
-  /** Open requests, streams included. No AbortSignal.any: Node.js 20 may collect the combined signal too early. */
-  readonly #openRequests = new Set<AbortController>();
+  /** The streams and the first request. No AbortSignal.any: Node.js 20 may collect the combined signal too early. */
+  readonly #requests = new Set<AbortController>();
   readonly #headers: Record<string, string>;
   #stream: AbortController | undefined;
   #lastOpened: Promise<unknown> = Promise.resolve();
@@ -48,15 +83,11 @@ class EventsConnection implements TransportConnection {
   #hasEnded = false;
 
   constructor(
-    private readonly origin: string,
-    private readonly environment: Environment,
+    private readonly transport: EventsTransport,
     private readonly credentials: Credentials,
     private readonly listener: ConnectionListener,
   ) {
-    const { token, actor } = credentials;
-    this.#headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
-    // A header holds bytes. UTF-8 makes it the same actor as on a socket.
-    if (token === undefined && actor !== undefined) this.#headers['Actor-Id'] = toByteString(actor);
+    this.#headers = toHeaders(credentials);
     void this.#checkReady();
   }
 
@@ -81,31 +112,19 @@ class EventsConnection implements TransportConnection {
     left.catch(() => undefined);
   }
 
-  async operate({ seq, post, metric, value }: ClientOperation): Promise<Acknowledgement | Failure> {
-    const action = value === false ? 'decrement' : 'increment';
-    const times = typeof value === 'number' ? value : 1;
-    // HTTP adds one at a time. When the operation is retried, the keys of those that were counted are recognised.
-    for (let n = 1; n <= times; n++) {
-      const answer = await this.#put(`${post}/${metric}`, action, `${this.credentials.session}.${seq}.${n}`);
-      if (!answer.ok) {
-        const error = await readError(answer);
-        if (error.code === 'UNAUTHORIZED' && this.credentials.token !== undefined) {
-          this.#end({ error });
-          throw new Error('the token was rejected');
-        }
-        // Some of the additions are counted already, so the operation as a whole must be retried.
-        return { ok: false, error: n > 1 ? { ...error, retryable: true } : error };
-      }
-      await answer.body?.cancel();
-    }
-    return { ok: true };
+  async operate(operation: ClientOperation): Promise<Acknowledgement | Failure> {
+    const { credentials } = this;
+    const answer = await this.transport.operate(credentials, operation, () => !this.#hasEnded);
+    if (answer.ok || answer.error.code !== 'UNAUTHORIZED' || credentials.token === undefined) return answer;
+    this.#end({ error: answer.error });
+    throw new Error('the token was rejected');
   }
 
   close(): void {
     this.#hasEnded = true;
     this.#closeStream();
-    for (const request of this.#openRequests) request.abort();
-    this.#openRequests.clear();
+    for (const request of this.#requests) request.abort();
+    this.#requests.clear();
   }
 
   /** Opens streams one after the other, because each of them names all posts. */
@@ -118,7 +137,7 @@ class EventsConnection implements TransportConnection {
   #closeStream(): void {
     this.#silenceTimer?.cancel();
     if (!this.#stream) return;
-    this.#openRequests.delete(this.#stream);
+    this.#requests.delete(this.#stream);
     this.#stream.abort();
     this.#stream = undefined;
   }
@@ -130,23 +149,10 @@ class EventsConnection implements TransportConnection {
     else this.#end({});
   }
 
-  /** Aborts if no response begins in time. A caller that passes `abort` can also end the body with it. */
-  async #fetch(path: string, init: RequestInit = {}, abort?: AbortController): Promise<Response> {
+  async #fetch(path: string, init?: RequestInit, request = new AbortController()): Promise<Response> {
     if (this.#hasEnded) throw new Error('the connection has ended');
-    const request = abort ?? new AbortController();
-    this.#openRequests.add(request);
-    const timer = this.environment.clock.after(ACK_TIMEOUT_MS, () => request.abort());
-    try {
-      return await this.environment.fetch(`${this.origin}${path}`, { ...init, signal: request.signal });
-    } finally {
-      timer.cancel();
-      if (!abort) this.#openRequests.delete(request);
-    }
-  }
-
-  #put(path: string, action: string, key: string): Promise<Response> {
-    const headers = { ...this.#headers, 'Content-Type': 'application/json', 'Idempotency-Key': key };
-    return this.#fetch(`/v1/${path}`, { method: 'PUT', headers, body: JSON.stringify({ action }), keepalive: true });
+    this.#requests.add(request);
+    return await this.transport.fetch(path, init, request);
   }
 
   /** Replaces the current stream once the new one has begun; resolves with its snapshot of all posts. */
@@ -161,7 +167,7 @@ class EventsConnection implements TransportConnection {
     const answer = await this.#fetch(`/v1/stream?posts=${ids}`, init, stream).catch(() => undefined);
     if (!answer?.body) return this.#failLost();
     if (!answer.ok) {
-      this.#openRequests.delete(stream);
+      this.#requests.delete(stream);
       const error = await readError(answer);
       if (error.code === 'UNAUTHORIZED') this.#end({ error });
       return { ok: false, error };
@@ -194,7 +200,7 @@ class EventsConnection implements TransportConnection {
 
   #expectEvent(): void {
     this.#silenceTimer?.cancel();
-    if (!this.#hasEnded) this.#silenceTimer = this.environment.clock.after(SILENCE_MS, () => this.#end({}));
+    if (!this.#hasEnded) this.#silenceTimer = this.transport.environment.clock.after(SILENCE_MS, () => this.#end({}));
   }
 
   #failLost(): never {
@@ -207,6 +213,12 @@ class EventsConnection implements TransportConnection {
     this.close();
     this.listener.closed(ending);
   }
+}
+
+function toHeaders({ token, actor }: Credentials): Record<string, string> {
+  if (token !== undefined) return { Authorization: `Bearer ${token}` };
+  // A header holds bytes. UTF-8 makes it the same actor as on a socket.
+  return actor === undefined ? {} : { 'Actor-Id': toByteString(actor) };
 }
 
 async function readError(answer: Response): Promise<ErrorBody> {

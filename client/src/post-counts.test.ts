@@ -109,20 +109,4 @@ describe('the counts of a post', () => {
     counts.dropAcknowledged(1);
     expect(counts.takeChange('local')).toBeUndefined();
   });
-
-  test('a snapshot with toggles drops operations that were acknowledged before it', () => {
-    const counts = new PostCounts();
-    counts.applySnapshot(update(1, 0));
-    counts.addPending({ seq: 1, post: 'p', metric: 'likes', value: true });
-    counts.sent(1);
-    counts.acknowledge(1, { ok: true });
-    counts.applySnapshot({ ...update(2, 1), mine: ['likes'] });
-    // Another tab of the actor takes the like back.
-    counts.applyToggle('likes', false);
-    counts.applyFrame(update(3, 0));
-    expect(counts.takeChange('remote')).toMatchObject({ counts: { likes: 0 }, mine: [] });
-    counts.applySnapshot(update(3, 0));
-    counts.dropAcknowledged(1);
-    expect(counts.takeChange('local')).toBeUndefined();
-  });
 });

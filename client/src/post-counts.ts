@@ -23,8 +23,6 @@ export interface Change {
 interface Pending extends ClientOperation {
   /** True once the operation was sent: the gateway's counts may include it already. */
   wasSent: boolean;
-  /** True once it was acknowledged without counts: everything that the gateway reads from then on includes it. */
-  isAcknowledged: boolean;
 }
 
 /**
@@ -64,7 +62,7 @@ export class PostCounts {
   }
 
   addPending(operation: ClientOperation): void {
-    const pending = { ...operation, wasSent: false, isAcknowledged: false };
+    const pending = { ...operation, wasSent: false };
     this.#moveShown(operation.metric, () => this.#pending.set(operation.seq, pending));
   }
 
@@ -78,16 +76,15 @@ export class PostCounts {
   }
 
   /**
-   * Without counts the operation stays pending, because no frame says whether it includes it. It ends with
-   * `dropAcknowledged`, or with the next snapshot or acknowledgement over a socket: those were read after it.
+   * Without counts the operation stays pending, because no frame says whether it includes it, nor does a snapshot that may
+   * have been read before. It ends with `dropAcknowledged`, or with the next acknowledgement over a socket, which was read
+   * after it.
    */
   acknowledge(seq: number, { counts, on }: Acknowledgement): void {
     const pending = this.#pending.get(seq);
-    if (!counts) {
-      if (pending) pending.isAcknowledged = true;
-      return;
-    }
-    this.#dropAllAcknowledged();
+    if (!counts) return;
+    // Operations are sent one at a time, so those before were acknowledged before.
+    for (const earlier of this.#pending.keys()) if (earlier < seq) this.dropAcknowledged(earlier);
     if (pending && on !== undefined && !isOlder(counts, this.#toggleVersion)) {
       this.applyToggle(pending.metric, on);
       this.#toggleVersion = [counts.e, counts.v];
@@ -118,7 +115,6 @@ export class PostCounts {
     if (!mine || isOlder(update, this.#toggleVersion)) return;
     this.#toggles = new Set(mine);
     this.#toggleVersion = [e, v];
-    this.#dropAllAcknowledged();
     if (!taken) return;
     // Counts and toggles come from the same moment: a toggle that is on is included in the count.
     for (const { metric, value } of this.#pending.values()) {
@@ -164,10 +160,6 @@ export class PostCounts {
 
   #gatewayCount(metric: string): number {
     return this.#gatewayCounts?.get(metric) ?? 0;
-  }
-
-  #dropAllAcknowledged(): void {
-    for (const { seq, isAcknowledged } of [...this.#pending.values()]) if (isAcknowledged) this.dropAcknowledged(seq);
   }
 
   #remove(seq: number): void {

@@ -17,12 +17,9 @@ const PREFERRED_ATTEMPTS = 2;
 const PROBE_MS = 5_000;
 const PROBE_MAX_MS = 600_000;
 
-/** The operations that are not acknowledged. */
 interface UnacknowledgedWork {
-  /** The transport over which an operation with an unknown outcome must be retried: it is tried first. */
-  readonly boundTransport: Transport['kind'] | undefined;
-  /** While above 0 a hidden page stays connected. */
-  readonly size: number;
+  /** While there are operations a hidden page stays connected. */
+  readonly unacknowledged: readonly unknown[];
 }
 
 interface ReconnectingConnectionListener {
@@ -33,6 +30,8 @@ interface ReconnectingConnectionListener {
   failed(error: LiveCountsError): void;
   /** The gateway rejects this client, and a retry soon would not help. */
   refused(error: LiveCountsError): void;
+  /** The page is hidden or left, and may end without another call; also now and then while it is hidden. */
+  left(): void;
 }
 
 interface Attempt {
@@ -78,14 +77,14 @@ export class ReconnectingConnection {
     private readonly listener: ReconnectingConnectionListener,
   ) {
     this.#backoff = new Backoff(environment.random, BACKOFF_FIRST_MS, BACKOFF_MAX_MS);
-    this.#stopWatching = environment.page?.onChange(() => this.#pageChanged());
+    this.#stopWatching = environment.page?.onChange((isAway) => this.#pageChanged(isAway));
   }
 
   /** Connects unless it is connected or connecting already. */
   start(): void {
     if (this.#phase === 'running' || this.#phase === 'closed') return;
     this.#phase = 'running';
-    if (this.environment.page?.hidden) this.#pageChanged();
+    if (this.environment.page?.hidden) this.#pageChanged(true);
     void this.#connect();
   }
 
@@ -119,10 +118,8 @@ export class ReconnectingConnection {
   }
 
   #choose(): Transport {
-    const { transports, work } = this;
-    const first = transports.findIndex(({ kind }) => kind === work.boundTransport);
-    const turn = Math.max(0, first) + Math.max(0, this.#failures - PREFERRED_ATTEMPTS + 1);
-    return transports[turn % transports.length]!;
+    const turn = Math.max(0, this.#failures - PREFERRED_ATTEMPTS + 1);
+    return this.transports[turn % this.transports.length]!;
   }
 
   async #connect(): Promise<void> {
@@ -159,13 +156,6 @@ export class ReconnectingConnection {
 
   #opened(attempt: Attempt): void {
     if (attempt === this.#probe) {
-      // A socket would not recognise the retry of an operation that is on its way over HTTP.
-      const { boundTransport = attempt.transport.kind } = this.work;
-      if (boundTransport !== attempt.transport.kind) {
-        this.#endProbe();
-        this.#probeLater();
-        return;
-      }
       this.#probe = undefined;
       this.#current?.connection?.close();
       this.#current = attempt;
@@ -223,9 +213,10 @@ export class ReconnectingConnection {
   }
 
   /** The page was hidden or shown, or its network came back. */
-  #pageChanged(): void {
+  #pageChanged(isAway: boolean): void {
     this.#sleeping?.cancel();
-    if (this.environment.page?.hidden) {
+    if (isAway) {
+      this.listener.left();
       this.#sleeping = this.environment.clock.after(HIDDEN_MS, () => this.#sleep());
     } else if (this.#waiting && !this.#isWaitRequested) {
       // The user looks at the page or the network is back: shorten the wait, unless the gateway requested it.
@@ -239,7 +230,7 @@ export class ReconnectingConnection {
 
   #sleep(): void {
     if (this.#phase !== 'running') return;
-    if (this.work.size > 0) return this.#pageChanged();
+    if (this.work.unacknowledged[0]) return this.#pageChanged(true);
     this.#phase = 'asleep';
     const open = this.#current?.open;
     this.#disconnect();

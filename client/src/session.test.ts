@@ -78,17 +78,19 @@ function refusal(code: 'OVERLOADED' | 'FORBIDDEN', retryAfterMs?: number): Failu
 function begin() {
   const clock = new ManualClock();
   const progress: string[] = [];
-  const session = new Session(clock, {
-    sent: ({ seq }) => progress.push(`sent ${seq}`),
-    acknowledged: ({ seq }) => progress.push(`acknowledged ${seq}`),
-    refused: ({ seq }) => progress.push(`refused ${seq}`),
-  });
+  const http = new ManualConnection();
+  const listener = {
+    sent: ({ seq }: ClientOperation) => progress.push(`sent ${seq}`),
+    acknowledged: ({ seq }: ClientOperation) => progress.push(`acknowledged ${seq}`),
+    refused: ({ seq }: ClientOperation) => progress.push(`refused ${seq}`),
+  };
+  const session = new Session(clock, listener, (operation) => http.operate(operation));
   const done: Promise<void>[] = [];
   const push = (count: number): void => {
     for (let n = 0; n < count; n++) done.push(session.push('p', 'views', 1).done);
     session.sendNext();
   };
-  return { clock, session, progress, done, push };
+  return { clock, session, http, progress, done, push };
 }
 
 describe('a session', () => {
@@ -138,11 +140,9 @@ describe('a session', () => {
     session.detach();
     await first.lose();
     push(1);
-    expect(session.boundTransport).toBe('socket');
     session.attach(second, 'socket');
     for (let n = 0; n < 3; n++) await second.answer();
     expect([first.seqs, second.seqs]).toEqual([[1], [1, 2, 3]]);
-    expect(session.boundTransport).toBeUndefined();
   });
 
   test('a late answer of a replaced connection has no effect', async () => {
@@ -167,13 +167,13 @@ describe('a session', () => {
     expect(connection.seqs).toEqual([1, 1]);
   });
 
-  test('an operation with an unknown outcome waits for a connection of its own kind, which recognises it', async () => {
+  test('an operation with an unknown outcome over a socket waits for another one, which recognises it', async () => {
     const { clock, session, progress, push } = begin();
     const [socket, events, again] = [new ManualConnection(), new ManualConnection(), new ManualConnection()];
     session.attach(socket, 'socket');
     push(2);
     session.attach(events, 'events');
-    expect([events.seqs, session.boundTransport]).toEqual([[], 'socket']);
+    expect(events.seqs).toEqual([]);
     session.attach(again, 'socket');
     clock.pass(60_000);
     for (let n = 0; n < 2; n++) await again.answer();
@@ -181,24 +181,37 @@ describe('a session', () => {
     expect(progress.at(-1)).toBe('acknowledged 2');
   });
 
-  test('without a connection of its own kind a toggle is set again, and an addition is rejected as unknown', async () => {
-    const { clock, session, done, push } = begin();
+  test('without a socket for a minute a toggle is set again over HTTP, and an addition is rejected as unknown', async () => {
+    const { clock, session, http, done, push } = begin();
     const [socket, events, again] = [new ManualConnection(), new ManualConnection(), new ManualConnection()];
     session.attach(socket, 'socket');
     push(1);
     const set = session.push('p', 'likes', true).done;
+    session.markAllSent();
     session.attach(events, 'events');
     const rejected = expect(done[0]).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
     clock.pass(59_999);
     expect(events.seqs).toEqual([]);
     clock.pass(1);
     await rejected;
+    clock.pass(60_000);
     expect(events.seqs).toEqual([2]);
     session.attach(again, 'socket');
-    clock.pass(60_000);
-    expect(again.seqs).toEqual([2]);
-    await again.answer();
+    expect([again.seqs, http.seqs]).toEqual([[], [2]]);
+    await http.answer();
     await set;
+  });
+
+  test('operations marked as sent before the first connection go over HTTP, later ones over the socket', async () => {
+    const { session, http, push } = begin();
+    push(2);
+    session.markAllSent();
+    push(1);
+    expect(session.unacknowledged.map(({ sentOver }) => sentOver)).toEqual(['events', 'events', undefined]);
+    const socket = new ManualConnection();
+    session.attach(socket, 'socket');
+    for (let n = 0; n < 2; n++) await http.answer();
+    expect([http.seqs, socket.seqs]).toEqual([[1, 2], [3]]);
   });
 
   test('an operation too old to be recognised is retried only if it is a toggle', async () => {

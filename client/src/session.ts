@@ -8,7 +8,7 @@ const PENDING_MAX = 1_000;
 /** The wait after a retryable error without `retryAfterMs`. */
 const RETRY_MS = 1_000;
 /**
- * An operation with an unknown outcome waits this long before a connection of another kind may take it. By then the
+ * An operation with an unknown outcome waits this long for a socket before HTTP may take it. By then the
  * gateway's pings have ended the old connection, too: nothing that was sent over it can take effect any more.
  */
 const STRANDED_MS = 60_000;
@@ -16,17 +16,22 @@ const STRANDED_MS = 60_000;
 const RECOGNISED_MS = 55 * 60_000;
 
 /** Receives the progress of each operation: `sent` once or more, then `acknowledged` or `refused` once. */
-interface SessionListener {
+export interface SessionListener {
   sent(operation: ClientOperation): void;
   acknowledged(operation: ClientOperation, answer: Acknowledgement): void;
   refused(operation: ClientOperation): void;
 }
 
-interface QueuedOperation {
+export interface UnacknowledgedOperation {
   readonly operation: ClientOperation;
-  /** The transport that sent it first: only there a retry is recognised. */
-  sentOver: Transport['kind'] | undefined;
+  /** The transport as whose operation it was sent first: only as such a retry is recognised. */
+  readonly sentOver: Transport['kind'] | undefined;
   /** When it was sent for the first time. */
+  readonly sentAtMs: number;
+}
+
+interface QueuedOperation extends UnacknowledgedOperation {
+  sentOver: Transport['kind'] | undefined;
   sentAtMs: number;
   resolve(): void;
   reject(error: LiveCountsError): void;
@@ -39,9 +44,10 @@ interface QueuedOperation {
  *             |
  *             acknowledged, or a final error -> removed, 8 is sent
  *             a retryable error              -> 7 is retried after `retryAfterMs`
- *             connection lost                -> 7 is retried over the next connection of its kind
- *             no connection of its kind for STRANDED_MS, or none at all for RECOGNISED_MS
+ *             connection lost                -> 7 is retried over the next socket, or over HTTP if it was sent over HTTP
+ *             no socket for STRANDED_MS, or no connection for RECOGNISED_MS
  *                                            -> a toggle is set again, a tally's outcome stays unknown
+ *             the page is left               -> 7, 8 and 9 are sent as one request, and stay queued
  *
  * One at a time, which costs a round trip each. The gateway remembers only the last seq of a session: if it counted 8
  * after rejecting 7, it would take the retry of 7 for a duplicate and never count it.
@@ -50,23 +56,20 @@ export class Session {
   readonly #queue: QueuedOperation[] = [];
   #lastSeq = 0;
   #connection: TransportConnection | undefined;
-  #kind: Transport['kind'] = 'socket';
+  /** That of the last connection. Before the first one it is not known whether a socket gets through, and HTTP does. */
+  #kind: Transport['kind'] = 'events';
   #isSending = false;
   #retryTimer: Timer | undefined;
 
   constructor(
     private readonly clock: Clock,
     private readonly listener: SessionListener,
+    private readonly operateOverHttp: TransportConnection['operate'],
   ) {}
 
-  /** Number of queued operations. */
-  get size(): number {
-    return this.#queue.length;
-  }
-
-  /** The transport over which the first operation must be retried, because its outcome there is unknown. */
-  get boundTransport(): Transport['kind'] | undefined {
-    return this.#queue[0]?.sentOver;
+  /** In the order of their seq. */
+  get unacknowledged(): readonly UnacknowledgedOperation[] {
+    return this.#queue;
   }
 
   /** @throws LiveCountsError QUEUE_FULL when PENDING_MAX already wait. */
@@ -112,20 +115,34 @@ export class Session {
     const connection = this.#connection;
     if (!entry || !connection || this.#isSending) return;
     this.#isSending = true;
-    if (!entry.sentOver) {
-      entry.sentOver = this.#kind;
-      entry.sentAtMs = this.clock.nowMs();
-    }
-    if (entry.sentOver !== this.#kind) {
+    this.#markSent(entry);
+    const isOwnKind = entry.sentOver === this.#kind;
+    if (!isOwnKind && this.#kind === 'events') {
       this.#retryTimer = this.clock.after(STRANDED_MS, () => this.#giveUp(entry));
       return;
     }
     if (this.clock.nowMs() - entry.sentAtMs > RECOGNISED_MS) return this.#giveUp(entry);
-    this.listener.sent(entry.operation);
-    connection.operate(entry.operation).then(
+    const { operation } = entry;
+    this.listener.sent(operation);
+    const answer = isOwnKind ? connection.operate(operation) : this.operateOverHttp(operation);
+    answer.then(
       (answer) => this.#handleAnswer(connection, entry, answer),
       () => this.#retryUnanswered(connection, entry),
     );
+  }
+
+  /** Records that all operations are on their way, those that were not sent yet over the transport of the last connection. */
+  markAllSent(): void {
+    for (const entry of this.#queue) {
+      this.#markSent(entry);
+      this.listener.sent(entry.operation);
+    }
+  }
+
+  #markSent(entry: QueuedOperation): void {
+    if (entry.sentOver) return;
+    entry.sentOver = this.#kind;
+    entry.sentAtMs = this.clock.nowMs();
   }
 
   #handleAnswer(connection: TransportConnection, entry: QueuedOperation, answer: Acknowledgement | Failure): void {

@@ -66,6 +66,8 @@ export interface TransportConnection {
 export interface Transport {
   readonly kind: 'socket' | 'events';
   connect(credentials: Credentials, listener: ConnectionListener): TransportConnection;
+  /** Sends an operation without a connection, as a connection of this kind sends it. Rejects if the outcome is unknown. */
+  operate?(credentials: Credentials, operation: ClientOperation): Promise<Acknowledgement | Failure>;
 }
 
 /** Longer than the gateway's own deadlines: after this time the acknowledgement is lost. */

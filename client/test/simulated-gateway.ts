@@ -1,11 +1,21 @@
 import type { ErrorBody, ErrorCode } from '../../src/protocol/errors.js';
 import type { Failure, MineEvent, Update } from '../../src/protocol/messages.js';
 import type { SimulatedClock } from '../../test/simulation/simulated-clock.js';
+import type { Random } from '../../test/support/random.js';
+import type { PostedEvent } from '../src/posted-events.js';
 import type { Acknowledgement, KnownVersion, ClientOperation, Snapshot } from '../src/transport.js';
 
 const TICK_MS = 100;
 const TOGGLES = ['likes', 'saves'];
 const TALLIES = ['views', 'shares'];
+/** Events wait in a log at most this long. */
+const LOG_LAG_MS = 5_000;
+
+/** The response to `POST /v1/events`. */
+export interface PostedResponse {
+  readonly status: number;
+  readonly rejected: readonly { readonly index: number; readonly error: ErrorBody }[];
+}
 
 /** A connection as the gateway sees it. */
 export interface Viewer {
@@ -16,6 +26,9 @@ export interface Viewer {
   mine(event: MineEvent): void;
 }
 
+/** The sender of an operation. It need not be connected. */
+type Sender = Pick<Viewer, 'kind' | 'actor'>;
+
 class PostState {
   v = 1;
   readonly on = new Map(TOGGLES.map((metric) => [metric, new Set<string>()]));
@@ -24,31 +37,41 @@ class PostState {
 
 /**
  * Gateways that share a store, by the rules of docs/protocol.md: last seqs of sessions, idempotency keys, versions, epochs,
- * a frame each tick to the viewers of changed posts. A test reads from `applied` how often each operation took effect.
+ * a frame each tick to the viewers of changed posts. A test reads from `applied` how much of each operation took effect.
  */
 export class SimulatedGateway {
-  /** Keyed by session and seq, for all transports. */
+  /** By how much a tally grew or how often a toggle was set, keyed by session and seq, for all transports. */
   readonly applied = new Map<string, number>();
   readonly viewers = new Set<Viewer>();
   /** Errors for the next operations. With `done` the operation takes effect even so. */
   readonly refusals: { readonly code: ErrorCode; readonly done: boolean }[] = [];
+  /** How many events of the next posted lists are accepted; the others are rejected with a retryable error. */
+  readonly partialLists: number[] = [];
+  /** Posted events wait in a log: they are accepted before they are counted. */
+  hasLog = false;
+  /** The log is counted in order. */
+  #logAtMs = 0;
   #epoch = 1;
   readonly #posts = new Map<string, PostState>();
   readonly #changed = new Map<string, Record<string, number>>();
   readonly #lastSeqs = new Map<string, number>();
   readonly #keys = new Set<string>();
 
-  constructor(private readonly clock: SimulatedClock) {}
+  constructor(
+    private readonly clock: SimulatedClock,
+    private readonly random: Random,
+  ) {}
 
-  operate(viewer: Viewer, session: string, operation: ClientOperation): Acknowledgement | Failure {
+  operate(viewer: Sender, session: string, operation: ClientOperation): Acknowledgement | Failure {
     const { seq, post, metric, value } = operation;
     if (![...TOGGLES, ...TALLIES].includes(metric)) return refusal('BAD_REQUEST');
     const refused = this.refusals.shift();
     if (refused && !refused.done) return refusal(refused.code);
-    if (this.#isNew(viewer.kind, session, seq)) {
-      const name = `${session}.${seq}`;
-      this.applied.set(name, (this.applied.get(name) ?? 0) + 1);
-      this.#apply(viewer, post, metric, value);
+    if (viewer.kind === 'socket') this.#applySeq(viewer.actor, session, operation, viewer);
+    const times = viewer.kind === 'socket' ? 0 : typeof value === 'number' ? value : 1;
+    for (let n = 1; n <= times; n++) {
+      const one = typeof value === 'number' ? 1 : value;
+      this.#applyKey(viewer.actor, `${session}.${seq}.${n}`, { post, metric, value: one }, viewer);
     }
     if (refused) return refusal(refused.code);
     // HTTP sends neither a version nor all counts.
@@ -56,6 +79,37 @@ export class SimulatedGateway {
     const counts = this.update(post);
     if (typeof value === 'number') return { ok: true, counts };
     return { ok: true, counts, on: this.mine(post, viewer.actor).includes(metric) };
+  }
+
+  /** `POST /v1/events`. */
+  postEvents(actor: string, session: string, events: readonly PostedEvent[]): PostedResponse {
+    const refused = this.refusals.shift();
+    const error = refused && refusal(refused.code).error;
+    if (!refused?.done && error) return { status: 503, rejected: [] };
+    const room = this.partialLists.shift() ?? Infinity;
+    const rejected = events.flatMap(({ metric }, index) => {
+      if (![...TOGGLES, ...TALLIES].includes(metric)) return [{ index, error: refusal('BAD_REQUEST').error }];
+      return index < room ? [] : [{ index, error: refusal('RATE_LIMITED').error }];
+    });
+    const kept = events.filter((_, at) => rejected.every(({ index }) => index !== at));
+    if (this.hasLog) this.#log(actor, session, kept);
+    else for (const event of kept) this.#applyPosted(actor, session, event);
+    if (error) return { status: 503, rejected: [] };
+    if (kept.length > 0) return { status: 202, rejected };
+    return { status: rejected.some(({ error: one }) => one.retryable) ? 429 : 400, rejected: [] };
+  }
+
+  #log(actor: string, session: string, events: readonly PostedEvent[]): void {
+    this.#logAtMs = Math.max(this.#logAtMs, this.clock.nowMs() + this.random.below(LOG_LAG_MS));
+    this.clock.after(this.#logAtMs - this.clock.nowMs(), () => {
+      for (const event of events) this.#applyPosted(actor, session, event);
+    });
+  }
+
+  #applyPosted(actor: string, session: string, { post, metric, by = 1, on, seq, key }: PostedEvent): void {
+    const operation = { post, metric, value: on ?? by };
+    if (key === undefined) this.#applySeq(actor, session, { ...operation, seq: seq! });
+    else this.#applyKey(actor, key, operation);
   }
 
   /** Adds on behalf of actors without a simulated client. */
@@ -102,30 +156,32 @@ export class SimulatedGateway {
     return `epoch-${this.#epoch}`;
   }
 
-  /** Sockets use the last seq, HTTP uses keys; neither recognises retries of the other. */
-  #isNew(kind: Viewer['kind'], session: string, seq: number): boolean {
-    if (kind === 'socket') {
-      if (seq <= (this.#lastSeqs.get(session) ?? 0)) return false;
-      this.#lastSeqs.set(session, seq);
-      return true;
-    }
-    const key = `${session}.${seq}`;
-    if (this.#keys.has(key)) return false;
-    this.#keys.add(key);
-    return true;
+  /** As an operation of a session: those up to its last seq are duplicates. */
+  #applySeq(actor: string, session: string, operation: ClientOperation, viewer?: Sender): void {
+    const { seq } = operation;
+    if (seq <= (this.#lastSeqs.get(session) ?? 0)) return;
+    this.#lastSeqs.set(session, seq);
+    this.#apply(actor, `${session}.${seq}`, operation, viewer);
   }
 
-  #apply(viewer: Viewer, post: string, metric: string, value: boolean | number): void {
+  /** As a request with an idempotency key, which a seq does not recognise. */
+  #applyKey(actor: string, key: string, operation: Omit<ClientOperation, 'seq'>, viewer?: Sender): void {
+    if (this.#keys.has(key)) return;
+    this.#keys.add(key);
+    this.#apply(actor, key.slice(0, key.lastIndexOf('.')), operation, viewer);
+  }
+
+  #apply(actor: string, name: string, { post, metric, value }: Omit<ClientOperation, 'seq'>, viewer?: Sender): void {
+    this.applied.set(name, (this.applied.get(name) ?? 0) + Number(value || 1));
     if (typeof value === 'number') return this.#add(post, metric, value);
     const actors = this.#post(post).on.get(metric)!;
-    if (actors.has(viewer.actor) === value) return;
-    if (value) actors.add(viewer.actor);
-    else actors.delete(viewer.actor);
+    if (actors.has(actor) === value) return;
+    if (value) actors.add(actor);
+    else actors.delete(actor);
     this.#post(post).v++;
     this.#recordChange(post, { [metric]: value ? 1 : -1 });
     for (const other of this.viewers) {
-      if (other !== viewer && other.kind === 'socket' && other.actor === viewer.actor)
-        other.mine({ post, metric, on: value });
+      if (other !== viewer && other.kind === 'socket' && other.actor === actor) other.mine({ post, metric, on: value });
     }
   }
 

@@ -12,12 +12,19 @@ import type {
   SubscribeResult,
   Transport,
 } from '../src/transport.js';
+import type { PostedEvent } from '../src/posted-events.js';
 import type { SimulatedGateway, Viewer } from './simulated-gateway.js';
 
 /** The longest delay of a message. */
 const LATENCY_MS = 60;
 /** A blocked attempt to connect fails after this time. */
 const UNREACHABLE_MS = 2_000;
+
+interface PostedList {
+  readonly actor: string;
+  readonly session: string;
+  readonly events: readonly PostedEvent[];
+}
 
 /** The network between clients and the gateway: it delays messages, breaks connections and blocks transports. */
 export class SimulatedNetwork {
@@ -36,7 +43,37 @@ export class SimulatedNetwork {
     return {
       kind,
       connect: (credentials, listener) => new SimulatedConnection(this, kind, client, credentials, listener),
+      operate: ({ actor, session }, operation) =>
+        this.request(() => this.gateway.operate({ kind: 'events', actor: actor! }, session, operation)),
     };
+  }
+
+  /** Carries `POST /v1/events`. The request or its response may be lost, and arrives even if its page has ended. */
+  fetch(init: RequestInit): Promise<Response> {
+    const { actor, session, events } = JSON.parse(init.body as string) as PostedList;
+    return this.request(() => {
+      const { status, rejected } = this.gateway.postEvents(actor, session, events);
+      return Response.json({ rejected }, { status });
+    });
+  }
+
+  /** A request over HTTP without a connection. It or its response may be lost. */
+  request<Answer>(handle: () => Answer): Promise<Answer> {
+    const isBlocked = this.blocked.has('events');
+    return new Promise((resolve, reject) => {
+      const fail = (): void => reject(new Error('lost'));
+      if (isBlocked || this.random.chance(0.2)) return void this.clock.after(UNREACHABLE_MS, fail);
+      this.clock.after(this.latency(), () => {
+        const answer = handle();
+        if (this.random.chance(0.2)) return void this.clock.after(UNREACHABLE_MS, fail);
+        this.clock.after(this.latency(), () => resolve(answer));
+      });
+    });
+  }
+
+  /** The client has ended: its connections are closed, and it does not notice. */
+  end(client: number): void {
+    for (const connection of this.connections) if (connection.client === client) connection.close();
   }
 
   latency(): number {

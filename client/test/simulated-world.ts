@@ -4,10 +4,12 @@ import { Client } from '../src/client.js';
 import type { LiveCountsError } from '../src/errors.js';
 import type { Change } from '../src/post-counts.js';
 import type { Transport } from '../src/transport.js';
+import { MemoryStorage } from './memory-storage.js';
 import { SimulatedGateway } from './simulated-gateway.js';
 import { SimulatedNetwork } from './simulated-network.js';
 
 export const POSTS = ['p', 'q'] as const;
+const ACTORS = ['ann', 'ann', 'bob'] as const;
 
 /** An operation that a test requested from a client, and its outcome. */
 interface RequestedOperation {
@@ -22,24 +24,28 @@ export class SimulatedPage {
   readonly changes = new Map<string, Change[]>();
   readonly operations: RequestedOperation[] = [];
   hidden = false;
-  #changed: () => void = () => undefined;
+  #changed: (isAway: boolean) => void = () => undefined;
   #session = '';
+  #hasEnded = false;
 
   constructor(
-    network: SimulatedNetwork,
+    private readonly network: SimulatedNetwork,
     readonly number: number,
     readonly actor: string,
     readonly kinds: readonly Transport['kind'][],
+    storage: MemoryStorage,
   ) {
     const { clock, random } = network;
     const environment = {
       clock: {
         nowMs: () => clock.nowMs(),
-        after: (ms: number, call: () => void) => clock.after(ms, call),
-        frame: (call: () => void) => void clock.after(16, call),
+        after: (ms: number, call: () => void) => clock.after(ms, () => this.#hasEnded || call()),
+        frame: (call: () => void) => void clock.after(16, () => this.#hasEnded || call()),
       },
       random: () => random.next(),
       page: this.#page(),
+      storage,
+      fetch: (_: unknown, init?: RequestInit) => this.#whileAlive(network.fetch(init!)),
     };
     const noting = (transport: Transport): Transport => ({
       ...transport,
@@ -47,6 +53,7 @@ export class SimulatedPage {
         this.#session = credentials.session;
         return transport.connect(credentials, listener);
       },
+      operate: (credentials, operation) => this.#whileAlive(transport.operate!(credentials, operation)),
     });
     this.live = new Client('http://simulated', { actor, environment }, () =>
       kinds.map((kind) => noting(network.transport(kind, number))),
@@ -86,7 +93,24 @@ export class SimulatedPage {
 
   setHidden(hidden: boolean): void {
     this.hidden = hidden;
-    this.#changed();
+    this.#changed(hidden);
+  }
+
+  /** Hides the page and ends it: nothing of it runs any more. */
+  end(): void {
+    this.setHidden(true);
+    this.#hasEnded = true;
+    this.network.end(this.number);
+  }
+
+  /** Responses do not reach a page that has ended. */
+  #whileAlive<T>(response: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      response.then(
+        (value) => this.#hasEnded || resolve(value),
+        (error: unknown) => this.#hasEnded || reject(error as Error),
+      );
+    });
   }
 
   #page() {
@@ -95,7 +119,7 @@ export class SimulatedPage {
       get hidden() {
         return isHidden();
       },
-      onChange: (call: () => void) => {
+      onChange: (call: (isAway: boolean) => void) => {
         this.#changed = call;
         return () => (this.#changed = () => undefined);
       },
@@ -106,18 +130,43 @@ export class SimulatedPage {
 /** Two tabs of one actor and a page of another one, at a gateway, with a simulated clock and seeded randomness. */
 export class SimulatedWorld {
   readonly clock = new SimulatedClock();
-  readonly gateway = new SimulatedGateway(this.clock);
+  readonly gateway: SimulatedGateway;
   readonly network: SimulatedNetwork;
-  readonly pages: readonly SimulatedPage[];
+  /** The open pages. */
+  readonly pages: SimulatedPage[];
+  readonly #ended: SimulatedPage[] = [];
+  /** Both tabs of ann are in one browser. */
+  readonly #storages: readonly MemoryStorage[];
 
-  constructor(seed: number, kinds: readonly (readonly Transport['kind'][])[]) {
-    this.network = new SimulatedNetwork(this.clock, new Random(seed), this.gateway);
-    const actors = ['ann', 'ann', 'bob'];
-    this.pages = actors.map((actor, i) => new SimulatedPage(this.network, i, actor, kinds[i]!));
+  constructor(
+    seed: number,
+    private readonly kinds: readonly (readonly Transport['kind'][])[],
+  ) {
+    const random = new Random(seed);
+    this.gateway = new SimulatedGateway(this.clock, random);
+    this.network = new SimulatedNetwork(this.clock, random, this.gateway);
+    const [ann, bob] = [new MemoryStorage(), new MemoryStorage()];
+    this.#storages = [ann, ann, bob];
+    this.pages = ACTORS.map((_, n) => this.#open(n));
+  }
+
+  /** Ends a page, and opens another one in its tab. */
+  revisit(n: number): void {
+    this.pages[n]!.end();
+    this.#ended.push(this.pages[n]!);
+    this.pages[n] = this.#open(n);
   }
 
   get operations(): RequestedOperation[] {
-    return this.pages.flatMap(({ operations }) => operations);
+    return [...this.#ended, ...this.pages].flatMap(({ operations }) => operations);
+  }
+
+  get storedItems(): number {
+    return this.#storages.reduce((sum, { length }) => sum + length, 0);
+  }
+
+  #open(n: number): SimulatedPage {
+    return new SimulatedPage(this.network, n, ACTORS[n]!, this.kinds[n]!, this.#storages[n]!);
   }
 
   /** Removes all faults and lets time pass. */
@@ -125,6 +174,7 @@ export class SimulatedWorld {
     this.network.blocked.clear();
     this.network.refusals = 0;
     this.gateway.refusals.length = 0;
+    this.gateway.partialLists.length = 0;
     await this.clock.advance(forMs);
   }
 }

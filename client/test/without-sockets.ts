@@ -14,12 +14,14 @@ export interface SocketlessProxy {
   allowSockets(): void;
   /** Also closes open ones. */
   blockSockets(): void;
+  /** Leaves upgrade requests without an answer. */
+  swallowSockets(): void;
   close(): Promise<void>;
 }
 
 export async function startSocketlessProxy(port: number): Promise<SocketlessProxy> {
   let upgrades = 0;
-  let allowed = false;
+  let fate: 'blocked' | 'swallowed' | 'allowed' = 'blocked';
   const sockets = new Set<Socket>();
   const streams = new Set<object>();
   const server = createServer((incoming, outgoing) => {
@@ -38,15 +40,16 @@ export async function startSocketlessProxy(port: number): Promise<SocketlessProx
   });
   server.on('upgrade', (incoming, client: Socket, head) => {
     upgrades++;
-    if (!allowed) return client.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n');
-    pipeBoth(client, incoming, head, port);
+    if (fate === 'blocked') return client.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n');
+    if (fate === 'allowed') pipeBoth(client, incoming, head, port);
+    else client.on('error', () => client.destroy());
     sockets.add(client);
     client.on('close', () => sockets.delete(client));
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const blockSockets = (): void => {
-    allowed = false;
+    fate = 'blocked';
     for (const socket of sockets) socket.destroy();
   };
   return {
@@ -61,9 +64,12 @@ export async function startSocketlessProxy(port: number): Promise<SocketlessProx
       return streams.size;
     },
     allowSockets() {
-      allowed = true;
+      fate = 'allowed';
     },
     blockSockets,
+    swallowSockets() {
+      fate = 'swallowed';
+    },
     async close() {
       blockSockets();
       server.close();
