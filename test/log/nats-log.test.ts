@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { jetstreamManager } from '@nats-io/jetstream';
+import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { LogFullError } from '../../src/log/event-log.js';
+import { type LogEntry, LogFullError } from '../../src/log/event-log.js';
 import { NatsLog } from '../../src/log/nats/nats-log.js';
 import { patientClock } from '../support/patient-clock.js';
 import { type NatsServer, startNats, stopNats } from '../support/nats-server.js';
@@ -74,6 +74,48 @@ describe('a NATS log', () => {
     const { entries } = await readAll(logs[0]!, 0);
     expect(new Set(entries.map(({ offset }) => offset)).size).toBe(40);
     expect((await logs[1]!.status()).partitions[0]).toMatchObject({ events: 80 });
+  });
+
+  it('reads of a partition at the same time skip no entry', async () => {
+    await deleteStreams();
+    const log = await openLog();
+    const payloads = Array.from({ length: 20 }, (_, i) => String(i));
+    for (const payload of payloads) await log.append([entry(0, payload)]);
+    for (let i = 0; i < 20; i++) {
+      // As of a reader, and of an operator who asks how old its next event is.
+      const [page] = await Promise.all([readPayloads(log, 0), log.read([{ partition: 0, after: 0 }], 1)]);
+      expect(page).toEqual(payloads);
+      const [other] = (await Promise.all([log.read([{ partition: 0, after: 0 }], 1), readPayloads(log, 0)])).reverse();
+      expect(other).toEqual(payloads);
+    }
+  });
+
+  it('a read skips no entry that the server has sent and the log has not received', async () => {
+    await deleteStreams();
+    const log = await openLog();
+    await log.append([entry(0, 'first')]);
+    const [{ offset }] = (await readAll(log, 0)).entries as [LogEntry];
+    for (const payload of ['second', 'third']) await log.append([entry(0, payload)]);
+    // As if the connection was lost meanwhile.
+    const connection = await server.connect();
+    const manager = await jetstreamManager(connection);
+    for await (const { name } of manager.consumers.list(STREAM)) {
+      await (await jetstream(connection).consumers.get(STREAM, name)).next();
+    }
+    await expect(readPayloads(log, 0, offset)).rejects.toThrow('the connection to NATS was lost during a read');
+    expect(await readPayloads(log, 0, offset)).toEqual(['second', 'third']);
+  });
+
+  it('messages of others in its subjects hold up neither appends nor reads', async () => {
+    await deleteStreams();
+    const log = await openLog();
+    const connection = await server.connect();
+    for (const suffix of ['0.many', '0.1e999', '0.-5', '99.1', 'x.y']) {
+      await jetstream(connection).publish(`tallycast_log.${STREAM}.entries.${suffix}`, 'foreign');
+    }
+    await log.append([entry(0, 'own', 2)]);
+    expect(await readPayloads(log, 0)).toEqual(['foreign', 'foreign', 'foreign', 'own']);
+    expect((await log.status()).partitions).toHaveLength(16);
   });
 
   it('a limit of bytes that is reached between two refreshes rejects as a full log does', async () => {

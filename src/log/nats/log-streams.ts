@@ -25,6 +25,12 @@ export class LogSubjects {
     return `${this.#root}.dead.${partition}.${letter}`;
   }
 
+  /** @returns how many events an entry has; 1 where the message of another program does not say it */
+  parseEvents(subject: string): number {
+    const events = Number(subject.split('.').at(-1));
+    return Number.isSafeInteger(events) && events > 0 ? events : 1;
+  }
+
   /** @returns the numbers at the end of such a subject: partition and events, or partition, offset and index */
   parse(subject: string): readonly number[] {
     return subject

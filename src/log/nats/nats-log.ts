@@ -39,6 +39,8 @@ export interface NatsLogOptions {
 export class NatsLog implements EventLog {
   readonly #client: JetStreamClient;
   readonly #cursors: readonly PartitionCursor[];
+  /** By partition: when its last read ends. */
+  readonly #reads = new Array<Promise<unknown>>(LOG_PARTITIONS).fill(Promise.resolve());
   readonly #deadLetters: NatsDeadLetters;
   readonly #stored: StoredEvents;
   #isConnected = true;
@@ -114,7 +116,14 @@ export class NatsLog implements EventLog {
     requests: readonly { readonly partition: number; readonly after: number }[],
     eventsMax: number,
   ): Promise<readonly LogPage[]> {
-    return Promise.all(requests.map(({ partition, after }) => this.#readPartition(partition, after, eventsMax)));
+    return Promise.all(
+      requests.map(({ partition, after }) => {
+        // One after the other: they share the cursor, and would take entries from each other.
+        const page = this.#reads[partition]!.then(() => this.#readPartition(partition, after, eventsMax));
+        this.#reads[partition] = page.catch(() => undefined);
+        return page;
+      }),
+    );
   }
 
   async trim(log: string, partition: number, upTo: number): Promise<void> {

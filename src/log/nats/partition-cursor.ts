@@ -15,6 +15,8 @@ const FETCH_MAX = 128;
 const FETCH_MS = 5_000;
 /** The server removes a consumer that was not used for this long: its gateway is gone. */
 const INACTIVE_MS = 60_000;
+/** The consumer does not send again what was on its way when the connection was lost: the next read makes another one. */
+const LOST = 'the connection to NATS was lost during a read';
 
 export interface PartitionCursorOptions {
   readonly manager: JetStreamManager;
@@ -34,6 +36,8 @@ export class PartitionCursor {
   #after = -1;
   /** Entries that the consumer has passed, and no page has yet. */
   #fetched: LogEntry[] = [];
+  /** Messages of the consumer that have arrived. */
+  #delivered = 0;
 
   constructor(private readonly options: PartitionCursorOptions) {}
 
@@ -45,6 +49,7 @@ export class PartitionCursor {
   async moveTo(after: number): Promise<void> {
     this.#consumer = null;
     this.#fetched = [];
+    this.#delivered = 0;
     const { manager, client, stream, subjects, partition } = this.options;
     const info = await manager.consumers.add(stream, {
       filter_subject: subjects.entries(partition),
@@ -59,12 +64,14 @@ export class PartitionCursor {
     this.#after = after;
   }
 
-  /** `eventsLeft` is a number of entries: the server does not know how many events they have. */
+  /** One at a time. `eventsLeft` is a number of entries: the server does not know how many events they have. */
   async read(eventsMax: number): Promise<{ readonly entries: readonly LogEntry[]; readonly eventsLeft: number }> {
     const consumer = this.#consumer!;
     // While a request runs, the place of the consumer is not known.
     this.#consumer = null;
-    let { num_pending: pending } = await consumer.info();
+    const { num_pending, delivered } = await consumer.info();
+    if (delivered.consumer_seq !== this.#delivered) throw new Error(LOST);
+    let pending = num_pending;
     const entries: LogEntry[] = [];
     for (let events = 0; events < eventsMax;) {
       if (this.#fetched.length === 0 && pending > 0) {
@@ -85,7 +92,9 @@ export class PartitionCursor {
   async #fetch(consumer: Consumer, wanted: number): Promise<LogEntry[]> {
     const entries: LogEntry[] = [];
     for await (const message of await consumer.fetch({ max_messages: wanted, expires: FETCH_MS })) {
-      const [, events = 1] = this.options.subjects.parse(message.subject);
+      this.#delivered += 1;
+      if (message.info.deliverySequence !== this.#delivered) throw new Error(LOST);
+      const events = this.options.subjects.parseEvents(message.subject);
       entries.push({ offset: message.seq, events, payload: message.string() });
     }
     return entries;

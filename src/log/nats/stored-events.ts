@@ -49,8 +49,9 @@ export class StoredEvents {
     const { state } = await this.manager.streams.info(entries, { subjects_filter: subjects.entries('*') });
     const counts = new Array<number>(LOG_PARTITIONS).fill(0);
     for (const [subject, count] of Object.entries(state.subjects ?? {})) {
-      const [partition = 0, events = 0] = subjects.parse(subject);
-      counts[partition]! += events * count;
+      const [partition = 0] = subjects.parse(subject);
+      // Another program may have written to subjects of no partition, which nobody reads.
+      if (counts[partition] !== undefined) counts[partition] += subjects.parseEvents(subject) * count;
     }
     this.#stored = counts.reduce((sum, one) => sum + one, 0);
     this.#readAtMs = this.clock.nowMs();
