@@ -51,7 +51,12 @@ export function provideLog(settings: Settings): Provider[] {
       ): EventIntake => {
         const { buckets, metrics } = settings;
         if (log === null) return new DirectIntake(ingest);
-        return new LogIntake(log, store, counts, lifecycle, { buckets, metrics, wallMs: () => dataClock.wallMs() });
+        return new LogIntake(log, store, counts, lifecycle, {
+          buckets,
+          metrics,
+          wallMs: () => dataClock.wallMs(),
+          warn,
+        });
       },
       inject: [Ingest, STORE, EVENT_LOG, OperationCounts, DATA_CLOCK, ClosingFlag],
     },

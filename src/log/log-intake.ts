@@ -13,6 +13,8 @@ import { encodeEntry, ENTRY_EVENTS_MAX } from './log-entry.js';
 /** As many as operations that may wait in ingest: a log that stalls for seconds must not fill the memory. */
 const WAITING_MAX = 50_000;
 const RETRY_AFTER_MS = 1_000;
+/** Every append may fail while the log is down or out of memory. */
+const WARNINGS_EVERY_MS = 60_000;
 const TOO_MANY_ERROR = errorBody('OVERLOADED', 'too many events are waiting; retry later', RETRY_AFTER_MS);
 const FULL_ERROR = errorBody('OVERLOADED', 'the log of events is full; retry later', RETRY_AFTER_MS);
 const UNKNOWN_ERROR = errorBody(
@@ -25,12 +27,14 @@ export interface LogIntakeOptions {
   readonly metrics: Metrics;
   /** Wall time of acceptance, ms since 1970. */
   readonly wallMs: () => number;
+  readonly warn: (message: string) => void;
 }
 
 /** Keeps events by appending them to the log: they are counted later, also if the store is down now. */
 export class LogIntake implements EventIntake {
   /** Events that are on their way to the log. */
   #waiting = 0;
+  #warnedAtMs = -Infinity;
 
   constructor(
     private readonly log: Pick<EventLog, 'append'>,
@@ -49,6 +53,7 @@ export class LogIntake implements EventIntake {
     try {
       if (appends.length > 0) await this.log.append(appends);
     } catch (error) {
+      this.#reportFailure(error as Error);
       throw this.#reject(events, error instanceof LogFullError ? FULL_ERROR : UNKNOWN_ERROR);
     } finally {
       this.#waiting -= events.length;
@@ -78,6 +83,13 @@ export class LogIntake implements EventIntake {
     if (posts.length === 0) return new Map();
     const views = await this.store.read(posts, null).catch(() => posts.map((post) => ({ counts: toUnknown(post) })));
     return new Map(views.map(({ counts }) => [counts.post, counts]));
+  }
+
+  #reportFailure({ message }: Error): void {
+    const nowMs = this.options.wallMs();
+    if (Math.abs(nowMs - this.#warnedAtMs) < WARNINGS_EVERY_MS) return;
+    this.#warnedAtMs = nowMs;
+    this.options.warn(`events were rejected, because they could not be appended to the log: ${message}`);
   }
 
   #reject(events: readonly AcceptedEvent[], { code, message, retryAfterMs }: ErrorBody): ProtocolError {

@@ -75,6 +75,24 @@ describeLog('the Redis log', async () => {
 });
 
 describe('a Redis log', () => {
+  it('an entry of another program is not read, and the error names the commands that remove it', async () => {
+    const log = await openLog();
+    for (const isEntry of [true, false]) {
+      await client.del('tc:{log}:3');
+      await log.append([entry(3, 'own')]);
+      const id = isEntry ? '*' : `${await client.hget('tc:{log}', 'incarnation')}-*`;
+      await client.xadd('tc:{log}:3', id, 'events', '1', ...(isEntry ? ['total', '1', 'payload', '{}'] : []));
+      const error = (await readPayloads(log, 3).catch((reason: unknown) => reason)) as Error;
+      expect(error.message).toContain('tc:{log}:3 has an entry of another program');
+      for (const [, command, key, argument] of error.message.matchAll(/(XDEL|XSETID) (\S+) ([\d-]+)/g)) {
+        await client.call(command!, key!, argument!);
+      }
+      await log.append([entry(3, 'next')]);
+      await log.append([entry(3, 'last')]);
+      expect(await readPayloads(log, 3)).toEqual(['own', 'next', 'last']);
+    }
+  });
+
   it('two gateways append to a log at once, and each entry has an offset of its own', async () => {
     const logs = [await openLog(), await openLog()];
     expect((await logs[0]!.status()).log).toBe((await logs[1]!.status()).log);

@@ -61,10 +61,12 @@ describe('the intake of the log', () => {
     expect(results()).toEqual([`add accepted ${EVENTS_MAX - 1}`, 'add OVERLOADED 2']);
   });
 
-  test('an append without an answer makes the request UNAVAILABLE', async () => {
-    const { intake, results } = createIntake({ append: () => Promise.reject(new Error('no answer')) });
+  test('an append without an answer makes the request UNAVAILABLE, and a line says why', async () => {
+    const { intake, results, warnings } = createIntake({ append: () => Promise.reject(new Error('no answer')) });
     await expect(intake.accept([event('a')])).rejects.toMatchObject({ body: { code: 'UNAVAILABLE', retryable: true } });
     expect(results()).toEqual(['add UNAVAILABLE 1']);
+    await expect(intake.accept([event('a')])).rejects.toThrow();
+    expect(warnings).toEqual(['events were rejected, because they could not be appended to the log: no answer']);
   });
 
   test('a log that does not answer holds a bounded number of events', async () => {
@@ -107,6 +109,7 @@ function createIntake(broken: Partial<Pick<EventLog, 'append'> & Pick<CounterSto
   readonly log: MemoryLog;
   readonly lifecycle: ClosingFlag;
   readonly results: () => string[];
+  readonly warnings: readonly string[];
 } {
   const log = new MemoryLog({
     eventsMax: EVENTS_MAX,
@@ -117,12 +120,14 @@ function createIntake(broken: Partial<Pick<EventLog, 'append'> & Pick<CounterSto
   const counts = new OperationCounts(EMPTY, EMPTY);
   const lifecycle = new ClosingFlag();
   const append: EventLog['append'] = (appends) => log.append(appends);
-  const options = { buckets: BUCKETS, metrics: METRICS, wallMs: () => START_MS };
+  const warnings: string[] = [];
+  const warn = (message: string): unknown => warnings.push(message);
+  const options = { buckets: BUCKETS, metrics: METRICS, wallMs: () => START_MS, warn };
   const store = new ReferenceStore(METRICS, BUCKETS, { region: 'eu', epoch: 1, nonce: 1 });
   const read: CounterStore['read'] = (posts, actor) => store.read(posts, actor);
   const intake = new LogIntake({ append, ...broken }, { read, ...broken }, counts, lifecycle, options);
   const results = (): string[] => [...counts.entries()].map(({ kind, result, count }) => `${kind} ${result} ${count}`);
-  return { intake, log, lifecycle, results };
+  return { intake, log, lifecycle, results, warnings };
 }
 
 function event(post: string, by = 1): AcceptedEvent {

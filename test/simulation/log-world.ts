@@ -48,7 +48,8 @@ class LogGateway {
     const counts = new OperationCounts(EMPTY, EMPTY);
     const wallMs = (): number => clock.wallMs();
     const read = { read: () => Promise.resolve([]) };
-    this.intake = new LogIntake(log, read, counts, this.#lifecycle, { buckets: BUCKETS, metrics: METRICS, wallMs });
+    const intakeOptions = { buckets: BUCKETS, metrics: METRICS, wallMs, warn: () => undefined };
+    this.intake = new LogIntake(log, read, counts, this.#lifecycle, intakeOptions);
     const options = {
       ...{ buckets: BUCKETS, metrics: METRICS, partitions: PARTITIONS, intervalMs: INTERVAL_MS },
       ...{ keepMs: world.rules.keepsApplied ? KEEP_MS : 0, clock, wallMs },

@@ -14,6 +14,7 @@ local call = redis.call
 local key, entries_left, bytes_left = KEYS[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 -- Few, because an entry may be large.
 local ENTRIES_AT_ONCE = 10
+local incarnation = tonumber(call('HGET', key, 'incarnation') or 0)
 
 local function count_left(partition, last)
   if not last then return 0 end
@@ -27,6 +28,7 @@ local function read_partition(partition, after, events_max)
     local found = call('XRANGE', stream, '(' .. after, '+', 'COUNT', ENTRIES_AT_ONCE)
     for i = 1, #found do
       last = found[i]
+      event_log.check_entry(stream, last, incarnation)
       local count, payload = last[2][2], last[2][6]
       local size = #values
       values[size + 1], values[size + 2], values[size + 3] = last[1], count, payload

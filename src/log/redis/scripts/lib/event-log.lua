@@ -1,5 +1,5 @@
 -- scripts/lib/event-log.lua: the hash of the log, and its incarnation.
--- @constants LOG_PARTITIONS INCARNATION_MAX INCARNATIONS_A_SECOND FIRST_INCARNATION_S
+-- @constants LOG_PARTITIONS OFFSETS_PER_INCARNATION INCARNATION_MAX INCARNATIONS_A_SECOND FIRST_INCARNATION_S
 local call, unpack, match, min, max = redis.call, unpack, string.match, math.min, math.max
 
 local function stream_of(key, partition)
@@ -43,4 +43,17 @@ local function current_incarnation(key, run_id)
   return incarnation
 end
 
-return { stream_of = stream_of, open = open, current_incarnation = current_incarnation }
+-- Offsets of another program may be above all that will ever be used, and a position must not get there.
+-- @param incarnation  the last one
+local function check_entry(stream, entry, incarnation)
+  local id, fields = entry[1], entry[2]
+  local is_own = fields[1] == 'events' and tonumber(fields[2]) and fields[3] == 'total' and tonumber(fields[4])
+    and fields[5] == 'payload' and tonumber(match(id, '^%d+')) <= incarnation
+  if is_own then return end
+  -- Above all ids of this incarnation, which then ends.
+  local last_id = incarnation .. '-' .. OFFSETS_PER_INCARNATION / 2
+  error({ err = 'ERR ' .. stream .. ' has an entry of another program; remove it: XDEL ' .. stream .. ' ' .. id
+    .. ', then XSETID ' .. stream .. ' ' .. last_id .. ';' })
+end
+
+return { stream_of = stream_of, open = open, current_incarnation = current_incarnation, check_entry = check_entry }
