@@ -17,6 +17,8 @@ import {
 } from './partition-reader.js';
 
 const FILL_CHECK_MS = 5_000;
+/** All readers fail in each turn while a value is damaged. */
+const WARNINGS_EVERY_MS = 60_000;
 /** A log that is fuller than this is trimmed sooner: what is kept for a failover must not take the room of new events. */
 const FILL_MAX = 0.5;
 
@@ -63,8 +65,7 @@ export class Aggregator {
   #isFillingUp = false;
   #fillTimer: Timer | null = null;
   #isClosed = false;
-  /** The last message about a failure. */
-  #warned = '';
+  #warnedAtMs = -Infinity;
 
   constructor(
     private readonly store: CountingStore,
@@ -147,9 +148,10 @@ export class Aggregator {
   /** Whether the store or the log is down is reported elsewhere, and a position that moved is no failure. */
   #reportFailure(error: unknown): void {
     if (error instanceof PositionMoved || !this.store.available || !this.log.available) return;
+    const nowMs = this.options.clock.nowMs();
+    if (nowMs - this.#warnedAtMs < WARNINGS_EVERY_MS) return;
+    this.#warnedAtMs = nowMs;
     const message = error instanceof Error ? error.message : String(error);
-    if (message === this.#warned) return;
-    this.#warned = message;
     this.options.warn(`events of the log could not be counted, and are tried again: ${message}`);
   }
 }

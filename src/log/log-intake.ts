@@ -6,12 +6,13 @@ import type { Metrics } from '../counters/metrics.js';
 import type { AcceptedEvent, EventIntake } from '../ingest/event-intake.js';
 import type { OperationCounts, OperationResult } from '../ingest/operation-counts.js';
 import { CLOSING_ERROR, type ErrorBody, errorBody, ProtocolError } from '../protocol/errors.js';
-import type { CounterStore } from '../store/counter-store.js';
+import type { CounterStore, PostView } from '../store/counter-store.js';
 import { type EventLog, type LogAppend, LogFullError, LOG_PARTITIONS } from './event-log.js';
 import { encodeEntry, ENTRY_EVENTS_MAX } from './log-entry.js';
 
 /** As many as operations that may wait in ingest: a log that stalls for seconds must not fill the memory. */
 const WAITING_MAX = 50_000;
+const READS_MAX = 256;
 const RETRY_AFTER_MS = 1_000;
 /** Every append may fail while the log is down or out of memory. */
 const WARNINGS_EVERY_MS = 60_000;
@@ -32,6 +33,8 @@ export interface LogIntakeOptions {
 
 /** Keeps events by appending them to the log: they are counted later, also if the store is down now. */
 export class LogIntake implements EventIntake {
+  /** Reads of counts in flight: they go on after their requests were answered. */
+  #reads = 0;
   /** Events that are on their way to the log. */
   #waiting = 0;
   #warnedAtMs = -Infinity;
@@ -81,8 +84,18 @@ export class LogIntake implements EventIntake {
   async #readCounts(events: readonly AcceptedEvent[]): Promise<ReadonlyMap<string, PostCounts>> {
     const posts = [...new Set(events.flatMap(({ post, onCounts }) => (onCounts === null ? [] : [post])))];
     if (posts.length === 0) return new Map();
-    const views = await this.store.read(posts, null).catch(() => posts.map((post) => ({ counts: toUnknown(post) })));
+    const views = await this.#read(posts).catch(() => posts.map((post) => ({ counts: toUnknown(post) })));
     return new Map(views.map(({ counts }) => [counts.post, counts]));
+  }
+
+  async #read(posts: readonly string[]): Promise<readonly Pick<PostView, 'counts'>[]> {
+    if (this.#reads >= READS_MAX) throw new Error('the store does not keep up');
+    this.#reads += 1;
+    try {
+      return await this.store.read(posts, null);
+    } finally {
+      this.#reads -= 1;
+    }
   }
 
   #reportFailure({ message }: Error): void {

@@ -255,7 +255,10 @@ export class PartitionReader {
   async #commit(state: BucketPosition, log: string, { operations, upTo, events }: BucketBatch): Promise<void> {
     const { bucket, position } = state;
     const numbers = { producerId: log, afterInLog: position, batchNumber: upTo };
-    const result = await this.store.commit({ bucket, ...numbers, atMs: this.options.wallMs(), operations });
+    const batch = { bucket, ...numbers, atMs: this.options.wallMs(), operations };
+    const result = await this.store.commit(batch).catch((cause: unknown) => {
+      throw new Error(`bucket ${bucket}: ${String(cause)}`, { cause });
+    });
     if (result.kind !== 'applied') throw new PositionMoved(`bucket ${bucket} is at ${result.last}, not ${position}`);
     state.position = upTo;
     const toggles = operations.flatMap(({ post, metric, kind, actor, notifiesActor }, i): RemoteToggle[] => {
