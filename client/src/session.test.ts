@@ -202,6 +202,23 @@ describe('a session', () => {
     await set;
   });
 
+  test('a toggle is not set again after a later one that has left with the page', async () => {
+    const { clock, session } = begin();
+    const [socket, events] = [new ManualConnection(), new ManualConnection()];
+    session.attach(socket, 'socket');
+    const liked = session.push('p', 'likes', true).done;
+    const unliked = session.push('p', 'likes', false).done;
+    session.markAllSent();
+    session.attach(events, 'events');
+    const rejected = expect(liked).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    clock.pass(60_000);
+    await rejected;
+    clock.pass(60_000);
+    expect(events.seqs).toEqual([2]);
+    await events.answer();
+    await unliked;
+  });
+
   test('operations marked as sent before the first connection go over HTTP, later ones over the socket', async () => {
     const { session, http, push } = begin();
     push(2);

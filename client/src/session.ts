@@ -168,9 +168,12 @@ export class Session {
     this.sendNext();
   }
 
-  /** No gateway recognises a retry of this operation any more, so its outcome stays unknown. */
+  /**
+   * No gateway recognises a retry of this operation any more, so its outcome stays unknown. A toggle is set again, unless later
+   * operations have left with the page: one of them may have set it otherwise already.
+   */
   #giveUp(entry: QueuedOperation): void {
-    if (typeof entry.operation.value === 'number') {
+    if (typeof entry.operation.value === 'number' || this.#queue[1]?.sentOver) {
       this.#rejectFirst(
         new LiveCountsError('OUTCOME_UNKNOWN', 'the acknowledgement was lost: this may have been counted'),
       );
