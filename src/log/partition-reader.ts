@@ -272,9 +272,11 @@ export class PartitionReader {
   async #moveIdleBuckets(): Promise<void> {
     const { clock } = this.options;
     const cursor = this.#positions.cursor!;
-    if (this.#hasEnded() || clock.nowMs() - this.#idleMovedAtMs < IDLE_MOVE_MS) return;
-    this.#idleMovedAtMs = clock.nowMs();
     const idle = this.#positions.buckets.filter(({ position }) => position < cursor);
+    // Progress is measured by the greatest position, and a page that ends with dead letters takes no bucket to its end.
+    const isEndUnmarked = idle.length === this.#positions.buckets.length;
+    if (this.#hasEnded() || (!isEndUnmarked && clock.nowMs() - this.#idleMovedAtMs < IDLE_MOVE_MS)) return;
+    this.#idleMovedAtMs = clock.nowMs();
     await waitForAll(idle.map((state) => this.#commit(state, this.#log!, { operations: [], upTo: cursor, events: 0 })));
   }
 
