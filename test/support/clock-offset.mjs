@@ -9,7 +9,8 @@ import { setInterval } from 'node:timers';
  */
 const { CLOCK_OFFSET_DIR, REGION } = process.env;
 if (!CLOCK_OFFSET_DIR || !REGION) throw new Error('CLOCK_OFFSET_DIR and REGION must be set');
-const READ_INTERVAL_MS = 20;
+/** In the time of this process, which may pass several times faster. */
+const READ_INTERVAL_MS = 1_000;
 
 let offsetMs = 0;
 
