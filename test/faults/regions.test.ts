@@ -13,12 +13,12 @@ import { RegionProcesses } from '../support/region-processes.js';
 import { until } from '../support/until.js';
 
 const NAMES = ['eu', 'us', 'ap'];
-const CLIENTS_A_REGION = 34;
+const CLIENTS_A_REGION = 16;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
 const FAULTS = 4 * SCALE;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 /** Acknowledgements of a region between two faults, at most. */
-const BETWEEN_MAX = 600;
+const BETWEEN_MAX = 300;
 
 describe('three regions of two gateways on a Redis each', () => {
   let world: RegionProcesses;
