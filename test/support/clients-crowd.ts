@@ -17,6 +17,8 @@ export const FAST_RECONNECT = { reconnectionDelay: 20, reconnectionDelayMax: 100
  */
 export class Crowd {
   readonly clients: readonly LedgerClient[];
+  /** How long a client rests between its bursts: a crowd that lasts for many seconds would otherwise take all of the CPU. */
+  restMs = 0;
   #acting = false;
   #acknowledged = 0;
   #awaited: { readonly count: number; readonly resolve: () => void }[] = [];
@@ -41,14 +43,16 @@ export class Crowd {
     for (const client of this.clients) {
       client.onAcknowledged = () => {
         this.#countAcknowledgement();
-        if (this.#acting && client.unacknowledged === 0) this.#burst(client);
+        if (client.unacknowledged > 0) return;
+        if (this.restMs === 0) this.#burstIfActing(client);
+        else setTimeout(() => this.#burstIfActing(client), this.restMs);
       };
     }
   }
 
   act(): void {
     this.#acting = true;
-    for (const client of this.clients) if (client.unacknowledged === 0) this.#burst(client);
+    for (const client of this.clients) this.#burstIfActing(client);
   }
 
   stop(): void {
@@ -78,7 +82,8 @@ export class Crowd {
     );
   }
 
-  #burst(client: LedgerClient): void {
+  #burstIfActing(client: LedgerClient): void {
+    if (!this.#acting || client.unacknowledged > 0) return;
     for (let left = 1 + this.random.below(BURST_MAX); left > 0; left--) client.act(this.#randomAction());
   }
 
