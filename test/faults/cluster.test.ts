@@ -12,12 +12,12 @@ import { withClient, type RedisServer, stopRedis, untilInSync } from '../support
 import { until } from '../support/until.js';
 import { GatewaysUnderLoad } from './gateways-under-load.js';
 
-const SOCKETS = 50;
+const SOCKETS = 20;
 const BUCKETS = Array.from({ length: 64 }, (_, bucket) => bucket);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
-const MOVES = 4 * SCALE;
+const MOVES = 2 * SCALE;
 const KILLS = SCALE;
-const FLUSHES = 4 * SCALE;
+const FLUSHES = 2 * SCALE;
 const OUT_OF_MEMORY = SCALE;
 /** Acknowledgements between two faults, so that each fault comes under load. */
 const ACKNOWLEDGED = 100;

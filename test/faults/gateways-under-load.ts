@@ -7,6 +7,9 @@ import { TestViewer } from '../support/clients-viewer.js';
 import type { Random } from '../support/random.js';
 import { until } from '../support/until.js';
 
+/** Most of these tests last as long as their faults, so that a crowd without rests would send far more than they need. */
+const REST_MS = 60;
+
 /** Gateways that share a store, a crowd that acts on all of them, and a viewer of all posts at each. */
 export class GatewaysUnderLoad {
   readonly crowd: Crowd;
@@ -21,6 +24,7 @@ export class GatewaysUnderLoad {
     options: Partial<ManagerOptions & SocketOptions> = FAST_RECONNECT,
   ) {
     this.crowd = new Crowd(urls, sockets, posts, random, options);
+    this.crowd.restMs = REST_MS;
     this.viewers = urls.map((url) => new TestViewer(url, posts, FAST_RECONNECT));
     for (const { socket } of [...this.crowd.clients, ...this.viewers]) {
       socket.on('disconnect', () => (this.#disconnects += 1));

@@ -13,7 +13,7 @@ import { type RedisServer, startRedis, stopRedis } from '../support/redis-server
 import { until } from '../support/until.js';
 import { GatewaysUnderLoad } from './gateways-under-load.js';
 
-const SOCKETS = 50;
+const SOCKETS = 20;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const OUTAGE_MS = 10_000;
 /** Posts that are watched at each gateway, and on which the crowd does not act. */
@@ -26,7 +26,7 @@ const FLOOD_EACH = 10_000;
 const FLOODED = FLOODING * FLOOD_EACH;
 /** A waiting operation takes about 1 KB of it. The rest is garbage that is not yet collected. */
 const GROWTH_MAX_BYTES = 200 * 2 ** 20;
-const PROBE_INTERVAL_MS = 50;
+const PROBE_INTERVAL_MS = 250;
 /** Every commit is on disk before Redis replies, so that a kill loses none. */
 const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
 const ENV = { MAX_OPS_PER_CONNECTION: '0' };

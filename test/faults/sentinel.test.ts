@@ -16,7 +16,7 @@ import {
 import { until } from '../support/until.js';
 import { GatewaysUnderLoad } from './gateways-under-load.js';
 
-const SOCKETS = 50;
+const SOCKETS = 20;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const REPLICATED_ROUNDS = 2 * SCALE;

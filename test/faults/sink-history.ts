@@ -15,8 +15,6 @@ import { cutLink, type FedDeployment, type FedGateway } from './fed-deployment.j
 import { GatewaysUnderLoad } from './gateways-under-load.js';
 
 const SOCKETS = 18;
-/** The history lasts as long as its events take. */
-const REST_MS = 50;
 const POSTS = Array.from({ length: 40 }, (_, i) => `post-${i}`);
 /** The database rejects the row of this post once it has more views. */
 const REJECTED_POST = POSTS[0]!;
@@ -74,7 +72,6 @@ export class SinkHistory {
     // A client whose connection breaks while it upgrades notices only after 25 s without a ping.
     const options = { ...FAST_RECONNECT, transports: ['websocket'] };
     this.#load = new GatewaysUnderLoad(deployment.urls, POSTS, SOCKETS, new Random(seed), options);
-    this.#load.crowd.restMs = REST_MS;
   }
 
   /** Resolves when all events are over. Several happen at once. */
