@@ -13,7 +13,7 @@ import { Random } from '../support/random.js';
 import { until } from '../support/until.js';
 import { untilUpgraded } from './upgrades.js';
 
-const SOCKETS = 50;
+const SOCKETS = 20;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const ROUNDS = SCALE;
@@ -40,7 +40,7 @@ describe('a gateway that is ended by SIGTERM', () => {
     );
     await Promise.all(viewers.map((viewer) => viewer.untilSubscribed()));
     const stream = await openStream(url, 'streamed');
-    const enough = crowd.untilAcknowledgements(1000 + random.below(1000));
+    const enough = crowd.untilAcknowledgements(400 + random.below(400));
     crowd.act();
     await enough;
     await untilUpgraded(crowd);
@@ -79,7 +79,7 @@ describe('a gateway that is ended by SIGTERM', () => {
       const returning = new Crowd(url, SOCKETS, posts, random, FAST_RECONNECT, SOCKETS);
       for (let round = 1; round <= ROUNDS; round++) {
         const putters = new Putters(`${url}/v1/put-${round}/views`);
-        const enough = returning.untilAcknowledgements(500 + random.below(500));
+        const enough = returning.untilAcknowledgements(200 + random.below(200));
         returning.act();
         await Promise.all([enough, putters.enough.opened]);
         await untilUpgraded(returning);

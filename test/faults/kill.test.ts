@@ -8,14 +8,14 @@ import { startGateway, stopAll } from '../support/gateway-process.js';
 import { Random } from '../support/random.js';
 import { untilUpgraded } from './upgrades.js';
 
-const SOCKETS = 50;
+const SOCKETS = 30;
 const POSTS = Array.from({ length: 20 }, (_, i) => `post-${i}`);
 /** Rounds of each gateway, at least. */
 const ROUNDS = 2 * SCALE;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 /** A few flushes, so that kills fall between two commits and within one. */
 const DELAY_MAX_MS = 40;
-const ACKNOWLEDGED_MAX = 1_500;
+const ACKNOWLEDGED_MAX = 800;
 
 describe('a gateway that is killed', () => {
   afterAll(async () => {

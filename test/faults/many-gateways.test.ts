@@ -11,7 +11,7 @@ import { Random } from '../support/random.js';
 import { until } from '../support/until.js';
 
 const GATEWAYS = 4;
-const CLIENTS = 200;
+const CLIENTS = 80;
 const POSTS = 20;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const LOSSES = buildSeeds(SCALE, SEED);
