@@ -5,8 +5,7 @@ import { expect } from '@jest/globals';
 import { SCALE } from '../property/runs.js';
 import { connect, sumLedgers } from '../support/clients.js';
 import { FAST_RECONNECT } from '../support/clients-crowd.js';
-import { runCommand } from '../support/command.js';
-import { ADMIN_TOKEN, runAdminCommand } from '../support/fed-gateway.js';
+import { requestAdmin } from '../support/fed-gateway.js';
 import { readMetric } from '../support/metrics.js';
 import { Random } from '../support/random.js';
 import { until } from '../support/until.js';
@@ -140,13 +139,13 @@ export class SinkHistory {
     const { database } = this.deployment;
     expect(await readDead(database)).toEqual([REJECTED_POST]);
     const { proxied } = await this.deployment.findFeeder();
-    await this.#expectNoDrift(proxied.url);
+    await this.#expectNoDrift(proxied);
     await database.sql('ALTER TABLE tallycast_counts DROP CONSTRAINT few');
-    expect(await runAdminCommand(proxied, 'sink', 'retry')).toMatchObject({ done: true, rows: 1 });
+    expect(await requestAdmin(proxied, '/admin/sinks/retry')).toMatchObject({ done: true, rows: 1 });
     await this.#untilEqual([]);
     expect(await readDead(database)).toEqual([]);
-    const audit = await runCommand(['audit'], { ADMIN_TOKEN, TALLYCAST_URL: proxied.url });
-    expect({ ...this.#label, ...audit }).toMatchObject({ ...this.#label, status: 0 });
+    const audit = await requestAdmin(proxied, '/admin/audit');
+    expect({ ...this.#label, audit }).toMatchObject({ ...this.#label, audit: { done: true, drift: 0 } });
     const warnings = this.deployment.sinkWarnings.filter((warning) => /differs|halted/.test(warning));
     expect({ ...this.#label, warnings }).toEqual({ ...this.#label, warnings: [] });
   }
@@ -196,7 +195,7 @@ export class SinkHistory {
 
   /** Nothing differs while counts change. */
   async audit(): Promise<void> {
-    await this.#expectNoDrift(this.#random.pick(this.deployment.gateways).proxied.url);
+    await this.#expectNoDrift(this.#random.pick(this.deployment.gateways).proxied);
   }
 
   async #failOver(meanwhile: () => Promise<void> = () => Promise.resolve()): Promise<void> {
@@ -262,9 +261,10 @@ export class SinkHistory {
   }
 
   /** An audit that cannot be done at the moment finds nothing. */
-  async #expectNoDrift(url: string): Promise<void> {
-    const { stdout } = await runCommand(['audit'], { ADMIN_TOKEN, TALLYCAST_URL: url });
-    const drift = stdout.split('\n').filter((line) => line.includes('"arm"'));
+  async #expectNoDrift(gateway: { readonly url: string }): Promise<void> {
+    const lines: string[] = [];
+    await requestAdmin(gateway, '/admin/audit', (line) => lines.push(line)).catch(() => undefined);
+    const drift = lines.filter((line) => line.includes('"arm"'));
     expect({ ...this.#label, drift }).toEqual({ ...this.#label, drift: [] });
   }
 

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { runRemotely } from '../../src/cli/remote-command.js';
 import { connect, expectOk, readTotals, type Totals } from './clients.js';
 import { runCommand } from './command.js';
 import type { GatewayProcess } from './gateway-process.js';
@@ -47,6 +48,19 @@ export async function likeAndView({ url }: GatewayProcess, ...actors: readonly s
 export function readSinkWarnings({ log }: Pick<GatewayProcess, 'log'>): string[] {
   const records = log.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>);
   return records.filter(({ context }) => context === 'sinks').map(({ msg }) => String(msg));
+}
+
+/**
+ * Lets the gateway do what a command of `tallycast` would request, without a process for the command.
+ * @param print gets each line of JSON
+ * @returns the last line
+ */
+export async function requestAdmin(
+  { url }: Pick<GatewayProcess, 'url'>,
+  path: '/admin/audit' | '/admin/sinks/adopt' | '/admin/sinks/retry',
+  print: (line: string) => void = () => undefined,
+): Promise<unknown> {
+  return await runRemotely(path, url, { ADMIN_TOKEN }, print);
 }
 
 /** Runs a command of `tallycast` for this gateway. @returns what it prints, or its error line */
