@@ -57,7 +57,7 @@ export function readSinkWarnings({ log }: Pick<GatewayProcess, 'log'>): string[]
  */
 export async function requestAdmin(
   { url }: Pick<GatewayProcess, 'url'>,
-  path: '/admin/audit' | '/admin/sinks/adopt' | '/admin/sinks/retry',
+  path: '/admin/audit' | `/admin/sinks/${'adopt' | 'off' | 'retry'}`,
   print: (line: string) => void = () => undefined,
 ): Promise<unknown> {
   return await runRemotely(path, url, { ADMIN_TOKEN }, print);

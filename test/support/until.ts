@@ -1,8 +1,8 @@
 /** Checks cost time of the processes under test, so they become rarer the longer the wait takes. */
-const POLL_MIN_MS = 10;
-const POLL_MAX_MS = 200;
+const POLL_MIN_MS = 20;
+const POLL_MAX_MS = 400;
 /** The pause as a share of the time waited: a condition is noticed at most this much later. */
-const POLL_SHARE = 0.1;
+const POLL_SHARE = 0.2;
 /** A guard against hanging, shorter than Jest's, so that the error names the condition. */
 export const LIMIT_MS = 100_000;
 
