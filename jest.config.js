@@ -15,7 +15,7 @@ export default {
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: {
     '^.+\\.ts$': [
-      '@swc/jest',
+      '<rootDir>/test/support/constant-globals.js',
       {
         jsc: {
           parser: { syntax: 'typescript', decorators: true },
