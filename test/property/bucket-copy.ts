@@ -39,7 +39,8 @@ interface FullSync extends BucketContents {
 export interface BucketCopyOptions {
   readonly bucket: number;
   readonly withMembers: boolean;
-  readonly readContents: (bucket: number) => Promise<BucketContents>;
+  /** What it should have when it is complete; without members if it has none. */
+  readonly readContents: () => Promise<BucketContents>;
 }
 
 /** A copy of one bucket's counts, with or without members, which has what it was sent and nothing else. */
@@ -72,7 +73,7 @@ export class BucketCopy {
     const [page] = await this.store.changes.changesSince([{ bucket, after }], { limit, withMembers });
     checkPage(page!, after);
     if (!(this.#sync === null ? this.#takeChanges(page!) : this.#takeSync(this.#sync, page!))) return null;
-    const now = await readContents(bucket);
+    const now = await readContents();
     this.#check(now);
     return { sums: page!.sums, counts: [...now.posts.values()] };
   }

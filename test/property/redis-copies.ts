@@ -68,10 +68,10 @@ export class StoreCopies {
   }
 
   #newCopies(): BucketCopy[][] {
-    const readContents = (bucket: number): Promise<BucketContents> => this.#readContents(bucket);
     return Array.from({ length: this.store.history.shape.buckets }, (_, bucket) =>
       Array.from({ length: COPIES_A_BUCKET }, () => {
         const withMembers = this.random.chance(this.membersChance);
+        const readContents = (): Promise<BucketContents> => this.#readContents(bucket, withMembers);
         return new BucketCopy(this.store, { bucket, withMembers, readContents });
       }),
     );
@@ -105,8 +105,9 @@ export class StoreCopies {
     return new Map(views.filter(({ counts }) => counts.v > 0).map(({ counts }) => [counts.post, counts]));
   }
 
-  async #readContents(bucket: number): Promise<BucketContents> {
-    return { posts: await this.#readCounts(bucket), members: await this.#readMembers(bucket) };
+  async #readContents(bucket: number, withMembers: boolean): Promise<BucketContents> {
+    const members = withMembers ? await this.#readMembers(bucket) : new Set<string>();
+    return { posts: await this.#readCounts(bucket), members };
   }
 
   /** Reads the sets of members themselves. */
@@ -114,10 +115,12 @@ export class StoreCopies {
     const { client } = this.store;
     const prefix = `tc:{${bucket}}:members:`;
     const found = new Set<string>();
-    for (const key of await client.keys(`${prefix}*`)) {
+    const readSet = async (key: string): Promise<void> => {
       const [, metric, post] = /^(\d+):(.+):\d+$/.exec(key.slice(prefix.length))!;
       for (const actor of await client.smembers(key)) found.add(`${post} ${metric} ${actor}`);
-    }
+    };
+    // At once, because most sets are small and a reply would take longer than its set.
+    await Promise.all((await client.keys(`${prefix}*`)).map(readSet));
     return found;
   }
 }
