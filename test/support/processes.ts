@@ -37,9 +37,9 @@ export class Processes {
     return { child, closed };
   }
 
-  async newDir(): Promise<string> {
+  async newDir(parent = tmpdir()): Promise<string> {
     this.#registerCleanup();
-    const dir = await mkdtemp(join(tmpdir(), 'tallycast-test-'));
+    const dir = await mkdtemp(join(parent, 'tallycast-test-'));
     this.#dirs.add(dir);
     return dir;
   }
