@@ -39,7 +39,7 @@ interface FullSync extends BucketContents {
 export interface BucketCopyOptions {
   readonly bucket: number;
   readonly withMembers: boolean;
-  /** What it should have when it is complete; without members if it has none. */
+  /** Contents that the copy has when it is complete; without members if it gets none. */
   readonly readContents: () => Promise<BucketContents>;
 }
 

@@ -13,7 +13,6 @@ const DECLARATION = /^(?:export )?(?:default )?(?:import|class|const|let|var|(?:
 /**
  * Makes constants of the standard objects that a module uses. Jest runs modules in a context of `node:vm`, where each use of
  * a global is a call into C++: simulations, and all other tests that compute, would take twice as much CPU.
- * @type {import('@jest/transform').TransformerCreator}
  */
 function createTransformer(options) {
   const { getCacheKey, process, processAsync } = swc.createTransformer(options);
