@@ -58,6 +58,7 @@ module.exports = {
     layer('sinks', ['store', 'counters', 'config', 'common']),
     subfolder('sinks/postgres', ['sinks', 'counters', 'common']),
     layer('log', ['ingest', 'store', 'counters', 'config', 'protocol', 'common']),
+    subfolder('log/nats', ['log', 'config', 'common']),
     subfolder('log/redis', ['log/redis/scripts', 'log', 'store/redis/client', 'store/redis/scripts', 'common']),
     layer('admin', ['sinks', 'log', 'store', 'access', 'counters', 'protocol', 'common']),
     layer('access', ['counters', 'config', 'protocol', 'common']),

@@ -4,7 +4,7 @@ import type { NatsTarget } from '../config/nats-url.js';
 import type { Settings } from '../config/settings.js';
 import type { EventLog } from '../log/event-log.js';
 import { connectNats } from '../log/nats/connect-nats.js';
-import { NatsLog } from '../log/nats/nats-log.js';
+import { NatsLog, type NatsLogOptions } from '../log/nats/nats-log.js';
 import { RedisLog } from '../log/redis/redis-log.js';
 import { RedisClient } from '../store/redis/client/redis-client.js';
 import { random64 } from './random64.js';
@@ -22,23 +22,25 @@ export async function openLog(
   if (redis !== null && isOnServer(log, redis)) {
     warn('LOG_URL names a server of REDIS_URL: the log is down whenever the counts are; use another server');
   }
-  if (log.scheme === 'nats') return await openNatsLog(log.nats, eventsMax, clock);
+  if (log.scheme === 'nats') return await openNatsLog(log.nats, { eventsMax, clock, warn });
   const replicated = ack === 'replicated';
   const client = await RedisClient.open(log.redis, { setting: 'LOG_URL', clock, replicated, warn });
   return await RedisLog.open(client, { clock, eventsMax, newName: random64 });
 }
 
-async function openNatsLog(target: NatsTarget, eventsMax: number, clock: Clock): Promise<EventLog> {
+async function openNatsLog(
+  target: NatsTarget,
+  options: Pick<NatsLogOptions, 'eventsMax' | 'clock' | 'warn'>,
+): Promise<EventLog> {
   const { server, stream, tls } = target;
   const url = `${tls ? 'nats+tls' : 'nats'}://${server}?stream=${stream}`;
-  const bytesMax = eventsMax * BYTES_PER_EVENT;
+  const bytesMax = options.eventsMax * BYTES_PER_EVENT;
   try {
     return await NatsLog.open(await connectNats(target), {
+      ...options,
       stream,
       url,
-      eventsMax,
       bytesMax,
-      clock,
       newName: random64,
     });
   } catch (error) {

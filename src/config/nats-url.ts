@@ -35,6 +35,16 @@ export function parseNatsTarget(url: URL): NatsTarget {
   };
 }
 
+/** The properties of a target, as the client of NATS takes them. */
+export function toConnectionOptions({ server, tls, login }: NatsTarget) {
+  return { servers: server, ...(tls ? { tls: {} } : {}), ...toLoginOptions(login) };
+}
+
+function toLoginOptions(login: NatsTarget['login']) {
+  if (login === null) return {};
+  return login.password === '' ? { token: login.user } : { user: login.user, pass: login.password };
+}
+
 function decode(text: string): string {
   try {
     return decodeURIComponent(text);

@@ -12,6 +12,7 @@ import { describeLog, entry, EVENTS_MAX, readAll, readPayloads } from './event-l
 const STREAM = 'EVENTS';
 
 const opened: NatsLog[] = [];
+const warnings: string[] = [];
 let server: NatsServer;
 
 beforeAll(async () => {
@@ -33,6 +34,7 @@ async function openLog({ bytesMax = 50_000_000 } = {}): Promise<NatsLog> {
     bytesMax,
     clock: patientClock,
     newName: () => randomBytes(8).toString('hex'),
+    warn: (message) => warnings.push(message),
   });
   opened.push(log);
   return log;
@@ -59,6 +61,7 @@ describe('a NATS log', () => {
     await expect(log.append([entry(0, 'lost')])).rejects.toThrow('NATS is not connected');
     await server.restart();
     await until(() => log.available, 'is connected again');
+    expect(warnings.splice(0)).toEqual([`${server.url}: connection lost`, `${server.url}: connected`]);
     await log.append([entry(0, 'third')]);
     expect(await readPayloads(log, 0, page!.entries[0]!.offset)).toEqual(['second', 'third']);
     expect(await readPayloads(log, 1)).toEqual(['first']);

@@ -1,4 +1,5 @@
 import { Random } from '../support/random.js';
+import { fail, findBrokenInvariant, HistoryActions } from './history-actions.js';
 import { LogWorld } from './log-world.js';
 import type { LogWorldRules } from './log-rules.js';
 import type { CallWeather } from './unreliable-call.js';
@@ -14,8 +15,6 @@ const TRIMMING_MS = 25_000;
 /** On average: a gateway that fails makes a pause. */
 const READS_PER_SECOND_MAX = 40;
 
-class BrokenInvariant extends Error {}
-
 /** Runs a history of events and failures. @returns the invariant that is broken; `''`: none is */
 export async function runLogHistory(seed: number, rules: LogWorldRules): Promise<string> {
   const random = new Random(seed);
@@ -24,24 +23,10 @@ export async function runLogHistory(seed: number, rules: LogWorldRules): Promise
 }
 
 class LogHistory {
-  /** Events of a step, and how often they happen, relative to each other. */
-  readonly #actions: readonly (readonly [weight: number, run: () => void | Promise<void>])[] = [
-    [0.5, () => this.#send()],
-    [0.05, () => this.world.sendForeign()],
-    [0.06, () => this.world.store.failOver()],
-    [0.03, () => this.world.log.restart()],
-    [0.05, () => this.world.failOverLog()],
-    [0.01, () => this.world.emptyLog()],
-    [0.08, () => this.#stopOrResume()],
-    [0.05, () => this.world.replaceGateway()],
-    [0.05, () => this.#toggle(this.world.store.weather)],
-    [0.05, () => this.#toggle(this.world.logWeather)],
-  ];
+  readonly #actions: HistoryActions;
   /** How often the replicas get everything, by step. */
   readonly #storeReplicationRate: number;
   readonly #logReplicationRate: number;
-  /** Swarm testing (Groce et al., ISSTA 2012): each history lacks some kinds of failures, so that others come more often and closer. */
-  readonly #weights: readonly number[];
 
   constructor(
     private readonly world: LogWorld,
@@ -49,16 +34,27 @@ class LogHistory {
   ) {
     this.#storeReplicationRate = random.next();
     this.#logReplicationRate = random.next();
-    this.#weights = this.#actions.map(([weight], i) => (i > 0 && random.chance(0.3) ? 0 : weight * random.next()));
+    // Events of a step, and how often they happen, relative to each other.
+    this.#actions = new HistoryActions(
+      [
+        [0.5, () => this.#send()],
+        [0.05, () => this.world.sendForeign()],
+        [0.06, () => this.world.store.failOver()],
+        [0.03, () => this.world.log.restart()],
+        [0.05, () => this.world.failOverLog()],
+        [0.01, () => this.world.emptyLog()],
+        [0.08, () => this.#stopOrResume()],
+        [0.05, () => this.world.replaceGateway()],
+        [0.05, () => this.#toggle(this.world.store.weather)],
+        [0.05, () => this.#toggle(this.world.logWeather)],
+      ],
+      random,
+    );
   }
 
   async run(): Promise<string> {
     try {
-      await this.#run();
-      return '';
-    } catch (error) {
-      if (!(error instanceof BrokenInvariant)) throw error;
-      return error.message;
+      return await findBrokenInvariant(() => this.#run());
     } finally {
       for (const { process } of this.world.gateways) process.kill();
     }
@@ -83,10 +79,7 @@ class LogHistory {
     world.store.keepReplicaClose();
     if (random.chance(this.#storeReplicationRate)) world.store.replicate();
     if (random.chance(this.#logReplicationRate)) world.log.replicate();
-    const sum = this.#weights.reduce((one, other) => one + other);
-    let choice = random.next() * sum;
-    const index = this.#weights.findIndex((weight) => (choice -= weight) < 0);
-    await this.#actions[index]![1]();
+    await this.#actions.runOne();
   }
 
   #send(): void {
@@ -140,8 +133,4 @@ class LogHistory {
     if (world.waitingEntries > 0) fail(`${world.waitingEntries} entries are still in the log`);
     await this.#check();
   }
-}
-
-function fail(message: string): never {
-  throw new BrokenInvariant(message);
 }

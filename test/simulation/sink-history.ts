@@ -1,5 +1,6 @@
 import { compareIncarnations } from '../../src/counters/pn-counter.js';
 import { Random } from '../support/random.js';
+import { fail, findBrokenInvariant, HistoryActions } from './history-actions.js';
 import type { SinkRules } from './sink-rules.js';
 import { BUCKETS } from './sink-store.js';
 import { SinkWorld, TRAFFIC_MAX } from './sink-world.js';
@@ -34,51 +35,46 @@ export async function runHistory(seed: number, rules: SinkRules): Promise<Histor
   return { fault, isHalted: history.isHalted };
 }
 
-class BrokenInvariant extends Error {}
-
 class History {
   isHalted = false;
-  /** Events of a step, and how often they happen, relative to each other. */
-  readonly #actions: readonly (readonly [weight: number, run: () => void | Promise<void>])[] = [
-    [0.45, () => this.world.store.commit()],
-    [0.1, () => this.world.store.merge()],
-    [0.04, () => this.#commitMany()],
-    [0.06, () => this.world.store.failOver()],
-    [0.02, () => this.world.store.backUp()],
-    [0.01, () => this.world.store.restoreBackup()],
-    [0.03, () => this.#restoreSoon()],
-    [0.01, () => this.world.store.primary.changeStore.stopRecording()],
-    [0.07, () => this.#stopOrResume()],
-    [0.03, () => this.world.replaceGateway()],
-    [0.02, () => this.world.keepMembers()],
-    [0.02, () => this.#loseStartOfMembers()],
-    [0.07, () => this.#toggle(this.world.weatherOf.table)],
-    [0.04, () => this.#toggle(this.world.weatherOf.consumer)],
-    [0.04, () => this.#toggle(this.world.store.weather)],
-    [0.04, () => this.#loseTransactions()],
-  ];
+  readonly #actions: HistoryActions;
   #losesTransactions = false;
   /** How often the replica gets everything, by step. */
   readonly #replicationRate: number;
-  /** Swarm testing (Groce et al., ISSTA 2012): each history lacks some kinds of failures, so that others come more often and closer. */
-  readonly #weights: readonly number[];
 
   constructor(
     private readonly world: SinkWorld,
     private readonly random: Random,
   ) {
     this.#replicationRate = random.next();
-    this.#weights = this.#actions.map(([weight], i) => (i > 0 && random.chance(0.3) ? 0 : weight * random.next()));
+    // Events of a step, and how often they happen, relative to each other.
+    this.#actions = new HistoryActions(
+      [
+        [0.45, () => this.world.store.commit()],
+        [0.1, () => this.world.store.merge()],
+        [0.04, () => this.#commitMany()],
+        [0.06, () => this.world.store.failOver()],
+        [0.02, () => this.world.store.backUp()],
+        [0.01, () => this.world.store.restoreBackup()],
+        [0.03, () => this.#restoreSoon()],
+        [0.01, () => this.world.store.primary.changeStore.stopRecording()],
+        [0.07, () => this.#stopOrResume()],
+        [0.03, () => this.world.replaceGateway()],
+        [0.02, () => this.world.keepMembers()],
+        [0.02, () => this.#loseStartOfMembers()],
+        [0.07, () => this.#toggle(this.world.weatherOf.table)],
+        [0.04, () => this.#toggle(this.world.weatherOf.consumer)],
+        [0.04, () => this.#toggle(this.world.store.weather)],
+        [0.04, () => this.#loseTransactions()],
+      ],
+      random,
+    );
   }
 
   /** @returns the invariant that is broken; `''`: none is */
   async run(): Promise<string> {
     try {
-      await this.#run();
-      return '';
-    } catch (error) {
-      if (!(error instanceof BrokenInvariant)) throw error;
-      return error.message;
+      return await findBrokenInvariant(() => this.#run());
     } finally {
       for (const { process } of this.world.gateways) process.kill();
     }
@@ -102,10 +98,7 @@ class History {
   async #step(): Promise<void> {
     const { random } = this;
     if (random.chance(this.#replicationRate)) this.world.store.replicate();
-    const sum = this.#weights.reduce((one, other) => one + other);
-    let choice = random.next() * sum;
-    const index = this.#weights.findIndex((weight) => (choice -= weight) < 0);
-    await this.#actions[index]![1]();
+    await this.#actions.runOne();
   }
 
   async #commitMany(): Promise<void> {
@@ -237,8 +230,4 @@ class History {
     await this.#adopt();
     this.#checkCopies();
   }
-}
-
-function fail(message: string): never {
-  throw new BrokenInvariant(message);
 }

@@ -30,6 +30,8 @@ export interface NatsLogOptions {
   readonly clock: Clock;
   /** Makes a random name for a log. */
   readonly newName: () => string;
+  /** Called with one line for the operator. */
+  readonly warn: (message: string) => void;
 }
 
 /**
@@ -216,8 +218,9 @@ export class NatsLog implements EventLog {
 
   async #followConnection(): Promise<void> {
     for await (const { type } of this.connection.status()) {
-      if (type === 'disconnect') this.#isConnected = false;
-      if (type === 'reconnect') this.#isConnected = true;
+      if (type !== 'disconnect' && type !== 'reconnect') continue;
+      this.#isConnected = type === 'reconnect';
+      this.options.warn(`${this.options.url}: ${this.#isConnected ? 'connected' : 'connection lost'}`);
     }
     this.#isConnected = false;
   }

@@ -6,7 +6,7 @@ import {
   type StreamState,
 } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
-import type { NatsTarget } from '../../config/nats-url.js';
+import { type NatsTarget, toConnectionOptions } from '../../config/nats-url.js';
 import { SinkError } from '../sink.js';
 import { isStreamNotFound, isWrongLastSequence } from './nats-errors.js';
 import { requireKept } from './stream-config.js';
@@ -44,15 +44,8 @@ export class NatsStream {
   ) {}
 
   static async connect(target: NatsTarget): Promise<NatsStream> {
-    const { server, tls, login } = target;
     const connection = await connect({
-      servers: server,
-      ...(tls ? { tls: {} } : {}),
-      ...(login === null
-        ? {}
-        : login.password === ''
-          ? { token: login.user }
-          : { user: login.user, pass: login.password }),
+      ...toConnectionOptions(target),
       name: 'tallycast',
       timeout: RESPONSE_MS,
       // A lost connection may have lost messages, so it is followed by a new one and a fence.
